@@ -1,0 +1,271 @@
+# becket. Plain GNU make, one file, no recursion; `make help` lists the targets.
+#
+# Everything is made below build/: build/becket is the release binary, build/<variant>/ holds the objects,
+# tests and fuzz programs of one variant, build/vendor/ the libraries (vendor/README.md).
+
+# ---- Settings, each can be given on the command line -------------------------------------------------
+
+VARIANT      ?= release
+PREFIX       ?= /usr/local
+JOBS         ?= $(shell nproc 2>/dev/null || echo 2)
+# 1, or a list of names from vendor/pins: take these libraries from the system.
+SYSTEM_LIBS  ?=
+# Only these folders of src/ go into libbecket.a (for work on one module): make unit MODULES=base T=base_
+MODULES      ?=
+# Which unit tests: T=http_parse runs tests/unit/http_parse*_test.c.
+T            ?=
+FUZZ_SECONDS ?= 60
+FUZZ_TARGET  ?=
+SEEDS        ?= 200
+SEED         ?= 1
+# Warnings are errors in CI only, so that a new compiler does not break a user's build.
+WERROR       ?= $(if $(filter true 1,$(CI)),1)
+V            ?=
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CLANG        ?= clang
+CFLAGS       ?=
+LDFLAGS      ?=
+
+# ---- What there is -----------------------------------------------------------------------------------
+
+B        := build
+VARIANTS := release asan tsan fuzz cov lint
+
+SRC      := $(sort $(wildcard src/*.c src/*/*.c))
+LIB_SRC  := $(filter-out src/main.c,$(SRC))
+UNIT     := $(sort $(wildcard tests/unit/*_test.c))
+UNIT_MT  := $(filter %_mt_test.c,$(UNIT))
+SIM      := $(sort $(wildcard tests/sim/*.c))
+# What tests/sim replaces at link time.
+SIM_SRC  := $(filter-out src/ring/ring_uring.c src/ring/file_posix.c,$(LIB_SRC))
+FUZZ     := $(sort $(wildcard fuzz/*_fuzz.c))
+BENCH    := $(sort $(wildcard bench/*.c bench/*/*.c))
+SCRIPTS  := $(sort $(wildcard tests/*/*.t))
+
+ifneq ($(MODULES),)
+LIB_SRC  := $(foreach m,$(MODULES),$(filter src/$(m)/%,$(LIB_SRC)))
+lib_tag  := -$(subst $() $(),-,$(sort $(MODULES)))
+endif
+
+# ---- Libraries ---------------------------------------------------------------------------------------
+
+LIBRARIES := liburing lmdb bearssl yyjson libyaml libsodium
+SYSTEM    := $(if $(filter 1,$(SYSTEM_LIBS)),$(LIBRARIES),$(SYSTEM_LIBS))
+VENDORED  := $(filter-out $(SYSTEM),$(LIBRARIES))
+lib_file   = lib$(patsubst lib%,%,$(1)).a
+VENDOR_A  := $(foreach n,$(VENDORED),$(B)/vendor/lib/$(call lib_file,$(n)))
+# The system's static archive where there is one, else its shared library.
+system_lib = $(or $(filter /%,$(shell $(CC) -print-file-name=$(call lib_file,$(1)))),\
+               -l$(patsubst lib%,%,$(1)))
+LIBS      := $(VENDOR_A) $(foreach n,$(SYSTEM),$(call system_lib,$(n)))
+INCLUDES  := -Isrc $(foreach n,$(VENDORED),-isystem $(B)/vendor/include/$(n))
+
+# ---- Flags -------------------------------------------------------------------------------------------
+
+WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum \
+            -Wvla -Wundef -Wformat=2 -Wwrite-strings $(if $(WERROR),-Werror)
+x86      := $(filter x86_64,$(shell uname -m))
+# Level 3 needs gcc 12 or clang 9 and a C library that knows it.
+fortify  := $(shell printf '\043include <features.h>\nlevel __USE_FORTIFY_LEVEL' | \
+              $(CC) -O2 -D_FORTIFY_SOURCE=3 -E - 2>/dev/null | grep -q '^level 3' && echo 3 || echo 2)
+BASE     := -std=c17 -D_GNU_SOURCE -g -pthread -fPIE -fno-strict-aliasing -fno-common \
+            -ffunction-sections -fdata-sections -ffile-prefix-map=$(CURDIR)=. \
+            $(if $(x86),-fcf-protection)
+LINK     := -pthread -pie -static-libgcc -Wl,--gc-sections -Wl,--as-needed -Wl,-z,relro -Wl,-z,now \
+            -Wl,-z,noexecstack
+SANITIZE := -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all
+
+CC_release     := $(CC)
+CFLAGS_release := -O2 -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(fortify)
+CC_asan        := $(CC)
+CFLAGS_asan    := $(SANITIZE) -fsanitize=address,undefined
+LDFLAGS_asan   := -fsanitize=address,undefined
+CC_tsan        := $(CC)
+CFLAGS_tsan    := $(SANITIZE) -fsanitize=thread
+LDFLAGS_tsan   := -fsanitize=thread
+CC_fuzz        := $(CLANG)
+CFLAGS_fuzz    := $(SANITIZE) -fsanitize=fuzzer-no-link,address,undefined
+LDFLAGS_fuzz   := -fsanitize=fuzzer-no-link,address,undefined
+CC_cov         := $(CC)
+CFLAGS_cov     := -O0 --coverage -fprofile-update=atomic
+LDFLAGS_cov    := --coverage
+CC_lint        := $(CLANG)
+CFLAGS_lint    := -O2 -Werror
+
+# ---- Frame -------------------------------------------------------------------------------------------
+
+ifeq ($(filter $(VARIANT),$(VARIANTS)),)
+$(error VARIANT is one of: $(VARIANTS))
+endif
+MAKEFLAGS += --no-builtin-rules -j$(JOBS)
+ifneq ($(filter %clean,$(MAKECMDGOALS)),)
+.NOTPARALLEL:
+endif
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+Q     := $(if $(V),,@)
+# $(call say,WHAT,NAME): one short line in place of the command, unless V=1.
+say    = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)')
+
+main    := $(wildcard src/main.c)
+bin      = $(if $(main),$(B)/$(1)/becket,$(B)/$(1)/libbecket.a)
+units    = $(patsubst %.c,$(B)/$(1)/%,$(2))
+replays  = $(if $(wildcard fuzz/replay.c),$(patsubst fuzz/%_fuzz.c,$(B)/$(1)/fuzz/%_replay,$(FUZZ)))
+sim_main = $(if $(SIM),$(B)/$(1)/sim/sim_main)
+
+.PHONY: all
+all: $(if $(filter release,$(VARIANT)),$(if $(main),$(B)/becket,$(call bin,release)),$(call bin,$(VARIANT)))
+
+$(B)/becket: $(B)/release/becket
+	$(Q)ln -f $< $@
+
+# Tools are looked for once; .ci/tools installs what is missing, or says what to install.
+$(B)/.tools: .ci/tools
+	$(Q)mkdir -p $(B)
+	$(Q)CC='$(CC)' .ci/tools
+	$(Q)touch $@
+
+.PHONY: FORCE
+FORCE:
+
+# ---- Vendored libraries ------------------------------------------------------------------------------
+
+$(B)/vendor/fetched: vendor/pins vendor/fetch.sh | $(B)/.tools
+	$(Q)vendor/fetch.sh
+	$(Q)touch $@
+
+define vendor_rule
+$(B)/vendor/lib/$(call lib_file,$(1)): vendor/build.sh $(B)/vendor/fetched
+	$$(Q)CC='$(CC)' vendor/build.sh $(1)
+endef
+$(foreach n,$(LIBRARIES),$(eval $(call vendor_rule,$(n))))
+
+.PHONY: vendor vendor-archive system-libs
+vendor: $(VENDOR_A)
+
+vendor-archive: | $(B)/.tools
+	$(if $(DIR),,$(error usage: make vendor-archive DIR=...))
+	$(Q)vendor/fetch.sh '$(DIR)'
+
+system-libs: | $(B)/.tools
+	$(Q)CC='$(CC)' vendor/system.sh $(SYSTEM)
+
+# ---- Rules, the same for every variant ---------------------------------------------------------------
+
+# $(1) is the variant. Objects depend on a file with the settings, so that a changed flag or compiler
+# makes them anew, and on the libraries for their headers.
+define variant_rules
+flags_$(1) = $(BASE) $(WARNINGS) $(CFLAGS_$(1)) $(CFLAGS) $(INCLUDES)
+
+$(B)/$(1)/settings: FORCE | $(B)/.tools $(if $(SYSTEM),system-libs)
+	$(Q)mkdir -p $$(@D)
+	$(Q)echo '$$(CC_$(1)) $$(flags_$(1)) $(LDFLAGS) $(LIBS)' | cmp -s - $$@ || \
+	    echo '$$(CC_$(1)) $$(flags_$(1)) $(LDFLAGS) $(LIBS)' > $$@
+
+$(B)/$(1)/%.o: %.c $(B)/$(1)/settings $(VENDOR_A)
+	$$(call say,CC,$(1) $$<)
+	$(Q)mkdir -p $$(@D)
+	$(Q)$$(CC_$(1)) $$(flags_$(1)) $$(extra) -MMD -MP -c -o $$@ $$<
+
+$(B)/$(1)/tests/%.o: extra = -Itests -I.
+$(B)/$(1)/fuzz/%.o: extra = -Itests -Ifuzz -I. -Wno-missing-prototypes
+$(B)/$(1)/bench/%.o: extra = -Ibench -I.
+
+# The list of members is in a file, so that a removed source makes the archive anew too.
+$(B)/$(1)/libbecket$(lib_tag).members: FORCE
+	$(Q)mkdir -p $$(@D)
+	$(Q)echo '$(LIB_SRC)' | cmp -s - $$@ || echo '$(LIB_SRC)' > $$@
+
+$(B)/$(1)/libbecket$(lib_tag).a: $(LIB_SRC:%.c=$(B)/$(1)/%.o) $(B)/$(1)/libbecket$(lib_tag).members
+	$$(call say,AR,$$@)
+	$(Q)rm -f $$@
+	$(Q)ar rcsD $$@ $$(filter %.o,$$^)
+
+link_$(1) = $$(CC_$(1)) $(LINK) $(LDFLAGS_$(1)) $(LDFLAGS)
+
+$(B)/$(1)/becket: $(B)/$(1)/src/main.o $(B)/$(1)/libbecket$(lib_tag).a
+	$$(call say,LINK,$$@)
+	$(Q)$$(link_$(1)) -o $$@ $$^ $(LIBS) -lm
+
+$(B)/$(1)/tests/unit/%_test $(B)/$(1)/bench/%: link_extra :=
+
+$(B)/$(1)/tests/unit/%_test: $(B)/$(1)/tests/unit/%_test.o $(B)/$(1)/libbecket$(lib_tag).a
+	$$(call say,LINK,$$@)
+	$(Q)$$(link_$(1)) -o $$@ $$^ $(LIBS) -lm
+
+$(B)/$(1)/bench/%: $(B)/$(1)/bench/%.o $(B)/$(1)/libbecket$(lib_tag).a
+	$$(call say,LINK,$$@)
+	$(Q)$$(link_$(1)) -o $$@ $$^ $(LIBS) -lm
+
+$(B)/$(1)/fuzz/%_replay: $(B)/$(1)/fuzz/%_fuzz.o $(B)/$(1)/fuzz/replay.o $(B)/$(1)/libbecket$(lib_tag).a
+	$$(call say,LINK,$$@)
+	$(Q)$$(link_$(1)) -o $$@ $$^ $(LIBS) -lm
+
+$(B)/$(1)/sim/sim_main: $(SIM:%.c=$(B)/$(1)/%.o) $(SIM_SRC:%.c=$(B)/$(1)/%.o)
+	$$(call say,LINK,$$@)
+	$(Q)mkdir -p $$(@D)
+	$(Q)$$(link_$(1)) -o $$@ $$^ $(LIBS) -lm
+endef
+$(foreach v,$(VARIANTS),$(eval $(call variant_rules,$(v))))
+
+$(B)/fuzz/fuzz/%_fuzz: $(B)/fuzz/fuzz/%_fuzz.o $(B)/fuzz/libbecket$(lib_tag).a
+	$(call say,LINK,$@)
+	$(Q)$(CLANG) $(LINK) -fsanitize=fuzzer,address,undefined $(LDFLAGS) -o $@ $^ $(LIBS) -lm
+
+-include $(foreach v,$(VARIANTS),$(patsubst %.c,$(B)/$(v)/%.d,$(SRC) $(UNIT) $(SIM) $(FUZZ) $(BENCH) \
+             fuzz/replay.c))
+
+# ---- Run and test ------------------------------------------------------------------------------------
+
+.PHONY: run
+run: $(B)/becket
+	$(Q)$(B)/becket serve --data $(B)/run
+
+# What tests find in their environment; all paths are absolute.
+test_env := BECKET='$(CURDIR)/$(B)/becket' BECKET_ASAN='$(CURDIR)/$(B)/asan/becket' \
+            BECKET_BUILD='$(CURDIR)/$(B)' BECKET_ROOT='$(CURDIR)' VECTORS='$(CURDIR)/tests/vectors' \
+            UBSAN_OPTIONS=print_stacktrace=1 CC='$(CC)'
+prove    := $(test_env) prove --timer --exec tests/run
+
+test_programs := $(if $(main),$(B)/becket $(B)/asan/becket) $(call sim_main,release) $(call sim_main,asan) \
+                 $(call units,release,$(UNIT)) $(call units,asan,$(UNIT)) $(call units,tsan,$(UNIT_MT)) \
+                 $(call replays,asan)
+# Scripts first, for they take longest; those in tests/serial want the machine for themselves.
+test_list     := $(filter-out tests/serial/%,$(SCRIPTS)) $(call units,asan,$(UNIT)) \
+                 $(call units,tsan,$(UNIT_MT)) $(call replays,asan) $(call units,release,$(UNIT)) \
+                 $(filter tests/serial/%,$(SCRIPTS))
+
+.PHONY: test check unit tidy sim
+test: $(test_programs)
+	$(Q)HARNESS_RULESFILE=tests/rules.yml $(prove) -j$(JOBS) $(test_list)
+
+check: test
+
+selected := $(call units,$(VARIANT),$(sort $(wildcard tests/unit/$(T)*_test.c)))
+unit: $(selected)
+	$(Q)$(prove) -j$(JOBS) $(selected)
+
+tidy: $(if $(main),$(B)/becket)
+	$(Q)$(prove) -j$(JOBS) $(wildcard tests/tidy/*.t)
+
+sim: $(call sim_main,$(VARIANT))
+	$(if $(SIM),,$(error tests/sim has no sources yet))
+	$(Q)for seed in $$(seq $(SEED) $$(($(SEED) + $(SEEDS) - 1))); do \
+	    $< --seed $$seed > $(B)/sim.log 2>&1 || { \
+	        tail -n 30 $(B)/sim.log; echo "again: $< --seed $$seed"; exit 1; }; \
+	done
+	@echo "sim: seeds $(SEED) to $$(($(SEED) + $(SEEDS) - 1)) passed"
+
+.PHONY: help
+help:
+	@echo 'make             build build/becket (VARIANT=release|asan|tsan|fuzz|cov, SYSTEM_LIBS=1, V=1)'
+	@echo 'make run         build, then serve in the foreground with its data in build/run'
+	@echo 'make test        every test; make check is the same'
+	@echo 'make unit        unit tests only: T=http_parse, VARIANT=asan, MODULES="base http"'
+	@echo 'make tidy        what the source must look like'
+	@echo 'make sim         simulator: SEEDS=200 SEED=1, VARIANT=asan'

@@ -1,0 +1,229 @@
+#include "base/time.h"
+
+#include "base/assert.h"
+
+#include <stdio.h>
+
+/* Days from civil and back: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms". */
+static int64_t days_from_civil(int64_t year, unsigned month, unsigned day)
+{
+    year -= month <= 2;
+    int64_t era = (year >= 0 ? year : year - 399) / 400;
+    unsigned year_of_era = (unsigned)(year - era * 400);
+    unsigned day_of_year = (153 * (month + (month > 2 ? -3U : 9U)) + 2) / 5 + day - 1;
+    unsigned day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    return era * 146097 + (int64_t)day_of_era - 719468;
+}
+
+struct civil {
+    int64_t year;
+    unsigned month, day, hour, minute, second, weekday;
+};
+
+static struct civil civil_from_seconds(int64_t wall_seconds)
+{
+    int64_t days = wall_seconds / 86400;
+    int64_t rest = wall_seconds % 86400;
+    if (rest < 0) {
+        rest += 86400;
+        days--;
+    }
+    int64_t shifted = days + 719468;
+    int64_t era = (shifted >= 0 ? shifted : shifted - 146096) / 146097;
+    unsigned day_of_era = (unsigned)(shifted - era * 146097);
+    unsigned year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    unsigned day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    unsigned month_index = (5 * day_of_year + 2) / 153;
+    struct civil civil = {
+        .year = (int64_t)year_of_era + era * 400 + (month_index >= 10),
+        .month = month_index < 10 ? month_index + 3 : month_index - 9,
+        .day = day_of_year - (153 * month_index + 2) / 5 + 1,
+        .hour = (unsigned)(rest / 3600),
+        .minute = (unsigned)(rest / 60 % 60),
+        .second = (unsigned)(rest % 60),
+        .weekday = (unsigned)(((days % 7) + 11) % 7), /* 1970-01-01 was a Thursday */
+    };
+    return civil;
+}
+
+void time_format_rfc3339(int64_t wall_ns, char ret_text[25])
+{
+    int64_t seconds = wall_ns / NS_PER_SECOND;
+    int64_t rest_ns = wall_ns % NS_PER_SECOND;
+    if (rest_ns < 0) {
+        rest_ns += NS_PER_SECOND;
+        seconds--;
+    }
+    struct civil c = civil_from_seconds(seconds);
+    char text[64];
+    snprintf(text, sizeof text, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", (unsigned)c.year % 10000U,
+             c.month, c.day, c.hour, c.minute, c.second, (unsigned)(rest_ns / NS_PER_MS));
+    memcpy(ret_text, text, 24);
+    ret_text[24] = 0;
+}
+
+void time_format_http(int64_t wall_seconds, char ret_text[30])
+{
+    static const char days[] = "SunMonTueWedThuFriSat";
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    struct civil c = civil_from_seconds(wall_seconds);
+    bk_assert(c.weekday < 7 && c.month >= 1 && c.month <= 12);
+    char text[64];
+    snprintf(text, sizeof text, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", days + c.weekday * 3,
+             c.day, months + (c.month - 1) * 3, (unsigned)c.year % 10000U, c.hour, c.minute, c.second);
+    memcpy(ret_text, text, 29);
+    ret_text[29] = 0;
+}
+
+/* Takes exactly `count` digits. */
+static bool take_digits(struct slice *text, unsigned count, unsigned *ret_value)
+{
+    unsigned value = 0;
+    if (text->bytes < count) {
+        return false;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        unsigned digit = (unsigned)text->at[i] - '0';
+        if (digit > 9) {
+            return false;
+        }
+        value = value * 10 + digit;
+    }
+    *text = slice_skip(*text, count);
+    *ret_value = value;
+    return true;
+}
+
+static bool take_byte(struct slice *text, uint8_t byte)
+{
+    if (!text->bytes || text->at[0] != byte) {
+        return false;
+    }
+    *text = slice_skip(*text, 1);
+    return true;
+}
+
+static bool take_fraction(struct slice *text, int64_t *ret_ns)
+{
+    int64_t scale = NS_PER_SECOND / 10;
+    unsigned digits = 0;
+    *ret_ns = 0;
+    while (text->bytes && text->at[0] >= '0' && text->at[0] <= '9') {
+        if (++digits > 9) {
+            return false;
+        }
+        *ret_ns += (text->at[0] - '0') * scale;
+        scale /= 10;
+        *text = slice_skip(*text, 1);
+    }
+    return digits > 0;
+}
+
+static bool take_offset(struct slice *text, int64_t *ret_seconds)
+{
+    *ret_seconds = 0;
+    if (take_byte(text, 'Z') || take_byte(text, 'z')) {
+        return true;
+    }
+    int64_t sign = take_byte(text, '+') ? 1 : take_byte(text, '-') ? -1 : 0;
+    unsigned hours, minutes;
+    if (!sign || !take_digits(text, 2, &hours) || !take_byte(text, ':') ||
+        !take_digits(text, 2, &minutes) || hours > 23 || minutes > 59) {
+        return false;
+    }
+    *ret_seconds = sign * (int64_t)(hours * 3600 + minutes * 60);
+    return true;
+}
+
+static unsigned days_in_month(unsigned year, unsigned month)
+{
+    static const unsigned char days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    return month == 2 && leap ? 29 : days[month - 1];
+}
+
+enum bk_err time_parse_rfc3339(struct slice text, int64_t *ret_wall_ns)
+{
+    unsigned year, month, day, hour, minute, second;
+    int64_t fraction_ns = 0, offset_seconds;
+    bool date = take_digits(&text, 4, &year) && take_byte(&text, '-') &&
+                take_digits(&text, 2, &month) && take_byte(&text, '-') && take_digits(&text, 2, &day);
+    if (!date || !(take_byte(&text, 'T') || take_byte(&text, 't') || take_byte(&text, ' '))) {
+        return BK_INVALID;
+    }
+    bool clock = take_digits(&text, 2, &hour) && take_byte(&text, ':') &&
+                 take_digits(&text, 2, &minute) && take_byte(&text, ':') &&
+                 take_digits(&text, 2, &second);
+    if (!clock || (take_byte(&text, '.') && !take_fraction(&text, &fraction_ns)) ||
+        !take_offset(&text, &offset_seconds) || text.bytes) {
+        return BK_INVALID;
+    }
+    if (month < 1 || month > 12 || day < 1 || day > days_in_month(year, month) || hour > 23 ||
+        minute > 59 || second > 60 || year < 1700 || year > 2200) {
+        return BK_INVALID;
+    }
+    int64_t seconds = days_from_civil(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
+    *ret_wall_ns = (seconds - offset_seconds) * NS_PER_SECOND + fraction_ns;
+    return BK_OK;
+}
+
+static bool take_unit(struct slice *text, int64_t *ret_ns)
+{
+    static const struct {
+        const char *name;
+        int64_t ns;
+    } units[] = {{"ms", NS_PER_MS},           {"s", NS_PER_SECOND},          {"m", 60 * NS_PER_SECOND},
+                 {"h", 3600 * NS_PER_SECOND}, {"d", 86400 * NS_PER_SECOND}};
+    for (size_t i = 0; i < bk_array_length(units); i++) {
+        struct slice name = slice_str(units[i].name);
+        if (slice_starts(*text, name)) {
+            *text = slice_skip(*text, name.bytes);
+            *ret_ns = units[i].ns;
+            return true;
+        }
+    }
+    return false;
+}
+
+enum bk_err time_parse_duration(struct slice text, int64_t *ret_ns)
+{
+    const int64_t max_ns = 100LL * 365 * 86400 * (NS_PER_SECOND / 1000) * 1000 / 2;
+    int64_t total_ns = 0;
+    bool any = false;
+    while (text.bytes) {
+        int64_t value = 0, unit_ns = NS_PER_SECOND;
+        unsigned digits = 0;
+        while (text.bytes && text.at[0] >= '0' && text.at[0] <= '9' && digits++ < 12) {
+            value = value * 10 + (text.at[0] - '0');
+            text = slice_skip(text, 1);
+        }
+        bool bare = text.bytes == 0 && !any;
+        if (!digits || digits > 12 || (!bare && !take_unit(&text, &unit_ns)) ||
+            value > (max_ns - total_ns) / unit_ns) {
+            return BK_INVALID;
+        }
+        total_ns += value * unit_ns;
+        any = true;
+    }
+    if (!any) {
+        return BK_INVALID;
+    }
+    *ret_ns = total_ns;
+    return BK_OK;
+}
+
+enum bk_err time_parse_since(struct slice text, int64_t now_ns, int64_t *ret_wall_ns)
+{
+    if (time_parse_rfc3339(text, ret_wall_ns) == BK_OK) {
+        return BK_OK;
+    }
+    int64_t duration_ns;
+    enum bk_err err = time_parse_duration(text, &duration_ns);
+    if (err != BK_OK) {
+        return err;
+    }
+    bool bare_seconds = text.at[text.bytes - 1] >= '0' && text.at[text.bytes - 1] <= '9';
+    *ret_wall_ns = bare_seconds ? duration_ns : now_ns - duration_ns;
+    return BK_OK;
+}

@@ -1,0 +1,74 @@
+/* message.h - what a parsed HTTP/1.1 message head looks like. Data only.
+ *
+ * Purpose     The parser writes it, verification and providers read it. Names and
+ *             values are offsets into the head's own bytes, so that the same index
+ *             still holds for a copy of those bytes (the journal's).
+ * Ownership   `at` belongs to the caller of the parser; the index dies with it.
+ * Limits      HTTP_HEAD_BYTES_MAX (offsets are 16 bit), HTTP_HEADERS_MAX.
+ * Source      RFC 9110 section 5, RFC 9112 sections 2 to 7.
+ */
+#ifndef BECKET_HTTP_MESSAGE_H
+#define BECKET_HTTP_MESSAGE_H
+
+#include "base/limits.h"
+#include "base/slice.h"
+
+enum http_method {
+    HTTP_GET,
+    HTTP_HEAD,
+    HTTP_POST,
+    HTTP_PUT,
+    HTTP_DELETE,
+    HTTP_OPTIONS,
+    HTTP_PATCH,
+    HTTP_CONNECT,
+    HTTP_TRACE,
+    HTTP_METHOD_OTHER /* a valid token we do not know */
+};
+
+struct http_header {
+    uint16_t name_at;
+    uint16_t name_bytes;
+    uint16_t value_at; /* without surrounding white space */
+    uint16_t value_bytes;
+};
+
+struct http_head {
+    const uint8_t *at;   /* first byte of the message */
+    uint32_t head_bytes; /* up to and with the empty line */
+    enum http_method method;
+    uint16_t status;        /* responses */
+    uint8_t minor_version;  /* HTTP/1.x */
+    bool keep_alive;        /* after RFC 9112 9.3 */
+    bool chunked;
+    bool has_content_length;
+    bool expect_continue;
+    bool has_host;
+    uint64_t content_length; /* 0 unless has_content_length */
+    uint16_t method_bytes;   /* method is at offset 0 */
+    uint16_t target_at;      /* request-target as sent */
+    uint16_t target_bytes;
+    uint16_t header_count;
+    struct http_header headers[HTTP_HEADERS_MAX];
+};
+
+static inline struct slice http_header_name(const struct http_head *head, const struct http_header *header)
+{
+    return slice_of(head->at + header->name_at, header->name_bytes);
+}
+
+static inline struct slice http_header_value(const struct http_head *head, const struct http_header *header)
+{
+    return slice_of(head->at + header->value_at, header->value_bytes);
+}
+
+static inline struct slice http_target(const struct http_head *head)
+{
+    return slice_of(head->at + head->target_at, head->target_bytes);
+}
+
+/* First header with this name (given in lower case), or NULL. ret_count, when not NULL, is how many
+ * headers carry the name: a doubled signature header must be refused. */
+const struct http_header *http_find(const struct http_head *head, struct slice lower_name, unsigned *ret_count);
+
+#endif

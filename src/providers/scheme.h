@@ -1,0 +1,134 @@
+/* scheme.h - how a provider's webhooks are recognised as genuine: verification as data.
+ *
+ * Purpose     A `row` (constant table for known providers, or built from a user's YAML) says where signature,
+ *             timestamp, id and type are, how the signed bytes are put together, which algorithm and encoding,
+ *             tolerance, and which handshake. scheme_compile() binds a row to secrets (as HMAC midstates);
+ *             scheme_verify() runs it over a request. No I/O, no clock, no allocation at verify time.
+ * Ownership   A compiled scheme is one immutable block the caller owns; any number of threads may verify with it.
+ * Secrets     Only midstates or keys the algorithm needs are kept; scheme_wipe() clears them.
+ * Source      the provider's page is named in its row.
+ */
+#ifndef BECKET_PROVIDERS_SCHEME_H
+#define BECKET_PROVIDERS_SCHEME_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "http/message.h"
+
+struct scheme_row; /* providers/row.h */
+struct scheme;
+
+/* Also the journal's `reason` of a rejected record: append only. */
+enum scheme_verdict {
+    SCHEME_GENUINE = 0,
+    SCHEME_HANDSHAKE = 1,          /* genuine or needing no signature: answer it, store nothing */
+    SCHEME_SIGNATURE_MISSING = 2,
+    SCHEME_SIGNATURE_MALFORMED = 3,
+    SCHEME_SIGNATURE_DOUBLED = 4,
+    SCHEME_SIGNATURE_WRONG = 5,    /* wrong secret or altered body: cannot be told apart */
+    SCHEME_TIMESTAMP_MISSING = 6,
+    SCHEME_TIMESTAMP_MALFORMED = 7,
+    SCHEME_STALE = 8,
+    SCHEME_FUTURE = 9,
+    SCHEME_ID_MISSING = 10,
+    SCHEME_BODY_MALFORMED = 11,
+    SCHEME_VERDICT_COUNT
+};
+
+struct scheme_request {
+    const struct http_head *head;
+    struct slice body;
+    struct slice url;       /* public URL as the sender saw it, for rows that sign it; else empty */
+    int64_t now_seconds;
+};
+
+/* Slices point into the request (head or body); empty when the row or the request has none. */
+struct scheme_identity {
+    struct slice type;        /* event type as the provider names it */
+    struct slice delivery_id;
+};
+
+struct scheme_answer {
+    uint16_t status;
+    const char *content_type; /* NULL = no body */
+    struct slice body;        /* into the request or static */
+};
+
+/* Secrets-bearing bytes of a request (token headers, Authorization, Cookie …), to be blanked in the journal's copy;
+ * offsets from head->at. Returns how many were written, at most max. */
+struct scheme_redaction {
+    uint32_t at;
+    uint32_t bytes;
+};
+
+/* Verify. On SCHEME_HANDSHAKE *ret_answer says what to reply. */
+enum scheme_verdict scheme_verify(const struct scheme *scheme, const struct scheme_request *request,
+                                  struct scheme_answer *ret_answer);
+/* Type and delivery id. Cheap: headers first, else a bounded scan of the JSON's top level. */
+void scheme_identify(const struct scheme *scheme, const struct scheme_request *request,
+                     struct scheme_identity *ret_identity);
+unsigned scheme_redactions(const struct scheme *scheme, const struct http_head *head,
+                           struct scheme_redaction *ret_redactions, unsigned max);
+/* Bit mask of 1 << enum http_method that the hook takes (POST always, GET when a handshake wants it). */
+unsigned scheme_methods(const struct scheme *scheme);
+/* The provider wants this exact acknowledgement instead of {"id":…}; NULL = ours. */
+const struct scheme_answer *scheme_acknowledgement(const struct scheme *scheme);
+bool scheme_has_delivery_id(const struct scheme *scheme);
+const struct scheme_row *scheme_row(const struct scheme *scheme);
+
+/* One sentence for people: what was wrong and what to look at. Static. */
+const char *scheme_verdict_text(enum scheme_verdict verdict);
+/* Short stable name for JSON ("signature_wrong"). Static. */
+const char *scheme_verdict_name(enum scheme_verdict verdict);
+
+/* ---- rows */
+/* By name as users write it: "github", "standard-webhooks", "standard_webhooks", "TYPE_GITHUB". NULL = unknown. */
+const struct scheme_row *scheme_row_find(struct slice name);
+/* Canonical name ("github"). */
+const char *scheme_row_name(const struct scheme_row *row);
+size_t scheme_row_count(void);
+const struct scheme_row *scheme_row_at(size_t index);
+/* Tolerance in seconds that the row has by itself. */
+int64_t scheme_row_tolerance_seconds(const struct scheme_row *row);
+bool scheme_row_needs_secret(const struct scheme_row *row);
+
+/* ---- a user's own row (spec.verification of a `generic` source), as strings out of YAML */
+struct scheme_custom {
+    struct slice scheme;            /* none token basic hmac ed25519 ecdsa-p256 rsa jwt (those not built yet: BK_UNSUPPORTED) */
+    struct slice algorithm;         /* sha1 sha256 sha384 sha512; empty = sha256 */
+    struct slice signature_header;
+    struct slice signature_format;  /* "sha256={hex}", "{base64}", "v1={hex}" …; empty = "{hex}" */
+    struct slice timestamp_header;
+    struct slice id_header;
+    struct slice type_header;
+    struct slice type_field;        /* JSON pointer, e.g. /type */
+    struct slice id_field;
+    struct slice signed_template;   /* "{timestamp}.{body}"; empty = "{body}" */
+};
+/* Build a row from it. The row owns copies; free with scheme_row_free(). On BK_INVALID/BK_UNSUPPORTED
+ * *ret_field names the wrong field ("signature.format") and ret_message says why (static). */
+enum bk_err scheme_row_custom(const struct scheme_custom *custom, struct scheme_row **ret_row, const char **ret_field,
+                              const char **ret_message) BK_MUST_CHECK;
+void scheme_row_free(struct scheme_row *row);
+
+/* Bind a row to secrets. `secrets` are the texts as configured (whsec_… and so on are decoded as the row says).
+ * tolerance_seconds < 0 = the row's own. The row must outlive the scheme unless it is a custom row, which is copied in.
+ * The result is malloc'ed as one block (bytes in *ret_bytes); scheme_wipe() then free().
+ * BK_INVALID: a secret is empty, missing or malformed; *ret_message says which and why (static). */
+enum bk_err scheme_compile(const struct scheme_row *row, const struct slice *secrets, unsigned secret_count,
+                           int64_t tolerance_seconds, struct scheme **ret_scheme, size_t *ret_bytes,
+                           const char **ret_message) BK_MUST_CHECK;
+void scheme_wipe(struct scheme *scheme);
+
+/* ---- signing as the provider would (becket send, becket bench, tests) */
+struct scheme_send {
+    struct slice body;
+    struct slice type;    /* event type, empty = the row's usual test event */
+    struct slice id;      /* delivery id */
+    struct slice url;
+    int64_t now_seconds;
+};
+/* Appends header lines ("Name: value\r\n"), without Host, Content-Length. BK_UNSUPPORTED when the row cannot sign. */
+enum bk_err scheme_sign(const struct scheme *scheme, const struct scheme_send *send, struct buf *headers) BK_MUST_CHECK;
+
+#endif

@@ -1,0 +1,147 @@
+/* ring.h - the seam: all socket I/O, durable writes, clocks, entropy and mail between threads.
+ *
+ * Purpose     One thread owns one ring and runs everything it does from ring_turn().
+ *             Two implementations of this header: ring_uring.c (Linux io_uring) and
+ *             tests/sim/ring_sim.c (deterministic). Nothing above knows an sqe, a cqe
+ *             or an errno.
+ * Ownership   A struct ring_op lives inside its owner and is busy from the call that
+ *             queued it until its last completion (result->more == false). Its
+ *             memory, and all memory the operation points to, must stay until then.
+ *             A cancelled operation still completes, perhaps with success.
+ * Threads     Everything but ring_post() is for the owning thread only.
+ * Batching    Calls only queue; ring_turn() submits what is queued, waits, and runs
+ *             completions one after the other, never recursively.
+ * Failure     A completion's value is >= 0, or -(int)enum bk_err.
+ * Handles     `handle` is an index of this ring's descriptor table, never an OS fd.
+ */
+#ifndef BECKET_RING_RING_H
+#define BECKET_RING_RING_H
+
+#include "base/err.h"
+#include "base/slice.h"
+
+struct ring;
+struct ring_op;
+
+/* An IPv4 or IPv6 address and port; v4-mapped addresses are stored as IPv4. */
+struct ring_address {
+    uint8_t family; /* 4 or 6; 0 = unknown */
+    uint16_t port;
+    uint8_t at[16];
+};
+
+struct ring_result {
+    int32_t value;      /* >= 0, or -(int)enum bk_err */
+    bool more;          /* the operation is still armed and will complete again */
+    bool has_buffer;    /* a receive buffer came with it: give it back */
+    uint16_t buffer_id; /* for ring_buffer_give() */
+    uint8_t *buffer;    /* its first byte; value says how many are filled */
+    const struct ring_address *peer; /* ring_accept only; valid during the call */
+};
+
+typedef void ring_done_fn(struct ring_op *op, const struct ring_result *result);
+
+struct ring_op {
+    ring_done_fn *done;
+    uint32_t inflight; /* 1 while busy; asserts misuse */
+    uint32_t kind;     /* the implementation's */
+    uint64_t private_[2];
+};
+
+static inline bool ring_op_busy(const struct ring_op *op)
+{
+    return op->inflight != 0;
+}
+
+struct ring_config {
+    unsigned entries;          /* submission queue; completions are 8 times that */
+    unsigned handles_max;      /* size of the descriptor table */
+    unsigned recv_buffers;     /* power of two; 0 = this ring receives nothing */
+    unsigned recv_buffer_bytes;
+    int cpu;                   /* pin the calling thread, -1 = do not */
+};
+
+/* Counters since ring_open(); read by the owning thread (or racily for metrics). */
+struct ring_stats {
+    uint64_t enters;
+    uint64_t submitted;
+    uint64_t completed;
+    uint64_t cq_overflows;     /* a sizing bug when not 0 */
+    uint64_t recv_no_buffers;
+    uint64_t mails;
+};
+
+/* Open on the thread that will use it. *ret_why (static or thread-local text, one line: what failed,
+ * which setting forbids it, how to mend it) is set on failure.
+ * BK_PERMISSION/BK_UNSUPPORTED: the kernel or a seccomp profile refuses io_uring; BK_NO_MEMORY:
+ * RLIMIT_MEMLOCK; BK_NO_DESCRIPTORS: RLIMIT_NOFILE below handles_max. */
+enum bk_err ring_open(const struct ring_config *config, struct ring **ret_ring, const char **ret_why) BK_MUST_CHECK;
+/* Requires: no operation in flight. */
+void ring_close(struct ring *ring);
+/* Space-separated names of the features in use, for the `ready` line. */
+const char *ring_features(const struct ring *ring);
+const struct ring_stats *ring_stats(const struct ring *ring);
+
+/* Submit what is queued, wait until something completes or deadline_ns (monotonic, UINT64_MAX =
+ * no deadline, 0 = do not wait), run completions and mail. Returns when at least one ran or the
+ * deadline passed. */
+void ring_turn(struct ring *ring, uint64_t deadline_ns);
+
+/* ---- clock and entropy (cached once per turn, so free on the hot path) */
+uint64_t ring_now_ns(const struct ring *ring);  /* monotonic */
+int64_t ring_wall_ns(const struct ring *ring);  /* since 1970 UTC */
+void ring_entropy(void *at, size_t bytes);      /* never fails; any thread */
+
+/* ---- sockets */
+/* Bind and listen (blocking, start-up). reuse_port: one listener per core on one address.
+ * *address gets the port when it was 0. BK_BUSY address in use, BK_PERMISSION, BK_INVALID. */
+enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool reuse_port, unsigned backlog,
+                        int32_t *ret_handle) BK_MUST_CHECK;
+/* Multishot: one completion per connection, value = its handle. Ends (more == false) on error,
+ * e.g. -BK_NO_DESCRIPTORS when the table is full: arm again when a handle was closed. */
+void ring_accept(struct ring *ring, struct ring_op *op, int32_t listener, ring_done_fn *done);
+/* value = 0 once connected; the new handle is in *ret_handle, written before done runs. */
+void ring_connect(struct ring *ring, struct ring_op *op, const struct ring_address *address, int32_t *ret_handle,
+                  ring_done_fn *done);
+/* Multishot: one completion per filled receive buffer, value = bytes, 0 = end of stream.
+ * -BK_NO_BUFFERS ends it: arm again once buffers came back (ring_buffers_low()). */
+void ring_recv(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done);
+void ring_buffer_give(struct ring *ring, uint16_t buffer_id);
+/* True while less than half of the receive buffers are free. */
+bool ring_buffers_low(const struct ring *ring);
+/* All bytes or an error; one send in flight per handle. */
+void ring_send(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes, ring_done_fn *done);
+/* Half-close for writing; value 0. */
+void ring_shutdown(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done);
+/* Close a handle (socket or file). Requires: no other operation in flight on it. */
+void ring_close_handle(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done);
+/* Ask that `target` ends soon. target->done still runs (-BK_CANCELLED, or whatever won the race).
+ * Does nothing when target is not busy. */
+void ring_cancel(struct ring *ring, struct ring_op *target);
+
+/* ---- durable files: opened with file.h, written here */
+/* Put an open file (file.h, FILE_DIRECT) into the descriptor table. The caller keeps `file`. */
+enum bk_err ring_file_attach(struct ring *ring, int file, int32_t *ret_handle) BK_MUST_CHECK;
+/* Memory for writes, pinned once: `count` buffers of `bytes`, 4 KiB aligned; owner: the ring.
+ * May be called once per ring. BK_NO_MEMORY: RLIMIT_MEMLOCK. */
+enum bk_err ring_write_buffers(struct ring *ring, unsigned count, size_t bytes, uint8_t **ret_first) BK_MUST_CHECK;
+/* Write all bytes at offset and flush to the device (RWF_DSYNC); value = bytes, or less than asked for
+ * or an error: then nothing may be assumed about what is on disk. at, bytes, offset: multiples of
+ * 4096. `buffer` = index from ring_write_buffers, or -1 for any other memory. durable=false skips the flush. */
+void ring_write(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes, uint64_t offset,
+                int buffer, bool durable, ring_done_fn *done);
+
+/* ---- mail between threads */
+struct ring_mail;
+typedef void ring_mail_fn(struct ring_mail *mail);
+struct ring_mail {
+    struct ring_mail *next; /* the queue's */
+    ring_mail_fn *run;      /* called on the target's thread */
+};
+/* Queue `mail` for `target` and wake it. `from` is the caller's own ring. The mail belongs to the
+ * target until run() was called. Order is kept between one sender and one target. */
+void ring_post(struct ring *from, struct ring *target, struct ring_mail *mail);
+
+/* ---- deadlines for the loop: see timer.h */
+
+#endif

@@ -1,0 +1,126 @@
+#!/bin/sh
+# build.sh - make build/vendor/lib/lib*.a and build/vendor/include/NAME/ from one pinned archive.
+#
+#   vendor/build.sh NAME       NAME as in vendor/pins; CC names the compiler
+#
+# Vendored code has its own flags and none of the project's warnings. The plain archives serve every
+# variant, the sanitizers' too. Libraries are compiled by the rules here, not by their own build
+# systems (only liburing's configure runs, for it looks at the kernel's headers): no cmake, autoconf or
+# libtool needed, and the same flags everywhere.
+set -eu
+
+name=$1
+cd "$(dirname "$0")/.."
+out=$PWD/build/vendor
+cc=${CC:-cc}
+jobs=$(nproc 2> /dev/null || echo 2)
+flags="-O2 -g -w -pthread -fPIE -fstack-protector-strong -ffunction-sections -fdata-sections"
+case $(uname -m) in x86_64) flags="$flags -fcf-protection" ;; esac
+
+die() {
+    echo "vendor: $*" >&2
+    exit 1
+}
+
+# unpack: the archive's content, without its top folder, to build/vendor/src/NAME.
+unpack() {
+    archive=$(awk -v n="$name" '$1 == n { print $3 }' vendor/pins)
+    [ -n "$archive" ] || die "no library $name in vendor/pins"
+    rm -rf "$out/src/$name"
+    mkdir -p "$out/src/$name"
+    tar -xf "$out/src/$archive" --strip-components=1 -C "$out/src/$name"
+}
+
+# compile LIB FLAGS...: the C files named on standard input, relative to the working directory, become
+# build/vendor/lib/LIB.a. Object names keep the folders, for two files may share a base name.
+compile() {
+    lib=$1
+    shift
+    objects=$out/obj/$name
+    rm -rf "$objects"
+    mkdir -p "$objects" "$out/lib"
+    command="$cc $flags -ffile-prefix-map=$PWD=vendor/$name $*"
+    sort | xargs -P "$jobs" -n 8 sh -c '
+        objects=$1 command=$2
+        shift 2
+        for c; do
+            o=${c#./}
+            o=$objects/$(echo "${o%.c}" | tr / _).o
+            $command -c "$c" -o "$o" || exit 255
+        done' sh "$objects" "$command" || die "$name does not compile with $cc"
+    rm -f "$out/lib/$lib.a.tmp"
+    ar rcsD "$out/lib/$lib.a.tmp" "$objects"/*.o
+}
+
+# headers FILE|DIR...: to build/vendor/include/NAME. One folder a library, so that SYSTEM_LIBS can choose.
+headers() {
+    rm -rf "${out:?}/include/$name"
+    mkdir -p "$out/include/$name"
+    cp -R "$@" "$out/include/$name/"
+}
+
+build_liburing() {
+    ./configure --cc="$cc" --use-libc > configure.log 2>&1 || die "liburing's configure failed"
+    headers src/include/liburing.h src/include/liburing
+    cd src
+    ls setup.c queue.c register.c syscall.c version.c | compile liburing -D_GNU_SOURCE \
+        -D_LARGEFILE_SOURCE -D_FILE_OFFSET_BITS=64 -DLIBURING_INTERNAL -Iinclude \
+        -include ../config-host.h
+}
+
+build_lmdb() {
+    cd libraries/liblmdb
+    headers lmdb.h
+    ls mdb.c midl.c | compile liblmdb
+}
+
+# BearSSL finds AES-NI, PCLMULQDQ and SSE2 by itself at run time.
+build_bearssl() {
+    headers inc/*.h
+    find src -name '*.c' | compile libbearssl -Isrc -Iinc
+}
+
+build_yyjson() {
+    headers src/yyjson.h
+    ls src/yyjson.c | compile libyyjson
+}
+
+build_libyaml() {
+    headers include/yaml.h
+    ls src/*.c | compile libyaml -Iinclude -DYAML_VERSION_MAJOR=0 -DYAML_VERSION_MINOR=2 \
+        -DYAML_VERSION_PATCH=5 '-DYAML_VERSION_STRING="0.2.5"'
+}
+
+# becket wants Ed25519, which has one implementation with 128-bit products and no vector code: so the
+# portable files are all that is compiled with content.
+build_libsodium() {
+    cd src/libsodium
+    sed -e 's/@VERSION@/1.0.18/' -e 's/@SODIUM_LIBRARY_VERSION_MAJOR@/10/' \
+        -e 's/@SODIUM_LIBRARY_VERSION_MINOR@/3/' -e 's/@SODIUM_LIBRARY_MINIMAL_DEF@//' \
+        include/sodium/version.h.in > include/sodium/version.h
+    headers include/sodium.h include/sodium
+    endian=NATIVE_LITTLE_ENDIAN
+    if echo __BYTE_ORDER__ | $cc -E -P - | grep -q 4321; then
+        endian=NATIVE_BIG_ENDIAN
+    fi
+    find . -name '*.c' ! -path '*/xmm6/*' ! -path '*/sandy2x/*' | compile libsodium -D_GNU_SOURCE=1 \
+        -DCONFIGURED=1 -D$endian=1 -DHAVE_TI_MODE=1 -DHAVE_PTHREAD=1 -DHAVE_WEAK_SYMBOLS=1 \
+        -DHAVE_ATOMIC_OPS=1 -DHAVE_INLINE_ASM=1 -DHAVE_SYS_MMAN_H=1 -DHAVE_MMAP=1 -DHAVE_MLOCK=1 \
+        -DHAVE_MADVISE=1 -DHAVE_MPROTECT=1 -DHAVE_POSIX_MEMALIGN=1 -DHAVE_GETPID=1 \
+        -DHAVE_NANOSLEEP=1 -DHAVE_EXPLICIT_BZERO=1 -DHAVE_GETRANDOM=1 -DHAVE_LINUX_COMPATIBLE_GETRANDOM=1 \
+        -Iinclude/sodium -Iinclude
+}
+
+exec 9> "$out/.build.lock"
+flock 9
+lib=$out/lib/lib${name#lib}.a
+# Another make may have built it while this one waited for the lock.
+if [ "$lib" -nt vendor/build.sh ] && [ "$lib" -nt vendor/pins ]; then
+    exit 0
+fi
+echo "  VENDOR  $name"
+unpack
+cd "$out/src/$name"
+"build_$name"
+mv "$lib.tmp" "$lib"
+rm -rf "${out:?}/obj/$name"
