@@ -59,6 +59,12 @@ struct ring_config {
     unsigned recv_buffers;     /* power of two; 0 = this ring receives nothing */
     unsigned recv_buffer_bytes;
     int cpu;                   /* pin the calling thread, -1 = do not */
+    unsigned features_off;     /* enum ring_feature bits to do without: tests of the other paths */
+};
+
+enum ring_feature {
+    RING_FEATURE_PEER_COMMAND = 1, /* peer address by a socket command (6.7); else accept, getpeername, install */
+    RING_FEATURE_NO_IOWAIT = 2
 };
 
 /* Counters since ring_open(); read by the owning thread (or racily for metrics). */
@@ -118,6 +124,10 @@ void ring_close_handle(struct ring *ring, struct ring_op *op, int32_t handle, ri
 /* Ask that `target` ends soon. target->done still runs (-BK_CANCELLED, or whatever won the race).
  * Does nothing when target is not busy. */
 void ring_cancel(struct ring *ring, struct ring_op *target);
+
+/* Completes with value = signal number each time one of `signals` (blocked in every thread by the caller before
+ * any thread starts) arrives. Multishot. */
+void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, unsigned count, ring_done_fn *done);
 
 /* ---- durable files: opened with file.h, written here */
 /* Put an open file (file.h, FILE_DIRECT) into the descriptor table. The caller keeps `file`. */

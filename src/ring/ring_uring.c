@@ -1,0 +1,943 @@
+/* The io_uring implementation of ring.h. Facts about each feature: io_uring_setup(2),
+ * io_uring_enter(2) and the liburing manual pages. Works with liburing 2.3 and later; what its
+ * headers may lack is defined here and probed when the ring opens. */
+#include "ring/ring.h"
+
+#include "base/assert.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <liburing.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef IORING_FILE_INDEX_ALLOC
+#define IORING_FILE_INDEX_ALLOC (~0U)
+#endif
+/* Newer than the headers of liburing 2.3. */
+#define OP_URING_CMD 46
+#define SOCKET_COMMAND_GETSOCKOPT 2
+#define SO_PEERNAME_OPTION 28
+
+/* The first handles are ours to place (listeners, journal files, the signal descriptor); the kernel
+ * allocates accepted and connected sockets from the rest. */
+#define HANDLES_RESERVED 64U
+#define COMPLETIONS_PER_ENTRY 8U
+#define REAP_BATCH 128U
+#define CONNECT_ADDRESSES 64U
+#define PEER_LOOKUPS 256U
+#define BUFFER_GROUP 0
+
+/* user_data: a ring_op, or one of these, or a peer lookup (tag in the low bits). */
+#define DATA_IGNORED 2ULL
+#define DATA_DOORBELL 4ULL
+#define DATA_PEER_TAG 1ULL
+
+enum op_kind {
+    OP_PLAIN,
+    OP_ACCEPT,
+    OP_RECV,
+    OP_CONNECT_INSTALL,
+    OP_CONNECT,
+    OP_CLOSE,
+    OP_SIGNALS
+};
+
+/* One accepted connection whose peer address is being asked for. */
+struct peer_lookup {
+    struct peer_lookup *next_free;
+    struct ring_op *op;
+    int32_t handle;
+    int os_fd; /* without RING_FEATURE_PEER_COMMAND: to close once installed */
+    struct sockaddr_storage address;
+};
+
+struct ring {
+    struct io_uring uring;
+    struct ring_config config;
+    struct ring_stats stats;
+    uint64_t now_ns;
+    int64_t wall_ns;
+    _Atomic(struct ring_mail *) mailbox;
+    uint64_t reserved_used; /* bit per reserved handle */
+    struct io_uring_buf_ring *buffer_ring;
+    uint8_t *buffers;
+    unsigned buffers_free;
+    uint16_t buffers_added; /* given back, not yet published */
+    uint8_t *write_buffers;
+    size_t write_buffers_bytes;
+    bool peer_command;
+    unsigned connect_count;
+    struct sockaddr_storage connect_addresses[CONNECT_ADDRESSES];
+    struct peer_lookup lookups[PEER_LOOKUPS];
+    struct peer_lookup *lookups_free;
+    struct signalfd_siginfo signal_info;
+    int signal_fd;
+    char features[160];
+};
+
+static _Thread_local char why_text[512];
+
+/* ---- submission queue */
+
+static void ring_submit(struct ring *ring)
+{
+    ring->stats.enters++;
+    int rc = io_uring_submit(&ring->uring);
+    bk_assert(rc >= 0 || rc == -EBUSY || rc == -EAGAIN || rc == -EINTR);
+    ring->connect_count = 0;
+}
+
+static struct io_uring_sqe *sqe_take(struct ring *ring)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
+    /* A full queue is normal in a burst: submit what is there. Under completion back-pressure
+     * (-EBUSY) the kernel needs us to reap first; get_events lets it flush. */
+    for (unsigned tries = 0; !sqe; tries++) {
+        bk_assert(tries < 1000);
+        ring_submit(ring);
+        sqe = io_uring_get_sqe(&ring->uring);
+        if (!sqe) {
+            io_uring_get_events(&ring->uring);
+        }
+    }
+    ring->stats.submitted++;
+    return sqe;
+}
+
+static void op_begin(struct ring_op *op, ring_done_fn *done, enum op_kind kind)
+{
+    bk_assert(op->inflight == 0);
+    bk_assert(done);
+    op->done = done;
+    op->inflight = 1;
+    op->kind = kind;
+}
+
+static void sqe_bind(struct io_uring_sqe *sqe, struct ring_op *op)
+{
+    io_uring_sqe_set_data64(sqe, (uint64_t)(uintptr_t)op);
+}
+
+/* ---- opening */
+
+static enum bk_err open_failed(const char **ret_why, int errno_value)
+{
+    enum bk_err err = bk_err_from_errno(errno_value);
+    const char *mend = "see the kernel log";
+    if (errno_value == EPERM || errno_value == ENOSYS || errno_value == EACCES) {
+        mend = "this host forbids io_uring: set sysctl kernel.io_uring_disabled=0, or run the "
+               "container with a seccomp profile that allows io_uring_setup, io_uring_enter and "
+               "io_uring_register";
+        err = BK_PERMISSION;
+    } else if (errno_value == ENOMEM) {
+        mend = "raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=) to at least 16 MiB";
+    } else if (errno_value == EMFILE || errno_value == ENFILE) {
+        mend = "raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=)";
+    } else if (errno_value == EINVAL) {
+        mend = "becket needs Linux 6.1 or newer";
+        err = BK_UNSUPPORTED;
+    }
+    snprintf(why_text, sizeof why_text, "io_uring_setup: %s; %s", strerror(errno_value), mend);
+    *ret_why = why_text;
+    return err;
+}
+
+static enum bk_err step_failed(const char **ret_why, const char *step, int errno_value, const char *mend)
+{
+    snprintf(why_text, sizeof why_text, "%s: %s; %s", step, strerror(errno_value), mend);
+    *ret_why = why_text;
+    return bk_err_from_errno(errno_value);
+}
+
+static void clock_read(struct ring *ring)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    ring->now_ns = (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
+    clock_gettime(CLOCK_REALTIME, &now);
+    ring->wall_ns = (int64_t)now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+static int queue_open(struct ring *ring)
+{
+    struct io_uring_params params = {
+        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
+                 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+        .cq_entries = ring->config.entries * COMPLETIONS_PER_ENTRY,
+    };
+    return io_uring_queue_init_params(ring->config.entries, &ring->uring, &params);
+}
+
+static enum bk_err handles_open(struct ring *ring, const char **ret_why)
+{
+    unsigned handles = ring->config.handles_max + HANDLES_RESERVED;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < handles) {
+        struct rlimit raised = {handles < limit.rlim_max ? handles : limit.rlim_max, limit.rlim_max};
+        (void)setrlimit(RLIMIT_NOFILE, &raised);
+    }
+    int rc = io_uring_register_files_sparse(&ring->uring, handles);
+    if (rc == -EMFILE) {
+        snprintf(why_text, sizeof why_text,
+                 "RLIMIT_NOFILE is below the %u descriptors this core may use; raise it (ulimit -n, "
+                 "LimitNOFILE=) or lower --connections",
+                 handles);
+        *ret_why = why_text;
+        return BK_NO_DESCRIPTORS;
+    }
+    if (rc == 0) {
+        rc = io_uring_register_file_alloc_range(&ring->uring, HANDLES_RESERVED, ring->config.handles_max);
+    }
+    return rc == 0 ? BK_OK
+                   : step_failed(ret_why, "registering descriptors", -rc, "becket needs Linux 6.1 or newer");
+}
+
+static enum bk_err buffers_open(struct ring *ring, const char **ret_why)
+{
+    unsigned count = ring->config.recv_buffers;
+    if (!count) {
+        return BK_OK;
+    }
+    bk_assert((count & (count - 1)) == 0 && count <= 32768);
+    size_t ring_bytes = count * sizeof(struct io_uring_buf);
+    size_t data_bytes = (size_t)count * ring->config.recv_buffer_bytes;
+    void *ring_map = mmap(NULL, ring_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *data_map = mmap(NULL, data_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (ring_map == MAP_FAILED || data_map == MAP_FAILED) {
+        return step_failed(ret_why, "receive buffers", ENOMEM, "give the process more memory");
+    }
+    struct io_uring_buf_reg registration = {
+        .ring_addr = (uint64_t)(uintptr_t)ring_map,
+        .ring_entries = count,
+        .bgid = BUFFER_GROUP,
+    };
+    int rc = io_uring_register_buf_ring(&ring->uring, &registration, 0);
+    if (rc < 0) {
+        return step_failed(ret_why, "registering receive buffers", -rc,
+                           "raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=) to at least 16 MiB");
+    }
+    ring->buffer_ring = ring_map;
+    ring->buffers = data_map;
+    io_uring_buf_ring_init(ring->buffer_ring);
+    for (unsigned i = 0; i < count; i++) {
+        ring_buffer_give(ring, (uint16_t)i);
+    }
+    return BK_OK;
+}
+
+/* Written by offset: the fields have no name in liburing 2.3's header. */
+static void prepare_peer_command(struct io_uring_sqe *sqe, int32_t handle, void *address, uint32_t bytes)
+{
+    memset(sqe, 0, sizeof *sqe);
+    sqe->opcode = OP_URING_CMD;
+    sqe->fd = handle;
+    sqe->flags = IOSQE_FIXED_FILE;
+    sqe->off = SOCKET_COMMAND_GETSOCKOPT;
+    sqe->addr = (uint64_t)SOL_SOCKET | (uint64_t)SO_PEERNAME_OPTION << 32;
+    uint64_t option_value = (uint64_t)(uintptr_t)address;
+    memcpy((uint8_t *)sqe + 44, &bytes, sizeof bytes);
+    memcpy((uint8_t *)sqe + 48, &option_value, sizeof option_value);
+}
+
+static bool reserved_install(struct ring *ring, int os_fd, int32_t *ret_handle)
+{
+    for (unsigned i = 0; i < HANDLES_RESERVED; i++) {
+        if (!(ring->reserved_used >> i & 1)) {
+            if (io_uring_register_files_update(&ring->uring, i, &os_fd, 1) != 1) {
+                return false;
+            }
+            ring->reserved_used |= 1ULL << i;
+            *ret_handle = (int32_t)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void reserved_remove(struct ring *ring, int32_t handle)
+{
+    int none = -1;
+    (void)io_uring_register_files_update(&ring->uring, (unsigned)handle, &none, 1);
+    ring->reserved_used &= ~(1ULL << handle);
+}
+
+/* Ask a Unix socket pair for its peer's name: an unnamed one has two bytes (the family). */
+static bool probe_peer_command(struct ring *ring)
+{
+    int pair[2];
+    int32_t handle;
+    if (ring->config.features_off & RING_FEATURE_PEER_COMMAND ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+        return false;
+    }
+    bool works = false;
+    if (reserved_install(ring, pair[0], &handle)) {
+        struct sockaddr_storage address;
+        struct io_uring_sqe *sqe = sqe_take(ring);
+        prepare_peer_command(sqe, handle, &address, sizeof(sa_family_t));
+        sqe->user_data = DATA_IGNORED;
+        struct io_uring_cqe *cqe;
+        if (io_uring_submit_and_wait(&ring->uring, 1) >= 0 && io_uring_peek_cqe(&ring->uring, &cqe) == 0) {
+            works = cqe->res == (int)sizeof(sa_family_t);
+            io_uring_cqe_seen(&ring->uring, cqe);
+        }
+        reserved_remove(ring, handle);
+    }
+    close(pair[0]);
+    close(pair[1]);
+    return works;
+}
+
+static void limit_workers(struct ring *ring)
+{
+    /* Nothing on the hot path may need a worker; a runaway must not start hundreds. */
+    unsigned workers[2] = {2, 4};
+    (void)io_uring_register_iowq_max_workers(&ring->uring, workers);
+}
+
+static void pin(int cpu)
+{
+    if (cpu >= 0) {
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET((unsigned)cpu, &set);
+        (void)sched_setaffinity(0, sizeof set, &set);
+    }
+}
+
+enum bk_err ring_open(const struct ring_config *config, struct ring **ret_ring, const char **ret_why)
+{
+    struct ring *ring = mmap(NULL, sizeof *ring, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (ring == MAP_FAILED) {
+        return step_failed(ret_why, "ring memory", ENOMEM, "give the process more memory");
+    }
+    ring->config = *config;
+    ring->signal_fd = -1;
+    pin(config->cpu);
+    int rc = queue_open(ring);
+    if (rc < 0) {
+        munmap(ring, sizeof *ring);
+        return open_failed(ret_why, -rc);
+    }
+    bool registered = io_uring_register_ring_fd(&ring->uring) == 1;
+    enum bk_err err = handles_open(ring, ret_why);
+    if (err == BK_OK) {
+        err = buffers_open(ring, ret_why);
+    }
+    if (err != BK_OK) {
+        io_uring_queue_exit(&ring->uring);
+        munmap(ring, sizeof *ring);
+        return err;
+    }
+    limit_workers(ring);
+    for (unsigned i = 0; i < PEER_LOOKUPS; i++) {
+        ring->lookups[i].next_free = ring->lookups_free;
+        ring->lookups_free = &ring->lookups[i];
+    }
+    ring->peer_command = probe_peer_command(ring);
+    snprintf(ring->features, sizeof ring->features,
+             "single-issuer defer-taskrun multishot direct-descriptors buffer-ring%s%s",
+             registered ? " ring-fd" : "", ring->peer_command ? " peer-command" : "");
+    clock_read(ring);
+    *ret_ring = ring;
+    return BK_OK;
+}
+
+void ring_close(struct ring *ring)
+{
+    io_uring_queue_exit(&ring->uring);
+    if (ring->buffer_ring) {
+        munmap(ring->buffer_ring, ring->config.recv_buffers * sizeof(struct io_uring_buf));
+        munmap(ring->buffers, (size_t)ring->config.recv_buffers * ring->config.recv_buffer_bytes);
+    }
+    if (ring->write_buffers) {
+        munmap(ring->write_buffers, ring->write_buffers_bytes);
+    }
+    if (ring->signal_fd >= 0) {
+        close(ring->signal_fd);
+    }
+    munmap(ring, sizeof *ring);
+}
+
+const char *ring_features(const struct ring *ring)
+{
+    return ring->features;
+}
+
+const struct ring_stats *ring_stats(const struct ring *ring)
+{
+    return &ring->stats;
+}
+
+/* ---- clock and entropy */
+
+uint64_t ring_now_ns(const struct ring *ring)
+{
+    return ring->now_ns;
+}
+
+int64_t ring_wall_ns(const struct ring *ring)
+{
+    return ring->wall_ns;
+}
+
+void ring_entropy(void *at, size_t bytes)
+{
+    uint8_t *next = at;
+    while (bytes) {
+        ssize_t got = getrandom(next, bytes, 0);
+        bk_assert(got > 0 || errno == EINTR);
+        if (got > 0) {
+            next += got;
+            bytes -= (size_t)got;
+        }
+    }
+}
+
+/* ---- addresses */
+
+static socklen_t address_to_os(const struct ring_address *address, struct sockaddr_storage *ret_os)
+{
+    memset(ret_os, 0, sizeof *ret_os);
+    if (address->family == 6) {
+        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret_os;
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons(address->port);
+        memcpy(&v6->sin6_addr, address->at, 16);
+        return sizeof *v6;
+    }
+    struct sockaddr_in *v4 = (struct sockaddr_in *)ret_os;
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(address->port);
+    memcpy(&v4->sin_addr, address->at, 4);
+    return sizeof *v4;
+}
+
+static struct ring_address address_from_os(const struct sockaddr_storage *os)
+{
+    struct ring_address address = {.family = 0};
+    if (os->ss_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)os;
+        address.family = 4;
+        address.port = ntohs(v4->sin_port);
+        memcpy(address.at, &v4->sin_addr, 4);
+    } else if (os->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)os;
+        address.port = ntohs(v6->sin6_port);
+        if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+            address.family = 4;
+            memcpy(address.at, v6->sin6_addr.s6_addr + 12, 4);
+        } else {
+            address.family = 6;
+            memcpy(address.at, v6->sin6_addr.s6_addr, 16);
+        }
+    }
+    return address;
+}
+
+/* ---- listening and accepting */
+
+enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool reuse_port, unsigned backlog,
+                        int32_t *ret_handle)
+{
+    struct sockaddr_storage os;
+    socklen_t os_bytes = address_to_os(address, &os);
+    int fd = socket(os.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return bk_err_from_errno(errno);
+    }
+    int on = 1;
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* inherited by accepted sockets */
+    int rc = reuse_port ? setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) : 0;
+    if (rc == 0) {
+        rc = bind(fd, (struct sockaddr *)&os, os_bytes);
+    }
+    if (rc == 0) {
+        rc = listen(fd, (int)backlog);
+    }
+    if (rc == 0) {
+        rc = getsockname(fd, (struct sockaddr *)&os, &os_bytes);
+    }
+    enum bk_err err = rc == 0 ? BK_OK : bk_err_from_errno(errno);
+    if (err == BK_OK && !reserved_install(ring, fd, ret_handle)) {
+        err = BK_NO_DESCRIPTORS;
+    }
+    if (err == BK_OK) {
+        *address = address_from_os(&os);
+    }
+    close(fd); /* the table keeps the socket open */
+    return err;
+}
+
+static void accept_submit(struct ring *ring, struct ring_op *op, int32_t listener)
+{
+    struct io_uring_sqe *sqe = sqe_take(ring);
+    if (ring->peer_command) {
+        io_uring_prep_multishot_accept_direct(sqe, listener, NULL, NULL, 0);
+    } else {
+        io_uring_prep_multishot_accept(sqe, listener, NULL, NULL, SOCK_CLOEXEC);
+    }
+    sqe->flags |= IOSQE_FIXED_FILE;
+    sqe_bind(sqe, op);
+}
+
+/* private_[0] counts lookups under way; private_[1] holds the final result (plus one, as it is
+ * negative or zero) until they are done, so that `more == false` always comes last. */
+void ring_accept(struct ring *ring, struct ring_op *op, int32_t listener, ring_done_fn *done)
+{
+    op_begin(op, done, OP_ACCEPT);
+    op->private_[0] = 0;
+    op->private_[1] = 0;
+    accept_submit(ring, op, listener);
+}
+
+static void accept_finish(struct ring_op *op)
+{
+    struct ring_result result = {.value = (int32_t)(int64_t)op->private_[1]};
+    op->inflight = 0;
+    op->done(op, &result);
+}
+
+static void accept_deliver(struct ring_op *op, int32_t handle, const struct sockaddr_storage *os)
+{
+    struct ring_address peer = os ? address_from_os(os) : (struct ring_address){.family = 0};
+    struct ring_result result = {.value = handle, .more = true, .peer = &peer};
+    op->done(op, &result);
+}
+
+/* Learn the peer's address; without a free lookup slot the connection goes on without it. */
+static void accept_lookup(struct ring *ring, struct ring_op *op, int value)
+{
+    struct peer_lookup *lookup = ring->lookups_free;
+    if (!ring->peer_command && !lookup) {
+        close(value); /* cannot be installed now; the peer will try again */
+        return;
+    }
+    if (!lookup) {
+        accept_deliver(op, value, NULL);
+        return;
+    }
+    ring->lookups_free = lookup->next_free;
+    lookup->op = op;
+    lookup->handle = value;
+    memset(&lookup->address, 0, sizeof lookup->address);
+    op->private_[0]++;
+    struct io_uring_sqe *sqe = sqe_take(ring);
+    if (ring->peer_command) {
+        /* IPv6 sockets answer 28 bytes, IPv4 ones 16; asking IPv4's length first works for both
+         * only on IPv4, so ask for what the family needs: try 28, fall back in the completion. */
+        prepare_peer_command(sqe, value, &lookup->address, sizeof(struct sockaddr_in));
+    } else {
+        socklen_t bytes = sizeof lookup->address;
+        (void)getpeername(value, (struct sockaddr *)&lookup->address, &bytes);
+        lookup->os_fd = value;
+        io_uring_prep_files_update(sqe, &lookup->handle, 1, (int)IORING_FILE_INDEX_ALLOC);
+    }
+    io_uring_sqe_set_data64(sqe, (uint64_t)(uintptr_t)lookup | DATA_PEER_TAG);
+}
+
+static void lookup_complete(struct ring *ring, struct peer_lookup *lookup, int value)
+{
+    struct ring_op *op = lookup->op;
+    if (ring->peer_command) {
+        if (value == (int)sizeof(struct sockaddr_in) && lookup->address.ss_family == AF_INET6) {
+            /* The first 16 bytes of an IPv6 name: ask again for all of it. */
+            lookup->address.ss_family = AF_UNSPEC;
+            struct io_uring_sqe *sqe = sqe_take(ring);
+            prepare_peer_command(sqe, lookup->handle, &lookup->address, sizeof(struct sockaddr_in6));
+            io_uring_sqe_set_data64(sqe, (uint64_t)(uintptr_t)lookup | DATA_PEER_TAG);
+            return;
+        }
+        accept_deliver(op, lookup->handle, value > 0 ? &lookup->address : NULL);
+    } else {
+        if (value == 1) {
+            accept_deliver(op, lookup->handle, &lookup->address);
+        }
+        close(lookup->os_fd);
+    }
+    lookup->next_free = ring->lookups_free;
+    ring->lookups_free = lookup;
+    bk_assert(op->private_[0] > 0);
+    op->private_[0]--;
+    if (op->private_[0] == 0 && op->private_[1] != 0) {
+        accept_finish(op);
+    }
+}
+
+static void accept_complete(struct ring *ring, struct ring_op *op, int value, bool more)
+{
+    if (value >= 0) {
+        accept_lookup(ring, op, value);
+    }
+    if (!more) {
+        enum bk_err err = value < 0 ? bk_err_from_errno(-value) : BK_AGAIN;
+        op->private_[1] = (uint64_t)(int64_t)(-(int)err);
+        if (op->private_[0] == 0) {
+            accept_finish(op);
+        }
+    }
+}
+
+/* ---- connecting: an OS socket is made, installed in the table, then connected */
+
+void ring_connect(struct ring *ring, struct ring_op *op, const struct ring_address *address, int32_t *ret_handle,
+                  ring_done_fn *done)
+{
+    op_begin(op, done, OP_CONNECT_INSTALL);
+    if (ring->connect_count == CONNECT_ADDRESSES) {
+        ring_submit(ring);
+    }
+    struct sockaddr_storage *os = &ring->connect_addresses[ring->connect_count++];
+    socklen_t os_bytes = address_to_os(address, os);
+    int fd = socket(os->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int on = 1;
+    if (fd >= 0) {
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    }
+    op->private_[0] = (uint64_t)(uintptr_t)ret_handle;
+    *ret_handle = fd;
+    /* Linked: the install must succeed before the connect is tried. The connect runs on the OS
+     * descriptor, which stays open until both are done. */
+    struct io_uring_sqe *sqe = sqe_take(ring);
+    io_uring_prep_connect(sqe, fd, (struct sockaddr *)os, os_bytes);
+    op->private_[1] = (uint64_t)(int64_t)fd;
+    sqe_bind(sqe, op);
+}
+
+static bool connect_complete(struct ring *ring, struct ring_op *op, int *value)
+{
+    int fd = (int)(int64_t)op->private_[1];
+    int32_t *ret_handle = (int32_t *)(uintptr_t)op->private_[0];
+    if (op->kind == OP_CONNECT_INSTALL && *value == 0) {
+        op->kind = OP_CONNECT;
+        *ret_handle = fd;
+        struct io_uring_sqe *sqe = sqe_take(ring);
+        io_uring_prep_files_update(sqe, ret_handle, 1, (int)IORING_FILE_INDEX_ALLOC);
+        sqe_bind(sqe, op);
+        return false;
+    }
+    if (op->kind == OP_CONNECT) {
+        *value = *value == 1 ? 0 : *value < 0 ? *value : -ENFILE;
+    }
+    if (*value != 0) {
+        *ret_handle = -1;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return true;
+}
+
+/* ---- receiving and sending */
+
+void ring_recv(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done)
+{
+    bk_assert(ring->buffer_ring);
+    op_begin(op, done, OP_RECV);
+    struct io_uring_sqe *sqe = sqe_take(ring);
+    io_uring_prep_recv_multishot(sqe, handle, NULL, 0, 0);
+    sqe->flags |= IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT;
+    sqe->buf_group = BUFFER_GROUP;
+    sqe_bind(sqe, op);
+}
+
+void ring_buffer_give(struct ring *ring, uint16_t buffer_id)
+{
+    bk_assert(buffer_id < ring->config.recv_buffers);
+    unsigned bytes = ring->config.recv_buffer_bytes;
+    io_uring_buf_ring_add(ring->buffer_ring, ring->buffers + (size_t)buffer_id * bytes, bytes, buffer_id,
+                          io_uring_buf_ring_mask(ring->config.recv_buffers), ring->buffers_added);
+    ring->buffers_added++;
+    ring->buffers_free++;
+    bk_assert(ring->buffers_free <= ring->config.recv_buffers);
+}
+
+static void buffers_publish(struct ring *ring)
+{
+    if (ring->buffers_added) {
+        io_uring_buf_ring_advance(ring->buffer_ring, ring->buffers_added);
+        ring->buffers_added = 0;
+    }
+}
+
+bool ring_buffers_low(const struct ring *ring)
+{
+    return ring->buffers_free < ring->config.recv_buffers / 2;
+}
+
+void ring_send(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes, ring_done_fn *done)
+{
+    bk_assert(bytes > 0);
+    op_begin(op, done, OP_PLAIN);
+    struct io_uring_sqe *sqe = sqe_take(ring);
+    /* WAITALL: the kernel goes on after a short send, so that a completion means all or an error. */
+    io_uring_prep_send(sqe, handle, at, bytes, MSG_NOSIGNAL | MSG_WAITALL);
+    sqe->flags |= IOSQE_FIXED_FILE;
+    sqe_bind(sqe, op);
+}
+
+void ring_shutdown(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done)
+{
+    op_begin(op, done, OP_PLAIN);
+    struct io_uring_sqe *sqe = sqe_take(ring);
+    io_uring_prep_shutdown(sqe, handle, SHUT_WR);
+    sqe->flags |= IOSQE_FIXED_FILE;
+    sqe_bind(sqe, op);
+}
+
+void ring_close_handle(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done)
+{
+    bk_assert(handle >= 0);
+    op_begin(op, done, OP_CLOSE);
+    op->private_[0] = (uint64_t)handle;
+    struct io_uring_sqe *sqe = sqe_take(ring);
+    io_uring_prep_close_direct(sqe, (unsigned)handle);
+    sqe_bind(sqe, op);
+}
+
+void ring_cancel(struct ring *ring, struct ring_op *target)
+{
+    if (!ring_op_busy(target)) {
+        return;
+    }
+    struct io_uring_sqe *sqe = sqe_take(ring);
+    io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)target, 0);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    sqe->user_data = DATA_IGNORED;
+}
+
+/* ---- signals */
+
+static void signals_read(struct ring *ring, struct ring_op *op)
+{
+    struct io_uring_sqe *sqe = sqe_take(ring);
+    io_uring_prep_read(sqe, ring->signal_fd, &ring->signal_info, sizeof ring->signal_info, 0);
+    sqe_bind(sqe, op);
+}
+
+void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, unsigned count, ring_done_fn *done)
+{
+    op_begin(op, done, OP_SIGNALS);
+    sigset_t set;
+    sigemptyset(&set);
+    for (unsigned i = 0; i < count; i++) {
+        sigaddset(&set, signals[i]);
+    }
+    ring->signal_fd = signalfd(ring->signal_fd, &set, SFD_CLOEXEC);
+    bk_assert(ring->signal_fd >= 0);
+    signals_read(ring, op);
+}
+
+/* ---- files */
+
+enum bk_err ring_file_attach(struct ring *ring, int file, int32_t *ret_handle)
+{
+    return reserved_install(ring, file, ret_handle) ? BK_OK : BK_NO_DESCRIPTORS;
+}
+
+enum bk_err ring_write_buffers(struct ring *ring, unsigned count, size_t bytes, uint8_t **ret_first)
+{
+    bk_assert(!ring->write_buffers && count > 0 && count <= 16 && bytes % 4096 == 0);
+    size_t total = count * bytes;
+    void *map = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED) {
+        return BK_NO_MEMORY;
+    }
+    struct iovec vectors[16];
+    for (unsigned i = 0; i < count; i++) {
+        vectors[i] = (struct iovec){(uint8_t *)map + i * bytes, bytes};
+    }
+    if (io_uring_register_buffers(&ring->uring, vectors, count) != 0) {
+        munmap(map, total);
+        return BK_NO_MEMORY;
+    }
+    ring->write_buffers = map;
+    ring->write_buffers_bytes = total;
+    *ret_first = map;
+    return BK_OK;
+}
+
+void ring_write(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes, uint64_t offset,
+                int buffer, bool durable, ring_done_fn *done)
+{
+    bk_assert(bytes % 4096 == 0 && offset % 4096 == 0 && (uintptr_t)at % 4096 == 0);
+    bk_assert(bytes > 0 && bytes <= INT32_MAX);
+    op_begin(op, done, OP_PLAIN);
+    struct io_uring_sqe *sqe = sqe_take(ring);
+    if (buffer >= 0) {
+        io_uring_prep_write_fixed(sqe, handle, at, (unsigned)bytes, offset, buffer);
+    } else {
+        io_uring_prep_write(sqe, handle, at, (unsigned)bytes, offset);
+    }
+    sqe->rw_flags = durable ? RWF_DSYNC : 0;
+    sqe->flags |= IOSQE_FIXED_FILE;
+    sqe_bind(sqe, op);
+}
+
+/* ---- mail: a lock-free stack that the owner takes whole and turns around */
+
+void ring_post(struct ring *from, struct ring *target, struct ring_mail *mail)
+{
+    struct ring_mail *head = atomic_load_explicit(&target->mailbox, memory_order_relaxed);
+    do {
+        mail->next = head;
+    } while (!atomic_compare_exchange_weak_explicit(&target->mailbox, &head, mail, memory_order_release,
+                                                    memory_order_relaxed));
+    /* Only the first letter rings; whoever empties the box sees all that came after it. */
+    if (!head && from != target) {
+        struct io_uring_sqe *sqe = sqe_take(from);
+        io_uring_prep_msg_ring(sqe, target->uring.ring_fd, 0, DATA_DOORBELL, 0);
+        sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+        sqe->user_data = DATA_IGNORED;
+    }
+}
+
+static bool mail_run(struct ring *ring)
+{
+    if (!atomic_load_explicit(&ring->mailbox, memory_order_relaxed)) {
+        return false;
+    }
+    struct ring_mail *stack = atomic_exchange_explicit(&ring->mailbox, NULL, memory_order_acquire);
+    struct ring_mail *queue = NULL;
+    while (stack) {
+        struct ring_mail *next = stack->next;
+        stack->next = queue;
+        queue = stack;
+        stack = next;
+    }
+    while (queue) {
+        struct ring_mail *next = queue->next; /* run() may free or post the letter again */
+        ring->stats.mails++;
+        queue->run(queue);
+        queue = next;
+    }
+    return true;
+}
+
+/* ---- the turn */
+
+static void op_complete(struct ring *ring, struct ring_op *op, int value, uint32_t flags)
+{
+    bool more = (flags & IORING_CQE_F_MORE) != 0;
+    bk_assert(op->inflight == 1);
+    struct ring_result result = {.more = more};
+    if (flags & IORING_CQE_F_BUFFER) {
+        result.has_buffer = true;
+        result.buffer_id = (uint16_t)(flags >> IORING_CQE_BUFFER_SHIFT);
+        result.buffer = ring->buffers + (size_t)result.buffer_id * ring->config.recv_buffer_bytes;
+        bk_assert(ring->buffers_free > 0);
+        ring->buffers_free--;
+    }
+    switch ((enum op_kind)op->kind) {
+    case OP_ACCEPT: accept_complete(ring, op, value, more); return;
+    case OP_CONNECT_INSTALL:
+    case OP_CONNECT:
+        if (!connect_complete(ring, op, &value)) {
+            return;
+        }
+        break;
+    case OP_CLOSE:
+        if (op->private_[0] < HANDLES_RESERVED) {
+            ring->reserved_used &= ~(1ULL << op->private_[0]);
+        }
+        break;
+    case OP_SIGNALS:
+        if (value > 0) {
+            value = (int)ring->signal_info.ssi_signo;
+            signals_read(ring, op);
+            result.more = true;
+        }
+        break;
+    case OP_RECV:
+        ring->stats.recv_no_buffers += value == -ENOBUFS;
+        break;
+    case OP_PLAIN: break;
+    default: bk_never("unknown operation kind");
+    }
+    result.value = value >= 0 ? value : -(int)bk_err_from_errno(-value);
+    op->inflight = result.more;
+    op->done(op, &result);
+}
+
+static void entry_complete(struct ring *ring, uint64_t data, int value, uint32_t flags)
+{
+    ring->stats.completed++;
+    if (data & DATA_PEER_TAG) {
+        lookup_complete(ring, (struct peer_lookup *)(uintptr_t)(data & ~DATA_PEER_TAG), value);
+    } else if (data != DATA_IGNORED && data != DATA_DOORBELL) {
+        op_complete(ring, (struct ring_op *)(uintptr_t)data, value, flags);
+    }
+}
+
+/* One batch is copied out before any of it runs: handlers queue submissions, which may enter the
+ * kernel, which may fill the completion queue again. */
+static unsigned reap(struct ring *ring)
+{
+    struct io_uring_cqe *at[REAP_BATCH];
+    struct {
+        uint64_t data;
+        int value;
+        uint32_t flags;
+    } batch[REAP_BATCH];
+    unsigned count = io_uring_peek_batch_cqe(&ring->uring, at, REAP_BATCH);
+    for (unsigned i = 0; i < count; i++) {
+        batch[i].data = at[i]->user_data;
+        batch[i].value = at[i]->res;
+        batch[i].flags = at[i]->flags;
+    }
+    io_uring_cq_advance(&ring->uring, count);
+    for (unsigned i = 0; i < count; i++) {
+        entry_complete(ring, batch[i].data, batch[i].value, batch[i].flags);
+    }
+    return count;
+}
+
+static void enter(struct ring *ring, uint64_t deadline_ns)
+{
+    struct io_uring_cqe *cqe;
+    ring->stats.enters++;
+    if (deadline_ns <= ring->now_ns) {
+        (void)io_uring_submit_and_get_events(&ring->uring);
+    } else if (deadline_ns == UINT64_MAX) {
+        (void)io_uring_submit_and_wait(&ring->uring, 1);
+    } else {
+        uint64_t wait_ns = deadline_ns - ring->now_ns;
+        struct __kernel_timespec timeout = {.tv_sec = (int64_t)(wait_ns / 1000000000ULL),
+                                            .tv_nsec = (long long)(wait_ns % 1000000000ULL)};
+        (void)io_uring_submit_and_wait_timeout(&ring->uring, &cqe, 1, &timeout, NULL);
+    }
+    ring->connect_count = 0;
+}
+
+void ring_turn(struct ring *ring, uint64_t deadline_ns)
+{
+    if (ring->buffer_ring) {
+        buffers_publish(ring);
+    }
+    bool mail_waits = atomic_load_explicit(&ring->mailbox, memory_order_relaxed) != NULL;
+    bool ready = io_uring_cq_ready(&ring->uring) > 0;
+    enter(ring, mail_waits || ready ? 0 : deadline_ns);
+    clock_read(ring);
+    if (io_uring_cq_has_overflow(&ring->uring)) {
+        ring->stats.cq_overflows++;
+    }
+    /* Everything that is there, but at most a bounded number of batches, so that the caller's own
+     * work (journal, timers) gets its turn. */
+    for (unsigned i = 0; i < 4 && reap(ring) == REAP_BATCH; i++) {
+    }
+    mail_run(ring);
+}
