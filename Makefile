@@ -163,6 +163,8 @@ define variant_rules
 flags_$(1) = $(BASE) $(WARNINGS) $(CFLAGS_$(1)) $(CFLAGS) $(INCLUDES)
 
 $(B)/$(1)/settings: FORCE | $(B)/.tools $(if $(SYSTEM),system-libs)
+	$(Q)command -v $$(firstword $$(CC_$(1))) > /dev/null || { \
+	    echo 'becket: VARIANT=$(1) needs $$(firstword $$(CC_$(1)))' >&2; exit 1; }
 	$(Q)mkdir -p $$(@D)
 	$(Q)echo '$$(CC_$(1)) $$(flags_$(1)) $(LDFLAGS) $(LIBS)' | cmp -s - $$@ || \
 	    echo '$$(CC_$(1)) $$(flags_$(1)) $(LDFLAGS) $(LIBS)' > $$@
@@ -191,8 +193,6 @@ link_$(1) = $$(CC_$(1)) $(LINK) $(LDFLAGS_$(1)) $(LDFLAGS)
 $(B)/$(1)/becket: $(B)/$(1)/src/main.o $(B)/$(1)/libbecket$(lib_tag).a
 	$$(call say,LINK,$$@)
 	$(Q)$$(link_$(1)) -o $$@ $$^ $(LIBS) -lm
-
-$(B)/$(1)/tests/unit/%_test $(B)/$(1)/bench/%: link_extra :=
 
 $(B)/$(1)/tests/unit/%_test: $(B)/$(1)/tests/unit/%_test.o $(B)/$(1)/libbecket$(lib_tag).a
 	$$(call say,LINK,$$@)
@@ -229,7 +229,8 @@ run: $(B)/becket
 # What tests find in their environment; all paths are absolute.
 test_env := BECKET='$(CURDIR)/$(B)/becket' BECKET_ASAN='$(CURDIR)/$(B)/asan/becket' \
             BECKET_BUILD='$(CURDIR)/$(B)' BECKET_ROOT='$(CURDIR)' VECTORS='$(CURDIR)/tests/vectors' \
-            UBSAN_OPTIONS=print_stacktrace=1 CC='$(CC)'
+            BECKET_SYSTEM_LIBS='$(SYSTEM)' BECKET_CFLAGS='$(flags_release)' CC='$(CC)' \
+            UBSAN_OPTIONS=print_stacktrace=1
 prove    := $(test_env) prove --timer --exec tests/run
 
 test_programs := $(if $(main),$(B)/becket $(B)/asan/becket) $(call sim_main,release) $(call sim_main,asan) \
@@ -261,11 +262,69 @@ sim: $(call sim_main,$(VARIANT))
 	done
 	@echo "sim: seeds $(SEED) to $$(($(SEED) + $(SEEDS) - 1)) passed"
 
-.PHONY: help
+# ---- Fuzzing, measuring, advice -----------------------------------------------------------------------
+
+fuzz_targets := $(if $(FUZZ_TARGET),$(FUZZ_TARGET),$(FUZZ:fuzz/%_fuzz.c=%))
+
+.PHONY: fuzz bench lint cov compile_commands
+fuzz: $(fuzz_targets:%=$(B)/fuzz/fuzz/%_fuzz)
+	$(Q)fuzz/run.sh $(FUZZ_SECONDS) $(JOBS) $(fuzz_targets)
+
+# bench/run, where it exists, knows how to run them; without it each program runs once.
+bench: $(if $(main),$(B)/becket) $(BENCH:%.c=$(B)/release/%)
+	$(Q)if [ -x bench/run ]; then $(test_env) bench/run; \
+	    else for b in $(BENCH:%.c=$(B)/release/%); do echo "== $$b"; $$b || exit 1; done; fi
+
+# The other compiler with warnings as errors; then clang-tidy as advice, which never fails.
+lint_files := $(SRC) $(UNIT) $(SIM) $(FUZZ) $(BENCH)
+lint: $(lint_files:%.c=$(B)/lint/%.o)
+	@if command -v clang-tidy > /dev/null; then \
+	    clang-tidy --quiet --checks='-*,bugprone-*,-bugprone-easily-swappable-parameters,clang-analyzer-*' \
+	        $(SRC) -- $(flags_lint) 2> /dev/null || true; \
+	else echo 'lint: clang-tidy is not installed, its advice is left out'; fi
+
+cov: $(call units,cov,$(UNIT)) $(call replays,cov)
+	$(Q)find $(B)/cov -name '*.gcda' -delete
+	$(Q)BECKET_BUILD='$(CURDIR)/$(B)/cov' $(prove) -j$(JOBS) $^
+	$(Q)tests/cov $(B)/cov $(LIB_SRC)
+
+# Below build/, where clangd looks for it by itself.
+compile_commands: $(B)/compile_commands.json
+$(B)/compile_commands.json: FORCE $(VENDOR_A)
+	$(Q){ echo '['; for f in $(SRC) $(UNIT) $(SIM) $(FUZZ) $(BENCH) $(wildcard fuzz/replay.c); do \
+	    printf '%s{"directory":"%s","file":"%s","command":"%s -Itests -Ifuzz -I. -c %s"}\n' "$$sep" \
+	        '$(CURDIR)' "$$f" '$(CC) $(flags_release)' "$$f"; sep=,; done; echo ']'; } > $@.tmp
+	$(Q)mv $@.tmp $@
+	@echo '$@ written'
+
+# ---- Install, clean ----------------------------------------------------------------------------------
+
+.PHONY: install clean distclean help
+install: $(B)/becket
+	install -d '$(DESTDIR)$(PREFIX)/bin'
+	install -m 755 $(B)/becket '$(DESTDIR)$(PREFIX)/bin/becket'
+	$(if $(wildcard src/cli/becket.1),install -d '$(DESTDIR)$(PREFIX)/share/man/man1')
+	$(if $(wildcard src/cli/becket.1),install -m 644 src/cli/becket.1 '$(DESTDIR)$(PREFIX)/share/man/man1/')
+
+# Keeps the libraries and their archives, and the data of `make run`.
+clean:
+	$(Q)rm -rf $(VARIANTS:%=$(B)/%) $(B)/becket $(B)/crash $(B)/sim.log $(B)/compile_commands.json
+
+distclean:
+	$(Q)rm -rf $(B)
+
 help:
-	@echo 'make             build build/becket (VARIANT=release|asan|tsan|fuzz|cov, SYSTEM_LIBS=1, V=1)'
+	@echo 'make             build build/becket (VARIANT=release|asan|tsan|fuzz|cov, SYSTEM_LIBS=1, WERROR=1, V=1)'
 	@echo 'make run         build, then serve in the foreground with its data in build/run'
-	@echo 'make test        every test; make check is the same'
+	@echo 'make test        every test; `make check` is the same'
 	@echo 'make unit        unit tests only: T=http_parse, VARIANT=asan, MODULES="base http"'
 	@echo 'make tidy        what the source must look like'
 	@echo 'make sim         simulator: SEEDS=200 SEED=1, VARIANT=asan'
+	@echo 'make fuzz        libFuzzer: FUZZ_SECONDS=60, FUZZ_TARGET=http_request (needs clang)'
+	@echo 'make bench       benchmarks of bench/'
+	@echo 'make lint        everything through clang with -Werror, then the advice of clang-tidy'
+	@echo 'make cov         coverage of the unit tests and the fuzz corpus, by folder and by file'
+	@echo 'make install     to PREFIX=/usr/local, below DESTDIR'
+	@echo 'make compile_commands   build/compile_commands.json for editors'
+	@echo 'make vendor-archive DIR=...   source archives of the libraries, for machines without a network'
+	@echo 'make clean       all but the libraries and the data of `make run`; make distclean: all of build/'

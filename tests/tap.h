@@ -7,9 +7,10 @@
  *         return done_testing();
  *     }
  *
- * The plan is printed at the end, so a test that dies half-way is seen by `prove`. Each check prints one
- * line and returns whether it passed; its name is a format string and may be left out. A failed check
- * does not end the program. Call the checks from one thread only. Arguments are evaluated once.
+ * The plan is printed at the end, so a test that dies half-way is seen by `prove`. Each check
+ * prints one line and returns whether it passed; its name is a format string and may be left out. A
+ * failed check does not end the program. Call the checks from one thread only. Arguments are
+ * evaluated once.
  */
 #ifndef TESTS_TAP_H
 #define TESTS_TAP_H
@@ -38,7 +39,7 @@ static unsigned tap_count, tap_failed;
 #define is_str(got, want, ...)                                                                     \
     tap_is_str((got), (want), __FILE__, __LINE__, #got, " " __VA_ARGS__)
 
-/* is_mem(GOT, WANT, BYTES, [NAME...]); is_bytes(GOT, GOT_BYTES, WANT, WANT_BYTES, [NAME...]). */
+/* is_mem(GOT, WANT, BYTES, [NAME...]); is_bytes(GOT, GOT_BYTES, WANT, WANT_BYTES, [NAME...]) */
 #define is_mem(got, want, bytes, ...)                                                              \
     tap_is_mem((got), (bytes), (want), (bytes), __FILE__, __LINE__, #got, " " __VA_ARGS__)
 #define is_bytes(got, got_bytes, want, want_bytes, ...)                                            \
@@ -47,7 +48,7 @@ static unsigned tap_count, tap_failed;
 /* diag(FORMAT...): a remark on standard error, shown by prove. */
 #define diag(...) tap_diag(__VA_ARGS__)
 
-/* skip(REASON...): one check that cannot run here. skip_all(REASON...): none can; ends the program. */
+/* skip(REASON...): one check that cannot run here. skip_all: none can; ends the program. */
 #define skip(...) tap_skip(__VA_ARGS__)
 #define skip_all(...) tap_skip_all(__VA_ARGS__)
 
@@ -69,7 +70,8 @@ __attribute__((format(printf, 1, 2))) static inline void tap_diag(const char *fo
     }
 }
 
-/* One result line. A name that is only the leading blank of the macros means: use the expression. */
+/* One result line. A name that is only the leading blank of the macros means: use the expression.
+ */
 static inline bool tap_result(bool passed, const char *file, int line, const char *expression,
                               const char *format, va_list args)
 {

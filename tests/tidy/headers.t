@@ -1,0 +1,34 @@
+#!/usr/bin/perl
+# Description: every header of src/ says on its first line what it is, is guarded, and compiles alone.
+use strict;
+use warnings;
+use Test::More;
+use FindBin;
+require "$FindBin::Bin/lib.pl";
+
+plan skip_all => 'flags are missing: run through make tidy' unless defined $ENV{BECKET_CFLAGS};
+my $cc = $ENV{CC} // 'cc';
+
+my (@untitled, @unguarded, @dependent, %guards);
+for my $file (project_files(qr{^src/.*\.h$})) {
+    my $text = slurp($file);
+    my ($name) = $file =~ m{([^/]+)$};
+    push @untitled, "$file: the first line is not \"/* $name - what it is...\""
+        unless $text =~ m{\A/\* (?:\w+/)*\Q$name\E - \S};
+    if ($text =~ /^#ifndef (\w+)\n#define \1\n/m) {
+        push @unguarded, "$file: guard $1 is also in $guards{$1}" if $guards{$1};
+        $guards{$1} = $file;
+    } elsif ($text !~ /^#pragma once$/m) {
+        push @unguarded, "$file: no include guard";
+    }
+    (my $include = $file) =~ s{^src/}{};
+    open my $compiler, '|-', "$cc $ENV{BECKET_CFLAGS} -x c -fsyntax-only - 2>build/header.err"
+        or die "$cc: $!";
+    print $compiler "#include \"$include\"\n";
+    push @dependent, "$file:\n" . slurp('build/header.err') unless close $compiler;
+}
+unlink 'build/header.err';
+check('headers start with their name and purpose', @untitled);
+check('headers are guarded', @unguarded);
+check('headers compile alone', @dependent);
+done_testing();
