@@ -19,6 +19,7 @@
 #include "ring/ring.h"
 
 struct journal;
+struct catalog; /* journal/catalog.h */
 
 enum journal_record_type {
     JOURNAL_ACCEPTED = 1,
@@ -107,7 +108,33 @@ void journal_turn(struct journal *journal);
 /* Sequence up to which everything is durable. Any thread (atomic acquire). */
 uint64_t journal_durable_through(const struct journal *journal);
 
-/* Nothing pending and nothing in flight (drain). */
+/* Nothing pending and nothing in flight (drain). After journal_stop also: the closing frame is durable. */
 bool journal_idle(const struct journal *journal);
+
+/* ---- Life cycle. Start-up: catalog_open() (recovers, blocking, any thread, before the reactors run), then
+ * catalog_start() on the store thread, then journal_open() on each reactor. The end, in order: journal_stop(),
+ * turns until journal_idle(), journal_close(), and catalog_close() after all journals are closed. */
+
+struct journal_config {
+    uint16_t id;             /* 0 <= id < catalog_config.journals */
+    struct ring *ring;       /* the reactor's own */
+    struct catalog *catalog; /* started */
+    bool durable;            /* false: no flush (--durability=none, for comparison runs only) */
+    journal_commit_fn *commit;
+    void *context;
+};
+
+/* Takes memory (3 frames of 512 KiB through ring_write_buffers, so once per ring), attaches the current
+ * segment and tells the store thread where to send spares. */
+enum bk_err journal_open(const struct journal_config *config, struct journal **ret_journal) BK_MUST_CHECK;
+
+/* No appends from now on (BK_CLOSED). What was appended is still committed by journal_turn(), and then a closing
+ * frame, which lets recovery tell damage from a crash. */
+void journal_stop(struct journal *journal);
+
+/* Requires: journal_idle() and no completion outstanding on the ring for this journal. Without journal_stop() it
+ * leaves the files as a crash would. The segment goes back to the catalog by mail, so the store thread must
+ * run its mail once more before catalog_close(). */
+void journal_close(struct journal *journal);
 
 #endif
