@@ -28,6 +28,10 @@ enum bk_err file_read(int file, void *at, size_t bytes, uint64_t offset, size_t 
 enum bk_err file_write(int file, const void *at, size_t bytes, uint64_t offset) BK_MUST_CHECK;
 /* Blocks reserved and size set; contents read as zero. BK_NO_SPACE. */
 enum bk_err file_allocate(int file, uint64_t bytes) BK_MUST_CHECK;
+/* Make a range of an allocated file written zeros without writing them, where kernel, file system and device
+ * can. BK_UNSUPPORTED: they cannot, write zeros. */
+enum bk_err file_zero(int file, uint64_t offset, uint64_t bytes) BK_MUST_CHECK;
+enum bk_err file_truncate(int file, uint64_t bytes) BK_MUST_CHECK;
 /* Data and size on the device. BK_IO: nothing may be assumed; never call it again to "retry". */
 enum bk_err file_sync(int file) BK_MUST_CHECK;
 enum bk_err file_rename(const char *from, const char *to) BK_MUST_CHECK;
