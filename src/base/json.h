@@ -1,0 +1,77 @@
+/* json.h - trees of JSON and YAML documents that remember where each value stood, and JSON text.
+ *
+ * Purpose     Configuration comes in as JSON or YAML; both become yyjson mutable values, so that one
+ *             decoder serves them. Every value knows its line and column for error messages.
+ * Ownership   All values and strings of a tree live in its arena until json_tree_fini, which wipes
+ *             them (they may hold secrets). Strings are NUL-terminated; their length counts.
+ * Limits      JSON_DEPTH_MAX, JSON_TEXT_BYTES_MAX, JSON_NODES_MAX. Duplicate keys are errors. Text
+ *             must be UTF-8. Numbers beyond 64 bits become doubles, infinities are errors.
+ * Threads     One at a time. Control plane only.
+ * Source      RFC 8259; yyjson.
+ */
+#ifndef BECKET_BASE_JSON_H
+#define BECKET_BASE_JSON_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/slice.h"
+
+#include <yyjson.h>
+
+#define JSON_DEPTH_MAX 64U
+#define JSON_TEXT_BYTES_MAX (8U << 20)
+#define JSON_NODES_MAX 1000000U
+#define JSON_DOCUMENTS_MAX 200000U
+
+struct json_place {
+    uint32_t line; /* from 1; 0 = unknown */
+    uint32_t column;
+};
+
+struct json_problem {
+    struct json_place place;
+    char message[160];
+};
+
+struct json_tree {
+    struct arena arena;
+    yyjson_mut_val **roots; /* one per document */
+    size_t count;
+    size_t roots_size;      /* json.c's and yaml.c's */
+    size_t nodes;
+    yyjson_mut_val *slab;
+    size_t slab_free;
+};
+
+void json_tree_init(struct json_tree *tree);
+void json_tree_fini(struct json_tree *tree);
+
+/* Parse one JSON text into tree->roots[0]. BK_INVALID or BK_TOO_LARGE with *ret_problem filled. */
+enum bk_err json_parse(struct slice text, struct json_tree *tree,
+                       struct json_problem *ret_problem) BK_MUST_CHECK;
+/* Where a value (not a key) of a tree stood. Only for values of a json_tree. */
+struct json_place json_place(yyjson_mut_val *value);
+
+/* ---- building values inside a tree (place unknown unless given). NULL when out of memory. */
+yyjson_mut_val *json_new(struct json_tree *tree, struct json_place place);
+yyjson_mut_val *json_new_string(struct json_tree *tree, struct slice text);
+yyjson_mut_val *json_new_object(struct json_tree *tree);
+yyjson_mut_val *json_new_array(struct json_tree *tree);
+/* Adds a copy of the key. */
+bool json_set(struct json_tree *tree, yyjson_mut_val *object, const char *key, yyjson_mut_val *value);
+/* Deep copy of a value of any tree or document into this tree. */
+yyjson_mut_val *json_copy(struct json_tree *tree, yyjson_mut_val *value);
+
+static inline struct slice json_text(yyjson_mut_val *value)
+{
+    return slice_of(yyjson_mut_get_str(value), yyjson_mut_get_len(value));
+}
+
+/* ---- writing JSON text into a buf */
+/* "text" with quotes and escapes. Bytes that are not UTF-8 become U+FFFD. */
+void json_add_string(struct buf *buf, struct slice text);
+/* A whole value, minified. */
+void json_add_value(struct buf *buf, yyjson_mut_val *value);
+
+#endif

@@ -1,0 +1,38 @@
+/* compile.h - from a stored event source to what the hot path needs, and the feed of changes.
+ *
+ * Purpose     After each commit the callback gets one change per touched source, in a form that needs
+ *             no store: compiled scheme, limits, path. The control thread puts it into the source
+ *             table (one writer) and mails the reactors.
+ * Ownership   change->scheme is the receiver's: scheme_wipe(), then free(). All slices are valid only
+ *             during the call.
+ * Order       A source that moved to another path comes as one change with the new path: the receiver
+ *             finds the old entry by `number`. When two sources swap paths in one commit, the one that
+ *             gives a path up may come after the one that takes it: removals come first, then the rest;
+ *             so remove by number, and let the newest owner of a path win.
+ */
+#ifndef BECKET_HUB_COMPILE_H
+#define BECKET_HUB_COMPILE_H
+
+#include "providers/scheme.h"
+
+struct source_change {
+    bool removed;              /* then only number, id, path, name, canvas are set */
+    uint64_t number;           /* the journal's `source`; never reused */
+    uint8_t id[16];            /* metadata.id */
+    struct slice path;         /* /hooks/{path} */
+    struct slice name;
+    struct slice canvas;
+    struct slice type;         /* "github", "generic", … */
+    struct scheme *scheme;     /* one malloc'ed block of scheme_bytes */
+    size_t scheme_bytes;
+    uint64_t body_bytes_max;
+    uint32_t per_second;       /* 0 = no limit */
+    int64_t dedupe_window_ns;  /* 0 = off */
+};
+
+typedef void source_change_fn(void *context, const struct source_change *change);
+
+#define SOURCE_PATH_BYTES_MAX 128U
+#define SOURCE_DEDUPE_WINDOW_DEFAULT_NS (24LL * 3600 * 1000000000)
+
+#endif

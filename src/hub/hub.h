@@ -1,0 +1,76 @@
+/* hub.h - the control plane's state: store, keys, objects, and the feed of compiled sources.
+ *
+ * Purpose     What the API and the server hold. Objects change through hub/apply.h; tokens through
+ *             hub/token.h; each commit that touches an event source is followed by calls of `changed`
+ *             (hub/compile.h), before the changing function returns.
+ * Threads     One: the control thread.
+ * Start       hub_open() makes what is missing: data directory, master key, data key, admin token,
+ *             canvas `default`. hub_feed_all() then feeds every source once.
+ */
+#ifndef BECKET_HUB_HUB_H
+#define BECKET_HUB_HUB_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "hub/compile.h"
+#include "hub/resource.h"
+#include "store/seal.h"
+#include "store/store.h"
+
+#define HUB_WHY_BYTES 512U
+#define HUB_ID_TEXT_BYTES 37U /* UUID text and NUL */
+
+struct hub_config {
+    const char *data_directory;
+    const char *public_url;        /* without a slash at the end; copied */
+    source_change_fn *changed;     /* may be NULL (tools, tests) */
+    void *context;
+    int64_t now_ns;                /* wall clock */
+    const struct store_options *store_options; /* NULL = defaults */
+};
+
+struct hub; /* fields are in hub/hub_private.h: only for src/hub */
+
+/* ret_why: one line for people when it failed (wrong master key, readable key file, newer version,
+ * directory not writable, …). Nothing is changed then. */
+enum bk_err hub_open(const struct hub_config *config, struct hub **ret_hub,
+                     char ret_why[HUB_WHY_BYTES]) BK_MUST_CHECK;
+void hub_close(struct hub *hub);
+/* True when hub_open made a new, empty state (the CLI then prints the quick start). */
+bool hub_is_new(const struct hub *hub);
+struct store *hub_store(struct hub *hub);
+
+/* Feed every source, as after a change. Sources that cannot be compiled are logged and counted.
+ * A million take 1-3 seconds. */
+enum bk_err hub_feed_all(struct hub *hub, uint64_t *ret_fed, uint64_t *ret_failed) BK_MUST_CHECK;
+
+/* ---- reading objects, as JSON of the interface; secret values are "***" */
+
+/* {"apiVersion","kind","metadata","spec","status"}. `name` may be the object's id. BK_NOT_FOUND.
+ * ret_revision may be NULL (it is the ETag). */
+enum bk_err hub_get_json(struct hub *hub, enum resource_kind kind, struct slice canvas, struct slice name,
+                         struct buf *json, uint64_t *ret_revision) BK_MUST_CHECK;
+/* {"items":[…],"next":"…"}; in order of name. limit 1-1000; cursor empty = from the start.
+ * BK_INVALID: the cursor is not one of ours. */
+enum bk_err hub_list_json(struct hub *hub, enum resource_kind kind, struct slice canvas, unsigned limit,
+                          struct slice cursor, struct buf *json) BK_MUST_CHECK;
+
+/* ---- event sources by their number in the journal */
+
+struct hub_source_name {
+    char name[NAME_BYTES_MAX + 1];
+    char canvas[NAME_BYTES_MAX + 1];
+    char type[NAME_BYTES_MAX + 1]; /* the provider: "github" */
+};
+/* Also of deleted sources. BK_NOT_FOUND when the number was never given out. */
+enum bk_err hub_source_name(struct hub *hub, uint64_t number, struct hub_source_name *ret_name) BK_MUST_CHECK;
+/* Number of the source with this name or id. Deleted ones: BK_NOT_FOUND. */
+enum bk_err hub_source_number(struct hub *hub, struct slice canvas, struct slice name,
+                              uint64_t *ret_number) BK_MUST_CHECK;
+
+struct hub_counts {
+    uint64_t canvases, secrets, event_sources;
+};
+enum bk_err hub_counts(struct hub *hub, struct hub_counts *ret_counts) BK_MUST_CHECK;
+
+#endif

@@ -1,0 +1,254 @@
+/* metrics.c - see metrics.h. */
+#include "hub/metrics.h"
+
+#include "base/assert.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+struct metrics_named {
+    char name[2 * NAME_BYTES_MAX + 2]; /* canvas/source */
+    struct metrics_source counters;
+};
+
+static const unsigned codes[METRICS_CODE_COUNT] = {
+#define X(code) [METRICS_CODE_##code] = code,
+    METRICS_CODES
+#undef X
+};
+
+static const char *const event_names[METRICS_EVENT_COUNT] = {"accepted", "rejected", "duplicate"};
+
+enum metrics_code metrics_code(unsigned status)
+{
+    switch (status) {
+#define X(code)                                                                                    \
+    case code:                                                                                     \
+        return METRICS_CODE_##code;
+        METRICS_CODES
+#undef X
+    default:
+        return METRICS_CODE_OTHER;
+    }
+}
+
+void metrics_snapshot_init(struct metrics_snapshot *snapshot)
+{
+    memset(snapshot, 0, sizeof *snapshot);
+    snapshot->version = snapshot->backend = snapshot->durability = "";
+}
+
+void metrics_snapshot_fini(struct metrics_snapshot *snapshot)
+{
+    free(snapshot->named);
+    snapshot->named = NULL;
+    snapshot->named_count = snapshot->named_size = 0;
+}
+
+void metrics_add_buckets(struct metrics_histogram *histogram, const uint64_t *buckets, size_t count, uint64_t sum)
+{
+    for (size_t i = 0; i < count; i++) {
+        histogram->buckets[i < METRICS_BUCKETS ? i : METRICS_BUCKETS - 1] += metrics_read(&buckets[i]);
+    }
+    histogram->sum += sum;
+}
+
+static void add_histogram(struct metrics_histogram *sum, const struct metrics_histogram *histogram)
+{
+    metrics_add_buckets(sum, histogram->buckets, METRICS_BUCKETS, metrics_read(&histogram->sum));
+}
+
+void metrics_sum_source(struct metrics_source *sum, const struct metrics_source *counters)
+{
+    for (size_t i = 0; i < METRICS_CODE_COUNT; i++) {
+        sum->answers[i] += metrics_read(&counters->answers[i]);
+    }
+    for (size_t i = 0; i < METRICS_EVENT_COUNT; i++) {
+        sum->events[i] += metrics_read(&counters->events[i]);
+    }
+}
+
+void metrics_add_reactor(struct metrics_snapshot *snapshot, const struct metrics_reactor *reactor)
+{
+    struct metrics_reactor *sum = &snapshot->reactors;
+    add_histogram(&sum->ack_ns, &reactor->ack_ns);
+    add_histogram(&sum->turn_ns, &reactor->turn_ns);
+    metrics_sum_source(&sum->none, &reactor->none);
+    sum->connections_ingress += metrics_read(&reactor->connections_ingress);
+    sum->connections_admin += metrics_read(&reactor->connections_admin);
+    sum->ring_enters += metrics_read(&reactor->ring_enters);
+    sum->recv_no_buffers += metrics_read(&reactor->recv_no_buffers);
+}
+
+static bool source_is_idle(const struct metrics_source *source)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < METRICS_CODE_COUNT; i++) {
+        total |= source->answers[i];
+    }
+    for (size_t i = 0; i < METRICS_EVENT_COUNT; i++) {
+        total |= source->events[i];
+    }
+    return total == 0;
+}
+
+void metrics_add_source(struct metrics_snapshot *snapshot, struct slice name, const struct metrics_source *sum)
+{
+    if (source_is_idle(sum)) {
+        return;
+    }
+    if (snapshot->named_count == snapshot->named_size && snapshot->named_size < METRICS_SOURCES_MAX) {
+        size_t size = snapshot->named_size == 0 ? 64 : snapshot->named_size * 2;
+        size = size > METRICS_SOURCES_MAX ? METRICS_SOURCES_MAX : size;
+        struct metrics_named *grown = realloc(snapshot->named, size * sizeof *grown);
+        if (grown != NULL) {
+            snapshot->named = grown;
+            snapshot->named_size = size;
+        }
+    }
+    if (snapshot->named_count == snapshot->named_size) {
+        metrics_sum_source(&snapshot->other, sum);
+        return;
+    }
+    struct metrics_named *named = &snapshot->named[snapshot->named_count++];
+    size_t bytes = name.bytes < sizeof named->name ? name.bytes : sizeof named->name - 1;
+    memcpy(named->name, name.at, bytes);
+    named->name[bytes] = '\0';
+    named->counters = *sum;
+}
+
+/* ---- text */
+
+static void print_label(struct buf *out, const char *value)
+{
+    buf_add_byte(out, '"');
+    for (; *value != '\0'; value++) {
+        if (*value == '\n') {
+            buf_add_str(out, "\\n");
+            continue;
+        }
+        if (*value == '"' || *value == '\\') {
+            buf_add_byte(out, '\\');
+        }
+        buf_add_byte(out, (uint8_t)*value);
+    }
+    buf_add_byte(out, '"');
+}
+
+static void print_type(struct buf *out, const char *name, const char *type, const char *help)
+{
+    buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void print_one(struct buf *out, const char *name, const char *type, const char *help, uint64_t value)
+{
+    print_type(out, name, type, help);
+    buf_printf(out, "%s %" PRIu64 "\n", name, value);
+}
+
+/* Buckets are cumulative in the text; empty ones at the end are left to +Inf. `unit` scales to the base unit. */
+static void print_histogram(struct buf *out, const char *name, const char *help,
+                            const struct metrics_histogram *histogram, unsigned shift, double unit)
+{
+    uint64_t total = 0;
+    print_type(out, name, "histogram", help);
+    for (unsigned i = 0; i < METRICS_BUCKETS - 1; i++) {
+        total += histogram->buckets[i];
+        buf_printf(out, "%s_bucket{le=\"%.9g\"} %" PRIu64 "\n", name, (double)(1ULL << (shift + i)) * unit, total);
+    }
+    total += histogram->buckets[METRICS_BUCKETS - 1];
+    buf_printf(out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, total);
+    buf_printf(out, "%s_sum %.9g\n%s_count %" PRIu64 "\n", name, (double)histogram->sum * unit, name, total);
+}
+
+static void print_answers(struct buf *out, const char *source, const struct metrics_source *counters)
+{
+    for (size_t i = 0; i < METRICS_CODE_COUNT; i++) {
+        if (counters->answers[i] == 0) {
+            continue;
+        }
+        buf_add_str(out, "becket_ingress_requests_total{source=");
+        print_label(out, source);
+        if (i == METRICS_CODE_OTHER) {
+            buf_printf(out, ",code=\"other\"} %" PRIu64 "\n", counters->answers[i]);
+        } else {
+            buf_printf(out, ",code=\"%u\"} %" PRIu64 "\n", codes[i], counters->answers[i]);
+        }
+    }
+}
+
+static void print_events(struct buf *out, const char *source, const struct metrics_source *counters)
+{
+    for (size_t i = 0; i < METRICS_EVENT_COUNT; i++) {
+        if (counters->events[i] == 0) {
+            continue;
+        }
+        buf_add_str(out, "becket_events_total{source=");
+        print_label(out, source);
+        buf_printf(out, ",state=\"%s\"} %" PRIu64 "\n", event_names[i], counters->events[i]);
+    }
+}
+
+static void print_sources(const struct metrics_snapshot *snapshot, struct buf *out,
+                          void (*print)(struct buf *, const char *, const struct metrics_source *))
+{
+    for (size_t i = 0; i < snapshot->named_count; i++) {
+        print(out, snapshot->named[i].name, &snapshot->named[i].counters);
+    }
+    print(out, "_other", &snapshot->other);
+    print(out, "_none", &snapshot->reactors.none);
+}
+
+static void print_journal(const struct metrics_snapshot *snapshot, struct buf *out)
+{
+    const double ns = 1e-9;
+    print_histogram(out, "becket_journal_commit_seconds", "Time from a frame's write to its flush.",
+                    &snapshot->commit_ns, METRICS_TIME_SHIFT, ns);
+    print_histogram(out, "becket_journal_batch_records", "Records that one flush made durable.",
+                    &snapshot->batch_records, 0, 1);
+    print_one(out, "becket_journal_written_bytes_total", "counter", "Bytes written to the journals.",
+              snapshot->journal_bytes);
+    print_one(out, "becket_journal_failures_total", "counter", "Flushes that failed; their records were refused.",
+              snapshot->journal_failures);
+    print_one(out, "becket_journal_file_bytes", "gauge", "Size of all journal files.", snapshot->journal_file_bytes);
+    print_one(out, "becket_journal_pending_bytes", "gauge", "Bytes appended and not yet durable.",
+              snapshot->journal_pending_bytes);
+}
+
+void metrics_print(const struct metrics_snapshot *snapshot, struct buf *out)
+{
+    const double ns = 1e-9;
+    const struct metrics_reactor *sum = &snapshot->reactors;
+    print_type(out, "becket_info", "gauge", "Always 1; what runs here.");
+    buf_add_str(out, "becket_info{version=");
+    print_label(out, snapshot->version);
+    buf_add_str(out, ",backend=");
+    print_label(out, snapshot->backend);
+    buf_add_str(out, ",durability=");
+    print_label(out, snapshot->durability);
+    buf_add_str(out, "} 1\n");
+    print_type(out, "becket_ingress_requests_total", "counter", "Hook requests by source and status code.");
+    print_sources(snapshot, out, print_answers);
+    print_type(out, "becket_events_total", "counter", "Events kept, by source and state.");
+    print_sources(snapshot, out, print_events);
+    print_histogram(out, "becket_ack_seconds", "Time from a whole hook request to its answer.", &sum->ack_ns,
+                    METRICS_TIME_SHIFT, ns);
+    print_journal(snapshot, out);
+    print_type(out, "becket_connections", "gauge", "Open connections.");
+    buf_printf(out, "becket_connections{listener=\"ingress\"} %" PRIu64 "\n", sum->connections_ingress);
+    buf_printf(out, "becket_connections{listener=\"admin\"} %" PRIu64 "\n", sum->connections_admin);
+    print_histogram(out, "becket_loop_turn_seconds", "Work of one turn of an event loop, without its wait.",
+                    &sum->turn_ns, METRICS_TIME_SHIFT, ns);
+    print_one(out, "becket_ring_enters_total", "counter", "System calls into the ring.", sum->ring_enters);
+    print_one(out, "becket_recv_no_buffers_total", "counter", "Receives that found no free buffer.",
+              sum->recv_no_buffers);
+    print_one(out, "becket_threads", "gauge", "Event loops.", snapshot->threads);
+    print_one(out, "becket_sources", "gauge", "Event sources that are configured.", snapshot->sources);
+    if (snapshot->resident_bytes != 0) {
+        print_one(out, "becket_resident_bytes", "gauge", "Resident memory of the process.", snapshot->resident_bytes);
+    }
+    if (snapshot->start_wall_ns != 0) {
+        print_type(out, "becket_start_time_seconds", "gauge", "When the process started, seconds since 1970.");
+        buf_printf(out, "becket_start_time_seconds %.3f\n", (double)snapshot->start_wall_ns * ns);
+    }
+}

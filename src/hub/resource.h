@@ -1,0 +1,148 @@
+/* resource.h - the kinds of objects that users declare, and how their text becomes a checked spec.
+ *
+ * Purpose     One table of kinds; decoding that reports every mistake of a document at once, each with
+ *             the field's path and its line and column.
+ * Ownership   Decoded specs point into the json_tree they were decoded from.
+ * Threads     The control thread; the CLI (kinds only).
+ */
+#ifndef BECKET_HUB_RESOURCE_H
+#define BECKET_HUB_RESOURCE_H
+
+#include "base/json.h"
+#include "base/limits.h"
+
+/* The key is the byte that stands for the kind in the store: never change one. */
+enum resource_kind {
+    RESOURCE_CANVAS,
+    RESOURCE_SECRET,
+    RESOURCE_EVENT_SOURCE,
+    /* names of the interface that this version does not have yet */
+    RESOURCE_INTEGRATION,
+    RESOURCE_INTEGRATION_USER,
+    RESOURCE_INTEGRATION_LINK,
+    RESOURCE_DESTINATION,
+    RESOURCE_ROUTE,
+    RESOURCE_STAGE,
+    RESOURCE_CONNECTION_GROUP,
+    RESOURCE_EXECUTION,
+    RESOURCE_DEPLOYMENT,
+    RESOURCE_VARIABLE,
+    RESOURCE_OPERATION,
+    RESOURCE_KIND_COUNT
+};
+
+struct resource_kind_info {
+    const char *name;     /* "EventSource" */
+    const char *singular; /* "event-source" */
+    const char *plural;   /* "event-sources", as in /api/v1/event-sources */
+    uint8_t key;          /* in the store; 0 = not kept in this version */
+    bool supported;       /* by this version */
+    bool in_canvas;       /* false: Canvas itself */
+};
+
+/* `EventSource`, `event-source`, `event-sources`, `eventsource`, `event_source`, in any case. */
+bool resource_kind_find(struct slice text, enum resource_kind *ret_kind);
+const struct resource_kind_info *resource_kind_info(enum resource_kind kind);
+/* All names of kinds, for suggestions: NULL-terminated. */
+extern const char *const resource_kind_names[];
+
+#define RESOURCE_CANVAS_DEFAULT "default"
+
+/* 1-63 of a-z 0-9 -. */
+bool resource_name_valid(struct slice name);
+
+/* ---- mistakes */
+struct resource_problem {
+    size_t document;      /* index, from 0 */
+    const char *field;    /* "spec.verification.tolerance"; "" = the whole document */
+    const char *message;
+    struct json_place place;
+};
+#define RESOURCE_PROBLEMS_MAX 200U /* further ones are counted, not listed */
+
+struct resource_problems {
+    struct arena *arena;
+    struct resource_problem *at;
+    size_t count;
+    size_t dropped;
+};
+void resource_problems_init(struct resource_problems *problems, struct arena *arena);
+__attribute__((format(printf, 5, 6))) void
+resource_problem_add(struct resource_problems *problems, size_t document, struct json_place place,
+                     const char *field, const char *format, ...);
+
+/* ---- decoded documents */
+struct resource_secret_ref {
+    struct slice name;
+    struct slice key;
+};
+
+/* One of verification.secrets. */
+struct resource_source_secret {
+    bool inline_value;              /* value: …; else reference */
+    struct slice value;             /* "***" = keep what is stored */
+    struct resource_secret_ref ref;
+    struct json_place place;
+};
+
+struct resource_event_source {
+    struct slice type;              /* canonical row name, or "generic" */
+    bool type_given;
+    struct slice path;              /* empty = generated */
+    bool custom;                    /* `generic` with its own row out of the fields below */
+    struct slice scheme;            /* none token basic hmac … */
+    struct slice algorithm;
+    struct slice signature_header;
+    struct slice signature_format;
+    struct slice timestamp_header;
+    struct slice id_header;
+    struct slice id_field;
+    struct slice type_header;
+    struct slice type_field;
+    struct slice signed_template;
+    struct resource_source_secret secrets[SECRETS_PER_SOURCE_MAX];
+    unsigned secret_count;
+    bool generate_key;              /* no secret given and the scheme needs one: make it */
+    int64_t tolerance_seconds;      /* -1 = the row's own */
+    struct slice tolerance_text;
+    int64_t dedupe_window_ns;       /* -1 = the default */
+    struct slice dedupe_text;
+    uint64_t body_bytes;            /* 0 = the default */
+    bool per_second_given;
+    uint32_t per_second;            /* 0 = no limit */
+};
+
+struct resource_secret_item {
+    struct slice key;
+    struct slice value;             /* "***" = keep what is stored */
+    struct json_place place;
+};
+
+struct resource_secret {
+    struct resource_secret_item *items; /* sorted by key */
+    size_t count;
+};
+
+struct resource_document {
+    size_t index;
+    enum resource_kind kind;
+    struct slice name;
+    struct slice canvas;            /* "" for a Canvas */
+    struct slice description;
+    struct json_place place;        /* of the document */
+    struct json_place spec_place;
+    union {
+        struct resource_secret secret;
+        struct resource_event_source source;
+    } spec;
+};
+
+/* Decode one document. False when anything was wrong (problems has it). canvas: what an absent
+ * metadata.canvasId means. */
+bool resource_decode(struct json_tree *tree, size_t index, yyjson_mut_val *root, struct slice canvas,
+                     struct resource_document *ret_document, struct resource_problems *problems);
+
+/* The value shown in place of every secret. */
+#define RESOURCE_HIDDEN "***"
+
+#endif
