@@ -34,32 +34,40 @@ struct http_header {
 };
 
 struct http_head {
-    const uint8_t *at;   /* first byte of the message */
-    uint32_t head_bytes; /* up to and with the empty line */
-    enum http_method method;
-    uint16_t status;        /* responses */
-    uint8_t minor_version;  /* HTTP/1.x */
-    bool keep_alive;        /* after RFC 9112 9.3 */
+    const uint8_t *at;       /* first byte of the message */
+    uint32_t head_bytes;     /* up to and with the empty line */
+    enum http_method method; /* requests; HTTP_METHOD_OTHER in a response */
+    uint16_t status;         /* responses, 100 to 999; 0 in a request */
+    uint8_t minor_version;   /* HTTP/1.x: 0, or 1 for everything later */
+    bool keep_alive;         /* after RFC 9112 9.3 */
     bool chunked;
     bool has_content_length;
     bool expect_continue;
     bool has_host;
     uint64_t content_length; /* 0 unless has_content_length */
-    uint16_t method_bytes;   /* method is at offset 0 */
-    uint16_t target_at;      /* request-target as sent */
+    uint16_t method_at;      /* 0, or 2 after a leading empty line */
+    uint16_t method_bytes;
+    uint16_t target_at;      /* request-target as sent; the reason phrase of a response */
     uint16_t target_bytes;
     uint16_t header_count;
     struct http_header headers[HTTP_HEADERS_MAX];
 };
 
-static inline struct slice http_header_name(const struct http_head *head, const struct http_header *header)
+static inline struct slice http_header_name(const struct http_head *head,
+                                            const struct http_header *header)
 {
     return slice_of(head->at + header->name_at, header->name_bytes);
 }
 
-static inline struct slice http_header_value(const struct http_head *head, const struct http_header *header)
+static inline struct slice http_header_value(const struct http_head *head,
+                                             const struct http_header *header)
 {
     return slice_of(head->at + header->value_at, header->value_bytes);
+}
+
+static inline struct slice http_method_text(const struct http_head *head)
+{
+    return slice_of(head->at + head->method_at, head->method_bytes);
 }
 
 static inline struct slice http_target(const struct http_head *head)
@@ -69,6 +77,13 @@ static inline struct slice http_target(const struct http_head *head)
 
 /* First header with this name (given in lower case), or NULL. ret_count, when not NULL, is how many
  * headers carry the name: a doubled signature header must be refused. */
-const struct http_header *http_find(const struct http_head *head, struct slice lower_name, unsigned *ret_count);
+const struct http_header *http_find(const struct http_head *head, struct slice lower_name,
+                                    unsigned *ret_count);
+
+/* The target of a request taken apart: the path as sent ("/" when an absolute-form target has none,
+ * "*" for the asterisk form, empty for CONNECT) and what follows the first '?' (empty when there is
+ * none). Nothing is decoded. The slices live as long as head->at, "/" is static. */
+void http_split_target(const struct http_head *head, struct slice *ret_path,
+                       struct slice *ret_query);
 
 #endif

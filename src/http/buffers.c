@@ -1,0 +1,74 @@
+#include "http/buffers.h"
+
+#include "base/assert.h"
+
+#include <sys/mman.h>
+
+#define KEEP_BYTES_MAX (1U << 20)
+
+void buffers_init(struct buffers *buffers, size_t bytes_max)
+{
+    *buffers = (struct buffers){.bytes_max = bytes_max};
+}
+
+static size_t class_bytes(unsigned class)
+{
+    return (size_t)1 << (BUFFER_CLASS_MIN_BITS + class);
+}
+
+static unsigned class_of(size_t bytes)
+{
+    unsigned class = 0;
+    while (class < BUFFER_CLASSES && class_bytes(class) < bytes) {
+        class++;
+    }
+    return class;
+}
+
+void buffers_fini(struct buffers *buffers)
+{
+    for (unsigned class = 0; class < BUFFER_CLASSES; class++) {
+        while (buffers->free[class]) {
+            void *buffer = buffers->free[class];
+            memcpy(&buffers->free[class], buffer, sizeof(void *));
+            munmap(buffer, class_bytes(class));
+        }
+    }
+}
+
+uint8_t *buffers_take(struct buffers *buffers, size_t bytes, size_t *ret_bytes)
+{
+    unsigned class = class_of(bytes);
+    if (class == BUFFER_CLASSES) {
+        return NULL;
+    }
+    size_t size = class_bytes(class);
+    void *buffer = buffers->free[class];
+    if (buffer) {
+        memcpy(&buffers->free[class], buffer, sizeof(void *));
+    } else {
+        if (size > buffers->bytes_max - buffers->bytes_taken) {
+            return NULL;
+        }
+        buffer = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (buffer == MAP_FAILED) {
+            return NULL;
+        }
+        buffers->bytes_taken += size;
+    }
+    *ret_bytes = size;
+    return buffer;
+}
+
+void buffers_give(struct buffers *buffers, uint8_t *buffer, size_t bytes)
+{
+    unsigned class = class_of(bytes);
+    bk_assert(class < BUFFER_CLASSES && class_bytes(class) == bytes);
+    if (bytes > KEEP_BYTES_MAX) {
+        munmap(buffer, bytes);
+        buffers->bytes_taken -= bytes;
+        return;
+    }
+    memcpy(buffer, &buffers->free[class], sizeof(void *));
+    buffers->free[class] = buffer;
+}

@@ -1,0 +1,31 @@
+/* buffers.h - body buffers of one core, in power-of-two classes.
+ *
+ * Purpose     A request that does not fit one receive buffer is gathered here; a large one is later
+ *             written to the journal straight from it, so buffers are 4 KiB aligned.
+ * Ownership   taken by a connection, may pass to the journal, given back here.
+ * Threads     One core.
+ * Limits      bytes_max of address space in all; beyond it take() returns NULL and the caller sheds.
+ * Memory      mmap on first use, then kept on a free list; those over 1 MiB go back to the kernel.
+ */
+#ifndef BECKET_HTTP_BUFFERS_H
+#define BECKET_HTTP_BUFFERS_H
+
+#include "base/slice.h"
+
+#define BUFFER_CLASS_MIN_BITS 15U /* 32 KiB */
+#define BUFFER_CLASSES 12U        /* up to 64 MiB */
+
+struct buffers {
+    size_t bytes_max;
+    size_t bytes_taken; /* out or on a free list */
+    void *free[BUFFER_CLASSES];
+};
+
+void buffers_init(struct buffers *buffers, size_t bytes_max);
+void buffers_fini(struct buffers *buffers);
+/* At least `bytes`; *ret_bytes is the class's size. NULL when over the limit or too large. */
+uint8_t *buffers_take(struct buffers *buffers, size_t bytes, size_t *ret_bytes);
+/* `bytes` as returned by take. */
+void buffers_give(struct buffers *buffers, uint8_t *buffer, size_t bytes);
+
+#endif
