@@ -49,6 +49,7 @@ enum op_kind {
     OP_PLAIN,
     OP_ACCEPT,
     OP_RECV,
+    OP_SEND,
     OP_CONNECT_INSTALL,
     OP_CONNECT,
     OP_CLOSE,
@@ -682,7 +683,8 @@ bool ring_buffers_low(const struct ring *ring)
 void ring_send(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes, ring_done_fn *done)
 {
     bk_assert(bytes > 0);
-    op_begin(op, done, OP_PLAIN);
+    op_begin(op, done, OP_SEND);
+    op->private_[0] = bytes;
     struct io_uring_sqe *sqe = sqe_take(ring);
     /* WAITALL: the kernel goes on after a short send, so that a completion means all or an error. */
     io_uring_prep_send(sqe, handle, at, bytes, MSG_NOSIGNAL | MSG_WAITALL);
@@ -864,6 +866,12 @@ static void op_complete(struct ring *ring, struct ring_op *op, int value, uint32
         break;
     case OP_RECV:
         ring->stats.recv_no_buffers += value == -ENOBUFS;
+        break;
+    case OP_SEND:
+        /* Cut off after some bytes (reset, cancel) the kernel reports their count. */
+        if (value >= 0 && (uint64_t)value < op->private_[0]) {
+            value = -ECONNRESET;
+        }
         break;
     case OP_PLAIN: break;
     default: bk_never("unknown operation kind");
