@@ -69,8 +69,8 @@ WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-pr
             -Wvla -Wundef -Wformat=2 -Wwrite-strings $(if $(WERROR),-Werror)
 x86      := $(filter x86_64,$(shell uname -m))
 # Level 3 needs gcc 12 or clang 9 and a C library that knows it.
-fortify  := $(shell printf '\043include <features.h>\nlevel __USE_FORTIFY_LEVEL' | \
-              $(CC) -O2 -D_FORTIFY_SOURCE=3 -E - 2>/dev/null | grep -q '^level 3' && echo 3 || echo 2)
+fortify  := $(if $(findstring level 2,$(shell printf '\043include <features.h>\nlevel __USE_FORTIFY_LEVEL\n' | \
+              $(CC) -O2 -D_FORTIFY_SOURCE=3 -E -P - 2>/dev/null)),2,3)
 BASE     := -std=c17 -D_GNU_SOURCE -g -pthread -fPIE -fno-strict-aliasing -fno-common \
             -ffunction-sections -fdata-sections -ffile-prefix-map=$(CURDIR)=. \
             $(if $(x86),-fcf-protection)

@@ -26,8 +26,8 @@ my %in_src = (
     atol    => 'a parser that reports errors; it has none',
     atoll   => 'a parser that reports errors; it has none',
     atof    => 'a parser that reports errors; it has none',
-    system  => 'nothing: no shell',
-    popen   => 'nothing: no shell',
+    system  => 'a function; there is no shell in becket',
+    popen   => 'a function; there is no shell in becket',
     rand    => 'ring entropy or a seeded generator',
     srand   => 'ring entropy or a seeded generator',
     random  => 'ring entropy or a seeded generator',
@@ -50,7 +50,7 @@ for my $file (project_files(qr{^(src|tests|fuzz|bench)/.*\.[ch]$})) {
     my $line = 0;
     for (split /\n/, bare_c(slurp($file))) {
         $line++;
-        push @banned, "$file:$line: $1: use $ban{$1}" while /(?<![\w.>])($names)\s*\(/g;
+        push @banned, "$file:$line: $1: instead: $ban{$1}" while /(?<![\w.>])($names)\s*\(/g;
         push @allocating, "$file:$line: $1" if $hot && /$allocation/;
     }
 }

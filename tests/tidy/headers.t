@@ -2,12 +2,14 @@
 # Description: every header of src/ says on its first line what it is, is guarded, and compiles alone.
 use strict;
 use warnings;
+use File::Temp qw(tempdir);
 use Test::More;
 use FindBin;
 require "$FindBin::Bin/lib.pl";
 
 plan skip_all => 'flags are missing: run through make tidy' unless defined $ENV{BECKET_CFLAGS};
 my $cc = $ENV{CC} // 'cc';
+my $said = tempdir(CLEANUP => 1) . '/said';
 
 my (@untitled, @unguarded, @dependent, %guards);
 for my $file (project_files(qr{^src/.*\.h$})) {
@@ -22,12 +24,11 @@ for my $file (project_files(qr{^src/.*\.h$})) {
         push @unguarded, "$file: no include guard";
     }
     (my $include = $file) =~ s{^src/}{};
-    open my $compiler, '|-', "$cc $ENV{BECKET_CFLAGS} -x c -fsyntax-only - 2>build/header.err"
+    open my $compiler, '|-', "$cc $ENV{BECKET_CFLAGS} -x c -fsyntax-only - 2>'$said'"
         or die "$cc: $!";
     print $compiler "#include \"$include\"\n";
-    push @dependent, "$file:\n" . slurp('build/header.err') unless close $compiler;
+    push @dependent, "$file:\n" . slurp($said) unless close $compiler;
 }
-unlink 'build/header.err';
 check('headers start with their name and purpose', @untitled);
 check('headers are guarded', @unguarded);
 check('headers compile alone', @dependent);
