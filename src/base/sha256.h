@@ -1,0 +1,50 @@
+/* sha256.h - SHA-256 and HMAC-SHA-256, the work of almost every verification.
+ *
+ * Purpose     SHA-NI where the CPU has it, else BearSSL's portable code. A key is two midstates
+ *             (the state after the ipad block and after the opad block): an HMAC over n bytes costs
+ *             (n + 9 + 63) / 64 + 1 blocks, and the secret itself is not kept.
+ * Ownership   Keys and contexts are the caller's plain structs; wipe what came from a secret.
+ * Threads     Pure; a key may be used by any number of threads. The CPU is looked at once, before
+ *             main.
+ * BearSSL     sha256_class is a br_hash_class over br_sha256_context: usable wherever BearSSL wants
+ *             a hash (TLS engine, X.509, HKDF, PRF).
+ * Source      FIPS 180-4, RFC 2104.
+ */
+#ifndef BECKET_BASE_SHA256_H
+#define BECKET_BASE_SHA256_H
+
+#include "base/slice.h"
+
+#include <bearssl.h>
+
+#define SHA256_BYTES 32U
+#define SHA256_BLOCK_BYTES 64U
+
+extern const br_hash_class sha256_class;
+
+void sha256_init(br_sha256_context *context);
+void sha256_update(br_sha256_context *context, const void *at, size_t bytes);
+/* The context is not changed: more may be added afterwards. */
+void sha256_out(const br_sha256_context *context, uint8_t ret_digest[SHA256_BYTES]);
+/* In one call. */
+void sha256(struct slice text, uint8_t ret_digest[SHA256_BYTES]);
+
+/* The compression function over whole blocks. */
+void sha256_blocks(uint32_t state[8], const uint8_t *at, size_t blocks);
+
+struct hmac_sha256_key {
+    uint32_t inner[8];
+    uint32_t outer[8];
+};
+
+void hmac_sha256_key_init(struct hmac_sha256_key *ret_key, struct slice secret);
+/* Over the parts one after the other, without joining them. */
+void hmac_sha256(const struct hmac_sha256_key *key, const struct slice *parts, unsigned part_count,
+                 uint8_t ret_mac[SHA256_BYTES]);
+
+/* For tests and benchmarks: false forces the portable code, true the best there is. Not while other
+ * threads hash. */
+void sha256_accelerate(bool on);
+bool sha256_accelerated(void);
+
+#endif
