@@ -90,9 +90,9 @@ static void run_one(const uint8_t *data, size_t size)
         bail_out("no memory");
     if (size > 0)
         memcpy(copy, data, size);
-    running = (struct input){ copy, size };
+    running = (struct input){copy, size};
     LLVMFuzzerTestOneInput(copy, size);
-    running = (struct input){ NULL, 0 };
+    running = (struct input){NULL, 0};
     free(copy);
 }
 
@@ -109,7 +109,7 @@ static bool load_file(const char *path)
     if (input_count == INPUTS_MAX)
         bail_out("more than %d inputs", INPUTS_MAX);
     uint8_t *fitted = realloc(data, size ? size : 1);
-    inputs[input_count++] = (struct input){ fitted ? fitted : data, size };
+    inputs[input_count++] = (struct input){fitted ? fitted : data, size};
     return true;
 }
 
@@ -156,7 +156,7 @@ static size_t below(uint64_t *state, size_t limit)
 static size_t mutate(uint8_t *data, size_t size, uint64_t *state)
 {
     static const uint8_t telling[] = {
-        0,   1,   0x7f, 0x80, 0xff, '\r', '\n', ' ', ':', ';', ',', '=',
+        0,   1,    0x7f, 0x80, 0xff, '\r', '\n', ' ', ':', ';', ',', '=',
         '"', '\\', '%',  '&',  '/',  '.',  '{',  '}', '0', '9', '-', '+',
     };
     size_t at = below(state, size);
@@ -233,7 +233,7 @@ static void name_target(const char *program)
 
 int main(int argc, char **argv)
 {
-    static const char *const homes[] = { "corpus", "regress" };
+    static const char *const homes[] = {"corpus", "regress"};
     name_target(argv[0]);
     catch_deaths();
     if (LLVMFuzzerInitialize != NULL)
@@ -254,7 +254,7 @@ int main(int argc, char **argv)
     run_one((const uint8_t *)"", 0);
     ok(true, "%s: no bytes at all", target);
     if (input_count == 0)
-        inputs[input_count++] = (struct input){ calloc(1, 16), 16 };
+        inputs[input_count++] = (struct input){calloc(1, 16), 16};
     run_mutations();
     for (size_t i = 0; i < input_count; i++)
         free(inputs[i].data);

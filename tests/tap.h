@@ -26,8 +26,7 @@
 static unsigned tap_count, tap_failed;
 
 /* ok(CONDITION, [NAME...]) */
-#define ok(condition, ...)                                                                         \
-    tap_ok((condition), __FILE__, __LINE__, #condition, " " __VA_ARGS__)
+#define ok(condition, ...) tap_ok((condition), __FILE__, __LINE__, #condition, " " __VA_ARGS__)
 
 /* is_int(GOT, WANT, [NAME...]): any integer or enum; is_uint prints and compares without a sign. */
 #define is_int(got, want, ...)                                                                     \
@@ -36,8 +35,7 @@ static unsigned tap_count, tap_failed;
     tap_is_uint((uintmax_t)(got), (uintmax_t)(want), __FILE__, __LINE__, #got, " " __VA_ARGS__)
 
 /* is_str(GOT, WANT, [NAME...]): zero-terminated; NULL equals only NULL. */
-#define is_str(got, want, ...)                                                                     \
-    tap_is_str((got), (want), __FILE__, __LINE__, #got, " " __VA_ARGS__)
+#define is_str(got, want, ...) tap_is_str((got), (want), __FILE__, __LINE__, #got, " " __VA_ARGS__)
 
 /* is_mem(GOT, WANT, BYTES, [NAME...]); is_bytes(GOT, GOT_BYTES, WANT, WANT_BYTES, [NAME...]) */
 #define is_mem(got, want, bytes, ...)                                                              \
@@ -49,7 +47,7 @@ static unsigned tap_count, tap_failed;
 #define diag(...) tap_diag(__VA_ARGS__)
 
 /* skip(REASON...): one check that cannot run here. skip_all: none can; ends the program. */
-#define skip(...) tap_skip(__VA_ARGS__)
+#define skip(...)     tap_skip(__VA_ARGS__)
 #define skip_all(...) tap_skip_all(__VA_ARGS__)
 
 /* bail_out(REASON...): further testing makes no sense; prove stops altogether. */
@@ -94,8 +92,9 @@ static inline bool tap_result(bool passed, const char *file, int line, const cha
     return passed;
 }
 
-__attribute__((format(printf, 5, 6))) static inline bool
-tap_ok(bool passed, const char *file, int line, const char *expression, const char *format, ...)
+__attribute__((format(printf, 5, 6))) static inline bool tap_ok(bool passed, const char *file,
+                                                                int line, const char *expression,
+                                                                const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -104,9 +103,10 @@ tap_ok(bool passed, const char *file, int line, const char *expression, const ch
     return passed;
 }
 
-__attribute__((format(printf, 6, 7))) static inline bool
-tap_is_int(intmax_t got, intmax_t want, const char *file, int line, const char *expression,
-           const char *format, ...)
+__attribute__((format(printf, 6, 7))) static inline bool tap_is_int(intmax_t got, intmax_t want,
+                                                                    const char *file, int line,
+                                                                    const char *expression,
+                                                                    const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -117,9 +117,10 @@ tap_is_int(intmax_t got, intmax_t want, const char *file, int line, const char *
     return got == want;
 }
 
-__attribute__((format(printf, 6, 7))) static inline bool
-tap_is_uint(uintmax_t got, uintmax_t want, const char *file, int line, const char *expression,
-            const char *format, ...)
+__attribute__((format(printf, 6, 7))) static inline bool tap_is_uint(uintmax_t got, uintmax_t want,
+                                                                     const char *file, int line,
+                                                                     const char *expression,
+                                                                     const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -129,9 +130,11 @@ tap_is_uint(uintmax_t got, uintmax_t want, const char *file, int line, const cha
     return got == want;
 }
 
-__attribute__((format(printf, 6, 7))) static inline bool
-tap_is_str(const char *got, const char *want, const char *file, int line, const char *expression,
-           const char *format, ...)
+__attribute__((format(printf, 6, 7))) static inline bool tap_is_str(const char *got,
+                                                                    const char *want,
+                                                                    const char *file, int line,
+                                                                    const char *expression,
+                                                                    const char *format, ...)
 {
     va_list args;
     bool same = got == NULL || want == NULL ? got == want : strcmp(got, want) == 0;
@@ -178,9 +181,9 @@ static inline void tap_hex_diff(const unsigned char *got, size_t got_bytes,
     }
 }
 
-__attribute__((format(printf, 8, 9))) static inline bool
-tap_is_mem(const void *got, size_t got_bytes, const void *want, size_t want_bytes, const char *file,
-           int line, const char *expression, const char *format, ...)
+__attribute__((format(printf, 8, 9))) static inline bool tap_is_mem(
+    const void *got, size_t got_bytes, const void *want, size_t want_bytes, const char *file,
+    int line, const char *expression, const char *format, ...)
 {
     va_list args;
     bool readable = (got != NULL || got_bytes == 0) && (want != NULL || want_bytes == 0);

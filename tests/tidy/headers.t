@@ -17,6 +17,8 @@ for my $file (project_files(qr{^src/.*\.h$})) {
     my ($name) = $file =~ m{([^/]+)$};
     push @untitled, "$file: the first line is not \"/* $name - what it is...\""
         unless $text =~ m{\A/\* (?:\w+/)*\Q$name\E - \S};
+    # A template: its first line says "to be included by", and its includer defines what it needs.
+    next if $text =~ m{\A/\*[^\n]* to be included by };
     if ($text =~ /^#ifndef (\w+)\n#define \1\n/m) {
         push @unguarded, "$file: guard $1 is also in $guards{$1}" if $guards{$1};
         $guards{$1} = $file;
