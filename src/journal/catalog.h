@@ -19,7 +19,7 @@ struct catalog_config {
     const char *directory;     /* made when absent; copied */
     uint16_t journals;         /* ids 0 … journals-1 get a writer; others found on disk are read only */
     uint64_t segment_bytes;    /* multiple of 4096, >= 1 MiB; 0: 128 MiB, or 64 MiB on a small file system.
-                                * The first two segments of a journal are smaller: 1/8 and 1/2 of it. */
+                                * A journal's first segments are smaller: 1/8, 1/4, 1/2 of it. */
     uint64_t retain_bytes;     /* of all journals together; 0 = no limit */
     int64_t retain_ns;         /* 0 = no limit */
     int64_t dedupe_window_ns;  /* fingerprints younger than this are reported at start; 0 = none */
@@ -30,7 +30,6 @@ struct catalog_config {
 /* One accepted record that carried a delivery id, oldest first within a journal. */
 struct journal_seen {
     uint64_t fingerprint[2];
-    uint64_t source;
     struct journal_position position;
     int64_t received_ns;
 };
