@@ -249,6 +249,7 @@ check: test
 
 selected := $(call units,$(VARIANT),$(sort $(wildcard tests/unit/$(T)*_test.c)))
 unit: $(selected)
+	$(if $(selected),,$(error there is no tests/unit/$(T)*_test.c))
 	$(Q)$(prove) -j$(JOBS) $(selected)
 
 tidy: $(if $(main),$(B)/becket)
