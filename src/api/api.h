@@ -1,12 +1,12 @@
 /* api.h - the admin API: requests in, answers out, no sockets.
  *
- * Purpose     Everything below /api/v1, /metrics and /health/… of the admin listener. The server parses HTTP,
- *             copies a request and runs api_handle() on the control thread.
+ * Purpose     Everything below /api/v1, /metrics and /health/… of the admin listener. The server
+ *             parses HTTP, copies a request and runs api_handle() on the control thread.
  * Threads     The control thread only (it is the store's writer).
- * Ownership   The request's slices must live until the answer is finished. The response owns its body and,
- *             between API_AGAIN and API_DONE, the state of an unfinished listing.
- * Limits      One call reads at most API_STEP_BYTES of journal; a listing that is not full after API_LIST_MS
- *             answers what it has with `next`.
+ * Ownership   The request's slices must live until the answer is finished. The response owns its
+ *             body and, between API_AGAIN and API_DONE, the state of an unfinished listing.
+ * Limits      One call reads at most API_STEP_BYTES of journal; a listing that is not full after
+ *             API_LIST_MS answers what it has with `next`.
  * Failure     Never fails: every problem is an answer with {"code","message","details"}.
  */
 #ifndef BECKET_API_API_H
@@ -17,35 +17,39 @@
 #include "http/message.h"
 #include "ring/ring.h"
 
-struct store;
-struct journal_catalog;
+struct catalog;
+struct hub;
+struct reader;
 struct metrics_snapshot;
 
-#define API_STEP_BYTES (16U << 20)       /* about 10 ms of reading from the page cache */
-#define API_LIST_MS 2000U                /* a client waits no longer for the first page of a rare filter */
-#define API_BODY_BYTES_MAX (8U << 20)    /* apply of some ten thousand objects; the server answers 413 beyond */
+#define API_STEP_BYTES (16U << 20) /* about 10 ms of reading from the page cache */
+/* a client waits no longer for the first page of a rare filter */
+#define API_LIST_MS 2000U
+/* apply of some ten thousand objects; the server answers 413 beyond */
+#define API_BODY_BYTES_MAX     (8U << 20)
 #define API_RESPONSE_BYTES_MAX (64U << 20)
-#define API_HEADERS_MAX 8U
+#define API_HEADERS_MAX        8U
 
 struct api_request {
     enum http_method method;
-    struct slice target;          /* as sent: path and query */
-    struct slice host;            /* Host header or authority */
-    struct slice authorization;   /* header values, empty when absent */
+    struct slice target;        /* as sent: path and query */
+    struct slice host;          /* Host header or authority */
+    struct slice authorization; /* header values, empty when absent */
     struct slice if_match;
     struct slice content_type;
     struct slice accept;
-    struct slice origin;          /* Origin and Sec-Fetch-Site: requests that another site made are refused */
+    /* Origin and Sec-Fetch-Site: requests that another site made are refused */
+    struct slice origin;
     struct slice sec_fetch_site;
     struct slice last_event_id;
     struct slice body;
     struct ring_address remote;
-    int64_t wall_ns;              /* set anew before every call of api_handle */
-    uint64_t now_ns;              /* monotonic, likewise */
+    int64_t wall_ns; /* set anew before every call of api_handle */
+    uint64_t now_ns; /* monotonic, likewise */
 };
 
 struct api_header {
-    const char *name;             /* static */
+    const char *name; /* static */
     char value[200];
 };
 
@@ -53,11 +57,12 @@ struct api_work; /* an unfinished request */
 
 struct api_response {
     uint16_t status;
-    const char *content_type;     /* static; NULL = no body */
-    struct api_header headers[API_HEADERS_MAX]; /* all but Content-Type, Content-Length, Date, Connection */
+    const char *content_type; /* static; NULL = no body */
+    /* all but Content-Type, Content-Length, Date, Connection */
+    struct api_header headers[API_HEADERS_MAX];
     unsigned header_count;
-    struct buf body;              /* empty for HEAD, but body_bytes counts */
-    uint64_t body_bytes;          /* value of Content-Length */
+    struct buf body;     /* empty for HEAD, but body_bytes counts */
+    uint64_t body_bytes; /* value of Content-Length */
     struct api_work *work;
 };
 
@@ -69,37 +74,40 @@ struct api_guard_slot {
     uint32_t failures;
     uint64_t until_ns;
 };
-#define API_GUARD_SLOTS 256U
-#define API_GUARD_FAILURES 20U   /* wrong tokens in a row before an address has to wait */
-#define API_GUARD_WAIT_S 30U
+#define API_GUARD_SLOTS    256U
+#define API_GUARD_FAILURES 20U /* wrong tokens in a row before an address has to wait */
+#define API_GUARD_WAIT_S   30U
 
 struct api {
-    struct store *store;
-    struct journal_catalog *catalog;       /* NULL: events answer 503 */
-    struct ring_address listen;            /* the admin listener's own address */
-    const char *const *hosts;              /* further allowed Host names, e.g. the public host; no port */
+    struct hub *hub;
+    struct catalog *catalog;    /* NULL: events answer 503 */
+    struct ring_address listen; /* the admin listener's own address */
+    /* Allowed Host names besides IP addresses, localhost and the host of public_url; no port. */
+    const char *const *hosts;
     unsigned host_count;
-    const char *public_url;                /* without a slash at the end */
+    const char *public_url; /* without a slash at the end */
     void *context;
-    /* Fill *ret_snapshot; it comes zeroed. See hub/metrics.h for who owns what it points to. */
+    /* Fill *ret_snapshot, which comes initialised, by hub/metrics.h. */
     void (*metrics)(void *context, struct metrics_snapshot *ret_snapshot);
     /* True when ready; else *ret_reason is a static text. NULL callback = ready. */
     bool (*ready)(void *context, const char **ret_reason);
-    /* Sources, secrets or canvases changed: the source tables have to follow. Called after the commit,
-     * before the answer. */
-    void (*changed)(void *context);
+    struct reader *reader; /* api's own, from the first listing to api_fini */
     struct api_guard_slot guard[API_GUARD_SLOTS];
 };
+
+/* Frees what api_handle keeps for itself. After the last response. */
+void api_fini(struct api *api);
 
 /* Body buffer ready, nothing else set. */
 void api_response_init(struct api_response *response);
 /* Also gives up an unfinished request. */
 void api_response_fini(struct api_response *response);
 
-/* Work on a request. API_AGAIN: call again with the same request (times renewed) and response, after other
- * work had its turn. API_DONE: the response is complete.
- * Checks, in this order: Host (421), route (404, 405), cross-site (403), token (401, 429), role (403), query
- * and body (400, 413, 415), then the route's own. */
-enum api_step api_handle(struct api *api, const struct api_request *request, struct api_response *response);
+/* Work on a request. API_AGAIN: call again with the same request (times renewed) and response,
+ * after other work had its turn. API_DONE: the response is complete.
+ * Checks, in this order: Host (421), route (404, 405), cross-site (403), token (401, 429), role
+ * (403), query and body (400, 413, 415), then the route's own. */
+enum api_step api_handle(struct api *api, const struct api_request *request,
+                         struct api_response *response);
 
 #endif

@@ -1,7 +1,7 @@
 /* cli.h - the command line of becket: a table of commands.
  *
- * Purpose     main() calls cli_main(), which finds the command and runs it. A command's usage text, options
- *             and help come from the same table (struct cli_command).
+ * Purpose     main() calls cli_main(), which finds the command and runs it. A command's usage text,
+ *             options and help come from the same table (struct cli_command).
  * Exit codes  0 done, 1 what was asked for failed or was refused, 2 usage.
  * Errors      One line on stderr: "becket: what; how to mend it".
  */
@@ -20,7 +20,8 @@ typedef int cli_run_fn(int argc, char **argv);
 struct cli_command {
     const char *name;
     cli_run_fn *run;
-    const char *usage;   /* behind the name: "[--config FILE] [--data DIR]"; NULL = made from the options */
+    /* behind the name: "[--config FILE] [--data DIR]"; NULL = made from the options */
+    const char *usage;
     const char *summary; /* one line, no full stop */
     const char *more;    /* paragraphs for `becket help COMMAND`; NULL = none */
     const struct option *options;
@@ -36,7 +37,8 @@ extern const struct option cli_bench_options[];
 
 /* Print the help of a command on stdout. */
 void cli_help(const char *name);
-/* "becket serve: unknown option --lisen; did you mean --listen? See `becket help serve`". Returns CLI_USAGE. */
+/* "becket serve: unknown option --lisen; did you mean --listen? See `becket help serve`". Returns
+ * CLI_USAGE. */
 int cli_usage_error(const char *command, const struct options *options);
 /* "becket: …", one line on stderr, control characters escaped. Returns CLI_FAILED. */
 __attribute__((format(printf, 1, 2))) int cli_error(const char *format, ...);

@@ -1,4 +1,3 @@
-/* metrics.c - see metrics.h. */
 #include "hub/metrics.h"
 
 #include "base/assert.h"
@@ -45,10 +44,12 @@ void metrics_snapshot_fini(struct metrics_snapshot *snapshot)
     snapshot->named_count = snapshot->named_size = 0;
 }
 
-void metrics_add_buckets(struct metrics_histogram *histogram, const uint64_t *buckets, size_t count, uint64_t sum)
+void metrics_add_buckets(struct metrics_histogram *histogram, const uint64_t *buckets, size_t count,
+                         uint64_t sum)
 {
     for (size_t i = 0; i < count; i++) {
-        histogram->buckets[i < METRICS_BUCKETS ? i : METRICS_BUCKETS - 1] += metrics_read(&buckets[i]);
+        size_t bucket = i < METRICS_BUCKETS ? i : METRICS_BUCKETS - 1;
+        histogram->buckets[bucket] += metrics_read(&buckets[i]);
     }
     histogram->sum += sum;
 }
@@ -92,12 +93,14 @@ static bool source_is_idle(const struct metrics_source *source)
     return total == 0;
 }
 
-void metrics_add_source(struct metrics_snapshot *snapshot, struct slice name, const struct metrics_source *sum)
+void metrics_add_source(struct metrics_snapshot *snapshot, struct slice name,
+                        const struct metrics_source *sum)
 {
     if (source_is_idle(sum)) {
         return;
     }
-    if (snapshot->named_count == snapshot->named_size && snapshot->named_size < METRICS_SOURCES_MAX) {
+    if (snapshot->named_count == snapshot->named_size &&
+        snapshot->named_size < METRICS_SOURCES_MAX) {
         size_t size = snapshot->named_size == 0 ? 64 : snapshot->named_size * 2;
         size = size > METRICS_SOURCES_MAX ? METRICS_SOURCES_MAX : size;
         struct metrics_named *grown = realloc(snapshot->named, size * sizeof *grown);
@@ -140,13 +143,14 @@ static void print_type(struct buf *out, const char *name, const char *type, cons
     buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void print_one(struct buf *out, const char *name, const char *type, const char *help, uint64_t value)
+static void print_one(struct buf *out, const char *name, const char *type, const char *help,
+                      uint64_t value)
 {
     print_type(out, name, type, help);
     buf_printf(out, "%s %" PRIu64 "\n", name, value);
 }
 
-/* Buckets are cumulative in the text; empty ones at the end are left to +Inf. `unit` scales to the base unit. */
+/* Buckets are cumulative in the text. `unit` scales to the base unit. */
 static void print_histogram(struct buf *out, const char *name, const char *help,
                             const struct metrics_histogram *histogram, unsigned shift, double unit)
 {
@@ -154,14 +158,17 @@ static void print_histogram(struct buf *out, const char *name, const char *help,
     print_type(out, name, "histogram", help);
     for (unsigned i = 0; i < METRICS_BUCKETS - 1; i++) {
         total += histogram->buckets[i];
-        buf_printf(out, "%s_bucket{le=\"%.9g\"} %" PRIu64 "\n", name, (double)(1ULL << (shift + i)) * unit, total);
+        buf_printf(out, "%s_bucket{le=\"%.9g\"} %" PRIu64 "\n", name,
+                   (double)(1ULL << (shift + i)) * unit, total);
     }
     total += histogram->buckets[METRICS_BUCKETS - 1];
     buf_printf(out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, total);
-    buf_printf(out, "%s_sum %.9g\n%s_count %" PRIu64 "\n", name, (double)histogram->sum * unit, name, total);
+    buf_printf(out, "%s_sum %.9g\n%s_count %" PRIu64 "\n", name, (double)histogram->sum * unit,
+               name, total);
 }
 
-static void print_answers(struct buf *out, const char *source, const struct metrics_source *counters)
+static void print_answers(struct buf *out, const char *source,
+                          const struct metrics_source *counters)
 {
     for (size_t i = 0; i < METRICS_CODE_COUNT; i++) {
         if (counters->answers[i] == 0) {
@@ -206,11 +213,12 @@ static void print_journal(const struct metrics_snapshot *snapshot, struct buf *o
                     &snapshot->commit_ns, METRICS_TIME_SHIFT, ns);
     print_histogram(out, "becket_journal_batch_records", "Records that one flush made durable.",
                     &snapshot->batch_records, 0, 1);
-    print_one(out, "becket_journal_written_bytes_total", "counter", "Bytes written to the journals.",
-              snapshot->journal_bytes);
-    print_one(out, "becket_journal_failures_total", "counter", "Flushes that failed; their records were refused.",
-              snapshot->journal_failures);
-    print_one(out, "becket_journal_file_bytes", "gauge", "Size of all journal files.", snapshot->journal_file_bytes);
+    print_one(out, "becket_journal_written_bytes_total", "counter",
+              "Bytes written to the journals.", snapshot->journal_bytes);
+    print_one(out, "becket_journal_failures_total", "counter",
+              "Flushes that failed; their records were refused.", snapshot->journal_failures);
+    print_one(out, "becket_journal_file_bytes", "gauge", "Size of all journal files.",
+              snapshot->journal_file_bytes);
     print_one(out, "becket_journal_pending_bytes", "gauge", "Bytes appended and not yet durable.",
               snapshot->journal_pending_bytes);
 }
@@ -227,28 +235,35 @@ void metrics_print(const struct metrics_snapshot *snapshot, struct buf *out)
     buf_add_str(out, ",durability=");
     print_label(out, snapshot->durability);
     buf_add_str(out, "} 1\n");
-    print_type(out, "becket_ingress_requests_total", "counter", "Hook requests by source and status code.");
+    print_type(out, "becket_ingress_requests_total", "counter",
+               "Hook requests by source and status code.");
     print_sources(snapshot, out, print_answers);
     print_type(out, "becket_events_total", "counter", "Events kept, by source and state.");
     print_sources(snapshot, out, print_events);
-    print_histogram(out, "becket_ack_seconds", "Time from a whole hook request to its answer.", &sum->ack_ns,
-                    METRICS_TIME_SHIFT, ns);
+    print_histogram(out, "becket_ack_seconds", "Time from a whole hook request to its answer.",
+                    &sum->ack_ns, METRICS_TIME_SHIFT, ns);
     print_journal(snapshot, out);
     print_type(out, "becket_connections", "gauge", "Open connections.");
-    buf_printf(out, "becket_connections{listener=\"ingress\"} %" PRIu64 "\n", sum->connections_ingress);
+    buf_printf(out, "becket_connections{listener=\"ingress\"} %" PRIu64 "\n",
+               sum->connections_ingress);
     buf_printf(out, "becket_connections{listener=\"admin\"} %" PRIu64 "\n", sum->connections_admin);
-    print_histogram(out, "becket_loop_turn_seconds", "Work of one turn of an event loop, without its wait.",
-                    &sum->turn_ns, METRICS_TIME_SHIFT, ns);
-    print_one(out, "becket_ring_enters_total", "counter", "System calls into the ring.", sum->ring_enters);
+    print_histogram(out, "becket_loop_turn_seconds",
+                    "Work of one turn of an event loop, without its wait.", &sum->turn_ns,
+                    METRICS_TIME_SHIFT, ns);
+    print_one(out, "becket_ring_enters_total", "counter", "System calls into the ring.",
+              sum->ring_enters);
     print_one(out, "becket_recv_no_buffers_total", "counter", "Receives that found no free buffer.",
               sum->recv_no_buffers);
     print_one(out, "becket_threads", "gauge", "Event loops.", snapshot->threads);
-    print_one(out, "becket_sources", "gauge", "Event sources that are configured.", snapshot->sources);
+    print_one(out, "becket_sources", "gauge", "Event sources that are configured.",
+              snapshot->sources);
     if (snapshot->resident_bytes != 0) {
-        print_one(out, "becket_resident_bytes", "gauge", "Resident memory of the process.", snapshot->resident_bytes);
+        print_one(out, "becket_resident_bytes", "gauge", "Resident memory of the process.",
+                  snapshot->resident_bytes);
     }
     if (snapshot->start_wall_ns != 0) {
-        print_type(out, "becket_start_time_seconds", "gauge", "When the process started, seconds since 1970.");
+        print_type(out, "becket_start_time_seconds", "gauge",
+                   "When the process started, seconds since 1970.");
         buf_printf(out, "becket_start_time_seconds %.3f\n", (double)snapshot->start_wall_ns * ns);
     }
 }

@@ -1,40 +1,37 @@
 /* metrics.h - counters of the hot path, and their sum as Prometheus text.
  *
- * Purpose     Reactors count into plain structs of their own (struct metrics_reactor, struct metrics_source):
- *             no atomics, no sharing. /metrics sums them racily into a snapshot and prints it; a
- *             counter read in the middle of an update is one event behind, never wrong for good.
+ * Purpose     Reactors count into plain structs of their own (struct metrics_reactor, struct
+ *             metrics_source): no atomics, no sharing. /metrics sums them racily into a snapshot
+ *             and prints it; a counter read in the middle of an update is one event behind, never
+ *             wrong for good.
  * Threads     A counter struct: one writer; any thread may read it with metrics_read().
  * Ownership   The snapshot copies everything but what its comments call static.
- * Limits      METRICS_SOURCES_MAX label values for `source`: the first that are added; all further ones are
- *             summed under source="_other". Requests for no source: source="_none".
+ * Limits      METRICS_SOURCES_MAX label values for `source`: the first that are added; all further
+ *             ones are summed under source="_other". Requests for no source: source="_none".
  * Source      Prometheus text exposition format 0.0.4.
  */
 #ifndef BECKET_HUB_METRICS_H
 #define BECKET_HUB_METRICS_H
 
 #include "base/buf.h"
+#include "base/histogram.h"
 #include "base/limits.h"
 
 #define METRICS_BUCKETS 24U
-#define METRICS_TIME_SHIFT 14U    /* first bound of times: 2^14 ns = 16.4 us, the last but one 69 s */
+/* first bound of times: 2^14 ns = 16.4 us, the last but one 69 s */
+#define METRICS_TIME_SHIFT  14U
 #define METRICS_SOURCES_MAX 1000U
 
-/* Bucket i counts values of at most 1 << (shift + i) that fit in none before; the last one all others. */
+/* Buckets as in base/histogram.h. */
 struct metrics_histogram {
     uint64_t buckets[METRICS_BUCKETS];
     uint64_t sum;
 };
 
-static inline unsigned metrics_bucket(uint64_t value, unsigned shift)
+static inline void metrics_observe(struct metrics_histogram *histogram, uint64_t value,
+                                   unsigned shift)
 {
-    uint64_t above = value == 0 ? 0 : (value - 1) >> shift;
-    unsigned bucket = above == 0 ? 0 : 64U - (unsigned)__builtin_clzll(above);
-    return bucket < METRICS_BUCKETS ? bucket : METRICS_BUCKETS - 1;
-}
-
-static inline void metrics_observe(struct metrics_histogram *histogram, uint64_t value, unsigned shift)
-{
-    histogram->buckets[metrics_bucket(value, shift)]++;
+    histogram_record(histogram->buckets, METRICS_BUCKETS, shift, value);
     histogram->sum += value;
 }
 
@@ -45,13 +42,14 @@ static inline uint64_t metrics_read(const uint64_t *counter)
 
 /* Status codes of hook answers that get a label of their own. */
 #define METRICS_CODES                                                                              \
-    X(200) X(201) X(202) X(204) X(400) X(401) X(403) X(404) X(405) X(408) X(411) X(413) X(414)         \
-    X(415) X(422) X(429) X(431) X(500) X(501) X(503) X(505)
+    X(200)                                                                                         \
+    X(201) X(202) X(204) X(400) X(401) X(403) X(404) X(405) X(408) X(411) X(413) X(414) X(415)     \
+        X(422) X(429) X(431) X(500) X(501) X(503) X(505)
 enum metrics_code {
 #define X(code) METRICS_CODE_##code,
     METRICS_CODES
 #undef X
-    METRICS_CODE_OTHER,
+        METRICS_CODE_OTHER,
     METRICS_CODE_COUNT
 };
 enum metrics_code metrics_code(unsigned status);
@@ -66,30 +64,30 @@ struct metrics_source {
 
 /* Per reactor. */
 struct metrics_reactor {
-    struct metrics_histogram ack_ns;   /* whole request received until its answer is queued */
-    struct metrics_histogram turn_ns;  /* one turn of the loop, without the wait */
-    struct metrics_source none;        /* requests that belong to no source */
-    uint64_t connections_ingress;      /* open now */
+    struct metrics_histogram ack_ns;  /* whole request received until its answer is queued */
+    struct metrics_histogram turn_ns; /* one turn of the loop, without the wait */
+    struct metrics_source none;       /* requests that belong to no source */
+    uint64_t connections_ingress;     /* open now */
     uint64_t connections_admin;
     uint64_t ring_enters;
     uint64_t recv_no_buffers;
 };
 
 struct metrics_snapshot {
-    const char *version;      /* static */
-    const char *backend;      /* static: "io_uring" */
-    const char *durability;   /* static: "fsync", "none" */
-    int64_t start_wall_ns;    /* of the process; 0 = leave out */
+    const char *version;    /* static */
+    const char *backend;    /* static: "io_uring" */
+    const char *durability; /* static: "fsync", "none" */
+    int64_t start_wall_ns;  /* of the process; 0 = leave out */
     unsigned threads;
     struct metrics_reactor reactors;        /* the sum */
     struct metrics_histogram commit_ns;     /* shift METRICS_TIME_SHIFT */
     struct metrics_histogram batch_records; /* shift 0 */
-    uint64_t journal_bytes;           /* written */
+    uint64_t journal_bytes;                 /* written */
     uint64_t journal_failures;
-    uint64_t journal_file_bytes;      /* on disk */
-    uint64_t journal_pending_bytes;   /* not yet durable */
-    uint64_t sources;                 /* configured */
-    uint64_t resident_bytes;          /* 0 = leave out */
+    uint64_t journal_file_bytes;    /* on disk */
+    uint64_t journal_pending_bytes; /* not yet durable */
+    uint64_t sources;               /* configured */
+    uint64_t resident_bytes;        /* 0 = leave out */
     /* The rest is metrics_add_source()'s. */
     struct metrics_source other;
     struct metrics_named *named;
@@ -102,11 +100,15 @@ void metrics_snapshot_fini(struct metrics_snapshot *snapshot);
 void metrics_add_reactor(struct metrics_snapshot *snapshot, const struct metrics_reactor *reactor);
 /* Add to *sum, counter by counter. */
 void metrics_sum_source(struct metrics_source *sum, const struct metrics_source *counters);
-/* One source, summed over all reactors. `name` is the label: "payments", or "canvas/payments". Sources
+/* One source, summed over all reactors. `name` is the label: "payments", or "canvas/payments".
+ * Sources
  * without any request are left out. */
-void metrics_add_source(struct metrics_snapshot *snapshot, struct slice name, const struct metrics_source *sum);
-/* Add buckets counted elsewhere (journal_stats); further ones than METRICS_BUCKETS go into the last. */
-void metrics_add_buckets(struct metrics_histogram *histogram, const uint64_t *buckets, size_t count, uint64_t sum);
+void metrics_add_source(struct metrics_snapshot *snapshot, struct slice name,
+                        const struct metrics_source *sum);
+/* Add buckets counted elsewhere (journal_stats); further ones than METRICS_BUCKETS go into the
+ * last. */
+void metrics_add_buckets(struct metrics_histogram *histogram, const uint64_t *buckets, size_t count,
+                         uint64_t sum);
 
 /* The whole page. */
 #define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
