@@ -1,7 +1,7 @@
 /* json.h - trees of JSON and YAML documents that remember where each value stood, and JSON text.
  *
- * Purpose     Configuration comes in as JSON or YAML; both become yyjson mutable values, so that one
- *             decoder serves them. Every value knows its line and column for error messages.
+ * Purpose     Configuration comes in as JSON or YAML; both become yyjson mutable values, so that
+ *             one decoder serves them. Every value knows its line and column for error messages.
  * Ownership   All values and strings of a tree live in its arena until json_tree_fini, which wipes
  *             them (they may hold secrets). Strings are NUL-terminated; their length counts.
  * Limits      JSON_DEPTH_MAX, JSON_TEXT_BYTES_MAX, JSON_NODES_MAX. Duplicate keys are errors. Text
@@ -34,13 +34,15 @@ struct json_problem {
     char message[160];
 };
 
+struct json_node; /* a yyjson_mut_val and its place */
+
 struct json_tree {
     struct arena arena;
     yyjson_mut_val **roots; /* one per document */
     size_t count;
     size_t roots_size;      /* json.c's and yaml.c's */
     size_t nodes;
-    yyjson_mut_val *slab;
+    struct json_node *slab;
     size_t slab_free;
 };
 
@@ -59,9 +61,14 @@ yyjson_mut_val *json_new_string(struct json_tree *tree, struct slice text);
 yyjson_mut_val *json_new_object(struct json_tree *tree);
 yyjson_mut_val *json_new_array(struct json_tree *tree);
 /* Adds a copy of the key. */
-bool json_set(struct json_tree *tree, yyjson_mut_val *object, const char *key, yyjson_mut_val *value);
-/* Deep copy of a value of any tree or document into this tree. */
+bool json_set(struct json_tree *tree, yyjson_mut_val *object, const char *key, yyjson_mut_val
+              *value);
+/* Deep copy of a value of a json_tree into this tree, places included. */
 yyjson_mut_val *json_copy(struct json_tree *tree, yyjson_mut_val *value);
+/* The later of two equal keys of an object, or NULL. */
+yyjson_mut_val *json_duplicate_key(yyjson_mut_val *object);
+/* Append a document. False when there are too many. */
+bool json_tree_add_root(struct json_tree *tree, yyjson_mut_val *root);
 
 static inline struct slice json_text(yyjson_mut_val *value)
 {

@@ -1,12 +1,12 @@
 /* yaml.h - YAML (several documents) into the same trees as JSON, and trees out as YAML.
  *
- * Purpose     The core schema of YAML 1.2 and nothing more: `true` and `false` (also True, TRUE) are
- *             the only booleans, so `on`, `off`, `yes`, `no` stay strings; null, ~ or nothing is null;
- *             decimal, 0x and 0o integers; floats. Quoted scalars are always strings.
- * Refused     Tags other than !!str !!int !!float !!bool !!null !!map !!seq; merge keys (<<); keys that
- *             are no scalars; duplicate keys; .inf and .nan; text that is not UTF-8.
- * Limits      As in json.h. Aliases are expanded, each copy counts towards YAML_ALIAS_NODES_MAX, so a
- *             few lines cannot become gigabytes.
+ * Purpose     The core schema of YAML 1.2 and nothing more: `true` and `false` (also True, TRUE)
+ *             are the only booleans, so `on`, `off`, `yes`, `no` stay strings; null, ~ or nothing
+ *             is null; decimal, 0x and 0o integers; floats. Quoted scalars are always strings.
+ * Refused     Tags other than !!str !!int !!float !!bool !!null !!map !!seq; merge keys (<<); keys
+ *             that are no scalars; duplicate keys; .inf and .nan; text that is not UTF-8.
+ * Limits      As in json.h. Aliases are expanded, each copy counts towards YAML_ALIAS_NODES_MAX, so
+ *             a few lines cannot become gigabytes.
  * Source      YAML 1.2.2 section 10.3; libyaml.
  */
 #ifndef BECKET_BASE_YAML_H

@@ -1,15 +1,15 @@
 /* apply.h - changing objects: a set of documents, or one, all or nothing.
  *
- * Purpose     One engine for `apply`, POST, PUT and DELETE: decode, check everything, compare with what
- *             is stored, write in one transaction, compile, commit, feed.
+ * Purpose     One engine for `apply`, POST, PUT and DELETE: decode, check everything, compare with
+ *             what is stored, write in one transaction, compile, commit, feed.
  * Order       Inside a set the order does not matter: a source may come before its secret.
  * Names       A reference by name is looked up in the object's canvas, then in canvas `default`.
- * Prune       With prune, for each canvas and each kind that occurs in the set, objects of that kind in
- *             that canvas which the set does not name are deleted (a file of event sources alone never
- *             deletes a secret; canvases are never pruned). A secret that is still used by something
- *             that stays is an error and nothing changes.
- * Secrets     A value of `***` keeps what is stored; it is an error where nothing is stored. Results
- *             show secrets as "***" and changed ones as "(changed)".
+ * Prune       With prune, for each canvas and each kind that occurs in the set, objects of that
+ *             kind in that canvas which the set does not name are deleted (a file of event sources
+ *             alone never deletes a secret; canvases are never pruned). A secret that is still used
+ *             by something that stays is an error and nothing changes.
+ * Secrets     A value of `***` keeps what is stored; it is an error where nothing is stored.
+ *             Results show secrets as "***" and changed ones as "(changed)".
  * Threads     The control thread.
  */
 #ifndef BECKET_HUB_APPLY_H
@@ -28,8 +28,8 @@ struct apply_options {
     bool dry_run;               /* everything but the commit */
     bool prune;                 /* APPLY_SET only */
     struct slice canvas;        /* for documents without canvasId; empty = "default" */
-    /* One object (POST, PUT): what the URL says. The document's kind and name may then be absent and
-     * must agree when present. */
+    /* One object (POST, PUT): what the URL says. The document's kind and name may then be absent
+     * and must agree when present. */
     bool one;
     enum resource_kind kind;
     struct slice name;          /* empty = as in the document */
@@ -56,7 +56,7 @@ struct apply_result {
     size_t diff_count;
     char id[HUB_ID_TEXT_BYTES];
     uint64_t revision;
-    const char *key;            /* generated signing key: shown this once; NULL = none was generated */
+    const char *key;            /* generated signing key, shown this once; NULL = none */
     const char *url;            /* event source: where to send; else NULL */
 };
 
@@ -72,16 +72,21 @@ void apply_outcome_fini(struct apply_outcome *outcome);
 
 /* Apply documents out of text (YAML or JSON; a JSON array or {"items":[…]} counts as its elements).
  * *ret_outcome is always initialised.
- * BK_INVALID: outcome->problems lists everything that is wrong. BK_EXISTS, BK_NOT_FOUND, BK_CONFLICT,
- * BK_IN_USE, BK_UNSUPPORTED, BK_TOO_LARGE, BK_NO_SPACE, BK_IO: outcome->message. Nothing changed. */
+ * BK_INVALID: outcome->problems lists everything that is wrong. BK_EXISTS, BK_NOT_FOUND,
+ * BK_CONFLICT,
+ * BK_IN_USE, BK_UNSUPPORTED, BK_TOO_LARGE, BK_NO_SPACE, BK_IO: outcome->message. Nothing changed.
+ * */
 enum bk_err apply_text(struct hub *hub, struct slice text, const struct apply_options *options,
                        struct apply_outcome *ret_outcome) BK_MUST_CHECK;
-/* Delete one object. `name` may be its id. BK_NOT_FOUND, BK_CONFLICT, BK_IN_USE (names the users). */
+/* Delete one object. `name` may be its id. BK_NOT_FOUND, BK_CONFLICT, BK_IN_USE (names the users).
+ * */
 enum bk_err apply_delete(struct hub *hub, enum resource_kind kind, struct slice name,
                          const struct apply_options *options,
                          struct apply_outcome *ret_outcome) BK_MUST_CHECK;
 
-/* {"results":[{"kind","name","canvasId","action","diff":[{"path","before","after"}],"key"?,"url"?}]} */
+/*
+ * {"results":[{"kind","name","canvasId","action","diff":[{"path","before","after"}],"key"?,"url"?}]
+ * } */
 void apply_results_json(const struct apply_outcome *outcome, struct buf *json);
 /* {"code","message","details":[{"field","message","document","line","column"}]} */
 void apply_error_json(const struct apply_outcome *outcome, enum bk_err err, struct buf *json);

@@ -1,14 +1,14 @@
 /* compile.h - from a stored event source to what the hot path needs, and the feed of changes.
  *
- * Purpose     After each commit the callback gets one change per touched source, in a form that needs
- *             no store: compiled scheme, limits, path. The control thread puts it into the source
- *             table (one writer) and mails the reactors.
- * Ownership   change->scheme is the receiver's: scheme_wipe(), then free(). All slices are valid only
- *             during the call.
- * Order       A source that moved to another path comes as one change with the new path: the receiver
- *             finds the old entry by `number`. When two sources swap paths in one commit, the one that
- *             gives a path up may come after the one that takes it: removals come first, then the rest;
- *             so remove by number, and let the newest owner of a path win.
+ * Purpose     After each commit the callback gets one change per touched source, in a form that
+ *             needs no store: compiled scheme, limits, path. The control thread puts it into the
+ *             source table (one writer) and mails the reactors.
+ * Ownership   change->scheme is the receiver's: scheme_wipe(), then free(). All slices are valid
+ *             only during the call.
+ * Order       A source that moved to another path comes as one change with the new path: the
+ *             receiver finds the old entry by `number`. When two sources swap paths in one commit,
+ *             the one that gives a path up may come after the one that takes it: removals come
+ *             first, then the rest; so remove by number, and let the newest owner of a path win.
  */
 #ifndef BECKET_HUB_COMPILE_H
 #define BECKET_HUB_COMPILE_H

@@ -1,8 +1,8 @@
 /* hub.h - the control plane's state: store, keys, objects, and the feed of compiled sources.
  *
  * Purpose     What the API and the server hold. Objects change through hub/apply.h; tokens through
- *             hub/token.h; each commit that touches an event source is followed by calls of `changed`
- *             (hub/compile.h), before the changing function returns.
+ *             hub/token.h; each commit that touches an event source is followed by calls of
+ *             `changed` (hub/compile.h), before the changing function returns.
  * Threads     One: the control thread.
  * Start       hub_open() makes what is missing: data directory, master key, data key, admin token,
  *             canvas `default`. hub_feed_all() then feeds every source once.
@@ -48,12 +48,12 @@ enum bk_err hub_feed_all(struct hub *hub, uint64_t *ret_fed, uint64_t *ret_faile
 
 /* {"apiVersion","kind","metadata","spec","status"}. `name` may be the object's id. BK_NOT_FOUND.
  * ret_revision may be NULL (it is the ETag). */
-enum bk_err hub_get_json(struct hub *hub, enum resource_kind kind, struct slice canvas, struct slice name,
-                         struct buf *json, uint64_t *ret_revision) BK_MUST_CHECK;
+enum bk_err hub_get_json(struct hub *hub, enum resource_kind kind, struct slice canvas, struct slice
+                         name, struct buf *json, uint64_t *ret_revision) BK_MUST_CHECK;
 /* {"items":[…],"next":"…"}; in order of name. limit 1-1000; cursor empty = from the start.
  * BK_INVALID: the cursor is not one of ours. */
-enum bk_err hub_list_json(struct hub *hub, enum resource_kind kind, struct slice canvas, unsigned limit,
-                          struct slice cursor, struct buf *json) BK_MUST_CHECK;
+enum bk_err hub_list_json(struct hub *hub, enum resource_kind kind, struct slice canvas, unsigned
+                          limit, struct slice cursor, struct buf *json) BK_MUST_CHECK;
 
 /* ---- event sources by their number in the journal */
 
@@ -63,7 +63,8 @@ struct hub_source_name {
     char type[NAME_BYTES_MAX + 1]; /* the provider: "github" */
 };
 /* Also of deleted sources. BK_NOT_FOUND when the number was never given out. */
-enum bk_err hub_source_name(struct hub *hub, uint64_t number, struct hub_source_name *ret_name) BK_MUST_CHECK;
+enum bk_err hub_source_name(struct hub *hub, uint64_t number, struct hub_source_name *ret_name)
+                            BK_MUST_CHECK;
 /* Number of the source with this name or id. Deleted ones: BK_NOT_FOUND. */
 enum bk_err hub_source_number(struct hub *hub, struct slice canvas, struct slice name,
                               uint64_t *ret_number) BK_MUST_CHECK;

@@ -1,7 +1,7 @@
 /* resource.h - the kinds of objects that users declare, and how their text becomes a checked spec.
  *
- * Purpose     One table of kinds; decoding that reports every mistake of a document at once, each with
- *             the field's path and its line and column.
+ * Purpose     One table of kinds; decoding that reports every mistake of a document at once, each
+ *             with the field's path and its line and column.
  * Ownership   Decoded specs point into the json_tree they were decoded from.
  * Threads     The control thread; the CLI (kinds only).
  */
@@ -139,8 +139,9 @@ struct resource_document {
 
 /* Decode one document. False when anything was wrong (problems has it). canvas: what an absent
  * metadata.canvasId means. */
-bool resource_decode(struct json_tree *tree, size_t index, yyjson_mut_val *root, struct slice canvas,
-                     struct resource_document *ret_document, struct resource_problems *problems);
+bool resource_decode(struct json_tree *tree, size_t index, yyjson_mut_val *root, struct slice
+                     canvas, struct resource_document *ret_document, struct resource_problems
+                     *problems);
 
 /* The value shown in place of every secret. */
 #define RESOURCE_HIDDEN "***"

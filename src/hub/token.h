@@ -28,19 +28,24 @@ struct token_info {
 
 /* BK_INVALID: bad name. BK_EXISTS: the name is taken. */
 enum bk_err token_create(struct hub *hub, struct slice name, enum token_role role, int64_t now_ns,
-                         struct token_info *ret_info, char ret_text[TOKEN_TEXT_BYTES]) BK_MUST_CHECK;
+                         struct token_info *ret_info,
+                         char ret_text[TOKEN_TEXT_BYTES]) BK_MUST_CHECK;
 /* BK_UNAUTHENTICATED unless it is a token of ours. */
-enum bk_err token_check(struct hub *hub, struct slice text, struct token_info *ret_info) BK_MUST_CHECK;
+enum bk_err token_check(struct hub *hub, struct slice text, struct token_info *ret_info)
+                        BK_MUST_CHECK;
 /* By name or id. BK_NOT_FOUND. BK_IN_USE: it is the last admin token. */
 enum bk_err token_revoke(struct hub *hub, struct slice name_or_id) BK_MUST_CHECK;
-enum bk_err token_get(struct hub *hub, struct slice name_or_id, struct token_info *ret_info) BK_MUST_CHECK;
+enum bk_err token_get(struct hub *hub, struct slice name_or_id, struct token_info *ret_info)
+                      BK_MUST_CHECK;
 typedef bool token_each_fn(void *context, const struct token_info *info);
 /* In order of name. */
 enum bk_err token_each(struct hub *hub, token_each_fn *each, void *context) BK_MUST_CHECK;
 /* {"id","name","role","last4","createdAt"} */
 void token_info_json(const struct token_info *info, struct buf *json);
 
-/* Used by hub_open: the token `admin` and <data>/admin.token (0600) when there is no token at all. */
-enum bk_err token_bootstrap(struct hub *hub, const char *data_directory, int64_t now_ns) BK_MUST_CHECK;
+/* Used by hub_open: the token `admin` and <data>/admin.token (0600) when there is no token at all.
+ * */
+enum bk_err token_bootstrap(struct hub *hub, const char *data_directory, int64_t now_ns)
+                            BK_MUST_CHECK;
 
 #endif

@@ -28,8 +28,8 @@ struct seal {
 #define MASTER_KEY_BYTES 32U
 /* Find or make the master key. `make`: the state is new, so a missing file may be made.
  * ret_why: one line on failure. Nothing is written unless `make`. */
-enum bk_err master_key_load(const char *data_directory, bool make, uint8_t ret_key[MASTER_KEY_BYTES],
-                            char ret_why[SEAL_WHY_BYTES]) BK_MUST_CHECK;
+enum bk_err master_key_load(const char *data_directory, bool make, uint8_t
+                            ret_key[MASTER_KEY_BYTES], char ret_why[SEAL_WHY_BYTES]) BK_MUST_CHECK;
 
 void seal_init(struct seal *seal, const uint8_t key[AEAD_KEY_BYTES]);
 void seal_fini(struct seal *seal);
@@ -37,7 +37,8 @@ void seal_fini(struct seal *seal);
 /* ret_sealed: plain.bytes + SEAL_OVERHEAD_BYTES. */
 void seal_value(const struct seal *seal, const uint8_t record_id[16], struct slice field,
                 struct slice plain, uint8_t *ret_sealed);
-/* ret_plain: sealed.bytes - SEAL_OVERHEAD_BYTES. BK_SEALED: wrong key, record, field, or altered. */
+/* ret_plain: sealed.bytes - SEAL_OVERHEAD_BYTES. BK_SEALED: wrong key, record, field, or altered.
+ * */
 enum bk_err seal_open(const struct seal *seal, const uint8_t record_id[16], struct slice field,
                       struct slice sealed, uint8_t *ret_plain, size_t *ret_bytes) BK_MUST_CHECK;
 

@@ -1,6 +1,7 @@
 /* store.h - the durable state: an ordered map of bytes in <data>/state, by LMDB.
  *
- * Purpose     Everything but events: objects, indexes, tokens. Keys and their meaning: store/keys.h.
+ * Purpose     Everything but events: objects, indexes, tokens. Keys and their meaning:
+ *             store/keys.h.
  * Threads     One: the control thread. Nothing here may be called from a reactor.
  * Durability  A write that returned BK_OK is on the device. A write is all or nothing.
  * Space       The map grows by itself (store_update runs its function again in a larger map).
@@ -32,8 +33,9 @@ enum bk_err store_open(const char *data_directory, const struct store_options *o
                        struct store **ret_store, char ret_why[STORE_WHY_BYTES]) BK_MUST_CHECK;
 void store_close(struct store *store);
 
-/* One write transaction, run by store_update. It may run several times (in a larger map), each time on
- * the state before; so it must not keep results of an earlier run. Returning an error undoes all. */
+/* One write transaction, run by store_update. It may run several times (in a larger map), each time
+ * on the state before; so it must not keep results of an earlier run. Returning an error undoes
+ * all. */
 typedef enum bk_err store_update_fn(struct store_txn *txn, void *context);
 enum bk_err store_update(struct store *store, store_update_fn *update, void *context) BK_MUST_CHECK;
 
@@ -41,10 +43,12 @@ enum bk_err store_update(struct store *store, store_update_fn *update, void *con
 enum bk_err store_read(struct store *store, struct store_txn **ret_txn) BK_MUST_CHECK;
 void store_read_end(struct store_txn *txn);
 
-/* ret_value points into the map: valid until the transaction ends or, while writing, the next put or
- * delete. BK_NOT_FOUND. */
-enum bk_err store_get(struct store_txn *txn, struct slice key, struct slice *ret_value) BK_MUST_CHECK;
-/* Once a put or delete failed, every later one fails too and the transaction cannot be committed. */
+/* ret_value points into the map: valid until the transaction ends or, while writing, the next put
+ * or delete. BK_NOT_FOUND. */
+enum bk_err store_get(struct store_txn *txn, struct slice key, struct slice *ret_value)
+                      BK_MUST_CHECK;
+/* Once a put or delete failed, every later one fails too and the transaction cannot be committed.
+ * */
 enum bk_err store_put(struct store_txn *txn, struct slice key, struct slice value) BK_MUST_CHECK;
 /* BK_OK when it was not there. */
 enum bk_err store_delete(struct store_txn *txn, struct slice key) BK_MUST_CHECK;
@@ -56,8 +60,10 @@ enum bk_err store_walk(struct store_txn *txn, struct slice prefix, struct slice 
                        store_walk_fn *walk, void *context) BK_MUST_CHECK;
 
 /* Big-endian counters kept under a key: add 1 and return the new value (first is 1). */
-enum bk_err store_next_number(struct store_txn *txn, struct slice key, uint64_t *ret_number) BK_MUST_CHECK;
-enum bk_err store_number(struct store_txn *txn, struct slice key, uint64_t *ret_number) BK_MUST_CHECK;
+enum bk_err store_next_number(struct store_txn *txn, struct slice key, uint64_t *ret_number)
+                              BK_MUST_CHECK;
+enum bk_err store_number(struct store_txn *txn, struct slice key, uint64_t *ret_number)
+                         BK_MUST_CHECK;
 
 struct store_stats {
     uint64_t map_bytes;

@@ -1,0 +1,153 @@
+/* keys.h - every key of the store, with an example each. Nothing else builds keys.
+ *
+ * Numbers in keys and values are big-endian; names are 1-63 of a-z 0-9 - and end with a zero byte
+ * where something follows, so keys of one canvas stand together and in order of name.
+ *
+ *   prefix   key                                        value
+ *   "m/"     "m/format"                                 u32: STORE_FORMAT
+ *            "m/revision"                               u64: last revision given to an object
+ *            "m/number"                                 u64: last number given to an event source
+ *            "m/key"                                    data key, sealed under the master key
+ *   "o/"     "o/E" "default\0" "payments"               the object (store/record.h); E, S, C = kind
+ *   "i/"     "i/" 16 bytes of metadata.id               kind, canvas \0 name
+ *   "n/"     "n/" u64 number                            canvas \0 name \0 type; kept for ever
+ *   "p/"     "p/" "payments"                            canvas \0 name of the source on it
+ *   "r/"     "r/S" "default\0" "stripe\0" "E" "default\0" "payments"
+ *                                                       empty: the source uses the secret
+ *   "t/"     "t/" 32 bytes, SHA-256 of a token          token record (hub/token.c)
+ *   "T/"     "T/" "ci"                                  the token's hash, by name
+ */
+#ifndef BECKET_STORE_KEYS_H
+#define BECKET_STORE_KEYS_H
+
+#include "base/assert.h"
+#include "base/limits.h"
+#include "base/slice.h"
+
+#define KEY_FORMAT SLICE("m/format")
+#define KEY_REVISION SLICE("m/revision")
+#define KEY_NUMBER SLICE("m/number")
+#define KEY_DATA_KEY SLICE("m/key")
+
+/* Longest: a reference, 2 + 1 + 64 + 64 + 1 + 64 + 63. */
+#define KEY_BYTES_MAX 300U
+
+struct key {
+    uint8_t at[KEY_BYTES_MAX];
+    size_t bytes;
+};
+
+static inline struct slice key_slice(const struct key *key)
+{
+    return slice_of(key->at, key->bytes);
+}
+
+static inline void key_add(struct key *key, const void *at, size_t bytes)
+{
+    bk_assert(bytes <= KEY_BYTES_MAX - key->bytes);
+    if (bytes > 0) {
+        memcpy(key->at + key->bytes, at, bytes);
+    }
+    key->bytes += bytes;
+}
+
+static inline void key_start(struct key *key, char prefix)
+{
+    key->at[0] = (uint8_t)prefix;
+    key->at[1] = '/';
+    key->bytes = 2;
+}
+
+static inline void key_add_name(struct key *key, struct slice name)
+{
+    key_add(key, name.at, name.bytes);
+    key_add(key, "", 1);
+}
+
+static inline void key_put_u64(uint8_t *at, uint64_t number)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        at[i] = (uint8_t)(number >> (56 - 8 * i));
+    }
+}
+
+static inline uint64_t key_get_u64(const uint8_t *at)
+{
+    uint64_t number = 0;
+    for (unsigned i = 0; i < 8; i++) {
+        number = number << 8 | at[i];
+    }
+    return number;
+}
+
+/* All objects of a kind: "o/E". */
+static inline void key_kind(struct key *key, uint8_t kind)
+{
+    key_start(key, 'o');
+    key_add(key, &kind, 1);
+}
+
+/* All objects of a kind in a canvas: "o/E" "default\0". */
+static inline void key_canvas(struct key *key, uint8_t kind, struct slice canvas)
+{
+    key_kind(key, kind);
+    key_add_name(key, canvas);
+}
+
+static inline void key_object(struct key *key, uint8_t kind, struct slice canvas, struct slice name)
+{
+    key_canvas(key, kind, canvas);
+    key_add(key, name.at, name.bytes);
+}
+
+static inline void key_id(struct key *key, const uint8_t id[16])
+{
+    key_start(key, 'i');
+    key_add(key, id, 16);
+}
+
+static inline void key_number(struct key *key, uint64_t number)
+{
+    uint8_t at[8];
+    key_put_u64(at, number);
+    key_start(key, 'n');
+    key_add(key, at, 8);
+}
+
+static inline void key_path(struct key *key, struct slice path)
+{
+    key_start(key, 'p');
+    key_add(key, path.at, path.bytes);
+}
+
+/* All users of an object. */
+static inline void key_users(struct key *key, uint8_t kind, struct slice canvas, struct slice name)
+{
+    key_start(key, 'r');
+    key_add(key, &kind, 1);
+    key_add_name(key, canvas);
+    key_add_name(key, name);
+}
+
+/* user_kind, user_canvas, user_name uses the object that key_users() names. */
+static inline void key_add_user(struct key *users, uint8_t user_kind, struct slice user_canvas,
+                                struct slice user_name)
+{
+    key_add(users, &user_kind, 1);
+    key_add_name(users, user_canvas);
+    key_add(users, user_name.at, user_name.bytes);
+}
+
+static inline void key_token(struct key *key, const uint8_t hash[32])
+{
+    key_start(key, 't');
+    key_add(key, hash, 32);
+}
+
+static inline void key_token_name(struct key *key, struct slice name)
+{
+    key_start(key, 'T');
+    key_add(key, name.at, name.bytes);
+}
+
+#endif

@@ -1,0 +1,460 @@
+#include "store/store.h"
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "ring/file.h"
+#include "store/keys.h"
+
+#include <errno.h>
+#include <lmdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+/* A commit of one object writes some ten pages; more than this free means it was not the space. */
+#define DISK_FULL_BYTES (1U << 20)
+
+struct store_txn {
+    struct store *store;
+    MDB_txn *txn;
+    bool writing;
+    int failed; /* first MDB or errno value of a put or delete */
+};
+
+struct store {
+    MDB_env *env;
+    MDB_dbi dbi;
+    uint64_t map_bytes;
+    uint64_t commits;
+    unsigned readers;
+    char *path;
+    bool broken; /* a flush failed: what is on the device is not known any more */
+    bool updating;
+};
+
+/* The one place where LMDB's codes become ours. */
+static enum bk_err error_of(int code)
+{
+    switch (code) {
+    case MDB_SUCCESS: return BK_OK;
+    case MDB_NOTFOUND: return BK_NOT_FOUND;
+    case MDB_MAP_FULL: return BK_NO_SPACE;
+    case MDB_READERS_FULL: return BK_BUSY;
+    case MDB_VERSION_MISMATCH: return BK_VERSION;
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_INVALID:
+    case MDB_PANIC: return BK_CORRUPT;
+    case MDB_BAD_VALSIZE: return BK_TOO_LARGE;
+    case EFBIG: return BK_NO_SPACE;
+    default: return code > 0 ? bk_err_from_errno(code) : BK_IO;
+    }
+}
+
+static MDB_val val_of(struct slice text)
+{
+    return (MDB_val){text.bytes, (void *)(uintptr_t)text.at};
+}
+
+static struct slice slice_val(MDB_val val)
+{
+    return slice_of(val.mv_data, val.mv_size);
+}
+
+/* ---- opening */
+
+static enum bk_err refuse(char *ret_why, enum bk_err err, const char *path, const char *what,
+                          const char *detail)
+{
+    snprintf(ret_why, STORE_WHY_BYTES, "%s: %s: %s", path, what, detail);
+    return err;
+}
+
+static enum bk_err make_directory(const char *path, char *ret_why)
+{
+    enum bk_err err = directory_make(path);
+    if (err != BK_OK) {
+        return refuse(ret_why, err, path, "cannot make the directory", bk_err_text(err));
+    }
+    unsigned mode = 0;
+    err = file_mode(path, &mode);
+    if (err != BK_OK) {
+        return refuse(ret_why, err, path, "cannot read the directory's mode", bk_err_text(err));
+    }
+    /* Made by somebody else, for example with a plain mkdir or as a container's volume. What is in
+     * it is 0600 anyway, so a directory that is not ours to change is no reason to refuse. */
+    if ((mode & 077) != 0 && chmod(path, 0700) != 0) {
+        log_event(LOG_WARN, "others can list the data directory", LOG_Z("path", path));
+    }
+    return BK_OK;
+}
+
+static enum bk_err open_env(struct store *store, const char *path, char *ret_why)
+{
+    int code = mdb_env_create(&store->env);
+    if (code == 0) {
+        code = mdb_env_set_mapsize(store->env, store->map_bytes);
+    }
+    if (code == 0) {
+        /* Durable commits are LMDB's default; nothing here may weaken them. */
+        code = mdb_env_open(store->env, path, MDB_NOTLS | MDB_NORDAHEAD, 0600);
+    }
+    if (code == 0) {
+        MDB_envinfo info;
+        code = mdb_env_info(store->env, &info);
+        store->map_bytes = info.me_mapsize;
+    }
+    if (code != 0) {
+        return refuse(ret_why, error_of(code), path, "cannot open the store", mdb_strerror(code));
+    }
+    return BK_OK;
+}
+
+static enum bk_err check_format(struct store *store, bool *ret_is_new, char *ret_why,
+                                const char *path)
+{
+    struct store_txn *txn;
+    enum bk_err err = store_read(store, &txn);
+    if (err != BK_OK) {
+        return refuse(ret_why, err, path, "cannot read the store", bk_err_text(err));
+    }
+    struct slice value;
+    err = store_get(txn, KEY_FORMAT, &value);
+    uint32_t format = 0;
+    if (err == BK_OK && value.bytes == 4) {
+        format = (uint32_t)value.at[0] << 24 | (uint32_t)value.at[1] << 16 |
+                 (uint32_t)value.at[2] << 8 | value.at[3];
+    } else if (err == BK_OK) {
+        err = BK_CORRUPT;
+    }
+    MDB_stat stat;
+    bool empty = mdb_stat(txn->txn, store->dbi, &stat) == 0 && stat.ms_entries == 0;
+    store_read_end(txn);
+    *ret_is_new = err == BK_NOT_FOUND && empty;
+    if (*ret_is_new) {
+        return BK_OK;
+    }
+    if (err != BK_OK) {
+        return refuse(ret_why, BK_CORRUPT, path, "this is not a becket store",
+                      "it has no format version");
+    }
+    if (format > STORE_FORMAT) {
+        snprintf(ret_why, STORE_WHY_BYTES,
+                 "%s: written by a newer becket: store format %u, this one reads up to %u; start "
+                 "the newer version",
+                 path, format, STORE_FORMAT);
+        return BK_VERSION;
+    }
+    return BK_OK;
+}
+
+static enum bk_err write_format(struct store_txn *txn, void *context)
+{
+    (void)context;
+    static const uint8_t format[4] = {0, 0, 0, STORE_FORMAT};
+    return store_put(txn, KEY_FORMAT, slice_of(format, sizeof format));
+}
+
+static enum bk_err open_dbi(struct store *store)
+{
+    MDB_txn *txn;
+    int code = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
+    if (code == 0) {
+        code = mdb_dbi_open(txn, NULL, 0, &store->dbi);
+        mdb_txn_abort(txn);
+    }
+    return error_of(code);
+}
+
+static enum bk_err open_at(struct store *store, const char *path, const char *data_directory,
+                           char *ret_why)
+{
+    enum bk_err err = make_directory(data_directory, ret_why);
+    if (err == BK_OK) {
+        err = make_directory(path, ret_why);
+    }
+    if (err == BK_OK) {
+        err = open_env(store, path, ret_why);
+    }
+    if (err != BK_OK) {
+        return err;
+    }
+    bool is_new = false;
+    err = open_dbi(store);
+    if (err != BK_OK) {
+        return refuse(ret_why, err, path, "cannot read the store", bk_err_text(err));
+    }
+    err = check_format(store, &is_new, ret_why, path);
+    if (err == BK_OK && is_new) {
+        err = store_update(store, write_format, NULL);
+        if (err == BK_OK) {
+            err = directory_sync(path); /* the new file's name */
+        }
+        if (err == BK_OK) {
+            err = directory_sync(data_directory);
+        }
+        if (err != BK_OK) {
+            return refuse(ret_why, err, path, "cannot write the store", bk_err_text(err));
+        }
+    }
+    return err;
+}
+
+enum bk_err store_open(const char *data_directory, const struct store_options *options,
+                       struct store **ret_store, char ret_why[STORE_WHY_BYTES])
+{
+    ret_why[0] = '\0';
+    struct store *store = calloc(1, sizeof *store);
+    size_t path_bytes = strlen(data_directory) + sizeof "/state";
+    char *path = malloc(path_bytes);
+    enum bk_err err = BK_NO_MEMORY;
+    if (store && path) {
+        snprintf(path, path_bytes, "%s/state", data_directory);
+        store->map_bytes = options && options->map_bytes_start ? options->map_bytes_start
+                                                               : STORE_MAP_BYTES_START;
+        err = open_at(store, path, data_directory, ret_why);
+    }
+    if (store) {
+        store->path = path;
+    } else {
+        free(path);
+    }
+    if (err != BK_OK) {
+        store_close(store);
+        return err;
+    }
+    *ret_store = store;
+    return BK_OK;
+}
+
+void store_close(struct store *store)
+{
+    if (!store) {
+        return;
+    }
+    bk_assert(store->readers == 0 && !store->updating);
+    if (store->env) {
+        mdb_env_close(store->env);
+    }
+    free(store->path);
+    free(store);
+}
+
+/* ---- reading */
+
+enum bk_err store_read(struct store *store, struct store_txn **ret_txn)
+{
+    struct store_txn *txn = calloc(1, sizeof *txn);
+    if (!txn) {
+        return BK_NO_MEMORY;
+    }
+    txn->store = store;
+    int code = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn->txn);
+    if (code != 0) {
+        free(txn);
+        return error_of(code);
+    }
+    store->readers++;
+    *ret_txn = txn;
+    return BK_OK;
+}
+
+void store_read_end(struct store_txn *txn)
+{
+    bk_assert(!txn->writing && txn->store->readers > 0);
+    txn->store->readers--;
+    mdb_txn_abort(txn->txn);
+    free(txn);
+}
+
+enum bk_err store_get(struct store_txn *txn, struct slice key, struct slice *ret_value)
+{
+    bk_assert(key.bytes > 0 && key.bytes <= STORE_KEY_BYTES_MAX);
+    MDB_val name = val_of(key), value;
+    int code = mdb_get(txn->txn, txn->store->dbi, &name, &value);
+    if (code == 0) {
+        *ret_value = slice_val(value);
+    }
+    return error_of(code);
+}
+
+enum bk_err store_walk(struct store_txn *txn, struct slice prefix, struct slice from,
+                       store_walk_fn *walk, void *context)
+{
+    MDB_cursor *cursor;
+    int code = mdb_cursor_open(txn->txn, txn->store->dbi, &cursor);
+    if (code != 0) {
+        return error_of(code);
+    }
+    MDB_val key = val_of(from.bytes ? from : prefix), value;
+    code = mdb_cursor_get(cursor, &key, &value, key.mv_size ? MDB_SET_RANGE : MDB_FIRST);
+    while (code == 0 && slice_starts(slice_val(key), prefix) &&
+           walk(context, slice_val(key), slice_val(value))) {
+        code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    }
+    mdb_cursor_close(cursor);
+    return code == MDB_NOTFOUND ? BK_OK : error_of(code);
+}
+
+/* ---- writing */
+
+static enum bk_err write_failed(struct store_txn *txn, int code)
+{
+    if (txn->failed == 0) {
+        txn->failed = code;
+    }
+    return error_of(code);
+}
+
+enum bk_err store_put(struct store_txn *txn, struct slice key, struct slice value)
+{
+    bk_assert(txn->writing);
+    bk_assert(key.bytes > 0 && key.bytes <= STORE_KEY_BYTES_MAX);
+    if (txn->failed) {
+        return error_of(txn->failed);
+    }
+    MDB_val name = val_of(key), data = val_of(value);
+    int code = mdb_put(txn->txn, txn->store->dbi, &name, &data, 0);
+    return code == 0 ? BK_OK : write_failed(txn, code);
+}
+
+enum bk_err store_delete(struct store_txn *txn, struct slice key)
+{
+    bk_assert(txn->writing);
+    if (txn->failed) {
+        return error_of(txn->failed);
+    }
+    MDB_val name = val_of(key);
+    int code = mdb_del(txn->txn, txn->store->dbi, &name, NULL);
+    return code == 0 || code == MDB_NOTFOUND ? BK_OK : write_failed(txn, code);
+}
+
+enum bk_err store_number(struct store_txn *txn, struct slice key, uint64_t *ret_number)
+{
+    struct slice value;
+    enum bk_err err = store_get(txn, key, &value);
+    *ret_number = 0;
+    if (err == BK_NOT_FOUND) {
+        return BK_OK;
+    }
+    if (err == BK_OK && value.bytes != 8) {
+        err = BK_CORRUPT;
+    }
+    if (err == BK_OK) {
+        *ret_number = key_get_u64(value.at);
+    }
+    return err;
+}
+
+enum bk_err store_next_number(struct store_txn *txn, struct slice key, uint64_t *ret_number)
+{
+    uint64_t number;
+    enum bk_err err = store_number(txn, key, &number);
+    if (err != BK_OK) {
+        return err;
+    }
+    uint8_t text[8];
+    bk_assert(number < UINT64_MAX);
+    key_put_u64(text, ++number);
+    *ret_number = number;
+    return store_put(txn, key, slice_of(text, sizeof text));
+}
+
+/* Twice the map. Requires that no transaction is open in this process. */
+static enum bk_err grow(struct store *store)
+{
+    bk_assert(store->readers == 0);
+    if (store->map_bytes >= STORE_MAP_BYTES_MAX) {
+        return BK_NO_SPACE;
+    }
+    int code = mdb_env_set_mapsize(store->env, store->map_bytes * 2);
+    if (code != 0) {
+        return error_of(code);
+    }
+    store->map_bytes *= 2;
+    log_event(LOG_DEBUG, "store map grown", LOG_I("bytes", store->map_bytes));
+    return BK_OK;
+}
+
+/* LMDB reports a write that was cut short by a full disk as EIO. */
+static bool disk_is_full(const struct store *store)
+{
+    uint64_t free_bytes = 0, total_bytes = 0;
+    return file_system_space(store->path, &free_bytes, &total_bytes) == BK_OK &&
+           free_bytes < DISK_FULL_BYTES;
+}
+
+/* One try. *ret_full: undone because the map is full. */
+static enum bk_err try_update(struct store *store, store_update_fn *update, void *context,
+                              bool *ret_full)
+{
+    struct store_txn txn = {.store = store, .writing = true};
+    *ret_full = false;
+    int code = mdb_txn_begin(store->env, NULL, 0, &txn.txn);
+    if (code != 0) {
+        return error_of(code);
+    }
+    store->updating = true;
+    enum bk_err err = update(&txn, context);
+    store->updating = false;
+    if (txn.failed != 0 || err != BK_OK) {
+        mdb_txn_abort(txn.txn);
+        *ret_full = txn.failed == MDB_MAP_FULL;
+        return err != BK_OK ? err : error_of(txn.failed);
+    }
+    code = mdb_txn_commit(txn.txn);
+    *ret_full = code == MDB_MAP_FULL;
+    if (code == 0) {
+        store->commits++;
+        return BK_OK;
+    }
+    err = error_of(code);
+    if (err == BK_IO && disk_is_full(store)) {
+        err = BK_NO_SPACE;
+    }
+    if (err != BK_NO_SPACE && err != BK_NO_MEMORY) {
+        /* A flush that failed may have dropped pages: to try again could report success for data
+         * that is not there. */
+        store->broken = true;
+    }
+    return err;
+}
+
+enum bk_err store_update(struct store *store, store_update_fn *update, void *context)
+{
+    bk_assert(!store->updating);
+    if (store->broken) {
+        return BK_IO;
+    }
+    for (;;) {
+        bool full = false;
+        enum bk_err err = try_update(store, update, context, &full);
+        if (!full) {
+            return err;
+        }
+        err = grow(store);
+        if (err != BK_OK) {
+            return err;
+        }
+    }
+}
+
+/* ---- the rest */
+
+void store_stats(struct store *store, struct store_stats *ret_stats)
+{
+    MDB_envinfo info = {0};
+    MDB_stat stat = {0};
+    mdb_env_info(store->env, &info);
+    mdb_env_stat(store->env, &stat);
+    *ret_stats = (struct store_stats){.map_bytes = info.me_mapsize,
+                                      .used_bytes = (info.me_last_pgno + 1) * stat.ms_psize,
+                                      .entries = stat.ms_entries,
+                                      .commits = store->commits};
+}
+
+enum bk_err store_copy(struct store *store, const char *directory)
+{
+    int code = mdb_env_copy2(store->env, directory, MDB_CP_COMPACT);
+    return code == 0 ? directory_sync(directory) : error_of(code);
+}
