@@ -43,6 +43,7 @@ my $starts = qr/_(open|create|new|init|start|take_memory)$|^take_memory$/;
 my %may_allocate = (
     'src/http/server.c:answer_build'      => 'large answers of the control plane',
     'src/http/server.c:conn_refuse'       => 'a burst beyond the last slot: the close outlives the slot',
+    'src/journal/scan.c:grow'             => 'recovery and readers, for a frame larger than any before',
     'src/ring/file_posix.c:file_read_all' => 'configuration files, read by the store thread',
 );
 my $allocation = qr/\b(malloc|calloc|realloc|reallocarray|strdup|strndup|asprintf|vasprintf|aligned_alloc
