@@ -42,13 +42,13 @@ enum http_parse_isa http_parse_select(enum http_parse_isa isa)
         __builtin_cpu_supports("bmi")) {
         request_fn = http_parse_request_avx2;
         response_fn = http_parse_response_avx2;
-        vector_bytes = 32;
+        vector_bytes = 64;
         return HTTP_PARSE_AVX2;
     }
     if ((any || isa >= HTTP_PARSE_SSE42) && __builtin_cpu_supports("sse4.2")) {
         request_fn = http_parse_request_sse42;
         response_fn = http_parse_response_sse42;
-        vector_bytes = 16;
+        vector_bytes = 32;
         return HTTP_PARSE_SSE42;
     }
 #else
@@ -118,7 +118,7 @@ enum http_parse http_version(const uint8_t *at, size_t bytes, uint8_t *ret_minor
     return HTTP_PARSE_DONE;
 }
 
-void http_method_known(struct http_head *head)
+enum http_method http_method_known(const uint8_t *at, size_t bytes)
 {
     static const struct {
         char name[8];
@@ -130,17 +130,16 @@ void http_method_known(struct http_head *head)
     };
     char name[8] = {0};
 
-    head->method = HTTP_METHOD_OTHER;
-    if (head->method_bytes >= sizeof name) {
-        return;
+    if (bytes >= sizeof name) {
+        return HTTP_METHOD_OTHER;
     }
-    memcpy(name, head->at + head->method_at, head->method_bytes);
+    memcpy(name, at, bytes);
     for (size_t i = 0; i < bk_array_length(methods); i++) {
         if (load64(name) == load64(methods[i].name)) {
-            head->method = methods[i].method;
-            return;
+            return methods[i].method;
         }
     }
+    return HTTP_METHOD_OTHER;
 }
 
 static bool all_of_class(struct slice text, uint8_t class)
@@ -165,20 +164,27 @@ static bool is_ip_literal(struct slice text)
     return text.bytes >= 2;
 }
 
-/* reg-name or IPv4address of RFC 3986. */
-static bool is_reg_name(struct slice text)
+/* How many bytes of reg-name (or IPv4address) of RFC 3986 the text starts with. */
+static size_t reg_name_bytes(struct slice text)
 {
-    for (size_t i = 0; i < text.bytes; i++) {
-        if (http_byte_class[text.at[i]] & HTTP_CLASS_HOST) {
-            continue;
+    const uint8_t *at = text.at;
+    size_t i = 0;
+
+    for (;;) {
+        while (text.bytes - i >= 4 &&
+               (http_byte_class[at[i]] & http_byte_class[at[i + 1]] & http_byte_class[at[i + 2]] &
+                http_byte_class[at[i + 3]] & HTTP_CLASS_HOST)) {
+            i += 4;
         }
-        if (text.at[i] != '%' || text.bytes - i < 3 ||
-            !all_of_class(slice_of(text.at + i + 1, 2), HTTP_CLASS_HEX)) {
-            return false;
+        while (i < text.bytes && (http_byte_class[at[i]] & HTTP_CLASS_HOST)) {
+            i++;
         }
-        i += 2;
+        if (text.bytes - i < 3 || at[i] != '%' ||
+            !all_of_class(slice_of(at + i + 1, 2), HTTP_CLASS_HEX)) {
+            return i;
+        }
+        i += 3;
     }
-    return true;
 }
 
 static bool is_port(struct slice text)
@@ -209,8 +215,8 @@ static bool is_host_and_port(struct slice text, bool port_wanted)
         }
         host_bytes = close + 1;
     } else {
-        host_bytes = slice_find(text, ':');
-        if (host_bytes == 0 || !is_reg_name(slice_of(text.at, host_bytes))) {
+        host_bytes = reg_name_bytes(text);
+        if (host_bytes == 0) {
             return false;
         }
     }
@@ -251,9 +257,6 @@ bool http_target_fits(const struct http_head *head)
 
     if (head->method == HTTP_CONNECT) {
         return is_host_and_port(target, true);
-    }
-    if (target.at[0] == '/') {
-        return true;
     }
     if (target.bytes == 1 && target.at[0] == '*') {
         return head->method == HTTP_OPTIONS;
@@ -300,16 +303,20 @@ static bool next_element(struct slice *list, struct slice *ret_element)
     return true;
 }
 
-static enum http_parse on_connection(struct slice value, unsigned *seen)
+/* What the headers say, besides what is in struct http_head. */
+struct verdict {
+    bool close;
+    bool keep_alive;
+    bool transfer_encoding;
+};
+
+static enum http_parse on_connection(struct verdict *verdict, struct slice value)
 {
     struct slice option;
 
     while (next_element(&value, &option)) {
-        if (slice_equal_nocase(option, SLICE("close"))) {
-            *seen |= HTTP_SEEN_CLOSE;
-        } else if (slice_equal_nocase(option, SLICE("keep-alive"))) {
-            *seen |= HTTP_SEEN_KEEP_ALIVE;
-        }
+        verdict->close |= slice_equal_nocase(option, SLICE("close"));
+        verdict->keep_alive |= slice_equal_nocase(option, SLICE("keep-alive"));
     }
     return HTTP_PARSE_DONE;
 }
@@ -321,9 +328,10 @@ static enum http_parse on_content_length(struct http_head *head, struct slice va
     if (head->has_content_length || value.bytes == 0) {
         return HTTP_PARSE_BAD;
     }
-    for (size_t i = 0; i < value.bytes; i++) {
-        unsigned digit = (unsigned)value.at[i] - '0';
-        if (digit > 9 || length > (UINT64_MAX - digit) / 10) {
+    const uint8_t *end = value.at + value.bytes;
+    for (const uint8_t *at = value.at; at < end; at++) {
+        unsigned digit = (unsigned)*at - '0';
+        if (digit > 9 || length > (UINT64_MAX - 9) / 10) {
             return HTTP_PARSE_BAD;
         }
         length = length * 10 + digit;
@@ -335,13 +343,13 @@ static enum http_parse on_content_length(struct http_head *head, struct slice va
 
 /* Exactly "chunked" is what we can read. A list of other codings is 501, anything that is no list of
  * codings, or has chunked twice or not at its end, is malformed. */
-static enum http_parse on_transfer_encoding(struct http_head *head, struct slice value,
-                                            unsigned *seen)
+static enum http_parse on_transfer_encoding(struct http_head *head, struct verdict *verdict,
+                                            struct slice value)
 {
-    if (*seen & HTTP_SEEN_TRANSFER_ENCODING) {
+    if (verdict->transfer_encoding) {
         return HTTP_PARSE_BAD;
     }
-    *seen |= HTTP_SEEN_TRANSFER_ENCODING;
+    verdict->transfer_encoding = true;
     if (slice_equal_nocase(value, SLICE("chunked"))) {
         head->chunked = true;
         return HTTP_PARSE_DONE;
@@ -361,9 +369,13 @@ static enum http_parse on_transfer_encoding(struct http_head *head, struct slice
     return HTTP_PARSE_NOT_IMPLEMENTED;
 }
 
-static enum http_parse on_host(struct http_head *head, struct slice value)
+/* `good_bytes` at the start are known to be good for a host. */
+static enum http_parse on_host(struct http_head *head, struct slice value, size_t good_bytes)
 {
-    if (head->has_host || (value.bytes > 0 && !is_host_and_port(value, false))) {
+    if (head->has_host) {
+        return HTTP_PARSE_BAD;
+    }
+    if (good_bytes < value.bytes && !is_host_and_port(value, false)) {
         return HTTP_PARSE_BAD;
     }
     head->has_host = true;
@@ -374,59 +386,79 @@ static enum http_parse on_host(struct http_head *head, struct slice value)
 #define FOLD64 0x2020202020202020ULL
 #define FOLD32 0x20202020U
 
-enum http_parse http_framing_field(struct http_head *head, const struct http_header *header,
-                                   unsigned *seen)
+/* Whether a name of `bytes` bytes, at least 8, is `lower`; the first 4 are known to be equal. */
+static inline bool is_name(const uint8_t *name, size_t name_bytes, const char *lower, size_t bytes)
 {
-    const uint8_t *name = head->at + header->name_at;
-    struct slice value = http_header_value(head, header);
+    if (name_bytes != bytes) {
+        return false;
+    }
+    for (size_t i = 4; i + 8 < bytes; i += 8) {
+        if ((load64(name + i) | FOLD64) != load64(lower + i)) {
+            return false;
+        }
+    }
+    return (load64(name + bytes - 8) | FOLD64) == load64(lower + bytes - 8);
+}
 
-    switch (header->name_bytes) {
-    case 4:
-        if ((load32(name) | FOLD32) == load32("host") && !(*seen & HTTP_SEEN_RESPONSE)) {
-            return on_host(head, value);
-        }
-        break;
-    case 6:
-        if ((load32(name) | FOLD32) == load32("expect") &&
-            (load32(name + 2) | FOLD32) == load32("pect")) {
-            head->expect_continue |= slice_equal_nocase(value, SLICE("100-continue"));
-        }
-        break;
-    case 10:
-        if ((load64(name) | FOLD64) == load64("connection") &&
-            (load64(name + 2) | FOLD64) == load64("nnection")) {
-            return on_connection(value, seen);
-        }
-        break;
-    case 14:
-        if ((load64(name) | FOLD64) == load64("content-length") &&
-            (load64(name + 6) | FOLD64) == load64("t-length")) {
-            return on_content_length(head, value);
-        }
-        break;
-    case 17:
-        if ((load64(name) | FOLD64) == load64("transfer-encoding") &&
-            (load64(name + 8) | FOLD64) == load64("-encodin") && (name[16] | 0x20) == 'g') {
-            return on_transfer_encoding(head, value, seen);
-        }
-        break;
-    default:
-        break;
+static enum http_parse suspect(struct http_head *head, unsigned number, size_t host_bytes,
+                               struct verdict *verdict)
+{
+    const struct http_header *header = &head->headers[number];
+    const uint8_t *name = head->at + header->name_at;
+    size_t bytes = header->name_bytes;
+    uint32_t start = load32(name) | FOLD32;
+
+    if (start == load32("host")) {
+        return bytes == 4 ? on_host(head, http_header_value(head, header), host_bytes)
+                          : HTTP_PARSE_DONE;
+    }
+    if (start == load32("content-length")) {
+        return is_name(name, bytes, "content-length", 14)
+                   ? on_content_length(head, http_header_value(head, header))
+                   : HTTP_PARSE_DONE;
+    }
+    if (start == load32("connection")) {
+        return is_name(name, bytes, "connection", 10)
+                   ? on_connection(verdict, http_header_value(head, header))
+                   : HTTP_PARSE_DONE;
+    }
+    if (start == load32("transfer-encoding")) {
+        return is_name(name, bytes, "transfer-encoding", 17)
+                   ? on_transfer_encoding(head, verdict, http_header_value(head, header))
+                   : HTTP_PARSE_DONE;
+    }
+    if (start == load32("expect") && bytes == 6 && (load32(name + 2) | FOLD32) == load32("pect")) {
+        head->expect_continue |=
+            slice_equal_nocase(http_header_value(head, header), SLICE("100-continue"));
     }
     return HTTP_PARSE_DONE;
 }
 
-enum http_parse http_framing_end(struct http_head *head, unsigned seen)
+enum http_parse http_framing(struct http_head *head, const struct http_framing *framing)
 {
+    struct verdict verdict = {0};
     bool version_1_0 = head->minor_version == 0;
+    size_t host_bytes = framing->host_bytes;
 
-    if (!(seen & HTTP_SEEN_RESPONSE) && !head->has_host && !version_1_0) {
+    head->content_length = 0;
+    head->chunked = false;
+    head->has_content_length = false;
+    head->expect_continue = false;
+    head->has_host = false;
+    for (unsigned i = 0; i < framing->suspect_count; i++) {
+        enum http_parse result = suspect(head, framing->suspects[i], host_bytes, &verdict);
+        if (result != HTTP_PARSE_DONE) {
+            return result;
+        }
+        host_bytes = 0;
+    }
+    if (!head->has_host && !version_1_0 && !framing->response) {
         return HTTP_PARSE_BAD;
     }
     if (head->chunked && (head->has_content_length || version_1_0)) {
         return HTTP_PARSE_BAD;
     }
-    head->keep_alive = !(seen & HTTP_SEEN_CLOSE) && (!version_1_0 || (seen & HTTP_SEEN_KEEP_ALIVE));
+    head->keep_alive = !verdict.close && (!version_1_0 || verdict.keep_alive);
     head->expect_continue &= !version_1_0;
     return HTTP_PARSE_DONE;
 }

@@ -2,9 +2,13 @@
  *
  * The includer defines SCAN_TARGET (an attribute naming the instruction set, or nothing), HEAD_REQUEST
  * and HEAD_RESPONSE (names of the two functions), and
- *     scan_token, scan_target, scan_value(at, end): first byte from `at` that is not of the class, or end.
- * Everything is decided strictly from left to right, so that a prefix never gives another error than
- * the whole.
+ *     scan_token, scan_target, scan_host, scan_value(at, end): first byte from `at` that is not of the class, or end;
+ *     scan_line(at, end, &constants, &ends): whether a whole field line of the usual form is there
+ *     (one space behind the colon, none at the end, not empty), and where its parts end. It may say no to
+ *     any line; scan_odd_line() below then looks closely;
+ *     scan_constants(): what scan_line() wants to be prepared once.
+ * Everything is decided strictly from left to right, and what the headers mean when the last one is
+ * there, so a prefix never gives another error than the whole.
  */
 #include "http/parse_internal.h"
 
@@ -25,67 +29,117 @@ static inline enum http_parse want_crlf(const uint8_t *at, const uint8_t *end)
     return at == end || *at == '\r' ? HTTP_PARSE_PARTIAL : HTTP_PARSE_BAD;
 }
 
-/* Trim the value and write the index entry. `colon` and `value_end` are its borders. */
-static inline void put_header(struct http_header *header, const uint8_t *base, const uint8_t *name,
-                              const uint8_t *colon, const uint8_t *value_end)
+/* The index entry of a field line of the usual form, as a single store: offsets are 16 bit, so none
+ * carries into the next. */
+static inline void put_line(struct http_header *header, size_t line_at, struct line_ends ends)
 {
-    const uint8_t *value = colon + 1;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    _Static_assert(sizeof *header == 8 && offsetof(struct http_header, name_bytes) == 2 &&
+                       offsetof(struct http_header, value_at) == 4 &&
+                       offsetof(struct http_header, value_bytes) == 6,
+                   "struct http_header is four uint16_t in this order");
+    const uint64_t of_line = 1 + (1ULL << 32);
+    const uint64_t of_name = (1ULL << 16) + (1ULL << 32) - (1ULL << 48);
+    const uint64_t of_space = 2 * (1ULL << 32) - 2 * (1ULL << 48);
+    uint64_t entry = line_at * of_line + ends.name * of_name + (ends.value << 48) + of_space;
+    memcpy(header, &entry, sizeof entry);
+#else
+    header->name_at = (uint16_t)line_at;
+    header->name_bytes = (uint16_t)ends.name;
+    header->value_at = (uint16_t)(line_at + ends.name + 2);
+    header->value_bytes = (uint16_t)(ends.value - ends.name - 2);
+#endif
+}
 
-    while (*value == ' ' || *value == '\t') { /* the CR at value_end stops it */
+static inline bool is_white(uint8_t c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* The same for any white space around the value. */
+static void put_odd_line(struct http_header *header, size_t line_at, const uint8_t *line,
+                         struct line_ends ends)
+{
+    size_t value = ends.name + 1;
+    size_t value_end = ends.value;
+
+    while (is_white(line[value])) { /* the CR at value_end stops it */
         value++;
     }
-    while (value_end > value && UNLIKELY(value_end[-1] == ' ' || value_end[-1] == '\t')) {
+    while (value_end > value && is_white(line[value_end - 1])) {
         value_end--;
     }
-    header->name_at = (uint16_t)(name - base);
-    header->name_bytes = (uint16_t)(colon - name);
-    header->value_at = (uint16_t)(value - base);
+    header->name_at = (uint16_t)line_at;
+    header->name_bytes = (uint16_t)ends.name;
+    header->value_at = (uint16_t)(line_at + value);
     header->value_bytes = (uint16_t)(value_end - value);
+}
+
+/* The same as scan_line() for any line that starts with a token, and why not. */
+static SCAN_TARGET enum http_parse scan_odd_line(const uint8_t *at, const uint8_t *end,
+                                                 struct line_ends *ret_ends)
+{
+    const uint8_t *colon = scan_token(at, end);
+    if (colon == end) {
+        return HTTP_PARSE_PARTIAL;
+    }
+    if (*colon != ':') {
+        return HTTP_PARSE_BAD;
+    }
+    const uint8_t *value_end = scan_value(colon + 1, end);
+    *ret_ends = (struct line_ends){(size_t)(colon - at), (size_t)(value_end - at)};
+    return want_crlf(value_end, end);
+}
+
+/* All headers are there, and end in front of the empty line. */
+static inline SCAN_TARGET enum http_parse head_end(struct http_head *head, const uint8_t *end,
+                                                   struct http_framing *framing)
+{
+    framing->host_bytes = 0;
+    if (LIKELY(framing->suspect_count > 0)) {
+        const uint8_t *value = head->at + head->headers[framing->suspects[0]].value_at;
+        framing->host_bytes = (size_t)(scan_host(value, end) - value);
+    }
+    return http_framing(head, framing);
 }
 
 /* The header section from `at` on, up to and with the empty line. */
 static inline SCAN_TARGET enum http_parse head_fields(struct http_head *head, const uint8_t *at,
-                                                      const uint8_t *end, unsigned seen)
+                                                      const uint8_t *end, bool response)
 {
+    const struct scan_constants constants = scan_constants();
     const uint8_t *const base = head->at;
-    struct http_header *header = head->headers;
+    uint8_t suspects[HTTP_HEADERS_MAX];
+    size_t suspect_count = 0;
+    size_t count = 0;
+    struct line_ends ends;
 
-    head->content_length = 0;
-    head->chunked = false;
-    head->has_content_length = false;
-    head->expect_continue = false;
-    head->has_host = false;
     for (;;) {
-        const uint8_t *name = at;
-        const uint8_t *colon = scan_token(name, end);
-        if (UNLIKELY(colon == name)) {
-            at = name;
+        if (UNLIKELY(count == HTTP_HEADERS_MAX)) {
             break;
         }
-        if (UNLIKELY(header == head->headers + HTTP_HEADERS_MAX)) {
-            return HTTP_PARSE_TOO_LONG;
-        }
-        if (UNLIKELY(colon == end)) {
-            return HTTP_PARSE_PARTIAL;
-        }
-        if (UNLIKELY(*colon != ':')) {
-            return HTTP_PARSE_BAD;
-        }
-        at = scan_value(colon + 1, end);
-        enum http_parse line_end = want_crlf(at, end);
-        if (UNLIKELY(line_end != HTTP_PARSE_DONE)) {
-            return line_end;
-        }
-        put_header(header, base, name, colon, at);
-        at += 2;
-        size_t name_bytes = (size_t)(colon - name);
-        if (name_bytes <= HTTP_FRAMING_NAME_BYTES_MAX && (HTTP_FRAMING_LENGTHS >> name_bytes & 1)) {
-            enum http_parse framing = http_framing_field(head, header, &seen);
-            if (UNLIKELY(framing != HTTP_PARSE_DONE)) {
-                return framing;
+        if (LIKELY(scan_line(at, end, &constants, &ends) && ends.name != 0)) {
+            put_line(&head->headers[count], (size_t)(at - base), ends);
+            suspects[suspect_count] = (uint8_t)count;
+            suspect_count += HTTP_FRAMING_LENGTHS >> ends.name & 1;
+        } else {
+            if (at == end || !(http_byte_class[*at] & HTTP_CLASS_TOKEN)) {
+                break;
             }
+            enum http_parse line = scan_odd_line(at, end, &ends);
+            if (line != HTTP_PARSE_DONE) {
+                return line;
+            }
+            put_odd_line(&head->headers[count], (size_t)(at - base), at, ends);
+            suspects[suspect_count] = (uint8_t)count;
+            suspect_count += ends.name < 64 && (HTTP_FRAMING_LENGTHS >> ends.name & 1);
         }
-        header++;
+        at += ends.value + 2;
+        count++;
+    }
+    if (UNLIKELY(count == HTTP_HEADERS_MAX && at < end &&
+                 (http_byte_class[*at] & HTTP_CLASS_TOKEN))) {
+        return HTTP_PARSE_TOO_LONG;
     }
 
     /* No token here: the empty line, or nothing that could be a field (a folded one, say). */
@@ -94,8 +148,10 @@ static inline SCAN_TARGET enum http_parse head_fields(struct http_head *head, co
         return empty_line;
     }
     head->head_bytes = (uint32_t)(at + 2 - base);
-    head->header_count = (uint16_t)(header - head->headers);
-    return http_framing_end(head, seen);
+    head->header_count = (uint16_t)count;
+    struct http_framing framing = {
+        .suspects = suspects, .suspect_count = (unsigned)suspect_count, .response = response};
+    return head_end(head, end, &framing);
 }
 
 /* " HTTP/1.x CR LF" has been reached up to the space; *at moves behind the line. */
@@ -122,7 +178,8 @@ static inline SCAN_TARGET enum http_parse request_line(struct http_head *head, c
                                                        const uint8_t *end)
 {
     const uint8_t *method = *at;
-    const uint8_t *target = scan_token(method, end);
+    bool post = end - method > 5 && load32(method) == load32("POST") && method[4] == ' ';
+    const uint8_t *target = LIKELY(post) ? method + 4 : scan_token(method, end);
     size_t method_bytes = (size_t)(target - method);
     if (UNLIKELY(method_bytes > HTTP_METHOD_BYTES_MAX)) {
         return HTTP_PARSE_NOT_IMPLEMENTED;
@@ -160,8 +217,11 @@ static inline SCAN_TARGET enum http_parse request_line(struct http_head *head, c
     if (UNLIKELY(!known)) {
         return HTTP_PARSE_BAD_VERSION;
     }
-    http_method_known(head);
-    return LIKELY(http_target_fits(head)) ? HTTP_PARSE_DONE : HTTP_PARSE_BAD;
+    head->method = LIKELY(post) ? HTTP_POST : http_method_known(method, method_bytes);
+    if (LIKELY(*target == '/' && head->method != HTTP_CONNECT)) {
+        return HTTP_PARSE_DONE;
+    }
+    return http_target_fits(head) ? HTTP_PARSE_DONE : HTTP_PARSE_BAD;
 }
 
 /* What PARTIAL means when all that a head may have has been given. */
@@ -186,7 +246,7 @@ SCAN_TARGET enum http_parse HEAD_REQUEST(const uint8_t *at, size_t bytes, struct
     }
     enum http_parse result = request_line(head, &at, end);
     if (LIKELY(result == HTTP_PARSE_DONE)) {
-        result = head_fields(head, at, end, 0);
+        result = head_fields(head, at, end, false);
     }
     return head_result(result, bytes);
 }
@@ -242,7 +302,7 @@ SCAN_TARGET enum http_parse HEAD_RESPONSE(const uint8_t *at, size_t bytes, struc
     head->method_bytes = 0;
     enum http_parse result = status_line(head, &at, end);
     if (LIKELY(result == HTTP_PARSE_DONE)) {
-        result = head_fields(head, at, end, HTTP_SEEN_RESPONSE);
+        result = head_fields(head, at, end, true);
     }
     return head_result(result, bytes);
 }

@@ -22,33 +22,38 @@ enum {
 
 extern const uint8_t http_byte_class[256];
 
-/* What has been seen in a head, besides what struct http_head says. */
-enum {
-    HTTP_SEEN_CLOSE = 1,
-    HTTP_SEEN_KEEP_ALIVE = 2,
-    HTTP_SEEN_TRANSFER_ENCODING = 4,
-    HTTP_SEEN_RESPONSE = 8 /* given: this head is a response */
+/* Most bytes that a vector version looks at in one go, and so the fewest it can be given. */
+#define HTTP_PARSE_WINDOW_BYTES_MAX 64U
+
+/* Of a field line: its colon and its CR, counted from the start of the line. */
+struct line_ends {
+    size_t name;
+    size_t value;
 };
 
-/* Lengths of host, expect, connection, content-length, transfer-encoding, as bits. */
-#define HTTP_FRAMING_NAME_BYTES_MAX 17U
-#define HTTP_FRAMING_LENGTHS (1U << 4 | 1U << 6 | 1U << 10 | 1U << 14 | 1U << 17)
+/* Headers that decide about framing and the connection are picked by the length of their name while
+ * parsing, and judged when all are there: host, expect, connection, content-length, transfer-encoding. */
+#define HTTP_FRAMING_LENGTHS (1ULL << 4 | 1ULL << 6 | 1ULL << 10 | 1ULL << 14 | 1ULL << 17)
 
-/* Judge a header whose name has one of these lengths; DONE when there is nothing against it. */
-enum http_parse http_framing_field(struct http_head *head, const struct http_header *header,
-                                   unsigned *seen);
-/* All headers are there: what only the whole can tell. */
-enum http_parse http_framing_end(struct http_head *head, unsigned seen);
+struct http_framing {
+    const uint8_t *suspects; /* numbers of the headers with such a name */
+    unsigned suspect_count;
+    bool response;
+    size_t host_bytes; /* how many bytes of the first suspect are of HTTP_CLASS_HOST */
+};
+
+/* The head is complete: judge the suspects, and the whole. */
+enum http_parse http_framing(struct http_head *head, const struct http_framing *framing);
 
 /* "HTTP/d.d" at `at`, of which `bytes` are there; PARTIAL when that is a true prefix of one.
  * The minor version goes to *ret_minor (as in struct http_head), major 1 or not to *ret_known. */
 enum http_parse http_version(const uint8_t *at, size_t bytes, uint8_t *ret_minor, bool *ret_known);
-/* The name of the method is known: set head->method. */
-void http_method_known(struct http_head *head);
-/* Whether the target has the form that its method wants. */
+/* The method of this name. */
+enum http_method http_method_known(const uint8_t *at, size_t bytes);
+/* Whether a target that does not start with '/' has the form that its method wants. */
 bool http_target_fits(const struct http_head *head);
 
-/* One per implementation. A vector version wants at least one vector of input. */
+/* One per implementation. A vector version wants at least its window of input. */
 typedef enum http_parse http_parse_fn(const uint8_t *at, size_t bytes, struct http_head *head);
 http_parse_fn http_parse_request_scalar;
 http_parse_fn http_parse_response_scalar;

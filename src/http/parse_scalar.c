@@ -19,9 +19,37 @@ static inline const uint8_t *scan_target(const uint8_t *at, const uint8_t *end)
     return scan_class(at, end, HTTP_CLASS_TARGET);
 }
 
+static inline const uint8_t *scan_host(const uint8_t *at, const uint8_t *end)
+{
+    return scan_class(at, end, HTTP_CLASS_HOST);
+}
+
 static inline const uint8_t *scan_value(const uint8_t *at, const uint8_t *end)
 {
     return scan_class(at, end, HTTP_CLASS_VALUE);
+}
+
+struct scan_constants {
+    char none;
+};
+
+static inline struct scan_constants scan_constants(void)
+{
+    return (struct scan_constants){0};
+}
+
+static inline bool scan_line(const uint8_t *at, const uint8_t *end,
+                             const struct scan_constants *constants, struct line_ends *ret_ends)
+{
+    (void)constants;
+    const uint8_t *colon = scan_token(at, end);
+    if (end - colon < 3 || *colon != ':') {
+        return false;
+    }
+    const uint8_t *value_end = scan_value(colon + 1, end);
+    *ret_ends = (struct line_ends){(size_t)(colon - at), (size_t)(value_end - at)};
+    return end - value_end >= 2 && load16(value_end) == load16("\r\n") &&
+           load16(colon) == load16(": ") && colon[2] > ' ' && value_end[-1] > ' ';
 }
 
 #define SCAN_TARGET

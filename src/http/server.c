@@ -1334,3 +1334,15 @@ uint8_t *http_take_buffer(struct http_exchange *exchange, size_t *ret_bytes)
     spill->buffer = NULL;
     return buffer;
 }
+
+void http_return_buffer(struct http_exchange *exchange, uint8_t *buffer, size_t bytes)
+{
+    struct spill *spill = exchange->conn->spill;
+    bk_assert(spill && spill->exchange == exchange && !spill->buffer && spill->buffer_bytes == bytes);
+    spill->buffer = buffer;
+}
+
+struct buffers *http_buffers(struct http_server *server)
+{
+    return server->buffers;
+}

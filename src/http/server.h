@@ -37,7 +37,9 @@ struct http_exchange {
     uint64_t handler_number; /* handler: e.g. a journal sequence */
     uint64_t started_ns;     /* when its bytes were here (monotonic) */
     void *handler_pointer;   /* handler: a buffer it took, … */
-    size_t handler_bytes;
+    uint64_t handler_source;
+    uint8_t *handler_buffer; /* handler: taken with http_take_buffer */
+    size_t handler_buffer_bytes;
     uint8_t *body;           /* malloc'ed, freed after the send; NULL = all inline */
     size_t body_bytes;
     uint16_t inline_bytes;
@@ -124,6 +126,11 @@ void http_answer_error(struct http_exchange *exchange, unsigned status, const ch
  * buffers_give(). */
 #define HTTP_BUFFER_MESSAGE_AT 192U
 uint8_t *http_take_buffer(struct http_exchange *exchange, size_t *ret_bytes);
+
+/* Give it back instead, before on_request() returns HTTP_LATER: the message is as it was. */
+void http_return_buffer(struct http_exchange *exchange, uint8_t *buffer, size_t bytes);
+/* The server's own buffers (for http_take_buffer's). */
+struct buffers *http_buffers(struct http_server *server);
 
 const char *http_status_text(unsigned status);
 

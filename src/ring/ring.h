@@ -96,6 +96,7 @@ void ring_turn(struct ring *ring, uint64_t deadline_ns);
 /* ---- clock and entropy (cached once per turn, so free on the hot path) */
 uint64_t ring_now_ns(const struct ring *ring);  /* monotonic */
 int64_t ring_wall_ns(const struct ring *ring);  /* since 1970 UTC */
+uint64_t ring_clock_ns(const struct ring *ring); /* monotonic, read now: for measuring a turn */
 void ring_entropy(void *at, size_t bytes);      /* never fails; any thread */
 
 /* ---- sockets */

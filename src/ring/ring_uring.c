@@ -395,6 +395,14 @@ int64_t ring_wall_ns(const struct ring *ring)
     return ring->wall_ns;
 }
 
+uint64_t ring_clock_ns(const struct ring *ring)
+{
+    (void)ring;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
+}
+
 void ring_entropy(void *at, size_t bytes)
 {
     uint8_t *next = at;

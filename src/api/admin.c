@@ -1,0 +1,171 @@
+#include "api/admin.h"
+
+#include <stdlib.h>
+
+#define CALLS_MAX 256U
+
+/* One request on its way through the control thread. Owned by the reactor, then the control thread,
+ * then the
+ * reactor again. */
+struct admin_call {
+    struct ring_mail mail;
+    struct list node;
+    struct admin *admin;
+    struct http_exchange *exchange;
+    struct api_request request; /* slices point into `bytes` */
+    struct api_response response;
+    struct http_head head;
+    uint8_t bytes[];
+};
+
+static struct slice header(const struct http_head *head, const char *lower_name)
+{
+    const struct http_header *found = http_find(head, slice_str(lower_name), NULL);
+    return found ? http_header_value(head, found) : SLICE_EMPTY;
+}
+
+static void call_describe(struct admin_call *call, const struct http_message *message)
+{
+    struct http_head *head = &call->head;
+    call->request = (struct api_request){
+        .method = head->method,
+        .target = http_target(head),
+        .host = header(head, "host"),
+        .authorization = header(head, "authorization"),
+        .if_match = header(head, "if-match"),
+        .content_type = header(head, "content-type"),
+        .accept = header(head, "accept"),
+        .origin = header(head, "origin"),
+        .sec_fetch_site = header(head, "sec-fetch-site"),
+        .last_event_id = header(head, "last-event-id"),
+        .body = slice_of(call->bytes + head->head_bytes, message->body.bytes),
+        .remote = message->peer,
+    };
+}
+
+/* ---- back on the reactor */
+
+static size_t header_lines(const struct api_response *response, char *at, size_t bytes_max)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < response->header_count; i++) {
+        size_t name = strlen(response->headers[i].name), value = strlen(response->headers[i].value);
+        if (bytes + name + value + 4 > bytes_max) {
+            break;
+        }
+        memcpy(at + bytes, response->headers[i].name, name);
+        memcpy(at + bytes + name, ": ", 2);
+        memcpy(at + bytes + name + 2, response->headers[i].value, value);
+        memcpy(at + bytes + name + 2 + value, "\r\n", 2);
+        bytes += name + value + 4;
+    }
+    return bytes;
+}
+
+static void call_free(struct admin_call *call)
+{
+    api_response_fini(&call->response);
+    explicit_bzero(call->bytes, call->head.head_bytes + call->request.body.bytes);
+    free(call);
+}
+
+static void call_returned(struct ring_mail *mail)
+{
+    struct admin_call *call = bk_container_of(mail, struct admin_call, mail);
+    struct api_response *response = &call->response;
+    char lines[API_HEADERS_MAX * 256];
+    struct slice headers = slice_of(lines, header_lines(response, lines, sizeof lines));
+    uint8_t *body = response->body.at;
+    size_t bytes = response->body.bytes;
+    call->admin->calls--;
+    if (call->request.method == HTTP_HEAD || !body) {
+        /* The length is told, the bytes are not sent. */
+        http_answer(
+            call->exchange, response->status, response->content_type, headers,
+            slice_of(body, call->request.method == HTTP_HEAD ? (size_t)response->body_bytes : 0));
+    } else {
+        response->body.at = NULL; /* the server frees it after the send */
+        response->body.bytes = response->body.bytes_size = 0;
+        http_answer_owned(call->exchange, response->status, response->content_type, headers, body,
+                          bytes);
+    }
+    call_free(call);
+}
+
+/* ---- on the control thread */
+
+static void call_arrived(struct ring_mail *mail)
+{
+    struct admin_call *call = bk_container_of(mail, struct admin_call, mail);
+    list_push_back(&call->admin->queue, &call->node);
+}
+
+bool admin_step(struct admin *admin)
+{
+    struct list *node = list_pop_front(&admin->queue);
+    if (!node) {
+        return false;
+    }
+    struct admin_call *call = bk_container_of(node, struct admin_call, node);
+    call->request.wall_ns = ring_wall_ns(admin->control);
+    call->request.now_ns = ring_now_ns(admin->control);
+    if (api_handle(admin->api, &call->request, &call->response) == API_AGAIN) {
+        list_push_back(&admin->queue, &call->node); /* the others get their turn */
+    } else {
+        call->mail.run = call_returned;
+        ring_post(admin->control, *admin->reactor, &call->mail);
+    }
+    return !list_empty(&admin->queue);
+}
+
+/* ---- on the reactor */
+
+static uint64_t on_head(void *context, struct http_exchange *exchange, const struct http_head *head)
+{
+    (void)context;
+    (void)exchange;
+    (void)head;
+    return API_BODY_BYTES_MAX;
+}
+
+static enum http_outcome on_request(void *context, struct http_exchange *exchange,
+                                    const struct http_message *message)
+{
+    struct admin *admin = context;
+    if (admin->calls == admin->calls_max) {
+        http_answer_error(exchange, 503, "unavailable", "too many API requests at once, try again",
+                          SLICE("Retry-After: 1\r\n"));
+        return HTTP_TAKEN;
+    }
+    size_t bytes = message->head->head_bytes + message->body.bytes;
+    struct admin_call *call = malloc(sizeof *call + bytes);
+    if (!call) {
+        http_answer_error(exchange, 503, "unavailable", "out of memory",
+                          SLICE("Retry-After: 1\r\n"));
+        return HTTP_TAKEN;
+    }
+    memset(call, 0, offsetof(struct admin_call, head));
+    memcpy(call->bytes, message->head->at, bytes);
+    call->head = *message->head;
+    call->head.at = call->bytes;
+    call->admin = admin;
+    call->exchange = exchange;
+    call_describe(call, message);
+    api_response_init(&call->response);
+    admin->calls++;
+    call->mail.run = call_arrived;
+    ring_post(*admin->reactor, admin->control, &call->mail);
+    return HTTP_TAKEN;
+}
+
+void admin_init(struct admin *admin, struct api *api, struct ring *control, struct ring **reactor)
+{
+    *admin =
+        (struct admin){.api = api, .control = control, .reactor = reactor, .calls_max = CALLS_MAX};
+    list_init(&admin->queue);
+}
+
+struct http_handler admin_handler(struct admin *admin)
+{
+    return (struct http_handler){admin, on_head, on_request};
+}

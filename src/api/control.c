@@ -1,0 +1,684 @@
+#include "api/control.h"
+
+#include "api/admin.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "ring/file.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define CONTROL_RING_ENTRIES 256U
+#define REACTOR_STACK_BYTES  (1U << 20)
+
+/* A letter to one reactor and back, for everything that has to happen on its thread. */
+struct errand {
+    struct ring_mail mail;
+    struct control *control;
+    struct core *core;
+    void (*there)(struct core *core);    /* on the reactor's thread */
+    void (*back)(struct errand *errand); /* on the control thread */
+    struct grace *grace;
+};
+
+struct core {
+    struct control *control;
+    struct reactor *reactor;
+    struct ring *ring; /* the reactor's */
+    pthread_t thread;
+    bool running;
+    struct errand drain, exit, growth, stopped;
+};
+
+/* What was replaced, until every reactor has passed a turn since. */
+struct grace {
+    struct source_garbage *sources;
+    struct dedupe_garbage *dedupe;
+    unsigned open;
+    struct errand errands[];
+};
+
+struct control {
+    struct control_config config;
+    struct hub *hub;
+    struct catalog *catalog;
+    struct journal_report report;
+    struct source_table *sources;
+    struct dedupe *dedupe;
+    struct ring *ring;
+    struct api api;
+    struct admin admin;
+    struct grace *grace;
+    int64_t window_max_ns;
+    bool growth_wanted;
+    bool draining;
+    unsigned stopped_count;
+    bool done;
+    uint64_t drain_deadline_ns;
+    int64_t start_wall_ns;
+    uint64_t start_took_ns;
+    struct ring_op signals_op;
+    const char *_Atomic not_ready;
+    /* start-up only */
+    pthread_mutex_t lock;
+    pthread_cond_t opened;
+    unsigned opened_count;
+    enum bk_err open_err;
+    const char *open_why;
+    char open_why_text[CONTROL_WHY_BYTES];
+    struct ring *admin_ring;
+    struct ingress *peers[CORES_MAX];
+    unsigned core_count;
+    struct core cores[CORES_MAX];
+};
+
+/* ---- errands */
+
+static void errand_back(struct ring_mail *mail)
+{
+    struct errand *errand = bk_container_of(mail, struct errand, mail);
+    errand->back(errand);
+}
+
+static void errand_there(struct ring_mail *mail)
+{
+    struct errand *errand = bk_container_of(mail, struct errand, mail);
+    if (errand->there) {
+        errand->there(errand->core);
+    }
+    if (errand->back) {
+        mail->run = errand_back;
+        ring_post(errand->core->ring, errand->control->ring, mail);
+    }
+}
+
+/* From the control thread to the reactor, and back. */
+static void errand_send(struct errand *errand, struct core *core, void (*there)(struct core *),
+                        void (*back)(struct errand *))
+{
+    errand->control = core->control;
+    errand->core = core;
+    errand->there = there;
+    errand->back = back;
+    errand->mail.run = errand_there;
+    ring_post(core->control->ring, core->ring, &errand->mail);
+}
+
+/* From the reactor to the control thread only. */
+static void errand_report(struct errand *errand, struct core *core, void (*back)(struct errand *))
+{
+    errand->control = core->control;
+    errand->core = core;
+    errand->back = back;
+    errand->mail.run = errand_back;
+    ring_post(core->ring, core->control->ring, &errand->mail);
+}
+
+/* ---- grace periods */
+
+static void grace_begin(struct control *control, struct dedupe_garbage *dedupe,
+                        void (*there)(struct core *));
+
+static void core_resume(struct core *core)
+{
+    reactor_resume(core->reactor);
+}
+
+static void grow(struct control *control)
+{
+    control->growth_wanted = false;
+    struct dedupe_garbage *garbage = NULL;
+    enum bk_err err = dedupe_grow(control->dedupe, ring_wall_ns(control->ring) / NS_PER_MS,
+                                  control->window_max_ns / NS_PER_MS, &garbage);
+    if (err != BK_OK) {
+        log_event(LOG_WARN, "no memory for the dedupe table",
+                  LOG_Z("effect", "new deliveries may have to wait"));
+    }
+    grace_begin(control, garbage, core_resume);
+}
+
+static void grace_errand_back(struct errand *errand)
+{
+    struct control *control = errand->control;
+    struct grace *grace = errand->grace;
+    bk_assert(control->grace == grace && grace->open > 0);
+    if (--grace->open > 0) {
+        return;
+    }
+    if (grace->sources) {
+        source_table_free(grace->sources);
+    }
+    if (grace->dedupe) {
+        dedupe_free(grace->dedupe);
+    }
+    control->grace = NULL;
+    free(grace);
+    if (control->growth_wanted) {
+        grow(control);
+    }
+}
+
+/* One at a time: what is replaced meanwhile is collected by the next one. */
+static void grace_begin(struct control *control, struct dedupe_garbage *dedupe,
+                        void (*there)(struct core *))
+{
+    bk_assert(!control->grace);
+    struct source_garbage *sources = source_table_retired(control->sources);
+    if (!sources && !dedupe && !there) {
+        return;
+    }
+    struct grace *grace = calloc(1, sizeof *grace + control->core_count * sizeof(struct errand));
+    bk_assert(grace);
+    grace->sources = sources;
+    grace->dedupe = dedupe;
+    grace->open = control->core_count;
+    control->grace = grace;
+    for (unsigned i = 0; i < control->core_count; i++) {
+        grace->errands[i].grace = grace;
+        errand_send(&grace->errands[i], &control->cores[i], there, grace_errand_back);
+    }
+}
+
+/* ---- what reactors ask for (called on their threads) */
+
+static bool is_ready(void *context, const char **ret_why)
+{
+    struct core *core = context;
+    const char *why = atomic_load_explicit(&core->control->not_ready, memory_order_relaxed);
+    *ret_why = why;
+    return why == NULL;
+}
+
+static void growth_arrived(struct errand *errand)
+{
+    struct control *control = errand->control;
+    if (control->grace) {
+        control->growth_wanted = true;
+    } else if (!control->draining) {
+        grow(control);
+    }
+}
+
+static void growth_asked(void *context)
+{
+    struct core *core = context;
+    errand_report(&core->growth, core, growth_arrived);
+}
+
+static void core_stopped(struct errand *errand)
+{
+    errand->control->stopped_count++;
+}
+
+static void reactor_stopped(void *context, struct reactor *reactor)
+{
+    (void)reactor;
+    struct core *core = context;
+    errand_report(&core->stopped, core, core_stopped);
+}
+
+static void reactor_opened(void *context, struct reactor *reactor, enum bk_err err, const char *why)
+{
+    struct core *core = context;
+    struct control *control = core->control;
+    pthread_mutex_lock(&control->lock);
+    core->ring = reactor_ring(reactor);
+    if (err != BK_OK && control->open_err == BK_OK) {
+        control->open_err = err;
+        snprintf(control->open_why_text, sizeof control->open_why_text, "%s", why);
+    }
+    control->opened_count++;
+    pthread_cond_signal(&control->opened);
+    pthread_mutex_unlock(&control->lock);
+}
+
+/* ---- what the API asks for (control thread) */
+
+static bool api_ready(void *context, const char **ret_reason)
+{
+    struct control *control = context;
+    *ret_reason = atomic_load(&control->not_ready);
+    return *ret_reason == NULL;
+}
+
+static uint64_t resident_bytes(void)
+{
+    char *text;
+    size_t bytes;
+    uint64_t pages = 0;
+    if (file_read_all("/proc/self/statm", 4096, &text, &bytes) == BK_OK) {
+        const char *second = strchr(text, ' ');
+        pages = second ? strtoull(second, NULL, 10) : 0;
+        free(text);
+    }
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void metrics_of_sources(struct control *control, struct metrics_snapshot *snapshot)
+{
+    for (uint64_t number = 1; number < (uint64_t)COUNTER_CHUNK * COUNTER_CHUNKS; number++) {
+        struct metrics_source sum = {0};
+        bool any = false;
+        for (unsigned i = 0; i < control->core_count; i++) {
+            const struct metrics_source *counters =
+                reactor_source_metrics(control->cores[i].reactor, number);
+            if (counters) {
+                metrics_sum_source(&sum, counters);
+                any = true;
+            }
+        }
+        if (!any) {
+            number |= COUNTER_CHUNK - 1; /* nothing in this thousand */
+            continue;
+        }
+        struct hub_source_name name;
+        char label[2 * NAME_BYTES_MAX + 2];
+        if (hub_source_name(control->hub, number, &name) != BK_OK) {
+            continue;
+        }
+        bool plain = strcmp(name.canvas, "default") == 0;
+        snprintf(label, sizeof label, "%s%s%s", plain ? "" : name.canvas, plain ? "" : "/",
+                 name.name);
+        metrics_add_source(snapshot, slice_str(label), &sum);
+    }
+}
+
+static void api_metrics(void *context, struct metrics_snapshot *snapshot)
+{
+    struct control *control = context;
+    snapshot->version = control->config.version;
+    snapshot->backend = "io_uring";
+    snapshot->durability = control->config.durable ? "fsync" : "none";
+    snapshot->start_wall_ns = control->start_wall_ns;
+    snapshot->threads = control->core_count;
+    snapshot->sources = source_table_count(control->sources);
+    snapshot->resident_bytes = resident_bytes();
+    for (unsigned i = 0; i < control->core_count; i++) {
+        struct reactor *reactor = control->cores[i].reactor;
+        metrics_add_reactor(snapshot, reactor_metrics(reactor));
+        const struct journal_stats *stats = journal_stats(reactor_journal(reactor));
+        metrics_add_buckets(&snapshot->commit_ns, stats->commit_ns_buckets,
+                            bk_array_length(stats->commit_ns_buckets), stats->commit_ns_sum);
+        metrics_add_buckets(&snapshot->batch_records, stats->batch_records_buckets,
+                            bk_array_length(stats->batch_records_buckets), stats->records);
+        snapshot->journal_bytes += stats->bytes;
+        snapshot->journal_failures += stats->failures;
+        snapshot->journal_pending_bytes += journal_pending_bytes(reactor_journal(reactor));
+    }
+    struct catalog_stats stats;
+    catalog_stats(control->catalog, &stats);
+    snapshot->journal_file_bytes = stats.file_bytes;
+    metrics_of_sources(control, snapshot);
+}
+
+static void source_changed(void *context, const struct source_change *change)
+{
+    struct control *control = context;
+    if (!change->removed && change->dedupe_window_ns > control->window_max_ns) {
+        control->window_max_ns = change->dedupe_window_ns;
+    }
+    if (source_table_change(control->sources, change) != BK_OK) {
+        log_event(LOG_ERROR, "no memory for an event source", LOG_S("source", change->name));
+    }
+}
+
+/* ---- opening */
+
+static enum bk_err fail(char ret_why[CONTROL_WHY_BYTES], enum bk_err err, const char *what,
+                        const char *why)
+{
+    snprintf(ret_why, CONTROL_WHY_BYTES, "%.60s: %.900s", what, why);
+    return err;
+}
+
+static void seen(const struct journal_seen *record, void *context)
+{
+    struct control *control = context;
+    dedupe_recover(control->dedupe, record->fingerprint, record->position,
+                   record->received_ns / NS_PER_MS);
+}
+
+static enum bk_err open_state(struct control *control, char ret_why[CONTROL_WHY_BYTES])
+{
+    struct hub_config hub_config = {
+        .data_directory = control->config.data_directory,
+        .public_url = control->config.public_url,
+        .changed = source_changed,
+        .context = control,
+        .now_ns = ring_wall_ns(control->ring),
+    };
+    char why[HUB_WHY_BYTES];
+    enum bk_err err = hub_open(&hub_config, &control->hub, why);
+    if (err != BK_OK) {
+        return fail(ret_why, err, "state", why);
+    }
+    uint64_t fed, failed;
+    err = hub_feed_all(control->hub, &fed, &failed);
+    if (err != BK_OK) {
+        return fail(ret_why, err, "state", bk_err_text(err));
+    }
+    if (failed) {
+        log_event(LOG_WARN, "event sources that cannot be served", LOG_I("count", failed));
+    }
+    return BK_OK;
+}
+
+static enum bk_err open_journals(struct control *control, char ret_why[CONTROL_WHY_BYTES])
+{
+    char directory[4096];
+    snprintf(directory, sizeof directory, "%s/journal", control->config.data_directory);
+    struct catalog_config catalog_config = {
+        .directory = directory,
+        .journals = (uint16_t)control->config.threads,
+        .segment_bytes = control->config.segment_bytes,
+        .retain_bytes = control->config.retain_bytes,
+        .retain_ns = control->config.retain_ns,
+        .dedupe_window_ns = control->window_max_ns > SOURCE_DEDUPE_WINDOW_DEFAULT_NS
+                                ? control->window_max_ns
+                                : SOURCE_DEDUPE_WINDOW_DEFAULT_NS,
+    };
+    enum bk_err err = catalog_open(&catalog_config, ring_wall_ns(control->ring), seen, control,
+                                   &control->report, &control->catalog);
+    if (err != BK_OK) {
+        const char *why = control->report.problem[0] ? control->report.problem
+                          : err == BK_NO_SPACE
+                              ? "no space for the first segments: make room on this file system"
+                              : bk_err_text(err);
+        return fail(ret_why, err, "journal", why);
+    }
+    catalog_start(control->catalog, control->ring);
+    return BK_OK;
+}
+
+static void *core_main(void *context)
+{
+    struct core *core = context;
+    reactor_run(core->reactor);
+    return NULL;
+}
+
+static bool core_start(struct control *control, unsigned index)
+{
+    struct core *core = &control->cores[index];
+    core->control = control;
+    struct reactor_config config = {
+        .ingress = {.id = (uint16_t)index,
+                    .sources = control->sources,
+                    .dedupe = control->dedupe,
+                    .peers = control->peers,
+                    .ready = is_ready,
+                    .growth = growth_asked,
+                    .context = core},
+        .peers = control->peers,
+        .cpu = control->config.cpus ? control->config.cpus[index] : -1,
+        .durable = control->config.durable,
+        .catalog = control->catalog,
+        .listen = control->config.listen,
+        .admin = index == 0,
+        .admin_listen = control->config.admin_listen,
+        .admin_handler = admin_handler(&control->admin),
+        .conns_max = control->config.conns_max,
+        .buffers_bytes_max = control->config.buffers_bytes_max,
+        .opened = reactor_opened,
+        .stopped = reactor_stopped,
+        .context = core,
+    };
+    core->reactor = reactor_make(&config);
+    if (!core->reactor) {
+        return false;
+    }
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, REACTOR_STACK_BYTES);
+    core->running = pthread_create(&core->thread, &attributes, core_main, core) == 0;
+    pthread_attr_destroy(&attributes);
+    return core->running;
+}
+
+/* One after the other, and each waited for: a failure is reported once, and nothing serves half
+ * started. */
+static enum bk_err open_cores(struct control *control, char ret_why[CONTROL_WHY_BYTES])
+{
+    for (unsigned i = 0; i < control->config.threads; i++) {
+        if (!core_start(control, i)) {
+            return fail(ret_why, BK_NO_MEMORY, "threads",
+                        "no memory for another reactor: lower --threads");
+        }
+        pthread_mutex_lock(&control->lock);
+        while (control->opened_count <= i) {
+            pthread_cond_wait(&control->opened, &control->lock);
+        }
+        pthread_mutex_unlock(&control->lock);
+        if (control->open_err != BK_OK) {
+            return fail(ret_why, control->open_err, "start", control->open_why_text);
+        }
+        control->core_count++;
+        if (i == 0) {
+            control->admin_ring = control->cores[0].ring;
+        }
+    }
+    return BK_OK;
+}
+
+static void on_signal(struct ring_op *op, const struct ring_result *result);
+
+static enum bk_err open_ring(struct control *control, char ret_why[CONTROL_WHY_BYTES])
+{
+    struct ring_config config = {.entries = CONTROL_RING_ENTRIES, .handles_max = 64, .cpu = -1};
+    const char *why = "";
+    enum bk_err err = ring_open(&config, &control->ring, &why);
+    return err == BK_OK ? BK_OK : fail(ret_why, err, "start", why);
+}
+
+static void open_api(struct control *control)
+{
+    control->api.hub = control->hub;
+    control->api.catalog = control->catalog;
+    control->api.listen = control->config.admin_listen;
+    control->api.public_url = control->config.public_url;
+    control->api.context = control;
+    control->api.metrics = api_metrics;
+    control->api.ready = api_ready;
+    admin_init(&control->admin, &control->api, control->ring, &control->admin_ring);
+}
+
+enum bk_err control_open(const struct control_config *config, struct control **ret_control,
+                         char ret_why[CONTROL_WHY_BYTES])
+{
+    bk_assert(config->threads > 0 && config->threads <= CORES_MAX);
+    struct control *control = calloc(1, sizeof *control);
+    if (!control) {
+        return fail(ret_why, BK_NO_MEMORY, "start", "out of memory");
+    }
+    control->config = *config;
+    pthread_mutex_init(&control->lock, NULL);
+    pthread_cond_init(&control->opened, NULL);
+    atomic_init(&control->not_ready, "starting");
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    for (unsigned i = 0; i < bk_array_length(signals); i++) {
+        sigaddset(&blocked, signals[i]);
+    }
+    pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    *ret_control = control;
+    enum bk_err err = open_ring(control, ret_why);
+    if (err == BK_OK) {
+        control->start_wall_ns = ring_wall_ns(control->ring);
+        ring_signals(control->ring, &control->signals_op, signals, bk_array_length(signals),
+                     on_signal);
+        err = source_table_open(&control->sources) == BK_OK &&
+                      dedupe_open(config->dedupe_bytes_max, &control->dedupe) == BK_OK
+                  ? BK_OK
+                  : fail(ret_why, BK_NO_MEMORY, "start", "out of memory");
+    }
+    if (err == BK_OK) {
+        err = open_state(control, ret_why);
+    }
+    if (err == BK_OK) {
+        err = open_journals(control, ret_why);
+    }
+    if (err == BK_OK) {
+        open_api(control);
+        err = open_cores(control, ret_why);
+    }
+    if (err == BK_OK) {
+        atomic_store(&control->not_ready, NULL);
+        control->start_took_ns = ring_clock_ns(control->ring) - ring_now_ns(control->ring);
+    }
+    /* On failure the process ends: what was opened needs no orderly close, as nothing was
+     * acknowledged. */
+    return err;
+}
+
+int64_t control_wall_ns(const struct control *control)
+{
+    return ring_wall_ns(control->ring);
+}
+
+uint64_t control_start_ms(const struct control *control)
+{
+    return control->start_took_ns / (uint64_t)NS_PER_MS;
+}
+
+struct hub *control_hub(struct control *control)
+{
+    return control->hub;
+}
+
+const char *control_ring_features(const struct control *control)
+{
+    return ring_features(control->cores[0].ring);
+}
+
+const struct journal_report *control_report(const struct control *control)
+{
+    return &control->report;
+}
+
+/* ---- running */
+
+static void core_drain(struct core *core)
+{
+    reactor_drain(core->reactor);
+}
+
+static void core_exit(struct core *core)
+{
+    reactor_exit(core->reactor);
+}
+
+static void drain(struct control *control)
+{
+    control->draining = true;
+    atomic_store(&control->not_ready, "stopping");
+    control->drain_deadline_ns =
+        ring_now_ns(control->ring) + (uint64_t)control->config.drain_timeout_ns;
+    for (unsigned i = 0; i < control->core_count; i++) {
+        errand_send(&control->cores[i].drain, &control->cores[i], core_drain, NULL);
+    }
+}
+
+static void on_signal(struct ring_op *op, const struct ring_result *result)
+{
+    struct control *control = bk_container_of(op, struct control, signals_op);
+    if (result->value == SIGHUP) {
+        if (control->config.reload) {
+            control->config.reload(control->config.context);
+        }
+        return;
+    }
+    if (control->draining) {
+        log_event(LOG_WARN, "stopping at once", LOG_Z("why", "second signal"));
+        _exit(1);
+    }
+    log_event(LOG_INFO, "stopping",
+              LOG_Z("signal", result->value == SIGTERM ? "SIGTERM" : "SIGINT"));
+    drain(control);
+}
+
+/* No deadline while there is nothing to wait for: an idle server does not wake up. */
+static uint64_t next_deadline_ns(struct control *control)
+{
+    if (control->draining) {
+        return control->drain_deadline_ns;
+    }
+    struct catalog_stats stats;
+    catalog_stats(control->catalog, &stats);
+    uint64_t now_ns = ring_now_ns(control->ring);
+    if (stats.maker_err != BK_OK) {
+        return now_ns + (uint64_t)NS_PER_SECOND;
+    }
+    if (control->config.retain_ns && stats.oldest_ns) {
+        int64_t wait_ns = stats.oldest_ns + control->config.retain_ns - ring_wall_ns(control->ring);
+        return now_ns + (uint64_t)(wait_ns > NS_PER_SECOND ? wait_ns : NS_PER_SECOND);
+    }
+    return UINT64_MAX;
+}
+
+static void watch_disk(struct control *control)
+{
+    struct catalog_stats stats;
+    catalog_stats(control->catalog, &stats);
+    const char *now = stats.maker_err == BK_OK ? NULL
+                      : stats.maker_err == BK_NO_SPACE
+                          ? "disk full: events are refused when the last segment is full"
+                          : "the journal's disk fails";
+    const char *before = atomic_load(&control->not_ready);
+    if (control->draining || now == before) {
+        return;
+    }
+    atomic_store(&control->not_ready, now);
+    log_event(now ? LOG_ERROR : LOG_INFO, now ? "not ready" : "ready again",
+              LOG_Z("why", now ? now : "the disk works"));
+}
+
+void control_run(struct control *control)
+{
+    while (control->stopped_count < control->core_count) {
+        bool more = admin_step(&control->admin);
+        more |= catalog_step(control->catalog, ring_wall_ns(control->ring));
+        if (!more) {
+            watch_disk(control);
+        }
+        if (!control->grace && !control->draining) {
+            grace_begin(control, NULL, NULL);
+        }
+        uint64_t deadline_ns = more ? 0 : next_deadline_ns(control);
+        ring_turn(control->ring, deadline_ns);
+        if (control->draining && ring_now_ns(control->ring) >= control->drain_deadline_ns) {
+            log_event(LOG_WARN, "drain timed out",
+                      LOG_Z("effect", "open connections are cut; nothing acknowledged is lost"));
+            return;
+        }
+    }
+    control->done = true;
+}
+
+void control_close(struct control *control)
+{
+    if (!control->done) {
+        hub_close(control->hub); /* the reactors still run; the process ends now */
+        return;
+    }
+    for (unsigned i = 0; i < control->core_count; i++) {
+        errand_send(&control->cores[i].exit, &control->cores[i], core_exit, NULL);
+    }
+    ring_turn(control->ring, 0); /* sends the letters */
+    for (unsigned i = 0; i < control->core_count; i++) {
+        pthread_join(control->cores[i].thread, NULL);
+    }
+    ring_turn(control->ring, 0); /* the journals' last mail */
+    catalog_close(control->catalog);
+    hub_close(control->hub);
+    for (unsigned i = 0; i < control->core_count; i++) {
+        reactor_free(control->cores[i].reactor);
+    }
+    source_table_close(control->sources);
+    dedupe_close(control->dedupe);
+    free(control);
+}

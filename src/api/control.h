@@ -1,0 +1,56 @@
+/* control.h - the whole server: the control thread and the reactors it starts.
+ *
+ * Purpose     Opens the state, recovers the journals, feeds the source table, starts one reactor
+ *             per core, then runs everything that may block: API requests, segments, growth, grace
+ *             periods, signals.
+ * Threads     control_open and control_run on one thread (main): the control thread, the store's
+ *             only writer.
+ * Life cycle  control_open -> control_run (returns after a drain) -> control_close.
+ */
+#ifndef BECKET_API_CONTROL_H
+#define BECKET_API_CONTROL_H
+
+#include "hub/hub.h"
+#include "hub/reactor.h"
+#include "journal/catalog.h"
+
+struct control;
+
+struct control_config {
+    const char *data_directory;
+    const char *public_url; /* without a slash at the end */
+    const char *version;    /* static */
+    struct ring_address listen;
+    struct ring_address admin_listen;
+    unsigned threads;
+    const int *cpus; /* one per thread, or NULL: not pinned */
+    bool durable;
+    unsigned conns_max;       /* per core */
+    size_t buffers_bytes_max; /* per core */
+    size_t dedupe_bytes_max;
+    uint64_t segment_bytes; /* 0 = by the disk's size */
+    uint64_t retain_bytes;
+    int64_t retain_ns;
+    int64_t drain_timeout_ns;
+    void (*reload)(void *context); /* SIGHUP; may be NULL */
+    void *context;
+};
+
+#define CONTROL_WHY_BYTES 1024U
+
+/* SIGTERM, SIGINT and SIGHUP are blocked in all threads from here on. On failure nothing runs, and
+ * ret_why is one
+ * line: what happened, what to do. */
+enum bk_err control_open(const struct control_config *config, struct control **ret_control,
+                         char ret_why[CONTROL_WHY_BYTES]) BK_MUST_CHECK;
+struct hub *control_hub(struct control *control);
+int64_t control_wall_ns(const struct control *control);
+/* How long control_open took. */
+uint64_t control_start_ms(const struct control *control);
+const char *control_ring_features(const struct control *control);
+const struct journal_report *control_report(const struct control *control);
+/* Until SIGTERM or SIGINT; drains. A second signal ends the process at once (exit code 1). */
+void control_run(struct control *control);
+void control_close(struct control *control);
+
+#endif

@@ -1,0 +1,361 @@
+/* becket serve: options in, a running server out. */
+#include "cli/cli.h"
+
+#include "api/control.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "hub/quickstart.h"
+#include "ring/file.h"
+
+#include <arpa/inet.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define SERVE_FLAGS (OPTION_ENV | OPTION_FILE)
+
+const struct option cli_serve_options[] = {
+    {"config", 'c', OPTION_TEXT, OPTION_ENV, "FILE", NULL, "read these options from a YAML file", NULL, 0, 0, NULL},
+    {"data", 'd', OPTION_TEXT, SERVE_FLAGS, "DIR", "./becket-data", "data directory, made when absent", NULL, 0, 0, NULL},
+    {"listen", 'l', OPTION_TEXT, SERVE_FLAGS, "ADDR:PORT", "127.0.0.1:8080", "where webhooks come in", NULL, 0, 0, NULL},
+    {"admin", 'a', OPTION_TEXT, SERVE_FLAGS, "ADDR:PORT", "127.0.0.1:8081", "where API and metrics are", NULL, 0, 0, NULL},
+    {"threads", 't', OPTION_NUMBER, SERVE_FLAGS, "N", NULL, "reactors; default: one per usable CPU", NULL, 1, CORES_MAX,
+     NULL},
+    {"public-url", 0, OPTION_TEXT, SERVE_FLAGS, "URL", NULL, "how senders reach us; default: http:// and --listen", NULL,
+     0, 0, NULL},
+    {"log-level", 0, OPTION_CHOICE, SERVE_FLAGS, "LEVEL", "info", "what is logged", "error|warn|info|debug", 0, 0, NULL},
+    {"log-format", 0, OPTION_CHOICE, SERVE_FLAGS, "FORMAT", "text", "how it is logged", "text|json", 0, 0, NULL},
+    {"durability", 0, OPTION_CHOICE, SERVE_FLAGS, "MODE", "fsync",
+     "none: acknowledge before events are on disk (comparison runs only)", "fsync|none", 0, 0, NULL},
+    {"retain-bytes", 0, OPTION_BYTES, SERVE_FLAGS, "BYTES", "10G", "keep at most this much journal; 0: no limit", NULL, 0,
+     0, NULL},
+    {"retain-age", 0, OPTION_DURATION, SERVE_FLAGS, "TIME", "30d", "keep events this long; 0s: no limit", NULL, 0, 0,
+     NULL},
+    {"segment-bytes", 0, OPTION_BYTES, SERVE_FLAGS, "BYTES", NULL,
+     "size of a journal file; default 128M, 64M on a small disk", NULL, 1U << 20, 1ULL << 32, NULL},
+    {"dedupe-memory", 0, OPTION_BYTES, SERVE_FLAGS, "BYTES", "256M",
+     "memory for delivery ids, 32 bytes each (two thirds filled)", NULL, 16U << 20, 1ULL << 40, NULL},
+    {"connections", 0, OPTION_NUMBER, SERVE_FLAGS, "N", NULL, "at once, per thread; default by RLIMIT_NOFILE", NULL, 8,
+     1000000, NULL},
+    {"request-memory", 0, OPTION_BYTES, SERVE_FLAGS, "BYTES", "256M", "per thread, for large and slow requests", NULL,
+     1U << 20, 1ULL << 40, NULL},
+    {"drain-timeout", 0, OPTION_DURATION, SERVE_FLAGS, "TIME", "20s", "how long a stop may take", NULL, 0, 0, NULL},
+    {"quick-start", 0, OPTION_FLAG, SERVE_FLAGS, NULL, NULL, "at the first start, make a source to try things with", NULL,
+     0, 0, NULL},
+    {.kind = OPTION_END},
+};
+
+struct serve {
+    struct options options;
+    struct control_config control;
+    int cpus[CORES_MAX];
+    char public_url[512];
+    char listen_text[80], admin_text[80];
+    int lock_file;
+};
+
+/* ---- addresses */
+
+/* "127.0.0.1:8080", "[::1]:8080", "localhost:8080", ":8080" (all IPv4 addresses). */
+static bool parse_address(const char *text, struct ring_address *ret_address)
+{
+    const char *colon = strrchr(text, ':');
+    char *end;
+    char host[64];
+    if (!colon || (size_t)(colon - text) >= sizeof host) {
+        return false;
+    }
+    unsigned long port = strtoul(colon + 1, &end, 10);
+    if (colon[1] == 0 || *end || port == 0 || port > 65535) {
+        return false;
+    }
+    memcpy(host, text, (size_t)(colon - text));
+    host[colon - text] = 0;
+    *ret_address = (struct ring_address){.family = 4, .port = (uint16_t)port};
+    size_t bytes = strlen(host);
+    if (bytes >= 2 && host[0] == '[' && host[bytes - 1] == ']') {
+        host[bytes - 1] = 0;
+        ret_address->family = 6;
+        return inet_pton(AF_INET6, host + 1, ret_address->at) == 1;
+    }
+    const char *name = bytes == 0 ? "0.0.0.0" : strcmp(host, "localhost") == 0 ? "127.0.0.1" : host;
+    return inet_pton(AF_INET, name, ret_address->at) == 1;
+}
+
+static void format_address(const struct ring_address *address, char ret_text[80])
+{
+    char host[64];
+    inet_ntop(address->family == 6 ? AF_INET6 : AF_INET, address->at, host, sizeof host);
+    snprintf(ret_text, 80, address->family == 6 ? "[%s]:%u" : "%s:%u", host, (unsigned)address->port);
+}
+
+/* ---- how much machine there is */
+
+/* cgroup v2 "max 100000" or "50000 100000": CPUs, rounded up; 0 = no limit. */
+static unsigned cgroup_cpus(void)
+{
+    char *text;
+    size_t bytes;
+    if (file_read_all("/sys/fs/cgroup/cpu.max", 256, &text, &bytes) != BK_OK) {
+        return 0;
+    }
+    char *rest;
+    unsigned long quota = strtoul(text, &rest, 10);
+    unsigned long period = strtoul(rest, NULL, 10);
+    free(text);
+    return quota && period ? (unsigned)((quota + period - 1) / period) : 0;
+}
+
+static unsigned find_cpus(int ret_cpus[CORES_MAX])
+{
+    cpu_set_t set;
+    unsigned count = 0;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) {
+        for (int cpu = 0; cpu < CPU_SETSIZE && count < CORES_MAX; cpu++) {
+            if (CPU_ISSET((unsigned)cpu, &set)) {
+                ret_cpus[count++] = cpu;
+            }
+        }
+    }
+    return count ? count : 1;
+}
+
+static void choose_threads(struct serve *serve)
+{
+    unsigned usable = find_cpus(serve->cpus);
+    unsigned quota = cgroup_cpus();
+    unsigned wanted = (unsigned)option_number(&serve->options, "threads");
+    unsigned fitting = quota && quota < usable ? quota : usable;
+    serve->control.threads = wanted ? wanted : fitting;
+    /* Pinning pays when each reactor has a CPU of its own; under a quota the scheduler knows better. */
+    bool own = serve->control.threads <= usable && !(quota && quota < usable);
+    serve->control.cpus = own ? serve->cpus : NULL;
+}
+
+#define DESCRIPTORS_MIN 512U
+#define CONNECTIONS_DEFAULT 16384U
+
+static bool choose_connections(struct serve *serve)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return false;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    uint64_t wanted = option_number(&serve->options, "connections");
+    if (limit.rlim_max < DESCRIPTORS_MIN) {
+        cli_error("RLIMIT_NOFILE is %llu, becket needs at least %u; raise it (ulimit -n, LimitNOFILE=)",
+                  (unsigned long long)limit.rlim_max, DESCRIPTORS_MIN);
+        return false;
+    }
+    uint64_t fitting = limit.rlim_max - 256;
+    if (wanted > fitting) {
+        cli_error("--connections %llu needs RLIMIT_NOFILE %llu, it is %llu; raise it (ulimit -n, LimitNOFILE=)",
+                  (unsigned long long)wanted, (unsigned long long)wanted + 256, (unsigned long long)limit.rlim_max);
+        return false;
+    }
+    uint64_t chosen = wanted ? wanted : fitting < CONNECTIONS_DEFAULT ? fitting : CONNECTIONS_DEFAULT;
+    serve->control.conns_max = (unsigned)chosen;
+    return true;
+}
+
+/* ---- options */
+
+static bool valid_url(const char *url)
+{
+    return strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0;
+}
+
+static bool read_addresses(struct serve *serve)
+{
+    const char *listen = option_text(&serve->options, "listen");
+    const char *admin = option_text(&serve->options, "admin");
+    const char *wrong = !parse_address(listen, &serve->control.listen)        ? listen
+                        : !parse_address(admin, &serve->control.admin_listen) ? admin
+                                                                              : NULL;
+    if (wrong) {
+        cli_usage("\"%s\" is no address to listen on; write ADDR:PORT, e.g. 127.0.0.1:8080 or [::1]:8080", wrong);
+        return false;
+    }
+    format_address(&serve->control.listen, serve->listen_text);
+    format_address(&serve->control.admin_listen, serve->admin_text);
+    const char *url = option_text(&serve->options, "public-url");
+    if (url && !valid_url(url)) {
+        cli_usage("--public-url \"%s\" is no http:// or https:// URL", url);
+        return false;
+    }
+    snprintf(serve->public_url, sizeof serve->public_url, "%s%s", url ? "" : "http://", url ? url : serve->listen_text);
+    size_t bytes = strlen(serve->public_url);
+    while (bytes && serve->public_url[bytes - 1] == '/') {
+        serve->public_url[--bytes] = 0;
+    }
+    serve->control.public_url = serve->public_url;
+    return true;
+}
+
+static enum log_level level_of(const char *text)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+    for (unsigned i = 0; i < bk_array_length(names); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            return (enum log_level)i;
+        }
+    }
+    return LOG_INFO;
+}
+
+static void setup_log(struct options *options)
+{
+    log_setup(level_of(option_text(options, "log-level")),
+              strcmp(option_text(options, "log-format"), "json") == 0 ? LOG_JSON : LOG_TEXT);
+}
+
+static void read_numbers(struct serve *serve)
+{
+    struct options *options = &serve->options;
+    serve->control.data_directory = option_text(options, "data");
+    serve->control.version = BECKET_VERSION;
+    serve->control.durable = strcmp(option_text(options, "durability"), "none") != 0;
+    serve->control.buffers_bytes_max = option_number(options, "request-memory");
+    serve->control.dedupe_bytes_max = option_number(options, "dedupe-memory");
+    serve->control.segment_bytes = option_number(options, "segment-bytes") & ~4095ULL;
+    serve->control.retain_bytes = option_number(options, "retain-bytes");
+    serve->control.retain_ns = option_duration_ns(options, "retain-age");
+    serve->control.drain_timeout_ns = option_duration_ns(options, "drain-timeout");
+}
+
+/* SIGHUP: the log level may change; everything else needs a restart, and says so. */
+static void reload(void *context)
+{
+    struct serve *serve = context;
+    const char *path = option_text(&serve->options, "config");
+    log_event(LOG_INFO, "reload", LOG_Z("config", path ? path : "none"));
+}
+
+/* ---- the data directory */
+
+static bool lock_data(struct serve *serve)
+{
+    const char *data = serve->control.data_directory;
+    char path[4096];
+    enum bk_err err = directory_make(data);
+    if (err != BK_OK) {
+        cli_error("data directory %s cannot be made: %s; choose another with --data", data, bk_err_text(err));
+        return false;
+    }
+    snprintf(path, sizeof path, "%s/becket.lock", data);
+    err = file_open(path, FILE_READ | FILE_WRITE | FILE_CREATE, &serve->lock_file);
+    if (err == BK_OK) {
+        err = file_lock(serve->lock_file);
+    }
+    if (err == BK_BUSY) {
+        cli_error("data directory %s is in use by another becket; stop that one or choose another --data", data);
+    } else if (err != BK_OK) {
+        cli_error("data directory %s cannot be used: %s; it must be writable for this user", data, bk_err_text(err));
+    }
+    return err == BK_OK;
+}
+
+/* ---- what a person sees */
+
+static void print_quick_start(struct serve *serve, struct control *control)
+{
+    struct quickstart quickstart;
+    char why[HUB_WHY_BYTES];
+    enum bk_err err = quickstart_apply(control_hub(control), control_wall_ns(control), &quickstart, why);
+    if (err != BK_OK) {
+        if (err != BK_EXISTS) {
+            log_event(LOG_WARN, "quick start failed", LOG_Z("why", why));
+        }
+        return;
+    }
+    char program[4096];
+    ssize_t bytes = readlink("/proc/self/exe", program, sizeof program - 1);
+    program[bytes > 0 ? bytes : 0] = 0;
+    char directory[4096];
+    const char *name = bytes > 0 ? program : "becket";
+    size_t prefix = getcwd(directory, sizeof directory) ? strlen(directory) : 0;
+    if (prefix && strncmp(name, directory, prefix) == 0 && name[prefix] == '/') {
+        name += prefix + 1;
+    }
+    printf("\nTry it in a second terminal:\n\n"
+           "  echo '{\"hello\":\"world\"}' | %s send %s --type %s --secret %s --body -\n"
+           "  %s events --follow --data %s --server http://%s\n\n",
+           name, quickstart.url, QUICKSTART_TYPE, quickstart.secret, name, serve->control.data_directory,
+           serve->admin_text);
+    fflush(stdout);
+    explicit_bzero(&quickstart, sizeof quickstart);
+}
+
+static void log_ready(struct serve *serve, struct control *control)
+{
+    const struct journal_report *report = control_report(control);
+    if (report->torn_frames) {
+        log_event(LOG_INFO, "unfinished commits cut off", LOG_I("frames", report->torn_frames),
+                  LOG_I("bytes", report->torn_bytes));
+    }
+    if (!serve->control.durable) {
+        log_event(LOG_WARN, "durability is none: acknowledged events may be lost in a crash",
+                  LOG_Z("use", "comparison runs only"));
+    }
+    log_event(LOG_INFO, "ready", LOG_Z("listen", serve->listen_text), LOG_Z("admin", serve->admin_text),
+              LOG_Z("publicUrl", serve->public_url), LOG_I("threads", serve->control.threads),
+              LOG_Z("ring", control_ring_features(control)),
+              LOG_Z("durability", serve->control.durable ? "fsync" : "none"),
+              LOG_I("connectionsPerThread", serve->control.conns_max),
+              LOG_I("memoryMaxMiB", (serve->control.dedupe_bytes_max >> 20) +
+                                        serve->control.threads * ((serve->control.buffers_bytes_max >> 20) + 24)),
+              LOG_I("events", report->records), LOG_I("startMs", control_start_ms(control)));
+}
+
+static int serve_run(struct serve *serve)
+{
+    struct control *control;
+    char why[CONTROL_WHY_BYTES];
+    if (!lock_data(serve)) {
+        return CLI_FAILED;
+    }
+    if (control_open(&serve->control, &control, why) != BK_OK) {
+        return cli_error("%s", why);
+    }
+    log_ready(serve, control);
+    if (option_flag(&serve->options, "quick-start")) {
+        print_quick_start(serve, control);
+    }
+    control_run(control);
+    control_close(control);
+    log_event(LOG_INFO, "stopped", LOG_Z("state", "everything acknowledged is on disk"));
+    return CLI_DONE;
+}
+
+int cli_serve(int argc, char **argv)
+{
+    static struct serve serve;
+    bool parsed = options_parse(&serve.options, cli_serve_options, argc, argv);
+    if (parsed && serve.options.help) {
+        cli_help("serve");
+        return CLI_DONE;
+    }
+    const char *config = parsed ? option_text(&serve.options, "config") : NULL;
+    if (!parsed || (config && !options_file(&serve.options, config)) || !options_complete(&serve.options)) {
+        return cli_usage_error("serve", &serve.options);
+    }
+    if (serve.options.argument_count) {
+        return cli_usage("serve takes no argument \"%s\"; see `becket help serve`", serve.options.arguments[0]);
+    }
+    /* No core dumps with secrets; the kernel then also hides /proc/PID/environ from other users. */
+    (void)prctl(PR_SET_DUMPABLE, 0);
+    setup_log(&serve.options);
+    if (!read_addresses(&serve)) {
+        return CLI_USAGE;
+    }
+    serve.control.reload = reload;
+    serve.control.context = &serve;
+    read_numbers(&serve);
+    choose_threads(&serve);
+    return choose_connections(&serve) ? serve_run(&serve) : CLI_FAILED;
+}

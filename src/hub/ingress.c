@@ -1,0 +1,613 @@
+#include "hub/ingress.h"
+
+#include "base/time.h"
+#include "hub/event_id.h"
+#include "providers/scheme.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+/* The quarantine may take 1 MiB at once and 4 KiB/s for long (about 340 MB a day), per core. */
+#define QUARANTINE_BURST_BYTES (1 << 20)
+#define QUARANTINE_BYTES_PER_SECOND 4096
+#define QUARANTINE_BODY_BYTES_MAX 16384U
+#define REDACTIONS_MAX 8U
+#define RATE_BURST 1 /* seconds of a source's rate that may come at once */
+
+static const char hooks_prefix[] = "/hooks/";
+
+/* ---- paths */
+
+static struct slice path_of(struct slice target)
+{
+    return slice_of(target.at, slice_find(target, '?'));
+}
+
+static bool hook_path(struct slice path, struct slice *ret_id)
+{
+    struct slice prefix = slice_of(hooks_prefix, sizeof hooks_prefix - 1);
+    if (!slice_starts(path, prefix)) {
+        return false;
+    }
+    *ret_id = slice_skip(path, prefix.bytes);
+    return true;
+}
+
+bool ingress_owns(struct slice target)
+{
+    struct slice id;
+    return hook_path(path_of(target), &id);
+}
+
+/* ---- counters */
+
+static struct metrics_source *counters_of(struct ingress *ingress, uint64_t number)
+{
+    uint64_t chunk = number / COUNTER_CHUNK;
+    if (number == 0 || chunk >= COUNTER_CHUNKS) {
+        return &ingress->metrics->none;
+    }
+    struct metrics_source *counters = __atomic_load_n(&ingress->counters[chunk], __ATOMIC_ACQUIRE);
+    if (!counters) {
+        /* Once per thousand sources, at the first request for any of them. */
+        counters = mmap(NULL, COUNTER_CHUNK * sizeof *counters, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (counters == MAP_FAILED) {
+            return &ingress->metrics->none;
+        }
+        __atomic_store_n(&ingress->counters[chunk], counters, __ATOMIC_RELEASE);
+    }
+    return &counters[number % COUNTER_CHUNK];
+}
+
+static void count_answer(struct ingress *ingress, uint64_t number, unsigned status)
+{
+    counters_of(ingress, number)->answers[metrics_code(status)]++;
+}
+
+static void count_event(struct ingress *ingress, uint64_t number, enum metrics_event event)
+{
+    counters_of(ingress, number)->events[event]++;
+}
+
+/* ---- answers */
+
+static void refuse(struct ingress *ingress, struct http_exchange *exchange, uint64_t number, unsigned status,
+                   const char *code, const char *message, struct slice headers)
+{
+    count_answer(ingress, number, status);
+    http_answer_error(exchange, status, code, message, headers);
+}
+
+static void refuse_busy(struct ingress *ingress, struct http_exchange *exchange, uint64_t number)
+{
+    refuse(ingress, exchange, number, 503, "unavailable", "the journal cannot take this now, nothing was stored",
+           SLICE("Retry-After: 5\r\n"));
+}
+
+static void prepare_id(struct http_exchange *exchange, struct journal_position position, int64_t received_ns,
+                       bool duplicate)
+{
+    char body[96] = "{\"id\":\"";
+    size_t bytes = 7;
+    event_id_format(position, received_ns, body + bytes);
+    bytes += EVENT_ID_BYTES;
+    if (duplicate) {
+        memcpy(body + bytes, "\",\"duplicate\":true}", 19);
+        bytes += 19;
+    } else {
+        memcpy(body + bytes, "\"}", 2);
+        bytes += 2;
+    }
+    http_prepare(exchange, 200, "application/json", SLICE_EMPTY, slice_of(body, bytes));
+}
+
+static void prepare_acknowledgement(const struct source *source, struct http_exchange *exchange,
+                                    struct journal_position position, int64_t received_ns, bool duplicate)
+{
+    const struct scheme_answer *own = scheme_acknowledgement(source->scheme);
+    if (own) {
+        http_prepare(exchange, own->status, own->content_type, SLICE_EMPTY, own->body);
+    } else {
+        prepare_id(exchange, position, received_ns, duplicate);
+    }
+}
+
+/* ---- waiting for the disk. While an exchange waits, handler_number is the journal sequence, handler_pointer
+ * its dedupe slot, handler_source the source's number, handler_buffer what the journal writes from. */
+
+static void wait_for(struct ingress *ingress, struct http_exchange *exchange, uint64_t sequence, uint64_t number,
+                     struct dedupe_slot *slot)
+{
+    exchange->handler_number = sequence;
+    exchange->handler_source = number;
+    exchange->handler_pointer = slot;
+    list_push_back(&ingress->waiting, &exchange->wait);
+}
+
+static void acknowledge(struct ingress *ingress, struct http_exchange *exchange, bool durable)
+{
+    struct dedupe_slot *slot = exchange->handler_pointer;
+    uint64_t number = exchange->handler_source;
+    exchange->handler_pointer = NULL;
+    if (exchange->handler_buffer) {
+        buffers_give(http_buffers(exchange->server), exchange->handler_buffer, exchange->handler_buffer_bytes);
+        exchange->handler_buffer = NULL;
+    }
+    if (slot && durable) {
+        dedupe_durable(slot);
+    } else if (slot) {
+        dedupe_release(slot);
+    }
+    if (!durable) {
+        exchange->inline_bytes = 0; /* forget the prepared 200 */
+        refuse_busy(ingress, exchange, number);
+        return;
+    }
+    count_answer(ingress, number, 200);
+    metrics_observe(&ingress->metrics->ack_ns, ring_now_ns(ingress->ring) - exchange->started_ns,
+                    METRICS_TIME_SHIFT);
+    http_ready(exchange);
+}
+
+/* Another core's exchange waits for one of our records: a letter that goes there and back. */
+struct foreign_wait {
+    struct ring_mail mail;
+    struct list node;
+    struct ingress *home;  /* whose exchange it is */
+    struct ingress *owner; /* whose record it waits for */
+    struct http_exchange *exchange;
+    uint64_t sequence;
+    bool durable;
+};
+
+static void foreign_returned(struct ring_mail *mail)
+{
+    struct foreign_wait *wait = bk_container_of(mail, struct foreign_wait, mail);
+    acknowledge(wait->home, wait->exchange, wait->durable);
+    free(wait);
+}
+
+static void foreign_settle(struct foreign_wait *wait, bool durable)
+{
+    wait->durable = durable;
+    wait->mail.run = foreign_returned;
+    ring_post(wait->owner->ring, wait->home->ring, &wait->mail);
+}
+
+static void foreign_arrived(struct ring_mail *mail)
+{
+    struct foreign_wait *wait = bk_container_of(mail, struct foreign_wait, mail);
+    if (journal_durable_through(wait->owner->journal) >= wait->sequence) {
+        foreign_settle(wait, true);
+    } else {
+        list_push_back(&wait->owner->foreign, &wait->node);
+    }
+}
+
+void ingress_committed(void *context, uint64_t durable_through, uint64_t failed_through, enum bk_err err)
+{
+    struct ingress *ingress = context;
+    while (!list_empty(&ingress->waiting)) {
+        struct http_exchange *exchange = bk_container_of(ingress->waiting.next, struct http_exchange, wait);
+        bool durable = exchange->handler_number <= durable_through;
+        bool failed = err != BK_OK && !durable && exchange->handler_number <= failed_through;
+        if (!durable && !failed) {
+            break;
+        }
+        list_remove(&exchange->wait);
+        acknowledge(ingress, exchange, durable);
+    }
+    for (struct list *node = ingress->foreign.next, *next; node != &ingress->foreign; node = next) {
+        next = node->next;
+        struct foreign_wait *wait = bk_container_of(node, struct foreign_wait, node);
+        bool durable = wait->sequence <= durable_through;
+        if (durable || (err != BK_OK && wait->sequence <= failed_through)) {
+            list_remove(node);
+            foreign_settle(wait, durable);
+        }
+    }
+}
+
+/* ---- one request */
+
+struct intake {
+    const struct source *source;
+    const struct http_message *message;
+    struct scheme_identity identity;
+    uint64_t fingerprint[2];
+    int64_t wall_ns;
+};
+
+static uint32_t offset_in(const struct http_message *message, struct slice part)
+{
+    size_t whole = message->head->head_bytes + message->body.bytes;
+    bool inside = part.bytes && part.at >= message->head->at && part.at + part.bytes <= message->head->at + whole;
+    return inside ? (uint32_t)(part.at - message->head->at) : 0;
+}
+
+static void place(const struct http_message *message, struct slice part, size_t bytes_max, uint32_t *ret_at,
+                  uint16_t *ret_bytes)
+{
+    *ret_at = offset_in(message, part);
+    *ret_bytes = *ret_at ? (uint16_t)(part.bytes < bytes_max ? part.bytes : bytes_max) : 0;
+}
+
+static struct journal_entry entry_of(const struct intake *intake, enum journal_record_type type)
+{
+    const struct http_message *message = intake->message;
+    struct journal_entry entry = {
+        .type = type,
+        .flags = message->decoded ? JOURNAL_BODY_DECODED : 0,
+        .source = intake->source->number,
+        .received_ns = intake->wall_ns,
+        .fingerprint = {intake->fingerprint[0], intake->fingerprint[1]},
+        .peer = message->peer,
+        .head_bytes = message->head->head_bytes,
+        .body_bytes = (uint32_t)message->body.bytes,
+    };
+    place(message, intake->identity.type, EVENT_TYPE_BYTES_MAX, &entry.type_at, &entry.type_bytes);
+    place(message, intake->identity.delivery_id, DELIVERY_ID_BYTES_MAX, &entry.id_at, &entry.id_bytes);
+    return entry;
+}
+
+static unsigned redactions_of(const struct intake *intake, struct journal_redaction *ret_redactions)
+{
+    _Static_assert(sizeof(struct scheme_redaction) == sizeof(struct journal_redaction), "same shape");
+    struct scheme_redaction found[REDACTIONS_MAX];
+    unsigned count = scheme_redactions(intake->source->scheme, intake->message->head, found, REDACTIONS_MAX);
+    for (unsigned i = 0; i < count; i++) {
+        ret_redactions[i] = (struct journal_redaction){found[i].at, found[i].bytes};
+    }
+    return count;
+}
+
+/* GCRA: an event is allowed when its theoretical arrival is not further ahead than the burst. */
+static bool rate_allows(const struct source *source, uint64_t now_ns)
+{
+    if (!source->interval_ns) {
+        return true;
+    }
+    uint64_t arrival = atomic_load_explicit(&source->state->arrival_ns, memory_order_relaxed);
+    uint64_t next;
+    do {
+        uint64_t base = arrival > now_ns ? arrival : now_ns;
+        if (base - now_ns > RATE_BURST * (uint64_t)NS_PER_SECOND - source->interval_ns) {
+            return false;
+        }
+        next = base + source->interval_ns;
+    } while (!atomic_compare_exchange_weak_explicit(&source->state->arrival_ns, &arrival, next, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return true;
+}
+
+/* Keep a refused request, if the budget allows. Best effort: its answer does not wait for the disk. */
+static void quarantine(struct ingress *ingress, const struct intake *intake, enum scheme_verdict verdict)
+{
+    uint64_t now_ns = ring_now_ns(ingress->ring);
+    ingress->quarantine_bytes +=
+        (int64_t)((now_ns - ingress->quarantine_ns) / 1000 * QUARANTINE_BYTES_PER_SECOND / 1000000);
+    ingress->quarantine_ns = now_ns;
+    if (ingress->quarantine_bytes > QUARANTINE_BURST_BYTES) {
+        ingress->quarantine_bytes = QUARANTINE_BURST_BYTES;
+    }
+    struct journal_entry entry = entry_of(intake, JOURNAL_REJECTED);
+    entry.reason = (uint16_t)verdict;
+    if (entry.body_bytes > QUARANTINE_BODY_BYTES_MAX) {
+        entry.body_bytes = QUARANTINE_BODY_BYTES_MAX;
+        entry.flags |= JOURNAL_CUT;
+        entry.type_bytes = entry.type_at + entry.type_bytes > entry.head_bytes + entry.body_bytes ? 0 : entry.type_bytes;
+        entry.id_bytes = entry.id_at + entry.id_bytes > entry.head_bytes + entry.body_bytes ? 0 : entry.id_bytes;
+    }
+    int64_t cost = (int64_t)entry.head_bytes + entry.body_bytes + 128;
+    if (cost > ingress->quarantine_bytes) {
+        return;
+    }
+    struct journal_redaction redactions[REDACTIONS_MAX];
+    unsigned count = redactions_of(intake, redactions);
+    uint64_t sequence;
+    if (journal_append(ingress->journal, &entry, intake->message->head->at, redactions, count, &sequence) == BK_OK) {
+        ingress->quarantine_bytes -= cost;
+    }
+}
+
+static enum http_outcome reject(struct ingress *ingress, struct http_exchange *exchange, const struct intake *intake,
+                                enum scheme_verdict verdict)
+{
+    count_event(ingress, intake->source->number, METRICS_REJECTED);
+    quarantine(ingress, intake, verdict);
+    refuse(ingress, exchange, intake->source->number, verdict == SCHEME_BODY_MALFORMED ? 400 : 401,
+           scheme_verdict_name(verdict), scheme_verdict_text(verdict), SLICE_EMPTY);
+    return HTTP_TAKEN;
+}
+
+static enum http_outcome duplicate(struct ingress *ingress, struct http_exchange *exchange, const struct intake *intake,
+                                   const struct dedupe_claim *claim, bool pending)
+{
+    uint64_t number = intake->source->number;
+    int64_t first_ns = claim->first_received_ms * NS_PER_MS;
+    struct foreign_wait *wait = NULL;
+    bool foreign = pending && claim->first.journal != ingress->config->id;
+    if (foreign) {
+        wait = calloc(1, sizeof *wait); /* the same delivery on two cores at once: rare */
+        if (!wait) {
+            return HTTP_LATER;
+        }
+    }
+    struct journal_entry entry = entry_of(intake, JOURNAL_DUPLICATE);
+    entry.original = journal_position_pack(claim->first);
+    entry.original_ns = first_ns;
+    entry.body_bytes = 0;
+    entry.type_bytes = entry.type_at + entry.type_bytes > entry.head_bytes ? 0 : entry.type_bytes;
+    entry.id_bytes = entry.id_at + entry.id_bytes > entry.head_bytes ? 0 : entry.id_bytes;
+    struct journal_redaction redactions[REDACTIONS_MAX];
+    unsigned count = redactions_of(intake, redactions);
+    uint64_t sequence;
+    /* Best effort: the event itself is what must not be lost. */
+    (void)!journal_append(ingress->journal, &entry, intake->message->head->at, redactions, count, &sequence);
+    count_event(ingress, number, METRICS_DUPLICATE);
+    prepare_acknowledgement(intake->source, exchange, claim->first, first_ns, true);
+    if (foreign) {
+        wait->home = ingress;
+        wait->exchange = exchange;
+        wait->sequence = claim->first.sequence;
+        wait->mail.run = foreign_arrived;
+        exchange->handler_source = number;
+        exchange->handler_pointer = NULL;
+        wait->owner = ingress->config->peers[claim->first.journal];
+        ring_post(ingress->ring, wait->owner->ring, &wait->mail);
+    } else if (pending && claim->first.sequence > journal_durable_through(ingress->journal)) {
+        wait_for(ingress, exchange, claim->first.sequence, number, NULL);
+    } else {
+        count_answer(ingress, number, 200);
+        http_ready(exchange);
+    }
+    return HTTP_TAKEN;
+}
+
+/* The journal writes from the buffer itself, so secrets are blanked in place, and put back when the
+ * journal cannot take the message now. */
+static enum bk_err append_large(struct ingress *ingress, struct http_exchange *exchange, const struct intake *intake,
+                                const struct journal_entry *entry, uint64_t *ret_sequence)
+{
+    struct journal_redaction redactions[REDACTIONS_MAX];
+    unsigned count = redactions_of(intake, redactions);
+    size_t buffer_bytes;
+    uint8_t *buffer = http_take_buffer(exchange, &buffer_bytes);
+    bk_assert(buffer); /* over JOURNAL_SMALL_BYTES_MAX it cannot be in a receive buffer */
+    uint8_t *message = buffer + HTTP_BUFFER_MESSAGE_AT;
+    uint8_t saved[HTTP_HEAD_BYTES_MAX];
+    size_t saved_bytes = intake->message->head->head_bytes;
+    memcpy(saved, message, saved_bytes);
+    for (unsigned i = 0; i < count; i++) {
+        memset(message + redactions[i].at, '*', redactions[i].bytes);
+    }
+    enum bk_err err = journal_append_large(ingress->journal, entry, buffer, buffer_bytes, ret_sequence);
+    if (err != BK_OK) {
+        memcpy(message, saved, saved_bytes);
+        http_return_buffer(exchange, buffer, buffer_bytes);
+    } else {
+        exchange->handler_buffer = buffer;
+        exchange->handler_buffer_bytes = buffer_bytes;
+    }
+    explicit_bzero(saved, saved_bytes);
+    return err;
+}
+
+static enum http_outcome store(struct ingress *ingress, struct http_exchange *exchange, const struct intake *intake,
+                               struct dedupe_slot *slot)
+{
+    struct journal_entry entry = entry_of(intake, JOURNAL_ACCEPTED);
+    uint64_t sequence = 0;
+    enum bk_err err;
+    if (entry.head_bytes + entry.body_bytes > JOURNAL_SMALL_BYTES_MAX) {
+        err = append_large(ingress, exchange, intake, &entry, &sequence);
+    } else {
+        struct journal_redaction redactions[REDACTIONS_MAX];
+        unsigned count = redactions_of(intake, redactions);
+        err = journal_append(ingress->journal, &entry, intake->message->head->at, redactions, count, &sequence);
+    }
+    if (err != BK_OK) {
+        if (slot) {
+            dedupe_release(slot);
+        }
+        if (err == BK_BUSY) {
+            return HTTP_LATER;
+        }
+        if (err == BK_TOO_LARGE) {
+            refuse(ingress, exchange, intake->source->number, 413, "too_large",
+                   "body is larger than a journal segment of this server", SLICE_EMPTY);
+            return HTTP_TAKEN;
+        }
+        refuse_busy(ingress, exchange, intake->source->number);
+        return HTTP_TAKEN;
+    }
+    struct journal_position position = {ingress->config->id, sequence};
+    if (slot) {
+        dedupe_pending(slot, position, intake->wall_ns / NS_PER_MS);
+    }
+    count_event(ingress, intake->source->number, METRICS_ACCEPTED);
+    prepare_acknowledgement(intake->source, exchange, position, intake->wall_ns, false);
+    wait_for(ingress, exchange, sequence, intake->source->number, slot);
+    return HTTP_TAKEN;
+}
+
+static void ask_for_growth(struct ingress *ingress)
+{
+    if (!ingress->growth_asked && dedupe_wants_growth(ingress->config->dedupe)) {
+        ingress->growth_asked = true;
+        ingress->config->growth(ingress->config->context);
+    }
+}
+
+static enum http_outcome deduplicate(struct ingress *ingress, struct http_exchange *exchange,
+                                     const struct intake *intake)
+{
+    struct dedupe_claim claim;
+    enum dedupe_outcome outcome =
+        dedupe_claim(ingress->config->dedupe, intake->fingerprint, intake->wall_ns / NS_PER_MS,
+                     intake->source->dedupe_window_ns / NS_PER_MS, &claim);
+    switch (outcome) {
+    case DEDUPE_NEW: ask_for_growth(ingress); return store(ingress, exchange, intake, claim.slot);
+    case DEDUPE_PENDING: return duplicate(ingress, exchange, intake, &claim, true);
+    case DEDUPE_DURABLE: return duplicate(ingress, exchange, intake, &claim, false);
+    case DEDUPE_FULL: ask_for_growth(ingress); return HTTP_LATER;
+    default: bk_never("unknown outcome");
+    }
+}
+
+static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *exchange, struct intake *intake)
+{
+    const struct source *source = intake->source;
+    const struct http_message *message = intake->message;
+    struct scheme_request request = {
+        .head = message->head,
+        .body = message->body,
+        .now_seconds = intake->wall_ns / NS_PER_SECOND,
+    };
+    scheme_identify(source->scheme, &request, &intake->identity);
+    bool dedupes = source->dedupe_window_ns > 0 && intake->identity.delivery_id.bytes > 0;
+    if (dedupes) {
+        /* Before the signature is checked, so that the table's cache lines arrive meanwhile. */
+        dedupe_fingerprint(source->number, intake->identity.delivery_id, intake->fingerprint);
+        dedupe_prefetch(ingress->config->dedupe, intake->fingerprint);
+    }
+    struct scheme_answer answer;
+    enum scheme_verdict verdict = scheme_verify(source->scheme, &request, &answer);
+    if (verdict == SCHEME_HANDSHAKE) {
+        count_answer(ingress, source->number, answer.status);
+        http_answer(exchange, answer.status, answer.content_type, SLICE_EMPTY, answer.body);
+        return HTTP_TAKEN;
+    }
+    if (verdict != SCHEME_GENUINE) {
+        return reject(ingress, exchange, intake, verdict);
+    }
+    if (!rate_allows(source, ring_now_ns(ingress->ring))) {
+        refuse(ingress, exchange, source->number, 429, "rate_limited", "over this source's rate limit",
+               SLICE("Retry-After: 1\r\n"));
+        return HTTP_TAKEN;
+    }
+    return dedupes ? deduplicate(ingress, exchange, intake) : store(ingress, exchange, intake, NULL);
+}
+
+/* ---- routing */
+
+static void answer_health(struct ingress *ingress, struct http_exchange *exchange, bool live)
+{
+    const char *why = NULL;
+    bool ready = live || ingress->config->ready(ingress->config->context, &why);
+    if (ready) {
+        http_answer(exchange, 200, "application/json", SLICE("Cache-Control: no-store\r\n"),
+                    SLICE("{\"status\":\"ok\"}"));
+    } else {
+        http_answer_error(exchange, 503, "unavailable", why ? why : "not ready", SLICE("Retry-After: 1\r\n"));
+    }
+}
+
+static void answer_method(struct ingress *ingress, struct http_exchange *exchange, uint64_t number, unsigned methods)
+{
+    static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"};
+    char line[80] = "Allow: ";
+    size_t bytes = 7;
+    for (unsigned i = 0; i < bk_array_length(names); i++) {
+        if (methods >> i & 1) {
+            size_t name_bytes = strlen(names[i]);
+            if (bytes > 7) {
+                memcpy(line + bytes, ", ", 2);
+                bytes += 2;
+            }
+            memcpy(line + bytes, names[i], name_bytes);
+            bytes += name_bytes;
+        }
+    }
+    memcpy(line + bytes, "\r\n", 2);
+    refuse(ingress, exchange, number, 405, "method_not_allowed", "this address takes other methods",
+           slice_of(line, bytes + 2));
+}
+
+/* What is not a hook. True = answered. */
+static bool answer_other(struct ingress *ingress, struct http_exchange *exchange, const struct http_head *head,
+                         struct slice path)
+{
+    bool live = slice_equal(path, SLICE("/health/live"));
+    if (live || slice_equal(path, SLICE("/health/ready"))) {
+        if (head->method == HTTP_GET || head->method == HTTP_HEAD) {
+            answer_health(ingress, exchange, live);
+        } else {
+            answer_method(ingress, exchange, 0, 1U << HTTP_GET | 1U << HTTP_HEAD);
+        }
+        return true;
+    }
+    return false;
+}
+
+/* The source of a hook's head, or NULL after an answer. */
+static const struct source *find_source(struct ingress *ingress, struct http_exchange *exchange,
+                                        const struct http_head *head)
+{
+    struct slice path = path_of(http_target(head));
+    struct slice id;
+    if (!hook_path(path, &id)) {
+        if (!answer_other(ingress, exchange, head, path)) {
+            refuse(ingress, exchange, 0, 404, "not_found", "nothing is served at this address", SLICE_EMPTY);
+        }
+        return NULL;
+    }
+    const struct source *source = source_table_find(ingress->config->sources, id);
+    if (!source) {
+        refuse(ingress, exchange, 0, 404, "not_found", "no such source", SLICE_EMPTY);
+        return NULL;
+    }
+    unsigned methods = scheme_methods(source->scheme);
+    if (!(methods >> head->method & 1)) {
+        answer_method(ingress, exchange, source->number, methods);
+        return NULL;
+    }
+    return source;
+}
+
+uint64_t ingress_on_head(void *context, struct http_exchange *exchange, const struct http_head *head)
+{
+    struct ingress *ingress = context;
+    const struct source *source = find_source(ingress, exchange, head);
+    if (!source) {
+        return 0;
+    }
+    if (head->content_length > source->body_bytes_max) {
+        refuse(ingress, exchange, source->number, 413, "too_large", "body is over this source's limit", SLICE_EMPTY);
+    }
+    return source->body_bytes_max;
+}
+
+enum http_outcome ingress_on_request(void *context, struct http_exchange *exchange, const struct http_message *message)
+{
+    struct ingress *ingress = context;
+    const struct source *source = find_source(ingress, exchange, message->head);
+    if (!source) {
+        return HTTP_TAKEN;
+    }
+    if (message->body.bytes > source->body_bytes_max) {
+        refuse(ingress, exchange, source->number, 413, "too_large", "body is over this source's limit", SLICE_EMPTY);
+        return HTTP_TAKEN;
+    }
+    struct intake intake = {.source = source, .message = message, .wall_ns = ring_wall_ns(ingress->ring)};
+    return take_in(ingress, exchange, &intake);
+}
+
+void ingress_init(struct ingress *ingress, const struct ingress_config *config)
+{
+    memset(ingress, 0, sizeof *ingress);
+    ingress->config = config;
+    list_init(&ingress->waiting);
+    list_init(&ingress->foreign);
+    ingress->quarantine_bytes = QUARANTINE_BURST_BYTES;
+}
+
+void ingress_fini(struct ingress *ingress)
+{
+    for (unsigned i = 0; i < COUNTER_CHUNKS; i++) {
+        if (ingress->counters[i]) {
+            munmap(ingress->counters[i], COUNTER_CHUNK * sizeof(struct metrics_source));
+        }
+    }
+}

@@ -1,0 +1,59 @@
+/* ingress.h - the path of one webhook on one core, from a whole request to its answer.
+ *
+ * Purpose     Find the source, check method, size and rate, verify, de-duplicate, append, wait for the disk, answer.
+ *             Order: reference providers, rules for every inbound source.
+ * Answers     200 {"id"} once durable, 200 {"id","duplicate":true}, 401, 404, 405, 413, 429, 503.
+ * Quarantine  Refused requests are journalled with their reason, within a budget per core and per source.
+ * Threads     One core. Nothing here allocates, blocks, locks or reads the database.
+ */
+#ifndef BECKET_HUB_INGRESS_H
+#define BECKET_HUB_INGRESS_H
+
+#include "hub/dedupe.h"
+#include "hub/metrics.h"
+#include "hub/source_table.h"
+#include "http/server.h"
+#include "journal/journal.h"
+
+#define COUNTER_CHUNK 1024U
+#define COUNTER_CHUNKS 4096U
+
+struct ingress;
+
+struct ingress_config {
+    uint16_t id; /* of the core and its journal */
+    const struct source_table *sources;
+    struct dedupe *dedupe;
+    struct ingress *const *peers; /* every core's, by id: for duplicates of what another core is writing */
+    bool (*ready)(void *context, const char **ret_why); /* /health/ready */
+    void (*growth)(void *context);                      /* the dedupe table wants to grow */
+    void *context;
+};
+
+struct ingress {
+    const struct ingress_config *config;
+    struct ring *ring;
+    struct journal *journal;
+    struct metrics_reactor *metrics;
+    struct list waiting;         /* exchanges, by journal sequence */
+    struct list foreign;         /* other cores' duplicates that wait for our records */
+    int64_t quarantine_bytes;    /* budget left */
+    uint64_t quarantine_ns;      /* when it was last refilled */
+    bool growth_asked;
+    struct metrics_source *counters[COUNTER_CHUNKS];
+};
+
+/* ring, journal and metrics are set by the reactor when it has opened them. */
+void ingress_init(struct ingress *ingress, const struct ingress_config *config);
+void ingress_fini(struct ingress *ingress);
+
+/* http_handler functions; context = struct ingress. They answer every path; what is not a hook is 404. */
+uint64_t ingress_on_head(void *context, struct http_exchange *exchange, const struct http_head *head);
+enum http_outcome ingress_on_request(void *context, struct http_exchange *exchange, const struct http_message *message);
+/* True when the path is one that the ingress answers (also on the admin listener). */
+bool ingress_owns(struct slice target);
+
+/* journal_commit_fn. */
+void ingress_committed(void *context, uint64_t durable_through, uint64_t failed_through, enum bk_err err);
+
+#endif

@@ -1,0 +1,257 @@
+#include "hub/reactor.h"
+
+#include "base/limits.h"
+#include "base/time.h"
+
+#include <stdlib.h>
+
+#define RING_ENTRIES 2048U
+#define LISTEN_BACKLOG 4096U
+
+struct reactor {
+    struct reactor_config config;
+    struct ring *ring;
+    struct timer_wheel wheel;
+    struct buffers buffers;
+    struct journal *journal;
+    struct http_server *ingress_server;
+    struct http_server *admin_server;
+    struct ingress ingress;
+    struct metrics_reactor metrics;
+    bool draining;
+    bool journal_stopped;
+    bool stopped;
+    bool exit;
+};
+
+struct reactor *reactor_make(const struct reactor_config *config)
+{
+    struct reactor *reactor = calloc(1, sizeof *reactor);
+    if (reactor) {
+        reactor->config = *config;
+        ingress_init(&reactor->ingress, &reactor->config.ingress);
+        reactor->ingress.metrics = &reactor->metrics;
+        config->peers[config->ingress.id] = &reactor->ingress;
+    }
+    return reactor;
+}
+
+void reactor_free(struct reactor *reactor)
+{
+    ingress_fini(&reactor->ingress);
+    free(reactor);
+}
+
+/* ---- the admin listener: hooks as on the other one, the rest for the admin handler */
+
+static uint64_t admin_on_head(void *context, struct http_exchange *exchange, const struct http_head *head)
+{
+    struct reactor *reactor = context;
+    if (ingress_owns(http_target(head))) {
+        return ingress_on_head(&reactor->ingress, exchange, head);
+    }
+    return reactor->config.admin_handler.on_head(reactor->config.admin_handler.context, exchange, head);
+}
+
+static enum http_outcome admin_on_request(void *context, struct http_exchange *exchange,
+                                          const struct http_message *message)
+{
+    struct reactor *reactor = context;
+    if (ingress_owns(http_target(message->head))) {
+        return ingress_on_request(&reactor->ingress, exchange, message);
+    }
+    return reactor->config.admin_handler.on_request(reactor->config.admin_handler.context, exchange, message);
+}
+
+/* ---- opening */
+
+static void committed(void *context, uint64_t durable_through, uint64_t failed_through, enum bk_err err)
+{
+    struct reactor *reactor = context;
+    ingress_committed(&reactor->ingress, durable_through, failed_through, err);
+    if (http_server_has_parked(reactor->ingress_server)) {
+        http_server_resume(reactor->ingress_server);
+    }
+    if (reactor->admin_server && http_server_has_parked(reactor->admin_server)) {
+        http_server_resume(reactor->admin_server);
+    }
+}
+
+static enum bk_err open_server(struct reactor *reactor, const struct http_handler *handler,
+                               struct ring_address address, bool reuse_port, struct http_server **ret_server,
+                               const char **ret_why)
+{
+    struct http_server_config config = http_server_defaults;
+    config.conns_max = reactor->config.conns_max;
+    config.exchanges_max = config.conns_max * 2;
+    int32_t listener;
+    enum bk_err err = ring_listen(reactor->ring, &address, reuse_port, LISTEN_BACKLOG, &listener);
+    if (err != BK_OK) {
+        *ret_why = err == BK_BUSY         ? "the address is in use: is another server running? choose another --listen "
+                                            "or --admin"
+                   : err == BK_PERMISSION ? "not allowed to listen there: choose a port above 1023 for --listen and "
+                                            "--admin"
+                                          : "cannot listen on this address: check --listen and --admin";
+        return err;
+    }
+    err = http_server_open(reactor->ring, &reactor->wheel, &reactor->buffers, &config, handler, ret_server);
+    if (err == BK_OK) {
+        http_server_accept(*ret_server, listener);
+    } else {
+        *ret_why = "out of memory for connections: lower --connections";
+    }
+    return err;
+}
+
+static enum bk_err reactor_open(struct reactor *reactor, const char **ret_why)
+{
+    struct ring_config ring_config = {
+        .entries = RING_ENTRIES,
+        .handles_max = reactor->config.conns_max + 64,
+        .recv_buffers = RECV_BUFFERS_PER_CORE,
+        .recv_buffer_bytes = RECV_BUFFER_BYTES,
+        .cpu = reactor->config.cpu,
+    };
+    enum bk_err err = ring_open(&ring_config, &reactor->ring, ret_why);
+    if (err != BK_OK) {
+        return err;
+    }
+    reactor->ingress.ring = reactor->ring;
+    reactor->ingress.quarantine_ns = ring_now_ns(reactor->ring);
+    timer_wheel_init(&reactor->wheel, ring_now_ns(reactor->ring));
+    buffers_init(&reactor->buffers, reactor->config.buffers_bytes_max);
+    struct journal_config journal_config = {
+        .id = reactor->config.ingress.id,
+        .ring = reactor->ring,
+        .catalog = reactor->config.catalog,
+        .durable = reactor->config.durable,
+        .commit = committed,
+        .context = reactor,
+    };
+    err = journal_open(&journal_config, &reactor->journal);
+    if (err != BK_OK) {
+        *ret_why = err == BK_NO_MEMORY ? "memory for journal frames: raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=) to "
+                                         "at least 16 MiB"
+                                       : "the journal cannot be opened for writing";
+        return err;
+    }
+    reactor->ingress.journal = reactor->journal;
+    struct http_handler hooks = {&reactor->ingress, ingress_on_head, ingress_on_request};
+    err = open_server(reactor, &hooks, reactor->config.listen, true, &reactor->ingress_server, ret_why);
+    if (err == BK_OK && reactor->config.admin) {
+        struct http_handler admin = {reactor, admin_on_head, admin_on_request};
+        err = open_server(reactor, &admin, reactor->config.admin_listen, false, &reactor->admin_server, ret_why);
+    }
+    return err;
+}
+
+/* ---- stopping */
+
+void reactor_drain(struct reactor *reactor)
+{
+    if (reactor->draining || !reactor->ingress_server) {
+        return;
+    }
+    reactor->draining = true;
+    http_server_drain(reactor->ingress_server);
+    if (reactor->admin_server) {
+        http_server_drain(reactor->admin_server);
+    }
+}
+
+void reactor_exit(struct reactor *reactor)
+{
+    reactor->exit = true;
+}
+
+void reactor_resume(struct reactor *reactor)
+{
+    reactor->ingress.growth_asked = false;
+    http_server_resume(reactor->ingress_server);
+    if (reactor->admin_server) {
+        http_server_resume(reactor->admin_server);
+    }
+}
+
+static void drain_step(struct reactor *reactor)
+{
+    bool idle = http_server_idle(reactor->ingress_server) &&
+                (!reactor->admin_server || http_server_idle(reactor->admin_server));
+    if (idle && !reactor->journal_stopped) {
+        reactor->journal_stopped = true;
+        journal_stop(reactor->journal);
+        journal_turn(reactor->journal);
+    }
+    if (reactor->journal_stopped && !reactor->stopped && journal_idle(reactor->journal)) {
+        reactor->stopped = true;
+        journal_close(reactor->journal);
+        reactor->config.stopped(reactor->config.context, reactor);
+    }
+}
+
+/* ---- the loop */
+
+static void reactor_turn(struct reactor *reactor)
+{
+    ring_turn(reactor->ring, timer_wheel_next_ns(&reactor->wheel));
+    uint64_t now_ns = ring_now_ns(reactor->ring);
+    timer_wheel_run(&reactor->wheel, now_ns);
+    if (!reactor->stopped) {
+        journal_turn(reactor->journal);
+    }
+    http_server_flush(reactor->ingress_server);
+    if (reactor->admin_server) {
+        http_server_flush(reactor->admin_server);
+        reactor->metrics.connections_admin = http_server_stats(reactor->admin_server)->conns_open;
+    }
+    reactor->metrics.connections_ingress = http_server_stats(reactor->ingress_server)->conns_open;
+    reactor->metrics.ring_enters = ring_stats(reactor->ring)->enters;
+    reactor->metrics.recv_no_buffers = ring_stats(reactor->ring)->recv_no_buffers;
+    metrics_observe(&reactor->metrics.turn_ns, ring_clock_ns(reactor->ring) - now_ns, METRICS_TIME_SHIFT);
+}
+
+void reactor_run(struct reactor *reactor)
+{
+    const char *why = "";
+    enum bk_err err = reactor_open(reactor, &why);
+    reactor->config.opened(reactor->config.context, reactor, err, why);
+    if (err != BK_OK) {
+        return;
+    }
+    while (!reactor->exit) {
+        reactor_turn(reactor);
+        if (reactor->draining) {
+            drain_step(reactor);
+        }
+    }
+}
+
+struct ring *reactor_ring(const struct reactor *reactor)
+{
+    return reactor->ring;
+}
+
+struct journal *reactor_journal(const struct reactor *reactor)
+{
+    return reactor->journal;
+}
+
+struct http_server *reactor_admin_server(const struct reactor *reactor)
+{
+    return reactor->admin_server;
+}
+
+const struct metrics_reactor *reactor_metrics(const struct reactor *reactor)
+{
+    return &reactor->metrics;
+}
+
+const struct metrics_source *reactor_source_metrics(const struct reactor *reactor, uint64_t number)
+{
+    uint64_t chunk = number / COUNTER_CHUNK;
+    if (chunk >= COUNTER_CHUNKS) {
+        return NULL;
+    }
+    const struct metrics_source *counters = __atomic_load_n(&reactor->ingress.counters[chunk], __ATOMIC_ACQUIRE);
+    return counters ? &counters[number % COUNTER_CHUNK] : NULL;
+}

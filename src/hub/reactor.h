@@ -1,0 +1,60 @@
+/* reactor.h - one core's loop: ring, connections, journal, and what they share.
+ *
+ * Purpose     Puts the parts of a core together and runs them in order, turn by turn: completions (requests are
+ *             parsed, verified, de-duplicated, appended), journal, answers.
+ * Threads     reactor_run() is the body of the core's own thread; everything else says otherwise.
+ * Shared      The source table and the dedupe table (lock-free), mail. Nothing else.
+ */
+#ifndef BECKET_HUB_REACTOR_H
+#define BECKET_HUB_REACTOR_H
+
+#include "hub/ingress.h"
+#include "ring/timer.h"
+
+struct catalog;
+struct reactor;
+
+struct reactor_config {
+    struct ingress_config ingress; /* peers: an array that reactor_make fills at ingress.id */
+    struct ingress **peers;
+    int cpu;                         /* -1 = not pinned */
+    bool durable;
+    struct catalog *catalog;         /* started */
+    struct ring_address listen;      /* ingress; a port other than 0 */
+    bool admin;                      /* this core also serves the admin listener */
+    struct ring_address admin_listen;
+    struct http_handler admin_handler; /* for what ingress_owns() does not */
+    unsigned conns_max;
+    size_t buffers_bytes_max;        /* split and large requests */
+    /* Called on the reactor's thread. */
+    void (*opened)(void *context, struct reactor *reactor, enum bk_err err, const char *why);
+    void (*stopped)(void *context, struct reactor *reactor); /* all work is done; run returns after reactor_exit */
+    void *context;
+};
+
+/* Before the thread of the reactor starts. NULL = out of memory. */
+struct reactor *reactor_make(const struct reactor_config *config);
+/* Thread body: opens, calls opened(), runs until reactor_exit(). */
+void reactor_run(struct reactor *reactor);
+/* After the thread ended. */
+void reactor_free(struct reactor *reactor);
+
+struct ring *reactor_ring(const struct reactor *reactor);
+struct journal *reactor_journal(const struct reactor *reactor);
+struct http_server *reactor_admin_server(const struct reactor *reactor);
+
+/* ---- by mail: on the reactor's thread */
+
+/* Stop accepting, finish what is under way, stop the journal; then stopped() is called. */
+void reactor_drain(struct reactor *reactor);
+/* After stopped(): leave the loop. Without it (second signal): leave at once, as a crash would. */
+void reactor_exit(struct reactor *reactor);
+/* Ask parked requests again: the dedupe table grew. */
+void reactor_resume(struct reactor *reactor);
+
+/* ---- any thread, racily */
+const struct metrics_reactor *reactor_metrics(const struct reactor *reactor);
+/* Counters of source `number` on this core, NULL when it was never hit. */
+const struct metrics_source *reactor_source_metrics(const struct reactor *reactor, uint64_t number);
+
+#endif
