@@ -68,7 +68,7 @@ __attribute__((format(printf, 1, 2))) static inline void tap_diag(const char *fo
     }
 }
 
-/* One result line. A name that is only the leading blank of the macros means: use the expression. */
+/* One result line. A name that is only the blank of the macros means: use the expression. */
 __attribute__((format(printf, 5, 0))) static inline bool
 tap_result(bool passed, const char *file, int line, const char *expression, const char *format,
            va_list args)
