@@ -237,7 +237,7 @@ enum dedupe_outcome dedupe_claim(struct dedupe *dedupe, const uint64_t fingerpri
         struct dedupe_claim claim = {.slot = NULL};
         enum dedupe_outcome outcome = generation_claim(list->at[0], fingerprint, now_ms, window_ms, &claim);
         for (unsigned i = 1; i < list->count && outcome == DEDUPE_NEW; i++) {
-            struct dedupe_claim older;
+            struct dedupe_claim older = {.slot = NULL};
             enum dedupe_outcome seen = older_look(list->at[i], fingerprint, now_ms, window_ms, &older);
             if (seen != DEDUPE_NEW) {
                 dedupe_release(claim.slot);
