@@ -186,7 +186,7 @@ $(B)/$(1)/libbecket$(lib_tag).members: FORCE
 $(B)/$(1)/libbecket$(lib_tag).a: $(LIB_SRC:%.c=$(B)/$(1)/%.o) $(B)/$(1)/libbecket$(lib_tag).members
 	$$(call say,AR,$$@)
 	$(Q)rm -f $$@
-	$(Q)ar rcsD $$@ $$(filter %.o,$$^)
+	$(Q)ar qcsDP $$@ $$(filter %.o,$$^)
 
 link_$(1) = $$(CC_$(1)) $(LINK) $(LDFLAGS_$(1)) $(LDFLAGS)
 
