@@ -284,6 +284,11 @@ lint: $(lint_files:%.c=$(B)/lint/%.o)
 	        $(SRC) -- $(flags_lint) 2> /dev/null || true; \
 	else echo 'lint: clang-tidy is not installed, its advice is left out'; fi
 
+# By .clang-format; wants the version that Debian 12 has, others differ in detail.
+.PHONY: format
+format:
+	clang-format -i $(sort $(wildcard src/*.[ch] src/*/*.[ch] tests/*.h tests/*/*.[ch] fuzz/*.[ch] bench/*/*.[ch]))
+
 cov: $(call units,cov,$(UNIT)) $(call replays,cov)
 	$(Q)find $(B)/cov -name '*.gcda' -delete
 	$(Q)BECKET_BUILD='$(CURDIR)/$(B)/cov' $(prove) -j$(JOBS) $^
@@ -324,6 +329,7 @@ help:
 	@echo 'make fuzz        libFuzzer: FUZZ_SECONDS=60, FUZZ_TARGET=http_request (needs clang)'
 	@echo 'make bench       benchmarks of bench/'
 	@echo 'make lint        everything through clang with -Werror, then the advice of clang-tidy'
+	@echo 'make format      clang-format over all C files'
 	@echo 'make cov         coverage of the unit tests and the fuzz corpus, by folder and by file'
 	@echo 'make install     to PREFIX=/usr/local, below DESTDIR'
 	@echo 'make compile_commands   build/compile_commands.json for editors'
