@@ -1,0 +1,934 @@
+/* ring_sim.c - ring/ring.h in the simulator. Every submitted operation is a record; when it may complete, in what
+ * order, and how, is decided by sim_random() within what the contract allows. Misuse that the kernel would
+ * only sometimes punish is always punished here (sim_fail). */
+#include "sim_internal.h"
+
+#include <stdlib.h>
+
+#if SIM_ASAN
+#include <sanitizer/asan_interface.h>
+#define POISON(at, bytes) ASAN_POISON_MEMORY_REGION(at, bytes)
+#define UNPOISON(at, bytes) ASAN_UNPOISON_MEMORY_REGION(at, bytes)
+#else
+#define POISON(at, bytes) ((void)(at), (void)(bytes))
+#define UNPOISON(at, bytes) ((void)(at), (void)(bytes))
+#endif
+
+#define RINGS_MAX 32U
+#define WRITE_BUFFERS_MAX 16U
+#define GARBAGE 0xdb
+#define SIGNALS_MAX 8U
+
+enum op_kind { OP_ACCEPT, OP_CONNECT, OP_RECV, OP_SEND, OP_SHUTDOWN, OP_CLOSE, OP_WRITE, OP_SIGNALS };
+
+enum handle_kind { HANDLE_FREE, HANDLE_TAKEN, HANDLE_LISTENER, HANDLE_SOCKET, HANDLE_FILE };
+
+struct handle {
+    enum handle_kind kind;
+    bool closing;
+    unsigned ops;     /* in flight */
+    unsigned sends;   /* of these */
+    struct sim_listener *listener;
+    struct sim_socket *socket;
+    int file;
+};
+
+/* One submitted (or queued) operation. */
+struct record {
+    struct record *next;
+    struct ring *ring;
+    struct ring_op *op;
+    enum op_kind kind;
+    int32_t handle;
+    bool started;
+    uint64_t not_before_ns; /* the earliest moment its (next) completion is seen */
+    uint64_t cancel_ns;     /* SIM_NEVER: nobody asked */
+    const uint8_t *at;
+    size_t bytes;
+    size_t done_bytes;
+    uint64_t offset;
+    uint64_t sum; /* of the memory when it was queued */
+    bool durable;
+    struct disk_write *write;
+    int32_t *ret_handle;
+    struct ring_address address;
+    bool connect_over;
+    enum bk_err connect_err;
+    struct sim_socket *connected;
+    unsigned completions;
+};
+
+struct cancel {
+    struct record *target;
+    struct cancel *next;
+};
+
+/* Letters from one sender to this ring, in order. */
+struct mailbox {
+    struct ring *from;
+    struct ring_mail *first;
+    struct ring_mail *last;
+    uint64_t due_ns; /* of the first */
+};
+
+struct ring {
+    unsigned number;
+    struct ring_config config;
+    struct ring_stats stats;
+    struct sim_thread *owner;
+    uint64_t now_ns;
+    int64_t wall_ns;
+    struct record *live; /* in order of submission */
+    struct record **live_end;
+    unsigned live_count;
+    unsigned queued;
+    struct handle *handles;
+    unsigned handle_count; /* table size: reserved ones first, as in the kernel's back end */
+    unsigned sockets;
+    uint8_t **buffers;
+    bool *buffer_out;
+    uint16_t *buffers_free;
+    unsigned buffers_free_count;
+    uint8_t *write_buffers;
+    unsigned write_buffer_count;
+    size_t write_buffer_bytes;
+    struct mailbox mailboxes[RINGS_MAX];
+    unsigned mailbox_count;
+    int signals[SIGNALS_MAX];
+    unsigned signal_count;
+    bool in_turn;
+    uint64_t due_epoch;
+    uint64_t due_ns;
+};
+
+#define HANDLES_RESERVED 64U
+
+static struct ring *rings[RINGS_MAX];
+static unsigned ring_count;
+static unsigned ring_numbers;
+
+static uint64_t memory_sum(const uint8_t *at, size_t bytes)
+{
+    uint64_t sum = bytes;
+    for (size_t i = 0; i < bytes; i++) {
+        sum = (sum ^ at[i]) * 0x100000001b3ULL;
+    }
+    return sum;
+}
+
+static void owner_check(const struct ring *ring)
+{
+    sim_check(ring->owner == sim_self(), "ring %u of %s used by %s", ring->number, sim_thread_name(ring->owner),
+              sim_thread_name(sim_self()));
+}
+
+static uint64_t op_delay(void)
+{
+    return sim_now_ns() + sim_below(sim_config()->op_delay_us * US + 1);
+}
+
+/* ---- opening and closing */
+
+enum bk_err ring_open(const struct ring_config *config, struct ring **ret_ring, const char **ret_why)
+{
+    bk_assert(ring_count < RINGS_MAX);
+    struct ring *ring = calloc(1, sizeof *ring);
+    bk_assert(ring);
+    ring->number = ring_numbers++;
+    ring->config = *config;
+    ring->owner = sim_self();
+    ring->live_end = &ring->live;
+    ring->handle_count = config->handles_max + HANDLES_RESERVED;
+    ring->handles = calloc(ring->handle_count, sizeof *ring->handles);
+    bk_assert(ring->handles);
+    unsigned count = config->recv_buffers;
+    bk_assert((count & (count - 1)) == 0 && count <= 32768);
+    if (count) {
+        ring->buffers = calloc(count, sizeof *ring->buffers);
+        ring->buffer_out = calloc(count, sizeof *ring->buffer_out);
+        ring->buffers_free = calloc(count, sizeof *ring->buffers_free);
+        bk_assert(ring->buffers && ring->buffer_out && ring->buffers_free);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        ring->buffers[i] = malloc(config->recv_buffer_bytes);
+        bk_assert(ring->buffers[i]);
+        POISON(ring->buffers[i], config->recv_buffer_bytes);
+        ring->buffers_free[ring->buffers_free_count++] = (uint16_t)i;
+    }
+    ring->now_ns = sim_now_ns();
+    ring->wall_ns = sim_wall_ns();
+    ring->due_epoch = SIM_NEVER;
+    rings[ring_count++] = ring;
+    *ret_ring = ring;
+    (void)ret_why;
+    return BK_OK;
+}
+
+static void record_free(struct record *record)
+{
+    if (record->write) {
+        disk_write_abandon(record->write);
+    }
+    if (record->connected) {
+        net_close(record->connected, true);
+    }
+    free(record);
+}
+
+static void handle_free(struct handle *handle)
+{
+    switch (handle->kind) {
+    case HANDLE_SOCKET: net_close(handle->socket, false); break;
+    case HANDLE_LISTENER: net_listener_close(handle->listener); break;
+    case HANDLE_FILE: disk_file_release(handle->file); break;
+    case HANDLE_FREE:
+    case HANDLE_TAKEN: break;
+    default: bk_never("unknown handle kind");
+    }
+    memset(handle, 0, sizeof *handle);
+}
+
+unsigned sim_ring_ops(const struct ring *ring)
+{
+    return ring->live_count;
+}
+
+unsigned sim_ring_sockets(const struct ring *ring)
+{
+    return ring->sockets;
+}
+
+unsigned sim_ring_buffers_out(const struct ring *ring)
+{
+    return ring->config.recv_buffers - ring->buffers_free_count;
+}
+
+void ring_close(struct ring *ring)
+{
+    owner_check(ring);
+    sim_check(ring->live_count == 0, "ring %u closed with %u operations in flight, the first of kind %d", ring->number,
+              ring->live_count, ring->live ? (int)ring->live->kind : -1);
+    sim_check(sim_ring_buffers_out(ring) == 0, "ring %u closed with %u receive buffers not given back", ring->number,
+              sim_ring_buffers_out(ring));
+    sim_check(ring->sockets == 0, "ring %u closed with %u sockets open", ring->number, ring->sockets);
+    for (unsigned i = 0; i < ring->mailbox_count; i++) {
+        sim_check(!ring->mailboxes[i].first, "ring %u closed with unread mail", ring->number);
+    }
+    for (unsigned i = 0; i < ring->handle_count; i++) {
+        handle_free(&ring->handles[i]);
+    }
+    for (unsigned i = 0; i < ring->config.recv_buffers; i++) {
+        UNPOISON(ring->buffers[i], ring->config.recv_buffer_bytes);
+        free(ring->buffers[i]);
+    }
+    for (unsigned i = 0; i < ring_count; i++) {
+        if (rings[i] == ring) {
+            rings[i] = rings[--ring_count];
+            break;
+        }
+    }
+    free(ring->buffers);
+    free(ring->buffer_out);
+    free(ring->buffers_free);
+    free(ring->write_buffers);
+    free(ring->handles);
+    free(ring);
+}
+
+void rings_end(void)
+{
+    sim_check(ring_count == 0, "%u rings were never closed", ring_count);
+    ring_numbers = 0;
+}
+
+const char *ring_features(const struct ring *ring)
+{
+    (void)ring;
+    return "simulated";
+}
+
+const struct ring_stats *ring_stats(const struct ring *ring)
+{
+    return &ring->stats;
+}
+
+uint64_t ring_now_ns(const struct ring *ring)
+{
+    return ring->now_ns;
+}
+
+int64_t ring_wall_ns(const struct ring *ring)
+{
+    return ring->wall_ns;
+}
+
+void ring_entropy(void *at, size_t bytes)
+{
+    uint8_t *target = at;
+    for (size_t i = 0; i < bytes; i++) {
+        target[i] = (uint8_t)(sim_random() >> 24);
+    }
+}
+
+/* ---- records and handles */
+
+static struct handle *handle_get(struct ring *ring, int32_t handle)
+{
+    sim_check(handle >= 0 && (unsigned)handle < ring->handle_count, "handle %d does not exist", handle);
+    struct handle *entry = &ring->handles[handle];
+    sim_check(entry->kind > HANDLE_TAKEN, "handle %d is not open", handle);
+    return entry;
+}
+
+/* A free place: among the reserved ones (listeners, files) or the others, as the kernel's back end does. */
+static int32_t handle_take(struct ring *ring, bool reserved)
+{
+    unsigned from = reserved ? 0 : HANDLES_RESERVED;
+    unsigned to = reserved ? HANDLES_RESERVED : ring->handle_count;
+    for (unsigned i = from; i < to; i++) {
+        if (ring->handles[i].kind == HANDLE_FREE) {
+            ring->handles[i].kind = HANDLE_TAKEN;
+            return (int32_t)i;
+        }
+    }
+    return -1;
+}
+
+static int32_t handle_socket(struct ring *ring, struct sim_socket *socket)
+{
+    int32_t handle = handle_take(ring, false);
+    if (handle >= 0) {
+        ring->handles[handle].kind = HANDLE_SOCKET;
+        ring->handles[handle].socket = socket;
+        ring->sockets++;
+    }
+    return handle;
+}
+
+static void ring_submit(struct ring *ring);
+
+static struct record *record_make(struct ring *ring, struct ring_op *op, enum op_kind kind, int32_t handle,
+                                  ring_done_fn *done)
+{
+    owner_check(ring);
+    sim_check(op->inflight == 0, "a busy operation was queued again (kind %d)", (int)kind);
+    bk_assert(done);
+    if (ring->queued >= ring->config.entries) {
+        ring_submit(ring); /* the queue is full */
+    }
+    struct record *record = calloc(1, sizeof *record);
+    bk_assert(record);
+    record->ring = ring;
+    record->op = op;
+    record->kind = kind;
+    record->handle = handle;
+    record->cancel_ns = SIM_NEVER;
+    op->done = done;
+    op->inflight = 1;
+    op->kind = (uint32_t)kind;
+    /* Nobody else may rely on what is in here. */
+    op->private_[0] = op->private_[1] = 0xdeaddeaddeaddeadULL;
+    if (handle >= 0) {
+        struct handle *entry = handle_get(ring, handle);
+        sim_check(!entry->closing, "operation %d on handle %d, which is being closed", (int)kind, handle);
+        entry->ops++;
+    }
+    *ring->live_end = record;
+    ring->live_end = &record->next;
+    ring->live_count++;
+    ring->queued++;
+    ring->stats.submitted++;
+    sim_touch();
+    return record;
+}
+
+static void record_remove(struct record *record)
+{
+    struct ring *ring = record->ring;
+    struct record **link = &ring->live;
+    while (*link != record) {
+        link = &(*link)->next;
+    }
+    *link = record->next;
+    if (!*link) {
+        ring->live_end = link;
+    }
+    ring->live_count--;
+    if (record->handle >= 0) {
+        struct handle *entry = &ring->handles[record->handle];
+        bk_assert(entry->ops > 0);
+        entry->ops--;
+        entry->sends -= record->kind == OP_SEND;
+        if (record->kind == OP_CLOSE) {
+            ring->sockets -= entry->kind == HANDLE_SOCKET;
+            /* What the handle stood for was closed when the operation started. */
+            memset(entry, 0, sizeof *entry);
+        }
+    }
+}
+
+static struct record *record_alive(struct ring *ring, const struct record *wanted)
+{
+    for (struct record *record = ring->live; record; record = record->next) {
+        if (record == wanted) {
+            return record;
+        }
+    }
+    return NULL;
+}
+
+/* The one completion path: `more` keeps the record. */
+static void complete(struct record *record, struct ring_result *result)
+{
+    struct ring *ring = record->ring;
+    struct ring_op *op = record->op;
+    sim_check(op->inflight == 1, "an operation in flight was overwritten (kind %d)", (int)record->kind);
+    sim_check(op->kind == (uint32_t)record->kind, "an operation in flight was overwritten (kind %d)",
+              (int)record->kind);
+    sim_trace((uint64_t)record->kind << 40 ^ (uint64_t)(uint32_t)result->value << 1 ^ result->more);
+    op->inflight = result->more;
+    ring->stats.completed++;
+    record->completions++;
+    if (result->more) {
+        record->not_before_ns = op_delay();
+    } else {
+        record_remove(record);
+        record_free(record);
+    }
+    sim_touch();
+    op->done(op, result);
+}
+
+static void complete_value(struct record *record, int32_t value)
+{
+    struct ring_result result = {.value = value};
+    complete(record, &result);
+}
+
+/* ---- sockets */
+
+enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool reuse_port, unsigned backlog,
+                        int32_t *ret_handle)
+{
+    owner_check(ring);
+    enum bk_err err;
+    struct sim_listener *listener = net_listen(address, reuse_port, backlog, &err);
+    if (!listener) {
+        return err;
+    }
+    int32_t handle = handle_take(ring, true);
+    if (handle < 0) {
+        net_listener_close(listener);
+        return BK_NO_DESCRIPTORS;
+    }
+    ring->handles[handle].kind = HANDLE_LISTENER;
+    ring->handles[handle].listener = listener;
+    *ret_handle = handle;
+    return BK_OK;
+}
+
+void ring_accept(struct ring *ring, struct ring_op *op, int32_t listener, ring_done_fn *done)
+{
+    sim_check(handle_get(ring, listener)->kind == HANDLE_LISTENER, "accept on a handle that does not listen");
+    (void)record_make(ring, op, OP_ACCEPT, listener, done);
+}
+
+void ring_connect(struct ring *ring, struct ring_op *op, const struct ring_address *address, int32_t *ret_handle,
+                  ring_done_fn *done)
+{
+    struct record *record = record_make(ring, op, OP_CONNECT, -1, done);
+    record->address = *address;
+    record->ret_handle = ret_handle;
+    *ret_handle = -1;
+}
+
+void ring_recv(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done)
+{
+    sim_check(handle_get(ring, handle)->kind == HANDLE_SOCKET, "receive on a handle that is no connection");
+    bk_assert(ring->buffers);
+    (void)record_make(ring, op, OP_RECV, handle, done);
+}
+
+void ring_buffer_give(struct ring *ring, uint16_t buffer_id)
+{
+    owner_check(ring);
+    sim_check(buffer_id < ring->config.recv_buffers, "buffer %u does not exist", buffer_id);
+    sim_check(ring->buffer_out[buffer_id], "buffer %u given back twice", buffer_id);
+    ring->buffer_out[buffer_id] = false;
+    UNPOISON(ring->buffers[buffer_id], ring->config.recv_buffer_bytes);
+    memset(ring->buffers[buffer_id], GARBAGE, ring->config.recv_buffer_bytes);
+    POISON(ring->buffers[buffer_id], ring->config.recv_buffer_bytes);
+    ring->buffers_free[ring->buffers_free_count++] = buffer_id;
+    sim_touch();
+}
+
+bool ring_buffers_low(const struct ring *ring)
+{
+    return ring->buffers_free_count < ring->config.recv_buffers / 2;
+}
+
+void ring_send(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes, ring_done_fn *done)
+{
+    bk_assert(bytes > 0 && bytes <= INT32_MAX);
+    struct handle *entry = handle_get(ring, handle);
+    sim_check(entry->kind == HANDLE_SOCKET, "send on a handle that is no connection");
+    sim_check(entry->sends == 0, "two sends in flight on handle %d", handle);
+    entry->sends++;
+    struct record *record = record_make(ring, op, OP_SEND, handle, done);
+    record->at = at;
+    record->bytes = bytes;
+    record->sum = memory_sum(at, bytes);
+}
+
+void ring_shutdown(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done)
+{
+    sim_check(handle_get(ring, handle)->kind == HANDLE_SOCKET, "shutdown of a handle that is no connection");
+    (void)record_make(ring, op, OP_SHUTDOWN, handle, done);
+}
+
+void ring_close_handle(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done)
+{
+    struct handle *entry = handle_get(ring, handle);
+    sim_check(entry->ops == 0, "handle %d closed with %u operations in flight", handle, entry->ops);
+    (void)record_make(ring, op, OP_CLOSE, handle, done);
+    entry->closing = true;
+}
+
+static void cancel_event(void *context, uint64_t number)
+{
+    (void)context, (void)number; /* only wakes the ring */
+}
+
+void ring_cancel(struct ring *ring, struct ring_op *target)
+{
+    owner_check(ring);
+    if (!ring_op_busy(target)) {
+        return;
+    }
+    for (struct record *record = ring->live; record; record = record->next) {
+        if (record->op == target && record->cancel_ns == SIM_NEVER) {
+            record->cancel_ns = sim_now_ns() + sim_below(sim_config()->cancel_delay_us * US + 1);
+            sim_at(record->cancel_ns, cancel_event, NULL, 0);
+        }
+    }
+    ring->stats.submitted++;
+    sim_touch();
+}
+
+void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, unsigned count, ring_done_fn *done)
+{
+    bk_assert(count > 0 && signals);
+    (void)record_make(ring, op, OP_SIGNALS, -1, done);
+}
+
+void sim_signal(struct ring *ring, int number)
+{
+    bk_assert(ring->signal_count < SIGNALS_MAX);
+    ring->signals[ring->signal_count++] = number;
+    sim_touch();
+}
+
+/* ---- files */
+
+enum bk_err ring_file_attach(struct ring *ring, int file, int32_t *ret_handle)
+{
+    owner_check(ring);
+    int32_t handle = handle_take(ring, true);
+    if (handle < 0) {
+        return BK_NO_DESCRIPTORS;
+    }
+    ring->handles[handle].kind = HANDLE_FILE;
+    ring->handles[handle].file = disk_file_share(file);
+    *ret_handle = handle;
+    return BK_OK;
+}
+
+enum bk_err ring_write_buffers(struct ring *ring, unsigned count, size_t bytes, uint8_t **ret_first)
+{
+    owner_check(ring);
+    bk_assert(!ring->write_buffers && count > 0 && count <= WRITE_BUFFERS_MAX && bytes % 4096 == 0);
+    ring->write_buffers = aligned_alloc(4096, count * bytes);
+    bk_assert(ring->write_buffers);
+    memset(ring->write_buffers, GARBAGE, count * bytes);
+    ring->write_buffer_count = count;
+    ring->write_buffer_bytes = bytes;
+    *ret_first = ring->write_buffers;
+    return BK_OK;
+}
+
+void ring_write(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes, uint64_t offset,
+                int buffer, bool durable, ring_done_fn *done)
+{
+    bk_assert(bytes % 4096 == 0 && offset % 4096 == 0 && (uintptr_t)at % 4096 == 0);
+    bk_assert(bytes > 0 && bytes <= INT32_MAX);
+    sim_check(handle_get(ring, handle)->kind == HANDLE_FILE, "write to a handle that is no file");
+    if (buffer >= 0) {
+        sim_check((unsigned)buffer < ring->write_buffer_count, "write buffer %d does not exist", buffer);
+        const uint8_t *first = ring->write_buffers + (size_t)buffer * ring->write_buffer_bytes;
+        sim_check((const uint8_t *)at >= first && (const uint8_t *)at + bytes <= first + ring->write_buffer_bytes,
+                  "a write leaves write buffer %d", buffer);
+    }
+    struct record *record = record_make(ring, op, OP_WRITE, handle, done);
+    record->at = at;
+    record->bytes = bytes;
+    record->offset = offset;
+    record->durable = durable;
+}
+
+/* ---- submission: what the kernel does with an operation at once */
+
+static void connect_over(void *context, uint64_t number, struct sim_socket *socket, enum bk_err err)
+{
+    struct ring *ring = NULL;
+    struct record *record = NULL;
+    for (unsigned i = 0; i < ring_count && !record; i++) {
+        ring = rings[i];
+        record = ring->number == number ? record_alive(ring, context) : NULL;
+    }
+    if (!record || record->kind != OP_CONNECT || record->connect_over) {
+        if (socket) {
+            net_close(socket, true); /* cancelled meanwhile */
+        }
+        return;
+    }
+    record->connect_over = true;
+    record->connect_err = err;
+    record->connected = socket;
+}
+
+static void record_start(struct record *record)
+{
+    struct ring *ring = record->ring;
+    struct handle *entry = record->handle >= 0 ? &ring->handles[record->handle] : NULL;
+    record->started = true;
+    record->not_before_ns = op_delay();
+    if (record->kind == OP_CONNECT) {
+        net_connect(NULL, &record->address, connect_over, record, ring->number);
+    } else if (record->kind == OP_SHUTDOWN) {
+        net_shutdown(entry->socket);
+    } else if (record->kind == OP_WRITE) {
+        record->write = disk_write_begin(entry->file, record->at, record->bytes, record->offset, record->durable);
+    } else if (record->kind == OP_CLOSE) {
+        enum handle_kind kind = entry->kind;
+        bool closing = entry->closing;
+        unsigned ops = entry->ops;
+        handle_free(entry);
+        entry->kind = kind; /* the place stays taken until the completion */
+        entry->closing = closing;
+        entry->ops = ops;
+    }
+}
+
+static void ring_submit(struct ring *ring)
+{
+    for (struct record *record = ring->live; record && ring->queued; record = record->next) {
+        if (!record->started) {
+            record_start(record);
+            ring->queued--;
+        }
+    }
+    bk_assert(ring->queued == 0);
+    ring->stats.enters++;
+    sim_touch();
+}
+
+/* ---- readiness */
+
+static bool natural_ready(const struct record *record)
+{
+    const struct ring *ring = record->ring;
+    const struct handle *entry = record->handle >= 0 ? &ring->handles[record->handle] : NULL;
+    switch (record->kind) {
+    case OP_ACCEPT: return net_accept_ready(entry->listener);
+    case OP_CONNECT: return record->connect_over;
+    case OP_RECV: return net_available(entry->socket) > 0 || net_eof(entry->socket) || net_reset(entry->socket);
+    case OP_SEND: return net_room(entry->socket) > 0 || net_broken(entry->socket);
+    case OP_SHUTDOWN:
+    case OP_CLOSE: return true;
+    case OP_WRITE: return disk_write_due(record->write) <= sim_now_ns();
+    case OP_SIGNALS: return ring->signal_count > 0;
+    default: bk_never("unknown operation kind");
+    }
+}
+
+/* Cancelling does not touch what the kernel has already given to the disk or done at once. */
+static bool cancel_ready(const struct record *record)
+{
+    return record->cancel_ns <= sim_now_ns() && record->kind != OP_WRITE && record->kind != OP_SHUTDOWN &&
+           record->kind != OP_CLOSE;
+}
+
+static bool record_ready(const struct record *record)
+{
+    return record->started && (cancel_ready(record) ||
+                               (record->not_before_ns <= sim_now_ns() && natural_ready(record)));
+}
+
+static uint64_t record_due(const struct record *record)
+{
+    uint64_t due_ns = SIM_NEVER;
+    if (!record->started) {
+        return 0;
+    }
+    if (record->kind == OP_WRITE) {
+        due_ns = disk_write_due(record->write);
+        return due_ns > record->not_before_ns ? due_ns : record->not_before_ns;
+    }
+    if (natural_ready(record)) {
+        due_ns = record->not_before_ns;
+    }
+    bool can_cancel = record->kind != OP_SHUTDOWN && record->kind != OP_CLOSE;
+    return can_cancel && record->cancel_ns < due_ns ? record->cancel_ns : due_ns;
+}
+
+static uint64_t ring_due(void *context)
+{
+    struct ring *ring = context;
+    if (ring->due_epoch == sim_epoch()) {
+        return ring->due_ns;
+    }
+    uint64_t due_ns = SIM_NEVER;
+    for (const struct record *record = ring->live; record; record = record->next) {
+        uint64_t at_ns = record_due(record);
+        due_ns = at_ns < due_ns ? at_ns : due_ns;
+    }
+    for (unsigned i = 0; i < ring->mailbox_count; i++) {
+        if (ring->mailboxes[i].first && ring->mailboxes[i].due_ns < due_ns) {
+            due_ns = ring->mailboxes[i].due_ns;
+        }
+    }
+    ring->due_epoch = sim_epoch();
+    ring->due_ns = due_ns;
+    return due_ns;
+}
+
+/* ---- completions by kind */
+
+static void accept_ready(struct record *record)
+{
+    struct ring *ring = record->ring;
+    struct handle *entry = &ring->handles[record->handle];
+    if (record->completions && sim_chance(sim_config()->multishot_end)) {
+        complete_value(record, -BK_AGAIN);
+        return;
+    }
+    struct sim_socket *socket = net_accept(entry->listener);
+    int32_t handle = sim_chance(sim_config()->accept_no_descriptors) ? -1 : handle_socket(ring, socket);
+    if (handle < 0) {
+        net_close(socket, true); /* as the kernel: it was accepted, then had no place */
+        complete_value(record, -BK_NO_DESCRIPTORS);
+        return;
+    }
+    struct ring_address peer = net_peer(socket);
+    struct ring_result result = {.value = handle, .more = true, .peer = &peer};
+    complete(record, &result);
+}
+
+static void connect_ready(struct record *record)
+{
+    if (record->connect_err != BK_OK) {
+        complete_value(record, -(int32_t)record->connect_err);
+        return;
+    }
+    int32_t handle = handle_socket(record->ring, record->connected);
+    if (handle < 0) {
+        complete_value(record, -BK_NO_DESCRIPTORS);
+        return;
+    }
+    record->connected = NULL;
+    *record->ret_handle = handle;
+    complete_value(record, 0);
+}
+
+static void recv_ready(struct record *record)
+{
+    struct ring *ring = record->ring;
+    struct sim_socket *socket = ring->handles[record->handle].socket;
+    size_t available = net_available(socket);
+    if (available == 0) {
+        complete_value(record, net_reset(socket) ? -BK_RESET : 0);
+        return;
+    }
+    if (ring->buffers_free_count == 0 || sim_chance(sim_config()->receive_no_buffers)) {
+        ring->stats.recv_no_buffers++;
+        complete_value(record, -BK_NO_BUFFERS);
+        return;
+    }
+    /* The kernel takes buffers in the order in which they were given; any order must do. */
+    unsigned choice = (unsigned)sim_below(ring->buffers_free_count);
+    uint16_t id = ring->buffers_free[choice];
+    ring->buffers_free[choice] = ring->buffers_free[--ring->buffers_free_count];
+    ring->buffer_out[id] = true;
+    size_t bytes = available < ring->config.recv_buffer_bytes ? available : ring->config.recv_buffer_bytes;
+    if (sim_chance(sim_config()->receive_cut)) {
+        bytes = (size_t)sim_between(1, bytes);
+    }
+    UNPOISON(ring->buffers[id], ring->config.recv_buffer_bytes);
+    bytes = net_read(socket, ring->buffers[id], bytes);
+    /* Behind the filled bytes there is nothing to see. */
+    POISON(ring->buffers[id] + bytes, ring->config.recv_buffer_bytes - bytes);
+    struct ring_result result = {
+        .value = (int32_t)bytes,
+        .more = !sim_chance(sim_config()->multishot_end),
+        .has_buffer = true,
+        .buffer_id = id,
+        .buffer = ring->buffers[id],
+    };
+    complete(record, &result);
+}
+
+static void send_ready(struct record *record)
+{
+    struct sim_socket *socket = record->ring->handles[record->handle].socket;
+    if (net_broken(socket)) {
+        complete_value(record, -BK_RESET);
+        return;
+    }
+    size_t room = net_room(socket);
+    size_t left = record->bytes - record->done_bytes;
+    size_t bytes = left < room ? left : room;
+    net_write(socket, record->at + record->done_bytes, bytes);
+    record->done_bytes += bytes;
+    if (record->done_bytes == record->bytes) {
+        sim_check(memory_sum(record->at, record->bytes) == record->sum, "the bytes of a send changed in flight");
+        complete_value(record, (int32_t)record->bytes);
+    } else {
+        record->not_before_ns = op_delay();
+    }
+}
+
+static void signals_ready(struct record *record)
+{
+    struct ring *ring = record->ring;
+    struct ring_result result = {.value = ring->signals[0], .more = true};
+    ring->signal_count--;
+    memmove(&ring->signals[0], &ring->signals[1], ring->signal_count * sizeof ring->signals[0]);
+    complete(record, &result);
+}
+
+static void cancelled(struct record *record)
+{
+    bool sent_some = record->kind == OP_SEND && record->done_bytes > 0;
+    complete_value(record, sent_some ? -BK_RESET : -BK_CANCELLED);
+}
+
+static void record_run(struct record *record)
+{
+    bool natural = record->not_before_ns <= sim_now_ns() && natural_ready(record);
+    if (cancel_ready(record) && (!natural || sim_below(2) == 0)) {
+        cancelled(record);
+        return;
+    }
+    switch (record->kind) {
+    case OP_ACCEPT: accept_ready(record); return;
+    case OP_CONNECT: connect_ready(record); return;
+    case OP_RECV: recv_ready(record); return;
+    case OP_SEND: send_ready(record); return;
+    case OP_SHUTDOWN:
+    case OP_CLOSE: complete_value(record, 0); return;
+    case OP_WRITE: {
+        int32_t value = disk_write_finish(record->write, record->at);
+        record->write = NULL;
+        complete_value(record, value);
+        return;
+    }
+    case OP_SIGNALS: signals_ready(record); return;
+    default: bk_never("unknown operation kind");
+    }
+}
+
+/* ---- mail */
+
+void ring_post(struct ring *from, struct ring *target, struct ring_mail *mail)
+{
+    owner_check(from);
+    struct mailbox *box = NULL;
+    for (unsigned i = 0; i < target->mailbox_count; i++) {
+        if (target->mailboxes[i].from == from) {
+            box = &target->mailboxes[i];
+        }
+    }
+    if (!box) {
+        bk_assert(target->mailbox_count < RINGS_MAX);
+        box = &target->mailboxes[target->mailbox_count++];
+        *box = (struct mailbox){.from = from};
+    }
+    mail->next = NULL;
+    if (box->first) {
+        box->last->next = mail;
+    } else {
+        box->first = mail;
+        box->due_ns = sim_now_ns() + sim_below(sim_config()->mail_delay_us * US + 1);
+    }
+    box->last = mail;
+    from->stats.submitted++;
+    sim_touch();
+}
+
+/* Letters that are due, of each sender in order, senders in any order; those posted meanwhile wait. */
+static void mail_run(struct ring *ring)
+{
+    unsigned count = ring->mailbox_count;
+    unsigned start = (unsigned)sim_below(count);
+    for (unsigned i = 0; i < count; i++) {
+        struct mailbox *box = &ring->mailboxes[(start + i) % count];
+        struct ring_mail *last = box->last;
+        while (box->first && box->due_ns <= sim_now_ns()) {
+            struct ring_mail *mail = box->first;
+            bool final = mail == last;
+            box->first = mail->next;
+            if (box->first && sim_chance(250)) {
+                box->due_ns = sim_now_ns() + sim_below(sim_config()->mail_delay_us * US + 1);
+            }
+            ring->stats.mails++;
+            sim_trace(ring->stats.mails);
+            mail->run(mail);
+            if (final) {
+                break;
+            }
+        }
+    }
+}
+
+/* ---- the turn */
+
+static void batch_run(struct ring *ring)
+{
+    unsigned most = sim_config()->turn_batch ? 1 + (unsigned)sim_below(sim_config()->turn_batch) : 1000;
+    for (unsigned ran = 0; ran < most; ran++) {
+        unsigned ready_count = 0;
+        for (struct record *record = ring->live; record; record = record->next) {
+            ready_count += record_ready(record);
+        }
+        if (!ready_count) {
+            break;
+        }
+        unsigned choice = (unsigned)sim_below(ready_count);
+        for (struct record *record = ring->live; record; record = record->next) {
+            if (record_ready(record) && choice-- == 0) {
+                record_run(record);
+                break;
+            }
+        }
+    }
+}
+
+static void clock_read(struct ring *ring)
+{
+    ring->now_ns = sim_now_ns();
+    ring->wall_ns = sim_wall_ns();
+}
+
+void ring_turn(struct ring *ring, uint64_t deadline_ns)
+{
+    owner_check(ring);
+    sim_check(!ring->in_turn, "ring_turn inside ring_turn");
+    ring_submit(ring);
+    sim_advance(sim_between(1, 5) * US);
+    sim_wait(ring_due, ring, deadline_ns);
+    clock_read(ring);
+    ring->in_turn = true;
+    batch_run(ring);
+    mail_run(ring);
+    ring->in_turn = false;
+}

@@ -1,0 +1,30 @@
+/* scenario.h - the table of scenarios. A scenario is a function that runs as the simulator's main thread. */
+#ifndef SIM_SCENARIO_H
+#define SIM_SCENARIO_H
+
+#include "sim.h"
+
+struct scenario {
+    const char *name;
+    const char *title;
+    void (*configure)(struct sim_config *config); /* draws ratios from the seed */
+    void (*run)(void);
+    /* A canary has a planted bug and must fail; its last words must hold this text, or the one behind the bar. */
+    const char *caught;
+};
+
+void contract_configure(struct sim_config *config);
+void contract_run(void);
+
+void canary_configure(struct sim_config *config);
+void canary_flush_run(void);
+void canary_leak_run(void);
+void canary_stale_run(void);
+void canary_close_run(void);
+void canary_send_run(void);
+void canary_sleep_run(void);
+
+extern const struct scenario scenarios[];
+extern const unsigned scenario_count;
+
+#endif

@@ -1,0 +1,18 @@
+#include "scenario.h"
+
+const struct scenario scenarios[] = {
+    {"contract", "ring.h, told by tests/unit/ring_contract_test.c", contract_configure, contract_run, NULL},
+    {"canary-flush", "a log that does not flush loses what it acknowledged", canary_configure, canary_flush_run,
+     "is not on the disk"},
+    {"canary-leak", "a receive buffer is not given back", canary_configure, canary_leak_run,
+     "not given back"},
+    {"canary-stale", "a receive buffer is read after it was given back", canary_configure, canary_stale_run,
+     "use-after-poison|what was read is garbage"},
+    {"canary-close", "a handle is closed with a receive armed", canary_configure, canary_close_run,
+     "closed with 1 operations in flight"},
+    {"canary-send", "bytes change while they are sent", canary_configure, canary_send_run,
+     "changed in flight"},
+    {"canary-sleep", "two threads wait for each other", canary_configure, canary_sleep_run,
+     "nothing will happen"},
+};
+const unsigned scenario_count = sizeof scenarios / sizeof scenarios[0];

@@ -1,0 +1,181 @@
+/* sim_main.c - run scenarios of the simulator by seed.
+ *
+ *     sim_main --seed 7                      every scenario with that seed
+ *     sim_main --seed 7 --seeds 200          seeds 7 to 206
+ *     sim_main --seed 7 --scenario journal   one of them; --verbose tells what happens
+ *
+ * Exit 0: all passed. Else the failing seed and the command that repeats it are the last lines. */
+#include "scenario.h"
+#include "sim_internal.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct {
+    uint64_t seed;
+    uint64_t seeds;
+    const char *scenario;
+    bool twice;
+} options = {.seed = 1, .seeds = 1};
+
+#if SIM_ASAN
+void __sanitizer_set_death_callback(void (*callback)(void));
+#endif
+
+static void on_abort(int number)
+{
+    (void)number;
+    sim_on_death();
+}
+
+static uint64_t name_hash(const char *name)
+{
+    uint64_t hash = 0xcbf29ce484222325ULL;
+    for (; *name; name++) {
+        hash = (hash ^ (uint8_t)*name) * 0x100000001b3ULL;
+    }
+    return hash;
+}
+
+static uint64_t run_one(const struct scenario *scenario, uint64_t seed)
+{
+    struct sim_config calm = {0};
+    sim_begin(seed, scenario->name, &calm);
+    /* Scenarios that draw alike must not see the same chances. */
+    for (uint64_t i = name_hash(scenario->name) % 64; i > 0; i--) {
+        (void)sim_random();
+    }
+    scenario->configure(sim_config());
+    sim_run(scenario->run);
+    sim_end();
+    return sim_trace_hash();
+}
+
+static bool words_found(const char *text, const char *wanted)
+{
+    const char *bar = strchr(wanted, '|');
+    char first[128];
+    snprintf(first, sizeof first, "%.*s", bar ? (int)(bar - wanted) : (int)strlen(wanted), wanted);
+    return strstr(text, first) || (bar && strstr(text, bar + 1));
+}
+
+/* A canary must fail, and for the reason it was made for; else the machinery is blind. */
+static bool canary_caught(const struct scenario *scenario, uint64_t seed)
+{
+    static char words[65536];
+    int ends[2];
+    fflush(stdout);
+    fflush(stderr);
+    bk_assert(pipe(ends) == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(ends[1], STDERR_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        (void)run_one(scenario, seed);
+        _exit(0);
+    }
+    close(ends[1]);
+    size_t bytes = 0;
+    ssize_t got;
+    while ((got = read(ends[0], words + bytes, sizeof words - 1 - bytes)) > 0) {
+        bytes += (size_t)got;
+    }
+    words[bytes] = '\0';
+    close(ends[0]);
+    int status = 0;
+    bk_assert(child > 0 && waitpid(child, &status, 0) == child);
+    return !(WIFEXITED(status) && WEXITSTATUS(status) == 0) && words_found(words, scenario->caught);
+}
+
+/* Chance may spare a canary once; over a few seeds it must be caught. */
+static void canary_run(const struct scenario *scenario, uint64_t seed)
+{
+    for (uint64_t i = 0; i < 20; i++) {
+        if (canary_caught(scenario, seed + i)) {
+            return;
+        }
+    }
+    fprintf(stderr, "\nFAILED seed %" PRIu64 " scenario %s: the planted bug was not found\n", seed, scenario->name);
+    exit(1);
+}
+
+static void run_seed(uint64_t seed)
+{
+    for (unsigned i = 0; i < scenario_count; i++) {
+        const struct scenario *scenario = &scenarios[i];
+        if (options.scenario && strcmp(options.scenario, scenario->name) != 0) {
+            continue;
+        }
+        printf("seed %" PRIu64 " %s\n", seed, scenario->name);
+        fflush(stdout);
+        if (scenario->caught && options.scenario && sim_verbose) {
+            (void)run_one(scenario, seed); /* asked for by name: let it be seen */
+        } else if (scenario->caught) {
+            canary_run(scenario, seed);
+        } else {
+            uint64_t first = run_one(scenario, seed);
+            if (options.twice && run_one(scenario, seed) != first) {
+                fprintf(stderr, "\nFAILED seed %" PRIu64 " scenario %s: two runs of it differ\n", seed, scenario->name);
+                exit(1);
+            }
+        }
+    }
+}
+
+static void usage(void)
+{
+    fprintf(stderr, "usage: sim_main [--seed N] [--seeds COUNT] [--scenario NAME] [--twice] [--verbose]\n");
+    for (unsigned i = 0; i < scenario_count; i++) {
+        fprintf(stderr, "  %-18s %s\n", scenarios[i].name, scenarios[i].title);
+    }
+    exit(2);
+}
+
+static void options_parse(int count, char **values)
+{
+    for (int i = 1; i < count; i++) {
+        const char *value = i + 1 < count ? values[i + 1] : NULL;
+        if (strcmp(values[i], "--verbose") == 0) {
+            sim_verbose = true;
+        } else if (strcmp(values[i], "--twice") == 0) {
+            options.twice = true;
+        } else if (strcmp(values[i], "--seed") == 0 && value) {
+            options.seed = strtoull(value, NULL, 10);
+            i++;
+        } else if (strcmp(values[i], "--seeds") == 0 && value) {
+            options.seeds = strtoull(value, NULL, 10);
+            i++;
+        } else if (strcmp(values[i], "--scenario") == 0 && value) {
+            options.scenario = value;
+            i++;
+        } else {
+            usage();
+        }
+    }
+}
+
+int main(int count, char **values)
+{
+    options_parse(count, values);
+    bool known = !options.scenario;
+    for (unsigned i = 0; i < scenario_count; i++) {
+        known |= options.scenario && strcmp(options.scenario, scenarios[i].name) == 0;
+    }
+    if (!known) {
+        usage();
+    }
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    signal(SIGABRT, on_abort);
+#if SIM_ASAN
+    __sanitizer_set_death_callback(sim_on_death);
+#endif
+    for (uint64_t i = 0; i < options.seeds; i++) {
+        run_seed(options.seed + i);
+    }
+    return 0;
+}
