@@ -4,7 +4,8 @@
 uint64_t histogram_bound(unsigned count, unsigned unit_shift, unsigned index)
 {
     bk_assert(index < count);
-    return index + 1 == count || unit_shift + index > 63 ? UINT64_MAX : 1ULL << (unit_shift + index);
+    return index + 1 == count || unit_shift + index > 63 ? UINT64_MAX
+                                                         : 1ULL << (unit_shift + index);
 }
 
 uint64_t histogram_total(const uint64_t *buckets, unsigned count)
@@ -16,7 +17,8 @@ uint64_t histogram_total(const uint64_t *buckets, unsigned count)
     return total;
 }
 
-uint64_t histogram_quantile(const uint64_t *buckets, unsigned count, unsigned unit_shift, double quantile)
+uint64_t histogram_quantile(const uint64_t *buckets, unsigned count, unsigned unit_shift,
+                            double quantile)
 {
     bk_assert(count > 0);
     bk_assert(quantile >= 0.0 && quantile <= 1.0);

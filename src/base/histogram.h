@@ -1,10 +1,13 @@
 /* histogram.h - counts in buckets whose bounds double, for latencies and sizes.
  *
- * Purpose     Recording is one increment and finding the bucket one bit scan, so the hot path can afford it.
- *             Bucket i counts values <= unit * 2^i that no smaller bucket took; the last one takes all
- *             the rest. The caller owns the array (so that it can lie inside any statistics struct).
- * Threads     One writer. Others may read racily: a scrape may miss what is being added right now.
- * Accuracy    A quantile is exact to its bucket; inside, it is interpolated linearly (error below a factor of 2).
+ * Purpose     Recording is one increment and finding the bucket one bit scan, so the hot path can
+ *             afford it. Bucket i counts values <= unit * 2^i that no smaller bucket took; the
+ *             last one takes all the rest. The caller owns the array (so that it can lie inside
+ *             any statistics struct).
+ * Threads     One writer. Others may read racily: a scrape may miss what is being added right
+ *             now.
+ * Accuracy    A quantile is exact to its bucket; inside, it is interpolated linearly (error below
+ *             a factor of 2).
  */
 #ifndef BECKET_BASE_HISTOGRAM_H
 #define BECKET_BASE_HISTOGRAM_H
@@ -13,15 +16,18 @@
 
 #include <stdint.h>
 
-/* Which bucket: unit is a power of two given as its exponent (2^14 ns = 16.4 us, 2^0 = 1 record). */
+/* Which bucket: unit is a power of two given as its exponent (2^14 ns = 16.4 us, 2^0 = 1 record).
+ */
 static inline unsigned histogram_bucket(unsigned count, unsigned unit_shift, uint64_t value)
 {
-    uint64_t above = value <= 1 ? 0 : (value - 1) >> unit_shift; /* values up to the unit itself: 0 */
+    uint64_t above =
+        value <= 1 ? 0 : (value - 1) >> unit_shift; /* values up to the unit itself: 0 */
     unsigned index = above == 0 ? 0 : 64U - (unsigned)__builtin_clzll(above);
     return index < count ? index : count - 1;
 }
 
-static inline void histogram_record(uint64_t *buckets, unsigned count, unsigned unit_shift, uint64_t value)
+static inline void histogram_record(uint64_t *buckets, unsigned count, unsigned unit_shift,
+                                    uint64_t value)
 {
     buckets[histogram_bucket(count, unit_shift, value)]++;
 }
@@ -30,7 +36,8 @@ static inline void histogram_record(uint64_t *buckets, unsigned count, unsigned 
 uint64_t histogram_bound(unsigned count, unsigned unit_shift, unsigned index);
 uint64_t histogram_total(const uint64_t *buckets, unsigned count);
 /* 0 <= quantile <= 1; 0 when nothing was recorded; the last bucket gives its lower bound. */
-uint64_t histogram_quantile(const uint64_t *buckets, unsigned count, unsigned unit_shift, double quantile);
+uint64_t histogram_quantile(const uint64_t *buckets, unsigned count, unsigned unit_shift,
+                            double quantile);
 void histogram_add(uint64_t *buckets, const uint64_t *more, unsigned count);
 
 #endif

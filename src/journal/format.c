@@ -5,8 +5,8 @@
 
 #include <stdio.h>
 
-void format_segment_init(struct format_segment *block, uint16_t journal, uint64_t number, const uint64_t uuid[2],
-                         uint64_t bytes, int64_t created_ns)
+void format_segment_init(struct format_segment *block, uint16_t journal, uint64_t number,
+                         const uint64_t uuid[2], uint64_t bytes, int64_t created_ns)
 {
     bk_assert(number > 0);
     bk_assert(bytes % FORMAT_BLOCK_BYTES == 0);
@@ -32,14 +32,14 @@ enum bk_err format_segment_check(const struct format_segment *block)
     if (block->version > FORMAT_VERSION) {
         return BK_VERSION;
     }
-    bool sane = block->version == FORMAT_VERSION && block->block_bytes == FORMAT_BLOCK_BYTES && block->number > 0 &&
-                block->journal < FORMAT_JOURNALS_MAX && block->bytes % FORMAT_BLOCK_BYTES == 0 &&
-                block->bytes >= 2 * FORMAT_BLOCK_BYTES;
+    bool sane = block->version == FORMAT_VERSION && block->block_bytes == FORMAT_BLOCK_BYTES &&
+                block->number > 0 && block->journal < FORMAT_JOURNALS_MAX &&
+                block->bytes % FORMAT_BLOCK_BYTES == 0 && block->bytes >= 2 * FORMAT_BLOCK_BYTES;
     return sane ? BK_OK : BK_CORRUPT;
 }
 
-uint32_t format_record_seal(struct format_record *record, const struct journal_entry *entry, uint64_t sequence,
-                            uint32_t seed)
+uint32_t format_record_seal(struct format_record *record, const struct journal_entry *entry,
+                            uint64_t sequence, uint32_t seed)
 {
     record->type = (uint8_t)entry->type;
     record->flags = entry->flags;
@@ -63,7 +63,8 @@ uint32_t format_record_seal(struct format_record *record, const struct journal_e
     memcpy(record->peer_at, entry->peer.at, sizeof record->peer_at);
     memset(record->reserved, 0, sizeof record->reserved);
     size_t bytes = sizeof *record + (size_t)entry->head_bytes + entry->body_bytes;
-    record->crc = crc32c(seed, (const uint8_t *)record + sizeof record->crc, bytes - sizeof record->crc);
+    record->crc =
+        crc32c(seed, (const uint8_t *)record + sizeof record->crc, bytes - sizeof record->crc);
     return record->crc;
 }
 
@@ -79,18 +80,20 @@ bool format_frame_check(const struct format_frame *frame, uint64_t uuid_low, uin
         frame->crc != crc32c(seed, frame, offsetof(struct format_frame, crc))) {
         return false;
     }
-    if (frame->bytes < sizeof *frame || frame->bytes > FORMAT_FRAME_BYTES_MAX || frame->commit == 0 ||
-        frame->durable_commit >= frame->commit || frame->first_sequence == 0 ||
-        frame->first_sequence > FORMAT_SEQUENCE_MAX) {
+    if (frame->bytes < sizeof *frame || frame->bytes > FORMAT_FRAME_BYTES_MAX ||
+        frame->commit == 0 || frame->durable_commit >= frame->commit ||
+        frame->first_sequence == 0 || frame->first_sequence > FORMAT_SEQUENCE_MAX) {
         return false;
     }
     if (frame->flags & (FORMAT_OPENING | FORMAT_CLOSING)) {
-        return frame->record_count == 0 && frame->bytes == sizeof *frame + sizeof(struct format_opening);
+        return frame->record_count == 0 &&
+               frame->bytes == sizeof *frame + sizeof(struct format_opening);
     }
     return frame->flags == 0 && frame->record_count > 0;
 }
 
-void format_walk_begin(struct format_walk *walk, const struct format_frame *frame, uint64_t bytes, uint32_t seed)
+void format_walk_begin(struct format_walk *walk, const struct format_frame *frame, uint64_t bytes,
+                       uint32_t seed)
 {
     bk_assert(bytes >= frame->bytes);
     *walk = (struct format_walk){.at = (const uint8_t *)frame,
@@ -109,7 +112,8 @@ static bool record_sane(const struct format_record *record, uint64_t message_byt
            (uint64_t)record->id_at + record->id_bytes <= message_bytes;
 }
 
-enum bk_err format_walk_next(struct format_walk *walk, bool verify, const struct format_record **ret_record)
+enum bk_err format_walk_next(struct format_walk *walk, bool verify,
+                             const struct format_record **ret_record)
 {
     if (walk->left == 0) {
         return BK_NOT_FOUND;
@@ -117,15 +121,17 @@ enum bk_err format_walk_next(struct format_walk *walk, bool verify, const struct
     if (walk->bytes - walk->offset < sizeof(struct format_record)) {
         return BK_CORRUPT;
     }
-    const struct format_record *record = (const struct format_record *)(const void *)(walk->at + walk->offset);
+    const struct format_record *record =
+        (const struct format_record *)(const void *)(walk->at + walk->offset);
     uint64_t message_bytes = (uint64_t)record->head_bytes + record->body_bytes;
     uint64_t bytes = format_record_bytes(message_bytes);
     if (bytes > walk->bytes - walk->offset || record->sequence != walk->sequence ||
         !record_sane(record, message_bytes)) {
         return BK_CORRUPT;
     }
-    if (verify && record->crc != crc32c(walk->seed, (const uint8_t *)record + sizeof record->crc,
-                                        sizeof *record + (size_t)message_bytes - sizeof record->crc)) {
+    if (verify &&
+        record->crc != crc32c(walk->seed, (const uint8_t *)record + sizeof record->crc,
+                              sizeof *record + (size_t)message_bytes - sizeof record->crc)) {
         return BK_CORRUPT;
     }
     walk->running_crc = crc32c(walk->running_crc, &record->crc, sizeof record->crc);
@@ -148,32 +154,36 @@ bool format_frame_verify(const struct format_frame *frame, uint32_t seed)
     do {
         err = format_walk_next(&walk, true, &record);
     } while (err == BK_OK);
-    return err == BK_NOT_FOUND && walk.offset == frame->bytes && walk.running_crc == frame->body_crc;
+    return err == BK_NOT_FOUND && walk.offset == frame->bytes &&
+           walk.running_crc == frame->body_crc;
 }
 
 void format_record_entry(const struct format_record *record, struct journal_entry *ret_entry)
 {
-    *ret_entry = (struct journal_entry){.type = (enum journal_record_type)record->type,
-                                        .flags = record->flags,
-                                        .reason = record->reason,
-                                        .source = record->source,
-                                        .received_ns = record->received_ns,
-                                        .fingerprint = {record->fingerprint[0], record->fingerprint[1]},
-                                        .original = record->original,
-                                        .original_ns = record->original_ns,
-                                        .peer = {.family = record->peer_family, .port = record->peer_port},
-                                        .head_bytes = record->head_bytes,
-                                        .body_bytes = record->body_bytes,
-                                        .type_at = record->type_at,
-                                        .type_bytes = record->type_bytes,
-                                        .id_bytes = record->id_bytes,
-                                        .id_at = record->id_at};
+    *ret_entry =
+        (struct journal_entry){.type = (enum journal_record_type)record->type,
+                               .flags = record->flags,
+                               .reason = record->reason,
+                               .source = record->source,
+                               .received_ns = record->received_ns,
+                               .fingerprint = {record->fingerprint[0], record->fingerprint[1]},
+                               .original = record->original,
+                               .original_ns = record->original_ns,
+                               .peer = {.family = record->peer_family, .port = record->peer_port},
+                               .head_bytes = record->head_bytes,
+                               .body_bytes = record->body_bytes,
+                               .type_at = record->type_at,
+                               .type_bytes = record->type_bytes,
+                               .id_bytes = record->id_bytes,
+                               .id_at = record->id_at};
     memcpy(ret_entry->peer.at, record->peer_at, sizeof record->peer_at);
 }
 
-void format_name(char ret_name[FORMAT_NAME_BYTES], uint16_t journal, uint64_t number, const char *suffix)
+void format_name(char ret_name[FORMAT_NAME_BYTES], uint16_t journal, uint64_t number,
+                 const char *suffix)
 {
-    int count = snprintf(ret_name, FORMAT_NAME_BYTES, "j%u-%010llu%s", journal, (unsigned long long)number, suffix);
+    int count = snprintf(ret_name, FORMAT_NAME_BYTES, "j%u-%010llu%s", journal,
+                         (unsigned long long)number, suffix);
     bk_assert(count > 0 && (size_t)count < FORMAT_NAME_BYTES);
 }
 
@@ -195,7 +205,8 @@ static bool parse_number(const char **text, uint64_t max, uint64_t *ret_number)
     return any;
 }
 
-bool format_name_parse(const char *name, const char *suffix, uint16_t *ret_journal, uint64_t *ret_number)
+bool format_name_parse(const char *name, const char *suffix, uint16_t *ret_journal,
+                       uint64_t *ret_number)
 {
     uint64_t journal = 0;
     uint64_t number = 0;

@@ -5,8 +5,9 @@
  *     frames[head … sent)   in flight, at most two
  *     frames[sent … tail)   closed, waiting; the last one may still be filling
  *
- * A segment's opening frame stands in the same queue and is submitted only when nothing is in flight, so that it can say
- * exactly up to where what came before is durable. Everything else follows from the queue's order.
+ * A segment's opening frame stands in the same queue and is submitted only when nothing is in
+ * flight, so that it can say exactly up to where what came before is durable. Everything else
+ * follows from the queue's order.
  */
 #include "journal/journal.h"
 
@@ -18,18 +19,21 @@
 #include <stdlib.h>
 
 #define FRAME_BYTES_MAX 524288U
-#define FRAME_BUFFERS 3U        /* two in flight and one filling */
-#define FRAMES_MAX 16U          /* power of two >= buffers + large ones + opening + closing */
-#define INFLIGHT_MAX 2U
-#define SECOND_COMMIT_BYTES 65536U /* a second commit hides the gap between two; a small one only costs a flush */
-#define SPARES_MAX 4U
-#define COMMIT_UNIT_SHIFT 14U   /* 16.4 us */
-#define BACKOFF_FIRST_NS 1000000000ULL
-#define BACKOFF_LAST_NS 32000000000ULL
+#define FRAME_BUFFERS   3U  /* two in flight and one filling */
+#define FRAMES_MAX      16U /* power of two >= buffers + large ones + opening + closing */
+#define INFLIGHT_MAX    2U
+#define SECOND_COMMIT_BYTES                                                                        \
+    65536U /* a second commit hides the gap between two; a small one only costs a flush */
+#define SPARES_MAX        4U
+#define COMMIT_UNIT_SHIFT 14U /* 16.4 us */
+#define BACKOFF_FIRST_NS  1000000000ULL
+#define BACKOFF_LAST_NS   32000000000ULL
 
 _Static_assert((FRAMES_MAX & (FRAMES_MAX - 1)) == 0, "used as a mask");
-_Static_assert(FRAME_BUFFERS + JOURNAL_LARGE_INFLIGHT + 2 <= FRAMES_MAX, "the queue holds all there can be");
-_Static_assert(JOURNAL_SMALL_BYTES_MAX + 1024 < FRAME_BYTES_MAX, "a small record fits in an empty frame");
+_Static_assert(FRAME_BUFFERS + JOURNAL_LARGE_INFLIGHT + 2 <= FRAMES_MAX,
+               "the queue holds all there can be");
+_Static_assert(JOURNAL_SMALL_BYTES_MAX + 1024 < FRAME_BYTES_MAX,
+               "a small record fits in an empty frame");
 
 enum frame_kind { FRAME_SMALL, FRAME_LARGE, FRAME_OPENING, FRAME_CLOSING };
 
@@ -41,11 +45,11 @@ struct frame {
     enum frame_kind kind;
     enum format_opening_reason reason; /* opening and closing frames */
     int buffer;
-    uint32_t bytes;          /* used so far */
+    uint32_t bytes; /* used so far */
     uint32_t bytes_max;
     uint32_t record_count;
     uint32_t running_crc;
-    uint32_t previous_crc;   /* opening frames */
+    uint32_t previous_crc; /* opening frames */
     uint64_t offset;
     uint64_t commit;
     uint64_t first_sequence;
@@ -66,7 +70,7 @@ struct journal {
     void *context;
 
     /* Hot: the frame being filled. */
-    struct frame *filling;       /* NULL: none */
+    struct frame *filling; /* NULL: none */
     uint64_t next_sequence;
     size_t pending_bytes;
     struct journal_stats stats;
@@ -78,27 +82,27 @@ struct journal {
     uint32_t large_count;
 
     uint8_t *buffers;
-    uint32_t buffers_free;       /* bit per buffer */
-    uint8_t *control_blocks;     /* one block for the opening, one for the closing frame */
+    uint32_t buffers_free;   /* bit per buffer */
+    uint8_t *control_blocks; /* one block for the opening, one for the closing frame */
     bool opening_busy;
 
-    struct segment *segment;     /* new frames go here */
-    struct segment *live;        /* what is in flight or durable last is here */
-    uint64_t next_offset;        /* in `segment`, behind the last closed frame */
+    struct segment *segment; /* new frames go here */
+    struct segment *live;    /* what is in flight or durable last is here */
+    uint64_t next_offset;    /* in `segment`, behind the last closed frame */
     struct segment *spares[SPARES_MAX];
     unsigned spare_count;
     unsigned handles_closing;
 
     uint64_t next_commit;
-    uint64_t valid_number;       /* the last durable frame */
+    uint64_t valid_number; /* the last durable frame */
     uint64_t valid_uuid_low;
     uint64_t valid_commit;
     uint64_t valid_end;
-    uint32_t chain_crc;          /* header CRC of the frame submitted last */
+    uint32_t chain_crc; /* header CRC of the frame submitted last */
 
-    enum bk_err fail_err;        /* not BK_OK: a flush failed, waiting for what is still in flight */
+    enum bk_err fail_err; /* not BK_OK: a flush failed, waiting for what is still in flight */
     uint64_t backoff_ns;
-    uint64_t retry_ns;           /* no new segment before */
+    uint64_t retry_ns; /* no new segment before */
 
     enum stop_state stop;
     bool bye_sent;
@@ -181,7 +185,8 @@ static struct frame *frame_push(struct journal *journal, enum frame_kind kind)
     return frame;
 }
 
-static void push_opening(struct journal *journal, enum format_opening_reason reason, uint32_t previous_crc)
+static void push_opening(struct journal *journal, enum format_opening_reason reason,
+                         uint32_t previous_crc)
 {
     struct frame *frame = frame_push(journal, FRAME_OPENING);
     frame->at = journal->control_blocks;
@@ -203,7 +208,8 @@ static void push_closing(struct journal *journal)
     journal->next_offset += FORMAT_BLOCK_BYTES;
 }
 
-/* Go on in the next spare. Its opening frame stands in the queue behind what is still to be written. */
+/* Go on in the next spare. Its opening frame stands in the queue behind what is still to be
+ * written. */
 static enum bk_err segment_take(struct journal *journal)
 {
     if (journal->opening_busy) {
@@ -218,7 +224,9 @@ static enum bk_err segment_take(struct journal *journal)
     bool failed = journal->segment == NULL;
     journal->segment = journal->spares[0];
     journal->spare_count--;
-    memmove(&journal->spares[0], &journal->spares[1], journal->spare_count * sizeof journal->spares[0]);
+    memmove(&journal->spares[0], &journal->spares[1],
+            journal->spare_count * sizeof journal->spares[0]);
+    atomic_store_explicit(&journal->segment->taken, true, memory_order_relaxed);
     journal->next_offset = FORMAT_FRAME_AT;
     journal->stats.rolls++;
     push_opening(journal, failed ? FORMAT_FAILED : FORMAT_ROLLED, journal->segment->block_crc);
@@ -253,7 +261,8 @@ static enum bk_err ensure_room(struct journal *journal, uint64_t bytes)
     return journal->segment->bytes - journal->next_offset >= wanted ? BK_OK : BK_BUSY;
 }
 
-static __attribute__((noinline)) enum bk_err begin_filling(struct journal *journal, uint64_t record_bytes)
+static __attribute__((noinline)) enum bk_err begin_filling(struct journal *journal,
+                                                           uint64_t record_bytes)
 {
     if (journal->stop != RUNNING) {
         return BK_CLOSED;
@@ -279,7 +288,8 @@ static __attribute__((noinline)) enum bk_err begin_filling(struct journal *journ
     return BK_OK;
 }
 
-static void redact(uint8_t *message, size_t bytes, const struct journal_redaction *redactions, unsigned count)
+static void redact(uint8_t *message, size_t bytes, const struct journal_redaction *redactions,
+                   unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         bk_assert((size_t)redactions[i].at + redactions[i].bytes <= bytes);
@@ -288,8 +298,8 @@ static void redact(uint8_t *message, size_t bytes, const struct journal_redactio
 }
 
 /* The record at the end of `frame` has its message; finish it. */
-static uint64_t finish_record(struct journal *journal, struct frame *frame, const struct journal_entry *entry,
-                              struct format_record *record)
+static uint64_t finish_record(struct journal *journal, struct frame *frame,
+                              const struct journal_entry *entry, struct format_record *record)
 {
     uint64_t sequence = journal->next_sequence++;
     uint64_t bytes = format_record_bytes((uint64_t)entry->head_bytes + entry->body_bytes);
@@ -304,9 +314,9 @@ static uint64_t finish_record(struct journal *journal, struct frame *frame, cons
     return sequence;
 }
 
-enum bk_err journal_append(struct journal *journal, const struct journal_entry *entry, const uint8_t *message,
-                           const struct journal_redaction *redactions, unsigned redaction_count,
-                           uint64_t *ret_sequence)
+enum bk_err journal_append(struct journal *journal, const struct journal_entry *entry,
+                           const uint8_t *message, const struct journal_redaction *redactions,
+                           unsigned redaction_count, uint64_t *ret_sequence)
 {
     size_t message_bytes = (size_t)entry->head_bytes + entry->body_bytes;
     if (message_bytes > JOURNAL_SMALL_BYTES_MAX) {
@@ -322,15 +332,16 @@ enum bk_err journal_append(struct journal *journal, const struct journal_entry *
         frame = journal->filling;
     }
     uint8_t *at = frame->at + frame->bytes;
-    memset(at + bytes - FORMAT_RECORD_ALIGN, 0, FORMAT_RECORD_ALIGN); /* the padding; the copy covers the rest */
+    memset(at + bytes - FORMAT_RECORD_ALIGN, 0,
+           FORMAT_RECORD_ALIGN); /* the padding; the copy covers the rest */
     memcpy(at + sizeof(struct format_record), message, message_bytes);
     redact(at + sizeof(struct format_record), message_bytes, redactions, redaction_count);
     *ret_sequence = finish_record(journal, frame, entry, (struct format_record *)(void *)at);
     return BK_OK;
 }
 
-enum bk_err journal_append_large(struct journal *journal, const struct journal_entry *entry, uint8_t *buffer,
-                                 size_t buffer_bytes, uint64_t *ret_sequence)
+enum bk_err journal_append_large(struct journal *journal, const struct journal_entry *entry,
+                                 uint8_t *buffer, size_t buffer_bytes, uint64_t *ret_sequence)
 {
     uint64_t used = sizeof(struct format_frame) +
                     format_record_bytes((uint64_t)entry->head_bytes + entry->body_bytes);
@@ -338,7 +349,8 @@ enum bk_err journal_append_large(struct journal *journal, const struct journal_e
     bk_assert(buffer_bytes >= format_round_block(used));
     /* Block 0 and the opening take one block each. */
     if (used > FORMAT_FRAME_BYTES_MAX ||
-        format_round_block(used) > catalog_segment_bytes(journal->catalog) - 2 * FORMAT_BLOCK_BYTES) {
+        format_round_block(used) >
+            catalog_segment_bytes(journal->catalog) - 2 * FORMAT_BLOCK_BYTES) {
         return BK_TOO_LARGE;
     }
     if (journal->stop != RUNNING) {
@@ -358,10 +370,12 @@ enum bk_err journal_append_large(struct journal *journal, const struct journal_e
     struct frame *frame = frame_push(journal, FRAME_LARGE);
     frame->at = buffer;
     journal->large_count++;
-    uint64_t message_end = JOURNAL_LARGE_MESSAGE_AT + (uint64_t)entry->head_bytes + entry->body_bytes;
+    uint64_t message_end =
+        JOURNAL_LARGE_MESSAGE_AT + (uint64_t)entry->head_bytes + entry->body_bytes;
     memset(buffer + message_end, 0, (size_t)(format_round_block(used) - message_end));
-    *ret_sequence = finish_record(journal, frame, entry,
-                                  (struct format_record *)(void *)(buffer + sizeof(struct format_frame)));
+    *ret_sequence =
+        finish_record(journal, frame, entry,
+                      (struct format_record *)(void *)(buffer + sizeof(struct format_frame)));
     frame->closed = true;
     journal->next_offset += frame_disk_bytes(frame);
     return BK_OK;
@@ -377,10 +391,11 @@ static void commit_stats(struct journal *journal, const struct frame *frame)
     stats->records += frame->record_count;
     stats->bytes += frame_disk_bytes(frame);
     stats->commit_ns_sum += took_ns;
-    histogram_record(stats->commit_ns_buckets, bk_array_length(stats->commit_ns_buckets), COMMIT_UNIT_SHIFT, took_ns);
+    histogram_record(stats->commit_ns_buckets, bk_array_length(stats->commit_ns_buckets),
+                     COMMIT_UNIT_SHIFT, took_ns);
     if (frame->record_count > 0) {
-        histogram_record(stats->batch_records_buckets, bk_array_length(stats->batch_records_buckets), 0,
-                         frame->record_count);
+        histogram_record(stats->batch_records_buckets,
+                         bk_array_length(stats->batch_records_buckets), 0, frame->record_count);
     }
 }
 
@@ -414,8 +429,8 @@ static void frame_acknowledge(struct journal *journal, struct frame *frame)
     journal->valid_commit = frame->commit;
     journal->valid_end = end;
     journal->backoff_ns = 0;
-    segment_publish(segment, frame->offset, end, frame->first_sequence, last_sequence, frame->first_ns,
-                    frame->last_ns);
+    segment_publish(segment, frame->offset, end, frame->first_sequence, last_sequence,
+                    frame->first_ns, frame->last_ns);
     if (frame->record_count > 0) {
         journal->pending_bytes -= frame->bytes - sizeof(struct format_frame);
         atomic_store_explicit(&journal->durable_through, last_sequence, memory_order_release);
@@ -427,7 +442,8 @@ static void frame_acknowledge(struct journal *journal, struct frame *frame)
     frame_release(journal, frame);
 }
 
-/* Nothing is in flight any more after a failure: all that was appended is lost, the segment is left for good. */
+/* Nothing is in flight any more after a failure: all that was appended is lost, the segment is left
+ * for good. */
 static void fail_pending(struct journal *journal)
 {
     enum bk_err err = journal->fail_err;
@@ -439,18 +455,22 @@ static void fail_pending(struct journal *journal)
     journal->head = journal->sent = journal->tail;
     journal->filling = NULL;
     journal->pending_bytes = 0;
-    if (journal->segment && journal->segment != journal->live) { /* its opening never left the queue */
+    if (journal->segment &&
+        journal->segment != journal->live) { /* its opening never left the queue */
         bk_assert(journal->spare_count < SPARES_MAX);
-        memmove(&journal->spares[1], &journal->spares[0], journal->spare_count * sizeof journal->spares[0]);
+        memmove(&journal->spares[1], &journal->spares[0],
+                journal->spare_count * sizeof journal->spares[0]);
         journal->spares[0] = journal->segment;
         journal->spare_count++;
+        atomic_store_explicit(&journal->segment->taken, false, memory_order_relaxed);
     }
     journal->live->failed = true;
     segment_retire(journal, journal->live);
     journal->live = NULL;
     journal->segment = NULL;
     journal->stats.failures++;
-    /* The first failure goes on at once; when that fails too, wait longer and longer: each try costs a spare. */
+    /* The first failure goes on at once; when that fails too, wait longer and longer: each try
+     * costs a spare. */
     journal->retry_ns = journal->backoff_ns ? ring_now_ns(journal->ring) + journal->backoff_ns : 0;
     uint64_t longer = journal->backoff_ns ? journal->backoff_ns * 2 : BACKOFF_FIRST_NS;
     journal->backoff_ns = longer < BACKOFF_LAST_NS ? longer : BACKOFF_LAST_NS;
@@ -495,7 +515,8 @@ static void frame_written(struct ring_op *op, const struct ring_result *result)
 
 static void fill_opening(struct journal *journal, struct frame *frame)
 {
-    struct format_opening *opening = (struct format_opening *)(void *)(frame->at + sizeof(struct format_frame));
+    struct format_opening *opening =
+        (struct format_opening *)(void *)(frame->at + sizeof(struct format_frame));
     memset(frame->at, 0, FORMAT_BLOCK_BYTES);
     opening->reason = frame->reason;
     opening->previous_number = journal->valid_number;
@@ -528,22 +549,23 @@ static void submit(struct journal *journal, struct frame *frame)
     bk_assert(frame->offset + disk_bytes <= segment->bytes);
     frame->commit = journal->next_commit++;
     struct format_frame *header = (struct format_frame *)(void *)frame->at;
-    *header = (struct format_frame){
-        .magic = FORMAT_FRAME_MAGIC,
-        .flags = frame->kind == FRAME_OPENING ? FORMAT_OPENING : frame->kind == FRAME_CLOSING ? FORMAT_CLOSING : 0,
-        .uuid_low = segment->uuid[0],
-        .commit = frame->commit,
-        .durable_commit = journal->valid_commit,
-        .first_sequence = frame->first_sequence,
-        .bytes = frame->bytes,
-        .record_count = frame->record_count,
-        .body_crc = frame->running_crc,
-        .previous_crc = journal->chain_crc};
+    *header = (struct format_frame){.magic = FORMAT_FRAME_MAGIC,
+                                    .flags = frame->kind == FRAME_OPENING   ? FORMAT_OPENING
+                                             : frame->kind == FRAME_CLOSING ? FORMAT_CLOSING
+                                                                            : 0,
+                                    .uuid_low = segment->uuid[0],
+                                    .commit = frame->commit,
+                                    .durable_commit = journal->valid_commit,
+                                    .first_sequence = frame->first_sequence,
+                                    .bytes = frame->bytes,
+                                    .record_count = frame->record_count,
+                                    .body_crc = frame->running_crc,
+                                    .previous_crc = journal->chain_crc};
     journal->chain_crc = format_frame_seal(header, segment->seed);
     frame->submitted_ns = ring_now_ns(journal->ring);
     journal->sent++;
-    ring_write(journal->ring, &frame->op, segment->handle, frame->at, (size_t)disk_bytes, frame->offset,
-               frame->buffer, journal->durable, frame_written);
+    ring_write(journal->ring, &frame->op, segment->handle, frame->at, (size_t)disk_bytes,
+               frame->offset, frame->buffer, journal->durable, frame_written);
 }
 
 /* May the next frame start now? */
@@ -577,7 +599,8 @@ static void stop_turn(struct journal *journal)
         return;
     }
     if (journal->stop == STOPPING) {
-        bool room = journal->segment && journal->segment->bytes - journal->next_offset >= FORMAT_BLOCK_BYTES;
+        bool room = journal->segment &&
+                    journal->segment->bytes - journal->next_offset >= FORMAT_BLOCK_BYTES;
         journal->stop = room ? CLOSING_SENT : STOPPED;
         if (room) {
             push_closing(journal);
@@ -643,15 +666,16 @@ bool journal_idle(const struct journal *journal)
     if (journal->stop == RUNNING) {
         return true;
     }
-    return journal->stop == STOPPED && !journal->live && journal->spare_count == 0 && journal->handles_closing == 0 &&
-           journal->bye_done;
+    return journal->stop == STOPPED && !journal->live && journal->spare_count == 0 &&
+           journal->handles_closing == 0 && journal->bye_done;
 }
 
 /* ---- life cycle */
 
 static enum bk_err take_memory(struct journal *journal)
 {
-    enum bk_err err = ring_write_buffers(journal->ring, FRAME_BUFFERS, FRAME_BYTES_MAX, &journal->buffers);
+    enum bk_err err =
+        ring_write_buffers(journal->ring, FRAME_BUFFERS, FRAME_BYTES_MAX, &journal->buffers);
     if (err != BK_OK) {
         return err;
     }

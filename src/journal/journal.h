@@ -1,14 +1,17 @@
 /* journal.h - the durable, append-only event log of one core.
  *
- * Purpose     A record counts as accepted when the frame that holds it, and all frames before, have been
- *             flushed to the device. Group commit without a timer; at most two frames in flight.
- * Threads     One reactor owns a journal and calls everything here, except what says otherwise. The store
- *             thread makes spare segments, seals, recycles and reads (journal/catalog.h, reader.h).
- * Ownership   Appended bytes are copied into the frame (once), but for journal_append_large, which
- *             borrows the caller's buffer until its commit.
- * Failure     A failed flush is never retried and never acknowledged: its records are reported failed, the
- *             segment is abandoned at the last durable frame, and the journal goes on in a spare. Without a
- *             spare (disk full) appends give BK_NO_SPACE until the store thread could make one.
+ * Purpose     A record counts as accepted when the frame that holds it, and all frames before,
+ *             have been flushed to the device. Group commit without a timer; at most two frames
+ *             in flight.
+ * Threads     One reactor owns a journal and calls everything here, except what says otherwise.
+ *             The store thread makes spare segments, seals, recycles and reads
+ *             (journal/catalog.h, reader.h).
+ * Ownership   Appended bytes are copied into the frame (once), but for journal_append_large,
+ *             which borrows the caller's buffer until its commit.
+ * Failure     A failed flush is never retried and never acknowledged: its records are reported
+ *             failed, the segment is abandoned at the last durable frame, and the journal goes on
+ *             in a spare. Without a spare (disk full) appends give BK_NO_SPACE until the store
+ *             thread could make one.
  * Format      journal/format.h. Recovery rules: src/journal/README.md.
  */
 #ifndef BECKET_JOURNAL_JOURNAL_H
@@ -27,24 +30,27 @@ enum journal_record_type {
     JOURNAL_DUPLICATE = 3 /* head only; original says whose */
 };
 
-enum { JOURNAL_BODY_DECODED = 1 /* was chunked */, JOURNAL_CUT = 2 /* body cut for the quarantine */ };
+enum {
+    JOURNAL_BODY_DECODED = 1 /* was chunked */,
+    JOURNAL_CUT = 2 /* body cut for the quarantine */
+};
 
 /* What is appended and what is read back. The message is head+body as received, contiguous. */
 struct journal_entry {
     enum journal_record_type type;
     uint8_t flags;
-    uint16_t reason;        /* enum of the verdict, for REJECTED */
-    uint64_t source;        /* numeric id of the event source (hub/source.h) */
-    int64_t received_ns;    /* wall clock */
-    uint64_t fingerprint[2];/* of the delivery id, 0 0 = none */
-    uint64_t original;      /* DUPLICATE: position of the first (journal_position_pack) */
-    int64_t original_ns;    /* DUPLICATE: its received_ns */
+    uint16_t reason;         /* enum of the verdict, for REJECTED */
+    uint64_t source;         /* numeric id of the event source (hub/source.h) */
+    int64_t received_ns;     /* wall clock */
+    uint64_t fingerprint[2]; /* of the delivery id, 0 0 = none */
+    uint64_t original;       /* DUPLICATE: position of the first (journal_position_pack) */
+    int64_t original_ns;     /* DUPLICATE: its received_ns */
     struct ring_address peer;
     uint32_t head_bytes;
     uint32_t body_bytes;
-    uint32_t type_at;       /* event type: offset into the message, 0 bytes = unknown */
+    uint32_t type_at; /* event type: offset into the message, 0 bytes = unknown */
     uint16_t type_bytes;
-    uint16_t id_bytes;      /* delivery id, likewise */
+    uint16_t id_bytes; /* delivery id, likewise */
     uint32_t id_at;
 };
 
@@ -62,7 +68,8 @@ static inline struct journal_position journal_position_unpack(uint64_t packed)
     return (struct journal_position){(uint16_t)(packed >> 48), packed & 0xffffffffffffULL};
 }
 
-/* A byte range inside the message to overwrite with '*' in the journal's copy (secrets in headers). */
+/* A byte range inside the message to overwrite with '*' in the journal's copy (secrets in headers).
+ */
 struct journal_redaction {
     uint32_t at;
     uint32_t bytes;
@@ -70,13 +77,14 @@ struct journal_redaction {
 
 /* Called in order, on the reactor. durable_through: every record up to this sequence is durable.
  * err != BK_OK: the records in (durable_through, failed_through] are lost and must be refused. */
-typedef void journal_commit_fn(void *context, uint64_t durable_through, uint64_t failed_through, enum bk_err err);
+typedef void journal_commit_fn(void *context, uint64_t durable_through, uint64_t failed_through,
+                               enum bk_err err);
 
 struct journal_stats {
     uint64_t frames, records, bytes, failures, rolls;
-    uint64_t commit_ns_buckets[24];      /* histogram, see base/histogram.h bounds: 2^i * 16 us */
+    uint64_t commit_ns_buckets[24]; /* histogram, see base/histogram.h bounds: 2^i * 16 us */
     uint64_t commit_ns_sum;
-    uint64_t batch_records_buckets[16];  /* 2^i records per frame */
+    uint64_t batch_records_buckets[16]; /* 2^i records per frame */
 };
 
 /* Back-pressure: bytes that are appended but not durable. */
@@ -84,23 +92,24 @@ size_t journal_pending_bytes(const struct journal *journal);
 const struct journal_stats *journal_stats(const struct journal *journal);
 uint16_t journal_id(const struct journal *journal);
 
-/* Append one record whose message is at `message` (head_bytes + body_bytes). *ret_sequence is its number.
- * BK_BUSY: frames are full and in flight, try after the next commit. BK_NO_SPACE, BK_IO: cannot take it now.
- * BK_TOO_LARGE: over JOURNAL_SMALL_BYTES_MAX, use journal_append_large. */
-enum bk_err journal_append(struct journal *journal, const struct journal_entry *entry, const uint8_t *message,
-                           const struct journal_redaction *redactions, unsigned redaction_count,
-                           uint64_t *ret_sequence) BK_MUST_CHECK;
+/* Append one record whose message is at `message` (head_bytes + body_bytes). *ret_sequence is its
+ * number. BK_BUSY: frames are full and in flight, try after the next commit. BK_NO_SPACE, BK_IO:
+ * cannot take it now. BK_TOO_LARGE: over JOURNAL_SMALL_BYTES_MAX, use journal_append_large. */
+enum bk_err journal_append(struct journal *journal, const struct journal_entry *entry,
+                           const uint8_t *message, const struct journal_redaction *redactions,
+                           unsigned redaction_count, uint64_t *ret_sequence) BK_MUST_CHECK;
 
-/* A record too large to share a frame is written from the buffer it was received in, without a copy:
- * `buffer` is 4 KiB aligned, the message starts at buffer + JOURNAL_LARGE_MESSAGE_AT, buffer_bytes is a multiple
- * of 4096 and at least JOURNAL_LARGE_MESSAGE_AT + message rounded up. The buffer is the journal's until the commit
- * callback reports its sequence. The caller applies redactions itself. At most JOURNAL_LARGE_INFLIGHT
- * queued: then BK_BUSY. */
+/* A record too large to share a frame is written from the buffer it was received in, without a
+ * copy: `buffer` is 4 KiB aligned, the message starts at buffer + JOURNAL_LARGE_MESSAGE_AT,
+ * buffer_bytes is a multiple of 4096 and at least JOURNAL_LARGE_MESSAGE_AT + message rounded up.
+ * The buffer is the journal's until the commit callback reports its sequence. The caller applies
+ * redactions itself. At most JOURNAL_LARGE_INFLIGHT queued: then BK_BUSY. */
 #define JOURNAL_LARGE_MESSAGE_AT 192U /* frame header 64 + record header 128 */
-#define JOURNAL_SMALL_BYTES_MAX 131072U
-#define JOURNAL_LARGE_INFLIGHT 8U
-enum bk_err journal_append_large(struct journal *journal, const struct journal_entry *entry, uint8_t *buffer,
-                                 size_t buffer_bytes, uint64_t *ret_sequence) BK_MUST_CHECK;
+#define JOURNAL_SMALL_BYTES_MAX  131072U
+#define JOURNAL_LARGE_INFLIGHT   8U
+enum bk_err journal_append_large(struct journal *journal, const struct journal_entry *entry,
+                                 uint8_t *buffer, size_t buffer_bytes,
+                                 uint64_t *ret_sequence) BK_MUST_CHECK;
 
 /* Once per loop turn, after all appends: starts a commit when the rules allow one. */
 void journal_turn(struct journal *journal);
@@ -108,12 +117,14 @@ void journal_turn(struct journal *journal);
 /* Sequence up to which everything is durable. Any thread (atomic acquire). */
 uint64_t journal_durable_through(const struct journal *journal);
 
-/* Nothing pending and nothing in flight (drain). After journal_stop also: the closing frame is durable. */
+/* Nothing pending and nothing in flight (drain). After journal_stop also: the closing frame is
+ * durable. */
 bool journal_idle(const struct journal *journal);
 
-/* ---- Life cycle. Start-up: catalog_open() (recovers, blocking, any thread, before the reactors run), then
- * catalog_start() on the store thread, then journal_open() on each reactor. The end, in order: journal_stop(),
- * turns until journal_idle(), journal_close(), and catalog_close() after all journals are closed. */
+/* ---- Life cycle. Start-up: catalog_open() (recovers, blocking, any thread, before the reactors
+ * run), then catalog_start() on the store thread, then journal_open() on each reactor. The end, in
+ * order: journal_stop(), turns until journal_idle(), journal_close(), and catalog_close() after all
+ * journals are closed. */
 
 struct journal_config {
     uint16_t id;             /* 0 <= id < catalog_config.journals */
@@ -124,17 +135,18 @@ struct journal_config {
     void *context;
 };
 
-/* Takes memory (3 frames of 512 KiB through ring_write_buffers, so once per ring), attaches the current
- * segment and tells the store thread where to send spares. */
-enum bk_err journal_open(const struct journal_config *config, struct journal **ret_journal) BK_MUST_CHECK;
+/* Takes memory (3 frames of 512 KiB through ring_write_buffers, so once per ring), attaches the
+ * current segment and tells the store thread where to send spares. */
+enum bk_err journal_open(const struct journal_config *config,
+                         struct journal **ret_journal) BK_MUST_CHECK;
 
-/* No appends from now on (BK_CLOSED). What was appended is still committed by journal_turn(), and then a closing
- * frame, which lets recovery tell damage from a crash. */
+/* No appends from now on (BK_CLOSED). What was appended is still committed by journal_turn(), and
+ * then a closing frame, which lets recovery tell damage from a crash. */
 void journal_stop(struct journal *journal);
 
-/* Requires: journal_idle() and no completion outstanding on the ring for this journal. Without journal_stop() it
- * leaves the files as a crash would. The segment goes back to the catalog by mail, so the store thread must
- * run its mail once more before catalog_close(). */
+/* Requires: journal_idle() and no completion outstanding on the ring for this journal. Without
+ * journal_stop() it leaves the files as a crash would. The segment goes back to the catalog by
+ * mail, so the store thread must run its mail once more before catalog_close(). */
 void journal_close(struct journal *journal);
 
 #endif

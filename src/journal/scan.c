@@ -1,4 +1,5 @@
-/* scan.c - a window of the file moves over its frames; a frame is looked at when it is wholly inside. */
+/* scan.c - a window of the file moves over its frames; a frame is looked at when it is wholly
+ * inside. */
 #include "journal/scan.h"
 
 #include "ring/file.h"
@@ -28,13 +29,15 @@ static void window_reset(struct scan *scan, uint64_t offset)
     scan->at_end = false;
 }
 
-void scan_begin(struct scan *scan, int file, const uint64_t uuid[2], uint32_t block_crc, uint64_t end)
+void scan_begin(struct scan *scan, int file, const uint64_t uuid[2], uint32_t block_crc,
+                uint64_t end)
 {
     scan_begin_at(scan, file, uuid, FORMAT_FRAME_AT, end);
     scan->chain_crc = block_crc;
 }
 
-void scan_begin_at(struct scan *scan, int file, const uint64_t uuid[2], uint64_t offset, uint64_t end)
+void scan_begin_at(struct scan *scan, int file, const uint64_t uuid[2], uint64_t offset,
+                   uint64_t end)
 {
     scan->file = file;
     scan->end = end;
@@ -92,7 +95,8 @@ static enum bk_err read_more(struct scan *scan)
     }
     scan->read_bytes += done;
     scan->at_end = done < SCAN_READ_BYTES;
-    scan->window_bytes += done - done % FORMAT_BLOCK_BYTES; /* a cut block holds no good frame: frames are padded */
+    scan->window_bytes +=
+        done - done % FORMAT_BLOCK_BYTES; /* a cut block holds no good frame: frames are padded */
     return BK_OK;
 }
 
@@ -126,7 +130,8 @@ enum bk_err scan_next(struct scan *scan, const struct format_frame **ret_frame)
         return BK_NOT_FOUND;
     }
     const struct format_frame *frame =
-        (const struct format_frame *)(const void *)(scan->buffer + (scan->offset - scan->window_at));
+        (const struct format_frame *)(const void *)(scan->buffer +
+                                                    (scan->offset - scan->window_at));
     if (!format_frame_check(frame, scan->uuid_low, scan->seed) || !frame_fits_chain(scan, frame)) {
         return BK_NOT_FOUND;
     }
@@ -170,19 +175,28 @@ enum bk_err scan_look_ahead(struct scan *scan, uint64_t expected_commit, uint64_
     uint8_t *buffer = scan->buffer;
     uint64_t at = scan->offset;
     while (at < limit) {
-        uint64_t bytes = limit - at < SCAN_READ_BYTES ? format_round_block(limit - at) : SCAN_READ_BYTES;
+        uint64_t bytes =
+            limit - at < SCAN_READ_BYTES ? format_round_block(limit - at) : SCAN_READ_BYTES;
         size_t done = 0;
         enum bk_err err = file_read(scan->file, buffer, (size_t)bytes, at, &done);
         if (err != BK_OK) {
             return err;
         }
         scan->read_bytes += done;
-        for (size_t block = 0; block + sizeof(struct format_frame) <= done; block += FORMAT_BLOCK_BYTES) {
-            const struct format_frame *frame = (const struct format_frame *)(const void *)(buffer + block);
-            if (!format_frame_check(frame, scan->uuid_low, scan->seed) || frame->commit < expected_commit) {
+        for (size_t block = 0; block + sizeof(struct format_frame) <= done;
+             block += FORMAT_BLOCK_BYTES) {
+            const struct format_frame *frame =
+                (const struct format_frame *)(const void *)(buffer + block);
+            if (at + block == scan->offset) {
+                ahead.begun =
+                    frame->magic == FORMAT_FRAME_MAGIC && frame->uuid_low == scan->uuid_low;
+            }
+            if (!format_frame_check(frame, scan->uuid_low, scan->seed) ||
+                frame->commit < expected_commit) {
                 continue;
             }
             ahead.frames++;
+            ahead.last_end = at + block + format_round_block(frame->bytes);
             if (frame->commit > expected_commit && ahead.resume_at == 0) {
                 ahead.resume_at = at + block;
             }
@@ -226,7 +240,8 @@ enum bk_err scan_head(struct scan *scan, int file, struct scan_head *ret_head)
         return err;
     }
     const struct format_segment *block = &ret_head->block;
-    const struct format_frame *frame = (const struct format_frame *)(const void *)(scan->buffer + FORMAT_FRAME_AT);
+    const struct format_frame *frame =
+        (const struct format_frame *)(const void *)(scan->buffer + FORMAT_FRAME_AT);
     uint32_t seed = format_seed(block->uuid);
     if (format_frame_check(frame, block->uuid[0], seed) && (frame->flags & FORMAT_OPENING) &&
         frame->previous_crc == block->crc && format_frame_verify(frame, seed)) {

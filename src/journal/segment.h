@@ -1,10 +1,12 @@
 /* segment.h - one segment file, as the catalog and its journal share it. For src/journal/ only.
  *
- * Ownership   The catalog's. A SPARE or LIVE one is lent to its journal by mail (`mail` travels both ways), which gives
- *             it back when it is full, failed or closed; until then only the journal touches `handle`.
- * Threads     What never changes after the file was made is read by both. What the journal publishes is atomic; each
- *             value is written only by the reactor while the segment is lent. `durable_bytes` is stored last
- *             (release) and loaded first (acquire): all else that is found then belongs to at least that much.
+ * Ownership   The catalog's. A SPARE or LIVE one is lent to its journal by mail (`mail` travels
+ *             both ways), which gives it back when it is full, failed or closed; until then only
+ *             the journal touches `handle`.
+ * Threads     What never changes after the file was made is read by both. What the journal
+ *             publishes is atomic; each value is written only by the reactor while the segment is
+ *             lent. `durable_bytes` is stored last (release) and loaded first (acquire): all else
+ *             that is found then belongs to at least that much.
  */
 #ifndef BECKET_JOURNAL_SEGMENT_H
 #define BECKET_JOURNAL_SEGMENT_H
@@ -21,16 +23,16 @@
 struct segment_mark {
     uint64_t sequence; /* of the first record of the frame at `offset` */
     uint64_t offset;
-    int64_t time_ns;   /* when that record was received */
+    int64_t time_ns; /* when that record was received */
 };
 
 struct segment {
     struct ring_mail mail;
     struct list node; /* the catalog's, also while it is lent */
     struct catalog *catalog;
-    void *journal;    /* where a spare goes (struct journal) */
-    int file;         /* FILE_DIRECT; -1 = not open */
-    int32_t handle;   /* in the journal's ring; -1 = not attached */
+    void *journal;  /* where a spare goes (struct journal) */
+    int file;       /* FILE_DIRECT; -1 = not open */
+    int32_t handle; /* in the journal's ring; -1 = not attached */
     struct ring_op close_op;
 
     uint16_t journal_id;
@@ -42,7 +44,9 @@ struct segment {
     int64_t created_ns;
 
     /* The journal's, published. */
-    _Atomic uint64_t durable_bytes;  /* offset behind the last durable frame; 0 = not even an opening */
+    _Atomic bool taken; /* frames go here, or will; a spare is one that is not taken */
+    _Atomic uint64_t
+        durable_bytes; /* offset behind the last durable frame; 0 = not even an opening */
     _Atomic uint64_t first_sequence; /* 0 = no records yet */
     _Atomic uint64_t last_sequence;
     _Atomic int64_t first_ns;
@@ -54,22 +58,23 @@ struct segment {
     /* The catalog's. */
     enum segment_state state;
     bool indexed;
+    bool damaged;         /* does not read back as far as it should */
     uint64_t last_commit; /* of the last valid frame; sealed and abandoned ones */
     bool failed;          /* set by the journal before it gives it back: a flush failed */
 };
 
 /* Where a journal goes on: made by recovery, taken by journal_open. */
 struct journal_start {
-    struct segment *segment;   /* to go on in, or an unused one */
-    uint64_t offset;           /* FORMAT_FRAME_AT: unused */
+    struct segment *segment; /* to go on in, or an unused one */
+    uint64_t offset;         /* FORMAT_FRAME_AT: unused */
     uint64_t next_sequence;
     uint64_t next_commit;
-    uint32_t previous_crc;     /* of the last valid frame in `segment`, or of its block 0 */
+    uint32_t previous_crc; /* of the last valid frame in `segment`, or of its block 0 */
     enum format_opening_reason reason;
-    uint64_t valid_number;     /* the last durable frame: its segment … */
+    uint64_t valid_number; /* the last durable frame: its segment … */
     uint64_t valid_uuid_low;
-    uint64_t valid_commit;     /* … its commit number … */
-    uint64_t valid_end;        /* … and the offset behind it */
+    uint64_t valid_commit; /* … its commit number … */
+    uint64_t valid_end;    /* … and the offset behind it */
 };
 
 static inline uint32_t segment_mark_max(uint64_t bytes)
@@ -77,9 +82,11 @@ static inline uint32_t segment_mark_max(uint64_t bytes)
     return (uint32_t)(bytes / SEGMENT_MARK_BYTES) + 2;
 }
 
-/* Note that a frame with records is durable: marks and ranges, then durable_bytes. Reactor or recovery. */
-static inline void segment_publish(struct segment *segment, uint64_t offset, uint64_t end, uint64_t first_sequence,
-                                   uint64_t last_sequence, int64_t first_ns, int64_t last_ns)
+/* Note that a frame with records is durable: marks and ranges, then durable_bytes. Reactor or
+ * recovery. */
+static inline void segment_publish(struct segment *segment, uint64_t offset, uint64_t end,
+                                   uint64_t first_sequence, uint64_t last_sequence,
+                                   int64_t first_ns, int64_t last_ns)
 {
     if (last_sequence >= first_sequence) {
         uint32_t count = atomic_load_explicit(&segment->mark_count, memory_order_relaxed);
@@ -116,10 +123,12 @@ struct catalog_hello {
     uint16_t id;
     bool bye; /* the journal is closing: send no more spares */
 };
-void catalog_hello_run(struct ring_mail *mail);   /* on the store thread */
-void catalog_retired_run(struct ring_mail *mail); /* on the store thread: mail of a segment that is given back */
+void catalog_hello_run(struct ring_mail *mail); /* on the store thread */
+void catalog_retired_run(
+    struct ring_mail *mail); /* on the store thread: mail of a segment that is given back */
 /* ---- journal.c, for catalog.c: on the reactor */
 void journal_spare_run(struct ring_mail *mail); /* mail of a segment */
-void journal_bye_run(struct ring_mail *mail);   /* the catalog's answer to bye: no spare is under way any more */
+void journal_bye_run(
+    struct ring_mail *mail); /* the catalog's answer to bye: no spare is under way any more */
 
 #endif

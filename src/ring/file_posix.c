@@ -14,7 +14,8 @@
 #include <unistd.h>
 
 #ifndef FALLOC_FL_WRITE_ZEROES
-#define FALLOC_FL_WRITE_ZEROES 0x80 /* Linux 6.17: written extents without writing, where the device can */
+#define FALLOC_FL_WRITE_ZEROES                                                                     \
+    0x80 /* Linux 6.17: written extents without writing, where the device can */
 #endif
 
 #define PATH_BYTES_MAX 4096
@@ -42,7 +43,8 @@ enum bk_err file_open(const char *path, unsigned flags, int *ret_file)
         if (file < 0 && errno != EINVAL) {
             return last_error();
         }
-        os_flags &= ~O_EXCL; /* it was not there, or the error were EEXIST; the failed try may have made it */
+        os_flags &= ~O_EXCL; /* it was not there, or the error were EEXIST; the failed try may have
+                                made it */
     }
     if (file < 0) { /* no O_DIRECT asked for, or the file system (tmpfs before 6.6) has none */
         file = open(path, os_flags, 0600);

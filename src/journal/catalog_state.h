@@ -1,0 +1,131 @@
+/* catalog_state.h - inside the catalog: what catalog.c, recover.c, maker.c, seal.c, retain.c share.
+ */
+#ifndef BECKET_JOURNAL_CATALOG_STATE_H
+#define BECKET_JOURNAL_CATALOG_STATE_H
+
+#include "journal/index.h"
+#include "journal/scan.h"
+#include "journal/segment.h"
+
+#define CATALOG_PATH_BYTES     1024U
+#define CATALOG_POOL_MAX       4U           /* recycled files kept for the next spares */
+#define CATALOG_RETRY_NS       1000000000LL /* after a failure of the disk */
+#define CATALOG_TRUNCATE_BYTES (32ULL << 20)
+
+struct catalog_journal {
+    uint16_t id;
+    bool writer;          /* a reactor writes it in this run */
+    bool rolled;          /* busy enough to have two spares ready */
+    struct list segments; /* of struct segment, ascending numbers, any state */
+    uint64_t next_number; /* of the next segment file */
+    struct ring *ring;    /* once journal_open said hello, until bye */
+    void *journal;
+    struct journal_start start;
+    uint64_t after_sequence; /* from sidecars whose segments are gone; 0 = none */
+    uint64_t after_commit;
+    _Atomic int spare_err; /* enum bk_err; what an append gets when there is no spare */
+};
+
+/* A sidecar whose segment is gone. */
+struct catalog_orphan {
+    struct list node;
+    uint16_t journal;
+    uint64_t number;
+    int64_t last_ns;
+};
+
+struct catalog_maker {
+    enum { MAKE_IDLE, MAKE_ZERO, MAKE_HEADER, MAKE_RENAME, MAKE_SYNC } state;
+    struct catalog_journal *journal;
+    uint64_t number;
+    uint64_t bytes;
+    uint64_t zeroed;
+    struct format_segment *block; /* aligned */
+    uint8_t *zeros;               /* 1 MiB, aligned */
+    int file;
+    bool recycled;
+    int64_t retry_ns;
+    enum bk_err err;
+};
+
+struct catalog_sealer {
+    enum { SEAL_IDLE, SEAL_SCAN, SEAL_WRITE, SEAL_RENAME, SEAL_SYNC } state;
+    struct segment *segment;
+    struct scan scan;
+    struct index_builder builder;
+    uint8_t *image;
+    size_t image_bytes;
+    size_t written;
+    int file;
+    int64_t retry_ns;
+};
+
+struct catalog_remover {
+    enum { REMOVE_IDLE, REMOVE_TRUNCATE, REMOVE_UNLINK } state;
+    char path[CATALOG_PATH_BYTES];
+    uint64_t bytes;
+    int64_t retry_ns;
+};
+
+struct catalog {
+    char *directory;
+    struct ring *control;
+    uint64_t segment_bytes;
+    uint64_t retain_bytes;
+    int64_t retain_ns;
+    int64_t dedupe_window_ns;
+    bool read_only;
+    bool accept_damage;
+    struct catalog_journal *journals[FORMAT_JOURNALS_MAX];
+    struct list orphans;
+    char pool[CATALOG_POOL_MAX][FORMAT_NAME_BYTES]; /* names of full-sized files for reuse */
+    unsigned pool_count;
+    uint64_t pool_serial;
+    struct catalog_maker maker;
+    struct catalog_sealer sealer;
+    struct catalog_remover remover;
+    struct catalog_stats stats; /* only the totals are kept up to date here */
+};
+
+/* "directory/prefix" + name of a segment or sidecar. */
+void catalog_path(const struct catalog *catalog, char ret_path[CATALOG_PATH_BYTES],
+                  const char *prefix, uint16_t journal, uint64_t number, const char *suffix);
+void catalog_path_name(const struct catalog *catalog, char ret_path[CATALOG_PATH_BYTES],
+                       const char *name);
+struct catalog_journal *catalog_journal_new(struct catalog *catalog, uint16_t id);
+/* From a checked block 0. Not in any list. NULL: no memory. */
+struct segment *segment_new(struct catalog *catalog, const struct format_segment *block);
+void segment_free(struct segment *segment);
+/* The segment's file for reading (and writing unless read only), opened when it is not. */
+enum bk_err segment_file(struct catalog *catalog, struct segment *segment) BK_MUST_CHECK;
+/* Size of segment `number` of a journal: they double up to the full size. */
+uint64_t catalog_bytes_of(const struct catalog *catalog, uint64_t number);
+
+/* ---- recover.c */
+enum bk_err catalog_recover(struct catalog *catalog, int64_t now_ns, journal_seen_fn *seen,
+                            void *context, struct journal_report *report) BK_MUST_CHECK;
+
+/* ---- maker.c */
+enum bk_err maker_init(struct catalog *catalog) BK_MUST_CHECK;
+void maker_fini(struct catalog *catalog);
+bool maker_step(struct catalog *catalog, int64_t now_ns);
+/* One segment for this journal, now. */
+enum bk_err maker_make(struct catalog *catalog, struct catalog_journal *journal, int64_t now_ns,
+                       struct segment **ret_segment) BK_MUST_CHECK;
+/* Lend a spare to its journal. */
+void maker_lend(struct catalog *catalog, struct catalog_journal *journal, struct segment *segment);
+
+/* ---- seal.c: sidecars */
+bool seal_step(struct catalog *catalog, int64_t now_ns);
+void seal_fini(struct catalog *catalog);
+
+/* ---- retain.c */
+bool retain_step(struct catalog *catalog, int64_t now_ns);
+
+/* Wall clocks jump: due also when the time to wait for is implausibly far away. */
+static inline bool catalog_due(int64_t retry_ns, int64_t now_ns)
+{
+    return now_ns >= retry_ns || retry_ns - now_ns > CATALOG_RETRY_NS;
+}
+
+#endif

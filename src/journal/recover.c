@@ -1,0 +1,783 @@
+/* recover.c - what a start does with the journal directory. The rules are in README.md.
+ *
+ * Per journal: read block 0 and the opening of every segment; the openings, followed from the
+ * newest back, say up to where each segment is to be trusted. Those with a sidecar that agrees are
+ * not read. The newest one in use is read whole (and any without sidecar): where it ends, an
+ * unfinished commit is told from damage by looking at what stands behind.
+ */
+#include "base/log.h"
+#include "journal/catalog_state.h"
+#include "ring/file.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define CONTINUE_BYTES_MIN 65536U   /* with less room a start takes the next segment */
+#define SPARE_LOOK_BYTES   1048576U /* behind the first block of a segment that was not opened */
+
+/* One segment while recovery looks at it. */
+struct candidate {
+    struct segment *segment;
+    struct scan_head head;
+    uint64_t file_bytes;
+    bool limited; /* a later opening says how far it is valid: */
+    uint64_t limit_end;
+    uint64_t limit_commit;
+    bool empty;      /* … or that nothing in it is */
+    bool unreadable; /* accepted damage of block 0 */
+};
+
+struct recovery {
+    struct catalog *catalog;
+    struct journal_report *report;
+    int64_t now_ns;
+    journal_seen_fn *seen;
+    void *context;
+    struct scan scan;
+    enum bk_err err; /* of the listing callback */
+    struct name {
+        uint16_t journal;
+        uint64_t number;
+        bool sidecar;
+    } * names;
+    size_t name_count;
+    size_t name_max;
+    char (*rubbish)[FORMAT_NAME_BYTES];
+    size_t rubbish_count;
+    size_t rubbish_max;
+};
+
+/* ---- problems */
+
+/* Report damage. BK_OK when the caller was told to go on behind damage. */
+__attribute__((format(printf, 5, 6))) static enum bk_err problem(struct recovery *recovery,
+                                                                 const struct segment *segment,
+                                                                 uint64_t offset, enum bk_err err,
+                                                                 const char *format, ...)
+{
+    char path[CATALOG_PATH_BYTES];
+    char what[128];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    catalog_path(recovery->catalog, path, "", segment->journal_id, segment->number, ".log");
+    bool go_on = recovery->catalog->accept_damage && err == BK_CORRUPT;
+    const char *hint = "";
+    if (err == BK_CORRUPT && !go_on) {
+        hint = "; look with `becket journal check`, restore the file from a copy, or start with "
+               "--accept-journal-damage to go on without what is unreadable";
+    }
+    if (recovery->report->problem[0] == '\0') {
+        snprintf(recovery->report->problem, sizeof recovery->report->problem,
+                 "%.160s: at %llu: %s%.190s", path, (unsigned long long)offset, what, hint);
+    }
+    log_event(LOG_ERROR, "journal_damage", LOG_Z("file", path), LOG_I("offset", offset),
+              LOG_Z("what", what));
+    return go_on ? BK_OK : err;
+}
+
+/* ---- the directory */
+
+static void *grow_list(void *list, size_t *max, size_t count, size_t bytes)
+{
+    if (count < *max) {
+        return list;
+    }
+    size_t larger = *max ? *max * 2 : 64;
+    void *grown = realloc(list, larger * bytes);
+    if (grown) {
+        *max = larger;
+    }
+    return grown;
+}
+
+static bool starts(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+/* What a start removes: files that were being made or being removed. */
+static void note_rubbish(struct recovery *recovery, const char *name)
+{
+    if (strlen(name) >= FORMAT_NAME_BYTES) {
+        return;
+    }
+    void *list = grow_list(recovery->rubbish, &recovery->rubbish_max, recovery->rubbish_count,
+                           FORMAT_NAME_BYTES);
+    if (!list) {
+        recovery->err = BK_NO_MEMORY;
+        return;
+    }
+    recovery->rubbish = list;
+    memcpy(recovery->rubbish[recovery->rubbish_count++], name, strlen(name) + 1);
+}
+
+static void note_pool(struct recovery *recovery, const char *name)
+{
+    struct catalog *catalog = recovery->catalog;
+    char path[CATALOG_PATH_BYTES];
+    int file = -1;
+    uint64_t bytes = 0;
+    bool fits = false;
+    if (strlen(name) < FORMAT_NAME_BYTES && catalog->pool_count < CATALOG_POOL_MAX) {
+        catalog_path_name(catalog, path, name);
+        if (file_open(path, FILE_READ, &file) == BK_OK) {
+            fits = file_bytes(file, &bytes) == BK_OK && bytes == catalog->segment_bytes;
+            file_close(file);
+        }
+    }
+    if (!fits) {
+        note_rubbish(recovery, name);
+        return;
+    }
+    unsigned long long serial = strtoull(name + strlen("spare-"), NULL, 10);
+    if (serial >= catalog->pool_serial) {
+        catalog->pool_serial = serial + 1;
+    }
+    memcpy(catalog->pool[catalog->pool_count++], name, strlen(name) + 1);
+}
+
+static void note_name(const char *name, void *context)
+{
+    struct recovery *recovery = context;
+    struct name found = {0};
+    if (recovery->err != BK_OK) {
+        return;
+    }
+    if (starts(name, "tmp-") || starts(name, "old-")) {
+        note_rubbish(recovery, name);
+        return;
+    }
+    if (starts(name, "spare-")) {
+        note_pool(recovery, name);
+        return;
+    }
+    if (!format_name_parse(name, ".log", &found.journal, &found.number)) {
+        if (!format_name_parse(name, ".idx", &found.journal, &found.number)) {
+            return; /* somebody else's file */
+        }
+        found.sidecar = true;
+    }
+    void *list =
+        grow_list(recovery->names, &recovery->name_max, recovery->name_count, sizeof found);
+    if (!list) {
+        recovery->err = BK_NO_MEMORY;
+        return;
+    }
+    recovery->names = list;
+    recovery->names[recovery->name_count++] = found;
+}
+
+static int compare_names(const void *left, const void *right)
+{
+    const struct name *a = left;
+    const struct name *b = right;
+    if (a->journal != b->journal) {
+        return a->journal < b->journal ? -1 : 1;
+    }
+    if (a->sidecar != b->sidecar) {
+        return a->sidecar ? 1 : -1;
+    }
+    return a->number < b->number ? -1 : a->number > b->number;
+}
+
+static enum bk_err list_names(struct recovery *recovery)
+{
+    enum bk_err err = directory_list(recovery->catalog->directory, note_name, recovery);
+    if (err == BK_OK) {
+        err = recovery->err;
+    }
+    if (err == BK_OK && recovery->name_count > 1) {
+        qsort(recovery->names, recovery->name_count, sizeof *recovery->names, compare_names);
+    }
+    return err;
+}
+
+static void remove_rubbish(struct recovery *recovery)
+{
+    for (size_t i = 0; i < recovery->rubbish_count; i++) {
+        char path[CATALOG_PATH_BYTES];
+        catalog_path_name(recovery->catalog, path, recovery->rubbish[i]);
+        enum bk_err err = file_unlink(path);
+        if (err != BK_OK) { /* costs space until the next start */
+            log_event(LOG_WARN, "journal_remove_failed", LOG_Z("file", path),
+                      LOG_Z("error", bk_err_text(err)));
+        }
+    }
+}
+
+/* ---- block 0 and opening of every segment */
+
+static enum bk_err unreadable_head(struct recovery *recovery, struct candidate *candidate,
+                                   const struct name *name, enum bk_err err)
+{
+    struct format_segment *block = &candidate->head.block;
+    struct segment named = {.journal_id = name->journal, .number = name->number};
+    if (err == BK_VERSION) {
+        return problem(recovery, &named, 0, err,
+                       "format version %u was written by a newer becket; this one reads up to %u "
+                       "and leaves it alone",
+                       block->version, FORMAT_VERSION);
+    }
+    err = problem(recovery, &named, 0, err,
+                  err == BK_CORRUPT ? "the header block is damaged" : "it cannot be read: %s",
+                  bk_err_text(err));
+    if (err != BK_OK) {
+        return err;
+    }
+    uint64_t uuid[2] = {0, 0}; /* damage was accepted: it keeps its place, empty */
+    format_segment_init(block, name->journal, name->number, uuid, 2 * FORMAT_BLOCK_BYTES,
+                        recovery->now_ns);
+    candidate->head.opened = false;
+    candidate->unreadable = true;
+    candidate->empty = true;
+    return BK_OK;
+}
+
+static enum bk_err read_head(struct recovery *recovery, const struct name *name,
+                             struct candidate *candidate)
+{
+    struct catalog *catalog = recovery->catalog;
+    char path[CATALOG_PATH_BYTES];
+    int file = -1;
+    catalog_path(catalog, path, "", name->journal, name->number, ".log");
+    enum bk_err err = file_open(path, FILE_READ | FILE_DIRECT, &file);
+    if (err == BK_OK) {
+        err = file_bytes(file, &candidate->file_bytes);
+        if (err == BK_OK) {
+            err = scan_head(&recovery->scan, file, &candidate->head);
+        }
+        file_close(file);
+    }
+    const struct format_segment *block = &candidate->head.block;
+    if (err == BK_OK && (block->journal != name->journal || block->number != name->number)) {
+        err = BK_CORRUPT; /* a copy under another name */
+    }
+    if (err != BK_OK) {
+        err = unreadable_head(recovery, candidate, name, err);
+    }
+    if (err != BK_OK) {
+        return err;
+    }
+    candidate->segment = segment_new(catalog, block);
+    if (!candidate->segment) {
+        return BK_NO_MEMORY;
+    }
+    struct catalog_journal *journal = catalog->journals[name->journal];
+    list_push_back(&journal->segments, &candidate->segment->node);
+    journal->next_number = name->number + 1;
+    recovery->report->segments++;
+    recovery->report->bytes += candidate->file_bytes;
+    return BK_OK;
+}
+
+static enum bk_err check_holes(struct recovery *recovery, const struct candidate *list,
+                               size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        uint64_t before = list[i - 1].segment->number;
+        uint64_t number = list[i].segment->number;
+        if (number != before + 1) {
+            enum bk_err err =
+                problem(recovery, list[i].segment, 0, BK_CORRUPT,
+                        "the segment before is missing (number %llu): its records are lost",
+                        (unsigned long long)(number - 1));
+            if (err != BK_OK) {
+                return err;
+            }
+        }
+    }
+    return BK_OK;
+}
+
+/* From the newest opened one back: how far is each valid? */
+static enum bk_err follow_openings(struct recovery *recovery, struct candidate *list, size_t newest)
+{
+    bool known = true;
+    const struct format_opening *opening = &list[newest].head.opening;
+    uint64_t own = list[newest].segment->number;
+    /* A restart that goes on in the same segment is never the first frame, so this names an earlier
+     * one. */
+    for (size_t i = newest; i-- > 0;) {
+        struct candidate *candidate = &list[i];
+        uint64_t number = candidate->segment->number;
+        if (candidate->unreadable) {
+            known = false;
+            continue;
+        }
+        if (known && number > opening->previous_number) {
+            candidate->empty = true;
+            continue;
+        }
+        if (known && number == opening->previous_number) {
+            candidate->limited = true;
+            candidate->limit_end = opening->previous_end;
+            candidate->limit_commit = opening->previous_commit;
+            if (opening->previous_uuid_low != candidate->segment->uuid[0]) {
+                enum bk_err err =
+                    problem(recovery, candidate->segment, 0, BK_CORRUPT,
+                            "segment %llu was written behind another file of this name",
+                            (unsigned long long)own);
+                if (err != BK_OK) {
+                    return err;
+                }
+                candidate->limited = false;
+            }
+        }
+        known = candidate->head.opened;
+        opening = &candidate->head.opening;
+        own = number;
+    }
+    return BK_OK;
+}
+
+/* ---- contents */
+
+static bool in_window(const struct recovery *recovery, int64_t time_ns)
+{
+    int64_t window_ns = recovery->catalog->dedupe_window_ns;
+    return recovery->seen && window_ns > 0 && time_ns >= recovery->now_ns - window_ns;
+}
+
+static void deliver_seen(struct recovery *recovery, uint16_t journal, const struct index_seen *seen,
+                         uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (in_window(recovery, seen[i].received_ns)) {
+            struct journal_seen entry = {
+                .fingerprint = {seen[i].fingerprint[0], seen[i].fingerprint[1]},
+                .position = {journal, seen[i].sequence},
+                .received_ns = seen[i].received_ns};
+            recovery->seen(&entry, recovery->context);
+        }
+    }
+}
+
+/* What is known of a segment after its sidecar or its frames were read. */
+struct contents {
+    uint64_t end;
+    uint64_t last_commit;
+    uint64_t next_sequence; /* 0 = unknown */
+    uint32_t last_crc;
+    bool closed;
+    bool torn;
+};
+
+static enum bk_err use_sidecar(struct recovery *recovery, struct candidate *candidate,
+                               struct contents *ret)
+{
+    struct catalog *catalog = recovery->catalog;
+    struct segment *segment = candidate->segment;
+    struct index_file file = {0};
+    char path[CATALOG_PATH_BYTES];
+    catalog_path(catalog, path, "", segment->journal_id, segment->number, ".idx");
+    enum bk_err err = index_read(path, recovery->seen && catalog->dedupe_window_ns > 0, &file);
+    if (err != BK_OK) {
+        return err;
+    }
+    const struct index_header *header = &file.header;
+    bool same = header->uuid[0] == segment->uuid[0] && header->uuid[1] == segment->uuid[1] &&
+                header->number == segment->number && header->journal == segment->journal_id &&
+                header->segment_bytes == segment->bytes &&
+                header->mark_count <= segment->mark_max && header->end <= candidate->file_bytes;
+    bool agrees = !candidate->limited || (header->end == candidate->limit_end &&
+                                          header->last_commit == candidate->limit_commit);
+    if (!same || !agrees) {
+        index_file_fini(&file);
+        return BK_CORRUPT;
+    }
+    memcpy(segment->marks, file.marks, header->mark_count * sizeof *file.marks);
+    segment->mark_count = header->mark_count;
+    segment->first_sequence = header->first_sequence;
+    segment->last_sequence = header->last_sequence;
+    segment->first_ns = header->first_ns;
+    segment->last_ns = header->last_ns;
+    segment->durable_bytes = header->end;
+    segment->last_commit = header->last_commit;
+    segment->state = (enum segment_state)header->state;
+    segment->indexed = true;
+    recovery->report->records += header->records;
+    if (file.seen) {
+        deliver_seen(recovery, segment->journal_id, file.seen, header->seen_count);
+    }
+    *ret = (struct contents){.end = header->end,
+                             .last_commit = header->last_commit,
+                             .next_sequence = header->next_sequence,
+                             .last_crc = header->last_crc,
+                             .closed = true};
+    index_file_fini(&file);
+    return BK_OK;
+}
+
+/* The scan stopped: the end, an unfinished commit, or damage? *ret_resume: go on there (damage was
+ * accepted). */
+static enum bk_err judge_end(struct recovery *recovery, struct candidate *candidate,
+                             const struct index_builder *builder, uint64_t *ret_resume)
+{
+    struct scan *scan = &recovery->scan;
+    struct segment *segment = candidate->segment;
+    uint64_t bad = scan->offset;
+    struct scan_ahead ahead;
+    *ret_resume = 0;
+    if (candidate->limited && bad == candidate->limit_end &&
+        builder->last_commit == candidate->limit_commit) {
+        return BK_OK;
+    }
+    enum bk_err err = scan_look_ahead(scan, builder->last_commit + 1, scan->end, &ahead);
+    if (err != BK_OK) {
+        return err;
+    }
+    if (candidate->limited || ahead.damage) {
+        err = problem(recovery, segment, bad, BK_CORRUPT,
+                      "commit %llu is damaged: it was durable, as %s says",
+                      (unsigned long long)builder->last_commit + 1,
+                      ahead.damage ? "a later commit in this file" : "the next segment");
+        *ret_resume = ahead.resume_at;
+        return err;
+    }
+    if (ahead.frames > 0 || ahead.begun) {
+        recovery->report->torn_frames += ahead.frames > 0 ? ahead.frames : 1;
+        recovery->report->torn_bytes +=
+            ahead.last_end > bad ? ahead.last_end - bad : FORMAT_BLOCK_BYTES;
+        char path[CATALOG_PATH_BYTES];
+        catalog_path(recovery->catalog, path, "", segment->journal_id, segment->number, ".log");
+        log_event(LOG_WARN, "journal_torn_tail", LOG_Z("file", path), LOG_I("offset", bad),
+                  LOG_Z("what", "commits that were not acknowledged before a crash were cut off"));
+    }
+    return BK_OK;
+}
+
+static enum bk_err save_sidecar(struct recovery *recovery, struct segment *segment,
+                                const struct index_builder *builder, enum segment_state state)
+{
+    uint8_t *image = NULL;
+    size_t bytes = 0;
+    char path[CATALOG_PATH_BYTES];
+    segment->state = state;
+    if (recovery->catalog->read_only || builder->frames == 0) {
+        return BK_OK;
+    }
+    enum bk_err err = index_image(builder, segment, state, &image, &bytes);
+    if (err == BK_OK) {
+        catalog_path(recovery->catalog, path, "", segment->journal_id, segment->number, ".idx");
+        err = file_replace(path, image, bytes);
+        free(image);
+    }
+    segment->indexed = err == BK_OK;
+    return err;
+}
+
+static enum bk_err read_frames(struct recovery *recovery, struct candidate *candidate,
+                               struct index_builder *builder)
+{
+    struct segment *segment = candidate->segment;
+    struct scan *scan = &recovery->scan;
+    uint64_t end = candidate->limited ? candidate->limit_end : segment->bytes;
+    enum bk_err err = segment_file(recovery->catalog, segment);
+    if (err != BK_OK) {
+        return err;
+    }
+    scan_begin(scan, segment->file, segment->uuid, segment->block_crc, end);
+    for (;;) {
+        const struct format_frame *frame = NULL;
+        err = scan_next_blocking(scan, &frame);
+        if (err == BK_OK) {
+            uint64_t offset = scan->offset - format_round_block(frame->bytes);
+            err = index_builder_add(builder, segment, true, offset, frame);
+        }
+        if (err == BK_OK) {
+            continue;
+        }
+        if (err != BK_NOT_FOUND) {
+            return err;
+        }
+        uint64_t resume = 0;
+        err = judge_end(recovery, candidate, builder, &resume);
+        if (err != BK_OK || resume == 0) {
+            return err;
+        }
+        segment->damaged = true;
+        scan_resume(scan, resume);
+    }
+}
+
+static enum bk_err use_frames(struct recovery *recovery, struct candidate *candidate, bool newest,
+                              struct contents *ret)
+{
+    struct segment *segment = candidate->segment;
+    struct index_builder builder;
+    index_builder_init(&builder);
+    uint64_t torn_before = recovery->report->torn_frames;
+    enum bk_err err = read_frames(recovery, candidate, &builder);
+    if (err == BK_OK) {
+        segment->last_commit = builder.last_commit;
+        recovery->report->records += builder.records;
+        deliver_seen(recovery, segment->journal_id, builder.seen, builder.seen_count);
+        *ret = (struct contents){.end = builder.end,
+                                 .last_commit = builder.last_commit,
+                                 .next_sequence = builder.next_sequence,
+                                 .last_crc = builder.last_crc,
+                                 .closed = (builder.last_flags & FORMAT_CLOSING) != 0,
+                                 .torn = recovery->report->torn_frames != torn_before};
+        const struct catalog_journal *journal = recovery->catalog->journals[segment->journal_id];
+        bool goes_on = newest && journal->writer && !segment->damaged &&
+                       candidate->file_bytes == segment->bytes &&
+                       segment->bytes - builder.end >= CONTINUE_BYTES_MIN;
+        if (goes_on || (newest && recovery->catalog->read_only)) {
+            segment->state = SEGMENT_LIVE;
+        } else {
+            err = save_sidecar(recovery, segment, &builder, SEGMENT_SEALED);
+        }
+    }
+    index_builder_fini(&builder);
+    return err;
+}
+
+static enum bk_err read_contents(struct recovery *recovery, struct candidate *candidate,
+                                 bool newest, struct contents *ret)
+{
+    struct segment *segment = candidate->segment;
+    memset(ret, 0, sizeof *ret);
+    if (candidate->empty) {
+        segment->state = SEGMENT_ABANDONED;
+        segment->indexed = true;
+        return BK_OK;
+    }
+    enum bk_err err = use_sidecar(recovery, candidate, ret);
+    if (err == BK_VERSION) {
+        return problem(recovery, segment, 0, err, "its sidecar was written by a newer becket");
+    }
+    if (err != BK_OK) {
+        err = use_frames(recovery, candidate, newest, ret);
+    }
+    if (!newest && segment->file >= 0) {
+        file_close(segment->file);
+        segment->file = -1;
+    }
+    return err;
+}
+
+/* Behind the newest one: spares, made and never written, or with an opening that was never
+ * finished. */
+static enum bk_err check_spare(struct recovery *recovery, struct candidate *candidate,
+                               uint64_t last_commit)
+{
+    struct segment *segment = candidate->segment;
+    struct scan *scan = &recovery->scan;
+    struct scan_ahead ahead;
+    if (candidate->unreadable) {
+        segment->state = SEGMENT_ABANDONED;
+        segment->indexed = true;
+        return BK_OK;
+    }
+    enum bk_err err = segment_file(recovery->catalog, segment);
+    if (err != BK_OK) {
+        return err;
+    }
+    uint64_t limit = segment->bytes < SPARE_LOOK_BYTES ? segment->bytes : SPARE_LOOK_BYTES;
+    scan_begin(scan, segment->file, segment->uuid, segment->block_crc, segment->bytes);
+    err = scan_look_ahead(scan, last_commit + 1, limit, &ahead);
+    if (err == BK_OK && ahead.damage) {
+        err =
+            problem(recovery, segment, FORMAT_FRAME_AT, BK_CORRUPT,
+                    "its opening is damaged: it was durable, as a later commit in this file says");
+        segment->state = SEGMENT_ABANDONED;
+        segment->indexed = true;
+        return err;
+    }
+    if (err == BK_OK && ahead.frames > 0) {
+        recovery->report->torn_frames += ahead.frames;
+        recovery->report->torn_bytes += ahead.last_end - FORMAT_FRAME_AT;
+    }
+    if (candidate->file_bytes != segment->bytes) { /* cut short: no use as a spare */
+        segment->state = SEGMENT_ABANDONED;
+        segment->indexed = true;
+        return err;
+    }
+    segment->state = SEGMENT_SPARE;
+    return err;
+}
+
+/* ---- one journal */
+
+static void set_start(struct catalog_journal *journal, const struct candidate *newest,
+                      const struct contents *contents)
+{
+    struct journal_start *start = &journal->start;
+    *start = (struct journal_start){.next_sequence = 1, .next_commit = 1, .reason = FORMAT_FIRST};
+    if (!newest) {
+        if (journal->after_sequence >
+            0) { /* all segments are gone, a sidecar remembers the numbers */
+            start->reason = FORMAT_RESTART;
+            start->next_sequence = journal->after_sequence;
+            start->next_commit = journal->after_commit;
+        }
+        return;
+    }
+    const struct segment *segment = newest->segment;
+    start->reason = FORMAT_RESTART;
+    start->next_sequence = contents->next_sequence;
+    start->next_commit = contents->last_commit + 1;
+    start->valid_number = segment->number;
+    start->valid_uuid_low = segment->uuid[0];
+    start->valid_commit = contents->last_commit;
+    start->valid_end = contents->end;
+    if (segment->state == SEGMENT_LIVE && journal->writer) {
+        start->segment = newest->segment;
+        start->offset = contents->end;
+        start->previous_crc = contents->last_crc;
+        atomic_store(&newest->segment->taken, true);
+    }
+}
+
+static enum bk_err recover_segments(struct recovery *recovery, struct catalog_journal *journal,
+                                    struct candidate *list, size_t count)
+{
+    struct contents contents = {0};
+    size_t opened = 0; /* how many up to and with the newest opened one */
+    for (size_t i = 0; i < count; i++) {
+        opened = list[i].head.opened ? i + 1 : opened;
+    }
+    enum bk_err err = check_holes(recovery, list, count);
+    if (err == BK_OK && opened > 0) {
+        err = follow_openings(recovery, list, opened - 1);
+    }
+    for (size_t i = 0; i < opened && err == BK_OK; i++) {
+        err = read_contents(recovery, &list[i], i + 1 == opened, &contents);
+    }
+    for (size_t i = opened; i < count && err == BK_OK; i++) {
+        err = check_spare(recovery, &list[i], contents.last_commit);
+    }
+    if (err == BK_OK && opened > 0 && !recovery->catalog->read_only &&
+        list[opened - 1].segment->file >= 0) {
+        /* What was read may so far be only in the device's cache. Before anything is built on it,
+         * it must be durable: a sender that tries again is told "known already". */
+        err = file_sync(list[opened - 1].segment->file);
+    }
+    if (err == BK_OK) {
+        recovery->report->clean = recovery->report->clean && (opened == 0 || contents.closed);
+        set_start(journal, opened > 0 ? &list[opened - 1] : NULL, &contents);
+    }
+    return err;
+}
+
+/* A sidecar that outlived its segment: fingerprints only. */
+static enum bk_err read_orphan(struct recovery *recovery, const struct name *name)
+{
+    struct catalog *catalog = recovery->catalog;
+    char path[CATALOG_PATH_BYTES];
+    struct index_file file = {0};
+    catalog_path(catalog, path, "", name->journal, name->number, ".idx");
+    enum bk_err err = index_read(path, true, &file);
+    if (err == BK_VERSION) {
+        struct segment named = {.journal_id = name->journal, .number = name->number};
+        return problem(recovery, &named, 0, err, "its sidecar was written by a newer becket");
+    }
+    struct catalog_orphan *orphan = calloc(1, sizeof *orphan);
+    if (!orphan) {
+        index_file_fini(&file);
+        return BK_NO_MEMORY;
+    }
+    orphan->journal = name->journal;
+    orphan->number = name->number;
+    if (err == BK_OK) {
+        struct catalog_journal *journal = catalog->journals[name->journal];
+        journal->after_sequence = file.header.next_sequence;
+        journal->after_commit = file.header.last_commit + 1;
+        journal->next_number = name->number + 1;
+        deliver_seen(recovery, name->journal, file.seen, file.header.seen_count);
+        orphan->last_ns = file.header.last_ns;
+        index_file_fini(&file);
+    } else { /* of no more use; the first retention step removes it */
+        log_event(LOG_WARN, "journal_sidecar_unreadable", LOG_Z("file", path),
+                  LOG_Z("error", bk_err_text(err)));
+        orphan->last_ns = INT64_MIN;
+    }
+    list_push_back(&catalog->orphans, &orphan->node);
+    return BK_OK;
+}
+
+/* A sidecar behind the last segment there is: its segment was not removed by retention, which
+ * begins in front. */
+static enum bk_err check_last(struct recovery *recovery, const struct name *names, size_t segments,
+                              size_t count)
+{
+    if (segments == 0 || segments == count ||
+        names[count - 1].number <= names[segments - 1].number) {
+        return BK_OK;
+    }
+    struct segment named = {.journal_id = names[count - 1].journal,
+                            .number = names[count - 1].number};
+    return problem(recovery, &named, 0, BK_CORRUPT,
+                   "the segment is missing, its sidecar is there: records are lost");
+}
+
+/* names: all of one journal, segments by number, then sidecars by number. */
+static enum bk_err recover_journal(struct recovery *recovery, const struct name *names,
+                                   size_t count)
+{
+    size_t segments = 0;
+    while (segments < count && !names[segments].sidecar) {
+        segments++;
+    }
+    struct catalog_journal *journal = catalog_journal_new(recovery->catalog, names[0].journal);
+    struct candidate *list = calloc(segments + 1, sizeof *list);
+    enum bk_err err = journal && list ? BK_OK : BK_NO_MEMORY;
+    recovery->report->journals += segments > 0;
+    size_t at = 0;
+    for (size_t i = segments; i < count && err == BK_OK; i++) {
+        while (at < segments && names[at].number < names[i].number) {
+            at++;
+        }
+        if (at == segments || names[at].number != names[i].number) {
+            err = read_orphan(recovery, &names[i]);
+        }
+    }
+    if (err == BK_OK) {
+        err = check_last(recovery, names, segments, count);
+    }
+    for (size_t i = 0; i < segments && err == BK_OK; i++) {
+        err = read_head(recovery, &names[i], &list[i]);
+    }
+    if (err == BK_OK) {
+        err = recover_segments(recovery, journal, list, segments);
+    }
+    free(list);
+    return err;
+}
+
+enum bk_err catalog_recover(struct catalog *catalog, int64_t now_ns, journal_seen_fn *seen,
+                            void *context, struct journal_report *report)
+{
+    struct recovery recovery = {
+        .catalog = catalog, .report = report, .now_ns = now_ns, .seen = seen, .context = context};
+    report->clean = true;
+    enum bk_err err = scan_init(&recovery.scan);
+    if (err == BK_OK) {
+        err = list_names(&recovery);
+    }
+    for (unsigned id = 0; id < FORMAT_JOURNALS_MAX && err == BK_OK; id++) {
+        if (catalog->journals[id]) {
+            set_start(catalog->journals[id], NULL, NULL);
+        }
+    }
+    for (size_t i = 0; i < recovery.name_count && err == BK_OK;) {
+        size_t end = i;
+        while (end < recovery.name_count &&
+               recovery.names[end].journal == recovery.names[i].journal) {
+            end++;
+        }
+        err = recover_journal(&recovery, recovery.names + i, end - i);
+        i = end;
+    }
+    report->scanned_bytes = recovery.scan.read_bytes;
+    if (err == BK_OK && !catalog->read_only) {
+        remove_rubbish(&recovery);
+    }
+    scan_fini(&recovery.scan);
+    free(recovery.names);
+    free(recovery.rubbish);
+    return err;
+}
