@@ -48,8 +48,11 @@ static inline bool scan_line(const uint8_t *at, const uint8_t *end,
     }
     const uint8_t *value_end = scan_value(colon + 1, end);
     *ret_ends = (struct line_ends){(size_t)(colon - at), (size_t)(value_end - at)};
-    return end - value_end >= 2 && load16(value_end) == load16("\r\n") &&
-           load16(colon) == load16(": ") && colon[2] > ' ' && value_end[-1] > ' ';
+    if (ret_ends->name >= HTTP_PARSE_WINDOW_BYTES_MAX || end - value_end < 2) {
+        return false;
+    }
+    return load16(colon) == load16(": ") && load16(value_end) == load16("\r\n") &&
+           colon[2] > ' ' && value_end[-1] > ' ';
 }
 
 #define SCAN_TARGET
