@@ -66,7 +66,7 @@ INCLUDES  := -Isrc $(foreach n,$(VENDORED),-isystem $(B)/vendor/include/$(n))
 # ---- Flags -------------------------------------------------------------------------------------------
 
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum \
-            -Wvla -Wundef -Wformat=2 -Wwrite-strings $(if $(WERROR),-Werror)
+            -Wvla -Wundef -Wformat=2 -Wwrite-strings
 x86      := $(filter x86_64,$(shell uname -m))
 # Level 3 needs gcc 12 or clang 9 and a C library that knows it.
 fortify  := $(if $(findstring level 2,$(shell printf '\043include <features.h>\nlevel __USE_FORTIFY_LEVEL\n' | \
@@ -172,7 +172,7 @@ $(B)/$(1)/settings: FORCE | $(B)/.tools $(if $(SYSTEM),system-libs)
 $(B)/$(1)/%.o: %.c $(B)/$(1)/settings $(VENDOR_A)
 	$$(call say,CC,$(1) $$<)
 	$(Q)mkdir -p $$(@D)
-	$(Q)$$(CC_$(1)) $$(flags_$(1)) $$(extra) -MMD -MP -c -o $$@ $$<
+	$(Q)$$(CC_$(1)) $$(flags_$(1)) $(if $(WERROR),-Werror) $$(extra) -MMD -MP -c -o $$@ $$<
 
 $(B)/$(1)/tests/%.o: extra = -Itests -I.
 $(B)/$(1)/fuzz/%.o: extra = -Itests -Ifuzz -I. -Wno-missing-prototypes
