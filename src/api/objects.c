@@ -1,0 +1,205 @@
+#include "api/route.h"
+
+#include "base/json.h"
+#include "hub/apply.h"
+
+/* The canvas that the query names; `default` else. */
+static struct slice canvas_of(const struct api_call *call)
+{
+    if (!resource_kind_info(call->route->kind)->in_canvas) {
+        return SLICE_EMPTY;
+    }
+    struct slice canvas = api_value(call, "canvas");
+    return canvas.bytes != 0 ? canvas : SLICE(RESOURCE_CANVAS_DEFAULT);
+}
+
+static void add_etag(struct api_response *response, uint64_t revision)
+{
+    api_add_header(response, "ETag", "\"%llu\"", (unsigned long long)revision);
+}
+
+enum api_step api_objects_list(struct api_call *call)
+{
+    struct slice cursor = api_value(call, "cursor");
+    enum bk_err err = hub_list_json(call->api->hub, call->route->kind, canvas_of(call),
+                                    api_limit(call), cursor, &call->response->body);
+    if (err == BK_INVALID) {
+        return api_invalid(call, "cursor", "cursor is not one that a list gave; begin without it");
+    }
+    if (err == BK_NOT_FOUND) {
+        return api_error(call, 404, "not_found", "there is no canvas of this name");
+    }
+    return err == BK_OK ? api_json(call, 200) : api_fail(call, err, "list");
+}
+
+static enum api_step no_object(struct api_call *call, struct slice name)
+{
+    const struct resource_kind_info *info = resource_kind_info(call->route->kind);
+    struct slice canvas = canvas_of(call);
+    if (!info->in_canvas) {
+        return api_error(call, 404, "not_found", "there is no %s %.*s", info->name, (int)name.bytes,
+                         (const char *)name.at);
+    }
+    return api_error(call, 404, "not_found", "there is no %s %.*s in canvas %.*s", info->name,
+                     (int)name.bytes, (const char *)name.at, (int)canvas.bytes,
+                     (const char *)canvas.at);
+}
+
+enum api_step api_objects_get(struct api_call *call)
+{
+    uint64_t revision = 0;
+    enum bk_err err = hub_get_json(call->api->hub, call->route->kind, canvas_of(call),
+                                   call->segment, &call->response->body, &revision);
+    if (err == BK_NOT_FOUND) {
+        return no_object(call, call->segment);
+    }
+    if (err != BK_OK) {
+        return api_fail(call, err, resource_kind_info(call->route->kind)->name);
+    }
+    add_etag(call->response, revision);
+    return api_json(call, 200);
+}
+
+/* ---- changing */
+
+/* "7", W/"7", 7 or *; false when malformed. */
+static bool parse_if_match(struct slice text, struct apply_options *options)
+{
+    if (text.bytes == 0 || slice_equal(text, SLICE("*"))) {
+        return true;
+    }
+    text = slice_starts(text, SLICE("W/")) ? slice_skip(text, 2) : text;
+    if (text.bytes >= 2 && text.at[0] == '"' && text.at[text.bytes - 1] == '"') {
+        text = slice_of(text.at + 1, text.bytes - 2);
+    }
+    for (size_t i = 0; i < text.bytes; i++) {
+        if (text.at[i] < '0' || text.at[i] > '9' || i == 19) {
+            return false;
+        }
+        options->if_match = options->if_match * 10 + (uint64_t)(text.at[i] - '0');
+    }
+    options->if_match_given = true;
+    return text.bytes != 0;
+}
+
+static enum api_step apply_refused(struct api_call *call, const struct apply_options *options,
+                                   const struct apply_outcome *outcome, enum bk_err err)
+{
+    struct api_response *response = call->response;
+    unsigned status = err == BK_CONFLICT && options->if_match_given ? 412 : api_status(err);
+    if (status == 503) {
+        api_add_header(response, "Retry-After", "5");
+    }
+    buf_reset(&response->body);
+    apply_error_json(outcome, err, &response->body);
+    return api_json(call, status);
+}
+
+/* The object as it is now, and the key that was made for it, which is shown this once. */
+static enum api_step answer_object(struct api_call *call, const struct apply_result *result,
+                                   unsigned status)
+{
+    struct buf *body = &call->response->body;
+    uint64_t revision = 0;
+    enum bk_err err = hub_get_json(call->api->hub, result->kind, slice_str(result->canvas),
+                                   slice_str(result->name), body, &revision);
+    if (err != BK_OK) {
+        return api_fail(call, err, "the object was stored, but cannot be read back");
+    }
+    if (result->key != NULL && body->bytes != 0 && body->at[body->bytes - 1] == '}') {
+        body->bytes--;
+        buf_add_str(body, ",\"key\":");
+        json_add_string(body, slice_str(result->key));
+        buf_add_byte(body, '}');
+    }
+    add_etag(call->response, revision);
+    if (status == 201) {
+        const struct resource_kind_info *info = resource_kind_info(result->kind);
+        bool elsewhere = info->in_canvas &&
+                         !slice_equal(slice_str(result->canvas), SLICE(RESOURCE_CANVAS_DEFAULT));
+        api_add_header(call->response, "Location", "/api/v1/%s/%s%s%s", info->plural, result->name,
+                       elsewhere ? "?canvas=" : "", elsewhere ? result->canvas : "");
+    }
+    return api_json(call, status);
+}
+
+static enum api_step change_object(struct api_call *call, enum apply_mode mode, unsigned status)
+{
+    struct apply_options options = {.mode = mode,
+                                    .canvas = canvas_of(call),
+                                    .one = true,
+                                    .kind = call->route->kind,
+                                    .name = call->segment,
+                                    .now_ns = call->request->wall_ns};
+    if (mode == APPLY_UPDATE && !parse_if_match(call->request->if_match, &options)) {
+        return api_invalid(call, "If-Match", "If-Match must be an ETag as GET gives it");
+    }
+    struct apply_outcome outcome;
+    enum bk_err err = apply_text(call->api->hub, call->request->body, &options, &outcome);
+    enum api_step step;
+    if (err != BK_OK) {
+        step = apply_refused(call, &options, &outcome, err);
+    } else if (outcome.count != 1) {
+        step = api_error(call, 500, "internal", "one document gave %zu results", outcome.count);
+    } else {
+        step = answer_object(call, &outcome.results[0], status);
+    }
+    apply_outcome_fini(&outcome);
+    return step;
+}
+
+enum api_step api_objects_create(struct api_call *call)
+{
+    return change_object(call, APPLY_CREATE, 201);
+}
+
+enum api_step api_objects_update(struct api_call *call)
+{
+    return change_object(call, APPLY_UPDATE, 200);
+}
+
+enum api_step api_objects_delete(struct api_call *call)
+{
+    struct apply_options options = {.mode = APPLY_SET,
+                                    .canvas = canvas_of(call),
+                                    .one = true,
+                                    .kind = call->route->kind,
+                                    .name = call->segment,
+                                    .now_ns = call->request->wall_ns};
+    if (!parse_if_match(call->request->if_match, &options)) {
+        return api_invalid(call, "If-Match", "If-Match must be an ETag as GET gives it");
+    }
+    struct apply_outcome outcome;
+    enum bk_err err =
+        apply_delete(call->api->hub, call->route->kind, call->segment, &options, &outcome);
+    enum api_step step = API_DONE;
+    if (err == BK_NOT_FOUND) {
+        step = no_object(call, call->segment);
+    } else if (err != BK_OK) {
+        step = apply_refused(call, &options, &outcome, err);
+    } else {
+        call->response->status = 204;
+    }
+    apply_outcome_fini(&outcome);
+    return step;
+}
+
+enum api_step api_apply(struct api_call *call)
+{
+    struct apply_options options = {.mode = APPLY_SET,
+                                    .dry_run = api_flag(call, "dryRun"),
+                                    .prune = api_flag(call, "prune"),
+                                    .canvas = api_value(call, "canvas"),
+                                    .now_ns = call->request->wall_ns};
+    struct apply_outcome outcome;
+    enum bk_err err = apply_text(call->api->hub, call->request->body, &options, &outcome);
+    enum api_step step;
+    if (err == BK_OK) {
+        apply_results_json(&outcome, &call->response->body);
+        step = api_json(call, 200);
+    } else {
+        step = apply_refused(call, &options, &outcome, err);
+    }
+    apply_outcome_fini(&outcome);
+    return step;
+}

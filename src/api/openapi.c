@@ -1,0 +1,284 @@
+/* The OpenAPI 3.1 document out of the table of routes. Schemas are written here; everything else
+ * (paths,
+ * methods, roles, parameters, bodies, status codes) is what the dispatcher itself goes by. */
+#include "api/route.h"
+
+#include "base/assert.h"
+#include "base/json.h"
+
+struct schema {
+    const char *name;
+    const char *json;
+};
+
+#define METADATA                                                                                   \
+    "\"apiVersion\":{\"const\":\"v1\"},\"metadata\":{\"$ref\":\"#/components/schemas/Metadata\"}"
+#define LIST_OF(NAME)                                                                              \
+    "{\"type\":\"object\",\"required\":[\"items\"],\"properties\":{\"items\":{\"type\":\"array\"," \
+    "\"items\":{\"$ref\":\"#/components/schemas/" NAME "\"}},\"next\":{\"type\":\"string\"}}}"
+#define TEXT "{\"type\":\"string\"}"
+#define TIME "{\"type\":\"string\",\"format\":\"date-time\"}"
+#define NAME "{\"type\":\"string\",\"pattern\":\"^[a-z0-9-]{1,63}$\"}"
+
+static const struct schema schemas[] = {
+    {"Error", "{\"type\":\"object\",\"required\":[\"code\",\"message\",\"details\"],\"properties\":"
+              "{\"code\":"
+              "{\"enum\":[\"invalid\",\"unauthenticated\",\"forbidden\",\"not_found\",\"conflict\","
+              "\"too_large\","
+              "\"unsupported_media_type\",\"method_not_allowed\",\"unavailable\",\"internal\"]},"
+              "\"message\":" TEXT ",\"details\":{\"type\":\"array\",\"items\":{\"type\":\"object\","
+                                  "\"properties\":{\"field\":" TEXT ",\"message\":" TEXT
+              ",\"document\":{\"type\":\"integer\"},\"line\":{\"type\":\"integer\"},"
+              "\"column\":{\"type\":\"integer\"}}}}}}"},
+    {"Metadata", "{\"type\":\"object\",\"required\":[\"name\"],\"properties\":{\"name\":" NAME
+                 ",\"canvasId\":" TEXT ",\"description\":" TEXT
+                 ",\"id\":{\"type\":\"string\",\"readOnly\":true},\"createdAt\":" TIME
+                 ",\"updatedAt\":" TIME ",\"revision\":{\"type\":\"integer\",\"readOnly\":true}}}"},
+    {"Canvas",
+     "{\"type\":\"object\",\"properties\":{" METADATA ",\"kind\":{\"const\":\"Canvas\"},\"spec\":"
+     "{\"type\":\"object\"},\"status\":{\"type\":\"object\",\"readOnly\":true}}}"},
+    {"CanvasList", LIST_OF("Canvas")},
+    {"Secret",
+     "{\"type\":\"object\",\"properties\":{" METADATA ",\"kind\":{\"const\":\"Secret\"},\"spec\":"
+     "{\"type\":\"object\",\"description\":\"values read ***\",\"properties\":{\"provider\":" TEXT
+     ",\"local\":{\"type\":\"object\",\"properties\":{\"data\":{\"type\":\"object\","
+     "\"additionalProperties\":" TEXT
+     "}}},\"data\":{\"type\":\"object\",\"additionalProperties\":" TEXT
+     "}}},\"status\":{\"type\":\"object\",\"readOnly\":true}}}"},
+    {"SecretList", LIST_OF("Secret")},
+    {"EventSource", "{\"type\":\"object\",\"properties\":{" METADATA
+                    ",\"kind\":{\"const\":\"EventSource\"},\"spec\":"
+                    "{\"type\":\"object\",\"properties\":{\"type\":" TEXT ",\"path\":" TEXT
+                    ",\"verification\":{\"type\":\"object\"},"
+                    "\"dedupe\":{\"type\":\"object\",\"properties\":{\"window\":" TEXT
+                    "}},\"limits\":{\"type\":\"object\","
+                    "\"properties\":{\"bodyBytes\":{\"type\":\"integer\"},\"perSecond\":{\"type\":"
+                    "\"integer\"}}}}},\"status\":"
+                    "{\"type\":\"object\",\"readOnly\":true},\"key\":{\"type\":\"string\","
+                    "\"readOnly\":true,\"description\":"
+                    "\"signing key that was generated; only in the answer that created it\"}}}"},
+    {"EventSourceList", LIST_OF("EventSource")},
+    {"Documents", "{\"type\":\"object\",\"description\":\"one document, a list of them, {items: "
+                  "[…]}, or several "
+                  "YAML documents; each with kind, metadata and spec\"}"},
+    {"ApplyResults", "{\"type\":\"object\",\"properties\":{\"results\":{\"type\":\"array\","
+                     "\"items\":{\"type\":\"object\","
+                     "\"properties\":{\"kind\":" TEXT ",\"name\":" TEXT ",\"canvasId\":" TEXT
+                     ",\"action\":{\"enum\":[\"created\",\"updated\",\"unchanged\",\"deleted\"]},"
+                     "\"diff\":{\"type\":\"array\","
+                     "\"items\":{\"type\":\"object\",\"properties\":{\"path\":" TEXT
+                     ",\"before\":{},\"after\":{}}}},\"key\":" TEXT ",\"url\":" TEXT "}}}}}"},
+    {"Token", "{\"type\":\"object\",\"properties\":{\"id\":" TEXT ",\"name\":" NAME
+              ",\"role\":{\"enum\":[\"admin\",\"write\",\"read\"]},\"last4\":" TEXT
+              ",\"createdAt\":" TIME "}}"},
+    {"TokenList", LIST_OF("Token")},
+    {"TokenRequest",
+     "{\"type\":\"object\",\"required\":[\"name\",\"role\"],\"additionalProperties\":false,"
+     "\"properties\":{\"name\":" NAME ",\"role\":{\"enum\":[\"admin\",\"write\",\"read\"]}}}"},
+    {"TokenCreated",
+     "{\"allOf\":[{\"$ref\":\"#/components/schemas/Token\"},{\"type\":\"object\",\"properties\":"
+     "{\"token\":" TEXT "}}]}"},
+    {"Event",
+     "{\"type\":\"object\",\"required\":[\"id\",\"source\",\"receivedAt\",\"state\",\"size\"],"
+     "\"properties\":{"
+     "\"id\":{\"type\":\"string\",\"pattern\":\"^evt_[0-9A-HJKMNP-TV-Z]{26}$\"},\"source\":" TEXT
+     ",\"canvasId\":" TEXT ",\"provider\":" TEXT ",\"type\":" TEXT ",\"deliveryId\":" TEXT
+     ",\"receivedAt\":" TIME
+     ",\"state\":{\"enum\":[\"accepted\",\"rejected\",\"duplicate\"]},\"reason\":" TEXT
+     ",\"message\":" TEXT ",\"duplicateOf\":" TEXT ",\"method\":" TEXT ",\"target\":" TEXT
+     ",\"headers\":{\"type\":\"object\",\"additionalProperties\":" TEXT "},\"contentType\":" TEXT
+     ",\"size\":{\"type\":\"integer\"},\"cut\":{\"type\":\"boolean\"},\"remote\":" TEXT "}}"},
+    {"EventList", LIST_OF("Event")},
+    {"Health", "{\"type\":\"object\",\"properties\":{\"status\":" TEXT "}}"},
+    {"Openapi", "{\"type\":\"object\"}"},
+};
+
+static const char *method_name(enum http_method method)
+{
+    switch ((int)method) {
+    case HTTP_POST:
+        return "post";
+    case HTTP_PUT:
+        return "put";
+    case HTTP_DELETE:
+        return "delete";
+    default:
+        return "get";
+    }
+}
+
+static void add_text(struct buf *json, const char *name, const char *text)
+{
+    buf_printf(json, "\"%s\":", name);
+    json_add_string(json, slice_str(text));
+}
+
+static void add_choices(struct buf *json, const char *choices)
+{
+    buf_add_str(json, "{\"enum\":[");
+    for (const char *at = choices; *at != '\0';) {
+        size_t bytes = strcspn(at, "|");
+        json_add_string(json, slice_of(at, bytes));
+        at += bytes;
+        if (*at == '|') {
+            buf_add_byte(json, ',');
+            at++;
+        }
+    }
+    buf_add_str(json, "]}");
+}
+
+static void add_param(struct buf *json, const struct api_param *param)
+{
+    buf_add_str(json, "{\"in\":\"query\",");
+    add_text(json, "name", param->name);
+    buf_add_byte(json, ',');
+    add_text(json, "description", param->help);
+    buf_add_str(json, ",\"schema\":");
+    switch (param->kind) {
+    case API_PARAM_FLAG:
+        buf_add_str(json, "{\"type\":\"boolean\"}");
+        break;
+    case API_PARAM_LIMIT:
+        buf_printf(json, "{\"type\":\"integer\",\"minimum\":1,\"maximum\":%u,\"default\":%u}",
+                   API_LIMIT_MAX, API_LIMIT_DEFAULT);
+        break;
+    case API_PARAM_CHOICE:
+        add_choices(json, param->choices);
+        break;
+    case API_PARAM_TEXT:
+    case API_PARAM_TIME:
+        buf_add_str(json, TEXT);
+        break;
+    }
+    buf_add_byte(json, '}');
+}
+
+static void add_params(struct buf *json, const struct api_route *route)
+{
+    const char *brace = strchr(route->path, '{');
+    const char *comma = "";
+    buf_add_str(json, ",\"parameters\":[");
+    if (brace != NULL) {
+        buf_printf(json,
+                   "{\"in\":\"path\",\"name\":\"%.*s\",\"required\":true,\"schema\":" TEXT "}",
+                   (int)strcspn(brace + 1, "}"), brace + 1);
+        comma = ",";
+    }
+    if (route->method == HTTP_PUT ||
+        (route->method == HTTP_DELETE && route->kind != RESOURCE_KIND_COUNT)) {
+        buf_printf(
+            json,
+            "%s{\"in\":\"header\",\"name\":\"If-Match\",\"description\":\"ETag of the revision "
+            "to change\",\"schema\":" TEXT "}",
+            comma);
+        comma = ",";
+    }
+    for (size_t i = 0; route->params != NULL && route->params[i].name != NULL; i++) {
+        buf_add_str(json, comma);
+        add_param(json, &route->params[i]);
+        comma = ",";
+    }
+    buf_add_byte(json, ']');
+}
+
+static void add_content(struct buf *json, const char *type, const char *schema)
+{
+    buf_printf(json, "\"%s\":{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}", type, schema);
+}
+
+static void add_body(struct buf *json, const struct api_route *route)
+{
+    if (route->body_schema == NULL) {
+        return;
+    }
+    buf_add_str(json, ",\"requestBody\":{\"required\":true,\"content\":{");
+    add_content(json, "application/json", route->body_schema);
+    if (route->body == API_BODY_DOCUMENTS) {
+        buf_add_byte(json, ',');
+        add_content(json, "application/yaml", route->body_schema);
+    }
+    buf_add_str(json, "}}");
+}
+
+static void add_responses(struct buf *json, const struct api_route *route)
+{
+    buf_printf(json, ",\"responses\":{\"%u\":{\"description\":\"%s\"", route->status,
+               route->status == 201   ? "created"
+               : route->status == 204 ? "done"
+                                      : "ok");
+    if (route->schema != NULL) {
+        buf_add_str(json, ",\"content\":{");
+        add_content(json, "application/json", route->schema);
+        buf_add_byte(json, '}');
+    } else if (route->answer_type != NULL) {
+        buf_printf(json, ",\"content\":{\"%s\":{}}", route->answer_type);
+    }
+    buf_add_str(json, "},\"default\":{\"description\":\"refused\",\"content\":{");
+    add_content(json, "application/json", "Error");
+    buf_add_str(json, "}}}");
+}
+
+static void add_operation(struct buf *json, const struct api_route *route)
+{
+    buf_printf(json, "\"%s\":{", method_name(route->method));
+    add_text(json, "operationId", route->id);
+    buf_add_byte(json, ',');
+    add_text(json, "summary", route->summary);
+    buf_printf(json, ",\"tags\":[\"%s\"]", route->tag);
+    if (route->role == 0) {
+        buf_add_str(json, ",\"security\":[]");
+    } else {
+        buf_printf(json, ",\"description\":\"Needs a token of role %s.\"",
+                   token_role_name((enum token_role)route->role));
+    }
+    add_params(json, route);
+    add_body(json, route);
+    add_responses(json, route);
+    buf_add_byte(json, '}');
+}
+
+/* Routes of one path are neighbours in the document, wherever they are in the table. */
+static void add_paths(struct buf *json)
+{
+    const char *comma = "";
+    for (size_t i = 0; i < api_route_count; i++) {
+        bool seen = false;
+        for (size_t j = 0; j < i && !seen; j++) {
+            seen = strcmp(api_routes[i].path, api_routes[j].path) == 0;
+        }
+        if (seen) {
+            continue;
+        }
+        buf_printf(json, "%s\"%s\":{", comma, api_routes[i].path);
+        comma = "";
+        for (size_t j = i; j < api_route_count; j++) {
+            if (strcmp(api_routes[i].path, api_routes[j].path) == 0) {
+                buf_add_str(json, comma);
+                add_operation(json, &api_routes[j]);
+                comma = ",";
+            }
+        }
+        buf_add_byte(json, '}');
+        comma = ",";
+    }
+}
+
+enum api_step api_openapi(struct api_call *call)
+{
+    struct buf *json = &call->response->body;
+    buf_add_str(
+        json,
+        "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"becket\",\"version\":\"v1\",\"description\":"
+        "\"Admin API of becket: sources, secrets, tokens, and the events that were received.\"},"
+        "\"servers\":[{\"url\":\"/\"}],\"security\":[{\"token\":[]}],\"paths\":{");
+    add_paths(json);
+    buf_add_str(json, "},\"components\":{\"securitySchemes\":{\"token\":{\"type\":\"http\","
+                      "\"scheme\":\"bearer\"}},"
+                      "\"schemas\":{");
+    for (size_t i = 0; i < bk_array_length(schemas); i++) {
+        buf_printf(json, "%s\"%s\":%s", i == 0 ? "" : ",", schemas[i].name, schemas[i].json);
+    }
+    buf_add_str(json, "}}}");
+    return api_json(call, 200);
+}

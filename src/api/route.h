@@ -1,0 +1,112 @@
+/* route.h - inside of api/: the table of routes, what a handler gets, and how it answers.
+ *
+ * Purpose     One constant table says for each route its method, path, role, parameters, bodies and
+ *             handler. Dispatch, 404/405, the check of query parameters and the OpenAPI document
+ *             all read it, so the document is true to the code.
+ * Threads     The control thread.
+ */
+#ifndef BECKET_API_ROUTE_H
+#define BECKET_API_ROUTE_H
+
+#include "api/api.h"
+#include "base/arena.h"
+#include "hub/hub.h"
+#include "hub/token.h"
+
+enum api_param_kind {
+    API_PARAM_TEXT,
+    API_PARAM_FLAG,  /* true or false */
+    API_PARAM_LIMIT, /* 1 to API_LIMIT_MAX */
+    API_PARAM_TIME,  /* RFC 3339, unix seconds, or a duration before now */
+    API_PARAM_CHOICE
+};
+
+struct api_param {
+    const char *name; /* NULL ends a list */
+    enum api_param_kind kind;
+    const char *help;
+    const char *choices; /* "asc|desc" */
+};
+
+#define API_PARAMS_MAX    12U
+#define API_LIMIT_DEFAULT 100U
+#define API_LIMIT_MAX     1000U
+
+struct api_call;
+/* API_AGAIN only with response->work set: then work->resume goes on. */
+typedef enum api_step api_run_fn(struct api_call *call);
+
+enum api_body { API_BODY_NONE, API_BODY_JSON, API_BODY_DOCUMENTS /* JSON or YAML */ };
+
+struct api_route {
+    enum http_method method;
+    const char *path; /* "/api/v1/events/{id}" */
+    int role;         /* enum token_role; 0 = open to everybody */
+    api_run_fn *run;
+    enum resource_kind kind; /* of object routes */
+    enum api_body body;
+    const struct api_param *params; /* NULL = none */
+    const char *id;                 /* operationId */
+    const char *tag;
+    const char *summary;
+    const char *body_schema; /* name in components/schemas; NULL = none */
+    uint16_t status;         /* of success */
+    const char *schema;      /* of the answer; NULL = not JSON */
+    const char *answer_type; /* content type when it is not JSON; NULL = JSON, or no body at all */
+};
+
+extern const struct api_route api_routes[];
+extern const size_t api_route_count;
+
+struct api_call {
+    struct api *api;
+    const struct api_request *request;
+    struct api_response *response;
+    const struct api_route *route;
+    struct slice path;                   /* decoded, without query */
+    struct slice segment;                /* what stood for {name} or {id}, decoded */
+    struct slice values[API_PARAMS_MAX]; /* by index of route->params; at == NULL = not given */
+    struct token_info token;             /* role routes only */
+    struct arena arena;                  /* until api_handle returns */
+};
+
+/* An unfinished request; the first member of the handler's own struct. */
+struct api_work {
+    api_run_fn *resume; /* of the call, only api, request, response and arena are set then */
+    void (*free_work)(struct api_work *work);
+};
+
+/* ---- reading */
+/* Parameter by name: it must be in the route's list. NULL slice = not given. */
+struct slice api_value(const struct api_call *call, const char *name);
+bool api_flag(const struct api_call *call, const char *name);
+unsigned api_limit(const struct api_call *call);
+/* absent when not given; checked before the handler runs. */
+int64_t api_time(const struct api_call *call, const char *name, int64_t absent);
+/* "a=b", %XX and + decoded into the arena. False when malformed, or not UTF-8. */
+bool api_decode(struct arena *arena, struct slice text, bool plus, struct slice *ret_text);
+
+/* ---- answering; each finishes the call */
+enum api_step api_error(struct api_call *call, unsigned status, const char *code,
+                        const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* {"details":[{field,message}]} with one entry. */
+enum api_step api_invalid(struct api_call *call, const char *field, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* From an error of the layers below; `what` begins the message: "event", "token" … */
+enum api_step api_fail(struct api_call *call, enum bk_err err, const char *what);
+unsigned api_status(enum bk_err err);
+/* The JSON is in response->body already. */
+enum api_step api_json(struct api_call *call, unsigned status);
+__attribute__((format(printf, 3, 4))) void api_add_header(struct api_response *response,
+                                                          const char *name, const char *format,
+                                                          ...);
+
+/* ---- handlers */
+api_run_fn api_objects_list, api_objects_get, api_objects_create, api_objects_update,
+    api_objects_delete;
+api_run_fn api_apply;
+api_run_fn api_tokens_list, api_tokens_get, api_tokens_create, api_tokens_delete;
+api_run_fn api_events_list, api_events_get, api_events_body;
+api_run_fn api_openapi, api_metrics, api_live, api_ready;
+
+#endif

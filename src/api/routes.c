@@ -1,0 +1,116 @@
+#include "api/route.h"
+
+#include "base/assert.h"
+
+static const struct api_param list_params[] = {
+    {"canvas", API_PARAM_TEXT, "canvas to list; `default` when absent", NULL},
+    {"limit", API_PARAM_LIMIT, "items of a page", NULL},
+    {"cursor", API_PARAM_TEXT, "`next` of the page before", NULL},
+    {0},
+};
+/* For what is in no canvas. */
+static const struct api_param page_params[] = {
+    {"limit", API_PARAM_LIMIT, "items of a page", NULL},
+    {"cursor", API_PARAM_TEXT, "`next` of the page before", NULL},
+    {0},
+};
+static const struct api_param canvas_params[] = {
+    {"canvas", API_PARAM_TEXT, "canvas the object is in; `default` when absent", NULL},
+    {0},
+};
+static const struct api_param apply_params[] = {
+    {"dryRun", API_PARAM_FLAG, "check and compare, change nothing", NULL},
+    {"prune", API_PARAM_FLAG,
+     "also delete objects of the given kinds and canvases that the documents do not name", NULL},
+    {"canvas", API_PARAM_TEXT, "canvas of documents that name none; `default` when absent", NULL},
+    {0},
+};
+static const struct api_param event_params[] = {
+    {"source", API_PARAM_TEXT, "name of the event source; deleted ones are found too", NULL},
+    {"canvas", API_PARAM_TEXT, "canvas of the event source; all when absent", NULL},
+    {"type", API_PARAM_TEXT, "event type as the provider names it", NULL},
+    {"state", API_PARAM_CHOICE, "state of the event", "accepted|rejected|duplicate"},
+    {"since", API_PARAM_TIME,
+     "received at or after: RFC 3339, unix seconds, or a duration before now", NULL},
+    {"until", API_PARAM_TIME, "received before", NULL},
+    {"order", API_PARAM_CHOICE,
+     "desc: newest first. asc: oldest first; `next` is then always there and continues with what "
+     "comes later, without a gap",
+     "desc|asc"},
+    {"limit", API_PARAM_LIMIT, "items of a page", NULL},
+    {"cursor", API_PARAM_TEXT, "`next` of the page before, with the same order", NULL},
+    {0},
+};
+
+/* The five routes of a kind of object. NAME is for operation ids and schemas. */
+#define OBJECT_ROUTES(PLURAL, NAME, KIND, LIST_PARAMS, PARAMS)                                     \
+    {HTTP_GET,    "/api/v1/" PLURAL,                                                               \
+     TOKEN_READ,  api_objects_list,                                                                \
+     KIND,        API_BODY_NONE,                                                                   \
+     LIST_PARAMS, "list" NAME,                                                                     \
+     PLURAL,      "List, in order of name",                                                        \
+     NULL,        200,                                                                             \
+     NAME "List", NULL},                                                                           \
+        {HTTP_POST,   "/api/v1/" PLURAL,                                                           \
+         TOKEN_WRITE, api_objects_create,                                                          \
+         KIND,        API_BODY_DOCUMENTS,                                                          \
+         PARAMS,      "create" NAME,                                                               \
+         PLURAL,      "Create",                                                                    \
+         NAME,        201,                                                                         \
+         NAME,        NULL},                                                                       \
+        {HTTP_GET,   "/api/v1/" PLURAL "/{name}",                                                  \
+         TOKEN_READ, api_objects_get,                                                              \
+         KIND,       API_BODY_NONE,                                                                \
+         PARAMS,     "get" NAME,                                                                   \
+         PLURAL,     "Get one, by name or id",                                                     \
+         NULL,       200,                                                                          \
+         NAME,       NULL},                                                                        \
+        {HTTP_PUT,    "/api/v1/" PLURAL "/{name}",                                                 \
+         TOKEN_WRITE, api_objects_update,                                                          \
+         KIND,        API_BODY_DOCUMENTS,                                                          \
+         PARAMS,      "update" NAME,                                                               \
+         PLURAL,      "Replace one; with If-Match only the revision that was read",                \
+         NAME,        200,                                                                         \
+         NAME,        NULL},                                                                       \
+    {                                                                                              \
+        HTTP_DELETE, "/api/v1/" PLURAL "/{name}", TOKEN_WRITE, api_objects_delete, KIND,           \
+            API_BODY_NONE, PARAMS, "delete" NAME, PLURAL, "Delete one", NULL, 204, NULL, NULL      \
+    }
+
+#define NO_KIND RESOURCE_KIND_COUNT
+
+const struct api_route api_routes[] = {
+    {HTTP_POST, "/api/v1/apply", TOKEN_WRITE, api_apply, NO_KIND, API_BODY_DOCUMENTS, apply_params,
+     "apply", "apply", "Create or update a set of documents, all or nothing", "Documents", 200,
+     "ApplyResults", NULL},
+    OBJECT_ROUTES("canvases", "Canvas", RESOURCE_CANVAS, page_params, NULL),
+    OBJECT_ROUTES("secrets", "Secret", RESOURCE_SECRET, list_params, canvas_params),
+    OBJECT_ROUTES("event-sources", "EventSource", RESOURCE_EVENT_SOURCE, list_params,
+                  canvas_params),
+    {HTTP_GET, "/api/v1/tokens", TOKEN_ADMIN, api_tokens_list, NO_KIND, API_BODY_NONE, page_params,
+     "listToken", "tokens", "List, in order of name; without the tokens themselves", NULL, 200,
+     "TokenList", NULL},
+    {HTTP_POST, "/api/v1/tokens", TOKEN_ADMIN, api_tokens_create, NO_KIND, API_BODY_JSON, NULL,
+     "createToken", "tokens", "Create; the answer is the only one that shows the token",
+     "TokenRequest", 201, "TokenCreated", NULL},
+    {HTTP_GET, "/api/v1/tokens/{name}", TOKEN_ADMIN, api_tokens_get, NO_KIND, API_BODY_NONE, NULL,
+     "getToken", "tokens", "Get one, by name or id", NULL, 200, "Token", NULL},
+    {HTTP_DELETE, "/api/v1/tokens/{name}", TOKEN_ADMIN, api_tokens_delete, NO_KIND, API_BODY_NONE,
+     NULL, "deleteToken", "tokens", "Revoke one, by name or id", NULL, 204, NULL, NULL},
+    {HTTP_GET, "/api/v1/events", TOKEN_READ, api_events_list, NO_KIND, API_BODY_NONE, event_params,
+     "listEvent", "events", "Search the events that were received", NULL, 200, "EventList", NULL},
+    {HTTP_GET, "/api/v1/events/{id}", TOKEN_READ, api_events_get, NO_KIND, API_BODY_NONE, NULL,
+     "getEvent", "events", "Get one", NULL, 200, "Event", NULL},
+    {HTTP_GET, "/api/v1/events/{id}/body", TOKEN_READ, api_events_body, NO_KIND, API_BODY_NONE,
+     NULL, "getEventBody", "events", "The body, byte for byte as it was received", NULL, 200, NULL,
+     "application/octet-stream"},
+    {HTTP_GET, "/api/v1/openapi.json", 0, api_openapi, NO_KIND, API_BODY_NONE, NULL, "getOpenapi",
+     "server", "This document", NULL, 200, "Openapi", NULL},
+    {HTTP_GET, "/metrics", 0, api_metrics, NO_KIND, API_BODY_NONE, NULL, "getMetrics", "server",
+     "Prometheus metrics", NULL, 200, NULL, "text/plain"},
+    {HTTP_GET, "/health/live", 0, api_live, NO_KIND, API_BODY_NONE, NULL, "getLive", "server",
+     "The process answers", NULL, 200, "Health", NULL},
+    {HTTP_GET, "/health/ready", 0, api_ready, NO_KIND, API_BODY_NONE, NULL, "getReady", "server",
+     "The server takes webhooks; 503 and a reason when it does not", NULL, 200, "Health", NULL},
+};
+const size_t api_route_count = bk_array_length(api_routes);

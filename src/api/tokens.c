@@ -1,0 +1,173 @@
+#include "api/route.h"
+
+#include "base/ct.h"
+#include "base/json.h"
+
+/* ---- list: tokens are few, so the cursor is simply the last name given */
+
+struct list {
+    struct buf *json;
+    struct slice cursor;
+    unsigned left;
+    bool more;
+    char last[NAME_BYTES_MAX + 1];
+};
+
+static bool list_token(void *context, const struct token_info *info)
+{
+    struct list *list = context;
+    if (list->cursor.bytes != 0) {
+        size_t bytes = strlen(info->name);
+        size_t least = bytes < list->cursor.bytes ? bytes : list->cursor.bytes;
+        int order = memcmp(info->name, list->cursor.at, least);
+        if (order < 0 || (order == 0 && bytes <= list->cursor.bytes)) {
+            return true;
+        }
+    }
+    if (list->left == 0) {
+        list->more = true;
+        return false;
+    }
+    if (list->last[0] != '\0') {
+        buf_add_byte(list->json, ',');
+    }
+    list->left--;
+    memcpy(list->last, info->name, sizeof list->last);
+    token_info_json(info, list->json);
+    return true;
+}
+
+enum api_step api_tokens_list(struct api_call *call)
+{
+    struct buf *json = &call->response->body;
+    struct list list = {.json = json, .cursor = api_value(call, "cursor"), .left = api_limit(call)};
+    if (list.cursor.bytes != 0 && !resource_name_valid(list.cursor)) {
+        return api_invalid(call, "cursor", "cursor is not one that a list gave; begin without it");
+    }
+    buf_add_str(json, "{\"items\":[");
+    enum bk_err err = token_each(call->api->hub, list_token, &list);
+    if (err != BK_OK) {
+        return api_fail(call, err, "tokens");
+    }
+    buf_add_byte(json, ']');
+    if (list.more) {
+        buf_add_str(json, ",\"next\":");
+        json_add_string(json, slice_str(list.last));
+    }
+    buf_add_byte(json, '}');
+    return api_json(call, 200);
+}
+
+static enum api_step no_token(struct api_call *call)
+{
+    return api_error(call, 404, "not_found", "there is no token %.*s", (int)call->segment.bytes,
+                     (const char *)call->segment.at);
+}
+
+enum api_step api_tokens_get(struct api_call *call)
+{
+    struct token_info info;
+    enum bk_err err = token_get(call->api->hub, call->segment, &info);
+    if (err == BK_NOT_FOUND) {
+        return no_token(call);
+    }
+    if (err != BK_OK) {
+        return api_fail(call, err, "token");
+    }
+    token_info_json(&info, &call->response->body);
+    return api_json(call, 200);
+}
+
+enum api_step api_tokens_delete(struct api_call *call)
+{
+    enum bk_err err = token_revoke(call->api->hub, call->segment);
+    if (err == BK_NOT_FOUND) {
+        return no_token(call);
+    }
+    if (err == BK_IN_USE) {
+        return api_error(call, 409, "conflict",
+                         "this is the last admin token; create another one first");
+    }
+    if (err != BK_OK) {
+        return api_fail(call, err, "token");
+    }
+    call->response->status = 204;
+    return API_DONE;
+}
+
+/* ---- create */
+
+/* Name and role out of {"name","role"}. False when the call was answered. */
+static bool read_body(struct api_call *call, struct json_tree *tree, struct slice *ret_name,
+                      enum token_role *ret_role)
+{
+    struct json_problem problem;
+    if (json_parse(call->request->body, tree, &problem) != BK_OK) {
+        api_error(call, 400, "invalid", "line %u, column %u: %s", problem.place.line,
+                  problem.place.column, problem.message);
+        return false;
+    }
+    if (!yyjson_mut_is_obj(tree->roots[0])) {
+        api_error(call, 400, "invalid",
+                  "the body must be {\"name\": \"…\", \"role\": \"admin|write|read\"}");
+        return false;
+    }
+    size_t i, count;
+    yyjson_mut_val *key, *value;
+    struct slice role = SLICE_EMPTY;
+    yyjson_mut_obj_foreach(tree->roots[0], i, count, key, value)
+    {
+        bool is_name = slice_equal(json_text(key), SLICE("name"));
+        if (!is_name && !slice_equal(json_text(key), SLICE("role"))) {
+            api_invalid(call, yyjson_mut_get_str(key), "unknown field");
+            return false;
+        }
+        if (!yyjson_mut_is_str(value)) {
+            api_invalid(call, yyjson_mut_get_str(key), "must be a string");
+            return false;
+        }
+        *(is_name ? ret_name : &role) = json_text(value);
+    }
+    if (!resource_name_valid(*ret_name)) {
+        api_invalid(call, "name", "name must be 1 to 63 of a-z, 0-9 and -");
+        return false;
+    }
+    if (!token_role_find(role, ret_role)) {
+        api_invalid(call, "role", "role must be admin, write or read");
+        return false;
+    }
+    return true;
+}
+
+enum api_step api_tokens_create(struct api_call *call)
+{
+    struct json_tree tree;
+    struct slice name = SLICE_EMPTY;
+    enum token_role role = TOKEN_READ;
+    struct token_info info;
+    char text[TOKEN_TEXT_BYTES];
+    json_tree_init(&tree);
+    if (!read_body(call, &tree, &name, &role)) {
+        json_tree_fini(&tree);
+        return API_DONE;
+    }
+    enum bk_err err = token_create(call->api->hub, name, role, call->request->wall_ns, &info, text);
+    json_tree_fini(&tree);
+    if (err == BK_EXISTS) {
+        return api_error(call, 409, "conflict", "there is a token of this name; revoke it first");
+    }
+    if (err != BK_OK) {
+        return api_fail(call, err, "token");
+    }
+    struct buf *body = &call->response->body;
+    token_info_json(&info, body);
+    if (body->bytes != 0) {
+        body->bytes--; /* the closing brace */
+    }
+    buf_add_str(body, ",\"token\":");
+    json_add_string(body, slice_str(text));
+    buf_add_byte(body, '}');
+    bk_wipe(text, sizeof text);
+    api_add_header(call->response, "Location", "/api/v1/tokens/%s", info.name);
+    return api_json(call, 201);
+}
