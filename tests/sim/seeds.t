@@ -1,0 +1,29 @@
+#!/bin/sh
+# seeds.t - Description: every scenario of the simulator, for a few hundred seeds.
+#
+# A failure ends with the seed and the command that repeats it. Long runs: make sim SEEDS=100000.
+cd "${BECKET_ROOT:-$(dirname "$0")/../..}" || exit 1
+
+number=0
+failed=0
+
+# check VARIANT FIRST COUNT
+check() {
+    program=build/$1/sim/sim_main
+    number=$((number + 1))
+    name="$number - $3 seeds from $2, $1"
+    if [ ! -x "$program" ]; then
+        echo "ok $name # skip $program is not built"
+    elif said=$("$program" --seed "$2" --seeds "$3" 2>&1); then
+        echo "ok $name"
+    else
+        failed=1
+        echo "not ok $name"
+        echo "$said" | tail -n 30 | sed 's/^/# /' >&2
+    fi
+}
+
+check release 1 200
+check asan 1001 40
+echo "1..$number"
+exit $failed
