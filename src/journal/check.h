@@ -1,4 +1,4 @@
-/* check.h - `becket journal check` and `becket journal dump`: verify every checksum of a journal directory.
+/* check.h - `becket journal check` and `dump`: verify every checksum of a journal directory.
  *
  * Purpose     Walks all segments and sidecars without a catalog, changes nothing, and says for
  *             each problem where it is. A torn tail after a crash is not a problem: it is

@@ -1,4 +1,4 @@
-/* reader.h - read records back: by position, forward, backward, and merged over all journals by time.
+/* reader.h - read records back: by position, forward, backward, merged over journals by time.
  *
  * Purpose     API, CLI and delivery look at what the journals hold, including the live segment up
  *             to what is durable. Every record's CRC is checked on the way.

@@ -1,0 +1,344 @@
+/* Description: the writer: batching, order of acknowledgement, rolling, failures, stop. */
+#include "journal_world.h"
+
+static void test_first_commit(void)
+{
+    struct world world;
+    world_init(&world, 1, 1 << 20);
+    is_int(world_open(&world), BK_OK, "opens in an empty directory");
+    is_uint(world.durable[0], 0, "nothing is durable yet");
+    world.rings[0].hold = true;
+    journal_turn(world.journals[0]);
+    is_uint(world.rings[0].write_count, 1, "the opening frame is written at once");
+    is_int(world_append(&world, 0, 1, 500), BK_OK);
+    journal_turn(world.journals[0]);
+    is_uint(world.rings[0].write_count, 2, "a small frame may follow the opening");
+    fake_complete(&world.rings[0], 1);
+    is_uint(world.durable[0], 0, "not acknowledged before the opening is durable");
+    fake_complete(&world.rings[0], 0);
+    is_uint(world.durable[0], 1, "now it is");
+    is_uint(journal_pending_bytes(world.journals[0]), 0);
+    ok(journal_idle(world.journals[0]));
+    world.rings[0].hold = false;
+    world_run(&world);
+    world_stop(&world);
+    is_int(world_open(&world), BK_OK, "opens again");
+    ok(world.report.clean, "the stop was clean");
+    is_uint(world.report.records, 1);
+    is_uint(world.seen_count, 1, "the fingerprint comes back");
+    is_uint(world.seen_bad, 0);
+    is_uint(world.durable[0], 1);
+    world_stop(&world);
+    world_fini(&world);
+}
+
+static void test_commit_rule(void)
+{
+    struct world world;
+    world_init(&world, 1, 1 << 20);
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    struct ring *ring = &world.rings[0];
+    ring->hold = true;
+    is_int(world_append(&world, 0, 1, 100), BK_OK);
+    journal_turn(world.journals[0]);
+    is_uint(ring->write_count, 1, "idle: commit in the same turn");
+    is_int(world_append(&world, 0, 2, 100), BK_OK);
+    journal_turn(world.journals[0]);
+    is_uint(ring->write_count, 1, "busy: gather");
+    uint64_t sequence = 3;
+    while (sequence < 3 + 70) {
+        is_int(world_append(&world, 0, sequence++, 1000), BK_OK);
+    }
+    journal_turn(world.journals[0]);
+    is_uint(ring->write_count, 2, "64 KiB gathered: a second commit");
+    is_int(world_append(&world, 0, sequence, 100000), BK_OK);
+    journal_turn(world.journals[0]);
+    is_uint(ring->write_count, 2, "never a third");
+    fake_complete(ring, 1);
+    is_uint(world.durable[0], 0, "the second one is done first: nothing is acknowledged");
+    journal_turn(world.journals[0]);
+    is_uint(ring->write_count, 1, "and its place is not free either");
+    fake_complete(ring, 0);
+    is_uint(world.durable[0], sequence - 1, "both are acknowledged, in order");
+    journal_turn(world.journals[0]);
+    fake_complete(ring, 0);
+    is_uint(world.durable[0], sequence);
+    const struct journal_stats *stats = journal_stats(world.journals[0]);
+    is_uint(stats->frames, 4);
+    is_uint(stats->records, sequence);
+    is_uint(ring->inflight_max, 2);
+    ring->hold = false;
+    world_stop(&world);
+    world_fini(&world);
+}
+
+static void test_busy(void)
+{
+    struct world world;
+    world_init(&world, 1, 8 << 20);
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    world.rings[0].hold = true;
+    uint64_t sequence = 1;
+    enum bk_err err;
+    while ((err = world_append(&world, 0, sequence, 100000)) == BK_OK) {
+        sequence++;
+        journal_turn(world.journals[0]);
+    }
+    is_int(err, BK_BUSY, "three frames are full: busy");
+    is_uint(sequence, 8, "one and one record in flight, five in the third frame");
+    is_uint(journal_pending_bytes(world.journals[0]), 7 * format_record_bytes(100000));
+    is_int(world_append(&world, 0, sequence, JOURNAL_SMALL_BYTES_MAX + 1), BK_TOO_LARGE);
+    world.rings[0].hold = false;
+    world_run(&world);
+    is_uint(world.durable[0], sequence - 1);
+    is_int(world_append(&world, 0, sequence, 100000), BK_OK, "goes on after the commit");
+    world_stop(&world);
+    world_fini(&world);
+}
+
+static void test_roll(void)
+{
+    struct world world;
+    world_init(&world, 2, 2 << 20);
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    world_fill(&world, 0, 1, 6000, 40);
+    world_fill(&world, 1, 1, 10, 1);
+    is_uint(world.durable[0], 6000);
+    ok(journal_stats(world.journals[0])->rolls >= 3, "rolled");
+    struct catalog_stats stats;
+    catalog_stats(world.catalog, &stats);
+    is_uint(stats.live, 2, "one live segment per journal");
+    is_uint(stats.spares, 3, "two spares for the busy one, one for the other");
+    is_uint(stats.indexed_total, stats.sealed, "all sealed ones have a sidecar");
+    ok(stats.sealed >= 3);
+    world_crash(&world);
+    is_int(world_open(&world), BK_OK, "opens again");
+    is_uint(world.report.records, 6010);
+    is_uint(world.seen_count, 6010, "all fingerprints");
+    is_uint(world.seen_bad, 0);
+    is_uint(world.report.torn_frames, 0);
+    ok(!world.report.clean, "not a clean stop");
+    is_uint(world.durable[0], 6000);
+    is_uint(world.durable[1], 10);
+    world_fill(&world, 0, 6001, 9000, 40);
+    world_stop(&world);
+    world_fini(&world);
+}
+
+static void test_failure(void)
+{
+    struct world world;
+    world_init(&world, 1, 1 << 20);
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    world_fill(&world, 0, 1, 10, 1);
+    struct ring *ring = &world.rings[0];
+    ring->hold = true;
+    is_int(world_append(&world, 0, 11, 70000), BK_OK);
+    journal_turn(world.journals[0]);
+    is_int(world_append(&world, 0, 12, 70000), BK_OK);
+    journal_turn(world.journals[0]);
+    is_uint(ring->write_count, 2);
+    is_int(world_append(&world, 0, 13, 1000), BK_OK);
+    ring->fail_after = 0;
+    ring->fail_count = 1;
+    ring->fail_writes = true; /* the bytes are there, only the flush failed */
+    fake_complete(ring, 0);
+    is_uint(world.failures[0], 0, "not reported while the other one is in flight");
+    uint64_t sequence = 0;
+    struct journal_entry entry = {.type = JOURNAL_ACCEPTED, .head_bytes = 4};
+    is_int(journal_append(world.journals[0], &entry, (const uint8_t *)"head", NULL, 0, &sequence),
+           BK_IO, "no appends meanwhile");
+    fake_complete(ring, 0);
+    is_uint(world.failures[0], 1);
+    is_uint(world.durable[0], 10, "durable up to the failed one");
+    is_uint(world.failed[0], 13, "failed up to the last appended");
+    is_int(world.last_err, BK_IO);
+    is_uint(journal_pending_bytes(world.journals[0]), 0);
+    ring->hold = false;
+    is_int(world_append(&world, 0, 14, 1000), BK_OK,
+           "goes on in the spare, numbers are not used again");
+    world_run(&world);
+    is_uint(world.durable[0], 14);
+    struct catalog_stats stats;
+    catalog_stats(world.catalog, &stats);
+    is_uint(stats.abandoned, 1);
+    world_crash(&world);
+    is_int(world_open(&world), BK_OK);
+    is_uint(world.report.records, 11, "the failed ones are gone");
+    is_uint(world.seen_count, 11);
+    is_uint(world.seen_last, 14);
+    world_fill(&world, 0, 15, 20, 1);
+    world_crash(&world);
+    char path[512];
+    world_path(&world, path, "j0-0000000001.idx");
+    ok(unlink(path) == 0, "the abandoned segment has a sidecar");
+    is_int(world_open(&world), BK_OK, "and is read again without it");
+    is_uint(world.seen_count, 17, "they do not come back then either");
+    world_stop(&world);
+    world_fini(&world);
+}
+
+static void test_failing_disk(void)
+{
+    struct world world;
+    world_init(&world, 1, 1 << 20);
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    struct ring *ring = &world.rings[0];
+    ring->fail_after = 0;
+    ring->fail_value = 0; /* short */
+    uint64_t sequence = 1;
+    unsigned accepted = 0;
+    unsigned refused = 0;
+    for (unsigned i = 0; i < 1000; i++) {
+        enum bk_err err = world_append(&world, 0, sequence, 5000);
+        accepted += err == BK_OK;
+        refused += err == BK_IO;
+        sequence += err == BK_OK;
+        world_run(&world);
+        fake_now_ns += 10000000; /* 10 s in all */
+        fake_wall_ns += 10000000;
+    }
+    is_uint(world.durable[0], 0, "nothing is acknowledged");
+    is_uint(accepted + refused, 1000);
+    ok(accepted <= 6 && accepted >= 4, "%u tries in ten seconds", accepted);
+    is_uint(world.failures[0], accepted);
+    ring->fail_after = -1;
+    fake_now_ns += 40000000000ULL;
+    is_int(world_append(&world, 0, sequence, 1000), BK_OK, "the disk is back: no restart needed");
+    world_run(&world);
+    is_uint(world.durable[0], sequence);
+    world_crash(&world);
+    is_int(world_open(&world), BK_OK);
+    is_uint(world.report.records, 1);
+    is_uint(world.durable[0], sequence);
+    world_stop(&world);
+    world_fini(&world);
+}
+
+static void test_large(void)
+{
+    struct world world;
+    world_init(&world, 1, 8 << 20);
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    size_t bytes = 900000;
+    uint8_t *buffers[10];
+    unsigned queued = 0;
+    enum bk_err err = BK_OK;
+    world.rings[0].hold = true;
+    uint64_t sequence = 1;
+    is_int(world_append(&world, 0, sequence++, 1000), BK_OK);
+    for (; queued < 10 && err == BK_OK; queued++) {
+        buffers[queued] = aligned_alloc(4096, 1 << 20);
+        memset(buffers[queued], 0xee, 1 << 20);
+        record_message(0, sequence, bytes, buffers[queued] + JOURNAL_LARGE_MESSAGE_AT);
+        struct journal_entry entry = {.type = JOURNAL_ACCEPTED,
+                                      .received_ns = fake_wall_ns,
+                                      .head_bytes = 500,
+                                      .body_bytes = (uint32_t)bytes - 500};
+        record_fingerprint(0, sequence, entry.fingerprint);
+        uint64_t got = 0;
+        err = journal_append_large(world.journals[0], &entry, buffers[queued], 1 << 20, &got);
+        ok(err != BK_OK || got == sequence);
+        sequence += err == BK_OK;
+        journal_turn(world.journals[0]);
+        while (err == BK_BUSY && world.rings[0].write_count > 0) {
+            fake_complete(&world.rings[0], 0);
+            journal_turn(world.journals[0]);
+        }
+    }
+    is_int(err, BK_BUSY, "not more than may be queued, or no larger segment yet");
+    is_uint(world.rings[0].inflight_max, 2);
+    world.rings[0].hold = false;
+    world_run(&world);
+    is_uint(world.durable[0], sequence - 1);
+    struct journal_entry entry = {.type = JOURNAL_ACCEPTED, .head_bytes = 1, .body_bytes = 9 << 20};
+    uint8_t *huge = aligned_alloc(4096, 10 << 20);
+    uint64_t got = 0;
+    is_int(journal_append_large(world.journals[0], &entry, huge, 10 << 20, &got), BK_TOO_LARGE,
+           "larger than a segment");
+    free(huge);
+    for (unsigned i = 0; i < queued; i++) {
+        free(buffers[i]);
+    }
+    is_int(world_append(&world, 0, sequence, 1000), BK_OK);
+    world_run(&world);
+    world_crash(&world);
+    is_int(world_open(&world), BK_OK);
+    is_uint(world.report.records, sequence);
+    is_uint(world.seen_bad, 0);
+    world_stop(&world);
+    world_fini(&world);
+}
+
+static void test_no_spare(void)
+{
+    struct world world;
+    world_init(&world, 1, 1 << 20);
+    is_int(world_open(&world), BK_OK);
+    /* The store thread does not run. */
+    uint64_t sequence = 1;
+    enum bk_err err = BK_OK;
+    while (sequence < 1000) {
+        err = world_append(&world, 0, sequence, 50000);
+        if (err != BK_OK) {
+            journal_turn(world.journals[0]);
+            if (!fake_turn(&world.rings[0])) {
+                break;
+            }
+        }
+        sequence += err == BK_OK;
+    }
+    is_int(err, BK_BUSY, "no spare yet: busy, %u records in", (unsigned)sequence);
+    is_uint(world.durable[0], sequence - 1, "all others are durable");
+    world_run(&world);
+    is_int(world_append(&world, 0, sequence, 50000), BK_OK, "a spare came");
+    world_run(&world);
+    is_uint(world.durable[0], sequence);
+    world_stop(&world);
+    world_fini(&world);
+}
+
+static void test_redaction(void)
+{
+    struct world world;
+    world_init(&world, 1, 1 << 20);
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    struct journal_entry entry = {.type = JOURNAL_REJECTED, .reason = 3, .head_bytes = 20};
+    struct journal_redaction redactions[] = {{5, 3}, {18, 2}};
+    uint64_t sequence = 0;
+    is_int(journal_append(world.journals[0], &entry, (const uint8_t *)"abcdeSECfghijklmnoSE",
+                          redactions, 2, &sequence),
+           BK_OK);
+    world_run(&world);
+    world_crash(&world);
+    char path[512];
+    char *text = NULL;
+    size_t bytes = 0;
+    world_path(&world, path, "j0-0000000001.log");
+    is_int(file_read_all(path, 4 << 20, &text, &bytes), BK_OK);
+    ok(memmem(text, bytes, "abcde***fghijklmno**", 20) != NULL, "secrets are blanked");
+    ok(memmem(text, bytes, "SEC", 3) == NULL);
+    free(text);
+    world_fini(&world);
+}
+
+int main(void)
+{
+    test_first_commit();
+    test_commit_rule();
+    test_busy();
+    test_roll();
+    test_failure();
+    test_failing_disk();
+    test_large();
+    test_no_spare();
+    test_redaction();
+    return done_testing();
+}
