@@ -64,7 +64,7 @@ struct ring_config {
 
 enum ring_feature {
     RING_FEATURE_PEER_COMMAND = 1, /* peer address by a socket command (6.7); else accept, getpeername, install */
-    RING_FEATURE_NO_IOWAIT = 2
+    RING_FEATURE_MIN_TIMEOUT = 2 /* wait for several completions for a while (6.12) */
 };
 
 /* Counters since ring_open(); read by the owning thread (or racily for metrics). */
@@ -92,6 +92,11 @@ const struct ring_stats *ring_stats(const struct ring *ring);
  * no deadline, 0 = do not wait), run completions and mail. Returns when at least one ran or the
  * deadline passed. */
 void ring_turn(struct ring *ring, uint64_t deadline_ns);
+
+/* A hint: from the next turn on, while nothing but gathering can be done anyway (a commit is under way), wait up
+ * to wait_us for `completions` of them instead of waking for each. 0, 0 = off. Where the kernel cannot
+ * (before 6.12) it does nothing. */
+void ring_gather(struct ring *ring, unsigned completions, unsigned wait_us);
 
 /* ---- clock and entropy (cached once per turn, so free on the hot path) */
 uint64_t ring_now_ns(const struct ring *ring);  /* monotonic */

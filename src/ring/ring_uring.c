@@ -28,6 +28,12 @@
 #endif
 /* Newer than the headers of liburing 2.3. */
 #define OP_URING_CMD 46
+#define FEATURE_MIN_TIMEOUT (1U << 15)
+#if defined(IO_URING_VERSION_MAJOR) && (IO_URING_VERSION_MAJOR > 2 || IO_URING_VERSION_MINOR >= 8)
+#define HAVE_MIN_TIMEOUT 1
+#else
+#define HAVE_MIN_TIMEOUT 0
+#endif
 #define SOCKET_COMMAND_GETSOCKOPT 2
 #define SO_PEERNAME_OPTION 28
 
@@ -80,6 +86,9 @@ struct ring {
     uint8_t *write_buffers;
     size_t write_buffers_bytes;
     bool peer_command;
+    bool min_timeout;
+    unsigned gather_count;
+    unsigned gather_us;
     unsigned connect_count;
     struct sockaddr_storage connect_addresses[CONNECT_ADDRESSES];
     struct peer_lookup lookups[PEER_LOOKUPS];
@@ -349,9 +358,12 @@ enum bk_err ring_open(const struct ring_config *config, struct ring **ret_ring, 
         ring->lookups_free = &ring->lookups[i];
     }
     ring->peer_command = probe_peer_command(ring);
+    ring->min_timeout = HAVE_MIN_TIMEOUT && ring->uring.features & FEATURE_MIN_TIMEOUT &&
+                        !(config->features_off & RING_FEATURE_MIN_TIMEOUT);
     snprintf(ring->features, sizeof ring->features,
-             "single-issuer defer-taskrun multishot direct-descriptors buffer-ring%s%s",
-             registered ? " ring-fd" : "", ring->peer_command ? " peer-command" : "");
+             "single-issuer defer-taskrun multishot direct-descriptors buffer-ring%s%s%s",
+             registered ? " ring-fd" : "", ring->peer_command ? " peer-command" : "",
+             ring->min_timeout ? " min-timeout" : "");
     clock_read(ring);
     *ret_ring = ring;
     return BK_OK;
@@ -381,6 +393,12 @@ const char *ring_features(const struct ring *ring)
 const struct ring_stats *ring_stats(const struct ring *ring)
 {
     return &ring->stats;
+}
+
+void ring_gather(struct ring *ring, unsigned completions, unsigned wait_us)
+{
+    ring->gather_count = completions;
+    ring->gather_us = wait_us;
 }
 
 /* ---- clock and entropy */
@@ -922,12 +940,32 @@ static unsigned reap(struct ring *ring)
     return count;
 }
 
+/* Returns false when the kernel or the library has no such wait. */
+static bool enter_gathering(struct ring *ring, uint64_t deadline_ns)
+{
+#if HAVE_MIN_TIMEOUT
+    if (ring->min_timeout && ring->gather_us) {
+        struct io_uring_cqe *cqe;
+        uint64_t wait_ns = deadline_ns == UINT64_MAX ? 1000000000ULL : deadline_ns - ring->now_ns;
+        struct __kernel_timespec timeout = {.tv_sec = (int64_t)(wait_ns / 1000000000ULL),
+                                            .tv_nsec = (long long)(wait_ns % 1000000000ULL)};
+        (void)io_uring_submit_and_wait_min_timeout(&ring->uring, &cqe, ring->gather_count, &timeout, ring->gather_us,
+                                                   NULL);
+        return true;
+    }
+#endif
+    (void)ring;
+    (void)deadline_ns;
+    return false;
+}
+
 static void enter(struct ring *ring, uint64_t deadline_ns)
 {
     struct io_uring_cqe *cqe;
     ring->stats.enters++;
     if (deadline_ns <= ring->now_ns) {
         (void)io_uring_submit_and_get_events(&ring->uring);
+    } else if (enter_gathering(ring, deadline_ns)) {
     } else if (deadline_ns == UINT64_MAX) {
         (void)io_uring_submit_and_wait(&ring->uring, 1);
     } else {

@@ -1,9 +1,9 @@
 /* timer.c - see timer.h.
  *
- * A timer due at tick D waits in the lowest level whose range reaches it, in the slot named by the bits of
- * D that belong to the level. When the clock enters a slot of a higher level its timers are dealt out to
- * the levels below (a cascade), so each timer moves at most TIMER_LEVELS times. Empty slots are skipped by
- * the bits of `occupied`, however long the wheel has stood still.
+ * A timer due at tick D waits in the lowest level whose range reaches it, in the slot named by the
+ * bits of D that belong to the level. When the clock enters a slot of a higher level its timers are
+ * dealt out to the levels below (a cascade), so each timer moves at most TIMER_LEVELS times. Empty
+ * slots are skipped by the bits of `occupied`, however long the wheel has stood still.
  */
 #include "ring/timer.h"
 
@@ -14,7 +14,7 @@
 #define WHEEL_TICKS_MAX ((1ULL << (SLOT_BITS * TIMER_LEVELS)) - 1U)
 
 _Static_assert(TIMER_SLOTS == 1U << SLOT_BITS, "a level has SLOT_BITS bits of the tick");
-_Static_assert(TIMER_LEVELS * TIMER_SLOTS <= UINT16_MAX, "a slot's number must fit in struct timer");
+_Static_assert(TIMER_LEVELS * TIMER_SLOTS <= UINT16_MAX, "a slot's number is 16 bit");
 
 /* The first tick at or after a time: a timer must not be early. */
 static uint64_t due_tick(uint64_t due_ns)
@@ -32,8 +32,8 @@ static void mark(struct timer_wheel *wheel, unsigned level, unsigned slot, bool 
     }
 }
 
-/* Put a timer where it belongs as seen from wheel->tick; not before `earliest`. What lies beyond the wheel
- * waits in its last slot and is placed anew from there. */
+/* Put a timer where it belongs as seen from wheel->tick; not before `earliest`. What lies beyond
+ * the wheel waits in its last slot and is placed anew from there. */
 static void place(struct timer_wheel *wheel, struct timer *timer, uint64_t earliest)
 {
     uint64_t due = due_tick(timer->due_ns);
@@ -90,8 +90,8 @@ void timer_stop(struct timer_wheel *wheel, struct timer *timer)
     }
 }
 
-/* How many slots after `slot` the next occupied one of a level comes: 1 to TIMER_SLOTS (the same slot
- * again), or 0 when all are empty. */
+/* How many slots after `slot` the next occupied one of a level comes: 1 to TIMER_SLOTS (the same
+ * slot again), or 0 when all are empty. */
 static unsigned next_occupied(const uint64_t *occupied, unsigned slot)
 {
     unsigned start = (slot + 1) & SLOT_MASK;

@@ -257,6 +257,18 @@ uint64_t ring_now_ns(const struct ring *ring)
     return ring->now_ns;
 }
 
+uint64_t ring_clock_ns(const struct ring *ring)
+{
+    return ring->now_ns; /* work takes no simulated time */
+}
+
+void ring_gather(struct ring *ring, unsigned completions, unsigned wait_us)
+{
+    (void)ring;
+    (void)completions;
+    (void)wait_us;
+}
+
 int64_t ring_wall_ns(const struct ring *ring)
 {
     return ring->wall_ns;
