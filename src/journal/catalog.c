@@ -305,7 +305,7 @@ enum bk_err catalog_open(const struct catalog_config *config, int64_t now_ns, jo
 
 void catalog_close(struct catalog *catalog)
 {
-    seal_fini(catalog);
+    catalog_seal_fini(catalog);
     maker_fini(catalog);
     for (unsigned id = 0; id < FORMAT_JOURNALS_MAX; id++) {
         struct catalog_journal *journal = catalog->journals[id];

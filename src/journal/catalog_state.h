@@ -117,7 +117,7 @@ void maker_lend(struct catalog *catalog, struct catalog_journal *journal, struct
 
 /* ---- seal.c: sidecars */
 bool seal_step(struct catalog *catalog, int64_t now_ns);
-void seal_fini(struct catalog *catalog);
+void catalog_seal_fini(struct catalog *catalog);
 
 /* ---- retain.c */
 bool retain_step(struct catalog *catalog, int64_t now_ns);

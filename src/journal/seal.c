@@ -39,7 +39,7 @@ static void reset(struct catalog_sealer *sealer)
     sealer->state = SEAL_IDLE;
 }
 
-void seal_fini(struct catalog *catalog)
+void catalog_seal_fini(struct catalog *catalog)
 {
     reset(&catalog->sealer);
 }
