@@ -1,8 +1,8 @@
 /* http_parse_bench.c - what it costs to parse one webhook's head.
  *
- * Prints one line per implementation: nanoseconds (best of 20 rounds) and, where the kernel lets us count
- * them, user instructions per head. The head is a GitHub webhook's: 12 headers, about 700 bytes, followed
- * by a body as in real life. Goals: 1,200 instructions, 200 ns.
+ * Prints one line per implementation: nanoseconds (best of 20 rounds) and, where the kernel lets us
+ * count them, user instructions per head. The head is a GitHub webhook's: 12 headers, about 700
+ * bytes, followed by a body as in real life. Goals: 1,200 instructions, 200 ns.
  */
 #include "http/parse.h"
 

@@ -1,7 +1,7 @@
 /* chunked.c - the chunked transfer coding, decoded in place (RFC 9112 7.1).
  *
- * Data is moved in pieces as large as they come; the lines between go byte by byte through a state machine,
- * which makes the result independent of how the input is cut.
+ * Data is moved in pieces as large as they come; the lines between go byte by byte through a state
+ * machine, which makes the result independent of how the input is cut.
  */
 #include "http/parse.h"
 

@@ -1,4 +1,5 @@
-/* parse.c - the choice of implementation, and all of the head parser that is not about bytes in bulk. */
+/* parse.c - the choice of implementation, and all of the head parser that is not about bytes in
+ * bulk. */
 #include "http/parse.h"
 
 #include "base/assert.h"
@@ -341,8 +342,8 @@ static enum http_parse on_content_length(struct http_head *head, struct slice va
     return HTTP_PARSE_DONE;
 }
 
-/* Exactly "chunked" is what we can read. A list of other codings is 501, anything that is no list of
- * codings, or has chunked twice or not at its end, is malformed. */
+/* Exactly "chunked" is what we can read. A list of other codings is 501, anything that is no list
+ * of codings, or has chunked twice or not at its end, is malformed. */
 static enum http_parse on_transfer_encoding(struct http_head *head, struct verdict *verdict,
                                             struct slice value)
 {
@@ -382,7 +383,8 @@ static enum http_parse on_host(struct http_head *head, struct slice value, size_
     return HTTP_PARSE_DONE;
 }
 
-/* Names are tokens, and among tokens OR 0x20 maps only letters onto the letters and hyphens here. */
+/* Names are tokens, and among tokens OR 0x20 maps only letters onto the letters and hyphens here.
+ */
 #define FOLD64 0x2020202020202020ULL
 #define FOLD32 0x20202020U
 
@@ -400,8 +402,9 @@ static inline bool is_name(const uint8_t *name, size_t name_bytes, const char *l
     return (load64(name + bytes - 8) | FOLD64) == load64(lower + bytes - 8);
 }
 
-static enum http_parse suspect(struct http_head *head, unsigned number, size_t host_bytes,
-                               struct verdict *verdict)
+/* `host_bytes` at the start of the value are known to be good for a host; a response has none. */
+static enum http_parse judge(struct http_head *head, unsigned number, size_t host_bytes,
+                             bool response, struct verdict *verdict)
 {
     const struct http_header *header = &head->headers[number];
     const uint8_t *name = head->at + header->name_at;
@@ -409,8 +412,9 @@ static enum http_parse suspect(struct http_head *head, unsigned number, size_t h
     uint32_t start = load32(name) | FOLD32;
 
     if (start == load32("host")) {
-        return bytes == 4 ? on_host(head, http_header_value(head, header), host_bytes)
-                          : HTTP_PARSE_DONE;
+        return bytes == 4 && !response
+                   ? on_host(head, http_header_value(head, header), host_bytes)
+                   : HTTP_PARSE_DONE;
     }
     if (start == load32("content-length")) {
         return is_name(name, bytes, "content-length", 14)
@@ -446,7 +450,8 @@ enum http_parse http_framing(struct http_head *head, const struct http_framing *
     head->expect_continue = false;
     head->has_host = false;
     for (unsigned i = 0; i < framing->suspect_count; i++) {
-        enum http_parse result = suspect(head, framing->suspects[i], host_bytes, &verdict);
+        enum http_parse result =
+            judge(head, framing->suspects[i], host_bytes, framing->response, &verdict);
         if (result != HTTP_PARSE_DONE) {
             return result;
         }

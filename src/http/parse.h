@@ -9,8 +9,8 @@
  *             one Content-Length (also equal ones), Content-Length with Transfer-Encoding, codings
  *             other than exactly `chunked`, Transfer-Encoding in HTTP/1.0, missing or doubled Host
  *             in HTTP/1.1, a Host that is not host[:port]. One empty line before a request line is
- *             allowed (9112 2.2). A fragment, white space, controls and bytes above 0x7e are refused
- *             in a target; so is each target form where it does not belong (9112 3.2).
+ *             allowed (9112 2.2). A fragment, white space, controls and bytes above 0x7e are
+ *             refused in a target; so is each target form where it does not belong (9112 3.2).
  * Prefixes    For any input, each prefix is PARTIAL or has the result of the whole; an error may be
  *             told late (at the end of its line), never later than HTTP_HEAD_BYTES_MAX.
  * Memory      Not one byte outside at[0 .. bytes) is read.
@@ -61,10 +61,10 @@ struct http_chunked {
 };
 
 void http_chunked_init(struct http_chunked *chunked);
-/* Consume *bytes raw bytes at `at` and leave the decoded bytes at the front of `at`.
- * *bytes becomes the decoded length, *ret_consumed how many raw bytes were used (less than given only
- * on DONE: the rest belongs to the next message, and BAD: where it went wrong). PARTIAL: give more.
- * BAD: malformed (400), TOO_LONG: trailers (431); both stay. Split-invariant. */
+/* Consume *bytes raw bytes at `at` and leave the decoded bytes at the front of `at`. *bytes becomes
+ * the decoded length, *ret_consumed how many raw bytes were used (less than given only on DONE: the
+ * rest belongs to the next message, and BAD: where it went wrong). PARTIAL: give more. BAD:
+ * malformed (400), TOO_LONG: trailers (431); both stay. Split-invariant. */
 enum http_parse http_chunked_decode(struct http_chunked *chunked, uint8_t *at, size_t *bytes,
                                     size_t *ret_consumed);
 

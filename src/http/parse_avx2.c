@@ -1,8 +1,8 @@
 /* parse_avx2.c - the head parser with 32 bytes a step. Chosen at run time; see parse.c.
  *
  * A class of ASCII characters is a table of 16 bytes: bit h of entry l says whether the character
- * with high nibble h and low nibble l belongs to it. pshufb looks all 32 up at once and gives 0 for bytes
- * from 0x80 on.
+ * with high nibble h and low nibble l belongs to it. pshufb looks all 32 up at once and gives 0 for
+ * bytes from 0x80 on.
  */
 #if defined(__x86_64__)
 
@@ -59,7 +59,8 @@ static inline SCAN_TARGET uint32_t not_host(const uint8_t *at)
 static inline SCAN_TARGET uint32_t not_value(const uint8_t *at)
 {
     const __m256i bytes = load(at);
-    const __m256i control = _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, _mm256_set1_epi8(0x1f)), bytes);
+    const __m256i low = _mm256_min_epu8(bytes, _mm256_set1_epi8(0x1f));
+    const __m256i control = _mm256_cmpeq_epi8(low, bytes);
     const __m256i tab = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('\t'));
     const __m256i del = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(0x7f));
     return (uint32_t)_mm256_movemask_epi8(_mm256_or_si256(_mm256_andnot_si256(tab, control), del));

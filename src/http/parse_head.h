@@ -1,13 +1,13 @@
 /* parse_head.h - the head parser, to be included by one implementation each.
  *
- * The includer defines SCAN_TARGET (an attribute naming the instruction set, or nothing), HEAD_REQUEST
- * and HEAD_RESPONSE (names of the two functions), and
+ * The includer defines SCAN_TARGET (an attribute naming the instruction set, or nothing),
+ * HEAD_REQUEST and HEAD_RESPONSE (names of the two functions), and
  *     scan_token, scan_target, scan_host, scan_value(at, end)
  *         First byte from `at` on that is not of the class, or end.
  *     scan_line(at, end, &constants, &ends)
  *         Whether a whole field line of the usual form is there (a name of less than 64 bytes, one
- *         space behind the colon, a value that is not empty, no white space behind it), and where its
- *         parts end. It may say no to any line; scan_odd_line() below then looks closely.
+ *         space behind the colon, a value that is not empty, no white space behind it), and where
+ *         its parts end. It may say no to any line; scan_odd_line() below then looks closely.
  *     scan_constants()
  *         What scan_line() wants to have prepared once.
  * Everything is decided strictly from left to right, and what the headers mean when the last one is

@@ -1,8 +1,8 @@
 /* parse_internal.h - what the three versions of the head parser share. Only for src/http/parse*.c.
  *
- * parse_head.h is the parser itself, written once; parse_scalar.c, parse_sse42.c and parse_avx2.c each
- * include it with their own way to find the end of a token, a target and a value. What is not about
- * bytes in bulk (framing headers, Host, target forms) is in parse.c, compiled once.
+ * parse_head.h is the parser itself, written once; parse_scalar.c, parse_sse42.c and parse_avx2.c
+ * each include it with their own way to find the end of a token, a target and a value. What is not
+ * about bytes in bulk (framing headers, Host, target forms) is in parse.c, compiled once.
  */
 #ifndef BECKET_HTTP_PARSE_INTERNAL_H
 #define BECKET_HTTP_PARSE_INTERNAL_H
@@ -32,7 +32,8 @@ struct line_ends {
 };
 
 /* Headers that decide about framing and the connection are picked by the length of their name while
- * parsing, and judged when all are there: host, expect, connection, content-length, transfer-encoding. */
+ * parsing, and judged when all are there: host, expect, connection, content-length,
+ * transfer-encoding. */
 #define HTTP_FRAMING_LENGTHS (1ULL << 4 | 1ULL << 6 | 1ULL << 10 | 1ULL << 14 | 1ULL << 17)
 
 struct http_framing {

@@ -1,4 +1,5 @@
-/* parse_scalar.c - the head parser, one byte at a time: any machine, and the reference for the others. */
+/* parse_scalar.c - the head parser, one byte at a time: any machine, and the reference for the
+ * others. */
 #include "http/parse_internal.h"
 
 static inline const uint8_t *scan_class(const uint8_t *at, const uint8_t *end, uint8_t class)

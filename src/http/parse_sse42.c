@@ -1,8 +1,8 @@
 /* parse_sse42.c - the head parser with 16 bytes a step. Chosen at run time; see parse.c.
  *
  * A class of ASCII characters is a table of 16 bytes: bit h of entry l says whether the character
- * with high nibble h and low nibble l belongs to it. pshufb looks all 16 up at once and gives 0 for bytes
- * from 0x80 on.
+ * with high nibble h and low nibble l belongs to it. pshufb looks all 16 up at once and gives 0 for
+ * bytes from 0x80 on.
  */
 #if defined(__x86_64__)
 
@@ -59,7 +59,8 @@ static inline SCAN_TARGET uint32_t not_host(const uint8_t *at)
 static inline SCAN_TARGET uint32_t not_value(const uint8_t *at)
 {
     const __m128i bytes = load(at);
-    const __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+    const __m128i low = _mm_min_epu8(bytes, _mm_set1_epi8(0x1f));
+    const __m128i control = _mm_cmpeq_epi8(low, bytes);
     const __m128i tab = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\t'));
     const __m128i del = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f));
     return (uint32_t)_mm_movemask_epi8(_mm_or_si128(_mm_andnot_si128(tab, control), del));

@@ -1,13 +1,13 @@
 /* parse_vector.h - scanning by windows of two vectors, to be included by one implementation each.
  *
- * The includer defines SCAN_TARGET, VECTOR_BYTES and, for VECTOR_BYTES bytes at `at`, masks with a bit
- * for each byte that is not of a class: not_token(at), not_target(at), not_host(at), not_value(at). For
- * the usual line there are quicker ones, given constants that stay in registers: name_stops(at, k) is
- * not_token(), value_stops(at, k) is not_value() and also HTAB and bytes from 0x80 on, which are rare and
- * cheaper to look at twice.
+ * The includer defines SCAN_TARGET, VECTOR_BYTES and, for VECTOR_BYTES bytes at `at`, masks with a
+ * bit for each byte that is not of a class: not_token(at), not_target(at), not_host(at),
+ * not_value(at). For the usual line there are quicker ones, given constants that stay in registers:
+ * name_stops(at, k) is not_token(), value_stops(at, k) is not_value() and also HTAB and bytes from
+ * 0x80 on, which are rare and cheaper to look at twice.
  *
- * The input has at least WINDOW_BYTES bytes. So the last ones are read together with what stands before
- * them, and that is shifted out: nothing behind `end` is touched.
+ * The input has at least WINDOW_BYTES bytes. So the last ones are read together with what stands
+ * before them, and that is shifted out: nothing behind `end` is touched.
  */
 #include "http/parse_internal.h"
 

@@ -14,7 +14,8 @@
 static inline uint8_t *guard_new(void)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    uint8_t *map = mmap(NULL, GUARD_BYTES + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    size_t bytes = GUARD_BYTES + 2 * page;
+    uint8_t *map = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED || mprotect(map + page, GUARD_BYTES, PROT_READ | PROT_WRITE) != 0) {
         abort();
     }

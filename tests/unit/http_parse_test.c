@@ -31,7 +31,8 @@ static const char *const requests[] = {
     "PUT /u HTTP/1.1\r\nhost:[::1]:8080\r\nX-Empty:\r\nX-Blank: \t \r\nX-Padded:\t a b \t\r\n"
     "transfer-encoding: Chunked\r\nConnection: x , Close\r\nExpect: 100-Continue\r\n\r\n",
     "OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n",
-    "DELETE http://example.com:80/a?b HTTP/1.1\r\nHost: example.com:80\r\nX-Obs: \x80\xff tab\there\r\n\r\n",
+    "DELETE http://example.com:80/a?b HTTP/1.1\r\nHost: example.com:80\r\n"
+    "X-Obs: \x80\xff tab\there\r\n\r\n",
     "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n",
     "POST /legacy HTTP/1.0\r\nConnection: Keep-Alive\r\nContent-Length: 0\r\n\r\n",
 };
@@ -55,7 +56,8 @@ static bool same_head(const struct http_head *a, const struct http_head *b)
            memcmp(a->headers, b->headers, a->header_count * sizeof a->headers[0]) == 0;
 }
 
-/* One input, each implementation, next to both guard pages. Returns the result, or -1 when two differ. */
+/* One input, each implementation, next to both guard pages. Returns the result, or -1 when two
+ * differ. */
 static int parse_all(parse_fn *parse, const void *text, size_t bytes, struct http_head *ret_head)
 {
     struct http_head head;
@@ -125,7 +127,8 @@ static void test_prefixes(void)
     }
 }
 
-/* Every byte at every place of the request: implementations agree, prefixes hold where it is cheap. */
+/* Every byte at every place of the request: implementations agree, prefixes hold where it is cheap.
+ */
 static void test_every_byte(void)
 {
     char text[1024];

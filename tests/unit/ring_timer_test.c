@@ -1,7 +1,7 @@
 /* ring_timer_test.c - the timer wheel against a naive model: a list of timers and a clock.
  *
- * After each run exactly those timers must have fired whose tick has come: never early, at most one tick
- * late, and the next expiry that the wheel reports must never be later than the first one due.
+ * After each run exactly those timers must have fired whose tick has come: never early, at most one
+ * tick late, and the next expiry that the wheel reports must never be later than the first one due.
  */
 #include "ring/timer.h"
 
@@ -14,7 +14,8 @@
 
 static struct timer_wheel wheel;
 static struct timer timers[TIMERS];
-static uint64_t due_by_ns[TIMERS]; /* the model: when it must have fired; NEVER when it does not run */
+/* The model: when a timer must have fired; NEVER for one that does not run. */
+static uint64_t due_by_ns[TIMERS];
 static uint64_t now_ns, last_run_ns;
 static uint64_t seed = 0x6265636b65740003ULL;
 static unsigned fired, early, unexpected, from_fire;
@@ -62,7 +63,8 @@ static void on_fire(struct timer *timer)
     due_by_ns[i] = NEVER;
     if (random_below(&seed, 8) == 0) {
         uint64_t saved_ns = last_run_ns;
-        /* A start inside a run counts from the tick that runs, which the model knows by its timer. */
+        /* A start inside a run counts from the tick that runs, which the model knows by its timer.
+         */
         last_run_ns = wheel.tick * TICK;
         start(random_below(&seed, 2) ? i : random_below(&seed, TIMERS), now_ns + random_delay_ns());
         last_run_ns = saved_ns;
