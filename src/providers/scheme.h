@@ -1,10 +1,12 @@
 /* scheme.h - how a provider's webhooks are recognised as genuine: verification as data.
  *
- * Purpose     A `row` (constant table for known providers, or built from a user's YAML) says where signature,
- *             timestamp, id and type are, how the signed bytes are put together, which algorithm and encoding,
- *             tolerance, and which handshake. scheme_compile() binds a row to secrets (as HMAC midstates);
- *             scheme_verify() runs it over a request. No I/O, no clock, no allocation at verify time.
- * Ownership   A compiled scheme is one immutable block the caller owns; any number of threads may verify with it.
+ * Purpose     A `row` (constant table for known providers, or built from a user's YAML) says where
+ *             signature, timestamp, id and type are, how the signed bytes are put together, which
+ *             algorithm and encoding, tolerance, and which handshake. scheme_compile() binds a row
+ *             to secrets (as HMAC midstates); scheme_verify() runs it over a request. No I/O, no
+ *             clock, no allocation at verify time.
+ * Ownership   A compiled scheme is one immutable block the caller owns; any number of threads may
+ *             verify with it.
  * Secrets     Only midstates or keys the algorithm needs are kept; scheme_wipe() clears them.
  * Source      the provider's page is named in its row.
  */
@@ -21,11 +23,11 @@ struct scheme;
 /* Also the journal's `reason` of a rejected record: append only. */
 enum scheme_verdict {
     SCHEME_GENUINE = 0,
-    SCHEME_HANDSHAKE = 1,          /* genuine or needing no signature: answer it, store nothing */
+    SCHEME_HANDSHAKE = 1, /* genuine or needing no signature: answer it, store nothing */
     SCHEME_SIGNATURE_MISSING = 2,
     SCHEME_SIGNATURE_MALFORMED = 3,
     SCHEME_SIGNATURE_DOUBLED = 4,
-    SCHEME_SIGNATURE_WRONG = 5,    /* wrong secret or altered body: cannot be told apart */
+    SCHEME_SIGNATURE_WRONG = 5, /* wrong secret or altered body: cannot be told apart */
     SCHEME_TIMESTAMP_MISSING = 6,
     SCHEME_TIMESTAMP_MALFORMED = 7,
     SCHEME_STALE = 8,
@@ -38,13 +40,16 @@ enum scheme_verdict {
 struct scheme_request {
     const struct http_head *head;
     struct slice body;
-    struct slice url;       /* public URL as the sender saw it, for rows that sign it; else empty */
+    struct slice url; /* public URL as the sender saw it, for rows that sign it; else empty */
     int64_t now_seconds;
 };
 
-/* Slices point into the request (head or body); empty when the row or the request has none. */
+/* Slices point into the request (head or body); empty when the row or the request has none, and the
+ * type also when the row has a constant one (scheme_constant_type): it is not in the request, so
+ * who shows an event fills it in. A JSON string is given as written, its escapes are not decoded.
+ * */
 struct scheme_identity {
-    struct slice type;        /* event type as the provider names it */
+    struct slice type; /* event type as the provider names it */
     struct slice delivery_id;
 };
 
@@ -54,8 +59,10 @@ struct scheme_answer {
     struct slice body;        /* into the request or static */
 };
 
-/* Secrets-bearing bytes of a request (token headers, Authorization, Cookie …), to be blanked in the journal's copy;
- * offsets from head->at. Returns how many were written, at most max. */
+/* Secrets-bearing bytes of a request (token headers, Authorization, Cookie …), to be blanked in the
+ * journal's copy; offsets from head->at. scheme_redactions returns how many were written, at most
+ * max: a request has rarely more than two, SCHEME_REDACTIONS are plenty. */
+#define SCHEME_REDACTIONS 8U
 struct scheme_redaction {
     uint32_t at;
     uint32_t bytes;
@@ -67,9 +74,12 @@ enum scheme_verdict scheme_verify(const struct scheme *scheme, const struct sche
 /* Type and delivery id. Cheap: headers first, else a bounded scan of the JSON's top level. */
 void scheme_identify(const struct scheme *scheme, const struct scheme_request *request,
                      struct scheme_identity *ret_identity);
+/* The type of every event of a provider that sends one kind only ("pipeline_done"); else empty. */
+struct slice scheme_constant_type(const struct scheme *scheme);
 unsigned scheme_redactions(const struct scheme *scheme, const struct http_head *head,
                            struct scheme_redaction *ret_redactions, unsigned max);
-/* Bit mask of 1 << enum http_method that the hook takes (POST always, GET when a handshake wants it). */
+/* Bit mask of 1 << enum http_method that the hook takes (POST always, GET when a handshake wants
+ * it). */
 unsigned scheme_methods(const struct scheme *scheme);
 /* The provider wants this exact acknowledgement instead of {"id":…}; NULL = ours. */
 const struct scheme_answer *scheme_acknowledgement(const struct scheme *scheme);
@@ -78,57 +88,72 @@ const struct scheme_row *scheme_row(const struct scheme *scheme);
 
 /* One sentence for people: what was wrong and what to look at. Static. */
 const char *scheme_verdict_text(enum scheme_verdict verdict);
+/* For `becket verify`: the verdict in words with what was found and expected, the age of the
+ * timestamp, and, when the signature is wrong, which change to the body would make it right (a lost
+ * newline is the usual one). `request` and `scheme` are what the verdict came from. Control plane:
+ * takes memory and time. Appends lines of text. */
+void scheme_explain(const struct scheme *scheme, const struct scheme_request *request,
+                    enum scheme_verdict verdict, struct buf *text);
 /* Short stable name for JSON ("signature_wrong"). Static. */
 const char *scheme_verdict_name(enum scheme_verdict verdict);
 
 /* ---- rows */
-/* By name as users write it: "github", "standard-webhooks", "standard_webhooks", "TYPE_GITHUB". NULL = unknown. */
+/* By name as users write it: "github", "standard-webhooks", "standard_webhooks", "TYPE_GITHUB".
+ * NULL = unknown. "generic" is none: its rows are made with scheme_row_custom. */
 const struct scheme_row *scheme_row_find(struct slice name);
 /* Canonical name ("github"). */
 const char *scheme_row_name(const struct scheme_row *row);
 size_t scheme_row_count(void);
 const struct scheme_row *scheme_row_at(size_t index);
-/* Tolerance in seconds that the row has by itself. */
+/* Tolerance in seconds that the row has by itself; 0 = its requests carry no time. */
 int64_t scheme_row_tolerance_seconds(const struct scheme_row *row);
 bool scheme_row_needs_secret(const struct scheme_row *row);
 
 /* ---- a user's own row (spec.verification of a `generic` source), as strings out of YAML */
 struct scheme_custom {
-    struct slice scheme;            /* none token basic hmac ed25519 ecdsa-p256 rsa jwt (those not built yet: BK_UNSUPPORTED) */
-    struct slice algorithm;         /* sha1 sha256 sha384 sha512; empty = sha256 */
+    /* none token basic bearer hmac ed25519 ecdsa-p256 rsa jwt (those not built yet:
+     * BK_UNSUPPORTED); empty = hmac. A token without a header is a bearer token. */
+    struct slice scheme;
+    struct slice algorithm; /* sha1 sha256 sha384 sha512; empty = sha256 */
     struct slice signature_header;
-    struct slice signature_format;  /* "sha256={hex}", "{base64}", "v1={hex}" …; empty = "{hex}" */
+    struct slice signature_format; /* "sha256={hex}", "{base64}", "v1={hex}" …; empty = "{hex}" */
     struct slice timestamp_header;
     struct slice id_header;
     struct slice type_header;
-    struct slice type_field;        /* JSON pointer, e.g. /type */
+    struct slice type_field; /* JSON pointer, e.g. /type */
     struct slice id_field;
-    struct slice signed_template;   /* "{timestamp}.{body}"; empty = "{body}" */
+    struct slice signed_template; /* "{timestamp}.{body}"; empty = "{body}" */
+    struct slice timestamp_unit;  /* s ms rfc3339; empty = s */
 };
-/* Build a row from it. The row owns copies; free with scheme_row_free(). On BK_INVALID/BK_UNSUPPORTED
- * *ret_field names the wrong field ("signature.format") and ret_message says why (static). */
-enum bk_err scheme_row_custom(const struct scheme_custom *custom, struct scheme_row **ret_row, const char **ret_field,
-                              const char **ret_message) BK_MUST_CHECK;
+/* Build a row from it. The row owns copies; free with scheme_row_free(). On
+ * BK_INVALID/BK_UNSUPPORTED *ret_field names the wrong field ("signature.format") and ret_message
+ * says why (static). */
+enum bk_err scheme_row_custom(const struct scheme_custom *custom, struct scheme_row **ret_row,
+                              const char **ret_field, const char **ret_message) BK_MUST_CHECK;
 void scheme_row_free(struct scheme_row *row);
 
-/* Bind a row to secrets. `secrets` are the texts as configured (whsec_… and so on are decoded as the row says).
- * tolerance_seconds < 0 = the row's own. The row must outlive the scheme unless it is a custom row, which is copied in.
- * The result is malloc'ed as one block (bytes in *ret_bytes); scheme_wipe() then free().
- * BK_INVALID: a secret is empty, missing or malformed; *ret_message says which and why (static). */
-enum bk_err scheme_compile(const struct scheme_row *row, const struct slice *secrets, unsigned secret_count,
-                           int64_t tolerance_seconds, struct scheme **ret_scheme, size_t *ret_bytes,
+/* Bind a row to secrets. `secrets` are the texts as configured (whsec_… and so on are decoded as
+ * the row says). tolerance_seconds < 0 = the row's own, 0 = age does not matter. The row must
+ * outlive the scheme unless it is a custom row, which is copied in. The result is malloc'ed as one
+ * block (bytes in *ret_bytes); scheme_wipe() then free(). BK_INVALID: a secret is empty, missing or
+ * malformed; *ret_message says which and why (static). */
+enum bk_err scheme_compile(const struct scheme_row *row, const struct slice *secrets,
+                           unsigned secret_count, int64_t tolerance_seconds,
+                           struct scheme **ret_scheme, size_t *ret_bytes,
                            const char **ret_message) BK_MUST_CHECK;
 void scheme_wipe(struct scheme *scheme);
 
 /* ---- signing as the provider would (becket send, becket bench, tests) */
 struct scheme_send {
     struct slice body;
-    struct slice type;    /* event type, empty = the row's usual test event */
-    struct slice id;      /* delivery id */
+    struct slice type; /* event type, empty = the row's usual test event */
+    struct slice id;   /* delivery id */
     struct slice url;
     int64_t now_seconds;
 };
-/* Appends header lines ("Name: value\r\n"), without Host, Content-Length. BK_UNSUPPORTED when the row cannot sign. */
-enum bk_err scheme_sign(const struct scheme *scheme, const struct scheme_send *send, struct buf *headers) BK_MUST_CHECK;
+/* Appends header lines ("Name: value\r\n"), without Host, Content-Length. BK_UNSUPPORTED when the
+ * row cannot sign. */
+enum bk_err scheme_sign(const struct scheme *scheme, const struct scheme_send *send,
+                        struct buf *headers) BK_MUST_CHECK;
 
 #endif

@@ -1,0 +1,297 @@
+/* Finding rows by name, and making rows from a user's own words. Control plane. */
+#include "providers/program.h"
+
+#include "base/assert.h"
+#include "base/ct.h"
+
+#include <stdlib.h>
+
+#define TOLERANCE_SECONDS     300
+#define CUSTOM_TEXT_BYTES_MAX 512U
+
+/* ---- the table */
+
+/* Does the user's spelling mean this name? Names are lower case with '-'. */
+static bool same_name(struct slice text, const char *name)
+{
+    if (text.bytes != strlen(name)) {
+        return false;
+    }
+    for (size_t i = 0; i < text.bytes; i++) {
+        uint8_t c = ascii_lower(text.at[i]);
+        if ((c == '_' ? '-' : c) != (uint8_t)name[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+const struct scheme_row *scheme_row_find(struct slice name)
+{
+    struct slice prefix = slice_of(name.at, name.bytes < 5 ? 0 : 5);
+    if (slice_equal_nocase(prefix, SLICE("type_")) || slice_equal_nocase(prefix, SLICE("type-"))) {
+        name = slice_skip(name, prefix.bytes);
+    }
+    for (size_t i = 0; i < scheme_rows_count; i++) {
+        if (same_name(name, scheme_rows[i].name)) {
+            return &scheme_rows[i];
+        }
+    }
+    return NULL;
+}
+
+const char *scheme_row_name(const struct scheme_row *row)
+{
+    return row->name;
+}
+
+size_t scheme_row_count(void)
+{
+    return scheme_rows_count;
+}
+
+const struct scheme_row *scheme_row_at(size_t index)
+{
+    bk_assert(index < scheme_rows_count);
+    return &scheme_rows[index];
+}
+
+int64_t scheme_row_tolerance_seconds(const struct scheme_row *row)
+{
+    if (row->signing != NULL) {
+        return scheme_row_tolerance_seconds(row->signing);
+    }
+    bool timed = row->timestamp != NULL ||
+                 (row->format != NULL && strstr(row->format, "{timestamp}") != NULL);
+    int64_t untimed = row->otherwise != NULL ? scheme_row_tolerance_seconds(row->otherwise) : 0;
+    return row->tolerance_seconds != 0 ? row->tolerance_seconds
+           : timed                     ? TOLERANCE_SECONDS
+                                       : untimed;
+}
+
+bool scheme_row_needs_secret(const struct scheme_row *row)
+{
+    return row->kind != ROW_NONE;
+}
+
+/* ---- custom rows */
+
+struct custom_kind {
+    const char *name;
+    enum row_kind kind;
+    bool built;
+};
+static const struct custom_kind kinds[] = {
+    {"hmac", ROW_HMAC, true},        {"token", ROW_TOKEN, true},   {"basic", ROW_BASIC, true},
+    {"none", ROW_NONE, true},        {"bearer", ROW_BEARER, true}, {"ed25519", ROW_ED25519, true},
+    {"ecdsa-p256", ROW_NONE, false}, {"rsa", ROW_NONE, false},     {"jwt", ROW_NONE, false},
+};
+
+static const struct {
+    const char *name;
+    enum hmac_algorithm algorithm;
+} algorithms[] = {
+    {"sha256", HMAC_SHA256},
+    {"sha1", HMAC_SHA1},
+    {"sha384", HMAC_SHA384},
+    {"sha512", HMAC_SHA512},
+};
+
+static const struct {
+    const char *name;
+    enum row_unit unit;
+} units[] = {{"s", UNIT_SECONDS}, {"ms", UNIT_MS}, {"rfc3339", UNIT_RFC3339}};
+
+static enum bk_err refuse(enum bk_err err, struct problem *problem, const char *field,
+                          const char *message)
+{
+    *problem = (struct problem){field, message};
+    return err;
+}
+
+static enum bk_err words_parse(const struct scheme_custom *custom, struct scheme_row *row,
+                               struct problem *problem)
+{
+    size_t i;
+    struct slice scheme = custom->scheme.bytes != 0 ? custom->scheme : SLICE("hmac");
+    for (i = 0; i < bk_array_length(kinds) && !same_name(scheme, kinds[i].name); i++) {
+    }
+    if (i == bk_array_length(kinds)) {
+        return refuse(BK_INVALID, problem, "scheme",
+                      "expected none, token, basic, hmac, ed25519, ecdsa-p256, rsa or jwt");
+    }
+    if (!kinds[i].built) {
+        return refuse(BK_UNSUPPORTED, problem, "scheme", "this scheme is not supported yet");
+    }
+    row->kind = kinds[i].kind;
+    struct slice algorithm = custom->algorithm.bytes != 0 ? custom->algorithm : SLICE("sha256");
+    for (i = 0; i < bk_array_length(algorithms) && !same_name(algorithm, algorithms[i].name); i++) {
+    }
+    if (i == bk_array_length(algorithms)) {
+        return refuse(BK_INVALID, problem, "algorithm", "expected sha1, sha256, sha384 or sha512");
+    }
+    row->algorithm = algorithms[i].algorithm;
+    struct slice unit = custom->timestamp_unit.bytes != 0 ? custom->timestamp_unit : SLICE("s");
+    for (i = 0; i < bk_array_length(units) && !same_name(unit, units[i].name); i++) {
+    }
+    if (i == bk_array_length(units)) {
+        return refuse(BK_INVALID, problem, "timestamp.unit", "expected s, ms or rfc3339");
+    }
+    row->unit = units[i].unit;
+    row->secret = row->kind == ROW_ED25519 ? SECRET_KEY : SECRET_TEXT;
+    return BK_OK;
+}
+
+/* RFC 9110 5.1: a token. */
+static bool is_header_name(struct slice text)
+{
+    for (size_t i = 0; i < text.bytes; i++) {
+        uint8_t c = text.at[i];
+        bool alphanumeric =
+            (c >= '0' && c <= '9') || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z');
+        if (!alphanumeric && (c == 0 || strchr("!#$%&'*+-.^_`|~", c) == NULL)) {
+            return false;
+        }
+    }
+    return text.bytes < 64;
+}
+
+static enum bk_err fields_check(const struct scheme_custom *custom, struct problem *problem)
+{
+    const struct {
+        struct slice text;
+        const char *field;
+        bool is_header, is_pointer;
+    } fields[] = {
+        {custom->signature_header, "signature.header", true, false},
+        {custom->timestamp_header, "timestamp.header", true, false},
+        {custom->id_header, "id.header", true, false},
+        {custom->type_header, "type.header", true, false},
+        {custom->id_field, "id.field", false, true},
+        {custom->type_field, "type.field", false, true},
+        {custom->signature_format, "signature.format", false, false},
+        {custom->signed_template, "signed", false, false},
+    };
+    for (size_t i = 0; i < bk_array_length(fields); i++) {
+        struct slice text = fields[i].text;
+        struct json_path path;
+        if (text.bytes > CUSTOM_TEXT_BYTES_MAX || slice_find(text, 0) != text.bytes) {
+            return refuse(BK_INVALID, problem, fields[i].field, "too long, or has a NUL");
+        }
+        if (fields[i].is_header && !is_header_name(text)) {
+            return refuse(BK_INVALID, problem, fields[i].field, "not a header name");
+        }
+        if (fields[i].is_pointer && text.bytes != 0 &&
+            (!json_path_parse(text, &path) || slice_find(text, ' ') != text.bytes)) {
+            return refuse(BK_INVALID, problem, fields[i].field,
+                          "not a JSON pointer of at most four steps, as /data/id");
+        }
+    }
+    return BK_OK;
+}
+
+/* The row's strings, behind it. Two places become one text with a blank between. */
+static const char *put(char **at, struct slice first, struct slice second)
+{
+    char *text = *at;
+    if (first.bytes == 0 && second.bytes == 0) {
+        return NULL;
+    }
+    if (first.bytes != 0) {
+        memcpy(*at, first.at, first.bytes);
+        *at += first.bytes;
+    }
+    if (first.bytes != 0 && second.bytes != 0) {
+        *(*at)++ = ' ';
+    }
+    if (second.bytes != 0) {
+        memcpy(*at, second.at, second.bytes);
+        *at += second.bytes;
+    }
+    *(*at)++ = 0;
+    return text;
+}
+
+static struct scheme_row *row_build(const struct scheme_custom *custom,
+                                    const struct scheme_row *words)
+{
+    size_t text_bytes = custom->signature_header.bytes + custom->signature_format.bytes +
+                        custom->timestamp_header.bytes + custom->id_header.bytes +
+                        custom->type_header.bytes + custom->type_field.bytes +
+                        custom->id_field.bytes + custom->signed_template.bytes + 64;
+    size_t bytes = (sizeof(struct scheme_row) + text_bytes + 15) & ~(size_t)15;
+    struct scheme_row *row = (struct scheme_row *)calloc(1, bytes);
+    if (row == NULL) {
+        return NULL;
+    }
+    char *at = (char *)(row + 1);
+    *row = *words;
+    row->block_bytes = bytes;
+    row->name = put(&at, SLICE("generic"), SLICE_EMPTY);
+    bool token = row->kind == ROW_TOKEN;
+    if (token && custom->signature_header.bytes == 0) {
+        row->kind = ROW_BEARER;
+    }
+    bool fixed = row->kind == ROW_BASIC || row->kind == ROW_BEARER;
+    row->header = put(&at, fixed ? SLICE("Authorization") : custom->signature_header, SLICE_EMPTY);
+    row->format = put(&at, fixed ? SLICE_EMPTY : custom->signature_format, SLICE_EMPTY);
+    row->signed_template = put(&at, custom->signed_template, SLICE_EMPTY);
+    row->timestamp = put(&at, custom->timestamp_header, SLICE_EMPTY);
+    row->id = put(&at, custom->id_header, custom->id_field);
+    row->type = put(&at, custom->type_header, custom->type_field);
+    bk_assert(at <= (char *)row + bytes);
+    return row;
+}
+
+/* What only the whole row shows. The programs are compiled once without keys to find out. */
+static enum bk_err row_check(const struct scheme_row *row, struct problem *problem)
+{
+    if (row->kind != ROW_HMAC && row->kind != ROW_ED25519 && row->kind != ROW_TOKEN) {
+        return BK_OK;
+    }
+    if (row->header == NULL) {
+        return refuse(BK_INVALID, problem, "signature.header", "is missing");
+    }
+    if (row->signed_template != NULL && row->kind != ROW_TOKEN &&
+        strstr(row->signed_template, "{body}") == NULL) {
+        return refuse(BK_INVALID, problem, "signed",
+                      "has no {body}: anybody could change it unseen");
+    }
+    return BK_OK;
+}
+
+enum bk_err scheme_row_custom(const struct scheme_custom *custom, struct scheme_row **ret_row,
+                              const char **ret_field, const char **ret_message)
+{
+    bk_assert(custom != NULL && ret_row != NULL && ret_field != NULL && ret_message != NULL);
+    struct problem problem = {"verification", "out of memory"};
+    struct scheme_row words = {0}, *row = NULL;
+    *ret_row = NULL;
+    enum bk_err err = words_parse(custom, &words, &problem);
+    if (err == BK_OK) {
+        err = fields_check(custom, &problem);
+    }
+    if (err == BK_OK) {
+        row = row_build(custom, &words);
+        err = row != NULL ? row_check(row, &problem) : BK_NO_MEMORY;
+    }
+    if (err == BK_OK && !scheme_row_compiles(row, &problem)) {
+        err = BK_INVALID;
+    }
+    if (err != BK_OK) {
+        *ret_field = problem.field;
+        *ret_message = problem.message;
+        scheme_row_free(row);
+        return err;
+    }
+    *ret_row = row;
+    return BK_OK;
+}
+
+void scheme_row_free(struct scheme_row *row)
+{
+    if (row != NULL) {
+        bk_assert(row->block_bytes != 0);
+        free(row);
+    }
+}

@@ -1,0 +1,611 @@
+/* Compiling: rows, their little languages, and secrets, into a struct scheme. Control plane. */
+#include "providers/program.h"
+
+#include "base/assert.h"
+#include "base/ct.h"
+#include "base/hex.h"
+
+#include <stdlib.h>
+
+static bool fail(struct problem *problem, const char *field, const char *message)
+{
+    *problem = (struct problem){field, message};
+    return false;
+}
+
+/* ---- formats */
+
+struct placeholder {
+    const char *text;
+    enum encoding encoding;
+};
+static const struct placeholder placeholders[] = {
+    {"{hex}", ENCODING_HEX},
+    {"{base64url}", ENCODING_BASE64URL},
+    {"{base64}", ENCODING_BASE64},
+};
+
+/* The literal before a placeholder; "[text]" may be left out. */
+static bool prefix_parse(struct slice literal, struct slice *ret_prefix, bool *ret_optional,
+                         struct problem *problem)
+{
+    *ret_prefix = literal;
+    *ret_optional = false;
+    if (literal.bytes >= 2 && literal.at[0] == '[' && literal.at[literal.bytes - 1] == ']') {
+        *ret_prefix = slice_of(literal.at + 1, literal.bytes - 2);
+        *ret_optional = true;
+    } else if (slice_find(literal, '[') != literal.bytes) {
+        return fail(problem, "signature.format", "[ ] may only enclose a whole prefix");
+    }
+    return true;
+}
+
+/* One element at the front of *text, which moves behind it. */
+static bool element_parse(struct slice *text, enum lane_kind kind, struct format *format,
+                          struct problem *problem)
+{
+    struct slice literal = slice_of(text->at, slice_find(*text, '{'));
+    struct slice rest = slice_skip(*text, literal.bytes);
+    struct lane *lane = &format->lanes[kind];
+    for (size_t i = 0; i < bk_array_length(placeholders); i++) {
+        struct slice word = slice_str(placeholders[i].text);
+        if (!slice_starts(rest, word)) {
+            continue;
+        }
+        if (lane->used) {
+            return fail(problem, "signature.format",
+                        "more than one signature; write ... for a list");
+        }
+        lane->used = true;
+        lane->encoding = placeholders[i].encoding;
+        *text = slice_skip(rest, word.bytes);
+        return prefix_parse(literal, &lane->prefix, &lane->prefix_optional, problem);
+    }
+    if (slice_starts(rest, SLICE("{timestamp}")) && !format->has_timestamp && literal.bytes != 0) {
+        format->has_timestamp = true;
+        format->timestamp_prefix = literal;
+        *text = slice_skip(rest, strlen("{timestamp}"));
+        return true;
+    }
+    return fail(problem, "signature.format",
+                "expected a prefix and one of {hex} {base64} {base64url} {timestamp}");
+}
+
+static bool format_parse(const char *text, enum hmac_algorithm algorithm, enum lane_kind lane,
+                         struct format *format, struct problem *problem)
+{
+    struct slice rest = slice_str(text);
+    while (rest.bytes != 0 && !slice_equal(rest, SLICE("..."))) {
+        if (!element_parse(&rest, lane, format, problem)) {
+            return false;
+        }
+        if (rest.bytes != 0) {
+            uint8_t separator = rest.at[0];
+            if (rest.bytes == 1 || (format->separator != 0 && format->separator != separator) ||
+                slice_find(SLICE(",; |"), separator) == 4) {
+                return fail(problem, "signature.format",
+                            "elements are separated by one of , ; | or a blank");
+            }
+            format->separator = separator;
+            rest = slice_skip(rest, 1);
+        }
+    }
+    format->open |= rest.bytes != 0;
+    if (!format->lanes[lane].used) {
+        return fail(problem, "signature.format", "no {hex}, {base64} or {base64url}");
+    }
+    format->lanes[lane].bytes = lane == LANE_ED25519 ? 64 : (uint8_t)hmac_bytes(algorithm);
+    return true;
+}
+
+/* ---- signed templates */
+
+static const struct {
+    const char *text;
+    enum op_kind kind;
+} op_words[] = {
+    {"{body}", OP_BODY}, {"{id}", OP_ID},   {"{timestamp}", OP_TIMESTAMP}, {"{method}", OP_METHOD},
+    {"{path}", OP_PATH}, {"{url}", OP_URL}, {"{query}", OP_QUERY},         {"{header:", OP_HEADER},
+};
+
+/* A placeholder at the front of *text, which moves behind it. */
+static bool op_parse(struct slice *text, struct op *op, struct problem *problem)
+{
+    for (size_t i = 0; i < bk_array_length(op_words); i++) {
+        struct slice word = slice_str(op_words[i].text);
+        if (!slice_starts(*text, word)) {
+            continue;
+        }
+        op->kind = op_words[i].kind;
+        *text = slice_skip(*text, word.bytes);
+        if (op->kind != OP_HEADER) {
+            return true;
+        }
+        op->text = slice_of(text->at, slice_find(*text, '}'));
+        if (op->text.bytes == 0 || op->text.bytes == text->bytes) {
+            break;
+        }
+        *text = slice_skip(*text, op->text.bytes + 1);
+        return true;
+    }
+    return fail(problem, "signed",
+                "expected {body} {id} {timestamp} {method} {path} {url} {query} or {header:Name}");
+}
+
+static bool ops_parse(const char *template, struct program *program, struct problem *problem)
+{
+    struct slice text = slice_str(template);
+    program->op_count = 0;
+    program->signs_id = program->signs_timestamp = false;
+    while (text.bytes != 0) {
+        struct op op = {OP_TEXT, slice_of(text.at, slice_find(text, '{'))};
+        if (op.text.bytes != 0) {
+            text = slice_skip(text, op.text.bytes);
+        } else if (!op_parse(&text, &op, problem)) {
+            return false;
+        }
+        if (program->op_count == OPS_MAX) {
+            return fail(problem, "signed", "too many pieces");
+        }
+        program->signs_id |= op.kind == OP_ID;
+        program->signs_timestamp |= op.kind == OP_TIMESTAMP;
+        program->ops[program->op_count++] = op;
+    }
+    return true;
+}
+
+/* ---- the block */
+
+struct block {
+    uint8_t *at;
+    uint8_t *end;
+};
+
+static struct slice keep(struct block *block, struct slice text)
+{
+    bk_assert((size_t)(block->end - block->at) >= text.bytes);
+    uint8_t *at = block->at;
+    if (text.bytes != 0) {
+        memcpy(at, text.at, text.bytes);
+        block->at += text.bytes;
+    }
+    return slice_of(at, text.bytes);
+}
+
+static struct slice keep_lower(struct block *block, struct slice text)
+{
+    uint8_t *at = block->at;
+    struct slice kept = keep(block, text);
+    for (size_t i = 0; i < kept.bytes; i++) {
+        at[i] = ascii_lower(at[i]);
+    }
+    return kept;
+}
+
+/* Calls `visit` for every string pointer of a row. */
+#define ROW_STRINGS(visit)                                                                         \
+    visit(name) visit(documentation) visit(header) visit(format) visit(format_ed25519)             \
+        visit(signed_template) visit(timestamp) visit(id) visit(type) visit(redact)                \
+            visit(sample_type) visit(select) visit(signing_prefix)
+
+/* Room for every string of the row, once. */
+static size_t row_text_bytes(const struct scheme_row *row)
+{
+    size_t bytes = 0;
+    if (row == NULL) {
+        return 0;
+    }
+#define VISIT(field) bytes += row->field != NULL ? strlen(row->field) + 1 : 0;
+    ROW_STRINGS(VISIT)
+#undef VISIT
+    for (unsigned i = 0; row->handshakes != NULL && i < ROW_HANDSHAKES_MAX; i++) {
+        const struct row_handshake *h = &row->handshakes[i];
+        bytes += h->when != NULL ? strlen(h->when) : 0;
+        bytes += h->answer != NULL ? strlen(h->answer) : 0;
+    }
+    return bytes;
+}
+
+/* A row made at run time is copied whole; its pointers point into itself. */
+static const struct scheme_row *keep_row(struct block *block, const struct scheme_row *row)
+{
+    if (row->block_bytes == 0) {
+        return row;
+    }
+    bk_assert((uintptr_t)block->at % _Alignof(struct scheme_row) == 0);
+    struct scheme_row *copy = (struct scheme_row *)(void *)block->at;
+    (void)keep(block, slice_of(row, row->block_bytes));
+#define VISIT(field)                                                                               \
+    copy->field = row->field != NULL ? (const char *)copy + (row->field - (const char *)row) : NULL;
+    ROW_STRINGS(VISIT)
+#undef VISIT
+    return copy;
+}
+
+/* ---- places */
+
+static struct slice next_word(struct slice *text)
+{
+    *text = slice_trim(*text);
+    struct slice word = slice_of(text->at, slice_find(*text, ' '));
+    *text = slice_skip(*text, word.bytes);
+    return word;
+}
+
+static bool place_parse(struct slice word, struct block *block, struct place *ret_place)
+{
+    *ret_place = (struct place){.kind = PLACE_HEADER, .shown = word};
+    if (word.bytes == 0) {
+        ret_place->kind = PLACE_NONE;
+    } else if (word.at[0] == '/') {
+        ret_place->kind = PLACE_FIELD;
+        return json_path_parse(word, &ret_place->path);
+    } else if (word.at[0] == '=' || word.at[0] == '?') {
+        ret_place->kind = word.at[0] == '=' ? PLACE_CONSTANT : PLACE_FORM;
+        ret_place->text = slice_skip(word, 1);
+    } else {
+        ret_place->text = keep_lower(block, word);
+    }
+    return true;
+}
+
+static bool places_parse(const char *text, struct block *block, struct places *ret_places)
+{
+    struct slice rest = slice_str(text);
+    ret_places->count = 0;
+    while (slice_trim(rest).bytes != 0) {
+        if (ret_places->count == PLACES_MAX ||
+            !place_parse(next_word(&rest), block, &ret_places->at[ret_places->count])) {
+            return false;
+        }
+        ret_places->count++;
+    }
+    return true;
+}
+
+/* ---- programs */
+
+/* The signature's parts of a program. */
+static bool signature_compile(const struct scheme_row *row, struct block *block,
+                              struct program *program, struct problem *problem)
+{
+    const char *format = row->format != NULL ? row->format : "{hex}";
+    const char *template = row->signed_template != NULL ? row->signed_template : "{body}";
+    enum lane_kind lane = row->kind == ROW_ED25519 ? LANE_ED25519 : LANE_MAC;
+    if (!format_parse(format, row->algorithm, lane, &program->format, problem) ||
+        (row->format_ed25519 != NULL && !format_parse(row->format_ed25519, row->algorithm,
+                                                      LANE_ED25519, &program->format, problem)) ||
+        !ops_parse(template, program, problem)) {
+        return false;
+    }
+    for (unsigned i = 0; i < program->op_count; i++) {
+        if (program->ops[i].kind == OP_HEADER) {
+            program->ops[i].text = keep_lower(block, program->ops[i].text);
+        }
+    }
+    if (!place_parse(slice_str(row->timestamp), block, &program->timestamp)) {
+        return fail(problem, "timestamp.header", "not a header name");
+    }
+    bool timed = program->format.has_timestamp || program->timestamp.kind != PLACE_NONE;
+    if (program->signs_timestamp && (!timed || program->timestamp.kind == PLACE_FIELD)) {
+        return fail(problem, "timestamp.header", "is missing, and `signed` has {timestamp}");
+    }
+    struct places ids;
+    if (!places_parse(row->id, block, &ids) || (program->signs_id && ids.count == 0)) {
+        return fail(problem, "id.header",
+                    ids.count == 0 ? "is missing, and `signed` has {id}"
+                                   : "not a header name or a JSON pointer");
+    }
+    if (ids.count != 0) {
+        program->id = ids.at[0];
+    }
+    return true;
+}
+
+static bool program_compile(const struct scheme_row *row, int64_t tolerance_seconds,
+                            struct block *block, struct program *program, struct problem *problem)
+{
+    memset(program, 0, sizeof *program);
+    program->row = row;
+    program->kind = row->kind;
+    program->unit = row->unit;
+    program->tolerance_seconds =
+        tolerance_seconds >= 0 ? tolerance_seconds : scheme_row_tolerance_seconds(row);
+    if (row->kind == ROW_NONE) {
+        return true;
+    }
+    if (row->header == NULL) {
+        return fail(problem, "signature.header", "is missing");
+    }
+    program->header_shown = slice_str(row->header);
+    program->header = keep_lower(block, program->header_shown);
+    program->select =
+        row->select != NULL ? keep_lower(block, slice_str(row->select)) : program->header;
+    if (row->kind == ROW_HMAC || row->kind == ROW_ED25519) {
+        return signature_compile(row, block, program, problem);
+    }
+    if (row->kind == ROW_TOKEN && row->format != NULL) {
+        struct slice format = slice_str(row->format), word = SLICE("{token}");
+        if (format.bytes < word.bytes ||
+            !slice_equal(slice_skip(format, format.bytes - word.bytes), word)) {
+            return fail(problem, "signature.format", "a token's format ends with {token}");
+        }
+        program->token_prefix = slice_of(format.at, format.bytes - word.bytes);
+    }
+    return true;
+}
+
+/* ---- secrets */
+
+static const char *ed25519_key(struct slice text, struct key *key)
+{
+    size_t bytes = 0;
+    bool prefixed = slice_starts(text, SLICE("whpk_"));
+    key->lane = LANE_ED25519;
+    if (!prefixed && hex_decode(text, key->ed25519, 32)) {
+        return NULL;
+    }
+    text = slice_skip(text, prefixed ? 5 : 0);
+    if (!base64_decode(text, BASE64_STANDARD, key->ed25519, 32, &bytes) || bytes != 32) {
+        return "an Ed25519 public key is 32 bytes in hex or base64, or whpk_ and base64";
+    }
+    return NULL;
+}
+
+static const char *base64_key(enum hmac_algorithm algorithm, struct slice text, struct key *key)
+{
+    uint8_t plain[768];
+    size_t bytes = 0;
+    text = slice_skip(text, slice_starts(text, SLICE("whsec_")) ? 6 : 0);
+    const char *wrong = NULL;
+    if (!base64_decode(text, BASE64_STANDARD, plain, sizeof plain, &bytes)) {
+        wrong = "the secret is not whsec_ and base64";
+    } else if (bytes == 0) {
+        wrong = "the secret is empty";
+    } else {
+        key->lane = LANE_MAC;
+        hmac_key_init(&key->hmac, algorithm, slice_of(plain, bytes));
+    }
+    bk_wipe(plain, sizeof plain);
+    return wrong;
+}
+
+/* NULL, or what is wrong with the secret. */
+static const char *key_compile(const struct program *program, struct slice secret,
+                               struct block *block, struct key *key)
+{
+    const struct scheme_row *row = program->row;
+    if (secret.bytes == 0) {
+        return "a secret is empty";
+    }
+    if (row->kind == ROW_ED25519) {
+        return ed25519_key(secret, key);
+    }
+    if (row->kind == ROW_HMAC && row->secret == SECRET_BASE64) {
+        if (!slice_starts(secret, SLICE("whpk_"))) {
+            return base64_key(row->algorithm, secret, key);
+        }
+        return program->format.lanes[LANE_ED25519].used
+                   ? ed25519_key(secret, key)
+                   : "this provider has no signatures with public keys";
+    }
+    key->lane = LANE_MAC;
+    if (row->kind == ROW_HMAC) {
+        hmac_key_init(&key->hmac, row->algorithm, secret);
+        return NULL;
+    }
+    if (row->kind == ROW_BASIC && slice_find(secret, ':') == secret.bytes) {
+        return "a secret for Basic authentication is user:password";
+    }
+    if (row->kind != ROW_BASIC && slice_trim(secret).bytes != secret.bytes) {
+        return "a token that begins or ends with a blank cannot be sent in a header";
+    }
+    key->token = keep(block, secret);
+    return NULL;
+}
+
+/* only_prefix: secrets without it are not used; where signing tokens are configured, others would
+ * not be enough. */
+static const char *keys_compile(struct program *program, const struct slice *secrets,
+                                unsigned secret_count, struct slice only_prefix,
+                                struct block *block)
+{
+    for (unsigned i = 0; i < secret_count && program->kind != ROW_NONE; i++) {
+        if (!slice_starts(secrets[i], only_prefix)) {
+            continue;
+        }
+        const char *wrong =
+            key_compile(program, secrets[i], block, &program->keys[program->key_count]);
+        if (wrong != NULL) {
+            return wrong;
+        }
+        program->key_count++;
+    }
+    return NULL;
+}
+
+/* ---- the whole */
+
+static void add_secret_name(struct scheme *scheme, struct slice lower_name)
+{
+    bk_assert(scheme->secret_name_count < SECRET_NAMES_MAX && lower_name.bytes < 64);
+    scheme->secret_names[scheme->secret_name_count++] = lower_name;
+    scheme->secret_lengths |= 1ULL << lower_name.bytes;
+}
+
+static void secret_names_compile(struct scheme *scheme, struct block *block)
+{
+    struct slice extra = slice_str(scheme->row->redact);
+    add_secret_name(scheme, SLICE("authorization"));
+    add_secret_name(scheme, SLICE("proxy-authorization"));
+    add_secret_name(scheme, SLICE("cookie"));
+    for (unsigned i = 0; i < scheme->program_count; i++) {
+        if (scheme->programs[i].kind == ROW_TOKEN && scheme->programs[i].header.bytes < 64) {
+            add_secret_name(scheme, scheme->programs[i].header);
+        }
+    }
+    while (slice_trim(extra).bytes != 0) {
+        add_secret_name(scheme, keep_lower(block, next_word(&extra)));
+    }
+}
+
+static void handshakes_compile(struct scheme *scheme, struct block *block)
+{
+    const struct row_handshake *from = scheme->row->handshakes;
+    /* Those without a signature first. */
+    for (unsigned pass = 0; from != NULL && pass < 2; pass++) {
+        for (unsigned i = 0; i < ROW_HANDSHAKES_MAX && from[i].when != NULL; i++) {
+            if (from[i].is_unsigned != (pass == 0)) {
+                continue;
+            }
+            struct handshake *to = &scheme->handshakes[scheme->handshake_count++];
+            bool good = place_parse(slice_str(from[i].when), block, &to->when) &&
+                        place_parse(slice_str(from[i].answer), block, &to->answer);
+            bk_assert(good);
+            to->is_unsigned = from[i].is_unsigned;
+            to->equals = slice_str(from[i].equals);
+            to->reply.status = from[i].status != 0 ? from[i].status : 200;
+            to->reply.content_type = from[i].content_type;
+            scheme->unsigned_count += to->is_unsigned;
+        }
+    }
+}
+
+/* Everything but keys. */
+static bool scheme_fill(struct scheme *scheme, const struct scheme_row *active, int64_t tolerance,
+                        struct block *block, struct problem *problem)
+{
+    scheme->methods = 1U << HTTP_POST | scheme->row->methods;
+    for (const struct scheme_row *row = active; row != NULL; row = row->otherwise) {
+        bk_assert(scheme->program_count < bk_array_length(scheme->programs));
+        if (!program_compile(row, tolerance, block, &scheme->programs[scheme->program_count++],
+                             problem)) {
+            return false;
+        }
+    }
+    if (!places_parse(active->id, block, &scheme->id)) {
+        return fail(problem, "id.field", "not a JSON pointer of at most four steps");
+    }
+    if (!places_parse(active->type, block, &scheme->type)) {
+        return fail(problem, "type.field", "not a JSON pointer of at most four steps");
+    }
+    for (unsigned i = 0; i < scheme->type.count; i++) {
+        if (scheme->type.at[i].kind == PLACE_CONSTANT) {
+            scheme->constant_type = scheme->type.at[i].text;
+        }
+    }
+    secret_names_compile(scheme, block);
+    handshakes_compile(scheme, block);
+    return true;
+}
+
+/* The row whose way of signing these secrets ask for. */
+static const struct scheme_row *row_for(const struct scheme_row *row, const struct slice *secrets,
+                                        unsigned secret_count)
+{
+    for (unsigned i = 0; i < secret_count && row->signing_prefix != NULL; i++) {
+        if (slice_starts(secrets[i], slice_str(row->signing_prefix))) {
+            return row->signing;
+        }
+    }
+    return row;
+}
+
+static const char *secrets_wrong(const struct scheme_row *row, const struct slice *secrets,
+                                 unsigned secret_count)
+{
+    if (secret_count == 0 && row->kind != ROW_NONE) {
+        return "no secret is configured";
+    }
+    if (secret_count > SECRETS_PER_SOURCE_MAX) {
+        return "too many secrets";
+    }
+    for (unsigned i = 0; i < secret_count; i++) {
+        if (secrets[i].bytes == 0) {
+            return "a secret is empty";
+        }
+    }
+    return NULL;
+}
+
+/* Bytes of everything behind the struct, at most. */
+static size_t tail_bytes(const struct scheme_row *row, const struct scheme_row *active,
+                         const struct slice *secrets, unsigned secret_count)
+{
+    size_t bytes = 2 * secret_count * sizeof(struct key) + 2 * row->block_bytes;
+    bytes +=
+        row_text_bytes(row) + 2 * row_text_bytes(active) + 2 * row_text_bytes(active->otherwise);
+    for (unsigned i = 0; i < secret_count; i++) {
+        bytes += 2 * secrets[i].bytes;
+    }
+    return bytes + 64;
+}
+
+/* A scheme without keys; those have room at its tail. */
+static struct scheme *scheme_build(const struct scheme_row *row, const struct slice *secrets,
+                                   unsigned secret_count, int64_t tolerance_seconds,
+                                   struct block *block, struct problem *problem)
+{
+    const struct scheme_row *active = row_for(row, secrets, secret_count);
+    size_t bytes = sizeof(struct scheme) + tail_bytes(row, active, secrets, secret_count);
+    struct scheme *scheme = (struct scheme *)calloc(1, bytes);
+    *problem = (struct problem){"verification", "out of memory"};
+    if (scheme == NULL) {
+        return NULL;
+    }
+    struct key *keys = (struct key *)(void *)scheme->tail;
+    scheme->bytes = bytes;
+    *block = (struct block){(uint8_t *)(keys + 2 * secret_count), (uint8_t *)scheme + bytes};
+    scheme->row = keep_row(block, row);
+    if (!scheme_fill(scheme, active == row ? scheme->row : active, tolerance_seconds, block,
+                     problem)) {
+        free(scheme);
+        return NULL;
+    }
+    for (unsigned i = 0; i < scheme->program_count; i++) {
+        scheme->programs[i].keys = keys + i * secret_count;
+    }
+    scheme->only_prefix = slice_str(active != row ? row->signing_prefix : NULL);
+    return scheme;
+}
+
+bool scheme_row_compiles(const struct scheme_row *row, struct problem *problem)
+{
+    struct block block;
+    struct scheme *scheme = scheme_build(row, NULL, 0, -1, &block, problem);
+    free(scheme);
+    return scheme != NULL;
+}
+
+enum bk_err scheme_compile(const struct scheme_row *row, const struct slice *secrets,
+                           unsigned secret_count, int64_t tolerance_seconds,
+                           struct scheme **ret_scheme, size_t *ret_bytes, const char **ret_message)
+{
+    bk_assert(row != NULL && ret_scheme != NULL && ret_bytes != NULL && ret_message != NULL);
+    struct problem problem;
+    struct block block;
+    *ret_scheme = NULL;
+    *ret_bytes = 0;
+    *ret_message = secrets_wrong(row, secrets, secret_count);
+    if (*ret_message != NULL) {
+        return BK_INVALID;
+    }
+    struct scheme *scheme =
+        scheme_build(row, secrets, secret_count, tolerance_seconds, &block, &problem);
+    if (scheme == NULL) {
+        *ret_message = problem.message;
+        return BK_INVALID;
+    }
+    for (unsigned i = 0; *ret_message == NULL && i < scheme->program_count; i++) {
+        *ret_message =
+            keys_compile(&scheme->programs[i], secrets, secret_count, scheme->only_prefix, &block);
+    }
+    if (*ret_message != NULL) {
+        scheme_wipe(scheme);
+        free(scheme);
+        return BK_INVALID;
+    }
+    *ret_scheme = scheme;
+    *ret_bytes = scheme->bytes;
+    return BK_OK;
+}
