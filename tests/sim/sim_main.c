@@ -8,6 +8,8 @@
 #include "scenario.h"
 #include "sim_internal.h"
 
+#include "base/log.h"
+
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -168,6 +170,9 @@ int main(int count, char **values)
     }
     if (!known) {
         usage();
+    }
+    if (!sim_verbose) {
+        log_setup(LOG_ERROR, LOG_TEXT);
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
     signal(SIGABRT, on_abort);
