@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""A full disk: 503 with Retry-After and no lie, reads go on, and it recovers by itself once there is room."""
+import os, subprocess, sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+
+base = os.path.abspath(os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'tests', 'diskfull'))
+image, mount = base + '.img', base + '.mnt'
+if os.geteuid() != 0:
+    skip_all('only root can mount a loop device')
+os.makedirs(mount, exist_ok=True)
+run = lambda *words: subprocess.run(words, capture_output=True, text=True)
+if os.path.ismount(mount):
+    run('umount', mount)
+with open(image, 'wb') as f:
+    f.truncate(96 << 20)
+made = run('mkfs.ext4', '-q', '-F', '-m', '0', image)
+mounted = run('mount', '-o', 'loop', image, mount)
+if made.returncode or mounted.returncode:
+    os.unlink(image)
+    skip_all('this host does not allow a loop mount: ' + (made.stderr + mounted.stderr).strip())
+data = os.path.join(mount, 'data')
+os.mkdir(data, 0o700)
+server = Server(data=data, threads=1, options=['--segment-bytes', '4M'])
+try:
+    server.apply(GITHUB_SOURCE)
+    acknowledged, refused, connection = {}, None, server.connect()
+    ballast = open(os.path.join(mount, 'ballast'), 'wb')
+    try:
+        while True:
+            ballast.write(b'x' * 65536)
+            ballast.flush()
+    except OSError:
+        pass
+    for i in range(4000):
+        body = os.urandom(8000)
+        headers = github(body, SECRET)
+        answer = connection.request('POST', '/hooks/repo', body, headers)
+        if answer.status == 200:
+            acknowledged[headers['X-GitHub-Delivery']] = (answer.json['id'], hashlib.sha256(body).hexdigest())
+        else:
+            refused = answer
+            break
+    ok(refused is not None and refused.status == 503, 'a full disk: 503 after %d events' % len(acknowledged))
+    ok(refused is not None and 'retry-after' in refused.headers, 'with Retry-After')
+    is_equal(server.get('/health/live').status, 200, 'still live')
+    is_equal(server.get('/health/ready').status, 503, 'but not ready')
+    ok(len(server.events()) >= len(acknowledged), 'reads go on')
+    answer = server.api('POST', '/api/v1/apply', b'kind: Secret\nmetadata: {name: big}\nspec: {data: {a: ' + b'x' * 60000 + b'}}\n')
+    ok(answer.status in (200, 503, 507), 'an apply is taken or refused in words: %d' % answer.status)
+    ballast.close()
+    os.unlink(os.path.join(mount, 'ballast'))
+    recovered, began = False, time.monotonic()
+    while time.monotonic() - began < 15 and not recovered:
+        body = os.urandom(100)
+        headers = github(body, SECRET)
+        answer = server.post('/hooks/repo', body, headers)
+        recovered = answer.status == 200
+        if recovered:
+            acknowledged[headers['X-GitHub-Delivery']] = (answer.json['id'], hashlib.sha256(body).hexdigest())
+        else:
+            time.sleep(0.2)
+    ok(recovered, 'with room again it takes events without a restart (%.1f s)' % (time.monotonic() - began))
+    server.kill()
+    server.start()
+    compare(server, acknowledged, acknowledged, 'after the full disk and a kill')
+    is_equal(server.stop(), 0, 'SIGTERM ends it with 0')
+finally:
+    if server.process:
+        server.kill()
+    for _ in range(50):
+        if run('umount', mount).returncode == 0:
+            break
+        time.sleep(0.1)
+    os.unlink(image)
+done()

@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Everything that can be wrong at the start is one clear line and a quick end; nothing is touched."""
+import ctypes, os, resource, struct, subprocess, sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+
+
+def start(data, *options, preexec=None, environment=None, seconds=10):
+    """(exit code, stderr) of a serve that should refuse to start."""
+    process = subprocess.Popen([BECKET, 'serve', '--data', data, '--listen', '127.0.0.1:%d' % free_port(), '--admin',
+                                '127.0.0.1:%d' % free_port(), '--threads', '1', '--segment-bytes', '1M'] + list(options),
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               preexec_fn=preexec, env=environment)
+    try:
+        _, err = process.communicate(timeout=seconds)
+        return process.returncode, err.decode()
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return None, process.communicate()[1].decode()
+
+
+def refused(got, name, *words, code=1):
+    status, err = got
+    lines = [l for l in err.splitlines() if l.strip()]
+    fine = status == code and len(lines) == 1 and all(w.lower() in err.lower() for w in words)
+    if not ok(fine, name):
+        diag('exit %r: %s' % (status, err))
+
+
+def deny_io_uring(errno_value):
+    """A seccomp filter, as container engines install it: io_uring_setup fails with errno."""
+    def install():
+        libc = ctypes.CDLL(None, use_errno=True)
+        code = [(0x20, 0, 0, 0), (0x15, 0, 1, 425), (0x06, 0, 0, 0x00050000 | errno_value), (0x06, 0, 0, 0x7fff0000)]
+        program = b''.join(struct.pack('HBBI', *c) for c in code)
+        buffer = ctypes.create_string_buffer(program)
+
+        class Fprog(ctypes.Structure):
+            _fields_ = [('len', ctypes.c_ushort), ('filter', ctypes.c_void_p)]
+        fprog = Fprog(len(code), ctypes.cast(buffer, ctypes.c_void_p).value)
+        libc.prctl(38, 1, 0, 0, 0)
+        if libc.prctl(22, 2, ctypes.byref(fprog), 0, 0):
+            os._exit(99)
+    return install
+
+
+with Server(threads=1) as server:
+    data = server.data
+    refused(start(data), 'a second server on the same data directory', data, 'in use')
+    port = server.port
+    refused(start(data + '-b', '--listen', '127.0.0.1:%d' % port), 'a busy port', 'in use', '--listen')
+    shutil.rmtree(data + '-b', ignore_errors=True)
+    for error, name in ((1, 'EPERM'), (38, 'ENOSYS')):
+        began = time.monotonic()
+        refused(start(data + '-c', preexec=deny_io_uring(error)), 'io_uring refused with ' + name, 'io_uring', 'seccomp')
+        ok(time.monotonic() - began < 1, 'within a second')
+        shutil.rmtree(data + '-c', ignore_errors=True)
+    limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+    refused(start(data + '-d', preexec=limit), 'RLIMIT_NOFILE too low', 'RLIMIT_NOFILE', 'raise')
+    shutil.rmtree(data + '-d', ignore_errors=True)
+    if os.geteuid() == 0:
+        plain = data + '-e'
+        os.makedirs(plain)
+        os.chmod(plain, 0o700)
+        os.chown(plain, 65534, 65534)
+
+        def nobody():
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))
+            os.setgid(65534)
+            os.setuid(65534)
+        copy = os.path.join(plain, 'becket')
+        shutil.copy(BECKET, copy)
+        status, err = start(plain + '/data', preexec=nobody, seconds=4)
+        if status is None:
+            ok(True, 'RLIMIT_MEMLOCK 64 KiB is enough on this kernel')
+        else:
+            refused((status, err), 'RLIMIT_MEMLOCK too low', 'RLIMIT_MEMLOCK')
+        shutil.rmtree(plain)
+
+    server.apply(GITHUB_SOURCE)
+    is_equal(server.post('/hooks/repo', b'{}', github(b'{}', SECRET)).status, 200, 'the first server is unharmed')
+    server.stop()
+
+    key = os.path.join(data, 'master.key')
+    os.chmod(key, 0o644)
+    refused(start(data), 'a world-readable key file', 'master.key', 'chmod')
+    os.chmod(key, 0o600)
+    right = open(key, 'rb').read()
+    environment = dict(os.environ, BECKET_MASTER_KEY='00' * 32)
+    refused(start(data, environment=environment), 'a wrong master key', 'key')
+    is_equal(open(key, 'rb').read(), right, 'the key file is untouched')
+
+    segments = sorted(f for f in os.listdir(os.path.join(data, 'journal')) if f.endswith('.log'))
+    path = os.path.join(data, 'journal', segments[0])
+    original = open(path, 'rb').read()
+    server.start()
+    is_equal(len(server.events('state=accepted')), 1, 'after all that the event is there')
+    server.stop()
+
+    for words, name, want in (
+            (['--listen', 'nonsense'], 'an address that is none', ('nonsense', 'ADDR:PORT')),
+            (['--lisen', '127.0.0.1:1'], 'a misspelt option', ('--lisen', '--listen')),
+            (['--threads', '0'], 'no threads', ('threads',)),
+            (['--durability', 'maybe'], 'an unknown durability', ('fsync',))):
+        refused(start(data, *words), name, *want, code=2)
+    refused(start('/proc/nowhere'), 'a data directory that cannot be made', '/proc/nowhere')
+done()
