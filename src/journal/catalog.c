@@ -263,12 +263,9 @@ static enum bk_err open_directory(struct catalog *catalog, const struct catalog_
     return err;
 }
 
-enum bk_err catalog_open(const struct catalog_config *config, int64_t now_ns, journal_seen_fn *seen,
-                         void *context, struct journal_report *ret_report,
-                         struct catalog **ret_catalog)
+enum bk_err catalog_new(const struct catalog_config *config, struct catalog **ret_catalog)
 {
     bk_assert(config->journals <= FORMAT_JOURNALS_MAX);
-    memset(ret_report, 0, sizeof *ret_report);
     struct catalog *catalog = calloc(1, sizeof *catalog);
     if (!catalog) {
         return BK_NO_MEMORY;
@@ -285,22 +282,39 @@ enum bk_err catalog_open(const struct catalog_config *config, int64_t now_ns, jo
     if (err == BK_OK) {
         err = maker_init(catalog);
     }
+    if (err != BK_OK) {
+        catalog_close(catalog);
+        return err;
+    }
+    *ret_catalog = catalog;
+    return BK_OK;
+}
+
+enum bk_err catalog_open(const struct catalog_config *config, int64_t now_ns, journal_seen_fn *seen,
+                         void *context, struct journal_report *ret_report,
+                         struct catalog **ret_catalog)
+{
+    struct catalog *catalog = NULL;
+    memset(ret_report, 0, sizeof *ret_report);
+    enum bk_err err = catalog_new(config, &catalog);
     if (err == BK_OK) {
         err = catalog_recover(catalog, now_ns, seen, context, ret_report);
     }
     if (err == BK_OK && !config->read_only) {
         err = first_segments(catalog, config->journals, now_ns);
     }
-    if (err != BK_OK) {
-        if (ret_report->problem[0] == '\0') {
-            snprintf(ret_report->problem, sizeof ret_report->problem, "%s: %s", config->directory,
-                     bk_err_text(err));
-        }
-        catalog_close(catalog);
-        return err;
+    if (err == BK_OK) {
+        *ret_catalog = catalog;
+        return BK_OK;
     }
-    *ret_catalog = catalog;
-    return BK_OK;
+    if (ret_report->problem[0] == '\0') {
+        snprintf(ret_report->problem, sizeof ret_report->problem, "%.300s: %s", config->directory,
+                 bk_err_text(err));
+    }
+    if (catalog) {
+        catalog_close(catalog);
+    }
+    return err;
 }
 
 void catalog_close(struct catalog *catalog)

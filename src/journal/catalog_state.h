@@ -26,6 +26,18 @@ struct catalog_journal {
     _Atomic int spare_err; /* enum bk_err; what an append gets when there is no spare */
 };
 
+/* check.c: recovery that reads everything, changes nothing and stops at no problem. */
+struct catalog_audit {
+    /* One line about what is wrong in the file at `path`. */
+    void (*problem)(struct catalog_audit *audit, const char *path, uint64_t offset, enum bk_err err,
+                    const char *what);
+    /* A good frame. Return false to stop. */
+    bool (*frame)(struct catalog_audit *audit, const struct segment *segment,
+                  const struct format_frame *frame);
+    unsigned sidecars;
+    bool stopped;
+};
+
 /* A sidecar whose segment is gone. */
 struct catalog_orphan {
     struct list node;
@@ -76,6 +88,7 @@ struct catalog {
     int64_t dedupe_window_ns;
     bool read_only;
     bool accept_damage;
+    struct catalog_audit *audit; /* NULL but in check.c */
     struct catalog_journal *journals[FORMAT_JOURNALS_MAX];
     struct list orphans;
     char pool[CATALOG_POOL_MAX][FORMAT_NAME_BYTES]; /* names of full-sized files for reuse */
@@ -102,6 +115,9 @@ enum bk_err segment_file(struct catalog *catalog, struct segment *segment) BK_MU
 uint64_t catalog_bytes_of(const struct catalog *catalog, uint64_t number);
 
 /* ---- recover.c */
+/* A catalog that only reads, with nothing in it yet. */
+enum bk_err catalog_new(const struct catalog_config *config, struct catalog **ret_catalog)
+    BK_MUST_CHECK;
 enum bk_err catalog_recover(struct catalog *catalog, int64_t now_ns, journal_seen_fn *seen,
                             void *context, struct journal_report *report) BK_MUST_CHECK;
 

@@ -50,11 +50,10 @@ struct recovery {
 
 /* ---- problems */
 
-/* Report damage. BK_OK when the caller was told to go on behind damage. */
-__attribute__((format(printf, 5, 6))) static enum bk_err problem(struct recovery *recovery,
-                                                                 const struct segment *segment,
-                                                                 uint64_t offset, enum bk_err err,
-                                                                 const char *format, ...)
+/* Report damage in `<journal>-<number><suffix>`. BK_OK when the caller shall go on behind it. */
+__attribute__((format(printf, 7, 8))) static enum bk_err problem_in(
+    struct recovery *recovery, const char *suffix, uint16_t journal, uint64_t number,
+    uint64_t offset, enum bk_err err, const char *format, ...)
 {
     char path[CATALOG_PATH_BYTES];
     char what[128];
@@ -62,21 +61,30 @@ __attribute__((format(printf, 5, 6))) static enum bk_err problem(struct recovery
     va_start(args, format);
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
-    catalog_path(recovery->catalog, path, "", segment->journal_id, segment->number, ".log");
+    catalog_path(recovery->catalog, path, "", journal, number, suffix);
+    if (recovery->catalog->audit) {
+        recovery->catalog->audit->problem(recovery->catalog->audit, path, offset, err, what);
+        return err == BK_CORRUPT || err == BK_VERSION || err == BK_IO ? BK_OK : err;
+    }
     bool go_on = recovery->catalog->accept_damage && err == BK_CORRUPT;
     const char *hint = "";
     if (err == BK_CORRUPT && !go_on) {
         hint = "; look with `becket journal check`, restore the file from a copy, or start with "
                "--accept-journal-damage to go on without what is unreadable";
     }
-    if (recovery->report->problem[0] == '\0') {
-        snprintf(recovery->report->problem, sizeof recovery->report->problem,
-                 "%.160s: at %llu: %s%.190s", path, (unsigned long long)offset, what, hint);
+    char *text = recovery->report->problem;
+    if (text[0] == '\0') {
+        snprintf(text, sizeof recovery->report->problem, "%.160s: at %llu: %s%.190s", path,
+                 (unsigned long long)offset, what, hint);
     }
     log_event(LOG_ERROR, "journal_damage", LOG_Z("file", path), LOG_I("offset", offset),
               LOG_Z("what", what));
     return go_on ? BK_OK : err;
 }
+
+#define problem(recovery, segment, offset, err, ...)                                               \
+    problem_in((recovery), ".log", (segment)->journal_id, (segment)->number, (offset), (err),      \
+               __VA_ARGS__)
 
 /* ---- the directory */
 
@@ -214,16 +222,17 @@ static enum bk_err unreadable_head(struct recovery *recovery, struct candidate *
                                    const struct name *name, enum bk_err err)
 {
     struct format_segment *block = &candidate->head.block;
-    struct segment named = {.journal_id = name->journal, .number = name->number};
-    if (err == BK_VERSION) {
-        return problem(recovery, &named, 0, err,
-                       "format version %u was written by a newer becket; this one reads up to %u "
-                       "and leaves it alone",
-                       block->version, FORMAT_VERSION);
+    if (err == BK_VERSION && !recovery->catalog->audit) {
+        return problem_in(
+            recovery, ".log", name->journal, name->number, 0, err,
+            "format version %u was written by a newer becket; this one reads up to %u "
+            "and leaves it alone",
+            block->version, FORMAT_VERSION);
     }
-    err = problem(recovery, &named, 0, err,
-                  err == BK_CORRUPT ? "the header block is damaged" : "it cannot be read: %s",
-                  bk_err_text(err));
+    const char *what = err == BK_CORRUPT   ? "the header block is damaged"
+                       : err == BK_VERSION ? "it was written by a newer becket"
+                                           : bk_err_text(err);
+    err = problem_in(recovery, ".log", name->journal, name->number, 0, err, "%s", what);
     if (err != BK_OK) {
         return err;
     }
@@ -443,8 +452,11 @@ static enum bk_err judge_end(struct recovery *recovery, struct candidate *candid
             ahead.last_end > bad ? ahead.last_end - bad : FORMAT_BLOCK_BYTES;
         char path[CATALOG_PATH_BYTES];
         catalog_path(recovery->catalog, path, "", segment->journal_id, segment->number, ".log");
-        log_event(LOG_WARN, "journal_torn_tail", LOG_Z("file", path), LOG_I("offset", bad),
-                  LOG_Z("what", "commits that were not acknowledged before a crash were cut off"));
+        if (!recovery->catalog->audit) {
+            log_event(
+                LOG_WARN, "journal_torn_tail", LOG_Z("file", path), LOG_I("offset", bad),
+                LOG_Z("what", "commits that were not acknowledged before a crash were cut off"));
+        }
     }
     return BK_OK;
 }
@@ -486,6 +498,11 @@ static enum bk_err read_frames(struct recovery *recovery, struct candidate *cand
         if (err == BK_OK) {
             uint64_t offset = scan->offset - format_round_block(frame->bytes);
             err = index_builder_add(builder, segment, true, offset, frame);
+            struct catalog_audit *audit = recovery->catalog->audit;
+            if (audit && err == BK_OK && !audit->frame(audit, segment, frame)) {
+                audit->stopped = true;
+                return BK_CANCELLED;
+            }
         }
         if (err == BK_OK) {
             continue;
@@ -501,6 +518,51 @@ static enum bk_err read_frames(struct recovery *recovery, struct candidate *cand
         segment->damaged = true;
         scan_resume(scan, resume);
     }
+}
+
+/* check.c: the segment was read; does its sidecar, if there is one, say the same? */
+static enum bk_err audit_sidecar(struct recovery *recovery, const struct segment *segment,
+                                 const struct index_builder *builder)
+{
+    struct index_file file = {0};
+    char path[CATALOG_PATH_BYTES];
+    catalog_path(recovery->catalog, path, "", segment->journal_id, segment->number, ".idx");
+    enum bk_err err = index_read(path, true, &file);
+    if (err == BK_NOT_FOUND) {
+        return BK_OK;
+    }
+    recovery->catalog->audit->sidecars++;
+    const char *what = "it is damaged; a start makes it again";
+    if (err == BK_OK) {
+        bool agrees =
+            file.header.uuid[0] == segment->uuid[0] && file.header.end == builder->end &&
+            file.header.records == builder->records &&
+            file.header.last_commit == builder->last_commit &&
+            file.header.seen_count == builder->seen_count &&
+            (builder->seen_count == 0 ||
+             memcmp(file.seen, builder->seen, builder->seen_count * sizeof *builder->seen) == 0);
+        index_file_fini(&file);
+        if (agrees) {
+            return BK_OK;
+        }
+        err = BK_CORRUPT;
+        what = "it does not agree with its segment";
+    }
+    return problem_in(recovery, ".idx", segment->journal_id, segment->number, 0, err, "%s", what);
+}
+
+/* A journal goes on in this segment. A sidecar that could not be read just now must not be found by
+ * the next start, which would believe it and miss what is written from here on. */
+static enum bk_err drop_sidecar(struct recovery *recovery, const struct segment *segment)
+{
+    struct catalog *catalog = recovery->catalog;
+    char path[CATALOG_PATH_BYTES];
+    catalog_path(catalog, path, "", segment->journal_id, segment->number, ".idx");
+    enum bk_err err = file_unlink(path);
+    if (err == BK_NOT_FOUND) {
+        return BK_OK;
+    }
+    return err == BK_OK ? directory_sync(catalog->directory) : err;
 }
 
 static enum bk_err use_frames(struct recovery *recovery, struct candidate *candidate, bool newest,
@@ -525,9 +587,13 @@ static enum bk_err use_frames(struct recovery *recovery, struct candidate *candi
         bool goes_on = newest && journal->writer && !segment->damaged &&
                        candidate->file_bytes == segment->bytes &&
                        segment->bytes - builder.end >= CONTINUE_BYTES_MIN;
+        if (recovery->catalog->audit) {
+            err = audit_sidecar(recovery, segment, &builder);
+        }
         if (goes_on || (newest && recovery->catalog->read_only)) {
             segment->state = SEGMENT_LIVE;
-        } else {
+            err = goes_on ? drop_sidecar(recovery, segment) : err;
+        } else if (err == BK_OK) {
             err = save_sidecar(recovery, segment, &builder, SEGMENT_SEALED);
         }
     }
@@ -545,7 +611,9 @@ static enum bk_err read_contents(struct recovery *recovery, struct candidate *ca
         segment->indexed = true;
         return BK_OK;
     }
-    enum bk_err err = use_sidecar(recovery, candidate, ret);
+    /* A check reads everything. */
+    enum bk_err err =
+        recovery->catalog->audit ? BK_NOT_FOUND : use_sidecar(recovery, candidate, ret);
     if (err == BK_VERSION) {
         return problem(recovery, segment, 0, err, "its sidecar was written by a newer becket");
     }
@@ -671,9 +739,12 @@ static enum bk_err read_orphan(struct recovery *recovery, const struct name *nam
     struct index_file file = {0};
     catalog_path(catalog, path, "", name->journal, name->number, ".idx");
     enum bk_err err = index_read(path, true, &file);
-    if (err == BK_VERSION) {
-        struct segment named = {.journal_id = name->journal, .number = name->number};
-        return problem(recovery, &named, 0, err, "its sidecar was written by a newer becket");
+    if (catalog->audit) {
+        catalog->audit->sidecars++;
+    }
+    if (err == BK_VERSION || (err == BK_CORRUPT && catalog->audit)) {
+        return problem_in(recovery, ".idx", name->journal, name->number, 0, err,
+                          err == BK_VERSION ? "it was written by a newer becket" : "it is damaged");
     }
     struct catalog_orphan *orphan = calloc(1, sizeof *orphan);
     if (!orphan) {
@@ -708,10 +779,9 @@ static enum bk_err check_last(struct recovery *recovery, const struct name *name
         names[count - 1].number <= names[segments - 1].number) {
         return BK_OK;
     }
-    struct segment named = {.journal_id = names[count - 1].journal,
-                            .number = names[count - 1].number};
-    return problem(recovery, &named, 0, BK_CORRUPT,
-                   "the segment is missing, its sidecar is there: records are lost");
+    const struct name *last = &names[count - 1];
+    return problem_in(recovery, ".log", last->journal, last->number, 0, BK_CORRUPT,
+                      "the segment is missing, its sidecar is there: records are lost");
 }
 
 /* names: all of one journal, segments by number, then sidecars by number. */

@@ -5,8 +5,7 @@
  *             the journal touches `handle`.
  * Threads     What never changes after the file was made is read by both. What the journal
  *             publishes is atomic; each value is written only by the reactor while the segment is
- *             lent. `durable_bytes` is stored last (release) and loaded first (acquire): all else
- *             that is found then belongs to at least that much.
+ *             lent (segment_publish).
  */
 #ifndef BECKET_JOURNAL_SEGMENT_H
 #define BECKET_JOURNAL_SEGMENT_H
@@ -45,8 +44,7 @@ struct segment {
 
     /* The journal's, published. */
     _Atomic bool taken; /* frames go here, or will; a spare is one that is not taken */
-    _Atomic uint64_t
-        durable_bytes; /* offset behind the last durable frame; 0 = not even an opening */
+    _Atomic uint64_t durable_bytes;  /* behind the last durable frame; 0 = not even an opening */
     _Atomic uint64_t first_sequence; /* 0 = no records yet */
     _Atomic uint64_t last_sequence;
     _Atomic int64_t first_ns;
@@ -82,27 +80,28 @@ static inline uint32_t segment_mark_max(uint64_t bytes)
     return (uint32_t)(bytes / SEGMENT_MARK_BYTES) + 2;
 }
 
-/* Note that a frame with records is durable: marks and ranges, then durable_bytes. Reactor or
- * recovery. */
+/* Note that a frame is durable. Reactor or recovery. The order is what readers rely on: who sees a
+ * mark or a last sequence also sees at least that many durable bytes. */
 static inline void segment_publish(struct segment *segment, uint64_t offset, uint64_t end,
                                    uint64_t first_sequence, uint64_t last_sequence,
                                    int64_t first_ns, int64_t last_ns)
 {
-    if (last_sequence >= first_sequence) {
-        uint32_t count = atomic_load_explicit(&segment->mark_count, memory_order_relaxed);
-        bool far = count == 0 || offset - segment->marks[count - 1].offset >= SEGMENT_MARK_BYTES;
-        if (far && count < segment->mark_max) {
-            segment->marks[count] = (struct segment_mark){first_sequence, offset, first_ns};
-            atomic_store_explicit(&segment->mark_count, count + 1, memory_order_release);
-        }
-        if (atomic_load_explicit(&segment->first_sequence, memory_order_relaxed) == 0) {
-            atomic_store_explicit(&segment->first_ns, first_ns, memory_order_relaxed);
-            atomic_store_explicit(&segment->first_sequence, first_sequence, memory_order_relaxed);
-        }
-        atomic_store_explicit(&segment->last_ns, last_ns, memory_order_relaxed);
-        atomic_store_explicit(&segment->last_sequence, last_sequence, memory_order_relaxed);
-    }
     atomic_store_explicit(&segment->durable_bytes, end, memory_order_release);
+    if (last_sequence < first_sequence) {
+        return; /* no records */
+    }
+    uint32_t count = atomic_load_explicit(&segment->mark_count, memory_order_relaxed);
+    bool far = count == 0 || offset - segment->marks[count - 1].offset >= SEGMENT_MARK_BYTES;
+    if (far && count < segment->mark_max) {
+        segment->marks[count] = (struct segment_mark){first_sequence, offset, first_ns};
+        atomic_store_explicit(&segment->mark_count, count + 1, memory_order_release);
+    }
+    if (count == 0) {
+        atomic_store_explicit(&segment->first_ns, first_ns, memory_order_relaxed);
+        atomic_store_explicit(&segment->first_sequence, first_sequence, memory_order_relaxed);
+    }
+    atomic_store_explicit(&segment->last_ns, last_ns, memory_order_relaxed);
+    atomic_store_explicit(&segment->last_sequence, last_sequence, memory_order_release);
 }
 
 /* ---- catalog.c, for journal.c */

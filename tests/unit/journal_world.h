@@ -9,6 +9,7 @@
 #include "journal/catalog.h"
 #include "journal/format.h"
 #include "journal/journal.h"
+#include "journal/reader.h"
 #include "ring/file.h"
 #include "tap.h"
 
@@ -385,7 +386,7 @@ UNUSED static void world_fill(struct world *world, unsigned journal, uint64_t fi
  * them. */
 UNUSED static void world_crash(struct world *world)
 {
-    static void *volatile kept[4096];
+    static __attribute__((used)) void *kept[4096];
     static unsigned kept_count;
     for (unsigned i = 0; i < world->config.journals; i++) {
         free(world->rings[i].buffers);
@@ -423,6 +424,56 @@ UNUSED static bool world_has(const struct world *world, const char *name)
     char path[512];
     world_path(world, path, name);
     return access(path, F_OK) == 0;
+}
+
+/* What a reader finds in one journal, from the first record to the last. */
+struct found {
+    uint64_t count;
+    uint64_t last;
+    uint64_t wrong;   /* content is not what was appended */
+    uint64_t gaps;    /* sequences left out */
+    uint64_t corrupt; /* reported damage */
+};
+
+UNUSED static bool record_right(const struct journal_record *record)
+{
+    static uint8_t want[1 << 21];
+    size_t bytes = (size_t)record->entry.head_bytes + record->entry.body_bytes;
+    uint64_t fingerprint[2];
+    record_message(record->position.journal, record->position.sequence, bytes, want);
+    record_fingerprint(record->position.journal, record->position.sequence, fingerprint);
+    return memcmp(record->message, want, bytes) == 0 &&
+           record->entry.fingerprint[0] == fingerprint[0] &&
+           record->entry.fingerprint[1] == fingerprint[1];
+}
+
+/* present: if given, a byte per sequence is set. */
+UNUSED static struct found world_read(struct world *world, uint16_t journal, uint8_t *present)
+{
+    struct found found = {0};
+    struct reader *reader = NULL;
+    struct reader_walk walk;
+    struct journal_record record;
+    enum bk_err err = reader_open(world->catalog, &reader);
+    bk_assert(err == BK_OK);
+    reader_walk_begin(&walk, journal, false, 1);
+    do {
+        size_t budget = 1 << 20;
+        err = reader_next(reader, &walk, &budget, &record);
+        if (err == BK_OK) {
+            found.gaps += found.last != 0 ? record.position.sequence - found.last - 1 : 0;
+            found.count++;
+            found.last = record.position.sequence;
+            found.wrong += !record_right(&record);
+            if (present) {
+                present[record.position.sequence] = 1;
+            }
+        }
+        found.corrupt += err == BK_CORRUPT;
+    } while (err == BK_OK || err == BK_AGAIN || err == BK_CORRUPT);
+    bk_assert(err == BK_NOT_FOUND);
+    reader_close(reader);
+    return found;
 }
 
 static void remove_entry(const char *name, void *context)
