@@ -1,0 +1,272 @@
+#include "cli/commands.h"
+
+#include "base/buf.h"
+#include "cli/print.h"
+
+#include <sodium/version.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <yaml.h>
+#include <yyjson.h>
+
+#if __has_include(<liburing/io_uring_version.h>) /* since 2.4 */
+#include <liburing/io_uring_version.h>
+#else
+#define IO_URING_VERSION_MAJOR 2
+#define IO_URING_VERSION_MINOR 3
+#endif
+
+static int help(int argc, char **argv);
+static int version(int argc, char **argv);
+
+static const struct option no_options[] = {{.kind = OPTION_END}};
+
+static const struct cli_command commands[] = {
+    {"serve", cli_serve, NULL, "run the server", NULL, cli_serve_options},
+    {"apply", cli_apply, "-f FILE|DIR|- [--dry-run] [--prune]",
+     "create or change what files declare",
+     "All or nothing: one mistake anywhere and nothing changes. A directory stands for its *.yaml, "
+     "*.yml\n"
+     "and *.json files. With --prune, objects of the kinds and canvases in the files that the "
+     "files do\n"
+     "not name are deleted.",
+     cli_apply_options},
+    {"diff", cli_diff, "-f FILE|DIR|-", "show what apply would change", NULL, cli_diff_options},
+    {"get", cli_get, "KIND [NAME]", "list objects, or print one",
+     "KIND is Canvas, Secret, EventSource or Token, in any spelling: event-source, EventSources …",
+     cli_get_options},
+    {"describe", cli_describe, "KIND NAME", "an object, and what happened to it lately", NULL,
+     cli_describe_options},
+    {"delete", cli_delete, "KIND NAME | -f FILE|DIR|-",
+     "delete an object, or those that files declare", NULL, cli_delete_options},
+    {"events", cli_events, NULL, "search the events that were received",
+     "Newest first. --since and --until take RFC 3339, unix seconds, or a duration before now "
+     "(1h).\n"
+     "--follow prints events as they arrive, from now or from --since on; end it with Ctrl-C.",
+     cli_events_options},
+    {"event", cli_event, "ID", "one event: headers and body", NULL, cli_event_options},
+    {"verify", cli_verify, NULL, "is a webhook genuine? Off line, as the server would check it",
+     "Exit code 0: genuine; 1: not, and why. A source of your own scheme is checked with --type "
+     "generic\n"
+     "and --scheme … --signed, or with the file that declares it: -f source.yaml.",
+     cli_verify_options},
+    {"send", cli_send, "URL", "sign a webhook as the provider would, and post it",
+     "Exit code 0 when the answer is 2xx. Without --type it is sent unsigned.", cli_send_options},
+    {"journal", cli_journal, "check|dump",
+     "verify every checksum of the journal; print its records",
+     "Off line: it reads DIR/journal itself, and may do so while the server runs.",
+     cli_journal_options},
+    {"token", cli_token, "create NAME | list | revoke NAME", "who may use the admin API",
+     "Roles: read (see everything but secrets), write (also change objects), admin (also tokens).",
+     cli_token_options},
+    {"bench", cli_bench, NULL, "measure a server: open or closed loop, signed bodies", NULL,
+     cli_bench_options},
+    {"help", help, "[COMMAND]", "this, or all about one command", NULL, no_options},
+    {"version", version, "", "version of becket and of its libraries", NULL, no_options},
+};
+#define COMMAND_COUNT (sizeof commands / sizeof commands[0])
+
+static const struct cli_command *find_command(const char *name)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- errors */
+
+/* Nothing that came from outside may drive the terminal. */
+static void print_error(const char *text)
+{
+    struct buf safe;
+    buf_init(&safe, 1U << 16);
+    print_safe(&safe, slice_str(text), false);
+    fflush(stdout);
+    fprintf(stderr, "becket: %s\n", buf_text(&safe));
+    buf_fini(&safe);
+}
+
+int cli_error(const char *format, ...)
+{
+    char text[2048];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    print_error(text);
+    return CLI_FAILED;
+}
+
+int cli_usage(const char *format, ...)
+{
+    char text[2048];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    print_error(text);
+    return CLI_USAGE;
+}
+
+int cli_usage_error(const char *command, const struct options *options)
+{
+    return cli_usage("%s: %s (see `becket help %s`)", command, options->error, command);
+}
+
+static int unknown_command(const char *name)
+{
+    const char *names[COMMAND_COUNT + 1];
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        names[i] = commands[i].name;
+    }
+    names[COMMAND_COUNT] = NULL;
+    const char *near = option_nearest(name, names);
+    if (near != NULL) {
+        return cli_usage("there is no command %s; did you mean %s?", name, near);
+    }
+    return cli_usage("there is no command %s; `becket help` lists them", name);
+}
+
+bool cli_begin(struct options *options, const struct option *table, int argc, char **argv,
+               int *ret_code)
+{
+    if (!options_parse(options, table, argc, argv)) {
+        *ret_code = cli_usage_error(argv[0], options);
+    } else if (options->help) {
+        cli_help(argv[0]);
+        *ret_code = CLI_DONE;
+    } else if (!options_complete(options)) {
+        *ret_code = cli_usage_error(argv[0], options);
+    } else {
+        return true;
+    }
+    options_fini(options);
+    return false;
+}
+
+/* ---- help */
+
+static void help_all(void)
+{
+    puts("becket: webhooks in, verified, once, on disk.\n\nusage: becket COMMAND [OPTIONS]\n");
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        printf("  %-10s %s\n", commands[i].name, commands[i].summary);
+    }
+    puts("\n`becket help COMMAND` tells more. Exit codes: 0 done, 1 failed or refused, 2 wrong "
+         "usage.");
+}
+
+static void help_option(const struct option *option)
+{
+    char left[80];
+    snprintf(left, sizeof left, "%c%c%s --%s%s%s", option->letter ? '-' : ' ',
+             option->letter ? option->letter : ' ', option->letter ? "," : " ", option->name,
+             option->argument ? " " : "", option->argument ? option->argument : "");
+    printf("  %-28s %s", left, option->help);
+    if (option->choices != NULL) {
+        printf(": %s", option->choices);
+    }
+    if (option->fallback != NULL) {
+        printf(" [%s]", option->fallback);
+    }
+    if ((option->flags & OPTION_LIST) != 0) {
+        printf(" (may be repeated)");
+    }
+    if (option->environment != NULL) {
+        printf(" ($%s)", option->environment);
+    }
+    putchar('\n');
+}
+
+void cli_help(const char *name)
+{
+    const struct cli_command *command = find_command(name);
+    if (command == NULL) {
+        return;
+    }
+    printf("becket %s - %s\n\nusage: becket %s%s%s%s\n", command->name, command->summary,
+           command->name, command->usage && *command->usage ? " " : "",
+           command->usage ? command->usage : "",
+           command->options->kind != OPTION_END ? " [OPTIONS]" : "");
+    if (command->more != NULL) {
+        printf("\n%s\n", command->more);
+    }
+    bool environment = false, file = false;
+    if (command->options->kind != OPTION_END) {
+        puts("\noptions:");
+    }
+    for (const struct option *option = command->options; option->kind != OPTION_END; option++) {
+        if ((option->flags & OPTION_HIDDEN) == 0) {
+            help_option(option);
+        }
+        environment = environment || (option->flags & OPTION_ENV) != 0;
+        file = file || (option->flags & OPTION_FILE) != 0;
+    }
+    if (file) {
+        puts("\nEvery option but --config can also be set as BECKET_<OPTION> in the environment "
+             "(--log-level:\n"
+             "BECKET_LOG_LEVEL) or as `option: value` in the configuration file. The command line "
+             "beats the\n"
+             "environment, the environment beats the file.");
+    } else if (environment) {
+        puts("\nOptions can be set in the environment too: BECKET_<OPTION> where no other name is "
+             "given.");
+    }
+}
+
+static int help(int argc, char **argv)
+{
+    if (argc < 2) {
+        help_all();
+        return CLI_DONE;
+    }
+    if (find_command(argv[1]) == NULL) {
+        return unknown_command(argv[1]);
+    }
+    cli_help(argv[1]);
+    return CLI_DONE;
+}
+
+static int version(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    printf("becket %s (liburing %d.%d, yyjson %s, libyaml %s, libsodium %s)\n", BECKET_VERSION,
+           IO_URING_VERSION_MAJOR, IO_URING_VERSION_MINOR, YYJSON_VERSION_STRING,
+           yaml_get_version_string(), SODIUM_VERSION_STRING);
+    return CLI_DONE;
+}
+
+static const struct cli_command *spelled(const char *name)
+{
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+        return find_command("help");
+    }
+    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+        return find_command("version");
+    }
+    return find_command(name);
+}
+
+int cli_main(int argc, char **argv)
+{
+    if (argc < 2) {
+        help_all();
+        return CLI_USAGE;
+    }
+    const struct cli_command *command = spelled(argv[1]);
+    if (command == NULL && argv[1][0] == '-') {
+        return cli_usage("%s comes before the command; write becket COMMAND %s", argv[1], argv[1]);
+    }
+    if (command == NULL) {
+        return unknown_command(argv[1]);
+    }
+    int code = command->run(argc - 1, argv + 1);
+    if (fflush(stdout) != 0 && code == CLI_DONE) {
+        return cli_error("cannot write to standard output");
+    }
+    return code;
+}

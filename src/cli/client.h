@@ -1,0 +1,49 @@
+/* client.h - a blocking HTTP/1.1 client for commands: one request, one connection.
+ *
+ * Purpose     The commands talk to a running server, and `becket send` to any hook, without the
+ *             event loop.
+ * Limits      http:// only in this version. Bodies up to body_bytes_max.
+ * Time        timeout_ms bounds the whole call.
+ * Failure     false, with one line in `error`: what happened, in the user's words.
+ */
+#ifndef BECKET_CLI_CLIENT_H
+#define BECKET_CLI_CLIENT_H
+
+#include "base/buf.h"
+#include "http/message.h"
+
+#define CLIENT_ERROR_BYTES 400U
+
+struct client_url {
+    char host[256]; /* without brackets */
+    char port[6];
+    char authority[300]; /* for the Host header */
+    const char *path;    /* of the text given: "/hooks/a?b"; "" = "/" */
+};
+
+/* The URL's text must outlive *ret_url. */
+bool client_url_parse(const char *text, struct client_url *ret_url, char error[CLIENT_ERROR_BYTES]);
+
+struct client_request {
+    const char *method;
+    const struct client_url *url;
+    const char *target;   /* instead of url->path; NULL = that */
+    struct slice headers; /* whole lines; without Host, Content-Length, Connection */
+    struct slice body;
+    unsigned timeout_ms;
+    size_t body_bytes_max;
+};
+
+struct client_response {
+    uint16_t status;
+    struct buf raw; /* the head; owner of what `head` points to */
+    struct http_head head;
+    struct buf body;
+};
+
+bool client_call(const struct client_request *request, struct client_response *ret_response,
+                 char error[CLIENT_ERROR_BYTES]);
+/* Also after a failed call. */
+void client_response_fini(struct client_response *response);
+
+#endif

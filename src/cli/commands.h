@@ -1,0 +1,26 @@
+/* commands.h - inside of cli/: the commands and their option tables; help and dispatch are in
+ * cli.c. */
+/* commands.h - inside of cli/: the commands and their option tables; help and dispatch are in
+ * cli.c. */
+#ifndef BECKET_CLI_COMMANDS_H
+#define BECKET_CLI_COMMANDS_H
+
+#include "base/json.h"
+#include "cli/cli.h"
+
+cli_run_fn cli_apply, cli_diff, cli_get, cli_describe, cli_delete;
+cli_run_fn cli_events, cli_event, cli_verify, cli_send, cli_journal, cli_token;
+
+extern const struct option cli_apply_options[], cli_diff_options[], cli_get_options[];
+extern const struct option cli_describe_options[], cli_delete_options[];
+extern const struct option cli_events_options[], cli_event_options[];
+extern const struct option cli_verify_options[], cli_send_options[];
+extern const struct option cli_journal_options[], cli_token_options[];
+
+/* Options, then --help or the errors of both steps. True: go on. False: return *ret_code. */
+bool cli_begin(struct options *options, const struct option *table, int argc, char **argv,
+               int *ret_code);
+/* A table of events out of their JSON. */
+void cli_print_events(yyjson_mut_val *events);
+
+#endif

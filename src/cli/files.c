@@ -1,0 +1,219 @@
+#include "cli/files.h"
+
+#include "base/ct.h"
+#include "cli/cli.h"
+#include "ring/file.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool read_stdin(size_t bytes_max, char **ret_text, size_t *ret_bytes)
+{
+    size_t size = 65536, used = 0;
+    char *text = malloc(size + 1);
+    while (text != NULL) {
+        ssize_t bytes = read(STDIN_FILENO, text + used, size - used);
+        if (bytes < 0 && errno == EINTR) {
+            continue;
+        }
+        if (bytes < 0) {
+            cli_error("cannot read standard input: %s", strerror(errno));
+            break;
+        }
+        used += (size_t)bytes;
+        if (used > bytes_max) {
+            cli_error("standard input is over %zu bytes", bytes_max);
+            break;
+        }
+        if (bytes == 0) {
+            text[used] = '\0';
+            *ret_text = text;
+            *ret_bytes = used;
+            return true;
+        }
+        if (used == size) {
+            char *grown = realloc(text, size * 2 + 1);
+            if (grown == NULL) {
+                break;
+            }
+            text = grown;
+            size *= 2;
+        }
+    }
+    free(text);
+    return false;
+}
+
+bool file_or_stdin(const char *path, size_t bytes_max, char **ret_text, size_t *ret_bytes)
+{
+    if (strcmp(path, "-") == 0) {
+        return read_stdin(bytes_max, ret_text, ret_bytes);
+    }
+    struct stat status;
+    enum bk_err err = file_read_all(path, bytes_max, ret_text, ret_bytes);
+    if (err == BK_OK) {
+        return true;
+    }
+    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
+        cli_error("%s is a directory", path);
+    } else {
+        cli_error("cannot read %s: %s", path, bk_err_text(err));
+    }
+    return false;
+}
+
+void files_init(struct files *files)
+{
+    memset(files, 0, sizeof *files);
+    arena_init(&files->arena, 16U << 20);
+    buf_init(&files->text, FILES_BYTES_MAX);
+}
+
+void files_fini(struct files *files)
+{
+    free(files->parts);
+    buf_fini(&files->text);
+    arena_fini(&files->arena);
+}
+
+static unsigned line_count(struct slice text)
+{
+    unsigned lines = 0;
+    for (size_t i = 0; i < text.bytes; i++) {
+        lines += text.at[i] == '\n';
+    }
+    return lines;
+}
+
+static bool add_part(struct files *files, const char *path)
+{
+    if (files->count == files->size) {
+        unsigned size = files->size == 0 ? 16 : files->size * 2;
+        struct file_part *parts = realloc(files->parts, size * sizeof *parts);
+        if (parts == NULL) {
+            cli_error("out of memory");
+            return false;
+        }
+        files->parts = parts;
+        files->size = size;
+    }
+    const char *name =
+        strcmp(path, "-") == 0 ? "standard input" : arena_string(&files->arena, path);
+    files->parts[files->count++] =
+        (struct file_part){name, line_count(buf_slice(&files->text)) + 1};
+    return true;
+}
+
+static bool add_file(struct files *files, const char *path)
+{
+    char *text;
+    size_t bytes;
+    if (!file_or_stdin(path, FILES_BYTES_MAX, &text, &bytes)) {
+        return false;
+    }
+    if (files->count != 0) {
+        bool ended = files->text.bytes == 0 || files->text.at[files->text.bytes - 1] == '\n';
+        buf_add_str(&files->text, ended ? "---\n" : "\n---\n");
+    }
+    struct slice content = slice_of(text, bytes);
+    if (slice_starts(content, SLICE("\xef\xbb\xbf"))) {
+        content = slice_skip(content, 3);
+    }
+    bool added = add_part(files, path);
+    buf_add_slice(&files->text, content);
+    bk_wipe(text, bytes);
+    free(text);
+    if (added && files->text.overflow) {
+        cli_error("the documents are over %u bytes together; apply them in parts", FILES_BYTES_MAX);
+        return false;
+    }
+    return added;
+}
+
+/* ---- directories */
+
+struct names {
+    char **at;
+    size_t count, size;
+    bool failed;
+};
+
+static bool ends_with(const char *name, const char *end)
+{
+    size_t bytes = strlen(name), end_bytes = strlen(end);
+    return bytes > end_bytes && strcmp(name + bytes - end_bytes, end) == 0;
+}
+
+static void take_name(const char *name, void *context)
+{
+    struct names *names = context;
+    bool wanted = name[0] != '.' &&
+                  (ends_with(name, ".yaml") || ends_with(name, ".yml") || ends_with(name, ".json"));
+    if (!wanted) {
+        return;
+    }
+    if (names->count == names->size) {
+        size_t size = names->size == 0 ? 32 : names->size * 2;
+        char **at = realloc(names->at, size * sizeof *at);
+        names->failed = names->failed || at == NULL;
+        if (at == NULL) {
+            return;
+        }
+        names->at = at;
+        names->size = size;
+    }
+    names->at[names->count] = strdup(name);
+    names->failed = names->failed || names->at[names->count] == NULL;
+    names->count += names->at[names->count] != NULL;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool add_directory(struct files *files, const char *path)
+{
+    struct names names = {0};
+    bool added = directory_list(path, take_name, &names) == BK_OK && !names.failed;
+    if (!added) {
+        cli_error("cannot read the directory %s", path);
+    } else if (names.count == 0) {
+        added = false;
+        cli_error("%s has no *.yaml, *.yml or *.json files in it", path);
+    } else {
+        qsort(names.at, names.count, sizeof *names.at, compare_names);
+    }
+    for (size_t i = 0; i < names.count; i++) {
+        char full[4096];
+        snprintf(full, sizeof full, "%s/%s", path, names.at[i]);
+        added = added && add_file(files, full);
+        free(names.at[i]);
+    }
+    free(names.at);
+    return added;
+}
+
+bool files_add(struct files *files, const char *path)
+{
+    struct stat status;
+    if (strcmp(path, "-") != 0 && stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
+        return add_directory(files, path);
+    }
+    return add_file(files, path);
+}
+
+const char *files_place(struct files *files, unsigned line)
+{
+    for (unsigned i = files->count; i-- > 0;) {
+        if (files->parts[i].first_line <= line) {
+            const char *place = arena_printf(&files->arena, "%s:%u", files->parts[i].path,
+                                             line - files->parts[i].first_line + 1);
+            return place ? place : "";
+        }
+    }
+    return "";
+}

@@ -1,0 +1,40 @@
+/* files.h - the documents that -f names: files, directories, standard input, as one text.
+ *
+ * Purpose     The server takes one stream of documents and answers with its line numbers; here they
+ *             are put together, and lines found again in their files.
+ * Limits      FILES_BYTES_MAX together, as the server takes them.
+ */
+#ifndef BECKET_CLI_FILES_H
+#define BECKET_CLI_FILES_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/json.h"
+
+#define FILES_BYTES_MAX (8U << 20)
+
+struct file_part {
+    const char *path;
+    unsigned first_line; /* of `text`, from 1 */
+};
+
+struct files {
+    struct arena arena;
+    struct buf text;
+    struct file_part *parts;
+    unsigned count;
+    unsigned size;
+};
+
+void files_init(struct files *files);
+void files_fini(struct files *files);
+/* A file, a directory (its *.yaml, *.yml, *.json, by name) or "-". False after an error was
+ * printed. */
+bool files_add(struct files *files, const char *path);
+/* Where a line of the text came from: "app.yaml:12". */
+const char *files_place(struct files *files, unsigned line);
+
+/* A whole file or standard input ("-"), malloc'ed. False after an error was printed. */
+bool file_or_stdin(const char *path, size_t bytes_max, char **ret_text, size_t *ret_bytes);
+
+#endif

@@ -1,0 +1,394 @@
+#include "cli/print.h"
+
+#include "base/assert.h"
+#include "base/time.h"
+#include "base/yaml.h"
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TABLE_ARENA_BYTES (64U << 20)
+#define COLUMN_GAP        2U
+#define COLUMN_LEAST      8U
+
+enum print_format print_format(const char *text)
+{
+    return strcmp(text, "json") == 0   ? PRINT_JSON
+           : strcmp(text, "yaml") == 0 ? PRINT_YAML
+                                       : PRINT_TABLE;
+}
+
+bool print_is_terminal(void)
+{
+    return isatty(STDOUT_FILENO) == 1;
+}
+
+static bool colours(void)
+{
+    const char *no_color = getenv("NO_COLOR");
+    const char *term = getenv("TERM");
+    return print_is_terminal() && (no_color == NULL || *no_color == '\0') &&
+           (term == NULL || strcmp(term, "dumb") != 0);
+}
+
+/* ---- text */
+
+/* One UTF-8 character: its length, 0 when malformed. */
+static size_t decode(struct slice text, uint32_t *ret_point)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    uint8_t first = text.at[0];
+    size_t bytes = first < 0x80       ? 1
+                   : first >> 5 == 6  ? 2
+                   : first >> 4 == 14 ? 3
+                   : first >> 3 == 30 ? 4
+                                      : 0;
+    if (bytes == 0 || bytes > text.bytes) {
+        return 0;
+    }
+    uint32_t point = bytes == 1 ? first : (uint32_t)(first & (0x7f >> bytes));
+    for (size_t i = 1; i < bytes; i++) {
+        if ((text.at[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+        point = point << 6 | (text.at[i] & 0x3f);
+    }
+    *ret_point = point;
+    bool surrogate = point >= 0xd800 && point <= 0xdfff;
+    return point < least[bytes] || point > 0x10ffff || surrogate ? 0 : bytes;
+}
+
+/* Would a terminal do something else than show it? Controls, marks of text direction, invisible
+ * tags. */
+static bool is_unsafe(uint32_t point)
+{
+    return point < 0x20 || (point >= 0x7f && point < 0xa0) || point == 0x61c || point == 0x200e ||
+           point == 0x200f || (point >= 0x2028 && point <= 0x202e) ||
+           (point >= 0x2066 && point <= 0x2069) || point == 0xfeff ||
+           (point >= 0xe0000 && point <= 0xe007f);
+}
+
+void print_safe(struct buf *out, struct slice text, bool lines)
+{
+    while (text.bytes != 0) {
+        uint32_t point;
+        size_t bytes = decode(text, &point);
+        if (bytes == 0) {
+            buf_add_str(out, "\xef\xbf\xbd");
+            bytes = 1;
+        } else if (is_unsafe(point) && !(lines && (point == '\n' || point == '\t'))) {
+            buf_printf(out, point < 0x100 ? "\\x%02x" : "\\u%04x", point);
+        } else {
+            buf_add(out, text.at, bytes);
+        }
+        text = slice_skip(text, bytes);
+    }
+}
+
+/* Not all of Unicode's tables: what occurs in names, titles and messages. */
+static unsigned point_width(uint32_t p)
+{
+    if ((p >= 0x300 && p <= 0x36f) || (p >= 0x200b && p <= 0x200d) ||
+        (p >= 0xfe00 && p <= 0xfe0f) || (p >= 0x20d0 && p <= 0x20ff) ||
+        (p >= 0x1ab0 && p <= 0x1aff)) {
+        return 0;
+    }
+    bool wide = (p >= 0x1100 && p <= 0x115f) || (p >= 0x2e80 && p <= 0xa4cf) ||
+                (p >= 0xac00 && p <= 0xd7a3) || (p >= 0xf900 && p <= 0xfaff) ||
+                (p >= 0xfe30 && p <= 0xfe6f) || (p >= 0xff00 && p <= 0xff60) ||
+                (p >= 0xffe0 && p <= 0xffe6) || (p >= 0x1f300 && p <= 0x1f64f) ||
+                (p >= 0x1f680 && p <= 0x1f6ff) || (p >= 0x1f900 && p <= 0x1f9ff) ||
+                (p >= 0x20000 && p <= 0x3fffd);
+    return wide ? 2 : 1;
+}
+
+unsigned print_width(struct slice text)
+{
+    unsigned width = 0;
+    while (text.bytes != 0) {
+        uint32_t point = ' ';
+        size_t bytes = decode(text, &point);
+        width += point_width(point);
+        text = slice_skip(text, bytes == 0 ? 1 : bytes);
+    }
+    return width;
+}
+
+/* The beginning of `text` that fits into `width` columns. */
+static struct slice cut(struct slice text, unsigned width)
+{
+    struct slice rest = text;
+    while (rest.bytes != 0) {
+        uint32_t point = ' ';
+        size_t bytes = decode(rest, &point);
+        unsigned wide = point_width(point);
+        if (wide > width) {
+            return slice_of(text.at, (size_t)(rest.at - text.at));
+        }
+        width -= wide;
+        rest = slice_skip(rest, bytes == 0 ? 1 : bytes);
+    }
+    return text;
+}
+
+const char *print_bytes_text(uint64_t bytes, char text[16])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double value = (double)bytes;
+    size_t unit = 0;
+    while (value >= 1024 && unit + 1 < bk_array_length(units)) {
+        value /= 1024;
+        unit++;
+    }
+    snprintf(text, 16, unit == 0 || value >= 100 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+    return text;
+}
+
+void print_time(struct slice rfc3339, char text[32])
+{
+    int64_t wall_ns;
+    struct tm local;
+    text[0] = '\0';
+    if (time_parse_rfc3339(rfc3339, &wall_ns) != BK_OK) {
+        return;
+    }
+    time_t seconds = (time_t)(wall_ns / NS_PER_SECOND);
+    if (localtime_r(&seconds, &local) != NULL) {
+        strftime(text, 32, "%Y-%m-%d %H:%M:%S", &local);
+    }
+}
+
+/* ---- tables */
+
+void table_init(struct table *table, const char *headings)
+{
+    memset(table, 0, sizeof *table);
+    arena_init(&table->arena, TABLE_ARENA_BYTES);
+    for (const char *at = headings; *at != '\0';) {
+        bk_assert(table->columns < TABLE_COLUMNS_MAX);
+        size_t bytes = strcspn(at, "|");
+        bool right = bytes != 0 && at[bytes - 1] == '>';
+        table->right |= (unsigned)right << table->columns;
+        table->headings[table->columns++] = arena_copy(&table->arena, at, bytes - right);
+        at += bytes + (at[bytes] == '|');
+    }
+}
+
+void table_fini(struct table *table)
+{
+    free(table->cells);
+    arena_fini(&table->arena);
+}
+
+void table_row(struct table *table)
+{
+    if (table->rows == table->rows_size) {
+        size_t size = table->rows_size == 0 ? 64 : table->rows_size * 2;
+        const char **cells = realloc(table->cells, size * table->columns * sizeof *cells);
+        if (cells == NULL) {
+            cli_error("out of memory");
+            exit(CLI_FAILED);
+        }
+        table->cells = cells;
+        table->rows_size = size;
+    }
+    for (unsigned i = 0; i < table->columns; i++) {
+        table->cells[table->rows * table->columns + i] = NULL;
+    }
+    table->rows++;
+}
+
+void table_cell(struct table *table, struct slice text)
+{
+    bk_assert(table->rows != 0);
+    const char **row = table->cells + (table->rows - 1) * table->columns;
+    for (unsigned i = 0; i < table->columns; i++) {
+        if (row[i] == NULL) {
+            struct buf safe;
+            buf_init(&safe, 1U << 20);
+            print_safe(&safe, text, false);
+            row[i] = arena_string(&table->arena, buf_text(&safe));
+            buf_fini(&safe);
+            return;
+        }
+    }
+    bk_never("more cells than columns");
+}
+
+void table_cellf(struct table *table, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    table_cell(table, slice_str(text));
+}
+
+static unsigned terminal_width(void)
+{
+    struct winsize size;
+    if (!print_is_terminal() || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 20) {
+        return 0;
+    }
+    return size.ws_col;
+}
+
+/* Widths that fit: as long as the row is too wide, the widest column gives. */
+static void fit(const struct table *table, unsigned widths[TABLE_COLUMNS_MAX])
+{
+    unsigned terminal = terminal_width();
+    unsigned total = (table->columns - 1) * COLUMN_GAP;
+    for (unsigned i = 0; i < table->columns; i++) {
+        total += widths[i];
+    }
+    while (terminal != 0 && total > terminal) {
+        unsigned widest = 0;
+        for (unsigned i = 1; i < table->columns; i++) {
+            widest = widths[i] > widths[widest] ? i : widest;
+        }
+        if (widths[widest] <= COLUMN_LEAST) {
+            return;
+        }
+        widths[widest]--;
+        total--;
+    }
+}
+
+static void print_cell(const struct table *table, struct buf *out, unsigned column, unsigned width,
+                       struct slice text)
+{
+    unsigned needed = print_width(text);
+    struct slice shown = text;
+    if (needed > width) {
+        shown = cut(text, width - 1);
+        needed = print_width(shown) + 1;
+    }
+    bool right = (table->right >> column & 1) != 0;
+    for (unsigned i = needed; right && i < width; i++) {
+        buf_add_byte(out, ' ');
+    }
+    buf_add_slice(out, shown);
+    if (shown.bytes != text.bytes) {
+        buf_add_str(out, "…");
+    }
+    if (column + 1 == table->columns) {
+        return;
+    }
+    for (unsigned i = right ? width : needed; i < width + COLUMN_GAP; i++) {
+        buf_add_byte(out, ' ');
+    }
+}
+
+static void print_row(const struct table *table, struct buf *out, const unsigned *widths,
+                      const char *const *cells)
+{
+    for (unsigned i = 0; i < table->columns; i++) {
+        print_cell(table, out, i, widths[i], slice_str(cells[i] ? cells[i] : ""));
+    }
+    while (out->bytes != 0 && out->at[out->bytes - 1] == ' ') {
+        out->bytes--;
+    }
+    buf_add_byte(out, '\n');
+}
+
+void table_print(struct table *table)
+{
+    unsigned widths[TABLE_COLUMNS_MAX];
+    struct buf out;
+    buf_init(&out, 256U << 20);
+    for (unsigned i = 0; i < table->columns; i++) {
+        unsigned least = print_width(slice_str(table->headings[i]));
+        table->widths[i] = table->widths[i] > least ? table->widths[i] : least;
+        for (size_t row = 0; row < table->rows; row++) {
+            const char *cell = table->cells[row * table->columns + i];
+            unsigned width = print_width(slice_str(cell));
+            table->widths[i] = width > table->widths[i] ? width : table->widths[i];
+        }
+        widths[i] = table->widths[i];
+    }
+    fit(table, widths);
+    if (!table->headless) {
+        buf_add_str(&out, colours() ? "\033[1m" : "");
+        print_row(table, &out, widths, table->headings);
+        if (colours()) {
+            out.bytes--;
+            buf_add_str(&out, "\033[0m\n");
+        }
+        table->headless = true;
+    }
+    for (size_t row = 0; row < table->rows; row++) {
+        print_row(table, &out, widths, (const char *const *)table->cells + row * table->columns);
+    }
+    print_bytes(buf_slice(&out));
+    buf_fini(&out);
+    table->rows = 0;
+}
+
+/* ---- values */
+
+bool print_bytes(struct slice bytes)
+{
+    if (bytes.bytes != 0 && fwrite(bytes.at, 1, bytes.bytes, stdout) != bytes.bytes) {
+        cli_error("cannot write to standard output");
+        return false;
+    }
+    if (fflush(stdout) != 0) {
+        cli_error("cannot write to standard output");
+        return false;
+    }
+    return true;
+}
+
+void print_line(struct slice text)
+{
+    struct buf out;
+    buf_init(&out, 64U << 20);
+    print_safe(&out, text, true);
+    buf_add_byte(&out, '\n');
+    print_bytes(buf_slice(&out));
+    buf_fini(&out);
+}
+
+/* JSON has such characters only inside strings, where an escape means the same. */
+static void escape_unsafe(struct buf *out, struct slice json)
+{
+    while (json.bytes != 0) {
+        uint32_t point;
+        size_t bytes = decode(json, &point);
+        if (bytes > 1 && is_unsafe(point) && point < 0x10000) {
+            buf_printf(out, "\\u%04x", point);
+        } else if (bytes == 1 && point == 0x7f) {
+            buf_add_str(out, "\\u007f");
+        } else {
+            buf_add(out, json.at, bytes == 0 ? 1 : bytes);
+        }
+        json = slice_skip(json, bytes == 0 ? 1 : bytes);
+    }
+}
+
+void print_value(yyjson_mut_val *value, enum print_format format)
+{
+    struct buf out;
+    buf_init(&out, 256U << 20);
+    if (format == PRINT_YAML) {
+        yaml_add_value(&out, value);
+    } else {
+        size_t bytes;
+        yyjson_write_err err;
+        char *json =
+            yyjson_mut_val_write_opts(value, YYJSON_WRITE_PRETTY_TWO_SPACES, NULL, &bytes, &err);
+        if (json != NULL) {
+            escape_unsafe(&out, slice_of(json, bytes));
+            buf_add_byte(&out, '\n');
+        }
+        free(json);
+    }
+    print_bytes(buf_slice(&out));
+    buf_fini(&out);
+}

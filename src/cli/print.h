@@ -1,0 +1,65 @@
+/* print.h - what commands print: tables, JSON, YAML, and text that cannot drive a terminal.
+ *
+ * Purpose     Everything that came from outside (names, headers, bodies) is made harmless before it
+ *             reaches a terminal: control characters, escapes, text direction marks.
+ * Tables      Columns as wide as needed; on a terminal the widest ones are cut to its width, by
+ *             columns of the terminal, not bytes. Headings are bold there unless NO_COLOR is set.
+ */
+#ifndef BECKET_CLI_PRINT_H
+#define BECKET_CLI_PRINT_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/json.h"
+
+#include <stdio.h>
+
+enum print_format { PRINT_TABLE, PRINT_JSON, PRINT_YAML };
+/* From the text of -o. */
+enum print_format print_format(const char *text);
+
+#define TABLE_COLUMNS_MAX 10U
+
+struct table {
+    struct arena arena;
+    unsigned columns;
+    const char *headings[TABLE_COLUMNS_MAX];
+    unsigned right;     /* bit per column: numbers, to the right */
+    const char **cells; /* rows * columns */
+    size_t rows, rows_size;
+    bool headless;                      /* do not print the headings (again) */
+    unsigned widths[TABLE_COLUMNS_MAX]; /* at least; kept from page to page */
+};
+
+/* headings: "NAME|TYPE|SIZE>" ('>' = right). */
+void table_init(struct table *table, const char *headings);
+void table_fini(struct table *table);
+/* Begin a row, then add its cells; missing ones are empty. Text is copied and made harmless. */
+void table_row(struct table *table);
+void table_cell(struct table *table, struct slice text);
+__attribute__((format(printf, 2, 3))) void table_cellf(struct table *table, const char *format,
+                                                       ...);
+/* Print on stdout and forget the rows. */
+void table_print(struct table *table);
+
+/* Append `text` with everything that a terminal would act on as \xNN or \uNNNN; line feeds and tabs
+ * stay
+ * when `lines`. Bytes that are not UTF-8 become U+FFFD. */
+void print_safe(struct buf *out, struct slice text, bool lines);
+/* Columns a terminal needs for text that print_safe made. */
+unsigned print_width(struct slice text);
+
+/* JSON (indented) or YAML on stdout. */
+void print_value(yyjson_mut_val *value, enum print_format format);
+/* Write bytes to stdout; false (with one line on stderr) when that failed. */
+bool print_bytes(struct slice bytes);
+/* A line of text on stdout, made harmless. */
+void print_line(struct slice text);
+
+/* "3 KiB"; "2026-01-02 03:04:05" in local time from RFC 3339. */
+const char *print_bytes_text(uint64_t bytes, char text[16]);
+void print_time(struct slice rfc3339, char text[32]);
+
+bool print_is_terminal(void);
+
+#endif

@@ -1,0 +1,235 @@
+#include "cli/remote.h"
+
+#include "base/ct.h"
+#include "ring/file.h"
+
+#include <stdlib.h>
+
+#define ANSWER_BYTES_MAX (256U << 20)
+#define TOKEN_FILE_BYTES 4096U
+
+/* The token's text, NULL after an error was printed. Kept in `options`' arena or in `file`. */
+static const char *find_token(const struct options *options, char file[TOKEN_FILE_BYTES])
+{
+    const char *token = option_text(options, "token");
+    if (token != NULL) {
+        return token;
+    }
+    char path[1024];
+    char *text;
+    size_t bytes;
+    snprintf(path, sizeof path, "%s/admin.token", option_text(options, "data"));
+    enum bk_err err = file_read_all(path, TOKEN_FILE_BYTES - 1, &text, &bytes);
+    if (err != BK_OK) {
+        cli_error("no token: give --token, set BECKET_TOKEN, or name the data directory with "
+                  "--data (%s: %s)",
+                  path, bk_err_text(err));
+        return NULL;
+    }
+    snprintf(file, TOKEN_FILE_BYTES, "%.*s", (int)strcspn(text, "\r\n"), text);
+    bk_wipe(text, bytes);
+    free(text);
+    return file;
+}
+
+static bool is_token(const char *token)
+{
+    for (const char *c = token; *c != '\0'; c++) {
+        if ((unsigned char)*c <= ' ' || (unsigned char)*c >= 0x7f) {
+            return false;
+        }
+    }
+    return *token != '\0';
+}
+
+bool remote_open(struct remote *remote, const struct options *options)
+{
+    char error[CLIENT_ERROR_BYTES];
+    char file[TOKEN_FILE_BYTES] = "";
+    memset(remote, 0, sizeof *remote);
+    buf_init(&remote->headers, 2 * TOKEN_FILE_BYTES);
+    if (!client_url_parse(option_text(options, "server"), &remote->url, error)) {
+        cli_error("--server: %s", error);
+        return false;
+    }
+    int64_t timeout_ms = option_duration_ns(options, "timeout") / 1000000;
+    remote->timeout_ms = timeout_ms > 86400000 ? 86400000U
+                         : timeout_ms < 1      ? 1U
+                                               : (unsigned)timeout_ms;
+    const char *token = find_token(options, file);
+    if (token == NULL) {
+        return false;
+    }
+    bool good = is_token(token);
+    if (good) {
+        buf_printf(&remote->headers, "Authorization: Bearer %s\r\n", token);
+    } else {
+        cli_error("the token is empty or has spaces or control characters in it");
+    }
+    bk_wipe(file, sizeof file);
+    return good;
+}
+
+void remote_fini(struct remote *remote)
+{
+    buf_fini(&remote->headers);
+}
+
+bool remote_try(struct remote *remote, const char *method, const char *target,
+                const char *content_type, struct slice body, struct client_response *ret_response)
+{
+    char error[CLIENT_ERROR_BYTES];
+    struct buf headers;
+    struct buf full;
+    buf_init(&headers, 4 * TOKEN_FILE_BYTES);
+    buf_init(&full, HTTP_TARGET_BYTES_MAX);
+    buf_add_slice(&headers, buf_slice(&remote->headers));
+    buf_add_str(&headers, "Accept: application/json\r\n");
+    if (content_type != NULL) {
+        buf_printf(&headers, "Content-Type: %s\r\n", content_type);
+    }
+    /* A server behind a path of a reverse proxy: --server http://host/becket */
+    size_t base = strlen(remote->url.path);
+    base -= base != 0 && remote->url.path[base - 1] == '/';
+    buf_add(&full, remote->url.path, base);
+    buf_add_str(&full, target);
+    struct client_request request = {.method = method,
+                                     .url = &remote->url,
+                                     .target = buf_text(&full),
+                                     .headers = buf_slice(&headers),
+                                     .body = body,
+                                     .timeout_ms = remote->timeout_ms,
+                                     .body_bytes_max = ANSWER_BYTES_MAX};
+    bool answered = client_call(&request, ret_response, error);
+    if (!answered) {
+        bool refused = strstr(error, "refused") != NULL;
+        cli_error("%s%s", error,
+                  refused ? "; is `becket serve` running? Its address is given by --server" : "");
+    }
+    buf_fini(&headers);
+    buf_fini(&full);
+    return answered;
+}
+
+bool remote_call(struct remote *remote, const char *method, const char *target,
+                 const char *content_type, struct slice body, struct client_response *ret_response)
+{
+    if (!remote_try(remote, method, target, content_type, body, ret_response)) {
+        return false;
+    }
+    if (ret_response->status >= 300) {
+        remote_refused(ret_response);
+        return false;
+    }
+    return true;
+}
+
+bool remote_json(const struct client_response *response, struct json_tree *tree)
+{
+    struct json_problem problem;
+    if (json_parse(buf_slice(&response->body), tree, &problem) == BK_OK) {
+        return true;
+    }
+    cli_error("the answer is not JSON; is --server the admin address of becket?");
+    return false;
+}
+
+static void print_details(yyjson_mut_val *details)
+{
+    size_t i, count;
+    yyjson_mut_val *detail;
+    yyjson_mut_arr_foreach(details, i, count, detail)
+    {
+        struct slice field = text_at(detail, "field");
+        struct slice message = text_at(detail, "message");
+        yyjson_mut_val *line = value_at(detail, "line");
+        struct buf text, safe;
+        buf_init(&text, 1U << 16);
+        buf_init(&safe, 1U << 18);
+        if (yyjson_mut_get_uint(line) != 0) {
+            buf_printf(&text, "line %llu: ", (unsigned long long)yyjson_mut_get_uint(line));
+        }
+        buf_add_slice(&text, field);
+        buf_add_str(&text, field.bytes != 0 ? ": " : "");
+        buf_add_slice(&text, message);
+        print_safe(&safe, buf_slice(&text), false);
+        fprintf(stderr, "  %s\n", buf_text(&safe));
+        buf_fini(&text);
+        buf_fini(&safe);
+    }
+}
+
+int remote_refused(const struct client_response *response)
+{
+    struct json_tree tree;
+    struct json_problem problem;
+    json_tree_init(&tree);
+    if (json_parse(buf_slice(&response->body), &tree, &problem) == BK_OK &&
+        text_at(tree.roots[0], "message").bytes != 0) {
+        struct slice message = text_at(tree.roots[0], "message");
+        yyjson_mut_val *details = value_at(tree.roots[0], "details");
+        cli_error("%.*s", (int)message.bytes, (const char *)message.at);
+        /* One that only says the same again is left out. */
+        yyjson_mut_val *first = yyjson_mut_arr_get_first(details);
+        if (yyjson_mut_arr_size(details) > 1 || !slice_equal(text_at(first, "message"), message)) {
+            print_details(details);
+        }
+    } else {
+        cli_error("the server answered %u; is --server the admin address of becket?",
+                  response->status);
+    }
+    json_tree_fini(&tree);
+    return CLI_FAILED;
+}
+
+/* ---- targets */
+
+static void add_escaped(struct buf *target, const char *text)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    for (; *text != '\0'; text++) {
+        unsigned char c = (unsigned char)*text;
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     c == '-' || c == '_' || c == '.' || c == '~';
+        if (plain) {
+            buf_add_byte(target, c);
+        } else {
+            buf_add_byte(target, '%');
+            buf_add_byte(target, (uint8_t)digits[c >> 4]);
+            buf_add_byte(target, (uint8_t)digits[c & 15]);
+        }
+    }
+}
+
+void remote_query(struct buf *target, const char *name, const char *value)
+{
+    if (value == NULL || *value == '\0') {
+        return;
+    }
+    bool first = target->bytes == 0 || memchr(target->at, '?', target->bytes) == NULL;
+    buf_printf(target, "%c%s=", first ? '?' : '&', name);
+    add_escaped(target, value);
+}
+
+void remote_segment(struct buf *target, const char *text)
+{
+    add_escaped(target, text);
+}
+
+/* ---- values */
+
+yyjson_mut_val *value_at(yyjson_mut_val *object, const char *path)
+{
+    while (object != NULL && *path != '\0') {
+        size_t bytes = strcspn(path, ".");
+        object = yyjson_mut_obj_getn(object, path, bytes);
+        path += bytes + (path[bytes] == '.');
+    }
+    return object;
+}
+
+struct slice text_at(yyjson_mut_val *object, const char *path)
+{
+    yyjson_mut_val *value = value_at(object, path);
+    return yyjson_mut_is_str(value) ? json_text(value) : SLICE_EMPTY;
+}

@@ -1,0 +1,89 @@
+/* remote.h - commands that talk to a running server: where it is, who we are, what it said.
+ *
+ * Purpose     Finds URL and token by the documented rules (--server/BECKET_URL;
+ *             --token/BECKET_TOKEN, else <data>/admin.token), sends a request, and turns refusals
+ *             into one line on stderr.
+ */
+#ifndef BECKET_CLI_REMOTE_H
+#define BECKET_CLI_REMOTE_H
+
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "cli/print.h"
+
+/* Rows for a command's option table. */
+#define REMOTE_OPTIONS                                                                             \
+    {.name = "server",                                                                             \
+     .letter = 's',                                                                                \
+     .kind = OPTION_TEXT,                                                                          \
+     .flags = OPTION_ENV,                                                                          \
+     .argument = "URL",                                                                            \
+     .fallback = "http://127.0.0.1:8081",                                                          \
+     .help = "admin address of the server",                                                        \
+     .environment = "BECKET_URL"},                                                                 \
+        {.name = "token",                                                                          \
+         .kind = OPTION_TEXT,                                                                      \
+         .flags = OPTION_ENV,                                                                      \
+         .argument = "TOKEN",                                                                      \
+         .help = "what to authenticate with; else DIR/admin.token is read"},                       \
+        {.name = "data",                                                                           \
+         .letter = 'd',                                                                            \
+         .kind = OPTION_TEXT,                                                                      \
+         .flags = OPTION_ENV,                                                                      \
+         .argument = "DIR",                                                                        \
+         .fallback = "./becket-data",                                                              \
+         .help = "data directory, for the token"},                                                 \
+    {                                                                                              \
+        .name = "timeout", .kind = OPTION_DURATION, .argument = "TIME", .fallback = "60s",         \
+        .help = "how long the server may take to answer"                                           \
+    }
+#define OUTPUT_OPTION                                                                              \
+    {                                                                                              \
+        .name = "output", .letter = 'o', .kind = OPTION_CHOICE, .argument = "FORMAT",              \
+        .fallback = "table", .choices = "table|json|yaml", .help = "how to print it"               \
+    }
+#define CANVAS_OPTION                                                                              \
+    {                                                                                              \
+        .name = "canvas", .kind = OPTION_TEXT, .flags = OPTION_ENV, .argument = "NAME",            \
+        .help = "canvas to look in; default: the canvas `default`"                                 \
+    }
+#define OPTIONS_END                                                                                \
+    {                                                                                              \
+        .kind = OPTION_END                                                                         \
+    }
+
+struct remote {
+    struct client_url url;
+    struct buf headers; /* Authorization */
+    unsigned timeout_ms;
+};
+
+/* False after an error was printed. remote_fini() in any case. */
+bool remote_open(struct remote *remote, const struct options *options);
+void remote_fini(struct remote *remote);
+
+/* One request; `target` begins with "/api/…". content_type NULL = no body. False after an error was
+ * printed:
+ * no answer, or a refusal (4xx, 5xx). client_response_fini() in any case. */
+bool remote_call(struct remote *remote, const char *method, const char *target,
+                 const char *content_type, struct slice body, struct client_response *ret_response);
+/* The same, but refusals are the caller's: check the status; print them with remote_refused(). */
+bool remote_try(struct remote *remote, const char *method, const char *target,
+                const char *content_type, struct slice body, struct client_response *ret_response);
+/* The refusal in words: message, then one indented line per detail. Returns CLI_FAILED. */
+int remote_refused(const struct client_response *response);
+/* The answer as JSON into `tree`; roots[0] is it. */
+bool remote_json(const struct client_response *response, struct json_tree *tree);
+
+/* Append "name=value" with the right separator and escapes to a target. NULL or empty value:
+ * nothing. */
+void remote_query(struct buf *target, const char *name, const char *value);
+/* Escaped path segment. */
+void remote_segment(struct buf *target, const char *text);
+
+/* ---- reading answers */
+/* "metadata.name"; NULL = none */
+yyjson_mut_val *value_at(yyjson_mut_val *object, const char *path);
+struct slice text_at(yyjson_mut_val *object, const char *path); /* empty when it is no text */
+
+#endif

@@ -1,0 +1,193 @@
+/* send: sign a webhook as the provider would, and post it. */
+#include "cli/commands.h"
+
+#include "cli/client.h"
+#include "cli/print.h"
+#include "cli/signer.h"
+#include "ring/ring.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#define ANSWER_BYTES_MAX (16U << 20)
+
+const struct option cli_send_options[] = {
+    SIGNER_OPTIONS,
+    {.name = "body",
+     .letter = 'b',
+     .kind = OPTION_TEXT,
+     .argument = "FILE|-",
+     .help = "what to send; a small JSON object when absent"},
+    {.name = "event",
+     .letter = 'e',
+     .kind = OPTION_TEXT,
+     .argument = "TYPE",
+     .help = "event type; default: the provider's test event"},
+    {.name = "id",
+     .kind = OPTION_TEXT,
+     .argument = "ID",
+     .help = "delivery id; default: a random one"},
+    {.name = "header",
+     .letter = 'H',
+     .kind = OPTION_TEXT,
+     .flags = OPTION_LIST,
+     .argument = "'NAME: VALUE'",
+     .help = "a further header"},
+    {.name = "now",
+     .kind = OPTION_NUMBER,
+     .argument = "UNIX",
+     .help = "sign as of then, seconds since 1970"},
+    {.name = "dry-run", .kind = OPTION_FLAG, .help = "print the request instead of sending it"},
+    {.name = "timeout",
+     .kind = OPTION_DURATION,
+     .argument = "TIME",
+     .fallback = "30s",
+     .help = "how long the answer may take"},
+    {.kind = OPTION_END},
+};
+
+/* A random UUID: what most providers use. */
+static void make_id(char text[37])
+{
+    uint8_t random[16];
+    ring_entropy(random, sizeof random);
+    random[6] = (uint8_t)((random[6] & 0x0f) | 0x40);
+    random[8] = (uint8_t)((random[8] & 0x3f) | 0x80);
+    size_t at = 0;
+    for (size_t i = 0; i < sizeof random; i++) {
+        at += (size_t)snprintf(text + at, 37 - at,
+                               i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", random[i]);
+    }
+}
+
+static int add_headers(struct buf *headers, const struct options *options)
+{
+    bool typed = false;
+    for (unsigned i = 0; i < option_list_count(options, "header"); i++) {
+        const char *header = option_list_at(options, "header", i);
+        size_t name_bytes = strcspn(header, ":");
+        if (header[name_bytes] != ':' || name_bytes == 0 || strpbrk(header, "\r\n") != NULL) {
+            return cli_usage("--header '%s' is not 'Name: value'", header);
+        }
+        buf_printf(headers, "%s\r\n", header);
+        typed = typed || slice_equal_nocase(slice_of(header, name_bytes), SLICE("content-type"));
+    }
+    if (!typed) {
+        buf_add_str(headers, "Content-Type: application/json\r\n");
+    }
+    return CLI_DONE;
+}
+
+/* Headers and signature. */
+static int sign(const struct signer *signer, const struct options *options, const char *url,
+                struct slice body, struct buf *headers)
+{
+    char id[37];
+    make_id(id);
+    buf_printf(headers, "User-Agent: becket/%s\r\n", BECKET_VERSION);
+    int code = add_headers(headers, options);
+    if (code != CLI_DONE || signer->scheme == NULL) {
+        return code;
+    }
+    struct scheme_send send = {
+        .body = body,
+        .type = slice_str(option_text(options, "event")),
+        .id = option_given(options, "id") ? slice_str(option_text(options, "id")) : slice_str(id),
+        .url = slice_str(url),
+        .now_seconds = option_given(options, "now") ? (int64_t)option_number(options, "now")
+                                                    : (int64_t)time(NULL)};
+    enum bk_err err = scheme_sign(signer->scheme, &send, headers);
+    if (err != BK_OK) {
+        return cli_error("webhooks of %s cannot be signed here: %s", signer->type,
+                         bk_err_text(err));
+    }
+    return CLI_DONE;
+}
+
+static int post(const struct client_url *url, const struct options *options, struct slice headers,
+                struct slice body)
+{
+    char error[CLIENT_ERROR_BYTES];
+    struct client_response response = {0};
+    int64_t timeout_ms = option_duration_ns(options, "timeout") / 1000000;
+    struct client_request request = {.method = "POST",
+                                     .url = url,
+                                     .headers = headers,
+                                     .body = body,
+                                     .timeout_ms =
+                                         timeout_ms > 86400000 ? 86400000U : (unsigned)timeout_ms,
+                                     .body_bytes_max = ANSWER_BYTES_MAX};
+    int code = CLI_FAILED;
+    if (!client_call(&request, &response, error)) {
+        cli_error("%s", error);
+    } else {
+        struct buf line;
+        buf_init(&line, ANSWER_BYTES_MAX + 64);
+        buf_printf(&line, "%u ", response.status);
+        buf_add_slice(&line, buf_slice(&response.body));
+        while (line.bytes != 0 &&
+               (line.at[line.bytes - 1] == '\n' || line.at[line.bytes - 1] == ' ')) {
+            line.bytes--;
+        }
+        print_line(buf_slice(&line));
+        buf_fini(&line);
+        code = response.status >= 200 && response.status < 300 ? CLI_DONE : CLI_FAILED;
+    }
+    client_response_fini(&response);
+    return code;
+}
+
+static int send_to(const struct signer *signer, const struct options *options,
+                   const struct client_url *url, struct slice body)
+{
+    struct buf headers;
+    buf_init(&headers, 1U << 20);
+    int code = sign(signer, options, options->arguments[0], body, &headers);
+    if (code == CLI_DONE && option_flag(options, "dry-run")) {
+        printf("POST %s HTTP/1.1\nHost: %s\n", *url->path ? url->path : "/", url->authority);
+        print_line(buf_slice(&headers));
+        print_bytes(body);
+        putchar('\n');
+    } else if (code == CLI_DONE) {
+        code = post(url, options, buf_slice(&headers), body);
+    }
+    buf_fini(&headers);
+    return code;
+}
+
+int cli_send(int argc, char **argv)
+{
+    struct options options;
+    struct signer signer;
+    struct client_url url;
+    char error[CLIENT_ERROR_BYTES];
+    char *text = NULL;
+    size_t bytes = 0;
+    int code;
+    if (!cli_begin(&options, cli_send_options, argc, argv, &code)) {
+        return code;
+    }
+    if (options.argument_count != 1) {
+        code = cli_usage("send takes one URL: becket send http://127.0.0.1:8080/hooks/NAME");
+        options_fini(&options);
+        return code;
+    }
+    if (!client_url_parse(options.arguments[0], &url, error)) {
+        code = cli_usage("%s", error);
+        options_fini(&options);
+        return code;
+    }
+    const char *file = option_text(&options, "body");
+    code = signer_open(&signer, &options, false);
+    if (code == CLI_DONE && file != NULL && !file_or_stdin(file, BODY_BYTES_MAX, &text, &bytes)) {
+        code = CLI_FAILED;
+    }
+    if (code == CLI_DONE) {
+        struct slice body = text ? slice_of(text, bytes) : SLICE("{\"hello\":\"becket\"}");
+        code = send_to(&signer, &options, &url, body);
+    }
+    free(text);
+    signer_fini(&signer);
+    options_fini(&options);
+    return code;
+}

@@ -1,0 +1,284 @@
+#include "cli/signer.h"
+
+#include "base/yaml.h"
+#include "hub/decode.h"
+
+#include <stdlib.h>
+
+struct secrets {
+    struct slice at[SECRETS_PER_SOURCE_MAX];
+    unsigned count;
+    bool too_many;
+};
+
+static void add_secret(struct secrets *secrets, struct slice text)
+{
+    secrets->too_many = secrets->too_many || secrets->count == SECRETS_PER_SOURCE_MAX;
+    if (!secrets->too_many) {
+        secrets->at[secrets->count++] = text;
+    }
+}
+
+static void secrets_of_line(const struct options *options, struct secrets *secrets)
+{
+    for (unsigned i = 0; i < option_list_count(options, "secret"); i++) {
+        add_secret(secrets, slice_str(option_list_at(options, "secret", i)));
+    }
+    if (option_text(options, "secret2") != NULL) {
+        add_secret(secrets, slice_str(option_text(options, "secret2")));
+    }
+}
+
+static struct slice text_option(const struct options *options, const char *name)
+{
+    return slice_str(option_text(options, name));
+}
+
+/* ---- a row out of options or a document */
+
+static int unknown_type(const char *type)
+{
+    const char *names[256];
+    size_t count = 0;
+    for (; count < scheme_row_count() && count < 254; count++) {
+        names[count] = scheme_row_name(scheme_row_at(count));
+    }
+    names[count++] = "generic";
+    names[count] = NULL;
+    const char *near = option_nearest(type, names);
+    return cli_usage("--type %s is not known%s%s%s", type,
+                     near ? "; did you mean "
+                          : "; for your own scheme there is "
+                            "--type generic",
+                     near ? near : "", near ? "?" : "");
+}
+
+static int custom_row(struct signer *signer, const struct resource_event_source *source,
+                      const struct scheme_row **ret_row)
+{
+    struct scheme_custom custom;
+    const char *field = NULL, *message = NULL;
+    source_custom(source, &custom);
+    enum bk_err err = scheme_row_custom(&custom, &signer->custom, &field, &message);
+    *ret_row = signer->custom;
+    if (err == BK_OK) {
+        return CLI_DONE;
+    }
+    return cli_usage("%s: %s", field ? field : "scheme", message ? message : bk_err_text(err));
+}
+
+static int row_of_options(struct signer *signer, const struct options *options,
+                          const struct scheme_row **ret_row)
+{
+    static const char *const own[] = {"scheme",           "algorithm",  "signature-header",
+                                      "signature-format", "signed",     "timestamp-header",
+                                      "id-header",        "type-header"};
+    struct slice type = text_option(options, "type");
+    if (slice_equal_nocase(type, SLICE("generic")) ||
+        slice_equal_nocase(type, SLICE("TYPE_GENERIC"))) {
+        struct resource_event_source source = {
+            .type = SLICE("generic"),
+            .custom = true,
+            .scheme = text_option(options, "scheme"),
+            .algorithm = text_option(options, "algorithm"),
+            .signature_header = text_option(options, "signature-header"),
+            .signature_format = text_option(options, "signature-format"),
+            .signed_template = text_option(options, "signed"),
+            .timestamp_header = text_option(options, "timestamp-header"),
+            .id_header = text_option(options, "id-header"),
+            .type_header = text_option(options, "type-header")};
+        signer->type = "generic";
+        return custom_row(signer, &source, ret_row);
+    }
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+        if (option_given(options, own[i])) {
+            return cli_usage("--%s goes with --type generic; %.*s has its own", own[i],
+                             (int)type.bytes, (const char *)type.at);
+        }
+    }
+    *ret_row = scheme_row_find(type);
+    if (*ret_row == NULL) {
+        return unknown_type(option_text(options, "type"));
+    }
+    signer->type = scheme_row_name(*ret_row);
+    return CLI_DONE;
+}
+
+/* ---- documents */
+
+static int decode_documents(struct signer *signer, struct resource_document *documents)
+{
+    struct resource_problems problems;
+    struct resource_expect expect = {.canvas = SLICE(RESOURCE_CANVAS_DEFAULT)};
+    resource_problems_init(&problems, &signer->arena);
+    for (size_t i = 0; i < signer->tree.count; i++) {
+        resource_decode(&signer->tree, i, signer->tree.roots[i], &expect, &documents[i], &problems);
+    }
+    if (problems.count == 0) {
+        return CLI_DONE;
+    }
+    const struct resource_problem *first = &problems.at[0];
+    return cli_error("%s: %s%s%s", files_place(&signer->files, first->place.line), first->field,
+                     *first->field ? ": " : "", first->message);
+}
+
+static const struct resource_document *find_source(const struct signer *signer,
+                                                   const struct options *options,
+                                                   const struct resource_document *documents)
+{
+    const struct resource_document *found = NULL;
+    const char *name = option_text(options, "source");
+    for (size_t i = 0; i < signer->tree.count; i++) {
+        if (documents[i].kind != RESOURCE_EVENT_SOURCE ||
+            (name != NULL && !slice_equal(documents[i].name, slice_str(name)))) {
+            continue;
+        }
+        if (found != NULL) {
+            cli_usage("the file has several EventSources; choose one with --source NAME");
+            return NULL;
+        }
+        found = &documents[i];
+    }
+    if (found == NULL) {
+        cli_usage(name ? "the file has no EventSource %s" : "the file has no EventSource%s",
+                  name ? name : "");
+    }
+    return found;
+}
+
+static bool find_reference(const struct signer *signer, const struct resource_document *documents,
+                           const struct resource_secret_ref *ref, struct slice *ret_value)
+{
+    for (size_t i = 0; i < signer->tree.count; i++) {
+        if (documents[i].kind != RESOURCE_SECRET || !slice_equal(documents[i].name, ref->name)) {
+            continue;
+        }
+        const struct resource_secret *secret = &documents[i].spec.secret;
+        for (size_t j = 0; j < secret->count; j++) {
+            if (slice_equal(secret->items[j].key, ref->key)) {
+                *ret_value = secret->items[j].value;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Secrets on the command line stand in for all that the document refers to. */
+static int secrets_of_source(const struct signer *signer, const struct resource_document *documents,
+                             const struct resource_event_source *source, struct secrets *secrets)
+{
+    if (secrets->count != 0) {
+        return CLI_DONE;
+    }
+    for (unsigned i = 0; i < source->secret_count; i++) {
+        const struct resource_source_secret *secret = &source->secrets[i];
+        struct slice value = secret->value;
+        if (!secret->inline_value && !find_reference(signer, documents, &secret->ref, &value)) {
+            return cli_usage(
+                "the Secret %.*s with key %.*s is not in the file; give its value with --secret",
+                (int)secret->ref.name.bytes, (const char *)secret->ref.name.at,
+                (int)secret->ref.key.bytes, (const char *)secret->ref.key.at);
+        }
+        if (slice_equal(value, SLICE(RESOURCE_HIDDEN))) {
+            return cli_usage("the secret in the file reads ***; give its value with --secret");
+        }
+        add_secret(secrets, value);
+    }
+    return CLI_DONE;
+}
+
+static int row_of_file(struct signer *signer, const struct options *options,
+                       struct secrets *secrets, const struct scheme_row **ret_row,
+                       int64_t *tolerance_seconds)
+{
+    struct json_problem problem;
+    if (option_given(options, "type")) {
+        return cli_usage("--type and --file exclude each other: the document names its type");
+    }
+    for (unsigned i = 0; i < option_list_count(options, "file"); i++) {
+        if (!files_add(&signer->files, option_list_at(options, "file", i))) {
+            return CLI_FAILED;
+        }
+    }
+    if (yaml_or_json_parse(buf_slice(&signer->files.text), &signer->tree, &problem) != BK_OK) {
+        return cli_error("%s:%u: %s", files_place(&signer->files, problem.place.line),
+                         problem.place.column, problem.message);
+    }
+    struct resource_document *documents =
+        arena_take(&signer->arena, signer->tree.count * sizeof *documents + 1);
+    if (documents == NULL) {
+        return cli_error("the file has too many documents");
+    }
+    int code = decode_documents(signer, documents);
+    if (code != CLI_DONE) {
+        return code;
+    }
+    const struct resource_document *document = find_source(signer, options, documents);
+    if (document == NULL) {
+        return CLI_USAGE;
+    }
+    const struct resource_event_source *source = &document->spec.source;
+    *tolerance_seconds = source->tolerance_seconds;
+    code = secrets_of_source(signer, documents, source, secrets);
+    if (code != CLI_DONE) {
+        return code;
+    }
+    if (source->custom) {
+        signer->type = "generic";
+        return custom_row(signer, source, ret_row);
+    }
+    *ret_row = scheme_row_find(source->type);
+    signer->type = *ret_row ? scheme_row_name(*ret_row) : "";
+    return *ret_row ? CLI_DONE : cli_error("the document's type is not known");
+}
+
+/* ---- all */
+
+int signer_open(struct signer *signer, const struct options *options, bool type_required)
+{
+    struct secrets secrets = {0};
+    const struct scheme_row *row = NULL;
+    const char *message = NULL;
+    int64_t tolerance_seconds = -1;
+    memset(signer, 0, sizeof *signer);
+    files_init(&signer->files);
+    json_tree_init(&signer->tree);
+    arena_init(&signer->arena, 64U << 20);
+    secrets_of_line(options, &secrets);
+    bool by_file = option_list_count(options, "file") != 0;
+    if (!by_file && !option_given(options, "type")) {
+        return type_required || secrets.count != 0
+                   ? cli_usage("--type is missing: whose webhook is it?")
+                   : CLI_DONE;
+    }
+    int code = by_file ? row_of_file(signer, options, &secrets, &row, &tolerance_seconds)
+                       : row_of_options(signer, options, &row);
+    if (code != CLI_DONE) {
+        return code;
+    }
+    if (secrets.too_many) {
+        return cli_usage("at most %u secrets can be checked at once", SECRETS_PER_SOURCE_MAX);
+    }
+    if (option_given(options, "tolerance")) {
+        tolerance_seconds = option_duration_ns(options, "tolerance") / 1000000000;
+    }
+    enum bk_err err = scheme_compile(row, secrets.at, secrets.count, tolerance_seconds,
+                                     &signer->scheme, &signer->scheme_bytes, &message);
+    if (err != BK_OK) {
+        return cli_usage("--secret: %s", message ? message : bk_err_text(err));
+    }
+    return CLI_DONE;
+}
+
+void signer_fini(struct signer *signer)
+{
+    if (signer->scheme != NULL) {
+        scheme_wipe(signer->scheme);
+        free(signer->scheme);
+    }
+    scheme_row_free(signer->custom);
+    json_tree_fini(&signer->tree);
+    files_fini(&signer->files);
+    arena_fini(&signer->arena);
+}

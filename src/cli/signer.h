@@ -1,0 +1,87 @@
+/* signer.h - the scheme that a command line or a source's file describes; for verify and send.
+ *
+ * Sources     --type TYPE --secret S (a row of the provider table); --type generic with --scheme
+ *             and its options; -f FILE: an EventSource document, with its Secrets in the same file
+ *             or --secret.
+ */
+#ifndef BECKET_CLI_SIGNER_H
+#define BECKET_CLI_SIGNER_H
+
+#include "cli/cli.h"
+#include "cli/files.h"
+#include "providers/scheme.h"
+
+#define SIGNER_OPTIONS                                                                             \
+    {.name = "type",                                                                               \
+     .letter = 't',                                                                                \
+     .kind = OPTION_TEXT,                                                                          \
+     .argument = "TYPE",                                                                           \
+     .help = "provider: github, stripe, standard-webhooks, …; generic: the options below"},        \
+        {.name = "secret",                                                                         \
+         .kind = OPTION_TEXT,                                                                      \
+         .flags = OPTION_ENV | OPTION_LIST,                                                        \
+         .argument = "SECRET",                                                                     \
+         .help = "as configured at the provider; any of several may match"},                       \
+        {.name = "secret2", .kind = OPTION_TEXT, .argument = "SECRET", .help = "another one"},     \
+        {.name = "file",                                                                           \
+         .letter = 'f',                                                                            \
+         .kind = OPTION_TEXT,                                                                      \
+         .flags = OPTION_LIST,                                                                     \
+         .argument = "FILE",                                                                       \
+         .help = "take type and verification from an EventSource document"},                       \
+        {.name = "source",                                                                         \
+         .kind = OPTION_TEXT,                                                                      \
+         .argument = "NAME",                                                                       \
+         .help = "which EventSource of --file, when it has several"},                              \
+        {.name = "tolerance",                                                                      \
+         .kind = OPTION_DURATION,                                                                  \
+         .argument = "TIME",                                                                       \
+         .help = "how old a timestamp may be; default: as the provider says"},                     \
+        {.name = "scheme",                                                                         \
+         .kind = OPTION_TEXT,                                                                      \
+         .argument = "SCHEME",                                                                     \
+         .help = "generic: none, token, basic, hmac or ed25519"},                                  \
+        {.name = "algorithm",                                                                      \
+         .kind = OPTION_TEXT,                                                                      \
+         .argument = "HASH",                                                                       \
+         .help = "generic: sha1, sha256, sha384 or sha512"},                                       \
+        {.name = "signature-header",                                                               \
+         .kind = OPTION_TEXT,                                                                      \
+         .argument = "NAME",                                                                       \
+         .help = "generic: where the signature is"},                                               \
+        {.name = "signature-format",                                                               \
+         .kind = OPTION_TEXT,                                                                      \
+         .argument = "FORMAT",                                                                     \
+         .help = "generic: such as \"sha256={hex}\" or \"{base64}\""},                             \
+        {.name = "signed",                                                                         \
+         .kind = OPTION_TEXT,                                                                      \
+         .argument = "TEMPLATE",                                                                   \
+         .help = "generic: what is signed, such as \"{timestamp}.{body}\""},                       \
+        {.name = "timestamp-header",                                                               \
+         .kind = OPTION_TEXT,                                                                      \
+         .argument = "NAME",                                                                       \
+         .help = "generic: where the timestamp is"},                                               \
+        {.name = "id-header",                                                                      \
+         .kind = OPTION_TEXT,                                                                      \
+         .argument = "NAME",                                                                       \
+         .help = "generic: where the delivery id is"},                                             \
+    {                                                                                              \
+        .name = "type-header", .kind = OPTION_TEXT, .argument = "NAME",                            \
+        .help = "generic: where the event type is"                                                 \
+    }
+
+struct signer {
+    struct scheme *scheme; /* NULL = unsigned (send without --type) */
+    const char *type;
+    size_t scheme_bytes;
+    struct scheme_row *custom;
+    struct files files;
+    struct json_tree tree;
+    struct arena arena;
+};
+
+/* Returns CLI_DONE, or the exit code after an error was printed. signer_fini() in any case. */
+int signer_open(struct signer *signer, const struct options *options, bool type_required);
+void signer_fini(struct signer *signer);
+
+#endif

@@ -1,0 +1,132 @@
+/* token create, list, revoke. */
+#include "cli/commands.h"
+
+#include "cli/remote.h"
+
+const struct option cli_token_options[] = {
+    {.name = "role",
+     .kind = OPTION_CHOICE,
+     .argument = "ROLE",
+     .fallback = "read",
+     .choices = "admin|write|read",
+     .help = "create: what it allows"},
+    OUTPUT_OPTION,
+    REMOTE_OPTIONS,
+    OPTIONS_END,
+};
+
+static int create(struct remote *remote, const struct options *options, const char *name)
+{
+    struct client_response response = {0};
+    struct json_tree tree;
+    struct buf body;
+    enum print_format format = print_format(option_text(options, "output"));
+    int code = CLI_FAILED;
+    buf_init(&body, 4096);
+    buf_add_str(&body, "{\"name\":");
+    json_add_string(&body, slice_str(name));
+    buf_printf(&body, ",\"role\":\"%s\"}", option_text(options, "role"));
+    json_tree_init(&tree);
+    if (remote_call(remote, "POST", "/api/v1/tokens", "application/json", buf_slice(&body),
+                    &response) &&
+        remote_json(&response, &tree)) {
+        code = CLI_DONE;
+        if (format != PRINT_TABLE) {
+            print_value(tree.roots[0], format);
+        } else {
+            /* Only the token on standard output, so that it can be put into a file or variable. */
+            print_line(text_at(tree.roots[0], "token"));
+            fprintf(stderr, "this is the only time it is shown\n");
+        }
+    }
+    json_tree_fini(&tree);
+    client_response_fini(&response);
+    buf_fini(&body);
+    return code;
+}
+
+static int list(struct remote *remote, const struct options *options)
+{
+    struct client_response response = {0};
+    struct json_tree tree;
+    enum print_format format = print_format(option_text(options, "output"));
+    int code = CLI_FAILED;
+    json_tree_init(&tree);
+    if (remote_call(remote, "GET", "/api/v1/tokens?limit=1000", NULL, SLICE_EMPTY, &response) &&
+        remote_json(&response, &tree)) {
+        code = CLI_DONE;
+        if (format != PRINT_TABLE) {
+            print_value(tree.roots[0], format);
+        } else {
+            struct table table;
+            size_t i, count;
+            yyjson_mut_val *token;
+            table_init(&table, "NAME|ROLE|ENDS WITH|CREATED");
+            yyjson_mut_arr_foreach(value_at(tree.roots[0], "items"), i, count, token)
+            {
+                char created[32];
+                print_time(text_at(token, "createdAt"), created);
+                table_row(&table);
+                table_cell(&table, text_at(token, "name"));
+                table_cell(&table, text_at(token, "role"));
+                table_cell(&table, text_at(token, "last4"));
+                table_cell(&table, slice_str(created));
+            }
+            table_print(&table);
+            table_fini(&table);
+        }
+    }
+    json_tree_fini(&tree);
+    client_response_fini(&response);
+    return code;
+}
+
+static int revoke(struct remote *remote, const char *name)
+{
+    struct client_response response = {0};
+    struct buf target;
+    buf_init(&target, 4096);
+    buf_add_str(&target, "/api/v1/tokens/");
+    remote_segment(&target, name);
+    bool done = remote_call(remote, "DELETE", buf_text(&target), NULL, SLICE_EMPTY, &response);
+    if (done) {
+        buf_reset(&target);
+        buf_printf(&target, "revoked %s", name);
+        print_line(buf_slice(&target));
+    }
+    client_response_fini(&response);
+    buf_fini(&target);
+    return done ? CLI_DONE : CLI_FAILED;
+}
+
+static int run(const struct options *options, const char *verb, const char *name)
+{
+    struct remote remote;
+    int code = CLI_FAILED;
+    if (remote_open(&remote, options)) {
+        code = strcmp(verb, "create") == 0 ? create(&remote, options, name)
+               : strcmp(verb, "list") == 0 ? list(&remote, options)
+                                           : revoke(&remote, name);
+    }
+    remote_fini(&remote);
+    return code;
+}
+
+int cli_token(int argc, char **argv)
+{
+    struct options options;
+    int code;
+    if (!cli_begin(&options, cli_token_options, argc, argv, &code)) {
+        return code;
+    }
+    const char *verb = options.argument_count != 0 ? options.arguments[0] : "";
+    bool named = strcmp(verb, "create") == 0 || strcmp(verb, "revoke") == 0;
+    bool known = named || strcmp(verb, "list") == 0;
+    if (!known || options.argument_count != (named ? 2U : 1U)) {
+        code = cli_usage("token takes: create NAME --role ROLE, list, or revoke NAME");
+    } else {
+        code = run(&options, verb, named ? options.arguments[1] : NULL);
+    }
+    options_fini(&options);
+    return code;
+}
