@@ -100,8 +100,9 @@ static void check_rewritten(parse_fn *parse, const struct http_head *head)
     }
     bytes = put(text, bytes, SLICE("\r\n"));
     for (unsigned i = 0; i < head->header_count; i++) {
-        bytes = put(text, bytes, http_header_name(head, &head->headers[i]));
-        bytes = put(text, put(text, bytes, SLICE(": ")), http_header_value(head, &head->headers[i]));
+        const struct http_header *header = &head->headers[i];
+        bytes = put(text, put(text, bytes, http_header_name(head, header)), SLICE(": "));
+        bytes = put(text, bytes, http_header_value(head, header));
         bytes = put(text, bytes, SLICE("\r\n"));
     }
     bytes = put(text, bytes, SLICE("\r\n"));

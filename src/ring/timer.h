@@ -6,7 +6,8 @@
  * Ownership   struct timer is intrusive; the caller owns it and stops it before freeing.
  * Threads     The owning thread.
  * Accuracy    4 levels x 256 slots, 8 ms tick: never early, at most one tick plus the
- *             turn late. Longer than the wheel (~397 days) is clamped.
+ *             turn late. What lies beyond the wheel (~397 days) waits in its last slot and
+ *             is placed again from there.
  */
 #ifndef BECKET_RING_TIMER_H
 #define BECKET_RING_TIMER_H
@@ -44,8 +45,8 @@ static inline bool timer_running(const struct timer *timer)
 {
     return list_linked(&timer->node);
 }
-/* When timer_wheel_run() has something to do next; UINT64_MAX when nothing runs. May be earlier than
- * the first expiry (a cascade), never later. */
+/* When timer_wheel_run() has something to do next; UINT64_MAX when nothing runs. May be earlier
+ * than the first expiry (a cascade), never later. */
 uint64_t timer_wheel_next_ns(const struct timer_wheel *wheel);
 /* Fire all that are due. A fired timer is stopped before fire() runs and may start itself again. */
 void timer_wheel_run(struct timer_wheel *wheel, uint64_t now_ns);

@@ -1,7 +1,7 @@
 /* http_cases_test.c - runs the cases written down in tests/http (the format is in its README.md).
  *
- * Each message is parsed by each implementation, and each prefix of it must be PARTIAL or have the same
- * result as the whole.
+ * Each message is parsed by each implementation, and each prefix of it must be PARTIAL or have the
+ * same result as the whole.
  */
 #include "http/parse.h"
 

@@ -115,6 +115,7 @@ static void test_table(void)
         {"0\r\na: b\r\n c\r\n\r\n", "", HTTP_PARSE_BAD, 6},
         {"0\r\na\r\n\r\n", "", HTTP_PARSE_BAD, 4},
         {"0\r\n\rx", "", HTTP_PARSE_BAD, 1},
+        {"0\r\na: b\rx", "", HTTP_PARSE_BAD, 1},
     };
     static struct decoded got;
 
