@@ -239,7 +239,7 @@ static enum scheme_verdict read_part(const struct op *op, const struct scheme_re
         *ret_part = r->timestamp;
         return SCHEME_GENUINE;
     case OP_METHOD:
-        *ret_part = slice_of(request->head->at, request->head->method_bytes);
+        *ret_part = http_method_text(request->head);
         return SCHEME_GENUINE;
     case OP_PATH:
         *ret_part = slice_of(target.at, slice_find(target, '?'));
