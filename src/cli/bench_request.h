@@ -16,18 +16,21 @@
 
 struct scheme;
 
-#define BENCH_ID_BYTES 36U /* spelled like a UUID */
+#define BENCH_ID_BYTES      36U /* spelled like a UUID */
+#define BENCH_SPREAD_MARK   "{n}"
+#define BENCH_SPREAD_DIGITS 7U
 
 struct bench_request_config {
     struct slice method;  /* "POST" */
-    struct slice target;  /* "/hooks/x" */
+    struct slice target;  /* "/hooks/x"; with `spread`, its BENCH_SPREAD_MARK becomes a number */
+    uint64_t spread;      /* 0 = one target; else that many, 0000000 to spread - 1 */
     struct slice host;    /* for the Host header */
     struct slice url;     /* for schemes that sign it */
     struct slice headers; /* more header lines, each with CR LF */
     struct slice body;
     struct slice event;          /* event type; empty = the scheme's usual one */
     const struct scheme *scheme; /* NULL = unsigned, the id goes into X-Request-Id */
-    uint64_t seed;               /* first half of every id: other runs get other ids */
+    uint64_t seed;   /* first half of every id: other runs get other ids */
     unsigned thread;
 };
 
@@ -45,8 +48,9 @@ struct bench_writer {
     size_t head_bytes;
     size_t signed_at; /* the scheme's header lines, in text */
     size_t signed_bytes;
-    size_t id_at;    /* in text; 0 = the request has no id */
-    size_t forge_at; /* a character of the signature; 0 = cannot be forged */
+    size_t id_at;     /* in text; 0 = the request has no id */
+    size_t spread_at; /* 0 = all requests have the same target */
+    size_t forge_at;  /* a character of the signature; 0 = cannot be forged */
     bool id_in_body;
     uint8_t *body; /* copy to write ids into; NULL unless id_in_body */
     size_t body_id_at;
