@@ -393,6 +393,18 @@ static enum bk_err open_journals(struct control *control, char ret_why[CONTROL_W
     return BK_OK;
 }
 
+/* The reactors share their address (SO_REUSEPORT), and so could another server of the same user. Asking for it
+ * alone first finds that out. */
+static enum bk_err probe_address(struct control *control, char ret_why[CONTROL_WHY_BYTES])
+{
+    enum bk_err err = ring_address_probe(&control->config.listen);
+    if (err == BK_BUSY) {
+        return fail(ret_why, err, "start", "the --listen address is in use: is another server running? choose another "
+                                           "--listen");
+    }
+    return BK_OK; /* anything else is told by the reactor that listens */
+}
+
 static void *core_main(void *context)
 {
     struct core *core = context;
@@ -524,6 +536,9 @@ enum bk_err control_open(const struct control_config *config, struct control **r
     }
     if (err == BK_OK) {
         open_api(control);
+        err = probe_address(control, ret_why);
+    }
+    if (err == BK_OK) {
         err = open_cores(control, ret_why);
     }
     if (err == BK_OK) {

@@ -150,9 +150,19 @@ enum bk_err event_scan_begin(struct event_scan *scan, struct catalog *catalog,
     return BK_OK;
 }
 
-static struct slice record_type(const struct journal_record *record)
+/* As the request says it, or the one type that its source's provider sends. */
+static struct slice record_type(struct hub *hub, const struct journal_record *record)
 {
-    return slice_of(record->message + record->entry.type_at, record->entry.type_bytes);
+    const struct journal_entry *entry = &record->entry;
+    struct hub_source_name name;
+    if (entry->type_bytes != 0) {
+        return slice_of(record->message + entry->type_at, entry->type_bytes);
+    }
+    if (hub == NULL || hub_source_name(hub, entry->source, &name) != BK_OK) {
+        return SLICE_EMPTY;
+    }
+    const struct scheme_row *row = scheme_row_find(slice_str(name.type));
+    return row != NULL ? scheme_row_constant_type(row) : SLICE_EMPTY;
 }
 
 static struct slice record_delivery_id(const struct journal_record *record)
@@ -188,7 +198,7 @@ static bool passes(struct event_scan *scan, struct hub *hub, const struct journa
     if (entry->received_ns < filter->since_ns || entry->received_ns >= filter->until_ns) {
         return false;
     }
-    if (filter->type.bytes != 0 && !slice_equal(record_type(record), filter->type)) {
+    if (filter->type.bytes != 0 && !slice_equal(record_type(hub, record), filter->type)) {
         return false;
     }
     if (filter->source.bytes == 0 && filter->canvas.bytes == 0) {
@@ -374,8 +384,9 @@ void event_json(struct hub *hub, const struct journal_record *record, struct buf
     buf_add_byte(json, '{');
     add_id(json, "id", record->position, entry->received_ns);
     add_source(json, hub, entry->source);
-    if (entry->type_bytes != 0) {
-        add_text(json, "type", record_type(record));
+    struct slice type = record_type(hub, record);
+    if (type.bytes != 0) {
+        add_text(json, "type", type);
     }
     if (entry->id_bytes != 0) {
         add_text(json, "deliveryId", record_delivery_id(record));

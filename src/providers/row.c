@@ -74,6 +74,11 @@ bool scheme_row_needs_secret(const struct scheme_row *row)
     return row->kind != ROW_NONE;
 }
 
+struct slice scheme_row_constant_type(const struct scheme_row *row)
+{
+    return row->type != NULL && row->type[0] == '=' ? slice_str(row->type + 1) : SLICE_EMPTY;
+}
+
 /* ---- custom rows */
 
 struct custom_kind {

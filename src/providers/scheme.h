@@ -46,8 +46,7 @@ struct scheme_request {
 
 /* Slices point into the request (head or body); empty when the row or the request has none, and the
  * type also when the row has a constant one (scheme_constant_type): it is not in the request, so
- * who shows an event fills it in. A JSON string is given as written, its escapes are not decoded.
- * */
+ * who shows an event fills it in. A JSON string is given as written: escapes stay. */
 struct scheme_identity {
     struct slice type; /* event type as the provider names it */
     struct slice delivery_id;
@@ -107,6 +106,8 @@ size_t scheme_row_count(void);
 const struct scheme_row *scheme_row_at(size_t index);
 /* Tolerance in seconds that the row has by itself; 0 = its requests carry no time. */
 int64_t scheme_row_tolerance_seconds(const struct scheme_row *row);
+/* The one event type that the provider sends, static; empty when the request says it. */
+struct slice scheme_row_constant_type(const struct scheme_row *row);
 bool scheme_row_needs_secret(const struct scheme_row *row);
 
 /* ---- a user's own row (spec.verification of a `generic` source), as strings out of YAML */

@@ -109,6 +109,8 @@ void ring_entropy(void *at, size_t bytes);      /* never fails; any thread */
  * *address gets the port when it was 0. BK_BUSY address in use, BK_PERMISSION, BK_INVALID. */
 enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool reuse_port, unsigned backlog,
                         int32_t *ret_handle) BK_MUST_CHECK;
+/* BK_BUSY when somebody listens there already, also with reuse_port (blocking, start-up, any thread). */
+enum bk_err ring_address_probe(const struct ring_address *address) BK_MUST_CHECK;
 /* Multishot: one completion per connection, value = its handle. Ends (more == false) on error,
  * e.g. -BK_NO_DESCRIPTORS when the table is full: arm again when a handle was closed. */
 void ring_accept(struct ring *ring, struct ring_op *op, int32_t listener, ring_done_fn *done);

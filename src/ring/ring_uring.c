@@ -510,6 +510,22 @@ enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool re
     return err;
 }
 
+enum bk_err ring_address_probe(const struct ring_address *address)
+{
+    struct sockaddr_storage os;
+    socklen_t os_bytes = address_to_os(address, &os);
+    int fd = socket(os.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int on = 1;
+    if (fd < 0) {
+        return bk_err_from_errno(errno);
+    }
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    bool free = bind(fd, (struct sockaddr *)&os, os_bytes) == 0 && listen(fd, 1) == 0;
+    enum bk_err err = free ? BK_OK : bk_err_from_errno(errno);
+    close(fd);
+    return err;
+}
+
 static void accept_submit(struct ring *ring, struct ring_op *op, int32_t listener)
 {
     struct io_uring_sqe *sqe = sqe_take(ring);

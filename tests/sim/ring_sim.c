@@ -137,12 +137,16 @@ enum bk_err ring_open(const struct ring_config *config, struct ring **ret_ring, 
     bk_assert(ring);
     ring->number = ring_numbers++;
     ring->config = *config;
+    uint32_t buffers_max = sim_config()->recv_buffers_max;
+    if (buffers_max && config->recv_buffers > buffers_max) {
+        ring->config.recv_buffers = buffers_max;
+    }
     ring->owner = sim_self();
     ring->live_end = &ring->live;
     ring->handle_count = config->handles_max + HANDLES_RESERVED;
     ring->handles = calloc(ring->handle_count, sizeof *ring->handles);
     bk_assert(ring->handles);
-    unsigned count = config->recv_buffers;
+    unsigned count = ring->config.recv_buffers;
     bk_assert((count & (count - 1)) == 0 && count <= 32768);
     if (count) {
         ring->buffers = calloc(count, sizeof *ring->buffers);
@@ -417,6 +421,12 @@ static void complete_value(struct record *record, int32_t value)
 }
 
 /* ---- sockets */
+
+enum bk_err ring_address_probe(const struct ring_address *address)
+{
+    (void)address;
+    return BK_OK;
+}
 
 enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool reuse_port, unsigned backlog,
                         int32_t *ret_handle)

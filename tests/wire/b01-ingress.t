@@ -76,11 +76,14 @@ with Server() as server:
     ]
     for source, path, body, headers, kind in cases:
         answer = server.post(path, body, headers)
-        if not ok(answer.status == 200 and answer.json['id'].startswith('evt_'), '%s: accepted' % source):
+        if not ok(answer.status == 200, '%s: accepted' % source):
             diag(answer)
             continue
-        event = server.api('GET', '/api/v1/events/' + answer.json['id']).json
-        got = server.api('GET', '/api/v1/events/%s/body' % answer.json['id'])
+        # Slack wants an empty answer; all others get the id.
+        name = answer.json['id'] if answer.body else server.events('source=' + source)[0]['id']
+        ok(name.startswith('evt_') and (source == 'chat') == (answer.body == b''), '%s: answered as it expects' % source)
+        event = server.api('GET', '/api/v1/events/' + name).json
+        got = server.api('GET', '/api/v1/events/%s/body' % name)
         is_equal(got.body, body, '%s: the body comes back byte for byte' % source)
         is_equal((event['source'], event['state'], event['size']), (source, 'accepted', len(body)), '%s: described' % source)
         if kind:

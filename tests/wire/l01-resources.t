@@ -63,7 +63,8 @@ if made.returncode:
 with tempfile.NamedTemporaryFile(dir=base) as counter:
     counter.truncate(4096)
     os.environ.update(LD_PRELOAD=os.path.abspath(library), MALLOC_COUNT=os.path.abspath(counter.name))
-    server = Server(start=False)
+    # Large segments: making the next one may allocate, on the control thread.
+    server = Server(start=False, options=['--segment-bytes', '256M'])
     try:
         server.start()
     finally:
