@@ -70,7 +70,7 @@ struct apply_outcome {
 
 void apply_outcome_fini(struct apply_outcome *outcome);
 
-/* Apply documents out of text (YAML or JSON; a JSON array or {"items":[…]} counts as its elements).
+/* Apply documents out of text (YAML or JSON; a list or {"items":[…]} counts as its elements).
  * *ret_outcome is always initialised.
  * BK_INVALID: outcome->problems lists everything that is wrong. BK_EXISTS, BK_NOT_FOUND,
  * BK_CONFLICT,

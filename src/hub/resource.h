@@ -47,6 +47,9 @@ const struct resource_kind_info *resource_kind_info(enum resource_kind kind);
 extern const char *const resource_kind_names[];
 
 #define RESOURCE_CANVAS_DEFAULT "default"
+#define RESOURCE_DESCRIPTION_BYTES_MAX 1024U
+#define RESOURCE_SECRET_KEYS_MAX 100U
+#define RESOURCE_SECRET_KEY_BYTES_MAX 128U
 
 /* 1-63 of a-z 0-9 -. */
 bool resource_name_valid(struct slice name);
@@ -100,7 +103,7 @@ struct resource_event_source {
     struct slice type_header;
     struct slice type_field;
     struct slice signed_template;
-    struct resource_source_secret secrets[SECRETS_PER_SOURCE_MAX];
+    struct resource_source_secret *secrets;
     unsigned secret_count;
     bool generate_key;              /* no secret given and the scheme needs one: make it */
     int64_t tolerance_seconds;      /* -1 = the row's own */
@@ -137,11 +140,19 @@ struct resource_document {
     } spec;
 };
 
-/* Decode one document. False when anything was wrong (problems has it). canvas: what an absent
- * metadata.canvasId means. */
-bool resource_decode(struct json_tree *tree, size_t index, yyjson_mut_val *root, struct slice
-                     canvas, struct resource_document *ret_document, struct resource_problems
-                     *problems);
+/* What is known before a document is read: the canvas for documents that name none, and for a
+ * single object (POST, PUT) its kind and perhaps its name. */
+struct resource_expect {
+    struct slice canvas;
+    bool one;
+    enum resource_kind kind;
+    struct slice name;
+};
+
+/* Decode one document. False when anything was wrong: then problems has grown. */
+bool resource_decode(struct json_tree *tree, size_t index, yyjson_mut_val *root,
+                     const struct resource_expect *expect, struct resource_document *ret_document,
+                     struct resource_problems *problems);
 
 /* The value shown in place of every secret. */
 #define RESOURCE_HIDDEN "***"

@@ -1,0 +1,94 @@
+/* apply_private.h - what the parts of apply share: apply.c (the engine), apply_object.c (one
+ * object's record), apply_diff.c (what changed, as text).
+ */
+#ifndef BECKET_HUB_APPLY_PRIVATE_H
+#define BECKET_HUB_APPLY_PRIVATE_H
+
+#include "hub/apply.h"
+#include "hub/hub_private.h"
+
+/* One object of the set on its way into the store, or out of it. */
+struct apply_work {
+    const struct resource_document *document; /* NULL: to be deleted */
+    enum resource_kind kind;
+    struct slice canvas;
+    struct slice name;
+    struct apply_result *result;
+    bool failed;
+    bool changed;      /* written in this run */
+    bool keys_dropped; /* a Secret that lost keys */
+    bool path_new;     /* a source whose path has to be claimed */
+    struct slice path; /* in the outcome's arena */
+    uint64_t number;   /* of a removed source, with its id */
+    uint8_t id[16];
+};
+
+/* A source that uses a changed secret. */
+struct apply_user {
+    struct slice canvas;
+    struct slice name;
+    struct apply_work *secret;
+};
+
+struct apply {
+    struct hub *hub;
+    const struct apply_options *options;
+    struct apply_outcome *outcome;
+    struct arena *arena; /* the outcome's */
+    struct store_txn *txn;
+
+    struct apply_work *works;   /* one per document */
+    size_t count;
+    struct apply_work **sorted; /* the same, by kind, canvas, name */
+    struct {                    /* one object to be deleted; name.at NULL = none */
+        enum resource_kind kind;
+        struct slice canvas;
+        struct slice name;
+    } wanted;
+    struct apply_work *removals;
+    size_t removal_count;
+    size_t removal_size;
+    struct apply_user *users;
+    size_t user_count;
+    size_t user_size;
+    uint64_t revision;
+    uint64_t number;
+
+    struct source_change *changes;
+    size_t change_count;
+    size_t change_size;
+
+    /* scratch of one object */
+    struct buf old_bytes; /* a copy: the map moves under writes */
+    struct buf spec, slots, compiled, bytes;
+    unsigned slot_count;
+    struct record old;
+    bool existed;
+    uint8_t id[16];
+    const char *key; /* generated */
+    struct apply_diff *diffs;
+    size_t diff_count;
+    size_t diff_size;
+};
+
+/* A mistake of the document behind `work`. */
+__attribute__((format(printf, 5, 6))) void
+apply_wrong(struct apply *apply, struct apply_work *work, struct json_place place,
+            const char *field, const char *format, ...);
+/* The whole set fails with err; the first message stays. */
+__attribute__((format(printf, 3, 4))) enum bk_err
+apply_fail(struct apply *apply, enum bk_err err, const char *format, ...);
+
+/* Create or update one object from its document. An error ends the transaction; mistakes only mark
+ * the work as failed. */
+enum bk_err apply_put(struct apply *apply, struct apply_work *work) BK_MUST_CHECK;
+/* Remove one object and its indexes. */
+enum bk_err apply_remove(struct apply *apply, struct apply_work *work) BK_MUST_CHECK;
+enum bk_err apply_load(struct apply *apply, const struct apply_work *work) BK_MUST_CHECK;
+
+/* Note a difference; before and after are JSON text. */
+void apply_diff_add(struct apply *apply, const char *path, const char *before, const char *after);
+/* Compare two specs. Objects are compared field by field, all else as a whole. */
+void apply_diff_specs(struct apply *apply, struct slice before, struct slice after);
+
+#endif

@@ -1,0 +1,356 @@
+#include "hub/compile.h"
+
+#include "base/assert.h"
+#include "base/ct.h"
+#include "hub/hub_private.h"
+
+#include <stdlib.h>
+
+/* ---- the compiled input
+ *
+ * u8 version | u8 flags | u8 secrets | i64 tolerance | i64 dedupe | u64 body | u32 per second |
+ * path | type | secrets | custom row. Texts are u16 and the bytes. */
+
+#define INPUT_VERSION 1U
+enum { INPUT_CUSTOM = 1, INPUT_PATH_GENERATED = 2 };
+#define CUSTOM_TEXTS 11U
+
+static void custom_texts(struct scheme_custom *row, struct slice *ret_texts[CUSTOM_TEXTS])
+{
+    struct slice *texts[CUSTOM_TEXTS] = {
+        &row->scheme,           &row->algorithm, &row->signature_header, &row->signature_format,
+        &row->timestamp_header, &row->id_header, &row->type_header,      &row->type_field,
+        &row->id_field,         &row->signed_template, &row->timestamp_unit};
+    memcpy(ret_texts, texts, sizeof texts);
+}
+
+static void add_text(struct buf *bytes, struct slice text)
+{
+    bk_assert(text.bytes <= UINT16_MAX);
+    buf_add_byte(bytes, (uint8_t)(text.bytes >> 8));
+    buf_add_byte(bytes, (uint8_t)text.bytes);
+    buf_add_slice(bytes, text);
+}
+
+static void add_u64(struct buf *bytes, uint64_t number)
+{
+    uint8_t at[8];
+    key_put_u64(at, number);
+    buf_add(bytes, at, sizeof at);
+}
+
+void source_input_encode(const struct source_input *input, struct buf *bytes)
+{
+    bk_assert(input->secret_count <= SECRETS_PER_SOURCE_MAX);
+    buf_add_byte(bytes, INPUT_VERSION);
+    buf_add_byte(bytes, (uint8_t)((input->custom ? INPUT_CUSTOM : 0) |
+                                  (input->path_generated ? INPUT_PATH_GENERATED : 0)));
+    buf_add_byte(bytes, (uint8_t)input->secret_count);
+    add_u64(bytes, (uint64_t)input->tolerance_seconds);
+    add_u64(bytes, (uint64_t)input->dedupe_window_ns);
+    add_u64(bytes, input->body_bytes);
+    add_u64(bytes, input->per_second);
+    add_text(bytes, input->path);
+    add_text(bytes, input->type);
+    for (unsigned i = 0; i < input->secret_count; i++) {
+        const struct source_secret *secret = &input->secrets[i];
+        buf_add_byte(bytes, secret->by_reference ? 1 : 0);
+        if (secret->by_reference) {
+            add_text(bytes, secret->canvas);
+            add_text(bytes, secret->name);
+            add_text(bytes, secret->key);
+        } else {
+            add_text(bytes, secret->field);
+        }
+    }
+    if (input->custom) {
+        struct scheme_custom row = input->row;
+        struct slice *texts[CUSTOM_TEXTS];
+        custom_texts(&row, texts);
+        for (unsigned i = 0; i < CUSTOM_TEXTS; i++) {
+            add_text(bytes, *texts[i]);
+        }
+    }
+}
+
+static bool take_u64(struct slice *rest, uint64_t *ret_number)
+{
+    if (rest->bytes < 8) {
+        return false;
+    }
+    *ret_number = key_get_u64(rest->at);
+    *rest = slice_of(rest->at + 8, rest->bytes - 8);
+    return true;
+}
+
+static bool take_byte(struct slice *rest, uint8_t *ret_byte)
+{
+    if (rest->bytes < 1) {
+        return false;
+    }
+    *ret_byte = rest->at[0];
+    *rest = slice_of(rest->at + 1, rest->bytes - 1);
+    return true;
+}
+
+static bool take_text(struct slice *rest, size_t bytes_max, struct slice *ret_text)
+{
+    if (rest->bytes < 2) {
+        return false;
+    }
+    size_t bytes = (size_t)rest->at[0] << 8 | rest->at[1];
+    if (bytes > rest->bytes - 2 || bytes > bytes_max) {
+        return false;
+    }
+    *ret_text = slice_of(rest->at + 2, bytes);
+    *rest = slice_of(rest->at + 2 + bytes, rest->bytes - 2 - bytes);
+    return true;
+}
+
+static bool take_secret(struct slice *rest, struct source_secret *secret)
+{
+    uint8_t by_reference;
+    if (!take_byte(rest, &by_reference) || by_reference > 1) {
+        return false;
+    }
+    *secret = (struct source_secret){.by_reference = by_reference == 1};
+    if (!by_reference) {
+        return take_text(rest, RESOURCE_SECRET_KEY_BYTES_MAX, &secret->field);
+    }
+    return take_text(rest, NAME_BYTES_MAX, &secret->canvas) &&
+           take_text(rest, NAME_BYTES_MAX, &secret->name) &&
+           take_text(rest, RESOURCE_SECRET_KEY_BYTES_MAX, &secret->key);
+}
+
+enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_input)
+{
+    struct slice rest = bytes;
+    uint8_t version, flags, count;
+    uint64_t tolerance, dedupe, per_second;
+    if (!take_byte(&rest, &version) || version != INPUT_VERSION || !take_byte(&rest, &flags) ||
+        !take_byte(&rest, &count) || count > SECRETS_PER_SOURCE_MAX ||
+        flags > (INPUT_CUSTOM | INPUT_PATH_GENERATED) || !take_u64(&rest, &tolerance) ||
+        !take_u64(&rest, &dedupe) || !take_u64(&rest, &ret_input->body_bytes) ||
+        !take_u64(&rest, &per_second) || per_second > UINT32_MAX ||
+        !take_text(&rest, SOURCE_PATH_BYTES_MAX, &ret_input->path) ||
+        !take_text(&rest, NAME_BYTES_MAX, &ret_input->type)) {
+        return BK_CORRUPT;
+    }
+    ret_input->custom = (flags & INPUT_CUSTOM) != 0;
+    ret_input->path_generated = (flags & INPUT_PATH_GENERATED) != 0;
+    ret_input->tolerance_seconds = (int64_t)tolerance;
+    ret_input->dedupe_window_ns = (int64_t)dedupe;
+    ret_input->per_second = (uint32_t)per_second;
+    ret_input->secret_count = count;
+    for (unsigned i = 0; i < count; i++) {
+        if (!take_secret(&rest, &ret_input->secrets[i])) {
+            return BK_CORRUPT;
+        }
+    }
+    if (ret_input->custom) {
+        struct slice *texts[CUSTOM_TEXTS];
+        custom_texts(&ret_input->row, texts);
+        for (unsigned i = 0; i < CUSTOM_TEXTS; i++) {
+            if (!take_text(&rest, UINT16_MAX, texts[i])) {
+                return BK_CORRUPT;
+            }
+        }
+    }
+    return rest.bytes == 0 ? BK_OK : BK_CORRUPT;
+}
+
+/* ---- compiling */
+
+enum bk_err compiler_init(struct compiler *compiler, struct hub *hub, struct store_txn *txn)
+{
+    *compiler = (struct compiler){.hub = hub, .txn = txn};
+    compiler->text = malloc(SEAL_VALUE_BYTES_MAX);
+    compiler->own = malloc(SEAL_VALUE_BYTES_MAX);
+    if (!compiler->text || !compiler->own) {
+        compiler_fini(compiler);
+        return BK_NO_MEMORY;
+    }
+    return BK_OK;
+}
+
+void compiler_fini(struct compiler *compiler)
+{
+    if (compiler->text) {
+        bk_wipe(compiler->text, SEAL_VALUE_BYTES_MAX);
+    }
+    if (compiler->own) {
+        bk_wipe(compiler->own, SEAL_VALUE_BYTES_MAX);
+    }
+    free(compiler->text);
+    free(compiler->own);
+    *compiler = (struct compiler){0};
+}
+
+struct slice secret_field(struct slice key, char storage[RESOURCE_SECRET_KEY_BYTES_MAX + 8])
+{
+    bk_assert(key.bytes <= RESOURCE_SECRET_KEY_BYTES_MAX);
+    memcpy(storage, "data.", 5);
+    if (key.bytes > 0) {
+        memcpy(storage + 5, key.at, key.bytes);
+    }
+    return slice_of(storage, 5 + key.bytes);
+}
+
+static bool same(struct slice text, const char *kept)
+{
+    return slice_equal(text, slice_str(kept));
+}
+
+static void keep(char *kept, struct slice text)
+{
+    memcpy(kept, text.at, text.bytes);
+    kept[text.bytes] = '\0';
+}
+
+/* Open one slot into `to`, which has room for *room bytes. */
+static enum bk_err open_slot(struct compiler *compiler, const struct record *record,
+                             struct slice field, uint8_t *to, size_t room, size_t *ret_bytes)
+{
+    struct record_slot slot;
+    if (!record_slot_find(record, field, &slot)) {
+        return BK_NOT_FOUND;
+    }
+    if (slot.sealed.bytes > room + SEAL_OVERHEAD_BYTES) {
+        return BK_TOO_LARGE;
+    }
+    return seal_open(&compiler->hub->seal, record->id, field, slot.sealed, to, ret_bytes);
+}
+
+/* The referred secret's text, in the cache. */
+static enum bk_err look_up(struct compiler *compiler, const struct source_secret *secret)
+{
+    if (compiler->cached && same(secret->name, compiler->name) &&
+        same(secret->key, compiler->key) && same(secret->canvas, compiler->canvas)) {
+        return BK_OK;
+    }
+    compiler->cached = false;
+    struct record record;
+    enum bk_err err = hub_record(compiler->txn, RESOURCE_SECRET, secret->canvas, secret->name,
+                                 &record);
+    char storage[RESOURCE_SECRET_KEY_BYTES_MAX + 8];
+    if (err == BK_OK) {
+        err = open_slot(compiler, &record, secret_field(secret->key, storage), compiler->text,
+                        SEAL_VALUE_BYTES_MAX, &compiler->text_bytes);
+    }
+    if (err == BK_OK) {
+        keep(compiler->canvas, secret->canvas);
+        keep(compiler->name, secret->name);
+        keep(compiler->key, secret->key);
+        compiler->cached = true;
+    }
+    return err;
+}
+
+/* All texts of the source's secrets: in `own`, or in the cache when it is one by reference. */
+static enum bk_err gather(struct compiler *compiler, const struct record *record,
+                          const struct source_input *input,
+                          struct slice texts[SECRETS_PER_SOURCE_MAX])
+{
+    size_t used = 0;
+    for (unsigned i = 0; i < input->secret_count; i++) {
+        const struct source_secret *secret = &input->secrets[i];
+        size_t bytes = 0, room = SEAL_VALUE_BYTES_MAX - used;
+        enum bk_err err;
+        if (!secret->by_reference) {
+            err = open_slot(compiler, record, secret->field, compiler->own + used, room, &bytes);
+        } else {
+            err = look_up(compiler, secret);
+            bytes = compiler->text_bytes;
+            if (err == BK_OK && input->secret_count == 1) {
+                texts[i] = slice_of(compiler->text, bytes);
+                return BK_OK;
+            }
+            if (err == BK_OK && bytes > room) {
+                err = BK_TOO_LARGE;
+            }
+            if (err == BK_OK) {
+                memcpy(compiler->own + used, compiler->text, bytes);
+            }
+        }
+        if (err != BK_OK) {
+            return err;
+        }
+        texts[i] = slice_of(compiler->own + used, bytes);
+        used += bytes;
+    }
+    return BK_OK;
+}
+
+static const struct scheme_row *find_row(struct compiler *compiler, struct slice type)
+{
+    if (!compiler->row || !same(type, compiler->type)) {
+        compiler->row = scheme_row_find(type);
+        keep(compiler->type, type);
+    }
+    return compiler->row;
+}
+
+static enum bk_err bind(struct compiler *compiler, const struct source_input *input,
+                        const struct slice *texts, struct source_change *change,
+                        const char **ret_message)
+{
+    struct scheme_row *own = NULL;
+    const struct scheme_row *row;
+    const char *field = NULL;
+    if (input->custom) {
+        enum bk_err err = scheme_row_custom(&input->row, &own, &field, ret_message);
+        if (err != BK_OK) {
+            return err;
+        }
+        row = own;
+    } else {
+        row = find_row(compiler, input->type);
+    }
+    if (!row) {
+        *ret_message = "this version knows no provider of this name";
+        return BK_UNSUPPORTED;
+    }
+    enum bk_err err = scheme_compile(row, texts, input->secret_count, input->tolerance_seconds,
+                                     &change->scheme, &change->scheme_bytes, ret_message);
+    scheme_row_free(own);
+    return err;
+}
+
+enum bk_err compiler_run(struct compiler *compiler, struct slice canvas, struct slice name,
+                         const struct record *record, struct source_change *ret_change,
+                         const char **ret_message)
+{
+    struct source_input input;
+    struct slice texts[SECRETS_PER_SOURCE_MAX];
+    *ret_message = "its record cannot be read";
+    enum bk_err err = source_input_decode(record->compiled, &input);
+    if (err != BK_OK) {
+        return err;
+    }
+    *ret_change = (struct source_change){.number = record->number,
+                                         .path = input.path,
+                                         .name = name,
+                                         .canvas = canvas,
+                                         .type = input.type,
+                                         .body_bytes_max = input.body_bytes ? input.body_bytes
+                                                                            : BODY_BYTES_DEFAULT,
+                                         .per_second = input.per_second};
+    memcpy(ret_change->id, record->id, sizeof ret_change->id);
+    err = gather(compiler, record, &input, texts);
+    if (err == BK_OK) {
+        *ret_message = NULL;
+        err = bind(compiler, &input, texts, ret_change, ret_message);
+    } else {
+        *ret_message = err == BK_TOO_LARGE ? "its secrets are too long together"
+                                           : "its secret is missing or does not open";
+    }
+    if (err == BK_OK) {
+        bool has_id = scheme_has_delivery_id(ret_change->scheme);
+        ret_change->dedupe_window_ns = input.dedupe_window_ns >= 0 ? input.dedupe_window_ns
+                                       : has_id ? SOURCE_DEDUPE_WINDOW_DEFAULT_NS
+                                                : 0;
+    } else if (!*ret_message) {
+        *ret_message = bk_err_text(err);
+    }
+    return err;
+}

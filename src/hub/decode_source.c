@@ -1,0 +1,351 @@
+/* decode_source.c - the spec of an EventSource. */
+#include "base/assert.h"
+#include "base/time.h"
+#include "hub/compile.h"
+#include "hub/decode.h"
+#include "providers/scheme.h"
+
+#include <stdio.h>
+
+#define TOLERANCE_NS_MAX (7LL * 24 * 3600 * NS_PER_SECOND)
+#define DEDUPE_NS_MAX (30LL * 24 * 3600 * NS_PER_SECOND)
+#define PER_SECOND_MAX 10000000U
+
+/* Each field that only a row of the user's own has. */
+static const char *const custom_fields[] = {"scheme", "algorithm", "signature", "timestamp", "id",
+                                            "type",   "signed",    NULL};
+
+static bool is_generic(struct slice type)
+{
+    return slice_equal(type, SLICE("generic")) || slice_equal(type, SLICE("TYPE_GENERIC"));
+}
+
+static void decode_type(struct decoder *decoder, const struct decode_object *spec,
+                        struct resource_event_source *source)
+{
+    struct slice type = decode_text(decoder, spec, "type");
+    source->type_given = type.bytes > 0;
+    source->type = SLICE("generic");
+    source->custom = true;
+    if (type.bytes == 0 || is_generic(type)) {
+        return;
+    }
+    source->custom = false;
+    const struct scheme_row *row = scheme_row_find(type);
+    if (row) {
+        source->type = slice_str(scheme_row_name(row));
+        return;
+    }
+    const char *names[256];
+    size_t count = 0;
+    for (; count < scheme_row_count() && count < bk_array_length(names) - 2; count++) {
+        names[count] = scheme_row_name(scheme_row_at(count));
+    }
+    names[count++] = "generic";
+    names[count] = NULL;
+    const char *nearest = decode_nearest(type, names);
+    decode_wrong(decoder, spec, "type", "this version knows no provider of this name%s%s%s",
+                 nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+    source->type = SLICE_EMPTY;
+}
+
+static bool path_valid(struct slice path)
+{
+    if (path.bytes == 0 || path.bytes > SOURCE_PATH_BYTES_MAX ||
+        slice_equal(path, SLICE(".")) || slice_equal(path, SLICE(".."))) {
+        return false;
+    }
+    for (size_t i = 0; i < path.bytes; i++) {
+        uint8_t c = ascii_lower(path.at[i]);
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+              c == '.' || c == '~')) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void decode_path_field(struct decoder *decoder, const struct decode_object *spec,
+                              struct resource_event_source *source)
+{
+    source->path = decode_text(decoder, spec, "path");
+    if (source->path.bytes > 0 && !path_valid(source->path)) {
+        decode_wrong(decoder, spec, "path",
+                     "must be 1 to %u letters, digits, -, _, . or ~: it is what follows /hooks/",
+                     SOURCE_PATH_BYTES_MAX);
+    }
+}
+
+/* valueFrom: {secret: {name, key}} */
+static void decode_reference(struct decoder *decoder, const struct decode_object *item,
+                             struct resource_source_secret *secret)
+{
+    static const char *const known[] = {"secret", NULL};
+    static const char *const secret_known[] = {"name", "key", "domainType", NULL};
+    struct decode_object from = decode_inner(decoder, item, "valueFrom");
+    decode_known(decoder, &from, known);
+    struct decode_object ref = decode_inner(decoder, &from, "secret");
+    decode_known(decoder, &ref, secret_known);
+    if (from.value && !decode_field(&from, "secret")) {
+        decode_wrong(decoder, &from, "secret", "is missing");
+        return;
+    }
+    secret->ref.name = decode_text(decoder, &ref, "name");
+    secret->ref.key = decode_text(decoder, &ref, "key");
+    if (ref.value && !decode_field(&ref, "name")) {
+        decode_wrong(decoder, &ref, "name", "is missing");
+    } else if (secret->ref.name.bytes > 0 && !resource_name_valid(secret->ref.name)) {
+        decode_wrong(decoder, &ref, "name", "is no name of a secret");
+    }
+    if (ref.value && !decode_field(&ref, "key")) {
+        decode_wrong(decoder, &ref, "key", "is missing");
+    }
+}
+
+static void decode_one_secret(struct decoder *decoder, const struct decode_object *item,
+                              struct resource_source_secret *secret)
+{
+    static const char *const known[] = {"value", "valueFrom", NULL};
+    secret->place = item->place;
+    decode_known(decoder, item, known);
+    bool value = decode_field(item, "value") != NULL;
+    bool from = decode_field(item, "valueFrom") != NULL;
+    if (value == from) {
+        decode_wrong(decoder, item, NULL, "give either value or valueFrom");
+        return;
+    }
+    if (value) {
+        secret->inline_value = true;
+        secret->value = decode_secret_text(decoder, item, "value");
+    } else {
+        decode_reference(decoder, item, secret);
+    }
+}
+
+static void decode_secrets(struct decoder *decoder, const struct decode_object *verification,
+                           struct resource_event_source *source)
+{
+    yyjson_mut_val *list = decode_field(verification, "secrets"), *value;
+    if (!list) {
+        return;
+    }
+    size_t count = yyjson_mut_arr_size(list), index, max;
+    if (!yyjson_mut_is_arr(list) || count > SECRETS_PER_SOURCE_MAX || count == 0) {
+        decode_wrong(decoder, verification, "secrets", "must be a list of 1 to %u secrets",
+                     SECRETS_PER_SOURCE_MAX);
+        return;
+    }
+    source->secrets = arena_take(&decoder->tree->arena, count * sizeof *source->secrets);
+    if (!source->secrets) {
+        decode_wrong(decoder, verification, "secrets", "document too large");
+        return;
+    }
+    struct decode_object secrets = {NULL, verification, "secrets", json_place(list)};
+    yyjson_mut_arr_foreach(list, index, max, value)
+    {
+        char name[24];
+        snprintf(name, sizeof name, "[%u]", (unsigned)index);
+        struct decode_object item = {value, &secrets, name, json_place(value)};
+        if (!yyjson_mut_is_obj(value)) {
+            decode_wrong(decoder, &item, NULL,
+                         "must be {value: …} or {valueFrom: {secret: {name, key}}}");
+            continue;
+        }
+        decode_one_secret(decoder, &item, &source->secrets[index]);
+    }
+    source->secret_count = (unsigned)count;
+}
+
+static struct slice header_of(struct decoder *decoder, const struct decode_object *verification,
+                              const char *name, struct slice *ret_field)
+{
+    static const char *const with_field[] = {"header", "field", NULL};
+    static const char *const header_only[] = {"header", NULL};
+    struct decode_object place = decode_inner(decoder, verification, name);
+    decode_known(decoder, &place, ret_field ? with_field : header_only);
+    if (ret_field) {
+        *ret_field = decode_text(decoder, &place, "field");
+    }
+    return decode_text(decoder, &place, "header");
+}
+
+static void decode_custom(struct decoder *decoder, const struct decode_object *verification,
+                          struct resource_event_source *source)
+{
+    static const char *const signature_known[] = {"header", "format", NULL};
+    source->scheme = decode_text(decoder, verification, "scheme");
+    source->algorithm = decode_text(decoder, verification, "algorithm");
+    source->signed_template = decode_text(decoder, verification, "signed");
+    struct decode_object signature = decode_inner(decoder, verification, "signature");
+    decode_known(decoder, &signature, signature_known);
+    source->signature_header = decode_text(decoder, &signature, "header");
+    source->signature_format = decode_text(decoder, &signature, "format");
+    source->timestamp_header = header_of(decoder, verification, "timestamp", NULL);
+    source->id_header = header_of(decoder, verification, "id", &source->id_field);
+    source->type_header = header_of(decoder, verification, "type", &source->type_field);
+}
+
+void source_custom(const struct resource_event_source *source, struct scheme_custom *ret_custom)
+{
+    bool hmac = source->scheme.bytes == 0 || slice_equal(source->scheme, SLICE("hmac"));
+    /* Superplane's plain webhook, when nothing is said: the prefix may be left out. */
+    bool plain = hmac && source->signature_header.bytes == 0;
+    *ret_custom = (struct scheme_custom){
+        .scheme = source->scheme.bytes ? source->scheme : SLICE("hmac"),
+        .algorithm = source->algorithm,
+        .signature_header = plain ? SLICE("X-Signature-256") : source->signature_header,
+        .signature_format = plain && source->signature_format.bytes == 0
+                                ? SLICE("[sha256=]{hex}")
+                                : source->signature_format,
+        .timestamp_header = source->timestamp_header,
+        .id_header = source->id_header,
+        .type_header = source->type_header,
+        .type_field = source->type_field,
+        .id_field = source->id_field,
+        .signed_template = source->signed_template,
+    };
+}
+
+/* Is it a row that can be built? */
+static void check_custom(struct decoder *decoder, const struct decode_object *spec,
+                         const struct decode_object *verification,
+                         const struct resource_event_source *source)
+{
+    struct scheme_custom custom;
+    struct scheme_row *row = NULL;
+    const char *field = NULL, *message = NULL;
+    source_custom(source, &custom);
+    enum bk_err err = scheme_row_custom(&custom, &row, &field, &message);
+    scheme_row_free(row);
+    if (err == BK_OK) {
+        return;
+    }
+    field = field ? field : "scheme";
+    message = message ? message : bk_err_text(err);
+    /* "signature.format": the inner object has the place. */
+    const char *dot = strchr(field, '.');
+    if (!verification->value) {
+        decode_wrong(decoder, spec, "verification", "%s: %s", field, message);
+    } else if (!dot) {
+        decode_wrong(decoder, verification, field, "%s", message);
+    } else {
+        char outer[64];
+        snprintf(outer, sizeof outer, "%.*s", (int)(dot - field), field);
+        struct decode_object inner = decode_inner(decoder, verification, outer);
+        decode_wrong(decoder, &inner, dot + 1, "%s", message);
+    }
+}
+
+static void check_secrets(struct decoder *decoder, const struct decode_object *spec,
+                          const struct decode_object *verification,
+                          struct resource_event_source *source)
+{
+    bool none = slice_equal(source->scheme, SLICE("none"));
+    bool hmac = source->scheme.bytes == 0 || slice_equal(source->scheme, SLICE("hmac"));
+    const struct scheme_row *row = source->custom ? NULL : scheme_row_find(source->type);
+    bool needed = source->custom ? !none : row && scheme_row_needs_secret(row);
+    if (decode_field(verification, "secrets") || !needed) {
+        if (source->custom && none && decode_field(verification, "secrets")) {
+            decode_wrong(decoder, verification, "secrets", "scheme none takes no secret");
+        }
+        return;
+    }
+    if (source->custom && hmac) {
+        source->generate_key = true;
+    } else if (verification->value) {
+        decode_wrong(decoder, verification, "secrets", "is missing: what %.*s signs with",
+                     (int)source->type.bytes, (const char *)source->type.at);
+    } else {
+        decode_wrong(decoder, spec, "verification",
+                     "is missing: {secrets: [{valueFrom: {secret: {name, key}}}]}");
+    }
+}
+
+static void decode_verification(struct decoder *decoder, const struct decode_object *spec,
+                                struct resource_event_source *source)
+{
+    static const char *const known[] = {"secrets",   "tolerance", "scheme",
+                                        "algorithm", "signature", "timestamp",
+                                        "id",        "type",      "signed",
+                                        NULL};
+    struct decode_object verification = decode_inner(decoder, spec, "verification");
+    size_t before = decoder->problems->count + decoder->problems->dropped;
+    decode_known(decoder, &verification, known);
+    decode_secrets(decoder, &verification, source);
+    int64_t ns = 0;
+    source->tolerance_seconds = -1;
+    if (decode_duration(decoder, &verification, "tolerance", NS_PER_SECOND, TOLERANCE_NS_MAX, &ns,
+                        &source->tolerance_text)) {
+        source->tolerance_seconds = ns / NS_PER_SECOND;
+    }
+    if (!source->custom) {
+        for (size_t i = 0; custom_fields[i] && source->type.bytes > 0; i++) {
+            if (decode_field(&verification, custom_fields[i])) {
+                decode_wrong(decoder, &verification, custom_fields[i],
+                             "only with `type: generic`; %.*s has its own",
+                             (int)source->type.bytes, (const char *)source->type.at);
+            }
+        }
+    } else {
+        decode_custom(decoder, &verification, source);
+        if (decoder->problems->count + decoder->problems->dropped == before) {
+            check_custom(decoder, spec, &verification, source);
+        }
+    }
+    check_secrets(decoder, spec, &verification, source);
+}
+
+static void decode_limits(struct decoder *decoder, const struct decode_object *spec,
+                          struct resource_event_source *source)
+{
+    static const char *const known[] = {"bodyBytes", "perSecond", NULL};
+    static const char *const dedupe_known[] = {"window", NULL};
+    struct decode_object limits = decode_inner(decoder, spec, "limits");
+    struct decode_object dedupe = decode_inner(decoder, spec, "dedupe");
+    decode_known(decoder, &limits, known);
+    decode_known(decoder, &dedupe, dedupe_known);
+    uint64_t number = 0;
+    if (decode_number(decoder, &limits, "bodyBytes", 1, BODY_BYTES_MAX, &number)) {
+        source->body_bytes = number;
+    }
+    if (decode_number(decoder, &limits, "perSecond", 0, PER_SECOND_MAX, &number)) {
+        source->per_second_given = true;
+        source->per_second = (uint32_t)number;
+    }
+    source->dedupe_window_ns = -1;
+    int64_t ns = 0;
+    if (decode_duration(decoder, &dedupe, "window", 0, DEDUPE_NS_MAX, &ns, &source->dedupe_text)) {
+        source->dedupe_window_ns = ns;
+    }
+}
+
+/* Fields of the interface that this version cannot honour: better refused than ignored. */
+static void refuse_later(struct decoder *decoder, const struct decode_object *spec)
+{
+    static const char *const later[] = {"integration", "resource", "schedule"};
+    for (size_t i = 0; i < bk_array_length(later); i++) {
+        if (decode_field(spec, later[i])) {
+            decode_wrong(decoder, spec, later[i], "is not supported by this version");
+        }
+    }
+    yyjson_mut_val *events = decode_field(spec, "events");
+    if (events && !(yyjson_mut_is_arr(events) && yyjson_mut_arr_size(events) == 0)) {
+        decode_wrong(decoder, spec, "events",
+                     "choosing events is not supported by this version: all are taken");
+    }
+}
+
+void decode_event_source(struct decoder *decoder, const struct decode_object *spec,
+                         struct resource_event_source *ret_source)
+{
+    static const char *const known[] = {"type",   "path",        "verification", "dedupe", "limits",
+                                        "events", "integration", "resource",     "schedule", NULL};
+    decode_known(decoder, spec, known);
+    refuse_later(decoder, spec);
+    decode_type(decoder, spec, ret_source);
+    decode_path_field(decoder, spec, ret_source);
+    decode_limits(decoder, spec, ret_source);
+    if (!decode_field(spec, "integration")) {
+        decode_verification(decoder, spec, ret_source);
+    }
+}

@@ -1,0 +1,402 @@
+#include "hub/hub.h"
+
+#include "base/assert.h"
+#include "base/ct.h"
+#include "base/hex.h"
+#include "base/log.h"
+#include "hub/hub_private.h"
+#include "hub/token.h"
+#include "ring/ring.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* The data key is sealed under the master key as the value of this record and field. */
+static const uint8_t data_key_record[16] = "becket data key";
+#define DATA_KEY_FIELD SLICE("key")
+
+/* ---- names */
+
+void hub_id_text(const uint8_t id[16], char ret_text[HUB_ID_TEXT_BYTES])
+{
+    static const uint8_t groups[5] = {4, 2, 2, 2, 6};
+    char *at = ret_text;
+    for (unsigned i = 0; i < 5; i++) {
+        if (i > 0) {
+            *at++ = '-';
+        }
+        hex_encode(id, groups[i], at);
+        id += groups[i];
+        at += 2 * groups[i];
+    }
+    *at = '\0';
+}
+
+bool hub_id_parse(struct slice text, uint8_t ret_id[16])
+{
+    static const uint8_t groups[5] = {4, 2, 2, 2, 6};
+    if (text.bytes != HUB_ID_TEXT_BYTES - 1) {
+        return false;
+    }
+    for (unsigned i = 0; i < 5; i++) {
+        if ((i > 0 && text.at[-1] != '-') ||
+            !hex_decode(slice_of(text.at, 2U * groups[i]), ret_id, groups[i])) {
+            return false;
+        }
+        ret_id += groups[i];
+        text.at += 2 * groups[i] + 1;
+    }
+    return true;
+}
+
+void hub_id_make(uint8_t ret_id[16])
+{
+    ring_entropy(ret_id, 16);
+    ret_id[6] = (uint8_t)((ret_id[6] & 0x0f) | 0x40);
+    ret_id[8] = (uint8_t)((ret_id[8] & 0x3f) | 0x80);
+}
+
+bool hub_split(struct slice text, struct slice *ret_canvas, struct slice *ret_name)
+{
+    size_t at = slice_find(text, 0);
+    if (at == text.bytes) {
+        return false;
+    }
+    *ret_canvas = slice_of(text.at, at);
+    *ret_name = slice_of(text.at + at + 1, text.bytes - at - 1);
+    return ret_canvas->bytes <= NAME_BYTES_MAX && ret_name->bytes <= NAME_BYTES_MAX;
+}
+
+static void keep(char to[NAME_BYTES_MAX + 1], struct slice text)
+{
+    bk_assert(text.bytes <= NAME_BYTES_MAX);
+    if (text.bytes > 0) {
+        memcpy(to, text.at, text.bytes);
+    }
+    to[text.bytes] = '\0';
+}
+
+/* The object with an id. */
+static enum bk_err find_id(struct store_txn *txn, enum resource_kind kind, struct slice text,
+                           struct hub_address *ret_address)
+{
+    uint8_t id[16];
+    if (!hub_id_parse(text, id)) {
+        return BK_NOT_FOUND;
+    }
+    struct key key;
+    struct slice value, canvas, name;
+    key_id(&key, id);
+    enum bk_err err = store_get(txn, key_slice(&key), &value);
+    if (err != BK_OK) {
+        return err;
+    }
+    if (value.bytes < 1 || !hub_split(slice_skip(value, 1), &canvas, &name)) {
+        return BK_CORRUPT;
+    }
+    if (value.at[0] != resource_kind_info(kind)->key) {
+        return BK_NOT_FOUND;
+    }
+    keep(ret_address->canvas, canvas);
+    keep(ret_address->name, name);
+    return BK_OK;
+}
+
+enum bk_err hub_canvas(struct store_txn *txn, struct slice canvas,
+                       char ret_canvas[NAME_BYTES_MAX + 1])
+{
+    struct hub_address address;
+    if (canvas.bytes == 0) {
+        canvas = slice_str(RESOURCE_CANVAS_DEFAULT);
+    }
+    if (!resource_name_valid(canvas)) {
+        return BK_INVALID;
+    }
+    enum bk_err err = find_id(txn, RESOURCE_CANVAS, canvas, &address);
+    keep(ret_canvas, err == BK_OK ? slice_str(address.name) : canvas);
+    return err == BK_NOT_FOUND ? BK_OK : err;
+}
+
+enum bk_err hub_record(struct store_txn *txn, enum resource_kind kind, struct slice canvas,
+                       struct slice name, struct record *ret_record)
+{
+    struct key key;
+    struct slice value;
+    key_object(&key, resource_kind_info(kind)->key, canvas, name);
+    enum bk_err err = store_get(txn, key_slice(&key), &value);
+    return err == BK_OK ? record_decode(value, ret_record) : err;
+}
+
+enum bk_err hub_find(struct store_txn *txn, enum resource_kind kind, struct slice canvas,
+                     struct slice name, struct hub_address *ret_address)
+{
+    const struct resource_kind_info *info = resource_kind_info(kind);
+    if (info->key == 0 || !resource_name_valid(name)) {
+        return BK_NOT_FOUND;
+    }
+    ret_address->canvas[0] = '\0';
+    enum bk_err err = info->in_canvas ? hub_canvas(txn, canvas, ret_address->canvas) : BK_OK;
+    if (err != BK_OK) {
+        return err == BK_INVALID ? BK_NOT_FOUND : err;
+    }
+    struct key key;
+    struct slice value;
+    key_object(&key, info->key, slice_str(ret_address->canvas), name);
+    err = store_get(txn, key_slice(&key), &value);
+    if (err == BK_OK) {
+        keep(ret_address->name, name);
+        return BK_OK;
+    }
+    return err == BK_NOT_FOUND ? find_id(txn, kind, name, ret_address) : err;
+}
+
+/* ---- opening */
+
+struct setup {
+    struct hub *hub;
+    uint8_t sealed[AEAD_KEY_BYTES + SEAL_OVERHEAD_BYTES];
+    int64_t now_ns;
+};
+
+static enum bk_err put_default_canvas(struct store_txn *txn, int64_t now_ns)
+{
+    struct record record = {.kind = resource_kind_info(RESOURCE_CANVAS)->key,
+                            .created_ns = now_ns,
+                            .updated_ns = now_ns,
+                            .spec = SLICE("{}")};
+    struct key key, id_key;
+    struct buf bytes, value;
+    hub_id_make(record.id);
+    enum bk_err err = store_next_number(txn, KEY_REVISION, &record.revision);
+    if (err != BK_OK) {
+        return err;
+    }
+    buf_init(&bytes, 4096);
+    buf_init(&value, 4096);
+    record_encode(&record, &bytes);
+    buf_add_byte(&value, record.kind);
+    buf_add_byte(&value, 0);
+    buf_add_str(&value, RESOURCE_CANVAS_DEFAULT);
+    key_object(&key, record.kind, SLICE_EMPTY, slice_str(RESOURCE_CANVAS_DEFAULT));
+    key_id(&id_key, record.id);
+    err = bytes.overflow || value.overflow ? BK_NO_MEMORY
+                                           : store_put(txn, key_slice(&key), buf_slice(&bytes));
+    if (err == BK_OK) {
+        err = store_put(txn, key_slice(&id_key), buf_slice(&value));
+    }
+    buf_fini(&bytes);
+    buf_fini(&value);
+    return err;
+}
+
+static enum bk_err write_setup(struct store_txn *txn, void *context)
+{
+    struct setup *setup = context;
+    enum bk_err err = store_put(txn, KEY_DATA_KEY, slice_of(setup->sealed, sizeof setup->sealed));
+    return err == BK_OK ? put_default_canvas(txn, setup->now_ns) : err;
+}
+
+__attribute__((format(printf, 3, 4))) static enum bk_err refuse(char *ret_why, enum bk_err err,
+                                                                const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(ret_why, HUB_WHY_BYTES, format, args);
+    va_end(args);
+    return err;
+}
+
+/* The sealed data key; BK_NOT_FOUND in a new state. */
+static enum bk_err read_data_key(struct store *store, uint8_t *ret_sealed)
+{
+    struct store_txn *txn;
+    struct slice value;
+    enum bk_err err = store_read(store, &txn);
+    if (err != BK_OK) {
+        return err;
+    }
+    err = store_get(txn, KEY_DATA_KEY, &value);
+    if (err == BK_OK && value.bytes != AEAD_KEY_BYTES + SEAL_OVERHEAD_BYTES) {
+        err = BK_CORRUPT;
+    }
+    if (err == BK_OK) {
+        memcpy(ret_sealed, value.at, value.bytes);
+    }
+    store_read_end(txn);
+    return err;
+}
+
+static enum bk_err open_keys(struct hub *hub, int64_t now_ns, char *ret_why)
+{
+    uint8_t master[MASTER_KEY_BYTES], data_key[AEAD_KEY_BYTES];
+    struct setup setup = {.hub = hub, .now_ns = now_ns};
+    struct seal master_seal;
+    size_t bytes = 0;
+    enum bk_err err = read_data_key(hub->store, setup.sealed);
+    hub->is_new = err == BK_NOT_FOUND;
+    if (err != BK_OK && !hub->is_new) {
+        return refuse(ret_why, err, "%s: cannot read the keys of the store: %s",
+                      hub->data_directory, bk_err_text(err));
+    }
+    err = master_key_load(hub->data_directory, hub->is_new, master, ret_why);
+    if (err != BK_OK) {
+        return err;
+    }
+    seal_init(&master_seal, master);
+    bk_wipe(master, sizeof master);
+    if (hub->is_new) {
+        ring_entropy(data_key, sizeof data_key);
+        seal_value(&master_seal, data_key_record, DATA_KEY_FIELD,
+                   slice_of(data_key, sizeof data_key), setup.sealed);
+        err = store_update(hub->store, write_setup, &setup);
+        if (err != BK_OK) {
+            refuse(ret_why, err, "%s: cannot write the store: %s", hub->data_directory,
+                   bk_err_text(err));
+        }
+    } else {
+        err = seal_open(&master_seal, data_key_record, DATA_KEY_FIELD,
+                        slice_of(setup.sealed, sizeof setup.sealed), data_key, &bytes);
+        if (err != BK_OK) {
+            refuse(ret_why, err,
+                   "%s: the master key is not the one this directory was made with; bring back the "
+                   "right master.key (or BECKET_MASTER_KEY)",
+                   hub->data_directory);
+        }
+    }
+    seal_fini(&master_seal);
+    if (err == BK_OK) {
+        seal_init(&hub->seal, data_key);
+    }
+    bk_wipe(data_key, sizeof data_key);
+    return err;
+}
+
+enum bk_err hub_open(const struct hub_config *config, struct hub **ret_hub,
+                     char ret_why[HUB_WHY_BYTES])
+{
+    ret_why[0] = '\0';
+    struct hub *hub = calloc(1, sizeof *hub);
+    if (!hub) {
+        return BK_NO_MEMORY;
+    }
+    hub->changed = config->changed;
+    hub->context = config->context;
+    hub->public_url = strdup(config->public_url ? config->public_url : "");
+    hub->data_directory = strdup(config->data_directory);
+    enum bk_err err = hub->public_url && hub->data_directory ? BK_OK : BK_NO_MEMORY;
+    if (err == BK_OK) {
+        err = store_open(config->data_directory, config->store_options, &hub->store, ret_why);
+    }
+    if (err == BK_OK) {
+        err = open_keys(hub, config->now_ns, ret_why);
+    }
+    if (err == BK_OK) {
+        err = token_bootstrap(hub, config->data_directory, config->now_ns);
+        if (err != BK_OK) {
+            refuse(ret_why, err, "%s/admin.token: cannot write it: %s", config->data_directory,
+                   bk_err_text(err));
+        }
+    }
+    if (err != BK_OK) {
+        hub_close(hub);
+        return err;
+    }
+    *ret_hub = hub;
+    return BK_OK;
+}
+
+void hub_close(struct hub *hub)
+{
+    if (!hub) {
+        return;
+    }
+    store_close(hub->store);
+    seal_fini(&hub->seal);
+    free(hub->public_url);
+    free(hub->data_directory);
+    free(hub);
+}
+
+bool hub_is_new(const struct hub *hub)
+{
+    return hub->is_new;
+}
+
+struct store *hub_store(struct hub *hub)
+{
+    return hub->store;
+}
+
+/* ---- the feed at start */
+
+struct feed {
+    struct hub *hub;
+    struct compiler compiler;
+    uint64_t fed;
+    uint64_t failed;
+    enum bk_err err;
+};
+
+static void feed_failed(struct feed *feed, struct slice canvas, struct slice name, enum bk_err err,
+                        const char *message)
+{
+    feed->failed++;
+    if (feed->failed <= 20) {
+        log_event(LOG_ERROR, "event source cannot be used", LOG_S("source", name),
+                  LOG_S("canvas", canvas), LOG_Z("error", bk_err_text(err)),
+                  LOG_Z("why", message ? message : ""));
+    }
+}
+
+static bool feed_one(void *context, struct slice key, struct slice value)
+{
+    struct feed *feed = context;
+    struct record record;
+    struct source_change change;
+    struct slice canvas = SLICE_EMPTY, name = SLICE_EMPTY;
+    const char *message = "its record cannot be read";
+    enum bk_err err = hub_split(slice_skip(key, 3), &canvas, &name) ? record_decode(value, &record)
+                                                                    : BK_CORRUPT;
+    if (err == BK_OK) {
+        err = compiler_run(&feed->compiler, canvas, name, &record, &change, &message);
+    }
+    if (err == BK_NO_MEMORY) {
+        feed->err = err;
+        return false;
+    }
+    if (err != BK_OK) {
+        feed_failed(feed, canvas, name, err, message);
+        return true;
+    }
+    feed->fed++;
+    if (feed->hub->changed) {
+        feed->hub->changed(feed->hub->context, &change);
+    } else {
+        scheme_wipe(change.scheme);
+        free(change.scheme);
+    }
+    return true;
+}
+
+enum bk_err hub_feed_all(struct hub *hub, uint64_t *ret_fed, uint64_t *ret_failed)
+{
+    struct feed feed = {.hub = hub};
+    struct store_txn *txn;
+    struct key prefix;
+    *ret_fed = *ret_failed = 0;
+    enum bk_err err = store_read(hub->store, &txn);
+    if (err != BK_OK) {
+        return err;
+    }
+    err = compiler_init(&feed.compiler, hub, txn);
+    if (err == BK_OK) {
+        key_kind(&prefix, resource_kind_info(RESOURCE_EVENT_SOURCE)->key);
+        err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, feed_one, &feed);
+        compiler_fini(&feed.compiler);
+    }
+    store_read_end(txn);
+    *ret_fed = feed.fed;
+    *ret_failed = feed.failed;
+    return err == BK_OK ? feed.err : err;
+}

@@ -1,0 +1,102 @@
+/* hub_private.h - what the files of the control plane share; for src/hub and its tests only. */
+#ifndef BECKET_HUB_HUB_PRIVATE_H
+#define BECKET_HUB_HUB_PRIVATE_H
+
+#include "hub/hub.h"
+#include "store/keys.h"
+#include "store/record.h"
+
+struct hub {
+    struct store *store;
+    struct seal seal;
+    char *public_url;
+    char *data_directory;
+    source_change_fn *changed;
+    void *context;
+    bool is_new;
+    bool counted;
+    struct hub_counts counts;
+};
+
+/* ---- names */
+
+void hub_id_text(const uint8_t id[16], char ret_text[HUB_ID_TEXT_BYTES]);
+bool hub_id_parse(struct slice text, uint8_t ret_id[16]);
+/* A random UUID, version 4. */
+void hub_id_make(uint8_t ret_id[16]);
+
+struct hub_address {
+    char canvas[NAME_BYTES_MAX + 1];
+    char name[NAME_BYTES_MAX + 1];
+};
+
+/* What a canvas is called: empty = default, an id = the name of the Canvas with this id. */
+enum bk_err hub_canvas(struct store_txn *txn, struct slice canvas,
+                       char ret_canvas[NAME_BYTES_MAX + 1]) BK_MUST_CHECK;
+/* Where the object with this name (or id, of any canvas) is. BK_NOT_FOUND. */
+enum bk_err hub_find(struct store_txn *txn, enum resource_kind kind, struct slice canvas,
+                     struct slice name, struct hub_address *ret_address) BK_MUST_CHECK;
+enum bk_err hub_record(struct store_txn *txn, enum resource_kind kind, struct slice canvas,
+                       struct slice name, struct record *ret_record) BK_MUST_CHECK;
+/* canvas \0 name, as in keys behind the kind. False when it is not that. */
+bool hub_split(struct slice text, struct slice *ret_canvas, struct slice *ret_name);
+
+/* ---- a source's compiled input: record.compiled of an EventSource */
+
+struct source_secret {
+    bool by_reference;
+    struct slice field;  /* inline: the slot in the source's own record */
+    struct slice canvas; /* by reference: whose key `key` */
+    struct slice name;
+    struct slice key;
+};
+
+struct source_input {
+    struct slice path;
+    bool path_generated;
+    struct slice type;
+    bool custom;
+    struct scheme_custom row;      /* when custom */
+    int64_t tolerance_seconds;     /* -1 = the row's */
+    int64_t dedupe_window_ns;      /* -1 = the default */
+    uint64_t body_bytes;           /* 0 = the default */
+    uint32_t per_second;
+    unsigned secret_count;
+    struct source_secret secrets[SECRETS_PER_SOURCE_MAX];
+};
+
+void source_input_encode(const struct source_input *input, struct buf *bytes);
+/* BK_CORRUPT. Slices point into `bytes`. */
+enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_input) BK_MUST_CHECK;
+
+/* ---- compiling; keeps the last secret and row, for many sources share them */
+
+struct compiler {
+    struct hub *hub;
+    struct store_txn *txn;
+    char type[NAME_BYTES_MAX + 1];
+    const struct scheme_row *row;
+    bool cached;
+    char canvas[NAME_BYTES_MAX + 1];
+    char name[NAME_BYTES_MAX + 1];
+    char key[RESOURCE_SECRET_KEY_BYTES_MAX + 1];
+    size_t text_bytes;
+    uint8_t *text;     /* SEAL_VALUE_BYTES_MAX: the cached secret */
+    uint8_t *own;      /* the same size: inline secrets of the source being compiled */
+};
+
+enum bk_err compiler_init(struct compiler *compiler, struct hub *hub,
+                          struct store_txn *txn) BK_MUST_CHECK;
+void compiler_fini(struct compiler *compiler);
+/* Slices of *ret_change point into the record, canvas and name. ret_message: static, on failure. */
+enum bk_err compiler_run(struct compiler *compiler, struct slice canvas, struct slice name,
+                         const struct record *record, struct source_change *ret_change,
+                         const char **ret_message) BK_MUST_CHECK;
+
+/* The slot of a Secret's key: "data." and the key. */
+struct slice secret_field(struct slice key, char storage[RESOURCE_SECRET_KEY_BYTES_MAX + 8]);
+
+/* Recount after a change (or lazily at first). */
+void hub_counts_forget(struct hub *hub);
+
+#endif

@@ -1,0 +1,265 @@
+/* read.c - objects as JSON, names of sources, counts; contract in hub/hub.h. */
+#include "base/assert.h"
+#include "base/json.h"
+#include "base/time.h"
+#include "hub/hub_private.h"
+
+#include <stdio.h>
+
+static void add_field(struct buf *json, const char *name, struct slice text)
+{
+    buf_add_byte(json, '"');
+    buf_add_str(json, name);
+    buf_add_str(json, "\":");
+    json_add_string(json, text);
+}
+
+static void add_time(struct buf *json, const char *name, int64_t wall_ns)
+{
+    char text[25];
+    time_format_rfc3339(wall_ns, text);
+    buf_add_byte(json, ',');
+    add_field(json, name, slice_str(text));
+}
+
+static void add_status(struct hub *hub, struct buf *json, const struct record *record)
+{
+    struct source_input input;
+    if (source_input_decode(record->compiled, &input) != BK_OK) {
+        buf_add_str(json, ",\"status\":{\"state\":\"error\"}");
+        return;
+    }
+    buf_add_str(json, ",\"status\":{");
+    add_field(json, "path", input.path);
+    buf_printf(json, ",\"url\":\"%s/hooks/%.*s\",\"state\":\"ready\"}", hub->public_url,
+               (int)input.path.bytes, (const char *)input.path.at);
+}
+
+static void add_object(struct hub *hub, struct buf *json, enum resource_kind kind,
+                       struct slice canvas, struct slice name, const struct record *record)
+{
+    char id[HUB_ID_TEXT_BYTES];
+    hub_id_text(record->id, id);
+    buf_printf(json, "{\"apiVersion\":\"v1\",\"kind\":\"%s\",\"metadata\":{",
+               resource_kind_info(kind)->name);
+    add_field(json, "name", name);
+    if (canvas.bytes > 0) {
+        buf_add_byte(json, ',');
+        add_field(json, "canvasId", canvas);
+    }
+    buf_add_byte(json, ',');
+    add_field(json, "id", slice_str(id));
+    if (record->description.bytes > 0) {
+        buf_add_byte(json, ',');
+        add_field(json, "description", record->description);
+    }
+    add_time(json, "createdAt", record->created_ns);
+    add_time(json, "updatedAt", record->updated_ns);
+    buf_printf(json, ",\"revision\":%llu},\"spec\":", (unsigned long long)record->revision);
+    buf_add_slice(json, record->spec);
+    if (kind == RESOURCE_EVENT_SOURCE) {
+        add_status(hub, json, record);
+    }
+    buf_add_byte(json, '}');
+}
+
+enum bk_err hub_get_json(struct hub *hub, enum resource_kind kind, struct slice canvas,
+                         struct slice name, struct buf *json, uint64_t *ret_revision)
+{
+    struct store_txn *txn;
+    struct hub_address address;
+    struct record record;
+    enum bk_err err = store_read(hub->store, &txn);
+    if (err != BK_OK) {
+        return err;
+    }
+    err = hub_find(txn, kind, canvas, name, &address);
+    if (err == BK_OK) {
+        err = hub_record(txn, kind, slice_str(address.canvas), slice_str(address.name), &record);
+    }
+    if (err == BK_OK) {
+        add_object(hub, json, kind, slice_str(address.canvas), slice_str(address.name), &record);
+        if (ret_revision) {
+            *ret_revision = record.revision;
+        }
+        err = json->overflow ? BK_TOO_LARGE : BK_OK;
+    }
+    store_read_end(txn);
+    return err;
+}
+
+/* ---- lists */
+
+struct list_walk {
+    struct hub *hub;
+    enum resource_kind kind;
+    struct buf *json;
+    unsigned left;
+    bool first;
+    enum bk_err err;
+    struct slice skip; /* the cursor's own key */
+    char last[NAME_BYTES_MAX + 1];
+    bool more;
+};
+
+static bool list_one(void *context, struct slice key, struct slice value)
+{
+    struct list_walk *walk = context;
+    struct record record;
+    struct slice canvas, name;
+    if (slice_equal(key, walk->skip)) {
+        return true;
+    }
+    if (walk->left == 0) {
+        walk->more = true;
+        return false;
+    }
+    walk->err = hub_split(slice_skip(key, 3), &canvas, &name) ? record_decode(value, &record)
+                                                              : BK_CORRUPT;
+    if (walk->err != BK_OK) {
+        return false;
+    }
+    if (!walk->first) {
+        buf_add_byte(walk->json, ',');
+    }
+    walk->first = false;
+    walk->left--;
+    add_object(walk->hub, walk->json, walk->kind, canvas, name, &record);
+    memcpy(walk->last, name.at, name.bytes);
+    walk->last[name.bytes] = '\0';
+    return true;
+}
+
+enum bk_err hub_list_json(struct hub *hub, enum resource_kind kind, struct slice canvas,
+                          unsigned limit, struct slice cursor, struct buf *json)
+{
+    const struct resource_kind_info *info = resource_kind_info(kind);
+    struct store_txn *txn;
+    struct list_walk walk = {.hub = hub, .kind = kind, .json = json, .left = limit, .first = true};
+    char name[NAME_BYTES_MAX + 1] = "";
+    struct key prefix, from;
+    if (cursor.bytes > 0 && !resource_name_valid(cursor)) {
+        return BK_INVALID;
+    }
+    enum bk_err err = store_read(hub->store, &txn);
+    if (err != BK_OK) {
+        return err;
+    }
+    if (info->in_canvas) {
+        err = hub_canvas(txn, canvas, name);
+    }
+    buf_add_str(json, "{\"items\":[");
+    if (err == BK_OK && info->key != 0) {
+        key_canvas(&prefix, info->key, slice_str(name));
+        from = prefix;
+        key_add(&from, cursor.at, cursor.bytes);
+        walk.skip = cursor.bytes > 0 ? key_slice(&from) : SLICE_EMPTY;
+        err = store_walk(txn, key_slice(&prefix), key_slice(&from), list_one, &walk);
+    }
+    buf_add_byte(json, ']');
+    if (walk.more) {
+        buf_add_byte(json, ',');
+        add_field(json, "next", slice_str(walk.last));
+    }
+    buf_add_byte(json, '}');
+    store_read_end(txn);
+    err = err == BK_OK ? walk.err : err;
+    return err == BK_OK && json->overflow ? BK_TOO_LARGE : err;
+}
+
+/* ---- sources by number */
+
+static void keep(char to[NAME_BYTES_MAX + 1], struct slice text)
+{
+    size_t bytes = text.bytes < NAME_BYTES_MAX ? text.bytes : NAME_BYTES_MAX;
+    memcpy(to, text.at, bytes);
+    to[bytes] = '\0';
+}
+
+enum bk_err hub_source_name(struct hub *hub, uint64_t number, struct hub_source_name *ret_name)
+{
+    struct store_txn *txn;
+    struct key key;
+    struct slice value, canvas, rest;
+    enum bk_err err = store_read(hub->store, &txn);
+    if (err != BK_OK) {
+        return err;
+    }
+    key_number(&key, number);
+    err = store_get(txn, key_slice(&key), &value);
+    size_t at = err == BK_OK ? slice_find(value, 0) : 0;
+    if (err == BK_OK) {
+        canvas = slice_of(value.at, at);
+        rest = slice_skip(value, at + 1);
+        at = slice_find(rest, 0);
+        keep(ret_name->canvas, canvas);
+        keep(ret_name->name, slice_of(rest.at, at));
+        keep(ret_name->type, slice_skip(rest, at + 1));
+    }
+    store_read_end(txn);
+    return err;
+}
+
+enum bk_err hub_source_number(struct hub *hub, struct slice canvas, struct slice name,
+                              uint64_t *ret_number)
+{
+    struct store_txn *txn;
+    struct hub_address address;
+    struct record record;
+    enum bk_err err = store_read(hub->store, &txn);
+    if (err != BK_OK) {
+        return err;
+    }
+    err = hub_find(txn, RESOURCE_EVENT_SOURCE, canvas, name, &address);
+    if (err == BK_OK) {
+        err = hub_record(txn, RESOURCE_EVENT_SOURCE, slice_str(address.canvas),
+                         slice_str(address.name), &record);
+    }
+    if (err == BK_OK) {
+        *ret_number = record.number;
+    }
+    store_read_end(txn);
+    return err;
+}
+
+/* ---- counts */
+
+void hub_counts_forget(struct hub *hub)
+{
+    hub->counted = false;
+}
+
+static bool count_one(void *context, struct slice key, struct slice value)
+{
+    (void)key;
+    (void)value;
+    ++*(uint64_t *)context;
+    return true;
+}
+
+enum bk_err hub_counts(struct hub *hub, struct hub_counts *ret_counts)
+{
+    static const enum resource_kind kinds[3] = {RESOURCE_CANVAS, RESOURCE_SECRET,
+                                                RESOURCE_EVENT_SOURCE};
+    struct store_txn *txn = NULL;
+    uint64_t counts[3] = {0, 0, 0};
+    enum bk_err err = BK_OK;
+    if (!hub->counted) {
+        err = store_read(hub->store, &txn);
+        for (unsigned i = 0; err == BK_OK && i < 3; i++) {
+            struct key prefix;
+            key_kind(&prefix, resource_kind_info(kinds[i])->key);
+            err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, count_one, &counts[i]);
+        }
+        if (txn) {
+            store_read_end(txn);
+        }
+        if (err != BK_OK) {
+            return err;
+        }
+        hub->counts = (struct hub_counts){counts[0], counts[1], counts[2]};
+        hub->counted = true;
+    }
+    *ret_counts = hub->counts;
+    return BK_OK;
+}

@@ -1,0 +1,877 @@
+/* The control plane: first start, apply, diff, prune, references, secrets at rest, tokens, the feed. */
+#include "hub/apply.h"
+#include "hub/hub_private.h"
+#include "hub/quickstart.h"
+#include "hub/token.h"
+#include "ring/file.h"
+#include "tests/tap.h"
+
+#include <dirent.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define NOW 1767225600000000000LL /* 2026-01-01 */
+
+static char directory[200];
+static char why[HUB_WHY_BYTES];
+static struct hub *hub;
+static struct apply_outcome outcome;
+static struct buf json;
+
+/* What the feed said, newest last. */
+static struct fed {
+    bool removed;
+    uint64_t number;
+    char path[SOURCE_PATH_BYTES_MAX + 1];
+    char name[NAME_BYTES_MAX + 1];
+    uint64_t body_bytes_max;
+    uint32_t per_second;
+    int64_t dedupe_window_ns;
+    struct scheme *scheme;
+} fed[64];
+static unsigned fed_count;
+
+static void forget_fed(void)
+{
+    for (unsigned i = 0; i < fed_count; i++) {
+        if (fed[i].scheme) {
+            scheme_wipe(fed[i].scheme);
+            free(fed[i].scheme);
+        }
+    }
+    fed_count = 0;
+}
+
+static void on_change(void *context, const struct source_change *change)
+{
+    (void)context;
+    struct fed *to = &fed[fed_count++];
+    *to = (struct fed){.removed = change->removed,
+                       .number = change->number,
+                       .body_bytes_max = change->body_bytes_max,
+                       .per_second = change->per_second,
+                       .dedupe_window_ns = change->dedupe_window_ns,
+                       .scheme = change->scheme};
+    snprintf(to->path, sizeof to->path, "%.*s", (int)change->path.bytes,
+             (const char *)change->path.at);
+    snprintf(to->name, sizeof to->name, "%.*s", (int)change->name.bytes,
+             (const char *)change->name.at);
+}
+
+static enum bk_err open_hub(void)
+{
+    struct hub_config config = {.data_directory = directory,
+                                .public_url = "https://hooks.example",
+                                .changed = on_change,
+                                .now_ns = NOW};
+    return hub_open(&config, &hub, why);
+}
+
+static void close_hub(void)
+{
+    hub_close(hub);
+    hub = NULL;
+    forget_fed();
+}
+
+static void fresh(void)
+{
+    const char *base = getenv("TMPDIR");
+    snprintf(directory, sizeof directory, "%s/hub-XXXXXX", base ? base : "/tmp");
+    if (!mkdtemp(directory)) {
+        bail_out("no temporary directory");
+    }
+    if (open_hub() != BK_OK) {
+        bail_out("%s", why);
+    }
+}
+
+static void clean(void)
+{
+    char command[512];
+    close_hub();
+    snprintf(command, sizeof command, "rm -rf '%s'", directory);
+    ok(system(command) == 0, "clean up");
+}
+
+static enum bk_err apply_with(const char *text, struct apply_options options)
+{
+    apply_outcome_fini(&outcome);
+    forget_fed();
+    options.now_ns = NOW;
+    enum bk_err err = apply_text(hub, slice_str(text), &options, &outcome);
+    if (err != BK_OK) {
+        diag("%s: %s", bk_err_name(err), outcome.message);
+    }
+    return err;
+}
+
+static enum bk_err apply(const char *text)
+{
+    return apply_with(text, (struct apply_options){0});
+}
+
+static enum bk_err delete_one(enum resource_kind kind, const char *name)
+{
+    struct apply_options options = {.now_ns = NOW};
+    apply_outcome_fini(&outcome);
+    forget_fed();
+    return apply_delete(hub, kind, slice_str(name), &options, &outcome);
+}
+
+static const char *result_json(void)
+{
+    buf_reset(&json);
+    apply_results_json(&outcome, &json);
+    return buf_text(&json);
+}
+
+static const char *error_json(enum bk_err err)
+{
+    buf_reset(&json);
+    apply_error_json(&outcome, err, &json);
+    return buf_text(&json);
+}
+
+static const char *get(enum resource_kind kind, const char *name)
+{
+    buf_reset(&json);
+    enum bk_err err = hub_get_json(hub, kind, SLICE_EMPTY, slice_str(name), &json, NULL);
+    return err == BK_OK ? buf_text(&json) : bk_err_name(err);
+}
+
+static bool has(const char *text, const char *part)
+{
+    bool found = strstr(text, part) != NULL;
+    if (!found) {
+        diag("'%s' is not in %s", part, text);
+    }
+    return found;
+}
+
+static bool said(const char *field, const char *message)
+{
+    for (size_t i = 0; i < outcome.problems.count; i++) {
+        if (strcmp(outcome.problems.at[i].field, field) == 0 &&
+            strstr(outcome.problems.at[i].message, message)) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < outcome.problems.count; i++) {
+        diag("%s: %s (%u:%u)", outcome.problems.at[i].field, outcome.problems.at[i].message,
+             outcome.problems.at[i].place.line, outcome.problems.at[i].place.column);
+    }
+    return false;
+}
+
+static const char secret_text[] =
+    "kind: Secret\nmetadata: {name: stripe}\n"
+    "spec: {provider: PROVIDER_LOCAL, local: {data: {whsec: whsec_planted1, other: x}}}\n";
+static const char source_text[] =
+    "kind: EventSource\nmetadata: {name: payments}\nspec:\n  type: stripe\n  path: payments\n"
+    "  verification:\n    secrets: [{valueFrom: {secret: {name: stripe, key: whsec}}}]\n"
+    "    tolerance: 300s\n  dedupe: {window: 24h}\n"
+    "  limits: {bodyBytes: 65536, perSecond: 7}\n";
+
+/* ---- start */
+
+static void test_start(void)
+{
+    struct stat status;
+    char path[300];
+    fresh();
+    ok(hub_is_new(hub), "the first start is known as such");
+    static const char *const files[] = {"master.key", "admin.token", "state/data.mdb"};
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/%s", directory, files[i]);
+        ok(stat(path, &status) == 0 && (status.st_mode & 0777) == 0600, "%s is 0600", files[i]);
+    }
+    ok(has(get(RESOURCE_CANVAS, "default"), "\"kind\":\"Canvas\""), "there is a default canvas");
+    is_int(apply(secret_text), BK_OK, "a secret");
+    close_hub();
+    is_int(open_hub(), BK_OK, "second start");
+    ok(!hub_is_new(hub), "is not new");
+    is_int(apply(secret_text), BK_OK, "the same again");
+    is_int(outcome.results[0].action, APPLY_UNCHANGED, "is unchanged, so the keys are the same");
+    close_hub();
+
+    char *before, *after;
+    size_t before_bytes, after_bytes;
+    snprintf(path, sizeof path, "%s/state/data.mdb", directory);
+    is_int(file_read_all(path, 1 << 26, &before, &before_bytes), BK_OK);
+    setenv("BECKET_MASTER_KEY",
+           "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff", 1);
+    is_int(open_hub(), BK_SEALED, "another master key: %s", why);
+    ok(strstr(why, "master key") != NULL && strchr(why, '\n') == NULL, "is told in one line");
+    is_int(file_read_all(path, 1 << 26, &after, &after_bytes), BK_OK);
+    is_bytes(after, after_bytes, before, before_bytes, "and nothing was changed");
+    free(before);
+    free(after);
+    snprintf(path, sizeof path, "%s/master.key", directory);
+    unlink(path);
+    is_int(open_hub(), BK_NOT_FOUND, "without a master key: %s", why);
+    ok(stat(path, &status) != 0, "none is made for a state that has one");
+    clean();
+}
+
+/* ---- apply */
+
+static void test_create(void)
+{
+    char both[2048];
+    fresh();
+    snprintf(both, sizeof both, "%s---\n%s", source_text, secret_text);
+    is_int(apply_with(both, (struct apply_options){.dry_run = true}), BK_OK, "dry run");
+    is_uint(outcome.count, 2, "two results");
+    is_int(outcome.results[0].action, APPLY_CREATED, "would be created");
+    is_uint(fed_count, 0, "nothing is fed");
+    is_str(get(RESOURCE_EVENT_SOURCE, "payments"), "NOT_FOUND", "and nothing is there");
+
+    is_int(apply(both), BK_OK, "a source before its secret");
+    is_int(outcome.results[0].action, APPLY_CREATED);
+    is_str(outcome.results[0].name, "payments", "results are in the order of the documents");
+    is_str(outcome.results[0].url, "https://hooks.example/hooks/payments", "its address");
+    is_uint(fed_count, 1, "one change is fed");
+    ok(!fed[0].removed && fed[0].number == 1 && fed[0].scheme, "number 1, compiled");
+    is_str(fed[0].path, "payments");
+    is_uint(fed[0].body_bytes_max, 65536, "limits");
+    is_uint(fed[0].per_second, 7);
+    is_int(fed[0].dedupe_window_ns, 24LL * 3600 * 1000000000, "window");
+    const char *text = get(RESOURCE_EVENT_SOURCE, "payments");
+    ok(has(text, "\"spec\":{\"type\":\"stripe\",\"path\":\"payments\",\"verification\":{\"secrets\":"
+                 "[{\"valueFrom\":{\"secret\":{\"name\":\"stripe\",\"key\":\"whsec\"}}}],"
+                 "\"tolerance\":\"300s\"},\"dedupe\":{\"window\":\"24h\"},"
+                 "\"limits\":{\"bodyBytes\":65536,\"perSecond\":7}}"),
+       "spec");
+    ok(has(text, "\"status\":{\"path\":\"payments\",\"url\":\"https://hooks.example/hooks/payments\","
+                 "\"state\":\"ready\"}"),
+       "status");
+    ok(has(text, "\"canvasId\":\"default\"") && has(text, "\"createdAt\":\"2026-01-01T00:00:00.000Z\""),
+       "metadata");
+    ok(has(get(RESOURCE_SECRET, "stripe"), "{\"other\":\"***\",\"whsec\":\"***\"}"),
+       "secrets read as ***");
+    const char *id = strdup(outcome.results[0].id);
+    ok(has(get(RESOURCE_EVENT_SOURCE, id), "\"payments\""), "found by its id too");
+    is_str(get(RESOURCE_SECRET, id), "NOT_FOUND", "but not as another kind");
+
+    is_int(apply(both), BK_OK, "once more");
+    is_int(outcome.results[0].action, APPLY_UNCHANGED, "unchanged");
+    is_int(outcome.results[1].action, APPLY_UNCHANGED);
+    is_uint(fed_count, 0, "nothing fed");
+    char *spec = strdup(get(RESOURCE_EVENT_SOURCE, "payments"));
+    is_int(apply(spec), BK_OK, "what was read can be applied");
+    is_int(outcome.results[0].action, APPLY_UNCHANGED);
+    free(spec);
+    spec = strdup(get(RESOURCE_SECRET, "stripe"));
+    is_int(apply(spec), BK_OK, "a secret that was read, too");
+    is_int(outcome.results[0].action, APPLY_UNCHANGED, "*** keeps the values");
+    free(spec);
+    free((void *)(uintptr_t)id);
+    clean();
+}
+
+static void test_update(void)
+{
+    char both[2048];
+    fresh();
+    snprintf(both, sizeof both, "%s---\n%s", source_text, secret_text);
+    is_int(apply(both), BK_OK);
+    uint64_t revision = outcome.results[0].revision;
+    is_int(apply("kind: EventSource\nmetadata: {name: payments, description: shop}\n"
+                 "spec: {type: stripe, path: pay2, limits: {bodyBytes: 1000},\n"
+                 " verification: {secrets: [{valueFrom: {secret: {name: stripe, key: "
+                    "other}}}]}}\n"),
+           BK_OK, "update");
+    is_int(outcome.results[0].action, APPLY_UPDATED);
+    ok(outcome.results[0].revision > revision, "a later revision");
+    const char *text = result_json();
+    ok(has(text, "{\"path\":\"spec.path\",\"before\":\"payments\",\"after\":\"pay2\"}"), "diff");
+    ok(has(text, "{\"path\":\"spec.limits.bodyBytes\",\"before\":65536,\"after\":1000}"), "inner");
+    ok(has(text, "{\"path\":\"spec.limits.perSecond\",\"before\":7,\"after\":null}"), "gone");
+    ok(has(text, "{\"path\":\"spec.dedupe\",\"before\":{\"window\":\"24h\"},\"after\":null}"),
+       "object");
+    ok(has(text, "{\"path\":\"metadata.description\",\"before\":null,\"after\":\"shop\"}"),
+       "metadata");
+    ok(fed_count == 1 && fed[0].number == 1 && strcmp(fed[0].path, "pay2") == 0, "fed, new path");
+
+    is_int(apply("kind: Secret\nmetadata: {name: stripe}\nspec: {data: {whsec: new, other: "
+       "'***'}}\n"),
+           BK_OK, "one value of the secret changes");
+    ok(has(result_json(), "[{\"path\":\"spec.local.data.whsec\",\"before\":\"***\","
+                          "\"after\":\"(changed)\"}]"),
+       "the diff does not show it");
+    is_uint(fed_count, 1, "its user is compiled again");
+    is_str(fed[0].name, "payments");
+    is_int(apply("kind: Secret\nmetadata: {name: stripe}\nspec: {data: {whsec: a}}\n"), BK_INVALID,
+           "a key in use cannot go");
+    ok(said("spec.local.data", "key \"other\" is still used by EventSource \"payments\""), "told");
+    is_int(delete_one(RESOURCE_SECRET, "stripe"), BK_IN_USE, "nor can the secret");
+    ok(has(outcome.message, "\"payments\""), "its user is named: %s", outcome.message);
+    is_int(apply("kind: Secret\nmetadata: {name: new}\nspec: {data: {a: b, c: '***'}}\n"),
+       BK_INVALID,
+           "*** without a stored value");
+    ok(said("spec.local.data.c", "there is none"), "told");
+
+    is_int(delete_one(RESOURCE_EVENT_SOURCE, "payments"), BK_OK, "delete the source");
+    ok(fed_count == 1 && fed[0].removed && fed[0].number == 1, "fed as removed");
+    is_str(get(RESOURCE_EVENT_SOURCE, "payments"), "NOT_FOUND");
+    is_int(delete_one(RESOURCE_EVENT_SOURCE, "payments"), BK_NOT_FOUND, "only once");
+    is_int(delete_one(RESOURCE_SECRET, "stripe"), BK_OK, "now the secret can go");
+    struct hub_source_name name;
+    is_int(hub_source_name(hub, 1, &name), BK_OK, "the name of number 1 stays");
+    is_str(name.name, "payments");
+    is_str(name.type, "stripe");
+    is_str(name.canvas, "default");
+    is_int(hub_source_name(hub, 99, &name), BK_NOT_FOUND);
+    is_int(apply(both), BK_OK, "made again");
+    is_uint(fed[0].number, 2, "with a new number");
+    clean();
+}
+
+static void test_modes(void)
+{
+    fresh();
+    struct apply_options post = {.mode = APPLY_CREATE, .one = true, .kind = RESOURCE_SECRET};
+    const char *body = "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"data\":{\"k\":\"v\"}}}";
+    is_int(apply_with(body, post), BK_OK, "POST without kind");
+    is_int(apply_with(body, post), BK_EXISTS, "POST again");
+    post.kind = RESOURCE_CANVAS;
+    is_int(apply_with("kind: Secret\nmetadata: {name: a}\nspec: {data: {k: v}}", post), BK_INVALID,
+           "another kind than the address");
+    struct apply_options put = {.mode = APPLY_UPDATE,
+                                .one = true,
+                                .kind = RESOURCE_SECRET,
+                                .name = SLICE("a"),
+                                .if_match_given = true,
+                                .if_match = 99999};
+    is_int(apply_with("spec: {data: {k: w}}", put), BK_CONFLICT, "PUT with another revision");
+    uint64_t revision = 0;
+    buf_reset(&json);
+    is_int(hub_get_json(hub, RESOURCE_SECRET, SLICE_EMPTY, SLICE("a"), &json, &revision), BK_OK);
+    put.if_match = revision;
+    is_int(apply_with("spec: {data: {k: w}}", put), BK_OK, "PUT with the right one");
+    is_int(outcome.results[0].action, APPLY_UPDATED);
+    put.if_match_given = false;
+    put.name = SLICE("b");
+    is_int(apply_with("spec: {data: {k: w}}", put), BK_NOT_FOUND, "PUT of nothing");
+    is_int(apply_with("metadata: {name: c}\nspec: {data: {k: w}}", put), BK_INVALID,
+       "another name");
+    is_int(apply_with("spec: {data: {k: w}}\n---\nspec: {}\n", put), BK_INVALID, "two documents");
+    is_int(apply(""), BK_INVALID, "no document");
+    is_int(apply("[{kind: Secret, metadata: {name: x}, spec: {data: {a: b}}},"
+                 " {kind: Canvas, metadata: {name: y}}]"),
+           BK_OK, "a list");
+    is_uint(outcome.count, 2);
+    is_int(apply("items: [{kind: Canvas, metadata: {name: z}}]"), BK_OK, "items");
+    clean();
+}
+
+static void test_mistakes(void)
+{
+    fresh();
+    is_int(apply("kind: EventSource\n"
+                 "metadata: {name: Bad_Name, canvas: x}\n"
+                 "spec:\n"
+                 "  type: githup\n"
+                 "  path: 'a/b'\n"
+                 "  verfication: {}\n"
+                 "  limits: {bodyBytes: 0, perSecond: many}\n"
+                 "  dedupe: {window: soon}\n"
+                 "---\n"
+                 "kind: Secrett\n"
+                 "---\n"
+                 "kind: Secret\n"
+                 "metadata: {name: s}\n"
+                 "spec: {provider: vault, local: {data: {n: 5, e: '', l: [x]}}}\n"
+                 "---\n"
+                 "kind: Route\n"
+                 "metadata: {name: r}\n"),
+           BK_INVALID, "many mistakes");
+    ok(said("metadata.name", "a-z"), "name");
+    ok(said("metadata.canvas", "did you mean canvasId"), "unknown field with a suggestion");
+    ok(said("spec.type", "did you mean github"), "type");
+    ok(said("spec.path", "/hooks/"), "path");
+    ok(said("spec.verfication", "did you mean verification"), "typing mistake");
+    ok(said("spec.limits.bodyBytes", "from 1 to"), "range");
+    ok(said("spec.limits.perSecond", "whole number"), "number");
+    ok(said("spec.dedupe.window", "duration"), "duration");
+    ok(said("kind", "did you mean Secret"), "kind");
+    ok(said("spec.provider", "PROVIDER_LOCAL"), "provider");
+    ok(said("spec.local.data.n", "quotes"), "a number as a secret");
+    ok(said("spec.local.data.e", "empty"), "an empty secret");
+    ok(said("spec.local.data.l", "must be text"), "a list as a secret");
+    ok(said("kind", "Route is not supported by this version"), "a later kind");
+    const char *text = error_json(BK_INVALID);
+    ok(has(text, "{\"field\":\"spec.limits.bodyBytes\",\"message\":\"must be a whole number from "
+       "1 to "
+                 "33554432\",\"document\":0,\"line\":7,\"column\":23}"),
+       "line and column");
+    ok(has(text, "{\"code\":\"invalid\",\"message\":\""), "code");
+    struct hub_counts counts;
+    is_int(hub_counts(hub, &counts), BK_OK);
+    is_uint(counts.secrets + counts.event_sources, 0, "nothing was made");
+
+    is_int(apply("a: [1\n"), BK_INVALID, "no YAML");
+    ok(has(error_json(BK_INVALID), "\"line\":2,\"column\":1"), "with its place");
+    static const struct {
+        const char *spec, *field, *message;
+    } wrong[] = {
+        {"{type: github}", "spec.verification", "is missing"},
+        {"{type: github, verification: {tolerance: 5s}}", "spec.verification.secrets",
+           "is missing"},
+        {"{type: github, verification: {secrets: []}}", "spec.verification.secrets", "1 to 8"},
+        {"{type: github, verification: {secrets: [{value: ''}]}}",
+         "spec.verification.secrets[0].value", "empty"},
+        {"{type: github, verification: {secrets: [{value: 7}]}}",
+         "spec.verification.secrets[0].value", "quotes"},
+        {"{type: github, verification: {secrets: [{value: a, valueFrom: {}}]}}",
+         "spec.verification.secrets[0]", "either"},
+        {"{type: github, verification: {secrets: [{valueFrom: {secret: {name: nope, key: k}}}]}}",
+         "spec.verification.secrets[0].valueFrom.secret",
+            "no Secret \"nope\" (wanted for its key \"k\")"},
+        {"{type: github, verification: {secrets: [{valueFrom: {secret: {name: s}}}]}}",
+         "spec.verification.secrets[0].valueFrom.secret.key", "is missing"},
+        {"{type: github, verification: {secrets: [{value: x}], algorithm: sha1}}",
+         "spec.verification.algorithm", "only with `type: generic`"},
+        {"{type: github, verification: {secrets: [{value: x}], tolerance: 0s}}",
+         "spec.verification.tolerance", "must be from 1s"},
+        {"{type: generic, verification: {scheme: hmac, algorithm: md5, secrets: [{value: x}]}}",
+         "spec.verification.algorithm", ""},
+        {"{type: generic, verification: {signature: {header: X, format: nothing}}}",
+         "spec.verification.signature.format", ""},
+        {"{integration: {name: i}, resource: {type: project, name: p}}", "spec.integration",
+         "not supported by this version"},
+        {"{events: [{type: push}]}", "spec.events", "not supported by this version"},
+        {"{schedule: {type: TYPE_DAILY}}", "spec.schedule", "not supported by this version"},
+        {"{path: ..}", "spec.path", "letters"},
+        {"{limits: {bodyBytes: 33554433}}", "spec.limits.bodyBytes", "33554432"},
+        {"{limits: {bodyBytes: -1}}", "spec.limits.bodyBytes", "from 1"},
+        {"[]", "spec", "must be a map"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char document[512];
+        snprintf(document, sizeof document, "kind: EventSource\nmetadata: {name: x}\nspec: %s\n",
+                 wrong[i].spec);
+        is_int(apply(document), BK_INVALID, "%s", wrong[i].spec);
+        ok(said(wrong[i].field, wrong[i].message), "  %s: %s", wrong[i].field, wrong[i].message);
+    }
+    is_int(apply("kind: Secret\nmetadata: {name: s}\nspec: {data: {a: x}}\n---\n"
+                 "kind: Secret\nmetadata: {name: s}\nspec: {data: {a: y}}\n"),
+           BK_INVALID, "the same object twice");
+    is_int(apply("kind: Secret\nmetadata: {name: s}\nspec: {data: {a: x}}\n---\n"
+                 "kind: EventSource\nmetadata: {name: e}\n"
+                 "spec: {type: github, verification: {secrets: [{valueFrom: {secret: "
+                 "{name: s, key: b}}}]}}\n"),
+           BK_INVALID, "a key that is not there");
+    ok(said("spec.verification.secrets[0].valueFrom.secret", "Secret \"s\" has no key \"b\""),
+       "told");
+    is_str(get(RESOURCE_SECRET, "s"), "NOT_FOUND", "all or nothing");
+    clean();
+}
+
+static void test_generic(void)
+{
+    fresh();
+    is_int(apply("kind: EventSource\nmetadata: {name: plain}\nspec: {}\n"), BK_OK, "an empty spec");
+    const char *key = outcome.results[0].key;
+    ok(key && strlen(key) == 44 && key[43] == '=', "a key is generated: 32 bytes as base64url");
+    ok(fed_count == 1 && strlen(fed[0].path) == 32, "the path is 128 random bits");
+    is_int(fed[0].dedupe_window_ns, 0, "no delivery id, no deduplication");
+    struct scheme_send send = {.body = SLICE("{}"), .now_seconds = 1767225600};
+    char kept[64], path[SOURCE_PATH_BYTES_MAX + 1];
+    snprintf(kept, sizeof kept, "%s", key ? key : "");
+    snprintf(path, sizeof path, "%s", fed[0].path);
+    struct buf headers;
+    buf_init(&headers, 4096);
+    is_int(scheme_sign(fed[0].scheme, &send, &headers), BK_OK, "it signs");
+    ok(has(buf_text(&headers), "X-Signature-256: "), "in the header of a plain webhook source");
+    buf_fini(&headers);
+    ok(strstr(get(RESOURCE_EVENT_SOURCE, "plain"), kept) == NULL, "the key is not shown again");
+    is_int(apply("kind: EventSource\nmetadata: {name: plain}\nspec: {}\n"), BK_OK, "again");
+    is_int(outcome.results[0].action, APPLY_UNCHANGED, "keeps key and path");
+    ok(outcome.results[0].key == NULL, "shows no key");
+    is_int(apply("kind: EventSource\nmetadata: {name: plain}\nspec: {limits: {perSecond: 5}}\n"),
+           BK_OK, "another limit");
+    is_str(fed[0].path, path, "keeps the path");
+    ok(outcome.results[0].key == NULL, "keeps the key");
+    is_int(apply("kind: EventSource\nmetadata: {name: inhouse}\nspec:\n  type: generic\n"
+                 "  verification:\n    scheme: hmac\n    algorithm: sha256\n"
+                 "    signature: {header: X-Signature-256, format: \"sha256={hex}\"}\n"
+                 "    timestamp: {header: X-Timestamp}\n    id: {header: X-Delivery}\n"
+                 "    signed: \"{timestamp}.{body}\"\n    secrets: [{value: s3cr3t-planted2}]\n"),
+           BK_OK, "the example of the interface");
+    is_int(fed[0].dedupe_window_ns, 24LL * 3600 * 1000000000, "has an id, so a window of 24 h");
+    ok(has(get(RESOURCE_EVENT_SOURCE, "inhouse"), "\"secrets\":[{\"value\":\"***\"}]"), "hidden");
+    char *spec = strdup(get(RESOURCE_EVENT_SOURCE, "inhouse"));
+    is_int(apply(spec), BK_OK, "applied as read");
+    is_int(outcome.results[0].action, APPLY_UNCHANGED, "is unchanged");
+    free(spec);
+    is_int(apply("kind: EventSource\nmetadata: {name: open}\nspec: {verification: {scheme: "
+       "none}}\n"),
+           BK_OK, "no verification, said aloud");
+    ok(outcome.results[0].key == NULL, "has no key");
+    clean();
+}
+
+static void test_prune(void)
+{
+    fresh();
+    is_int(apply("kind: Secret\nmetadata: {name: s1}\nspec: {data: {a: x}}\n---\n"
+                 "kind: Secret\nmetadata: {name: s2}\nspec: {data: {a: x}}\n---\n"
+                 "kind: EventSource\nmetadata: {name: e1}\nspec: {type: github, path: p1, "
+                 "verification: {secrets: [{valueFrom: {secret: {name: s1, key: a}}}]}}\n---\n"
+                 "kind: EventSource\nmetadata: {name: e2}\nspec: {type: github, path: p2, "
+                 "verification: {secrets: [{valueFrom: {secret: {name: s2, key: a}}}]}}\n---\n"
+                 "kind: EventSource\nmetadata: {name: e1, canvasId: other}\nspec: {path: p3}\n"),
+           BK_OK);
+    struct apply_options prune = {.prune = true};
+    is_int(apply_with("kind: Secret\nmetadata: {name: s1}\nspec: {data: {a: x}}\n", prune),
+       BK_IN_USE,
+           "s2 is still used");
+    ok(has(outcome.message, "\"s2\"") && has(outcome.message, "\"e2\""), "both named");
+    is_int(apply_with("kind: EventSource\nmetadata: {name: e1}\nspec: {type: github, path: p1, "
+                      "verification: {secrets: [{valueFrom: {secret: {name: s1, key: a}}}]}}\n",
+                      prune),
+           BK_OK, "only event sources in the set");
+    is_uint(outcome.count, 2);
+    is_int(outcome.results[0].action, APPLY_UNCHANGED, "e1 stays");
+    is_int(outcome.results[1].action, APPLY_DELETED, "e2 goes");
+    is_str(outcome.results[1].name, "e2");
+    ok(has(get(RESOURCE_SECRET, "s2"), "s2"), "secrets are left alone");
+    struct hub_counts counts;
+    is_int(hub_counts(hub, &counts), BK_OK);
+    is_uint(counts.event_sources, 2, "the other canvas is left alone");
+    is_int(apply_with("kind: Secret\nmetadata: {name: s1}\nspec: {data: {a: x}}\n", prune), BK_OK);
+    is_str(get(RESOURCE_SECRET, "s2"), "NOT_FOUND", "now s2 can go");
+    is_int(delete_one(RESOURCE_CANVAS, "default"), BK_IN_USE, "%s", "default canvas stays");
+    is_int(apply("kind: Canvas\nmetadata: {name: other}\n"), BK_OK);
+    is_int(delete_one(RESOURCE_CANVAS, "other"), BK_IN_USE, "a canvas with objects stays: %s",
+           outcome.message ? outcome.message : "");
+    clean();
+}
+
+static void test_paths(void)
+{
+    fresh();
+    is_int(apply("kind: EventSource\nmetadata: {name: a}\nspec: {path: p1}\n---\n"
+                 "kind: EventSource\nmetadata: {name: b}\nspec: {path: p2}\n"),
+           BK_OK);
+    is_int(apply("kind: EventSource\nmetadata: {name: c}\nspec: {path: p1}\n"), BK_INVALID,
+           "a path that is taken");
+    ok(said("spec.path", "\"a\""), "its owner is named");
+    is_int(apply("kind: EventSource\nmetadata: {name: d}\nspec: {path: q}\n---\n"
+                 "kind: EventSource\nmetadata: {name: e}\nspec: {path: q}\n"),
+           BK_INVALID, "two in one set");
+    is_int(apply("kind: EventSource\nmetadata: {name: a}\nspec: {path: p2}\n---\n"
+                 "kind: EventSource\nmetadata: {name: b}\nspec: {path: p1}\n"),
+           BK_OK, "two sources exchange their paths");
+    is_uint(fed_count, 2);
+    is_int(delete_one(RESOURCE_EVENT_SOURCE, "a"), BK_OK);
+    is_int(apply("kind: EventSource\nmetadata: {name: c}\nspec: {path: p2}\n"), BK_OK,
+           "a path that became free");
+    is_int(apply("kind: EventSource\nmetadata: {name: c}\nspec: {}\n"), BK_OK,
+           "without a path again");
+    ok(strlen(fed[0].path) == 32, "gets an unguessable one");
+    clean();
+}
+
+static void test_canvases(void)
+{
+    fresh();
+    is_int(apply("kind: Canvas\nmetadata: {name: team}\n---\n"
+                 "kind: Secret\nmetadata: {name: s}\nspec: {data: {k: shared}}\n"),
+           BK_OK);
+    char text[512];
+    snprintf(text, sizeof text,
+             "kind: EventSource\nmetadata: {name: e, canvasId: %s}\nspec: {type: github, "
+             "verification: {secrets: [{valueFrom: {secret: {name: s, key: k}}}]}}\n",
+             outcome.results[0].id);
+    is_int(apply(text), BK_OK, "a canvas by its id, a secret of the default canvas");
+    is_str(outcome.results[0].canvas, "team", "the name is kept");
+    buf_reset(&json);
+    is_int(hub_list_json(hub, RESOURCE_EVENT_SOURCE, SLICE("team"), 100, SLICE_EMPTY, &json),
+       BK_OK);
+    ok(has(buf_text(&json), "\"name\":\"e\""), "listed in its canvas");
+    is_int(apply("kind: Secret\nmetadata: {name: s, canvasId: team}\nspec: {data: {k: own}}\n"),
+       BK_OK);
+    is_int(apply(text[0] ? "kind: EventSource\nmetadata: {name: e, canvasId: team}\nspec: {type: "
+                           "github, verification: {secrets: [{valueFrom: {secret: {name: s, key: "
+                           "k}}}]}}\n"
+                         : ""),
+           BK_OK, "the nearer secret is taken when applied again");
+    is_int(outcome.results[0].action, APPLY_UPDATED);
+    is_int(delete_one(RESOURCE_SECRET, "s"), BK_OK, "the other one is free");
+    clean();
+}
+
+static void test_lists(void)
+{
+    fresh();
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    for (unsigned i = 0; i < 25; i++) {
+        buf_printf(&text, "---\nkind: Secret\nmetadata: {name: s%02u}\nspec: {data: {k: v}}\n", i);
+    }
+    is_int(apply(buf_text(&text)), BK_OK);
+    buf_fini(&text);
+    struct slice cursor = SLICE_EMPTY;
+    char next[64] = "";
+    unsigned pages = 0, items = 0;
+    do {
+        buf_reset(&json);
+        is_int(hub_list_json(hub, RESOURCE_SECRET, SLICE_EMPTY, 10, cursor, &json), BK_OK);
+        for (const char *at = buf_text(&json); (at = strstr(at, "\"kind\"")); at++) {
+            items++;
+        }
+        const char *found = strstr(buf_text(&json), "\"next\":\"");
+        next[0] = '\0';
+        if (found) {
+            sscanf(found, "\"next\":\"%63[^\"]", next);
+        }
+        cursor = slice_str(next);
+        pages++;
+    } while (next[0] && pages < 10);
+    is_uint(pages, 3, "three pages");
+    is_uint(items, 25, "each item once");
+    is_int(hub_list_json(hub, RESOURCE_SECRET, SLICE_EMPTY, 10, SLICE("No!"), &json), BK_INVALID);
+    clean();
+}
+
+/* ---- secrets at rest */
+
+static bool files_hold(const char *path, const char *needle)
+{
+    bool found = false;
+    DIR *folder = opendir(path);
+    if (!folder) {
+        char *text;
+        size_t bytes;
+        if (file_read_all(path, 1 << 28, &text, &bytes) != BK_OK) {
+            return true;
+        }
+        found = memmem(text, bytes, needle, strlen(needle)) != NULL;
+        free(text);
+        return found;
+    }
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        char inner[600];
+        if (entry->d_name[0] != '.') {
+            snprintf(inner, sizeof inner, "%s/%s", path, entry->d_name);
+            found |= files_hold(inner, needle);
+        }
+    }
+    closedir(folder);
+    return found;
+}
+
+static enum bk_err swap_secrets(struct store_txn *txn, void *context)
+{
+    (void)context;
+    struct record a, b;
+    struct key key_a, key_b;
+    uint8_t copy_a[4096], copy_b[4096];
+    struct slice value;
+    key_object(&key_a, 'S', SLICE("default"), SLICE("one"));
+    key_object(&key_b, 'S', SLICE("default"), SLICE("two"));
+    if (store_get(txn, key_slice(&key_a), &value) != BK_OK || value.bytes > sizeof copy_a) {
+        return BK_CORRUPT;
+    }
+    memcpy(copy_a, value.at, value.bytes);
+    if (record_decode(slice_of(copy_a, value.bytes), &a) != BK_OK ||
+        store_get(txn, key_slice(&key_b), &value) != BK_OK || value.bytes > sizeof copy_b) {
+        return BK_CORRUPT;
+    }
+    memcpy(copy_b, value.at, value.bytes);
+    if (record_decode(slice_of(copy_b, value.bytes), &b) != BK_OK) {
+        return BK_CORRUPT;
+    }
+    struct slice slots = a.slots;
+    a.slots = b.slots;
+    b.slots = slots;
+    struct buf bytes;
+    buf_init(&bytes, 8192);
+    record_encode(&a, &bytes);
+    enum bk_err err = store_put(txn, key_slice(&key_a), buf_slice(&bytes));
+    buf_reset(&bytes);
+    record_encode(&b, &bytes);
+    err = err == BK_OK ? store_put(txn, key_slice(&key_b), buf_slice(&bytes)) : err;
+    buf_fini(&bytes);
+    return err;
+}
+
+static void test_at_rest(void)
+{
+    fresh();
+    is_int(apply("kind: Secret\nmetadata: {name: one}\nspec: {data: {k: planted-alpha}}\n---\n"
+                 "kind: Secret\nmetadata: {name: two}\nspec: {data: {k: planted-gamma}}\n---\n"
+                 "kind: EventSource\nmetadata: {name: e1}\nspec: {type: github, path: e1, "
+                 "verification: {secrets: [{value: planted-inline}]}}\n---\n"
+                 "kind: EventSource\nmetadata: {name: e2}\nspec: {type: github, path: e2, "
+                 "verification: {secrets: [{valueFrom: {secret: {name: one, key: k}}}]}}\n---\n"
+                 "kind: EventSource\nmetadata: {name: plain}\nspec: {path: plain}\n"),
+           BK_OK);
+    char key[64];
+    snprintf(key, sizeof key, "%s", outcome.results[4].key ? outcome.results[4].key : "");
+    char token[TOKEN_TEXT_BYTES];
+    struct token_info info;
+    is_int(token_create(hub, SLICE("ci"), TOKEN_WRITE, NOW, &info, token), BK_OK);
+    is_int(apply("kind: Secret\nmetadata: {name: one}\nspec: {data: {k: planted-later}}\n"), BK_OK);
+    static const char *const needles[] = {"planted-alpha", "planted-gamma", "planted-inline",
+                                          "planted-later"};
+    for (size_t i = 0; i < 4; i++) {
+        ok(!files_hold(directory, needles[i]), "%s is in no file", needles[i]);
+    }
+    ok(key[0] && !files_hold(directory, key), "nor is the generated key");
+    ok(!files_hold(directory, token), "nor a token");
+    ok(files_hold(directory, "***"), "(the search finds what is there)");
+
+    is_int(store_update(hub_store(hub), swap_secrets, NULL), BK_OK, "exchange two sealed values");
+    uint64_t good = 0, failed = 0;
+    forget_fed();
+    is_int(hub_feed_all(hub, &good, &failed), BK_OK);
+    is_uint(good, 2, "sources with other secrets go on");
+    is_uint(failed, 1, "the one with the exchanged secret does not open");
+    clean();
+}
+
+/* ---- tokens */
+
+static bool count_token(void *context, const struct token_info *info)
+{
+    (void)info;
+    ++*(unsigned *)context;
+    return true;
+}
+
+static void test_tokens(void)
+{
+    fresh();
+    char path[300], *text;
+    size_t bytes;
+    struct token_info info, other;
+    snprintf(path, sizeof path, "%s/admin.token", directory);
+    is_int(file_read_all(path, 1000, &text, &bytes), BK_OK);
+    is_uint(bytes, TOKEN_TEXT_BYTES, "one line");
+    is_int(token_check(hub, slice_of(text, bytes - 1), &info), BK_OK, "admin.token is a token");
+    is_int(info.role, TOKEN_ADMIN);
+    is_str(info.name, "admin");
+    is_mem(info.last4, text + bytes - 5, 4, "its last four characters");
+    char created[TOKEN_TEXT_BYTES];
+    is_int(token_create(hub, SLICE("ci"), TOKEN_READ, NOW, &info, created), BK_OK, "another");
+    is_int(token_create(hub, SLICE("ci"), TOKEN_READ, NOW, &other, path), BK_EXISTS, "name taken");
+    is_int(token_create(hub, SLICE("C I"), TOKEN_READ, NOW, &other, path), BK_INVALID, "bad name");
+    is_int(token_check(hub, slice_str(created), &other), BK_OK);
+    is_int(other.role, TOKEN_READ);
+    is_str(other.id, info.id);
+    created[20] ^= 1;
+    is_int(token_check(hub, slice_str(created), &other), BK_UNAUTHENTICATED, "altered");
+    created[20] ^= 1;
+    is_int(token_check(hub, SLICE(""), &other), BK_UNAUTHENTICATED, "empty");
+    is_int(token_check(hub, slice_of(created, 46), &other), BK_UNAUTHENTICATED, "cut");
+    unsigned count = 0;
+    is_int(token_each(hub, count_token, &count), BK_OK);
+    is_uint(count, 2, "two tokens");
+    is_int(token_get(hub, slice_str(info.id), &other), BK_OK, "by id");
+    buf_reset(&json);
+    token_info_json(&other, &json);
+    ok(has(buf_text(&json), "\"role\":\"read\"") && !strstr(buf_text(&json), created), "as JSON");
+    is_int(token_revoke(hub, SLICE("admin")), BK_IN_USE, "the last admin token stays");
+    is_int(token_revoke(hub, SLICE("ci")), BK_OK, "revoke");
+    is_int(token_check(hub, slice_str(created), &other), BK_UNAUTHENTICATED, "is no token now");
+    is_int(token_revoke(hub, SLICE("ci")), BK_NOT_FOUND);
+    close_hub();
+    is_int(open_hub(), BK_OK);
+    is_int(token_check(hub, slice_of(text, bytes - 1), &info), BK_OK, "stays over a restart");
+    free(text);
+    clean();
+}
+
+static void test_quickstart(void)
+{
+    fresh();
+    struct quickstart quickstart;
+    is_int(quickstart_apply(hub, NOW, &quickstart, why), BK_OK, "quick start: %s", why);
+    is_str(quickstart.url, "https://hooks.example/hooks/quickstart");
+    ok(strncmp(quickstart.secret, "whsec_", 6) == 0 && strlen(quickstart.secret) == 38, "secret");
+    is_uint(fed_count, 1, "it works");
+    is_int(quickstart_apply(hub, NOW, &quickstart, why), BK_EXISTS, "only once: %s", why);
+    forget_fed();
+    uint64_t good, failed;
+    is_int(hub_feed_all(hub, &good, &failed), BK_OK);
+    ok(good == 1 && failed == 0, "fed at start");
+    uint64_t number = 0;
+    is_int(hub_source_number(hub, SLICE_EMPTY, SLICE("quickstart"), &number), BK_OK);
+    is_uint(number, 1);
+    clean();
+}
+
+static void test_kinds(void)
+{
+    static const char *const spellings[] = {"EventSource", "event-source", "event-sources",
+                                            "EVENTSOURCES", "event_source", "eventSource"};
+    enum resource_kind kind = RESOURCE_CANVAS;
+    for (size_t i = 0; i < 6; i++) {
+        ok(resource_kind_find(slice_str(spellings[i]), &kind) && kind == RESOURCE_EVENT_SOURCE,
+           "%s",
+           spellings[i]);
+    }
+    ok(!resource_kind_find(SLICE("event"), &kind) && !resource_kind_find(SLICE(""), &kind),
+       "no kind");
+    ok(resource_kind_find(SLICE("canvases"), &kind) && kind == RESOURCE_CANVAS, "canvases");
+}
+
+/* Needs root for the mount. */
+static void test_full_disk(void)
+{
+    const char *base = getenv("TMPDIR");
+    snprintf(directory, sizeof directory, "%s/hub-XXXXXX", base ? base : "/tmp");
+    if (!mkdtemp(directory) || mount("tmpfs", directory, "tmpfs", 0, "size=2m,mode=0700") != 0) {
+        skip("no permission to mount a small disk");
+        rmdir(directory);
+        return;
+    }
+    is_int(open_hub(), BK_OK, "on a disk of 2 MiB");
+    is_int(apply(secret_text), BK_OK);
+    struct buf text;
+    buf_init(&text, 8U << 20);
+    for (unsigned i = 0; i < 20000; i++) {
+        buf_printf(&text, "---\nkind: Secret\nmetadata: {name: s%u}\nspec: {data: {k: v}}\n", i);
+    }
+    is_int(apply(buf_text(&text)), BK_NO_SPACE, "20000 secrets do not fit");
+    buf_fini(&text);
+    ok(has(outcome.message, "disk is full"), "told");
+    struct hub_counts counts;
+    is_int(hub_counts(hub, &counts), BK_OK);
+    is_uint(counts.secrets, 1, "nothing half-applied, reads go on");
+    is_int(apply("kind: Secret\nmetadata: {name: small}\nspec: {data: {k: v}}\n"), BK_OK,
+           "a small one works again");
+    close_hub();
+    ok(umount(directory) == 0, "unmount");
+    rmdir(directory);
+}
+
+int main(void)
+{
+    unsetenv("BECKET_MASTER_KEY");
+    unsetenv("BECKET_MASTER_KEY_FILE");
+    buf_init(&json, 1 << 22);
+    test_kinds();
+    test_start();
+    test_create();
+    test_update();
+    test_modes();
+    test_mistakes();
+    test_generic();
+    test_prune();
+    test_paths();
+    test_canvases();
+    test_lists();
+    test_at_rest();
+    test_tokens();
+    test_quickstart();
+    test_full_disk();
+    apply_outcome_fini(&outcome);
+    buf_fini(&json);
+    return done_testing();
+}
