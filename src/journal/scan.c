@@ -188,8 +188,7 @@ enum bk_err scan_look_ahead(struct scan *scan, uint64_t expected_commit, uint64_
             const struct format_frame *frame =
                 (const struct format_frame *)(const void *)(buffer + block);
             if (at + block == scan->offset) {
-                ahead.begun =
-                    frame->magic == FORMAT_FRAME_MAGIC && frame->uuid_low == scan->uuid_low;
+                ahead.begun = frame->uuid_low == scan->uuid_low;
             }
             if (!format_frame_check(frame, scan->uuid_low, scan->seed) ||
                 frame->commit < expected_commit) {
