@@ -106,8 +106,12 @@ static void print_results(yyjson_mut_val *results, bool dry_run)
     {
         struct slice key = text_at(result, "key"), name = text_at(result, "name");
         if (key.bytes != 0 && !dry_run) {
-            printf("\nsigning key of %.*s, shown only now: %.*s\n", (int)name.bytes,
-                   (const char *)name.at, (int)key.bytes, (const char *)key.at);
+            struct buf line;
+            buf_init(&line, 4096);
+            buf_printf(&line, "\nsigning key of %.*s, shown only now: %.*s", (int)name.bytes,
+                       (const char *)name.at, (int)key.bytes, (const char *)key.at);
+            print_line(buf_slice(&line));
+            buf_fini(&line);
         }
     }
 }

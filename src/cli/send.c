@@ -60,9 +60,9 @@ static void make_id(char text[37])
     }
 }
 
+/* The user's headers, checked. */
 static int add_headers(struct buf *headers, const struct options *options)
 {
-    bool typed = false;
     for (unsigned i = 0; i < option_list_count(options, "header"); i++) {
         const char *header = option_list_at(options, "header", i);
         size_t name_bytes = strcspn(header, ":");
@@ -70,12 +70,38 @@ static int add_headers(struct buf *headers, const struct options *options)
             return cli_usage("--header '%s' is not 'Name: value'", header);
         }
         buf_printf(headers, "%s\r\n", header);
-        typed = typed || slice_equal_nocase(slice_of(header, name_bytes), SLICE("content-type"));
-    }
-    if (!typed) {
-        buf_add_str(headers, "Content-Type: application/json\r\n");
     }
     return CLI_DONE;
+}
+
+static bool has_header(struct slice lines, struct slice name)
+{
+    while (lines.bytes != 0) {
+        size_t bytes = slice_find(lines, '\n');
+        struct slice line = slice_of(lines.at, bytes);
+        if (slice_equal_nocase(slice_of(line.at, slice_find(line, ':')), name)) {
+            return true;
+        }
+        lines = slice_skip(lines, bytes + 1);
+    }
+    return false;
+}
+
+/* What the signature brings along, without what the user said himself. */
+static void add_signature(struct buf *headers, struct slice lines)
+{
+    struct buf given;
+    buf_init(&given, headers->bytes_max);
+    buf_add_slice(&given, buf_slice(headers));
+    while (lines.bytes != 0) {
+        size_t bytes = slice_find(lines, '\n');
+        struct slice line = slice_of(lines.at, bytes < lines.bytes ? bytes + 1 : bytes);
+        if (!has_header(buf_slice(&given), slice_of(line.at, slice_find(line, ':')))) {
+            buf_add_slice(headers, line);
+        }
+        lines = slice_skip(lines, bytes + 1);
+    }
+    buf_fini(&given);
 }
 
 /* Headers and signature. */
@@ -83,25 +109,32 @@ static int sign(const struct signer *signer, const struct options *options, cons
                 struct slice body, struct buf *headers)
 {
     char id[37];
+    struct buf signature;
     make_id(id);
     buf_printf(headers, "User-Agent: becket/%s\r\n", BECKET_VERSION);
     int code = add_headers(headers, options);
-    if (code != CLI_DONE || signer->scheme == NULL) {
-        return code;
+    buf_init(&signature, 1U << 16);
+    if (code == CLI_DONE && signer->scheme != NULL) {
+        struct scheme_send send = {
+            .body = body,
+            .type = slice_str(option_text(options, "event")),
+            .id =
+                option_given(options, "id") ? slice_str(option_text(options, "id")) : slice_str(id),
+            .url = slice_str(url),
+            .now_seconds = option_given(options, "now") ? (int64_t)option_number(options, "now")
+                                                        : (int64_t)time(NULL)};
+        enum bk_err err = scheme_sign(signer->scheme, &send, &signature);
+        if (err != BK_OK) {
+            code = cli_error("webhooks of %s cannot be signed here: %s", signer->type,
+                             bk_err_text(err));
+        }
+        add_signature(headers, buf_slice(&signature));
     }
-    struct scheme_send send = {
-        .body = body,
-        .type = slice_str(option_text(options, "event")),
-        .id = option_given(options, "id") ? slice_str(option_text(options, "id")) : slice_str(id),
-        .url = slice_str(url),
-        .now_seconds = option_given(options, "now") ? (int64_t)option_number(options, "now")
-                                                    : (int64_t)time(NULL)};
-    enum bk_err err = scheme_sign(signer->scheme, &send, headers);
-    if (err != BK_OK) {
-        return cli_error("webhooks of %s cannot be signed here: %s", signer->type,
-                         bk_err_text(err));
+    if (!has_header(buf_slice(headers), SLICE("content-type"))) {
+        buf_add_str(headers, "Content-Type: application/json\r\n");
     }
-    return CLI_DONE;
+    buf_fini(&signature);
+    return code;
 }
 
 static int post(const struct client_url *url, const struct options *options, struct slice headers,
@@ -137,6 +170,23 @@ static int post(const struct client_url *url, const struct options *options, str
     return code;
 }
 
+/* As --dry-run shows it: lines without their carriage returns. */
+static void print_request(const struct client_url *url, struct slice headers, struct slice body)
+{
+    struct buf text;
+    buf_init(&text, 2U << 20);
+    buf_printf(&text, "POST %s HTTP/1.1\nHost: %s\n", *url->path ? url->path : "/", url->authority);
+    for (size_t i = 0; i < headers.bytes; i++) {
+        if (headers.at[i] != '\r') {
+            buf_add_byte(&text, headers.at[i]);
+        }
+    }
+    print_line(buf_slice(&text));
+    print_bytes(body);
+    print_bytes(SLICE("\n"));
+    buf_fini(&text);
+}
+
 static int send_to(const struct signer *signer, const struct options *options,
                    const struct client_url *url, struct slice body)
 {
@@ -144,10 +194,7 @@ static int send_to(const struct signer *signer, const struct options *options,
     buf_init(&headers, 1U << 20);
     int code = sign(signer, options, options->arguments[0], body, &headers);
     if (code == CLI_DONE && option_flag(options, "dry-run")) {
-        printf("POST %s HTTP/1.1\nHost: %s\n", *url->path ? url->path : "/", url->authority);
-        print_line(buf_slice(&headers));
-        print_bytes(body);
-        putchar('\n');
+        print_request(url, buf_slice(&headers), body);
     } else if (code == CLI_DONE) {
         code = post(url, options, buf_slice(&headers), body);
     }

@@ -158,12 +158,12 @@ static void print_histogram(struct buf *out, const char *name, const char *help,
     print_type(out, name, "histogram", help);
     for (unsigned i = 0; i < METRICS_BUCKETS - 1; i++) {
         total += histogram->buckets[i];
-        buf_printf(out, "%s_bucket{le=\"%.9g\"} %" PRIu64 "\n", name,
+        buf_printf(out, "%s_bucket{le=\"%.12g\"} %" PRIu64 "\n", name,
                    (double)(1ULL << (shift + i)) * unit, total);
     }
     total += histogram->buckets[METRICS_BUCKETS - 1];
     buf_printf(out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, total);
-    buf_printf(out, "%s_sum %.9g\n%s_count %" PRIu64 "\n", name, (double)histogram->sum * unit,
+    buf_printf(out, "%s_sum %.12g\n%s_count %" PRIu64 "\n", name, (double)histogram->sum * unit,
                name, total);
 }
 
