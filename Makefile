@@ -224,7 +224,7 @@ $(B)/fuzz/fuzz/%_fuzz: $(B)/fuzz/fuzz/%_fuzz.o $(B)/fuzz/libbecket$(lib_tag).a
 
 .PHONY: run
 run: $(B)/becket
-	$(Q)$(B)/becket serve --data $(B)/run
+	$(Q)$(B)/becket serve --data $(B)/run --quick-start
 
 # What tests find in their environment; all paths are absolute.
 test_env := BECKET='$(CURDIR)/$(B)/becket' BECKET_ASAN='$(CURDIR)/$(B)/asan/becket' \

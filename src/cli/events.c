@@ -226,7 +226,9 @@ static int follow_events(struct remote *remote, const struct options *options,
     begin_table(&table);
     while (!interrupted && left != 0) {
         struct json_tree page;
-        done = get_page(remote, options, "asc", since ? since : "0s", left, cursor, &page);
+        /* The cursor says where to go on; "now" would be another one at each poll. */
+        const char *from = cursor[0] != '\0' ? NULL : since ? since : "0s";
+        done = get_page(remote, options, "asc", from, left, cursor, &page);
         yyjson_mut_val *events = done ? value_at(page.roots[0], "items") : NULL;
         size_t count = yyjson_mut_arr_size(events);
         if (count != 0) {
