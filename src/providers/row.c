@@ -161,6 +161,17 @@ static bool is_header_name(struct slice text)
     return text.bytes < 64;
 }
 
+/* What a header's value cannot hold. */
+static bool has_control(struct slice text)
+{
+    for (size_t i = 0; i < text.bytes; i++) {
+        if (text.at[i] < ' ' || text.at[i] == 127) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum bk_err fields_check(const struct scheme_custom *custom, struct problem *problem)
 {
     const struct {
@@ -191,6 +202,9 @@ static enum bk_err fields_check(const struct scheme_custom *custom, struct probl
             return refuse(BK_INVALID, problem, fields[i].field,
                           "not a JSON pointer of at most four steps, as /data/id");
         }
+    }
+    if (has_control(custom->signature_format)) {
+        return refuse(BK_INVALID, problem, "signature.format", "has a control character");
     }
     return BK_OK;
 }

@@ -127,6 +127,12 @@ static bool decode(const struct lane *lane, struct slice text, uint8_t out[64])
 /* One element of the value. False: it makes the whole value malformed. */
 static bool read_element(const struct format *format, struct slice text, struct reading *r)
 {
+    if (format->has_timestamp && slice_starts(text, format->timestamp_prefix)) {
+        bool again = r->timestamp.at != NULL;
+        r->timestamp = slice_of(text.at + format->timestamp_prefix.bytes,
+                                text.bytes - format->timestamp_prefix.bytes);
+        return !again;
+    }
     for (unsigned i = 0; i < LANE_COUNT; i++) {
         const struct lane *lane = &format->lanes[i];
         if (!lane->used || (!slice_starts(text, lane->prefix) && !lane->prefix_optional)) {
@@ -143,12 +149,6 @@ static bool read_element(const struct format *format, struct slice text, struct 
         to->lane = (enum lane_kind)i;
         r->signature_count++;
         return true;
-    }
-    if (format->has_timestamp && slice_starts(text, format->timestamp_prefix)) {
-        bool again = r->timestamp.at != NULL;
-        r->timestamp = slice_of(text.at + format->timestamp_prefix.bytes,
-                                text.bytes - format->timestamp_prefix.bytes);
-        return !again;
     }
     return format->open;
 }

@@ -71,6 +71,13 @@ static bool element_parse(struct slice *text, enum lane_kind kind, struct format
                 "expected a prefix and one of {hex} {base64} {base64url} {timestamp}");
 }
 
+/* Elements are split at the separator and trimmed before prefixes are looked at. */
+static bool prefix_possible(const struct format *format, struct slice prefix)
+{
+    return slice_find(prefix, format->separator) == prefix.bytes &&
+           (prefix.bytes == 0 || (prefix.at[0] != ' ' && prefix.at[0] != '\t'));
+}
+
 static bool format_parse(const char *text, enum hmac_algorithm algorithm, enum lane_kind lane,
                          struct format *format, struct problem *problem)
 {
@@ -91,6 +98,13 @@ static bool format_parse(const char *text, enum hmac_algorithm algorithm, enum l
         }
     }
     format->open |= rest.bytes != 0;
+    if (!prefix_possible(format, format->lanes[lane].prefix) ||
+        !prefix_possible(format, format->timestamp_prefix) ||
+        (format->has_timestamp &&
+         slice_starts(format->lanes[lane].prefix, format->timestamp_prefix))) {
+        return fail(problem, "signature.format",
+                    "a prefix has the separator in it, begins with a blank, or is another's");
+    }
     if (!format->lanes[lane].used) {
         return fail(problem, "signature.format", "no {hex}, {base64} or {base64url}");
     }
@@ -326,9 +340,9 @@ static bool program_compile(const struct scheme_row *row, int64_t tolerance_seco
     }
     if (row->kind == ROW_TOKEN && row->format != NULL) {
         struct slice format = slice_str(row->format), word = SLICE("{token}");
-        if (format.bytes < word.bytes ||
+        if (format.bytes < word.bytes || format.at[0] == ' ' ||
             !slice_equal(slice_skip(format, format.bytes - word.bytes), word)) {
-            return fail(problem, "signature.format", "a token's format ends with {token}");
+            return fail(problem, "signature.format", "a token's format is a prefix and {token}");
         }
         program->token_prefix = slice_of(format.at, format.bytes - word.bytes);
     }

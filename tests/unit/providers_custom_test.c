@@ -1,0 +1,309 @@
+/* Rows from a user's own words: random ones against an independent computation, and what is refused
+ * and why. */
+#include "base/base64.h"
+#include "base/hex.h"
+#include "base/hmac.h"
+#include "unit/providers_request.h"
+
+#define NOW 1767225600LL
+
+static uint64_t seed = 0xa0761d6478bd642fU;
+
+static uint32_t below(uint32_t bound)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (uint32_t)(seed >> 33) % bound;
+}
+
+static struct scheme *compile(const struct scheme_custom *custom, const char *secret)
+{
+    struct scheme_row *row = NULL;
+    struct scheme *scheme = NULL;
+    const char *field = "", *message = "";
+    size_t bytes;
+    struct slice text = slice_str(secret);
+    if (scheme_row_custom(custom, &row, &field, &message) != BK_OK) {
+        bail_out("%s: %s", field, message);
+    }
+    enum bk_err err = scheme_compile(row, &text, secret != NULL, -1, &scheme, &bytes, &message);
+    /* The scheme has its own copy. */
+    scheme_row_free(row);
+    if (err != BK_OK) {
+        bail_out("%s", message);
+    }
+    return scheme;
+}
+
+/* ---- random rows */
+
+static const struct {
+    const char *name;
+    const br_hash_class *hash;
+} hashes[] = {{"sha1", &br_sha1_vtable},
+              {"sha256", &br_sha256_vtable},
+              {"sha384", &br_sha384_vtable},
+              {"sha512", &br_sha512_vtable}};
+
+struct piece {
+    const char *word, *value;
+};
+static const struct piece pieces[] = {
+    {"{timestamp}", "1767225600"},
+    {"{id}", "id-77"},
+    {"{method}", "POST"},
+    {"{path}", "/hooks/x"},
+    {"{query}", "a=b&c"},
+    {"{url}", "https://h/hooks/x?a=b&c"},
+    {".", "."},
+    {"v0:", "v0:"},
+    {"|", "|"},
+    {"{header:X-Extra}", "more"},
+};
+
+/* What the sender would write, without the engine. */
+static size_t expected(const char *secret, unsigned hash, unsigned encoding, const char *text,
+                       char *out)
+{
+    br_hmac_key_context key;
+    br_hmac_context context;
+    uint8_t mac[64];
+    br_hmac_key_init(&key, hashes[hash].hash, secret, strlen(secret));
+    br_hmac_init(&context, &key, 0);
+    br_hmac_update(&context, text, strlen(text));
+    size_t bytes = br_hmac_out(&context, mac);
+    if (encoding == 0) {
+        hex_encode(mac, bytes, out);
+        return 2 * bytes;
+    }
+    return base64_encode(mac, bytes, encoding == 1 ? BASE64_STANDARD : BASE64_URL, out);
+}
+
+static bool random_row(void)
+{
+    static const char *const words[] = {"{hex}", "{base64}", "{base64url}"};
+    static const char *const prefixes[] = {"", "sha=", "v1,", "Signature ", "a:b:"};
+    static struct sample s;
+    char template[400] = "", text[800] = "", format[64], mac[200], headers[800];
+    static const char body[] = "{\"id\":\"from body\",\"type\":\"x\"}";
+    unsigned hash = below(4), encoding = below(3), body_at = below(6);
+    const char *prefix = prefixes[below(5)];
+    for (unsigned i = 0, n = body_at + below(4) + 1; i < n; i++) {
+        struct piece piece = pieces[below(10)];
+        if (i == body_at) {
+            piece = (struct piece){"{body}", body};
+        }
+        strncat(template, piece.word, sizeof template - strlen(template) - 1);
+        strncat(text, piece.value, sizeof text - strlen(text) - 1);
+    }
+    snprintf(format, sizeof format, "%s%s", prefix, words[encoding]);
+    struct scheme_custom custom = {.scheme = SLICE("HMAC"),
+                                   .algorithm = slice_str(hashes[hash].name),
+                                   .signature_header = SLICE("X-My-Signature"),
+                                   .signature_format = slice_str(format),
+                                   .timestamp_header = SLICE("X-My-Time"),
+                                   .id_header = SLICE("X-My-Id"),
+                                   .type_field = SLICE("/type"),
+                                   .signed_template = slice_str(template)};
+    struct scheme *scheme = compile(&custom, "k3y");
+    size_t n = expected("k3y", hash, encoding, text, mac);
+    snprintf(
+        headers, sizeof headers,
+        "X-Extra: more\r\nX-My-Time: 1767225600\r\nX-My-Id: id-77\r\nX-My-Signature: %s%.*s\r\n",
+        prefix, (int)n, mac);
+    sample_build(&s, "POST", "/hooks/x?a=b&c", slice_str(headers), slice_str(body), NOW);
+    s.request.url = SLICE("https://h/hooks/x?a=b&c");
+    enum scheme_verdict verdict = sample_verify(scheme, &s);
+    s.request.body.bytes--;
+    bool good = verdict == SCHEME_GENUINE && sample_verify(scheme, &s) == SCHEME_SIGNATURE_WRONG;
+    if (!good) {
+        diag("%s over %s: %s", format, template, scheme_verdict_name(verdict));
+    }
+    /* What the engine signs by itself is the same, where it can. */
+    struct buf signed_headers;
+    struct scheme_send send = {
+        .body = slice_str(body), .id = SLICE("id-77"), .url = s.request.url, .now_seconds = NOW};
+    buf_init(&signed_headers, 4000);
+    bool extra = strstr(template, "{header") != NULL;
+    if (scheme_sign(scheme, &send, &signed_headers) != (extra ? BK_UNSUPPORTED : BK_OK)) {
+        diag("%s over %s cannot be signed", format, template);
+        good = false;
+    } else if (!extra && memmem(signed_headers.at, signed_headers.bytes, mac, n) == NULL) {
+        diag("%s over %s is signed differently: %s", format, template, buf_text(&signed_headers));
+        good = false;
+    }
+    buf_fini(&signed_headers);
+    sample_scheme_free(scheme);
+    return good;
+}
+
+/* ---- what is refused */
+
+struct bad_case {
+    struct scheme_custom custom;
+    enum bk_err err;
+    const char *field;
+};
+
+#define HEADER .signature_header = SLICE("X-Sig")
+
+static const struct bad_case *bad_cases(size_t *ret_count)
+{
+    static struct bad_case cases[40];
+    size_t n = 0;
+#define BAD(error, name, ...)                                                                      \
+    cases[n++] = (struct bad_case){.custom = {__VA_ARGS__}, .err = error, .field = name}
+    BAD(BK_INVALID, "scheme", .scheme = SLICE("hmac2"), HEADER);
+    BAD(BK_UNSUPPORTED, "scheme", .scheme = SLICE("jwt"), HEADER);
+    BAD(BK_UNSUPPORTED, "scheme", .scheme = SLICE("rsa"), HEADER);
+    BAD(BK_UNSUPPORTED, "scheme", .scheme = SLICE("ecdsa-p256"), HEADER);
+    BAD(BK_INVALID, "algorithm", .algorithm = SLICE("md5"), HEADER);
+    BAD(BK_INVALID, "timestamp.unit", .timestamp_unit = SLICE("us"), HEADER);
+    BAD(BK_INVALID, "signature.header", .scheme = SLICE("hmac"));
+    BAD(BK_INVALID, "signature.header", .scheme = SLICE("ed25519"));
+    BAD(BK_INVALID, "signature.header", .signature_header = SLICE("X Sig"));
+    BAD(BK_INVALID, "signature.header", .signature_header = SLICE("X-Sig:"));
+    BAD(BK_INVALID, "timestamp.header", .timestamp_header = SLICE("a\r\nb"), HEADER);
+    BAD(BK_INVALID, "id.header", .id_header = SLICE("\xc3\xa9"), HEADER);
+    BAD(BK_INVALID, "type.header", .type_header = SLICE("/type"), HEADER);
+    BAD(BK_INVALID, "type.field", .type_field = SLICE("type"), HEADER);
+    BAD(BK_INVALID, "type.field", .type_field = SLICE("/a/b/c/d/e"), HEADER);
+    BAD(BK_INVALID, "id.field", .id_field = SLICE("/a b"), HEADER);
+    BAD(BK_INVALID, "id.field", .id_field = SLICE("/"), HEADER);
+    BAD(BK_INVALID, "signature.format", .signature_format = SLICE("sha256="), HEADER);
+    BAD(BK_INVALID, "signature.format", .signature_format = SLICE("{hexx}"), HEADER);
+    BAD(BK_INVALID, "signature.format", .signature_format = SLICE("{hex"), HEADER);
+    BAD(BK_INVALID, "signature.format", .signature_format = SLICE("{hex},{hex}"), HEADER);
+    BAD(BK_INVALID, "signature.format", .signature_format = SLICE("{hex},"), HEADER);
+    BAD(BK_INVALID, "signature.format", .signature_format = SLICE("{hex}x..."), HEADER);
+    BAD(BK_INVALID, "signature.format", .signature_format = SLICE("a[b]{hex}"), HEADER);
+    BAD(BK_INVALID, "signature.format", .signature_format = SLICE("t={timestamp}"), HEADER);
+    BAD(BK_INVALID, "signature.format", .signature_format = SLICE("{timestamp},v={hex}"), HEADER);
+    BAD(BK_INVALID, "signature.format", .signature_format = SLICE("t={timestamp},v={hex};..."),
+        HEADER);
+    BAD(BK_INVALID, "signature.format", .scheme = SLICE("token"),
+        .signature_format = SLICE("{hex}"), HEADER);
+    BAD(BK_INVALID, "signature.format", .signature_format = SLICE("a\tb={hex}"), HEADER);
+    BAD(BK_INVALID, "signature.format", .scheme = SLICE("token"),
+        .signature_format = SLICE(" {token}"), HEADER);
+    BAD(BK_INVALID, "signature.format", .signature_format = SLICE("a,b={hex},..."), HEADER);
+    BAD(BK_INVALID, "signature.format", .signature_format = SLICE(" v={hex}"), HEADER);
+    BAD(BK_INVALID, "signature.format", .signature_format = SLICE("v={timestamp},v={hex}"), HEADER);
+    BAD(BK_INVALID, "signed", .signed_template = SLICE("{bod}"), HEADER);
+    BAD(BK_INVALID, "signed", .signed_template = SLICE("{path}"), HEADER);
+    BAD(BK_INVALID, "signed", .signed_template = SLICE("{header:}{body}"), HEADER);
+    BAD(BK_INVALID, "signed", .signed_template = SLICE("{body}{header:X"), HEADER);
+    BAD(BK_INVALID, "signed",
+        .signed_template = SLICE("{body}a{path}b{path}c{path}d{path}e{path}f{path}"), HEADER);
+    BAD(BK_INVALID, "timestamp.header", .signed_template = SLICE("{timestamp}.{body}"), HEADER);
+    BAD(BK_INVALID, "id.header", .signed_template = SLICE("{id}.{body}"), HEADER);
+#undef BAD
+    *ret_count = n;
+    return cases;
+}
+
+static void refused(void)
+{
+    size_t count;
+    const struct bad_case *cases = bad_cases(&count);
+    for (size_t i = 0; i < count; i++) {
+        struct scheme_row *row = (struct scheme_row *)&seed;
+        const char *field = NULL, *message = NULL;
+        is_int(scheme_row_custom(&cases[i].custom, &row, &field, &message), cases[i].err);
+        is_str(field, cases[i].field, "%s", message);
+        ok(row == NULL && message != NULL);
+    }
+    static char huge[2000];
+    memset(huge, 'a', sizeof huge);
+    struct scheme_custom custom = {HEADER, .signed_template = slice_of(huge, sizeof huge)};
+    struct scheme_row *row;
+    const char *field, *message;
+    is_int(scheme_row_custom(&custom, &row, &field, &message), BK_INVALID, "too long");
+    scheme_row_free(NULL);
+}
+
+/* ---- the other kinds */
+
+static enum scheme_verdict verdict_of(const struct scheme *scheme, const char *headers,
+                                      const char *body)
+{
+    static struct sample s;
+    sample_build(&s, "POST", "/", slice_str(headers), slice_str(body), NOW);
+    return sample_verify(scheme, &s);
+}
+
+static void kinds(void)
+{
+    struct scheme_custom none = {.scheme = SLICE("none"), .id_header = SLICE("X-Id")};
+    struct scheme *scheme = compile(&none, NULL);
+    is_int(verdict_of(scheme, "", "x"), SCHEME_GENUINE, "none takes everything");
+    ok(!scheme_row_needs_secret(scheme_row(scheme)) && scheme_has_delivery_id(scheme));
+    is_str(scheme_row_name(scheme_row(scheme)), "generic");
+    sample_scheme_free(scheme);
+
+    struct scheme_custom token = {.scheme = SLICE("token"), .signature_header = SLICE("X-Token")};
+    scheme = compile(&token, "tok");
+    is_int(verdict_of(scheme, "x-token: tok\r\n", ""), SCHEME_GENUINE);
+    is_int(verdict_of(scheme, "x-token: Bearer tok\r\n", ""), SCHEME_SIGNATURE_WRONG);
+    is_int(verdict_of(scheme, "", ""), SCHEME_SIGNATURE_MISSING);
+    sample_scheme_free(scheme);
+
+    token.signature_format = SLICE("Key {token}");
+    scheme = compile(&token, "tok");
+    is_int(verdict_of(scheme, "X-TOKEN: Key tok\r\n", ""), SCHEME_GENUINE);
+    is_int(verdict_of(scheme, "X-TOKEN: key tok\r\n", ""), SCHEME_SIGNATURE_MALFORMED);
+    is_int(verdict_of(scheme, "X-TOKEN: tok\r\n", ""), SCHEME_SIGNATURE_MALFORMED);
+    struct buf headers;
+    struct scheme_send send = {.now_seconds = NOW};
+    buf_init(&headers, 1000);
+    is_int(scheme_sign(scheme, &send, &headers), BK_OK);
+    ok(strstr(buf_text(&headers), "X-Token: Key tok\r\n") != NULL, "a token is sent as written");
+    buf_fini(&headers);
+    sample_scheme_free(scheme);
+
+    struct scheme_custom bearer = {.scheme = SLICE("token")};
+    scheme = compile(&bearer, "tok");
+    is_int(verdict_of(scheme, "Authorization: bearer tok\r\n", ""), SCHEME_GENUINE,
+           "a token without a header is a bearer token");
+    sample_scheme_free(scheme);
+
+    struct scheme_custom basic = {.scheme = SLICE("basic"), .signature_header = SLICE("X-Ignored")};
+    scheme = compile(&basic, "u:p");
+    is_int(verdict_of(scheme, "Authorization: Basic dTpw\r\n", ""), SCHEME_GENUINE);
+    sample_scheme_free(scheme);
+
+    struct scheme_custom listed = {
+        HEADER, .signature_format = SLICE("v1={base64};ts={timestamp};..."),
+        .signed_template = SLICE("{timestamp}{body}"), .timestamp_unit = SLICE("ms")};
+    scheme = compile(&listed, "k");
+    char mac[200], text[400];
+    size_t n = expected("k", 1, 1, "1767225600000body", mac);
+    snprintf(text, sizeof text, "X-Sig: v0=zz; v1=%.*s; ts=1767225600000\r\n", (int)n, mac);
+    is_int(verdict_of(scheme, text, "body"), SCHEME_GENUINE, "signature before timestamp");
+    is_int(verdict_of(scheme, text, "bodY"), SCHEME_SIGNATURE_WRONG);
+    sample_scheme_free(scheme);
+
+    struct scheme_custom missing = {HEADER, .signed_template = SLICE("{header:X-A}.{body}")};
+    scheme = compile(&missing, "k");
+    n = expected("k", 1, 0, ".b", mac);
+    snprintf(text, sizeof text, "X-Sig: %.*s\r\n", (int)n, mac);
+    is_int(verdict_of(scheme, text, "b"), SCHEME_GENUINE, "a missing header is the empty text");
+    strncat(text, "x-a: 1\r\n", sizeof text - strlen(text) - 1);
+    is_int(verdict_of(scheme, text, "b"), SCHEME_SIGNATURE_WRONG);
+    strncat(text, "x-a: 1\r\n", sizeof text - strlen(text) - 1);
+    is_int(verdict_of(scheme, text, "b"), SCHEME_SIGNATURE_DOUBLED);
+    sample_scheme_free(scheme);
+}
+
+int main(void)
+{
+    unsigned wrong = 0;
+    for (int i = 0; i < 3000; i++) {
+        wrong += !random_row();
+    }
+    is_uint(wrong, 0, "random rows agree with an independent computation");
+    refused();
+    kinds();
+    return done_testing();
+}

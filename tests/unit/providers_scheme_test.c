@@ -1,0 +1,727 @@
+/* The scheme engine: what is signed by scheme_sign is genuine, anything altered is not; every
+ * verdict; rotation, windows, sizes; identity, redactions, handshakes. */
+#include "base/base64.h"
+#include "base/hex.h"
+#include "providers/row.h"
+#include "unit/providers_request.h"
+
+#include <ctype.h>
+#include <sodium.h>
+
+#define NOW 1767225600LL
+
+static uint64_t seed = 0xda942042e4dd58b5U;
+
+static uint32_t below(uint32_t bound)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (uint32_t)(seed >> 33) % bound;
+}
+
+static const char *secret_for(const struct scheme_row *row)
+{
+    switch (row->secret) {
+    case SECRET_BASE64:
+        return "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    case SECRET_KEY:
+        return "829a27427c7dbbd756a2d1edc1421532d571a96865e84776a8f3817bb70c4d5a";
+    case SECRET_TEXT:
+        break;
+    }
+    return row->kind == ROW_BASIC ? "user:pass:word" : "It's a Secret to Everybody";
+}
+
+static enum bk_err sign(const struct scheme *scheme, struct slice body, struct slice url,
+                        struct buf *headers)
+{
+    struct scheme_send send = {
+        .body = body, .id = SLICE("id-0001"), .url = url, .now_seconds = NOW};
+    buf_init(headers, 10000);
+    return scheme_sign(scheme, &send, headers);
+}
+
+#define URL    SLICE("https://hooks.example.com/hooks/x?a=b")
+#define TARGET "/hooks/x?a=b"
+#define BODY   SLICE("{\"webhookTimestamp\":1767225600000,\"id\":\"evt_1\",\"type\":\"t\"}")
+
+/* ---- every row that can sign */
+
+/* In a signature the two cases of a hex digit mean the same. */
+static bool is_case_of_hex(char before, char after)
+{
+    return isxdigit((unsigned char)before) && (before ^ after) == 0x20 &&
+           isxdigit((unsigned char)after);
+}
+
+/* Is the header at this line part of what the row checks? */
+static bool is_checked(const struct scheme_row *row, const char *line)
+{
+    const char *const names[] = {
+        row->header, row->timestamp,
+        row->signed_template && strstr(row->signed_template, "{id}") ? row->id : NULL};
+    for (size_t i = 0; i < 3; i++) {
+        size_t n = names[i] ? strcspn(names[i], " ") : 0;
+        if (n != 0 && strncmp(line, names[i], n) == 0 && line[n] == ':') {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Flip every bit of the values of the checked headers. What the parser refuses counts as refused.
+ * */
+static unsigned flip_headers(const struct scheme *scheme, const struct scheme_row *row,
+                             const struct buf *headers, struct slice body)
+{
+    static struct sample s;
+    unsigned passed = 0;
+    char text[4096];
+    memcpy(text, headers->at, headers->bytes);
+    text[headers->bytes] = 0;
+    for (char *line = text, *end; *line != 0; line = end + 2) {
+        end = strstr(line, "\r\n");
+        if (!is_checked(row, line)) {
+            continue;
+        }
+        for (char *c = strchr(line, ':') + 2; c < end; c++) {
+            for (int bit = 0; bit < 8; bit++) {
+                char before = *c;
+                *c ^= (char)(1 << bit);
+                unsigned char now = (unsigned char)*c;
+                bool sendable = now > ' ' && now != 127;
+                bool same = (isxdigit((unsigned char)before) && is_case_of_hex(before, *c) &&
+                             (row->format == NULL || strstr(row->format, "{hex}") != NULL)) ||
+                            (row->kind >= ROW_BASIC && (before ^ *c) == 0x20 && isalpha(now));
+                if (sendable && !same) {
+                    sample_build(&s, "POST", TARGET, slice_of(text, headers->bytes), body, NOW);
+                    s.request.url = URL;
+                    passed += sample_verify(scheme, &s) == SCHEME_GENUINE;
+                }
+                *c = before;
+            }
+        }
+    }
+    return passed;
+}
+
+static unsigned flip_body(const struct scheme *scheme, const struct buf *headers, struct slice body)
+{
+    static struct sample s;
+    unsigned passed = 0;
+    uint8_t copy[256];
+    memcpy(copy, body.at, body.bytes);
+    sample_build(&s, "POST", TARGET, buf_slice(headers), slice_of(copy, body.bytes), NOW);
+    s.request.url = URL;
+    for (size_t bit = 0; bit < 8 * body.bytes; bit++) {
+        copy[bit / 8] ^= (uint8_t)(1U << bit % 8);
+        passed += sample_verify(scheme, &s) == SCHEME_GENUINE;
+        copy[bit / 8] ^= (uint8_t)(1U << bit % 8);
+    }
+    s.request.body.bytes--;
+    passed += sample_verify(scheme, &s) == SCHEME_GENUINE;
+    return passed;
+}
+
+static void random_case(struct buf *headers)
+{
+    bool in_name = true;
+    for (size_t i = 0; i < headers->bytes; i++) {
+        char c = (char)headers->at[i];
+        in_name = c == '\n' || (in_name && c != ':');
+        if (in_name && below(2)) {
+            headers->at[i] = (uint8_t)(isupper(c) ? tolower(c) : toupper(c));
+        }
+    }
+}
+
+static void every_row(void)
+{
+    static struct sample s;
+    unsigned signing = 0;
+    for (size_t i = 0; i < scheme_row_count(); i++) {
+        const struct scheme_row *row = scheme_row_at(i);
+        struct scheme *scheme = sample_scheme(row->name, secret_for(row));
+        struct buf headers;
+        enum bk_err err = sign(scheme, BODY, URL, &headers);
+        if (row->kind == ROW_ED25519) {
+            is_int(err, BK_UNSUPPORTED, "%s cannot sign with a public key", row->name);
+            is_uint(headers.bytes, 0);
+        } else {
+            is_int(err, BK_OK, "%s signs", row->name);
+            sample_build(&s, "POST", TARGET, buf_slice(&headers), BODY, NOW);
+            s.request.url = URL;
+            is_int(sample_verify(scheme, &s), SCHEME_GENUINE, "%s verifies", row->name);
+            is_uint(flip_headers(scheme, row, &headers, BODY), 0, "%s: headers altered", row->name);
+            if (row->kind == ROW_HMAC) {
+                is_uint(flip_body(scheme, &headers, BODY), 0, "%s: body altered", row->name);
+            }
+            random_case(&headers);
+            sample_build(&s, "POST", TARGET, buf_slice(&headers), BODY, NOW);
+            s.request.url = URL;
+            is_int(sample_verify(scheme, &s), SCHEME_GENUINE, "%s: names in any case", row->name);
+            signing++;
+        }
+        buf_fini(&headers);
+        sample_scheme_free(scheme);
+    }
+    ok(signing >= 30, "%u rows sign", signing);
+}
+
+static void table(void)
+{
+    for (size_t i = 0; i < scheme_row_count(); i++) {
+        const struct scheme_row *row = scheme_row_at(i);
+        char upper[64];
+        bool good = true;
+        snprintf(upper, sizeof upper, "TYPE_%s", row->name);
+        for (char *c = upper; *c; c++) {
+            good &= c < upper + 5 || islower((unsigned char)*c) || isdigit((unsigned char)*c) ||
+                    *c == '-';
+            *c = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
+        }
+        ok(good && scheme_row_find(slice_str(row->name)) == row &&
+               scheme_row_find(slice_str(upper)) == row &&
+               scheme_row_find(slice_str(upper + 5)) == row,
+           "%s and %s are the same row", row->name, upper);
+        ok(row->documentation != NULL && strncmp(row->documentation, "https://", 8) == 0);
+        ok(scheme_row_needs_secret(row));
+    }
+    ok(scheme_row_find(SLICE("nobody")) == NULL && scheme_row_find(SLICE("")) == NULL);
+    ok(scheme_row_find(SLICE("generic")) == NULL, "generic rows are made");
+    is_int(scheme_row_tolerance_seconds(scheme_row_find(SLICE("github"))), 0);
+    is_int(scheme_row_tolerance_seconds(scheme_row_find(SLICE("gitlab"))), 300);
+    is_int(scheme_row_tolerance_seconds(scheme_row_find(SLICE("slack"))), 300);
+    is_int(scheme_row_tolerance_seconds(scheme_row_find(SLICE("linear"))), 60);
+    for (int v = 0; v < SCHEME_VERDICT_COUNT; v++) {
+        ok(strlen(scheme_verdict_text((enum scheme_verdict)v)) > 5);
+        ok(strlen(scheme_verdict_name((enum scheme_verdict)v)) > 4);
+    }
+}
+
+/* ---- verdicts */
+
+struct verdict_case {
+    const char *row, *secret, *headers, *body;
+    enum scheme_verdict want;
+};
+
+#define STRIPE_MAC   "3f961ed8d9162cb6843e77dc517ac3d1323fac68b6a1809d5a1ed559f75afdce"
+#define STRIPE_BODY  "{\"id\":\"evt_3\",\"object\":\"event\"}"
+#define STRIPE       "stripe", "whsec_test_becket_stripe"
+#define HELLO_MAC    "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+#define GITHUB       "github", "It's a Secret to Everybody"
+#define SW           "standard-webhooks", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+#define SW_BODY      "{\"type\":\"invoice.paid\",\"data\":{\"id\":1}}"
+#define SW_ID        "webhook-id: msg_p5jXN8AQM9LWM0D4loKWxJek\r\n"
+#define SW_TIME      "webhook-timestamp: 1767225600\r\n"
+#define SW_SIGNATURE "webhook-signature: v1,3Ct52xmC0lUAZBL9YLbyv0D4BOA1hrFdbi1E1ATj5zw=\r\n"
+#define ZERO32       "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
+static const struct verdict_case verdict_cases[] = {
+    {GITHUB, "X-Hub-Signature-256: sha256=" HELLO_MAC "\r\n", "Hello, World!", SCHEME_GENUINE},
+    {GITHUB, "", "Hello, World!", SCHEME_SIGNATURE_MISSING},
+    {GITHUB, "X-Hub-Signature-256:\r\n", "Hello, World!", SCHEME_SIGNATURE_MISSING},
+    {GITHUB, "X-Hub-Signature-256: sha256=\r\n", "Hello, World!", SCHEME_SIGNATURE_MALFORMED},
+    {GITHUB, "X-Hub-Signature-256: SHA256=" HELLO_MAC "\r\n", "Hello, World!",
+     SCHEME_SIGNATURE_MALFORMED},
+    {GITHUB, "X-Hub-Signature-256: sha256=" HELLO_MAC "00\r\n", "Hello, World!",
+     SCHEME_SIGNATURE_MALFORMED},
+    {GITHUB, "X-Hub-Signature-256: sha256= " HELLO_MAC "\r\n", "Hello, World!",
+     SCHEME_SIGNATURE_MALFORMED},
+    {GITHUB, "X-Hub-Signature-256: sha256=" HELLO_MAC ",\r\n", "Hello, World!",
+     SCHEME_SIGNATURE_MALFORMED},
+    {GITHUB, "X-Hub-Signature-256: sha256=" HELLO_MAC "\r\n", "Hello, World",
+     SCHEME_SIGNATURE_WRONG},
+    {GITHUB,
+     "X-Hub-Signature-256: sha256=" HELLO_MAC "\r\nX-Hub-Signature-256: sha256=" HELLO_MAC "\r\n",
+     "Hello, World!", SCHEME_SIGNATURE_DOUBLED},
+    {"semaphore", "It's a Secret to Everybody", "X-Semaphore-Signature-256: " HELLO_MAC "\r\n",
+     "Hello, World!", SCHEME_GENUINE},
+    {"semaphore", "It's a Secret to Everybody",
+     "X-Semaphore-Signature-256: sha256=" HELLO_MAC "\r\n", "Hello, World!", SCHEME_GENUINE},
+    {"semaphore", "It's a Secret to Everybody", "X-Semaphore-Signature-256: sha1=" HELLO_MAC "\r\n",
+     "Hello, World!", SCHEME_SIGNATURE_MALFORMED},
+    {STRIPE, "Stripe-Signature: t=1767225599,v1=" STRIPE_MAC "\r\n", STRIPE_BODY, SCHEME_GENUINE},
+    {STRIPE, "Stripe-Signature: t=1767225599, v1=" STRIPE_MAC " ,\r\n", STRIPE_BODY,
+     SCHEME_GENUINE},
+    {STRIPE, "Stripe-Signature: v1=zz,t=1767225599,v1=" STRIPE_MAC "\r\n", STRIPE_BODY,
+     SCHEME_GENUINE},
+    {STRIPE, "Stripe-Signature: t=1767225599,t=1767225599,v1=" STRIPE_MAC "\r\n", STRIPE_BODY,
+     SCHEME_SIGNATURE_MALFORMED},
+    {STRIPE, "Stripe-Signature: t=1767225599;v1=" STRIPE_MAC "\r\n", STRIPE_BODY,
+     SCHEME_SIGNATURE_MALFORMED},
+    {STRIPE, "Stripe-Signature: T=1767225599,V1=" STRIPE_MAC "\r\n", STRIPE_BODY,
+     SCHEME_SIGNATURE_MALFORMED},
+    {STRIPE, "Stripe-Signature: v1=" STRIPE_MAC "\r\n", STRIPE_BODY, SCHEME_TIMESTAMP_MISSING},
+    {STRIPE, "Stripe-Signature: t=,v1=" STRIPE_MAC "\r\n", STRIPE_BODY, SCHEME_TIMESTAMP_MISSING},
+    {STRIPE, "Stripe-Signature: t=+1767225599,v1=" STRIPE_MAC "\r\n", STRIPE_BODY,
+     SCHEME_TIMESTAMP_MALFORMED},
+    {STRIPE, "Stripe-Signature: t=-5,v1=" STRIPE_MAC "\r\n", STRIPE_BODY,
+     SCHEME_TIMESTAMP_MALFORMED},
+    {STRIPE, "Stripe-Signature: t=1767225599.0,v1=" STRIPE_MAC "\r\n", STRIPE_BODY,
+     SCHEME_TIMESTAMP_MALFORMED},
+    {STRIPE, "Stripe-Signature: t=18446744073709551616,v1=" STRIPE_MAC "\r\n", STRIPE_BODY,
+     SCHEME_TIMESTAMP_MALFORMED},
+    {STRIPE, "Stripe-Signature: t=999999999999999999,v1=" STRIPE_MAC "\r\n", STRIPE_BODY,
+     SCHEME_SIGNATURE_WRONG},
+    {SW, SW_ID SW_TIME SW_SIGNATURE, SW_BODY, SCHEME_GENUINE},
+    {SW, SW_TIME SW_SIGNATURE, SW_BODY, SCHEME_ID_MISSING},
+    {SW, "webhook-id:\r\n" SW_TIME SW_SIGNATURE, SW_BODY, SCHEME_ID_MISSING},
+    {SW, SW_ID SW_SIGNATURE, SW_BODY, SCHEME_TIMESTAMP_MISSING},
+    {SW, SW_ID SW_ID SW_TIME SW_SIGNATURE, SW_BODY, SCHEME_SIGNATURE_DOUBLED},
+    {SW, SW_ID SW_TIME SW_TIME SW_SIGNATURE, SW_BODY, SCHEME_SIGNATURE_DOUBLED},
+    {SW, SW_ID SW_TIME SW_SIGNATURE SW_SIGNATURE, SW_BODY, SCHEME_SIGNATURE_DOUBLED},
+    {SW,
+     SW_ID SW_TIME "webhook-signature: v1," ZERO32 " v1," ZERO32 " v1," ZERO32 " v1," ZERO32
+                   " v1," ZERO32 " v1," ZERO32 " v1," ZERO32
+                   " v1,3Ct52xmC0lUAZBL9YLbyv0D4BOA1hrFdbi1E1ATj5zw=\r\n",
+     SW_BODY, SCHEME_GENUINE},
+    {SW,
+     SW_ID SW_TIME "webhook-signature: v1," ZERO32 " v1," ZERO32 " v1," ZERO32 " v1," ZERO32
+                   " v1," ZERO32 " v1," ZERO32 " v1," ZERO32 " v1," ZERO32
+                   " v1,3Ct52xmC0lUAZBL9YLbyv0D4BOA1hrFdbi1E1ATj5zw=\r\n",
+     SW_BODY, SCHEME_SIGNATURE_MALFORMED},
+    {"gitlab", "tok", "X-Gitlab-Token: tok\r\n", "{}", SCHEME_GENUINE},
+    {"gitlab", "tok", "X-Gitlab-Token: Tok\r\n", "{}", SCHEME_SIGNATURE_WRONG},
+    {"gitlab", "tok", "X-Gitlab-Token: tok\r\nX-Gitlab-Token: tok\r\n", "{}",
+     SCHEME_SIGNATURE_DOUBLED},
+    {"gitlab", "whsec_Z2l0bGFiLXNpZ25pbmctdG9rZW4tMzItYnl0ZXMhISE=",
+     "X-Gitlab-Token: whsec_Z2l0bGFiLXNpZ25pbmctdG9rZW4tMzItYnl0ZXMhISE=\r\n", "{}",
+     SCHEME_SIGNATURE_MISSING},
+    {"basic", "u:p", "Authorization: Basic dTpw\r\n", "", SCHEME_GENUINE},
+    {"basic", "u:p", "Authorization: Basic  dTpw\r\n", "", SCHEME_SIGNATURE_MALFORMED},
+    {"basic", "u:p", "Authorization: Basic\r\n", "", SCHEME_SIGNATURE_MALFORMED},
+    {"basic", "u:p", "Authorization: Basic dTpx\r\n", "", SCHEME_SIGNATURE_WRONG},
+    {"bearer", "t", "Authorization: BEARER t\r\n", "", SCHEME_GENUINE},
+    {"bearer", "t", "Authorization: Bearer  t\r\n", "", SCHEME_SIGNATURE_WRONG},
+    {"bearer", "t", "Authorization: Bearert\r\n", "", SCHEME_SIGNATURE_MALFORMED},
+    {"linear", "s", "Linear-Signature: " HELLO_MAC "\r\n", "{}", SCHEME_SIGNATURE_WRONG},
+};
+
+static void verdicts(void)
+{
+    static struct sample s;
+    for (size_t i = 0; i < sizeof verdict_cases / sizeof verdict_cases[0]; i++) {
+        const struct verdict_case *c = &verdict_cases[i];
+        struct scheme *scheme = sample_scheme(c->row, c->secret);
+        sample_build(&s, "POST", "/", slice_str(c->headers), slice_str(c->body), NOW);
+        is_int(sample_verify(scheme, &s), c->want, "%s %.90s: %s", c->row, c->headers,
+               scheme_verdict_name(c->want));
+        sample_scheme_free(scheme);
+    }
+}
+
+/* ---- time */
+
+static void window(const char *name, int64_t tolerance_given, int64_t tolerance)
+{
+    static struct sample s;
+    struct scheme *scheme = NULL;
+    struct buf headers;
+    size_t bytes;
+    const char *message;
+    const struct scheme_row *row = scheme_row_find(slice_str(name));
+    struct slice secret = slice_str(secret_for(row));
+    if (scheme_compile(row, &secret, 1, tolerance_given, &scheme, &bytes, &message) != BK_OK) {
+        bail_out("%s", message);
+    }
+    is_int(sign(scheme, BODY, URL, &headers), BK_OK);
+    sample_build(&s, "POST", TARGET, buf_slice(&headers), BODY, NOW);
+    s.request.url = URL;
+    const struct {
+        int64_t age;
+        enum scheme_verdict want;
+    } cases[] = {{0, SCHEME_GENUINE},
+                 {tolerance, SCHEME_GENUINE},
+                 {-tolerance, SCHEME_GENUINE},
+                 {tolerance + 1, SCHEME_STALE},
+                 {-tolerance - 1, SCHEME_FUTURE},
+                 {1000000000, SCHEME_STALE},
+                 {-1000000000, SCHEME_FUTURE}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        s.request.now_seconds = NOW + cases[i].age;
+        is_int(sample_verify(scheme, &s), tolerance_given == 0 ? SCHEME_GENUINE : cases[i].want,
+               "%s %lld s old, tolerance %lld", name, (long long)cases[i].age,
+               (long long)tolerance_given);
+    }
+    buf_fini(&headers);
+    sample_scheme_free(scheme);
+}
+
+static void linear_time(void)
+{
+    static struct sample s;
+    struct scheme *scheme = sample_scheme("linear", "s");
+    static const struct {
+        const char *body;
+        enum scheme_verdict want;
+    } cases[] = {
+        {"{}", SCHEME_TIMESTAMP_MISSING},
+        {"not json", SCHEME_TIMESTAMP_MISSING},
+        {"{\"webhookTimestamp\":\"soon\"}", SCHEME_TIMESTAMP_MALFORMED},
+        {"{\"webhookTimestamp\":1e12}", SCHEME_TIMESTAMP_MALFORMED},
+        {"{\"webhookTimestamp\":1767225540000}", SCHEME_GENUINE},
+        {"{\"webhookTimestamp\":1767225539999}", SCHEME_STALE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct buf headers;
+        is_int(sign(scheme, slice_str(cases[i].body), URL, &headers), BK_OK);
+        sample_build(&s, "POST", "/", buf_slice(&headers), slice_str(cases[i].body), NOW);
+        is_int(sample_verify(scheme, &s), cases[i].want, "%s", cases[i].body);
+        buf_fini(&headers);
+    }
+    sample_scheme_free(scheme);
+}
+
+/* ---- secrets */
+
+static void rotation(void)
+{
+    static struct sample s;
+    const struct scheme_row *row = scheme_row_find(SLICE("github"));
+    static const char *const texts[] = {"s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8"};
+    for (unsigned count = 1; count <= SECRETS_PER_SOURCE_MAX; count++) {
+        struct slice secrets[SECRETS_PER_SOURCE_MAX];
+        struct scheme *scheme = NULL;
+        size_t bytes;
+        const char *message;
+        unsigned wrong = 0;
+        for (unsigned i = 0; i < count; i++) {
+            secrets[i] = slice_str(texts[i]);
+        }
+        is_int(scheme_compile(row, secrets, count, -1, &scheme, &bytes, &message), BK_OK);
+        for (unsigned i = 0; i < 9 && scheme != NULL; i++) {
+            struct scheme *one = sample_scheme("github", texts[i]);
+            struct buf headers;
+            wrong += sign(one, BODY, URL, &headers) != BK_OK;
+            sample_build(&s, "POST", "/", buf_slice(&headers), BODY, NOW);
+            wrong += (sample_verify(scheme, &s) == SCHEME_GENUINE) != (i < count);
+            buf_fini(&headers);
+            sample_scheme_free(one);
+        }
+        is_uint(wrong, 0, "any of %u secrets and no other", count);
+        sample_scheme_free(scheme);
+    }
+}
+
+static void secrets_refused(void)
+{
+    static const struct {
+        const char *row, *secret;
+    } cases[] = {
+        {"github", ""},
+        {"gitlab", ""},
+        {"basic", "nocolon"},
+        {"bearer", " tok"},
+        {"bearer", "tok "},
+        {"standard-webhooks", "whsec_"},
+        {"standard-webhooks", "whsec_!!!"},
+        {"standard-webhooks", "whpk_AAAA"},
+        {"standard-webhooks", "not base64"},
+        {"render", "whpk_Djcn4BKhygj9KGzjUXP0R1jOlj8Rn9KjXH5QniP2cPU="},
+        {"gitlab", "whsec_%"},
+        {"discord", "829a"},
+        {"discord", "secret"},
+    };
+    struct scheme *scheme;
+    size_t bytes;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *message = NULL;
+        struct slice secret = slice_str(cases[i].secret);
+        const struct scheme_row *row = scheme_row_find(slice_str(cases[i].row));
+        is_int(scheme_compile(row, &secret, 1, -1, &scheme, &bytes, &message), BK_INVALID,
+               "%s does not take '%s'", cases[i].row, cases[i].secret);
+        ok(message != NULL && scheme == NULL && bytes == 0, "%s", message ? message : "no reason");
+    }
+    const char *message = NULL;
+    const struct scheme_row *github = scheme_row_find(SLICE("github"));
+    struct slice many[SECRETS_PER_SOURCE_MAX + 1];
+    for (size_t i = 0; i < sizeof many / sizeof many[0]; i++) {
+        many[i] = SLICE("s");
+    }
+    is_int(scheme_compile(github, NULL, 0, -1, &scheme, &bytes, &message), BK_INVALID);
+    is_int(scheme_compile(github, many, SECRETS_PER_SOURCE_MAX + 1, -1, &scheme, &bytes, &message),
+           BK_INVALID);
+    many[1] = SLICE_EMPTY;
+    is_int(scheme_compile(github, many, 2, -1, &scheme, &bytes, &message), BK_INVALID,
+           "an empty secret among others");
+}
+
+/* A signing token next to a plain one: the plain one is not enough. */
+static void gitlab_modes(void)
+{
+    static struct sample s;
+    struct slice secrets[] = {SLICE("plain"),
+                              SLICE("whsec_Z2l0bGFiLXNpZ25pbmctdG9rZW4tMzItYnl0ZXMhISE=")};
+    struct scheme *scheme = NULL;
+    struct scheme_identity identity;
+    struct scheme_redaction redactions[SCHEME_REDACTIONS];
+    size_t bytes;
+    const char *message;
+    is_int(
+        scheme_compile(scheme_row_find(SLICE("gitlab")), secrets, 2, -1, &scheme, &bytes, &message),
+        BK_OK);
+    sample_build(&s, "POST", "/", SLICE("X-Gitlab-Token: plain\r\n"), SLICE("{}"), NOW);
+    is_int(sample_verify(scheme, &s), SCHEME_SIGNATURE_MISSING, "the plain token is not enough");
+    struct slice headers = SLICE(
+        "X-Gitlab-Token: plain\r\nX-Gitlab-Event: Push Hook\r\n"
+        "X-Gitlab-Event-UUID: 13792a34-cac6-4fda-95a8-c58e00a3954e\r\n"
+        "webhook-id: f5ca58c2-fb88-4b1c-a52e-2c3e2f2f1111\r\nwebhook-timestamp: 1767225600\r\n"
+        "webhook-signature: v1,7adM53BpU+V43kk+5WQfCnbmhNESMTeiP8MaH7XEG0E=\r\n");
+    struct slice body =
+        SLICE("{\"object_kind\":\"push\",\"project\":{\"id\":15,\"path_with_namespace\":\"g/p\"}}");
+    sample_build(&s, "POST", "/", headers, body, NOW);
+    is_int(sample_verify(scheme, &s), SCHEME_GENUINE);
+    scheme_identify(scheme, &s.request, &identity);
+    is_bytes(identity.delivery_id.at, identity.delivery_id.bytes,
+             "f5ca58c2-fb88-4b1c-a52e-2c3e2f2f1111", 36);
+    is_uint(scheme_redactions(scheme, &s.head, redactions, SCHEME_REDACTIONS), 1);
+    is_mem(s.head_text + redactions[0].at, "plain", 5, "the token is blanked in both modes");
+    is_str(scheme_row_name(scheme_row(scheme)), "gitlab");
+    sample_scheme_free(scheme);
+}
+
+/* ---- bodies */
+
+static void bodies(void)
+{
+    static struct sample s;
+    size_t n = 1 << 20;
+    uint8_t *big = malloc(n);
+    if (big == NULL) {
+        bail_out("memory");
+    }
+    for (size_t i = 0; i < n; i++) {
+        big[i] = (uint8_t)below(256);
+    }
+    static const char *const rows[] = {"github", "slack", "stripe", "standard-webhooks", "vercel"};
+    const size_t sizes[] = {0, 1, 55, 56, 63, 64, 65, 1000, 1 << 20};
+    for (size_t r = 0; r < 5; r++) {
+        struct scheme *scheme =
+            sample_scheme(rows[r], secret_for(scheme_row_find(slice_str(rows[r]))));
+        unsigned wrong = 0;
+        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+            struct buf headers;
+            struct slice body = slice_of(big, sizes[i]);
+            wrong += sign(scheme, body, URL, &headers) != BK_OK;
+            sample_build(&s, "POST", "/", buf_slice(&headers), body, NOW);
+            wrong += sample_verify(scheme, &s) != SCHEME_GENUINE;
+            if (sizes[i] != 0) {
+                big[sizes[i] - 1] ^= 1;
+                wrong += sample_verify(scheme, &s) != SCHEME_SIGNATURE_WRONG;
+                big[sizes[i] - 1] ^= 1;
+            }
+            buf_fini(&headers);
+        }
+        is_uint(wrong, 0, "%s: any bytes, nothing to 1 MiB", rows[r]);
+        sample_scheme_free(scheme);
+    }
+    free(big);
+}
+
+/* ---- Ed25519: small bodies go through libsodium whole, large ones in pieces */
+
+static void add_order(uint8_t s[32])
+{
+    static const uint8_t order[32] = {0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58,
+                                      0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
+                                      0,    0,    0,    0,    0,    0,    0,    0,
+                                      0,    0,    0,    0,    0,    0,    0,    0x10};
+    unsigned carry = 0;
+    for (int i = 0; i < 32; i++) {
+        carry += (unsigned)s[i] + order[i];
+        s[i] = (uint8_t)carry;
+        carry >>= 8;
+    }
+}
+
+static enum scheme_verdict verify_ed25519(const struct scheme *scheme, struct slice body,
+                                          const uint8_t signature[64])
+{
+    static struct sample s;
+    char text[100], headers[300];
+    size_t n = base64_encode(signature, 64, BASE64_STANDARD, text);
+    int bytes =
+        snprintf(headers, sizeof headers,
+                 "webhook-id: m1\r\n" SW_TIME "webhook-signature: v1a,%.*s\r\n", (int)n, text);
+    sample_build(&s, "POST", "/", slice_of(headers, (size_t)bytes), body, NOW);
+    return sample_verify(scheme, &s);
+}
+
+static void ed25519(void)
+{
+    uint8_t public_key[32], secret_key[64], seed_bytes[32] = {9}, signature[64], other[64];
+    char secret[60] = "whpk_";
+    static uint8_t message[40000];
+    const size_t sizes[] = {0, 100, 8000, 8175, 8176, 8177, 8192, 9000, 39000};
+    crypto_sign_seed_keypair(public_key, secret_key, seed_bytes);
+    secret[5 + base64_encode(public_key, 32, BASE64_STANDARD, secret + 5)] = 0;
+    struct scheme *scheme = sample_scheme("standard-webhooks", secret);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        size_t head = (size_t)snprintf((char *)message, sizeof message, "m1.1767225600.");
+        for (size_t k = 0; k < sizes[i]; k++) {
+            message[head + k] = (uint8_t)below(256);
+        }
+        struct slice body = slice_of(message + head, sizes[i]);
+        crypto_sign_detached(signature, NULL, message, head + sizes[i], secret_key);
+        is_int(verify_ed25519(scheme, body, signature), SCHEME_GENUINE, "%zu bytes", sizes[i]);
+        unsigned passed = 0;
+        for (unsigned bit = 0; bit<512; bit += sizes[i]> 8000 ? 37 : 5) {
+            memcpy(other, signature, 64);
+            other[bit / 8] ^= (uint8_t)(1U << bit % 8);
+            passed += verify_ed25519(scheme, body, other) == SCHEME_GENUINE;
+        }
+        is_uint(passed, 0, "signature altered");
+        memcpy(other, signature, 64);
+        add_order(other + 32);
+        is_int(verify_ed25519(scheme, body, other), SCHEME_SIGNATURE_WRONG, "S not reduced");
+        if (sizes[i] != 0) {
+            message[head + sizes[i] / 2] ^= 4;
+            is_int(verify_ed25519(scheme, body, signature), SCHEME_SIGNATURE_WRONG, "body altered");
+        }
+    }
+    sample_scheme_free(scheme);
+}
+
+/* ---- identity, redactions, answers */
+
+struct identity_case {
+    const char *row, *headers, *body, *type, *id;
+};
+
+static const struct identity_case identities[] = {
+    {"github", "X-GitHub-Event: push\r\nX-GitHub-Delivery: d1\r\n", "{}", "push", "d1"},
+    {"github", "", "{\"id\":\"no\"}", "", ""},
+    {"gitlab", "X-Gitlab-Event: Push Hook\r\nIdempotency-Key: k\r\nX-Gitlab-Event-UUID: u\r\n",
+     "{}", "Push Hook", "k"},
+    {"gitlab", "X-Gitlab-Event: Job Hook\r\nX-Gitlab-Event-UUID: u\r\n", "{}", "Job Hook", "u"},
+    {"semaphore", "X-Semaphore-Webhook-Id: w\r\n", "{}", "", "w"},
+    {"slack", "",
+     "{\"type\":\"event_callback\",\"event\":{\"type\":\"message\"},\"event_id\":\"Ev1\"}",
+     "message", "Ev1"},
+    {"slack", "", "{\"type\":\"app_rate_limited\"}", "app_rate_limited", ""},
+    {"slack", "", "command=%2Fdeploy&text=web", "", ""},
+    {"stripe", "", "{\"id\":\"evt_1\",\"data\":{\"id\":\"ch\",\"type\":\"no\"},\"type\":\"a.b\"}",
+     "a.b", "evt_1"},
+    {"standard-webhooks", "webhook-id: m\r\n", "{\"type\":\"x.y\"}", "x.y", "m"},
+    {"telegram", "", "{\"update_id\":10000,\"message\":{}}", "", "10000"},
+    {"line", "", "{\"events\":[{\"type\":\"follow\",\"webhookEventId\":\"W1\"}]}", "follow", "W1"},
+};
+
+static void identify(void)
+{
+    static struct sample s;
+    for (size_t i = 0; i < sizeof identities / sizeof identities[0]; i++) {
+        const struct identity_case *c = &identities[i];
+        struct scheme *scheme =
+            sample_scheme(c->row, secret_for(scheme_row_find(slice_str(c->row))));
+        struct scheme_identity identity;
+        sample_build(&s, "POST", "/", slice_str(c->headers), slice_str(c->body), NOW);
+        scheme_identify(scheme, &s.request, &identity);
+        is_bytes(identity.type.at, identity.type.bytes, c->type, strlen(c->type), "%s type",
+                 c->row);
+        is_bytes(identity.delivery_id.at, identity.delivery_id.bytes, c->id, strlen(c->id), "%s id",
+                 c->row);
+        ok(scheme_has_delivery_id(scheme));
+        sample_scheme_free(scheme);
+    }
+    struct scheme *scheme = sample_scheme("semaphore", "s");
+    struct slice type = scheme_constant_type(scheme);
+    is_bytes(type.at, type.bytes, "pipeline_done", 13, "a constant type");
+    sample_scheme_free(scheme);
+    scheme = sample_scheme("buildkite", "s");
+    ok(!scheme_has_delivery_id(scheme) && scheme_constant_type(scheme).bytes == 0);
+    sample_scheme_free(scheme);
+}
+
+static void redact(void)
+{
+    static struct sample s;
+    struct scheme *scheme = sample_scheme("telegram", "s");
+    struct scheme_redaction r[SCHEME_REDACTIONS];
+    sample_build(&s, "POST", "/",
+                 SLICE("Authorization: Basic dTpw\r\nAccept: */*\r\ncookie: a=b\r\nCookie: c=d\r\n"
+                       "x-telegram-bot-api-secret-token: tok\r\nProxy-Authorization: x\r\n"
+                       "Authorization:\r\nX-Hub-Signature-256: sha256=00\r\n"),
+                 SLICE("{}"), NOW);
+    is_uint(scheme_redactions(scheme, &s.head, r, SCHEME_REDACTIONS), 5);
+    is_bytes(s.head_text + r[0].at, r[0].bytes, "Basic dTpw", 10);
+    is_bytes(s.head_text + r[1].at, r[1].bytes, "a=b", 3);
+    is_bytes(s.head_text + r[2].at, r[2].bytes, "c=d", 3);
+    is_bytes(s.head_text + r[3].at, r[3].bytes, "tok", 3);
+    is_bytes(s.head_text + r[4].at, r[4].bytes, "x", 1);
+    is_uint(scheme_redactions(scheme, &s.head, r, 2), 2, "at most as many as there is room for");
+    sample_scheme_free(scheme);
+}
+
+static void answers(void)
+{
+    static struct sample s;
+    struct scheme_answer answer;
+    struct buf headers;
+    struct scheme *github = sample_scheme("github", "s");
+    struct scheme_send send = {.body = BODY, .type = SLICE("ping"), .id = SLICE("i")};
+    buf_init(&headers, 1000);
+    is_int(scheme_sign(github, &send, &headers), BK_OK);
+    sample_build(&s, "POST", "/", buf_slice(&headers), BODY, NOW);
+    is_int(scheme_verify(github, &s.request, &answer), SCHEME_HANDSHAKE, "a signed ping");
+    ok(answer.status == 200 && answer.content_type == NULL && answer.body.bytes == 0);
+    sample_build(&s, "POST", "/", buf_slice(&headers), SLICE("{}"), NOW);
+    is_int(scheme_verify(github, &s.request, &answer), SCHEME_SIGNATURE_WRONG, "a forged one");
+    is_uint(scheme_methods(github), 1U << HTTP_POST);
+    ok(scheme_acknowledgement(github) == NULL);
+    buf_fini(&headers);
+    sample_scheme_free(github);
+
+    struct scheme *slack = sample_scheme("slack", "s");
+    is_uint(scheme_methods(slack), 1U << HTTP_POST | 1U << HTTP_GET);
+    ok(scheme_acknowledgement(slack) != NULL && scheme_acknowledgement(slack)->body.bytes == 0);
+    sample_build(&s, "GET", "/?token=x&ssl_check=1", SLICE(""), SLICE(""), NOW);
+    is_int(scheme_verify(slack, &s.request, &answer), SCHEME_HANDSHAKE, "ssl_check by GET");
+    sample_build(&s, "POST", "/", SLICE(""), SLICE("token=x&ssl_check=1"), NOW);
+    is_int(scheme_verify(slack, &s.request, &answer), SCHEME_HANDSHAKE, "ssl_check by POST");
+    sample_build(&s, "POST", "/", SLICE(""), SLICE("token=x&xssl_check=1&ssl_check=12"), NOW);
+    is_int(scheme_verify(slack, &s.request, &answer), SCHEME_SIGNATURE_MISSING, "something else");
+    static const struct {
+        const char *body;
+        enum scheme_verdict want;
+    } cases[] = {
+        {"{\"type\":\"url_verification\",\"challenge\":\"c h\"}", SCHEME_HANDSHAKE},
+        {"{\"type\":\"url_verification\",\"challenge\":\"a\\u0041\"}", SCHEME_BODY_MALFORMED},
+        {"{\"type\":\"url_verification\"}", SCHEME_BODY_MALFORMED},
+        {"{\"event\":{\"type\":\"url_verification\"}}", SCHEME_GENUINE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        is_int(sign(slack, slice_str(cases[i].body), URL, &headers), BK_OK);
+        sample_build(&s, "POST", "/", buf_slice(&headers), slice_str(cases[i].body), NOW);
+        is_int(scheme_verify(slack, &s.request, &answer), cases[i].want, "%s", cases[i].body);
+        buf_fini(&headers);
+    }
+    sample_scheme_free(slack);
+}
+
+int main(void)
+{
+    table();
+    every_row();
+    verdicts();
+    window("slack", -1, 300);
+    window("slack", 10, 10);
+    window("slack", 0, 0);
+    window("paddle", -1, 30);
+    window("zendesk", -1, 300);
+    window("linear", -1, 60);
+    window("standard-webhooks", 86400, 86400);
+    linear_time();
+    rotation();
+    secrets_refused();
+    gitlab_modes();
+    bodies();
+    ed25519();
+    identify();
+    redact();
+    answers();
+    return done_testing();
+}
