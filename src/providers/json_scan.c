@@ -90,40 +90,118 @@ static inline uint64_t prefix_xor(uint64_t bits)
     return bits ^ bits << 32;
 }
 
-static size_t skip(const uint8_t *at, size_t bytes, uint64_t depth)
+struct skipper {
+    uint64_t depth;
+    uint64_t in_string; /* all ones while inside a string */
+    uint64_t carry;
+};
+
+/* The next 64 bytes. The number of the byte that ends the container, counted from 1, or 0. Inlined
+ * so that it is compiled for the instructions its caller may use. */
+__attribute__((always_inline)) static inline size_t skip_block(struct skipper *s, struct masks m)
 {
-    uint64_t in_string = 0, carry = 0;
-    uint8_t last[64];
-    for (size_t i = 0; i < bytes; i += 64) {
-        const uint8_t *block = at + i;
-        if (bytes - i < 64) {
-            memset(last, ' ', sizeof last);
-            memcpy(last, block, bytes - i);
-            block = last;
-        }
-        struct masks m = classify(block);
-        uint64_t quote = m.quote;
-        if ((m.backslash | carry) != 0) {
-            quote &= ~escaped_by(m.backslash, &carry);
-        }
-        uint64_t inside = prefix_xor(quote) ^ in_string;
-        in_string = (uint64_t)((int64_t)inside >> 63);
-        uint64_t open = m.open & ~inside, close = m.close & ~inside;
-        uint64_t closes = (uint64_t)__builtin_popcountll(close);
-        if (closes < depth) {
-            depth += (uint64_t)__builtin_popcountll(open) - closes;
-            continue;
-        }
-        for (uint64_t both = open | close; both != 0; both &= both - 1) {
-            uint64_t bit = both & (~both + 1);
-            depth += (open & bit) != 0 ? 1 : (uint64_t)-1;
-            if (depth == 0) {
-                return i + (size_t)__builtin_ctzll(bit) + 1;
-            }
+    uint64_t quote = m.quote;
+    if (__builtin_expect((m.backslash | s->carry) != 0, 0)) {
+        quote &= ~escaped_by(m.backslash, &s->carry);
+    }
+    uint64_t inside = prefix_xor(quote) ^ s->in_string;
+    s->in_string = (uint64_t)((int64_t)inside >> 63);
+    uint64_t open = m.open & ~inside, close = m.close & ~inside;
+    uint64_t closes = (uint64_t)__builtin_popcountll(close);
+    if (closes < s->depth) {
+        s->depth += (uint64_t)__builtin_popcountll(open) - closes;
+        return 0;
+    }
+    for (uint64_t both = open | close; both != 0; both &= both - 1) {
+        uint64_t bit = both & (~both + 1);
+        s->depth += (open & bit) != 0 ? 1 : (uint64_t)-1;
+        if (s->depth == 0) {
+            return (size_t)__builtin_ctzll(bit) + 1;
         }
     }
     return 0;
 }
+
+/* The last bytes, filled up with blanks. */
+static size_t skip_tail(struct skipper *s, const uint8_t *at, size_t bytes)
+{
+    uint8_t last[64];
+    memset(last, ' ', sizeof last);
+    memcpy(last, at, bytes);
+    return skip_block(s, classify(last));
+}
+
+static size_t skip_sse2(const uint8_t *at, size_t bytes, uint64_t depth)
+{
+    struct skipper s = {depth, 0, 0};
+    size_t i = 0;
+    for (; bytes - i >= 64; i += 64) {
+        size_t end = skip_block(&s, classify(at + i));
+        if (end != 0) {
+            return i + end;
+        }
+    }
+    size_t end = i < bytes ? skip_tail(&s, at + i, bytes - i) : 0;
+    return end != 0 ? i + end : 0;
+}
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#define AVX2 __attribute__((target("avx2,popcnt,bmi,bmi2")))
+
+static bool have_avx2;
+
+AVX2 static inline uint64_t equal64_avx2(__m256i low, __m256i high, char c)
+{
+    __m256i want = _mm256_set1_epi8(c);
+    uint32_t l = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(low, want));
+    uint32_t h = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(high, want));
+    return (uint64_t)h << 32 | l;
+}
+
+AVX2 static size_t skip_avx2(const uint8_t *at, size_t bytes, uint64_t depth)
+{
+    struct skipper s = {depth, 0, 0};
+    const __m256i fold = _mm256_set1_epi8(0x20);
+    size_t i = 0;
+    for (; bytes - i >= 64; i += 64) {
+        __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)(at + i));
+        __m256i high = _mm256_loadu_si256((const __m256i *)(const void *)(at + i + 32));
+        __m256i low_folded = _mm256_or_si256(low, fold), high_folded = _mm256_or_si256(high, fold);
+        struct masks m = {equal64_avx2(low, high, '"'), equal64_avx2(low, high, '\\'),
+                          equal64_avx2(low_folded, high_folded, '{'),
+                          equal64_avx2(low_folded, high_folded, '}')};
+        size_t end = skip_block(&s, m);
+        if (end != 0) {
+            return i + end;
+        }
+    }
+    size_t end = i < bytes ? skip_tail(&s, at + i, bytes - i) : 0;
+    return end != 0 ? i + end : 0;
+}
+
+__attribute__((constructor)) static void json_scan_start(void)
+{
+    __builtin_cpu_init();
+    have_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt") &&
+                __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+}
+
+static inline size_t skip(const uint8_t *at, size_t bytes, uint64_t depth)
+{
+    return have_avx2 ? skip_avx2(at, bytes, depth) : skip_sse2(at, bytes, depth);
+}
+
+#else
+
+static inline size_t skip(const uint8_t *at, size_t bytes, uint64_t depth)
+{
+    return skip_sse2(at, bytes, depth);
+}
+
+#endif
 
 /* The quote that ends a string, or `end`. */
 static const uint8_t *string_end(const uint8_t *at, const uint8_t *end, bool *ret_escaped)
@@ -187,6 +265,17 @@ size_t json_skip_portable(struct slice text)
     bk_assert(text.bytes != 0);
     size_t bytes = skip_portable(text.at + 1, text.bytes - 1, 1);
     return bytes != 0 ? bytes + 1 : 0;
+}
+
+size_t json_skip_sse2(struct slice text)
+{
+    bk_assert(text.bytes != 0);
+#if defined(__SSE2__)
+    size_t bytes = skip_sse2(text.at + 1, text.bytes - 1, 1);
+    return bytes != 0 ? bytes + 1 : 0;
+#else
+    return json_skip_portable(text);
+#endif
 }
 
 /* Past the rest of an object or array; false when the text ends before. */

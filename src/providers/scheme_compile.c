@@ -442,6 +442,11 @@ static const char *keys_compile(struct program *program, const struct slice *sec
 
 static void add_secret_name(struct scheme *scheme, struct slice lower_name)
 {
+    for (unsigned i = 0; i < scheme->secret_name_count; i++) {
+        if (slice_equal(scheme->secret_names[i], lower_name)) {
+            return;
+        }
+    }
     bk_assert(scheme->secret_name_count < SECRET_NAMES_MAX && lower_name.bytes < 64);
     scheme->secret_names[scheme->secret_name_count++] = lower_name;
     scheme->secret_lengths |= 1ULL << lower_name.bytes;
