@@ -18,16 +18,28 @@ static void add_etag(struct api_response *response, uint64_t revision)
     api_add_header(response, "ETag", "\"%llu\"", (unsigned long long)revision);
 }
 
+/* An empty list of a canvas that is not there would hide a spelling mistake. */
+static bool canvas_exists(const struct api_call *call, struct slice canvas)
+{
+    struct buf json;
+    bool named = canvas.bytes != 0 && !slice_equal(canvas, SLICE(RESOURCE_CANVAS_DEFAULT));
+    buf_init(&json, 1U << 20);
+    bool exists = !named || hub_get_json(call->api->hub, RESOURCE_CANVAS, SLICE_EMPTY, canvas,
+                                         &json, NULL) != BK_NOT_FOUND;
+    buf_fini(&json);
+    return exists;
+}
+
 enum api_step api_objects_list(struct api_call *call)
 {
+    if (!canvas_exists(call, canvas_of(call))) {
+        return api_error(call, 404, "not_found", "there is no canvas of this name");
+    }
     struct slice cursor = api_value(call, "cursor");
     enum bk_err err = hub_list_json(call->api->hub, call->route->kind, canvas_of(call),
                                     api_limit(call), cursor, &call->response->body);
     if (err == BK_INVALID) {
         return api_invalid(call, "cursor", "cursor is not one that a list gave; begin without it");
-    }
-    if (err == BK_NOT_FOUND) {
-        return api_error(call, 404, "not_found", "there is no canvas of this name");
     }
     return err == BK_OK ? api_json(call, 200) : api_fail(call, err, "list");
 }

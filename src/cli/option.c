@@ -121,13 +121,12 @@ static bool parse_flag(const char *text, bool *ret_flag)
 
 static bool is_choice(const char *choices, const char *text)
 {
-    size_t bytes = strlen(text);
-    for (const char *at = choices; at != NULL; at = strchr(at, '|')) {
-        at += *at == '|';
-        if (strncmp(at, text, bytes) == 0 && (at[bytes] == '|' || at[bytes] == '\0') &&
-            bytes != 0) {
+    for (const char *at = choices; *at != '\0';) {
+        size_t bytes = strcspn(at, "|");
+        if (slice_equal(slice_of(at, bytes), slice_str(text))) {
             return true;
         }
+        at += bytes + (at[bytes] == '|');
     }
     return false;
 }

@@ -175,17 +175,19 @@ struct slice event_body(const struct journal_record *record)
     return slice_of(record->message + record->entry.head_bytes, record->entry.body_bytes);
 }
 
-/* Of the source with this number; the scan remembers the last one, for events come in bursts. */
+/* Of the source with this number; empty when it was never given out. */
 static const struct hub_source_name *source_name(struct event_scan *scan, struct hub *hub,
                                                  uint64_t number)
 {
-    if (scan->number != number || number == 0) {
-        scan->number = number;
-        if (hub_source_name(hub, number, &scan->name) != BK_OK) {
-            memset(&scan->name, 0, sizeof scan->name);
+    unsigned slot = (unsigned)number % EVENT_NAMES;
+    struct hub_source_name *name = &scan->names[slot].name;
+    if (scan->names[slot].number != number || number == 0) {
+        scan->names[slot].number = number;
+        if (hub_source_name(hub, number, name) != BK_OK) {
+            memset(name, 0, sizeof *name);
         }
     }
-    return &scan->name;
+    return name;
 }
 
 static bool passes(struct event_scan *scan, struct hub *hub, const struct journal_record *record)

@@ -19,6 +19,8 @@
 
 #define EVENT_CLOCK_SLACK_NS (60LL * 1000000000)
 
+#define EVENT_NAMES 64U /* power of two */
+
 /* Bit of an event's state. */
 #define EVENT_STATE(type) (1U << (type))
 
@@ -37,8 +39,11 @@ struct event_scan {
     bool passed_until; /* a forward walk that need not go on, ever */
     struct reader_merge merge;
     uint64_t damaged; /* places that could not be read */
-    uint64_t number;  /* source that `name` is of; 0 = none yet */
-    struct hub_source_name name;
+    /* Sources seen lately: events of many arrive mixed. */
+    struct {
+        uint64_t number; /* 0 = unused */
+        struct hub_source_name name;
+    } names[EVENT_NAMES];
 };
 
 /* "accepted", "rejected", "duplicate". */
