@@ -6,7 +6,10 @@
 static const uint32_t initial[8] = {0x6a09e667U, 0xbb67ae85U, 0x3c6ef372U, 0xa54ff53aU,
                                     0x510e527fU, 0x9b05688cU, 0x1f83d9abU, 0x5be0cd19U};
 
-static bool accelerated;
+typedef void blocks_fn(uint32_t state[8], const uint8_t *at, size_t blocks);
+
+static void blocks_portable(uint32_t state[8], const uint8_t *at, size_t blocks);
+static blocks_fn *chosen = blocks_portable;
 
 static inline void store32be(uint8_t *at, uint32_t value)
 {
@@ -81,7 +84,10 @@ static const uint32_t k[64] __attribute__((aligned(16))) = {
         m0 = _mm_sha256msg2_epu32(m0, m3);                                                         \
     } while (0)
 
-SHANI static void blocks_shani(uint32_t state[8], const uint8_t *at, size_t blocks)
+/* Inlined twice, so that the compiler may use the three-operand forms of AVX for all around the SHA
+ * instructions: a quarter fewer instructions. */
+SHANI __attribute__((always_inline)) static inline void shani(uint32_t state[8], const uint8_t *at,
+                                                              size_t blocks)
 {
     const __m128i big_endian = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
     __m128i dcba = _mm_loadu_si128((const __m128i *)(const void *)state);
@@ -122,6 +128,24 @@ SHANI static void blocks_shani(uint32_t state[8], const uint8_t *at, size_t bloc
     _mm_storeu_si128((__m128i *)(void *)(state + 4), _mm_alignr_epi8(dchg, feba, 8));
 }
 
+SHANI static void blocks_shani(uint32_t state[8], const uint8_t *at, size_t blocks)
+{
+    shani(state, at, blocks);
+}
+
+__attribute__((target("sha,sse4.1,ssse3,avx"))) static void blocks_shani_avx(uint32_t state[8],
+                                                                             const uint8_t *at,
+                                                                             size_t blocks)
+{
+    shani(state, at, blocks);
+}
+
+static bool cpu_has_avx(void)
+{
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx");
+}
+
 static bool cpu_has_shani(void)
 {
     unsigned a, b, c, d;
@@ -138,6 +162,13 @@ static void blocks_shani(uint32_t state[8], const uint8_t *at, size_t blocks)
     blocks_portable(state, at, blocks);
 }
 
+#define blocks_shani_avx blocks_shani
+
+static bool cpu_has_avx(void)
+{
+    return false;
+}
+
 static bool cpu_has_shani(void)
 {
     return false;
@@ -147,12 +178,15 @@ static bool cpu_has_shani(void)
 
 void sha256_accelerate(bool on)
 {
-    accelerated = on && cpu_has_shani();
+    chosen = blocks_portable;
+    if (on && cpu_has_shani()) {
+        chosen = cpu_has_avx() ? blocks_shani_avx : blocks_shani;
+    }
 }
 
 bool sha256_accelerated(void)
 {
-    return accelerated;
+    return chosen != blocks_portable;
 }
 
 __attribute__((constructor)) static void sha256_start(void)
@@ -162,11 +196,7 @@ __attribute__((constructor)) static void sha256_start(void)
 
 void sha256_blocks(uint32_t state[8], const uint8_t *at, size_t blocks)
 {
-    if (accelerated) {
-        blocks_shani(state, at, blocks);
-    } else {
-        blocks_portable(state, at, blocks);
-    }
+    chosen(state, at, blocks);
 }
 
 /* ---- streaming, over BearSSL's context: vtable, buf[64], count, val[8] */
