@@ -22,7 +22,7 @@ struct hub;
 struct reader;
 struct metrics_snapshot;
 
-#define API_STEP_BYTES (16U << 20) /* about 10 ms of reading from the page cache */
+#define API_STEP_BYTES (4U << 20) /* about 20 ms of reading and filtering */
 /* a client waits no longer for the first page of a rare filter */
 #define API_LIST_MS 2000U
 /* apply of some ten thousand objects; the server answers 413 beyond */

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Commands without a server: help, versions, exit codes, one-line errors, suggestions, verify."""
+import hashlib, hmac, json, os, subprocess, sys, tempfile
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+
+CLEAN = {k: v for k, v in os.environ.items() if not k.startswith('BECKET_')}
+
+
+def run(*words, stdin=b'', **environment):
+    p = subprocess.run([BECKET] + list(words), input=stdin, capture_output=True, timeout=60,
+                       env=dict(CLEAN, **environment))
+    return p.returncode, p.stdout.decode('utf-8', 'replace'), p.stderr.decode('utf-8', 'replace')
+
+
+def refused(words, code, *parts, **environment):
+    got, out, err = run(*words, **environment)
+    good = ok(got == code and out == '' and err.startswith('becket: ') and err.count('\n') == 1 and
+              all(p in err for p in parts), 'becket %s: %d, one line' % (' '.join(words), code))
+    if not good:
+        diag('%d %r %r' % (got, out, err))
+
+
+COMMANDS = ['serve', 'apply', 'diff', 'get', 'describe', 'delete', 'events', 'event', 'verify', 'send', 'journal',
+            'token', 'bench', 'help', 'version']
+code, out, err = run('help')
+ok(code == 0 and all('\n  %s ' % c in out for c in COMMANDS), 'help lists the commands')
+code, out, err = run()
+ok(code == 2 and 'usage:' in out, 'without a command: 2')
+for command in COMMANDS:
+    code, out, err = run('help', command)
+    ok(code == 0 and out.startswith('becket %s - ' % command) and 'usage: becket %s' % command in out and err == '',
+       'help %s' % command)
+    if command not in ('help', 'version'):
+        same = run(command, '--help')
+        ok(same == (0, out, ''), '%s --help says the same' % command)
+code, out, err = run('--version')
+ok(code == 0 and out.startswith('becket ') and 'yyjson' in out and out.count('\n') == 1, '--version')
+
+refused(['aply'], 2, 'did you mean apply?')
+refused(['help', 'aply'], 2, 'did you mean apply?')
+refused(['frobnicate'], 2, 'becket help')
+refused(['--data', 'x', 'serve'], 2, 'before the command')
+refused(['apply', '--fil', 'x'], 2, 'did you mean --file?')
+refused(['apply'], 2, '-f FILE')
+refused(['get'], 2, 'kind')
+refused(['get', 'evensources'], 2, 'did you mean')
+refused(['get', 'a', 'b', 'c'], 2)
+refused(['events', '--limit', '0'], 2, 'at least 1')
+refused(['events', '--state', 'lost'], 2, 'accepted|rejected|duplicate')
+refused(['event'], 2, 'becket event evt_')
+refused(['token', 'make'], 2, 'create')
+refused(['send'], 2, 'URL')
+refused(['send', 'localhost:1'], 2, 'http://')
+refused(['send', 'https://localhost:1'], 2, 'https')
+refused(['verify'], 2, '--type')
+refused(['verify', '--type', 'gihub', '--secret', 'x'], 2, 'did you mean github?')
+refused(['verify', '--type', 'github', '--signed', '{body}', '--secret', 'x'], 2, '--type generic')
+refused(['verify', '--type', 'github'], 2, 'secret')
+refused(['get', 'secrets', '-o', 'xml'], 2, 'table|json|yaml')
+refused(['get', 'secrets', '--data', '/nonexistent'], 1, 'no token', '--token')
+refused(['get', 'secrets', '--token', 'x', '--server', 'http://127.0.0.1:1'], 1, 'becket serve', '--server')
+refused(['get', 'secrets', '--token', 'x'], 1, 'becket serve', BECKET_URL='http://127.0.0.1:1')
+refused(['get', 'secrets', '--token', 'x y'], 1, 'token')
+refused(['get', 'secrets', '--server', 'nonsense', '--token', 'x'], 1, 'http://')
+refused(['apply', '-f', '/nonexistent.yaml', '--token', 'x'], 1, '/nonexistent.yaml')
+refused(['send', 'http://127.0.0.1:1/hooks/x', '--timeout', '2s'], 1, 'cannot connect')
+refused(['journal', 'check', '--data', '/nonexistent'], 1, '--data')
+refused(['get', '\x1b]0;x\x07'], 2, '\\x1b')
+with tempfile.TemporaryDirectory() as empty:
+    refused(['apply', '-f', empty, '--token', 'x'], 1, '*.yaml')
+
+# ---- verify: off line, as the server would check it
+body = b'{"a":1}'
+with tempfile.TemporaryDirectory() as base:
+    path = os.path.join(base, 'body')
+    with open(path, 'wb') as f:
+        f.write(body)
+    mac = hmac.new(b's3', body, hashlib.sha256).hexdigest()
+    signed = ['--header', 'X-Hub-Signature-256: sha256=' + mac, '-H', 'X-GitHub-Event: push', '--body', path]
+    code, out, err = run('verify', '--type', 'github', '--secret', 's3', *signed)
+    ok(code == 0 and out == 'genuine: github, type push\n', 'genuine')
+    code, out, err = run('verify', '--type', 'TYPE_GITHUB', '--secret', 'old', '--secret2', 's3', *signed)
+    ok(code == 0, 'the second secret, the seeds\' spelling')
+    code, out, err = run('verify', '--type', 'github', '--secret', 'other', *signed)
+    ok(code == 1 and 'signature_wrong' in out, 'another secret')
+    code, out, err = run('verify', '--type', 'github', '--secret', 's3', *signed[:-1], '-', stdin=body + b'\n')
+    ok(code == 1 and 'line end' in out, 'a line feed too many is named')
+    code, out, err = run('verify', '--type', 'github', '--secret', 's3', '--body', path)
+    ok(code == 1 and 'signature_missing' in out and 'X-Hub-Signature-256' in out, 'no signature')
+    code, out, err = run('verify', '--type', 'github', '--secret', 's3', '--header', 'nonsense', '--body', path)
+    ok(code == 2 and 'nonsense' in err, 'a header that is none')
+    stamp = '1700000000'
+    mac = hmac.new(b'k', stamp.encode() + b'.' + body, hashlib.sha256).hexdigest()
+    striped = ['verify', '--type', 'stripe', '--secret', 'k', '-H', 'Stripe-Signature: t=%s,v1=%s' % (stamp, mac),
+               '--body', path]
+    code, out, err = run(*striped, '--now', '1700000100')
+    ok(code == 0, 'stripe, in time')
+    code, out, err = run(*striped, '--now', '1700009999')
+    ok(code == 1 and 'stale' in out and '9999 s old' in out, 'stripe, too old: says how old')
+    code, out, err = run(*striped, '--now', '1700009999', '--tolerance', '1d')
+    ok(code == 0, 'with another tolerance')
+    own = ['verify', '--type', 'generic', '--scheme', 'hmac', '--algorithm', 'sha512', '--signature-header', 'X-Sig',
+           '--signature-format', 'v1={base64}', '--signed', '{timestamp}|{body}', '--timestamp-header', 'X-Ts',
+           '--secret', 'k', '--body', path, '--now', '1000', '-H', 'X-Ts: 1000']
+    mac = base64.b64encode(hmac.new(b'k', b'1000|' + body, hashlib.sha512).digest()).decode()
+    code, out, err = run(*own, '-H', 'X-Sig: v1=' + mac)
+    ok(code == 0 and out == 'genuine: generic\n', 'a scheme of one\'s own')
+    code, out, err = run(*own, '-H', 'X-Sig: v2=' + mac)
+    ok(code == 1, 'another form')
+    code, out, err = run('verify', '--type', 'generic', '--scheme', 'hmac', '--signature-format', 'nonsense', '--secret',
+                         'k', '--signature-header', 'X')
+    ok(code == 2 and 'signature.format' in err, 'a scheme that cannot be')
+    source = os.path.join(base, 'source.yaml')
+    with open(source, 'w') as f:
+        f.write('kind: Secret\nmetadata: {name: hub}\nspec: {data: {webhook: s3}}\n---\nkind: EventSource\n'
+                'metadata: {name: repo}\nspec: {type: github, verification: {secrets: [{valueFrom: {secret: '
+                '{name: hub, key: webhook}}}]}}\n')
+    code, out, err = run('verify', '-f', source, *signed)
+    ok(code == 0, 'from the document that declares it')
+    code, out, err = run('verify', '-f', source, '--source', 'absent', *signed)
+    ok(code == 2 and 'absent' in err, 'a source that is not in it')
+    with open(source, 'a') as f:
+        f.write('---\nkind: EventSource\nmetadata: {name: bad}\nspec: {tipe: x}\n')
+    code, out, err = run('verify', '-f', source, *signed)
+    ok(code == 1 and 'source.yaml:' in err and 'spec' in err, 'a document with a mistake: file and line')
+
+# ---- send --dry-run signs what verify takes
+    code, out, err = run('send', 'http://localhost/hooks/x', '--type', 'github', '--secret', 's3', '--body', path,
+                         '--event', 'push', '--id', 'one', '--dry-run')
+    head, _, rest = out.partition('\n\n')
+    headers = dict(line.split(': ', 1) for line in head.split('\n')[1:])
+    ok(code == 0 and rest == '{"a":1}\n' and headers['X-GitHub-Delivery'] == 'one' and
+       headers['X-GitHub-Event'] == 'push', 'send --dry-run')
+    ok(headers['X-Hub-Signature-256'] == 'sha256=' + hmac.new(b's3', body, hashlib.sha256).hexdigest(),
+       'the signature is right')
+done()

@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""Objects by command: apply, diff, get, describe, delete; files, directories, standard input; tokens."""
+import json, os, sys, tempfile
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+
+SECRET_YAML = 'kind: Secret\nmetadata: {name: hub}\nspec: {data: {webhook: v3rysecret}}\n'
+SOURCE_YAML = '''kind: EventSource
+metadata: {name: repo}
+spec:
+  type: github
+  path: repo
+  verification: {secrets: [{valueFrom: {secret: {name: hub, key: webhook}}}]}
+'''
+
+with Server() as server, tempfile.TemporaryDirectory() as base:
+    def write(name, text):
+        path = os.path.join(base, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'w') as f:
+            f.write(text)
+        return path
+
+    secret = write('d/1-secret.yaml', SECRET_YAML)
+    source = write('d/2-source.yml', SOURCE_YAML)
+    write('d/3-open.json', json.dumps({'kind': 'EventSource', 'metadata': {'name': 'open'},
+                                       'spec': {'type': 'generic', 'path': 'open',
+                                                'verification': {'scheme': 'none'}}}))
+    write('d/notes.txt', 'not a document')
+    folder = os.path.join(base, 'd')
+
+    code, out, err = server.cli('apply', '-f', folder, '--dry-run')
+    ok(code == 0 and out.count('created') == 3 and err == '', 'apply --dry-run of a directory')
+    code, out, err = server.cli('get', 'event-sources', '-o', 'json')
+    is_equal(json.loads(out), {'items': []}, 'nothing was made')
+    code, out, err = server.cli('diff', '-f', folder)
+    ok(code == 0 and '+ EventSource repo\n' in out and '+ Secret hub\n' in out, 'diff before')
+    code, out, err = server.cli('diff', '-f', folder, '--exit-code')
+    ok(code == 1 and 'v3rysecret' not in out, 'diff --exit-code')
+    code, out, err = server.cli('apply', '-f', folder)
+    ok(code == 0 and out.splitlines()[0].split() == ['ACTION', 'KIND', 'NAME', 'URL'] and
+       any(l.split() == ['created', 'Secret', 'hub'] for l in out.splitlines()) and '/hooks/repo' in out, 'apply')
+    code, out, err = server.cli('apply', '-f', secret, '-f', source, '-o', 'json')
+    is_equal([r['action'] for r in json.loads(out)['results']], ['unchanged', 'unchanged'], 'again, two files')
+    code, out, err = server.cli('diff', '-f', folder, '--exit-code')
+    is_equal((code, out, err), (0, '', ''), 'diff after')
+    ok(server.post('/hooks/repo', b'{}', github(b'{}', 'v3rysecret')).status == 200, 'and it works')
+
+    code, out, err = server.cli('apply', '-f', '-', stdin=SOURCE_YAML.replace('path: repo', 'path: other').encode())
+    ok(code == 0 and 'updated' in out, 'standard input')
+    code, out, err = server.cli('diff', '-f', source)
+    ok(code == 0 and '~ EventSource repo\n' in out and '~ spec.path: other -> repo' in out, 'diff of a field')
+
+    code, out, err = server.cli('get', 'event-sources')
+    lines = out.splitlines()
+    ok(code == 0 and lines[0].split() == ['NAME', 'TYPE', 'URL', 'UPDATED'] and
+       [l.split()[0] for l in lines[1:]] == ['open', 'repo'], 'get: a table')
+    for spelling in ('EventSource', 'eventsources', 'EVENT-SOURCE', 'event_source'):
+        code, out, err = server.cli('get', spelling, 'repo', '-o', 'json')
+        ok(code == 0 and json.loads(out)['metadata']['name'] == 'repo', 'get %s' % spelling)
+    code, out, err = server.cli('get', 'secret', 'hub', '-o', 'yaml')
+    ok(code == 0 and 'webhook: "***"' in out and 'v3rysecret' not in out, 'secrets read ***')
+    code, again, err = server.cli('apply', '-f', '-', stdin=out.encode())
+    ok(code == 0 and 'unchanged' in again, 'what get prints can be applied')
+    code, out, err = server.cli('get', 'secrets', '-o', 'yaml')
+    code, again, err = server.cli('apply', '-f', '-', stdin=out.encode())
+    ok(code == 0 and 'unchanged' in again, 'a list, too')
+    code, out, err = server.cli('get', 'secrets', 'absent')
+    ok(code == 1 and err == 'becket: there is no Secret absent in canvas default\n', 'get of what is not there')
+    code, out, err = server.cli('describe', 'event-source', 'repo')
+    ok(code == 0 and out.startswith('EventSource repo\n') and '\nlatest events\n' in out and 'accepted' in out,
+       'describe')
+
+    many = '---\n'.join('kind: Secret\nmetadata: {name: m%04d}\nspec: {data: {k: v}}\n' % i for i in range(1203))
+    code, out, err = server.cli('apply', '-f', '-', stdin=many.encode())
+    ok(code == 0 and out.count('created') == 1203, 'many at once')
+    code, out, err = server.cli('get', 'secrets')
+    ok(code == 0 and len(out.splitlines()) == 1205, 'get reads all pages')
+
+    # mistakes: nothing changes, and each is said with file and line
+    wrong = write('e/2-bad.yaml', 'kind: EventSource\nmetadata: {name: x}\nspec:\n  tipe: github\n  path: "a b"\n')
+    write('e/1-good.yaml', SECRET_YAML.replace('hub', 'new'))
+    code, out, err = server.cli('apply', '-f', os.path.join(base, 'e'))
+    ok(code == 1 and '2-bad.yaml:4:' in err and '2-bad.yaml:5:' in err and '1-good' not in err,
+       'mistakes with file and line')
+    diag(err) if '2-bad.yaml:4:' not in err else None
+    ok(server.cli('get', 'secret', 'new')[0] == 1, 'all or nothing')
+    code, out, err = server.cli('apply', '-f', write('broken.yaml', 'a: [1\nb: 2\n'))
+    ok(code == 1 and 'broken.yaml:2:' in err, 'YAML errors with file and line')
+
+    code, out, err = server.cli('delete', 'secret', 'hub')
+    ok(code == 1 and 'repo' in err, 'a secret in use is not deleted')
+    code, out, err = server.cli('delete', '-f', folder)
+    ok(code == 0 and out.count('deleted') == 3, 'delete -f: users before what they use')
+    code, out, err = server.cli('delete', 'event-source', 'repo')
+    ok(code == 1 and 'no EventSource repo' in err, 'delete of what is not there')
+    code, out, err = server.cli('apply', '--prune', '-f', '-', stdin=SECRET_YAML.encode())
+    ok(code == 0 and out.count('deleted') == 1203 and out.count('created') == 1, '--prune')
+
+    # ---- canvases
+    code, out, err = server.cli('apply', '-f', '-', stdin=b'kind: Canvas\nmetadata: {name: other}\n---\n' +
+                                SECRET_YAML.replace('name: hub', 'name: hub, canvasId: other').encode())
+    ok(code == 0, 'a canvas')
+    code, out, err = server.cli('get', 'secrets', '--canvas', 'other', '-o', 'json')
+    ok(code == 0 and len(json.loads(out)['items']) == 1, 'its own secrets')
+    code, out, err = server.cli('get', 'secrets', '--canvas', 'nowhere')
+    ok(code == 1 and 'canvas' in err, 'a canvas that is not there')
+
+    # ---- tokens
+    code, token, err = server.cli('token', 'create', 'ci')
+    ok(code == 0 and token.startswith('bkt_') and 'only time' in err, 'token create')
+    token = token.strip()
+    ok(server.cli('get', 'secrets', '--token', token)[0] == 0, 'it may read')
+    code, out, err = server.cli('apply', '-f', secret, '--token', token)
+    ok(code == 1 and 'role write' in err, 'it may not write')
+    code, out, err = server.cli('token', 'list')
+    ok(code == 0 and ['ci', 'read', token[-4:]] in [l.split()[:3] for l in out.splitlines()] and token not in out,
+       'token list')
+    code, out, err = server.cli('token', 'create', 'ci')
+    ok(code == 1 and 'revoke' in err, 'a name once')
+    ok(server.cli('token', 'revoke', 'ci')[0] == 0, 'token revoke')
+    code, out, err = server.cli('get', 'secrets', '--token', token)
+    ok(code == 1 and 'not valid' in err, 'then it is not valid')
+    code, out, err = server.cli('token', 'revoke', 'admin')
+    ok(code == 1 and 'last admin' in err, 'the last admin token stays')
+done()
