@@ -207,17 +207,18 @@ struct verdict_case {
     enum scheme_verdict want;
 };
 
-#define STRIPE_MAC   "3f961ed8d9162cb6843e77dc517ac3d1323fac68b6a1809d5a1ed559f75afdce"
-#define STRIPE_BODY  "{\"id\":\"evt_3\",\"object\":\"event\"}"
-#define STRIPE       "stripe", "whsec_test_becket_stripe"
-#define HELLO_MAC    "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
-#define GITHUB       "github", "It's a Secret to Everybody"
-#define SW           "standard-webhooks", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-#define SW_BODY      "{\"type\":\"invoice.paid\",\"data\":{\"id\":1}}"
-#define SW_ID        "webhook-id: msg_p5jXN8AQM9LWM0D4loKWxJek\r\n"
-#define SW_TIME      "webhook-timestamp: 1767225600\r\n"
-#define SW_SIGNATURE "webhook-signature: v1,3Ct52xmC0lUAZBL9YLbyv0D4BOA1hrFdbi1E1ATj5zw=\r\n"
-#define ZERO32       "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+#define STRIPE_MAC    "3f961ed8d9162cb6843e77dc517ac3d1323fac68b6a1809d5a1ed559f75afdce"
+#define STRIPE_BODY   "{\"id\":\"evt_3\",\"object\":\"event\"}"
+#define STRIPE        "stripe", "whsec_test_becket_stripe"
+#define HELLO_MAC     "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+#define GITHUB        "github", "It's a Secret to Everybody"
+#define SW            "standard-webhooks", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+#define SW_BODY       "{\"type\":\"invoice.paid\",\"data\":{\"id\":1}}"
+#define SW_ID         "webhook-id: msg_p5jXN8AQM9LWM0D4loKWxJek\r\n"
+#define SW_TIME       "webhook-timestamp: 1767225600\r\n"
+#define SW_SIGNATURE  "webhook-signature: v1,3Ct52xmC0lUAZBL9YLbyv0D4BOA1hrFdbi1E1ATj5zw=\r\n"
+#define BUILDKITE_MAC "ba9170a5544f572ac4aa337998ae8489ca81af27f3b3dda2661111814a9dd771"
+#define ZERO32        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 
 static const struct verdict_case verdict_cases[] = {
     {GITHUB, "X-Hub-Signature-256: sha256=" HELLO_MAC "\r\n", "Hello, World!", SCHEME_GENUINE},
@@ -297,6 +298,23 @@ static const struct verdict_case verdict_cases[] = {
     {"bearer", "t", "Authorization: BEARER t\r\n", "", SCHEME_GENUINE},
     {"bearer", "t", "Authorization: Bearer  t\r\n", "", SCHEME_SIGNATURE_WRONG},
     {"bearer", "t", "Authorization: Bearert\r\n", "", SCHEME_SIGNATURE_MALFORMED},
+    /* A value of one kind is not checked as the other. */
+    {SW,
+     SW_ID SW_TIME "webhook-signature: v1a,3Ct52xmC0lUAZBL9YLbyv0D4BOA1hrFdbi1E1ATj5zzc"
+                   "K3nbGYLSVQBkEv1gtvK/QPgE4DWGsV1uLUTUBOPnPA==\r\n",
+     SW_BODY, SCHEME_SIGNATURE_WRONG},
+    {STRIPE, "Stripe-Signature: t=176722559:,v1=" STRIPE_MAC "\r\n", STRIPE_BODY,
+     SCHEME_TIMESTAMP_MALFORMED},
+    {"buildkite", "s",
+     "X-Buildkite-Signature: timestamp=1767225600,signature=" BUILDKITE_MAC "\r\n", "{}",
+     SCHEME_GENUINE},
+    {"buildkite", "s",
+     "X-Buildkite-Signature: timestamp=1767225600,signature=" BUILDKITE_MAC
+     ",signature=" BUILDKITE_MAC "\r\n",
+     "{}", SCHEME_SIGNATURE_MALFORMED},
+    {"buildkite", "s",
+     "X-Buildkite-Signature: timestamp=1767225600,signature=" BUILDKITE_MAC ",x=y\r\n", "{}",
+     SCHEME_SIGNATURE_MALFORMED},
     {"linear", "s", "Linear-Signature: " HELLO_MAC "\r\n", "{}", SCHEME_SIGNATURE_WRONG},
 };
 
@@ -406,6 +424,38 @@ static void rotation(void)
     }
 }
 
+/* Tokens and passwords rotate too. */
+static void token_rotation(void)
+{
+    static struct sample s;
+    struct slice secrets[] = {SLICE("a:one"), SLICE("b:two"), SLICE("c:three")};
+    static const struct {
+        const char *row, *headers[3], *other;
+    } cases[] = {
+        {"gitlab",
+         {"X-Gitlab-Token: a:one\r\n", "X-Gitlab-Token: b:two\r\n", "X-Gitlab-Token: c:three\r\n"},
+         "X-Gitlab-Token: d:four\r\n"},
+        {"basic",
+         {"Authorization: Basic YTpvbmU=\r\n", "Authorization: Basic Yjp0d28=\r\n",
+          "Authorization: Basic Yzp0aHJlZQ==\r\n"},
+         "Authorization: Basic ZDpmb3Vy\r\n"},
+    };
+    for (size_t i = 0; i < 2; i++) {
+        struct scheme *scheme = NULL;
+        size_t bytes;
+        const char *message;
+        const struct scheme_row *row = scheme_row_find(slice_str(cases[i].row));
+        is_int(scheme_compile(row, secrets, 3, -1, &scheme, &bytes, &message), BK_OK);
+        for (int k = 0; k < 3; k++) {
+            sample_build(&s, "POST", "/", slice_str(cases[i].headers[k]), SLICE("{}"), NOW);
+            is_int(sample_verify(scheme, &s), SCHEME_GENUINE, "%s: token %d", cases[i].row, k);
+        }
+        sample_build(&s, "POST", "/", slice_str(cases[i].other), SLICE("{}"), NOW);
+        is_int(sample_verify(scheme, &s), SCHEME_SIGNATURE_WRONG, "%s: another", cases[i].row);
+        sample_scheme_free(scheme);
+    }
+}
+
 static void secrets_refused(void)
 {
     static const struct {
@@ -447,6 +497,9 @@ static void secrets_refused(void)
     many[1] = SLICE_EMPTY;
     is_int(scheme_compile(github, many, 2, -1, &scheme, &bytes, &message), BK_INVALID,
            "an empty secret among others");
+    many[0] = SLICE("whsec_Z2l0bGFiLXNpZ25pbmctdG9rZW4tMzItYnl0ZXMhISE=");
+    is_int(scheme_compile(scheme_row_find(SLICE("gitlab")), many, 2, -1, &scheme, &bytes, &message),
+           BK_INVALID, "an empty secret next to a signing token");
 }
 
 /* A signing token next to a plain one: the plain one is not enough. */
@@ -699,6 +752,15 @@ static void answers(void)
         is_int(scheme_verify(slack, &s.request, &answer), cases[i].want, "%s", cases[i].body);
         buf_fini(&headers);
     }
+    static char large[5000];
+    memset(large, ' ', sizeof large);
+    struct slice start = SLICE("{\"type\":\"url_verification\",\"challenge\":\"c\"");
+    memcpy(large, start.at, start.bytes);
+    large[sizeof large - 1] = '}';
+    is_int(sign(slack, slice_of(large, sizeof large), URL, &headers), BK_OK);
+    sample_build(&s, "POST", "/", buf_slice(&headers), slice_of(large, sizeof large), NOW);
+    is_int(scheme_verify(slack, &s.request, &answer), SCHEME_GENUINE, "too large for a handshake");
+    buf_fini(&headers);
     sample_scheme_free(slack);
 }
 
@@ -716,6 +778,7 @@ int main(void)
     window("standard-webhooks", 86400, 86400);
     linear_time();
     rotation();
+    token_rotation();
     secrets_refused();
     gitlab_modes();
     bodies();
