@@ -1,5 +1,5 @@
-/* Description: the admin API without sockets: who may come in, routes, queries, bodies, objects, tokens,
- * and that the OpenAPI document is true. */
+/* Description: the admin API without sockets: who may come in, routes, queries, bodies, objects,
+ * tokens, and that the OpenAPI document is true. */
 #include "api/api.h"
 #include "base/json.h"
 #include "hub/hub.h"

@@ -1,5 +1,5 @@
-/* Description: searching events over several journals: filters, order, cursors that lose nothing while
- * more arrives, budgets, and an event as JSON. */
+/* Description: searching events over several journals: filters, order, cursors that lose nothing
+ * while more arrives, budgets, and an event as JSON. */
 #include "journal_world.h"
 
 #include "base/json.h"

@@ -16,7 +16,7 @@ static unsigned occurrences(const char *text, const char *word)
     return count;
 }
 
-/* promtool's rules that matter: each family is announced once, before its samples, and is together. */
+/* promtool's rules that matter: a family is announced once, before its samples, and is together. */
 static void check_format(const char *page)
 {
     char family[200] = "", line[600], announced[64][200];
