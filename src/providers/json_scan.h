@@ -46,8 +46,8 @@ void json_scan(struct slice text, const struct json_path *paths, unsigned path_c
  * longer than JSON_PATH_STEPS_MAX. */
 bool json_path_parse(struct slice pointer, struct json_path *ret_path);
 
-/* For tests: where the object or array that begins at text.at[0] ends (one past its bracket), 0 = it
- * does not. The best code of this CPU, the code every x86-64 can run, and the plain code. */
+/* For tests: where the object or array that begins at text.at[0] ends (one past its bracket), 0 =
+ * it does not. The best code of this CPU, the code every x86-64 can run, and the plain code. */
 size_t json_skip(struct slice text);
 size_t json_skip_sse2(struct slice text);
 size_t json_skip_portable(struct slice text);

@@ -80,6 +80,12 @@ static size_t expected(const char *secret, unsigned hash, unsigned encoding, con
     return base64_encode(mac, bytes, encoding == 1 ? BASE64_STANDARD : BASE64_URL, out);
 }
 
+static void append(char *text, size_t room, const char *more)
+{
+    size_t used = strlen(text);
+    snprintf(text + used, room - used, "%s", more);
+}
+
 static bool random_row(void)
 {
     static const char *const words[] = {"{hex}", "{base64}", "{base64url}"};
@@ -94,8 +100,8 @@ static bool random_row(void)
         if (i == body_at) {
             piece = (struct piece){"{body}", body};
         }
-        strncat(template, piece.word, sizeof template - strlen(template) - 1);
-        strncat(text, piece.value, sizeof text - strlen(text) - 1);
+        append(template, sizeof template, piece.word);
+        append(text, sizeof text, piece.value);
     }
     snprintf(format, sizeof format, "%s%s", prefix, words[encoding]);
     struct scheme_custom custom = {.scheme = SLICE("HMAC"),
@@ -289,9 +295,9 @@ static void kinds(void)
     n = expected("k", 1, 0, ".b", mac);
     snprintf(text, sizeof text, "X-Sig: %.*s\r\n", (int)n, mac);
     is_int(verdict_of(scheme, text, "b"), SCHEME_GENUINE, "a missing header is the empty text");
-    strncat(text, "x-a: 1\r\n", sizeof text - strlen(text) - 1);
+    append(text, sizeof text, "x-a: 1\r\n");
     is_int(verdict_of(scheme, text, "b"), SCHEME_SIGNATURE_WRONG);
-    strncat(text, "x-a: 1\r\n", sizeof text - strlen(text) - 1);
+    append(text, sizeof text, "x-a: 1\r\n");
     is_int(verdict_of(scheme, text, "b"), SCHEME_SIGNATURE_DOUBLED);
     sample_scheme_free(scheme);
 }
