@@ -32,8 +32,10 @@ void buffers_fini(struct buffers *buffers)
             void *buffer = buffers->free[class];
             memcpy(&buffers->free[class], buffer, sizeof(void *));
             munmap(buffer, class_bytes(class));
+            buffers->bytes_taken -= class_bytes(class);
         }
     }
+    bk_assert(buffers->bytes_taken == 0); /* every buffer came back */
 }
 
 uint8_t *buffers_take(struct buffers *buffers, size_t bytes, size_t *ret_bytes)

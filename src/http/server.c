@@ -9,6 +9,7 @@
 
 #define LISTENERS_MAX 4U
 #define LINGER_MS 2000U
+#define ACCEPT_RETRY_MS 100U
 #define DATE_LINE_BYTES 37U /* "Date: <29>\r\n" */
 
 enum conn_state {
@@ -64,6 +65,7 @@ struct http_conn {
 
 struct listener {
     struct ring_op op;
+    struct timer retry;
     struct http_server *server;
     int32_t handle;
     bool stopped;
@@ -1169,6 +1171,15 @@ static void conn_open(struct http_server *server, int32_t handle, const struct r
     ring_recv(server->ring, &conn->recv_op, handle, conn_recv_done);
 }
 
+static void listener_retry(struct timer *timer)
+{
+    struct listener *listener = bk_container_of(timer, struct listener, retry);
+    if (listener->stopped && conns_left(listener->server)) {
+        listener->stopped = false;
+        http_server_accept(listener->server, listener->handle);
+    }
+}
+
 static void listener_accept_done(struct ring_op *op, const struct ring_result *result)
 {
     struct listener *listener = bk_container_of(op, struct listener, op);
@@ -1186,11 +1197,15 @@ static void listener_accept_done(struct ring_op *op, const struct ring_result *r
     if (result->more || server->draining) {
         return;
     }
-    /* Ended: out of slots or descriptors (armed again when a connection closes), or just the end of a
-     * multishot. */
-    listener->stopped = !conns_left(server) || result->value == -(int)BK_NO_DESCRIPTORS;
+    /* Ended: out of slots, or descriptors, or memory, or just the end of a multishot. Stopped, it is armed
+     * again when a connection closes; what is short may be the whole machine's, so also after a while. */
+    bool failed = result->value < 0 && result->value != -(int)BK_AGAIN && result->value != -(int)BK_CANCELLED;
+    listener->stopped = !conns_left(server) || failed;
     if (!listener->stopped) {
         listener_arm(listener);
+    } else if (failed) {
+        timer_start(server->wheel, &listener->retry, ring_now_ns(server->ring) + ACCEPT_RETRY_MS * 1000000ULL,
+                    listener_retry);
     }
 }
 
@@ -1297,6 +1312,7 @@ void http_server_drain(struct http_server *server)
     server->draining = true;
     for (unsigned i = 0; i < server->listener_count; i++) {
         ring_cancel(server->ring, &server->listeners[i].op);
+        timer_stop(server->wheel, &server->listeners[i].retry);
     }
     for (unsigned i = 0; i < server->conns_used; i++) {
         struct http_conn *conn = &server->conns[i];
@@ -1308,6 +1324,11 @@ void http_server_drain(struct http_server *server)
 
 bool http_server_idle(const struct http_server *server)
 {
+    for (unsigned i = 0; i < server->listener_count; i++) {
+        if (server->draining && ring_op_busy(&server->listeners[i].op)) {
+            return false; /* its cancel is under way */
+        }
+    }
     return server->stats.conns_open == 0;
 }
 

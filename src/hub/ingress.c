@@ -175,28 +175,43 @@ static void foreign_settle(struct foreign_wait *wait, bool durable)
     ring_post(wait->owner->ring, wait->home->ring, &wait->mail);
 }
 
+static bool record_failed(const struct ingress *ingress, uint64_t sequence)
+{
+    for (unsigned i = 0; i < INGRESS_FAILED; i++) {
+        if (sequence > ingress->failed[i].after && sequence <= ingress->failed[i].through) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void foreign_arrived(struct ring_mail *mail)
 {
     struct foreign_wait *wait = bk_container_of(mail, struct foreign_wait, mail);
-    if (journal_durable_through(wait->owner->journal) >= wait->sequence) {
-        foreign_settle(wait, true);
+    bool failed = record_failed(wait->owner, wait->sequence);
+    if (failed || journal_durable_through(wait->owner->journal) >= wait->sequence) {
+        foreign_settle(wait, !failed);
     } else {
         list_push_back(&wait->owner->foreign, &wait->node);
     }
 }
 
+/* All that wait are looked at, each time: a later commit also passes the numbers of refused records. */
 void ingress_committed(void *context, uint64_t durable_through, uint64_t failed_through, enum bk_err err)
 {
     struct ingress *ingress = context;
-    while (!list_empty(&ingress->waiting)) {
-        struct http_exchange *exchange = bk_container_of(ingress->waiting.next, struct http_exchange, wait);
+    if (err != BK_OK) {
+        ingress->failed[ingress->failed_count++ % INGRESS_FAILED] =
+            (struct ingress_failed){durable_through, failed_through};
+    }
+    for (struct list *node = ingress->waiting.next, *next; node != &ingress->waiting; node = next) {
+        next = node->next;
+        struct http_exchange *exchange = bk_container_of(node, struct http_exchange, wait);
         bool durable = exchange->handler_number <= durable_through;
-        bool failed = err != BK_OK && !durable && exchange->handler_number <= failed_through;
-        if (!durable && !failed) {
-            break;
+        if (durable || (err != BK_OK && exchange->handler_number <= failed_through)) {
+            list_remove(node);
+            acknowledge(ingress, exchange, durable);
         }
-        list_remove(&exchange->wait);
-        acknowledge(ingress, exchange, durable);
     }
     for (struct list *node = ingress->foreign.next, *next; node != &ingress->foreign; node = next) {
         next = node->next;

@@ -17,6 +17,7 @@
 
 #define COUNTER_CHUNK 1024U
 #define COUNTER_CHUNKS 4096U
+#define INGRESS_FAILED 64U /* far more than flushes can fail while a letter travels */
 
 struct ingress;
 
@@ -35,8 +36,13 @@ struct ingress {
     struct ring *ring;
     struct journal *journal;
     struct metrics_reactor *metrics;
-    struct list waiting;         /* exchanges, by journal sequence */
+    struct list waiting;         /* exchanges; those of duplicates wait for older records than their neighbours */
     struct list foreign;         /* other cores' duplicates that wait for our records */
+    /* Records that were refused, latest ranges: durable_through passes them later. */
+    struct ingress_failed {
+        uint64_t after, through;
+    } failed[INGRESS_FAILED];
+    unsigned failed_count;
     int64_t quarantine_bytes;    /* budget left */
     uint64_t quarantine_ns;      /* when it was last refilled */
     bool growth_asked;

@@ -40,8 +40,22 @@ struct reactor *reactor_make(const struct reactor_config *config)
     return reactor;
 }
 
+/* Only what stopped in an orderly way can be closed in one. */
+static void reactor_close(struct reactor *reactor)
+{
+    http_server_close(reactor->ingress_server);
+    if (reactor->admin_server) {
+        http_server_close(reactor->admin_server);
+    }
+    buffers_fini(&reactor->buffers);
+    ring_close(reactor->ring);
+}
+
 void reactor_free(struct reactor *reactor)
 {
+    if (reactor->stopped) {
+        reactor_close(reactor);
+    }
     ingress_fini(&reactor->ingress);
     free(reactor);
 }

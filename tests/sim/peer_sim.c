@@ -38,7 +38,6 @@ static void client_release(struct client *client)
     if (--client->references == 0) {
         free(client->input);
         free(client);
-        clients--;
     }
 }
 
@@ -54,6 +53,7 @@ static void client_end(struct client *client, enum bk_err err, bool abort)
         return;
     }
     client->over = true;
+    clients--;
     if (client->socket) {
         net_notify(client->socket, NULL, NULL);
         net_close(client->socket, abort);

@@ -400,6 +400,10 @@ static void complete(struct record *record, struct ring_result *result)
     sim_check(op->inflight == 1, "an operation in flight was overwritten (kind %d)", (int)record->kind);
     sim_check(op->kind == (uint32_t)record->kind, "an operation in flight was overwritten (kind %d)",
               (int)record->kind);
+    if (sim_verbose && sim_trace_ops) {
+        sim_log("ring %u handle %d op %d: %d%s", ring->number, record->handle, (int)record->kind, result->value,
+                result->more ? " more" : "");
+    }
     sim_trace((uint64_t)record->kind << 40 ^ (uint64_t)(uint32_t)result->value << 1 ^ result->more);
     op->inflight = result->more;
     ring->stats.completed++;

@@ -23,6 +23,12 @@ void canary_stale_run(void);
 void canary_close_run(void);
 void canary_send_run(void);
 void canary_sleep_run(void);
+void journal_configure(struct sim_config *config);
+void journal_run(void);
+void journal_sweep_configure(struct sim_config *config);
+void journal_sweep_run(void);
+void server_configure(struct sim_config *config);
+void server_run(void);
 
 extern const struct scenario scenarios[];
 extern const unsigned scenario_count;

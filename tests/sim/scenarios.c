@@ -2,6 +2,10 @@
 
 const struct scenario scenarios[] = {
     {"contract", "ring.h, told by tests/unit/ring_contract_test.c", contract_configure, contract_run, NULL},
+    {"journal", "the journal through crashes and faults", journal_configure, journal_run, NULL},
+    {"journal-sweep", "the journal with each operation of the disk failing once", journal_sweep_configure,
+     journal_sweep_run, NULL},
+    {"server", "webhooks from the sender to the disk, through faults and crashes", server_configure, server_run, NULL},
     {"canary-flush", "a log that does not flush loses what it acknowledged", canary_configure, canary_flush_run,
      "is not on the disk"},
     {"canary-leak", "a receive buffer is not given back", canary_configure, canary_leak_run,

@@ -64,6 +64,7 @@ static struct {
 } sim;
 
 bool sim_verbose;
+bool sim_trace_ops;
 
 /* ---- chance: xoshiro256** seeded by splitmix64 (Blackman and Vigna, public domain description) */
 
@@ -364,6 +365,11 @@ void sim_sleep(uint64_t ns)
 void sim_yield(void)
 {
     sim_sleep(0);
+}
+
+bool sim_thread_ended(const struct sim_thread *thread)
+{
+    return thread->ended;
 }
 
 static uint64_t ended_due(void *context)

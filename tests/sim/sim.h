@@ -37,6 +37,7 @@ struct sim_config {
     uint32_t connect_fail;         /* refused, timed out, unreachable */
     uint32_t accept_no_descriptors;/* the table is full although it is not */
     uint32_t receive_no_buffers;   /* buffers used up although they are not */
+    uint32_t recv_buffers_max;     /* a ring gets no more (power of two); 0 = as many as it asks for */
     /* Disk. */
     uint32_t disk_us_min, disk_us_max;
     uint32_t disk_slow;            /* an operation takes up to 100 times as long */
@@ -60,6 +61,7 @@ uint64_t sim_trace_hash(void);
 /* Printed (once) when the process dies in a run, whatever the reason. */
 void sim_on_death(void);
 extern bool sim_verbose;
+extern bool sim_trace_ops; /* with sim_verbose: every completion */
 __attribute__((format(printf, 1, 2))) void sim_log(const char *format, ...);
 __attribute__((format(printf, 1, 2), noreturn)) void sim_fail(const char *format, ...);
 #define sim_check(condition, ...) ((condition) ? (void)0 : sim_fail(__VA_ARGS__))
@@ -82,6 +84,7 @@ typedef void sim_thread_fn(void *context);
 struct sim_thread *sim_spawn(const char *name, sim_thread_fn *run, void *context);
 /* Wait for its end and free it. */
 void sim_join(struct sim_thread *thread);
+bool sim_thread_ended(const struct sim_thread *thread);
 void sim_sleep(uint64_t ns);
 void sim_yield(void);
 struct sim_thread *sim_self(void);

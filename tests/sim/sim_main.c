@@ -131,7 +131,7 @@ static void run_seed(uint64_t seed)
 
 static void usage(void)
 {
-    fprintf(stderr, "usage: sim_main [--seed N] [--seeds COUNT] [--scenario NAME] [--twice] [--verbose]\n");
+    fprintf(stderr, "usage: sim_main [--seed N] [--seeds COUNT] [--scenario NAME] [--twice] [--verbose] [--trace]\n");
     for (unsigned i = 0; i < scenario_count; i++) {
         fprintf(stderr, "  %-18s %s\n", scenarios[i].name, scenarios[i].title);
     }
@@ -144,6 +144,8 @@ static void options_parse(int count, char **values)
         const char *value = i + 1 < count ? values[i + 1] : NULL;
         if (strcmp(values[i], "--verbose") == 0) {
             sim_verbose = true;
+        } else if (strcmp(values[i], "--trace") == 0) {
+            sim_verbose = sim_trace_ops = true;
         } else if (strcmp(values[i], "--twice") == 0) {
             options.twice = true;
         } else if (strcmp(values[i], "--seed") == 0 && value) {

@@ -1,0 +1,759 @@
+/* The whole path of a webhook: senders, reactors, dedupe table, journal, store thread, through faults and crashes. The
+ * state in LMDB is not simulated; sources are put into the source table directly. Checked:
+ *   - every answer is well-formed and belongs to a request (peer_sim.c), and says what the request deserves;
+ *   - an event that was acknowledged is durable at that moment, and is on the disk after the crash, once, with the
+ *     bytes that were sent;
+ *   - no event is stored twice, none that was not genuine, none that nobody sent;
+ *   - a duplicate names its first, which is durable by then;
+ *   - on one connection events are stored in the order in which they were sent;
+ *   - a reactor that stopped has given back every connection, buffer, handle and operation. */
+#include "peer_sim.h"
+#include "scenario.h"
+#include "sim_internal.h"
+
+#include "base/buf.h"
+#include "hub/dedupe.h"
+#include "hub/event_id.h"
+#include "hub/reactor.h"
+#include "hub/source_table.h"
+#include "journal/catalog.h"
+#include "journal/reader.h"
+#include "providers/scheme.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define CORES 2U
+#define PORT 8080U
+#define SOURCES 3U
+#define DELIVERIES_MAX 4096U
+#define BATCH_MAX 16U
+#define SECOND 1000000000ULL
+#define HOUR_NS (3600LL * 1000000000)
+
+struct source_spec {
+    const char *path;
+    const char *type;
+    const char *secret;
+    uint64_t body_bytes_max;
+    bool dedupes;
+};
+
+static const struct source_spec specs[SOURCES] = {
+    {"alpha", "github", "it is a secret", 1 << 20, true},
+    {"beta", "standard-webhooks", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", 3000, true},
+    {"gamma", "github", "another secret", 1 << 20, false},
+};
+
+enum wish {
+    WISH_STORED,   /* genuine */
+    WISH_FORGED,   /* signature does not fit */
+    WISH_UNKNOWN,  /* no such source */
+    WISH_METHOD,   /* GET on a hook */
+    WISH_HEALTH,
+    WISH_OVERSIZE, /* over the source's limit */
+    WISH_BROKEN    /* no HTTP */
+};
+
+/* One event as its sender knows it. */
+struct delivery {
+    unsigned source;
+    enum wish wish;
+    uint64_t content;
+    uint32_t body_bytes;
+    char id[24];
+    unsigned sent;      /* attempts whose bytes went out, at least in part */
+    unsigned acked;
+    unsigned firsts;    /* of these, not called duplicates */
+    uint64_t position;  /* of the acknowledged event; 0 = none. Without dedupe: of the last one */
+    unsigned found;     /* records on the disk */
+    bool position_found;
+};
+
+struct world {
+    struct source_table *sources;
+    struct dedupe *dedupe;
+    struct catalog *catalog;
+    struct ring *ring; /* the store thread's */
+    struct ingress *peers[CORES];
+    unsigned cores;
+    struct core {
+        unsigned index;
+        struct reactor *reactor;
+        struct sim_thread *thread;
+        struct ring *ring;
+        struct ring_mail drain, exit, stopped_mail;
+        bool opened;
+        bool stopped;
+    } core[CORES];
+    unsigned stopped_count;
+};
+
+static struct world world;
+static struct scheme *signers[SOURCES];
+static struct delivery deliveries[DELIVERIES_MAX];
+static unsigned delivery_count;
+
+static struct {
+    unsigned cores;
+    unsigned connections;  /* to open in this life */
+    bool clean;
+    bool calm;             /* nothing fails: genuine requests must be stored */
+    uint64_t cut_after_ns;
+    unsigned conns_max;
+} plan;
+
+/* ---- sources */
+
+static struct scheme *scheme_make(const struct source_spec *spec, size_t *ret_bytes)
+{
+    const struct scheme_row *row = scheme_row_find(slice_str(spec->type));
+    struct slice secret = slice_str(spec->secret);
+    struct scheme *scheme = NULL;
+    const char *message = "";
+    bk_assert(row);
+    enum bk_err err = scheme_compile(row, &secret, 1, -1, &scheme, ret_bytes, &message);
+    sim_check(err == BK_OK, "scheme %s: %s", spec->type, message);
+    return scheme;
+}
+
+static void sources_open(void)
+{
+    bk_assert(source_table_open(&world.sources) == BK_OK);
+    for (unsigned i = 0; i < SOURCES; i++) {
+        struct source_change change = {
+            .number = i + 1,
+            .path = slice_str(specs[i].path),
+            .name = slice_str(specs[i].path),
+            .type = slice_str(specs[i].type),
+            .body_bytes_max = specs[i].body_bytes_max,
+            .dedupe_window_ns = specs[i].dedupes ? 24 * HOUR_NS : 0,
+        };
+        change.scheme = scheme_make(&specs[i], &change.scheme_bytes);
+        bk_assert(source_table_change(world.sources, &change) == BK_OK);
+    }
+}
+
+/* ---- requests */
+
+static void body_fill(const struct delivery *delivery, uint8_t *at)
+{
+    uint64_t state = delivery->content | 1;
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz ,:0123";
+    for (uint32_t i = 0; i < delivery->body_bytes; i++) {
+        state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+        at[i] = (uint8_t)letters[(state >> 33) % (sizeof letters - 1)];
+    }
+}
+
+static void body_chunked(struct buf *out, const uint8_t *body, size_t bytes)
+{
+    size_t at = 0;
+    while (at < bytes) {
+        size_t chunk = (size_t)sim_between(1, sim_below(4) ? bytes - at : 5);
+        chunk = chunk < bytes - at ? chunk : bytes - at;
+        buf_printf(out, sim_below(2) ? "%zx\r\n" : "%zX;x=y\r\n", chunk);
+        buf_add(out, body + at, chunk);
+        buf_add_str(out, "\r\n");
+        at += chunk;
+    }
+    buf_add_str(out, sim_below(2) ? "0\r\n\r\n" : "0\r\nTrailer: x\r\n\r\n");
+}
+
+static void request_post(struct buf *out, const struct delivery *delivery)
+{
+    uint8_t *body = malloc(delivery->body_bytes + 1);
+    struct buf headers;
+    bk_assert(body);
+    buf_init(&headers, 1 << 16);
+    body_fill(delivery, body);
+    struct scheme_send send = {.body = slice_of(body, delivery->body_bytes),
+                               .type = SLICE("push"),
+                               .id = slice_str(delivery->id),
+                               .now_seconds = sim_wall_ns() / (int64_t)SECOND};
+    enum bk_err err = scheme_sign(signers[delivery->source], &send, &headers);
+    sim_check(err == BK_OK, "signing: %s", bk_err_name(err));
+    const char *path = delivery->wish == WISH_UNKNOWN ? "nobody" : specs[delivery->source].path;
+    buf_printf(out, "POST /hooks/%s HTTP/1.1\r\nHost: sim\r\n", path);
+    buf_add(out, headers.at, headers.bytes);
+    if (delivery->wish == WISH_FORGED && delivery->body_bytes) {
+        body[sim_below(delivery->body_bytes)] ^= 1;
+    }
+    if (sim_below(8) == 0) {
+        buf_add_str(out, "Expect: 100-continue\r\n");
+    }
+    if (sim_below(4) == 0) {
+        buf_add_str(out, "Transfer-Encoding: chunked\r\n\r\n");
+        body_chunked(out, body, delivery->body_bytes);
+    } else {
+        buf_printf(out, "Content-Length: %u\r\n\r\n", delivery->body_bytes);
+        buf_add(out, body, delivery->body_bytes);
+    }
+    buf_fini(&headers);
+    free(body);
+}
+
+static void request_make(struct buf *out, const struct delivery *delivery)
+{
+    buf_init(out, 4 << 20);
+    switch (delivery->wish) {
+    case WISH_METHOD: buf_printf(out, "GET /hooks/%s HTTP/1.1\r\nHost: sim\r\n\r\n", specs[delivery->source].path); break;
+    case WISH_HEALTH: buf_add_str(out, "GET /health/live HTTP/1.1\r\nHost: sim\r\n\r\n"); break;
+    case WISH_BROKEN: buf_add_str(out, "POST /hooks/alpha HTTP/1.1\r\nHost : sim\r\n\r\n"); break;
+    case WISH_STORED:
+    case WISH_FORGED:
+    case WISH_UNKNOWN:
+    case WISH_OVERSIZE: request_post(out, delivery); break;
+    default: bk_never("unknown wish");
+    }
+    bk_assert(!out->overflow);
+}
+
+static enum wish wish_draw(void)
+{
+    static const enum wish wishes[] = {WISH_FORGED, WISH_FORGED, WISH_UNKNOWN, WISH_METHOD,
+                                       WISH_HEALTH, WISH_OVERSIZE, WISH_BROKEN};
+    return sim_below(4) ? WISH_STORED : wishes[sim_below(bk_array_length(wishes))];
+}
+
+static uint32_t body_draw(enum wish wish, unsigned source)
+{
+    uint64_t most = specs[source].body_bytes_max;
+    if (wish == WISH_OVERSIZE) {
+        return (uint32_t)(most + sim_between(1, 20000));
+    }
+    switch (sim_below(8)) {
+    case 0: return (uint32_t)sim_between(1, 10);
+    case 1: return (uint32_t)sim_between(1, most < 300000 ? most : 300000);
+    case 2: return (uint32_t)sim_between(1, most < 20000 ? most : 20000);
+    default: return (uint32_t)sim_between(1, most < 1500 ? most : 1500);
+    }
+}
+
+static struct delivery *delivery_new(void)
+{
+    bk_assert(delivery_count < DELIVERIES_MAX);
+    struct delivery *delivery = &deliveries[delivery_count++];
+    memset(delivery, 0, sizeof *delivery);
+    delivery->source = (unsigned)sim_below(SOURCES);
+    delivery->wish = wish_draw();
+    if (delivery->wish == WISH_OVERSIZE) {
+        delivery->source = 1; /* the one with a small limit */
+    }
+    delivery->content = sim_random();
+    delivery->body_bytes = body_draw(delivery->wish, delivery->source);
+    snprintf(delivery->id, sizeof delivery->id, "d-%u", delivery_count - 1);
+    return delivery;
+}
+
+/* ---- answers */
+
+struct batch {
+    struct delivery *deliveries[BATCH_MAX];
+    struct buf bytes[BATCH_MAX];
+    struct peer_request requests[BATCH_MAX];
+    unsigned count;
+    uint64_t last_position; /* of a first event on this connection */
+};
+
+static uint64_t position_of(struct slice body, bool *ret_duplicate)
+{
+    static const char start[] = "{\"id\":\"";
+    struct journal_position position;
+    sim_check(slice_starts(body, SLICE("{\"id\":\"")) && body.bytes >= sizeof start - 1 + EVENT_ID_BYTES,
+              "an acknowledgement without an id: %.*s", (int)body.bytes, (const char *)body.at);
+    sim_check(event_id_parse(slice_of(body.at + sizeof start - 1, EVENT_ID_BYTES), &position, NULL),
+              "an acknowledgement with a bad id: %.*s", (int)body.bytes, (const char *)body.at);
+    struct slice rest = slice_skip(body, sizeof start - 1 + EVENT_ID_BYTES);
+    *ret_duplicate = slice_equal(rest, SLICE("\",\"duplicate\":true}"));
+    sim_check(*ret_duplicate || slice_equal(rest, SLICE("\"}")), "an odd acknowledgement: %.*s", (int)body.bytes,
+              (const char *)body.at);
+    return journal_position_pack(position);
+}
+
+static void acknowledged(struct batch *batch, struct delivery *delivery, struct slice body)
+{
+    bool duplicate;
+    uint64_t packed = position_of(body, &duplicate);
+    struct journal_position position = journal_position_unpack(packed);
+    bool dedupes = specs[delivery->source].dedupes;
+    sim_check(position.journal < CORES, "acknowledged in journal %u", position.journal);
+    const struct core *core = &world.core[position.journal];
+    sim_check(position.journal >= plan.cores || !core->reactor || core->stopped ||
+                  journal_durable_through(reactor_journal(core->reactor)) >= position.sequence,
+              "%s is acknowledged before record %u/%" PRIu64 " is durable", delivery->id, position.journal,
+              position.sequence);
+    sim_check(!duplicate || dedupes, "%s is called a duplicate", delivery->id);
+    sim_check(!dedupes || !delivery->position || delivery->position == packed, "%s was stored twice", delivery->id);
+    if (!duplicate) {
+        /* Its answer may overtake, or be overtaken by, those to its duplicates. */
+        sim_check(!dedupes || delivery->firsts == 0, "%s: a second one is not called a duplicate", delivery->id);
+        delivery->firsts++;
+        struct journal_position last = journal_position_unpack(batch->last_position);
+        sim_check(!batch->last_position || last.journal != position.journal || last.sequence < position.sequence,
+                  "%s was stored out of order", delivery->id);
+        batch->last_position = packed;
+    }
+    delivery->position = packed;
+    delivery->acked++;
+}
+
+static bool deserved(const struct delivery *delivery, unsigned status)
+{
+    switch (delivery->wish) {
+    case WISH_STORED: return status == 200 || (status == 503 && !plan.calm) || (status == 408 && !plan.calm);
+    case WISH_FORGED: return status == 401 || status == 408;
+    case WISH_UNKNOWN: return status == 404 || status == 408;
+    case WISH_METHOD: return status == 405;
+    case WISH_HEALTH: return status == 200;
+    case WISH_OVERSIZE: return status == 413 || status == 408;
+    case WISH_BROKEN: return status == 400;
+    default: bk_never("unknown wish");
+    }
+}
+
+static void batch_answer(void *context, unsigned request, unsigned status, struct slice body, bool sent)
+{
+    struct batch *batch = context;
+    struct delivery *delivery = batch->deliveries[request];
+    (void)sent;
+    sim_log("%s wish %d: %u %.*s", delivery->id, (int)delivery->wish, status, (int)(body.bytes < 60 ? body.bytes : 60),
+            (const char *)body.at);
+    if (status == 0) {
+        return;
+    }
+    /* 408 and 503 (no memory, drain) may come for any request under pressure. */
+    sim_check(deserved(delivery, status) || (!plan.calm && (status == 408 || status == 503)),
+              "%s (wish %d) is answered %u", delivery->id, (int)delivery->wish, status);
+    if (delivery->wish == WISH_STORED && status == 200) {
+        acknowledged(batch, delivery, body);
+    }
+}
+
+static void batch_ended(void *context, enum bk_err err)
+{
+    struct batch *batch = context;
+    sim_log("connection over: %s", bk_err_name(err));
+    for (unsigned i = 0; i < batch->count; i++) {
+        buf_fini(&batch->bytes[i]);
+    }
+    free(batch);
+}
+
+/* ---- senders */
+
+static struct delivery *delivery_choose(void)
+{
+    /* A retry of one that was sent before, perhaps at this moment on another connection. */
+    if (delivery_count && sim_below(4) == 0) {
+        unsigned back = (unsigned)sim_below(delivery_count < 20 ? delivery_count : 20);
+        return &deliveries[delivery_count - 1 - back];
+    }
+    return delivery_new();
+}
+
+static void batch_add(struct batch *batch, struct delivery *delivery)
+{
+    unsigned i = batch->count++;
+    batch->deliveries[i] = delivery;
+    delivery->sent++;
+    request_make(&batch->bytes[i], delivery);
+    batch->requests[i] = (struct peer_request){.at = batch->bytes[i].at, .bytes = batch->bytes[i].bytes};
+}
+
+static void batch_send(struct batch *batch)
+{
+    bool odd = !plan.calm;
+    struct peer_client_config config = {
+        .to = {.family = 4, .port = PORT, .at = {127, 0, 0, 1}},
+        .requests = batch->requests,
+        .count = batch->count,
+        .pipeline = sim_below(2) ? 1 : (unsigned)sim_between(1, 40),
+        .piece_bytes = sim_below(3) ? 0 : (size_t)sim_between(1, 3000),
+        .pause_us = sim_below(3) ? 0 : (uint32_t)sim_below(200),
+        .reset = odd && sim_below(4) == 0 ? 100 : 0,
+        .half_close = sim_below(4) == 0,
+        .read_bytes = sim_below(4) ? 0 : (size_t)sim_between(1, 100),
+        .read_pause_us = sim_below(4) ? 0 : (uint32_t)sim_below(2000),
+        .patience_ns = 400 * SECOND,
+        .context = batch,
+        .answer = batch_answer,
+        .ended = batch_ended,
+    };
+    peer_client_start(&config);
+}
+
+static void senders_main(void *context)
+{
+    (void)context;
+    for (unsigned i = 0; i < plan.connections && !sim_disk_dead(); i++) {
+        struct batch *batch = calloc(1, sizeof *batch);
+        bk_assert(batch);
+        unsigned count = (unsigned)sim_between(1, sim_below(3) ? 3 : BATCH_MAX);
+        for (unsigned j = 0; j < count; j++) {
+            batch_add(batch, delivery_choose());
+        }
+        batch_send(batch);
+        if (sim_below(3) == 0) {
+            sim_sleep(sim_below(20000) * US);
+        }
+    }
+}
+
+/* Everything genuine that was never acknowledged, once more. */
+static void senders_again(void *context)
+{
+    (void)context;
+    for (unsigned i = 0; i < delivery_count; i++) {
+        if (deliveries[i].wish == WISH_STORED && !deliveries[i].acked) {
+            struct batch *batch = calloc(1, sizeof *batch);
+            bk_assert(batch);
+            batch_add(batch, &deliveries[i]);
+            batch_send(batch);
+            sim_sleep(sim_below(3000) * US);
+        }
+    }
+    while (peer_clients()) {
+        sim_sleep(SECOND / 10);
+    }
+    for (unsigned i = 0; i < delivery_count; i++) {
+        sim_check(deliveries[i].wish != WISH_STORED || deliveries[i].acked, "a healthy server does not store %s",
+                  deliveries[i].id);
+    }
+}
+
+/* ---- the server */
+
+static void core_opened(void *context, struct reactor *reactor, enum bk_err err, const char *why)
+{
+    struct core *core = context;
+    sim_check(err == BK_OK, "reactor %u does not open: %s", core->index, why);
+    core->ring = reactor_ring(reactor);
+    core->opened = true;
+}
+
+static void stopped_run(struct ring_mail *mail)
+{
+    (void)mail;
+    world.stopped_count++;
+}
+
+static void core_stopped(void *context, struct reactor *reactor)
+{
+    struct core *core = context;
+    (void)reactor;
+    core->stopped = true;
+    core->stopped_mail.run = stopped_run;
+    ring_post(core->ring, world.ring, &core->stopped_mail);
+}
+
+static void core_main(void *context)
+{
+    struct core *core = context;
+    reactor_run(core->reactor);
+}
+
+static void drain_run(struct ring_mail *mail)
+{
+    reactor_drain(bk_container_of(mail, struct core, drain)->reactor);
+}
+
+static void exit_run(struct ring_mail *mail)
+{
+    reactor_exit(bk_container_of(mail, struct core, exit)->reactor);
+}
+
+static bool always_ready(void *context, const char **ret_why)
+{
+    (void)context, (void)ret_why;
+    return true;
+}
+
+static void growth(void *context)
+{
+    (void)context;
+    sim_fail("the dedupe table wants to grow with so few deliveries");
+}
+
+static void core_start(unsigned index)
+{
+    struct core *core = &world.core[index];
+    core->index = index;
+    struct reactor_config config = {
+        .ingress = {.id = (uint16_t)index,
+                    .sources = world.sources,
+                    .dedupe = world.dedupe,
+                    .peers = world.peers,
+                    .ready = always_ready,
+                    .growth = growth,
+                    .context = core},
+        .peers = world.peers,
+        .cpu = -1,
+        .durable = true,
+        .catalog = world.catalog,
+        .listen = {.family = 4, .port = PORT, .at = {127, 0, 0, 1}},
+        .conns_max = plan.conns_max,
+        .buffers_bytes_max = 16 << 20,
+        .opened = core_opened,
+        .stopped = core_stopped,
+        .context = core,
+    };
+    core->reactor = reactor_make(&config);
+    bk_assert(core->reactor);
+    core->thread = sim_spawn(index ? "reactor1" : "reactor0", core_main, core);
+    while (!core->opened) {
+        sim_sleep(10 * US);
+    }
+}
+
+static void recovered(const struct journal_seen *seen, void *context)
+{
+    (void)context;
+    dedupe_recover(world.dedupe, seen->fingerprint, seen->position, seen->received_ns / 1000000);
+}
+
+static void catalog_recover(void)
+{
+    struct catalog_config config = {.directory = "data/journal",
+                                    .journals = (uint16_t)plan.cores,
+                                    .segment_bytes = 2 << 20,
+                                    .dedupe_window_ns = 24 * HOUR_NS};
+    struct journal_report report;
+    enum bk_err err = catalog_open(&config, sim_wall_ns(), recovered, NULL, &report, &world.catalog);
+    sim_check(err == BK_OK, "recovery: %s %s", bk_err_name(err), report.problem);
+    sim_log("recovered %" PRIu64 " records, %" PRIu64 " torn frames", report.records, report.torn_frames);
+}
+
+static void server_open(void)
+{
+    const char *why = "";
+    struct ring_config config = {.entries = 64, .handles_max = 16, .cpu = -1};
+    memset(&world, 0, sizeof world);
+    sources_open();
+    bk_assert(dedupe_open(64 << 20, &world.dedupe) == BK_OK);
+    bk_assert(ring_open(&config, &world.ring, &why) == BK_OK);
+    catalog_recover();
+}
+
+static void server_close(void)
+{
+    ring_turn(world.ring, 0); /* the journals' last mail */
+    catalog_close(world.catalog);
+    for (unsigned i = 0; i < plan.cores; i++) {
+        if (world.core[i].reactor) {
+            reactor_free(world.core[i].reactor);
+        }
+    }
+    source_table_close(world.sources);
+    dedupe_close(world.dedupe);
+    ring_close(world.ring);
+    memset(&world, 0, sizeof world);
+}
+
+static void store_turn(uint64_t cut_ns)
+{
+    bool more = catalog_step(world.catalog, ring_wall_ns(world.ring));
+    ring_turn(world.ring, more ? 0 : ring_now_ns(world.ring) + sim_between(1, 20000) * US);
+    if (!plan.clean && ring_now_ns(world.ring) >= cut_ns) {
+        sim_disk_cut();
+    }
+}
+
+static void cores_stop(void)
+{
+    for (unsigned i = 0; i < plan.cores; i++) {
+        world.core[i].drain.run = drain_run;
+        ring_post(world.ring, world.core[i].ring, &world.core[i].drain);
+    }
+    while (world.stopped_count < plan.cores) {
+        store_turn(SIM_NEVER);
+    }
+    for (unsigned i = 0; i < plan.cores; i++) {
+        world.core[i].exit.run = exit_run;
+        ring_post(world.ring, world.core[i].ring, &world.core[i].exit);
+    }
+    ring_turn(world.ring, 0);
+    for (unsigned i = 0; i < plan.cores; i++) {
+        sim_join(world.core[i].thread);
+    }
+}
+
+/* ---- what is on the disk */
+
+static struct delivery *delivery_find(struct slice id)
+{
+    char text[32];
+    bk_assert(id.bytes < sizeof text);
+    memcpy(text, id.at, id.bytes);
+    text[id.bytes] = '\0';
+    unsigned number = 0;
+    sim_check(sscanf(text, "d-%u", &number) == 1 && number < delivery_count, "a record has the id %s", text);
+    return &deliveries[number];
+}
+
+static void record_check(const struct journal_record *record)
+{
+    const struct journal_entry *entry = &record->entry;
+    if (entry->type != JOURNAL_ACCEPTED) {
+        return;
+    }
+    struct delivery *delivery = delivery_find(slice_of(record->message + entry->id_at, entry->id_bytes));
+    sim_check(delivery->wish == WISH_STORED, "%s (wish %d) was stored", delivery->id, (int)delivery->wish);
+    sim_check(entry->source == delivery->source + 1, "%s was stored for source %" PRIu64, delivery->id, entry->source);
+    sim_check(entry->body_bytes == delivery->body_bytes, "%s has %u bytes, not %u", delivery->id, entry->body_bytes,
+              delivery->body_bytes);
+    uint8_t *body = malloc(delivery->body_bytes + 1);
+    bk_assert(body);
+    body_fill(delivery, body);
+    sim_check(memcmp(body, record->message + entry->head_bytes, delivery->body_bytes) == 0, "%s has other bytes",
+              delivery->id);
+    free(body);
+    delivery->found++;
+    delivery->position_found |= journal_position_pack(record->position) == delivery->position;
+    sim_check(delivery->found <= (specs[delivery->source].dedupes ? 1 : delivery->sent),
+              "%s is on the disk %u times, sent %u times", delivery->id, delivery->found, delivery->sent);
+}
+
+static void disk_compare(void)
+{
+    struct reader *reader = NULL;
+    bk_assert(reader_open(world.catalog, &reader) == BK_OK);
+    for (unsigned i = 0; i < delivery_count; i++) {
+        deliveries[i].found = 0;
+        deliveries[i].position_found = false;
+    }
+    for (uint16_t id = 0; id < CORES; id++) {
+        struct reader_walk walk;
+        enum bk_err err;
+        reader_walk_begin(&walk, id, false, 1);
+        do {
+            struct journal_record record;
+            size_t budget = 1 << 20;
+            err = reader_next(reader, &walk, &budget, &record);
+            sim_check(err == BK_OK || err == BK_AGAIN || err == BK_NOT_FOUND, "reading: %s %s", bk_err_name(err),
+                      reader_problem(reader));
+            if (err == BK_OK) {
+                record_check(&record);
+            }
+        } while (err != BK_NOT_FOUND);
+    }
+    for (unsigned i = 0; i < delivery_count; i++) {
+        const struct delivery *delivery = &deliveries[i];
+        sim_check(!delivery->acked || delivery->position_found, "%s was acknowledged and is not on the disk",
+                  delivery->id);
+    }
+    reader_close(reader);
+}
+
+/* ---- lives */
+
+static void faults_off(void)
+{
+    struct sim_config *config = sim_config();
+    config->write_fail = config->write_short = config->file_fail = config->disk_slow = config->read_fail = 0;
+    config->accept_no_descriptors = config->receive_no_buffers = config->connection_reset = config->connect_fail = 0;
+    sim_disk_fail_at(0, BK_OK);
+    sim_disk_cut_at(0);
+}
+
+static void faults_draw(void)
+{
+    struct sim_config *config = sim_config();
+    plan.calm = false;
+    switch (sim_below(5)) {
+    case 0: config->write_fail = (uint32_t)sim_between(1, 100); break;
+    case 1: config->write_short = config->file_fail = (uint32_t)sim_between(1, 50); break;
+    case 2: sim_disk_fail_at(sim_between(1, 60), sim_below(2) ? BK_IO : BK_NO_SPACE); break;
+    case 3: config->disk_slow = 50; break;
+    default: break;
+    }
+    if (sim_below(2)) {
+        config->accept_no_descriptors = config->receive_no_buffers = (uint32_t)sim_below(50);
+        config->connection_reset = config->connect_fail = (uint32_t)sim_below(50);
+    }
+    if (!plan.clean && sim_below(2)) {
+        sim_disk_cut_at(sim_between(1, 100));
+    }
+}
+
+static void life(sim_thread_fn *senders)
+{
+    server_open();
+    disk_compare();
+    catalog_start(world.catalog, world.ring);
+    for (unsigned i = 0; i < plan.cores; i++) {
+        core_start(i);
+    }
+    if (!plan.calm) {
+        faults_draw();
+    }
+    uint64_t cut_ns = ring_now_ns(world.ring) + plan.cut_after_ns;
+    struct sim_thread *thread = sim_spawn("senders", senders, NULL);
+    bool early = !plan.calm && sim_below(3) == 0; /* stop while senders are at work */
+    while (!sim_thread_ended(thread) || (!early && peer_clients())) {
+        store_turn(cut_ns);
+    }
+    sim_join(thread);
+    cores_stop();
+    server_close(); /* also the listeners, with connections that were never accepted */
+    while (peer_clients()) {
+        sim_sleep(SECOND);
+    }
+    faults_off();
+}
+
+void server_configure(struct sim_config *config)
+{
+    config->op_delay_us = (uint32_t)sim_below(100);
+    config->turn_batch = (uint32_t)sim_below(6);
+    config->multishot_end = sim_below(2) ? 30 : 0;
+    config->mail_delay_us = (uint32_t)sim_below(300);
+    config->cancel_delay_us = (uint32_t)sim_below(300);
+    config->latency_us = (uint32_t)sim_below(500);
+    config->window_bytes = 1U << sim_between(10, 17);
+    config->segment_bytes = 1U << sim_between(6, 16);
+    config->dribble = sim_below(3) ? 0 : 100;
+    config->receive_cut = sim_below(3) ? 0 : 200;
+    config->recv_buffers_max = 1U << sim_between(2, 8);
+    config->disk_us_min = 20;
+    config->disk_us_max = 20U << sim_below(8);
+    config->disk_zeroes = sim_below(2) == 0;
+}
+
+void server_run(void)
+{
+    bk_assert(directory_make("data") == BK_OK && directory_sync("") == BK_OK);
+    delivery_count = 0;
+    for (unsigned i = 0; i < SOURCES; i++) {
+        size_t bytes;
+        signers[i] = scheme_make(&specs[i], &bytes);
+    }
+    unsigned lives = (unsigned)sim_between(1, 3);
+    for (unsigned i = 0; i < lives; i++) {
+        plan.cores = (unsigned)sim_between(1, CORES);
+        plan.connections = (unsigned)sim_between(1, 40);
+        plan.clean = sim_below(2) == 0;
+        plan.calm = false;
+        plan.cut_after_ns = sim_between(1, 200000) * US;
+        plan.conns_max = (unsigned)sim_between(2, 64);
+        sim_log("life %u: %u cores, %u connections", i, plan.cores, plan.connections);
+        life(senders_main);
+        if (sim_below(4)) {
+            sim_disk_crash();
+        } else {
+            sim_disk_restart();
+        }
+    }
+    plan.clean = plan.calm = true;
+    plan.conns_max = 64;
+    life(senders_again);
+    sim_disk_crash();
+    server_open();
+    disk_compare();
+    server_close();
+    for (unsigned i = 0; i < SOURCES; i++) {
+        scheme_wipe(signers[i]);
+        free(signers[i]);
+    }
+}
