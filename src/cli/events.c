@@ -52,7 +52,7 @@ const struct option cli_event_options[] = {
 
 static void begin_table(struct table *table)
 {
-    table_init(table, "RECEIVED|ID|SOURCE|TYPE|STATE|SIZE>");
+    table_init(table, "RECEIVED!|ID!|SOURCE|TYPE|STATE|SIZE>");
     /* While following, columns keep these widths from page to page. */
     table->widths[0] = 19;
     table->widths[1] = 30;
@@ -90,7 +90,7 @@ static void add_events(struct table *table, yyjson_mut_val *events)
 void cli_print_events(yyjson_mut_val *events)
 {
     struct table table;
-    table_init(&table, "RECEIVED|ID|SOURCE|TYPE|STATE|SIZE>");
+    table_init(&table, "RECEIVED!|ID!|SOURCE|TYPE|STATE|SIZE>");
     add_events(&table, events);
     table_print(&table);
     table_fini(&table);
@@ -145,7 +145,7 @@ static int list_events(struct remote *remote, const struct options *options,
     bool done = true;
     json_tree_init(&all);
     yyjson_mut_val *items = json_new_array(&all), *list = json_new_object(&all);
-    table_init(&table, "RECEIVED|ID|SOURCE|TYPE|STATE|SIZE>");
+    table_init(&table, "RECEIVED!|ID!|SOURCE|TYPE|STATE|SIZE>");
     do {
         struct json_tree page;
         done = get_page(remote, options, NULL, option_text(options, "since"), left, cursor, &page);

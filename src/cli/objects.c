@@ -91,7 +91,7 @@ static void print_results(yyjson_mut_val *results, bool dry_run)
     struct table table;
     size_t i, count;
     yyjson_mut_val *result;
-    table_init(&table, dry_run ? "WOULD BE|KIND|NAME|URL" : "ACTION|KIND|NAME|URL");
+    table_init(&table, dry_run ? "WOULD BE|KIND|NAME!|URL!" : "ACTION|KIND|NAME!|URL!");
     yyjson_mut_arr_foreach(results, i, count, result)
     {
         table_row(&table);
@@ -324,9 +324,9 @@ static void secret_keys(struct buf *text, yyjson_mut_val *object)
 
 static const char *columns_of(const char *plural)
 {
-    return strcmp(plural, "secrets") == 0         ? "NAME|KEYS|UPDATED"
-           : strcmp(plural, "event-sources") == 0 ? "NAME|TYPE|URL|UPDATED"
-           : strcmp(plural, "tokens") == 0        ? "NAME|ROLE|ENDS WITH|CREATED"
+    return strcmp(plural, "secrets") == 0         ? "NAME!|KEYS|UPDATED!"
+           : strcmp(plural, "event-sources") == 0 ? "NAME!|TYPE|URL!|UPDATED!"
+           : strcmp(plural, "tokens") == 0        ? "NAME!|ROLE|ENDS WITH|CREATED!"
                                                   : "NAME|UPDATED";
 }
 

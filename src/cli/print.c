@@ -173,8 +173,10 @@ void table_init(struct table *table, const char *headings)
         bk_assert(table->columns < TABLE_COLUMNS_MAX);
         size_t bytes = strcspn(at, "|");
         bool right = bytes != 0 && at[bytes - 1] == '>';
+        bool whole = bytes != 0 && at[bytes - 1] == '!';
         table->right |= (unsigned)right << table->columns;
-        table->headings[table->columns++] = arena_copy(&table->arena, at, bytes - right);
+        table->whole |= (unsigned)whole << table->columns;
+        table->headings[table->columns++] = arena_copy(&table->arena, at, bytes - right - whole);
         at += bytes + (at[bytes] == '|');
     }
 }
@@ -248,11 +250,14 @@ static void fit(const struct table *table, unsigned widths[TABLE_COLUMNS_MAX])
         total += widths[i];
     }
     while (terminal != 0 && total > terminal) {
-        unsigned widest = 0;
-        for (unsigned i = 1; i < table->columns; i++) {
-            widest = widths[i] > widths[widest] ? i : widest;
+        unsigned widest = TABLE_COLUMNS_MAX;
+        for (unsigned i = 0; i < table->columns; i++) {
+            bool may = (table->whole >> i & 1) == 0 && widths[i] > COLUMN_LEAST;
+            if (may && (widest == TABLE_COLUMNS_MAX || widths[i] > widths[widest])) {
+                widest = i;
+            }
         }
-        if (widths[widest] <= COLUMN_LEAST) {
+        if (widest == TABLE_COLUMNS_MAX) {
             return;
         }
         widths[widest]--;

@@ -25,13 +25,14 @@ struct table {
     unsigned columns;
     const char *headings[TABLE_COLUMNS_MAX];
     unsigned right;     /* bit per column: numbers, to the right */
+    unsigned whole;     /* bit per column: never cut */
     const char **cells; /* rows * columns */
     size_t rows, rows_size;
     bool headless;                      /* do not print the headings (again) */
     unsigned widths[TABLE_COLUMNS_MAX]; /* at least; kept from page to page */
 };
 
-/* headings: "NAME|TYPE|SIZE>" ('>' = right). */
+/* headings: "ID!|TYPE|SIZE>": '>' = to the right, '!' = never cut (what people copy). */
 void table_init(struct table *table, const char *headings);
 void table_fini(struct table *table);
 /* Begin a row, then add its cells; missing ones are empty. Text is copied and made harmless. */
