@@ -900,6 +900,12 @@ static void op_complete(struct ring *ring, struct ring_op *op, int value, uint32
         }
         break;
     case OP_SIGNALS:
+        /* A debugger that attaches, a stop and go, a freezer: they end the read, but nobody sent
+         * one of our signals. */
+        if (value == -EINTR || value == -EAGAIN) {
+            signals_read(ring, op);
+            return;
+        }
         if (value > 0) {
             value = (int)ring->signal_info.ssi_signo;
             signals_read(ring, op);
