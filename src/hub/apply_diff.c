@@ -136,14 +136,26 @@ void apply_results_json(const struct apply_outcome *outcome, struct buf *json)
     buf_add_str(json, "]}");
 }
 
+/* One of the API's few codes. */
+static const char *error_code(enum bk_err err)
+{
+    if (err == BK_EXISTS || err == BK_CONFLICT || err == BK_IN_USE) {
+        return "conflict";
+    }
+    if (err == BK_INVALID || err == BK_UNSUPPORTED) {
+        return "invalid";
+    }
+    if (err == BK_NOT_FOUND || err == BK_TOO_LARGE) {
+        return err == BK_NOT_FOUND ? "not_found" : "too_large";
+    }
+    enum bk_err_class class = bk_err_class(err);
+    return class == BK_CLASS_DISK || class == BK_CLASS_LIMIT ? "unavailable" : "internal";
+}
+
 void apply_error_json(const struct apply_outcome *outcome, enum bk_err err, struct buf *json)
 {
     const struct resource_problems *problems = &outcome->problems;
-    buf_add_str(json, "{\"code\":\"");
-    for (const char *c = bk_err_name(err); *c; c++) {
-        buf_add_byte(json, ascii_lower((uint8_t)*c));
-    }
-    buf_add_byte(json, '"');
+    buf_printf(json, "{\"code\":\"%s\"", error_code(err));
     add_text_field(json, "message", outcome->message ? outcome->message : bk_err_text(err));
     buf_add_str(json, ",\"details\":[");
     for (size_t i = 0; i < problems->count; i++) {

@@ -96,7 +96,7 @@ enum bk_err compiler_run(struct compiler *compiler, struct slice canvas, struct 
 /* The slot of a Secret's key: "data." and the key. */
 struct slice secret_field(struct slice key, char storage[RESOURCE_SECRET_KEY_BYTES_MAX + 8]);
 
-/* Recount after a change (or lazily at first). */
-void hub_counts_forget(struct hub *hub);
+/* After a commit: one more or one less of a kind. */
+void hub_counts_add(struct hub *hub, enum resource_kind kind, int change);
 
 #endif

@@ -224,9 +224,15 @@ enum bk_err hub_source_number(struct hub *hub, struct slice canvas, struct slice
 
 /* ---- counts */
 
-void hub_counts_forget(struct hub *hub)
+void hub_counts_add(struct hub *hub, enum resource_kind kind, int change)
 {
-    hub->counted = false;
+    uint64_t *count = kind == RESOURCE_CANVAS         ? &hub->counts.canvases
+                      : kind == RESOURCE_SECRET       ? &hub->counts.secrets
+                      : kind == RESOURCE_EVENT_SOURCE ? &hub->counts.event_sources
+                                                      : NULL;
+    if (hub->counted && count) {
+        *count += (uint64_t)(int64_t)change;
+    }
 }
 
 static bool count_one(void *context, struct slice key, struct slice value)

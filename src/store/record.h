@@ -1,8 +1,7 @@
 /* record.h - how an object lies in the store.
  *
  * Purpose     Header, what the hot path needs in binary (`compiled`), sealed values (`slots`), and
- *             the spec as JSON in which every secret reads "***". Nothing in a record is a secret in
- *             clear.
+ *             the spec as JSON in which every secret reads "***". No secret is in it in clear.
  * Ownership   A decoded record points into the bytes it was decoded from.
  * Format      u8 version | u8 kind | u16 slots | 16 id | u64 number | u64 revision | i64 created |
  *             i64 updated | u32 bytes of compiled, slots, description, spec | these four. A slot is

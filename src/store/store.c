@@ -96,8 +96,9 @@ static enum bk_err open_env(struct store *store, const char *path, char *ret_why
         code = mdb_env_set_mapsize(store->env, store->map_bytes);
     }
     if (code == 0) {
-        /* Durable commits are LMDB's default; nothing here may weaken them. */
-        code = mdb_env_open(store->env, path, MDB_NOTLS | MDB_NORDAHEAD, 0600);
+        /* Durable commits are LMDB's default; nothing here may weaken them. Read-ahead stays on:
+         * the start reads everything once. */
+        code = mdb_env_open(store->env, path, MDB_NOTLS, 0600);
     }
     if (code == 0) {
         MDB_envinfo info;

@@ -73,7 +73,7 @@ static void test_depth(void)
     deep[128] = '\0';
     is_int(parse(deep), BK_OK, "64 levels are fine");
     free(deep);
-    is_int(parse("\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[\""),
+    is_int(parse("\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[\""),
            BK_OK, "brackets in a string do not count");
 }
 

@@ -191,7 +191,8 @@ static void test_either(void)
     json_tree_init(&tree);
     is_int(yaml_or_json_parse(SLICE("{\"a\": 1,\n \"b\": x}}"), &tree, &problem), BK_INVALID);
     ok(problem.place.line == 2 && problem.place.column == 7,
-       "broken JSON is told as JSON: %u:%u %s", problem.place.line, problem.place.column, problem.message);
+       "broken JSON is told as JSON: %u:%u %s", problem.place.line, problem.place.column,
+       problem.message);
 }
 
 static void test_writer(void)

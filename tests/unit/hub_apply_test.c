@@ -1,4 +1,4 @@
-/* The control plane: first start, apply, diff, prune, references, secrets at rest, tokens, the feed. */
+/* The control plane: first start, apply, diff, prune, references, secrets at rest, tokens, feed. */
 #include "hub/apply.h"
 #include "hub/hub_private.h"
 #include "hub/quickstart.h"
@@ -239,15 +239,18 @@ static void test_create(void)
     is_uint(fed[0].per_second, 7);
     is_int(fed[0].dedupe_window_ns, 24LL * 3600 * 1000000000, "window");
     const char *text = get(RESOURCE_EVENT_SOURCE, "payments");
-    ok(has(text, "\"spec\":{\"type\":\"stripe\",\"path\":\"payments\",\"verification\":{\"secrets\":"
+    ok(has(text, "\"spec\":{\"type\":\"stripe\",\"path\":\"payments\",\"verification\":"
+                 "{\"secrets\":"
                  "[{\"valueFrom\":{\"secret\":{\"name\":\"stripe\",\"key\":\"whsec\"}}}],"
                  "\"tolerance\":\"300s\"},\"dedupe\":{\"window\":\"24h\"},"
                  "\"limits\":{\"bodyBytes\":65536,\"perSecond\":7}}"),
        "spec");
-    ok(has(text, "\"status\":{\"path\":\"payments\",\"url\":\"https://hooks.example/hooks/payments\","
+    ok(has(text, "\"status\":{\"path\":\"payments\","
+                 "\"url\":\"https://hooks.example/hooks/payments\","
                  "\"state\":\"ready\"}"),
        "status");
-    ok(has(text, "\"canvasId\":\"default\"") && has(text, "\"createdAt\":\"2026-01-01T00:00:00.000Z\""),
+    ok(has(text, "\"canvasId\":\"default\"") &&
+           has(text, "\"createdAt\":\"2026-01-01T00:00:00.000Z\""),
        "metadata");
     ok(has(get(RESOURCE_SECRET, "stripe"), "{\"other\":\"***\",\"whsec\":\"***\"}"),
        "secrets read as ***");
@@ -542,8 +545,11 @@ static void test_prune(void)
     struct hub_counts counts;
     is_int(hub_counts(hub, &counts), BK_OK);
     is_uint(counts.event_sources, 2, "the other canvas is left alone");
+    is_uint(counts.secrets, 2);
     is_int(apply_with("kind: Secret\nmetadata: {name: s1}\nspec: {data: {a: x}}\n", prune), BK_OK);
     is_str(get(RESOURCE_SECRET, "s2"), "NOT_FOUND", "now s2 can go");
+    is_int(hub_counts(hub, &counts), BK_OK);
+    is_uint(counts.secrets, 1, "counts follow");
     is_int(delete_one(RESOURCE_CANVAS, "default"), BK_IN_USE, "%s", "default canvas stays");
     is_int(apply("kind: Canvas\nmetadata: {name: other}\n"), BK_OK);
     is_int(delete_one(RESOURCE_CANVAS, "other"), BK_IN_USE, "a canvas with objects stays: %s",
