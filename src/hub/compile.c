@@ -290,9 +290,9 @@ static const struct scheme_row *find_row(struct compiler *compiler, struct slice
     return compiler->row;
 }
 
-static enum bk_err bind(struct compiler *compiler, const struct source_input *input,
-                        const struct slice *texts, struct source_change *change,
-                        const char **ret_message)
+static enum bk_err bind_row(struct compiler *compiler, const struct source_input *input,
+                            const struct slice *texts, struct source_change *change,
+                            const char **ret_message)
 {
     struct scheme_row *own = NULL;
     const struct scheme_row *row;
@@ -339,7 +339,7 @@ enum bk_err compiler_run(struct compiler *compiler, struct slice canvas, struct 
     err = gather(compiler, record, &input, texts);
     if (err == BK_OK) {
         *ret_message = NULL;
-        err = bind(compiler, &input, texts, ret_change, ret_message);
+        err = bind_row(compiler, &input, texts, ret_change, ret_message);
     } else {
         *ret_message = err == BK_TOO_LARGE ? "its secrets are too long together"
                                            : "its secret is missing or does not open";
