@@ -6,6 +6,9 @@
 #include "hub/events.h"
 #include "journal/check.h"
 
+#include <time.h>
+#include <unistd.h>
+
 const struct option cli_journal_options[] = {
     {.name = "data",
      .letter = 'd',
@@ -28,6 +31,9 @@ const struct option cli_journal_options[] = {
 };
 
 struct walk {
+    bool progress; /* standard error is a terminal, and records are not printed there */
+    uint64_t records;
+    int64_t shown_ms;
     enum print_format format;
     bool bodies;
     uint64_t left;
@@ -40,6 +46,24 @@ static void print_problem(const struct check_problem *problem, void *context)
     walk->problems++;
     cli_error("%s at %llu: %s (%s)", problem->path, (unsigned long long)problem->offset,
               problem->what, bk_err_text(problem->err));
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool count_record(const struct journal_record *record, void *context)
+{
+    struct walk *walk = context;
+    (void)record;
+    if (++walk->records % 1024 == 0 && walk->progress && now_ms() - walk->shown_ms >= 200) {
+        walk->shown_ms = now_ms();
+        fprintf(stderr, "\r%llu records", (unsigned long long)walk->records);
+    }
+    return true;
 }
 
 /* One JSON object a line. */
@@ -119,12 +143,17 @@ static int walk_journal(const struct options *options, bool dump)
     enum print_format format = print_format(option_text(options, "output"));
     struct walk walk = {.format = format == PRINT_YAML ? PRINT_YAML : PRINT_JSON,
                         .bodies = option_flag(options, "bodies"),
+                        .progress = isatty(STDERR_FILENO) == 1,
+                        .shown_ms = now_ms(),
                         .left = option_given(options, "limit") ? option_number(options, "limit")
                                                                : UINT64_MAX};
     char directory[4096];
     snprintf(directory, sizeof directory, "%s/journal", option_text(options, "data"));
     enum bk_err err =
-        journal_check(directory, print_problem, dump ? print_record : NULL, &walk, &totals);
+        journal_check(directory, print_problem, dump ? print_record : count_record, &walk, &totals);
+    if (!dump && walk.progress) {
+        fputs("\r\033[K", stderr);
+    }
     if (err != BK_OK) {
         return cli_error("cannot read the journal in %s: %s; --data names the data directory",
                          directory, bk_err_text(err));
