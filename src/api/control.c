@@ -664,6 +664,8 @@ void control_run(struct control *control)
             grace_begin(control, NULL, NULL);
         }
         uint64_t deadline_ns = more ? 0 : next_deadline_ns(control);
+        uint64_t paced_ns = catalog_next_ns(control->catalog);
+        deadline_ns = paced_ns < deadline_ns ? paced_ns : deadline_ns;
         ring_turn(control->ring, deadline_ns);
         if (control->draining && ring_now_ns(control->ring) >= control->drain_deadline_ns) {
             log_event(LOG_WARN, "drain timed out",

@@ -355,6 +355,15 @@ bool catalog_step(struct catalog *catalog, int64_t now_ns)
            retain_step(catalog, now_ns);
 }
 
+uint64_t catalog_next_ns(struct catalog *catalog)
+{
+    uint64_t next_ns = maker_next_ns(catalog);
+    uint64_t seal_ns = seal_next_ns(catalog);
+    uint64_t retain_ns = retain_next_ns(catalog);
+    next_ns = seal_ns < next_ns ? seal_ns : next_ns;
+    return retain_ns < next_ns ? retain_ns : next_ns;
+}
+
 void catalog_retain(struct catalog *catalog, uint64_t retain_bytes, int64_t retain_ns)
 {
     catalog->retain_bytes = retain_bytes;

@@ -52,6 +52,8 @@ struct catalog_maker {
     uint64_t number;
     uint64_t bytes;
     uint64_t zeroed;
+    uint64_t capacity;             /* of the journal when this file was begun: bytes until it needs it */
+    uint64_t pace_ns;              /* monotonic: no zeroing before, unless it is urgent */
     struct format_segment *block; /* aligned */
     uint8_t *zeros;               /* 1 MiB, aligned */
     int file;
@@ -69,6 +71,7 @@ struct catalog_sealer {
     size_t image_bytes;
     size_t written;
     int file;
+    uint64_t pace_ns;
     int64_t retry_ns;
 };
 
@@ -76,6 +79,7 @@ struct catalog_remover {
     enum { REMOVE_IDLE, REMOVE_TRUNCATE, REMOVE_UNLINK } state;
     char path[CATALOG_PATH_BYTES];
     uint64_t bytes;
+    uint64_t pace_ns;
     int64_t retry_ns;
 };
 
@@ -125,6 +129,8 @@ enum bk_err catalog_recover(struct catalog *catalog, int64_t now_ns, journal_see
 enum bk_err maker_init(struct catalog *catalog) BK_MUST_CHECK;
 void maker_fini(struct catalog *catalog);
 bool maker_step(struct catalog *catalog, int64_t now_ns);
+/* When paced work goes on; UINT64_MAX = none waits. */
+uint64_t maker_next_ns(const struct catalog *catalog);
 /* One segment for this journal, now. */
 enum bk_err maker_make(struct catalog *catalog, struct catalog_journal *journal, int64_t now_ns,
                        struct segment **ret_segment) BK_MUST_CHECK;
@@ -133,10 +139,18 @@ void maker_lend(struct catalog *catalog, struct catalog_journal *journal, struct
 
 /* ---- seal.c: sidecars */
 bool seal_step(struct catalog *catalog, int64_t now_ns);
+uint64_t seal_next_ns(struct catalog *catalog);
 void catalog_seal_fini(struct catalog *catalog);
 
 /* ---- retain.c */
 bool retain_step(struct catalog *catalog, int64_t now_ns);
+uint64_t retain_next_ns(const struct catalog *catalog);
+
+/* Monotonic, for pacing. 0 before catalog_start: then nothing is paced. */
+static inline uint64_t catalog_clock(const struct catalog *catalog)
+{
+    return catalog->control ? ring_now_ns(catalog->control) : 0;
+}
 
 /* Wall clocks jump: due also when the time to wait for is implausibly far away. */
 static inline bool catalog_due(int64_t retry_ns, int64_t now_ns)

@@ -541,8 +541,14 @@ static enum bk_err audit_sidecar(struct recovery *recovery, const struct segment
             file.header.seen_count == builder->seen_count &&
             (builder->seen_count == 0 ||
              memcmp(file.seen, builder->seen, builder->seen_count * sizeof *builder->seen) == 0);
+        /* A commit that failed may be on the disk all the same. Its records were refused, and the
+         * sidecar, which a start believes, ends before it. */
+        bool refused = file.header.uuid[0] == segment->uuid[0] &&
+                       file.header.state == SEGMENT_ABANDONED && file.header.end < builder->end &&
+                       file.header.last_commit < builder->last_commit &&
+                       file.header.records <= builder->records;
         index_file_fini(&file);
-        if (agrees) {
+        if (agrees || refused) {
             return BK_OK;
         }
         err = BK_CORRUPT;

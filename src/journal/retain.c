@@ -11,6 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Between two cuts of a large file. */
+#define PACE_NS 20000000ULL
+
 static int64_t age_ns(const struct segment *segment)
 {
     return segment->first_sequence != 0 ? segment->last_ns : segment->created_ns;
@@ -169,13 +172,25 @@ static bool remove_sidecar(struct catalog *catalog, int64_t now_ns)
     return false;
 }
 
+static bool must_wait(const struct catalog *catalog)
+{
+    return catalog->remover.state == REMOVE_TRUNCATE && catalog->maker.err != BK_NO_SPACE &&
+           catalog_clock(catalog) < catalog->remover.pace_ns;
+}
+
+uint64_t retain_next_ns(const struct catalog *catalog)
+{
+    return must_wait(catalog) ? catalog->remover.pace_ns : UINT64_MAX;
+}
+
 bool retain_step(struct catalog *catalog, int64_t now_ns)
 {
     struct catalog_remover *remover = &catalog->remover;
     enum bk_err err = BK_OK;
-    if (!catalog_due(remover->retry_ns, now_ns)) {
+    if (!catalog_due(remover->retry_ns, now_ns) || must_wait(catalog)) {
         return false;
     }
+    remover->pace_ns = catalog_clock(catalog) + PACE_NS;
     switch (remover->state) {
     case REMOVE_IDLE: {
         struct segment *segment = next_to_remove(catalog, now_ns);

@@ -5,6 +5,9 @@
 
 #include <stdlib.h>
 
+/* One read or write of 1 MiB in this time (250 MiB/s), unless segments fill up faster than that. */
+#define PACE_NS 4000000ULL
+
 /* Needs a sidecar and has none. The journal has given it back. */
 static struct segment *next_unindexed(struct catalog *catalog)
 {
@@ -147,10 +150,36 @@ static enum bk_err finish(struct catalog *catalog)
     return err;
 }
 
+/* Another one waits already. */
+static bool behind(struct catalog *catalog)
+{
+    bool indexed = catalog->sealer.segment->indexed;
+    catalog->sealer.segment->indexed = true;
+    bool more = next_unindexed(catalog) != NULL;
+    catalog->sealer.segment->indexed = indexed;
+    return more;
+}
+
+static bool must_wait(struct catalog *catalog)
+{
+    const struct catalog_sealer *sealer = &catalog->sealer;
+    return (sealer->state == SEAL_SCAN || sealer->state == SEAL_WRITE) &&
+           catalog_clock(catalog) < sealer->pace_ns && !behind(catalog);
+}
+
+uint64_t seal_next_ns(struct catalog *catalog)
+{
+    return must_wait(catalog) ? catalog->sealer.pace_ns : UINT64_MAX;
+}
+
 bool seal_step(struct catalog *catalog, int64_t now_ns)
 {
     struct catalog_sealer *sealer = &catalog->sealer;
     enum bk_err err = BK_OK;
+    if (must_wait(catalog)) {
+        return false;
+    }
+    sealer->pace_ns = catalog_clock(catalog) + PACE_NS;
     switch (sealer->state) {
     case SEAL_IDLE: {
         struct segment *segment =
