@@ -6,8 +6,8 @@
 #include "base/json.h"
 #include "hub/hub.h"
 
-#define RECORDS  16000U
-#define RARE     1600U        /* every … one is rejected */
+#define RECORDS  32000U
+#define RARE     3200U        /* every … one is rejected */
 #define ADDED_NS 900000000ULL /* a step takes so long, as this test pretends */
 
 static struct world world;
