@@ -170,6 +170,8 @@ static void test_admission(void)
             "others need not");
     is_uint(ASK(HTTP_GET, "/api/v1/secrets", .token = reader, .remote = 9), 200,
             "nor does a good token");
+    is_uint(ASK(HTTP_GET, "/api/v1/secrets", .token = "guess", .remote = 9), 401,
+            "which clears the count");
 }
 
 static void test_routes(void)
