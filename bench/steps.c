@@ -2,10 +2,12 @@
  * threads while another command runs.
  *
  *   steps [-p PROFILE] PID COMMAND [ARGUMENT...]
+ *   steps [-p PROFILE] -- COMMAND [ARGUMENT...]
  *
- * Attaches to PID, runs COMMAND, steps until it ends, detaches, and prints one line of JSON on
- * standard error of its own (descriptor 2) with the count of each thread. PROFILE gets lines
- * "address count", with addresses as in the executable file.
+ * The second form counts COMMAND itself, between two SIGUSR1 that it sends to itself
+ * (bench/replay.c). The first attaches to PID, runs COMMAND, steps until it ends, detaches, and
+ * prints one line of JSON on standard error of its own (descriptor 2) with the count of each
+ * thread. PROFILE gets lines "address count", with addresses as in the executable file.
  *
  * This counts what the processor really executes, with SHA-NI and vector instructions, on machines
  * whose virtualisation hides the performance counters. An instruction with a repeat prefix counts
@@ -113,18 +115,24 @@ static struct thread *thread_of(pid_t tid)
     return &threads[thread_count++];
 }
 
+/* A repeated instruction stops at each repetition, at the same place. */
+static void count_step(struct thread *thread)
+{
+    uint64_t now = program_counter(thread->tid);
+    if (thread->last && now != thread->last) {
+        thread->count++;
+        address_count(thread->last);
+    }
+    thread->last = now;
+}
+
 static void on_stop(struct thread *thread, int status)
 {
     int number = WSTOPSIG(status);
     int event = status >> 16;
     int deliver = 0;
     if (number == SIGTRAP && event == 0) {
-        uint64_t now = program_counter(thread->tid);
-        if (thread->last && now != thread->last) {
-            thread->count++;
-            address_count(thread->last);
-        }
-        thread->last = now;
+        count_step(thread);
     } else if (event == 0) {
         deliver = number; /* a signal of its own */
     } else {
@@ -166,41 +174,80 @@ static void detach(void)
     }
 }
 
-/* Where the executable file begins in memory: the lowest mapping of it. */
-static uint64_t load_address(pid_t pid)
+/* Its mappings as comment lines, for whoever looks up the addresses. */
+static void maps_write(FILE *out, pid_t pid)
 {
     char path[64];
-    char executable[PATH_MAX];
     char line[PATH_MAX + 128];
-    uint64_t base = 0;
-    snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
-    ssize_t bytes = readlink(path, executable, sizeof executable - 1);
-    executable[bytes > 0 ? bytes : 0] = '\0';
     snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
     FILE *maps = fopen(path, "r");
-    while (maps && !base && fgets(line, sizeof line, maps)) {
-        if (bytes > 0 && strstr(line, executable)) {
-            base = strtoull(line, NULL, 16);
-        }
+    while (maps && fgets(line, sizeof line, maps)) {
+        fprintf(out, "# %s", line);
     }
     if (maps) {
         fclose(maps);
     }
-    return base;
 }
 
-static int profile_write(const char *path, uint64_t base)
+static int profile_write(const char *path, pid_t pid)
 {
     FILE *out = fopen(path, "w");
     if (!out) {
         return stop(path);
     }
+    maps_write(out, pid);
     for (size_t i = 0; i < 1U << ADDRESSES_LOG; i++) {
         if (addresses[i].count) {
-            fprintf(out, "%" PRIx64 " %" PRIu64 "\n", addresses[i].at - base, addresses[i].count);
+            fprintf(out, "%" PRIx64 " %" PRIu64 "\n", addresses[i].at, addresses[i].count);
         }
     }
     return fclose(out) == 0 ? 0 : stop(path);
+}
+
+static void report(void)
+{
+    uint64_t sum = 0;
+    fprintf(stderr, "{\"threads\":[");
+    for (unsigned i = 0; i < thread_count; i++) {
+        fprintf(stderr, "%s{\"tid\":%d,\"instructions\":%" PRIu64 "}", i ? "," : "",
+                (int)threads[i].tid, threads[i].count);
+        sum += threads[i].count;
+    }
+    fprintf(stderr, "],\"instructions\":%" PRIu64 "}\n", sum);
+}
+
+/* Run a command of one thread; step between its marks. */
+static int count_marked(char **command, const char *profile)
+{
+    pid_t child = fork();
+    int status;
+    bool stepping = false;
+    if (child == 0) {
+        (void)ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+        execvp(command[0], command);
+        _exit(127);
+    }
+    thread_count = 1;
+    threads[0].tid = child;
+    while (waitpid(child, &status, 0) == child && WIFSTOPPED(status)) {
+        int number = WSTOPSIG(status);
+        int deliver = 0;
+        if (number == SIGUSR1) {
+            stepping = !stepping;
+            threads[0].last = stepping ? program_counter(child) : 0;
+            if (!stepping && profile && profile_write(profile, child) != 0) {
+                return 1;
+            }
+        } else if (number == SIGTRAP && stepping) {
+            count_step(&threads[0]);
+        } else if (number != SIGTRAP) {
+            deliver = number;
+        }
+        (void)ptrace(stepping ? PTRACE_SINGLESTEP : PTRACE_CONT, child, NULL,
+                     (void *)(intptr_t)deliver);
+    }
+    report();
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
 int main(int argc, char **argv)
@@ -215,8 +262,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: steps [-p PROFILE] PID COMMAND [ARGUMENT...]\n");
         return 2;
     }
+    if (strcmp(argv[1], "--") == 0) {
+        return count_marked(argv + 2, profile);
+    }
     pid_t pid = (pid_t)strtol(argv[1], NULL, 10);
-    uint64_t base = load_address(pid);
     if (!attach(pid)) {
         return stop("attaching");
     }
@@ -244,15 +293,8 @@ int main(int argc, char **argv)
         }
     }
     detach();
-    uint64_t sum = 0;
-    fprintf(stderr, "{\"threads\":[");
-    for (unsigned i = 0; i < thread_count; i++) {
-        fprintf(stderr, "%s{\"tid\":%d,\"instructions\":%" PRIu64 "}", i ? "," : "",
-                (int)threads[i].tid, threads[i].count);
-        sum += threads[i].count;
-    }
-    fprintf(stderr, "],\"instructions\":%" PRIu64 "}\n", sum);
-    if (profile && profile_write(profile, base) != 0) {
+    report();
+    if (profile && profile_write(profile, pid) != 0) {
         return 1;
     }
     return result;
