@@ -236,6 +236,9 @@ static inline enum http_parse head_result(enum http_parse result, size_t bytes)
 
 SCAN_TARGET enum http_parse HEAD_REQUEST(const uint8_t *at, size_t bytes, struct http_head *head)
 {
+    if (UNLIKELY(bytes == 0)) {
+        return HTTP_PARSE_PARTIAL; /* `at` may be NULL, which cannot be added to */
+    }
     const uint8_t *end = at + (bytes < HTTP_HEAD_BYTES_MAX ? bytes : HTTP_HEAD_BYTES_MAX);
 
     head->at = at;
@@ -297,6 +300,9 @@ static inline SCAN_TARGET enum http_parse status_line(struct http_head *head, co
 
 SCAN_TARGET enum http_parse HEAD_RESPONSE(const uint8_t *at, size_t bytes, struct http_head *head)
 {
+    if (UNLIKELY(bytes == 0)) {
+        return HTTP_PARSE_PARTIAL; /* `at` may be NULL, which cannot be added to */
+    }
     const uint8_t *end = at + (bytes < HTTP_HEAD_BYTES_MAX ? bytes : HTTP_HEAD_BYTES_MAX);
 
     head->at = at;

@@ -174,8 +174,9 @@ static enum bk_err slots_room(struct source_table *table)
     if ((slots->used + 1) * 2 <= slots->mask + 1) {
         return BK_OK;
     }
+    /* Twice as many when there are no tombs, and the same when there are mostly tombs. */
     size_t size = SLOTS_MIN;
-    while (size < (table->count + 1) * 4) {
+    while (size < (table->count + 1) * 3) {
         size *= 2;
     }
     struct slots *larger = slots_make(size);
@@ -256,12 +257,16 @@ static enum bk_err source_put(struct source_table *table, const struct source_ch
         return err;
     }
     struct source *old = table->by_number[change->number];
-    struct source_state *state = old ? old->state : calloc(1, sizeof *state);
-    struct source *source = state ? source_make(change, state) : NULL;
-    if (!source) {
-        if (!old) {
-            free(state);
+    struct source_state *kept = old ? old->state : NULL, *made = NULL;
+    if (!kept && change->per_second) {
+        made = calloc(1, sizeof *made);
+        if (!made) {
+            return BK_NO_MEMORY;
         }
+    }
+    struct source *source = source_make(change, kept ? kept : made);
+    if (!source) {
+        free(made);
         return BK_NO_MEMORY;
     }
     struct slots *slots = atomic_load_explicit(&table->slots, memory_order_relaxed);

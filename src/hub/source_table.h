@@ -15,7 +15,7 @@
 
 #include <stdatomic.h>
 
-/* Shared by the successive versions of one source. */
+/* Shared by the successive versions of one source, from the first that has a rate limit on. */
 struct source_state {
     _Atomic uint64_t arrival_ns; /* rate limit: theoretical arrival time (GCRA) */
 };
@@ -25,7 +25,7 @@ struct source {
     uint64_t path_hash;
     const struct scheme *scheme; /* owned */
     size_t scheme_bytes;
-    struct source_state *state;
+    struct source_state *state; /* not NULL where interval_ns is not 0 */
     uint64_t body_bytes_max;
     int64_t dedupe_window_ns;    /* 0 = off */
     uint64_t interval_ns;        /* rate limit: one event each; 0 = none */

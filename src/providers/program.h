@@ -1,8 +1,11 @@
 /* program.h - what a row becomes when it is bound to secrets. Inside providers/ only.
  *
- * Ownership   A struct scheme is one malloc'ed block: the struct, the keys, a custom row's copy,
- *             and text (header names in lower case, tokens). Slices point into it or into a
- *             constant row.
+ * Ownership   A row becomes a struct scheme_plan: immutable, without secrets, compiled once for each
+ *             row of the table and kept until the process ends. A struct scheme is one malloc'ed
+ *             block: which plan, and the keys; a row that is not in the table has its plan, and a
+ *             custom row itself, in that block too. Slices point into their block or into a row.
+ * Size        A server may have a million schemes, so a key takes what its algorithm needs: keys
+ *             are reached with scheme_key(), not with an index.
  */
 #ifndef BECKET_PROVIDERS_PROGRAM_H
 #define BECKET_PROVIDERS_PROGRAM_H
@@ -70,10 +73,12 @@ struct format {
     struct lane lanes[LANE_COUNT];
 };
 
+/* Only the bytes that its program needs are there: program.key_bytes. */
 struct key {
     enum lane_kind lane;
     union {
-        struct hmac_key hmac;
+        struct hmac_sha256_key sha256;
+        struct hmac_key other; /* the other algorithms */
         uint8_t ed25519[32];
         struct slice token; /* also user:password */
     };
@@ -83,7 +88,8 @@ struct key {
 struct program {
     enum row_kind kind;
     enum row_unit unit;
-    int64_t tolerance_seconds; /* 0: age does not matter */
+    enum hmac_algorithm algorithm;
+    int64_t tolerance_seconds; /* the row's own; scheme_tolerance_seconds() is what counts */
     struct slice header;       /* lower case */
     struct slice header_shown;
     struct slice select; /* header whose absence makes the next program the right one */
@@ -95,8 +101,8 @@ struct program {
     bool signs_timestamp;
     unsigned op_count;
     struct op ops[OPS_MAX];
-    unsigned key_count;
-    struct key *keys;
+    uint16_t key_bytes;  /* of each key in the scheme */
+    bool first_has_keys; /* the same as the first program's: they are there once */
     const struct scheme_row *row;
 };
 
@@ -108,12 +114,13 @@ struct handshake {
     struct scheme_answer reply; /* without the body */
 };
 
-struct scheme {
+#define PROGRAMS_MAX 2U
+
+struct scheme_plan {
     const struct scheme_row *row;
-    size_t bytes;
     unsigned methods;
     unsigned program_count;
-    struct program programs[2];
+    struct program programs[PROGRAMS_MAX];
     struct places id;
     struct places type;
     struct slice constant_type;
@@ -124,8 +131,46 @@ struct scheme {
     uint64_t secret_lengths; /* 1 << length of each name */
     struct slice secret_names[SECRET_NAMES_MAX];
     struct slice only_prefix; /* secrets without it are not used */
-    uint8_t tail[];           /* keys, the row's copy, text */
+    uint8_t tail[];           /* a custom row's copy, text */
 };
+
+struct scheme {
+    const struct scheme_plan *plan;
+    int64_t tolerance_seconds; /* 0: age does not matter; < 0: the program's own */
+    uint32_t bytes;
+    uint32_t key_count; /* of each program */
+    uint8_t tail[];     /* keys, program by program; tokens; the plan if it is not shared */
+};
+
+/* A key of a program of this scheme. */
+static inline const struct key *scheme_key(const struct scheme *scheme,
+                                           const struct program *program, unsigned index)
+{
+    const struct program *first = &scheme->plan->programs[0];
+    size_t at = (size_t)index * program->key_bytes;
+    if (program != first && !program->first_has_keys) {
+        at += (size_t)scheme->key_count * first->key_bytes;
+    }
+    return (const struct key *)(const void *)(scheme->tail + at);
+}
+
+static inline int64_t scheme_tolerance_seconds(const struct scheme *scheme,
+                                               const struct program *program)
+{
+    return scheme->tolerance_seconds >= 0 ? scheme->tolerance_seconds : program->tolerance_seconds;
+}
+
+/* HMAC with a key of the program's algorithm; gives its bytes. */
+static inline size_t key_mac(const struct program *program, const struct key *key,
+                             const struct slice *parts, unsigned part_count,
+                             uint8_t ret_mac[HMAC_BYTES_MAX])
+{
+    if (program->algorithm != HMAC_SHA256) {
+        return hmac(&key->other, parts, part_count, ret_mac);
+    }
+    hmac_sha256(&key->sha256, parts, part_count, ret_mac);
+    return SHA256_BYTES;
+}
 
 /* ---- shared between verifying, explaining and signing */
 
@@ -135,6 +180,7 @@ struct signature {
     enum lane_kind lane;
 };
 struct reading {
+    const struct scheme *scheme;
     const struct program *program;
     struct slice header;     /* value of the signature header */
     struct slice timestamp;  /* as signed */
@@ -149,16 +195,16 @@ struct reading {
 /* The program for this request. */
 const struct program *scheme_select(const struct scheme *scheme, const struct http_head *head);
 /* Everything up to the point where keys are needed. SCHEME_GENUINE means: go on. */
-enum scheme_verdict scheme_read(const struct program *program, const struct scheme_request *request,
-                                struct reading *ret_reading);
+enum scheme_verdict scheme_read(const struct scheme *scheme, const struct program *program,
+                                const struct scheme_request *request, struct reading *ret_reading);
 /* Does one of the keys match? Returns its index, or -1. */
 int scheme_match(const struct reading *reading);
 /* Units per second, and a timestamp's text as a number of units. */
 int64_t unit_scale(enum row_unit unit);
 bool unit_parse(enum row_unit unit, struct slice text, int64_t *ret_value);
 /* GENUINE, STALE or FUTURE. */
-enum scheme_verdict scheme_check_age(const struct program *program, int64_t value,
-                                     int64_t now_seconds);
+enum scheme_verdict scheme_check_age(const struct scheme *scheme, const struct program *program,
+                                     int64_t value, int64_t now_seconds);
 /* What is at a place of the request; empty = nothing. */
 struct slice place_value(const struct place *place, const struct scheme_request *request);
 /* Reads and checks a timestamp that is in the (signed) body. */

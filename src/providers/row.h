@@ -91,6 +91,7 @@ struct scheme_row {
 };
 
 /* The table: rows.c. */
+#define SCHEME_ROWS_MAX 128U
 extern const struct scheme_row scheme_rows[];
 extern const size_t scheme_rows_count;
 

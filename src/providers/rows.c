@@ -307,4 +307,5 @@ const struct scheme_row scheme_rows[] = {
      .handshakes = discord_handshakes},
 };
 
+_Static_assert(bk_array_length(scheme_rows) <= SCHEME_ROWS_MAX, "raise SCHEME_ROWS_MAX");
 const size_t scheme_rows_count = bk_array_length(scheme_rows);

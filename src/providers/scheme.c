@@ -85,11 +85,11 @@ bool unit_parse(enum row_unit unit, struct slice text, int64_t *ret_value)
     return true;
 }
 
-enum scheme_verdict scheme_check_age(const struct program *program, int64_t value,
-                                     int64_t now_seconds)
+enum scheme_verdict scheme_check_age(const struct scheme *scheme, const struct program *program,
+                                     int64_t value, int64_t now_seconds)
 {
     int64_t scale = unit_scale(program->unit);
-    int64_t window = program->tolerance_seconds * scale;
+    int64_t window = scheme_tolerance_seconds(scheme, program) * scale;
     int64_t age = now_seconds * scale - value;
     if (window == 0 || (age <= window && age >= -window)) {
         return SCHEME_GENUINE;
@@ -258,10 +258,11 @@ static enum scheme_verdict read_part(const struct op *op, const struct scheme_re
     bk_never("unknown op");
 }
 
-enum scheme_verdict scheme_read(const struct program *program, const struct scheme_request *request,
-                                struct reading *r)
+enum scheme_verdict scheme_read(const struct scheme *scheme, const struct program *program,
+                                const struct scheme_request *request, struct reading *r)
 {
     bk_assert(program->kind == ROW_HMAC || program->kind == ROW_ED25519);
+    r->scheme = scheme;
     r->program = program;
     r->timestamp = r->id = SLICE_EMPTY;
     r->timestamp_value = 0;
@@ -286,8 +287,8 @@ enum scheme_verdict scheme_read(const struct program *program, const struct sche
 int scheme_match(const struct reading *r)
 {
     const struct program *program = r->program;
-    for (unsigned k = 0; k < program->key_count; k++) {
-        const struct key *key = &program->keys[k];
+    for (unsigned k = 0; k < r->scheme->key_count; k++) {
+        const struct key *key = scheme_key(r->scheme, program, k);
         uint8_t mac[HMAC_BYTES_MAX];
         size_t bytes = 0;
         for (unsigned i = 0; i < r->signature_count; i++) {
@@ -302,7 +303,7 @@ int scheme_match(const struct reading *r)
                 continue;
             }
             if (bytes == 0) {
-                bytes = hmac(&key->hmac, r->parts, r->part_count, mac);
+                bytes = key_mac(program, key, r->parts, r->part_count, mac);
             }
             if (bk_ct_equal(mac, given->bytes, bytes)) {
                 return (int)k;
@@ -312,11 +313,12 @@ int scheme_match(const struct reading *r)
     return -1;
 }
 
-static enum scheme_verdict verify_signature(const struct program *program,
+static enum scheme_verdict verify_signature(const struct scheme *scheme,
+                                            const struct program *program,
                                             const struct scheme_request *request)
 {
     struct reading r;
-    enum scheme_verdict verdict = scheme_read(program, request, &r);
+    enum scheme_verdict verdict = scheme_read(scheme, program, request, &r);
     if (verdict != SCHEME_GENUINE) {
         return verdict;
     }
@@ -330,17 +332,18 @@ static enum scheme_verdict verify_signature(const struct program *program,
         return SCHEME_GENUINE;
     }
     return verdict == SCHEME_GENUINE
-               ? scheme_check_age(program, r.timestamp_value, request->now_seconds)
+               ? scheme_check_age(scheme, program, r.timestamp_value, request->now_seconds)
                : verdict;
 }
 
 /* ---- secrets that are sent as they are */
 
-static enum scheme_verdict match_token(const struct program *program, struct slice given)
+static enum scheme_verdict match_token(const struct scheme *scheme, const struct program *program,
+                                       struct slice given)
 {
     bool matches = false;
-    for (unsigned k = 0; k < program->key_count; k++) {
-        matches |= bk_ct_equal_slice(program->keys[k].token, given);
+    for (unsigned k = 0; k < scheme->key_count; k++) {
+        matches |= bk_ct_equal_slice(scheme_key(scheme, program, k)->token, given);
     }
     return matches ? SCHEME_GENUINE : SCHEME_SIGNATURE_WRONG;
 }
@@ -357,7 +360,8 @@ static bool credentials(struct slice value, struct slice lower_scheme, struct sl
     return true;
 }
 
-static enum scheme_verdict verify_token(const struct program *program, const struct http_head *head)
+static enum scheme_verdict verify_token(const struct scheme *scheme, const struct program *program,
+                                        const struct http_head *head)
 {
     struct slice value, rest;
     enum scheme_verdict verdict =
@@ -369,10 +373,10 @@ static enum scheme_verdict verify_token(const struct program *program, const str
         if (!slice_starts(value, program->token_prefix)) {
             return SCHEME_SIGNATURE_MALFORMED;
         }
-        return match_token(program, slice_skip(value, program->token_prefix.bytes));
+        return match_token(scheme, program, slice_skip(value, program->token_prefix.bytes));
     }
     if (program->kind == ROW_BEARER) {
-        return credentials(value, SLICE("bearer"), &rest) ? match_token(program, rest)
+        return credentials(value, SLICE("bearer"), &rest) ? match_token(scheme, program, rest)
                                                           : SCHEME_SIGNATURE_MALFORMED;
     }
     uint8_t plain[768];
@@ -381,7 +385,7 @@ static enum scheme_verdict verify_token(const struct program *program, const str
         !base64_decode(rest, BASE64_STANDARD, plain, sizeof plain, &bytes)) {
         return SCHEME_SIGNATURE_MALFORMED;
     }
-    verdict = match_token(program, slice_of(plain, bytes));
+    verdict = match_token(scheme, program, slice_of(plain, bytes));
     bk_wipe(plain, sizeof plain);
     return verdict;
 }
@@ -417,8 +421,8 @@ static enum scheme_verdict answer_handshake(const struct handshake *handshake,
 
 const struct program *scheme_select(const struct scheme *scheme, const struct http_head *head)
 {
-    const struct program *first = &scheme->programs[0];
-    bool other = scheme->program_count == 2 && http_find(head, first->select, NULL) == NULL;
+    const struct program *first = &scheme->plan->programs[0];
+    bool other = scheme->plan->program_count == 2 && http_find(head, first->select, NULL) == NULL;
     return other ? first + 1 : first;
 }
 
@@ -426,22 +430,22 @@ enum scheme_verdict scheme_verify(const struct scheme *scheme, const struct sche
                                   struct scheme_answer *ret_answer)
 {
     bk_assert(scheme != NULL && request != NULL && request->head != NULL && ret_answer != NULL);
-    for (unsigned i = 0; i < scheme->unsigned_count; i++) {
-        if (is_handshake(&scheme->handshakes[i], request)) {
-            return answer_handshake(&scheme->handshakes[i], request, ret_answer);
+    for (unsigned i = 0; i < scheme->plan->unsigned_count; i++) {
+        if (is_handshake(&scheme->plan->handshakes[i], request)) {
+            return answer_handshake(&scheme->plan->handshakes[i], request, ret_answer);
         }
     }
     const struct program *program = scheme_select(scheme, request->head);
     enum scheme_verdict verdict = SCHEME_GENUINE;
     if (program->kind == ROW_HMAC || program->kind == ROW_ED25519) {
-        verdict = verify_signature(program, request);
+        verdict = verify_signature(scheme, program, request);
     } else if (program->kind != ROW_NONE) {
-        verdict = verify_token(program, request->head);
+        verdict = verify_token(scheme, program, request->head);
     }
-    for (unsigned i = scheme->unsigned_count;
-         i < scheme->handshake_count && verdict == SCHEME_GENUINE; i++) {
-        if (is_handshake(&scheme->handshakes[i], request)) {
-            verdict = answer_handshake(&scheme->handshakes[i], request, ret_answer);
+    for (unsigned i = scheme->plan->unsigned_count;
+         i < scheme->plan->handshake_count && verdict == SCHEME_GENUINE; i++) {
+        if (is_handshake(&scheme->plan->handshakes[i], request)) {
+            verdict = answer_handshake(&scheme->plan->handshakes[i], request, ret_answer);
         }
     }
     return verdict;
@@ -489,12 +493,12 @@ void scheme_identify(const struct scheme *scheme, const struct scheme_request *r
     struct json_path paths[2 * PLACES_MAX];
     struct json_found found[2 * PLACES_MAX];
     unsigned ids = 0, all;
-    ret_identity->delivery_id = first_header(&scheme->id, request->head);
-    ret_identity->type = first_header(&scheme->type, request->head);
+    ret_identity->delivery_id = first_header(&scheme->plan->id, request->head);
+    ret_identity->type = first_header(&scheme->plan->type, request->head);
     if (ret_identity->delivery_id.bytes == 0) {
-        ids = add_paths(&scheme->id, paths, 0);
+        ids = add_paths(&scheme->plan->id, paths, 0);
     }
-    all = ret_identity->type.bytes == 0 ? add_paths(&scheme->type, paths, ids) : ids;
+    all = ret_identity->type.bytes == 0 ? add_paths(&scheme->plan->type, paths, ids) : ids;
     if (all == 0) {
         return;
     }
@@ -509,7 +513,7 @@ void scheme_identify(const struct scheme *scheme, const struct scheme_request *r
 
 struct slice scheme_constant_type(const struct scheme *scheme)
 {
-    return scheme->constant_type;
+    return scheme->plan->constant_type;
 }
 
 /* ---- the rest */
@@ -521,13 +525,13 @@ unsigned scheme_redactions(const struct scheme *scheme, const struct http_head *
     unsigned count = 0;
     for (unsigned i = 0; i < head->header_count && count < max; i++) {
         const struct http_header *header = &head->headers[i];
-        if (header->name_bytes > 63 || (scheme->secret_lengths >> header->name_bytes & 1) == 0 ||
+        if (header->name_bytes > 63 || (scheme->plan->secret_lengths >> header->name_bytes & 1) == 0 ||
             header->value_bytes == 0) {
             continue;
         }
         struct slice name = http_header_name(head, header);
-        for (unsigned k = 0; k < scheme->secret_name_count; k++) {
-            if (slice_equal_nocase(name, scheme->secret_names[k])) {
+        for (unsigned k = 0; k < scheme->plan->secret_name_count; k++) {
+            if (slice_equal_nocase(name, scheme->plan->secret_names[k])) {
                 ret_redactions[count++] =
                     (struct scheme_redaction){header->value_at, header->value_bytes};
                 break;
@@ -539,22 +543,22 @@ unsigned scheme_redactions(const struct scheme *scheme, const struct http_head *
 
 unsigned scheme_methods(const struct scheme *scheme)
 {
-    return scheme->methods;
+    return scheme->plan->methods;
 }
 
 const struct scheme_answer *scheme_acknowledgement(const struct scheme *scheme)
 {
-    return scheme->row->acknowledgement;
+    return scheme->plan->row->acknowledgement;
 }
 
 bool scheme_has_delivery_id(const struct scheme *scheme)
 {
-    return scheme->id.count != 0;
+    return scheme->plan->id.count != 0;
 }
 
 const struct scheme_row *scheme_row(const struct scheme *scheme)
 {
-    return scheme->row;
+    return scheme->plan->row;
 }
 
 void scheme_wipe(struct scheme *scheme)

@@ -1,10 +1,11 @@
-/* Compiling: rows, their little languages, and secrets, into a struct scheme. Control plane. */
+/* Compiling: rows and their little languages into plans, secrets into keys. Control plane. */
 #include "providers/program.h"
 
 #include "base/assert.h"
 #include "base/ct.h"
 #include "base/hex.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 static bool fail(struct problem *problem, const char *field, const char *message)
@@ -279,6 +280,26 @@ static bool places_parse(const char *text, struct block *block, struct places *r
 
 /* ---- programs */
 
+/* Of one key: what its algorithm needs. */
+static size_t key_bytes(const struct scheme_row *row)
+{
+    size_t bytes = sizeof(struct slice);
+    if (row->kind == ROW_HMAC) {
+        bytes = row->algorithm == HMAC_SHA256 ? sizeof(struct hmac_sha256_key)
+                                              : sizeof(struct hmac_key);
+    } else if (row->kind == ROW_ED25519) {
+        bytes = sizeof((struct key *)NULL)->ed25519;
+    }
+    return (offsetof(struct key, sha256) + bytes + 7) & ~(size_t)7;
+}
+
+/* The secrets of both rows become the same keys. */
+static bool same_keys(const struct scheme_row *a, const struct scheme_row *b)
+{
+    return a->kind == b->kind && a->algorithm == b->algorithm && a->secret == b->secret &&
+           (a->format_ed25519 != NULL) == (b->format_ed25519 != NULL);
+}
+
 /* The signature's parts of a program. */
 static bool signature_compile(const struct scheme_row *row, struct block *block,
                               struct program *program, struct problem *problem)
@@ -316,15 +337,16 @@ static bool signature_compile(const struct scheme_row *row, struct block *block,
     return true;
 }
 
-static bool program_compile(const struct scheme_row *row, int64_t tolerance_seconds,
-                            struct block *block, struct program *program, struct problem *problem)
+static bool program_compile(const struct scheme_row *row, struct block *block,
+                            struct program *program, struct problem *problem)
 {
     memset(program, 0, sizeof *program);
     program->row = row;
     program->kind = row->kind;
     program->unit = row->unit;
-    program->tolerance_seconds =
-        tolerance_seconds >= 0 ? tolerance_seconds : scheme_row_tolerance_seconds(row);
+    program->algorithm = row->algorithm;
+    program->tolerance_seconds = scheme_row_tolerance_seconds(row);
+    program->key_bytes = (uint16_t)key_bytes(row);
     if (row->kind == ROW_NONE) {
         return true;
     }
@@ -366,6 +388,16 @@ static const char *ed25519_key(struct slice text, struct key *key)
     return NULL;
 }
 
+static void mac_key(enum hmac_algorithm algorithm, struct slice secret, struct key *key)
+{
+    key->lane = LANE_MAC;
+    if (algorithm == HMAC_SHA256) {
+        hmac_sha256_key_init(&key->sha256, secret);
+    } else {
+        hmac_key_init(&key->other, algorithm, secret);
+    }
+}
+
 static const char *base64_key(enum hmac_algorithm algorithm, struct slice text, struct key *key)
 {
     uint8_t plain[768];
@@ -377,8 +409,7 @@ static const char *base64_key(enum hmac_algorithm algorithm, struct slice text, 
     } else if (bytes == 0) {
         wrong = "the secret is empty";
     } else {
-        key->lane = LANE_MAC;
-        hmac_key_init(&key->hmac, algorithm, slice_of(plain, bytes));
+        mac_key(algorithm, slice_of(plain, bytes), key);
     }
     bk_wipe(plain, sizeof plain);
     return wrong;
@@ -403,9 +434,8 @@ static const char *key_compile(const struct program *program, struct slice secre
                    ? ed25519_key(secret, key)
                    : "this provider has no signatures with public keys";
     }
-    key->lane = LANE_MAC;
     if (row->kind == ROW_HMAC) {
-        hmac_key_init(&key->hmac, row->algorithm, secret);
+        mac_key(row->algorithm, secret, key);
         return NULL;
     }
     if (row->kind == ROW_BASIC && slice_find(secret, ':') == secret.bytes) {
@@ -414,70 +444,73 @@ static const char *key_compile(const struct program *program, struct slice secre
     if (row->kind != ROW_BASIC && slice_trim(secret).bytes != secret.bytes) {
         return "a token that begins or ends with a blank cannot be sent in a header";
     }
+    key->lane = LANE_MAC;
     key->token = keep(block, secret);
     return NULL;
 }
 
-/* only_prefix: secrets without it are not used; where signing tokens are configured, others would
- * not be enough. */
-static const char *keys_compile(struct program *program, const struct slice *secrets,
-                                unsigned secret_count, struct slice only_prefix,
+/* NULL, or what is wrong. Where signing tokens are configured, the other secrets would not be
+ * enough: they are left out. */
+static const char *keys_compile(struct scheme *scheme, const struct program *program,
+                                const struct slice *secrets, unsigned secret_count,
                                 struct block *block)
 {
+    unsigned made = 0;
     for (unsigned i = 0; i < secret_count && program->kind != ROW_NONE; i++) {
-        if (!slice_starts(secrets[i], only_prefix)) {
+        if (!slice_starts(secrets[i], scheme->plan->only_prefix)) {
             continue;
         }
-        const char *wrong =
-            key_compile(program, secrets[i], block, &program->keys[program->key_count]);
+        struct key *key = (struct key *)(uintptr_t)scheme_key(scheme, program, made);
+        const char *wrong = key_compile(program, secrets[i], block, key);
         if (wrong != NULL) {
             return wrong;
         }
-        program->key_count++;
+        made++;
     }
+    bk_assert(made == scheme->key_count);
     return NULL;
 }
 
-/* ---- the whole */
+/* ---- plans */
 
-static void add_secret_name(struct scheme *scheme, struct slice lower_name)
+static void add_secret_name(struct scheme_plan *plan, struct slice lower_name)
 {
-    for (unsigned i = 0; i < scheme->secret_name_count; i++) {
-        if (slice_equal(scheme->secret_names[i], lower_name)) {
+    for (unsigned i = 0; i < plan->secret_name_count; i++) {
+        if (slice_equal(plan->secret_names[i], lower_name)) {
             return;
         }
     }
-    bk_assert(scheme->secret_name_count < SECRET_NAMES_MAX && lower_name.bytes < 64);
-    scheme->secret_names[scheme->secret_name_count++] = lower_name;
-    scheme->secret_lengths |= 1ULL << lower_name.bytes;
+    bk_assert(plan->secret_name_count < SECRET_NAMES_MAX && lower_name.bytes < 64);
+    plan->secret_names[plan->secret_name_count++] = lower_name;
+    plan->secret_lengths |= 1ULL << lower_name.bytes;
 }
 
-static void secret_names_compile(struct scheme *scheme, struct block *block)
+static void secret_names_compile(struct scheme_plan *plan, struct block *block)
 {
-    struct slice extra = slice_str(scheme->row->redact);
-    add_secret_name(scheme, SLICE("authorization"));
-    add_secret_name(scheme, SLICE("proxy-authorization"));
-    add_secret_name(scheme, SLICE("cookie"));
-    for (unsigned i = 0; i < scheme->program_count; i++) {
-        if (scheme->programs[i].kind == ROW_TOKEN && scheme->programs[i].header.bytes < 64) {
-            add_secret_name(scheme, scheme->programs[i].header);
+    struct slice extra = slice_str(plan->row->redact);
+    add_secret_name(plan, SLICE("authorization"));
+    add_secret_name(plan, SLICE("proxy-authorization"));
+    add_secret_name(plan, SLICE("cookie"));
+    for (unsigned i = 0; i < plan->program_count; i++) {
+        if (plan->programs[i].kind == ROW_TOKEN && plan->programs[i].header.bytes < 64) {
+            add_secret_name(plan, plan->programs[i].header);
         }
     }
     while (slice_trim(extra).bytes != 0) {
-        add_secret_name(scheme, keep_lower(block, next_word(&extra)));
+        add_secret_name(plan, keep_lower(block, next_word(&extra)));
     }
 }
 
-static void handshakes_compile(struct scheme *scheme, struct block *block)
+static void handshakes_compile(struct scheme_plan *plan, struct block *block)
 {
-    const struct row_handshake *from = scheme->row->handshakes;
+    const struct row_handshake *from = plan->row->handshakes;
     /* Those without a signature first. */
     for (unsigned pass = 0; from != NULL && pass < 2; pass++) {
         for (unsigned i = 0; i < ROW_HANDSHAKES_MAX && from[i].when != NULL; i++) {
             if (from[i].is_unsigned != (pass == 0)) {
                 continue;
             }
-            struct handshake *to = &scheme->handshakes[scheme->handshake_count++];
+            struct handshake *to = &plan->handshakes[plan->handshake_count++];
             bool good = place_parse(slice_str(from[i].when), block, &to->when) &&
                         place_parse(slice_str(from[i].answer), block, &to->answer);
             bk_assert(good);
@@ -485,38 +518,110 @@ static void handshakes_compile(struct scheme *scheme, struct block *block)
             to->equals = slice_str(from[i].equals);
             to->reply.status = from[i].status != 0 ? from[i].status : 200;
             to->reply.content_type = from[i].content_type;
-            scheme->unsigned_count += to->is_unsigned;
+            plan->unsigned_count += to->is_unsigned;
         }
     }
 }
 
-/* Everything but keys. */
-static bool scheme_fill(struct scheme *scheme, const struct scheme_row *active, int64_t tolerance,
-                        struct block *block, struct problem *problem)
+static bool plan_fill(struct scheme_plan *plan, const struct scheme_row *active,
+                      struct block *block, struct problem *problem)
 {
-    scheme->methods = 1U << HTTP_POST | scheme->row->methods;
+    plan->methods = 1U << HTTP_POST | plan->row->methods;
     for (const struct scheme_row *row = active; row != NULL; row = row->otherwise) {
-        bk_assert(scheme->program_count < bk_array_length(scheme->programs));
-        if (!program_compile(row, tolerance, block, &scheme->programs[scheme->program_count++],
-                             problem)) {
+        bk_assert(plan->program_count < PROGRAMS_MAX);
+        struct program *program = &plan->programs[plan->program_count++];
+        if (!program_compile(row, block, program, problem)) {
             return false;
         }
+        program->first_has_keys = same_keys(active, row);
     }
-    if (!places_parse(active->id, block, &scheme->id)) {
+    if (!places_parse(active->id, block, &plan->id)) {
         return fail(problem, "id.field", "not a JSON pointer of at most four steps");
     }
-    if (!places_parse(active->type, block, &scheme->type)) {
+    if (!places_parse(active->type, block, &plan->type)) {
         return fail(problem, "type.field", "not a JSON pointer of at most four steps");
     }
-    for (unsigned i = 0; i < scheme->type.count; i++) {
-        if (scheme->type.at[i].kind == PLACE_CONSTANT) {
-            scheme->constant_type = scheme->type.at[i].text;
+    for (unsigned i = 0; i < plan->type.count; i++) {
+        if (plan->type.at[i].kind == PLACE_CONSTANT) {
+            plan->constant_type = plan->type.at[i].text;
         }
     }
-    secret_names_compile(scheme, block);
-    handshakes_compile(scheme, block);
+    secret_names_compile(plan, block);
+    handshakes_compile(plan, block);
     return true;
 }
+
+/* Room for a plan, at most. */
+static size_t plan_bytes(const struct scheme_row *row, const struct scheme_row *active)
+{
+    size_t text = row_text_bytes(row) + 2 * row_text_bytes(active);
+    return sizeof(struct scheme_plan) + row->block_bytes + text +
+           2 * row_text_bytes(active->otherwise);
+}
+
+/* Into `bytes` bytes, all zero. `active` is the row itself or its other way of signing. */
+static bool plan_init(struct scheme_plan *plan, size_t bytes, const struct scheme_row *row,
+                      const struct scheme_row *active, struct problem *problem)
+{
+    struct block block = {plan->tail, (uint8_t *)plan + bytes};
+    plan->row = keep_row(&block, row);
+    plan->only_prefix = slice_str(active != row ? row->signing_prefix : NULL);
+    return plan_fill(plan, active == row ? plan->row : active, &block, problem);
+}
+
+static struct scheme_plan *plan_make(const struct scheme_row *row, const struct scheme_row *active,
+                                     struct problem *problem)
+{
+    size_t bytes = plan_bytes(row, active);
+    struct scheme_plan *plan = (struct scheme_plan *)calloc(1, bytes);
+    *problem = (struct problem){"verification", "out of memory"};
+    if (plan != NULL && !plan_init(plan, bytes, row, active, problem)) {
+        free(plan);
+        return NULL;
+    }
+    return plan;
+}
+
+bool scheme_row_compiles(const struct scheme_row *row, struct problem *problem)
+{
+    struct scheme_plan *plan = plan_make(row, row, problem);
+    free(plan);
+    return plan != NULL;
+}
+
+/* Of the rows of the table, and of their other ways of signing. Never freed: as constant as they
+ * are, and schemes of any age point to them. */
+static _Atomic(struct scheme_plan *) plans[SCHEME_ROWS_MAX][2];
+
+static bool is_shared(const struct scheme_row *row)
+{
+    uintptr_t at = (uintptr_t)row, first = (uintptr_t)scheme_rows;
+    return at >= first && at - first < scheme_rows_count * sizeof *row;
+}
+
+/* Any thread may be the first to need it. NULL: see *problem. */
+static const struct scheme_plan *plan_shared(const struct scheme_row *row,
+                                             const struct scheme_row *active,
+                                             struct problem *problem)
+{
+    bk_assert(scheme_rows_count <= SCHEME_ROWS_MAX);
+    _Atomic(struct scheme_plan *) *at = &plans[row - scheme_rows][active != row];
+    struct scheme_plan *plan = atomic_load_explicit(at, memory_order_acquire);
+    if (plan != NULL) {
+        return plan;
+    }
+    plan = plan_make(row, active, problem);
+    struct scheme_plan *other = NULL;
+    if (plan != NULL &&
+        !atomic_compare_exchange_strong_explicit(at, &other, plan, memory_order_acq_rel,
+                                                 memory_order_acquire)) {
+        free(plan);
+        plan = other;
+    }
+    return plan;
+}
+
+/* ---- the whole */
 
 /* The row whose way of signing these secrets ask for. */
 static const struct scheme_row *row_for(const struct scheme_row *row, const struct slice *secrets,
@@ -547,53 +652,62 @@ static const char *secrets_wrong(const struct scheme_row *row, const struct slic
     return NULL;
 }
 
-/* Bytes of everything behind the struct, at most. */
-static size_t tail_bytes(const struct scheme_row *row, const struct scheme_row *active,
-                         const struct slice *secrets, unsigned secret_count)
+/* Bytes of a scheme without a plan of its own. */
+static size_t scheme_bytes(const struct scheme_row *active, unsigned key_count, size_t secret_bytes)
 {
-    size_t bytes = 2 * secret_count * sizeof(struct key) + 2 * row->block_bytes;
-    bytes +=
-        row_text_bytes(row) + 2 * row_text_bytes(active) + 2 * row_text_bytes(active->otherwise);
-    for (unsigned i = 0; i < secret_count; i++) {
-        bytes += 2 * secrets[i].bytes;
+    size_t bytes = sizeof(struct scheme);
+    for (const struct scheme_row *row = active; row != NULL; row = row->otherwise) {
+        if (row != active && same_keys(active, row)) {
+            continue;
+        }
+        bytes += key_count * key_bytes(row);
+        if (row->kind != ROW_HMAC && row->kind != ROW_ED25519) {
+            bytes += secret_bytes;
+        }
     }
-    return bytes + 64;
+    return bytes;
 }
 
-/* A scheme without keys; those have room at its tail. */
+/* A scheme with room for its keys, and where their text goes. */
 static struct scheme *scheme_build(const struct scheme_row *row, const struct slice *secrets,
-                                   unsigned secret_count, int64_t tolerance_seconds,
-                                   struct block *block, struct problem *problem)
+                                   unsigned secret_count, struct block *block,
+                                   struct problem *problem)
 {
     const struct scheme_row *active = row_for(row, secrets, secret_count);
-    size_t bytes = sizeof(struct scheme) + tail_bytes(row, active, secrets, secret_count);
-    struct scheme *scheme = (struct scheme *)calloc(1, bytes);
+    struct slice only_prefix = slice_str(active != row ? row->signing_prefix : NULL);
+    unsigned key_count = 0;
+    size_t secret_bytes = 0;
+    for (unsigned i = 0; i < secret_count && active->kind != ROW_NONE; i++) {
+        bool used = slice_starts(secrets[i], only_prefix);
+        key_count += used;
+        secret_bytes += used ? secrets[i].bytes : 0;
+    }
+    const struct scheme_plan *plan = NULL;
+    if (is_shared(row) && (plan = plan_shared(row, active, problem)) == NULL) {
+        return NULL;
+    }
+    size_t keys_end = scheme_bytes(active, key_count, secret_bytes);
+    size_t plan_at = (keys_end + 15) & ~(size_t)15;
+    size_t bytes = plan != NULL ? keys_end : plan_at + plan_bytes(row, active);
+    struct scheme *scheme = bytes <= UINT32_MAX ? (struct scheme *)calloc(1, bytes) : NULL;
     *problem = (struct problem){"verification", "out of memory"};
     if (scheme == NULL) {
         return NULL;
     }
-    struct key *keys = (struct key *)(void *)scheme->tail;
-    scheme->bytes = bytes;
-    *block = (struct block){(uint8_t *)(keys + 2 * secret_count), (uint8_t *)scheme + bytes};
-    scheme->row = keep_row(block, row);
-    if (!scheme_fill(scheme, active == row ? scheme->row : active, tolerance_seconds, block,
-                     problem)) {
-        free(scheme);
-        return NULL;
+    if (plan == NULL) {
+        struct scheme_plan *own = (struct scheme_plan *)(void *)((uint8_t *)scheme + plan_at);
+        if (!plan_init(own, bytes - plan_at, row, active, problem)) {
+            free(scheme);
+            return NULL;
+        }
+        plan = own;
     }
-    for (unsigned i = 0; i < scheme->program_count; i++) {
-        scheme->programs[i].keys = keys + i * secret_count;
-    }
-    scheme->only_prefix = slice_str(active != row ? row->signing_prefix : NULL);
+    scheme->plan = plan;
+    scheme->bytes = (uint32_t)bytes;
+    scheme->key_count = key_count;
+    *block = (struct block){(uint8_t *)scheme + scheme_bytes(active, key_count, 0),
+                            (uint8_t *)scheme + keys_end};
     return scheme;
-}
-
-bool scheme_row_compiles(const struct scheme_row *row, struct problem *problem)
-{
-    struct block block;
-    struct scheme *scheme = scheme_build(row, NULL, 0, -1, &block, problem);
-    free(scheme);
-    return scheme != NULL;
 }
 
 enum bk_err scheme_compile(const struct scheme_row *row, const struct slice *secrets,
@@ -609,15 +723,17 @@ enum bk_err scheme_compile(const struct scheme_row *row, const struct slice *sec
     if (*ret_message != NULL) {
         return BK_INVALID;
     }
-    struct scheme *scheme =
-        scheme_build(row, secrets, secret_count, tolerance_seconds, &block, &problem);
+    struct scheme *scheme = scheme_build(row, secrets, secret_count, &block, &problem);
     if (scheme == NULL) {
         *ret_message = problem.message;
         return BK_INVALID;
     }
-    for (unsigned i = 0; *ret_message == NULL && i < scheme->program_count; i++) {
-        *ret_message =
-            keys_compile(&scheme->programs[i], secrets, secret_count, scheme->only_prefix, &block);
+    scheme->tolerance_seconds = tolerance_seconds;
+    for (unsigned i = 0; *ret_message == NULL && i < scheme->plan->program_count; i++) {
+        const struct program *program = &scheme->plan->programs[i];
+        if (i == 0 || !program->first_has_keys) {
+            *ret_message = keys_compile(scheme, program, secrets, secret_count, &block);
+        }
     }
     if (*ret_message != NULL) {
         scheme_wipe(scheme);

@@ -13,9 +13,9 @@
 #define SHOW(text)                                                                                 \
     (int)((text).bytes < SHOWN_BYTES_MAX ? (text).bytes : SHOWN_BYTES_MAX), (const char *)(text).at
 
-static const char *secret_word(const struct program *program)
+static const char *secret_word(const struct scheme *scheme)
 {
-    return program->key_count == 1 ? "secret" : "secrets";
+    return scheme->key_count == 1 ? "secret" : "secrets";
 }
 
 /* "5 s old" or "5 s in the future". */
@@ -48,10 +48,11 @@ static void explain_time(const struct program *program, const struct scheme_requ
     }
     buf_printf(text, "timestamp %.*s is ", SHOW(shown));
     add_age(program, value, request->now_seconds, text);
-    if (program->tolerance_seconds == 0) {
+    int64_t tolerance_seconds = scheme_tolerance_seconds(r->scheme, program);
+    if (tolerance_seconds == 0) {
         buf_add_str(text, "; its age is not checked\n");
     } else {
-        buf_printf(text, ", the tolerance is %lld s\n", (long long)program->tolerance_seconds);
+        buf_printf(text, ", the tolerance is %lld s\n", (long long)tolerance_seconds);
     }
 }
 
@@ -180,12 +181,12 @@ static const char *near_miss_url(struct reading *r, const struct scheme_request 
     return NULL;
 }
 
-static void explain_wrong(const struct program *program, const struct scheme_request *request,
-                          struct buf *text)
+static void explain_wrong(const struct scheme *scheme, const struct program *program,
+                          const struct scheme_request *request, struct buf *text)
 {
     struct reading r;
-    buf_printf(text, "%u %s tried\n", program->key_count, secret_word(program));
-    if (scheme_read(program, request, &r) != SCHEME_GENUINE) {
+    buf_printf(text, "%u %s tried\n", scheme->key_count, secret_word(scheme));
+    if (scheme_read(scheme, program, request, &r) != SCHEME_GENUINE) {
         return;
     }
     const char *found = near_miss_template(&r, request);
@@ -274,17 +275,17 @@ static void explain_doubled(const struct program *program, const struct http_hea
     }
 }
 
-static void explain_good(const struct program *program, const struct scheme_request *request,
-                         struct buf *text)
+static void explain_good(const struct scheme *scheme, const struct program *program,
+                         const struct scheme_request *request, struct buf *text)
 {
     struct reading r;
     if ((program->kind != ROW_HMAC && program->kind != ROW_ED25519) ||
-        scheme_read(program, request, &r) != SCHEME_GENUINE) {
+        scheme_read(scheme, program, request, &r) != SCHEME_GENUINE) {
         return;
     }
     int index = scheme_match(&r);
     if (index >= 0) {
-        buf_printf(text, "secret %d of %u matches\n", index + 1, program->key_count);
+        buf_printf(text, "secret %d of %u matches\n", index + 1, scheme->key_count);
     }
     explain_time(program, request, &r, text);
 }
@@ -300,7 +301,7 @@ void scheme_explain(const struct scheme *scheme, const struct scheme_request *re
     case SCHEME_HANDSHAKE:
     case SCHEME_STALE:
     case SCHEME_FUTURE:
-        explain_good(program, request, text);
+        explain_good(scheme, program, request, text);
         break;
     case SCHEME_SIGNATURE_MISSING:
         explain_missing(program, request->head, text);
@@ -313,9 +314,9 @@ void scheme_explain(const struct scheme *scheme, const struct scheme_request *re
         break;
     case SCHEME_SIGNATURE_WRONG:
         if (program->kind == ROW_HMAC || program->kind == ROW_ED25519) {
-            explain_wrong(program, request, text);
+            explain_wrong(scheme, program, request, text);
         } else {
-            buf_printf(text, "%u %s tried\n", program->key_count, secret_word(program));
+            buf_printf(text, "%u %s tried\n", scheme->key_count, secret_word(scheme));
         }
         break;
     case SCHEME_TIMESTAMP_MISSING:

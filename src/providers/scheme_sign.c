@@ -95,7 +95,7 @@ static void add_signature(const struct program *program, const struct key *key,
     const struct lane *lane = &program->format.lanes[LANE_MAC];
     uint8_t mac[HMAC_BYTES_MAX];
     char text[2 * HMAC_BYTES_MAX];
-    size_t bytes = hmac(&key->hmac, parts, program->op_count, mac), text_bytes = 2 * bytes;
+    size_t bytes = key_mac(program, key, parts, program->op_count, mac), text_bytes = 2 * bytes;
     switch (lane->encoding) {
     case ENCODING_HEX:
         hex_encode(mac, bytes, text);
@@ -121,14 +121,15 @@ static void add_signature(const struct program *program, const struct key *key,
     buf_add_str(headers, "\r\n");
 }
 
-static enum bk_err sign_hmac(const struct program *program, const struct scheme_send *send,
-                             struct buf *headers)
+static enum bk_err sign_hmac(const struct scheme *scheme, const struct program *program,
+                             const struct scheme_send *send, struct buf *headers)
 {
     struct slice parts[OPS_MAX];
     char stamp[32] = "";
     const struct key *key = NULL;
-    for (unsigned k = 0; k < program->key_count && key == NULL; k++) {
-        key = program->keys[k].lane == LANE_MAC ? &program->keys[k] : NULL;
+    for (unsigned k = 0; k < scheme->key_count && key == NULL; k++) {
+        key = scheme_key(scheme, program, k);
+        key = key->lane == LANE_MAC ? key : NULL;
     }
     if (key == NULL) {
         return BK_UNSUPPORTED;
@@ -148,9 +149,10 @@ static enum bk_err sign_hmac(const struct program *program, const struct scheme_
     return BK_OK;
 }
 
-static void sign_token(const struct program *program, struct buf *headers)
+static void sign_token(const struct scheme *scheme, const struct program *program,
+                       struct buf *headers)
 {
-    struct slice secret = program->keys[0].token;
+    struct slice secret = scheme_key(scheme, program, 0)->token;
     buf_add_slice(headers, program->header_shown);
     buf_add_str(headers, ": ");
     if (program->kind == ROW_BASIC) {
@@ -182,16 +184,16 @@ enum bk_err scheme_sign(const struct scheme *scheme, const struct scheme_send *s
                         struct buf *headers)
 {
     bk_assert(scheme != NULL && send != NULL && headers != NULL);
-    const struct program *program = &scheme->programs[0];
+    const struct program *program = &scheme->plan->programs[0];
     struct slice type = send->type.bytes != 0 ? send->type : slice_str(program->row->sample_type);
     size_t before = headers->bytes;
     enum bk_err err = BK_OK;
     add_header(headers, SLICE("Content-Type"), SLICE("application/json"));
-    add_label(&scheme->type, type, headers);
-    add_label(&scheme->id, send->id, headers);
+    add_label(&scheme->plan->type, type, headers);
+    add_label(&scheme->plan->id, send->id, headers);
     switch (program->kind) {
     case ROW_HMAC:
-        err = sign_hmac(program, send, headers);
+        err = sign_hmac(scheme, program, send, headers);
         break;
     case ROW_ED25519:
         err = BK_UNSUPPORTED; /* what is configured is the public key */
@@ -199,7 +201,7 @@ enum bk_err scheme_sign(const struct scheme *scheme, const struct scheme_send *s
     case ROW_TOKEN:
     case ROW_BASIC:
     case ROW_BEARER:
-        sign_token(program, headers);
+        sign_token(scheme, program, headers);
         break;
     case ROW_NONE:
         break;

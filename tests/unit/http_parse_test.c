@@ -264,6 +264,9 @@ static void test_limits(void)
     is_int(parse_repeated(start, "b: c\r\n", HTTP_HEADERS_MAX, "\r\n"), HTTP_PARSE_TOO_LONG);
     is_int(parse_repeated(start, "b: c\r\n", HTTP_HEADERS_MAX - 1, "x"), HTTP_PARSE_TOO_LONG);
     is_int(parse_repeated(start, "b: c\r\n", HTTP_HEADERS_MAX - 1, ""), HTTP_PARSE_PARTIAL);
+    struct http_head none;
+    is_int(http_parse_request(NULL, 0, &none), HTTP_PARSE_PARTIAL, "nothing, at no address");
+    is_int(http_parse_response(NULL, 0, &none), HTTP_PARSE_PARTIAL);
     is_int(parse_repeated(start, "b: c\r\n", HTTP_HEADERS_MAX - 1, " x"), HTTP_PARSE_BAD);
 
     const char *value = "GET / HTTP/1.1\r\nHost: a\r\nb: ";

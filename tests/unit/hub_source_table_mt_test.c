@@ -45,6 +45,29 @@ static void collect(struct source_table *table)
     }
 }
 
+/* Only a rate limit needs state; turned off and on again it goes on where it was. */
+static void rate_state(void)
+{
+    struct source_table *table;
+    bk_assert(source_table_open(&table) == BK_OK);
+    const struct source_state *state = NULL;
+    for (unsigned version = 0; version < 4; version++) {
+        unsigned per_second = version % 2 ? 10 * version : 0;
+        struct source_change change = {.number = 3, .path = SLICE("a"), .per_second = per_second};
+        change.scheme = any_scheme(&change.scheme_bytes);
+        bk_assert(source_table_change(table, &change) == BK_OK);
+        const struct source *source = source_table_find(table, SLICE("a"));
+        ok((source->interval_ns != 0) == (per_second != 0), "version %u", version);
+        ok(version == 0 ? !source->state : source->state && (!state || source->state == state),
+           "its state");
+        state = source->state;
+        collect(table);
+    }
+    take_away(table, 3);
+    collect(table);
+    source_table_close(table);
+}
+
 static void one_thread(void)
 {
     struct source_table *table;
@@ -153,6 +176,7 @@ static void readers_and_a_writer(void)
 
 int main(void)
 {
+    rate_state();
     one_thread();
     readers_and_a_writer();
     return done_testing();

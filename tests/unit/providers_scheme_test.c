@@ -536,6 +536,39 @@ static void gitlab_modes(void)
     sample_scheme_free(scheme);
 }
 
+/* ---- size: a server may have a million sources */
+
+static size_t size_with(const char *name, const char *text, unsigned count)
+{
+    struct slice secrets[SECRETS_PER_SOURCE_MAX];
+    struct scheme *scheme;
+    size_t bytes;
+    const char *message;
+    for (unsigned i = 0; i < count; i++) {
+        secrets[i] = slice_str(text);
+    }
+    if (scheme_compile(scheme_row_find(slice_str(name)), secrets, count, -1, &scheme, &bytes,
+                       &message) != BK_OK) {
+        bail_out("%s: %s", name, message);
+    }
+    scheme_wipe(scheme);
+    free(scheme);
+    return bytes;
+}
+
+static void sizes(void)
+{
+    const char *whsec = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    size_t one = size_with("github", "0123456789abcdef0123456789abcdef", 1);
+    ok(one <= 104, "one HMAC key: %zu bytes", one);
+    is_uint(size_with("github", "s", 2), one + (one - sizeof(void *) * 3), "two keys");
+    is_uint(size_with("svix", whsec, 1), one, "both ways of signing use the same key");
+    is_uint(size_with("grafana", "s", 1), one);
+    ok(size_with("buildkite", "s", 1) > one, "MAC and token are different keys");
+    is_uint(size_with("buildkite", "12345", 1), size_with("buildkite", "1", 1) + 4);
+    ok(size_with("vercel", "s", 1) <= 200, "SHA-1");
+}
+
 /* ---- bodies */
 
 static void bodies(void)
@@ -781,6 +814,7 @@ int main(void)
     token_rotation();
     secrets_refused();
     gitlab_modes();
+    sizes();
     bodies();
     ed25519();
     identify();
