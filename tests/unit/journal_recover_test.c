@@ -306,6 +306,34 @@ static void test_sidecars(void)
     world_fini(&world);
 }
 
+/* A journal that had no core for a while was sealed; its sidecar must not outlive that. */
+static void test_sidecar_of_the_newest(void)
+{
+    struct world world;
+    world_init(&world, 2, 1 << 20);
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    world_fill(&world, 1, 1, 10, 1);
+    world_stop(&world);
+    world.config.journals = 1;
+    is_int(world_open(&world), BK_OK);
+    world_stop(&world);
+    struct blob blob;
+    blob_load(&blob, &world, "j1-0000000001.idx");
+    blob_store(&blob, blob.bytes, blob.size - 1);
+    world.config.journals = 2;
+    is_int(world_open(&world), BK_OK, "a sidecar that cannot be read");
+    is_uint(world.durable[1], 10);
+    ok(!world_has(&world, "j1-0000000001.idx"), "is gone before the segment is written on");
+    world_fill(&world, 1, 11, 20, 1);
+    world_crash(&world);
+    is_int(world_open(&world), BK_OK);
+    is_uint(world.durable[1], 20);
+    world_stop(&world);
+    free(blob.bytes);
+    world_fini(&world);
+}
+
 uint32_t crc32c(uint32_t seed, const void *at, size_t bytes);
 
 static void test_newer_version(void)
@@ -364,6 +392,23 @@ static void test_hole_in_flight(void)
     is_int(look(&world, &found), BK_OK);
     is_uint(found.count, 6, "what was cut off does not come back");
     is_uint(found.wrong, 0);
+    /* A small frame is lost, a large one behind it is not: the restart's opening stands exactly
+     * where the lost one was, with its number, and only the chain of checksums tells that the next
+     * is stale. */
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    ring->hold = true;
+    is_int(world_append(&world, 0, 7, 1000), BK_OK);
+    journal_turn(world.journals[0]);
+    is_int(world_append(&world, 0, 8, 70000), BK_OK);
+    journal_turn(world.journals[0]);
+    fake_complete(ring, 1);
+    world_crash(&world);
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    world_crash(&world);
+    is_int(look(&world, &found), BK_OK);
+    is_uint(found.count, 6, "a stale frame in the right place with the right number");
     /* The same through many restarts, each a crash with frames in flight. */
     for (unsigned i = 0; i < 20; i++) {
         is_int(world_open(&world), BK_OK);
@@ -598,6 +643,7 @@ int main(void)
     test_zeroed_tail();
     test_missing();
     test_sidecars();
+    test_sidecar_of_the_newest();
     test_newer_version();
     test_hole_in_flight();
     test_damage_in_the_middle();

@@ -143,6 +143,42 @@ static void test_window(void)
     world_fini(&world);
 }
 
+/* The journal's memory of its numbers is its last durable frame: that must not be removed. */
+static void test_last_durable(void)
+{
+    struct world world;
+    world_init(&world, 1, 1 << 20);
+    world.config.retain_bytes = 1;
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    struct ring *ring = &world.rings[0];
+    uint64_t sequence = 1;
+    while (journal_stats(world.journals[0])->rolls == 0) {
+        bk_assert(world_append(&world, 0, sequence++, 100000) == BK_OK);
+        if (journal_stats(world.journals[0])->rolls == 0) {
+            world_run(&world);
+        }
+    }
+    while (ring->write_count == 0 || ring->writes[0].offset != FORMAT_FRAME_AT) {
+        ring->hold = true; /* all but the opening of the second segment */
+        journal_turn(world.journals[0]);
+        if (ring->write_count > 0 && ring->writes[0].offset != FORMAT_FRAME_AT) {
+            fake_complete(ring, 0);
+        }
+    }
+    world_run(&world); /* seal and remove what may go */
+    is_uint(stats_of(&world).sealed, 1, "the first segment is sealed");
+    is_uint(stats_of(&world).removed_total, 0, "and stays while the second has nothing durable");
+    uint64_t durable = world.durable[0];
+    world_crash(&world);
+    is_int(world_open(&world), BK_OK);
+    is_uint(world.durable[0], durable, "so the numbers go on");
+    world_fill(&world, 0, durable + 1, durable + 3, 1);
+    is_uint(stats_of(&world).removed_total, 1, "then it goes");
+    world_stop(&world);
+    world_fini(&world);
+}
+
 /* Files of interrupted work are cleared away. */
 static void test_rubbish(void)
 {
@@ -177,6 +213,7 @@ int main(void)
     test_bytes();
     test_age();
     test_window();
+    test_last_durable();
     test_rubbish();
     return done_testing();
 }
