@@ -25,16 +25,37 @@ static unsigned class_of(size_t bytes)
     return class;
 }
 
-void buffers_fini(struct buffers *buffers)
+/* A free buffer holds the address of the next one. */
+static void *free_pop(struct buffers *buffers, unsigned class)
 {
-    for (unsigned class = 0; class < BUFFER_CLASSES; class++) {
-        while (buffers->free[class]) {
-            void *buffer = buffers->free[class];
-            memcpy(&buffers->free[class], buffer, sizeof(void *));
+    void *buffer = buffers->free[class];
+    if (buffer) {
+        memcpy(&buffers->free[class], buffer, sizeof(void *));
+        buffers->bytes_free -= class_bytes(class);
+    }
+    return buffer;
+}
+
+/* Unmap free buffers, large ones first, until `bytes` more may be taken. */
+static bool make_room(struct buffers *buffers, size_t bytes)
+{
+    for (unsigned class = BUFFER_CLASSES; class-- > 0;) {
+        while (bytes > buffers->bytes_max - buffers->bytes_taken) {
+            void *buffer = free_pop(buffers, class);
+            if (!buffer) {
+                break;
+            }
             munmap(buffer, class_bytes(class));
             buffers->bytes_taken -= class_bytes(class);
         }
     }
+    return bytes <= buffers->bytes_max - buffers->bytes_taken;
+}
+
+void buffers_fini(struct buffers *buffers)
+{
+    buffers->bytes_max = buffers->bytes_taken;
+    (void)make_room(buffers, SIZE_MAX); /* all of them */
     bk_assert(buffers->bytes_taken == 0); /* every buffer came back */
 }
 
@@ -45,11 +66,9 @@ uint8_t *buffers_take(struct buffers *buffers, size_t bytes, size_t *ret_bytes)
         return NULL;
     }
     size_t size = class_bytes(class);
-    void *buffer = buffers->free[class];
-    if (buffer) {
-        memcpy(&buffers->free[class], buffer, sizeof(void *));
-    } else {
-        if (size > buffers->bytes_max - buffers->bytes_taken) {
+    void *buffer = free_pop(buffers, class);
+    if (!buffer) {
+        if (!make_room(buffers, size)) {
             return NULL;
         }
         buffer = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -66,11 +85,12 @@ void buffers_give(struct buffers *buffers, uint8_t *buffer, size_t bytes)
 {
     unsigned class = class_of(bytes);
     bk_assert(class < BUFFER_CLASSES && class_bytes(class) == bytes);
-    if (bytes > KEEP_BYTES_MAX) {
+    if (bytes > KEEP_BYTES_MAX || buffers->bytes_free + bytes > buffers->bytes_max / 4) {
         munmap(buffer, bytes);
         buffers->bytes_taken -= bytes;
         return;
     }
     memcpy(buffer, &buffers->free[class], sizeof(void *));
     buffers->free[class] = buffer;
+    buffers->bytes_free += bytes;
 }

@@ -9,6 +9,7 @@
 
 #define LISTENERS_MAX 4U
 #define LINGER_MS 2000U
+#define SPILL_AHEAD 4U /* a body's buffer is at most so many times what has come of it */
 #define ACCEPT_RETRY_MS 100U
 #define DATE_LINE_BYTES 37U /* "Date: <29>\r\n" */
 
@@ -69,6 +70,7 @@ struct listener {
     struct http_server *server;
     int32_t handle;
     bool stopped;
+    bool closed; /* by a drain */
 };
 
 struct http_server {
@@ -179,9 +181,10 @@ static void spill_give(struct http_conn *conn)
     conn->spill = NULL;
 }
 
+/* A dead one is in no list: its memory may be another connection before the turn ends. */
 static void conn_dirty(struct http_conn *conn)
 {
-    if (!list_linked(&conn->dirty)) {
+    if (conn->state != CONN_DEAD && !list_linked(&conn->dirty)) {
         list_push_back(&conn->server->dirty, &conn->dirty);
     }
 }
@@ -205,6 +208,15 @@ static void conn_timer(struct timer *timer);
 static void conn_deadline(struct http_conn *conn, uint32_t timeout_ms)
 {
     conn->deadline_ns = ring_now_ns(conn->server->ring) + timeout_ms * (uint64_t)NS_PER_MS;
+}
+
+/* Until more of the request that is half here must have come, or the next one. */
+static void conn_deadline_reading(struct http_conn *conn)
+{
+    const struct http_server_config *config = &conn->server->config;
+    const struct spill *spill = conn->spill;
+    conn_deadline(conn, !spill ? config->idle_timeout_ms
+                        : spill->head_done ? config->body_timeout_ms : config->head_timeout_ms);
 }
 
 /* For a deadline that may be earlier than the timer stands. */
@@ -453,13 +465,14 @@ static size_t answer_head(struct http_exchange *exchange, uint8_t *at, unsigned 
 static void answer_begin(struct http_exchange *exchange, unsigned status)
 {
     bk_assert(!exchange->ready && exchange->inline_bytes == 0);
+    /* Not while later requests of the connection are under way: they are answered first. */
     bool newest = exchange->conn && exchange->node.next == &exchange->conn->exchanges;
-    if (exchange->server->draining && newest) {
-        conn_no_more_requests(exchange->conn);
+    if (newest && (exchange->server->draining || status_closes(status))) {
         exchange->close_after = true;
     }
-    if (status_closes(status) || !exchange->keep_alive) {
-        exchange->close_after = true;
+    exchange->close_after |= !exchange->keep_alive;
+    if (exchange->close_after && exchange->conn) {
+        conn_no_more_requests(exchange->conn);
     }
     exchange->server->stats.answers_by_class[status / 100 < 6 ? status / 100 : 0]++;
 }
@@ -644,15 +657,15 @@ static void conn_send_done(struct ring_op *op, const struct ring_result *result)
     conn->sending_body = false;
     bool last = conn_sent_last(conn);
     conn_pop_sent(conn);
-    if (last || (conn->state == CONN_LAST && conn->exchange_count == 0)) {
+    bool nothing = conn->exchange_count == 0;
+    bool over = conn->state == CONN_LAST || (conn->server->draining && !conn->spill);
+    if (last || (nothing && over)) {
         conn_linger(conn);
         return;
     }
-    conn_deadline(conn, conn->server->config.idle_timeout_ms);
-    if (conn->exchange_count > 0 || conn->spill || conn->peer_done || !ring_op_busy(&conn->recv_op)) {
+    conn_deadline_reading(conn);
+    if (!nothing || conn->spill || conn->peer_done || !ring_op_busy(&conn->recv_op)) {
         conn_dirty(conn); /* more to send, or reading had stopped for a full pipeline */
-    } else if (conn->server->draining) {
-        conn_linger(conn);
     }
 }
 
@@ -700,9 +713,10 @@ static void exchange_describe(struct http_exchange *exchange, const struct http_
 static void conn_park(struct http_conn *conn, struct list *where)
 {
     conn->parked = true;
-    if (!list_linked(&conn->waiting)) {
-        list_push_back(where, &conn->waiting);
+    if (list_linked(&conn->waiting)) {
+        list_remove(&conn->waiting); /* it was starved */
     }
+    list_push_back(where, &conn->waiting);
     ring_cancel(conn->server->ring, &conn->recv_op);
     conn_deadline_sooner(conn, conn->server->config.parked_timeout_ms);
 }
@@ -730,12 +744,15 @@ static bool spill_room(struct http_conn *conn, size_t bytes_more)
 {
     struct spill *spill = conn->spill;
     size_t needed = HTTP_BUFFER_MESSAGE_AT + spill->bytes + bytes_more + 4096;
-    if (spill->head_done && spill->head.has_content_length) {
-        size_t whole = HTTP_BUFFER_MESSAGE_AT + spill->head.head_bytes + (size_t)spill->head.content_length + 4096;
-        needed = whole > needed ? whole : needed;
-    }
     if (needed <= spill->buffer_bytes) {
         return true;
+    }
+    /* Room for the announced body, but not much more than what has come: memory is for those who send. */
+    if (spill->head_done && spill->head.content_length > spill->bytes) {
+        uint64_t whole = HTTP_BUFFER_MESSAGE_AT + spill->head.head_bytes + spill->head.content_length + 4096;
+        uint64_t ahead = (uint64_t)needed * SPILL_AHEAD;
+        ahead = ahead < whole ? ahead : whole;
+        needed = ahead > needed ? (size_t)ahead : needed;
     }
     size_t size;
     uint8_t *buffer = buffers_take(conn->server->buffers, needed, &size);
@@ -782,6 +799,12 @@ static void send_continue(struct http_conn *conn)
     }
 }
 
+/* `bytes` is at least the head. Written so that no length, however large, overflows. */
+static bool body_is_here(const struct http_head *head, size_t bytes)
+{
+    return head->content_length <= bytes - head->head_bytes;
+}
+
 /* The head is there but the body is not: ask how much body is wanted. False = answered or dead. */
 static bool spill_head_done(struct http_conn *conn)
 {
@@ -790,8 +813,7 @@ static bool spill_head_done(struct http_conn *conn)
     spill->head_done = true;
     spill->scanned = spill->head.head_bytes;
     http_chunked_init(&spill->chunked);
-    bool whole = !spill->head.chunked && spill->bytes >= spill->head.head_bytes + spill->head.content_length;
-    if (whole) {
+    if (!spill->head.chunked && body_is_here(&spill->head, spill->bytes)) {
         spill->body_max = spill->head.content_length;
         return true;
     }
@@ -882,8 +904,9 @@ static bool spill_deliver(struct http_conn *conn, size_t body_bytes)
     if (tail_bytes) {
         conn->spill = NULL;
         if (!spill_append(conn, spill->head.at + message_bytes, tail_bytes)) {
+            spill_give(conn);
             conn->spill = spill;
-            conn_kill(conn);
+            conn_fail(conn, exchange, 503, "no memory for this request now, try again");
             return false;
         }
         next = conn->spill;
@@ -905,6 +928,9 @@ static bool spill_deliver(struct http_conn *conn, size_t body_bytes)
     bk_assert(conn->state != CONN_DEAD);
     spill_give(conn);
     conn->spill = next;
+    if (next) {
+        conn_deadline_reading(conn);
+    }
     return next != NULL;
 }
 
@@ -931,11 +957,7 @@ static bool spill_step(struct http_conn *conn)
         }
         return spill->complete && spill_deliver(conn, spill->decoded);
     }
-    size_t body_bytes = (size_t)spill->head.content_length;
-    if (spill->bytes < spill->head.head_bytes + body_bytes) {
-        return false;
-    }
-    return spill_deliver(conn, body_bytes);
+    return body_is_here(&spill->head, spill->bytes) && spill_deliver(conn, (size_t)spill->head.content_length);
 }
 
 static void conn_run_spill(struct http_conn *conn)
@@ -974,7 +996,7 @@ static size_t conn_whole(struct http_conn *conn, const uint8_t *at, size_t bytes
         conn_fail_parse(conn, result);
         return bytes;
     }
-    if (head.chunked || head.content_length > bytes - head.head_bytes) {
+    if (head.chunked || !body_is_here(&head, bytes)) {
         return 0;
     }
     struct http_exchange *exchange = exchange_take(conn);
@@ -1082,7 +1104,8 @@ static void conn_timer(struct timer *timer)
 {
     struct http_conn *conn = bk_container_of(timer, struct http_conn, timer);
     struct http_server *server = conn->server;
-    bool waits_for_us = conn->exchange_count > 0 && !ring_op_busy(&conn->send_op) && !conn->parked;
+    bool waits_for_us = conn->exchange_count > 0 && !ring_op_busy(&conn->send_op) && !conn->parked &&
+                        conn->state != CONN_LINGER;
     if (waits_for_us) {
         conn_deadline(conn, server->config.idle_timeout_ms);
     }
@@ -1098,8 +1121,8 @@ static void conn_timer(struct timer *timer)
         conn_no_more_requests(conn);
         struct http_exchange *exchange = exchange_take(conn);
         if (exchange) {
+            exchange_describe(exchange, &conn->spill->head);
             exchange->close_after = true;
-            exchange->minor_version = 1;
             http_answer_error(exchange, 503, "unavailable", "the journal cannot take this now, try again",
                               SLICE("Retry-After: 1\r\n"));
             return;
@@ -1171,6 +1194,21 @@ static void conn_open(struct http_server *server, int32_t handle, const struct r
     ring_recv(server->ring, &conn->recv_op, handle, conn_recv_done);
 }
 
+static void listener_closed(struct ring_op *op, const struct ring_result *result)
+{
+    (void)op;
+    (void)result;
+}
+
+/* Who waits in its queue is told by a reset, and goes to another server. */
+static void listener_close(struct listener *listener)
+{
+    if (!ring_op_busy(&listener->op) && !listener->closed) {
+        listener->closed = true;
+        ring_close_handle(listener->server->ring, &listener->op, listener->handle, listener_closed);
+    }
+}
+
 static void listener_retry(struct timer *timer)
 {
     struct listener *listener = bk_container_of(timer, struct listener, retry);
@@ -1194,7 +1232,11 @@ static void listener_accept_done(struct ring_op *op, const struct ring_result *r
     if (!conns_left(server) && result->more) {
         ring_cancel(server->ring, op);
     }
-    if (result->more || server->draining) {
+    if (result->more) {
+        return;
+    }
+    if (server->draining) {
+        listener_close(listener);
         return;
     }
     /* Ended: out of slots, or descriptors, or memory, or just the end of a multishot. Stopped, it is armed
@@ -1295,9 +1337,15 @@ void http_server_resume(struct http_server *server)
     struct list *node;
     while ((node = list_pop_front(&now))) {
         struct http_conn *conn = bk_container_of(node, struct http_conn, waiting);
+        uint64_t deadline_ns = conn->deadline_ns, requests = server->stats.requests;
         conn->parked = false;
-        conn_deadline(conn, server->config.idle_timeout_ms);
+        conn_deadline_reading(conn);
         conn_run_spill(conn);
+        if (conn->parked && server->stats.requests == requests) {
+            /* Nothing was gained: it has no more time than before. */
+            conn->deadline_ns = deadline_ns;
+            timer_start(server->wheel, &conn->timer, deadline_ns, conn_timer);
+        }
         conn_dirty(conn);
     }
 }
@@ -1311,8 +1359,10 @@ void http_server_drain(struct http_server *server)
 {
     server->draining = true;
     for (unsigned i = 0; i < server->listener_count; i++) {
-        ring_cancel(server->ring, &server->listeners[i].op);
-        timer_stop(server->wheel, &server->listeners[i].retry);
+        struct listener *listener = &server->listeners[i];
+        timer_stop(server->wheel, &listener->retry);
+        ring_cancel(server->ring, &listener->op);
+        listener_close(listener); /* unless it has to end first */
     }
     for (unsigned i = 0; i < server->conns_used; i++) {
         struct http_conn *conn = &server->conns[i];

@@ -98,9 +98,9 @@ void http_server_flush(struct http_server *server);
 /* Ask parked connections again (after a journal commit). */
 void http_server_resume(struct http_server *server);
 bool http_server_has_parked(const struct http_server *server);
-/* Drain: stop accepting, finish exchanges under way, close idle connections. */
+/* Drain: close the listeners, finish exchanges under way, close idle connections. */
 void http_server_drain(struct http_server *server);
-/* True when no connection is left. */
+/* True when no connection is left, and after a drain no listener. */
 bool http_server_idle(const struct http_server *server);
 /* Requires: idle, and one more turn of the ring. */
 void http_server_close(struct http_server *server);

@@ -18,9 +18,11 @@ static const char hooks_prefix[] = "/hooks/";
 
 /* ---- paths */
 
-static struct slice path_of(struct slice target)
+static struct slice path_of(const struct http_head *head)
 {
-    return slice_of(target.at, slice_find(target, '?'));
+    struct slice path, query;
+    http_split_target(head, &path, &query);
+    return path;
 }
 
 static bool hook_path(struct slice path, struct slice *ret_id)
@@ -33,10 +35,10 @@ static bool hook_path(struct slice path, struct slice *ret_id)
     return true;
 }
 
-bool ingress_owns(struct slice target)
+bool ingress_owns(const struct http_head *head)
 {
     struct slice id;
-    return hook_path(path_of(target), &id);
+    return hook_path(path_of(head), &id);
 }
 
 /* ---- counters */
@@ -560,7 +562,7 @@ static bool answer_other(struct ingress *ingress, struct http_exchange *exchange
 static const struct source *find_source(struct ingress *ingress, struct http_exchange *exchange,
                                         const struct http_head *head)
 {
-    struct slice path = path_of(http_target(head));
+    struct slice path = path_of(head);
     struct slice id;
     if (!hook_path(path, &id)) {
         if (!answer_other(ingress, exchange, head, path)) {

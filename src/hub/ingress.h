@@ -57,7 +57,7 @@ void ingress_fini(struct ingress *ingress);
 uint64_t ingress_on_head(void *context, struct http_exchange *exchange, const struct http_head *head);
 enum http_outcome ingress_on_request(void *context, struct http_exchange *exchange, const struct http_message *message);
 /* True when the path is one that the ingress answers (also on the admin listener). */
-bool ingress_owns(struct slice target);
+bool ingress_owns(const struct http_head *head);
 
 /* journal_commit_fn. */
 void ingress_committed(void *context, uint64_t durable_through, uint64_t failed_through, enum bk_err err);

@@ -65,7 +65,7 @@ void reactor_free(struct reactor *reactor)
 static uint64_t admin_on_head(void *context, struct http_exchange *exchange, const struct http_head *head)
 {
     struct reactor *reactor = context;
-    if (ingress_owns(http_target(head))) {
+    if (ingress_owns(head)) {
         return ingress_on_head(&reactor->ingress, exchange, head);
     }
     return reactor->config.admin_handler.on_head(reactor->config.admin_handler.context, exchange, head);
@@ -75,7 +75,7 @@ static enum http_outcome admin_on_request(void *context, struct http_exchange *e
                                           const struct http_message *message)
 {
     struct reactor *reactor = context;
-    if (ingress_owns(http_target(message->head))) {
+    if (ingress_owns(message->head)) {
         return ingress_on_request(&reactor->ingress, exchange, message);
     }
     return reactor->config.admin_handler.on_request(reactor->config.admin_handler.context, exchange, message);
@@ -83,16 +83,21 @@ static enum http_outcome admin_on_request(void *context, struct http_exchange *e
 
 /* ---- opening */
 
-static void committed(void *context, uint64_t durable_through, uint64_t failed_through, enum bk_err err)
+static void resume_parked(struct reactor *reactor)
 {
-    struct reactor *reactor = context;
-    ingress_committed(&reactor->ingress, durable_through, failed_through, err);
     if (http_server_has_parked(reactor->ingress_server)) {
         http_server_resume(reactor->ingress_server);
     }
     if (reactor->admin_server && http_server_has_parked(reactor->admin_server)) {
         http_server_resume(reactor->admin_server);
     }
+}
+
+static void committed(void *context, uint64_t durable_through, uint64_t failed_through, enum bk_err err)
+{
+    struct reactor *reactor = context;
+    ingress_committed(&reactor->ingress, durable_through, failed_through, err);
+    resume_parked(reactor);
 }
 
 static enum bk_err open_server(struct reactor *reactor, const struct http_handler *handler,
@@ -185,10 +190,7 @@ void reactor_exit(struct reactor *reactor)
 void reactor_resume(struct reactor *reactor)
 {
     reactor->ingress.growth_asked = false;
-    http_server_resume(reactor->ingress_server);
-    if (reactor->admin_server) {
-        http_server_resume(reactor->admin_server);
-    }
+    resume_parked(reactor);
 }
 
 static void drain_step(struct reactor *reactor)
@@ -217,6 +219,10 @@ static void reactor_turn(struct reactor *reactor)
     uint64_t now_ns = ring_now_ns(reactor->ring);
     timer_wheel_run(&reactor->wheel, now_ns);
     if (!reactor->stopped) {
+        if (journal_idle(reactor->journal)) {
+            /* No commit will: they may wait for what came without one, a spare segment. */
+            resume_parked(reactor);
+        }
         journal_turn(reactor->journal);
     }
     http_server_flush(reactor->ingress_server);
