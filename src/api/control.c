@@ -376,6 +376,7 @@ static enum bk_err open_journals(struct control *control, char ret_why[CONTROL_W
         .segment_bytes = control->config.segment_bytes,
         .retain_bytes = control->config.retain_bytes,
         .retain_ns = control->config.retain_ns,
+        .accept_damage = control->config.accept_journal_damage,
         .dedupe_window_ns = control->window_max_ns > SOURCE_DEDUPE_WINDOW_DEFAULT_NS
                                 ? control->window_max_ns
                                 : SOURCE_DEDUPE_WINDOW_DEFAULT_NS,

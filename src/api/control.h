@@ -31,6 +31,7 @@ struct control_config {
     uint64_t segment_bytes; /* 0 = by the disk's size */
     uint64_t retain_bytes;
     int64_t retain_ns;
+    bool accept_journal_damage; /* catalog_config.accept_damage */
     int64_t drain_timeout_ns;
     void (*reload)(void *context); /* SIGHUP; may be NULL */
     void *context;

@@ -43,6 +43,8 @@ const struct option cli_serve_options[] = {
     {"request-memory", 0, OPTION_BYTES, SERVE_FLAGS, "BYTES", "256M", "per thread, for large and slow requests", NULL,
      1U << 20, 1ULL << 40, NULL},
     {"drain-timeout", 0, OPTION_DURATION, SERVE_FLAGS, "TIME", "20s", "how long a stop may take", NULL, 0, 0, NULL},
+    {"accept-journal-damage", 0, OPTION_FLAG, SERVE_FLAGS, NULL, NULL,
+     "start although the journal is damaged, without what is unreadable", NULL, 0, 0, NULL},
     {"quick-start", 0, OPTION_FLAG, SERVE_FLAGS, NULL, NULL, "at the first start, make a source to try things with", NULL,
      0, 0, NULL},
     {.kind = OPTION_END},
@@ -225,6 +227,7 @@ static void read_numbers(struct serve *serve)
     serve->control.segment_bytes = option_number(options, "segment-bytes") & ~4095ULL;
     serve->control.retain_bytes = option_number(options, "retain-bytes");
     serve->control.retain_ns = option_duration_ns(options, "retain-age");
+    serve->control.accept_journal_damage = option_flag(options, "accept-journal-damage");
     serve->control.drain_timeout_ns = option_duration_ns(options, "drain-timeout");
 }
 
