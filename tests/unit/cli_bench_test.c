@@ -137,6 +137,7 @@ int main(void)
     check_histogram();
     check_body();
     check_type("github", "s3cr3t", BENCH_SIGN_ONCE);
+    check_type("zendesk", "s3cr3t", BENCH_SIGN_PER_SECOND);
     check_type("stripe", "whsec_abc", BENCH_SIGN_EACH);
     check_type("standard-webhooks", "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0", BENCH_SIGN_EACH);
     return done_testing();
