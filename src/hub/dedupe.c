@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/sha256.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -116,8 +117,15 @@ void dedupe_prefetch(const struct dedupe *dedupe, const uint64_t fingerprint[2])
     }
 }
 
-static inline void pause_briefly(void)
+/* The claimant may have lost its CPU, perhaps to us: do not use up a whole time slice. */
+#define SPINS_MAX 1000U
+
+static inline void pause_briefly(unsigned spins)
 {
+    if (spins > SPINS_MAX) {
+        (void)sched_yield();
+        return;
+    }
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -130,10 +138,24 @@ static inline void pause_briefly(void)
 static uint64_t meta_settled(struct dedupe_slot *slot)
 {
     uint64_t meta;
-    while (((meta = atomic_load_explicit(&slot->meta, memory_order_acquire)) & STATE_MASK) == BUSY) {
-        pause_briefly();
+    for (unsigned spins = 0;
+         ((meta = atomic_load_explicit(&slot->meta, memory_order_acquire)) & STATE_MASK) == BUSY;
+         spins++) {
+        pause_briefly(spins);
     }
     return meta;
+}
+
+/* State and time that belong together: an expired slot may be claimed anew between two loads. */
+static uint64_t slot_read(struct dedupe_slot *slot, int64_t *ret_received_ms)
+{
+    for (;;) {
+        uint64_t meta = meta_settled(slot);
+        *ret_received_ms = atomic_load_explicit(&slot->received_ms, memory_order_acquire);
+        if (atomic_load_explicit(&slot->meta, memory_order_relaxed) == meta) {
+            return meta;
+        }
+    }
 }
 
 /* Find the slot with this fingerprint. NULL = not there; *ret_empty then is the first empty one. */
@@ -161,8 +183,8 @@ static enum dedupe_outcome slot_judge(struct dedupe_slot *slot, int64_t now_ms, 
                                       struct dedupe_claim *ret_claim)
 {
     for (;;) {
-        uint64_t meta = meta_settled(slot);
-        int64_t received_ms = atomic_load_explicit(&slot->received_ms, memory_order_relaxed);
+        int64_t received_ms;
+        uint64_t meta = slot_read(slot, &received_ms);
         bool gone = meta == RELEASED;
         bool expired = (meta & STATE_MASK) == DURABLE && now_ms - received_ms > window_ms;
         if (!gone && !expired) {
@@ -178,6 +200,14 @@ static enum dedupe_outcome slot_judge(struct dedupe_slot *slot, int64_t now_ms, 
     }
 }
 
+/* A generation with a claim of now must not be dropped as over. */
+static void generation_touch(struct generation *generation, int64_t now_ms)
+{
+    if (atomic_load_explicit(&generation->newest_ms, memory_order_relaxed) < now_ms) {
+        atomic_store_explicit(&generation->newest_ms, now_ms, memory_order_relaxed);
+    }
+}
+
 /* Claim in one generation: an existing slot with the fingerprint, or a fresh one. */
 static enum dedupe_outcome generation_claim(struct generation *generation, const uint64_t fingerprint[2],
                                             int64_t now_ms, int64_t window_ms, struct dedupe_claim *ret_claim)
@@ -186,7 +216,11 @@ static enum dedupe_outcome generation_claim(struct generation *generation, const
         struct dedupe_slot *empty;
         struct dedupe_slot *slot = generation_find(generation, fingerprint, &empty);
         if (slot) {
-            return slot_judge(slot, now_ms, window_ms, ret_claim);
+            enum dedupe_outcome outcome = slot_judge(slot, now_ms, window_ms, ret_claim);
+            if (outcome == DEDUPE_NEW) {
+                generation_touch(generation, now_ms);
+            }
+            return outcome;
         }
         size_t limit = generation->mask - generation->mask / 8;
         if (!empty || atomic_load_explicit(&generation->used, memory_order_relaxed) >= limit) {
@@ -197,9 +231,7 @@ static enum dedupe_outcome generation_claim(struct generation *generation, const
             empty->fingerprint[0] = fingerprint[0];
             empty->fingerprint[1] = fingerprint[1];
             atomic_fetch_add_explicit(&generation->used, 1, memory_order_relaxed);
-            if (atomic_load_explicit(&generation->newest_ms, memory_order_relaxed) < now_ms) {
-                atomic_store_explicit(&generation->newest_ms, now_ms, memory_order_relaxed);
-            }
+            generation_touch(generation, now_ms);
             ret_claim->slot = empty;
             return DEDUPE_NEW;
         }
@@ -216,8 +248,8 @@ static enum dedupe_outcome older_look(struct generation *generation, const uint6
     if (!slot) {
         return DEDUPE_NEW;
     }
-    uint64_t meta = meta_settled(slot);
-    int64_t received_ms = atomic_load_explicit(&slot->received_ms, memory_order_relaxed);
+    int64_t received_ms;
+    uint64_t meta = slot_read(slot, &received_ms);
     if (meta == RELEASED || ((meta & STATE_MASK) == DURABLE && now_ms - received_ms > window_ms)) {
         return DEDUPE_NEW;
     }
@@ -258,7 +290,8 @@ enum dedupe_outcome dedupe_claim(struct dedupe *dedupe, const uint64_t fingerpri
 void dedupe_pending(struct dedupe_slot *slot, struct journal_position position, int64_t received_ms)
 {
     bk_assert((atomic_load_explicit(&slot->meta, memory_order_relaxed) & STATE_MASK) == BUSY);
-    atomic_store_explicit(&slot->received_ms, received_ms, memory_order_relaxed);
+    /* Release: who reads this time also sees that the slot is no longer what it was. */
+    atomic_store_explicit(&slot->received_ms, received_ms, memory_order_release);
     atomic_store_explicit(&slot->meta, meta_pack(PENDING, position), memory_order_release);
 }
 
@@ -329,8 +362,9 @@ enum bk_err dedupe_grow(struct dedupe *dedupe, int64_t now_ms, int64_t window_ma
             bytes += generation->map_bytes;
             continue;
         }
-        if (!over) {
-            atomic_store(&dedupe->horizon_ms, atomic_load(&generation->newest_ms));
+        int64_t newest_ms = atomic_load(&generation->newest_ms);
+        if (!over && newest_ms > atomic_load(&dedupe->horizon_ms)) {
+            atomic_store(&dedupe->horizon_ms, newest_ms);
         }
         garbage->at[garbage->count++] = generation;
     }

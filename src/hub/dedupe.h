@@ -7,8 +7,9 @@
  * Shape       Generations of open-addressing tables, each at most half full. New claims go to the newest one; a
  *             probe asks all. Old generations are dropped whole when nothing in them can be inside any window, or when
  *             bytes_max is reached (then the window is effectively shorter: dedupe_horizon_ms tells).
- * Threads     claim/confirm/release: any reactor. grow/drop: the control thread. Dropped generations are freed
- *             after a grace period, like the source table's garbage.
+ * Threads     claim/confirm/release: any reactor. grow/drop: the control thread. Dropped generations are
+ *             freed after a grace period: every reactor has passed a turn, and has confirmed or
+ *             released what it had claimed before (reactor_when_settled).
  * Cost        32 B per delivery; a claim touches one cache line per generation.
  */
 #ifndef BECKET_HUB_DEDUPE_H

@@ -74,6 +74,28 @@ static void forgets(void)
     dedupe_close(dedupe);
 }
 
+/* An expired id that comes again is as young as a new one: its generation is not over. */
+static void comes_again(void)
+{
+    struct dedupe *dedupe;
+    const int64_t window_ms = 86400000, later_ms = 3 * window_ms;
+    ok(dedupe_open(64U << 20, &dedupe) == BK_OK, "opens");
+    uint64_t fingerprint[2];
+    dedupe_fingerprint(1, SLICE("again"), fingerprint);
+    struct dedupe_claim claim, second;
+    is_int(dedupe_claim(dedupe, fingerprint, 1000, window_ms, &claim), DEDUPE_NEW, "new");
+    dedupe_pending(claim.slot, (struct journal_position){0, 1}, 1000);
+    dedupe_durable(claim.slot);
+    is_int(dedupe_claim(dedupe, fingerprint, later_ms, window_ms, &claim), DEDUPE_NEW, "new, days later");
+    dedupe_pending(claim.slot, (struct journal_position){0, 2}, later_ms);
+    dedupe_durable(claim.slot);
+    grow_now(dedupe, later_ms + 1);
+    is_int(dedupe_claim(dedupe, fingerprint, later_ms + 2, window_ms, &second), DEDUPE_DURABLE,
+           "and known after a growth");
+    ok(second.slot == NULL && second.first.sequence == 2, "as what came last");
+    dedupe_close(dedupe);
+}
+
 /* All threads claim all ids, each in its own order; a grower replaces generations meanwhile. */
 static struct dedupe *shared;
 static _Atomic unsigned owners[IDS];
@@ -153,6 +175,7 @@ int main(void)
 {
     one_thread();
     forgets();
+    comes_again();
     many_threads();
     return done_testing();
 }
