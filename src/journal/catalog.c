@@ -240,6 +240,24 @@ static enum bk_err first_segments(struct catalog *catalog, uint16_t journals, in
     return BK_OK;
 }
 
+/* The directory's own name must be durable too, also when an earlier process made it. */
+static enum bk_err make_directory(const char *path)
+{
+    char parent[CATALOG_PATH_BYTES];
+    const char *slash = strrchr(path, '/');
+    size_t bytes = slash ? (size_t)(slash - path) : 0;
+    if (bytes >= sizeof parent) {
+        return BK_INVALID;
+    }
+    memcpy(parent, path, bytes);
+    parent[bytes] = '\0';
+    enum bk_err err = directory_make(path);
+    if (err == BK_OK) {
+        err = directory_sync(!slash ? "." : bytes ? parent : "/");
+    }
+    return err;
+}
+
 static enum bk_err open_directory(struct catalog *catalog, const struct catalog_config *config)
 {
     if (strlen(config->directory) > CATALOG_PATH_BYTES - FORMAT_NAME_BYTES - 16) {
@@ -249,7 +267,7 @@ static enum bk_err open_directory(struct catalog *catalog, const struct catalog_
     if (!catalog->directory) {
         return BK_NO_MEMORY;
     }
-    enum bk_err err = config->read_only ? BK_OK : directory_make(config->directory);
+    enum bk_err err = config->read_only ? BK_OK : make_directory(config->directory);
     if (err == BK_OK) {
         err = choose_segment_bytes(catalog, config->segment_bytes);
     }

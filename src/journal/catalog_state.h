@@ -81,6 +81,9 @@ struct catalog_remover {
     uint64_t bytes;
     uint64_t pace_ns;
     int64_t retry_ns;
+    struct segment *renamed; /* whose name is gone, but the directory could not be synced */
+    bool renamed_keep;       /* into the pool */
+    char renamed_to[CATALOG_PATH_BYTES];
 };
 
 struct catalog {

@@ -11,9 +11,9 @@
 #include <stdlib.h>
 
 #define ZERO_BYTES 262144U
-/* Zeros are written at this pace (32 MiB/s), or as fast as the journal's use of the room it has
- * asks for. A commit's flush waits for everything in the device's cache: zeros at full speed made
- * commits wait 200 ms. */
+/* Zeros are written at this pace (32 MiB/s), or as fast as the journal's use of the room it has asks
+ * for: a commit's flush waits for everything in the device's cache. How much that matters depends on
+ * the disk; on a noisy shared one no difference could be measured. */
 #define PACE_NS 8000000ULL
 
 enum bk_err maker_init(struct catalog *catalog)
@@ -243,6 +243,19 @@ void maker_lend(struct catalog *catalog, struct catalog_journal *journal, struct
     ring_post(catalog->control, journal->ring, &segment->mail);
 }
 
+/* The file has its name, which may be lost, and could not be removed. Never to be written, it stays in its
+ * place until retention takes it: forgotten, it would leave a hole when the next ones are removed. */
+static void keep_useless(struct catalog *catalog)
+{
+    struct catalog_maker *maker = &catalog->maker;
+    struct segment *segment = segment_new(catalog, maker->block);
+    if (segment) {
+        segment->state = SEGMENT_ABANDONED;
+        segment->indexed = true;
+        list_push_back(&maker->journal->segments, &segment->node);
+    }
+}
+
 /* Nothing of a half-made file stays; the next try starts anew. */
 static void give_up(struct catalog *catalog, enum bk_err err, int64_t now_ns)
 {
@@ -258,6 +271,8 @@ static void give_up(struct catalog *catalog, enum bk_err err, int64_t now_ns)
         catalog_path(catalog, path, "", maker->journal->id, maker->number, ".log");
         if (file_unlink(path) == BK_OK) {
             maker->journal->next_number--;
+        } else {
+            keep_useless(catalog);
         }
     } else {
         char path[CATALOG_PATH_BYTES];

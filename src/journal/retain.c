@@ -82,32 +82,48 @@ static enum bk_err remember_sidecar(struct catalog *catalog, const struct segmen
     return BK_OK;
 }
 
-static enum bk_err take_away(struct catalog *catalog, struct segment *segment)
+/* Give the file another name. Once only: when the directory then cannot be synced, the next try goes
+ * on from there. */
+static enum bk_err rename_away(struct catalog *catalog, struct segment *segment)
 {
     struct catalog_remover *remover = &catalog->remover;
     char from[CATALOG_PATH_BYTES];
-    char to[CATALOG_PATH_BYTES];
-    char name[FORMAT_NAME_BYTES];
-    bool keep = pool_wants(catalog, segment);
-    catalog_path(catalog, from, "", segment->journal_id, segment->number, ".log");
-    if (keep) {
-        snprintf(name, sizeof name, "spare-%llu.log", (unsigned long long)catalog->pool_serial);
-        catalog_path_name(catalog, to, name);
-    } else {
-        catalog_path(catalog, to, "old-", segment->journal_id, segment->number, ".log");
+    if (remover->renamed == segment) {
+        return BK_OK;
     }
-    enum bk_err err = file_rename(from, to);
+    remover->renamed_keep = pool_wants(catalog, segment);
+    catalog_path(catalog, from, "", segment->journal_id, segment->number, ".log");
+    if (remover->renamed_keep) {
+        char name[FORMAT_NAME_BYTES];
+        snprintf(name, sizeof name, "spare-%llu.log", (unsigned long long)catalog->pool_serial);
+        catalog_path_name(catalog, remover->renamed_to, name);
+    } else {
+        catalog_path(catalog, remover->renamed_to, "old-", segment->journal_id, segment->number,
+                     ".log");
+    }
+    enum bk_err err = file_rename(from, remover->renamed_to);
+    if (err == BK_OK) {
+        remover->renamed = segment;
+    }
+    return err;
+}
+
+static enum bk_err take_away(struct catalog *catalog, struct segment *segment)
+{
+    struct catalog_remover *remover = &catalog->remover;
+    enum bk_err err = rename_away(catalog, segment);
     if (err == BK_OK) {
         err = directory_sync(catalog->directory);
     }
     if (err != BK_OK) {
         return err;
     }
-    if (keep) {
-        memcpy(catalog->pool[catalog->pool_count++], name, sizeof name);
-        catalog->pool_serial++;
+    remover->renamed = NULL;
+    if (remover->renamed_keep) {
+        snprintf(catalog->pool[catalog->pool_count++], FORMAT_NAME_BYTES, "spare-%llu.log",
+                 (unsigned long long)catalog->pool_serial++);
     } else {
-        memcpy(remover->path, to, sizeof to);
+        memcpy(remover->path, remover->renamed_to, sizeof remover->path);
         remover->bytes = segment->bytes;
         remover->state = REMOVE_TRUNCATE;
     }
