@@ -125,6 +125,9 @@ static void check_type(const char *type, const char *secret, enum bench_signing 
     bench_writer_put(&writer, at, 9, false, true, now);
     is_int(verify(scheme, at, writer.request_bytes, now, ids[3]), SCHEME_GENUINE,
            "%s: and the next is genuine again", type);
+    bench_writer_put(&writer, at, 10, false, true, now + 1000000);
+    is_int(verify(scheme, at, writer.request_bytes, now + 1000000, ids[3]), SCHEME_GENUINE,
+           "%s: fresh after days", type);
     free(at);
     bench_writer_fini(&writer);
     buf_fini(&body);
