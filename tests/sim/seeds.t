@@ -1,5 +1,5 @@
 #!/bin/sh
-# seeds.t - Description: every scenario of the simulator, for a few hundred seeds.
+# seeds.t - Description: every scenario of the simulator, for some seeds, also under the sanitizers.
 #
 # A failure ends with the seed and the command that repeats it. Long runs: make sim SEEDS=100000.
 cd "${BECKET_ROOT:-$(dirname "$0")/../..}" || exit 1
@@ -23,7 +23,7 @@ check() {
     fi
 }
 
-check release 1 200
-check asan 1001 40
+check release 1 100
+check asan 1001 20
 echo "1..$number"
 exit $failed
