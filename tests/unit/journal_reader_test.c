@@ -35,6 +35,7 @@ static void test_walks(void)
     } while (err == BK_OK || err == BK_AGAIN);
     is_int(err, BK_NOT_FOUND);
     is_uint(expect, 0, "backward: all");
+    ok(again > 10, "in %u pieces, as the budget says", again);
     is_uint(bad, 0);
     size_t none = 0;
     reader_walk_begin(&walk, 0, false, 2500);
