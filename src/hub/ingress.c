@@ -268,6 +268,22 @@ static struct journal_entry entry_of(const struct intake *intake, enum journal_r
     return entry;
 }
 
+static void forget_outside(uint64_t message_bytes, uint32_t *at, uint16_t *bytes)
+{
+    if ((uint64_t)*at + *bytes > message_bytes) {
+        *at = 0;
+        *bytes = 0;
+    }
+}
+
+/* After body_bytes was lowered: a type or id that was in the part that is not kept has no place any more. */
+static void forget_what_was_cut(struct journal_entry *entry)
+{
+    uint64_t bytes = (uint64_t)entry->head_bytes + entry->body_bytes;
+    forget_outside(bytes, &entry->type_at, &entry->type_bytes);
+    forget_outside(bytes, &entry->id_at, &entry->id_bytes);
+}
+
 static unsigned redactions_of(const struct intake *intake, struct journal_redaction *ret_redactions)
 {
     _Static_assert(sizeof(struct scheme_redaction) == sizeof(struct journal_redaction), "same shape");
@@ -313,8 +329,7 @@ static void quarantine(struct ingress *ingress, const struct intake *intake, enu
     if (entry.body_bytes > QUARANTINE_BODY_BYTES_MAX) {
         entry.body_bytes = QUARANTINE_BODY_BYTES_MAX;
         entry.flags |= JOURNAL_CUT;
-        entry.type_bytes = entry.type_at + entry.type_bytes > entry.head_bytes + entry.body_bytes ? 0 : entry.type_bytes;
-        entry.id_bytes = entry.id_at + entry.id_bytes > entry.head_bytes + entry.body_bytes ? 0 : entry.id_bytes;
+        forget_what_was_cut(&entry);
     }
     int64_t cost = (int64_t)entry.head_bytes + entry.body_bytes + 128;
     if (cost > ingress->quarantine_bytes) {
@@ -355,8 +370,7 @@ static enum http_outcome duplicate(struct ingress *ingress, struct http_exchange
     entry.original = journal_position_pack(claim->first);
     entry.original_ns = first_ns;
     entry.body_bytes = 0;
-    entry.type_bytes = entry.type_at + entry.type_bytes > entry.head_bytes ? 0 : entry.type_bytes;
-    entry.id_bytes = entry.id_at + entry.id_bytes > entry.head_bytes ? 0 : entry.id_bytes;
+    forget_what_was_cut(&entry);
     struct journal_redaction redactions[REDACTIONS_MAX];
     unsigned count = redactions_of(intake, redactions);
     uint64_t sequence;

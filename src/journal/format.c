@@ -38,6 +38,13 @@ enum bk_err format_segment_check(const struct format_segment *block)
     return sane ? BK_OK : BK_CORRUPT;
 }
 
+static bool record_sane(const struct format_record *record, uint64_t message_bytes)
+{
+    return record->type >= JOURNAL_ACCEPTED && record->type <= JOURNAL_DUPLICATE &&
+           (uint64_t)record->type_at + record->type_bytes <= message_bytes &&
+           (uint64_t)record->id_at + record->id_bytes <= message_bytes;
+}
+
 uint32_t format_record_seal(struct format_record *record, const struct journal_entry *entry,
                             uint64_t sequence, uint32_t seed)
 {
@@ -63,6 +70,8 @@ uint32_t format_record_seal(struct format_record *record, const struct journal_e
     memcpy(record->peer_at, entry->peer.at, sizeof record->peer_at);
     memset(record->reserved, 0, sizeof record->reserved);
     size_t bytes = sizeof *record + (size_t)entry->head_bytes + entry->body_bytes;
+    /* What the reader would call damaged must not be written. */
+    bk_assert(record_sane(record, (uint64_t)entry->head_bytes + entry->body_bytes));
     record->crc =
         crc32c(seed, (const uint8_t *)record + sizeof record->crc, bytes - sizeof record->crc);
     return record->crc;
@@ -103,13 +112,6 @@ void format_walk_begin(struct format_walk *walk, const struct format_frame *fram
                                  .left = frame->record_count,
                                  .seed = seed,
                                  .running_crc = seed};
-}
-
-static bool record_sane(const struct format_record *record, uint64_t message_bytes)
-{
-    return record->type >= JOURNAL_ACCEPTED && record->type <= JOURNAL_DUPLICATE &&
-           (uint64_t)record->type_at + record->type_bytes <= message_bytes &&
-           (uint64_t)record->id_at + record->id_bytes <= message_bytes;
 }
 
 enum bk_err format_walk_next(struct format_walk *walk, bool verify,

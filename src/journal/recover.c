@@ -420,10 +420,11 @@ static enum bk_err use_sidecar(struct recovery *recovery, struct candidate *cand
     return BK_OK;
 }
 
-/* The scan stopped: the end, an unfinished commit, or damage? *ret_resume: go on there (damage was
- * accepted). */
+/* The scan stopped where the commit *expected should stand: the end, an unfinished commit, or
+ * damage? *ret_resume: go on there (damage was accepted); *expected is what should stand there. */
 static enum bk_err judge_end(struct recovery *recovery, struct candidate *candidate,
-                             const struct index_builder *builder, uint64_t *ret_resume)
+                             const struct index_builder *builder, uint64_t *expected,
+                             uint64_t *ret_resume)
 {
     struct scan *scan = &recovery->scan;
     struct segment *segment = candidate->segment;
@@ -434,16 +435,17 @@ static enum bk_err judge_end(struct recovery *recovery, struct candidate *candid
         builder->last_commit == candidate->limit_commit) {
         return BK_OK;
     }
-    enum bk_err err = scan_look_ahead(scan, builder->last_commit + 1, scan->end, &ahead);
+    enum bk_err err = scan_look_ahead(scan, *expected, scan->end, &ahead);
     if (err != BK_OK) {
         return err;
     }
     if (candidate->limited || ahead.damage) {
         err = problem(recovery, segment, bad, BK_CORRUPT,
                       "commit %llu is damaged: it was durable, as %s says",
-                      (unsigned long long)builder->last_commit + 1,
+                      (unsigned long long)*expected,
                       ahead.damage ? "a later commit in this file" : "the next segment");
         *ret_resume = ahead.resume_at;
+        *expected = ahead.resume_commit;
         return err;
     }
     if (ahead.frames > 0 || ahead.begun) {
@@ -492,10 +494,12 @@ static enum bk_err read_frames(struct recovery *recovery, struct candidate *cand
         return err;
     }
     scan_begin(scan, segment->file, segment->uuid, segment->block_crc, end);
+    uint64_t expected = builder->last_commit + 1;
     for (;;) {
         const struct format_frame *frame = NULL;
         err = scan_next_blocking(scan, &frame);
         if (err == BK_OK) {
+            expected = frame->commit + 1;
             uint64_t offset = scan->offset - format_round_block(frame->bytes);
             err = index_builder_add(builder, segment, true, offset, frame);
             struct catalog_audit *audit = recovery->catalog->audit;
@@ -511,7 +515,7 @@ static enum bk_err read_frames(struct recovery *recovery, struct candidate *cand
             return err;
         }
         uint64_t resume = 0;
-        err = judge_end(recovery, candidate, builder, &resume);
+        err = judge_end(recovery, candidate, builder, &expected, &resume);
         if (err != BK_OK || resume == 0) {
             return err;
         }

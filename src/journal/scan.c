@@ -196,8 +196,10 @@ enum bk_err scan_look_ahead(struct scan *scan, uint64_t expected_commit, uint64_
             }
             ahead.frames++;
             ahead.last_end = at + block + format_round_block(frame->bytes);
-            if (frame->commit > expected_commit && ahead.resume_at == 0) {
+            if (at + block > scan->offset && frame->commit > expected_commit &&
+                ahead.resume_at == 0) {
                 ahead.resume_at = at + block;
+                ahead.resume_commit = frame->commit;
             }
             if (frame->durable_commit >= expected_commit && !ahead.damage) {
                 ahead.damage = true;

@@ -50,7 +50,8 @@ struct scan_ahead {
     bool damage;          /* a frame says that the commit which should stand here was durable */
     uint64_t evidence_at; /* that frame */
     unsigned frames;      /* headers of this segment's frames that were found */
-    uint64_t resume_at;   /* the first found with a higher commit than expected; 0 = none */
+    uint64_t resume_at;   /* the first behind the bad place with a higher commit; 0 = none … */
+    uint64_t resume_commit; /* … and its commit, by its header alone */
     uint64_t last_end;    /* behind the last one found; 0 = none */
     bool begun;           /* at the bad place itself something of this segment was begun */
 };

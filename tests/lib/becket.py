@@ -256,6 +256,15 @@ class Server:
                 return items
             cursor = '&cursor=' + page['next']
 
+    def events_when(self, query, count, wait=10):
+        """The same, once there are so many: answers do not wait for what is refused or repeated to be on disk."""
+        end = time.monotonic() + wait
+        while True:
+            found = self.events(query)
+            if len(found) >= count or time.monotonic() > end:
+                return found
+            time.sleep(0.02)
+
     def body_of(self, event):
         return self.api('GET', '/api/v1/events/%s/body' % event).body
 

@@ -2,6 +2,7 @@
 #include "journal_world.h"
 
 #include "base/log.h"
+#include "journal/check.h"
 
 /* ---- files as blobs */
 
@@ -462,6 +463,39 @@ static void test_damage_in_the_middle(void)
     world_fini(&world);
 }
 
+/* Frames one behind the other whose headers are good and whose records are not: each is told once,
+ * by its own number, and the reading goes on behind them. */
+static void test_damage_side_by_side(void)
+{
+    struct world world;
+    struct found found = {0};
+    world_init(&world, 1, 1 << 20);
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    world_fill(&world, 0, 1, 60, 1);
+    world_crash(&world);
+    struct blob blob;
+    blob_load(&blob, &world, "j0-0000000001.log");
+    for (size_t frame = 20; frame < 23; frame++) {
+        size_t at = 8192 + 4096 * frame + sizeof(struct format_frame) + 8;
+        set_byte(&blob, at, (char)(blob.bytes[at] ^ 1));
+    }
+    struct check_totals totals;
+    is_int(journal_check(world.config.directory, NULL, NULL, NULL, &totals), BK_OK);
+    is_uint(totals.problems, 3, "three damaged frames side by side are three problems");
+    is_uint(totals.records, 57, "and the others are read");
+    is_int(world_open(&world), BK_CORRUPT);
+    world.config.accept_damage = true;
+    is_int(world_open(&world), BK_OK, "a start that accepts the damage comes to an end");
+    world_run(&world);
+    found = world_read(&world, 0, NULL);
+    is_uint(found.count, 57, "and keeps what is good");
+    is_uint(found.wrong, 0);
+    world_crash(&world);
+    free(blob.bytes);
+    world_fini(&world);
+}
+
 static void test_other_core_count(void)
 {
     struct world world;
@@ -647,6 +681,7 @@ int main(void)
     test_newer_version();
     test_hole_in_flight();
     test_damage_in_the_middle();
+    test_damage_side_by_side();
     test_other_core_count();
     const char *seeds = getenv("BECKET_JOURNAL_SEEDS"); /* more of them: set it to a number */
     for (unsigned seed = 1; seed <= (seeds ? (unsigned)strtoul(seeds, NULL, 10) : 2); seed++) {

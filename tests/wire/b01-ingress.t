@@ -113,7 +113,7 @@ with Server() as server:
     doubled.send(request_bytes('POST', '/hooks/repo', body, signed).replace(
         b'X-Hub-Signature-256', b'X-Hub-Signature-256: sha256=00\r\nX-Hub-Signature-256', 1))
     is_equal(doubled.read().status, 401, 'doubled signature header: refused')
-    rejected = server.events('state=rejected')
+    rejected = server.events_when('state=rejected', len(forged) + 1)
     is_equal(len(rejected), len(forged) + 1, 'all of them are in the quarantine')
     ok(all(e.get('reason') for e in rejected), 'each with a reason')
     ok(any('stale' in json.dumps(e).lower() for e in rejected), 'a stale one says so')
@@ -136,7 +136,22 @@ with Server() as server:
     is_equal(second.json, {'id': first['id'], 'duplicate': True}, 'a repeated delivery: the first id, duplicate')
     is_equal(len([e for e in server.events('state=accepted') if e['deliveryId'] == headers['X-GitHub-Delivery']]), 1,
              'one event')
-    is_equal(len(server.events('state=duplicate')), 1, 'and one duplicate that can be found')
+    is_equal(len(server.events_when('state=duplicate', 1)), 1, 'and one duplicate that can be found')
+    # Where type and id are in the body, which a duplicate is kept without.
+    paid = b'{"id":"evt_twice","type":"invoice.paid"}'
+    told = b'{"type":"event_callback","event_id":"Ev_twice","event":{"type":"app_mention"}}'
+    made = b'{"type":"user.created"}'
+    for path, repeated, signed in (('payments', paid, stripe(paid, 'whsec_new')), ('chat', told, slack(told, 'slack-secret')),
+                                   ('standard', made, standard(made, WHSEC))):
+        for _ in range(3):
+            is_equal(server.post('/hooks/' + path, repeated, signed).status, 200, 'repeated to ' + path)
+        is_equal(len(server.events_when('state=duplicate&source=' + path, 2)), 2, 'two duplicates of ' + path + ' can be found')
+    # Or in the part of a refused body that is cut off.
+    refused = len(server.events('state=rejected&source=payments'))
+    late = b'{"pad":"%s","id":"evt_late","type":"invoice.late"}' % (b'x' * 20000)
+    is_equal(server.post('/hooks/payments', late, stripe(late, 'another')).status, 401, 'a long forged one')
+    kept = server.events_when('state=rejected&source=payments', refused + 1)
+    ok(len(kept) == refused + 1 and kept[0]['size'] == 16384, 'is kept in part')
     # The same deliveries from many connections at once: one event each.
     deliveries = [github(body, SECRET) for _ in range(50)]
     ids, lock = {}, threading.Lock()
@@ -190,6 +205,7 @@ with Server() as server:
     is_equal([e['id'] for e in server.events()], [e['id'] for e in whole], 'the same events after a restart')
     ok(server.post('/hooks/repo', body, headers).json.get('duplicate'), 'and duplicates are still known')
     code, out, err = server.cli('journal', 'check', '--data', server.data)
+    is_equal((code, err), (0, ''), 'every checksum of the journal is right')
     server.stop()
     files = b''.join(open(os.path.join(d, f), 'rb').read() for d, _, fs in os.walk(server.data) for f in fs)
     for secret in (SECRET, 'gitlab-plain-token', 'semaphore-secret', 'whsec_new', 'inhouse-secret', WHSEC):
