@@ -122,10 +122,15 @@ all: $(if $(filter release,$(VARIANT)),$(if $(main),$(B)/becket,$(call bin,relea
 $(B)/becket: $(B)/release/becket
 	$(Q)ln -f $< $@
 
-# Tools are looked for once; .ci/tools installs what is missing, or says what to install.
+# Tools are looked for once. .ci/tools installs what is missing, or says what to install.
 $(B)/.tools: .ci/tools
 	$(Q)mkdir -p $(B)
 	$(Q)CC='$(CC)' .ci/tools
+	$(Q)touch $@
+
+$(B)/.tools-test: .ci/tools | $(B)/.tools
+	$(Q)mkdir -p $(B)
+	$(Q)CC='$(CC)' .ci/tools test
 	$(Q)touch $@
 
 .PHONY: FORCE
@@ -242,17 +247,17 @@ test_list     := $(filter-out tests/serial/%,$(SCRIPTS)) $(call units,asan,$(UNI
                  $(filter tests/serial/%,$(SCRIPTS))
 
 .PHONY: test check unit tidy sim
-test: $(test_programs)
+test: $(test_programs) | $(B)/.tools-test
 	$(Q)HARNESS_RULESFILE=tests/rules.yml $(prove) -j$(JOBS) $(test_list)
 
 check: test
 
 selected := $(call units,$(VARIANT),$(sort $(wildcard tests/unit/$(T)*_test.c)))
-unit: $(selected)
+unit: $(selected) | $(B)/.tools-test
 	$(if $(selected),,$(error there is no tests/unit/$(T)*_test.c))
 	$(Q)$(prove) -j$(JOBS) $(selected)
 
-tidy: $(if $(main),$(B)/becket)
+tidy: $(if $(main),$(B)/becket) | $(B)/.tools-test
 	$(Q)$(prove) -j$(JOBS) $(wildcard tests/tidy/*.t)
 
 sim: $(call sim_main,$(VARIANT))
