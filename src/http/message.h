@@ -79,6 +79,10 @@ static inline struct slice http_target(const struct http_head *head)
  * headers carry the name: a doubled signature header must be refused. */
 const struct http_header *http_find(const struct http_head *head, struct slice lower_name,
                                     unsigned *ret_count);
+/* The next header with this name behind `after` (NULL = the first); NULL = no more. */
+const struct http_header *http_next(const struct http_head *head, struct slice lower_name,
+                                    const struct http_header *after);
+
 
 /* The target of a request taken apart: the path as sent ("/" when an absolute-form target has none,
  * "*" for the asterisk form, empty for CONNECT) and what follows the first '?' (empty when there is

@@ -9,12 +9,15 @@ void event_id_format(struct journal_position position, int64_t received_ns, char
     uint64_t high = (uint64_t)(received_ns / NS_PER_MS) << 16 | position.journal;
     uint64_t low = position.sequence;
     memcpy(ret_text, "evt_", 4);
-    /* 26 characters hold 130 bits: the first one carries only the top three. */
-    for (unsigned i = 0; i < 26; i++) {
-        ret_text[EVENT_ID_BYTES - 1 - i] = alphabet[low & 31];
-        low = low >> 5 | high << 59;
-        high >>= 5;
+    /* 26 characters hold 130 bits: the first one carries only the top three. Twelve digits are taken
+     * from one word each, so that no step waits for the one before. */
+    uint64_t middle = low >> 60 | high << 4;
+    for (unsigned i = 0; i < 12; i++) {
+        ret_text[EVENT_ID_BYTES - 1 - i] = alphabet[low >> (5 * i) & 31];
+        ret_text[EVENT_ID_BYTES - 13 - i] = alphabet[middle >> (5 * i) & 31];
     }
+    ret_text[4] = alphabet[high >> 61];
+    ret_text[5] = alphabet[high >> 56 & 31];
 }
 
 static int digit_of(uint8_t c)

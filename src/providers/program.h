@@ -128,7 +128,6 @@ struct scheme_plan {
     unsigned unsigned_count; /* handshakes that are looked for first; they come first */
     struct handshake handshakes[ROW_HANDSHAKES_MAX];
     unsigned secret_name_count;
-    uint64_t secret_lengths; /* 1 << length of each name */
     struct slice secret_names[SECRET_NAMES_MAX];
     struct slice only_prefix; /* secrets without it are not used */
     uint8_t tail[];           /* a custom row's copy, text */

@@ -523,19 +523,18 @@ unsigned scheme_redactions(const struct scheme *scheme, const struct http_head *
 {
     bk_assert(scheme != NULL && head != NULL && (max == 0 || ret_redactions != NULL));
     unsigned count = 0;
-    for (unsigned i = 0; i < head->header_count && count < max; i++) {
-        const struct http_header *header = &head->headers[i];
-        if (header->name_bytes > 63 || (scheme->plan->secret_lengths >> header->name_bytes & 1) == 0 ||
-            header->value_bytes == 0) {
-            continue;
-        }
-        struct slice name = http_header_name(head, header);
-        for (unsigned k = 0; k < scheme->plan->secret_name_count; k++) {
-            if (slice_equal_nocase(name, scheme->plan->secret_names[k])) {
-                ret_redactions[count++] =
-                    (struct scheme_redaction){header->value_at, header->value_bytes};
-                break;
+    for (unsigned i = 0; i < scheme->plan->secret_name_count; i++) {
+        struct slice name = scheme->plan->secret_names[i];
+        const struct http_header *header = NULL;
+        while (count < max && (header = http_next(head, name, header)) != NULL) {
+            if (header->value_bytes == 0) {
+                continue;
             }
+            unsigned place = count++; /* in the order of the head */
+            for (; place > 0 && ret_redactions[place - 1].at > header->value_at; place--) {
+                ret_redactions[place] = ret_redactions[place - 1];
+            }
+            ret_redactions[place] = (struct scheme_redaction){header->value_at, header->value_bytes};
         }
     }
     return count;

@@ -482,7 +482,6 @@ static void add_secret_name(struct scheme_plan *plan, struct slice lower_name)
     }
     bk_assert(plan->secret_name_count < SECRET_NAMES_MAX && lower_name.bytes < 64);
     plan->secret_names[plan->secret_name_count++] = lower_name;
-    plan->secret_lengths |= 1ULL << lower_name.bytes;
 }
 
 static void secret_names_compile(struct scheme_plan *plan, struct block *block)

@@ -10,6 +10,7 @@
 #include <liburing.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -93,7 +94,6 @@ struct ring {
     struct sockaddr_storage connect_addresses[CONNECT_ADDRESSES];
     struct peer_lookup lookups[PEER_LOOKUPS];
     struct peer_lookup *lookups_free;
-    struct signalfd_siginfo signal_info;
     int signal_fd;
     char features[160];
 };
@@ -766,11 +766,20 @@ void ring_cancel(struct ring *ring, struct ring_op *target)
 
 /* ---- signals */
 
-static void signals_read(struct ring *ring, struct ring_op *op)
+/* Polled, not read: a read of this descriptor would keep a kernel worker waiting in it for good. */
+static void signals_poll(struct ring *ring, struct ring_op *op)
 {
     struct io_uring_sqe *sqe = sqe_take(ring);
-    io_uring_prep_read(sqe, ring->signal_fd, &ring->signal_info, sizeof ring->signal_info, 0);
+    io_uring_prep_poll_add(sqe, ring->signal_fd, POLLIN);
     sqe_bind(sqe, op);
+}
+
+/* The next signal's number; 0 = none: the poll was interrupted, or somebody else's. */
+static int signals_take(struct ring *ring)
+{
+    struct signalfd_siginfo info;
+    ssize_t bytes = read(ring->signal_fd, &info, sizeof info);
+    return bytes == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
 }
 
 void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, unsigned count, ring_done_fn *done)
@@ -781,9 +790,9 @@ void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, uns
     for (unsigned i = 0; i < count; i++) {
         sigaddset(&set, signals[i]);
     }
-    ring->signal_fd = signalfd(ring->signal_fd, &set, SFD_CLOEXEC);
+    ring->signal_fd = signalfd(ring->signal_fd, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     bk_assert(ring->signal_fd >= 0);
-    signals_read(ring, op);
+    signals_poll(ring, op);
 }
 
 /* ---- files */
@@ -900,15 +909,12 @@ static void op_complete(struct ring *ring, struct ring_op *op, int value, uint32
         }
         break;
     case OP_SIGNALS:
-        /* A debugger that attaches, a stop and go, a freezer: they end the read, but nobody sent
-         * one of our signals. */
-        if (value == -EINTR || value == -EAGAIN) {
-            signals_read(ring, op);
-            return;
-        }
-        if (value > 0) {
-            value = (int)ring->signal_info.ssi_signo;
-            signals_read(ring, op);
+        if (value != -ECANCELED) {
+            value = signals_take(ring);
+            signals_poll(ring, op);
+            if (value == 0) {
+                return;
+            }
             result.more = true;
         }
         break;
