@@ -537,7 +537,10 @@ static void describe(struct apply *apply, struct apply_work *work)
     result->diffs = apply->diffs;
     result->diff_count = apply->diff_count;
     result->key = apply->key;
-    if (work->kind == RESOURCE_EVENT_SOURCE) {
+    /* A dry run must not tell an unguessable path: the real one will be another. */
+    bool invented = work->kind == RESOURCE_EVENT_SOURCE && apply->options->dry_run &&
+                    work->path_new && work->document->spec.source.path.bytes == 0;
+    if (work->kind == RESOURCE_EVENT_SOURCE && !invented) {
         result->url = arena_printf(apply->arena, "%s/hooks/%.*s", apply->hub->public_url,
                                    (int)work->path.bytes, (const char *)work->path.at);
     }
