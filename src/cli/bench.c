@@ -92,7 +92,7 @@ const struct option cli_bench_options[] = {
      .kind = OPTION_TEXT,
      .flags = OPTION_LIST,
      .argument = "'NAME: VALUE'",
-     .help = "one more header line; may be repeated"},
+     .help = "one more header line"},
     {.name = "body", .kind = OPTION_TEXT, .argument = "FILE", .help = "send this file"},
     {.name = "body-bytes",
      .kind = OPTION_BYTES,
@@ -126,7 +126,7 @@ const struct option cli_bench_options[] = {
      .kind = OPTION_NUMBER,
      .flags = OPTION_LIST,
      .argument = "PID",
-     .help = "report the CPU time of this process while measuring; may be repeated",
+     .help = "report the CPU time of this process while measuring",
      .number_min = 1,
      .number_max = 4194304},
     {.name = "patience",
@@ -378,7 +378,7 @@ static int numbers_check(const struct bench *bench)
 static int settings_read(struct bench *bench)
 {
     if (bench->options.argument_count != 1) {
-        return cli_usage("becket bench wants one URL; see `becket help bench`");
+        return cli_usage("bench takes one URL; see `becket help bench`");
     }
     bench->url = bench->options.arguments[0];
     numbers_read(bench);

@@ -57,9 +57,10 @@ static const struct cli_command commands[] = {
      "Off line: it reads DIR/journal itself, and may do so while the server runs.",
      cli_journal_options},
     {"token", cli_token, "create NAME | list | revoke NAME", "who may use the admin API",
-     "Roles: read (see everything but secrets), write (also change objects), admin (also tokens).",
+     "Roles: read (see everything but secrets), write (also diff and change objects), admin (also "
+     "tokens).",
      cli_token_options},
-    {"bench", cli_bench, NULL, "measure a server: open or closed loop, signed bodies", NULL,
+    {"bench", cli_bench, "URL", "measure a server: open or closed loop, signed bodies", NULL,
      cli_bench_options},
     {"help", help, "[COMMAND]", "this, or all about one command", NULL, no_options},
     {"version", version, "", "version of becket and of its libraries", NULL, no_options},
@@ -175,8 +176,11 @@ static void help_option(const struct option *option)
     if ((option->flags & OPTION_LIST) != 0) {
         printf(" (may be repeated)");
     }
-    if (option->environment != NULL) {
-        printf(" ($%s)", option->environment);
+    /* For options of the file, one sentence at the end tells the rule. */
+    if ((option->flags & OPTION_ENV) != 0 && (option->flags & OPTION_FILE) == 0) {
+        char name[80];
+        option_environment_name(option, name);
+        printf(" ($%s)", name);
     }
     putchar('\n');
 }
@@ -194,7 +198,7 @@ void cli_help(const char *name)
     if (command->more != NULL) {
         printf("\n%s\n", command->more);
     }
-    bool environment = false, file = false;
+    bool file = false;
     if (command->options->kind != OPTION_END) {
         puts("\noptions:");
     }
@@ -202,18 +206,16 @@ void cli_help(const char *name)
         if ((option->flags & OPTION_HIDDEN) == 0) {
             help_option(option);
         }
-        environment = environment || (option->flags & OPTION_ENV) != 0;
         file = file || (option->flags & OPTION_FILE) != 0;
     }
     if (file) {
-        puts("\nEvery option but --config can also be set as BECKET_<OPTION> in the environment "
-             "(--log-level:\n"
-             "BECKET_LOG_LEVEL) or as `option: value` in the configuration file. The command line "
+        puts("\nEvery option can also be set as BECKET_<OPTION> in the environment (--log-level: "
+             "BECKET_LOG_LEVEL)\n"
+             "and, but for --config, as `option: value` in the configuration file. The command line "
              "beats the\n"
-             "environment, the environment beats the file.");
-    } else if (environment) {
-        puts("\nOptions can be set in the environment too: BECKET_<OPTION> where no other name is "
-             "given.");
+             "environment, the environment beats the file. SIGHUP reads the file again: log-level "
+             "and log-format\n"
+             "change at once, for others it says that a restart is needed.");
     }
 }
 

@@ -1,7 +1,5 @@
 /* commands.h - inside of cli/: the commands and their option tables; help and dispatch are in
  * cli.c. */
-/* commands.h - inside of cli/: the commands and their option tables; help and dispatch are in
- * cli.c. */
 #ifndef BECKET_CLI_COMMANDS_H
 #define BECKET_CLI_COMMANDS_H
 

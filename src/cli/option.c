@@ -375,14 +375,14 @@ static bool parse_line(struct options *options, int argc, char **argv)
 
 /* ---- environment */
 
-static void environment_name(const struct option *option, char name[80])
+void option_environment_name(const struct option *option, char ret_name[80])
 {
     if (option->environment != NULL) {
-        snprintf(name, 80, "%s", option->environment);
+        snprintf(ret_name, 80, "%s", option->environment);
         return;
     }
-    snprintf(name, 80, "BECKET_%s", option->name);
-    for (char *c = name; *c != '\0'; c++) {
+    snprintf(ret_name, 80, "BECKET_%s", option->name);
+    for (char *c = ret_name; *c != '\0'; c++) {
         *c = (char)(*c == '-' ? '_' : *c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
     }
 }
@@ -395,7 +395,7 @@ static bool parse_environment(struct options *options)
             continue;
         }
         char name[80];
-        environment_name(option, name);
+        option_environment_name(option, name);
         const char *value = getenv(name);
         /* An empty variable is an unset one: container files can then name all of them. */
         if (value != NULL && *value != '\0' &&

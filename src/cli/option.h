@@ -84,6 +84,8 @@ void options_fini(struct options *options);
 
 /* Values by name; the name must be in the table (asserted). */
 /* NULL = not given, no default */
+/* What an OPTION_ENV option is called in the environment: at most 79 characters. */
+void option_environment_name(const struct option *option, char ret_name[80]);
 const char *option_text(const struct options *options, const char *name);
 bool option_flag(const struct options *options, const char *name);
 /* NUMBER and BYTES; 0 when absent */

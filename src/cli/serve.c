@@ -52,6 +52,8 @@ const struct option cli_serve_options[] = {
 
 struct serve {
     struct options options;
+    int argc;
+    char **argv;
     struct control_config control;
     int cpus[CORES_MAX];
     char public_url[512];
@@ -167,9 +169,11 @@ static bool choose_connections(struct serve *serve)
 
 /* ---- options */
 
+/* A scheme and something of a host; no query, for a path is put behind it. */
 static bool valid_url(const char *url)
 {
-    return strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0;
+    size_t scheme = strncmp(url, "http://", 7) == 0 ? 7 : strncmp(url, "https://", 8) == 0 ? 8 : 0;
+    return scheme && url[scheme] && url[scheme] != '/' && !strpbrk(url, "?# \t\r\n\"<>");
 }
 
 static bool read_addresses(struct serve *serve)
@@ -188,6 +192,10 @@ static bool read_addresses(struct serve *serve)
     const char *url = option_text(&serve->options, "public-url");
     if (url && !valid_url(url)) {
         cli_usage("--public-url \"%s\" is no http:// or https:// URL", url);
+        return false;
+    }
+    if (url && strlen(url) >= sizeof serve->public_url) {
+        cli_usage("--public-url is too long: at most %zu characters", sizeof serve->public_url - 1);
         return false;
     }
     snprintf(serve->public_url, sizeof serve->public_url, "%s%s", url ? "" : "http://", url ? url : serve->listen_text);
@@ -231,12 +239,52 @@ static void read_numbers(struct serve *serve)
     serve->control.drain_timeout_ns = option_duration_ns(options, "drain-timeout");
 }
 
-/* SIGHUP: the log level may change; everything else needs a restart, and says so. */
+static bool read_options(struct options *options, int argc, char **argv)
+{
+    if (!options_parse(options, cli_serve_options, argc, argv) || options->help) {
+        return options->help;
+    }
+    const char *config = option_text(options, "config");
+    return (!config || options_file(options, config)) && options_complete(options);
+}
+
+/* The names of what is set otherwise than at the start and has no effect yet. */
+static void name_changed(const struct serve *serve, const struct options *fresh, char *ret_text, size_t bytes)
+{
+    size_t used = 0;
+    ret_text[0] = 0;
+    for (unsigned i = 0; cli_serve_options[i].kind != OPTION_END; i++) {
+        const char *name = cli_serve_options[i].name;
+        const char *was = serve->options.values[i] ? serve->options.values[i] : "";
+        const char *is = fresh->values[i] ? fresh->values[i] : "";
+        if (strncmp(name, "log-", 4) == 0 || strcmp(was, is) == 0) {
+            continue;
+        }
+        int added = snprintf(ret_text + used, bytes - used, "%s%s", used ? " " : "", name);
+        used += added > 0 && (size_t)added < bytes - used ? (size_t)added : 0;
+    }
+}
+
+/* SIGHUP: the log's level and format may change; everything else needs a restart, and says so. */
 static void reload(void *context)
 {
     struct serve *serve = context;
-    const char *path = option_text(&serve->options, "config");
-    log_event(LOG_INFO, "reload", LOG_Z("config", path ? path : "none"));
+    struct options fresh;
+    char changed[512];
+    if (!read_options(&fresh, serve->argc, serve->argv)) {
+        log_event(LOG_ERROR, "not reloaded", LOG_Z("why", fresh.error));
+        options_fini(&fresh);
+        return;
+    }
+    setup_log(&fresh);
+    const char *path = option_text(&fresh, "config");
+    name_changed(serve, &fresh, changed, sizeof changed);
+    log_event(LOG_INFO, "reloaded", LOG_Z("config", path ? path : "none"),
+              LOG_Z("logLevel", option_text(&fresh, "log-level")));
+    if (changed[0]) {
+        log_event(LOG_WARN, "a restart is needed", LOG_Z("for", changed));
+    }
+    options_fini(&fresh);
 }
 
 /* ---- the data directory */
@@ -247,7 +295,8 @@ static bool lock_data(struct serve *serve)
     char path[4096];
     enum bk_err err = directory_make(data);
     if (err != BK_OK) {
-        cli_error("data directory %s cannot be made: %s; choose another with --data", data, bk_err_text(err));
+        cli_error("data directory %s cannot be made: %s; choose another with --data", data,
+                  err == BK_EXISTS ? "there is a file of this name" : bk_err_text(err));
         return false;
     }
     snprintf(path, sizeof path, "%s/becket.lock", data);
@@ -271,7 +320,12 @@ static void print_quick_start(struct serve *serve, struct control *control)
     char why[HUB_WHY_BYTES];
     enum bk_err err = quickstart_apply(control_hub(control), control_wall_ns(control), &quickstart, why);
     if (err != BK_OK) {
-        if (err != BK_EXISTS) {
+        if (err == BK_EXISTS) {
+            printf("\nThe quick-start source was made at an earlier start, which printed how to try it. To begin anew,\n"
+                   "stop this server and remove %s.\n\n",
+                   serve->control.data_directory);
+            fflush(stdout);
+        } else {
             log_event(LOG_WARN, "quick start failed", LOG_Z("why", why));
         }
         return;
@@ -338,15 +392,15 @@ static int serve_run(struct serve *serve)
 int cli_serve(int argc, char **argv)
 {
     static struct serve serve;
-    bool parsed = options_parse(&serve.options, cli_serve_options, argc, argv);
-    if (parsed && serve.options.help) {
+    if (!read_options(&serve.options, argc, argv)) {
+        return cli_usage_error("serve", &serve.options);
+    }
+    if (serve.options.help) {
         cli_help("serve");
         return CLI_DONE;
     }
-    const char *config = parsed ? option_text(&serve.options, "config") : NULL;
-    if (!parsed || (config && !options_file(&serve.options, config)) || !options_complete(&serve.options)) {
-        return cli_usage_error("serve", &serve.options);
-    }
+    serve.argc = argc;
+    serve.argv = argv;
     if (serve.options.argument_count) {
         return cli_usage("serve takes no argument \"%s\"; see `becket help serve`", serve.options.arguments[0]);
     }

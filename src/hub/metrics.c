@@ -240,7 +240,7 @@ void metrics_print(const struct metrics_snapshot *snapshot, struct buf *out)
     print_sources(snapshot, out, print_answers);
     print_type(out, "becket_events_total", "counter", "Events kept, by source and state.");
     print_sources(snapshot, out, print_events);
-    print_histogram(out, "becket_ack_seconds", "Time from a whole hook request to its answer.",
+    print_histogram(out, "becket_ack_seconds", "Time from a whole hook request to its durable 2xx.",
                     &sum->ack_ns, METRICS_TIME_SHIFT, ns);
     print_journal(snapshot, out);
     print_type(out, "becket_connections", "gauge", "Open connections.");

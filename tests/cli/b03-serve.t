@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""How serve is told what to do: what SIGHUP changes and what it says, addresses and URLs that are refused, help that
+names the variables there are."""
+import os, re, sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+
+
+def refused(words, *parts):
+    done_process = subprocess.run([BECKET] + words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    ok(done_process.returncode != 0 and all(p in done_process.stderr for p in parts),
+       'refused: ' + ' '.join(words)[:60]) or diag(done_process)
+
+
+def said(server, text, wait=10):
+    end = time.monotonic() + wait
+    while text not in server.log_text() and time.monotonic() < end:
+        time.sleep(0.02)
+    return text in server.log_text()
+
+
+with tempfile.TemporaryDirectory() as base:
+    file = os.path.join(base, 'file')
+    open(file, 'w').close()
+    for url in ('foo', 'http://', 'https:///x', 'http://a b', 'http://a/?q=', 'http://' + 'a' * 600):
+        refused(['serve', '--data', os.path.join(base, 'd'), '--public-url', url], '--public-url')
+    refused(['serve', '--data', file], 'file of this name')
+
+    config = os.path.join(base, 'serve.yaml')
+
+    def configure(text):
+        with open(config, 'w') as f:
+            f.write(text)
+
+    configure('log-level: info\nretain-age: 7d\n')
+    with Server(options=['--config', config, '--public-url', 'https://hooks.example/base/']) as server:
+        configure('log-level: debug\nretain-age: 8d\nlog-format: json\n')
+        server.process.send_signal(signal.SIGHUP)
+        ok(said(server, '"event":"reloaded"'), 'SIGHUP reads the file again, the log changes at once')
+        ok(said(server, '"for":"retain-age"'), 'and names what needs a restart')
+        configure('log-level: loud\n')
+        server.process.send_signal(signal.SIGHUP)
+        ok(said(server, 'not reloaded') and said(server, 'loud'), 'a wrong file is told, nothing changes')
+        is_equal(server.get('/health/ready').status, 200, 'and the server goes on')
+        source = 'kind: EventSource\nmetadata: {name: s}\nspec: {type: generic, verification: {scheme: none}}\n'
+        dry = server.api('POST', '/api/v1/apply?dryRun=true', source.encode()).json['results'][0]
+        ok(dry['action'] == 'created' and 'url' not in dry, 'a dry run tells no address that will not be')
+        url = server.apply(source)['results'][0]['url']
+        ok(re.fullmatch('https://hooks.example/base/hooks/[0-9a-f]{32}', url), 'the address is below the public URL')
+        dry = server.api('POST', '/api/v1/apply?dryRun=true', source.replace('generic,', 'generic, limits: {bodyBytes: 1000},').encode()).json
+        is_equal(dry['results'][0].get('url'), url, 'and stays')
+        is_equal(server.stop(), 0, 'SIGTERM: 0')
+
+for command in ('apply', 'events', 'journal', 'verify', 'send', 'token'):
+    text = subprocess.run([BECKET, 'help', command], capture_output=True, text=True, timeout=30).stdout
+    ok(re.search(r'\(\$BECKET_[A-Z]+\)', text) and 'may be repeated) (may' not in text, 'help %s names variables' % command)
+done()
