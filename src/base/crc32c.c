@@ -94,13 +94,13 @@ SSE42 static uint32_t crc32c_sse42(uint32_t seed, const uint8_t *p, size_t bytes
         const uint8_t *q = p + 8 * words;
         const uint8_t *r = q + 8 * words;
         uint64_t second = 0, third = 0;
-        for (size_t i = 0; i < words; i++, p += 8, q += 8, r += 8) {
-            crc = _mm_crc32_u64(crc, load64(p));
-            second = _mm_crc32_u64(second, load64(q));
-            third = _mm_crc32_u64(third, load64(r));
+        for (size_t i = 0; i < 8 * words; i += 8) {
+            crc = _mm_crc32_u64(crc, load64(p + i));
+            second = _mm_crc32_u64(second, load64(q + i));
+            third = _mm_crc32_u64(third, load64(r + i));
         }
         crc = third ^ _mm_crc32_u64(0, moved(crc, shift[2 * words]) ^ moved(second, shift[words]));
-        p = r;
+        p = r + 8 * words;
         bytes -= 24 * words;
     }
     for (; bytes >= 8; bytes -= 8, p += 8) {

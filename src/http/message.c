@@ -23,64 +23,57 @@ static inline uint64_t load64(const uint8_t *at)
     return word;
 }
 
-/* Same length is known. The last eight bytes overlap those before, so there is no tail loop. */
-static bool same_name(const uint8_t *name, const uint8_t *lower, size_t bytes)
+/* Same length is known. The last eight bytes overlap those before, so there is no tail loop; they
+ * come first, for names of one sender differ at their ends. */
+static inline bool same_name(const uint8_t *name, const uint8_t *lower, size_t bytes)
 {
     if (bytes < 8) {
-        for (size_t i = 0; i < bytes; i++) {
-            if (ascii_lower(name[i]) != lower[i]) {
-                return false;
-            }
-        }
-        return true;
+        return slice_equal_nocase(slice_of(name, bytes), slice_of(lower, bytes));
+    }
+    if (lower8(load64(name + bytes - 8)) != load64(lower + bytes - 8)) {
+        return false;
     }
     for (size_t i = 0; i + 8 < bytes; i += 8) {
         if (lower8(load64(name + i)) != load64(lower + i)) {
             return false;
         }
     }
-    return lower8(load64(name + bytes - 8)) == load64(lower + bytes - 8);
+    return true;
 }
 
-/* Index of the first header at or behind `from` whose name has this length; header_count = none. */
-static unsigned next_of_length(const struct http_head *head, unsigned from, uint16_t bytes)
+/* Bit i: header from + i may have this tag. `from` is a multiple of 16. */
+static unsigned tagged(const struct http_head *head, unsigned from, uint8_t tag)
 {
+    unsigned mask = 0;
 #if defined(__SSE2__)
-    /* Two headers at a time: their name_bytes are words 1 and 5. The array is larger than the count,
-     * so the pair behind the last header may be loaded. */
-    _Static_assert(HTTP_HEADERS_MAX % 2 == 0 && sizeof(struct http_header) == 8, "pairs of 16 bytes");
-    const __m128i wanted = _mm_set1_epi16((short)bytes);
-    unsigned lengths = from & 1 ? 0x0c00 : 0x0c0c;
-    for (unsigned i = from & ~1U; i < head->header_count; i += 2) {
-        __m128i pair = _mm_loadu_si128((const __m128i *)(const void *)&head->headers[i]);
-        unsigned same = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi16(pair, wanted)) & lengths;
-        if (same != 0) {
-            unsigned index = i + ((same & 0x0c) == 0);
-            return index < head->header_count ? index : head->header_count;
-        }
-        lengths = 0x0c0c;
-    }
-    return head->header_count;
+    __m128i tags = _mm_loadu_si128((const __m128i *)(const void *)&head->tags[from]);
+    mask = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(tags, _mm_set1_epi8((char)tag)));
 #else
-    while (from < head->header_count && head->headers[from].name_bytes != bytes) {
-        from++;
+    for (unsigned i = 0; i < 16; i++) {
+        mask |= (unsigned)(head->tags[from + i] == tag) << i;
     }
-    return from;
 #endif
+    unsigned left = head->header_count - from;
+    return left < 16 ? mask & ((1U << left) - 1) : mask;
 }
 
 const struct http_header *http_next(const struct http_head *head, struct slice lower_name,
                                     const struct http_header *after)
 {
-    bk_assert(lower_name.bytes != 0 && lower_name.bytes <= UINT16_MAX);
-    uint16_t bytes = (uint16_t)lower_name.bytes;
+    bk_assert(lower_name.bytes != 0);
+    uint8_t tag = http_name_tag(lower_name.at, lower_name.bytes);
     unsigned index = after != NULL ? (unsigned)(after - head->headers) + 1 : 0;
-    while ((index = next_of_length(head, index, bytes)) < head->header_count) {
-        const struct http_header *header = &head->headers[index];
-        if (same_name(head->at + header->name_at, lower_name.at, bytes)) {
-            return header;
+    unsigned passed = (1U << index % 16) - 1;
+    for (unsigned from = index & ~15U; from < head->header_count; from += 16) {
+        for (unsigned mask = tagged(head, from, tag) & ~passed; mask != 0; mask &= mask - 1) {
+            const struct http_header *header =
+                &head->headers[from + (unsigned)__builtin_ctz(mask)];
+            if (header->name_bytes == lower_name.bytes &&
+                same_name(head->at + header->name_at, lower_name.at, lower_name.bytes)) {
+                return header;
+            }
         }
-        index++;
+        passed = 0;
     }
     return NULL;
 }
@@ -90,9 +83,9 @@ const struct http_header *http_find(const struct http_head *head, struct slice l
 {
     const struct http_header *found = http_next(head, lower_name, NULL);
     if (ret_count != NULL) {
-        *ret_count = 0;
-        for (const struct http_header *one = found; one != NULL;
-             one = http_next(head, lower_name, one)) {
+        *ret_count = found != NULL;
+        const struct http_header *one = found;
+        while (one != NULL && (one = http_next(head, lower_name, one)) != NULL) {
             ++*ret_count;
         }
     }

@@ -33,6 +33,9 @@ struct http_header {
     uint16_t value_bytes;
 };
 
+/* Rounded up, so that sixteen tags can be compared at once. */
+#define HTTP_TAGS_MAX ((HTTP_HEADERS_MAX + 15U) / 16U * 16U)
+
 struct http_head {
     const uint8_t *at;       /* first byte of the message */
     uint32_t head_bytes;     /* up to and with the empty line */
@@ -51,7 +54,14 @@ struct http_head {
     uint16_t target_bytes;
     uint16_t header_count;
     struct http_header headers[HTTP_HEADERS_MAX];
+    uint8_t tags[HTTP_TAGS_MAX]; /* http_name_tag() of each header's name */
 };
+
+/* A hash of a header name, the same in any case, that tells nearly all names of one message apart. */
+static inline uint8_t http_name_tag(const uint8_t *name, size_t bytes)
+{
+    return (uint8_t)(bytes + ((size_t)(name[bytes - 1] | 0x20) << 3));
+}
 
 static inline struct slice http_header_name(const struct http_head *head,
                                             const struct http_header *header)

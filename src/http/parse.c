@@ -280,9 +280,11 @@ void http_split_target(const struct http_head *head, struct slice *ret_path,
         *ret_path = SLICE_EMPTY;
         return;
     }
-    size_t scheme = scheme_bytes(target);
-    if (scheme > 0) {
-        target = slice_skip(target, authority_end(target, scheme));
+    if (target.at[0] != '/') {
+        size_t scheme = scheme_bytes(target);
+        if (scheme > 0) {
+            target = slice_skip(target, authority_end(target, scheme));
+        }
     }
     size_t path_bytes = slice_find(target, '?');
     *ret_query = slice_skip(target, path_bytes + 1);

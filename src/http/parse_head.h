@@ -137,6 +137,7 @@ static inline SCAN_TARGET enum http_parse head_fields(struct http_head *head, co
             suspects[suspect_count] = (uint8_t)count;
             suspect_count += ends.name < 64 && (HTTP_FRAMING_LENGTHS >> ends.name & 1);
         }
+        head->tags[count] = http_name_tag(at, ends.name);
         at += ends.value + 2;
         count++;
     }

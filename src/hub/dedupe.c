@@ -92,19 +92,44 @@ void dedupe_close(struct dedupe *dedupe)
     free(dedupe);
 }
 
-void dedupe_fingerprint(uint64_t source, struct slice delivery_id, uint64_t ret_fingerprint[2])
+/* Number and id in one block, as SHA-256 pads it: for ids that leave room for the padding. */
+#define ONE_BLOCK_ID_BYTES_MAX (SHA256_BLOCK_BYTES - 8U - 9U)
+
+static void fingerprint_short(uint64_t source, struct slice delivery_id,
+                              uint64_t ret_fingerprint[2])
 {
-    uint8_t digest[32];
-    uint8_t number[8];
-    for (unsigned i = 0; i < 8; i++) {
-        number[i] = (uint8_t)(source >> (8 * i));
-    }
+    uint32_t state[8] = {0x6a09e667U, 0xbb67ae85U, 0x3c6ef372U, 0xa54ff53aU,
+                         0x510e527fU, 0x9b05688cU, 0x1f83d9abU, 0x5be0cd19U}; /* FIPS 180-4 5.3.3 */
+    uint8_t block[SHA256_BLOCK_BYTES] = {0};
+    memcpy(block, &source, 8);
+    memcpy(block + 8, delivery_id.at, delivery_id.bytes);
+    block[8 + delivery_id.bytes] = 0x80;
+    size_t bits = 8 * (8 + delivery_id.bytes);
+    block[62] = (uint8_t)(bits >> 8);
+    block[63] = (uint8_t)bits;
+    sha256_blocks(state, block, 1);
+    memcpy(ret_fingerprint, state, 16);
+}
+
+static void fingerprint_long(uint64_t source, struct slice delivery_id, uint64_t ret_fingerprint[2])
+{
+    uint8_t digest[SHA256_BYTES];
     br_sha256_context context;
     sha256_init(&context);
-    sha256_update(&context, number, sizeof number);
+    sha256_update(&context, &source, sizeof source);
     sha256_update(&context, delivery_id.at, delivery_id.bytes);
     sha256_out(&context, digest);
     memcpy(ret_fingerprint, digest, 16);
+}
+
+/* In the byte order of the machine: a data directory does not move between byte orders. */
+void dedupe_fingerprint(uint64_t source, struct slice delivery_id, uint64_t ret_fingerprint[2])
+{
+    if (delivery_id.bytes <= ONE_BLOCK_ID_BYTES_MAX) {
+        fingerprint_short(source, delivery_id, ret_fingerprint);
+    } else {
+        fingerprint_long(source, delivery_id, ret_fingerprint);
+    }
     /* 0 0 means "no id" in the journal. */
     ret_fingerprint[0] |= ret_fingerprint[0] == 0 && ret_fingerprint[1] == 0;
 }

@@ -12,6 +12,7 @@ void event_id_format(struct journal_position position, int64_t received_ns, char
     /* 26 characters hold 130 bits: the first one carries only the top three. Twelve digits are taken
      * from one word each, so that no step waits for the one before. */
     uint64_t middle = low >> 60 | high << 4;
+#pragma GCC unroll 12
     for (unsigned i = 0; i < 12; i++) {
         ret_text[EVENT_ID_BYTES - 1 - i] = alphabet[low >> (5 * i) & 31];
         ret_text[EVENT_ID_BYTES - 13 - i] = alphabet[middle >> (5 * i) & 31];

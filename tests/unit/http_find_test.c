@@ -17,6 +17,7 @@ static void build(struct http_head *head, const char *const *names, unsigned cou
         h->name_bytes = (uint16_t)strlen(names[i]);
         h->value_at = (uint16_t)(at + h->name_bytes + 2);
         h->value_bytes = 1;
+        head->tags[i] = http_name_tag((const uint8_t *)names[i], h->name_bytes);
         at += (size_t)snprintf(text + at, sizeof text - at, "%s: %c\r\n", names[i], (int)('a' + i));
     }
 }
