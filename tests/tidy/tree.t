@@ -14,6 +14,8 @@ check('nothing else at the top of the tree', @odd);
 my %vendor = map { $_ => 1 } qw(README.md pins fetch.sh build.sh system.sh);
 check('vendor/ holds rules, no code', grep { m{^vendor/(.*)} && !$vendor{$1} } project_files(qr{^vendor/}));
 
+check('tests can be executed', grep { !-x } project_files(qr{^tests/\w+/[^/]*\.t$}));
+
 my $path = qr{(?:^|[^a-zA-Z0-9_./\$\{\}-])/(?:work|root|home/\w+)/};
 my $host = qr{https?://[a-z0-9.-]*(?:npm|debian|ubuntu|pypi|crates|maven|golang)[a-z0-9-]*\.(?:org|io|com|net)};
 my @local;

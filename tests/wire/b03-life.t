@@ -76,6 +76,17 @@ with Server(options=['--request-memory', '4M']) as server:
     is_equal(connection.read().status, 200, 'and on the admin listener')
     connection.close()
 
+    # ---- a half-closed connection gets all its answers, however its end and our answers meet
+    cut = 0
+    for _ in range(60):
+        bodies = [b'{"half":%d}' % i + b' ' * 1500 for i in range(60)]
+        connection = server.connect()
+        connection.send(b''.join(signed(body) for body in bodies))
+        connection.sock.shutdown(socket.SHUT_WR)
+        cut += statuses(connection, len(bodies)) != [200] * len(bodies)
+        connection.close()
+    is_equal(cut, 0, 'pipelines of half-closed connections are answered to the end')
+
     # ---- announced bodies take no memory before they come
     waiting = []
     for _ in range(40):
