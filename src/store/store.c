@@ -119,7 +119,7 @@ static enum bk_err check_format(struct store *store, bool *ret_is_new, char *ret
     if (err != BK_OK) {
         return refuse(ret_why, err, path, "cannot read the store", bk_err_text(err));
     }
-    struct slice value;
+    struct slice value = {0};
     err = store_get(txn, KEY_FORMAT, &value);
     uint32_t format = 0;
     if (err == BK_OK && value.bytes == 4) {
