@@ -94,7 +94,16 @@ SSE42 static uint32_t crc32c_sse42(uint32_t seed, const uint8_t *p, size_t bytes
         const uint8_t *q = p + 8 * words;
         const uint8_t *r = q + 8 * words;
         uint64_t second = 0, third = 0;
-        for (size_t i = 0; i < 8 * words; i += 8) {
+        size_t i = 0;
+        for (; i + 16 <= 8 * words; i += 16) {
+            crc = _mm_crc32_u64(crc, load64(p + i));
+            second = _mm_crc32_u64(second, load64(q + i));
+            third = _mm_crc32_u64(third, load64(r + i));
+            crc = _mm_crc32_u64(crc, load64(p + i + 8));
+            second = _mm_crc32_u64(second, load64(q + i + 8));
+            third = _mm_crc32_u64(third, load64(r + i + 8));
+        }
+        if (i < 8 * words) {
             crc = _mm_crc32_u64(crc, load64(p + i));
             second = _mm_crc32_u64(second, load64(q + i));
             third = _mm_crc32_u64(third, load64(r + i));

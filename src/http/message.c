@@ -81,13 +81,23 @@ const struct http_header *http_next(const struct http_head *head, struct slice l
 const struct http_header *http_find(const struct http_head *head, struct slice lower_name,
                                     unsigned *ret_count)
 {
-    const struct http_header *found = http_next(head, lower_name, NULL);
-    if (ret_count != NULL) {
-        *ret_count = found != NULL;
-        const struct http_header *one = found;
-        while (one != NULL && (one = http_next(head, lower_name, one)) != NULL) {
-            ++*ret_count;
+    bk_assert(lower_name.bytes != 0);
+    const struct http_header *found = NULL;
+    unsigned count = 0;
+    uint8_t tag = http_name_tag(lower_name.at, lower_name.bytes);
+    for (unsigned from = 0; from < head->header_count; from += 16) {
+        for (unsigned mask = tagged(head, from, tag); mask != 0; mask &= mask - 1) {
+            const struct http_header *header =
+                &head->headers[from + (unsigned)__builtin_ctz(mask)];
+            if (header->name_bytes == lower_name.bytes &&
+                same_name(head->at + header->name_at, lower_name.at, lower_name.bytes)) {
+                found = found != NULL ? found : header;
+                count++;
+            }
         }
+    }
+    if (ret_count != NULL) {
+        *ret_count = count;
     }
     return found;
 }

@@ -378,7 +378,9 @@ static enum http_parse on_host(struct http_head *head, struct slice value, size_
     if (head->has_host) {
         return HTTP_PARSE_BAD;
     }
-    if (good_bytes < value.bytes && !is_host_and_port(value, false)) {
+    bool plain = good_bytes > 0 && good_bytes < value.bytes && value.at[good_bytes] == ':' &&
+                 is_port(slice_skip(value, good_bytes + 1));
+    if (good_bytes < value.bytes && !plain && !is_host_and_port(value, false)) {
         return HTTP_PARSE_BAD;
     }
     head->has_host = true;
