@@ -165,6 +165,13 @@ void admin_init(struct admin *admin, struct api *api, struct ring *control, stru
     list_init(&admin->queue);
 }
 
+void admin_fini(struct admin *admin)
+{
+    for (struct list *node; (node = list_pop_front(&admin->queue)) != NULL;) {
+        call_free(bk_container_of(node, struct admin_call, node));
+    }
+}
+
 struct http_handler admin_handler(struct admin *admin)
 {
     return (struct http_handler){admin, on_head, on_request};

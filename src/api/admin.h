@@ -24,6 +24,8 @@ struct admin {
 
 void admin_init(struct admin *admin, struct api *api, struct ring *control, struct ring **reactor);
 struct http_handler admin_handler(struct admin *admin);
+/* Frees requests that were never answered. After the reactors ended. */
+void admin_fini(struct admin *admin);
 /* Control thread: one step of the oldest call. True: there is more to do. */
 bool admin_step(struct admin *admin);
 

@@ -21,7 +21,9 @@ struct errand {
     struct core *core;
     void (*there)(struct core *core);    /* on the reactor's thread */
     void (*back)(struct errand *errand); /* on the control thread */
+    bool settling;
     struct grace *grace;
+    struct ingress_settled settled; /* on the reactor */
 };
 
 struct core {
@@ -95,6 +97,21 @@ static void errand_there(struct ring_mail *mail)
     }
 }
 
+static void errand_settled(struct ingress_settled *settled)
+{
+    struct errand *errand = bk_container_of(settled, struct errand, settled);
+    errand->mail.run = errand_back;
+    ring_post(errand->core->ring, errand->control->ring, &errand->mail);
+}
+
+/* The same, but it goes back when no exchange from before waits for the disk any more. */
+static void errand_there_settling(struct ring_mail *mail)
+{
+    struct errand *errand = bk_container_of(mail, struct errand, mail);
+    errand->there(errand->core);
+    reactor_when_settled(errand->core->reactor, &errand->settled, errand_settled);
+}
+
 /* From the control thread to the reactor, and back. */
 static void errand_send(struct errand *errand, struct core *core, void (*there)(struct core *),
                         void (*back)(struct errand *))
@@ -103,7 +120,7 @@ static void errand_send(struct errand *errand, struct core *core, void (*there)(
     errand->core = core;
     errand->there = there;
     errand->back = back;
-    errand->mail.run = errand_there;
+    errand->mail.run = errand->settling ? errand_there_settling : errand_there;
     ring_post(core->control->ring, core->ring, &errand->mail);
 }
 
@@ -131,13 +148,28 @@ static void grow(struct control *control)
 {
     control->growth_wanted = false;
     struct dedupe_garbage *garbage = NULL;
-    enum bk_err err = dedupe_grow(control->dedupe, ring_wall_ns(control->ring) / NS_PER_MS,
-                                  control->window_max_ns / NS_PER_MS, &garbage);
+    enum bk_err err = BK_OK;
+    /* Several cores ask at once: the first one's growth serves them all. */
+    if (dedupe_wants_growth(control->dedupe)) {
+        err = dedupe_grow(control->dedupe, ring_wall_ns(control->ring) / NS_PER_MS,
+                          control->window_max_ns / NS_PER_MS, &garbage);
+    }
     if (err != BK_OK) {
         log_event(LOG_WARN, "no memory for the dedupe table",
                   LOG_Z("effect", "new deliveries may have to wait"));
     }
     grace_begin(control, garbage, core_resume);
+}
+
+static void grace_end(struct grace *grace)
+{
+    if (grace->sources) {
+        source_table_free(grace->sources);
+    }
+    if (grace->dedupe) {
+        dedupe_free(grace->dedupe);
+    }
+    free(grace);
 }
 
 static void grace_errand_back(struct errand *errand)
@@ -148,14 +180,8 @@ static void grace_errand_back(struct errand *errand)
     if (--grace->open > 0) {
         return;
     }
-    if (grace->sources) {
-        source_table_free(grace->sources);
-    }
-    if (grace->dedupe) {
-        dedupe_free(grace->dedupe);
-    }
     control->grace = NULL;
-    free(grace);
+    grace_end(grace);
     if (control->growth_wanted) {
         grow(control);
     }
@@ -178,6 +204,7 @@ static void grace_begin(struct control *control, struct dedupe_garbage *dedupe,
     control->grace = grace;
     for (unsigned i = 0; i < control->core_count; i++) {
         grace->errands[i].grace = grace;
+        grace->errands[i].settling = dedupe != NULL; /* exchanges hold slots while they wait */
         errand_send(&grace->errands[i], &control->cores[i], there, grace_errand_back);
     }
 }
@@ -226,6 +253,9 @@ static void reactor_opened(void *context, struct reactor *reactor, enum bk_err e
     struct control *control = core->control;
     pthread_mutex_lock(&control->lock);
     core->ring = reactor_ring(reactor);
+    if (core == &control->cores[0]) {
+        control->admin_ring = core->ring; /* on the thread that serves the first request */
+    }
     if (err != BK_OK && control->open_err == BK_OK) {
         control->open_err = err;
         snprintf(control->open_why_text, sizeof control->open_why_text, "%s", why);
@@ -469,9 +499,6 @@ static enum bk_err open_cores(struct control *control, char ret_why[CONTROL_WHY_
             return fail(ret_why, control->open_err, "start", control->open_why_text);
         }
         control->core_count++;
-        if (i == 0) {
-            control->admin_ring = control->cores[0].ring;
-        }
     }
     return BK_OK;
 }
@@ -691,12 +718,18 @@ void control_close(struct control *control)
         pthread_join(control->cores[i].thread, NULL);
     }
     ring_turn(control->ring, 0); /* the journals' last mail */
-    catalog_close(control->catalog);
-    hub_close(control->hub);
     for (unsigned i = 0; i < control->core_count; i++) {
         reactor_free(control->cores[i].reactor);
     }
+    admin_fini(&control->admin);
+    api_fini(&control->api);
+    catalog_close(control->catalog);
+    hub_close(control->hub);
+    if (control->grace) {
+        grace_end(control->grace); /* its last letters were not answered any more */
+    }
     source_table_close(control->sources);
     dedupe_close(control->dedupe);
+    ring_close(control->ring);
     free(control);
 }

@@ -11,6 +11,8 @@
 #define LINGER_MS 2000U
 #define SPILL_AHEAD 4U /* a body's buffer is at most so many times what has come of it */
 #define ACCEPT_RETRY_MS 100U
+#define ANSWER_KEPT_BYTES_MAX 256U
+#define ANSWER_TYPE_BYTES_MAX 64U
 #define DATE_LINE_BYTES 37U /* "Date: <29>\r\n" */
 
 enum conn_state {
@@ -96,6 +98,11 @@ struct http_server {
     bool draining;
     int64_t date_second;
     char date_line[DATE_LINE_BYTES + 1];
+    int64_t kept_second; /* see answer_head_kept */
+    const char *kept_type;
+    size_t kept_body_bytes;
+    size_t kept_bytes;
+    uint8_t kept[ANSWER_KEPT_BYTES_MAX];
 };
 
 const struct http_server_config http_server_defaults = {
@@ -477,11 +484,48 @@ static void answer_begin(struct http_exchange *exchange, unsigned status)
     exchange->server->stats.answers_by_class[status / 100 < 6 ? status / 100 : 0]++;
 }
 
+/* The head of a plain 200 is the same for all answers of one second that have the same type and
+ * length, as acknowledgements have: kept, and copied. */
+static size_t answer_head_kept(struct http_exchange *exchange, const char *content_type,
+                               size_t body_bytes)
+{
+    struct http_server *server = exchange->server;
+    int64_t second = ring_wall_ns(server->ring) / NS_PER_SECOND;
+    if (server->kept_second != second || server->kept_type != content_type ||
+        server->kept_body_bytes != body_bytes) {
+        server->kept_bytes = answer_head(exchange, server->kept, 200, content_type, SLICE_EMPTY,
+                                         body_bytes);
+        server->kept_second = second;
+        server->kept_type = content_type;
+        server->kept_body_bytes = body_bytes;
+    }
+    memcpy(exchange->inline_at, server->kept, ANSWER_KEPT_BYTES_MAX);
+    return server->kept_bytes;
+}
+
+static bool answer_acknowledges(const struct http_exchange *exchange, unsigned status,
+                                const char *content_type, struct slice headers, struct slice body)
+{
+    return status == 200 && content_type && headers.bytes == 0 && !exchange->close_after &&
+           !exchange->head_only && exchange->minor_version == 1 &&
+           body.bytes <= HTTP_ANSWER_INLINE_BYTES - ANSWER_KEPT_BYTES_MAX &&
+           (content_type == exchange->server->kept_type ||
+            strlen(content_type) <= ANSWER_TYPE_BYTES_MAX);
+}
+
 /* `owned` is malloc'ed and becomes the exchange's, or NULL: then `body` is copied. */
 static void answer_build(struct http_exchange *exchange, unsigned status, const char *content_type,
                          struct slice headers, struct slice body, uint8_t *owned)
 {
     answer_begin(exchange, status);
+    if (!owned && answer_acknowledges(exchange, status, content_type, headers, body)) {
+        size_t bytes = answer_head_kept(exchange, content_type, body.bytes);
+        if (body.bytes) {
+            memcpy(exchange->inline_at + bytes, body.at, body.bytes);
+        }
+        exchange->inline_bytes = (uint16_t)(bytes + body.bytes);
+        return;
+    }
     uint8_t head[ANSWER_HEAD_BYTES_MAX];
     size_t type_bytes = content_type ? strlen(content_type) : 0;
     bk_assert(headers.bytes + type_bytes + ANSWER_HEAD_FIXED_BYTES <= ANSWER_HEAD_BYTES_MAX);
@@ -521,6 +565,15 @@ void http_prepare(struct http_exchange *exchange, unsigned status, const char *c
                   struct slice body)
 {
     answer_build(exchange, status, content_type, headers, body, NULL);
+}
+
+void http_unprepare(struct http_exchange *exchange)
+{
+    bk_assert(!exchange->ready);
+    free(exchange->body);
+    exchange->body = NULL;
+    exchange->body_bytes = 0;
+    exchange->inline_bytes = 0;
 }
 
 void http_ready(struct http_exchange *exchange)
@@ -1049,7 +1102,7 @@ static void conn_end_of_stream(struct http_conn *conn)
     }
     /* A half-closed peer still gets answers to all it has sent. */
     if (conn->exchange_count == 0 && !conn->parked) {
-        conn_kill(conn);
+        conn_dirty(conn); /* the flush runs what was gathered, then closes */
     }
 }
 
@@ -1291,6 +1344,7 @@ enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struc
     server->config = *config;
     server->handler = *handler;
     server->date_second = -1;
+    server->kept_second = -1;
     list_init(&server->dirty);
     list_init(&server->parked);
     list_init(&server->starved);

@@ -111,6 +111,8 @@ const struct http_server_stats *http_server_stats(const struct http_server *serv
 /* Build the answer now, send it when http_ready() is called. `headers` are whole lines ("A: b\r\n") or empty. */
 void http_prepare(struct http_exchange *exchange, unsigned status, const char *content_type, struct slice headers,
                   struct slice body);
+/* Forget what was prepared; answer anew. */
+void http_unprepare(struct http_exchange *exchange);
 void http_ready(struct http_exchange *exchange);
 /* Both at once. */
 void http_answer(struct http_exchange *exchange, unsigned status, const char *content_type, struct slice headers,

@@ -9,7 +9,7 @@
 
 /* The quarantine may take 1 MiB at once and 4 KiB/s for long (about 340 MB a day), per core. */
 #define QUARANTINE_BURST_BYTES (1 << 20)
-#define QUARANTINE_BYTES_PER_SECOND 4096
+#define QUARANTINE_NS_PER_BYTE (1000000000ULL / 4096)
 #define QUARANTINE_BODY_BYTES_MAX 16384U
 #define REDACTIONS_MAX 8U
 #define RATE_BURST 1 /* seconds of a source's rate that may come at once */
@@ -124,6 +124,7 @@ static void wait_for(struct ingress *ingress, struct http_exchange *exchange, ui
     exchange->handler_number = sequence;
     exchange->handler_source = number;
     exchange->handler_pointer = slot;
+    ingress->appended = sequence > ingress->appended ? sequence : ingress->appended;
     list_push_back(&ingress->waiting, &exchange->wait);
 }
 
@@ -142,7 +143,7 @@ static void acknowledge(struct ingress *ingress, struct http_exchange *exchange,
         dedupe_release(slot);
     }
     if (!durable) {
-        exchange->inline_bytes = 0; /* forget the prepared 200 */
+        http_unprepare(exchange);
         refuse_busy(ingress, exchange, number);
         return;
     }
@@ -198,6 +199,36 @@ static void foreign_arrived(struct ring_mail *mail)
     }
 }
 
+/* Only who made a claim holds a slot, and claims wait in the order of their sequences. */
+static bool is_settled(const struct ingress *ingress, uint64_t sequence)
+{
+    if (list_empty(&ingress->waiting)) {
+        return true;
+    }
+    const struct http_exchange *first = bk_container_of(ingress->waiting.next, struct http_exchange, wait);
+    return first->handler_number > sequence;
+}
+
+static void settle(struct ingress *ingress)
+{
+    while (!list_empty(&ingress->settling)) {
+        struct ingress_settled *settled = bk_container_of(ingress->settling.next, struct ingress_settled, node);
+        if (!is_settled(ingress, settled->sequence)) {
+            break;
+        }
+        list_remove(&settled->node);
+        settled->done(settled);
+    }
+}
+
+void ingress_when_settled(struct ingress *ingress, struct ingress_settled *settled,
+                          void (*done)(struct ingress_settled *settled))
+{
+    *settled = (struct ingress_settled){.sequence = ingress->appended, .done = done};
+    list_push_back(&ingress->settling, &settled->node);
+    settle(ingress);
+}
+
 /* All that wait are looked at, each time: a later commit also passes the numbers of refused records. */
 void ingress_committed(void *context, uint64_t durable_through, uint64_t failed_through, enum bk_err err)
 {
@@ -224,6 +255,7 @@ void ingress_committed(void *context, uint64_t durable_through, uint64_t failed_
             foreign_settle(wait, durable);
         }
     }
+    settle(ingress);
 }
 
 /* ---- one request */
@@ -314,16 +346,28 @@ static bool rate_allows(const struct source *source, uint64_t now_ns)
     return true;
 }
 
+/* Take back what rate_allows took, for a request that will be asked again. */
+static void rate_refund(const struct source *source)
+{
+    if (source->interval_ns) {
+        atomic_fetch_sub_explicit(&source->state->arrival_ns, source->interval_ns, memory_order_relaxed);
+    }
+}
+
+/* What is too little for a byte counts on, or a flood of forged requests would stop the refill. */
+static void quarantine_refill(struct ingress *ingress)
+{
+    uint64_t since_ns = ring_now_ns(ingress->ring) - ingress->quarantine_ns;
+    uint64_t bytes = since_ns / QUARANTINE_NS_PER_BYTE;
+    ingress->quarantine_ns += bytes * QUARANTINE_NS_PER_BYTE;
+    uint64_t full = (uint64_t)(QUARANTINE_BURST_BYTES - ingress->quarantine_bytes);
+    ingress->quarantine_bytes += (int64_t)(bytes < full ? bytes : full);
+}
+
 /* Keep a refused request, if the budget allows. Best effort: its answer does not wait for the disk. */
 static void quarantine(struct ingress *ingress, const struct intake *intake, enum scheme_verdict verdict)
 {
-    uint64_t now_ns = ring_now_ns(ingress->ring);
-    ingress->quarantine_bytes +=
-        (int64_t)((now_ns - ingress->quarantine_ns) / 1000 * QUARANTINE_BYTES_PER_SECOND / 1000000);
-    ingress->quarantine_ns = now_ns;
-    if (ingress->quarantine_bytes > QUARANTINE_BURST_BYTES) {
-        ingress->quarantine_bytes = QUARANTINE_BURST_BYTES;
-    }
+    quarantine_refill(ingress);
     struct journal_entry entry = entry_of(intake, JOURNAL_REJECTED);
     entry.reason = (uint16_t)verdict;
     if (entry.body_bytes > QUARANTINE_BODY_BYTES_MAX) {
@@ -518,7 +562,12 @@ static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *
                SLICE("Retry-After: 1\r\n"));
         return HTTP_TAKEN;
     }
-    return dedupes ? deduplicate(ingress, exchange, intake) : store(ingress, exchange, intake, NULL);
+    enum http_outcome outcome =
+        dedupes ? deduplicate(ingress, exchange, intake) : store(ingress, exchange, intake, NULL);
+    if (outcome == HTTP_LATER) {
+        rate_refund(source);
+    }
+    return outcome;
 }
 
 /* ---- routing */
@@ -631,6 +680,7 @@ void ingress_init(struct ingress *ingress, const struct ingress_config *config)
     ingress->config = config;
     list_init(&ingress->waiting);
     list_init(&ingress->foreign);
+    list_init(&ingress->settling);
     ingress->quarantine_bytes = QUARANTINE_BURST_BYTES;
 }
 

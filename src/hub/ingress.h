@@ -3,7 +3,7 @@
  * Purpose     Find the source, check method, size and rate, verify, de-duplicate, append, wait for the disk, answer.
  *             Order: reference providers, rules for every inbound source.
  * Answers     200 {"id"} once durable, 200 {"id","duplicate":true}, 401, 404, 405, 413, 429, 503.
- * Quarantine  Refused requests are journalled with their reason, within a budget per core and per source.
+ * Quarantine  Refused requests are journalled with their reason, within a budget per core.
  * Threads     One core. Nothing here allocates, blocks, locks or reads the database.
  */
 #ifndef BECKET_HUB_INGRESS_H
@@ -37,6 +37,7 @@ struct ingress {
     struct journal *journal;
     struct metrics_reactor *metrics;
     struct list waiting;         /* exchanges; those of duplicates wait for older records than their neighbours */
+    uint64_t appended;           /* the last sequence that somebody waits for */
     struct list foreign;         /* other cores' duplicates that wait for our records */
     /* Records that were refused, latest ranges: durable_through passes them later. */
     struct ingress_failed {
@@ -45,6 +46,7 @@ struct ingress {
     unsigned failed_count;
     int64_t quarantine_bytes;    /* budget left */
     uint64_t quarantine_ns;      /* when it was last refilled */
+    struct list settling;        /* struct ingress_settled */
     bool growth_asked;
     struct metrics_source *counters[COUNTER_CHUNKS];
 };
@@ -58,6 +60,16 @@ uint64_t ingress_on_head(void *context, struct http_exchange *exchange, const st
 enum http_outcome ingress_on_request(void *context, struct http_exchange *exchange, const struct http_message *message);
 /* True when the path is one that the ingress answers (also on the admin listener). */
 bool ingress_owns(const struct http_head *head);
+
+/* Wait until every exchange that waits for the disk now was answered; done() runs on this core, perhaps at
+ * once. *settled is busy until then. */
+struct ingress_settled {
+    struct list node;
+    uint64_t sequence;
+    void (*done)(struct ingress_settled *settled);
+};
+void ingress_when_settled(struct ingress *ingress, struct ingress_settled *settled,
+                          void (*done)(struct ingress_settled *settled));
 
 /* journal_commit_fn. */
 void ingress_committed(void *context, uint64_t durable_through, uint64_t failed_through, enum bk_err err);

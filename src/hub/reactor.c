@@ -43,6 +43,7 @@ struct reactor *reactor_make(const struct reactor_config *config)
 /* Only what stopped in an orderly way can be closed in one. */
 static void reactor_close(struct reactor *reactor)
 {
+    journal_close(reactor->journal);
     http_server_close(reactor->ingress_server);
     if (reactor->admin_server) {
         http_server_close(reactor->admin_server);
@@ -193,6 +194,12 @@ void reactor_resume(struct reactor *reactor)
     resume_parked(reactor);
 }
 
+void reactor_when_settled(struct reactor *reactor, struct ingress_settled *settled,
+                          void (*done)(struct ingress_settled *settled))
+{
+    ingress_when_settled(&reactor->ingress, settled, done);
+}
+
 static void drain_step(struct reactor *reactor)
 {
     bool idle = http_server_idle(reactor->ingress_server) &&
@@ -203,8 +210,7 @@ static void drain_step(struct reactor *reactor)
         journal_turn(reactor->journal);
     }
     if (reactor->journal_stopped && !reactor->stopped && journal_idle(reactor->journal)) {
-        reactor->stopped = true;
-        journal_close(reactor->journal);
+        reactor->stopped = true; /* the journal stays: metrics and other cores' letters read it */
         reactor->config.stopped(reactor->config.context, reactor);
     }
 }
@@ -229,6 +235,9 @@ static void reactor_turn(struct reactor *reactor)
     if (reactor->admin_server) {
         http_server_flush(reactor->admin_server);
         reactor->metrics.connections_admin = http_server_stats(reactor->admin_server)->conns_open;
+    }
+    if (!reactor->stopped) {
+        journal_turn(reactor->journal); /* requests that waited behind the answers just sent */
     }
     reactor->metrics.connections_ingress = http_server_stats(reactor->ingress_server)->conns_open;
     reactor->metrics.ring_enters = ring_stats(reactor->ring)->enters;

@@ -51,6 +51,9 @@ void reactor_drain(struct reactor *reactor);
 void reactor_exit(struct reactor *reactor);
 /* Ask parked requests again: the dedupe table grew. */
 void reactor_resume(struct reactor *reactor);
+/* ingress_when_settled(): no exchange from before holds a slot of the dedupe table any more. */
+void reactor_when_settled(struct reactor *reactor, struct ingress_settled *settled,
+                          void (*done)(struct ingress_settled *settled));
 
 /* ---- any thread, racily */
 const struct metrics_reactor *reactor_metrics(const struct reactor *reactor);
