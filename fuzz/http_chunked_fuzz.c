@@ -1,5 +1,6 @@
 /* http_chunked_fuzz - any bytes as a chunked body: the result does not depend on how the input is
- * cut, and a body that is encoded in chunks and decoded again is the same. The first byte chooses. */
+ * cut, and a body that is encoded in chunks and decoded again is the same. The first byte chooses.
+ */
 #include "base/assert.h"
 #include "http/parse.h"
 

@@ -424,14 +424,15 @@ static enum bk_err open_journals(struct control *control, char ret_why[CONTROL_W
     return BK_OK;
 }
 
-/* The reactors share their address (SO_REUSEPORT), and so could another server of the same user. Asking for it
- * alone first finds that out. */
+/* The reactors share their address (SO_REUSEPORT), and so could another server of the same user.
+ * Asking for it alone first finds that out. */
 static enum bk_err probe_address(struct control *control, char ret_why[CONTROL_WHY_BYTES])
 {
     enum bk_err err = ring_address_probe(&control->config.listen);
     if (err == BK_BUSY) {
-        return fail(ret_why, err, "start", "the --listen address is in use: is another server running? choose another "
-                                           "--listen");
+        return fail(ret_why, err, "start",
+                    "the --listen address is in use: is another server running? choose another "
+                    "--listen");
     }
     return BK_OK; /* anything else is told by the reactor that listens */
 }

@@ -32,6 +32,7 @@ void *arena_take(struct arena *arena, size_t bytes);
 char *arena_copy(struct arena *arena, const void *at, size_t bytes);
 char *arena_string(struct arena *arena, const char *text);
 /* printf into the arena. NULL as above. */
-__attribute__((format(printf, 2, 3))) char *arena_printf(struct arena *arena, const char *format, ...);
+__attribute__((format(printf, 2, 3))) char *arena_printf(struct arena *arena, const char *format,
+                                                         ...);
 
 #endif

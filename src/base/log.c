@@ -97,7 +97,8 @@ static void line_add_field(struct line *line, const struct log_field *field, boo
     }
 }
 
-void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t count)
+void log_write(enum log_level level, const char *event, const struct log_field *fields,
+               size_t count)
 {
     if (!log_enabled(level)) {
         return;

@@ -23,12 +23,14 @@ struct log_field {
     struct slice text;
     int64_t number;
 };
-#define LOG_S(name_, slice_) ((struct log_field){(name_), LOG_FIELD_TEXT, (slice_), 0})
+#define LOG_S(name_, slice_)  ((struct log_field){(name_), LOG_FIELD_TEXT, (slice_), 0})
 #define LOG_Z(name_, string_) ((struct log_field){(name_), LOG_FIELD_TEXT, slice_str(string_), 0})
-#define LOG_I(name_, number_) ((struct log_field){(name_), LOG_FIELD_INT, SLICE_EMPTY, (int64_t)(number_)})
+#define LOG_I(name_, number_)                                                                      \
+    ((struct log_field){(name_), LOG_FIELD_INT, SLICE_EMPTY, (int64_t)(number_)})
 
 /* log_event(LOG_INFO, "ready", LOG_Z("listen", text), LOG_I("threads", 2)); */
-void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t count);
+void log_write(enum log_level level, const char *event, const struct log_field *fields,
+               size_t count);
 #define log_event(level_, event_, ...)                                                             \
     log_write((level_), (event_), (const struct log_field[]){__VA_ARGS__},                         \
               sizeof((const struct log_field[]){__VA_ARGS__}) / sizeof(struct log_field))

@@ -71,7 +71,8 @@ void time_format_http(int64_t wall_seconds, char ret_text[30])
     bk_assert(c.weekday < 7 && c.month >= 1 && c.month <= 12);
     char text[64];
     snprintf(text, sizeof text, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", days + c.weekday * 3,
-             c.day, months + (c.month - 1) * 3, (unsigned)c.year % 10000U, c.hour, c.minute, c.second);
+             c.day, months + (c.month - 1) * 3, (unsigned)c.year % 10000U, c.hour, c.minute,
+             c.second);
     memcpy(ret_text, text, 29);
     ret_text[29] = 0;
 }
@@ -148,7 +149,8 @@ enum bk_err time_parse_rfc3339(struct slice text, int64_t *ret_wall_ns)
     unsigned year, month, day, hour, minute, second;
     int64_t fraction_ns = 0, offset_seconds;
     bool date = take_digits(&text, 4, &year) && take_byte(&text, '-') &&
-                take_digits(&text, 2, &month) && take_byte(&text, '-') && take_digits(&text, 2, &day);
+                take_digits(&text, 2, &month) && take_byte(&text, '-') &&
+                take_digits(&text, 2, &day);
     if (!date || !(take_byte(&text, 'T') || take_byte(&text, 't') || take_byte(&text, ' '))) {
         return BK_INVALID;
     }
@@ -163,7 +165,8 @@ enum bk_err time_parse_rfc3339(struct slice text, int64_t *ret_wall_ns)
         minute > 59 || second > 60 || year < 1700 || year > 2200) {
         return BK_INVALID;
     }
-    int64_t seconds = days_from_civil(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
+    int64_t seconds =
+        days_from_civil(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
     *ret_wall_ns = (seconds - offset_seconds) * NS_PER_SECOND + fraction_ns;
     return BK_OK;
 }
@@ -173,8 +176,11 @@ static bool take_unit(struct slice *text, int64_t *ret_ns)
     static const struct {
         const char *name;
         int64_t ns;
-    } units[] = {{"ms", NS_PER_MS},           {"s", NS_PER_SECOND},          {"m", 60 * NS_PER_SECOND},
-                 {"h", 3600 * NS_PER_SECOND}, {"d", 86400 * NS_PER_SECOND}};
+    } units[] = {{"ms", NS_PER_MS},
+                 {"s", NS_PER_SECOND},
+                 {"m", 60 * NS_PER_SECOND},
+                 {"h", 3600 * NS_PER_SECOND},
+                 {"d", 86400 * NS_PER_SECOND}};
     for (size_t i = 0; i < bk_array_length(units); i++) {
         struct slice name = slice_str(units[i].name);
         if (slice_starts(*text, name)) {

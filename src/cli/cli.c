@@ -209,13 +209,14 @@ void cli_help(const char *name)
         file = file || (option->flags & OPTION_FILE) != 0;
     }
     if (file) {
-        puts("\nEvery option can also be set as BECKET_<OPTION> in the environment (--log-level: "
-             "BECKET_LOG_LEVEL)\n"
-             "and, but for --config, as `option: value` in the configuration file. The command line "
-             "beats the\n"
-             "environment, the environment beats the file. SIGHUP reads the file again: log-level "
-             "and log-format\n"
-             "change at once, for others it says that a restart is needed.");
+        puts(
+            "\nEvery option can also be set as BECKET_<OPTION> in the environment (--log-level: "
+            "BECKET_LOG_LEVEL)\n"
+            "and, but for --config, as `option: value` in the configuration file. The command line "
+            "beats the\n"
+            "environment, the environment beats the file. SIGHUP reads the file again: log-level "
+            "and log-format\n"
+            "change at once, for others it says that a restart is needed.");
     }
 }
 

@@ -18,35 +18,44 @@
 #define SERVE_FLAGS (OPTION_ENV | OPTION_FILE)
 
 const struct option cli_serve_options[] = {
-    {"config", 'c', OPTION_TEXT, OPTION_ENV, "FILE", NULL, "read these options from a YAML file", NULL, 0, 0, NULL},
-    {"data", 'd', OPTION_TEXT, SERVE_FLAGS, "DIR", "./becket-data", "data directory, made when absent", NULL, 0, 0, NULL},
-    {"listen", 'l', OPTION_TEXT, SERVE_FLAGS, "ADDR:PORT", "127.0.0.1:8080", "where webhooks come in", NULL, 0, 0, NULL},
-    {"admin", 'a', OPTION_TEXT, SERVE_FLAGS, "ADDR:PORT", "127.0.0.1:8081", "where API and metrics are", NULL, 0, 0, NULL},
-    {"threads", 't', OPTION_NUMBER, SERVE_FLAGS, "N", NULL, "reactors; default: one per usable CPU", NULL, 1, CORES_MAX,
-     NULL},
-    {"public-url", 0, OPTION_TEXT, SERVE_FLAGS, "URL", NULL, "how senders reach us; default: http:// and --listen", NULL,
+    {"config", 'c', OPTION_TEXT, OPTION_ENV, "FILE", NULL, "read these options from a YAML file",
+     NULL, 0, 0, NULL},
+    {"data", 'd', OPTION_TEXT, SERVE_FLAGS, "DIR", "./becket-data",
+     "data directory, made when absent", NULL, 0, 0, NULL},
+    {"listen", 'l', OPTION_TEXT, SERVE_FLAGS, "ADDR:PORT", "127.0.0.1:8080",
+     "where webhooks come in", NULL, 0, 0, NULL},
+    {"admin", 'a', OPTION_TEXT, SERVE_FLAGS, "ADDR:PORT", "127.0.0.1:8081",
+     "where API and metrics are", NULL, 0, 0, NULL},
+    {"threads", 't', OPTION_NUMBER, SERVE_FLAGS, "N", NULL, "reactors; default: one per usable CPU",
+     NULL, 1, CORES_MAX, NULL},
+    {"public-url", 0, OPTION_TEXT, SERVE_FLAGS, "URL", NULL,
+     "how senders reach us; default: http:// and --listen", NULL, 0, 0, NULL},
+    {"log-level", 0, OPTION_CHOICE, SERVE_FLAGS, "LEVEL", "info", "what is logged",
+     "error|warn|info|debug", 0, 0, NULL},
+    {"log-format", 0, OPTION_CHOICE, SERVE_FLAGS, "FORMAT", "text", "how it is logged", "text|json",
      0, 0, NULL},
-    {"log-level", 0, OPTION_CHOICE, SERVE_FLAGS, "LEVEL", "info", "what is logged", "error|warn|info|debug", 0, 0, NULL},
-    {"log-format", 0, OPTION_CHOICE, SERVE_FLAGS, "FORMAT", "text", "how it is logged", "text|json", 0, 0, NULL},
     {"durability", 0, OPTION_CHOICE, SERVE_FLAGS, "MODE", "fsync",
-     "none: acknowledge before events are on disk (comparison runs only)", "fsync|none", 0, 0, NULL},
-    {"retain-bytes", 0, OPTION_BYTES, SERVE_FLAGS, "BYTES", "10G", "keep at most this much journal; 0: no limit", NULL, 0,
-     0, NULL},
-    {"retain-age", 0, OPTION_DURATION, SERVE_FLAGS, "TIME", "30d", "keep events this long; 0s: no limit", NULL, 0, 0,
+     "none: acknowledge before events are on disk (comparison runs only)", "fsync|none", 0, 0,
      NULL},
+    {"retain-bytes", 0, OPTION_BYTES, SERVE_FLAGS, "BYTES", "10G",
+     "keep at most this much journal; 0: no limit", NULL, 0, 0, NULL},
+    {"retain-age", 0, OPTION_DURATION, SERVE_FLAGS, "TIME", "30d",
+     "keep events this long; 0s: no limit", NULL, 0, 0, NULL},
     {"segment-bytes", 0, OPTION_BYTES, SERVE_FLAGS, "BYTES", NULL,
      "size of a journal file; default 128M, 64M on a small disk", NULL, 1U << 20, 1ULL << 32, NULL},
     {"dedupe-memory", 0, OPTION_BYTES, SERVE_FLAGS, "BYTES", "256M",
-     "memory for delivery ids, 32 bytes each (two thirds filled)", NULL, 16U << 20, 1ULL << 40, NULL},
-    {"connections", 0, OPTION_NUMBER, SERVE_FLAGS, "N", NULL, "at once, per thread; default by RLIMIT_NOFILE", NULL, 8,
-     1000000, NULL},
-    {"request-memory", 0, OPTION_BYTES, SERVE_FLAGS, "BYTES", "256M", "per thread, for large and slow requests", NULL,
-     1U << 20, 1ULL << 40, NULL},
-    {"drain-timeout", 0, OPTION_DURATION, SERVE_FLAGS, "TIME", "20s", "how long a stop may take", NULL, 0, 0, NULL},
+     "memory for delivery ids, 32 bytes each (two thirds filled)", NULL, 16U << 20, 1ULL << 40,
+     NULL},
+    {"connections", 0, OPTION_NUMBER, SERVE_FLAGS, "N", NULL,
+     "at once, per thread; default by RLIMIT_NOFILE", NULL, 8, 1000000, NULL},
+    {"request-memory", 0, OPTION_BYTES, SERVE_FLAGS, "BYTES", "256M",
+     "per thread, for large and slow requests", NULL, 1U << 20, 1ULL << 40, NULL},
+    {"drain-timeout", 0, OPTION_DURATION, SERVE_FLAGS, "TIME", "20s", "how long a stop may take",
+     NULL, 0, 0, NULL},
     {"accept-journal-damage", 0, OPTION_FLAG, SERVE_FLAGS, NULL, NULL,
      "start although the journal is damaged, without what is unreadable", NULL, 0, 0, NULL},
-    {"quick-start", 0, OPTION_FLAG, SERVE_FLAGS, NULL, NULL, "at the first start, make a source to try things with", NULL,
-     0, 0, NULL},
+    {"quick-start", 0, OPTION_FLAG, SERVE_FLAGS, NULL, NULL,
+     "at the first start, make a source to try things with", NULL, 0, 0, NULL},
     {.kind = OPTION_END},
 };
 
@@ -93,7 +102,8 @@ static void format_address(const struct ring_address *address, char ret_text[80]
 {
     char host[64];
     inet_ntop(address->family == 6 ? AF_INET6 : AF_INET, address->at, host, sizeof host);
-    snprintf(ret_text, 80, address->family == 6 ? "[%s]:%u" : "%s:%u", host, (unsigned)address->port);
+    snprintf(ret_text, 80, address->family == 6 ? "[%s]:%u" : "%s:%u", host,
+             (unsigned)address->port);
 }
 
 /* ---- how much machine there is */
@@ -134,12 +144,13 @@ static void choose_threads(struct serve *serve)
     unsigned wanted = (unsigned)option_number(&serve->options, "threads");
     unsigned fitting = quota && quota < usable ? quota : usable;
     serve->control.threads = wanted ? wanted : fitting;
-    /* Pinning pays when each reactor has a CPU of its own; under a quota the scheduler knows better. */
+    /* Pinning pays when each reactor has a CPU of its own; under a quota the scheduler knows
+     * better. */
     bool own = serve->control.threads <= usable && !(quota && quota < usable);
     serve->control.cpus = own ? serve->cpus : NULL;
 }
 
-#define DESCRIPTORS_MIN 512U
+#define DESCRIPTORS_MIN     512U
 #define CONNECTIONS_DEFAULT 16384U
 
 static bool choose_connections(struct serve *serve)
@@ -152,17 +163,22 @@ static bool choose_connections(struct serve *serve)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
     uint64_t wanted = option_number(&serve->options, "connections");
     if (limit.rlim_max < DESCRIPTORS_MIN) {
-        cli_error("RLIMIT_NOFILE is %llu, becket needs at least %u; raise it (ulimit -n, LimitNOFILE=)",
-                  (unsigned long long)limit.rlim_max, DESCRIPTORS_MIN);
+        cli_error(
+            "RLIMIT_NOFILE is %llu, becket needs at least %u; raise it (ulimit -n, LimitNOFILE=)",
+            (unsigned long long)limit.rlim_max, DESCRIPTORS_MIN);
         return false;
     }
     uint64_t fitting = limit.rlim_max - 256;
     if (wanted > fitting) {
-        cli_error("--connections %llu needs RLIMIT_NOFILE %llu, it is %llu; raise it (ulimit -n, LimitNOFILE=)",
-                  (unsigned long long)wanted, (unsigned long long)wanted + 256, (unsigned long long)limit.rlim_max);
+        cli_error("--connections %llu needs RLIMIT_NOFILE %llu, it is %llu; raise it (ulimit -n, "
+                  "LimitNOFILE=)",
+                  (unsigned long long)wanted, (unsigned long long)wanted + 256,
+                  (unsigned long long)limit.rlim_max);
         return false;
     }
-    uint64_t chosen = wanted ? wanted : fitting < CONNECTIONS_DEFAULT ? fitting : CONNECTIONS_DEFAULT;
+    uint64_t chosen = wanted                          ? wanted
+                      : fitting < CONNECTIONS_DEFAULT ? fitting
+                                                      : CONNECTIONS_DEFAULT;
     serve->control.conns_max = (unsigned)chosen;
     return true;
 }
@@ -184,7 +200,9 @@ static bool read_addresses(struct serve *serve)
                         : !parse_address(admin, &serve->control.admin_listen) ? admin
                                                                               : NULL;
     if (wrong) {
-        cli_usage("\"%s\" is no address to listen on; write ADDR:PORT, e.g. 127.0.0.1:8080 or [::1]:8080", wrong);
+        cli_usage(
+            "\"%s\" is no address to listen on; write ADDR:PORT, e.g. 127.0.0.1:8080 or [::1]:8080",
+            wrong);
         return false;
     }
     format_address(&serve->control.listen, serve->listen_text);
@@ -198,7 +216,8 @@ static bool read_addresses(struct serve *serve)
         cli_usage("--public-url is too long: at most %zu characters", sizeof serve->public_url - 1);
         return false;
     }
-    snprintf(serve->public_url, sizeof serve->public_url, "%s%s", url ? "" : "http://", url ? url : serve->listen_text);
+    snprintf(serve->public_url, sizeof serve->public_url, "%s%s", url ? "" : "http://",
+             url ? url : serve->listen_text);
     size_t bytes = strlen(serve->public_url);
     while (bytes && serve->public_url[bytes - 1] == '/') {
         serve->public_url[--bytes] = 0;
@@ -249,7 +268,8 @@ static bool read_options(struct options *options, int argc, char **argv)
 }
 
 /* The names of what is set otherwise than at the start and has no effect yet. */
-static void name_changed(const struct serve *serve, const struct options *fresh, char *ret_text, size_t bytes)
+static void name_changed(const struct serve *serve, const struct options *fresh, char *ret_text,
+                         size_t bytes)
 {
     size_t used = 0;
     ret_text[0] = 0;
@@ -305,9 +325,12 @@ static bool lock_data(struct serve *serve)
         err = file_lock(serve->lock_file);
     }
     if (err == BK_BUSY) {
-        cli_error("data directory %s is in use by another becket; stop that one or choose another --data", data);
+        cli_error(
+            "data directory %s is in use by another becket; stop that one or choose another --data",
+            data);
     } else if (err != BK_OK) {
-        cli_error("data directory %s cannot be used: %s; it must be writable for this user", data, bk_err_text(err));
+        cli_error("data directory %s cannot be used: %s; it must be writable for this user", data,
+                  bk_err_text(err));
     }
     return err == BK_OK;
 }
@@ -318,10 +341,12 @@ static void print_quick_start(struct serve *serve, struct control *control)
 {
     struct quickstart quickstart;
     char why[HUB_WHY_BYTES];
-    enum bk_err err = quickstart_apply(control_hub(control), control_wall_ns(control), &quickstart, why);
+    enum bk_err err =
+        quickstart_apply(control_hub(control), control_wall_ns(control), &quickstart, why);
     if (err != BK_OK) {
         if (err == BK_EXISTS) {
-            printf("\nThe quick-start source was made at an earlier start, which printed how to try it. To begin anew,\n"
+            printf("\nThe quick-start source was made at an earlier start, which printed how to "
+                   "try it. To begin anew,\n"
                    "stop this server and remove %s.\n\n",
                    serve->control.data_directory);
             fflush(stdout);
@@ -342,8 +367,8 @@ static void print_quick_start(struct serve *serve, struct control *control)
     printf("\nTry it in a second terminal:\n\n"
            "  echo '{\"hello\":\"world\"}' | %s send %s --type %s --secret %s --body -\n"
            "  %s events --follow --data %s --server http://%s\n\n",
-           name, quickstart.url, QUICKSTART_TYPE, quickstart.secret, name, serve->control.data_directory,
-           serve->admin_text);
+           name, quickstart.url, QUICKSTART_TYPE, quickstart.secret, name,
+           serve->control.data_directory, serve->admin_text);
     fflush(stdout);
     explicit_bzero(&quickstart, sizeof quickstart);
 }
@@ -359,13 +384,15 @@ static void log_ready(struct serve *serve, struct control *control)
         log_event(LOG_WARN, "durability is none: acknowledged events may be lost in a crash",
                   LOG_Z("use", "comparison runs only"));
     }
-    log_event(LOG_INFO, "ready", LOG_Z("listen", serve->listen_text), LOG_Z("admin", serve->admin_text),
-              LOG_Z("publicUrl", serve->public_url), LOG_I("threads", serve->control.threads),
+    log_event(LOG_INFO, "ready", LOG_Z("listen", serve->listen_text),
+              LOG_Z("admin", serve->admin_text), LOG_Z("publicUrl", serve->public_url),
+              LOG_I("threads", serve->control.threads),
               LOG_Z("ring", control_ring_features(control)),
               LOG_Z("durability", serve->control.durable ? "fsync" : "none"),
               LOG_I("connectionsPerThread", serve->control.conns_max),
-              LOG_I("memoryMaxMiB", (serve->control.dedupe_bytes_max >> 20) +
-                                        serve->control.threads * ((serve->control.buffers_bytes_max >> 20) + 24)),
+              LOG_I("memoryMaxMiB",
+                    (serve->control.dedupe_bytes_max >> 20) +
+                        serve->control.threads * ((serve->control.buffers_bytes_max >> 20) + 24)),
               LOG_I("events", report->records), LOG_I("startMs", control_start_ms(control)));
 }
 
@@ -402,7 +429,8 @@ int cli_serve(int argc, char **argv)
     serve.argc = argc;
     serve.argv = argv;
     if (serve.options.argument_count) {
-        return cli_usage("serve takes no argument \"%s\"; see `becket help serve`", serve.options.arguments[0]);
+        return cli_usage("serve takes no argument \"%s\"; see `becket help serve`",
+                         serve.options.arguments[0]);
     }
     /* No core dumps with secrets; the kernel then also hides /proc/PID/environ from other users. */
     (void)prctl(PR_SET_DUMPABLE, 0);

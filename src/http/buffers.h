@@ -4,10 +4,10 @@
  *             written to the journal straight from it, so buffers are 4 KiB aligned.
  * Ownership   taken by a connection, may pass to the journal, given back here.
  * Threads     One core.
- * Limits      bytes_max of address space in all; beyond it take() returns NULL and the caller sheds.
- * Memory      mmap on first use, then kept on a free list. Back to the kernel goes what is over 1 MiB,
- *             what would make the free ones more than a quarter of bytes_max, and free ones of other
- *             classes when the limit is reached.
+ * Limits      bytes_max of address space in all; beyond it take() returns NULL and the caller
+ * sheds. Memory      mmap on first use, then kept on a free list. Back to the kernel goes what is
+ * over 1 MiB, what would make the free ones more than a quarter of bytes_max, and free ones of
+ * other classes when the limit is reached.
  */
 #ifndef BECKET_HTTP_BUFFERS_H
 #define BECKET_HTTP_BUFFERS_H
@@ -15,7 +15,7 @@
 #include "base/slice.h"
 
 #define BUFFER_CLASS_MIN_BITS 15U /* 32 KiB */
-#define BUFFER_CLASSES 12U        /* up to 64 MiB */
+#define BUFFER_CLASSES        12U /* up to 64 MiB */
 
 struct buffers {
     size_t bytes_max;

@@ -50,14 +50,15 @@ struct http_head {
     uint64_t content_length; /* 0 unless has_content_length */
     uint16_t method_at;      /* 0, or 2 after a leading empty line */
     uint16_t method_bytes;
-    uint16_t target_at;      /* request-target as sent; the reason phrase of a response */
+    uint16_t target_at; /* request-target as sent; the reason phrase of a response */
     uint16_t target_bytes;
     uint16_t header_count;
     struct http_header headers[HTTP_HEADERS_MAX];
     uint8_t tags[HTTP_TAGS_MAX]; /* http_name_tag() of each header's name */
 };
 
-/* A hash of a header name, the same in any case, that tells nearly all names of one message apart. */
+/* A hash of a header name, the same in any case, that tells nearly all names of one message apart.
+ */
 static inline uint8_t http_name_tag(const uint8_t *name, size_t bytes)
 {
     return (uint8_t)(bytes + ((size_t)(name[bytes - 1] | 0x20) << 3));
@@ -92,7 +93,6 @@ const struct http_header *http_find(const struct http_head *head, struct slice l
 /* The next header with this name behind `after` (NULL = the first); NULL = no more. */
 const struct http_header *http_next(const struct http_head *head, struct slice lower_name,
                                     const struct http_header *after);
-
 
 /* The target of a request taken apart: the path as sent ("/" when an absolute-form target has none,
  * "*" for the asterisk form, empty for CONNECT) and what follows the first '?' (empty when there is

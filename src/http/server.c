@@ -7,19 +7,20 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define LISTENERS_MAX 4U
-#define LINGER_MS 2000U
-#define SPILL_AHEAD 4U /* a body's buffer is at most so many times what has come of it */
-#define ACCEPT_RETRY_MS 100U
+#define LISTENERS_MAX         4U
+#define LINGER_MS             2000U
+#define SPILL_AHEAD           4U /* a body's buffer is at most so many times what has come of it */
+#define ACCEPT_RETRY_MS       100U
 #define ANSWER_KEPT_BYTES_MAX 256U
 #define ANSWER_TYPE_BYTES_MAX 64U
-#define DATE_LINE_BYTES 37U /* "Date: <29>\r\n" */
+#define DATE_LINE_BYTES       37U /* "Date: <29>\r\n" */
 
 enum conn_state {
     CONN_FREE,
     CONN_OPEN,
     CONN_LAST,   /* reads no more requests; answers what it has, then half-closes */
-    CONN_LINGER, /* half-closed: reads and drops until the peer closes, so that the answer is not reset away */
+    CONN_LINGER, /* half-closed: reads and drops until the peer closes, so that the answer is not
+                    reset away */
     CONN_DEAD    /* waits for its operations, then its handle is closed */
 };
 
@@ -120,7 +121,8 @@ static void conn_send_done(struct ring_op *op, const struct ring_result *result)
 static void conn_input(struct http_conn *conn, uint8_t *at, size_t bytes);
 static void conn_run_spill(struct http_conn *conn);
 
-/* ---- pools: never-used slots are handed out in order, so that their memory stays untouched till then */
+/* ---- pools: never-used slots are handed out in order, so that their memory stays untouched till
+ * then */
 
 static struct http_exchange *exchange_take(struct http_conn *conn)
 {
@@ -222,8 +224,9 @@ static void conn_deadline_reading(struct http_conn *conn)
 {
     const struct http_server_config *config = &conn->server->config;
     const struct spill *spill = conn->spill;
-    conn_deadline(conn, !spill ? config->idle_timeout_ms
-                        : spill->head_done ? config->body_timeout_ms : config->head_timeout_ms);
+    conn_deadline(conn, !spill             ? config->idle_timeout_ms
+                        : spill->head_done ? config->body_timeout_ms
+                                           : config->head_timeout_ms);
 }
 
 /* For a deadline that may be earlier than the timer stands. */
@@ -267,7 +270,8 @@ static void conn_try_close(struct http_conn *conn)
 static void conn_pop_sent(struct http_conn *conn)
 {
     while (conn->sending_count > 0) {
-        struct http_exchange *exchange = bk_container_of(conn->exchanges.next, struct http_exchange, node);
+        struct http_exchange *exchange =
+            bk_container_of(conn->exchanges.next, struct http_exchange, node);
         conn->sending_count--;
         exchange_leave(conn, exchange);
         exchange_give(conn->server, exchange);
@@ -349,35 +353,64 @@ static void conn_no_more_requests(struct http_conn *conn)
 const char *http_status_text(unsigned status)
 {
     switch (status) {
-    case 100: return "Continue";
-    case 200: return "OK";
-    case 201: return "Created";
-    case 202: return "Accepted";
-    case 204: return "No Content";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 409: return "Conflict";
-    case 411: return "Length Required";
-    case 412: return "Precondition Failed";
-    case 413: return "Content Too Large";
-    case 414: return "URI Too Long";
-    case 415: return "Unsupported Media Type";
-    case 417: return "Expectation Failed";
-    case 421: return "Misdirected Request";
-    case 422: return "Unprocessable Content";
-    case 428: return "Precondition Required";
-    case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 503: return "Service Unavailable";
-    case 505: return "HTTP Version Not Supported";
-    case 507: return "Insufficient Storage";
-    default: return "Status";
+    case 100:
+        return "Continue";
+    case 200:
+        return "OK";
+    case 201:
+        return "Created";
+    case 202:
+        return "Accepted";
+    case 204:
+        return "No Content";
+    case 400:
+        return "Bad Request";
+    case 401:
+        return "Unauthorized";
+    case 403:
+        return "Forbidden";
+    case 404:
+        return "Not Found";
+    case 405:
+        return "Method Not Allowed";
+    case 408:
+        return "Request Timeout";
+    case 409:
+        return "Conflict";
+    case 411:
+        return "Length Required";
+    case 412:
+        return "Precondition Failed";
+    case 413:
+        return "Content Too Large";
+    case 414:
+        return "URI Too Long";
+    case 415:
+        return "Unsupported Media Type";
+    case 417:
+        return "Expectation Failed";
+    case 421:
+        return "Misdirected Request";
+    case 422:
+        return "Unprocessable Content";
+    case 428:
+        return "Precondition Required";
+    case 429:
+        return "Too Many Requests";
+    case 431:
+        return "Request Header Fields Too Large";
+    case 500:
+        return "Internal Server Error";
+    case 501:
+        return "Not Implemented";
+    case 503:
+        return "Service Unavailable";
+    case 505:
+        return "HTTP Version Not Supported";
+    case 507:
+        return "Insufficient Storage";
+    default:
+        return "Status";
     }
 }
 
@@ -430,10 +463,10 @@ static void put_number(struct writer *writer, uint64_t number)
 }
 
 #define ANSWER_HEAD_FIXED_BYTES 256U /* everything but caller's headers and content type */
-#define ANSWER_HEAD_BYTES_MAX 4096U
+#define ANSWER_HEAD_BYTES_MAX   4096U
 
-static size_t answer_head(struct http_exchange *exchange, uint8_t *at, unsigned status, const char *content_type,
-                          struct slice headers, size_t body_bytes)
+static size_t answer_head(struct http_exchange *exchange, uint8_t *at, unsigned status,
+                          const char *content_type, struct slice headers, size_t body_bytes)
 {
     struct writer writer = {at, 0};
     if (status == 200) {
@@ -493,8 +526,8 @@ static size_t answer_head_kept(struct http_exchange *exchange, const char *conte
     int64_t second = ring_wall_ns(server->ring) / NS_PER_SECOND;
     if (server->kept_second != second || server->kept_type != content_type ||
         server->kept_body_bytes != body_bytes) {
-        server->kept_bytes = answer_head(exchange, server->kept, 200, content_type, SLICE_EMPTY,
-                                         body_bytes);
+        server->kept_bytes =
+            answer_head(exchange, server->kept, 200, content_type, SLICE_EMPTY, body_bytes);
         server->kept_second = second;
         server->kept_type = content_type;
         server->kept_body_bytes = body_bytes;
@@ -561,8 +594,8 @@ static void answer_build(struct http_exchange *exchange, unsigned status, const 
     exchange->body = block;
 }
 
-void http_prepare(struct http_exchange *exchange, unsigned status, const char *content_type, struct slice headers,
-                  struct slice body)
+void http_prepare(struct http_exchange *exchange, unsigned status, const char *content_type,
+                  struct slice headers, struct slice body)
 {
     answer_build(exchange, status, content_type, headers, body, NULL);
 }
@@ -588,8 +621,8 @@ void http_ready(struct http_exchange *exchange)
     }
 }
 
-void http_answer(struct http_exchange *exchange, unsigned status, const char *content_type, struct slice headers,
-                 struct slice body)
+void http_answer(struct http_exchange *exchange, unsigned status, const char *content_type,
+                 struct slice headers, struct slice body)
 {
     answer_build(exchange, status, content_type, headers, body, NULL);
     http_ready(exchange);
@@ -602,8 +635,8 @@ void http_answer_owned(struct http_exchange *exchange, unsigned status, const ch
     http_ready(exchange);
 }
 
-void http_answer_error(struct http_exchange *exchange, unsigned status, const char *code, const char *message,
-                       struct slice headers)
+void http_answer_error(struct http_exchange *exchange, unsigned status, const char *code,
+                       const char *message, struct slice headers)
 {
     char body[512];
     int bytes = snprintf(body, sizeof body, "{\"code\":\"%s\",\"message\":\"%s\"}", code, message);
@@ -662,7 +695,8 @@ static void conn_send_ready(struct http_conn *conn)
     }
     unsigned count = conn_count_ready(conn);
     if (count > 1) {
-        conn->out = buffers_take(conn->server->buffers, 1U << BUFFER_CLASS_MIN_BITS, &conn->out_bytes);
+        conn->out =
+            buffers_take(conn->server->buffers, 1U << BUFFER_CLASS_MIN_BITS, &conn->out_bytes);
         if (conn->out) {
             conn_send_many(conn, count);
             return;
@@ -729,7 +763,8 @@ static bool conn_may_read(const struct http_conn *conn)
     return conn->state == CONN_OPEN && !conn->parked && conn->exchange_count < PIPELINE_DEPTH_MAX;
 }
 
-static void conn_fail(struct http_conn *conn, struct http_exchange *exchange, unsigned status, const char *message)
+static void conn_fail(struct http_conn *conn, struct http_exchange *exchange, unsigned status,
+                      const char *message)
 {
     conn->server->stats.bad_requests++;
     if (!exchange) {
@@ -743,14 +778,15 @@ static void conn_fail(struct http_conn *conn, struct http_exchange *exchange, un
     exchange->close_after = true;
     exchange->minor_version = 1;
     const char *code = status == 413 ? "too_large" : status == 503 ? "unavailable" : "invalid";
-    http_answer_error(exchange, status, code, message, status == 503 ? SLICE("Retry-After: 1\r\n") : SLICE_EMPTY);
+    http_answer_error(exchange, status, code, message,
+                      status == 503 ? SLICE("Retry-After: 1\r\n") : SLICE_EMPTY);
 }
 
 static void conn_fail_parse(struct http_conn *conn, enum http_parse result)
 {
-    unsigned status = result == HTTP_PARSE_TOO_LONG       ? 431
-                      : result == HTTP_PARSE_URI_TOO_LONG ? 414
-                      : result == HTTP_PARSE_BAD_VERSION  ? 505
+    unsigned status = result == HTTP_PARSE_TOO_LONG          ? 431
+                      : result == HTTP_PARSE_URI_TOO_LONG    ? 414
+                      : result == HTTP_PARSE_BAD_VERSION     ? 505
                       : result == HTTP_PARSE_NOT_IMPLEMENTED ? 501
                                                              : 400;
     conn_fail(conn, NULL, status, http_parse_text(result));
@@ -780,7 +816,8 @@ static enum http_outcome conn_request(struct http_conn *conn, struct http_exchan
 {
     exchange_describe(exchange, message->head);
     exchange->started_ns = ring_now_ns(conn->server->ring);
-    enum http_outcome outcome = conn->server->handler.on_request(conn->server->handler.context, exchange, message);
+    enum http_outcome outcome =
+        conn->server->handler.on_request(conn->server->handler.context, exchange, message);
     if (outcome == HTTP_TAKEN) {
         conn->server->stats.requests++;
         if (!message->head->keep_alive) {
@@ -800,9 +837,11 @@ static bool spill_room(struct http_conn *conn, size_t bytes_more)
     if (needed <= spill->buffer_bytes) {
         return true;
     }
-    /* Room for the announced body, but not much more than what has come: memory is for those who send. */
+    /* Room for the announced body, but not much more than what has come: memory is for those who
+     * send. */
     if (spill->head_done && spill->head.content_length > spill->bytes) {
-        uint64_t whole = HTTP_BUFFER_MESSAGE_AT + spill->head.head_bytes + spill->head.content_length + 4096;
+        uint64_t whole =
+            HTTP_BUFFER_MESSAGE_AT + spill->head.head_bytes + spill->head.content_length + 4096;
         uint64_t ahead = (uint64_t)needed * SPILL_AHEAD;
         ahead = ahead < whole ? ahead : whole;
         needed = ahead > needed ? (size_t)ahead : needed;
@@ -813,7 +852,8 @@ static bool spill_room(struct http_conn *conn, size_t bytes_more)
         return false;
     }
     if (spill->buffer) {
-        memcpy(buffer + HTTP_BUFFER_MESSAGE_AT, spill->buffer + HTTP_BUFFER_MESSAGE_AT, spill->bytes);
+        memcpy(buffer + HTTP_BUFFER_MESSAGE_AT, spill->buffer + HTTP_BUFFER_MESSAGE_AT,
+               spill->bytes);
         buffers_give(conn->server->buffers, spill->buffer, spill->buffer_bytes);
     }
     spill->buffer = buffer;
@@ -890,7 +930,8 @@ static bool spill_head_done(struct http_conn *conn)
     exchange->close_after = false;
     exchange_leave(conn, exchange);
     exchange_give(server, exchange);
-    if (spill->head.expect_continue && spill->head.minor_version >= 1 && spill->bytes == spill->head.head_bytes) {
+    if (spill->head.expect_continue && spill->head.minor_version >= 1 &&
+        spill->bytes == spill->head.head_bytes) {
         send_continue(conn);
     }
     conn_deadline_sooner(conn, server->config.body_timeout_ms);
@@ -906,7 +947,8 @@ static bool spill_decode(struct http_conn *conn, bool *ret_complete)
     enum http_parse result = HTTP_PARSE_PARTIAL;
     size_t decoded = bytes;
     if (bytes) {
-        result = http_chunked_decode(&spill->chunked, message + spill->scanned, &decoded, &consumed);
+        result =
+            http_chunked_decode(&spill->chunked, message + spill->scanned, &decoded, &consumed);
     }
     if (result != HTTP_PARSE_DONE && result != HTTP_PARSE_PARTIAL) {
         conn_fail_parse(conn, result);
@@ -1010,7 +1052,8 @@ static bool spill_step(struct http_conn *conn)
         }
         return spill->complete && spill_deliver(conn, spill->decoded);
     }
-    return body_is_here(&spill->head, spill->bytes) && spill_deliver(conn, (size_t)spill->head.content_length);
+    return body_is_here(&spill->head, spill->bytes) &&
+           spill_deliver(conn, (size_t)spill->head.content_length);
 }
 
 static void conn_run_spill(struct http_conn *conn)
@@ -1029,7 +1072,8 @@ static void conn_spill(struct http_conn *conn, const uint8_t *at, size_t bytes)
     }
     struct spill *spill = conn->spill;
     /* A head that dribbles in is parsed again only when a line ended (or it got too long). */
-    bool worthwhile = first || spill->head_done || spill->bytes > HTTP_HEAD_BYTES_MAX || memchr(at, '\n', bytes);
+    bool worthwhile =
+        first || spill->head_done || spill->bytes > HTTP_HEAD_BYTES_MAX || memchr(at, '\n', bytes);
     if (worthwhile) {
         conn_run_spill(conn);
     }
@@ -1140,8 +1184,8 @@ static void conn_recv_done(struct ring_op *op, const struct ring_result *result)
     }
     if (result->value == 0) {
         conn_end_of_stream(conn);
-    } else if (result->value < 0 && result->value != -(int)BK_NO_BUFFERS && result->value != -(int)BK_CANCELLED &&
-               result->value != -(int)BK_AGAIN) {
+    } else if (result->value < 0 && result->value != -(int)BK_NO_BUFFERS &&
+               result->value != -(int)BK_CANCELLED && result->value != -(int)BK_AGAIN) {
         conn_kill(conn);
     } else if (!result->more) {
         conn->starved = result->value == -(int)BK_NO_BUFFERS;
@@ -1157,8 +1201,8 @@ static void conn_timer(struct timer *timer)
 {
     struct http_conn *conn = bk_container_of(timer, struct http_conn, timer);
     struct http_server *server = conn->server;
-    bool waits_for_us = conn->exchange_count > 0 && !ring_op_busy(&conn->send_op) && !conn->parked &&
-                        conn->state != CONN_LINGER;
+    bool waits_for_us = conn->exchange_count > 0 && !ring_op_busy(&conn->send_op) &&
+                        !conn->parked && conn->state != CONN_LINGER;
     if (waits_for_us) {
         conn_deadline(conn, server->config.idle_timeout_ms);
     }
@@ -1176,7 +1220,8 @@ static void conn_timer(struct timer *timer)
         if (exchange) {
             exchange_describe(exchange, &conn->spill->head);
             exchange->close_after = true;
-            http_answer_error(exchange, 503, "unavailable", "the journal cannot take this now, try again",
+            http_answer_error(exchange, 503, "unavailable",
+                              "the journal cannot take this now, try again",
                               SLICE("Retry-After: 1\r\n"));
             return;
         }
@@ -1292,15 +1337,17 @@ static void listener_accept_done(struct ring_op *op, const struct ring_result *r
         listener_close(listener);
         return;
     }
-    /* Ended: out of slots, or descriptors, or memory, or just the end of a multishot. Stopped, it is armed
-     * again when a connection closes; what is short may be the whole machine's, so also after a while. */
-    bool failed = result->value < 0 && result->value != -(int)BK_AGAIN && result->value != -(int)BK_CANCELLED;
+    /* Ended: out of slots, or descriptors, or memory, or just the end of a multishot. Stopped, it
+     * is armed again when a connection closes; what is short may be the whole machine's, so also
+     * after a while. */
+    bool failed =
+        result->value < 0 && result->value != -(int)BK_AGAIN && result->value != -(int)BK_CANCELLED;
     listener->stopped = !conns_left(server) || failed;
     if (!listener->stopped) {
         listener_arm(listener);
     } else if (failed) {
-        timer_start(server->wheel, &listener->retry, ring_now_ns(server->ring) + ACCEPT_RETRY_MS * 1000000ULL,
-                    listener_retry);
+        timer_start(server->wheel, &listener->retry,
+                    ring_now_ns(server->ring) + ACCEPT_RETRY_MS * 1000000ULL, listener_retry);
     }
 }
 
@@ -1324,15 +1371,16 @@ void http_server_accept(struct http_server *server, int32_t handle)
 /* ---- the server */
 
 enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struct buffers *buffers,
-                             const struct http_server_config *config, const struct http_handler *handler,
-                             struct http_server **ret_server)
+                             const struct http_server_config *config,
+                             const struct http_handler *handler, struct http_server **ret_server)
 {
     size_t conns_bytes = config->conns_max * sizeof(struct http_conn);
     size_t exchanges_bytes = config->exchanges_max * sizeof(struct http_exchange);
     size_t spills_bytes = config->conns_max * sizeof(struct spill);
     size_t server_bytes = (sizeof(struct http_server) + 63) & ~(size_t)63;
     size_t total = server_bytes + conns_bytes + exchanges_bytes + spills_bytes;
-    uint8_t *map = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *map = mmap(NULL, total, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (map == MAP_FAILED) {
         return BK_NO_MEMORY;
     }
@@ -1463,7 +1511,8 @@ uint8_t *http_take_buffer(struct http_exchange *exchange, size_t *ret_bytes)
 void http_return_buffer(struct http_exchange *exchange, uint8_t *buffer, size_t bytes)
 {
     struct spill *spill = exchange->conn->spill;
-    bk_assert(spill && spill->exchange == exchange && !spill->buffer && spill->buffer_bytes == bytes);
+    bk_assert(spill && spill->exchange == exchange && !spill->buffer &&
+              spill->buffer_bytes == bytes);
     spill->buffer = buffer;
 }
 

@@ -1,18 +1,16 @@
 /* server.h - HTTP/1.1 connections of one core: from accepted sockets to whole requests, and back.
  *
- * Purpose     Joins the ring with the sans-I/O parser. A handler gets whole requests (head and decoded body,
- *             contiguous) and answers each exchange when it likes; answers leave in request order.
- * Ownership   Connections and exchanges live in pools of the server. A message's bytes are valid only during
- *             on_request(), unless the handler takes the buffer (http_take_buffer).
- * Threads     One core: the ring's owner.
- * Life cycle  accept -> read <-> answer -> (half-close, drain) -> close. A connection's memory is
- *             reused only when no operation is in flight on it.
- * Limits      PIPELINE_DEPTH_MAX unanswered requests, then the connection is not read; conns_max, then
- *             nothing is accepted; buffers (http/buffers.h) for split and large requests.
- * Time        Deadlines for idle, head, body and write; lazy: a deadline is one store, a timer
- *             moves only when it fires.
- * Hot path    A request that arrives in one receive buffer is parsed, handled and answered without
- *             a copy, an allocation or a timer operation.
+ * Purpose     Joins the ring with the sans-I/O parser. A handler gets whole requests (head and
+ * decoded body, contiguous) and answers each exchange when it likes; answers leave in request
+ * order. Ownership   Connections and exchanges live in pools of the server. A message's bytes are
+ * valid only during on_request(), unless the handler takes the buffer (http_take_buffer). Threads
+ * One core: the ring's owner. Life cycle  accept -> read <-> answer -> (half-close, drain) ->
+ * close. A connection's memory is reused only when no operation is in flight on it. Limits
+ * PIPELINE_DEPTH_MAX unanswered requests, then the connection is not read; conns_max, then nothing
+ * is accepted; buffers (http/buffers.h) for split and large requests. Time        Deadlines for
+ * idle, head, body and write; lazy: a deadline is one store, a timer moves only when it fires. Hot
+ * path    A request that arrives in one receive buffer is parsed, handled and answered without a
+ * copy, an allocation or a timer operation.
  */
 #ifndef BECKET_HTTP_SERVER_H
 #define BECKET_HTTP_SERVER_H
@@ -40,7 +38,7 @@ struct http_exchange {
     uint64_t handler_source;
     uint8_t *handler_buffer; /* handler: taken with http_take_buffer */
     size_t handler_buffer_bytes;
-    uint8_t *body;           /* malloc'ed, freed after the send; NULL = all inline */
+    uint8_t *body; /* malloc'ed, freed after the send; NULL = all inline */
     size_t body_bytes;
     uint16_t inline_bytes;
     bool ready;
@@ -52,9 +50,10 @@ struct http_exchange {
 };
 
 struct http_message {
-    const struct http_head *head; /* head->at is the first byte of the message; the body follows the head */
+    const struct http_head
+        *head; /* head->at is the first byte of the message; the body follows the head */
     struct slice body;
-    bool decoded;                 /* the body came chunked */
+    bool decoded; /* the body came chunked */
     struct ring_address peer;
 };
 
@@ -65,11 +64,13 @@ enum http_outcome {
 
 struct http_handler {
     void *context;
-    /* The head is complete but the body is not: return the largest body wanted, or answer now (then the
-     * return value does not matter and the connection closes after the answer). */
-    uint64_t (*on_head)(void *context, struct http_exchange *exchange, const struct http_head *head);
+    /* The head is complete but the body is not: return the largest body wanted, or answer now (then
+     * the return value does not matter and the connection closes after the answer). */
+    uint64_t (*on_head)(void *context, struct http_exchange *exchange,
+                        const struct http_head *head);
     /* A whole request. */
-    enum http_outcome (*on_request)(void *context, struct http_exchange *exchange, const struct http_message *message);
+    enum http_outcome (*on_request)(void *context, struct http_exchange *exchange,
+                                    const struct http_message *message);
 };
 
 struct http_server_config {
@@ -89,7 +90,8 @@ struct http_server_stats {
 };
 
 enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struct buffers *buffers,
-                             const struct http_server_config *config, const struct http_handler *handler,
+                             const struct http_server_config *config,
+                             const struct http_handler *handler,
                              struct http_server **ret_server) BK_MUST_CHECK;
 /* Add a listening handle and start accepting. At most 4 per server. */
 void http_server_accept(struct http_server *server, int32_t listener);
@@ -108,24 +110,26 @@ const struct http_server_stats *http_server_stats(const struct http_server *serv
 
 /* ---- answering (any time after on_head/on_request, once per exchange, on the server's thread) */
 
-/* Build the answer now, send it when http_ready() is called. `headers` are whole lines ("A: b\r\n") or empty. */
-void http_prepare(struct http_exchange *exchange, unsigned status, const char *content_type, struct slice headers,
-                  struct slice body);
+/* Build the answer now, send it when http_ready() is called. `headers` are whole lines ("A: b\r\n")
+ * or empty. */
+void http_prepare(struct http_exchange *exchange, unsigned status, const char *content_type,
+                  struct slice headers, struct slice body);
 /* Forget what was prepared; answer anew. */
 void http_unprepare(struct http_exchange *exchange);
 void http_ready(struct http_exchange *exchange);
 /* Both at once. */
-void http_answer(struct http_exchange *exchange, unsigned status, const char *content_type, struct slice headers,
-                 struct slice body);
+void http_answer(struct http_exchange *exchange, unsigned status, const char *content_type,
+                 struct slice headers, struct slice body);
 /* The same with a malloc'ed body that the server frees. */
 void http_answer_owned(struct http_exchange *exchange, unsigned status, const char *content_type,
                        struct slice headers, uint8_t *body, size_t body_bytes);
-/* {"code","message"} with the right status text; also closes for 400, 408, 413, 414, 431, 501, 505. */
-void http_answer_error(struct http_exchange *exchange, unsigned status, const char *code, const char *message,
-                       struct slice headers);
+/* {"code","message"} with the right status text; also closes for 400, 408, 413, 414, 431, 501, 505.
+ */
+void http_answer_error(struct http_exchange *exchange, unsigned status, const char *code,
+                       const char *message, struct slice headers);
 /* During on_request: take the 4 KiB aligned buffer that holds the message (message starts at
- * buffer + HTTP_BUFFER_MESSAGE_AT). NULL when the message is in a shared receive buffer. Give it back with
- * buffers_give(). */
+ * buffer + HTTP_BUFFER_MESSAGE_AT). NULL when the message is in a shared receive buffer. Give it
+ * back with buffers_give(). */
 #define HTTP_BUFFER_MESSAGE_AT 192U
 uint8_t *http_take_buffer(struct http_exchange *exchange, size_t *ret_bytes);
 

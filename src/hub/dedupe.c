@@ -8,8 +8,8 @@
 #include <sys/mman.h>
 
 #define GENERATIONS_MAX 16U
-#define SLOTS_FIRST (1U << 17) /* 4 MiB of address space */
-#define SLOTS_LARGEST (1U << 21) /* 64 MiB */
+#define SLOTS_FIRST     (1U << 17) /* 4 MiB of address space */
+#define SLOTS_LARGEST   (1U << 21) /* 64 MiB */
 
 enum { EMPTY = 0, BUSY = 1, PENDING = 2, DURABLE = 3 };
 #define STATE_MASK 3ULL
@@ -55,7 +55,8 @@ static struct journal_position meta_position(uint64_t meta)
 static struct generation *generation_make(size_t slots)
 {
     size_t bytes = sizeof(struct generation) + slots * sizeof(struct dedupe_slot) + 64;
-    struct generation *generation = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct generation *generation =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (generation == MAP_FAILED) {
         return NULL;
     }
@@ -136,7 +137,8 @@ void dedupe_fingerprint(uint64_t source, struct slice delivery_id, uint64_t ret_
 
 void dedupe_prefetch(const struct dedupe *dedupe, const uint64_t fingerprint[2])
 {
-    const struct generations *list = atomic_load_explicit(&dedupe->generations, memory_order_acquire);
+    const struct generations *list =
+        atomic_load_explicit(&dedupe->generations, memory_order_acquire);
     for (unsigned i = 0; i < list->count; i++) {
         __builtin_prefetch(&list->at[i]->slots[fingerprint[0] & list->at[i]->mask], 1);
     }
@@ -184,11 +186,13 @@ static uint64_t slot_read(struct dedupe_slot *slot, int64_t *ret_received_ms)
 }
 
 /* Find the slot with this fingerprint. NULL = not there; *ret_empty then is the first empty one. */
-static struct dedupe_slot *generation_find(struct generation *generation, const uint64_t fingerprint[2],
+static struct dedupe_slot *generation_find(struct generation *generation,
+                                           const uint64_t fingerprint[2],
                                            struct dedupe_slot **ret_empty)
 {
     size_t at = fingerprint[0] & generation->mask;
-    for (size_t probes = 0; probes <= generation->mask; probes++, at = (at + 1) & generation->mask) {
+    for (size_t probes = 0; probes <= generation->mask;
+         probes++, at = (at + 1) & generation->mask) {
         struct dedupe_slot *slot = &generation->slots[at];
         if (atomic_load_explicit(&slot->meta, memory_order_acquire) == EMPTY) {
             *ret_empty = slot;
@@ -234,8 +238,9 @@ static void generation_touch(struct generation *generation, int64_t now_ms)
 }
 
 /* Claim in one generation: an existing slot with the fingerprint, or a fresh one. */
-static enum dedupe_outcome generation_claim(struct generation *generation, const uint64_t fingerprint[2],
-                                            int64_t now_ms, int64_t window_ms, struct dedupe_claim *ret_claim)
+static enum dedupe_outcome generation_claim(struct generation *generation,
+                                            const uint64_t fingerprint[2], int64_t now_ms,
+                                            int64_t window_ms, struct dedupe_claim *ret_claim)
 {
     for (;;) {
         struct dedupe_slot *empty;
@@ -263,10 +268,11 @@ static enum dedupe_outcome generation_claim(struct generation *generation, const
     }
 }
 
-/* Look, without claiming, in the generations behind the newest. An entry that is released or expired counts
- * as not there: the claim in the newest generation stands for it from now on. */
-static enum dedupe_outcome older_look(struct generation *generation, const uint64_t fingerprint[2], int64_t now_ms,
-                                      int64_t window_ms, struct dedupe_claim *ret_claim)
+/* Look, without claiming, in the generations behind the newest. An entry that is released or
+ * expired counts as not there: the claim in the newest generation stands for it from now on. */
+static enum dedupe_outcome older_look(struct generation *generation, const uint64_t fingerprint[2],
+                                      int64_t now_ms, int64_t window_ms,
+                                      struct dedupe_claim *ret_claim)
 {
     struct dedupe_slot *empty;
     struct dedupe_slot *slot = generation_find(generation, fingerprint, &empty);
@@ -283,19 +289,21 @@ static enum dedupe_outcome older_look(struct generation *generation, const uint6
     return (meta & STATE_MASK) == DURABLE ? DEDUPE_DURABLE : DEDUPE_PENDING;
 }
 
-/* Claim in the newest generation first, look in the older ones after that: whoever claims the same id at
- * the same time in a generation that was the newest a moment ago is then seen by one side or the other. The
- * list is read again at the end for the same reason. */
-enum dedupe_outcome dedupe_claim(struct dedupe *dedupe, const uint64_t fingerprint[2], int64_t now_ms, int64_t window_ms,
-                                 struct dedupe_claim *ret_claim)
+/* Claim in the newest generation first, look in the older ones after that: whoever claims the same
+ * id at the same time in a generation that was the newest a moment ago is then seen by one side or
+ * the other. The list is read again at the end for the same reason. */
+enum dedupe_outcome dedupe_claim(struct dedupe *dedupe, const uint64_t fingerprint[2],
+                                 int64_t now_ms, int64_t window_ms, struct dedupe_claim *ret_claim)
 {
     for (;;) {
         struct generations *list = atomic_load(&dedupe->generations);
         struct dedupe_claim claim = {.slot = NULL};
-        enum dedupe_outcome outcome = generation_claim(list->at[0], fingerprint, now_ms, window_ms, &claim);
+        enum dedupe_outcome outcome =
+            generation_claim(list->at[0], fingerprint, now_ms, window_ms, &claim);
         for (unsigned i = 1; i < list->count && outcome == DEDUPE_NEW; i++) {
             struct dedupe_claim older = {.slot = NULL};
-            enum dedupe_outcome seen = older_look(list->at[i], fingerprint, now_ms, window_ms, &older);
+            enum dedupe_outcome seen =
+                older_look(list->at[i], fingerprint, now_ms, window_ms, &older);
             if (seen != DEDUPE_NEW) {
                 dedupe_release(claim.slot);
                 claim = older;
@@ -332,12 +340,13 @@ void dedupe_release(struct dedupe_slot *slot)
     atomic_store_explicit(&slot->meta, RELEASED, memory_order_release);
 }
 
-void dedupe_recover(struct dedupe *dedupe, const uint64_t fingerprint[2], struct journal_position position,
-                    int64_t received_ms)
+void dedupe_recover(struct dedupe *dedupe, const uint64_t fingerprint[2],
+                    struct journal_position position, int64_t received_ms)
 {
     struct dedupe_garbage *garbage;
     struct dedupe_claim claim;
-    if (dedupe_wants_growth(dedupe) && dedupe_grow(dedupe, received_ms, INT64_MAX, &garbage) == BK_OK && garbage) {
+    if (dedupe_wants_growth(dedupe) &&
+        dedupe_grow(dedupe, received_ms, INT64_MAX, &garbage) == BK_OK && garbage) {
         dedupe_free(garbage);
     }
     if (dedupe_claim(dedupe, fingerprint, received_ms, -1, &claim) == DEDUPE_NEW) {
@@ -348,11 +357,13 @@ void dedupe_recover(struct dedupe *dedupe, const uint64_t fingerprint[2], struct
 
 bool dedupe_wants_growth(const struct dedupe *dedupe)
 {
-    const struct generations *list = atomic_load_explicit(&dedupe->generations, memory_order_acquire);
+    const struct generations *list =
+        atomic_load_explicit(&dedupe->generations, memory_order_acquire);
     return atomic_load_explicit(&list->at[0]->used, memory_order_relaxed) * 2 > list->at[0]->mask;
 }
 
-static bool generation_over(const struct generation *generation, int64_t now_ms, int64_t window_max_ms)
+static bool generation_over(const struct generation *generation, int64_t now_ms,
+                            int64_t window_max_ms)
 {
     int64_t newest_ms = atomic_load_explicit(&generation->newest_ms, memory_order_relaxed);
     return window_max_ms != INT64_MAX && now_ms - newest_ms > window_max_ms;
@@ -381,7 +392,8 @@ enum bk_err dedupe_grow(struct dedupe *dedupe, int64_t now_ms, int64_t window_ma
     for (unsigned i = 0; i < old->count; i++) {
         struct generation *generation = old->at[i];
         bool over = generation_over(generation, now_ms, window_max_ms);
-        bool room = list->count < GENERATIONS_MAX && bytes + generation->map_bytes <= dedupe->bytes_max;
+        bool room =
+            list->count < GENERATIONS_MAX && bytes + generation->map_bytes <= dedupe->bytes_max;
         if (!over && (room || i == 0)) {
             list->at[list->count++] = generation;
             bytes += generation->map_bytes;
@@ -410,7 +422,8 @@ void dedupe_free(struct dedupe_garbage *garbage)
 
 void dedupe_stats(const struct dedupe *dedupe, struct dedupe_stats *ret_stats)
 {
-    const struct generations *list = atomic_load_explicit(&dedupe->generations, memory_order_acquire);
+    const struct generations *list =
+        atomic_load_explicit(&dedupe->generations, memory_order_acquire);
     *ret_stats = (struct dedupe_stats){.generations = list->count};
     for (unsigned i = 0; i < list->count; i++) {
         ret_stats->entries += atomic_load_explicit(&list->at[i]->used, memory_order_relaxed);

@@ -13,13 +13,14 @@ __attribute__((constructor)) static void pairs_init(void)
     }
 }
 
-void event_id_format(struct journal_position position, int64_t received_ns, char ret_text[EVENT_ID_BYTES])
+void event_id_format(struct journal_position position, int64_t received_ns,
+                     char ret_text[EVENT_ID_BYTES])
 {
     uint64_t high = (uint64_t)(received_ns / NS_PER_MS) << 16 | position.journal;
     uint64_t low = position.sequence;
     memcpy(ret_text, "evt_", 4);
-    /* 26 characters hold 130 bits: the first one carries only the top three. Pairs come from a table,
-     * twelve characters from one word each, so that no step waits for the one before. */
+    /* 26 characters hold 130 bits: the first one carries only the top three. Pairs come from a
+     * table, twelve characters from one word each, so that no step waits for the one before. */
     uint64_t middle = low >> 60 | high << 4;
     char *end = ret_text + EVENT_ID_BYTES;
 #pragma GCC unroll 6
@@ -37,9 +38,11 @@ static int digit_of(uint8_t c)
     return at ? (int)(at - alphabet) : -1;
 }
 
-bool event_id_parse(struct slice text, struct journal_position *ret_position, int64_t *ret_received_ms)
+bool event_id_parse(struct slice text, struct journal_position *ret_position,
+                    int64_t *ret_received_ms)
 {
-    if (text.bytes != EVENT_ID_BYTES || memcmp(text.at, "evt_", 4) != 0 || digit_of(text.at[4]) > 7) {
+    if (text.bytes != EVENT_ID_BYTES || memcmp(text.at, "evt_", 4) != 0 ||
+        digit_of(text.at[4]) > 7) {
         return false;
     }
     uint64_t high = 0, low = 0;

@@ -8,11 +8,11 @@
 #include <sys/mman.h>
 
 /* The quarantine may take 1 MiB at once and 4 KiB/s for long (about 340 MB a day), per core. */
-#define QUARANTINE_BURST_BYTES (1 << 20)
-#define QUARANTINE_NS_PER_BYTE (1000000000ULL / 4096)
+#define QUARANTINE_BURST_BYTES    (1 << 20)
+#define QUARANTINE_NS_PER_BYTE    (1000000000ULL / 4096)
 #define QUARANTINE_BODY_BYTES_MAX 16384U
-#define REDACTIONS_MAX 8U
-#define RATE_BURST 1 /* seconds of a source's rate that may come at once */
+#define REDACTIONS_MAX            8U
+#define RATE_BURST                1 /* seconds of a source's rate that may come at once */
 
 static const char hooks_prefix[] = "/hooks/";
 
@@ -74,8 +74,8 @@ static void count_event(struct ingress *ingress, uint64_t number, enum metrics_e
 
 /* ---- answers */
 
-static void refuse(struct ingress *ingress, struct http_exchange *exchange, uint64_t number, unsigned status,
-                   const char *code, const char *message, struct slice headers)
+static void refuse(struct ingress *ingress, struct http_exchange *exchange, uint64_t number,
+                   unsigned status, const char *code, const char *message, struct slice headers)
 {
     count_answer(ingress, number, status);
     http_answer_error(exchange, status, code, message, headers);
@@ -83,12 +83,12 @@ static void refuse(struct ingress *ingress, struct http_exchange *exchange, uint
 
 static void refuse_busy(struct ingress *ingress, struct http_exchange *exchange, uint64_t number)
 {
-    refuse(ingress, exchange, number, 503, "unavailable", "the journal cannot take this now, nothing was stored",
-           SLICE("Retry-After: 5\r\n"));
+    refuse(ingress, exchange, number, 503, "unavailable",
+           "the journal cannot take this now, nothing was stored", SLICE("Retry-After: 5\r\n"));
 }
 
-static void prepare_id(struct http_exchange *exchange, struct journal_position position, int64_t received_ns,
-                       bool duplicate)
+static void prepare_id(struct http_exchange *exchange, struct journal_position position,
+                       int64_t received_ns, bool duplicate)
 {
     char body[96] = "{\"id\":\"";
     size_t bytes = 7;
@@ -105,7 +105,8 @@ static void prepare_id(struct http_exchange *exchange, struct journal_position p
 }
 
 static void prepare_acknowledgement(const struct source *source, struct http_exchange *exchange,
-                                    struct journal_position position, int64_t received_ns, bool duplicate)
+                                    struct journal_position position, int64_t received_ns,
+                                    bool duplicate)
 {
     const struct scheme_answer *own = scheme_acknowledgement(source->scheme);
     if (own) {
@@ -115,11 +116,12 @@ static void prepare_acknowledgement(const struct source *source, struct http_exc
     }
 }
 
-/* ---- waiting for the disk. While an exchange waits, handler_number is the journal sequence, handler_pointer
- * its dedupe slot, handler_source the source's number, handler_buffer what the journal writes from. */
+/* ---- waiting for the disk. While an exchange waits, handler_number is the journal sequence,
+ * handler_pointer its dedupe slot, handler_source the source's number, handler_buffer what the
+ * journal writes from. */
 
-static void wait_for(struct ingress *ingress, struct http_exchange *exchange, uint64_t sequence, uint64_t number,
-                     struct dedupe_slot *slot)
+static void wait_for(struct ingress *ingress, struct http_exchange *exchange, uint64_t sequence,
+                     uint64_t number, struct dedupe_slot *slot)
 {
     exchange->handler_number = sequence;
     exchange->handler_source = number;
@@ -134,7 +136,8 @@ static void acknowledge(struct ingress *ingress, struct http_exchange *exchange,
     uint64_t number = exchange->handler_source;
     exchange->handler_pointer = NULL;
     if (exchange->handler_buffer) {
-        buffers_give(http_buffers(exchange->server), exchange->handler_buffer, exchange->handler_buffer_bytes);
+        buffers_give(http_buffers(exchange->server), exchange->handler_buffer,
+                     exchange->handler_buffer_bytes);
         exchange->handler_buffer = NULL;
     }
     if (slot && durable) {
@@ -205,14 +208,16 @@ static bool is_settled(const struct ingress *ingress, uint64_t sequence)
     if (list_empty(&ingress->waiting)) {
         return true;
     }
-    const struct http_exchange *first = bk_container_of(ingress->waiting.next, struct http_exchange, wait);
+    const struct http_exchange *first =
+        bk_container_of(ingress->waiting.next, struct http_exchange, wait);
     return first->handler_number > sequence;
 }
 
 static void settle(struct ingress *ingress)
 {
     while (!list_empty(&ingress->settling)) {
-        struct ingress_settled *settled = bk_container_of(ingress->settling.next, struct ingress_settled, node);
+        struct ingress_settled *settled =
+            bk_container_of(ingress->settling.next, struct ingress_settled, node);
         if (!is_settled(ingress, settled->sequence)) {
             break;
         }
@@ -229,8 +234,10 @@ void ingress_when_settled(struct ingress *ingress, struct ingress_settled *settl
     settle(ingress);
 }
 
-/* All that wait are looked at, each time: a later commit also passes the numbers of refused records. */
-void ingress_committed(void *context, uint64_t durable_through, uint64_t failed_through, enum bk_err err)
+/* All that wait are looked at, each time: a later commit also passes the numbers of refused
+ * records. */
+void ingress_committed(void *context, uint64_t durable_through, uint64_t failed_through,
+                       enum bk_err err)
 {
     struct ingress *ingress = context;
     if (err != BK_OK) {
@@ -271,12 +278,13 @@ struct intake {
 static uint32_t offset_in(const struct http_message *message, struct slice part)
 {
     size_t whole = message->head->head_bytes + message->body.bytes;
-    bool inside = part.bytes && part.at >= message->head->at && part.at + part.bytes <= message->head->at + whole;
+    bool inside = part.bytes && part.at >= message->head->at &&
+                  part.at + part.bytes <= message->head->at + whole;
     return inside ? (uint32_t)(part.at - message->head->at) : 0;
 }
 
-static void place(const struct http_message *message, struct slice part, size_t bytes_max, uint32_t *ret_at,
-                  uint16_t *ret_bytes)
+static void place(const struct http_message *message, struct slice part, size_t bytes_max,
+                  uint32_t *ret_at, uint16_t *ret_bytes)
 {
     *ret_at = offset_in(message, part);
     *ret_bytes = *ret_at ? (uint16_t)(part.bytes < bytes_max ? part.bytes : bytes_max) : 0;
@@ -296,7 +304,8 @@ static struct journal_entry entry_of(const struct intake *intake, enum journal_r
         .body_bytes = (uint32_t)message->body.bytes,
     };
     place(message, intake->identity.type, EVENT_TYPE_BYTES_MAX, &entry.type_at, &entry.type_bytes);
-    place(message, intake->identity.delivery_id, DELIVERY_ID_BYTES_MAX, &entry.id_at, &entry.id_bytes);
+    place(message, intake->identity.delivery_id, DELIVERY_ID_BYTES_MAX, &entry.id_at,
+          &entry.id_bytes);
     return entry;
 }
 
@@ -308,7 +317,8 @@ static void forget_outside(uint64_t message_bytes, uint32_t *at, uint16_t *bytes
     }
 }
 
-/* After body_bytes was lowered: a type or id that was in the part that is not kept has no place any more. */
+/* After body_bytes was lowered: a type or id that was in the part that is not kept has no place any
+ * more. */
 static void forget_what_was_cut(struct journal_entry *entry)
 {
     uint64_t bytes = (uint64_t)entry->head_bytes + entry->body_bytes;
@@ -318,9 +328,11 @@ static void forget_what_was_cut(struct journal_entry *entry)
 
 static unsigned redactions_of(const struct intake *intake, struct journal_redaction *ret_redactions)
 {
-    _Static_assert(sizeof(struct scheme_redaction) == sizeof(struct journal_redaction), "same shape");
+    _Static_assert(sizeof(struct scheme_redaction) == sizeof(struct journal_redaction),
+                   "same shape");
     struct scheme_redaction found[REDACTIONS_MAX];
-    unsigned count = scheme_redactions(intake->source->scheme, intake->message->head, found, REDACTIONS_MAX);
+    unsigned count =
+        scheme_redactions(intake->source->scheme, intake->message->head, found, REDACTIONS_MAX);
     for (unsigned i = 0; i < count; i++) {
         ret_redactions[i] = (struct journal_redaction){found[i].at, found[i].bytes};
     }
@@ -341,8 +353,8 @@ static bool rate_allows(const struct source *source, uint64_t now_ns)
             return false;
         }
         next = base + source->interval_ns;
-    } while (!atomic_compare_exchange_weak_explicit(&source->state->arrival_ns, &arrival, next, memory_order_relaxed,
-                                                    memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&source->state->arrival_ns, &arrival, next,
+                                                    memory_order_relaxed, memory_order_relaxed));
     return true;
 }
 
@@ -350,7 +362,8 @@ static bool rate_allows(const struct source *source, uint64_t now_ns)
 static void rate_refund(const struct source *source)
 {
     if (source->interval_ns) {
-        atomic_fetch_sub_explicit(&source->state->arrival_ns, source->interval_ns, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&source->state->arrival_ns, source->interval_ns,
+                                  memory_order_relaxed);
     }
 }
 
@@ -364,8 +377,10 @@ static void quarantine_refill(struct ingress *ingress)
     ingress->quarantine_bytes += (int64_t)(bytes < full ? bytes : full);
 }
 
-/* Keep a refused request, if the budget allows. Best effort: its answer does not wait for the disk. */
-static void quarantine(struct ingress *ingress, const struct intake *intake, enum scheme_verdict verdict)
+/* Keep a refused request, if the budget allows. Best effort: its answer does not wait for the disk.
+ */
+static void quarantine(struct ingress *ingress, const struct intake *intake,
+                       enum scheme_verdict verdict)
 {
     quarantine_refill(ingress);
     struct journal_entry entry = entry_of(intake, JOURNAL_REJECTED);
@@ -382,13 +397,14 @@ static void quarantine(struct ingress *ingress, const struct intake *intake, enu
     struct journal_redaction redactions[REDACTIONS_MAX];
     unsigned count = redactions_of(intake, redactions);
     uint64_t sequence;
-    if (journal_append(ingress->journal, &entry, intake->message->head->at, redactions, count, &sequence) == BK_OK) {
+    if (journal_append(ingress->journal, &entry, intake->message->head->at, redactions, count,
+                       &sequence) == BK_OK) {
         ingress->quarantine_bytes -= cost;
     }
 }
 
-static enum http_outcome reject(struct ingress *ingress, struct http_exchange *exchange, const struct intake *intake,
-                                enum scheme_verdict verdict)
+static enum http_outcome reject(struct ingress *ingress, struct http_exchange *exchange,
+                                const struct intake *intake, enum scheme_verdict verdict)
 {
     count_event(ingress, intake->source->number, METRICS_REJECTED);
     quarantine(ingress, intake, verdict);
@@ -397,8 +413,9 @@ static enum http_outcome reject(struct ingress *ingress, struct http_exchange *e
     return HTTP_TAKEN;
 }
 
-static enum http_outcome duplicate(struct ingress *ingress, struct http_exchange *exchange, const struct intake *intake,
-                                   const struct dedupe_claim *claim, bool pending)
+static enum http_outcome duplicate(struct ingress *ingress, struct http_exchange *exchange,
+                                   const struct intake *intake, const struct dedupe_claim *claim,
+                                   bool pending)
 {
     uint64_t number = intake->source->number;
     int64_t first_ns = claim->first_received_ms * NS_PER_MS;
@@ -419,7 +436,8 @@ static enum http_outcome duplicate(struct ingress *ingress, struct http_exchange
     unsigned count = redactions_of(intake, redactions);
     uint64_t sequence;
     /* Best effort: the event itself is what must not be lost. */
-    (void)!journal_append(ingress->journal, &entry, intake->message->head->at, redactions, count, &sequence);
+    (void)!journal_append(ingress->journal, &entry, intake->message->head->at, redactions, count,
+                          &sequence);
     count_event(ingress, number, METRICS_DUPLICATE);
     prepare_acknowledgement(intake->source, exchange, claim->first, first_ns, true);
     if (foreign) {
@@ -442,8 +460,9 @@ static enum http_outcome duplicate(struct ingress *ingress, struct http_exchange
 
 /* The journal writes from the buffer itself, so secrets are blanked in place, and put back when the
  * journal cannot take the message now. */
-static enum bk_err append_large(struct ingress *ingress, struct http_exchange *exchange, const struct intake *intake,
-                                const struct journal_entry *entry, uint64_t *ret_sequence)
+static enum bk_err append_large(struct ingress *ingress, struct http_exchange *exchange,
+                                const struct intake *intake, const struct journal_entry *entry,
+                                uint64_t *ret_sequence)
 {
     struct journal_redaction redactions[REDACTIONS_MAX];
     unsigned count = redactions_of(intake, redactions);
@@ -457,7 +476,8 @@ static enum bk_err append_large(struct ingress *ingress, struct http_exchange *e
     for (unsigned i = 0; i < count; i++) {
         memset(message + redactions[i].at, '*', redactions[i].bytes);
     }
-    enum bk_err err = journal_append_large(ingress->journal, entry, buffer, buffer_bytes, ret_sequence);
+    enum bk_err err =
+        journal_append_large(ingress->journal, entry, buffer, buffer_bytes, ret_sequence);
     if (err != BK_OK) {
         memcpy(message, saved, saved_bytes);
         http_return_buffer(exchange, buffer, buffer_bytes);
@@ -469,8 +489,8 @@ static enum bk_err append_large(struct ingress *ingress, struct http_exchange *e
     return err;
 }
 
-static enum http_outcome store(struct ingress *ingress, struct http_exchange *exchange, const struct intake *intake,
-                               struct dedupe_slot *slot)
+static enum http_outcome store(struct ingress *ingress, struct http_exchange *exchange,
+                               const struct intake *intake, struct dedupe_slot *slot)
 {
     struct journal_entry entry = entry_of(intake, JOURNAL_ACCEPTED);
     uint64_t sequence = 0;
@@ -480,7 +500,8 @@ static enum http_outcome store(struct ingress *ingress, struct http_exchange *ex
     } else {
         struct journal_redaction redactions[REDACTIONS_MAX];
         unsigned count = redactions_of(intake, redactions);
-        err = journal_append(ingress->journal, &entry, intake->message->head->at, redactions, count, &sequence);
+        err = journal_append(ingress->journal, &entry, intake->message->head->at, redactions, count,
+                             &sequence);
     }
     if (err != BK_OK) {
         if (slot) {
@@ -523,15 +544,23 @@ static enum http_outcome deduplicate(struct ingress *ingress, struct http_exchan
         dedupe_claim(ingress->config->dedupe, intake->fingerprint, intake->wall_ns / NS_PER_MS,
                      intake->source->dedupe_window_ns / NS_PER_MS, &claim);
     switch (outcome) {
-    case DEDUPE_NEW: ask_for_growth(ingress); return store(ingress, exchange, intake, claim.slot);
-    case DEDUPE_PENDING: return duplicate(ingress, exchange, intake, &claim, true);
-    case DEDUPE_DURABLE: return duplicate(ingress, exchange, intake, &claim, false);
-    case DEDUPE_FULL: ask_for_growth(ingress); return HTTP_LATER;
-    default: bk_never("unknown outcome");
+    case DEDUPE_NEW:
+        ask_for_growth(ingress);
+        return store(ingress, exchange, intake, claim.slot);
+    case DEDUPE_PENDING:
+        return duplicate(ingress, exchange, intake, &claim, true);
+    case DEDUPE_DURABLE:
+        return duplicate(ingress, exchange, intake, &claim, false);
+    case DEDUPE_FULL:
+        ask_for_growth(ingress);
+        return HTTP_LATER;
+    default:
+        bk_never("unknown outcome");
     }
 }
 
-static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *exchange, struct intake *intake)
+static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *exchange,
+                                 struct intake *intake)
 {
     const struct source *source = intake->source;
     const struct http_message *message = intake->message;
@@ -558,8 +587,8 @@ static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *
         return reject(ingress, exchange, intake, verdict);
     }
     if (!rate_allows(source, ring_now_ns(ingress->ring))) {
-        refuse(ingress, exchange, source->number, 429, "rate_limited", "over this source's rate limit",
-               SLICE("Retry-After: 1\r\n"));
+        refuse(ingress, exchange, source->number, 429, "rate_limited",
+               "over this source's rate limit", SLICE("Retry-After: 1\r\n"));
         return HTTP_TAKEN;
     }
     enum http_outcome outcome =
@@ -580,11 +609,13 @@ static void answer_health(struct ingress *ingress, struct http_exchange *exchang
         http_answer(exchange, 200, "application/json", SLICE("Cache-Control: no-store\r\n"),
                     SLICE("{\"status\":\"ok\"}"));
     } else {
-        http_answer_error(exchange, 503, "unavailable", why ? why : "not ready", SLICE("Retry-After: 1\r\n"));
+        http_answer_error(exchange, 503, "unavailable", why ? why : "not ready",
+                          SLICE("Retry-After: 1\r\n"));
     }
 }
 
-static void answer_method(struct ingress *ingress, struct http_exchange *exchange, uint64_t number, unsigned methods)
+static void answer_method(struct ingress *ingress, struct http_exchange *exchange, uint64_t number,
+                          unsigned methods)
 {
     static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"};
     char line[80] = "Allow: ";
@@ -606,8 +637,8 @@ static void answer_method(struct ingress *ingress, struct http_exchange *exchang
 }
 
 /* What is not a hook. True = answered. */
-static bool answer_other(struct ingress *ingress, struct http_exchange *exchange, const struct http_head *head,
-                         struct slice path)
+static bool answer_other(struct ingress *ingress, struct http_exchange *exchange,
+                         const struct http_head *head, struct slice path)
 {
     bool live = slice_equal(path, SLICE("/health/live"));
     if (live || slice_equal(path, SLICE("/health/ready"))) {
@@ -629,7 +660,8 @@ static const struct source *find_source(struct ingress *ingress, struct http_exc
     struct slice id;
     if (!hook_path(path, &id)) {
         if (!answer_other(ingress, exchange, head, path)) {
-            refuse(ingress, exchange, 0, 404, "not_found", "nothing is served at this address", SLICE_EMPTY);
+            refuse(ingress, exchange, 0, 404, "not_found", "nothing is served at this address",
+                   SLICE_EMPTY);
         }
         return NULL;
     }
@@ -646,7 +678,8 @@ static const struct source *find_source(struct ingress *ingress, struct http_exc
     return source;
 }
 
-uint64_t ingress_on_head(void *context, struct http_exchange *exchange, const struct http_head *head)
+uint64_t ingress_on_head(void *context, struct http_exchange *exchange,
+                         const struct http_head *head)
 {
     struct ingress *ingress = context;
     const struct source *source = find_source(ingress, exchange, head);
@@ -654,12 +687,14 @@ uint64_t ingress_on_head(void *context, struct http_exchange *exchange, const st
         return 0;
     }
     if (head->content_length > source->body_bytes_max) {
-        refuse(ingress, exchange, source->number, 413, "too_large", "body is over this source's limit", SLICE_EMPTY);
+        refuse(ingress, exchange, source->number, 413, "too_large",
+               "body is over this source's limit", SLICE_EMPTY);
     }
     return source->body_bytes_max;
 }
 
-enum http_outcome ingress_on_request(void *context, struct http_exchange *exchange, const struct http_message *message)
+enum http_outcome ingress_on_request(void *context, struct http_exchange *exchange,
+                                     const struct http_message *message)
 {
     struct ingress *ingress = context;
     const struct source *source = find_source(ingress, exchange, message->head);
@@ -667,10 +702,12 @@ enum http_outcome ingress_on_request(void *context, struct http_exchange *exchan
         return HTTP_TAKEN;
     }
     if (message->body.bytes > source->body_bytes_max) {
-        refuse(ingress, exchange, source->number, 413, "too_large", "body is over this source's limit", SLICE_EMPTY);
+        refuse(ingress, exchange, source->number, 413, "too_large",
+               "body is over this source's limit", SLICE_EMPTY);
         return HTTP_TAKEN;
     }
-    struct intake intake = {.source = source, .message = message, .wall_ns = ring_wall_ns(ingress->ring)};
+    struct intake intake = {
+        .source = source, .message = message, .wall_ns = ring_wall_ns(ingress->ring)};
     return take_in(ingress, exchange, &intake);
 }
 

@@ -1,10 +1,10 @@
 /* ingress.h - the path of one webhook on one core, from a whole request to its answer.
  *
- * Purpose     Find the source, check method, size and rate, verify, de-duplicate, append, wait for the disk, answer.
- *             Order: reference providers, rules for every inbound source.
- * Answers     200 {"id"} once durable, 200 {"id","duplicate":true}, 401, 404, 405, 413, 429, 503.
- * Quarantine  Refused requests are journalled with their reason, within a budget per core.
- * Threads     One core. Nothing here allocates, blocks, locks or reads the database.
+ * Purpose     Find the source, check method, size and rate, verify, de-duplicate, append, wait for
+ * the disk, answer. Order: reference providers, rules for every inbound source. Answers     200
+ * {"id"} once durable, 200 {"id","duplicate":true}, 401, 404, 405, 413, 429, 503. Quarantine
+ * Refused requests are journalled with their reason, within a budget per core. Threads     One
+ * core. Nothing here allocates, blocks, locks or reads the database.
  */
 #ifndef BECKET_HUB_INGRESS_H
 #define BECKET_HUB_INGRESS_H
@@ -15,7 +15,7 @@
 #include "http/server.h"
 #include "journal/journal.h"
 
-#define COUNTER_CHUNK 1024U
+#define COUNTER_CHUNK  1024U
 #define COUNTER_CHUNKS 4096U
 #define INGRESS_FAILED 64U /* far more than flushes can fail while a letter travels */
 
@@ -25,7 +25,8 @@ struct ingress_config {
     uint16_t id; /* of the core and its journal */
     const struct source_table *sources;
     struct dedupe *dedupe;
-    struct ingress *const *peers; /* every core's, by id: for duplicates of what another core is writing */
+    struct ingress *const
+        *peers; /* every core's, by id: for duplicates of what another core is writing */
     bool (*ready)(void *context, const char **ret_why); /* /health/ready */
     void (*growth)(void *context);                      /* the dedupe table wants to grow */
     void *context;
@@ -36,17 +37,18 @@ struct ingress {
     struct ring *ring;
     struct journal *journal;
     struct metrics_reactor *metrics;
-    struct list waiting;         /* exchanges; those of duplicates wait for older records than their neighbours */
-    uint64_t appended;           /* the last sequence that somebody waits for */
-    struct list foreign;         /* other cores' duplicates that wait for our records */
+    struct list
+        waiting; /* exchanges; those of duplicates wait for older records than their neighbours */
+    uint64_t appended;   /* the last sequence that somebody waits for */
+    struct list foreign; /* other cores' duplicates that wait for our records */
     /* Records that were refused, latest ranges: durable_through passes them later. */
     struct ingress_failed {
         uint64_t after, through;
     } failed[INGRESS_FAILED];
     unsigned failed_count;
-    int64_t quarantine_bytes;    /* budget left */
-    uint64_t quarantine_ns;      /* when it was last refilled */
-    struct list settling;        /* struct ingress_settled */
+    int64_t quarantine_bytes; /* budget left */
+    uint64_t quarantine_ns;   /* when it was last refilled */
+    struct list settling;     /* struct ingress_settled */
     bool growth_asked;
     struct metrics_source *counters[COUNTER_CHUNKS];
 };
@@ -55,14 +57,17 @@ struct ingress {
 void ingress_init(struct ingress *ingress, const struct ingress_config *config);
 void ingress_fini(struct ingress *ingress);
 
-/* http_handler functions; context = struct ingress. They answer every path; what is not a hook is 404. */
-uint64_t ingress_on_head(void *context, struct http_exchange *exchange, const struct http_head *head);
-enum http_outcome ingress_on_request(void *context, struct http_exchange *exchange, const struct http_message *message);
+/* http_handler functions; context = struct ingress. They answer every path; what is not a hook is
+ * 404. */
+uint64_t ingress_on_head(void *context, struct http_exchange *exchange,
+                         const struct http_head *head);
+enum http_outcome ingress_on_request(void *context, struct http_exchange *exchange,
+                                     const struct http_message *message);
 /* True when the path is one that the ingress answers (also on the admin listener). */
 bool ingress_owns(const struct http_head *head);
 
-/* Wait until every exchange that waits for the disk now was answered; done() runs on this core, perhaps at
- * once. *settled is busy until then. */
+/* Wait until every exchange that waits for the disk now was answered; done() runs on this core,
+ * perhaps at once. *settled is busy until then. */
 struct ingress_settled {
     struct list node;
     uint64_t sequence;
@@ -72,6 +77,7 @@ void ingress_when_settled(struct ingress *ingress, struct ingress_settled *settl
                           void (*done)(struct ingress_settled *settled));
 
 /* journal_commit_fn. */
-void ingress_committed(void *context, uint64_t durable_through, uint64_t failed_through, enum bk_err err);
+void ingress_committed(void *context, uint64_t durable_through, uint64_t failed_through,
+                       enum bk_err err);
 
 #endif

@@ -5,12 +5,12 @@
 
 #include <stdlib.h>
 
-#define RING_ENTRIES 2048U
+#define RING_ENTRIES   2048U
 #define LISTEN_BACKLOG 4096U
 /* While a commit is under way no answer can leave, so waking for each request gains nothing: gather
  * up to this many, or this long (a fraction of a flush), per wake-up. */
 #define GATHER_COMPLETIONS 32U
-#define GATHER_US 100U
+#define GATHER_US          100U
 
 struct reactor {
     struct reactor_config config;
@@ -63,13 +63,15 @@ void reactor_free(struct reactor *reactor)
 
 /* ---- the admin listener: hooks as on the other one, the rest for the admin handler */
 
-static uint64_t admin_on_head(void *context, struct http_exchange *exchange, const struct http_head *head)
+static uint64_t admin_on_head(void *context, struct http_exchange *exchange,
+                              const struct http_head *head)
 {
     struct reactor *reactor = context;
     if (ingress_owns(head)) {
         return ingress_on_head(&reactor->ingress, exchange, head);
     }
-    return reactor->config.admin_handler.on_head(reactor->config.admin_handler.context, exchange, head);
+    return reactor->config.admin_handler.on_head(reactor->config.admin_handler.context, exchange,
+                                                 head);
 }
 
 static enum http_outcome admin_on_request(void *context, struct http_exchange *exchange,
@@ -79,7 +81,8 @@ static enum http_outcome admin_on_request(void *context, struct http_exchange *e
     if (ingress_owns(message->head)) {
         return ingress_on_request(&reactor->ingress, exchange, message);
     }
-    return reactor->config.admin_handler.on_request(reactor->config.admin_handler.context, exchange, message);
+    return reactor->config.admin_handler.on_request(reactor->config.admin_handler.context, exchange,
+                                                    message);
 }
 
 /* ---- opening */
@@ -94,7 +97,8 @@ static void resume_parked(struct reactor *reactor)
     }
 }
 
-static void committed(void *context, uint64_t durable_through, uint64_t failed_through, enum bk_err err)
+static void committed(void *context, uint64_t durable_through, uint64_t failed_through,
+                      enum bk_err err)
 {
     struct reactor *reactor = context;
     ingress_committed(&reactor->ingress, durable_through, failed_through, err);
@@ -102,8 +106,8 @@ static void committed(void *context, uint64_t durable_through, uint64_t failed_t
 }
 
 static enum bk_err open_server(struct reactor *reactor, const struct http_handler *handler,
-                               struct ring_address address, bool reuse_port, struct http_server **ret_server,
-                               const char **ret_why)
+                               struct ring_address address, bool reuse_port,
+                               struct http_server **ret_server, const char **ret_why)
 {
     struct http_server_config config = http_server_defaults;
     config.conns_max = reactor->config.conns_max;
@@ -111,14 +115,18 @@ static enum bk_err open_server(struct reactor *reactor, const struct http_handle
     int32_t listener;
     enum bk_err err = ring_listen(reactor->ring, &address, reuse_port, LISTEN_BACKLOG, &listener);
     if (err != BK_OK) {
-        *ret_why = err == BK_BUSY         ? "the address is in use: is another server running? choose another --listen "
-                                            "or --admin"
-                   : err == BK_PERMISSION ? "not allowed to listen there: choose a port above 1023 for --listen and "
-                                            "--admin"
-                                          : "cannot listen on this address: check --listen and --admin";
+        *ret_why =
+            err == BK_BUSY
+                ? "the address is in use: is another server running? choose another --listen "
+                  "or --admin"
+            : err == BK_PERMISSION
+                ? "not allowed to listen there: choose a port above 1023 for --listen and "
+                  "--admin"
+                : "cannot listen on this address: check --listen and --admin";
         return err;
     }
-    err = http_server_open(reactor->ring, &reactor->wheel, &reactor->buffers, &config, handler, ret_server);
+    err = http_server_open(reactor->ring, &reactor->wheel, &reactor->buffers, &config, handler,
+                           ret_server);
     if (err == BK_OK) {
         http_server_accept(*ret_server, listener);
     } else {
@@ -154,17 +162,21 @@ static enum bk_err reactor_open(struct reactor *reactor, const char **ret_why)
     };
     err = journal_open(&journal_config, &reactor->journal);
     if (err != BK_OK) {
-        *ret_why = err == BK_NO_MEMORY ? "memory for journal frames: raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=) to "
-                                         "at least 16 MiB"
-                                       : "the journal cannot be opened for writing";
+        *ret_why =
+            err == BK_NO_MEMORY
+                ? "memory for journal frames: raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=) to "
+                  "at least 16 MiB"
+                : "the journal cannot be opened for writing";
         return err;
     }
     reactor->ingress.journal = reactor->journal;
     struct http_handler hooks = {&reactor->ingress, ingress_on_head, ingress_on_request};
-    err = open_server(reactor, &hooks, reactor->config.listen, true, &reactor->ingress_server, ret_why);
+    err = open_server(reactor, &hooks, reactor->config.listen, true, &reactor->ingress_server,
+                      ret_why);
     if (err == BK_OK && reactor->config.admin) {
         struct http_handler admin = {reactor, admin_on_head, admin_on_request};
-        err = open_server(reactor, &admin, reactor->config.admin_listen, false, &reactor->admin_server, ret_why);
+        err = open_server(reactor, &admin, reactor->config.admin_listen, false,
+                          &reactor->admin_server, ret_why);
     }
     return err;
 }
@@ -242,7 +254,8 @@ static void reactor_turn(struct reactor *reactor)
     reactor->metrics.connections_ingress = http_server_stats(reactor->ingress_server)->conns_open;
     reactor->metrics.ring_enters = ring_stats(reactor->ring)->enters;
     reactor->metrics.recv_no_buffers = ring_stats(reactor->ring)->recv_no_buffers;
-    metrics_observe(&reactor->metrics.turn_ns, ring_clock_ns(reactor->ring) - now_ns, METRICS_TIME_SHIFT);
+    metrics_observe(&reactor->metrics.turn_ns, ring_clock_ns(reactor->ring) - now_ns,
+                    METRICS_TIME_SHIFT);
 }
 
 void reactor_run(struct reactor *reactor)
@@ -287,6 +300,7 @@ const struct metrics_source *reactor_source_metrics(const struct reactor *reacto
     if (chunk >= COUNTER_CHUNKS) {
         return NULL;
     }
-    const struct metrics_source *counters = __atomic_load_n(&reactor->ingress.counters[chunk], __ATOMIC_ACQUIRE);
+    const struct metrics_source *counters =
+        __atomic_load_n(&reactor->ingress.counters[chunk], __ATOMIC_ACQUIRE);
     return counters ? &counters[number % COUNTER_CHUNK] : NULL;
 }

@@ -1,9 +1,9 @@
 /* reactor.h - one core's loop: ring, connections, journal, and what they share.
  *
- * Purpose     Puts the parts of a core together and runs them in order, turn by turn: completions (requests are
- *             parsed, verified, de-duplicated, appended), journal, answers.
- * Threads     reactor_run() is the body of the core's own thread; everything else says otherwise.
- * Shared      The source table and the dedupe table (lock-free), mail. Nothing else.
+ * Purpose     Puts the parts of a core together and runs them in order, turn by turn: completions
+ * (requests are parsed, verified, de-duplicated, appended), journal, answers. Threads reactor_run()
+ * is the body of the core's own thread; everything else says otherwise. Shared      The source
+ * table and the dedupe table (lock-free), mail. Nothing else.
  */
 #ifndef BECKET_HUB_REACTOR_H
 #define BECKET_HUB_REACTOR_H
@@ -17,18 +17,19 @@ struct reactor;
 struct reactor_config {
     struct ingress_config ingress; /* peers: an array that reactor_make fills at ingress.id */
     struct ingress **peers;
-    int cpu;                         /* -1 = not pinned */
+    int cpu; /* -1 = not pinned */
     bool durable;
-    struct catalog *catalog;         /* started */
-    struct ring_address listen;      /* ingress; a port other than 0 */
-    bool admin;                      /* this core also serves the admin listener */
+    struct catalog *catalog;    /* started */
+    struct ring_address listen; /* ingress; a port other than 0 */
+    bool admin;                 /* this core also serves the admin listener */
     struct ring_address admin_listen;
     struct http_handler admin_handler; /* for what ingress_owns() does not */
     unsigned conns_max;
-    size_t buffers_bytes_max;        /* split and large requests */
+    size_t buffers_bytes_max; /* split and large requests */
     /* Called on the reactor's thread. */
     void (*opened)(void *context, struct reactor *reactor, enum bk_err err, const char *why);
-    void (*stopped)(void *context, struct reactor *reactor); /* all work is done; run returns after reactor_exit */
+    void (*stopped)(void *context,
+                    struct reactor *reactor); /* all work is done; run returns after reactor_exit */
     void *context;
 };
 

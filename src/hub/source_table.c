@@ -4,8 +4,8 @@
 
 #include <stdlib.h>
 
-/* Slots are written only by the writer. A removed entry leaves TOMB behind, so that a reader's probe
- * goes on; growing the table sweeps them out. */
+/* Slots are written only by the writer. A removed entry leaves TOMB behind, so that a reader's
+ * probe goes on; growing the table sweeps them out. */
 struct slot {
     _Atomic uint64_t hash;
     _Atomic(struct source *) source;
@@ -132,7 +132,8 @@ const struct source *source_table_find(const struct source_table *table, struct 
         if (!source) {
             return NULL;
         }
-        if (atomic_load_explicit(&slots->at[i].hash, memory_order_relaxed) != hash || source == &tomb) {
+        if (atomic_load_explicit(&slots->at[i].hash, memory_order_relaxed) != hash ||
+            source == &tomb) {
             continue;
         }
         if (source->path_bytes == path.bytes && memcmp(source->path, path.at, path.bytes) == 0) {
@@ -223,7 +224,8 @@ static void retire(struct source_table *table, struct source *source)
 static void unlink_path(struct source_table *table, struct source *source)
 {
     struct slots *slots = atomic_load_explicit(&table->slots, memory_order_relaxed);
-    struct slot *slot = slot_of_path(slots, source->path_hash, slice_of(source->path, source->path_bytes));
+    struct slot *slot =
+        slot_of_path(slots, source->path_hash, slice_of(source->path, source->path_bytes));
     if (slot && atomic_load_explicit(&slot->source, memory_order_relaxed) == source) {
         atomic_store_explicit(&slot->source, &tomb, memory_order_release);
     }
@@ -270,7 +272,8 @@ static enum bk_err source_put(struct source_table *table, const struct source_ch
         return BK_NO_MEMORY;
     }
     struct slots *slots = atomic_load_explicit(&table->slots, memory_order_relaxed);
-    struct slot *slot = slot_of_path(slots, source->path_hash, slice_of(source->path, source->path_bytes));
+    struct slot *slot =
+        slot_of_path(slots, source->path_hash, slice_of(source->path, source->path_bytes));
     if (slot) {
         /* In place: a reader sees the old or the new one, never none. */
         atomic_store_explicit(&slot->source, source, memory_order_release);
@@ -297,7 +300,8 @@ enum bk_err source_table_change(struct source_table *table, const struct source_
         }
         return err;
     }
-    struct source *old = change->number < table->numbers_size ? table->by_number[change->number] : NULL;
+    struct source *old =
+        change->number < table->numbers_size ? table->by_number[change->number] : NULL;
     if (old) {
         unlink_path(table, old);
         table->by_number[change->number] = NULL;

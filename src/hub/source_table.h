@@ -1,11 +1,11 @@
 /* source_table.h - every event source, compiled, for lock-free lookup by path.
  *
- * Purpose     The hot path finds the source of /hooks/{path} with one hash and one compare, with one source or with a
- *             million, and an apply costs the reactors nothing.
- * Threads     One writer (the control thread); any number of readers.
- * Life time   A `struct source` is immutable but for its counters of the rate limit. A reader may keep the
- *             pointer until its turn of the loop ends. Replaced ones are freed after a grace period: the writer
- *             collects them (source_table_retired), lets every reader answer a mail, then frees them.
+ * Purpose     The hot path finds the source of /hooks/{path} with one hash and one compare, with
+ * one source or with a million, and an apply costs the reactors nothing. Threads     One writer
+ * (the control thread); any number of readers. Life time   A `struct source` is immutable but for
+ * its counters of the rate limit. A reader may keep the pointer until its turn of the loop ends.
+ * Replaced ones are freed after a grace period: the writer collects them (source_table_retired),
+ * lets every reader answer a mail, then frees them.
  */
 #ifndef BECKET_HUB_SOURCE_TABLE_H
 #define BECKET_HUB_SOURCE_TABLE_H
@@ -45,11 +45,12 @@ void source_table_close(struct source_table *table);
 const struct source *source_table_find(const struct source_table *table, struct slice path);
 
 /* Writer: apply one change; takes change->scheme. BK_NO_MEMORY: the old version stays. */
-enum bk_err source_table_change(struct source_table *table, const struct source_change *change) BK_MUST_CHECK;
+enum bk_err source_table_change(struct source_table *table,
+                                const struct source_change *change) BK_MUST_CHECK;
 uint64_t source_table_count(const struct source_table *table);
 
-/* Writer: everything replaced since the last call; free it with source_table_free once all readers have passed a
- * turn. NULL = nothing. */
+/* Writer: everything replaced since the last call; free it with source_table_free once all readers
+ * have passed a turn. NULL = nothing. */
 struct source_garbage;
 struct source_garbage *source_table_retired(struct source_table *table);
 void source_table_free(struct source_garbage *garbage);

@@ -63,9 +63,9 @@ void catalog_close(struct catalog *catalog);
  * before any journal_open(). */
 void catalog_start(struct catalog *catalog, struct ring *control);
 
-/* One bounded step of the most urgent work. true: there is more, call again soon. false: nothing to do
- * now; call again after mail, when catalog_next_ns() says so, and at least once a second (retention,
- * another try on a full disk). */
+/* One bounded step of the most urgent work. true: there is more, call again soon. false: nothing to
+ * do now; call again after mail, when catalog_next_ns() says so, and at least once a second
+ * (retention, another try on a full disk). */
 bool catalog_step(struct catalog *catalog, int64_t now_ns);
 /* After false: when (monotonic) the next step of paced work is due, UINT64_MAX = none. Making and
  * reading segments is spread out, for every commit's flush waits for what else was written. */

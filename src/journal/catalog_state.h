@@ -52,8 +52,8 @@ struct catalog_maker {
     uint64_t number;
     uint64_t bytes;
     uint64_t zeroed;
-    uint64_t capacity;             /* of the journal when this file was begun: bytes until it needs it */
-    uint64_t pace_ns;              /* monotonic: no zeroing before, unless it is urgent */
+    uint64_t capacity; /* of the journal when this file was begun: bytes until it needs it */
+    uint64_t pace_ns;  /* monotonic: no zeroing before, unless it is urgent */
     struct format_segment *block; /* aligned */
     uint8_t *zeros;               /* 1 MiB, aligned */
     int file;
@@ -123,8 +123,8 @@ uint64_t catalog_bytes_of(const struct catalog *catalog, uint64_t number);
 
 /* ---- recover.c */
 /* A catalog that only reads, with nothing in it yet. */
-enum bk_err catalog_new(const struct catalog_config *config, struct catalog **ret_catalog)
-    BK_MUST_CHECK;
+enum bk_err catalog_new(const struct catalog_config *config,
+                        struct catalog **ret_catalog) BK_MUST_CHECK;
 enum bk_err catalog_recover(struct catalog *catalog, int64_t now_ns, journal_seen_fn *seen,
                             void *context, struct journal_report *report) BK_MUST_CHECK;
 

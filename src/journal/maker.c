@@ -11,9 +11,9 @@
 #include <stdlib.h>
 
 #define ZERO_BYTES 262144U
-/* Zeros are written at this pace (32 MiB/s), or as fast as the journal's use of the room it has asks
- * for: a commit's flush waits for everything in the device's cache. How much that matters depends on
- * the disk; on a noisy shared one no difference could be measured. */
+/* Zeros are written at this pace (32 MiB/s), or as fast as the journal's use of the room it has
+ * asks for: a commit's flush waits for everything in the device's cache. How much that matters
+ * depends on the disk; on a noisy shared one no difference could be measured. */
 #define PACE_NS 8000000ULL
 
 enum bk_err maker_init(struct catalog *catalog)
@@ -243,8 +243,9 @@ void maker_lend(struct catalog *catalog, struct catalog_journal *journal, struct
     ring_post(catalog->control, journal->ring, &segment->mail);
 }
 
-/* The file has its name, which may be lost, and could not be removed. Never to be written, it stays in its
- * place until retention takes it: forgotten, it would leave a hole when the next ones are removed. */
+/* The file has its name, which may be lost, and could not be removed. Never to be written, it stays
+ * in its place until retention takes it: forgotten, it would leave a hole when the next ones are
+ * removed. */
 static void keep_useless(struct catalog *catalog)
 {
     struct catalog_maker *maker = &catalog->maker;

@@ -836,8 +836,8 @@ enum bk_err catalog_recover(struct catalog *catalog, int64_t now_ns, journal_see
     report->clean = true;
     enum bk_err err = scan_init(&recovery.scan);
     if (err == BK_OK && !catalog->read_only) {
-        /* A process that was killed may have given names that are not durable yet. What goes into these
-         * files from here on would be lost with them. */
+        /* A process that was killed may have given names that are not durable yet. What goes into
+         * these files from here on would be lost with them. */
         err = directory_sync(catalog->directory);
     }
     if (err == BK_OK) {

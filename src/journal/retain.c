@@ -82,8 +82,8 @@ static enum bk_err remember_sidecar(struct catalog *catalog, const struct segmen
     return BK_OK;
 }
 
-/* Give the file another name. Once only: when the directory then cannot be synced, the next try goes
- * on from there. */
+/* Give the file another name. Once only: when the directory then cannot be synced, the next try
+ * goes on from there. */
 static enum bk_err rename_away(struct catalog *catalog, struct segment *segment)
 {
     struct catalog_remover *remover = &catalog->remover;

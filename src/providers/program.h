@@ -1,11 +1,11 @@
 /* program.h - what a row becomes when it is bound to secrets. Inside providers/ only.
  *
- * Ownership   A row becomes a struct scheme_plan: immutable, without secrets, compiled once for each
- *             row of the table and kept until the process ends. A struct scheme is one malloc'ed
- *             block: which plan, and the keys; a row that is not in the table has its plan, and a
- *             custom row itself, in that block too. Slices point into their block or into a row.
- * Size        A server may have a million schemes, so a key takes what its algorithm needs: keys
- *             are reached with scheme_key(), not with an index.
+ * Ownership   A row becomes a struct scheme_plan: immutable, without secrets, compiled once for
+ * each row of the table and kept until the process ends. A struct scheme is one malloc'ed block:
+ * which plan, and the keys; a row that is not in the table has its plan, and a custom row itself,
+ * in that block too. Slices point into their block or into a row. Size        A server may have a
+ * million schemes, so a key takes what its algorithm needs: keys are reached with scheme_key(), not
+ * with an index.
  */
 #ifndef BECKET_PROVIDERS_PROGRAM_H
 #define BECKET_PROVIDERS_PROGRAM_H

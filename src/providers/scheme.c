@@ -534,7 +534,8 @@ unsigned scheme_redactions(const struct scheme *scheme, const struct http_head *
             for (; place > 0 && ret_redactions[place - 1].at > header->value_at; place--) {
                 ret_redactions[place] = ret_redactions[place - 1];
             }
-            ret_redactions[place] = (struct scheme_redaction){header->value_at, header->value_bytes};
+            ret_redactions[place] =
+                (struct scheme_redaction){header->value_at, header->value_bytes};
         }
     }
     return count;

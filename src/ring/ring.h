@@ -31,11 +31,11 @@ struct ring_address {
 };
 
 struct ring_result {
-    int32_t value;      /* >= 0, or -(int)enum bk_err */
-    bool more;          /* the operation is still armed and will complete again */
-    bool has_buffer;    /* a receive buffer came with it: give it back */
-    uint16_t buffer_id; /* for ring_buffer_give() */
-    uint8_t *buffer;    /* its first byte; value says how many are filled */
+    int32_t value;                   /* >= 0, or -(int)enum bk_err */
+    bool more;                       /* the operation is still armed and will complete again */
+    bool has_buffer;                 /* a receive buffer came with it: give it back */
+    uint16_t buffer_id;              /* for ring_buffer_give() */
+    uint8_t *buffer;                 /* its first byte; value says how many are filled */
     const struct ring_address *peer; /* ring_accept only; valid during the call */
 };
 
@@ -54,16 +54,17 @@ static inline bool ring_op_busy(const struct ring_op *op)
 }
 
 struct ring_config {
-    unsigned entries;          /* submission queue; completions are 8 times that */
-    unsigned handles_max;      /* size of the descriptor table */
-    unsigned recv_buffers;     /* power of two; 0 = this ring receives nothing */
+    unsigned entries;      /* submission queue; completions are 8 times that */
+    unsigned handles_max;  /* size of the descriptor table */
+    unsigned recv_buffers; /* power of two; 0 = this ring receives nothing */
     unsigned recv_buffer_bytes;
-    int cpu;                   /* pin the calling thread, -1 = do not */
-    unsigned features_off;     /* enum ring_feature bits to do without: tests of the other paths */
+    int cpu;               /* pin the calling thread, -1 = do not */
+    unsigned features_off; /* enum ring_feature bits to do without: tests of the other paths */
 };
 
 enum ring_feature {
-    RING_FEATURE_PEER_COMMAND = 1, /* peer address by a socket command (6.7); else accept, getpeername, install */
+    RING_FEATURE_PEER_COMMAND =
+        1, /* peer address by a socket command (6.7); else accept, getpeername, install */
     RING_FEATURE_MIN_TIMEOUT = 2 /* wait for several completions for a while (6.12) */
 };
 
@@ -72,16 +73,17 @@ struct ring_stats {
     uint64_t enters;
     uint64_t submitted;
     uint64_t completed;
-    uint64_t cq_overflows;     /* a sizing bug when not 0 */
+    uint64_t cq_overflows; /* a sizing bug when not 0 */
     uint64_t recv_no_buffers;
     uint64_t mails;
 };
 
-/* Open on the thread that will use it. *ret_why (static or thread-local text, one line: what failed,
- * which setting forbids it, how to mend it) is set on failure.
+/* Open on the thread that will use it. *ret_why (static or thread-local text, one line: what
+ * failed, which setting forbids it, how to mend it) is set on failure.
  * BK_PERMISSION/BK_UNSUPPORTED: the kernel or a seccomp profile refuses io_uring; BK_NO_MEMORY:
  * RLIMIT_MEMLOCK; BK_NO_DESCRIPTORS: RLIMIT_NOFILE below handles_max. */
-enum bk_err ring_open(const struct ring_config *config, struct ring **ret_ring, const char **ret_why) BK_MUST_CHECK;
+enum bk_err ring_open(const struct ring_config *config, struct ring **ret_ring,
+                      const char **ret_why) BK_MUST_CHECK;
 /* Requires: no operation in flight. */
 void ring_close(struct ring *ring);
 /* Space-separated names of the features in use, for the `ready` line. */
@@ -93,30 +95,31 @@ const struct ring_stats *ring_stats(const struct ring *ring);
  * deadline passed. */
 void ring_turn(struct ring *ring, uint64_t deadline_ns);
 
-/* A hint: from the next turn on, while nothing but gathering can be done anyway (a commit is under way), wait up
- * to wait_us for `completions` of them instead of waking for each. 0, 0 = off. Where the kernel cannot
- * (before 6.12) it does nothing. */
+/* A hint: from the next turn on, while nothing but gathering can be done anyway (a commit is under
+ * way), wait up to wait_us for `completions` of them instead of waking for each. 0, 0 = off. Where
+ * the kernel cannot (before 6.12) it does nothing. */
 void ring_gather(struct ring *ring, unsigned completions, unsigned wait_us);
 
 /* ---- clock and entropy (cached once per turn, so free on the hot path) */
-uint64_t ring_now_ns(const struct ring *ring);  /* monotonic */
-int64_t ring_wall_ns(const struct ring *ring);  /* since 1970 UTC */
+uint64_t ring_now_ns(const struct ring *ring);   /* monotonic */
+int64_t ring_wall_ns(const struct ring *ring);   /* since 1970 UTC */
 uint64_t ring_clock_ns(const struct ring *ring); /* monotonic, read now: for measuring a turn */
-void ring_entropy(void *at, size_t bytes);      /* never fails; any thread */
+void ring_entropy(void *at, size_t bytes);       /* never fails; any thread */
 
 /* ---- sockets */
 /* Bind and listen (blocking, start-up). reuse_port: one listener per core on one address.
  * *address gets the port when it was 0. BK_BUSY address in use, BK_PERMISSION, BK_INVALID. */
-enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool reuse_port, unsigned backlog,
-                        int32_t *ret_handle) BK_MUST_CHECK;
-/* BK_BUSY when somebody listens there already, also with reuse_port (blocking, start-up, any thread). */
+enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool reuse_port,
+                        unsigned backlog, int32_t *ret_handle) BK_MUST_CHECK;
+/* BK_BUSY when somebody listens there already, also with reuse_port (blocking, start-up, any
+ * thread). */
 enum bk_err ring_address_probe(const struct ring_address *address) BK_MUST_CHECK;
 /* Multishot: one completion per connection, value = its handle. Ends (more == false) on error,
  * e.g. -BK_NO_DESCRIPTORS when the table is full: arm again when a handle was closed. */
 void ring_accept(struct ring *ring, struct ring_op *op, int32_t listener, ring_done_fn *done);
 /* value = 0 once connected; the new handle is in *ret_handle, written before done runs. */
-void ring_connect(struct ring *ring, struct ring_op *op, const struct ring_address *address, int32_t *ret_handle,
-                  ring_done_fn *done);
+void ring_connect(struct ring *ring, struct ring_op *op, const struct ring_address *address,
+                  int32_t *ret_handle, ring_done_fn *done);
 /* Multishot: one completion per filled receive buffer, value = bytes, 0 = end of stream.
  * -BK_NO_BUFFERS ends it: arm again once buffers came back (ring_buffers_low()). */
 void ring_recv(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done);
@@ -124,7 +127,8 @@ void ring_buffer_give(struct ring *ring, uint16_t buffer_id);
 /* True while less than half of the receive buffers are free. */
 bool ring_buffers_low(const struct ring *ring);
 /* All bytes or an error; one send in flight per handle. */
-void ring_send(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes, ring_done_fn *done);
+void ring_send(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes,
+               ring_done_fn *done);
 /* Half-close for writing; value 0. */
 void ring_shutdown(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done);
 /* Close a handle (socket or file). Requires: no other operation in flight on it. */
@@ -133,21 +137,24 @@ void ring_close_handle(struct ring *ring, struct ring_op *op, int32_t handle, ri
  * Does nothing when target is not busy. */
 void ring_cancel(struct ring *ring, struct ring_op *target);
 
-/* Completes with value = signal number each time one of `signals` (blocked in every thread by the caller before
- * any thread starts) arrives. Multishot. */
-void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, unsigned count, ring_done_fn *done);
+/* Completes with value = signal number each time one of `signals` (blocked in every thread by the
+ * caller before any thread starts) arrives. Multishot. */
+void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, unsigned count,
+                  ring_done_fn *done);
 
 /* ---- durable files: opened with file.h, written here */
 /* Put an open file (file.h, FILE_DIRECT) into the descriptor table. The caller keeps `file`. */
 enum bk_err ring_file_attach(struct ring *ring, int file, int32_t *ret_handle) BK_MUST_CHECK;
 /* Memory for writes, pinned once: `count` buffers of `bytes`, 4 KiB aligned; owner: the ring.
  * May be called once per ring. BK_NO_MEMORY: RLIMIT_MEMLOCK. */
-enum bk_err ring_write_buffers(struct ring *ring, unsigned count, size_t bytes, uint8_t **ret_first) BK_MUST_CHECK;
-/* Write all bytes at offset and flush to the device (RWF_DSYNC); value = bytes, or less than asked for
- * or an error: then nothing may be assumed about what is on disk. at, bytes, offset: multiples of
- * 4096. `buffer` = index from ring_write_buffers, or -1 for any other memory. durable=false skips the flush. */
-void ring_write(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes, uint64_t offset,
-                int buffer, bool durable, ring_done_fn *done);
+enum bk_err ring_write_buffers(struct ring *ring, unsigned count, size_t bytes,
+                               uint8_t **ret_first) BK_MUST_CHECK;
+/* Write all bytes at offset and flush to the device (RWF_DSYNC); value = bytes, or less than asked
+ * for or an error: then nothing may be assumed about what is on disk. at, bytes, offset: multiples
+ * of 4096. `buffer` = index from ring_write_buffers, or -1 for any other memory. durable=false
+ * skips the flush. */
+void ring_write(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes,
+                uint64_t offset, int buffer, bool durable, ring_done_fn *done);
 
 /* ---- mail between threads */
 struct ring_mail;

@@ -28,7 +28,7 @@
 #define IORING_FILE_INDEX_ALLOC (~0U)
 #endif
 /* Newer than the headers of liburing 2.3. */
-#define OP_URING_CMD 46
+#define OP_URING_CMD        46
 #define FEATURE_MIN_TIMEOUT (1U << 15)
 #if defined(IO_URING_VERSION_MAJOR) && (IO_URING_VERSION_MAJOR > 2 || IO_URING_VERSION_MINOR >= 8)
 #define HAVE_MIN_TIMEOUT 1
@@ -36,19 +36,19 @@
 #define HAVE_MIN_TIMEOUT 0
 #endif
 #define SOCKET_COMMAND_GETSOCKOPT 2
-#define SO_PEERNAME_OPTION 28
+#define SO_PEERNAME_OPTION        28
 
 /* The first handles are ours to place (listeners, journal files, the signal descriptor); the kernel
  * allocates accepted and connected sockets from the rest. */
-#define HANDLES_RESERVED 64U
+#define HANDLES_RESERVED      64U
 #define COMPLETIONS_PER_ENTRY 8U
-#define REAP_BATCH 128U
-#define CONNECT_ADDRESSES 64U
-#define PEER_LOOKUPS 256U
-#define BUFFER_GROUP 0
+#define REAP_BATCH            128U
+#define CONNECT_ADDRESSES     64U
+#define PEER_LOOKUPS          256U
+#define BUFFER_GROUP          0
 
 /* user_data: a ring_op, or one of these, or a peer lookup (tag in the low bits). */
-#define DATA_IGNORED 2ULL
+#define DATA_IGNORED  2ULL
 #define DATA_DOORBELL 4ULL
 #define DATA_PEER_TAG 1ULL
 
@@ -165,7 +165,8 @@ static enum bk_err open_failed(const char **ret_why, int errno_value)
     return err;
 }
 
-static enum bk_err step_failed(const char **ret_why, const char *step, int errno_value, const char *mend)
+static enum bk_err step_failed(const char **ret_why, const char *step, int errno_value,
+                               const char *mend)
 {
     snprintf(why_text, sizeof why_text, "%s: %s; %s", step, strerror(errno_value), mend);
     *ret_why = why_text;
@@ -184,8 +185,9 @@ static void clock_read(struct ring *ring)
 static int queue_open(struct ring *ring)
 {
     struct io_uring_params params = {
-        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
-                 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+                 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE |
+                 IORING_SETUP_CLAMP,
         .cq_entries = ring->config.entries * COMPLETIONS_PER_ENTRY,
     };
     return io_uring_queue_init_params(ring->config.entries, &ring->uring, &params);
@@ -196,23 +198,27 @@ static enum bk_err handles_open(struct ring *ring, const char **ret_why)
     unsigned handles = ring->config.handles_max + HANDLES_RESERVED;
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < handles) {
-        struct rlimit raised = {handles < limit.rlim_max ? handles : limit.rlim_max, limit.rlim_max};
+        struct rlimit raised = {handles < limit.rlim_max ? handles : limit.rlim_max,
+                                limit.rlim_max};
         (void)setrlimit(RLIMIT_NOFILE, &raised);
     }
     int rc = io_uring_register_files_sparse(&ring->uring, handles);
     if (rc == -EMFILE) {
-        snprintf(why_text, sizeof why_text,
-                 "RLIMIT_NOFILE is below the %u descriptors this core may use; raise it (ulimit -n, "
-                 "LimitNOFILE=) or lower --connections",
-                 handles);
+        snprintf(
+            why_text, sizeof why_text,
+            "RLIMIT_NOFILE is below the %u descriptors this core may use; raise it (ulimit -n, "
+            "LimitNOFILE=) or lower --connections",
+            handles);
         *ret_why = why_text;
         return BK_NO_DESCRIPTORS;
     }
     if (rc == 0) {
-        rc = io_uring_register_file_alloc_range(&ring->uring, HANDLES_RESERVED, ring->config.handles_max);
+        rc = io_uring_register_file_alloc_range(&ring->uring, HANDLES_RESERVED,
+                                                ring->config.handles_max);
     }
     return rc == 0 ? BK_OK
-                   : step_failed(ret_why, "registering descriptors", -rc, "becket needs Linux 6.1 or newer");
+                   : step_failed(ret_why, "registering descriptors", -rc,
+                                 "becket needs Linux 6.1 or newer");
 }
 
 static enum bk_err buffers_open(struct ring *ring, const char **ret_why)
@@ -224,8 +230,10 @@ static enum bk_err buffers_open(struct ring *ring, const char **ret_why)
     bk_assert((count & (count - 1)) == 0 && count <= 32768);
     size_t ring_bytes = count * sizeof(struct io_uring_buf);
     size_t data_bytes = (size_t)count * ring->config.recv_buffer_bytes;
-    void *ring_map = mmap(NULL, ring_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    void *data_map = mmap(NULL, data_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *ring_map =
+        mmap(NULL, ring_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *data_map =
+        mmap(NULL, data_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (ring_map == MAP_FAILED || data_map == MAP_FAILED) {
         return step_failed(ret_why, "receive buffers", ENOMEM, "give the process more memory");
     }
@@ -249,7 +257,8 @@ static enum bk_err buffers_open(struct ring *ring, const char **ret_why)
 }
 
 /* Written by offset: the fields have no name in liburing 2.3's header. */
-static void prepare_peer_command(struct io_uring_sqe *sqe, int32_t handle, void *address, uint32_t bytes)
+static void prepare_peer_command(struct io_uring_sqe *sqe, int32_t handle, void *address,
+                                 uint32_t bytes)
 {
     memset(sqe, 0, sizeof *sqe);
     sqe->opcode = OP_URING_CMD;
@@ -300,7 +309,8 @@ static bool probe_peer_command(struct ring *ring)
         prepare_peer_command(sqe, handle, &address, sizeof(sa_family_t));
         sqe->user_data = DATA_IGNORED;
         struct io_uring_cqe *cqe;
-        if (io_uring_submit_and_wait(&ring->uring, 1) >= 0 && io_uring_peek_cqe(&ring->uring, &cqe) == 0) {
+        if (io_uring_submit_and_wait(&ring->uring, 1) >= 0 &&
+            io_uring_peek_cqe(&ring->uring, &cqe) == 0) {
             works = cqe->res == (int)sizeof(sa_family_t);
             io_uring_cqe_seen(&ring->uring, cqe);
         }
@@ -328,9 +338,11 @@ static void pin(int cpu)
     }
 }
 
-enum bk_err ring_open(const struct ring_config *config, struct ring **ret_ring, const char **ret_why)
+enum bk_err ring_open(const struct ring_config *config, struct ring **ret_ring,
+                      const char **ret_why)
 {
-    struct ring *ring = mmap(NULL, sizeof *ring, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct ring *ring =
+        mmap(NULL, sizeof *ring, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (ring == MAP_FAILED) {
         return step_failed(ret_why, "ring memory", ENOMEM, "give the process more memory");
     }
@@ -477,8 +489,8 @@ static struct ring_address address_from_os(const struct sockaddr_storage *os)
 
 /* ---- listening and accepting */
 
-enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool reuse_port, unsigned backlog,
-                        int32_t *ret_handle)
+enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool reuse_port,
+                        unsigned backlog, int32_t *ret_handle)
 {
     struct sockaddr_storage os;
     socklen_t os_bytes = address_to_os(address, &os);
@@ -488,7 +500,8 @@ enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool re
     }
     int on = 1;
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* inherited by accepted sockets */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on,
+                     sizeof on); /* inherited by accepted sockets */
     int rc = reuse_port ? setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) : 0;
     if (rc == 0) {
         rc = bind(fd, (struct sockaddr *)&os, os_bytes);
@@ -601,7 +614,8 @@ static void lookup_complete(struct ring *ring, struct peer_lookup *lookup, int v
             /* The first 16 bytes of an IPv6 name: ask again for all of it. */
             lookup->address.ss_family = AF_UNSPEC;
             struct io_uring_sqe *sqe = sqe_take(ring);
-            prepare_peer_command(sqe, lookup->handle, &lookup->address, sizeof(struct sockaddr_in6));
+            prepare_peer_command(sqe, lookup->handle, &lookup->address,
+                                 sizeof(struct sockaddr_in6));
             io_uring_sqe_set_data64(sqe, (uint64_t)(uintptr_t)lookup | DATA_PEER_TAG);
             return;
         }
@@ -637,8 +651,8 @@ static void accept_complete(struct ring *ring, struct ring_op *op, int value, bo
 
 /* ---- connecting: an OS socket is made, installed in the table, then connected */
 
-void ring_connect(struct ring *ring, struct ring_op *op, const struct ring_address *address, int32_t *ret_handle,
-                  ring_done_fn *done)
+void ring_connect(struct ring *ring, struct ring_op *op, const struct ring_address *address,
+                  int32_t *ret_handle, ring_done_fn *done)
 {
     op_begin(op, done, OP_CONNECT_INSTALL);
     if (ring->connect_count == CONNECT_ADDRESSES) {
@@ -702,8 +716,9 @@ void ring_buffer_give(struct ring *ring, uint16_t buffer_id)
 {
     bk_assert(buffer_id < ring->config.recv_buffers);
     unsigned bytes = ring->config.recv_buffer_bytes;
-    io_uring_buf_ring_add(ring->buffer_ring, ring->buffers + (size_t)buffer_id * bytes, bytes, buffer_id,
-                          io_uring_buf_ring_mask(ring->config.recv_buffers), ring->buffers_added);
+    io_uring_buf_ring_add(ring->buffer_ring, ring->buffers + (size_t)buffer_id * bytes, bytes,
+                          buffer_id, io_uring_buf_ring_mask(ring->config.recv_buffers),
+                          ring->buffers_added);
     ring->buffers_added++;
     ring->buffers_free++;
     bk_assert(ring->buffers_free <= ring->config.recv_buffers);
@@ -722,13 +737,15 @@ bool ring_buffers_low(const struct ring *ring)
     return ring->buffers_free < ring->config.recv_buffers / 2;
 }
 
-void ring_send(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes, ring_done_fn *done)
+void ring_send(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes,
+               ring_done_fn *done)
 {
     bk_assert(bytes > 0);
     op_begin(op, done, OP_SEND);
     op->private_[0] = bytes;
     struct io_uring_sqe *sqe = sqe_take(ring);
-    /* WAITALL: the kernel goes on after a short send, so that a completion means all or an error. */
+    /* WAITALL: the kernel goes on after a short send, so that a completion means all or an error.
+     */
     io_uring_prep_send(sqe, handle, at, bytes, MSG_NOSIGNAL | MSG_WAITALL);
     sqe->flags |= IOSQE_FIXED_FILE;
     sqe_bind(sqe, op);
@@ -782,7 +799,8 @@ static int signals_take(struct ring *ring)
     return bytes == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
 }
 
-void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, unsigned count, ring_done_fn *done)
+void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, unsigned count,
+                  ring_done_fn *done)
 {
     op_begin(op, done, OP_SIGNALS);
     sigset_t set;
@@ -824,8 +842,8 @@ enum bk_err ring_write_buffers(struct ring *ring, unsigned count, size_t bytes, 
     return BK_OK;
 }
 
-void ring_write(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes, uint64_t offset,
-                int buffer, bool durable, ring_done_fn *done)
+void ring_write(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes,
+                uint64_t offset, int buffer, bool durable, ring_done_fn *done)
 {
     bk_assert(bytes % 4096 == 0 && offset % 4096 == 0 && (uintptr_t)at % 4096 == 0);
     bk_assert(bytes > 0 && bytes <= INT32_MAX);
@@ -848,8 +866,8 @@ void ring_post(struct ring *from, struct ring *target, struct ring_mail *mail)
     struct ring_mail *head = atomic_load_explicit(&target->mailbox, memory_order_relaxed);
     do {
         mail->next = head;
-    } while (!atomic_compare_exchange_weak_explicit(&target->mailbox, &head, mail, memory_order_release,
-                                                    memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&target->mailbox, &head, mail,
+                                                    memory_order_release, memory_order_relaxed));
     /* Only the first letter rings; whoever empties the box sees all that came after it. */
     if (!head && from != target) {
         struct io_uring_sqe *sqe = sqe_take(from);
@@ -896,7 +914,9 @@ static void op_complete(struct ring *ring, struct ring_op *op, int value, uint32
         ring->buffers_free--;
     }
     switch ((enum op_kind)op->kind) {
-    case OP_ACCEPT: accept_complete(ring, op, value, more); return;
+    case OP_ACCEPT:
+        accept_complete(ring, op, value, more);
+        return;
     case OP_CONNECT_INSTALL:
     case OP_CONNECT:
         if (!connect_complete(ring, op, &value)) {
@@ -927,8 +947,10 @@ static void op_complete(struct ring *ring, struct ring_op *op, int value, uint32
             value = -ECONNRESET;
         }
         break;
-    case OP_PLAIN: break;
-    default: bk_never("unknown operation kind");
+    case OP_PLAIN:
+        break;
+    default:
+        bk_never("unknown operation kind");
     }
     result.value = value >= 0 ? value : -(int)bk_err_from_errno(-value);
     op->inflight = result.more;
@@ -977,8 +999,8 @@ static bool enter_gathering(struct ring *ring, uint64_t deadline_ns)
         uint64_t wait_ns = deadline_ns == UINT64_MAX ? 1000000000ULL : deadline_ns - ring->now_ns;
         struct __kernel_timespec timeout = {.tv_sec = (int64_t)(wait_ns / 1000000000ULL),
                                             .tv_nsec = (long long)(wait_ns % 1000000000ULL)};
-        (void)io_uring_submit_and_wait_min_timeout(&ring->uring, &cqe, ring->gather_count, &timeout, ring->gather_us,
-                                                   NULL);
+        (void)io_uring_submit_and_wait_min_timeout(&ring->uring, &cqe, ring->gather_count, &timeout,
+                                                   ring->gather_us, NULL);
         return true;
     }
 #endif

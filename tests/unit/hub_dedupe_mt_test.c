@@ -1,5 +1,5 @@
-/* Description: the dedupe table gives each delivery to exactly one claimant, on one thread and on several, while it
- * grows under them; windows, releases and recovery behave. */
+/* Description: the dedupe table gives each delivery to exactly one claimant, on one thread and on
+ * several, while it grows under them; windows, releases and recovery behave. */
 #include "hub/dedupe.h"
 #include "tap.h"
 
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #define THREADS 4U
-#define IDS 60000U
+#define IDS     60000U
 
 static void grow_now(struct dedupe *dedupe, int64_t now_ms)
 {
@@ -29,22 +29,28 @@ static void one_thread(void)
     is_int(dedupe_claim(dedupe, fingerprint, 1000, 500, &claim), DEDUPE_NEW, "the first is new");
     dedupe_pending(claim.slot, (struct journal_position){3, 42}, 1000);
     struct dedupe_claim again;
-    is_int(dedupe_claim(dedupe, fingerprint, 1100, 500, &again), DEDUPE_PENDING, "the second waits for it");
+    is_int(dedupe_claim(dedupe, fingerprint, 1100, 500, &again), DEDUPE_PENDING,
+           "the second waits for it");
     dedupe_durable(claim.slot);
-    is_int(dedupe_claim(dedupe, fingerprint, 1500, 500, &again), DEDUPE_DURABLE, "and is told once it is safe");
+    is_int(dedupe_claim(dedupe, fingerprint, 1500, 500, &again), DEDUPE_DURABLE,
+           "and is told once it is safe");
     ok(again.first.journal == 3 && again.first.sequence == 42 && again.first_received_ms == 1000,
        "with the first one's position and time");
-    is_int(dedupe_claim(dedupe, fingerprint, 1501, 500, &claim), DEDUPE_NEW, "behind the window it is new again");
+    is_int(dedupe_claim(dedupe, fingerprint, 1501, 500, &claim), DEDUPE_NEW,
+           "behind the window it is new again");
     dedupe_release(claim.slot);
-    is_int(dedupe_claim(dedupe, fingerprint, 1501, 500, &claim), DEDUPE_NEW, "a released one is new again");
+    is_int(dedupe_claim(dedupe, fingerprint, 1501, 500, &claim), DEDUPE_NEW,
+           "a released one is new again");
     dedupe_pending(claim.slot, (struct journal_position){3, 43}, 1501);
     dedupe_durable(claim.slot);
     grow_now(dedupe, 1502);
-    is_int(dedupe_claim(dedupe, fingerprint, 1502, 500, &again), DEDUPE_DURABLE, "found in an older generation");
+    is_int(dedupe_claim(dedupe, fingerprint, 1502, 500, &again), DEDUPE_DURABLE,
+           "found in an older generation");
     ok(again.first.sequence == 43, "the newest one");
     is_int(dedupe_claim(dedupe, fingerprint, 1502, 500, &again), DEDUPE_DURABLE, "and found again");
     dedupe_recover(dedupe, other, (struct journal_position){1, 7}, 900);
-    is_int(dedupe_claim(dedupe, other, 1000, 500, &again), DEDUPE_DURABLE, "a recovered one is a first");
+    is_int(dedupe_claim(dedupe, other, 1000, 500, &again), DEDUPE_DURABLE,
+           "a recovered one is a first");
     dedupe_close(dedupe);
 }
 
@@ -86,7 +92,8 @@ static void comes_again(void)
     is_int(dedupe_claim(dedupe, fingerprint, 1000, window_ms, &claim), DEDUPE_NEW, "new");
     dedupe_pending(claim.slot, (struct journal_position){0, 1}, 1000);
     dedupe_durable(claim.slot);
-    is_int(dedupe_claim(dedupe, fingerprint, later_ms, window_ms, &claim), DEDUPE_NEW, "new, days later");
+    is_int(dedupe_claim(dedupe, fingerprint, later_ms, window_ms, &claim), DEDUPE_NEW,
+           "new, days later");
     dedupe_pending(claim.slot, (struct journal_position){0, 2}, later_ms);
     dedupe_durable(claim.slot);
     grow_now(dedupe, later_ms + 1);
@@ -113,7 +120,8 @@ static void *claimer(void *context)
         enum dedupe_outcome outcome = dedupe_claim(shared, fingerprint, 5000, 86400000, &claim);
         if (outcome == DEDUPE_NEW) {
             if (i % 97 == 0) {
-                dedupe_release(claim.slot); /* its append failed: somebody else, or nobody, gets it */
+                dedupe_release(
+                    claim.slot); /* its append failed: somebody else, or nobody, gets it */
                 continue;
             }
             atomic_fetch_add(&owners[id], 1);

@@ -1,11 +1,13 @@
-/* Description: event ids carry time, journal and sequence, sort by time, and refuse everything else. */
+/* Description: event ids carry time, journal and sequence, sort by time, and refuse everything
+ * else. */
 #include "base/assert.h"
 #include "hub/event_id.h"
 #include "tap.h"
 
 static void round_trips(void)
 {
-    struct journal_position positions[] = {{0, 1}, {1, 2}, {1023, 0xffffffffffffULL}, {7, 123456789}};
+    struct journal_position positions[] = {
+        {0, 1}, {1, 2}, {1023, 0xffffffffffffULL}, {7, 123456789}};
     int64_t times_ns[] = {0, 1767225600123000000LL, 4102444800000000000LL};
     bool all = true;
     for (size_t i = 0; i < bk_array_length(positions); i++) {
@@ -15,7 +17,8 @@ static void round_trips(void)
             int64_t ms;
             event_id_format(positions[i], times_ns[j], text);
             all = all && event_id_parse(slice_of(text, sizeof text), &back, &ms);
-            all = all && back.journal == positions[i].journal && back.sequence == positions[i].sequence;
+            all = all && back.journal == positions[i].journal &&
+                  back.sequence == positions[i].sequence;
             all = all && ms == times_ns[j] / 1000000;
         }
     }
@@ -33,8 +36,13 @@ static void sorts(void)
 static void refuses(void)
 {
     static const char *const bad[] = {
-        "", "evt_", "evt_00000000000000000000000000", "evt_0000000000000000000000000U",
-        "evt_8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "evx_01KDVDNA3R00000000000000001", "evt_01KDVDNA3R0000000000000001X",
+        "",
+        "evt_",
+        "evt_00000000000000000000000000",
+        "evt_0000000000000000000000000U",
+        "evt_8ZZZZZZZZZZZZZZZZZZZZZZZZZ",
+        "evx_01KDVDNA3R00000000000000001",
+        "evt_01KDVDNA3R0000000000000001X",
         "evt_01KDVDNA3R000000000000000-",
     };
     struct journal_position position;

@@ -1,5 +1,5 @@
-/* Description: the source table finds what the writer put, through growth, moves and removals, while readers look; a
- * source that is never touched is never missing. */
+/* Description: the source table finds what the writer put, through growth, moves and removals,
+ * while readers look; a source that is never touched is never missing. */
 #include "base/assert.h"
 #include "hub/source_table.h"
 #include "tap.h"
@@ -12,15 +12,16 @@ static struct scheme *any_scheme(size_t *ret_bytes)
     struct slice secret = SLICE("a secret");
     struct scheme *scheme;
     const char *message;
-    enum bk_err err =
-        scheme_compile(scheme_row_find(SLICE("github")), &secret, 1, -1, &scheme, ret_bytes, &message);
+    enum bk_err err = scheme_compile(scheme_row_find(SLICE("github")), &secret, 1, -1, &scheme,
+                                     ret_bytes, &message);
     bk_assert(err == BK_OK);
     return scheme;
 }
 
 static void put(struct source_table *table, uint64_t number, const char *path)
 {
-    struct source_change change = {.number = number, .path = slice_str(path), .body_bytes_max = 1000 + number};
+    struct source_change change = {
+        .number = number, .path = slice_str(path), .body_bytes_max = 1000 + number};
     change.scheme = any_scheme(&change.scheme_bytes);
     bk_assert(source_table_change(table, &change) == BK_OK);
 }

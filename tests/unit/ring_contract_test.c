@@ -1,5 +1,6 @@
-/* Description: what every implementation of ring/ring.h must do, told by its contract alone. Here it runs
- * against the kernel; tests/sim/scenario_contract.c compiles the same source against the simulator. */
+/* Description: what every implementation of ring/ring.h must do, told by its contract alone. Here
+ * it runs against the kernel; tests/sim/scenario_contract.c compiles the same source against the
+ * simulator. */
 #include "ring/file.h"
 #include "ring/ring.h"
 
@@ -20,21 +21,22 @@
 #define SEND_BIG (16 << 20)
 #endif
 
-#define MS 1000000ULL
-#define PATIENCE (10000 * MS)
-#define HANDLES_MAX 200U
+#define MS                     1000000ULL
+#define PATIENCE               (10000 * MS)
+#define HANDLES_MAX            200U
 #define RECV_BUFFER_BYTES_TEST 4096U
 
 static struct ring *ring;
 static unsigned done_depth; /* completions never run inside each other */
 
-/* Turn until the condition holds or patience ends; the checks behind it then tell what is missing. */
-#define UNTIL(condition)                                                                                               \
-    do {                                                                                                               \
-        uint64_t until_ns = ring_now_ns(ring) + PATIENCE;                                                              \
-        while (!(condition) && ring_now_ns(ring) < until_ns) {                                                         \
-            ring_turn(ring, ring_now_ns(ring) + 20 * MS);                                                              \
-        }                                                                                                              \
+/* Turn until the condition holds or patience ends; the checks behind it then tell what is missing.
+ */
+#define UNTIL(condition)                                                                           \
+    do {                                                                                           \
+        uint64_t until_ns = ring_now_ns(ring) + PATIENCE;                                          \
+        while (!(condition) && ring_now_ns(ring) < until_ns) {                                     \
+            ring_turn(ring, ring_now_ns(ring) + 20 * MS);                                          \
+        }                                                                                          \
     } while (0)
 
 /* ---- one operation whose completions are counted */
@@ -81,8 +83,8 @@ struct reader {
     int32_t handle;
     uint64_t bytes;
     bool damaged;
-    bool keep;  /* do not give buffers back */
-    bool stop;  /* cancelled: do not arm again */
+    bool keep; /* do not give buffers back */
+    bool stop; /* cancelled: do not arm again */
     bool eof;
     bool ended; /* error, end of stream, or cancelled */
     int32_t error;
@@ -120,7 +122,8 @@ static void reader_done(struct ring_op *op, const struct ring_result *result)
     } else if (result->value < 0 && (result->value != -BK_NO_BUFFERS || reader->keep)) {
         reader->error = result->value;
         reader->ended = true;
-    } else if (!result->more && reader->stop) { /* it ended by itself, and the cancel found nothing */
+    } else if (!result->more &&
+               reader->stop) { /* it ended by itself, and the cancel found nothing */
         reader->error = -BK_CANCELLED;
         reader->ended = true;
     } else if (!result->more) { /* a multishot may end at any time */
@@ -244,7 +247,8 @@ struct pair {
     struct ring_address peer;
 };
 
-static bool pair_make(struct acceptor *acceptor, const struct ring_address *address, struct pair *ret_pair)
+static bool pair_make(struct acceptor *acceptor, const struct ring_address *address,
+                      struct pair *ret_pair)
 {
     struct watch connected = {.ended = false};
     unsigned before = acceptor->count;
@@ -294,7 +298,8 @@ static const struct ring_config usual = {
 static void test_clock_and_entropy(void)
 {
     uint64_t first = ring_now_ns(ring);
-    ok(ring_features(ring) && ring_features(ring)[0] != '\0', "features have names: %s", ring_features(ring));
+    ok(ring_features(ring) && ring_features(ring)[0] != '\0', "features have names: %s",
+       ring_features(ring));
     ring_turn(ring, 0);
     uint64_t start = ring_now_ns(ring);
     ok(start >= first, "the clock does not go back");
@@ -344,18 +349,21 @@ static void test_accept_and_streams(void)
     struct watch half = {.ended = false};
     ring_shutdown(ring, &half.op, pair.client, watch_done);
     UNTIL(half.ended && server.eof);
-    ok(half.value == 0 && server.eof && !ring_op_busy(&server.op), "shutdown gives the peer the end of the stream");
+    ok(half.value == 0 && server.eof && !ring_op_busy(&server.op),
+       "shutdown gives the peer the end of the stream");
     ok(send_all(pair.server, data + 5000, 3000), "which may still send");
     UNTIL(client.bytes == 8000);
     ok(client.bytes == 8000 && !client.damaged, "and be heard");
     reader_stop(&client);
-    ok(client.error == -BK_CANCELLED, "a quiet receive is cancelled: %s", bk_err_name((enum bk_err)-client.error));
+    ok(client.error == -BK_CANCELLED, "a quiet receive is cancelled: %s",
+       bk_err_name((enum bk_err) - client.error));
     pair_close(&pair);
     acceptor_stop(&acceptor);
     ok(acceptor.error == -BK_CANCELLED, "a quiet accept is cancelled");
 }
 
-/* The peer of a closed connection sees the end; a handle is closed after its receive was cancelled. */
+/* The peer of a closed connection sees the end; a handle is closed after its receive was cancelled.
+ */
 static void test_close_after_cancel(void)
 {
     struct acceptor acceptor;
@@ -427,19 +435,22 @@ static void test_cancel_races(void)
         ring_close_handle(ring, &closed[1].op, pair.server, watch_done);
         UNTIL(closed[0].ended && closed[1].ended);
     }
-    ok(won + lost == 100, "each completes exactly once (%u cancelled first, %u received first)", won, lost);
+    ok(won + lost == 100, "each completes exactly once (%u cancelled first, %u received first)",
+       won, lost);
 
     struct watch idle = {.ended = false};
     ring_cancel(ring, &idle.op);
     ring_turn(ring, 0);
-    ok(idle.completions == 0 && !ring_op_busy(&idle.op), "cancelling an idle operation does nothing");
+    ok(idle.completions == 0 && !ring_op_busy(&idle.op),
+       "cancelling an idle operation does nothing");
 
     int32_t handle = -1;
     struct watch connected = {.ended = false};
     ring_connect(ring, &connected.op, &address, &handle, watch_done);
     ring_cancel(ring, &connected.op);
     UNTIL(connected.ended);
-    ok(connected.ended && connected.completions == 1, "a cancelled connect completes: %d", connected.value);
+    ok(connected.ended && connected.completions == 1, "a cancelled connect completes: %d",
+       connected.value);
     if (connected.ended && connected.value == 0) {
         close_handle(handle, "the connect that won");
     }
@@ -533,8 +544,8 @@ static void test_full_queue(void)
         UNTIL(connected[i].ended && acceptor.count == COUNT);
         good += connected[i].ended && connected[i].value == 0;
     }
-    if (!ok(good == COUNT && acceptor.count == COUNT, "%u connects in a queue of 8: %u, accepted %u", COUNT, good,
-            acceptor.count)) {
+    if (!ok(good == COUNT && acceptor.count == COUNT,
+            "%u connects in a queue of 8: %u, accepted %u", COUNT, good, acceptor.count)) {
         return;
     }
     for (unsigned i = 0; i < COUNT; i++) {
@@ -546,7 +557,8 @@ static void test_full_queue(void)
     good = 0;
     for (unsigned i = 0; i < COUNT; i++) {
         UNTIL(sent[i].ended && readers[i].bytes == sizeof data);
-        good += sent[i].value == (int32_t)sizeof data && readers[i].bytes == sizeof data && !readers[i].damaged;
+        good += sent[i].value == (int32_t)sizeof data && readers[i].bytes == sizeof data &&
+                !readers[i].damaged;
     }
     ok(good == COUNT, "and as many sends and receives: %u", good);
     for (unsigned i = 0; i < COUNT; i++) {
@@ -592,7 +604,8 @@ static void test_table_full(void)
         ring_connect(outer, &connected[i].op, &address, &clients[i], watch_done);
         uint64_t end = ring_now_ns(outer) + PATIENCE;
         unsigned before = acceptor.count;
-        while (ring_now_ns(outer) < end && (!connected[i].ended || (acceptor.count == before && !acceptor.ended))) {
+        while (ring_now_ns(outer) < end &&
+               (!connected[i].ended || (acceptor.count == before && !acceptor.ended))) {
             ring_turn(outer, ring_now_ns(outer) + MS);
             ring = server_ring;
             ring_turn(server_ring, ring_now_ns(server_ring) + MS);
@@ -601,7 +614,7 @@ static void test_table_full(void)
     }
     ring = server_ring;
     ok(acceptor.ended && acceptor.error == -BK_NO_DESCRIPTORS, "a full table ends the accept: %s",
-       bk_err_name((enum bk_err)-acceptor.error));
+       bk_err_name((enum bk_err) - acceptor.error));
     is_uint(acceptor.count, 8, "after all handles are used");
     unsigned taken = acceptor.count;
     if (taken) {
@@ -645,7 +658,8 @@ static void test_refused(void)
     is_int(ring_listen(ring, &second, false, 8, &handle), BK_BUSY, "an address in use is BUSY");
     acceptor_stop(&acceptor);
     unsigned refused = 0;
-    for (unsigned i = 0; i < 2 * HANDLES_MAX; i++) { /* more than the table holds: nothing may leak */
+    for (unsigned i = 0; i < 2 * HANDLES_MAX;
+         i++) { /* more than the table holds: nothing may leak */
         struct watch connected = {.ended = false};
         ring_connect(ring, &connected.op, &address, &handle, watch_done);
         UNTIL(connected.ended);
@@ -656,7 +670,8 @@ static void test_refused(void)
     struct ring_address shared = loopback4(0);
     int32_t one = -1, two = -1;
     is_int(ring_listen(ring, &shared, true, 8, &one), BK_OK, "reuse_port: the first");
-    is_int(ring_listen(ring, &shared, true, 8, &two), BK_OK, "reuse_port: the second on the same port");
+    is_int(ring_listen(ring, &shared, true, 8, &two), BK_OK,
+           "reuse_port: the second on the same port");
     close_handle(one, "first");
     close_handle(two, "second");
 }
@@ -671,7 +686,8 @@ static void test_ipv6(void)
         return;
     }
     if (ok(pair_make(&acceptor, &address, &pair), "connect over IPv6")) {
-        ok(pair.peer.family == 6 && pair.peer.port != 0 && memcmp(pair.peer.at, address.at, 16) == 0,
+        ok(pair.peer.family == 6 && pair.peer.port != 0 &&
+               memcmp(pair.peer.at, address.at, 16) == 0,
            "the peer's address is ::1");
         ok(send_all(pair.client, "\x01", 1), "send");
         pair_close(&pair);
@@ -731,7 +747,8 @@ static void test_send_whole(void)
         ring_turn(ring, ring_now_ns(ring) + 20 * MS);
         ring_cancel(ring, &sent.op);
         UNTIL(sent.ended);
-        ok(sent.ended && (sent.value < 0 || sent.value == BIG), "a send cancelled half-way is an error: %d", sent.value);
+        ok(sent.ended && (sent.value < 0 || sent.value == BIG),
+           "a send cancelled half-way is an error: %d", sent.value);
         struct reader server;
         reader_start(&server, pair.server);
         close_handle(pair.client, "client");
@@ -794,7 +811,8 @@ static void test_chain(void)
     struct chain chain = {.handle = pair.client, .left = 1000, .byte = pattern_byte(0)};
     ring_send(ring, &chain.op, chain.handle, &chain.byte, 1, chain_done);
     UNTIL(chain.left == 0 && server.bytes == 1000);
-    ok(chain.left == 0 && server.bytes == 1000 && !server.damaged, "a thousand sends, each from the one before");
+    ok(chain.left == 0 && server.bytes == 1000 && !server.damaged,
+       "a thousand sends, each from the one before");
     reader_stop(&server);
     pair_close(&pair);
     acceptor_stop(&acceptor);
@@ -811,7 +829,8 @@ static void test_durable_write(void)
     int32_t handle = -1;
     uint8_t *buffers = NULL;
     uint64_t bytes = 0;
-    if (!ok(file_open(path, FILE_READ | FILE_WRITE | FILE_CREATE | FILE_DIRECT, &file) == BK_OK, "create a file")) {
+    if (!ok(file_open(path, FILE_READ | FILE_WRITE | FILE_CREATE | FILE_DIRECT, &file) == BK_OK,
+            "create a file")) {
         ring_close(ring);
         ring = outer;
         return;
@@ -850,7 +869,8 @@ static void test_durable_write(void)
     written[0] = (struct watch){.ended = false};
     ring_write(ring, &written[0].op, handle, own, BLOCK, 0, -1, true, watch_done);
     UNTIL(written[0].ended);
-    ok(written[0].value < 0, "a write to it fails: %s", bk_err_name((enum bk_err)-written[0].value));
+    ok(written[0].value < 0, "a write to it fails: %s",
+       bk_err_name((enum bk_err) - written[0].value));
     close_handle(handle, "file handle");
     file_close(file);
     ok(file_unlink(path) == BK_OK, "remove the file");
@@ -967,8 +987,8 @@ static void test_mail(unsigned count)
         ring_turn(ring, start + PATIENCE);
     }
     uint64_t took = ring_now_ns(ring) - start;
-    ok(back_again == 1 && took < 500 * MS, "a letter wakes a sleeper, its answer wakes us (%llu us)",
-       (unsigned long long)took / 1000);
+    ok(back_again == 1 && took < 500 * MS,
+       "a letter wakes a sleeper, its answer wakes us (%llu us)", (unsigned long long)took / 1000);
 
     unsigned sent = 1;
     unsigned batch = 1;
@@ -1006,7 +1026,8 @@ static void test_mail_to_self(void)
     while (there == 0 && ring_now_ns(ring) < start + PATIENCE) {
         ring_turn(ring, start + PATIENCE);
     }
-    ok(there == 1 && ring_now_ns(ring) - start < 500 * MS, "but in the next turn, without sleeping");
+    ok(there == 1 && ring_now_ns(ring) - start < 500 * MS,
+       "but in the next turn, without sleeping");
 }
 
 /* Two senders to one receiver: order holds for each. */
@@ -1033,7 +1054,8 @@ static void volley_fire(struct ring_mail *mail)
     struct volley *volley = bk_container_of(mail, struct volley, mail);
     for (unsigned i = 0; i < volley->count; i++) {
         struct letter *letter = &volleys[volley->who][i];
-        *letter = (struct letter){.mail = {.run = volley_heard}, .number = i, .run_on = volley->who};
+        *letter =
+            (struct letter){.mail = {.run = volley_heard}, .number = i, .run_on = volley->who};
         ring_post(senders[volley->who].ring, ring, &letter->mail);
     }
 }
@@ -1080,7 +1102,8 @@ static void test_signals(void)
     ring_turn(ring, 0);
     raise_signal(SIGUSR1);
     UNTIL(signals.completions == 1);
-    ok(signals.completions == 1 && signals.value == SIGUSR1 && !signals.ended, "a signal completes");
+    ok(signals.completions == 1 && signals.value == SIGUSR1 && !signals.ended,
+       "a signal completes");
     raise_signal(SIGUSR2);
     UNTIL(signals.completions == 2);
     ok(signals.completions == 2 && signals.value == SIGUSR2 && !signals.ended, "and the next one");
