@@ -331,11 +331,13 @@ static void api_metrics(void *context, struct metrics_snapshot *snapshot)
         metrics_add_reactor(snapshot, reactor_metrics(reactor));
         const struct journal_stats *stats = journal_stats(reactor_journal(reactor));
         metrics_add_buckets(&snapshot->commit_ns, stats->commit_ns_buckets,
-                            bk_array_length(stats->commit_ns_buckets), stats->commit_ns_sum);
+                            bk_array_length(stats->commit_ns_buckets),
+                            counter_read(&stats->commit_ns_sum));
         metrics_add_buckets(&snapshot->batch_records, stats->batch_records_buckets,
-                            bk_array_length(stats->batch_records_buckets), stats->records);
-        snapshot->journal_bytes += stats->bytes;
-        snapshot->journal_failures += stats->failures;
+                            bk_array_length(stats->batch_records_buckets),
+                            counter_read(&stats->records));
+        snapshot->journal_bytes += counter_read(&stats->bytes);
+        snapshot->journal_failures += counter_read(&stats->failures);
         snapshot->journal_pending_bytes += journal_pending_bytes(reactor_journal(reactor));
     }
     struct catalog_stats stats;

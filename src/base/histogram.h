@@ -13,8 +13,7 @@
 #define BECKET_BASE_HISTOGRAM_H
 
 #include "base/assert.h"
-
-#include <stdint.h>
+#include "base/counter.h"
 
 /* Which bucket: unit is a power of two given as its exponent (2^14 ns = 16.4 us, 2^0 = 1 record).
  */
@@ -29,7 +28,7 @@ static inline unsigned histogram_bucket(unsigned count, unsigned unit_shift, uin
 static inline void histogram_record(uint64_t *buckets, unsigned count, unsigned unit_shift,
                                     uint64_t value)
 {
-    buckets[histogram_bucket(count, unit_shift, value)]++;
+    counter_add(&buckets[histogram_bucket(count, unit_shift, value)], 1);
 }
 
 /* Upper bound of bucket i, included; UINT64_MAX for the last one. */

@@ -64,12 +64,12 @@ static struct metrics_source *counters_of(struct ingress *ingress, uint64_t numb
 
 static void count_answer(struct ingress *ingress, uint64_t number, unsigned status)
 {
-    counters_of(ingress, number)->answers[metrics_code(status)]++;
+    counter_add(&counters_of(ingress, number)->answers[metrics_code(status)], 1);
 }
 
 static void count_event(struct ingress *ingress, uint64_t number, enum metrics_event event)
 {
-    counters_of(ingress, number)->events[event]++;
+    counter_add(&counters_of(ingress, number)->events[event], 1);
 }
 
 /* ---- answers */

@@ -229,6 +229,20 @@ static void drain_step(struct reactor *reactor)
 
 /* ---- the loop */
 
+static void count_turn(struct reactor *reactor)
+{
+    struct metrics_reactor *metrics = &reactor->metrics;
+    const struct ring_stats *stats = ring_stats(reactor->ring);
+    counter_set(&metrics->connections_ingress,
+                http_server_stats(reactor->ingress_server)->conns_open);
+    if (reactor->admin_server) {
+        counter_set(&metrics->connections_admin,
+                    http_server_stats(reactor->admin_server)->conns_open);
+    }
+    counter_set(&metrics->ring_enters, stats->enters);
+    counter_set(&metrics->recv_no_buffers, stats->recv_no_buffers);
+}
+
 static void reactor_turn(struct reactor *reactor)
 {
     bool committing = !reactor->stopped && !journal_idle(reactor->journal);
@@ -246,14 +260,11 @@ static void reactor_turn(struct reactor *reactor)
     http_server_flush(reactor->ingress_server);
     if (reactor->admin_server) {
         http_server_flush(reactor->admin_server);
-        reactor->metrics.connections_admin = http_server_stats(reactor->admin_server)->conns_open;
     }
     if (!reactor->stopped) {
         journal_turn(reactor->journal); /* requests that waited behind the answers just sent */
     }
-    reactor->metrics.connections_ingress = http_server_stats(reactor->ingress_server)->conns_open;
-    reactor->metrics.ring_enters = ring_stats(reactor->ring)->enters;
-    reactor->metrics.recv_no_buffers = ring_stats(reactor->ring)->recv_no_buffers;
+    count_turn(reactor);
     metrics_observe(&reactor->metrics.turn_ns, ring_clock_ns(reactor->ring) - now_ns,
                     METRICS_TIME_SHIFT);
 }

@@ -72,7 +72,7 @@ struct journal {
     /* Hot: the frame being filled. */
     struct frame *filling; /* NULL: none */
     uint64_t next_sequence;
-    size_t pending_bytes;
+    uint64_t pending_bytes;
     struct journal_stats stats;
 
     struct frame frames[FRAMES_MAX];
@@ -228,7 +228,7 @@ static enum bk_err segment_take(struct journal *journal)
             journal->spare_count * sizeof journal->spares[0]);
     atomic_store_explicit(&journal->segment->taken, true, memory_order_relaxed);
     journal->next_offset = FORMAT_FRAME_AT;
-    journal->stats.rolls++;
+    counter_add(&journal->stats.rolls, 1);
     push_opening(journal, failed ? FORMAT_FAILED : FORMAT_ROLLED, journal->segment->block_crc);
     return BK_OK;
 }
@@ -310,7 +310,7 @@ static uint64_t finish_record(struct journal *journal, struct frame *frame,
     }
     frame->last_ns = entry->received_ns;
     frame->bytes += (uint32_t)bytes;
-    journal->pending_bytes += (size_t)bytes;
+    counter_add(&journal->pending_bytes, bytes);
     return sequence;
 }
 
@@ -387,10 +387,10 @@ static void commit_stats(struct journal *journal, const struct frame *frame)
 {
     struct journal_stats *stats = &journal->stats;
     uint64_t took_ns = ring_now_ns(journal->ring) - frame->submitted_ns;
-    stats->frames++;
-    stats->records += frame->record_count;
-    stats->bytes += frame_disk_bytes(frame);
-    stats->commit_ns_sum += took_ns;
+    counter_add(&stats->frames, 1);
+    counter_add(&stats->records, frame->record_count);
+    counter_add(&stats->bytes, frame_disk_bytes(frame));
+    counter_add(&stats->commit_ns_sum, took_ns);
     histogram_record(stats->commit_ns_buckets, bk_array_length(stats->commit_ns_buckets),
                      COMMIT_UNIT_SHIFT, took_ns);
     if (frame->record_count > 0) {
@@ -432,7 +432,8 @@ static void frame_acknowledge(struct journal *journal, struct frame *frame)
     segment_publish(segment, frame->offset, end, frame->first_sequence, last_sequence,
                     frame->first_ns, frame->last_ns);
     if (frame->record_count > 0) {
-        journal->pending_bytes -= frame->bytes - sizeof(struct format_frame);
+        counter_set(&journal->pending_bytes,
+                    journal->pending_bytes - (frame->bytes - sizeof(struct format_frame)));
         atomic_store_explicit(&journal->durable_through, last_sequence, memory_order_release);
     }
     if (frame->kind == FRAME_CLOSING) {
@@ -454,7 +455,7 @@ static void fail_pending(struct journal *journal)
     }
     journal->head = journal->sent = journal->tail;
     journal->filling = NULL;
-    journal->pending_bytes = 0;
+    counter_set(&journal->pending_bytes, 0);
     if (journal->segment &&
         journal->segment != journal->live) { /* its opening never left the queue */
         bk_assert(journal->spare_count < SPARES_MAX);
@@ -468,7 +469,7 @@ static void fail_pending(struct journal *journal)
     segment_retire(journal, journal->live);
     journal->live = NULL;
     journal->segment = NULL;
-    journal->stats.failures++;
+    counter_add(&journal->stats.failures, 1);
     /* The first failure goes on at once; when that fails too, wait longer and longer: each try
      * costs a spare. */
     journal->retry_ns = journal->backoff_ns ? ring_now_ns(journal->ring) + journal->backoff_ns : 0;
@@ -640,7 +641,7 @@ void journal_turn(struct journal *journal)
 
 size_t journal_pending_bytes(const struct journal *journal)
 {
-    return journal->pending_bytes;
+    return (size_t)counter_read(&journal->pending_bytes);
 }
 
 const struct journal_stats *journal_stats(const struct journal *journal)
