@@ -1,4 +1,5 @@
-/* contract_host.h - what tests/unit/ring_contract_test.c needs when it runs inside the simulator. */
+/* contract_host.h - what tests/unit/ring_contract_test.c needs when it runs inside the simulator.
+ */
 #ifndef SIM_CONTRACT_HOST_H
 #define SIM_CONTRACT_HOST_H
 
@@ -8,16 +9,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ok(condition, ...) contract_ok((condition), __LINE__, "" __VA_ARGS__)
-#define is_int(got, want, ...) contract_is((int64_t)(got), (int64_t)(want), __LINE__)
+#define ok(condition, ...)      contract_ok((condition), __LINE__, "" __VA_ARGS__)
+#define is_int(got, want, ...)  contract_is((int64_t)(got), (int64_t)(want), __LINE__)
 #define is_uint(got, want, ...) contract_is((int64_t)(got), (int64_t)(want), __LINE__)
-#define skip(...) ((void)0)
-#define bail_out(...) sim_fail(__VA_ARGS__)
-#define getpid() 1
+#define skip(...)               ((void)0)
+#define bail_out(...)           sim_fail(__VA_ARGS__)
+#define getpid()                1
 
 static struct ring *ring;
 
-__attribute__((format(printf, 3, 4))) static inline bool contract_ok(bool passed, int line, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static inline bool contract_ok(bool passed, int line,
+                                                                     const char *format, ...)
 {
     (void)format;
     sim_check(passed, "ring_contract_test.c:%d", line);
@@ -26,7 +28,8 @@ __attribute__((format(printf, 3, 4))) static inline bool contract_ok(bool passed
 
 static inline bool contract_is(int64_t got, int64_t want, int line)
 {
-    sim_check(got == want, "ring_contract_test.c:%d: got %lld, want %lld", line, (long long)got, (long long)want);
+    sim_check(got == want, "ring_contract_test.c:%d: got %lld, want %lld", line, (long long)got,
+              (long long)want);
     return true;
 }
 

@@ -1,19 +1,20 @@
-/* file_sim.c - ring/file.h and the disk below ring_write() in the simulator: a disk that forgets what was not
- * synced.
+/* file_sim.c - ring/file.h and the disk below ring_write() in the simulator: a disk that forgets
+ * what was not synced.
  *
- * Each file has two images: `live` is what reading shows, `durable` what is surely on the disk. A write goes to the
- * live image and to a list; a sync, or the completion of a durable write, moves it to the durable image. At a
- * crash each listed write is kept, dropped or torn into sectors of 512 bytes. Names work alike: an ordered log
- * of creations, renames and removals that a directory sync makes durable. */
+ * Each file has two images: `live` is what reading shows, `durable` what is surely on the disk. A
+ * write goes to the live image and to a list; a sync, or the completion of a durable write, moves
+ * it to the durable image. At a crash each listed write is kept, dropped or torn into sectors of
+ * 512 bytes. Names work alike: an ordered log of creations, renames and removals that a directory
+ * sync makes durable. */
 #include "sim_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SECTOR 512U
-#define FILES_MAX 4096U
-#define OPEN_MAX 1024U
-#define NAMES_MAX 4096U
+#define SECTOR         512U
+#define FILES_MAX      4096U
+#define OPEN_MAX       1024U
+#define NAMES_MAX      4096U
 #define PATH_BYTES_MAX 256U
 
 struct image {
@@ -38,9 +39,9 @@ struct disk_write {
 
 /* For each sector of a write that is not durable as a whole. */
 enum sector_state {
-    SECTOR_HIDDEN,  /* not in the live image yet (in flight) */
-    SECTOR_SHOWN,   /* in the live image; may or may not survive a crash */
-    SECTOR_SETTLED  /* nothing left to decide: durable, or overwritten by something durable */
+    SECTOR_HIDDEN, /* not in the live image yet (in flight) */
+    SECTOR_SHOWN,  /* in the live image; may or may not survive a crash */
+    SECTOR_SETTLED /* nothing left to decide: durable, or overwritten by something durable */
 };
 
 struct inode {
@@ -152,10 +153,12 @@ static size_t sector_bytes(const struct disk_write *write, size_t sector)
 
 static void sector_put(struct disk_write *write, size_t sector, struct image *image)
 {
-    image_put(image, write->offset + sector * SECTOR, write->data + sector * SECTOR, sector_bytes(write, sector));
+    image_put(image, write->offset + sector * SECTOR, write->data + sector * SECTOR,
+              sector_bytes(write, sector));
 }
 
-static struct disk_write *write_add(struct inode *inode, const void *at, size_t bytes, uint64_t offset)
+static struct disk_write *write_add(struct inode *inode, const void *at, size_t bytes,
+                                    uint64_t offset)
 {
     struct disk_write *write = calloc(1, sizeof *write);
     bk_assert(write);
@@ -195,9 +198,10 @@ static void write_show(struct disk_write *write, size_t sector)
     }
 }
 
-/* Older writes to these bytes cannot come back once newer ones are durable. Sectors that are only partly covered
- * (files written without alignment) are settled too: the live image decides. */
-static void older_settle(struct inode *inode, const struct disk_write *newer, uint64_t from, uint64_t to)
+/* Older writes to these bytes cannot come back once newer ones are durable. Sectors that are only
+ * partly covered (files written without alignment) are settled too: the live image decides. */
+static void older_settle(struct inode *inode, const struct disk_write *newer, uint64_t from,
+                         uint64_t to)
 {
     for (struct disk_write *write = inode->writes; write && write != newer; write = write->next) {
         for (size_t i = 0; write->complete && i < sector_count(write); i++) {
@@ -378,6 +382,7 @@ static void change_add(struct name *from, struct name *to, struct inode *inode)
     }
     struct change *change = &disk.changes[disk.change_count++];
     *change = (struct change){.from = from, .to = to, .inode = inode};
+    sim_log("names: %s -> %s", from ? from->path : "(new)", to ? to->path : "(gone)");
     path_directory((to ? to : from)->path, change->directory);
     if (from) {
         from->live = NULL;
@@ -432,8 +437,9 @@ bool sim_disk_dead(void)
 static uint64_t disk_delay(void)
 {
     const struct sim_config *config = sim_config();
-    uint64_t us = config->disk_us_max > config->disk_us_min ? sim_between(config->disk_us_min, config->disk_us_max)
-                                                            : config->disk_us_min;
+    uint64_t us = config->disk_us_max > config->disk_us_min
+                      ? sim_between(config->disk_us_min, config->disk_us_max)
+                      : config->disk_us_min;
     if (sim_chance(config->disk_slow)) {
         us *= sim_between(1, 100);
     }
@@ -451,7 +457,8 @@ static enum bk_err op_fate(uint32_t fail_ratio)
         return BK_IO;
     }
     if (disk.fail_at == disk.ops) {
-        sim_log("disk operation %llu fails: %s", (unsigned long long)disk.ops, bk_err_name(disk.fail_err));
+        sim_log("disk operation %llu fails: %s", (unsigned long long)disk.ops,
+                bk_err_name(disk.fail_err));
         return disk.fail_err;
     }
     return sim_chance(fail_ratio) ? BK_IO : BK_OK;
@@ -477,7 +484,8 @@ static struct tear tear_choose(const struct disk_write *write)
 
 static bool tear_keeps(const struct tear *tear, size_t sector)
 {
-    return tear->kind == 0 || (tear->kind == 1 && sector < tear->prefix) || (tear->kind == 2 && sim_below(2));
+    return tear->kind == 0 || (tear->kind == 1 && sector < tear->prefix) ||
+           (tear->kind == 2 && sim_below(2));
 }
 
 /* A failed write may be on the disk in any part; one that began after the power cut is not. */
@@ -492,6 +500,23 @@ static void write_scatter(struct disk_write *write)
         }
     }
     write->complete = true;
+}
+
+void sim_disk_dump(const char *directory)
+{
+    for (unsigned i = 0; i < disk.name_count; i++) {
+        const struct inode *inode = disk.names[i]->live;
+        char path[2 * PATH_BYTES_MAX];
+        snprintf(path, sizeof path, "%.255s/%s", directory, disk.names[i]->path);
+        for (char *at = path + strlen(directory) + 1; *at; at++) {
+            *at = *at == '/' ? '_' : *at;
+        }
+        FILE *out = inode && !inode->directory ? fopen(path, "wb") : NULL;
+        if (out) {
+            fwrite(inode->live.at, 1, inode->live.bytes, out);
+            fclose(out);
+        }
+    }
 }
 
 uint64_t sim_disk_used(void)
@@ -518,7 +543,8 @@ static bool space_for(const struct inode *inode, uint64_t bytes)
 
 static struct open_file *file_get(int file)
 {
-    sim_check(file >= 0 && (unsigned)file < OPEN_MAX && disk.open[file].references > 0, "file %d is not open", file);
+    sim_check(file >= 0 && (unsigned)file < OPEN_MAX && disk.open[file].references > 0,
+              "file %d is not open", file);
     return &disk.open[file];
 }
 
@@ -593,11 +619,13 @@ enum bk_err file_bytes(int file, uint64_t *ret_bytes)
     return BK_OK;
 }
 
-static void direct_check(const struct open_file *open, const void *at, size_t bytes, uint64_t offset)
+static void direct_check(const struct open_file *open, const void *at, size_t bytes,
+                         uint64_t offset)
 {
     sim_check(!(open->flags & FILE_DIRECT) ||
                   ((uintptr_t)at % 4096 == 0 && bytes % 4096 == 0 && offset % 4096 == 0),
-              "direct access of %zu bytes at %llu is not aligned", bytes, (unsigned long long)offset);
+              "direct access of %zu bytes at %llu is not aligned", bytes,
+              (unsigned long long)offset);
 }
 
 enum bk_err file_read(int file, void *at, size_t bytes, uint64_t offset, size_t *ret_bytes)
@@ -716,7 +744,8 @@ enum bk_err file_sync(int file)
     uint64_t bytes = inode->live.bytes;
     enum bk_err err = blocking_op();
     if (err != BK_OK) {
-        /* The kernel drops dirty pages: they can still be read, but no later sync brings them to the disk. */
+        /* The kernel drops dirty pages: they can still be read, but no later sync brings them to
+         * the disk. */
         for (struct disk_write *lost = inode->writes; lost && !disk.dead; lost = lost->next) {
             for (size_t i = 0; lost->complete && i < sector_count(lost); i++) {
                 if (sim_below(2)) {
@@ -947,7 +976,8 @@ enum bk_err file_replace(const char *path, const void *at, size_t bytes)
 
 /* ---- below ring_write() */
 
-struct disk_write *disk_write_begin(int file, const void *at, size_t bytes, uint64_t offset, bool durable)
+struct disk_write *disk_write_begin(int file, const void *at, size_t bytes, uint64_t offset,
+                                    bool durable)
 {
     struct open_file *open = file_get(file);
     struct disk_write *write = write_add(open->inode, at, bytes, offset);
@@ -1014,18 +1044,37 @@ void disk_write_abandon(struct disk_write *write)
 
 /* ---- crashes */
 
+/* A file has one name, whatever order its renames came in. */
+static void only_name(const struct inode *inode)
+{
+    for (unsigned i = 0; inode && i < disk.name_count; i++) {
+        if (disk.names[i]->durable == inode) {
+            disk.names[i]->durable = NULL;
+        }
+    }
+}
+
 static void changes_crash(void)
 {
     uint64_t prefix = sim_below(disk.change_count + 1);
     for (size_t i = 0; i < disk.change_count; i++) {
         bool kept = sim_config()->metadata_unordered ? sim_below(2) == 0 : i < prefix;
         if (kept) {
+            only_name(disk.changes[i].inode);
             change_settle(&disk.changes[i]);
         }
     }
     disk.change_count = 0;
     for (unsigned i = 0; i < disk.name_count; i++) {
         disk.names[i]->live = disk.names[i]->durable;
+    }
+    /* A directory that is lost takes everything in it along. Paths are short: few levels. */
+    for (unsigned level = 0; level < 8; level++) {
+        for (unsigned i = 0; i < disk.name_count; i++) {
+            if (disk.names[i]->live && !parent_there(disk.names[i]->path)) {
+                disk.names[i]->live = disk.names[i]->durable = NULL;
+            }
+        }
     }
 }
 
@@ -1068,6 +1117,12 @@ void sim_disk_crash(void)
     disk.dead = false;
     disk.cut_at = disk.fail_at = 0;
     sim_log("disk crashed and came back");
+    for (unsigned i = 0; i < disk.name_count; i++) {
+        if (disk.names[i]->live) {
+            sim_log("  %s, %llu bytes", disk.names[i]->path,
+                    (unsigned long long)disk.names[i]->live->live.bytes);
+        }
+    }
 }
 
 void sim_disk_restart(void)

@@ -1,14 +1,15 @@
-/* net_sim.c - the simulated network: listeners, connections, streams of bytes with windows and latency.
+/* net_sim.c - the simulated network: listeners, connections, streams of bytes with windows and
+ * latency.
  *
- * A connection is two sockets; each holds the bytes on their way to it. Bytes keep their order and arrive in
- * segments; the end of a stream comes after its bytes, a reset may overtake them and then they are lost. Closing a
- * socket with unread bytes resets the connection, as the kernel does. */
+ * A connection is two sockets; each holds the bytes on their way to it. Bytes keep their order and
+ * arrive in segments; the end of a stream comes after its bytes, a reset may overtake them and then
+ * they are lost. Closing a socket with unread bytes resets the connection, as the kernel does. */
 #include "sim_internal.h"
 
 #include <stdlib.h>
 
 #define LISTENERS_MAX 64U
-#define BACKLOG_MAX 1024U
+#define BACKLOG_MAX   1024U
 
 struct connection;
 
@@ -73,7 +74,8 @@ static uint64_t latency_ns(void)
 
 /* ---- sockets */
 
-static struct connection *connection_make(const struct ring_address *client, const struct ring_address *server)
+static struct connection *connection_make(const struct ring_address *client,
+                                          const struct ring_address *server)
 {
     struct connection *connection = calloc(1, sizeof *connection);
     bk_assert(connection);
@@ -331,7 +333,8 @@ static bool listener_wants(const struct sim_listener *listener, const struct rin
     return own->family == to->family && memcmp(own->at, to->at, own->family == 6 ? 16 : 4) == 0;
 }
 
-struct sim_listener *net_listen(struct ring_address *address, bool reuse_port, unsigned backlog, enum bk_err *ret_err)
+struct sim_listener *net_listen(struct ring_address *address, bool reuse_port, unsigned backlog,
+                                enum bk_err *ret_err)
 {
     if (address->port == 0) {
         address->port = net.next_listen_port++;
@@ -382,7 +385,8 @@ struct sim_socket *net_accept(struct sim_listener *listener)
     }
     struct sim_socket *socket = listener->waiting[0];
     listener->waiting_count--;
-    memmove(&listener->waiting[0], &listener->waiting[1], listener->waiting_count * sizeof listener->waiting[0]);
+    memmove(&listener->waiting[0], &listener->waiting[1],
+            listener->waiting_count * sizeof listener->waiting[0]);
     return socket;
 }
 
@@ -402,7 +406,8 @@ static void connected_event(void *context, uint64_t number)
     struct connecting *connecting = context;
     (void)number;
     sim_touch();
-    connecting->connected(connecting->context, connecting->number, connecting->socket, connecting->err);
+    connecting->connected(connecting->context, connecting->number, connecting->socket,
+                          connecting->err);
     free(connecting);
 }
 
@@ -447,8 +452,8 @@ static void handshake_event(void *context, uint64_t number)
     sim_at(answer_ns, connected_event, connecting, 0);
 }
 
-void net_connect(const struct ring_address *from, const struct ring_address *to, net_connected_fn *connected,
-                 void *context, uint64_t number)
+void net_connect(const struct ring_address *from, const struct ring_address *to,
+                 net_connected_fn *connected, void *context, uint64_t number)
 {
     struct connecting *connecting = calloc(1, sizeof *connecting);
     bk_assert(connecting);
@@ -483,5 +488,6 @@ void net_begin(void)
 void net_end(void)
 {
     sim_check(net.listener_count == 0, "%u listeners are still open", net.listener_count);
-    sim_check(net.connections == 0, "%llu connections are still open", (unsigned long long)net.connections);
+    sim_check(net.connections == 0, "%llu connections are still open",
+              (unsigned long long)net.connections);
 }

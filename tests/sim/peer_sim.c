@@ -16,8 +16,8 @@ struct client {
     unsigned sending;    /* the request that is being written */
     size_t sent_bytes;   /* of it */
     unsigned answered;
-    unsigned interim;    /* 100 Continue */
-    bool writing;        /* an event for the next piece is under way */
+    unsigned interim; /* 100 Continue */
+    bool writing;     /* an event for the next piece is under way */
     bool reading;
     bool over;
     uint64_t active_ns;
@@ -92,7 +92,8 @@ static void write_piece(struct client *client)
 {
     const struct peer_request *request = &client->config.requests[client->sending];
     size_t left = request->bytes - client->sent_bytes;
-    size_t piece = client->config.piece_bytes ? (size_t)sim_between(1, client->config.piece_bytes) : left;
+    size_t piece =
+        client->config.piece_bytes ? (size_t)sim_between(1, client->config.piece_bytes) : left;
     size_t room = net_room(client->socket);
     piece = piece < left ? piece : left;
     piece = piece < room ? piece : room;
@@ -110,7 +111,8 @@ static void write_piece(struct client *client)
 
 static void write_more(struct client *client)
 {
-    while (!client->writing && may_send(client) && !net_broken(client->socket) && net_room(client->socket) > 0) {
+    while (!client->writing && may_send(client) && !net_broken(client->socket) &&
+           net_room(client->socket) > 0) {
         if (sim_chance(client->config.reset)) {
             client_end(client, BK_RESET, true);
             return;
@@ -127,12 +129,14 @@ static void write_more(struct client *client)
 
 static void answer_take(struct client *client, const struct http_head *head, size_t body_bytes)
 {
-    sim_check(client->answered < client->sending || (client->answered == client->sending && client->sent_bytes > 0),
+    sim_check(client->answered < client->sending ||
+                  (client->answered == client->sending && client->sent_bytes > 0),
               "an answer without a request: %u", head->status);
     unsigned request = client->answered++;
     client->active_ns = sim_now_ns();
     struct slice body = slice_of(client->input + head->head_bytes, body_bytes);
-    client->config.answer(client->config.context, request, head->status, body, request < client->sending);
+    client->config.answer(client->config.context, request, head->status, body,
+                          request < client->sending);
 }
 
 /* One answer from the front of the input. False: not there yet. */
@@ -144,20 +148,24 @@ static bool answer_parse(struct client *client)
         return false;
     }
     sim_check(parsed == HTTP_PARSE_DONE, "a malformed answer: %.*s",
-              (int)(client->input_bytes < 200 ? client->input_bytes : 200), (const char *)client->input);
+              (int)(client->input_bytes < 200 ? client->input_bytes : 200),
+              (const char *)client->input);
     size_t body_bytes = 0;
     if (head.status >= 200) {
-        sim_check(head.has_content_length || head.status == 204, "answer %u has no length", head.status);
+        sim_check(head.has_content_length || head.status == 204, "answer %u has no length",
+                  head.status);
         bool head_only = client->answered < client->config.count &&
                          client->config.requests[client->answered].head_only;
         body_bytes = head_only ? 0 : (size_t)head.content_length;
         if (client->input_bytes - head.head_bytes < body_bytes) {
             return false;
         }
-        sim_check(client->answered < client->config.count, "more answers than requests: %u", head.status);
+        sim_check(client->answered < client->config.count, "more answers than requests: %u",
+                  head.status);
         answer_take(client, &head, body_bytes);
     } else {
-        sim_check(head.status == 100 && ++client->interim <= client->config.count, "interim answer %u", head.status);
+        sim_check(head.status == 100 && ++client->interim <= client->config.count,
+                  "interim answer %u", head.status);
     }
     size_t used = head.head_bytes + body_bytes;
     memmove(client->input, client->input + used, client->input_bytes - used);
@@ -185,7 +193,8 @@ static void stream_over(struct client *client)
         return;
     }
     sim_check(client->input_bytes == 0, "the connection ends within an answer: %.*s",
-              (int)(client->input_bytes < 200 ? client->input_bytes : 200), (const char *)client->input);
+              (int)(client->input_bytes < 200 ? client->input_bytes : 200),
+              (const char *)client->input);
     client_end(client, BK_OK, false);
 }
 
@@ -194,7 +203,9 @@ static void read_more(struct client *client)
     while (!client->reading && !client->over && net_available(client->socket) > 0) {
         size_t room = ANSWER_BYTES_MAX - client->input_bytes;
         sim_check(room > 0, "an answer is larger than %u bytes", ANSWER_BYTES_MAX);
-        size_t most = client->config.read_bytes && client->config.read_bytes < room ? client->config.read_bytes : room;
+        size_t most = client->config.read_bytes && client->config.read_bytes < room
+                          ? client->config.read_bytes
+                          : room;
         client->input_bytes += net_read(client->socket, client->input + client->input_bytes, most);
         while (!client->over && answer_parse(client)) {
         }
@@ -232,14 +243,16 @@ static void patience_event(void *context, uint64_t number)
     (void)number;
     if (!client->over) {
         uint64_t end_ns = client->active_ns + client->config.patience_ns;
-        sim_check(sim_now_ns() < end_ns, "no answer to request %u of %u, and no end of the connection",
-                  client->answered, client->config.count);
+        sim_check(sim_now_ns() < end_ns,
+                  "no answer to request %u of %u, and no end of the connection", client->answered,
+                  client->config.count);
         client_event(client, end_ns - sim_now_ns(), patience_event);
     }
     client_release(client);
 }
 
-static void client_connected(void *context, uint64_t number, struct sim_socket *socket, enum bk_err err)
+static void client_connected(void *context, uint64_t number, struct sim_socket *socket,
+                             enum bk_err err)
 {
     struct client *client = context;
     (void)number;

@@ -1,9 +1,9 @@
 /* peer_sim.h - scripted HTTP peers: what senders of webhooks do, and worse.
  *
- * Purpose     A client opens a connection, sends prepared requests (pipelined, in pieces, with pauses), reads
- *             answers slowly or fast, resets or half-closes. It checks that each answer is well-formed, that there
- *             is at most one for each request, in order, and nothing behind the last one.
- * Ownership   Requests are the caller's until `ended` ran; the client frees itself behind it.
+ * Purpose     A client opens a connection, sends prepared requests (pipelined, in pieces, with
+ * pauses), reads answers slowly or fast, resets or half-closes. It checks that each answer is
+ * well-formed, that there is at most one for each request, in order, and nothing behind the last
+ * one. Ownership   Requests are the caller's until `ended` ran; the client frees itself behind it.
  * Threads     Events of the simulator, no thread.
  */
 #ifndef SIM_PEER_SIM_H
@@ -22,19 +22,21 @@ struct peer_client_config {
     const struct ring_address *from; /* NULL = loopback */
     const struct peer_request *requests;
     unsigned count;
-    unsigned pipeline;        /* unanswered requests at most */
-    size_t piece_bytes;       /* written at once, at most; 0 = all */
-    uint32_t pause_us;        /* between pieces, at most */
-    uint32_t reset;           /* permille, before each piece: reset the connection */
-    bool half_close;          /* after the last request */
-    size_t read_bytes;        /* read at once, at most; 0 = all */
+    unsigned pipeline;  /* unanswered requests at most */
+    size_t piece_bytes; /* written at once, at most; 0 = all */
+    uint32_t pause_us;  /* between pieces, at most */
+    uint32_t reset;     /* permille, before each piece: reset the connection */
+    bool half_close;    /* after the last request */
+    size_t read_bytes;  /* read at once, at most; 0 = all */
     uint32_t read_pause_us;
-    uint64_t patience_ns;     /* without an answer for so long, the server has failed */
+    uint64_t patience_ns; /* without an answer for so long, the server has failed */
     void *context;
-    /* status 0: the connection ended without an answer to this and all later requests; `sent` says whether its
-     * bytes were all given to the network. */
+    /* status 0: the connection ended without an answer to this and all later requests; `sent` says
+     * whether its bytes were all given to the network. */
     void (*answer)(void *context, unsigned request, unsigned status, struct slice body, bool sent);
-    void (*ended)(void *context, enum bk_err err); /* BK_OK closed by the server or done, BK_RESET, BK_REFUSED, … */
+    void (*ended)(
+        void *context,
+        enum bk_err err); /* BK_OK closed by the server or done, BK_RESET, BK_REFUSED, … */
 };
 
 /* Starts now; nothing is called before the next event. */

@@ -1,33 +1,42 @@
-/* ring_sim.c - ring/ring.h in the simulator. Every submitted operation is a record; when it may complete, in what
- * order, and how, is decided by sim_random() within what the contract allows. Misuse that the kernel would
- * only sometimes punish is always punished here (sim_fail). */
+/* ring_sim.c - ring/ring.h in the simulator. Every submitted operation is a record; when it may
+ * complete, in what order, and how, is decided by sim_random() within what the contract allows.
+ * Misuse that the kernel would only sometimes punish is always punished here (sim_fail). */
 #include "sim_internal.h"
 
 #include <stdlib.h>
 
 #if SIM_ASAN
 #include <sanitizer/asan_interface.h>
-#define POISON(at, bytes) ASAN_POISON_MEMORY_REGION(at, bytes)
+#define POISON(at, bytes)   ASAN_POISON_MEMORY_REGION(at, bytes)
 #define UNPOISON(at, bytes) ASAN_UNPOISON_MEMORY_REGION(at, bytes)
 #else
-#define POISON(at, bytes) ((void)(at), (void)(bytes))
+#define POISON(at, bytes)   ((void)(at), (void)(bytes))
 #define UNPOISON(at, bytes) ((void)(at), (void)(bytes))
 #endif
 
-#define RINGS_MAX 32U
+#define RINGS_MAX         32U
 #define WRITE_BUFFERS_MAX 16U
-#define GARBAGE 0xdb
-#define SIGNALS_MAX 8U
+#define GARBAGE           0xdb
+#define SIGNALS_MAX       8U
 
-enum op_kind { OP_ACCEPT, OP_CONNECT, OP_RECV, OP_SEND, OP_SHUTDOWN, OP_CLOSE, OP_WRITE, OP_SIGNALS };
+enum op_kind {
+    OP_ACCEPT,
+    OP_CONNECT,
+    OP_RECV,
+    OP_SEND,
+    OP_SHUTDOWN,
+    OP_CLOSE,
+    OP_WRITE,
+    OP_SIGNALS
+};
 
 enum handle_kind { HANDLE_FREE, HANDLE_TAKEN, HANDLE_LISTENER, HANDLE_SOCKET, HANDLE_FILE };
 
 struct handle {
     enum handle_kind kind;
     bool closing;
-    unsigned ops;     /* in flight */
-    unsigned sends;   /* of these */
+    unsigned ops;   /* in flight */
+    unsigned sends; /* of these */
     struct sim_listener *listener;
     struct sim_socket *socket;
     int file;
@@ -36,6 +45,7 @@ struct handle {
 /* One submitted (or queued) operation. */
 struct record {
     struct record *next;
+    uint64_t number;
     struct ring *ring;
     struct ring_op *op;
     enum op_kind kind;
@@ -58,14 +68,9 @@ struct record {
     unsigned completions;
 };
 
-struct cancel {
-    struct record *target;
-    struct cancel *next;
-};
-
 /* Letters from one sender to this ring, in order. */
 struct mailbox {
-    struct ring *from;
+    unsigned from; /* its number */
     struct ring_mail *first;
     struct ring_mail *last;
     uint64_t due_ns; /* of the first */
@@ -107,6 +112,7 @@ struct ring {
 static struct ring *rings[RINGS_MAX];
 static unsigned ring_count;
 static unsigned ring_numbers;
+static uint64_t record_numbers;
 
 static uint64_t memory_sum(const uint8_t *at, size_t bytes)
 {
@@ -119,8 +125,8 @@ static uint64_t memory_sum(const uint8_t *at, size_t bytes)
 
 static void owner_check(const struct ring *ring)
 {
-    sim_check(ring->owner == sim_self(), "ring %u of %s used by %s", ring->number, sim_thread_name(ring->owner),
-              sim_thread_name(sim_self()));
+    sim_check(ring->owner == sim_self(), "ring %u of %s used by %s", ring->number,
+              sim_thread_name(ring->owner), sim_thread_name(sim_self()));
 }
 
 static uint64_t op_delay(void)
@@ -130,7 +136,8 @@ static uint64_t op_delay(void)
 
 /* ---- opening and closing */
 
-enum bk_err ring_open(const struct ring_config *config, struct ring **ret_ring, const char **ret_why)
+enum bk_err ring_open(const struct ring_config *config, struct ring **ret_ring,
+                      const char **ret_why)
 {
     bk_assert(ring_count < RINGS_MAX);
     struct ring *ring = calloc(1, sizeof *ring);
@@ -183,12 +190,20 @@ static void record_free(struct record *record)
 static void handle_free(struct handle *handle)
 {
     switch (handle->kind) {
-    case HANDLE_SOCKET: net_close(handle->socket, false); break;
-    case HANDLE_LISTENER: net_listener_close(handle->listener); break;
-    case HANDLE_FILE: disk_file_release(handle->file); break;
+    case HANDLE_SOCKET:
+        net_close(handle->socket, false);
+        break;
+    case HANDLE_LISTENER:
+        net_listener_close(handle->listener);
+        break;
+    case HANDLE_FILE:
+        disk_file_release(handle->file);
+        break;
     case HANDLE_FREE:
-    case HANDLE_TAKEN: break;
-    default: bk_never("unknown handle kind");
+    case HANDLE_TAKEN:
+        break;
+    default:
+        bk_never("unknown handle kind");
     }
     memset(handle, 0, sizeof *handle);
 }
@@ -210,11 +225,14 @@ unsigned sim_ring_buffers_out(const struct ring *ring)
 
 void ring_close(struct ring *ring)
 {
-    sim_check(ring->live_count == 0, "ring %u closed with %u operations in flight, the first of kind %d", ring->number,
+    sim_check(ring->live_count == 0,
+              "ring %u closed with %u operations in flight, the first of kind %d", ring->number,
               ring->live_count, ring->live ? (int)ring->live->kind : -1);
-    sim_check(sim_ring_buffers_out(ring) == 0, "ring %u closed with %u receive buffers not given back", ring->number,
+    sim_check(sim_ring_buffers_out(ring) == 0,
+              "ring %u closed with %u receive buffers not given back", ring->number,
               sim_ring_buffers_out(ring));
-    sim_check(ring->sockets == 0, "ring %u closed with %u sockets open", ring->number, ring->sockets);
+    sim_check(ring->sockets == 0, "ring %u closed with %u sockets open", ring->number,
+              ring->sockets);
     for (unsigned i = 0; i < ring->mailbox_count; i++) {
         sim_check(!ring->mailboxes[i].first, "ring %u closed with unread mail", ring->number);
     }
@@ -243,6 +261,7 @@ void rings_end(void)
 {
     sim_check(ring_count == 0, "%u rings were never closed", ring_count);
     ring_numbers = 0;
+    record_numbers = 0;
 }
 
 const char *ring_features(const struct ring *ring)
@@ -289,13 +308,15 @@ void ring_entropy(void *at, size_t bytes)
 
 static struct handle *handle_get(struct ring *ring, int32_t handle)
 {
-    sim_check(handle >= 0 && (unsigned)handle < ring->handle_count, "handle %d does not exist", handle);
+    sim_check(handle >= 0 && (unsigned)handle < ring->handle_count, "handle %d does not exist",
+              handle);
     struct handle *entry = &ring->handles[handle];
     sim_check(entry->kind > HANDLE_TAKEN, "handle %d is not open", handle);
     return entry;
 }
 
-/* A free place: among the reserved ones (listeners, files) or the others, as the kernel's back end does. */
+/* A free place: among the reserved ones (listeners, files) or the others, as the kernel's back end
+ * does. */
 static int32_t handle_take(struct ring *ring, bool reserved)
 {
     unsigned from = reserved ? 0 : HANDLES_RESERVED;
@@ -322,8 +343,8 @@ static int32_t handle_socket(struct ring *ring, struct sim_socket *socket)
 
 static void ring_submit(struct ring *ring);
 
-static struct record *record_make(struct ring *ring, struct ring_op *op, enum op_kind kind, int32_t handle,
-                                  ring_done_fn *done)
+static struct record *record_make(struct ring *ring, struct ring_op *op, enum op_kind kind,
+                                  int32_t handle, ring_done_fn *done)
 {
     owner_check(ring);
     sim_check(op->inflight == 0, "a busy operation was queued again (kind %d)", (int)kind);
@@ -333,6 +354,7 @@ static struct record *record_make(struct ring *ring, struct ring_op *op, enum op
     }
     struct record *record = calloc(1, sizeof *record);
     bk_assert(record);
+    record->number = ++record_numbers;
     record->ring = ring;
     record->op = op;
     record->kind = kind;
@@ -345,7 +367,8 @@ static struct record *record_make(struct ring *ring, struct ring_op *op, enum op
     op->private_[0] = op->private_[1] = 0xdeaddeaddeaddeadULL;
     if (handle >= 0) {
         struct handle *entry = handle_get(ring, handle);
-        sim_check(!entry->closing, "operation %d on handle %d, which is being closed", (int)kind, handle);
+        sim_check(!entry->closing, "operation %d on handle %d, which is being closed", (int)kind,
+                  handle);
         entry->ops++;
     }
     *ring->live_end = record;
@@ -382,11 +405,14 @@ static void record_remove(struct record *record)
     }
 }
 
-static struct record *record_alive(struct ring *ring, const struct record *wanted)
+/* By number, not by address: memory is used again. */
+static struct record *record_find(uint64_t number)
 {
-    for (struct record *record = ring->live; record; record = record->next) {
-        if (record == wanted) {
-            return record;
+    for (unsigned i = 0; i < ring_count; i++) {
+        for (struct record *record = rings[i]->live; record; record = record->next) {
+            if (record->number == number) {
+                return record;
+            }
         }
     }
     return NULL;
@@ -397,12 +423,13 @@ static void complete(struct record *record, struct ring_result *result)
 {
     struct ring *ring = record->ring;
     struct ring_op *op = record->op;
-    sim_check(op->inflight == 1, "an operation in flight was overwritten (kind %d)", (int)record->kind);
-    sim_check(op->kind == (uint32_t)record->kind, "an operation in flight was overwritten (kind %d)",
+    sim_check(op->inflight == 1, "an operation in flight was overwritten (kind %d)",
               (int)record->kind);
+    sim_check(op->kind == (uint32_t)record->kind,
+              "an operation in flight was overwritten (kind %d)", (int)record->kind);
     if (sim_verbose && sim_trace_ops) {
-        sim_log("ring %u handle %d op %d: %d%s", ring->number, record->handle, (int)record->kind, result->value,
-                result->more ? " more" : "");
+        sim_log("ring %u handle %d op %d: %d%s", ring->number, record->handle, (int)record->kind,
+                result->value, result->more ? " more" : "");
     }
     sim_trace((uint64_t)record->kind << 40 ^ (uint64_t)(uint32_t)result->value << 1 ^ result->more);
     op->inflight = result->more;
@@ -432,8 +459,8 @@ enum bk_err ring_address_probe(const struct ring_address *address)
     return BK_OK;
 }
 
-enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool reuse_port, unsigned backlog,
-                        int32_t *ret_handle)
+enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool reuse_port,
+                        unsigned backlog, int32_t *ret_handle)
 {
     owner_check(ring);
     enum bk_err err;
@@ -454,12 +481,13 @@ enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool re
 
 void ring_accept(struct ring *ring, struct ring_op *op, int32_t listener, ring_done_fn *done)
 {
-    sim_check(handle_get(ring, listener)->kind == HANDLE_LISTENER, "accept on a handle that does not listen");
+    sim_check(handle_get(ring, listener)->kind == HANDLE_LISTENER,
+              "accept on a handle that does not listen");
     (void)record_make(ring, op, OP_ACCEPT, listener, done);
 }
 
-void ring_connect(struct ring *ring, struct ring_op *op, const struct ring_address *address, int32_t *ret_handle,
-                  ring_done_fn *done)
+void ring_connect(struct ring *ring, struct ring_op *op, const struct ring_address *address,
+                  int32_t *ret_handle, ring_done_fn *done)
 {
     struct record *record = record_make(ring, op, OP_CONNECT, -1, done);
     record->address = *address;
@@ -469,7 +497,8 @@ void ring_connect(struct ring *ring, struct ring_op *op, const struct ring_addre
 
 void ring_recv(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done)
 {
-    sim_check(handle_get(ring, handle)->kind == HANDLE_SOCKET, "receive on a handle that is no connection");
+    sim_check(handle_get(ring, handle)->kind == HANDLE_SOCKET,
+              "receive on a handle that is no connection");
     bk_assert(ring->buffers);
     (void)record_make(ring, op, OP_RECV, handle, done);
 }
@@ -492,7 +521,8 @@ bool ring_buffers_low(const struct ring *ring)
     return ring->buffers_free_count < ring->config.recv_buffers / 2;
 }
 
-void ring_send(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes, ring_done_fn *done)
+void ring_send(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes,
+               ring_done_fn *done)
 {
     bk_assert(bytes > 0 && bytes <= INT32_MAX);
     struct handle *entry = handle_get(ring, handle);
@@ -507,7 +537,8 @@ void ring_send(struct ring *ring, struct ring_op *op, int32_t handle, const void
 
 void ring_shutdown(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done)
 {
-    sim_check(handle_get(ring, handle)->kind == HANDLE_SOCKET, "shutdown of a handle that is no connection");
+    sim_check(handle_get(ring, handle)->kind == HANDLE_SOCKET,
+              "shutdown of a handle that is no connection");
     (void)record_make(ring, op, OP_SHUTDOWN, handle, done);
 }
 
@@ -540,7 +571,8 @@ void ring_cancel(struct ring *ring, struct ring_op *target)
     sim_touch();
 }
 
-void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, unsigned count, ring_done_fn *done)
+void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, unsigned count,
+                  ring_done_fn *done)
 {
     bk_assert(count > 0 && signals);
     (void)record_make(ring, op, OP_SIGNALS, -1, done);
@@ -581,16 +613,18 @@ enum bk_err ring_write_buffers(struct ring *ring, unsigned count, size_t bytes, 
     return BK_OK;
 }
 
-void ring_write(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes, uint64_t offset,
-                int buffer, bool durable, ring_done_fn *done)
+void ring_write(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes,
+                uint64_t offset, int buffer, bool durable, ring_done_fn *done)
 {
     bk_assert(bytes % 4096 == 0 && offset % 4096 == 0 && (uintptr_t)at % 4096 == 0);
     bk_assert(bytes > 0 && bytes <= INT32_MAX);
     sim_check(handle_get(ring, handle)->kind == HANDLE_FILE, "write to a handle that is no file");
     if (buffer >= 0) {
-        sim_check((unsigned)buffer < ring->write_buffer_count, "write buffer %d does not exist", buffer);
+        sim_check((unsigned)buffer < ring->write_buffer_count, "write buffer %d does not exist",
+                  buffer);
         const uint8_t *first = ring->write_buffers + (size_t)buffer * ring->write_buffer_bytes;
-        sim_check((const uint8_t *)at >= first && (const uint8_t *)at + bytes <= first + ring->write_buffer_bytes,
+        sim_check((const uint8_t *)at >= first &&
+                      (const uint8_t *)at + bytes <= first + ring->write_buffer_bytes,
                   "a write leaves write buffer %d", buffer);
     }
     struct record *record = record_make(ring, op, OP_WRITE, handle, done);
@@ -604,18 +638,15 @@ void ring_write(struct ring *ring, struct ring_op *op, int32_t handle, const voi
 
 static void connect_over(void *context, uint64_t number, struct sim_socket *socket, enum bk_err err)
 {
-    struct ring *ring = NULL;
-    struct record *record = NULL;
-    for (unsigned i = 0; i < ring_count && !record; i++) {
-        ring = rings[i];
-        record = ring->number == number ? record_alive(ring, context) : NULL;
-    }
-    if (!record || record->kind != OP_CONNECT || record->connect_over) {
+    struct record *record = record_find(number);
+    (void)context;
+    if (!record) {
         if (socket) {
             net_close(socket, true); /* cancelled meanwhile */
         }
         return;
     }
+    bk_assert(record->kind == OP_CONNECT && !record->connect_over);
     record->connect_over = true;
     record->connect_err = err;
     record->connected = socket;
@@ -628,11 +659,12 @@ static void record_start(struct record *record)
     record->started = true;
     record->not_before_ns = op_delay();
     if (record->kind == OP_CONNECT) {
-        net_connect(NULL, &record->address, connect_over, record, ring->number);
+        net_connect(NULL, &record->address, connect_over, NULL, record->number);
     } else if (record->kind == OP_SHUTDOWN) {
         net_shutdown(entry->socket);
     } else if (record->kind == OP_WRITE) {
-        record->write = disk_write_begin(entry->file, record->at, record->bytes, record->offset, record->durable);
+        record->write = disk_write_begin(entry->file, record->at, record->bytes, record->offset,
+                                         record->durable);
     } else if (record->kind == OP_CLOSE) {
         enum handle_kind kind = entry->kind;
         bool closing = entry->closing;
@@ -664,23 +696,32 @@ static bool natural_ready(const struct record *record)
     const struct ring *ring = record->ring;
     const struct handle *entry = record->handle >= 0 ? &ring->handles[record->handle] : NULL;
     switch (record->kind) {
-    case OP_ACCEPT: return net_accept_ready(entry->listener);
-    case OP_CONNECT: return record->connect_over;
-    case OP_RECV: return net_available(entry->socket) > 0 || net_eof(entry->socket) || net_reset(entry->socket);
-    case OP_SEND: return net_room(entry->socket) > 0 || net_broken(entry->socket);
+    case OP_ACCEPT:
+        return net_accept_ready(entry->listener);
+    case OP_CONNECT:
+        return record->connect_over;
+    case OP_RECV:
+        return net_available(entry->socket) > 0 || net_eof(entry->socket) ||
+               net_reset(entry->socket);
+    case OP_SEND:
+        return net_room(entry->socket) > 0 || net_broken(entry->socket);
     case OP_SHUTDOWN:
-    case OP_CLOSE: return true;
-    case OP_WRITE: return disk_write_due(record->write) <= sim_now_ns();
-    case OP_SIGNALS: return ring->signal_count > 0;
-    default: bk_never("unknown operation kind");
+    case OP_CLOSE:
+        return true;
+    case OP_WRITE:
+        return disk_write_due(record->write) <= sim_now_ns();
+    case OP_SIGNALS:
+        return ring->signal_count > 0;
+    default:
+        bk_never("unknown operation kind");
     }
 }
 
 /* Cancelling does not touch what the kernel has already given to the disk or done at once. */
 static bool cancel_ready(const struct record *record)
 {
-    return record->cancel_ns <= sim_now_ns() && record->kind != OP_WRITE && record->kind != OP_SHUTDOWN &&
-           record->kind != OP_CLOSE;
+    return record->cancel_ns <= sim_now_ns() && record->kind != OP_WRITE &&
+           record->kind != OP_SHUTDOWN && record->kind != OP_CLOSE;
 }
 
 static bool record_ready(const struct record *record)
@@ -738,7 +779,8 @@ static void accept_ready(struct record *record)
         return;
     }
     struct sim_socket *socket = net_accept(entry->listener);
-    int32_t handle = sim_chance(sim_config()->accept_no_descriptors) ? -1 : handle_socket(ring, socket);
+    int32_t handle =
+        sim_chance(sim_config()->accept_no_descriptors) ? -1 : handle_socket(ring, socket);
     if (handle < 0) {
         net_close(socket, true); /* as the kernel: it was accepted, then had no place */
         complete_value(record, -BK_NO_DESCRIPTORS);
@@ -784,7 +826,8 @@ static void recv_ready(struct record *record)
     uint16_t id = ring->buffers_free[choice];
     ring->buffers_free[choice] = ring->buffers_free[--ring->buffers_free_count];
     ring->buffer_out[id] = true;
-    size_t bytes = available < ring->config.recv_buffer_bytes ? available : ring->config.recv_buffer_bytes;
+    size_t bytes =
+        available < ring->config.recv_buffer_bytes ? available : ring->config.recv_buffer_bytes;
     if (sim_chance(sim_config()->receive_cut)) {
         bytes = (size_t)sim_between(1, bytes);
     }
@@ -815,7 +858,8 @@ static void send_ready(struct record *record)
     net_write(socket, record->at + record->done_bytes, bytes);
     record->done_bytes += bytes;
     if (record->done_bytes == record->bytes) {
-        sim_check(memory_sum(record->at, record->bytes) == record->sum, "the bytes of a send changed in flight");
+        sim_check(memory_sum(record->at, record->bytes) == record->sum,
+                  "the bytes of a send changed in flight");
         complete_value(record, (int32_t)record->bytes);
     } else {
         record->not_before_ns = op_delay();
@@ -845,20 +889,33 @@ static void record_run(struct record *record)
         return;
     }
     switch (record->kind) {
-    case OP_ACCEPT: accept_ready(record); return;
-    case OP_CONNECT: connect_ready(record); return;
-    case OP_RECV: recv_ready(record); return;
-    case OP_SEND: send_ready(record); return;
+    case OP_ACCEPT:
+        accept_ready(record);
+        return;
+    case OP_CONNECT:
+        connect_ready(record);
+        return;
+    case OP_RECV:
+        recv_ready(record);
+        return;
+    case OP_SEND:
+        send_ready(record);
+        return;
     case OP_SHUTDOWN:
-    case OP_CLOSE: complete_value(record, 0); return;
+    case OP_CLOSE:
+        complete_value(record, 0);
+        return;
     case OP_WRITE: {
         int32_t value = disk_write_finish(record->write, record->at);
         record->write = NULL;
         complete_value(record, value);
         return;
     }
-    case OP_SIGNALS: signals_ready(record); return;
-    default: bk_never("unknown operation kind");
+    case OP_SIGNALS:
+        signals_ready(record);
+        return;
+    default:
+        bk_never("unknown operation kind");
     }
 }
 
@@ -869,14 +926,20 @@ void ring_post(struct ring *from, struct ring *target, struct ring_mail *mail)
     owner_check(from);
     struct mailbox *box = NULL;
     for (unsigned i = 0; i < target->mailbox_count; i++) {
-        if (target->mailboxes[i].from == from) {
+        if (target->mailboxes[i].from == from->number) {
             box = &target->mailboxes[i];
+        }
+    }
+    for (unsigned i = 0; i < target->mailbox_count && !box; i++) {
+        if (!target->mailboxes[i].first) {
+            box = &target->mailboxes[i]; /* of a ring that has nothing in it now */
+            box->from = from->number;
         }
     }
     if (!box) {
         bk_assert(target->mailbox_count < RINGS_MAX);
         box = &target->mailboxes[target->mailbox_count++];
-        *box = (struct mailbox){.from = from};
+        *box = (struct mailbox){.from = from->number};
     }
     mail->next = NULL;
     if (box->first) {
@@ -890,7 +953,8 @@ void ring_post(struct ring *from, struct ring *target, struct ring_mail *mail)
     sim_touch();
 }
 
-/* Letters that are due, of each sender in order, senders in any order; those posted meanwhile wait. */
+/* Letters that are due, of each sender in order, senders in any order; those posted meanwhile wait.
+ */
 static void mail_run(struct ring *ring)
 {
     unsigned count = ring->mailbox_count;
@@ -919,7 +983,8 @@ static void mail_run(struct ring *ring)
 
 static void batch_run(struct ring *ring)
 {
-    unsigned most = sim_config()->turn_batch ? 1 + (unsigned)sim_below(sim_config()->turn_batch) : 1000;
+    unsigned most =
+        sim_config()->turn_batch ? 1 + (unsigned)sim_below(sim_config()->turn_batch) : 1000;
     for (unsigned ran = 0; ran < most; ran++) {
         unsigned ready_count = 0;
         for (struct record *record = ring->live; record; record = record->next) {

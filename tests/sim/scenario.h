@@ -1,4 +1,5 @@
-/* scenario.h - the table of scenarios. A scenario is a function that runs as the simulator's main thread. */
+/* scenario.h - the table of scenarios. A scenario is a function that runs as the simulator's main
+ * thread. */
 #ifndef SIM_SCENARIO_H
 #define SIM_SCENARIO_H
 
@@ -9,7 +10,8 @@ struct scenario {
     const char *title;
     void (*configure)(struct sim_config *config); /* draws ratios from the seed */
     void (*run)(void);
-    /* A canary has a planted bug and must fail; its last words must hold this text, or the one behind the bar. */
+    /* A canary has a planted bug and must fail; its last words must hold this text, or the one
+     * behind the bar. */
     const char *caught;
 };
 
@@ -25,6 +27,7 @@ void canary_send_run(void);
 void canary_sleep_run(void);
 void journal_configure(struct sim_config *config);
 void journal_run(void);
+void journal_storm_run(void);
 void journal_sweep_configure(struct sim_config *config);
 void journal_sweep_run(void);
 void server_configure(struct sim_config *config);

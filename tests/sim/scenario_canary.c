@@ -1,5 +1,5 @@
-/* Canaries: small programs with a planted bug each. A run that does not find it is a failed run, for then the
- * machinery that should find bugs is broken. */
+/* Canaries: small programs with a planted bug each. A run that does not find it is a failed run,
+ * for then the machinery that should find bugs is broken. */
 #include "scenario.h"
 
 #include <stdlib.h>
@@ -9,7 +9,8 @@ static struct ring *ring;
 static void open_ring(void)
 {
     const char *why = "";
-    struct ring_config config = {.entries = 16, .handles_max = 16, .recv_buffers = 4, .recv_buffer_bytes = 512, .cpu = -1};
+    struct ring_config config = {
+        .entries = 16, .handles_max = 16, .recv_buffers = 4, .recv_buffer_bytes = 512, .cpu = -1};
     bk_assert(ring_open(&config, &ring, &why) == BK_OK);
 }
 
@@ -57,7 +58,8 @@ void canary_flush_run(void)
     for (unsigned i = 0; i < RECORDS; i++) {
         struct counted write = {.completions = 0};
         memset(block, (int)i + 1, BLOCK);
-        ring_write(ring, &write.op, handle, block, BLOCK, i * BLOCK, -1, false /* the bug */, counted_done);
+        ring_write(ring, &write.op, handle, block, BLOCK, i * BLOCK, -1, false /* the bug */,
+                   counted_done);
         counted_wait(&write);
         acknowledged += write.value == BLOCK;
     }

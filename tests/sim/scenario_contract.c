@@ -4,7 +4,8 @@
 
 #include "tests/unit/ring_contract_test.c"
 
-/* Only faults that the contract allows for every call; the test expects that nothing fails otherwise. */
+/* Only faults that the contract allows for every call; the test expects that nothing fails
+ * otherwise. */
 void contract_configure(struct sim_config *config)
 {
     config->op_delay_us = (uint32_t)sim_below(300);

@@ -1,8 +1,10 @@
-/* The whole path of a webhook: senders, reactors, dedupe table, journal, store thread, through faults and crashes. The
- * state in LMDB is not simulated; sources are put into the source table directly. Checked:
- *   - every answer is well-formed and belongs to a request (peer_sim.c), and says what the request deserves;
- *   - an event that was acknowledged is durable at that moment, and is on the disk after the crash, once, with the
- *     bytes that were sent;
+/* The whole path of a webhook: senders, reactors, dedupe table, journal, store thread, through
+ * faults and crashes. The state in LMDB is not simulated; sources are put into the source table
+ * directly. Checked:
+ *   - every answer is well-formed and belongs to a request (peer_sim.c), and says what the request
+ * deserves;
+ *   - an event that was acknowledged is durable at that moment, and is on the disk after the crash,
+ * once, with the bytes that were sent;
  *   - no event is stored twice, none that was not genuine, none that nobody sent;
  *   - a duplicate names its first, which is durable by then;
  *   - on one connection events are stored in the order in which they were sent;
@@ -24,13 +26,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CORES 2U
-#define PORT 8080U
-#define SOURCES 3U
+#define CORES          2U
+#define PORT           8080U
+#define SOURCES        3U
 #define DELIVERIES_MAX 4096U
-#define BATCH_MAX 16U
-#define SECOND 1000000000ULL
-#define HOUR_NS (3600LL * 1000000000)
+#define BATCH_MAX      16U
+#define SECOND         1000000000ULL
+#define HOUR_NS        (3600LL * 1000000000)
 
 struct source_spec {
     const char *path;
@@ -47,10 +49,10 @@ static const struct source_spec specs[SOURCES] = {
 };
 
 enum wish {
-    WISH_STORED,   /* genuine */
-    WISH_FORGED,   /* signature does not fit */
-    WISH_UNKNOWN,  /* no such source */
-    WISH_METHOD,   /* GET on a hook */
+    WISH_STORED,  /* genuine */
+    WISH_FORGED,  /* signature does not fit */
+    WISH_UNKNOWN, /* no such source */
+    WISH_METHOD,  /* GET on a hook */
     WISH_HEALTH,
     WISH_OVERSIZE, /* over the source's limit */
     WISH_BROKEN    /* no HTTP */
@@ -63,11 +65,11 @@ struct delivery {
     uint64_t content;
     uint32_t body_bytes;
     char id[24];
-    unsigned sent;      /* attempts whose bytes went out, at least in part */
+    unsigned sent; /* attempts whose bytes went out, at least in part */
     unsigned acked;
-    unsigned firsts;    /* of these, not called duplicates */
-    uint64_t position;  /* of the acknowledged event; 0 = none. Without dedupe: of the last one */
-    unsigned found;     /* records on the disk */
+    unsigned firsts;   /* of these, not called duplicates */
+    uint64_t position; /* of the acknowledged event; 0 = none. Without dedupe: of the last one */
+    unsigned found;    /* records on the disk */
     bool position_found;
 };
 
@@ -97,9 +99,9 @@ static unsigned delivery_count;
 
 static struct {
     unsigned cores;
-    unsigned connections;  /* to open in this life */
+    unsigned connections; /* to open in this life */
     bool clean;
-    bool calm;             /* nothing fails: genuine requests must be stored */
+    bool calm; /* nothing fails: genuine requests must be stored */
     uint64_t cut_after_ns;
     unsigned conns_max;
 } plan;
@@ -198,21 +200,31 @@ static void request_make(struct buf *out, const struct delivery *delivery)
 {
     buf_init(out, 4 << 20);
     switch (delivery->wish) {
-    case WISH_METHOD: buf_printf(out, "GET /hooks/%s HTTP/1.1\r\nHost: sim\r\n\r\n", specs[delivery->source].path); break;
-    case WISH_HEALTH: buf_add_str(out, "GET /health/live HTTP/1.1\r\nHost: sim\r\n\r\n"); break;
-    case WISH_BROKEN: buf_add_str(out, "POST /hooks/alpha HTTP/1.1\r\nHost : sim\r\n\r\n"); break;
+    case WISH_METHOD:
+        buf_printf(out, "GET /hooks/%s HTTP/1.1\r\nHost: sim\r\n\r\n",
+                   specs[delivery->source].path);
+        break;
+    case WISH_HEALTH:
+        buf_add_str(out, "GET /health/live HTTP/1.1\r\nHost: sim\r\n\r\n");
+        break;
+    case WISH_BROKEN:
+        buf_add_str(out, "POST /hooks/alpha HTTP/1.1\r\nHost : sim\r\n\r\n");
+        break;
     case WISH_STORED:
     case WISH_FORGED:
     case WISH_UNKNOWN:
-    case WISH_OVERSIZE: request_post(out, delivery); break;
-    default: bk_never("unknown wish");
+    case WISH_OVERSIZE:
+        request_post(out, delivery);
+        break;
+    default:
+        bk_never("unknown wish");
     }
     bk_assert(!out->overflow);
 }
 
 static enum wish wish_draw(void)
 {
-    static const enum wish wishes[] = {WISH_FORGED, WISH_FORGED, WISH_UNKNOWN, WISH_METHOD,
+    static const enum wish wishes[] = {WISH_FORGED, WISH_FORGED,   WISH_UNKNOWN, WISH_METHOD,
                                        WISH_HEALTH, WISH_OVERSIZE, WISH_BROKEN};
     return sim_below(4) ? WISH_STORED : wishes[sim_below(bk_array_length(wishes))];
 }
@@ -224,10 +236,14 @@ static uint32_t body_draw(enum wish wish, unsigned source)
         return (uint32_t)(most + sim_between(1, 20000));
     }
     switch (sim_below(8)) {
-    case 0: return (uint32_t)sim_between(1, 10);
-    case 1: return (uint32_t)sim_between(1, most < 300000 ? most : 300000);
-    case 2: return (uint32_t)sim_between(1, most < 20000 ? most : 20000);
-    default: return (uint32_t)sim_between(1, most < 1500 ? most : 1500);
+    case 0:
+        return (uint32_t)sim_between(1, 10);
+    case 1:
+        return (uint32_t)sim_between(1, most < 300000 ? most : 300000);
+    case 2:
+        return (uint32_t)sim_between(1, most < 20000 ? most : 20000);
+    default:
+        return (uint32_t)sim_between(1, most < 1500 ? most : 1500);
     }
 }
 
@@ -261,14 +277,15 @@ static uint64_t position_of(struct slice body, bool *ret_duplicate)
 {
     static const char start[] = "{\"id\":\"";
     struct journal_position position;
-    sim_check(slice_starts(body, SLICE("{\"id\":\"")) && body.bytes >= sizeof start - 1 + EVENT_ID_BYTES,
+    sim_check(slice_starts(body, SLICE("{\"id\":\"")) &&
+                  body.bytes >= sizeof start - 1 + EVENT_ID_BYTES,
               "an acknowledgement without an id: %.*s", (int)body.bytes, (const char *)body.at);
     sim_check(event_id_parse(slice_of(body.at + sizeof start - 1, EVENT_ID_BYTES), &position, NULL),
               "an acknowledgement with a bad id: %.*s", (int)body.bytes, (const char *)body.at);
     struct slice rest = slice_skip(body, sizeof start - 1 + EVENT_ID_BYTES);
     *ret_duplicate = slice_equal(rest, SLICE("\",\"duplicate\":true}"));
-    sim_check(*ret_duplicate || slice_equal(rest, SLICE("\"}")), "an odd acknowledgement: %.*s", (int)body.bytes,
-              (const char *)body.at);
+    sim_check(*ret_duplicate || slice_equal(rest, SLICE("\"}")), "an odd acknowledgement: %.*s",
+              (int)body.bytes, (const char *)body.at);
     return journal_position_pack(position);
 }
 
@@ -282,16 +299,19 @@ static void acknowledged(struct batch *batch, struct delivery *delivery, struct 
     const struct core *core = &world.core[position.journal];
     sim_check(position.journal >= plan.cores || !core->reactor || core->stopped ||
                   journal_durable_through(reactor_journal(core->reactor)) >= position.sequence,
-              "%s is acknowledged before record %u/%" PRIu64 " is durable", delivery->id, position.journal,
-              position.sequence);
+              "%s is acknowledged before record %u/%" PRIu64 " is durable", delivery->id,
+              position.journal, position.sequence);
     sim_check(!duplicate || dedupes, "%s is called a duplicate", delivery->id);
-    sim_check(!dedupes || !delivery->position || delivery->position == packed, "%s was stored twice", delivery->id);
+    sim_check(!dedupes || !delivery->position || delivery->position == packed,
+              "%s was stored twice", delivery->id);
     if (!duplicate) {
         /* Its answer may overtake, or be overtaken by, those to its duplicates. */
-        sim_check(!dedupes || delivery->firsts == 0, "%s: a second one is not called a duplicate", delivery->id);
+        sim_check(!dedupes || delivery->firsts == 0, "%s: a second one is not called a duplicate",
+                  delivery->id);
         delivery->firsts++;
         struct journal_position last = journal_position_unpack(batch->last_position);
-        sim_check(!batch->last_position || last.journal != position.journal || last.sequence < position.sequence,
+        sim_check(!batch->last_position || last.journal != position.journal ||
+                      last.sequence < position.sequence,
                   "%s was stored out of order", delivery->id);
         batch->last_position = packed;
     }
@@ -302,24 +322,33 @@ static void acknowledged(struct batch *batch, struct delivery *delivery, struct 
 static bool deserved(const struct delivery *delivery, unsigned status)
 {
     switch (delivery->wish) {
-    case WISH_STORED: return status == 200 || (status == 503 && !plan.calm) || (status == 408 && !plan.calm);
-    case WISH_FORGED: return status == 401 || status == 408;
-    case WISH_UNKNOWN: return status == 404 || status == 408;
-    case WISH_METHOD: return status == 405;
-    case WISH_HEALTH: return status == 200;
-    case WISH_OVERSIZE: return status == 413 || status == 408;
-    case WISH_BROKEN: return status == 400;
-    default: bk_never("unknown wish");
+    case WISH_STORED:
+        return status == 200 || (status == 503 && !plan.calm) || (status == 408 && !plan.calm);
+    case WISH_FORGED:
+        return status == 401 || status == 408;
+    case WISH_UNKNOWN:
+        return status == 404 || status == 408;
+    case WISH_METHOD:
+        return status == 405;
+    case WISH_HEALTH:
+        return status == 200;
+    case WISH_OVERSIZE:
+        return status == 413 || status == 408;
+    case WISH_BROKEN:
+        return status == 400;
+    default:
+        bk_never("unknown wish");
     }
 }
 
-static void batch_answer(void *context, unsigned request, unsigned status, struct slice body, bool sent)
+static void batch_answer(void *context, unsigned request, unsigned status, struct slice body,
+                         bool sent)
 {
     struct batch *batch = context;
     struct delivery *delivery = batch->deliveries[request];
     (void)sent;
-    sim_log("%s wish %d: %u %.*s", delivery->id, (int)delivery->wish, status, (int)(body.bytes < 60 ? body.bytes : 60),
-            (const char *)body.at);
+    sim_log("%s wish %d: %u %.*s", delivery->id, (int)delivery->wish, status,
+            (int)(body.bytes < 60 ? body.bytes : 60), (const char *)body.at);
     if (status == 0) {
         return;
     }
@@ -359,7 +388,8 @@ static void batch_add(struct batch *batch, struct delivery *delivery)
     batch->deliveries[i] = delivery;
     delivery->sent++;
     request_make(&batch->bytes[i], delivery);
-    batch->requests[i] = (struct peer_request){.at = batch->bytes[i].at, .bytes = batch->bytes[i].bytes};
+    batch->requests[i] =
+        (struct peer_request){.at = batch->bytes[i].at, .bytes = batch->bytes[i].bytes};
 }
 
 static void batch_send(struct batch *batch)
@@ -418,8 +448,8 @@ static void senders_again(void *context)
         sim_sleep(SECOND / 10);
     }
     for (unsigned i = 0; i < delivery_count; i++) {
-        sim_check(deliveries[i].wish != WISH_STORED || deliveries[i].acked, "a healthy server does not store %s",
-                  deliveries[i].id);
+        sim_check(deliveries[i].wish != WISH_STORED || deliveries[i].acked,
+                  "a healthy server does not store %s", deliveries[i].id);
     }
 }
 
@@ -520,9 +550,11 @@ static void catalog_recover(void)
                                     .segment_bytes = 2 << 20,
                                     .dedupe_window_ns = 24 * HOUR_NS};
     struct journal_report report;
-    enum bk_err err = catalog_open(&config, sim_wall_ns(), recovered, NULL, &report, &world.catalog);
+    enum bk_err err =
+        catalog_open(&config, sim_wall_ns(), recovered, NULL, &report, &world.catalog);
     sim_check(err == BK_OK, "recovery: %s %s", bk_err_name(err), report.problem);
-    sim_log("recovered %" PRIu64 " records, %" PRIu64 " torn frames", report.records, report.torn_frames);
+    sim_log("recovered %" PRIu64 " records, %" PRIu64 " torn frames", report.records,
+            report.torn_frames);
 }
 
 static void server_open(void)
@@ -588,7 +620,8 @@ static struct delivery *delivery_find(struct slice id)
     memcpy(text, id.at, id.bytes);
     text[id.bytes] = '\0';
     unsigned number = 0;
-    sim_check(sscanf(text, "d-%u", &number) == 1 && number < delivery_count, "a record has the id %s", text);
+    sim_check(sscanf(text, "d-%u", &number) == 1 && number < delivery_count,
+              "a record has the id %s", text);
     return &deliveries[number];
 }
 
@@ -598,21 +631,25 @@ static void record_check(const struct journal_record *record)
     if (entry->type != JOURNAL_ACCEPTED) {
         return;
     }
-    struct delivery *delivery = delivery_find(slice_of(record->message + entry->id_at, entry->id_bytes));
-    sim_check(delivery->wish == WISH_STORED, "%s (wish %d) was stored", delivery->id, (int)delivery->wish);
-    sim_check(entry->source == delivery->source + 1, "%s was stored for source %" PRIu64, delivery->id, entry->source);
-    sim_check(entry->body_bytes == delivery->body_bytes, "%s has %u bytes, not %u", delivery->id, entry->body_bytes,
-              delivery->body_bytes);
+    struct delivery *delivery =
+        delivery_find(slice_of(record->message + entry->id_at, entry->id_bytes));
+    sim_check(delivery->wish == WISH_STORED, "%s (wish %d) was stored", delivery->id,
+              (int)delivery->wish);
+    sim_check(entry->source == delivery->source + 1, "%s was stored for source %" PRIu64,
+              delivery->id, entry->source);
+    sim_check(entry->body_bytes == delivery->body_bytes, "%s has %u bytes, not %u", delivery->id,
+              entry->body_bytes, delivery->body_bytes);
     uint8_t *body = malloc(delivery->body_bytes + 1);
     bk_assert(body);
     body_fill(delivery, body);
-    sim_check(memcmp(body, record->message + entry->head_bytes, delivery->body_bytes) == 0, "%s has other bytes",
-              delivery->id);
+    sim_check(memcmp(body, record->message + entry->head_bytes, delivery->body_bytes) == 0,
+              "%s has other bytes", delivery->id);
     free(body);
     delivery->found++;
     delivery->position_found |= journal_position_pack(record->position) == delivery->position;
     sim_check(delivery->found <= (specs[delivery->source].dedupes ? 1 : delivery->sent),
-              "%s is on the disk %u times, sent %u times", delivery->id, delivery->found, delivery->sent);
+              "%s is on the disk %u times, sent %u times", delivery->id, delivery->found,
+              delivery->sent);
 }
 
 static void disk_compare(void)
@@ -631,8 +668,8 @@ static void disk_compare(void)
             struct journal_record record;
             size_t budget = 1 << 20;
             err = reader_next(reader, &walk, &budget, &record);
-            sim_check(err == BK_OK || err == BK_AGAIN || err == BK_NOT_FOUND, "reading: %s %s", bk_err_name(err),
-                      reader_problem(reader));
+            sim_check(err == BK_OK || err == BK_AGAIN || err == BK_NOT_FOUND, "reading: %s %s",
+                      bk_err_name(err), reader_problem(reader));
             if (err == BK_OK) {
                 record_check(&record);
             }
@@ -640,8 +677,8 @@ static void disk_compare(void)
     }
     for (unsigned i = 0; i < delivery_count; i++) {
         const struct delivery *delivery = &deliveries[i];
-        sim_check(!delivery->acked || delivery->position_found, "%s was acknowledged and is not on the disk",
-                  delivery->id);
+        sim_check(!delivery->acked || delivery->position_found,
+                  "%s was acknowledged and is not on the disk", delivery->id);
     }
     reader_close(reader);
 }
@@ -651,8 +688,10 @@ static void disk_compare(void)
 static void faults_off(void)
 {
     struct sim_config *config = sim_config();
-    config->write_fail = config->write_short = config->file_fail = config->disk_slow = config->read_fail = 0;
-    config->accept_no_descriptors = config->receive_no_buffers = config->connection_reset = config->connect_fail = 0;
+    config->write_fail = config->write_short = config->file_fail = config->disk_slow =
+        config->read_fail = 0;
+    config->accept_no_descriptors = config->receive_no_buffers = config->connection_reset =
+        config->connect_fail = 0;
     sim_disk_fail_at(0, BK_OK);
     sim_disk_cut_at(0);
 }
@@ -662,11 +701,20 @@ static void faults_draw(void)
     struct sim_config *config = sim_config();
     plan.calm = false;
     switch (sim_below(5)) {
-    case 0: config->write_fail = (uint32_t)sim_between(1, 100); break;
-    case 1: config->write_short = config->file_fail = (uint32_t)sim_between(1, 50); break;
-    case 2: sim_disk_fail_at(sim_between(1, 60), sim_below(2) ? BK_IO : BK_NO_SPACE); break;
-    case 3: config->disk_slow = 50; break;
-    default: break;
+    case 0:
+        config->write_fail = (uint32_t)sim_between(1, 100);
+        break;
+    case 1:
+        config->write_short = config->file_fail = (uint32_t)sim_between(1, 50);
+        break;
+    case 2:
+        sim_disk_fail_at(sim_between(1, 60), sim_below(2) ? BK_IO : BK_NO_SPACE);
+        break;
+    case 3:
+        config->disk_slow = 50;
+        break;
+    default:
+        break;
     }
     if (sim_below(2)) {
         config->accept_no_descriptors = config->receive_no_buffers = (uint32_t)sim_below(50);

@@ -15,7 +15,7 @@
 
 #define STACK_BYTES (1U << 20)
 #define THREADS_MAX 64U
-#define STEPS_MAX 20000000ULL
+#define STEPS_MAX   20000000ULL
 #define TIME_MAX_NS (24ULL * 3600 * 1000000000ULL)
 
 struct event {
@@ -185,7 +185,8 @@ void sim_on_death(void)
     int bytes = snprintf(text, sizeof text,
                          "\nFAILED seed %" PRIu64 " scenario %s at %.6f s, step %" PRIu64
                          "\nagain: sim_main --seed %" PRIu64 " --scenario %s --verbose\n",
-                         sim.seed, sim.scenario, (double)sim.now_ns / 1e9, sim.steps, sim.seed, sim.scenario);
+                         sim.seed, sim.scenario, (double)sim.now_ns / 1e9, sim.steps, sim.seed,
+                         sim.scenario);
     if (bytes > 0) {
         (void)!write(STDERR_FILENO, text, (size_t)bytes);
     }
@@ -202,6 +203,9 @@ void sim_fail(const char *format, ...)
     va_end(args);
     fflush(stderr);
     sim_on_death();
+    if (getenv("SIM_DUMP")) {
+        sim_disk_dump(getenv("SIM_DUMP"));
+    }
     _exit(1);
 }
 
@@ -225,7 +229,8 @@ void sim_at(uint64_t at_ns, sim_event_fn *run, void *context, uint64_t number)
         bk_assert(sim.events);
     }
     size_t i = sim.event_count++;
-    struct event event = {at_ns > sim.now_ns ? at_ns : sim.now_ns, sim.event_order++, run, context, number};
+    struct event event = {at_ns > sim.now_ns ? at_ns : sim.now_ns, sim.event_order++, run, context,
+                          number};
     while (i > 0 && event_before(&event, &sim.events[(i - 1) / 2])) {
         sim.events[i] = sim.events[(i - 1) / 2];
         i = (i - 1) / 2;
@@ -243,7 +248,8 @@ static struct event event_pop(void)
         if (child >= sim.event_count) {
             break;
         }
-        if (child + 1 < sim.event_count && event_before(&sim.events[child + 1], &sim.events[child])) {
+        if (child + 1 < sim.event_count &&
+            event_before(&sim.events[child + 1], &sim.events[child])) {
             child++;
         }
         if (!event_before(&sim.events[child], &last)) {
@@ -292,7 +298,8 @@ static void switch_end(void *fake_stack, const void **stack, size_t *bytes)
 
 static void thread_to_scheduler(struct sim_thread *thread)
 {
-    switch_begin(thread->ended ? NULL : &thread->fake_stack, sim.scheduler_stack, sim.scheduler_stack_bytes);
+    switch_begin(thread->ended ? NULL : &thread->fake_stack, sim.scheduler_stack,
+                 sim.scheduler_stack_bytes);
     swapcontext(&thread->context, &sim.scheduler);
     switch_end(thread->fake_stack, &sim.scheduler_stack, &sim.scheduler_stack_bytes);
 }
@@ -324,7 +331,8 @@ struct sim_thread *sim_spawn(const char *name, sim_thread_fn *run, void *context
     thread->name = name;
     thread->run = run;
     thread->argument = context;
-    thread->stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    thread->stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     bk_assert(thread->stack != MAP_FAILED);
     getcontext(&thread->context);
     thread->context.uc_stack.ss_sp = thread->stack;
@@ -382,7 +390,8 @@ static void thread_free(struct sim_thread *thread)
     bk_assert(thread->ended);
     for (unsigned i = 0; i < sim.thread_count; i++) {
         if (sim.threads[i] == thread) {
-            memmove(&sim.threads[i], &sim.threads[i + 1], (sim.thread_count - i - 1) * sizeof sim.threads[0]);
+            memmove(&sim.threads[i], &sim.threads[i + 1],
+                    (sim.thread_count - i - 1) * sizeof sim.threads[0]);
             sim.thread_count--;
             break;
         }

@@ -1,15 +1,15 @@
 /* sim.h - control of the simulator: one seed decides everything that happens.
  *
- * Purpose     Run the objects that ship (everything above ring/ring.h and ring/file.h) against a world in which
- *             time, network, disk and scheduling are decided by one pseudo-random generator, so that a
- *             failing run is repeated by its seed. No wall time, no address takes part in a decision.
- * Threads     What is a thread in production is a coroutine here (sim_spawn). It runs until it waits: in
- *             ring_turn(), in a blocking file operation, or in sim_sleep(). The scheduler then picks the next one by
- *             the generator; when all wait, the clock jumps to what comes first.
- * Failure     sim_fail() prints what happened and the command that repeats it, and ends the process. A run in
+ * Purpose     Run the objects that ship (everything above ring/ring.h and ring/file.h) against a
+ * world in which time, network, disk and scheduling are decided by one pseudo-random generator, so
+ * that a failing run is repeated by its seed. No wall time, no address takes part in a decision.
+ * Threads     What is a thread in production is a coroutine here (sim_spawn). It runs until it
+ * waits: in ring_turn(), in a blocking file operation, or in sim_sleep(). The scheduler then picks
+ * the next one by the generator; when all wait, the clock jumps to what comes first. Failure
+ * sim_fail() prints what happened and the command that repeats it, and ends the process. A run in
  *             which all threads wait for ever is a failure too.
- * Faults      struct sim_config: ratios in 1/1000, all 0 = a calm world. What may be injected where, and
- *             why, is told in README.md.
+ * Faults      struct sim_config: ratios in 1/1000, all 0 = a calm world. What may be injected
+ * where, and why, is told in README.md.
  */
 #ifndef SIM_SIM_H
 #define SIM_SIM_H
@@ -22,32 +22,32 @@
 
 struct sim_config {
     /* Operations of a ring. */
-    uint32_t op_delay_us;          /* a completion may be seen up to so much late */
-    uint32_t turn_batch;           /* at most so many completions a turn; 0 = all that are ready */
-    uint32_t multishot_end;        /* an accept or receive ends although it could go on */
+    uint32_t op_delay_us;   /* a completion may be seen up to so much late */
+    uint32_t turn_batch;    /* at most so many completions a turn; 0 = all that are ready */
+    uint32_t multishot_end; /* an accept or receive ends although it could go on */
     uint32_t mail_delay_us;
     uint32_t cancel_delay_us;
     /* Network. */
-    uint32_t latency_us;           /* per segment, at most */
-    uint32_t window_bytes;         /* per direction; 0 = 64 KiB */
-    uint32_t dribble;              /* a segment is 1 to 3 bytes */
-    uint32_t segment_bytes;        /* the usual segment is at most so long; 0 = 64 KiB */
-    uint32_t receive_cut;          /* a receive takes less than is there */
-    uint32_t connection_reset;     /* a connection is reset after a while */
-    uint32_t connect_fail;         /* refused, timed out, unreachable */
-    uint32_t accept_no_descriptors;/* the table is full although it is not */
-    uint32_t receive_no_buffers;   /* buffers used up although they are not */
-    uint32_t recv_buffers_max;     /* a ring gets no more (power of two); 0 = as many as it asks for */
+    uint32_t latency_us;            /* per segment, at most */
+    uint32_t window_bytes;          /* per direction; 0 = 64 KiB */
+    uint32_t dribble;               /* a segment is 1 to 3 bytes */
+    uint32_t segment_bytes;         /* the usual segment is at most so long; 0 = 64 KiB */
+    uint32_t receive_cut;           /* a receive takes less than is there */
+    uint32_t connection_reset;      /* a connection is reset after a while */
+    uint32_t connect_fail;          /* refused, timed out, unreachable */
+    uint32_t accept_no_descriptors; /* the table is full although it is not */
+    uint32_t receive_no_buffers;    /* buffers used up although they are not */
+    uint32_t recv_buffers_max; /* a ring gets no more (power of two); 0 = as many as it asks for */
     /* Disk. */
     uint32_t disk_us_min, disk_us_max;
-    uint32_t disk_slow;            /* an operation takes up to 100 times as long */
-    uint32_t write_fail;           /* BK_IO: any part of it may be on disk */
+    uint32_t disk_slow;  /* an operation takes up to 100 times as long */
+    uint32_t write_fail; /* BK_IO: any part of it may be on disk */
     uint32_t write_short;
-    uint32_t file_fail;            /* the blocking operations of file.h that change something: BK_IO */
+    uint32_t file_fail; /* the blocking operations of file.h that change something: BK_IO */
     uint32_t read_fail;
-    uint64_t disk_bytes;           /* capacity; 0 = no limit */
-    bool disk_zeroes;              /* the device can file_zero() */
-    bool metadata_unordered;       /* after a crash any subset of unsynced renames, … ; else a prefix */
+    uint64_t disk_bytes;     /* capacity; 0 = no limit */
+    bool disk_zeroes;        /* the device can file_zero() */
+    bool metadata_unordered; /* after a crash any subset of unsynced renames, … ; else a prefix */
 };
 
 /* ---- life of a run */
@@ -68,7 +68,7 @@ __attribute__((format(printf, 1, 2), noreturn)) void sim_fail(const char *format
 
 /* ---- chance and time */
 uint64_t sim_random(void);
-uint64_t sim_below(uint64_t limit);           /* 0 … limit-1; 0 for limit 0 */
+uint64_t sim_below(uint64_t limit);                /* 0 … limit-1; 0 for limit 0 */
 uint64_t sim_between(uint64_t low, uint64_t high); /* both included */
 bool sim_chance(uint32_t permille);
 uint64_t sim_now_ns(void);
@@ -93,20 +93,22 @@ const char *sim_thread_name(const struct sim_thread *thread);
 /* ---- rings (ring_sim.c) */
 /* Deliver a signal to the ring that waits for it with ring_signals(). */
 void sim_signal(struct ring *ring, int number);
-unsigned sim_ring_ops(const struct ring *ring);        /* in flight */
-unsigned sim_ring_sockets(const struct ring *ring);    /* open, without listeners */
-unsigned sim_ring_buffers_out(const struct ring *ring);/* with the application */
+unsigned sim_ring_ops(const struct ring *ring);         /* in flight */
+unsigned sim_ring_sockets(const struct ring *ring);     /* open, without listeners */
+unsigned sim_ring_buffers_out(const struct ring *ring); /* with the application */
 /* ---- disk (file_sim.c) */
-/* The power fails now: nothing written from here on counts, every disk operation fails with BK_IO. The program
- * under test still runs to its end in an orderly way, so that its memory can be freed. */
+/* The power fails now: nothing written from here on counts, every disk operation fails with BK_IO.
+ * The program under test still runs to its end in an orderly way, so that its memory can be freed.
+ */
 void sim_disk_cut(void);
 bool sim_disk_dead(void);
-/* After all threads ended: forget what was not durable, as a power failure does, and work again. Every write that
- * was not durable is kept, dropped or torn into sectors of 512 bytes. */
+/* After all threads ended: forget what was not durable, as a power failure does, and work again.
+ * Every write that was not durable is kept, dropped or torn into sectors of 512 bytes. */
 void sim_disk_crash(void);
 /* As if only the process had died (kill -9): everything that completed is kept. */
 void sim_disk_restart(void);
-/* Operations that change the disk are counted; the n-th from now (1 = next) fails with err, 0 = none. */
+/* Operations that change the disk are counted; the n-th from now (1 = next) fails with err, 0 =
+ * none. */
 void sim_disk_fail_at(uint64_t n, enum bk_err err);
 /* The power is cut in the middle of the n-th from now, 0 = never. */
 void sim_disk_cut_at(uint64_t n);
@@ -115,5 +117,8 @@ uint64_t sim_disk_ops(void);
 bool sim_disk_flip(const char *path, uint64_t offset, unsigned bit);
 void sim_disk_each(void (*each)(const char *path, uint64_t bytes, void *context), void *context);
 uint64_t sim_disk_used(void);
+/* Copy the files as they are now into a real directory (which exists); '/' in names becomes '_'. A
+ * failed run with SIM_DUMP in the environment does it by itself. */
+void sim_disk_dump(const char *directory);
 
 #endif

@@ -5,7 +5,7 @@
 #include "sim.h"
 
 #define SIM_NEVER UINT64_MAX
-#define US 1000ULL
+#define US        1000ULL
 
 #if defined(__SANITIZE_ADDRESS__)
 #define SIM_ASAN 1
@@ -40,9 +40,10 @@ struct sim_socket *net_accept(struct sim_listener *listener);
 bool net_accept_ready(const struct sim_listener *listener);
 
 /* Runs as an event: socket != NULL once connected, else the error. */
-typedef void net_connected_fn(void *context, uint64_t number, struct sim_socket *socket, enum bk_err err);
-void net_connect(const struct ring_address *from, const struct ring_address *to, net_connected_fn *connected,
-                 void *context, uint64_t number);
+typedef void net_connected_fn(void *context, uint64_t number, struct sim_socket *socket,
+                              enum bk_err err);
+void net_connect(const struct ring_address *from, const struct ring_address *to,
+                 net_connected_fn *connected, void *context, uint64_t number);
 
 /* The owner is told (as an event) when something arrived or room was made. */
 typedef void net_notify_fn(void *context);
@@ -51,8 +52,8 @@ struct ring_address net_peer(const struct sim_socket *socket);
 size_t net_available(const struct sim_socket *socket);
 size_t net_read(struct sim_socket *socket, void *at, size_t bytes);
 bool net_eof(const struct sim_socket *socket);
-bool net_reset(const struct sim_socket *socket); /* and nothing left to read */
-bool net_broken(const struct sim_socket *socket);/* writing is in vain */
+bool net_reset(const struct sim_socket *socket);  /* and nothing left to read */
+bool net_broken(const struct sim_socket *socket); /* writing is in vain */
 size_t net_room(const struct sim_socket *socket);
 void net_write(struct sim_socket *socket, const void *at, size_t bytes);
 void net_shutdown(struct sim_socket *socket);
@@ -64,9 +65,10 @@ void net_end(void);
 /* ---- disk */
 struct disk_write;
 bool disk_writable(int file);
-int disk_file_share(int file);   /* another reference, for a ring's table */
+int disk_file_share(int file); /* another reference, for a ring's table */
 void disk_file_release(int file);
-struct disk_write *disk_write_begin(int file, const void *at, size_t bytes, uint64_t offset, bool durable);
+struct disk_write *disk_write_begin(int file, const void *at, size_t bytes, uint64_t offset,
+                                    bool durable);
 /* When it will complete, and the end of it: value as in ring_write. */
 uint64_t disk_write_due(const struct disk_write *write);
 int32_t disk_write_finish(struct disk_write *write, const void *at);

@@ -8,8 +8,6 @@
 #include "scenario.h"
 #include "sim_internal.h"
 
-#include "base/log.h"
-
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -102,7 +100,8 @@ static void canary_run(const struct scenario *scenario, uint64_t seed)
             return;
         }
     }
-    fprintf(stderr, "\nFAILED seed %" PRIu64 " scenario %s: the planted bug was not found\n", seed, scenario->name);
+    fprintf(stderr, "\nFAILED seed %" PRIu64 " scenario %s: the planted bug was not found\n", seed,
+            scenario->name);
     exit(1);
 }
 
@@ -122,7 +121,8 @@ static void run_seed(uint64_t seed)
         } else {
             uint64_t first = run_one(scenario, seed);
             if (options.twice && run_one(scenario, seed) != first) {
-                fprintf(stderr, "\nFAILED seed %" PRIu64 " scenario %s: two runs of it differ\n", seed, scenario->name);
+                fprintf(stderr, "\nFAILED seed %" PRIu64 " scenario %s: two runs of it differ\n",
+                        seed, scenario->name);
                 exit(1);
             }
         }
@@ -131,7 +131,8 @@ static void run_seed(uint64_t seed)
 
 static void usage(void)
 {
-    fprintf(stderr, "usage: sim_main [--seed N] [--seeds COUNT] [--scenario NAME] [--twice] [--verbose] [--trace]\n");
+    fprintf(stderr, "usage: sim_main [--seed N] [--seeds COUNT] [--scenario NAME] [--twice] "
+                    "[--verbose] [--trace]\n");
     for (unsigned i = 0; i < scenario_count; i++) {
         fprintf(stderr, "  %-18s %s\n", scenarios[i].name, scenarios[i].title);
     }
@@ -172,9 +173,6 @@ int main(int count, char **values)
     }
     if (!known) {
         usage();
-    }
-    if (!sim_verbose) {
-        log_setup(LOG_ERROR, LOG_TEXT);
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
     signal(SIGABRT, on_abort);
