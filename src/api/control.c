@@ -304,6 +304,10 @@ static void metrics_of_sources(struct control *control, struct metrics_snapshot 
             number |= COUNTER_CHUNK - 1; /* nothing in this thousand */
             continue;
         }
+        static const struct metrics_source none;
+        if (memcmp(&sum, &none, sizeof sum) == 0) {
+            continue; /* a million silent ones cost no look-up of their names */
+        }
         struct hub_source_name name;
         char label[2 * NAME_BYTES_MAX + 2];
         if (hub_source_name(control->hub, number, &name) != BK_OK) {
