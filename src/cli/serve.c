@@ -108,19 +108,75 @@ static void format_address(const struct ring_address *address, char ret_text[80]
 
 /* ---- how much machine there is */
 
-/* cgroup v2 "max 100000" or "50000 100000": CPUs, rounded up; 0 = no limit. */
-static unsigned cgroup_cpus(void)
+/* The number in a file of a control group; negative or "max": no limit, as when there is no file.
+ */
+static unsigned long cgroup_number(const char *directory, const char *name, char **ret_rest)
 {
-    char *text;
+    static char text[256];
+    char path[4096];
+    char *content;
     size_t bytes;
-    if (file_read_all("/sys/fs/cgroup/cpu.max", 256, &text, &bytes) != BK_OK) {
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    text[0] = 0;
+    *ret_rest = text;
+    if (file_read_all(path, sizeof text - 1, &content, &bytes) == BK_OK) {
+        memcpy(text, content, bytes + 1);
+        free(content);
+    }
+    return text[0] >= '0' && text[0] <= '9' ? strtoul(text, ret_rest, 10) : 0;
+}
+
+/* Version 2 has "50000 100000" or "max 100000" in cpu.max, version 1 two files. CPUs, rounded up;
+ * 0 = no limit. */
+static unsigned cgroup_cpus_of(const char *directory)
+{
+    char *rest;
+    unsigned long quota = cgroup_number(directory, "cpu.max", &rest);
+    unsigned long period = quota ? strtoul(rest, NULL, 10) : 0;
+    if (!period) {
+        quota = cgroup_number(directory, "cpu.cfs_quota_us", &rest);
+        period = quota ? cgroup_number(directory, "cpu.cfs_period_us", &rest) : 0;
+    }
+    return period ? (unsigned)((quota + period - 1) / period) : 0;
+}
+
+/* "0::/system.slice/becket.service" (version 2), "4:cpu,cpuacct:/…" (version 1). */
+static unsigned cgroup_cpus_of_line(const char *line)
+{
+    const char *controllers = strchr(line, ':');
+    const char *path = controllers ? strchr(controllers + 1, ':') : NULL;
+    bool second = path && path == controllers + 1;
+    bool first =
+        path && (strncmp(controllers, ":cpu,", 5) == 0 || strncmp(controllers, ":cpu:", 5) == 0);
+    if (!first && !second) {
         return 0;
     }
-    char *rest;
-    unsigned long quota = strtoul(text, &rest, 10);
-    unsigned long period = strtoul(rest, NULL, 10);
+    char directory[4096];
+    snprintf(directory, sizeof directory, "/sys/fs/cgroup%s%s", second ? "" : "/cpu", path + 1);
+    return cgroup_cpus_of(directory);
+}
+
+/* A container sees its own group as the root; a service of the host finds its path in
+ * /proc/self/cgroup. The tightest limit counts. */
+static unsigned cgroup_cpus(void)
+{
+    unsigned tightest = cgroup_cpus_of("/sys/fs/cgroup");
+    unsigned other = cgroup_cpus_of("/sys/fs/cgroup/cpu");
+    tightest = other && (!tightest || other < tightest) ? other : tightest;
+    char *text;
+    size_t bytes;
+    if (file_read_all("/proc/self/cgroup", 16384, &text, &bytes) != BK_OK) {
+        return tightest;
+    }
+    for (char *line = text, *next; *line; line = next) {
+        size_t length = strcspn(line, "\n");
+        next = line + length + (line[length] != 0);
+        line[length] = 0;
+        other = cgroup_cpus_of_line(line);
+        tightest = other && (!tightest || other < tightest) ? other : tightest;
+    }
     free(text);
-    return quota && period ? (unsigned)((quota + period - 1) / period) : 0;
+    return tightest;
 }
 
 static unsigned find_cpus(int ret_cpus[CORES_MAX])

@@ -13,6 +13,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#define KERNEL_FILE_BYTES_MAX 65536U
+
 #ifndef FALLOC_FL_WRITE_ZEROES
 #define FALLOC_FL_WRITE_ZEROES                                                                     \
     0x80 /* Linux 6.17: written extents without writing, where the device can */
@@ -251,6 +253,10 @@ enum bk_err file_read_all(const char *path, size_t bytes_max, char **ret_text, s
     }
     uint64_t bytes = 0;
     err = file_bytes(file, &bytes);
+    if (err == BK_OK && bytes == 0) {
+        /* So say also the files of /proc and of control groups, which have contents. */
+        bytes = bytes_max < KERNEL_FILE_BYTES_MAX ? bytes_max : KERNEL_FILE_BYTES_MAX;
+    }
     if (err == BK_OK && bytes > bytes_max) {
         err = BK_TOO_LARGE;
     }

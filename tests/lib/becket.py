@@ -173,7 +173,8 @@ class Server:
         began = time.monotonic()
         self.process = subprocess.Popen(
             [self.program, 'serve', '--data', self.data, '--listen', '127.0.0.1:%d' % self.port, '--admin',
-             '127.0.0.1:%d' % self.admin, '--threads', str(self.threads), '--segment-bytes', '16M'] + self.options,
+             '127.0.0.1:%d' % self.admin, '--segment-bytes', '16M'] +
+            (['--threads', str(self.threads)] if self.threads else []) + self.options,
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         while time.monotonic() - began < wait:
             if self.process.poll() is not None:

@@ -198,6 +198,26 @@ with Server(options=['--drain-timeout', '8s']) as server:
     is_equal(len([d for d in load.acknowledged if d not in held]), 0,
              'nothing of %d acknowledged is lost' % len(load.acknowledged))
 
+# ---- how much machine there is: a quota of half a CPU starts one core, not one per CPU
+group = '/sys/fs/cgroup/cpu/becket-test-%d' % os.getpid()
+try:
+    os.mkdir(group)
+    with open(group + '/cpu.cfs_quota_us', 'w') as f:
+        f.write('50000')
+except OSError:
+    group = None
+if group:
+    wrapper = os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'tests', 'quota-%d' % os.getpid())
+    with open(wrapper, 'w') as f:
+        f.write('#!/bin/sh\necho $$ > %s/tasks\nexec %s "$@"\n' % (group, BECKET))
+    os.chmod(wrapper, 0o755)
+    with Server(program=wrapper, threads=None) as server:
+        ok('threads=1 ' in server.log_text(), 'half a CPU: one core')
+        ok(server.metrics().get('becket_resident_bytes', 0) > 1 << 20, 'resident memory is told')
+    os.unlink(wrapper)
+    time.sleep(0.2)
+    os.rmdir(group)
+
 # ---- the number of cores may change between starts
 with Server(threads=1) as server:
     server.apply(GITHUB_SOURCE)
