@@ -32,6 +32,7 @@ void journal_sweep_configure(struct sim_config *config);
 void journal_sweep_run(void);
 void server_configure(struct sim_config *config);
 void server_run(void);
+void canary_ack_run(void);
 
 extern const struct scenario scenarios[];
 extern const unsigned scenario_count;

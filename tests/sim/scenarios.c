@@ -12,6 +12,8 @@ const struct scenario scenarios[] = {
      server_run, NULL},
     {"canary-flush", "a log that does not flush loses what it acknowledged", canary_configure,
      canary_flush_run, "is not on the disk"},
+    {"canary-ack", "a server that does not flush loses what it acknowledged", server_configure,
+     canary_ack_run, "and is not on the disk|it was durable"},
     {"canary-leak", "a receive buffer is not given back", canary_configure, canary_leak_run,
      "not given back"},
     {"canary-stale", "a receive buffer is read after it was given back", canary_configure,
