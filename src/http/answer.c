@@ -1,0 +1,417 @@
+/* answer.c - answers: their heads, the order in which they leave, sending. */
+#include "http/conn.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ANSWER_TYPE_BYTES_MAX 64U
+
+/* ---- answers */
+
+const char *http_status_text(unsigned status)
+{
+    switch (status) {
+    case 100:
+        return "Continue";
+    case 200:
+        return "OK";
+    case 201:
+        return "Created";
+    case 202:
+        return "Accepted";
+    case 204:
+        return "No Content";
+    case 400:
+        return "Bad Request";
+    case 401:
+        return "Unauthorized";
+    case 403:
+        return "Forbidden";
+    case 404:
+        return "Not Found";
+    case 405:
+        return "Method Not Allowed";
+    case 408:
+        return "Request Timeout";
+    case 409:
+        return "Conflict";
+    case 411:
+        return "Length Required";
+    case 412:
+        return "Precondition Failed";
+    case 413:
+        return "Content Too Large";
+    case 414:
+        return "URI Too Long";
+    case 415:
+        return "Unsupported Media Type";
+    case 417:
+        return "Expectation Failed";
+    case 421:
+        return "Misdirected Request";
+    case 422:
+        return "Unprocessable Content";
+    case 428:
+        return "Precondition Required";
+    case 429:
+        return "Too Many Requests";
+    case 431:
+        return "Request Header Fields Too Large";
+    case 500:
+        return "Internal Server Error";
+    case 501:
+        return "Not Implemented";
+    case 503:
+        return "Service Unavailable";
+    case 505:
+        return "HTTP Version Not Supported";
+    case 507:
+        return "Insufficient Storage";
+    default:
+        return "Status";
+    }
+}
+
+static bool status_closes(unsigned status)
+{
+    return status == 400 || status == 408 || status == 413 || status == 414 || status == 431 ||
+           status == 501 || status == 505;
+}
+
+static void date_refresh(struct http_server *server)
+{
+    int64_t second = ring_wall_ns(server->ring) / NS_PER_SECOND;
+    if (second != server->date_second) {
+        server->date_second = second;
+        char date[30];
+        time_format_http(second, date);
+        memcpy(server->date_line, "Date: ", 6);
+        memcpy(server->date_line + 6, date, 29);
+        memcpy(server->date_line + 35, "\r\n", 3);
+    }
+}
+
+struct writer {
+    uint8_t *at;
+    size_t bytes;
+};
+
+static inline void put(struct writer *writer, const void *at, size_t bytes)
+{
+    memcpy(writer->at + writer->bytes, at, bytes);
+    writer->bytes += bytes;
+}
+
+static void put_str(struct writer *writer, const char *text)
+{
+    put(writer, text, strlen(text));
+}
+
+static void put_number(struct writer *writer, uint64_t number)
+{
+    uint8_t digits[20];
+    unsigned count = 0;
+    do {
+        digits[count++] = (uint8_t)('0' + number % 10);
+        number /= 10;
+    } while (number);
+    while (count) {
+        writer->at[writer->bytes++] = digits[--count];
+    }
+}
+
+#define ANSWER_HEAD_FIXED_BYTES 256U /* everything but caller's headers and content type */
+#define ANSWER_HEAD_BYTES_MAX   4096U
+
+static size_t answer_head(struct http_exchange *exchange, uint8_t *at, unsigned status,
+                          const char *content_type, struct slice headers, size_t body_bytes)
+{
+    struct writer writer = {at, 0};
+    if (status == 200) {
+        put(&writer, "HTTP/1.1 200 OK\r\n", 17);
+    } else {
+        put(&writer, "HTTP/1.1 ", 9);
+        put_number(&writer, status);
+        put(&writer, " ", 1);
+        put_str(&writer, http_status_text(status));
+        put(&writer, "\r\n", 2);
+    }
+    date_refresh(exchange->server);
+    put(&writer, exchange->server->date_line, DATE_LINE_BYTES);
+    if (content_type) {
+        put(&writer, "Content-Type: ", 14);
+        put_str(&writer, content_type);
+        put(&writer, "\r\n", 2);
+    }
+    if (status != 204) {
+        put(&writer, "Content-Length: ", 16);
+        put_number(&writer, body_bytes);
+        put(&writer, "\r\n", 2);
+    }
+    if (exchange->close_after) {
+        put(&writer, "Connection: close\r\n", 19);
+    } else if (exchange->minor_version == 0) {
+        put(&writer, "Connection: keep-alive\r\n", 24);
+    }
+    if (headers.bytes) {
+        put(&writer, headers.at, headers.bytes);
+    }
+    put(&writer, "\r\n", 2);
+    return writer.bytes;
+}
+
+static void answer_begin(struct http_exchange *exchange, unsigned status)
+{
+    bk_assert(!exchange->ready && exchange->inline_bytes == 0);
+    /* Not while later requests of the connection are under way: they are answered first. */
+    bool newest = exchange->conn && exchange->node.next == &exchange->conn->exchanges;
+    if (newest && (exchange->server->draining || status_closes(status))) {
+        exchange->close_after = true;
+    }
+    exchange->close_after |= !exchange->keep_alive;
+    if (exchange->close_after && exchange->conn) {
+        conn_no_more_requests(exchange->conn);
+    }
+    exchange->server->stats.answers_by_class[status / 100 < 6 ? status / 100 : 0]++;
+}
+
+/* The head of a plain 200 is the same for all answers of one second that have the same type and
+ * length, as acknowledgements have: kept, and copied. */
+static size_t answer_head_kept(struct http_exchange *exchange, const char *content_type,
+                               size_t body_bytes)
+{
+    struct http_server *server = exchange->server;
+    int64_t second = ring_wall_ns(server->ring) / NS_PER_SECOND;
+    if (server->kept_second != second || server->kept_type != content_type ||
+        server->kept_body_bytes != body_bytes) {
+        server->kept_bytes =
+            answer_head(exchange, server->kept, 200, content_type, SLICE_EMPTY, body_bytes);
+        server->kept_second = second;
+        server->kept_type = content_type;
+        server->kept_body_bytes = body_bytes;
+    }
+    memcpy(exchange->inline_at, server->kept, ANSWER_KEPT_BYTES_MAX);
+    return server->kept_bytes;
+}
+
+static bool answer_acknowledges(const struct http_exchange *exchange, unsigned status,
+                                const char *content_type, struct slice headers, struct slice body)
+{
+    return status == 200 && content_type && headers.bytes == 0 && !exchange->close_after &&
+           !exchange->head_only && exchange->minor_version == 1 &&
+           body.bytes <= HTTP_ANSWER_INLINE_BYTES - ANSWER_KEPT_BYTES_MAX &&
+           (content_type == exchange->server->kept_type ||
+            strlen(content_type) <= ANSWER_TYPE_BYTES_MAX);
+}
+
+/* `owned` is malloc'ed and becomes the exchange's, or NULL: then `body` is copied. */
+static void answer_build(struct http_exchange *exchange, unsigned status, const char *content_type,
+                         struct slice headers, struct slice body, uint8_t *owned)
+{
+    answer_begin(exchange, status);
+    if (!owned && answer_acknowledges(exchange, status, content_type, headers, body)) {
+        size_t bytes = answer_head_kept(exchange, content_type, body.bytes);
+        if (body.bytes) {
+            memcpy(exchange->inline_at + bytes, body.at, body.bytes);
+        }
+        exchange->inline_bytes = (uint16_t)(bytes + body.bytes);
+        return;
+    }
+    uint8_t head[ANSWER_HEAD_BYTES_MAX];
+    size_t type_bytes = content_type ? strlen(content_type) : 0;
+    bk_assert(headers.bytes + type_bytes + ANSWER_HEAD_FIXED_BYTES <= ANSWER_HEAD_BYTES_MAX);
+    size_t head_bytes = answer_head(exchange, head, status, content_type, headers, body.bytes);
+    size_t body_bytes = exchange->head_only ? 0 : body.bytes;
+    if (!owned && head_bytes + body_bytes <= HTTP_ANSWER_INLINE_BYTES) {
+        memcpy(exchange->inline_at, head, head_bytes);
+        if (body_bytes) {
+            memcpy(exchange->inline_at + head_bytes, body.at, body_bytes);
+        }
+        exchange->inline_bytes = (uint16_t)(head_bytes + body_bytes);
+        return;
+    }
+    /* Control plane only: head and body go out as one malloc'ed block, or as two. */
+    if (head_bytes <= HTTP_ANSWER_INLINE_BYTES && (owned || !body_bytes)) {
+        memcpy(exchange->inline_at, head, head_bytes);
+        exchange->inline_bytes = (uint16_t)head_bytes;
+        exchange->body = owned;
+        exchange->body_bytes = body_bytes;
+        return;
+    }
+    uint8_t *block = malloc(head_bytes + body_bytes);
+    if (block) {
+        memcpy(block, head, head_bytes);
+        if (body_bytes) {
+            memcpy(block + head_bytes, body.at, body_bytes);
+        }
+        exchange->body_bytes = head_bytes + body_bytes;
+    } else {
+        exchange->close_after = true; /* no memory for the answer: the peer sees a close */
+    }
+    free(owned);
+    exchange->body = block;
+}
+
+void http_prepare(struct http_exchange *exchange, unsigned status, const char *content_type,
+                  struct slice headers, struct slice body)
+{
+    answer_build(exchange, status, content_type, headers, body, NULL);
+}
+
+void http_unprepare(struct http_exchange *exchange)
+{
+    bk_assert(!exchange->ready);
+    free(exchange->body);
+    exchange->body = NULL;
+    exchange->body_bytes = 0;
+    exchange->inline_bytes = 0;
+}
+
+void http_ready(struct http_exchange *exchange)
+{
+    bk_assert(!exchange->ready);
+    exchange->ready = true;
+    struct http_conn *conn = exchange->conn;
+    if (!conn) {
+        exchange_give(exchange->server, exchange); /* the peer went away before its answer */
+    } else {
+        conn_dirty(conn);
+    }
+}
+
+void http_answer(struct http_exchange *exchange, unsigned status, const char *content_type,
+                 struct slice headers, struct slice body)
+{
+    answer_build(exchange, status, content_type, headers, body, NULL);
+    http_ready(exchange);
+}
+
+void http_answer_owned(struct http_exchange *exchange, unsigned status, const char *content_type,
+                       struct slice headers, uint8_t *body, size_t body_bytes)
+{
+    answer_build(exchange, status, content_type, headers, slice_of(body, body_bytes), body);
+    http_ready(exchange);
+}
+
+void http_answer_error(struct http_exchange *exchange, unsigned status, const char *code,
+                       const char *message, struct slice headers)
+{
+    char body[512];
+    int bytes = snprintf(body, sizeof body, "{\"code\":\"%s\",\"message\":\"%s\"}", code, message);
+    bk_assert(bytes > 0 && (size_t)bytes < sizeof body);
+    http_answer(exchange, status, "application/json", headers, slice_of(body, (size_t)bytes));
+}
+
+/* ---- sending */
+
+static void conn_send_done(struct ring_op *op, const struct ring_result *result);
+
+static void conn_send(struct http_conn *conn, const void *at, size_t bytes)
+{
+    conn_deadline(conn, conn->server->config.write_timeout_ms);
+    ring_send(conn->server->ring, &conn->send_op, conn->handle, at, bytes, conn_send_done);
+}
+
+/* Several small answers at the front leave in one send. */
+static void conn_send_many(struct http_conn *conn, unsigned count)
+{
+    size_t bytes = 0;
+    struct list *node = conn->exchanges.next;
+    for (unsigned i = 0; i < count; i++, node = node->next) {
+        struct http_exchange *exchange = bk_container_of(node, struct http_exchange, node);
+        memcpy(conn->out + bytes, exchange->inline_at, exchange->inline_bytes);
+        bytes += exchange->inline_bytes;
+    }
+    conn->sending_count = (uint16_t)count;
+    conn_send(conn, conn->out, bytes);
+}
+
+static unsigned conn_count_ready(struct http_conn *conn)
+{
+    unsigned count = 0;
+    size_t bytes = 0;
+    for (struct list *node = conn->exchanges.next; node != &conn->exchanges; node = node->next) {
+        struct http_exchange *exchange = bk_container_of(node, struct http_exchange, node);
+        bytes += exchange->inline_bytes;
+        if (!exchange->ready || exchange->body || bytes > (1U << BUFFER_CLASS_MIN_BITS)) {
+            break;
+        }
+        count++;
+        if (exchange->close_after) {
+            break;
+        }
+    }
+    return count;
+}
+
+void conn_send_ready(struct http_conn *conn)
+{
+    if (ring_op_busy(&conn->send_op) || list_empty(&conn->exchanges)) {
+        return;
+    }
+    struct http_exchange *first = bk_container_of(conn->exchanges.next, struct http_exchange, node);
+    if (!first->ready) {
+        return;
+    }
+    unsigned count = conn_count_ready(conn);
+    if (count > 1) {
+        conn->out =
+            buffers_take(conn->server->buffers, 1U << BUFFER_CLASS_MIN_BITS, &conn->out_bytes);
+        if (conn->out) {
+            conn_send_many(conn, count);
+            return;
+        }
+    }
+    conn->sending_count = 1;
+    if (first->inline_bytes) {
+        conn_send(conn, first->inline_at, first->inline_bytes);
+    } else if (first->body_bytes) {
+        conn->sending_body = true;
+        conn_send(conn, first->body, first->body_bytes);
+    } else {
+        conn_kill(conn); /* an answer that could not be built */
+    }
+}
+
+static bool conn_sent_last(struct http_conn *conn)
+{
+    bool last = false;
+    struct list *node = conn->exchanges.next;
+    for (unsigned i = 0; i < conn->sending_count; i++, node = node->next) {
+        last |= bk_container_of(node, struct http_exchange, node)->close_after;
+    }
+    return last;
+}
+
+static void conn_send_done(struct ring_op *op, const struct ring_result *result)
+{
+    struct http_conn *conn = bk_container_of(op, struct http_conn, send_op);
+    if (conn->state == CONN_DEAD) {
+        conn_pop_sent(conn);
+        conn_try_close(conn);
+        return;
+    }
+    if (result->value < 0) {
+        conn_kill(conn);
+        return;
+    }
+    struct http_exchange *first = bk_container_of(conn->exchanges.next, struct http_exchange, node);
+    if (first->body && first->body_bytes && !conn->sending_body) {
+        conn->sending_body = true;
+        conn_send(conn, first->body, first->body_bytes);
+        return;
+    }
+    conn->sending_body = false;
+    bool last = conn_sent_last(conn);
+    conn_pop_sent(conn);
+    bool nothing = conn->exchange_count == 0;
+    bool over = conn->state == CONN_LAST || (conn->server->draining && !conn->spill);
+    if (last || (nothing && over)) {
+        conn_linger(conn);
+        return;
+    }
+    conn_deadline_reading(conn);
+    if (!nothing || conn->spill || conn->peer_done || !ring_op_busy(&conn->recv_op)) {
+        conn_dirty(conn); /* more to send, or reading had stopped for a full pipeline */
+    }
+}

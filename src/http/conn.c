@@ -1,0 +1,279 @@
+/* conn.c - connections: their pools, deadlines, opening and closing. */
+#include "http/conn.h"
+
+#include <stdlib.h>
+
+#define LINGER_MS 2000U
+
+/* ---- pools: never-used slots are handed out in order, so that their memory stays untouched till
+ * then */
+
+struct http_exchange *exchange_take(struct http_conn *conn)
+{
+    struct http_server *server = conn->server;
+    struct http_exchange *exchange = server->exchanges_free;
+    if (exchange) {
+        server->exchanges_free = exchange->handler_pointer;
+    } else if (server->exchanges_used < server->config.exchanges_max) {
+        exchange = &server->exchanges[server->exchanges_used++];
+    } else {
+        return NULL;
+    }
+    memset(exchange, 0, offsetof(struct http_exchange, inline_at));
+    exchange->conn = conn;
+    exchange->server = server;
+    exchange->started_ns = ring_now_ns(server->ring);
+    list_push_back(&conn->exchanges, &exchange->node);
+    conn->exchange_count++;
+    return exchange;
+}
+
+void exchange_give(struct http_server *server, struct http_exchange *exchange)
+{
+    bk_assert(!list_linked(&exchange->node) && !list_linked(&exchange->wait));
+    free(exchange->body);
+    exchange->body = NULL;
+    exchange->handler_pointer = server->exchanges_free;
+    server->exchanges_free = exchange;
+}
+
+void exchange_leave(struct http_conn *conn, struct http_exchange *exchange)
+{
+    list_remove(&exchange->node);
+    bk_assert(conn->exchange_count > 0);
+    conn->exchange_count--;
+    exchange->conn = NULL;
+}
+
+struct spill *spill_take(struct http_server *server)
+{
+    struct spill *spill = server->spills_free;
+    if (spill) {
+        server->spills_free = spill->next_free;
+    } else if (server->spills_used < server->config.conns_max) {
+        spill = &server->spills[server->spills_used++];
+    } else {
+        return NULL;
+    }
+    memset(spill, 0, offsetof(struct spill, head));
+    return spill;
+}
+
+void spill_give(struct http_conn *conn)
+{
+    struct spill *spill = conn->spill;
+    if (!spill) {
+        return;
+    }
+    if (spill->buffer) {
+        buffers_give(conn->server->buffers, spill->buffer, spill->buffer_bytes);
+        spill->buffer = NULL;
+    }
+    spill->next_free = conn->server->spills_free;
+    conn->server->spills_free = spill;
+    conn->spill = NULL;
+}
+
+void conn_unlist(struct http_conn *conn)
+{
+    if (list_linked(&conn->dirty)) {
+        list_remove(&conn->dirty);
+    }
+    if (list_linked(&conn->waiting)) {
+        list_remove(&conn->waiting);
+    }
+    conn->parked = false;
+    conn->starved = false;
+}
+
+/* ---- deadlines */
+
+void conn_deadline_reading(struct http_conn *conn)
+{
+    const struct http_server_config *config = &conn->server->config;
+    const struct spill *spill = conn->spill;
+    conn_deadline(conn, !spill             ? config->idle_timeout_ms
+                        : spill->head_done ? config->body_timeout_ms
+                                           : config->head_timeout_ms);
+}
+
+/* For a deadline that may be earlier than the timer stands. */
+void conn_deadline_sooner(struct http_conn *conn, uint32_t timeout_ms)
+{
+    conn_deadline(conn, timeout_ms);
+    timer_start(conn->server->wheel, &conn->timer, conn->deadline_ns, conn_timer);
+}
+
+/* ---- timeouts */
+
+void conn_timer(struct timer *timer)
+{
+    struct http_conn *conn = bk_container_of(timer, struct http_conn, timer);
+    struct http_server *server = conn->server;
+    bool waits_for_us = conn->exchange_count > 0 && !ring_op_busy(&conn->send_op) &&
+                        !conn->parked && conn->state != CONN_LINGER;
+    if (waits_for_us) {
+        conn_deadline(conn, server->config.idle_timeout_ms);
+    }
+    if (ring_now_ns(server->ring) < conn->deadline_ns) {
+        timer_start(server->wheel, &conn->timer, conn->deadline_ns, conn_timer);
+        return;
+    }
+    server->stats.timeouts++;
+    if (conn->parked && conn->state == CONN_OPEN) {
+        list_remove(&conn->waiting);
+        conn->parked = false;
+        conn_deadline_sooner(conn, server->config.write_timeout_ms);
+        conn_no_more_requests(conn);
+        struct http_exchange *exchange = exchange_take(conn);
+        if (exchange) {
+            exchange_describe(exchange, &conn->spill->head);
+            exchange->close_after = true;
+            http_answer_error(exchange, 503, "unavailable",
+                              "the journal cannot take this now, try again",
+                              SLICE("Retry-After: 1\r\n"));
+            return;
+        }
+    } else if (conn->state == CONN_OPEN && conn->spill && conn->exchange_count == 0) {
+        conn_deadline_sooner(conn, server->config.write_timeout_ms);
+        conn_fail(conn, NULL, 408, "the request took too long to arrive");
+        return;
+    }
+    conn_kill(conn);
+}
+
+/* ---- opening */
+
+bool conns_left(const struct http_server *server)
+{
+    return server->conns_free || server->conns_used < server->config.conns_max;
+}
+
+static struct http_conn *conn_take(struct http_server *server)
+{
+    struct http_conn *conn = server->conns_free;
+    if (conn) {
+        server->conns_free = conn->next_free;
+    } else if (server->conns_used < server->config.conns_max) {
+        conn = &server->conns[server->conns_used++];
+    }
+    return conn;
+}
+
+void conn_open(struct http_server *server, int32_t handle, const struct ring_address *peer)
+{
+    struct http_conn *conn = conn_take(server);
+    if (!conn) {
+        conn_refuse(server, handle);
+        return;
+    }
+    memset(conn, 0, sizeof *conn);
+    list_init(&conn->exchanges);
+    conn->server = server;
+    conn->handle = handle;
+    conn->state = CONN_OPEN;
+    conn->peer = *peer;
+    server->stats.accepted++;
+    server->stats.conns_open++;
+    conn_deadline_sooner(conn, server->config.idle_timeout_ms);
+    ring_recv(server->ring, &conn->recv_op, handle, conn_recv_done);
+}
+
+/* ---- closing */
+
+static void conn_close_done(struct ring_op *op, const struct ring_result *result)
+{
+    (void)result;
+    struct http_conn *conn = bk_container_of(op, struct http_conn, close_op);
+    struct http_server *server = conn->server;
+    bk_assert(conn->state == CONN_DEAD && conn->exchange_count == 0);
+    conn->state = CONN_FREE;
+    conn->next_free = server->conns_free;
+    server->conns_free = conn;
+    bk_assert(server->stats.conns_open > 0);
+    server->stats.conns_open--;
+    listeners_wake(server);
+}
+
+void conn_try_close(struct http_conn *conn)
+{
+    if (conn->state != CONN_DEAD || ring_op_busy(&conn->recv_op) || ring_op_busy(&conn->send_op) ||
+        ring_op_busy(&conn->close_op)) {
+        return;
+    }
+    ring_close_handle(conn->server->ring, &conn->close_op, conn->handle, conn_close_done);
+}
+
+void conn_pop_sent(struct http_conn *conn)
+{
+    while (conn->sending_count > 0) {
+        struct http_exchange *exchange =
+            bk_container_of(conn->exchanges.next, struct http_exchange, node);
+        conn->sending_count--;
+        exchange_leave(conn, exchange);
+        exchange_give(conn->server, exchange);
+    }
+    if (conn->out) {
+        buffers_give(conn->server->buffers, conn->out, conn->out_bytes);
+        conn->out = NULL;
+    }
+}
+
+/* Drop the connection now. Exchanges that the handler still holds live on without it. */
+void conn_kill(struct http_conn *conn)
+{
+    if (conn->state == CONN_DEAD) {
+        return;
+    }
+    conn->state = CONN_DEAD;
+    conn_unlist(conn);
+    timer_stop(conn->server->wheel, &conn->timer);
+    struct http_exchange *half_read = conn->spill ? conn->spill->exchange : NULL;
+    spill_give(conn);
+    unsigned index = 0;
+    for (struct list *node = conn->exchanges.next, *next; node != &conn->exchanges; node = next) {
+        next = node->next;
+        struct http_exchange *exchange = bk_container_of(node, struct http_exchange, node);
+        if (index++ < conn->sending_count) {
+            continue; /* its bytes belong to the send under way */
+        }
+        exchange_leave(conn, exchange);
+        if (exchange->ready || exchange == half_read) {
+            exchange_give(conn->server, exchange);
+        }
+    }
+    if (!ring_op_busy(&conn->send_op)) {
+        conn_pop_sent(conn);
+    }
+    ring_cancel(conn->server->ring, &conn->recv_op);
+    ring_cancel(conn->server->ring, &conn->send_op);
+    conn_try_close(conn);
+}
+
+static void conn_shutdown_done(struct ring_op *op, const struct ring_result *result)
+{
+    (void)result;
+    struct http_conn *conn = bk_container_of(op, struct http_conn, send_op);
+    if (conn->state == CONN_DEAD) {
+        conn_try_close(conn);
+    } else if (conn->peer_done) {
+        conn_kill(conn);
+    }
+}
+
+void conn_linger(struct http_conn *conn)
+{
+    bk_assert(!ring_op_busy(&conn->send_op));
+    if (conn->peer_done) {
+        conn_kill(conn);
+        return;
+    }
+    conn->state = CONN_LINGER;
+    conn_unlist(conn);
+    spill_give(conn);
+    conn_deadline_sooner(conn, LINGER_MS);
+    ring_shutdown(conn->server->ring, &conn->send_op, conn->handle, conn_shutdown_done);
+    if (!ring_op_busy(&conn->recv_op)) {
+        ring_recv(conn->server->ring, &conn->recv_op, conn->handle, conn_recv_done);
+    }
+}

@@ -1,0 +1,188 @@
+/* conn.h - private to the server: connections, exchanges, and what its files do for each other.
+ *
+ * Purpose     conn.c: life cycle, deadlines, pools. receive.c: from bytes to whole requests.
+ *             answer.c: heads, order, sending. listener.c: accepting. server.c: the rest.
+ * Threads     One core.
+ * Invariants  A connection is reused only when no operation is in flight on it. A dead one is in
+ *             no list. The exchanges of a connection are in the order of its requests; the first
+ *             sending_count of them belong to the send under way.
+ */
+#ifndef BECKET_HTTP_CONN_H
+#define BECKET_HTTP_CONN_H
+
+#include "base/time.h"
+#include "http/parse.h"
+#include "http/server.h"
+
+#define LISTENERS_MAX         4U
+#define ANSWER_KEPT_BYTES_MAX 256U
+#define DATE_LINE_BYTES       37U /* "Date: <29>\r\n" */
+
+enum conn_state {
+    CONN_FREE,
+    CONN_OPEN,
+    CONN_LAST,   /* reads no more requests; answers what it has, then half-closes */
+    CONN_LINGER, /* half-closed: reads and drops until the peer closes, so that the answer is not
+                    reset away */
+    CONN_DEAD    /* waits for its operations, then its handle is closed */
+};
+
+/* A request that did not come whole in one receive buffer. The message starts at
+ * buffer + HTTP_BUFFER_MESSAGE_AT; `bytes` raw bytes are there. */
+struct spill {
+    struct spill *next_free;
+    uint8_t *buffer;
+    size_t buffer_bytes;
+    size_t bytes;
+    size_t scanned; /* raw bytes that the chunked decoder has seen, from the message's start */
+    size_t decoded; /* decoded body bytes */
+    struct http_exchange *exchange;
+    uint64_t body_max;
+    struct http_chunked chunked;
+    bool head_done;
+    bool complete;
+    struct http_head head;
+};
+
+struct http_conn {
+    struct ring_op recv_op;
+    struct ring_op send_op;
+    struct ring_op close_op;
+    struct list dirty;   /* has something to send or to resume */
+    struct list waiting; /* parked, or starved of receive buffers */
+    struct list exchanges;
+    struct timer timer;
+    uint64_t deadline_ns;
+    struct http_server *server;
+    struct spill *spill;
+    struct http_conn *next_free;
+    uint8_t *out; /* several answers in one send */
+    size_t out_bytes;
+    int32_t handle;
+    uint16_t exchange_count;
+    uint16_t sending_count; /* at the front of `exchanges` */
+    uint8_t state;
+    bool sending_body;
+    bool parked;
+    bool starved;
+    bool peer_done;
+    bool pausing;
+    struct ring_address peer;
+};
+
+struct listener {
+    struct ring_op op;
+    struct timer retry;
+    struct http_server *server;
+    int32_t handle;
+    bool stopped;
+    bool closed; /* by a drain */
+};
+
+struct http_server {
+    struct ring *ring;
+    struct timer_wheel *wheel;
+    struct buffers *buffers;
+    struct http_server_config config;
+    struct http_handler handler;
+    struct http_server_stats stats;
+    struct list dirty;
+    struct list parked;
+    struct list starved;
+    struct http_conn *conns;
+    struct http_conn *conns_free;
+    struct http_exchange *exchanges;
+    struct http_exchange *exchanges_free;
+    struct spill *spills;
+    struct spill *spills_free;
+    unsigned conns_used, exchanges_used, spills_used;
+    size_t map_bytes;
+    struct listener listeners[LISTENERS_MAX];
+    unsigned listener_count;
+    bool draining;
+    int64_t date_second;
+    char date_line[DATE_LINE_BYTES + 1];
+    int64_t kept_second; /* see answer_head_kept */
+    const char *kept_type;
+    size_t kept_body_bytes;
+    size_t kept_bytes;
+    uint8_t kept[ANSWER_KEPT_BYTES_MAX];
+};
+
+/* ---- small things that all use */
+
+/* A dead one is in no list: its memory may be another connection before the turn ends. */
+static inline void conn_dirty(struct http_conn *conn)
+{
+    if (conn->state != CONN_DEAD && !list_linked(&conn->dirty)) {
+        list_push_back(&conn->server->dirty, &conn->dirty);
+    }
+}
+
+static inline void conn_deadline(struct http_conn *conn, uint32_t timeout_ms)
+{
+    conn->deadline_ns = ring_now_ns(conn->server->ring) + timeout_ms * (uint64_t)NS_PER_MS;
+}
+
+/* Until more of the request that is half here must have come, or the next one. */
+
+static inline void conn_no_more_requests(struct http_conn *conn)
+{
+    if (conn->state == CONN_OPEN) {
+        conn->state = CONN_LAST;
+    }
+}
+
+static inline bool conn_may_read(const struct http_conn *conn)
+{
+    return conn->state == CONN_OPEN && !conn->parked && conn->exchange_count < PIPELINE_DEPTH_MAX;
+}
+
+/* ---- conn.c */
+
+/* NULL: all are in use. */
+struct http_exchange *exchange_take(struct http_conn *conn);
+void exchange_give(struct http_server *server, struct http_exchange *exchange);
+void exchange_leave(struct http_conn *conn, struct http_exchange *exchange);
+struct spill *spill_take(struct http_server *server);
+void spill_give(struct http_conn *conn);
+void conn_unlist(struct http_conn *conn);
+/* Until more of the request that is half here must have come, or the next one. */
+void conn_deadline_reading(struct http_conn *conn);
+/* For a deadline that may be earlier than the timer stands. */
+void conn_deadline_sooner(struct http_conn *conn, uint32_t timeout_ms);
+void conn_timer(struct timer *timer);
+bool conns_left(const struct http_server *server);
+void conn_open(struct http_server *server, int32_t handle, const struct ring_address *peer);
+/* Drop the connection now. Exchanges that the handler still holds live on without it. */
+void conn_kill(struct http_conn *conn);
+void conn_try_close(struct http_conn *conn);
+void conn_pop_sent(struct http_conn *conn);
+/* Half-close, then read and drop until the peer closes. */
+void conn_linger(struct http_conn *conn);
+
+/* ---- receive.c */
+
+void conn_recv_done(struct ring_op *op, const struct ring_result *result);
+void conn_read_again(struct http_conn *conn);
+void conn_run_spill(struct http_conn *conn);
+/* Answer `status` and close; `exchange` may be NULL. */
+void conn_fail(struct http_conn *conn, struct http_exchange *exchange, unsigned status,
+               const char *message);
+void exchange_describe(struct http_exchange *exchange, const struct http_head *head);
+
+/* ---- answer.c */
+
+void conn_send_ready(struct http_conn *conn);
+
+/* ---- listener.c */
+
+void listener_retry(struct timer *timer);
+/* A slot is free again. */
+void listeners_wake(struct http_server *server);
+/* Who waits in its queue is told by a reset, and goes to another server. */
+void listener_close(struct listener *listener);
+/* No slot: close at once. Rare (a burst between the last slot and the cancelled accept). */
+void conn_refuse(struct http_server *server, int32_t handle);
+
+#endif

@@ -1,0 +1,115 @@
+/* listener.c - accepting, and not accepting when something is short. */
+#include "http/conn.h"
+
+#include <stdlib.h>
+
+#define ACCEPT_RETRY_MS 100U
+
+static void listener_accept_done(struct ring_op *op, const struct ring_result *result);
+
+static void listener_arm(struct listener *listener)
+{
+    ring_accept(listener->server->ring, &listener->op, listener->handle, listener_accept_done);
+}
+
+static void close_refused(struct ring_op *op, const struct ring_result *result)
+{
+    (void)result;
+    free(op);
+}
+
+/* No slot: close at once. Rare (a burst between the last slot and the cancelled accept). */
+void conn_refuse(struct http_server *server, int32_t handle)
+{
+    struct ring_op *op = calloc(1, sizeof *op);
+    if (op) {
+        ring_close_handle(server->ring, op, handle, close_refused);
+    }
+}
+
+static void listener_closed(struct ring_op *op, const struct ring_result *result)
+{
+    (void)op;
+    (void)result;
+}
+
+/* Who waits in its queue is told by a reset, and goes to another server. */
+void listener_close(struct listener *listener)
+{
+    if (!ring_op_busy(&listener->op) && !listener->closed) {
+        listener->closed = true;
+        ring_close_handle(listener->server->ring, &listener->op, listener->handle, listener_closed);
+    }
+}
+
+void listener_retry(struct timer *timer)
+{
+    struct listener *listener = bk_container_of(timer, struct listener, retry);
+    if (listener->stopped && conns_left(listener->server)) {
+        listener->stopped = false;
+        http_server_accept(listener->server, listener->handle);
+    }
+}
+
+static void listener_accept_done(struct ring_op *op, const struct ring_result *result)
+{
+    struct listener *listener = bk_container_of(op, struct listener, op);
+    struct http_server *server = listener->server;
+    if (result->value >= 0 && result->peer) {
+        if (server->draining) {
+            conn_refuse(server, result->value);
+        } else {
+            conn_open(server, result->value, result->peer);
+        }
+    }
+    if (!conns_left(server) && result->more) {
+        ring_cancel(server->ring, op);
+    }
+    if (result->more) {
+        return;
+    }
+    if (server->draining) {
+        listener_close(listener);
+        return;
+    }
+    /* Ended: out of slots, or descriptors, or memory, or just the end of a multishot. Stopped, it
+     * is armed again when a connection closes; what is short may be the whole machine's, so also
+     * after a while. */
+    bool failed =
+        result->value < 0 && result->value != -(int)BK_AGAIN && result->value != -(int)BK_CANCELLED;
+    listener->stopped = !conns_left(server) || failed;
+    if (!listener->stopped) {
+        listener_arm(listener);
+    } else if (failed) {
+        timer_start(server->wheel, &listener->retry,
+                    ring_now_ns(server->ring) + ACCEPT_RETRY_MS * 1000000ULL, listener_retry);
+    }
+}
+
+void http_server_accept(struct http_server *server, int32_t handle)
+{
+    for (unsigned i = 0; i < server->listener_count; i++) {
+        if (server->listeners[i].handle == handle) {
+            if (!ring_op_busy(&server->listeners[i].op)) {
+                listener_arm(&server->listeners[i]);
+            }
+            return;
+        }
+    }
+    bk_assert(server->listener_count < LISTENERS_MAX);
+    struct listener *listener = &server->listeners[server->listener_count++];
+    listener->server = server;
+    listener->handle = handle;
+    listener_arm(listener);
+}
+
+void listeners_wake(struct http_server *server)
+{
+    for (unsigned i = 0; i < server->listener_count && !server->draining; i++) {
+        struct listener *listener = &server->listeners[i];
+        if (listener->stopped) {
+            listener->stopped = false;
+            http_server_accept(server, listener->handle);
+        }
+    }
+}

@@ -1,0 +1,443 @@
+/* receive.c - from bytes to whole requests.
+ *
+ * Most requests come whole in one receive buffer and are handled where they lie (conn_whole).
+ * Others are gathered in a buffer of their own, a struct spill, which also holds what comes while
+ * the pipeline is full or the handler said "later".
+ */
+#include "http/conn.h"
+
+#define SPILL_AHEAD 4U /* a body's buffer is at most so many times what has come of it */
+
+/* ---- refusing, passing on */
+
+void conn_fail(struct http_conn *conn, struct http_exchange *exchange, unsigned status,
+               const char *message)
+{
+    conn->server->stats.bad_requests++;
+    if (!exchange) {
+        exchange = exchange_take(conn);
+    }
+    conn_no_more_requests(conn);
+    if (!exchange) {
+        conn_kill(conn);
+        return;
+    }
+    exchange->close_after = true;
+    exchange->minor_version = 1;
+    const char *code = status == 413 ? "too_large" : status == 503 ? "unavailable" : "invalid";
+    http_answer_error(exchange, status, code, message,
+                      status == 503 ? SLICE("Retry-After: 1\r\n") : SLICE_EMPTY);
+}
+
+static void conn_fail_parse(struct http_conn *conn, enum http_parse result)
+{
+    unsigned status = result == HTTP_PARSE_TOO_LONG          ? 431
+                      : result == HTTP_PARSE_URI_TOO_LONG    ? 414
+                      : result == HTTP_PARSE_BAD_VERSION     ? 505
+                      : result == HTTP_PARSE_NOT_IMPLEMENTED ? 501
+                                                             : 400;
+    conn_fail(conn, NULL, status, http_parse_text(result));
+}
+
+void exchange_describe(struct http_exchange *exchange, const struct http_head *head)
+{
+    exchange->head_only = head->method == HTTP_HEAD;
+    exchange->keep_alive = head->keep_alive;
+    exchange->minor_version = head->minor_version;
+}
+
+static void conn_park(struct http_conn *conn, struct list *where)
+{
+    conn->parked = true;
+    if (list_linked(&conn->waiting)) {
+        list_remove(&conn->waiting); /* it was starved */
+    }
+    list_push_back(where, &conn->waiting);
+    ring_cancel(conn->server->ring, &conn->recv_op);
+    conn_deadline_sooner(conn, conn->server->config.parked_timeout_ms);
+}
+
+/* Hand a whole request to the handler. */
+static enum http_outcome conn_request(struct http_conn *conn, struct http_exchange *exchange,
+                                      const struct http_message *message)
+{
+    exchange_describe(exchange, message->head);
+    exchange->started_ns = ring_now_ns(conn->server->ring);
+    enum http_outcome outcome =
+        conn->server->handler.on_request(conn->server->handler.context, exchange, message);
+    if (outcome == HTTP_TAKEN) {
+        conn->server->stats.requests++;
+        if (!message->head->keep_alive) {
+            conn_no_more_requests(conn);
+        }
+        conn_deadline(conn, conn->server->config.idle_timeout_ms);
+    }
+    return outcome;
+}
+
+/* ---- the split path: gather the request in a buffer of its own */
+
+static bool spill_room(struct http_conn *conn, size_t bytes_more)
+{
+    struct spill *spill = conn->spill;
+    size_t needed = HTTP_BUFFER_MESSAGE_AT + spill->bytes + bytes_more + 4096;
+    if (needed <= spill->buffer_bytes) {
+        return true;
+    }
+    /* Room for the announced body, but not much more than what has come: memory is for those who
+     * send. */
+    if (spill->head_done && spill->head.content_length > spill->bytes) {
+        uint64_t whole =
+            HTTP_BUFFER_MESSAGE_AT + spill->head.head_bytes + spill->head.content_length + 4096;
+        uint64_t ahead = (uint64_t)needed * SPILL_AHEAD;
+        ahead = ahead < whole ? ahead : whole;
+        needed = ahead > needed ? (size_t)ahead : needed;
+    }
+    size_t size;
+    uint8_t *buffer = buffers_take(conn->server->buffers, needed, &size);
+    if (!buffer) {
+        return false;
+    }
+    if (spill->buffer) {
+        memcpy(buffer + HTTP_BUFFER_MESSAGE_AT, spill->buffer + HTTP_BUFFER_MESSAGE_AT,
+               spill->bytes);
+        buffers_give(conn->server->buffers, spill->buffer, spill->buffer_bytes);
+    }
+    spill->buffer = buffer;
+    spill->buffer_bytes = size;
+    spill->head.at = buffer + HTTP_BUFFER_MESSAGE_AT;
+    return true;
+}
+
+static bool spill_append(struct http_conn *conn, const uint8_t *at, size_t bytes)
+{
+    if (!conn->spill) {
+        conn->spill = spill_take(conn->server);
+        if (!conn->spill) {
+            return false;
+        }
+        conn_deadline_sooner(conn, conn->server->config.head_timeout_ms);
+    }
+    if (!spill_room(conn, bytes)) {
+        return false;
+    }
+    memcpy(conn->spill->buffer + HTTP_BUFFER_MESSAGE_AT + conn->spill->bytes, at, bytes);
+    conn->spill->bytes += bytes;
+    return true;
+}
+
+static void send_continue(struct http_conn *conn)
+{
+    /* Only straight away: behind an unanswered request the client has to wait (RFC 9110 10.1.1 lets
+     * it send the body after a while anyway). */
+    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct http_exchange *exchange = exchange_take(conn);
+    if (exchange) {
+        memcpy(exchange->inline_at, text, sizeof text - 1);
+        exchange->inline_bytes = sizeof text - 1;
+        http_ready(exchange);
+    }
+}
+
+/* `bytes` is at least the head. Written so that no length, however large, overflows. */
+static bool body_is_here(const struct http_head *head, size_t bytes)
+{
+    return head->content_length <= bytes - head->head_bytes;
+}
+
+/* The head is there but the body is not: ask how much body is wanted. False = answered or dead. */
+static bool spill_head_done(struct http_conn *conn)
+{
+    struct spill *spill = conn->spill;
+    struct http_server *server = conn->server;
+    spill->head_done = true;
+    spill->scanned = spill->head.head_bytes;
+    http_chunked_init(&spill->chunked);
+    if (!spill->head.chunked && body_is_here(&spill->head, spill->bytes)) {
+        spill->body_max = spill->head.content_length;
+        return true;
+    }
+    struct http_exchange *exchange = exchange_take(conn);
+    if (!exchange) {
+        conn_kill(conn);
+        return false;
+    }
+    exchange_describe(exchange, &spill->head);
+    exchange->close_after = true; /* an answer before the body was read ends the connection */
+    spill->body_max = server->handler.on_head(server->handler.context, exchange, &spill->head);
+    if (exchange->ready || exchange->inline_bytes) {
+        conn_no_more_requests(conn);
+        return false;
+    }
+    if (spill->head.content_length > spill->body_max) {
+        conn_fail(conn, exchange, 413, "body is over this source's limit");
+        return false;
+    }
+    /* Not needed until the body is here; taken again then, so that the order of answers stays. */
+    exchange->close_after = false;
+    exchange_leave(conn, exchange);
+    exchange_give(server, exchange);
+    if (spill->head.expect_continue && spill->head.minor_version >= 1 &&
+        spill->bytes == spill->head.head_bytes) {
+        send_continue(conn);
+    }
+    conn_deadline_sooner(conn, server->config.body_timeout_ms);
+    return true;
+}
+
+/* Decode what came since the last call, right behind what is decoded. */
+static bool spill_decode(struct http_conn *conn, bool *ret_complete)
+{
+    struct spill *spill = conn->spill;
+    uint8_t *message = spill->buffer + HTTP_BUFFER_MESSAGE_AT;
+    size_t bytes = spill->bytes - spill->scanned, consumed = 0;
+    enum http_parse result = HTTP_PARSE_PARTIAL;
+    size_t decoded = bytes;
+    if (bytes) {
+        result =
+            http_chunked_decode(&spill->chunked, message + spill->scanned, &decoded, &consumed);
+    }
+    if (result != HTTP_PARSE_DONE && result != HTTP_PARSE_PARTIAL) {
+        conn_fail_parse(conn, result);
+        return false;
+    }
+    size_t target = spill->head.head_bytes + spill->decoded;
+    if (decoded) {
+        memmove(message + target, message + spill->scanned, decoded);
+    }
+    spill->decoded += decoded;
+    if (spill->decoded > spill->body_max) {
+        conn_fail(conn, NULL, 413, "body is over this source's limit");
+        return false;
+    }
+    /* Close the gap, so that raw bytes that follow land right behind the decoded ones. */
+    size_t rest_at = spill->scanned + (bytes ? consumed : 0);
+    size_t rest = spill->bytes - rest_at;
+    if (rest) {
+        memmove(message + target + decoded, message + rest_at, rest);
+    }
+    spill->scanned = target + decoded;
+    spill->bytes = spill->scanned + rest;
+    *ret_complete = result == HTTP_PARSE_DONE;
+    return true;
+}
+
+/* Pass the complete message on; what follows it becomes the next spill. False = stop. */
+static bool spill_deliver(struct http_conn *conn, size_t body_bytes)
+{
+    struct spill *spill = conn->spill;
+    struct http_exchange *exchange = exchange_take(conn);
+    if (!exchange) {
+        conn_park(conn, &conn->server->parked);
+        return false;
+    }
+    spill->exchange = exchange;
+    spill->head.at = spill->buffer + HTTP_BUFFER_MESSAGE_AT;
+    size_t message_bytes = spill->head.head_bytes + body_bytes;
+    struct http_message message = {
+        .head = &spill->head,
+        .body = slice_of(spill->head.at + spill->head.head_bytes, body_bytes),
+        .decoded = spill->head.chunked,
+        .peer = conn->peer,
+    };
+    /* The tail is copied out first: the handler may take the buffer. */
+    size_t tail_bytes = spill->bytes - message_bytes;
+    struct spill *next = NULL;
+    if (tail_bytes) {
+        conn->spill = NULL;
+        if (!spill_append(conn, spill->head.at + message_bytes, tail_bytes)) {
+            spill_give(conn);
+            conn->spill = spill;
+            conn_fail(conn, exchange, 503, "no memory for this request now, try again");
+            return false;
+        }
+        next = conn->spill;
+        conn->spill = spill;
+    }
+    enum http_outcome outcome = conn_request(conn, exchange, &message);
+    if (outcome == HTTP_LATER) {
+        spill->exchange = NULL;
+        exchange_leave(conn, exchange);
+        exchange_give(conn->server, exchange);
+        if (next) {
+            conn->spill = next;
+            spill_give(conn);
+            conn->spill = spill;
+        }
+        conn_park(conn, &conn->server->parked);
+        return false;
+    }
+    bk_assert(conn->state != CONN_DEAD);
+    spill_give(conn);
+    conn->spill = next;
+    if (next) {
+        conn_deadline_reading(conn);
+    }
+    return next != NULL;
+}
+
+static bool spill_step(struct http_conn *conn)
+{
+    struct spill *spill = conn->spill;
+    if (!spill->head_done) {
+        enum http_parse result =
+            http_parse_request(spill->buffer + HTTP_BUFFER_MESSAGE_AT, spill->bytes, &spill->head);
+        if (result == HTTP_PARSE_PARTIAL) {
+            return false;
+        }
+        if (result != HTTP_PARSE_DONE) {
+            conn_fail_parse(conn, result);
+            return false;
+        }
+        if (!spill_head_done(conn)) {
+            return false;
+        }
+    }
+    if (spill->head.chunked) {
+        if (!spill->complete && !spill_decode(conn, &spill->complete)) {
+            return false;
+        }
+        return spill->complete && spill_deliver(conn, spill->decoded);
+    }
+    return body_is_here(&spill->head, spill->bytes) &&
+           spill_deliver(conn, (size_t)spill->head.content_length);
+}
+
+void conn_run_spill(struct http_conn *conn)
+{
+    while (conn_may_read(conn) && conn->spill && spill_step(conn)) {
+    }
+}
+
+static void conn_spill(struct http_conn *conn, const uint8_t *at, size_t bytes)
+{
+    bool first = !conn->spill;
+    if (!spill_append(conn, at, bytes)) {
+        /* Out of buffers: shed this connection, with a reason where that is possible. */
+        conn_fail(conn, NULL, 503, "no memory for this request now, try again");
+        return;
+    }
+    struct spill *spill = conn->spill;
+    /* A head that dribbles in is parsed again only when a line ended (or it got too long). */
+    bool worthwhile =
+        first || spill->head_done || spill->bytes > HTTP_HEAD_BYTES_MAX || memchr(at, '\n', bytes);
+    if (worthwhile) {
+        conn_run_spill(conn);
+    }
+}
+
+/* ---- the whole path: a request inside one receive buffer */
+
+/* Returns the bytes used; 0 = the rest has to be gathered (or the connection failed). */
+static size_t conn_whole(struct http_conn *conn, const uint8_t *at, size_t bytes)
+{
+    struct http_head head;
+    enum http_parse result = http_parse_request(at, bytes, &head);
+    if (result == HTTP_PARSE_PARTIAL) {
+        return 0;
+    }
+    if (result != HTTP_PARSE_DONE) {
+        conn_fail_parse(conn, result);
+        return bytes;
+    }
+    if (head.chunked || !body_is_here(&head, bytes)) {
+        return 0;
+    }
+    struct http_exchange *exchange = exchange_take(conn);
+    if (!exchange) {
+        return 0;
+    }
+    struct http_message message = {
+        .head = &head,
+        .body = slice_of(at + head.head_bytes, (size_t)head.content_length),
+        .peer = conn->peer,
+    };
+    if (conn_request(conn, exchange, &message) == HTTP_LATER) {
+        exchange_leave(conn, exchange);
+        exchange_give(conn->server, exchange);
+        return 0;
+    }
+    return head.head_bytes + (size_t)head.content_length;
+}
+
+static void conn_input(struct http_conn *conn, uint8_t *at, size_t bytes)
+{
+    while (bytes && conn_may_read(conn) && !conn->spill) {
+        size_t used = conn_whole(conn, at, bytes);
+        if (!used) {
+            conn_spill(conn, at, bytes);
+            return;
+        }
+        at += used;
+        bytes -= used;
+    }
+    if (!bytes) {
+        return;
+    }
+    if (conn_may_read(conn)) {
+        conn_spill(conn, at, bytes);
+    } else if (conn->state == CONN_OPEN && !spill_append(conn, at, bytes)) {
+        conn_kill(conn);
+    }
+    /* CONN_LAST and CONN_LINGER: dropped. */
+}
+
+static void conn_end_of_stream(struct http_conn *conn)
+{
+    conn->peer_done = true;
+    if (conn->state == CONN_LINGER) {
+        if (!ring_op_busy(&conn->send_op)) {
+            conn_kill(conn);
+        }
+        return;
+    }
+    /* A half-closed peer still gets answers to all it has sent. */
+    if (conn->exchange_count == 0 && !conn->parked) {
+        conn_dirty(conn); /* the flush runs what was gathered, then closes */
+    }
+}
+
+void conn_read_again(struct http_conn *conn)
+{
+    if (conn->state == CONN_DEAD || conn->peer_done || ring_op_busy(&conn->recv_op)) {
+        return;
+    }
+    bool wanted = conn_may_read(conn) || conn->state == CONN_LINGER || conn->state == CONN_LAST;
+    if (!wanted) {
+        return;
+    }
+    if (ring_buffers_low(conn->server->ring) && conn->starved) {
+        if (!list_linked(&conn->waiting)) {
+            list_push_back(&conn->server->starved, &conn->waiting);
+        }
+        return;
+    }
+    conn->starved = false;
+    ring_recv(conn->server->ring, &conn->recv_op, conn->handle, conn_recv_done);
+}
+
+void conn_recv_done(struct ring_op *op, const struct ring_result *result)
+{
+    struct http_conn *conn = bk_container_of(op, struct http_conn, recv_op);
+    if (result->has_buffer) {
+        if (conn->state != CONN_DEAD && result->value > 0) {
+            conn_input(conn, result->buffer, (size_t)result->value);
+        }
+        ring_buffer_give(conn->server->ring, result->buffer_id);
+    }
+    if (conn->state == CONN_DEAD) {
+        conn_try_close(conn);
+        return;
+    }
+    if (result->value == 0) {
+        conn_end_of_stream(conn);
+    } else if (result->value < 0 && result->value != -(int)BK_NO_BUFFERS &&
+               result->value != -(int)BK_CANCELLED && result->value != -(int)BK_AGAIN) {
+        conn_kill(conn);
+    } else if (!result->more) {
+        conn->starved = result->value == -(int)BK_NO_BUFFERS;
+        conn_read_again(conn);
+    } else if (!conn_may_read(conn) && conn->state == CONN_OPEN) {
+        ring_cancel(conn->server->ring, &conn->recv_op); /* full pipeline: let TCP push back */
+    }
+}
