@@ -12,7 +12,8 @@
  * Batching    Calls only queue; ring_turn() submits what is queued, waits, and runs
  *             completions one after the other, never recursively.
  * Failure     A completion's value is >= 0, or -(int)enum bk_err.
- * Handles     `handle` is an index of this ring's descriptor table, never an OS fd.
+ * Handles     `handle` is an index of this ring's descriptor table, never an OS fd
+ *             (ring_poll alone takes one, of a library).
  */
 #ifndef BECKET_RING_RING_H
 #define BECKET_RING_RING_H
@@ -136,6 +137,16 @@ void ring_close_handle(struct ring *ring, struct ring_op *op, int32_t handle, ri
 /* Ask that `target` ends soon. target->done still runs (-BK_CANCELLED, or whatever won the race).
  * Does nothing when target is not busy. */
 void ring_cancel(struct ring *ring, struct ring_op *target);
+
+/* Readiness of a descriptor that belongs to a library which does its own I/O (the resolver's
+ * sockets); the only place where an OS descriptor passes this seam. Completes once, with value =
+ * the RING_POLL_ bits of `events` that are ready now; after an error or a hang-up all of them are,
+ * so that the owner finds out by trying. -BK_CLOSED: not open. The owner may close os_fd at any
+ * time, but cancels first; what the completion says then means nothing. */
+#define RING_POLL_READ  1U
+#define RING_POLL_WRITE 2U
+void ring_poll(struct ring *ring, struct ring_op *op, int os_fd, unsigned events,
+               ring_done_fn *done);
 
 /* Completes with value = signal number each time one of `signals` (blocked in every thread by the
  * caller before any thread starts) arrives. Multishot. */

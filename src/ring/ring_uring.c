@@ -60,6 +60,7 @@ enum op_kind {
     OP_CONNECT_INSTALL,
     OP_CONNECT,
     OP_CLOSE,
+    OP_POLL,
     OP_SIGNALS
 };
 
@@ -781,6 +782,33 @@ void ring_cancel(struct ring *ring, struct ring_op *target)
     sqe->user_data = DATA_IGNORED;
 }
 
+/* ---- readiness of descriptors that others own */
+
+void ring_poll(struct ring *ring, struct ring_op *op, int os_fd, unsigned events,
+               ring_done_fn *done)
+{
+    bk_assert(os_fd >= 0);
+    bk_assert(events != 0 && (events & ~(RING_POLL_READ | RING_POLL_WRITE)) == 0);
+    op_begin(op, done, OP_POLL);
+    op->private_[0] = events;
+    struct io_uring_sqe *sqe = sqe_take(ring);
+    io_uring_prep_poll_add(sqe, os_fd,
+                           (events & RING_POLL_READ ? (unsigned)POLLIN : 0U) |
+                               (events & RING_POLL_WRITE ? (unsigned)POLLOUT : 0U));
+    sqe_bind(sqe, op);
+}
+
+static int poll_bits(const struct ring_op *op, int revents)
+{
+    unsigned asked = (unsigned)op->private_[0];
+    if (revents & (POLLERR | POLLHUP | POLLNVAL)) {
+        return (int)asked;
+    }
+    unsigned ready =
+        (revents & POLLIN ? RING_POLL_READ : 0) | (revents & POLLOUT ? RING_POLL_WRITE : 0);
+    return (int)(ready & asked);
+}
+
 /* ---- signals */
 
 /* Polled, not read: a read of this descriptor would keep a kernel worker waiting in it for good. */
@@ -937,6 +965,9 @@ static void op_complete(struct ring *ring, struct ring_op *op, int value, uint32
             }
             result.more = true;
         }
+        break;
+    case OP_POLL:
+        value = value >= 0 ? poll_bits(op, value) : value;
         break;
     case OP_RECV:
         ring->stats.recv_no_buffers += value == -ENOBUFS;

@@ -38,6 +38,28 @@ static inline void raise_signal(int number)
     sim_signal(ring, number);
 }
 
+static inline int foreign_make(void)
+{
+    int os_fd = sim_foreign_open();
+    sim_foreign_ready(os_fd, RING_POLL_WRITE);
+    return os_fd;
+}
+
+static inline void foreign_fill(int os_fd)
+{
+    sim_foreign_ready(os_fd, RING_POLL_READ | RING_POLL_WRITE);
+}
+
+static inline void foreign_drain(int os_fd)
+{
+    sim_foreign_ready(os_fd, RING_POLL_WRITE);
+}
+
+static inline void foreign_end(int os_fd)
+{
+    sim_foreign_close(os_fd);
+}
+
 static inline uint64_t thread_now(void)
 {
     return (uint64_t)(uintptr_t)sim_self();

@@ -18,6 +18,8 @@
 #define WRITE_BUFFERS_MAX 16U
 #define GARBAGE           0xdb
 #define SIGNALS_MAX       8U
+#define FOREIGN_MAX       64U
+#define FOREIGN_FIRST     100000 /* no descriptor of this process */
 
 enum op_kind {
     OP_ACCEPT,
@@ -27,6 +29,7 @@ enum op_kind {
     OP_SHUTDOWN,
     OP_CLOSE,
     OP_WRITE,
+    OP_POLL,
     OP_SIGNALS
 };
 
@@ -65,6 +68,8 @@ struct record {
     bool connect_over;
     enum bk_err connect_err;
     struct sim_socket *connected;
+    int os_fd;
+    unsigned events;
     unsigned completions;
 };
 
@@ -113,6 +118,12 @@ static struct ring *rings[RINGS_MAX];
 static unsigned ring_count;
 static unsigned ring_numbers;
 static uint64_t record_numbers;
+
+/* Descriptors of others, what a library would own: played by the scenario. */
+static struct {
+    bool open;
+    unsigned ready; /* RING_POLL_ bits */
+} foreign[FOREIGN_MAX];
 
 static uint64_t memory_sum(const uint8_t *at, size_t bytes)
 {
@@ -260,6 +271,9 @@ void ring_close(struct ring *ring)
 void rings_end(void)
 {
     sim_check(ring_count == 0, "%u rings were never closed", ring_count);
+    for (unsigned i = 0; i < FOREIGN_MAX; i++) {
+        sim_check(!foreign[i].open, "descriptor %u of others was never closed", i);
+    }
     ring_numbers = 0;
     record_numbers = 0;
 }
@@ -571,6 +585,57 @@ void ring_cancel(struct ring *ring, struct ring_op *target)
     sim_touch();
 }
 
+/* ---- descriptors of others */
+
+static bool foreign_open(int os_fd)
+{
+    return os_fd >= FOREIGN_FIRST && (unsigned)(os_fd - FOREIGN_FIRST) < FOREIGN_MAX &&
+           foreign[os_fd - FOREIGN_FIRST].open;
+}
+
+int sim_foreign_open(void)
+{
+    for (unsigned i = 0; i < FOREIGN_MAX; i++) {
+        if (!foreign[i].open) {
+            foreign[i].open = true;
+            foreign[i].ready = 0;
+            return FOREIGN_FIRST + (int)i;
+        }
+    }
+    bk_never("too many descriptors of others");
+}
+
+void sim_foreign_ready(int os_fd, unsigned events)
+{
+    bk_assert(foreign_open(os_fd));
+    foreign[os_fd - FOREIGN_FIRST].ready = events;
+    sim_touch();
+}
+
+void sim_foreign_close(int os_fd)
+{
+    bk_assert(foreign_open(os_fd));
+    foreign[os_fd - FOREIGN_FIRST].open = false;
+    sim_touch();
+}
+
+void ring_poll(struct ring *ring, struct ring_op *op, int os_fd, unsigned events,
+               ring_done_fn *done)
+{
+    bk_assert(os_fd >= 0);
+    bk_assert(events != 0 && (events & ~(RING_POLL_READ | RING_POLL_WRITE)) == 0);
+    struct record *record = record_make(ring, op, OP_POLL, -1, done);
+    record->os_fd = os_fd;
+    record->events = events;
+}
+
+static void poll_ready(struct record *record)
+{
+    bool open = foreign_open(record->os_fd);
+    unsigned ready = open ? foreign[record->os_fd - FOREIGN_FIRST].ready & record->events : 0;
+    complete_value(record, open ? (int32_t)ready : -BK_CLOSED);
+}
+
 void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, unsigned count,
                   ring_done_fn *done)
 {
@@ -710,6 +775,9 @@ static bool natural_ready(const struct record *record)
         return true;
     case OP_WRITE:
         return disk_write_due(record->write) <= sim_now_ns();
+    case OP_POLL:
+        return !foreign_open(record->os_fd) ||
+               (foreign[record->os_fd - FOREIGN_FIRST].ready & record->events) != 0;
     case OP_SIGNALS:
         return ring->signal_count > 0;
     default:
@@ -911,6 +979,9 @@ static void record_run(struct record *record)
         complete_value(record, value);
         return;
     }
+    case OP_POLL:
+        poll_ready(record);
+        return;
     case OP_SIGNALS:
         signals_ready(record);
         return;

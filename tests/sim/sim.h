@@ -96,6 +96,10 @@ void sim_signal(struct ring *ring, int number);
 unsigned sim_ring_ops(const struct ring *ring);         /* in flight */
 unsigned sim_ring_sockets(const struct ring *ring);     /* open, without listeners */
 unsigned sim_ring_buffers_out(const struct ring *ring); /* with the application */
+/* A descriptor of somebody else, for ring_poll(): RING_POLL_ bits tell what it is ready for. */
+int sim_foreign_open(void);
+void sim_foreign_ready(int os_fd, unsigned events);
+void sim_foreign_close(int os_fd);
 /* ---- disk (file_sim.c) */
 /* The power fails now: nothing written from here on counts, every disk operation fails with BK_IO.
  * The program under test still runs to its end in an orderly way, so that its memory can be freed.

@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -1114,6 +1115,80 @@ static void test_signals(void)
     ring = outer;
 }
 
+#ifndef RING_CONTRACT_SIM
+/* A descriptor as a library would have it: always writable, readable once filled. */
+static int foreign_make(void)
+{
+    int os_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    bk_assert(os_fd >= 0);
+    return os_fd;
+}
+
+static void foreign_fill(int os_fd)
+{
+    bk_assert(eventfd_write(os_fd, 1) == 0);
+}
+
+static void foreign_drain(int os_fd)
+{
+    eventfd_t value;
+    bk_assert(eventfd_read(os_fd, &value) == 0);
+}
+
+static void foreign_end(int os_fd)
+{
+    bk_assert(close(os_fd) == 0);
+}
+#endif
+
+static void test_poll(void)
+{
+    int os_fd = foreign_make();
+    struct watch watch = {.ended = false};
+    ring_poll(ring, &watch.op, os_fd, RING_POLL_READ, watch_done);
+    uint64_t start_ns = ring_now_ns(ring);
+    ring_turn(ring, start_ns + 30 * MS);
+    ok(!watch.ended && ring_op_busy(&watch.op), "a quiet descriptor does not complete");
+    foreign_fill(os_fd);
+    UNTIL(watch.ended);
+    ok(watch.ended && watch.completions == 1 && watch.value == RING_POLL_READ,
+       "it does, once, when it can be read");
+
+    watch = (struct watch){.ended = false};
+    ring_poll(ring, &watch.op, os_fd, RING_POLL_READ | RING_POLL_WRITE, watch_done);
+    UNTIL(watch.ended);
+    is_int(watch.value, RING_POLL_READ | RING_POLL_WRITE, "asked again, it still is (by level)");
+    foreign_drain(os_fd);
+    watch = (struct watch){.ended = false};
+    ring_poll(ring, &watch.op, os_fd, RING_POLL_READ | RING_POLL_WRITE, watch_done);
+    UNTIL(watch.ended);
+    is_int(watch.value, RING_POLL_WRITE, "only what is ready is told");
+
+    watch = (struct watch){.ended = false};
+    ring_poll(ring, &watch.op, os_fd, RING_POLL_READ, watch_done);
+    ring_turn(ring, 0);
+    ring_cancel(ring, &watch.op);
+    UNTIL(watch.ended);
+    ok(watch.ended && watch.value == -BK_CANCELLED && !ring_op_busy(&watch.op),
+       "waiting can be cancelled");
+
+    /* As a library does: it says that it closes, we cancel, it closes, all in one turn. */
+    struct watch gone = {.ended = false};
+    watch = (struct watch){.ended = false};
+    ring_poll(ring, &watch.op, os_fd, RING_POLL_READ, watch_done);
+    ring_turn(ring, 0);
+    ring_poll(ring, &gone.op, os_fd, RING_POLL_READ, watch_done);
+    ring_cancel(ring, &watch.op);
+    ring_cancel(ring, &gone.op);
+    foreign_end(os_fd);
+    UNTIL(watch.ended && gone.ended);
+    ok(watch.ended && gone.ended, "cancel and close in one turn: both end");
+    watch = (struct watch){.ended = false};
+    ring_poll(ring, &watch.op, os_fd, RING_POLL_READ, watch_done);
+    UNTIL(watch.ended);
+    is_int(watch.value, -BK_CLOSED, "a descriptor that is not open");
+}
+
 static void all_tests(struct ring_config config)
 {
     open_ring(config);
@@ -1130,6 +1205,7 @@ static void all_tests(struct ring_config config)
     test_full_queue();
     test_table_full();
     test_durable_write();
+    test_poll();
     test_signals();
 #endif
     test_mail_to_self();
