@@ -1,0 +1,278 @@
+/* provider.c - running a provider's steps, and the table of providers. */
+#include "providers/provider.h"
+
+#include "base/assert.h"
+#include "base/time.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+const char PROVIDER_END[] = "";
+
+#define PROVIDER(name) extern const struct provider provider_##name;
+#include "providers/table.def"
+#undef PROVIDER
+
+#define PROVIDER(name) &provider_##name,
+const struct provider *const providers[] = {
+#include "providers/table.def"
+};
+#undef PROVIDER
+const size_t provider_count = bk_array_length(providers);
+
+/* "TYPE_GITHUB" and "github" are the same. */
+const struct provider *provider_find(struct slice name)
+{
+    if (name.bytes > 5 && slice_equal_nocase(slice_of(name.at, 5), SLICE("TYPE_"))) {
+        name = slice_skip(name, 5);
+    }
+    for (size_t i = 0; i < provider_count; i++) {
+        if (slice_equal_nocase(name, slice_str(providers[i]->name))) {
+            return providers[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- faults */
+
+static const struct {
+    const char *name;
+    const char *advice;
+    bool passes;
+} faults[] = {
+    [PROVIDER_FAULT_NONE] = {"none", "", false},
+    [PROVIDER_FAULT_AUTH] = {"auth", "put a valid token into the secret, or connect again", false},
+    [PROVIDER_FAULT_FORBIDDEN] = {"forbidden",
+                                  "give the token the missing scope or its owner the right", false},
+    [PROVIDER_FAULT_NOT_FOUND] = {"not_found",
+                                  "check the name, and that the token's owner can see it", false},
+    [PROVIDER_FAULT_REFUSED] = {"refused", "change what the provider names, then retry", false},
+    [PROVIDER_FAULT_LIMITED] = {"limited", "nothing: it is tried again when the provider allows it",
+                                true},
+    [PROVIDER_FAULT_DOWN] = {"down", "nothing: it is tried again with growing pauses", true},
+    [PROVIDER_FAULT_ODD] = {"odd", "check that url and apiUrl lead to this provider's API", false},
+};
+
+bool provider_fault_passes(enum provider_fault fault)
+{
+    return faults[fault].passes;
+}
+
+const char *provider_fault_name(enum provider_fault fault)
+{
+    return faults[fault].name;
+}
+
+const char *provider_fault_advice(enum provider_fault fault)
+{
+    return faults[fault].advice;
+}
+
+const char *provider_fail(struct provider_run *run, enum provider_fault fault, const char *format,
+                          ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(run->why, sizeof run->why, format, args);
+    va_end(args);
+    run->fault = fault;
+    return NULL;
+}
+
+/* ---- judging an answer */
+
+/* Seconds out of Retry-After (both forms) or a reset time; 0 = not told. */
+static uint32_t retry_after(const struct provider_reply *reply)
+{
+    const struct http_header *header = http_find(reply->head, SLICE("retry-after"), NULL);
+    bool until = false;
+    if (!header) {
+        header = http_find(reply->head, SLICE("x-ratelimit-reset"), NULL);
+        until = true;
+    }
+    if (!header) {
+        return 0;
+    }
+    struct slice text = http_header_value(reply->head, header);
+    uint64_t seconds = 0;
+    for (size_t i = 0; i < text.bytes && text.at[i] >= '0' && text.at[i] <= '9' && i < 12; i++) {
+        seconds = seconds * 10 + (uint64_t)(text.at[i] - '0');
+    }
+    if (until) {
+        uint64_t now = (uint64_t)reply->now_seconds;
+        seconds = seconds > now ? seconds - now : 0;
+    }
+    return seconds > 86400 ? 86400 : (uint32_t)seconds;
+}
+
+static bool header_is(const struct provider_reply *reply, struct slice name, struct slice value)
+{
+    const struct http_header *header = http_find(reply->head, name, NULL);
+    return header && slice_equal_nocase(http_header_value(reply->head, header), value);
+}
+
+/* A 403 that means "slow down": GitHub's primary and secondary limits. */
+static bool is_limit(const struct provider_reply *reply)
+{
+    return reply->head->status == 429 ||
+           (reply->head->status == 403 &&
+            (http_find(reply->head, SLICE("retry-after"), NULL) ||
+             header_is(reply, SLICE("x-ratelimit-remaining"), SLICE("0"))));
+}
+
+/* What the provider said, for the end of a sentence; printable, bounded. */
+static const char *said(struct provider_run *run, const struct provider_reply *reply)
+{
+    static const char *const places[] = {
+        "message", "error_description", "error/message", "error", "title", "detail"};
+    struct slice text = SLICE_EMPTY;
+    for (size_t i = 0; i < bk_array_length(places) && text.bytes == 0; i++) {
+        text = provider_text(run, reply->json, places[i]);
+    }
+    if (text.bytes == 0) {
+        return "";
+    }
+    char clean[121];
+    size_t count = 0;
+    for (size_t i = 0; i < text.bytes && count + 1 < sizeof clean; i++) {
+        clean[count++] = text.at[i] >= 0x20 && text.at[i] < 0x7f ? (char)text.at[i] : '?';
+    }
+    clean[count] = '\0';
+    char *sentence = arena_printf(run->arena, ": %s", clean);
+    return sentence ? sentence : "";
+}
+
+static const char *fault_of_status(struct provider_run *run, const struct provider_reply *reply)
+{
+    unsigned status = reply->head->status;
+    const char *title = run->provider->title;
+    run->retry_after_seconds = retry_after(reply);
+    if (is_limit(reply)) {
+        return provider_fail(run, PROVIDER_FAULT_LIMITED, "%s asks to slow down (%u)%s", title,
+                             status, said(run, reply));
+    }
+    if (status == 401) {
+        return provider_fail(run, PROVIDER_FAULT_AUTH, "%s does not accept the credential (401)%s",
+                             title, said(run, reply));
+    }
+    if (status == 403) {
+        return provider_fail(run, PROVIDER_FAULT_FORBIDDEN, "%s forbids it (403)%s", title,
+                             said(run, reply));
+    }
+    if (status == 404 || status == 410) {
+        return provider_fail(run, PROVIDER_FAULT_NOT_FOUND, "%s does not know %.*s (%u)%s", title,
+                             run->facts->resource.bytes ? (int)run->facts->resource.bytes : 4,
+                             run->facts->resource.bytes ? (const char *)run->facts->resource.at
+                                                        : "this",
+                             status, said(run, reply));
+    }
+    if (status >= 500 || status == 408 || status == 425) {
+        return provider_fail(run, PROVIDER_FAULT_DOWN, "%s answers %u%s", title, status,
+                             said(run, reply));
+    }
+    if (status >= 300 && status < 400) {
+        return provider_fail(run, PROVIDER_FAULT_ODD, "%s redirects (%u), which is not followed",
+                             title, status);
+    }
+    return provider_fail(run, PROVIDER_FAULT_REFUSED, "%s refuses it (%u)%s", title, status,
+                         said(run, reply));
+}
+
+static bool wanted(const struct provider_step *step, unsigned status)
+{
+    for (unsigned i = 0; i < bk_array_length(step->also) && step->also[i]; i++) {
+        if (step->also[i] == status) {
+            return true;
+        }
+    }
+    return status >= 200 && status < 300;
+}
+
+/* ---- steps */
+
+static const struct provider_step *step_named(const struct provider_run *run, struct slice name)
+{
+    const struct provider_step *step = run->provider->plans[run->intent].steps;
+    for (; step && step->name; step++) {
+        if (slice_equal(slice_str(step->name), name)) {
+            return step;
+        }
+    }
+    return NULL;
+}
+
+static enum provider_next ask(struct provider_run *run, const struct provider_step *step)
+{
+    if (run->calls++ == PROVIDER_CALLS_MAX) {
+        provider_fail(run, PROVIDER_FAULT_ODD, "%s needed more than %u calls", run->provider->title,
+                      PROVIDER_CALLS_MAX);
+        return PROVIDER_FAILED;
+    }
+    run->step = step;
+    run->request = (struct provider_request){.method = HTTP_GET};
+    step->ask(run);
+    if (run->arena->overflow && run->fault == PROVIDER_FAULT_NONE) {
+        provider_fail(run, PROVIDER_FAULT_REFUSED, "the request to %s is too large",
+                      run->provider->title);
+    }
+    if (run->fault != PROVIDER_FAULT_NONE) {
+        return PROVIDER_FAILED;
+    }
+    run->request.repeatable = !step->makes;
+    return PROVIDER_SEND;
+}
+
+enum provider_next provider_begin(struct provider_run *run)
+{
+    run->fault = PROVIDER_FAULT_NONE;
+    run->why[0] = '\0';
+    const struct provider_step *first = run->provider->plans[run->intent].steps;
+    if (!first) {
+        provider_fail(run, PROVIDER_FAULT_REFUSED, "%s has no way to do this",
+                      run->provider->title);
+        return PROVIDER_FAILED;
+    }
+    return ask(run, first);
+}
+
+enum provider_next provider_resume(struct provider_run *run, struct slice name, bool in_doubt)
+{
+    const struct provider_step *step = step_named(run, name);
+    if (!step || (in_doubt && step->makes)) {
+        return provider_begin(run);
+    }
+    run->fault = PROVIDER_FAULT_NONE;
+    run->why[0] = '\0';
+    return ask(run, step);
+}
+
+enum provider_next provider_take(struct provider_run *run, const struct provider_reply *reply)
+{
+    bk_assert(run->step);
+    bool judged = run->provider->judge && run->provider->judge(run, reply);
+    if (judged && run->fault != PROVIDER_FAULT_NONE) {
+        return PROVIDER_FAILED;
+    }
+    if (!judged && !wanted(run->step, reply->head->status)) {
+        fault_of_status(run, reply);
+        return PROVIDER_FAILED;
+    }
+    const char *next = run->step->take(run, reply);
+    if (run->fault != PROVIDER_FAULT_NONE || !next) {
+        bk_assert(run->fault != PROVIDER_FAULT_NONE);
+        return PROVIDER_FAILED;
+    }
+    if (next == PROVIDER_END) {
+        return PROVIDER_DONE;
+    }
+    const struct provider_step *step = step_named(run, slice_str(next));
+    bk_assert(step);
+    return ask(run, step);
+}
+
+enum provider_next provider_no_reply(struct provider_run *run, const char *why)
+{
+    provider_fail(run, PROVIDER_FAULT_DOWN, "%s: %.180s", run->provider->title, why);
+    return PROVIDER_FAILED;
+}

@@ -1,0 +1,350 @@
+/* Description: what becket asks of each provider, step by step, and what it makes of the answers.
+ */
+#include "http/parse.h"
+#include "providers/provider.h"
+#include "tap.h"
+
+#define URL "https://hooks.example/hooks/abc"
+
+/* One exchange: what must be asked, and what is answered. */
+struct exchange {
+    const char *method;
+    const char *target;
+    const char *body;   /* part of it; NULL = no body */
+    const char *answer; /* status line, headers and body */
+};
+
+static const char *const methods[] = {[HTTP_GET] = "GET",
+                                      [HTTP_POST] = "POST",
+                                      [HTTP_PUT] = "PUT",
+                                      [HTTP_DELETE] = "DELETE",
+                                      [HTTP_PATCH] = "PATCH"};
+
+static struct arena arena;
+static struct provider_run run;
+static const struct slice two_events[] = {SLICE("push"), SLICE("release")};
+static struct provider_facts facts;
+
+static void fresh(const char *provider, enum provider_intent intent)
+{
+    arena_reset(&arena);
+    facts = (struct provider_facts){
+        .url = SLICE("https://git.example/acme"),
+        .resource_type = SLICE("repository"),
+        .resource = SLICE("hello"),
+        .hook_url = SLICE(URL),
+        .hook_key = SLICE("k\"1"),
+        .hook_name = SLICE("becket-0011"),
+        .events = two_events,
+        .event_count = 2,
+        .channel = SLICE("C012345678"),
+        .text = SLICE("say \"hi\"\n"),
+    };
+    run = (struct provider_run){.provider = provider_find(slice_str(provider)),
+                                .intent = intent,
+                                .facts = &facts,
+                                .arena = &arena};
+}
+
+static enum provider_next answer(enum provider_next next, const struct exchange *exchange,
+                                 const char *what)
+{
+    if (!ok(next == PROVIDER_SEND, "%s: asks for %s", what, exchange->target)) {
+        return next;
+    }
+    is_str(methods[run.request.method], exchange->method, "%s: method", what);
+    char target[512];
+    snprintf(target, sizeof target, "%.*s", (int)run.request.target.bytes,
+             (const char *)run.request.target.at);
+    is_str(target, exchange->target, "%s: target", what);
+    if (exchange->body) {
+        ok(run.request.body.bytes > 0 && memmem(run.request.body.at, run.request.body.bytes,
+                                                exchange->body, strlen(exchange->body)),
+           "%s: body has %s", what, exchange->body);
+        struct json_tree body;
+        struct json_problem problem;
+        json_tree_init(&body);
+        is_int(json_parse(run.request.body, &body, &problem), BK_OK, "%s: body is JSON", what);
+        json_tree_fini(&body);
+    } else {
+        is_uint(run.request.body.bytes, 0, "%s: no body", what);
+    }
+    struct http_head head;
+    size_t bytes = strlen(exchange->answer);
+    if (http_parse_response((const uint8_t *)exchange->answer, bytes, &head) != HTTP_PARSE_DONE) {
+        bail_out("the test's own answer is malformed: %s", exchange->answer);
+    }
+    /* The tree must outlive the run: its strings are remembered by copy only. */
+    static struct json_tree trees[64];
+    static unsigned used;
+    struct json_tree *tree = &trees[used++ % 64];
+    json_tree_fini(tree);
+    json_tree_init(tree);
+    struct json_problem problem;
+    struct slice body = slice_of(exchange->answer + head.head_bytes, bytes - head.head_bytes);
+    struct provider_reply reply = {.head = &head, .body = body, .now_seconds = 1000};
+    if (json_parse(body, tree, &problem) == BK_OK) {
+        reply.json = tree->roots[0];
+    }
+    return provider_take(&run, &reply);
+}
+
+static enum provider_next play(const struct exchange *exchanges, size_t count, const char *what)
+{
+    enum provider_next next = provider_begin(&run);
+    for (size_t i = 0; i < count; i++) {
+        next = answer(next, &exchanges[i], what);
+    }
+    return next;
+}
+#define PLAY(what, ...)                                                                            \
+    play((const struct exchange[]){__VA_ARGS__},                                                   \
+         sizeof((const struct exchange[]){__VA_ARGS__}) / sizeof(struct exchange), what)
+
+static void recalled(const char *name, const char *want, const char *what)
+{
+    struct slice value = provider_recall(&run, name);
+    is_bytes(value.at, value.bytes, want, strlen(want), "%s: %s", what, name);
+}
+
+#define OK(json)        "HTTP/1.1 200 OK\r\n\r\n" json
+#define STATUS(n, json) "HTTP/1.1 " #n " x\r\n\r\n" json
+#define HOOKS           "/repos/acme/hello/hooks?per_page=50&limit=50&page="
+#define HOOK(id, url, active, events)                                                              \
+    "{\"id\":" #id ",\"active\":" #active ",\"events\":" events ",\"config\":{\"url\":\"" url      \
+    "\",\"content_type\":\"json\",\"secret\":\"********\"}}"
+
+static void test_github(void)
+{
+    fresh("TYPE_GITHUB", PROVIDER_CHECK);
+    is_int(PLAY("check", {"GET", "/user", NULL, OK("{\"login\":\"octo\",\"id\":7}")}),
+           PROVIDER_DONE);
+    recalled("account", "octo", "check");
+
+    fresh("github", PROVIDER_RESOURCE_CHECK);
+    facts.resource = SLICE("we ird/na me");
+    is_int(PLAY("encoded", {"GET", "/repos/we%20ird/na%20me", NULL, OK("{\"id\":9}")}),
+           PROVIDER_DONE);
+    recalled("resourceId", "9", "resource");
+
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    is_int(PLAY("create",
+                {"GET", HOOKS "1", NULL,
+                 "HTTP/1.1 200 OK\r\nLink: <x?page=2>; rel=\"next\"\r\n\r\n[" HOOK(
+                     1, "https://other.example", true, "[\"push\"]") "]"},
+                {"GET", HOOKS "2", NULL, OK("[]")},
+                {"POST", "/repos/acme/hello/hooks", "\"secret\":\"k\\\"1\"",
+                 STATUS(201, "{\"id\":12345}")}),
+           PROVIDER_DONE);
+    recalled("hookId", "12345", "create");
+    ok(!run.request.repeatable, "a call that makes a hook is not repeated blindly");
+
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    facts.key_is_current = true;
+    is_int(PLAY("nothing to do",
+                {"GET", HOOKS "1", NULL, OK("[" HOOK(5, URL, true, "[\"release\",\"push\"]") "]")}),
+           PROVIDER_DONE, "a right hook is left alone");
+
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    facts.key_is_current = true;
+    is_int(PLAY("drift",
+                {"GET", HOOKS "1", NULL, OK("[" HOOK(5, URL, false, "[\"release\",\"push\"]") "]")},
+                {"PATCH", "/repos/acme/hello/hooks/5", "\"active\":true", STATUS(404, "{}")},
+                {"GET", HOOKS "1", NULL, OK("[]")},
+                {"POST", "/repos/acme/hello/hooks", "\"name\":\"web\"", STATUS(201, "{\"id\":6}")}),
+           PROVIDER_DONE, "a hook that was switched off, and deleted meanwhile");
+    recalled("hookId", "6", "drift");
+
+    fresh("github", PROVIDER_HOOK_REMOVE);
+    is_int(PLAY("remove",
+                {"GET", HOOKS "1", NULL,
+                 OK("[" HOOK(5, URL, true, "[]") "," HOOK(6, URL, true, "[]") "]")},
+                {"DELETE", "/repos/acme/hello/hooks/5", NULL, STATUS(204, "")},
+                {"GET", HOOKS "1", NULL, OK("[" HOOK(6, URL, true, "[]") "]")},
+                {"DELETE", "/repos/acme/hello/hooks/6", NULL, STATUS(404, "{}")},
+                {"GET", HOOKS "1", NULL, OK("[]")}),
+           PROVIDER_DONE, "no hook of ours is left");
+    fresh("github", PROVIDER_HOOK_REMOVE);
+    is_int(PLAY("gone", {"GET", HOOKS "1", NULL, STATUS(404, "{}")}), PROVIDER_DONE,
+           "the repository is gone");
+}
+
+static void test_faults(void)
+{
+    static const struct {
+        const char *answer;
+        enum provider_fault fault;
+        unsigned retry_after;
+    } rows[] = {
+        {STATUS(401, "{\"message\":\"Bad credentials\"}"), PROVIDER_FAULT_AUTH, 0},
+        {STATUS(403, "{\"message\":\"Resource not accessible\"}"), PROVIDER_FAULT_FORBIDDEN, 0},
+        {"HTTP/1.1 403 x\r\nX-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: 1060\r\n\r\n{}",
+         PROVIDER_FAULT_LIMITED, 60},
+        {"HTTP/1.1 403 x\r\nRetry-After: 30\r\n\r\n{}", PROVIDER_FAULT_LIMITED, 30},
+        {"HTTP/1.1 429 x\r\n\r\n{}", PROVIDER_FAULT_LIMITED, 0},
+        {STATUS(404, "{}"), PROVIDER_FAULT_NOT_FOUND, 0},
+        {STATUS(409, "{}"), PROVIDER_FAULT_REFUSED, 0},
+        {STATUS(422, "{\"message\":\"Validation Failed\"}"), PROVIDER_FAULT_REFUSED, 0},
+        {STATUS(500, "oops"), PROVIDER_FAULT_DOWN, 0},
+        {STATUS(503, ""), PROVIDER_FAULT_DOWN, 0},
+        {STATUS(301, ""), PROVIDER_FAULT_ODD, 0},
+        {OK("<html>"), PROVIDER_FAULT_ODD, 0},
+        {OK("{}"), PROVIDER_FAULT_ODD, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        fresh("github", PROVIDER_CHECK);
+        enum provider_next next =
+            answer(provider_begin(&run), &(struct exchange){"GET", "/user", NULL, rows[i].answer},
+                   "fault");
+        is_int(next, PROVIDER_FAILED, "%.20s", rows[i].answer);
+        is_int(run.fault, rows[i].fault, "%.20s is %s: %s", rows[i].answer,
+               provider_fault_name(run.fault), run.why);
+        is_uint(run.retry_after_seconds, rows[i].retry_after, "retry after");
+        ok(run.why[0] != '\0', "it says why");
+    }
+    fresh("github", PROVIDER_POST);
+    is_int(provider_begin(&run), PROVIDER_FAILED, "GitHub has no channel to post to");
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    facts.url = SLICE("https://github.com");
+    is_int(provider_begin(&run), PROVIDER_FAILED, "no owner");
+    diag("%s", run.why);
+}
+
+static void test_doubt(void)
+{
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    is_int(provider_resume(&run, SLICE("create"), true), PROVIDER_SEND);
+    is_str(run.step->name, "look", "in doubt it looks before it makes");
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    is_int(provider_resume(&run, SLICE("create"), false), PROVIDER_SEND);
+    is_str(run.step->name, "create", "without doubt it goes on");
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    is_int(provider_resume(&run, SLICE("a step of another version"), false), PROVIDER_SEND);
+    is_str(run.step->name, "look");
+    is_int(provider_no_reply(&run, "connection refused"), PROVIDER_FAILED);
+    is_int(run.fault, PROVIDER_FAULT_DOWN);
+    ok(provider_fault_passes(run.fault), "worth another try");
+}
+
+static void test_gitlab(void)
+{
+    fresh("gitlab", PROVIDER_HOOK_ENSURE);
+    is_int(PLAY("gitlab",
+                {"GET", "/projects/acme%2Fhello/hooks?per_page=100&page=1", NULL,
+                 "HTTP/1.1 200 OK\r\nX-Next-Page: 2\r\n\r\n[]"},
+                {"GET", "/projects/acme%2Fhello/hooks?per_page=100&page=2", NULL,
+                 "HTTP/1.1 200 OK\r\nX-Next-Page: \r\n\r\n[]"},
+                {"POST", "/projects/acme%2Fhello/hooks", "\"merge_requests_events\":false",
+                 STATUS(201, "{\"id\":3}")}),
+           PROVIDER_DONE);
+    recalled("hookId", "3", "gitlab");
+    fresh("gitlab", PROVIDER_HOOK_ENSURE);
+    facts.key_is_current = true;
+    is_int(PLAY("gitlab disabled",
+                {"GET", "/projects/acme%2Fhello/hooks?per_page=100&page=1", NULL,
+                 OK("[{\"id\":3,\"url\":\"" URL "\",\"push_events\":true,\"releases_events\":true,"
+                    "\"alert_status\":\"disabled\"}]")},
+                {"PUT", "/projects/acme%2Fhello/hooks/3", "\"push_events\":true", OK("{}")}),
+           PROVIDER_DONE, "a disabled hook is written again");
+    static const struct slice odd[] = {SLICE("nonsense")};
+    fresh("gitlab", PROVIDER_HOOK_ENSURE);
+    facts.events = odd;
+    facts.event_count = 1;
+    is_int(provider_begin(&run), PROVIDER_FAILED);
+    is_int(run.fault, PROVIDER_FAULT_REFUSED, "%s", run.why);
+}
+
+static void test_semaphore(void)
+{
+    fresh("semaphore", PROVIDER_HOOK_ENSURE);
+    is_int(PLAY("semaphore", {"GET", "/api/v1beta/secrets/becket-0011", NULL, STATUS(404, "")},
+                {"POST", "/api/v1beta/secrets", "\"name\":\"WEBHOOK_SECRET\",\"value\":\"k\\\"1\"",
+                 OK("{\"metadata\":{\"id\":\"s-1\"}}")},
+                {"GET", "/api/v1alpha/notifications/becket-0011", NULL, STATUS(404, "")},
+                {"POST", "/api/v1alpha/notifications", "\"slack\":{}",
+                 OK("{\"metadata\":{\"id\":\"n-1\"}}")}),
+           PROVIDER_DONE);
+    recalled("hookId", "n-1", "semaphore");
+    fresh("semaphore", PROVIDER_HOOK_ENSURE);
+    is_int(
+        PLAY("rotation", {"GET", "/api/v1beta/secrets/becket-0011", NULL, OK("{}")},
+             {"DELETE", "/api/v1beta/secrets/becket-0011", NULL, OK("")},
+             {"POST", "/api/v1beta/secrets", "WEBHOOK_SECRET", OK("{}")},
+             {"GET", "/api/v1alpha/notifications/becket-0011", NULL,
+              OK("{\"metadata\":{\"id\":\"n-1\"},\"spec\":{\"rules\":[{\"filter\":{\"projects\":["
+                 "\"hello\"]},\"notify\":{\"webhook\":{\"endpoint\":\"" URL
+                 "\",\"secret\":\"becket-0011\"}}}]}}")}),
+        PROVIDER_DONE, "a new key replaces the secret and leaves the notification");
+    fresh("semaphore", PROVIDER_HOOK_REMOVE);
+    is_int(PLAY("semaphore remove",
+                {"GET", "/api/v1alpha/notifications/becket-0011", NULL,
+                 OK("{\"metadata\":{\"id\":\"n-1\"}}")},
+                {"DELETE", "/api/v1alpha/notifications/n-1", NULL, STATUS(404, "")},
+                {"DELETE", "/api/v1beta/secrets/becket-0011", NULL, OK("")}),
+           PROVIDER_DONE);
+}
+
+static void test_chat(void)
+{
+    fresh("slack", PROVIDER_CHECK);
+    is_int(PLAY("slack",
+                {"POST", "/auth.test", NULL, OK("{\"ok\":false,\"error\":\"invalid_auth\"}")}),
+           PROVIDER_FAILED);
+    is_int(run.fault, PROVIDER_FAULT_AUTH, "%s", run.why);
+    fresh("slack", PROVIDER_RESOURCE_CHECK);
+    facts.resource = SLICE("#general");
+    is_int(PLAY("slack channel",
+                {"GET",
+                 "/conversations.list?exclude_archived=true&limit=200&types=public_channel,private_"
+                 "channel",
+                 NULL,
+                 OK("{\"ok\":true,\"channels\":[{\"id\":\"C1\",\"name\":\"random\"}],\"response_"
+                    "metadata\":{\"next_cursor\":\"a=\"}}")},
+                {"GET",
+                 "/conversations.list?exclude_archived=true&limit=200&types=public_channel,private_"
+                 "channel&cursor=a%3D",
+                 NULL, OK("{\"ok\":true,\"channels\":[{\"id\":\"C2\",\"name\":\"general\"}]}")}),
+           PROVIDER_DONE);
+    recalled("resourceId", "C2", "slack channel");
+    fresh("slack", PROVIDER_POST);
+    is_int(PLAY("slack post", {"POST", "/chat.postMessage", "\"text\":\"say \\\"hi\\\"\\n\"",
+                               OK("{\"ok\":true,\"ts\":\"1.2\"}")}),
+           PROVIDER_DONE);
+    fresh("discord", PROVIDER_POST);
+    is_int(PLAY("discord post", {"POST", "/channels/C012345678/messages",
+                                 "\"allowed_mentions\":{\"parse\":[]}", OK("{\"id\":\"99\"}")}),
+           PROVIDER_DONE);
+    recalled("messageId", "99", "discord post");
+}
+
+static void test_table(void)
+{
+    for (size_t i = 0; i < provider_count; i++) {
+        const struct provider *p = providers[i];
+        ok(i == 0 || strcmp(providers[i - 1]->name, p->name) < 0, "%s stands in order", p->name);
+        ok(p->title && p->documentation && p->token.header, "%s is complete", p->name);
+        ok(p->plans[PROVIDER_CHECK].steps != NULL, "%s can check a credential", p->name);
+        for (int intent = 0; intent < PROVIDER_INTENT_COUNT; intent++) {
+            const struct provider_step *step = p->plans[intent].steps;
+            ok(!step || !step->makes || intent == PROVIDER_POST,
+               "%s, intent %d: the first step looks", p->name, intent);
+        }
+    }
+    ok(!provider_find(SLICE("nobody")), "an unknown one");
+    ok(provider_find(SLICE("TYPE_SEMAPHORE")) == provider_find(SLICE("semaphore")),
+       "both spellings");
+}
+
+int main(void)
+{
+    arena_init(&arena, 1U << 20);
+    test_table();
+    test_github();
+    test_faults();
+    test_doubt();
+    test_gitlab();
+    test_semaphore();
+    test_chat();
+    arena_fini(&arena);
+    return done_testing();
+}
