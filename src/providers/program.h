@@ -11,6 +11,7 @@
 #define BECKET_PROVIDERS_PROGRAM_H
 
 #include "base/base64.h"
+#include "base/ed25519.h"
 #include "providers/json_scan.h"
 #include "providers/row.h"
 
@@ -209,10 +210,6 @@ struct slice place_value(const struct place *place, const struct scheme_request 
 /* Reads and checks a timestamp that is in the (signed) body. */
 enum scheme_verdict scheme_read_body_time(const struct program *program,
                                           const struct scheme_request *request, int64_t *ret_value);
-
-/* Ed25519 over parts. False: not genuine. */
-bool ed25519_verify(const uint8_t signature[64], const uint8_t public_key[32],
-                    const struct slice *parts, unsigned part_count);
 
 /* ---- parsing rows */
 struct problem {

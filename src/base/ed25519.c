@@ -4,7 +4,7 @@
  * check of RFC 8032 5.1.7, S B = R + k A, is put together from libsodium's group operations, with k
  * hashed piece by piece.
  */
-#include "providers/program.h"
+#include "base/ed25519.h"
 
 #include "base/assert.h"
 #include "base/ct.h"
