@@ -107,8 +107,9 @@ static bool from_object(yyjson_val *object, struct jwk *jwk)
                                                  : false;
     enum signature_algorithm said;
     struct slice alg = text_of(object, "alg");
-    if (!good || (alg.bytes != 0 && (!jwk_algorithm(alg, &said) ||
-                                     signature_key_kind(said) != (enum public_key_kind)jwk->key.kind))) {
+    if (!good ||
+        (alg.bytes != 0 && (!jwk_algorithm(alg, &said) ||
+                            signature_key_kind(said) != (enum public_key_kind)jwk->key.kind))) {
         return false;
     }
     jwk->algorithm = alg.bytes != 0 ? said : jwk->algorithm;

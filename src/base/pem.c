@@ -68,7 +68,8 @@ bool pem_next(struct slice *text, struct slice *ret_label, uint8_t *out, size_t 
         return false;
     }
     rest = slice_skip(rest, body.bytes + sizeof end - 1);
-    if (!slice_starts(rest, label) || !slice_starts(slice_skip(rest, label.bytes), SLICE("-----"))) {
+    if (!slice_starts(rest, label) ||
+        !slice_starts(slice_skip(rest, label.bytes), SLICE("-----"))) {
         return false;
     }
     *ret_label = label;

@@ -384,8 +384,8 @@ static bool p256_verify(const struct public_key *key, enum signature_algorithm a
     }
     memcpy(point, key->at, sizeof point);
     br_ec_public_key ec = {BR_EC_secp256r1, point, sizeof point};
-    return br_ecdsa_vrfy_raw_get_default()(br_ec_get_default(), digest, 32, &ec, raw,
-                                           sizeof raw) == 1;
+    return br_ecdsa_vrfy_raw_get_default()(br_ec_get_default(), digest, 32, &ec, raw, sizeof raw) ==
+           1;
 }
 
 void signature_digest_init(struct signature_digest *digest, enum signature_algorithm algorithm)
@@ -413,9 +413,8 @@ bool public_key_verify_digest(const struct public_key *key, const struct signatu
     struct digest_kind kind = digest_kind_of(digest->algorithm);
     kind.hash->out(&digest->hash.vtable, bytes);
     size_t count = kind.hash->desc >> BR_HASHDESC_OUT_OFF & BR_HASHDESC_OUT_MASK;
-    return key->kind == PUBLIC_KEY_RSA
-               ? rsa_verify(key, &kind, bytes, count, signature)
-               : p256_verify(key, digest->algorithm, bytes, signature);
+    return key->kind == PUBLIC_KEY_RSA ? rsa_verify(key, &kind, bytes, count, signature)
+                                       : p256_verify(key, digest->algorithm, bytes, signature);
 }
 
 bool public_key_verify(const struct public_key *key, enum signature_algorithm algorithm,

@@ -1,4 +1,5 @@
-/* Keys and signatures of others: tests/vectors/crypto/public_keys.json, flipped bits, certificates. */
+/* Keys and signatures of others: tests/vectors/crypto/public_keys.json, flipped bits, certificates.
+ */
 #include "base/base64.h"
 #include "base/jwk.h"
 #include "base/x509.h"
@@ -100,7 +101,7 @@ static void test_signatures(yyjson_val *root)
            (const char *)member(from, "note").at);
         ok(public_key_verify(&key, algorithm, parts, 3, given) == want, "in pieces");
         unsigned passed = 0;
-        for (size_t bit = 0; want && bit < 8 * bytes; bit += bytes > 100 ? 37 : 5) {
+        for (size_t bit = 0; want && bit<8 * bytes; bit += bytes> 100 ? 37 : 5) {
             signature[bit / 8] ^= (uint8_t)(1 << bit % 8);
             passed += public_key_verify(&key, algorithm, &text, 1, given);
             signature[bit / 8] ^= (uint8_t)(1 << bit % 8);
@@ -134,8 +135,8 @@ static void test_certificates(yyjson_val *root)
     br_x509_trust_anchor anchor = {
         {name, sizeof name},
         BR_X509_TA_CA,
-        {BR_KEYTYPE_RSA, {.rsa = {root_key.at, root_key.bytes, root_key.exponent,
-                                  root_key.exponent_bytes}}}};
+        {BR_KEYTYPE_RSA,
+         {.rsa = {root_key.at, root_key.bytes, root_key.exponent, root_key.exponent_bytes}}}};
     is_str(x509_pem(member(all, "leaf"), &policy, &certificate), NULL, "without anchors");
     ok(public_key_equal(&certificate.key, &leaf), "its key");
     is_int(certificate.not_before_seconds, now - 30 * 86400);
