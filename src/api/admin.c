@@ -29,8 +29,8 @@ static void call_describe(struct admin_call *call, const struct http_message *me
     struct http_head *head = &call->head;
     call->request = (struct api_request){
         .method = head->method,
-        .target = http_target(head),
-        .host = header(head, "host"),
+        .target = http_origin_form(head),
+        .host = http_authority(head),
         .authorization = header(head, "authorization"),
         .if_match = header(head, "if-match"),
         .content_type = header(head, "content-type"),

@@ -99,5 +99,10 @@ const struct http_header *http_next(const struct http_head *head, struct slice l
  * none). Nothing is decoded. The slices live as long as head->at, "/" is static. */
 void http_split_target(const struct http_head *head, struct slice *ret_path,
                        struct slice *ret_query);
+/* Whom the request is for: the authority of an absolute-form target, else the value of Host (RFC
+ * 9112 3.2.2: Host does not count then); empty when there is none. */
+struct slice http_authority(const struct http_head *head);
+/* The target without scheme and authority. */
+struct slice http_origin_form(const struct http_head *head);
 
 #endif

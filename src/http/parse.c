@@ -291,6 +291,29 @@ void http_split_target(const struct http_head *head, struct slice *ret_path,
     *ret_path = path_bytes > 0 ? slice_of(target.at, path_bytes) : SLICE("/");
 }
 
+struct slice http_authority(const struct http_head *head)
+{
+    struct slice target = http_target(head);
+    size_t scheme = head->method == HTTP_CONNECT ? 0 : scheme_bytes(target);
+    if (scheme > 0) {
+        return slice_of(target.at + scheme, authority_end(target, scheme) - scheme);
+    }
+    const struct http_header *host = http_find(head, SLICE("host"), NULL);
+    return host ? http_header_value(head, host) : SLICE_EMPTY;
+}
+
+struct slice http_origin_form(const struct http_head *head)
+{
+    struct slice target = http_target(head);
+    size_t scheme = head->method == HTTP_CONNECT ? 0 : scheme_bytes(target);
+    if (scheme == 0) {
+        return target;
+    }
+    struct slice rest = slice_skip(target, authority_end(target, scheme));
+    /* "http://host?query" is rare enough to lose its query, which no route of ours has at "/". */
+    return rest.bytes > 0 && rest.at[0] == '/' ? rest : SLICE("/");
+}
+
 /* ---- headers that decide about framing and the connection */
 
 /* The next element of a comma-separated list, trimmed; false at the end. */

@@ -37,8 +37,8 @@ static bool hook_path(struct slice path, struct slice *ret_id)
 
 bool ingress_owns(const struct http_head *head)
 {
-    struct slice id;
-    return hook_path(path_of(head), &id);
+    struct slice path = path_of(head), id;
+    return hook_path(path, &id) || slice_equal(path, SLICE("*"));
 }
 
 /* ---- counters */
@@ -640,6 +640,13 @@ static void answer_method(struct ingress *ingress, struct http_exchange *exchang
 static bool answer_other(struct ingress *ingress, struct http_exchange *exchange,
                          const struct http_head *head, struct slice path)
 {
+    if (slice_equal(path, SLICE("*"))) {
+        /* OPTIONS *, the server as a whole (RFC 9110 9.3.7). */
+        count_answer(ingress, 0, 204);
+        http_answer(exchange, 204, NULL, SLICE("Allow: GET, HEAD, POST, PUT, OPTIONS\r\n"),
+                    SLICE_EMPTY);
+        return true;
+    }
     bool live = slice_equal(path, SLICE("/health/live"));
     if (live || slice_equal(path, SLICE("/health/ready"))) {
         if (head->method == HTTP_GET || head->method == HTTP_HEAD) {
@@ -658,6 +665,12 @@ static const struct source *find_source(struct ingress *ingress, struct http_exc
 {
     struct slice path = path_of(head);
     struct slice id;
+    if (head->method >= HTTP_CONNECT && head->method != HTTP_TRACE) {
+        /* A method we do not know, or a tunnel, at any address (RFC 9110 9.1). */
+        refuse(ingress, exchange, 0, 501, "not_implemented", "this method is not implemented",
+               SLICE_EMPTY);
+        return NULL;
+    }
     if (!hook_path(path, &id)) {
         if (!answer_other(ingress, exchange, head, path)) {
             refuse(ingress, exchange, 0, 404, "not_found", "nothing is served at this address",
