@@ -50,6 +50,12 @@ def diag(text):
         print('# ' + line, file=sys.stderr, flush=True)
 
 
+def skip(name, reason):
+    global _count
+    _count += 1
+    print('ok %d - %s # skip %s' % (_count, name, reason), flush=True)
+
+
 def skip_all(reason):
     print('1..0 # SKIP ' + reason)
     sys.exit(0)

@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""Behind nginx and HAProxy: whatever a client sends, the proxy and becket agree where each request ends. After every case of
+cases.md other clients of the same kept connections must still get their own answers."""
+import os, shutil, sys
+here = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(here, '..', 'lib'))
+from becket import *
+
+SMUGGLES = [
+    b'POST /hooks/open HTTP/1.1\r\nHost: a\r\nContent-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /nothing HTTP/1.1\r\nX: y\r\n\r\n',
+    b'POST /hooks/open HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\nContent-Length: 4\r\n\r\n1\r\n\r\nGET /nothing HTTP/1.1\r\n\r\n',
+    b'POST /hooks/open HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\x0bchunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\nX',
+    b'POST /hooks/open HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\nGET /nothing HTTP/1.1\r\n\r\n',
+    b'POST /hooks/open HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 0\r\n\r\nGET /',
+    b'POST /hooks/open HTTP/1.1\r\nHost: a\r\nContent-Length : 5\r\n\r\nGET /',
+    b'POST /hooks/open HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;\nxx\r\nhello\r\n0\r\n\r\nGET /nothing HTTP/1.1\r\n\r\n',
+    b'POST /hooks/open HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n\r\n0\r\n\r\nGET /nothing HTTP/1.1\r\n\r\n',
+    b'POST /hooks/open HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\n\r\n\r\nGET /nothing HTTP/1.1\r\n\r\n',
+    b'GET /health/live HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\n\r\nGET /nothing HTTP/1.1\r\nHost: b\r\n',
+    b'POST /hooks/open HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc',
+    b'HEAD /health/live HTTP/1.1\r\nHost: a\r\n\r\nGET /health/live HTTP/1.1\r\nHost: a\r\n\r\n',
+]
+
+path = os.path.join(here, 'c01-conformance.t')
+SOURCES = GITHUB_SOURCE + """
+---
+kind: EventSource
+metadata: {name: open}
+spec: {type: generic, path: open, verification: {scheme: none}, limits: {bodyBytes: 1000}}
+"""
+
+
+def wire_requests():
+    """The bytes of cases.md, read by the program that runs them against becket alone."""
+    source = open(path, encoding='utf-8').read().partition('\nwith Server()')[0]
+    names = {'__name__': 'cases', '__file__': path}
+    exec(compile(source, path, 'exec'), names)
+    return [case.data for case in names['wire_cases'](os.path.join(here, 'cases.md'))]
+
+
+def nginx(folder, port, upstream):
+    program = shutil.which('nginx') or '/usr/sbin/nginx'
+    if not os.access(program, os.X_OK):
+        return None
+    with open(folder + '/nginx.conf', 'w') as f:
+        f.write("""daemon off; master_process off; pid %(d)s/pid; error_log %(d)s/error.log;
+events { worker_connections 256; }
+http { access_log off; client_body_temp_path %(d)s/b; proxy_temp_path %(d)s/p; fastcgi_temp_path %(d)s/f;
+uwsgi_temp_path %(d)s/u; scgi_temp_path %(d)s/s;
+upstream becket { server 127.0.0.1:%(u)d; keepalive 2; }
+server { listen 127.0.0.1:%(p)d; location / { proxy_pass http://becket; proxy_http_version 1.1;
+proxy_request_buffering off; proxy_set_header Connection ""; } } }""" % {'d': folder, 'u': upstream, 'p': port})
+    return [program, '-p', folder, '-c', folder + '/nginx.conf', '-e', folder + '/error.log']
+
+
+def haproxy(folder, port, upstream):
+    program = shutil.which('haproxy') or '/usr/sbin/haproxy'
+    if not os.access(program, os.X_OK):
+        return None
+    with open(folder + '/haproxy.cfg', 'w') as f:
+        f.write("""defaults
+  mode http
+  timeout connect 2s
+  timeout client 5s
+  timeout server 5s
+  http-reuse always
+frontend front
+  bind 127.0.0.1:%d
+  default_backend becket
+backend becket
+  server one 127.0.0.1:%d maxconn 2
+""" % (port, upstream))
+    return [program, '-db', '-f', folder + '/haproxy.cfg']
+
+
+def ask(port, target, status):
+    connection = Connection(port, timeout=10)
+    try:
+        return connection.request('GET', target).status == status
+    except (OSError, Broken, ValueError):
+        return False
+    finally:
+        connection.close()
+
+
+def in_step(port):
+    return all(ask(port, target, status) for target, status in
+               (('/health/live', 200), ('/nothing', 404), ('/health/live', 200), ('/hooks/open', 405)))
+
+
+skipped = []
+with Server() as server:
+    server.apply(SOURCES)
+    requests = wire_requests() + SMUGGLES
+    for name, make in (('nginx', nginx), ('haproxy', haproxy)):
+        folder = tempfile.mkdtemp(prefix=name + '-', dir=os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'tests'))
+        folder = os.path.abspath(folder)
+        port = free_port()
+        command = make(folder, port, server.port)
+        if not command:
+            skipped.append(name)
+            shutil.rmtree(folder)
+            continue
+        proxy = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            for _ in range(100):
+                try:
+                    if in_step(port):
+                        break
+                except OSError:
+                    pass
+                time.sleep(0.05)
+            ok(in_step(port), name + ': answers come through')
+            body = b'{"through":"%s"}' % name.encode()
+            connection = Connection(port)
+            answer = connection.request('POST', '/hooks/repo', body, github(body, SECRET))
+            ok(answer.status == 200 and server.body_of(answer.json['id']) == body, name + ': a signed webhook comes through')
+            connection.close()
+            wrong = []
+            for data in requests:
+                try:
+                    connection = Connection(port, timeout=1)
+                    connection.send(data)
+                    connection.sock.shutdown(socket.SHUT_WR)
+                    while connection.sock.recv(65536):
+                        pass
+                except OSError:
+                    pass
+                connection.close()
+                if not in_step(port):
+                    wrong.append(data[:120])
+            is_equal(wrong, [], '%s: in step after each of %d requests' % (name, len(requests)))
+        finally:
+            proxy.terminate()
+            proxy.wait(10)
+            shutil.rmtree(folder, ignore_errors=True)
+    is_equal(server.stop(), 0, 'becket stops in order')
+for name in skipped:
+    skip(name, name + ' is not installed')
+done()
