@@ -1,0 +1,104 @@
+/* private.h - what the files of tls/ share. Not for others. */
+#ifndef BECKET_TLS_PRIVATE_H
+#define BECKET_TLS_PRIVATE_H
+
+#include "tls/cert.h"
+#include "tls/tls.h"
+
+#include <bearssl.h>
+
+/* RSA keys below it are refused. */
+#define TLS_RSA_BITS_MIN 2048U
+/* Signatures must fit BearSSL's buffers. */
+#define TLS_RSA_BITS_MAX 4096U
+
+/* ---- trust.c */
+
+struct tls_trust {
+    br_x509_trust_anchor *anchors; /* keys and names are malloc'ed each */
+    struct tls_anchor_note {
+        int64_t not_before, not_after;
+        uint8_t name_hash[32];
+    } * notes; /* of the same index */
+    unsigned count;
+    unsigned room;
+};
+
+/* Is one of the authorities of this name within its time? */
+bool tls_trust_current(const struct tls_trust *trust, const uint8_t name_hash[32],
+                       int64_t now_seconds);
+
+/* ---- identity.c */
+
+#define TLS_CHAIN_MAX 8U
+
+struct tls_identity {
+    br_x509_certificate chain[TLS_CHAIN_MAX];
+    unsigned chain_count;
+    bool ec;
+    unsigned issuer_key_type; /* BR_KEYTYPE_EC or _RSA: how the leaf was signed */
+    int64_t not_after;
+    br_rsa_private_key rsa;
+    br_ec_private_key ec_key;
+    uint8_t *key_at; /* the bytes both point to */
+    size_t key_bytes;
+};
+
+/* ---- verify.c: the chain a peer shows */
+
+struct tls_chain {
+    const br_x509_class *vtable; /* first: BearSSL holds a pointer to it */
+    br_x509_minimal_context minimal;
+    struct cert_scan scan;
+    struct cert_name want;
+    struct cert_facts leaf;
+    struct cert_facts culprit; /* the certificate at which BearSSL gave up */
+    const struct tls_trust *trust;
+    int64_t now_seconds;
+    unsigned count;      /* certificates begun */
+    unsigned culprit_at; /* its index */
+    bool of_server;      /* the peer is a server */
+    bool relevant;       /* the certificate that is read counts */
+    bool wrong_usage;    /* one of them is for something else */
+    bool malformed;
+    bool has_culprit;
+    char *why; /* TLS_WHY_BYTES, filled on refusal */
+};
+
+/* Requires: engine's implementations are set. */
+void tls_chain_begin(struct tls_chain *chain, br_ssl_engine_context *engine,
+                     const struct tls_trust *trust, const struct cert_name *want, bool of_server,
+                     int64_t now_seconds, char *why);
+
+/* ---- server.c */
+
+struct tls_server {
+    uint32_t references;
+    unsigned identity_count;
+    struct tls_identity **identities;
+    struct tls_trust *client_trust;
+    struct tls_sessions *sessions;
+};
+
+/* ---- sessions.c: what clients may resume, shared by all cores without a lock */
+
+struct tls_sessions;
+/* NULL when out of memory. */
+struct tls_sessions *tls_sessions_open(unsigned count_max);
+void tls_sessions_close(struct tls_sessions *sessions);
+void tls_sessions_put(struct tls_sessions *sessions, const br_ssl_session_parameters *session,
+                      int64_t now_seconds);
+/* By the id in *session; false when it is not there, or older than TLS_SESSION_SECONDS_MAX. */
+bool tls_sessions_find(struct tls_sessions *sessions, br_ssl_session_parameters *session,
+                       int64_t now_seconds);
+
+/* ---- policy.c: BearSSL asks which certificate, and for signatures */
+
+struct tls_policy {
+    const br_ssl_server_policy_class *vtable; /* first */
+    const struct tls_server *server;
+    const struct tls_identity *chosen;
+};
+extern const br_ssl_server_policy_class tls_policy_class;
+
+#endif

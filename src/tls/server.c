@@ -1,0 +1,73 @@
+#include "tls/private.h"
+
+#include <stdlib.h>
+
+static void release(struct tls_server *server)
+{
+    for (unsigned i = 0; i < server->identity_count; i++) {
+        tls_identity_close(server->identities[i]);
+    }
+    free(server->identities);
+    tls_trust_close(server->client_trust);
+    tls_sessions_close(server->sessions);
+    free(server);
+}
+
+enum bk_err tls_server_open(struct tls_identity **identities, unsigned count,
+                            struct tls_trust *client_trust, unsigned sessions_max,
+                            struct tls_server **ret_server)
+{
+    struct tls_server *server = calloc(1, sizeof *server);
+    struct tls_identity **own = calloc(count ? count : 1, sizeof(struct tls_identity *));
+    if (!server || !own) {
+        free(server);
+        free(own);
+        for (unsigned i = 0; i < count; i++) {
+            tls_identity_close(identities[i]);
+        }
+        tls_trust_close(client_trust);
+        return BK_NO_MEMORY;
+    }
+    server->references = 1;
+    server->identities = own;
+    server->identity_count = count;
+    for (unsigned i = 0; i < count; i++) {
+        own[i] = identities[i];
+    }
+    server->client_trust = client_trust;
+    server->sessions = tls_sessions_open(sessions_max);
+    if (count == 0 || !server->sessions) {
+        release(server);
+        return count == 0 ? BK_INVALID : BK_NO_MEMORY;
+    }
+    *ret_server = server;
+    return BK_OK;
+}
+
+struct tls_server *tls_server_take(struct tls_server *server)
+{
+    __atomic_add_fetch(&server->references, 1, __ATOMIC_RELAXED);
+    return server;
+}
+
+void tls_server_give(struct tls_server *server)
+{
+    if (server && __atomic_sub_fetch(&server->references, 1, __ATOMIC_ACQ_REL) == 0) {
+        release(server);
+    }
+}
+
+unsigned tls_server_identities(const struct tls_server *server)
+{
+    return server->identity_count;
+}
+
+int64_t tls_server_expires(const struct tls_server *server)
+{
+    int64_t first = INT64_MAX;
+    for (unsigned i = 0; i < server->identity_count; i++) {
+        int64_t expires = tls_identity_expires(server->identities[i]);
+        first = expires < first ? expires : first;
+    }
+    return first;
+}

@@ -1,0 +1,848 @@
+/* tls: both ends against each other and against plain BearSSL; bytes cut everywhere; all the peers
+ * that must be refused, each with its words. Certificates: tests/vectors/tls. */
+#include "base/ct.h"
+#include "ring/file.h"
+#include "tls/tls.h"
+#include "tap.h"
+
+#include <bearssl.h>
+
+#define NOW_2020 1577836800LL
+#define NOW      1900000000LL /* 2030 */
+#define NOW_2200 7258118400LL
+#define CHAIN    4
+
+static const uint8_t entropy_a[32] = {1}, entropy_b[32] = {2};
+
+static struct slice vector(const char *name)
+{
+    char path[1024], *text;
+    const char *vectors = getenv("VECTORS");
+    size_t bytes;
+    snprintf(path, sizeof path, "%s/tls/%s", vectors ? vectors : "tests/vectors", name);
+    if (file_read_all(path, 1U << 20, &text, &bytes) != BK_OK) {
+        bail_out("%s cannot be read", path);
+    }
+    return slice_of(text, bytes);
+}
+
+static void vector_free(struct slice text)
+{
+    free((void *)(uintptr_t)text.at);
+}
+
+/* ---- parts */
+
+static struct tls_trust *trust_of(const char *names)
+{
+    struct tls_trust *trust;
+    char why[TLS_WHY_BYTES] = "", name[64];
+    bool done = tls_trust_open(&trust) == BK_OK;
+    while (*names && done) {
+        size_t bytes = strcspn(names, " ");
+        snprintf(name, sizeof name, "%.*s", (int)bytes, names);
+        names += bytes + (names[bytes] == ' ');
+        struct slice pem = vector(name);
+        done = tls_trust_add_pem(trust, name, pem, why) == BK_OK;
+        vector_free(pem);
+    }
+    if (!done) {
+        bail_out("no trust: %s", why);
+    }
+    return trust;
+}
+
+static struct tls_identity *identity_of(const char *name, bool for_server)
+{
+    char certificate_name[64], key_name[64], why[TLS_WHY_BYTES] = "";
+    struct tls_identity *identity = NULL;
+    snprintf(certificate_name, sizeof certificate_name, "%s.pem", name);
+    snprintf(key_name, sizeof key_name, "%s.key", name);
+    struct slice certificate = vector(certificate_name), key = vector(key_name);
+    if (tls_identity_open_pem(certificate_name, certificate, key_name, key, for_server, &identity,
+                              why) != BK_OK) {
+        bail_out("%s", why);
+    }
+    vector_free(certificate);
+    vector_free(key);
+    return identity;
+}
+
+static struct tls_server *server_of(const char *names, const char *client_trust)
+{
+    struct tls_identity *identities[4];
+    struct tls_server *server;
+    unsigned count = 0;
+    char name[64];
+    while (*names) {
+        size_t bytes = strcspn(names, " ");
+        snprintf(name, sizeof name, "%.*s", (int)bytes, names);
+        names += bytes + (names[bytes] == ' ');
+        identities[count++] = identity_of(name, true);
+    }
+    if (tls_server_open(identities, count, client_trust ? trust_of(client_trust) : NULL, 64,
+                        &server) != BK_OK) {
+        bail_out("no server");
+    }
+    return server;
+}
+
+/* ---- one end of a connection: ours, or BearSSL's own */
+
+struct end {
+    struct tls *tls;
+    br_ssl_engine_context *raw;
+};
+
+static size_t take(struct end *from, const uint8_t **ret_at)
+{
+    size_t bytes = 0;
+    *ret_at = from->tls ? tls_send_record_buf(from->tls, &bytes)
+                        : br_ssl_engine_sendrec_buf(from->raw, &bytes);
+    return *ret_at ? bytes : 0;
+}
+
+static void taken(struct end *from, size_t bytes)
+{
+    if (from->tls) {
+        tls_send_record_ack(from->tls, bytes);
+    } else {
+        br_ssl_engine_sendrec_ack(from->raw, bytes);
+    }
+}
+
+static size_t give(struct end *to, const uint8_t *at, size_t bytes)
+{
+    /* Who is closed drops what still comes, as a socket would. */
+    if (to->tls) {
+        return tls_state(to->tls) == TLS_CLOSED ? bytes : tls_recv_record(to->tls, at, bytes);
+    }
+    if (br_ssl_engine_current_state(to->raw) == BR_SSL_CLOSED) {
+        return bytes;
+    }
+    size_t room;
+    uint8_t *buffer = br_ssl_engine_recvrec_buf(to->raw, &room);
+    if (!buffer) {
+        return 0;
+    }
+    bytes = bytes < room ? bytes : room;
+    memcpy(buffer, at, bytes);
+    br_ssl_engine_recvrec_ack(to->raw, bytes);
+    return bytes;
+}
+
+/* Carries bytes both ways, at most `piece` at a time, until nothing moves. Returns how many. */
+static size_t carry(struct end *a, struct end *b, size_t piece)
+{
+    size_t total = 0;
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (unsigned way = 0; way < 2; way++) {
+            struct end *from = way ? b : a, *to = way ? a : b;
+            const uint8_t *at;
+            uint8_t copy[512];
+            size_t bytes = take(from, &at);
+            bytes = bytes < piece ? bytes : piece;
+            bytes = bytes < sizeof copy ? bytes : sizeof copy;
+            if (bytes) {
+                memcpy(copy, at, bytes);
+                size_t used = give(to, copy, bytes);
+                taken(from, used);
+                total += used;
+                moved |= used > 0;
+            }
+        }
+    }
+    return total;
+}
+
+static struct tls *client_new(void)
+{
+    return calloc(1, tls_client_bytes());
+}
+
+static struct tls *server_new(void)
+{
+    return calloc(1, tls_server_bytes());
+}
+
+static void say(struct tls *tls, const char *text)
+{
+    size_t room;
+    uint8_t *at = tls_send_app_buf(tls, &room);
+    ok(at && room >= strlen(text), "there is room for plain text");
+    if (at) {
+        memcpy(at, text, strlen(text));
+        tls_send_app_ack(tls, strlen(text));
+        tls_flush(tls);
+    }
+}
+
+static void hears(struct tls *tls, const char *text)
+{
+    size_t bytes;
+    const uint8_t *at = tls_recv_app_buf(tls, &bytes);
+    ok(at != NULL && bytes == strlen(text) && memcmp(at, text, bytes) == 0, "it hears \"%s\"",
+       text);
+    if (at) {
+        tls_recv_app_ack(tls, bytes);
+    }
+}
+
+/* ---- what works */
+
+static void talk(const char *server_names, const char *trusted, const char *name, size_t piece,
+                 const char *suite)
+{
+    struct tls_server *server = server_of(server_names, NULL);
+    struct tls_trust *trust = trust_of(trusted);
+    struct tls *c = client_new(), *s = server_new();
+    tls_client_begin(c, trust, NULL, name, NULL, NOW, entropy_a);
+    tls_server_begin(s, server, NOW, entropy_b);
+    struct end a = {.tls = c}, b = {.tls = s};
+    carry(&a, &b, piece);
+    ok(tls_is_open(c) && tls_is_open(s), "%s: open, %zu bytes at a time", name, piece);
+    is_str(tls_why(c), NULL, "the client has no complaint");
+    is_str(tls_why(s), NULL, "nor has the server");
+    is_str(tls_suite(c), suite, "suite");
+    is_str(tls_suite(s), suite, "the same on both sides");
+    say(c, "GET / HTTP/1.1");
+    carry(&a, &b, piece);
+    hears(s, "GET / HTTP/1.1");
+    say(s, "HTTP/1.1 200 OK");
+    carry(&a, &b, piece);
+    hears(c, "HTTP/1.1 200 OK");
+    ok(!tls_clean(s), "nobody has said goodbye");
+    tls_close(c);
+    carry(&a, &b, piece);
+    ok(tls_clean(s) && tls_state(s) == TLS_CLOSED && tls_err(s) == BK_OK,
+       "a clean end at the server");
+    ok(tls_state(c) == TLS_CLOSED && tls_err(c) == BK_OK, "and at the client");
+    tls_recv_end(c);
+    is_int(tls_err(c), BK_OK, "the end of the stream is no error then");
+    tls_end(c);
+    tls_end(s);
+    free(c);
+    free(s);
+    tls_trust_close(trust);
+    tls_server_give(server);
+}
+
+static void large(void)
+{
+    struct tls_server *server = server_of("server", NULL);
+    struct tls_trust *trust = trust_of("ca.pem");
+    struct tls *c = client_new(), *s = server_new();
+    tls_client_begin(c, trust, NULL, "a.example", NULL, NOW, entropy_a);
+    tls_server_begin(s, server, NOW, entropy_b);
+    struct end ends[2] = {{.tls = c}, {.tls = s}};
+    carry(&ends[0], &ends[1], 512);
+    for (unsigned way = 0; way < 2; way++) {
+        struct tls *from = ends[way].tls, *to = ends[1 - way].tls;
+        size_t sent = 0, heard = 0, bad = 0, bytes;
+        const size_t all = 300000;
+        while (heard < all) {
+            uint8_t *at = sent < all ? tls_send_app_buf(from, &bytes) : NULL;
+            if (at) {
+                bytes = bytes < all - sent ? bytes : all - sent;
+                for (size_t i = 0; i < bytes; i++) {
+                    at[i] = (uint8_t)((sent + i) * 31 >> 3);
+                }
+                tls_send_app_ack(from, bytes);
+                sent += bytes;
+                tls_flush(from);
+            }
+            size_t moved = carry(&ends[0], &ends[1], 512), before = heard;
+            while ((at = tls_recv_app_buf(to, &bytes))) {
+                for (size_t i = 0; i < bytes; i++) {
+                    bad += at[i] != (uint8_t)((heard + i) * 31 >> 3);
+                }
+                heard += bytes;
+                tls_recv_app_ack(to, bytes);
+            }
+            if (!moved && heard == before) {
+                break;
+            }
+        }
+        ok(heard == all && bad == 0, "300000 bytes %s", way ? "from the server" : "to the server");
+    }
+    tls_end(c);
+    tls_end(s);
+    free(c);
+    free(s);
+    tls_trust_close(trust);
+    tls_server_give(server);
+}
+
+/* A flight cut after each byte: nothing is lost, nothing is read twice. */
+static void cut_everywhere(void)
+{
+    struct tls_server *server = server_of("server", NULL);
+    struct tls_trust *trust = trust_of("ca.pem");
+    struct tls *c = client_new(), *s = server_new();
+    unsigned opened = 0, tries = 0;
+    for (size_t piece = 1; piece < 60; piece += piece < 8 ? 1 : 13, tries++) {
+        tls_client_begin(c, trust, NULL, "a.example", NULL, NOW, entropy_a);
+        tls_server_begin(s, server, NOW, entropy_b);
+        struct end a = {.tls = c}, b = {.tls = s};
+        carry(&a, &b, piece);
+        opened += tls_is_open(c) && tls_is_open(s);
+        tls_end(c);
+        tls_end(s);
+    }
+    is_uint(opened, tries, "handshakes in pieces of 1 to 60 bytes");
+    /* The stream ends after each byte of the server's first flight. */
+    size_t at = 0, words = 0;
+    for (bool more = true; more; at += at < 120 ? 1 : 37) {
+        tls_client_begin(c, trust, NULL, "a.example", NULL, NOW, entropy_a);
+        tls_server_begin(s, server, NOW, entropy_b);
+        size_t left = at;
+        const uint8_t *bytes_at;
+        struct end a = {.tls = c}, b = {.tls = s};
+        size_t count;
+        while ((count = take(&a, &bytes_at))) {
+            taken(&a, give(&b, bytes_at, count));
+        }
+        while (left && (count = take(&b, &bytes_at))) {
+            count = count < left ? count : left;
+            taken(&b, give(&a, bytes_at, count));
+            left -= count;
+        }
+        more = left == 0 && at < 2000;
+        tls_recv_end(c);
+        words += tls_err(c) == BK_PROTOCOL && tls_why(c) && tls_state(c) == TLS_CLOSED;
+        if (!more) {
+            break;
+        }
+        tls_end(c);
+        tls_end(s);
+    }
+    ok(words > 100, "a stream cut anywhere is an error with words (%zu places)", words);
+    tls_end(c);
+    tls_end(s);
+    free(c);
+    free(s);
+    tls_trust_close(trust);
+    tls_server_give(server);
+}
+
+static void cut_without_goodbye(void)
+{
+    struct tls_server *server = server_of("server", NULL);
+    struct tls_trust *trust = trust_of("ca.pem");
+    struct tls *c = client_new(), *s = server_new();
+    tls_client_begin(c, trust, NULL, "a.example", NULL, NOW, entropy_a);
+    tls_server_begin(s, server, NOW, entropy_b);
+    struct end a = {.tls = c}, b = {.tls = s};
+    carry(&a, &b, 512);
+    tls_recv_end(c);
+    is_int(tls_err(c), BK_PROTOCOL, "an open connection that just ends was cut");
+    ok(tls_why(c) && strstr(tls_why(c), "close_notify"), "%s", tls_why(c));
+    /* And a record that is altered on its way. */
+    say(s, "hello");
+    const uint8_t *at;
+    uint8_t copy[128];
+    size_t bytes = take(&b, &at);
+    tls_client_begin(c, trust, NULL, "a.example", NULL, NOW, entropy_a);
+    tls_end(s);
+    tls_server_begin(s, server, NOW, entropy_b);
+    carry(&a, &b, 512);
+    say(s, "hello");
+    bytes = take(&b, &at);
+    ok(bytes < sizeof copy, "a short record");
+    memcpy(copy, at, bytes);
+    copy[bytes - 1] ^= 1;
+    (void)give(&a, copy, bytes);
+    is_int(tls_err(c), BK_PROTOCOL, "an altered record");
+    ok(tls_why(c) && strstr(tls_why(c), "altered"), "%s", tls_why(c));
+    tls_end(c);
+    tls_end(s);
+    free(c);
+    free(s);
+    tls_trust_close(trust);
+    tls_server_give(server);
+}
+
+/* ---- sessions */
+
+static bool session_try(struct tls_server *server, struct tls_trust *trust,
+                        struct tls_session *session, int64_t now, bool *ret_server_resumed)
+{
+    struct tls *c = client_new(), *s = server_new();
+    uint8_t entropy[32] = {9};
+    static uint8_t number;
+    entropy[1] = ++number;
+    tls_client_begin(c, trust, NULL, "a.example", session, now, entropy);
+    entropy[2] = 1;
+    tls_server_begin(s, server, now, entropy);
+    struct end a = {.tls = c}, b = {.tls = s};
+    carry(&a, &b, 512);
+    ok(tls_is_open(c) && tls_is_open(s), "open");
+    bool resumed = tls_resumed(c);
+    *ret_server_resumed = tls_resumed(s);
+    say(c, "x");
+    carry(&a, &b, 512);
+    hears(s, "x");
+    tls_session_get(c, session);
+    tls_end(c);
+    tls_end(s);
+    free(c);
+    free(s);
+    return resumed;
+}
+
+static void sessions(void)
+{
+    struct tls_server *server = server_of("server", NULL), *other = server_of("server", NULL);
+    struct tls_trust *trust = trust_of("ca.pem");
+    struct tls_session session = {0};
+    bool at_server;
+    ok(!session_try(server, trust, &session, NOW, &at_server) && !at_server,
+       "the first one is full");
+    ok(session.id_bytes == 32, "the server made a session");
+    ok(session_try(server, trust, &session, NOW + 5, &at_server) && at_server,
+       "the second one resumes");
+    ok(session_try(server, trust, &session, NOW + 6, &at_server) && at_server, "and the third");
+    ok(!session_try(other, trust, &session, NOW + 7, &at_server) && !at_server,
+       "another server does not know it");
+    ok(session_try(other, trust, &session, NOW + 8, &at_server) && at_server,
+       "but then it has its own");
+    ok(!session_try(other, trust, &session, NOW + 8 + TLS_SESSION_SECONDS_MAX, &at_server) &&
+           !at_server,
+       "an hour later it is forgotten");
+    session.id[3] ^= 1;
+    ok(!session_try(other, trust, &session, NOW + 3700, &at_server), "a wrong id is nothing");
+    for (unsigned i = 0; i < 40; i++) {
+        struct tls_session fresh = {0};
+        (void)session_try(server, trust, &fresh, NOW, &at_server);
+    }
+    ok(true, "more sessions than there is room for");
+    tls_trust_close(trust);
+    tls_server_give(server);
+    tls_server_give(other);
+}
+
+/* ---- refused servers: BearSSL's own server shows whatever we like */
+
+struct raw_chain {
+    br_x509_certificate certificates[CHAIN];
+    unsigned count;
+};
+
+static void pem_bytes(void *context, const void *at, size_t bytes)
+{
+    br_x509_certificate *certificate = context;
+    certificate->data = realloc(certificate->data, certificate->data_len + bytes);
+    memcpy(certificate->data + certificate->data_len, at, bytes);
+    certificate->data_len += bytes;
+}
+
+static void raw_chain_read(const char *name, struct raw_chain *chain)
+{
+    struct slice pem = vector(name);
+    br_pem_decoder_context decoder;
+    br_pem_decoder_init(&decoder);
+    memset(chain, 0, sizeof *chain);
+    size_t at = 0;
+    while (at < pem.bytes) {
+        at += br_pem_decoder_push(&decoder, pem.at + at, pem.bytes - at);
+        int event = br_pem_decoder_event(&decoder);
+        if (event == BR_PEM_BEGIN_OBJ) {
+            br_pem_decoder_setdest(&decoder, pem_bytes, &chain->certificates[chain->count]);
+        } else if (event == BR_PEM_END_OBJ) {
+            chain->count++;
+        }
+    }
+    vector_free(pem);
+}
+
+static void raw_chain_free(struct raw_chain *chain)
+{
+    for (unsigned i = 0; i < chain->count; i++) {
+        free(chain->certificates[i].data);
+    }
+}
+
+static void raw_key_read(const char *name, br_skey_decoder_context *ret_decoder)
+{
+    struct raw_chain holder;
+    raw_chain_read(name, &holder);
+    br_skey_decoder_init(ret_decoder);
+    br_skey_decoder_push(ret_decoder, holder.certificates[0].data, holder.certificates[0].data_len);
+    raw_chain_free(&holder);
+}
+
+struct refused {
+    const char *chain, *trust, *name;
+    int64_t now;
+    const char *words;
+    bool rsa;
+    bool accepted;
+};
+
+static void one_refused(const struct refused *test)
+{
+    static br_ssl_server_context raw;
+    static uint8_t buffer[BR_SSL_BUFSIZE_BIDI];
+    struct raw_chain chain;
+    br_skey_decoder_context key;
+    char file[64];
+    snprintf(file, sizeof file, "%s.pem", test->chain);
+    raw_chain_read(file, &chain);
+    /* The certificate is judged before the key that goes with it is used. */
+    raw_key_read(test->rsa ? "server_rsa.key" : "server.key", &key);
+    if (test->accepted) {
+        snprintf(file, sizeof file, "%s.key", test->chain);
+        raw_key_read(file, &key);
+    }
+    if (test->rsa) {
+        br_ssl_server_init_full_rsa(&raw, chain.certificates, chain.count,
+                                    br_skey_decoder_get_rsa(&key));
+    } else {
+        br_ssl_server_init_full_ec(&raw, chain.certificates, chain.count, BR_KEYTYPE_EC,
+                                   br_skey_decoder_get_ec(&key));
+    }
+    br_ssl_engine_set_buffer(&raw.eng, buffer, sizeof buffer, 1);
+    br_ssl_server_reset(&raw);
+    struct tls_trust *trust = trust_of(test->trust);
+    struct tls *c = client_new();
+    tls_client_begin(c, trust, NULL, test->name, NULL, test->now ? test->now : NOW, entropy_a);
+    struct end a = {.tls = c}, b = {.raw = &raw.eng};
+    carry(&a, &b, 512);
+    if (test->accepted) {
+        ok(tls_is_open(c), "%s as %s by %s: accepted (%s)", test->chain, test->name, test->trust,
+           tls_why(c) ? tls_why(c) : "no complaint");
+    } else {
+        ok(!tls_is_open(c) && tls_state(c) == TLS_CLOSED, "%s as %s: refused", test->chain,
+           test->name);
+        is_int(tls_err(c), BK_UNAUTHENTICATED, "as a bad certificate");
+        ok(tls_why(c) && strstr(tls_why(c), test->words), "%s (wanted: %s)", tls_why(c),
+           test->words);
+    }
+    tls_end(c);
+    free(c);
+    tls_trust_close(trust);
+    raw_chain_free(&chain);
+}
+
+static void refused(void)
+{
+    static const struct refused tests[] = {
+        {.chain = "server", .trust = "ca.pem", .name = "a.example", .accepted = true},
+        {.chain = "server", .trust = "ca.pem", .name = "A.Example.", .accepted = true},
+        {.chain = "server",
+         .trust = "other_ca.pem rsa_ca.pem ca.pem",
+         .name = "x.b.example",
+         .accepted = true},
+        {.chain = "server", .trust = "ca.pem", .name = "127.0.0.1", .accepted = true},
+        {.chain = "server", .trust = "ca.pem", .name = "::1", .accepted = true},
+        {.chain = "server", .trust = "between.pem", .name = "a.example", .accepted = true},
+        {.chain = "self_signed", .trust = "self_signed.pem", .name = "a.example", .accepted = true},
+        {.chain = "server_rsa",
+         .trust = "rsa_ca.pem",
+         .name = "a.example",
+         .accepted = true,
+         .rsa = true},
+        {.chain = "server_p384", .trust = "ca.pem", .name = "c.example", .accepted = true},
+
+        {"server", "ca.pem", "a.example", NOW_2200, "expired on 2126-", 0, 0},
+        {"server", "ca.pem", "a.example", NOW_2020, "not valid before 2026-", 0, 0},
+        {"server", "ca.pem", "b.a.example", 0, "not for b.a.example but for a.example and others",
+         0, 0},
+        {"server", "ca.pem", "b.example", 0, "not for b.example", 0, 0},
+        {"server", "ca.pem", "x.y.b.example", 0, "not for x.y.b.example", 0, 0},
+        {"server", "ca.pem", "z.example", 0, "not for z.example", 0,
+         0}, /* "*.example" is too wide */
+        {"server", "ca.pem", "127.0.0.2", 0, "not for this address", 0, 0},
+        {"server", "ca.pem", "::2", 0, "not for this address", 0, 0},
+        {"no_name", "ca.pem", "a.example", 0, "it names nobody", 0, 0},
+        {"unknown", "ca.pem rsa_ca.pem", "a.example", 0, "unknown CA", 0, 0},
+        {"server", "", "a.example", 0, "no store of trusted certificates", 0, 0},
+        {"self_signed", "ca.pem", "a.example", 0, "self-signed", 0, 0},
+        {"for_clients", "ca.pem", "a.example", 0, "wrong usage: extendedKeyUsage", 0, 0},
+        {"client", "ca.pem", "somebody", 0, "it names nobody", 0, 0},
+        {"no_signing", "ca.pem", "a.example", 0, "wrong usage: keyUsage", 0, 0},
+        {"as_ca", "ca.pem", "a.example", 0, "wrong usage: basicConstraints", 0, 0},
+        {"by_clients", "ca.pem", "a.example", 0, "wrong usage: extendedKeyUsage", 0, 0},
+        {"by_leaf", "ca.pem", "a.example", 0, "issued by one that may not issue", 0, 0},
+        {"weak_key", "ca.pem", "a.example", 0, "weak key: RSA with 1024 bits", true, 0},
+        {"curve", "ca.pem", "a.example", 0, "key of a kind that is not accepted", 0, 0},
+        {"sha1", "ca.pem", "a.example", 0, "signed with SHA-1", 0, 0},
+        {"md5", "rsa_ca.pem", "a.example", 0, "signed with MD5", 0, 0},
+        {"critical", "ca.pem", "a.example", 0, "critical extension", 0, 0},
+    };
+    for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
+        one_refused(&tests[i]);
+    }
+}
+
+/* Whoever holds a good certificate but not its key. */
+static void stolen(void)
+{
+    struct refused test = {.chain = "server", .trust = "ca.pem", .name = "a.example"};
+    static br_ssl_server_context raw;
+    static uint8_t buffer[BR_SSL_BUFSIZE_BIDI];
+    struct raw_chain chain;
+    br_skey_decoder_context key;
+    raw_chain_read("server.pem", &chain);
+    raw_key_read("unknown.key", &key);
+    br_ssl_server_init_full_ec(&raw, chain.certificates, chain.count, BR_KEYTYPE_EC,
+                               br_skey_decoder_get_ec(&key));
+    br_ssl_engine_set_buffer(&raw.eng, buffer, sizeof buffer, 1);
+    br_ssl_server_reset(&raw);
+    struct tls_trust *trust = trust_of(test.trust);
+    struct tls *c = client_new();
+    tls_client_begin(c, trust, NULL, test.name, NULL, NOW, entropy_a);
+    struct end a = {.tls = c}, b = {.raw = &raw.eng};
+    carry(&a, &b, 512);
+    ok(!tls_is_open(c) && tls_why(c) && strstr(tls_why(c), "signature is wrong"), "%s", tls_why(c));
+    tls_end(c);
+    /* A byte of the certificate altered: its signature no longer fits. */
+    raw_key_read("server.key", &key);
+    chain.certificates[0].data[chain.certificates[0].data_len - 20] ^= 1;
+    br_ssl_server_init_full_ec(&raw, chain.certificates, chain.count, BR_KEYTYPE_EC,
+                               br_skey_decoder_get_ec(&key));
+    br_ssl_engine_set_buffer(&raw.eng, buffer, sizeof buffer, 1);
+    br_ssl_server_reset(&raw);
+    tls_client_begin(c, trust, NULL, test.name, NULL, NOW, entropy_a);
+    carry(&a, &b, 512);
+    ok(!tls_is_open(c) && tls_err(c) == BK_UNAUTHENTICATED && strstr(tls_why(c), "signature"), "%s",
+       tls_why(c));
+    tls_end(c);
+    free(c);
+    tls_trust_close(trust);
+    raw_chain_free(&chain);
+}
+
+/* ---- versions and protocols */
+
+static void old_server(void)
+{
+    static br_ssl_server_context raw;
+    static uint8_t buffer[BR_SSL_BUFSIZE_BIDI];
+    struct raw_chain chain;
+    br_skey_decoder_context key;
+    raw_chain_read("server.pem", &chain);
+    raw_key_read("server.key", &key);
+    br_ssl_server_init_full_ec(&raw, chain.certificates, chain.count, BR_KEYTYPE_EC,
+                               br_skey_decoder_get_ec(&key));
+    br_ssl_engine_set_versions(&raw.eng, BR_TLS10, BR_TLS11);
+    br_ssl_engine_set_buffer(&raw.eng, buffer, sizeof buffer, 1);
+    br_ssl_server_reset(&raw);
+    struct tls_trust *trust = trust_of("ca.pem");
+    struct tls *c = client_new();
+    tls_client_begin(c, trust, NULL, "a.example", NULL, NOW, entropy_a);
+    struct end a = {.tls = c}, b = {.raw = &raw.eng};
+    carry(&a, &b, 512);
+    ok(!tls_is_open(c) && tls_err(c) == BK_PROTOCOL, "a server of TLS 1.1 is refused");
+    ok(tls_why(c) && strstr(tls_why(c), "no common version or suite"), "%s", tls_why(c));
+    tls_end(c);
+    /* One that says it chose 1.1, whatever was offered. */
+    static const uint8_t hello[] = {0x16, 3, 2, 0,        42,          2,    0, 0,
+                                    38,   3, 2, [43] = 0, [44] = 0xc0, 0x09, 0};
+    tls_client_begin(c, trust, NULL, "a.example", NULL, NOW, entropy_a);
+    const uint8_t *at;
+    size_t bytes = take(&a, &at);
+    taken(&a, bytes);
+    (void)give(&a, hello, sizeof hello);
+    ok(!tls_is_open(c) && tls_why(c) && strstr(tls_why(c), "older than TLS 1.2"), "%s", tls_why(c));
+    tls_end(c);
+    static const uint8_t http[] = "HTTP/1.1 400 Bad Request\r\n\r\n";
+    tls_client_begin(c, trust, NULL, "a.example", NULL, NOW, entropy_a);
+    (void)give(&a, http, sizeof http - 1);
+    ok(tls_saw_http(c) && tls_why(c) && strstr(tls_why(c), "plain HTTP"), "%s", tls_why(c));
+    tls_end(c);
+    tls_client_begin(c, trust, NULL, "a..example", NULL, NOW, entropy_a);
+    ok(tls_state(c) == TLS_CLOSED && tls_err(c) == BK_INVALID, "%s", tls_why(c));
+    tls_end(c);
+    free(c);
+    tls_trust_close(trust);
+    raw_chain_free(&chain);
+}
+
+static const char *odd_protocols[] = {"h2"};
+
+/* A client of plain BearSSL, bent by `how`. */
+static void odd_client(const char *how, const char *words)
+{
+    static br_ssl_client_context raw;
+    static br_x509_minimal_context minimal;
+    static uint8_t buffer[BR_SSL_BUFSIZE_BIDI];
+    struct tls_server *server = server_of("server", NULL);
+    struct tls *s = server_new();
+    br_ssl_client_init_full(&raw, &minimal, NULL, 0);
+    if (strcmp(how, "old") == 0) {
+        br_ssl_engine_set_versions(&raw.eng, BR_TLS10, BR_TLS11);
+    } else if (strcmp(how, "cbc") == 0) {
+        static const uint16_t suites[] = {BR_TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256,
+                                          BR_TLS_RSA_WITH_AES_128_GCM_SHA256};
+        br_ssl_engine_set_suites(&raw.eng, suites, 2);
+    } else {
+        br_ssl_engine_set_protocol_names(&raw.eng, odd_protocols, 1);
+    }
+    br_ssl_engine_set_buffer(&raw.eng, buffer, sizeof buffer, 1);
+    br_ssl_client_reset(&raw, "a.example", 0);
+    tls_server_begin(s, server, NOW, entropy_b);
+    struct end a = {.raw = &raw.eng}, b = {.tls = s};
+    carry(&a, &b, 512);
+    ok(!tls_is_open(s) && tls_state(s) == TLS_CLOSED && tls_err(s) == BK_PROTOCOL,
+       "a client with %s is refused", how);
+    ok(tls_why(s) && strstr(tls_why(s), words), "%s", tls_why(s));
+    ok(br_ssl_engine_last_error(&raw.eng) == BR_ERR_UNSUPPORTED_VERSION ||
+           br_ssl_engine_last_error(&raw.eng) > BR_ERR_RECV_FATAL_ALERT,
+       "and told by an alert (%d)", br_ssl_engine_last_error(&raw.eng));
+    tls_end(s);
+    free(s);
+    tls_server_give(server);
+}
+
+static void plain_http(void)
+{
+    struct tls_server *server = server_of("server", NULL);
+    struct tls *s = server_new();
+    struct end b = {.tls = s};
+    static const uint8_t http[] = "POST /hooks/x HTTP/1.1\r\nHost: a\r\n\r\n";
+    tls_server_begin(s, server, NOW, entropy_b);
+    (void)give(&b, http, sizeof http - 1);
+    ok(tls_saw_http(s) && tls_state(s) == TLS_CLOSED, "%s", tls_why(s));
+    tls_end(s);
+    tls_server_begin(s, server, NOW, entropy_b);
+    static const uint8_t noise[] = {0x80, 0x2e, 1, 3, 1, 0, 0x15, 0, 0, 0, 0x10};
+    (void)give(&b, noise, sizeof noise);
+    ok(!tls_saw_http(s) && tls_err(s) == BK_PROTOCOL, "%s", tls_why(s));
+    tls_end(s);
+    /* A record that says it is larger than any may be. */
+    static const uint8_t huge[] = {0x16, 3, 1, 0xff, 0xff, 1, 0, 0};
+    tls_server_begin(s, server, NOW, entropy_b);
+    (void)give(&b, huge, sizeof huge);
+    ok(tls_err(s) == BK_PROTOCOL && strstr(tls_why(s), "too large"), "%s", tls_why(s));
+    tls_end(s);
+    free(s);
+    tls_server_give(server);
+}
+
+/* ---- certificates of clients, and which certificate a server shows */
+
+static void client_certificate(const char *identity_name, const char *server_trust, int64_t now,
+                               const char *words)
+{
+    struct tls_server *server = server_of("server", server_trust);
+    struct tls_trust *trust = trust_of("ca.pem");
+    struct tls_identity *identity =
+        identity_name ? identity_of(identity_name, strncmp(identity_name, "server", 6) == 0) : NULL;
+    struct tls *c = client_new(), *s = server_new();
+    tls_client_begin(c, trust, identity, "a.example", NULL, NOW, entropy_a);
+    tls_server_begin(s, server, now, entropy_b);
+    struct end a = {.tls = c}, b = {.tls = s};
+    carry(&a, &b, 512);
+    if (!words) {
+        ok(tls_is_open(c) && tls_is_open(s), "client certificate %s: accepted (%s)", identity_name,
+           tls_why(s) ? tls_why(s) : "no complaint");
+    } else {
+        ok(!tls_is_open(s) && tls_err(s) == BK_UNAUTHENTICATED, "client certificate %s: refused",
+           identity_name ? identity_name : "(none)");
+        ok(tls_why(s) && strstr(tls_why(s), words), "%s", tls_why(s));
+    }
+    tls_end(c);
+    tls_end(s);
+    free(c);
+    free(s);
+    tls_identity_close(identity);
+    tls_trust_close(trust);
+    tls_server_give(server);
+}
+
+static void names(const char *servers, const char *name, const char *suite)
+{
+    talk(servers, "ca.pem rsa_ca.pem", name, 512, suite);
+}
+
+/* ---- reading files */
+
+static void bad_pem(const char *what, const char *text, const char *words)
+{
+    struct tls_trust *trust;
+    char why[TLS_WHY_BYTES] = "";
+    is_int(tls_trust_open(&trust), BK_OK, "%s", what);
+    is_int(tls_trust_add_pem(trust, "file.pem", slice_str(text), why), BK_INVALID, "is refused");
+    ok(strstr(why, words) != NULL, "%s (wanted: %s)", why, words);
+    is_uint(tls_trust_count(trust), 0, "nothing was added");
+    tls_trust_close(trust);
+}
+
+static void bad_identity(const char *certificate_name, const char *key_name, bool for_server,
+                         const char *words)
+{
+    struct tls_identity *identity = NULL;
+    struct slice certificate = vector(certificate_name), key = vector(key_name);
+    char why[TLS_WHY_BYTES] = "";
+    is_int(tls_identity_open_pem(certificate_name, certificate, key_name, key, for_server,
+                                 &identity, why),
+           BK_INVALID, "%s with %s", certificate_name, key_name);
+    ok(strstr(why, words) != NULL, "%s (wanted: %s)", why, words);
+    vector_free(certificate);
+    vector_free(key);
+}
+
+static void files(void)
+{
+    bad_pem("nothing", "", "no certificate in it");
+    bad_pem("words", "hello\nworld\n", "no certificate in it");
+    bad_pem("a cut block", "\n-----BEGIN CERTIFICATE-----\nMIIB\n",
+            "file.pem:2: the block has no end");
+    bad_pem("not base 64", "-----BEGIN CERTIFICATE-----\nM!IB\n-----END CERTIFICATE-----\n",
+            "file.pem:1: what is between");
+    bad_pem("not DER", "x\ny\n-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+            "file.pem:3: this is not a well-formed");
+    bad_pem("another end", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END KEY-----\n",
+            "file.pem:3: the block ends with another name");
+    bad_pem("a key", "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n",
+            "file.pem:1: this is no certificate");
+    bad_identity("server.pem", "ca.key", true, "not the one of the certificate");
+    bad_identity("server.pem", "server_rsa.key", true, "not the one of the certificate");
+    bad_identity("server_rsa.pem", "rsa_ca.key", true, "not the one of the certificate");
+    bad_identity("server.pem", "server.pem", true, "no private key in it");
+    bad_identity("server.key", "server.key", true, "no certificate in it");
+    bad_identity("client.pem", "client.key", true, "not for a server");
+    bad_identity("server.pem", "server.key", false, "not for a client");
+    bad_identity("weak_key.pem", "weak_key.key", true, "RSA key is too short");
+    bad_identity("sha1.pem", "sha1.key", true, "MD5 or SHA-1");
+    bad_identity("curve.pem", "curve.key", true, "of a kind that is not accepted");
+    char why[TLS_WHY_BYTES] = "";
+    struct tls_trust *trust = trust_of("ca.pem");
+    is_int(tls_trust_add_file(trust, "/nonexistent/ca.pem", why), BK_NOT_FOUND,
+           "a file that is not there");
+    ok(strstr(why, "/nonexistent/ca.pem: not found") != NULL, "%s", why);
+    is_uint(tls_trust_count(trust), 1, "what was there stays");
+    tls_trust_close(trust);
+}
+
+int main(void)
+{
+    talk("server", "ca.pem", "a.example", 512, "ECDHE-ECDSA-AES128-GCM-SHA256");
+    talk("server", "ca.pem", "127.0.0.1", 512, "ECDHE-ECDSA-AES128-GCM-SHA256");
+    talk("server_rsa", "rsa_ca.pem", "a.example", 7, "ECDHE-RSA-AES128-GCM-SHA256");
+    large();
+    cut_everywhere();
+    cut_without_goodbye();
+    sessions();
+    refused();
+    stolen();
+    old_server();
+    odd_client("old", "TLS 1.2 is not spoken by both");
+    odd_client("cbc", "no common version or suite");
+    odd_client("h2", "http/1.1 is not among");
+    plain_http();
+    client_certificate("client", "ca.pem", NOW, NULL);
+    client_certificate("client_rsa", "ca.pem rsa_ca.pem", NOW, NULL);
+    client_certificate(NULL, "ca.pem", NOW, "the client showed no certificate");
+    client_certificate("client", "rsa_ca.pem", NOW, "unknown CA");
+    client_certificate("client", "ca.pem", NOW_2200, "expired");
+    client_certificate("server", "ca.pem", NOW, "not for a client");
+    names("server server_p384", "a.example", "ECDHE-ECDSA-AES128-GCM-SHA256");
+    names("server server_p384", "c.example", "ECDHE-ECDSA-AES128-GCM-SHA256");
+    names("server_rsa server_p384", "c.example", "ECDHE-ECDSA-AES128-GCM-SHA256");
+    names("server_p384 server_rsa", "x.b.example", "ECDHE-RSA-AES128-GCM-SHA256");
+    files();
+    return done_testing();
+}
