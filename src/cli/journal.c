@@ -100,10 +100,11 @@ static void print_totals(const struct check_totals *totals)
 {
     char text[16];
     printf("%s, %u segments of %u journals, %llu records: %llu accepted, %llu rejected, %llu "
-           "duplicates\n",
+           "duplicates, %llu attempts\n",
            print_bytes_text(totals->bytes, text), totals->segments, totals->journals,
            (unsigned long long)totals->records, (unsigned long long)totals->accepted,
-           (unsigned long long)totals->rejected, (unsigned long long)totals->duplicates);
+           (unsigned long long)totals->rejected, (unsigned long long)totals->duplicates,
+           (unsigned long long)totals->attempts);
     if (totals->torn_frames != 0 || totals->torn_bytes != 0) {
         printf("%llu unfinished commits at the ends (%llu bytes), never acknowledged; the next "
                "start cuts them off\n",
@@ -121,13 +122,13 @@ static void print_totals_json(const struct check_totals *totals, enum print_form
                "{\"journals\":%u,\"segments\":%u,\"sidecars\":%u,\"spares\":%u,\"bytes\":%llu,"
                "\"frames\":%llu,"
                "\"records\":%llu,\"accepted\":%llu,\"rejected\":%llu,\"duplicates\":%llu,"
-               "\"tornFrames\":%llu,"
+               "\"attempts\":%llu,\"tornFrames\":%llu,"
                "\"tornBytes\":%llu,\"problems\":%llu}",
                totals->journals, totals->segments, totals->sidecars, totals->spares,
                (unsigned long long)totals->bytes, (unsigned long long)totals->frames,
                (unsigned long long)totals->records, (unsigned long long)totals->accepted,
                (unsigned long long)totals->rejected, (unsigned long long)totals->duplicates,
-               (unsigned long long)totals->torn_frames, (unsigned long long)totals->torn_bytes,
+               (unsigned long long)totals->attempts, (unsigned long long)totals->torn_frames, (unsigned long long)totals->torn_bytes,
                (unsigned long long)totals->problems);
     json_tree_init(&tree);
     if (json_parse(buf_slice(&json), &tree, &problem) == BK_OK) {

@@ -194,6 +194,9 @@ static bool passes(struct event_scan *scan, struct hub *hub, const struct journa
 {
     const struct event_filter *filter = &scan->filter;
     const struct journal_entry *entry = &record->entry;
+    if (entry->type == JOURNAL_ATTEMPT) {
+        return false; /* what became of an event, not an event */
+    }
     if (filter->states != 0 && (filter->states & EVENT_STATE(entry->type)) == 0) {
         return false;
     }
@@ -255,7 +258,8 @@ enum bk_err event_get(struct reader *reader, struct slice id, struct journal_rec
         return BK_INVALID;
     }
     enum bk_err err = reader_get(reader, position, ret_record);
-    if (err == BK_OK && ret_record->entry.received_ns / NS_PER_MS != received_ms) {
+    if (err == BK_OK && (ret_record->entry.received_ns / NS_PER_MS != received_ms ||
+                         ret_record->entry.type == JOURNAL_ATTEMPT)) {
         return BK_NOT_FOUND; /* a number that another journal of this name once gave out */
     }
     return err;

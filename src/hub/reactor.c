@@ -245,13 +245,13 @@ static void count_turn(struct reactor *reactor)
 
 static void reactor_turn(struct reactor *reactor)
 {
-    bool committing = !reactor->stopped && !journal_idle(reactor->journal);
+    bool committing = !reactor->stopped && journal_writing(reactor->journal);
     ring_gather(reactor->ring, committing ? GATHER_COMPLETIONS : 0, committing ? GATHER_US : 0);
     ring_turn(reactor->ring, timer_wheel_next_ns(&reactor->wheel));
     uint64_t now_ns = ring_now_ns(reactor->ring);
     timer_wheel_run(&reactor->wheel, now_ns);
     if (!reactor->stopped) {
-        if (journal_idle(reactor->journal)) {
+        if (!journal_writing(reactor->journal)) {
             /* No commit will: they may wait for what came without one, a spare segment. */
             resume_parked(reactor);
         }

@@ -37,6 +37,7 @@ static bool check_frame(struct catalog_audit *audit, const struct segment *segme
         totals->accepted += record->type == JOURNAL_ACCEPTED;
         totals->rejected += record->type == JOURNAL_REJECTED;
         totals->duplicates += record->type == JOURNAL_DUPLICATE;
+        totals->attempts += record->type == JOURNAL_ATTEMPT;
         if (!check->record) {
             continue;
         }

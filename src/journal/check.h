@@ -23,7 +23,7 @@ typedef bool check_record_fn(const struct journal_record *record, void *context)
 
 struct check_totals {
     unsigned journals, segments, sidecars, spares;
-    uint64_t bytes, frames, records, accepted, rejected, duplicates;
+    uint64_t bytes, frames, records, accepted, rejected, duplicates, attempts;
     uint64_t torn_frames, torn_bytes; /* unfinished commits at the end of a log */
     uint64_t problems;
 };

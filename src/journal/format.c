@@ -32,7 +32,7 @@ enum bk_err format_segment_check(const struct format_segment *block)
     if (block->version > FORMAT_VERSION) {
         return BK_VERSION;
     }
-    bool sane = block->version == FORMAT_VERSION && block->block_bytes == FORMAT_BLOCK_BYTES &&
+    bool sane = block->version >= 1 && block->block_bytes == FORMAT_BLOCK_BYTES &&
                 block->number > 0 && block->journal < FORMAT_JOURNALS_MAX &&
                 block->bytes % FORMAT_BLOCK_BYTES == 0 && block->bytes >= 2 * FORMAT_BLOCK_BYTES;
     return sane ? BK_OK : BK_CORRUPT;
@@ -40,7 +40,7 @@ enum bk_err format_segment_check(const struct format_segment *block)
 
 static bool record_sane(const struct format_record *record, uint64_t message_bytes)
 {
-    return record->type >= JOURNAL_ACCEPTED && record->type <= JOURNAL_DUPLICATE &&
+    return record->type >= JOURNAL_ACCEPTED && record->type <= JOURNAL_ATTEMPT &&
            (uint64_t)record->type_at + record->type_bytes <= message_bytes &&
            (uint64_t)record->id_at + record->id_bytes <= message_bytes;
 }

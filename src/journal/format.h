@@ -37,7 +37,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is read in
 #define FORMAT_BLOCK_BYTES   4096U
 #define FORMAT_SEGMENT_MAGIC 0x314c4e524a544b42ULL /* "BKTJRNL1" */
 #define FORMAT_FRAME_MAGIC   0x4652544bU           /* "KTRF" */
-#define FORMAT_VERSION       1U
+#define FORMAT_VERSION       2U /* 2: records of type ATTEMPT; version 1 is read and written on */
 #define FORMAT_FRAME_AT      FORMAT_BLOCK_BYTES /* the first frame */
 #define FORMAT_RECORD_ALIGN  16U
 /* Sum of the largest head and body there can be, with room to spare; protects readers from absurd

@@ -56,6 +56,8 @@ struct frame {
     int64_t first_ns;
     int64_t last_ns;
     uint64_t submitted_ns;
+    uint64_t lazy_ns; /* filling: no later than this … */
+    bool urgent;      /* … or at once, for somebody waits for a record in it */
     bool closed;
     bool done;
     bool good;
@@ -68,6 +70,8 @@ struct journal {
     struct catalog *catalog;
     journal_commit_fn *commit;
     void *context;
+    journal_durable_fn *consume; /* NULL: nobody wants the records */
+    void *consumer;
 
     /* Hot: the frame being filled. */
     struct frame *filling; /* NULL: none */
@@ -314,9 +318,11 @@ static uint64_t finish_record(struct journal *journal, struct frame *frame,
     return sequence;
 }
 
-enum bk_err journal_append(struct journal *journal, const struct journal_entry *entry,
-                           const uint8_t *message, const struct journal_redaction *redactions,
-                           unsigned redaction_count, uint64_t *ret_sequence)
+/* The record goes to the end of the frame that is returned in *ret_frame. */
+static inline __attribute__((always_inline)) enum bk_err
+append(struct journal *journal, const struct journal_entry *entry, const uint8_t *message,
+       const struct journal_redaction *redactions, unsigned redaction_count, uint64_t *ret_sequence,
+       struct frame **ret_frame)
 {
     size_t message_bytes = (size_t)entry->head_bytes + entry->body_bytes;
     if (message_bytes > JOURNAL_SMALL_BYTES_MAX) {
@@ -337,7 +343,32 @@ enum bk_err journal_append(struct journal *journal, const struct journal_entry *
     memcpy(at + sizeof(struct format_record), message, message_bytes);
     redact(at + sizeof(struct format_record), message_bytes, redactions, redaction_count);
     *ret_sequence = finish_record(journal, frame, entry, (struct format_record *)(void *)at);
+    *ret_frame = frame;
     return BK_OK;
+}
+
+enum bk_err journal_append(struct journal *journal, const struct journal_entry *entry,
+                           const uint8_t *message, const struct journal_redaction *redactions,
+                           unsigned redaction_count, uint64_t *ret_sequence)
+{
+    struct frame *frame = NULL;
+    enum bk_err err = append(journal, entry, message, redactions, redaction_count, ret_sequence,
+                             &frame);
+    if (err == BK_OK) {
+        frame->urgent = true;
+    }
+    return err;
+}
+
+enum bk_err journal_append_lazy(struct journal *journal, const struct journal_entry *entry,
+                                const uint8_t *message, uint64_t *ret_sequence)
+{
+    struct frame *frame = NULL;
+    enum bk_err err = append(journal, entry, message, NULL, 0, ret_sequence, &frame);
+    if (err == BK_OK && frame->lazy_ns == 0) {
+        frame->lazy_ns = ring_now_ns(journal->ring) + JOURNAL_LAZY_NS;
+    }
+    return err;
 }
 
 enum bk_err journal_append_large(struct journal *journal, const struct journal_entry *entry,
@@ -418,6 +449,23 @@ static void frame_release(struct journal *journal, struct frame *frame)
     }
 }
 
+/* What became durable goes to who wants it while it still lies in the frame. */
+static void frame_consume(struct journal *journal, const struct frame *frame)
+{
+    struct format_walk walk;
+    const struct format_record *record = NULL;
+    struct journal_entry entry;
+    format_walk_begin(&walk, (const struct format_frame *)(const void *)frame->at, frame->bytes,
+                      frame->segment->seed);
+    while (format_walk_next(&walk, false, &record) == BK_OK) {
+        if (record->type == JOURNAL_ACCEPTED) {
+            format_record_entry(record, &entry);
+            journal->consume(journal->consumer, record->sequence, &entry,
+                             (const uint8_t *)(record + 1));
+        }
+    }
+}
+
 static void frame_acknowledge(struct journal *journal, struct frame *frame)
 {
     struct segment *segment = frame->segment;
@@ -435,6 +483,9 @@ static void frame_acknowledge(struct journal *journal, struct frame *frame)
         counter_set(&journal->pending_bytes,
                     journal->pending_bytes - (frame->bytes - sizeof(struct format_frame)));
         atomic_store_explicit(&journal->durable_through, last_sequence, memory_order_release);
+        if (journal->consume) {
+            frame_consume(journal, frame);
+        }
     }
     if (frame->kind == FRAME_CLOSING) {
         journal->stop = STOPPED;
@@ -569,10 +620,20 @@ static void submit(struct journal *journal, struct frame *frame)
                frame->offset, frame->buffer, journal->durable, frame_written);
 }
 
+/* Only records that nobody waits for, and not for long. */
+static bool may_wait(const struct journal *journal, const struct frame *frame)
+{
+    return frame == journal->filling && !frame->urgent && journal->stop == RUNNING &&
+           frame->bytes < SECOND_COMMIT_BYTES && ring_now_ns(journal->ring) < frame->lazy_ns;
+}
+
 /* May the next frame start now? */
 static bool may_submit(struct journal *journal, const struct frame *frame)
 {
     unsigned busy = inflight(journal);
+    if (may_wait(journal, frame)) {
+        return false;
+    }
     if (busy == 0) {
         return true;
     }
@@ -635,6 +696,24 @@ void journal_turn(struct journal *journal)
         }
         submit(journal, frame);
     }
+}
+
+uint64_t journal_next_ns(const struct journal *journal)
+{
+    const struct frame *frame = journal->filling;
+    bool waits = frame && !frame->urgent && inflight(journal) == 0 && journal->fail_err == BK_OK;
+    return waits ? frame->lazy_ns : UINT64_MAX;
+}
+
+bool journal_writing(const struct journal *journal)
+{
+    return inflight(journal) > 0;
+}
+
+void journal_consume(struct journal *journal, journal_durable_fn *consume, void *context)
+{
+    journal->consume = consume;
+    journal->consumer = context;
 }
 
 /* ---- views */

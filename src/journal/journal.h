@@ -27,7 +27,8 @@ struct catalog; /* journal/catalog.h */
 enum journal_record_type {
     JOURNAL_ACCEPTED = 1,
     JOURNAL_REJECTED = 2, /* quarantine: reason says why */
-    JOURNAL_DUPLICATE = 3 /* head only; original says whose */
+    JOURNAL_DUPLICATE = 3, /* head only; original says whose */
+    JOURNAL_ATTEMPT = 4    /* a delivery's outcome (hub/attempt.h); original says which event's */
 };
 
 enum {
@@ -43,8 +44,9 @@ struct journal_entry {
     uint64_t source;         /* numeric id of the event source (hub/source.h) */
     int64_t received_ns;     /* wall clock */
     uint64_t fingerprint[2]; /* of the delivery id, 0 0 = none */
-    uint64_t original;       /* DUPLICATE: position of the first (journal_position_pack) */
-    int64_t original_ns;     /* DUPLICATE: its received_ns */
+    uint64_t original;   /* DUPLICATE: position of the first (journal_position_pack); ATTEMPT: of
+                            the event */
+    int64_t original_ns; /* its received_ns */
     struct ring_address peer;
     uint32_t head_bytes;
     uint32_t body_bytes;
@@ -111,8 +113,25 @@ enum bk_err journal_append_large(struct journal *journal, const struct journal_e
                                  uint8_t *buffer, size_t buffer_bytes,
                                  uint64_t *ret_sequence) BK_MUST_CHECK;
 
+/* The same for a record that nobody waits for: it starts no commit by itself, but goes out with the
+ * next one, and after JOURNAL_LAZY_NS in any case. */
+#define JOURNAL_LAZY_NS 50000000ULL
+enum bk_err journal_append_lazy(struct journal *journal, const struct journal_entry *entry,
+                                const uint8_t *message, uint64_t *ret_sequence) BK_MUST_CHECK;
+
+/* Hand each accepted record on when it became durable, in order, before the commit callback of the
+ * same completion. `message` (head, then body) lies in the frame: valid during the call, which must
+ * not append. NULL: nobody wants them, which costs nothing. On the reactor, at any time. */
+typedef void journal_durable_fn(void *context, uint64_t sequence, const struct journal_entry *entry,
+                                const uint8_t *message);
+void journal_consume(struct journal *journal, journal_durable_fn *consume, void *context);
+
 /* Once per loop turn, after all appends: starts a commit when the rules allow one. */
 void journal_turn(struct journal *journal);
+/* When journal_turn() has to run though nothing else happens (lazy records); UINT64_MAX: never. */
+uint64_t journal_next_ns(const struct journal *journal);
+/* A commit is under way. */
+bool journal_writing(const struct journal *journal);
 
 /* Sequence up to which everything is durable. Any thread (atomic acquire). */
 uint64_t journal_durable_through(const struct journal *journal);

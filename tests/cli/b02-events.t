@@ -131,7 +131,7 @@ with Server() as server:
     ok(values['becket_events_total{source="repo",state="duplicate"}'] == 1 and
        values['becket_ingress_requests_total{source="open",code="200"}'] >= 1600, 'metrics count them')
     code, out, err = server.cli('journal', 'check')
-    ok(code == 0 and '1604 records: 1602 accepted, 1 rejected, 1 duplicates' in out, 'journal check, while serving')
+    ok(code == 0 and '1604 records: 1602 accepted, 1 rejected, 1 duplicates, 0 attempts' in out, 'journal check, while serving')
     server.stop()
     code, out, err = server.cli('journal', 'check', '-o', 'json')
     totals = json.loads(out)

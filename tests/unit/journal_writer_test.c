@@ -329,8 +329,118 @@ static void test_redaction(void)
     world_fini(&world);
 }
 
+/* ---- records that nobody waits for, and the consumer of durable ones */
+
+struct consumed {
+    unsigned count;
+    uint64_t last;
+    uint64_t bytes;
+    bool bad;
+};
+
+static void consume(void *context, uint64_t sequence, const struct journal_entry *entry,
+                    const uint8_t *message)
+{
+    struct consumed *consumed = context;
+    static uint8_t want[1 << 20];
+    size_t bytes = (size_t)entry->head_bytes + entry->body_bytes;
+    record_message(0, sequence, bytes, want);
+    consumed->bad |= entry->type != JOURNAL_ACCEPTED || sequence <= consumed->last ||
+                     memcmp(want, message, bytes) != 0;
+    consumed->count++;
+    consumed->last = sequence;
+    consumed->bytes += bytes;
+}
+
+static void test_consume(void)
+{
+    struct world world;
+    struct consumed consumed = {0};
+    world_init(&world, 1, 4 << 20);
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    is_int(world_append(&world, 0, 1, 300), BK_OK);
+    world_run(&world);
+    journal_consume(world.journals[0], consume, &consumed);
+    for (uint64_t sequence = 2; sequence < 10; sequence++) {
+        is_int(world_append(&world, 0, sequence, record_size(sequence)), BK_OK);
+    }
+    struct journal_entry other = {.type = JOURNAL_REJECTED, .reason = 3, .head_bytes = 4};
+    uint64_t sequence = 0;
+    is_int(journal_append(world.journals[0], &other, (const uint8_t *)"abcd", NULL, 0, &sequence),
+           BK_OK);
+    is_uint(consumed.count, 0, "nothing before it is durable");
+    world_run(&world);
+    is_uint(consumed.count, 8, "accepted records are handed on, once, and no others");
+    is_uint(consumed.last, 9);
+    struct journal_entry large = {.type = JOURNAL_ACCEPTED, .head_bytes = 10, .body_bytes = 200000};
+    uint8_t *buffer = aligned_alloc(4096, 50 * 4096);
+    record_message(0, 11, 200010, buffer + JOURNAL_LARGE_MESSAGE_AT);
+    is_int(journal_append_large(world.journals[0], &large, buffer, 50 * 4096, &sequence), BK_OK);
+    world_run(&world);
+    is_uint(consumed.count, 9, "a large record, too, while its buffer is there");
+    ok(!consumed.bad, "each with its own bytes, in order");
+    world.rings[0].fail_after = 0;
+    world.rings[0].fail_count = 1;
+    is_int(world_append(&world, 0, 12, 300), BK_OK);
+    world_run(&world);
+    is_uint(consumed.count, 9, "what is not durable is not handed on");
+    journal_consume(world.journals[0], NULL, NULL);
+    is_int(world_append(&world, 0, 13, 300), BK_OK);
+    world_run(&world);
+    is_uint(consumed.count, 9, "until nobody wants them");
+    free(buffer);
+    world_stop(&world);
+    world_fini(&world);
+}
+
+static void test_lazy(void)
+{
+    struct world world;
+    world_init(&world, 1, 1 << 20);
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    struct journal *journal = world.journals[0];
+    struct journal_entry attempt = {.type = JOURNAL_ATTEMPT, .head_bytes = 8};
+    uint64_t sequence = 0, writes = world.rings[0].writes_total;
+    is_uint(journal_next_ns(journal), UINT64_MAX, "nothing to wake up for");
+    is_int(journal_append_lazy(journal, &attempt, (const uint8_t *)"12345678", &sequence), BK_OK);
+    is_uint(sequence, 1);
+    uint64_t due_ns = journal_next_ns(journal);
+    is_uint(due_ns, fake_now_ns + JOURNAL_LAZY_NS, "it may wait");
+    journal_turn(journal);
+    ok(!journal_writing(journal), "a record that nobody waits for starts no commit");
+    ok(!journal_idle(journal));
+    is_int(world_append(&world, 0, 2, 100), BK_OK);
+    journal_turn(journal);
+    ok(journal_writing(journal), "another record takes it along");
+    is_uint(journal_next_ns(journal), UINT64_MAX);
+    world_run(&world);
+    is_uint(world.rings[0].writes_total, writes + 1, "in the same write");
+    is_uint(world.durable[0], 2);
+    is_int(journal_append_lazy(journal, &attempt, (const uint8_t *)"12345678", &sequence), BK_OK);
+    fake_now_ns = journal_next_ns(journal) - 1;
+    journal_turn(journal);
+    ok(!journal_writing(journal));
+    fake_now_ns++;
+    journal_turn(journal);
+    ok(journal_writing(journal), "but not for long");
+    world_run(&world);
+    is_uint(world.durable[0], 3);
+    is_int(journal_append_lazy(journal, &attempt, (const uint8_t *)"12345678", &sequence), BK_OK);
+    world_stop(&world);
+    is_int(world_open(&world), BK_OK);
+    is_uint(world.durable[0], 4, "a clean stop writes them");
+    is_uint(world.seen_count, 1, "and attempts are not taken for events");
+    world_run(&world);
+    world_stop(&world);
+    world_fini(&world);
+}
+
 int main(void)
 {
+    test_consume();
+    test_lazy();
     test_first_commit();
     test_commit_rule();
     test_busy();
