@@ -299,8 +299,8 @@ static void test_sidecars(void)
     ok(world_has(&world, "j0-0000000002.idx"), "made again");
     is_int(look(&world, &found), BK_OK);
     ok(world.report.scanned_bytes < scanned + 100000, "and used");
-    blob.bytes[8] =
-        2; /* a version without a right checksum is damage; with one it is from the future */
+    /* A version without a right checksum is damage; with one it is from the future. */
+    blob.bytes[8] = FORMAT_VERSION;
     blob_store(&blob, blob.bytes, blob.size);
     is_int(look(&world, &found), BK_OK);
     free(blob.bytes);
@@ -349,7 +349,7 @@ static void test_newer_version(void)
     struct blob blob;
     blob_load(&blob, &world, "j0-0000000001.log");
     struct format_segment *block = (struct format_segment *)(void *)blob.bytes;
-    block->version = 2;
+    block->version = FORMAT_VERSION + 1;
     block->crc = crc32c(0, block, offsetof(struct format_segment, crc));
     blob_store(&blob, blob.bytes, blob.size);
     is_int(world_open(&world), BK_VERSION, "a newer format is refused");

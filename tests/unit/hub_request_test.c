@@ -1,0 +1,201 @@
+/* Description: what a destination receives: which headers go on, signatures, and that no value of
+ * an event can inject a line. */
+#include "hub/request.h"
+
+#include "base/base64.h"
+#include "http/parse.h"
+#include "tap.h"
+
+#define NOW 1700000123
+
+static struct destination destination;
+static uint8_t built[65536];
+static struct request_layout layout;
+static struct http_head head, out;
+
+static void fresh(void)
+{
+    memset(&destination, 0, sizeof destination);
+    destination.number = 42;
+    destination.target = SLICE("/in?x=1");
+    destination.host_header = SLICE("app.example");
+    destination.header_lines = SLICE("X-Env: prod\r\nX-Team: a\r\n");
+    destination.signing = DESTINATION_STANDARD_WEBHOOKS;
+    destination.secret_count = 1;
+    hmac_sha256_key_init(&destination.secrets[0], SLICE("0123456789abcdef"));
+    hmac_sha256_key_init(&destination.secrets[1], SLICE("fedcba9876543210"));
+}
+
+/* Build, sign, and parse what came out as a server would. */
+static bool build(const char *received, struct slice body, struct slice type)
+{
+    if (http_parse_request((const uint8_t *)received, strlen(received), &head) !=
+        HTTP_PARSE_DONE) {
+        bail_out("a head of this test does not parse");
+    }
+    struct request request = {.destination = &destination,
+                              .head = &head,
+                              .body = body,
+                              .source = SLICE("payments"),
+                              .type = type,
+                              .event = {1, 77},
+                              .received_ns = 1700000000123456789,
+                              .attempt = 3};
+    size_t max = request_bytes_max(&request);
+    uint8_t *exact = malloc(max); /* so that the sanitizer sees one byte too many */
+    request_build(&request, exact, &layout);
+    request_sign(exact, &layout, &destination, NOW);
+    memcpy(built, exact, layout.bytes);
+    free(exact);
+    return http_parse_request(built, layout.bytes, &out) == HTTP_PARSE_DONE &&
+           out.head_bytes == layout.head_bytes && out.content_length == body.bytes &&
+           layout.bytes - layout.head_bytes == body.bytes &&
+           memcmp(built + layout.head_bytes, body.at, body.bytes) == 0;
+}
+
+static struct slice value(const char *name)
+{
+    unsigned count = 0;
+    const struct http_header *header = http_find(&out, slice_str(name), &count);
+    return header && count == 1 ? http_header_value(&out, header) : SLICE_EMPTY;
+}
+
+static bool has(const char *name, const char *want)
+{
+    struct slice got = value(name);
+    bool same = slice_equal(got, slice_str(want));
+    if (!same) {
+        diag("%s: %.*s", name, (int)got.bytes, (const char *)got.at);
+    }
+    return same;
+}
+
+static bool lacks(const char *name)
+{
+    return http_find(&out, slice_str(name), NULL) == NULL;
+}
+
+static void test_headers(void)
+{
+    fresh();
+    ok(build("POST /hooks/x HTTP/1.1\r\nHost: becket\r\nUser-Agent: GitHub-Hookshot/1\r\n"
+             "Content-Type: application/json\r\nAuthorization: Bearer t\r\nCookie: a=b\r\n"
+             "Content-Length: 2\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\n"
+             "Keep-Alive: timeout=5\r\nTE: trailers\r\nUpgrade: h2c\r\nProxy-Authorization: x\r\n"
+             "Expect: 100-continue\r\nX-GitHub-Event: push\r\nWebhook-Id: theirs\r\n"
+             "webhook-signature: theirs\r\nBecket-Source: evil\r\nx-env: theirs\r\n"
+             "X-Gitlab-Token: ********\r\nX-Last: yes\r\n\r\n",
+             SLICE("{}"), SLICE("push")),
+       "a whole request");
+    ok(has("host", "app.example") && has("content-length", "2"));
+    ok(slice_equal(http_target(&out), SLICE("/in?x=1")));
+    ok(has("user-agent", "GitHub-Hookshot/1") && has("content-type", "application/json") &&
+           has("x-github-event", "push") && has("x-last", "yes"),
+       "the provider's own go on");
+    ok(lacks("authorization") && lacks("cookie") && lacks("connection") && lacks("x-hop") &&
+           lacks("keep-alive") && lacks("te") && lacks("upgrade") && lacks("proxy-authorization") &&
+           lacks("expect"),
+       "hop-by-hop and secret ones do not");
+    ok(lacks("x-gitlab-token"), "nor what the journal blanked");
+    ok(has("becket-source", "payments") && has("becket-type", "push") &&
+           has("becket-attempt", "3") && has("x-env", "prod") && has("x-team", "a"),
+       "ours and the destination's win");
+    ok(has("webhook-timestamp", "1700000123"));
+    ok(value("webhook-id").bytes == EVENT_ID_BYTES && value("webhook-id").at[3] == '_');
+    struct slice trace = value("traceparent");
+    ok(trace.bytes == 55 && memcmp(trace.at, "00-", 3) == 0 && trace.at[54] == '1', "a new trace");
+}
+
+static void test_signature(void)
+{
+    fresh();
+    destination.secret_count = 2;
+    char text[128];
+    uint8_t mac[SHA256_BYTES];
+    ok(build("POST / HTTP/1.1\r\nHost: b\r\n\r\n", SLICE("hello"), SLICE_EMPTY));
+    ok(lacks("becket-type"), "no type, no line");
+    char id[EVENT_ID_BYTES + 1] = "";
+    memcpy(id, value("webhook-id").at, EVENT_ID_BYTES);
+    char signed_text[100], want[200] = "";
+    snprintf(signed_text, sizeof signed_text, "%s.%d.hello", id, NOW);
+    struct slice part = slice_str(signed_text);
+    for (unsigned i = 0; i < 2; i++) {
+        hmac_sha256(&destination.secrets[i], &part, 1, mac);
+        size_t bytes = base64_encode(mac, sizeof mac, BASE64_STANDARD, text);
+        snprintf(want + strlen(want), sizeof want - strlen(want), "%sv1,%.*s", i ? " " : "",
+                 (int)bytes, text);
+    }
+    ok(has("webhook-signature", want), "one signature for each secret");
+    struct slice before = value("webhook-signature");
+    uint8_t again[100];
+    memcpy(again, before.at, before.bytes);
+    request_sign(built, &layout, &destination, NOW + 1);
+    ok(has("webhook-timestamp", "1700000124") && memcmp(again, before.at, before.bytes) != 0,
+       "signed anew for the next try");
+    destination.signing = DESTINATION_UNSIGNED;
+    ok(build("POST / HTTP/1.1\r\nHost: b\r\n\r\n", SLICE(""), SLICE_EMPTY) &&
+           lacks("webhook-signature") && value("webhook-id").bytes > 0,
+       "unsigned ones keep id and time");
+}
+
+static void test_traces(void)
+{
+    fresh();
+    ok(build("POST / HTTP/1.1\r\nHost: b\r\n"
+             "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00\r\n\r\n",
+             SLICE(""), SLICE_EMPTY));
+    struct slice trace = value("traceparent");
+    ok(trace.bytes == 55 && memcmp(trace.at + 3, "0af7651916cd43dd8448eb211c80319c", 32) == 0 &&
+           memcmp(trace.at + 36, "b7ad6b7169203331", 16) != 0 && trace.at[54] == '0',
+       "the sender's trace goes on with a span of ours");
+    ok(build("POST / HTTP/1.1\r\nHost: b\r\n"
+             "traceparent: 00-00000000000000000000000000000000-b7ad6b7169203331-00\r\n\r\n",
+             SLICE(""), SLICE_EMPTY));
+    ok(memcmp(value("traceparent").at + 3, "00000000000000000000000000000000", 32) != 0,
+       "one that is none is not used");
+}
+
+static void test_injection(void)
+{
+    fresh();
+    ok(build("POST / HTTP/1.1\r\nHost: b\r\n\r\n", SLICE("b"),
+             SLICE("a\r\nX-Injected: 1\0\x7f\xc3\xa9 %")),
+       "still one request");
+    ok(lacks("x-injected"), "no line was injected");
+    ok(has("becket-type", "a%0d%0aX-Injected:%201%00%7f%c3%a9%20%25"));
+    uint8_t all[256];
+    for (unsigned i = 0; i < 256; i++) {
+        all[i] = (uint8_t)i;
+    }
+    ok(build("POST / HTTP/1.1\r\nHost: b\r\n\r\n", SLICE("b"), slice_of(all, 256)));
+    unsigned lines = out.header_count;
+    ok(build("POST / HTTP/1.1\r\nHost: b\r\n\r\n", SLICE("b"), SLICE("x")) &&
+           out.header_count == lines,
+       "whatever bytes a type has, the lines are the same");
+    /* A head of the largest size and number of headers. */
+    static char large[HTTP_HEAD_BYTES_MAX + 1];
+    size_t bytes = (size_t)snprintf(large, sizeof large, "POST / HTTP/1.1\r\nHost: b\r\n");
+    for (unsigned i = 0; i < HTTP_HEADERS_MAX - 1; i++) {
+        bytes += (size_t)snprintf(large + bytes, sizeof large - bytes, "X-%u: %0140u\r\n", i, i);
+    }
+    snprintf(large + bytes, sizeof large - bytes, "\r\n");
+    destination.header_lines = SLICE_EMPTY;
+    http_parse_request((const uint8_t *)large, strlen(large), &head);
+    struct request request = {.destination = &destination,
+                              .head = &head,
+                              .source = SLICE("s"),
+                              .attempt = UINT32_MAX};
+    request_build(&request, built, &layout);
+    ok(layout.bytes <= request_bytes_max(&request), "the largest head fits");
+    const char *last = "X-98: 000";
+    ok(memmem(built, layout.bytes, last, strlen(last)) != NULL);
+}
+
+int main(void)
+{
+    test_headers();
+    test_signature();
+    test_traces();
+    test_injection();
+    return done_testing();
+}
