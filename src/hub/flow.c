@@ -37,7 +37,7 @@ static void begin_again(struct flow *flow)
     flow->settling = 0;
 }
 
-/* GCRA over all cores: each delivery moves the theoretical arrival on. False: when to come again. */
+/* GCRA over all cores: each delivery moves the theoretical arrival on. False: come again then. */
 static bool rate_allows(struct flow_shared *shared, uint32_t per_second, uint64_t now_ns,
                         uint64_t *ret_at_ns)
 {

@@ -33,8 +33,8 @@ struct retry_schedule {
 bool retry_delay(const struct retry_schedule *schedule, uint32_t number, uint32_t after_ms,
                  uint32_t random, uint64_t *ret_delay_ms);
 
-/* Value of a Retry-After header: seconds, or an HTTP date. 0 when it is neither or lies in the past;
- * at most RETRY_AFTER_MS_MAX. */
+/* Value of a Retry-After header: seconds, or an HTTP date. 0 when it is neither or lies in the
+ * past; at most RETRY_AFTER_MS_MAX. */
 uint32_t retry_after_ms(struct slice value, int64_t now_seconds);
 
 #endif
