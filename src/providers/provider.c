@@ -227,6 +227,8 @@ enum provider_next provider_begin(struct provider_run *run)
 {
     run->fault = PROVIDER_FAULT_NONE;
     run->why[0] = '\0';
+    provider_forget(run, "page"); /* a list is read from its start */
+    provider_forget(run, "cursor");
     const struct provider_step *first = run->provider->plans[run->intent].steps;
     if (!first) {
         provider_fail(run, PROVIDER_FAULT_REFUSED, "%s has no way to do this",

@@ -7,6 +7,7 @@
  *   "m/"     "m/format"                                 u32: STORE_FORMAT
  *            "m/revision"                               u64: last revision given to an object
  *            "m/number"                                 u64: last number given to an event source
+ *            "m/operation"                              u64: last number given to an operation
  *            "m/key"                                    data key, sealed under the master key
  *   "o/"     "o/E" "default\0" "payments"               the object (store/record.h); E, S, C = kind
  *   "i/"     "i/" 16 bytes of metadata.id               kind, canvas \0 name
@@ -16,6 +17,9 @@
  *                                                       empty: the source uses the secret
  *   "t/"     "t/" 32 bytes, SHA-256 of a token          token record (hub/token.c)
  *   "T/"     "T/" "ci"                                  the token's hash, by name
+ *   "q/"     "q/" u64 number                            an operation (hub/operation.c)
+ *   "Q/"     "Q/" i64 due time, u64 number              empty: it is to be done then
+ *   "u/"     "u/" 16 bytes of metadata.id, u64 number   empty: it is for this object
  */
 #ifndef BECKET_STORE_KEYS_H
 #define BECKET_STORE_KEYS_H
@@ -28,6 +32,7 @@
 #define KEY_REVISION SLICE("m/revision")
 #define KEY_NUMBER SLICE("m/number")
 #define KEY_DATA_KEY SLICE("m/key")
+#define KEY_OPERATION_NUMBER SLICE("m/operation")
 
 /* Longest: a reference, 2 + 1 + 64 + 64 + 1 + 64 + 63. */
 #define KEY_BYTES_MAX 300U
@@ -148,6 +153,44 @@ static inline void key_token_name(struct key *key, struct slice name)
 {
     key_start(key, 'T');
     key_add(key, name.at, name.bytes);
+}
+
+static inline void key_add_u64(struct key *key, uint64_t number)
+{
+    uint8_t at[8];
+    key_put_u64(at, number);
+    key_add(key, at, 8);
+}
+
+static inline void key_operation(struct key *key, uint64_t number)
+{
+    key_start(key, 'q');
+    key_add_u64(key, number);
+}
+
+/* Everything that is due: "Q/". Times after 1970 only, so their order is that of their bytes. */
+static inline void key_operations_due(struct key *key)
+{
+    key_start(key, 'Q');
+}
+
+static inline void key_operation_due(struct key *key, int64_t due_ns, uint64_t number)
+{
+    key_operations_due(key);
+    key_add_u64(key, (uint64_t)due_ns);
+    key_add_u64(key, number);
+}
+
+static inline void key_operations_of(struct key *key, const uint8_t object[16])
+{
+    key_start(key, 'u');
+    key_add(key, object, 16);
+}
+
+static inline void key_operation_of(struct key *key, const uint8_t object[16], uint64_t number)
+{
+    key_operations_of(key, object);
+    key_add_u64(key, number);
 }
 
 #endif

@@ -1,0 +1,388 @@
+/* Description: operations against a small GitHub that fails at every call in every way, and with a
+ * kill at every point: in the end there is exactly one hook, or none, and the record says so. */
+#include "http/parse.h"
+#include "hub/hub_private.h"
+#include "hub/operations.h"
+#include "base/time.h"
+#include "tests/tap.h"
+
+#include <unistd.h>
+
+#define NOW 1767225600000000000LL
+#define URL "https://hooks.example/hooks/abc"
+
+/* ---- a GitHub with one repository */
+
+#define HOOKS_MAX 8U
+
+static struct {
+    unsigned hooks[HOOKS_MAX]; /* ids of hooks to our address */
+    unsigned hook_count;
+    unsigned next_id;
+    unsigned calls;
+    unsigned creations;
+} github;
+
+enum fault { FAULT_NONE, FAULT_LOST, FAULT_CUT, FAULT_503, FAULT_429, FAULT_COUNT };
+
+static char answer_text[8192];
+
+static const char *list_hooks(void)
+{
+    size_t at = (size_t)snprintf(answer_text, sizeof answer_text, "HTTP/1.1 200 OK\r\n\r\n[");
+    for (unsigned i = 0; i < github.hook_count; i++) {
+        at += (size_t)snprintf(answer_text + at, sizeof answer_text - at,
+                               "%s{\"id\":%u,\"active\":true,\"events\":[\"push\"],\"config\":{"
+                               "\"url\":\"" URL "\",\"content_type\":\"json\"}}",
+                               i ? "," : "", github.hooks[i]);
+    }
+    snprintf(answer_text + at, sizeof answer_text - at, "]");
+    return answer_text;
+}
+
+static const char *create_hook(void)
+{
+    if (github.hook_count > 0) {
+        return "HTTP/1.1 422 x\r\n\r\n{\"message\":\"Hook already exists on this repository\"}";
+    }
+    github.creations++;
+    github.hooks[github.hook_count++] = ++github.next_id;
+    snprintf(answer_text, sizeof answer_text, "HTTP/1.1 201 x\r\n\r\n{\"id\":%u}", github.next_id);
+    return answer_text;
+}
+
+static const char *delete_hook(unsigned id)
+{
+    for (unsigned i = 0; i < github.hook_count; i++) {
+        if (github.hooks[i] == id) {
+            github.hooks[i] = github.hooks[--github.hook_count];
+            return "HTTP/1.1 204 x\r\n\r\n";
+        }
+    }
+    return "HTTP/1.1 404 x\r\n\r\n{}";
+}
+
+static const char *serve(const struct operation_call *call)
+{
+    char url[512];
+    snprintf(url, sizeof url, "%.*s", (int)call->url.bytes, (const char *)call->url.at);
+    const char *hooks = strstr(url, "/repos/acme/hello/hooks");
+    github.calls++;
+    if (!hooks) {
+        return "HTTP/1.1 404 x\r\n\r\n{}";
+    }
+    if (call->method == HTTP_GET) {
+        return list_hooks();
+    }
+    if (call->method == HTTP_POST) {
+        return create_hook();
+    }
+    if (call->method == HTTP_DELETE) {
+        return delete_hook((unsigned)strtoul(hooks + strlen("/repos/acme/hello/hooks/"), NULL, 10));
+    }
+    return "HTTP/1.1 200 x\r\n\r\n{}";
+}
+
+/* ---- the world of one run */
+
+static char directory[200];
+static struct hub *hub;
+static struct operations *operations;
+static struct operation_call *out; /* the one that was sent and not answered */
+static bool object_exists;
+static unsigned settled;
+static enum operation_state settled_state;
+static char settled_why[256];
+static int64_t now_ns;
+static const uint8_t object[16] = {1, 2, 3};
+
+static void send_call(void *context, struct operation_call *call)
+{
+    (void)context;
+    if (out) {
+        bail_out("two calls for one object at once");
+    }
+    out = call;
+}
+
+static enum bk_err load(void *context, struct store_txn *txn, const struct operation *operation,
+                        struct arena *arena, struct operation_ground *ground)
+{
+    static const struct slice push[] = {SLICE("push")};
+    (void)context;
+    (void)txn;
+    (void)arena;
+    if (!object_exists && operation->intent != PROVIDER_HOOK_REMOVE) {
+        return BK_NOT_FOUND;
+    }
+    *ground = (struct operation_ground){.provider = provider_find(SLICE("github")),
+                                        .facts = operation->facts,
+                                        .base = SLICE("https://api.github.com"),
+                                        .credential = SLICE("ghp_planted_secret"),
+                                        .auth = {"Authorization", "Bearer "}};
+    ground->facts.hook_key = SLICE("key");
+    ground->facts.events = push;
+    ground->facts.event_count = 1;
+    return BK_OK;
+}
+
+static enum bk_err settle(void *context, struct store_txn *txn, const struct operation *operation)
+{
+    (void)context;
+    (void)txn;
+    settled++;
+    settled_state = operation->state;
+    snprintf(settled_why, sizeof settled_why, "%.*s", (int)operation->why.bytes,
+             (const char *)operation->why.at);
+    return BK_OK;
+}
+
+static void open_all(void)
+{
+    char why[HUB_WHY_BYTES];
+    struct hub_config hub_config = {
+        .data_directory = directory, .public_url = "https://hooks.example", .now_ns = NOW};
+    if (hub_open(&hub_config, &hub, why) != BK_OK) {
+        bail_out("%s", why);
+    }
+    struct operations_config config = {
+        .hub = hub, .send = send_call, .load = load, .settle = settle};
+    if (operations_open(&config, &operations) != BK_OK) {
+        bail_out("operations");
+    }
+    out = NULL;
+}
+
+/* As kill -9 does: nothing is written any more, what was sent is on its way. */
+static void kill_all(void)
+{
+    operations_close(operations);
+    hub_close(hub);
+    out = NULL;
+}
+
+static void fresh(void)
+{
+    const char *base = getenv("TMPDIR");
+    snprintf(directory, sizeof directory, "%s/becket-operations-XXXXXX", base ? base : "/tmp");
+    if (!mkdtemp(directory)) {
+        bail_out("mkdtemp");
+    }
+    memset(&github, 0, sizeof github);
+    object_exists = true;
+    settled = 0;
+    now_ns = NOW;
+    open_all();
+}
+
+static void finish(void)
+{
+    char command[256];
+    kill_all();
+    snprintf(command, sizeof command, "rm -rf '%s'", directory);
+    if (system(command) != 0) {
+        diag("cannot remove %s", directory);
+    }
+}
+
+static enum bk_err add_one(struct store_txn *txn, void *context)
+{
+    const enum provider_intent *intent = context;
+    struct operation operation = {.intent = *intent,
+                                  .kind = RESOURCE_EVENT_SOURCE,
+                                  .canvas = SLICE("default"),
+                                  .name = SLICE("repo"),
+                                  .integration_canvas = SLICE("default"),
+                                  .integration = SLICE("hub"),
+                                  .provider = SLICE("github"),
+                                  .facts = {.url = SLICE("https://github.com/acme"),
+                                            .resource = SLICE("hello"),
+                                            .hook_url = SLICE(URL)},
+                                  .created_ns = now_ns,
+                                  .due_ns = now_ns};
+    memcpy(operation.object, object, sizeof object);
+    return operation_add(txn, &operation);
+}
+
+static void add(enum provider_intent intent)
+{
+    if (store_update(hub_store(hub), add_one, &intent) != BK_OK) {
+        bail_out("operation_add");
+    }
+    operations_wake(operations);
+}
+
+/* Answer the call that is out: with what GitHub says, or a fault. */
+static void reply(enum fault fault)
+{
+    struct operation_call *call = out;
+    struct operation_answer answer = {.arrived = true};
+    struct http_head head;
+    const char *text;
+    out = NULL;
+    if (fault == FAULT_LOST) { /* never arrived */
+        answer = (struct operation_answer){.why = "connection refused"};
+    } else if (fault == FAULT_503 || fault == FAULT_429) {
+        text = fault == FAULT_503 ? "HTTP/1.1 503 x\r\n\r\noops"
+                                  : "HTTP/1.1 429 x\r\nRetry-After: 7\r\n\r\n{}";
+    } else {
+        text = serve(call);
+        if (fault == FAULT_CUT) { /* done there, but we do not hear of it */
+            answer = (struct operation_answer){.why = "connection reset"};
+        }
+    }
+    if (answer.arrived) {
+        if (http_parse_response((const uint8_t *)text, strlen(text), &head) != HTTP_PARSE_DONE) {
+            bail_out("the test's own answer");
+        }
+        answer.head = &head;
+        answer.body = slice_of(text + head.head_bytes, strlen(text) - head.head_bytes);
+    }
+    operations_answered(operations, call, &answer, now_ns);
+}
+
+/* Until nothing is left to do. fault_at: the number of the call that fails; kill_at: the number of
+ * the call before (late == false) or behind (true) whose arrival at GitHub the process is killed.
+ */
+static unsigned run(unsigned fault_at, enum fault fault, unsigned kill_at, bool late)
+{
+    unsigned count = 0;
+    for (unsigned turn = 0; turn < 500; turn++) {
+        operations_run(operations, now_ns);
+        if (out) {
+            count++;
+            if (count == kill_at) {
+                if (late) {
+                    serve(out);
+                }
+                kill_all();
+                open_all();
+            } else {
+                reply(count == fault_at ? fault : FAULT_NONE);
+            }
+            continue;
+        }
+        int64_t next_ns = operations_next_ns(operations);
+        if (next_ns == INT64_MAX || next_ns > now_ns + 10 * 60 * NS_PER_SECOND) {
+            return count;
+        }
+        now_ns = next_ns > now_ns ? next_ns : now_ns;
+    }
+    bail_out("it never ends");
+    return 0;
+}
+
+static void test_sweep(enum provider_intent intent, unsigned hooks_before, unsigned hooks_after)
+{
+    fresh();
+    github.hook_count = hooks_before;
+    github.hooks[0] = github.next_id = hooks_before;
+    add(intent);
+    unsigned calls = run(0, FAULT_NONE, 0, false);
+    ok(calls > 0 && settled_state == OPERATION_DONE, "%s: %u calls", operation_intent_name(intent),
+       calls);
+    finish();
+    for (unsigned at = 1; at <= calls; at++) {
+        for (int fault = FAULT_LOST; fault < FAULT_COUNT + 2; fault++) {
+            fresh();
+            github.hook_count = hooks_before;
+            github.hooks[0] = github.next_id = hooks_before;
+            add(intent);
+            if (fault < FAULT_COUNT) {
+                run(at, (enum fault)fault, 0, false);
+            } else {
+                run(0, FAULT_NONE, at, fault > FAULT_COUNT);
+            }
+            bool right = github.hook_count == hooks_after && settled > 0 &&
+                         settled_state == OPERATION_DONE && github.creations <= 1;
+            ok(right, "%s, call %u, fault %d: %u hooks, %u made, state %s",
+               operation_intent_name(intent), at, fault, github.hook_count, github.creations,
+               operation_state_name(settled_state));
+            finish();
+        }
+    }
+}
+
+static void json_of(uint64_t number, struct buf *json)
+{
+    buf_reset(json);
+    is_int(operations_get_json(operations, number, json), BK_OK);
+}
+
+static void test_refused(void)
+{
+    struct buf json;
+    buf_init(&json, 1U << 20);
+    fresh();
+    github.hook_count = 0;
+    add(PROVIDER_RESOURCE_CHECK); /* this GitHub has no such address: 404 */
+    run(0, FAULT_NONE, 0, false);
+    is_int(settled_state, OPERATION_FAILED, "a refusal waits for a person: %s", settled_why);
+    json_of(1, &json);
+    ok(strstr(buf_text(&json), "\"reason\":\"not_found\""), "%s", buf_text(&json));
+    ok(strstr(buf_text(&json), "\"advice\":\"check the name"), "it says what to do");
+    ok(!strstr(buf_text(&json), "ghp_planted"), "no secret");
+    unsigned calls = github.calls;
+    is_int(operations_retry(operations, 1, now_ns), BK_OK);
+    run(0, FAULT_NONE, 0, false);
+    is_uint(github.calls, calls + 1, "tried again by hand");
+    is_int(operations_retry(operations, 99, now_ns), BK_NOT_FOUND);
+    object_exists = false;
+    is_int(operations_retry(operations, 1, now_ns), BK_OK);
+    run(0, FAULT_NONE, 0, false);
+    buf_reset(&json);
+    is_int(operations_get_json(operations, 1, &json), BK_NOT_FOUND, "its object is gone, so is it");
+    finish();
+    buf_fini(&json);
+}
+
+/* Deleting the source while its hook is being made. */
+static void test_superseded(void)
+{
+    for (unsigned arrived = 0; arrived < 2; arrived++) {
+        fresh();
+        add(PROVIDER_HOOK_ENSURE);
+        operations_run(operations, now_ns);
+        reply(FAULT_NONE);
+        operations_run(operations, now_ns);
+        is_int(out->method, HTTP_POST, "the hook is being made");
+        object_exists = false;
+        add(PROVIDER_HOOK_REMOVE);
+        operations_run(operations, now_ns);
+        reply(arrived ? FAULT_NONE : FAULT_CUT);
+        run(0, FAULT_NONE, 0, false);
+        is_uint(github.hook_count, 0, "nothing is left behind");
+        is_int(settled_state, OPERATION_DONE);
+        finish();
+    }
+}
+
+static void test_list(void)
+{
+    struct buf json;
+    buf_init(&json, 1U << 20);
+    fresh();
+    add(PROVIDER_HOOK_ENSURE);
+    run(0, FAULT_NONE, 0, false);
+    is_int(operations_list_json(operations, SLICE_EMPTY, 10, SLICE_EMPTY, &json), BK_OK);
+    ok(strstr(buf_text(&json), "\"state\":\"done\"") && strstr(buf_text(&json), "\"hookId\":\"1\""),
+       "%s", buf_text(&json));
+    buf_reset(&json);
+    is_int(operations_list_json(operations, SLICE("other"), 10, SLICE_EMPTY, &json), BK_OK);
+    is_str(buf_text(&json), "{\"items\":[]}", "another canvas");
+    buf_reset(&json);
+    is_int(operations_list_json(operations, SLICE_EMPTY, 10, SLICE("x"), &json), BK_INVALID);
+    finish();
+    buf_fini(&json);
+}
+
+int main(void)
+{
+    test_sweep(PROVIDER_HOOK_ENSURE, 0, 1);
+    test_sweep(PROVIDER_HOOK_ENSURE, 1, 1);
+    test_sweep(PROVIDER_HOOK_REMOVE, 1, 0);
+    test_refused();
+    test_superseded();
+    test_list();
+    return done_testing();
+}
