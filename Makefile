@@ -50,7 +50,7 @@ endif
 
 # ---- Libraries ---------------------------------------------------------------------------------------
 
-LIBRARIES := liburing lmdb bearssl yyjson libyaml libsodium
+LIBRARIES := liburing lmdb bearssl yyjson libyaml libsodium cares
 SYSTEM    := $(if $(filter 1,$(SYSTEM_LIBS)),$(LIBRARIES),$(SYSTEM_LIBS))
 VENDORED  := $(filter-out $(SYSTEM),$(LIBRARIES))
 lib_file   = lib$(patsubst lib%,%,$(1)).a

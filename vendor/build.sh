@@ -111,6 +111,59 @@ build_libsodium() {
         -DHAVE_LINUX_COMPATIBLE_GETRANDOM=1 -Iinclude/sodium -Iinclude
 }
 
+# The resolver polls c-ares' sockets from its own loop, so neither threads nor an event system of c-ares are
+# wanted. What its configure would find out is the same on every Linux that becket runs on.
+build_cares() {
+    sed -e 's/^#undef CARES_HAVE_\(SYS\|ARPA\)_\(.*\)/#define CARES_HAVE_\1_\2 1/' \
+        -e 's/@CARES_TYPEOF_ARES_SOCKLEN_T@/socklen_t/' -e 's/@CARES_TYPEOF_ARES_SSIZE_T@/ssize_t/' \
+        include/ares_build.h.in > include/ares_build.h
+    headers include/*.h
+    cd src/lib
+    {
+        for f in AF_INET6 ARPA_INET_H ARPA_NAMESER_COMPAT_H ARPA_NAMESER_H ASSERT_H CLOCK_GETTIME \
+            CLOCK_GETTIME_MONOTONIC CONNECT ERRNO_H FCNTL FCNTL_H FCNTL_O_NONBLOCK GETENV GETHOSTNAME \
+            GETIFADDRS GETNAMEINFO GETRANDOM GETSERVBYPORT_R GETTIMEOFDAY IFADDRS_H IF_INDEXTONAME \
+            IF_NAMETOINDEX INET_NTOP INET_PTON INTTYPES_H IOCTL IOCTL_FIONBIO LIMITS_H LONGLONG \
+            MALLOC_H MEMMEM NETDB_H NETINET_IN_H NETINET_TCP_H NET_IF_H PF_INET6 POLL POLL_H RECV \
+            RECVFROM SEND SENDTO SETSOCKOPT SOCKET SOCKLEN_T STAT STDBOOL_H STDINT_H STDIO_H STDLIB_H \
+            STRCASECMP STRDUP STRINGS_H STRING_H STRNCASECMP STRNLEN STRUCT_ADDRINFO STRUCT_IN6_ADDR \
+            STRUCT_SOCKADDR_IN6 STRUCT_SOCKADDR_IN6_SIN6_SCOPE_ID STRUCT_SOCKADDR_STORAGE \
+            STRUCT_TIMEVAL SYS_IOCTL_H SYS_PARAM_H SYS_RANDOM_H SYS_SELECT_H SYS_SOCKET_H SYS_STAT_H \
+            SYS_TIME_H SYS_TYPES_H SYS_UIO_H TIME_H UNISTD_H WRITEV; do
+            echo "#define HAVE_$f 1"
+        done
+        sed 's/^/#define /' << EOF
+CARES_RANDOM_FILE "/dev/urandom"
+CARES_TYPEOF_ARES_SSIZE_T ssize_t
+GETHOSTNAME_TYPE_ARG2 size_t
+GETNAMEINFO_TYPE_ARG1 struct sockaddr *
+GETNAMEINFO_TYPE_ARG2 socklen_t
+GETNAMEINFO_TYPE_ARG46 socklen_t
+GETNAMEINFO_TYPE_ARG7 int
+GETSERVBYPORT_R_ARGS 6
+RECVFROM_QUAL_ARG5
+RECVFROM_TYPE_ARG1 int
+RECVFROM_TYPE_ARG2 void *
+RECVFROM_TYPE_ARG3 size_t
+RECVFROM_TYPE_ARG4 int
+RECVFROM_TYPE_ARG5 struct sockaddr *
+RECVFROM_TYPE_RETV ssize_t
+RECV_TYPE_ARG1 int
+RECV_TYPE_ARG2 void *
+RECV_TYPE_ARG3 size_t
+RECV_TYPE_ARG4 int
+RECV_TYPE_RETV ssize_t
+SEND_TYPE_ARG1 int
+SEND_TYPE_ARG2 const void *
+SEND_TYPE_ARG3 size_t
+SEND_TYPE_ARG4 int
+SEND_TYPE_RETV ssize_t
+EOF
+    } > ares_config.h
+    find . -name '*.c' ! -path './thirdparty/*' | compile libcares -D_GNU_SOURCE -DHAVE_CONFIG_H \
+        -DCARES_STATICLIB -DCARES_BUILDING_LIBRARY -I. -Iinclude -I../../include
+}
+
 exec 9> "$out/.build.lock"
 flock 9
 lib=$out/lib/lib${name#lib}.a

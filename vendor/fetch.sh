@@ -125,13 +125,28 @@ EOF
         die "no source list from the Debian mirror (details: build/vendor/apt/log): $other_ways"
 }
 
+# from_pool PACKAGE ARCHIVE: by its name from the mirror's pool, where a version stays for a while after the
+# suite went on to the next.
+from_pool() {
+    case $1 in
+        lib?*) section=$(echo "$1" | cut -c 1-4) ;;
+        *)     section=$(echo "$1" | cut -c 1) ;;
+    esac
+    APT_CONFIG="$apt/apt.conf" /usr/lib/apt/apt-helper download-file \
+        "${mirror%/}/pool/main/$section/$1/$2" "$tmp/$2" >> "$apt/log" 2>&1
+}
+
 # from_apt PACKAGE ARCHIVE SHA256
 from_apt() {
     [ -n "${apt:-}" ] || prepare_apt
-    (cd "$tmp" && private_apt source --download-only --tar-only "$1" >> "$apt/log" 2>&1) ||
-        die "apt-get source $1 failed (details: build/vendor/apt/log): $other_ways"
-    [ -f "$tmp/$2" ] ||
+    listed=yes
+    (cd "$tmp" && private_apt source --download-only --tar-only "$1" >> "$apt/log" 2>&1) || listed=no
+    if [ ! -f "$tmp/$2" ] && ! from_pool "$1" "$2"; then
+        rm -f "$tmp/$2"
+        [ "$listed" = yes ] ||
+            die "apt-get source $1 failed (details: build/vendor/apt/log): $other_ways"
         die "the mirror's $1 is $(cd "$tmp" && echo "$1"*), pinned is $2: $other_ways"
+    fi
     accept "$tmp/$2" "$3"
 }
 

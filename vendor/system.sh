@@ -13,6 +13,7 @@ for name; do
         yyjson)    header=yyjson.h package=libyyjson-dev ;;
         libyaml)   header=yaml.h package=libyaml-dev ;;
         libsodium) header=sodium.h package=libsodium-dev ;;
+        cares)     header=ares.h package=libc-ares-dev ;;
         *)         echo "SYSTEM_LIBS: no library $name, see vendor/pins" >&2; exit 1 ;;
     esac
     echo "#include <$header>" | ${CC:-cc} -E - > /dev/null 2>&1 || missing="$missing $package"
@@ -21,7 +22,7 @@ done
 hint="apt-get install$missing"
 case $missing in
     *yyjson*) hint="$hint; libyyjson-dev is not in Debian 12: there, take all but it from the system with
-    make SYSTEM_LIBS='liburing lmdb bearssl libyaml libsodium'" ;;
+    make SYSTEM_LIBS='liburing lmdb bearssl libyaml libsodium cares'" ;;
 esac
 echo "SYSTEM_LIBS: missing$missing ($hint)" | tr -s '\n ' ' ' >&2
 echo >&2

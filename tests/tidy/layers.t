@@ -27,6 +27,7 @@ my %also = (providers => { 'http/message.h' => 1 });
 my %library = (
     'liburing.h' => { ring => 1 },
     'lmdb.h'     => { store => 1 },
+    'ares.h'     => { net => 1 },
 );
 
 my (@up, @foreign, @unknown);
@@ -59,5 +60,5 @@ for my $file (project_files(qr{^src/.*\.[ch]$})) {
 }
 check('every folder of src/ has its layer', @unknown);
 check('include lines point down', @up);
-check('liburing and LMDB are seen only where they are wrapped', @foreign);
+check('libraries are seen only where they are wrapped', @foreign);
 done_testing();

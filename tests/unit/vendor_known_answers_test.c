@@ -3,6 +3,7 @@
  * Description: one published vector or round trip per library. A wrong word in a build rule (byte
  * order, a missing define) gives a library that agrees with itself and with nobody else.
  */
+#include <ares.h>
 #include <bearssl.h>
 #include <liburing.h>
 #include <lmdb.h>
@@ -102,6 +103,21 @@ static void test_text(void)
     yaml_parser_delete(&parser);
 }
 
+/* The name "FOO.F.ISI.ARPA" of RFC 1035 section 4.1.4, which ends in a pointer. */
+static void test_dns(void)
+{
+    unsigned char message[93] = {0};
+    char *name = NULL;
+    long bytes = 0;
+    memcpy(message + 20, "\1F\3ISI\4ARPA", 12);
+    memcpy(message + 40, "\3FOO\xc0\x14", 6);
+    int status = ares_expand_name(message + 40, message, sizeof message, &name, &bytes);
+    is_int(status, ARES_SUCCESS, "c-ares: a compressed name");
+    is_str(name, "FOO.F.ISI.ARPA", "c-ares: is read");
+    is_int(bytes, 6, "c-ares: to its pointer");
+    ares_free_string(name);
+}
+
 static void test_versions(void)
 {
     int major, minor;
@@ -120,6 +136,7 @@ int main(void)
     test_ed25519();
     test_bearssl();
     test_text();
+    test_dns();
     test_versions();
     return done_testing();
 }
