@@ -11,7 +11,7 @@
 
 #define NOW 1767225600LL
 
-static struct scheme *schemes[64];
+static struct scheme *schemes[SCHEME_ROWS_MAX];
 
 static const char *secret_for(const struct scheme_row *row)
 {
@@ -54,15 +54,14 @@ static bool judge(const struct scheme *scheme, struct slice text, enum scheme_ve
     struct scheme_answer answer = {0};
     struct scheme_identity identity;
     struct scheme_redaction redactions[SCHEME_REDACTIONS];
-    if (text.bytes == 0 ||
-        http_parse_request(text.at, text.bytes, &head) != HTTP_PARSE_DONE) {
+    if (text.bytes == 0 || http_parse_request(text.at, text.bytes, &head) != HTTP_PARSE_DONE) {
         return false;
     }
     struct scheme_request request = {
         .head = &head, .body = slice_skip(text, head.head_bytes), .now_seconds = NOW};
     *ret_verdict = scheme_verify(scheme, &request, &answer);
     bk_assert((unsigned)*ret_verdict < SCHEME_VERDICT_COUNT);
-    bk_assert(*ret_verdict != SCHEME_HANDSHAKE || answer.status == 200);
+    bk_assert(*ret_verdict != SCHEME_HANDSHAKE || (answer.status >= 200 && answer.status < 300));
     scheme_identify(scheme, &request, &identity);
     bk_assert(inside(identity.type, text) && inside(identity.delivery_id, text));
     unsigned count = scheme_redactions(scheme, &head, redactions, SCHEME_REDACTIONS);
@@ -90,7 +89,7 @@ static void round_trip(const struct scheme *scheme, struct slice body)
                                .now_seconds = NOW};
     const struct scheme_row *row = scheme_row(scheme);
     /* Rows that sign a URL or a time in the body need more than this request has. */
-    bool judged = row->signed_template == NULL || strstr(row->signed_template, "{url}") == NULL;
+    bool judged = row->signed_template == NULL || strstr(row->signed_template, "{url") == NULL;
     judged &= row->timestamp == NULL || row->timestamp[0] != '/';
     buf_init(&text, 1 << 20);
     buf_add_str(&text, "POST / HTTP/1.1\r\nHost: h\r\n");

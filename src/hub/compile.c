@@ -147,6 +147,7 @@ enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_inp
             return BK_CORRUPT;
         }
     }
+    ret_input->row = (struct scheme_custom){0};
     if (ret_input->custom) {
         struct slice *texts[CUSTOM_TEXTS];
         custom_texts(&ret_input->row, texts);

@@ -104,13 +104,35 @@ static void prepare_id(struct http_exchange *exchange, struct journal_position p
     http_prepare(exchange, 200, "application/json", SLICE_EMPTY, slice_of(body, bytes));
 }
 
-static void prepare_acknowledgement(const struct source *source, struct http_exchange *exchange,
+/* The provider's own body, with the event's id where it wants it. */
+static void prepare_own(struct http_exchange *exchange, const struct scheme_answer *own,
+                        struct journal_position position, int64_t received_ns)
+{
+    static const char word[] = "{id}";
+    char body[256];
+    size_t word_bytes = sizeof word - 1;
+    const uint8_t *at =
+        own->body.bytes ? memmem(own->body.at, own->body.bytes, word, word_bytes) : NULL;
+    size_t before = at ? (size_t)(at - own->body.at) : own->body.bytes;
+    size_t bytes = before + (at ? EVENT_ID_BYTES + own->body.bytes - before - word_bytes : 0);
+    if (!at || bytes > sizeof body) {
+        http_prepare(exchange, own->status, own->content_type, own->headers, own->body);
+        return;
+    }
+    memcpy(body, own->body.at, before);
+    event_id_format(position, received_ns, body + before);
+    memcpy(body + before + EVENT_ID_BYTES, at + word_bytes, own->body.bytes - before - word_bytes);
+    http_prepare(exchange, own->status, own->content_type, own->headers, slice_of(body, bytes));
+}
+
+static void prepare_acknowledgement(const struct source *source, const struct http_head *head,
+                                    struct http_exchange *exchange,
                                     struct journal_position position, int64_t received_ns,
                                     bool duplicate)
 {
-    const struct scheme_answer *own = scheme_acknowledgement(source->scheme);
+    const struct scheme_answer *own = scheme_acknowledgement(source->scheme, head);
     if (own) {
-        http_prepare(exchange, own->status, own->content_type, SLICE_EMPTY, own->body);
+        prepare_own(exchange, own, position, received_ns);
     } else {
         prepare_id(exchange, position, received_ns, duplicate);
     }
@@ -439,7 +461,8 @@ static enum http_outcome duplicate(struct ingress *ingress, struct http_exchange
     (void)!journal_append(ingress->journal, &entry, intake->message->head->at, redactions, count,
                           &sequence);
     count_event(ingress, number, METRICS_DUPLICATE);
-    prepare_acknowledgement(intake->source, exchange, claim->first, first_ns, true);
+    prepare_acknowledgement(intake->source, intake->message->head, exchange, claim->first, first_ns,
+                            true);
     if (foreign) {
         wait->home = ingress;
         wait->exchange = exchange;
@@ -523,7 +546,8 @@ static enum http_outcome store(struct ingress *ingress, struct http_exchange *ex
         dedupe_pending(slot, position, intake->wall_ns / NS_PER_MS);
     }
     count_event(ingress, intake->source->number, METRICS_ACCEPTED);
-    prepare_acknowledgement(intake->source, exchange, position, intake->wall_ns, false);
+    prepare_acknowledgement(intake->source, intake->message->head, exchange, position,
+                            intake->wall_ns, false);
     wait_for(ingress, exchange, sequence, intake->source->number, slot);
     return HTTP_TAKEN;
 }

@@ -358,7 +358,7 @@ static bool walk_value(struct scan *s, unsigned depth, unsigned active)
     if (c == '{' || c == '[') {
         unsigned through = active & ~ends;
         s->at++;
-        if (ends != 0 && !settle(s, ends, JSON_OTHER, SLICE_EMPTY)) {
+        if (ends != 0 && !settle(s, ends, JSON_OTHER, slice_of(s->at, 0))) {
             return false;
         }
         if (through == 0) {
@@ -505,6 +505,32 @@ void json_scan(struct slice text, const struct json_path *paths, unsigned path_c
                      .pending = (1U << path_count) - 1U,
                      .found = ret_found};
     (void)walk_value(&s, 0, s.pending);
+}
+
+bool json_each(struct slice text, const struct json_path *list, const struct json_path *inner,
+               bool (*visit)(void *context, const struct json_found *found), void *context)
+{
+    struct json_found found;
+    uint8_t c;
+    json_scan(text, list, 1, &found);
+    if (found.kind != JSON_OTHER || found.text.at == NULL || found.text.at[-1] != '[') {
+        return false;
+    }
+    struct scan s = {.at = found.text.at, .end = text.at + text.bytes};
+    if (peek(&s, &c) && c == ']') {
+        return true;
+    }
+    do {
+        const uint8_t *from = peek(&s, &c) ? s.at : NULL;
+        if (from == NULL || !skip_value(&s)) {
+            return false;
+        }
+        json_scan(slice_of(from, (size_t)(s.at - from)), inner, 1, &found);
+        if (!visit(context, &found)) {
+            return false;
+        }
+    } while (take(&s, ','));
+    return take(&s, ']');
 }
 
 bool json_path_parse(struct slice pointer, struct json_path *ret_path)

@@ -30,7 +30,7 @@ enum json_kind {
     JSON_STRING,
     JSON_STRING_ESCAPED, /* has backslashes: the text is not the value */
     JSON_NUMBER,
-    JSON_OTHER /* true, false, null, an object or an array: no text */
+    JSON_OTHER /* true, false, null, an object or an array: no text. `at` is behind the bracket. */
 };
 
 struct json_found {
@@ -41,6 +41,11 @@ struct json_found {
 /* ret_found[i] is what paths[i] leads to. */
 void json_scan(struct slice text, const struct json_path *paths, unsigned path_count,
                struct json_found *ret_found);
+
+/* For each element of the list that `list` leads to: what `inner` leads to in it. Ends when visit()
+ * says so. True when the list is there and was visited to its end. */
+bool json_each(struct slice text, const struct json_path *list, const struct json_path *inner,
+               bool (*visit)(void *context, const struct json_found *found), void *context);
 
 /* "/a/b": steps point into `pointer`, so ~0 and ~1 cannot be written. False when it is none, or
  * longer than JSON_PATH_STEPS_MAX. */

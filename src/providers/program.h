@@ -1,11 +1,12 @@
 /* program.h - what a row becomes when it is bound to secrets. Inside providers/ only.
  *
  * Ownership   A row becomes a struct scheme_plan: immutable, without secrets, compiled once for
- * each row of the table and kept until the process ends. A struct scheme is one malloc'ed block:
- * which plan, and the keys; a row that is not in the table has its plan, and a custom row itself,
- * in that block too. Slices point into their block or into a row. Size        A server may have a
- * million schemes, so a key takes what its algorithm needs: keys are reached with scheme_key(), not
- * with an index.
+ *             each row of the table and kept until the process ends. A struct scheme is one
+ *             malloc'ed block: which plan, the keys, and what else its source configures; a row
+ *             that is not in the table has its plan, and a custom row itself, in that block too.
+ *             Slices point into their block or into a row.
+ * Size        A server may have a million schemes, so a key takes what its algorithm needs: keys
+ *             are reached with scheme_key(), not with an index.
  */
 #ifndef BECKET_PROVIDERS_PROGRAM_H
 #define BECKET_PROVIDERS_PROGRAM_H
@@ -16,11 +17,23 @@
 #include "providers/row.h"
 
 #define OPS_MAX          12U /* pieces of a signed text */
-#define PLACES_MAX       3U  /* alternatives for an id or a type */
-#define SIGNATURES_MAX   8U  /* well-formed signatures of one request; providers send two at most */
-#define SECRET_NAMES_MAX 8U  /* headers to blank in the journal */
+#define OP_PLACES_MAX    2U
+#define PLACES_MAX       3U /* alternatives for an id or a type */
+#define PIECES_MAX       6U /* of an answer */
+#define SIGNATURES_MAX   8U /* well-formed signatures of one request; providers send two at most */
+#define SECRET_NAMES_MAX 8U /* headers to blank in the journal */
 #define HANDSHAKE_BODY_BYTES_MAX                                                                   \
     4096U /* a handshake is small; larger bodies are not searched for one */
+
+enum place_kind { PLACE_NONE, PLACE_HEADER, PLACE_FIELD, PLACE_EACH, PLACE_FORM, PLACE_CONSTANT };
+
+struct place {
+    enum place_kind kind;
+    struct slice text;  /* lower-case header name, form field, constant */
+    struct slice shown; /* as the row spells it */
+    struct json_path path;
+    struct json_path each; /* inside every element of the list at `path` */
+};
 
 enum op_kind {
     OP_TEXT,
@@ -31,31 +44,29 @@ enum op_kind {
     OP_PATH,
     OP_URL,
     OP_QUERY,
-    OP_HEADER
+    OP_HEADER,
+    OP_PLACE,
+    OP_FORM,
+    OP_URL_UNESCAPED,
+    OP_BODY_SHA256,
+    OP_SECRET
 };
 
 struct op {
     enum op_kind kind;
+    unsigned place;    /* of OP_PLACE: which of the program's op_places */
     struct slice text; /* of OP_TEXT, or the lower-case name of OP_HEADER */
-};
-
-enum place_kind { PLACE_NONE, PLACE_HEADER, PLACE_FIELD, PLACE_FORM, PLACE_CONSTANT };
-
-struct place {
-    enum place_kind kind;
-    struct slice text;  /* lower-case header name, form field, constant */
-    struct slice shown; /* as the row spells it */
-    struct json_path path;
 };
 
 struct places {
     unsigned count;
+    bool has_form;
     struct place at[PLACES_MAX];
 };
 
 enum encoding { ENCODING_HEX, ENCODING_BASE64, ENCODING_BASE64URL };
 
-/* The two kinds of signature one header can hold. */
+/* The kinds of signature one text can hold. */
 enum lane_kind { LANE_MAC, LANE_ED25519, LANE_COUNT };
 
 struct lane {
@@ -81,7 +92,7 @@ struct key {
         struct hmac_sha256_key sha256;
         struct hmac_key other; /* the other algorithms */
         uint8_t ed25519[32];
-        struct slice token; /* also user:password */
+        struct slice token; /* also user:password, and what is hashed */
     };
 };
 
@@ -90,32 +101,55 @@ struct program {
     enum row_kind kind;
     enum row_unit unit;
     enum hmac_algorithm algorithm;
+    bool url_ports;
     int64_t tolerance_seconds; /* the row's own; scheme_tolerance_seconds() is what counts */
-    struct slice header;       /* lower case */
-    struct slice header_shown;
-    struct slice select; /* header whose absence makes the next program the right one */
+    struct place signature;    /* or the token */
+    struct place select;       /* where nothing there makes the next program the right one */
+    struct slice select_equals;
     struct slice token_prefix;
     struct format format;
     struct place timestamp;
     struct place id; /* the one that is signed */
+    struct place body_hash;
     bool signs_id;
     bool signs_timestamp;
     unsigned op_count;
     struct op ops[OPS_MAX];
-    uint16_t key_bytes;  /* of each key in the scheme */
-    bool first_has_keys; /* the same as the first program's: they are there once */
+    unsigned op_place_count;
+    struct place op_places[OP_PLACES_MAX];
+    uint16_t key_bytes;   /* of each key in the scheme */
+    uint16_t keys_before; /* for each secret, the bytes of keys of earlier programs */
     const struct scheme_row *row;
 };
 
-struct handshake {
-    bool is_unsigned;
-    struct place when;
-    struct slice equals;
-    struct place answer;
-    struct scheme_answer reply; /* without the body */
+enum piece_kind { PIECE_TEXT, PIECE_PLACE, PIECE_HMAC_HEX, PIECE_HMAC_BASE64, PIECE_RATE };
+
+/* A part of an answer. */
+struct piece {
+    enum piece_kind kind;
+    struct slice text;
+    struct place place;
 };
 
-#define PROGRAMS_MAX 2U
+struct pieces {
+    unsigned count;
+    struct piece at[PIECES_MAX];
+};
+
+struct handshake {
+    const struct row_handshake *row;
+    struct place when;
+    struct slice equals;
+    bool has_equals;
+    struct place must;
+    struct slice must_equal;
+    struct place learn;
+    struct pieces answer;
+    struct pieces headers;
+    struct scheme_answer reply; /* without body and headers */
+};
+
+#define PROGRAMS_MAX 4U
 
 struct scheme_plan {
     const struct scheme_row *row;
@@ -127,30 +161,46 @@ struct scheme_plan {
     struct slice constant_type;
     unsigned handshake_count;
     unsigned unsigned_count; /* handshakes that are looked for first; they come first */
+    bool learns;             /* a handshake brings the secret */
     struct handshake handshakes[ROW_HANDSHAKES_MAX];
     unsigned secret_name_count;
     struct slice secret_names[SECRET_NAMES_MAX];
+    unsigned secret_field_count; /* of the query */
+    struct slice secret_fields[PROGRAMS_MAX];
     struct slice only_prefix; /* secrets without it are not used */
     uint8_t tail[];           /* a custom row's copy, text */
+};
+
+/* What a source configures besides secrets; most have none of it. */
+struct extra {
+    struct slice verify_token;
+    const struct slice *origins;
+    unsigned origin_count; /* 0 = any */
+    uint32_t rate_per_minute;
+    bool has_allow;
+    const struct cidr *allow;
+    unsigned allow_count;
+    const struct cidr *proxies;
+    unsigned proxy_count;
 };
 
 struct scheme {
     const struct scheme_plan *plan;
     int64_t tolerance_seconds; /* 0: age does not matter; < 0: the program's own */
     uint32_t bytes;
-    uint32_t key_count; /* of each program */
-    uint8_t tail[];     /* keys, program by program; tokens; the plan if it is not shared */
+    uint8_t key_count; /* of each program */
+    bool is_auto;      /* the tail is other schemes, one after the other */
+    uint16_t extra_at; /* in units of 8 bytes from the tail; 0 = none */
+    /* Keys, program by program; tokens; extra; the plan if it is not shared. */
+    _Alignas(8) uint8_t tail[];
 };
 
 /* A key of a program of this scheme. */
 static inline const struct key *scheme_key(const struct scheme *scheme,
                                            const struct program *program, unsigned index)
 {
-    const struct program *first = &scheme->plan->programs[0];
     size_t at = (size_t)index * program->key_bytes;
-    if (program != first && !program->first_has_keys) {
-        at += (size_t)scheme->key_count * first->key_bytes;
-    }
+    at += (size_t)scheme->key_count * program->keys_before;
     return (const struct key *)(const void *)(scheme->tail + at);
 }
 
@@ -158,6 +208,20 @@ static inline int64_t scheme_tolerance_seconds(const struct scheme *scheme,
                                                const struct program *program)
 {
     return scheme->tolerance_seconds >= 0 ? scheme->tolerance_seconds : program->tolerance_seconds;
+}
+
+/* From one scheme to the next one, in a scheme of type auto. */
+static inline size_t scheme_stride(const struct scheme *scheme)
+{
+    return (scheme->bytes + 15U) & ~(size_t)15U;
+}
+
+/* NULL = nothing besides secrets. */
+static inline const struct extra *scheme_extra(const struct scheme *scheme)
+{
+    return scheme->extra_at != 0
+               ? (const struct extra *)(const void *)(scheme->tail + 8U * scheme->extra_at)
+               : NULL;
 }
 
 /* HMAC with a key of the program's algorithm; gives its bytes. */
@@ -172,6 +236,41 @@ static inline size_t key_mac(const struct program *program, const struct key *ke
     return SHA256_BYTES;
 }
 
+/* Does the program check something over a text, rather than a secret that is sent as it is? */
+static inline bool kind_signs(enum row_kind kind)
+{
+    return kind == ROW_HMAC || kind == ROW_ED25519 || kind == ROW_HASH;
+}
+
+/* Is a key of this kind the text of its secret? */
+static inline bool kind_keeps_text(enum row_kind kind)
+{
+    return kind == ROW_TOKEN || kind == ROW_BASIC || kind == ROW_BEARER ||
+           kind == ROW_AUTHORIZATION || kind == ROW_HASH;
+}
+
+/* ---- text.c: texts that are computed from a request */
+
+/* Memory for them: one block per thread, all of it free again at the next verification on that
+ * thread. NULL: too much is asked for. */
+#define SCRATCH_BYTES (128U << 10)
+void scratch_reset(void);
+uint8_t *scratch_take(size_t bytes);
+/* %41 and + undone. False: too long, or not an escape. Without any it is `text` itself. */
+bool text_form_decode(struct slice text, struct slice *ret_text);
+/* Value of `name` among name=value pairs joined by &; as sent, nothing is decoded. */
+struct slice text_form_field(struct slice form, struct slice name);
+/* Names and values, decoded, sorted by name and value, each pair once, one behind the other. */
+bool text_form_sorted(struct slice form, struct slice *ret_text);
+/* The public URL of a request. */
+bool text_url(const struct scheme_request *request, struct slice *ret_url);
+bool text_url_unescaped(const struct scheme_request *request, struct slice *ret_url);
+/* With its default port when it is written without, and the other way round. */
+bool text_url_other_port(struct slice url, struct slice *ret_url);
+/* As the inside of a JSON string. */
+bool text_json_escape(struct slice text, struct slice *ret_text);
+struct slice text_query(const struct http_head *head);
+
 /* ---- shared between verifying, explaining and signing */
 
 /* What a request says about its signature. Filled step by step; see scheme_read(). */
@@ -182,7 +281,7 @@ struct signature {
 struct reading {
     const struct scheme *scheme;
     const struct program *program;
-    struct slice header;     /* value of the signature header */
+    struct slice header;     /* text of the signature */
     struct slice timestamp;  /* as signed */
     int64_t timestamp_value; /* in the program's unit */
     struct slice id;
@@ -192,8 +291,12 @@ struct reading {
     struct slice parts[OPS_MAX];
 };
 
+/* The scheme that is meant: of type auto, the one of the provider that the request looks like. NULL
+ * = none of them. */
+const struct scheme *scheme_resolve(const struct scheme *scheme, const struct http_head *head);
 /* The program for this request. */
-const struct program *scheme_select(const struct scheme *scheme, const struct http_head *head);
+const struct program *scheme_select(const struct scheme *scheme,
+                                    const struct scheme_request *request);
 /* Everything up to the point where keys are needed. SCHEME_GENUINE means: go on. */
 enum scheme_verdict scheme_read(const struct scheme *scheme, const struct program *program,
                                 const struct scheme_request *request, struct reading *ret_reading);
@@ -210,6 +313,15 @@ struct slice place_value(const struct place *place, const struct scheme_request 
 /* Reads and checks a timestamp that is in the (signed) body. */
 enum scheme_verdict scheme_read_body_time(const struct program *program,
                                           const struct scheme_request *request, int64_t *ret_value);
+/* A plain hash over parts. Gives its bytes. */
+size_t hash_parts(enum hmac_algorithm algorithm, const struct slice *parts, unsigned part_count,
+                  uint8_t ret_digest[HMAC_BYTES_MAX]);
+/* Is it a handshake, and how is it answered? handshake.c */
+bool handshake_is(const struct scheme *scheme, const struct handshake *handshake,
+                  const struct scheme_request *request);
+enum scheme_verdict handshake_answer(const struct scheme *scheme, const struct handshake *handshake,
+                                     const struct scheme_request *request,
+                                     struct scheme_answer *ret_answer);
 
 /* ---- parsing rows */
 struct problem {
@@ -218,5 +330,12 @@ struct problem {
 };
 /* Is the row well formed? Tells what a user's own row has wrong. */
 bool scheme_row_compiles(const struct scheme_row *row, struct problem *problem);
+
+/* Places of a row, parsed: text that does not change must be in `block`. */
+struct block {
+    uint8_t *at;
+    uint8_t *end;
+};
+bool places_parse(const char *text, struct block *block, struct places *ret_places);
 
 #endif

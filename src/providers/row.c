@@ -26,6 +26,23 @@ static bool same_name(struct slice text, const char *name)
     return true;
 }
 
+static bool is_alias(struct slice text, const char *aliases)
+{
+    struct slice rest = slice_str(aliases);
+    while ((rest = slice_trim(rest)).bytes != 0) {
+        char name[32];
+        struct slice word = slice_of(rest.at, slice_find(rest, ' '));
+        bk_assert(word.bytes < sizeof name);
+        memcpy(name, word.at, word.bytes);
+        name[word.bytes] = 0;
+        rest = slice_skip(rest, word.bytes);
+        if (same_name(text, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const struct scheme_row *scheme_row_find(struct slice name)
 {
     struct slice prefix = slice_of(name.at, name.bytes < 5 ? 0 : 5);
@@ -33,7 +50,7 @@ const struct scheme_row *scheme_row_find(struct slice name)
         name = slice_skip(name, prefix.bytes);
     }
     for (size_t i = 0; i < scheme_rows_count; i++) {
-        if (same_name(name, scheme_rows[i].name)) {
+        if (same_name(name, scheme_rows[i].name) || is_alias(name, scheme_rows[i].aliases)) {
             return &scheme_rows[i];
         }
     }
@@ -74,6 +91,49 @@ bool scheme_row_needs_secret(const struct scheme_row *row)
     return row->kind != ROW_NONE;
 }
 
+bool scheme_row_learns(const struct scheme_row *row)
+{
+    bool learns = false;
+    for (unsigned i = 0;
+         row->handshakes != NULL && i < ROW_HANDSHAKES_MAX && row->handshakes[i].when != NULL;
+         i++) {
+        learns |= row->handshakes[i].learn != NULL;
+    }
+    return learns;
+}
+
+/* Is one of these headers there? */
+static bool has_any(const char *names, const struct http_head *head)
+{
+    struct slice rest = slice_str(names);
+    while ((rest = slice_trim(rest)).bytes != 0) {
+        uint8_t lower[64];
+        struct slice word = slice_of(rest.at, slice_find(rest, ' '));
+        rest = slice_skip(rest, word.bytes);
+        for (size_t i = 0; i < word.bytes && i < sizeof lower; i++) {
+            lower[i] = ascii_lower(word.at[i]);
+        }
+        bk_assert(word.bytes <= sizeof lower);
+        if (http_find(head, slice_of(lower, word.bytes), NULL) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* In the order of the table: whoever sends another's headers too comes before it. */
+const struct scheme_row *scheme_row_detect(const struct http_head *head)
+{
+    for (size_t i = 0; i < scheme_rows_count; i++) {
+        const struct scheme_row *row = &scheme_rows[i];
+        if (row->detect != NULL && has_any(row->detect, head) &&
+            (row->detect_not == NULL || !has_any(row->detect_not, head))) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
 struct slice scheme_row_constant_type(const struct scheme_row *row)
 {
     return row->type != NULL && row->type[0] == '=' ? slice_str(row->type + 1) : SLICE_EMPTY;
@@ -87,9 +147,10 @@ struct custom_kind {
     bool built;
 };
 static const struct custom_kind kinds[] = {
-    {"hmac", ROW_HMAC, true},        {"token", ROW_TOKEN, true},   {"basic", ROW_BASIC, true},
-    {"none", ROW_NONE, true},        {"bearer", ROW_BEARER, true}, {"ed25519", ROW_ED25519, true},
-    {"ecdsa-p256", ROW_NONE, false}, {"rsa", ROW_NONE, false},     {"jwt", ROW_NONE, false},
+    {"hmac", ROW_HMAC, true}, {"token", ROW_TOKEN, true},      {"basic", ROW_BASIC, true},
+    {"none", ROW_NONE, true}, {"bearer", ROW_BEARER, true},    {"ed25519", ROW_ED25519, true},
+    {"hash", ROW_HASH, true}, {"ecdsa-p256", ROW_NONE, false}, {"rsa", ROW_NONE, false},
+    {"jwt", ROW_NONE, false},
 };
 
 static const struct {
@@ -184,6 +245,9 @@ static enum bk_err fields_check(const struct scheme_custom *custom, struct probl
         {custom->id_header, "id.header", true, false},
         {custom->type_header, "type.header", true, false},
         {custom->id_field, "id.field", false, true},
+        {custom->timestamp_field, "timestamp.field", false, true},
+        {custom->signature_field, "signature.field", false,
+         custom->signature_field.bytes != 0 && custom->signature_field.at[0] != '?'},
         {custom->type_field, "type.field", false, true},
         {custom->signature_format, "signature.format", false, false},
         {custom->signed_template, "signed", false, false},
@@ -237,7 +301,8 @@ static struct scheme_row *row_build(const struct scheme_custom *custom,
     size_t text_bytes = custom->signature_header.bytes + custom->signature_format.bytes +
                         custom->timestamp_header.bytes + custom->id_header.bytes +
                         custom->type_header.bytes + custom->type_field.bytes +
-                        custom->id_field.bytes + custom->signed_template.bytes + 64;
+                        custom->id_field.bytes + custom->signed_template.bytes +
+                        custom->signature_field.bytes + custom->timestamp_field.bytes + 64;
     size_t bytes = (sizeof(struct scheme_row) + text_bytes + 15) & ~(size_t)15;
     struct scheme_row *row = (struct scheme_row *)calloc(1, bytes);
     if (row == NULL) {
@@ -248,14 +313,19 @@ static struct scheme_row *row_build(const struct scheme_custom *custom,
     row->block_bytes = bytes;
     row->name = put(&at, SLICE("generic"), SLICE_EMPTY);
     bool token = row->kind == ROW_TOKEN;
-    if (token && custom->signature_header.bytes == 0) {
+    if (token && custom->signature_header.bytes == 0 && custom->signature_field.bytes == 0) {
         row->kind = ROW_BEARER;
     }
     bool fixed = row->kind == ROW_BASIC || row->kind == ROW_BEARER;
-    row->header = put(&at, fixed ? SLICE("Authorization") : custom->signature_header, SLICE_EMPTY);
+    struct slice where =
+        custom->signature_header.bytes != 0 ? custom->signature_header : custom->signature_field;
+    row->header = put(&at, fixed ? SLICE("Authorization") : where, SLICE_EMPTY);
     row->format = put(&at, fixed ? SLICE_EMPTY : custom->signature_format, SLICE_EMPTY);
     row->signed_template = put(&at, custom->signed_template, SLICE_EMPTY);
-    row->timestamp = put(&at, custom->timestamp_header, SLICE_EMPTY);
+    row->timestamp = put(&at,
+                         custom->timestamp_header.bytes != 0 ? custom->timestamp_header
+                                                             : custom->timestamp_field,
+                         SLICE_EMPTY);
     row->id = put(&at, custom->id_header, custom->id_field);
     row->type = put(&at, custom->type_header, custom->type_field);
     bk_assert(at <= (char *)row + bytes);
@@ -265,14 +335,16 @@ static struct scheme_row *row_build(const struct scheme_custom *custom,
 /* What only the whole row shows. The programs are compiled once without keys to find out. */
 static enum bk_err row_check(const struct scheme_row *row, struct problem *problem)
 {
-    if (row->kind != ROW_HMAC && row->kind != ROW_ED25519 && row->kind != ROW_TOKEN) {
+    if (!kind_signs(row->kind) && row->kind != ROW_TOKEN) {
         return BK_OK;
     }
     if (row->header == NULL) {
         return refuse(BK_INVALID, problem, "signature.header", "is missing");
     }
     if (row->signed_template != NULL && row->kind != ROW_TOKEN &&
-        strstr(row->signed_template, "{body}") == NULL) {
+        strstr(row->signed_template, "{body}") == NULL &&
+        strstr(row->signed_template, "{sha256}") == NULL &&
+        strstr(row->signed_template, "{form}") == NULL) {
         return refuse(BK_INVALID, problem, "signed",
                       "has no {body}: anybody could change it unseen");
     }

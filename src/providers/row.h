@@ -6,8 +6,14 @@
  *             in rows.c.
  * Strings     Header names may be written in any case. NULL means: the row has none.
  *
- *   format    what the signature header's value looks like: one element, or several with one
- *   separator.
+ *   place     where a signature, a token, a timestamp, an id or a type is. Several are separated by
+ *             blanks; headers are looked at before fields of the body.
+ *               Name          a header
+ *               /pointer      a string or number in the JSON body (RFC 6901, at most 4 steps)
+ *               ?name         a field of the query, or of a form in the body; as sent
+ *               /list/ * /x   (without the blanks) x in every element of a list: tokens only
+ *               =text         a constant, for providers that send one kind of event only
+ *   format    what the signature's text looks like: one element, or several with one separator.
  *             An element is a literal prefix and a placeholder.
  *               {hex} {base64} {base64url}   the signature (exactly one of them)
  *               {timestamp}                  the timestamp that was signed
@@ -15,13 +21,18 @@
  *               ...  as the last element     more elements may follow; those with an unknown prefix
  *                                            do not count, any signature that matches is enough
  *             "sha256={hex}"   "t={timestamp},v1={hex},..."   "v1,{base64} ..."
- *   signed    what the MAC is over: text with {id} {timestamp} {body} {method} {path} {url} {query}
- *             {header:Name}. NULL means "{body}".
- *   place     where an id, a type or a timestamp is. Several are separated by blanks; headers are
- *             looked at before fields of the body.
- *               Name        a header
- *               /pointer    a string or number in the JSON body (RFC 6901, at most 4 steps)
- *               =text       a constant, for providers that send one kind of event only
+ *   signed    what the MAC is over. NULL means "{body}". Text, and:
+ *               {id} {timestamp} {body} {method} {path} {url} {query} {header:Name}
+ *               {/pointer} {?name}     what is at a place of the body or the query
+ *               {form}                 names and values of a form in the body, decoded and sorted
+ *               {url-unescaped}        the URL with the escapes undone that HubSpot undoes
+ *               {sha256}               SHA-256 of the body in hex
+ *               {secret}               the secret itself; for ROW_HASH only
+ *   answer    what a handshake is answered with: text, and
+ *               ${place}               what is at a place of the request, ?name decoded
+ *               ${hmac-hex:place}      MAC of it with the source's first secret; also hmac-base64
+ *               ${rate}                requests a minute that the source takes, * = any
+ *             In an answer of type application/json what is filled in is escaped for a JSON string.
  */
 #ifndef BECKET_PROVIDERS_ROW_H
 #define BECKET_PROVIDERS_ROW_H
@@ -30,12 +41,15 @@
 #include "providers/scheme.h"
 
 enum row_kind {
-    ROW_HMAC,    /* a MAC over `signed_template` */
-    ROW_ED25519, /* a signature over `signed_template`; the secret is a public key */
-    ROW_TOKEN,   /* `header` carries the secret itself */
-    ROW_BASIC,   /* Authorization: Basic; the secret is user:password */
-    ROW_BEARER,  /* Authorization: Bearer; the secret is the token */
-    ROW_NONE     /* everything is taken as genuine */
+    ROW_HMAC,          /* a MAC over `signed_template` */
+    ROW_ED25519,       /* a signature over `signed_template`; the secret is a public key */
+    ROW_HASH,          /* a plain hash over `signed_template`, which has {secret} in it */
+    ROW_TOKEN,         /* `header` carries the secret itself */
+    ROW_BASIC,         /* Authorization: Basic; the secret is user:password */
+    ROW_BEARER,        /* Authorization: Bearer; the secret is the token */
+    ROW_AUTHORIZATION, /* either of them */
+    ROW_AUTO,          /* whichever other row a request looks like */
+    ROW_NONE           /* everything is taken as genuine */
 };
 
 /* How a configured secret becomes a key. */
@@ -50,40 +64,72 @@ enum row_unit { UNIT_SECONDS, UNIT_MS, UNIT_RFC3339 };
 /* A request that sets the hook up and is no event. */
 struct row_handshake {
     bool is_unsigned;   /* looked for before the signature, which such a request has not */
-    const char *when;   /* a header, /pointer, or ?name: a field of the query or of a form body */
-    const char *equals; /* what must be there, exactly */
-    uint16_t status;    /* 0 = 200 */
+    unsigned methods;   /* mask of those it comes with; 0 = any */
+    const char *when;   /* a place that has something in it; "" = nothing is asked */
+    const char *equals; /* what must be there, exactly; NULL = anything */
+    /* What must hold too, else it is refused with `refusal` (0 = 403). */
+    const char *must;       /* a place */
+    const char *must_equal; /* NULL: `must` is the source's verifyToken */
+    bool must_be_origin;    /* `when` is one of the source's origins */
+    uint16_t refusal;
+    const char *learn;        /* a place: the secret this source verifies with from now on. Only
+                                 while it has none; else the request is no handshake. */
+    uint16_t status;          /* 0 = 200 */
     const char *content_type; /* NULL = no body */
-    const char *answer;       /* /pointer to the text to send back, or =text */
+    const char *answer;       /* a template */
+    const char *headers;      /* a template; whole lines, each with its CR LF */
 };
 
 #define ROW_HANDSHAKES_MAX 3U
 
+/* For people: the chapters of the catalogue. */
+enum row_group {
+    GROUP_CODE,     /* forges, CI, deployment */
+    GROUP_PEOPLE,   /* chat, tickets, documents */
+    GROUP_MONEY,    /* payments, shops */
+    GROUP_MESSAGES, /* mail, telephone */
+    GROUP_WATCH,    /* alerts and monitoring */
+    GROUP_CLOUD,    /* platforms, identity */
+    GROUP_GENERIC,  /* building blocks that many use */
+    GROUP_COUNT
+};
+
 struct scheme_row {
     const char *name;
+    const char *title;   /* as the provider spells itself; NULL in other ways of signing */
+    const char *aliases; /* further names, separated by blanks */
+    enum row_group group;
     const char *documentation; /* the provider's page these facts are from */
+    const char *needs;         /* what the secret is, and what else to set, in words */
     enum row_kind kind;
     enum hmac_algorithm algorithm;
     enum row_secret secret;
     enum row_unit unit;
     int32_t tolerance_seconds;  /* 0 = 300 when there is a timestamp */
-    const char *header;         /* where the signature or the token is */
+    const char *header;         /* a place: where the signature or the token is */
     const char *format;         /* NULL = "{hex}"; a token has none, or a prefix and {token} */
     const char *format_ed25519; /* elements that hold Ed25519 signatures, for whpk_ secrets */
     const char *signed_template;
+    const char *body_hash;   /* a place: SHA-256 of the body in hex; for what signs the URL only */
+    bool url_ports;          /* the URL may have been signed with its default port, or without */
     const char *timestamp;   /* a place; NULL when it is in the format or there is none */
     const char *id;          /* places */
     const char *type;        /* places */
+    const char *account;     /* places: whose event it is (installation, team, shop) */
+    const char *resource;    /* places: what it is about (repository, project) */
     const char *redact;      /* more headers that carry secrets, separated by blanks */
     const char *sample_type; /* event type of a test delivery */
+    const char *detect;      /* headers; one that is there tells this provider. For type auto. */
+    const char *detect_not;  /* a header that tells that it is not this one */
     const struct row_handshake
         *handshakes; /* ROW_HANDSHAKES_MAX of them at most, until `when` is NULL */
-    const struct scheme_answer *acknowledgement;
-    unsigned methods; /* besides POST: mask of 1 << enum http_method */
-    /* Another way the same provider signs: used when the request does not have the header `select`
-     * (NULL = `header`). */
+    const struct scheme_answer *acknowledgement; /* {id} in its body is the event's */
+    unsigned methods;                            /* besides POST: mask of 1 << enum http_method */
+    /* Another way the same provider signs: used when the request has nothing at `select` (NULL =
+     * `header`), or not the text `select_equals`. */
     const struct scheme_row *otherwise;
     const char *select;
+    const char *select_equals;
     /* Another way that is used, and then only, when a secret begins with this prefix. */
     const char *signing_prefix;
     const struct scheme_row *signing;

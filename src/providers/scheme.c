@@ -2,30 +2,12 @@
 #include "providers/program.h"
 
 #include "base/assert.h"
+#include "base/cidr.h"
 #include "base/ct.h"
 #include "base/hex.h"
 #include "base/time.h"
 
 /* ---- places */
-
-static struct slice query_of(const struct http_head *head)
-{
-    struct slice target = http_target(head);
-    return slice_skip(target, slice_find(target, '?') + 1);
-}
-
-/* Value of `name` among name=value pairs joined by &; as sent, nothing is decoded. */
-static struct slice form_field(struct slice form, struct slice name)
-{
-    while (form.bytes != 0) {
-        struct slice pair = slice_of(form.at, slice_find(form, '&'));
-        if (slice_starts(pair, name) && pair.bytes > name.bytes && pair.at[name.bytes] == '=') {
-            return slice_skip(pair, name.bytes + 1);
-        }
-        form = slice_skip(form, pair.bytes + 1);
-    }
-    return SLICE_EMPTY;
-}
 
 struct slice place_value(const struct place *place, const struct scheme_request *request)
 {
@@ -41,9 +23,12 @@ struct slice place_value(const struct place *place, const struct scheme_request 
     case PLACE_FIELD:
         json_scan(request->body, &place->path, 1, &found);
         return found.text;
+    case PLACE_EACH:
+        json_scan(request->body, &place->path, 1, &found);
+        return found.kind == JSON_OTHER ? request->body : SLICE_EMPTY;
     case PLACE_FORM:
-        value = form_field(query_of(request->head), place->text);
-        return value.bytes != 0 ? value : form_field(request->body, place->text);
+        value = text_form_field(text_query(request->head), place->text);
+        return value.bytes != 0 ? value : text_form_field(request->body, place->text);
     case PLACE_CONSTANT:
         return place->text;
     }
@@ -188,13 +173,25 @@ static enum scheme_verdict find_single(const struct http_head *head, struct slic
     return ret_value->bytes != 0 ? SCHEME_GENUINE : missing;
 }
 
+/* What is at a place that takes part in the signature. */
+static enum scheme_verdict read_place(const struct place *place,
+                                      const struct scheme_request *request,
+                                      enum scheme_verdict missing, struct slice *ret_value)
+{
+    if (place->kind == PLACE_HEADER) {
+        return find_single(request->head, place->text, missing, ret_value);
+    }
+    *ret_value = place_value(place, request);
+    return ret_value->bytes != 0 ? SCHEME_GENUINE : missing;
+}
+
 static enum scheme_verdict read_timestamp(const struct program *program,
                                           const struct scheme_request *request, struct reading *r)
 {
     enum scheme_verdict verdict = SCHEME_GENUINE;
-    if (program->timestamp.kind == PLACE_HEADER) {
-        verdict = find_single(request->head, program->timestamp.text, SCHEME_TIMESTAMP_MISSING,
-                              &r->timestamp);
+    if (program->timestamp.kind == PLACE_HEADER ||
+        (program->timestamp.kind != PLACE_NONE && program->signs_timestamp)) {
+        verdict = read_place(&program->timestamp, request, SCHEME_TIMESTAMP_MISSING, &r->timestamp);
     } else if (program->format.has_timestamp && r->timestamp.bytes == 0) {
         verdict = SCHEME_TIMESTAMP_MISSING;
     } else if (!program->format.has_timestamp) {
@@ -207,24 +204,28 @@ static enum scheme_verdict read_timestamp(const struct program *program,
     return verdict;
 }
 
-static enum scheme_verdict read_id(const struct program *program,
-                                   const struct scheme_request *request, struct reading *r)
+/* Texts that are computed: they may be too long for that. */
+static enum scheme_verdict computed(bool done)
 {
-    if (!program->signs_id) {
-        return SCHEME_GENUINE;
-    }
-    if (program->id.kind == PLACE_HEADER) {
-        return find_single(request->head, program->id.text, SCHEME_ID_MISSING, &r->id);
-    }
-    r->id = place_value(&program->id, request);
-    return r->id.bytes != 0 ? SCHEME_GENUINE : SCHEME_ID_MISSING;
+    return done ? SCHEME_GENUINE : SCHEME_BODY_MALFORMED;
 }
 
-static enum scheme_verdict read_part(const struct op *op, const struct scheme_request *request,
-                                     const struct reading *r, struct slice *ret_part)
+static bool body_sha256(struct slice body, struct slice *ret_text)
+{
+    uint8_t digest[SHA256_BYTES], *out = scratch_take(2 * SHA256_BYTES);
+    if (out != NULL) {
+        sha256(body, digest);
+        hex_encode(digest, sizeof digest, (char *)out);
+    }
+    *ret_text = slice_of(out, 2 * SHA256_BYTES);
+    return out != NULL;
+}
+
+static enum scheme_verdict read_part(const struct program *program, const struct op *op,
+                                     const struct scheme_request *request, const struct reading *r,
+                                     struct slice *ret_part)
 {
     struct slice target = http_target(request->head);
-    enum scheme_verdict verdict;
     switch (op->kind) {
     case OP_TEXT:
         *ret_part = op->text;
@@ -245,43 +246,107 @@ static enum scheme_verdict read_part(const struct op *op, const struct scheme_re
         *ret_part = slice_of(target.at, slice_find(target, '?'));
         return SCHEME_GENUINE;
     case OP_URL:
-        *ret_part = request->url;
-        return SCHEME_GENUINE;
+        return computed(text_url(request, ret_part));
+    case OP_URL_UNESCAPED:
+        return computed(text_url_unescaped(request, ret_part));
     case OP_QUERY:
-        *ret_part = query_of(request->head);
+        *ret_part = text_query(request->head);
         return SCHEME_GENUINE;
     case OP_HEADER:
         /* A header that is not there was signed as the empty text. */
-        verdict = find_single(request->head, op->text, SCHEME_GENUINE, ret_part);
-        return verdict;
+        return find_single(request->head, op->text, SCHEME_GENUINE, ret_part);
+    case OP_PLACE:
+        return read_place(&program->op_places[op->place], request, SCHEME_GENUINE, ret_part);
+    case OP_FORM:
+        return computed(text_form_sorted(request->body, ret_part));
+    case OP_BODY_SHA256:
+        return computed(body_sha256(request->body, ret_part));
+    case OP_SECRET:
+        *ret_part = SLICE_EMPTY; /* of each key in turn */
+        return SCHEME_GENUINE;
     }
     bk_never("unknown op");
+}
+
+/* The body itself is not signed, its hash is. */
+static enum scheme_verdict check_body_hash(const struct program *program,
+                                           const struct scheme_request *request)
+{
+    uint8_t want[SHA256_BYTES], is[SHA256_BYTES];
+    if (program->body_hash.kind == PLACE_NONE) {
+        return SCHEME_GENUINE;
+    }
+    if (!hex_decode(place_value(&program->body_hash, request), want, sizeof want)) {
+        return SCHEME_SIGNATURE_MALFORMED;
+    }
+    sha256(request->body, is);
+    return bk_ct_equal(want, is, sizeof is) ? SCHEME_GENUINE : SCHEME_SIGNATURE_WRONG;
 }
 
 enum scheme_verdict scheme_read(const struct scheme *scheme, const struct program *program,
                                 const struct scheme_request *request, struct reading *r)
 {
-    bk_assert(program->kind == ROW_HMAC || program->kind == ROW_ED25519);
+    bk_assert(kind_signs(program->kind));
     r->scheme = scheme;
     r->program = program;
     r->timestamp = r->id = SLICE_EMPTY;
     r->timestamp_value = 0;
     r->signature_count = r->part_count = 0;
     enum scheme_verdict verdict =
-        find_single(request->head, program->header, SCHEME_SIGNATURE_MISSING, &r->header);
+        read_place(&program->signature, request, SCHEME_SIGNATURE_MISSING, &r->header);
     if (verdict == SCHEME_GENUINE) {
         verdict = read_header(&program->format, r);
     }
     if (verdict == SCHEME_GENUINE) {
         verdict = read_timestamp(program, request, r);
     }
-    if (verdict == SCHEME_GENUINE) {
-        verdict = read_id(program, request, r);
+    if (verdict == SCHEME_GENUINE && program->signs_id) {
+        verdict = read_place(&program->id, request, SCHEME_ID_MISSING, &r->id);
     }
     for (unsigned i = 0; i < program->op_count && verdict == SCHEME_GENUINE; i++) {
-        verdict = read_part(&program->ops[i], request, r, &r->parts[r->part_count++]);
+        verdict = read_part(program, &program->ops[i], request, r, &r->parts[r->part_count++]);
     }
     return verdict;
+}
+
+static const br_hash_class *hash_class(enum hmac_algorithm algorithm)
+{
+    switch (algorithm) {
+    case HMAC_SHA256:
+        return &sha256_class;
+    case HMAC_SHA1:
+        return &br_sha1_vtable;
+    case HMAC_SHA384:
+        return &br_sha384_vtable;
+    case HMAC_SHA512:
+        return &br_sha512_vtable;
+    }
+    bk_never("unknown algorithm");
+}
+
+size_t hash_parts(enum hmac_algorithm algorithm, const struct slice *parts, unsigned part_count,
+                  uint8_t ret_digest[HMAC_BYTES_MAX])
+{
+    br_hash_compat_context context;
+    const br_hash_class *class = hash_class(algorithm);
+    class->init(&context.vtable);
+    for (unsigned i = 0; i < part_count; i++) {
+        class->update(&context.vtable, parts[i].at, parts[i].bytes);
+    }
+    class->out(&context.vtable, ret_digest);
+    bk_wipe(&context, sizeof context);
+    return hmac_bytes(algorithm);
+}
+
+/* The hash with this secret in its place. */
+static size_t hash_with(const struct reading *r, const struct key *key,
+                        uint8_t ret_digest[HMAC_BYTES_MAX])
+{
+    struct slice parts[OPS_MAX];
+    for (unsigned i = 0; i < r->part_count; i++) {
+        parts[i] = r->program->ops[i].kind == OP_SECRET ? key->token : r->parts[i];
+    }
+    return hash_parts(r->program->algorithm, parts, r->part_count, ret_digest);
 }
 
 int scheme_match(const struct reading *r)
@@ -303,7 +368,9 @@ int scheme_match(const struct reading *r)
                 continue;
             }
             if (bytes == 0) {
-                bytes = key_mac(program, key, r->parts, r->part_count, mac);
+                bytes = program->kind == ROW_HMAC
+                            ? key_mac(program, key, r->parts, r->part_count, mac)
+                            : hash_with(r, key, mac);
             }
             if (bk_ct_equal(mac, given->bytes, bytes)) {
                 return (int)k;
@@ -311,6 +378,20 @@ int scheme_match(const struct reading *r)
         }
     }
     return -1;
+}
+
+/* The same URL with its default port, or without it. */
+static int match_other_port(struct reading *r)
+{
+    int index = -1;
+    for (unsigned i = 0; i < r->part_count && index < 0; i++) {
+        struct slice url = r->parts[i];
+        if (r->program->ops[i].kind == OP_URL && text_url_other_port(url, &r->parts[i])) {
+            index = scheme_match(r);
+            r->parts[i] = url;
+        }
+    }
+    return index;
 }
 
 static enum scheme_verdict verify_signature(const struct scheme *scheme,
@@ -322,11 +403,15 @@ static enum scheme_verdict verify_signature(const struct scheme *scheme,
     if (verdict != SCHEME_GENUINE) {
         return verdict;
     }
-    if (scheme_match(&r) < 0) {
-        return SCHEME_SIGNATURE_WRONG;
+    if (scheme_match(&r) < 0 && (!program->url_ports || match_other_port(&r) < 0)) {
+        return scheme->key_count != 0 ? SCHEME_SIGNATURE_WRONG : SCHEME_NO_SECRET_YET;
+    }
+    verdict = check_body_hash(program, request);
+    if (verdict != SCHEME_GENUINE) {
+        return verdict;
     }
     /* Only now is the time worth anything: it was signed. */
-    if (program->timestamp.kind == PLACE_FIELD) {
+    if (program->timestamp.kind == PLACE_FIELD && !program->signs_timestamp) {
         verdict = scheme_read_body_time(program, request, &r.timestamp_value);
     } else if (program->timestamp.kind == PLACE_NONE && !program->format.has_timestamp) {
         return SCHEME_GENUINE;
@@ -360,92 +445,208 @@ static bool credentials(struct slice value, struct slice lower_scheme, struct sl
     return true;
 }
 
-static enum scheme_verdict verify_token(const struct scheme *scheme, const struct program *program,
-                                        const struct http_head *head)
+static enum scheme_verdict verify_basic(const struct scheme *scheme, const struct program *program,
+                                        struct slice rest)
 {
-    struct slice value, rest;
-    enum scheme_verdict verdict =
-        find_single(head, program->header, SCHEME_SIGNATURE_MISSING, &value);
-    if (verdict != SCHEME_GENUINE) {
-        return verdict;
-    }
-    if (program->kind == ROW_TOKEN) {
-        if (!slice_starts(value, program->token_prefix)) {
-            return SCHEME_SIGNATURE_MALFORMED;
-        }
-        return match_token(scheme, program, slice_skip(value, program->token_prefix.bytes));
-    }
-    if (program->kind == ROW_BEARER) {
-        return credentials(value, SLICE("bearer"), &rest) ? match_token(scheme, program, rest)
-                                                          : SCHEME_SIGNATURE_MALFORMED;
-    }
     uint8_t plain[768];
     size_t bytes;
-    if (!credentials(value, SLICE("basic"), &rest) ||
-        !base64_decode(rest, BASE64_STANDARD, plain, sizeof plain, &bytes)) {
+    if (!base64_decode(rest, BASE64_STANDARD, plain, sizeof plain, &bytes)) {
         return SCHEME_SIGNATURE_MALFORMED;
     }
-    verdict = match_token(scheme, program, slice_of(plain, bytes));
+    enum scheme_verdict verdict = match_token(scheme, program, slice_of(plain, bytes));
     bk_wipe(plain, sizeof plain);
     return verdict;
 }
 
-/* ---- handshakes */
+/* In a list of notifications each has it. */
+struct each {
+    const struct scheme *scheme;
+    const struct program *program;
+    enum scheme_verdict verdict;
+};
 
-static bool is_handshake(const struct handshake *handshake, const struct scheme_request *request)
+static bool match_each(void *context, const struct json_found *found)
 {
-    if (handshake->when.kind != PLACE_HEADER && request->body.bytes > HANDSHAKE_BODY_BYTES_MAX) {
+    struct each *each = context;
+    each->verdict = found->kind == JSON_STRING
+                        ? match_token(each->scheme, each->program, found->text)
+                        : SCHEME_SIGNATURE_MALFORMED;
+    return each->verdict == SCHEME_GENUINE;
+}
+
+static enum scheme_verdict verify_each(const struct scheme *scheme, const struct program *program,
+                                       const struct scheme_request *request)
+{
+    struct each each = {scheme, program, SCHEME_SIGNATURE_MISSING};
+    const struct place *place = &program->signature;
+    bool whole = json_each(request->body, &place->path, &place->each, match_each, &each);
+    return whole || each.verdict != SCHEME_GENUINE ? each.verdict : SCHEME_BODY_MALFORMED;
+}
+
+static enum scheme_verdict verify_token(const struct scheme *scheme, const struct program *program,
+                                        const struct scheme_request *request)
+{
+    struct slice value, rest;
+    if (program->signature.kind == PLACE_EACH) {
+        return verify_each(scheme, program, request);
+    }
+    enum scheme_verdict verdict =
+        read_place(&program->signature, request, SCHEME_SIGNATURE_MISSING, &value);
+    if (verdict != SCHEME_GENUINE) {
+        return verdict;
+    }
+    bool basic = program->kind == ROW_BASIC || program->kind == ROW_AUTHORIZATION;
+    bool bearer = program->kind == ROW_BEARER || program->kind == ROW_AUTHORIZATION;
+    if (basic && credentials(value, SLICE("basic"), &rest)) {
+        return verify_basic(scheme, program, rest);
+    }
+    if (bearer && credentials(value, SLICE("bearer"), &rest)) {
+        return match_token(scheme, program, rest);
+    }
+    if (basic || bearer || !slice_starts(value, program->token_prefix)) {
+        return SCHEME_SIGNATURE_MALFORMED;
+    }
+    value = slice_skip(value, program->token_prefix.bytes);
+    if (program->signature.kind == PLACE_FORM && !text_form_decode(value, &value)) {
+        return SCHEME_SIGNATURE_MALFORMED;
+    }
+    return match_token(scheme, program, value);
+}
+
+/* ---- addresses */
+
+static bool in_ranges(const struct cidr *ranges, unsigned count, uint8_t family,
+                      const uint8_t *address)
+{
+    bool inside = false;
+    for (unsigned i = 0; i < count; i++) {
+        inside |= cidr_contains(&ranges[i], family, address);
+    }
+    return inside;
+}
+
+/* The last address of X-Forwarded-For that is none of our own proxies: what is before it was
+ * written by who we do not know. */
+static bool forwarded(const struct extra *extra, const struct http_head *head,
+                      struct cidr *ret_address)
+{
+    const struct http_header *header = NULL, *last = NULL;
+    while ((header = http_next(head, SLICE("x-forwarded-for"), header)) != NULL) {
+        last = header;
+    }
+    struct slice rest = last != NULL ? http_header_value(head, last) : SLICE_EMPTY;
+    bool found = false;
+    while (rest.bytes != 0) {
+        size_t from = rest.bytes;
+        while (from > 0 && rest.at[from - 1] != ',') {
+            from--;
+        }
+        struct slice text = slice_trim(slice_of(rest.at + from, rest.bytes - from));
+        rest = slice_of(rest.at, from > 0 ? from - 1 : 0);
+        if (slice_find(text, '/') != text.bytes || !cidr_parse(text, ret_address)) {
+            return false;
+        }
+        found = true;
+        if (!in_ranges(extra->proxies, extra->proxy_count, ret_address->family, ret_address->at)) {
+            break;
+        }
+    }
+    return found;
+}
+
+static bool address_allowed(const struct extra *extra, const struct scheme_request *request)
+{
+    struct cidr address;
+    if (request->peer == NULL || request->peer_family == 0) {
         return false;
     }
-    return slice_equal(place_value(&handshake->when, request), handshake->equals);
-}
-
-static enum scheme_verdict answer_handshake(const struct handshake *handshake,
-                                            const struct scheme_request *request,
-                                            struct scheme_answer *ret_answer)
-{
-    *ret_answer = handshake->reply;
-    if (handshake->answer.kind == PLACE_FIELD) {
-        struct json_found found;
-        json_scan(request->body, &handshake->answer.path, 1, &found);
-        /* What is echoed must be the value itself, and an escaped string is not. */
-        if (found.kind != JSON_STRING) {
-            return SCHEME_BODY_MALFORMED;
+    uint8_t family = request->peer_family;
+    const uint8_t *at = request->peer;
+    if (in_ranges(extra->proxies, extra->proxy_count, family, at)) {
+        if (!forwarded(extra, request->head, &address)) {
+            return false;
         }
-        ret_answer->body = found.text;
-    } else {
-        ret_answer->body = place_value(&handshake->answer, request);
+        family = address.family;
+        at = address.at;
     }
-    return SCHEME_HANDSHAKE;
+    return in_ranges(extra->allow, extra->allow_count, family, at);
 }
 
-const struct program *scheme_select(const struct scheme *scheme, const struct http_head *head)
+/* ---- the whole */
+
+const struct scheme *scheme_resolve(const struct scheme *scheme, const struct http_head *head)
 {
-    const struct program *first = &scheme->plan->programs[0];
-    bool other = scheme->plan->program_count == 2 && http_find(head, first->select, NULL) == NULL;
-    return other ? first + 1 : first;
+    if (__builtin_expect(!scheme->is_auto, 1)) {
+        return scheme;
+    }
+    const struct scheme_row *row = scheme_row_detect(head);
+    const uint8_t *at = scheme->tail;
+    for (unsigned i = 0; i < scheme->key_count && row != NULL; i++) {
+        const struct scheme *one = (const struct scheme *)(const void *)at;
+        if (one->plan->row == row) {
+            return one;
+        }
+        at += scheme_stride(one);
+    }
+    return NULL;
+}
+
+static bool selects(const struct program *program, const struct scheme_request *request)
+{
+    const struct place *select = &program->select;
+    if (select->kind == PLACE_HEADER && program->select_equals.bytes == 0) {
+        return http_find(request->head, select->text, NULL) != NULL;
+    }
+    struct slice found = place_value(select, request);
+    return program->select_equals.bytes != 0 ? slice_equal(found, program->select_equals)
+                                             : found.bytes != 0;
+}
+
+const struct program *scheme_select(const struct scheme *scheme,
+                                    const struct scheme_request *request)
+{
+    const struct program *program = &scheme->plan->programs[0];
+    const struct program *last = program + scheme->plan->program_count - 1;
+    while (program < last && !selects(program, request)) {
+        program++;
+    }
+    return program;
+}
+
+static enum scheme_verdict verify_program(const struct scheme *scheme,
+                                          const struct program *program,
+                                          const struct scheme_request *request)
+{
+    if (kind_signs(program->kind)) {
+        return verify_signature(scheme, program, request);
+    }
+    return program->kind != ROW_NONE ? verify_token(scheme, program, request) : SCHEME_GENUINE;
 }
 
 enum scheme_verdict scheme_verify(const struct scheme *scheme, const struct scheme_request *request,
                                   struct scheme_answer *ret_answer)
 {
     bk_assert(scheme != NULL && request != NULL && request->head != NULL && ret_answer != NULL);
-    for (unsigned i = 0; i < scheme->plan->unsigned_count; i++) {
-        if (is_handshake(&scheme->plan->handshakes[i], request)) {
-            return answer_handshake(&scheme->plan->handshakes[i], request, ret_answer);
+    const struct extra *extra = scheme_extra(scheme);
+    if (extra != NULL && extra->has_allow && !address_allowed(extra, request)) {
+        return SCHEME_ADDRESS_REFUSED;
+    }
+    scheme = scheme_resolve(scheme, request->head);
+    if (scheme == NULL) {
+        return SCHEME_TYPE_UNKNOWN;
+    }
+    scratch_reset();
+    const struct scheme_plan *plan = scheme->plan;
+    for (unsigned i = 0; i < plan->unsigned_count; i++) {
+        if (handshake_is(scheme, &plan->handshakes[i], request)) {
+            return handshake_answer(scheme, &plan->handshakes[i], request, ret_answer);
         }
     }
-    const struct program *program = scheme_select(scheme, request->head);
-    enum scheme_verdict verdict = SCHEME_GENUINE;
-    if (program->kind == ROW_HMAC || program->kind == ROW_ED25519) {
-        verdict = verify_signature(scheme, program, request);
-    } else if (program->kind != ROW_NONE) {
-        verdict = verify_token(scheme, program, request->head);
-    }
-    for (unsigned i = scheme->plan->unsigned_count;
-         i < scheme->plan->handshake_count && verdict == SCHEME_GENUINE; i++) {
-        if (is_handshake(&scheme->plan->handshakes[i], request)) {
-            verdict = answer_handshake(&scheme->plan->handshakes[i], request, ret_answer);
+    enum scheme_verdict verdict = verify_program(scheme, scheme_select(scheme, request), request);
+    for (unsigned i = plan->unsigned_count; i < plan->handshake_count && verdict == SCHEME_GENUINE;
+         i++) {
+        if (handshake_is(scheme, &plan->handshakes[i], request)) {
+            verdict = handshake_answer(scheme, &plan->handshakes[i], request, ret_answer);
         }
     }
     return verdict;
@@ -464,6 +665,17 @@ static struct slice first_header(const struct places *places, const struct http_
         }
     }
     return SLICE_EMPTY;
+}
+
+static struct slice first_form(const struct places *places, const struct scheme_request *request)
+{
+    struct slice found = SLICE_EMPTY;
+    for (unsigned i = 0; i < places->count && found.bytes == 0; i++) {
+        if (places->at[i].kind == PLACE_FORM) {
+            found = place_value(&places->at[i], request);
+        }
+    }
+    return found;
 }
 
 static unsigned add_paths(const struct places *places, struct json_path *paths, unsigned count)
@@ -486,28 +698,60 @@ static struct slice first_found(const struct json_found *found, unsigned count)
     return SLICE_EMPTY;
 }
 
+/* Headers first, then forms, then one pass over the body for both. */
+static void find_both(const struct places *a, const struct places *b,
+                      const struct scheme_request *request, struct slice *ret_a,
+                      struct slice *ret_b)
+{
+    struct json_path paths[2 * PLACES_MAX];
+    struct json_found found[2 * PLACES_MAX];
+    unsigned of_b = 0, all;
+    *ret_b = first_header(b, request->head);
+    *ret_a = first_header(a, request->head);
+    if (ret_b->bytes == 0) {
+        of_b = add_paths(b, paths, 0);
+    }
+    all = ret_a->bytes == 0 ? add_paths(a, paths, of_b) : of_b;
+    if (all != 0) {
+        json_scan(request->body, paths, all, found);
+        if (of_b != 0) {
+            *ret_b = first_found(found, of_b);
+        }
+        if (all != of_b) {
+            *ret_a = first_found(found + of_b, all - of_b);
+        }
+    }
+    if (b->has_form && ret_b->bytes == 0) {
+        *ret_b = first_form(b, request);
+    }
+    if (a->has_form && ret_a->bytes == 0) {
+        *ret_a = first_form(a, request);
+    }
+}
+
 void scheme_identify(const struct scheme *scheme, const struct scheme_request *request,
                      struct scheme_identity *ret_identity)
 {
     bk_assert(scheme != NULL && request != NULL && ret_identity != NULL);
-    struct json_path paths[2 * PLACES_MAX];
-    struct json_found found[2 * PLACES_MAX];
-    unsigned ids = 0, all;
-    ret_identity->delivery_id = first_header(&scheme->plan->id, request->head);
-    ret_identity->type = first_header(&scheme->plan->type, request->head);
-    if (ret_identity->delivery_id.bytes == 0) {
-        ids = add_paths(&scheme->plan->id, paths, 0);
+    scheme = scheme_resolve(scheme, request->head);
+    *ret_identity = (struct scheme_identity){SLICE_EMPTY, SLICE_EMPTY};
+    if (scheme != NULL) {
+        find_both(&scheme->plan->type, &scheme->plan->id, request, &ret_identity->type,
+                  &ret_identity->delivery_id);
     }
-    all = ret_identity->type.bytes == 0 ? add_paths(&scheme->plan->type, paths, ids) : ids;
-    if (all == 0) {
-        return;
-    }
-    json_scan(request->body, paths, all, found);
-    if (ids != 0) {
-        ret_identity->delivery_id = first_found(found, ids);
-    }
-    if (all != ids) {
-        ret_identity->type = first_found(found + ids, all - ids);
+}
+
+void scheme_subject(const struct scheme_row *row, const struct scheme_request *request,
+                    struct scheme_subject *ret_subject)
+{
+    uint8_t text[512];
+    struct places account, resource;
+    struct block block = {text, text + sizeof text};
+    bk_assert(row != NULL && request != NULL && ret_subject != NULL);
+    *ret_subject = (struct scheme_subject){SLICE_EMPTY, SLICE_EMPTY};
+    if (places_parse(row->account, &block, &account) &&
+        places_parse(row->resource, &block, &resource)) {
+        find_both(&account, &resource, request, &ret_subject->account, &ret_subject->resource);
     }
 }
 
@@ -518,24 +762,40 @@ struct slice scheme_constant_type(const struct scheme *scheme)
 
 /* ---- the rest */
 
+/* In the order of the head; what is full stays as it is. */
+static unsigned add_redaction(struct scheme_redaction *redactions, unsigned count, unsigned max,
+                              uint32_t at, uint32_t bytes)
+{
+    if (count == max || bytes == 0) {
+        return count;
+    }
+    unsigned place = count;
+    for (; place > 0 && redactions[place - 1].at > at; place--) {
+        redactions[place] = redactions[place - 1];
+    }
+    redactions[place] = (struct scheme_redaction){at, bytes};
+    return count + 1;
+}
+
 unsigned scheme_redactions(const struct scheme *scheme, const struct http_head *head,
                            struct scheme_redaction *ret_redactions, unsigned max)
 {
     bk_assert(scheme != NULL && head != NULL && (max == 0 || ret_redactions != NULL));
     unsigned count = 0;
-    for (unsigned i = 0; i < scheme->plan->secret_name_count; i++) {
-        struct slice name = scheme->plan->secret_names[i];
+    const struct scheme *one = scheme_resolve(scheme, head);
+    const struct scheme_plan *plan = one != NULL ? one->plan : scheme->plan;
+    for (unsigned i = 0; i < plan->secret_name_count; i++) {
         const struct http_header *header = NULL;
-        while (count < max && (header = http_next(head, name, header)) != NULL) {
-            if (header->value_bytes == 0) {
-                continue;
-            }
-            unsigned place = count++; /* in the order of the head */
-            for (; place > 0 && ret_redactions[place - 1].at > header->value_at; place--) {
-                ret_redactions[place] = ret_redactions[place - 1];
-            }
-            ret_redactions[place] =
-                (struct scheme_redaction){header->value_at, header->value_bytes};
+        while ((header = http_next(head, plan->secret_names[i], header)) != NULL) {
+            count =
+                add_redaction(ret_redactions, count, max, header->value_at, header->value_bytes);
+        }
+    }
+    for (unsigned i = 0; i < plan->secret_field_count; i++) {
+        struct slice value = text_form_field(text_query(head), plan->secret_fields[i]);
+        if (value.bytes != 0) {
+            count = add_redaction(ret_redactions, count, max, (uint32_t)(value.at - head->at),
+                                  (uint32_t)value.bytes);
         }
     }
     return count;
@@ -546,19 +806,38 @@ unsigned scheme_methods(const struct scheme *scheme)
     return scheme->plan->methods;
 }
 
-const struct scheme_answer *scheme_acknowledgement(const struct scheme *scheme)
+const struct scheme_answer *scheme_acknowledgement(const struct scheme *scheme,
+                                                   const struct http_head *head)
 {
-    return scheme->plan->row->acknowledgement;
+    scheme = scheme_resolve(scheme, head);
+    return scheme != NULL ? scheme->plan->row->acknowledgement : NULL;
 }
 
 bool scheme_has_delivery_id(const struct scheme *scheme)
 {
-    return scheme->plan->id.count != 0;
+    return scheme->plan->id.count != 0 || scheme->is_auto;
 }
 
 const struct scheme_row *scheme_row(const struct scheme *scheme)
 {
     return scheme->plan->row;
+}
+
+bool scheme_signs_url(const struct scheme *scheme)
+{
+    bool signs = scheme->is_auto;
+    for (unsigned p = 0; p < scheme->plan->program_count; p++) {
+        const struct program *program = &scheme->plan->programs[p];
+        for (unsigned i = 0; i < program->op_count; i++) {
+            signs |= program->ops[i].kind == OP_URL || program->ops[i].kind == OP_URL_UNESCAPED;
+        }
+    }
+    return signs;
+}
+
+bool scheme_is_learning(const struct scheme *scheme)
+{
+    return scheme->plan->learns && scheme->key_count == 0;
 }
 
 void scheme_wipe(struct scheme *scheme)
@@ -592,15 +871,27 @@ static const struct {
     [SCHEME_FUTURE] = {"future", "the signature is right but from the future: compare the clocks"},
     [SCHEME_ID_MISSING] = {"id_missing", "the delivery id, which is part of what is signed, is "
                                          "missing"},
-    [SCHEME_BODY_MALFORMED] = {"body_malformed", "the body is not what the handshake needs"},
+    [SCHEME_BODY_MALFORMED] = {"body_malformed",
+                               "the request is not what its provider sends, or too large to check"},
+    [SCHEME_HANDSHAKE_REFUSED] = {"handshake_refused",
+                                  "who sets the hook up shows another verifyToken, or comes from "
+                                  "an origin that is not allowed"},
+    [SCHEME_ADDRESS_REFUSED] = {"address_refused",
+                                "the sender's address is not in the source's allow list"},
+    [SCHEME_NO_SECRET_YET] = {"no_secret_yet",
+                              "the provider has not yet brought the secret it signs with"},
+    [SCHEME_TYPE_UNKNOWN] = {"type_unknown", "the request looks like no provider that this source "
+                                             "has a secret for"},
 };
 
 const char *scheme_verdict_text(enum scheme_verdict verdict)
 {
-    return (unsigned)verdict < SCHEME_VERDICT_COUNT ? verdicts[verdict].text : "unknown";
+    bool known = (unsigned)verdict < SCHEME_VERDICT_COUNT && verdicts[verdict].text != NULL;
+    return known ? verdicts[verdict].text : "unknown";
 }
 
 const char *scheme_verdict_name(enum scheme_verdict verdict)
 {
-    return (unsigned)verdict < SCHEME_VERDICT_COUNT ? verdicts[verdict].name : "unknown";
+    bool known = (unsigned)verdict < SCHEME_VERDICT_COUNT && verdicts[verdict].name != NULL;
+    return known ? verdicts[verdict].name : "unknown";
 }

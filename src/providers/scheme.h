@@ -9,6 +9,8 @@
  *             verify with it. What it shares with other schemes of its row stays in memory until
  *             the process ends; it has no secrets.
  * Size        96 bytes for one HMAC-SHA-256 secret and a row of the table.
+ * Auto        A scheme of the row `auto` holds one of every row that requests can be told apart by;
+ *             each function looks at the request to choose.
  * Secrets     Only midstates or keys the algorithm needs are kept; scheme_wipe() clears them.
  * Source      the provider's page is named in its row.
  */
@@ -36,6 +38,10 @@ enum scheme_verdict {
     SCHEME_FUTURE = 9,
     SCHEME_ID_MISSING = 10,
     SCHEME_BODY_MALFORMED = 11,
+    SCHEME_HANDSHAKE_REFUSED = 20, /* the answer has the status */
+    SCHEME_ADDRESS_REFUSED = 21,
+    SCHEME_NO_SECRET_YET = 22, /* the provider has not brought it */
+    SCHEME_TYPE_UNKNOWN = 23,  /* of type auto: looks like no provider */
     SCHEME_VERDICT_COUNT
 };
 
@@ -43,7 +49,12 @@ struct scheme_request {
     const struct http_head *head;
     struct slice body;
     struct slice url; /* public URL as the sender saw it, for rows that sign it; else empty */
+    /* Its beginning, up to and without the path, when only the server's own public address is
+     * known: what follows is the request's target. */
+    struct slice base;
     int64_t now_seconds;
+    uint8_t peer_family; /* 4 or 6; 0 = unknown. Only for sources that allow some addresses. */
+    const uint8_t *peer; /* 4 or 16 bytes */
 };
 
 /* Slices point into the request (head or body); empty when the row or the request has none, and the
@@ -54,10 +65,13 @@ struct scheme_identity {
     struct slice delivery_id;
 };
 
+/* Slices point into the request, are static, or live until the next verification on this thread. */
 struct scheme_answer {
     uint16_t status;
     const char *content_type; /* NULL = no body */
-    struct slice body;        /* into the request or static */
+    struct slice body;
+    struct slice headers; /* further header lines */
+    struct slice learned; /* a secret the provider brought: keep it before you answer */
 };
 
 /* Secrets-bearing bytes of a request (token headers, Authorization, Cookie …), to be blanked in the
@@ -77,15 +91,29 @@ void scheme_identify(const struct scheme *scheme, const struct scheme_request *r
                      struct scheme_identity *ret_identity);
 /* The type of every event of a provider that sends one kind only ("pipeline_done"); else empty. */
 struct slice scheme_constant_type(const struct scheme *scheme);
+/* Whose event it is and what it is about, where the row says: empty = it does not. For reading
+ * events and for routing, not for the way in. */
+struct scheme_subject {
+    struct slice account;
+    struct slice resource;
+};
+void scheme_subject(const struct scheme_row *row, const struct scheme_request *request,
+                    struct scheme_subject *ret_subject);
 unsigned scheme_redactions(const struct scheme *scheme, const struct http_head *head,
                            struct scheme_redaction *ret_redactions, unsigned max);
 /* Bit mask of 1 << enum http_method that the hook takes (POST always, GET when a handshake wants
  * it). */
 unsigned scheme_methods(const struct scheme *scheme);
-/* The provider wants this exact acknowledgement instead of {"id":…}; NULL = ours. */
-const struct scheme_answer *scheme_acknowledgement(const struct scheme *scheme);
+/* The provider wants this exact acknowledgement instead of {"id":…}; NULL = ours. "{id}" in its
+ * body is the event's id. */
+const struct scheme_answer *scheme_acknowledgement(const struct scheme *scheme,
+                                                   const struct http_head *head);
 bool scheme_has_delivery_id(const struct scheme *scheme);
 const struct scheme_row *scheme_row(const struct scheme *scheme);
+/* Must the request have a URL or a base? */
+bool scheme_signs_url(const struct scheme *scheme);
+/* Has it no secret yet, and waits for the one that a handshake brings? */
+bool scheme_is_learning(const struct scheme *scheme);
 
 /* One sentence for people: what was wrong and what to look at. Static. */
 const char *scheme_verdict_text(enum scheme_verdict verdict);
@@ -111,6 +139,26 @@ int64_t scheme_row_tolerance_seconds(const struct scheme_row *row);
 /* The one event type that the provider sends, static; empty when the request says it. */
 struct slice scheme_row_constant_type(const struct scheme_row *row);
 bool scheme_row_needs_secret(const struct scheme_row *row);
+/* A handshake brings the secret, so that a source may begin without one. */
+bool scheme_row_learns(const struct scheme_row *row);
+/* Which row does this request look like, by its headers? NULL = none. For type auto. */
+const struct scheme_row *scheme_row_detect(const struct http_head *head);
+/* For people. */
+enum scheme_need { SCHEME_NEED_SECRET = 1, SCHEME_NEED_URL = 2, SCHEME_NEED_VERIFY_TOKEN = 4 };
+struct scheme_row_facts {
+    const char *name, *title, *group, *documentation, *needs;
+    const char *verification; /* "HMAC-SHA-256, hex, in X-Hub-Signature-256" */
+    const char *signs;        /* template, or NULL */
+    const char *type, *id, *account, *resource;
+    const char *handshakes; /* in words, or NULL */
+    const char *answer;
+    unsigned need; /* mask of enum scheme_need */
+    int64_t tolerance_seconds;
+    bool can_sign; /* scheme_sign works */
+};
+/* Strings are static, or in `text`, which the caller initialised and keeps. */
+void scheme_row_facts(const struct scheme_row *row, struct buf *text,
+                      struct scheme_row_facts *ret_facts);
 
 /* ---- a user's own row (spec.verification of a `generic` source), as strings out of YAML */
 struct scheme_custom {
@@ -127,6 +175,8 @@ struct scheme_custom {
     struct slice id_field;
     struct slice signed_template; /* "{timestamp}.{body}"; empty = "{body}" */
     struct slice timestamp_unit;  /* s ms rfc3339; empty = s */
+    struct slice signature_field; /* instead of signature_header: /pointer, or ?name */
+    struct slice timestamp_field;
 };
 /* Build a row from it. The row owns copies; free with scheme_row_free(). On
  * BK_INVALID/BK_UNSUPPORTED *ret_field names the wrong field ("signature.format") and ret_message
@@ -144,6 +194,26 @@ enum bk_err scheme_compile(const struct scheme_row *row, const struct slice *sec
                            unsigned secret_count, int64_t tolerance_seconds,
                            struct scheme **ret_scheme, size_t *ret_bytes,
                            const char **ret_message) BK_MUST_CHECK;
+/* What a source may configure besides. All of it is copied. */
+struct cidr;
+struct scheme_options {
+    int64_t tolerance_seconds;   /* as above */
+    struct slice verify_token;   /* of handshakes that show one (Meta) */
+    const struct slice *origins; /* who may ask to send (CloudEvents); none = anybody */
+    unsigned origin_count;
+    uint32_t rate_per_minute; /* told to who asks; 0 = any */
+    bool has_allow;           /* only these addresses may send; with none in the list, nobody */
+    const struct cidr *allow;
+    unsigned allow_count;
+    const struct cidr *proxies; /* whose X-Forwarded-For is believed */
+    unsigned proxy_count;
+};
+#define SCHEME_ORIGINS_MAX 16U
+#define SCHEME_RANGES_MAX  64U
+enum bk_err scheme_compile_with(const struct scheme_row *row, const struct slice *secrets,
+                                unsigned secret_count, const struct scheme_options *options,
+                                struct scheme **ret_scheme, size_t *ret_bytes,
+                                const char **ret_message) BK_MUST_CHECK;
 void scheme_wipe(struct scheme *scheme);
 
 /* ---- signing as the provider would (becket send, becket bench, tests) */
@@ -153,6 +223,11 @@ struct scheme_send {
     struct slice id;   /* delivery id */
     struct slice url;
     int64_t now_seconds;
+    /* Where a provider's signature is in the body or the URL, these get what must be sent instead
+     * of `body` and `url`; else they stay empty. NULL: such rows are BK_UNSUPPORTED. */
+    struct buf *ret_body;
+    struct buf *ret_url;
+    bool make_body; /* the body is ours to change: id and type go where the row looks for them */
 };
 /* Appends header lines ("Name: value\r\n"), without Host, Content-Length. BK_UNSUPPORTED when the
  * row cannot sign. */

@@ -2,6 +2,7 @@
 #include "providers/program.h"
 
 #include "base/assert.h"
+#include "base/cidr.h"
 #include "base/ct.h"
 #include "base/hex.h"
 
@@ -119,8 +120,20 @@ static const struct {
     const char *text;
     enum op_kind kind;
 } op_words[] = {
-    {"{body}", OP_BODY}, {"{id}", OP_ID},   {"{timestamp}", OP_TIMESTAMP}, {"{method}", OP_METHOD},
-    {"{path}", OP_PATH}, {"{url}", OP_URL}, {"{query}", OP_QUERY},         {"{header:", OP_HEADER},
+    {"{body}", OP_BODY},
+    {"{id}", OP_ID},
+    {"{timestamp}", OP_TIMESTAMP},
+    {"{method}", OP_METHOD},
+    {"{path}", OP_PATH},
+    {"{url}", OP_URL},
+    {"{url-unescaped}", OP_URL_UNESCAPED},
+    {"{query}", OP_QUERY},
+    {"{form}", OP_FORM},
+    {"{sha256}", OP_BODY_SHA256},
+    {"{secret}", OP_SECRET},
+    {"{header:", OP_HEADER},
+    {"{/", OP_PLACE},
+    {"{?", OP_PLACE},
 };
 
 /* A placeholder at the front of *text, which moves behind it. */
@@ -132,8 +145,9 @@ static bool op_parse(struct slice *text, struct op *op, struct problem *problem)
             continue;
         }
         op->kind = op_words[i].kind;
-        *text = slice_skip(*text, word.bytes);
-        if (op->kind != OP_HEADER) {
+        bool whole = word.at[word.bytes - 1] == '}';
+        *text = slice_skip(*text, op->kind == OP_PLACE ? 1 : word.bytes);
+        if (whole) {
             return true;
         }
         op->text = slice_of(text->at, slice_find(*text, '}'));
@@ -144,7 +158,8 @@ static bool op_parse(struct slice *text, struct op *op, struct problem *problem)
         return true;
     }
     return fail(problem, "signed",
-                "expected {body} {id} {timestamp} {method} {path} {url} {query} or {header:Name}");
+                "expected {body} {id} {timestamp} {method} {path} {url} {query} {header:Name} "
+                "{/pointer} {?name} {form} or {sha256}");
 }
 
 static bool ops_parse(const char *template, struct program *program, struct problem *problem)
@@ -153,7 +168,7 @@ static bool ops_parse(const char *template, struct program *program, struct prob
     program->op_count = 0;
     program->signs_id = program->signs_timestamp = false;
     while (text.bytes != 0) {
-        struct op op = {OP_TEXT, slice_of(text.at, slice_find(text, '{'))};
+        struct op op = {.kind = OP_TEXT, .text = slice_of(text.at, slice_find(text, '{'))};
         if (op.text.bytes != 0) {
             text = slice_skip(text, op.text.bytes);
         } else if (!op_parse(&text, &op, problem)) {
@@ -170,11 +185,6 @@ static bool ops_parse(const char *template, struct program *program, struct prob
 }
 
 /* ---- the block */
-
-struct block {
-    uint8_t *at;
-    uint8_t *end;
-};
 
 static struct slice keep(struct block *block, struct slice text)
 {
@@ -199,9 +209,11 @@ static struct slice keep_lower(struct block *block, struct slice text)
 
 /* Calls `visit` for every string pointer of a row. */
 #define ROW_STRINGS(visit)                                                                         \
-    visit(name) visit(documentation) visit(header) visit(format) visit(format_ed25519)             \
-        visit(signed_template) visit(timestamp) visit(id) visit(type) visit(redact)                \
-            visit(sample_type) visit(select) visit(signing_prefix)
+    visit(name) visit(title) visit(aliases) visit(documentation) visit(needs) visit(header)        \
+        visit(format) visit(format_ed25519) visit(signed_template) visit(body_hash)                \
+            visit(timestamp) visit(id) visit(type) visit(account) visit(resource) visit(redact)    \
+                visit(sample_type) visit(detect) visit(detect_not) visit(select)                   \
+                    visit(select_equals) visit(signing_prefix)
 
 /* Room for every string of the row, once. */
 static size_t row_text_bytes(const struct scheme_row *row)
@@ -215,8 +227,10 @@ static size_t row_text_bytes(const struct scheme_row *row)
 #undef VISIT
     for (unsigned i = 0; row->handshakes != NULL && i < ROW_HANDSHAKES_MAX; i++) {
         const struct row_handshake *h = &row->handshakes[i];
-        bytes += h->when != NULL ? strlen(h->when) : 0;
-        bytes += h->answer != NULL ? strlen(h->answer) : 0;
+        const char *const texts[] = {h->when, h->must, h->learn, h->answer, h->headers};
+        for (size_t t = 0; t < bk_array_length(texts); t++) {
+            bytes += texts[t] != NULL ? strlen(texts[t]) : 0;
+        }
     }
     return bytes;
 }
@@ -253,26 +267,37 @@ static bool place_parse(struct slice word, struct block *block, struct place *re
     if (word.bytes == 0) {
         ret_place->kind = PLACE_NONE;
     } else if (word.at[0] == '/') {
-        ret_place->kind = PLACE_FIELD;
-        return json_path_parse(word, &ret_place->path);
+        size_t at = 0;
+        while (at + 3 <= word.bytes && memcmp(word.at + at, "/*/", 3) != 0) {
+            at++;
+        }
+        bool each = at + 3 <= word.bytes;
+        ret_place->kind = each ? PLACE_EACH : PLACE_FIELD;
+        return json_path_parse(slice_of(word.at, each ? at : word.bytes), &ret_place->path) &&
+               (!each || json_path_parse(slice_skip(word, at + 2), &ret_place->each));
     } else if (word.at[0] == '=' || word.at[0] == '?') {
         ret_place->kind = word.at[0] == '=' ? PLACE_CONSTANT : PLACE_FORM;
         ret_place->text = slice_skip(word, 1);
     } else {
+        if ((size_t)(block->end - block->at) < word.bytes) {
+            return false;
+        }
         ret_place->text = keep_lower(block, word);
     }
     return true;
 }
 
-static bool places_parse(const char *text, struct block *block, struct places *ret_places)
+bool places_parse(const char *text, struct block *block, struct places *ret_places)
 {
     struct slice rest = slice_str(text);
     ret_places->count = 0;
+    ret_places->has_form = false;
     while (slice_trim(rest).bytes != 0) {
-        if (ret_places->count == PLACES_MAX ||
-            !place_parse(next_word(&rest), block, &ret_places->at[ret_places->count])) {
+        struct place *place = &ret_places->at[ret_places->count];
+        if (ret_places->count == PLACES_MAX || !place_parse(next_word(&rest), block, place)) {
             return false;
         }
+        ret_places->has_form |= place->kind == PLACE_FORM;
         ret_places->count++;
     }
     return true;
@@ -296,8 +321,53 @@ static size_t key_bytes(const struct scheme_row *row)
 /* The secrets of both rows become the same keys. */
 static bool same_keys(const struct scheme_row *a, const struct scheme_row *b)
 {
+    if (kind_keeps_text(a->kind) && kind_keeps_text(b->kind)) {
+        return true;
+    }
     return a->kind == b->kind && a->algorithm == b->algorithm && a->secret == b->secret &&
            (a->format_ed25519 != NULL) == (b->format_ed25519 != NULL);
+}
+
+/* The way of signing, at or before `row`, whose keys `row` uses. */
+static const struct scheme_row *keys_of(const struct scheme_row *active,
+                                        const struct scheme_row *row)
+{
+    while (!same_keys(active, row)) {
+        active = active->otherwise;
+    }
+    return active;
+}
+
+/* For each secret: the bytes of keys in front of those of `row`. */
+static size_t keys_before(const struct scheme_row *active, const struct scheme_row *row)
+{
+    const struct scheme_row *own = keys_of(active, row);
+    size_t bytes = 0;
+    for (const struct scheme_row *at = active; at != own; at = at->otherwise) {
+        bytes += keys_of(active, at) == at ? key_bytes(at) : 0;
+    }
+    return bytes;
+}
+
+static bool op_places_parse(struct program *program, struct block *block, struct problem *problem)
+{
+    for (unsigned i = 0; i < program->op_count; i++) {
+        struct op *op = &program->ops[i];
+        if (op->kind == OP_HEADER) {
+            op->text = keep_lower(block, op->text);
+        }
+        if (op->kind != OP_PLACE) {
+            continue;
+        }
+        op->place = program->op_place_count;
+        struct place *place = &program->op_places[op->place];
+        if (program->op_place_count == OP_PLACES_MAX || !place_parse(op->text, block, place) ||
+            place->kind == PLACE_EACH) {
+            return fail(problem, "signed", "too many {/…} and {?…}, or not a JSON pointer");
+        }
+        program->op_place_count++;
+    }
+    return true;
 }
 
 /* The signature's parts of a program. */
@@ -310,19 +380,15 @@ static bool signature_compile(const struct scheme_row *row, struct block *block,
     if (!format_parse(format, row->algorithm, lane, &program->format, problem) ||
         (row->format_ed25519 != NULL && !format_parse(row->format_ed25519, row->algorithm,
                                                       LANE_ED25519, &program->format, problem)) ||
-        !ops_parse(template, program, problem)) {
+        !ops_parse(template, program, problem) || !op_places_parse(program, block, problem)) {
         return false;
     }
-    for (unsigned i = 0; i < program->op_count; i++) {
-        if (program->ops[i].kind == OP_HEADER) {
-            program->ops[i].text = keep_lower(block, program->ops[i].text);
-        }
-    }
-    if (!place_parse(slice_str(row->timestamp), block, &program->timestamp)) {
+    if (!place_parse(slice_str(row->timestamp), block, &program->timestamp) ||
+        !place_parse(slice_str(row->body_hash), block, &program->body_hash)) {
         return fail(problem, "timestamp.header", "not a header name");
     }
     bool timed = program->format.has_timestamp || program->timestamp.kind != PLACE_NONE;
-    if (program->signs_timestamp && (!timed || program->timestamp.kind == PLACE_FIELD)) {
+    if (program->signs_timestamp && !timed) {
         return fail(problem, "timestamp.header", "is missing, and `signed` has {timestamp}");
     }
     struct places ids;
@@ -334,30 +400,41 @@ static bool signature_compile(const struct scheme_row *row, struct block *block,
     if (ids.count != 0) {
         program->id = ids.at[0];
     }
+    bool secret = strstr(template, "{secret}") != NULL;
+    if (secret != (row->kind == ROW_HASH)) {
+        return fail(problem, "signed",
+                    secret ? "{secret} is for scheme hash only"
+                           : "has no {secret}, so anybody could make it");
+    }
     return true;
 }
 
-static bool program_compile(const struct scheme_row *row, struct block *block,
-                            struct program *program, struct problem *problem)
+static bool program_compile(const struct scheme_row *active, const struct scheme_row *row,
+                            struct block *block, struct program *program, struct problem *problem)
 {
     memset(program, 0, sizeof *program);
     program->row = row;
     program->kind = row->kind;
     program->unit = row->unit;
     program->algorithm = row->algorithm;
+    program->url_ports = row->url_ports;
     program->tolerance_seconds = scheme_row_tolerance_seconds(row);
     program->key_bytes = (uint16_t)key_bytes(row);
+    program->keys_before = (uint16_t)keys_before(active, row);
     if (row->kind == ROW_NONE) {
         return true;
     }
     if (row->header == NULL) {
         return fail(problem, "signature.header", "is missing");
     }
-    program->header_shown = slice_str(row->header);
-    program->header = keep_lower(block, program->header_shown);
-    program->select =
-        row->select != NULL ? keep_lower(block, slice_str(row->select)) : program->header;
-    if (row->kind == ROW_HMAC || row->kind == ROW_ED25519) {
+    if (!place_parse(slice_str(row->header), block, &program->signature) ||
+        (program->signature.kind == PLACE_EACH && row->kind != ROW_TOKEN) ||
+        !place_parse(slice_str(row->select != NULL ? row->select : row->header), block,
+                     &program->select)) {
+        return fail(problem, "signature.field", "not a JSON pointer of at most four steps");
+    }
+    program->select_equals = slice_str(row->select_equals);
+    if (kind_signs(row->kind)) {
         return signature_compile(row, block, program, problem);
     }
     if (row->kind == ROW_TOKEN && row->format != NULL) {
@@ -441,7 +518,8 @@ static const char *key_compile(const struct program *program, struct slice secre
     if (row->kind == ROW_BASIC && slice_find(secret, ':') == secret.bytes) {
         return "a secret for Basic authentication is user:password";
     }
-    if (row->kind != ROW_BASIC && slice_trim(secret).bytes != secret.bytes) {
+    if (row->kind != ROW_BASIC && row->kind != ROW_HASH &&
+        slice_trim(secret).bytes != secret.bytes) {
         return "a token that begins or ends with a blank cannot be sent in a header";
     }
     key->lane = LANE_MAC;
@@ -491,13 +569,59 @@ static void secret_names_compile(struct scheme_plan *plan, struct block *block)
     add_secret_name(plan, SLICE("proxy-authorization"));
     add_secret_name(plan, SLICE("cookie"));
     for (unsigned i = 0; i < plan->program_count; i++) {
-        if (plan->programs[i].kind == ROW_TOKEN && plan->programs[i].header.bytes < 64) {
-            add_secret_name(plan, plan->programs[i].header);
+        const struct place *place = &plan->programs[i].signature;
+        if (plan->programs[i].kind != ROW_TOKEN) {
+            continue;
+        }
+        if (place->kind == PLACE_HEADER && place->text.bytes < 64) {
+            add_secret_name(plan, place->text);
+        } else if (place->kind == PLACE_FORM) {
+            plan->secret_fields[plan->secret_field_count++] = place->text;
         }
     }
     while (slice_trim(extra).bytes != 0) {
         add_secret_name(plan, keep_lower(block, next_word(&extra)));
     }
+}
+
+/* Text and ${…} of an answer. */
+static bool pieces_parse(const char *template, struct block *block, struct pieces *ret_pieces)
+{
+    static const struct {
+        const char *word;
+        enum piece_kind kind;
+    } words[] = {{"hmac-hex:", PIECE_HMAC_HEX}, {"hmac-base64:", PIECE_HMAC_BASE64}};
+    struct slice rest = slice_str(template);
+    while (rest.bytes != 0) {
+        struct piece *piece = &ret_pieces->at[ret_pieces->count++];
+        size_t at = 0;
+        while (at < rest.bytes &&
+               (rest.at[at] != '$' || at + 1 == rest.bytes || rest.at[at + 1] != '{')) {
+            at++;
+        }
+        if (at != 0) {
+            *piece = (struct piece){.kind = PIECE_TEXT, .text = slice_of(rest.at, at)};
+            rest = slice_skip(rest, at);
+        } else {
+            size_t end = slice_find(rest, '}');
+            struct slice word = slice_of(rest.at + 2, end - 2);
+            rest = slice_skip(rest, end + 1);
+            piece->kind = slice_equal(word, SLICE("rate")) ? PIECE_RATE : PIECE_PLACE;
+            for (size_t i = 0; i < bk_array_length(words); i++) {
+                if (slice_starts(word, slice_str(words[i].word))) {
+                    piece->kind = words[i].kind;
+                    word = slice_skip(word, strlen(words[i].word));
+                }
+            }
+            if (piece->kind != PIECE_RATE && !place_parse(word, block, &piece->place)) {
+                return false;
+            }
+        }
+        if (ret_pieces->count == PIECES_MAX && rest.bytes != 0) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static void handshakes_compile(struct scheme_plan *plan, struct block *block)
@@ -511,13 +635,19 @@ static void handshakes_compile(struct scheme_plan *plan, struct block *block)
             }
             struct handshake *to = &plan->handshakes[plan->handshake_count++];
             bool good = place_parse(slice_str(from[i].when), block, &to->when) &&
-                        place_parse(slice_str(from[i].answer), block, &to->answer);
+                        place_parse(slice_str(from[i].must), block, &to->must) &&
+                        place_parse(slice_str(from[i].learn), block, &to->learn) &&
+                        pieces_parse(from[i].answer, block, &to->answer) &&
+                        pieces_parse(from[i].headers, block, &to->headers);
             bk_assert(good);
-            to->is_unsigned = from[i].is_unsigned;
+            to->row = &from[i];
+            to->has_equals = from[i].equals != NULL;
             to->equals = slice_str(from[i].equals);
+            to->must_equal = slice_str(from[i].must_equal);
             to->reply.status = from[i].status != 0 ? from[i].status : 200;
             to->reply.content_type = from[i].content_type;
-            plan->unsigned_count += to->is_unsigned;
+            plan->unsigned_count += from[i].is_unsigned;
+            plan->learns |= from[i].learn != NULL;
         }
     }
 }
@@ -526,13 +656,16 @@ static bool plan_fill(struct scheme_plan *plan, const struct scheme_row *active,
                       struct block *block, struct problem *problem)
 {
     plan->methods = 1U << HTTP_POST | plan->row->methods;
-    for (const struct scheme_row *row = active; row != NULL; row = row->otherwise) {
+    for (size_t i = 0; i < scheme_rows_count && active->kind == ROW_AUTO; i++) {
+        plan->methods |= scheme_rows[i].detect != NULL ? scheme_rows[i].methods : 0;
+    }
+    for (const struct scheme_row *row = active; row != NULL && row->kind != ROW_AUTO;
+         row = row->otherwise) {
         bk_assert(plan->program_count < PROGRAMS_MAX);
         struct program *program = &plan->programs[plan->program_count++];
-        if (!program_compile(row, block, program, problem)) {
+        if (!program_compile(active, row, block, program, problem)) {
             return false;
         }
-        program->first_has_keys = same_keys(active, row);
     }
     if (!places_parse(active->id, block, &plan->id)) {
         return fail(problem, "id.field", "not a JSON pointer of at most four steps");
@@ -553,9 +686,11 @@ static bool plan_fill(struct scheme_plan *plan, const struct scheme_row *active,
 /* Room for a plan, at most. */
 static size_t plan_bytes(const struct scheme_row *row, const struct scheme_row *active)
 {
-    size_t text = row_text_bytes(row) + 2 * row_text_bytes(active);
-    return sizeof(struct scheme_plan) + row->block_bytes + text +
-           2 * row_text_bytes(active->otherwise);
+    size_t text = row_text_bytes(row);
+    for (const struct scheme_row *at = active; at != NULL; at = at->otherwise) {
+        text += 3 * row_text_bytes(at);
+    }
+    return sizeof(struct scheme_plan) + row->block_bytes + text;
 }
 
 /* Into `bytes` bytes, all zero. `active` is the row itself or its other way of signing. */
@@ -611,16 +746,15 @@ static const struct scheme_plan *plan_shared(const struct scheme_row *row,
     }
     plan = plan_make(row, active, problem);
     struct scheme_plan *other = NULL;
-    if (plan != NULL &&
-        !atomic_compare_exchange_strong_explicit(at, &other, plan, memory_order_acq_rel,
-                                                 memory_order_acquire)) {
+    if (plan != NULL && !atomic_compare_exchange_strong_explicit(
+                            at, &other, plan, memory_order_acq_rel, memory_order_acquire)) {
         free(plan);
         plan = other;
     }
     return plan;
 }
 
-/* ---- the whole */
+/* ---- schemes */
 
 /* The row whose way of signing these secrets ask for. */
 static const struct scheme_row *row_for(const struct scheme_row *row, const struct slice *secrets,
@@ -637,7 +771,7 @@ static const struct scheme_row *row_for(const struct scheme_row *row, const stru
 static const char *secrets_wrong(const struct scheme_row *row, const struct slice *secrets,
                                  unsigned secret_count)
 {
-    if (secret_count == 0 && row->kind != ROW_NONE) {
+    if (secret_count == 0 && scheme_row_needs_secret(row) && !scheme_row_learns(row)) {
         return "no secret is configured";
     }
     if (secret_count > SECRETS_PER_SOURCE_MAX) {
@@ -651,45 +785,84 @@ static const char *secrets_wrong(const struct scheme_row *row, const struct slic
     return NULL;
 }
 
-/* Bytes of a scheme without a plan of its own. */
-static size_t scheme_bytes(const struct scheme_row *active, unsigned key_count, size_t secret_bytes)
+/* Bytes of a scheme's keys and their texts. */
+static size_t keys_bytes(const struct scheme_row *active, unsigned key_count, size_t secret_bytes)
 {
-    size_t bytes = sizeof(struct scheme);
+    size_t bytes = 0;
     for (const struct scheme_row *row = active; row != NULL; row = row->otherwise) {
-        if (row != active && same_keys(active, row)) {
-            continue;
-        }
-        bytes += key_count * key_bytes(row);
-        if (row->kind != ROW_HMAC && row->kind != ROW_ED25519) {
-            bytes += secret_bytes;
+        if (keys_of(active, row) == row) {
+            bytes += key_count * key_bytes(row);
+            bytes += kind_keeps_text(row->kind) ? secret_bytes : 0;
         }
     }
     return bytes;
 }
 
-/* A scheme with room for its keys, and where their text goes. */
-static struct scheme *scheme_build(const struct scheme_row *row, const struct slice *secrets,
-                                   unsigned secret_count, struct block *block,
-                                   struct problem *problem)
+/* ---- what a source configures besides */
+
+static bool has_extra(const struct scheme_options *options)
 {
-    const struct scheme_row *active = row_for(row, secrets, secret_count);
-    struct slice only_prefix = slice_str(active != row ? row->signing_prefix : NULL);
-    unsigned key_count = 0;
-    size_t secret_bytes = 0;
-    for (unsigned i = 0; i < secret_count && active->kind != ROW_NONE; i++) {
-        bool used = slice_starts(secrets[i], only_prefix);
-        key_count += used;
-        secret_bytes += used ? secrets[i].bytes : 0;
+    return options->verify_token.bytes != 0 || options->origin_count != 0 || options->has_allow ||
+           options->rate_per_minute != 0;
+}
+
+static size_t extra_bytes(const struct scheme_options *options)
+{
+    size_t bytes = sizeof(struct extra) + options->verify_token.bytes +
+                   options->origin_count * sizeof(struct slice) +
+                   (options->allow_count + options->proxy_count) * sizeof(struct cidr) + 16;
+    for (unsigned i = 0; i < options->origin_count; i++) {
+        bytes += options->origins[i].bytes;
     }
+    return has_extra(options) ? bytes : 0;
+}
+
+static void extra_fill(struct extra *extra, size_t bytes, const struct scheme_options *options)
+{
+    struct block block = {(uint8_t *)(extra + 1), (uint8_t *)extra + bytes};
+    struct slice *origins = (struct slice *)(void *)block.at;
+    block.at += options->origin_count * sizeof *origins;
+    for (unsigned i = 0; i < options->origin_count; i++) {
+        origins[i] = keep(&block, options->origins[i]);
+    }
+    *extra = (struct extra){.verify_token = keep(&block, options->verify_token),
+                            .origins = origins,
+                            .origin_count = options->origin_count,
+                            .rate_per_minute = options->rate_per_minute,
+                            .has_allow = options->has_allow,
+                            .allow_count = options->allow_count,
+                            .proxy_count = options->proxy_count};
+    size_t each = sizeof(struct cidr);
+    extra->allow =
+        (const void *)keep(&block, slice_of(options->allow, options->allow_count * each)).at;
+    extra->proxies =
+        (const void *)keep(&block, slice_of(options->proxies, options->proxy_count * each)).at;
+}
+
+static size_t align_16(size_t bytes)
+{
+    return (bytes + 15) & ~(size_t)15;
+}
+
+/* A scheme with room for `own_bytes`, then what else the source configures, then a plan. */
+static struct scheme *scheme_take(const struct scheme_row *row, const struct scheme_row *active,
+                                  size_t own_bytes, const struct scheme_options *options,
+                                  struct problem *problem)
+{
     const struct scheme_plan *plan = NULL;
     if (is_shared(row) && (plan = plan_shared(row, active, problem)) == NULL) {
         return NULL;
     }
-    size_t keys_end = scheme_bytes(active, key_count, secret_bytes);
-    size_t plan_at = (keys_end + 15) & ~(size_t)15;
-    size_t bytes = plan != NULL ? keys_end : plan_at + plan_bytes(row, active);
-    struct scheme *scheme = bytes <= UINT32_MAX ? (struct scheme *)calloc(1, bytes) : NULL;
+    size_t extra = extra_bytes(options);
+    size_t extra_at = (own_bytes + 7) & ~(size_t)7;
+    size_t bytes = sizeof(struct scheme) + (extra != 0 ? extra_at + extra : own_bytes);
+    size_t plan_at = align_16(bytes);
+    bytes = plan != NULL ? bytes : plan_at + plan_bytes(row, active);
     *problem = (struct problem){"verification", "out of memory"};
+    if (bytes > UINT32_MAX || extra_at / 8 > UINT16_MAX) {
+        return NULL;
+    }
+    struct scheme *scheme = (struct scheme *)calloc(1, bytes);
     if (scheme == NULL) {
         return NULL;
     }
@@ -703,43 +876,159 @@ static struct scheme *scheme_build(const struct scheme_row *row, const struct sl
     }
     scheme->plan = plan;
     scheme->bytes = (uint32_t)bytes;
-    scheme->key_count = key_count;
-    *block = (struct block){(uint8_t *)scheme + scheme_bytes(active, key_count, 0),
-                            (uint8_t *)scheme + keys_end};
+    scheme->tolerance_seconds = options->tolerance_seconds;
+    if (extra != 0) {
+        /* 0 means none, so what would begin at the tail begins 8 bytes later: extra has room. */
+        scheme->extra_at = (uint16_t)(extra_at / 8 + (extra_at == 0));
+        extra_fill((struct extra *)(void *)(scheme->tail + 8U * scheme->extra_at),
+                   extra - 8U * (extra_at == 0), options);
+    }
     return scheme;
 }
 
-enum bk_err scheme_compile(const struct scheme_row *row, const struct slice *secrets,
-                           unsigned secret_count, int64_t tolerance_seconds,
-                           struct scheme **ret_scheme, size_t *ret_bytes, const char **ret_message)
+/* NULL, or what is wrong with a secret. */
+static const char *keys_fill(struct scheme *scheme, const struct scheme_row *active,
+                             const struct slice *secrets, unsigned secret_count)
 {
-    bk_assert(row != NULL && ret_scheme != NULL && ret_bytes != NULL && ret_message != NULL);
-    struct problem problem;
-    struct block block;
+    const struct scheme_plan *plan = scheme->plan;
+    struct block block = {scheme->tail + keys_bytes(active, scheme->key_count, 0),
+                          (uint8_t *)scheme + scheme->bytes};
+    const char *wrong = NULL;
+    const struct scheme_row *row = plan->programs[0].row;
+    for (unsigned i = 0; wrong == NULL && i < plan->program_count; i++, row = row->otherwise) {
+        if (keys_of(plan->programs[0].row, row) == row) {
+            wrong = keys_compile(scheme, &plan->programs[i], secrets, secret_count, &block);
+        }
+    }
+    return wrong;
+}
+
+static struct scheme *scheme_build(const struct scheme_row *row, const struct slice *secrets,
+                                   unsigned secret_count, const struct scheme_options *options,
+                                   struct problem *problem)
+{
+    const struct scheme_row *active = row_for(row, secrets, secret_count);
+    struct slice only_prefix = slice_str(active != row ? row->signing_prefix : NULL);
+    unsigned key_count = 0;
+    size_t secret_bytes = 0;
+    for (unsigned i = 0; i < secret_count && active->kind != ROW_NONE; i++) {
+        bool used = slice_starts(secrets[i], only_prefix);
+        key_count += used;
+        secret_bytes += used ? secrets[i].bytes : 0;
+    }
+    struct scheme *scheme =
+        scheme_take(row, active, keys_bytes(active, key_count, secret_bytes), options, problem);
+    if (scheme == NULL) {
+        return NULL;
+    }
+    scheme->key_count = (uint8_t)key_count;
+    problem->message = keys_fill(scheme, active, secrets, secret_count);
+    if (problem->message != NULL) {
+        scheme_wipe(scheme);
+        free(scheme);
+        return NULL;
+    }
+    return scheme;
+}
+
+/* ---- type auto: one scheme for each provider that can be told by its headers */
+
+/* A scheme that moved: what points into it must move too. */
+static void move_texts(struct scheme *scheme, const struct scheme *from)
+{
+    ptrdiff_t by = (const uint8_t *)scheme - (const uint8_t *)from;
+    const struct scheme_row *active = scheme->plan->programs[0].row;
+    for (unsigned i = 0; i < scheme->plan->program_count; i++) {
+        const struct program *program = &scheme->plan->programs[i];
+        bool own = keys_of(active, program->row) == program->row;
+        for (unsigned k = 0; k < scheme->key_count && own && kind_keeps_text(program->kind); k++) {
+            ((struct key *)(uintptr_t)scheme_key(scheme, program, k))->token.at += by;
+        }
+    }
+    struct extra *extra = (struct extra *)(uintptr_t)scheme_extra(scheme);
+    if (extra != NULL) {
+        extra->verify_token.at += extra->verify_token.at != NULL ? by : 0;
+    }
+}
+
+static struct scheme *auto_build(const struct scheme_row *row, const struct slice *secrets,
+                                 unsigned secret_count, const struct scheme_options *options,
+                                 struct problem *problem)
+{
+    struct scheme *all[SCHEME_ROWS_MAX], *scheme = NULL;
+    struct scheme_options inner = {.tolerance_seconds = options->tolerance_seconds,
+                                   .verify_token = options->verify_token};
+    unsigned count = 0;
+    size_t bytes = 0;
+    for (size_t i = 0; i < scheme_rows_count; i++) {
+        const struct scheme_row *one = &scheme_rows[i];
+        if (one->detect == NULL) {
+            continue;
+        }
+        all[count] = scheme_build(one, secrets, secret_count, &inner, problem);
+        /* A secret that is not of this provider's kind: it is none of its. */
+        if (all[count] != NULL) {
+            bytes += scheme_stride(all[count++]);
+        }
+    }
+    if (count == 0) {
+        problem->message = "no provider takes these secrets";
+    } else {
+        scheme = scheme_take(row, row, bytes, options, problem);
+    }
+    uint8_t *at = scheme != NULL ? scheme->tail : NULL;
+    for (unsigned i = 0; i < count; i++) {
+        if (scheme != NULL) {
+            memcpy(at, all[i], all[i]->bytes);
+            move_texts((struct scheme *)(void *)at, all[i]);
+            at += scheme_stride(all[i]);
+        }
+        scheme_wipe(all[i]);
+        free(all[i]);
+    }
+    if (scheme != NULL) {
+        scheme->is_auto = true;
+        scheme->key_count = (uint8_t)count;
+    }
+    return scheme;
+}
+
+/* ---- the whole */
+
+enum bk_err scheme_compile_with(const struct scheme_row *row, const struct slice *secrets,
+                                unsigned secret_count, const struct scheme_options *options,
+                                struct scheme **ret_scheme, size_t *ret_bytes,
+                                const char **ret_message)
+{
+    bk_assert(row != NULL && options != NULL && ret_scheme != NULL && ret_bytes != NULL &&
+              ret_message != NULL);
+    bk_assert(options->origin_count <= SCHEME_ORIGINS_MAX &&
+              options->allow_count <= SCHEME_RANGES_MAX &&
+              options->proxy_count <= SCHEME_RANGES_MAX);
+    struct problem problem = {"verification", NULL};
     *ret_scheme = NULL;
     *ret_bytes = 0;
     *ret_message = secrets_wrong(row, secrets, secret_count);
     if (*ret_message != NULL) {
         return BK_INVALID;
     }
-    struct scheme *scheme = scheme_build(row, secrets, secret_count, &block, &problem);
+    struct scheme *scheme = row->kind == ROW_AUTO
+                                ? auto_build(row, secrets, secret_count, options, &problem)
+                                : scheme_build(row, secrets, secret_count, options, &problem);
     if (scheme == NULL) {
         *ret_message = problem.message;
-        return BK_INVALID;
-    }
-    scheme->tolerance_seconds = tolerance_seconds;
-    for (unsigned i = 0; *ret_message == NULL && i < scheme->plan->program_count; i++) {
-        const struct program *program = &scheme->plan->programs[i];
-        if (i == 0 || !program->first_has_keys) {
-            *ret_message = keys_compile(scheme, program, secrets, secret_count, &block);
-        }
-    }
-    if (*ret_message != NULL) {
-        scheme_wipe(scheme);
-        free(scheme);
         return BK_INVALID;
     }
     *ret_scheme = scheme;
     *ret_bytes = scheme->bytes;
     return BK_OK;
+}
+
+enum bk_err scheme_compile(const struct scheme_row *row, const struct slice *secrets,
+                           unsigned secret_count, int64_t tolerance_seconds,
+                           struct scheme **ret_scheme, size_t *ret_bytes, const char **ret_message)
+{
+    struct scheme_options options = {.tolerance_seconds = tolerance_seconds};
+    return scheme_compile_with(row, secrets, secret_count, &options, ret_scheme, ret_bytes,
+                               ret_message);
 }

@@ -35,7 +35,7 @@ static void explain_time(const struct program *program, const struct scheme_requ
 {
     int64_t value = r->timestamp_value;
     struct slice shown = r->timestamp;
-    if (program->timestamp.kind == PLACE_FIELD) {
+    if (program->timestamp.kind == PLACE_FIELD && !program->signs_timestamp) {
         shown = place_value(&program->timestamp, request);
         if (scheme_read_body_time(program, request, &value) != SCHEME_GENUINE) {
             return;
@@ -138,11 +138,11 @@ static const char *near_miss_template(struct reading *r, const struct scheme_req
     struct reading other = *r;
     other.part_count = 1;
     other.parts[0] = request->body;
-    if (r->part_count > 1 && scheme_match(&other) >= 0) {
+    if (r->part_count > 1 && r->program->kind != ROW_HASH && scheme_match(&other) >= 0) {
         return "the signature matches the body alone: the sender leaves out what this scheme signs "
                "besides it";
     }
-    if (r->timestamp.bytes == 0) {
+    if (r->timestamp.bytes == 0 || r->program->kind == ROW_HASH) {
         return NULL;
     }
     static const char *const joints[] = {".", ":", "", "\n"};
@@ -159,17 +159,17 @@ static const char *near_miss_template(struct reading *r, const struct scheme_req
     return NULL;
 }
 
-static const char *near_miss_url(struct reading *r, const struct scheme_request *request)
+static const char *near_miss_url(struct reading *r)
 {
     const struct program *program = r->program;
     for (unsigned i = 0; i < r->part_count; i++) {
-        if (program->ops[i].kind != OP_URL) {
+        if (program->ops[i].kind != OP_URL && program->ops[i].kind != OP_URL_UNESCAPED) {
             continue;
         }
-        if (request->url.bytes == 0) {
+        if (r->parts[i].bytes == 0) {
             return "this scheme signs the public URL, which is not known: set it";
         }
-        struct slice url = request->url;
+        struct slice url = r->parts[i];
         bool slash = url.at[url.bytes - 1] == '/';
         r->parts[i] = slice_of(url.at, url.bytes - slash);
         bool matches = slash && scheme_match(r) >= 0;
@@ -190,7 +190,7 @@ static void explain_wrong(const struct scheme *scheme, const struct program *pro
         return;
     }
     const char *found = near_miss_template(&r, request);
-    found = found != NULL ? found : near_miss_url(&r, request);
+    found = found != NULL ? found : near_miss_url(&r);
     found = found != NULL ? found : near_miss_ending(&r, request->body);
     found = found != NULL ? found : near_miss_line_ends(&r, request->body);
     if (found != NULL) {
@@ -216,10 +216,25 @@ static bool mentions_signature(struct slice name)
     return false;
 }
 
-static void explain_missing(const struct program *program, const struct http_head *head,
+/* "the header X", "/field of the body", "?name of the query". */
+static void add_where(const struct place *place, struct buf *text)
+{
+    const char *what = place->kind == PLACE_HEADER ? "the header " : "";
+    buf_printf(text, "%s%.*s", what, SHOW(place->shown));
+    buf_add_str(text, place->kind == PLACE_FORM     ? ", a field of the query or the form"
+                      : place->kind != PLACE_HEADER ? " of the JSON body"
+                                                    : "");
+}
+
+static void explain_missing(const struct scheme *scheme, const struct http_head *head,
                             struct buf *text)
 {
-    buf_printf(text, "expected the header %.*s\n", SHOW(program->header_shown));
+    buf_add_str(text, "expected ");
+    for (unsigned i = 0; i < scheme->plan->program_count; i++) {
+        buf_add_str(text, i != 0 ? ", or " : "");
+        add_where(&scheme->plan->programs[i].signature, text);
+    }
+    buf_add_str(text, "\n");
     for (unsigned i = 0; i < head->header_count; i++) {
         struct slice name = http_header_name(head, &head->headers[i]);
         if (mentions_signature(name)) {
@@ -230,19 +245,19 @@ static void explain_missing(const struct program *program, const struct http_hea
 }
 
 /* Tokens are not shown, not even wrong ones: a typing error is close to the secret. */
-static void explain_malformed(const struct program *program, const struct http_head *head,
+static void explain_malformed(const struct program *program, const struct scheme_request *request,
                               struct buf *text)
 {
-    const struct http_header *header = http_find(head, program->header, NULL);
-    struct slice value = header != NULL ? http_header_value(head, header) : SLICE_EMPTY;
+    struct slice value = place_value(&program->signature, request);
     const char *format = program->row->format != NULL ? program->row->format : "{hex}";
     switch (program->kind) {
     case ROW_HMAC:
+    case ROW_HASH:
     case ROW_ED25519:
         buf_printf(
             text, "%.*s should look like %s, with %u bytes of signature\n",
-            SHOW(program->header_shown), format,
-            program->format.lanes[program->kind == ROW_HMAC ? LANE_MAC : LANE_ED25519].bytes);
+            SHOW(program->signature.shown), format,
+            program->format.lanes[program->kind == ROW_ED25519 ? LANE_ED25519 : LANE_MAC].bytes);
         buf_printf(text, "it is: %.*s (%zu characters)\n", SHOW(value), value.bytes);
         return;
     case ROW_BASIC:
@@ -254,6 +269,10 @@ static void explain_malformed(const struct program *program, const struct http_h
     case ROW_TOKEN:
         buf_printf(text, "expected %s\n", format);
         return;
+    case ROW_AUTHORIZATION:
+        buf_add_str(text, "expected Bearer and the token, or Basic and base64 of user:password\n");
+        return;
+    case ROW_AUTO:
     case ROW_NONE:
         return;
     }
@@ -262,10 +281,12 @@ static void explain_malformed(const struct program *program, const struct http_h
 static void explain_doubled(const struct program *program, const struct http_head *head,
                             struct buf *text)
 {
-    unsigned count;
-    http_find(head, program->header, &count);
+    unsigned count = 0;
+    if (program->signature.kind == PLACE_HEADER) {
+        http_find(head, program->signature.text, &count);
+    }
     if (count > 1) {
-        buf_printf(text, "%.*s is there %u times\n", SHOW(program->header_shown), count);
+        buf_printf(text, "%.*s is there %u times\n", SHOW(program->signature.shown), count);
     }
     if (program->timestamp.kind == PLACE_HEADER) {
         http_find(head, program->timestamp.text, &count);
@@ -279,8 +300,7 @@ static void explain_good(const struct scheme *scheme, const struct program *prog
                          const struct scheme_request *request, struct buf *text)
 {
     struct reading r;
-    if ((program->kind != ROW_HMAC && program->kind != ROW_ED25519) ||
-        scheme_read(scheme, program, request, &r) != SCHEME_GENUINE) {
+    if (!kind_signs(program->kind) || scheme_read(scheme, program, request, &r) != SCHEME_GENUINE) {
         return;
     }
     int index = scheme_match(&r);
@@ -290,12 +310,34 @@ static void explain_good(const struct scheme *scheme, const struct program *prog
     explain_time(program, request, &r, text);
 }
 
+static void explain_address(const struct scheme_request *request, struct buf *text)
+{
+    if (request->peer == NULL) {
+        buf_add_str(text, "the address the request came from is not known\n");
+        return;
+    }
+    for (unsigned i = 0; i < (request->peer_family == 4 ? 4U : 16U); i++) {
+        buf_printf(text, request->peer_family == 4 ? "%s%u" : "%s%02x",
+                   i == 0                      ? "it came from "
+                   : request->peer_family == 4 ? "."
+                   : i % 2 == 0                ? ":"
+                                               : "",
+                   request->peer[i]);
+    }
+    buf_add_str(text, "\n");
+}
+
 void scheme_explain(const struct scheme *scheme, const struct scheme_request *request,
                     enum scheme_verdict verdict, struct buf *text)
 {
     bk_assert(scheme != NULL && request != NULL && text != NULL);
-    const struct program *program = scheme_select(scheme, request->head);
     buf_printf(text, "%s\n", scheme_verdict_text(verdict));
+    scheme = scheme_resolve(scheme, request->head);
+    if (scheme == NULL) {
+        return;
+    }
+    scratch_reset();
+    const struct program *program = scheme_select(scheme, request);
     switch (verdict) {
     case SCHEME_GENUINE:
     case SCHEME_HANDSHAKE:
@@ -304,16 +346,16 @@ void scheme_explain(const struct scheme *scheme, const struct scheme_request *re
         explain_good(scheme, program, request, text);
         break;
     case SCHEME_SIGNATURE_MISSING:
-        explain_missing(program, request->head, text);
+        explain_missing(scheme, request->head, text);
         break;
     case SCHEME_SIGNATURE_MALFORMED:
-        explain_malformed(program, request->head, text);
+        explain_malformed(program, request, text);
         break;
     case SCHEME_SIGNATURE_DOUBLED:
         explain_doubled(program, request->head, text);
         break;
     case SCHEME_SIGNATURE_WRONG:
-        if (program->kind == ROW_HMAC || program->kind == ROW_ED25519) {
+        if (kind_signs(program->kind)) {
             explain_wrong(scheme, program, request, text);
         } else {
             buf_printf(text, "%u %s tried\n", scheme->key_count, secret_word(scheme));
@@ -326,14 +368,22 @@ void scheme_explain(const struct scheme *scheme, const struct scheme_request *re
             buf_printf(text, "expected in %.*s, found: %.*s\n", SHOW(program->timestamp.shown),
                        SHOW(found));
         } else {
-            buf_printf(text, "expected in %.*s as %s\n", SHOW(program->header_shown),
+            buf_printf(text, "expected in %.*s as %s\n", SHOW(program->signature.shown),
                        program->row->format);
         }
         break;
     case SCHEME_ID_MISSING:
-        buf_printf(text, "expected the header %.*s\n", SHOW(program->id.shown));
+        buf_add_str(text, "expected ");
+        add_where(&program->id, text);
+        buf_add_str(text, "\n");
+        break;
+    case SCHEME_ADDRESS_REFUSED:
+        explain_address(request, text);
         break;
     case SCHEME_BODY_MALFORMED:
+    case SCHEME_HANDSHAKE_REFUSED:
+    case SCHEME_NO_SECRET_YET:
+    case SCHEME_TYPE_UNKNOWN:
     case SCHEME_VERDICT_COUNT:
         break;
     }

@@ -51,24 +51,168 @@ static void add_header(struct buf *headers, struct slice name, struct slice valu
     buf_add_str(headers, "\r\n");
 }
 
-/* False: the template names what only a real request has. */
-static bool gather(const struct program *program, const struct scheme_send *send,
-                   struct slice timestamp, struct slice parts[OPS_MAX])
+/* ---- bodies and URLs that carry a part of the signature */
+
+/* {"a":{"b": around the value, from step `from` on. */
+static void add_nested(struct buf *to, const struct json_path *path, unsigned from,
+                       struct slice value, bool quoted)
 {
-    struct url_parts url = split_url(send->url);
+    for (unsigned i = from; i < path->step_count; i++) {
+        buf_add_str(to, i == from ? "\"" : "{\"");
+        buf_add_slice(to, path->steps[i]);
+        buf_add_str(to, "\":");
+    }
+    buf_add_str(to, quoted ? "\"" : "");
+    buf_add_slice(to, value);
+    buf_add_str(to, quoted ? "\"" : "");
+    for (unsigned i = from; i + 1 < path->step_count; i++) {
+        buf_add_byte(to, '}');
+    }
+}
+
+/* Puts a member into a JSON object, unless there is something at its place. False: the body has no
+ * place for it. */
+static bool body_put(struct buf *body, const struct json_path *path, struct slice value,
+                     bool quoted)
+{
+    struct json_path part = *path;
+    struct json_found found;
+    struct slice text = buf_slice(body);
+    size_t at = 0;
+    json_scan(text, path, 1, &found);
+    if (found.kind != JSON_ABSENT) {
+        return true;
+    }
+    for (part.step_count = path->step_count - 1; part.step_count > 0; part.step_count--) {
+        json_scan(text, &part, 1, &found);
+        if (found.kind == JSON_OTHER && found.text.at != NULL && found.text.at[-1] == '{') {
+            at = (size_t)(found.text.at - text.at);
+            break;
+        }
+        if (found.kind != JSON_ABSENT) {
+            return false;
+        }
+    }
+    while (at == 0 && part.step_count == 0) {
+        size_t blank = 0;
+        while (blank < text.bytes && strchr(" \t\r\n", text.at[blank]) != NULL) {
+            blank++;
+        }
+        if (blank == text.bytes || text.at[blank] != '{') {
+            return false;
+        }
+        at = blank + 1;
+    }
+    struct buf next;
+    buf_init(&next, body->bytes_max);
+    buf_add_slice(&next, slice_of(text.at, at));
+    add_nested(&next, path, part.step_count, value, quoted);
+    size_t rest = at;
+    while (rest < text.bytes && strchr(" \t\r\n", text.at[rest]) != NULL) {
+        rest++;
+    }
+    if (rest < text.bytes && text.at[rest] != '}') {
+        buf_add_byte(&next, ',');
+    }
+    buf_add_slice(&next, slice_skip(text, at));
+    struct buf old = *body;
+    *body = next;
+    buf_fini(&old);
+    return true;
+}
+
+/* name=value behind the URL, encoded. */
+static void url_put(struct buf *url, struct slice name, struct slice value)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    buf_add_byte(url, slice_find(buf_slice(url), '?') == url->bytes ? '?' : '&');
+    buf_add_slice(url, name);
+    buf_add_byte(url, '=');
+    for (size_t i = 0; i < value.bytes; i++) {
+        uint8_t c = value.at[i];
+        bool plain = (c >= '0' && c <= '9') || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') ||
+                     (c != 0 && strchr("-._~", c) != NULL);
+        if (plain) {
+            buf_add_byte(url, c);
+        } else {
+            buf_printf(url, "%%%c%c", digits[c >> 4], digits[c & 15]);
+        }
+    }
+}
+
+/* A test delivery in the making. */
+struct making {
+    const struct scheme *scheme;
+    const struct program *program;
+    const struct scheme_send *send;
+    struct slice id;
+    struct slice timestamp;
+    struct buf body;
+    struct buf url;
+    struct buf *headers;
+};
+
+/* Puts a value where a row looks for it. */
+static enum bk_err put(struct making *m, const struct place *place, struct slice value, bool quoted)
+{
+    switch (place->kind) {
+    case PLACE_HEADER:
+        add_header(m->headers, place->shown, value);
+        return BK_OK;
+    case PLACE_FIELD:
+        return m->send->ret_body != NULL && body_put(&m->body, &place->path, value, quoted)
+                   ? BK_OK
+                   : BK_UNSUPPORTED;
+    case PLACE_FORM:
+        if (m->send->ret_url == NULL) {
+            return BK_UNSUPPORTED;
+        }
+        url_put(&m->url, place->text, value);
+        return BK_OK;
+    case PLACE_EACH:
+    case PLACE_NONE:
+    case PLACE_CONSTANT:
+        break;
+    }
+    return BK_UNSUPPORTED;
+}
+
+/* What a place of the message holds by now. */
+static struct slice at_place(const struct making *m, const struct place *place)
+{
+    struct json_found found;
+    struct slice value = SLICE_EMPTY;
+    if (place->kind == PLACE_FIELD) {
+        json_scan(buf_slice(&m->body), &place->path, 1, &found);
+        value = found.text;
+    } else if (place->kind == PLACE_FORM) {
+        value = text_form_field(split_url(buf_slice(&m->url)).query, place->text);
+        value = value.bytes != 0 ? value : text_form_field(buf_slice(&m->body), place->text);
+    }
+    return value;
+}
+
+/* False: the template names what only a real request has. */
+static bool gather(struct making *m, const struct key *key, struct slice parts[OPS_MAX])
+{
+    const struct program *program = m->program;
+    struct slice whole = buf_slice(&m->url), body = buf_slice(&m->body);
+    struct url_parts url = split_url(whole);
+    const struct scheme_request request = {.url = whole, .body = body};
+    uint8_t digest[SHA256_BYTES], *hex;
     for (unsigned i = 0; i < program->op_count; i++) {
         switch (program->ops[i].kind) {
         case OP_TEXT:
             parts[i] = program->ops[i].text;
             break;
         case OP_BODY:
-            parts[i] = send->body;
+            parts[i] = body;
             break;
         case OP_ID:
-            parts[i] = send->id;
+            parts[i] = m->id;
             break;
         case OP_TIMESTAMP:
-            parts[i] = timestamp;
+            parts[i] = m->timestamp;
             break;
         case OP_METHOD:
             parts[i] = SLICE("POST");
@@ -77,10 +221,35 @@ static bool gather(const struct program *program, const struct scheme_send *send
             parts[i] = url.path;
             break;
         case OP_URL:
-            parts[i] = send->url;
+            parts[i] = whole;
+            break;
+        case OP_URL_UNESCAPED:
+            if (!text_url_unescaped(&request, &parts[i])) {
+                return false;
+            }
             break;
         case OP_QUERY:
             parts[i] = url.query;
+            break;
+        case OP_PLACE:
+            parts[i] = at_place(m, &program->op_places[program->ops[i].place]);
+            break;
+        case OP_FORM:
+            if (!text_form_sorted(body, &parts[i])) {
+                return false;
+            }
+            break;
+        case OP_BODY_SHA256:
+            hex = scratch_take(2 * SHA256_BYTES);
+            if (hex == NULL) {
+                return false;
+            }
+            sha256(body, digest);
+            hex_encode(digest, SHA256_BYTES, (char *)hex);
+            parts[i] = slice_of(hex, 2 * SHA256_BYTES);
+            break;
+        case OP_SECRET:
+            parts[i] = key->token;
             break;
         case OP_HEADER:
             return false;
@@ -89,13 +258,16 @@ static bool gather(const struct program *program, const struct scheme_send *send
     return true;
 }
 
-static void add_signature(const struct program *program, const struct key *key,
-                          const struct slice *parts, struct slice timestamp, struct buf *headers)
+static enum bk_err add_signature(struct making *m, const struct key *key, const struct slice *parts)
 {
+    const struct program *program = m->program;
     const struct lane *lane = &program->format.lanes[LANE_MAC];
     uint8_t mac[HMAC_BYTES_MAX];
     char text[2 * HMAC_BYTES_MAX];
-    size_t bytes = key_mac(program, key, parts, program->op_count, mac), text_bytes = 2 * bytes;
+    size_t bytes = program->kind == ROW_HMAC
+                       ? key_mac(program, key, parts, program->op_count, mac)
+                       : hash_parts(program->algorithm, parts, program->op_count, mac);
+    size_t text_bytes = 2 * bytes;
     switch (lane->encoding) {
     case ENCODING_HEX:
         hex_encode(mac, bytes, text);
@@ -107,107 +279,208 @@ static void add_signature(const struct program *program, const struct key *key,
         text_bytes = base64_encode(mac, bytes, BASE64_URL, text);
         break;
     }
-    buf_add_slice(headers, program->header_shown);
-    buf_add_str(headers, ": ");
+    struct buf value;
+    buf_init(&value, 1024);
     if (program->format.has_timestamp) {
-        buf_add_slice(headers, program->format.timestamp_prefix);
-        buf_add_slice(headers, timestamp);
-        buf_add_byte(headers, program->format.separator);
+        buf_add_slice(&value, program->format.timestamp_prefix);
+        buf_add_slice(&value, m->timestamp);
+        buf_add_byte(&value, program->format.separator);
     }
     if (!lane->prefix_optional) {
-        buf_add_slice(headers, lane->prefix);
+        buf_add_slice(&value, lane->prefix);
     }
-    buf_add(headers, text, text_bytes);
-    buf_add_str(headers, "\r\n");
+    buf_add(&value, text, text_bytes);
+    enum bk_err err =
+        value.overflow ? BK_TOO_LARGE : put(m, &program->signature, buf_slice(&value), true);
+    buf_fini(&value);
+    return err;
 }
 
-static enum bk_err sign_hmac(const struct scheme *scheme, const struct program *program,
-                             const struct scheme_send *send, struct buf *headers)
+/* The body's hash goes into the URL, before that is signed. */
+static enum bk_err put_body_hash(struct making *m)
 {
+    uint8_t digest[SHA256_BYTES];
+    char text[2 * SHA256_BYTES];
+    if (m->program->body_hash.kind == PLACE_NONE) {
+        return BK_OK;
+    }
+    sha256(buf_slice(&m->body), digest);
+    hex_encode(digest, sizeof digest, text);
+    return put(m, &m->program->body_hash, slice_of(text, sizeof text), true);
+}
+
+static enum bk_err sign_text(struct making *m)
+{
+    const struct program *program = m->program;
     struct slice parts[OPS_MAX];
-    char stamp[32] = "";
     const struct key *key = NULL;
-    for (unsigned k = 0; k < scheme->key_count && key == NULL; k++) {
-        key = scheme_key(scheme, program, k);
+    enum bk_err err = BK_OK;
+    for (unsigned k = 0; k < m->scheme->key_count && key == NULL; k++) {
+        key = scheme_key(m->scheme, program, k);
         key = key->lane == LANE_MAC ? key : NULL;
     }
     if (key == NULL) {
         return BK_UNSUPPORTED;
     }
-    if (program->signs_id && send->id.bytes == 0) {
-        return BK_INVALID;
+    /* A body that may not be changed has its time already, or is refused for it. */
+    bool fixed = program->timestamp.kind == PLACE_FIELD && !program->signs_timestamp &&
+                 m->send->ret_body == NULL;
+    if (program->timestamp.kind != PLACE_NONE && !fixed) {
+        err = put(m, &program->timestamp, m->timestamp, program->unit != UNIT_MS);
     }
-    timestamp_text(program->unit, send->now_seconds, stamp);
-    struct slice timestamp = slice_str(stamp);
-    if (!gather(program, send, timestamp, parts)) {
+    if (err == BK_OK && program->signs_id && m->id.bytes == 0) {
+        err = BK_INVALID;
+    }
+    if (err == BK_OK && program->signs_id && program->id.kind == PLACE_FIELD) {
+        err = put(m, &program->id, m->id, true);
+    }
+    if (err == BK_OK) {
+        err = put_body_hash(m);
+    }
+    /* What the message had by itself counts. */
+    struct slice own = at_place(m, &program->timestamp);
+    m->timestamp = own.bytes != 0 ? own : m->timestamp;
+    own = program->signs_id ? at_place(m, &program->id) : SLICE_EMPTY;
+    m->id = own.bytes != 0 ? own : m->id;
+    if (err == BK_OK && !gather(m, key, parts)) {
+        err = BK_UNSUPPORTED;
+    }
+    return err == BK_OK ? add_signature(m, key, parts) : err;
+}
+
+/* {"value":[{"clientState":"…"}]}: the body becomes the one element of the list. */
+static enum bk_err token_in_each(struct making *m, struct slice secret)
+{
+    const struct place *place = &m->program->signature;
+    if (m->send->ret_body == NULL) {
         return BK_UNSUPPORTED;
     }
-    if (program->timestamp.kind == PLACE_HEADER) {
-        add_header(headers, program->timestamp.shown, timestamp);
+    if (!body_put(&m->body, &place->each, secret, true) || place->path.step_count != 1) {
+        return BK_UNSUPPORTED;
     }
-    add_signature(program, key, parts, timestamp, headers);
+    struct buf list;
+    buf_init(&list, m->body.bytes_max);
+    buf_add_str(&list, "{\"");
+    buf_add_slice(&list, place->path.steps[0]);
+    buf_add_str(&list, "\":[");
+    buf_add_slice(&list, buf_slice(&m->body));
+    buf_add_str(&list, "]}");
+    struct buf old = m->body;
+    m->body = list;
+    buf_fini(&old);
     return BK_OK;
 }
 
-static void sign_token(const struct scheme *scheme, const struct program *program,
-                       struct buf *headers)
+static enum bk_err sign_token(struct making *m)
 {
-    struct slice secret = scheme_key(scheme, program, 0)->token;
-    buf_add_slice(headers, program->header_shown);
-    buf_add_str(headers, ": ");
-    if (program->kind == ROW_BASIC) {
+    const struct program *program = m->program;
+    struct slice secret = scheme_key(m->scheme, program, 0)->token;
+    if (m->scheme->key_count == 0) {
+        return BK_UNSUPPORTED;
+    }
+    if (program->signature.kind == PLACE_EACH) {
+        return token_in_each(m, secret);
+    }
+    struct buf value;
+    buf_init(&value, 4096);
+    bool basic = program->kind == ROW_BASIC ||
+                 (program->kind == ROW_AUTHORIZATION && slice_find(secret, ':') != secret.bytes);
+    if (basic) {
         char text[BASE64_ENCODED(768)];
         size_t plain_bytes = secret.bytes < 768 ? secret.bytes : 768;
-        buf_add_str(headers, "Basic ");
-        buf_add(headers, text, base64_encode(secret.at, plain_bytes, BASE64_STANDARD, text));
+        buf_add_str(&value, "Basic ");
+        buf_add(&value, text, base64_encode(secret.at, plain_bytes, BASE64_STANDARD, text));
         bk_wipe(text, sizeof text);
     } else {
-        buf_add_str(headers, program->kind == ROW_BEARER ? "Bearer " : "");
-        buf_add_slice(headers, program->token_prefix);
-        buf_add_slice(headers, secret);
+        bool bearer = program->kind == ROW_BEARER || program->kind == ROW_AUTHORIZATION;
+        buf_add_str(&value, bearer ? "Bearer " : "");
+        buf_add_slice(&value, program->token_prefix);
+        buf_add_slice(&value, secret);
     }
-    buf_add_str(headers, "\r\n");
+    enum bk_err err = put(m, &program->signature, buf_slice(&value), true);
+    buf_fini(&value);
+    return err;
 }
 
-/* The first place that is a header. */
-static void add_label(const struct places *places, struct slice value, struct buf *headers)
+/* At the first place that is a header, else in a body that is ours to change. */
+static void add_label(struct making *m, const struct places *places, struct slice value)
 {
     for (unsigned i = 0; i < places->count && value.bytes != 0; i++) {
         if (places->at[i].kind == PLACE_HEADER) {
-            add_header(headers, places->at[i].shown, value);
+            add_header(m->headers, places->at[i].shown, value);
             return;
         }
     }
+    for (unsigned i = 0; i < places->count && value.bytes != 0 && m->send->make_body; i++) {
+        if (places->at[i].kind == PLACE_FIELD && m->send->ret_body != NULL &&
+            body_put(&m->body, &places->at[i].path, value, true)) {
+            return;
+        }
+    }
+}
+
+static enum bk_err sign_any(struct making *m)
+{
+    const struct scheme_plan *plan = m->scheme->plan;
+    struct slice type =
+        m->send->type.bytes != 0 ? m->send->type : slice_str(m->program->row->sample_type);
+    add_header(m->headers, SLICE("Content-Type"), SLICE("application/json"));
+    add_label(m, &plan->type, type);
+    add_label(m, &plan->id, m->send->id);
+    switch (m->program->kind) {
+    case ROW_HMAC:
+    case ROW_HASH:
+        return sign_text(m);
+    case ROW_ED25519: /* what is configured is the public key */
+    case ROW_AUTO:
+        return BK_UNSUPPORTED;
+    case ROW_TOKEN:
+    case ROW_BASIC:
+    case ROW_BEARER:
+    case ROW_AUTHORIZATION:
+        return sign_token(m);
+    case ROW_NONE:
+        break;
+    }
+    return BK_OK;
 }
 
 enum bk_err scheme_sign(const struct scheme *scheme, const struct scheme_send *send,
                         struct buf *headers)
 {
     bk_assert(scheme != NULL && send != NULL && headers != NULL);
-    const struct program *program = &scheme->plan->programs[0];
-    struct slice type = send->type.bytes != 0 ? send->type : slice_str(program->row->sample_type);
+    char stamp[32] = "";
     size_t before = headers->bytes;
-    enum bk_err err = BK_OK;
-    add_header(headers, SLICE("Content-Type"), SLICE("application/json"));
-    add_label(&scheme->plan->type, type, headers);
-    add_label(&scheme->plan->id, send->id, headers);
-    switch (program->kind) {
-    case ROW_HMAC:
-        err = sign_hmac(scheme, program, send, headers);
-        break;
-    case ROW_ED25519:
-        err = BK_UNSUPPORTED; /* what is configured is the public key */
-        break;
-    case ROW_TOKEN:
-    case ROW_BASIC:
-    case ROW_BEARER:
-        sign_token(scheme, program, headers);
-        break;
-    case ROW_NONE:
-        break;
+    struct making m = {.scheme = scheme,
+                       .program = &scheme->plan->programs[0],
+                       .send = send,
+                       .id = send->id,
+                       .headers = headers};
+    if (scheme->is_auto) {
+        return BK_UNSUPPORTED;
     }
-    if (err != BK_OK) {
+    scratch_reset();
+    timestamp_text(m.program->unit, send->now_seconds, stamp);
+    m.timestamp = slice_str(stamp);
+    buf_init(&m.body, BODY_BYTES_MAX + (1U << 16));
+    buf_init(&m.url, 1U << 16);
+    buf_add_slice(&m.body, send->body);
+    buf_add_slice(&m.url, send->url);
+    enum bk_err err = sign_any(&m);
+    bool full = m.body.overflow || m.url.overflow || headers->overflow;
+    if (err == BK_OK && full) {
+        err = BK_NO_MEMORY;
+    } else if (err == BK_OK) {
+        if (send->ret_body != NULL && !slice_equal(buf_slice(&m.body), send->body)) {
+            buf_add_slice(send->ret_body, buf_slice(&m.body));
+        }
+        if (send->ret_url != NULL && !slice_equal(buf_slice(&m.url), send->url)) {
+            buf_add_slice(send->ret_url, buf_slice(&m.url));
+        }
+    } else {
         headers->bytes = before;
     }
-    return headers->overflow && err == BK_OK ? BK_NO_MEMORY : err;
+    buf_fini(&m.body);
+    buf_fini(&m.url);
+    return err;
 }

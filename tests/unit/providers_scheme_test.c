@@ -42,6 +42,48 @@ static enum bk_err sign(const struct scheme *scheme, struct slice body, struct s
     return scheme_sign(scheme, &send, headers);
 }
 
+/* A test delivery, also where the signature is in the body or in the URL. */
+struct delivery {
+    enum bk_err err;
+    struct buf headers, body, url;
+    struct slice sent_body, sent_url;
+    const char *target;
+};
+
+static void deliver(const struct scheme *scheme, struct slice body, struct slice url,
+                    struct delivery *d)
+{
+    struct scheme_send send = {.body = body,
+                               .id = SLICE("id-0001"),
+                               .url = url,
+                               .now_seconds = NOW,
+                               .ret_body = &d->body,
+                               .ret_url = &d->url};
+    buf_init(&d->headers, 10000);
+    buf_init(&d->body, 10000);
+    buf_init(&d->url, 10000);
+    d->err = scheme_sign(scheme, &send, &d->headers);
+    d->sent_body = d->body.bytes != 0 ? buf_slice(&d->body) : body;
+    if (d->url.bytes == 0) {
+        buf_add_slice(&d->url, url);
+    }
+    d->sent_url = buf_slice(&d->url);
+    d->target = strchr(strstr(buf_text(&d->url), "://") + 3, '/');
+}
+
+static void deliver_again(const struct delivery *d, struct sample *s)
+{
+    sample_build(s, "POST", d->target, buf_slice(&d->headers), d->sent_body, NOW);
+    s->request.url = d->sent_url;
+}
+
+static void delivery_fini(struct delivery *d)
+{
+    buf_fini(&d->headers);
+    buf_fini(&d->body);
+    buf_fini(&d->url);
+}
+
 #define URL    SLICE("https://hooks.example.com/hooks/x?a=b")
 #define TARGET "/hooks/x?a=b"
 #define BODY   SLICE("{\"webhookTimestamp\":1767225600000,\"id\":\"evt_1\",\"type\":\"t\"}")
@@ -73,13 +115,13 @@ static bool is_checked(const struct scheme_row *row, const char *line)
 /* Flip every bit of the values of the checked headers. What the parser refuses counts as refused.
  * */
 static unsigned flip_headers(const struct scheme *scheme, const struct scheme_row *row,
-                             const struct buf *headers, struct slice body)
+                             const struct delivery *d)
 {
     static struct sample s;
     unsigned passed = 0;
     char text[4096];
-    memcpy(text, headers->at, headers->bytes);
-    text[headers->bytes] = 0;
+    memcpy(text, d->headers.at, d->headers.bytes);
+    text[d->headers.bytes] = 0;
     for (char *line = text, *end; *line != 0; line = end + 2) {
         end = strstr(line, "\r\n");
         if (!is_checked(row, line)) {
@@ -91,12 +133,16 @@ static unsigned flip_headers(const struct scheme *scheme, const struct scheme_ro
                 *c ^= (char)(1 << bit);
                 unsigned char now = (unsigned char)*c;
                 bool sendable = now > ' ' && now != 127;
+                bool named = row->kind == ROW_BASIC || row->kind == ROW_BEARER ||
+                             row->kind == ROW_AUTHORIZATION;
                 bool same = (isxdigit((unsigned char)before) && is_case_of_hex(before, *c) &&
                              (row->format == NULL || strstr(row->format, "{hex}") != NULL)) ||
-                            (row->kind >= ROW_BASIC && (before ^ *c) == 0x20 && isalpha(now));
+                            (named && (before ^ *c) == 0x20 && isalpha(now));
                 if (sendable && !same) {
-                    sample_build(&s, "POST", TARGET, slice_of(text, headers->bytes), body, NOW);
-                    s.request.url = URL;
+                    deliver_again(d, &s);
+                    sample_build(&s, "POST", d->target, slice_of(text, d->headers.bytes),
+                                 d->sent_body, NOW);
+                    s.request.url = d->sent_url;
                     passed += sample_verify(scheme, &s) == SCHEME_GENUINE;
                 }
                 *c = before;
@@ -106,21 +152,58 @@ static unsigned flip_headers(const struct scheme *scheme, const struct scheme_ro
     return passed;
 }
 
-static unsigned flip_body(const struct scheme *scheme, const struct buf *headers, struct slice body)
+static unsigned flip_body(const struct scheme *scheme, const struct delivery *d)
 {
     static struct sample s;
     unsigned passed = 0;
-    uint8_t copy[256];
-    memcpy(copy, body.at, body.bytes);
-    sample_build(&s, "POST", TARGET, buf_slice(headers), slice_of(copy, body.bytes), NOW);
-    s.request.url = URL;
-    for (size_t bit = 0; bit < 8 * body.bytes; bit++) {
+    uint8_t copy[512];
+    deliver_again(d, &s);
+    memcpy(copy, d->sent_body.at, d->sent_body.bytes);
+    s.request.body.at = copy;
+    for (size_t bit = 0; bit < 8 * d->sent_body.bytes; bit++) {
         copy[bit / 8] ^= (uint8_t)(1U << bit % 8);
         passed += sample_verify(scheme, &s) == SCHEME_GENUINE;
         copy[bit / 8] ^= (uint8_t)(1U << bit % 8);
     }
     s.request.body.bytes--;
     passed += sample_verify(scheme, &s) == SCHEME_GENUINE;
+    return passed;
+}
+
+/* What is signed of a body that is not signed as a whole: Mailgun's three fields. */
+static unsigned flip_fields(const struct scheme *scheme, const struct delivery *d)
+{
+    static struct sample s;
+    unsigned passed = 0;
+    uint8_t copy[512];
+    deliver_again(d, &s);
+    memcpy(copy, d->sent_body.at, d->sent_body.bytes);
+    s.request.body.at = copy;
+    const char *first = strchr(strstr((const char *)copy, "\"signature\":{") + 13, '"');
+    size_t from = (size_t)((const uint8_t *)first - copy);
+    size_t to = from + slice_find(slice_skip(s.request.body, from), '}');
+    for (size_t bit = 8 * from; bit < 8 * to; bit++) {
+        bool hex_case = bit % 8 == 5 && isalpha(copy[bit / 8]) && isxdigit(copy[bit / 8]);
+        copy[bit / 8] ^= (uint8_t)(1U << bit % 8);
+        passed += !hex_case && sample_verify(scheme, &s) == SCHEME_GENUINE;
+        copy[bit / 8] ^= (uint8_t)(1U << bit % 8);
+    }
+    return passed;
+}
+
+static unsigned flip_url(const struct scheme *scheme, const struct delivery *d)
+{
+    static struct sample s;
+    unsigned passed = 0;
+    char copy[512];
+    deliver_again(d, &s);
+    memcpy(copy, d->sent_url.at, d->sent_url.bytes);
+    s.request.url.at = (const uint8_t *)copy;
+    for (size_t bit = 0; bit < 8 * d->sent_url.bytes; bit++) {
+        copy[bit / 8] ^= (char)(1U << bit % 8);
+        passed += sample_verify(scheme, &s) == SCHEME_GENUINE;
+        copy[bit / 8] ^= (char)(1U << bit % 8);
+    }
     return passed;
 }
 
@@ -136,37 +219,47 @@ static void random_case(struct buf *headers)
     }
 }
 
-static void every_row(void)
+/* Signed, verified, and every bit of what is signed flipped. */
+static void try_row(const struct scheme_row *row, const struct scheme *scheme, struct delivery *d)
 {
     static struct sample s;
+    const char *template = row->signed_template ? row->signed_template : "{body}";
+    deliver_again(d, &s);
+    is_int(sample_verify(scheme, &s), SCHEME_GENUINE, "%s verifies", row->name);
+    is_uint(flip_headers(scheme, row, d), 0, "%s: headers altered", row->name);
+    if ((row->kind == ROW_HMAC && strstr(template, "{body}")) || row->body_hash != NULL) {
+        is_uint(flip_body(scheme, d), 0, "%s: body altered", row->name);
+    } else if (row->kind == ROW_HMAC) {
+        is_uint(flip_fields(scheme, d), 0, "%s: signed fields altered", row->name);
+    }
+    if (strstr(template, "{url")) {
+        is_uint(flip_url(scheme, d), 0, "%s: URL altered", row->name);
+    }
+    random_case(&d->headers);
+    deliver_again(d, &s);
+    is_int(sample_verify(scheme, &s), SCHEME_GENUINE, "%s: names in any case", row->name);
+}
+
+static void every_row(void)
+{
     unsigned signing = 0;
     for (size_t i = 0; i < scheme_row_count(); i++) {
         const struct scheme_row *row = scheme_row_at(i);
         struct scheme *scheme = sample_scheme(row->name, secret_for(row));
-        struct buf headers;
-        enum bk_err err = sign(scheme, BODY, URL, &headers);
-        if (row->kind == ROW_ED25519) {
-            is_int(err, BK_UNSUPPORTED, "%s cannot sign with a public key", row->name);
-            is_uint(headers.bytes, 0);
+        struct delivery d;
+        deliver(scheme, BODY, URL, &d);
+        if (row->kind == ROW_ED25519 || row->kind == ROW_AUTO) {
+            is_int(d.err, BK_UNSUPPORTED, "%s cannot sign", row->name);
+            is_uint(d.headers.bytes, 0);
         } else {
-            is_int(err, BK_OK, "%s signs", row->name);
-            sample_build(&s, "POST", TARGET, buf_slice(&headers), BODY, NOW);
-            s.request.url = URL;
-            is_int(sample_verify(scheme, &s), SCHEME_GENUINE, "%s verifies", row->name);
-            is_uint(flip_headers(scheme, row, &headers, BODY), 0, "%s: headers altered", row->name);
-            if (row->kind == ROW_HMAC) {
-                is_uint(flip_body(scheme, &headers, BODY), 0, "%s: body altered", row->name);
-            }
-            random_case(&headers);
-            sample_build(&s, "POST", TARGET, buf_slice(&headers), BODY, NOW);
-            s.request.url = URL;
-            is_int(sample_verify(scheme, &s), SCHEME_GENUINE, "%s: names in any case", row->name);
+            is_int(d.err, BK_OK, "%s signs", row->name);
+            try_row(row, scheme, &d);
             signing++;
         }
-        buf_fini(&headers);
+        delivery_fini(&d);
         sample_scheme_free(scheme);
     }
-    ok(signing >= 30, "%u rows sign", signing);
+    ok(signing >= 50, "%u rows sign", signing);
 }
 
 static void table(void)
@@ -186,6 +279,7 @@ static void table(void)
                scheme_row_find(slice_str(upper + 5)) == row,
            "%s and %s are the same row", row->name, upper);
         ok(row->documentation != NULL && strncmp(row->documentation, "https://", 8) == 0);
+        ok(row->title != NULL && row->needs != NULL, "%s: what it is and what it needs", row->name);
         ok(scheme_row_needs_secret(row));
     }
     ok(scheme_row_find(SLICE("nobody")) == NULL && scheme_row_find(SLICE("")) == NULL);
@@ -195,6 +289,9 @@ static void table(void)
     is_int(scheme_row_tolerance_seconds(scheme_row_find(SLICE("slack"))), 300);
     is_int(scheme_row_tolerance_seconds(scheme_row_find(SLICE("linear"))), 60);
     for (int v = 0; v < SCHEME_VERDICT_COUNT; v++) {
+        if (strcmp(scheme_verdict_name((enum scheme_verdict)v), "unknown") == 0) {
+            continue; /* a number that another part of the tree has taken */
+        }
         ok(strlen(scheme_verdict_text((enum scheme_verdict)v)) > 5);
         ok(strlen(scheme_verdict_name((enum scheme_verdict)v)) > 4);
     }
@@ -757,13 +854,14 @@ static void answers(void)
     sample_build(&s, "POST", "/", buf_slice(&headers), SLICE("{}"), NOW);
     is_int(scheme_verify(github, &s.request, &answer), SCHEME_SIGNATURE_WRONG, "a forged one");
     is_uint(scheme_methods(github), 1U << HTTP_POST);
-    ok(scheme_acknowledgement(github) == NULL);
+    ok(scheme_acknowledgement(github, &s.head) == NULL);
     buf_fini(&headers);
     sample_scheme_free(github);
 
     struct scheme *slack = sample_scheme("slack", "s");
     is_uint(scheme_methods(slack), 1U << HTTP_POST | 1U << HTTP_GET);
-    ok(scheme_acknowledgement(slack) != NULL && scheme_acknowledgement(slack)->body.bytes == 0);
+    ok(scheme_acknowledgement(slack, &s.head) != NULL &&
+       scheme_acknowledgement(slack, &s.head)->body.bytes == 0);
     sample_build(&s, "GET", "/?token=x&ssl_check=1", SLICE(""), SLICE(""), NOW);
     is_int(scheme_verify(slack, &s.request, &answer), SCHEME_HANDSHAKE, "ssl_check by GET");
     sample_build(&s, "POST", "/", SLICE(""), SLICE("token=x&ssl_check=1"), NOW);

@@ -1,50 +1,13 @@
-/* The vectors of tests/vectors: every request of every provider with a row, and the handshakes. */
+/* The vectors of tests/vectors: every file that is there, each named as its row is, and the
+ * handshakes. */
 #include "base/base64.h"
+#include "base/cidr.h"
+#include "providers/program.h"
 #include "unit/providers_request.h"
 
+#include <ctype.h>
+#include <dirent.h>
 #include <yyjson.h>
-
-static const struct {
-    const char *file, *row; /* NULL: made from the case's config */
-} files[] = {
-    {"github", "github"},
-    {"gitlab", "gitlab"},
-    {"semaphore", "semaphore"},
-    {"slack", "slack"},
-    {"stripe", "stripe"},
-    {"standard_webhooks", "standard_webhooks"},
-    {"generic_hmac", NULL},
-    {"bearer", "bearer"},
-    {"basic", "basic"},
-    {"gitea", "gitea"},
-    {"sentry", "sentry"},
-    {"linear", "linear"},
-    {"circleci", "circleci"},
-    {"shopify", "shopify"},
-    {"bitbucket", "bitbucket"},
-    {"svix", "svix"},
-    {"pagerduty", "pagerduty"},
-    {"grafana", "grafana"},
-    {"square", "square"},
-    {"paddle", "paddle"},
-    {"calendly", "calendly"},
-    {"typeform", "typeform"},
-    {"zendesk", "zendesk"},
-    {"intercom", "intercom"},
-    {"line", "line"},
-    {"telegram", "telegram"},
-    {"cloudflare_notifications", "cloudflare_notifications"},
-    {"discord", "discord"},
-    {"buildkite", "TYPE_BUILDKITE"},
-};
-
-/* Handshakes of rows that are there. */
-static const struct {
-    const char *scheme, *row, *secret_field;
-} handshakes[] = {
-    {"slack-url-verification", "slack", "secret"},
-    {"discord-interactions-ping", "discord", "public_key"},
-};
 
 static struct slice member(yyjson_val *object, const char *name)
 {
@@ -52,12 +15,17 @@ static struct slice member(yyjson_val *object, const char *name)
     return slice_of(yyjson_get_str(value), yyjson_get_len(value));
 }
 
+static const char *folder(void)
+{
+    const char *named = getenv("VECTORS");
+    return named ? named : "tests/vectors";
+}
+
 static yyjson_doc *load(const char *file)
 {
-    const char *folder = getenv("VECTORS");
     char path[1024];
     yyjson_read_err err;
-    snprintf(path, sizeof path, "%s/%s.json", folder ? folder : "tests/vectors", file);
+    snprintf(path, sizeof path, "%s/%s.json", folder(), file);
     yyjson_doc *doc = yyjson_read_file(path, 0, NULL, &err);
     if (doc == NULL) {
         bail_out("%s: %s", path, err.msg);
@@ -113,58 +81,132 @@ static struct scheme_row *custom_row(yyjson_val *config)
     const char *field, *message;
     char format[100];
     struct slice prefix = member(config, "prefix");
+    bool none = yyjson_obj_get(config, "allow") != NULL;
+    const char *encoding = yyjson_get_str(yyjson_obj_get(config, "encoding"));
     snprintf(format, sizeof format, "%.*s{%s}", (int)prefix.bytes, (const char *)prefix.at,
-             yyjson_get_str(yyjson_obj_get(config, "encoding")));
-    struct scheme_custom custom = {.scheme = SLICE("hmac"),
+             encoding != NULL ? encoding : "hex");
+    struct scheme_custom custom = {.scheme = none ? SLICE("none") : SLICE("hmac"),
                                    .algorithm = member(config, "algorithm"),
                                    .signature_header = member(config, "header"),
-                                   .signature_format = slice_str(format)};
+                                   .signature_format = none ? SLICE_EMPTY : slice_str(format)};
     if (scheme_row_custom(&custom, &row, &field, &message) != BK_OK) {
         bail_out("%s: %s", field, message);
     }
     return row;
 }
 
+static unsigned add_secret(struct slice *secrets, unsigned count, struct slice text)
+{
+    secrets[count] = text;
+    return count + (text.at != NULL);
+}
+
 static struct scheme *compile(const struct scheme_row *row, yyjson_val *from)
 {
-    struct slice secrets[SECRETS_PER_SOURCE_MAX];
+    struct slice secrets[SECRETS_PER_SOURCE_MAX], origins[SCHEME_ORIGINS_MAX];
+    struct cidr allow[8];
     unsigned count = 0;
     struct scheme *scheme = NULL;
-    size_t bytes;
+    size_t bytes, i, n;
     const char *message = "";
-    yyjson_val *list = yyjson_obj_get(from, "secrets"), *one;
-    size_t i, n;
-    if (list == NULL) {
-        secrets[count++] = member(from, "secret");
-    }
-    yyjson_arr_foreach(list, i, n, one)
+    yyjson_val *config = yyjson_obj_get(from, "config"), *one;
+    struct scheme_options options = {.tolerance_seconds = -1,
+                                     .origins = origins,
+                                     .allow = allow,
+                                     .has_allow = yyjson_obj_get(config, "allow") != NULL,
+                                     .verify_token = member(config, "verify_token"),
+                                     .rate_per_minute =
+                                         (uint32_t)yyjson_get_uint(yyjson_obj_get(config, "rate"))};
+    count = add_secret(secrets, count, member(from, "secret"));
+    count = add_secret(secrets, count, member(config, "secret"));
+    count = add_secret(secrets, count, member(config, "public_key"));
+    yyjson_arr_foreach(yyjson_obj_get(from, "secrets"), i, n, one)
     {
-        secrets[count++] = slice_of(yyjson_get_str(one), yyjson_get_len(one));
+        count = add_secret(secrets, count, slice_of(yyjson_get_str(one), yyjson_get_len(one)));
     }
-    enum bk_err err = scheme_compile(row, secrets, count, -1, &scheme, &bytes, &message);
+    yyjson_arr_foreach(yyjson_obj_get(config, "allowed_origins"), i, n, one)
+    {
+        origins[options.origin_count++] = slice_str(yyjson_get_str(one));
+    }
+    yyjson_arr_foreach(yyjson_obj_get(config, "allow"), i, n, one)
+    {
+        if (!cidr_parse(slice_str(yyjson_get_str(one)), &allow[options.allow_count++])) {
+            bail_out("bad range in a vector");
+        }
+    }
+    /* What answers a handshake without a secret may still want one to be made. */
+    if (count == 0 && scheme_row_needs_secret(row) && !scheme_row_learns(row)) {
+        secrets[count++] = SLICE("a secret");
+    }
+    enum bk_err err = scheme_compile_with(row, secrets, count, &options, &scheme, &bytes, &message);
     if (err != BK_OK) {
         bail_out("%s: %s", scheme_row_name(row), message);
     }
     return scheme;
 }
 
-static void run_case(const char *row_name, yyjson_val *from)
+static void set_peer(struct sample *s, yyjson_val *from)
+{
+    static struct cidr peer;
+    struct slice text = member(yyjson_obj_get(from, "config"), "peer");
+    if (text.bytes != 0 && cidr_parse(text, &peer)) {
+        s->request.peer = peer.at;
+        s->request.peer_family = peer.family;
+    }
+}
+
+/* Is the flipped byte a digit of an escape, which means the same in both cases? */
+static bool in_escape(const uint8_t *body, size_t at)
+{
+    return isxdigit(body[at]) && isalpha(body[at]) &&
+           ((at >= 1 && body[at - 1] == '%') || (at >= 2 && body[at - 2] == '%'));
+}
+
+/* No bit of a signed body may change. */
+static void flip(const char *id, const struct scheme *scheme, struct sample *s)
+{
+    size_t bytes = s->request.body.bytes;
+    bool signs_body = kind_signs(scheme_select(scheme, &s->request)->kind) &&
+                      strcmp(scheme_row_name(scheme_row(scheme)), "mailgun") != 0;
+    if (!signs_body || bytes > 2048) {
+        return;
+    }
+    uint8_t *copy = malloc(bytes + 1);
+    unsigned passed = 0;
+    if (copy == NULL) {
+        bail_out("out of memory");
+    }
+    memcpy(copy, s->request.body.at, bytes);
+    s->request.body.at = copy;
+    for (size_t bit = 0; bit < 8 * bytes; bit++) {
+        bool same = in_escape(copy, bit / 8) && bit % 8 == 5;
+        copy[bit / 8] ^= (uint8_t)(1U << bit % 8);
+        enum scheme_verdict verdict = same ? SCHEME_SIGNATURE_WRONG : sample_verify(scheme, s);
+        passed += verdict == SCHEME_GENUINE || verdict == SCHEME_HANDSHAKE;
+        copy[bit / 8] ^= (uint8_t)(1U << bit % 8);
+    }
+    is_uint(passed, 0, "%s: no bit of the body may change", id);
+    free(copy);
+}
+
+static void run_case(const char *file, yyjson_val *from)
 {
     static struct sample s;
     struct scheme_row *own = NULL;
     const struct scheme_row *row = NULL;
-    if (row_name != NULL) {
-        row = scheme_row_find(slice_str(row_name));
-    } else {
+    if (strcmp(file, "generic_hmac") == 0 || strcmp(file, "ip_allow") == 0) {
         row = own = custom_row(yyjson_obj_get(from, "config"));
+    } else {
+        row = scheme_row_find(slice_str(file));
     }
     if (row == NULL) {
-        bail_out("no row %s", row_name);
+        bail_out("no row for %s.json", file);
     }
     struct scheme *scheme = compile(row, from);
     scheme_row_free(own);
     struct slice body = body_of(from);
     build(&s, from, body, yyjson_get_sint(yyjson_obj_get(from, "now_unix")));
+    set_peer(&s, from);
     enum scheme_verdict verdict = sample_verify(scheme, &s);
     bool accepted = verdict == SCHEME_GENUINE || verdict == SCHEME_HANDSHAKE;
     bool want = slice_equal(member(from, "expect"), SLICE("accept"));
@@ -178,67 +220,125 @@ static void run_case(const char *row_name, yyjson_val *from)
     bool told = secret.bytes > 8 && memmem(text.at, text.bytes, secret.at, secret.bytes) != NULL;
     ok(text.bytes > 0 && !text.overflow && !told, "explained");
     buf_fini(&text);
+    if (accepted) {
+        flip((const char *)member(from, "id").at, scheme, &s);
+    }
     free((void *)(uintptr_t)body.at);
     sample_scheme_free(scheme);
+}
+
+/* The row whose name, or other name, a handshake's scheme begins with; the longest. */
+static const struct scheme_row *row_of_handshake(struct slice kind)
+{
+    for (size_t bytes = kind.bytes; bytes > 0; bytes--) {
+        const struct scheme_row *row = scheme_row_find(slice_of(kind.at, bytes));
+        if (row != NULL && (bytes == kind.bytes || kind.at[bytes] == '-')) {
+            return row;
+        }
+    }
+    bail_out("no row for the handshake %.*s", (int)kind.bytes, (const char *)kind.at);
+}
+
+/* "Name: value", or only its beginning. */
+static bool has_line(const struct scheme_answer *answer, const char *name, const char *value)
+{
+    char line[300];
+    snprintf(line, sizeof line, "%s: %s", name, value);
+    if (strcmp(name, "Content-Type") == 0 && answer->content_type != NULL) {
+        return strncmp(answer->content_type, value, strlen(value)) == 0;
+    }
+    return memmem(answer->headers.at, answer->headers.bytes, line, strlen(line)) != NULL;
+}
+
+static void check_answer(const char *id, const struct scheme_answer *answer, yyjson_val *response)
+{
+    yyjson_val *name, *json = yyjson_obj_get(response, "body_json");
+    yyjson_obj_iter iter = yyjson_obj_iter_with(yyjson_obj_get(response, "headers"));
+    is_int(answer->status, yyjson_get_sint(yyjson_obj_get(response, "status")), "%s: status", id);
+    while ((name = yyjson_obj_iter_next(&iter)) != NULL) {
+        const char *label = yyjson_get_str(name);
+        const char *value = yyjson_get_str(yyjson_obj_iter_get_val(name));
+        if (label == NULL || value == NULL) {
+            bail_out("%s: a header without a text", id);
+        }
+        ok(has_line(answer, label, value), "%s: %s: %s", id, label, value);
+    }
+    if (json != NULL) {
+        char *want = yyjson_val_write(json, 0, NULL);
+        is_bytes(answer->body.at, answer->body.bytes, want, want ? strlen(want) : 0, "%s: body",
+                 id);
+        free(want);
+    } else if (yyjson_obj_get(response, "body_base64") != NULL) {
+        struct slice want = body_of(response);
+        is_bytes(answer->body.at, answer->body.bytes, want.at, want.bytes, "%s: body", id);
+        free((void *)(uintptr_t)want.at);
+    }
 }
 
 static void run_handshake(yyjson_val *from)
 {
     static struct sample s;
-    struct slice kind = member(from, "scheme");
-    size_t h = 0, n = sizeof handshakes / sizeof handshakes[0];
-    for (; h < n && !slice_equal(kind, slice_str(handshakes[h].scheme)); h++) {
-    }
-    if (h == n) {
-        return;
-    }
-    struct slice secret = member(yyjson_obj_get(from, "config"), handshakes[h].secret_field);
-    struct scheme *scheme = sample_scheme(handshakes[h].row, (const char *)secret.at);
+    const char *id = (const char *)member(from, "id").at;
+    const struct scheme_row *row = row_of_handshake(member(from, "scheme"));
+    struct scheme *scheme = compile(row, from);
     yyjson_val *response = yyjson_obj_get(from, "response");
     struct slice body = body_of(yyjson_obj_get(from, "request"));
     struct scheme_answer answer = {0};
     build(&s, yyjson_obj_get(from, "request"), body,
           yyjson_get_sint(yyjson_obj_get(from, "now_unix")));
+    ok(scheme_methods(scheme) >> s.head.method & 1, "%s: its method is taken", id);
     enum scheme_verdict verdict = scheme_verify(scheme, &s.request, &answer);
     int64_t status = yyjson_get_sint(yyjson_obj_get(response, "status"));
     if (status >= 400) {
-        is_int(verdict, SCHEME_SIGNATURE_WRONG, "%s refused", (const char *)member(from, "id").at);
-    } else {
-        is_int(verdict, SCHEME_HANDSHAKE, "%s", (const char *)member(from, "id").at);
-        is_int(answer.status, status);
-        struct slice type = member(yyjson_obj_get(response, "headers"), "Content-Type");
-        is_str(answer.content_type, (const char *)type.at);
-        if (yyjson_obj_get(response, "body_base64") != NULL) {
-            struct slice want = body_of(response);
-            is_bytes(answer.body.at, answer.body.bytes, want.at, want.bytes);
-            free((void *)(uintptr_t)want.at);
-        } else {
-            char *want = yyjson_val_write(yyjson_obj_get(response, "body_json"), 0, NULL);
-            is_bytes(answer.body.at, answer.body.bytes, want, want ? strlen(want) : 0);
-            free(want);
-        }
+        ok(verdict == SCHEME_SIGNATURE_WRONG ||
+               (verdict == SCHEME_HANDSHAKE_REFUSED && answer.status == status),
+           "%s refused (%s)", id, scheme_verdict_name(verdict));
+        ok(verdict != SCHEME_HANDSHAKE_REFUSED ||
+           (answer.headers.bytes == 0 && answer.body.bytes == 0));
+    } else if (is_int(verdict, SCHEME_HANDSHAKE, "%s", id)) {
+        check_answer(id, &answer, response);
+        ok((answer.learned.bytes != 0) == scheme_is_learning(scheme), "%s: %zu bytes to learn", id,
+           answer.learned.bytes);
     }
     free((void *)(uintptr_t)body.at);
     sample_scheme_free(scheme);
 }
 
-int main(void)
+static void run_file(const char *name)
 {
     yyjson_val *from;
     size_t i, n;
-    for (size_t f = 0; f < sizeof files / sizeof files[0]; f++) {
-        yyjson_doc *doc = load(files[f].file);
-        yyjson_arr_foreach(yyjson_doc_get_root(doc), i, n, from)
-        {
-            run_case(files[f].row, from);
-        }
-        yyjson_doc_free(doc);
-    }
-    yyjson_doc *doc = load("handshakes");
+    yyjson_doc *doc = load(name);
     yyjson_arr_foreach(yyjson_doc_get_root(doc), i, n, from)
     {
-        run_handshake(from);
+        if (strcmp(name, "handshakes") == 0) {
+            run_handshake(from);
+        } else {
+            run_case(name, from);
+        }
     }
     yyjson_doc_free(doc);
+}
+
+int main(void)
+{
+    DIR *dir = opendir(folder());
+    struct dirent *entry;
+    unsigned files = 0;
+    if (dir == NULL) {
+        bail_out("%s cannot be read", folder());
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        char name[300];
+        const char *dot = strstr(entry->d_name, ".json");
+        if (dot == NULL || dot[5] != 0 || strcmp(entry->d_name, "outbound.json") == 0) {
+            continue;
+        }
+        snprintf(name, sizeof name, "%.*s", (int)(dot - entry->d_name), entry->d_name);
+        run_file(name);
+        files++;
+    }
+    closedir(dir);
+    ok(files >= 39, "%u files", files);
     return done_testing();
 }
