@@ -1,0 +1,507 @@
+#include "providers/oauth2.h"
+
+#include "base/base64.h"
+#include "base/sha256.h"
+
+#include <stdio.h>
+
+/* ---- the servers */
+
+static const struct oauth2_server servers[] = {
+    {.name = "atlassian",
+     .documentation = "https://developer.atlassian.com/cloud/jira/platform/oauth-2-3lo-apps/",
+     .authorize = "https://auth.atlassian.com/authorize",
+     .token = "https://auth.atlassian.com/oauth/token",
+     .identity = "https://api.atlassian.com/me",
+     .extra = "audience=api.atlassian.com&prompt=consent",
+     .scopes = "read:me offline_access",
+     .scope_separator = ' ',
+     .uid = "account_id",
+     .nickname = "nickname name",
+     .full_name = "name",
+     .email = "email"},
+    {.name = "discord",
+     .documentation = "https://discord.com/developers/docs/topics/oauth2",
+     .authorize = "https://discord.com/oauth2/authorize",
+     .token = "https://discord.com/api/oauth2/token",
+     .revoke = "https://discord.com/api/oauth2/token/revoke",
+     .identity = "https://discord.com/api/v10/users/@me",
+     .scopes = "identify email",
+     .scope_separator = ' ',
+     .client_auth = OAUTH2_BASIC,
+     .pkce = true,
+     .uid = "id",
+     .nickname = "username",
+     .full_name = "global_name username",
+     .email = "email"},
+    {.name = "gitea",
+     .documentation = "https://docs.gitea.com/development/oauth2-provider",
+     .authorize = "/login/oauth/authorize",
+     .token = "/login/oauth/access_token",
+     .identity = "/api/v1/user",
+     .scope_separator = ' ',
+     .pkce = true,
+     .uid = "id",
+     .nickname = "login",
+     .full_name = "full_name login",
+     .email = "email"},
+    {.name = "github",
+     .documentation = "https://docs.github.com/en/apps/oauth-apps/building-oauth-apps",
+     .authorize = "https://github.com/login/oauth/authorize",
+     .token = "https://github.com/login/oauth/access_token",
+     .revoke = "https://api.github.com/applications/{client_id}/grant",
+     .identity = "https://api.github.com/user",
+     .scopes = "repo admin:repo_hook user:email",
+     .scope_separator = ' ',
+     .pkce = true,
+     .revoke_by_delete = true,
+     .uid = "id",
+     .nickname = "login",
+     .full_name = "name login",
+     .email = "email"},
+    {.name = "gitlab",
+     .documentation = "https://docs.gitlab.com/api/oauth2/",
+     .authorize = "/oauth/authorize",
+     .token = "/oauth/token",
+     .revoke = "/oauth/revoke",
+     .identity = "/api/v4/user",
+     .scopes = "api",
+     .scope_separator = ' ',
+     .pkce = true,
+     .redirect_on_refresh = true,
+     .uid = "id",
+     .nickname = "username",
+     .full_name = "name username",
+     .email = "email"},
+    {.name = "google",
+     .documentation = "https://developers.google.com/identity/protocols/oauth2/web-server",
+     .authorize = "https://accounts.google.com/o/oauth2/v2/auth",
+     .token = "https://oauth2.googleapis.com/token",
+     .revoke = "https://oauth2.googleapis.com/revoke",
+     .identity = "https://openidconnect.googleapis.com/v1/userinfo",
+     .extra = "access_type=offline&prompt=consent&include_granted_scopes=true",
+     .scopes = "openid email profile",
+     .scope_separator = ' ',
+     .pkce = true,
+     .uid = "sub",
+     .nickname = "email",
+     .full_name = "name email",
+     .email = "email"},
+    {.name = "slack",
+     .documentation = "https://api.slack.com/authentication/oauth-v2",
+     .authorize = "https://slack.com/oauth/v2/authorize",
+     .token = "https://slack.com/api/oauth.v2.access",
+     .revoke = "https://slack.com/api/auth.revoke",
+     .scopes = "chat:write,commands,channels:read",
+     .scope_separator = ','},
+};
+
+const struct oauth2_server *oauth2_server_find(struct slice name)
+{
+    for (size_t i = 0; i < sizeof servers / sizeof servers[0]; i++) {
+        if (slice_equal_nocase(name, slice_str(servers[i].name))) {
+            return &servers[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- writing */
+
+static void add_escaped(struct buf *text, struct slice value)
+{
+    for (size_t i = 0; i < value.bytes; i++) {
+        uint8_t c = value.at[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     c == '-' || c == '.' || c == '_' || c == '~';
+        if (plain) {
+            buf_add_byte(text, c);
+        } else {
+            buf_printf(text, "%%%02X", c);
+        }
+    }
+}
+
+void oauth2_form_add(struct buf *form, const char *name, struct slice value)
+{
+    if (form->bytes > 0 && form->at[form->bytes - 1] != '?' && form->at[form->bytes - 1] != '&') {
+        buf_add_byte(form, '&');
+    }
+    buf_printf(form, "%s=", name);
+    add_escaped(form, value);
+}
+
+void oauth2_challenge(struct slice verifier, char ret_challenge[OAUTH2_CHALLENGE_BYTES + 1])
+{
+    uint8_t digest[SHA256_BYTES];
+    sha256(verifier, digest);
+    size_t bytes = base64_encode(digest, sizeof digest, BASE64_URL, ret_challenge);
+    ret_challenge[bytes] = '\0';
+}
+
+/* An endpoint, relative ones behind base; {client_id} filled in. */
+static void add_endpoint(struct buf *url, const char *endpoint, struct slice base,
+                         struct slice client_id)
+{
+    static const struct slice hole = SLICE("{client_id}");
+    if (endpoint[0] == '/') {
+        buf_add_slice(url, base);
+    }
+    const char *at = strstr(endpoint, (const char *)hole.at);
+    if (!at) {
+        buf_add_str(url, endpoint);
+        return;
+    }
+    buf_add(url, endpoint, (size_t)(at - endpoint));
+    add_escaped(url, client_id);
+    buf_add_str(url, at + hole.bytes);
+}
+
+/* Scopes are given with spaces or commas; the server wants its own separator. */
+static struct slice separated(struct slice scopes, char separator, char *out, size_t size)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < scopes.bytes && count < size; i++) {
+        bool gap = scopes.at[i] == ' ' || scopes.at[i] == ',';
+        if (!gap) {
+            out[count++] = (char)scopes.at[i];
+        } else if (count > 0 && out[count - 1] != separator) {
+            out[count++] = separator;
+        }
+    }
+    return slice_of(out, count);
+}
+
+void oauth2_authorize_url(const struct oauth2_server *server, struct slice base,
+                          const struct oauth2_client *client, struct slice scopes,
+                          struct slice state, struct slice challenge, struct buf *url)
+{
+    char text[1024];
+    struct slice wanted = separated(scopes.bytes ? scopes : slice_str(server->scopes),
+                                    server->scope_separator, text, sizeof text);
+    add_endpoint(url, server->authorize, base, client->id);
+    buf_add_str(url, memchr(url->at, '?', url->bytes) ? "&" : "?");
+    oauth2_form_add(url, "response_type", SLICE("code"));
+    oauth2_form_add(url, "client_id", client->id);
+    oauth2_form_add(url, "redirect_uri", client->redirect_uri);
+    if (wanted.bytes > 0) {
+        oauth2_form_add(url, "scope", wanted);
+    }
+    oauth2_form_add(url, "state", state);
+    if (server->pkce) {
+        oauth2_form_add(url, "code_challenge", challenge);
+        oauth2_form_add(url, "code_challenge_method", SLICE("S256"));
+    }
+    if (server->extra) {
+        buf_printf(url, "&%s", server->extra);
+    }
+}
+
+static struct slice keep(struct arena *arena, struct buf *text)
+{
+    char *copy = text->overflow ? NULL : arena_copy(arena, text->at, text->bytes);
+    struct slice result = slice_of(copy, copy ? text->bytes : 0);
+    arena->overflow = arena->overflow || !copy;
+    buf_fini(text);
+    return result;
+}
+
+/* Basic user:password, both form-encoded first (RFC 6749 2.3.1). */
+static void add_basic(struct buf *headers, const struct oauth2_client *client)
+{
+    struct buf pair;
+    buf_init(&pair, 8192);
+    add_escaped(&pair, client->id);
+    buf_add_byte(&pair, ':');
+    add_escaped(&pair, client->secret);
+    char text[BASE64_ENCODED(8192)];
+    size_t bytes = pair.overflow ? 0 : base64_encode(pair.at, pair.bytes, BASE64_STANDARD, text);
+    while (bytes % 4 != 0) {
+        text[bytes++] = '=';
+    }
+    buf_printf(headers, "Authorization: Basic %.*s\r\n", (int)bytes, text);
+    headers->overflow = headers->overflow || pair.overflow;
+    explicit_bzero(text, sizeof text);
+    buf_fini(&pair);
+}
+
+static void begin_request(struct buf *headers, const char *content_type)
+{
+    buf_init(headers, 32768);
+    buf_printf(headers, "User-Agent: becket\r\nAccept: application/json\r\nContent-Type: %s\r\n",
+               content_type);
+}
+
+/* The client's proof of itself, in the form or as a header. */
+static void add_client(const struct oauth2_server *server, const struct oauth2_client *client,
+                       struct buf *form, struct buf *headers)
+{
+    if (server->client_auth == OAUTH2_BASIC && client->secret.bytes > 0) {
+        add_basic(headers, client);
+        return;
+    }
+    oauth2_form_add(form, "client_id", client->id);
+    if (client->secret.bytes > 0) {
+        oauth2_form_add(form, "client_secret", client->secret);
+    }
+}
+
+static void end_request(const char *endpoint, struct slice base, const struct oauth2_client *client,
+                        struct buf *form, struct buf *headers, struct arena *arena,
+                        struct oauth2_request *ret_request)
+{
+    struct buf url;
+    buf_init(&url, 8192);
+    add_endpoint(&url, endpoint, base, client->id);
+    *ret_request = (struct oauth2_request){.method = HTTP_POST,
+                                           .url = keep(arena, &url),
+                                           .headers = keep(arena, headers),
+                                           .body = keep(arena, form)};
+}
+
+#define FORM "application/x-www-form-urlencoded"
+
+void oauth2_code_request(const struct oauth2_server *server, struct slice base,
+                         const struct oauth2_client *client, struct slice code,
+                         struct slice verifier, struct arena *arena,
+                         struct oauth2_request *ret_request)
+{
+    struct buf form, headers;
+    buf_init(&form, 32768);
+    begin_request(&headers, FORM);
+    oauth2_form_add(&form, "grant_type", SLICE("authorization_code"));
+    oauth2_form_add(&form, "code", code);
+    oauth2_form_add(&form, "redirect_uri", client->redirect_uri);
+    if (server->pkce) {
+        oauth2_form_add(&form, "code_verifier", verifier);
+    }
+    add_client(server, client, &form, &headers);
+    end_request(server->token, base, client, &form, &headers, arena, ret_request);
+}
+
+void oauth2_refresh_request(const struct oauth2_server *server, struct slice base,
+                            const struct oauth2_client *client, struct slice refresh_token,
+                            struct arena *arena, struct oauth2_request *ret_request)
+{
+    struct buf form, headers;
+    buf_init(&form, 32768);
+    begin_request(&headers, FORM);
+    oauth2_form_add(&form, "grant_type", SLICE("refresh_token"));
+    oauth2_form_add(&form, "refresh_token", refresh_token);
+    if (server->redirect_on_refresh) {
+        oauth2_form_add(&form, "redirect_uri", client->redirect_uri);
+    }
+    add_client(server, client, &form, &headers);
+    end_request(server->token, base, client, &form, &headers, arena, ret_request);
+}
+
+void oauth2_revoke_request(const struct oauth2_server *server, struct slice base,
+                           const struct oauth2_client *client, struct slice token,
+                           struct arena *arena, struct oauth2_request *ret_request)
+{
+    struct buf form, headers;
+    buf_init(&form, 32768);
+    begin_request(&headers, server->revoke_by_delete ? "application/json" : FORM);
+    if (server->revoke_by_delete) {
+        add_basic(&headers, client);
+        buf_add_str(&form, "{\"access_token\":");
+        json_add_string(&form, token);
+        buf_add_byte(&form, '}');
+    } else {
+        oauth2_form_add(&form, "token", token);
+        add_client(server, client, &form, &headers);
+    }
+    end_request(server->revoke, base, client, &form, &headers, arena, ret_request);
+    if (server->revoke_by_delete) {
+        ret_request->method = HTTP_DELETE;
+    }
+}
+
+/* ---- reading */
+
+static struct slice text_at(yyjson_mut_val *object, const char *name)
+{
+    yyjson_mut_val *value = yyjson_mut_is_obj(object) ? yyjson_mut_obj_get(object, name) : NULL;
+    return yyjson_mut_is_str(value) ? json_text(value) : SLICE_EMPTY;
+}
+
+static unsigned hex_digit(uint8_t c)
+{
+    return c >= '0' && c <= '9'   ? c - (unsigned)'0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10U
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10U
+                                  : 16U;
+}
+
+/* A form's fields as an object of the tree, decoded. */
+static yyjson_mut_val *form_object(struct slice body, struct json_tree *tree)
+{
+    yyjson_mut_val *object = json_new_object(tree);
+    while (object && body.bytes > 0) {
+        size_t end = slice_find(body, '&');
+        struct slice pair = slice_of(body.at, end);
+        size_t equals = slice_find(pair, '=');
+        char *text = arena_take(&tree->arena, pair.bytes + 1);
+        size_t count = 0;
+        if (!text || equals == pair.bytes || equals > 63) {
+            return NULL;
+        }
+        for (size_t i = equals + 1; i < pair.bytes; i++) {
+            uint8_t c = pair.at[i];
+            bool escape = c == '%' && i + 2 < pair.bytes && hex_digit(pair.at[i + 1]) < 16 &&
+                          hex_digit(pair.at[i + 2]) < 16;
+            text[count++] = escape
+                                ? (char)(hex_digit(pair.at[i + 1]) << 4 | hex_digit(pair.at[i + 2]))
+                            : c == '+' ? ' '
+                                       : (char)c;
+            i += escape ? 2 : 0;
+        }
+        char name[64];
+        memcpy(name, pair.at, equals);
+        name[equals] = '\0';
+        if (!json_set(tree, object, name, json_new_string(tree, slice_of(text, count)))) {
+            return NULL;
+        }
+        body = slice_skip(body, end + 1);
+    }
+    return object;
+}
+
+/* An error code of RFC 6749 5.2, or of the providers that have their own words. */
+static enum bk_err error_of(struct slice code)
+{
+    static const char *const dead[] = {
+        "invalid_grant",     "bad_verification_code", "bad_refresh_token",     "invalid_code",
+        "code_already_used", "code_expired",          "invalid_refresh_token", "token_expired",
+        "token_revoked",     "invalid_auth"};
+    static const char *const later[] = {"slow_down", "temporarily_unavailable", "server_error",
+                                        "ratelimited", "internal_error"};
+    for (size_t i = 0; i < sizeof dead / sizeof dead[0]; i++) {
+        if (slice_equal(code, slice_str(dead[i]))) {
+            return BK_UNAUTHENTICATED;
+        }
+    }
+    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
+        if (slice_equal(code, slice_str(later[i]))) {
+            return BK_BUSY;
+        }
+    }
+    return BK_FORBIDDEN;
+}
+
+static void printable(struct slice text, char *out, size_t size)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < text.bytes && count + 1 < size; i++) {
+        out[count++] = text.at[i] >= 0x20 && text.at[i] < 0x7f ? (char)text.at[i] : '?';
+    }
+    out[count] = '\0';
+}
+
+static int64_t seconds_at(yyjson_mut_val *object, const char *name)
+{
+    yyjson_mut_val *value = yyjson_mut_obj_get(object, name);
+    if (yyjson_mut_is_num(value)) {
+        double seconds = yyjson_mut_get_num(value);
+        return seconds > 0 && seconds < 4e9 ? (int64_t)seconds : 0;
+    }
+    struct slice text = text_at(object, name);
+    int64_t seconds = 0;
+    for (size_t i = 0; i < text.bytes && i < 10; i++) {
+        if (text.at[i] < '0' || text.at[i] > '9') {
+            return 0;
+        }
+        seconds = seconds * 10 + (text.at[i] - '0');
+    }
+    return seconds;
+}
+
+static enum bk_err refusal(unsigned status, yyjson_mut_val *object, char why[OAUTH2_WHY_BYTES])
+{
+    char code[64], words[120];
+    struct slice error = text_at(object, "error");
+    printable(error, code, sizeof code);
+    printable(text_at(object, "error_description"), words, sizeof words);
+    snprintf(why, OAUTH2_WHY_BYTES, "the token endpoint says %s (%u)%s%s", code[0] ? code : "no",
+             status, words[0] ? ": " : "", words);
+    if (status == 429 || status >= 500) {
+        return BK_BUSY;
+    }
+    return error.bytes > 0 ? error_of(error) : status == 401 ? BK_FORBIDDEN : BK_PROTOCOL;
+}
+
+enum bk_err oauth2_take_tokens(const struct http_head *head, struct slice body,
+                               struct json_tree *tree, struct oauth2_tokens *ret_tokens,
+                               char ret_why[OAUTH2_WHY_BYTES])
+{
+    struct json_problem problem;
+    yyjson_mut_val *object = NULL;
+    ret_why[0] = '\0';
+    if (json_parse(body, tree, &problem) == BK_OK) {
+        object = tree->roots[0];
+    } else if (body.bytes > 0 && body.bytes < 65536 && body.at[0] != '<') {
+        object = form_object(body, tree);
+    }
+    if (!yyjson_mut_is_obj(object)) {
+        snprintf(ret_why, OAUTH2_WHY_BYTES,
+                 "the token endpoint answered %u with neither JSON nor a form", head->status);
+        return head->status == 429 || head->status >= 500 ? BK_BUSY : BK_PROTOCOL;
+    }
+    yyjson_mut_val *slack_ok = yyjson_mut_obj_get(object, "ok");
+    bool refused = yyjson_mut_is_bool(slack_ok) && !yyjson_mut_get_bool(slack_ok);
+    if (refused || text_at(object, "error").bytes > 0 || head->status < 200 || head->status > 299) {
+        return refusal(head->status, object, ret_why);
+    }
+    yyjson_mut_val *user = yyjson_mut_obj_get(object, "authed_user");
+    yyjson_mut_val *team = yyjson_mut_obj_get(object, "team");
+    *ret_tokens = (struct oauth2_tokens){.access_token = text_at(object, "access_token"),
+                                         .refresh_token = text_at(object, "refresh_token"),
+                                         .scope = text_at(object, "scope"),
+                                         .id_token = text_at(object, "id_token"),
+                                         .expires_in = seconds_at(object, "expires_in"),
+                                         .user_id = text_at(user, "id"),
+                                         .team_id = text_at(team, "id"),
+                                         .team_name = text_at(team, "name")};
+    if (ret_tokens->access_token.bytes == 0) { /* Slack gives a user token only where asked so */
+        ret_tokens->access_token = text_at(user, "access_token");
+    }
+    if (ret_tokens->access_token.bytes == 0) {
+        snprintf(ret_why, OAUTH2_WHY_BYTES, "the token endpoint's answer has no access_token");
+        return BK_PROTOCOL;
+    }
+    return BK_OK;
+}
+
+/* The first place of a list ("name login") that has a text or a number. */
+static struct slice first_of(yyjson_mut_val *json, const char *places, struct arena *arena)
+{
+    struct slice rest = slice_str(places);
+    while (rest.bytes > 0) {
+        size_t end = slice_find(rest, ' ');
+        yyjson_mut_val *value = yyjson_mut_obj_getn(json, (const char *)rest.at, end);
+        if (yyjson_mut_is_str(value) && yyjson_mut_get_len(value) > 0) {
+            return json_text(value);
+        }
+        if (yyjson_mut_is_uint(value)) {
+            return slice_str(
+                arena_printf(arena, "%llu", (unsigned long long)yyjson_mut_get_uint(value)));
+        }
+        rest = slice_skip(rest, end + 1);
+    }
+    return SLICE_EMPTY;
+}
+
+enum bk_err oauth2_take_identity(const struct oauth2_server *server, yyjson_mut_val *json,
+                                 struct arena *arena, struct oauth2_identity *ret_identity)
+{
+    if (!yyjson_mut_is_obj(json)) {
+        return BK_PROTOCOL;
+    }
+    *ret_identity = (struct oauth2_identity){
+        .uid = first_of(json, server->uid, arena),
+        .nickname = first_of(json, server->nickname, arena),
+        .full_name = first_of(json, server->full_name, arena),
+        .email = first_of(json, server->email, arena),
+    };
+    return ret_identity->uid.bytes > 0 ? BK_OK : BK_PROTOCOL;
+}
