@@ -262,6 +262,12 @@ void ring_entropy(void *at, size_t bytes)
     memset(at, 0x5a, bytes); /* the same at each run */
 }
 
+enum bk_err ring_listen_on(struct ring *own, int socket, int32_t *ret_handle)
+{
+    (void)own, (void)socket, (void)ret_handle;
+    return BK_UNSUPPORTED;
+}
+
 enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool reuse_port,
                         unsigned backlog, int32_t *ret_handle)
 {

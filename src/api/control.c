@@ -4,15 +4,19 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "ring/file.h"
+#include "ring/socket.h"
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define CONTROL_RING_ENTRIES 256U
 #define REACTOR_STACK_BYTES  (1U << 20)
+/* Connections wait in the queue meanwhile. */
+#define HAND_OVER_NS (5 * (uint64_t)NS_PER_SECOND)
 
 /* A letter to one reactor and back, for everything that has to happen on its thread. */
 struct errand {
@@ -32,7 +36,8 @@ struct core {
     struct ring *ring; /* the reactor's */
     pthread_t thread;
     bool running;
-    struct errand drain, exit, growth, stopped;
+    struct errand drain, exit, growth, stopped, pulse;
+    int sockets[CORES_MAX];
 };
 
 /* What was replaced, until every reactor has passed a turn since. */
@@ -59,7 +64,12 @@ struct control {
     bool draining;
     unsigned stopped_count;
     bool done;
+    bool drain_sent;
+    uint64_t drain_at_ns;
     uint64_t drain_deadline_ns;
+    uint64_t pulse_ns; /* the next one */
+    unsigned pulses_out;
+    atomic_bool handing_over;
     int64_t start_wall_ns;
     uint64_t start_took_ns;
     struct ring_op signals_op;
@@ -443,6 +453,41 @@ static enum bk_err probe_address(struct control *control, char ret_why[CONTROL_W
     return BK_OK; /* anything else is told by the reactor that listens */
 }
 
+/* One socket per core on one address, unless the caller has brought them. */
+static enum bk_err open_sockets(struct control *control, char ret_why[CONTROL_WHY_BYTES])
+{
+    struct control_sockets *sockets = control->config.sockets;
+    enum bk_err err = sockets->ingress_count ? BK_OK : probe_address(control, ret_why);
+    if (err != BK_OK) {
+        return err;
+    }
+    if (!sockets->ingress_count) {
+        while (err == BK_OK && sockets->ingress_count < control->config.threads) {
+            err = socket_listen(&control->config.listen, true, REACTOR_BACKLOG,
+                                &sockets->ingress[sockets->ingress_count]);
+            sockets->ingress_count += err == BK_OK;
+        }
+    }
+    if (err == BK_OK && !sockets->admin_count) {
+        err = socket_listen(&control->config.admin_listen, false, REACTOR_BACKLOG,
+                            &sockets->admin[0]);
+        sockets->admin_count = err == BK_OK;
+    }
+    return err == BK_OK ? BK_OK : fail(ret_why, err, "start", reactor_listen_text(err));
+}
+
+/* Every socket has its core, and every core a socket: with fewer sockets than cores they share. */
+static unsigned sockets_of(const struct control *control, unsigned index, int *ret_sockets)
+{
+    const struct control_sockets *sockets = control->config.sockets;
+    unsigned count = 0;
+    for (unsigned i = index % sockets->ingress_count; i < sockets->ingress_count;
+         i += control->config.threads) {
+        ret_sockets[count++] = sockets->ingress[i];
+    }
+    return count;
+}
+
 static void *core_main(void *context)
 {
     struct core *core = context;
@@ -467,8 +512,12 @@ static bool core_start(struct control *control, unsigned index)
         .durable = control->config.durable,
         .catalog = control->catalog,
         .listen = control->config.listen,
+        .sockets = core->sockets,
+        .socket_count = sockets_of(control, index, core->sockets),
         .admin = index == 0,
         .admin_listen = control->config.admin_listen,
+        .admin_sockets = control->config.sockets->admin,
+        .admin_socket_count = control->config.sockets->admin_count,
         .admin_handler = admin_handler(&control->admin),
         .conns_max = control->config.conns_max,
         .buffers_bytes_max = control->config.buffers_bytes_max,
@@ -571,7 +620,7 @@ enum bk_err control_open(const struct control_config *config, struct control **r
     }
     if (err == BK_OK) {
         open_api(control);
-        err = probe_address(control, ret_why);
+        err = open_sockets(control, ret_why);
     }
     if (err == BK_OK) {
         err = open_cores(control, ret_why);
@@ -622,23 +671,40 @@ static void core_exit(struct core *core)
     reactor_exit(core->reactor);
 }
 
-static void drain(struct control *control)
+/* First it is not ready, so that who sends requests here looks for another; then, when that had
+ * time to spread, the reactors stop accepting. */
+static void drain_begin(struct control *control, int64_t delay_ns, int64_t timeout_ns)
 {
     control->draining = true;
     atomic_store(&control->not_ready, "stopping");
-    control->drain_deadline_ns =
-        ring_now_ns(control->ring) + (uint64_t)control->config.drain_timeout_ns;
+    control->drain_at_ns = ring_now_ns(control->ring) + (uint64_t)delay_ns;
+    control->drain_deadline_ns = control->drain_at_ns + (uint64_t)timeout_ns;
+}
+
+static void drain_step(struct control *control)
+{
+    if (control->drain_sent || ring_now_ns(control->ring) < control->drain_at_ns) {
+        return;
+    }
+    control->drain_sent = true;
     for (unsigned i = 0; i < control->core_count; i++) {
         errand_send(&control->cores[i].drain, &control->cores[i], core_drain, NULL);
     }
 }
 
+void control_hand_over(struct control *control)
+{
+    atomic_store(&control->handing_over, true);
+    kill(getpid(), SIGTERM);
+}
+
 static void on_signal(struct ring_op *op, const struct ring_result *result)
 {
     struct control *control = bk_container_of(op, struct control, signals_op);
+    const struct control_config *config = &control->config;
     if (result->value == SIGHUP) {
-        if (control->config.reload) {
-            control->config.reload(control->config.context);
+        if (config->reload) {
+            config->reload(config->context);
         }
         return;
     }
@@ -646,16 +712,52 @@ static void on_signal(struct ring_op *op, const struct ring_result *result)
         log_event(LOG_WARN, "stopping at once", LOG_Z("why", "second signal"));
         _exit(1);
     }
-    log_event(LOG_INFO, "stopping",
+    bool handing_over = atomic_load(&control->handing_over);
+    log_event(LOG_INFO, handing_over ? "handing over" : "stopping",
               LOG_Z("signal", result->value == SIGTERM ? "SIGTERM" : "SIGINT"));
-    drain(control);
+    if (config->stopping && !handing_over) {
+        config->stopping(config->context); /* else the service goes on, elsewhere */
+    }
+    bool now = handing_over || result->value == SIGINT;
+    bool quick = handing_over && config->drain_timeout_ns > (int64_t)HAND_OVER_NS;
+    drain_begin(control, now ? 0 : config->drain_delay_ns,
+                quick ? (int64_t)HAND_OVER_NS : config->drain_timeout_ns);
+}
+
+/* ---- the watchdog: alive is who turns, on every thread */
+
+static void core_pulse(struct core *core)
+{
+    (void)core; /* to get here is all */
+}
+
+static void pulse_back(struct errand *errand)
+{
+    errand->control->pulses_out--;
+}
+
+static void pulse_step(struct control *control)
+{
+    uint64_t now_ns = ring_now_ns(control->ring);
+    if (!control->config.watchdog_ns || now_ns < control->pulse_ns) {
+        return;
+    }
+    control->pulse_ns = now_ns + (uint64_t)control->config.watchdog_ns / 2;
+    if (control->pulses_out > 0) {
+        return; /* a reactor hangs */
+    }
+    control->config.alive(control->config.context);
+    control->pulses_out = control->core_count;
+    for (unsigned i = 0; i < control->core_count; i++) {
+        errand_send(&control->cores[i].pulse, &control->cores[i], core_pulse, pulse_back);
+    }
 }
 
 /* No deadline while there is nothing to wait for: an idle server does not wake up. */
 static uint64_t next_deadline_ns(struct control *control)
 {
     if (control->draining) {
-        return control->drain_deadline_ns;
+        return control->drain_sent ? control->drain_deadline_ns : control->drain_at_ns;
     }
     struct catalog_stats stats;
     catalog_stats(control->catalog, &stats);
@@ -701,7 +803,14 @@ void control_run(struct control *control)
         uint64_t deadline_ns = more ? 0 : next_deadline_ns(control);
         uint64_t paced_ns = catalog_next_ns(control->catalog);
         deadline_ns = paced_ns < deadline_ns ? paced_ns : deadline_ns;
+        if (control->config.watchdog_ns && control->pulse_ns < deadline_ns) {
+            deadline_ns = control->pulse_ns;
+        }
         ring_turn(control->ring, deadline_ns);
+        pulse_step(control);
+        if (control->draining) {
+            drain_step(control);
+        }
         if (control->draining && ring_now_ns(control->ring) >= control->drain_deadline_ns) {
             log_event(LOG_WARN, "drain timed out",
                       LOG_Z("effect", "open connections are cut; nothing acknowledged is lost"));

@@ -16,12 +16,21 @@
 
 struct control;
 
+/* Listening sockets (ring/socket.h). A count of 0: control_open() makes them. */
+struct control_sockets {
+    int ingress[CORES_MAX];
+    unsigned ingress_count;
+    int admin[CORES_MAX];
+    unsigned admin_count;
+};
+
 struct control_config {
     const char *data_directory;
     const char *public_url; /* without a slash at the end */
     const char *version;    /* static */
     struct ring_address listen;
     struct ring_address admin_listen;
+    struct control_sockets *sockets; /* the caller's; open for the whole life */
     unsigned threads;
     const int *cpus; /* one per thread, or NULL: not pinned */
     bool durable;
@@ -33,7 +42,11 @@ struct control_config {
     int64_t retain_ns;
     bool accept_journal_damage; /* catalog_config.accept_damage */
     int64_t drain_timeout_ns;
-    void (*reload)(void *context); /* SIGHUP; may be NULL */
+    int64_t drain_delay_ns; /* go on as before so long after SIGTERM, but not ready */
+    int64_t watchdog_ns;    /* call alive() twice in this time while everything runs; 0 = never */
+    void (*alive)(void *context);
+    void (*stopping)(void *context); /* the drain begins; may be NULL */
+    void (*reload)(void *context);   /* SIGHUP; may be NULL */
     void *context;
 };
 
@@ -50,6 +63,8 @@ int64_t control_wall_ns(const struct control *control);
 uint64_t control_start_ms(const struct control *control);
 const char *control_ring_features(const struct control *control);
 const struct journal_report *control_report(const struct control *control);
+/* Any thread: another process has our sockets now; drain at once, and quickly. */
+void control_hand_over(struct control *control);
 /* Until SIGTERM or SIGINT; drains. A second signal ends the process at once (exit code 1). */
 void control_run(struct control *control);
 void control_close(struct control *control);

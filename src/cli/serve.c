@@ -4,8 +4,11 @@
 #include "api/control.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "cli/handover.h"
+#include "cli/notify.h"
 #include "hub/quickstart.h"
 #include "ring/file.h"
+#include "ring/socket.h"
 
 #include <arpa/inet.h>
 #include <sched.h>
@@ -52,6 +55,10 @@ const struct option cli_serve_options[] = {
      "per thread, for large and slow requests", NULL, 1U << 20, 1ULL << 40, NULL},
     {"drain-timeout", 0, OPTION_DURATION, SERVE_FLAGS, "TIME", "20s", "how long a stop may take",
      NULL, 0, 0, NULL},
+    {"drain-delay", 0, OPTION_DURATION, SERVE_FLAGS, "TIME", "0s",
+     "after SIGTERM, go on so long as not ready before the drain", NULL, 0, 0, NULL},
+    {"take-over", 0, OPTION_FLAG, SERVE_FLAGS, NULL, NULL,
+     "take listeners and data directory over from the server that runs there", NULL, 0, 0, NULL},
     {"accept-journal-damage", 0, OPTION_FLAG, SERVE_FLAGS, NULL, NULL,
      "start although the journal is damaged, without what is unreadable", NULL, 0, 0, NULL},
     {"quick-start", 0, OPTION_FLAG, SERVE_FLAGS, NULL, NULL,
@@ -67,6 +74,7 @@ struct serve {
     int cpus[CORES_MAX];
     char public_url[512];
     char listen_text[80], admin_text[80];
+    struct control_sockets sockets;
     int lock_file;
 };
 
@@ -312,6 +320,7 @@ static void read_numbers(struct serve *serve)
     serve->control.retain_ns = option_duration_ns(options, "retain-age");
     serve->control.accept_journal_damage = option_flag(options, "accept-journal-damage");
     serve->control.drain_timeout_ns = option_duration_ns(options, "drain-timeout");
+    serve->control.drain_delay_ns = option_duration_ns(options, "drain-delay");
 }
 
 static bool read_options(struct options *options, int argc, char **argv)
@@ -347,9 +356,11 @@ static void reload(void *context)
     struct serve *serve = context;
     struct options fresh;
     char changed[512];
+    notify_reloading();
     if (!read_options(&fresh, serve->argc, serve->argv)) {
         log_event(LOG_ERROR, "not reloaded", LOG_Z("why", fresh.error));
         options_fini(&fresh);
+        notify_send("READY=1\nSTATUS=not reloaded, see the log");
         return;
     }
     setup_log(&fresh);
@@ -361,6 +372,66 @@ static void reload(void *context)
         log_event(LOG_WARN, "a restart is needed", LOG_Z("for", changed));
     }
     options_fini(&fresh);
+    notify_send("READY=1\nSTATUS=serving");
+}
+
+static void alive(void *context)
+{
+    (void)context;
+    notify_send("WATCHDOG=1");
+}
+
+static void stopping(void *context)
+{
+    (void)context;
+    notify_send("STOPPING=1\nSTATUS=draining");
+}
+
+/* ---- sockets that others made */
+
+static void name_sockets(struct serve *serve)
+{
+    const struct control_sockets *sockets = &serve->sockets;
+    if (sockets->ingress_count &&
+        socket_address(sockets->ingress[0], &serve->control.listen) == BK_OK) {
+        format_address(&serve->control.listen, serve->listen_text);
+        if (!option_text(&serve->options, "public-url")) {
+            snprintf(serve->public_url, sizeof serve->public_url, "http://%s", serve->listen_text);
+        }
+    }
+    if (sockets->admin_count &&
+        socket_address(sockets->admin[0], &serve->control.admin_listen) == BK_OK) {
+        format_address(&serve->control.admin_listen, serve->admin_text);
+    }
+}
+
+/* The running server goes as soon as it has answered what it has; then the lock is ours. */
+static enum bk_err take_over(struct serve *serve)
+{
+    struct control_sockets given = {.ingress_count = 0};
+    char why[HANDOVER_WHY_BYTES];
+    if (!handover_ask(serve->control.data_directory, &given, why)) {
+        cli_error("%s", why);
+        return BK_BUSY;
+    }
+    char lines[64];
+    snprintf(lines, sizeof lines, "MAINPID=%ld\nSTATUS=taking over", (long)getpid());
+    notify_send(lines); /* before the old one ends */
+    if (serve->sockets.ingress_count + serve->sockets.admin_count == 0) {
+        serve->sockets = given;
+        name_sockets(serve);
+    } /* else the service manager's are the same ones */
+    log_event(LOG_INFO, "taking over", LOG_I("sockets", given.ingress_count + given.admin_count));
+    enum bk_err err = BK_BUSY;
+    int64_t waited_ns = 0, patience_ns = serve->control.drain_timeout_ns + 10 * NS_PER_SECOND;
+    for (; err == BK_BUSY && waited_ns < patience_ns; waited_ns += 2 * NS_PER_MS) {
+        usleep(2000);
+        err = file_lock(serve->lock_file);
+    }
+    if (err == BK_BUSY) {
+        cli_error("the old server did not end within its --drain-timeout; nothing was taken over");
+    }
+    return err;
 }
 
 /* ---- the data directory */
@@ -380,10 +451,13 @@ static bool lock_data(struct serve *serve)
     if (err == BK_OK) {
         err = file_lock(serve->lock_file);
     }
+    if (err == BK_BUSY && option_flag(&serve->options, "take-over")) {
+        return take_over(serve) == BK_OK;
+    }
     if (err == BK_BUSY) {
-        cli_error(
-            "data directory %s is in use by another becket; stop that one or choose another --data",
-            data);
+        cli_error("data directory %s is in use by another becket; stop that one, take it over "
+                  "(--take-over) or choose another --data",
+                  data);
     } else if (err != BK_OK) {
         cli_error("data directory %s cannot be used: %s; it must be writable for this user", data,
                   bk_err_text(err));
@@ -462,11 +536,16 @@ static int serve_run(struct serve *serve)
     if (control_open(&serve->control, &control, why) != BK_OK) {
         return cli_error("%s", why);
     }
+    if (!handover_offer(serve->control.data_directory, &serve->sockets, control)) {
+        log_event(LOG_WARN, "no hand-over", LOG_Z("effect", "--take-over will not work"));
+    }
     log_ready(serve, control);
+    notify_send("READY=1\nSTATUS=serving");
     if (option_flag(&serve->options, "quick-start")) {
         print_quick_start(serve, control);
     }
     control_run(control);
+    handover_end(serve->control.data_directory);
     control_close(control);
     log_event(LOG_INFO, "stopped", LOG_Z("state", "everything acknowledged is on disk"));
     return CLI_DONE;
@@ -495,8 +574,18 @@ int cli_serve(int argc, char **argv)
         return CLI_USAGE;
     }
     serve.control.reload = reload;
+    serve.control.alive = alive;
+    serve.control.stopping = stopping;
     serve.control.context = &serve;
+    serve.control.sockets = &serve.sockets;
     read_numbers(&serve);
+    notify_open();
+    serve.control.watchdog_ns = notify_watchdog_ns();
+    char why[HANDOVER_WHY_BYTES];
+    if (!handover_inherit(&serve.control.admin_listen, &serve.sockets, why)) {
+        return cli_error("%s", why);
+    }
+    name_sockets(&serve);
     choose_threads(&serve);
     return choose_connections(&serve) ? serve_run(&serve) : CLI_FAILED;
 }

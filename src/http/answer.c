@@ -405,12 +405,15 @@ static void conn_send_done(struct ring_op *op, const struct ring_result *result)
     bool last = conn_sent_last(conn);
     conn_pop_sent(conn);
     bool nothing = conn->exchange_count == 0;
-    bool over = conn->state == CONN_LAST || (conn->server->draining && !conn->spill);
-    if (last || (nothing && over)) {
+    if (last || (nothing && conn->state == CONN_LAST)) {
         conn_linger(conn);
         return;
     }
-    conn_deadline_reading(conn);
+    if (conn->server->draining && !conn->spill) {
+        conn_deadline_sooner(conn, DRAIN_IDLE_MS); /* this answer did not say "close" */
+    } else {
+        conn_deadline_reading(conn);
+    }
     if (!nothing || conn->spill || conn->peer_done || !ring_op_busy(&conn->recv_op)) {
         conn_dirty(conn); /* more to send, or reading had stopped for a full pipeline */
     }

@@ -175,7 +175,7 @@ void conn_open(struct http_server *server, int32_t handle, const struct ring_add
     conn->peer = *peer;
     server->stats.accepted++;
     server->stats.conns_open++;
-    conn_deadline_sooner(conn, server->config.idle_timeout_ms);
+    conn_deadline_sooner(conn, server->draining ? DRAIN_IDLE_MS : server->config.idle_timeout_ms);
     ring_recv(server->ring, &conn->recv_op, handle, conn_recv_done);
 }
 

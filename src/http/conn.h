@@ -14,8 +14,10 @@
 #include "http/parse.h"
 #include "http/server.h"
 
-#define LISTENERS_MAX         4U
+#define LISTENERS_MAX         CORES_MAX
 #define ANSWER_KEPT_BYTES_MAX 256U
+/* How long a connection that is not told "close" yet may send another request during a drain. */
+#define DRAIN_IDLE_MS 300U
 #define DATE_LINE_BYTES       37U /* "Date: <29>\r\n" */
 
 enum conn_state {

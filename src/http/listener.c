@@ -56,11 +56,7 @@ static void listener_accept_done(struct ring_op *op, const struct ring_result *r
     struct listener *listener = bk_container_of(op, struct listener, op);
     struct http_server *server = listener->server;
     if (result->value >= 0 && result->peer) {
-        if (server->draining) {
-            conn_refuse(server, result->value);
-        } else {
-            conn_open(server, result->value, result->peer);
-        }
+        conn_open(server, result->value, result->peer); /* also while the accept is cancelled */
     }
     if (!conns_left(server) && result->more) {
         ring_cancel(server->ring, op);

@@ -112,7 +112,8 @@ void http_server_drain(struct http_server *server)
     for (unsigned i = 0; i < server->conns_used; i++) {
         struct http_conn *conn = &server->conns[i];
         if (conn->state == CONN_OPEN && conn->exchange_count == 0 && !conn->spill) {
-            conn_kill(conn);
+            /* A request may be under way: it is answered, and told to close. */
+            conn_deadline_sooner(conn, DRAIN_IDLE_MS);
         }
     }
 }

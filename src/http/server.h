@@ -93,7 +93,7 @@ enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struc
                              const struct http_server_config *config,
                              const struct http_handler *handler,
                              struct http_server **ret_server) BK_MUST_CHECK;
-/* Add a listening handle and start accepting. At most 4 per server. */
+/* Add a listening handle and start accepting. At most CORES_MAX per server. */
 void http_server_accept(struct http_server *server, int32_t listener);
 /* Send what became ready since the last call. Once per turn, last. */
 void http_server_flush(struct http_server *server);

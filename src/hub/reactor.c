@@ -5,8 +5,7 @@
 
 #include <stdlib.h>
 
-#define RING_ENTRIES   2048U
-#define LISTEN_BACKLOG 4096U
+#define RING_ENTRIES 2048U
 /* While a commit is under way no answer can leave, so waking for each request gains nothing: gather
  * up to this many, or this long (a fraction of a flush), per wake-up. */
 #define GATHER_COMPLETIONS 32U
@@ -27,6 +26,16 @@ struct reactor {
     bool stopped;
     bool exit;
 };
+
+const char *reactor_listen_text(enum bk_err err)
+{
+    return err == BK_BUSY
+               ? "the address is in use: is another server running? choose another --listen or "
+                 "--admin"
+           : err == BK_PERMISSION
+               ? "not allowed to listen there: choose a port above 1023 for --listen and --admin"
+               : "cannot listen on this address: check --listen and --admin";
+}
 
 struct reactor *reactor_make(const struct reactor_config *config)
 {
@@ -105,33 +114,49 @@ static void committed(void *context, uint64_t durable_through, uint64_t failed_t
     resume_parked(reactor);
 }
 
+/* Where one listener accepts from: sockets that were made before, or its own. */
+struct place {
+    const struct ring_address *address;
+    bool reuse_port;
+    const int *sockets;
+    unsigned socket_count;
+};
+
+static enum bk_err listen_at(struct reactor *reactor, const struct place *place, unsigned index,
+                             int32_t *ret_listener)
+{
+    struct ring_address address = *place->address;
+    return place->socket_count ? ring_listen_on(reactor->ring, place->sockets[index], ret_listener)
+                               : ring_listen(reactor->ring, &address, place->reuse_port,
+                                             REACTOR_BACKLOG, ret_listener);
+}
+
 static enum bk_err open_server(struct reactor *reactor, const struct http_handler *handler,
-                               struct ring_address address, bool reuse_port,
-                               struct http_server **ret_server, const char **ret_why)
+                               const struct place *place, struct http_server **ret_server,
+                               const char **ret_why)
 {
     struct http_server_config config = http_server_defaults;
     config.conns_max = reactor->config.conns_max;
     config.exchanges_max = config.conns_max * 2;
-    int32_t listener;
-    enum bk_err err = ring_listen(reactor->ring, &address, reuse_port, LISTEN_BACKLOG, &listener);
+    struct http_server *server = NULL;
+    enum bk_err err = http_server_open(reactor->ring, &reactor->wheel, &reactor->buffers, &config,
+                                       handler, &server);
     if (err != BK_OK) {
-        *ret_why =
-            err == BK_BUSY
-                ? "the address is in use: is another server running? choose another --listen "
-                  "or --admin"
-            : err == BK_PERMISSION
-                ? "not allowed to listen there: choose a port above 1023 for --listen and "
-                  "--admin"
-                : "cannot listen on this address: check --listen and --admin";
+        *ret_why = "out of memory for connections: lower --connections";
         return err;
     }
-    err = http_server_open(reactor->ring, &reactor->wheel, &reactor->buffers, &config, handler,
-                           ret_server);
-    if (err == BK_OK) {
-        http_server_accept(*ret_server, listener);
-    } else {
-        *ret_why = "out of memory for connections: lower --connections";
+    unsigned count = place->socket_count ? place->socket_count : 1;
+    for (unsigned i = 0; i < count && err == BK_OK; i++) {
+        int32_t listener;
+        err = listen_at(reactor, place, i, &listener);
+        if (err == BK_OK) {
+            http_server_accept(server, listener);
+        }
     }
+    if (err != BK_OK) {
+        *ret_why = reactor_listen_text(err);
+    }
+    *ret_server = server;
     return err;
 }
 
@@ -171,12 +196,14 @@ static enum bk_err reactor_open(struct reactor *reactor, const char **ret_why)
     }
     reactor->ingress.journal = reactor->journal;
     struct http_handler hooks = {&reactor->ingress, ingress_on_head, ingress_on_request};
-    err = open_server(reactor, &hooks, reactor->config.listen, true, &reactor->ingress_server,
-                      ret_why);
-    if (err == BK_OK && reactor->config.admin) {
+    const struct reactor_config *config = &reactor->config;
+    struct place place = {&config->listen, true, config->sockets, config->socket_count};
+    err = open_server(reactor, &hooks, &place, &reactor->ingress_server, ret_why);
+    if (err == BK_OK && config->admin) {
         struct http_handler admin = {reactor, admin_on_head, admin_on_request};
-        err = open_server(reactor, &admin, reactor->config.admin_listen, false,
-                          &reactor->admin_server, ret_why);
+        place = (struct place){&config->admin_listen, false, config->admin_sockets,
+                               config->admin_socket_count};
+        err = open_server(reactor, &admin, &place, &reactor->admin_server, ret_why);
     }
     return err;
 }

@@ -21,8 +21,14 @@ struct reactor_config {
     bool durable;
     struct catalog *catalog;    /* started */
     struct ring_address listen; /* ingress; a port other than 0 */
-    bool admin;                 /* this core also serves the admin listener */
+    /* Listening sockets (ring/socket.h) for this core instead of `listen`; the array is read while
+     * it opens. */
+    const int *sockets;
+    unsigned socket_count;
+    bool admin; /* this core also serves the admin listener */
     struct ring_address admin_listen;
+    const int *admin_sockets;
+    unsigned admin_socket_count;
     struct http_handler admin_handler; /* for what ingress_owns() does not */
     unsigned conns_max;
     size_t buffers_bytes_max; /* split and large requests */
@@ -32,6 +38,11 @@ struct reactor_config {
                     struct reactor *reactor); /* all work is done; run returns after reactor_exit */
     void *context;
 };
+
+/* Connections that wait to be accepted, per listener. */
+#define REACTOR_BACKLOG 4096U
+/* Why a listener could not be opened, and what to do; one line. */
+const char *reactor_listen_text(enum bk_err err);
 
 /* Before the thread of the reactor starts. NULL = out of memory. */
 struct reactor *reactor_make(const struct reactor_config *config);

@@ -112,6 +112,8 @@ void ring_entropy(void *at, size_t bytes);       /* never fails; any thread */
  * *address gets the port when it was 0. BK_BUSY address in use, BK_PERMISSION, BK_INVALID. */
 enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool reuse_port,
                         unsigned backlog, int32_t *ret_handle) BK_MUST_CHECK;
+/* Accept from a listening socket (socket.h) that the caller keeps. */
+enum bk_err ring_listen_on(struct ring *ring, int socket, int32_t *ret_handle) BK_MUST_CHECK;
 /* BK_BUSY when somebody listens there already, also with reuse_port (blocking, start-up, any
  * thread). */
 enum bk_err ring_address_probe(const struct ring_address *address) BK_MUST_CHECK;

@@ -4,6 +4,8 @@
 #include "ring/ring.h"
 
 #include "base/assert.h"
+#include "ring/socket.h"
+#include "ring/socket_os.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -447,80 +449,24 @@ void ring_entropy(void *at, size_t bytes)
     }
 }
 
-/* ---- addresses */
-
-static socklen_t address_to_os(const struct ring_address *address, struct sockaddr_storage *ret_os)
-{
-    memset(ret_os, 0, sizeof *ret_os);
-    if (address->family == 6) {
-        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret_os;
-        v6->sin6_family = AF_INET6;
-        v6->sin6_port = htons(address->port);
-        memcpy(&v6->sin6_addr, address->at, 16);
-        return sizeof *v6;
-    }
-    struct sockaddr_in *v4 = (struct sockaddr_in *)ret_os;
-    v4->sin_family = AF_INET;
-    v4->sin_port = htons(address->port);
-    memcpy(&v4->sin_addr, address->at, 4);
-    return sizeof *v4;
-}
-
-static struct ring_address address_from_os(const struct sockaddr_storage *os)
-{
-    struct ring_address address = {.family = 0};
-    if (os->ss_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)os;
-        address.family = 4;
-        address.port = ntohs(v4->sin_port);
-        memcpy(address.at, &v4->sin_addr, 4);
-    } else if (os->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)os;
-        address.port = ntohs(v6->sin6_port);
-        if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
-            address.family = 4;
-            memcpy(address.at, v6->sin6_addr.s6_addr + 12, 4);
-        } else {
-            address.family = 6;
-            memcpy(address.at, v6->sin6_addr.s6_addr, 16);
-        }
-    }
-    return address;
-}
-
 /* ---- listening and accepting */
+
+enum bk_err ring_listen_on(struct ring *ring, int socket, int32_t *ret_handle)
+{
+    int on = 1; /* inherited by accepted sockets */
+    (void)setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return reserved_install(ring, socket, ret_handle) ? BK_OK : BK_NO_DESCRIPTORS;
+}
 
 enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool reuse_port,
                         unsigned backlog, int32_t *ret_handle)
 {
-    struct sockaddr_storage os;
-    socklen_t os_bytes = address_to_os(address, &os);
-    int fd = socket(os.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return bk_err_from_errno(errno);
-    }
-    int on = 1;
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on,
-                     sizeof on); /* inherited by accepted sockets */
-    int rc = reuse_port ? setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) : 0;
-    if (rc == 0) {
-        rc = bind(fd, (struct sockaddr *)&os, os_bytes);
-    }
-    if (rc == 0) {
-        rc = listen(fd, (int)backlog);
-    }
-    if (rc == 0) {
-        rc = getsockname(fd, (struct sockaddr *)&os, &os_bytes);
-    }
-    enum bk_err err = rc == 0 ? BK_OK : bk_err_from_errno(errno);
-    if (err == BK_OK && !reserved_install(ring, fd, ret_handle)) {
-        err = BK_NO_DESCRIPTORS;
-    }
+    int socket;
+    enum bk_err err = socket_listen(address, reuse_port, backlog, &socket);
     if (err == BK_OK) {
-        *address = address_from_os(&os);
+        err = ring_listen_on(ring, socket, ret_handle);
+        socket_close(socket); /* the table keeps it open */
     }
-    close(fd); /* the table keeps the socket open */
     return err;
 }
 

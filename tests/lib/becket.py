@@ -172,16 +172,17 @@ class Server:
         if self.own:
             shutil.rmtree(self.data, ignore_errors=True)
 
-    def start(self, wait=30):
+    def start(self, wait=30, options=(), environment=None, pass_fds=(), same_ports=False, prefix=()):
         """Start and wait until ready. Raises with what the server said when it does not get there."""
-        self.port, self.admin = free_port(), free_port()
+        if not same_ports:
+            self.port, self.admin = free_port(), free_port()
         self.log = open(self.data.rstrip('/') + '.log', 'ab')
         began = time.monotonic()
         self.process = subprocess.Popen(
-            [self.program, 'serve', '--data', self.data, '--listen', '127.0.0.1:%d' % self.port, '--admin',
+            list(prefix) + [self.program, 'serve', '--data', self.data, '--listen', '127.0.0.1:%d' % self.port, '--admin',
              '127.0.0.1:%d' % self.admin, '--segment-bytes', '16M'] +
-            (['--threads', str(self.threads)] if self.threads else []) + self.options,
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+            (['--threads', str(self.threads)] if self.threads else []) + self.options + list(options),
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=environment, pass_fds=pass_fds)
         while time.monotonic() - began < wait:
             if self.process.poll() is not None:
                 raise RuntimeError('serve ended with %d: %s' % (self.process.returncode, self.log_text()[-2000:]))
@@ -357,7 +358,8 @@ class Load:
         self.body_bytes = body_bytes
         self.lock = threading.Lock()
         self.acknowledged = {}   # delivery -> (event id, sha256 of the body)
-        self.refused = 0
+        self.refused = 0         # answers other than 200
+        self.failed = []         # no answer at all
         self.sent = {}           # delivery -> sha256
         self.stopping = threading.Event()
         self.threads = [threading.Thread(target=self._run, args=(i,)) for i in range(connections)]
@@ -387,12 +389,17 @@ class Load:
                     if not connection:
                         connection = Connection(self.port, timeout=20)
                     answer = connection.request('POST', self.path, body, headers)
+                    if answer.headers.get('connection') == 'close':
+                        connection.close()
+                        connection = None
                     if answer.status == 200:
                         with self.lock:
                             self.acknowledged[delivery] = (answer.json['id'], digest)
                     else:
                         self.refused += 1
-            except (OSError, Broken, ValueError):
+            except (OSError, Broken, ValueError) as error:
+                with self.lock:
+                    self.failed.append(repr(error))
                 if connection:
                     connection.close()
                 connection = None

@@ -473,6 +473,13 @@ enum bk_err ring_address_probe(const struct ring_address *address)
     return BK_OK;
 }
 
+/* Sockets that outlive a process are not simulated. */
+enum bk_err ring_listen_on(struct ring *ring, int socket, int32_t *ret_handle)
+{
+    (void)ring, (void)socket, (void)ret_handle;
+    return BK_UNSUPPORTED;
+}
+
 enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool reuse_port,
                         unsigned backlog, int32_t *ret_handle)
 {

@@ -1,0 +1,283 @@
+#include "cli/handover.h"
+
+#include "base/log.h"
+#include "ring/socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define FIRST_INHERITED 3
+#define GREETING        "becket take-over 1\n"
+#define SOCKET_NAME     "becket.sock"
+#define PATIENCE_S      5
+
+static void add(struct control_sockets *sockets, int socket, bool admin)
+{
+    if (admin) {
+        sockets->admin[sockets->admin_count++] = socket;
+    } else {
+        sockets->ingress[sockets->ingress_count++] = socket;
+    }
+}
+
+/* ---- from the service manager */
+
+/* The n-th of "a:b:c". */
+static struct slice name_of(const char *names, int n)
+{
+    struct slice rest = names ? slice_str(names) : SLICE_EMPTY;
+    for (; n > 0 && rest.bytes; n--) {
+        rest = slice_skip(rest, slice_find(rest, ':') + 1);
+    }
+    return slice_of(rest.at, slice_find(rest, ':'));
+}
+
+static bool same_port(const struct ring_address *one, const struct ring_address *two)
+{
+    return one->port == two->port && one->family == two->family;
+}
+
+static bool take_inherited(int count, const char *names, const struct ring_address *admin,
+                           struct control_sockets *sockets, char *ret_why)
+{
+    for (int i = 0; i < count; i++) {
+        int socket = FIRST_INHERITED + i;
+        struct ring_address address;
+        struct slice name = name_of(names, i);
+        if (socket_address(socket, &address) != BK_OK) {
+            snprintf(ret_why, HANDOVER_WHY_BYTES,
+                     "LISTEN_FDS: descriptor %d is no listening TCP socket; use ListenStream= with "
+                     "Accept=no",
+                     socket);
+            return false;
+        }
+        (void)fcntl(socket, F_SETFD, FD_CLOEXEC);
+        bool named = slice_equal(name, SLICE("admin")) || slice_equal(name, SLICE("ingress"));
+        add(sockets, socket,
+            named ? slice_equal(name, SLICE("admin")) : same_port(&address, admin));
+    }
+    return true;
+}
+
+bool handover_inherit(const struct ring_address *admin, struct control_sockets *ret_sockets,
+                      char ret_why[HANDOVER_WHY_BYTES])
+{
+    const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+    long count = fds ? strtol(fds, NULL, 10) : 0;
+    bool good = true;
+    if (pid && strtol(pid, NULL, 10) == (long)getpid() && count > 0) {
+        if (count > (long)CORES_MAX) {
+            snprintf(ret_why, HANDOVER_WHY_BYTES, "LISTEN_FDS: at most %u sockets", CORES_MAX);
+            good = false;
+        } else {
+            good =
+                take_inherited((int)count, getenv("LISTEN_FDNAMES"), admin, ret_sockets, ret_why);
+        }
+    }
+    unsetenv("LISTEN_PID");
+    unsetenv("LISTEN_FDS");
+    unsetenv("LISTEN_FDNAMES");
+    return good;
+}
+
+/* ---- one message with descriptors: how many are the ingress's, how many the admin's */
+
+struct parcel {
+    char greeting[sizeof GREETING - 1];
+    uint8_t ingress_count;
+    uint8_t admin_count;
+};
+
+union control_space {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(2 * CORES_MAX * sizeof(int))];
+};
+
+static bool parcel_send(int peer, const struct control_sockets *sockets)
+{
+    struct parcel parcel = {.ingress_count = (uint8_t)sockets->ingress_count,
+                            .admin_count = (uint8_t)sockets->admin_count};
+    memcpy(parcel.greeting, GREETING, sizeof parcel.greeting);
+    unsigned count = sockets->ingress_count + sockets->admin_count;
+    union control_space space = {.bytes = {0}};
+    struct iovec vector = {&parcel, sizeof parcel};
+    struct msghdr message = {.msg_iov = &vector,
+                             .msg_iovlen = 1,
+                             .msg_control = space.bytes,
+                             .msg_controllen = CMSG_SPACE(count * sizeof(int))};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(count * sizeof(int));
+    memcpy(CMSG_DATA(header), sockets->ingress, sockets->ingress_count * sizeof(int));
+    memcpy(CMSG_DATA(header) + sockets->ingress_count * sizeof(int), sockets->admin,
+           sockets->admin_count * sizeof(int));
+    return sendmsg(peer, &message, MSG_NOSIGNAL) == (ssize_t)sizeof parcel;
+}
+
+static bool parcel_receive(int peer, struct control_sockets *sockets)
+{
+    struct parcel parcel = {.ingress_count = 0};
+    union control_space space;
+    struct iovec vector = {&parcel, sizeof parcel};
+    struct msghdr message = {.msg_iov = &vector,
+                             .msg_iovlen = 1,
+                             .msg_control = space.bytes,
+                             .msg_controllen = sizeof space.bytes};
+    ssize_t bytes = recvmsg(peer, &message, MSG_CMSG_CLOEXEC | MSG_WAITALL);
+    struct cmsghdr *header = bytes > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    unsigned wanted = (unsigned)parcel.ingress_count + parcel.admin_count;
+    if (bytes != (ssize_t)sizeof parcel || !header || header->cmsg_type != SCM_RIGHTS ||
+        memcmp(parcel.greeting, GREETING, sizeof parcel.greeting) != 0 || wanted == 0 ||
+        parcel.ingress_count > CORES_MAX || parcel.admin_count > CORES_MAX ||
+        header->cmsg_len != CMSG_LEN(wanted * sizeof(int))) {
+        return false;
+    }
+    for (unsigned i = 0; i < wanted; i++) {
+        int socket;
+        memcpy(&socket, CMSG_DATA(header) + i * sizeof(int), sizeof socket);
+        add(sockets, socket, i >= parcel.ingress_count);
+    }
+    return true;
+}
+
+/* ---- the address: below the directory's descriptor, for the name of a socket may have 107 bytes
+ * only */
+
+static socklen_t address_in(int directory, struct sockaddr_un *ret_address)
+{
+    *ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    snprintf(ret_address->sun_path, sizeof ret_address->sun_path, "/proc/self/fd/%d/" SOCKET_NAME,
+             directory);
+    return sizeof *ret_address;
+}
+
+static bool peer_is_ours(int peer)
+{
+    struct ucred who;
+    socklen_t bytes = sizeof who;
+    return getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &who, &bytes) == 0 &&
+           (who.uid == geteuid() || who.uid == 0);
+}
+
+static void be_patient(int peer)
+{
+    struct timeval patience = {.tv_sec = PATIENCE_S};
+    (void)setsockopt(peer, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    (void)setsockopt(peer, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+}
+
+bool handover_ask(const char *data_directory, struct control_sockets *ret_sockets,
+                  char ret_why[HANDOVER_WHY_BYTES])
+{
+    struct sockaddr_un address;
+    int directory = open(data_directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int peer = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool got = false;
+    if (directory >= 0 && peer >= 0) {
+        be_patient(peer);
+        socklen_t bytes = address_in(directory, &address);
+        got = connect(peer, (struct sockaddr *)&address, bytes) == 0 && peer_is_ours(peer) &&
+              send(peer, GREETING, sizeof GREETING - 1, MSG_NOSIGNAL) ==
+                  (ssize_t)sizeof GREETING - 1 &&
+              parcel_receive(peer, ret_sockets);
+    }
+    if (!got) {
+        snprintf(ret_why, HANDOVER_WHY_BYTES,
+                 "the server on %.150s does not hand over; stop it, or let it end", data_directory);
+    }
+    if (peer >= 0) {
+        close(peer);
+    }
+    if (directory >= 0) {
+        close(directory);
+    }
+    return got;
+}
+
+/* ---- answering */
+
+static struct {
+    int listener;
+    const struct control_sockets *sockets;
+    struct control *control;
+} offer = {.listener = -1};
+
+static bool greeted(int peer)
+{
+    char text[sizeof GREETING - 1];
+    return recv(peer, text, sizeof text, MSG_WAITALL) == (ssize_t)sizeof text &&
+           memcmp(text, GREETING, sizeof text) == 0;
+}
+
+static void *offer_main(void *context)
+{
+    (void)context;
+    for (;;) {
+        int peer = accept4(offer.listener, NULL, NULL, SOCK_CLOEXEC);
+        if (peer < 0) {
+            if (errno == EINTR || errno == ECONNABORTED) {
+                continue;
+            }
+            return NULL; /* also when it was shut down */
+        }
+        be_patient(peer);
+        bool given = peer_is_ours(peer) && greeted(peer) && parcel_send(peer, offer.sockets);
+        close(peer);
+        if (given) {
+            control_hand_over(offer.control);
+            return NULL;
+        }
+    }
+}
+
+bool handover_offer(const char *data_directory, const struct control_sockets *sockets,
+                    struct control *control)
+{
+    struct sockaddr_un address;
+    pthread_t thread;
+    int directory = open(data_directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool good = directory >= 0 && listener >= 0;
+    if (good) {
+        socklen_t bytes = address_in(directory, &address);
+        (void)unlinkat(directory, SOCKET_NAME, 0); /* of one that is gone: we have the lock */
+        mode_t mask = umask(0177);
+        good = bind(listener, (struct sockaddr *)&address, bytes) == 0 && listen(listener, 4) == 0;
+        umask(mask);
+    }
+    if (directory >= 0) {
+        close(directory);
+    }
+    if (good) {
+        offer.listener = listener;
+        offer.sockets = sockets;
+        offer.control = control;
+        good = pthread_create(&thread, NULL, offer_main, NULL) == 0;
+        if (good) {
+            pthread_detach(thread);
+        }
+    }
+    if (!good && listener >= 0) {
+        close(listener);
+        offer.listener = -1;
+    }
+    return good;
+}
+
+void handover_end(const char *data_directory)
+{
+    char path[4096];
+    if (offer.listener >= 0) {
+        (void)shutdown(offer.listener, SHUT_RDWR); /* wakes its thread */
+        snprintf(path, sizeof path, "%s/" SOCKET_NAME, data_directory);
+        (void)unlink(path);
+    }
+}

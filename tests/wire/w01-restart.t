@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""Restarts that nobody notices: sockets of a service manager, --take-over, sd_notify, a stop that is announced, PID 1. Under
+load no request fails and nothing acknowledged is lost."""
+import os, shutil, sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+
+
+def listening(reuse_port=False, port=0):
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if reuse_port:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.bind(('127.0.0.1', port))
+    sock.listen(1024)
+    return sock
+
+
+def activated(sockets, names):
+    """What systemd does: descriptors from 3 on, and LISTEN_PID is the process itself."""
+    count = len(sockets)
+    moves = ' '.join('%d<&%d' % (40 + i, s.fileno()) for i, s in enumerate(sockets))
+    final = ' '.join('%d<&%d' % (3 + i, 40 + i) for i in range(count))
+    named = 'export LISTEN_FDNAMES=%s; ' % names if names else ''
+    return ['bash', '-c', 'exec %s; exec %s; export LISTEN_FDS=%d LISTEN_PID=$$; %sexec "$@"' % (moves, final, count, named),
+            'activated']
+
+
+def answers(what, load):
+    is_equal((load.failed[:3], load.refused), ([], 0), '%s: none of %d requests failed' % (what, len(load.sent)))
+    ok(len(load.acknowledged) > 50, '%s: %d were acknowledged' % (what, len(load.acknowledged)))
+
+
+def both_ends(what, server, load):
+    """Everything that was acknowledged is there."""
+    held = {e['deliveryId']: e['id'] for e in server.events('state=accepted')}
+    lost = [d for d, (event, _) in load.acknowledged.items() if held.get(d) != event]
+    is_equal(lost, [], '%s: nothing of %d acknowledged is lost' % (what, len(load.acknowledged)))
+
+
+# ---- the service manager holds the sockets
+for names, count in (('ingress:admin', 1), (None, 1), ('ingress:ingress:ingress:admin', 3)):
+    first = listening(reuse_port=True)
+    sockets = [first] + [listening(True, first.getsockname()[1]) for _ in range(count - 1)]
+    admin = listening()
+    what = 'sockets %s' % names
+    with Server(start=False) as server:
+        server.port, server.admin = first.getsockname()[1], admin.getsockname()[1]
+        fds = [s.fileno() for s in sockets] + [admin.fileno()]
+
+        def start():
+            options = [] if names else ['--admin', '127.0.0.1:%d' % server.admin]
+            server.start(same_ports=True, pass_fds=fds, prefix=activated(sockets + [admin], names), options=options)
+
+        start()
+        ok('listen=127.0.0.1:%d' % server.port in server.log_text(), what + ': listens where they do')
+        server.apply(GITHUB_SOURCE)
+        load = Load(server.port, connections=8).start()
+        time.sleep(0.5)
+        for _ in range(2):
+            is_equal(server.stop(), 0, what + ': stops in order under load')
+            start()
+            time.sleep(0.4)
+        load.stop()
+        answers(what, load)
+        both_ends(what, server, load)
+    for s in sockets + [admin]:
+        s.close()
+
+bad = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+run = subprocess.run(activated([bad], None) + [BECKET, 'serve', '--data', '/nonexistent/x'], capture_output=True, text=True,
+                     pass_fds=[bad.fileno()])
+ok(run.returncode == 1 and 'LISTEN_FDS' in run.stderr and run.stderr.count('\n') == 1, 'a socket that does not listen: one line')
+bad.close()
+
+# ---- the old server hands its sockets to the new one
+with Server() as server:
+    server.apply(GITHUB_SOURCE)
+    refused = subprocess.run([BECKET, 'serve', '--data', server.data], capture_output=True, text=True)
+    ok(refused.returncode == 1 and '--take-over' in refused.stderr, 'a second server is refused, and told how')
+    load = Load(server.port, connections=10, body_bytes=(10, 30000)).start()
+    time.sleep(0.5)
+    for i in range(3):
+        old = server.process
+        server.start(same_ports=True, options=['--take-over'])
+        # Ready was the old one's answer perhaps: the new one is, once the old one has ended.
+        is_equal(old.wait(20), 0, 'take-over %d: the old one ends in order' % i)
+        for _ in range(200):
+            if server.log_text().count(' ready ') >= i + 2:
+                break
+            time.sleep(0.05)
+        ok(server.process.poll() is None, 'the new one serves')
+        time.sleep(0.5)
+    load.stop()
+    answers('take-over', load)
+    both_ends('take-over', server, load)
+    mode = os.stat(os.path.join(server.data, 'becket.sock')).st_mode & 0o777
+    is_equal(mode, 0o600, 'its socket is ours alone')
+    peer = socket.socket(socket.AF_UNIX)
+    os.chdir(server.data)
+    peer.connect('becket.sock')
+    peer.sendall(b'becket take-over 9\n')
+    peer.settimeout(5)
+    is_equal(peer.recv(100), b'', 'who greets otherwise gets nothing')
+    is_equal(server.get('/health/ready').status, 200, 'and nothing happens')
+    os.chdir('/')
+    is_equal(server.stop(), 0, 'it stops in order')
+    ok(not os.path.exists(os.path.join(server.data, 'becket.sock')), 'and leaves no socket')
+    server.start(options=['--take-over'])
+    is_equal(server.get('/health/ready').status, 200, 'with nobody there, --take-over just starts')
+
+# ---- sd_notify
+folder = tempfile.mkdtemp()
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+manager.bind(folder + '/notify')
+manager.settimeout(10)
+
+
+def told(word, tries=20):
+    for _ in range(tries):
+        if word in manager.recv(4096).decode().split('\n'):
+            return True
+    return False
+
+
+with Server(start=False) as server:
+    server.start(environment=dict(os.environ, NOTIFY_SOCKET=folder + '/notify', WATCHDOG_USEC='400000'))
+    ok(told('READY=1'), 'READY=1 when it serves')
+    began = time.monotonic()
+    ok(told('WATCHDOG=1') and told('WATCHDOG=1') and told('WATCHDOG=1'), 'WATCHDOG=1 again and again')
+    ok(time.monotonic() - began < 5, 'in time (%.2f s)' % (time.monotonic() - began))
+    server.process.send_signal(signal.SIGHUP)
+    ok(told('RELOADING=1') and told('READY=1'), 'RELOADING=1, then READY=1')
+    with open('/proc/%d/environ' % server.process.pid, 'rb') as f:
+        f.read()
+    server.process.send_signal(signal.SIGTERM)
+    ok(told('STOPPING=1'), 'STOPPING=1')
+    is_equal(server.process.wait(10), 0, 'and the end')
+    server.process = None
+manager.close()
+shutil.rmtree(folder)
+
+# ---- not ready first, then the drain
+with Server(options=['--drain-delay', '2s']) as server:
+    server.apply(GITHUB_SOURCE)
+    load = Load(server.port, connections=4).start()
+    time.sleep(0.3)
+    began = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    answer = server.get('/health/ready')
+    is_equal((answer.status, server.get('/health/live').status), (503, 200), 'stopping: not ready, but live')
+    time.sleep(0.7)
+    load.stop()
+    answers('the delay', load)
+    is_equal(server.process.wait(10), 0, 'then it ends')
+    ok(2 <= time.monotonic() - began < 4, 'after the delay (%.1f s)' % (time.monotonic() - began))
+    server.process = None
+    server.start()
+    both_ends('the delay', server, load)
+
+# ---- as PID 1
+unshare = shutil.which('unshare')
+if os.geteuid() == 0 and unshare and subprocess.run([unshare, '-pf', '--mount-proc', 'true'], stderr=subprocess.DEVNULL).returncode == 0:
+    with Server(start=False) as server:
+        server.start(prefix=[unshare, '-pf', '--mount-proc', '--kill-child=KILL'])
+        server.apply(GITHUB_SOURCE)
+        is_equal(server.post('/hooks/repo', b'{}', github(b'{}', SECRET)).status, 200, 'PID 1: serves')
+        with open('/proc/%d/task/%d/children' % (server.process.pid, server.process.pid)) as f:
+            child = int(f.read().split()[0])
+        with open('/proc/%d/status' % child) as f:
+            ok('NSpid:\t%d\t1\n' % child in f.read(), 'it is PID 1 of its namespace')
+        os.kill(child, signal.SIGTERM)
+        is_equal(server.process.wait(10), 0, 'and SIGTERM ends it in order')
+        server.process = None
+else:
+    skip('PID 1', 'unshare needs root')
+done()
