@@ -1,6 +1,9 @@
 #include "cli/client.h"
 
+#include "base/ct.h"
 #include "http/parse.h"
+#include "ring/ring.h"
+#include "tls/tls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +13,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,6 +26,10 @@ struct call {
     char *error;
     int64_t deadline_ms;
     int socket;
+    struct tls_trust *trust;
+    struct tls *tls; /* NULL = plain */
+    uint8_t *wire;   /* READ_BYTES; what came and is not in the engine yet */
+    size_t wire_at, wire_bytes;
 };
 
 __attribute__((format(printf, 2, 3))) static bool fail(char *error, const char *format, ...)
@@ -49,15 +57,11 @@ static bool is_port(const char *text, size_t bytes)
 
 bool client_url_parse(const char *text, struct client_url *ret_url, char error[CLIENT_ERROR_BYTES])
 {
-    if (slice_starts(slice_str(text), SLICE("https://"))) {
-        return fail(error,
-                    "%.200s: https:// is not supported by this version of the command; use http://",
-                    text);
+    ret_url->tls = slice_starts(slice_str(text), SLICE("https://"));
+    if (!ret_url->tls && !slice_starts(slice_str(text), SLICE("http://"))) {
+        return fail(error, "%.200s is not a URL; it begins with http:// or https://", text);
     }
-    if (!slice_starts(slice_str(text), SLICE("http://"))) {
-        return fail(error, "%.200s is not a URL; it begins with http://", text);
-    }
-    const char *authority = text + 7;
+    const char *authority = text + (ret_url->tls ? 8 : 7);
     size_t bytes = strcspn(authority, "/?#");
     bool bracket = authority[0] == '[';
     size_t host_bytes = bracket ? strcspn(authority, "]") : strcspn(authority, ":/?#");
@@ -66,7 +70,7 @@ bool client_url_parse(const char *text, struct client_url *ret_url, char error[C
         bytes >= 300 || memchr(authority, '@', bytes) != NULL) {
         return fail(error, "%.200s: the host is missing or malformed", text);
     }
-    snprintf(ret_url->port, sizeof ret_url->port, "80");
+    snprintf(ret_url->port, sizeof ret_url->port, "%s", ret_url->tls ? "443" : "80");
     if (end < bytes) {
         if (authority[end] != ':' || !is_port(authority + end + 1, bytes - end - 1)) {
             return fail(error, "%.200s: the port must be a number from 1 to 65535", text);
@@ -163,7 +167,7 @@ static bool connect_any(struct call *call)
                 why == ECONNREFUSED ? "connection refused" : strerror(why));
 }
 
-static bool send_all(struct call *call, struct slice bytes)
+static bool send_plain(struct call *call, struct slice bytes)
 {
     while (bytes.bytes != 0) {
         ssize_t sent = send(call->socket, bytes.at, bytes.bytes, MSG_NOSIGNAL);
@@ -183,17 +187,12 @@ static bool send_all(struct call *call, struct slice bytes)
     return true;
 }
 
-/* At most READ_BYTES more into `buf`; *ret_bytes 0 at the end of the stream. */
-static bool receive(struct call *call, struct buf *buf, size_t *ret_bytes)
+/* At most `room` bytes; *ret_bytes 0 at the end of the stream. */
+static bool receive_plain(struct call *call, uint8_t *at, size_t room, size_t *ret_bytes)
 {
-    uint8_t *at = buf_reserve(buf, READ_BYTES);
-    if (at == NULL) {
-        return fail(call->error, "the answer of %s is too large", call->request->url->authority);
-    }
     for (;;) {
-        ssize_t bytes = recv(call->socket, at, READ_BYTES, 0);
+        ssize_t bytes = recv(call->socket, at, room, 0);
         if (bytes >= 0) {
-            buf->bytes += (size_t)bytes;
             *ret_bytes = (size_t)bytes;
             return true;
         }
@@ -206,6 +205,164 @@ static bool receive(struct call *call, struct buf *buf, size_t *ret_bytes)
                         strerror(errno));
         }
     }
+}
+
+/* ---- TLS over it */
+
+static bool tls_failed(struct call *call)
+{
+    const char *why = tls_why(call->tls);
+    return fail(call->error, "%s: TLS: %s", call->request->url->authority,
+                why ? why : "the peer closed the connection");
+}
+
+static bool tls_send_records(struct call *call)
+{
+    size_t bytes;
+    const uint8_t *at;
+    while ((at = tls_send_record_buf(call->tls, &bytes)) != NULL) {
+        if (!send_plain(call, slice_of(at, bytes))) {
+            return false;
+        }
+        tls_send_record_ack(call->tls, bytes);
+    }
+    return true;
+}
+
+/* Carries bytes both ways until the engine wants one of `wanted`, or is closed without an error. */
+static bool tls_until(struct call *call, unsigned wanted)
+{
+    for (;;) {
+        if (!tls_send_records(call)) {
+            return false;
+        }
+        unsigned state = tls_state(call->tls);
+        if (state & TLS_CLOSED) {
+            return tls_err(call->tls) == BK_OK ? true : tls_failed(call);
+        }
+        if (state & wanted) {
+            return true;
+        }
+        if (call->wire_bytes == 0) {
+            call->wire_at = 0;
+            if (!receive_plain(call, call->wire, READ_BYTES, &call->wire_bytes)) {
+                return false;
+            }
+            if (call->wire_bytes == 0) {
+                tls_recv_end(call->tls);
+            }
+        }
+        size_t used = tls_recv_record(call->tls, call->wire + call->wire_at, call->wire_bytes);
+        if (used == 0 && call->wire_bytes != 0 && tls_state(call->tls) == state) {
+            return fail(call->error, "%s: TLS does not go on", call->request->url->authority);
+        }
+        call->wire_at += used;
+        call->wire_bytes -= used;
+    }
+}
+
+static bool tls_read_trust(struct call *call)
+{
+    char why[TLS_WHY_BYTES] = "out of memory";
+    const char *ca_file = call->request->ca_file;
+    if (tls_trust_open(&call->trust) != BK_OK) {
+        return fail(call->error, "%s", why);
+    }
+    if (ca_file != NULL && tls_trust_add_file(call->trust, ca_file, why) != BK_OK) {
+        return fail(call->error, "--ca-file: %s", why);
+    }
+    if (tls_trust_add_system(call->trust, why) != BK_OK && ca_file == NULL) {
+        return fail(call->error, "%s", why);
+    }
+    return true;
+}
+
+static bool tls_start(struct call *call)
+{
+    uint8_t entropy[32];
+    if (!call->request->url->tls) {
+        return true;
+    }
+    if (!tls_read_trust(call)) {
+        return false;
+    }
+    call->tls = calloc(1, tls_client_bytes());
+    call->wire = malloc(READ_BYTES);
+    if (call->tls == NULL || call->wire == NULL) {
+        return fail(call->error, "out of memory");
+    }
+    ring_entropy(entropy, sizeof entropy);
+    tls_client_begin(call->tls, call->trust, NULL, call->request->url->host, NULL, time(NULL),
+                     entropy);
+    bk_wipe(entropy, sizeof entropy);
+    return tls_until(call, TLS_SEND_APP) && (tls_is_open(call->tls) || tls_failed(call));
+}
+
+/* Says goodbye when nothing went wrong; nobody waits for an answer. */
+static void tls_stop(struct call *call, bool done)
+{
+    if (call->tls != NULL && done) {
+        tls_close(call->tls);
+        (void)tls_send_records(call);
+    }
+    if (call->tls != NULL) {
+        tls_end(call->tls);
+    }
+    free(call->tls);
+    free(call->wire);
+    tls_trust_close(call->trust);
+}
+
+static bool send_all(struct call *call, struct slice bytes)
+{
+    if (call->tls == NULL) {
+        return send_plain(call, bytes);
+    }
+    while (bytes.bytes != 0) {
+        size_t room;
+        if (!tls_until(call, TLS_SEND_APP | TLS_RECV_APP)) {
+            return false;
+        }
+        uint8_t *at = tls_send_app_buf(call->tls, &room);
+        if (at == NULL) {
+            return true; /* closed, or it answers already: see what it said */
+        }
+        size_t count = bytes.bytes < room ? bytes.bytes : room;
+        memcpy(at, bytes.at, count);
+        tls_send_app_ack(call->tls, count);
+        bytes = slice_skip(bytes, count);
+    }
+    tls_flush(call->tls);
+    return tls_send_records(call);
+}
+
+static bool receive_tls(struct call *call, uint8_t *at, size_t room, size_t *ret_bytes)
+{
+    size_t bytes;
+    if (!tls_until(call, TLS_RECV_APP)) {
+        return false;
+    }
+    const uint8_t *from = tls_recv_app_buf(call->tls, &bytes);
+    *ret_bytes = 0;
+    if (from != NULL) {
+        *ret_bytes = bytes < room ? bytes : room;
+        memcpy(at, from, *ret_bytes);
+        tls_recv_app_ack(call->tls, *ret_bytes);
+    }
+    return true;
+}
+
+/* At most READ_BYTES more into `buf`; *ret_bytes 0 at the end of the stream. */
+static bool receive(struct call *call, struct buf *buf, size_t *ret_bytes)
+{
+    uint8_t *at = buf_reserve(buf, READ_BYTES);
+    if (at == NULL) {
+        return fail(call->error, "the answer of %s is too large", call->request->url->authority);
+    }
+    bool received = call->tls != NULL ? receive_tls(call, at, READ_BYTES, ret_bytes)
+                                      : receive_plain(call, at, READ_BYTES, ret_bytes);
+    buf->bytes += received ? *ret_bytes : 0;
+    return received;
 }
 
 /* ---- request and answer */
@@ -258,8 +415,9 @@ static bool receive_head(struct call *call)
             return false;
         }
         if (bytes == 0) {
-            return fail(call->error, "%s closed the connection without an answer",
-                        call->request->url->authority);
+            return fail(call->error, "%s closed the connection without an answer%s",
+                        call->request->url->authority,
+                        call->tls == NULL ? "; is it https://?" : "");
         }
     }
     response->status = response->head.status;
@@ -339,8 +497,9 @@ bool client_call(const struct client_request *request, struct client_response *r
                         .error = error,
                         .deadline_ms = now_ms() + request->timeout_ms,
                         .socket = -1};
-    bool done =
-        connect_any(&call) && send_request(&call) && receive_head(&call) && receive_body(&call);
+    bool done = connect_any(&call) && tls_start(&call) && send_request(&call) &&
+                receive_head(&call) && receive_body(&call);
+    tls_stop(&call, done);
     if (call.socket >= 0) {
         close(call.socket);
     }

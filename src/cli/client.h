@@ -2,7 +2,8 @@
  *
  * Purpose     The commands talk to a running server, and `becket send` to any hook, without the
  *             event loop.
- * Limits      http:// only in this version. Bodies up to body_bytes_max.
+ * TLS         https:// by tls/tls.h: the system's authorities, and those of ca_file.
+ * Limits      Bodies up to body_bytes_max.
  * Time        timeout_ms bounds the whole call.
  * Failure     false, with one line in `error`: what happened, in the user's words.
  */
@@ -15,6 +16,7 @@
 #define CLIENT_ERROR_BYTES 400U
 
 struct client_url {
+    bool tls;
     char host[256]; /* without brackets */
     char port[6];
     char authority[300]; /* for the Host header */
@@ -30,6 +32,7 @@ struct client_request {
     const char *target;   /* instead of url->path; NULL = that */
     struct slice headers; /* whole lines; without Host, Content-Length, Connection */
     struct slice body;
+    const char *ca_file; /* NULL = the system's authorities alone */
     unsigned timeout_ms;
     size_t body_bytes_max;
 };

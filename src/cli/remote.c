@@ -52,6 +52,7 @@ bool remote_open(struct remote *remote, const struct options *options)
         cli_error("--server: %s", error);
         return false;
     }
+    remote->ca_file = option_text(options, "ca-file");
     int64_t timeout_ms = option_duration_ns(options, "timeout") / 1000000;
     remote->timeout_ms = timeout_ms > 86400000 ? 86400000U
                          : timeout_ms < 1      ? 1U
@@ -98,6 +99,7 @@ bool remote_try(struct remote *remote, const char *method, const char *target,
                                      .target = buf_text(&full),
                                      .headers = buf_slice(&headers),
                                      .body = body,
+                                     .ca_file = remote->ca_file,
                                      .timeout_ms = remote->timeout_ms,
                                      .body_bytes_max = ANSWER_BYTES_MAX};
     bool answered = client_call(&request, ret_response, error);

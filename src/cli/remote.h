@@ -12,6 +12,11 @@
 #include "cli/print.h"
 
 /* Rows for a command's option table. */
+#define CA_FILE_OPTION                                                                             \
+    {                                                                                              \
+        .name = "ca-file", .kind = OPTION_TEXT, .flags = OPTION_ENV, .argument = "FILE",           \
+        .help = "for https: believe the authorities of this PEM file too"                          \
+    }
 #define REMOTE_OPTIONS                                                                             \
     {.name = "server",                                                                             \
      .letter = 's',                                                                                \
@@ -33,6 +38,7 @@
          .argument = "DIR",                                                                        \
          .fallback = "./becket-data",                                                              \
          .help = "data directory, for the token"},                                                 \
+        CA_FILE_OPTION,                                                                            \
     {                                                                                              \
         .name = "timeout", .kind = OPTION_DURATION, .argument = "TIME", .fallback = "60s",         \
         .help = "how long the server may take to answer"                                           \
@@ -55,6 +61,7 @@
 struct remote {
     struct client_url url;
     struct buf headers; /* Authorization */
+    const char *ca_file;
     unsigned timeout_ms;
 };
 

@@ -43,6 +43,11 @@ const struct option cli_send_options[] = {
      .argument = "TIME",
      .fallback = "30s",
      .help = "how long the answer may take"},
+    {.name = "ca-file",
+     .kind = OPTION_TEXT,
+     .flags = OPTION_ENV,
+     .argument = "FILE",
+     .help = "for https: believe the authorities of this PEM file too"},
     {.kind = OPTION_END},
 };
 
@@ -147,6 +152,7 @@ static int post(const struct client_url *url, const struct options *options, str
                                      .url = url,
                                      .headers = headers,
                                      .body = body,
+                                     .ca_file = option_text(options, "ca-file"),
                                      .timeout_ms =
                                          timeout_ms > 86400000 ? 86400000U : (unsigned)timeout_ms,
                                      .body_bytes_max = ANSWER_BYTES_MAX};

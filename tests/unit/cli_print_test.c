@@ -67,10 +67,11 @@ static void test_urls(void)
         {"http://[::1]:9/x", "::1", "9", "[::1]:9", "/x"},
         {"http://[::1]", "::1", "80", "[::1]", ""},
         {"http://a.example?x", "a.example", "80", "a.example", "?x"},
+        {"https://a.example/y", "a.example", "443", "a.example", "/y"},
+        {"https://[::1]:8443", "::1", "8443", "[::1]:8443", ""},
     };
     static const char *const bad[] = {"",
                                       "localhost:8081",
-                                      "https://a",
                                       "ftp://a",
                                       "http://",
                                       "http://:80",
