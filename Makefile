@@ -50,14 +50,15 @@ endif
 
 # ---- Libraries ---------------------------------------------------------------------------------------
 
-LIBRARIES := liburing lmdb bearssl yyjson libyaml libsodium cares
+LIBRARIES := liburing lmdb bearssl yyjson libyaml libsodium cares pcre2
 SYSTEM    := $(if $(filter 1,$(SYSTEM_LIBS)),$(LIBRARIES),$(SYSTEM_LIBS))
 VENDORED  := $(filter-out $(SYSTEM),$(LIBRARIES))
 lib_file   = lib$(patsubst lib%,%,$(1)).a
 VENDOR_A  := $(foreach n,$(VENDORED),$(B)/vendor/lib/$(call lib_file,$(n)))
 # The system's static archive where there is one, else its shared library.
-system_lib = $(or $(filter /%,$(shell $(CC) -print-file-name=$(call lib_file,$(1)))),\
-               -l$(patsubst lib%,%,$(1)))
+system_name = $(if $(filter pcre2,$(1)),pcre2-8,$(1))
+system_lib = $(or $(filter /%,$(shell $(CC) -print-file-name=$(call lib_file,$(call system_name,$(1))))),\
+               -l$(patsubst lib%,%,$(call system_name,$(1))))
 LIBS      := $(VENDOR_A) $(foreach n,$(SYSTEM),$(call system_lib,$(n)))
 INCLUDES  := -Isrc $(foreach n,$(VENDORED),-isystem $(B)/vendor/include/$(n))
 

@@ -14,15 +14,16 @@ for name; do
         libyaml)   header=yaml.h package=libyaml-dev ;;
         libsodium) header=sodium.h package=libsodium-dev ;;
         cares)     header=ares.h package=libc-ares-dev ;;
+        pcre2)     header=pcre2.h package=libpcre2-dev ;;
         *)         echo "SYSTEM_LIBS: no library $name, see vendor/pins" >&2; exit 1 ;;
     esac
-    echo "#include <$header>" | ${CC:-cc} -E - > /dev/null 2>&1 || missing="$missing $package"
+    echo "#include <$header>" | ${CC:-cc} -E -DPCRE2_CODE_UNIT_WIDTH=8 - > /dev/null 2>&1 || missing="$missing $package"
 done
 [ -z "$missing" ] && exit 0
 hint="apt-get install$missing"
 case $missing in
     *yyjson*) hint="$hint; libyyjson-dev is not in Debian 12: there, take all but it from the system with
-    make SYSTEM_LIBS='liburing lmdb bearssl libyaml libsodium cares'" ;;
+    make SYSTEM_LIBS='liburing lmdb bearssl libyaml libsodium cares pcre2'" ;;
 esac
 echo "SYSTEM_LIBS: missing$missing ($hint)" | tr -s '\n ' ' ' >&2
 echo >&2

@@ -2,7 +2,7 @@
  *
  * Purpose     "$.type startsWith 'invoice.' and $.amount > 100": a subset of the expr language,
  *             compiled when applied to a flat program, run on a reactor for each event.
- * Language    src/hub/README.md has it whole, with its rules for missing fields and mixed types.
+ * Language    src/hub/expressions.md has it whole, with its rules for missing fields.
  * Failure     A mistake in the text is found by filter_compile, with line and column. What only an
  *             event can cause (a field of nothing, text compared with a number, a body
  *             that is not JSON, a limit) is FILTER_FAILED, with words in event->why.
@@ -23,9 +23,8 @@
 #define FILTER_TEXT_BYTES_MAX 4096U   /* of an expression */
 #define FILTER_DEPTH_MAX 32U          /* nested brackets and operators; also the stack of a run */
 #define FILTER_OPS_MAX 1024U
-#define FILTER_STEPS_MAX 200000U      /* of one run; 16 bytes of text are a step */
+#define FILTER_STEPS_MAX 1000000U /* of one run: an operator, 16 bytes of text, 1/4 regex step */
 #define FILTER_EVENT_STEPS_MAX 4000000U /* of all runs for one event */
-#define FILTER_REGEX_STEPS_MAX 1000000U /* of one match, inside PCRE2 */
 #define FILTER_WHY_BYTES 160U
 
 /* What an expression sees. */

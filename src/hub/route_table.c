@@ -32,6 +32,9 @@ struct route_target {
     const struct filter_set *filters;
     uint64_t route;
     uint64_t source;
+    int64_t since_ns;
+    struct slice source_name; /* in the route's block */
+    struct slice source_type;
     bool paired; /* the writer's, while it changes the route */
 };
 
@@ -177,6 +180,21 @@ uint64_t route_target_route(const struct route_target *target)
     return target->route;
 }
 
+int64_t route_target_since_ns(const struct route_target *target)
+{
+    return target->since_ns;
+}
+
+struct slice route_target_source(const struct route_target *target)
+{
+    return target->source_name;
+}
+
+struct slice route_target_type(const struct route_target *target)
+{
+    return target->source_type;
+}
+
 static struct place *find_place(const struct route_table *table, uint64_t number)
 {
     if (number / PAGE_ENTRIES >= PAGES) {
@@ -311,16 +329,32 @@ static bool routes_room(struct route_table *table, uint64_t number)
     return true;
 }
 
+static struct slice put_text(uint8_t **at, struct slice text)
+{
+    uint8_t *copy = *at;
+    if (text.bytes > 0) {
+        memcpy(copy, text.at, text.bytes);
+    }
+    *at += text.bytes;
+    return slice_of(copy, text.bytes);
+}
+
 /* Everything that can fail, before anything is changed. */
 static struct route *route_make(struct route_table *table, const struct route_change *change)
 {
     unsigned count = change->from_count * change->to_count;
-    struct route *route = calloc(1, sizeof *route + count * sizeof(struct route_target) +
-                                        change->from_count * sizeof(struct filter_set *));
+    size_t bytes = sizeof(struct route) + count * sizeof(struct route_target) +
+                   change->from_count * sizeof(struct filter_set *);
+    size_t text = bytes;
+    for (unsigned i = 0; i < change->from_count; i++) {
+        bytes += change->from[i].source_name.bytes + change->from[i].source_type.bytes;
+    }
+    struct route *route = calloc(1, bytes);
     if (!route || !routes_room(table, change->number)) {
         free(route);
         return NULL;
     }
+    uint8_t *texts = (uint8_t *)route + text;
     route->sets = (struct filter_set **)(void *)&route->targets[count];
     for (unsigned i = 0; i < change->from_count; i++) {
         const struct route_from *from = &change->from[i];
@@ -330,6 +364,8 @@ static struct route *route_make(struct route_table *table, const struct route_ch
             free(route);
             return NULL;
         }
+        struct slice name = put_text(&texts, from->source_name);
+        struct slice type = put_text(&texts, from->source_type);
         for (unsigned k = 0; k < change->to_count; k++) {
             struct route_target *target = &route->targets[route->target_count++];
             target->place = find_place(table, change->to[k]);
@@ -337,6 +373,9 @@ static struct route *route_make(struct route_table *table, const struct route_ch
             target->filters = from->filters;
             target->route = change->number;
             target->source = from->source_number;
+            target->since_ns = change->since_ns;
+            target->source_name = name;
+            target->source_type = type;
         }
     }
     return route;

@@ -33,6 +33,12 @@ const struct destination *route_target_destination(const struct route_target *ta
 /* Never NULL; may be empty, which every event passes. */
 const struct filter_set *route_target_filters(const struct route_target *target);
 uint64_t route_target_route(const struct route_target *target);
+/* Wall clock when this pair began to exist: events from before are not meant. */
+int64_t route_target_since_ns(const struct route_target *target);
+/* The event source's name and its type ("github"): what filters see as `source`, and how deliveries
+ * are labelled. */
+struct slice route_target_source(const struct route_target *target);
+struct slice route_target_type(const struct route_target *target);
 
 /* By number. NULL: there is none (any more). */
 const struct destination *route_table_destination(const struct route_table *table,
@@ -45,11 +51,14 @@ uint64_t route_table_numbers(const struct route_table *table);
 /* A route, compiled: every pair of a `from` and a `to` is one target. */
 struct route_from {
     uint64_t source_number;
+    struct slice source_name; /* these two are copied */
+    struct slice source_type;
     struct filter_set *filters; /* of its own; the receiver's */
 };
 struct route_change {
     bool removed; /* then only the number is set */
     uint64_t number;
+    int64_t since_ns;
     const struct route_from *from;
     unsigned from_count;
     const uint64_t *to; /* numbers of destinations, which are there */

@@ -3,10 +3,13 @@
  * Description: one published vector or round trip per library. A wrong word in a build rule (byte
  * order, a missing define) gives a library that agrees with itself and with nobody else.
  */
+#define PCRE2_CODE_UNIT_WIDTH 8
+
 #include <ares.h>
 #include <bearssl.h>
 #include <liburing.h>
 #include <lmdb.h>
+#include <pcre2.h>
 #include <sodium.h>
 #include <yaml.h>
 #include <yyjson.h>
@@ -131,8 +134,30 @@ static void test_versions(void)
     ok(sqe.opcode == IORING_OP_MSG_RING && sqe.fd == 3 && sqe.len == 7, "liburing 2.3 or newer");
 }
 
+/* Unicode tables are in: the sigma at a word's end equals the other one when case does not count
+ * (Unicode CaseFolding.txt: 03C2 and 03C3). */
+static void test_regular_expressions(void)
+{
+    int error;
+    PCRE2_SIZE at;
+    pcre2_code *code = pcre2_compile((PCRE2_SPTR) "^(\\p{Greek}+)\\d$", PCRE2_ZERO_TERMINATED,
+                                     PCRE2_UTF, &error, &at, NULL);
+    pcre2_code *folded = pcre2_compile((PCRE2_SPTR) "^\xcf\x83$", PCRE2_ZERO_TERMINATED,
+                                       PCRE2_UTF | PCRE2_CASELESS, &error, &at, NULL);
+    pcre2_match_data *data = pcre2_match_data_create(2, NULL);
+    ok(code && folded && data, "patterns compile");
+    is_int(pcre2_match(code, (PCRE2_SPTR) "\xce\xb1\xce\xb2" "7", 5, 0, 0, data, NULL), 2,
+           "a Unicode property and a group");
+    is_int(pcre2_get_ovector_pointer(data)[3], 4, "the group's end");
+    is_int(pcre2_match(folded, (PCRE2_SPTR) "\xcf\x82", 2, 0, 0, data, NULL), 1, "case folding");
+    pcre2_match_data_free(data);
+    pcre2_code_free(code);
+    pcre2_code_free(folded);
+}
+
 int main(void)
 {
+    test_regular_expressions();
     test_ed25519();
     test_bearssl();
     test_text();
