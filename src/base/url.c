@@ -122,8 +122,7 @@ static bool is_number(struct slice label)
     for (size_t i = 0; i < label.bytes; i++) {
         digits &= is_digit(label.at[i]);
     }
-    return digits ||
-           (label.bytes >= 2 && label.at[0] == '0' && ascii_lower(label.at[1]) == 'x');
+    return digits || (label.bytes >= 2 && label.at[0] == '0' && ascii_lower(label.at[1]) == 'x');
 }
 
 static enum bk_err check_name(struct slice text, struct slice *ret_last, const char **ret_why)
@@ -263,8 +262,8 @@ static bool take_scheme(struct slice *text, struct url *url)
     static const struct slice https = SLICE("https://");
     static const struct slice http = SLICE("http://");
 
-    url->tls = text->bytes >= https.bytes &&
-               slice_equal_nocase(slice_of(text->at, https.bytes), https);
+    url->tls =
+        text->bytes >= https.bytes && slice_equal_nocase(slice_of(text->at, https.bytes), https);
     const struct slice *scheme = url->tls ? &https : &http;
     if (text->bytes < scheme->bytes ||
         !slice_equal_nocase(slice_of(text->at, scheme->bytes), *scheme)) {

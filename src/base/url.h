@@ -32,8 +32,8 @@ enum url_host_kind { URL_HOST_NAME, URL_HOST_IPV4, URL_HOST_IPV6 };
 struct url {
     bool tls; /* https */
     enum url_host_kind host_kind;
-    uint16_t port;       /* 80 or 443 when none was written */
-    uint8_t address[16]; /* of an IPv4 (first 4 bytes) or IPv6 host */
+    uint16_t port;                     /* 80 or 443 when none was written */
+    uint8_t address[16];               /* of an IPv4 (first 4 bytes) or IPv6 host */
     char host[URL_HOST_BYTES_MAX + 1]; /* normalised, no brackets */
     struct slice path;  /* begins with '/'; "/" when none was written. Lives as long as the text */
     struct slice query; /* with its '?', empty when there is none */

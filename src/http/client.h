@@ -46,7 +46,7 @@ struct http_client;
 struct http_call;
 struct http_proxy;
 struct resolver;
-struct client_conn;
+struct client_line;
 struct client_pool;
 
 #define HTTP_CALL_PIECES        4U
@@ -104,8 +104,8 @@ struct http_call {
     uint32_t timeout_ms; /* over all */
     uint32_t connect_timeout_ms;
     uint32_t first_byte_timeout_ms;
-    uint32_t keep_body_bytes; /* up to so much is kept in reply.body, the rest read and dropped */
-    uint64_t body_bytes_max;  /* 0 = the client's default */
+    uint32_t keep_body_bytes;   /* up to so much is kept in reply.body, the rest read and dropped */
+    uint64_t body_bytes_max;    /* 0 = the client's default */
     http_call_body_fn *on_body; /* NULL, or each piece as it comes */
     http_call_done_fn *done;
     void *context;
@@ -116,7 +116,7 @@ struct http_call {
     struct timer timer;
     struct http_client *client;
     struct client_pool *pool;
-    struct client_conn *conn;
+    struct client_line *line;
     uint64_t started_ns, sent_ns, deadline_ns;
     uint8_t *kept; /* memory of an answer that outlives its connection */
     size_t kept_bytes;
@@ -132,7 +132,7 @@ struct http_client_config {
     unsigned origins_max; /* remembered or in use */
     unsigned waiting_max; /* calls without a connection */
     uint32_t idle_timeout_ms;
-    uint32_t timeout_ms; /* of a call, over all */
+    uint32_t timeout_ms;         /* of a call, over all */
     uint32_t connect_timeout_ms; /* DNS included */
     uint32_t proxy_timeout_ms;
     uint32_t tls_timeout_ms;

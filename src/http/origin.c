@@ -18,8 +18,12 @@ void http_origin_init(struct http_origin *origin)
         uint16_t port;
         uint8_t tls, allow_private;
         char host[sizeof origin->host];
-    } packed = {(uint64_t)(uintptr_t)origin->trust, (uint64_t)(uintptr_t)origin->identity,
-                origin->port, origin->tls, origin->allow_private, ""};
+    } packed = {(uint64_t)(uintptr_t)origin->trust,
+                (uint64_t)(uintptr_t)origin->identity,
+                origin->port,
+                origin->tls,
+                origin->allow_private,
+                ""};
     size_t host_bytes = strnlen(origin->host, sizeof origin->host);
     uint64_t hash[2];
 

@@ -2,6 +2,7 @@
 
 #include "base/limits.h"
 #include "base/time.h"
+#include "http/client.h"
 
 #include <stdlib.h>
 
@@ -19,6 +20,7 @@ struct reactor {
     struct journal *journal;
     struct http_server *ingress_server;
     struct http_server *admin_server;
+    struct http_client *client;
     struct ingress ingress;
     struct metrics_reactor metrics;
     bool draining;
@@ -57,6 +59,7 @@ static void reactor_close(struct reactor *reactor)
     if (reactor->admin_server) {
         http_server_close(reactor->admin_server);
     }
+    http_client_close(reactor->client);
     buffers_fini(&reactor->buffers);
     ring_close(reactor->ring);
 }
@@ -160,11 +163,25 @@ static enum bk_err open_server(struct reactor *reactor, const struct http_handle
     return err;
 }
 
+static enum bk_err open_client(struct reactor *reactor, const char **ret_why)
+{
+    timer_wheel_init(&reactor->wheel, ring_now_ns(reactor->ring));
+    buffers_init(&reactor->buffers, reactor->config.buffers_bytes_max);
+    struct http_client_config config = http_client_defaults;
+    config.proxy = reactor->config.proxy;
+    enum bk_err err = http_client_open(reactor->ring, &reactor->wheel, &reactor->buffers, &config,
+                                       &reactor->client);
+    if (err != BK_OK) {
+        *ret_why = "out of memory for outgoing connections";
+    }
+    return err;
+}
+
 static enum bk_err reactor_open(struct reactor *reactor, const char **ret_why)
 {
     struct ring_config ring_config = {
         .entries = RING_ENTRIES,
-        .handles_max = reactor->config.conns_max + 64,
+        .handles_max = reactor->config.conns_max + http_client_defaults.conns_max + 64,
         .recv_buffers = RECV_BUFFERS_PER_CORE,
         .recv_buffer_bytes = RECV_BUFFER_BYTES,
         .cpu = reactor->config.cpu,
@@ -173,10 +190,12 @@ static enum bk_err reactor_open(struct reactor *reactor, const char **ret_why)
     if (err != BK_OK) {
         return err;
     }
+    err = open_client(reactor, ret_why);
+    if (err != BK_OK) {
+        return err;
+    }
     reactor->ingress.ring = reactor->ring;
     reactor->ingress.quarantine_ns = ring_now_ns(reactor->ring);
-    timer_wheel_init(&reactor->wheel, ring_now_ns(reactor->ring));
-    buffers_init(&reactor->buffers, reactor->config.buffers_bytes_max);
     struct journal_config journal_config = {
         .id = reactor->config.ingress.id,
         .ring = reactor->ring,
@@ -220,6 +239,7 @@ void reactor_drain(struct reactor *reactor)
     if (reactor->admin_server) {
         http_server_drain(reactor->admin_server);
     }
+    http_client_drain(reactor->client);
 }
 
 void reactor_exit(struct reactor *reactor)
@@ -242,7 +262,8 @@ void reactor_when_settled(struct reactor *reactor, struct ingress_settled *settl
 static void drain_step(struct reactor *reactor)
 {
     bool idle = http_server_idle(reactor->ingress_server) &&
-                (!reactor->admin_server || http_server_idle(reactor->admin_server));
+                (!reactor->admin_server || http_server_idle(reactor->admin_server)) &&
+                http_client_idle(reactor->client);
     if (idle && !reactor->journal_stopped) {
         reactor->journal_stopped = true;
         journal_stop(reactor->journal);
@@ -291,6 +312,7 @@ static void reactor_turn(struct reactor *reactor)
     if (!reactor->stopped) {
         journal_turn(reactor->journal); /* requests that waited behind the answers just sent */
     }
+    http_client_flush(reactor->client);
     count_turn(reactor);
     metrics_observe(&reactor->metrics.turn_ns, ring_clock_ns(reactor->ring) - now_ns,
                     METRICS_TIME_SHIFT);
@@ -315,6 +337,11 @@ void reactor_run(struct reactor *reactor)
 struct ring *reactor_ring(const struct reactor *reactor)
 {
     return reactor->ring;
+}
+
+struct http_client *reactor_client(const struct reactor *reactor)
+{
+    return reactor->client;
 }
 
 struct journal *reactor_journal(const struct reactor *reactor)

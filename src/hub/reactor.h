@@ -12,6 +12,8 @@
 #include "ring/timer.h"
 
 struct catalog;
+struct http_client;
+struct http_proxy;
 struct reactor;
 
 struct reactor_config {
@@ -31,7 +33,8 @@ struct reactor_config {
     unsigned admin_socket_count;
     struct http_handler admin_handler; /* for what ingress_owns() does not */
     unsigned conns_max;
-    size_t buffers_bytes_max; /* split and large requests */
+    size_t buffers_bytes_max;       /* split and large requests, and answers */
+    const struct http_proxy *proxy; /* for outgoing calls; NULL = none */
     /* Called on the reactor's thread. */
     void (*opened)(void *context, struct reactor *reactor, enum bk_err err, const char *why);
     void (*stopped)(void *context,
@@ -54,6 +57,8 @@ void reactor_free(struct reactor *reactor);
 struct ring *reactor_ring(const struct reactor *reactor);
 struct journal *reactor_journal(const struct reactor *reactor);
 struct http_server *reactor_admin_server(const struct reactor *reactor);
+/* For calls from this core, on its thread, during its turn. */
+struct http_client *reactor_client(const struct reactor *reactor);
 
 /* ---- by mail: on the reactor's thread */
 

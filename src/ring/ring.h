@@ -132,6 +132,16 @@ bool ring_buffers_low(const struct ring *ring);
 /* All bytes or an error; one send in flight per handle. */
 void ring_send(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes,
                ring_done_fn *done);
+/* The pieces one after the other, without copying them together; else as ring_send(). Empty ones
+ * are fine, all of them together are not. *pieces too must stay until done. */
+#define RING_PIECES_MAX 12U
+struct ring_pieces {
+    unsigned count;
+    struct slice at[RING_PIECES_MAX];
+    uint64_t private_[8]; /* the implementation's */
+};
+void ring_send_pieces(struct ring *ring, struct ring_op *op, int32_t handle,
+                      struct ring_pieces *pieces, ring_done_fn *done);
 /* Half-close for writing; value 0. */
 void ring_shutdown(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done);
 /* Close a handle (socket or file). Requires: no other operation in flight on it. */

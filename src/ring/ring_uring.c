@@ -687,13 +687,38 @@ bool ring_buffers_low(const struct ring *ring)
 void ring_send(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes,
                ring_done_fn *done)
 {
-    bk_assert(bytes > 0);
+    bk_assert(bytes > 0 && bytes <= INT32_MAX);
     op_begin(op, done, OP_SEND);
     op->private_[0] = bytes;
     struct io_uring_sqe *sqe = sqe_take(ring);
     /* WAITALL: the kernel goes on after a short send, so that a completion means all or an error.
      */
     io_uring_prep_send(sqe, handle, at, bytes, MSG_NOSIGNAL | MSG_WAITALL);
+    sqe->flags |= IOSQE_FIXED_FILE;
+    sqe_bind(sqe, op);
+}
+
+void ring_send_pieces(struct ring *ring, struct ring_op *op, int32_t handle,
+                      struct ring_pieces *pieces, ring_done_fn *done)
+{
+    _Static_assert(sizeof(struct slice) == sizeof(struct iovec) &&
+                       offsetof(struct slice, at) == offsetof(struct iovec, iov_base) &&
+                       offsetof(struct slice, bytes) == offsetof(struct iovec, iov_len),
+                   "a slice is an iovec");
+    _Static_assert(sizeof(struct msghdr) <= sizeof pieces->private_, "room for the message header");
+    struct msghdr *message = (struct msghdr *)(void *)pieces->private_;
+    size_t bytes = 0;
+    bk_assert(pieces->count <= RING_PIECES_MAX);
+    for (unsigned i = 0; i < pieces->count; i++) {
+        bytes += pieces->at[i].bytes;
+    }
+    bk_assert(bytes > 0 && bytes <= INT32_MAX);
+    op_begin(op, done, OP_SEND);
+    op->private_[0] = bytes;
+    *message = (struct msghdr){.msg_iov = (struct iovec *)(void *)pieces->at,
+                               .msg_iovlen = pieces->count};
+    struct io_uring_sqe *sqe = sqe_take(ring);
+    io_uring_prep_sendmsg(sqe, handle, message, MSG_NOSIGNAL | MSG_WAITALL);
     sqe->flags |= IOSQE_FIXED_FILE;
     sqe_bind(sqe, op);
 }

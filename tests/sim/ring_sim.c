@@ -57,6 +57,7 @@ struct record {
     uint64_t not_before_ns; /* the earliest moment its (next) completion is seen */
     uint64_t cancel_ns;     /* SIM_NEVER: nobody asked */
     const uint8_t *at;
+    const struct ring_pieces *pieces; /* of a gathering send; else NULL */
     size_t bytes;
     size_t done_bytes;
     uint64_t offset;
@@ -125,13 +126,47 @@ static struct {
     unsigned ready; /* RING_POLL_ bits */
 } foreign[FOREIGN_MAX];
 
-static uint64_t memory_sum(const uint8_t *at, size_t bytes)
+static uint64_t memory_sum(uint64_t sum, const uint8_t *at, size_t bytes)
 {
-    uint64_t sum = bytes;
     for (size_t i = 0; i < bytes; i++) {
         sum = (sum ^ at[i]) * 0x100000001b3ULL;
     }
     return sum;
+}
+
+/* The n-th range that a send sends. */
+static bool send_range(const struct record *record, unsigned n, struct slice *ret_range)
+{
+    if (record->pieces) {
+        *ret_range = record->pieces->at[n < RING_PIECES_MAX ? n : 0];
+        return n < record->pieces->count;
+    }
+    *ret_range = slice_of(record->at, record->bytes);
+    return n == 0;
+}
+
+static uint64_t send_sum(const struct record *record)
+{
+    struct slice range;
+    uint64_t sum = record->bytes;
+    for (unsigned n = 0; send_range(record, n, &range); n++) {
+        sum = memory_sum(sum, range.at, range.bytes);
+    }
+    return sum;
+}
+
+/* What comes behind the bytes that are sent already, as far as it lies in one range. */
+static struct slice send_rest(const struct record *record)
+{
+    struct slice range;
+    size_t passed = 0;
+    for (unsigned n = 0; send_range(record, n, &range); n++) {
+        if (record->done_bytes < passed + range.bytes) {
+            return slice_skip(range, record->done_bytes - passed);
+        }
+        passed += range.bytes;
+    }
+    return SLICE_EMPTY;
 }
 
 static void owner_check(const struct ring *ring)
@@ -553,7 +588,24 @@ void ring_send(struct ring *ring, struct ring_op *op, int32_t handle, const void
     struct record *record = record_make(ring, op, OP_SEND, handle, done);
     record->at = at;
     record->bytes = bytes;
-    record->sum = memory_sum(at, bytes);
+    record->sum = send_sum(record);
+}
+
+void ring_send_pieces(struct ring *ring, struct ring_op *op, int32_t handle,
+                      struct ring_pieces *pieces, ring_done_fn *done)
+{
+    struct handle *entry = handle_get(ring, handle);
+    sim_check(entry->kind == HANDLE_SOCKET, "send on a handle that is no connection");
+    sim_check(entry->sends == 0, "two sends in flight on handle %d", handle);
+    bk_assert(pieces->count <= RING_PIECES_MAX);
+    entry->sends++;
+    struct record *record = record_make(ring, op, OP_SEND, handle, done);
+    record->pieces = pieces;
+    for (unsigned i = 0; i < pieces->count; i++) {
+        record->bytes += pieces->at[i].bytes;
+    }
+    bk_assert(record->bytes > 0 && record->bytes <= INT32_MAX);
+    record->sum = send_sum(record);
 }
 
 void ring_shutdown(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done)
@@ -928,13 +980,12 @@ static void send_ready(struct record *record)
         return;
     }
     size_t room = net_room(socket);
-    size_t left = record->bytes - record->done_bytes;
-    size_t bytes = left < room ? left : room;
-    net_write(socket, record->at + record->done_bytes, bytes);
+    struct slice left = send_rest(record);
+    size_t bytes = left.bytes < room ? left.bytes : room;
+    net_write(socket, left.at, bytes);
     record->done_bytes += bytes;
     if (record->done_bytes == record->bytes) {
-        sim_check(memory_sum(record->at, record->bytes) == record->sum,
-                  "the bytes of a send changed in flight");
+        sim_check(send_sum(record) == record->sum, "the bytes of a send changed in flight");
         complete_value(record, (int32_t)record->bytes);
     } else {
         record->not_before_ns = op_delay();

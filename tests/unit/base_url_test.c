@@ -72,8 +72,10 @@ static const char *const bads[] = {
     "http://h/[x]",
     "http://h/\x7f",
     "http://h/\xc3\xa9",
-    "http://h\xef\xbc\x8e" "b/",
-    "http://b\xe3\x80\x82" "c/",
+    "http://h\xef\xbc\x8e"
+    "b/",
+    "http://b\xe3\x80\x82"
+    "c/",
     "http://%68/",
     "http://h/%",
     "http://h/%2",

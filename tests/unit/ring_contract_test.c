@@ -775,6 +775,53 @@ static void test_send_whole(void)
     free(data);
 }
 
+/* Pieces of every size, empty ones among them, arrive as one stream; also when the peer reads late.
+ */
+static void test_send_pieces(void)
+{
+    enum { BIG = SEND_BIG };
+    struct acceptor acceptor;
+    struct ring_address address = loopback4(0);
+    struct pair pair;
+    uint8_t *data = malloc(BIG);
+    bk_assert(data);
+    pattern_fill(data, BIG, 0);
+    ok(acceptor_start(&acceptor, &address), "listen");
+    if (ok(pair_make(&acceptor, &address, &pair), "connect")) {
+        static const size_t cuts[RING_PIECES_MAX] = {0,    1,    1,    3,       700,     5000,
+                                                     5000, 5001, 9000, BIG / 2, BIG - 1, BIG};
+        struct watch sent = {.ended = false};
+        struct ring_pieces pieces = {.count = RING_PIECES_MAX};
+        size_t from = 0;
+        for (unsigned i = 0; i < RING_PIECES_MAX; i++) {
+            pieces.at[i] = slice_of(data + from, cuts[i] - from);
+            from = cuts[i];
+        }
+        ring_send_pieces(ring, &sent.op, pair.client, &pieces, watch_done);
+        ring_turn(ring, ring_now_ns(ring) + 20 * MS);
+        ok(!sent.ended, "more than the window waits");
+        struct reader server;
+        reader_start(&server, pair.server);
+        UNTIL(sent.ended && server.bytes == BIG);
+        is_int(sent.value, BIG, "all pieces were sent");
+        ok(server.bytes == BIG && !server.damaged, "every byte in order");
+        reader_stop(&server);
+        pair_close(&pair);
+    }
+    if (ok(pair_make(&acceptor, &address, &pair), "connect")) {
+        struct watch sent = {.ended = false};
+        struct ring_pieces pieces = {.count = 2, .at = {{data, 10}, {data + 10, BIG - 10}}};
+        ring_send_pieces(ring, &sent.op, pair.client, &pieces, watch_done);
+        ring_turn(ring, ring_now_ns(ring) + 20 * MS);
+        close_handle(pair.server, "a peer that has not read");
+        UNTIL(sent.ended);
+        is_int(sent.value, -BK_RESET, "a peer that closes half-way makes it RESET");
+        close_handle(pair.client, "client");
+    }
+    acceptor_stop(&acceptor);
+    free(data);
+}
+
 /* An operation may be queued again from its own completion; that does not run inside it. */
 struct chain {
     struct ring_op op;
@@ -1200,6 +1247,7 @@ static void all_tests(struct ring_config config)
     test_refused();
     test_ipv6();
     test_send_whole();
+    test_send_pieces();
     test_chain();
     test_buffers_used_up();
     test_full_queue();
