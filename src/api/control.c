@@ -518,6 +518,8 @@ static bool core_start(struct control *control, unsigned index)
         .admin_listen = control->config.admin_listen,
         .admin_sockets = control->config.sockets->admin,
         .admin_socket_count = control->config.sockets->admin_count,
+        .tls = control->config.tls,
+        .admin_tls = control->config.admin_tls ? control->config.tls : NULL,
         .admin_handler = admin_handler(&control->admin),
         .conns_max = control->config.conns_max,
         .buffers_bytes_max = control->config.buffers_bytes_max,

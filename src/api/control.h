@@ -31,6 +31,9 @@ struct control_config {
     struct ring_address listen;
     struct ring_address admin_listen;
     struct control_sockets *sockets; /* the caller's; open for the whole life */
+    struct tls_slot
+        *tls;       /* certificates of the ingress listener; NULL = plain. Stays the caller's */
+    bool admin_tls; /* the admin listener has them too */
     unsigned threads;
     const int *cpus; /* one per thread, or NULL: not pinned */
     bool durable;

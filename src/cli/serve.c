@@ -6,6 +6,7 @@
 #include "base/time.h"
 #include "cli/handover.h"
 #include "cli/notify.h"
+#include "cli/serve_tls.h"
 #include "hub/quickstart.h"
 #include "ring/file.h"
 #include "ring/socket.h"
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SERVE_FLAGS (OPTION_ENV | OPTION_FILE)
@@ -32,7 +34,7 @@ const struct option cli_serve_options[] = {
     {"threads", 't', OPTION_NUMBER, SERVE_FLAGS, "N", NULL, "reactors; default: one per usable CPU",
      NULL, 1, CORES_MAX, NULL},
     {"public-url", 0, OPTION_TEXT, SERVE_FLAGS, "URL", NULL,
-     "how senders reach us; default: http:// and --listen", NULL, 0, 0, NULL},
+     "how senders reach us; default: http:// (https://) and --listen", NULL, 0, 0, NULL},
     {"log-level", 0, OPTION_CHOICE, SERVE_FLAGS, "LEVEL", "info", "what is logged",
      "error|warn|info|debug", 0, 0, NULL},
     {"log-format", 0, OPTION_CHOICE, SERVE_FLAGS, "FORMAT", "text", "how it is logged", "text|json",
@@ -63,6 +65,7 @@ const struct option cli_serve_options[] = {
      "start although the journal is damaged, without what is unreadable", NULL, 0, 0, NULL},
     {"quick-start", 0, OPTION_FLAG, SERVE_FLAGS, NULL, NULL,
      "at the first start, make a source to try things with", NULL, 0, 0, NULL},
+    SERVE_TLS_OPTIONS(SERVE_FLAGS),
     {.kind = OPTION_END},
 };
 
@@ -280,7 +283,8 @@ static bool read_addresses(struct serve *serve)
         cli_usage("--public-url is too long: at most %zu characters", sizeof serve->public_url - 1);
         return false;
     }
-    snprintf(serve->public_url, sizeof serve->public_url, "%s%s", url ? "" : "http://",
+    const char *scheme = serve_tls_wanted(&serve->options) ? "https://" : "http://";
+    snprintf(serve->public_url, sizeof serve->public_url, "%s%s", url ? "" : scheme,
              url ? url : serve->listen_text);
     size_t bytes = strlen(serve->public_url);
     while (bytes && serve->public_url[bytes - 1] == '/') {
@@ -342,7 +346,9 @@ static void name_changed(const struct serve *serve, const struct options *fresh,
         const char *name = cli_serve_options[i].name;
         const char *was = serve->options.values[i] ? serve->options.values[i] : "";
         const char *is = fresh->values[i] ? fresh->values[i] : "";
-        if (strncmp(name, "log-", 4) == 0 || strcmp(was, is) == 0) {
+        bool reloaded =
+            strncmp(name, "log-", 4) == 0 || (serve->control.tls && serve_tls_owns(name));
+        if (reloaded || strcmp(was, is) == 0) {
             continue;
         }
         int added = snprintf(ret_text + used, bytes - used, "%s%s", used ? " " : "", name);
@@ -350,7 +356,46 @@ static void name_changed(const struct serve *serve, const struct options *fresh,
     }
 }
 
-/* SIGHUP: the log's level and format may change; everything else needs a restart, and says so. */
+/* ---- certificates */
+
+static bool open_tls(struct serve *serve)
+{
+    struct tls_server *server;
+    char why[TLS_WHY_BYTES];
+    if (!serve_tls_wanted(&serve->options)) {
+        return true;
+    }
+    if (!serve_tls_read(&serve->options, &server, why)) {
+        cli_error("%s", why);
+        return false;
+    }
+    serve_tls_log(server, time(NULL));
+    if (tls_slot_open(server, &serve->control.tls) != BK_OK) {
+        cli_error("out of memory");
+        return false;
+    }
+    serve->control.admin_tls = !serve_tls_is_loopback(&serve->control.admin_listen);
+    return true;
+}
+
+/* New handshakes use what was read; a mistake leaves everything as it is. */
+static void reload_tls(struct serve *serve, const struct options *fresh)
+{
+    struct tls_server *server;
+    char why[TLS_WHY_BYTES];
+    if (!serve->control.tls) {
+        return;
+    }
+    if (!serve_tls_read(fresh, &server, why)) {
+        log_event(LOG_ERROR, "certificates not reloaded, the old ones stay", LOG_Z("why", why));
+        return;
+    }
+    serve_tls_log(server, time(NULL));
+    tls_slot_put(serve->control.tls, server);
+}
+
+/* SIGHUP: certificates, and the log's level and format; everything else needs a restart, and says
+ * so. */
 static void reload(void *context)
 {
     struct serve *serve = context;
@@ -364,6 +409,7 @@ static void reload(void *context)
         return;
     }
     setup_log(&fresh);
+    reload_tls(serve, &fresh);
     const char *path = option_text(&fresh, "config");
     name_changed(serve, &fresh, changed, sizeof changed);
     log_event(LOG_INFO, "reloaded", LOG_Z("config", path ? path : "none"),
@@ -496,9 +542,10 @@ static void print_quick_start(struct serve *serve, struct control *control)
     }
     printf("\nTry it in a second terminal:\n\n"
            "  echo '{\"hello\":\"world\"}' | %s send %s --type %s --secret %s --body -\n"
-           "  %s events --follow --data %s --server http://%s\n\n",
+           "  %s events --follow --data %s --server %s://%s\n\n",
            name, quickstart.url, QUICKSTART_TYPE, quickstart.secret, name,
-           serve->control.data_directory, serve->admin_text);
+           serve->control.data_directory, serve->control.admin_tls ? "https" : "http",
+           serve->admin_text);
     fflush(stdout);
     explicit_bzero(&quickstart, sizeof quickstart);
 }
@@ -516,6 +563,9 @@ static void log_ready(struct serve *serve, struct control *control)
     }
     log_event(LOG_INFO, "ready", LOG_Z("listen", serve->listen_text),
               LOG_Z("admin", serve->admin_text), LOG_Z("publicUrl", serve->public_url),
+              LOG_Z("tls", !serve->control.tls        ? "off"
+                           : serve->control.admin_tls ? "both listeners"
+                                                      : "ingress"),
               LOG_I("threads", serve->control.threads),
               LOG_Z("ring", control_ring_features(control)),
               LOG_Z("durability", serve->control.durable ? "fsync" : "none"),
@@ -530,7 +580,7 @@ static int serve_run(struct serve *serve)
 {
     struct control *control;
     char why[CONTROL_WHY_BYTES];
-    if (!lock_data(serve)) {
+    if (!lock_data(serve) || !open_tls(serve)) {
         return CLI_FAILED;
     }
     if (control_open(&serve->control, &control, why) != BK_OK) {
@@ -547,6 +597,7 @@ static int serve_run(struct serve *serve)
     control_run(control);
     handover_end(serve->control.data_directory);
     control_close(control);
+    tls_slot_close(serve->control.tls);
     log_event(LOG_INFO, "stopped", LOG_Z("state", "everything acknowledged is on disk"));
     return CLI_DONE;
 }

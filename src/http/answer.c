@@ -309,6 +309,10 @@ static void conn_send_done(struct ring_op *op, const struct ring_result *result)
 static void conn_send(struct http_conn *conn, const void *at, size_t bytes)
 {
     conn_deadline(conn, conn->server->config.write_timeout_ms);
+    if (__builtin_expect(conn->secure != NULL, 0)) {
+        conn_secure_send(conn, at, bytes);
+        return;
+    }
     ring_send(conn->server->ring, &conn->send_op, conn->handle, at, bytes, conn_send_done);
 }
 
@@ -395,6 +399,11 @@ static void conn_send_done(struct ring_op *op, const struct ring_result *result)
         conn_kill(conn);
         return;
     }
+    conn_sent(conn);
+}
+
+void conn_sent(struct http_conn *conn)
+{
     struct http_exchange *first = bk_container_of(conn->exchanges.next, struct http_exchange, node);
     if (first->body && first->body_bytes && !conn->sending_body) {
         conn->sending_body = true;

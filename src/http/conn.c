@@ -175,7 +175,9 @@ void conn_open(struct http_server *server, int32_t handle, const struct ring_add
     conn->peer = *peer;
     server->stats.accepted++;
     server->stats.conns_open++;
-    conn_deadline_sooner(conn, server->draining ? DRAIN_IDLE_MS : server->config.idle_timeout_ms);
+    conn_deadline_sooner(conn, server->config.tls ? server->config.tls_handshake_timeout_ms
+                               : server->draining ? DRAIN_IDLE_MS
+                                                  : server->config.idle_timeout_ms);
     ring_recv(server->ring, &conn->recv_op, handle, conn_recv_done);
 }
 
@@ -187,6 +189,7 @@ static void conn_close_done(struct ring_op *op, const struct ring_result *result
     struct http_conn *conn = bk_container_of(op, struct http_conn, close_op);
     struct http_server *server = conn->server;
     bk_assert(conn->state == CONN_DEAD && conn->exchange_count == 0);
+    conn_secure_give(conn);
     conn->state = CONN_FREE;
     conn->next_free = server->conns_free;
     server->conns_free = conn;
@@ -266,6 +269,10 @@ void conn_linger(struct http_conn *conn)
     bk_assert(!ring_op_busy(&conn->send_op));
     if (conn->peer_done) {
         conn_kill(conn);
+        return;
+    }
+    conn_no_more_requests(conn);
+    if (conn_secure_goodbye(conn)) {
         return;
     }
     conn->state = CONN_LINGER;

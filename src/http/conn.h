@@ -1,7 +1,8 @@
 /* conn.h - private to the server: connections, exchanges, and what its files do for each other.
  *
  * Purpose     conn.c: life cycle, deadlines, pools. receive.c: from bytes to whole requests.
- *             answer.c: heads, order, sending. listener.c: accepting. server.c: the rest.
+ *             answer.c: heads, order, sending. secure.c: TLS between ring and parser.
+ *             listener.c: accepting. server.c: the rest.
  * Threads     One core.
  * Invariants  A connection is reused only when no operation is in flight on it. A dead one is in
  *             no list. The exchanges of a connection are in the order of its requests; the first
@@ -13,6 +14,7 @@
 #include "base/time.h"
 #include "http/parse.h"
 #include "http/server.h"
+#include "tls/tls.h"
 
 #define LISTENERS_MAX         CORES_MAX
 #define ANSWER_KEPT_BYTES_MAX 256U
@@ -58,7 +60,8 @@ struct http_conn {
     struct http_server *server;
     struct spill *spill;
     struct http_conn *next_free;
-    uint8_t *out; /* several answers in one send */
+    struct conn_secure *secure; /* TLS, from the first bytes on */
+    uint8_t *out;               /* several answers in one send */
     size_t out_bytes;
     int32_t handle;
     uint16_t exchange_count;
@@ -102,6 +105,12 @@ struct http_server {
     struct listener listeners[LISTENERS_MAX];
     unsigned listener_count;
     bool draining;
+    unsigned handshakes; /* TLS: under way */
+    unsigned secure_used;
+    uint8_t *secure; /* the pool */
+    struct conn_secure *secure_free;
+    uint64_t reports_since_ns;
+    unsigned reports;
     int64_t date_second;
     char date_line[DATE_LINE_BYTES + 1];
     int64_t kept_second; /* see answer_head_kept */
@@ -173,9 +182,29 @@ void conn_fail(struct http_conn *conn, struct http_exchange *exchange, unsigned 
                const char *message);
 void exchange_describe(struct http_exchange *exchange, const struct http_head *head);
 
+/* Plain text of a TLS connection. */
+void conn_input_plain(struct http_conn *conn, uint8_t *at, size_t bytes);
+
 /* ---- answer.c */
 
 void conn_send_ready(struct http_conn *conn);
+/* What was sent last has left. */
+void conn_sent(struct http_conn *conn);
+
+/* ---- secure.c */
+
+struct conn_secure;
+size_t http_secure_pool_bytes(const struct http_server_config *config);
+/* Bytes from the wire. */
+void conn_secure_input(struct http_conn *conn, const uint8_t *at, size_t bytes);
+/* An answer's bytes, which stay until conn_sent(). */
+void conn_secure_send(struct http_conn *conn, const void *at, size_t bytes);
+/* True: close_notify is on its way, conn_linger() is called again when it has left. */
+bool conn_secure_goodbye(struct http_conn *conn);
+/* Bytes wait for the engine: read no more now. */
+bool conn_secure_waits(const struct http_conn *conn);
+/* Requires: no operation in flight. */
+void conn_secure_give(struct http_conn *conn);
 
 /* ---- listener.c */
 

@@ -382,6 +382,11 @@ static void conn_input(struct http_conn *conn, uint8_t *at, size_t bytes)
     /* CONN_LAST and CONN_LINGER: dropped. */
 }
 
+void conn_input_plain(struct http_conn *conn, uint8_t *at, size_t bytes)
+{
+    conn_input(conn, at, bytes);
+}
+
 static void conn_end_of_stream(struct http_conn *conn)
 {
     conn->peer_done = true;
@@ -403,7 +408,7 @@ void conn_read_again(struct http_conn *conn)
         return;
     }
     bool wanted = conn_may_read(conn) || conn->state == CONN_LINGER || conn->state == CONN_LAST;
-    if (!wanted) {
+    if (!wanted || conn_secure_waits(conn)) {
         return;
     }
     if (ring_buffers_low(conn->server->ring) && conn->starved) {
@@ -421,7 +426,11 @@ void conn_recv_done(struct ring_op *op, const struct ring_result *result)
     struct http_conn *conn = bk_container_of(op, struct http_conn, recv_op);
     if (result->has_buffer) {
         if (conn->state != CONN_DEAD && result->value > 0) {
-            conn_input(conn, result->buffer, (size_t)result->value);
+            if (__builtin_expect(conn->server->config.tls != NULL, 0)) {
+                conn_secure_input(conn, result->buffer, (size_t)result->value);
+            } else {
+                conn_input(conn, result->buffer, (size_t)result->value);
+            }
         }
         ring_buffer_give(conn->server->ring, result->buffer_id);
     }

@@ -11,6 +11,9 @@ const struct http_server_config http_server_defaults = {
     .body_timeout_ms = 60000,
     .write_timeout_ms = 30000,
     .parked_timeout_ms = 5000,
+    .tls_conns_max = 16384,
+    .tls_handshakes_max = 512,
+    .tls_handshake_timeout_ms = 10000,
 };
 
 enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struct buffers *buffers,
@@ -21,7 +24,9 @@ enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struc
     size_t exchanges_bytes = config->exchanges_max * sizeof(struct http_exchange);
     size_t spills_bytes = config->conns_max * sizeof(struct spill);
     size_t server_bytes = (sizeof(struct http_server) + 63) & ~(size_t)63;
-    size_t total = server_bytes + conns_bytes + exchanges_bytes + spills_bytes;
+    size_t plain_bytes =
+        (server_bytes + conns_bytes + exchanges_bytes + spills_bytes + 63) & ~(size_t)63;
+    size_t total = plain_bytes + http_secure_pool_bytes(config);
     uint8_t *map = mmap(NULL, total, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (map == MAP_FAILED) {
@@ -42,6 +47,7 @@ enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struc
     server->conns = (struct http_conn *)(void *)(map + server_bytes);
     server->exchanges = (struct http_exchange *)(void *)(map + server_bytes + conns_bytes);
     server->spills = (struct spill *)(void *)(map + server_bytes + conns_bytes + exchanges_bytes);
+    server->secure = map + plain_bytes;
     *ret_server = server;
     return BK_OK;
 }
@@ -62,7 +68,8 @@ void http_server_flush(struct http_server *server)
             conn_read_again(conn);
         }
         bool done = conn->exchange_count == 0 && !conn->parked;
-        if (done && conn->peer_done && (conn->state == CONN_OPEN || conn->state == CONN_LAST)) {
+        if (done && conn->peer_done && (conn->state == CONN_OPEN || conn->state == CONN_LAST) &&
+            !conn_secure_waits(conn)) {
             conn_kill(conn);
         }
     }

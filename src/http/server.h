@@ -73,6 +73,8 @@ struct http_handler {
                                     const struct http_message *message);
 };
 
+struct tls_slot;
+
 struct http_server_config {
     unsigned conns_max;
     unsigned exchanges_max;
@@ -81,11 +83,18 @@ struct http_server_config {
     uint32_t body_timeout_ms;
     uint32_t write_timeout_ms;
     uint32_t parked_timeout_ms;
+    /* TLS: who we are, NULL = plain. Engines come from a pool of tls_conns_max (about 30 KiB each,
+     * resident as used); handshakes beyond tls_handshakes_max are refused. */
+    struct tls_slot *tls;
+    unsigned tls_conns_max;
+    unsigned tls_handshakes_max;
+    uint32_t tls_handshake_timeout_ms;
 };
 extern const struct http_server_config http_server_defaults;
 
 struct http_server_stats {
     uint64_t accepted, requests, answers_by_class[6], bad_requests, timeouts;
+    uint64_t tls_handshakes, tls_resumed, tls_failed;
     unsigned conns_open;
 };
 

@@ -77,6 +77,9 @@ void metrics_add_reactor(struct metrics_snapshot *snapshot, const struct metrics
     metrics_sum_source(&sum->none, &reactor->none);
     sum->connections_ingress += metrics_read(&reactor->connections_ingress);
     sum->connections_admin += metrics_read(&reactor->connections_admin);
+    for (unsigned i = 0; i < METRICS_TLS_COUNT; i++) {
+        sum->tls_handshakes[i] += metrics_read(&reactor->tls_handshakes[i]);
+    }
     sum->ring_enters += metrics_read(&reactor->ring_enters);
     sum->recv_no_buffers += metrics_read(&reactor->recv_no_buffers);
 }
@@ -247,6 +250,12 @@ void metrics_print(const struct metrics_snapshot *snapshot, struct buf *out)
     buf_printf(out, "becket_connections{listener=\"ingress\"} %" PRIu64 "\n",
                sum->connections_ingress);
     buf_printf(out, "becket_connections{listener=\"admin\"} %" PRIu64 "\n", sum->connections_admin);
+    static const char *const outcomes[METRICS_TLS_COUNT] = {"full", "resumed", "failed"};
+    print_type(out, "becket_tls_handshakes_total", "counter", "TLS handshakes with clients.");
+    for (unsigned i = 0; i < METRICS_TLS_COUNT; i++) {
+        buf_printf(out, "becket_tls_handshakes_total{outcome=\"%s\"} %" PRIu64 "\n", outcomes[i],
+                   sum->tls_handshakes[i]);
+    }
     print_histogram(out, "becket_loop_turn_seconds",
                     "Work of one turn of an event loop, without its wait.", &sum->turn_ns,
                     METRICS_TIME_SHIFT, ns);

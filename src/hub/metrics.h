@@ -44,8 +44,9 @@ static inline uint64_t metrics_read(const uint64_t *counter)
 #define METRICS_CODES                                                                              \
     X(200)                                                                                         \
     X(201)                                                                                         \
-    X(202) X(204) X(400) X(401) X(403) X(404) X(405) X(408) X(411) X(413) X(414) X(415) X(422)     \
-        X(429) X(431) X(500) X(501) X(503) X(505)
+    X(202)                                                                                         \
+    X(204) X(400) X(401) X(403) X(404) X(405) X(408) X(411) X(413) X(414) X(415) X(422) X(429)     \
+        X(431) X(500) X(501) X(503) X(505)
 enum metrics_code {
 #define X(code) METRICS_CODE_##code,
     METRICS_CODES
@@ -63,6 +64,8 @@ struct metrics_source {
     uint64_t events[METRICS_EVENT_COUNT];
 };
 
+enum { METRICS_TLS_FULL, METRICS_TLS_RESUMED, METRICS_TLS_FAILED, METRICS_TLS_COUNT };
+
 /* Per reactor. */
 struct metrics_reactor {
     struct metrics_histogram ack_ns;  /* whole request received until its answer is queued */
@@ -70,6 +73,7 @@ struct metrics_reactor {
     struct metrics_source none;       /* requests that belong to no source */
     uint64_t connections_ingress;     /* open now */
     uint64_t connections_admin;
+    uint64_t tls_handshakes[METRICS_TLS_COUNT]; /* of both listeners */
     uint64_t ring_enters;
     uint64_t recv_no_buffers;
 };

@@ -123,6 +123,7 @@ struct place {
     bool reuse_port;
     const int *sockets;
     unsigned socket_count;
+    struct tls_slot *tls;
 };
 
 static enum bk_err listen_at(struct reactor *reactor, const struct place *place, unsigned index,
@@ -139,8 +140,10 @@ static enum bk_err open_server(struct reactor *reactor, const struct http_handle
                                const char **ret_why)
 {
     struct http_server_config config = http_server_defaults;
+    config.tls = place->tls;
     config.conns_max = reactor->config.conns_max;
     config.exchanges_max = config.conns_max * 2;
+    config.tls_conns_max = config.conns_max;
     struct http_server *server = NULL;
     enum bk_err err = http_server_open(reactor->ring, &reactor->wheel, &reactor->buffers, &config,
                                        handler, &server);
@@ -216,12 +219,13 @@ static enum bk_err reactor_open(struct reactor *reactor, const char **ret_why)
     reactor->ingress.journal = reactor->journal;
     struct http_handler hooks = {&reactor->ingress, ingress_on_head, ingress_on_request};
     const struct reactor_config *config = &reactor->config;
-    struct place place = {&config->listen, true, config->sockets, config->socket_count};
+    struct place place = {&config->listen, true, config->sockets, config->socket_count,
+                          config->tls};
     err = open_server(reactor, &hooks, &place, &reactor->ingress_server, ret_why);
     if (err == BK_OK && config->admin) {
         struct http_handler admin = {reactor, admin_on_head, admin_on_request};
         place = (struct place){&config->admin_listen, false, config->admin_sockets,
-                               config->admin_socket_count};
+                               config->admin_socket_count, config->admin_tls};
         err = open_server(reactor, &admin, &place, &reactor->admin_server, ret_why);
     }
     return err;
@@ -277,6 +281,21 @@ static void drain_step(struct reactor *reactor)
 
 /* ---- the loop */
 
+static void count_tls(struct reactor *reactor)
+{
+    uint64_t counts[METRICS_TLS_COUNT] = {0};
+    const struct http_server *servers[] = {reactor->ingress_server, reactor->admin_server};
+    for (unsigned i = 0; i < 2 && servers[i]; i++) {
+        const struct http_server_stats *stats = http_server_stats(servers[i]);
+        counts[METRICS_TLS_FULL] += stats->tls_handshakes - stats->tls_resumed;
+        counts[METRICS_TLS_RESUMED] += stats->tls_resumed;
+        counts[METRICS_TLS_FAILED] += stats->tls_failed;
+    }
+    for (unsigned i = 0; i < METRICS_TLS_COUNT; i++) {
+        counter_set(&reactor->metrics.tls_handshakes[i], counts[i]);
+    }
+}
+
 static void count_turn(struct reactor *reactor)
 {
     struct metrics_reactor *metrics = &reactor->metrics;
@@ -286,6 +305,9 @@ static void count_turn(struct reactor *reactor)
     if (reactor->admin_server) {
         counter_set(&metrics->connections_admin,
                     http_server_stats(reactor->admin_server)->conns_open);
+    }
+    if (reactor->config.tls) {
+        count_tls(reactor);
     }
     counter_set(&metrics->ring_enters, stats->enters);
     counter_set(&metrics->recv_no_buffers, stats->recv_no_buffers);

@@ -31,6 +31,7 @@ struct reactor_config {
     struct ring_address admin_listen;
     const int *admin_sockets;
     unsigned admin_socket_count;
+    struct tls_slot *tls, *admin_tls;  /* certificates of the listeners; NULL = plain */
     struct http_handler admin_handler; /* for what ingress_owns() does not */
     unsigned conns_max;
     size_t buffers_bytes_max;       /* split and large requests, and answers */

@@ -71,3 +71,58 @@ int64_t tls_server_expires(const struct tls_server *server)
     }
     return first;
 }
+
+/* ---- the slot: two instructions long, so a flag is enough */
+
+struct tls_slot {
+    struct tls_server *server;
+    uint8_t busy;
+};
+
+static void slot_lock(struct tls_slot *slot)
+{
+    while (__atomic_test_and_set(&slot->busy, __ATOMIC_ACQUIRE)) {
+    }
+}
+
+static void slot_unlock(struct tls_slot *slot)
+{
+    __atomic_clear(&slot->busy, __ATOMIC_RELEASE);
+}
+
+enum bk_err tls_slot_open(struct tls_server *server, struct tls_slot **ret_slot)
+{
+    struct tls_slot *slot = calloc(1, sizeof *slot);
+    if (!slot) {
+        tls_server_give(server);
+        return BK_NO_MEMORY;
+    }
+    slot->server = server;
+    *ret_slot = slot;
+    return BK_OK;
+}
+
+struct tls_server *tls_slot_take(struct tls_slot *slot)
+{
+    slot_lock(slot);
+    struct tls_server *server = tls_server_take(slot->server);
+    slot_unlock(slot);
+    return server;
+}
+
+void tls_slot_put(struct tls_slot *slot, struct tls_server *server)
+{
+    slot_lock(slot);
+    struct tls_server *old = slot->server;
+    slot->server = server;
+    slot_unlock(slot);
+    tls_server_give(old);
+}
+
+void tls_slot_close(struct tls_slot *slot)
+{
+    if (slot) {
+        tls_server_give(slot->server);
+        free(slot);
+    }
+}

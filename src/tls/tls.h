@@ -81,6 +81,15 @@ void tls_server_give(struct tls_server *server);
 unsigned tls_server_identities(const struct tls_server *server);
 int64_t tls_server_expires(const struct tls_server *server);
 
+/* Where a listener's server is while it may be replaced. Any thread; a replaced one lives on in
+ * handshakes that began with it. */
+struct tls_slot;
+/* Takes over the caller's reference. BK_NO_MEMORY: it is given back. */
+enum bk_err tls_slot_open(struct tls_server *server, struct tls_slot **ret_slot) BK_MUST_CHECK;
+struct tls_server *tls_slot_take(struct tls_slot *slot);
+void tls_slot_put(struct tls_slot *slot, struct tls_server *server);
+void tls_slot_close(struct tls_slot *slot);
+
 /* ---- sessions */
 
 /* What a client needs to resume; plain bytes, holds a secret (bk_wipe). Zeroed = none. Use it only

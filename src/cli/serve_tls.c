@@ -1,0 +1,100 @@
+#include "cli/serve_tls.h"
+
+#include "base/log.h"
+#include "base/time.h"
+
+#include <stdio.h>
+
+#define IDENTITIES_MAX 32U
+#define SESSIONS_MAX   32768U
+#define DAY_SECONDS    86400
+#define SOON_DAYS      14
+
+bool serve_tls_wanted(const struct options *options)
+{
+    return option_list_count(options, "tls-cert") != 0 ||
+           option_list_count(options, "tls-key") != 0 || option_text(options, "tls-client-ca");
+}
+
+bool serve_tls_owns(const char *option_name)
+{
+    return strncmp(option_name, "tls-", 4) == 0;
+}
+
+static bool read_clients(const char *path, struct tls_trust **ret_trust, char *ret_why)
+{
+    *ret_trust = NULL;
+    if (!path) {
+        return true;
+    }
+    struct tls_trust *trust;
+    if (tls_trust_open(&trust) != BK_OK) {
+        snprintf(ret_why, TLS_WHY_BYTES, "out of memory");
+        return false;
+    }
+    if (tls_trust_add_file(trust, path, ret_why) != BK_OK) {
+        tls_trust_close(trust);
+        return false;
+    }
+    *ret_trust = trust;
+    return true;
+}
+
+static unsigned read_identities(const struct options *options, struct tls_identity **ret_identities,
+                                unsigned count, char *ret_why)
+{
+    unsigned done = 0;
+    while (done < count && tls_identity_open_files(option_list_at(options, "tls-cert", done),
+                                                   option_list_at(options, "tls-key", done), true,
+                                                   &ret_identities[done], ret_why) == BK_OK) {
+        done++;
+    }
+    return done;
+}
+
+bool serve_tls_read(const struct options *options, struct tls_server **ret_server, char *ret_why)
+{
+    struct tls_identity *identities[IDENTITIES_MAX];
+    struct tls_trust *clients;
+    unsigned count = option_list_count(options, "tls-cert");
+    if (count == 0 || count != option_list_count(options, "tls-key") || count > IDENTITIES_MAX) {
+        snprintf(ret_why, TLS_WHY_BYTES, "--tls-cert and --tls-key come in pairs, 1 to %u of them",
+                 IDENTITIES_MAX);
+        return false;
+    }
+    if (!read_clients(option_text(options, "tls-client-ca"), &clients, ret_why)) {
+        return false;
+    }
+    unsigned done = read_identities(options, identities, count, ret_why);
+    if (done < count) {
+        while (done) {
+            tls_identity_close(identities[--done]);
+        }
+        tls_trust_close(clients);
+        return false;
+    }
+    if (tls_server_open(identities, count, clients, SESSIONS_MAX, ret_server) != BK_OK) {
+        snprintf(ret_why, TLS_WHY_BYTES, "out of memory");
+        return false;
+    }
+    return true;
+}
+
+void serve_tls_log(const struct tls_server *server, int64_t now_seconds)
+{
+    char expires[25];
+    int64_t left = tls_server_expires(server) - now_seconds;
+    time_format_rfc3339(tls_server_expires(server) * NS_PER_SECOND, expires);
+    log_event(left < SOON_DAYS * DAY_SECONDS ? LOG_WARN : LOG_INFO,
+              left < 0                         ? "a certificate has expired"
+              : left < SOON_DAYS * DAY_SECONDS ? "a certificate expires soon"
+                                               : "certificates read",
+              LOG_I("count", tls_server_identities(server)), LOG_Z("expires", expires));
+}
+
+bool serve_tls_is_loopback(const struct ring_address *address)
+{
+    static const uint8_t loopback6[16] = {[15] = 1};
+    return address->family == 6 ? memcmp(address->at, loopback6, sizeof loopback6) == 0
+                                : address->at[0] == 127;
+}

@@ -1,0 +1,344 @@
+/* secure.c - TLS between the ring and the parser.
+ *
+ * A connection of a server with certificates gets an engine when its first bytes come, from a pool
+ * made at the start. Plain text lies in the engine's own buffer while the parser looks at it;
+ * answers are copied into it, and leave from there: one record, one send. While a record is under
+ * way the engine may be unable to take more input (it may have to answer first): what came then
+ * waits in a buffer, and nothing more is read.
+ */
+#include "http/conn.h"
+
+#include "base/ct.h"
+#include "base/log.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+
+#define REPORTS_WINDOW_NS (1000 * (uint64_t)NS_PER_MS)
+#define REPORTS_MAX       8U
+
+struct conn_secure {
+    struct conn_secure *next_free;
+    struct tls *tls;      /* behind this struct */
+    const uint8_t *plain; /* an answer's bytes that are not in the engine yet */
+    size_t plain_bytes;
+    size_t record_bytes; /* of the send under way */
+    uint8_t *stash;      /* bytes of the peer that the engine could not take yet */
+    size_t stash_bytes, stash_room;
+    bool answering; /* conn_sent() is to be told when all has left */
+    bool closing;   /* close_notify was said */
+    bool open;      /* counted as open */
+};
+
+static size_t slot_bytes(void)
+{
+    size_t head =
+        (sizeof(struct conn_secure) + TLS_ALIGN_BYTES - 1) / TLS_ALIGN_BYTES * TLS_ALIGN_BYTES;
+    return (head + tls_server_bytes() + 63) / 64 * 64;
+}
+
+size_t http_secure_pool_bytes(const struct http_server_config *config)
+{
+    return config->tls ? slot_bytes() * config->tls_conns_max : 0;
+}
+
+/* ---- the pool */
+
+static struct conn_secure *secure_take(struct http_server *server)
+{
+    struct conn_secure *secure = server->secure_free;
+    if (server->handshakes >= server->config.tls_handshakes_max) {
+        return NULL;
+    }
+    if (secure) {
+        server->secure_free = secure->next_free;
+    } else if (server->secure_used < server->config.tls_conns_max) {
+        secure =
+            (struct conn_secure *)(void *)(server->secure + slot_bytes() * server->secure_used++);
+        size_t head = (sizeof *secure + TLS_ALIGN_BYTES - 1) / TLS_ALIGN_BYTES * TLS_ALIGN_BYTES;
+        secure->tls = (struct tls *)(void *)((uint8_t *)secure + head);
+    } else {
+        return NULL;
+    }
+    struct tls *tls = secure->tls;
+    memset(secure, 0, sizeof *secure);
+    secure->tls = tls;
+    server->handshakes++;
+    return secure;
+}
+
+static void stash_give(struct http_conn *conn)
+{
+    struct conn_secure *secure = conn->secure;
+    if (secure->stash) {
+        buffers_give(conn->server->buffers, secure->stash, secure->stash_room);
+        secure->stash = NULL;
+        secure->stash_bytes = 0;
+    }
+}
+
+void conn_secure_give(struct http_conn *conn)
+{
+    struct http_server *server = conn->server;
+    struct conn_secure *secure = conn->secure;
+    if (!secure) {
+        return;
+    }
+    stash_give(conn);
+    if (!secure->open) {
+        server->handshakes--;
+    }
+    tls_end(secure->tls);
+    secure->next_free = server->secure_free;
+    server->secure_free = secure;
+    conn->secure = NULL;
+}
+
+static bool secure_begin(struct http_conn *conn)
+{
+    struct http_server *server = conn->server;
+    uint8_t entropy[32];
+    conn->secure = secure_take(server);
+    if (!conn->secure) {
+        return false;
+    }
+    struct tls_server *identities = tls_slot_take(server->config.tls);
+    ring_entropy(entropy, sizeof entropy);
+    tls_server_begin(conn->secure->tls, identities, ring_wall_ns(server->ring) / NS_PER_SECOND,
+                     entropy);
+    tls_server_give(identities); /* the engine has its own */
+    bk_wipe(entropy, sizeof entropy);
+    return true;
+}
+
+/* ---- what went wrong, a few lines a second */
+
+static void report(struct http_conn *conn, const char *why)
+{
+    struct http_server *server = conn->server;
+    uint64_t now_ns = ring_now_ns(server->ring);
+    char peer[64] = "";
+    server->stats.tls_failed++;
+    if (now_ns - server->reports_since_ns > REPORTS_WINDOW_NS) {
+        server->reports_since_ns = now_ns;
+        server->reports = 0;
+    }
+    if (++server->reports > REPORTS_MAX) {
+        return; /* becket_tls_handshakes_total counts them all */
+    }
+    inet_ntop(conn->peer.family == 6 ? AF_INET6 : AF_INET, conn->peer.at, peer, sizeof peer);
+    log_event(LOG_INFO, "tls refused", LOG_Z("peer", peer), LOG_Z("why", why));
+    if (server->reports == REPORTS_MAX) {
+        log_event(LOG_INFO, "tls refused", LOG_Z("more", "are not logged in this second"));
+    }
+}
+
+/* The engine is done, well or not. Requires: no send under way. */
+static void secure_over(struct http_conn *conn)
+{
+    const char *why = tls_why(conn->secure->tls);
+    if (why && !conn->secure->open) {
+        report(conn, why);
+    }
+    conn_kill(conn);
+}
+
+/* ---- out */
+
+static void secure_sent(struct ring_op *op, const struct ring_result *result);
+
+/* Moves plain text into the engine and the next record onto the wire. */
+static void secure_pump(struct http_conn *conn)
+{
+    struct conn_secure *secure = conn->secure;
+    struct tls *tls = secure->tls;
+    size_t bytes;
+    if (ring_op_busy(&conn->send_op)) {
+        return;
+    }
+    const uint8_t *record;
+    while (!(record = tls_send_record_buf(tls, &bytes)) && secure->plain_bytes) {
+        uint8_t *room = tls_send_app_buf(tls, &bytes);
+        if (!room) {
+            break; /* closed */
+        }
+        bytes = bytes < secure->plain_bytes ? bytes : secure->plain_bytes;
+        memcpy(room, secure->plain, bytes);
+        tls_send_app_ack(tls, bytes);
+        secure->plain += bytes;
+        secure->plain_bytes -= bytes;
+        if (secure->plain_bytes == 0) {
+            tls_flush(tls);
+        }
+    }
+    if (record) {
+        secure->record_bytes = bytes;
+        ring_send(conn->server->ring, &conn->send_op, conn->handle, record, bytes, secure_sent);
+    } else if (tls_state(tls) == TLS_CLOSED && !secure->closing) {
+        secure_over(conn);
+    } else if (secure->closing) {
+        conn_linger(conn);
+    } else if (secure->answering) {
+        secure->answering = false;
+        conn_sent(conn);
+    }
+}
+
+void conn_secure_send(struct http_conn *conn, const void *at, size_t bytes)
+{
+    struct conn_secure *secure = conn->secure;
+    bk_assert(secure && secure->plain_bytes == 0);
+    secure->plain = at;
+    secure->plain_bytes = bytes;
+    secure->answering = true;
+    secure_pump(conn);
+}
+
+bool conn_secure_goodbye(struct http_conn *conn)
+{
+    struct conn_secure *secure = conn->secure;
+    size_t bytes;
+    if (!secure || secure->closing) {
+        return false;
+    }
+    secure->closing = true;
+    tls_close(secure->tls);
+    if (!tls_send_record_buf(secure->tls, &bytes)) {
+        return false;
+    }
+    secure_pump(conn);
+    return true;
+}
+
+/* ---- in */
+
+static void handshake_done(struct http_conn *conn)
+{
+    struct http_server *server = conn->server;
+    struct conn_secure *secure = conn->secure;
+    if (!secure->open && tls_is_open(secure->tls)) {
+        secure->open = true;
+        server->handshakes--;
+        server->stats.tls_handshakes++;
+        server->stats.tls_resumed += tls_resumed(secure->tls);
+        conn_deadline_sooner(conn,
+                             server->draining ? DRAIN_IDLE_MS : server->config.idle_timeout_ms);
+    }
+}
+
+/* Plain text to the parser. */
+static void secure_deliver(struct http_conn *conn)
+{
+    struct tls *tls = conn->secure->tls;
+    size_t bytes;
+    uint8_t *plain;
+    while (conn->state != CONN_DEAD && (plain = tls_recv_app_buf(tls, &bytes))) {
+        conn_input_plain(conn, plain, bytes);
+        if (conn->state != CONN_DEAD) {
+            tls_recv_app_ack(tls, bytes);
+        }
+    }
+}
+
+/* Into the engine, as much as it takes. Returns how many bytes that were. */
+static size_t secure_feed(struct http_conn *conn, const uint8_t *at, size_t bytes)
+{
+    struct tls *tls = conn->secure->tls;
+    size_t total = 0, used;
+    do {
+        used = tls_recv_record(tls, at + total, bytes - total);
+        total += used;
+        handshake_done(conn);
+        secure_deliver(conn);
+    } while (used && total < bytes && conn->state != CONN_DEAD);
+    return total;
+}
+
+static bool stash_add(struct http_conn *conn, const uint8_t *at, size_t bytes)
+{
+    struct conn_secure *secure = conn->secure;
+    if (secure->stash_bytes + bytes > secure->stash_room) {
+        size_t room;
+        uint8_t *larger = buffers_take(conn->server->buffers, secure->stash_bytes + bytes, &room);
+        if (!larger) {
+            return false;
+        }
+        if (secure->stash) {
+            memcpy(larger, secure->stash, secure->stash_bytes);
+            buffers_give(conn->server->buffers, secure->stash, secure->stash_room);
+        }
+        secure->stash = larger;
+        secure->stash_room = room;
+    }
+    memcpy(secure->stash + secure->stash_bytes, at, bytes);
+    secure->stash_bytes += bytes;
+    return true;
+}
+
+/* What waited, now that a record has left. */
+static void stash_run(struct http_conn *conn)
+{
+    struct conn_secure *secure = conn->secure;
+    size_t used = secure_feed(conn, secure->stash, secure->stash_bytes);
+    if (conn->state == CONN_DEAD) {
+        return; /* the stash went with it, or goes soon */
+    }
+    secure->stash_bytes -= used;
+    memmove(secure->stash, secure->stash + used, secure->stash_bytes);
+    if (secure->stash_bytes == 0) {
+        stash_give(conn);
+        conn_dirty(conn); /* to read again */
+    }
+}
+
+void conn_secure_input(struct http_conn *conn, const uint8_t *at, size_t bytes)
+{
+    if (conn->state == CONN_LINGER || (conn->secure && conn->secure->closing)) {
+        return; /* dropped */
+    }
+    if (!conn->secure && !secure_begin(conn)) {
+        report(conn, "too many connections or handshakes at once");
+        conn_kill(conn);
+        return;
+    }
+    size_t used = conn->secure->stash_bytes ? 0 : secure_feed(conn, at, bytes);
+    if (conn->state == CONN_DEAD) {
+        return;
+    }
+    bool closed = tls_state(conn->secure->tls) == TLS_CLOSED;
+    if (used < bytes && !closed) {
+        if (!stash_add(conn, at + used, bytes - used)) {
+            conn_kill(conn);
+            return;
+        }
+        ring_cancel(conn->server->ring, &conn->recv_op); /* let TCP push back */
+    }
+    secure_pump(conn);
+}
+
+bool conn_secure_waits(const struct http_conn *conn)
+{
+    return conn->secure && conn->secure->stash_bytes > 0;
+}
+
+static void secure_sent(struct ring_op *op, const struct ring_result *result)
+{
+    struct http_conn *conn = bk_container_of(op, struct http_conn, send_op);
+    if (conn->state == CONN_DEAD) {
+        conn_pop_sent(conn);
+        conn_try_close(conn);
+        return;
+    }
+    if (result->value < 0) {
+        conn_kill(conn);
+        return;
+    }
+    tls_send_record_ack(conn->secure->tls, conn->secure->record_bytes);
+    handshake_done(conn);
+    if (conn->secure->stash_bytes && !conn->secure->closing) {
+        stash_run(conn);
+    }
+    if (conn->state != CONN_DEAD) {
+        secure_pump(conn);
+    }
+}
