@@ -387,22 +387,7 @@ static bool conn_sent_last(struct http_conn *conn)
     return last;
 }
 
-static void conn_send_done(struct ring_op *op, const struct ring_result *result)
-{
-    struct http_conn *conn = bk_container_of(op, struct http_conn, send_op);
-    if (conn->state == CONN_DEAD) {
-        conn_pop_sent(conn);
-        conn_try_close(conn);
-        return;
-    }
-    if (result->value < 0) {
-        conn_kill(conn);
-        return;
-    }
-    conn_sent(conn);
-}
-
-void conn_sent(struct http_conn *conn)
+static inline __attribute__((always_inline)) void sent(struct http_conn *conn)
 {
     struct http_exchange *first = bk_container_of(conn->exchanges.next, struct http_exchange, node);
     if (first->body && first->body_bytes && !conn->sending_body) {
@@ -426,4 +411,24 @@ void conn_sent(struct http_conn *conn)
     if (!nothing || conn->spill || conn->peer_done || !ring_op_busy(&conn->recv_op)) {
         conn_dirty(conn); /* more to send, or reading had stopped for a full pipeline */
     }
+}
+
+static void conn_send_done(struct ring_op *op, const struct ring_result *result)
+{
+    struct http_conn *conn = bk_container_of(op, struct http_conn, send_op);
+    if (conn->state == CONN_DEAD) {
+        conn_pop_sent(conn);
+        conn_try_close(conn);
+        return;
+    }
+    if (result->value < 0) {
+        conn_kill(conn);
+        return;
+    }
+    sent(conn);
+}
+
+void conn_sent(struct http_conn *conn)
+{
+    sent(conn);
 }

@@ -360,7 +360,9 @@ static size_t conn_whole(struct http_conn *conn, const uint8_t *at, size_t bytes
     return head.head_bytes + (size_t)head.content_length;
 }
 
-static void conn_input(struct http_conn *conn, uint8_t *at, size_t bytes)
+/* Inlined where plain bytes come in; TLS may pay for a call. */
+static inline __attribute__((always_inline)) void conn_input(struct http_conn *conn, uint8_t *at,
+                                                             size_t bytes)
 {
     while (bytes && conn_may_read(conn) && !conn->spill) {
         size_t used = conn_whole(conn, at, bytes);
