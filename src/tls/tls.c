@@ -284,6 +284,12 @@ size_t tls_recv_record(struct tls *tls, const uint8_t *at, size_t bytes)
         if (!buffer || br_ssl_engine_current_state(engine) == BR_SSL_CLOSED) {
             break;
         }
+        /* Plain text may follow a client's Finished at once (false start, RFC 7918); BearSSL takes
+         * it only after its own Finished was written, which waits for the record before it. */
+        size_t pending;
+        if (!tls->open && br_ssl_engine_sendrec_buf(engine, &pending)) {
+            break;
+        }
         size_t count = bytes - used < room ? bytes - used : room;
         memcpy(buffer, at + used, count);
         used += count;
