@@ -3,6 +3,7 @@
 #include "api/admin.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "hub/dispatch.h"
 #include "ring/file.h"
 #include "ring/socket.h"
 
@@ -43,6 +44,7 @@ struct core {
 /* What was replaced, until every reactor has passed a turn since. */
 struct grace {
     struct source_garbage *sources;
+    struct route_garbage *routes;
     struct dedupe_garbage *dedupe;
     unsigned open;
     struct errand errands[];
@@ -54,6 +56,10 @@ struct control {
     struct catalog *catalog;
     struct journal_report report;
     struct source_table *sources;
+    struct route_table *routes;
+    struct dispatch *dispatch;
+    struct deliver *delivers[CORES_MAX]; /* set by the reactors as they open */
+    int64_t clock_ms; /* wall minus monotonic clock at the start: what retries are due by */
     struct dedupe *dedupe;
     struct ring *ring;
     struct api api;
@@ -176,6 +182,9 @@ static void grace_end(struct grace *grace)
     if (grace->sources) {
         source_table_free(grace->sources);
     }
+    if (grace->routes) {
+        route_table_free(grace->routes);
+    }
     if (grace->dedupe) {
         dedupe_free(grace->dedupe);
     }
@@ -203,12 +212,14 @@ static void grace_begin(struct control *control, struct dedupe_garbage *dedupe,
 {
     bk_assert(!control->grace);
     struct source_garbage *sources = source_table_retired(control->sources);
-    if (!sources && !dedupe && !there) {
+    struct route_garbage *routes = route_table_retired(control->routes);
+    if (!sources && !routes && !dedupe && !there) {
         return;
     }
     struct grace *grace = calloc(1, sizeof *grace + control->core_count * sizeof(struct errand));
     bk_assert(grace);
     grace->sources = sources;
+    grace->routes = routes;
     grace->dedupe = dedupe;
     grace->open = control->core_count;
     control->grace = grace;
@@ -440,6 +451,40 @@ static enum bk_err open_journals(struct control *control, char ret_why[CONTROL_W
     return BK_OK;
 }
 
+/* A destination says that it is gone (410). */
+static void destination_gone(void *context, uint64_t destination)
+{
+    (void)context;
+    log_event(LOG_WARN, "a destination says it is gone", LOG_I("number", destination));
+}
+
+static enum bk_err open_dispatch(struct control *control, char ret_why[CONTROL_WHY_BYTES])
+{
+    struct dispatch_config config = {.hub = control->hub,
+                                     .catalog = control->catalog,
+                                     .routes = control->routes,
+                                     .ring = control->ring,
+                                     .cores = (uint16_t)control->config.threads,
+                                     .clock_ms = control->clock_ms,
+                                     .gone = destination_gone,
+                                     .context = control};
+    enum bk_err err = dispatch_open(&config, &control->dispatch);
+    if (err == BK_OK) {
+        err = dispatch_recover(control->dispatch);
+    }
+    return err == BK_OK ? BK_OK : fail(ret_why, err, "deliveries", bk_err_text(err));
+}
+
+/* All cores run: the control thread may send them letters. */
+static void start_dispatch(struct control *control)
+{
+    struct ring *rings[CORES_MAX];
+    for (unsigned i = 0; i < control->core_count; i++) {
+        rings[i] = control->cores[i].ring;
+    }
+    dispatch_started(control->dispatch, control->delivers, rings);
+}
+
 /* The reactors share their address (SO_REUSEPORT), and so could another server of the same user.
  * Asking for it alone first finds that out. */
 static enum bk_err probe_address(struct control *control, char ret_why[CONTROL_WHY_BYTES])
@@ -523,10 +568,20 @@ static bool core_start(struct control *control, unsigned index)
         .admin_handler = admin_handler(&control->admin),
         .conns_max = control->config.conns_max,
         .buffers_bytes_max = control->config.buffers_bytes_max,
+        .deliver = {.core = (uint16_t)index,
+                    .cores = (uint16_t)control->config.threads,
+                    .routes = control->routes,
+                    .control = control->ring,
+                    .dispatch = control->dispatch,
+                    .peers = control->delivers,
+                    .clock_ms = control->clock_ms,
+                    .slots = DELIVER_SLOTS_DEFAULT},
         .opened = reactor_opened,
         .stopped = reactor_stopped,
         .context = core,
     };
+    config.deliver.lane_count =
+        dispatch_lanes(control->dispatch, (uint16_t)index, &config.deliver.lanes);
     core->reactor = reactor_make(&config);
     if (!core->reactor) {
         return false;
@@ -607,9 +662,12 @@ enum bk_err control_open(const struct control_config *config, struct control **r
     enum bk_err err = open_ring(control, ret_why);
     if (err == BK_OK) {
         control->start_wall_ns = ring_wall_ns(control->ring);
+        control->clock_ms = control->start_wall_ns / NS_PER_MS -
+                            (int64_t)(ring_now_ns(control->ring) / (uint64_t)NS_PER_MS);
         ring_signals(control->ring, &control->signals_op, signals, bk_array_length(signals),
                      on_signal);
         err = source_table_open(&control->sources) == BK_OK &&
+                      route_table_open(&control->routes) == BK_OK &&
                       dedupe_open(config->dedupe_bytes_max, &control->dedupe) == BK_OK
                   ? BK_OK
                   : fail(ret_why, BK_NO_MEMORY, "start", "out of memory");
@@ -621,6 +679,9 @@ enum bk_err control_open(const struct control_config *config, struct control **r
         err = open_journals(control, ret_why);
     }
     if (err == BK_OK) {
+        err = open_dispatch(control, ret_why);
+    }
+    if (err == BK_OK) {
         open_api(control);
         err = open_sockets(control, ret_why);
     }
@@ -628,6 +689,7 @@ enum bk_err control_open(const struct control_config *config, struct control **r
         err = open_cores(control, ret_why);
     }
     if (err == BK_OK) {
+        start_dispatch(control);
         atomic_store(&control->not_ready, NULL);
         control->start_took_ns = ring_clock_ns(control->ring) - ring_now_ns(control->ring);
     }
@@ -796,6 +858,7 @@ void control_run(struct control *control)
     while (control->stopped_count < control->core_count) {
         bool more = admin_step(&control->admin);
         more |= catalog_step(control->catalog, ring_wall_ns(control->ring));
+        more |= dispatch_step(control->dispatch);
         if (!more) {
             watch_disk(control);
         }
@@ -808,6 +871,8 @@ void control_run(struct control *control)
         if (control->config.watchdog_ns && control->pulse_ns < deadline_ns) {
             deadline_ns = control->pulse_ns;
         }
+        uint64_t dispatch_ns = dispatch_next_ns(control->dispatch);
+        deadline_ns = dispatch_ns < deadline_ns ? dispatch_ns : deadline_ns;
         ring_turn(control->ring, deadline_ns);
         pulse_step(control);
         if (control->draining) {
@@ -816,9 +881,11 @@ void control_run(struct control *control)
         if (control->draining && ring_now_ns(control->ring) >= control->drain_deadline_ns) {
             log_event(LOG_WARN, "drain timed out",
                       LOG_Z("effect", "open connections are cut; nothing acknowledged is lost"));
+            dispatch_flush(control->dispatch);
             return;
         }
     }
+    dispatch_flush(control->dispatch);
     control->done = true;
 }
 
@@ -841,12 +908,14 @@ void control_close(struct control *control)
     }
     admin_fini(&control->admin);
     api_fini(&control->api);
+    dispatch_close(control->dispatch);
     catalog_close(control->catalog);
     hub_close(control->hub);
     if (control->grace) {
         grace_end(control->grace); /* its last letters were not answered any more */
     }
     source_table_close(control->sources);
+    route_table_close(control->routes);
     dedupe_close(control->dedupe);
     ring_close(control->ring);
     free(control);

@@ -129,6 +129,10 @@ static void shrink(struct flow *flow)
 
 static bool opened(struct flow_shared *shared, uint64_t now_ns)
 {
+    if (load(&shared->failures) == 0 || now_ns - load(&shared->since_ns) > FLOW_TRIP_NS) {
+        put(&shared->failures, 0);
+        put(&shared->since_ns, now_ns);
+    }
     uint64_t failures = atomic_fetch_add_explicit(&shared->failures, 1, memory_order_relaxed) + 1;
     if (failures < FLOW_TRIP) {
         return false;
@@ -140,7 +144,6 @@ static bool opened(struct flow_shared *shared, uint64_t now_ns)
 static void close_breaker(struct flow_shared *shared)
 {
     put(&shared->failures, 0);
-    put(&shared->hold_ns, 0);
     put(&shared->probe_ns, 0);
 }
 

@@ -2,8 +2,9 @@
  *
  * Purpose     Four brakes, in the order in which they are asked:
  *                 hold      a receiver said Retry-After: nothing before
- *                 breaker   FLOW_TRIP failures in a row, on all cores together, open it: one probe
- *                           per interval (1, 2, 4 … 30 s), whoever takes it; a success closes it
+ *                 breaker   FLOW_TRIP failures in a row within FLOW_TRIP_NS, on all cores together,
+ *                           open it: one probe per interval (1, 2, 4 … 30 s), whoever takes it; a
+ *                           success closes it. A few retries by schedule do not trip it
  *                 window    per core: shrinks by half on failure, grows by one per window of
  *                           successes; after the breaker it starts at 1 and doubles (slow start)
  *                 limits    the destination's own: concurrency and rate, over all cores
@@ -18,7 +19,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define FLOW_TRIP             8U
+#define FLOW_TRIP              8U
+#define FLOW_TRIP_NS           10000000000ULL
 #define FLOW_INTERVAL_FIRST_NS 1000000000ULL
 #define FLOW_INTERVAL_LAST_NS  30000000000ULL
 /* No completion of ours will tell when another core's is over: look again then. */
@@ -28,6 +30,7 @@ struct flow_shared {
     _Atomic uint64_t inflight;
     _Atomic uint64_t arrival_ns;  /* rate limit: theoretical arrival time (GCRA) */
     _Atomic uint64_t failures;    /* in a row */
+    _Atomic uint64_t since_ns;    /* the first of them */
     _Atomic uint64_t probe_ns;    /* the breaker: 0 = closed, else when the next probe may go */
     _Atomic uint64_t interval_ns; /* between probes */
     _Atomic uint64_t hold_ns;     /* nothing before this */

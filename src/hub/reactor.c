@@ -11,6 +11,8 @@
  * up to this many, or this long (a fraction of a flush), per wake-up. */
 #define GATHER_COMPLETIONS 32U
 #define GATHER_US          100U
+/* A stop waits so long for deliveries under way; what is cut then is delivered after the start. */
+#define DELIVER_DRAIN_NS 5000000000ULL
 
 struct reactor {
     struct reactor_config config;
@@ -21,6 +23,9 @@ struct reactor {
     struct http_server *ingress_server;
     struct http_server *admin_server;
     struct http_client *client;
+    struct filter_scratch *scratch;
+    struct deliver *deliver; /* NULL: without routes (tests) */
+    bool consuming;
     struct ingress ingress;
     struct metrics_reactor metrics;
     bool draining;
@@ -54,6 +59,12 @@ struct reactor *reactor_make(const struct reactor_config *config)
 /* Only what stopped in an orderly way can be closed in one. */
 static void reactor_close(struct reactor *reactor)
 {
+    if (reactor->deliver) {
+        deliver_close(reactor->deliver);
+    }
+    if (reactor->scratch) {
+        filter_scratch_close(reactor->scratch);
+    }
     journal_close(reactor->journal);
     http_server_close(reactor->ingress_server);
     if (reactor->admin_server) {
@@ -180,6 +191,27 @@ static enum bk_err open_client(struct reactor *reactor, const char **ret_why)
     return err;
 }
 
+static enum bk_err open_deliver(struct reactor *reactor, const char **ret_why)
+{
+    struct deliver_config config = reactor->config.deliver;
+    if (!config.routes) {
+        return BK_OK;
+    }
+    enum bk_err err = filter_scratch_open(FILTER_SCRATCH_BYTES, &reactor->scratch);
+    if (err == BK_OK) {
+        config.ring = reactor->ring;
+        config.wheel = &reactor->wheel;
+        config.journal = reactor->journal;
+        config.client = reactor->client;
+        config.scratch = reactor->scratch;
+        err = deliver_open(&config, &reactor->deliver);
+    }
+    if (err != BK_OK) {
+        *ret_why = "out of memory for deliveries";
+    }
+    return err;
+}
+
 static enum bk_err reactor_open(struct reactor *reactor, const char **ret_why)
 {
     struct ring_config ring_config = {
@@ -217,6 +249,10 @@ static enum bk_err reactor_open(struct reactor *reactor, const char **ret_why)
         return err;
     }
     reactor->ingress.journal = reactor->journal;
+    err = open_deliver(reactor, ret_why);
+    if (err != BK_OK) {
+        return err;
+    }
     struct http_handler hooks = {&reactor->ingress, ingress_on_head, ingress_on_request};
     const struct reactor_config *config = &reactor->config;
     struct place place = {&config->listen, true, config->sockets, config->socket_count,
@@ -244,6 +280,9 @@ void reactor_drain(struct reactor *reactor)
         http_server_drain(reactor->admin_server);
     }
     http_client_drain(reactor->client);
+    if (reactor->deliver) {
+        deliver_drain(reactor->deliver, ring_now_ns(reactor->ring) + DELIVER_DRAIN_NS);
+    }
 }
 
 void reactor_exit(struct reactor *reactor)
@@ -267,6 +306,7 @@ static void drain_step(struct reactor *reactor)
 {
     bool idle = http_server_idle(reactor->ingress_server) &&
                 (!reactor->admin_server || http_server_idle(reactor->admin_server)) &&
+                (!reactor->deliver || deliver_idle(reactor->deliver)) &&
                 http_client_idle(reactor->client);
     if (idle && !reactor->journal_stopped) {
         reactor->journal_stopped = true;
@@ -313,11 +353,30 @@ static void count_turn(struct reactor *reactor)
     counter_set(&metrics->recv_no_buffers, stats->recv_no_buffers);
 }
 
+static uint64_t next_ns(const struct reactor *reactor)
+{
+    uint64_t timer_ns = timer_wheel_next_ns(&reactor->wheel);
+    uint64_t journal_ns = reactor->stopped ? UINT64_MAX : journal_next_ns(reactor->journal);
+    return timer_ns < journal_ns ? timer_ns : journal_ns;
+}
+
+/* From the first destination on the journal hands over what became durable. Looked at before a
+ * turn's completions, so an event that was posted behind an apply's answer is never missed. */
+static void consume_when_wanted(struct reactor *reactor)
+{
+    if (reactor->deliver && !reactor->consuming &&
+        route_table_numbers(reactor->config.deliver.routes) > 1) {
+        reactor->consuming = true;
+        journal_consume(reactor->journal, deliver_consume, reactor->deliver);
+    }
+}
+
 static void reactor_turn(struct reactor *reactor)
 {
+    consume_when_wanted(reactor);
     bool committing = !reactor->stopped && journal_writing(reactor->journal);
     ring_gather(reactor->ring, committing ? GATHER_COMPLETIONS : 0, committing ? GATHER_US : 0);
-    ring_turn(reactor->ring, timer_wheel_next_ns(&reactor->wheel));
+    ring_turn(reactor->ring, next_ns(reactor));
     uint64_t now_ns = ring_now_ns(reactor->ring);
     timer_wheel_run(&reactor->wheel, now_ns);
     if (!reactor->stopped) {
@@ -333,6 +392,9 @@ static void reactor_turn(struct reactor *reactor)
     }
     if (!reactor->stopped) {
         journal_turn(reactor->journal); /* requests that waited behind the answers just sent */
+    }
+    if (reactor->deliver) {
+        deliver_turn(reactor->deliver);
     }
     http_client_flush(reactor->client);
     count_turn(reactor);
@@ -359,6 +421,11 @@ void reactor_run(struct reactor *reactor)
 struct ring *reactor_ring(const struct reactor *reactor)
 {
     return reactor->ring;
+}
+
+const struct deliver *reactor_deliver(const struct reactor *reactor)
+{
+    return reactor->deliver;
 }
 
 struct http_client *reactor_client(const struct reactor *reactor)

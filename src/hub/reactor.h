@@ -8,6 +8,7 @@
 #ifndef BECKET_HUB_REACTOR_H
 #define BECKET_HUB_REACTOR_H
 
+#include "hub/deliver.h"
 #include "hub/ingress.h"
 #include "ring/timer.h"
 
@@ -22,6 +23,8 @@ struct reactor_config {
     int cpu; /* -1 = not pinned */
     bool durable;
     struct catalog *catalog;    /* started */
+    /* routes NULL: no deliveries. The reactor fills in its own ring, wheel, journal, client. */
+    struct deliver_config deliver;
     struct ring_address listen; /* ingress; a port other than 0 */
     /* Listening sockets (ring/socket.h) for this core instead of `listen`; the array is read while
      * it opens. */
@@ -59,6 +62,7 @@ struct ring *reactor_ring(const struct reactor *reactor);
 struct journal *reactor_journal(const struct reactor *reactor);
 struct http_server *reactor_admin_server(const struct reactor *reactor);
 /* For calls from this core, on its thread, during its turn. */
+const struct deliver *reactor_deliver(const struct reactor *reactor);
 struct http_client *reactor_client(const struct reactor *reactor);
 
 /* ---- by mail: on the reactor's thread */

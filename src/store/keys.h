@@ -20,6 +20,12 @@
  *   "q/"     "q/" u64 number                            an operation (hub/operation.c)
  *   "Q/"     "Q/" i64 due time, u64 number              empty: it is to be done then
  *   "u/"     "u/" 16 bytes of metadata.id, u64 number   empty: it is for this object
+ *   "d/"     "d/" u64 destination, i64 due ms, u64 position
+ *                                                       a retry (hub/dispatch_store.c)
+ *   "D/"     "D/" u64 destination                       u64: how many retries it has
+ *   "x/"     "x/" u64 destination, u64 position         a dead letter
+ *   "l/"     "l/" u64 destination, u16 journal          a lane's cursor and what is settled above
+ *   "L/"     "L/" u16 journal                           u64: looked at by its core up to here
  */
 #ifndef BECKET_STORE_KEYS_H
 #define BECKET_STORE_KEYS_H
@@ -191,6 +197,52 @@ static inline void key_operation_of(struct key *key, const uint8_t object[16], u
 {
     key_operations_of(key, object);
     key_add_u64(key, number);
+}
+
+/* ---- deliveries. Positions as journal_position_pack() makes them. */
+
+/* All rows of a destination under a prefix. */
+static inline void key_of_destination(struct key *key, char prefix, uint64_t destination)
+{
+    key_start(key, prefix);
+    key_add_u64(key, destination);
+}
+
+static inline void key_retry(struct key *key, uint64_t destination, uint64_t due_ms,
+                             uint64_t position)
+{
+    key_of_destination(key, 'd', destination);
+    key_add_u64(key, due_ms);
+    key_add_u64(key, position);
+}
+
+static inline void key_retry_count(struct key *key, uint64_t destination)
+{
+    key_of_destination(key, 'D', destination);
+}
+
+static inline void key_dead(struct key *key, uint64_t destination, uint64_t position)
+{
+    key_of_destination(key, 'x', destination);
+    key_add_u64(key, position);
+}
+
+static inline void key_add_u16(struct key *key, uint16_t number)
+{
+    uint8_t at[2] = {(uint8_t)(number >> 8), (uint8_t)number};
+    key_add(key, at, sizeof at);
+}
+
+static inline void key_lane(struct key *key, uint64_t destination, uint16_t journal)
+{
+    key_of_destination(key, 'l', destination);
+    key_add_u16(key, journal);
+}
+
+static inline void key_through(struct key *key, uint16_t journal)
+{
+    key_start(key, 'L');
+    key_add_u16(key, journal);
 }
 
 #endif

@@ -104,6 +104,13 @@ static void test_breaker(void)
     }
     ok(!flow_is_open(&shared), "a success in between keeps it closed");
     fresh(16, 0);
+    for (unsigned i = 0; i < 100; i++) {
+        is_int(take(0), FLOW_GO);
+        ok(!give(0, FLOW_BAD, false));
+        now += 2 * SECOND;
+    }
+    ok(!flow_is_open(&shared), "failures far apart are a schedule's retries, not a flood");
+    fresh(16, 0);
     trip();
     uint64_t interval = FLOW_INTERVAL_FIRST_NS, probes = 0;
     for (unsigned i = 0; i < 8; i++) {

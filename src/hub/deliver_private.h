@@ -1,0 +1,158 @@
+/* deliver_private.h - what the files of a core's deliveries share; for hub/deliver*.c only. */
+#ifndef BECKET_HUB_DELIVER_PRIVATE_H
+#define BECKET_HUB_DELIVER_PRIVATE_H
+
+#include "hub/deliver.h"
+#include "hub/fan_out.h"
+#include "hub/flow.h"
+#include "hub/request.h"
+
+/* Deliveries of one lane between the lowest unfinished and the newest one. */
+#define WINDOW_ENTRIES 512U
+/* Built and waiting in memory, per lane: what a burst of one commit brings. */
+#define LANE_QUEUE_MAX 64U
+/* A lane with so few left asks for more. */
+#define LANE_QUEUE_LOW 16U
+#define TARGET_BUCKETS 4096U
+
+struct delivery {
+    struct http_call call;
+    struct list node; /* free list, or its lane's or target's queue */
+    struct target *target;
+    struct lane *lane; /* NULL: a retry */
+    uint64_t position;
+    uint64_t source;
+    int64_t event_ns;
+    int64_t previous_due_ms;
+    uint32_t number; /* this try's: 1, 2, 3 … */
+    uint8_t flags;   /* ATTEMPT_REPLAY */
+    bool probe;
+    bool flying;
+    uint8_t *at; /* the request: in the pool, or from `large` */
+    uint8_t *pool_at;
+    size_t large_bytes; /* 0 = in the pool */
+    struct request_layout layout;
+    struct http_origin origin;
+    struct delivery_report report;
+};
+
+/* Sequences under way, in order, each with whether it is done. */
+struct window {
+    struct list node; /* the free list */
+    uint64_t head, tail;
+    uint64_t entries[WINDOW_ENTRIES]; /* sequence << 1 | done */
+};
+
+struct lane {
+    struct list node;  /* the target's */
+    struct list dirty; /* to be in the next checkpoint */
+    struct target *target;
+    uint16_t journal;
+    bool foreign; /* no core writes that journal any more */
+    bool behind;
+    bool asked;             /* `want` is with the control thread */
+    uint64_t next;          /* behind: the first sequence not looked at */
+    uint64_t missed;        /* the newest wanted sequence that was left to the journal */
+    uint64_t backlog;       /* how many of them, as far as we know */
+    struct window *window;  /* NULL: nothing is under way */
+    int64_t oldest_ns;      /* received: about the lowest unfinished one */
+    struct list queue;      /* built, in order */
+    unsigned queued;
+    uint64_t *done; /* settled ones from before the start, ascending */
+    size_t done_count, done_at;
+    struct lane_want want;
+};
+
+/* A destination as this core sees it. */
+struct target {
+    struct target *bucket_next;
+    struct list node; /* all of them */
+    struct list pump; /* to be looked at in this turn */
+    struct deliver *deliver;
+    uint64_t number;
+    uint64_t last_sequence; /* of the event that went to it last: two routes deliver once */
+    struct list lanes;
+    struct lane *own; /* of this core's journal */
+    struct list retries;
+    unsigned retry_count; /* in the list */
+    unsigned slots;
+    bool retry_turn; /* lanes and retries take turns */
+    bool changed;    /* its status */
+    struct flow flow;
+    struct timer timer;
+    struct target_status status;
+};
+
+struct deliver {
+    struct deliver_config config;
+    struct deliver_stats stats;
+    struct buffers large;
+    struct delivery *slots;
+    uint8_t *pool;
+    struct list free;
+    unsigned free_count;
+    struct window *windows;
+    struct list windows_free;
+    struct target *buckets[TARGET_BUCKETS];
+    struct list targets;
+    struct list pumps;
+    struct list dirty;
+    struct timer checkpoint_timer;
+    struct timer drain_timer;
+    struct checkpoint checkpoint;
+    bool checkpoint_out; /* with the control thread */
+    bool draining;
+    bool drained; /* the last checkpoint was sent */
+    uint64_t through_max; /* 0; else an event that had no memory is here: a start finds it again */
+    unsigned wants_out, reports_out, flying;
+    uint64_t random;
+};
+
+static inline struct flow_shared *shared_of(const struct destination *destination)
+{
+    return (struct flow_shared *)(void *)destination->state->words;
+}
+
+static inline struct flow_limits limits_of(const struct destination *destination)
+{
+    return (struct flow_limits){destination->concurrency, destination->per_second};
+}
+
+static inline const struct destination *destination_of(const struct target *target)
+{
+    return route_table_destination(target->deliver->config.routes, target->number);
+}
+
+static inline int64_t deliver_now_ms(const struct deliver *deliver)
+{
+    return deliver->config.clock_ms + (int64_t)(ring_now_ns(deliver->config.ring) / 1000000);
+}
+
+/* ---- deliver.c */
+struct target *target_take(struct deliver *deliver, uint64_t number); /* NULL: no memory */
+void target_changed(struct target *target);
+void target_pump_later(struct target *target);
+void lane_changed(struct lane *lane);
+uint32_t deliver_random(struct deliver *deliver);
+
+/* ---- deliver_lane.c */
+struct lane *lane_take(struct target *target, uint16_t journal); /* NULL: no memory */
+void lane_offer(struct lane *lane, const struct destination *destination,
+                const struct event_view *event);
+void lane_settle(struct lane *lane, uint64_t sequence);
+/* The lowest sequence that is not settled; 0 = nothing is under way or left behind. */
+uint64_t lane_cursor(const struct lane *lane);
+void lane_fall_behind(struct lane *lane, uint64_t sequence);
+void target_pump(struct target *target);
+
+/* ---- deliver_call.c */
+/* A built request in a slot, counted to its target; NULL: no room. */
+struct delivery *delivery_take(struct target *target, const struct destination *destination,
+                               const struct event_view *event, uint32_t number);
+void delivery_give(struct delivery *delivery);
+/* False: the destination's secrets changed since it was built. */
+bool delivery_start(struct delivery *delivery, const struct destination *destination);
+/* A retry that is not tried now. */
+void delivery_refuse(struct delivery *delivery);
+
+#endif

@@ -1,0 +1,282 @@
+/* dispatch_store.c - rows of deliveries in the store (keys: store/keys.h), inside a transaction.
+ *
+ * Every function gives the same result when it is applied again, so that a start may apply what was
+ * committed already.
+ */
+#include "hub/dispatch_private.h"
+#include "store/keys.h"
+
+#define ROW_VERSION     1U
+#define RETRY_BYTES     32U
+#define DEAD_BYTES      40U
+#define CURSOR_BYTES    16U /* and 8 for each settled one */
+
+static void put_u16(uint8_t *at, uint16_t value)
+{
+    at[0] = (uint8_t)(value >> 8);
+    at[1] = (uint8_t)value;
+}
+
+static uint16_t get_u16(const uint8_t *at)
+{
+    return (uint16_t)(at[0] << 8 | at[1]);
+}
+
+/* ---- how many retries a destination has */
+
+static enum bk_err count_add(struct store_txn *txn, uint64_t destination, int64_t change)
+{
+    struct key key;
+    struct slice value;
+    uint8_t at[8];
+    uint64_t count = 0;
+    key_retry_count(&key, destination);
+    enum bk_err err = store_get(txn, key_slice(&key), &value);
+    if (err == BK_OK && value.bytes == 8) {
+        count = key_get_u64(value.at);
+    } else if (err != BK_OK && err != BK_NOT_FOUND) {
+        return err;
+    }
+    count = change < 0 && count == 0 ? 0 : count + (uint64_t)change;
+    if (count == 0) {
+        return store_delete(txn, key_slice(&key));
+    }
+    key_put_u64(at, count);
+    return store_put(txn, key_slice(&key), slice_of(at, sizeof at));
+}
+
+/* ---- retries */
+
+enum bk_err rows_put_retry(struct store_txn *txn, const struct retry_row *row)
+{
+    struct key key;
+    struct slice value;
+    uint8_t at[RETRY_BYTES] = {ROW_VERSION, row->flags};
+    key_retry(&key, row->destination, (uint64_t)row->due_ms, row->position);
+    enum bk_err err = store_get(txn, key_slice(&key), &value);
+    if (err != BK_NOT_FOUND) {
+        return err;
+    }
+    put_u16(at + 2, row->status);
+    put_u16(at + 4, (uint16_t)(row->number >> 16));
+    put_u16(at + 6, (uint16_t)row->number);
+    key_put_u64(at + 8, (uint64_t)row->event_ns);
+    key_put_u64(at + 16, row->source);
+    err = store_put(txn, key_slice(&key), slice_of(at, sizeof at));
+    return err == BK_OK ? count_add(txn, row->destination, 1) : err;
+}
+
+bool retry_row_decode(struct slice key, struct slice value, struct retry_row *ret_row)
+{
+    if (key.bytes != 26 || value.bytes != RETRY_BYTES || value.at[0] != ROW_VERSION) {
+        return false;
+    }
+    *ret_row = (struct retry_row){
+        .destination = key_get_u64(key.at + 2),
+        .due_ms = (int64_t)key_get_u64(key.at + 10),
+        .position = key_get_u64(key.at + 18),
+        .flags = value.at[1],
+        .status = get_u16(value.at + 2),
+        .number = (uint32_t)get_u16(value.at + 4) << 16 | get_u16(value.at + 6),
+        .event_ns = (int64_t)key_get_u64(value.at + 8),
+        .source = key_get_u64(value.at + 16),
+    };
+    return true;
+}
+
+static enum bk_err delete_retry(struct store_txn *txn, uint64_t destination, int64_t due_ms,
+                                uint64_t position)
+{
+    struct key key;
+    struct slice value;
+    key_retry(&key, destination, (uint64_t)due_ms, position);
+    enum bk_err err = store_get(txn, key_slice(&key), &value);
+    if (err != BK_OK) {
+        return err == BK_NOT_FOUND ? BK_OK : err;
+    }
+    err = store_delete(txn, key_slice(&key));
+    return err == BK_OK ? count_add(txn, destination, -1) : err;
+}
+
+/* ---- dead letters */
+
+static enum bk_err put_dead(struct store_txn *txn, const struct delivery_report *report)
+{
+    struct key key;
+    uint8_t at[DEAD_BYTES + ATTEMPT_WHY_BYTES_MAX] = {ROW_VERSION, report->flags};
+    size_t why = strnlen(report->why, sizeof report->why);
+    put_u16(at + 2, report->status);
+    put_u16(at + 4, (uint16_t)(report->number >> 16));
+    put_u16(at + 6, (uint16_t)report->number);
+    key_put_u64(at + 8, (uint64_t)report->event_ns);
+    key_put_u64(at + 16, report->source);
+    key_put_u64(at + 24, (uint64_t)report->ended_ns);
+    key_put_u64(at + 32, 0);
+    memcpy(at + DEAD_BYTES, report->why, why);
+    key_dead(&key, report->destination, report->position);
+    return store_put(txn, key_slice(&key), slice_of(at, DEAD_BYTES + why));
+}
+
+bool dead_row_decode(struct slice key, struct slice value, struct dead_row *ret_row)
+{
+    if (key.bytes != 18 || value.bytes < DEAD_BYTES || value.at[0] != ROW_VERSION) {
+        return false;
+    }
+    *ret_row = (struct dead_row){
+        .destination = key_get_u64(key.at + 2),
+        .position = key_get_u64(key.at + 10),
+        .flags = value.at[1],
+        .status = get_u16(value.at + 2),
+        .number = (uint32_t)get_u16(value.at + 4) << 16 | get_u16(value.at + 6),
+        .event_ns = (int64_t)key_get_u64(value.at + 8),
+        .source = key_get_u64(value.at + 16),
+        .ended_ns = (int64_t)key_get_u64(value.at + 24),
+        .why = slice_skip(value, DEAD_BYTES),
+    };
+    return true;
+}
+
+/* ---- what the cores say */
+
+enum bk_err rows_apply_report(struct store_txn *txn, const struct delivery_report *report)
+{
+    enum bk_err err = BK_OK;
+    if (report->kind == REPORT_REFUSED) {
+        return BK_OK;
+    }
+    if (report->previous_due_ms != 0) {
+        err = delete_retry(txn, report->destination, report->previous_due_ms, report->position);
+    }
+    if (err == BK_OK && report->kind == REPORT_AGAIN) {
+        struct retry_row row = {.destination = report->destination,
+                                .due_ms = report->due_ms,
+                                .position = report->position,
+                                .number = report->number,
+                                .flags = report->flags,
+                                .status = report->status,
+                                .event_ns = report->event_ns,
+                                .source = report->source};
+        err = rows_put_retry(txn, &row);
+    }
+    if (err == BK_OK && report->kind == REPORT_DEAD) {
+        err = put_dead(txn, report);
+    }
+    if (err == BK_OK && report->kind == REPORT_SETTLED) { /* a dead one that was replayed */
+        struct key key;
+        key_dead(&key, report->destination, report->position);
+        err = store_delete(txn, key_slice(&key));
+    }
+    return err;
+}
+
+enum bk_err rows_put_lane(struct store_txn *txn, uint64_t destination, uint16_t journal,
+                          uint64_t cursor, const uint64_t *done, size_t done_count)
+{
+    struct key key;
+    struct buf value;
+    uint8_t at[CURSOR_BYTES] = {ROW_VERSION};
+    key_lane(&key, destination, journal);
+    if (cursor == 0) {
+        return store_delete(txn, key_slice(&key));
+    }
+    buf_init(&value, CURSOR_BYTES + 8 * done_count);
+    key_put_u64(at + 8, cursor);
+    buf_add(&value, at, sizeof at);
+    for (size_t i = 0; i < done_count; i++) {
+        uint8_t number[8];
+        key_put_u64(number, done[i]);
+        buf_add(&value, number, sizeof number);
+    }
+    enum bk_err err =
+        value.overflow ? BK_NO_MEMORY : store_put(txn, key_slice(&key), buf_slice(&value));
+    buf_fini(&value);
+    return err;
+}
+
+bool lane_row_decode(struct slice key, struct slice value, struct lane_row *ret_row)
+{
+    if (key.bytes != 12 || value.bytes < CURSOR_BYTES || value.at[0] != ROW_VERSION ||
+        (value.bytes - CURSOR_BYTES) % 8 != 0) {
+        return false;
+    }
+    *ret_row = (struct lane_row){.destination = key_get_u64(key.at + 2),
+                                 .journal = get_u16(key.at + 10),
+                                 .cursor = key_get_u64(value.at + 8),
+                                 .done_count = (value.bytes - CURSOR_BYTES) / 8,
+                                 .done = value.at + CURSOR_BYTES};
+    return true;
+}
+
+enum bk_err rows_put_through(struct store_txn *txn, uint16_t journal, uint64_t through)
+{
+    struct key key;
+    uint8_t at[8];
+    key_through(&key, journal);
+    key_put_u64(at, through);
+    return store_put(txn, key_slice(&key), slice_of(at, sizeof at));
+}
+
+enum bk_err rows_through(struct store_txn *txn, uint16_t journal, uint64_t *ret_through)
+{
+    struct key key;
+    struct slice value;
+    key_through(&key, journal);
+    enum bk_err err = store_get(txn, key_slice(&key), &value);
+    if (err == BK_OK && value.bytes != 8) {
+        err = BK_CORRUPT;
+    }
+    if (err == BK_OK) {
+        *ret_through = key_get_u64(value.at);
+    }
+    return err;
+}
+
+enum bk_err rows_apply_checkpoint(struct store_txn *txn, const struct checkpoint *checkpoint,
+                                  const struct route_table *routes)
+{
+    enum bk_err err = BK_OK;
+    for (size_t i = 0; err == BK_OK && i < checkpoint->lane_count; i++) {
+        const struct checkpoint_lane *lane = &checkpoint->lanes[i];
+        bool there = route_table_destination(routes, lane->destination) != NULL;
+        err = rows_put_lane(txn, lane->destination, lane->journal, there ? lane->cursor : 0,
+                            checkpoint->done + lane->done_at, lane->done_count);
+    }
+    return err == BK_OK ? rows_put_through(txn, checkpoint->core, checkpoint->through) : err;
+}
+
+/* ---- a destination that was deleted */
+
+#define REMOVE_MAX 512U
+
+struct removal {
+    unsigned count;
+    struct key keys[REMOVE_MAX];
+};
+
+static bool collect(void *context, struct slice key, struct slice value)
+{
+    struct removal *removal = context;
+    (void)value;
+    struct key *to = &removal->keys[removal->count++];
+    memcpy(to->at, key.at, key.bytes);
+    to->bytes = key.bytes;
+    return removal->count < REMOVE_MAX;
+}
+
+enum bk_err rows_remove(struct store_txn *txn, uint64_t destination, bool *ret_done)
+{
+    static const char prefixes[] = {'d', 'x', 'l', 'D'};
+    static struct removal removal; /* the control thread's */
+    removal.count = 0;
+    enum bk_err err = BK_OK;
+    for (unsigned i = 0; err == BK_OK && removal.count < REMOVE_MAX && i < sizeof prefixes; i++) {
+        struct key prefix;
+        key_of_destination(&prefix, prefixes[i], destination);
+        err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, collect, &removal);
+    }
+    for (unsigned i = 0; err == BK_OK && i < removal.count; i++) {
+        err = store_delete(txn, key_slice(&removal.keys[i]));
+    }
+    *ret_done = removal.count < REMOVE_MAX;
+    return err;
+}

@@ -1,0 +1,649 @@
+/* Description: deliveries of two cores with their store through failing destinations and crashes:
+ * each event reaches each destination that wants it, at least once, under its own id.
+ *
+ * Journals, catalog, store and route table are the real ones; the ring and the HTTP client are the
+ * test's. BECKET_DELIVER_SEEDS=50 for more. */
+#include "journal_world.h"
+
+#include "hub/attempt.h"
+#include "hub/deliver.h"
+#include "hub/dispatch.h"
+#include "http/parse.h"
+#include "ring/timer.h"
+
+#define CORES      2U
+#define SECOND     1000000000ULL
+#define EVENTS_MAX 6000U
+#define SOURCE     7U
+#define CALLS_MAX  4096U
+
+/* ---- receivers */
+
+enum manner { GOOD, FLAKY, SLOW, DEAD_FOR_A_WHILE, ALWAYS_500, THROTTLES, GONE, MANNERS };
+
+static const char *const manner_names[MANNERS] = {
+    "good", "flaky", "slow", "dead for a while", "always 500", "429 with Retry-After", "410"};
+
+struct receiver {
+    uint8_t got[EVENTS_MAX]; /* 2xx answers by event number */
+    uint64_t calls, answers, duplicates;
+    uint64_t order_breaks;
+    uint32_t attempt_max;
+    uint64_t last_call_ns;
+    uint64_t throttled_until_ns;
+    uint64_t early; /* calls while it had asked to wait */
+    unsigned inflight, inflight_max;
+};
+
+struct fake_call {
+    struct http_call *call;
+    uint64_t due_ns;
+};
+
+struct http_client {
+    struct fake_call calls[CALLS_MAX];
+    unsigned count;
+};
+
+static struct receiver receivers[MANNERS];
+static struct http_client clients[CORES];
+static uint64_t alive_at_ns;
+static bool gone_is_back;
+static char ids[EVENTS_MAX][40]; /* the webhook-id under which an event came first */
+static unsigned id_mismatches, bad_requests;
+
+static uint32_t random_below(uint32_t bound)
+{
+    return (uint32_t)(next_random() >> 16) % bound;
+}
+
+static enum manner manner_of(const struct http_call *call)
+{
+    return (enum manner)(call->origin->port - 1000);
+}
+
+/* What arrived: the event's number is in its body. */
+static unsigned receive(const struct http_call *call, bool answered)
+{
+    struct http_head head;
+    struct slice bytes = call->pieces[0];
+    struct receiver *receiver = &receivers[manner_of(call)];
+    if (call->piece_count != 1 ||
+        http_parse_request(bytes.at, bytes.bytes, &head) != HTTP_PARSE_DONE ||
+        bytes.bytes != head.head_bytes + head.content_length) {
+        bad_requests++;
+        return 0;
+    }
+    unsigned event = (unsigned)atoi((const char *)bytes.at + head.head_bytes + 1);
+    const struct http_header *id = http_find(&head, SLICE("webhook-id"), NULL);
+    const struct http_header *attempt = http_find(&head, SLICE("becket-attempt"), NULL);
+    if (event >= EVENTS_MAX || !id || !attempt) {
+        bad_requests++;
+        return 0;
+    }
+    struct slice text = http_header_value(&head, id);
+    if (ids[event][0] == '\0') {
+        memcpy(ids[event], text.at, text.bytes);
+    }
+    id_mismatches += !slice_equal(text, slice_str(ids[event]));
+    uint32_t number = (uint32_t)atoi((const char *)http_header_value(&head, attempt).at);
+    receiver->attempt_max = number > receiver->attempt_max ? number : receiver->attempt_max;
+    if (answered) {
+        receiver->answers++;
+        receiver->duplicates += receiver->got[event] > 0;
+        receiver->got[event] = 1;
+    }
+    return event;
+}
+
+void http_call_start(struct http_client *client, struct http_call *call)
+{
+    struct receiver *receiver = &receivers[manner_of(call)];
+    bk_assert(client->count < CALLS_MAX);
+    bk_assert(call->state == 0);
+    call->state = 1;
+    uint64_t takes_ns = manner_of(call) == SLOW ? 50 * 1000000ULL + random_below(300) * 1000000ULL
+                                                : 100000 + random_below(2000000);
+    client->calls[client->count++] = (struct fake_call){call, fake_now_ns + takes_ns};
+    receiver->calls++;
+    receiver->inflight++;
+    receiver->early += fake_now_ns < receiver->throttled_until_ns;
+    receiver->last_call_ns = fake_now_ns;
+    if (receiver->inflight > receiver->inflight_max) {
+        receiver->inflight_max = receiver->inflight;
+    }
+}
+
+static void end_call(struct http_client *client, unsigned index, enum bk_err err, uint16_t status)
+{
+    static struct http_head head;
+    static char retry[64];
+    struct http_call *call = client->calls[index].call;
+    client->calls[index] = client->calls[--client->count];
+    receivers[manner_of(call)].inflight--;
+    call->state = 0;
+    memset(&call->reply, 0, sizeof call->reply);
+    call->reply.err = err;
+    call->reply.status = err == BK_OK ? status : 0;
+    call->reply.stage = err == BK_OK ? HTTP_STAGE_DONE : HTTP_STAGE_CONNECT;
+    if (err == BK_OK) {
+        snprintf(retry, sizeof retry, "HTTP/1.1 %u X\r\n%s\r\n", status,
+                 status == 429 ? "Retry-After: 2\r\n" : "");
+        bk_assert(http_parse_response((const uint8_t *)retry, strlen(retry), &head) ==
+                  HTTP_PARSE_DONE);
+        call->reply.head = &head;
+        call->reply.body = SLICE("an answer");
+    }
+    call->done(call);
+}
+
+void http_call_cancel(struct http_client *client, struct http_call *call)
+{
+    for (unsigned i = 0; i < client->count; i++) {
+        if (client->calls[i].call == call) {
+            client->calls[i].due_ns = 0; /* ends with BK_CANCELLED in the next step */
+        }
+    }
+}
+
+static void answer(struct http_client *client, unsigned index)
+{
+    struct http_call *call = client->calls[index].call;
+    struct receiver *receiver = &receivers[manner_of(call)];
+    uint32_t dice = random_below(100);
+    if (client->calls[index].due_ns == 0) {
+        end_call(client, index, BK_CANCELLED, 0);
+        return;
+    }
+    switch (manner_of(call)) {
+    case GOOD:
+    case SLOW:
+        receive(call, true);
+        end_call(client, index, BK_OK, 200);
+        return;
+    case FLAKY:
+        receive(call, dice < 60);
+        end_call(client, index, dice < 60 ? BK_OK : dice < 80 ? BK_OK : BK_TIMEOUT,
+                 dice < 60 ? 204 : 502);
+        return;
+    case DEAD_FOR_A_WHILE:
+        if (fake_now_ns < alive_at_ns) {
+            end_call(client, index, BK_REFUSED, 0);
+        } else {
+            receive(call, true);
+            end_call(client, index, BK_OK, 200);
+        }
+        return;
+    case ALWAYS_500:
+        receive(call, false);
+        end_call(client, index, BK_OK, 500);
+        return;
+    case THROTTLES:
+        receive(call, dice >= 2);
+        if (dice < 2) {
+            receiver->throttled_until_ns = fake_now_ns + 2 * SECOND;
+        }
+        end_call(client, index, BK_OK, dice < 2 ? 429 : 202);
+        return;
+    case GONE:
+        receive(call, gone_is_back);
+        end_call(client, index, BK_OK, gone_is_back ? 200 : 410);
+        return;
+    case MANNERS:
+    default:
+        bk_never("no such receiver");
+    }
+}
+
+/* ---- the server */
+
+static struct server {
+    struct world world;
+    char state[300];
+    struct hub *hub;
+    struct route_table *routes;
+    struct dispatch *dispatch;
+    struct deliver *delivers[CORES];
+    struct ring *rings[CORES];
+    struct timer_wheel wheels[CORES];
+    struct filter_scratch *scratches[CORES];
+    uint64_t appended; /* events */
+    int64_t clock_ms;
+    unsigned gone_calls;
+    unsigned manners; /* how many of them have a destination */
+    bool paused_gone;
+} server;
+
+static void put_destination(unsigned manner, enum destination_pause pause)
+{
+    static const uint32_t schedule[] = {50, 100, 200, 400, 800, 1000, 1000, 1000};
+    struct destination *destination = calloc(1, sizeof *destination);
+    destination->number = 100 + manner;
+    destination->name = slice_str(manner_names[manner]);
+    destination->origin.port = (uint16_t)(1000 + manner);
+    destination->target = SLICE("/in");
+    destination->host_header = SLICE("sink");
+    destination->signing = DESTINATION_STANDARD_WEBHOOKS;
+    destination->secret_count = 1;
+    destination->timeout_ms = 20000;
+    memcpy(destination->retry_schedule_ms, schedule, sizeof schedule);
+    for (unsigned i = 8; i < DESTINATION_RETRIES_MAX; i++) {
+        destination->retry_schedule_ms[i] = 1000;
+    }
+    destination->retry_count = manner == ALWAYS_500 ? 3 : DESTINATION_RETRIES_MAX;
+    destination->jitter_permille = 200;
+    destination->concurrency = 16;
+    destination->pause = pause;
+    if (route_table_put_destination(server.routes, destination) != BK_OK) {
+        bail_out("no memory");
+    }
+}
+
+static void gone(void *context, uint64_t destination)
+{
+    (void)context;
+    server.gone_calls++;
+    server.paused_gone = true;
+    put_destination((unsigned)destination - 100, DESTINATION_PAUSED_BY_GONE);
+}
+
+static void open_routes(void)
+{
+    if (route_table_open(&server.routes) != BK_OK) {
+        bail_out("no memory");
+    }
+    for (unsigned manner = 0; manner < server.manners; manner++) {
+        put_destination(manner, manner == GONE && server.paused_gone ? DESTINATION_PAUSED_BY_GONE
+                                                                     : DESTINATION_RUNNING);
+        /* Two routes to the same destination: it gets each event once. */
+        for (unsigned twice = 0; twice < (manner == GOOD ? 2U : 1U); twice++) {
+            uint64_t to = 100 + manner;
+            struct route_from from = {.source_number = SOURCE,
+                                      .source_name = SLICE("orders"),
+                                      .source_type = SLICE("generic"),
+                                      .filters = filter_set_make(NULL, 0, false, NULL, 0)};
+            struct route_change change = {.number = 500 + 2 * manner + twice,
+                                          .since_ns = 1,
+                                          .from = &from,
+                                          .from_count = 1,
+                                          .to = &to,
+                                          .to_count = 1};
+            if (route_table_change_route(server.routes, &change) != BK_OK) {
+                bail_out("no memory");
+            }
+        }
+    }
+}
+
+static void open_server(void)
+{
+    char why[HUB_WHY_BYTES];
+    struct hub_config hub_config = {.data_directory = server.state,
+                                    .public_url = "http://b",
+                                    .now_ns = fake_wall_ns};
+    if (hub_open(&hub_config, &server.hub, why) != BK_OK) {
+        bail_out("%s", why);
+    }
+    open_routes();
+    if (world_open(&server.world) != BK_OK) {
+        bail_out("the journal does not open: %s", server.world.report.problem);
+    }
+    server.clock_ms = fake_wall_ns / 1000000 - (int64_t)(fake_now_ns / 1000000);
+    struct dispatch_config config = {.hub = server.hub,
+                                     .catalog = server.world.catalog,
+                                     .routes = server.routes,
+                                     .ring = &server.world.control,
+                                     .cores = CORES,
+                                     .clock_ms = server.clock_ms,
+                                     .gone = gone};
+    if (dispatch_open(&config, &server.dispatch) != BK_OK ||
+        dispatch_recover(server.dispatch) != BK_OK) {
+        bail_out("dispatch does not open");
+    }
+    for (unsigned core = 0; core < CORES; core++) {
+        timer_wheel_init(&server.wheels[core], fake_now_ns);
+        clients[core].count = 0;
+        server.rings[core] = &server.world.rings[core];
+        struct deliver_config deliver = {.core = (uint16_t)core,
+                                         .cores = CORES,
+                                         .ring = server.rings[core],
+                                         .wheel = &server.wheels[core],
+                                         .journal = server.world.journals[core],
+                                         .client = &clients[core],
+                                         .routes = server.routes,
+                                         .scratch = server.scratches[core],
+                                         .control = &server.world.control,
+                                         .dispatch = server.dispatch,
+                                         .clock_ms = server.clock_ms,
+                                         .slots = 256};
+        deliver.lane_count = dispatch_lanes(server.dispatch, (uint16_t)core, &deliver.lanes);
+        if (deliver_open(&deliver, &server.delivers[core]) != BK_OK) {
+            bail_out("deliver does not open");
+        }
+        journal_consume(server.world.journals[core], deliver_consume, server.delivers[core]);
+    }
+    dispatch_started(server.dispatch, server.delivers, server.rings);
+}
+
+static void step(void)
+{
+    uint64_t before_ns = fake_now_ns;
+    for (unsigned core = 0; core < CORES; core++) {
+        fake_turn(server.rings[core]);
+        timer_wheel_run(&server.wheels[core], fake_now_ns);
+        for (unsigned i = clients[core].count; i-- > 0;) {
+            if (i < clients[core].count && clients[core].calls[i].due_ns <= fake_now_ns) {
+                answer(&clients[core], i);
+            }
+        }
+        deliver_turn(server.delivers[core]);
+        journal_turn(server.world.journals[core]);
+    }
+    fake_turn(&server.world.control);
+    catalog_step(server.world.catalog, fake_wall_ns);
+    for (unsigned i = 0; i < 8 && dispatch_step(server.dispatch); i++) {
+    }
+    struct route_garbage *garbage = route_table_retired(server.routes);
+    if (garbage) {
+        route_table_free(garbage);
+    }
+    fake_now_ns += 700000;
+    fake_wall_ns += (int64_t)(fake_now_ns - before_ns);
+}
+
+static void append(void)
+{
+    char message[20000];
+    unsigned core = random_below(CORES);
+    uint64_t number = server.appended + 1, sequence = 0;
+    unsigned filler = random_below(40) == 0 ? 9000 + random_below(9000) : random_below(300);
+    int head = snprintf(message, sizeof message,
+                        "POST /hooks/x HTTP/1.1\r\nHost: b\r\nContent-Type: text/plain\r\n\r\n");
+    int body = snprintf(message + head, sizeof message - (size_t)head, "[%llu] %0*d",
+                        (unsigned long long)number, (int)filler, 0);
+    struct journal_entry entry = {.type = JOURNAL_ACCEPTED,
+                                  .source = SOURCE,
+                                  .received_ns = fake_wall_ns,
+                                  .head_bytes = (uint32_t)head,
+                                  .body_bytes = (uint32_t)body};
+    if (journal_append(server.world.journals[core], &entry, (const uint8_t *)message, NULL, 0,
+                       &sequence) == BK_OK) {
+        server.appended++;
+    }
+}
+
+/* As kill -9: what is in flight is cut; some of it had arrived. */
+static uint64_t crash(void)
+{
+    static __attribute__((used)) void *kept[4096];
+    static unsigned kept_count;
+    uint64_t inflight = 0;
+    for (unsigned core = 0; core < CORES; core++) {
+        for (unsigned i = 0; i < clients[core].count; i++) {
+            const struct http_call *call = clients[core].calls[i].call;
+            bool good = manner_of(call) == GOOD || manner_of(call) == SLOW;
+            if (good && random_below(2) == 0) {
+                receive(call, true);
+            }
+            receivers[manner_of(call)].inflight--;
+            inflight++;
+        }
+        clients[core].count = 0;
+        kept[kept_count++ % 4096] = server.delivers[core];
+    }
+    kept[kept_count++ % 4096] = server.dispatch;
+    world_crash(&server.world);
+    hub_close(server.hub);
+    route_table_close(server.routes);
+    return inflight;
+}
+
+static void stop(void)
+{
+    for (unsigned core = 0; core < CORES; core++) {
+        deliver_drain(server.delivers[core], fake_now_ns + SECOND);
+    }
+    for (unsigned i = 0; i < 20000; i++) {
+        step();
+        if (deliver_idle(server.delivers[0]) && deliver_idle(server.delivers[1])) {
+            break;
+        }
+    }
+    ok(deliver_idle(server.delivers[0]) && deliver_idle(server.delivers[1]), "a drain ends");
+    is_uint(deliver_stats(server.delivers[0])->slots_free, 256, "every slot came back");
+    is_uint(deliver_stats(server.delivers[1])->slots_free, 256);
+    dispatch_flush(server.dispatch);
+    for (unsigned core = 0; core < CORES; core++) {
+        journal_consume(server.world.journals[core], NULL, NULL);
+        deliver_close(server.delivers[core]);
+    }
+    world_stop(&server.world);
+    dispatch_close(server.dispatch);
+    hub_close(server.hub);
+    route_table_close(server.routes);
+}
+
+static void fresh(unsigned manners)
+{
+    memset(receivers, 0, sizeof receivers);
+    memset(ids, 0, sizeof ids);
+    id_mismatches = bad_requests = 0;
+    gone_is_back = false;
+    server.appended = 0;
+    server.manners = manners;
+    server.gone_calls = 0;
+    server.paused_gone = false;
+    world_init(&server.world, CORES, 8 << 20);
+    snprintf(server.state, sizeof server.state, "%s.state", server.world.directory);
+}
+
+static void done(void)
+{
+    char command[700];
+    snprintf(command, sizeof command, "rm -rf '%s'", server.state);
+    if (system(command) != 0) {
+        diag("cannot remove %s", server.state);
+    }
+    world_fini(&server.world);
+}
+
+static uint64_t missing(enum manner manner)
+{
+    uint64_t count = 0;
+    for (uint64_t i = 1; i <= server.appended; i++) {
+        count += receivers[manner].got[i] == 0;
+    }
+    return count;
+}
+
+static bool run_until_all(enum manner manner, uint64_t seconds)
+{
+    uint64_t end_ns = fake_now_ns + seconds * SECOND;
+    while (fake_now_ns < end_ns) {
+        step();
+        if (missing(manner) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- tests */
+
+static void test_live(void)
+{
+    fresh(1);
+    open_server();
+    for (unsigned i = 0; i < 2000; i++) {
+        append();
+        if (i % 5 == 0) {
+            step();
+        }
+    }
+    ok(run_until_all(GOOD, 60), "every event arrives");
+    is_uint(receivers[GOOD].duplicates, 0, "once, though two routes lead there");
+    ok(receivers[GOOD].inflight_max <= 16, "never more than the limit at once");
+    struct dispatch_status status = {0};
+    for (unsigned i = 0; i < 2000 && status.outcomes[TARGET_DELIVERED] < 2000; i++) {
+        step();
+        (void)dispatch_status(server.dispatch, 100, &status);
+    }
+    is_uint(status.outcomes[TARGET_DELIVERED], 2000, "and is counted");
+    ok(!status.behind && status.retries == 0 && !status.open && status.last_status == 200);
+    stop();
+    uint64_t calls = receivers[GOOD].calls;
+    open_server();
+    for (unsigned i = 0; i < 2000; i++) {
+        step();
+    }
+    is_uint(receivers[GOOD].calls, calls, "a restart repeats nothing");
+    append();
+    ok(run_until_all(GOOD, 10), "and goes on");
+    stop();
+    is_uint(id_mismatches + bad_requests, 0, "every request is whole, with the event's id");
+    done();
+}
+
+static void test_failures(void)
+{
+    fresh(MANNERS);
+    open_server();
+    alive_at_ns = fake_now_ns + 20 * SECOND;
+    for (unsigned i = 0; i < 1500; i++) {
+        append();
+        if (i % 3 == 0) {
+            step();
+        }
+    }
+    ok(run_until_all(GOOD, 60), "the good one gets all, whatever the others do");
+    ok(fake_now_ns < alive_at_ns, "soon");
+    uint64_t dead_calls = receivers[DEAD_FOR_A_WHILE].calls;
+    while (fake_now_ns + SECOND / 10 < alive_at_ns) {
+        step();
+    }
+    ok(receivers[DEAD_FOR_A_WHILE].calls < dead_calls + 8,
+       "a dead destination costs a probe per interval: %llu calls",
+       (unsigned long long)receivers[DEAD_FOR_A_WHILE].calls);
+    is_uint(server.gone_calls > 0, 1, "410 pauses");
+    uint64_t gone_calls = receivers[GONE].calls;
+    ok(run_until_all(DEAD_FOR_A_WHILE, 120), "when it comes back it gets everything");
+    ok(run_until_all(SLOW, 1200), "the slow one, too");
+    ok(run_until_all(FLAKY, 600), "and the flaky one");
+    ok(run_until_all(THROTTLES, 600), "and the one that throttles");
+    is_uint(receivers[GONE].calls, gone_calls, "nothing goes to who is gone");
+    ok(receivers[THROTTLES].early <= 4, "Retry-After is honoured: %llu early calls",
+       (unsigned long long)receivers[THROTTLES].early);
+    is_uint(receivers[GOOD].duplicates + receivers[FLAKY].duplicates + receivers[SLOW].duplicates +
+                receivers[DEAD_FOR_A_WHILE].duplicates + receivers[THROTTLES].duplicates,
+            0, "nothing twice");
+    ok(receivers[FLAKY].attempt_max > 2);
+    ok(receivers[ALWAYS_500].attempt_max <= 4, "never more tries than the schedule has");
+    gone_is_back = true;
+    server.paused_gone = false;
+    put_destination(GONE, DESTINATION_RUNNING);
+    ok(run_until_all(GONE, 600), "resumed, it gets all that waited");
+    stop();
+    is_uint(id_mismatches + bad_requests, 0);
+    done();
+}
+
+static void test_dead_letter(void)
+{
+    struct dispatch_status status = {0};
+    fresh(ALWAYS_500 + 1);
+    open_server();
+    append();
+    for (unsigned i = 0; i < 10000 && status.outcomes[TARGET_DEAD] == 0; i++) {
+        step();
+        (void)dispatch_status(server.dispatch, 100 + ALWAYS_500, &status);
+    }
+    is_uint(receivers[ALWAYS_500].calls, 4, "one try and three more");
+    is_uint(status.outcomes[TARGET_FAILED], 3);
+    is_uint(status.outcomes[TARGET_DEAD], 1, "then it is dead");
+    is_uint(status.retries, 0);
+    is_uint(status.last_status, 500);
+    ok(strstr(status.last_why, "500") != NULL, "%s", status.last_why);
+    struct retry_row again = {.destination = 100 + ALWAYS_500,
+                              .due_ms = 1,
+                              .position = journal_position_pack((struct journal_position){0, 1}),
+                              .flags = ATTEMPT_REPLAY,
+                              .source = SOURCE};
+    again.position = status.outcomes[TARGET_DEAD] == 1 && journal_durable_through(
+                         server.world.journals[1]) == 1
+                         ? journal_position_pack((struct journal_position){1, 1})
+                         : again.position;
+    is_int(dispatch_add(server.dispatch, &again, 1), BK_OK);
+    for (unsigned i = 0; i < 1000 && receivers[ALWAYS_500].calls < 5; i++) {
+        step();
+    }
+    is_uint(receivers[ALWAYS_500].calls, 5, "a replay tries again");
+    stop();
+    done();
+}
+
+static void test_crashes(unsigned seed)
+{
+    fake_random = 88172645463325252ULL + seed * 0x9e3779b97f4a7c15ULL;
+    next_random();
+    fresh(DEAD_FOR_A_WHILE + 1);
+    open_server();
+    alive_at_ns = fake_now_ns + 4 * SECOND;
+    uint64_t cut = 0;
+    for (unsigned round = 0; round < 12; round++) {
+        unsigned steps = 1 + random_below(1500);
+        for (unsigned i = 0; i < steps; i++) {
+            for (unsigned n = random_below(3); n > 0 && server.appended < 120 * (round + 1U);
+                 n--) {
+                append();
+            }
+            step();
+        }
+        /* Only what is durable counts: let the appended become so. */
+        for (unsigned i = 0; i < 4; i++) {
+            step();
+        }
+        if (round % 4 == 3) {
+            stop();
+        } else {
+            cut += crash();
+        }
+        open_server();
+    }
+    bool all = run_until_all(GOOD, 60) && run_until_all(FLAKY, 600) && run_until_all(SLOW, 1200) &&
+               run_until_all(DEAD_FOR_A_WHILE, 600);
+    ok(all, "seed %u: every event reaches every destination through 9 crashes (%llu events, missing "
+            "%llu %llu %llu %llu)",
+       seed, (unsigned long long)server.appended, (unsigned long long)missing(GOOD),
+       (unsigned long long)missing(FLAKY), (unsigned long long)missing(SLOW),
+       (unsigned long long)missing(DEAD_FOR_A_WHILE));
+    uint64_t duplicates = receivers[GOOD].duplicates + receivers[FLAKY].duplicates +
+                          receivers[SLOW].duplicates + receivers[DEAD_FOR_A_WHILE].duplicates;
+    /* And those whose attempt was not on the disk yet: up to 50 ms of it. */
+    uint64_t recent = 9 * 200;
+    ok(duplicates <= cut + recent, "seed %u: %llu duplicates, %llu were in flight when it was cut",
+       seed, (unsigned long long)duplicates, (unsigned long long)cut);
+    is_uint(id_mismatches + bad_requests, 0, "always under the same id");
+    stop();
+    done();
+}
+
+int main(void)
+{
+    for (unsigned core = 0; core < CORES; core++) {
+        if (filter_scratch_open(FILTER_SCRATCH_BYTES, &server.scratches[core]) != BK_OK) {
+            bail_out("no memory");
+        }
+    }
+    test_live();
+    test_failures();
+    test_dead_letter();
+    const char *seeds = getenv("BECKET_DELIVER_SEEDS");
+    unsigned count = seeds ? (unsigned)atoi(seeds) : 3;
+    for (unsigned seed = 1; seed <= count; seed++) {
+        test_crashes(seed);
+    }
+    for (unsigned core = 0; core < CORES; core++) {
+        filter_scratch_close(server.scratches[core]);
+    }
+    return done_testing();
+}
