@@ -743,6 +743,7 @@ static void drain_begin(struct control *control, int64_t delay_ns, int64_t timeo
     atomic_store(&control->not_ready, "stopping");
     control->drain_at_ns = ring_now_ns(control->ring) + (uint64_t)delay_ns;
     control->drain_deadline_ns = control->drain_at_ns + (uint64_t)timeout_ns;
+    dispatch_drain(control->dispatch);
 }
 
 static void drain_step(struct control *control)

@@ -365,6 +365,11 @@ static bool commit(struct dispatch *dispatch)
     return true;
 }
 
+void dispatch_drain(struct dispatch *dispatch)
+{
+    dispatch->started = false;
+}
+
 void dispatch_flush(struct dispatch *dispatch)
 {
     while (dispatch->letters_first && commit(dispatch)) {

@@ -400,6 +400,7 @@ static uint64_t crash(void)
 
 static void stop(void)
 {
+    dispatch_drain(server.dispatch);
     for (unsigned core = 0; core < CORES; core++) {
         deliver_drain(server.delivers[core], fake_now_ns + SECOND);
     }
