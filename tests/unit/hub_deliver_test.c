@@ -612,8 +612,9 @@ static void test_crashes(unsigned seed)
     }
     bool all = run_until_all(GOOD, 60) && run_until_all(FLAKY, 600) && run_until_all(SLOW, 1200) &&
                run_until_all(DEAD_FOR_A_WHILE, 600);
-    ok(all, "seed %u: every event reaches every destination through 9 crashes (%llu events, missing "
-            "%llu %llu %llu %llu)",
+    ok(all,
+       "seed %u: every event reaches every destination through 9 crashes (%llu events, missing "
+       "%llu %llu %llu %llu)",
        seed, (unsigned long long)server.appended, (unsigned long long)missing(GOOD),
        (unsigned long long)missing(FLAKY), (unsigned long long)missing(SLOW),
        (unsigned long long)missing(DEAD_FOR_A_WHILE));
