@@ -192,6 +192,35 @@ static bool take_unit(struct slice *text, int64_t *ret_ns)
     return false;
 }
 
+enum bk_err time_parse_http(struct slice text, int64_t *ret_wall_seconds)
+{
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    char copy[32], rfc3339[32];
+    int64_t ns;
+    if (text.bytes != 29) {
+        return BK_INVALID;
+    }
+    memcpy(copy, text.at, 29);
+    copy[29] = 0;
+    if (copy[3] != ',' || copy[4] != ' ' || copy[7] != ' ' || copy[11] != ' ' || copy[16] != ' ' ||
+        strcmp(copy + 25, " GMT") != 0) {
+        return BK_INVALID;
+    }
+    for (int month = 0; month < 12; month++) {
+        if (memcmp(months + 3 * month, copy + 8, 3) != 0) {
+            continue;
+        }
+        snprintf(rfc3339, sizeof rfc3339, "%.4s-%02d-%.2sT%.8sZ", copy + 12, month + 1, copy + 5,
+                 copy + 17);
+        if (time_parse_rfc3339(slice_str(rfc3339), &ns) != BK_OK) {
+            return BK_INVALID;
+        }
+        *ret_wall_seconds = ns / NS_PER_SECOND;
+        return BK_OK;
+    }
+    return BK_INVALID;
+}
+
 enum bk_err time_parse_duration(struct slice text, int64_t *ret_ns)
 {
     const int64_t max_ns = 100LL * 365 * 86400 * (NS_PER_SECOND / 1000) * 1000 / 2;

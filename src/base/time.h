@@ -18,6 +18,9 @@ void time_format_rfc3339(int64_t wall_ns, char ret_text[25]);
 enum bk_err time_parse_rfc3339(struct slice text, int64_t *ret_wall_ns) BK_MUST_CHECK;
 /* IMF-fixdate of RFC 9110 5.6.7: "Sun, 06 Nov 1994 08:49:37 GMT" (29 characters and NUL). */
 void time_format_http(int64_t wall_seconds, char ret_text[30]);
+/* The same text read back; the obsolete forms are refused. BK_INVALID. The day of the week may be
+ * any. */
+enum bk_err time_parse_http(struct slice text, int64_t *ret_wall_seconds) BK_MUST_CHECK;
 /* Durations of YAML and flags: "300s", "24h", "7d", "150ms", "1m30s", "0s" or a bare number of
  * seconds. BK_INVALID when malformed, negative or over 100 years. */
 enum bk_err time_parse_duration(struct slice text, int64_t *ret_ns) BK_MUST_CHECK;

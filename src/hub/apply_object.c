@@ -193,6 +193,42 @@ static void write_secrets(struct spec_writer *writer, const struct resource_even
     buf_add_byte(writer->json, ']');
 }
 
+/* One or several, as it was given. */
+static void write_audience(struct spec_writer *writer, struct slice audience)
+{
+    if (slice_find(audience, ' ') == audience.bytes) {
+        write_text(writer, "audience", audience);
+        return;
+    }
+    write_name(writer, "audience");
+    for (const char *comma = "["; audience.bytes > 0; comma = ",") {
+        struct slice word = slice_of(audience.at, slice_find(audience, ' '));
+        buf_add_str(writer->json, comma);
+        json_add_string(writer->json, word);
+        audience = slice_skip(audience, word.bytes + 1);
+    }
+    buf_add_byte(writer->json, ']');
+}
+
+static void write_claims(struct spec_writer *writer, struct slice claims)
+{
+    if (claims.bytes == 0) {
+        return;
+    }
+    write_open(writer, "claims");
+    while (claims.bytes > 0) {
+        struct slice line = slice_of(claims.at, slice_find(claims, '\n'));
+        size_t name_bytes = slice_find(line, '=');
+        buf_add_str(writer->json, writer->filled ? "," : "");
+        json_add_string(writer->json, slice_of(line.at, name_bytes));
+        buf_add_byte(writer->json, ':');
+        json_add_string(writer->json, slice_skip(line, name_bytes + 1));
+        writer->filled = true;
+        claims = slice_skip(claims, line.bytes + 1);
+    }
+    write_close(writer);
+}
+
 static void write_verification(struct spec_writer *writer,
                                const struct resource_event_source *source)
 {
@@ -207,6 +243,10 @@ static void write_verification(struct spec_writer *writer,
     write_pair(writer, "id", "header", source->id_header, "field", source->id_field);
     write_pair(writer, "type", "header", source->type_header, "field", source->type_field);
     write_text(writer, "signed", source->signed_template);
+    write_text(writer, "issuer", source->issuer);
+    write_audience(writer, source->audience);
+    write_claims(writer, source->claims);
+    write_text(writer, "jwksUrl", source->jwks_url);
     if (source->secret_count > 0) {
         write_secrets(writer, source);
     }

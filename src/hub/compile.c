@@ -11,16 +11,20 @@
  * u8 version | u8 flags | u8 secrets | i64 tolerance | i64 dedupe | u64 body | u32 per second |
  * path | type | secrets | custom row. Texts are u16 and the bytes. */
 
-#define INPUT_VERSION 1U
+/* Version 1 had the first CUSTOM_TEXTS_1 texts of a custom row only. */
+#define INPUT_VERSION 2U
 enum { INPUT_CUSTOM = 1, INPUT_PATH_GENERATED = 2 };
-#define CUSTOM_TEXTS 11U
+#define CUSTOM_TEXTS 16U
+#define CUSTOM_TEXTS_1 11U
 
 static void custom_texts(struct scheme_custom *row, struct slice *ret_texts[CUSTOM_TEXTS])
 {
     struct slice *texts[CUSTOM_TEXTS] = {
         &row->scheme,           &row->algorithm, &row->signature_header, &row->signature_format,
         &row->timestamp_header, &row->id_header, &row->type_header,      &row->type_field,
-        &row->id_field,         &row->signed_template, &row->timestamp_unit};
+        &row->id_field,         &row->signed_template, &row->timestamp_unit,
+        &row->base,             &row->issuer,    &row->audience,         &row->claims,
+        &row->jwks_url};
     memcpy(ret_texts, texts, sizeof texts);
 }
 
@@ -127,7 +131,7 @@ enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_inp
     struct slice rest = bytes;
     uint8_t version, flags, count;
     uint64_t tolerance, dedupe, per_second;
-    if (!take_byte(&rest, &version) || version != INPUT_VERSION || !take_byte(&rest, &flags) ||
+    if (!take_byte(&rest, &version) || version == 0 || version > INPUT_VERSION || !take_byte(&rest, &flags) ||
         !take_byte(&rest, &count) || count > SECRETS_PER_SOURCE_MAX ||
         flags > (INPUT_CUSTOM | INPUT_PATH_GENERATED) || !take_u64(&rest, &tolerance) ||
         !take_u64(&rest, &dedupe) || !take_u64(&rest, &ret_input->body_bytes) ||
@@ -150,8 +154,9 @@ enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_inp
     ret_input->row = (struct scheme_custom){0};
     if (ret_input->custom) {
         struct slice *texts[CUSTOM_TEXTS];
+        ret_input->row = (struct scheme_custom){0};
         custom_texts(&ret_input->row, texts);
-        for (unsigned i = 0; i < CUSTOM_TEXTS; i++) {
+        for (unsigned i = 0; i < (version == 1 ? CUSTOM_TEXTS_1 : CUSTOM_TEXTS); i++) {
             if (!take_text(&rest, UINT16_MAX, texts[i])) {
                 return BK_CORRUPT;
             }

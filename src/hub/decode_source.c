@@ -8,12 +8,14 @@
 #include <stdio.h>
 
 #define TOLERANCE_NS_MAX (7LL * 24 * 3600 * NS_PER_SECOND)
-#define DEDUPE_NS_MAX (30LL * 24 * 3600 * NS_PER_SECOND)
-#define PER_SECOND_MAX 10000000U
+#define DEDUPE_NS_MAX    (30LL * 24 * 3600 * NS_PER_SECOND)
+#define PER_SECOND_MAX   10000000U
 
-/* Each field that only a row of the user's own has. */
-static const char *const custom_fields[] = {"scheme", "algorithm", "signature", "timestamp", "id",
-                                            "type",   "signed",    NULL};
+/* Fields that only a row of the user's own has, and those that rows for tokens of issuers have too.
+ */
+static const char *const row_fields[] = {"scheme", "algorithm", "signature", "timestamp",
+                                         "id",     "type",      "signed",    NULL};
+static const char *const token_fields[] = {"issuer", "audience", "claims", "jwksUrl", NULL};
 
 static bool is_generic(struct slice type)
 {
@@ -51,8 +53,8 @@ static void decode_type(struct decoder *decoder, const struct decode_object *spe
 
 static bool path_valid(struct slice path)
 {
-    if (path.bytes == 0 || path.bytes > SOURCE_PATH_BYTES_MAX ||
-        slice_equal(path, SLICE(".")) || slice_equal(path, SLICE(".."))) {
+    if (path.bytes == 0 || path.bytes > SOURCE_PATH_BYTES_MAX || slice_equal(path, SLICE(".")) ||
+        slice_equal(path, SLICE(".."))) {
         return false;
     }
     for (size_t i = 0; i < path.bytes; i++) {
@@ -169,6 +171,85 @@ static struct slice header_of(struct decoder *decoder, const struct decode_objec
     return decode_text(decoder, &place, "header");
 }
 
+/* claims: {name: text, number or true, …}, as name=value lines. */
+static void decode_claims(struct decoder *decoder, const struct decode_object *verification,
+                          struct resource_event_source *source)
+{
+    struct decode_object claims = decode_inner(decoder, verification, "claims");
+    yyjson_mut_val *key, *value;
+    size_t index, max;
+    const char *lines = "";
+    yyjson_mut_obj_foreach(claims.value, index, max, key, value)
+    {
+        char number[24] = "";
+        const char *name = yyjson_mut_get_str(key);
+        const char *text = yyjson_mut_is_str(value)     ? yyjson_mut_get_str(value)
+                           : yyjson_mut_is_true(value)  ? "true"
+                           : yyjson_mut_is_false(value) ? "false"
+                                                        : number;
+        if (yyjson_mut_is_uint(value)) {
+            snprintf(number, sizeof number, "%llu", (unsigned long long)yyjson_mut_get_uint(value));
+        }
+        bool whole = !yyjson_mut_is_str(value) || strlen(text) == yyjson_mut_get_len(value);
+        if (text[0] == 0 || name[0] == 0 || strpbrk(name, "=\n") || strchr(text, '\n') || !whole) {
+            decode_wrong(decoder, &claims, name,
+                         "must be a text (* stands for any), a whole number, true or false");
+            continue;
+        }
+        lines = arena_printf(&decoder->tree->arena, "%s%s%s=%s", lines, lines[0] ? "\n" : "", name,
+                             text);
+        if (!lines) {
+            decode_wrong(decoder, verification, "claims", "document too large");
+            return;
+        }
+    }
+    source->claims = slice_str(lines);
+}
+
+/* A text, or a list of texts. */
+static void decode_audience(struct decoder *decoder, const struct decode_object *verification,
+                            struct resource_event_source *source)
+{
+    yyjson_mut_val *list = decode_field(verification, "audience"), *item;
+    size_t index, max;
+    const char *words = "";
+    if (!yyjson_mut_is_arr(list)) {
+        source->audience = decode_text(decoder, verification, "audience");
+        return;
+    }
+    yyjson_mut_arr_foreach(list, index, max, item)
+    {
+        const char *word = yyjson_mut_get_str(item);
+        if (!word || !word[0] || strpbrk(word, " \t\r\n")) {
+            decode_wrong(decoder, verification, "audience", "must be a text or a list of texts");
+            return;
+        }
+        words = arena_printf(&decoder->tree->arena, "%s%s%s", words, words[0] ? " " : "", word);
+        if (!words) {
+            decode_wrong(decoder, verification, "audience", "document too large");
+            return;
+        }
+    }
+    source->audience = slice_str(words);
+}
+
+static void decode_token(struct decoder *decoder, const struct decode_object *verification,
+                         struct resource_event_source *source)
+{
+    static const char *const https[] = {"issuer", "jwksUrl"};
+    source->issuer = decode_text(decoder, verification, "issuer");
+    source->jwks_url = decode_text(decoder, verification, "jwksUrl");
+    decode_audience(decoder, verification, source);
+    decode_claims(decoder, verification, source);
+    const struct slice urls[] = {source->issuer, source->jwks_url};
+    for (size_t i = 0; i < bk_array_length(urls); i++) {
+        if (urls[i].bytes > 0 && !slice_starts(urls[i], SLICE("https://")) &&
+            !slice_starts(urls[i], SLICE("http://"))) {
+            decode_wrong(decoder, verification, https[i], "must be an https:// URL");
+        }
+    }
+}
+
 static void decode_custom(struct decoder *decoder, const struct decode_object *verification,
                           struct resource_event_source *source)
 {
@@ -181,6 +262,7 @@ static void decode_custom(struct decoder *decoder, const struct decode_object *v
     source->signature_header = decode_text(decoder, &signature, "header");
     source->signature_format = decode_text(decoder, &signature, "format");
     source->timestamp_header = header_of(decoder, verification, "timestamp", NULL);
+    decode_token(decoder, verification, source);
     source->id_header = header_of(decoder, verification, "id", &source->id_field);
     source->type_header = header_of(decoder, verification, "type", &source->type_field);
 }
@@ -194,16 +276,25 @@ void source_custom(const struct resource_event_source *source, struct scheme_cus
         .scheme = source->scheme.bytes ? source->scheme : SLICE("hmac"),
         .algorithm = source->algorithm,
         .signature_header = plain ? SLICE("X-Signature-256") : source->signature_header,
-        .signature_format = plain && source->signature_format.bytes == 0
-                                ? SLICE("[sha256=]{hex}")
-                                : source->signature_format,
+        .signature_format = plain && source->signature_format.bytes == 0 ? SLICE("[sha256=]{hex}")
+                                                                         : source->signature_format,
         .timestamp_header = source->timestamp_header,
         .id_header = source->id_header,
         .type_header = source->type_header,
         .type_field = source->type_field,
         .id_field = source->id_field,
         .signed_template = source->signed_template,
+        .base = slice_equal(source->type, SLICE("generic")) ? SLICE_EMPTY : source->type,
+        .issuer = source->issuer,
+        .audience = source->audience,
+        .claims = source->claims,
+        .jwks_url = source->jwks_url,
     };
+    if (ret_custom->base.bytes > 0) {
+        ret_custom->scheme = SLICE("jwt");
+        ret_custom->signature_header = SLICE_EMPTY;
+        ret_custom->signature_format = SLICE_EMPTY;
+    }
 }
 
 /* Is it a row that can be built? */
@@ -243,7 +334,15 @@ static void check_secrets(struct decoder *decoder, const struct decode_object *s
     bool none = slice_equal(source->scheme, SLICE("none"));
     bool hmac = source->scheme.bytes == 0 || slice_equal(source->scheme, SLICE("hmac"));
     const struct scheme_row *row = source->custom ? NULL : scheme_row_find(source->type);
-    bool needed = source->custom ? !none : row && scheme_row_needs_secret(row);
+    bool token = source->custom &&
+                 (slice_equal(source->scheme, SLICE("jwt")) ||
+                  !slice_equal(source->type, SLICE("generic"))) &&
+                 source->algorithm.bytes == 0;
+    bool needed = source->custom ? !none && !token : row && scheme_row_needs_secret(row);
+    if (token && decode_field(verification, "secrets")) {
+        decode_wrong(decoder, verification, "secrets",
+                     "is for algorithm hs256 only; the keys of an issuer are fetched");
+    }
     if (decode_field(verification, "secrets") || !needed) {
         if (source->custom && none && decode_field(verification, "secrets")) {
             decode_wrong(decoder, verification, "secrets", "scheme none takes no secret");
@@ -261,13 +360,24 @@ static void check_secrets(struct decoder *decoder, const struct decode_object *s
     }
 }
 
+static void refuse_fields(struct decoder *decoder, const struct decode_object *verification,
+                          const struct resource_event_source *source, const char *const *fields)
+{
+    for (size_t i = 0; fields[i] && source->type.bytes > 0; i++) {
+        if (decode_field(verification, fields[i])) {
+            decode_wrong(decoder, verification, fields[i],
+                         "only with `type: generic`; %.*s has its own", (int)source->type.bytes,
+                         (const char *)source->type.at);
+        }
+    }
+}
+
 static void decode_verification(struct decoder *decoder, const struct decode_object *spec,
                                 struct resource_event_source *source)
 {
-    static const char *const known[] = {"secrets",   "tolerance", "scheme",
-                                        "algorithm", "signature", "timestamp",
-                                        "id",        "type",      "signed",
-                                        NULL};
+    static const char *const known[] = {
+        "secrets", "tolerance", "scheme", "algorithm", "signature", "timestamp", "id",
+        "type",    "signed",    "issuer", "audience",  "claims",    "jwksUrl",   NULL};
     struct decode_object verification = decode_inner(decoder, spec, "verification");
     size_t before = decoder->problems->count + decoder->problems->dropped;
     decode_known(decoder, &verification, known);
@@ -278,14 +388,17 @@ static void decode_verification(struct decoder *decoder, const struct decode_obj
                         &source->tolerance_text)) {
         source->tolerance_seconds = ns / NS_PER_SECOND;
     }
-    if (!source->custom) {
-        for (size_t i = 0; custom_fields[i] && source->type.bytes > 0; i++) {
-            if (decode_field(&verification, custom_fields[i])) {
-                decode_wrong(decoder, &verification, custom_fields[i],
-                             "only with `type: generic`; %.*s has its own",
-                             (int)source->type.bytes, (const char *)source->type.at);
-            }
+    const struct scheme_row *row = source->custom ? NULL : scheme_row_find(source->type);
+    if (row && scheme_row_takes_claims(row)) {
+        refuse_fields(decoder, &verification, source, row_fields);
+        decode_token(decoder, &verification, source);
+        source->custom = true;
+        if (decoder->problems->count + decoder->problems->dropped == before) {
+            check_custom(decoder, spec, &verification, source);
         }
+    } else if (!source->custom) {
+        refuse_fields(decoder, &verification, source, row_fields);
+        refuse_fields(decoder, &verification, source, token_fields);
     } else {
         decode_custom(decoder, &verification, source);
         if (decoder->problems->count + decoder->problems->dropped == before) {
@@ -338,8 +451,9 @@ static void refuse_later(struct decoder *decoder, const struct decode_object *sp
 void decode_event_source(struct decoder *decoder, const struct decode_object *spec,
                          struct resource_event_source *ret_source)
 {
-    static const char *const known[] = {"type",   "path",        "verification", "dedupe", "limits",
-                                        "events", "integration", "resource",     "schedule", NULL};
+    static const char *const known[] = {"type",     "path",   "verification", "dedupe",
+                                        "limits",   "events", "integration",  "resource",
+                                        "schedule", NULL};
     decode_known(decoder, spec, known);
     refuse_later(decoder, spec);
     decode_type(decoder, spec, ret_source);

@@ -430,8 +430,13 @@ static enum http_outcome reject(struct ingress *ingress, struct http_exchange *e
 {
     count_event(ingress, intake->source->number, METRICS_REJECTED);
     quarantine(ingress, intake, verdict);
-    refuse(ingress, exchange, intake->source->number, verdict == SCHEME_BODY_MALFORMED ? 400 : 401,
-           scheme_verdict_name(verdict), scheme_verdict_text(verdict), SLICE_EMPTY);
+    bool keyless = verdict == SCHEME_KEY_UNAVAILABLE || verdict == SCHEME_KEY_WANTED;
+    refuse(ingress, exchange, intake->source->number,
+           keyless                              ? 503
+           : verdict == SCHEME_BODY_MALFORMED ? 400
+                                                : 401,
+           scheme_verdict_name(verdict), scheme_verdict_text(verdict),
+           keyless ? SLICE("Retry-After: 5\r\n") : SLICE_EMPTY);
     return HTTP_TAKEN;
 }
 

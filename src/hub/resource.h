@@ -103,6 +103,10 @@ struct resource_event_source {
     struct slice type_header;
     struct slice type_field;
     struct slice signed_template;
+    struct slice issuer;            /* tokens of an issuer: scheme jwt, or a type of that kind */
+    struct slice audience;          /* one or several, separated by blanks */
+    struct slice claims;            /* name=value lines, in the order of the document */
+    struct slice jwks_url;
     struct resource_source_secret *secrets;
     unsigned secret_count;
     bool generate_key;              /* no secret given and the scheme needs one: make it */

@@ -67,12 +67,12 @@ struct places {
 enum encoding { ENCODING_HEX, ENCODING_BASE64, ENCODING_BASE64URL };
 
 /* The kinds of signature one text can hold. */
-enum lane_kind { LANE_MAC, LANE_ED25519, LANE_COUNT };
+enum lane_kind { LANE_MAC, LANE_ED25519, LANE_PUBLIC_KEY, LANE_COUNT };
 
 struct lane {
     bool used;
     bool prefix_optional;
-    uint8_t bytes; /* of the decoded signature */
+    uint16_t bytes; /* of the decoded signature; the most of LANE_PUBLIC_KEY */
     enum encoding encoding;
     struct slice prefix;
 };
@@ -92,7 +92,8 @@ struct key {
         struct hmac_sha256_key sha256;
         struct hmac_key other; /* the other algorithms */
         uint8_t ed25519[32];
-        struct slice token; /* also user:password, and what is hashed */
+        struct public_key public_key; /* as long as its kind needs */
+        struct slice token;           /* also user:password, and what is hashed */
     };
 };
 
@@ -239,14 +240,14 @@ static inline size_t key_mac(const struct program *program, const struct key *ke
 /* Does the program check something over a text, rather than a secret that is sent as it is? */
 static inline bool kind_signs(enum row_kind kind)
 {
-    return kind == ROW_HMAC || kind == ROW_ED25519 || kind == ROW_HASH;
+    return kind == ROW_HMAC || kind == ROW_ED25519 || kind == ROW_PUBLIC_KEY || kind == ROW_HASH;
 }
 
 /* Is a key of this kind the text of its secret? */
 static inline bool kind_keeps_text(enum row_kind kind)
 {
     return kind == ROW_TOKEN || kind == ROW_BASIC || kind == ROW_BEARER ||
-           kind == ROW_AUTHORIZATION || kind == ROW_HASH;
+           kind == ROW_AUTHORIZATION || kind == ROW_HASH || kind == ROW_CODE;
 }
 
 /* ---- text.c: texts that are computed from a request */
@@ -275,7 +276,8 @@ struct slice text_query(const struct http_head *head);
 
 /* What a request says about its signature. Filled step by step; see scheme_read(). */
 struct signature {
-    uint8_t bytes[64];
+    uint8_t bytes[SIGNATURE_BYTES_MAX];
+    uint16_t count; /* of LANE_PUBLIC_KEY */
     enum lane_kind lane;
 };
 struct reading {
@@ -302,6 +304,14 @@ enum scheme_verdict scheme_read(const struct scheme *scheme, const struct progra
                                 const struct scheme_request *request, struct reading *ret_reading);
 /* Does one of the keys match? Returns its index, or -1. */
 int scheme_match(const struct reading *reading);
+/* The only header of this name; `missing` when it is not there or empty. */
+enum scheme_verdict scheme_single(const struct http_head *head, struct slice name,
+                                  enum scheme_verdict missing, struct slice *ret_value);
+/* "Scheme credentials": the scheme's name in any case, one blank. */
+bool scheme_credentials(struct slice value, struct slice lower_scheme, struct slice *ret_rest);
+/* ---- ROW_CODE */
+row_verify_fn jwt_verify, sns_verify, paypal_verify, http_signature_verify;
+
 /* Units per second, and a timestamp's text as a number of units. */
 int64_t unit_scale(enum row_unit unit);
 bool unit_parse(enum row_unit unit, struct slice text, int64_t *ret_value);

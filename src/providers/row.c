@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #define TOLERANCE_SECONDS     300
+#define TOKEN_SKEW_SECONDS    60
 #define CUSTOM_TEXT_BYTES_MAX 512U
 
 /* ---- the table */
@@ -86,9 +87,14 @@ int64_t scheme_row_tolerance_seconds(const struct scheme_row *row)
                                        : untimed;
 }
 
+bool scheme_row_takes_claims(const struct scheme_row *row)
+{
+    return row->verify == jwt_verify && !row->hs256;
+}
+
 bool scheme_row_needs_secret(const struct scheme_row *row)
 {
-    return row->kind != ROW_NONE;
+    return row->kind != ROW_NONE && row->secret != SECRET_NONE;
 }
 
 bool scheme_row_learns(const struct scheme_row *row)
@@ -144,13 +150,21 @@ struct slice scheme_row_constant_type(const struct scheme_row *row)
 struct custom_kind {
     const char *name;
     enum row_kind kind;
-    bool built;
+    enum row_secret secret;
+    enum signature_algorithm signature;
 };
 static const struct custom_kind kinds[] = {
-    {"hmac", ROW_HMAC, true}, {"token", ROW_TOKEN, true},      {"basic", ROW_BASIC, true},
-    {"none", ROW_NONE, true}, {"bearer", ROW_BEARER, true},    {"ed25519", ROW_ED25519, true},
-    {"hash", ROW_HASH, true}, {"ecdsa-p256", ROW_NONE, false}, {"rsa", ROW_NONE, false},
-    {"jwt", ROW_NONE, false},
+    {"hmac", ROW_HMAC, SECRET_TEXT, 0},
+    {"token", ROW_TOKEN, SECRET_TEXT, 0},
+    {"basic", ROW_BASIC, SECRET_TEXT, 0},
+    {"none", ROW_NONE, SECRET_TEXT, 0},
+    {"bearer", ROW_BEARER, SECRET_TEXT, 0},
+    {"hash", ROW_HASH, SECRET_TEXT, 0},
+    {"ed25519", ROW_ED25519, SECRET_KEY, 0},
+    {"ecdsa-p256", ROW_PUBLIC_KEY, SECRET_PUBLIC_KEY, SIGNATURE_P256_DER},
+    {"ecdsa-p256-raw", ROW_PUBLIC_KEY, SECRET_PUBLIC_KEY, SIGNATURE_P256_RAW},
+    {"rsa", ROW_PUBLIC_KEY, SECRET_PUBLIC_KEY, SIGNATURE_RSA_SHA256},
+    {"jwt", ROW_CODE, SECRET_NONE, 0},
 };
 
 static const struct {
@@ -175,6 +189,54 @@ static enum bk_err refuse(enum bk_err err, struct problem *problem, const char *
     return err;
 }
 
+/* What a token's row needs; `base` has some of it. */
+static enum bk_err token_words(const struct scheme_custom *custom, struct scheme_row *row,
+                               struct problem *problem)
+{
+    const struct scheme_row *base = NULL;
+    if (custom->base.bytes != 0) {
+        base = scheme_row_find(custom->base);
+        if (base == NULL || !scheme_row_takes_claims(base)) {
+            return refuse(BK_INVALID, problem, "scheme", "no such provider of tokens");
+        }
+        *row = *base;
+    }
+    row->kind = ROW_CODE;
+    row->verify = jwt_verify;
+    row->tolerance_seconds = TOKEN_SKEW_SECONDS;
+    row->hs256 = same_name(custom->algorithm, "hs256");
+    row->secret = row->hs256 ? SECRET_TEXT : SECRET_NONE;
+    if (custom->algorithm.bytes != 0 && !row->hs256) {
+        return refuse(BK_INVALID, problem, "algorithm",
+                      "for jwt it is left out, or hs256 where the secret signs");
+    }
+    if (!row->hs256 && row->issuer == NULL && custom->issuer.bytes == 0) {
+        return refuse(BK_INVALID, problem, "issuer", "is missing: what `iss` of the tokens is");
+    }
+    if (!row->hs256 && custom->audience.bytes == 0) {
+        return refuse(BK_INVALID, problem, "audience",
+                      "is missing: without it, a token made for anybody else would do");
+    }
+    return BK_OK;
+}
+
+static bool public_key_words(struct scheme_row *row, struct problem *problem)
+{
+    static const enum signature_algorithm rsa[] = {
+        [HMAC_SHA256] = SIGNATURE_RSA_SHA256,
+        [HMAC_SHA384] = SIGNATURE_RSA_SHA384,
+        [HMAC_SHA512] = SIGNATURE_RSA_SHA512,
+    };
+    bool is_rsa = row->signature == SIGNATURE_RSA_SHA256;
+    if (row->algorithm == HMAC_SHA1 || (!is_rsa && row->algorithm != HMAC_SHA256)) {
+        (void)refuse(BK_INVALID, problem, "algorithm",
+                     is_rsa ? "expected sha256, sha384 or sha512" : "expected sha256");
+        return false;
+    }
+    row->signature = is_rsa ? rsa[row->algorithm] : row->signature;
+    return true;
+}
+
 static enum bk_err words_parse(const struct scheme_custom *custom, struct scheme_row *row,
                                struct problem *problem)
 {
@@ -184,12 +246,21 @@ static enum bk_err words_parse(const struct scheme_custom *custom, struct scheme
     }
     if (i == bk_array_length(kinds)) {
         return refuse(BK_INVALID, problem, "scheme",
-                      "expected none, token, basic, hmac, ed25519, ecdsa-p256, rsa or jwt");
-    }
-    if (!kinds[i].built) {
-        return refuse(BK_UNSUPPORTED, problem, "scheme", "this scheme is not supported yet");
+                      "expected none, token, basic, hmac, ed25519, ecdsa-p256, "
+                      "ecdsa-p256-raw, rsa or jwt");
     }
     row->kind = kinds[i].kind;
+    row->secret = kinds[i].secret;
+    row->signature = kinds[i].signature;
+    if (row->kind == ROW_CODE) {
+        return token_words(custom, row, problem);
+    }
+    if (custom->issuer.bytes + custom->audience.bytes + custom->claims.bytes +
+            custom->jwks_url.bytes !=
+        0) {
+        return refuse(BK_INVALID, problem, "issuer",
+                      "issuer, audience, claims and jwksUrl are for scheme jwt");
+    }
     struct slice algorithm = custom->algorithm.bytes != 0 ? custom->algorithm : SLICE("sha256");
     for (i = 0; i < bk_array_length(algorithms) && !same_name(algorithm, algorithms[i].name); i++) {
     }
@@ -197,6 +268,9 @@ static enum bk_err words_parse(const struct scheme_custom *custom, struct scheme
         return refuse(BK_INVALID, problem, "algorithm", "expected sha1, sha256, sha384 or sha512");
     }
     row->algorithm = algorithms[i].algorithm;
+    if (row->kind == ROW_PUBLIC_KEY && !public_key_words(row, problem)) {
+        return BK_INVALID;
+    }
     struct slice unit = custom->timestamp_unit.bytes != 0 ? custom->timestamp_unit : SLICE("s");
     for (i = 0; i < bk_array_length(units) && !same_name(unit, units[i].name); i++) {
     }
@@ -204,7 +278,6 @@ static enum bk_err words_parse(const struct scheme_custom *custom, struct scheme
         return refuse(BK_INVALID, problem, "timestamp.unit", "expected s, ms or rfc3339");
     }
     row->unit = units[i].unit;
-    row->secret = row->kind == ROW_ED25519 ? SECRET_KEY : SECRET_TEXT;
     return BK_OK;
 }
 
@@ -251,6 +324,10 @@ static enum bk_err fields_check(const struct scheme_custom *custom, struct probl
         {custom->type_field, "type.field", false, true},
         {custom->signature_format, "signature.format", false, false},
         {custom->signed_template, "signed", false, false},
+        {custom->issuer, "issuer", false, false},
+        {custom->audience, "audience", false, false},
+        {custom->claims, "claims", false, false},
+        {custom->jwks_url, "jwksUrl", false, false},
     };
     for (size_t i = 0; i < bk_array_length(fields); i++) {
         struct slice text = fields[i].text;
@@ -266,6 +343,10 @@ static enum bk_err fields_check(const struct scheme_custom *custom, struct probl
             return refuse(BK_INVALID, problem, fields[i].field,
                           "not a JSON pointer of at most four steps, as /data/id");
         }
+    }
+    if (has_control(custom->issuer) || has_control(custom->audience) ||
+        has_control(custom->jwks_url)) {
+        return refuse(BK_INVALID, problem, "issuer", "has a control character");
     }
     if (has_control(custom->signature_format)) {
         return refuse(BK_INVALID, problem, "signature.format", "has a control character");
@@ -295,6 +376,38 @@ static const char *put(char **at, struct slice first, struct slice second)
     return text;
 }
 
+/* The strings of a base row that are copied. */
+static size_t base_text_bytes(const struct scheme_row *base)
+{
+    const char *const texts[] = {base->name,   base->header, base->issuer,
+                                 base->claims, base->id,     base->type};
+    size_t bytes = 0;
+    for (size_t i = 0; i < bk_array_length(texts); i++) {
+        bytes += texts[i] != NULL ? strlen(texts[i]) + 1 : 0;
+    }
+    return bytes;
+}
+
+/* The first that is not empty. */
+static struct slice either(struct slice own, const char *base)
+{
+    return own.bytes != 0 ? own : slice_str(base);
+}
+
+/* Claims of the base hold besides the user's. */
+static void put_token_texts(struct scheme_row *row, char **at, const struct scheme_custom *custom,
+                            const struct scheme_row *words)
+{
+    row->documentation = NULL;
+    row->issuer = put(at, either(custom->issuer, words->issuer), SLICE_EMPTY);
+    row->audience = put(at, custom->audience, SLICE_EMPTY);
+    row->claims = put(at, slice_str(words->claims), custom->claims);
+    if (words->claims != NULL && custom->claims.bytes != 0) {
+        ((char *)(uintptr_t)row->claims)[strlen(words->claims)] = '\n';
+    }
+    row->jwks_url = put(at, custom->jwks_url, SLICE_EMPTY);
+}
+
 static struct scheme_row *row_build(const struct scheme_custom *custom,
                                     const struct scheme_row *words)
 {
@@ -302,7 +415,9 @@ static struct scheme_row *row_build(const struct scheme_custom *custom,
                         custom->timestamp_header.bytes + custom->id_header.bytes +
                         custom->type_header.bytes + custom->type_field.bytes +
                         custom->id_field.bytes + custom->signed_template.bytes +
-                        custom->signature_field.bytes + custom->timestamp_field.bytes + 64;
+                        custom->signature_field.bytes + custom->timestamp_field.bytes +
+                        custom->issuer.bytes + custom->audience.bytes + custom->claims.bytes +
+                        custom->jwks_url.bytes + base_text_bytes(words) + 64;
     size_t bytes = (sizeof(struct scheme_row) + text_bytes + 15) & ~(size_t)15;
     struct scheme_row *row = (struct scheme_row *)calloc(1, bytes);
     if (row == NULL) {
@@ -311,7 +426,8 @@ static struct scheme_row *row_build(const struct scheme_custom *custom,
     char *at = (char *)(row + 1);
     *row = *words;
     row->block_bytes = bytes;
-    row->name = put(&at, SLICE("generic"), SLICE_EMPTY);
+    row->name =
+        put(&at, words->name != NULL ? slice_str(words->name) : SLICE("generic"), SLICE_EMPTY);
     bool token = row->kind == ROW_TOKEN;
     if (token && custom->signature_header.bytes == 0 && custom->signature_field.bytes == 0) {
         row->kind = ROW_BEARER;
@@ -319,6 +435,7 @@ static struct scheme_row *row_build(const struct scheme_custom *custom,
     bool fixed = row->kind == ROW_BASIC || row->kind == ROW_BEARER;
     struct slice where =
         custom->signature_header.bytes != 0 ? custom->signature_header : custom->signature_field;
+    fixed |= row->kind == ROW_CODE && where.bytes == 0;
     row->header = put(&at, fixed ? SLICE("Authorization") : where, SLICE_EMPTY);
     row->format = put(&at, fixed ? SLICE_EMPTY : custom->signature_format, SLICE_EMPTY);
     row->signed_template = put(&at, custom->signed_template, SLICE_EMPTY);
@@ -326,8 +443,12 @@ static struct scheme_row *row_build(const struct scheme_custom *custom,
                          custom->timestamp_header.bytes != 0 ? custom->timestamp_header
                                                              : custom->timestamp_field,
                          SLICE_EMPTY);
-    row->id = put(&at, custom->id_header, custom->id_field);
-    row->type = put(&at, custom->type_header, custom->type_field);
+    bool own_id = custom->id_header.bytes != 0 || custom->id_field.bytes != 0;
+    bool own_type = custom->type_header.bytes != 0 || custom->type_field.bytes != 0;
+    row->id = put(&at, own_id ? custom->id_header : slice_str(words->id), custom->id_field);
+    row->type =
+        put(&at, own_type ? custom->type_header : slice_str(words->type), custom->type_field);
+    put_token_texts(row, &at, custom, words);
     bk_assert(at <= (char *)row + bytes);
     return row;
 }

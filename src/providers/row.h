@@ -38,6 +38,7 @@
 #define BECKET_PROVIDERS_ROW_H
 
 #include "base/hmac.h"
+#include "base/public_key.h"
 #include "providers/scheme.h"
 
 enum row_kind {
@@ -49,14 +50,18 @@ enum row_kind {
     ROW_BEARER,        /* Authorization: Bearer; the secret is the token */
     ROW_AUTHORIZATION, /* either of them */
     ROW_AUTO,          /* whichever other row a request looks like */
-    ROW_NONE           /* everything is taken as genuine */
+    ROW_NONE,          /* everything is taken as genuine */
+    ROW_PUBLIC_KEY,    /* ECDSA or RSA over `signed_template`; the secret is a public key */
+    ROW_CODE           /* what no row can say: `verify` */
 };
 
 /* How a configured secret becomes a key. */
 enum row_secret {
-    SECRET_TEXT,   /* its bytes as they are */
-    SECRET_BASE64, /* whsec_ (may be left out) and base64; whpk_ is an Ed25519 key */
-    SECRET_KEY     /* an Ed25519 public key: 64 hex digits, base64, or whpk_ and base64 */
+    SECRET_TEXT,       /* its bytes as they are */
+    SECRET_BASE64,     /* whsec_ (may be left out) and base64; whpk_ is an Ed25519 key */
+    SECRET_KEY,        /* an Ed25519 public key: 64 hex digits, base64, or whpk_ and base64 */
+    SECRET_PUBLIC_KEY, /* PEM, base64 of a SubjectPublicKeyInfo, or a JWK */
+    SECRET_NONE        /* there is none: what is trusted is published */
 };
 
 enum row_unit { UNIT_SECONDS, UNIT_MS, UNIT_RFC3339 };
@@ -81,6 +86,13 @@ struct row_handshake {
 };
 
 #define ROW_HANDSHAKES_MAX 3U
+
+struct program;
+/* Pure, as all of verification: no I/O, no clock, no memory taken. */
+typedef enum scheme_verdict row_verify_fn(const struct scheme *scheme,
+                                          const struct program *program,
+                                          const struct scheme_request *request,
+                                          struct scheme_answer *ret_answer);
 
 /* For people: the chapters of the catalogue. */
 enum row_group {
@@ -133,6 +145,15 @@ struct scheme_row {
     /* Another way that is used, and then only, when a secret begins with this prefix. */
     const char *signing_prefix;
     const struct scheme_row *signing;
+    enum signature_algorithm signature; /* of ROW_PUBLIC_KEY */
+    row_verify_fn *verify;              /* of ROW_CODE */
+    /* ---- tokens (jwt.c) */
+    const char *issuer;     /* exactly what `iss` must be */
+    const char *audience;   /* one of them must be in `aud`; separated by blanks */
+    const char *claims;     /* name=value lines, all of which must hold; * stands for any text */
+    const char *jwks_url;   /* NULL = the issuer's discovery document tells */
+    const char *body_claim; /* the claim with the body's SHA-256 in hex */
+    bool hs256;             /* signed with the source's secrets, by HMAC-SHA-256 */
     size_t block_bytes; /* of a row made at run time: it and its strings are one block; else 0 */
 };
 

@@ -94,17 +94,26 @@ enum scheme_verdict scheme_read_body_time(const struct program *program,
 
 /* ---- reading the signature header */
 
-static bool decode(const struct lane *lane, struct slice text, uint8_t out[64])
+/* Base 64; signatures of public keys come in any length up to the lane's. */
+static bool decode_base64(const struct lane *lane, enum base64_alphabet alphabet, struct slice text,
+                          struct signature *to)
 {
     size_t bytes = 0;
+    bool good = base64_decode(text, alphabet, to->bytes, lane->bytes, &bytes);
+    to->count = (uint16_t)bytes;
+    return good && (bytes == lane->bytes || (to->lane == LANE_PUBLIC_KEY && bytes != 0));
+}
+
+static bool decode(const struct lane *lane, struct slice text, struct signature *to)
+{
     switch (lane->encoding) {
     case ENCODING_HEX:
-        return hex_decode(text, out, lane->bytes);
+        to->count = to->lane == LANE_PUBLIC_KEY ? (uint16_t)(text.bytes / 2) : lane->bytes;
+        return to->count != 0 && to->count <= lane->bytes && hex_decode(text, to->bytes, to->count);
     case ENCODING_BASE64:
-        return base64_decode(text, BASE64_STANDARD, out, lane->bytes, &bytes) &&
-               bytes == lane->bytes;
+        return decode_base64(lane, BASE64_STANDARD, text, to);
     case ENCODING_BASE64URL:
-        return base64_decode(text, BASE64_URL, out, lane->bytes, &bytes) && bytes == lane->bytes;
+        return decode_base64(lane, BASE64_URL, text, to);
     }
     bk_never("unknown encoding");
 }
@@ -128,10 +137,10 @@ static bool read_element(const struct format *format, struct slice text, struct 
             return false;
         }
         struct signature *to = &r->signatures[r->signature_count];
-        if (!decode(lane, slice_skip(text, prefixed ? lane->prefix.bytes : 0), to->bytes)) {
+        to->lane = (enum lane_kind)i;
+        if (!decode(lane, slice_skip(text, prefixed ? lane->prefix.bytes : 0), to)) {
             return format->open;
         }
-        to->lane = (enum lane_kind)i;
         r->signature_count++;
         return true;
     }
@@ -161,8 +170,8 @@ static enum scheme_verdict read_header(const struct format *format, struct readi
 
 /* A header that takes part in the signature must not be there twice: another reader might take the
  * other one. */
-static enum scheme_verdict find_single(const struct http_head *head, struct slice name,
-                                       enum scheme_verdict missing, struct slice *ret_value)
+enum scheme_verdict scheme_single(const struct http_head *head, struct slice name,
+                                  enum scheme_verdict missing, struct slice *ret_value)
 {
     unsigned count;
     const struct http_header *header = http_find(head, name, &count);
@@ -179,7 +188,7 @@ static enum scheme_verdict read_place(const struct place *place,
                                       enum scheme_verdict missing, struct slice *ret_value)
 {
     if (place->kind == PLACE_HEADER) {
-        return find_single(request->head, place->text, missing, ret_value);
+        return scheme_single(request->head, place->text, missing, ret_value);
     }
     *ret_value = place_value(place, request);
     return ret_value->bytes != 0 ? SCHEME_GENUINE : missing;
@@ -254,7 +263,7 @@ static enum scheme_verdict read_part(const struct program *program, const struct
         return SCHEME_GENUINE;
     case OP_HEADER:
         /* A header that is not there was signed as the empty text. */
-        return find_single(request->head, op->text, SCHEME_GENUINE, ret_part);
+        return scheme_single(request->head, op->text, SCHEME_GENUINE, ret_part);
     case OP_PLACE:
         return read_place(&program->op_places[op->place], request, SCHEME_GENUINE, ret_part);
     case OP_FORM:
@@ -361,6 +370,13 @@ int scheme_match(const struct reading *r)
             if (given->lane != key->lane) {
                 continue;
             }
+            if (key->lane == LANE_PUBLIC_KEY) {
+                if (public_key_verify(&key->public_key, program->row->signature, r->parts,
+                                      r->part_count, slice_of(given->bytes, given->count))) {
+                    return (int)k;
+                }
+                continue;
+            }
             if (key->lane == LANE_ED25519) {
                 if (ed25519_verify(given->bytes, key->ed25519, r->parts, r->part_count)) {
                     return (int)k;
@@ -434,7 +450,7 @@ static enum scheme_verdict match_token(const struct scheme *scheme, const struct
 }
 
 /* "Scheme credentials": the scheme's name in any case, one space. */
-static bool credentials(struct slice value, struct slice lower_scheme, struct slice *ret_rest)
+bool scheme_credentials(struct slice value, struct slice lower_scheme, struct slice *ret_rest)
 {
     if (value.bytes <= lower_scheme.bytes + 1 ||
         !slice_equal_nocase(slice_of(value.at, lower_scheme.bytes), lower_scheme) ||
@@ -497,10 +513,10 @@ static enum scheme_verdict verify_token(const struct scheme *scheme, const struc
     }
     bool basic = program->kind == ROW_BASIC || program->kind == ROW_AUTHORIZATION;
     bool bearer = program->kind == ROW_BEARER || program->kind == ROW_AUTHORIZATION;
-    if (basic && credentials(value, SLICE("basic"), &rest)) {
+    if (basic && scheme_credentials(value, SLICE("basic"), &rest)) {
         return verify_basic(scheme, program, rest);
     }
-    if (bearer && credentials(value, SLICE("bearer"), &rest)) {
+    if (bearer && scheme_credentials(value, SLICE("bearer"), &rest)) {
         return match_token(scheme, program, rest);
     }
     if (basic || bearer || !slice_starts(value, program->token_prefix)) {
@@ -615,10 +631,14 @@ const struct program *scheme_select(const struct scheme *scheme,
 
 static enum scheme_verdict verify_program(const struct scheme *scheme,
                                           const struct program *program,
-                                          const struct scheme_request *request)
+                                          const struct scheme_request *request,
+                                          struct scheme_answer *ret_answer)
 {
     if (kind_signs(program->kind)) {
         return verify_signature(scheme, program, request);
+    }
+    if (program->kind == ROW_CODE) {
+        return program->row->verify(scheme, program, request, ret_answer);
     }
     return program->kind != ROW_NONE ? verify_token(scheme, program, request) : SCHEME_GENUINE;
 }
@@ -642,7 +662,8 @@ enum scheme_verdict scheme_verify(const struct scheme *scheme, const struct sche
             return handshake_answer(scheme, &plan->handshakes[i], request, ret_answer);
         }
     }
-    enum scheme_verdict verdict = verify_program(scheme, scheme_select(scheme, request), request);
+    enum scheme_verdict verdict =
+        verify_program(scheme, scheme_select(scheme, request), request, ret_answer);
     for (unsigned i = plan->unsigned_count; i < plan->handshake_count && verdict == SCHEME_GENUINE;
          i++) {
         if (handshake_is(scheme, &plan->handshakes[i], request)) {
@@ -873,6 +894,20 @@ static const struct {
                                          "missing"},
     [SCHEME_BODY_MALFORMED] = {"body_malformed",
                                "the request is not what its provider sends, or too large to check"},
+    [SCHEME_KEY_WANTED] = {"key_wanted", "the sender's key has to be fetched first"},
+    [SCHEME_KEY_UNAVAILABLE] = {"key_unavailable",
+                                "the sender's key cannot be fetched now, so the signature cannot "
+                                "be checked"},
+    [SCHEME_KEY_UNKNOWN] = {"key_unknown", "signed with a key that its issuer does not publish, or "
+                                           "that lies on a host that is not the provider's"},
+    [SCHEME_TOKEN_EXPIRED] = {"token_expired", "the token is genuine but has expired"},
+    [SCHEME_TOKEN_EARLY] = {"token_early",
+                            "the token is genuine but not valid yet: compare the clocks"},
+    [SCHEME_CLAIM_WRONG] = {"claim_wrong",
+                            "issuer, audience or another claim of the token is not the one wanted"},
+    [SCHEME_DIGEST_WRONG] = {"digest_wrong", "the body is not the one whose digest was signed"},
+    [SCHEME_SENDER_REFUSED] = {"sender_refused",
+                               "genuine, but from a sender that this source does not name"},
     [SCHEME_HANDSHAKE_REFUSED] = {"handshake_refused",
                                   "who sets the hook up shows another verifyToken, or comes from "
                                   "an origin that is not allowed"},

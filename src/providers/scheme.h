@@ -20,6 +20,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "http/message.h"
+#include "providers/keys.h"
 
 struct scheme_row; /* providers/row.h */
 struct scheme;
@@ -38,6 +39,14 @@ enum scheme_verdict {
     SCHEME_FUTURE = 9,
     SCHEME_ID_MISSING = 10,
     SCHEME_BODY_MALFORMED = 11,
+    SCHEME_KEY_WANTED = 12, /* the key must be fetched first: ask again */
+    SCHEME_KEY_UNAVAILABLE = 13,
+    SCHEME_KEY_UNKNOWN = 14,
+    SCHEME_TOKEN_EXPIRED = 15,
+    SCHEME_TOKEN_EARLY = 16,
+    SCHEME_CLAIM_WRONG = 17,
+    SCHEME_DIGEST_WRONG = 18,
+    SCHEME_SENDER_REFUSED = 19,
     SCHEME_HANDSHAKE_REFUSED = 20, /* the answer has the status */
     SCHEME_ADDRESS_REFUSED = 21,
     SCHEME_NO_SECRET_YET = 22, /* the provider has not brought it */
@@ -53,6 +62,7 @@ struct scheme_request {
      * known: what follows is the request's target. */
     struct slice base;
     int64_t now_seconds;
+    const struct key_finder *keys; /* keys that others publish; NULL = none can be had */
     uint8_t peer_family; /* 4 or 6; 0 = unknown. Only for sources that allow some addresses. */
     const uint8_t *peer; /* 4 or 16 bytes */
 };
@@ -71,6 +81,7 @@ struct scheme_answer {
     const char *content_type; /* NULL = no body */
     struct slice body;
     struct slice headers; /* further header lines */
+    struct slice confirm; /* not empty: a URL to GET once, on a host of the provider */
     struct slice learned; /* a secret the provider brought: keep it before you answer */
 };
 
@@ -138,6 +149,8 @@ const struct scheme_row *scheme_row_at(size_t index);
 int64_t scheme_row_tolerance_seconds(const struct scheme_row *row);
 /* The one event type that the provider sends, static; empty when the request says it. */
 struct slice scheme_row_constant_type(const struct scheme_row *row);
+/* Its requests carry a token of an issuer: it is used through scheme_custom.base. */
+bool scheme_row_takes_claims(const struct scheme_row *row);
 bool scheme_row_needs_secret(const struct scheme_row *row);
 /* A handshake brings the secret, so that a source may begin without one. */
 bool scheme_row_learns(const struct scheme_row *row);
@@ -162,10 +175,10 @@ void scheme_row_facts(const struct scheme_row *row, struct buf *text,
 
 /* ---- a user's own row (spec.verification of a `generic` source), as strings out of YAML */
 struct scheme_custom {
-    /* none token basic bearer hmac ed25519 ecdsa-p256 rsa jwt (those not built yet:
-     * BK_UNSUPPORTED); empty = hmac. A token without a header is a bearer token. */
+    /* none token basic bearer hmac ed25519 ecdsa-p256 (DER) ecdsa-p256-raw rsa jwt; empty = hmac. A
+     * token without a header is a bearer token. */
     struct slice scheme;
-    struct slice algorithm; /* sha1 sha256 sha384 sha512; empty = sha256 */
+    struct slice algorithm; /* sha1 sha256 sha384 sha512; hs256 for jwt; empty = sha256 */
     struct slice signature_header;
     struct slice signature_format; /* "sha256={hex}", "{base64}", "v1={hex}" …; empty = "{hex}" */
     struct slice timestamp_header;
@@ -177,6 +190,12 @@ struct scheme_custom {
     struct slice timestamp_unit;  /* s ms rfc3339; empty = s */
     struct slice signature_field; /* instead of signature_header: /pointer, or ?name */
     struct slice timestamp_field;
+    /* ---- tokens: scheme jwt, or `base` */
+    struct slice base; /* a row of the table for tokens that the rest refines; empty = none */
+    struct slice issuer;
+    struct slice audience; /* one or several, separated by blanks */
+    struct slice claims;   /* name=value lines */
+    struct slice jwks_url;
 };
 /* Build a row from it. The row owns copies; free with scheme_row_free(). On
  * BK_INVALID/BK_UNSUPPORTED *ret_field names the wrong field ("signature.format") and ret_message

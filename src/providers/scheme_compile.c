@@ -110,7 +110,9 @@ static bool format_parse(const char *text, enum hmac_algorithm algorithm, enum l
     if (!format->lanes[lane].used) {
         return fail(problem, "signature.format", "no {hex}, {base64} or {base64url}");
     }
-    format->lanes[lane].bytes = lane == LANE_ED25519 ? 64 : (uint8_t)hmac_bytes(algorithm);
+    format->lanes[lane].bytes = lane == LANE_ED25519      ? ED25519_SIGNATURE_BYTES
+                                : lane == LANE_PUBLIC_KEY ? SIGNATURE_BYTES_MAX
+                                                          : (uint16_t)hmac_bytes(algorithm);
     return true;
 }
 
@@ -213,7 +215,8 @@ static struct slice keep_lower(struct block *block, struct slice text)
         visit(format) visit(format_ed25519) visit(signed_template) visit(body_hash)                \
             visit(timestamp) visit(id) visit(type) visit(account) visit(resource) visit(redact)    \
                 visit(sample_type) visit(detect) visit(detect_not) visit(select)                   \
-                    visit(select_equals) visit(signing_prefix)
+                    visit(select_equals) visit(signing_prefix) visit(issuer) visit(audience)       \
+                        visit(claims) visit(jwks_url) visit(body_claim)
 
 /* Room for every string of the row, once. */
 static size_t row_text_bytes(const struct scheme_row *row)
@@ -314,6 +317,8 @@ static size_t key_bytes(const struct scheme_row *row)
                                               : sizeof(struct hmac_key);
     } else if (row->kind == ROW_ED25519) {
         bytes = sizeof((struct key *)NULL)->ed25519;
+    } else if (row->kind == ROW_PUBLIC_KEY) {
+        bytes = public_key_bytes(signature_key_kind(row->signature));
     }
     return (offsetof(struct key, sha256) + bytes + 7) & ~(size_t)7;
 }
@@ -374,9 +379,13 @@ static bool op_places_parse(struct program *program, struct block *block, struct
 static bool signature_compile(const struct scheme_row *row, struct block *block,
                               struct program *program, struct problem *problem)
 {
-    const char *format = row->format != NULL ? row->format : "{hex}";
+    const char *format = row->format != NULL           ? row->format
+                         : row->kind == ROW_PUBLIC_KEY ? "{base64}"
+                                                       : "{hex}";
     const char *template = row->signed_template != NULL ? row->signed_template : "{body}";
-    enum lane_kind lane = row->kind == ROW_ED25519 ? LANE_ED25519 : LANE_MAC;
+    enum lane_kind lane = row->kind == ROW_ED25519      ? LANE_ED25519
+                          : row->kind == ROW_PUBLIC_KEY ? LANE_PUBLIC_KEY
+                                                        : LANE_MAC;
     if (!format_parse(format, row->algorithm, lane, &program->format, problem) ||
         (row->format_ed25519 != NULL && !format_parse(row->format_ed25519, row->algorithm,
                                                       LANE_ED25519, &program->format, problem)) ||
@@ -465,6 +474,24 @@ static const char *ed25519_key(struct slice text, struct key *key)
     return NULL;
 }
 
+static const char *public_key(enum signature_algorithm algorithm, struct slice text,
+                              struct key *key)
+{
+    struct public_key parsed;
+    const char *wrong = public_key_parse(text, &parsed);
+    if (wrong != NULL) {
+        return wrong;
+    }
+    if (parsed.kind != signature_key_kind(algorithm)) {
+        return signature_key_kind(algorithm) == PUBLIC_KEY_RSA ? "an RSA public key is wanted"
+                                                               : "an ECDSA P-256 public key is "
+                                                                 "wanted";
+    }
+    key->lane = LANE_PUBLIC_KEY;
+    memcpy(&key->public_key, &parsed, public_key_bytes(signature_key_kind(algorithm)));
+    return NULL;
+}
+
 static void mac_key(enum hmac_algorithm algorithm, struct slice secret, struct key *key)
 {
     key->lane = LANE_MAC;
@@ -502,6 +529,9 @@ static const char *key_compile(const struct program *program, struct slice secre
     }
     if (row->kind == ROW_ED25519) {
         return ed25519_key(secret, key);
+    }
+    if (row->kind == ROW_PUBLIC_KEY) {
+        return public_key(row->signature, secret, key);
     }
     if (row->kind == ROW_HMAC && row->secret == SECRET_BASE64) {
         if (!slice_starts(secret, SLICE("whpk_"))) {
@@ -773,6 +803,9 @@ static const char *secrets_wrong(const struct scheme_row *row, const struct slic
 {
     if (secret_count == 0 && scheme_row_needs_secret(row) && !scheme_row_learns(row)) {
         return "no secret is configured";
+    }
+    if (scheme_row_takes_claims(row) && (row->audience == NULL || row->issuer == NULL)) {
+        return "issuer or audience is missing: a token made for anybody else would do";
     }
     if (secret_count > SECRETS_PER_SOURCE_MAX) {
         return "too many secrets";

@@ -244,6 +244,13 @@ static void explain_missing(const struct scheme *scheme, const struct http_head 
     }
 }
 
+static const char *signature_wanted(enum signature_algorithm algorithm)
+{
+    return algorithm == SIGNATURE_P256_DER   ? "a DER signature"
+           : algorithm == SIGNATURE_P256_RAW ? "64 bytes of signature"
+                                             : "an RSA signature as long as the key";
+}
+
 /* Tokens are not shown, not even wrong ones: a typing error is close to the secret. */
 static void explain_malformed(const struct program *program, const struct scheme_request *request,
                               struct buf *text)
@@ -251,6 +258,14 @@ static void explain_malformed(const struct program *program, const struct scheme
     struct slice value = place_value(&program->signature, request);
     const char *format = program->row->format != NULL ? program->row->format : "{hex}";
     switch (program->kind) {
+    case ROW_PUBLIC_KEY:
+        buf_printf(text, "%.*s should look like %s, with %s\n", SHOW(program->signature.shown), format,
+                   signature_wanted(program->row->signature));
+        buf_printf(text, "it is: %.*s (%zu characters)\n", SHOW(value), value.bytes);
+        return;
+    case ROW_CODE:
+        buf_printf(text, "%.*s is not what this provider sends\n", SHOW(program->signature.shown));
+        return;
     case ROW_HMAC:
     case ROW_HASH:
     case ROW_ED25519:
@@ -380,6 +395,14 @@ void scheme_explain(const struct scheme *scheme, const struct scheme_request *re
     case SCHEME_ADDRESS_REFUSED:
         explain_address(request, text);
         break;
+    case SCHEME_KEY_WANTED:
+    case SCHEME_KEY_UNAVAILABLE:
+    case SCHEME_KEY_UNKNOWN:
+    case SCHEME_TOKEN_EXPIRED:
+    case SCHEME_TOKEN_EARLY:
+    case SCHEME_CLAIM_WRONG:
+    case SCHEME_DIGEST_WRONG:
+    case SCHEME_SENDER_REFUSED:
     case SCHEME_BODY_MALFORMED:
     case SCHEME_HANDSHAKE_REFUSED:
     case SCHEME_NO_SECRET_YET:

@@ -432,6 +432,8 @@ static enum bk_err sign_any(struct making *m)
     case ROW_HASH:
         return sign_text(m);
     case ROW_ED25519: /* what is configured is the public key */
+    case ROW_PUBLIC_KEY:
+    case ROW_CODE:
     case ROW_AUTO:
         return BK_UNSUPPORTED;
     case ROW_TOKEN:

@@ -156,14 +156,19 @@ struct bad_case {
 
 static const struct bad_case *bad_cases(size_t *ret_count)
 {
-    static struct bad_case cases[40];
+    static struct bad_case cases[60];
     size_t n = 0;
 #define BAD(error, name, ...)                                                                      \
     cases[n++] = (struct bad_case){.custom = {__VA_ARGS__}, .err = error, .field = name}
     BAD(BK_INVALID, "scheme", .scheme = SLICE("hmac2"), HEADER);
-    BAD(BK_UNSUPPORTED, "scheme", .scheme = SLICE("jwt"), HEADER);
-    BAD(BK_UNSUPPORTED, "scheme", .scheme = SLICE("rsa"), HEADER);
-    BAD(BK_UNSUPPORTED, "scheme", .scheme = SLICE("ecdsa-p256"), HEADER);
+    BAD(BK_INVALID, "issuer", .scheme = SLICE("jwt"), HEADER);
+    BAD(BK_INVALID, "issuer", .issuer = SLICE("https://i"), HEADER);
+    BAD(BK_INVALID, "audience", .scheme = SLICE("jwt"), .issuer = SLICE("https://i"), HEADER);
+    BAD(BK_INVALID, "algorithm", .scheme = SLICE("jwt"), .algorithm = SLICE("none"), HEADER);
+    BAD(BK_INVALID, "scheme", .scheme = SLICE("jwt"), .base = SLICE("github"), HEADER);
+    BAD(BK_INVALID, "algorithm", .scheme = SLICE("rsa"), .algorithm = SLICE("sha1"), HEADER);
+    BAD(BK_INVALID, "algorithm", .scheme = SLICE("ecdsa-p256"), .algorithm = SLICE("sha512"),
+        HEADER);
     BAD(BK_INVALID, "algorithm", .algorithm = SLICE("md5"), HEADER);
     BAD(BK_INVALID, "timestamp.unit", .timestamp_unit = SLICE("us"), HEADER);
     BAD(BK_INVALID, "signature.header", .scheme = SLICE("hmac"));

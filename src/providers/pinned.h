@@ -1,0 +1,15 @@
+/* pinned.h - may a key be fetched from this URL? Pure. */
+#ifndef BECKET_PROVIDERS_PINNED_H
+#define BECKET_PROVIDERS_PINNED_H
+
+#include "base/slice.h"
+
+/* https://HOST/path on the standard port, with nothing but letters, digits and -._~/?=&%:+ in it;
+ * its host. No user, no fragment, no backslash: parsers disagree about these. */
+bool pinned_host(struct slice url, struct slice *ret_host);
+/* sns.<region>.amazonaws.com, or the same below .cn */
+bool pinned_sns(struct slice url);
+/* One of the hosts, which are separated by blanks. */
+bool pinned_one_of(struct slice url, const char *hosts);
+
+#endif
