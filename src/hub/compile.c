@@ -131,7 +131,8 @@ enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_inp
     struct slice rest = bytes;
     uint8_t version, flags, count;
     uint64_t tolerance, dedupe, per_second;
-    if (!take_byte(&rest, &version) || version == 0 || version > INPUT_VERSION || !take_byte(&rest, &flags) ||
+    if (!take_byte(&rest, &version) || version == 0 || version > INPUT_VERSION ||
+        !take_byte(&rest, &flags) ||
         !take_byte(&rest, &count) || count > SECRETS_PER_SOURCE_MAX ||
         flags > (INPUT_CUSTOM | INPUT_PATH_GENERATED) || !take_u64(&rest, &tolerance) ||
         !take_u64(&rest, &dedupe) || !take_u64(&rest, &ret_input->body_bytes) ||

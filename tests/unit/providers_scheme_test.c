@@ -28,7 +28,8 @@ static const char *secret_for(const struct scheme_row *row)
     case SECRET_KEY:
         return "829a27427c7dbbd756a2d1edc1421532d571a96865e84776a8f3817bb70c4d5a";
     case SECRET_PUBLIC_KEY:
-        return "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAELZS/4+CKTEXZ9vNABR7V/fV/a6FmKOdMnGSJ+vCtGjTpQf3kBRayCFYv"
+        return "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAELZS/4+CKTEXZ9vNABR7V/fV/"
+               "a6FmKOdMnGSJ+vCtGjTpQf3kBRayCFYv"
                "9UrT8fEhPQVT36WQbujIfcVQ/TXcLA==";
     case SECRET_NONE:
         return NULL;
