@@ -1034,7 +1034,8 @@ const struct scheme_row scheme_rows[] = {
     {.name = "oidc-gitlab",
      .title = "GitLab CI (OIDC token)",
      .group = GROUP_CODE,
-     .needs = "No secret: `audience`, and `claims` that must hold, such as project_id; `issuer` for your own instance",
+     .needs = "No secret: `audience`, and `claims` that must hold, such as project_id; `issuer` "
+              "for your own instance",
      .documentation = "https://docs.gitlab.com/ci/secrets/id_token_authentication/",
      .kind = ROW_CODE,
      .verify = jwt_verify,
@@ -1055,7 +1056,8 @@ const struct scheme_row scheme_rows[] = {
     {.name = "google-pubsub",
      .title = "Google Cloud Pub/Sub push",
      .group = GROUP_CLOUD,
-     .needs = "No secret: `audience` as the subscription has it, and `claims: {email: …}` of its service account",
+     .needs = "No secret: `audience` as the subscription has it, and `claims: {email: …}` of its "
+              "service account",
      .documentation = "https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions",
      .kind = ROW_CODE,
      .verify = jwt_verify,

@@ -259,8 +259,8 @@ static void explain_malformed(const struct program *program, const struct scheme
     const char *format = program->row->format != NULL ? program->row->format : "{hex}";
     switch (program->kind) {
     case ROW_PUBLIC_KEY:
-        buf_printf(text, "%.*s should look like %s, with %s\n", SHOW(program->signature.shown), format,
-                   signature_wanted(program->row->signature));
+        buf_printf(text, "%.*s should look like %s, with %s\n", SHOW(program->signature.shown),
+                   format, signature_wanted(program->row->signature));
         buf_printf(text, "it is: %.*s (%zu characters)\n", SHOW(value), value.bytes);
         return;
     case ROW_CODE:

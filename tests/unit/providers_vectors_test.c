@@ -230,8 +230,7 @@ static void flip(const char *id, const struct scheme *scheme, struct sample *s)
     const char *row = scheme_row_name(scheme_row(scheme));
     bool code = kind == ROW_CODE && (strcmp(row, "paypal") == 0 || strcmp(row, "drone") == 0);
     code &= scheme->tolerance_seconds != 0; /* the relaxed case does not sign it */
-    bool signs_body = (kind_signs(kind) || code) &&
-                      strcmp(row, "mailgun") != 0;
+    bool signs_body = (kind_signs(kind) || code) && strcmp(row, "mailgun") != 0;
     if (!signs_body || bytes > 2048) {
         return;
     }
