@@ -73,6 +73,7 @@ enum bk_err http_client_open(struct ring *ring, struct timer_wheel *wheel, struc
     while (client->bucket_count < config->origins_max) {
         client->bucket_count *= 2;
     }
+    client->engine_bytes = (tls_client_bytes() + 63U) & ~(size_t)63U;
     client->map_bytes = map_layout(client, NULL);
     uint8_t *map = mmap(NULL, client->map_bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -334,7 +335,7 @@ bool http_client_forget(struct http_client *client, const struct http_origin *or
     if (!pool) {
         return true;
     }
-    memset(pool->session, 0, sizeof pool->session);
+    bk_wipe(&pool->session, sizeof pool->session);
     for (unsigned i = 0; i < client->conns_used; i++) {
         struct client_line *line = &client->conns[i];
         if (line->state == LINE_FREE || line->pool != pool) {

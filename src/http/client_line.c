@@ -196,6 +196,7 @@ void line_kill(struct client_line *line)
         line->gathered = NULL;
     }
     reply_drop(line);
+    line_tls_let_go(line);
     ring_cancel(client->ring, &line->recv_op);
     ring_cancel(client->ring, &line->send_op);
     if (line->call) {
@@ -240,7 +241,8 @@ void line_idle(struct client_line *line)
     struct http_client *client = line->client;
     uint32_t idle_ms = client->config.idle_timeout_ms;
 
-    bk_assert(!line->call && !list_linked(&line->node) && !ring_op_busy(&line->send_op));
+    bk_assert(!line->call && !list_linked(&line->node));
+    bk_assert(line->tls || !ring_op_busy(&line->send_op)); /* the handshake's last record */
     if (line->keep_alive_ms > 0 && line->keep_alive_ms < idle_ms) {
         idle_ms = line->keep_alive_ms;
     }

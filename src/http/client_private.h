@@ -11,12 +11,14 @@
 #define BECKET_HTTP_CLIENT_PRIVATE_H
 
 #include "base/counter.h"
+#include "base/ct.h"
 #include "base/time.h"
 #include "http/client.h"
 #include "http/proxy.h"
 #include "http/response.h"
 #include "net/dns.h"
 #include "net/policy.h"
+#include "tls/tls.h"
 
 /* Addresses that are being connected to at once: the second after EYEBALLS_MS, ... (RFC 8305). */
 #define CLIENT_TRIES_MAX 4U
@@ -54,6 +56,14 @@ struct line_try {
     int32_t handle;
     uint8_t number; /* of the address */
     bool closing;
+};
+
+/* Received bytes that wait for the TLS engine. */
+struct held {
+    const uint8_t *at;
+    size_t bytes;
+    uint16_t buffer_id;
+    bool lent; /* the buffer is the receiving function's still */
 };
 
 struct client_line {
@@ -99,15 +109,12 @@ struct client_line {
     char why[HTTP_CALL_WHY_BYTES];
     enum bk_err why_err;
     /* -- TLS */
-    struct tls *tls;       /* NULL = plain */
+    struct tls *tls; /* NULL = plain */
+    uint64_t tls_begun_ns;
     unsigned piece_number; /* of the request: next to be given to the engine */
     size_t piece_at;
-    uint8_t *record; /* being sent */
-    struct {
-        const uint8_t *at;
-        size_t bytes;
-        uint16_t buffer_id;
-    } held[CLIENT_HELD_MAX];
+    size_t record_bytes; /* being sent */
+    struct held held[CLIENT_HELD_MAX];
     unsigned held_count;
 };
 
@@ -127,8 +134,8 @@ struct client_pool {
     unsigned waiting_count;
     unsigned conn_count; /* of any state */
     unsigned dial_count;
-    unsigned call_count;  /* not yet FINISHED */
-    uint64_t session[16]; /* struct tls_session */
+    unsigned call_count;        /* not yet FINISHED */
+    struct tls_session session; /* zero = none */
 };
 
 struct http_client {
@@ -238,6 +245,8 @@ void line_tls_request(struct client_line *line);
 bool line_tls_received(struct client_line *line, uint8_t *at, size_t bytes, uint16_t buffer_id);
 void line_tls_ended(struct client_line *line);
 void line_tls_send_done(struct client_line *line);
+/* The connection is dead: give held buffers back. */
+void line_tls_let_go(struct client_line *line);
 /* Give the engine back; the connection is about to be free. */
 void line_tls_drop(struct client_line *line);
 

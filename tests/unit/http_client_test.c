@@ -12,7 +12,7 @@
 #include "http/client.h"
 #include "http/proxy.h"
 #include "http/write.h"
-#include "net/dns.h"
+#include "tls/tls.h"
 #include "tap.h"
 
 #include <arpa/inet.h>
@@ -326,6 +326,7 @@ static int script_main(int argc, char **argv)
 {
     const char *http_proxy = NULL, *https_proxy = NULL, *no_proxy = NULL, *why = "";
     FILE *script = NULL;
+    struct tls_trust *trust = NULL;
     for (int i = 1; i + 1 < argc; i += 2) {
         const char *value = argv[i + 1];
         if (strcmp(argv[i], "--script") == 0) {
@@ -336,6 +337,13 @@ static int script_main(int argc, char **argv)
             https_proxy = value;
         } else if (strcmp(argv[i], "--no-proxy") == 0) {
             no_proxy = value;
+        } else if (strcmp(argv[i], "--ca") == 0) {
+            static char trust_why[TLS_WHY_BYTES];
+            if (tls_trust_open(&trust) != BK_OK ||
+                tls_trust_add_file(trust, value, trust_why) != BK_OK) {
+                bail_out("%s", trust_why);
+            }
+            config.trust = trust;
         } else if (strcmp(argv[i], "--per-origin") == 0) {
             config.conns_per_origin_max = (unsigned)number_of(value);
         } else if (strcmp(argv[i], "--conns") == 0) {
@@ -364,6 +372,7 @@ static int script_main(int argc, char **argv)
            (unsigned long long)stats->conns_open);
     jobs_free();
     bool closed = close_client();
+    tls_trust_close(trust);
     printf("closed %d\n", closed);
     return closed ? 0 : 1;
 }
