@@ -2,7 +2,7 @@
 
 #include "base/assert.h"
 #include "base/yaml.h"
-#include "hub/apply_private.h"
+#include "hub/apply_build.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -69,7 +69,7 @@ static struct slice copy_slice(struct apply *apply, struct slice text)
     return slice_of(copy, copy ? text.bytes : 0);
 }
 
-static enum bk_err add_change(struct apply *apply, const struct source_change *change)
+enum bk_err apply_add_change(struct apply *apply, const struct source_change *change)
 {
     void *at = apply->changes;
     bool grown = grow(&at, &apply->change_size, apply->change_count, sizeof *change);
@@ -179,8 +179,8 @@ static struct apply_work *find_work(const struct apply *apply, enum resource_kin
 static int compare_users(const void *a, const void *b)
 {
     const struct apply_user *left = a, *right = b;
-    int order = compare_text(left->canvas, right->canvas);
-    return order ? order : compare_text(left->name, right->name);
+    return compare_objects(left->kind, left->canvas, left->name, right->kind, right->canvas,
+                           right->name);
 }
 
 /* ---- the steps of a run */
@@ -297,14 +297,17 @@ static bool found_one(void *context, struct slice key, struct slice value)
 
 static enum bk_err check_canvas_empty(struct apply *apply, const struct apply_work *work)
 {
-    static const enum resource_kind kinds[] = {RESOURCE_SECRET, RESOURCE_EVENT_SOURCE};
     if (slice_equal(work->name, slice_str(RESOURCE_CANVAS_DEFAULT))) {
         return apply_fail(apply, BK_IN_USE, "the canvas \"default\" cannot be deleted");
     }
-    for (size_t i = 0; i < bk_array_length(kinds); i++) {
+    for (unsigned kind = 0; kind < RESOURCE_KIND_COUNT; kind++) {
+        const struct resource_kind_info *info = resource_kind_info((enum resource_kind)kind);
         bool found = false;
         struct key prefix;
-        key_canvas(&prefix, resource_kind_info(kinds[i])->key, work->name);
+        if (!info->in_canvas || info->key == 0) {
+            continue;
+        }
+        key_canvas(&prefix, info->key, work->name);
         enum bk_err err = store_walk(apply->txn, key_slice(&prefix), SLICE_EMPTY, found_one,
                                      &found);
         if (err != BK_OK) {
@@ -312,7 +315,7 @@ static enum bk_err check_canvas_empty(struct apply *apply, const struct apply_wo
         }
         if (found) {
             return apply_fail(apply, BK_IN_USE, "canvas \"%s\" still has %s", work->result->name,
-                              resource_kind_info(kinds[i])->plural);
+                              info->plural);
         }
     }
     return BK_OK;
@@ -325,15 +328,6 @@ static enum bk_err remove_all(struct apply *apply)
         enum bk_err err = work->kind == RESOURCE_CANVAS ? check_canvas_empty(apply, work) : BK_OK;
         if (err == BK_OK) {
             err = apply_remove(apply, work);
-        }
-        if (err == BK_OK && work->kind == RESOURCE_EVENT_SOURCE) {
-            struct source_change change = {.removed = true,
-                                           .number = work->number,
-                                           .path = work->path,
-                                           .name = work->name,
-                                           .canvas = work->canvas};
-            memcpy(change.id, work->id, sizeof change.id);
-            err = add_change(apply, &change);
         }
         if (err != BK_OK) {
             return err;
@@ -374,47 +368,61 @@ static enum bk_err claim_paths(struct apply *apply)
     return BK_OK;
 }
 
-/* ---- users of secrets */
+/* ---- users of what changed or goes */
 
 struct user_walk {
     struct apply *apply;
-    struct apply_work *secret;
+    struct apply_work *used;
     size_t prefix_bytes;
     enum bk_err err;
 };
+
+static bool kind_of_key(uint8_t byte, enum resource_kind *ret_kind)
+{
+    for (unsigned kind = 0; kind < RESOURCE_KIND_COUNT; kind++) {
+        if (byte != 0 && resource_kind_info((enum resource_kind)kind)->key == byte) {
+            *ret_kind = (enum resource_kind)kind;
+            return true;
+        }
+    }
+    return false;
+}
 
 static bool user_one(void *context, struct slice key, struct slice value)
 {
     struct user_walk *walk = context;
     struct apply *apply = walk->apply;
-    struct slice canvas, name;
-    (void)value;
+    struct apply_user user = {.used = walk->used};
+    struct slice rest = slice_skip(key, walk->prefix_bytes);
     void *at = apply->users;
     bool grown = grow(&at, &apply->user_size, apply->user_count, sizeof *apply->users);
     apply->users = at;
-    if (!hub_split(slice_skip(key, walk->prefix_bytes + 1), &canvas, &name)) {
+    if (rest.bytes < 2 || !kind_of_key(rest.at[0], &user.kind) ||
+        !hub_split(slice_skip(rest, 1), &user.canvas, &user.name)) {
         walk->err = BK_CORRUPT;
     } else if (!grown) {
         walk->err = BK_NO_MEMORY;
     } else {
-        apply->users[apply->user_count++] = (struct apply_user){
-            copy_slice(apply, canvas), copy_slice(apply, name), walk->secret};
+        user.canvas = copy_slice(apply, user.canvas);
+        user.name = copy_slice(apply, user.name);
+        user.keys = copy_slice(apply, value);
+        apply->users[apply->user_count++] = user;
         walk->err = apply->arena->overflow ? BK_NO_MEMORY : BK_OK;
     }
     return walk->err == BK_OK;
 }
 
-static enum bk_err find_users(struct apply *apply, struct apply_work *secret)
+static enum bk_err find_users(struct apply *apply, struct apply_work *used)
 {
-    struct user_walk walk = {apply, secret, 0, BK_OK};
+    struct user_walk walk = {apply, used, 0, BK_OK};
     struct key prefix;
-    key_users(&prefix, resource_kind_info(RESOURCE_SECRET)->key, secret->canvas, secret->name);
+    key_users(&prefix, resource_kind_info(used->kind)->key, used->canvas, used->name);
     walk.prefix_bytes = prefix.bytes;
     enum bk_err err = store_walk(apply->txn, key_slice(&prefix), SLICE_EMPTY, user_one, &walk);
     return err == BK_OK ? walk.err : err;
 }
 
-/* "payments", "shop" and 3 more */
+/* EventSource "payments", "shop" and 3 more */
 static const char *name_users(struct apply *apply, size_t from)
 {
     struct buf names;
@@ -422,7 +430,9 @@ static const char *name_users(struct apply *apply, size_t from)
     size_t count = apply->user_count - from, shown = count > 5 ? 5 : count;
     for (size_t i = 0; i < shown; i++) {
         const struct apply_user *user = &apply->users[from + i];
-        buf_printf(&names, "%s\"%.*s\"", i == 0 ? "" : i + 1 == count ? " and " : ", ",
+        bool new_kind = i == 0 || user->kind != (user - 1)->kind;
+        buf_printf(&names, "%s%s%s\"%.*s\"", i == 0 ? "" : i + 1 == count ? " and " : ", ",
+                   new_kind ? resource_kind_info(user->kind)->name : "", new_kind ? " " : "",
                    (int)user->name.bytes, (const char *)user->name.at);
     }
     if (count > shown) {
@@ -436,52 +446,45 @@ static const char *name_users(struct apply *apply, size_t from)
 /* Does every user of a secret that lost keys still find the one it wants? */
 static enum bk_err check_keys(struct apply *apply, struct apply_work *secret, size_t from)
 {
-    struct record now, user_record;
+    struct record now;
     enum bk_err err = hub_record(apply->txn, RESOURCE_SECRET, secret->canvas, secret->name, &now);
     for (size_t i = from; err == BK_OK && i < apply->user_count; i++) {
         const struct apply_user *user = &apply->users[i];
-        struct source_input input;
-        err = hub_record(apply->txn, RESOURCE_EVENT_SOURCE, user->canvas, user->name, &user_record);
-        if (err == BK_OK) {
-            err = source_input_decode(user_record.compiled, &input);
-        }
-        for (unsigned k = 0; err == BK_OK && k < input.secret_count; k++) {
-            const struct source_secret *wants = &input.secrets[k];
+        struct slice rest = user->keys;
+        while (rest.bytes > 0) {
+            size_t end = slice_find(rest, '\0');
+            struct slice wanted = slice_of(rest.at, end);
             char storage[RESOURCE_SECRET_KEY_BYTES_MAX + 8];
             struct record_slot slot;
-            if (wants->by_reference && slice_equal(wants->name, secret->name) &&
-                slice_equal(wants->canvas, secret->canvas) &&
-                !record_slot_find(&now, secret_field(wants->key, storage), &slot)) {
+            if (!record_slot_find(&now, secret_field(wanted, storage), &slot)) {
                 apply_wrong(apply, secret, secret->document->spec_place, "spec.local.data",
-                            "key \"%.*s\" is still used by EventSource \"%.*s\"",
-                            (int)wants->key.bytes, (const char *)wants->key.at,
+                            "key \"%.*s\" is still used by %s \"%.*s\"", (int)wanted.bytes,
+                            (const char *)wanted.at, resource_kind_info(user->kind)->name,
                             (int)user->name.bytes, (const char *)user->name.at);
             }
+            rest = slice_skip(rest, end + 1);
         }
     }
     return err;
 }
 
-/* All sources of the set are written by now, so the references are those of the end. */
-static enum bk_err check_secrets(struct apply *apply)
+/* All objects of the set are written by now, so the references are those of the end. */
+static enum bk_err check_references(struct apply *apply)
 {
     enum bk_err err = BK_OK;
     for (size_t i = 0; err == BK_OK && i < apply->removal_count; i++) {
         struct apply_work *work = &apply->removals[i];
-        if (work->kind != RESOURCE_SECRET) {
-            continue;
-        }
         size_t from = apply->user_count;
         err = find_users(apply, work);
         if (err == BK_OK && apply->user_count > from) {
-            err = apply_fail(apply, BK_IN_USE, "Secret \"%s\" is still used by EventSource %s",
-                             work->result->name, name_users(apply, from));
+            err = apply_fail(apply, BK_IN_USE, "%s \"%s\" is still used by %s",
+                             resource_kind_info(work->kind)->name, work->result->name,
+                             name_users(apply, from));
         }
     }
     for (size_t i = 0; err == BK_OK && i < apply->count; i++) {
         struct apply_work *work = &apply->works[i];
-        if (work->kind != RESOURCE_SECRET || !work->changed ||
-            work->result->action != APPLY_UPDATED) {
+        if (!work->changed || work->result->action != APPLY_UPDATED) {
             continue;
         }
         size_t from = apply->user_count;
@@ -493,54 +496,21 @@ static enum bk_err check_secrets(struct apply *apply)
     return err;
 }
 
-/* ---- compiling what changed */
+/* ---- compiling what changed, and what refers to it */
 
-static enum bk_err compile_one(struct apply *apply, struct compiler *compiler, struct slice canvas,
-                               struct slice name, struct apply_work *blame, bool own)
-{
-    struct record record;
-    struct source_change change;
-    const char *message = NULL;
-    enum bk_err err = hub_record(apply->txn, RESOURCE_EVENT_SOURCE, canvas, name, &record);
-    if (err != BK_OK) {
-        return err;
-    }
-    err = compiler_run(compiler, canvas, name, &record, &change, &message);
-    if (err == BK_OK) {
-        err = add_change(apply, &change);
-        if (err != BK_OK) {
-            scheme_wipe(change.scheme);
-            free(change.scheme);
-        }
-        return err;
-    }
-    if (err == BK_NO_MEMORY) {
-        return err;
-    }
-    if (own) {
-        apply_wrong(apply, blame, blame->document->spec_place, "spec.verification.secrets", "%s",
-                    message);
-    } else {
-        apply_wrong(apply, blame, blame->document->spec_place, "spec.local.data",
-                    "EventSource \"%.*s\" cannot use it any more: %s", (int)name.bytes,
-                    (const char *)name.at, message);
-    }
-    return BK_OK;
-}
-
-static enum bk_err compile_users(struct apply *apply, struct compiler *compiler)
+static enum bk_err compile_users(struct apply *apply)
 {
     enum bk_err err = BK_OK;
     qsort(apply->users, apply->user_count, sizeof *apply->users, compare_users);
     for (size_t i = 0; err == BK_OK && i < apply->user_count; i++) {
         const struct apply_user *user = &apply->users[i];
-        if (i > 0 && compare_users(user, user - 1) == 0) {
+        const struct apply_kind *kind = apply_kind_of(user->kind);
+        if (!kind->compile || (i > 0 && compare_users(user, user - 1) == 0)) {
             continue;
         }
-        const struct apply_work *work = find_work(apply, RESOURCE_EVENT_SOURCE, user->canvas,
-                                                  user->name);
+        const struct apply_work *work = find_work(apply, user->kind, user->canvas, user->name);
         if (!work || !work->changed) {
-            err = compile_one(apply, compiler, user->canvas, user->name, user->secret, false);
+            err = kind->compile(apply, user->canvas, user->name, user->used, false);
         }
     }
     return err;
@@ -548,21 +518,21 @@ static enum bk_err compile_users(struct apply *apply, struct compiler *compiler)
 
 static enum bk_err compile_all(struct apply *apply)
 {
-    struct compiler compiler;
-    enum bk_err err = compiler_init(&compiler, apply->hub, apply->txn);
+    enum bk_err err = compiler_init(&apply->compiler, apply->hub, apply->txn);
     if (err != BK_OK) {
         return err;
     }
     for (size_t i = 0; err == BK_OK && i < apply->count; i++) {
         struct apply_work *work = &apply->works[i];
-        if (work->kind == RESOURCE_EVENT_SOURCE && work->changed && !work->failed) {
-            err = compile_one(apply, &compiler, work->canvas, work->name, work, true);
+        const struct apply_kind *kind = apply_kind_of(work->kind);
+        if (kind->compile && work->changed && !work->failed) {
+            err = kind->compile(apply, work->canvas, work->name, work, true);
         }
     }
     if (err == BK_OK && apply->user_count > 0) {
-        err = compile_users(apply, &compiler);
+        err = compile_users(apply);
     }
-    compiler_fini(&compiler);
+    compiler_fini(&apply->compiler);
     return err;
 }
 
@@ -600,7 +570,7 @@ static enum bk_err run_steps(struct apply *apply)
         err = claim_paths(apply);
     }
     if (err == BK_OK) {
-        err = check_secrets(apply);
+        err = check_references(apply);
     }
     if (err == BK_OK) {
         err = compile_all(apply);

@@ -19,15 +19,24 @@ struct apply_work {
     bool keys_dropped; /* a Secret that lost keys */
     bool path_new;     /* a source whose path has to be claimed */
     struct slice path; /* in the outcome's arena */
-    uint64_t number;   /* of a removed source, with its id */
-    uint8_t id[16];
 };
 
-/* A source that uses a changed secret. */
+/* An object that refers to something that was changed or is to go. */
 struct apply_user {
+    enum resource_kind kind;
     struct slice canvas;
     struct slice name;
-    struct apply_work *secret;
+    struct slice keys; /* the wanted ones of a Secret, separated by zero bytes */
+    struct apply_work *used;
+};
+
+/* What the object being built refers to; slices live as long as the document. */
+#define APPLY_REFERENCES_MAX 64U
+struct apply_reference {
+    enum resource_kind kind;
+    struct slice canvas;
+    struct slice name;
+    struct slice key; /* of a Secret */
 };
 
 struct apply {
@@ -54,6 +63,7 @@ struct apply {
     uint64_t revision;
     uint64_t number;
 
+    struct compiler compiler; /* while compiling */
     struct source_change *changes;
     size_t change_count;
     size_t change_size;
@@ -65,6 +75,9 @@ struct apply {
     struct record old;
     bool existed;
     uint8_t id[16];
+    struct apply_reference references[APPLY_REFERENCES_MAX];
+    unsigned reference_count;
+    struct source_input source_old, source_new; /* apply_source.c's */
     const char *key; /* generated */
     struct apply_diff *diffs;
     size_t diff_count;
@@ -78,6 +91,11 @@ apply_wrong(struct apply *apply, struct apply_work *work, struct json_place plac
 /* The whole set fails with err; the first message stays. */
 __attribute__((format(printf, 3, 4))) enum bk_err
 apply_fail(struct apply *apply, enum bk_err err, const char *format, ...);
+
+struct apply_kind;
+const struct apply_kind *apply_kind_of(enum resource_kind kind);
+/* For the feed; slices are copied. The scheme stays the caller's when it fails. */
+enum bk_err apply_add_change(struct apply *apply, const struct source_change *change) BK_MUST_CHECK;
 
 /* Create or update one object from its document. An error ends the transaction; mistakes only mark
  * the work as failed. */

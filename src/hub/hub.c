@@ -292,6 +292,13 @@ enum bk_err hub_open(const struct hub_config *config, struct hub **ret_hub,
         err = open_keys(hub, config->now_ns, ret_why);
     }
     if (err == BK_OK) {
+        err = hub_migrate(hub->store);
+        if (err != BK_OK) {
+            refuse(ret_why, err, "%s/state: cannot bring it up to this version: %s",
+                   config->data_directory, bk_err_text(err));
+        }
+    }
+    if (err == BK_OK) {
         err = token_bootstrap(hub, config->data_directory, config->now_ns);
         if (err != BK_OK) {
             refuse(ret_why, err, "%s/admin.token: cannot write it: %s", config->data_directory,

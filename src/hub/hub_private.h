@@ -18,6 +18,9 @@ struct hub {
     struct hub_counts counts;
 };
 
+/* Bring the state of an older version up to this one's; nothing where there is nothing to do. */
+enum bk_err hub_migrate(struct store *store) BK_MUST_CHECK;
+
 /* ---- names */
 
 void hub_id_text(const uint8_t id[16], char ret_text[HUB_ID_TEXT_BYTES]);

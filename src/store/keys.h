@@ -7,6 +7,7 @@
  *   "m/"     "m/format"                                 u32: STORE_FORMAT
  *            "m/revision"                               u64: last revision given to an object
  *            "m/number"                                 u64: last number given to an event source
+ *            "m/uses"                                   "1": "R/" has what "r/" has
  *            "m/operation"                              u64: last number given to an operation
  *            "m/key"                                    data key, sealed under the master key
  *   "o/"     "o/E" "default\0" "payments"               the object (store/record.h); E, S, C = kind
@@ -14,7 +15,10 @@
  *   "n/"     "n/" u64 number                            canvas \0 name \0 type; kept for ever
  *   "p/"     "p/" "payments"                            canvas \0 name of the source on it
  *   "r/"     "r/S" "default\0" "stripe\0" "E" "default\0" "payments"
- *                                                       empty: the source uses the secret
+ *                                                       wanted keys, each but the last with \0: the
+ *                                                       source uses the secret
+ *   "R/"     "R/E" "default\0" "payments\0" "S" "default\0" "stripe"
+ *                                                       empty: the same from the user's side
  *   "t/"     "t/" 32 bytes, SHA-256 of a token          token record (hub/token.c)
  *   "T/"     "T/" "ci"                                  the token's hash, by name
  *   "q/"     "q/" u64 number                            an operation (hub/operation.c)
@@ -38,6 +42,7 @@
 #define KEY_REVISION SLICE("m/revision")
 #define KEY_NUMBER SLICE("m/number")
 #define KEY_DATA_KEY SLICE("m/key")
+#define KEY_USES SLICE("m/uses")
 #define KEY_OPERATION_NUMBER SLICE("m/operation")
 
 /* Longest: a reference, 2 + 1 + 64 + 64 + 1 + 64 + 63. */
@@ -147,6 +152,21 @@ static inline void key_add_user(struct key *users, uint8_t user_kind, struct sli
     key_add(users, &user_kind, 1);
     key_add_name(users, user_canvas);
     key_add(users, user_name.at, user_name.bytes);
+}
+
+/* All that an object uses, and one of it. */
+static inline void key_uses(struct key *key, uint8_t kind, struct slice canvas, struct slice name)
+{
+    key_start(key, 'R');
+    key_add(key, &kind, 1);
+    key_add_name(key, canvas);
+    key_add_name(key, name);
+}
+
+static inline void key_add_used(struct key *uses, uint8_t used_kind, struct slice used_canvas,
+                                struct slice used_name)
+{
+    key_add_user(uses, used_kind, used_canvas, used_name);
 }
 
 static inline void key_token(struct key *key, const uint8_t hash[32])

@@ -857,6 +857,37 @@ static void test_full_disk(void)
     rmdir(directory);
 }
 
+/* ---- a state of before references were kept from both sides */
+
+static enum bk_err make_old(struct store_txn *txn, void *context)
+{
+    struct key key;
+    (void)context;
+    key_uses(&key, 'E', SLICE("default"), SLICE("payments"));
+    key_add_used(&key, 'S', SLICE("default"), SLICE("stripe"));
+    enum bk_err err = store_delete(txn, key_slice(&key));
+    key_users(&key, 'S', SLICE("default"), SLICE("stripe"));
+    key_add_user(&key, 'E', SLICE("default"), SLICE("payments"));
+    err = err == BK_OK ? store_put(txn, key_slice(&key), SLICE_EMPTY) : err;
+    return err == BK_OK ? store_delete(txn, KEY_USES) : err;
+}
+
+static void test_migration(void)
+{
+    fresh();
+    is_int(apply(secret_text), BK_OK);
+    is_int(apply(source_text), BK_OK);
+    is_int(store_update(hub_store(hub), make_old, NULL), BK_OK);
+    close_hub();
+    is_int(open_hub(), BK_OK, "an older state is opened");
+    is_int(delete_one(RESOURCE_SECRET, "stripe"), BK_IN_USE, "its references hold");
+    is_int(apply("kind: Secret\nmetadata: {name: stripe}\nspec: {data: {x: whsec_1}}\n"), BK_INVALID,
+           "a key that is wanted cannot go");
+    is_int(delete_one(RESOURCE_EVENT_SOURCE, "payments"), BK_OK);
+    is_int(delete_one(RESOURCE_SECRET, "stripe"), BK_OK, "and end with their user");
+    clean();
+}
+
 int main(void)
 {
     unsetenv("BECKET_MASTER_KEY");
@@ -877,6 +908,7 @@ int main(void)
     test_tokens();
     test_quickstart();
     test_full_disk();
+    test_migration();
     apply_outcome_fini(&outcome);
     buf_fini(&json);
     return done_testing();

@@ -218,7 +218,7 @@ static void reply(enum fault fault)
     struct operation_call *call = out;
     struct operation_answer answer = {.arrived = true};
     struct http_head head;
-    const char *text;
+    const char *text = "";
     out = NULL;
     if (fault == FAULT_LOST) { /* never arrived */
         answer = (struct operation_answer){.why = "connection refused"};

@@ -1,0 +1,306 @@
+/* apply_source.c - EventSource: its secrets, its path, what the hot path needs of it. */
+#include "base/assert.h"
+#include "base/hex.h"
+#include "base/json.h"
+#include "hub/apply_build.h"
+#include "hub/decode.h"
+#include "ring/ring.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define KEY_FIELD SLICE("key") /* the slot of a generated signing key */
+
+/* ---- the spec in its one spelling */
+
+static void write_secrets(struct spec_writer *writer, const struct resource_event_source *source)
+{
+    spec_name(writer, "secrets");
+    buf_add_byte(writer->json, '[');
+    for (unsigned i = 0; i < source->secret_count; i++) {
+        const struct resource_source_secret *secret = &source->secrets[i];
+        buf_add_str(writer->json, i > 0 ? "," : "");
+        if (secret->inline_value) {
+            buf_add_str(writer->json, "{\"value\":\"" RESOURCE_HIDDEN "\"}");
+            continue;
+        }
+        spec_secret_ref(writer->json, &secret->ref);
+    }
+    buf_add_byte(writer->json, ']');
+}
+
+/* One or several, as it was given. */
+static void write_audience(struct spec_writer *writer, struct slice audience)
+{
+    if (slice_find(audience, ' ') == audience.bytes) {
+        spec_text(writer, "audience", audience);
+        return;
+    }
+    spec_name(writer, "audience");
+    for (const char *comma = "["; audience.bytes > 0; comma = ",") {
+        struct slice word = slice_of(audience.at, slice_find(audience, ' '));
+        buf_add_str(writer->json, comma);
+        json_add_string(writer->json, word);
+        audience = slice_skip(audience, word.bytes + 1);
+    }
+    buf_add_byte(writer->json, ']');
+}
+
+static void write_claims(struct spec_writer *writer, struct slice claims)
+{
+    if (claims.bytes == 0) {
+        return;
+    }
+    spec_open(writer, "claims");
+    while (claims.bytes > 0) {
+        struct slice line = slice_of(claims.at, slice_find(claims, '\n'));
+        size_t name_bytes = slice_find(line, '=');
+        buf_add_str(writer->json, writer->filled ? "," : "");
+        json_add_string(writer->json, slice_of(line.at, name_bytes));
+        buf_add_byte(writer->json, ':');
+        json_add_string(writer->json, slice_skip(line, name_bytes + 1));
+        writer->filled = true;
+        claims = slice_skip(claims, line.bytes + 1);
+    }
+    spec_close(writer);
+}
+
+static void write_verification(struct spec_writer *writer,
+                               const struct resource_event_source *source)
+{
+    size_t at = writer->json->bytes;
+    bool filled = writer->filled;
+    spec_open(writer, "verification");
+    spec_text(writer, "scheme", source->scheme);
+    spec_text(writer, "algorithm", source->algorithm);
+    spec_pair(writer, "signature", "header", source->signature_header, "format",
+              source->signature_format);
+    spec_pair(writer, "timestamp", "header", source->timestamp_header, "", SLICE_EMPTY);
+    spec_pair(writer, "id", "header", source->id_header, "field", source->id_field);
+    spec_pair(writer, "type", "header", source->type_header, "field", source->type_field);
+    spec_text(writer, "signed", source->signed_template);
+    spec_text(writer, "issuer", source->issuer);
+    write_audience(writer, source->audience);
+    write_claims(writer, source->claims);
+    spec_text(writer, "jwksUrl", source->jwks_url);
+    if (source->secret_count > 0) {
+        write_secrets(writer, source);
+    }
+    spec_text(writer, "tolerance", source->tolerance_text);
+    if (!writer->filled) { /* nothing in it: take it back */
+        writer->json->bytes = at;
+        writer->filled = filled;
+        return;
+    }
+    spec_close(writer);
+}
+
+static void write_source(struct buf *json, const struct resource_event_source *source)
+{
+    struct spec_writer writer = {json, false};
+    buf_add_byte(json, '{');
+    spec_text(&writer, "type", source->type);
+    spec_text(&writer, "path", source->path);
+    write_verification(&writer, source);
+    spec_pair(&writer, "dedupe", "window", source->dedupe_text, "", SLICE_EMPTY);
+    if (source->body_bytes > 0 || source->per_second_given) {
+        spec_open(&writer, "limits");
+        if (source->body_bytes > 0) {
+            spec_name(&writer, "bodyBytes");
+            buf_printf(json, "%llu", (unsigned long long)source->body_bytes);
+        }
+        if (source->per_second_given) {
+            spec_name(&writer, "perSecond");
+            buf_printf(json, "%u", source->per_second);
+        }
+        spec_close(&writer);
+    }
+    buf_add_byte(json, '}');
+}
+/* ---- secrets, path, the compiled input */
+
+static enum bk_err resolve(struct apply *apply, struct apply_work *work,
+                           const struct resource_source_secret *secret, const char *path,
+                           struct source_secret *ret_secret)
+{
+    struct slice canvas;
+    enum bk_err err = apply_refer_secret(apply, work, &secret->ref, secret->place, path, &canvas);
+    if (err == BK_OK) {
+        *ret_secret = (struct source_secret){.by_reference = true,
+                                             .canvas = canvas,
+                                             .name = secret->ref.name,
+                                             .key = secret->ref.key};
+    }
+    return err == BK_NOT_FOUND ? BK_OK : err;
+}
+
+static const char *const slot_names[SECRETS_PER_SOURCE_MAX] = {
+    "secrets[0]", "secrets[1]", "secrets[2]", "secrets[3]",
+    "secrets[4]", "secrets[5]", "secrets[6]", "secrets[7]"};
+
+static enum bk_err gather_secrets(struct apply *apply, struct apply_work *work,
+                                  struct source_input *input)
+{
+    const struct resource_event_source *source = &work->document->spec.source;
+    enum bk_err err = BK_OK;
+    for (unsigned i = 0; err == BK_OK && i < source->secret_count; i++) {
+        const struct resource_source_secret *secret = &source->secrets[i];
+        char path[80];
+        if (secret->inline_value) {
+            snprintf(path, sizeof path, "spec.verification.%s.value", slot_names[i]);
+            input->secrets[i] = (struct source_secret){.field = slice_str(slot_names[i])};
+            err = apply_value(apply, work, slice_str(slot_names[i]), secret->value, secret->place,
+                              path);
+        } else {
+            snprintf(path, sizeof path, "spec.verification.%s.valueFrom.secret", slot_names[i]);
+            err = resolve(apply, work, secret, path, &input->secrets[i]);
+        }
+    }
+    input->secret_count = source->secret_count;
+    if (err == BK_OK && source->generate_key) {
+        input->secrets[0] = (struct source_secret){.field = KEY_FIELD};
+        input->secret_count = 1;
+        err = apply_generate_key(apply, KEY_FIELD);
+    }
+    return err;
+}
+/* The path: as given; else the generated one it has; else a new one of 128 random bits. */
+static enum bk_err choose_path(struct apply *apply, struct apply_work *work,
+                               const struct source_input *old, struct source_input *input)
+{
+    const struct resource_event_source *source = &work->document->spec.source;
+    input->path = source->path;
+    if (source->path.bytes == 0) {
+        input->path_generated = true;
+        if (apply->existed && old->path_generated) {
+            input->path = old->path;
+        } else {
+            uint8_t random[16];
+            char text[33];
+            ring_entropy(random, sizeof random);
+            hex_encode(random, sizeof random, text);
+            input->path = slice_of(arena_copy(apply->arena, text, 32), 32);
+        }
+    }
+    char *copy = arena_copy(apply->arena, input->path.at, input->path.bytes);
+    if (!input->path.at || !copy) {
+        return BK_NO_MEMORY;
+    }
+    work->path = slice_of(copy, input->path.bytes);
+    work->path_new = !apply->existed || !slice_equal(old->path, input->path);
+    return BK_OK;
+}
+
+static enum bk_err source_build(struct apply *apply, struct apply_work *work)
+{
+    const struct resource_event_source *source = &work->document->spec.source;
+    struct source_input *old = &apply->source_old, *input = &apply->source_new;
+    enum bk_err err = BK_OK;
+    *old = (struct source_input){0};
+    if (apply->existed) {
+        err = source_input_decode(apply->old.compiled, old);
+        if (err != BK_OK) {
+            return err;
+        }
+    }
+    *input = (struct source_input){.type = source->type,
+                                   .custom = source->custom,
+                                   .tolerance_seconds = source->tolerance_seconds,
+                                   .dedupe_window_ns = source->dedupe_window_ns,
+                                   .body_bytes = source->body_bytes,
+                                   .per_second = source->per_second};
+    if (source->custom) {
+        source_custom(source, &input->row);
+    }
+    err = gather_secrets(apply, work, input);
+    if (err == BK_OK) {
+        err = choose_path(apply, work, old, input);
+    }
+    if (err == BK_OK && !work->failed) {
+        write_source(&apply->spec, source);
+        source_input_encode(input, &apply->compiled);
+    }
+    return err;
+}
+
+/* ---- indexes */
+
+static enum bk_err source_index(struct apply *apply, struct apply_work *work, uint64_t number)
+{
+    const struct source_input *old = &apply->source_old, *input = &apply->source_new;
+    struct key key, value;
+    enum bk_err err = BK_OK;
+    if (apply->existed && work->path_new) {
+        key_path(&key, old->path);
+        err = store_delete(apply->txn, key_slice(&key));
+    }
+    if (err == BK_OK && !(apply->existed && slice_equal(old->type, input->type))) {
+        key_number(&key, number);
+        err = store_put(apply->txn, key_slice(&key), address_value(work, 0, input->type, &value));
+    }
+    return err;
+}
+
+static enum bk_err source_unindex(struct apply *apply, struct apply_work *work)
+{
+    struct source_input old;
+    struct key key;
+    enum bk_err err = source_input_decode(apply->old.compiled, &old);
+    if (err == BK_OK) {
+        key_path(&key, old.path);
+        err = store_delete(apply->txn, key_slice(&key));
+        char *path = arena_copy(apply->arena, old.path.at, old.path.bytes);
+        work->path = slice_of(path, path ? old.path.bytes : 0);
+    }
+    if (err == BK_OK) {
+        struct source_change change = {.removed = true,
+                                       .number = apply->old.number,
+                                       .path = work->path,
+                                       .name = work->name,
+                                       .canvas = work->canvas};
+        memcpy(change.id, apply->old.id, sizeof change.id);
+        err = apply_add_change(apply, &change);
+    }
+    return err;
+}
+
+/* ---- compiling */
+
+static enum bk_err source_compile(struct apply *apply, struct slice canvas, struct slice name,
+                                  struct apply_work *blame, bool own)
+{
+    struct record record;
+    struct source_change change;
+    const char *message = NULL;
+    enum bk_err err = hub_record(apply->txn, RESOURCE_EVENT_SOURCE, canvas, name, &record);
+    if (err != BK_OK) {
+        return err;
+    }
+    err = compiler_run(&apply->compiler, canvas, name, &record, &change, &message);
+    if (err == BK_OK) {
+        err = apply_add_change(apply, &change);
+        if (err != BK_OK) {
+            scheme_wipe(change.scheme);
+            free(change.scheme);
+        }
+        return err;
+    }
+    if (err == BK_NO_MEMORY) {
+        return err;
+    }
+    if (own) {
+        apply_wrong(apply, blame, blame->document->spec_place, "spec.verification.secrets", "%s",
+                    message);
+    } else {
+        apply_wrong(apply, blame, blame->document->spec_place, "spec.local.data",
+                    "EventSource \"%.*s\" cannot use it any more: %s", (int)name.bytes,
+                    (const char *)name.at, message);
+    }
+    return BK_OK;
+}
+
+const struct apply_kind apply_source_kind = {.build = source_build,
+                                             .index = source_index,
+                                             .unindex = source_unindex,
+                                             .compile = source_compile,
+                                             .numbered = true};

@@ -1,0 +1,85 @@
+/* migrate.c - what an older state lacks is added when it is opened; contract in hub/hub_private.h.
+ */
+#include "hub/hub_private.h"
+
+/* References were kept from the used object's side only ("r/"). Add the user's side ("R/"). */
+
+#define BATCH 256U
+
+struct batch {
+    unsigned count;
+    struct key keys[BATCH]; /* "r/…" */
+};
+
+static bool take_key(void *context, struct slice key, struct slice value)
+{
+    struct batch *batch = context;
+    (void)value;
+    struct key *to = &batch->keys[batch->count++];
+    to->bytes = 0;
+    key_add(to, key.at, key.bytes);
+    return batch->count < BATCH;
+}
+
+/* kind canvas \0 name \0 at *rest, which moves behind it; the last name has no zero byte. */
+static bool take_object(struct slice *rest, uint8_t *ret_kind, struct slice *ret_canvas,
+                        struct slice *ret_name)
+{
+    if (rest->bytes < 2) {
+        return false;
+    }
+    *ret_kind = rest->at[0];
+    *rest = slice_skip(*rest, 1);
+    size_t end = slice_find(*rest, '\0');
+    *ret_canvas = slice_of(rest->at, end);
+    *rest = slice_skip(*rest, end + 1);
+    end = slice_find(*rest, '\0');
+    *ret_name = slice_of(rest->at, end);
+    *rest = slice_skip(*rest, end + 1);
+    return ret_name->bytes > 0;
+}
+
+static enum bk_err add_use(struct store_txn *txn, const struct key *key)
+{
+    struct slice rest = slice_skip(key_slice(key), 2), canvas, name, user_canvas, user_name;
+    uint8_t kind, user_kind;
+    struct key use;
+    if (!take_object(&rest, &kind, &canvas, &name) ||
+        !take_object(&rest, &user_kind, &user_canvas, &user_name)) {
+        return BK_CORRUPT;
+    }
+    key_uses(&use, user_kind, user_canvas, user_name);
+    key_add_used(&use, kind, canvas, name);
+    return store_put(txn, key_slice(&use), SLICE_EMPTY);
+}
+
+static enum bk_err add_uses(struct store_txn *txn, void *context)
+{
+    struct batch *batch = context;
+    struct slice value;
+    struct key prefix, from = {.bytes = 0};
+    enum bk_err err = store_get(txn, KEY_USES, &value);
+    if (err != BK_NOT_FOUND) {
+        return err == BK_OK ? BK_CANCELLED : err; /* done already */
+    }
+    key_start(&prefix, 'r');
+    do {
+        batch->count = 0;
+        err = store_walk(txn, key_slice(&prefix), key_slice(&from), take_key, batch);
+        for (unsigned i = 0; err == BK_OK && i < batch->count; i++) {
+            err = add_use(txn, &batch->keys[i]);
+        }
+        if (batch->count > 0) { /* behind the last one */
+            from = batch->keys[batch->count - 1];
+            key_add(&from, "", 1);
+        }
+    } while (err == BK_OK && batch->count == BATCH);
+    return err == BK_OK ? store_put(txn, KEY_USES, SLICE("1")) : err;
+}
+
+enum bk_err hub_migrate(struct store *store)
+{
+    static struct batch batch;
+    enum bk_err err = store_update(store, add_uses, &batch);
+    return err == BK_CANCELLED ? BK_OK : err;
+}
