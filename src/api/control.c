@@ -382,6 +382,25 @@ static void source_changed(void *context, const struct source_change *change)
     }
 }
 
+static void destination_changed(void *context, uint64_t number, struct destination *destination)
+{
+    struct control *control = context;
+    if (!destination) {
+        route_table_remove_destination(control->routes, number);
+        dispatch_removed(control->dispatch, number);
+    } else if (route_table_put_destination(control->routes, destination) != BK_OK) {
+        log_event(LOG_ERROR, "no memory for a destination", LOG_I("number", number));
+    }
+}
+
+static void route_changed(void *context, const struct route_change *change)
+{
+    struct control *control = context;
+    if (route_table_change_route(control->routes, change) != BK_OK) {
+        log_event(LOG_ERROR, "no memory for a route", LOG_I("number", change->number));
+    }
+}
+
 /* ---- opening */
 
 static enum bk_err fail(char ret_why[CONTROL_WHY_BYTES], enum bk_err err, const char *what,
@@ -404,6 +423,8 @@ static enum bk_err open_state(struct control *control, char ret_why[CONTROL_WHY_
         .data_directory = control->config.data_directory,
         .public_url = control->config.public_url,
         .changed = source_changed,
+        .destination_changed = destination_changed,
+        .route_changed = route_changed,
         .context = control,
         .now_ns = ring_wall_ns(control->ring),
     };
@@ -418,7 +439,7 @@ static enum bk_err open_state(struct control *control, char ret_why[CONTROL_WHY_
         return fail(ret_why, err, "state", bk_err_text(err));
     }
     if (failed) {
-        log_event(LOG_WARN, "event sources that cannot be served", LOG_I("count", failed));
+        log_event(LOG_WARN, "objects that cannot be used", LOG_I("count", failed));
     }
     return BK_OK;
 }
@@ -454,8 +475,17 @@ static enum bk_err open_journals(struct control *control, char ret_why[CONTROL_W
 /* A destination says that it is gone (410). */
 static void destination_gone(void *context, uint64_t destination)
 {
-    (void)context;
-    log_event(LOG_WARN, "a destination says it is gone", LOG_I("number", destination));
+    struct control *control = context;
+    struct hub_target_name name = {.name = ""};
+    enum bk_err err = hub_destination_pause(control->hub, destination, DESTINATION_PAUSED_BY_GONE,
+                                            ring_wall_ns(control->ring));
+    if (err == BK_NOT_FOUND || hub_target_name(control->hub, destination, &name) != BK_OK) {
+        return; /* it was deleted meanwhile */
+    }
+    log_event(LOG_WARN, "a destination says it is gone", LOG_Z("destination", name.name),
+              LOG_Z("canvas", name.canvas),
+              LOG_Z("effect", err == BK_OK ? "paused; becket resume ends it"
+                                           : "it could not be paused: the store failed"));
 }
 
 static enum bk_err open_dispatch(struct control *control, char ret_why[CONTROL_WHY_BYTES])

@@ -20,6 +20,13 @@ struct schema {
 #define TIME "{\"type\":\"string\",\"format\":\"date-time\"}"
 #define NAME "{\"type\":\"string\",\"pattern\":\"^[a-z0-9-]{1,63}$\"}"
 
+#define OBJECT "{\"type\":\"object\",\"properties\":{"
+#define EXPRESSION OBJECT "\"expression\":{\"type\":\"string\",\"maxLength\":4096}}}"
+#define FILTERS                                                                                    \
+    "{\"type\":\"array\",\"maxItems\":32,\"items\":" OBJECT                                        \
+    "\"type\":{\"enum\":[\"FILTER_TYPE_DATA\",\"FILTER_TYPE_HEADER\"]},\"data\":" EXPRESSION       \
+    ",\"header\":" EXPRESSION "}}}"
+
 static const struct schema schemas[] = {
     {"Error", "{\"type\":\"object\",\"required\":[\"code\",\"message\",\"details\"],\"properties\":"
               "{\"code\":"
@@ -58,6 +65,35 @@ static const struct schema schemas[] = {
                     "\"readOnly\":true,\"description\":"
                     "\"signing key that was generated; only in the answer that created it\"}}}"},
     {"EventSourceList", LIST_OF("EventSource")},
+    {"Destination",
+     "{\"type\":\"object\",\"properties\":{" METADATA ",\"kind\":{\"const\":\"Destination\"},"
+     "\"spec\":{\"type\":\"object\",\"required\":[\"url\"],\"properties\":{\"url\":" TEXT
+     ",\"headers\":{\"type\":\"object\"},\"signing\":{\"type\":\"object\",\"properties\":{"
+     "\"scheme\":{\"enum\":[\"standard-webhooks\",\"none\"]},\"secrets\":{\"type\":\"array\","
+     "\"items\":{\"type\":\"object\"}}}},\"timeout\":" TEXT
+     ",\"retry\":{\"type\":\"object\",\"properties\":{\"schedule\":{\"type\":\"array\",\"items\":"
+     TEXT "},\"jitter\":{\"type\":\"number\"}}},\"concurrency\":{\"type\":\"integer\"},"
+     "\"rateLimit\":{\"type\":\"object\",\"properties\":{\"perSecond\":{\"type\":\"integer\"}}},"
+     "\"ordering\":{\"type\":\"object\",\"properties\":{\"mode\":{\"enum\":[\"none\",\"strict\"]},"
+     "\"key\":" TEXT "}},\"allowPrivate\":{\"type\":\"boolean\"},\"paused\":{\"type\":"
+     "\"boolean\"}}},\"status\":{\"type\":\"object\",\"readOnly\":true,\"properties\":{\"state\":"
+     "{\"enum\":[\"ready\",\"paused\",\"error\"]},\"reason\":" TEXT ",\"since\":" TIME
+     "}},\"key\":{\"type\":\"string\",\"readOnly\":true,\"description\":"
+     "\"signing secret that was generated; only in the answer that created it\"}}}"},
+    {"DestinationList", LIST_OF("Destination")},
+    {"DestinationSecrets", "{\"type\":\"object\",\"properties\":{\"secrets\":{\"type\":\"array\","
+                           "\"items\":" TEXT "}}}"},
+    {"Route", "{\"type\":\"object\",\"properties\":{" METADATA
+              ",\"kind\":{\"const\":\"Route\"},\"spec\":{\"type\":\"object\",\"required\":["
+              "\"from\",\"to\"],\"properties\":{\"from\":{\"type\":\"array\",\"items\":{\"type\":"
+              "\"object\","
+              "\"properties\":{\"source\":" NAME ",\"types\":{\"type\":\"array\",\"items\":" TEXT
+              "}}}},\"filters\":" FILTERS
+              ",\"filterOperator\":{\"enum\":[\"FILTER_OPERATOR_AND\",\"FILTER_OPERATOR_OR\"]},"
+              "\"to\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":"
+              "{\"destination\":" NAME
+              "}}}}},\"status\":{\"type\":\"object\",\"readOnly\":true}}}"},
+    {"RouteList", LIST_OF("Route")},
     {"Documents", "{\"type\":\"object\",\"description\":\"one document, a list of them, {items: "
                   "[…]}, or several "
                   "YAML documents; each with kind, metadata and spec\"}"},

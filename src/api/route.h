@@ -104,6 +104,7 @@ __attribute__((format(printf, 3, 4))) void api_add_header(struct api_response *r
 /* ---- handlers */
 api_run_fn api_objects_list, api_objects_get, api_objects_create, api_objects_update,
     api_objects_delete;
+api_run_fn api_destinations_pause, api_destinations_resume, api_destinations_secrets;
 api_run_fn api_apply;
 api_run_fn api_tokens_list, api_tokens_get, api_tokens_create, api_tokens_delete;
 api_run_fn api_events_list, api_events_get, api_events_body;

@@ -33,12 +33,20 @@ static const struct cli_command commands[] = {
      cli_apply_options},
     {"diff", cli_diff, "-f FILE|DIR|-", "show what apply would change", NULL, cli_diff_options},
     {"get", cli_get, "KIND [NAME]", "list objects, or print one",
-     "KIND is Canvas, Secret, EventSource or Token, in any spelling: event-source, EventSources …",
+     "KIND is Canvas, Secret, EventSource, Destination, Route or Token, in any spelling: "
+     "event-source,\nEventSources …",
      cli_get_options},
     {"describe", cli_describe, "KIND NAME", "an object, and what happened to it lately", NULL,
      cli_describe_options},
     {"delete", cli_delete, "KIND NAME | -f FILE|DIR|-",
      "delete an object, or those that files declare", NULL, cli_delete_options},
+    {"pause", cli_pause, "DESTINATION", "stop deliveries to a destination; its events wait", NULL,
+     cli_pause_options},
+    {"resume", cli_resume, "DESTINATION", "go on with deliveries to a destination",
+     "Also after it answered 410, which pauses it.", cli_resume_options},
+    {"secrets", cli_secrets, "DESTINATION", "what a destination's requests are signed with",
+     "In clear, one a line; needs a token of role admin. Give it to who runs the destination.",
+     cli_secrets_options},
     {"events", cli_events, NULL, "search the events that were received",
      "Newest first. --since and --until take RFC 3339, unix seconds, or a duration before now "
      "(1h).\n"

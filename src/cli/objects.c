@@ -289,7 +289,8 @@ static const char *plural_of(const char *text, bool *ret_in_canvas)
     }
     const char *near = option_nearest(text, resource_kind_names);
     cli_usage("there is no kind %s%s%s%s", text,
-              near ? "; did you mean " : ", there are Canvas, Secret, EventSource",
+              near ? "; did you mean "
+                   : ", there are Canvas, Secret, EventSource, Destination, Route",
               near ? near : "", near ? "?" : " and Token");
     return NULL;
 }
@@ -326,6 +327,8 @@ static const char *columns_of(const char *plural)
 {
     return strcmp(plural, "secrets") == 0         ? "NAME!|KEYS|UPDATED!"
            : strcmp(plural, "event-sources") == 0 ? "NAME!|TYPE|URL!|UPDATED!"
+           : strcmp(plural, "destinations") == 0  ? "NAME!|STATE|URL!|UPDATED!"
+           : strcmp(plural, "routes") == 0        ? "NAME!|FROM|TO|FILTERS|UPDATED!"
            : strcmp(plural, "tokens") == 0        ? "NAME!|ROLE|ENDS WITH|CREATED!"
                                                   : "NAME|UPDATED";
 }
@@ -335,6 +338,32 @@ static void cell_time(struct table *table, struct slice rfc3339)
     char text[32];
     print_time(rfc3339, text);
     table_cell(table, slice_str(text));
+}
+
+/* One field of each element of a list: "payments, shop". */
+static void list_cell(struct table *table, yyjson_mut_val *list, const char *field)
+{
+    struct buf text;
+    size_t i, count;
+    yyjson_mut_val *item;
+    buf_init(&text, 1U << 20);
+    yyjson_mut_arr_foreach(list, i, count, item)
+    {
+        buf_add_str(&text, i == 0 ? "" : ", ");
+        buf_add_slice(&text, text_at(item, field));
+    }
+    table_cell(table, buf_slice(&text));
+    buf_fini(&text);
+}
+
+static void route_cells(struct table *table, yyjson_mut_val *object)
+{
+    char filters[32];
+    list_cell(table, value_at(object, "spec.from"), "source");
+    list_cell(table, value_at(object, "spec.to"), "destination");
+    snprintf(filters, sizeof filters, "%zu",
+             yyjson_mut_arr_size(value_at(object, "spec.filters")));
+    table_cell(table, slice_str(filters));
 }
 
 static void object_row(struct table *table, const char *plural, yyjson_mut_val *object)
@@ -358,6 +387,11 @@ static void object_row(struct table *table, const char *plural, yyjson_mut_val *
         struct slice url = text_at(object, "status.url");
         table_cell(table, text_at(object, "spec.type"));
         table_cell(table, url.bytes != 0 ? url : text_at(object, "status.path"));
+    } else if (strcmp(plural, "destinations") == 0) {
+        table_cell(table, text_at(object, "status.state"));
+        table_cell(table, text_at(object, "spec.url"));
+    } else if (strcmp(plural, "routes") == 0) {
+        route_cells(table, object);
     }
     cell_time(table, text_at(object, "metadata.updatedAt"));
 }
@@ -611,7 +645,7 @@ static int delete_one(struct remote *remote, const char *target, const char *wha
     return done ? CLI_DONE : CLI_FAILED;
 }
 
-/* Documents of one kind; sources go before the secrets they use, canvases last. */
+/* Documents of one kind; what uses others goes before them, canvases last. */
 static int delete_kind(struct remote *remote, const struct options *options,
                        const struct json_tree *tree, enum resource_kind wanted)
 {
@@ -646,7 +680,8 @@ static int delete_kind(struct remote *remote, const struct options *options,
 
 static int delete_files(const struct options *options)
 {
-    static const enum resource_kind order[] = {RESOURCE_EVENT_SOURCE, RESOURCE_SECRET,
+    static const enum resource_kind order[] = {RESOURCE_ROUTE, RESOURCE_DESTINATION,
+                                               RESOURCE_EVENT_SOURCE, RESOURCE_SECRET,
                                                RESOURCE_CANVAS};
     struct files files;
     struct json_tree tree;

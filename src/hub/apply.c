@@ -87,8 +87,26 @@ enum bk_err apply_add_change(struct apply *apply, const struct source_change *ch
     return apply->arena->overflow ? BK_NO_MEMORY : BK_OK;
 }
 
+struct apply_target *apply_add_target(struct apply *apply)
+{
+    void *at = apply->targets;
+    bool grown = grow(&at, &apply->target_size, apply->target_count, sizeof *apply->targets);
+    apply->targets = at;
+    if (!grown) {
+        return NULL;
+    }
+    struct apply_target *target = &apply->targets[apply->target_count++];
+    *target = (struct apply_target){0};
+    return target;
+}
+
 static void drop_changes(struct apply *apply)
 {
+    for (size_t i = 0; i < apply->target_count; i++) {
+        destination_free(apply->targets[i].destination);
+        route_change_drop(&apply->targets[i].route);
+    }
+    apply->target_count = 0;
     for (size_t i = 0; i < apply->change_count; i++) {
         if (apply->changes[i].scheme) {
             scheme_wipe(apply->changes[i].scheme);
@@ -484,7 +502,7 @@ static enum bk_err check_references(struct apply *apply)
     }
     for (size_t i = 0; err == BK_OK && i < apply->count; i++) {
         struct apply_work *work = &apply->works[i];
-        if (!work->changed || work->result->action != APPLY_UPDATED) {
+        if (!work->changed || work->users_indifferent || work->result->action != APPLY_UPDATED) {
             continue;
         }
         size_t from = apply->user_count;
@@ -629,8 +647,32 @@ static enum bk_err collect_results(struct apply *apply)
     return BK_OK;
 }
 
+static void feed_destinations(struct apply *apply, bool removed)
+{
+    struct hub *hub = apply->hub;
+    for (size_t i = 0; hub->destination_changed && i < apply->target_count; i++) {
+        struct apply_target *target = &apply->targets[i];
+        if (target->kind == RESOURCE_DESTINATION && target->removed == removed) {
+            hub->destination_changed(hub->context, target->number, target->destination);
+            target->destination = NULL; /* theirs now */
+        }
+    }
+}
+
+static void feed_routes(struct apply *apply)
+{
+    struct hub *hub = apply->hub;
+    for (size_t i = 0; hub->route_changed && i < apply->target_count; i++) {
+        struct apply_target *target = &apply->targets[i];
+        if (target->kind == RESOURCE_ROUTE) {
+            hub->route_changed(hub->context, &target->route);
+            target->route.from_count = 0; /* theirs now */
+        }
+    }
+}
+
 /* Removals first: what takes a path comes after what gave it up. */
-static void feed(struct apply *apply)
+static void feed_sources(struct apply *apply)
 {
     struct hub *hub = apply->hub;
     for (unsigned pass = 0; hub->changed && pass < 2; pass++) {
@@ -642,6 +684,15 @@ static void feed(struct apply *apply)
             }
         }
     }
+}
+
+/* A route comes when all it names is there, and goes before it does. */
+static void feed(struct apply *apply)
+{
+    feed_destinations(apply, false);
+    feed_sources(apply);
+    feed_routes(apply);
+    feed_destinations(apply, true);
 }
 
 static enum bk_err execute(struct apply *apply)
@@ -701,6 +752,7 @@ static void apply_fini(struct apply *apply)
     free(apply->removals);
     free(apply->users);
     free(apply->changes);
+    free(apply->targets);
 }
 
 /* ---- documents */

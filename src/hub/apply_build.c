@@ -253,7 +253,7 @@ enum bk_err apply_put_references(struct apply *apply, const struct apply_work *w
 /* ---- keys that we make */
 
 /* 32 random bytes as padded base64url; the text is the key. */
-enum bk_err apply_generate_key(struct apply *apply, struct slice field)
+enum bk_err apply_generate_key(struct apply *apply, struct slice field, bool whsec)
 {
     struct record_slot slot;
     if (apply->existed && record_slot_find(&apply->old, field, &slot)) {
@@ -262,10 +262,12 @@ enum bk_err apply_generate_key(struct apply *apply, struct slice field)
         return BK_OK;
     }
     uint8_t random[32];
-    char text[BASE64_ENCODED(sizeof random) + 1];
+    char text[6 + BASE64_ENCODED(sizeof random) + 1] = "whsec_";
     ring_entropy(random, sizeof random);
-    size_t bytes = base64_encode(random, sizeof random, BASE64_URL, text);
-    while (bytes % 4 != 0) {
+    size_t bytes = whsec ? 6 : 0;
+    bytes += base64_encode(random, sizeof random, whsec ? BASE64_STANDARD : BASE64_URL,
+                           text + bytes);
+    while (!whsec && bytes % 4 != 0) {
         text[bytes++] = '=';
     }
     text[bytes] = '\0';
@@ -276,6 +278,28 @@ enum bk_err apply_generate_key(struct apply *apply, struct slice field)
     bk_wipe(random, sizeof random);
     bk_wipe(text, sizeof text);
     return err;
+}
+
+enum bk_err apply_secret_source(struct apply *apply, struct apply_work *work,
+                                const struct resource_source_secret *secret, const char *field,
+                                const char *path, struct source_secret *ret_secret)
+{
+    struct slice canvas;
+    char where[200];
+    if (secret->inline_value) {
+        snprintf(where, sizeof where, "%s.value", path);
+        *ret_secret = (struct source_secret){.field = slice_str(field)};
+        return apply_value(apply, work, slice_str(field), secret->value, secret->place, where);
+    }
+    snprintf(where, sizeof where, "%s.valueFrom.secret", path);
+    enum bk_err err = apply_refer_secret(apply, work, &secret->ref, secret->place, where, &canvas);
+    if (err == BK_OK) {
+        *ret_secret = (struct source_secret){.by_reference = true,
+                                             .canvas = canvas,
+                                             .name = secret->ref.name,
+                                             .key = secret->ref.key};
+    }
+    return err == BK_NOT_FOUND ? BK_OK : err;
 }
 
 /* ---- the spec in its one spelling */
@@ -326,4 +350,42 @@ void spec_secret_ref(struct buf *json, const struct resource_secret_ref *ref)
     buf_add_str(json, ",\"key\":");
     json_add_string(json, ref->key);
     buf_add_str(json, "}}}");
+}
+
+void spec_secret(struct buf *json, const struct resource_source_secret *secret)
+{
+    if (secret->inline_value) {
+        buf_add_str(json, "{\"value\":\"" RESOURCE_HIDDEN "\"}");
+    } else {
+        spec_secret_ref(json, &secret->ref);
+    }
+}
+
+void spec_secrets(struct spec_writer *writer, const struct resource_source_secret *secrets,
+                  unsigned count)
+{
+    spec_name(writer, "secrets");
+    buf_add_byte(writer->json, '[');
+    for (unsigned i = 0; i < count; i++) {
+        buf_add_str(writer->json, i > 0 ? "," : "");
+        spec_secret(writer->json, &secrets[i]);
+    }
+    buf_add_byte(writer->json, ']');
+}
+
+void spec_filters(struct spec_writer *writer, const struct resource_filters *filters)
+{
+    for (unsigned i = 0; i < filters->count; i++) {
+        bool header = filters->items[i].kind == FILTER_HEADER;
+        if (i == 0) {
+            spec_name(writer, "filters");
+        }
+        buf_printf(writer->json, "%s{\"type\":\"FILTER_TYPE_%s\",\"%s\":{\"expression\":",
+                   i > 0 ? "," : "[", header ? "HEADER" : "DATA", header ? "header" : "data");
+        json_add_string(writer->json, filters->items[i].expression);
+        buf_add_str(writer->json, i + 1 < filters->count ? "}}" : "}}]");
+    }
+    if (filters->any) {
+        spec_text(writer, "filterOperator", SLICE("FILTER_OPERATOR_OR"));
+    }
 }

@@ -25,7 +25,8 @@ struct apply_kind {
     bool numbered; /* has a number of its own that is never reused */
 };
 
-extern const struct apply_kind apply_secret_kind, apply_source_kind;
+extern const struct apply_kind apply_secret_kind, apply_source_kind, apply_destination_kind,
+    apply_route_kind;
 
 /* ---- sealed values: slots of the record */
 
@@ -33,9 +34,15 @@ extern const struct apply_kind apply_secret_kind, apply_source_kind;
 enum bk_err apply_value(struct apply *apply, struct apply_work *work, struct slice field,
                         struct slice text, struct json_place place, const char *path) BK_MUST_CHECK;
 enum bk_err apply_seal(struct apply *apply, struct slice field, struct slice text) BK_MUST_CHECK;
-/* 32 random bytes as base64url in this slot, or what is there already. A new one is shown once, as
- * the result's key. */
-enum bk_err apply_generate_key(struct apply *apply, struct slice field) BK_MUST_CHECK;
+/* 32 random bytes in this slot, as base64url or as whsec_ and base64, or what is there already. A
+ * new one is shown once, as the result's key. */
+enum bk_err apply_generate_key(struct apply *apply, struct slice field, bool whsec) BK_MUST_CHECK;
+/* A secret of the object: in place, then sealed in the slot `field`, or a reference. `path` is the
+ * field it stands in. */
+struct source_secret;
+enum bk_err apply_secret_source(struct apply *apply, struct apply_work *work,
+                                const struct resource_source_secret *secret, const char *field,
+                                const char *path, struct source_secret *ret_secret) BK_MUST_CHECK;
 
 /* ---- references: an object that is referred to cannot be deleted */
 
@@ -73,5 +80,12 @@ void spec_pair(struct spec_writer *writer, const char *name, const char *first,
                struct slice first_text, const char *second, struct slice second_text);
 /* {"valueFrom":{"secret":{"name":…,"key":…}}} */
 void spec_secret_ref(struct buf *json, const struct resource_secret_ref *ref);
+/* The same, or {"value":"***"}. */
+void spec_secret(struct buf *json, const struct resource_source_secret *secret);
+/* "secrets":[…] */
+void spec_secrets(struct spec_writer *writer, const struct resource_source_secret *secrets,
+                  unsigned count);
+/* "filters":[…],"filterOperator":… */
+void spec_filters(struct spec_writer *writer, const struct resource_filters *filters);
 
 #endif

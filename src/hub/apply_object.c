@@ -18,6 +18,8 @@ static const struct apply_kind *const kinds[RESOURCE_KIND_COUNT] = {
     [RESOURCE_CANVAS] = &canvas_kind,
     [RESOURCE_SECRET] = &apply_secret_kind,
     [RESOURCE_EVENT_SOURCE] = &apply_source_kind,
+    [RESOURCE_DESTINATION] = &apply_destination_kind,
+    [RESOURCE_ROUTE] = &apply_route_kind,
 };
 
 const struct apply_kind *apply_kind_of(enum resource_kind kind)

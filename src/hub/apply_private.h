@@ -19,6 +19,16 @@ struct apply_work {
     bool keys_dropped; /* a Secret that lost keys */
     bool path_new;     /* a source whose path has to be claimed */
     struct slice path; /* in the outcome's arena */
+    bool users_indifferent; /* who refers to it need not be compiled anew (set by its index) */
+};
+
+/* What is fed after the commit, besides sources. */
+struct apply_target {
+    enum resource_kind kind; /* RESOURCE_DESTINATION or RESOURCE_ROUTE */
+    uint64_t number;
+    bool removed;
+    struct destination *destination; /* these two are the feed's */
+    struct route_change route;
 };
 
 /* An object that refers to something that was changed or is to go. */
@@ -67,6 +77,9 @@ struct apply {
     struct source_change *changes;
     size_t change_count;
     size_t change_size;
+    struct apply_target *targets;
+    size_t target_count;
+    size_t target_size;
 
     /* scratch of one object */
     struct buf old_bytes; /* a copy: the map moves under writes */
@@ -96,6 +109,9 @@ struct apply_kind;
 const struct apply_kind *apply_kind_of(enum resource_kind kind);
 /* For the feed; slices are copied. The scheme stays the caller's when it fails. */
 enum bk_err apply_add_change(struct apply *apply, const struct source_change *change) BK_MUST_CHECK;
+
+/* A zeroed one, to be filled; apply->target_count-- takes it back. NULL = no memory. */
+struct apply_target *apply_add_target(struct apply *apply);
 
 /* Create or update one object from its document. An error ends the transaction; mistakes only mark
  * the work as failed. */

@@ -13,22 +13,6 @@
 
 /* ---- the spec in its one spelling */
 
-static void write_secrets(struct spec_writer *writer, const struct resource_event_source *source)
-{
-    spec_name(writer, "secrets");
-    buf_add_byte(writer->json, '[');
-    for (unsigned i = 0; i < source->secret_count; i++) {
-        const struct resource_source_secret *secret = &source->secrets[i];
-        buf_add_str(writer->json, i > 0 ? "," : "");
-        if (secret->inline_value) {
-            buf_add_str(writer->json, "{\"value\":\"" RESOURCE_HIDDEN "\"}");
-            continue;
-        }
-        spec_secret_ref(writer->json, &secret->ref);
-    }
-    buf_add_byte(writer->json, ']');
-}
-
 /* One or several, as it was given. */
 static void write_audience(struct spec_writer *writer, struct slice audience)
 {
@@ -84,7 +68,7 @@ static void write_verification(struct spec_writer *writer,
     write_claims(writer, source->claims);
     spec_text(writer, "jwksUrl", source->jwks_url);
     if (source->secret_count > 0) {
-        write_secrets(writer, source);
+        spec_secrets(writer, source->secrets, source->secret_count);
     }
     spec_text(writer, "tolerance", source->tolerance_text);
     if (!writer->filled) { /* nothing in it: take it back */
@@ -119,21 +103,6 @@ static void write_source(struct buf *json, const struct resource_event_source *s
 }
 /* ---- secrets, path, the compiled input */
 
-static enum bk_err resolve(struct apply *apply, struct apply_work *work,
-                           const struct resource_source_secret *secret, const char *path,
-                           struct source_secret *ret_secret)
-{
-    struct slice canvas;
-    enum bk_err err = apply_refer_secret(apply, work, &secret->ref, secret->place, path, &canvas);
-    if (err == BK_OK) {
-        *ret_secret = (struct source_secret){.by_reference = true,
-                                             .canvas = canvas,
-                                             .name = secret->ref.name,
-                                             .key = secret->ref.key};
-    }
-    return err == BK_NOT_FOUND ? BK_OK : err;
-}
-
 static const char *const slot_names[SECRETS_PER_SOURCE_MAX] = {
     "secrets[0]", "secrets[1]", "secrets[2]", "secrets[3]",
     "secrets[4]", "secrets[5]", "secrets[6]", "secrets[7]"};
@@ -144,23 +113,16 @@ static enum bk_err gather_secrets(struct apply *apply, struct apply_work *work,
     const struct resource_event_source *source = &work->document->spec.source;
     enum bk_err err = BK_OK;
     for (unsigned i = 0; err == BK_OK && i < source->secret_count; i++) {
-        const struct resource_source_secret *secret = &source->secrets[i];
         char path[80];
-        if (secret->inline_value) {
-            snprintf(path, sizeof path, "spec.verification.%s.value", slot_names[i]);
-            input->secrets[i] = (struct source_secret){.field = slice_str(slot_names[i])};
-            err = apply_value(apply, work, slice_str(slot_names[i]), secret->value, secret->place,
-                              path);
-        } else {
-            snprintf(path, sizeof path, "spec.verification.%s.valueFrom.secret", slot_names[i]);
-            err = resolve(apply, work, secret, path, &input->secrets[i]);
-        }
+        snprintf(path, sizeof path, "spec.verification.%s", slot_names[i]);
+        err = apply_secret_source(apply, work, &source->secrets[i], slot_names[i], path,
+                                  &input->secrets[i]);
     }
     input->secret_count = source->secret_count;
     if (err == BK_OK && source->generate_key) {
         input->secrets[0] = (struct source_secret){.field = KEY_FIELD};
         input->secret_count = 1;
-        err = apply_generate_key(apply, KEY_FIELD);
+        err = apply_generate_key(apply, KEY_FIELD, false);
     }
     return err;
 }
@@ -234,7 +196,8 @@ static enum bk_err source_index(struct apply *apply, struct apply_work *work, ui
         key_path(&key, old->path);
         err = store_delete(apply->txn, key_slice(&key));
     }
-    if (err == BK_OK && !(apply->existed && slice_equal(old->type, input->type))) {
+    work->users_indifferent = apply->existed && slice_equal(old->type, input->type);
+    if (err == BK_OK && !work->users_indifferent) {
         key_number(&key, number);
         err = store_put(apply->txn, key_slice(&key), address_value(work, 0, input->type, &value));
     }

@@ -254,13 +254,13 @@ static enum bk_err look_up(struct compiler *compiler, const struct source_secret
 }
 
 /* All texts of the source's secrets: in `own`, or in the cache when it is one by reference. */
-static enum bk_err gather(struct compiler *compiler, const struct record *record,
-                          const struct source_input *input,
-                          struct slice texts[SECRETS_PER_SOURCE_MAX])
+enum bk_err compiler_secrets(struct compiler *compiler, const struct record *record,
+                             const struct source_secret *secrets, unsigned count,
+                             struct slice *texts)
 {
     size_t used = 0;
-    for (unsigned i = 0; i < input->secret_count; i++) {
-        const struct source_secret *secret = &input->secrets[i];
+    for (unsigned i = 0; i < count; i++) {
+        const struct source_secret *secret = &secrets[i];
         size_t bytes = 0, room = SEAL_VALUE_BYTES_MAX - used;
         enum bk_err err;
         if (!secret->by_reference) {
@@ -268,7 +268,7 @@ static enum bk_err gather(struct compiler *compiler, const struct record *record
         } else {
             err = look_up(compiler, secret);
             bytes = compiler->text_bytes;
-            if (err == BK_OK && input->secret_count == 1) {
+            if (err == BK_OK && count == 1) {
                 texts[i] = slice_of(compiler->text, bytes);
                 return BK_OK;
             }
@@ -343,7 +343,7 @@ enum bk_err compiler_run(struct compiler *compiler, struct slice canvas, struct 
                                                                             : BODY_BYTES_DEFAULT,
                                          .per_second = input.per_second};
     memcpy(ret_change->id, record->id, sizeof ret_change->id);
-    err = gather(compiler, record, &input, texts);
+    err = compiler_secrets(compiler, record, input.secrets, input.secret_count, texts);
     if (err == BK_OK) {
         *ret_message = NULL;
         err = bind_row(compiler, &input, texts, ret_change, ret_message);

@@ -13,6 +13,7 @@
 #ifndef BECKET_HUB_COMPILE_H
 #define BECKET_HUB_COMPILE_H
 
+#include "hub/route_table.h"
 #include "providers/scheme.h"
 
 struct source_change {
@@ -31,6 +32,12 @@ struct source_change {
 };
 
 typedef void source_change_fn(void *context, const struct source_change *change);
+
+/* A destination: taken over by the receiver; NULL = removed. */
+typedef void destination_change_fn(void *context, uint64_t number, struct destination *destination);
+/* A route: the filters of change->from are taken over, all else is valid during the call. Comes
+ * after the destinations and sources it names, and before they are removed. */
+typedef void route_change_fn(void *context, const struct route_change *change);
 
 #define SOURCE_PATH_BYTES_MAX 128U
 #define SOURCE_DEDUPE_WINDOW_DEFAULT_NS (24LL * 3600 * 1000000000)

@@ -50,6 +50,21 @@ bool decode_duration(struct decoder *decoder, const struct decode_object *object
 /* The word of the list nearest to `text`, or NULL when none is near. */
 const char *decode_nearest(struct slice text, const char *const *words);
 
+/* {value: …} or {valueFrom: {secret: {name, key}}}. */
+void decode_secret_source(struct decoder *decoder, const struct decode_object *item,
+                          struct resource_source_secret *ret_secret);
+/* A list of these at `secrets`; returns how many. */
+unsigned decode_secret_sources(struct decoder *decoder, const struct decode_object *object,
+                               unsigned count_max, struct resource_source_secret **ret_secrets);
+/* `filters` and `filterOperator` of an object. */
+void decode_filters(struct decoder *decoder, const struct decode_object *object,
+                    struct resource_filters *ret_filters);
+void decode_events(struct decoder *decoder, const struct decode_object *spec,
+                   struct resource_event_source *ret_source);
+void decode_destination(struct decoder *decoder, const struct decode_object *spec,
+                        struct resource_destination *ret_destination);
+void decode_route(struct decoder *decoder, const struct decode_object *spec,
+                  struct resource_route *ret_route);
 void decode_event_source(struct decoder *decoder, const struct decode_object *spec,
                          struct resource_event_source *ret_source);
 /* The row of a `generic` source, with the defaults filled in. */

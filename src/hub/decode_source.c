@@ -104,8 +104,8 @@ static void decode_reference(struct decoder *decoder, const struct decode_object
     }
 }
 
-static void decode_one_secret(struct decoder *decoder, const struct decode_object *item,
-                              struct resource_source_secret *secret)
+void decode_secret_source(struct decoder *decoder, const struct decode_object *item,
+                          struct resource_source_secret *secret)
 {
     static const char *const known[] = {"value", "valueFrom", NULL};
     secret->place = item->place;
@@ -124,25 +124,24 @@ static void decode_one_secret(struct decoder *decoder, const struct decode_objec
     }
 }
 
-static void decode_secrets(struct decoder *decoder, const struct decode_object *verification,
-                           struct resource_event_source *source)
+unsigned decode_secret_sources(struct decoder *decoder, const struct decode_object *object,
+                               unsigned count_max, struct resource_source_secret **ret_secrets)
 {
-    yyjson_mut_val *list = decode_field(verification, "secrets"), *value;
+    yyjson_mut_val *list = decode_field(object, "secrets"), *value;
     if (!list) {
-        return;
+        return 0;
     }
     size_t count = yyjson_mut_arr_size(list), index, max;
-    if (!yyjson_mut_is_arr(list) || count > SECRETS_PER_SOURCE_MAX || count == 0) {
-        decode_wrong(decoder, verification, "secrets", "must be a list of 1 to %u secrets",
-                     SECRETS_PER_SOURCE_MAX);
-        return;
+    if (!yyjson_mut_is_arr(list) || count > count_max || count == 0) {
+        decode_wrong(decoder, object, "secrets", "must be a list of 1 to %u secrets", count_max);
+        return 0;
     }
-    source->secrets = arena_take(&decoder->tree->arena, count * sizeof *source->secrets);
-    if (!source->secrets) {
-        decode_wrong(decoder, verification, "secrets", "document too large");
-        return;
+    *ret_secrets = arena_take(&decoder->tree->arena, count * sizeof **ret_secrets);
+    if (!*ret_secrets) {
+        decode_wrong(decoder, object, "secrets", "document too large");
+        return 0;
     }
-    struct decode_object secrets = {NULL, verification, "secrets", json_place(list)};
+    struct decode_object secrets = {NULL, object, "secrets", json_place(list)};
     yyjson_mut_arr_foreach(list, index, max, value)
     {
         char name[24];
@@ -153,9 +152,9 @@ static void decode_secrets(struct decoder *decoder, const struct decode_object *
                          "must be {value: …} or {valueFrom: {secret: {name, key}}}");
             continue;
         }
-        decode_one_secret(decoder, &item, &source->secrets[index]);
+        decode_secret_source(decoder, &item, &(*ret_secrets)[index]);
     }
-    source->secret_count = (unsigned)count;
+    return (unsigned)count;
 }
 
 static struct slice header_of(struct decoder *decoder, const struct decode_object *verification,
@@ -381,7 +380,8 @@ static void decode_verification(struct decoder *decoder, const struct decode_obj
     struct decode_object verification = decode_inner(decoder, spec, "verification");
     size_t before = decoder->problems->count + decoder->problems->dropped;
     decode_known(decoder, &verification, known);
-    decode_secrets(decoder, &verification, source);
+    source->secret_count = decode_secret_sources(decoder, &verification, SECRETS_PER_SOURCE_MAX,
+                                                 &source->secrets);
     int64_t ns = 0;
     source->tolerance_seconds = -1;
     if (decode_duration(decoder, &verification, "tolerance", NS_PER_SECOND, TOLERANCE_NS_MAX, &ns,

@@ -38,7 +38,7 @@ struct destination_state {
 };
 
 struct destination {
-    uint64_t number; /* never reused; destinations and routes share one count */
+    uint64_t number; /* never reused; sources, destinations and routes share one count */
     uint8_t id[16];
     struct slice name;
     struct slice canvas;

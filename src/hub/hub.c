@@ -281,6 +281,8 @@ enum bk_err hub_open(const struct hub_config *config, struct hub **ret_hub,
         return BK_NO_MEMORY;
     }
     hub->changed = config->changed;
+    hub->destination_changed = config->destination_changed;
+    hub->route_changed = config->route_changed;
     hub->context = config->context;
     hub->public_url = strdup(config->public_url ? config->public_url : "");
     hub->data_directory = strdup(config->data_directory);
@@ -339,6 +341,8 @@ struct store *hub_store(struct hub *hub)
 
 struct feed {
     struct hub *hub;
+    enum resource_kind kind;
+    struct arena arena; /* of a route */
     struct compiler compiler;
     uint64_t fed;
     uint64_t failed;
@@ -350,23 +354,69 @@ static void feed_failed(struct feed *feed, struct slice canvas, struct slice nam
 {
     feed->failed++;
     if (feed->failed <= 20) {
-        log_event(LOG_ERROR, "event source cannot be used", LOG_S("source", name),
+        log_event(LOG_ERROR, "object cannot be used",
+                  LOG_Z("kind", resource_kind_info(feed->kind)->name), LOG_S("name", name),
                   LOG_S("canvas", canvas), LOG_Z("error", bk_err_text(err)),
                   LOG_Z("why", message ? message : ""));
     }
+}
+
+static enum bk_err feed_source(struct feed *feed, struct slice canvas, struct slice name,
+                               const struct record *record, const char **ret_message)
+{
+    struct source_change change;
+    enum bk_err err = compiler_run(&feed->compiler, canvas, name, record, &change, ret_message);
+    if (err == BK_OK && feed->hub->changed) {
+        feed->hub->changed(feed->hub->context, &change);
+    } else if (err == BK_OK) {
+        scheme_wipe(change.scheme);
+        free(change.scheme);
+    }
+    return err;
+}
+
+static enum bk_err feed_destination(struct feed *feed, struct slice canvas, struct slice name,
+                                    const struct record *record, const char **ret_message)
+{
+    struct destination *destination = NULL;
+    enum bk_err err = compile_destination(&feed->compiler, canvas, name, record, &destination,
+                                          ret_message);
+    if (err == BK_OK && feed->hub->destination_changed) {
+        feed->hub->destination_changed(feed->hub->context, record->number, destination);
+    } else {
+        destination_free(destination);
+    }
+    return err;
+}
+
+static enum bk_err feed_route(struct feed *feed, const struct record *record,
+                              const char **ret_message)
+{
+    struct route_change change = {0};
+    arena_reset(&feed->arena);
+    enum bk_err err = compile_route(&feed->compiler, record, &feed->arena, &change, ret_message);
+    if (err == BK_OK && feed->hub->route_changed) {
+        feed->hub->route_changed(feed->hub->context, &change);
+    } else if (err == BK_OK) {
+        route_change_drop(&change);
+    }
+    return err;
 }
 
 static bool feed_one(void *context, struct slice key, struct slice value)
 {
     struct feed *feed = context;
     struct record record;
-    struct source_change change;
     struct slice canvas = SLICE_EMPTY, name = SLICE_EMPTY;
     const char *message = "its record cannot be read";
     enum bk_err err = hub_split(slice_skip(key, 3), &canvas, &name) ? record_decode(value, &record)
                                                                     : BK_CORRUPT;
     if (err == BK_OK) {
-        err = compiler_run(&feed->compiler, canvas, name, &record, &change, &message);
+        err = feed->kind == RESOURCE_EVENT_SOURCE
+                  ? feed_source(feed, canvas, name, &record, &message)
+              : feed->kind == RESOURCE_DESTINATION
+                  ? feed_destination(feed, canvas, name, &record, &message)
+                  : feed_route(feed, &record, &message);
     }
     if (err == BK_NO_MEMORY) {
         feed->err = err;
@@ -377,12 +427,6 @@ static bool feed_one(void *context, struct slice key, struct slice value)
         return true;
     }
     feed->fed++;
-    if (feed->hub->changed) {
-        feed->hub->changed(feed->hub->context, &change);
-    } else {
-        scheme_wipe(change.scheme);
-        free(change.scheme);
-    }
     return true;
 }
 
@@ -397,11 +441,18 @@ enum bk_err hub_feed_all(struct hub *hub, uint64_t *ret_fed, uint64_t *ret_faile
         return err;
     }
     err = compiler_init(&feed.compiler, hub, txn);
+    arena_init(&feed.arena, 1U << 20);
     if (err == BK_OK) {
-        key_kind(&prefix, resource_kind_info(RESOURCE_EVENT_SOURCE)->key);
-        err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, feed_one, &feed);
+        static const enum resource_kind kinds[] = {RESOURCE_EVENT_SOURCE, RESOURCE_DESTINATION,
+                                                   RESOURCE_ROUTE};
+        for (unsigned i = 0; err == BK_OK && i < bk_array_length(kinds); i++) {
+            feed.kind = kinds[i];
+            key_kind(&prefix, resource_kind_info(feed.kind)->key);
+            err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, feed_one, &feed);
+        }
         compiler_fini(&feed.compiler);
     }
+    arena_fini(&feed.arena);
     store_read_end(txn);
     *ret_fed = feed.fed;
     *ret_failed = feed.failed;

@@ -23,7 +23,9 @@
 struct hub_config {
     const char *data_directory;
     const char *public_url;        /* without a slash at the end; copied */
-    source_change_fn *changed;     /* may be NULL (tools, tests) */
+    source_change_fn *changed;     /* these may be NULL (tools, tests) */
+    destination_change_fn *destination_changed;
+    route_change_fn *route_changed;
     void *context;
     int64_t now_ns;                /* wall clock */
     const struct store_options *store_options; /* NULL = defaults */
@@ -40,8 +42,8 @@ void hub_close(struct hub *hub);
 bool hub_is_new(const struct hub *hub);
 struct store *hub_store(struct hub *hub);
 
-/* Feed every source, as after a change. Sources that cannot be compiled are logged and counted.
- * A million take 1-3 seconds. */
+/* Feed every source, destination and route, as after a change. Those that cannot be compiled are
+ * logged and counted. A million sources take 1-3 seconds. */
 enum bk_err hub_feed_all(struct hub *hub, uint64_t *ret_fed, uint64_t *ret_failed) BK_MUST_CHECK;
 
 /* ---- reading objects, as JSON of the interface; secret values are "***" */
@@ -68,6 +70,28 @@ enum bk_err hub_source_name(struct hub *hub, uint64_t number, struct hub_source_
 /* Number of the source with this name or id. Deleted ones: BK_NOT_FOUND. */
 enum bk_err hub_source_number(struct hub *hub, struct slice canvas, struct slice name,
                               uint64_t *ret_number) BK_MUST_CHECK;
+
+/* ---- destinations */
+
+/* Number of the destination with this name or id. BK_NOT_FOUND. */
+enum bk_err hub_destination_number(struct hub *hub, struct slice canvas, struct slice name,
+                                   uint64_t *ret_number) BK_MUST_CHECK;
+struct hub_target_name {
+    char name[NAME_BYTES_MAX + 1];
+    char canvas[NAME_BYTES_MAX + 1];
+};
+/* Of a destination or route, also a deleted one. */
+enum bk_err hub_target_name(struct hub *hub, uint64_t number,
+                            struct hub_target_name *ret_name) BK_MUST_CHECK;
+/* Keep why a destination is paused (BY_HAND, BY_GONE) or that it runs (RUNNING), and feed its new
+ * version. BK_OK also when nothing changes. BK_NOT_FOUND. BK_CONFLICT: RUNNING is wanted, but
+ * spec.paused says otherwise. */
+enum bk_err hub_destination_pause(struct hub *hub, uint64_t number, enum destination_pause pause,
+                                  int64_t now_ns) BK_MUST_CHECK;
+/* {"secrets":["whsec_…"]}: what the destination's requests are signed with, in clear. For
+ * administrators only; wipe the buffer. BK_NOT_FOUND. */
+enum bk_err hub_destination_secrets(struct hub *hub, struct slice canvas, struct slice name,
+                                    struct buf *json) BK_MUST_CHECK;
 
 struct hub_counts {
     uint64_t canvases, secrets, event_sources;

@@ -3,6 +3,7 @@
 #define BECKET_HUB_HUB_PRIVATE_H
 
 #include "hub/hub.h"
+#include "http/write.h"
 #include "store/keys.h"
 #include "store/record.h"
 
@@ -12,6 +13,8 @@ struct hub {
     char *public_url;
     char *data_directory;
     source_change_fn *changed;
+    destination_change_fn *destination_changed;
+    route_change_fn *route_changed;
     void *context;
     bool is_new;
     bool counted;
@@ -66,11 +69,85 @@ struct source_input {
     uint32_t per_second;
     unsigned secret_count;
     struct source_secret secrets[SECRETS_PER_SOURCE_MAX];
+    /* spec.events: to be encoded; decoded they are `events_packed`, one filters_input each */
+    const struct resource_filters *events;
+    unsigned event_count;
+    struct slice events_packed;
 };
 
 void source_input_encode(const struct source_input *input, struct buf *bytes);
 /* BK_CORRUPT. Slices point into `bytes`. */
 enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_input) BK_MUST_CHECK;
+
+/* ---- the compiled input of destinations and routes (hub/compile_route.c) */
+
+struct destination_input_header {
+    struct slice name;
+    bool plain;
+    struct slice value;          /* plain */
+    struct source_secret secret; /* by reference */
+};
+
+struct destination_input {
+    struct slice url;
+    bool unsigned_;
+    bool strict;
+    bool allow_private;
+    bool paused;
+    uint32_t timeout_ms;
+    uint32_t concurrency;
+    uint32_t per_second;
+    uint32_t jitter_permille;
+    struct slice order_key;
+    unsigned secret_count;
+    struct source_secret secrets[DESTINATION_SECRETS_MAX];
+    unsigned header_count;
+    struct destination_input_header headers[DESTINATION_HEADERS_MAX];
+    unsigned retry_count;
+    uint32_t retry_schedule_ms[DESTINATION_RETRIES_MAX];
+};
+
+void destination_input_defaults(struct destination_input *input);
+void destination_input_encode(const struct destination_input *input, struct buf *bytes);
+/* BK_CORRUPT. Slices point into `bytes`. */
+enum bk_err destination_input_decode(struct slice bytes,
+                                     struct destination_input *ret_input) BK_MUST_CHECK;
+
+struct filters_input {
+    bool any;
+    unsigned count;
+    struct resource_filter items[RESOURCE_FILTERS_MAX];
+    unsigned type_count;
+    struct slice types[RESOURCE_TYPES_MAX];
+};
+
+void filters_input_encode(const struct resource_filters *filters, struct buf *bytes);
+bool filters_input_decode(struct slice *rest, struct filters_input *ret_input);
+enum bk_err filters_compile(const struct filters_input *conditions, const struct slice *types,
+                            unsigned type_count, struct filter_set **ret_set) BK_MUST_CHECK;
+
+struct route_input_end {
+    struct slice canvas; /* where the name was found */
+    struct slice name;
+    const struct resource_filters *types; /* of a source */
+};
+
+struct route_input {
+    unsigned from_count;
+    struct route_input_end from[RESOURCE_ROUTE_ENDS_MAX];
+    unsigned to_count;
+    struct route_input_end to[RESOURCE_ROUTE_ENDS_MAX];
+    const struct resource_filters *filters;
+};
+
+void route_input_encode(const struct route_input *input, struct buf *bytes);
+
+struct pause {
+    enum destination_pause pause; /* as kept: never by spec */
+    int64_t since_ns;
+};
+enum bk_err pause_read(struct store_txn *txn, uint64_t number,
+                       struct pause *ret_pause) BK_MUST_CHECK;
 
 /* ---- compiling; keeps the last secret and row, for many sources share them */
 
@@ -95,6 +172,19 @@ void compiler_fini(struct compiler *compiler);
 enum bk_err compiler_run(struct compiler *compiler, struct slice canvas, struct slice name,
                          const struct record *record, struct source_change *ret_change,
                          const char **ret_message) BK_MUST_CHECK;
+
+/* The texts of an object's secrets; valid until the next use of the compiler. */
+enum bk_err compiler_secrets(struct compiler *compiler, const struct record *record,
+                             const struct source_secret *secrets, unsigned count,
+                             struct slice *ret_texts) BK_MUST_CHECK;
+enum bk_err compile_destination(struct compiler *compiler, struct slice canvas, struct slice name,
+                                const struct record *record, struct destination **ret_destination,
+                                const char **ret_message) BK_MUST_CHECK;
+/* Arrays and names are in the arena, filter sets the caller's (route_change_drop). */
+enum bk_err compile_route(struct compiler *compiler, const struct record *record,
+                          struct arena *arena, struct route_change *ret_change,
+                          const char **ret_message) BK_MUST_CHECK;
+void route_change_drop(struct route_change *change);
 
 /* The slot of a Secret's key: "data." and the key. */
 struct slice secret_field(struct slice key, char storage[RESOURCE_SECRET_KEY_BYTES_MAX + 8]);

@@ -35,8 +35,33 @@ static void add_status(struct hub *hub, struct buf *json, const struct record *r
                (int)input.path.bytes, (const char *)input.path.at);
 }
 
-static void add_object(struct hub *hub, struct buf *json, enum resource_kind kind,
-                       struct slice canvas, struct slice name, const struct record *record)
+static void add_destination_status(struct hub *hub, struct store_txn *txn, struct buf *json,
+                                   const struct record *record)
+{
+    static const char *const reasons[] = {
+        [DESTINATION_RUNNING] = "", [DESTINATION_PAUSED_BY_SPEC] = "spec.paused",
+        [DESTINATION_PAUSED_BY_HAND] = "by hand", [DESTINATION_PAUSED_BY_GONE] = "it answered 410"};
+    struct destination_input input;
+    struct pause pause;
+    (void)hub;
+    if (destination_input_decode(record->compiled, &input) != BK_OK ||
+        pause_read(txn, record->number, &pause) != BK_OK) {
+        buf_add_str(json, ",\"status\":{\"state\":\"error\"}");
+        return;
+    }
+    enum destination_pause reason = input.paused ? DESTINATION_PAUSED_BY_SPEC : pause.pause;
+    buf_printf(json, ",\"status\":{\"state\":\"%s\"", reason ? "paused" : "ready");
+    if (reason != DESTINATION_RUNNING) {
+        buf_add_byte(json, ',');
+        add_field(json, "reason", slice_str(reasons[reason]));
+        add_time(json, "since", input.paused ? record->updated_ns : pause.since_ns);
+    }
+    buf_add_byte(json, '}');
+}
+
+static void add_object(struct hub *hub, struct store_txn *txn, struct buf *json,
+                       enum resource_kind kind, struct slice canvas, struct slice name,
+                       const struct record *record)
 {
     char id[HUB_ID_TEXT_BYTES];
     hub_id_text(record->id, id);
@@ -59,6 +84,8 @@ static void add_object(struct hub *hub, struct buf *json, enum resource_kind kin
     buf_add_slice(json, record->spec);
     if (kind == RESOURCE_EVENT_SOURCE) {
         add_status(hub, json, record);
+    } else if (kind == RESOURCE_DESTINATION) {
+        add_destination_status(hub, txn, json, record);
     }
     buf_add_byte(json, '}');
 }
@@ -78,7 +105,8 @@ enum bk_err hub_get_json(struct hub *hub, enum resource_kind kind, struct slice 
         err = hub_record(txn, kind, slice_str(address.canvas), slice_str(address.name), &record);
     }
     if (err == BK_OK) {
-        add_object(hub, json, kind, slice_str(address.canvas), slice_str(address.name), &record);
+        add_object(hub, txn, json, kind, slice_str(address.canvas), slice_str(address.name),
+                   &record);
         if (ret_revision) {
             *ret_revision = record.revision;
         }
@@ -92,6 +120,7 @@ enum bk_err hub_get_json(struct hub *hub, enum resource_kind kind, struct slice 
 
 struct list_walk {
     struct hub *hub;
+    struct store_txn *txn;
     enum resource_kind kind;
     struct buf *json;
     unsigned left;
@@ -124,7 +153,7 @@ static bool list_one(void *context, struct slice key, struct slice value)
     }
     walk->first = false;
     walk->left--;
-    add_object(walk->hub, walk->json, walk->kind, canvas, name, &record);
+    add_object(walk->hub, walk->txn, walk->json, walk->kind, canvas, name, &record);
     memcpy(walk->last, name.at, name.bytes);
     walk->last[name.bytes] = '\0';
     return true;
@@ -145,6 +174,7 @@ enum bk_err hub_list_json(struct hub *hub, enum resource_kind kind, struct slice
     if (err != BK_OK) {
         return err;
     }
+    walk.txn = txn;
     if (info->in_canvas) {
         err = hub_canvas(txn, canvas, name);
     }

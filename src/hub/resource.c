@@ -14,8 +14,8 @@ static const struct resource_kind_info kinds[RESOURCE_KIND_COUNT] = {
                                    false, true},
     [RESOURCE_INTEGRATION_LINK] = {"IntegrationLink", "integration-link", "integration-links", 0,
                                    false, true},
-    [RESOURCE_DESTINATION] = {"Destination", "destination", "destinations", 0, false, true},
-    [RESOURCE_ROUTE] = {"Route", "route", "routes", 0, false, true},
+    [RESOURCE_DESTINATION] = {"Destination", "destination", "destinations", 'D', true, true},
+    [RESOURCE_ROUTE] = {"Route", "route", "routes", 'R', true, true},
     [RESOURCE_STAGE] = {"Stage", "stage", "stages", 0, false, true},
     [RESOURCE_CONNECTION_GROUP] = {"ConnectionGroup", "connection-group", "connection-groups", 0,
                                    false, true},
@@ -280,6 +280,10 @@ bool resource_decode(struct json_tree *tree, size_t index, yyjson_mut_val *value
             decode_secret(&decoder, &spec, &ret_document->spec.secret);
         } else if (ret_document->kind == RESOURCE_EVENT_SOURCE) {
             decode_event_source(&decoder, &spec, &ret_document->spec.source);
+        } else if (ret_document->kind == RESOURCE_DESTINATION) {
+            decode_destination(&decoder, &spec, &ret_document->spec.destination);
+        } else if (ret_document->kind == RESOURCE_ROUTE) {
+            decode_route(&decoder, &spec, &ret_document->spec.route);
         } else {
             bk_assert(ret_document->kind == RESOURCE_CANVAS);
             decode_known(&decoder, &spec, nothing);

@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "base/limits.h"
+#include "hub/filter.h"
 
 /* The key is the byte that stands for the kind in the store: never change one. */
 enum resource_kind {
@@ -88,6 +89,25 @@ struct resource_source_secret {
     struct json_place place;
 };
 
+#define RESOURCE_FILTERS_MAX 32U /* of one list */
+#define RESOURCE_TYPES_MAX 64U
+#define RESOURCE_EVENTS_MAX 64U
+#define RESOURCE_ROUTE_ENDS_MAX 32U /* sources, and destinations, of one route */
+
+struct resource_filter {
+    enum filter_kind kind;
+    struct slice expression;
+};
+
+/* What lets an event through: its type and conditions. */
+struct resource_filters {
+    struct resource_filter *items;
+    unsigned count;
+    bool any;                       /* filterOperator: FILTER_OPERATOR_OR */
+    struct slice *types;            /* none = every type */
+    unsigned type_count;
+};
+
 struct resource_event_source {
     struct slice type;              /* canonical row name, or "generic" */
     bool type_given;
@@ -117,6 +137,55 @@ struct resource_event_source {
     uint64_t body_bytes;            /* 0 = the default */
     bool per_second_given;
     uint32_t per_second;            /* 0 = no limit */
+    struct resource_filters *events; /* each with one type; none = every event is taken */
+    unsigned event_count;
+};
+
+struct resource_duration {
+    int64_t ns;                     /* 0 = not given */
+    struct slice text;
+};
+
+struct resource_destination_header {
+    struct slice name;
+    bool plain;                     /* value.value is the text itself; else a reference */
+    struct resource_source_secret value;
+};
+
+struct resource_destination {
+    struct slice url;
+    struct resource_destination_header *headers;
+    unsigned header_count;
+    bool unsigned_;                 /* signing.scheme: none */
+    bool generate_key;
+    struct resource_source_secret *secrets;
+    unsigned secret_count;
+    struct resource_duration timeout;
+    bool schedule_given;
+    struct resource_duration *schedule;
+    unsigned schedule_count;
+    bool jitter_given;
+    uint16_t jitter_permille;
+    uint32_t concurrency;           /* 0 = the default */
+    uint32_t per_second;            /* 0 = no limit */
+    bool strict;
+    struct slice order_key;
+    bool allow_private;
+    bool paused;
+};
+
+struct resource_route_end {
+    struct slice name;              /* of a source, or of a destination */
+    struct resource_filters types;  /* of a source: only the types */
+    struct json_place place;
+};
+
+struct resource_route {
+    struct resource_route_end *from;
+    unsigned from_count;
+    struct resource_route_end *to;
+    unsigned to_count;
+    struct resource_filters filters;
 };
 
 struct resource_secret_item {
@@ -141,6 +210,8 @@ struct resource_document {
     union {
         struct resource_secret secret;
         struct resource_event_source source;
+        struct resource_destination destination;
+        struct resource_route route;
     } spec;
 };
 

@@ -368,8 +368,12 @@ static struct route *route_make(struct route_table *table, const struct route_ch
         struct slice type = put_text(&texts, from->source_type);
         for (unsigned k = 0; k < change->to_count; k++) {
             struct route_target *target = &route->targets[route->target_count++];
-            target->place = find_place(table, change->to[k]);
-            bk_assert(target->place && atomic_load(&target->place->now));
+            target->place = make_place(table, change->to[k]);
+            if (!target->place) {
+                route->set_count = 0;
+                free(route);
+                return NULL;
+            }
             target->filters = from->filters;
             target->route = change->number;
             target->source = from->source_number;

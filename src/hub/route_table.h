@@ -28,7 +28,7 @@ void route_table_close(struct route_table *table);
 const struct route_target *route_table_first(const struct route_table *table,
                                              uint64_t source_number);
 const struct route_target *route_target_next(const struct route_target *target);
-/* Its present version. NULL: it was removed while this reader stood here. */
+/* Its present version. NULL: it was removed while this reader stood here, or cannot be used. */
 const struct destination *route_target_destination(const struct route_target *target);
 /* Never NULL; may be empty, which every event passes. */
 const struct filter_set *route_target_filters(const struct route_target *target);
@@ -61,7 +61,7 @@ struct route_change {
     int64_t since_ns;
     const struct route_from *from;
     unsigned from_count;
-    const uint64_t *to; /* numbers of destinations, which are there */
+    const uint64_t *to; /* numbers of destinations */
     unsigned to_count;
 };
 

@@ -6,17 +6,21 @@
  *   prefix   key                                        value
  *   "m/"     "m/format"                                 u32: STORE_FORMAT
  *            "m/revision"                               u64: last revision given to an object
- *            "m/number"                                 u64: last number given to an event source
+ *            "m/number"                                 u64: last number given to an event source,
+ *                                                       destination or route
  *            "m/uses"                                   "1": "R/" has what "r/" has
  *            "m/operation"                              u64: last number given to an operation
  *            "m/key"                                    data key, sealed under the master key
  *   "o/"     "o/E" "default\0" "payments"               the object (store/record.h); E, S, C = kind
  *   "i/"     "i/" 16 bytes of metadata.id               kind, canvas \0 name
  *   "n/"     "n/" u64 number                            canvas \0 name \0 type; kept for ever
+ *   "N/"     "N/" u64 number                            kind, canvas \0 name of a destination or
+ *                                                       route; kept for ever
+ *   "P/"     "P/" u64 number                            why and since when (i64) it is paused
  *   "p/"     "p/" "payments"                            canvas \0 name of the source on it
  *   "r/"     "r/S" "default\0" "stripe\0" "E" "default\0" "payments"
  *                                                       wanted keys, each but the last with \0: the
- *                                                       source uses the secret
+ *                                                       source uses the secret; so for all references
  *   "R/"     "R/E" "default\0" "payments\0" "S" "default\0" "stripe"
  *                                                       empty: the same from the user's side
  *   "t/"     "t/" 32 bytes, SHA-256 of a token          token record (hub/token.c)
@@ -128,6 +132,20 @@ static inline void key_number(struct key *key, uint64_t number)
     key_put_u64(at, number);
     key_start(key, 'n');
     key_add(key, at, 8);
+}
+
+static inline void key_target(struct key *key, uint64_t number)
+{
+    uint8_t at[8];
+    key_put_u64(at, number);
+    key_start(key, 'N');
+    key_add(key, at, 8);
+}
+
+static inline void key_pause(struct key *key, uint64_t number)
+{
+    key_target(key, number);
+    key->at[0] = 'P';
 }
 
 static inline void key_path(struct key *key, struct slice path)

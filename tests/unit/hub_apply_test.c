@@ -388,7 +388,7 @@ static void test_mistakes(void)
                  "metadata: {name: s}\n"
                  "spec: {provider: vault, local: {data: {n: 5, e: '', l: [x]}}}\n"
                  "---\n"
-                 "kind: Route\n"
+                 "kind: Stage\n"
                  "metadata: {name: r}\n"),
            BK_INVALID, "many mistakes");
     ok(said("metadata.name", "a-z"), "name");
@@ -404,7 +404,7 @@ static void test_mistakes(void)
     ok(said("spec.local.data.n", "quotes"), "a number as a secret");
     ok(said("spec.local.data.e", "empty"), "an empty secret");
     ok(said("spec.local.data.l", "must be text"), "a list as a secret");
-    ok(said("kind", "Route is not supported by this version"), "a later kind");
+    ok(said("kind", "Stage is not supported by this version"), "a later kind");
     const char *text = error_json(BK_INVALID);
     ok(has(text, "{\"field\":\"spec.limits.bodyBytes\",\"message\":\"must be a whole number from "
        "1 to "

@@ -1,0 +1,59 @@
+/* destinations.c - what is asked of a destination besides reading and changing it. */
+#include "api/route.h"
+
+static struct slice canvas_of(const struct api_call *call)
+{
+    struct slice canvas = api_value(call, "canvas");
+    return canvas.bytes != 0 ? canvas : SLICE(RESOURCE_CANVAS_DEFAULT);
+}
+
+static enum api_step no_destination(struct api_call *call)
+{
+    struct slice canvas = canvas_of(call);
+    return api_error(call, 404, "not_found", "there is no Destination %.*s in canvas %.*s",
+                     (int)call->segment.bytes, (const char *)call->segment.at, (int)canvas.bytes,
+                     (const char *)canvas.at);
+}
+
+static enum api_step set_pause(struct api_call *call, enum destination_pause pause)
+{
+    struct hub *hub = call->api->hub;
+    uint64_t number = 0;
+    enum bk_err err = hub_destination_number(hub, canvas_of(call), call->segment, &number);
+    if (err == BK_OK) {
+        err = hub_destination_pause(hub, number, pause, call->request->wall_ns);
+    }
+    if (err == BK_OK) {
+        err = hub_get_json(hub, RESOURCE_DESTINATION, canvas_of(call), call->segment,
+                           &call->response->body, NULL);
+    }
+    if (err == BK_NOT_FOUND) {
+        return no_destination(call);
+    }
+    if (err == BK_CONFLICT) {
+        return api_error(call, 409, "conflict",
+                         "spec.paused is true: apply the destination with paused: false");
+    }
+    return err == BK_OK ? api_json(call, 200) : api_fail(call, err, "destination");
+}
+
+enum api_step api_destinations_pause(struct api_call *call)
+{
+    return set_pause(call, DESTINATION_PAUSED_BY_HAND);
+}
+
+enum api_step api_destinations_resume(struct api_call *call)
+{
+    return set_pause(call, DESTINATION_RUNNING);
+}
+
+enum api_step api_destinations_secrets(struct api_call *call)
+{
+    enum bk_err err = hub_destination_secrets(call->api->hub, canvas_of(call), call->segment,
+                                              &call->response->body);
+    if (err == BK_NOT_FOUND) {
+        return no_destination(call);
+    }
+    api_add_header(call->response, "Cache-Control", "no-store");
+    return err == BK_OK ? api_json(call, 200) : api_fail(call, err, "destination");
+}
