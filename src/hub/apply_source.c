@@ -79,6 +79,21 @@ static void write_verification(struct spec_writer *writer,
     spec_close(writer);
 }
 
+static void write_events(struct spec_writer *writer, const struct resource_event_source *source)
+{
+    for (unsigned i = 0; i < source->event_count; i++) {
+        if (i == 0) {
+            spec_name(writer, "events");
+        }
+        buf_add_str(writer->json, i == 0 ? "[{" : ",{");
+        writer->filled = false;
+        spec_text(writer, "type", source->events[i].types[0]);
+        spec_filters(writer, &source->events[i]);
+        buf_add_str(writer->json, i + 1 < source->event_count ? "}" : "}]");
+        writer->filled = true;
+    }
+}
+
 static void write_source(struct buf *json, const struct resource_event_source *source)
 {
     struct spec_writer writer = {json, false};
@@ -86,6 +101,7 @@ static void write_source(struct buf *json, const struct resource_event_source *s
     spec_text(&writer, "type", source->type);
     spec_text(&writer, "path", source->path);
     write_verification(&writer, source);
+    write_events(&writer, source);
     spec_pair(&writer, "dedupe", "window", source->dedupe_text, "", SLICE_EMPTY);
     if (source->body_bytes > 0 || source->per_second_given) {
         spec_open(&writer, "limits");
@@ -170,7 +186,9 @@ static enum bk_err source_build(struct apply *apply, struct apply_work *work)
                                    .tolerance_seconds = source->tolerance_seconds,
                                    .dedupe_window_ns = source->dedupe_window_ns,
                                    .body_bytes = source->body_bytes,
-                                   .per_second = source->per_second};
+                                   .per_second = source->per_second,
+                                   .events = source->events,
+                                   .event_count = source->event_count};
     if (source->custom) {
         source_custom(source, &input->row);
     }
@@ -243,6 +261,7 @@ static enum bk_err source_compile(struct apply *apply, struct slice canvas, stru
     if (err == BK_OK) {
         err = apply_add_change(apply, &change);
         if (err != BK_OK) {
+            source_events_free(change.events, change.event_count);
             scheme_wipe(change.scheme);
             free(change.scheme);
         }

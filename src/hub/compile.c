@@ -3,17 +3,19 @@
 #include "base/assert.h"
 #include "base/ct.h"
 #include "hub/hub_private.h"
+#include "hub/pack.h"
 
 #include <stdlib.h>
 
 /* ---- the compiled input
  *
  * u8 version | u8 flags | u8 secrets | i64 tolerance | i64 dedupe | u64 body | u32 per second |
- * path | type | secrets | custom row. Texts are u16 and the bytes. */
+ * path | type | secrets | custom row | with INPUT_EVENTS: u8 events, filters each. Texts are u16
+ * and the bytes. */
 
 /* Version 1 had the first CUSTOM_TEXTS_1 texts of a custom row only. */
 #define INPUT_VERSION 2U
-enum { INPUT_CUSTOM = 1, INPUT_PATH_GENERATED = 2 };
+enum { INPUT_CUSTOM = 1, INPUT_PATH_GENERATED = 2, INPUT_EVENTS = 64 };
 #define CUSTOM_TEXTS 16U
 #define CUSTOM_TEXTS_1 11U
 
@@ -48,7 +50,8 @@ void source_input_encode(const struct source_input *input, struct buf *bytes)
     bk_assert(input->secret_count <= SECRETS_PER_SOURCE_MAX);
     buf_add_byte(bytes, INPUT_VERSION);
     buf_add_byte(bytes, (uint8_t)((input->custom ? INPUT_CUSTOM : 0) |
-                                  (input->path_generated ? INPUT_PATH_GENERATED : 0)));
+                                  (input->path_generated ? INPUT_PATH_GENERATED : 0) |
+                                  (input->event_count > 0 ? INPUT_EVENTS : 0)));
     buf_add_byte(bytes, (uint8_t)input->secret_count);
     add_u64(bytes, (uint64_t)input->tolerance_seconds);
     add_u64(bytes, (uint64_t)input->dedupe_window_ns);
@@ -75,6 +78,30 @@ void source_input_encode(const struct source_input *input, struct buf *bytes)
             add_text(bytes, *texts[i]);
         }
     }
+    if (input->event_count > 0) {
+        buf_add_byte(bytes, (uint8_t)input->event_count);
+    }
+    for (unsigned i = 0; i < input->event_count; i++) {
+        filters_input_encode(&input->events[i], bytes);
+    }
+}
+
+/* Only that they can be read; *rest moves behind them. */
+static bool take_events(struct slice *rest, struct source_input *input)
+{
+    struct filters_input filters;
+    uint8_t count;
+    if (!unpack_byte(rest, &count) || count > RESOURCE_EVENTS_MAX) {
+        return false;
+    }
+    input->event_count = count;
+    input->events_packed = *rest;
+    for (unsigned i = 0; i < count; i++) {
+        if (!filters_input_decode(rest, &filters)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool take_u64(struct slice *rest, uint64_t *ret_number)
@@ -134,7 +161,8 @@ enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_inp
     if (!take_byte(&rest, &version) || version == 0 || version > INPUT_VERSION ||
         !take_byte(&rest, &flags) ||
         !take_byte(&rest, &count) || count > SECRETS_PER_SOURCE_MAX ||
-        flags > (INPUT_CUSTOM | INPUT_PATH_GENERATED) || !take_u64(&rest, &tolerance) ||
+        (flags & ~(INPUT_CUSTOM | INPUT_PATH_GENERATED | INPUT_EVENTS)) != 0 ||
+        !take_u64(&rest, &tolerance) ||
         !take_u64(&rest, &dedupe) || !take_u64(&rest, &ret_input->body_bytes) ||
         !take_u64(&rest, &per_second) || per_second > UINT32_MAX ||
         !take_text(&rest, SOURCE_PATH_BYTES_MAX, &ret_input->path) ||
@@ -162,6 +190,11 @@ enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_inp
                 return BK_CORRUPT;
             }
         }
+    }
+    ret_input->events = NULL;
+    ret_input->event_count = 0;
+    if ((flags & INPUT_EVENTS) != 0 && !take_events(&rest, ret_input)) {
+        return BK_CORRUPT;
     }
     return rest.bytes == 0 ? BK_OK : BK_CORRUPT;
 }
@@ -323,6 +356,33 @@ static enum bk_err bind_row(struct compiler *compiler, const struct source_input
     return err;
 }
 
+void source_events_free(struct filter_set **events, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        filter_set_free(events[i]);
+    }
+    free(events);
+}
+
+static enum bk_err compile_events(const struct source_input *input, struct source_change *change)
+{
+    struct slice rest = input->events_packed;
+    struct filters_input filters;
+    enum bk_err err = BK_OK;
+    if (input->event_count == 0) {
+        return BK_OK;
+    }
+    change->events = calloc(input->event_count, sizeof(struct filter_set *));
+    err = change->events ? BK_OK : BK_NO_MEMORY;
+    for (unsigned i = 0; err == BK_OK && i < input->event_count; i++) {
+        err = filters_input_decode(&rest, &filters)
+                  ? filters_compile(&filters, filters.types, filters.type_count, &change->events[i])
+                  : BK_CORRUPT;
+        change->event_count += err == BK_OK ? 1 : 0;
+    }
+    return err;
+}
+
 enum bk_err compiler_run(struct compiler *compiler, struct slice canvas, struct slice name,
                          const struct record *record, struct source_change *ret_change,
                          const char **ret_message)
@@ -356,7 +416,15 @@ enum bk_err compiler_run(struct compiler *compiler, struct slice canvas, struct 
         ret_change->dedupe_window_ns = input.dedupe_window_ns >= 0 ? input.dedupe_window_ns
                                        : has_id ? SOURCE_DEDUPE_WINDOW_DEFAULT_NS
                                                 : 0;
-    } else if (!*ret_message) {
+        *ret_message = "its events cannot be compiled";
+        err = compile_events(&input, ret_change);
+    }
+    if (err != BK_OK && ret_change->scheme) {
+        source_events_free(ret_change->events, ret_change->event_count);
+        scheme_wipe(ret_change->scheme);
+        free(ret_change->scheme);
+    }
+    if (err != BK_OK && !*ret_message) {
         *ret_message = bk_err_text(err);
     }
     return err;

@@ -29,7 +29,13 @@ struct source_change {
     uint64_t body_bytes_max;
     uint32_t per_second;       /* 0 = no limit */
     int64_t dedupe_window_ns;  /* 0 = off */
+    /* spec.events, taken over as the scheme is: an event is taken when one of them lets it through;
+     * none = all are. */
+    struct filter_set **events;
+    unsigned event_count;
 };
+
+void source_events_free(struct filter_set **events, unsigned count);
 
 typedef void source_change_fn(void *context, const struct source_change *change);
 

@@ -441,11 +441,6 @@ static void refuse_later(struct decoder *decoder, const struct decode_object *sp
             decode_wrong(decoder, spec, later[i], "is not supported by this version");
         }
     }
-    yyjson_mut_val *events = decode_field(spec, "events");
-    if (events && !(yyjson_mut_is_arr(events) && yyjson_mut_arr_size(events) == 0)) {
-        decode_wrong(decoder, spec, "events",
-                     "choosing events is not supported by this version: all are taken");
-    }
 }
 
 void decode_event_source(struct decoder *decoder, const struct decode_object *spec,
@@ -459,6 +454,7 @@ void decode_event_source(struct decoder *decoder, const struct decode_object *sp
     decode_type(decoder, spec, ret_source);
     decode_path_field(decoder, spec, ret_source);
     decode_limits(decoder, spec, ret_source);
+    decode_events(decoder, spec, ret_source);
     if (!decode_field(spec, "integration")) {
         decode_verification(decoder, spec, ret_source);
     }

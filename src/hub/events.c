@@ -6,6 +6,7 @@
 #include "base/time.h"
 #include "http/parse.h"
 #include "hub/event_id.h"
+#include "hub/ingress.h"
 #include "providers/scheme.h"
 
 #include <arpa/inet.h>
@@ -373,9 +374,18 @@ static void add_state(struct buf *json, const struct journal_entry *entry)
     add_text(json, "state", slice_str(event_state_name(entry->type)));
     if (entry->type == JOURNAL_REJECTED) {
         enum scheme_verdict verdict = entry->reason;
-        bool known = verdict < SCHEME_VERDICT_COUNT;
-        add_text(json, "reason", slice_str(known ? scheme_verdict_name(verdict) : "unknown"));
-        add_text(json, "message", slice_str(known ? scheme_verdict_text(verdict) : ""));
+        bool known = verdict < SCHEME_VERDICT_COUNT, filtered = entry->reason == INGRESS_FILTERED;
+        bool failed = entry->reason == INGRESS_FILTER_FAILED;
+        add_text(json, "reason",
+                 slice_str(known      ? scheme_verdict_name(verdict)
+                           : filtered ? "filtered"
+                           : failed   ? "filter_failed"
+                                      : "unknown"));
+        add_text(json, "message",
+                 slice_str(known      ? scheme_verdict_text(verdict)
+                           : filtered ? "genuine, but none of the source's events takes it"
+                           : failed   ? "genuine, but an expression of the source's events failed"
+                                      : ""));
     }
     if (entry->type == JOURNAL_DUPLICATE) {
         add_id(json, "duplicateOf", journal_position_unpack(entry->original), entry->original_ns);

@@ -517,10 +517,37 @@ static enum bk_err append_large(struct ingress *ingress, struct http_exchange *e
     return err;
 }
 
+/* 0 = the source wants this event; else an enum ingress_reason. */
+static uint16_t choose(struct ingress *ingress, const struct intake *intake)
+{
+    const struct source *source = intake->source;
+    struct filter_event event;
+    uint16_t reason = INGRESS_FILTERED;
+    if (source->event_count == 0) {
+        return 0;
+    }
+    if (!ingress->filters &&
+        filter_scratch_open(FILTER_SCRATCH_BYTES, &ingress->filters) != BK_OK) {
+        return INGRESS_FILTER_FAILED;
+    }
+    filter_event_init(&event, ingress->filters, intake->message->head, intake->message->body,
+                      intake->identity.type, SLICE_EMPTY);
+    for (unsigned i = 0; i < source->event_count; i++) {
+        enum filter_result result = filter_set_test(source->events[i], &event);
+        if (result == FILTER_TRUE) {
+            return 0;
+        }
+        reason = result == FILTER_FAILED ? INGRESS_FILTER_FAILED : reason;
+    }
+    return reason;
+}
+
 static enum http_outcome store(struct ingress *ingress, struct http_exchange *exchange,
                                const struct intake *intake, struct dedupe_slot *slot)
 {
-    struct journal_entry entry = entry_of(intake, JOURNAL_ACCEPTED);
+    uint16_t reason = choose(ingress, intake);
+    struct journal_entry entry = entry_of(intake, reason ? JOURNAL_REJECTED : JOURNAL_ACCEPTED);
+    entry.reason = reason;
     uint64_t sequence = 0;
     enum bk_err err;
     if (entry.head_bytes + entry.body_bytes > JOURNAL_SMALL_BYTES_MAX) {
@@ -550,7 +577,7 @@ static enum http_outcome store(struct ingress *ingress, struct http_exchange *ex
     if (slot) {
         dedupe_pending(slot, position, intake->wall_ns / NS_PER_MS);
     }
-    count_event(ingress, intake->source->number, METRICS_ACCEPTED);
+    count_event(ingress, intake->source->number, reason ? METRICS_REJECTED : METRICS_ACCEPTED);
     prepare_acknowledgement(intake->source, intake->message->head, exchange, position,
                             intake->wall_ns, false);
     wait_for(ingress, exchange, sequence, intake->source->number, slot);
@@ -765,6 +792,7 @@ void ingress_init(struct ingress *ingress, const struct ingress_config *config)
 
 void ingress_fini(struct ingress *ingress)
 {
+    filter_scratch_close(ingress->filters);
     for (unsigned i = 0; i < COUNTER_CHUNKS; i++) {
         if (ingress->counters[i]) {
             munmap(ingress->counters[i], COUNTER_CHUNK * sizeof(struct metrics_source));

@@ -32,6 +32,12 @@ struct ingress_config {
     void *context;
 };
 
+/* Why a genuine event is kept as rejected; in the record's `reason`, above every verdict. */
+enum ingress_reason {
+    INGRESS_FILTERED = 1000, /* no entry of spec.events takes it */
+    INGRESS_FILTER_FAILED    /* an expression failed, and no other entry takes it */
+};
+
 struct ingress {
     const struct ingress_config *config;
     struct ring *ring;
@@ -50,6 +56,7 @@ struct ingress {
     uint64_t quarantine_ns;   /* when it was last refilled */
     struct list settling;     /* struct ingress_settled */
     bool growth_asked;
+    struct filter_scratch *filters; /* from the first event that has to be filtered */
     struct metrics_source *counters[COUNTER_CHUNKS];
 };
 

@@ -85,6 +85,7 @@ static void source_free(struct source *source)
     if (source->removed) {
         free(source->state);
     }
+    source_events_free(source->events, source->event_count);
     struct scheme *scheme = (struct scheme *)(uintptr_t)source->scheme;
     scheme_wipe(scheme);
     free(scheme);
@@ -240,6 +241,8 @@ static struct source *source_make(const struct source_change *change, struct sou
         source->scheme = change->scheme;
         source->scheme_bytes = change->scheme_bytes;
         source->state = state;
+        source->events = change->events;
+        source->event_count = change->event_count;
         source->body_bytes_max = change->body_bytes_max;
         source->dedupe_window_ns = change->dedupe_window_ns;
         source->interval_ns = change->per_second ? 1000000000ULL / change->per_second : 0;
@@ -295,6 +298,7 @@ enum bk_err source_table_change(struct source_table *table, const struct source_
     if (!change->removed) {
         enum bk_err err = source_put(table, change);
         if (err != BK_OK) {
+            source_events_free(change->events, change->event_count);
             scheme_wipe(change->scheme);
             free(change->scheme);
         }

@@ -29,6 +29,8 @@ struct source {
     uint64_t body_bytes_max;
     int64_t dedupe_window_ns;    /* 0 = off */
     uint64_t interval_ns;        /* rate limit: one event each; 0 = none */
+    struct filter_set **events;  /* owned: which events are taken; none = all */
+    unsigned event_count;
     struct source *retired_next; /* the writer's, as is `removed` */
     bool removed;
     uint16_t path_bytes;
@@ -44,7 +46,7 @@ void source_table_close(struct source_table *table);
 /* Reader: NULL = no such source. Never blocks. */
 const struct source *source_table_find(const struct source_table *table, struct slice path);
 
-/* Writer: apply one change; takes change->scheme. BK_NO_MEMORY: the old version stays. */
+/* Writer: apply one change; takes its scheme and events. BK_NO_MEMORY: the old version stays. */
 enum bk_err source_table_change(struct source_table *table,
                                 const struct source_change *change) BK_MUST_CHECK;
 uint64_t source_table_count(const struct source_table *table);

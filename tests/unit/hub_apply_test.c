@@ -445,7 +445,7 @@ static void test_mistakes(void)
          "spec.verification.signature.format", ""},
         {"{integration: {name: i}, resource: {type: project, name: p}}", "spec.integration",
          "not supported by this version"},
-        {"{events: [{type: push}]}", "spec.events", "not supported by this version"},
+        {"{events: [{type: \"\"}]}", "spec.events[0].type", "must not be empty"},
         {"{schedule: {type: TYPE_DAILY}}", "spec.schedule", "not supported by this version"},
         {"{path: ..}", "spec.path", "letters"},
         {"{limits: {bodyBytes: 33554433}}", "spec.limits.bodyBytes", "33554432"},

@@ -16,12 +16,14 @@ static struct hub *hub;
 static struct route_table *table;
 static struct apply_outcome outcome;
 static struct buf json;
-static unsigned destination_feeds, route_feeds;
+static unsigned destination_feeds, route_feeds, event_count;
 
 static void on_source(void *context, const struct source_change *change)
 {
     (void)context;
     if (change->scheme) {
+        event_count = change->event_count ? change->event_count : event_count;
+        source_events_free(change->events, change->event_count);
         scheme_wipe(change->scheme);
         free(change->scheme);
     }
@@ -387,6 +389,27 @@ static void removal(void)
            "a late 410 finds nobody");
 }
 
+static void source_events(void)
+{
+    is_int(apply("kind: EventSource\nmetadata: {name: chosen}\n"
+                 "spec:\n"
+                 "  verification: {scheme: none}\n"
+                 "  events: [{type: push, filters: [{type: FILTER_TYPE_DATA, data: {expression: "
+                 "\"$.ref == 'refs/heads/main'\"}}], filterOperator: FILTER_OPERATOR_AND}, "
+                 "{type: release}]\n"),
+           BK_OK, "a source that chooses its events");
+    is_uint(event_count, 2, "is compiled with both");
+    ok(has(get(RESOURCE_EVENT_SOURCE, "chosen"),
+           "\"events\":[{\"type\":\"push\",\"filters\":[{\"type\":\"FILTER_TYPE_DATA\",\"data\":"
+           "{\"expression\":\"$.ref == 'refs/heads/main'\"}}]},{\"type\":\"release\"}]"),
+       "and shown");
+    is_int(apply("kind: EventSource\nmetadata: {name: bad}\n"
+                 "spec: {verification: {scheme: none}, events: [{filters: []}, push, {type: a, "
+                 "filters: [{type: FILTER_TYPE_DATA}]}]}\n"),
+           BK_INVALID, "bad events");
+    is_uint(outcome.problems.count, 3, "everything at once");
+}
+
 int main(void)
 {
     const char *base = getenv("TMPDIR");
@@ -403,6 +426,11 @@ int main(void)
     in_use();
     pausing();
     removal();
+    source_events();
+    close_hub();
+    event_count = 0;
+    open_hub();
+    is_uint(event_count, 2, "the events come back after a restart");
     close_hub();
     apply_outcome_fini(&outcome);
     buf_fini(&json);

@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Destinations, routes and spec.events on a running server: by command and by API; what a source does not want is kept
+with its reason."""
+import json, os, sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+
+SET = '''kind: EventSource
+metadata: {name: repo}
+spec:
+  type: github
+  path: repo
+  verification: {secrets: [{value: s3cret}]}
+  events:
+    - {type: push, filters: [{type: FILTER_TYPE_DATA, data: {expression: "$.ref == 'refs/heads/main'"}}]}
+    - {type: release}
+---
+kind: Destination
+metadata: {name: app}
+spec: {url: "http://127.0.0.1:9/in", allowPrivate: true, paused: true}
+---
+kind: Route
+metadata: {name: repo-to-app}
+spec: {from: [{source: repo}], to: [{destination: app}]}
+'''
+
+
+def states(server, query=''):
+    return [(e['type'], e['state'], e.get('reason')) for e in reversed(server.events(query))]
+
+
+with Server() as server:
+    def hook(body, event, delivery):
+        return server.post('/hooks/repo', body, github(body, 's3cret', delivery, event))
+
+    code, out, err = server.cli('apply', '-f', '-', stdin=SET.encode())
+    ok(code == 0 and 'whsec_' in out, 'apply: the signing secret is shown')
+    answers = [hook(b'{"ref":"refs/heads/main"}', 'push', 'a1'), hook(b'{"ref":"refs/heads/x"}', 'push', 'a2'),
+               hook(b'{}', 'release', 'a3'), hook(b'{}', 'issues', 'a4'), hook(b'[1', 'push', 'a5')]
+    is_equal([a.status for a in answers], [200] * 5, 'every genuine event is answered 200')
+    is_equal(states(server), [('push', 'accepted', None), ('push', 'rejected', 'filtered'),
+                              ('release', 'accepted', None), ('issues', 'rejected', 'filtered'),
+                              ('push', 'rejected', 'filter_failed')],
+             'and kept with what became of it')
+    is_equal(server.api('GET', '/api/v1/events/%s/body' % answers[3].json['id']).body, b'{}', 'body and all')
+    is_equal(hook(b'{"ref":"refs/heads/x"}', 'push', 'a2').json.get('duplicate'), True, 'duplicates of these too')
+    is_equal(len(states(server, 'state=rejected')), 3, 'they can be searched for')
+
+    code, out, err = server.cli('get', 'destination', 'app')
+    ok(code == 0 and 'paused' in out, 'get destination')
+    code, out, err = server.cli('resume', 'app')
+    ok(code == 1 and 'spec.paused' in err, 'a destination that its spec pauses is not resumed by hand')
+    code, out, err = server.cli('apply', '-f', '-', stdin=SET.replace(', paused: true', '').encode())
+    code, out, err = server.cli('pause', 'app')
+    ok(code == 0 and 'paused (by hand)' in out, 'pause')
+    answer = server.api('POST', '/api/v1/destinations/app/resume')
+    ok(answer.status == 200 and answer.json['status'] == {'state': 'ready'}, 'resume by API')
+    is_equal(server.api('POST', '/api/v1/destinations/none/pause').status, 404, 'pause: no such destination')
+    code, out, err = server.cli('secrets', 'app')
+    ok(code == 0 and out.startswith('whsec_'), 'secrets')
+    code, out, err = server.cli('token', 'create', 'viewer', '--role', 'write')
+    token = out.split()[-1]
+    is_equal(server.api('GET', '/api/v1/destinations/app/secrets', token=token).status, 403, 'secrets are for admin only')
+    answer = server.api('GET', '/api/v1/destinations/app', token=token)
+    ok(answer.status == 200 and b'whsec' not in answer.body, 'and nowhere else')
+
+    code, out, err = server.cli('delete', 'destination', 'app')
+    ok(code == 1 and 'still used by Route "repo-to-app"' in err, 'a destination in use is not deleted')
+    bad = SET.replace("$.ref ==", "$.ref =")
+    code, out, err = server.cli('apply', '-f', '-', stdin=bad.encode())
+    ok(code == 1 and 'spec.events[0].filters[0].data.expression: line 1, column 7' in err, 'a wrong expression has a place')
+    for path in ('/api/v1/destinations', '/api/v1/routes'):
+        is_equal(len(server.api('GET', path).json['items']), 1, path)
+    document = server.api('GET', '/api/v1/openapi.json').json
+    ok('/api/v1/destinations/{name}/pause' in document['paths'] and 'Route' in document['components']['schemas'],
+       'the OpenAPI document has them')
+    code, out, err = server.cli('delete', '-f', '-', stdin=SET.encode())
+    ok(code == 0 and out.splitlines()[0] == 'deleted Route repo-to-app', 'delete -f goes by use')
+done()
