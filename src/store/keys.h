@@ -20,7 +20,7 @@
  *   "p/"     "p/" "payments"                            canvas \0 name of the source on it
  *   "r/"     "r/S" "default\0" "stripe\0" "E" "default\0" "payments"
  *                                                       wanted keys, each but the last with \0: the
- *                                                       source uses the secret; so for all references
+ *                                                       source uses it; so for all references
  *   "R/"     "R/E" "default\0" "payments\0" "S" "default\0" "stripe"
  *                                                       empty: the same from the user's side
  *   "t/"     "t/" 32 bytes, SHA-256 of a token          token record (hub/token.c)

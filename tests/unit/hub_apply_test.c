@@ -881,7 +881,8 @@ static void test_migration(void)
     close_hub();
     is_int(open_hub(), BK_OK, "an older state is opened");
     is_int(delete_one(RESOURCE_SECRET, "stripe"), BK_IN_USE, "its references hold");
-    is_int(apply("kind: Secret\nmetadata: {name: stripe}\nspec: {data: {x: whsec_1}}\n"), BK_INVALID,
+    is_int(apply("kind: Secret\nmetadata: {name: stripe}\n"
+                 "spec: {data: {x: whsec_1}}\n"), BK_INVALID,
            "a key that is wanted cannot go");
     is_int(delete_one(RESOURCE_EVENT_SOURCE, "payments"), BK_OK);
     is_int(delete_one(RESOURCE_SECRET, "stripe"), BK_OK, "and end with their user");
