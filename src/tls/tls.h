@@ -64,6 +64,10 @@ int64_t tls_identity_expires(const struct tls_identity *identity);
 /* Wipes the key. */
 void tls_identity_close(struct tls_identity *identity);
 
+/* "2026-12-31", also for times far beyond 2262. */
+#define TLS_DAY_BYTES 11U
+void tls_day(int64_t seconds, char ret_text[TLS_DAY_BYTES]);
+
 /* ---- a listener's side */
 
 /* Identities are chosen by the name the client asks for (the first that fits) and by

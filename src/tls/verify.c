@@ -1,7 +1,6 @@
 #include "tls/private.h"
 
 #include "base/sha256.h"
-#include "base/time.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -35,18 +34,12 @@ __attribute__((format(printf, 3, 4))) static unsigned refuse(struct tls_chain *c
 
 /* ---- words */
 
-static void day_of(int64_t seconds, char ret_text[25])
-{
-    time_format_rfc3339(seconds * NS_PER_SECOND, ret_text);
-    ret_text[10] = 0;
-}
-
 static unsigned refuse_time(struct tls_chain *chain, const struct cert_facts *facts,
                             const char *whose)
 {
-    char day[25];
+    char day[TLS_DAY_BYTES];
     bool early = facts->not_before > chain->now_seconds;
-    day_of(early ? facts->not_before : facts->not_after, day);
+    tls_day(early ? facts->not_before : facts->not_after, day);
     return refuse(chain, BR_ERR_X509_EXPIRED,
                   early ? "%s is not valid before %s" : "%s expired on %s", whose, day);
 }

@@ -820,8 +820,22 @@ static void files(void)
     tls_trust_close(trust);
 }
 
+static void days(void)
+{
+    char day[TLS_DAY_BYTES];
+    tls_day(0, day);
+    is_str(day, "1970-01-01", "the first day");
+    tls_day(253402300799LL, day);
+    is_str(day, "9999-12-31", "no expiry, as RFC 5280 has it");
+    tls_day(-2147483649LL, day);
+    is_str(day, "1901-12-13", "long ago");
+    tls_day(INT64_MAX, day);
+    is_uint(strlen(day), 10, "never: %s", day);
+}
+
 int main(void)
 {
+    days();
     talk("server", "ca.pem", "a.example", 512, "ECDHE-ECDSA-AES128-GCM-SHA256");
     talk("server", "ca.pem", "127.0.0.1", 512, "ECDHE-ECDSA-AES128-GCM-SHA256");
     talk("server_rsa", "rsa_ca.pem", "a.example", 7, "ECDHE-RSA-AES128-GCM-SHA256");
