@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "hub/dispatch.h"
+#include "hub/outbound.h"
 #include "ring/file.h"
 #include "ring/socket.h"
 
@@ -58,6 +59,7 @@ struct control {
     struct source_table *sources;
     struct route_table *routes;
     struct dispatch *dispatch;
+    struct outbound *outbound;           /* calls to other servers, by the first core */
     struct deliver *delivers[CORES_MAX]; /* set by the reactors as they open */
     int64_t clock_ms; /* wall minus monotonic clock at the start: what retries are due by */
     struct dedupe *dedupe;
@@ -515,6 +517,14 @@ static void start_dispatch(struct control *control)
     dispatch_started(control->dispatch, control->delivers, rings);
 }
 
+static enum bk_err open_outbound(struct control *control, char ret_why[CONTROL_WHY_BYTES])
+{
+    const struct core *first = &control->cores[0];
+    enum bk_err err = outbound_open(control->ring, first->ring, reactor_client(first->reactor),
+                                    &control->outbound);
+    return err == BK_OK ? BK_OK : fail(ret_why, err, "start", bk_err_text(err));
+}
+
 /* The reactors share their address (SO_REUSEPORT), and so could another server of the same user.
  * Asking for it alone first finds that out. */
 static enum bk_err probe_address(struct control *control, char ret_why[CONTROL_WHY_BYTES])
@@ -595,6 +605,8 @@ static bool core_start(struct control *control, unsigned index)
         .admin_socket_count = control->config.sockets->admin_count,
         .tls = control->config.tls,
         .admin_tls = control->config.admin_tls ? control->config.tls : NULL,
+        .trust = control->config.trust,
+        .proxy = control->config.proxy,
         .admin_handler = admin_handler(&control->admin),
         .conns_max = control->config.conns_max,
         .buffers_bytes_max = control->config.buffers_bytes_max,
@@ -720,6 +732,7 @@ enum bk_err control_open(const struct control_config *config, struct control **r
     }
     if (err == BK_OK) {
         start_dispatch(control);
+        err = open_outbound(control, ret_why);
         atomic_store(&control->not_ready, NULL);
         control->start_took_ns = ring_clock_ns(control->ring) - ring_now_ns(control->ring);
     }
@@ -939,6 +952,9 @@ void control_close(struct control *control)
     }
     admin_fini(&control->admin);
     api_fini(&control->api);
+    if (outbound_idle(control->outbound)) { /* else a letter was lost with its core: leave it */
+        outbound_close(control->outbound);
+    }
     dispatch_close(control->dispatch);
     catalog_close(control->catalog);
     hub_close(control->hub);

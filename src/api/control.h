@@ -34,6 +34,8 @@ struct control_config {
     struct tls_slot
         *tls;       /* certificates of the ingress listener; NULL = plain. Stays the caller's */
     bool admin_tls; /* the admin listener has them too */
+    const struct tls_trust *trust;  /* for outgoing calls; NULL = https fails. Stay the caller's */
+    const struct http_proxy *proxy; /* NULL = none */
     unsigned threads;
     const int *cpus; /* one per thread, or NULL: not pinned */
     bool durable;

@@ -6,6 +6,7 @@
 #include "base/time.h"
 #include "cli/handover.h"
 #include "cli/notify.h"
+#include "cli/outgoing.h"
 #include "cli/serve_tls.h"
 #include "hub/quickstart.h"
 #include "ring/file.h"
@@ -65,6 +66,8 @@ const struct option cli_serve_options[] = {
      "start although the journal is damaged, without what is unreadable", NULL, 0, 0, NULL},
     {"quick-start", 0, OPTION_FLAG, SERVE_FLAGS, NULL, NULL,
      "at the first start, make a source to try things with", NULL, 0, 0, NULL},
+    {"ca-file", 0, OPTION_TEXT, SERVE_FLAGS, "FILE", NULL,
+     "authorities to trust in outgoing calls, besides the system's (PEM)", NULL, 0, 0, NULL},
     SERVE_TLS_OPTIONS(SERVE_FLAGS),
     {.kind = OPTION_END},
 };
@@ -78,6 +81,7 @@ struct serve {
     char public_url[512];
     char listen_text[80], admin_text[80];
     struct control_sockets sockets;
+    struct outgoing outgoing;
     int lock_file;
 };
 
@@ -378,6 +382,18 @@ static bool open_tls(struct serve *serve)
     return true;
 }
 
+static bool open_outgoing(struct serve *serve)
+{
+    char why[TLS_WHY_BYTES];
+    if (!outgoing_open(option_text(&serve->options, "ca-file"), &serve->outgoing, why)) {
+        cli_error("%s", why);
+        return false;
+    }
+    serve->control.trust = serve->outgoing.trust;
+    serve->control.proxy = serve->outgoing.proxy;
+    return true;
+}
+
 /* New handshakes use what was read; a mistake leaves everything as it is. */
 static void reload_tls(struct serve *serve, const struct options *fresh)
 {
@@ -580,7 +596,7 @@ static int serve_run(struct serve *serve)
 {
     struct control *control;
     char why[CONTROL_WHY_BYTES];
-    if (!lock_data(serve) || !open_tls(serve)) {
+    if (!lock_data(serve) || !open_tls(serve) || !open_outgoing(serve)) {
         return CLI_FAILED;
     }
     if (control_open(&serve->control, &control, why) != BK_OK) {
@@ -598,6 +614,7 @@ static int serve_run(struct serve *serve)
     handover_end(serve->control.data_directory);
     control_close(control);
     tls_slot_close(serve->control.tls);
+    outgoing_close(&serve->outgoing);
     log_event(LOG_INFO, "stopped", LOG_Z("state", "everything acknowledged is on disk"));
     return CLI_DONE;
 }

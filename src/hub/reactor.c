@@ -182,6 +182,7 @@ static enum bk_err open_client(struct reactor *reactor, const char **ret_why)
     timer_wheel_init(&reactor->wheel, ring_now_ns(reactor->ring));
     buffers_init(&reactor->buffers, reactor->config.buffers_bytes_max);
     struct http_client_config config = http_client_defaults;
+    config.trust = reactor->config.trust;
     config.proxy = reactor->config.proxy;
     enum bk_err err = http_client_open(reactor->ring, &reactor->wheel, &reactor->buffers, &config,
                                        &reactor->client);

@@ -22,7 +22,7 @@ struct reactor_config {
     struct ingress **peers;
     int cpu; /* -1 = not pinned */
     bool durable;
-    struct catalog *catalog;    /* started */
+    struct catalog *catalog; /* started */
     /* routes NULL: no deliveries. The reactor fills in its own ring, wheel, journal, client. */
     struct deliver_config deliver;
     struct ring_address listen; /* ingress; a port other than 0 */
@@ -38,6 +38,7 @@ struct reactor_config {
     struct http_handler admin_handler; /* for what ingress_owns() does not */
     unsigned conns_max;
     size_t buffers_bytes_max;       /* split and large requests, and answers */
+    const struct tls_trust *trust;  /* for outgoing calls; NULL = https fails */
     const struct http_proxy *proxy; /* for outgoing calls; NULL = none */
     /* Called on the reactor's thread. */
     void (*opened)(void *context, struct reactor *reactor, enum bk_err err, const char *why);
