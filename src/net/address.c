@@ -93,33 +93,3 @@ void address_format(const struct ring_address *address, char ret_text[ADDRESS_TE
         snprintf(ret_text, ADDRESS_TEXT_BYTES, "?");
     }
 }
-
-static bool all_of(struct slice text, bool hex)
-{
-    for (size_t i = 0; i < text.bytes; i++) {
-        uint8_t c = ascii_lower(text.at[i]);
-        if (!((c >= '0' && c <= '9') || (hex && c >= 'a' && c <= 'f'))) {
-            return false;
-        }
-    }
-    return true;
-}
-
-bool address_like(struct slice host)
-{
-    if (host.bytes && host.at[host.bytes - 1] == '.') {
-        host.bytes--;
-    }
-    size_t from = host.bytes;
-    while (from > 0 && host.at[from - 1] != '.') {
-        from--;
-    }
-    struct slice last = slice_of(host.at + from, host.bytes - from);
-    if (last.bytes == 0) {
-        return false;
-    }
-    if (last.bytes >= 2 && last.at[0] == '0' && ascii_lower(last.at[1]) == 'x') {
-        return all_of(slice_skip(last, 2), true);
-    }
-    return all_of(last, false);
-}

@@ -20,9 +20,5 @@ bool address_parse(struct slice text, struct ring_address *ret_address);
 bool address_parse_port(struct slice text, uint16_t port_default, struct ring_address *ret_address);
 /* RFC 5952, without port; "?" for an unknown family. */
 void address_format(const struct ring_address *address, char ret_text[ADDRESS_TEXT_BYTES]);
-/* A host name that is meant as a number: its last label is digits only, or 0x and hex digits. Such
- * a text is an address or an error, never a name to ask DNS for (WHATWG URL, "ends in a number").
- */
-bool address_like(struct slice host);
 
 #endif

@@ -8,11 +8,14 @@
  *             a failure (no answer, SERVFAIL) 5 s. Lookups of one name share one query. When the
  *             servers fail, or say nothing for 1.5 s, addresses that expired less than an hour ago
  *             are used again (RFC 8767); a clear "no such name" is believed.
- * Order       By RFC 6724, families interleaved (RFC 8305). The family that last won a race to a
- *             host comes first for 10 minutes: tell it with resolver_won().
+ * Order       Families take turns (RFC 8305), IPv6 first, or the family that won the last race to
+ *             this host, for 10 minutes: tell it with resolver_won(). Within a family as DNS said.
+ *             Once one family has answered, the other one has 50 ms (IPv6) or 1 s (IPv4) to join.
  * Ownership   A struct dns_lookup lives in its owner and is busy from a BK_AGAIN until done() runs
  *             or resolver_cancel() returns.
  * Threads     The ring's owner.
+ * Hosts file  Read again for each question that is not in the cache: a small blocking read. A name
+ *             that is in it is never asked of DNS.
  * Memory      Everything of ours is taken by resolver_open(). A query is c-ares' and allocates, at
  *             most once per name and TTL and never for a webhook that comes in; literal addresses
  *             and cache hits allocate nothing.
@@ -58,15 +61,20 @@ struct resolver_config {
 };
 
 struct resolver_stats {
-    uint64_t lookups; /* all of the rest but queries and evicted add up to it, and those waiting */
-    uint64_t literals, hits, negative_hits, stale_answers, answers, failures, cancelled;
-    uint64_t queries, shared, evicted;
+    uint64_t lookups;
+    uint64_t literals, hits, negative_hits; /* answered at once, without asking */
+    uint64_t answers, failures, cancelled;  /* the others */
+    uint64_t stale_answers;                 /* of hits and answers */
+    uint64_t queries;                       /* questions for one family of a name */
+    uint64_t shared;                        /* lookups that joined one under way */
+    uint64_t evicted;                       /* names driven out of the cache */
 };
 
 /* *ret_why: static text. */
 enum bk_err resolver_open(const struct resolver_config *config, struct resolver **ret_resolver,
                           const char **ret_why) BK_MUST_CHECK;
-/* Look up `host` (a name or a literal address, without brackets) for `port`.
+/* Look up `host`, read as url_parse_host() reads it, for `port`. "localhost" and what ends in it is
+ * this machine (RFC 6761).
  * BK_OK      the answer is in *lookup; done() will not run
  * BK_AGAIN   done() runs later, from a turn of the ring; lookup->err says how it went
  * else       failed now, lookup->err and lookup->why are set; done() will not run:
@@ -83,10 +91,10 @@ static inline bool dns_lookup_busy(const struct dns_lookup *lookup)
 }
 /* A connection to `host` over this family (4 or 6) came first. */
 void resolver_won(struct resolver *resolver, struct slice host, uint8_t family);
-/* Read resolv.conf and hosts anew, forget what failed; queries under way start again. */
+/* Read resolv.conf anew; what is known of names is asked again. Queries under way start again. */
 void resolver_reload(struct resolver *resolver);
-/* Stop asking: lookups that wait end with BK_CANCELLED, later ones fail. Then turn the ring until
- * resolver_idle(), then close. */
+/* Stop asking: the done() of lookups that wait runs from inside this call, with BK_CANCELLED; later
+ * ones fail. Then turn the ring until resolver_idle(), then close. */
 void resolver_stop(struct resolver *resolver);
 bool resolver_idle(const struct resolver *resolver);
 void resolver_close(struct resolver *resolver);
