@@ -5,6 +5,7 @@
 #include "base/time.h"
 #include "hub/dispatch.h"
 #include "hub/outbound.h"
+#include "net/dns.h"
 #include "ring/file.h"
 #include "ring/socket.h"
 
@@ -38,7 +39,8 @@ struct core {
     struct ring *ring; /* the reactor's */
     pthread_t thread;
     bool running;
-    struct errand drain, exit, growth, stopped, pulse;
+    struct errand drain, exit, growth, stopped, pulse, dns;
+    bool dns_out, dns_again; /* a reload of the resolver is on its way; and one more is wanted */
     int sockets[CORES_MAX];
 };
 
@@ -618,6 +620,8 @@ static bool core_start(struct control *control, unsigned index)
                     .peers = control->delivers,
                     .clock_ms = control->clock_ms,
                     .slots = DELIVER_SLOTS_DEFAULT},
+        .dns_servers = control->config.dns_servers,
+        .dns_server_count = control->config.dns_server_count,
         .opened = reactor_opened,
         .stopped = reactor_stopped,
         .context = core,
@@ -806,6 +810,33 @@ void control_hand_over(struct control *control)
     kill(getpid(), SIGTERM);
 }
 
+static void core_reload_dns(struct core *core)
+{
+    resolver_reload(reactor_resolver(core->reactor));
+}
+
+static void dns_reloaded(struct errand *errand)
+{
+    errand->core->dns_out = false;
+    if (errand->core->dns_again && !errand->control->drain_sent) {
+        errand->core->dns_again = false;
+        errand->core->dns_out = true;
+        errand_send(&errand->core->dns, errand->core, core_reload_dns, dns_reloaded);
+    }
+}
+
+static void reload_dns(struct control *control)
+{
+    for (unsigned i = 0; i < control->core_count && !control->drain_sent; i++) {
+        struct core *core = &control->cores[i];
+        core->dns_again = core->dns_out;
+        if (!core->dns_out) {
+            core->dns_out = true;
+            errand_send(&core->dns, core, core_reload_dns, dns_reloaded);
+        }
+    }
+}
+
 static void on_signal(struct ring_op *op, const struct ring_result *result)
 {
     struct control *control = bk_container_of(op, struct control, signals_op);
@@ -814,6 +845,7 @@ static void on_signal(struct ring_op *op, const struct ring_result *result)
         if (config->reload) {
             config->reload(config->context);
         }
+        reload_dns(control);
         return;
     }
     if (control->draining) {

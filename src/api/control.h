@@ -37,7 +37,9 @@ struct control_config {
     const struct tls_trust *trust;  /* for outgoing calls; NULL = https fails. Stay the caller's */
     const struct http_proxy *proxy; /* NULL = none */
     unsigned threads;
-    const int *cpus; /* one per thread, or NULL: not pinned */
+    const int *cpus;                        /* one per thread, or NULL: not pinned */
+    const struct ring_address *dns_servers; /* the caller's; none: resolv.conf */
+    unsigned dns_server_count;
     bool durable;
     unsigned conns_max;       /* per core */
     size_t buffers_bytes_max; /* per core */

@@ -9,6 +9,7 @@
 #include "cli/outgoing.h"
 #include "cli/serve_tls.h"
 #include "hub/quickstart.h"
+#include "net/dns.h"
 #include "ring/file.h"
 #include "ring/socket.h"
 
@@ -56,6 +57,8 @@ const struct option cli_serve_options[] = {
      "at once, per thread; default by RLIMIT_NOFILE", NULL, 8, 1000000, NULL},
     {"request-memory", 0, OPTION_BYTES, SERVE_FLAGS, "BYTES", "256M",
      "per thread, for large and slow requests", NULL, 1U << 20, 1ULL << 40, NULL},
+    {"resolver", 0, OPTION_TEXT, SERVE_FLAGS | OPTION_LIST, "ADDR[:PORT]", NULL,
+     "name server for outgoing calls, up to 8; default: resolv.conf", NULL, 0, 0, NULL},
     {"drain-timeout", 0, OPTION_DURATION, SERVE_FLAGS, "TIME", "20s", "how long a stop may take",
      NULL, 0, 0, NULL},
     {"drain-delay", 0, OPTION_DURATION, SERVE_FLAGS, "TIME", "0s",
@@ -77,6 +80,7 @@ struct serve {
     int argc;
     char **argv;
     struct control_config control;
+    struct ring_address dns_servers[DNS_SERVERS_MAX];
     int cpus[CORES_MAX];
     char public_url[512];
     char listen_text[80], admin_text[80];
@@ -295,6 +299,33 @@ static bool read_addresses(struct serve *serve)
         serve->public_url[--bytes] = 0;
     }
     serve->control.public_url = serve->public_url;
+    return true;
+}
+
+/* --resolver, each one address or several with commas between (in the environment). */
+static bool read_resolvers(struct serve *serve)
+{
+    struct control_config *control = &serve->control;
+    control->dns_servers = serve->dns_servers;
+    for (unsigned i = 0; i < option_list_count(&serve->options, "resolver"); i++) {
+        struct slice left = slice_str(option_list_at(&serve->options, "resolver", i));
+        for (bool more = true; more;) {
+            size_t comma = slice_find(left, ',');
+            struct slice text = slice_trim(slice_of(left.at, comma));
+            more = comma < left.bytes;
+            left = slice_skip(left, comma + 1);
+            if (control->dns_server_count == DNS_SERVERS_MAX) {
+                cli_usage("--resolver: at most %u name servers", DNS_SERVERS_MAX);
+                return false;
+            }
+            if (!address_parse_port(text, 53, &serve->dns_servers[control->dns_server_count++])) {
+                cli_usage("--resolver \"%.*s\" is no name server; write ADDR or ADDR:PORT, e.g. "
+                          "10.0.0.2 or [fd00::2]:5353",
+                          (int)(text.bytes < 100 ? text.bytes : 100), (const char *)text.at);
+                return false;
+            }
+        }
+    }
     return true;
 }
 
@@ -638,7 +669,7 @@ int cli_serve(int argc, char **argv)
     /* No core dumps with secrets; the kernel then also hides /proc/PID/environ from other users. */
     (void)prctl(PR_SET_DUMPABLE, 0);
     setup_log(&serve.options);
-    if (!read_addresses(&serve)) {
+    if (!read_addresses(&serve) || !read_resolvers(&serve)) {
         return CLI_USAGE;
     }
     serve.control.reload = reload;

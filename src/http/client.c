@@ -64,7 +64,6 @@ enum bk_err http_client_open(struct ring *ring, struct timer_wheel *wheel, struc
     if (!client) {
         return BK_NO_MEMORY;
     }
-    bk_assert(!config->resolver); /* not joined yet */
     client->ring = ring;
     client->wheel = wheel;
     client->buffers = buffers;

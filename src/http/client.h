@@ -140,7 +140,8 @@ struct http_client_config {
     uint64_t body_bytes_max;
     const struct tls_trust *trust;  /* for origins that name none; NULL = https fails */
     const struct http_proxy *proxy; /* http/proxy.h; NULL = none. Outlives the client */
-    struct resolver *resolver;      /* NULL: literal addresses and "localhost" only */
+    /* net/dns.h, outlives the client. NULL: literal addresses and "localhost" only. */
+    struct resolver *resolver;
 };
 extern const struct http_client_config http_client_defaults;
 

@@ -37,6 +37,9 @@ static void tries_cancel(struct client_line *line)
 
 void dial_cancel(struct client_line *line)
 {
+    if (line->client->config.resolver) {
+        resolver_cancel(line->client->config.resolver, &line->lookup);
+    }
     tries_cancel(line);
     dial_leave(line);
 }
@@ -168,6 +171,11 @@ void dial_proxy_received(struct client_line *line, uint8_t *at, size_t bytes)
 
 /* ---- connecting */
 
+static const char *dialled_host(const struct client_line *line)
+{
+    return line->pool->proxy ? line->pool->proxy->host : line->pool->origin.host;
+}
+
 static void connected(struct client_line *line, struct line_try *try)
 {
     struct http_client *client = line->client;
@@ -177,6 +185,9 @@ static void connected(struct client_line *line, struct line_try *try)
     line->peer = line->lookup.addresses[try->number];
     line->connect_ns = ring_now_ns(client->ring) - line->dial_ns - line->dns_ns;
     tries_cancel(line);
+    if (client->config.resolver) {
+        resolver_won(client->config.resolver, slice_str(dialled_host(line)), line->peer.family);
+    }
     line_receive(line);
     if (line->pool->proxy && line->pool->origin.tls) {
         proxy_begin(line);
@@ -326,7 +337,6 @@ void dial_start(struct client_pool *pool, uint32_t connect_timeout_ms)
 {
     struct http_client *client = pool->client;
     struct client_line *line = line_take(pool);
-    const char *host = pool->proxy ? pool->proxy->host : pool->origin.host;
     uint16_t port = pool->proxy ? pool->proxy->port : pool->origin.port;
 
     counter_add(&client->stats.dials, 1);
@@ -341,8 +351,17 @@ void dial_start(struct client_pool *pool, uint32_t connect_timeout_ms)
         dial_fail(line, BK_FORBIDDEN, HTTP_STAGE_POLICY);
         return;
     }
-    line->lookup.err = lookup_plain(&line->lookup, host, port);
-    lookup_done(&line->lookup);
+    const char *host = dialled_host(line);
+    enum bk_err err;
+    if (client->config.resolver) {
+        err = resolver_lookup(client->config.resolver, &line->lookup, slice_str(host), port,
+                              lookup_done);
+    } else {
+        err = line->lookup.err = lookup_plain(&line->lookup, host, port);
+    }
+    if (err != BK_AGAIN) {
+        lookup_done(&line->lookup);
+    }
 }
 
 void dial_deadline(struct client_line *line)

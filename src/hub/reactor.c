@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "base/time.h"
 #include "http/client.h"
+#include "net/dns.h"
 
 #include <stdlib.h>
 
@@ -26,6 +27,7 @@ struct reactor {
     struct filter_scratch *scratch;
     struct deliver *deliver; /* NULL: without routes (tests) */
     bool consuming;
+    struct resolver *resolver;
     struct ingress ingress;
     struct metrics_reactor metrics;
     bool draining;
@@ -71,6 +73,7 @@ static void reactor_close(struct reactor *reactor)
         http_server_close(reactor->admin_server);
     }
     http_client_close(reactor->client);
+    resolver_close(reactor->resolver);
     buffers_fini(&reactor->buffers);
     ring_close(reactor->ring);
 }
@@ -181,11 +184,22 @@ static enum bk_err open_client(struct reactor *reactor, const char **ret_why)
 {
     timer_wheel_init(&reactor->wheel, ring_now_ns(reactor->ring));
     buffers_init(&reactor->buffers, reactor->config.buffers_bytes_max);
+    struct resolver_config dns = {
+        .ring = reactor->ring,
+        .wheel = &reactor->wheel,
+        .servers = reactor->config.dns_servers,
+        .server_count = reactor->config.dns_server_count,
+    };
+    enum bk_err err = resolver_open(&dns, &reactor->resolver, ret_why);
+    if (err != BK_OK) {
+        return err;
+    }
     struct http_client_config config = http_client_defaults;
     config.trust = reactor->config.trust;
     config.proxy = reactor->config.proxy;
-    enum bk_err err = http_client_open(reactor->ring, &reactor->wheel, &reactor->buffers, &config,
-                                       &reactor->client);
+    config.resolver = reactor->resolver;
+    err = http_client_open(reactor->ring, &reactor->wheel, &reactor->buffers, &config,
+                           &reactor->client);
     if (err != BK_OK) {
         *ret_why = "out of memory for outgoing connections";
     }
@@ -311,10 +325,12 @@ static void drain_step(struct reactor *reactor)
                 http_client_idle(reactor->client);
     if (idle && !reactor->journal_stopped) {
         reactor->journal_stopped = true;
+        resolver_stop(reactor->resolver);
         journal_stop(reactor->journal);
         journal_turn(reactor->journal);
     }
-    if (reactor->journal_stopped && !reactor->stopped && journal_idle(reactor->journal)) {
+    if (reactor->journal_stopped && !reactor->stopped && journal_idle(reactor->journal) &&
+        resolver_idle(reactor->resolver)) {
         reactor->stopped = true; /* the journal stays: metrics and other cores' letters read it */
         reactor->config.stopped(reactor->config.context, reactor);
     }
@@ -427,6 +443,11 @@ struct ring *reactor_ring(const struct reactor *reactor)
 const struct deliver *reactor_deliver(const struct reactor *reactor)
 {
     return reactor->deliver;
+}
+
+struct resolver *reactor_resolver(const struct reactor *reactor)
+{
+    return reactor->resolver;
 }
 
 struct http_client *reactor_client(const struct reactor *reactor)

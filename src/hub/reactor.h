@@ -16,6 +16,7 @@ struct catalog;
 struct http_client;
 struct http_proxy;
 struct reactor;
+struct resolver;
 
 struct reactor_config {
     struct ingress_config ingress; /* peers: an array that reactor_make fills at ingress.id */
@@ -40,6 +41,9 @@ struct reactor_config {
     size_t buffers_bytes_max;       /* split and large requests, and answers */
     const struct tls_trust *trust;  /* for outgoing calls; NULL = https fails */
     const struct http_proxy *proxy; /* for outgoing calls; NULL = none */
+    const struct ring_address
+        *dns_servers; /* the array is read while it opens; none: resolv.conf */
+    unsigned dns_server_count;
     /* Called on the reactor's thread. */
     void (*opened)(void *context, struct reactor *reactor, enum bk_err err, const char *why);
     void (*stopped)(void *context,
@@ -61,6 +65,7 @@ void reactor_free(struct reactor *reactor);
 
 struct ring *reactor_ring(const struct reactor *reactor);
 struct journal *reactor_journal(const struct reactor *reactor);
+struct resolver *reactor_resolver(const struct reactor *reactor);
 struct http_server *reactor_admin_server(const struct reactor *reactor);
 /* For calls from this core, on its thread, during its turn. */
 const struct deliver *reactor_deliver(const struct reactor *reactor);

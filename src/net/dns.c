@@ -28,13 +28,17 @@
 #define WON_NS        (600 * SECOND_NS)
 /* After the first family answered, the other one has so long (RFC 8305 section 3). IPv4, which
  * works nearly everywhere, is worth a longer wait. */
-#define WAIT_V6_NS  (SECOND_NS / 20)
-#define WAIT_V4_NS  SECOND_NS
-#define SOCKETS_MAX 32U
+#define WAIT_V6_NS (SECOND_NS / 20)
+#define WAIT_V4_NS SECOND_NS
+/* Names that are being asked for at once; others wait for their turn. */
+#define ASKING_MAX 64U
+/* One for each question, as many that are closing (a reload), and connections to servers. */
+#define SOCKETS_MAX (2 * ASKING_MAX * FAMILIES + 32U)
 /* Answers above come again by TCP; below, they are never cut into fragments. */
 #define EDNS_BYTES 1232
-/* After so many queries a new socket, and with it a new random port. */
-#define QUERIES_PER_SOCKET 100
+/* Each question has a socket, and so a random port, of its own; and what is wrong with an answer is
+ * no other question's concern (c-ares gives up a socket that brought garbage). */
+#define QUERIES_PER_SOCKET 1
 #define TIMEOUT_MS_DEFAULT 1000
 #define TRIES_DEFAULT      3
 
@@ -53,6 +57,7 @@ struct entry {
     struct entry *next; /* in its bucket */
     struct list lru;
     struct list settle;
+    struct list turn; /* in the queue */
     struct list waiters;
     struct timer timer; /* the other family is late, or the servers are slow */
     uint64_t hash;
@@ -98,6 +103,8 @@ struct resolver {
     unsigned bucket_count; /* a power of two */
     struct list lru;       /* the front leaves first */
     struct list settle;    /* queries ended */
+    struct list queue;     /* to be asked for when it is their turn */
+    unsigned asking;
     uint8_t key[SIPHASH_KEY_BYTES];
     bool restarting;
     bool stopped;
@@ -349,7 +356,8 @@ static struct entry *entry_make(struct resolver *resolver, const char *name, uin
     if (entry->used) {
         entry_drop(resolver, entry);
     }
-    bk_assert(list_empty(&entry->waiters) && !list_linked(&entry->settle));
+    bk_assert(list_empty(&entry->waiters));
+    bk_assert(!list_linked(&entry->settle) && !list_linked(&entry->turn));
     memset(entry, 0, sizeof *entry);
     entry->resolver = resolver;
     entry->used = true;
@@ -617,6 +625,8 @@ static void query_ended(void *context, int status, int timeouts, struct ares_add
 static void round_over(struct entry *entry)
 {
     struct resolver *resolver = entry->resolver;
+    bk_assert(resolver->asking > 0);
+    resolver->asking--;
     if (!entry->fresh_round) {
         entry->err = entry->round_err;
         entry->reason = entry->round_reason;
@@ -661,6 +671,8 @@ static bool entry_settle(struct entry *entry)
     return true;
 }
 
+static void queries_start(struct entry *entry);
+
 static void settle(struct resolver *resolver)
 {
     while (!list_empty(&resolver->settle)) {
@@ -668,6 +680,10 @@ static void settle(struct resolver *resolver)
         if (entry_settle(entry)) {
             answer_waiters(entry);
             entry_rest(entry);
+        }
+        while (resolver->asking < ASKING_MAX && !list_empty(&resolver->queue)) {
+            resolver->asking++;
+            queries_start(bk_container_of(list_pop_front(&resolver->queue), struct entry, turn));
         }
     }
 }
@@ -735,6 +751,11 @@ static void entry_ask(struct entry *entry)
     if (entry_stale(entry, now_of(resolver))) {
         timer_start(resolver->config.wheel, &entry->timer, now_of(resolver) + SLOW_NS, entry_late);
     }
+    if (resolver->asking == ASKING_MAX) {
+        list_push_back(&resolver->queue, &entry->turn);
+        return;
+    }
+    resolver->asking++;
     queries_start(entry);
     if (!entry_asking(entry)) {
         (void)entry_settle(entry);
@@ -892,6 +913,7 @@ enum bk_err resolver_open(const struct resolver_config *config, struct resolver 
     ring_entropy(resolver->key, sizeof resolver->key);
     list_init(&resolver->lru);
     list_init(&resolver->settle);
+    list_init(&resolver->queue);
     for (unsigned i = 0; i < SOCKETS_MAX; i++) {
         resolver->sockets[i].resolver = resolver;
         resolver->sockets[i].os_fd = -1;
@@ -926,11 +948,22 @@ void resolver_reload(struct resolver *resolver)
         struct entry *entry = &resolver->entries[i];
         entry->failed_until_ns = 0;
         entry->fresh_until_ns = entry->fresh_until_ns < now_ns ? entry->fresh_until_ns : now_ns;
-        if (entry_asking(entry)) {
+        if (entry_asking(entry) && !list_linked(&entry->turn)) {
             queries_start(entry);
         }
     }
     timeouts_arm(resolver);
+}
+
+/* Those that were never asked end as those do whose channel is destroyed. */
+static void queue_drop(struct resolver *resolver)
+{
+    for (struct list *node; (node = list_pop_front(&resolver->queue));) {
+        struct entry *entry = bk_container_of(node, struct entry, turn);
+        resolver->asking++;
+        query_ended(&entry->queries[V4], ARES_EDESTRUCTION, 0, NULL);
+        query_ended(&entry->queries[V6], ARES_EDESTRUCTION, 0, NULL);
+    }
 }
 
 void resolver_stop(struct resolver *resolver)
@@ -940,6 +973,7 @@ void resolver_stop(struct resolver *resolver)
         ares_destroy(resolver->channel);
         resolver->channel = NULL;
     }
+    queue_drop(resolver);
     for (unsigned i = 0; i < resolver->config.names_max; i++) {
         struct entry *entry = &resolver->entries[i];
         for (struct list *node; (node = list_pop_front(&entry->waiters));) {

@@ -30,6 +30,8 @@ static struct buffers buffers;
 static struct http_client *client;
 static struct http_client_config config;
 static struct http_proxy proxy;
+static struct resolver *resolver; /* with --resolver */
+static struct ring_address dns_server;
 static uint8_t *body_bytes;
 
 /* ---- calls */
@@ -200,6 +202,16 @@ static void open_client(void)
     for (size_t i = 0; i < BODY_MAX; i++) {
         body_bytes[i] = (uint8_t)('a' + i % 26);
     }
+    if (dns_server.family != 0) {
+        struct resolver_config dns = {.ring = ring,
+                                      .wheel = &wheel,
+                                      .servers = &dns_server,
+                                      .server_count = 1,
+                                      .timeout_ms = 300,
+                                      .tries = 2};
+        bk_assert(resolver_open(&dns, &resolver, &why) == BK_OK);
+        config.resolver = resolver;
+    }
     bk_assert(http_client_open(ring, &wheel, &buffers, &config, &client) == BK_OK);
 }
 
@@ -211,9 +223,19 @@ static bool close_client(void)
         turn(ring_now_ns(ring) + 10 * MS);
     }
     bool idle = http_client_idle(client);
+    if (idle && resolver) {
+        resolver_stop(resolver);
+        while (!resolver_idle(resolver) && ring_now_ns(ring) < until_ns) {
+            turn(ring_now_ns(ring) + 10 * MS);
+        }
+        idle = resolver_idle(resolver);
+    }
     turn(ring_now_ns(ring) + MS);
     if (idle) {
         http_client_close(client);
+        if (resolver) {
+            resolver_close(resolver);
+        }
         buffers_fini(&buffers);
         ring_close(ring);
     }
@@ -348,6 +370,8 @@ static int script_main(int argc, char **argv)
             config.conns_per_origin_max = (unsigned)number_of(value);
         } else if (strcmp(argv[i], "--conns") == 0) {
             config.conns_max = (unsigned)number_of(value);
+        } else if (strcmp(argv[i], "--resolver") == 0) {
+            bk_assert(address_parse_port(slice_str(value), 53, &dns_server));
         } else if (strcmp(argv[i], "--idle") == 0) {
             config.idle_timeout_ms = (uint32_t)number_of(value);
         } else {

@@ -507,6 +507,21 @@ static void test_many(void)
                  lookups[i].addresses[0].at[3] == i % 256;
     }
     is_uint(right, 300, "three hundred names at once, each with its own address");
+    unsigned cancelled = 0;
+    memset(lookups, 0, sizeof lookups);
+    for (unsigned i = 0; i < 200; i++) {
+        snprintf(name, sizeof name, "h%u.test", i);
+        tell("set %s A hang", name);
+        ok(resolver_lookup(resolver, &lookups[i], slice_str(name), 80, looked_up) == BK_AGAIN);
+    }
+    turn_for(20);
+    resolver_reload(resolver);
+    turn_for(20);
+    resolver_stop(resolver);
+    for (unsigned i = 0; i < 200; i++) {
+        cancelled += !dns_lookup_busy(&lookups[i]) && lookups[i].err == BK_CANCELLED;
+    }
+    is_uint(cancelled, 200, "stopping ends them all, asked or not yet");
     stop();
 }
 
