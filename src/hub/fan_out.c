@@ -38,9 +38,15 @@ struct slice event_type_of(const struct journal_entry *entry, const uint8_t *mes
 
 bool fan_out_wants(struct fan_out *out, const struct route_target *route)
 {
+    return out->view.entry->received_ns >= route_target_since_ns(route) &&
+           fan_out_passes(out, route);
+}
+
+bool fan_out_passes(struct fan_out *out, const struct route_target *route)
+{
     struct event_view *view = &out->view;
     const struct filter_set *filters = route_target_filters(route);
-    if (view->entry->received_ns < route_target_since_ns(route) || !parse(out)) {
+    if (!parse(out)) {
         return false;
     }
     view->source = route_target_source(route);

@@ -32,7 +32,9 @@ struct fan_out {
 void fan_out_init(struct fan_out *out, struct filter_scratch *scratch,
                   struct journal_position position, const struct journal_entry *entry,
                   const uint8_t *message);
-/* An event from before the route began, or whose filter fails, is not wanted. */
+/* Do type and filters of the route let it through? A filter that fails does not. */
+bool fan_out_passes(struct fan_out *out, const struct route_target *route);
+/* And it is not from before the route began. */
 bool fan_out_wants(struct fan_out *out, const struct route_target *route);
 
 /* The event's type: as the message says, or the one that its provider always sends. */
