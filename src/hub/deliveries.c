@@ -260,7 +260,8 @@ static enum bk_err next_attempt(struct delivery_walk *walk, struct reader *reade
 enum bk_err delivery_walk_next(struct delivery_walk *walk, struct hub *hub, struct reader *reader,
                                size_t *budget, struct delivery_item *ret_item)
 {
-    return walk->rows ? next_row(walk, hub, ret_item) : next_attempt(walk, reader, budget, ret_item);
+    return walk->rows ? next_row(walk, hub, ret_item)
+                      : next_attempt(walk, reader, budget, ret_item);
 }
 
 /* ---- JSON */

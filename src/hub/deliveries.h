@@ -100,9 +100,9 @@ enum bk_err replay_begin(struct replay *replay, struct dispatch *dispatch, struc
 enum bk_err replay_step(struct replay *replay, struct dispatch *dispatch, struct reader *reader,
                         size_t budget) BK_MUST_CHECK;
 
-/* ---- a destination's `status`, as JSON: {"state":"live|behind|paused|failing","inflight","backlog",
- * "retries","delivered","failed","dead","lost","oldestUndelivered","nextRetryAt","lastAttempt":
- * {"at","attempt","status","outcome","reason"}} */
+/* ---- a destination's `status`, as JSON: {"state":"live|behind|paused|failing","inflight",
+ * "queued","backlog","retries","delivered","failed","dead","lost","oldestUndelivered",
+ * "nextRetryAt","lastAttempt":{"at","attempt","outcome","status","reason"}} */
 void destination_status_json(const struct dispatch *dispatch,
                              const struct destination *destination, struct buf *json);
 

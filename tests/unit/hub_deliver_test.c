@@ -7,6 +7,7 @@
 
 #include "hub/attempt.h"
 #include "hub/deliver.h"
+#include "hub/deliveries.h"
 #include "hub/dispatch.h"
 #include "http/parse.h"
 #include "ring/timer.h"
@@ -582,6 +583,147 @@ static void test_dead_letter(void)
     done();
 }
 
+/* ---- finding and replaying */
+
+static struct reader *reader;
+
+static unsigned count_items(enum delivery_state state, uint64_t destination, uint64_t event,
+                            struct delivery_item *ret_last)
+{
+    struct delivery_filter filter = {.state = state,
+                                     .destination = destination,
+                                     .event = event,
+                                     .since_ns = INT64_MIN,
+                                     .until_ns = INT64_MAX};
+    struct delivery_walk walk;
+    unsigned count = 0;
+    struct buf cursor;
+    buf_init(&cursor, 4096);
+    for (;;) { /* a new walk for each item: cursors carry everything */
+        size_t budget = 1 << 20;
+        if (delivery_walk_begin(&walk, reader, &filter, buf_slice(&cursor)) != BK_OK) {
+            ok(false, "a cursor of ours is refused");
+            break;
+        }
+        enum bk_err err = delivery_walk_next(&walk, server.hub, reader, &budget, ret_last);
+        if (err != BK_OK) {
+            is_int(err, BK_NOT_FOUND);
+            break;
+        }
+        count++;
+        buf_reset(&cursor);
+        delivery_walk_cursor(&walk, &cursor);
+    }
+    buf_fini(&cursor);
+    return count;
+}
+
+static void test_deliveries(void)
+{
+    struct delivery_item item = {0};
+    struct dispatch_status status = {0};
+    fresh(ALWAYS_500 + 1);
+    alive_at_ns = UINT64_MAX;
+    open_server();
+    for (unsigned i = 0; i < 6; i++) {
+        append();
+    }
+    for (unsigned i = 0; i < 10000 && status.outcomes[TARGET_FAILED] < 6; i++) {
+        step();
+        (void)dispatch_status(server.dispatch, 100 + ALWAYS_500, &status);
+    }
+    for (unsigned i = 0; i < 1000; i++) {
+        step();
+    }
+    if (reader_open(server.world.catalog, &reader) != BK_OK) {
+        bail_out("no memory");
+    }
+    is_uint(count_items(DELIVERY_DELIVERED, 100 + GOOD, 0, &item), 6, "six were delivered");
+    ok(item.status == 200 && item.number == 1 && item.answer.bytes == 9 && item.took_us < 3000000);
+    is_uint(count_items(DELIVERY_ANY, 100 + GOOD, journal_position_pack(item.event), &item), 1,
+            "one of them is this event's");
+    (void)dispatch_status(server.dispatch, 100 + DEAD_FOR_A_WHILE, &status);
+    ok(status.retries > 0);
+    is_uint(count_items(DELIVERY_PENDING, 100 + DEAD_FOR_A_WHILE, 0, &item), status.retries,
+            "retries are found as pending");
+    ok(item.next_due_ms > 0 && item.status == 0);
+    unsigned failed = count_items(DELIVERY_FAILED, 100 + ALWAYS_500, 0, &item);
+    (void)dispatch_status(server.dispatch, 100 + ALWAYS_500, &status);
+    ok(failed > 0 && failed <= status.outcomes[TARGET_FAILED] && item.status == 500);
+    is_uint(count_items(DELIVERY_DEAD, 100 + ALWAYS_500, 0, &item), status.outcomes[TARGET_DEAD],
+            "dead letters, too");
+    struct buf json;
+    buf_init(&json, 65536);
+    delivery_json(server.hub, server.routes, &item, &json);
+    ok(strstr(buf_text(&json), "\"destination\":\"always 500\"") != NULL, "%s", buf_text(&json));
+    buf_reset(&json);
+    destination_status_json(server.dispatch,
+                            route_table_destination(server.routes, 100 + ALWAYS_500), &json);
+    ok(strstr(buf_text(&json), "\"outcome\":") != NULL, "%s", buf_text(&json));
+    buf_fini(&json);
+    struct delivery_walk walk;
+    struct delivery_filter filter = {.since_ns = INT64_MIN, .until_ns = INT64_MAX};
+    is_int(delivery_walk_begin(&walk, reader, &filter, SLICE("nonsense")), BK_INVALID,
+           "a cursor that is none");
+    is_int(delivery_walk_begin(&walk, reader, &filter, SLICE("cg")), BK_INVALID);
+    reader_close(reader);
+    stop();
+    done();
+}
+
+static void test_replay(void)
+{
+    fresh(GOOD + 1);
+    open_server();
+    for (unsigned i = 0; i < 500; i++) {
+        append();
+        step();
+    }
+    ok(run_until_all(GOOD, 60));
+    for (unsigned i = 0; i < 1000; i++) {
+        step();
+    }
+    if (reader_open(server.world.catalog, &reader) != BK_OK) {
+        bail_out("no memory");
+    }
+    struct event_filter filter = {.since_ns = INT64_MIN, .until_ns = INT64_MAX};
+    struct replay replay = {.dry_run = true};
+    enum bk_err err = replay_begin(&replay, server.dispatch, server.world.catalog, reader, &filter);
+    while (err == BK_OK && (err = replay_step(&replay, server.dispatch, reader, 1 << 20)) ==
+                               BK_AGAIN) {
+        err = BK_OK;
+    }
+    is_uint(replay.events, 500, "a dry run counts");
+    is_uint(replay.deliveries, 500);
+    uint64_t answers = receivers[GOOD].answers;
+    for (unsigned i = 0; i < 500; i++) {
+        step();
+    }
+    is_uint(receivers[GOOD].answers, answers, "and sends nothing");
+    replay = (struct replay){.to = 100 + GOOD, .per_second = 100};
+    is_int(replay_begin(&replay, server.dispatch, server.world.catalog, reader, &filter), BK_OK);
+    while (replay_step(&replay, server.dispatch, reader, 1 << 20) == BK_AGAIN) {
+    }
+    uint64_t began_ns = fake_now_ns;
+    while (fake_now_ns < began_ns + 2 * SECOND) {
+        step();
+    }
+    uint64_t sent = receivers[GOOD].answers - answers;
+    ok(sent > 150 && sent < 250, "at the rate that was asked for: %llu in 2 s",
+       (unsigned long long)sent);
+    while (fake_now_ns < began_ns + 7 * SECOND) {
+        step();
+    }
+    is_uint(receivers[GOOD].answers, answers + 500, "each once");
+    is_uint(id_mismatches, 0, "under its own id");
+    replay = (struct replay){.to = 9999};
+    is_int(replay_begin(&replay, server.dispatch, server.world.catalog, reader, &filter),
+           BK_NOT_FOUND, "no such destination");
+    reader_close(reader);
+    stop();
+    done();
+}
+
 static void test_crashes(unsigned seed)
 {
     fake_random = 88172645463325252ULL + seed * 0x9e3779b97f4a7c15ULL;
@@ -639,6 +781,8 @@ int main(void)
     test_live();
     test_failures();
     test_dead_letter();
+    test_deliveries();
+    test_replay();
     const char *seeds = getenv("BECKET_DELIVER_SEEDS");
     unsigned count = seeds ? (unsigned)atoi(seeds) : 3;
     for (unsigned seed = 1; seed <= count; seed++) {
