@@ -168,8 +168,11 @@ static bool look_at_row(void *context, struct slice key, struct slice value)
     }
     memcpy(walk->at, key.at, key.bytes);
     walk->at_bytes = key.bytes;
-    search->found = row_item(key, value, search->item, search->why) &&
-                    passes(&walk->filter, search->item);
+    struct delivery_item item;
+    search->found = row_item(key, value, &item, search->why) && passes(&walk->filter, &item);
+    if (search->found) {
+        *search->item = item;
+    }
     return !search->found && ++search->looked_at < ROWS_LOOKED_AT;
 }
 
@@ -240,8 +243,8 @@ static enum bk_err next_attempt(struct delivery_walk *walk, struct reader *reade
         if (err != BK_OK) {
             return err;
         }
-        if (record.entry.received_ns < walk->filter.since_ns - EVENT_CLOCK_SLACK_NS &&
-            walk->filter.since_ns != INT64_MIN) {
+        if (walk->filter.since_ns != INT64_MIN &&
+            record.entry.received_ns < walk->filter.since_ns - EVENT_CLOCK_SLACK_NS) {
             return BK_NOT_FOUND;
         }
         /* No attempt is older than its event. */
@@ -250,8 +253,10 @@ static enum bk_err next_attempt(struct delivery_walk *walk, struct reader *reade
         if (event) {
             return BK_NOT_FOUND;
         }
-        if (record.entry.type == JOURNAL_ATTEMPT && attempt_item(&record, ret_item) &&
-            passes(&walk->filter, ret_item)) {
+        struct delivery_item item;
+        if (record.entry.type == JOURNAL_ATTEMPT && attempt_item(&record, &item) &&
+            passes(&walk->filter, &item)) {
+            *ret_item = item;
             return BK_OK;
         }
     }

@@ -58,6 +58,7 @@ struct dispatch {
 
     struct {
         uint64_t destination, position;
+        int64_t due_ms;
     } flying[2 * DISPATCH_FLYING_MAX];
     unsigned flying_count;
 

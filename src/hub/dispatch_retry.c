@@ -29,19 +29,15 @@ static unsigned flying_slot(const struct dispatch *dispatch, uint64_t destinatio
     return at;
 }
 
-static bool is_flying(const struct dispatch *dispatch, uint64_t destination, uint64_t position)
+static void flying_begin(struct dispatch *dispatch, const struct retry_row *row)
 {
-    return dispatch->flying[flying_slot(dispatch, destination, position)].destination != 0;
-}
-
-static void flying_begin(struct dispatch *dispatch, uint64_t destination, uint64_t position)
-{
-    unsigned at = flying_slot(dispatch, destination, position);
+    unsigned at = flying_slot(dispatch, row->destination, row->position);
     bk_assert(dispatch->flying[at].destination == 0);
-    dispatch->flying[at].destination = destination;
-    dispatch->flying[at].position = position;
+    dispatch->flying[at].destination = row->destination;
+    dispatch->flying[at].position = row->position;
+    dispatch->flying[at].due_ms = row->due_ms;
     dispatch->flying_count++;
-    fare_find(dispatch, destination)->flying++;
+    fare_find(dispatch, row->destination)->flying++;
 }
 
 void dispatch_flying_end(struct dispatch *dispatch, uint64_t destination, uint64_t position)
@@ -64,6 +60,7 @@ void dispatch_flying_end(struct dispatch *dispatch, uint64_t destination, uint64
         unsigned to = flying_slot(dispatch, moved, dispatch->flying[at].position);
         dispatch->flying[to].destination = moved;
         dispatch->flying[to].position = dispatch->flying[at].position;
+        dispatch->flying[to].due_ms = dispatch->flying[at].due_ms;
     }
 }
 
@@ -74,15 +71,34 @@ struct load {
     int64_t now_ms;
     int64_t next_due_ms;
     unsigned count, count_max;
+    bool twice; /* another row of an event that is under way was left */
     struct retry_row rows[DISPATCH_FLYING_EACH];
 };
+
+/* One event has two rows after a crash between the commit of one and the record of its attempt, or
+ * by a replay: one after the other. */
+static bool is_under_way(struct load *load, const struct retry_row *row)
+{
+    const struct dispatch *dispatch = load->dispatch;
+    unsigned at = flying_slot(dispatch, row->destination, row->position);
+    if (dispatch->flying[at].destination != 0) {
+        load->twice |= dispatch->flying[at].due_ms != row->due_ms;
+        return true;
+    }
+    for (unsigned i = 0; i < load->count; i++) {
+        if (load->rows[i].position == row->position) {
+            load->twice = true;
+            return true;
+        }
+    }
+    return false;
+}
 
 static bool pick(void *context, struct slice key, struct slice value)
 {
     struct load *load = context;
     struct retry_row row;
-    if (!retry_row_decode(key, value, &row) ||
-        is_flying(load->dispatch, row.destination, row.position)) {
+    if (!retry_row_decode(key, value, &row) || is_under_way(load, &row)) {
         return true;
     }
     if (row.due_ms > load->now_ms || load->count == load->count_max) {
@@ -130,7 +146,7 @@ static bool send_row(struct dispatch *dispatch, struct event_chunk **chunks,
     enum bk_err err = reader_get(dispatch->reader, position, &record);
     if (err != BK_OK) {
         if (err == BK_NOT_FOUND || err == BK_CORRUPT) {
-            flying_begin(dispatch, row->destination, row->position);
+            flying_begin(dispatch, row);
             event_lost(dispatch, row, destination);
         }
         return err == BK_NOT_FOUND || err == BK_CORRUPT;
@@ -146,7 +162,7 @@ static bool send_row(struct dispatch *dispatch, struct event_chunk **chunks,
             event->due_ms = row->due_ms;
             event->number = row->number;
             event->flags = row->flags;
-            flying_begin(dispatch, row->destination, row->position);
+            flying_begin(dispatch, row);
             return true;
         }
         if (!chunks[core]) {
@@ -226,6 +242,10 @@ static bool load_of(struct dispatch *dispatch, struct fare *fare)
     (void)!store_walk(txn, key_slice(&prefix), SLICE_EMPTY, pick, &load);
     store_read_end(txn);
     fare->next_due_ms = load.next_due_ms;
+    if (load.twice) {
+        fare->next_due_ms = INT64_MIN;
+        fare->not_before_ns = ring_now_ns(dispatch->config.ring) + 5 * LOOK_NS;
+    }
     load_rows(dispatch, fare, &load, destination);
     return true;
 }

@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""Deliveries to real receivers: one that works, is slow, fails, throttles, redirects, resets, is dead; restarts in
+between."""
+import json
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+from sink import Sink, signature_fits
+
+SECRET_TEXT = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
+SOURCE = '''
+kind: EventSource
+metadata: {name: repo}
+spec:
+  type: github
+  path: repo
+  verification: {secrets: [{value: s3cr3t}]}
+'''
+
+
+def destination(sink, name, path=None, more=''):
+    return '''---
+kind: Destination
+metadata: {name: %s}
+spec:
+  url: %s
+  allowPrivate: true
+  signing: {scheme: standard-webhooks, secrets: [{value: %s}]}
+  retry: {schedule: [200ms, 300ms, 500ms, 1s, 1s, 1s, 1s, 1s], jitter: 0.1}
+%s---
+kind: Route
+metadata: {name: to-%s}
+spec: {from: [{source: repo}], to: [{destination: %s}]}
+''' % (name, sink.url(path or '/' + name), SECRET_TEXT, more, name, name)
+
+
+def post(server, count, start=0, event='push'):
+    connection = server.connect()
+    ids = []
+    for i in range(count):
+        body = json.dumps({'n': start + i}).encode()
+        answer = connection.request('POST', '/hooks/repo', body, github(body, 's3cr3t', event=event))
+        assert answer.status == 200, answer
+        ids.append(answer.json['id'])
+    connection.close()
+    return ids
+
+
+def when(check, seconds=15):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if check():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def main():
+    with Sink() as sink, Server() as server:
+        server.apply(SOURCE)
+        before = post(server, 3)
+        server.apply(destination(sink, 'good'))
+        ids = post(server, 50, start=100)
+        ok(sink.wait('/good', 50), 'every event arrives')
+        is_equal(sorted(sink.ids('/good')), sorted(ids), 'once, under its own id, and none from before the route')
+        first = sink.got('/good')[0]
+        ok(all(signature_fits(r, SECRET_TEXT) for r in sink.got('/good')), 'signed by Standard Webhooks')
+        ok(abs(int(first.headers['webhook-timestamp']) - time.time()) < 10, 'with the time of sending')
+        is_equal((first.headers['becket-source'], first.headers['becket-type'], first.headers['becket-attempt']),
+                 ('repo', 'push', '1'), 'source, type and attempt are told')
+        is_equal(json.loads(first.body), {'n': 100}, 'the body as it was')
+        ok('x-github-event' in first.headers and 'x-hub-signature-256' in first.headers, "the provider's own headers")
+        ok(first.headers['traceparent'].startswith('00-'), 'a trace')
+        ok(sink.connections <= 40, 'over connections that are kept (%d for 50)' % sink.connections)
+
+        # Every manner at once; the good one must not notice.
+        sink.manner('/flaky', answers=[500, 503, 200])
+        sink.manner('/redirect', status=302, headers=['Location: ' + sink.url('/good')])
+        sink.manner('/throttle', answers=[429, 200], headers=['Retry-After: 2'])
+        sink.manner('/reset', answers=[0, 0, 200])
+        sink.manner('/slow', delay=1)
+        sink.manner('/dead', status=500)
+        yaml = ''
+        for name in ('flaky', 'redirect', 'throttle', 'reset', 'slow', 'dead'):
+            yaml += destination(sink, name)
+        dead_port = free_port()
+        yaml += destination(sink, 'nobody').replace(sink.url('/nobody'), 'http://127.0.0.1:%d/' % dead_port)
+        server.apply(yaml)
+        ids = post(server, 4, start=200)
+        began = time.monotonic()
+        ok(sink.wait('/good', 54, 5), 'the good one gets them at once, whatever the others do')
+        ok(time.monotonic() - began < 3, 'soon')
+        ok(sink.wait('/flaky', 4), '500, 503, then 200: delivered')
+        attempts = sorted(int(r.headers['becket-attempt']) for r in sink.got('/flaky') if r.id == ids[0])
+        is_equal(attempts, [1, 2, 3], 'as attempt 3, under the same webhook-id')
+        ok(sink.wait('/throttle', 4), '429 with Retry-After, then 200: delivered')
+        for event in ids:
+            times = [r.at for r in sink.got('/throttle') if r.id == event]
+            if not ok(times[1] - times[0] >= 1.9, 'not before it said (%.1f s)' % (times[1] - times[0])):
+                break
+        ok(sink.wait('/reset', 4), 'two resets, then 200: delivered')
+        ok(sink.wait('/slow', 4), 'the slow one, too')
+        ok(when(lambda: len(sink.got('/redirect', 302)) >= 8), 'a redirect is a failure and tried again')
+        is_equal(len(set(sink.ids('/good'))), 54, 'and never followed')
+
+        # A restart goes on where it was.
+        code = server.stop()
+        is_equal(code, 0, 'a stop with retries pending')
+        sink.manner('/dead', status=200)
+        with_sink = Sink(dead_port)
+        with_sink.start()
+        server.start()
+        ok(sink.wait('/dead', 4, 30), 'what failed is delivered after a restart')
+        ok(when(lambda: len(set(r.id for r in with_sink.got('/'))) == 4, 40), 'and what nobody listened to')
+        is_equal(len(sink.ids('/good')), 54, 'nothing twice')
+        more = post(server, 10, start=300)
+        ok(sink.wait('/good', 64), 'and new ones go on')
+        with_sink.close()
+        time.sleep(1.5)
+        server.kill()
+        server.start()
+        time.sleep(1)
+        duplicates = len(sink.ids('/good')) - len(set(sink.ids('/good')))
+        is_equal(duplicates, 0, 'a kill when all is quiet repeats nothing')
+        is_equal(server.stop(), 0, 'stops')
+
+
+main()
+done()
