@@ -260,6 +260,32 @@ static void growth_asked(void *context)
     errand_report(&core->growth, core, growth_arrived);
 }
 
+/* A secret that a provider brought: here and back again. */
+static void learn_returned(struct ring_mail *mail)
+{
+    struct learn_request *request = bk_container_of(mail, struct learn_request, mail);
+    request->done(request);
+}
+
+static void learn_arrived(struct ring_mail *mail)
+{
+    struct learn_request *request = bk_container_of(mail, struct learn_request, mail);
+    struct control *control = request->control;
+    request->err = hub_learn(control->hub, request->source,
+                             slice_of(request->secret, request->secret_bytes),
+                             ring_wall_ns(control->ring));
+    mail->run = learn_returned;
+    ring_post(control->ring, request->home, mail);
+}
+
+static void learn_asked(void *context, struct learn_request *request)
+{
+    struct core *core = context;
+    request->control = core->control;
+    request->mail.run = learn_arrived;
+    ring_post(core->ring, core->control->ring, &request->mail);
+}
+
 static void core_stopped(struct errand *errand)
 {
     errand->control->stopped_count++;
@@ -312,20 +338,27 @@ static uint64_t resident_bytes(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* source_activity_fn */
+static bool activity_of(void *context, uint64_t number, struct metrics_source *ret_sum)
+{
+    struct control *control = context;
+    bool any = false;
+    for (unsigned i = 0; i < control->core_count; i++) {
+        const struct metrics_source *counters =
+            reactor_source_metrics(control->cores[i].reactor, number);
+        if (counters) {
+            metrics_sum_source(ret_sum, counters);
+            any = true;
+        }
+    }
+    return any;
+}
+
 static void metrics_of_sources(struct control *control, struct metrics_snapshot *snapshot)
 {
     for (uint64_t number = 1; number < (uint64_t)COUNTER_CHUNK * COUNTER_CHUNKS; number++) {
         struct metrics_source sum = {0};
-        bool any = false;
-        for (unsigned i = 0; i < control->core_count; i++) {
-            const struct metrics_source *counters =
-                reactor_source_metrics(control->cores[i].reactor, number);
-            if (counters) {
-                metrics_sum_source(&sum, counters);
-                any = true;
-            }
-        }
-        if (!any) {
+        if (!activity_of(control, number, &sum)) {
             number |= COUNTER_CHUNK - 1; /* nothing in this thousand */
             continue;
         }
@@ -437,6 +470,7 @@ static enum bk_err open_state(struct control *control, char ret_why[CONTROL_WHY_
     if (err != BK_OK) {
         return fail(ret_why, err, "state", why);
     }
+    hub_watch(control->hub, activity_of, control);
     uint64_t fed, failed;
     err = hub_feed_all(control->hub, &fed, &failed);
     if (err != BK_OK) {
@@ -593,6 +627,8 @@ static bool core_start(struct control *control, unsigned index)
                     .peers = control->peers,
                     .ready = is_ready,
                     .growth = growth_asked,
+                    .public_url = slice_str(control->config.public_url),
+                    .learn = learn_asked,
                     .context = core},
         .peers = control->peers,
         .cpu = control->config.cpus ? control->config.cpus[index] : -1,

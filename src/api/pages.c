@@ -1,4 +1,5 @@
 #include "api/route.h"
+#include "providers/scheme.h"
 
 #include "base/json.h"
 #include "hub/metrics.h"
@@ -15,6 +16,12 @@ enum api_step api_metrics(struct api_call *call)
     call->response->status = 200;
     call->response->content_type = METRICS_CONTENT_TYPE;
     return API_DONE;
+}
+
+enum api_step api_providers(struct api_call *call)
+{
+    scheme_catalogue_json(&call->response->body);
+    return api_json(call, 200);
 }
 
 enum api_step api_live(struct api_call *call)

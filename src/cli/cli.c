@@ -60,6 +60,8 @@ static const struct cli_command commands[] = {
      cli_verify_options},
     {"send", cli_send, "URL", "sign a webhook as the provider would, and post it",
      "Exit code 0 when the answer is 2xx. Without --type it is sent unsigned.", cli_send_options},
+    {"providers", cli_providers, "[TYPE]", "what a source's type may be, and what each needs",
+     "Off line. -o markdown makes the page src/providers/CATALOGUE.md.", cli_providers_options},
     {"journal", cli_journal, "check|dump",
      "verify every checksum of the journal; print its records",
      "Off line: it reads DIR/journal itself, and may do so while the server runs.",

@@ -37,6 +37,10 @@ const struct option cli_send_options[] = {
      .kind = OPTION_NUMBER,
      .argument = "UNIX",
      .help = "sign as of then, seconds since 1970"},
+    {.name = "url",
+     .kind = OPTION_TEXT,
+     .argument = "URL",
+     .help = "the hook's public URL, where it is another one, for providers that sign it"},
     {.name = "dry-run", .kind = OPTION_FLAG, .help = "print the request instead of sending it"},
     {.name = "timeout",
      .kind = OPTION_DURATION,
@@ -109,10 +113,19 @@ static void add_signature(struct buf *headers, struct slice lines)
     buf_fini(&given);
 }
 
+/* What is sent. */
+struct message {
+    struct buf headers;
+    struct buf body; /* where a signature is in it; else empty */
+    struct buf url;
+    bool own_body; /* the user's is sent as it is, where that is possible */
+};
+
 /* Headers and signature. */
 static int sign(const struct signer *signer, const struct options *options, const char *url,
-                struct slice body, struct buf *headers)
+                struct slice body, struct message *message)
 {
+    struct buf *headers = &message->headers;
     char id[37];
     struct buf signature;
     make_id(id);
@@ -126,6 +139,9 @@ static int sign(const struct signer *signer, const struct options *options, cons
             .id =
                 option_given(options, "id") ? slice_str(option_text(options, "id")) : slice_str(id),
             .url = slice_str(url),
+            .ret_body = &message->body,
+            .ret_url = &message->url,
+            .make_body = !message->own_body,
             .now_seconds = option_given(options, "now") ? (int64_t)option_number(options, "now")
                                                         : (int64_t)time(NULL)};
         enum bk_err err = scheme_sign(signer->scheme, &send, &signature);
@@ -193,18 +209,39 @@ static void print_request(const struct client_url *url, struct slice headers, st
     buf_fini(&text);
 }
 
+/* Where it goes: to `url`, with the query that signing gave it. */
 static int send_to(const struct signer *signer, const struct options *options,
-                   const struct client_url *url, struct slice body)
+                   const struct client_url *url, struct slice body, bool own_body)
 {
-    struct buf headers;
-    buf_init(&headers, 1U << 20);
-    int code = sign(signer, options, options->arguments[0], body, &headers);
-    if (code == CLI_DONE && option_flag(options, "dry-run")) {
-        print_request(url, buf_slice(&headers), body);
-    } else if (code == CLI_DONE) {
-        code = post(url, options, buf_slice(&headers), body);
+    struct message message = {.own_body = own_body};
+    struct client_url other = *url;
+    char path[4096];
+    buf_init(&message.headers, 1U << 20);
+    buf_init(&message.body, BODY_BYTES_MAX + (1U << 20));
+    buf_init(&message.url, 1U << 16);
+    const char *public_url = option_text(options, "url");
+    int code =
+        sign(signer, options, public_url ? public_url : options->arguments[0], body, &message);
+    const char *query = strchr(buf_text(&message.url), '?');
+    size_t before = strcspn(url->path, "?");
+    if (code == CLI_DONE && query != NULL) {
+        int bytes = snprintf(path, sizeof path, "%.*s%s", (int)before, url->path, query);
+        if (bytes < 0 || (size_t)bytes >= sizeof path) {
+            code = cli_error("the URL is too long");
+        }
+        other.path = path;
     }
-    buf_fini(&headers);
+    if (message.body.bytes != 0) {
+        body = buf_slice(&message.body);
+    }
+    if (code == CLI_DONE && option_flag(options, "dry-run")) {
+        print_request(&other, buf_slice(&message.headers), body);
+    } else if (code == CLI_DONE) {
+        code = post(&other, options, buf_slice(&message.headers), body);
+    }
+    buf_fini(&message.headers);
+    buf_fini(&message.body);
+    buf_fini(&message.url);
     return code;
 }
 
@@ -237,7 +274,7 @@ int cli_send(int argc, char **argv)
     }
     if (code == CLI_DONE) {
         struct slice body = text ? slice_of(text, bytes) : SLICE("{\"hello\":\"becket\"}");
-        code = send_to(&signer, &options, &url, body);
+        code = send_to(&signer, &options, &url, body, text != NULL);
     }
     free(text);
     signer_fini(&signer);

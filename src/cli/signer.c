@@ -1,5 +1,6 @@
 #include "cli/signer.h"
 
+#include "base/cidr.h"
 #include "base/yaml.h"
 #include "hub/decode.h"
 
@@ -10,6 +11,82 @@ struct secrets {
     unsigned count;
     bool too_many;
 };
+
+/* What is configured besides secrets. */
+struct besides {
+    struct scheme_options options;
+    struct slice origins[SCHEME_ORIGINS_MAX];
+    struct cidr allow[SCHEME_RANGES_MAX], proxies[SCHEME_RANGES_MAX];
+};
+
+static struct slice next_word(struct slice *text)
+{
+    struct slice word = slice_of(text->at, slice_find(*text, ' '));
+    *text = slice_skip(*text, word.bytes + 1);
+    return word;
+}
+
+static void ranges_of_text(struct slice text, struct cidr *ranges, unsigned *count)
+{
+    while (text.bytes != 0 && *count < SCHEME_RANGES_MAX) {
+        *count += cidr_parse(next_word(&text), &ranges[*count]);
+    }
+}
+
+static void besides_of_source(const struct resource_event_source *source, struct besides *besides)
+{
+    struct scheme_options *options = &besides->options;
+    struct slice origins = source->origins;
+    options->tolerance_seconds = source->tolerance_seconds;
+    options->has_allow = source->has_allow;
+    ranges_of_text(source->allow, besides->allow, &options->allow_count);
+    ranges_of_text(source->proxies, besides->proxies, &options->proxy_count);
+    while (origins.bytes != 0 && options->origin_count < SCHEME_ORIGINS_MAX) {
+        besides->origins[options->origin_count++] = next_word(&origins);
+    }
+    if (source->verify_token != NULL && source->verify_token->inline_value) {
+        options->verify_token = source->verify_token->value;
+    }
+    options->rate_per_minute = source->per_second < 1000000 ? source->per_second * 60 : 0;
+}
+
+static int ranges_of_options(const struct options *given, const char *name, struct cidr *ranges,
+                             unsigned *count)
+{
+    for (unsigned i = 0; i < option_list_count(given, name); i++) {
+        const char *text = option_list_at(given, name, i);
+        if (*count == SCHEME_RANGES_MAX || !cidr_parse(slice_str(text), &ranges[*count])) {
+            return cli_usage("--%s %s is no block of addresses, as 192.30.252.0/22", name, text);
+        }
+        ++*count;
+    }
+    return CLI_DONE;
+}
+
+static int besides_of_options(const struct options *given, struct besides *besides)
+{
+    struct scheme_options *options = &besides->options;
+    options->has_allow = options->has_allow || option_list_count(given, "allow") != 0;
+    for (unsigned i = 0;
+         i < option_list_count(given, "origin") && options->origin_count < SCHEME_ORIGINS_MAX;
+         i++) {
+        besides->origins[options->origin_count++] = slice_str(option_list_at(given, "origin", i));
+    }
+    if (option_given(given, "verify-token")) {
+        options->verify_token = slice_str(option_text(given, "verify-token"));
+    }
+    if (option_given(given, "tolerance")) {
+        options->tolerance_seconds = option_duration_ns(given, "tolerance") / 1000000000;
+    }
+    if (option_given(given, "rate")) {
+        uint64_t rate = option_number(given, "rate");
+        options->rate_per_minute = rate < UINT32_MAX ? (uint32_t)rate : 0;
+    }
+    int code = ranges_of_options(given, "allow", besides->allow, &options->allow_count);
+    return code == CLI_DONE
+               ? ranges_of_options(given, "trusted-proxy", besides->proxies, &options->proxy_count)
+               : code;
+}
 
 static void add_secret(struct secrets *secrets, struct slice text)
 {
@@ -70,8 +147,9 @@ static int custom_row(struct signer *signer, const struct resource_event_source 
 static int row_of_options(struct signer *signer, const struct options *options,
                           const struct scheme_row **ret_row)
 {
-    static const char *const own[] = {"scheme",           "algorithm",  "signature-header",
-                                      "signature-format", "signed",     "timestamp-header",
+    static const char *const own[] = {"scheme",           "algorithm",       "signature-header",
+                                      "signature-format", "signature-field", "signed",
+                                      "timestamp-header", "timestamp-field", "timestamp-unit",
                                       "id-header",        "type-header"};
     struct slice type = text_option(options, "type");
     if (slice_equal_nocase(type, SLICE("generic")) ||
@@ -84,7 +162,10 @@ static int row_of_options(struct signer *signer, const struct options *options,
             .signature_header = text_option(options, "signature-header"),
             .signature_format = text_option(options, "signature-format"),
             .signed_template = text_option(options, "signed"),
+            .signature_field = text_option(options, "signature-field"),
             .timestamp_header = text_option(options, "timestamp-header"),
+            .timestamp_field = text_option(options, "timestamp-field"),
+            .timestamp_unit = text_option(options, "timestamp-unit"),
             .id_header = text_option(options, "id-header"),
             .type_header = text_option(options, "type-header")};
         signer->type = "generic";
@@ -190,7 +271,7 @@ static int secrets_of_source(const struct signer *signer, const struct resource_
 
 static int row_of_file(struct signer *signer, const struct options *options,
                        struct secrets *secrets, const struct scheme_row **ret_row,
-                       int64_t *tolerance_seconds)
+                       struct besides *besides)
 {
     struct json_problem problem;
     if (option_given(options, "type")) {
@@ -219,7 +300,7 @@ static int row_of_file(struct signer *signer, const struct options *options,
         return CLI_USAGE;
     }
     const struct resource_event_source *source = &document->spec.source;
-    *tolerance_seconds = source->tolerance_seconds;
+    besides_of_source(source, besides);
     code = secrets_of_source(signer, documents, source, secrets);
     if (code != CLI_DONE) {
         return code;
@@ -240,7 +321,10 @@ int signer_open(struct signer *signer, const struct options *options, bool type_
     struct secrets secrets = {0};
     const struct scheme_row *row = NULL;
     const char *message = NULL;
-    int64_t tolerance_seconds = -1;
+    struct besides besides = {.options = {.tolerance_seconds = -1}};
+    besides.options.origins = besides.origins;
+    besides.options.allow = besides.allow;
+    besides.options.proxies = besides.proxies;
     memset(signer, 0, sizeof *signer);
     files_init(&signer->files);
     json_tree_init(&signer->tree);
@@ -252,7 +336,7 @@ int signer_open(struct signer *signer, const struct options *options, bool type_
                    ? cli_usage("--type is missing: whose webhook is it?")
                    : CLI_DONE;
     }
-    int code = by_file ? row_of_file(signer, options, &secrets, &row, &tolerance_seconds)
+    int code = by_file ? row_of_file(signer, options, &secrets, &row, &besides)
                        : row_of_options(signer, options, &row);
     if (code != CLI_DONE) {
         return code;
@@ -260,11 +344,12 @@ int signer_open(struct signer *signer, const struct options *options, bool type_
     if (secrets.too_many) {
         return cli_usage("at most %u secrets can be checked at once", SECRETS_PER_SOURCE_MAX);
     }
-    if (option_given(options, "tolerance")) {
-        tolerance_seconds = option_duration_ns(options, "tolerance") / 1000000000;
+    code = besides_of_options(options, &besides);
+    if (code != CLI_DONE) {
+        return code;
     }
-    enum bk_err err = scheme_compile(row, secrets.at, secrets.count, tolerance_seconds,
-                                     &signer->scheme, &signer->scheme_bytes, &message);
+    enum bk_err err = scheme_compile_with(row, secrets.at, secrets.count, &besides.options,
+                                          &signer->scheme, &signer->scheme_bytes, &message);
     if (err != BK_OK) {
         return cli_usage("--secret: %s", message ? message : bk_err_text(err));
     }

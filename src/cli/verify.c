@@ -1,6 +1,7 @@
 /* verify: is a webhook genuine, and if not, why? */
 #include "cli/commands.h"
 
+#include "base/cidr.h"
 #include "base/ct.h"
 #include "cli/client.h"
 #include "cli/print.h"
@@ -33,6 +34,10 @@ const struct option cli_verify_options[] = {
      .kind = OPTION_TEXT,
      .argument = "URL",
      .help = "the hook's public URL, for providers that sign it"},
+    {.name = "peer",
+     .kind = OPTION_TEXT,
+     .argument = "ADDRESS",
+     .help = "the address it came from, for --allow"},
     {.name = "now",
      .kind = OPTION_NUMBER,
      .argument = "UNIX",
@@ -118,15 +123,29 @@ static void print_identity(const struct signer *signer, const struct scheme_requ
 {
     struct scheme_identity identity = {0};
     struct buf line;
+    struct scheme_subject subject;
+    const struct scheme_row *row = scheme_row(signer->scheme);
+    const struct scheme_row *found =
+        scheme_row_is_auto(row) ? scheme_row_detect(request->head) : row;
     scheme_identify(signer->scheme, request, &identity);
+    scheme_subject(found != NULL ? found : row, request, &subject);
     buf_init(&line, 1U << 16);
-    buf_printf(&line, "genuine: %s", signer->type);
+    buf_printf(&line, "genuine: %s",
+               found != NULL && found != row ? scheme_row_name(found) : signer->type);
     if (identity.type.bytes != 0) {
         buf_printf(&line, ", type %.*s", (int)identity.type.bytes, (const char *)identity.type.at);
     }
     if (identity.delivery_id.bytes != 0) {
         buf_printf(&line, ", delivery id %.*s", (int)identity.delivery_id.bytes,
                    (const char *)identity.delivery_id.at);
+    }
+    if (subject.account.bytes != 0) {
+        buf_printf(&line, ", account %.*s", (int)subject.account.bytes,
+                   (const char *)subject.account.at);
+    }
+    if (subject.resource.bytes != 0) {
+        buf_printf(&line, ", resource %.*s", (int)subject.resource.bytes,
+                   (const char *)subject.resource.at);
     }
     print_line(buf_slice(&line));
     buf_fini(&line);
@@ -136,9 +155,16 @@ static int verify(const struct signer *signer, const struct request *request,
                   const struct options *options)
 {
     struct scheme_answer answer = {0};
+    struct cidr peer = {0};
+    struct slice address = slice_str(option_text(options, "peer"));
+    if (address.bytes != 0 && !cidr_parse(address, &peer)) {
+        return cli_usage("--peer %s is no address", option_text(options, "peer"));
+    }
     struct scheme_request asked = {.head = &request->head,
                                    .body = request->body,
                                    .url = slice_str(option_text(options, "url")),
+                                   .peer_family = peer.family,
+                                   .peer = peer.family != 0 ? peer.at : NULL,
                                    .now_seconds = option_given(options, "now")
                                                       ? (int64_t)option_number(options, "now")
                                                       : (int64_t)time(NULL)};
@@ -151,6 +177,9 @@ static int verify(const struct signer *signer, const struct request *request,
     buf_init(&text, 1U << 20);
     if (verdict == SCHEME_HANDSHAKE) {
         buf_printf(&text, "handshake of %s: answered with %u", signer->type, answer.status);
+        if (answer.learned.bytes != 0) {
+            buf_add_str(&text, ", once the secret it brings is stored");
+        }
         if (answer.content_type != NULL) {
             buf_printf(&text, " and the body %.*s", (int)answer.body.bytes,
                        (const char *)answer.body.at);

@@ -36,6 +36,7 @@ struct apply_options {
     bool if_match_given;
     uint64_t if_match;          /* expected revision, else BK_CONFLICT */
     int64_t now_ns;             /* wall clock */
+    struct slice learned;       /* a secret that the provider brought (hub/learn.h); else empty */
 };
 
 enum apply_action { APPLY_CREATED, APPLY_UPDATED, APPLY_UNCHANGED, APPLY_DELETED };

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "hub/apply_build.h"
 #include "hub/decode.h"
+#include "providers/scheme.h"
 #include "ring/ring.h"
 
 #include <stdio.h>
@@ -28,6 +29,36 @@ static void write_audience(struct spec_writer *writer, struct slice audience)
         audience = slice_skip(audience, word.bytes + 1);
     }
     buf_add_byte(writer->json, ']');
+}
+
+/* Texts with a blank between, as a list. */
+static void write_list(struct spec_writer *writer, const char *name, struct slice text, bool given)
+{
+    if (!given && text.bytes == 0) {
+        return;
+    }
+    spec_name(writer, name);
+    buf_add_byte(writer->json, '[');
+    for (bool first = true; text.bytes > 0; first = false) {
+        struct slice word = slice_of(text.at, slice_find(text, ' '));
+        text = slice_skip(text, word.bytes + 1);
+        buf_add_str(writer->json, first ? "" : ",");
+        json_add_string(writer->json, word);
+    }
+    buf_add_byte(writer->json, ']');
+}
+
+static void write_three(struct spec_writer *writer, const char *name, const char *const names[3],
+                        struct slice first, struct slice second, struct slice third)
+{
+    if (first.bytes == 0 && second.bytes == 0 && third.bytes == 0) {
+        return;
+    }
+    spec_open(writer, name);
+    spec_text(writer, names[0], first);
+    spec_text(writer, names[1], second);
+    spec_text(writer, names[2], third);
+    spec_close(writer);
 }
 
 static void write_claims(struct spec_writer *writer, struct slice claims)
@@ -57,9 +88,12 @@ static void write_verification(struct spec_writer *writer,
     spec_open(writer, "verification");
     spec_text(writer, "scheme", source->scheme);
     spec_text(writer, "algorithm", source->algorithm);
-    spec_pair(writer, "signature", "header", source->signature_header, "format",
-              source->signature_format);
-    spec_pair(writer, "timestamp", "header", source->timestamp_header, "", SLICE_EMPTY);
+    static const char *const signature[3] = {"header", "field", "format"};
+    static const char *const timestamp[3] = {"header", "field", "unit"};
+    write_three(writer, "signature", signature, source->signature_header, source->signature_field,
+                source->signature_format);
+    write_three(writer, "timestamp", timestamp, source->timestamp_header, source->timestamp_field,
+                source->timestamp_unit);
     spec_pair(writer, "id", "header", source->id_header, "field", source->id_field);
     spec_pair(writer, "type", "header", source->type_header, "field", source->type_field);
     spec_text(writer, "signed", source->signed_template);
@@ -70,7 +104,14 @@ static void write_verification(struct spec_writer *writer,
     if (source->secret_count > 0) {
         spec_secrets(writer, source->secrets, source->secret_count);
     }
+    if (source->verify_token) {
+        spec_name(writer, "verifyToken");
+        spec_secret(writer->json, source->verify_token);
+    }
     spec_text(writer, "tolerance", source->tolerance_text);
+    write_list(writer, "origins", source->origins, false);
+    write_list(writer, "allow", source->allow, source->has_allow);
+    write_list(writer, "trustedProxies", source->proxies, false);
     if (!writer->filled) { /* nothing in it: take it back */
         writer->json->bytes = at;
         writer->filled = filled;
@@ -123,8 +164,43 @@ static const char *const slot_names[SECRETS_PER_SOURCE_MAX] = {
     "secrets[0]", "secrets[1]", "secrets[2]", "secrets[3]",
     "secrets[4]", "secrets[5]", "secrets[6]", "secrets[7]"};
 
+/* The secret that the provider brought, now or earlier. */
+static enum bk_err keep_learned(struct apply *apply, const struct source_input *old,
+                                struct source_input *input)
+{
+    struct record_slot slot;
+    struct slice learned = apply->options->learned;
+    bool kept = apply->existed && slice_equal(old->type, input->type) &&
+                record_slot_find(&apply->old, LEARNED_FIELD, &slot);
+    if (learned.bytes == 0 && !kept) {
+        return BK_OK;
+    }
+    input->secrets[input->secret_count++] = (struct source_secret){.field = LEARNED_FIELD};
+    if (learned.bytes > 0) {
+        return apply_seal(apply, LEARNED_FIELD, learned);
+    }
+    record_slot_add(&apply->slots, slot.field, slot.sealed);
+    apply->slot_count++;
+    return BK_OK;
+}
+
+static enum bk_err gather_verify_token(struct apply *apply, struct apply_work *work,
+                                       struct source_input *input)
+{
+    const struct resource_source_secret *secret = work->document->spec.source.verify_token;
+    struct source_secret *to = &input->secrets[input->secret_count];
+    if (!secret) {
+        return BK_OK;
+    }
+    enum bk_err err = apply_secret_source(apply, work, secret, "verifyToken",
+                                          "spec.verification.verifyToken", to);
+    to->is_verify_token = true;
+    input->secret_count++;
+    return err;
+}
+
 static enum bk_err gather_secrets(struct apply *apply, struct apply_work *work,
-                                  struct source_input *input)
+                                  const struct source_input *old, struct source_input *input)
 {
     const struct resource_event_source *source = &work->document->spec.source;
     enum bk_err err = BK_OK;
@@ -140,8 +216,13 @@ static enum bk_err gather_secrets(struct apply *apply, struct apply_work *work,
         input->secret_count = 1;
         err = apply_generate_key(apply, KEY_FIELD, false);
     }
-    return err;
+    const struct scheme_row *row = source->custom ? NULL : scheme_row_find(source->type);
+    if (err == BK_OK && row && scheme_row_learns(row) && source->secret_count == 0) {
+        err = keep_learned(apply, old, input);
+    }
+    return err == BK_OK ? gather_verify_token(apply, work, input) : err;
 }
+
 /* The path: as given; else the generated one it has; else a new one of 128 random bits. */
 static enum bk_err choose_path(struct apply *apply, struct apply_work *work,
                                const struct source_input *old, struct source_input *input)
@@ -187,12 +268,16 @@ static enum bk_err source_build(struct apply *apply, struct apply_work *work)
                                    .dedupe_window_ns = source->dedupe_window_ns,
                                    .body_bytes = source->body_bytes,
                                    .per_second = source->per_second,
+                                   .origins = source->origins,
+                                   .has_allow = source->has_allow,
+                                   .allow = source->allow,
+                                   .proxies = source->proxies,
                                    .events = source->events,
                                    .event_count = source->event_count};
     if (source->custom) {
         source_custom(source, &input->row);
     }
-    err = gather_secrets(apply, work, input);
+    err = gather_secrets(apply, work, old, input);
     if (err == BK_OK) {
         err = choose_path(apply, work, old, input);
     }

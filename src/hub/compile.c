@@ -1,6 +1,7 @@
 #include "hub/compile.h"
 
 #include "base/assert.h"
+#include "base/cidr.h"
 #include "base/ct.h"
 #include "hub/hub_private.h"
 #include "hub/pack.h"
@@ -10,12 +11,22 @@
 /* ---- the compiled input
  *
  * u8 version | u8 flags | u8 secrets | i64 tolerance | i64 dedupe | u64 body | u32 per second |
- * path | type | secrets | custom row | with INPUT_EVENTS: u8 events, filters each. Texts are u16
- * and the bytes. */
+ * path | type | secrets | custom row | with INPUT_OPTIONS: five texts | with INPUT_EVENTS: u8
+ * events, filters each. Texts are u16 and the bytes. */
 
 /* Version 1 had the first CUSTOM_TEXTS_1 texts of a custom row only. */
 #define INPUT_VERSION 2U
-enum { INPUT_CUSTOM = 1, INPUT_PATH_GENERATED = 2, INPUT_EVENTS = 64 };
+enum {
+    INPUT_CUSTOM = 1,
+    INPUT_PATH_GENERATED = 2,
+    INPUT_OPTIONS = 4,
+    INPUT_ALLOW = 8,
+    INPUT_EVENTS = 64
+};
+#define INPUT_ALL                                                                                  \
+    (INPUT_CUSTOM | INPUT_PATH_GENERATED | INPUT_OPTIONS | INPUT_ALLOW | INPUT_EVENTS)
+enum { SECRET_BY_REFERENCE = 1, SECRET_VERIFY_TOKEN = 2 };
+#define OPTION_TEXTS 5U
 #define CUSTOM_TEXTS 16U
 #define CUSTOM_TEXTS_1 11U
 
@@ -27,6 +38,13 @@ static void custom_texts(struct scheme_custom *row, struct slice *ret_texts[CUST
         &row->id_field,         &row->signed_template, &row->timestamp_unit,
         &row->base,             &row->issuer,    &row->audience,         &row->claims,
         &row->jwks_url};
+    memcpy(ret_texts, texts, sizeof texts);
+}
+
+static void option_texts(struct source_input *input, struct slice *ret_texts[OPTION_TEXTS])
+{
+    struct slice *texts[OPTION_TEXTS] = {&input->row.signature_field, &input->row.timestamp_field,
+                                         &input->origins, &input->allow, &input->proxies};
     memcpy(ret_texts, texts, sizeof texts);
 }
 
@@ -49,8 +67,17 @@ void source_input_encode(const struct source_input *input, struct buf *bytes)
 {
     bk_assert(input->secret_count <= SECRETS_PER_SOURCE_MAX);
     buf_add_byte(bytes, INPUT_VERSION);
+    struct source_input copy = *input;
+    struct slice *options[OPTION_TEXTS];
+    bool has_options = input->has_allow;
+    option_texts(&copy, options);
+    for (unsigned i = 0; i < OPTION_TEXTS; i++) {
+        has_options = has_options || options[i]->bytes > 0;
+    }
     buf_add_byte(bytes, (uint8_t)((input->custom ? INPUT_CUSTOM : 0) |
                                   (input->path_generated ? INPUT_PATH_GENERATED : 0) |
+                                  (has_options ? INPUT_OPTIONS : 0) |
+                                  (input->has_allow ? INPUT_ALLOW : 0) |
                                   (input->event_count > 0 ? INPUT_EVENTS : 0)));
     buf_add_byte(bytes, (uint8_t)input->secret_count);
     add_u64(bytes, (uint64_t)input->tolerance_seconds);
@@ -61,7 +88,8 @@ void source_input_encode(const struct source_input *input, struct buf *bytes)
     add_text(bytes, input->type);
     for (unsigned i = 0; i < input->secret_count; i++) {
         const struct source_secret *secret = &input->secrets[i];
-        buf_add_byte(bytes, secret->by_reference ? 1 : 0);
+        buf_add_byte(bytes, (uint8_t)((secret->by_reference ? SECRET_BY_REFERENCE : 0) |
+                                      (secret->is_verify_token ? SECRET_VERIFY_TOKEN : 0)));
         if (secret->by_reference) {
             add_text(bytes, secret->canvas);
             add_text(bytes, secret->name);
@@ -77,6 +105,9 @@ void source_input_encode(const struct source_input *input, struct buf *bytes)
         for (unsigned i = 0; i < CUSTOM_TEXTS; i++) {
             add_text(bytes, *texts[i]);
         }
+    }
+    for (unsigned i = 0; i < OPTION_TEXTS && has_options; i++) {
+        add_text(bytes, *options[i]);
     }
     if (input->event_count > 0) {
         buf_add_byte(bytes, (uint8_t)input->event_count);
@@ -140,12 +171,13 @@ static bool take_text(struct slice *rest, size_t bytes_max, struct slice *ret_te
 
 static bool take_secret(struct slice *rest, struct source_secret *secret)
 {
-    uint8_t by_reference;
-    if (!take_byte(rest, &by_reference) || by_reference > 1) {
+    uint8_t flags;
+    if (!take_byte(rest, &flags) || flags > (SECRET_BY_REFERENCE | SECRET_VERIFY_TOKEN)) {
         return false;
     }
-    *secret = (struct source_secret){.by_reference = by_reference == 1};
-    if (!by_reference) {
+    *secret = (struct source_secret){.by_reference = (flags & SECRET_BY_REFERENCE) != 0,
+                                     .is_verify_token = (flags & SECRET_VERIFY_TOKEN) != 0};
+    if (!secret->by_reference) {
         return take_text(rest, RESOURCE_SECRET_KEY_BYTES_MAX, &secret->field);
     }
     return take_text(rest, NAME_BYTES_MAX, &secret->canvas) &&
@@ -161,8 +193,7 @@ enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_inp
     if (!take_byte(&rest, &version) || version == 0 || version > INPUT_VERSION ||
         !take_byte(&rest, &flags) ||
         !take_byte(&rest, &count) || count > SECRETS_PER_SOURCE_MAX ||
-        (flags & ~(INPUT_CUSTOM | INPUT_PATH_GENERATED | INPUT_EVENTS)) != 0 ||
-        !take_u64(&rest, &tolerance) ||
+        (flags & ~INPUT_ALL) != 0 || !take_u64(&rest, &tolerance) ||
         !take_u64(&rest, &dedupe) || !take_u64(&rest, &ret_input->body_bytes) ||
         !take_u64(&rest, &per_second) || per_second > UINT32_MAX ||
         !take_text(&rest, SOURCE_PATH_BYTES_MAX, &ret_input->path) ||
@@ -189,6 +220,15 @@ enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_inp
             if (!take_text(&rest, UINT16_MAX, texts[i])) {
                 return BK_CORRUPT;
             }
+        }
+    }
+    ret_input->has_allow = (flags & INPUT_ALLOW) != 0;
+    ret_input->origins = ret_input->allow = ret_input->proxies = SLICE_EMPTY;
+    struct slice *options[OPTION_TEXTS];
+    option_texts(ret_input, options);
+    for (unsigned i = 0; i < OPTION_TEXTS && (flags & INPUT_OPTIONS); i++) {
+        if (!take_text(&rest, UINT16_MAX, options[i])) {
+            return BK_CORRUPT;
         }
     }
     ret_input->events = NULL;
@@ -330,6 +370,54 @@ static const struct scheme_row *find_row(struct compiler *compiler, struct slice
     return compiler->row;
 }
 
+static struct slice next_word(struct slice *text)
+{
+    struct slice word = slice_of(text->at, slice_find(*text, ' '));
+    *text = slice_skip(*text, word.bytes + 1);
+    return word;
+}
+
+static unsigned parse_ranges(struct slice text, struct cidr ret_ranges[SCHEME_RANGES_MAX])
+{
+    unsigned count = 0;
+    while (text.bytes > 0 && count < SCHEME_RANGES_MAX) {
+        count += cidr_parse(next_word(&text), &ret_ranges[count]);
+    }
+    return count;
+}
+
+/* The row, the secrets that are keys, and what else the source says. */
+static enum bk_err bind_with(const struct scheme_row *row, const struct source_input *input,
+                             const struct slice *texts, struct source_change *change,
+                             const char **ret_message)
+{
+    struct slice keys[SECRETS_PER_SOURCE_MAX], origins[SCHEME_ORIGINS_MAX], rest = input->origins;
+    struct cidr allow[SCHEME_RANGES_MAX], proxies[SCHEME_RANGES_MAX];
+    struct scheme_options options = {.tolerance_seconds = input->tolerance_seconds,
+                                     .origins = origins,
+                                     .rate_per_minute = input->per_second < UINT32_MAX / 60
+                                                            ? input->per_second * 60
+                                                            : 0,
+                                     .has_allow = input->has_allow,
+                                     .allow = allow,
+                                     .allow_count = parse_ranges(input->allow, allow),
+                                     .proxies = proxies,
+                                     .proxy_count = parse_ranges(input->proxies, proxies)};
+    unsigned count = 0;
+    while (rest.bytes > 0 && options.origin_count < SCHEME_ORIGINS_MAX) {
+        origins[options.origin_count++] = next_word(&rest);
+    }
+    for (unsigned i = 0; i < input->secret_count; i++) {
+        if (input->secrets[i].is_verify_token) {
+            options.verify_token = texts[i];
+        } else {
+            keys[count++] = texts[i];
+        }
+    }
+    return scheme_compile_with(row, keys, count, &options, &change->scheme, &change->scheme_bytes,
+                               ret_message);
+}
+
 static enum bk_err bind_row(struct compiler *compiler, const struct source_input *input,
                             const struct slice *texts, struct source_change *change,
                             const char **ret_message)
@@ -350,8 +438,7 @@ static enum bk_err bind_row(struct compiler *compiler, const struct source_input
         *ret_message = "this version knows no provider of this name";
         return BK_UNSUPPORTED;
     }
-    enum bk_err err = scheme_compile(row, texts, input->secret_count, input->tolerance_seconds,
-                                     &change->scheme, &change->scheme_bytes, ret_message);
+    enum bk_err err = bind_with(row, input, texts, change, ret_message);
     scheme_row_free(own);
     return err;
 }

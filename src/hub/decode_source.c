@@ -1,5 +1,7 @@
 /* decode_source.c - the spec of an EventSource. */
 #include "base/assert.h"
+#include "base/buf.h"
+#include "base/cidr.h"
 #include "base/time.h"
 #include "hub/compile.h"
 #include "hub/decode.h"
@@ -161,12 +163,9 @@ static struct slice header_of(struct decoder *decoder, const struct decode_objec
                               const char *name, struct slice *ret_field)
 {
     static const char *const with_field[] = {"header", "field", NULL};
-    static const char *const header_only[] = {"header", NULL};
     struct decode_object place = decode_inner(decoder, verification, name);
-    decode_known(decoder, &place, ret_field ? with_field : header_only);
-    if (ret_field) {
-        *ret_field = decode_text(decoder, &place, "field");
-    }
+    decode_known(decoder, &place, with_field);
+    *ret_field = decode_text(decoder, &place, "field");
     return decode_text(decoder, &place, "header");
 }
 
@@ -249,10 +248,25 @@ static void decode_token(struct decoder *decoder, const struct decode_object *ve
     }
 }
 
+/* timestamp: {header | field, unit} */
+static void decode_timestamp(struct decoder *decoder, const struct decode_object *verification,
+                             struct resource_event_source *source)
+{
+    static const char *const known[] = {"header", "field", "unit", NULL};
+    struct decode_object place = decode_inner(decoder, verification, "timestamp");
+    decode_known(decoder, &place, known);
+    source->timestamp_header = decode_text(decoder, &place, "header");
+    source->timestamp_field = decode_text(decoder, &place, "field");
+    source->timestamp_unit = decode_text(decoder, &place, "unit");
+    if (source->timestamp_header.bytes > 0 && source->timestamp_field.bytes > 0) {
+        decode_wrong(decoder, &place, "field", "give either header or field");
+    }
+}
+
 static void decode_custom(struct decoder *decoder, const struct decode_object *verification,
                           struct resource_event_source *source)
 {
-    static const char *const signature_known[] = {"header", "format", NULL};
+    static const char *const signature_known[] = {"header", "field", "format", NULL};
     source->scheme = decode_text(decoder, verification, "scheme");
     source->algorithm = decode_text(decoder, verification, "algorithm");
     source->signed_template = decode_text(decoder, verification, "signed");
@@ -260,8 +274,12 @@ static void decode_custom(struct decoder *decoder, const struct decode_object *v
     decode_known(decoder, &signature, signature_known);
     source->signature_header = decode_text(decoder, &signature, "header");
     source->signature_format = decode_text(decoder, &signature, "format");
-    source->timestamp_header = header_of(decoder, verification, "timestamp", NULL);
     decode_token(decoder, verification, source);
+    source->signature_field = decode_text(decoder, &signature, "field");
+    if (source->signature_header.bytes > 0 && source->signature_field.bytes > 0) {
+        decode_wrong(decoder, &signature, "field", "give either header or field");
+    }
+    decode_timestamp(decoder, verification, source);
     source->id_header = header_of(decoder, verification, "id", &source->id_field);
     source->type_header = header_of(decoder, verification, "type", &source->type_field);
 }
@@ -270,7 +288,8 @@ void source_custom(const struct resource_event_source *source, struct scheme_cus
 {
     bool hmac = source->scheme.bytes == 0 || slice_equal(source->scheme, SLICE("hmac"));
     /* Superplane's plain webhook, when nothing is said: the prefix may be left out. */
-    bool plain = hmac && source->signature_header.bytes == 0;
+    bool plain =
+        hmac && source->signature_header.bytes == 0 && source->signature_field.bytes == 0;
     *ret_custom = (struct scheme_custom){
         .scheme = source->scheme.bytes ? source->scheme : SLICE("hmac"),
         .algorithm = source->algorithm,
@@ -283,6 +302,9 @@ void source_custom(const struct resource_event_source *source, struct scheme_cus
         .type_field = source->type_field,
         .id_field = source->id_field,
         .signed_template = source->signed_template,
+        .signature_field = source->signature_field,
+        .timestamp_field = source->timestamp_field,
+        .timestamp_unit = source->timestamp_unit,
         .base = slice_equal(source->type, SLICE("generic")) ? SLICE_EMPTY : source->type,
         .issuer = source->issuer,
         .audience = source->audience,
@@ -337,7 +359,8 @@ static void check_secrets(struct decoder *decoder, const struct decode_object *s
                  (slice_equal(source->scheme, SLICE("jwt")) ||
                   !slice_equal(source->type, SLICE("generic"))) &&
                  source->algorithm.bytes == 0;
-    bool needed = source->custom ? !none && !token : row && scheme_row_needs_secret(row);
+    bool needed = source->custom ? !none && !token
+                                 : row && scheme_row_needs_secret(row) && !scheme_row_learns(row);
     if (token && decode_field(verification, "secrets")) {
         decode_wrong(decoder, verification, "secrets",
                      "is for algorithm hs256 only; the keys of an issuer are fetched");
@@ -371,17 +394,107 @@ static void refuse_fields(struct decoder *decoder, const struct decode_object *v
     }
 }
 
+/* ---- who may send */
+
+/* A list of texts, as one with blanks between. True when the field is there. */
+static bool decode_list(struct decoder *decoder, const struct decode_object *verification,
+                        const char *name, unsigned most, struct slice *ret_text)
+{
+    yyjson_mut_val *list = decode_field(verification, name), *value;
+    size_t index, max;
+    if (!list) {
+        return false;
+    }
+    struct buf text;
+    buf_init(&text, 8192);
+    bool good = yyjson_mut_is_arr(list) && yyjson_mut_arr_size(list) <= most;
+    yyjson_mut_arr_foreach(list, index, max, value)
+    {
+        struct slice item = slice_of(yyjson_mut_get_str(value), yyjson_mut_get_len(value));
+        good = good && yyjson_mut_is_str(value) && item.bytes > 0 && item.bytes < 256 &&
+               slice_find(item, ' ') == item.bytes && slice_find(item, 0) == item.bytes;
+        buf_add_str(&text, text.bytes > 0 ? " " : "");
+        if (good) {
+            buf_add_slice(&text, item);
+        }
+    }
+    char *copy = arena_copy(&decoder->tree->arena, text.at, text.bytes);
+    *ret_text = slice_of(copy, copy ? text.bytes : 0);
+    if (!good || text.overflow || !copy) {
+        decode_wrong(decoder, verification, name, "must be a list of at most %u texts", most);
+    }
+    buf_fini(&text);
+    return true;
+}
+
+static void check_ranges(struct decoder *decoder, const struct decode_object *verification,
+                         const char *name, struct slice text)
+{
+    while (text.bytes > 0) {
+        struct cidr range;
+        struct slice one = slice_of(text.at, slice_find(text, ' '));
+        text = slice_skip(text, one.bytes + 1);
+        if (!cidr_parse(one, &range)) {
+            decode_wrong(decoder, verification, name,
+                         "%.*s is no block of addresses, as 192.30.252.0/22 or 2606:50c0::/32",
+                         (int)one.bytes, (const char *)one.at);
+            return;
+        }
+    }
+}
+
+static void decode_senders(struct decoder *decoder, const struct decode_object *verification,
+                           struct resource_event_source *source)
+{
+    decode_list(decoder, verification, "origins", SCHEME_ORIGINS_MAX, &source->origins);
+    source->has_allow =
+        decode_list(decoder, verification, "allow", SCHEME_RANGES_MAX, &source->allow);
+    decode_list(decoder, verification, "trustedProxies", SCHEME_RANGES_MAX, &source->proxies);
+    check_ranges(decoder, verification, "allow", source->allow);
+    check_ranges(decoder, verification, "trustedProxies", source->proxies);
+    if (source->proxies.bytes > 0 && !source->has_allow) {
+        decode_wrong(decoder, verification, "trustedProxies",
+                     "only with `allow`: nothing else looks at addresses");
+    }
+}
+
+static void decode_verify_token(struct decoder *decoder, const struct decode_object *verification,
+                                struct resource_event_source *source)
+{
+    if (!decode_field(verification, "verifyToken")) {
+        return;
+    }
+    if (source->secret_count == SECRETS_PER_SOURCE_MAX) {
+        decode_wrong(decoder, verification, "verifyToken", "with at most %u secrets beside it",
+                     SECRETS_PER_SOURCE_MAX - 1);
+        return;
+    }
+    struct decode_object item = decode_inner(decoder, verification, "verifyToken");
+    source->verify_token = arena_take(&decoder->tree->arena, sizeof *source->verify_token);
+    if (!source->verify_token || !item.value) {
+        decode_wrong(decoder, verification, "verifyToken",
+                     "must be {value: …} or {valueFrom: {secret: {name, key}}}");
+        source->verify_token = NULL;
+        return;
+    }
+    *source->verify_token = (struct resource_source_secret){0};
+    decode_secret_source(decoder, &item, source->verify_token);
+}
+
 static void decode_verification(struct decoder *decoder, const struct decode_object *spec,
                                 struct resource_event_source *source)
 {
     static const char *const known[] = {
-        "secrets", "tolerance", "scheme", "algorithm", "signature", "timestamp", "id",
-        "type",    "signed",    "issuer", "audience",  "claims",    "jwksUrl",   NULL};
+        "secrets", "tolerance", "scheme",      "algorithm", "signature", "timestamp",      "id",
+        "type",    "signed",    "verifyToken", "origins",   "allow",     "trustedProxies",
+        "issuer",  "audience",  "claims",      "jwksUrl",   NULL};
     struct decode_object verification = decode_inner(decoder, spec, "verification");
     size_t before = decoder->problems->count + decoder->problems->dropped;
     decode_known(decoder, &verification, known);
     source->secret_count = decode_secret_sources(decoder, &verification, SECRETS_PER_SOURCE_MAX,
                                                  &source->secrets);
+    decode_verify_token(decoder, &verification, source);
+    decode_senders(decoder, &verification, source);
     int64_t ns = 0;
     source->tolerance_seconds = -1;
     if (decode_duration(decoder, &verification, "tolerance", NS_PER_SECOND, TOLERANCE_NS_MAX, &ns,

@@ -327,6 +327,12 @@ void hub_close(struct hub *hub)
     free(hub);
 }
 
+void hub_watch(struct hub *hub, source_activity_fn *activity, void *context)
+{
+    hub->activity = activity;
+    hub->activity_context = context;
+}
+
 bool hub_is_new(const struct hub *hub)
 {
     return hub->is_new;

@@ -31,6 +31,10 @@ struct hub_config {
     const struct store_options *store_options; /* NULL = defaults */
 };
 
+/* What the cores counted of a source; for its status. */
+struct metrics_source;
+typedef bool source_activity_fn(void *context, uint64_t number, struct metrics_source *ret_sum);
+
 struct hub; /* fields are in hub/hub_private.h: only for src/hub */
 
 /* ret_why: one line for people when it failed (wrong master key, readable key file, newer version,
@@ -41,6 +45,8 @@ void hub_close(struct hub *hub);
 /* True when hub_open made a new, empty state (the CLI then prints the quick start). */
 bool hub_is_new(const struct hub *hub);
 struct store *hub_store(struct hub *hub);
+/* Who knows what the cores counted; NULL = nobody. Called while objects are read. */
+void hub_watch(struct hub *hub, source_activity_fn *activity, void *context);
 
 /* Feed every source, destination and route, as after a change. Those that cannot be compiled are
  * logged and counted. A million sources take 1-3 seconds. */

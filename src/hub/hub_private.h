@@ -16,6 +16,8 @@ struct hub {
     destination_change_fn *destination_changed;
     route_change_fn *route_changed;
     void *context;
+    source_activity_fn *activity;
+    void *activity_context;
     bool is_new;
     bool counted;
     struct hub_counts counts;
@@ -51,6 +53,7 @@ bool hub_split(struct slice text, struct slice *ret_canvas, struct slice *ret_na
 
 struct source_secret {
     bool by_reference;
+    bool is_verify_token; /* shown by handshakes, no key */
     struct slice field;  /* inline: the slot in the source's own record */
     struct slice canvas; /* by reference: whose key `key` */
     struct slice name;
@@ -67,6 +70,10 @@ struct source_input {
     int64_t dedupe_window_ns;      /* -1 = the default */
     uint64_t body_bytes;           /* 0 = the default */
     uint32_t per_second;
+    struct slice origins;          /* texts with a blank between */
+    bool has_allow;
+    struct slice allow;
+    struct slice proxies;
     unsigned secret_count;
     struct source_secret secrets[SECRETS_PER_SOURCE_MAX];
     /* spec.events: to be encoded; decoded they are `events_packed`, one filters_input each */
@@ -74,6 +81,9 @@ struct source_input {
     unsigned event_count;
     struct slice events_packed;
 };
+
+/* The slot of a secret that the provider brought. */
+#define LEARNED_FIELD SLICE("learned")
 
 void source_input_encode(const struct source_input *input, struct buf *bytes);
 /* BK_CORRUPT. Slices point into `bytes`. */

@@ -12,6 +12,7 @@
 #define QUARANTINE_NS_PER_BYTE    (1000000000ULL / 4096)
 #define QUARANTINE_BODY_BYTES_MAX 16384U
 #define REDACTIONS_MAX            8U
+#define SUPERPLANE_BODY_BYTES_MAX 65536U
 #define RATE_BURST                1 /* seconds of a source's rate that may come at once */
 
 static const char hooks_prefix[] = "/hooks/";
@@ -25,20 +26,61 @@ static struct slice path_of(const struct http_head *head)
     return path;
 }
 
-static bool hook_path(struct slice path, struct slice *ret_id)
+/* How the address of a hook is spelled: each has its own answers. */
+enum spelling { SPELLED_OURS, SPELLED_SUPERPLANE, SPELLED_IDONETHIS, SPELLED_GITPLOY };
+
+struct address {
+    enum spelling spelling;
+    struct slice path; /* of the source */
+    struct slice type; /* empty = any */
+};
+
+static bool take_prefix(struct slice *path, const char *prefix)
+{
+    struct slice text = slice_str(prefix);
+    bool there = slice_starts(*path, text);
+    *path = there ? slice_skip(*path, text.bytes) : *path;
+    return there;
+}
+
+/* The spellings of those that teams come from. */
+static bool other_address(struct slice path, struct address *ret_address)
+{
+    *ret_address = (struct address){.path = SLICE_EMPTY};
+    if (slice_equal(path, SLICE("/hooks"))) {
+        *ret_address = (struct address){SPELLED_GITPLOY, SLICE("github"), SLICE("github")};
+        return true;
+    }
+    if (take_prefix(&path, "/api/v1/sources/")) {
+        size_t bytes = slice_find(path, '/');
+        ret_address->spelling = SPELLED_SUPERPLANE;
+        ret_address->path = slice_of(path.at, bytes);
+        ret_address->type = slice_skip(path, bytes + 1);
+        return bytes > 0 && (bytes == path.bytes || ret_address->type.bytes > 0);
+    }
+    if (take_prefix(&path, "/integrations/")) {
+        size_t bytes = slice_find(path, '/');
+        ret_address->spelling = SPELLED_IDONETHIS;
+        ret_address->path = ret_address->type = slice_of(path.at, bytes);
+        return bytes > 0 && slice_equal(slice_skip(path, bytes), SLICE("/hook"));
+    }
+    return false;
+}
+
+static bool hook_address(struct slice path, struct address *ret_address)
 {
     struct slice prefix = slice_of(hooks_prefix, sizeof hooks_prefix - 1);
     if (!slice_starts(path, prefix)) {
-        return false;
+        return other_address(path, ret_address);
     }
-    *ret_id = slice_skip(path, prefix.bytes);
+    *ret_address = (struct address){.path = slice_skip(path, prefix.bytes)};
     return true;
 }
 
 bool ingress_owns(const struct http_head *head)
 {
-    struct slice path = path_of(head), id;
-    return hook_path(path, &id) || slice_equal(path, SLICE("*"));
+    struct address address;
+    return hook_address(path_of(head), &address);
 }
 
 /* ---- counters */
@@ -67,10 +109,27 @@ static void count_answer(struct ingress *ingress, uint64_t number, unsigned stat
     counter_add(&counters_of(ingress, number)->answers[metrics_code(status)], 1);
 }
 
+static void counters_refused(struct metrics_source *counters, int64_t wall_ns, unsigned reason)
+{
+    counter_set(&counters->refused_ns, (uint64_t)wall_ns);
+    counter_set(&counters->refused_reason, reason);
+}
+
 static void count_event(struct ingress *ingress, uint64_t number, enum metrics_event event)
 {
     counter_add(&counters_of(ingress, number)->events[event], 1);
 }
+
+/* ---- one request on its way */
+
+struct intake {
+    const struct source *source;
+    enum spelling spelling;
+    const struct http_message *message;
+    struct scheme_identity identity;
+    uint64_t fingerprint[2];
+    int64_t wall_ns;
+};
 
 /* ---- answers */
 
@@ -125,13 +184,15 @@ static void prepare_own(struct http_exchange *exchange, const struct scheme_answ
     http_prepare(exchange, own->status, own->content_type, own->headers, slice_of(body, bytes));
 }
 
-static void prepare_acknowledgement(const struct source *source, const struct http_head *head,
-                                    struct http_exchange *exchange,
+static void prepare_acknowledgement(const struct intake *intake, struct http_exchange *exchange,
                                     struct journal_position position, int64_t received_ns,
                                     bool duplicate)
 {
-    const struct scheme_answer *own = scheme_acknowledgement(source->scheme, head);
-    if (own) {
+    const struct scheme_answer *own =
+        scheme_acknowledgement(intake->source->scheme, intake->message->head);
+    if (intake->spelling != SPELLED_OURS) {
+        http_prepare(exchange, 200, NULL, SLICE_EMPTY, SLICE_EMPTY);
+    } else if (own) {
         prepare_own(exchange, own, position, received_ns);
     } else {
         prepare_id(exchange, position, received_ns, duplicate);
@@ -289,14 +350,6 @@ void ingress_committed(void *context, uint64_t durable_through, uint64_t failed_
 
 /* ---- one request */
 
-struct intake {
-    const struct source *source;
-    const struct http_message *message;
-    struct scheme_identity identity;
-    uint64_t fingerprint[2];
-    int64_t wall_ns;
-};
-
 static uint32_t offset_in(const struct http_message *message, struct slice part)
 {
     size_t whole = message->head->head_bytes + message->body.bytes;
@@ -425,18 +478,107 @@ static void quarantine(struct ingress *ingress, const struct intake *intake,
     }
 }
 
+/* The key to check it with cannot be had now: the provider shall come again. */
+static bool is_keyless(enum scheme_verdict verdict)
+{
+    return verdict == SCHEME_KEY_UNAVAILABLE || verdict == SCHEME_KEY_WANTED;
+}
+
+static unsigned refusal_status(const struct intake *intake, enum scheme_verdict verdict)
+{
+    if (is_keyless(verdict)) {
+        return 503;
+    }
+    if (intake->spelling == SPELLED_GITPLOY || verdict == SCHEME_BODY_MALFORMED) {
+        return 400;
+    }
+    bool is_403 = intake->spelling == SPELLED_SUPERPLANE || verdict == SCHEME_ADDRESS_REFUSED;
+    return is_403 ? 403 : 401;
+}
+
 static enum http_outcome reject(struct ingress *ingress, struct http_exchange *exchange,
                                 const struct intake *intake, enum scheme_verdict verdict)
 {
-    count_event(ingress, intake->source->number, METRICS_REJECTED);
+    uint64_t number = intake->source->number;
+    count_event(ingress, number, METRICS_REJECTED);
+    counters_refused(counters_of(ingress, number), intake->wall_ns, (unsigned)verdict);
     quarantine(ingress, intake, verdict);
-    bool keyless = verdict == SCHEME_KEY_UNAVAILABLE || verdict == SCHEME_KEY_WANTED;
-    refuse(ingress, exchange, intake->source->number,
-           keyless                              ? 503
-           : verdict == SCHEME_BODY_MALFORMED ? 400
-                                                : 401,
-           scheme_verdict_name(verdict), scheme_verdict_text(verdict),
-           keyless ? SLICE("Retry-After: 5\r\n") : SLICE_EMPTY);
+    refuse(ingress, exchange, number, refusal_status(intake, verdict), scheme_verdict_name(verdict),
+           scheme_verdict_text(verdict),
+           is_keyless(verdict) ? SLICE("Retry-After: 5\r\n") : SLICE_EMPTY);
+    return HTTP_TAKEN;
+}
+
+/* ---- handshakes */
+
+/* The answer of a handshake, while the control thread keeps the secret it brought. */
+struct learning {
+    struct learn_request request;
+    struct ingress *ingress;
+    struct http_exchange *exchange;
+    uint64_t number;
+    uint16_t status;
+    uint16_t header_bytes;
+    char headers[LEARN_SECRET_BYTES_MAX + 64];
+};
+
+static void learned(struct learn_request *request)
+{
+    struct learning *learning = request->owner;
+    struct slice headers = slice_of(learning->headers, learning->header_bytes);
+    if (request->err == BK_OK) {
+        count_answer(learning->ingress, learning->number, learning->status);
+        http_answer(learning->exchange, learning->status, NULL, headers, SLICE_EMPTY);
+    } else if (request->err == BK_EXISTS) {
+        refuse(learning->ingress, learning->exchange, learning->number, 401, "secret_known",
+               "this source has its secret and takes no other", SLICE_EMPTY);
+    } else {
+        refuse_busy(learning->ingress, learning->exchange, learning->number);
+    }
+    explicit_bzero(learning, sizeof *learning);
+    free(learning);
+}
+
+static void learn(struct ingress *ingress, struct http_exchange *exchange, uint64_t number,
+                  const struct scheme_answer *answer)
+{
+    struct learning *learning = ingress->config->learn ? calloc(1, sizeof *learning) : NULL;
+    if (!learning || answer->learned.bytes > LEARN_SECRET_BYTES_MAX ||
+        answer->headers.bytes > sizeof learning->headers) {
+        free(learning);
+        refuse_busy(ingress, exchange, number);
+        return;
+    }
+    learning->request.owner = learning;
+    learning->request.done = learned;
+    learning->request.home = ingress->ring;
+    learning->request.source = number;
+    learning->request.secret_bytes = (uint16_t)answer->learned.bytes;
+    memcpy(learning->request.secret, answer->learned.at, answer->learned.bytes);
+    learning->ingress = ingress;
+    learning->exchange = exchange;
+    learning->number = number;
+    learning->status = answer->status;
+    learning->header_bytes = (uint16_t)answer->headers.bytes;
+    if (answer->headers.bytes) {
+        memcpy(learning->headers, answer->headers.at, answer->headers.bytes);
+    }
+    ingress->config->learn(ingress->config->context, &learning->request);
+}
+
+static enum http_outcome answer_handshake(struct ingress *ingress, struct http_exchange *exchange,
+                                          uint64_t number, enum scheme_verdict verdict,
+                                          const struct scheme_answer *answer)
+{
+    if (verdict == SCHEME_HANDSHAKE_REFUSED) {
+        refuse(ingress, exchange, number, answer->status, scheme_verdict_name(verdict),
+               scheme_verdict_text(verdict), SLICE_EMPTY);
+    } else if (answer->learned.bytes) {
+        learn(ingress, exchange, number, answer);
+    } else {
+        count_answer(ingress, number, answer->status);
+        http_answer(exchange, answer->status, answer->content_type, answer->headers, answer->body);
+    }
     return HTTP_TAKEN;
 }
 
@@ -466,8 +608,7 @@ static enum http_outcome duplicate(struct ingress *ingress, struct http_exchange
     (void)!journal_append(ingress->journal, &entry, intake->message->head->at, redactions, count,
                           &sequence);
     count_event(ingress, number, METRICS_DUPLICATE);
-    prepare_acknowledgement(intake->source, intake->message->head, exchange, claim->first, first_ns,
-                            true);
+    prepare_acknowledgement(intake, exchange, claim->first, first_ns, true);
     if (foreign) {
         wait->home = ingress;
         wait->exchange = exchange;
@@ -578,8 +719,11 @@ static enum http_outcome store(struct ingress *ingress, struct http_exchange *ex
         dedupe_pending(slot, position, intake->wall_ns / NS_PER_MS);
     }
     count_event(ingress, intake->source->number, reason ? METRICS_REJECTED : METRICS_ACCEPTED);
-    prepare_acknowledgement(intake->source, intake->message->head, exchange, position,
-                            intake->wall_ns, false);
+    if (!reason) {
+        counter_set(&counters_of(ingress, intake->source->number)->accepted_ns,
+                    (uint64_t)intake->wall_ns);
+    }
+    prepare_acknowledgement(intake, exchange, position, intake->wall_ns, false);
     wait_for(ingress, exchange, sequence, intake->source->number, slot);
     return HTTP_TAKEN;
 }
@@ -623,7 +767,10 @@ static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *
     struct scheme_request request = {
         .head = message->head,
         .body = message->body,
+        .base = ingress->config->public_url,
         .now_seconds = intake->wall_ns / NS_PER_SECOND,
+        .peer_family = message->peer.family,
+        .peer = message->peer.at,
     };
     scheme_identify(source->scheme, &request, &intake->identity);
     bool dedupes = source->dedupe_window_ns > 0 && intake->identity.delivery_id.bytes > 0;
@@ -634,10 +781,8 @@ static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *
     }
     struct scheme_answer answer;
     enum scheme_verdict verdict = scheme_verify(source->scheme, &request, &answer);
-    if (verdict == SCHEME_HANDSHAKE) {
-        count_answer(ingress, source->number, answer.status);
-        http_answer(exchange, answer.status, answer.content_type, SLICE_EMPTY, answer.body);
-        return HTTP_TAKEN;
+    if (verdict == SCHEME_HANDSHAKE || verdict == SCHEME_HANDSHAKE_REFUSED) {
+        return answer_handshake(ingress, exchange, source->number, verdict, &answer);
     }
     if (verdict != SCHEME_GENUINE) {
         return reject(ingress, exchange, intake, verdict);
@@ -715,27 +860,42 @@ static bool answer_other(struct ingress *ingress, struct http_exchange *exchange
     return false;
 }
 
+/* Is this source meant by the type in its address? */
+static bool is_spelled(const struct source *source, const struct address *address)
+{
+    return address->type.bytes == 0 ||
+           scheme_row_find(address->type) ==
+               scheme_row_find(slice_str(scheme_row_name(scheme_row(source->scheme))));
+}
+
+/* The largest body that this address takes. */
+static uint64_t bytes_max(const struct source *source, const struct address *address)
+{
+    bool small = address->spelling == SPELLED_SUPERPLANE &&
+                 source->body_bytes_max > SUPERPLANE_BODY_BYTES_MAX;
+    return small ? SUPERPLANE_BODY_BYTES_MAX : source->body_bytes_max;
+}
+
 /* The source of a hook's head, or NULL after an answer. */
 static const struct source *find_source(struct ingress *ingress, struct http_exchange *exchange,
-                                        const struct http_head *head)
+                                        const struct http_head *head, struct address *ret_address)
 {
     struct slice path = path_of(head);
-    struct slice id;
     if (head->method >= HTTP_CONNECT && head->method != HTTP_TRACE) {
         /* A method we do not know, or a tunnel, at any address (RFC 9110 9.1). */
         refuse(ingress, exchange, 0, 501, "not_implemented", "this method is not implemented",
                SLICE_EMPTY);
         return NULL;
     }
-    if (!hook_path(path, &id)) {
+    if (!hook_address(path, ret_address)) {
         if (!answer_other(ingress, exchange, head, path)) {
             refuse(ingress, exchange, 0, 404, "not_found", "nothing is served at this address",
                    SLICE_EMPTY);
         }
         return NULL;
     }
-    const struct source *source = source_table_find(ingress->config->sources, id);
-    if (!source) {
+    const struct source *source = source_table_find(ingress->config->sources, ret_address->path);
+    if (!source || (ret_address->spelling != SPELLED_OURS && !is_spelled(source, ret_address))) {
         refuse(ingress, exchange, 0, 404, "not_found", "no such source", SLICE_EMPTY);
         return NULL;
     }
@@ -751,32 +911,69 @@ uint64_t ingress_on_head(void *context, struct http_exchange *exchange,
                          const struct http_head *head)
 {
     struct ingress *ingress = context;
-    const struct source *source = find_source(ingress, exchange, head);
+    struct address address;
+    const struct source *source = find_source(ingress, exchange, head, &address);
     if (!source) {
         return 0;
     }
-    if (head->content_length > source->body_bytes_max) {
+    if (head->content_length > bytes_max(source, &address)) {
         refuse(ingress, exchange, source->number, 413, "too_large",
                "body is over this source's limit", SLICE_EMPTY);
     }
-    return source->body_bytes_max;
+    return bytes_max(source, &address);
+}
+
+/* What those addresses ask for besides a signature. True = answered. */
+static bool refuse_spelled(struct ingress *ingress, struct http_exchange *exchange,
+                           const struct source *source, const struct address *address,
+                           const struct http_head *head)
+{
+    const struct http_header *event = http_find(head, SLICE("x-github-event"), NULL);
+    const struct http_header *type = http_find(head, SLICE("content-type"), NULL);
+    struct slice kind = event ? http_header_value(head, event) : SLICE_EMPTY;
+    if (address->spelling == SPELLED_SUPERPLANE) {
+        struct slice value = type ? http_header_value(head, type) : SLICE_EMPTY;
+        value = slice_trim(slice_of(value.at, slice_find(value, ';')));
+        if (!slice_equal_nocase(value, SLICE("application/json"))) {
+            refuse(ingress, exchange, source->number, 404, "not_found",
+                   "this address takes application/json", SLICE_EMPTY);
+            return true;
+        }
+    } else if (address->spelling == SPELLED_GITPLOY &&
+               (!http_find(head, SLICE("x-github-delivery"), NULL) ||
+                !(slice_equal(kind, SLICE("deployment_status")) ||
+                  slice_equal(kind, SLICE("push")) || slice_equal(kind, SLICE("ping"))))) {
+        refuse(ingress, exchange, source->number, 400, "invalid",
+               "this address takes GitHub's deployment_status, push and ping, with their delivery "
+               "id",
+               SLICE_EMPTY);
+        return true;
+    }
+    return false;
 }
 
 enum http_outcome ingress_on_request(void *context, struct http_exchange *exchange,
                                      const struct http_message *message)
 {
     struct ingress *ingress = context;
-    const struct source *source = find_source(ingress, exchange, message->head);
+    struct address address;
+    const struct source *source = find_source(ingress, exchange, message->head, &address);
     if (!source) {
         return HTTP_TAKEN;
     }
-    if (message->body.bytes > source->body_bytes_max) {
+    if (message->body.bytes > bytes_max(source, &address)) {
         refuse(ingress, exchange, source->number, 413, "too_large",
                "body is over this source's limit", SLICE_EMPTY);
         return HTTP_TAKEN;
     }
-    struct intake intake = {
-        .source = source, .message = message, .wall_ns = ring_wall_ns(ingress->ring)};
+    if (address.spelling != SPELLED_OURS &&
+        refuse_spelled(ingress, exchange, source, &address, message->head)) {
+        return HTTP_TAKEN;
+    }
+    struct intake intake = {.source = source,
+                            .spelling = address.spelling,
+                            .message = message,
+                            .wall_ns = ring_wall_ns(ingress->ring)};
     return take_in(ingress, exchange, &intake);
 }
 

@@ -1,5 +1,8 @@
 /* ingress.h - the path of one webhook on one core, from a whole request to its answer.
  *
+ * Addresses   /hooks/{path}; /api/v1/sources/{path}[/{type}] with Superplane's answers; and for the
+ *             source whose path is its type: /integrations/{type}/hook (I Done This, answered
+ *             empty) and, of type github, /hooks (Gitploy).
  * Purpose     Find the source, check method, size and rate, verify, de-duplicate, append, wait for
  * the disk, answer. Order: reference providers, rules for every inbound source. Answers     200
  * {"id"} once durable, 200 {"id","duplicate":true}, 401, 404, 405, 413, 429, 503. Quarantine
@@ -10,6 +13,7 @@
 #define BECKET_HUB_INGRESS_H
 
 #include "hub/dedupe.h"
+#include "hub/learn.h"
 #include "hub/metrics.h"
 #include "hub/source_table.h"
 #include "http/server.h"
@@ -29,6 +33,10 @@ struct ingress_config {
         *peers; /* every core's, by id: for duplicates of what another core is writing */
     bool (*ready)(void *context, const char **ret_why); /* /health/ready */
     void (*growth)(void *context);                      /* the dedupe table wants to grow */
+    struct slice public_url; /* without a slash at the end; for signatures over URLs */
+    /* Keep a secret that a provider brought: request->done() runs on this core later. NULL: it
+     * cannot be kept. */
+    void (*learn)(void *context, struct learn_request *request);
     void *context;
 };
 

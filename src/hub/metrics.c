@@ -67,6 +67,13 @@ void metrics_sum_source(struct metrics_source *sum, const struct metrics_source 
     for (size_t i = 0; i < METRICS_EVENT_COUNT; i++) {
         sum->events[i] += metrics_read(&counters->events[i]);
     }
+    uint64_t accepted_ns = metrics_read(&counters->accepted_ns);
+    uint64_t refused_ns = metrics_read(&counters->refused_ns);
+    sum->accepted_ns = accepted_ns > sum->accepted_ns ? accepted_ns : sum->accepted_ns;
+    if (refused_ns > sum->refused_ns) {
+        sum->refused_ns = refused_ns;
+        sum->refused_reason = metrics_read(&counters->refused_reason);
+    }
 }
 
 void metrics_add_reactor(struct metrics_snapshot *snapshot, const struct metrics_reactor *reactor)

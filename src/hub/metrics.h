@@ -62,6 +62,10 @@ enum metrics_event { METRICS_ACCEPTED, METRICS_REJECTED, METRICS_DUPLICATE, METR
 struct metrics_source {
     uint64_t answers[METRICS_CODE_COUNT];
     uint64_t events[METRICS_EVENT_COUNT];
+    /* For the source's status, not for /metrics: the last of each, on the wall clock, and why. */
+    uint64_t accepted_ns;
+    uint64_t refused_ns;
+    uint64_t refused_reason;
 };
 
 enum { METRICS_TLS_FULL, METRICS_TLS_RESUMED, METRICS_TLS_FAILED, METRICS_TLS_COUNT };

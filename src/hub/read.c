@@ -3,6 +3,8 @@
 #include "base/json.h"
 #include "base/time.h"
 #include "hub/hub_private.h"
+#include "hub/metrics.h"
+#include "providers/scheme.h"
 
 #include <stdio.h>
 
@@ -22,6 +24,48 @@ static void add_time(struct buf *json, const char *name, int64_t wall_ns)
     add_field(json, name, slice_str(text));
 }
 
+static void add_time_text(struct buf *json, int64_t wall_ns)
+{
+    char text[25];
+    time_format_rfc3339(wall_ns, text);
+    json_add_string(json, slice_str(text));
+}
+
+/* The last request that was taken and the last that was not, since the server started. */
+static void add_activity(struct hub *hub, struct buf *json, const struct record *record)
+{
+    struct metrics_source sum = {0};
+    if (!hub->activity || !hub->activity(hub->activity_context, record->number, &sum)) {
+        return;
+    }
+    if (sum.accepted_ns != 0) {
+        buf_add_str(json, ",\"lastAccepted\":{\"at\":");
+        add_time_text(json, (int64_t)sum.accepted_ns);
+        buf_add_byte(json, '}');
+    }
+    if (sum.refused_ns != 0) {
+        enum scheme_verdict verdict = (enum scheme_verdict)sum.refused_reason;
+        buf_add_str(json, ",\"lastRefused\":{\"at\":");
+        add_time_text(json, (int64_t)sum.refused_ns);
+        buf_add_byte(json, ',');
+        add_field(json, "reason", slice_str(scheme_verdict_name(verdict)));
+        buf_add_byte(json, ',');
+        add_field(json, "message", slice_str(scheme_verdict_text(verdict)));
+        buf_add_byte(json, '}');
+    }
+}
+
+/* Does it wait for the secret that its provider brings? */
+static bool is_waiting(const struct source_input *input)
+{
+    const struct scheme_row *row = input->custom ? NULL : scheme_row_find(input->type);
+    bool waits = row && scheme_row_learns(row);
+    for (unsigned i = 0; i < input->secret_count; i++) {
+        waits = waits && input->secrets[i].is_verify_token;
+    }
+    return waits;
+}
+
 static void add_status(struct hub *hub, struct buf *json, const struct record *record)
 {
     struct source_input input;
@@ -31,8 +75,16 @@ static void add_status(struct hub *hub, struct buf *json, const struct record *r
     }
     buf_add_str(json, ",\"status\":{");
     add_field(json, "path", input.path);
-    buf_printf(json, ",\"url\":\"%s/hooks/%.*s\",\"state\":\"ready\"}", hub->public_url,
-               (int)input.path.bytes, (const char *)input.path.at);
+    buf_printf(json, ",\"url\":\"%s/hooks/%.*s\"", hub->public_url, (int)input.path.bytes,
+               (const char *)input.path.at);
+    if (is_waiting(&input)) {
+        buf_add_str(json, ",\"state\":\"waiting\",\"reason\":\"the provider brings the secret when "
+                          "the hook is set up there\"");
+    } else {
+        buf_add_str(json, ",\"state\":\"ready\"");
+    }
+    add_activity(hub, json, record);
+    buf_add_byte(json, '}');
 }
 
 static void add_destination_status(struct hub *hub, struct store_txn *txn, struct buf *json,

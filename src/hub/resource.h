@@ -127,6 +127,14 @@ struct resource_event_source {
     struct slice audience;          /* one or several, separated by blanks */
     struct slice claims;            /* name=value lines, in the order of the document */
     struct slice jwks_url;
+    struct slice signature_field;
+    struct slice timestamp_field;
+    struct slice timestamp_unit;
+    struct slice origins;           /* lists are texts with a blank between */
+    bool has_allow;
+    struct slice allow;
+    struct slice proxies;
+    struct resource_source_secret *verify_token; /* NULL = none */
     struct resource_source_secret *secrets;
     unsigned secret_count;
     bool generate_key;              /* no secret given and the scheme needs one: make it */

@@ -108,6 +108,16 @@ bool scheme_row_learns(const struct scheme_row *row)
     return learns;
 }
 
+bool scheme_row_is_auto(const struct scheme_row *row)
+{
+    return row->kind == ROW_AUTO;
+}
+
+bool scheme_row_shows_learned(const struct scheme_row *row)
+{
+    return scheme_row_learns(row) && row->handshakes[0].shows_learned;
+}
+
 /* Is one of these headers there? */
 static bool has_any(const char *names, const struct http_head *head)
 {

@@ -79,6 +79,7 @@ struct row_handshake {
     uint16_t refusal;
     const char *learn;        /* a place: the secret this source verifies with from now on. Only
                                  while it has none; else the request is no handshake. */
+    bool shows_learned;       /* which a person has to type in at the provider */
     uint16_t status;          /* 0 = 200 */
     const char *content_type; /* NULL = no body */
     const char *answer;       /* a template */

@@ -142,7 +142,10 @@ static const struct row_handshake asana_handshakes[ROW_HANDSHAKES_MAX] = {
 };
 
 static const struct row_handshake notion_handshakes[ROW_HANDSHAKES_MAX] = {
-    {.is_unsigned = true, .when = "/verification_token", .learn = "/verification_token"},
+    {.is_unsigned = true,
+     .when = "/verification_token",
+     .learn = "/verification_token",
+     .shows_learned = true},
 };
 
 static const struct row_handshake head_handshakes[ROW_HANDSHAKES_MAX] = {

@@ -154,24 +154,20 @@ bool scheme_row_takes_claims(const struct scheme_row *row);
 bool scheme_row_needs_secret(const struct scheme_row *row);
 /* A handshake brings the secret, so that a source may begin without one. */
 bool scheme_row_learns(const struct scheme_row *row);
+/* A person has to be told that secret. */
+bool scheme_row_shows_learned(const struct scheme_row *row);
+bool scheme_row_is_auto(const struct scheme_row *row);
 /* Which row does this request look like, by its headers? NULL = none. For type auto. */
 const struct scheme_row *scheme_row_detect(const struct http_head *head);
-/* For people. */
-enum scheme_need { SCHEME_NEED_SECRET = 1, SCHEME_NEED_URL = 2, SCHEME_NEED_VERIFY_TOKEN = 4 };
-struct scheme_row_facts {
-    const char *name, *title, *group, *documentation, *needs;
-    const char *verification; /* "HMAC-SHA-256, hex, in X-Hub-Signature-256" */
-    const char *signs;        /* template, or NULL */
-    const char *type, *id, *account, *resource;
-    const char *handshakes; /* in words, or NULL */
-    const char *answer;
-    unsigned need; /* mask of enum scheme_need */
-    int64_t tolerance_seconds;
-    bool can_sign; /* scheme_sign works */
-};
-/* Strings are static, or in `text`, which the caller initialised and keeps. */
-void scheme_row_facts(const struct scheme_row *row, struct buf *text,
-                      struct scheme_row_facts *ret_facts);
+/* For people: the whole table. {"providers":[{"type","title","group","documentation","needs",
+ * "verification","signed","tolerance","eventType","deliveryId","account","resource","handshakes",
+ * "answer","aliases","canSend"},…]}, and the page CATALOGUE.md. */
+void scheme_catalogue_json(struct buf *json);
+void scheme_catalogue_markdown(struct buf *text);
+/* "HMAC-SHA-256 in X-Hub-Signature-256", into `text`. */
+void scheme_row_verification(const struct scheme_row *row, struct buf *text);
+const char *scheme_row_title(const struct scheme_row *row);
+const char *scheme_row_needs(const struct scheme_row *row);
 
 /* ---- a user's own row (spec.verification of a `generic` source), as strings out of YAML */
 struct scheme_custom {

@@ -21,7 +21,7 @@ def refused(words, code, *parts, **environment):
         diag('%d %r %r' % (got, out, err))
 
 
-COMMANDS = ['serve', 'apply', 'diff', 'get', 'describe', 'delete', 'events', 'event', 'verify', 'send', 'journal',
+COMMANDS = ['serve', 'apply', 'diff', 'get', 'describe', 'delete', 'events', 'event', 'verify', 'send', 'providers', 'journal',
             'token', 'bench', 'help', 'version']
 code, out, err = run('help')
 ok(code == 0 and all('\n  %s ' % c in out for c in COMMANDS), 'help lists the commands')

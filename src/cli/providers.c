@@ -1,0 +1,99 @@
+/* providers: what spec.type may be, and what each needs. Off line: it is this binary's own table.
+ */
+#include "cli/commands.h"
+
+#include "cli/print.h"
+#include "providers/scheme.h"
+
+const struct option cli_providers_options[] = {
+    {.name = "output",
+     .letter = 'o',
+     .kind = OPTION_CHOICE,
+     .argument = "FORMAT",
+     .fallback = "table",
+     .choices = "table|json|yaml|markdown",
+     .help = "how to print it"},
+    {.kind = OPTION_END},
+};
+
+static void print_table(const char *only)
+{
+    struct table table;
+    struct buf text;
+    table_init(&table, "TYPE!|PROVIDER|VERIFIED BY|NEEDS");
+    buf_init(&text, 1U << 16);
+    for (size_t i = 0; i < scheme_row_count(); i++) {
+        const struct scheme_row *row = scheme_row_at(i);
+        if (only != NULL && scheme_row_find(slice_str(only)) != row) {
+            continue;
+        }
+        buf_reset(&text);
+        scheme_row_verification(row, &text);
+        table_row(&table);
+        table_cell(&table, slice_str(scheme_row_name(row)));
+        table_cell(&table, slice_str(scheme_row_title(row)));
+        table_cell(&table, buf_slice(&text));
+        table_cell(&table, slice_str(scheme_row_needs(row)));
+    }
+    table_print(&table);
+    table_fini(&table);
+    buf_fini(&text);
+}
+
+/* The whole list, or the one element that is asked for. */
+static int print_list(const char *only, enum print_format format)
+{
+    struct buf json;
+    struct json_tree tree;
+    int code = CLI_FAILED;
+    buf_init(&json, 4U << 20);
+    json_tree_init(&tree);
+    scheme_catalogue_json(&json);
+    struct json_problem problem;
+    if (json_parse(buf_slice(&json), &tree, &problem) == BK_OK) {
+        yyjson_mut_val *items = yyjson_mut_obj_get(tree.roots[0], "items"), *item;
+        size_t i, count;
+        const char *name = only != NULL ? scheme_row_name(scheme_row_find(slice_str(only))) : NULL;
+        yyjson_mut_arr_foreach(items, i, count, item)
+        {
+            if (name != NULL && yyjson_mut_equals_str(yyjson_mut_obj_get(item, "type"), name)) {
+                print_value(item, format);
+            }
+        }
+        if (name == NULL) {
+            print_value(tree.roots[0], format);
+        }
+        code = CLI_DONE;
+    }
+    json_tree_fini(&tree);
+    buf_fini(&json);
+    return code;
+}
+
+int cli_providers(int argc, char **argv)
+{
+    struct options options;
+    int code;
+    if (!cli_begin(&options, cli_providers_options, argc, argv, &code)) {
+        return code;
+    }
+    const char *format = option_text(&options, "output");
+    const char *only = options.argument_count != 0 ? options.arguments[0] : NULL;
+    if (options.argument_count > 1) {
+        code = cli_usage("providers takes one TYPE at most");
+    } else if (only != NULL && scheme_row_find(slice_str(only)) == NULL) {
+        code = cli_usage("there is no provider %s; becket providers lists them", only);
+    } else if (strcmp(format, "markdown") == 0) {
+        struct buf text;
+        buf_init(&text, 4U << 20);
+        scheme_catalogue_markdown(&text);
+        code = print_bytes(buf_slice(&text)) ? CLI_DONE : CLI_FAILED;
+        buf_fini(&text);
+    } else if (print_format(format) == PRINT_TABLE) {
+        print_table(only);
+    } else {
+        code = print_list(only, print_format(format));
+    }
+    options_fini(&options);
+    return code;
+}
