@@ -125,14 +125,14 @@ static const struct schema schemas[] = {
      ",\"headers\":{\"type\":\"object\",\"additionalProperties\":" TEXT "},\"contentType\":" TEXT
      ",\"size\":{\"type\":\"integer\"},\"cut\":{\"type\":\"boolean\"},\"remote\":" TEXT "}}"},
     {"EventList", LIST_OF("Event")},
-    {"ProviderList", "{\"type\":\"object\",\"properties\":{\"items\":{\"type\":\"array\",\"items\":{"
-                     "\"type\":\"object\",\"properties\":{\"type\":" TEXT ",\"title\":" TEXT
-                     ",\"group\":" TEXT ",\"aliases\":" TEXT ",\"documentation\":" TEXT
-                     ",\"needs\":" TEXT ",\"verification\":" TEXT ",\"signed\":" TEXT
-                     ",\"toleranceSeconds\":{\"type\":\"integer\"},\"eventType\":" TEXT
-                     ",\"deliveryId\":" TEXT ",\"account\":" TEXT ",\"resource\":" TEXT
-                     ",\"handshakes\":" TEXT ",\"answer\":" TEXT
-                     ",\"auto\":{\"type\":\"boolean\"},\"canSend\":{\"type\":\"boolean\"}}}}}}"},
+    {"ProviderList",
+     "{\"type\":\"object\",\"properties\":{\"items\":{\"type\":\"array\",\"items\":{"
+     "\"type\":\"object\",\"properties\":{\"type\":" TEXT ",\"title\":" TEXT ",\"group\":" TEXT
+     ",\"aliases\":" TEXT ",\"documentation\":" TEXT ",\"needs\":" TEXT ",\"verification\":" TEXT
+     ",\"signed\":" TEXT ",\"toleranceSeconds\":{\"type\":\"integer\"},\"eventType\":" TEXT
+     ",\"deliveryId\":" TEXT ",\"account\":" TEXT ",\"resource\":" TEXT ",\"handshakes\":" TEXT
+     ",\"answer\":" TEXT
+     ",\"auto\":{\"type\":\"boolean\"},\"canSend\":{\"type\":\"boolean\"}}}}}}"},
     {"Health", "{\"type\":\"object\",\"properties\":{\"status\":" TEXT "}}"},
     {"Openapi", "{\"type\":\"object\"}"},
 };

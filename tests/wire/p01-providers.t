@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+"""Every provider of the table against a running server: what `becket send` signs is taken; handshakes; secrets that a
+provider brings; who may send; type auto; the addresses of other systems; what a source's status tells."""
+import os, sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+
+WHSEC = 'whsec_' + base64.b64encode(b'0123456789abcdef01234567').decode()
+
+
+def command(*words):
+    p = subprocess.run([BECKET] + list(words), capture_output=True, timeout=60)
+    return p.returncode, p.stdout.decode('utf-8', 'replace'), p.stderr.decode('utf-8', 'replace')
+
+
+def source(name, type, **verification):
+    return {'kind': 'EventSource', 'metadata': {'name': name},
+            'spec': dict({'type': type, 'path': name}, **({'verification': verification} if verification else {}))}
+
+
+def secret_of(provider):
+    if 'base64' in provider['needs'] or provider['type'] in ('svix', 'standard-webhooks', 'render', 'microsoft-teams'):
+        return WHSEC
+    return 'user:pass-word'
+
+
+def sha256_hex(secret, body):
+    return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def hook(server, method, path, body=b'', headers=None):
+    return Connection(server.port).request(method, path, body, headers)
+
+
+code, out, err = command('providers', '-o', 'json')
+table = json.loads(out)['items']
+ok(code == 0 and len(table) >= 56, 'becket providers -o json: %d' % len(table))
+ok(all(p.get('needs') and p.get('title') and p.get('verification') for p in table), 'each says what it needs')
+code, out, err = command('providers')
+ok(code == 0 and out.count('\n') == len(table) + 1, 'a table')
+code, out, err = command('providers', 'nobody')
+ok(code == 2 and 'no provider' in err, 'an unknown one is refused')
+
+with Server(threads=1) as server:
+    ok(server.api('GET', '/api/v1/providers').json['items'] == table, 'the API has the same table')
+    sending = [p for p in table if p['canSend']]
+    server.apply(json.dumps([source(p['type'], p['type'], secrets=[{'value': secret_of(p)}]) for p in sending]))
+    for p in sending:
+        url = 'http://127.0.0.1:%d/hooks/%s' % (server.port, p['type'])
+        code, out, err = command('send', url, '--type', p['type'], '--secret', secret_of(p), '--id', 'd-1',
+                                 '--event', 'a.b')
+        got = server.api('GET', '/api/v1/events?source=%s&state=accepted' % p['type']).json['items']
+        good = ok(code == 0 and len(got) == 1 and got[0]['provider'] == p['type'],
+                  '%s: what becket send signs is taken (%s)' % (p['type'], out.strip()[:70]))
+        if not good:
+            diag('%d %r %r %r' % (code, out, err, got))
+        code, out, err = command('send', url, '--type', p['type'], '--secret',
+                                 WHSEC.replace('A', 'B') if secret_of(p) == WHSEC else 'user:other', '--id', 'd-2')
+        ok(code == 1 and out.startswith('401 '), '%s: with another secret it is not' % p['type'])
+    status = server.api('GET', '/api/v1/event-sources/stripe').json['status']
+    ok(status['lastAccepted']['at'] and status['lastRefused']['reason'] == 'signature_wrong' and
+       'secret' in status['lastRefused']['message'], 'status tells the last accepted and the last refused')
+
+    # ---- handshakes
+    server.apply(json.dumps([
+        source('fb', 'meta', secrets=[{'value': 'app'}], verifyToken={'value': 'v t'}),
+        source('fb2', 'meta', secrets=[{'value': 'app'}]),
+        source('ms', 'microsoft-graph', secrets=[{'value': 'state'}]),
+        source('x', 'x', secrets=[{'value': 'consumer'}]),
+        source('box', 'dropbox', secrets=[{'value': 's'}]),
+        source('okta1', 'okta', secrets=[{'value': 'static'}]),
+        source('zm', 'zoom', secrets=[{'value': 's'}]),
+        source('ce', 'cloudevents', secrets=[{'value': 's'}], origins=['a.example']),
+        source('tr', 'trello', secrets=[{'value': 's'}]),
+        source('grid', 'event-grid', secrets=[{'value': 's'}])]))
+    a = hook(server, 'GET', '/hooks/fb?hub.mode=subscribe&hub.challenge=1%2B1&hub.verify_token=v+t')
+    ok((a.status, a.body) == (200, b'1+1') and a.headers['content-type'].startswith('text/plain'), 'Meta: challenge')
+    ok(hook(server, 'GET', '/hooks/fb?hub.mode=subscribe&hub.challenge=1&hub.verify_token=no').status == 403,
+       'Meta: another token')
+    ok(hook(server, 'GET', '/hooks/fb?hub.mode=unsubscribe&hub.challenge=1&hub.verify_token=v+t').status == 403,
+       'Meta: another mode')
+    ok(hook(server, 'GET', '/hooks/fb2?hub.mode=subscribe&hub.challenge=1&hub.verify_token=').status == 403,
+       'Meta: without a token configured, none is right')
+    spec = server.api('GET', '/api/v1/event-sources/fb').json['spec']
+    ok(spec['verification']['verifyToken'] == {'value': '***'}, 'its token reads ***')
+    a = hook(server, 'POST', '/hooks/ms?validationToken=a%3Cb%3E+c')
+    ok((a.status, a.body) == (200, b'a<b> c') and a.headers['content-type'].startswith('text/plain') and
+       a.headers.get('x-content-type-options') == 'nosniff', 'Graph: validation token, as text')
+    good = json.dumps({'value': [{'clientState': 'state'}, {'clientState': 'state', 'changeType': 'created'}]})
+    bad = json.dumps({'value': [{'clientState': 'state'}, {'clientState': 'other'}]})
+    ok(hook(server, 'POST', '/hooks/ms', good.encode()).status == 202, 'Graph: 202')
+    ok(hook(server, 'POST', '/hooks/ms', bad.encode()).status == 401, 'Graph: each notification has the state')
+    ok(hook(server, 'POST', '/hooks/ms', b'{"value":[]}').status == 401, 'Graph: none is not enough')
+    a = hook(server, 'GET', '/hooks/x?crc_token=abc&nonce=1')
+    want = base64.b64encode(hmac.new(b'consumer', b'abc', hashlib.sha256).digest()).decode()
+    ok(a.json == {'response_token': 'sha256=' + want}, 'X: CRC')
+    ok(hook(server, 'GET', '/hooks/box?challenge=abc').body == b'abc', 'Dropbox: challenge')
+    a = hook(server, 'GET', '/hooks/okta1', headers={'X-Okta-Verification-Challenge': 'a"b', 'Authorization': 'static'})
+    ok(a.json == {'verification': 'a"b'}, 'Okta: challenge, escaped')
+    ok(hook(server, 'GET', '/hooks/okta1', headers={'X-Okta-Verification-Challenge': 'a'}).status == 401,
+       'Okta: not without the secret')
+    a = hook(server, 'OPTIONS', '/hooks/ce', headers={'WebHook-Request-Origin': 'a.example'})
+    ok(a.status == 200 and a.headers['webhook-allowed-origin'] == 'a.example' and
+       a.headers['webhook-allowed-rate'] == '*' and 'POST' in a.headers['allow'], 'CloudEvents: granted')
+    a = hook(server, 'OPTIONS', '/hooks/ce', headers={'WebHook-Request-Origin': 'b.example'})
+    ok(a.status == 405 and 'webhook-allowed-origin' not in a.headers, 'CloudEvents: another origin')
+    ok(hook(server, 'HEAD', '/hooks/tr').status == 200, 'Trello: HEAD')
+    body = b'[{"id":"1","eventType":"Microsoft.EventGrid.SubscriptionValidationEvent","data":{"validationCode":"c-1"}}]'
+    a = hook(server, 'POST', '/hooks/grid?token=s', body, {'aeg-event-type': 'SubscriptionValidation'})
+    ok(a.json == {'validationResponse': 'c-1'}, 'Event Grid: validation')
+    ok(server.api('GET', '/api/v1/events?source=grid').json['items'] == [], 'handshakes are not stored')
+    hook(server, 'POST', '/hooks/grid?token=s', b'[{"id":"2","eventType":"t"}]')
+    event = server.api('GET', '/api/v1/events?source=grid').json['items'][0]
+    ok(event['type'] == 't' and event['deliveryId'] == '2', 'Event Grid: an event')
+    with open(os.path.join(server.data, 'dump'), 'wb') as f:
+        subprocess.run([BECKET, 'journal', 'dump', '--data', server.data], stdout=f, stderr=subprocess.DEVNULL)
+    ok('token=s ' not in open(os.path.join(server.data, 'dump'), encoding='latin-1').read(),
+       'a token of the query is not in the journal')
+
+    # ---- a secret that the provider brings
+    for name, type, setup, body, header in (
+            ('asana1', 'asana', {'X-Hook-Secret': 'brought-1'}, b'{}', 'X-Hook-Signature'),
+            ('notion1', 'notion', {}, b'{"verification_token":"brought-1"}', 'X-Notion-Signature')):
+        server.apply(json.dumps([source(name, type)]))
+        status = server.api('GET', '/api/v1/event-sources/' + name).json['status']
+        ok(status['state'] == 'waiting' and 'secret' in status['reason'], '%s waits for its secret' % type)
+        event = b'{"events":[],"id":"n-1"}'
+        signed = {header: ('sha256=' if type == 'notion' else '') + sha256_hex('brought-1', event)}
+        a = hook(server, 'POST', '/hooks/' + name, event, signed)
+        ok(a.status == 401 and a.json['code'] == 'no_secret_yet', '%s: until then nothing is taken' % type)
+        a = hook(server, 'POST', '/hooks/' + name, body, setup)
+        ok(a.status == 200 and a.headers.get('x-hook-secret') == setup.get('X-Hook-Secret'), '%s: echoed' % type)
+        ok(hook(server, 'POST', '/hooks/' + name, event, signed).status == 200, '%s: its events are taken' % type)
+        ok(server.api('GET', '/api/v1/event-sources/' + name).json['status']['state'] == 'ready', 'ready')
+        again = {k: 'another' for k in setup}
+        ok(hook(server, 'POST', '/hooks/' + name, body.replace(b'brought', b'another'), again).status == 401,
+           '%s: it learns one secret only' % type)
+        ok(server.apply(json.dumps([source(name, type)]))['results'][0]['action'] == 'unchanged', 'applied again')
+    ok('brought-1' in server.log_text().split('notion1')[-1] and 'asana1' in server.log_text(),
+       "Notion's token is told to the operator")
+    raw = b''.join(open(os.path.join(d, f), 'rb').read() for d, _, fs in os.walk(os.path.join(server.data, 'state'))
+                   for f in fs)
+    ok(b'brought-1' not in raw, 'it lies sealed in the store')
+
+    # ---- who may send
+    server.apply(json.dumps([
+        source('near', 'github', secrets=[{'value': 's'}], allow=['127.0.0.0/8']),
+        source('far', 'github', secrets=[{'value': 's'}], allow=['192.30.252.0/22']),
+        source('nobody', 'github', secrets=[{'value': 's'}], allow=[]),
+        source('proxied', 'github', secrets=[{'value': 's'}], allow=['192.30.252.0/22'],
+               trustedProxies=['127.0.0.1', '10.0.0.0/8'])]))
+    body = b'{"a":1}'
+    signed = {'X-Hub-Signature-256': 'sha256=' + sha256_hex('s', body), 'X-GitHub-Event': 'push'}
+    for name, forwarded, want in (('near', None, 200), ('far', None, 403), ('far', '192.30.252.1', 403),
+                                  ('nobody', None, 403), ('proxied', None, 403), ('proxied', '192.30.252.1', 200),
+                                  ('proxied', '192.30.252.1, 10.1.2.3', 200),
+                                  ('proxied', '192.30.252.1, 1.2.3.4', 403), ('proxied', 'nonsense', 403),
+                                  ('proxied', '192.30.252.1, 10.1.2.3,', 403)):
+        headers = dict(signed, **({'X-Forwarded-For': forwarded} if forwarded else {}))
+        a = hook(server, 'POST', '/hooks/' + name, body, headers)
+        is_equal(a.status, want, '%s, X-Forwarded-For: %s' % (name, forwarded))
+    got = server.api('GET', '/api/v1/event-sources/far').json
+    ok(got['spec']['verification']['allow'] == ['192.30.252.0/22'] and
+       got['status']['lastRefused']['reason'] == 'address_refused', 'and the status says why')
+    for verification, words in (({'allow': ['1.2.3.4/33']}, 'block of addresses'), ({'allow': 'x'}, 'list'),
+                                ({'trustedProxies': ['10.0.0.0/8']}, 'allow'), ({'verifyToken': {}}, 'value')):
+        a = server.api('POST', '/api/v1/apply', json.dumps([source('bad', 'github', secrets=[{'value': 's'}],
+                                                                   **verification)]).encode())
+        ok(a.status == 400 and words in a.body.decode(), 'refused: %s' % json.dumps(verification))
+
+    # ---- type auto
+    server.apply(json.dumps([source('any', 'auto', secrets=[{'value': 's'}])]))
+    ok(hook(server, 'POST', '/hooks/any', body, dict(signed, **{'X-GitHub-Delivery': 'g-1'})).status == 200,
+       'auto: GitHub')
+    a = hook(server, 'POST', '/hooks/any', body, {'X-Gitlab-Token': 's', 'X-Gitlab-Event': 'Push Hook'})
+    ok(a.status == 200, 'auto: GitLab')
+    a = hook(server, 'POST', '/hooks/any', body, {'X-Strange': '1'})
+    ok(a.status == 401 and a.json['code'] == 'type_unknown', 'auto: nobody')
+    got = server.api('GET', '/api/v1/events?source=any&state=accepted').json['items']
+    ok([e['type'] for e in got] == ['Push Hook', 'push'] and got[1]['deliveryId'] == 'g-1', 'each with its type')
+
+    # ---- the addresses of other systems
+    server.apply(json.dumps([source('plain', 'generic', secrets=[{'value': 's'}])]))
+    js = {'Content-Type': 'application/json; charset=utf-8'}
+    for path, headers, want in (
+            ('/api/v1/sources/plain', dict(js, **{'X-Signature-256': 'sha256=' + sha256_hex('s', body)}), 200),
+            ('/api/v1/sources/plain', dict(js, **{'X-Signature-256': 'sha256=' + sha256_hex('x', body)}), 403),
+            ('/api/v1/sources/plain', js, 403),
+            ('/api/v1/sources/plain', {'X-Signature-256': 'sha256=' + sha256_hex('s', body)}, 404),
+            ('/api/v1/sources/near/github', dict(js, **signed), 200),
+            ('/api/v1/sources/near/semaphore', dict(js, **signed), 404),
+            ('/api/v1/sources/near/nonsense', dict(js, **signed), 404),
+            ('/api/v1/sources/nowhere', js, 404), ('/api/v1/sources/near/', js, 404)):
+        a = hook(server, 'POST', path, body, headers)
+        ok(a.status == want and (want != 200 or a.body == b''), 'Superplane: %s %d' % (path, want))
+    ok(hook(server, 'POST', '/api/v1/sources/plain', b'x' * 65537, js).status == 413, 'Superplane: 64 KiB')
+    github = {'X-Hub-Signature-256': 'sha256=' + sha256_hex('user:pass-word', body), 'X-GitHub-Event': 'push',
+              'X-GitHub-Delivery': 'gp-1'}
+    a = hook(server, 'POST', '/hooks', body, github)
+    ok((a.status, a.body) == (200, b''), 'Gitploy: push')
+    ok(hook(server, 'POST', '/hooks', body, dict(github, **{'X-GitHub-Event': 'ping'})).status == 200, 'Gitploy: ping')
+    ok(hook(server, 'POST', '/hooks', body, dict(github, **{'X-GitHub-Event': 'issues'})).status == 400,
+       'Gitploy: another event')
+    ok(hook(server, 'POST', '/hooks', body, {k: v for k, v in github.items() if 'Delivery' not in k}).status == 400,
+       'Gitploy: no delivery id')
+    ok(hook(server, 'POST', '/hooks', body + b' ', github).status == 400, 'Gitploy: forged')
+    a = hook(server, 'POST', '/integrations/github/hook', body, dict(github, **{'X-GitHub-Delivery': 'gp-2'}))
+    ok((a.status, a.body) == (200, b''), 'I Done This: the hook of a provider')
+    ok(hook(server, 'POST', '/integrations/nobody/hook', body, github).status == 404, 'I Done This: no such source')
+
+    # ---- after a restart
+    server.stop()
+    server.start()
+    event = b'{"events":[],"id":"n-2"}'
+    ok(hook(server, 'POST', '/hooks/asana1', event, {'X-Hook-Signature': sha256_hex('brought-1', event)}).status == 200,
+       'a learned secret is there after a restart')
+done()

@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""The providers' own libraries: what they sign, a running server takes; what `becket send` signs, they take; GitHub's
+example payloads go in typed and come back byte for byte. Wants node and the packages of .ci/signers; their folder is in
+BECKET_NODE_MODULES, or build/signers."""
+import os, shutil, subprocess, sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+
+WHSEC = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
+folder = os.environ.get('BECKET_NODE_MODULES') or os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'signers')
+if not shutil.which('node'):
+    skip_all('node is not installed')
+if not os.path.isdir(os.path.join(folder, 'node_modules', 'stripe')):
+    skip_all('the packages of .ci/signers are not in %s: npm install --prefix %s' % (folder, folder))
+shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib', 'signers.mjs'), folder)
+
+
+def node(what, value=None):
+    p = subprocess.run(['node', os.path.join(folder, 'signers.mjs'), what], input=json.dumps(value).encode() if value
+                       else b'', capture_output=True, timeout=120)
+    if p.returncode:
+        diag(p.stderr.decode()[-2000:])
+    return json.loads(p.stdout)
+
+
+def source(type, secret):
+    return {'kind': 'EventSource', 'metadata': {'name': type},
+            'spec': {'type': type, 'path': type, 'verification': {'secrets': [{'value': secret}]}}}
+
+
+with Server(threads=1) as server:
+    base = 'http://127.0.0.1:%d' % server.port
+    signed = node('sign', {'base': base})
+    ok(len(signed) >= 20, '%d requests signed' % len(signed))
+    for r in signed:
+        server.apply(json.dumps([source(r['type'], r['secret'])]))
+        body = base64.b64decode(r['body'])
+        path = '/hooks/' + r['type'] + r.get('query', '')
+        a = Connection(server.port).request('POST', path, body, r['headers'])
+        if not ok(a.status in (200, 204) and r.get('verifies', True),
+                  '%s: signed by its library, taken (%r…)' % (r['type'], body[:24])):
+            diag('%r %r' % (a, r))
+        a = Connection(server.port).request('POST', path, body[:-1] + bytes([body[-1] ^ 1]), r['headers'])
+        ok(a.status == 401, '%s: altered, refused' % r['type'])
+
+    # ---- becket send, and what their verifiers say
+    requests = []
+    for type, secret in (('github', 's3cret'), ('stripe', 'whsec_x'), ('standard-webhooks', WHSEC), ('svix', WHSEC),
+                         ('slack', 'slack-s'), ('twilio', 'tw-token'), ('line', 'line-s')):
+        for text in (b'{"type":"a.b","n":1}', '{"t":"grüße"}'.encode(), None):
+            words = ['send', 'http://hooks.example.com/hooks/x?a=1', '--url',
+                     'https://hooks.example.com/hooks/x?a=1', '--dry-run', '--type', type, '--secret', secret,
+                     '--event', 'a.b'] + (['--body', '-'] if text else [])
+            p = subprocess.run([BECKET] + words, input=text or b'', capture_output=True, timeout=60)
+            head, _, body = p.stdout.partition(b'\n\n')
+            lines = head.decode().split('\n')
+            headers = dict(l.split(': ', 1) for l in lines[1:] if l)
+            requests.append({'type': type, 'secret': secret, 'headers': headers,
+                             'url': 'https://hooks.example.com' + lines[0].split(' ')[1],
+                             'body': base64.b64encode(body[:-1]).decode()})
+    for r, said in zip(requests, node('verify', requests)):
+        ok(said is True, '%s: what becket send signs, its library takes (%s)' % (r['type'], said))
+
+    # ---- GitHub's examples
+    examples = node('examples')
+    server.apply(json.dumps([source('github', 's')]))
+    connection = Connection(server.port)
+    sent, wrong = {}, 0
+    for i, e in enumerate(examples):
+        body = e['body'].encode()
+        a = connection.request('POST', '/hooks/github', body, dict(github(body, 's', 'ex-%d' % i, e['event'])))
+        wrong += a.status != 200
+        if e['event'] != 'ping':
+            sent[a.json['id']] = (e['event'], body)
+    ok(wrong == 0 and len(sent) > 150, '%d examples taken' % len(sent))
+    stored = {e['id']: e for e in server.events('source=github&state=accepted')}
+    ok(all(stored[i]['type'] == event for i, (event, _) in sent.items()), 'each with its type')
+    ok(all(server.body_of(stored[i]['id']) == body for i, (_, body) in sent.items()), 'each byte for byte')
+done()
