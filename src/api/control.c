@@ -829,12 +829,23 @@ static void drain_begin(struct control *control, int64_t delay_ns, int64_t timeo
     dispatch_drain(control->dispatch);
 }
 
+static void sockets_close(struct control_sockets *sockets)
+{
+    while (sockets->ingress_count) {
+        socket_close(sockets->ingress[--sockets->ingress_count]);
+    }
+    while (sockets->admin_count) {
+        socket_close(sockets->admin[--sockets->admin_count]);
+    }
+}
+
 static void drain_step(struct control *control)
 {
     if (control->drain_sent || ring_now_ns(control->ring) < control->drain_at_ns) {
         return;
     }
     control->drain_sent = true;
+    sockets_close(control->config.sockets); /* and the reactors close theirs */
     for (unsigned i = 0; i < control->core_count; i++) {
         errand_send(&control->cores[i].drain, &control->cores[i], core_drain, NULL);
     }

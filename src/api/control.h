@@ -30,7 +30,7 @@ struct control_config {
     const char *version;    /* static */
     struct ring_address listen;
     struct ring_address admin_listen;
-    struct control_sockets *sockets; /* the caller's; open for the whole life */
+    struct control_sockets *sockets; /* the caller's; closed when the drain begins */
     struct tls_slot
         *tls;       /* certificates of the ingress listener; NULL = plain. Stays the caller's */
     bool admin_tls; /* the admin listener has them too */
@@ -52,7 +52,9 @@ struct control_config {
     int64_t drain_delay_ns; /* go on as before so long after SIGTERM, but not ready */
     int64_t watchdog_ns;    /* call alive() twice in this time while everything runs; 0 = never */
     void (*alive)(void *context);
-    void (*stopping)(void *context); /* the drain begins; may be NULL */
+    /* A stop that is no hand-over begins: the sockets are not handed on from here on. NULL: none is
+     * told. */
+    void (*stopping)(void *context);
     void (*reload)(void *context);   /* SIGHUP; may be NULL */
     void *context;
 };

@@ -205,10 +205,22 @@ bool handover_ask(const char *data_directory, struct control_sockets *ret_socket
 /* ---- answering */
 
 static struct {
+    pthread_mutex_t lock;
+    bool over;
     int listener;
     const struct control_sockets *sockets;
     struct control *control;
-} offer = {.listener = -1};
+} offer = {.lock = PTHREAD_MUTEX_INITIALIZER, .listener = -1};
+
+/* The sockets are open as long as the offer is. */
+static bool give(int peer)
+{
+    pthread_mutex_lock(&offer.lock);
+    bool given = !offer.over && parcel_send(peer, offer.sockets);
+    offer.over |= given;
+    pthread_mutex_unlock(&offer.lock);
+    return given;
+}
 
 static bool greeted(int peer)
 {
@@ -229,7 +241,7 @@ static void *offer_main(void *context)
             return NULL; /* also when it was shut down */
         }
         be_patient(peer);
-        bool given = peer_is_ours(peer) && greeted(peer) && parcel_send(peer, offer.sockets);
+        bool given = peer_is_ours(peer) && greeted(peer) && give(peer);
         close(peer);
         if (given) {
             control_hand_over(offer.control);
@@ -275,6 +287,9 @@ bool handover_offer(const char *data_directory, const struct control_sockets *so
 void handover_end(const char *data_directory)
 {
     char path[4096];
+    pthread_mutex_lock(&offer.lock);
+    offer.over = true;
+    pthread_mutex_unlock(&offer.lock);
     if (offer.listener >= 0) {
         (void)shutdown(offer.listener, SHUT_RDWR); /* wakes its thread */
         snprintf(path, sizeof path, "%s/" SOCKET_NAME, data_directory);

@@ -7,6 +7,7 @@
 #include "cli/handover.h"
 #include "cli/notify.h"
 #include "cli/outgoing.h"
+#include "cli/sandbox.h"
 #include "cli/serve_tls.h"
 #include "hub/quickstart.h"
 #include "net/dns.h"
@@ -14,6 +15,7 @@
 #include "ring/socket.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +25,13 @@
 #include <unistd.h>
 
 #define SERVE_FLAGS (OPTION_ENV | OPTION_FILE)
+
+/* The sanitizers call what a server has no business with. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANDBOX_DEFAULT "off"
+#else
+#define SANDBOX_DEFAULT "on"
+#endif
 
 const struct option cli_serve_options[] = {
     {"config", 'c', OPTION_TEXT, OPTION_ENV, "FILE", NULL, "read these options from a YAML file",
@@ -65,6 +74,8 @@ const struct option cli_serve_options[] = {
      "after SIGTERM, go on so long as not ready before the drain", NULL, 0, 0, NULL},
     {"take-over", 0, OPTION_FLAG, SERVE_FLAGS, NULL, NULL,
      "take listeners and data directory over from the server that runs there", NULL, 0, 0, NULL},
+    {"sandbox", 0, OPTION_CHOICE, SERVE_FLAGS, "MODE", SANDBOX_DEFAULT,
+     "give up what is not needed: files, system calls", "on|off", 0, 0, NULL},
     {"accept-journal-damage", 0, OPTION_FLAG, SERVE_FLAGS, NULL, NULL,
      "start although the journal is damaged, without what is unreadable", NULL, 0, 0, NULL},
     {"quick-start", 0, OPTION_FLAG, SERVE_FLAGS, NULL, NULL,
@@ -86,6 +97,7 @@ struct serve {
     char listen_text[80], admin_text[80];
     struct control_sockets sockets;
     struct outgoing outgoing;
+    char sandbox[64];
     int lock_file;
 };
 
@@ -476,7 +488,8 @@ static void alive(void *context)
 
 static void stopping(void *context)
 {
-    (void)context;
+    struct serve *serve = context;
+    handover_end(serve->control.data_directory);
     notify_send("STOPPING=1\nSTATUS=draining");
 }
 
@@ -597,6 +610,51 @@ static void print_quick_start(struct serve *serve, struct control *control)
     explicit_bzero(&quickstart, sizeof quickstart);
 }
 
+/* ---- the sandbox */
+
+static bool sandboxed(const struct serve *serve)
+{
+    return strcmp(option_text(&serve->options, "sandbox"), "off") != 0;
+}
+
+static void name_sandbox(struct serve *serve, const char *part)
+{
+    size_t used = strlen(serve->sandbox);
+    snprintf(serve->sandbox + used, sizeof serve->sandbox - used, "%s%s", used ? " " : "", part);
+}
+
+/* Before the first thread. */
+static void restrict_files(struct serve *serve)
+{
+    struct sandbox_files files = {
+        .data_directory = serve->control.data_directory,
+        .reads = {option_text(&serve->options, "config"), getenv("BECKET_MASTER_KEY_FILE"),
+                  option_text(&serve->options, "tls-cert"), option_text(&serve->options, "tls-key"),
+                  option_text(&serve->options, "tls-client-ca")},
+    };
+    char part[24];
+    int abi;
+    if (!sandbox_files(&files, &abi)) {
+        log_event(LOG_WARN, "files are not sandboxed", LOG_Z("why", strerror(errno)));
+        return;
+    }
+    name_sandbox(serve, "no-new-privs");
+    if (abi) {
+        snprintf(part, sizeof part, "landlock-%d", abi);
+        name_sandbox(serve, part);
+    }
+}
+
+/* When all is set up. */
+static void restrict_calls(struct serve *serve)
+{
+    if (sandbox_calls()) {
+        name_sandbox(serve, "seccomp");
+    } else {
+        log_event(LOG_WARN, "system calls are not sandboxed", LOG_Z("why", strerror(errno)));
+    }
+}
+
 static void log_ready(struct serve *serve, struct control *control)
 {
     const struct journal_report *report = control_report(control);
@@ -616,6 +674,7 @@ static void log_ready(struct serve *serve, struct control *control)
               LOG_I("threads", serve->control.threads),
               LOG_Z("ring", control_ring_features(control)),
               LOG_Z("durability", serve->control.durable ? "fsync" : "none"),
+              LOG_Z("sandbox", serve->sandbox[0] ? serve->sandbox : "off"),
               LOG_I("connectionsPerThread", serve->control.conns_max),
               LOG_I("memoryMaxMiB",
                     (serve->control.dedupe_bytes_max >> 20) +
@@ -630,11 +689,17 @@ static int serve_run(struct serve *serve)
     if (!lock_data(serve) || !open_tls(serve) || !open_outgoing(serve)) {
         return CLI_FAILED;
     }
+    if (sandboxed(serve)) {
+        restrict_files(serve);
+    }
     if (control_open(&serve->control, &control, why) != BK_OK) {
         return cli_error("%s", why);
     }
     if (!handover_offer(serve->control.data_directory, &serve->sockets, control)) {
         log_event(LOG_WARN, "no hand-over", LOG_Z("effect", "--take-over will not work"));
+    }
+    if (sandboxed(serve)) {
+        restrict_calls(serve);
     }
     log_ready(serve, control);
     notify_send("READY=1\nSTATUS=serving");

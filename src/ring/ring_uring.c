@@ -30,6 +30,7 @@
 #define IORING_FILE_INDEX_ALLOC (~0U)
 #endif
 /* Newer than the headers of liburing 2.3. */
+#define OP_SOCKET           45
 #define OP_URING_CMD        46
 #define FEATURE_MIN_TIMEOUT (1U << 15)
 #if defined(IO_URING_VERSION_MAJOR) && (IO_URING_VERSION_MAJOR > 2 || IO_URING_VERSION_MINOR >= 8)
@@ -91,6 +92,7 @@ struct ring {
     size_t write_buffers_bytes;
     bool peer_command;
     bool min_timeout;
+    bool restricted;
     unsigned gather_count;
     unsigned gather_us;
     unsigned connect_count;
@@ -185,15 +187,63 @@ static void clock_read(struct ring *ring)
     ring->wall_ns = (int64_t)now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
+/* What a ring of ours may be asked to do, whoever asks (io_uring_register(2),
+ * IORING_REGISTER_RESTRICTIONS): seccomp cannot see it. No opening, reading, linking or removing of
+ * files, no splicing. */
+static const uint8_t opcodes[] = {
+    IORING_OP_NOP,          IORING_OP_WRITE_FIXED, IORING_OP_POLL_ADD,     IORING_OP_POLL_REMOVE,
+    IORING_OP_SENDMSG,      IORING_OP_RECVMSG,     IORING_OP_TIMEOUT,      IORING_OP_TIMEOUT_REMOVE,
+    IORING_OP_LINK_TIMEOUT, IORING_OP_ACCEPT,      IORING_OP_ASYNC_CANCEL, IORING_OP_CONNECT,
+    IORING_OP_CLOSE,        IORING_OP_WRITE,       IORING_OP_FILES_UPDATE, IORING_OP_SEND,
+    IORING_OP_RECV,         IORING_OP_SHUTDOWN,    IORING_OP_MSG_RING,     OP_SOCKET,
+    OP_URING_CMD,
+};
+
+static const uint8_t registrations[] = {
+    IORING_REGISTER_BUFFERS,       IORING_UNREGISTER_BUFFERS,        IORING_REGISTER_FILES_UPDATE,
+    IORING_REGISTER_FILES2,        IORING_REGISTER_FILES_UPDATE2,    IORING_UNREGISTER_FILES,
+    IORING_REGISTER_ENABLE_RINGS,  IORING_REGISTER_IOWQ_MAX_WORKERS, IORING_REGISTER_RING_FDS,
+    IORING_UNREGISTER_RING_FDS,    IORING_REGISTER_PBUF_RING,        IORING_UNREGISTER_PBUF_RING,
+    IORING_REGISTER_FILE_ALLOC_RANGE,
+};
+
+static bool restrict_operations(struct ring *ring)
+{
+    struct io_uring_restriction list[bk_array_length(opcodes) + bk_array_length(registrations) + 1];
+    unsigned count = 0;
+    memset(list, 0, sizeof list);
+    for (size_t i = 0; i < bk_array_length(opcodes); i++, count++) {
+        list[count].opcode = IORING_RESTRICTION_SQE_OP;
+        list[count].sqe_op = opcodes[i];
+    }
+    for (size_t i = 0; i < bk_array_length(registrations); i++, count++) {
+        list[count].opcode = IORING_RESTRICTION_REGISTER_OP;
+        list[count].register_op = registrations[i];
+    }
+    list[count].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
+    list[count++].sqe_flags = IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS |
+                              IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_ASYNC;
+    return io_uring_register_restrictions(&ring->uring, list, count) == 0;
+}
+
 static int queue_open(struct ring *ring)
 {
     struct io_uring_params params = {
-        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+        .flags = IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
                  IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE |
                  IORING_SETUP_CLAMP,
         .cq_entries = ring->config.entries * COMPLETIONS_PER_ENTRY,
     };
-    return io_uring_queue_init_params(ring->config.entries, &ring->uring, &params);
+    int rc = io_uring_queue_init_params(ring->config.entries, &ring->uring, &params);
+    if (rc < 0) {
+        return rc;
+    }
+    ring->restricted = restrict_operations(ring);
+    rc = io_uring_enable_rings(&ring->uring);
+    if (rc < 0) {
+        io_uring_queue_exit(&ring->uring);
+    }
+    return rc;
 }
 
 static enum bk_err handles_open(struct ring *ring, const char **ret_why)
@@ -376,9 +426,9 @@ enum bk_err ring_open(const struct ring_config *config, struct ring **ret_ring,
     ring->min_timeout = HAVE_MIN_TIMEOUT && ring->uring.features & FEATURE_MIN_TIMEOUT &&
                         !(config->features_off & RING_FEATURE_MIN_TIMEOUT);
     snprintf(ring->features, sizeof ring->features,
-             "single-issuer defer-taskrun multishot direct-descriptors buffer-ring%s%s%s",
+             "single-issuer defer-taskrun multishot direct-descriptors buffer-ring%s%s%s%s",
              registered ? " ring-fd" : "", ring->peer_command ? " peer-command" : "",
-             ring->min_timeout ? " min-timeout" : "");
+             ring->min_timeout ? " min-timeout" : "", ring->restricted ? " restricted" : "");
     clock_read(ring);
     *ret_ring = ring;
     return BK_OK;
