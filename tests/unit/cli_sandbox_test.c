@@ -90,11 +90,13 @@ static int allowed_calls(void)
     if (!sandbox_calls()) {
         return 1;
     }
-    bool good = pthread_create(&thread, NULL, nothing, NULL) == 0 && pthread_join(thread, NULL) == 0;
+    bool good =
+        pthread_create(&thread, NULL, nothing, NULL) == 0 && pthread_join(thread, NULL) == 0;
     good &= kill(getpid(), 0) == 0 && socket(AF_INET, SOCK_STREAM, 0) >= 0 && pipe(pair) == 0;
     void *plain = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     good &= plain != MAP_FAILED && mprotect(plain, 4096, PROT_READ | PROT_EXEC) != 0;
-    good &= mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED;
+    good &=
+        mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED;
     good &= kill(1, 0) != 0 && errno == EPERM && socket(AF_PACKET, SOCK_RAW, 0) < 0;
     return good ? 0 : 2;
 }
