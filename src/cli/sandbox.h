@@ -13,7 +13,7 @@
 #include <stdbool.h>
 
 #define SANDBOX_EXIT      159 /* 128 + SIGSYS */
-#define SANDBOX_PATHS_MAX 8U
+#define SANDBOX_PATHS_MAX 40U
 
 struct sandbox_files {
     const char *data_directory;           /* exists */

@@ -502,7 +502,9 @@ static void name_sockets(struct serve *serve)
         socket_address(sockets->ingress[0], &serve->control.listen) == BK_OK) {
         format_address(&serve->control.listen, serve->listen_text);
         if (!option_text(&serve->options, "public-url")) {
-            snprintf(serve->public_url, sizeof serve->public_url, "http://%s", serve->listen_text);
+            snprintf(serve->public_url, sizeof serve->public_url, "%s%s",
+                     serve_tls_wanted(&serve->options) ? "https://" : "http://",
+                     serve->listen_text);
         }
     }
     if (sockets->admin_count &&
@@ -629,9 +631,16 @@ static void restrict_files(struct serve *serve)
     struct sandbox_files files = {
         .data_directory = serve->control.data_directory,
         .reads = {option_text(&serve->options, "config"), getenv("BECKET_MASTER_KEY_FILE"),
-                  option_text(&serve->options, "tls-cert"), option_text(&serve->options, "tls-key"),
                   option_text(&serve->options, "tls-client-ca")},
     };
+    static const char *const lists[] = {"tls-cert", "tls-key"};
+    unsigned count = 3;
+    for (unsigned list = 0; list < bk_array_length(lists); list++) {
+        unsigned length = option_list_count(&serve->options, lists[list]);
+        for (unsigned i = 0; i < length && count < SANDBOX_PATHS_MAX; i++) {
+            files.reads[count++] = option_list_at(&serve->options, lists[list], i);
+        }
+    }
     char part[24];
     int abi;
     if (!sandbox_files(&files, &abi)) {
