@@ -1,9 +1,13 @@
 #include "api/route.h"
 
 #include "base/assert.h"
+#include "base/hex.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/time.h"
+#include "hub/audit.h"
 #include "journal/reader.h"
+#include "ring/ring.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -699,6 +703,36 @@ static bool admit(struct api_call *call)
            take_query(call, slice_skip(request->target, path_bytes + 1)) && body_allowed(call);
 }
 
+/* Shown to the caller, in the audit record and in the log, so that the three can be found together.
+ */
+static void name_request(struct api_response *response)
+{
+    uint8_t random[(AUDIT_REQUEST_BYTES - 1) / 2];
+    ring_entropy(random, sizeof random);
+    hex_encode(random, sizeof random, response->request_id);
+    response->request_id[AUDIT_REQUEST_BYTES - 1] = '\0';
+    api_add_header(response, "X-Request-Id", "%s", response->request_id);
+}
+
+static enum api_step run_route(struct api_call *call)
+{
+    const struct api_request *request = call->request;
+    struct audit_actor actor = {.token = call->token.name,
+                                .role = token_role_name(call->token.role),
+                                .request_id = call->response->request_id,
+                                .remote = request->remote,
+                                .now_ns = request->wall_ns};
+    audit_actor_set(call->api->hub, call->route->role != 0 ? &actor : NULL);
+    enum api_step step = call->route->run(call);
+    audit_actor_set(call->api->hub, NULL);
+    if (changes_state(request->method)) {
+        log_event(LOG_INFO, "api", LOG_Z("request", call->response->request_id),
+                  LOG_Z("actor", actor.token), LOG_Z("method", method_text(request->method)),
+                  LOG_S("path", call->path), LOG_I("status", call->response->status));
+    }
+    return step;
+}
+
 static void finish(struct api_call *call)
 {
     struct api_response *response = call->response;
@@ -719,8 +753,11 @@ enum api_step api_handle(struct api *api, const struct api_request *request,
     enum api_step step = API_DONE;
     if (response->work != NULL) {
         step = response->work->resume(&call);
-    } else if (admit(&call)) {
-        step = call.route->run(&call);
+    } else {
+        name_request(response);
+        if (admit(&call)) {
+            step = run_route(&call);
+        }
     }
     if (step == API_DONE) {
         if (response->work != NULL) {

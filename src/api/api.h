@@ -12,6 +12,7 @@
 #ifndef BECKET_API_API_H
 #define BECKET_API_API_H
 
+#include "hub/audit.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "http/message.h"
@@ -28,7 +29,7 @@ struct metrics_snapshot;
 /* apply of some ten thousand objects; the server answers 413 beyond */
 #define API_BODY_BYTES_MAX     (8U << 20)
 #define API_RESPONSE_BYTES_MAX (64U << 20)
-#define API_HEADERS_MAX        8U
+#define API_HEADERS_MAX        10U
 
 struct api_request {
     enum http_method method;
@@ -64,6 +65,7 @@ struct api_response {
     struct buf body;     /* empty for HEAD, but body_bytes counts */
     uint64_t body_bytes; /* value of Content-Length */
     struct api_work *work;
+    char request_id[AUDIT_REQUEST_BYTES]; /* X-Request-Id: in the audit record, and in the log */
 };
 
 enum api_step { API_DONE, API_AGAIN };

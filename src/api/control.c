@@ -713,6 +713,8 @@ static void open_api(struct control *control)
     control->api.hub = control->hub;
     control->api.catalog = control->catalog;
     control->api.listen = control->config.admin_listen;
+    control->api.hosts = control->config.admin_hosts;
+    control->api.host_count = control->config.admin_host_count;
     control->api.public_url = control->config.public_url;
     control->api.context = control;
     control->api.metrics = api_metrics;

@@ -36,6 +36,8 @@ struct control_config {
     bool admin_tls; /* the admin listener has them too */
     const struct tls_trust *trust;  /* for outgoing calls; NULL = https fails. Stay the caller's */
     const struct http_proxy *proxy; /* NULL = none */
+    const char *const *admin_hosts; /* further names of the admin listener */
+    unsigned admin_host_count;
     unsigned threads;
     const int *cpus;                        /* one per thread, or NULL: not pinned */
     const struct ring_address *dns_servers; /* the caller's; none: resolv.conf */

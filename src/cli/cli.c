@@ -70,6 +70,9 @@ static const struct cli_command commands[] = {
      "Roles: read (see everything but secrets), write (also diff and change objects), admin (also "
      "tokens).",
      cli_token_options},
+    {"audit", cli_audit, NULL, "who changed what, the newest first",
+     "Needs a token of role admin. -o json has the values before and after, without secrets.",
+     cli_audit_options},
     {"bench", cli_bench, "URL", "measure a server: open or closed loop, signed bodies", NULL,
      cli_bench_options},
     {"help", help, "[COMMAND]", "this, or all about one command", NULL, no_options},

@@ -42,6 +42,8 @@ const struct option cli_serve_options[] = {
      "where webhooks come in", NULL, 0, 0, NULL},
     {"admin", 'a', OPTION_TEXT, SERVE_FLAGS, "ADDR:PORT", "127.0.0.1:8081",
      "where API and metrics are", NULL, 0, 0, NULL},
+    {"admin-host", 0, OPTION_TEXT, SERVE_FLAGS, "NAME,…", NULL,
+     "further host names that API requests may be addressed to", NULL, 0, 0, NULL},
     {"threads", 't', OPTION_NUMBER, SERVE_FLAGS, "N", NULL, "reactors; default: one per usable CPU",
      NULL, 1, CORES_MAX, NULL},
     {"public-url", 0, OPTION_TEXT, SERVE_FLAGS, "URL", NULL,
@@ -95,6 +97,8 @@ struct serve {
     int cpus[CORES_MAX];
     char public_url[512];
     char listen_text[80], admin_text[80];
+    char admin_hosts_text[1024];
+    const char *admin_hosts[16];
     struct control_sockets sockets;
     struct outgoing outgoing;
     char sandbox[64];
@@ -338,6 +342,27 @@ static bool read_resolvers(struct serve *serve)
             }
         }
     }
+/* "a.example, b.example" */
+static bool read_admin_hosts(struct serve *serve)
+{
+    const char *text = option_text(&serve->options, "admin-host");
+    if (!text) {
+        return true;
+    }
+    if (strlen(text) >= sizeof serve->admin_hosts_text || strpbrk(text, "/:\"<>")) {
+        cli_usage("--admin-host takes names such as hooks.example, without scheme or port");
+        return false;
+    }
+    snprintf(serve->admin_hosts_text, sizeof serve->admin_hosts_text, "%s", text);
+    char *rest = serve->admin_hosts_text;
+    for (char *name; (name = strtok_r(NULL, ", ", &rest)) != NULL;) {
+        if (serve->control.admin_host_count == bk_array_length(serve->admin_hosts)) {
+            cli_usage("--admin-host: at most %zu names", bk_array_length(serve->admin_hosts));
+            return false;
+        }
+        serve->admin_hosts[serve->control.admin_host_count++] = name;
+    }
+    serve->control.admin_hosts = serve->admin_hosts;
     return true;
 }
 
@@ -744,6 +769,7 @@ int cli_serve(int argc, char **argv)
     (void)prctl(PR_SET_DUMPABLE, 0);
     setup_log(&serve.options);
     if (!read_addresses(&serve) || !read_resolvers(&serve)) {
+    if (!read_addresses(&serve) || !read_admin_hosts(&serve)) {
         return CLI_USAGE;
     }
     serve.control.reload = reload;

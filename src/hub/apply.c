@@ -610,6 +610,36 @@ static bool anything_changed(const struct apply *apply)
     return changed;
 }
 
+static enum bk_err audit_one(struct apply *apply, const struct apply_result *result)
+{
+    struct buf diff;
+    buf_init(&diff, OUTCOME_BYTES_MAX);
+    apply_diffs_json(result, &diff);
+    struct audit_change change = {.action = apply_action_name(result->action),
+                                  .kind = resource_kind_info(result->kind)->name,
+                                  .name = result->name,
+                                  .canvas = result->canvas,
+                                  .diff = buf_slice(&diff),
+                                  .now_ns = apply->options->now_ns};
+    enum bk_err err = diff.overflow ? BK_NO_MEMORY : audit_add(apply->hub, apply->txn, &change);
+    buf_fini(&diff);
+    return err;
+}
+
+static enum bk_err audit_all(struct apply *apply)
+{
+    enum bk_err err = BK_OK;
+    for (size_t i = 0; i < apply->count && err == BK_OK; i++) {
+        if (apply->works[i].changed) {
+            err = audit_one(apply, apply->works[i].result);
+        }
+    }
+    for (size_t i = 0; i < apply->removal_count && err == BK_OK; i++) {
+        err = audit_one(apply, apply->removals[i].result);
+    }
+    return err;
+}
+
 static enum bk_err run(struct store_txn *txn, void *context)
 {
     struct apply *apply = context;
@@ -628,7 +658,10 @@ static enum bk_err run(struct store_txn *txn, void *context)
         return BK_CANCELLED; /* undone, and that is what was wanted */
     }
     err = put_counter(apply, KEY_REVISION, apply->revision);
-    return err == BK_OK ? put_counter(apply, KEY_NUMBER, apply->number) : err;
+    if (err == BK_OK) {
+        err = put_counter(apply, KEY_NUMBER, apply->number);
+    }
+    return err == BK_OK ? audit_all(apply) : err;
 }
 
 static enum bk_err collect_results(struct apply *apply)

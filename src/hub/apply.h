@@ -89,6 +89,8 @@ enum bk_err apply_delete(struct hub *hub, enum resource_kind kind, struct slice 
  * {"results":[{"kind","name","canvasId","action","diff":[{"path","before","after"}],"key"?,"url"?}]
  * } */
 void apply_results_json(const struct apply_outcome *outcome, struct buf *json);
+/* [{"path","before","after"}] of one. */
+void apply_diffs_json(const struct apply_result *result, struct buf *json);
 /* {"code","message","details":[{"field","message","document","line","column"}]} */
 void apply_error_json(const struct apply_outcome *outcome, enum bk_err err, struct buf *json);
 

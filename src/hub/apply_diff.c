@@ -97,6 +97,19 @@ static void add_text_field(struct buf *json, const char *name, const char *text)
     json_add_string(json, slice_str(text));
 }
 
+void apply_diffs_json(const struct apply_result *result, struct buf *json)
+{
+    buf_add_byte(json, '[');
+    for (size_t i = 0; i < result->diff_count; i++) {
+        const struct apply_diff *diff = &result->diffs[i];
+        buf_add_str(json, i > 0 ? ",{\"path\":" : "{\"path\":");
+        json_add_string(json, slice_str(diff->path));
+        buf_printf(json, ",\"before\":%s,\"after\":%s}", diff->before ? diff->before : "null",
+                   diff->after ? diff->after : "null");
+    }
+    buf_add_byte(json, ']');
+}
+
 static void add_result(struct buf *json, const struct apply_result *result)
 {
     buf_printf(json, "{\"kind\":\"%s\"", resource_kind_info(result->kind)->name);
@@ -106,15 +119,8 @@ static void add_result(struct buf *json, const struct apply_result *result)
     }
     add_text_field(json, "id", result->id);
     add_text_field(json, "action", apply_action_name(result->action));
-    buf_printf(json, ",\"revision\":%llu,\"diff\":[", (unsigned long long)result->revision);
-    for (size_t i = 0; i < result->diff_count; i++) {
-        const struct apply_diff *diff = &result->diffs[i];
-        buf_add_str(json, i > 0 ? ",{\"path\":" : "{\"path\":");
-        json_add_string(json, slice_str(diff->path));
-        buf_printf(json, ",\"before\":%s,\"after\":%s}", diff->before ? diff->before : "null",
-                   diff->after ? diff->after : "null");
-    }
-    buf_add_byte(json, ']');
+    buf_printf(json, ",\"revision\":%llu,\"diff\":", (unsigned long long)result->revision);
+    apply_diffs_json(result, json);
     if (result->url) {
         add_text_field(json, "url", result->url);
     }

@@ -2,6 +2,7 @@
 #ifndef BECKET_HUB_HUB_PRIVATE_H
 #define BECKET_HUB_HUB_PRIVATE_H
 
+#include "hub/audit.h"
 #include "hub/hub.h"
 #include "http/write.h"
 #include "store/keys.h"
@@ -21,6 +22,7 @@ struct hub {
     bool is_new;
     bool counted;
     struct hub_counts counts;
+    const struct audit_actor *actor; /* whose changes they are now; NULL = our own */
 };
 
 /* Bring the state of an older version up to this one's; nothing where there is nothing to do. */

@@ -62,7 +62,25 @@ struct token_write {
     struct token_info info;
     uint8_t id[16];
     uint8_t hash[SHA256_BYTES];
+    struct hub *hub;
 };
+
+static enum bk_err audit_token(struct hub *hub, struct store_txn *txn, const char *action,
+                               const struct token_info *info, int64_t now_ns)
+{
+    char diff[64];
+    bool made = strcmp(action, "created") == 0;
+    snprintf(diff, sizeof diff, "[{\"path\":\"role\",\"before\":%s%s%s,\"after\":%s%s%s}]",
+             made ? "null" : "\"", made ? "" : token_role_name(info->role), made ? "" : "\"",
+             made ? "\"" : "null", made ? token_role_name(info->role) : "", made ? "\"" : "");
+    struct audit_change change = {.action = action,
+                                  .kind = "Token",
+                                  .name = info->name,
+                                  .canvas = "",
+                                  .diff = slice_str(diff),
+                                  .now_ns = now_ns};
+    return audit_add(hub, txn, &change);
+}
 
 static enum bk_err put_token(struct store_txn *txn, void *context)
 {
@@ -83,8 +101,11 @@ static enum bk_err put_token(struct store_txn *txn, void *context)
     memcpy(bytes + TOKEN_RECORD_BYTES, name.at, name.bytes);
     key_token(&key, write->hash);
     err = store_put(txn, key_slice(&key), slice_of(bytes, TOKEN_RECORD_BYTES + name.bytes));
+    if (err == BK_OK) {
+        err = store_put(txn, key_slice(&name_key), slice_of(write->hash, sizeof write->hash));
+    }
     return err == BK_OK
-               ? store_put(txn, key_slice(&name_key), slice_of(write->hash, sizeof write->hash))
+               ? audit_token(write->hub, txn, "created", &write->info, write->info.created_ns)
                : err;
 }
 
@@ -102,10 +123,10 @@ static void make_text(char ret_text[TOKEN_TEXT_BYTES])
     bk_wipe(random, sizeof random);
 }
 
-static void prepare(struct token_write *write, struct slice name, enum token_role role,
+static void prepare(struct token_write *write, struct hub *hub, struct slice name, enum token_role role,
                     int64_t now_ns, const char *text)
 {
-    *write = (struct token_write){.info = {.role = role, .created_ns = now_ns}};
+    *write = (struct token_write){.info = {.role = role, .created_ns = now_ns}, .hub = hub};
     hub_id_make(write->id);
     hub_id_text(write->id, write->info.id);
     memcpy(write->info.name, name.at, name.bytes);
@@ -121,7 +142,7 @@ enum bk_err token_create(struct hub *hub, struct slice name, enum token_role rol
         return BK_INVALID;
     }
     make_text(ret_text);
-    prepare(&write, name, role, now_ns, ret_text);
+    prepare(&write, hub, name, role, now_ns, ret_text);
     enum bk_err err = store_update(hub->store, put_token, &write);
     if (err != BK_OK) {
         bk_wipe(ret_text, TOKEN_TEXT_BYTES);
@@ -165,7 +186,7 @@ enum bk_err token_bootstrap(struct hub *hub, const char *data_directory, int64_t
     }
     struct token_write write;
     make_text(text);
-    prepare(&write, SLICE("admin"), TOKEN_ADMIN, now_ns, text);
+    prepare(&write, hub, SLICE("admin"), TOKEN_ADMIN, now_ns, text);
     memcpy(line, text, sizeof line);
     line[sizeof line - 1] = '\n';
     /* The file first: after a crash between the two there is still no token, and both are made
@@ -278,9 +299,15 @@ enum bk_err token_get(struct hub *hub, struct slice name_or_id, struct token_inf
     return err;
 }
 
+struct token_removal {
+    struct hub *hub;
+    struct slice name_or_id;
+};
+
 static enum bk_err remove_token(struct store_txn *txn, void *context)
 {
-    struct token_search search = {.wanted = *(const struct slice *)context};
+    const struct token_removal *removal = context;
+    struct token_search search = {.wanted = removal->name_or_id};
     struct key key, name_key;
     struct slice hash;
     enum bk_err err = each_in(txn, search_one, &search);
@@ -296,12 +323,16 @@ static enum bk_err remove_token(struct store_txn *txn, void *context)
         key_token(&key, hash.at);
         err = store_delete(txn, key_slice(&key));
     }
-    return err == BK_OK ? store_delete(txn, key_slice(&name_key)) : err;
+    if (err == BK_OK) {
+        err = store_delete(txn, key_slice(&name_key));
+    }
+    return err == BK_OK ? audit_token(removal->hub, txn, "deleted", &search.info, 0) : err;
 }
 
 enum bk_err token_revoke(struct hub *hub, struct slice name_or_id)
 {
-    return store_update(hub->store, remove_token, &name_or_id);
+    struct token_removal removal = {hub, name_or_id};
+    return store_update(hub->store, remove_token, &removal);
 }
 
 void token_info_json(const struct token_info *info, struct buf *json)

@@ -25,6 +25,8 @@
  *                                                       empty: the same from the user's side
  *   "t/"     "t/" 32 bytes, SHA-256 of a token          token record (hub/token.c)
  *   "T/"     "T/" "ci"                                  the token's hash, by name
+ *            "m/audit"                                  u64: last number given to an audit record
+ *   "a/"     "a/" u64 number                            an audit record, JSON (hub/audit.c)
  *   "q/"     "q/" u64 number                            an operation (hub/operation.c)
  *   "Q/"     "Q/" i64 due time, u64 number              empty: it is to be done then
  *   "u/"     "u/" 16 bytes of metadata.id, u64 number   empty: it is for this object
@@ -47,6 +49,7 @@
 #define KEY_NUMBER SLICE("m/number")
 #define KEY_DATA_KEY SLICE("m/key")
 #define KEY_USES SLICE("m/uses")
+#define KEY_AUDIT_NUMBER SLICE("m/audit")
 #define KEY_OPERATION_NUMBER SLICE("m/operation")
 
 /* Longest: a reference, 2 + 1 + 64 + 64 + 1 + 64 + 63. */

@@ -1,0 +1,50 @@
+/* audit.h - who changed what, when: one record for each change, in the transaction of the change.
+ *
+ * Purpose     A change and its record are on disk together or not at all. Records hold names and
+ *             differences as the API shows them, so secrets read "***" and "(changed)".
+ * Limits      The newest AUDIT_RECORDS_MAX are kept; a record's differences are cut at
+ *             AUDIT_DIFF_BYTES_MAX.
+ * Threads     The control thread.
+ */
+#ifndef BECKET_HUB_AUDIT_H
+#define BECKET_HUB_AUDIT_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "ring/ring.h"
+
+struct hub;
+struct store_txn;
+
+#define AUDIT_RECORDS_MAX    100000U
+#define AUDIT_DIFF_BYTES_MAX 65536U
+#define AUDIT_REQUEST_BYTES  17U
+
+/* Who asks. Without one, the server itself does (quick start). */
+struct audit_actor {
+    const char *token; /* its name */
+    const char *role;
+    const char *request_id;
+    struct ring_address remote;
+    int64_t now_ns;
+};
+
+struct audit_change {
+    const char *action; /* "created", "updated", "deleted" */
+    const char *kind;
+    const char *name;
+    const char *canvas; /* "" = none */
+    struct slice diff;  /* JSON array; empty = none */
+    int64_t now_ns;     /* when there is no actor */
+};
+
+/* Whose the changes from now on are; the actor stays the caller's. NULL = the server's own. */
+void audit_actor_set(struct hub *hub, const struct audit_actor *actor);
+/* Inside a write transaction. */
+enum bk_err audit_add(struct hub *hub, struct store_txn *txn,
+                      const struct audit_change *change) BK_MUST_CHECK;
+/* {"items":[…],"next":"…"}, newest first, from the one before `before` on (0 = the newest). */
+enum bk_err audit_list_json(struct hub *hub, uint64_t before, unsigned limit,
+                            struct buf *json) BK_MUST_CHECK;
+
+#endif

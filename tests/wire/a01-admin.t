@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""The admin side: whom it believes, what it records, and what never leaves: secrets in answers, logs, files; log lines that
+somebody else wrote."""
+import os, re, sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+
+PLANTED = ['planted-%s-7f3a9c51' % where for where in
+           ('inline', 'secret', 'rotated', 'header', 'bearer', 'form')]
+SOURCES = """
+kind: Secret
+metadata: {name: vault}
+spec: {data: {key: %s}}
+---
+kind: EventSource
+metadata: {name: plain}
+spec: {type: github, path: plain, verification: {secrets: [{value: %s}]}}
+---
+kind: EventSource
+metadata: {name: kept}
+spec: {type: github, path: kept, verification: {secrets: [{valueFrom: {secret: {name: vault, key: key}}}]}}
+---
+kind: EventSource
+metadata: {name: lab}
+spec: {type: gitlab, path: lab, verification: {secrets: [{value: %s}]}}
+""" % (PLANTED[1], PLANTED[0], PLANTED[3])
+
+answers = []
+
+
+def ask(server, method, path, body=b'', headers=None, token=None):
+    answer = server.api(method, path, body, headers, token)
+    answers.append(repr(answer.headers).encode() + answer.body)
+    return answer
+
+
+with Server(options=['--admin-host', 'admin.example, other.example', '--log-level', 'debug', '--log-format', 'json']) as server:
+    admin = server.token
+    # ---- who is believed
+    for host, status in (('localhost', 200), ('127.0.0.1:1', 200), ('admin.example', 200), ('OTHER.example.:8081', 200),
+                         ('evil.example', 421), ('admin.example.evil.example', 421)):
+        connection = Connection(server.admin)
+        connection.send(('GET /api/v1/tokens HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n' % (host, admin)).encode())
+        is_equal(connection.read().status, status, 'Host %s: %d' % (host, status))
+        connection.close()
+
+    # ---- changes are recorded with who, what, before and after
+    ask(server, 'POST', '/api/v1/apply', SOURCES.encode())
+    made = ask(server, 'POST', '/api/v1/tokens', b'{"name":"robot","role":"write"}', {'Content-Type': 'application/json'})
+    robot = made.json['token']
+    answers.pop()  # the one answer that shows a token
+    reader = server.api('POST', '/api/v1/tokens', b'{"name":"eyes","role":"read"}', {'Content-Type': 'application/json'}).json['token']
+    changed = SOURCES.replace('path: plain', 'path: plainer').replace(PLANTED[1], PLANTED[2])
+    answer = ask(server, 'POST', '/api/v1/apply', changed.encode(), token=robot)
+    is_equal(answer.status, 200, 'a robot changes path and secret')
+    request = answer.headers.get('x-request-id')
+    ok(re.match(r'^[0-9a-f]{16}$', request or ''), 'the answer has a request id')
+    ask(server, 'DELETE', '/api/v1/event-sources/lab', token=robot)
+    ask(server, 'DELETE', '/api/v1/tokens/eyes')
+    records = ask(server, 'GET', '/api/v1/audit').json['items']
+    told = [(r['actor'], r['action'], r['kind'], r['name']) for r in records]
+    is_equal(told[:2], [('admin', 'deleted', 'Token', 'eyes'), ('robot', 'deleted', 'EventSource', 'lab')], 'newest first')
+    ok(('robot', 'updated', 'EventSource', 'plain') in told and ('robot', 'updated', 'Secret', 'vault') in told,
+       'updates say who')
+    path = [r for r in records if r['action'] == 'updated' and r['name'] == 'plain'][0]
+    ok({'path': 'spec.path', 'before': 'plain', 'after': 'plainer'} in path['diff'], 'with before and after')
+    is_equal((path['requestId'], path['remote'], path['role']), (request, '127.0.0.1', 'write'), 'request, address and role')
+    ok(('becket', 'created', 'Token', 'admin') in told, 'the first token was made by the server itself')
+    before = len(records)
+    ask(server, 'POST', '/api/v1/apply?dryRun=true', SOURCES.encode())
+    ask(server, 'POST', '/api/v1/apply', changed.replace('kind: EventSource\nmetadata: {name: lab}', 'kind: Nonsense\nmetadata: {name: lab}').encode())
+    ask(server, 'DELETE', '/api/v1/event-sources/nobody')
+    is_equal(len(ask(server, 'GET', '/api/v1/audit').json['items']), before, 'what changed nothing is not recorded')
+    first = ask(server, 'GET', '/api/v1/audit?limit=2').json
+    second = ask(server, 'GET', '/api/v1/audit?limit=2&cursor=' + first['next']).json
+    is_equal([r['id'] for r in first['items'] + second['items']], [r['id'] for r in records[:4]], 'in pages')
+    is_equal(ask(server, 'GET', '/api/v1/audit', token=robot).status, 403, 'only for the role admin')
+    is_equal(ask(server, 'GET', '/api/v1/audit?cursor=x').status, 400, 'a made-up cursor')
+    code, out, err = server.cli('audit', '--limit', '5')
+    ok(code == 0 and 'robot' in out and 'spec.path' in out, 'becket audit') or diag(out + err)
+    code, out, err = server.cli('audit', '-o', 'json', '--token', robot)
+    ok(code == 1 and 'admin' in err, 'and what it says without the role')
+
+    # ---- wrong tokens are slowed down, and never shown
+    codes = [server.api('GET', '/api/v1/tokens', token='bkt_' + PLANTED[4] + 'x' * 19).status for _ in range(25)]
+    is_equal((codes[:20], codes[24]), ([401] * 20, 429), 'after 20 wrong tokens: wait')
+    is_equal(ask(server, 'GET', '/api/v1/tokens').status, 200, 'a good one is never held up')
+
+    # ---- strings that would write log lines of their own
+    evil = 'x%0d%0a{"level":"info","event":"forged"}%1b[31m'
+    server.get('/hooks/' + evil)
+    ask(server, 'GET', '/api/v1/event-sources/' + evil)
+    ask(server, 'DELETE', '/api/v1/event-sources/' + evil)
+    ask(server, 'POST', '/api/v1/apply', b'kind: "x\\r\\nforged"\nmetadata: {name: "\\e[31m"}\n')
+    body = b'{"a":1}'
+    headers = github(body, PLANTED[0])
+    headers['X-GitHub-Event'] = 'push", "event":"forged'
+    is_equal(server.post('/hooks/plainer', body, headers).status, 200, 'an event type with quotes is taken')
+    # Every secret in every place that may hold one by mistake.
+    ask(server, 'POST', '/api/v1/apply', changed.encode())
+    for event in ('Push Hook', 'Tag Hook'):
+        is_equal(server.post('/hooks/lab', b'{"t":1}', gitlab(b'', PLANTED[3], event=event)).status, 200, 'a token in a header')
+    is_equal(server.post('/hooks/lab', b'{}', gitlab(b'', PLANTED[3] + 'x')).status, 401, 'a wrong one')
+    ask(server, 'POST', '/api/v1/apply', ('kind: Secret\nmetadata: {name: UPPER}\nspec: {data: {k: %s}}' % PLANTED[5]).encode())
+    ask(server, 'POST', '/api/v1/apply', ('kind: EventSource\nmetadata: {name: b}\nspec: {type: github, secret: %s}' % PLANTED[5]).encode())
+    for url in ('/api/v1/secrets', '/api/v1/secrets/vault', '/api/v1/event-sources', '/api/v1/event-sources/plain',
+                '/api/v1/events', '/api/v1/audit', '/metrics', '/api/v1/openapi.json', '/api/v1/tokens'):
+        ask(server, 'GET', url)
+    ask(server, 'POST', '/api/v1/apply', changed.encode())
+    is_equal(server.stop(), 0, 'stops in order')
+    lines = [l for l in server.log_text().splitlines() if l]
+    wrong = []
+    for line in lines:
+        try:
+            if json.loads(line).get('event') == 'forged':
+                wrong.append(line)
+        except ValueError:
+            wrong.append(line)
+    is_equal(wrong, [], 'every log line (%d) is one JSON object of ours' % len(lines))
+    ok(any(request in l and 'robot' in l for l in lines), 'the log knows the request by its id')
+    places = {'logs': server.log_text().encode(), 'answers': b'\n'.join(answers),
+              'files': b''.join(open(os.path.join(d, f), 'rb').read() for d, _, fs in os.walk(server.data)
+                                for f in fs if f != 'admin.token' and not f.endswith('.sock'))}
+    for where, text in places.items():
+        found = [p for p in PLANTED + [robot, reader, admin] if p.encode() in text]
+        if where == 'answers':
+            found = [p for p in found if p not in PLANTED[5:]]  # an answer may repeat what its own request got wrong
+        is_equal(found, [], 'no secret in ' + where)
+done()
