@@ -118,8 +118,8 @@ static const struct schema schemas[] = {
               ",\"role\":" TEXT ",\"requestId\":" TEXT ",\"remote\":" TEXT
               ",\"action\":{\"enum\":[\"created\",\"updated\",\"deleted\"]},\"kind\":" TEXT
               ",\"name\":" TEXT ",\"canvasId\":" TEXT ",\"cut\":{\"type\":\"boolean\"},"
-              "\"diff\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"path\":" TEXT
-              ",\"before\":{},\"after\":{}}}}}}"},
+              "\"diff\":{\"type\":\"array\",\"items\":{\"type\":\"object\","
+              "\"properties\":{\"path\":" TEXT ",\"before\":{},\"after\":{}}}}}}"},
     {"AuditList", LIST_OF("Audit")},
     {"Event",
      "{\"type\":\"object\",\"required\":[\"id\",\"source\",\"receivedAt\",\"state\",\"size\"],"

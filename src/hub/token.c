@@ -123,8 +123,8 @@ static void make_text(char ret_text[TOKEN_TEXT_BYTES])
     bk_wipe(random, sizeof random);
 }
 
-static void prepare(struct token_write *write, struct hub *hub, struct slice name, enum token_role role,
-                    int64_t now_ns, const char *text)
+static void prepare(struct token_write *write, struct hub *hub, struct slice name,
+                    enum token_role role, int64_t now_ns, const char *text)
 {
     *write = (struct token_write){.info = {.role = role, .created_ns = now_ns}, .hub = hub};
     hub_id_make(write->id);

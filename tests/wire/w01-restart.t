@@ -53,6 +53,10 @@ for names, count in (('ingress:admin', 1), (None, 1), ('ingress:ingress:ingress:
             server.start(same_ports=True, pass_fds=fds, prefix=activated(sockets + [admin], names), options=options)
 
         start()
+        for _ in range(100):
+            if ' ready ' in server.log_text():
+                break
+            time.sleep(0.05)
         ok('listen=127.0.0.1:%d' % server.port in server.log_text(), what + ': listens where they do')
         server.apply(GITHUB_SOURCE)
         load = Load(server.port, connections=8).start()

@@ -13,6 +13,10 @@ def facts(path):
 
 with Server() as server:
     server.apply(GITHUB_SOURCE)
+    for _ in range(100):  # it listens before it is sandboxed
+        if ' ready ' in server.log_text():
+            break
+        time.sleep(0.05)
     threads = glob.glob('/proc/%d/task/*/status' % server.process.pid)
     ok(len(threads) >= 4, 'control thread, reactors, hand-over: %d threads' % len(threads))
     is_equal(sorted({facts(t)['NoNewPrivs'] for t in threads}), ['1'], 'none gains privileges')
@@ -37,6 +41,7 @@ with Server() as server:
     ok(server.process.poll() is None, 'it is alive')
     is_equal(server.stop(), 0, 'and stops in order')
     server.start(options=['--sandbox', 'off'])
+    time.sleep(0.2)
     is_equal(facts('/proc/%d/status' % server.process.pid)['Seccomp'], '0', '--sandbox off: without')
     is_equal(server.stop(), 0, 'stopped')
 
