@@ -342,6 +342,9 @@ static bool read_resolvers(struct serve *serve)
             }
         }
     }
+    return true;
+}
+
 /* "a.example, b.example" */
 static bool read_admin_hosts(struct serve *serve)
 {
@@ -768,8 +771,7 @@ int cli_serve(int argc, char **argv)
     /* No core dumps with secrets; the kernel then also hides /proc/PID/environ from other users. */
     (void)prctl(PR_SET_DUMPABLE, 0);
     setup_log(&serve.options);
-    if (!read_addresses(&serve) || !read_resolvers(&serve)) {
-    if (!read_addresses(&serve) || !read_admin_hosts(&serve)) {
+    if (!read_addresses(&serve) || !read_resolvers(&serve) || !read_admin_hosts(&serve)) {
         return CLI_USAGE;
     }
     serve.control.reload = reload;
