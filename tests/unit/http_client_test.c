@@ -12,6 +12,7 @@
 #include "http/client.h"
 #include "http/proxy.h"
 #include "http/write.h"
+#include "net/dns.h"
 #include "tls/tls.h"
 #include "tap.h"
 
