@@ -1,8 +1,9 @@
-/* tls_vectors.h - tests/vectors/tls for fuzz targets, which read no files. */
+/* tls_vectors.h - tests/vectors/tls for programs that read no files: fuzz targets and benchmarks.
+ */
 #ifndef FUZZ_TLS_VECTORS_H
 #define FUZZ_TLS_VECTORS_H
 
-static const char vector_server_pem[] =
+__attribute__((unused)) static const char vector_server_pem[] =
     "-----BEGIN CERTIFICATE-----\n"
     "MIIB6jCCAZCgAwIBAgIJAJnFYUq4tLxRMAoGCCqGSM49BAMCMCMxITAfBgNVBAMM\n"
     "GGJlY2tldCB0ZXN0IGludGVybWVkaWF0ZTAgFw0yNjExMjUyMTAxNTJaGA8yMTI2\n"
@@ -28,14 +29,14 @@ static const char vector_server_pem[] =
     "uXfule6/Rr/EFeLqMoY8tgmID7tp54RvbXNl\n"
     "-----END CERTIFICATE-----\n";
 
-static const char vector_server_key[] =
+__attribute__((unused)) static const char vector_server_key[] =
     "-----BEGIN EC PRIVATE KEY-----\n"
     "MHcCAQEEIDSqNUXR4L1Gpd9jfBcXe1p/oyhl3BNphyVj8CjLyG5toAoGCCqGSM49\n"
     "AwEHoUQDQgAETuogsoxzE2Bvh9kgaUrUspj4odnuAQmIfz5z/OpJk9u8V3ZcDTwu\n"
     "CNGlZ5LTYKBBW2fjzLOVlRbS4U8L4T/LXw==\n"
     "-----END EC PRIVATE KEY-----\n";
 
-static const char vector_ca_pem[] =
+__attribute__((unused)) static const char vector_ca_pem[] =
     "-----BEGIN CERTIFICATE-----\n"
     "MIIBbjCCAROgAwIBAgIJAMEJb5MEwnmxMAoGCCqGSM49BAMCMBkxFzAVBgNVBAMM\n"
     "DmJlY2tldCB0ZXN0IENBMCAXDTI2MTEyNTIxMDE1MVoYDzIxMjYxMTAxMjEwMTUx\n"
@@ -45,6 +46,80 @@ static const char vector_ca_pem[] =
     "VR0PAQH/BAQDAgEGMB0GA1UdDgQWBBSrOPPMZbF8apmk5tHw86/pHVPksTAKBggq\n"
     "hkjOPQQDAgNJADBGAiEAkpd6hJpf9GjhVw9cUvbuAuZzZ+hUwx657be5DRLHrfEC\n"
     "IQDcjcVpQeuTZ3LMcXClcHpiFV7QyT9vylTXZlloAy6NyA==\n"
+    "-----END CERTIFICATE-----\n";
+
+__attribute__((unused)) static const char vector_server_rsa_pem[] =
+    "-----BEGIN CERTIFICATE-----\n"
+    "MIIDcDCCAligAwIBAgIJALX3OGfT7HtsMA0GCSqGSIb3DQEBCwUAMB0xGzAZBgNV\n"
+    "BAMMEmJlY2tldCB0ZXN0IFJTQSBDQTAgFw0yNjExMjUyMTAxNTJaGA8yMTI2MTEw\n"
+    "MTIxMDE1MlowFDESMBAGA1UEAwwJYS5leGFtcGxlMIIBIjANBgkqhkiG9w0BAQEF\n"
+    "AAOCAQ8AMIIBCgKCAQEA1xG2SBDlRBvHZSLPVmGc/Gwzdpz+UKvnONDhB/wzjuv/\n"
+    "qmbvGG+BXt13PQnUpVAJcRHnQK2mF3oZSvFwA3Jm7AWPEMdvHXj3/dwpi+HU5j0G\n"
+    "ixKiB+3J6C856iaHsaTV3DQ3EPL6XdYLQ4O4uX2PryHLFqvzTy95uc2bUYkdkMFT\n"
+    "gk1gBKSw1YqX2CFDjpxHhOhhlgG6w4L5UuMhPP/Dgb8Ja49s4htZ+E0/IcXjLYU3\n"
+    "rjb85Ew6KfUgMGdFLp6S77rXOztdk9uNi6IGwDCQf4o1piSPk5zAgmpLq8XK2HQQ\n"
+    "zNouw30G5yRNjowNfwtGc+6toMUbC7FbUrt8waGq2wIDAQABo4G5MIG2MAkGA1Ud\n"
+    "EwQCMAAwDgYDVR0PAQH/BAQDAgeAMBMGA1UdJQQMMAoGCCsGAQUFBwMBMEQGA1Ud\n"
+    "EQQ9MDuCCWEuZXhhbXBsZYILKi5iLmV4YW1wbGWCCSouZXhhbXBsZYcEfwAAAYcQ\n"
+    "AAAAAAAAAAAAAAAAAAAAATAdBgNVHQ4EFgQUYG6pF+NbcneQBFq5SzjZrllJuQIw\n"
+    "HwYDVR0jBBgwFoAUOEbfMtvqSD+SStOOOijpjEJsRlkwDQYJKoZIhvcNAQELBQAD\n"
+    "ggEBAIL8cUAclxNpOB9Zpg7RzOZ67HBruKYR+Yz3MPLJBUfHYW0ktTPyhXjZHwML\n"
+    "VIiHhipYs1BbXFOT5nBrhS9IMMDsAHUIG5pW0mIEWW56QNGuznFipIo1oLFL9BQI\n"
+    "Pbk+9lzZ9JQaPrn2/HX3iCAAStU0QDtkQO4ykdfd/NayinqWeb4WiA1SolB1FFvZ\n"
+    "TA+pKFKCmmf9OlUfu7wABPaOLTeyf9EFxRa6Dn1D9qGkQZ3lCPlMs0n+yMhrwI7O\n"
+    "lXboHnXBdC1OGQbh2Ed+XQcYl76Eg5LPCKdgTkRCQ2+RWxMsczQLj62z4l5aDjE7\n"
+    "aptSOwxVFhpSHvWxjlnWdmviRQI=\n"
+    "-----END CERTIFICATE-----\n";
+
+__attribute__((unused)) static const char vector_server_rsa_key[] =
+    "-----BEGIN PRIVATE KEY-----\n"
+    "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQDXEbZIEOVEG8dl\n"
+    "Is9WYZz8bDN2nP5Qq+c40OEH/DOO6/+qZu8Yb4Fe3Xc9CdSlUAlxEedAraYXehlK\n"
+    "8XADcmbsBY8Qx28dePf93CmL4dTmPQaLEqIH7cnoLznqJoexpNXcNDcQ8vpd1gtD\n"
+    "g7i5fY+vIcsWq/NPL3m5zZtRiR2QwVOCTWAEpLDVipfYIUOOnEeE6GGWAbrDgvlS\n"
+    "4yE8/8OBvwlrj2ziG1n4TT8hxeMthTeuNvzkTDop9SAwZ0UunpLvutc7O12T242L\n"
+    "ogbAMJB/ijWmJI+TnMCCakurxcrYdBDM2i7DfQbnJE2OjA1/C0Zz7q2gxRsLsVtS\n"
+    "u3zBoarbAgMBAAECggEAIOqikfQYCu0PfxCtWCS3gMDUvZY4rEMrL/x0PKMihwDi\n"
+    "0ANSG9TRIaJWwh5Tj/uofkhFsxYAwj4bSeebA8QKMZyGMYS8om+l0RJVv4WQbq6v\n"
+    "ZjCzYPBJg0JbJFXCVfOLEdliBjOSEzOT5MDv0GAB0kWjTjSCGEAFauUnnPqV7lYI\n"
+    "py2XvaV9i/IDd0/WEgd6R5+tDDJhsEPuQLxkiNj5kzLjiiMCSWgcFZ6gZ1415q75\n"
+    "+h7TZBOS787ZIJj7CqCZwCCOQxZXxJ6p4ffTRIFd2TuK/gq9d5227peqAWyhlz1L\n"
+    "+kp1nhiTxVEHR3ZD++VDqih0NDv+FRCJie67xIT3SQKBgQDwozewgCkHhJMiMF9W\n"
+    "ZqCKcIE6Gll+sVicjuSsOyRC3PkwQmY4Wi1GJJFBD1mEYGTAAnpHCX/8Hjmi7+M5\n"
+    "AW63ig1uJf7TIt8jkOthwshWsFU2Vt3gUsYJI4EEitHigxy+ujwQD3pq3/FsCuQM\n"
+    "mPa3r3tPnm21gqiQcjP6YuvTaQKBgQDkzKA8FmMnuqpFJGMj3coKADqTTfywveNl\n"
+    "xUq5Hqiwm6zUmru61+6MwgrHXYg4i9giMdXpyDFstA52pKY0lo0x1bzDz4Hc1zDz\n"
+    "hxR7w13HOaMeos3gDijsA98KfF6gyQkxFUYIVOJXEekRgkoo8FwBY64sfcl8P6Er\n"
+    "ffFrzUq3owKBgCyvgoXqJrRYsCHnLa0Tvbg3kCfEAN5//F6GQnyhNuibtEJ78hOA\n"
+    "22ttGvQj75GffNYTH7XVU8jzq+xP87gARhkbL8dGkv2OOjWWkb9DtoQyloBSvT0M\n"
+    "4e2MhEbdqIARrOLWHpU06pyyHVjc5OBZ/2a41YNBfkn4i2jXbEOQ3w4RAoGAaodj\n"
+    "69Y4oJzm/n5sspxnn7RvkXp0Nw6SvCXaHstJm8E//VV2Jw63AU6vmhfQfxONtI4j\n"
+    "nVAawxQqz87lnAKlBxkPZNRPELYZEqpIPT+/gC0z5+XBmZq+LvW2eblijdZMs0/G\n"
+    "ZcawA/5Q2Fgjk2AmVndE924xy+oMbqWbLKhPK6UCgYEAqqmSwIfQ1VOHiJ+uFLGe\n"
+    "5Hy1Y57q87TgF9vVSiW1HfiutlLEWgsgzdLIGMzPWoCSNCYraFPYviOnMu0oUOeZ\n"
+    "yKkbhoOcSB5lqbxnmncBa6Kqq4DDOfyo1tuVd7DtJ1ni9xULH8Q3ihERwPE5onMn\n"
+    "C1qa/3aZQ0cqiET5Xn3gmgQ=\n"
+    "-----END PRIVATE KEY-----\n";
+
+__attribute__((unused)) static const char vector_rsa_ca_pem[] =
+    "-----BEGIN CERTIFICATE-----\n"
+    "MIIDATCCAemgAwIBAgIJANm1UCc3lOR4MA0GCSqGSIb3DQEBCwUAMB0xGzAZBgNV\n"
+    "BAMMEmJlY2tldCB0ZXN0IFJTQSBDQTAgFw0yNjExMjUyMTAxNTJaGA8yMTI2MTEw\n"
+    "MTIxMDE1MlowHTEbMBkGA1UEAwwSYmVja2V0IHRlc3QgUlNBIENBMIIBIjANBgkq\n"
+    "hkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAnipTejHiwIVa1WYQMVgTaLTtLl88/pii\n"
+    "y3+n/aVWQCyIf7BzSdinZ4LHcbFBNKPcb2kbU3arzE5jJvCIJIPYp8xSTACSwCRh\n"
+    "uXtQyKR+1fgCrMEM1yrPuHRqFmdk4beLC9595zy1okHsa5DopQmPRMYyqQqJ9bH+\n"
+    "IbGU3nR9ZZT49bYT5+3uKlOC9scqUQnF2fZiMSHB6P23t6oZooAcWpTnaMYAsRej\n"
+    "dPasz+Pehz2SWdvyg1B0m1wOGh+9ozidr172OFFIsRqFENahsan6hU2jb3iiKPs+\n"
+    "eZAnil55MmLfZwgu5owUYRclfHeLZ7/FN8Qakd3G0mr7d4UshOELqQIDAQABo0Iw\n"
+    "QDAPBgNVHRMBAf8EBTADAQH/MA4GA1UdDwEB/wQEAwIBBjAdBgNVHQ4EFgQUOEbf\n"
+    "MtvqSD+SStOOOijpjEJsRlkwDQYJKoZIhvcNAQELBQADggEBAFC8T/aPzSyljJ8Y\n"
+    "pS2M4SoNxMcznn+husIUn2AxdzQR/hTwrxFe6lhDSan1zy6k6Bywec2qGuEWnKOi\n"
+    "L5fm7MbSj/LRr4tQNYx2XJxuwOtt6T34pUyx8HZIzvAXBcqMKFfHNqkzjndIfAGH\n"
+    "oZKW1HS5uaG4IcvRVGxgcwpTvKScTR8IsqRrZVuQhfzSxHuql1aZ0aMGpTK3vfN5\n"
+    "608M5XNvfJyvpZ4ALFg5btTjI0ZjKwznKLuqDSMHI59wKy42i023OBlKofjHc0ab\n"
+    "KAUfohraKwhovJTTMRV/fd9TBDaSD8T52GTYvnqA77N988JhQPorIoDV3ecki3s6\n"
+    "VQ4G6M0=\n"
     "-----END CERTIFICATE-----\n";
 
 #endif
