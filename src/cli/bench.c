@@ -75,6 +75,14 @@ const struct option cli_bench_options[] = {
      .argument = "N",
      .help = "pin the threads to this CPU and the next ones",
      .number_max = 4095},
+    {.name = "ca-file",
+     .kind = OPTION_TEXT,
+     .flags = OPTION_ENV,
+     .argument = "FILE",
+     .help = "https: believe the authorities of this PEM file instead of the system's"},
+    {.name = "full-handshakes",
+     .kind = OPTION_FLAG,
+     .help = "https: never resume a session when a connection is made again"},
     {.name = "type",
      .kind = OPTION_TEXT,
      .argument = "TYPE",
@@ -160,6 +168,8 @@ struct bench {
     struct scheme *scheme;
     size_t scheme_bytes;
     const char *url;
+    struct tls_trust *trust; /* https */
+    char name[300];
     char host[300];
     struct buf headers;
     struct buf body;
@@ -205,21 +215,37 @@ static bool resolve(const char *host, const char *port, struct ring_address *ret
     return true;
 }
 
-/* http://HOST[:PORT][/TARGET]; HOST may be [v6]. */
+/* https: the system's authorities and those of --ca-file. */
+static int trust_read(struct bench *bench)
+{
+    const char *file = option_text(&bench->options, "ca-file");
+    char why[TLS_WHY_BYTES] = "out of memory";
+    if (tls_trust_open(&bench->trust) != BK_OK ||
+        (file && tls_trust_add_file(bench->trust, file, why) != BK_OK) ||
+        (!file && tls_trust_add_system(bench->trust, why) != BK_OK)) {
+        return cli_error("%s", why);
+    }
+    bench->base.trust = bench->trust;
+    bench->base.name = bench->name;
+    bench->base.resume = !option_flag(&bench->options, "full-handshakes");
+    return CLI_DONE;
+}
+
+/* http://HOST[:PORT][/TARGET], or https://; HOST may be [v6]. */
 static int url_read(struct bench *bench)
 {
-    static const char scheme[] = "http://";
     const char *url = bench->url;
+    bool tls = strncmp(url, "https://", 8) == 0;
+    size_t scheme_bytes = tls ? 8 : 7;
     for (const char *c = url; *c; c++) {
         if (*c <= ' ' || *c > '~' || *c == '"' || *c == '\\') {
             return cli_usage("%s is not a URL; write it as http://127.0.0.1:8080/hooks/NAME", url);
         }
     }
-    if (strncmp(url, scheme, sizeof scheme - 1) != 0) {
-        return cli_usage("%s does not begin with http://, the only kind becket bench can load",
-                         url);
+    if (!tls && strncmp(url, "http://", 7) != 0) {
+        return cli_usage("%s does not begin with http:// or https://", url);
     }
-    const char *authority = url + sizeof scheme - 1;
+    const char *authority = url + scheme_bytes;
     size_t bytes = strcspn(authority, "/?");
     if (bytes == 0 || bytes >= sizeof bench->host || memchr(authority, '@', bytes)) {
         return cli_usage("%s names no host", url);
@@ -243,7 +269,8 @@ static int url_read(struct bench *bench)
     if (port) {
         *port++ = '\0';
     }
-    if (!resolve(host, port ? port : "80", &bench->base.target)) {
+    snprintf(bench->name, sizeof bench->name, "%s", host);
+    if (!resolve(host, port ? port : tls ? "443" : "80", &bench->base.target)) {
         return cli_error("%s cannot be resolved", bench->host);
     }
     if (!is_loopback(&bench->base.target) && !option_flag(&bench->options, "allow-remote")) {
@@ -251,7 +278,7 @@ static int url_read(struct bench *bench)
             "%s is not this machine; give --allow-remote if its owner wants to be loaded",
             bench->host);
     }
-    return CLI_DONE;
+    return tls ? trust_read(bench) : CLI_DONE;
 }
 
 static int headers_read(struct bench *bench)
@@ -684,6 +711,7 @@ int cli_bench(int argc, char **argv)
         scheme_wipe(bench->scheme);
         free(bench->scheme);
     }
+    tls_trust_close(bench->trust);
     options_fini(&bench->options);
     free(bench);
     return rc;

@@ -18,6 +18,7 @@
 #define HEAD_BYTES_MAX      16384U
 #define SEEN_BYTES_MAX      1024U
 #define RECV_BYTES          4096U
+#define WIRE_BYTES          (40U * 1024) /* TLS: a full record and what came behind it */
 
 enum phase { PHASE_CONNECT, PHASE_WARMUP, PHASE_MEASURE, PHASE_DRAIN, PHASE_CLOSE };
 
@@ -49,6 +50,18 @@ struct load_connection {
     size_t head_bytes; /* of a head split over receives, in `head` */
     uint8_t *head;
     uint8_t *requests;
+    struct load_secure *secure; /* https */
+};
+
+struct load_secure {
+    struct tls *tls;
+    struct tls_session session;
+    const uint8_t *plain; /* of the batch, not in the engine yet */
+    size_t plain_bytes;
+    size_t record_bytes; /* of the send under way */
+    size_t wire_bytes;   /* came, not in the engine yet */
+    bool open;
+    uint8_t wire[WIRE_BYTES];
 };
 
 struct bench_load_state {
@@ -62,6 +75,7 @@ struct bench_load_state {
     struct list idle;   /* open loop: ready, nothing outstanding */
     struct list closed; /* to connect */
     unsigned open_count;
+    unsigned shaking; /* of them, before their TLS handshake is over */
     unsigned opening;
     unsigned busy_handles; /* not CLOSED */
     uint64_t retry_ns;
@@ -79,7 +93,8 @@ struct bench_load_state {
     uint64_t enters_begin;
     uint64_t watch_begin_ns[BENCH_WATCH_MAX];
     struct http_head parsed;
-    size_t seen_bytes; /* the last answer's head: most are the same */
+    char tls_why[TLS_WHY_BYTES]; /* https: why a handshake failed last */
+    size_t seen_bytes;           /* the last answer's head: most are the same */
     unsigned seen_status;
     bool seen_keeps;
     uint64_t seen_body;
@@ -88,6 +103,7 @@ struct bench_load_state {
 
 static void connection_next(struct load_connection *connection);
 static void connection_close(struct load_connection *connection);
+static void secure_pump(struct load_connection *connection);
 static void on_recv(struct ring_op *op, const struct ring_result *result);
 
 /* ---- clocks */
@@ -158,6 +174,12 @@ static void send_batch(struct load_connection *connection, unsigned count, uint6
     connection->sent_ns = intended_ns;
     state->outstanding += count;
     state->quota -= count;
+    if (connection->secure) {
+        connection->secure->plain = connection->requests;
+        connection->secure->plain_bytes = count * bytes;
+        secure_pump(connection);
+        return;
+    }
     ring_send(state->ring, &connection->send, connection->handle, connection->requests,
               count * bytes, send_finish);
 }
@@ -171,7 +193,8 @@ static bool may_send(const struct bench_load_state *state)
 static void connection_next(struct load_connection *connection)
 {
     struct bench_load_state *state = connection->state;
-    if (connection->phase != CONNECTION_READY || ring_op_busy(&connection->send)) {
+    bool shaking = connection->secure && !connection->secure->open;
+    if (connection->phase != CONNECTION_READY || ring_op_busy(&connection->send) || shaking) {
         return;
     }
     if (connection->close_after) {
@@ -368,6 +391,151 @@ static bool answers_read(struct load_connection *connection, const uint8_t *at, 
     return true;
 }
 
+/* ---- TLS: between the bytes above and the ring */
+
+static bool secure_take(struct load_connection *connection);
+
+static void secure_sent(struct ring_op *op, const struct ring_result *result)
+{
+    struct load_connection *connection = bk_container_of(op, struct load_connection, send);
+    if (connection->phase == CONNECTION_CLOSING || result->value < 0) {
+        connection_close(connection);
+        return;
+    }
+    tls_send_record_ack(connection->secure->tls, connection->secure->record_bytes);
+    if (!secure_take(connection)) {
+        connection_close(connection);
+        return;
+    }
+    secure_pump(connection);
+    if (connection->outstanding == 0) {
+        connection_next(connection);
+    }
+}
+
+/* The next record onto the wire, from plain text where there is some. */
+static void secure_pump(struct load_connection *connection)
+{
+    struct load_secure *secure = connection->secure;
+    const uint8_t *record;
+    size_t bytes;
+    if (ring_op_busy(&connection->send) || connection->phase != CONNECTION_READY) {
+        return;
+    }
+    while (!(record = tls_send_record_buf(secure->tls, &bytes)) && secure->plain_bytes) {
+        uint8_t *room = tls_send_app_buf(secure->tls, &bytes);
+        if (!room) {
+            return;
+        }
+        bytes = bytes < secure->plain_bytes ? bytes : secure->plain_bytes;
+        memcpy(room, secure->plain, bytes);
+        tls_send_app_ack(secure->tls, bytes);
+        secure->plain += bytes;
+        secure->plain_bytes -= bytes;
+        if (secure->plain_bytes == 0) {
+            tls_flush(secure->tls);
+        }
+    }
+    if (record) {
+        secure->record_bytes = bytes;
+        ring_send(connection->state->ring, &connection->send, connection->handle, record, bytes,
+                  secure_sent);
+    }
+}
+
+static void secure_opened(struct load_connection *connection)
+{
+    struct bench_load_state *state = connection->state;
+    connection->secure->open = true;
+    state->shaking--;
+    if (state->plan->resume) {
+        tls_session_get(connection->secure->tls, &connection->secure->session);
+    }
+    if (state->phase != PHASE_CONNECT || state->plan->rate_per_hour) {
+        connection_next(connection);
+    }
+}
+
+/* What waits on the wire, into the engine; plain text out of it. False = the connection is over. */
+static bool secure_take(struct load_connection *connection)
+{
+    struct load_secure *secure = connection->secure;
+    size_t used = 0, step, bytes;
+    const uint8_t *plain;
+    do {
+        step = tls_recv_record(secure->tls, secure->wire + used, secure->wire_bytes - used);
+        used += step;
+        while ((plain = tls_recv_app_buf(secure->tls, &bytes))) {
+            bool framed = answers_read(connection, plain, bytes);
+            tls_recv_app_ack(secure->tls, bytes);
+            if (!framed) {
+                return false;
+            }
+        }
+        if (!secure->open && tls_is_open(secure->tls)) {
+            secure_opened(connection);
+        }
+    } while (step);
+    secure->wire_bytes -= used;
+    memmove(secure->wire, secure->wire + used, secure->wire_bytes);
+    if (!secure->open && tls_state(secure->tls) == TLS_CLOSED) {
+        connection->state->counts.connect_errors++;
+        const char *why = tls_why(secure->tls);
+        snprintf(connection->state->tls_why, TLS_WHY_BYTES, "%s", why ? why : "closed");
+    }
+    return tls_state(secure->tls) != TLS_CLOSED;
+}
+
+static bool secure_read(struct load_connection *connection, const uint8_t *at, size_t bytes)
+{
+    struct load_secure *secure = connection->secure;
+    if (secure->wire_bytes + bytes > sizeof secure->wire) {
+        return false;
+    }
+    memcpy(secure->wire + secure->wire_bytes, at, bytes);
+    secure->wire_bytes += bytes;
+    if (!secure_take(connection)) {
+        connection_close(connection);
+        return true; /* closed is not malformed */
+    }
+    secure_pump(connection);
+    return true;
+}
+
+static void secure_begin(struct load_connection *connection)
+{
+    struct bench_load_state *state = connection->state;
+    struct load_secure *secure = connection->secure;
+    uint8_t entropy[32];
+    ring_entropy(entropy, sizeof entropy);
+    tls_end(secure->tls);
+    tls_client_begin(secure->tls, state->plan->trust, NULL, state->plan->name, &secure->session,
+                     ring_wall_ns(state->ring) / NS_PER_SECOND, entropy);
+    secure->open = false;
+    state->shaking++;
+    secure->plain_bytes = 0;
+    secure->wire_bytes = 0;
+    secure_pump(connection);
+}
+
+static bool secure_make(struct load_connection *connection)
+{
+    connection->secure = calloc(1, sizeof *connection->secure);
+    if (connection->secure) {
+        connection->secure->tls = calloc(1, tls_client_bytes());
+    }
+    return connection->secure && connection->secure->tls;
+}
+
+static void secure_free(struct load_connection *connection)
+{
+    if (connection->secure && connection->secure->tls) {
+        tls_end(connection->secure->tls);
+        free(connection->secure->tls);
+    }
+    free(connection->secure);
+}
+
 static void on_recv(struct ring_op *op, const struct ring_result *result)
 {
     struct load_connection *connection = bk_container_of(op, struct load_connection, recv);
@@ -376,7 +544,9 @@ static void on_recv(struct ring_op *op, const struct ring_result *result)
     if (result->has_buffer) {
         if (result->value > 0) {
             state->counts.received_bytes += (uint64_t)result->value;
-            framed = answers_read(connection, result->buffer, (size_t)result->value);
+            framed = connection->secure
+                         ? secure_read(connection, result->buffer, (size_t)result->value)
+                         : answers_read(connection, result->buffer, (size_t)result->value);
         }
         ring_buffer_give(state->ring, result->buffer_id);
     }
@@ -409,6 +579,7 @@ static void connection_close(struct load_connection *connection)
     bk_assert(connection->phase == CONNECTION_READY || connection->phase == CONNECTION_CLOSING);
     if (connection->phase == CONNECTION_READY) {
         connection->phase = CONNECTION_CLOSING;
+        state->shaking -= connection->secure && !connection->secure->open;
         state->open_count--;
         if (list_linked(&connection->node)) {
             list_remove(&connection->node);
@@ -449,6 +620,8 @@ static void on_connected(struct ring_op *op, const struct ring_result *result)
     ring_recv(state->ring, &connection->recv, connection->handle, on_recv);
     if (state->phase == PHASE_CLOSE) {
         connection_close(connection);
+    } else if (connection->secure) {
+        secure_begin(connection);
     } else if (state->phase != PHASE_CONNECT || state->plan->rate_per_hour) {
         connection_next(connection);
     }
@@ -605,18 +778,20 @@ static void loop(struct bench_load_state *state)
 
 static void connect_all(struct bench_load_state *state)
 {
+    unsigned wanted = state->plan->connections;
     uint64_t end_ns = ring_now_ns(state->ring) + CONNECT_SECONDS_MAX * (uint64_t)NS_PER_SECOND;
-    unsigned errors_max = state->plan->connections < 16 ? state->plan->connections : 16;
-    while (state->open_count < state->plan->connections && ring_now_ns(state->ring) < end_ns &&
+    unsigned errors_max = wanted < 16 ? wanted : 16;
+    while (state->open_count - state->shaking < wanted && ring_now_ns(state->ring) < end_ns &&
            state->counts.connect_errors < errors_max && !*state->plan->stop) {
         connect_some(state);
         ring_turn(state->ring, ring_now_ns(state->ring) + (uint64_t)RETRY_NS);
     }
-    if (state->open_count < state->plan->connections && !*state->plan->stop) {
+    unsigned ready = state->open_count - state->shaking;
+    if (ready < wanted && !*state->plan->stop) {
         state->load->failed = BK_REFUSED;
         snprintf(state->load->why, sizeof state->load->why,
-                 "only %u of %u connections could be opened; is a server listening there?",
-                 state->open_count, state->plan->connections);
+                 "only %u of %u connections could be opened; %s%s", ready, wanted,
+                 state->tls_why[0] ? "TLS: " : "is a server listening there?", state->tls_why);
     }
 }
 
@@ -651,7 +826,7 @@ static bool connections_make(struct bench_load_state *state)
         connection->state = state;
         connection->handle = -1;
         connection->requests = malloc(bytes);
-        if (!connection->requests) {
+        if (!connection->requests || (state->plan->trust && !secure_make(connection))) {
             return false;
         }
         list_push_back(&state->closed, &connection->node);
@@ -698,6 +873,7 @@ static void state_free(struct bench_load_state *state)
     for (unsigned i = 0; state->connections && i < state->plan->connections; i++) {
         free(state->connections[i].requests);
         free(state->connections[i].head);
+        secure_free(&state->connections[i]);
     }
     free(state->connections);
     bench_writer_fini(&state->writer);

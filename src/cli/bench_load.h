@@ -14,6 +14,7 @@
 #include "cli/bench_histogram.h"
 #include "cli/bench_request.h"
 #include "ring/ring.h"
+#include "tls/tls.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -26,6 +27,9 @@
 
 struct bench_plan {
     struct ring_address target;
+    const struct tls_trust *trust; /* https: whom to believe; NULL = http */
+    const char *name;              /* https: whom the certificate must name */
+    bool resume;                   /* https: a reconnect resumes its last session */
     unsigned connections;
     unsigned pipeline;
     uint64_t warmup_ns;

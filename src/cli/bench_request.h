@@ -30,7 +30,7 @@ struct bench_request_config {
     struct slice body;
     struct slice event;          /* event type; empty = the scheme's usual one */
     const struct scheme *scheme; /* NULL = unsigned, the id goes into X-Request-Id */
-    uint64_t seed;   /* first half of every id: other runs get other ids */
+    uint64_t seed;               /* first half of every id: other runs get other ids */
     unsigned thread;
 };
 
