@@ -19,6 +19,8 @@
 #include "ring/ring.h"
 
 struct catalog;
+struct dispatch;
+struct route_table;
 struct hub;
 struct reader;
 struct metrics_snapshot;
@@ -83,6 +85,8 @@ struct api_guard_slot {
 struct api {
     struct hub *hub;
     struct catalog *catalog;    /* NULL: events answer 503 */
+    struct dispatch *dispatch;  /* NULL: deliveries and replays answer 503 */
+    const struct route_table *routes;
     struct ring_address listen; /* the admin listener's own address */
     /* Allowed Host names besides IP addresses, localhost and the host of public_url; no port. */
     const char *const *hosts;

@@ -3,6 +3,7 @@
 #include "api/admin.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "hub/deliveries.h"
 #include "hub/dispatch.h"
 #include "hub/outbound.h"
 #include "net/dns.h"
@@ -430,6 +431,17 @@ static void destination_changed(void *context, uint64_t number, struct destinati
     }
 }
 
+static bool destination_status(void *context, uint64_t number, struct buf *json)
+{
+    struct control *control = context;
+    const struct destination *destination = route_table_destination(control->routes, number);
+    if (!control->dispatch || !destination) {
+        return false;
+    }
+    destination_status_json(control->dispatch, destination, json);
+    return true;
+}
+
 static void route_changed(void *context, const struct route_change *change)
 {
     struct control *control = context;
@@ -462,6 +474,7 @@ static enum bk_err open_state(struct control *control, char ret_why[CONTROL_WHY_
         .changed = source_changed,
         .destination_changed = destination_changed,
         .route_changed = route_changed,
+        .destination_status = destination_status,
         .context = control,
         .now_ns = ring_wall_ns(control->ring),
     };
@@ -712,6 +725,8 @@ static void open_api(struct control *control)
 {
     control->api.hub = control->hub;
     control->api.catalog = control->catalog;
+    control->api.dispatch = control->dispatch;
+    control->api.routes = control->routes;
     control->api.listen = control->config.admin_listen;
     control->api.hosts = control->config.admin_hosts;
     control->api.host_count = control->config.admin_host_count;

@@ -9,7 +9,7 @@
 #define PAGE_BYTES_MAX (8U << 20)
 
 /* The control thread's only reader; listings hold no pointers into it between their steps. */
-static enum bk_err take_reader(struct api *api, struct reader **ret_reader)
+enum bk_err api_reader(struct api *api, struct reader **ret_reader)
 {
     enum bk_err err = BK_OK;
     if (api->catalog == NULL) {
@@ -103,7 +103,7 @@ static unsigned states_of(struct slice text)
 enum api_step api_events_list(struct api_call *call)
 {
     struct reader *reader;
-    enum bk_err err = take_reader(call->api, &reader);
+    enum bk_err err = api_reader(call->api, &reader);
     struct listing *listing = err == BK_OK ? calloc(1, sizeof *listing) : NULL;
     if (listing == NULL) {
         return api_fail(call, err == BK_OK ? BK_NO_MEMORY : err, "events");
@@ -142,7 +142,7 @@ enum api_step api_events_list(struct api_call *call)
 static bool find_event(struct api_call *call, struct journal_record *ret_record)
 {
     struct reader *reader;
-    enum bk_err err = take_reader(call->api, &reader);
+    enum bk_err err = api_reader(call->api, &reader);
     if (err == BK_OK) {
         err = event_get(reader, call->segment, ret_record);
     }

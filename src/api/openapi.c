@@ -78,7 +78,8 @@ static const struct schema schemas[] = {
      "\"key\":" TEXT "}},\"allowPrivate\":{\"type\":\"boolean\"},\"paused\":{\"type\":"
      "\"boolean\"}}},\"status\":{\"type\":\"object\",\"readOnly\":true,\"properties\":{\"state\":"
      "{\"enum\":[\"ready\",\"paused\",\"error\"]},\"reason\":" TEXT ",\"since\":" TIME
-     "}},\"key\":{\"type\":\"string\",\"readOnly\":true,\"description\":"
+     ",\"delivery\":{\"type\":\"object\"}}},\"key\":{\"type\":\"string\",\"readOnly\":true,"
+     "\"description\":"
      "\"signing secret that was generated; only in the answer that created it\"}}}"},
     {"DestinationList", LIST_OF("Destination")},
     {"DestinationSecrets", "{\"type\":\"object\",\"properties\":{\"secrets\":{\"type\":\"array\","
@@ -140,6 +141,16 @@ static const struct schema schemas[] = {
      ",\"deliveryId\":" TEXT ",\"account\":" TEXT ",\"resource\":" TEXT ",\"handshakes\":" TEXT
      ",\"answer\":" TEXT
      ",\"auto\":{\"type\":\"boolean\"},\"canSend\":{\"type\":\"boolean\"}}}}}}"},
+    {"Delivery",
+     "{\"type\":\"object\",\"required\":[\"event\",\"destination\",\"state\"],\"properties\":{"
+     "\"event\":" TEXT ",\"destination\":" TEXT ",\"source\":" TEXT
+     ",\"state\":{\"enum\":[\"pending\",\"delivered\",\"failed\",\"dead\"]},\"attempt\":"
+     "{\"type\":\"integer\"},\"status\":{\"type\":\"integer\"},\"reason\":" TEXT
+     ",\"durationMs\":{\"type\":\"number\"},\"endedAt\":" TIME ",\"nextAttemptAt\":" TIME
+     ",\"remote\":" TEXT ",\"answer\":" TEXT ",\"replay\":{\"type\":\"boolean\"}}}"},
+    {"DeliveryList", LIST_OF("Delivery")},
+    {"Replay", "{\"type\":\"object\",\"properties\":{\"events\":{\"type\":\"integer\"},"
+               "\"deliveries\":{\"type\":\"integer\"},\"dryRun\":{\"type\":\"boolean\"}}}"},
     {"Health", "{\"type\":\"object\",\"properties\":{\"status\":" TEXT "}}"},
     {"Openapi", "{\"type\":\"object\"}"},
 };

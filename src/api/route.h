@@ -101,6 +101,10 @@ __attribute__((format(printf, 3, 4))) void api_add_header(struct api_response *r
                                                           const char *name, const char *format,
                                                           ...);
 
+/* The control thread's only reader; nobody holds pointers into it between steps. BK_BUSY: there is
+ * no journal. */
+enum bk_err api_reader(struct api *api, struct reader **ret_reader) BK_MUST_CHECK;
+
 /* ---- handlers */
 api_run_fn api_objects_list, api_objects_get, api_objects_create, api_objects_update,
     api_objects_delete;
@@ -109,6 +113,7 @@ api_run_fn api_apply;
 api_run_fn api_tokens_list, api_tokens_get, api_tokens_create, api_tokens_delete;
 api_run_fn api_audit_list;
 api_run_fn api_events_list, api_events_get, api_events_body;
+api_run_fn api_deliveries_list, api_events_replay, api_replay;
 api_run_fn api_openapi, api_metrics, api_live, api_ready, api_providers;
 
 #endif

@@ -42,6 +42,38 @@ static const struct api_param event_params[] = {
     {0},
 };
 
+static const struct api_param delivery_params[] = {
+    {"destination", API_PARAM_TEXT, "name of the destination", NULL},
+    {"canvas", API_PARAM_TEXT, "canvas of the destination; `default` when absent", NULL},
+    {"event", API_PARAM_TEXT, "id of the event", NULL},
+    {"state", API_PARAM_CHOICE,
+     "pending: will be tried again. dead: given up. Else tries that were made, newest first",
+     "pending|delivered|failed|dead"},
+    {"since", API_PARAM_TIME, "the try ended at or after", NULL},
+    {"until", API_PARAM_TIME, "the try ended before", NULL},
+    {"limit", API_PARAM_LIMIT, "items of a page", NULL},
+    {"cursor", API_PARAM_TEXT, "`next` of the page before, with the same query", NULL},
+    {0},
+};
+static const struct api_param replay_event_params[] = {
+    {"to", API_PARAM_TEXT, "only to this destination; else to where routes lead now", NULL},
+    {"canvas", API_PARAM_TEXT, "canvas of that destination; `default` when absent", NULL},
+    {"dryRun", API_PARAM_FLAG, "count only", NULL},
+    {0},
+};
+static const struct api_param replay_params[] = {
+    {"source", API_PARAM_TEXT, "only events of this event source", NULL},
+    {"canvas", API_PARAM_TEXT, "canvas of source and destination", NULL},
+    {"type", API_PARAM_TEXT, "only events of this type", NULL},
+    {"since", API_PARAM_TIME, "received at or after (wanted)", NULL},
+    {"until", API_PARAM_TIME, "received before; now when absent", NULL},
+    {"to", API_PARAM_TEXT, "only to this destination; else to where routes lead now", NULL},
+    {"rate", API_PARAM_TEXT, "deliveries a second at most; 0 = as fast as they are taken", NULL},
+    {"delaySeconds", API_PARAM_TEXT, "when the first is due; to replay a query in parts", NULL},
+    {"dryRun", API_PARAM_FLAG, "count only", NULL},
+    {0},
+};
+
 /* The five routes of a kind of object. NAME is for operation ids and schemas. */
 #define OBJECT_ROUTES(PLURAL, NAME, KIND, LIST_PARAMS, PARAMS)                                     \
     {HTTP_GET,    "/api/v1/" PLURAL,                                                               \
@@ -122,6 +154,15 @@ const struct api_route api_routes[] = {
     {HTTP_GET, "/api/v1/providers", TOKEN_READ, api_providers, NO_KIND, API_BODY_NONE, NULL,
      "listProvider", "server", "What a source's type may be, and what each needs", NULL, 200,
      "ProviderList", NULL},
+    {HTTP_POST, "/api/v1/events/{id}/replay", TOKEN_WRITE, api_events_replay, NO_KIND,
+     API_BODY_NONE, replay_event_params, "replayEvent", "events",
+     "Deliver one event again, as a new try with the same webhook-id", NULL, 202, "Replay", NULL},
+    {HTTP_POST, "/api/v1/replay", TOKEN_WRITE, api_replay, NO_KIND, API_BODY_NONE, replay_params,
+     "replay", "events", "Deliver the accepted events of a query again, oldest first", NULL, 202,
+     "Replay", NULL},
+    {HTTP_GET, "/api/v1/deliveries", TOKEN_READ, api_deliveries_list, NO_KIND, API_BODY_NONE,
+     delivery_params, "listDelivery", "deliveries", "What became of events", NULL, 200,
+     "DeliveryList", NULL},
     {HTTP_GET, "/api/v1/openapi.json", 0, api_openapi, NO_KIND, API_BODY_NONE, NULL, "getOpenapi",
      "server", "This document", NULL, 200, "Openapi", NULL},
     {HTTP_GET, "/metrics", 0, api_metrics, NO_KIND, API_BODY_NONE, NULL, "getMetrics", "server",

@@ -53,6 +53,15 @@ static const struct cli_command commands[] = {
      "--follow prints events as they arrive, from now or from --since on; end it with Ctrl-C.",
      cli_events_options},
     {"event", cli_event, "ID", "one event: headers and body", NULL, cli_event_options},
+    {"deliveries", cli_deliveries, NULL, "what became of events",
+     "Without --state, the tries that were made, newest first.", cli_deliveries_options},
+    {"replay", cli_replay, "ID | --since TIME", "deliver events again",
+     "With the same webhook-id. Events go where routes lead now, or --to one destination.\n"
+     "--dry-run tells how many they would be.",
+     cli_replay_options},
+    {"listen", cli_listen, "SOURCE --forward URL", "forward events to a local program",
+     "For development: each event is posted as a delivery would look, and its answer is printed.",
+     cli_listen_options},
     {"verify", cli_verify, NULL, "is a webhook genuine? Off line, as the server would check it",
      "Exit code 0: genuine; 1: not, and why. A source of your own scheme is checked with --type "
      "generic\n"

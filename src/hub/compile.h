@@ -41,6 +41,8 @@ typedef void source_change_fn(void *context, const struct source_change *change)
 
 /* A destination: taken over by the receiver; NULL = removed. */
 typedef void destination_change_fn(void *context, uint64_t number, struct destination *destination);
+/* How deliveries to a destination go, as a JSON object. False: nothing is known. */
+typedef bool destination_status_fn(void *context, uint64_t number, struct buf *json);
 /* A route: the filters of change->from are taken over, all else is valid during the call. Comes
  * after the destinations and sources it names, and before they are removed. */
 typedef void route_change_fn(void *context, const struct route_change *change);

@@ -283,6 +283,7 @@ enum bk_err hub_open(const struct hub_config *config, struct hub **ret_hub,
     hub->changed = config->changed;
     hub->destination_changed = config->destination_changed;
     hub->route_changed = config->route_changed;
+    hub->destination_status = config->destination_status;
     hub->context = config->context;
     hub->public_url = strdup(config->public_url ? config->public_url : "");
     hub->data_directory = strdup(config->data_directory);

@@ -26,6 +26,7 @@ struct hub_config {
     source_change_fn *changed;     /* these may be NULL (tools, tests) */
     destination_change_fn *destination_changed;
     route_change_fn *route_changed;
+    destination_status_fn *destination_status; /* status.delivery of a destination */
     void *context;
     int64_t now_ns;                /* wall clock */
     const struct store_options *store_options; /* NULL = defaults */

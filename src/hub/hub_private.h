@@ -16,6 +16,7 @@ struct hub {
     source_change_fn *changed;
     destination_change_fn *destination_changed;
     route_change_fn *route_changed;
+    destination_status_fn *destination_status;
     void *context;
     source_activity_fn *activity;
     void *activity_context;

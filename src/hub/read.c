@@ -95,7 +95,6 @@ static void add_destination_status(struct hub *hub, struct store_txn *txn, struc
         [DESTINATION_PAUSED_BY_HAND] = "by hand", [DESTINATION_PAUSED_BY_GONE] = "it answered 410"};
     struct destination_input input;
     struct pause pause;
-    (void)hub;
     if (destination_input_decode(record->compiled, &input) != BK_OK ||
         pause_read(txn, record->number, &pause) != BK_OK) {
         buf_add_str(json, ",\"status\":{\"state\":\"error\"}");
@@ -107,6 +106,12 @@ static void add_destination_status(struct hub *hub, struct store_txn *txn, struc
         buf_add_byte(json, ',');
         add_field(json, "reason", slice_str(reasons[reason]));
         add_time(json, "since", input.paused ? record->updated_ns : pause.since_ns);
+    }
+    size_t before = json->bytes;
+    buf_add_str(json, ",\"delivery\":");
+    if (!hub->destination_status ||
+        !hub->destination_status(hub->context, record->number, json)) {
+        json->bytes = before;
     }
     buf_add_byte(json, '}');
 }

@@ -1,0 +1,283 @@
+/* deliveries.c - what became of events, and sending them again. */
+#include "api/route.h"
+
+#include "base/log.h"
+#include "base/time.h"
+#include "hub/deliveries.h"
+#include "hub/event_id.h"
+
+#include <stdlib.h>
+
+#define PAGE_BYTES_MAX (8U << 20)
+
+static struct slice canvas_of(const struct api_call *call)
+{
+    struct slice canvas = api_value(call, "canvas");
+    return canvas.bytes != 0 ? canvas : SLICE(RESOURCE_CANVAS_DEFAULT);
+}
+
+/* The number of the destination that a parameter names; 0 when it is not given. False when the call
+ * was answered. */
+static bool find_destination(struct api_call *call, const char *name, uint64_t *ret_number)
+{
+    struct slice text = api_value(call, name);
+    *ret_number = 0;
+    if (text.bytes == 0) {
+        return true;
+    }
+    enum bk_err err = hub_destination_number(call->api->hub, canvas_of(call), text, ret_number);
+    if (err == BK_NOT_FOUND) {
+        api_invalid(call, name, "there is no destination of this name");
+    } else if (err != BK_OK) {
+        api_fail(call, err, "destination");
+    }
+    return err == BK_OK;
+}
+
+static bool take_reader(struct api_call *call, struct reader **ret_reader)
+{
+    enum bk_err err = call->api->dispatch ? api_reader(call->api, ret_reader) : BK_BUSY;
+    if (err != BK_OK) {
+        api_fail(call, err, "deliveries");
+    }
+    return err == BK_OK;
+}
+
+/* ---- GET /api/v1/deliveries */
+
+struct listing {
+    struct api_work work;
+    struct delivery_walk walk;
+    unsigned left;
+    unsigned count;
+    uint64_t started_ns;
+};
+
+static void free_work(struct api_work *work)
+{
+    free(work);
+}
+
+static enum api_step end_page(struct api_call *call, struct listing *listing, bool more)
+{
+    struct buf *body = &call->response->body;
+    if (listing->walk.damaged != 0) {
+        log_event(LOG_WARN, "journal_damaged", LOG_I("places", listing->walk.damaged));
+    }
+    buf_add_byte(body, ']');
+    if (more) {
+        buf_add_str(body, ",\"next\":\"");
+        delivery_walk_cursor(&listing->walk, body);
+        buf_add_byte(body, '"');
+    }
+    buf_add_byte(body, '}');
+    return api_json(call, 200);
+}
+
+static enum api_step list_step(struct api_call *call)
+{
+    struct listing *listing = (struct listing *)(void *)call->response->work;
+    struct buf *body = &call->response->body;
+    size_t budget = API_STEP_BYTES;
+    while (listing->left != 0 && body->bytes < PAGE_BYTES_MAX) {
+        struct delivery_item item;
+        enum bk_err err = delivery_walk_next(&listing->walk, call->api->hub, call->api->reader,
+                                             &budget, &item);
+        if (err == BK_NOT_FOUND) {
+            return end_page(call, listing, false);
+        }
+        if (err == BK_AGAIN) {
+            bool late = call->request->now_ns - listing->started_ns > API_LIST_MS * 1000000ULL;
+            return late ? end_page(call, listing, true) : API_AGAIN;
+        }
+        if (err != BK_OK) {
+            return api_fail(call, err, "reading the journal");
+        }
+        if (listing->count++ != 0) {
+            buf_add_byte(body, ',');
+        }
+        delivery_json(call->api->hub, call->api->routes, &item, body);
+        listing->left--;
+    }
+    return end_page(call, listing, true);
+}
+
+enum api_step api_deliveries_list(struct api_call *call)
+{
+    struct reader *reader;
+    struct delivery_filter filter = {.since_ns = api_time(call, "since", INT64_MIN),
+                                     .until_ns = api_time(call, "until", INT64_MAX)};
+    struct slice state = api_value(call, "state"), event = api_value(call, "event");
+    struct journal_position position;
+    if (!take_reader(call, &reader) ||
+        !find_destination(call, "destination", &filter.destination)) {
+        return API_DONE;
+    }
+    if (state.bytes != 0 && !delivery_state_find(state, &filter.state)) {
+        return api_invalid(call, "state", "must be pending, delivered, failed or dead");
+    }
+    if (event.bytes != 0) {
+        int64_t received_ms;
+        if (!event_id_parse(event, &position, &received_ms)) {
+            return api_invalid(call, "event", "is not an event's id: evt_ and 26 characters");
+        }
+        filter.event = journal_position_pack(position);
+    }
+    struct listing *listing = calloc(1, sizeof *listing);
+    if (listing == NULL) {
+        return api_fail(call, BK_NO_MEMORY, "deliveries");
+    }
+    listing->work = (struct api_work){list_step, free_work};
+    listing->left = api_limit(call);
+    listing->started_ns = call->request->now_ns;
+    call->response->work = &listing->work; /* freed with the response from here on */
+    enum bk_err err =
+        delivery_walk_begin(&listing->walk, reader, &filter, api_value(call, "cursor"));
+    if (err == BK_INVALID) {
+        return api_invalid(call, "cursor",
+                           "cursor is not one that this list gave; begin without it");
+    }
+    if (err != BK_OK) {
+        return api_fail(call, err, "reading the journal");
+    }
+    buf_add_str(&call->response->body, "{\"items\":[");
+    return list_step(call);
+}
+
+/* ---- POST /api/v1/events/{id}/replay */
+
+static enum api_step answer_replay(struct api_call *call, const struct replay *replay)
+{
+    buf_printf(&call->response->body, "{\"events\":%llu,\"deliveries\":%llu,\"dryRun\":%s}",
+               (unsigned long long)replay->events, (unsigned long long)replay->deliveries,
+               replay->dry_run ? "true" : "false");
+    return api_json(call, replay->dry_run ? 200 : 202);
+}
+
+enum api_step api_events_replay(struct api_call *call)
+{
+    struct reader *reader;
+    struct journal_record record;
+    struct replay *replay = arena_take(&call->arena, sizeof *replay);
+    if (replay == NULL) {
+        return api_fail(call, BK_NO_MEMORY, "replay");
+    }
+    replay->dry_run = api_flag(call, "dryRun");
+    if (!take_reader(call, &reader) || !find_destination(call, "to", &replay->to)) {
+        return API_DONE;
+    }
+    enum bk_err err = event_get(reader, call->segment, &record);
+    if (err == BK_INVALID || err == BK_NOT_FOUND) {
+        return api_error(call, 404, "not_found",
+                         "no such event; it may be older than what is kept");
+    }
+    if (err != BK_OK) {
+        return api_fail(call, err, "reading the journal");
+    }
+    if (record.entry.type == JOURNAL_DUPLICATE) {
+        return api_error(call, 409, "conflict",
+                         "a duplicate has no body of its own: replay the event it repeats");
+    }
+    if ((record.entry.flags & JOURNAL_CUT) != 0) {
+        return api_error(call, 409, "conflict", "only the beginning of its body was kept");
+    }
+    err = replay_event(call->api->dispatch, replay, &record);
+    if (err == BK_NOT_FOUND) {
+        return api_error(call, 409, "conflict",
+                         "no route leads anywhere for this event; name a destination with `to`");
+    }
+    return err == BK_OK ? answer_replay(call, replay) : api_fail(call, err, "replay");
+}
+
+/* ---- POST /api/v1/replay */
+
+struct replaying {
+    struct api_work work;
+    struct arena arena; /* the filter's texts */
+    struct replay replay;
+};
+
+static void free_replaying(struct api_work *work)
+{
+    struct replaying *replaying = (struct replaying *)(void *)work;
+    arena_fini(&replaying->arena);
+    free(replaying);
+}
+
+static enum api_step replay_go_on(struct api_call *call)
+{
+    struct replaying *replaying = (struct replaying *)(void *)call->response->work;
+    enum bk_err err = replay_step(&replaying->replay, call->api->dispatch, call->api->reader,
+                                  API_STEP_BYTES);
+    if (err == BK_AGAIN) {
+        return API_AGAIN;
+    }
+    return err == BK_OK ? answer_replay(call, &replaying->replay) : api_fail(call, err, "replay");
+}
+
+static struct slice keep(struct replaying *replaying, struct slice text)
+{
+    const char *copy = arena_copy(&replaying->arena, text.at, text.bytes);
+    return copy ? slice_of(copy, text.bytes) : SLICE_EMPTY;
+}
+
+/* A whole number without a sign; absent = 0. False when the call was answered. */
+static bool number_of(struct api_call *call, const char *name, uint32_t max, uint32_t *ret_number)
+{
+    struct slice text = api_value(call, name);
+    uint64_t number = 0;
+    bool good = text.bytes <= 10;
+    for (size_t i = 0; good && i < text.bytes; i++) {
+        good = text.at[i] >= '0' && text.at[i] <= '9';
+        number = number * 10 + (uint64_t)(text.at[i] - '0');
+    }
+    if (!good || number > max) {
+        api_invalid(call, name, "must be a whole number up to %u", max);
+        return false;
+    }
+    *ret_number = (uint32_t)number;
+    return true;
+}
+
+enum api_step api_replay(struct api_call *call)
+{
+    struct reader *reader;
+    uint64_t to;
+    uint32_t rate, delay_seconds;
+    if (!take_reader(call, &reader) || !find_destination(call, "to", &to) ||
+        !number_of(call, "rate", 1000000, &rate) ||
+        !number_of(call, "delaySeconds", 31536000, &delay_seconds)) {
+        return API_DONE;
+    }
+    if (api_value(call, "since").bytes == 0) {
+        return api_invalid(call, "since", "is missing: from when on to replay");
+    }
+    struct replaying *replaying = calloc(1, sizeof *replaying);
+    if (replaying == NULL) {
+        return api_fail(call, BK_NO_MEMORY, "replay");
+    }
+    arena_init(&replaying->arena, 1U << 16);
+    replaying->work = (struct api_work){replay_go_on, free_replaying};
+    call->response->work = &replaying->work; /* freed with the response from here on */
+    struct replay *replay = &replaying->replay;
+    replay->to = to;
+    replay->per_second = rate;
+    replay->dry_run = api_flag(call, "dryRun");
+    struct event_filter filter = {
+        .canvas = keep(replaying, api_value(call, "canvas")),
+        .source = keep(replaying, api_value(call, "source")),
+        .type = keep(replaying, api_value(call, "type")),
+        .since_ns = api_time(call, "since", INT64_MIN),
+        /* Never what arrives while it runs. */
+        .until_ns = api_time(call, "until", call->request->wall_ns)};
+    if (replaying->arena.overflow) {
+        return api_error(call, 400, "invalid", "the query is too long");
+    }
+    enum bk_err err =
+        replay_begin(replay, call->api->dispatch, call->api->catalog, reader, &filter);
+    if (err != BK_OK) {
+        return api_fail(call, err, "replay");
+    }
+    replay->first_due_ms += delay_seconds * 1000LL;
+    return replay_go_on(call);
+}

@@ -1,0 +1,369 @@
+/* deliveries, replay: what became of events, and sending them again. */
+#include "cli/commands.h"
+
+#include "base/assert.h"
+#include "base/time.h"
+#include "cli/remote.h"
+
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+const struct option cli_deliveries_options[] = {
+    {.name = "destination", .kind = OPTION_TEXT, .argument = "NAME", .help = "only to this one"},
+    {.name = "event", .kind = OPTION_TEXT, .argument = "ID", .help = "only of this event"},
+    {.name = "state",
+     .kind = OPTION_CHOICE,
+     .argument = "STATE",
+     .help = "pending: will be tried again; dead: given up; else tries that were made",
+     .choices = "pending|delivered|failed|dead"},
+    {.name = "since", .kind = OPTION_TEXT, .argument = "TIME", .help = "tried at or after"},
+    {.name = "until", .kind = OPTION_TEXT, .argument = "TIME", .help = "tried before"},
+    {.name = "limit",
+     .letter = 'n',
+     .kind = OPTION_NUMBER,
+     .argument = "N",
+     .fallback = "100",
+     .help = "at most so many",
+     .number_min = 1},
+    CANVAS_OPTION,
+    OUTPUT_OPTION,
+    REMOTE_OPTIONS,
+    OPTIONS_END,
+};
+const struct option cli_replay_options[] = {
+    {.name = "source", .kind = OPTION_TEXT, .argument = "NAME", .help = "events of this source"},
+    {.name = "type", .kind = OPTION_TEXT, .argument = "TYPE", .help = "only of this event type"},
+    {.name = "since", .kind = OPTION_TEXT, .argument = "TIME", .help = "received at or after"},
+    {.name = "until", .kind = OPTION_TEXT, .argument = "TIME", .help = "received before; now else"},
+    {.name = "to",
+     .kind = OPTION_TEXT,
+     .argument = "DESTINATION",
+     .help = "only to this destination; else to where routes lead now"},
+    {.name = "rate",
+     .kind = OPTION_NUMBER,
+     .argument = "N",
+     .help = "deliveries a second at most",
+     .number_min = 1,
+     .number_max = 1000000},
+    {.name = "dry-run", .kind = OPTION_FLAG, .help = "count only"},
+    CANVAS_OPTION,
+    OUTPUT_OPTION,
+    REMOTE_OPTIONS,
+    OPTIONS_END,
+};
+
+/* ---- deliveries */
+
+static void add_delivery(struct table *table, yyjson_mut_val *item)
+{
+    char time_text[32] = "";
+    struct slice ended = text_at(item, "endedAt"), due = text_at(item, "nextAttemptAt");
+    struct slice stage = text_at(item, "stage"), reason = text_at(item, "reason");
+    yyjson_mut_val *status = value_at(item, "status"), *took = value_at(item, "durationMs");
+    if (ended.bytes + due.bytes > 0) {
+        print_time(ended.bytes > 0 ? ended : due, time_text);
+    }
+    table_row(table);
+    table_cell(table, slice_str(time_text));
+    table_cell(table, text_at(item, "event"));
+    table_cell(table, text_at(item, "destination"));
+    table_cell(table, text_at(item, "state"));
+    table_cellf(table, "%llu",
+                (unsigned long long)yyjson_mut_get_uint(value_at(item, "attempt")));
+    if (status) {
+        table_cellf(table, "%llu", (unsigned long long)yyjson_mut_get_uint(status));
+    } else {
+        table_cell(table, stage);
+    }
+    if (took) {
+        table_cellf(table, "%.1f ms", yyjson_mut_get_num(took));
+    } else {
+        table_cell(table, SLICE_EMPTY);
+    }
+    table_cell(table, reason);
+}
+
+/* Page by page, until the limit. */
+static int list_deliveries(struct remote *remote, const struct options *options)
+{
+    static const char *const filters[] = {"destination", "event", "state",
+                                          "since",       "until", "canvas"};
+    enum print_format format = print_format(option_text(options, "output"));
+    uint64_t left = option_number(options, "limit");
+    char cursor[2048] = "";
+    struct json_tree all;
+    struct table table;
+    bool done = true;
+    json_tree_init(&all);
+    yyjson_mut_val *items = json_new_array(&all), *list = json_new_object(&all);
+    table_init(&table, "WHEN!|EVENT!|DESTINATION|STATE|TRY>|STATUS|TOOK>|REASON");
+    do {
+        struct client_response response = {0};
+        struct json_tree page;
+        struct buf target;
+        char limit[24];
+        snprintf(limit, sizeof limit, "%llu", (unsigned long long)(left > 1000 ? 1000 : left));
+        buf_init(&target, 8192);
+        buf_add_str(&target, "/api/v1/deliveries");
+        for (size_t i = 0; i < bk_array_length(filters); i++) {
+            remote_query(&target, filters[i], option_text(options, filters[i]));
+        }
+        remote_query(&target, "limit", limit);
+        remote_query(&target, "cursor", cursor);
+        json_tree_init(&page);
+        done = remote_call(remote, "GET", buf_text(&target), NULL, SLICE_EMPTY, &response) &&
+               remote_json(&response, &page);
+        size_t i, count;
+        yyjson_mut_val *item;
+        yyjson_mut_arr_foreach(done ? value_at(page.roots[0], "items") : NULL, i, count, item)
+        {
+            if (format == PRINT_TABLE) {
+                add_delivery(&table, item);
+            } else {
+                yyjson_mut_arr_append(items, json_copy(&all, item));
+            }
+            left -= left > 0 ? 1 : 0;
+        }
+        struct slice next = done ? text_at(page.roots[0], "next") : SLICE_EMPTY;
+        snprintf(cursor, sizeof cursor, "%.*s", (int)next.bytes,
+                 (const char *)(next.at ? next.at : (const uint8_t *)""));
+        json_tree_fini(&page);
+        client_response_fini(&response);
+        buf_fini(&target);
+    } while (done && left != 0 && cursor[0] != '\0');
+    if (done && format == PRINT_TABLE) {
+        table_print(&table);
+    } else if (done) {
+        json_set(&all, list, "items", items);
+        print_value(list, format);
+    }
+    table_fini(&table);
+    json_tree_fini(&all);
+    return done ? CLI_DONE : CLI_FAILED;
+}
+
+int cli_deliveries(int argc, char **argv)
+{
+    struct options options;
+    struct remote remote;
+    int code;
+    if (!cli_begin(&options, cli_deliveries_options, argc, argv, &code)) {
+        return code;
+    }
+    if (options.argument_count != 0) {
+        code = cli_usage("deliveries takes no arguments; one event's are listed by --event ID");
+    } else {
+        code = remote_open(&remote, &options) ? list_deliveries(&remote, &options) : CLI_FAILED;
+        remote_fini(&remote);
+    }
+    options_fini(&options);
+    return code;
+}
+
+/* ---- replay */
+
+struct replayed {
+    uint64_t events;
+    uint64_t deliveries;
+};
+
+/* One call; adds what it did. False after an error was printed. */
+static bool call_replay(struct remote *remote, const char *target, struct replayed *sum)
+{
+    struct client_response response = {0};
+    struct json_tree tree;
+    json_tree_init(&tree);
+    bool done = remote_call(remote, "POST", target, NULL, SLICE_EMPTY, &response) &&
+                remote_json(&response, &tree);
+    if (done) {
+        sum->events += yyjson_mut_get_uint(value_at(tree.roots[0], "events"));
+        sum->deliveries += yyjson_mut_get_uint(value_at(tree.roots[0], "deliveries"));
+    }
+    json_tree_fini(&tree);
+    client_response_fini(&response);
+    return done;
+}
+
+/* A query in the given span of time; since and until are nanoseconds of the wall clock. */
+static bool replay_span(struct remote *remote, const struct options *options, int64_t since_ns,
+                        int64_t until_ns, bool dry_run, uint64_t delay_seconds,
+                        struct replayed *sum)
+{
+    static const char *const filters[] = {"source", "type", "to", "canvas", "rate"};
+    struct buf target;
+    char text[32];
+    buf_init(&target, 8192);
+    buf_add_str(&target, "/api/v1/replay");
+    for (size_t i = 0; i < bk_array_length(filters); i++) {
+        const char *value = option_text(options, filters[i]);
+        if (strcmp(filters[i], "rate") == 0) {
+            snprintf(text, sizeof text, "%llu",
+                     (unsigned long long)option_number(options, "rate"));
+            value = option_given(options, "rate") ? text : NULL;
+        }
+        remote_query(&target, filters[i], value);
+    }
+    time_format_rfc3339(since_ns, text);
+    remote_query(&target, "since", text);
+    time_format_rfc3339(until_ns, text);
+    remote_query(&target, "until", text);
+    if (delay_seconds > 0) {
+        snprintf(text, sizeof text, "%llu", (unsigned long long)delay_seconds);
+        remote_query(&target, "delaySeconds", text);
+    }
+    remote_query(&target, "dryRun", dry_run ? "true" : NULL);
+    bool done = call_replay(remote, buf_text(&target), sum);
+    buf_fini(&target);
+    return done;
+}
+
+/* A line that is written over. */
+static void show_progress(uint64_t done, uint64_t all)
+{
+    char bar[41];
+    unsigned filled = all ? (unsigned)(done * 40 / all) : 40;
+    for (unsigned i = 0; i < 40; i++) {
+        bar[i] = i < filled ? '#' : '.';
+    }
+    bar[40] = '\0';
+    fprintf(stderr, "\r[%s] %llu of %llu deliveries ", bar, (unsigned long long)done,
+            (unsigned long long)all);
+}
+
+#define PARTS_MAX 40U
+#define PART_DELIVERIES 2000U
+
+/* In parts of the time, so that there is something to show; the server counts first. */
+static bool replay_parts(struct remote *remote, const struct options *options, int64_t since_ns,
+                         int64_t until_ns, struct replayed *sum)
+{
+    struct replayed all = {0, 0};
+    bool shown = isatty(STDERR_FILENO) == 1;
+    uint64_t rate = option_given(options, "rate") ? option_number(options, "rate") : 0;
+    if (!replay_span(remote, options, since_ns, until_ns, true, 0, &all)) {
+        return false;
+    }
+    uint64_t wanted = all.deliveries / PART_DELIVERIES + 1;
+    int64_t parts = (int64_t)(wanted > PARTS_MAX ? PARTS_MAX : wanted);
+    /* Whole milliseconds: what a time in a query can say. */
+    int64_t span_ns = (until_ns - since_ns) / parts / NS_PER_MS * NS_PER_MS + NS_PER_MS;
+    for (int64_t at = since_ns; at < until_ns; at += span_ns) {
+        int64_t end = at + span_ns < until_ns ? at + span_ns : until_ns;
+        uint64_t delay_seconds = rate ? sum->deliveries / rate : 0;
+        if (!replay_span(remote, options, at, end, false, delay_seconds, sum)) {
+            return false;
+        }
+        if (shown) {
+            show_progress(sum->deliveries, all.deliveries);
+        }
+    }
+    if (shown) {
+        fprintf(stderr, "\r%80s\r", "");
+    }
+    return true;
+}
+
+static int64_t wall_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * NS_PER_SECOND + now.tv_nsec;
+}
+
+/* As the API reads them: RFC 3339, unix seconds, or a duration before now. Whole milliseconds. */
+static bool read_time(const char *name, const char *text, int64_t now_ns, int64_t *ret_ns)
+{
+    int64_t ns;
+    if (time_parse_since(slice_str(text), now_ns, &ns) != BK_OK) {
+        cli_usage("--%s takes RFC 3339, unix seconds, or a duration before now (1h), not %s", name,
+                  text);
+        return false;
+    }
+    *ret_ns = ns / NS_PER_MS * NS_PER_MS;
+    return true;
+}
+
+static int replay_query(struct remote *remote, const struct options *options,
+                        struct replayed *sum)
+{
+    int64_t now_ns = wall_ns(), since_ns, until_ns = now_ns / NS_PER_MS * NS_PER_MS + NS_PER_MS;
+    const char *until = option_text(options, "until");
+    if (!read_time("since", option_text(options, "since"), now_ns, &since_ns) ||
+        (until && !read_time("until", until, now_ns, &until_ns))) {
+        return CLI_USAGE;
+    }
+    bool done = option_flag(options, "dry-run")
+                    ? replay_span(remote, options, since_ns, until_ns, true, 0, sum)
+                    : replay_parts(remote, options, since_ns, until_ns, sum);
+    return done ? CLI_DONE : CLI_FAILED;
+}
+
+static int replay_one(struct remote *remote, const struct options *options, struct replayed *sum)
+{
+    struct buf target;
+    buf_init(&target, 8192);
+    buf_add_str(&target, "/api/v1/events/");
+    remote_segment(&target, options->arguments[0]);
+    buf_add_str(&target, "/replay");
+    remote_query(&target, "to", option_text(options, "to"));
+    remote_query(&target, "canvas", option_text(options, "canvas"));
+    remote_query(&target, "dryRun", option_flag(options, "dry-run") ? "true" : NULL);
+    bool done = call_replay(remote, buf_text(&target), sum);
+    buf_fini(&target);
+    return done ? CLI_DONE : CLI_FAILED;
+}
+
+static void print_replayed(const struct options *options, const struct replayed *sum)
+{
+    enum print_format format = print_format(option_text(options, "output"));
+    bool dry_run = option_flag(options, "dry-run");
+    if (format == PRINT_TABLE) {
+        printf("%s %llu event%s as %llu deliver%s\n", dry_run ? "would replay" : "replaying",
+               (unsigned long long)sum->events, sum->events == 1 ? "" : "s",
+               (unsigned long long)sum->deliveries, sum->deliveries == 1 ? "y" : "ies");
+        return;
+    }
+    struct buf text;
+    struct json_tree tree;
+    struct json_problem problem;
+    buf_init(&text, 1024);
+    json_tree_init(&tree);
+    buf_printf(&text, "{\"events\":%llu,\"deliveries\":%llu,\"dryRun\":%s}",
+               (unsigned long long)sum->events, (unsigned long long)sum->deliveries,
+               dry_run ? "true" : "false");
+    if (json_parse(buf_slice(&text), &tree, &problem) == BK_OK) {
+        print_value(tree.roots[0], format);
+    }
+    json_tree_fini(&tree);
+    buf_fini(&text);
+}
+
+int cli_replay(int argc, char **argv)
+{
+    struct options options;
+    struct remote remote;
+    struct replayed sum = {0, 0};
+    int code;
+    if (!cli_begin(&options, cli_replay_options, argc, argv, &code)) {
+        return code;
+    }
+    bool query = option_text(&options, "since") != NULL;
+    if (query ? options.argument_count != 0 : options.argument_count != 1) {
+        code = cli_usage("replay takes one event's id, or --since: becket replay evt_…; becket "
+                         "replay --source payments --since 1h");
+    } else if (!query && (option_text(&options, "source") || option_text(&options, "until") ||
+                          option_text(&options, "type") || option_given(&options, "rate"))) {
+        code = cli_usage("--source, --type, --until and --rate go with --since");
+    } else {
+        code = !remote_open(&remote, &options) ? CLI_FAILED
+               : query                         ? replay_query(&remote, &options, &sum)
+                                               : replay_one(&remote, &options, &sum);
+        remote_fini(&remote);
+        if (code == CLI_DONE) {
+            print_replayed(&options, &sum);
+        }
+    }
+    options_fini(&options);
+    return code;
+}

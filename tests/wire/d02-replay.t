@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""Deliveries and replays by command and by API; events forwarded to a local program."""
+import http.server, json, os, subprocess, sys, threading, time
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+
+received = []
+status = [200]
+
+
+class Sink(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get('content-length', 0)))
+        received.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+        self.send_response(status[0])
+        self.send_header('Content-Length', '2')
+        self.end_headers()
+        self.wfile.write(b'ok')
+
+    def log_message(self, *args):
+        pass
+
+
+def when(test, wait=10):
+    end = time.time() + wait
+    while time.time() < end and not test():
+        time.sleep(0.05)
+    return test()
+
+
+sink = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Sink)
+threading.Thread(target=sink.serve_forever, daemon=True).start()
+port = sink.server_address[1]
+
+SET = '''kind: EventSource
+metadata: {name: repo}
+spec: {type: github, path: repo, verification: {secrets: [{value: s3cret}]}}
+---
+kind: Destination
+metadata: {name: app}
+spec: {url: "http://127.0.0.1:%d/in", allowPrivate: true, retry: {schedule: [1h]}}
+---
+kind: Destination
+metadata: {name: other}
+spec: {url: "http://127.0.0.1:%d/other", allowPrivate: true}
+---
+kind: Route
+metadata: {name: repo-to-app}
+spec:
+  from: [{source: repo, types: [push]}]
+  filters: [{type: FILTER_TYPE_DATA, data: {expression: "$.n != 3"}}]
+  to: [{destination: app}]
+''' % (port, port)
+
+with Server() as server:
+    def hook(n, event='push'):
+        body = json.dumps({'n': n}).encode()
+        return server.post('/hooks/repo', body, github(body, 's3cret', 'd%d' % n, event)).json['id']
+
+    ok(server.cli('apply', '-f', '-', stdin=SET.encode())[0] == 0, 'apply')
+    ids = [hook(n) for n in range(1, 6)] + [hook(6, 'issues')]
+    ok(when(lambda: len(received) == 4), 'the route delivers what its type and filter let through')
+    time.sleep(0.3)
+    is_equal(sorted(json.loads(body)['n'] for _, _, body in received), [1, 2, 4, 5], 'and nothing else')
+    ok(all(h['webhook-id'] in ids and h['becket-source'] == 'repo' for _, h, _ in received), 'with their ids')
+
+    def deliveries(query=''):
+        return server.api('GET', '/api/v1/deliveries' + query).json['items']
+
+    ok(when(lambda: len(deliveries()) == 4), 'GET /api/v1/deliveries: every try')
+    is_equal({d['state'] for d in deliveries('?destination=app')}, {'delivered'}, 'of a destination')
+    is_equal([d['event'] for d in deliveries('?event=' + ids[0])], [ids[0]], 'of an event')
+    is_equal(deliveries('?state=failed'), [], 'by state')
+    is_equal(server.api('GET', '/api/v1/deliveries?destination=none').status, 400, 'no such destination')
+    is_equal(server.api('GET', '/api/v1/deliveries?event=x').status, 400, 'no such id')
+    code, out, err = server.cli('deliveries', '--event', ids[1])
+    ok(code == 0 and ids[1] in out and 'delivered' in out and '200' in out, 'becket deliveries')
+    answer = server.api('GET', '/api/v1/destinations/app').json['status']
+    ok(answer['state'] == 'ready' and 'delivery' in answer, 'status tells how deliveries go')
+
+    received.clear()
+    code, out, err = server.cli('replay', ids[0], '--dry-run')
+    ok(code == 0 and 'would replay 1 event as 1 delivery' in out, 'replay --dry-run of one')
+    code, out, err = server.cli('replay', ids[0])
+    ok(code == 0 and when(lambda: len(received) == 1) and received[0][1]['webhook-id'] == ids[0],
+       'replay of one, with the same id')
+    received.clear()
+    code, out, err = server.cli('replay', ids[5])
+    ok(code == 1 and 'no route leads anywhere' in err, 'an event that no route wants')
+    code, out, err = server.cli('replay', ids[5], '--to', 'other')
+    ok(code == 0 and when(lambda: len(received) == 1) and received[0][0] == '/other', 'goes where it is sent')
+    received.clear()
+    code, out, err = server.cli('replay', '--source', 'repo', '--since', '1h', '--dry-run', '-o', 'json')
+    is_equal(json.loads(out)['deliveries'], 4, 'a query is counted')
+    time.sleep(0.3)
+    is_equal(received, [], 'and a dry run sends nothing')
+    code, out, err = server.cli('replay', '--source', 'repo', '--since', '1h')
+    ok(code == 0 and when(lambda: len(received) == 4), 'and replayed: %s' % (out or err).strip())
+    received.clear()
+    code, out, err = server.cli('replay', '--since', '1h', '--to', 'other', '--rate', '1000')
+    ok(code == 0 and when(lambda: len(received) == 6) and {p for p, _, _ in received} == {'/other'},
+       'everything to one destination, at a rate')
+    is_equal(server.api('POST', '/api/v1/replay').status, 400, 'a replay without since')
+    is_equal(server.api('POST', '/api/v1/events/evt_x/replay').status, 404, 'an id that is none')
+
+    status[0] = 500
+    failing = hook(7)
+    ok(when(lambda: [d['event'] for d in deliveries('?state=pending')] == [failing]), 'a failed one is pending')
+    ok(when(lambda: [d['status'] for d in deliveries('?state=failed')] == [500]), 'and the try tells its status')
+    status[0] = 200
+
+    received.clear()
+    listener = subprocess.Popen([server.program, 'listen', 'repo', '--forward', 'http://127.0.0.1:%d/dev' % port,
+                                 '--server', 'http://127.0.0.1:%d' % server.admin, '--data', server.data],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    listener.stderr.readline()
+    time.sleep(0.6)
+    forwarded = hook(8, 'issues')
+    ok(when(lambda: any(p == '/dev' for p, _, _ in received)), 'becket listen forwards')
+    path, headers, body = next(r for r in received if r[0] == '/dev')
+    ok(body == b'{"n": 8}' and headers['webhook-id'] == forwarded and headers['x-github-event'] == 'issues' and
+       headers['becket-type'] == 'issues', 'body, id and the provider\'s headers')
+    ok(forwarded in listener.stdout.readline(), 'and says so')
+    listener.terminate()
+    is_equal(listener.wait(10), 0, 'it ends when told')
+    code, out, err = server.cli('listen', 'repo', '--forward', 'http://192.0.2.1/')
+    ok(code == 2 and '--allow-remote' in err, 'not to another machine')
+done()
