@@ -1,33 +1,14 @@
 #!/usr/bin/env python3
 """Where outgoing calls must not go, whatever the name, its spelling or its name server says: addresses are checked when
 they are connected to. Runs in a network of its own, where 1.2.3.4 is this machine too, so nothing leaves it."""
-import fcntl, http.server, os, socket, struct, subprocess, sys, threading, time
+import http.server, os, socket, subprocess, sys, threading
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 from dns_double import DnsDouble
+from own_network import PUBLIC, enter
 
 HAND = os.path.join(os.environ.get('BECKET_BUILD') or os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..',
                     'build'), 'asan', 'tests', 'unit', 'http_client_test')
-PUBLIC = '1.2.3.4'
-
-
-def own_network():
-    """Start again in a network with nothing but a loopback of our own."""
-    if os.environ.get('BECKET_OWN_NETWORK'):
-        return
-    for unshare in (['unshare', '--net'], ['unshare', '--net', '--map-root-user']):
-        if subprocess.run(unshare + ['true'], capture_output=True).returncode == 0:
-            os.environ['BECKET_OWN_NETWORK'] = '1'
-            os.execvp('unshare', unshare + [sys.executable] + sys.argv)
-    skip_all('unshare cannot make a network here')
-
-
-def interface_up(name, address):
-    """As ip(8) would: address/8 on the interface, up."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        request = struct.pack('16sHH4s8x', name.encode(), socket.AF_INET, 0, socket.inet_aton(address))
-        fcntl.ioctl(s, 0x8916, request)                                         # SIOCSIFADDR
-        fcntl.ioctl(s, 0x8914, struct.pack('16sH14x', name.encode(), 0x41))     # SIOCSIFFLAGS up, running
 
 
 class Target(http.server.BaseHTTPRequestHandler):
@@ -57,14 +38,9 @@ def reached():
     return seen
 
 
-own_network()
+enter()
 if not os.path.exists(HAND):
     skip_all('http_client_test is not built: make build/asan/tests/unit/http_client_test')
-try:
-    interface_up('lo', '127.0.0.1')
-    interface_up('lo:1', PUBLIC)
-except OSError as error:
-    skip_all('no loopback of our own: %s' % error)
 
 server = DualServer(('::', 0), Target)
 port = server.server_address[1]
