@@ -108,6 +108,10 @@ static enum http_step step_chunked(struct http_response *response, uint8_t *at, 
     size_t decoded = bytes;
     enum http_parse result = http_chunked_decode(&response->chunked, at, &decoded, ret_used);
 
+    /* The limit first: what is told must not depend on how much came at once. */
+    if (decoded > response->body_bytes_max - response->body_bytes) {
+        return fail(response, BK_TOO_LARGE, "the body of the answer is over the limit");
+    }
     if (result != HTTP_PARSE_DONE && result != HTTP_PARSE_PARTIAL) {
         return fail(response, BK_PROTOCOL, "the chunks of the answer are malformed");
     }

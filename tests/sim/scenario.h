@@ -33,6 +33,8 @@ void journal_sweep_run(void);
 void server_configure(struct sim_config *config);
 void server_run(void);
 void canary_ack_run(void);
+void client_configure(struct sim_config *config);
+void client_run(void);
 
 extern const struct scenario scenarios[];
 extern const unsigned scenario_count;

@@ -10,6 +10,8 @@ const struct scenario scenarios[] = {
      journal_sweep_configure, journal_sweep_run, NULL},
     {"server", "webhooks from the sender to the disk, through faults and crashes", server_configure,
      server_run, NULL},
+    {"client", "calls to scripted servers that do well, badly or nothing", client_configure,
+     client_run, NULL},
     {"canary-flush", "a log that does not flush loses what it acknowledged", canary_configure,
      canary_flush_run, "is not on the disk"},
     {"canary-ack", "a server that does not flush loses what it acknowledged", server_configure,
