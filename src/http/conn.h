@@ -19,8 +19,8 @@
 #define LISTENERS_MAX         CORES_MAX
 #define ANSWER_KEPT_BYTES_MAX 256U
 /* How long a connection that is not told "close" yet may send another request during a drain. */
-#define DRAIN_IDLE_MS 300U
-#define DATE_LINE_BYTES       37U /* "Date: <29>\r\n" */
+#define DRAIN_IDLE_MS   300U
+#define DATE_LINE_BYTES 37U /* "Date: <29>\r\n" */
 
 enum conn_state {
     CONN_FREE,
@@ -106,6 +106,8 @@ struct http_server {
     unsigned listener_count;
     bool draining;
     unsigned handshakes; /* TLS: under way */
+    unsigned heavy_left; /* TLS: steps of handshakes that may still be computed in this turn */
+    struct list heavy;   /* TLS: connections whose next step waits for its turn */
     unsigned secure_used;
     uint8_t *secure; /* the pool */
     struct conn_secure *secure_free;
@@ -201,6 +203,8 @@ void conn_secure_input(struct http_conn *conn, const uint8_t *at, size_t bytes);
 void conn_secure_send(struct http_conn *conn, const void *at, size_t bytes);
 /* True: close_notify is on its way, conn_linger() is called again when it has left. */
 bool conn_secure_goodbye(struct http_conn *conn);
+/* Once per turn: steps of handshakes that waited. */
+void http_secure_flush(struct http_server *server);
 /* Bytes wait for the engine: read no more now. */
 bool conn_secure_waits(const struct http_conn *conn);
 /* Requires: no operation in flight. */

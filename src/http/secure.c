@@ -16,9 +16,13 @@
 
 #define REPORTS_WINDOW_NS (1000 * (uint64_t)NS_PER_MS)
 #define REPORTS_MAX       8U
+/* A step costs up to some milliseconds (RSA); requests of others come in between. */
+#define HEAVY_PER_TURN 2U
 
 struct conn_secure {
     struct conn_secure *next_free;
+    struct http_conn *conn;
+    struct list heavy;    /* in server->heavy, or detached */
     struct tls *tls;      /* behind this struct */
     const uint8_t *plain; /* an answer's bytes that are not in the engine yet */
     size_t plain_bytes;
@@ -28,6 +32,7 @@ struct conn_secure {
     bool answering; /* conn_sent() is to be told when all has left */
     bool closing;   /* close_notify was said */
     bool open;      /* counted as open */
+    bool spoken;    /* an alert of our own leaves, the engine is dead */
 };
 
 static size_t slot_bytes(void)
@@ -74,6 +79,7 @@ static void stash_give(struct http_conn *conn)
         buffers_give(conn->server->buffers, secure->stash, secure->stash_room);
         secure->stash = NULL;
         secure->stash_bytes = 0;
+        secure->stash_room = 0;
     }
 }
 
@@ -85,6 +91,9 @@ void conn_secure_give(struct http_conn *conn)
         return;
     }
     stash_give(conn);
+    if (list_linked(&secure->heavy)) {
+        list_remove(&secure->heavy);
+    }
     if (!secure->open) {
         server->handshakes--;
     }
@@ -102,6 +111,7 @@ static bool secure_begin(struct http_conn *conn)
     if (!conn->secure) {
         return false;
     }
+    conn->secure->conn = conn;
     struct tls_server *identities = tls_slot_take(server->config.tls);
     ring_entropy(entropy, sizeof entropy);
     tls_server_begin(conn->secure->tls, identities, ring_wall_ns(server->ring) / NS_PER_SECOND,
@@ -133,19 +143,28 @@ static void report(struct http_conn *conn, const char *why)
     }
 }
 
+static void secure_sent(struct ring_op *op, const struct ring_result *result);
+
 /* The engine is done, well or not. Requires: no send under way. */
 static void secure_over(struct http_conn *conn)
 {
-    const char *why = tls_why(conn->secure->tls);
-    if (why && !conn->secure->open) {
+    struct conn_secure *secure = conn->secure;
+    const char *why = tls_why(secure->tls);
+    size_t bytes;
+    const uint8_t *words = tls_last_words(secure->tls, &bytes);
+    if (why && !secure->open) {
         report(conn, why);
     }
-    conn_kill(conn);
+    if (!words) {
+        conn_kill(conn);
+        return;
+    }
+    secure->spoken = true;
+    secure->closing = true;
+    ring_send(conn->server->ring, &conn->send_op, conn->handle, words, bytes, secure_sent);
 }
 
 /* ---- out */
-
-static void secure_sent(struct ring_op *op, const struct ring_result *result);
 
 /* Moves plain text into the engine and the next record onto the wire. */
 static void secure_pump(struct http_conn *conn)
@@ -275,10 +294,31 @@ static bool stash_add(struct http_conn *conn, const uint8_t *at, size_t bytes)
     return true;
 }
 
-/* What waited, now that a record has left. */
+/* May the next step of a handshake be computed now? If not, it is put in line. */
+static bool may_compute(struct http_conn *conn)
+{
+    struct http_server *server = conn->server;
+    struct conn_secure *secure = conn->secure;
+    if (secure->open) {
+        return true;
+    }
+    if (server->heavy_left) {
+        server->heavy_left--;
+        return true;
+    }
+    if (!list_linked(&secure->heavy)) {
+        list_push_back(&server->heavy, &secure->heavy);
+    }
+    return false;
+}
+
+/* What waited, now that a record has left or the turn has come. */
 static void stash_run(struct http_conn *conn)
 {
     struct conn_secure *secure = conn->secure;
+    if (!may_compute(conn)) {
+        return;
+    }
     size_t used = secure_feed(conn, secure->stash, secure->stash_bytes);
     if (conn->state == CONN_DEAD) {
         return; /* the stash went with it, or goes soon */
@@ -301,7 +341,8 @@ void conn_secure_input(struct http_conn *conn, const uint8_t *at, size_t bytes)
         conn_kill(conn);
         return;
     }
-    size_t used = conn->secure->stash_bytes ? 0 : secure_feed(conn, at, bytes);
+    bool now = conn->secure->stash_bytes == 0 && may_compute(conn);
+    size_t used = now ? secure_feed(conn, at, bytes) : 0;
     if (conn->state == CONN_DEAD) {
         return;
     }
@@ -314,6 +355,22 @@ void conn_secure_input(struct http_conn *conn, const uint8_t *at, size_t bytes)
         ring_cancel(conn->server->ring, &conn->recv_op); /* let TCP push back */
     }
     secure_pump(conn);
+}
+
+void http_secure_flush(struct http_server *server)
+{
+    server->heavy_left = HEAVY_PER_TURN;
+    for (unsigned i = 0; i < HEAVY_PER_TURN && !list_empty(&server->heavy); i++) {
+        struct list *node = list_pop_front(&server->heavy);
+        struct http_conn *conn = bk_container_of(node, struct conn_secure, heavy)->conn;
+        bool runs = conn->state != CONN_DEAD && !conn->secure->closing && conn->secure->stash_bytes;
+        if (runs) {
+            stash_run(conn);
+        }
+        if (runs && conn->state != CONN_DEAD) {
+            secure_pump(conn);
+        }
+    }
 }
 
 bool conn_secure_waits(const struct http_conn *conn)
@@ -333,8 +390,10 @@ static void secure_sent(struct ring_op *op, const struct ring_result *result)
         conn_kill(conn);
         return;
     }
-    tls_send_record_ack(conn->secure->tls, conn->secure->record_bytes);
-    handshake_done(conn);
+    if (!conn->secure->spoken) {
+        tls_send_record_ack(conn->secure->tls, conn->secure->record_bytes);
+        handshake_done(conn);
+    }
     if (conn->secure->stash_bytes && !conn->secure->closing) {
         stash_run(conn);
     }

@@ -44,6 +44,7 @@ enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struc
     list_init(&server->dirty);
     list_init(&server->parked);
     list_init(&server->starved);
+    list_init(&server->heavy);
     server->conns = (struct http_conn *)(void *)(map + server_bytes);
     server->exchanges = (struct http_exchange *)(void *)(map + server_bytes + conns_bytes);
     server->spills = (struct spill *)(void *)(map + server_bytes + conns_bytes + exchanges_bytes);
@@ -52,9 +53,17 @@ enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struc
     return BK_OK;
 }
 
+bool http_server_has_work(const struct http_server *server)
+{
+    return !list_empty(&server->heavy);
+}
+
 void http_server_flush(struct http_server *server)
 {
     struct list now;
+    if (server->config.tls) {
+        http_secure_flush(server);
+    }
     list_init(&now);
     list_splice_back(&now, &server->dirty);
     struct list *node;

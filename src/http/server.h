@@ -106,6 +106,8 @@ enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struc
 void http_server_accept(struct http_server *server, int32_t listener);
 /* Send what became ready since the last call. Once per turn, last. */
 void http_server_flush(struct http_server *server);
+/* There is computing left for the next turn: do not wait in it. Only with TLS. */
+bool http_server_has_work(const struct http_server *server);
 /* Ask parked connections again (after a journal commit). */
 void http_server_resume(struct http_server *server);
 bool http_server_has_parked(const struct http_server *server);

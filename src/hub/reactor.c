@@ -388,12 +388,20 @@ static void consume_when_wanted(struct reactor *reactor)
     }
 }
 
+/* Handshakes that wait for their turn. */
+static bool has_work(const struct reactor *reactor)
+{
+    return reactor->config.tls &&
+           (http_server_has_work(reactor->ingress_server) ||
+            (reactor->admin_server && http_server_has_work(reactor->admin_server)));
+}
+
 static void reactor_turn(struct reactor *reactor)
 {
     consume_when_wanted(reactor);
     bool committing = !reactor->stopped && journal_writing(reactor->journal);
     ring_gather(reactor->ring, committing ? GATHER_COMPLETIONS : 0, committing ? GATHER_US : 0);
-    ring_turn(reactor->ring, next_ns(reactor));
+    ring_turn(reactor->ring, has_work(reactor) ? 0 : next_ns(reactor));
     uint64_t now_ns = ring_now_ns(reactor->ring);
     timer_wheel_run(&reactor->wheel, now_ns);
     if (!reactor->stopped) {

@@ -35,6 +35,7 @@ struct tls {
     enum bk_err err;
     uint8_t offered_bytes;
     uint8_t offered[32];
+    uint8_t alert[7]; /* a record; zeros: none */
     char why[TLS_WHY_BYTES];
     struct tls_chain chain;
     uint8_t buffers[]; /* in, then out */
@@ -513,16 +514,46 @@ static const char *engine_text(const struct tls *tls, int error)
     }
 }
 
-/* Fills err and why once, from BearSSL's number. */
-static void learn(struct tls *tls)
+static uint8_t alert_for(const struct tls *tls, int error)
 {
-    if (tls->err != BK_OK || tls->failed) {
-        return;
+    switch (error) {
+    case BR_ERR_X509_EXPIRED:
+        return BR_ALERT_CERTIFICATE_EXPIRED;
+    case BR_ERR_X509_NOT_TRUSTED:
+        return BR_ALERT_UNKNOWN_CA;
+    case BR_ERR_X509_UNSUPPORTED:
+    case BR_ERR_X509_WEAK_PUBLIC_KEY:
+    case BR_ERR_X509_FORBIDDEN_KEY_USAGE:
+        return BR_ALERT_UNSUPPORTED_CERTIFICATE;
+    case BR_ERR_UNSUPPORTED_VERSION:
+    case BR_ERR_BAD_VERSION:
+        return BR_ALERT_PROTOCOL_VERSION;
+    default:
+        return tls->err == BK_UNAUTHENTICATED && error != BR_ERR_NO_CLIENT_AUTH
+                   ? BR_ALERT_BAD_CERTIFICATE
+                   : BR_ALERT_HANDSHAKE_FAILURE;
     }
-    int error = br_ssl_engine_last_error(&tls->u.engine);
-    if (br_ssl_engine_current_state(&tls->u.engine) != BR_SSL_CLOSED || error == BR_ERR_OK) {
-        return;
+}
+
+/* BearSSL ends most failures without a word; as long as nothing is encrypted we can say it. */
+static void make_alert(struct tls *tls, int error)
+{
+    bool clear = tls->u.engine.out.vtable == &br_sslrec_out_clear_vtable;
+    if (!tls->open && clear && !tls->http && error < BR_ERR_RECV_FATAL_ALERT) {
+        uint8_t record[] = {21, 3, 3, 0, 2, 2, alert_for(tls, error)};
+        memcpy(tls->alert, record, sizeof record);
     }
+}
+
+const uint8_t *tls_last_words(const struct tls *tls, size_t *ret_bytes)
+{
+    *ret_bytes = tls->alert[0] ? sizeof tls->alert : 0;
+    return tls->alert[0] ? tls->alert : NULL;
+}
+
+/* Fills err and why once, from BearSSL's number. */
+static void learn_words(struct tls *tls, int error)
+{
     tls->err = BK_PROTOCOL;
     if (tls->why[0] && error >= BR_ERR_X509_OK && error < BR_ERR_RECV_FATAL_ALERT) {
         tls->err = BK_UNAUTHENTICATED; /* verify.c said why */
@@ -551,6 +582,15 @@ static void learn(struct tls *tls)
     }
     if (error == BR_ERR_WRONG_KEY_USAGE || error == BR_ERR_NO_CLIENT_AUTH) {
         tls->err = BK_UNAUTHENTICATED;
+    }
+}
+
+static void learn(struct tls *tls)
+{
+    int error = br_ssl_engine_last_error(&tls->u.engine);
+    if (tls->err == BK_OK && !tls->failed && error != BR_ERR_OK) {
+        learn_words(tls, error);
+        make_alert(tls, error);
     }
 }
 
