@@ -74,7 +74,7 @@ static bool judge(const struct scheme *scheme, struct slice text, enum scheme_ve
     bk_assert(*ret_verdict != SCHEME_HANDSHAKE || (answer.status >= 200 && answer.status < 300));
     scheme_identify(scheme, &request, &identity);
     bk_assert(inside(identity.type, text) && inside(identity.delivery_id, text));
-    unsigned count = scheme_redactions(scheme, &head, redactions, SCHEME_REDACTIONS);
+    unsigned count = scheme_redactions(scheme, &request, redactions, SCHEME_REDACTIONS);
     for (unsigned i = 0; i < count; i++) {
         bk_assert(redactions[i].bytes != 0 &&
                   redactions[i].at + redactions[i].bytes <= head.head_bytes);

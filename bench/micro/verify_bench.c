@@ -58,7 +58,7 @@ static double fastest(const struct scheme *scheme, const struct scheme_request *
             sink = scheme_verify(scheme, request, &answer);
             if (all) {
                 scheme_identify(scheme, request, &identity);
-                sink = scheme_redactions(scheme, request->head, redactions, SCHEME_REDACTIONS);
+                sink = scheme_redactions(scheme, request, redactions, SCHEME_REDACTIONS);
                 sink = (unsigned)identity.type.bytes;
             }
         }

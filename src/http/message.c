@@ -23,10 +23,28 @@ static inline uint64_t load64(const uint8_t *at)
     return word;
 }
 
+#if defined(__SSE2__)
+/* The same for sixteen bytes, compared with a lower-case name. */
+static inline bool same16(const uint8_t *name, const uint8_t *lower)
+{
+    __m128i text = _mm_loadu_si128((const __m128i *)(const void *)name);
+    __m128i upper = _mm_and_si128(_mm_cmpgt_epi8(text, _mm_set1_epi8('A' - 1)),
+                                  _mm_cmplt_epi8(text, _mm_set1_epi8('Z' + 1)));
+    __m128i folded = _mm_or_si128(text, _mm_and_si128(upper, _mm_set1_epi8(0x20)));
+    __m128i want = _mm_loadu_si128((const __m128i *)(const void *)lower);
+    return _mm_movemask_epi8(_mm_cmpeq_epi8(folded, want)) == 0xffff;
+}
+#endif
+
 /* Same length is known. The last eight bytes overlap those before, so there is no tail loop; they
  * come first, for names of one sender differ at their ends. */
 static inline bool same_name(const uint8_t *name, const uint8_t *lower, size_t bytes)
 {
+#if defined(__SSE2__)
+    if (bytes >= 16 && bytes <= 32) {
+        return same16(name + bytes - 16, lower + bytes - 16) && same16(name, lower);
+    }
+#endif
     if (bytes < 8) {
         return slice_equal_nocase(slice_of(name, bytes), slice_of(lower, bytes));
     }
@@ -66,8 +84,7 @@ const struct http_header *http_next(const struct http_head *head, struct slice l
     unsigned passed = (1U << index % 16) - 1;
     for (unsigned from = index & ~15U; from < head->header_count; from += 16) {
         for (unsigned mask = tagged(head, from, tag) & ~passed; mask != 0; mask &= mask - 1) {
-            const struct http_header *header =
-                &head->headers[from + (unsigned)__builtin_ctz(mask)];
+            const struct http_header *header = &head->headers[from + (unsigned)__builtin_ctz(mask)];
             if (header->name_bytes == lower_name.bytes &&
                 same_name(head->at + header->name_at, lower_name.at, lower_name.bytes)) {
                 return header;
@@ -76,6 +93,54 @@ const struct http_header *http_next(const struct http_head *head, struct slice l
         passed = 0;
     }
     return NULL;
+}
+
+_Static_assert(HTTP_HEADERS_MAX < 255, "http_locate counts from 1 in a byte");
+
+/* Bit i: header from + i may have this tag, where `tags` are those of headers from to from + 15. */
+#if defined(__SSE2__)
+#define TAGS_LOAD(at) _mm_loadu_si128((const __m128i *)(const void *)(at))
+#define TAGS_EQUAL(tags, t)                                                                        \
+    (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(tags, _mm_set1_epi8((char)(t))))
+typedef __m128i tags16;
+#else
+#define TAGS_LOAD(at)       (at)
+#define TAGS_EQUAL(tags, t) tags_equal(tags, t)
+typedef const uint8_t *tags16;
+static unsigned tags_equal(const uint8_t *tags, uint8_t tag)
+{
+    unsigned mask = 0;
+    for (unsigned i = 0; i < 16; i++) {
+        mask |= (unsigned)(tags[i] == tag) << i;
+    }
+    return mask;
+}
+#endif
+
+unsigned http_locate(const struct http_head *head, const struct slice *names, const uint8_t *tags,
+                     unsigned count, uint8_t *ret_at)
+{
+    unsigned doubled = 0;
+    bk_assert(count <= 16);
+    memset(ret_at, 0, count);
+    for (unsigned from = 0; from < head->header_count; from += 16) {
+        tags16 here = TAGS_LOAD(&head->tags[from]);
+        unsigned left = head->header_count - from;
+        unsigned there = left < 16 ? (1U << left) - 1 : 0xffffU;
+        for (unsigned i = 0; i < count; i++) {
+            for (unsigned mask = TAGS_EQUAL(here, tags[i]) & there; mask != 0; mask &= mask - 1) {
+                unsigned index = from + (unsigned)__builtin_ctz(mask);
+                const struct http_header *header = &head->headers[index];
+                if (header->name_bytes != names[i].bytes ||
+                    !same_name(head->at + header->name_at, names[i].at, names[i].bytes)) {
+                    continue;
+                }
+                doubled |= (unsigned)(ret_at[i] != 0) << i;
+                ret_at[i] = ret_at[i] != 0 ? ret_at[i] : (uint8_t)(index + 1);
+            }
+        }
+    }
+    return doubled;
 }
 
 const struct http_header *http_find(const struct http_head *head, struct slice lower_name,
@@ -87,8 +152,7 @@ const struct http_header *http_find(const struct http_head *head, struct slice l
     uint8_t tag = http_name_tag(lower_name.at, lower_name.bytes);
     for (unsigned from = 0; from < head->header_count; from += 16) {
         for (unsigned mask = tagged(head, from, tag); mask != 0; mask &= mask - 1) {
-            const struct http_header *header =
-                &head->headers[from + (unsigned)__builtin_ctz(mask)];
+            const struct http_header *header = &head->headers[from + (unsigned)__builtin_ctz(mask)];
             if (header->name_bytes == lower_name.bytes &&
                 same_name(head->at + header->name_at, lower_name.at, lower_name.bytes)) {
                 found = found != NULL ? found : header;

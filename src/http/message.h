@@ -90,6 +90,11 @@ static inline struct slice http_target(const struct http_head *head)
  * headers carry the name: a doubled signature header must be refused. */
 const struct http_header *http_find(const struct http_head *head, struct slice lower_name,
                                     unsigned *ret_count);
+/* The same for several names in one pass over the head. ret_at[i] is 1 + the index of the first
+ * header with names[i], 0 = there is none; bit i of the result: there is another one. `tags` are
+ * http_name_tag() of the names; at most 16 of them. */
+unsigned http_locate(const struct http_head *head, const struct slice *names, const uint8_t *tags,
+                     unsigned count, uint8_t *ret_at);
 /* The next header with this name behind `after` (NULL = the first); NULL = no more. */
 const struct http_header *http_next(const struct http_head *head, struct slice lower_name,
                                     const struct http_header *after);

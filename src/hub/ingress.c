@@ -126,6 +126,7 @@ struct intake {
     const struct source *source;
     enum spelling spelling;
     const struct http_message *message;
+    struct scheme_request request;
     struct scheme_identity identity;
     uint64_t fingerprint[2];
     int64_t wall_ns;
@@ -407,7 +408,7 @@ static unsigned redactions_of(const struct intake *intake, struct journal_redact
                    "same shape");
     struct scheme_redaction found[REDACTIONS_MAX];
     unsigned count =
-        scheme_redactions(intake->source->scheme, intake->message->head, found, REDACTIONS_MAX);
+        scheme_redactions(intake->source->scheme, &intake->request, found, REDACTIONS_MAX);
     for (unsigned i = 0; i < count; i++) {
         ret_redactions[i] = (struct journal_redaction){found[i].at, found[i].bytes};
     }
@@ -764,7 +765,8 @@ static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *
 {
     const struct source *source = intake->source;
     const struct http_message *message = intake->message;
-    struct scheme_request request = {
+    struct scheme_request *request = &intake->request;
+    *request = (struct scheme_request){
         .head = message->head,
         .body = message->body,
         .base = ingress->config->public_url,
@@ -772,7 +774,8 @@ static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *
         .peer_family = message->peer.family,
         .peer = message->peer.at,
     };
-    scheme_identify(source->scheme, &request, &intake->identity);
+    scheme_prepare(source->scheme, request);
+    scheme_identify(source->scheme, request, &intake->identity);
     bool dedupes = source->dedupe_window_ns > 0 && intake->identity.delivery_id.bytes > 0;
     if (dedupes) {
         /* Before the signature is checked, so that the table's cache lines arrive meanwhile. */
@@ -780,7 +783,7 @@ static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *
         dedupe_prefetch(ingress->config->dedupe, intake->fingerprint);
     }
     struct scheme_answer answer;
-    enum scheme_verdict verdict = scheme_verify(source->scheme, &request, &answer);
+    enum scheme_verdict verdict = scheme_verify(source->scheme, request, &answer);
     if (verdict == SCHEME_HANDSHAKE || verdict == SCHEME_HANDSHAKE_REFUSED) {
         return answer_handshake(ingress, exchange, source->number, verdict, &answer);
     }

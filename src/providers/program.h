@@ -29,6 +29,7 @@ enum place_kind { PLACE_NONE, PLACE_HEADER, PLACE_FIELD, PLACE_EACH, PLACE_FORM,
 
 struct place {
     enum place_kind kind;
+    uint8_t slot;       /* of a header: 1 + its index among the plan's names, 0 = look for it */
     struct slice text;  /* lower-case header name, form field, constant */
     struct slice shown; /* as the row spells it */
     struct json_path path;
@@ -155,6 +156,9 @@ struct handshake {
 struct scheme_plan {
     const struct scheme_row *row;
     unsigned methods;
+    unsigned name_count; /* of headers, for scheme_prepare() */
+    struct slice names[SCHEME_SLOTS_MAX];
+    uint8_t tags[SCHEME_SLOTS_MAX];
     unsigned program_count;
     struct program programs[PROGRAMS_MAX];
     struct places id;
@@ -166,6 +170,7 @@ struct scheme_plan {
     struct handshake handshakes[ROW_HANDSHAKES_MAX];
     unsigned secret_name_count;
     struct slice secret_names[SECRET_NAMES_MAX];
+    uint8_t secret_slots[SECRET_NAMES_MAX];
     unsigned secret_field_count; /* of the query */
     struct slice secret_fields[PROGRAMS_MAX];
     struct slice only_prefix; /* secrets without it are not used */

@@ -9,6 +9,17 @@
 
 /* ---- places */
 
+/* The first header of a place's name. */
+static inline const struct http_header *place_header(const struct place *place,
+                                                     const struct scheme_request *request)
+{
+    if (place->slot != 0 && request->slots.scheme != NULL) {
+        unsigned at = request->slots.at[place->slot - 1];
+        return at != 0 ? &request->head->headers[at - 1] : NULL;
+    }
+    return http_find(request->head, place->text, NULL);
+}
+
 struct slice place_value(const struct place *place, const struct scheme_request *request)
 {
     const struct http_header *header;
@@ -18,7 +29,7 @@ struct slice place_value(const struct place *place, const struct scheme_request 
     case PLACE_NONE:
         return SLICE_EMPTY;
     case PLACE_HEADER:
-        header = http_find(request->head, place->text, NULL);
+        header = place_header(place, request);
         return header != NULL ? http_header_value(request->head, header) : SLICE_EMPTY;
     case PLACE_FIELD:
         json_scan(request->body, &place->path, 1, &found);
@@ -187,8 +198,11 @@ static enum scheme_verdict read_place(const struct place *place,
                                       const struct scheme_request *request,
                                       enum scheme_verdict missing, struct slice *ret_value)
 {
-    if (place->kind == PLACE_HEADER) {
+    if (place->kind == PLACE_HEADER && (place->slot == 0 || request->slots.scheme == NULL)) {
         return scheme_single(request->head, place->text, missing, ret_value);
+    }
+    if (place->kind == PLACE_HEADER && (request->slots.doubled >> (place->slot - 1) & 1)) {
+        return SCHEME_SIGNATURE_DOUBLED;
     }
     *ret_value = place_value(place, request);
     return ret_value->bytes != 0 ? SCHEME_GENUINE : missing;
@@ -607,11 +621,31 @@ const struct scheme *scheme_resolve(const struct scheme *scheme, const struct ht
     return NULL;
 }
 
+/* The same for a request that may be prepared. */
+static const struct scheme *resolve(const struct scheme *scheme,
+                                    const struct scheme_request *request)
+{
+    return request->slots.scheme != NULL ? request->slots.scheme
+                                         : scheme_resolve(scheme, request->head);
+}
+
+void scheme_prepare(const struct scheme *scheme, struct scheme_request *request)
+{
+    bk_assert(scheme != NULL && request != NULL && request->head != NULL);
+    struct scheme_slots *slots = &request->slots;
+    slots->scheme = scheme_resolve(scheme, request->head);
+    if (slots->scheme != NULL) {
+        const struct scheme_plan *plan = slots->scheme->plan;
+        slots->doubled = (uint16_t)http_locate(request->head, plan->names, plan->tags,
+                                               plan->name_count, slots->at);
+    }
+}
+
 static bool selects(const struct program *program, const struct scheme_request *request)
 {
     const struct place *select = &program->select;
     if (select->kind == PLACE_HEADER && program->select_equals.bytes == 0) {
-        return http_find(request->head, select->text, NULL) != NULL;
+        return place_header(select, request) != NULL;
     }
     struct slice found = place_value(select, request);
     return program->select_equals.bytes != 0 ? slice_equal(found, program->select_equals)
@@ -651,7 +685,7 @@ enum scheme_verdict scheme_verify(const struct scheme *scheme, const struct sche
     if (extra != NULL && extra->has_allow && !address_allowed(extra, request)) {
         return SCHEME_ADDRESS_REFUSED;
     }
-    scheme = scheme_resolve(scheme, request->head);
+    scheme = resolve(scheme, request);
     if (scheme == NULL) {
         return SCHEME_TYPE_UNKNOWN;
     }
@@ -675,13 +709,13 @@ enum scheme_verdict scheme_verify(const struct scheme *scheme, const struct sche
 
 /* ---- identity */
 
-static struct slice first_header(const struct places *places, const struct http_head *head)
+static struct slice first_header(const struct places *places, const struct scheme_request *request)
 {
     for (unsigned i = 0; i < places->count; i++) {
         if (places->at[i].kind == PLACE_HEADER) {
-            const struct http_header *header = http_find(head, places->at[i].text, NULL);
+            const struct http_header *header = place_header(&places->at[i], request);
             if (header != NULL && header->value_bytes != 0) {
-                return http_header_value(head, header);
+                return http_header_value(request->head, header);
             }
         }
     }
@@ -727,8 +761,8 @@ static void find_both(const struct places *a, const struct places *b,
     struct json_path paths[2 * PLACES_MAX];
     struct json_found found[2 * PLACES_MAX];
     unsigned of_b = 0, all;
-    *ret_b = first_header(b, request->head);
-    *ret_a = first_header(a, request->head);
+    *ret_b = first_header(b, request);
+    *ret_a = first_header(a, request);
     if (ret_b->bytes == 0) {
         of_b = add_paths(b, paths, 0);
     }
@@ -754,7 +788,7 @@ void scheme_identify(const struct scheme *scheme, const struct scheme_request *r
                      struct scheme_identity *ret_identity)
 {
     bk_assert(scheme != NULL && request != NULL && ret_identity != NULL);
-    scheme = scheme_resolve(scheme, request->head);
+    scheme = resolve(scheme, request);
     *ret_identity = (struct scheme_identity){SLICE_EMPTY, SLICE_EMPTY};
     if (scheme != NULL) {
         find_both(&scheme->plan->type, &scheme->plan->id, request, &ret_identity->type,
@@ -798,18 +832,30 @@ static unsigned add_redaction(struct scheme_redaction *redactions, unsigned coun
     return count + 1;
 }
 
-unsigned scheme_redactions(const struct scheme *scheme, const struct http_head *head,
+/* Every header of one name. */
+static unsigned redact_name(const struct http_head *head, struct slice name,
+                            struct scheme_redaction *redactions, unsigned count, unsigned max)
+{
+    const struct http_header *header = NULL;
+    while ((header = http_next(head, name, header)) != NULL) {
+        count = add_redaction(redactions, count, max, header->value_at, header->value_bytes);
+    }
+    return count;
+}
+
+unsigned scheme_redactions(const struct scheme *scheme, const struct scheme_request *request,
                            struct scheme_redaction *ret_redactions, unsigned max)
 {
-    bk_assert(scheme != NULL && head != NULL && (max == 0 || ret_redactions != NULL));
+    bk_assert(scheme != NULL && request != NULL && (max == 0 || ret_redactions != NULL));
     unsigned count = 0;
-    const struct scheme *one = scheme_resolve(scheme, head);
+    const struct http_head *head = request->head;
+    const struct scheme *one = resolve(scheme, request);
     const struct scheme_plan *plan = one != NULL ? one->plan : scheme->plan;
     for (unsigned i = 0; i < plan->secret_name_count; i++) {
-        const struct http_header *header = NULL;
-        while ((header = http_next(head, plan->secret_names[i], header)) != NULL) {
-            count =
-                add_redaction(ret_redactions, count, max, header->value_at, header->value_bytes);
+        unsigned slot = request->slots.scheme != NULL ? plan->secret_slots[i] : 0;
+        /* Nearly always: it is known that there is none. */
+        if (slot == 0 || request->slots.at[slot - 1] != 0) {
+            count = redact_name(head, plan->secret_names[i], ret_redactions, count, max);
         }
     }
     for (unsigned i = 0; i < plan->secret_field_count; i++) {

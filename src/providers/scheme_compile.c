@@ -682,6 +682,52 @@ static void handshakes_compile(struct scheme_plan *plan, struct block *block)
     }
 }
 
+/* Which of the plan's names; 0 = there is no room for another. */
+static uint8_t slot_of(struct scheme_plan *plan, struct slice name)
+{
+    unsigned i = 0;
+    while (i < plan->name_count && !slice_equal(plan->names[i], name)) {
+        i++;
+    }
+    if (i == SCHEME_SLOTS_MAX || name.bytes == 0) {
+        return 0;
+    }
+    if (i == plan->name_count) {
+        plan->names[i] = name;
+        plan->tags[i] = http_name_tag(name.at, name.bytes);
+        plan->name_count++;
+    }
+    return (uint8_t)(i + 1);
+}
+
+static void place_slot(struct scheme_plan *plan, struct place *place)
+{
+    place->slot = place->kind == PLACE_HEADER ? slot_of(plan, place->text) : 0;
+}
+
+static void slots_assign(struct scheme_plan *plan)
+{
+    for (unsigned i = 0; i < plan->program_count; i++) {
+        struct program *program = &plan->programs[i];
+        place_slot(plan, &program->signature);
+        place_slot(plan, &program->timestamp);
+        place_slot(plan, &program->id);
+        place_slot(plan, &program->select);
+    }
+    for (unsigned i = 0; i < plan->id.count; i++) {
+        place_slot(plan, &plan->id.at[i]);
+    }
+    for (unsigned i = 0; i < plan->type.count; i++) {
+        place_slot(plan, &plan->type.at[i]);
+    }
+    for (unsigned i = 0; i < plan->handshake_count; i++) {
+        place_slot(plan, &plan->handshakes[i].when);
+    }
+    for (unsigned i = 0; i < plan->secret_name_count; i++) {
+        plan->secret_slots[i] = slot_of(plan, plan->secret_names[i]);
+    }
+}
+
 static bool plan_fill(struct scheme_plan *plan, const struct scheme_row *active,
                       struct block *block, struct problem *problem)
 {
@@ -710,6 +756,7 @@ static bool plan_fill(struct scheme_plan *plan, const struct scheme_row *active,
     }
     secret_names_compile(plan, block);
     handshakes_compile(plan, block);
+    slots_assign(plan);
     return true;
 }
 

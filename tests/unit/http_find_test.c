@@ -39,6 +39,34 @@ int main(void)
     ok(http_find(&head, SLICE("x-gitlab-token"), &count) == NULL, "none");
     is_uint(count, 0);
 
+    /* Several at once: the same answers, also behind the sixteenth header. */
+    static char many_text[40][24];
+    const char *many[40];
+    for (unsigned i = 0; i < 40; i++) {
+        snprintf(many_text[i], sizeof many_text[i], i % 3 ? "X-Name-%u" : "x-a-longer-name-%u",
+                 i % 19);
+        many[i] = many_text[i];
+    }
+    for (unsigned n = 0; n <= 40; n++) {
+        struct slice wanted[16];
+        uint8_t tags[16], at[16];
+        char lower[16][24];
+        unsigned differ = 0;
+        build(&head, many, n);
+        for (unsigned i = 0; i < 16; i++) {
+            snprintf(lower[i], sizeof lower[i], i % 2 ? "x-name-%u" : "x-a-longer-name-%u", i + 2);
+            wanted[i] = slice_str(lower[i]);
+            tags[i] = http_name_tag(wanted[i].at, wanted[i].bytes);
+        }
+        unsigned doubled = http_locate(&head, wanted, tags, 16, at);
+        for (unsigned i = 0; i < 16; i++) {
+            h = http_find(&head, wanted[i], &count);
+            differ += (h == NULL ? 0 : (unsigned)(h - head.headers) + 1) != at[i];
+            differ += (count > 1) != (doubled >> i & 1);
+        }
+        is_uint(differ, 0, "%u headers", n);
+    }
+
     /* Every byte value at every place of names of every length: only case may differ. */
     unsigned wrong = 0;
     for (size_t n = 1; n < 40; n++) {

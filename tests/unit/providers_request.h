@@ -31,7 +31,13 @@ static inline void sample_build(struct sample *s, const char *method, const char
 static inline enum scheme_verdict sample_verify(const struct scheme *scheme, const struct sample *s)
 {
     struct scheme_answer answer;
-    return scheme_verify(scheme, &s->request, &answer);
+    struct scheme_request prepared = s->request;
+    scheme_prepare(scheme, &prepared);
+    enum scheme_verdict verdict = scheme_verify(scheme, &s->request, &answer);
+    if (scheme_verify(scheme, &prepared, &answer) != verdict) {
+        bail_out("prepared, the verdict is another than %s", scheme_verdict_name(verdict));
+    }
+    return verdict;
 }
 
 /* A scheme of a known provider; ends the test when it does not compile. */

@@ -637,7 +637,7 @@ static void gitlab_modes(void)
     scheme_identify(scheme, &s.request, &identity);
     is_bytes(identity.delivery_id.at, identity.delivery_id.bytes,
              "f5ca58c2-fb88-4b1c-a52e-2c3e2f2f1111", 36);
-    is_uint(scheme_redactions(scheme, &s.head, redactions, SCHEME_REDACTIONS), 1);
+    is_uint(scheme_redactions(scheme, &s.request, redactions, SCHEME_REDACTIONS), 1);
     is_mem(s.head_text + redactions[0].at, "plain", 5, "the token is blanked in both modes");
     is_str(scheme_row_name(scheme_row(scheme)), "gitlab");
     sample_scheme_free(scheme);
@@ -839,13 +839,13 @@ static void redact(void)
                        "x-telegram-bot-api-secret-token: tok\r\nProxy-Authorization: x\r\n"
                        "Authorization:\r\nX-Hub-Signature-256: sha256=00\r\n"),
                  SLICE("{}"), NOW);
-    is_uint(scheme_redactions(scheme, &s.head, r, SCHEME_REDACTIONS), 5);
+    is_uint(scheme_redactions(scheme, &s.request, r, SCHEME_REDACTIONS), 5);
     is_bytes(s.head_text + r[0].at, r[0].bytes, "Basic dTpw", 10);
     is_bytes(s.head_text + r[1].at, r[1].bytes, "a=b", 3);
     is_bytes(s.head_text + r[2].at, r[2].bytes, "c=d", 3);
     is_bytes(s.head_text + r[3].at, r[3].bytes, "tok", 3);
     is_bytes(s.head_text + r[4].at, r[4].bytes, "x", 1);
-    is_uint(scheme_redactions(scheme, &s.head, r, 2), 2, "at most as many as there is room for");
+    is_uint(scheme_redactions(scheme, &s.request, r, 2), 2, "at most as many as there is room for");
     sample_scheme_free(scheme);
 }
 
