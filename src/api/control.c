@@ -379,6 +379,49 @@ static void metrics_of_sources(struct control *control, struct metrics_snapshot 
     }
 }
 
+struct destination_metrics {
+    struct control *control;
+    struct metrics_snapshot *snapshot;
+};
+
+static void add_destination(void *context, uint64_t number, const struct dispatch_status *status)
+{
+    struct destination_metrics *metrics = context;
+    const struct destination *destination =
+        route_table_destination(metrics->control->routes, number);
+    char label[2 * NAME_BYTES_MAX + 2];
+    if (!destination) {
+        return; /* deleted: its counters end */
+    }
+    bool plain = slice_equal(destination->canvas, SLICE("default"));
+    snprintf(label, sizeof label, "%.*s%s%.*s", plain ? 0 : (int)destination->canvas.bytes,
+             (const char *)destination->canvas.at, plain ? "" : "/",
+             (int)destination->name.bytes, (const char *)destination->name.at);
+    uint64_t outcomes[METRICS_DELIVERY_COUNT] = {
+        [METRICS_DELIVERED] = status->outcomes[TARGET_DELIVERED],
+        [METRICS_DELIVERY_FAILED] = status->outcomes[TARGET_FAILED],
+        [METRICS_DEAD] = status->outcomes[TARGET_DEAD]};
+    int64_t lag_ns = status->oldest_ns != 0
+                         ? ring_wall_ns(metrics->control->ring) - status->oldest_ns
+                         : 0;
+    metrics_add_destination(metrics->snapshot, slice_str(label), outcomes, lag_ns);
+}
+
+static void metrics_of_deliveries(struct control *control, struct metrics_snapshot *snapshot)
+{
+    struct destination_metrics metrics = {control, snapshot};
+    dispatch_each(control->dispatch, add_destination, &metrics);
+    snapshot->retries_pending = dispatch_retries(control->dispatch);
+    for (unsigned i = 0; i < control->core_count; i++) {
+        const struct deliver *deliver = reactor_deliver(control->cores[i].reactor);
+        if (deliver) {
+            snapshot->attempts_unrecorded +=
+                counter_read(&deliver_stats(deliver)->attempts_unrecorded);
+            snapshot->filters_failed += counter_read(&deliver_stats(deliver)->filters_failed);
+        }
+    }
+}
+
 static void api_metrics(void *context, struct metrics_snapshot *snapshot)
 {
     struct control *control = context;
@@ -407,6 +450,7 @@ static void api_metrics(void *context, struct metrics_snapshot *snapshot)
     catalog_stats(control->catalog, &stats);
     snapshot->journal_file_bytes = stats.file_bytes;
     metrics_of_sources(control, snapshot);
+    metrics_of_deliveries(control, snapshot);
 }
 
 static void source_changed(void *context, const struct source_change *change)

@@ -234,8 +234,8 @@ static int64_t oldest_of(const struct target *target)
     int64_t oldest = 0;
     for (struct list *node = target->lanes.next; node != &target->lanes; node = node->next) {
         const struct lane *lane = bk_container_of(node, const struct lane, node);
-        int64_t at = lane->oldest_ns;
-        if (lane_cursor(lane) != 0 && at != 0 && (oldest == 0 || at < oldest)) {
+        int64_t at = lane_oldest_ns(lane);
+        if (at != 0 && (oldest == 0 || at < oldest)) {
             oldest = at;
         }
     }

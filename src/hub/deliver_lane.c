@@ -25,7 +25,7 @@ static uint64_t *window_at(struct window *window, uint64_t index)
     return &window->entries[index % WINDOW_ENTRIES];
 }
 
-static void window_push(struct lane *lane, uint64_t sequence, bool done)
+static void window_push(struct lane *lane, uint64_t sequence, int64_t received_ns, bool done)
 {
     struct deliver *deliver = lane->target->deliver;
     if (!lane->window) {
@@ -36,6 +36,7 @@ static void window_push(struct lane *lane, uint64_t sequence, bool done)
     struct window *window = lane->window;
     bk_assert(window->tail - window->head < WINDOW_ENTRIES);
     bk_assert(window->tail == window->head || *window_at(window, window->tail - 1) >> 1 < sequence);
+    window->times[window->tail % WINDOW_ENTRIES] = received_ns;
     *window_at(window, window->tail++) = sequence << 1 | done;
 }
 
@@ -78,6 +79,14 @@ uint64_t lane_cursor(const struct lane *lane)
     return lane->behind ? lane->next : 0;
 }
 
+int64_t lane_oldest_ns(const struct lane *lane)
+{
+    if (lane->window) {
+        return lane->window->times[lane->window->head % WINDOW_ENTRIES];
+    }
+    return lane->behind && lane->backlog > 0 ? lane->left_ns : 0;
+}
+
 /* ---- lanes */
 
 struct lane *lane_take(struct target *target, uint16_t journal)
@@ -102,14 +111,17 @@ struct lane *lane_take(struct target *target, uint16_t journal)
     return lane;
 }
 
-static void left_behind(struct lane *lane, uint64_t sequence)
+static void left_behind(struct lane *lane, uint64_t sequence, int64_t received_ns)
 {
+    if (lane->backlog == 0) {
+        lane->left_ns = received_ns;
+    }
     lane->missed = sequence > lane->missed ? sequence : lane->missed;
     lane->backlog++;
     target_changed(lane->target);
 }
 
-void lane_fall_behind(struct lane *lane, uint64_t sequence)
+static void lane_fall_behind(struct lane *lane, uint64_t sequence)
 {
     bk_assert(!lane->behind);
     lane->behind = true;
@@ -131,10 +143,7 @@ static bool lane_accept(struct lane *lane, const struct destination *destination
         return false;
     }
     delivery->lane = lane;
-    if (!lane->window) {
-        lane->oldest_ns = event->entry->received_ns;
-    }
-    window_push(lane, event->position.sequence, false);
+    window_push(lane, event->position.sequence, event->entry->received_ns, false);
     list_push_back(&lane->queue, &delivery->node);
     lane->queued++;
     lane_changed(lane);
@@ -147,14 +156,14 @@ void lane_offer(struct lane *lane, const struct destination *destination,
 {
     struct deliver *deliver = lane->target->deliver;
     if (lane->behind) {
-        left_behind(lane, event->position.sequence);
+        left_behind(lane, event->position.sequence, event->entry->received_ns);
         return;
     }
     bool waits = deliver->draining || destination->pause != DESTINATION_RUNNING ||
                  flow_is_open(shared_of(destination));
     if (waits || !lane_accept(lane, destination, event)) {
         lane_fall_behind(lane, event->position.sequence);
-        left_behind(lane, event->position.sequence);
+        left_behind(lane, event->position.sequence, event->entry->received_ns);
     }
 }
 
@@ -174,12 +183,13 @@ static void lane_drop_queue(struct lane *lane)
         }
         bk_assert(*window_at(window, window->tail - 1) == first << 1);
         window->tail--;
-        delivery_give(delivery);
         if (!lane->behind) {
-            left_behind(lane, first);
+            left_behind(lane, first, delivery->event_ns);
         } else {
             lane->backlog++;
         }
+        lane->left_ns = delivery->event_ns;
+        delivery_give(delivery);
     }
     if (first == 0) {
         return;
@@ -246,7 +256,7 @@ static bool take_from_chunk(struct lane *lane, const struct destination *destina
         if (window_full(lane)) {
             return false;
         }
-        window_push(lane, position.sequence, true);
+        window_push(lane, position.sequence, event->entry.received_ns, true);
         window_trim(lane);
         return true;
     }
@@ -283,6 +293,9 @@ static void lane_take_chunk(struct lane *lane, const struct destination *destina
         }
     }
     lane->backlog -= taken < lane->backlog ? taken : lane->backlog;
+    if (taken > 0) {
+        lane->left_ns = want->chunk->events[taken - 1].entry.received_ns;
+    }
     lane->next = next;
     lane->target->status.lost += want->lost;
     /* The newest event that was left behind has been looked at, and later ones are offered here. */

@@ -41,6 +41,7 @@ struct window {
     struct list node; /* the free list */
     uint64_t head, tail;
     uint64_t entries[WINDOW_ENTRIES]; /* sequence << 1 | done */
+    int64_t times[WINDOW_ENTRIES];    /* when each event was received */
 };
 
 struct lane {
@@ -55,7 +56,7 @@ struct lane {
     uint64_t missed;        /* the newest wanted sequence that was left to the journal */
     uint64_t backlog;       /* how many of them, as far as we know */
     struct window *window;  /* NULL: nothing is under way */
-    int64_t oldest_ns;      /* received: about the lowest unfinished one */
+    int64_t left_ns;        /* behind: when the first event left behind was received, about */
     struct list queue;      /* built, in order */
     unsigned queued;
     uint64_t *done; /* settled ones from before the start, ascending */
@@ -142,7 +143,8 @@ void lane_offer(struct lane *lane, const struct destination *destination,
 void lane_settle(struct lane *lane, uint64_t sequence);
 /* The lowest sequence that is not settled; 0 = nothing is under way or left behind. */
 uint64_t lane_cursor(const struct lane *lane);
-void lane_fall_behind(struct lane *lane, uint64_t sequence);
+/* When the event there was received, about; 0 = none. */
+int64_t lane_oldest_ns(const struct lane *lane);
 void target_pump(struct target *target);
 
 /* ---- deliver_call.c */

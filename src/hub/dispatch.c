@@ -317,7 +317,10 @@ static void send_home(struct dispatch *dispatch, struct letter *letter)
     }
     struct delivery_report *report = bk_container_of(letter, struct delivery_report, letter);
     report_counts(dispatch, report);
-    if (report->gone && dispatch->config.gone) {
+    const struct destination *destination =
+        route_table_destination(dispatch->config.routes, report->destination);
+    bool running = destination && destination->pause == DESTINATION_RUNNING;
+    if (report->gone && running && dispatch->config.gone) {
         dispatch->config.gone(dispatch->config.context, report->destination);
     }
     if (letter->own) {

@@ -5,6 +5,12 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+struct metrics_destination {
+    char name[2 * NAME_BYTES_MAX + 2];
+    uint64_t outcomes[METRICS_DELIVERY_COUNT];
+    int64_t lag_ns;
+};
+
 struct metrics_named {
     char name[2 * NAME_BYTES_MAX + 2]; /* canvas/source */
     struct metrics_source counters;
@@ -40,6 +46,7 @@ void metrics_snapshot_init(struct metrics_snapshot *snapshot)
 void metrics_snapshot_fini(struct metrics_snapshot *snapshot)
 {
     free(snapshot->named);
+    free(snapshot->destinations);
     snapshot->named = NULL;
     snapshot->named_count = snapshot->named_size = 0;
 }
@@ -128,6 +135,33 @@ void metrics_add_source(struct metrics_snapshot *snapshot, struct slice name,
     memcpy(named->name, name.at, bytes);
     named->name[bytes] = '\0';
     named->counters = *sum;
+}
+
+void metrics_add_destination(struct metrics_snapshot *snapshot, struct slice name,
+                             const uint64_t outcomes[METRICS_DELIVERY_COUNT], int64_t lag_ns)
+{
+    if (snapshot->destination_count == snapshot->destination_size &&
+        snapshot->destination_size < METRICS_DESTINATIONS_MAX) {
+        size_t size = snapshot->destination_size == 0 ? 64 : snapshot->destination_size * 2;
+        size = size > METRICS_DESTINATIONS_MAX ? METRICS_DESTINATIONS_MAX : size;
+        struct metrics_destination *grown = realloc(snapshot->destinations, size * sizeof *grown);
+        if (grown != NULL) {
+            snapshot->destinations = grown;
+            snapshot->destination_size = size;
+        }
+    }
+    if (snapshot->destination_count == snapshot->destination_size) {
+        for (unsigned i = 0; i < METRICS_DELIVERY_COUNT; i++) {
+            snapshot->other_deliveries[i] += outcomes[i];
+        }
+        return;
+    }
+    struct metrics_destination *to = &snapshot->destinations[snapshot->destination_count++];
+    size_t bytes = name.bytes < sizeof to->name ? name.bytes : sizeof to->name - 1;
+    memcpy(to->name, name.at, bytes);
+    to->name[bytes] = '\0';
+    memcpy(to->outcomes, outcomes, sizeof to->outcomes);
+    to->lag_ns = lag_ns > 0 ? lag_ns : 0;
 }
 
 /* ---- text */
@@ -233,6 +267,42 @@ static void print_journal(const struct metrics_snapshot *snapshot, struct buf *o
               snapshot->journal_pending_bytes);
 }
 
+static void print_outcomes(struct buf *out, const char *destination,
+                           const uint64_t outcomes[METRICS_DELIVERY_COUNT])
+{
+    static const char *const names[METRICS_DELIVERY_COUNT] = {"delivered", "failed", "dead"};
+    for (unsigned i = 0; i < METRICS_DELIVERY_COUNT; i++) {
+        if (outcomes[i] != 0) {
+            buf_add_str(out, "becket_deliveries_total{destination=");
+            print_label(out, destination);
+            buf_printf(out, ",outcome=\"%s\"} %" PRIu64 "\n", names[i], outcomes[i]);
+        }
+    }
+}
+
+static void print_deliveries(const struct metrics_snapshot *snapshot, struct buf *out)
+{
+    print_type(out, "becket_deliveries_total", "counter",
+               "Tries to deliver, by destination: delivered, failed (tried again), dead (given up).");
+    for (size_t i = 0; i < snapshot->destination_count; i++) {
+        print_outcomes(out, snapshot->destinations[i].name, snapshot->destinations[i].outcomes);
+    }
+    print_outcomes(out, "_other", snapshot->other_deliveries);
+    print_type(out, "becket_delivery_lag_seconds", "gauge",
+               "Age of the oldest event that a destination is owed; retries not counted.");
+    for (size_t i = 0; i < snapshot->destination_count; i++) {
+        buf_add_str(out, "becket_delivery_lag_seconds{destination=");
+        print_label(out, snapshot->destinations[i].name);
+        buf_printf(out, "} %.3f\n", (double)snapshot->destinations[i].lag_ns * 1e-9);
+    }
+    print_one(out, "becket_retry_pending", "gauge", "Deliveries that wait for another try.",
+              snapshot->retries_pending);
+    print_one(out, "becket_delivery_unrecorded_total", "counter",
+              "Tries that the journal had no room to record.", snapshot->attempts_unrecorded);
+    print_one(out, "becket_filter_failures_total", "counter",
+              "Events that a filter could not be applied to.", snapshot->filters_failed);
+}
+
 void metrics_print(const struct metrics_snapshot *snapshot, struct buf *out)
 {
     const double ns = 1e-9;
@@ -253,6 +323,7 @@ void metrics_print(const struct metrics_snapshot *snapshot, struct buf *out)
     print_histogram(out, "becket_ack_seconds", "Time from a whole hook request to its durable 2xx.",
                     &sum->ack_ns, METRICS_TIME_SHIFT, ns);
     print_journal(snapshot, out);
+    print_deliveries(snapshot, out);
     print_type(out, "becket_connections", "gauge", "Open connections.");
     buf_printf(out, "becket_connections{listener=\"ingress\"} %" PRIu64 "\n",
                sum->connections_ingress);

@@ -21,6 +21,7 @@
 /* first bound of times: 2^14 ns = 16.4 us, the last but one 69 s */
 #define METRICS_TIME_SHIFT  14U
 #define METRICS_SOURCES_MAX 1000U
+#define METRICS_DESTINATIONS_MAX 1000U
 
 /* Buckets as in base/histogram.h. */
 struct metrics_histogram {
@@ -82,6 +83,13 @@ struct metrics_reactor {
     uint64_t recv_no_buffers;
 };
 
+enum metrics_delivery {
+    METRICS_DELIVERED,
+    METRICS_DELIVERY_FAILED, /* and tried again */
+    METRICS_DEAD,
+    METRICS_DELIVERY_COUNT
+};
+
 struct metrics_snapshot {
     const char *version;    /* static */
     const char *backend;    /* static: "io_uring" */
@@ -97,6 +105,13 @@ struct metrics_snapshot {
     uint64_t journal_pending_bytes; /* not yet durable */
     uint64_t sources;               /* configured */
     uint64_t resident_bytes;        /* 0 = leave out */
+    uint64_t retries_pending;
+    uint64_t attempts_unrecorded; /* tries that the journal had no room for */
+    uint64_t filters_failed;
+    /* metrics_add_destination()'s. */
+    uint64_t other_deliveries[METRICS_DELIVERY_COUNT];
+    struct metrics_destination *destinations;
+    size_t destination_count, destination_size;
     /* The rest is metrics_add_source()'s. */
     struct metrics_source other;
     struct metrics_named *named;
@@ -114,6 +129,9 @@ void metrics_sum_source(struct metrics_source *sum, const struct metrics_source 
  * without any request are left out. */
 void metrics_add_source(struct metrics_snapshot *snapshot, struct slice name,
                         const struct metrics_source *sum);
+/* Deliveries of one destination, over all reactors; lag: age of the oldest event that it is owed. */
+void metrics_add_destination(struct metrics_snapshot *snapshot, struct slice name,
+                             const uint64_t outcomes[METRICS_DELIVERY_COUNT], int64_t lag_ns);
 /* Add buckets counted elsewhere (journal_stats); further ones than METRICS_BUCKETS go into the
  * last. */
 void metrics_add_buckets(struct metrics_histogram *histogram, const uint64_t *buckets, size_t count,
