@@ -260,7 +260,7 @@ static bool add_status(struct checkpoint *checkpoint, struct target *target)
         status->backlog += lane->backlog;
         status->behind |= lane->behind;
     }
-    status->open = destination && flow_is_open(shared_of(destination));
+    status->open = destination && flow_is_failing(shared_of(destination));
     status->oldest_ns = oldest_of(target);
     checkpoint->status[checkpoint->status_count++] = *status;
     target->changed = false;

@@ -307,7 +307,8 @@ static void delivery_done(struct http_call *call)
     if (!cut) {
         judge(delivery, destination, &ending);
     }
-    bool opened = flow_give(&target->flow, shared_of(destination),
+    bool failing = destination->state && flow_is_failing(shared_of(destination));
+    bool told = flow_give(&target->flow, shared_of(destination),
                             cut                                     ? FLOW_CANCELLED
                             : ending.outcome == ATTEMPT_DELIVERED ? FLOW_GOOD
                                                                     : FLOW_BAD,
@@ -316,11 +317,11 @@ static void delivery_done(struct http_call *call)
         cancelled(delivery);
         return;
     }
-    if (opened) {
+    if (told) {
         log_event(LOG_WARN, "destination does not take deliveries: one try per interval from now",
                   LOG_S("destination", destination->name), LOG_S("why", ending.why));
     }
-    if (delivery->probe && ending.outcome == ATTEMPT_DELIVERED) {
+    if (failing && ending.outcome == ATTEMPT_DELIVERED) {
         log_event(LOG_INFO, "destination takes deliveries again",
                   LOG_S("destination", destination->name));
     }

@@ -305,7 +305,8 @@ static void lane_take_chunk(struct lane *lane, const struct destination *destina
         forget_done(lane);
     }
     lane_changed(lane);
-    if (taken < count && lane->queued == 0) {
+    bool progress = taken > 0 || (count == 0 && want->next > want->from);
+    if (!progress && lane->queued == 0) {
         pump_at(lane->target, ring_now_ns(want->home->config.ring) + FLOW_LOOK_NS);
     } else {
         target_pump_later(lane->target);

@@ -22,6 +22,7 @@ struct fare {
     uint64_t not_before_ns; /* no room, paused: look again then */
     unsigned flying;
     bool removed; /* its rows are being deleted */
+    bool retry_probed; /* the last probe of an open breaker was a retry */
     struct target_status *cores; /* one for each */
 };
 
@@ -129,6 +130,9 @@ bool dispatch_wants(struct dispatch *dispatch, const struct journal_record *reco
 
 /* ---- dispatch_retry.c */
 void dispatch_load_retries(struct dispatch *dispatch);
+/* A lane of a destination whose breaker is open wants an event for the next probe. True: a retry
+ * was sent instead, for both take turns: what fails at first may well succeed the second time. */
+bool dispatch_probe_by_retry(struct dispatch *dispatch, uint64_t destination);
 void dispatch_flying_end(struct dispatch *dispatch, uint64_t destination, uint64_t position);
 
 #endif

@@ -114,7 +114,9 @@ bool dispatch_serve_want(struct dispatch *dispatch)
     }
     list_remove(node);
     want->next = want->from;
-    read_for(dispatch, want);
+    if (!dispatch_probe_by_retry(dispatch, want->destination)) {
+        read_for(dispatch, want);
+    }
     want->chunk->home = want->home;
     if (want->chunk->count == 0) {
         chunk_give(dispatch, want->chunk);

@@ -250,6 +250,26 @@ static bool load_of(struct dispatch *dispatch, struct fare *fare)
     return true;
 }
 
+bool dispatch_probe_by_retry(struct dispatch *dispatch, uint64_t number)
+{
+    struct fare *fare = fare_find(dispatch, number);
+    const struct destination *destination =
+        route_table_destination(dispatch->config.routes, number);
+    if (!fare || !destination || !dispatch->started) {
+        return false;
+    }
+    struct flow_shared *shared = (struct flow_shared *)(void *)destination->state->words;
+    bool due = fare->retries > fare->flying && fare->next_due_ms <= dispatch_now_ms(dispatch);
+    if (!flow_is_open(shared) || !due || fare->retry_probed) {
+        fare->retry_probed = false;
+        return false;
+    }
+    unsigned flying = fare->flying;
+    (void)load_of(dispatch, fare);
+    fare->retry_probed = fare->flying > flying;
+    return fare->retry_probed;
+}
+
 void dispatch_load_retries(struct dispatch *dispatch)
 {
     uint64_t now_ns = ring_now_ns(dispatch->config.ring);

@@ -127,7 +127,7 @@ static void shrink(struct flow *flow)
     flow->settling = flow->inflight;
 }
 
-static bool opened(struct flow_shared *shared, uint64_t now_ns)
+static void count_failure(struct flow_shared *shared, uint64_t now_ns)
 {
     if (load(&shared->failures) == 0 || now_ns - load(&shared->since_ns) > FLOW_TRIP_NS) {
         put(&shared->failures, 0);
@@ -135,10 +135,10 @@ static bool opened(struct flow_shared *shared, uint64_t now_ns)
     }
     uint64_t failures = atomic_fetch_add_explicit(&shared->failures, 1, memory_order_relaxed) + 1;
     if (failures < FLOW_TRIP) {
-        return false;
+        return;
     }
     put(&shared->interval_ns, FLOW_INTERVAL_FIRST_NS);
-    return swap(&shared->probe_ns, 0, now_ns + FLOW_INTERVAL_FIRST_NS);
+    (void)swap(&shared->probe_ns, 0, now_ns + FLOW_INTERVAL_FIRST_NS);
 }
 
 static void close_breaker(struct flow_shared *shared)
@@ -169,13 +169,16 @@ bool flow_give(struct flow *flow, struct flow_shared *shared, enum flow_outcome 
     }
     shrink(flow);
     if (probe) {
-        uint64_t longer = load(&shared->interval_ns) * 2;
+        uint64_t before = load(&shared->interval_ns), longer = before * 2;
         longer = longer < FLOW_INTERVAL_LAST_NS ? longer : FLOW_INTERVAL_LAST_NS;
         put(&shared->interval_ns, longer);
         put(&shared->probe_ns, now_ns + longer);
-        return false;
+        return before < FLOW_INTERVAL_TOLD_NS && longer >= FLOW_INTERVAL_TOLD_NS;
     }
-    return load(&shared->probe_ns) == 0 && opened(shared, now_ns);
+    if (load(&shared->probe_ns) == 0) {
+        count_failure(shared, now_ns);
+    }
+    return false;
 }
 
 uint32_t flow_room(const struct flow *flow, struct flow_shared *shared,

@@ -3,8 +3,9 @@
  * Purpose     Four brakes, in the order in which they are asked:
  *                 hold      a receiver said Retry-After: nothing before
  *                 breaker   FLOW_TRIP failures in a row within FLOW_TRIP_NS, on all cores together,
- *                           open it: one probe per interval (1, 2, 4 … 30 s), whoever takes it; a
- *                           success closes it. A few retries by schedule do not trip it
+ *                           open it: one probe per interval, whoever takes it; a success closes
+ *                           it. The interval doubles from 10 ms to 30 s: who only stumbles is not
+ *                           kept waiting, who is down costs two tries a minute
  *                 window    per core: shrinks by half on failure, grows by one per window of
  *                           successes; after the breaker it starts at 1 and doubles (slow start)
  *                 limits    the destination's own: concurrency and rate, over all cores
@@ -21,7 +22,8 @@
 
 #define FLOW_TRIP              8U
 #define FLOW_TRIP_NS           10000000000ULL
-#define FLOW_INTERVAL_FIRST_NS 1000000000ULL
+#define FLOW_INTERVAL_FIRST_NS 10000000ULL
+#define FLOW_INTERVAL_TOLD_NS  1000000000ULL /* from here on it is called failing */
 #define FLOW_INTERVAL_LAST_NS  30000000000ULL
 /* No completion of ours will tell when another core's is over: look again then. */
 #define FLOW_LOOK_NS 10000000ULL
@@ -65,7 +67,7 @@ enum flow_outcome {
 /* May one more start? GO and PROBE count it in. */
 enum flow_answer flow_take(struct flow *flow, struct flow_shared *shared,
                            const struct flow_limits *limits, uint64_t now_ns, uint64_t *ret_at_ns);
-/* One ended. hold_ns: absolute, 0 = none. Returns true when this opened the breaker. */
+/* One ended. hold_ns: absolute, 0 = none. Returns true when it is called failing from now on. */
 bool flow_give(struct flow *flow, struct flow_shared *shared, enum flow_outcome outcome, bool probe,
                uint64_t hold_ns, uint64_t now_ns);
 /* The destination's state is gone: only this core's count. */
@@ -78,6 +80,13 @@ static inline void flow_forget(struct flow *flow)
  * than that. Any thread. *ret_at_ns: when to ask again if 0 because of hold or breaker, else 0. */
 uint32_t flow_room(const struct flow *flow, struct flow_shared *shared,
                    const struct flow_limits *limits, uint64_t now_ns, uint64_t *ret_at_ns);
+/* Open, and no longer a matter of moments. */
+static inline bool flow_is_failing(struct flow_shared *shared)
+{
+    return atomic_load_explicit(&shared->probe_ns, memory_order_relaxed) != 0 &&
+           atomic_load_explicit(&shared->interval_ns, memory_order_relaxed) >=
+               FLOW_INTERVAL_TOLD_NS;
+}
 static inline bool flow_is_open(struct flow_shared *shared)
 {
     return atomic_load_explicit(&shared->probe_ns, memory_order_relaxed) != 0;

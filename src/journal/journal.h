@@ -115,7 +115,7 @@ enum bk_err journal_append_large(struct journal *journal, const struct journal_e
 
 /* The same for a record that nobody waits for: it starts no commit by itself, but goes out with the
  * next one, and after JOURNAL_LAZY_NS in any case. */
-#define JOURNAL_LAZY_NS 50000000ULL
+#define JOURNAL_LAZY_NS 5000000ULL
 enum bk_err journal_append_lazy(struct journal *journal, const struct journal_entry *entry,
                                 const uint8_t *message, uint64_t *ret_sequence) BK_MUST_CHECK;
 

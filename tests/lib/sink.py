@@ -10,6 +10,7 @@
 import base64
 import hashlib
 import hmac
+import random
 import socket
 import struct
 import threading
@@ -68,10 +69,10 @@ class Sink:
     def url(self, path):
         return 'http://127.0.0.1:%d%s' % (self.port, path)
 
-    def manner(self, path, status=200, answers=None, headers=(), body=b'ok', delay=0, reset=False):
+    def manner(self, path, status=200, answers=None, headers=(), body=b'ok', delay=0, reset=False, failing=0.0):
         with self.lock:
             self.manners[path] = dict(answers=answers or [status], headers=list(headers), body=body, delay=delay,
-                                      reset=reset)
+                                      reset=reset, failing=failing)
 
     def got(self, path, status=None):
         with self.lock:
@@ -135,11 +136,14 @@ class Sink:
 
     def _answer(self, sock, path, headers, body):
         with self.lock:
-            manner = self.manners.get(path) or dict(answers=[200], headers=[], body=b'ok', delay=0, reset=False)
+            manner = self.manners.get(path) or dict(answers=[200], headers=[], body=b'ok', delay=0, reset=False,
+                                                    failing=0.0)
             key = (path, headers.get('webhook-id'))
             index = self.seen.get(key, 0)
             self.seen[key] = index + 1
             status = manner['answers'][min(index, len(manner['answers']) - 1)]
+            if random.random() < manner['failing']:
+                status = 500
             self.requests.setdefault(path, []).append(Request(path, headers, body, status))
         if manner['delay']:
             time.sleep(manner['delay'])
