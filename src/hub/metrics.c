@@ -283,7 +283,7 @@ static void print_outcomes(struct buf *out, const char *destination,
 static void print_deliveries(const struct metrics_snapshot *snapshot, struct buf *out)
 {
     print_type(out, "becket_deliveries_total", "counter",
-               "Tries to deliver, by destination: delivered, failed (tried again), dead (given up).");
+               "Tries to deliver: delivered, failed (tried again), dead (given up).");
     for (size_t i = 0; i < snapshot->destination_count; i++) {
         print_outcomes(out, snapshot->destinations[i].name, snapshot->destinations[i].outcomes);
     }

@@ -129,7 +129,7 @@ void metrics_sum_source(struct metrics_source *sum, const struct metrics_source 
  * without any request are left out. */
 void metrics_add_source(struct metrics_snapshot *snapshot, struct slice name,
                         const struct metrics_source *sum);
-/* Deliveries of one destination, over all reactors; lag: age of the oldest event that it is owed. */
+/* Deliveries of one destination, over all reactors; lag: age of the oldest event it is owed. */
 void metrics_add_destination(struct metrics_snapshot *snapshot, struct slice name,
                              const uint64_t outcomes[METRICS_DELIVERY_COUNT], int64_t lag_ns);
 /* Add buckets counted elsewhere (journal_stats); further ones than METRICS_BUCKETS go into the
