@@ -1,5 +1,7 @@
 #include "api/admin.h"
 
+#include "api/stream.h"
+
 #include <stdlib.h>
 
 #define CALLS_MAX 256U
@@ -78,6 +80,14 @@ static void call_returned(struct ring_mail *mail)
     uint8_t *body = response->body.at;
     size_t bytes = response->body.bytes;
     call->admin->calls--;
+    if (response->stream) {
+        struct admin *admin = call->admin;
+        struct api_stream *stream = response->stream;
+        response->stream = NULL;
+        api_stream_begin(stream, call->exchange, admin->control, *admin->reactor);
+        call_free(call);
+        return;
+    }
     if (call->request.method == HTTP_HEAD || !body) {
         /* The length is told, the bytes are not sent. */
         http_answer(

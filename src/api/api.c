@@ -1,4 +1,5 @@
 #include "api/route.h"
+#include "api/stream.h"
 
 #include "base/assert.h"
 #include "base/hex.h"
@@ -28,6 +29,10 @@ void api_response_fini(struct api_response *response)
     if (response->work != NULL) {
         response->work->free_work(response->work);
         response->work = NULL;
+    }
+    if (response->stream != NULL) {
+        api_stream_free(response->stream);
+        response->stream = NULL;
     }
     buf_fini(&response->body);
 }

@@ -15,6 +15,7 @@
 #include "hub/audit.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/list.h"
 #include "http/message.h"
 #include "ring/ring.h"
 
@@ -56,7 +57,8 @@ struct api_header {
     char value[200];
 };
 
-struct api_work; /* an unfinished request */
+struct api_work;   /* an unfinished request */
+struct api_stream; /* an answer without an end: api/stream.h */
 
 struct api_response {
     uint16_t status;
@@ -67,6 +69,7 @@ struct api_response {
     struct buf body;     /* empty for HEAD, but body_bytes counts */
     uint64_t body_bytes; /* value of Content-Length */
     struct api_work *work;
+    struct api_stream *stream; /* of a 200: instead of a body */
     char request_id[AUDIT_REQUEST_BYTES]; /* X-Request-Id: in the audit record, and in the log */
 };
 
@@ -97,6 +100,8 @@ struct api {
     void (*metrics)(void *context, struct metrics_snapshot *ret_snapshot);
     /* True when ready; else *ret_reason is a static text. NULL callback = ready. */
     bool (*ready)(void *context, const char **ret_reason);
+    struct list streams; /* those that the control thread has; list_init() before the first */
+    unsigned stream_count;
     struct reader *reader; /* api's own, from the first listing to api_fini */
     struct api_guard_slot guard[API_GUARD_SLOTS];
 };

@@ -1,6 +1,7 @@
 #include "api/control.h"
 
 #include "api/admin.h"
+#include "api/stream.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "hub/deliveries.h"
@@ -769,6 +770,7 @@ static void open_api(struct control *control)
 {
     control->api.hub = control->hub;
     control->api.catalog = control->catalog;
+    list_init(&control->api.streams);
     control->api.dispatch = control->dispatch;
     control->api.routes = control->routes;
     control->api.listen = control->config.admin_listen;
@@ -1043,6 +1045,7 @@ void control_run(struct control *control)
         bool more = admin_step(&control->admin);
         more |= catalog_step(control->catalog, ring_wall_ns(control->ring));
         more |= dispatch_step(control->dispatch);
+        more |= api_streams_step(&control->api, ring_now_ns(control->ring), control->draining);
         if (!more) {
             watch_disk(control);
         }
@@ -1057,6 +1060,8 @@ void control_run(struct control *control)
         }
         uint64_t dispatch_ns = dispatch_next_ns(control->dispatch);
         deadline_ns = dispatch_ns < deadline_ns ? dispatch_ns : deadline_ns;
+        uint64_t streams_ns = api_streams_next_ns(&control->api, ring_now_ns(control->ring));
+        deadline_ns = streams_ns < deadline_ns ? streams_ns : deadline_ns;
         ring_turn(control->ring, deadline_ns);
         pulse_step(control);
         if (control->draining) {

@@ -42,6 +42,14 @@ static const struct api_param event_params[] = {
     {0},
 };
 
+static const struct api_param stream_params[] = {
+    {"source", API_PARAM_TEXT, "name of the event source", NULL},
+    {"canvas", API_PARAM_TEXT, "canvas of the event source; all when absent", NULL},
+    {"type", API_PARAM_TEXT, "event type as the provider names it", NULL},
+    {"state", API_PARAM_CHOICE, "state of the event", "accepted|rejected|duplicate"},
+    {"since", API_PARAM_TIME, "begin here; now when absent", NULL},
+    {0},
+};
 static const struct api_param delivery_params[] = {
     {"destination", API_PARAM_TEXT, "name of the destination", NULL},
     {"canvas", API_PARAM_TEXT, "canvas of the destination; `default` when absent", NULL},
@@ -146,6 +154,10 @@ const struct api_route api_routes[] = {
      "AuditList", NULL},
     {HTTP_GET, "/api/v1/events", TOKEN_READ, api_events_list, NO_KIND, API_BODY_NONE, event_params,
      "listEvent", "events", "Search the events that were received", NULL, 200, "EventList", NULL},
+    {HTTP_GET, "/api/v1/events/stream", TOKEN_READ, api_events_stream, NO_KIND, API_BODY_NONE,
+     stream_params, "streamEvent", "events",
+     "Events as they arrive, as server-sent events; Last-Event-ID goes on where it ended", NULL,
+     200, NULL, "text/event-stream"},
     {HTTP_GET, "/api/v1/events/{id}", TOKEN_READ, api_events_get, NO_KIND, API_BODY_NONE, NULL,
      "getEvent", "events", "Get one", NULL, 200, "Event", NULL},
     {HTTP_GET, "/api/v1/events/{id}/body", TOKEN_READ, api_events_body, NO_KIND, API_BODY_NONE,

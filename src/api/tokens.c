@@ -5,7 +5,7 @@
 
 /* ---- list: tokens are few, so the cursor is simply the last name given */
 
-struct list {
+struct token_page {
     struct buf *json;
     struct slice cursor;
     unsigned left;
@@ -15,7 +15,7 @@ struct list {
 
 static bool list_token(void *context, const struct token_info *info)
 {
-    struct list *list = context;
+    struct token_page *list = context;
     if (list->cursor.bytes != 0) {
         size_t bytes = strlen(info->name);
         size_t least = bytes < list->cursor.bytes ? bytes : list->cursor.bytes;
@@ -40,7 +40,8 @@ static bool list_token(void *context, const struct token_info *info)
 enum api_step api_tokens_list(struct api_call *call)
 {
     struct buf *json = &call->response->body;
-    struct list list = {.json = json, .cursor = api_value(call, "cursor"), .left = api_limit(call)};
+    struct token_page list = {
+        .json = json, .cursor = api_value(call, "cursor"), .left = api_limit(call)};
     if (list.cursor.bytes != 0 && !resource_name_valid(list.cursor)) {
         return api_invalid(call, "cursor", "cursor is not one that a list gave; begin without it");
     }

@@ -123,6 +123,8 @@ static void put_number(struct writer *writer, uint64_t number)
 #define ANSWER_HEAD_FIXED_BYTES 256U /* everything but caller's headers and content type */
 #define ANSWER_HEAD_BYTES_MAX   4096U
 
+#define BODY_BYTES_OPEN SIZE_MAX /* until the connection closes */
+
 static size_t answer_head(struct http_exchange *exchange, uint8_t *at, unsigned status,
                           const char *content_type, struct slice headers, size_t body_bytes)
 {
@@ -143,7 +145,7 @@ static size_t answer_head(struct http_exchange *exchange, uint8_t *at, unsigned 
         put_str(&writer, content_type);
         put(&writer, "\r\n", 2);
     }
-    if (status != 204) {
+    if (status != 204 && body_bytes != BODY_BYTES_OPEN) {
         put(&writer, "Content-Length: ", 16);
         put_number(&writer, body_bytes);
         put(&writer, "\r\n", 2);
@@ -302,6 +304,60 @@ void http_answer_error(struct http_exchange *exchange, unsigned status, const ch
     http_answer(exchange, status, "application/json", headers, slice_of(body, (size_t)bytes));
 }
 
+/* ---- answers in pieces */
+
+void http_stream(struct http_exchange *exchange, const char *content_type, struct slice headers,
+                 void (*streamed)(struct http_exchange *exchange))
+{
+    uint8_t head[ANSWER_HEAD_BYTES_MAX];
+    bk_assert(headers.bytes + strlen(content_type) + ANSWER_HEAD_FIXED_BYTES <=
+              HTTP_ANSWER_INLINE_BYTES);
+    exchange->keep_alive = false;
+    answer_begin(exchange, 200);
+    exchange->inline_bytes =
+        (uint16_t)answer_head(exchange, head, 200, content_type, headers, BODY_BYTES_OPEN);
+    memcpy(exchange->inline_at, head, exchange->inline_bytes);
+    exchange->streamed = streamed;
+    if (exchange->conn) {
+        exchange->ready = true;
+        conn_dirty(exchange->conn);
+    } else {
+        streamed(exchange); /* the peer went away before its answer */
+    }
+}
+
+void http_stream_piece(struct http_exchange *exchange, uint8_t *piece, size_t bytes)
+{
+    bk_assert(exchange->conn && !exchange->ready && !exchange->body && bytes > 0);
+    exchange->body = piece;
+    exchange->body_bytes = bytes;
+    exchange->ready = true;
+    conn_dirty(exchange->conn);
+}
+
+void http_stream_end(struct http_exchange *exchange)
+{
+    bk_assert(!exchange->ready);
+    exchange->streamed = NULL;
+    if (exchange->conn) {
+        exchange->ready = true; /* killing the connection gives it back */
+        conn_kill(exchange->conn);
+    } else {
+        exchange_give(exchange->server, exchange);
+    }
+}
+
+/* What was given has left, or never will. */
+void exchange_streamed(struct http_exchange *exchange)
+{
+    free(exchange->body);
+    exchange->body = NULL;
+    exchange->body_bytes = 0;
+    exchange->inline_bytes = 0;
+    exchange->ready = false;
+    exchange->streamed(exchange);
+}
+
 /* ---- sending */
 
 static void conn_send_done(struct ring_op *op, const struct ring_result *result);
@@ -337,7 +393,8 @@ static unsigned conn_count_ready(struct http_conn *conn)
     for (struct list *node = conn->exchanges.next; node != &conn->exchanges; node = node->next) {
         struct http_exchange *exchange = bk_container_of(node, struct http_exchange, node);
         bytes += exchange->inline_bytes;
-        if (!exchange->ready || exchange->body || bytes > (1U << BUFFER_CLASS_MIN_BITS)) {
+        if (!exchange->ready || exchange->body || exchange->streamed ||
+            bytes > (1U << BUFFER_CLASS_MIN_BITS)) {
             break;
         }
         count++;
@@ -396,6 +453,11 @@ static inline __attribute__((always_inline)) void sent(struct http_conn *conn)
         return;
     }
     conn->sending_body = false;
+    if (__builtin_expect(first->streamed != NULL, 0)) {
+        conn->sending_count = 0;
+        exchange_streamed(first);
+        return;
+    }
     bool last = conn_sent_last(conn);
     conn_pop_sent(conn);
     bool nothing = conn->exchange_count == 0;

@@ -214,7 +214,11 @@ void conn_pop_sent(struct http_conn *conn)
             bk_container_of(conn->exchanges.next, struct http_exchange, node);
         conn->sending_count--;
         exchange_leave(conn, exchange);
-        exchange_give(conn->server, exchange);
+        if (exchange->streamed) {
+            exchange_streamed(exchange); /* its handler gives it back */
+        } else {
+            exchange_give(conn->server, exchange);
+        }
     }
     if (conn->out) {
         buffers_give(conn->server->buffers, conn->out, conn->out_bytes);
@@ -241,7 +245,9 @@ void conn_kill(struct http_conn *conn)
             continue; /* its bytes belong to the send under way */
         }
         exchange_leave(conn, exchange);
-        if (exchange->ready || exchange == half_read) {
+        if (exchange->streamed) {
+            exchange_streamed(exchange);
+        } else if (exchange->ready || exchange == half_read) {
             exchange_give(conn->server, exchange);
         }
     }

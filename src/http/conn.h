@@ -190,6 +190,8 @@ void conn_input_plain(struct http_conn *conn, uint8_t *at, size_t bytes);
 /* ---- answer.c */
 
 void conn_send_ready(struct http_conn *conn);
+/* Of an answer in pieces: the piece is gone; tell its handler. */
+void exchange_streamed(struct http_exchange *exchange);
 /* What was sent last has left. */
 void conn_sent(struct http_conn *conn);
 

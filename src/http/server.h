@@ -40,6 +40,8 @@ struct http_exchange {
     size_t handler_buffer_bytes;
     uint8_t *body; /* malloc'ed, freed after the send; NULL = all inline */
     size_t body_bytes;
+    /* Of an answer that comes in pieces; see http_stream(). */
+    void (*streamed)(struct http_exchange *exchange);
     uint16_t inline_bytes;
     bool ready;
     bool close_after;
@@ -138,6 +140,18 @@ void http_answer_owned(struct http_exchange *exchange, unsigned status, const ch
  */
 void http_answer_error(struct http_exchange *exchange, unsigned status, const char *code,
                        const char *message, struct slice headers);
+/* An answer without an end in sight: the head now, then pieces, and the connection's close is its
+ * end. streamed() is called on this core whenever what was given last has left, and when the
+ * connection is gone (exchange->conn is NULL then). The exchange is the handler's until
+ * http_stream_end(). */
+void http_stream(struct http_exchange *exchange, const char *content_type, struct slice headers,
+                 void (*streamed)(struct http_exchange *exchange));
+/* Requires: streamed() was called since the last piece, and there is a connection. `piece` is
+ * malloc'ed and becomes the server's. */
+void http_stream_piece(struct http_exchange *exchange, uint8_t *piece, size_t bytes);
+/* Requires: as above, or no connection. streamed() is not called any more. */
+void http_stream_end(struct http_exchange *exchange);
+
 /* During on_request: take the 4 KiB aligned buffer that holds the message (message starts at
  * buffer + HTTP_BUFFER_MESSAGE_AT). NULL when the message is in a shared receive buffer. Give it
  * back with buffers_give(). */
