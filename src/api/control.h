@@ -44,6 +44,8 @@ struct control_config {
     unsigned dns_server_count;
     bool durable;
     unsigned conns_max;       /* per core */
+    unsigned conns_per_address;                /* per core and listener; 0 = not limited */
+    uint32_t idle_timeout_ms, head_timeout_ms; /* 0 = http_server_defaults */
     size_t buffers_bytes_max; /* per core */
     size_t dedupe_bytes_max;
     uint64_t segment_bytes; /* 0 = by the disk's size */

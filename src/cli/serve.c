@@ -66,6 +66,13 @@ const struct option cli_serve_options[] = {
      NULL},
     {"connections", 0, OPTION_NUMBER, SERVE_FLAGS, "N", NULL,
      "at once, per thread; default by RLIMIT_NOFILE", NULL, 8, 1000000, NULL},
+    {"connections-per-address", 0, OPTION_NUMBER, SERVE_FLAGS, "N", "0",
+     "at once from one address (IPv6: /64), per thread and listener; 0: no limit", NULL, 0, 1000000,
+     NULL},
+    {"idle-timeout", 0, OPTION_DURATION, SERVE_FLAGS, "TIME", "75s",
+     "close a connection without a request after so long", NULL, 0, 0, NULL},
+    {"head-timeout", 0, OPTION_DURATION, SERVE_FLAGS, "TIME", "10s",
+     "how long a request's head may take to arrive", NULL, 0, 0, NULL},
     {"request-memory", 0, OPTION_BYTES, SERVE_FLAGS, "BYTES", "256M",
      "per thread, for large and slow requests", NULL, 1U << 20, 1ULL << 40, NULL},
     {"resolver", 0, OPTION_TEXT, SERVE_FLAGS | OPTION_LIST, "ADDR[:PORT]", NULL,
@@ -386,6 +393,13 @@ static void setup_log(struct options *options)
               strcmp(option_text(options, "log-format"), "json") == 0 ? LOG_JSON : LOG_TEXT);
 }
 
+/* A day at most: nobody means "for ever". */
+static uint32_t milliseconds(const struct options *options, const char *name)
+{
+    int64_t wanted = option_duration_ns(options, name) / NS_PER_MS;
+    return wanted > 86400000 ? 86400000U : wanted < 1 ? 1U : (uint32_t)wanted;
+}
+
 static void read_numbers(struct serve *serve)
 {
     struct options *options = &serve->options;
@@ -399,6 +413,9 @@ static void read_numbers(struct serve *serve)
     serve->control.retain_ns = option_duration_ns(options, "retain-age");
     serve->control.accept_journal_damage = option_flag(options, "accept-journal-damage");
     serve->control.drain_timeout_ns = option_duration_ns(options, "drain-timeout");
+    serve->control.conns_per_address = (unsigned)option_number(options, "connections-per-address");
+    serve->control.idle_timeout_ms = milliseconds(options, "idle-timeout");
+    serve->control.head_timeout_ms = milliseconds(options, "head-timeout");
     serve->control.drain_delay_ns = option_duration_ns(options, "drain-delay");
 }
 
@@ -692,6 +709,22 @@ static void restrict_calls(struct serve *serve)
     }
 }
 
+/* What can be in use at most: the dedupe table (which may grow to its limit); for each thread its
+ * large requests, receive buffers and journal frames, and all its connections. TLS takes about 30
+ * KiB of a connection. Not the pages of the state that the kernel caches. */
+static uint64_t memory_max_mib(const struct serve *serve)
+{
+    const struct control_config *control = &serve->control;
+    struct http_server_config server = http_server_defaults;
+    server.conns_max = server.tls_conns_max = control->conns_max;
+    server.exchanges_max = 2 * control->conns_max;
+    server.tls = control->tls;
+    uint64_t connections = http_server_bytes(&server);
+    uint64_t receive = (uint64_t)RECV_BUFFERS_PER_CORE * RECV_BUFFER_BYTES;
+    uint64_t thread = control->buffers_bytes_max + receive + (8U << 20) + connections;
+    return (control->dedupe_bytes_max + control->threads * thread + connections) >> 20;
+}
+
 static void log_ready(struct serve *serve, struct control *control)
 {
     const struct journal_report *report = control_report(control);
@@ -713,9 +746,7 @@ static void log_ready(struct serve *serve, struct control *control)
               LOG_Z("durability", serve->control.durable ? "fsync" : "none"),
               LOG_Z("sandbox", serve->sandbox[0] ? serve->sandbox : "off"),
               LOG_I("connectionsPerThread", serve->control.conns_max),
-              LOG_I("memoryMaxMiB",
-                    (serve->control.dedupe_bytes_max >> 20) +
-                        serve->control.threads * ((serve->control.buffers_bytes_max >> 20) + 24)),
+              LOG_I("memoryMaxMiB", memory_max_mib(serve)),
               LOG_I("events", report->records), LOG_I("startMs", control_start_ms(control)));
 }
 

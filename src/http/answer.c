@@ -364,7 +364,8 @@ static void conn_send_done(struct ring_op *op, const struct ring_result *result)
 
 static void conn_send(struct http_conn *conn, const void *at, size_t bytes)
 {
-    conn_deadline(conn, conn->server->config.write_timeout_ms);
+    /* A large answer may take longer, at 32 KB a second. */
+    conn_deadline(conn, conn->server->config.write_timeout_ms + (uint32_t)(bytes / 32));
     if (__builtin_expect(conn->secure != NULL, 0)) {
         conn_secure_send(conn, at, bytes);
         return;

@@ -4,6 +4,11 @@
 #include <stdlib.h>
 
 #define LINGER_MS 2000U
+/* After body_timeout a body must have come at this rate on average, and goes on as long as it does.
+ */
+#define BODY_BYTES_PER_SECOND 1024U
+#define BODY_CHECK_MS         5000U
+#define BODY_TOTAL_MS         600000U
 
 /* ---- pools: never-used slots are handed out in order, so that their memory stays untouched till
  * then */
@@ -106,6 +111,18 @@ void conn_deadline_sooner(struct http_conn *conn, uint32_t timeout_ms)
 
 /* ---- timeouts */
 
+/* A body that keeps coming has longer, but not for ever. */
+static bool body_keeps_coming(const struct http_conn *conn)
+{
+    const struct spill *spill = conn->spill;
+    if (!spill || !spill->head_done) {
+        return false;
+    }
+    uint64_t since_ms =
+        (ring_now_ns(conn->server->ring) - spill->body_since_ns) / (uint64_t)NS_PER_MS;
+    return since_ms < BODY_TOTAL_MS && spill->bytes >= since_ms * BODY_BYTES_PER_SECOND / 1000;
+}
+
 void conn_timer(struct timer *timer)
 {
     struct http_conn *conn = bk_container_of(timer, struct http_conn, timer);
@@ -117,6 +134,11 @@ void conn_timer(struct timer *timer)
     }
     if (ring_now_ns(server->ring) < conn->deadline_ns) {
         timer_start(server->wheel, &conn->timer, conn->deadline_ns, conn_timer);
+        return;
+    }
+    if (conn->state == CONN_OPEN && !conn->parked && conn->exchange_count == 0 &&
+        body_keeps_coming(conn)) {
+        conn_deadline_sooner(conn, BODY_CHECK_MS);
         return;
     }
     server->stats.timeouts++;
@@ -162,8 +184,10 @@ static struct http_conn *conn_take(struct http_server *server)
 
 void conn_open(struct http_server *server, int32_t handle, const struct ring_address *peer)
 {
-    struct http_conn *conn = conn_take(server);
+    struct http_conn *conn =
+        conns_left(server) && address_enter(server, peer) ? conn_take(server) : NULL;
     if (!conn) {
+        server->stats.refused++;
         conn_refuse(server, handle);
         return;
     }
@@ -190,6 +214,7 @@ static void conn_close_done(struct ring_op *op, const struct ring_result *result
     struct http_server *server = conn->server;
     bk_assert(conn->state == CONN_DEAD && conn->exchange_count == 0);
     conn_secure_give(conn);
+    address_leave(server, &conn->peer);
     conn->state = CONN_FREE;
     conn->next_free = server->conns_free;
     server->conns_free = conn;

@@ -42,6 +42,7 @@ struct spill {
     size_t decoded; /* decoded body bytes */
     struct http_exchange *exchange;
     uint64_t body_max;
+    uint64_t body_since_ns; /* head_done */
     struct http_chunked chunked;
     bool head_done;
     bool complete;
@@ -104,6 +105,7 @@ struct http_server {
     size_t map_bytes;
     struct listener listeners[LISTENERS_MAX];
     unsigned listener_count;
+    struct addresses *addresses; /* NULL: connections per address are not limited */
     bool draining;
     unsigned handshakes; /* TLS: under way */
     unsigned heavy_left; /* TLS: steps of handshakes that may still be computed in this turn */
@@ -173,6 +175,14 @@ void conn_try_close(struct http_conn *conn);
 void conn_pop_sent(struct http_conn *conn);
 /* Half-close, then read and drop until the peer closes. */
 void conn_linger(struct http_conn *conn);
+
+/* ---- address.c */
+
+bool addresses_open(struct http_server *server);
+void addresses_close(struct http_server *server);
+/* False: this address has as many connections as it may. */
+bool address_enter(struct http_server *server, const struct ring_address *peer);
+void address_leave(struct http_server *server, const struct ring_address *peer);
 
 /* ---- receive.c */
 

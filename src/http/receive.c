@@ -151,6 +151,7 @@ static bool spill_head_done(struct http_conn *conn)
     struct spill *spill = conn->spill;
     struct http_server *server = conn->server;
     spill->head_done = true;
+    spill->body_since_ns = ring_now_ns(server->ring);
     spill->scanned = spill->head.head_bytes;
     http_chunked_init(&spill->chunked);
     if (!spill->head.chunked && body_is_here(&spill->head, spill->bytes)) {

@@ -8,13 +8,19 @@ const struct http_server_config http_server_defaults = {
     .exchanges_max = 32768,
     .idle_timeout_ms = 75000,
     .head_timeout_ms = 10000,
-    .body_timeout_ms = 60000,
+    .body_timeout_ms = 20000,
     .write_timeout_ms = 30000,
     .parked_timeout_ms = 5000,
     .tls_conns_max = 16384,
     .tls_handshakes_max = 512,
     .tls_handshake_timeout_ms = 10000,
 };
+
+size_t http_server_bytes(const struct http_server_config *config)
+{
+    return config->conns_max * (sizeof(struct http_conn) + sizeof(struct spill)) +
+           config->exchanges_max * sizeof(struct http_exchange) + http_secure_pool_bytes(config);
+}
 
 enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struct buffers *buffers,
                              const struct http_server_config *config,
@@ -49,6 +55,10 @@ enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struc
     server->exchanges = (struct http_exchange *)(void *)(map + server_bytes + conns_bytes);
     server->spills = (struct spill *)(void *)(map + server_bytes + conns_bytes + exchanges_bytes);
     server->secure = map + plain_bytes;
+    if (!addresses_open(server)) {
+        munmap(map, total);
+        return BK_NO_MEMORY;
+    }
     *ret_server = server;
     return BK_OK;
 }
@@ -147,6 +157,7 @@ bool http_server_idle(const struct http_server *server)
 void http_server_close(struct http_server *server)
 {
     bk_assert(http_server_idle(server));
+    addresses_close(server);
     munmap(server, server->map_bytes);
 }
 

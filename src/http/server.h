@@ -79,6 +79,7 @@ struct tls_slot;
 
 struct http_server_config {
     unsigned conns_max;
+    unsigned conns_per_address; /* 0 = not limited */
     unsigned exchanges_max;
     uint32_t idle_timeout_ms;
     uint32_t head_timeout_ms;
@@ -95,6 +96,7 @@ struct http_server_config {
 extern const struct http_server_config http_server_defaults;
 
 struct http_server_stats {
+    uint64_t refused; /* no slot, or too many of one address */
     uint64_t accepted, requests, answers_by_class[6], bad_requests, timeouts;
     uint64_t tls_handshakes, tls_resumed, tls_failed;
     unsigned conns_open;
@@ -119,6 +121,8 @@ void http_server_drain(struct http_server *server);
 bool http_server_idle(const struct http_server *server);
 /* Requires: idle, and one more turn of the ring. */
 void http_server_close(struct http_server *server);
+/* Address space for its connections, when all are in use. */
+size_t http_server_bytes(const struct http_server_config *config);
 const struct http_server_stats *http_server_stats(const struct http_server *server);
 
 /* ---- answering (any time after on_head/on_request, once per exchange, on the server's thread) */

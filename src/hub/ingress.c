@@ -80,7 +80,8 @@ static bool hook_address(struct slice path, struct address *ret_address)
 bool ingress_owns(const struct http_head *head)
 {
     struct address address;
-    return hook_address(path_of(head), &address);
+    struct slice path = path_of(head);
+    return hook_address(path, &address) || slice_equal(path, SLICE("*"));
 }
 
 /* ---- counters */

@@ -157,6 +157,11 @@ static enum bk_err open_server(struct reactor *reactor, const struct http_handle
     config.tls = place->tls;
     config.conns_max = reactor->config.conns_max;
     config.exchanges_max = config.conns_max * 2;
+    config.conns_per_address = reactor->config.conns_per_address;
+    config.idle_timeout_ms = reactor->config.idle_timeout_ms ? reactor->config.idle_timeout_ms
+                                                             : config.idle_timeout_ms;
+    config.head_timeout_ms = reactor->config.head_timeout_ms ? reactor->config.head_timeout_ms
+                                                             : config.head_timeout_ms;
     config.tls_conns_max = config.conns_max;
     struct http_server *server = NULL;
     enum bk_err err = http_server_open(reactor->ring, &reactor->wheel, &reactor->buffers, &config,

@@ -38,6 +38,8 @@ struct reactor_config {
     struct tls_slot *tls, *admin_tls;  /* certificates of the listeners; NULL = plain */
     struct http_handler admin_handler; /* for what ingress_owns() does not */
     unsigned conns_max;
+    unsigned conns_per_address;                /* per core and listener; 0 = not limited */
+    uint32_t idle_timeout_ms, head_timeout_ms; /* 0 = http_server_defaults */
     size_t buffers_bytes_max;       /* split and large requests, and answers */
     const struct tls_trust *trust;  /* for outgoing calls; NULL = https fails */
     const struct http_proxy *proxy; /* for outgoing calls; NULL = none */

@@ -503,8 +503,14 @@ void ring_entropy(void *at, size_t bytes)
 
 enum bk_err ring_listen_on(struct ring *ring, int socket, int32_t *ret_handle)
 {
-    int on = 1; /* inherited by accepted sockets */
+    /* Inherited by accepted sockets. Who has vanished without a word is noticed after 20 s + 3 * 5 s
+     * of silence. */
+    int on = 1, idle_s = 20, between_s = 5, probes = 3;
     (void)setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    (void)setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    (void)setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &between_s, sizeof between_s);
+    (void)setsockopt(socket, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
     return reserved_install(ring, socket, ret_handle) ? BK_OK : BK_NO_DESCRIPTORS;
 }
 

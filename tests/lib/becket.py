@@ -176,6 +176,7 @@ class Server:
         """Start and wait until ready. Raises with what the server said when it does not get there."""
         if not same_ports:
             self.port, self.admin = free_port(), free_port()
+        ready_lines = self._ready_lines()
         self.log = open(self.data.rstrip('/') + '.log', 'ab')
         began = time.monotonic()
         self.process = subprocess.Popen(
@@ -187,13 +188,21 @@ class Server:
             if self.process.poll() is not None:
                 raise RuntimeError('serve ended with %d: %s' % (self.process.returncode, self.log_text()[-2000:]))
             try:
-                if self.get('/health/ready').status == 200:
+                # It listens a moment before it is sandboxed and says so.
+                if self.get('/health/ready').status == 200 and self._ready_lines() > ready_lines:
                     self.started_s = time.monotonic() - began
                     return self
             except (OSError, Broken):
                 pass
             time.sleep(0.01)
         raise RuntimeError('not ready after %d s: %s' % (wait, self.log_text()[-2000:]))
+
+    def _ready_lines(self):
+        try:
+            text = self.log_text()
+        except OSError:
+            return 0
+        return text.count(' info ready ') + text.count('"event":"ready"')
 
     def log_text(self):
         with open(self.data.rstrip('/') + '.log', 'rb') as f:
