@@ -503,7 +503,7 @@ void ring_entropy(void *at, size_t bytes)
 
 enum bk_err ring_listen_on(struct ring *ring, int socket, int32_t *ret_handle)
 {
-    /* Inherited by accepted sockets. Who has vanished without a word is noticed after 20 s + 3 * 5 s
+    /* Inherited by accepted sockets. Who vanished without a word is noticed after 20 s + 3 * 5 s
      * of silence. */
     int on = 1, idle_s = 20, between_s = 5, probes = 3;
     (void)setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
