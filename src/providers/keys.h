@@ -25,6 +25,7 @@ struct key_want {
     struct slice name;                  /* of the certificate; empty = any */
     struct slice kid;                   /* in a set */
     enum signature_algorithm algorithm; /* what the key must be for */
+    bool allow_private;                 /* it may be at a private address */
     int64_t now_seconds;
 };
 

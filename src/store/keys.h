@@ -27,6 +27,7 @@
  *   "T/"     "T/" "ci"                                  the token's hash, by name
  *            "m/audit"                                  u64: last number given to an audit record
  *   "a/"     "a/" u64 number                            an audit record, JSON (hub/audit.c)
+ *   "k/"     "k/" u64 number                            a key that signs tokens (hub/oidc_issuer.c)
  *   "q/"     "q/" u64 number                            an operation (hub/operation.c)
  *   "Q/"     "Q/" i64 due time, u64 number              empty: it is to be done then
  *   "u/"     "u/" 16 bytes of metadata.id, u64 number   empty: it is for this object

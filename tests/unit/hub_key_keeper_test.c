@@ -1,0 +1,278 @@
+/* Keys that are fetched: cache and keeper with a fake network. */
+#include "hub/key_keeper.h"
+#include "tap.h"
+
+#include <yyjson.h>
+
+#define NOW 1767225600LL
+
+static struct {
+    struct key_get gets[64];
+    unsigned count;
+    unsigned changed;
+    unsigned confirmed, refused;
+    bool offline;
+} net;
+
+static struct key_cache *cache;
+static struct key_keeper *keeper;
+
+static bool fake_get(void *context, const struct key_get *get)
+{
+    (void)context;
+    if (net.offline || net.count == 64) {
+        return false;
+    }
+    net.gets[net.count++] = *get;
+    return true;
+}
+
+static void fake_changed(void *context)
+{
+    (void)context;
+    net.changed++;
+}
+
+static void fake_confirmed(void *context, const char *url, bool good, const char *why)
+{
+    (void)context, (void)url, (void)why;
+    net.confirmed += good;
+    net.refused += !good;
+}
+
+static void begin(void)
+{
+    struct key_keeper_config config = {
+        .get = fake_get, .changed = fake_changed, .confirmed = fake_confirmed};
+    memset(&net, 0, sizeof net);
+    if (key_cache_open(&cache) != BK_OK) {
+        bail_out("no memory");
+    }
+    config.cache = cache;
+    if (key_keeper_open(&config, &keeper) != BK_OK) {
+        bail_out("no memory");
+    }
+}
+
+static void end(void)
+{
+    key_keeper_close(keeper);
+    key_cache_free(key_cache_retired(cache));
+    key_cache_close(cache);
+}
+
+static enum key_found find(const struct key_want *want, const struct public_key **key)
+{
+    bool ask;
+    *key = NULL;
+    enum key_found found = key_cache_find(cache, want, key, &ask);
+    if (ask) {
+        key_keeper_want(keeper, want);
+    }
+    return found;
+}
+
+static void answer(unsigned get, unsigned status, const char *body, int64_t now)
+{
+    key_keeper_done(keeper, net.gets[get].job, status, slice_str(body), "no route", now);
+}
+
+#define KEY_A                                                                                      \
+    "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\","                                          \
+    "\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}"
+#define KEY_B                                                                                      \
+    "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"b\","                                          \
+    "\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}"
+
+static struct key_want issuer_want(const char *kid, int64_t now)
+{
+    return (struct key_want){.form = KEY_ISSUER,
+                             .url = SLICE("https://issuer.example"),
+                             .kid = slice_str(kid),
+                             .algorithm = SIGNATURE_ED25519,
+                             .now_seconds = now};
+}
+
+static void test_discovery(void)
+{
+    const struct public_key *key;
+    struct key_want want = issuer_want("a", NOW);
+    begin();
+    is_int(find(&want, &key), KEY_LATER, "not there yet");
+    is_int(find(&want, &key), KEY_LATER);
+    is_int(net.count, 1, "one fetch, however many ask");
+    is_str(net.gets[0].url, "https://issuer.example/.well-known/openid-configuration");
+    answer(0, 200,
+           "{\"issuer\":\"https://issuer.example\",\"jwks_uri\":\"https://keys.example/set\"}",
+           NOW);
+    is_int(net.count, 2);
+    is_str(net.gets[1].url, "https://keys.example/set");
+    answer(1, 200, "{\"keys\":[" KEY_A "]}", NOW);
+    is_int(net.changed, 1, "who waits is told");
+    is_int(find(&want, &key), KEY_FOUND);
+    ok(key != NULL && key->kind == PUBLIC_KEY_ED25519);
+
+    /* Rotation: an unknown key makes one fetch a minute. */
+    struct key_want other = issuer_want("b", NOW + 10);
+    is_int(find(&other, &key), KEY_UNKNOWN, "fetched ten seconds ago: not again");
+    is_int(net.count, 2);
+    other.now_seconds = NOW + 61;
+    is_int(find(&other, &key), KEY_LATER, "after a minute it is asked for");
+    want.now_seconds = NOW + 61;
+    is_int(find(&want, &key), KEY_FOUND, "the old set serves meanwhile");
+    is_int(net.count, 3);
+    answer(2, 200,
+           "{\"issuer\":\"https://issuer.example\",\"jwks_uri\":\"https://keys.example/s\"}",
+           NOW + 61);
+    answer(3, 200, "{\"keys\":[" KEY_B "]}", NOW + 61);
+    is_int(find(&other, &key), KEY_FOUND, "the new key");
+    is_int(find(&want, &key), KEY_UNKNOWN, "the old one was withdrawn");
+
+    /* A refresh that fails leaves what was there, for a day. */
+    other.now_seconds = NOW + 61 + KEY_REFRESH_SECONDS;
+    is_int(find(&other, &key), KEY_FOUND, "an old set serves while it is refreshed");
+    is_int(net.count, 5);
+    answer(4, 0, "", other.now_seconds);
+    is_int(find(&other, &key), KEY_FOUND, "and when it cannot be");
+    struct key_want third = issuer_want("c", other.now_seconds + 1);
+    is_int(find(&third, &key), KEY_UNAVAILABLE, "an unknown key then is no forgery, but not known");
+    other.now_seconds = NOW + 61 + KEY_TRUST_SECONDS;
+    is_int(find(&other, &key), KEY_LATER, "after a day it is not trusted any more");
+    answer(5, 0, "", other.now_seconds);
+    is_int(find(&other, &key), KEY_UNAVAILABLE);
+    end();
+}
+
+static void test_failures(void)
+{
+    static const struct {
+        const char *name, *body;
+        unsigned status;
+    } bad[] = {
+        {"dead host", "", 0},
+        {"not found", "", 404},
+        {"redirect", "", 302},
+        {"no JSON", "hello", 200},
+        {"another issuer", "{\"issuer\":\"https://evil.example\",\"jwks_uri\":\"https://k/x\"}",
+         200},
+        {"plain http", "{\"issuer\":\"https://issuer.example\",\"jwks_uri\":\"http://k/x\"}", 200},
+        {"a file", "{\"issuer\":\"https://issuer.example\",\"jwks_uri\":\"file:///etc/x\"}", 200},
+        {"no jwks_uri", "{\"issuer\":\"https://issuer.example\"}", 200},
+        {"empty", "", 200},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        const struct public_key *key;
+        struct key_want want = issuer_want("a", NOW);
+        begin();
+        is_int(find(&want, &key), KEY_LATER);
+        answer(0, bad[i].status, bad[i].body, NOW);
+        is_int(find(&want, &key), KEY_UNAVAILABLE, "%s", bad[i].name);
+        is_int(net.count, 1, "no second fetch at once");
+        want.now_seconds = NOW + 10;
+        is_int(find(&want, &key), KEY_LATER, "after a pause it is tried again");
+        is_int(net.count, 2);
+        answer(1, 0, "", NOW + 10);
+        want.now_seconds = NOW + 25;
+        is_int(find(&want, &key), KEY_UNAVAILABLE, "the pause has grown");
+        end();
+    }
+    begin();
+    const struct public_key *key;
+    struct key_want want = issuer_want("a", NOW);
+    net.offline = true;
+    is_int(find(&want, &key), KEY_LATER);
+    is_int(find(&want, &key), KEY_UNAVAILABLE, "nothing can be fetched");
+    end();
+}
+
+static void test_flood(void)
+{
+    char url[100];
+    const struct public_key *key;
+    begin();
+    struct key_want good = issuer_want("a", NOW);
+    is_int(find(&good, &key), KEY_LATER);
+    answer(0, 200, "{\"issuer\":\"https://issuer.example\",\"jwks_uri\":\"https://k.example/s\"}",
+           NOW);
+    answer(1, 200, "{\"keys\":[" KEY_A "]}", NOW);
+    unsigned started = 0;
+    for (unsigned i = 0; i < 20000; i++) {
+        snprintf(url, sizeof url, "https://sns.us-east-1.amazonaws.com/%u.pem", i);
+        struct key_want want = {.form = KEY_CERTIFICATE, .url = slice_str(url), .now_seconds = NOW};
+        unsigned before = net.count;
+        (void)find(&want, &key);
+        if (net.count > before && i % 2) {
+            started++;
+            answer(before, 404, "", NOW);
+            net.count = before;
+        } else if (net.count == 64) {
+            break;
+        }
+        if (net.count > 2 + KEEPER_JOBS_MAX / 2) {
+            break;
+        }
+    }
+    ok(net.count <= 2 + KEEPER_JOBS_MAX / 2, "fetches at once are bounded");
+    ok(started > 1000, "%u fetches failed", started);
+    is_int(find(&good, &key), KEY_FOUND, "the good key is still there");
+    end();
+}
+
+static void test_certificate(void)
+{
+    const char *folder = getenv("VECTORS");
+    char path[1024];
+    snprintf(path, sizeof path, "%s/crypto/public_keys.json", folder ? folder : "tests/vectors");
+    yyjson_doc *doc = yyjson_read_file(path, 0, NULL, NULL);
+    yyjson_val *all = yyjson_obj_get(yyjson_doc_get_root(doc), "certificates");
+    int64_t now = yyjson_get_sint(yyjson_obj_get(yyjson_doc_get_root(doc), "certificates_now"));
+    const struct public_key *key;
+    struct key_want want = {.form = KEY_CERTIFICATE,
+                            .url = SLICE("https://sns.us-east-1.amazonaws.com/a.pem"),
+                            .algorithm = SIGNATURE_RSA_SHA256,
+                            .now_seconds = now};
+    begin();
+    is_int(find(&want, &key), KEY_LATER);
+    answer(0, 200, yyjson_get_str(yyjson_obj_get(all, "leaf")), now);
+    is_int(find(&want, &key), KEY_FOUND);
+    ok(key != NULL && key->kind == PUBLIC_KEY_RSA);
+    want.now_seconds = now + 3700LL * 86400;
+    is_int(find(&want, &key), KEY_LATER, "it has expired: fetched again");
+    answer(1, 200, yyjson_get_str(yyjson_obj_get(all, "leaf")), want.now_seconds);
+    is_int(find(&want, &key), KEY_UNAVAILABLE, "an expired one is not taken");
+    end();
+    begin();
+    want.now_seconds = now;
+    want.url = SLICE("https://sns.us-east-1.amazonaws.com/b.pem");
+    is_int(find(&want, &key), KEY_LATER);
+    answer(0, 200, yyjson_get_str(yyjson_obj_get(all, "expired")), now);
+    is_int(find(&want, &key), KEY_UNAVAILABLE);
+    end();
+    yyjson_doc_free(doc);
+}
+
+static void test_confirm(void)
+{
+    begin();
+    key_keeper_confirm(keeper, SLICE("https://sns.us-east-1.amazonaws.com/?Action=Confirm"));
+    key_keeper_confirm(keeper, SLICE("https://sns.us-east-1.amazonaws.com/?Action=Confirm"));
+    is_int(net.count, 1, "once");
+    answer(0, 503, "", NOW);
+    is_int(net.count, 2, "again after a failure of the server");
+    answer(1, 200, "<xml/>", NOW);
+    is_int(net.confirmed, 1);
+    key_keeper_confirm(keeper, SLICE("https://sns.us-east-1.amazonaws.com/?x"));
+    answer(2, 403, "", NOW);
+    is_int(net.refused, 1, "a refusal is final");
+    end();
+}
+
+int main(void)
+{
+    test_discovery();
+    test_failures();
+    test_flood();
+    test_certificate();
+    test_confirm();
+    return done_testing();
+}
