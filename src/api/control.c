@@ -1,6 +1,7 @@
 #include "api/control.h"
 
 #include "api/admin.h"
+#include "api/keys.h"
 #include "api/stream.h"
 #include "base/log.h"
 #include "base/time.h"
@@ -50,6 +51,7 @@ struct core {
 struct grace {
     struct source_garbage *sources;
     struct route_garbage *routes;
+    struct key_entry *keys;
     struct dedupe_garbage *dedupe;
     unsigned open;
     struct errand errands[];
@@ -67,6 +69,7 @@ struct control {
     struct deliver *delivers[CORES_MAX]; /* set by the reactors as they open */
     int64_t clock_ms; /* wall minus monotonic clock at the start: what retries are due by */
     struct dedupe *dedupe;
+    struct keys *keys;
     struct ring *ring;
     struct api api;
     struct admin admin;
@@ -185,6 +188,7 @@ static void grow(struct control *control)
 
 static void grace_end(struct grace *grace)
 {
+    key_cache_free(grace->keys);
     if (grace->sources) {
         source_table_free(grace->sources);
     }
@@ -219,13 +223,15 @@ static void grace_begin(struct control *control, struct dedupe_garbage *dedupe,
     bk_assert(!control->grace);
     struct source_garbage *sources = source_table_retired(control->sources);
     struct route_garbage *routes = route_table_retired(control->routes);
-    if (!sources && !routes && !dedupe && !there) {
+    struct key_entry *keys = key_cache_retired(keys_cache(control->keys));
+    if (!sources && !routes && !keys && !dedupe && !there) {
         return;
     }
     struct grace *grace = calloc(1, sizeof *grace + control->core_count * sizeof(struct errand));
     bk_assert(grace);
     grace->sources = sources;
     grace->routes = routes;
+    grace->keys = keys;
     grace->dedupe = dedupe;
     grace->open = control->core_count;
     control->grace = grace;
@@ -286,6 +292,28 @@ static void learn_asked(void *context, struct learn_request *request)
     request->control = core->control;
     request->mail.run = learn_arrived;
     ring_post(core->ring, core->control->ring, &request->mail);
+}
+
+static void key_wanted(void *context, const struct key_want *want)
+{
+    struct core *core = context;
+    keys_want(core->control->keys, core->ring, want);
+}
+
+static void confirm_wanted(void *context, struct slice url)
+{
+    struct core *core = context;
+    keys_confirm(core->control->keys, core->ring, url);
+}
+
+static const struct oidc_documents *documents(void *context)
+{
+    struct core *core = context;
+    const struct oidc_documents *found = keys_documents(core->control->keys);
+    if (found == NULL) {
+        keys_want_documents(core->control->keys, core->ring);
+    }
+    return found;
 }
 
 static void core_stopped(struct errand *errand)
@@ -529,6 +557,10 @@ static enum bk_err open_state(struct control *control, char ret_why[CONTROL_WHY_
         return fail(ret_why, err, "state", why);
     }
     hub_watch(control->hub, activity_of, control);
+    err = keys_open(control->hub, control->ring, control->config.public_url, &control->keys);
+    if (err != BK_OK) {
+        return fail(ret_why, err, "keys", bk_err_text(err));
+    }
     uint64_t fed, failed;
     err = hub_feed_all(control->hub, &fed, &failed);
     if (err != BK_OK) {
@@ -687,6 +719,10 @@ static bool core_start(struct control *control, unsigned index)
                     .growth = growth_asked,
                     .public_url = slice_str(control->config.public_url),
                     .learn = learn_asked,
+                    .keys = keys_cache(control->keys),
+                    .want_key = key_wanted,
+                    .confirm = confirm_wanted,
+                    .documents = documents,
                     .context = core},
         .peers = control->peers,
         .cpu = control->config.cpus ? control->config.cpus[index] : -1,
@@ -839,6 +875,7 @@ enum bk_err control_open(const struct control_config *config, struct control **r
     if (err == BK_OK) {
         start_dispatch(control);
         err = open_outbound(control, ret_why);
+        keys_start(control->keys, control->cores[0].reactor);
         atomic_store(&control->not_ready, NULL);
         control->start_took_ns = ring_clock_ns(control->ring) - ring_now_ns(control->ring);
     }
@@ -1053,7 +1090,7 @@ void control_run(struct control *control)
             watch_disk(control);
         }
         if (!control->grace && !control->draining) {
-            grace_begin(control, NULL, NULL);
+            grace_begin(control, NULL, keys_changed(control->keys) ? core_resume : NULL);
         }
         uint64_t deadline_ns = more ? 0 : next_deadline_ns(control);
         uint64_t paced_ns = catalog_next_ns(control->catalog);
@@ -1109,6 +1146,7 @@ void control_close(struct control *control)
     if (control->grace) {
         grace_end(control->grace); /* its last letters were not answered any more */
     }
+    keys_close(control->keys);
     source_table_close(control->sources);
     route_table_close(control->routes);
     dedupe_close(control->dedupe);

@@ -101,6 +101,10 @@ static void write_verification(struct spec_writer *writer,
     write_audience(writer, source->audience);
     write_claims(writer, source->claims);
     spec_text(writer, "jwksUrl", source->jwks_url);
+    if (source->allow_private) {
+        spec_name(writer, "allowPrivate");
+        buf_add_str(writer->json, "true");
+    }
     if (source->secret_count > 0) {
         spec_secrets(writer, source->secrets, source->secret_count);
     }

@@ -21,22 +21,25 @@ enum {
     INPUT_PATH_GENERATED = 2,
     INPUT_OPTIONS = 4,
     INPUT_ALLOW = 8,
+    INPUT_ALLOW_PRIVATE = 16,
     INPUT_EVENTS = 64
 };
 #define INPUT_ALL                                                                                  \
-    (INPUT_CUSTOM | INPUT_PATH_GENERATED | INPUT_OPTIONS | INPUT_ALLOW | INPUT_EVENTS)
+    (INPUT_CUSTOM | INPUT_PATH_GENERATED | INPUT_OPTIONS | INPUT_ALLOW | INPUT_ALLOW_PRIVATE |     \
+     INPUT_EVENTS)
 enum { SECRET_BY_REFERENCE = 1, SECRET_VERIFY_TOKEN = 2 };
-#define OPTION_TEXTS 5U
-#define CUSTOM_TEXTS 16U
+#define OPTION_TEXTS   5U
+#define CUSTOM_TEXTS   16U
 #define CUSTOM_TEXTS_1 11U
 
 static void custom_texts(struct scheme_custom *row, struct slice *ret_texts[CUSTOM_TEXTS])
 {
     struct slice *texts[CUSTOM_TEXTS] = {
-        &row->scheme,           &row->algorithm, &row->signature_header, &row->signature_format,
-        &row->timestamp_header, &row->id_header, &row->type_header,      &row->type_field,
-        &row->id_field,         &row->signed_template, &row->timestamp_unit,
-        &row->base,             &row->issuer,    &row->audience,         &row->claims,
+        &row->scheme,           &row->algorithm,        &row->signature_header,
+        &row->signature_format, &row->timestamp_header, &row->id_header,
+        &row->type_header,      &row->type_field,       &row->id_field,
+        &row->signed_template,  &row->timestamp_unit,   &row->base,
+        &row->issuer,           &row->audience,         &row->claims,
         &row->jwks_url};
     memcpy(ret_texts, texts, sizeof texts);
 }
@@ -78,6 +81,7 @@ void source_input_encode(const struct source_input *input, struct buf *bytes)
                                   (input->path_generated ? INPUT_PATH_GENERATED : 0) |
                                   (has_options ? INPUT_OPTIONS : 0) |
                                   (input->has_allow ? INPUT_ALLOW : 0) |
+                                  (input->row.allow_private ? INPUT_ALLOW_PRIVATE : 0) |
                                   (input->event_count > 0 ? INPUT_EVENTS : 0)));
     buf_add_byte(bytes, (uint8_t)input->secret_count);
     add_u64(bytes, (uint64_t)input->tolerance_seconds);
@@ -191,12 +195,10 @@ enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_inp
     uint8_t version, flags, count;
     uint64_t tolerance, dedupe, per_second;
     if (!take_byte(&rest, &version) || version == 0 || version > INPUT_VERSION ||
-        !take_byte(&rest, &flags) ||
-        !take_byte(&rest, &count) || count > SECRETS_PER_SOURCE_MAX ||
-        (flags & ~INPUT_ALL) != 0 || !take_u64(&rest, &tolerance) ||
-        !take_u64(&rest, &dedupe) || !take_u64(&rest, &ret_input->body_bytes) ||
-        !take_u64(&rest, &per_second) || per_second > UINT32_MAX ||
-        !take_text(&rest, SOURCE_PATH_BYTES_MAX, &ret_input->path) ||
+        !take_byte(&rest, &flags) || !take_byte(&rest, &count) || count > SECRETS_PER_SOURCE_MAX ||
+        (flags & ~INPUT_ALL) != 0 || !take_u64(&rest, &tolerance) || !take_u64(&rest, &dedupe) ||
+        !take_u64(&rest, &ret_input->body_bytes) || !take_u64(&rest, &per_second) ||
+        per_second > UINT32_MAX || !take_text(&rest, SOURCE_PATH_BYTES_MAX, &ret_input->path) ||
         !take_text(&rest, NAME_BYTES_MAX, &ret_input->type)) {
         return BK_CORRUPT;
     }
@@ -211,10 +213,9 @@ enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_inp
             return BK_CORRUPT;
         }
     }
-    ret_input->row = (struct scheme_custom){0};
+    ret_input->row = (struct scheme_custom){.allow_private = (flags & INPUT_ALLOW_PRIVATE) != 0};
     if (ret_input->custom) {
         struct slice *texts[CUSTOM_TEXTS];
-        ret_input->row = (struct scheme_custom){0};
         custom_texts(&ret_input->row, texts);
         for (unsigned i = 0; i < (version == 1 ? CUSTOM_TEXTS_1 : CUSTOM_TEXTS); i++) {
             if (!take_text(&rest, UINT16_MAX, texts[i])) {
@@ -310,8 +311,8 @@ static enum bk_err look_up(struct compiler *compiler, const struct source_secret
     }
     compiler->cached = false;
     struct record record;
-    enum bk_err err = hub_record(compiler->txn, RESOURCE_SECRET, secret->canvas, secret->name,
-                                 &record);
+    enum bk_err err =
+        hub_record(compiler->txn, RESOURCE_SECRET, secret->canvas, secret->name, &record);
     char storage[RESOURCE_SECRET_KEY_BYTES_MAX + 8];
     if (err == BK_OK) {
         err = open_slot(compiler, &record, secret_field(secret->key, storage), compiler->text,
@@ -393,16 +394,15 @@ static enum bk_err bind_with(const struct scheme_row *row, const struct source_i
 {
     struct slice keys[SECRETS_PER_SOURCE_MAX], origins[SCHEME_ORIGINS_MAX], rest = input->origins;
     struct cidr allow[SCHEME_RANGES_MAX], proxies[SCHEME_RANGES_MAX];
-    struct scheme_options options = {.tolerance_seconds = input->tolerance_seconds,
-                                     .origins = origins,
-                                     .rate_per_minute = input->per_second < UINT32_MAX / 60
-                                                            ? input->per_second * 60
-                                                            : 0,
-                                     .has_allow = input->has_allow,
-                                     .allow = allow,
-                                     .allow_count = parse_ranges(input->allow, allow),
-                                     .proxies = proxies,
-                                     .proxy_count = parse_ranges(input->proxies, proxies)};
+    struct scheme_options options = {
+        .tolerance_seconds = input->tolerance_seconds,
+        .origins = origins,
+        .rate_per_minute = input->per_second < UINT32_MAX / 60 ? input->per_second * 60 : 0,
+        .has_allow = input->has_allow,
+        .allow = allow,
+        .allow_count = parse_ranges(input->allow, allow),
+        .proxies = proxies,
+        .proxy_count = parse_ranges(input->proxies, proxies)};
     unsigned count = 0;
     while (rest.bytes > 0 && options.origin_count < SCHEME_ORIGINS_MAX) {
         origins[options.origin_count++] = next_word(&rest);
@@ -501,8 +501,8 @@ enum bk_err compiler_run(struct compiler *compiler, struct slice canvas, struct 
     if (err == BK_OK) {
         bool has_id = scheme_has_delivery_id(ret_change->scheme);
         ret_change->dedupe_window_ns = input.dedupe_window_ns >= 0 ? input.dedupe_window_ns
-                                       : has_id ? SOURCE_DEDUPE_WINDOW_DEFAULT_NS
-                                                : 0;
+                                       : has_id                    ? SOURCE_DEDUPE_WINDOW_DEFAULT_NS
+                                                                   : 0;
         *ret_message = "its events cannot be compiled";
         err = compile_events(&input, ret_change);
     }

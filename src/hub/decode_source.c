@@ -17,7 +17,8 @@
  */
 static const char *const row_fields[] = {"scheme", "algorithm", "signature", "timestamp",
                                          "id",     "type",      "signed",    NULL};
-static const char *const token_fields[] = {"issuer", "audience", "claims", "jwksUrl", NULL};
+static const char *const token_fields[] = {"issuer",  "audience",     "claims",
+                                           "jwksUrl", "allowPrivate", NULL};
 
 static bool is_generic(struct slice type)
 {
@@ -237,6 +238,11 @@ static void decode_token(struct decoder *decoder, const struct decode_object *ve
     static const char *const https[] = {"issuer", "jwksUrl"};
     source->issuer = decode_text(decoder, verification, "issuer");
     source->jwks_url = decode_text(decoder, verification, "jwksUrl");
+    yyjson_mut_val *allow = decode_field(verification, "allowPrivate");
+    source->allow_private = yyjson_mut_is_true(allow);
+    if (allow && !yyjson_mut_is_bool(allow)) {
+        decode_wrong(decoder, verification, "allowPrivate", "must be true or false");
+    }
     decode_audience(decoder, verification, source);
     decode_claims(decoder, verification, source);
     const struct slice urls[] = {source->issuer, source->jwks_url};
@@ -288,8 +294,7 @@ void source_custom(const struct resource_event_source *source, struct scheme_cus
 {
     bool hmac = source->scheme.bytes == 0 || slice_equal(source->scheme, SLICE("hmac"));
     /* Superplane's plain webhook, when nothing is said: the prefix may be left out. */
-    bool plain =
-        hmac && source->signature_header.bytes == 0 && source->signature_field.bytes == 0;
+    bool plain = hmac && source->signature_header.bytes == 0 && source->signature_field.bytes == 0;
     *ret_custom = (struct scheme_custom){
         .scheme = source->scheme.bytes ? source->scheme : SLICE("hmac"),
         .algorithm = source->algorithm,
@@ -307,6 +312,7 @@ void source_custom(const struct resource_event_source *source, struct scheme_cus
         .timestamp_unit = source->timestamp_unit,
         .base = slice_equal(source->type, SLICE("generic")) ? SLICE_EMPTY : source->type,
         .issuer = source->issuer,
+        .allow_private = source->allow_private,
         .audience = source->audience,
         .claims = source->claims,
         .jwks_url = source->jwks_url,
@@ -484,15 +490,16 @@ static void decode_verify_token(struct decoder *decoder, const struct decode_obj
 static void decode_verification(struct decoder *decoder, const struct decode_object *spec,
                                 struct resource_event_source *source)
 {
-    static const char *const known[] = {
-        "secrets", "tolerance", "scheme",      "algorithm", "signature", "timestamp",      "id",
-        "type",    "signed",    "verifyToken", "origins",   "allow",     "trustedProxies",
-        "issuer",  "audience",  "claims",      "jwksUrl",   NULL};
+    static const char *const known[] = {"secrets",        "tolerance",    "scheme",   "algorithm",
+                                        "signature",      "timestamp",    "id",       "type",
+                                        "signed",         "verifyToken",  "origins",  "allow",
+                                        "trustedProxies", "issuer",       "audience", "claims",
+                                        "jwksUrl",        "allowPrivate", NULL};
     struct decode_object verification = decode_inner(decoder, spec, "verification");
     size_t before = decoder->problems->count + decoder->problems->dropped;
     decode_known(decoder, &verification, known);
-    source->secret_count = decode_secret_sources(decoder, &verification, SECRETS_PER_SOURCE_MAX,
-                                                 &source->secrets);
+    source->secret_count =
+        decode_secret_sources(decoder, &verification, SECRETS_PER_SOURCE_MAX, &source->secrets);
     decode_verify_token(decoder, &verification, source);
     decode_senders(decoder, &verification, source);
     int64_t ns = 0;

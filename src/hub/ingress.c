@@ -2,6 +2,7 @@
 
 #include "base/time.h"
 #include "hub/event_id.h"
+#include "hub/oidc_issuer.h"
 #include "providers/scheme.h"
 
 #include <stdlib.h>
@@ -81,7 +82,8 @@ bool ingress_owns(const struct http_head *head)
 {
     struct address address;
     struct slice path = path_of(head);
-    return hook_address(path, &address) || slice_equal(path, SLICE("*"));
+    return hook_address(path, &address) || slice_equal(path, SLICE("*")) ||
+           slice_starts(path, SLICE("/.well-known/"));
 }
 
 /* ---- counters */
@@ -761,6 +763,114 @@ static enum http_outcome deduplicate(struct ingress *ingress, struct http_exchan
     }
 }
 
+/* ---- keys that have to be fetched */
+
+/* Less than a parked connection has, and more than a fetch. */
+#define KEY_WAIT_NS      (4500 * (uint64_t)NS_PER_MS)
+#define KEY_ASK_AGAIN_NS (200 * (uint64_t)NS_PER_MS)
+
+/* One letter for a key, however many requests want it. False: too many keys are asked for at once.
+ */
+static bool may_ask(struct ingress *ingress, uint64_t hash)
+{
+    uint64_t now_ns = ring_now_ns(ingress->ring);
+    struct ingress_key_asked *oldest = &ingress->key_asked[0];
+    for (unsigned i = 0; i < INGRESS_KEYS_ASKED; i++) {
+        struct ingress_key_asked *asked = &ingress->key_asked[i];
+        if (asked->hash == hash && now_ns - asked->asked_ns < KEY_ASK_AGAIN_NS) {
+            return false;
+        }
+        oldest = asked->asked_ns < oldest->asked_ns ? asked : oldest;
+    }
+    if (oldest->asked_ns != 0 && now_ns - oldest->asked_ns < KEY_ASK_AGAIN_NS) {
+        return false;
+    }
+    *oldest = (struct ingress_key_asked){hash, now_ns};
+    return true;
+}
+
+static enum key_found find_key(void *context, const struct key_want *want,
+                               const struct public_key **ret_key)
+{
+    struct ingress *ingress = context;
+    bool ask = false;
+    if (ingress->config->keys == NULL) {
+        return KEY_UNAVAILABLE;
+    }
+    enum key_found found = key_cache_find(ingress->config->keys, want, ret_key, &ask);
+    if (ask && may_ask(ingress, key_cache_hash(want))) {
+        ingress->config->want_key(ingress->config->context, want);
+    }
+    return found;
+}
+
+static struct ingress_key_wait *key_wait_of(struct ingress *ingress,
+                                            const struct http_exchange *exchange,
+                                            const struct intake *intake)
+{
+    uint64_t bytes = intake->message->head->head_bytes + intake->message->body.bytes;
+    for (unsigned i = 0; i < INGRESS_KEY_WAITS; i++) {
+        struct ingress_key_wait *wait = &ingress->key_waits[i];
+        if (wait->conn == exchange->conn && wait->source == intake->source->number &&
+            wait->message_bytes == bytes) {
+            return wait;
+        }
+    }
+    return NULL;
+}
+
+static void key_wait_end(struct ingress *ingress, struct ingress_key_wait *wait)
+{
+    if (wait != NULL) {
+        wait->conn = NULL;
+        ingress->key_wait_count--;
+    }
+}
+
+/* Those whose connection went away are over too when their time is. */
+static struct ingress_key_wait *key_wait_take(struct ingress *ingress)
+{
+    uint64_t now_ns = ring_now_ns(ingress->ring);
+    for (unsigned i = 0; i < INGRESS_KEY_WAITS; i++) {
+        struct ingress_key_wait *wait = &ingress->key_waits[i];
+        if (wait->conn != NULL && now_ns - wait->since_ns > 2 * KEY_WAIT_NS) {
+            key_wait_end(ingress, wait);
+        }
+        if (wait->conn == NULL) {
+            ingress->key_wait_count++;
+            return wait;
+        }
+    }
+    return NULL;
+}
+
+/* The request is parked until its key is there, or its time is over. */
+static enum http_outcome wait_for_key(struct ingress *ingress, struct http_exchange *exchange,
+                                      const struct intake *intake, struct ingress_key_wait *wait)
+{
+    if (wait == NULL) {
+        wait = key_wait_take(ingress);
+        if (wait == NULL) {
+            return reject(ingress, exchange, intake, SCHEME_KEY_UNAVAILABLE);
+        }
+        wait->conn = exchange->conn;
+        wait->source = intake->source->number;
+        wait->message_bytes = intake->message->head->head_bytes + intake->message->body.bytes;
+        wait->since_ns = ring_now_ns(ingress->ring);
+    }
+    if (ring_now_ns(ingress->ring) - wait->since_ns > KEY_WAIT_NS) {
+        key_wait_end(ingress, wait);
+        return reject(ingress, exchange, intake, SCHEME_KEY_UNAVAILABLE);
+    }
+    wait->epoch = ingress->key_epoch;
+    return HTTP_LATER;
+}
+
+void ingress_keys_changed(struct ingress *ingress)
+{
+    ingress->key_epoch++;
+}
+
 static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *exchange,
                                  struct intake *intake)
 {
@@ -775,6 +885,14 @@ static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *
         .peer_family = message->peer.family,
         .peer = message->peer.at,
     };
+    const struct key_finder finder = {find_key, ingress};
+    request->keys = &finder;
+    struct ingress_key_wait *wait = NULL;
+    if (ingress->key_wait_count != 0 && (wait = key_wait_of(ingress, exchange, intake)) != NULL &&
+        wait->epoch == ingress->key_epoch &&
+        ring_now_ns(ingress->ring) - wait->since_ns <= KEY_WAIT_NS) {
+        return HTTP_LATER;
+    }
     scheme_prepare(source->scheme, request);
     scheme_identify(source->scheme, request, &intake->identity);
     bool dedupes = source->dedupe_window_ns > 0 && intake->identity.delivery_id.bytes > 0;
@@ -785,6 +903,13 @@ static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *
     }
     struct scheme_answer answer;
     enum scheme_verdict verdict = scheme_verify(source->scheme, request, &answer);
+    if (verdict == SCHEME_KEY_WANTED) {
+        return wait_for_key(ingress, exchange, intake, wait);
+    }
+    key_wait_end(ingress, wait);
+    if (verdict == SCHEME_HANDSHAKE && answer.confirm.bytes != 0 && ingress->config->confirm) {
+        ingress->config->confirm(ingress->config->context, answer.confirm);
+    }
     if (verdict == SCHEME_HANDSHAKE || verdict == SCHEME_HANDSHAKE_REFUSED) {
         return answer_handshake(ingress, exchange, source->number, verdict, &answer);
     }
@@ -841,6 +966,29 @@ static void answer_method(struct ingress *ingress, struct http_exchange *exchang
            slice_of(line, bytes + 2));
 }
 
+/* How providers check the tokens that becket issues. False: it is no such address. */
+static bool answer_document(struct ingress *ingress, struct http_exchange *exchange,
+                            const struct http_head *head, struct slice path)
+{
+    bool keys = slice_equal(path, SLICE("/.well-known/jwks.json"));
+    if ((!keys && !slice_equal(path, SLICE("/.well-known/openid-configuration"))) ||
+        !ingress->config->documents) {
+        return false;
+    }
+    if (head->method != HTTP_GET && head->method != HTTP_HEAD) {
+        answer_method(ingress, exchange, 0, 1U << HTTP_GET | 1U << HTTP_HEAD);
+        return true;
+    }
+    const struct oidc_documents *documents = ingress->config->documents(ingress->config->context);
+    ingress->documents_later = documents == NULL;
+    if (documents != NULL) {
+        count_answer(ingress, 0, 200);
+        http_answer(exchange, 200, "application/json", SLICE("Cache-Control: max-age=300\r\n"),
+                    keys ? documents->keys : documents->configuration);
+    }
+    return true;
+}
+
 /* What is not a hook. True = answered. */
 static bool answer_other(struct ingress *ingress, struct http_exchange *exchange,
                          const struct http_head *head, struct slice path)
@@ -850,6 +998,9 @@ static bool answer_other(struct ingress *ingress, struct http_exchange *exchange
         count_answer(ingress, 0, 204);
         http_answer(exchange, 204, NULL, SLICE("Allow: GET, HEAD, POST, PUT, OPTIONS\r\n"),
                     SLICE_EMPTY);
+        return true;
+    }
+    if (answer_document(ingress, exchange, head, path)) {
         return true;
     }
     bool live = slice_equal(path, SLICE("/health/live"));
@@ -963,7 +1114,9 @@ enum http_outcome ingress_on_request(void *context, struct http_exchange *exchan
     struct address address;
     const struct source *source = find_source(ingress, exchange, message->head, &address);
     if (!source) {
-        return HTTP_TAKEN;
+        bool later = ingress->documents_later;
+        ingress->documents_later = false;
+        return later ? HTTP_LATER : HTTP_TAKEN;
     }
     if (message->body.bytes > bytes_max(source, &address)) {
         refuse(ingress, exchange, source->number, 413, "too_large",

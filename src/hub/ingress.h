@@ -13,17 +13,21 @@
 #define BECKET_HUB_INGRESS_H
 
 #include "hub/dedupe.h"
+#include "hub/key_cache.h"
 #include "hub/learn.h"
 #include "hub/metrics.h"
 #include "hub/source_table.h"
 #include "http/server.h"
 #include "journal/journal.h"
 
-#define COUNTER_CHUNK  1024U
-#define COUNTER_CHUNKS 4096U
-#define INGRESS_FAILED 64U /* far more than flushes can fail while a letter travels */
+#define COUNTER_CHUNK      1024U
+#define COUNTER_CHUNKS     4096U
+#define INGRESS_KEY_WAITS  64U
+#define INGRESS_KEYS_ASKED 8U
+#define INGRESS_FAILED     64U /* far more than flushes can fail while a letter travels */
 
 struct ingress;
+struct oidc_documents;
 
 struct ingress_config {
     uint16_t id; /* of the core and its journal */
@@ -37,6 +41,12 @@ struct ingress_config {
     /* Keep a secret that a provider brought: request->done() runs on this core later. NULL: it
      * cannot be kept. */
     void (*learn)(void *context, struct learn_request *request);
+    /* Keys that are fetched; NULL cache = none can be had. */
+    const struct key_cache *keys;
+    void (*want_key)(void *context, const struct key_want *want);
+    void (*confirm)(void *context, struct slice url);
+    /* Becket's own OIDC documents; NULL result = not there yet, ask again. May be NULL. */
+    const struct oidc_documents *(*documents)(void *context);
     void *context;
 };
 
@@ -64,6 +74,21 @@ struct ingress {
     uint64_t quarantine_ns;   /* when it was last refilled */
     struct list settling;     /* struct ingress_settled */
     bool growth_asked;
+    bool documents_later; /* the request at hand must come again: documents are being made */
+    /* Requests that wait for a key: their connections are parked. `key_epoch` changes when a key
+     * came or failed; until then they are not looked at again. */
+    uint32_t key_epoch;
+    unsigned key_wait_count;
+    struct ingress_key_wait {
+        const void *conn; /* NULL = free */
+        uint64_t source;
+        uint64_t message_bytes;
+        uint64_t since_ns;
+        uint32_t epoch;
+    } key_waits[INGRESS_KEY_WAITS];
+    struct ingress_key_asked {
+        uint64_t hash, asked_ns;
+    } key_asked[INGRESS_KEYS_ASKED];
     struct filter_scratch *filters; /* from the first event that has to be filtered */
     struct metrics_source *counters[COUNTER_CHUNKS];
 };
@@ -90,6 +115,9 @@ struct ingress_settled {
 };
 void ingress_when_settled(struct ingress *ingress, struct ingress_settled *settled,
                           void (*done)(struct ingress_settled *settled));
+
+/* A key came, or cannot be had: look again at the requests that wait. */
+void ingress_keys_changed(struct ingress *ingress);
 
 /* journal_commit_fn. */
 void ingress_committed(void *context, uint64_t durable_through, uint64_t failed_through,

@@ -313,6 +313,7 @@ void reactor_exit(struct reactor *reactor)
 void reactor_resume(struct reactor *reactor)
 {
     reactor->ingress.growth_asked = false;
+    ingress_keys_changed(&reactor->ingress);
     resume_parked(reactor);
 }
 

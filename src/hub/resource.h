@@ -135,6 +135,7 @@ struct resource_event_source {
     struct slice allow;
     struct slice proxies;
     struct resource_source_secret *verify_token; /* NULL = none */
+    bool allow_private;             /* the issuer may be at a private address */
     struct resource_source_secret *secrets;
     unsigned secret_count;
     bool generate_key;              /* no secret given and the scheme needs one: make it */

@@ -278,6 +278,7 @@ static enum scheme_verdict check_signature(const struct scheme *scheme,
     struct key_want want = {.form = row->jwks_url != NULL ? KEY_SET : KEY_ISSUER,
                             .url = slice_str(row->jwks_url != NULL ? row->jwks_url : row->issuer),
                             .kid = kid,
+                            .allow_private = row->allow_private,
                             .now_seconds = request->now_seconds};
     if (!jwk_algorithm(name, &want.algorithm)) {
         return SCHEME_SIGNATURE_MALFORMED;

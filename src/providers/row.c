@@ -214,6 +214,7 @@ static enum bk_err token_words(const struct scheme_custom *custom, struct scheme
     row->kind = ROW_CODE;
     row->verify = jwt_verify;
     row->tolerance_seconds = TOKEN_SKEW_SECONDS;
+    row->allow_private = custom->allow_private;
     row->hs256 = same_name(custom->algorithm, "hs256");
     row->secret = row->hs256 ? SECRET_TEXT : SECRET_NONE;
     if (custom->algorithm.bytes != 0 && !row->hs256) {

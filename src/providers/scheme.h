@@ -204,6 +204,7 @@ struct scheme_custom {
     struct slice audience; /* one or several, separated by blanks */
     struct slice claims;   /* name=value lines */
     struct slice jwks_url;
+    bool allow_private; /* the issuer may be at a private address */
 };
 /* Build a row from it. The row owns copies; free with scheme_row_free(). On
  * BK_INVALID/BK_UNSUPPORTED *ret_field names the wrong field ("signature.format") and ret_message

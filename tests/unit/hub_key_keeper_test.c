@@ -57,7 +57,6 @@ static void begin(void)
 static void end(void)
 {
     key_keeper_close(keeper);
-    key_cache_free(key_cache_retired(cache));
     key_cache_close(cache);
 }
 
@@ -196,20 +195,15 @@ static void test_flood(void)
            NOW);
     answer(1, 200, "{\"keys\":[" KEY_A "]}", NOW);
     unsigned started = 0;
-    for (unsigned i = 0; i < 20000; i++) {
+    for (unsigned i = 0; i < 20100; i++) {
         snprintf(url, sizeof url, "https://sns.us-east-1.amazonaws.com/%u.pem", i);
         struct key_want want = {.form = KEY_CERTIFICATE, .url = slice_str(url), .now_seconds = NOW};
         unsigned before = net.count;
         (void)find(&want, &key);
-        if (net.count > before && i % 2) {
+        if (net.count > before && i < 20000) {
             started++;
             answer(before, 404, "", NOW);
             net.count = before;
-        } else if (net.count == 64) {
-            break;
-        }
-        if (net.count > 2 + KEEPER_JOBS_MAX / 2) {
-            break;
         }
     }
     ok(net.count <= 2 + KEEPER_JOBS_MAX / 2, "fetches at once are bounded");
