@@ -3,9 +3,11 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "hub/audit.h"
 #include "hub/deliveries.h"
 #include "hub/event_id.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define PAGE_BYTES_MAX (8U << 20)
@@ -146,8 +148,21 @@ enum api_step api_deliveries_list(struct api_call *call)
 
 /* ---- POST /api/v1/events/{id}/replay */
 
-static enum api_step answer_replay(struct api_call *call, const struct replay *replay)
+/* `what`: an event's id, or a source's name, or "" for a query over all. */
+static enum api_step answer_replay(struct api_call *call, const struct replay *replay,
+                                   struct slice what)
 {
+    char name[80];
+    snprintf(name, sizeof name, "%.*s", (int)(what.bytes < 79 ? what.bytes : 79),
+             (const char *)(what.at ? what.at : (const uint8_t *)""));
+    struct audit_change change = {.action = "replayed",
+                                  .kind = "Event",
+                                  .name = name,
+                                  .canvas = "",
+                                  .now_ns = call->request->wall_ns};
+    if (!replay->dry_run && audit_note(call->api->hub, &change) != BK_OK) {
+        log_event(LOG_WARN, "a replay is not in the audit records", LOG_Z("event", name));
+    }
     buf_printf(&call->response->body, "{\"events\":%llu,\"deliveries\":%llu,\"dryRun\":%s}",
                (unsigned long long)replay->events, (unsigned long long)replay->deliveries,
                replay->dry_run ? "true" : "false");
@@ -186,7 +201,8 @@ enum api_step api_events_replay(struct api_call *call)
         return api_error(call, 409, "conflict",
                          "no route leads anywhere for this event; name a destination with `to`");
     }
-    return err == BK_OK ? answer_replay(call, replay) : api_fail(call, err, "replay");
+    return err == BK_OK ? answer_replay(call, replay, call->segment)
+                        : api_fail(call, err, "replay");
 }
 
 /* ---- POST /api/v1/replay */
@@ -212,7 +228,9 @@ static enum api_step replay_go_on(struct api_call *call)
     if (err == BK_AGAIN) {
         return API_AGAIN;
     }
-    return err == BK_OK ? answer_replay(call, &replaying->replay) : api_fail(call, err, "replay");
+    return err == BK_OK
+               ? answer_replay(call, &replaying->replay, replaying->replay.scan.filter.source)
+               : api_fail(call, err, "replay");
 }
 
 static struct slice keep(struct replaying *replaying, struct slice text)

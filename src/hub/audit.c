@@ -129,3 +129,20 @@ enum bk_err audit_list_json(struct hub *hub, uint64_t before, unsigned limit, st
     store_read_end(txn);
     return err;
 }
+
+struct note {
+    struct hub *hub;
+    const struct audit_change *change;
+};
+
+static enum bk_err write_note(struct store_txn *txn, void *context)
+{
+    struct note *note = context;
+    return audit_add(note->hub, txn, note->change);
+}
+
+enum bk_err audit_note(struct hub *hub, const struct audit_change *change)
+{
+    struct note note = {hub, change};
+    return store_update(hub->store, write_note, &note);
+}

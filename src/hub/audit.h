@@ -43,6 +43,8 @@ void audit_actor_set(struct hub *hub, const struct audit_actor *actor);
 /* Inside a write transaction. */
 enum bk_err audit_add(struct hub *hub, struct store_txn *txn,
                       const struct audit_change *change) BK_MUST_CHECK;
+/* In a transaction of its own: for what changes nothing in the store by itself (a replay). */
+enum bk_err audit_note(struct hub *hub, const struct audit_change *change) BK_MUST_CHECK;
 /* {"items":[…],"next":"…"}, newest first, from the one before `before` on (0 = the newest). */
 enum bk_err audit_list_json(struct hub *hub, uint64_t before, unsigned limit,
                             struct buf *json) BK_MUST_CHECK;

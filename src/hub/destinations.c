@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/ct.h"
 #include "base/json.h"
+#include "hub/audit.h"
 #include "hub/hub_private.h"
 
 #include <stdlib.h>
@@ -159,7 +160,16 @@ static enum bk_err run_pause(struct store_txn *txn, void *context)
     if (before.pause == pausing->pause) {
         return BK_CANCELLED;
     }
+    struct audit_change change = {.action = pausing->pause == DESTINATION_RUNNING ? "resumed"
+                                                                                   : "paused",
+                                  .kind = resource_kind_info(RESOURCE_DESTINATION)->name,
+                                  .name = name.name,
+                                  .canvas = name.canvas,
+                                  .now_ns = pausing->now_ns};
     err = write_pause(txn, pausing);
+    if (err == BK_OK) {
+        err = audit_add(pausing->hub, txn, &change);
+    }
     if (err == BK_OK) {
         err = compile(txn, pausing);
     }
