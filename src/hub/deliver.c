@@ -58,6 +58,14 @@ struct target *target_take(struct deliver *deliver, uint64_t number)
     return target;
 }
 
+void deliver_wake(struct deliver *deliver, uint64_t number)
+{
+    struct target *target = target_find(deliver, number);
+    if (target) {
+        target_pump_later(target);
+    }
+}
+
 static void lanes_free(struct target *target)
 {
     struct list *node;
@@ -93,7 +101,7 @@ static void target_free(struct target *target)
 
 static bool target_is_idle(const struct target *target)
 {
-    if (target->slots > 0 || target->flow.inflight > 0) {
+    if (target->slots > 0 || target->flow.inflight > 0 || target->wake.out) {
         return false;
     }
     for (struct list *node = target->lanes.next; node != &target->lanes; node = node->next) {
@@ -117,6 +125,9 @@ static void arm_checkpoint(struct deliver *deliver)
 void target_changed(struct target *target)
 {
     target->changed = true;
+    if (target->strict) {
+        order_publish(target);
+    }
     arm_checkpoint(target->deliver);
 }
 
@@ -153,6 +164,7 @@ static void hand_to(struct deliver *deliver, struct fan_out *out,
         return;
     }
     target->last_sequence = out->view.position.sequence;
+    target->strict = destination->strict;
     counter_add(&deliver->stats.wanted, 1);
     lane_offer(lane, destination, &out->view);
 }
@@ -229,7 +241,7 @@ static bool add_lane(struct checkpoint *checkpoint, const struct lane *lane)
     return true;
 }
 
-static int64_t oldest_of(const struct target *target)
+static int64_t status_oldest(const struct target *target)
 {
     int64_t oldest = 0;
     for (struct list *node = target->lanes.next; node != &target->lanes; node = node->next) {
@@ -261,7 +273,7 @@ static bool add_status(struct checkpoint *checkpoint, struct target *target)
         status->behind |= lane->behind;
     }
     status->open = destination && flow_is_failing(shared_of(destination));
-    status->oldest_ns = oldest_of(target);
+    status->oldest_ns = status_oldest(target);
     checkpoint->status[checkpoint->status_count++] = *status;
     target->changed = false;
     return true;
@@ -428,6 +440,8 @@ static enum bk_err adopt(struct deliver *deliver, const struct lane_start *start
     }
     lane->foreign = start->foreign;
     lane->behind = true;
+    lane->backlog = 1; /* unknown: at least one, and as old as can be */
+    lane->left_ns = 1;
     lane->next = start->cursor;
     lane->missed = start->foreign ? 0 : journal_durable_through(deliver->config.journal);
     if (start->done_count > 0) {
@@ -438,6 +452,9 @@ static enum bk_err adopt(struct deliver *deliver, const struct lane_start *start
         memcpy(lane->done, start->done, start->done_count * sizeof *lane->done);
         lane->done_count = start->done_count;
     }
+    const struct destination *destination = destination_of(target);
+    target->strict = destination && destination->strict;
+    lane_changed(lane);
     target_pump_later(target);
     return BK_OK;
 }

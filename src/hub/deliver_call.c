@@ -91,7 +91,7 @@ void delivery_give(struct delivery *delivery)
 
 /* ---- reports */
 
-static void report(struct delivery *delivery, enum report_kind kind)
+static void report(struct delivery *delivery, enum report_kind kind, bool gone)
 {
     struct deliver *deliver = delivery->target->deliver;
     struct delivery_report *letter = &delivery->report;
@@ -99,6 +99,7 @@ static void report(struct delivery *delivery, enum report_kind kind)
     letter->dispatch = deliver->config.dispatch;
     letter->home = deliver;
     letter->kind = kind;
+    letter->gone = gone;
     letter->flags = delivery->flags;
     letter->number = delivery->number;
     letter->destination = delivery->target->number;
@@ -122,7 +123,7 @@ void deliver_report_back(struct ring_mail *mail)
 
 void delivery_refuse(struct delivery *delivery)
 {
-    report(delivery, REPORT_REFUSED);
+    report(delivery, REPORT_REFUSED, false);
 }
 
 /* ---- the answer */
@@ -255,7 +256,6 @@ static void settle(struct delivery *delivery, const struct ending *ending)
     struct delivery_report *letter = &delivery->report;
     bool told = ending->outcome != ATTEMPT_DELIVERED || !lane;
     if (told) {
-        letter->gone = ending->gone;
         letter->status = ending->status;
         letter->due_ms = ending->due_ms;
         letter->ended_ns = ring_wall_ns(delivery->target->deliver->config.ring);
@@ -265,9 +265,11 @@ static void settle(struct delivery *delivery, const struct ending *ending)
             memcpy(letter->why, ending->why.at, why);
         }
         letter->why[why] = '\0';
-        report(delivery, ending->outcome == ATTEMPT_DELIVERED ? REPORT_SETTLED
-                         : ending->outcome == ATTEMPT_FAILED  ? REPORT_AGAIN
-                                                              : REPORT_DEAD);
+        report(delivery,
+               ending->outcome == ATTEMPT_DELIVERED ? REPORT_SETTLED
+               : ending->outcome == ATTEMPT_FAILED  ? REPORT_AGAIN
+                                                    : REPORT_DEAD,
+               ending->gone);
     }
     if (lane) {
         lane_settle(lane, journal_position_unpack(delivery->position).sequence);
@@ -285,6 +287,24 @@ static void cancelled(struct delivery *delivery)
     } else {
         delivery_refuse(delivery);
     }
+}
+
+/* Strict order: it stays the head of its lane. */
+static void hold(struct delivery *delivery, const struct ending *ending)
+{
+    struct deliver *deliver = delivery->target->deliver;
+    struct lane *lane = delivery->lane;
+    uint64_t sequence = journal_position_unpack(delivery->position).sequence;
+    uint32_t number = delivery->number;
+    int64_t wait_ms = ending->due_ms - deliver_now_ms(deliver);
+    if (ending->gone) {
+        report(delivery, REPORT_SETTLED, true); /* no row of its own */
+    } else {
+        delivery_give(delivery);
+    }
+    lane_hold(lane, sequence, number,
+              ring_now_ns(deliver->config.ring) +
+                  (uint64_t)(wait_ms > 0 ? wait_ms : 0) * (uint64_t)NS_PER_MS);
 }
 
 static void delivery_done(struct http_call *call)
@@ -325,9 +345,18 @@ static void delivery_done(struct http_call *call)
         log_event(LOG_INFO, "destination takes deliveries again",
                   LOG_S("destination", destination->name));
     }
+    bool held = destination->strict && delivery->lane && ending.outcome == ATTEMPT_FAILED;
+    delivery->flags |= held ? ATTEMPT_HELD : 0;
     record(delivery, &ending);
     count(target, delivery, &ending);
-    settle(delivery, &ending);
+    if (held) {
+        hold(delivery, &ending);
+    } else {
+        settle(delivery, &ending);
+    }
+    if (target->strict) {
+        order_pass_on(target);
+    }
 }
 
 bool delivery_start(struct delivery *delivery, const struct destination *destination)

@@ -84,7 +84,7 @@ int64_t lane_oldest_ns(const struct lane *lane)
     if (lane->window) {
         return lane->window->times[lane->window->head % WINDOW_ENTRIES];
     }
-    return lane->behind && lane->backlog > 0 ? lane->left_ns : 0;
+    return lane->behind && (lane->backlog > 0 || lane->target->strict) ? lane->left_ns : 0;
 }
 
 /* ---- lanes */
@@ -138,7 +138,9 @@ static bool lane_accept(struct lane *lane, const struct destination *destination
     if (lane->queued >= LANE_QUEUE_MAX || window_full(lane)) {
         return false;
     }
-    struct delivery *delivery = delivery_take(lane->target, destination, event, 1);
+    bool held = event->position.sequence == lane->held_sequence;
+    struct delivery *delivery =
+        delivery_take(lane->target, destination, event, held ? lane->held_number + 1 : 1);
     if (!delivery) {
         return false;
     }
@@ -198,6 +200,33 @@ static void lane_drop_queue(struct lane *lane)
     lane->behind = true;
     lane->next = first;
     lane->done_at = 0;
+    lane_changed(lane);
+}
+
+void lane_hold(struct lane *lane, uint64_t sequence, uint32_t number, uint64_t due_ns)
+{
+    bk_assert(lane->window);
+    lane_drop_queue(lane);
+    struct window *window = lane->window;
+    /* Nothing else of a strict lane is in flight. */
+    while (*window_at(window, window->tail - 1) & 1) {
+        window->tail--;
+    }
+    bk_assert(*window_at(window, window->tail - 1) == sequence << 1);
+    window->tail--;
+    if (!lane->behind) {
+        left_behind(lane, sequence, window->times[window->tail % WINDOW_ENTRIES]);
+    } else {
+        lane->backlog++;
+        lane->left_ns = window->times[window->tail % WINDOW_ENTRIES];
+    }
+    window_trim(lane);
+    lane->behind = true;
+    lane->next = sequence;
+    lane->done_at = 0;
+    lane->held_sequence = sequence;
+    lane->held_number = number;
+    lane->held_until_ns = due_ns;
     lane_changed(lane);
 }
 
@@ -348,7 +377,7 @@ static struct delivery *next_of(struct target *target)
     struct delivery *retry = list_empty(&target->retries)
                                  ? NULL
                                  : bk_container_of(target->retries.next, struct delivery, node);
-    struct delivery *first = next_of_lanes(target);
+    struct delivery *first = target->strict ? order_next(target) : next_of_lanes(target);
     if (retry && (target->retry_turn || !first)) {
         target->retry_turn = false;
         return retry;
@@ -388,6 +417,10 @@ static void pump_queues(struct target *target, const struct destination *destina
     uint64_t at_ns = 0;
     struct delivery *delivery;
     while ((delivery = next_of(target)) != NULL) {
+        if (target->strict && !order_allows(target, delivery)) {
+            pump_at(target, ring_now_ns(deliver->config.ring) + FLOW_LOOK_NS);
+            break;
+        }
         enum flow_answer answer = flow_take(&target->flow, shared_of(destination), &limits,
                                             ring_now_ns(deliver->config.ring), &at_ns);
         if (answer == FLOW_LATER) {
@@ -418,6 +451,10 @@ static void pump_behind(struct target *target, struct lane *lane,
         return;
     }
     struct deliver *deliver = target->deliver;
+    if (lane->held_until_ns > ring_now_ns(deliver->config.ring)) {
+        pump_at(target, lane->held_until_ns);
+        return;
+    }
     struct flow_limits limits = limits_of(destination);
     uint64_t at_ns = 0;
     bool open = flow_is_open(shared_of(destination));
@@ -445,6 +482,7 @@ void target_pump(struct target *target)
         drop_queues(target);
         return;
     }
+    target->strict = destination->strict;
     if (destination->pause != DESTINATION_RUNNING) {
         drop_queues(target);
         return; /* the checkpoint's timer looks again */

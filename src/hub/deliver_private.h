@@ -56,6 +56,10 @@ struct lane {
     uint64_t missed;        /* the newest wanted sequence that was left to the journal */
     uint64_t backlog;       /* how many of them, as far as we know */
     struct window *window;  /* NULL: nothing is under way */
+    /* Strict order: the head that failed; it is read again when it is due. */
+    uint64_t held_sequence;
+    uint64_t held_until_ns;
+    uint32_t held_number; /* tries made */
     int64_t left_ns;        /* behind: when the first event left behind was received, about */
     struct list queue;      /* built, in order */
     unsigned queued;
@@ -78,6 +82,14 @@ struct target {
     unsigned retry_count; /* in the list */
     unsigned slots;
     bool retry_turn; /* lanes and retries take turns */
+    bool strict;
+    struct target_wake {
+        struct ring_mail mail;
+        struct target *home;
+        struct deliver *peer;
+        uint64_t number;
+        bool out, again;
+    } wake;
     bool changed;    /* its status */
     struct flow flow;
     struct timer timer;
@@ -135,6 +147,8 @@ void target_changed(struct target *target);
 void target_pump_later(struct target *target);
 void lane_changed(struct lane *lane);
 uint32_t deliver_random(struct deliver *deliver);
+/* A destination's turn may have come (deliver_order.c). */
+void deliver_wake(struct deliver *deliver, uint64_t number);
 
 /* ---- deliver_lane.c */
 struct lane *lane_take(struct target *target, uint16_t journal); /* NULL: no memory */
@@ -146,6 +160,18 @@ uint64_t lane_cursor(const struct lane *lane);
 /* When the event there was received, about; 0 = none. */
 int64_t lane_oldest_ns(const struct lane *lane);
 void target_pump(struct target *target);
+/* Strict order: the head failed and stays the head, until due_ns. */
+void lane_hold(struct lane *lane, uint64_t sequence, uint32_t number, uint64_t due_ns);
+
+/* ---- deliver_order.c: strict order over all cores */
+/* Tell the other cores what this one still owes. */
+void order_publish(struct target *target);
+/* May this one go now? Its lane's head is the oldest of all cores, and nothing is in flight. */
+bool order_allows(const struct target *target, const struct delivery *delivery);
+/* The head of the lane that owes the oldest event; NULL: it is not in memory. */
+struct delivery *order_next(const struct target *target);
+/* Something was settled: whose turn is it now? */
+void order_pass_on(struct target *target);
 
 /* ---- deliver_call.c */
 /* A built request in a slot, counted to its target; NULL: no room. */

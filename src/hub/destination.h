@@ -7,6 +7,7 @@
 #ifndef BECKET_HUB_DESTINATION_H
 #define BECKET_HUB_DESTINATION_H
 
+#include "base/limits.h"
 #include "base/sha256.h"
 #include "hub/filter.h"
 #include "http/origin.h"
@@ -35,6 +36,8 @@ enum destination_pause {
 /* What the delivery machine keeps between versions, for all cores; zero at first. */
 struct destination_state {
     _Atomic uint64_t words[8];
+    /* Strict order: by core, when its oldest event that is not settled was received; 0 = none. */
+    _Atomic int64_t oldest_ns[CORES_MAX];
 };
 
 struct destination {

@@ -20,15 +20,17 @@
 
 /* ---- receivers */
 
-enum manner { GOOD, FLAKY, SLOW, DEAD_FOR_A_WHILE, ALWAYS_500, THROTTLES, GONE, MANNERS };
+enum manner { GOOD, FLAKY, SLOW, DEAD_FOR_A_WHILE, ALWAYS_500, THROTTLES, GONE, STRICT, MANNERS };
 
 static const char *const manner_names[MANNERS] = {
-    "good", "flaky", "slow", "dead for a while", "always 500", "429 with Retry-After", "410"};
+    "good", "flaky", "slow", "dead for a while", "always 500", "429 with Retry-After", "410",
+    "strict"};
 
 struct receiver {
     uint8_t got[EVENTS_MAX]; /* 2xx answers by event number */
     uint64_t calls, answers, duplicates;
     uint64_t order_breaks;
+    unsigned last_event;
     uint32_t attempt_max;
     uint64_t last_call_ns;
     uint64_t throttled_until_ns;
@@ -92,6 +94,10 @@ static unsigned receive(const struct http_call *call, bool answered)
     if (answered) {
         receiver->answers++;
         receiver->duplicates += receiver->got[event] > 0;
+        if (receiver->got[event] == 0) {
+            receiver->order_breaks += event < receiver->last_event;
+            receiver->last_event = event;
+        }
         receiver->got[event] = 1;
     }
     return event;
@@ -184,6 +190,10 @@ static void answer(struct http_client *client, unsigned index)
         receive(call, false);
         end_call(client, index, BK_OK, 500);
         return;
+    case STRICT:
+        receive(call, dice < 80);
+        end_call(client, index, BK_OK, dice < 80 ? 200 : 500);
+        return;
     case THROTTLES:
         receive(call, dice >= 2);
         if (dice < 2) {
@@ -216,7 +226,7 @@ static struct server {
     uint64_t appended; /* events */
     int64_t clock_ms;
     unsigned gone_calls;
-    unsigned manners; /* how many of them have a destination */
+    unsigned first_manner, manners; /* which of them have a destination */
     bool paused_gone;
 } server;
 
@@ -240,6 +250,7 @@ static void put_destination(unsigned manner, enum destination_pause pause)
     destination->jitter_permille = 200;
     destination->concurrency = 16;
     destination->pause = pause;
+    destination->strict = manner == STRICT;
     if (route_table_put_destination(server.routes, destination) != BK_OK) {
         bail_out("no memory");
     }
@@ -258,7 +269,7 @@ static void open_routes(void)
     if (route_table_open(&server.routes) != BK_OK) {
         bail_out("no memory");
     }
-    for (unsigned manner = 0; manner < server.manners; manner++) {
+    for (unsigned manner = server.first_manner; manner < server.manners; manner++) {
         put_destination(manner, manner == GONE && server.paused_gone ? DESTINATION_PAUSED_BY_GONE
                                                                      : DESTINATION_RUNNING);
         /* Two routes to the same destination: it gets each event once. */
@@ -320,6 +331,7 @@ static void open_server(void)
                                          .scratch = server.scratches[core],
                                          .control = &server.world.control,
                                          .dispatch = server.dispatch,
+                                         .peers = server.delivers,
                                          .clock_ms = server.clock_ms,
                                          .slots = 256};
         deliver.lane_count = dispatch_lanes(server.dispatch, (uint16_t)core, &deliver.lanes);
@@ -437,6 +449,7 @@ static void fresh(unsigned manners)
     id_mismatches = bad_requests = 0;
     gone_is_back = false;
     server.appended = 0;
+    server.first_manner = 0;
     server.manners = manners;
     server.gone_calls = 0;
     server.paused_gone = false;
@@ -513,7 +526,7 @@ static void test_live(void)
 
 static void test_failures(void)
 {
-    fresh(MANNERS);
+    fresh(STRICT);
     open_server();
     alive_at_ns = fake_now_ns + 20 * SECOND;
     for (unsigned i = 0; i < 1500; i++) {
@@ -773,6 +786,35 @@ static void test_crashes(unsigned seed)
     done();
 }
 
+static void test_order(unsigned seed)
+{
+    fake_random = 88172645463325252ULL + (seed + 1000) * 0x9e3779b97f4a7c15ULL;
+    next_random();
+    fresh(MANNERS);
+    server.first_manner = STRICT;
+    open_server();
+    for (unsigned i = 0; i < 600; i++) {
+        append(); /* to either core; the one before was acknowledged */
+        step();
+        step();
+        if (i == 200) {
+            crash();
+            open_server();
+        } else if (i == 400) {
+            stop();
+            open_server();
+        }
+    }
+    ok(run_until_all(STRICT, 3000), "seed %u: all arrive (missing %llu)", seed,
+       (unsigned long long)missing(STRICT));
+    is_uint(receivers[STRICT].order_breaks, 0, "in the order in which they were acknowledged");
+    is_uint(receivers[STRICT].inflight_max, 1, "one at a time, over both cores");
+    ok(receivers[STRICT].attempt_max > 1, "though some failed");
+    is_uint(id_mismatches + bad_requests, 0);
+    stop();
+    done();
+}
+
 int main(void)
 {
     for (unsigned core = 0; core < CORES; core++) {
@@ -788,6 +830,7 @@ int main(void)
     const char *seeds = getenv("BECKET_DELIVER_SEEDS");
     unsigned count = seeds ? (unsigned)atoi(seeds) : 2;
     for (unsigned seed = 1; seed <= count; seed++) {
+        test_order(seed);
         test_crashes(seed);
     }
     for (unsigned core = 0; core < CORES; core++) {
