@@ -1,10 +1,11 @@
 /* deliver_order.c - strict order: one event at a time, the oldest first, over the journals of all
  * cores.
  *
- * Each core tells, per strict destination, when the oldest event that it still owes was received. It
- * is told when the event became durable, before its sender gets an answer: so who posts B after A
- * was acknowledged finds A told, whichever cores the two came to. A core starts the head of its lane
- * only when no other core owes an older one; when it settled one it wakes the core whose turn it is.
+ * Each core tells, per strict destination, when the oldest event that it still owes was received.
+ * It tells so when the event became durable, before its sender gets an answer: so who posts B after
+ * A was acknowledged finds A told, whichever cores the two came to. A core starts the head of its
+ * lane only when no other core owes an older one; when it settled one it wakes the core whose turn
+ * it is.
  */
 #include "hub/deliver_private.h"
 
