@@ -365,16 +365,17 @@ static void cut_without_goodbye(void)
 
 /* ---- sessions */
 
-static bool session_try(struct tls_server *server, struct tls_trust *trust,
-                        struct tls_session *session, int64_t now, bool *ret_server_resumed)
+static bool session_try_at(struct tls_server *server, struct tls_trust *trust,
+                           struct tls_session *session, int64_t client_now, int64_t server_now,
+                           bool *ret_server_resumed)
 {
     struct tls *c = client_new(), *s = server_new();
     uint8_t entropy[32] = {9};
     static uint8_t number;
     entropy[1] = ++number;
-    tls_client_begin(c, trust, NULL, "a.example", session, now, entropy);
+    tls_client_begin(c, trust, NULL, "a.example", session, client_now, entropy);
     entropy[2] = 1;
-    tls_server_begin(s, server, now, entropy);
+    tls_server_begin(s, server, server_now, entropy);
     struct end a = {.tls = c}, b = {.tls = s};
     carry(&a, &b, 512);
     ok(tls_is_open(c) && tls_is_open(s), "open");
@@ -389,6 +390,12 @@ static bool session_try(struct tls_server *server, struct tls_trust *trust,
     free(c);
     free(s);
     return resumed;
+}
+
+static bool session_try(struct tls_server *server, struct tls_trust *trust,
+                        struct tls_session *session, int64_t now, bool *ret_server_resumed)
+{
+    return session_try_at(server, trust, session, now, now, ret_server_resumed);
 }
 
 static void sessions(void)
@@ -410,6 +417,17 @@ static void sessions(void)
     ok(!session_try(other, trust, &session, NOW + 8 + TLS_SESSION_SECONDS_MAX, &at_server) &&
            !at_server,
        "an hour later it is forgotten");
+    ok(session_try(other, trust, &session, NOW + 3700, &at_server) && at_server,
+       "a new one was made");
+    struct tls_session old = session;
+    ok(!session_try_at(other, trust, &session, NOW + 3700 + TLS_SESSION_SECONDS_MAX, NOW + 3701,
+                       &at_server) &&
+           !at_server,
+       "the client forgets by its own clock");
+    ok(!session_try_at(other, trust, &old, NOW + 3701, NOW + 3700 + TLS_SESSION_SECONDS_MAX,
+                       &at_server) &&
+           !at_server,
+       "and so does the server");
     session.id[3] ^= 1;
     ok(!session_try(other, trust, &session, NOW + 3700, &at_server), "a wrong id is nothing");
     for (unsigned i = 0; i < 40; i++) {
@@ -543,6 +561,11 @@ static void refused(void)
          .name = "a.example",
          .accepted = true,
          .rsa = true},
+        {.chain = "by_old",
+         .trust = "old_ca.pem",
+         .name = "a.example",
+         .now = 1800000000LL,
+         .accepted = true},
         {.chain = "server_p384", .trust = "ca.pem", .name = "c.example", .accepted = true},
 
         {"server", "ca.pem", "a.example", NOW_2200, "expired on 2126-", 0, 0},
@@ -570,6 +593,7 @@ static void refused(void)
         {"sha1", "ca.pem", "a.example", 0, "signed with SHA-1", 0, 0},
         {"md5", "rsa_ca.pem", "a.example", 0, "signed with MD5", 0, 0},
         {"critical", "ca.pem", "a.example", 0, "critical extension", 0, 0},
+        {"by_old", "old_ca.pem", "a.example", 0, "the authority's own certificate", 0, 0},
     };
     for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
         one_refused(&tests[i]);

@@ -22,10 +22,10 @@ certificate() {
     for line; do echo "$line" >> "$work/ext"; done
     openssl req -new -key "$name.key" -subj "/CN=$subject" -out "$work/req" 2> /dev/null
     if [ "$issuer" = self ]; then
-        openssl x509 -req -in "$work/req" -signkey "$name.key" "-$digest" -days 36500 \
+        openssl x509 -req -in "$work/req" -signkey "$name.key" "-$digest" -days "${days:-36500}" \
             -set_serial "0x$(openssl rand -hex 8)" -extfile "$work/ext" -out "$name.pem" 2> /dev/null
     else
-        openssl x509 -req -in "$work/req" -CA "$issuer.pem" -CAkey "$issuer.key" "-$digest" -days 36500 \
+        openssl x509 -req -in "$work/req" -CA "$issuer.pem" -CAkey "$issuer.key" "-$digest" -days "${days:-36500}" \
             -set_serial "0x$(openssl rand -hex 8)" -extfile "$work/ext" -out "$name.pem" 2> /dev/null
     fi
 }
@@ -68,4 +68,8 @@ cat between.pem >> by_leaf.pem
 key by_clients prime256v1 && certificate by_clients between_clients a.example sha256 "$leaf" "$ku" "$eku" "$san"
 cat between_clients.pem >> by_clients.pem
 key critical prime256v1 && certificate critical ca a.example sha256 "$leaf" "$ku" "$eku" "$san" 1.2.3.4.5=critical,DER:0500
-rm -f between_clients.key other_ca.key between.key
+# Valid at the tests' time, but its authority no longer is.
+key old_ca prime256v1
+days=400 certificate old_ca self 'becket test CA of old' sha256 "$ca" "$caku"
+key by_old prime256v1 && certificate by_old old_ca a.example sha256 "$leaf" "$ku" "$eku" "$san"
+rm -f old_ca.key between_clients.key other_ca.key between.key
