@@ -243,6 +243,9 @@ void http_call_cancel(struct http_client *client, struct http_call *call)
     case CALL_QUEUED:
         pool_unqueue(call);
         call_fail(call, BK_CANCELLED, HTTP_STAGE_QUEUED, "cancelled");
+        if (client->draining) {
+            pool_trim(call->pool);
+        }
         client_wake(client);
         break;
     case CALL_ACTIVE:
@@ -319,12 +322,17 @@ void http_client_flush(struct http_client *client)
 void http_client_drain(struct http_client *client)
 {
     client->draining = true;
-    while (!list_empty(&client->idle)) {
-        struct client_line *line = bk_container_of(client->idle.next, struct client_line, lru);
-        if (line->pool->waiting_count > 0) {
-            break; /* it is about to be given a call */
+    for (struct list *node = client->idle.next, *next; node != &client->idle; node = next) {
+        struct client_line *line = bk_container_of(node, struct client_line, lru);
+        next = node->next;
+        if (line->pool->waiting_count == 0) { /* else it is about to be given a call */
+            line_kill(line);
         }
-        line_kill(line);
+    }
+    for (unsigned i = 0; i < client->pools_used; i++) {
+        if (client->pools[i].dial_count > 0) {
+            pool_trim(&client->pools[i]);
+        }
     }
 }
 

@@ -122,6 +122,13 @@ void pools_unblock(struct http_client *client)
 
 /* ---- the queue of an origin */
 
+void pool_trim(struct client_pool *pool)
+{
+    while (pool->dial_count > pool->waiting_count) {
+        line_kill(bk_container_of(pool->dialling.next, struct client_line, node));
+    }
+}
+
 static void call_timer(struct timer *timer)
 {
     struct http_call *call = bk_container_of(timer, struct http_call, timer);
@@ -135,6 +142,7 @@ static void call_timer(struct timer *timer)
     call_fail(call, BK_TIMEOUT, stage, "no connection within %u ms (%s)",
               (unsigned)call->timeout_ms,
               stage == HTTP_STAGE_QUEUED ? "all are in use" : http_stage_text(stage));
+    pool_trim(pool); /* what did not come up in all this time is given up with it */
 }
 
 static void call_timer_start(struct http_call *call)

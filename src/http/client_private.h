@@ -190,6 +190,8 @@ void pool_dirty(struct client_pool *pool);
 void pool_release(struct client_pool *pool);
 /* Give waiting calls to connections, open more. */
 void pool_dispatch(struct client_pool *pool);
+/* Give up dials, the oldest first, that no call waits for. */
+void pool_trim(struct client_pool *pool);
 void pools_unblock(struct http_client *client);
 
 /* ---- client_dial.c */

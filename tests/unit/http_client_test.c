@@ -323,6 +323,7 @@ static void script_call(char *words)
 static void script_run(FILE *script)
 {
     static char line[20000];
+    turn(0); /* the clock is as old as the last turn */
     while (fgets(line, sizeof line, script)) {
         line[strcspn(line, "\n")] = '\0';
         if (strncmp(line, "call ", 5) == 0) {
