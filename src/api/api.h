@@ -22,6 +22,7 @@
 struct catalog;
 struct dispatch;
 struct route_table;
+struct operations;
 struct hub;
 struct reader;
 struct metrics_snapshot;
@@ -102,6 +103,7 @@ struct api {
     bool (*ready)(void *context, const char **ret_reason);
     struct list streams; /* those that the control thread has; list_init() before the first */
     unsigned stream_count;
+    struct operations *operations; /* NULL: not open yet */
     struct reader *reader; /* api's own, from the first listing to api_fini */
     struct api_guard_slot guard[API_GUARD_SLOTS];
 };

@@ -8,6 +8,8 @@
 #include "hub/deliveries.h"
 #include "hub/dispatch.h"
 #include "hub/outbound.h"
+#include "hub/provider_calls.h"
+#include "hub/provider_work.h"
 #include "net/dns.h"
 #include "ring/file.h"
 #include "ring/socket.h"
@@ -66,6 +68,8 @@ struct control {
     struct route_table *routes;
     struct dispatch *dispatch;
     struct outbound *outbound;           /* calls to other servers, by the first core */
+    struct operations *operations;       /* work at providers */
+    struct provider_calls provider_calls;
     struct deliver *delivers[CORES_MAX]; /* set by the reactors as they open */
     int64_t clock_ms; /* wall minus monotonic clock at the start: what retries are due by */
     struct dedupe *dedupe;
@@ -651,6 +655,46 @@ static enum bk_err open_outbound(struct control *control, char ret_why[CONTROL_W
     return err == BK_OK ? BK_OK : fail(ret_why, err, "start", bk_err_text(err));
 }
 
+static int64_t wall_now(void *context)
+{
+    const struct control *control = context;
+    return ring_wall_ns(control->ring);
+}
+
+static enum bk_err open_operations(struct control *control, char ret_why[CONTROL_WHY_BYTES])
+{
+    control->provider_calls = (struct provider_calls){
+        .outbound = control->outbound, .now_ns = wall_now, .context = control};
+    struct operations_config config = {.hub = control->hub,
+                                       .send = provider_calls_send,
+                                       .send_context = &control->provider_calls,
+                                       .load = provider_work_load,
+                                       .settle = provider_work_settle,
+                                       .context = control->hub};
+    enum bk_err err = operations_open(&config, &control->operations);
+    control->provider_calls.operations = control->operations;
+    control->api.operations = control->operations;
+    return err == BK_OK ? BK_OK : fail(ret_why, err, "start", bk_err_text(err));
+}
+
+/* Operations count by the wall clock, for they outlive the process. */
+static uint64_t operations_step(struct control *control)
+{
+    if (control->draining) {
+        return UINT64_MAX;
+    }
+    if (hub_take_work(control->hub)) {
+        operations_wake(control->operations);
+    }
+    int64_t now_ns = ring_wall_ns(control->ring);
+    operations_run(control->operations, now_ns);
+    int64_t next_ns = operations_next_ns(control->operations);
+    if (next_ns == INT64_MAX) {
+        return UINT64_MAX;
+    }
+    return ring_now_ns(control->ring) + (next_ns > now_ns ? (uint64_t)(next_ns - now_ns) : 0);
+}
+
 /* The reactors share their address (SO_REUSEPORT), and so could another server of the same user.
  * Asking for it alone first finds that out. */
 static enum bk_err probe_address(struct control *control, char ret_why[CONTROL_WHY_BYTES])
@@ -875,6 +919,7 @@ enum bk_err control_open(const struct control_config *config, struct control **r
     if (err == BK_OK) {
         start_dispatch(control);
         err = open_outbound(control, ret_why);
+        err = err == BK_OK ? open_operations(control, ret_why) : err;
         keys_start(control->keys, control->cores[0].reactor);
         atomic_store(&control->not_ready, NULL);
         control->start_took_ns = ring_clock_ns(control->ring) - ring_now_ns(control->ring);
@@ -1098,6 +1143,8 @@ void control_run(struct control *control)
         if (control->config.watchdog_ns && control->pulse_ns < deadline_ns) {
             deadline_ns = control->pulse_ns;
         }
+        uint64_t operations_ns = operations_step(control);
+        deadline_ns = operations_ns < deadline_ns ? operations_ns : deadline_ns;
         uint64_t dispatch_ns = dispatch_next_ns(control->dispatch);
         deadline_ns = dispatch_ns < deadline_ns ? dispatch_ns : deadline_ns;
         uint64_t streams_ns = api_streams_next_ns(&control->api, ring_now_ns(control->ring));
@@ -1137,6 +1184,7 @@ void control_close(struct control *control)
     }
     admin_fini(&control->admin);
     api_fini(&control->api);
+    operations_close(control->operations);
     if (outbound_idle(control->outbound)) { /* else a letter was lost with its core: leave it */
         outbound_close(control->outbound);
     }

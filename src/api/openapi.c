@@ -95,6 +95,27 @@ static const struct schema schemas[] = {
               "{\"destination\":" NAME
               "}}}}},\"status\":{\"type\":\"object\",\"readOnly\":true}}}"},
     {"RouteList", LIST_OF("Route")},
+    {"Integration",
+     "{\"type\":\"object\",\"properties\":{" METADATA ",\"kind\":{\"const\":\"Integration\"},"
+     "\"spec\":{\"type\":\"object\",\"required\":[\"type\",\"auth\"],\"properties\":{\"type\":" TEXT
+     ",\"url\":" TEXT ",\"apiUrl\":" TEXT
+     ",\"auth\":{\"type\":\"object\"},\"oidc\":{\"type\":\"object\"},\"allowPrivate\":{\"type\":"
+     "\"boolean\"},\"check\":{\"type\":\"boolean\"}}},\"status\":{\"type\":\"object\",\"readOnly\":"
+     "true,\"properties\":{\"state\":{\"enum\":[\"pending\",\"ready\",\"error\"]},\"reason\":" TEXT
+     ",\"message\":" TEXT ",\"advice\":" TEXT ",\"account\":" TEXT ",\"checkedAt\":" TIME
+     ",\"operation\":" TEXT "}}}}"},
+    {"IntegrationList", LIST_OF("Integration")},
+    {"Operation",
+     "{\"type\":\"object\",\"properties\":{\"apiVersion\":{\"const\":\"v1\"},\"kind\":{\"const\":"
+     "\"Operation\"},\"metadata\":{\"type\":\"object\"},\"spec\":{\"type\":\"object\",\"properties\":{"
+     "\"intent\":" TEXT ",\"object\":{\"type\":\"object\"},\"integration\":" TEXT
+     ",\"provider\":" TEXT ",\"resource\":" TEXT "}},\"status\":{\"type\":\"object\",\"properties\":{"
+     "\"state\":{\"enum\":[\"pending\",\"done\",\"failed\"]},\"attempts\":{\"type\":\"integer\"},"
+     "\"step\":" TEXT ",\"nextAttemptAt\":" TIME ",\"nextCheckAt\":" TIME ",\"reason\":" TEXT
+     ",\"message\":" TEXT ",\"advice\":" TEXT
+     ",\"memory\":{\"type\":\"object\"},\"calls\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}}"
+     "}}}}"},
+    {"OperationList", LIST_OF("Operation")},
     {"Documents", "{\"type\":\"object\",\"description\":\"one document, a list of them, {items: "
                   "[…]}, or several "
                   "YAML documents; each with kind, metadata and spec\"}"},

@@ -8,6 +8,12 @@ static const struct api_param list_params[] = {
     {"cursor", API_PARAM_TEXT, "`next` of the page before", NULL},
     {0},
 };
+static const struct api_param operation_params[] = {
+    {"canvas", API_PARAM_TEXT, "canvas of the objects; all when absent", NULL},
+    {"limit", API_PARAM_LIMIT, "items of a page", NULL},
+    {"cursor", API_PARAM_TEXT, "`next` of the page before", NULL},
+    {0},
+};
 /* For what is in no canvas. */
 static const struct api_param page_params[] = {
     {"limit", API_PARAM_LIMIT, "items of a page", NULL},
@@ -125,6 +131,7 @@ const struct api_route api_routes[] = {
      "ApplyResults", NULL},
     OBJECT_ROUTES("canvases", "Canvas", RESOURCE_CANVAS, page_params, NULL),
     OBJECT_ROUTES("secrets", "Secret", RESOURCE_SECRET, list_params, canvas_params),
+    OBJECT_ROUTES("integrations", "Integration", RESOURCE_INTEGRATION, list_params, canvas_params),
     OBJECT_ROUTES("event-sources", "EventSource", RESOURCE_EVENT_SOURCE, list_params,
                   canvas_params),
     OBJECT_ROUTES("destinations", "Destination", RESOURCE_DESTINATION, list_params, canvas_params),
@@ -139,6 +146,15 @@ const struct api_route api_routes[] = {
      RESOURCE_DESTINATION, API_BODY_NONE, canvas_params, "getDestinationSecrets", "destinations",
      "What its requests are signed with, in clear", NULL, 200, "DestinationSecrets", NULL},
     OBJECT_ROUTES("routes", "Route", RESOURCE_ROUTE, list_params, canvas_params),
+    {HTTP_GET, "/api/v1/operations", TOKEN_READ, api_operations_list, NO_KIND, API_BODY_NONE,
+     operation_params, "listOperation", "operations",
+     "List the work at providers, in order of number", NULL, 200, "OperationList", NULL},
+    {HTTP_GET, "/api/v1/operations/{name}", TOKEN_READ, api_operations_get, NO_KIND, API_BODY_NONE,
+     canvas_params, "getOperation", "operations", "Get one, with its last calls", NULL, 200,
+     "Operation", NULL},
+    {HTTP_POST, "/api/v1/operations/{name}/retry", TOKEN_WRITE, api_operations_retry, NO_KIND,
+     API_BODY_NONE, NULL, "retryOperation", "operations", "Try it now", NULL, 200, "Operation",
+     NULL},
     {HTTP_GET, "/api/v1/tokens", TOKEN_ADMIN, api_tokens_list, NO_KIND, API_BODY_NONE, page_params,
      "listToken", "tokens", "List, in order of name; without the tokens themselves", NULL, 200,
      "TokenList", NULL},

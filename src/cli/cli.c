@@ -33,8 +33,8 @@ static const struct cli_command commands[] = {
      cli_apply_options},
     {"diff", cli_diff, "-f FILE|DIR|-", "show what apply would change", NULL, cli_diff_options},
     {"get", cli_get, "KIND [NAME]", "list objects, or print one",
-     "KIND is Canvas, Secret, EventSource, Destination, Route or Token, in any spelling: "
-     "event-source,\nEventSources …",
+     "KIND is Canvas, Secret, Integration, EventSource, Destination, Route, Operation or Token, in "
+     "any\nspelling: event-source, EventSources …",
      cli_get_options},
     {"describe", cli_describe, "KIND NAME", "an object, and what happened to it lately", NULL,
      cli_describe_options},
@@ -47,6 +47,9 @@ static const struct cli_command commands[] = {
     {"secrets", cli_secrets, "DESTINATION", "what a destination's requests are signed with",
      "In clear, one a line; needs a token of role admin. Give it to who runs the destination.",
      cli_secrets_options},
+    {"retry", cli_retry, "OPERATION", "try work at a provider again, now",
+     "What waits is listed by `becket get operations`, why by `becket describe operation op-1`.",
+     cli_retry_options},
     {"events", cli_events, NULL, "search the events that were received",
      "Newest first. --since and --until take RFC 3339, unix seconds, or a duration before now "
      "(1h).\n"

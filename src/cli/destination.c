@@ -1,4 +1,4 @@
-/* pause, resume, secrets: what is asked of a destination. */
+/* pause, resume, secrets, retry: what is asked of one object besides reading and changing it. */
 #include "cli/commands.h"
 
 #include "cli/remote.h"
@@ -11,6 +11,8 @@ const struct option cli_resume_options[] = {CANVAS_OPTION, OUTPUT_OPTION, REMOTE
                                             OPTIONS_END};
 const struct option cli_secrets_options[] = {CANVAS_OPTION, OUTPUT_OPTION, REMOTE_OPTIONS,
                                              OPTIONS_END};
+
+const struct option cli_retry_options[] = {OUTPUT_OPTION, REMOTE_OPTIONS, OPTIONS_END};
 
 static void print_state(yyjson_mut_val *object)
 {
@@ -27,6 +29,17 @@ static void print_state(yyjson_mut_val *object)
     buf_fini(&line);
 }
 
+static void print_operation(yyjson_mut_val *object)
+{
+    struct slice name = text_at(object, "metadata.name"), state = text_at(object, "status.state");
+    struct buf line;
+    buf_init(&line, 4096);
+    buf_printf(&line, "%.*s is tried now; it was %.*s", (int)name.bytes, (const char *)name.at,
+               (int)state.bytes, (const char *)state.at);
+    print_line(buf_slice(&line));
+    buf_fini(&line);
+}
+
 static void print_secrets(yyjson_mut_val *object)
 {
     size_t i, count;
@@ -37,8 +50,8 @@ static void print_secrets(yyjson_mut_val *object)
     }
 }
 
-static int ask(int argc, char **argv, const struct option *table, const char *method,
-               void (*print)(yyjson_mut_val *object))
+static int ask(int argc, char **argv, const struct option *table, const char *kind,
+               const char *method, void (*print)(yyjson_mut_val *object))
 {
     struct options options;
     struct remote remote;
@@ -50,16 +63,18 @@ static int ask(int argc, char **argv, const struct option *table, const char *me
         return code;
     }
     if (options.argument_count != 1) {
-        code = cli_usage("%s takes the name of a destination: becket %s app", argv[0], argv[0]);
+        code = cli_usage("%s takes the name of one of the %s", argv[0], kind);
         options_fini(&options);
         return code;
     }
     code = CLI_FAILED;
     buf_init(&target, 8192);
-    buf_add_str(&target, "/api/v1/destinations/");
+    buf_printf(&target, "/api/v1/%s/", kind);
     remote_segment(&target, options.arguments[0]);
     buf_printf(&target, "/%s", argv[0]);
-    remote_query(&target, "canvas", option_text(&options, "canvas"));
+    if (strcmp(kind, "operations") != 0) {
+        remote_query(&target, "canvas", option_text(&options, "canvas"));
+    }
     json_tree_init(&tree);
     if (remote_open(&remote, &options) &&
         remote_call(&remote, method, buf_text(&target), NULL, SLICE_EMPTY, &response) &&
@@ -82,15 +97,20 @@ static int ask(int argc, char **argv, const struct option *table, const char *me
 
 int cli_pause(int argc, char **argv)
 {
-    return ask(argc, argv, cli_pause_options, "POST", print_state);
+    return ask(argc, argv, cli_pause_options, "destinations", "POST", print_state);
 }
 
 int cli_resume(int argc, char **argv)
 {
-    return ask(argc, argv, cli_resume_options, "POST", print_state);
+    return ask(argc, argv, cli_resume_options, "destinations", "POST", print_state);
 }
 
 int cli_secrets(int argc, char **argv)
 {
-    return ask(argc, argv, cli_secrets_options, "GET", print_secrets);
+    return ask(argc, argv, cli_secrets_options, "destinations", "GET", print_secrets);
+}
+
+int cli_retry(int argc, char **argv)
+{
+    return ask(argc, argv, cli_retry_options, "operations", "POST", print_operation);
 }

@@ -25,7 +25,8 @@ struct apply_kind {
     bool numbered; /* has a number of its own that is never reused */
 };
 
-extern const struct apply_kind apply_secret_kind, apply_source_kind, apply_destination_kind,
+extern const struct apply_kind apply_secret_kind, apply_integration_kind, apply_source_kind,
+    apply_destination_kind,
     apply_route_kind;
 
 /* ---- sealed values: slots of the record */

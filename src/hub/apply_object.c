@@ -17,6 +17,7 @@ static const struct apply_kind canvas_kind = {.build = canvas_build};
 static const struct apply_kind *const kinds[RESOURCE_KIND_COUNT] = {
     [RESOURCE_CANVAS] = &canvas_kind,
     [RESOURCE_SECRET] = &apply_secret_kind,
+    [RESOURCE_INTEGRATION] = &apply_integration_kind,
     [RESOURCE_EVENT_SOURCE] = &apply_source_kind,
     [RESOURCE_DESTINATION] = &apply_destination_kind,
     [RESOURCE_ROUTE] = &apply_route_kind,

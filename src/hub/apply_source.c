@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "hub/apply_build.h"
 #include "hub/decode.h"
+#include "hub/provider_work.h"
 #include "providers/scheme.h"
 #include "ring/ring.h"
 
@@ -143,7 +144,12 @@ static void write_source(struct buf *json, const struct resource_event_source *s
 {
     struct spec_writer writer = {json, false};
     buf_add_byte(json, '{');
-    spec_text(&writer, "type", source->type);
+    if (source->integration.bytes > 0) {
+        spec_pair(&writer, "integration", "name", source->integration, "", SLICE_EMPTY);
+        spec_pair(&writer, "resource", "type", source->resource_type, "name", source->resource);
+    } else {
+        spec_text(&writer, "type", source->type);
+    }
     spec_text(&writer, "path", source->path);
     write_verification(&writer, source);
     write_events(&writer, source);
@@ -254,6 +260,42 @@ static enum bk_err choose_path(struct apply *apply, struct apply_work *work,
     return BK_OK;
 }
 
+/* The integration says which provider it is; the resource must be of its kind. */
+static enum bk_err choose_integration(struct apply *apply, struct apply_work *work,
+                                      struct source_input *input)
+{
+    const struct resource_event_source *source = &work->document->spec.source;
+    struct slice canvas, type;
+    struct record record;
+    enum bk_err err =
+        apply_refer(apply, work, RESOURCE_INTEGRATION, source->integration,
+                    source->integration_place, "spec.integration.name", &canvas, &record);
+    if (err != BK_OK) {
+        return err == BK_NOT_FOUND ? BK_OK : err;
+    }
+    err = provider_work_type(record.spec, apply->arena, &type);
+    const struct provider *provider = err == BK_OK ? provider_find(type) : NULL;
+    if (err != BK_OK) {
+        return err;
+    }
+    if (!provider || !provider->plans[PROVIDER_HOOK_ENSURE].steps) {
+        apply_wrong(apply, work, source->integration_place, "spec.integration.name",
+                    "an integration of type %.*s makes no hooks", (int)type.bytes,
+                    (const char *)type.at);
+    } else if (!slice_equal(source->resource_type, slice_str(provider->resource_type))) {
+        apply_wrong(apply, work, work->document->spec_place, "spec.resource.type",
+                    "must be %s for %s", provider->resource_type, provider->title);
+    }
+    input->type = type;
+    input->custom = false;
+    input->tolerance_seconds = -1;
+    input->integration_canvas = canvas;
+    input->integration = source->integration;
+    input->resource_type = source->resource_type;
+    input->resource = source->resource;
+    return BK_OK;
+}
+
 static enum bk_err source_build(struct apply *apply, struct apply_work *work)
 {
     const struct resource_event_source *source = &work->document->spec.source;
@@ -278,10 +320,14 @@ static enum bk_err source_build(struct apply *apply, struct apply_work *work)
                                    .proxies = source->proxies,
                                    .events = source->events,
                                    .event_count = source->event_count};
-    if (source->custom) {
+    if (source->integration.bytes > 0) {
+        err = choose_integration(apply, work, input);
+    } else if (source->custom) {
         source_custom(source, &input->row);
     }
-    err = gather_secrets(apply, work, old, input);
+    if (err == BK_OK) {
+        err = gather_secrets(apply, work, old, input);
+    }
     if (err == BK_OK) {
         err = choose_path(apply, work, old, input);
     }
@@ -303,6 +349,9 @@ static enum bk_err source_index(struct apply *apply, struct apply_work *work, ui
         key_path(&key, old->path);
         err = store_delete(apply->txn, key_slice(&key));
     }
+    if (err == BK_OK && (old->integration.bytes > 0 || input->integration.bytes > 0)) {
+        err = provider_work_source_changed(apply, work, old, input);
+    }
     work->users_indifferent = apply->existed && slice_equal(old->type, input->type);
     if (err == BK_OK && !work->users_indifferent) {
         key_number(&key, number);
@@ -321,6 +370,9 @@ static enum bk_err source_unindex(struct apply *apply, struct apply_work *work)
         err = store_delete(apply->txn, key_slice(&key));
         char *path = arena_copy(apply->arena, old.path.at, old.path.bytes);
         work->path = slice_of(path, path ? old.path.bytes : 0);
+    }
+    if (err == BK_OK && old.integration.bytes > 0) {
+        err = provider_work_source_removed(apply, work, &old);
     }
     if (err == BK_OK) {
         struct source_change change = {.removed = true,

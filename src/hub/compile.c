@@ -12,7 +12,8 @@
  *
  * u8 version | u8 flags | u8 secrets | i64 tolerance | i64 dedupe | u64 body | u32 per second |
  * path | type | secrets | custom row | with INPUT_OPTIONS: five texts | with INPUT_EVENTS: u8
- * events, filters each. Texts are u16 and the bytes. */
+ * events, filters each | with INPUT_INTEGRATION: canvas, name, resource type, resource. Texts are
+ * u16 and the bytes. */
 
 /* Version 1 had the first CUSTOM_TEXTS_1 texts of a custom row only. */
 #define INPUT_VERSION 2U
@@ -22,11 +23,12 @@ enum {
     INPUT_OPTIONS = 4,
     INPUT_ALLOW = 8,
     INPUT_ALLOW_PRIVATE = 16,
-    INPUT_EVENTS = 64
+    INPUT_EVENTS = 64,
+    INPUT_INTEGRATION = 128
 };
 #define INPUT_ALL                                                                                  \
     (INPUT_CUSTOM | INPUT_PATH_GENERATED | INPUT_OPTIONS | INPUT_ALLOW | INPUT_ALLOW_PRIVATE |     \
-     INPUT_EVENTS)
+     INPUT_EVENTS | INPUT_INTEGRATION)
 enum { SECRET_BY_REFERENCE = 1, SECRET_VERIFY_TOKEN = 2 };
 #define OPTION_TEXTS   5U
 #define CUSTOM_TEXTS   16U
@@ -82,7 +84,8 @@ void source_input_encode(const struct source_input *input, struct buf *bytes)
                                   (has_options ? INPUT_OPTIONS : 0) |
                                   (input->has_allow ? INPUT_ALLOW : 0) |
                                   (input->row.allow_private ? INPUT_ALLOW_PRIVATE : 0) |
-                                  (input->event_count > 0 ? INPUT_EVENTS : 0)));
+                                  (input->event_count > 0 ? INPUT_EVENTS : 0) |
+                                  (input->integration.bytes > 0 ? INPUT_INTEGRATION : 0)));
     buf_add_byte(bytes, (uint8_t)input->secret_count);
     add_u64(bytes, (uint64_t)input->tolerance_seconds);
     add_u64(bytes, (uint64_t)input->dedupe_window_ns);
@@ -118,6 +121,12 @@ void source_input_encode(const struct source_input *input, struct buf *bytes)
     }
     for (unsigned i = 0; i < input->event_count; i++) {
         filters_input_encode(&input->events[i], bytes);
+    }
+    if (input->integration.bytes > 0) {
+        add_text(bytes, input->integration_canvas);
+        add_text(bytes, input->integration);
+        add_text(bytes, input->resource_type);
+        add_text(bytes, input->resource);
     }
 }
 
@@ -235,6 +244,15 @@ enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_inp
     ret_input->events = NULL;
     ret_input->event_count = 0;
     if ((flags & INPUT_EVENTS) != 0 && !take_events(&rest, ret_input)) {
+        return BK_CORRUPT;
+    }
+    ret_input->integration_canvas = ret_input->integration = SLICE_EMPTY;
+    ret_input->resource_type = ret_input->resource = SLICE_EMPTY;
+    if ((flags & INPUT_INTEGRATION) != 0 &&
+        (!take_text(&rest, NAME_BYTES_MAX, &ret_input->integration_canvas) ||
+         !take_text(&rest, NAME_BYTES_MAX, &ret_input->integration) ||
+         !take_text(&rest, UINT16_MAX, &ret_input->resource_type) ||
+         !take_text(&rest, UINT16_MAX, &ret_input->resource))) {
         return BK_CORRUPT;
     }
     return rest.bytes == 0 ? BK_OK : BK_CORRUPT;

@@ -65,6 +65,11 @@ void decode_destination(struct decoder *decoder, const struct decode_object *spe
                         struct resource_destination *ret_destination);
 void decode_route(struct decoder *decoder, const struct decode_object *spec,
                   struct resource_route *ret_route);
+void decode_integration(struct decoder *decoder, const struct decode_object *spec,
+                        struct resource_integration *ret_integration);
+/* `integration` and `resource` of a source. */
+void decode_source_integration(struct decoder *decoder, const struct decode_object *spec,
+                               struct resource_event_source *source);
 void decode_event_source(struct decoder *decoder, const struct decode_object *spec,
                          struct resource_event_source *ret_source);
 /* The row of a `generic` source, with the defaults filled in. */

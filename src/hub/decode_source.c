@@ -555,7 +555,7 @@ static void decode_limits(struct decoder *decoder, const struct decode_object *s
 /* Fields of the interface that this version cannot honour: better refused than ignored. */
 static void refuse_later(struct decoder *decoder, const struct decode_object *spec)
 {
-    static const char *const later[] = {"integration", "resource", "schedule"};
+    static const char *const later[] = {"schedule"};
     for (size_t i = 0; i < bk_array_length(later); i++) {
         if (decode_field(spec, later[i])) {
             decode_wrong(decoder, spec, later[i], "is not supported by this version");
@@ -568,13 +568,14 @@ void decode_event_source(struct decoder *decoder, const struct decode_object *sp
 {
     static const char *const known[] = {"type",     "path",   "verification", "dedupe",
                                         "limits",   "events", "integration",  "resource",
-                                        "schedule", NULL};
+                                        "schedule", "semaphore", "github", "gitlab", NULL};
     decode_known(decoder, spec, known);
     refuse_later(decoder, spec);
     decode_type(decoder, spec, ret_source);
     decode_path_field(decoder, spec, ret_source);
     decode_limits(decoder, spec, ret_source);
     decode_events(decoder, spec, ret_source);
+    decode_source_integration(decoder, spec, ret_source);
     if (!decode_field(spec, "integration")) {
         decode_verification(decoder, spec, ret_source);
     }

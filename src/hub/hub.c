@@ -334,6 +334,13 @@ void hub_watch(struct hub *hub, source_activity_fn *activity, void *context)
     hub->activity_context = context;
 }
 
+bool hub_take_work(struct hub *hub)
+{
+    bool added = hub->work_added;
+    hub->work_added = false;
+    return added;
+}
+
 bool hub_is_new(const struct hub *hub)
 {
     return hub->is_new;

@@ -44,6 +44,8 @@ enum bk_err hub_open(const struct hub_config *config, struct hub **ret_hub,
                      char ret_why[HUB_WHY_BYTES]) BK_MUST_CHECK;
 void hub_close(struct hub *hub);
 /* True when hub_open made a new, empty state (the CLI then prints the quick start). */
+/* True once after operations were added: wake them (hub/operations.h). */
+bool hub_take_work(struct hub *hub);
 bool hub_is_new(const struct hub *hub);
 struct store *hub_store(struct hub *hub);
 /* Who knows what the cores counted; NULL = nobody. Called while objects are read. */

@@ -21,6 +21,7 @@ struct hub {
     source_activity_fn *activity;
     void *activity_context;
     bool is_new;
+    bool work_added; /* operations that nobody was woken for yet */
     bool counted;
     struct hub_counts counts;
     const struct audit_actor *actor; /* whose changes they are now; NULL = our own */
@@ -79,6 +80,11 @@ struct source_input {
     struct slice proxies;
     unsigned secret_count;
     struct source_secret secrets[SECRETS_PER_SOURCE_MAX];
+    /* through an integration: whose hook it is at the provider; empty = none */
+    struct slice integration_canvas;
+    struct slice integration;
+    struct slice resource_type;
+    struct slice resource;
     /* spec.events: to be encoded; decoded they are `events_packed`, one filters_input each */
     const struct resource_filters *events;
     unsigned event_count;

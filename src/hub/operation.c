@@ -102,13 +102,14 @@ void operation_encode(const struct operation *operation, struct buf *json)
     char id[HUB_ID_TEXT_BYTES];
     hub_id_text(operation->object, id);
     buf_printf(json,
-               "{\"number\":%llu,\"intent\":%d,\"state\":%d,\"kind\":%d,\"object\":\"%s\","
+               "{\"number\":%llu,\"intent\":%d,\"state\":%d,\"kind\":\"%s\",\"object\":\"%s\","
                "\"doubt\":%s,\"fault\":%d,\"attempts\":%u,\"created\":%lld,\"updated\":%lld,"
                "\"due\":%lld",
                (unsigned long long)operation->number, (int)operation->intent, (int)operation->state,
-               (int)operation->kind, id, operation->in_doubt ? "true" : "false",
-               (int)operation->fault, operation->attempts, (long long)operation->created_ns,
-               (long long)operation->updated_ns, (long long)operation->due_ns);
+               resource_kind_info(operation->kind)->name, id,
+               operation->in_doubt ? "true" : "false", (int)operation->fault, operation->attempts,
+               (long long)operation->created_ns, (long long)operation->updated_ns,
+               (long long)operation->due_ns);
     add_text(json, "canvas", operation->canvas);
     add_text(json, "name", operation->name);
     add_text(json, "integrationCanvas", operation->integration_canvas);
@@ -193,7 +194,6 @@ enum bk_err operation_decode(struct slice bytes, struct json_tree *tree,
         .number = yyjson_mut_get_uint(provider_get(root, "number")),
         .intent = (enum provider_intent)index_of(root, "intent", PROVIDER_INTENT_COUNT, &good),
         .state = (enum operation_state)index_of(root, "state", 3, &good),
-        .kind = (enum resource_kind)index_of(root, "kind", RESOURCE_KIND_COUNT, &good),
         .in_doubt = yyjson_mut_get_bool(provider_get(root, "doubt")),
         .fault = (enum provider_fault)index_of(root, "fault", PROVIDER_FAULT_ODD + 1U, &good),
         .attempts = (unsigned)number_of(root, "attempts"),
@@ -208,6 +208,7 @@ enum bk_err operation_decode(struct slice bytes, struct json_tree *tree,
         .step = text_of(root, "step"),
         .why = text_of(root, "why"),
     };
+    good = good && resource_kind_find(text_of(root, "kind"), &operation.kind);
     memcpy(operation.object, ret_operation->object, sizeof operation.object);
     decode_facts(provider_get(root, "facts"), &operation.facts);
     decode_memory(provider_get(root, "memory"), &operation.memory);
@@ -234,7 +235,7 @@ static enum bk_err put_record(struct store_txn *txn, const struct operation *ope
 static enum bk_err put_due(struct store_txn *txn, const struct operation *operation)
 {
     struct key key;
-    if (operation->state == OPERATION_DONE) {
+    if (operation->due_ns == 0) { /* done for good */
         return BK_OK;
     }
     key_operation_due(&key, operation->due_ns, operation->number);
@@ -384,8 +385,9 @@ static void add_status(struct buf *json, const struct operation *operation)
     buf_printf(json, "\"status\":{\"state\":\"%s\",\"attempts\":%u", state_names[operation->state],
                operation->attempts);
     add_text(json, "step", operation->step);
-    if (operation->state != OPERATION_DONE) {
-        add_time(json, "nextAttemptAt", operation->due_ns);
+    if (operation->due_ns != 0) {
+        add_time(json, operation->state == OPERATION_DONE ? "nextCheckAt" : "nextAttemptAt",
+                 operation->due_ns);
     }
     if (operation->fault != PROVIDER_FAULT_NONE) {
         add_text(json, "reason", slice_str(provider_fault_name(operation->fault)));

@@ -54,7 +54,7 @@ struct operation {
     unsigned attempts; /* runs that ended in a fault, since the last success or retry */
     int64_t created_ns;
     int64_t updated_ns;
-    int64_t due_ns;
+    int64_t due_ns; /* 0 = never again */
     unsigned call_count;
     struct operation_call_log calls[OPERATION_CALLS_KEPT]; /* the last ones, oldest first */
 };

@@ -20,6 +20,7 @@
 #define MENDED_FIRST_NS  (1800 * NS_PER_SECOND)
 #define MENDED_LAST_NS   (86400 * NS_PER_SECOND)
 #define LIMITED_LEAST_NS (60 * NS_PER_SECOND)
+#define RECHECK_NS       (6 * 3600 * NS_PER_SECOND)
 #define USER_AGENT       "User-Agent: becket\r\n"
 
 /* Of a running operation. */
@@ -33,7 +34,8 @@ struct live {
     struct list node;
     struct operations *operations;
     enum live_state state;
-    bool gone; /* the object is: remove the record */
+    bool gone;  /* the object is: remove the record */
+    bool again; /* asked for while it was running: once more from the start */
     struct arena arena;
     struct json_tree record; /* the operation's slices */
     struct json_tree reply;  /* the last answer's */
@@ -173,6 +175,12 @@ static void end_done(struct live *live, int64_t now_ns)
     operation->step = SLICE_EMPTY;
     operation->memory = live->run.memory;
     operation->updated_ns = now_ns;
+    operation->due_ns = operation->intent == PROVIDER_HOOK_ENSURE
+                            ? now_ns + back_off(0, 2 * RECHECK_NS, 2 * RECHECK_NS)
+                            : 0;
+    if (live->again && operation->due_ns != 0) {
+        operation->due_ns = now_ns;
+    }
 }
 
 /* ---- a step's call */
@@ -371,14 +379,15 @@ static bool start(struct operations *operations, struct store_txn *txn, uint64_t
     return true;
 }
 
-static bool is_live(const struct operations *operations, uint64_t number)
+static struct live *find_live(const struct operations *operations, uint64_t number)
 {
     for (struct list *node = operations->live.next; node != &operations->live; node = node->next) {
-        if (bk_container_of(node, struct live, node)->operation.number == number) {
-            return true;
+        struct live *live = bk_container_of(node, struct live, node);
+        if (live->operation.number == number) {
+            return live;
         }
     }
-    return false;
+    return NULL;
 }
 
 struct scan {
@@ -407,7 +416,7 @@ static bool scan_one(void *context, struct slice key, struct slice value)
         return false;
     }
     memcpy(scan->last, key.at, sizeof scan->last);
-    if (!is_live(scan->operations, number)) {
+    if (!find_live(scan->operations, number)) {
         scan->numbers[scan->count++] = number;
     }
     return true;
@@ -527,7 +536,7 @@ static void store_and_send(struct operations *operations, int64_t now_ns)
             live->stored_due_ns = live->operation.due_ns;
             live->sent_ns = now_ns;
             operations->stats.calls++;
-            operations->config.send(operations->config.context, &live->call);
+            operations->config.send(operations->config.send_context, &live->call);
         }
     }
 }
@@ -564,7 +573,7 @@ static enum bk_err retry_one(struct store_txn *txn, void *context)
     }
     json_tree_init(&tree);
     err = operation_decode(bytes, &tree, &operation);
-    if (err == BK_OK && operation.state == OPERATION_DONE) {
+    if (err == BK_OK && operation.due_ns == 0) {
         err = BK_CONFLICT;
     }
     if (err == BK_OK) {
@@ -581,8 +590,10 @@ static enum bk_err retry_one(struct store_txn *txn, void *context)
 enum bk_err operations_retry(struct operations *operations, uint64_t number, int64_t now_ns)
 {
     struct retry retry = {number, now_ns};
-    if (is_live(operations, number)) {
-        return BK_OK; /* it is being tried */
+    struct live *live = find_live(operations, number);
+    if (live) {
+        live->again = true;
+        return BK_OK;
     }
     operations->woken = true;
     return store_update(hub_store(operations->config.hub), retry_one, &retry);

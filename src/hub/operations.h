@@ -9,8 +9,9 @@
  * Again       Faults that pass: 1 s doubled up to 5 min, with jitter, or what the provider says.
  *             Others wait for a person (`becket retry`, a new apply), and are looked at again after
  *             30 min, doubled up to a day: somebody may have mended it at the provider.
- * Threads     The control thread.
- * Failure     A store that cannot take a write: nothing is sent, tried again in 5 s.
+ * Drift       A hook that is right is looked at again after 6 h, more or less: one that was deleted
+ * or switched off at the provider is mended. Threads     The control thread. Failure     A store
+ * that cannot take a write: nothing is sent, tried again in 5 s.
  */
 #ifndef BECKET_HUB_OPERATIONS_H
 #define BECKET_HUB_OPERATIONS_H
@@ -57,7 +58,8 @@ struct operation_ground {
 
 struct operations_config {
     struct hub *hub;
-    void (*send)(void *context, struct operation_call *call);
+    void (*send)(void *send_context, struct operation_call *call);
+    void *send_context;
     /* BK_NOT_FOUND: the object is gone, and nothing is left to do. BK_INVALID: ground->why. */
     enum bk_err (*load)(void *context, struct store_txn *txn, const struct operation *operation,
                         struct arena *arena, struct operation_ground *ret_ground);
@@ -81,7 +83,7 @@ int64_t operations_next_ns(const struct operations *operations);
 void operations_wake(struct operations *operations);
 void operations_answered(struct operations *operations, struct operation_call *call,
                          const struct operation_answer *answer, int64_t now_ns);
-/* Due now, whatever it waits for. BK_NOT_FOUND. A finished one: BK_CONFLICT. */
+/* Due now, whatever it waits for. BK_NOT_FOUND. One that is done for good: BK_CONFLICT. */
 enum bk_err operations_retry(struct operations *operations, uint64_t number,
                              int64_t now_ns) BK_MUST_CHECK;
 

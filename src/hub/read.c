@@ -66,7 +66,31 @@ static bool is_waiting(const struct source_input *input)
     return waits;
 }
 
-static void add_status(struct hub *hub, struct buf *json, const struct record *record)
+/* What a provider had to say: ,"state":… ; false when nothing is known. */
+static bool add_stored_status(struct store_txn *txn, struct buf *json, const uint8_t id[16])
+{
+    struct key key;
+    struct slice members;
+    key_status(&key, id);
+    if (store_get(txn, key_slice(&key), &members) != BK_OK || members.bytes == 0) {
+        return false;
+    }
+    buf_add_slice(json, members);
+    return true;
+}
+
+static void add_integration_status(struct store_txn *txn, struct buf *json,
+                                   const struct record *record)
+{
+    buf_add_str(json, ",\"status\":{");
+    if (!add_stored_status(txn, json, record->id)) {
+        buf_add_str(json, "\"state\":\"ready\"");
+    }
+    buf_add_byte(json, '}');
+}
+
+static void add_status(struct hub *hub, struct store_txn *txn, struct buf *json,
+                       const struct record *record)
 {
     struct source_input input;
     if (source_input_decode(record->compiled, &input) != BK_OK) {
@@ -75,13 +99,13 @@ static void add_status(struct hub *hub, struct buf *json, const struct record *r
     }
     buf_add_str(json, ",\"status\":{");
     add_field(json, "path", input.path);
-    buf_printf(json, ",\"url\":\"%s/hooks/%.*s\"", hub->public_url, (int)input.path.bytes,
+    buf_printf(json, ",\"url\":\"%s/hooks/%.*s\",", hub->public_url, (int)input.path.bytes,
                (const char *)input.path.at);
     if (is_waiting(&input)) {
-        buf_add_str(json, ",\"state\":\"waiting\",\"reason\":\"the provider brings the secret when "
+        buf_add_str(json, "\"state\":\"waiting\",\"reason\":\"the provider brings the secret when "
                           "the hook is set up there\"");
-    } else {
-        buf_add_str(json, ",\"state\":\"ready\"");
+    } else if (!add_stored_status(txn, json, record->id)) {
+        buf_add_str(json, "\"state\":\"ready\"");
     }
     add_activity(hub, json, record);
     buf_add_byte(json, '}');
@@ -90,9 +114,10 @@ static void add_status(struct hub *hub, struct buf *json, const struct record *r
 static void add_destination_status(struct hub *hub, struct store_txn *txn, struct buf *json,
                                    const struct record *record)
 {
-    static const char *const reasons[] = {
-        [DESTINATION_RUNNING] = "", [DESTINATION_PAUSED_BY_SPEC] = "spec.paused",
-        [DESTINATION_PAUSED_BY_HAND] = "by hand", [DESTINATION_PAUSED_BY_GONE] = "it answered 410"};
+    static const char *const reasons[] = {[DESTINATION_RUNNING] = "",
+                                          [DESTINATION_PAUSED_BY_SPEC] = "spec.paused",
+                                          [DESTINATION_PAUSED_BY_HAND] = "by hand",
+                                          [DESTINATION_PAUSED_BY_GONE] = "it answered 410"};
     struct destination_input input;
     struct pause pause;
     if (destination_input_decode(record->compiled, &input) != BK_OK ||
@@ -140,7 +165,9 @@ static void add_object(struct hub *hub, struct store_txn *txn, struct buf *json,
     buf_printf(json, ",\"revision\":%llu},\"spec\":", (unsigned long long)record->revision);
     buf_add_slice(json, record->spec);
     if (kind == RESOURCE_EVENT_SOURCE) {
-        add_status(hub, json, record);
+        add_status(hub, txn, json, record);
+    } else if (kind == RESOURCE_INTEGRATION) {
+        add_integration_status(txn, json, record);
     } else if (kind == RESOURCE_DESTINATION) {
         add_destination_status(hub, txn, json, record);
     }
@@ -200,8 +227,8 @@ static bool list_one(void *context, struct slice key, struct slice value)
         walk->more = true;
         return false;
     }
-    walk->err = hub_split(slice_skip(key, 3), &canvas, &name) ? record_decode(value, &record)
-                                                              : BK_CORRUPT;
+    walk->err =
+        hub_split(slice_skip(key, 3), &canvas, &name) ? record_decode(value, &record) : BK_CORRUPT;
     if (walk->err != BK_OK) {
         return false;
     }

@@ -9,7 +9,7 @@ static const struct resource_kind_info kinds[RESOURCE_KIND_COUNT] = {
     [RESOURCE_CANVAS] = {"Canvas", "canvas", "canvases", 'C', true, false},
     [RESOURCE_SECRET] = {"Secret", "secret", "secrets", 'S', true, true},
     [RESOURCE_EVENT_SOURCE] = {"EventSource", "event-source", "event-sources", 'E', true, true},
-    [RESOURCE_INTEGRATION] = {"Integration", "integration", "integrations", 0, false, true},
+    [RESOURCE_INTEGRATION] = {"Integration", "integration", "integrations", 'I', true, true},
     [RESOURCE_INTEGRATION_USER] = {"IntegrationUser", "integration-user", "integration-users", 0,
                                    false, true},
     [RESOURCE_INTEGRATION_LINK] = {"IntegrationLink", "integration-link", "integration-links", 0,
@@ -282,6 +282,8 @@ bool resource_decode(struct json_tree *tree, size_t index, yyjson_mut_val *value
             decode_event_source(&decoder, &spec, &ret_document->spec.source);
         } else if (ret_document->kind == RESOURCE_DESTINATION) {
             decode_destination(&decoder, &spec, &ret_document->spec.destination);
+        } else if (ret_document->kind == RESOURCE_INTEGRATION) {
+            decode_integration(&decoder, &spec, &ret_document->spec.integration);
         } else if (ret_document->kind == RESOURCE_ROUTE) {
             decode_route(&decoder, &spec, &ret_document->spec.route);
         } else {

@@ -16,9 +16,9 @@
 enum resource_kind {
     RESOURCE_CANVAS,
     RESOURCE_SECRET,
+    RESOURCE_INTEGRATION,
     RESOURCE_EVENT_SOURCE,
     /* names of the interface that this version does not have yet */
-    RESOURCE_INTEGRATION,
     RESOURCE_INTEGRATION_USER,
     RESOURCE_INTEGRATION_LINK,
     RESOURCE_DESTINATION,
@@ -146,8 +146,40 @@ struct resource_event_source {
     uint64_t body_bytes;            /* 0 = the default */
     bool per_second_given;
     uint32_t per_second;            /* 0 = no limit */
+    struct slice integration;       /* empty = none: the user tells the provider */
+    struct json_place integration_place;
+    struct slice resource_type;
+    struct slice resource;
     struct resource_filters *events; /* each with one type; none = every event is taken */
     unsigned event_count;
+};
+
+enum integration_auth {
+    INTEGRATION_AUTH_NONE,
+    INTEGRATION_AUTH_TOKEN,
+    INTEGRATION_AUTH_BASIC,
+    INTEGRATION_AUTH_OAUTH, /* a person signs in */
+    INTEGRATION_AUTH_OIDC   /* tokens that we issue */
+};
+
+struct provider;
+struct resource_integration {
+    struct slice type;              /* "github"; "http" and sign-in only ones have no provider */
+    const struct provider *provider;
+    struct slice url;               /* without a slash at the end */
+    struct slice api_url;           /* empty = found from type and url */
+    enum integration_auth auth;
+    bool has_credential;
+    struct resource_source_secret credential; /* token, password, or the client's secret */
+    struct slice username;
+    struct slice client_id;
+    struct slice scopes;            /* separated by blanks */
+    struct slice authorize_url, token_url, revoke_url, identity_url;
+    bool oidc_given;
+    bool oidc_enabled;
+    yyjson_mut_val *claims;         /* NULL = none */
+    bool allow_private;
+    bool check;                     /* try the credential when applied */
 };
 
 struct resource_duration {
@@ -221,6 +253,7 @@ struct resource_document {
         struct resource_event_source source;
         struct resource_destination destination;
         struct resource_route route;
+        struct resource_integration integration;
     } spec;
 };
 

@@ -132,7 +132,9 @@ static yyjson_mut_val *look(struct provider_run *run, const struct provider_repl
     yyjson_mut_arr_iter iter;
     yyjson_mut_arr_iter_init(reply->json, &iter);
     while ((hook = yyjson_mut_arr_iter_next(&iter))) {
-        if (slice_equal(provider_text(run, hook, "url"), run->facts->hook_url)) {
+        if (slice_equal(provider_text(run, hook, "url"), run->facts->hook_url) ||
+            (run->facts->hook_id.bytes > 0 &&
+             slice_equal(provider_text(run, hook, "id"), run->facts->hook_id))) {
             provider_forget(run, "page");
             provider_note(run, "hookId", provider_text(run, hook, "id"));
             return hook;
@@ -148,10 +150,11 @@ static yyjson_mut_val *look(struct provider_run *run, const struct provider_repl
     return NULL;
 }
 
-static bool hook_is_right(const struct provider_run *run, yyjson_mut_val *hook)
+static bool hook_is_right(struct provider_run *run, yyjson_mut_val *hook)
 {
     yyjson_mut_val *verify = provider_get(hook, "enable_ssl_verification");
-    bool right = run->facts->key_is_current && (!verify || yyjson_mut_get_bool(verify));
+    bool right = run->facts->key_is_current && (!verify || yyjson_mut_get_bool(verify)) &&
+                 slice_equal(provider_text(run, hook, "url"), run->facts->hook_url);
     /* GitLab switches a hook off that failed too often; writing it again switches it on. */
     yyjson_mut_val *alert = provider_get(hook, "alert_status");
     right =

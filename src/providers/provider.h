@@ -52,6 +52,7 @@ struct provider_facts {
     struct slice resource_type; /* "repository", "project" */
     struct slice resource;      /* its name as the user wrote it */
     struct slice hook_url;      /* our address, the identity of a hook at the provider */
+    struct slice hook_id;       /* of the one made before, in case our address has changed since */
     struct slice hook_key;      /* the signing key, or the token */
     struct slice hook_name;     /* unique name for providers that name their objects */
     bool key_is_current; /* the hook at the provider has this key already, as far as we know */

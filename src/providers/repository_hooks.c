@@ -89,7 +89,9 @@ static yyjson_mut_val *our_hook(struct provider_run *run, yyjson_mut_val *list)
     yyjson_mut_arr_iter iter;
     yyjson_mut_arr_iter_init(list, &iter);
     while ((hook = yyjson_mut_arr_iter_next(&iter))) {
-        if (slice_equal(provider_text(run, hook, "config/url"), run->facts->hook_url)) {
+        if (slice_equal(provider_text(run, hook, "config/url"), run->facts->hook_url) ||
+            (run->facts->hook_id.bytes > 0 &&
+             slice_equal(provider_text(run, hook, "id"), run->facts->hook_id))) {
             return hook;
         }
     }
@@ -137,7 +139,9 @@ static const char *ensure_look_take(struct provider_run *run, const struct provi
         return more ? "look" : "create";
     }
     provider_note(run, "hookId", provider_text(run, hook, "id"));
-    bool right = run->facts->key_is_current && yyjson_mut_get_bool(provider_get(hook, "active")) &&
+    bool right = run->facts->key_is_current &&
+                 slice_equal(provider_text(run, hook, "config/url"), run->facts->hook_url) &&
+                 yyjson_mut_get_bool(provider_get(hook, "active")) &&
                  provider_same_events(run, provider_get(hook, "events")) &&
                  slice_equal(provider_text(run, hook, "config/content_type"), SLICE("json"));
     return right ? PROVIDER_END : "update";

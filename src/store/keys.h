@@ -30,6 +30,8 @@
  *   "k/"     "k/" u64 number                            a key that signs tokens (hub/oidc_issuer.c)
  *   "q/"     "q/" u64 number                            an operation (hub/operation.c)
  *   "Q/"     "Q/" i64 due time, u64 number              empty: it is to be done then
+ *   "s/"     "s/" 16 bytes of metadata.id               status of an object that a provider has a part
+ *                                                       in, as members of a JSON object
  *   "u/"     "u/" 16 bytes of metadata.id, u64 number   empty: it is for this object
  *   "d/"     "d/" u64 destination, i64 due ms, u64 position
  *                                                       a retry (hub/dispatch_store.c)
@@ -227,6 +229,12 @@ static inline void key_operation_due(struct key *key, int64_t due_ns, uint64_t n
     key_operations_due(key);
     key_add_u64(key, (uint64_t)due_ns);
     key_add_u64(key, number);
+}
+
+static inline void key_status(struct key *key, const uint8_t id[16])
+{
+    key_start(key, 's');
+    key_add(key, id, 16);
 }
 
 static inline void key_operations_of(struct key *key, const uint8_t object[16])

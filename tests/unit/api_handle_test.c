@@ -177,8 +177,8 @@ static void test_admission(void)
 static void test_routes(void)
 {
     is_uint(ASK(HTTP_GET, "/api/v1/nothing", .token = admin), 404);
-    is_uint(ASK(HTTP_GET, "/api/v1/integrations", .token = admin), 404);
-    ok(has("integrations are not part of this version"));
+    is_uint(ASK(HTTP_GET, "/api/v1/stages", .token = admin), 404);
+    ok(has("stages are not part of this version"));
     is_uint(ASK(HTTP_GET, "/api/v1/deliveries/x", .token = admin), 404);
     ok(has("deliveries are not part of this version"));
     is_uint(ASK(HTTP_PATCH, "/api/v1/secrets", .token = admin), 405);

@@ -155,6 +155,15 @@ static void test_github(void)
            PROVIDER_DONE, "a hook that was switched off, and deleted meanwhile");
     recalled("hookId", "6", "drift");
 
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    facts.key_is_current = true;
+    facts.hook_id = SLICE("5");
+    is_int(PLAY("moved",
+                {"GET", HOOKS "1", NULL,
+                 OK("[" HOOK(5, "https://old.example", true, "[\"release\",\"push\"]") "]")},
+                {"PATCH", "/repos/acme/hello/hooks/5", "\"url\":\"" URL "\"", OK("{}")}),
+           PROVIDER_DONE, "our address changed: the hook follows");
+
     fresh("github", PROVIDER_HOOK_REMOVE);
     is_int(PLAY("remove",
                 {"GET", HOOKS "1", NULL,

@@ -1,0 +1,223 @@
+"""Doubles of providers' APIs for wire tests: they answer as the providers' documentation says, refuse what does not
+fit, and fail on demand. One class a provider, one thread a double.
+
+    github = GitHub(token='ghp_1')
+    github.repositories['acme/hello'] = {}
+    github.fault = lambda call: Answer(503) if call.number == 2 else None
+"""
+import json
+import re
+import threading
+import urllib.parse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Call:
+    def __init__(self, number, method, path, query, headers, body):
+        self.number, self.method, self.path, self.query = number, method, path, query
+        self.headers, self.body = headers, body
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+class Reply:
+    def __init__(self, status, body=None, headers=None):
+        self.status, self.body, self.headers = status, body, headers or {}
+
+
+CUT = object()   # the work is done, the answer is cut off
+LOST = object()  # nothing is done, the connection closes
+
+
+class Double:
+    def __init__(self, token):
+        self.token = token
+        self.calls = []
+        self.fault = lambda call: None
+        self.lock = threading.Lock()
+        double = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = 'HTTP/1.1'
+
+            def run(self):
+                length = int(self.headers.get('Content-Length') or 0)
+                body = self.rfile.read(length)
+                url = urllib.parse.urlsplit(self.path)
+                with double.lock:
+                    call = Call(len(double.calls) + 1, self.command, url.path,
+                                dict(urllib.parse.parse_qsl(url.query)), self.headers, body)
+                    double.calls.append(call)
+                    fault = double.fault(call)
+                    if fault is LOST:
+                        self.close_connection = True
+                        return
+                    reply = fault if isinstance(fault, Reply) else double.answer(call)
+                if fault is CUT:
+                    self.close_connection = True
+                    return
+                text = b'' if reply.body is None else json.dumps(reply.body).encode()
+                self.send_response(reply.status)
+                for name, value in reply.headers.items():
+                    self.send_header(name, value)
+                if reply.status != 204:
+                    self.send_header('Content-Type', 'application/json; charset=utf-8')
+                    self.send_header('Content-Length', str(len(text)))
+                self.end_headers()
+                if reply.status != 204:
+                    self.wfile.write(text)
+
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = run
+
+            def log_message(self, *arguments):
+                pass
+
+        class Quiet(ThreadingHTTPServer):
+            def handle_error(self, request, address):
+                pass  # a client that was killed
+
+        self.server = Quiet(('127.0.0.1', 0), Handler)
+        self.server.daemon_threads = True
+        self.url = 'http://127.0.0.1:%d' % self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+    def answer(self, call):
+        refused = self.authenticate(call)
+        return refused or self.route(call)
+
+
+def valid(schema, value):
+    """A few words of JSON schema: type by example, nested; unknown members are refused."""
+    if isinstance(schema, dict):
+        return isinstance(value, dict) and set(value) <= set(schema) and all(valid(schema[k], v) for k, v in value.items())
+    if isinstance(schema, list):
+        return isinstance(value, list) and all(valid(schema[0], v) for v in value)
+    return isinstance(value, schema)
+
+
+class GitHub(Double):
+    """https://docs.github.com/en/rest/repos/webhooks"""
+    HOOK = {'name': str, 'active': bool, 'events': [str],
+            'config': {'url': str, 'content_type': str, 'secret': str, 'insecure_ssl': str}}
+
+    def __init__(self, token='ghp_double'):
+        self.repositories = {}
+        self.next_id = 100
+        self.may = True
+        super().__init__(token)
+
+    def authenticate(self, call):
+        if not call.headers.get('User-Agent'):
+            return Reply(403, {'message': 'Request forbidden by administrative rules.'})
+        if call.headers.get('Authorization') not in ('Bearer ' + self.token, 'token ' + self.token):
+            return Reply(401, {'message': 'Bad credentials', 'documentation_url': 'https://docs.github.com/rest'})
+        return None
+
+    def route(self, call):
+        if call.path == '/user':
+            return Reply(200, {'login': 'octo', 'id': 583231}, {'X-OAuth-Scopes': 'repo, admin:repo_hook'})
+        match = re.fullmatch(r'/repos/([^/]+/[^/]+)(/hooks(?:/(\d+))?)?', call.path)
+        name = match and urllib.parse.unquote(match.group(1))
+        if not match or name not in self.repositories:
+            return Reply(404, {'message': 'Not Found'})
+        if not match.group(2):
+            return Reply(200, {'id': 7, 'name': name.split('/')[1], 'full_name': name})
+        if not self.may:
+            return Reply(403, {'message': 'Resource not accessible by personal access token'})
+        hooks = self.repositories[name]
+        if match.group(3):
+            return self.one_hook(call, hooks, int(match.group(3)))
+        if call.method == 'GET':
+            return self.list_hooks(call, hooks)
+        if call.method != 'POST' or not valid(self.HOOK, call.json) or call.json.get('name') != 'web':
+            return Reply(422, {'message': 'Validation Failed', 'errors': [{'resource': 'Hook', 'code': 'invalid'}]})
+        if any(h['config']['url'] == call.json['config']['url'] for h in hooks.values()):
+            return Reply(422, {'message': 'Validation Failed',
+                               'errors': [{'message': 'Hook already exists on this repository'}]})
+        self.next_id += 1
+        hooks[self.next_id] = call.json
+        return Reply(201, self.shown(self.next_id, call.json))
+
+    def shown(self, number, hook):
+        return {'type': 'Repository', 'id': number, 'name': 'web', 'active': hook['active'], 'events': hook['events'],
+                'config': dict(hook['config'], secret='********')}
+
+    def list_hooks(self, call, hooks):
+        page, size = int(call.query.get('page', 1)), min(int(call.query.get('per_page', 30)), 100)
+        ids = sorted(hooks)
+        part = ids[(page - 1) * size:page * size]
+        more = {'Link': '<%s%s?page=%d>; rel="next"' % (self.url, call.path, page + 1)} if len(ids) > page * size else {}
+        return Reply(200, [self.shown(n, hooks[n]) for n in part], more)
+
+    def one_hook(self, call, hooks, number):
+        if number not in hooks:
+            return Reply(404, {'message': 'Not Found'})
+        if call.method == 'DELETE':
+            del hooks[number]
+            return Reply(204)
+        if call.method == 'PATCH':
+            if not valid(self.HOOK, dict(call.json)):
+                return Reply(422, {'message': 'Validation Failed'})
+            hooks[number].update(call.json)
+        return Reply(200, self.shown(number, hooks[number]))
+
+
+class Semaphore(Double):
+    """https://docs.semaphore.io/reference/api"""
+    SECRET = {'apiVersion': str, 'kind': str, 'metadata': {'name': str}, 'data': {'env_vars': [{'name': str, 'value': str}]}}
+    RULE = {'name': str, 'filter': {'projects': [str], 'branches': [str], 'pipelines': [str], 'results': [str]},
+            'notify': {'webhook': {'endpoint': str, 'secret': str}, 'slack': {}}}
+    NOTIFICATION = {'apiVersion': str, 'kind': str, 'metadata': {'name': str}, 'spec': {'rules': [RULE]}}
+
+    def __init__(self, token='sem_double'):
+        self.projects = {}
+        self.secrets = {}
+        self.notifications = {}
+        self.next_id = 0
+        super().__init__(token)
+
+    def authenticate(self, call):
+        if call.headers.get('Authorization') != 'Token ' + self.token:
+            return Reply(401, {'message': 'Unauthorized'})
+        return None
+
+    def route(self, call):
+        kind, _, name = call.path.removeprefix('/api/v1alpha/').removeprefix('/api/v1beta/').partition('/')
+        name = urllib.parse.unquote(name)
+        if kind == 'projects':
+            if not name:
+                return Reply(200, [self.project(n) for n in self.projects])
+            return Reply(200, self.project(name)) if name in self.projects else Reply(404, {'message': 'Not found'})
+        store, schema = {'secrets': (self.secrets, self.SECRET),
+                         'notifications': (self.notifications, self.NOTIFICATION)}.get(kind, (None, None))
+        if store is None:
+            return Reply(404, {'message': 'Not found'})
+        if call.method == 'POST':
+            document = call.json
+            new = document.get('metadata', {}).get('name')
+            if not valid(schema, document) or not new or re.fullmatch(r'[0-9a-f-]{36}', new):
+                return Reply(400, {'message': 'malformed'})
+            if kind == 'notifications' and 'slack' not in document['spec']['rules'][0]['notify']:
+                return Reply(500, {'message': 'internal error'})
+            if new in store:
+                return Reply(400, {'message': 'name [%s] has already been taken' % new})
+            self.next_id += 1
+            document['metadata']['id'] = '00000000-0000-4000-8000-%012d' % self.next_id
+            store[new] = document
+            return Reply(200, document)
+        found = name if name in store else next((n for n, d in store.items() if d['metadata']['id'] == name), None)
+        if found is None:
+            return Reply(404, {'message': 'Not found'})
+        if call.method == 'DELETE':
+            del store[found]
+            return Reply(200, {})
+        return Reply(200, store[found])
+
+    def project(self, name):
+        return {'metadata': {'name': name, 'id': self.projects[name]}, 'spec': {'repository': {'url': 'git@x:%s' % name}}}

@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+"""Integrations against doubles of GitHub and Semaphore: the credential is checked, hooks are made with a key of their
+own, mended when they drift, removed with their source; with a fault in every call and a kill -9 at every call."""
+import os
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+from doubles import *
+
+
+def integration(double, token, kind='github', path='/acme', api=True):
+    return '''
+kind: Secret
+metadata: {name: token}
+spec: {data: {token: %s}}
+---
+kind: Integration
+metadata: {name: hub}
+spec:
+  type: TYPE_%s
+  url: %s
+%s  auth: {use: AUTH_TYPE_TOKEN, token: {valueFrom: {secret: {name: token, key: token}}}}
+  allowPrivate: true
+''' % (token, kind.upper(), double.url + path, '  apiUrl: %s\n' % double.url if api else '')
+
+
+SOURCE = '''
+---
+kind: EventSource
+metadata: {name: repo}
+spec:
+  integration: {name: hub}
+  resource: {type: repository, name: hello}
+  events: [{type: push}]
+'''
+
+
+def get(server, kind, name):
+    return server.api('GET', '/api/v1/%s/%s' % (kind, name))
+
+
+def status(server, kind, name):
+    answer = get(server, kind, name)
+    return answer.json['status'] if answer.status == 200 else {}
+
+
+def when(check, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if check():
+                return True
+        except OSError:
+            pass
+        time.sleep(0.03)
+    return False
+
+
+def test_life():
+    github_double = GitHub()
+    github_double.repositories['acme/hello'] = {}
+    with Server() as server:
+        answer = server.apply(integration(github_double, github_double.token) + SOURCE)
+        ok(len(answer['results']) == 3, 'applied')
+        ok(when(lambda: status(server, 'integrations', 'hub').get('state') == 'ready'), 'the credential is checked')
+        is_equal(status(server, 'integrations', 'hub').get('account'), 'octo', 'whose it is')
+        ok(when(lambda: status(server, 'event-sources', 'repo').get('state') == 'ready'), 'the hook is made')
+        hooks = github_double.repositories['acme/hello']
+        is_equal(len(hooks), 1, 'one hook')
+        hook = list(hooks.values())[0]
+        source = status(server, 'event-sources', 'repo')
+        is_equal(hook['config']['url'], source['url'], 'to our address')
+        is_equal(hook['events'], ['push'], 'for the events of the source')
+        path = '/hooks/' + source['path']
+        body = b'{"ref":"refs/heads/main"}'
+        is_equal(server.post(path, body, github(body, hook['config']['secret'])).status, 200, 'what it sends is taken')
+        is_equal(server.post(path, body, github(body, 'another')).status, 401, 'what another signs is not')
+
+        calls = len(github_double.calls)
+        server.apply(integration(github_double, github_double.token) + SOURCE)
+        time.sleep(0.5)
+        is_equal(len(github_double.calls), calls, 'applying the same again calls nobody')
+
+        server.stop()
+        server.start()
+        operation = status(server, 'event-sources', 'repo')['operation']
+        server.api('POST', '/api/v1/operations/%s/retry' % operation)
+        ok(when(lambda: [h['config']['url'] for h in hooks.values()] == [status(server, 'event-sources', 'repo')['url']]),
+           'the hook follows when our address changes')
+
+        hook['active'] = False
+        operation = status(server, 'event-sources', 'repo')['operation']
+        server.api('POST', '/api/v1/operations/%s/retry' % operation)
+        ok(when(lambda: list(hooks.values())[0]['active']), 'a hook that was switched off is mended')
+
+        ok(server.api('DELETE', '/api/v1/integrations/hub').status == 409, 'an integration in use stays')
+        ok(server.api('DELETE', '/api/v1/event-sources/repo').status == 204, 'the source goes')
+        ok(when(lambda: not hooks), 'and its hook with it')
+        ok(when(lambda: server.api('DELETE', '/api/v1/integrations/hub').status == 204), 'now it can go')
+        ok(github_double.token not in server.log_text(), 'no token in the log')
+    github_double.close()
+
+
+def test_refusals():
+    github_double = GitHub()
+    with Server() as server:
+        server.apply(integration(github_double, 'ghp_wrong'))
+        ok(when(lambda: status(server, 'integrations', 'hub').get('state') == 'error'), 'a wrong token is told')
+        told = status(server, 'integrations', 'hub')
+        ok('401' in told['message'] and told['advice'] and told['reason'] == 'auth', str(told))
+        server.apply(integration(github_double, github_double.token) + SOURCE)
+        ok(when(lambda: status(server, 'integrations', 'hub').get('state') == 'ready'), 'a right one mends it')
+        ok(when(lambda: status(server, 'event-sources', 'repo').get('reason') == 'not_found'), 'no such repository')
+        operation = status(server, 'event-sources', 'repo')['operation']
+        github_double.repositories['acme/hello'] = {}
+        github_double.may = False
+        server.api('POST', '/api/v1/operations/%s/retry' % operation)
+        ok(when(lambda: status(server, 'event-sources', 'repo').get('reason') == 'forbidden'), 'a scope is missing')
+        github_double.may = True
+        server.apply(integration(github_double, github_double.token).replace('metadata: {name: token}',
+                     'metadata: {name: token, description: again}'))
+        server.api('POST', '/api/v1/operations/%s/retry' % operation)
+        ok(when(lambda: status(server, 'event-sources', 'repo').get('state') == 'ready'), 'and mended')
+        answer = server.api('POST', '/api/v1/apply', b'''
+kind: Integration
+metadata: {name: bad}
+spec: {type: TYPE_GITLUB, url: "ftp://x", auth: {use: AUTH_TYPE_MAGIC}}
+''')
+        fields = {d['field'] for d in answer.json['details']}
+        ok({'spec.type', 'spec.url', 'spec.auth.use'} <= fields, 'every mistake at once: %s' % sorted(fields))
+        answer = server.api('POST', '/api/v1/apply', b'''
+kind: Integration
+metadata: {name: elsewhere}
+spec: {type: github, url: "https://git.example/acme", auth: {use: none}}
+''')
+        ok(answer.status == 400, 'a url of GitHub is on github.com')
+    github_double.close()
+
+
+def test_faults():
+    """A fault in each call of the life of a hook, and the server killed in it."""
+    def life(prepare, during=None):
+        double = GitHub()
+        double.repositories['acme/hello'] = {}
+        server = Server()
+        try:
+            prepare(double, server)
+            server.apply(integration(double, double.token).replace('allowPrivate', 'check: false\n  allowPrivate') + SOURCE)
+            if during:
+                during(double, server)
+            made = when(lambda: status(server, 'event-sources', 'repo').get('state') == 'ready')
+            once = len(double.repositories['acme/hello']) == 1
+            double.fault = lambda call: None
+            server.api('DELETE', '/api/v1/event-sources/repo')
+            gone = when(lambda: not double.repositories['acme/hello'])
+            return made and once and gone
+        finally:
+            server.stop()
+            double.close()
+
+    kinds = {'a 503': Reply(503, {'message': 'Unavailable'}), 'a cut answer': CUT, 'a lost call': LOST,
+             'a limit': Reply(403, {'message': 'API rate limit exceeded'}, {'X-RateLimit-Remaining': '0', 'Retry-After': '1'})}
+    for number in (1, 2):
+        for name, fault in kinds.items():
+            def prepare(double, server, number=number, fault=fault):
+                double.fault = lambda call: fault if call.number == number else None
+            ok(life(prepare), '%s in call %d' % (name, number))
+        def during(double, server, number=number):
+            when(lambda: len(double.calls) >= number)
+            server.kill()
+            server.start(same_ports=True)
+        ok(life(lambda double, server: None, during), 'kill -9 at call %d' % number)
+
+
+def test_semaphore():
+    semaphore = Semaphore()
+    semaphore.projects['semaphore-demo-go'] = '11111111-1111-4111-8111-111111111111'
+    with Server() as server:
+        answer = server.apply(integration(semaphore, semaphore.token, 'semaphore', path='', api=False) + '''
+---
+apiVersion: v1
+kind: EventSource
+metadata: {name: my-project}
+spec:
+  integration: {name: hub}
+  resource: {type: project, name: semaphore-demo-go}
+''')
+        ok(len(answer['results']) == 3, 'applied')
+        ok(when(lambda: status(server, 'event-sources', 'my-project').get('state') == 'ready'), 'provisioned')
+        is_equal((len(semaphore.secrets), len(semaphore.notifications)), (1, 1), 'a secret and a notification')
+        rule = list(semaphore.notifications.values())[0]['spec']['rules'][0]
+        is_equal(rule['notify']['webhook']['endpoint'], status(server, 'event-sources', 'my-project')['url'], 'our address')
+        is_equal(rule['filter']['projects'], ['semaphore-demo-go'], 'the project')
+        key = list(semaphore.secrets.values())[0]['data']['env_vars'][0]['value']
+        body = b'{"pipeline":{"id":"p","state":"done","result":"passed"},"workflow":{"id":"w"}}'
+        signature = hmac.new(key.encode(), body, hashlib.sha256).hexdigest()
+        answer = server.post('/hooks/' + status(server, 'event-sources', 'my-project')['path'], body,
+                             {'X-Semaphore-Signature-256': 'sha256=' + signature, 'Content-Type': 'application/json'})
+        is_equal(answer.status, 200, 'what Semaphore signs is taken')
+        server.api('DELETE', '/api/v1/event-sources/my-project')
+        ok(when(lambda: not semaphore.secrets and not semaphore.notifications), 'nothing is left behind')
+    semaphore.close()
+
+
+test_life()
+test_refusals()
+test_semaphore()
+test_faults()
+done()
