@@ -20,7 +20,7 @@ struct schema {
 #define TIME "{\"type\":\"string\",\"format\":\"date-time\"}"
 #define NAME "{\"type\":\"string\",\"pattern\":\"^[a-z0-9-]{1,63}$\"}"
 
-#define OBJECT "{\"type\":\"object\",\"properties\":{"
+#define OBJECT     "{\"type\":\"object\",\"properties\":{"
 #define EXPRESSION OBJECT "\"expression\":{\"type\":\"string\",\"maxLength\":4096}}}"
 #define FILTERS                                                                                    \
     "{\"type\":\"array\",\"maxItems\":32,\"items\":" OBJECT                                        \
@@ -34,7 +34,7 @@ static const struct schema schemas[] = {
               "\"too_large\","
               "\"unsupported_media_type\",\"method_not_allowed\",\"unavailable\",\"internal\"]},"
               "\"message\":" TEXT ",\"details\":{\"type\":\"array\",\"items\":{\"type\":\"object\","
-                                  "\"properties\":{\"field\":" TEXT ",\"message\":" TEXT
+              "\"properties\":{\"field\":" TEXT ",\"message\":" TEXT
               ",\"document\":{\"type\":\"integer\"},\"line\":{\"type\":\"integer\"},"
               "\"column\":{\"type\":\"integer\"}}}}}}"},
     {"Metadata", "{\"type\":\"object\",\"required\":[\"name\"],\"properties\":{\"name\":" NAME
@@ -71,8 +71,9 @@ static const struct schema schemas[] = {
      ",\"headers\":{\"type\":\"object\"},\"signing\":{\"type\":\"object\",\"properties\":{"
      "\"scheme\":{\"enum\":[\"standard-webhooks\",\"none\"]},\"secrets\":{\"type\":\"array\","
      "\"items\":{\"type\":\"object\"}}}},\"timeout\":" TEXT
-     ",\"retry\":{\"type\":\"object\",\"properties\":{\"schedule\":{\"type\":\"array\",\"items\":"
-     TEXT "},\"jitter\":{\"type\":\"number\"}}},\"concurrency\":{\"type\":\"integer\"},"
+     ",\"retry\":{\"type\":\"object\",\"properties\":{\"schedule\":{\"type\":\"array\","
+     "\"items\":" TEXT
+     "},\"jitter\":{\"type\":\"number\"}}},\"concurrency\":{\"type\":\"integer\"},"
      "\"rateLimit\":{\"type\":\"object\",\"properties\":{\"perSecond\":{\"type\":\"integer\"}}},"
      "\"ordering\":{\"type\":\"object\",\"properties\":{\"mode\":{\"enum\":[\"none\",\"strict\"]},"
      "\"key\":" TEXT "}},\"allowPrivate\":{\"type\":\"boolean\"},\"paused\":{\"type\":"
@@ -84,16 +85,16 @@ static const struct schema schemas[] = {
     {"DestinationList", LIST_OF("Destination")},
     {"DestinationSecrets", "{\"type\":\"object\",\"properties\":{\"secrets\":{\"type\":\"array\","
                            "\"items\":" TEXT "}}}"},
-    {"Route", "{\"type\":\"object\",\"properties\":{" METADATA
-              ",\"kind\":{\"const\":\"Route\"},\"spec\":{\"type\":\"object\",\"required\":["
-              "\"from\",\"to\"],\"properties\":{\"from\":{\"type\":\"array\",\"items\":{\"type\":"
-              "\"object\","
-              "\"properties\":{\"source\":" NAME ",\"types\":{\"type\":\"array\",\"items\":" TEXT
-              "}}}},\"filters\":" FILTERS
-              ",\"filterOperator\":{\"enum\":[\"FILTER_OPERATOR_AND\",\"FILTER_OPERATOR_OR\"]},"
-              "\"to\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":"
-              "{\"destination\":" NAME
-              "}}}}},\"status\":{\"type\":\"object\",\"readOnly\":true}}}"},
+    {"Route",
+     "{\"type\":\"object\",\"properties\":{" METADATA
+     ",\"kind\":{\"const\":\"Route\"},\"spec\":{\"type\":\"object\",\"required\":["
+     "\"from\",\"to\"],\"properties\":{\"from\":{\"type\":\"array\",\"items\":{\"type\":"
+     "\"object\","
+     "\"properties\":{\"source\":" NAME ",\"types\":{\"type\":\"array\",\"items\":" TEXT
+     "}}}},\"filters\":" FILTERS
+     ",\"filterOperator\":{\"enum\":[\"FILTER_OPERATOR_AND\",\"FILTER_OPERATOR_OR\"]},"
+     "\"to\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":"
+     "{\"destination\":" NAME "}}}}},\"status\":{\"type\":\"object\",\"readOnly\":true}}}"},
     {"RouteList", LIST_OF("Route")},
     {"Integration",
      "{\"type\":\"object\",\"properties\":{" METADATA ",\"kind\":{\"const\":\"Integration\"},"
@@ -107,13 +108,15 @@ static const struct schema schemas[] = {
     {"IntegrationList", LIST_OF("Integration")},
     {"Operation",
      "{\"type\":\"object\",\"properties\":{\"apiVersion\":{\"const\":\"v1\"},\"kind\":{\"const\":"
-     "\"Operation\"},\"metadata\":{\"type\":\"object\"},\"spec\":{\"type\":\"object\",\"properties\":{"
+     "\"Operation\"},\"metadata\":{\"type\":\"object\"},\"spec\":{\"type\":\"object\","
+     "\"properties\":{"
      "\"intent\":" TEXT ",\"object\":{\"type\":\"object\"},\"integration\":" TEXT
-     ",\"provider\":" TEXT ",\"resource\":" TEXT "}},\"status\":{\"type\":\"object\",\"properties\":{"
+     ",\"provider\":" TEXT ",\"resource\":" TEXT
+     "}},\"status\":{\"type\":\"object\",\"properties\":{"
      "\"state\":{\"enum\":[\"pending\",\"done\",\"failed\"]},\"attempts\":{\"type\":\"integer\"},"
      "\"step\":" TEXT ",\"nextAttemptAt\":" TIME ",\"nextCheckAt\":" TIME ",\"reason\":" TEXT
-     ",\"message\":" TEXT ",\"advice\":" TEXT
-     ",\"memory\":{\"type\":\"object\"},\"calls\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}}"
+     ",\"message\":" TEXT ",\"advice\":" TEXT ",\"memory\":{\"type\":\"object\"},\"calls\":{"
+                                              "\"type\":\"array\",\"items\":{\"type\":\"object\"}}"
      "}}}}"},
     {"OperationList", LIST_OF("Operation")},
     {"Documents", "{\"type\":\"object\",\"description\":\"one document, a list of them, {items: "

@@ -30,8 +30,8 @@
  *   "k/"     "k/" u64 number                            a key that signs tokens (hub/oidc_issuer.c)
  *   "q/"     "q/" u64 number                            an operation (hub/operation.c)
  *   "Q/"     "Q/" i64 due time, u64 number              empty: it is to be done then
- *   "s/"     "s/" 16 bytes of metadata.id               status of an object that a provider has a part
- *                                                       in, as members of a JSON object
+ *   "s/"     "s/" 16 bytes of metadata.id               status, where a provider has a part in
+ *                                                       it: members of a JSON object
  *   "u/"     "u/" 16 bytes of metadata.id, u64 number   empty: it is for this object
  *   "d/"     "d/" u64 destination, i64 due ms, u64 position
  *                                                       a retry (hub/dispatch_store.c)
