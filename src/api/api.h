@@ -104,6 +104,7 @@ struct api {
     struct list streams; /* those that the control thread has; list_init() before the first */
     unsigned stream_count;
     struct operations *operations; /* NULL: not open yet */
+    struct keys *keys;     /* NULL: there is no issuer */
     struct reader *reader; /* api's own, from the first listing to api_fini */
     struct api_guard_slot guard[API_GUARD_SLOTS];
 };

@@ -855,6 +855,7 @@ static void open_api(struct control *control)
     control->api.catalog = control->catalog;
     list_init(&control->api.streams);
     control->api.dispatch = control->dispatch;
+    control->api.keys = control->keys;
     control->api.routes = control->routes;
     control->api.listen = control->config.admin_listen;
     control->api.hosts = control->config.admin_hosts;

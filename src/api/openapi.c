@@ -132,6 +132,8 @@ static const struct schema schemas[] = {
     {"Token", "{\"type\":\"object\",\"properties\":{\"id\":" TEXT ",\"name\":" NAME
               ",\"role\":{\"enum\":[\"admin\",\"write\",\"read\"]},\"last4\":" TEXT
               ",\"createdAt\":" TIME "}}"},
+    {"OidcRotated", "{\"type\":\"object\",\"properties\":{\"published\":{\"type\":\"integer\"},"
+                    "\"signsInSeconds\":{\"type\":\"integer\"}}}"},
     {"TokenList", LIST_OF("Token")},
     {"TokenRequest",
      "{\"type\":\"object\",\"required\":[\"name\",\"role\"],\"additionalProperties\":false,"

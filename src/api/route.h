@@ -111,6 +111,7 @@ api_run_fn api_objects_list, api_objects_get, api_objects_create, api_objects_up
 api_run_fn api_destinations_pause, api_destinations_resume, api_destinations_secrets;
 api_run_fn api_apply;
 api_run_fn api_tokens_list, api_tokens_get, api_tokens_create, api_tokens_delete;
+api_run_fn api_oidc_rotate;
 api_run_fn api_audit_list;
 api_run_fn api_operations_list, api_operations_get, api_operations_retry;
 api_run_fn api_events_list, api_events_get, api_events_body;

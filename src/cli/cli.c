@@ -82,6 +82,11 @@ static const struct cli_command commands[] = {
      "Roles: read (see everything but secrets), write (also diff and change objects), admin (also "
      "tokens).",
      cli_token_options},
+    {"key", cli_key, "rotate --oidc", "a new key to sign tokens for providers with",
+     "The new key is published at once and signs ten minutes later, when all who keep a copy of "
+     "the "
+     "key set have seen it.",
+     cli_key_options},
     {"audit", cli_audit, NULL, "who changed what, the newest first",
      "Needs a token of role admin. -o json has the values before and after, without secrets.",
      cli_audit_options},

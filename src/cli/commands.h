@@ -11,7 +11,7 @@ cli_run_fn cli_deliveries, cli_replay, cli_listen;
 cli_run_fn cli_pause, cli_resume, cli_secrets, cli_retry;
 cli_run_fn cli_events, cli_event, cli_verify, cli_send, cli_journal, cli_token;
 cli_run_fn cli_providers;
-cli_run_fn cli_events, cli_event, cli_verify, cli_send, cli_journal, cli_token, cli_audit;
+cli_run_fn cli_events, cli_event, cli_verify, cli_send, cli_journal, cli_token, cli_audit, cli_key;
 
 extern const struct option cli_apply_options[], cli_diff_options[], cli_get_options[];
 extern const struct option cli_describe_options[], cli_delete_options[];
@@ -22,7 +22,8 @@ extern const struct option cli_events_options[], cli_event_options[];
 extern const struct option cli_verify_options[], cli_send_options[];
 extern const struct option cli_journal_options[], cli_token_options[];
 extern const struct option cli_providers_options[];
-extern const struct option cli_journal_options[], cli_token_options[], cli_audit_options[];
+extern const struct option cli_journal_options[], cli_token_options[], cli_audit_options[],
+    cli_key_options[];
 
 /* Options, then --help or the errors of both steps. True: go on. False: return *ret_code. */
 bool cli_begin(struct options *options, const struct option *table, int argc, char **argv,

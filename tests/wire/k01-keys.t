@@ -155,5 +155,9 @@ with Server() as server:
         ok(answer.status == 200 and len(keys) == 1 and keys[0]['alg'] == 'RS256' and 'd' not in keys[0], 'one key')
         connection.request('POST', '/.well-known/jwks.json', b'')
         is_equal(connection.getresponse().status, 405, 'only to be read')
+    status, text, _ = server.cli('key', 'rotate', '--oidc')
+    is_equal(status, 0, 'becket key rotate --oidc')
+    keys = json.loads(server.get('/.well-known/jwks.json').body)['keys']
+    is_equal(len({k['kid'] for k in keys}), 2, 'two keys are published')
 shutil.rmtree(work)
 done()
