@@ -109,6 +109,8 @@ static struct {
     uint64_t cut_after_ns;
     unsigned conns_max;
     bool flushes; /* what the canary leaves out */
+    enum { SWEEP_OFF, SWEEP_NONE, SWEEP_IO, SWEEP_SPACE, SWEEP_CUT } sweep;
+    uint64_t sweep_at; /* which operation of the disk */
 } plan;
 
 /* ---- sources */
@@ -747,8 +749,24 @@ static void faults_off(void)
     sim_disk_cut_at(0);
 }
 
+/* One operation of the disk fails, or the power in it; nothing else. */
+static void fault_of_sweep(void)
+{
+    plan.calm = false;
+    flush_failed |= plan.sweep == SWEEP_IO || plan.sweep == SWEEP_SPACE;
+    if (plan.sweep == SWEEP_CUT) {
+        sim_disk_cut_at(plan.sweep_at);
+    } else if (plan.sweep != SWEEP_NONE) {
+        sim_disk_fail_at(plan.sweep_at, plan.sweep == SWEEP_IO ? BK_IO : BK_NO_SPACE);
+    }
+}
+
 static void faults_draw(void)
 {
+    if (plan.sweep != SWEEP_OFF) {
+        fault_of_sweep();
+        return;
+    }
     struct sim_config *config = sim_config();
     bool fail_one = false;
     plan.calm = false;
@@ -826,15 +844,37 @@ void server_configure(struct sim_config *config)
     config->disk_zeroes = sim_below(2) == 0;
 }
 
-static void lives_run(void)
+static void lives_begin(void)
 {
     bk_assert(directory_make("data") == BK_OK && directory_sync("") == BK_OK);
     delivery_count = 0;
     flush_failed = false;
+    plan.sweep = SWEEP_OFF;
     for (unsigned i = 0; i < SOURCES; i++) {
         size_t bytes;
         signers[i] = scheme_make(&specs[i], &bytes);
     }
+}
+
+/* A calm life in which senders ask again, and a last look at the disk. */
+static void lives_end(void)
+{
+    plan.clean = plan.calm = true;
+    plan.conns_max = 64;
+    life(senders_again);
+    sim_disk_crash();
+    server_open();
+    disk_compare();
+    server_close();
+    for (unsigned i = 0; i < SOURCES; i++) {
+        scheme_wipe(signers[i]);
+        free(signers[i]);
+    }
+}
+
+static void lives_run(void)
+{
+    lives_begin();
     unsigned lives = (unsigned)sim_between(1, 3);
     for (unsigned i = 0; i < lives; i++) {
         plan.cores = (unsigned)sim_between(1, CORES);
@@ -851,17 +891,36 @@ static void lives_run(void)
             sim_disk_restart();
         }
     }
-    plan.clean = plan.calm = true;
-    plan.conns_max = 64;
-    life(senders_again);
-    sim_disk_crash();
-    server_open();
-    disk_compare();
-    server_close();
-    for (unsigned i = 0; i < SOURCES; i++) {
-        scheme_wipe(signers[i]);
-        free(signers[i]);
+    lives_end();
+}
+
+/* A small workload, first whole, then with one operation of the disk failing, or the power cut in
+ * it: a few points each seed, so that seeds together sweep all. */
+void server_sweep_run(void)
+{
+    lives_begin();
+    plan.flushes = true;
+    plan.cores = CORES;
+    plan.clean = false;
+    plan.cut_after_ns = 3600 * SECOND;
+    plan.conns_max = 16;
+    plan.sweep = SWEEP_NONE;
+    uint64_t before = sim_disk_ops();
+    for (unsigned i = 0; i < 6; i++) {
+        plan.connections = 4;
+        plan.calm = false;
+        life(senders_main);
+        sim_disk_crash();
+        uint64_t ops = sim_disk_ops() - before;
+        if (i == 0) {
+            sim_log("%" PRIu64 " operations to fail", ops);
+            before = ops; /* how many there are, from here on */
+        }
+        plan.sweep = (int)sim_between(SWEEP_IO, SWEEP_CUT);
+        plan.sweep_at = sim_between(1, before + 2);
     }
+    plan.sweep = SWEEP_OFF;
+    lives_end();
 }
 
 void server_run(void)

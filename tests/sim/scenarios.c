@@ -12,6 +12,8 @@ const struct scenario scenarios[] = {
      server_run, NULL},
     {"client", "calls to scripted servers that do well, badly or nothing", client_configure,
      client_run, NULL},
+    {"server-sweep", "the server with each operation of the disk failing once", server_configure,
+     server_sweep_run, NULL},
     {"canary-flush", "a log that does not flush loses what it acknowledged", canary_configure,
      canary_flush_run, "is not on the disk"},
     {"canary-ack", "a server that does not flush loses what it acknowledged", server_configure,

@@ -1,6 +1,9 @@
 #!/bin/sh
 # seeds.t - Description: every scenario of the simulator, for some seeds, also under the sanitizers.
 #
+#   tests/sim/seeds.t [FIRST COUNT]    these seeds of the release build only; seeds2.t to seeds4.t do so, so that
+#                                      a thousand seeds are run side by side
+#
 # A failure ends with the seed and the command that repeats it. Long runs: make sim SEEDS=100000.
 cd "${BECKET_ROOT:-$(dirname "$0")/../..}" || exit 1
 
@@ -23,7 +26,11 @@ check() {
     fi
 }
 
-check release 1 100
-check asan 1001 20
+if [ $# = 2 ]; then
+    check release "$1" "$2"
+else
+    check release 1 200
+    check asan 1001 20
+fi
 echo "1..$number"
 exit $failed

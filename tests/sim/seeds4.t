@@ -1,0 +1,3 @@
+#!/bin/sh
+# seeds4.t - Description: every scenario of the simulator, for 266 more seeds (seeds.t tells how to repeat one).
+exec "${BECKET_ROOT:-$(dirname "$0")/../..}/tests/sim/seeds.t" 735 266
