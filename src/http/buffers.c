@@ -20,7 +20,7 @@ static unsigned class_of(size_t bytes)
 {
     unsigned class = 0;
     while (class < BUFFER_CLASSES && class_bytes(class) < bytes) {
-        class ++;
+        class++;
     }
     return class;
 }
@@ -39,7 +39,7 @@ static void *free_pop(struct buffers *buffers, unsigned class)
 /* Unmap free buffers, large ones first, until `bytes` more may be taken. */
 static bool make_room(struct buffers *buffers, size_t bytes)
 {
-    for (unsigned class = BUFFER_CLASSES; class -- > 0;) {
+    for (unsigned class = BUFFER_CLASSES; class-- > 0;) {
         while (bytes > buffers->bytes_max - buffers->bytes_taken) {
             void *buffer = free_pop(buffers, class);
             if (!buffer) {
@@ -55,7 +55,7 @@ static bool make_room(struct buffers *buffers, size_t bytes)
 void buffers_fini(struct buffers *buffers)
 {
     buffers->bytes_max = buffers->bytes_taken;
-    (void)make_room(buffers, SIZE_MAX);   /* all of them */
+    (void)make_room(buffers, SIZE_MAX); /* all of them */
     bk_assert(buffers->bytes_taken == 0); /* every buffer came back */
 }
 
