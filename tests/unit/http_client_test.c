@@ -46,6 +46,7 @@ struct job {
     bool print;
     bool stop_body; /* on_body says enough */
     unsigned pieces;
+    unsigned rounds; /* start again from done() so many times */
     uint64_t streamed;
     /* a copy of the answer */
     struct http_reply reply;
@@ -74,6 +75,11 @@ static void job_done(struct http_call *call)
 {
     struct job *job = call->context;
     bk_assert(!job->done && !http_call_busy(call));
+    if (job->rounds > 0 && call->reply.err == BK_OK) {
+        job->rounds--;
+        http_call_start(client, call);
+        return;
+    }
     job->done = true;
     jobs_open--;
     job->reply = call->reply;
@@ -269,7 +275,7 @@ static void script_call(char *words)
     size_t bytes = 0;
     struct http_call set = {.keep_body_bytes = 4096};
     bool private = true, stream = false, stop = false;
-    unsigned times = 1;
+    unsigned times = 1, rounds = 0;
     for (char *word; (word = strtok_r(NULL, " ", &save)) != NULL;) {
         char *value = strchr(word, '=');
         bk_assert(value);
@@ -296,6 +302,8 @@ static void script_call(char *words)
         } else if (strcmp(word, "stream") == 0) {
             stream = true;
             stop = strcmp(value, "stop") == 0;
+        } else if (strcmp(word, "rounds") == 0) {
+            rounds = (unsigned)number;
         } else if (strcmp(word, "times") == 0) {
             times = (unsigned)number;
         } else {
@@ -312,6 +320,7 @@ static void script_call(char *words)
         job->call.repeatable = set.repeatable;
         job->call.on_body = stream ? job_body : NULL;
         job->stop_body = stop;
+        job->rounds = rounds;
         job->origin.allow_private = private;
         http_origin_init(&job->origin);
         job->print = true;
@@ -665,6 +674,18 @@ static void test_large_answers(void)
     jobs_free();
 }
 
+static void test_again(void)
+{
+    struct job *job = job_new(url_of("/"), "POST", 10);
+    uint64_t reused = http_client_stats(client)->reused;
+    job->rounds = 500;
+    job_start(job);
+    ok(wait_all(20000) && job->rounds == 0 && answered(job, 200, "000000000000000000010") &&
+           http_client_stats(client)->reused - reused >= 500,
+       "a call may be started again from its done(), 500 times");
+    jobs_free();
+}
+
 static void test_many(void)
 {
     enum { COUNT = 1000 };
@@ -747,6 +768,7 @@ int main(int argc, char **argv)
     open_client();
     test_answers();
     test_large_answers();
+    test_again();
     test_many();
     test_stale();
     test_refused();
