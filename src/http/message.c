@@ -117,10 +117,10 @@ static unsigned tags_equal(const uint8_t *tags, uint8_t tag)
 }
 #endif
 
-unsigned http_locate(const struct http_head *head, const struct slice *names, const uint8_t *tags,
+uint32_t http_locate(const struct http_head *head, const struct slice *names, const uint8_t *tags,
                      unsigned count, uint8_t *ret_at)
 {
-    unsigned doubled = 0;
+    uint32_t found = 0;
     bk_assert(count <= 16);
     memset(ret_at, 0, count);
     for (unsigned from = 0; from < head->header_count; from += 16) {
@@ -135,12 +135,16 @@ unsigned http_locate(const struct http_head *head, const struct slice *names, co
                     !same_name(head->at + header->name_at, names[i].at, names[i].bytes)) {
                     continue;
                 }
-                doubled |= (unsigned)(ret_at[i] != 0) << i;
-                ret_at[i] = ret_at[i] != 0 ? ret_at[i] : (uint8_t)(index + 1);
+                if (ret_at[i] != 0) {
+                    found |= 1U << (16 + i);
+                    continue;
+                }
+                found |= 1U << i;
+                ret_at[i] = (uint8_t)(index + 1);
             }
         }
     }
-    return doubled;
+    return found;
 }
 
 const struct http_header *http_find(const struct http_head *head, struct slice lower_name,

@@ -722,10 +722,10 @@ static enum http_outcome store(struct ingress *ingress, struct http_exchange *ex
     if (slot) {
         dedupe_pending(slot, position, intake->wall_ns / NS_PER_MS);
     }
-    count_event(ingress, intake->source->number, reason ? METRICS_REJECTED : METRICS_ACCEPTED);
+    struct metrics_source *counters = counters_of(ingress, intake->source->number);
+    counter_add(&counters->events[reason ? METRICS_REJECTED : METRICS_ACCEPTED], 1);
     if (!reason) {
-        counter_set(&counters_of(ingress, intake->source->number)->accepted_ns,
-                    (uint64_t)intake->wall_ns);
+        counter_set(&counters->accepted_ns, (uint64_t)intake->wall_ns);
     }
     prepare_acknowledgement(intake, exchange, position, intake->wall_ns, false);
     wait_for(ingress, exchange, sequence, intake->source->number, slot);

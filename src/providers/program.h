@@ -171,6 +171,7 @@ struct scheme_plan {
     unsigned secret_name_count;
     struct slice secret_names[SECRET_NAMES_MAX];
     uint8_t secret_slots[SECRET_NAMES_MAX];
+    uint32_t secret_mask;        /* of names; 0 = not all secrets have a slot */
     unsigned secret_field_count; /* of the query */
     struct slice secret_fields[PROGRAMS_MAX];
     struct slice only_prefix; /* secrets without it are not used */

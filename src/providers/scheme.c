@@ -201,7 +201,7 @@ static enum scheme_verdict read_place(const struct place *place,
     if (place->kind == PLACE_HEADER && (place->slot == 0 || request->slots.scheme == NULL)) {
         return scheme_single(request->head, place->text, missing, ret_value);
     }
-    if (place->kind == PLACE_HEADER && (request->slots.doubled >> (place->slot - 1) & 1)) {
+    if (place->kind == PLACE_HEADER && (request->slots.found >> (15 + place->slot) & 1)) {
         return SCHEME_SIGNATURE_DOUBLED;
     }
     *ret_value = place_value(place, request);
@@ -636,8 +636,8 @@ void scheme_prepare(const struct scheme *scheme, struct scheme_request *request)
     slots->scheme = scheme_resolve(scheme, request->head);
     if (slots->scheme != NULL) {
         const struct scheme_plan *plan = slots->scheme->plan;
-        slots->doubled = (uint16_t)http_locate(request->head, plan->names, plan->tags,
-                                               plan->name_count, slots->at);
+        slots->found =
+            http_locate(request->head, plan->names, plan->tags, plan->name_count, slots->at);
     }
 }
 
@@ -851,9 +851,13 @@ unsigned scheme_redactions(const struct scheme *scheme, const struct scheme_requ
     const struct http_head *head = request->head;
     const struct scheme *one = resolve(scheme, request);
     const struct scheme_plan *plan = one != NULL ? one->plan : scheme->plan;
+    /* Nearly always: it is known that there is none. */
+    if (request->slots.scheme != NULL && plan->secret_mask != 0 &&
+        (request->slots.found & plan->secret_mask) == 0) {
+        return 0;
+    }
     for (unsigned i = 0; i < plan->secret_name_count; i++) {
         unsigned slot = request->slots.scheme != NULL ? plan->secret_slots[i] : 0;
-        /* Nearly always: it is known that there is none. */
         if (slot == 0 || request->slots.at[slot - 1] != 0) {
             count = redact_name(head, plan->secret_names[i], ret_redactions, count, max);
         }

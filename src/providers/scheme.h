@@ -58,7 +58,7 @@ enum scheme_verdict {
 #define SCHEME_SLOTS_MAX 16U
 struct scheme_slots {
     const struct scheme *scheme;
-    uint16_t doubled;
+    uint32_t found; /* http_locate()'s result */
     uint8_t at[SCHEME_SLOTS_MAX];
 };
 

@@ -707,6 +707,8 @@ static void place_slot(struct scheme_plan *plan, struct place *place)
 
 static void slots_assign(struct scheme_plan *plan)
 {
+    uint32_t mask = 0;
+    bool all = true;
     for (unsigned i = 0; i < plan->program_count; i++) {
         struct program *program = &plan->programs[i];
         place_slot(plan, &program->signature);
@@ -725,7 +727,10 @@ static void slots_assign(struct scheme_plan *plan)
     }
     for (unsigned i = 0; i < plan->secret_name_count; i++) {
         plan->secret_slots[i] = slot_of(plan, plan->secret_names[i]);
+        mask |= plan->secret_slots[i] != 0 ? 1U << (plan->secret_slots[i] - 1) : 0;
+        all = all && plan->secret_slots[i] != 0;
     }
+    plan->secret_mask = all && plan->secret_field_count == 0 ? mask : 0;
 }
 
 static bool plan_fill(struct scheme_plan *plan, const struct scheme_row *active,
