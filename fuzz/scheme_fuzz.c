@@ -67,9 +67,17 @@ static bool judge(const struct scheme *scheme, struct slice text, enum scheme_ve
     if (text.bytes == 0 || http_parse_request(text.at, text.bytes, &head) != HTTP_PARSE_DONE) {
         return false;
     }
-    struct scheme_request request = {
-        .head = &head, .body = slice_skip(text, head.head_bytes), .now_seconds = NOW};
+    struct scheme_request request = {.head = &head,
+                                     .body = slice_skip(text, head.head_bytes),
+                                     .base = SLICE("https://h.example"),
+                                     .now_seconds = NOW};
     *ret_verdict = scheme_verify(scheme, &request, &answer);
+    struct scheme_request prepared = request;
+    scheme_prepare(scheme, &prepared);
+    bk_assert(scheme_verify(scheme, &prepared, &answer) == *ret_verdict);
+    struct scheme_subject subject;
+    scheme_subject(scheme_row(scheme), &request, &subject);
+    bk_assert(inside(subject.account, text) || scheme_row(scheme)->account != NULL);
     bk_assert((unsigned)*ret_verdict < SCHEME_VERDICT_COUNT);
     bk_assert(*ret_verdict != SCHEME_HANDSHAKE || (answer.status >= 200 && answer.status < 300));
     scheme_identify(scheme, &request, &identity);
@@ -138,7 +146,9 @@ static void custom(struct slice text)
                                   .type_field = word(&text),
                                   .id_field = word(&text),
                                   .signed_template = word(&text),
-                                  .timestamp_unit = word(&text)};
+                                  .timestamp_unit = word(&text),
+                                  .signature_field = word(&text),
+                                  .timestamp_field = word(&text)};
     struct scheme_row *row;
     struct scheme *scheme;
     const char *field = NULL, *message = NULL;

@@ -153,6 +153,7 @@ static const struct schema schemas[] = {
      "\"properties\":{"
      "\"id\":{\"type\":\"string\",\"pattern\":\"^evt_[0-9A-HJKMNP-TV-Z]{26}$\"},\"source\":" TEXT
      ",\"canvasId\":" TEXT ",\"provider\":" TEXT ",\"type\":" TEXT ",\"deliveryId\":" TEXT
+     ",\"account\":" TEXT ",\"resource\":" TEXT
      ",\"receivedAt\":" TIME
      ",\"state\":{\"enum\":[\"accepted\",\"rejected\",\"duplicate\"]},\"reason\":" TEXT
      ",\"message\":" TEXT ",\"duplicateOf\":" TEXT ",\"method\":" TEXT ",\"target\":" TEXT

@@ -297,6 +297,8 @@ static void print_event(yyjson_mut_val *event)
     print_field(&out, "provider", text_at(event, "provider"));
     print_field(&out, "type", text_at(event, "type"));
     print_field(&out, "delivery id", text_at(event, "deliveryId"));
+    print_field(&out, "account", text_at(event, "account"));
+    print_field(&out, "resource", text_at(event, "resource"));
     print_field(&out, "state", text_at(event, "state"));
     print_field(&out, "reason", text_at(event, "message"));
     print_field(&out, "duplicate of", text_at(event, "duplicateOf"));

@@ -151,18 +151,32 @@ enum bk_err event_scan_begin(struct event_scan *scan, struct catalog *catalog,
     return BK_OK;
 }
 
+/* Bodies that are looked into for the account and the resource: a list has a thousand of them. */
+#define SUBJECT_BODY_BYTES_MAX 65536U
+
+/* The row of its source's type; of type auto, the one that the request was taken as. */
+static const struct scheme_row *record_row(struct hub *hub, const struct journal_record *record,
+                                           struct http_head *ret_head)
+{
+    struct hub_source_name name;
+    if (hub == NULL || hub_source_name(hub, record->entry.source, &name) != BK_OK ||
+        http_parse_request(record->message, record->entry.head_bytes, ret_head) !=
+            HTTP_PARSE_DONE) {
+        return NULL;
+    }
+    const struct scheme_row *row = scheme_row_find(slice_str(name.type));
+    return row != NULL && scheme_row_is_auto(row) ? scheme_row_detect(ret_head) : row;
+}
+
 /* As the request says it, or the one type that its source's provider sends. */
 static struct slice record_type(struct hub *hub, const struct journal_record *record)
 {
     const struct journal_entry *entry = &record->entry;
-    struct hub_source_name name;
+    struct http_head head;
     if (entry->type_bytes != 0) {
         return slice_of(record->message + entry->type_at, entry->type_bytes);
     }
-    if (hub == NULL || hub_source_name(hub, entry->source, &name) != BK_OK) {
-        return SLICE_EMPTY;
-    }
-    const struct scheme_row *row = scheme_row_find(slice_str(name.type));
+    const struct scheme_row *row = record_row(hub, record, &head);
     return row != NULL ? scheme_row_constant_type(row) : SLICE_EMPTY;
 }
 
@@ -293,13 +307,17 @@ static void add_id(struct buf *json, const char *name, struct journal_position p
     add_text(json, name, slice_of(id, sizeof id));
 }
 
-static void add_source(struct buf *json, struct hub *hub, uint64_t number)
+static void add_source(struct buf *json, struct hub *hub, const struct journal_record *record)
 {
     struct hub_source_name name;
+    struct http_head head;
+    uint64_t number = record->entry.source;
     if (hub != NULL && hub_source_name(hub, number, &name) == BK_OK) {
+        bool any = strcmp(name.type, "auto") == 0;
+        const struct scheme_row *row = any ? record_row(hub, record, &head) : NULL;
         add_text(json, "source", slice_str(name.name));
         add_text(json, "canvasId", slice_str(name.canvas));
-        add_text(json, "provider", slice_str(name.type));
+        add_text(json, "provider", slice_str(row != NULL ? scheme_row_name(row) : name.type));
         return;
     }
     char text[24];
@@ -392,6 +410,27 @@ static void add_state(struct buf *json, const struct journal_entry *entry)
     }
 }
 
+/* Whose event it is and what it is about. */
+static void add_subject(struct buf *json, struct hub *hub, const struct journal_record *record)
+{
+    struct http_head head;
+    struct scheme_subject subject;
+    const struct scheme_row *row = record->entry.body_bytes <= SUBJECT_BODY_BYTES_MAX
+                                       ? record_row(hub, record, &head)
+                                       : NULL;
+    if (row == NULL) {
+        return;
+    }
+    struct scheme_request request = {.head = &head, .body = event_body(record)};
+    scheme_subject(row, &request, &subject);
+    if (subject.account.bytes != 0) {
+        add_text(json, "account", subject.account);
+    }
+    if (subject.resource.bytes != 0) {
+        add_text(json, "resource", subject.resource);
+    }
+}
+
 void event_json(struct hub *hub, const struct journal_record *record, struct buf *json)
 {
     const struct journal_entry *entry = &record->entry;
@@ -399,7 +438,7 @@ void event_json(struct hub *hub, const struct journal_record *record, struct buf
     time_format_rfc3339(entry->received_ns, received);
     buf_add_byte(json, '{');
     add_id(json, "id", record->position, entry->received_ns);
-    add_source(json, hub, entry->source);
+    add_source(json, hub, record);
     struct slice type = record_type(hub, record);
     if (type.bytes != 0) {
         add_text(json, "type", type);
@@ -407,6 +446,7 @@ void event_json(struct hub *hub, const struct journal_record *record, struct buf
     if (entry->id_bytes != 0) {
         add_text(json, "deliveryId", record_delivery_id(record));
     }
+    add_subject(json, hub, record);
     add_text(json, "receivedAt", slice_str(received));
     add_state(json, entry);
     add_head(json, record);

@@ -67,8 +67,8 @@ void event_scan_cursor(const struct event_scan *scan, struct buf *text);
 enum bk_err event_get(struct reader *reader, struct slice id,
                       struct journal_record *ret_record) BK_MUST_CHECK;
 
-/* {"id","source","canvasId","provider","type","deliveryId","receivedAt","state","reason","message",
- * "duplicateOf","method","target","headers":{…},"contentType","size","remote"}; absent ones are
+/* {"id","source","canvasId","provider","type","deliveryId","account","resource","receivedAt",
+ * "state","reason","message","duplicateOf","method","target","headers":{…},"contentType","size","remote"}; absent ones are
  * left
  * out. hub may be NULL: then `source` is the source's number as text. */
 void event_json(struct hub *hub, const struct journal_record *record, struct buf *json);

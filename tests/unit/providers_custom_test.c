@@ -307,6 +307,85 @@ static void kinds(void)
     sample_scheme_free(scheme);
 }
 
+/* ---- places besides headers, and plain hashes: what is signed verifies, what is altered does not
+ */
+
+static const struct {
+    struct scheme_custom custom;
+    const char *secret;
+    enum scheme_verdict empty; /* of a request without anything */
+} placed[] = {
+    {{.signature_field = SLICE("?sig")}, "s", SCHEME_SIGNATURE_MISSING},
+    {{.signature_field = SLICE("?sig"),
+      .timestamp_field = SLICE("/at"),
+      .timestamp_unit = SLICE("ms")},
+     "s",
+     SCHEME_SIGNATURE_MISSING},
+    {{.scheme = SLICE("hash"),
+      .signature_header = SLICE("X-Sum"),
+      .signed_template = SLICE("{secret}:{body}"),
+      .algorithm = SLICE("sha512")},
+     "s",
+     SCHEME_SIGNATURE_MISSING},
+    {{.scheme = SLICE("token"), .signature_field = SLICE("?key")},
+     "a b&c",
+     SCHEME_SIGNATURE_MISSING},
+    {{.scheme = SLICE("token"), .signature_field = SLICE("/auth/token")},
+     "tok",
+     SCHEME_SIGNATURE_MISSING},
+    {{.signature_header = SLICE("X-Sig"), .signed_template = SLICE("{sha256}|{url}|{/id}|{?a}")},
+     "s",
+     SCHEME_SIGNATURE_MISSING},
+    {{.signature_header = SLICE("X-Sig"), .signed_template = SLICE("{form}")},
+     "s",
+     SCHEME_SIGNATURE_MISSING},
+};
+
+static void places(void)
+{
+    static struct sample s;
+    for (size_t i = 0; i < sizeof placed / sizeof placed[0]; i++) {
+        struct scheme *scheme = compile(&placed[i].custom, placed[i].secret);
+        struct buf headers, body, url;
+        struct scheme_send send = {.body = SLICE("{\"id\":\"i1\",\"n\":1}"),
+                                   .url = SLICE("https://h/hooks/x?a=b"),
+                                   .now_seconds = NOW,
+                                   .ret_body = &body,
+                                   .ret_url = &url};
+        buf_init(&headers, 4000);
+        buf_init(&body, 4000);
+        buf_init(&url, 4000);
+        is_int(scheme_sign(scheme, &send, &headers), BK_OK, "%zu signs", i);
+        struct slice sent = body.bytes != 0 ? buf_slice(&body) : send.body;
+        if (url.bytes == 0) {
+            buf_add_slice(&url, send.url);
+        }
+        sample_build(&s, "POST", buf_text(&url) + strlen("https://h"), buf_slice(&headers), sent,
+                     NOW);
+        s.request.url = buf_slice(&url);
+        is_int(sample_verify(scheme, &s), SCHEME_GENUINE, "%zu verifies", i);
+        s.request.now_seconds = NOW + 301;
+        bool timed = placed[i].custom.timestamp_field.bytes != 0;
+        is_int(sample_verify(scheme, &s), timed ? SCHEME_STALE : SCHEME_GENUINE);
+        s.request.now_seconds = NOW;
+        bool token = slice_equal(placed[i].custom.scheme, SLICE("token"));
+        s.request.body = slice_of(sent.at, sent.bytes - 2);
+        ok(token || sample_verify(scheme, &s) != SCHEME_GENUINE, "%zu: a body cut is refused", i);
+        sample_build(&s, "POST", "/hooks/x", SLICE(""), SLICE("{}"), NOW);
+        is_int(sample_verify(scheme, &s), placed[i].empty);
+        struct scheme_redaction redaction;
+        sample_build(&s, "POST", "/x?b=1&key=a+b%26c", SLICE(""), SLICE("{}"), NOW);
+        unsigned count = scheme_redactions(scheme, &s.request, &redaction, 1);
+        bool in_query = slice_equal(placed[i].custom.signature_field, SLICE("?key"));
+        is_uint(count, in_query ? 1 : 0, "a secret in the query is blanked");
+        ok(!in_query || memcmp(s.head_text + redaction.at, "a+b%26c", redaction.bytes) == 0);
+        buf_fini(&headers);
+        buf_fini(&body);
+        buf_fini(&url);
+        sample_scheme_free(scheme);
+    }
+}
+
 int main(void)
 {
     unsigned wrong = 0;
@@ -316,5 +395,6 @@ int main(void)
     is_uint(wrong, 0, "random rows agree with an independent computation");
     refused();
     kinds();
+    places();
     return done_testing();
 }

@@ -178,6 +178,12 @@ with Server(threads=1) as server:
     ok(a.status == 401 and a.json['code'] == 'type_unknown', 'auto: nobody')
     got = server.api('GET', '/api/v1/events?source=any&state=accepted').json['items']
     ok([e['type'] for e in got] == ['Push Hook', 'push'] and got[1]['deliveryId'] == 'g-1', 'each with its type')
+    ok([e['provider'] for e in got] == ['gitlab', 'github'], 'and its provider')
+    told = json.dumps({'repository': {'full_name': 'a/b', 'owner': {'login': 'a'}}}).encode()
+    hook(server, 'POST', '/hooks/any', told, {'X-Hub-Signature-256': 'sha256=' + sha256_hex('s', told),
+                                              'X-GitHub-Event': 'push', 'X-GitHub-Delivery': 'g-2'})
+    event = server.api('GET', '/api/v1/events?source=any&state=accepted').json['items'][0]
+    ok((event['account'], event['resource']) == ('a', 'a/b'), 'an event tells its account and what it is about')
 
     # ---- the addresses of other systems
     server.apply(json.dumps([source('plain', 'generic', secrets=[{'value': 's'}])]))
