@@ -33,7 +33,7 @@ struct place {
     struct slice text;  /* lower-case header name, form field, constant */
     struct slice shown; /* as the row spells it */
     struct json_path path;
-    struct json_path each; /* inside every element of the list at `path` */
+    struct slice each; /* pointer inside every element of the list at `path` */
 };
 
 enum op_kind {
@@ -160,14 +160,14 @@ struct scheme_plan {
     struct slice names[SCHEME_SLOTS_MAX];
     uint8_t tags[SCHEME_SLOTS_MAX];
     unsigned program_count;
-    struct program programs[PROGRAMS_MAX];
+    struct program *programs; /* in `tail`, as handshakes: a plan of a source's own must be small */
     struct places id;
     struct places type;
     struct slice constant_type;
     unsigned handshake_count;
     unsigned unsigned_count; /* handshakes that are looked for first; they come first */
     bool learns;             /* a handshake brings the secret */
-    struct handshake handshakes[ROW_HANDSHAKES_MAX];
+    struct handshake *handshakes;
     unsigned secret_name_count;
     struct slice secret_names[SECRET_NAMES_MAX];
     uint8_t secret_slots[SECRET_NAMES_MAX];
@@ -175,7 +175,7 @@ struct scheme_plan {
     unsigned secret_field_count; /* of the query */
     struct slice secret_fields[PROGRAMS_MAX];
     struct slice only_prefix; /* secrets without it are not used */
-    uint8_t tail[];           /* a custom row's copy, text */
+    _Alignas(8) uint8_t tail[]; /* programs, handshakes, a custom row's copy, text */
 };
 
 /* What a source configures besides secrets; most have none of it. */

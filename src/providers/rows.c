@@ -246,6 +246,16 @@ static const struct scheme_row hubspot_v2 = {
     .otherwise = &hubspot_v1,
 };
 
+/* Webhooks that an OAuth app registers. */
+static const struct scheme_row jira_dynamic = {
+    .name = "jira",
+    .kind = ROW_CODE,
+    .verify = jwt_verify,
+    .hs256 = true,
+    .header = "Authorization",
+    .tolerance_seconds = 60,
+};
+
 /* ---- the table */
 
 const struct scheme_row scheme_rows[] = {
@@ -460,9 +470,10 @@ const struct scheme_row scheme_rows[] = {
      .aliases = "atlassian",
      .group = GROUP_PEOPLE,
      .documentation = "https://developer.atlassian.com/cloud/jira/platform/webhooks/",
-     .needs = "The webhook's secret",
+     .needs = "The webhook's secret; of webhooks that an OAuth app registers, its client secret",
      .header = "X-Hub-Signature",
      .format = "sha256={hex}",
+     .otherwise = &jira_dynamic,
      .id = "X-Atlassian-Webhook-Identifier",
      .type = "/webhookEvent",
      .account = "/issue/fields/project/key",
@@ -871,6 +882,22 @@ const struct scheme_row scheme_rows[] = {
      .resource = "/data/events/0/uuid",
      .handshakes = okta_handshakes,
      .methods = GET},
+    {.name = "netlify",
+     .title = "Netlify",
+     .group = GROUP_CLOUD,
+     .documentation = "https://docs.netlify.com/deploy/deploy-notifications/",
+     .needs = "The notification's JWS secret token",
+     .kind = ROW_CODE,
+     .verify = jwt_verify,
+     .hs256 = true,
+     .body_claim = "sha256",
+     .issuer = "netlify",
+     .header = "X-Webhook-Signature",
+     .type = "/state",
+     .id = "/id",
+     .account = "/user_id",
+     .resource = "/site_id",
+     .detect = "X-Webhook-Signature"},
     {.name = "vercel",
      .title = "Vercel",
      .group = GROUP_CLOUD,

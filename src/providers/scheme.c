@@ -509,7 +509,9 @@ static enum scheme_verdict verify_each(const struct scheme *scheme, const struct
 {
     struct each each = {scheme, program, SCHEME_SIGNATURE_MISSING};
     const struct place *place = &program->signature;
-    bool whole = json_each(request->body, &place->path, &place->each, match_each, &each);
+    struct json_path inner;
+    bool whole = json_path_parse(place->each, &inner) &&
+                 json_each(request->body, &place->path, &inner, match_each, &each);
     return whole || each.verdict != SCHEME_GENUINE ? each.verdict : SCHEME_BODY_MALFORMED;
 }
 

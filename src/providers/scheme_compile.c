@@ -276,8 +276,10 @@ static bool place_parse(struct slice word, struct block *block, struct place *re
         }
         bool each = at + 3 <= word.bytes;
         ret_place->kind = each ? PLACE_EACH : PLACE_FIELD;
+        struct json_path inner;
+        ret_place->each = each ? slice_skip(word, at + 2) : SLICE_EMPTY;
         return json_path_parse(slice_of(word.at, each ? at : word.bytes), &ret_place->path) &&
-               (!each || json_path_parse(slice_skip(word, at + 2), &ret_place->each));
+               (!each || json_path_parse(ret_place->each, &inner));
     } else if (word.at[0] == '=' || word.at[0] == '?') {
         ret_place->kind = word.at[0] == '=' ? PLACE_CONSTANT : PLACE_FORM;
         ret_place->text = slice_skip(word, 1);
@@ -765,6 +767,25 @@ static bool plan_fill(struct scheme_plan *plan, const struct scheme_row *active,
     return true;
 }
 
+static unsigned program_count(const struct scheme_row *active)
+{
+    unsigned count = 0;
+    for (; active != NULL && active->kind != ROW_AUTO; active = active->otherwise) {
+        count++;
+    }
+    return count;
+}
+
+static unsigned handshake_count(const struct scheme_row *row)
+{
+    unsigned count = 0;
+    while (row->handshakes != NULL && count < ROW_HANDSHAKES_MAX &&
+           row->handshakes[count].when != NULL) {
+        count++;
+    }
+    return count;
+}
+
 /* Room for a plan, at most. */
 static size_t plan_bytes(const struct scheme_row *row, const struct scheme_row *active)
 {
@@ -772,7 +793,8 @@ static size_t plan_bytes(const struct scheme_row *row, const struct scheme_row *
     for (const struct scheme_row *at = active; at != NULL; at = at->otherwise) {
         text += 3 * row_text_bytes(at);
     }
-    return sizeof(struct scheme_plan) + row->block_bytes + text;
+    return sizeof(struct scheme_plan) + program_count(active) * sizeof(struct program) +
+           handshake_count(row) * sizeof(struct handshake) + row->block_bytes + text;
 }
 
 /* Into `bytes` bytes, all zero. `active` is the row itself or its other way of signing. */
@@ -780,6 +802,10 @@ static bool plan_init(struct scheme_plan *plan, size_t bytes, const struct schem
                       const struct scheme_row *active, struct problem *problem)
 {
     struct block block = {plan->tail, (uint8_t *)plan + bytes};
+    plan->programs = (struct program *)(void *)block.at;
+    block.at += program_count(active) * sizeof(struct program);
+    plan->handshakes = (struct handshake *)(void *)block.at;
+    block.at += handshake_count(row) * sizeof(struct handshake);
     plan->row = keep_row(&block, row);
     plan->only_prefix = slice_str(active != row ? row->signing_prefix : NULL);
     return plan_fill(plan, active == row ? plan->row : active, &block, problem);

@@ -355,7 +355,9 @@ static enum bk_err token_in_each(struct making *m, struct slice secret)
     if (m->send->ret_body == NULL) {
         return BK_UNSUPPORTED;
     }
-    if (!body_put(&m->body, &place->each, secret, true) || place->path.step_count != 1) {
+    struct json_path inner;
+    if (place->path.step_count != 1 || !json_path_parse(place->each, &inner) ||
+        !body_put(&m->body, &inner, secret, true)) {
         return BK_UNSUPPORTED;
     }
     struct buf list;
