@@ -72,6 +72,21 @@ static void kid_of(struct slice token, char *ret_kid)
     snprintf(ret_kid, 100, "%.*s", (int)slice_find(token, '.'), (const char *)token.at);
 }
 
+/* For tests/wire/k02-jose.t: a token and what is needed to judge it. */
+static void write_sample(const char *path, struct slice token)
+{
+    FILE *file = path != NULL ? fopen(path, "w") : NULL;
+    struct slice keys = oidc_issuer_documents(issuer)->keys;
+    if (file != NULL) {
+        fprintf(file,
+                "{\"token\":\"%.*s\",\"issuer\":\"" URL "\",\"audience\":\"sts.example\","
+                "\"now\":%lld,\"jwks\":%.*s}",
+                (int)token.bytes, (const char *)token.at, NOW, (int)keys.bytes,
+                (const char *)keys.at);
+        fclose(file);
+    }
+}
+
 int main(void)
 {
     char directory[] = "/tmp/becket-oidc-XXXXXX", why[HUB_WHY_BYTES], first[100], later[100];
@@ -99,6 +114,7 @@ int main(void)
     is_int(oidc_issuer_add(issuer, SLICE("no key"), NOW), BK_INVALID);
     make(&text, NOW);
     kid_of(buf_slice(&text), first);
+    write_sample(getenv("BECKET_OIDC_SAMPLE"), buf_slice(&text));
     is_int(judge(buf_slice(&text), "sts.example", NOW), SCHEME_GENUINE);
     is_int(judge(buf_slice(&text), "sts.example", NOW + 299), SCHEME_GENUINE);
     is_int(judge(buf_slice(&text), "sts.example", NOW + 361), SCHEME_TOKEN_EXPIRED,

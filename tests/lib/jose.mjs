@@ -1,0 +1,35 @@
+// jose.mjs - the library jose as issuer (serve) and as judge (judge) of tokens, for tests/wire/k02-jose.t.
+import http from 'node:http';
+import fs from 'node:fs';
+import * as jose from 'jose';
+
+if (process.argv[2] === 'judge') {
+    const sample = JSON.parse(fs.readFileSync(0));
+    const set = jose.createLocalJWKSet(sample.jwks);
+    const options = {issuer: sample.issuer, audience: sample.audience, algorithms: ['RS256'], currentDate: new Date(sample.now * 1000)};
+    const {payload, protectedHeader} = await jose.jwtVerify(sample.token, set, options);
+    const thumb = sample.jwks.keys.find((k) => k.kid === protectedHeader.kid);
+    console.log(JSON.stringify({payload, header: protectedHeader, known: thumb !== undefined}));
+} else {
+    const keys = [], documents = {};
+    const server = http.createServer((request, response) => {
+        const found = documents[request.url];
+        response.writeHead(found ? 200 : 404, {'Content-Type': 'application/json'});
+        response.end(JSON.stringify(found ?? {}));
+    });
+    await new Promise((done) => server.listen(0, '127.0.0.1', done));
+    const issuer = `http://127.0.0.1:${server.address().port}`;
+    const tokens = {};
+    for (const alg of ['RS256', 'RS384', 'RS512', 'ES256', 'EdDSA', 'PS256', 'ES384']) {
+        const {publicKey, privateKey} = await jose.generateKeyPair(alg);
+        keys.push({...(await jose.exportJWK(publicKey)), kid: alg, alg, use: 'sig'});
+        tokens[alg] = await new jose.SignJWT({repository_id: 74}).setProtectedHeader({alg, kid: alg, typ: 'JWT'})
+            .setIssuer(issuer).setAudience(['other', 'becket']).setIssuedAt().setExpirationTime('5m').sign(privateKey);
+    }
+    tokens.HS256 = await new jose.SignJWT({repository_id: 74}).setProtectedHeader({alg: 'HS256', kid: 'RS256'})
+        .setIssuer(issuer).setAudience('becket').setIssuedAt().setExpirationTime('5m')
+        .sign(new TextEncoder().encode(keys[0].n));
+    documents['/.well-known/openid-configuration'] = {issuer, jwks_uri: issuer + '/jwks'};
+    documents['/jwks'] = {keys};
+    console.log(JSON.stringify({issuer, tokens}));
+}
