@@ -450,6 +450,9 @@ static void metrics_of_deliveries(struct control *control, struct metrics_snapsh
         if (deliver) {
             snapshot->attempts_unrecorded +=
                 counter_read(&deliver_stats(deliver)->attempts_unrecorded);
+            const struct metrics_histogram *delivered = &deliver_stats(deliver)->delivered_ns;
+            metrics_add_buckets(&snapshot->delivered_ns, delivered->buckets, METRICS_BUCKETS,
+                                counter_read(&delivered->sum));
             snapshot->filters_failed += counter_read(&deliver_stats(deliver)->filters_failed);
         }
     }

@@ -20,6 +20,7 @@
 #define BECKET_HUB_DELIVER_H
 
 #include "hub/deliver_mail.h"
+#include "hub/metrics.h"
 #include "hub/route_table.h"
 #include "http/client.h"
 #include "journal/journal.h"
@@ -54,6 +55,7 @@ struct deliver_stats {
     uint64_t filters_failed; /* an expression could not be evaluated: not wanted */
     uint64_t attempts_unrecorded; /* the journal had no room for them */
     uint64_t slots_free;
+    struct metrics_histogram delivered_ns; /* first tries: from receipt to the receiver's 2xx */
 };
 
 enum bk_err deliver_open(const struct deliver_config *config,

@@ -238,6 +238,11 @@ static void count(struct target *target, const struct delivery *delivery,
                      : ending->outcome == ATTEMPT_FAILED  ? TARGET_FAILED
                                                           : TARGET_DEAD]++;
     status->took_us += delivery->call.reply.total_ns / 1000;
+    if (ending->outcome == ATTEMPT_DELIVERED && delivery->lane && delivery->number == 1) {
+        int64_t since_ns = ring_wall_ns(target->deliver->config.ring) - delivery->event_ns;
+        metrics_observe(&target->deliver->stats.delivered_ns,
+                        since_ns > 0 ? (uint64_t)since_ns : 0, METRICS_TIME_SHIFT);
+    }
     status->last_ns = ring_wall_ns(target->deliver->config.ring);
     status->last_number = delivery->number;
     status->last_status = ending->status;

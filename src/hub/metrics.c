@@ -295,6 +295,9 @@ static void print_deliveries(const struct metrics_snapshot *snapshot, struct buf
         print_label(out, snapshot->destinations[i].name);
         buf_printf(out, "} %.3f\n", (double)snapshot->destinations[i].lag_ns * 1e-9);
     }
+    print_histogram(out, "becket_delivery_seconds",
+                    "Time from an event's receipt to the 2xx of its first try.",
+                    &snapshot->delivered_ns, METRICS_TIME_SHIFT, 1e-9);
     print_one(out, "becket_retry_pending", "gauge", "Deliveries that wait for another try.",
               snapshot->retries_pending);
     print_one(out, "becket_delivery_unrecorded_total", "counter",

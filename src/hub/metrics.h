@@ -105,6 +105,7 @@ struct metrics_snapshot {
     uint64_t journal_pending_bytes; /* not yet durable */
     uint64_t sources;               /* configured */
     uint64_t resident_bytes;        /* 0 = leave out */
+    struct metrics_histogram delivered_ns; /* shift METRICS_TIME_SHIFT */
     uint64_t retries_pending;
     uint64_t attempts_unrecorded; /* tries that the journal had no room for */
     uint64_t filters_failed;
