@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""The receivers' own library judges our signatures: standardwebhooks from npm verifies what a destination receives. Wants
+node and the packages of .ci/signers; their folder is in BECKET_NODE_MODULES, or build/signers."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+from sink import Sink
+
+folder = os.environ.get('BECKET_NODE_MODULES') or os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'signers')
+if not shutil.which('node'):
+    skip_all('node is not installed')
+if not os.path.isdir(os.path.join(folder, 'node_modules', 'standardwebhooks')):
+    skip_all('standardwebhooks is not in %s: npm install --prefix %s standardwebhooks' % (folder, folder))
+
+JUDGE = '''
+const { Webhook } = require('standardwebhooks');
+const cases = JSON.parse(require('fs').readFileSync(0, 'utf8'));
+console.log(JSON.stringify(cases.map(c => {
+    try { new Webhook(c.secret).verify(c.body, c.headers); return 'genuine'; } catch (e) { return e.message; }
+})));
+'''
+
+
+def judge(cases):
+    run = subprocess.run(['node', '-e', JUDGE], input=json.dumps(cases), capture_output=True, text=True, cwd=folder)
+    if run.returncode != 0:
+        raise RuntimeError(run.stderr)
+    return json.loads(run.stdout)
+
+
+OLD, NEW = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD'
+with Sink() as sink, Server() as server:
+    server.apply(GITHUB_SOURCE + '''---
+kind: Destination
+metadata: {name: app}
+spec:
+  url: %s
+  allowPrivate: true
+  signing: {scheme: standard-webhooks, secrets: [{value: %s}, {value: %s}]}
+---
+kind: Route
+metadata: {name: all}
+spec: {from: [{source: repo}], to: [{destination: app}]}
+''' % (sink.url('/app'), NEW, OLD))
+    for text in ('{"plain": 1}', '{"wide": "grüße \u2603"}', '{"numbers": [1.0, 1e3, 9007199254740993]}', '  {"spaces" : true }\n'):
+        body = text.encode()
+        ok(server.post('/hooks/repo', body, github(body, SECRET)).status == 200, 'posted ' + text.strip())
+    ok(sink.wait('/app', 4), 'delivered')
+    cases = [dict(secret=secret, body=r.body.decode(), headers=r.headers) for secret in (NEW, OLD) for r in sink.got('/app')]
+    is_equal(judge(cases), ['genuine'] * 8, 'genuine with the new and with the old secret')
+    broken = [dict(case, body=case['body'] + ' ') for case in cases]
+    ok(all('genuine' != verdict for verdict in judge(broken)), 'and it is a judge: an altered body is refused')
+done()
