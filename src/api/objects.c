@@ -170,6 +170,42 @@ enum api_step api_objects_update(struct api_call *call)
     return change_object(call, APPLY_UPDATE, 200);
 }
 
+/* A new key for the same source: what is stored is applied again, with another key. */
+enum api_step api_sources_reset_key(struct api_call *call)
+{
+    struct apply_options options = {.mode = APPLY_UPDATE,
+                                    .canvas = canvas_of(call),
+                                    .one = true,
+                                    .kind = RESOURCE_EVENT_SOURCE,
+                                    .now_ns = call->request->wall_ns,
+                                    .key = api_flag(call, "now") ? APPLY_KEY_REPLACE
+                                                                 : APPLY_KEY_ROTATE};
+    struct buf text;
+    buf_init(&text, 16U << 20);
+    enum bk_err err = hub_get_json(call->api->hub, RESOURCE_EVENT_SOURCE, options.canvas,
+                                   call->segment, &text, NULL);
+    if (err != BK_OK) {
+        buf_fini(&text);
+        return err == BK_NOT_FOUND ? no_object(call, call->segment)
+                                   : api_fail(call, err, "event source");
+    }
+    struct apply_outcome outcome;
+    enum api_step step;
+    err = apply_text(call->api->hub, buf_slice(&text), &options, &outcome);
+    if (err != BK_OK) {
+        step = apply_refused(call, &options, &outcome, err);
+    } else if (!outcome.results[0].key) {
+        step = api_error(call, 409, "conflict",
+                         "becket did not make the key of this source: change its secret instead");
+    } else {
+        step = answer_object(call, &outcome.results[0], 200);
+        api_add_header(call->response, "Cache-Control", "no-store");
+    }
+    apply_outcome_fini(&outcome);
+    buf_fini(&text);
+    return step;
+}
+
 enum api_step api_objects_delete(struct api_call *call)
 {
     struct apply_options options = {.mode = APPLY_SET,

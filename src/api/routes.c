@@ -8,6 +8,12 @@ static const struct api_param list_params[] = {
     {"cursor", API_PARAM_TEXT, "`next` of the page before", NULL},
     {0},
 };
+static const struct api_param reset_params[] = {
+    {"canvas", API_PARAM_TEXT, "canvas the source is in; `default` when absent", NULL},
+    {"now", API_PARAM_FLAG,
+     "refuse the key before at once; else it is accepted until the next reset", NULL},
+    {0},
+};
 static const struct api_param operation_params[] = {
     {"canvas", API_PARAM_TEXT, "canvas of the objects; all when absent", NULL},
     {"limit", API_PARAM_LIMIT, "items of a page", NULL},
@@ -146,6 +152,10 @@ const struct api_route api_routes[] = {
      RESOURCE_DESTINATION, API_BODY_NONE, canvas_params, "getDestinationSecrets", "destinations",
      "What its requests are signed with, in clear", NULL, 200, "DestinationSecrets", NULL},
     OBJECT_ROUTES("routes", "Route", RESOURCE_ROUTE, list_params, canvas_params),
+    {HTTP_POST, "/api/v1/event-sources/{name}/reset-key", TOKEN_WRITE, api_sources_reset_key,
+     RESOURCE_EVENT_SOURCE, API_BODY_NONE, reset_params, "resetEventSourceKey", "event-sources",
+     "Make a new signing key; the answer is the only one that shows it", NULL, 200, "EventSource",
+     NULL},
     {HTTP_GET, "/api/v1/operations", TOKEN_READ, api_operations_list, NO_KIND, API_BODY_NONE,
      operation_params, "listOperation", "operations",
      "List the work at providers, in order of number", NULL, 200, "OperationList", NULL},

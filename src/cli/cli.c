@@ -50,6 +50,10 @@ static const struct cli_command commands[] = {
     {"retry", cli_retry, "OPERATION", "try work at a provider again, now",
      "What waits is listed by `becket get operations`, why by `becket describe operation op-1`.",
      cli_retry_options},
+    {"reset-key", cli_reset_key, "SOURCE [--now]", "a new signing key for a source, printed once",
+     "Of keys that becket made. The one before is accepted until the next reset, so that nothing is "
+     "lost\nmeanwhile; with --now it is refused at once. A hook that becket made gets the new one.",
+     cli_reset_key_options},
     {"events", cli_events, NULL, "search the events that were received",
      "Newest first. --since and --until take RFC 3339, unix seconds, or a duration before now "
      "(1h).\n"

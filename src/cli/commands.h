@@ -8,7 +8,7 @@
 
 cli_run_fn cli_apply, cli_diff, cli_get, cli_describe, cli_delete;
 cli_run_fn cli_deliveries, cli_replay, cli_listen;
-cli_run_fn cli_pause, cli_resume, cli_secrets, cli_retry;
+cli_run_fn cli_pause, cli_resume, cli_secrets, cli_retry, cli_reset_key;
 cli_run_fn cli_events, cli_event, cli_verify, cli_send, cli_journal, cli_token;
 cli_run_fn cli_providers;
 cli_run_fn cli_events, cli_event, cli_verify, cli_send, cli_journal, cli_token, cli_audit, cli_key;
@@ -17,7 +17,7 @@ extern const struct option cli_apply_options[], cli_diff_options[], cli_get_opti
 extern const struct option cli_describe_options[], cli_delete_options[];
 extern const struct option cli_deliveries_options[], cli_replay_options[], cli_listen_options[];
 extern const struct option cli_pause_options[], cli_resume_options[], cli_secrets_options[],
-    cli_retry_options[];
+    cli_retry_options[], cli_reset_key_options[];
 extern const struct option cli_events_options[], cli_event_options[];
 extern const struct option cli_verify_options[], cli_send_options[];
 extern const struct option cli_journal_options[], cli_token_options[];

@@ -12,6 +12,12 @@ const struct option cli_resume_options[] = {CANVAS_OPTION, OUTPUT_OPTION, REMOTE
 const struct option cli_secrets_options[] = {CANVAS_OPTION, OUTPUT_OPTION, REMOTE_OPTIONS,
                                              OPTIONS_END};
 
+const struct option cli_reset_key_options[] = {
+    {.name = "now", .kind = OPTION_FLAG, .help = "refuse the key before at once"},
+    CANVAS_OPTION,
+    OUTPUT_OPTION,
+    REMOTE_OPTIONS,
+    OPTIONS_END};
 const struct option cli_retry_options[] = {OUTPUT_OPTION, REMOTE_OPTIONS, OPTIONS_END};
 
 static void print_state(yyjson_mut_val *object)
@@ -38,6 +44,11 @@ static void print_operation(yyjson_mut_val *object)
                (int)state.bytes, (const char *)state.at);
     print_line(buf_slice(&line));
     buf_fini(&line);
+}
+
+static void print_key(yyjson_mut_val *object)
+{
+    print_line(text_at(object, "key"));
 }
 
 static void print_secrets(yyjson_mut_val *object)
@@ -74,6 +85,9 @@ static int ask(int argc, char **argv, const struct option *table, const char *ki
     buf_printf(&target, "/%s", argv[0]);
     if (strcmp(kind, "operations") != 0) {
         remote_query(&target, "canvas", option_text(&options, "canvas"));
+    }
+    if (strcmp(argv[0], "reset-key") == 0 && option_flag(&options, "now")) {
+        remote_query(&target, "now", "true");
     }
     json_tree_init(&tree);
     if (remote_open(&remote, &options) &&
@@ -113,4 +127,9 @@ int cli_secrets(int argc, char **argv)
 int cli_retry(int argc, char **argv)
 {
     return ask(argc, argv, cli_retry_options, "operations", "POST", print_operation);
+}
+
+int cli_reset_key(int argc, char **argv)
+{
+    return ask(argc, argv, cli_reset_key_options, "event-sources", "POST", print_key);
 }

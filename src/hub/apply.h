@@ -23,50 +23,58 @@ enum apply_mode {
     APPLY_UPDATE  /* PUT: BK_NOT_FOUND when it is not */
 };
 
+/* What happens to a signing key that becket made. */
+enum apply_key {
+    APPLY_KEY_KEEP,
+    APPLY_KEY_ROTATE, /* a new one; the one before is accepted until the next rotation */
+    APPLY_KEY_REPLACE /* a new one, and no other */
+};
+
 struct apply_options {
     enum apply_mode mode;
-    bool dry_run;               /* everything but the commit */
-    bool prune;                 /* APPLY_SET only */
-    struct slice canvas;        /* for documents without canvasId; empty = "default" */
+    bool dry_run;        /* everything but the commit */
+    bool prune;          /* APPLY_SET only */
+    struct slice canvas; /* for documents without canvasId; empty = "default" */
     /* One object (POST, PUT): what the URL says. The document's kind and name may then be absent
      * and must agree when present. */
     bool one;
     enum resource_kind kind;
-    struct slice name;          /* empty = as in the document */
+    struct slice name; /* empty = as in the document */
     bool if_match_given;
-    uint64_t if_match;          /* expected revision, else BK_CONFLICT */
-    int64_t now_ns;             /* wall clock */
-    struct slice learned;       /* a secret that the provider brought (hub/learn.h); else empty */
+    uint64_t if_match; /* expected revision, else BK_CONFLICT */
+    int64_t now_ns;    /* wall clock */
+    enum apply_key key;
+    struct slice learned; /* a secret that the provider brought (hub/learn.h); else empty */
 };
 
 enum apply_action { APPLY_CREATED, APPLY_UPDATED, APPLY_UNCHANGED, APPLY_DELETED };
 const char *apply_action_name(enum apply_action action);
 
 struct apply_diff {
-    const char *path;           /* "spec.limits.bodyBytes" */
-    const char *before;         /* JSON text; NULL = was not there */
-    const char *after;          /* JSON text; NULL = is gone */
+    const char *path;   /* "spec.limits.bodyBytes" */
+    const char *before; /* JSON text; NULL = was not there */
+    const char *after;  /* JSON text; NULL = is gone */
 };
 
 struct apply_result {
     enum resource_kind kind;
     const char *name;
-    const char *canvas;         /* "" for a Canvas */
+    const char *canvas; /* "" for a Canvas */
     enum apply_action action;
     const struct apply_diff *diffs;
     size_t diff_count;
     char id[HUB_ID_TEXT_BYTES];
     uint64_t revision;
-    const char *key;            /* generated signing key, shown this once; NULL = none */
-    const char *url;            /* event source: where to send; else NULL */
+    const char *key; /* generated signing key, shown this once; NULL = none */
+    const char *url; /* event source: where to send; else NULL */
 };
 
 struct apply_outcome {
-    struct arena arena;         /* everything below; wiped by apply_outcome_fini */
+    struct arena arena; /* everything below; wiped by apply_outcome_fini */
     struct apply_result *results;
     size_t count;
     struct resource_problems problems; /* when the error is BK_INVALID */
-    const char *message;        /* one line for people when it failed */
+    const char *message;               /* one line for people when it failed */
 };
 
 void apply_outcome_fini(struct apply_outcome *outcome);

@@ -256,7 +256,8 @@ enum bk_err apply_put_references(struct apply *apply, const struct apply_work *w
 enum bk_err apply_generate_key(struct apply *apply, struct slice field, bool whsec)
 {
     struct record_slot slot;
-    if (apply->existed && record_slot_find(&apply->old, field, &slot)) {
+    if (apply->existed && apply->options->key == APPLY_KEY_KEEP &&
+        record_slot_find(&apply->old, field, &slot)) {
         record_slot_add(&apply->slots, slot.field, slot.sealed);
         apply->slot_count++;
         return BK_OK;
@@ -265,8 +266,8 @@ enum bk_err apply_generate_key(struct apply *apply, struct slice field, bool whs
     char text[6 + BASE64_ENCODED(sizeof random) + 1] = "whsec_";
     ring_entropy(random, sizeof random);
     size_t bytes = whsec ? 6 : 0;
-    bytes += base64_encode(random, sizeof random, whsec ? BASE64_STANDARD : BASE64_URL,
-                           text + bytes);
+    bytes +=
+        base64_encode(random, sizeof random, whsec ? BASE64_STANDARD : BASE64_URL, text + bytes);
     while (!whsec && bytes % 4 != 0) {
         text[bytes++] = '=';
     }
@@ -276,6 +277,34 @@ enum bk_err apply_generate_key(struct apply *apply, struct slice field, bool whs
         apply->key = arena_copy(apply->arena, text, bytes);
     }
     bk_wipe(random, sizeof random);
+    bk_wipe(text, sizeof text);
+    return err;
+}
+
+enum bk_err apply_previous_key(struct apply *apply, struct slice field, struct slice previous,
+                               bool *ret_kept)
+{
+    struct record_slot slot;
+    bool rotate = apply->options->key == APPLY_KEY_ROTATE;
+    *ret_kept = apply->existed && apply->options->key != APPLY_KEY_REPLACE &&
+                record_slot_find(&apply->old, rotate ? field : previous, &slot);
+    if (!*ret_kept) {
+        return BK_OK;
+    }
+    if (!rotate) {
+        record_slot_add(&apply->slots, slot.field, slot.sealed);
+        apply->slot_count++;
+        return BK_OK;
+    }
+    uint8_t text[256];
+    size_t bytes;
+    if (slot.sealed.bytes > sizeof text) {
+        return BK_CORRUPT;
+    }
+    enum bk_err err = seal_open(&apply->hub->seal, apply->old.id, field, slot.sealed, text, &bytes);
+    if (err == BK_OK) {
+        err = apply_seal(apply, previous, slice_of(text, bytes));
+    }
     bk_wipe(text, sizeof text);
     return err;
 }
@@ -380,8 +409,9 @@ void spec_filters(struct spec_writer *writer, const struct resource_filters *fil
         if (i == 0) {
             spec_name(writer, "filters");
         }
-        buf_printf(writer->json, "%s{\"type\":\"FILTER_TYPE_%s\",\"%s\":{\"expression\":",
-                   i > 0 ? "," : "[", header ? "HEADER" : "DATA", header ? "header" : "data");
+        buf_printf(writer->json,
+                   "%s{\"type\":\"FILTER_TYPE_%s\",\"%s\":{\"expression\":", i > 0 ? "," : "[",
+                   header ? "HEADER" : "DATA", header ? "header" : "data");
         json_add_string(writer->json, filters->items[i].expression);
         buf_add_str(writer->json, i + 1 < filters->count ? "}}" : "}}]");
     }

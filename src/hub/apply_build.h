@@ -38,6 +38,10 @@ enum bk_err apply_seal(struct apply *apply, struct slice field, struct slice tex
 /* 32 random bytes in this slot, as base64url or as whsec_ and base64, or what is there already. A
  * new one is shown once, as the result's key. */
 enum bk_err apply_generate_key(struct apply *apply, struct slice field, bool whsec) BK_MUST_CHECK;
+/* Behind apply_generate_key: the key that was in `field` before, when it is to be accepted still,
+ * now in the slot `previous`. */
+enum bk_err apply_previous_key(struct apply *apply, struct slice field, struct slice previous,
+                               bool *ret_kept) BK_MUST_CHECK;
 /* A secret of the object: in place, then sealed in the slot `field`, or a reference. `path` is the
  * field it stands in. */
 struct source_secret;

@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define KEY_FIELD SLICE("key") /* the slot of a generated signing key */
+#define KEY_FIELD      SLICE("key")          /* the slot of a generated signing key */
+#define PREVIOUS_FIELD SLICE("key.previous") /* of the one before, after a rotation */
 
 /* ---- the spec in its one spelling */
 
@@ -225,6 +226,11 @@ static enum bk_err gather_secrets(struct apply *apply, struct apply_work *work,
         input->secrets[0] = (struct source_secret){.field = KEY_FIELD};
         input->secret_count = 1;
         err = apply_generate_key(apply, KEY_FIELD, false);
+        bool kept = false;
+        err = err == BK_OK ? apply_previous_key(apply, KEY_FIELD, PREVIOUS_FIELD, &kept) : err;
+        if (kept) {
+            input->secrets[input->secret_count++] = (struct source_secret){.field = PREVIOUS_FIELD};
+        }
     }
     const struct scheme_row *row = source->custom ? NULL : scheme_row_find(source->type);
     if (err == BK_OK && row && scheme_row_learns(row) && source->secret_count == 0) {

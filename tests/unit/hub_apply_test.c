@@ -200,8 +200,8 @@ static void test_start(void)
     size_t before_bytes, after_bytes;
     snprintf(path, sizeof path, "%s/state/data.mdb", directory);
     is_int(file_read_all(path, 1 << 26, &before, &before_bytes), BK_OK);
-    setenv("BECKET_MASTER_KEY",
-           "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff", 1);
+    setenv("BECKET_MASTER_KEY", "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+           1);
     is_int(open_hub(), BK_SEALED, "another master key: %s", why);
     ok(strstr(why, "master key") != NULL && strchr(why, '\n') == NULL, "is told in one line");
     is_int(file_read_all(path, 1 << 26, &after, &after_bytes), BK_OK);
@@ -284,7 +284,7 @@ static void test_update(void)
     is_int(apply("kind: EventSource\nmetadata: {name: payments, description: shop}\n"
                  "spec: {type: stripe, path: pay2, limits: {bodyBytes: 1000},\n"
                  " verification: {secrets: [{valueFrom: {secret: {name: stripe, key: "
-                    "other}}}]}}\n"),
+                 "other}}}]}}\n"),
            BK_OK, "update");
     is_int(outcome.results[0].action, APPLY_UPDATED);
     ok(outcome.results[0].revision > revision, "a later revision");
@@ -299,7 +299,7 @@ static void test_update(void)
     ok(fed_count == 1 && fed[0].number == 1 && strcmp(fed[0].path, "pay2") == 0, "fed, new path");
 
     is_int(apply("kind: Secret\nmetadata: {name: stripe}\nspec: {data: {whsec: new, other: "
-       "'***'}}\n"),
+                 "'***'}}\n"),
            BK_OK, "one value of the secret changes");
     ok(has(result_json(), "[{\"path\":\"spec.local.data.whsec\",\"before\":\"***\","
                           "\"after\":\"(changed)\"}]"),
@@ -312,8 +312,7 @@ static void test_update(void)
     is_int(delete_one(RESOURCE_SECRET, "stripe"), BK_IN_USE, "nor can the secret");
     ok(has(outcome.message, "\"payments\""), "its user is named: %s", outcome.message);
     is_int(apply("kind: Secret\nmetadata: {name: new}\nspec: {data: {a: b, c: '***'}}\n"),
-       BK_INVALID,
-           "*** without a stored value");
+           BK_INVALID, "*** without a stored value");
     ok(said("spec.local.data.c", "there is none"), "told");
 
     is_int(delete_one(RESOURCE_EVENT_SOURCE, "payments"), BK_OK, "delete the source");
@@ -359,7 +358,7 @@ static void test_modes(void)
     put.name = SLICE("b");
     is_int(apply_with("spec: {data: {k: w}}", put), BK_NOT_FOUND, "PUT of nothing");
     is_int(apply_with("metadata: {name: c}\nspec: {data: {k: w}}", put), BK_INVALID,
-       "another name");
+           "another name");
     is_int(apply_with("spec: {data: {k: w}}\n---\nspec: {}\n", put), BK_INVALID, "two documents");
     is_int(apply(""), BK_INVALID, "no document");
     is_int(apply("[{kind: Secret, metadata: {name: x}, spec: {data: {a: b}}},"
@@ -407,7 +406,7 @@ static void test_mistakes(void)
     ok(said("kind", "Stage is not supported by this version"), "a later kind");
     const char *text = error_json(BK_INVALID);
     ok(has(text, "{\"field\":\"spec.limits.bodyBytes\",\"message\":\"must be a whole number from "
-       "1 to "
+                 "1 to "
                  "33554432\",\"document\":0,\"line\":7,\"column\":23}"),
        "line and column");
     ok(has(text, "{\"code\":\"invalid\",\"message\":\""), "code");
@@ -422,7 +421,7 @@ static void test_mistakes(void)
     } wrong[] = {
         {"{type: github}", "spec.verification", "is missing"},
         {"{type: github, verification: {tolerance: 5s}}", "spec.verification.secrets",
-           "is missing"},
+         "is missing"},
         {"{type: github, verification: {secrets: []}}", "spec.verification.secrets", "1 to 8"},
         {"{type: github, verification: {secrets: [{value: ''}]}}",
          "spec.verification.secrets[0].value", "empty"},
@@ -432,7 +431,7 @@ static void test_mistakes(void)
          "spec.verification.secrets[0]", "either"},
         {"{type: github, verification: {secrets: [{valueFrom: {secret: {name: nope, key: k}}}]}}",
          "spec.verification.secrets[0].valueFrom.secret",
-            "no Secret \"nope\" (wanted for its key \"k\")"},
+         "no Secret \"nope\" (wanted for its key \"k\")"},
         {"{type: github, verification: {secrets: [{valueFrom: {secret: {name: s}}}]}}",
          "spec.verification.secrets[0].valueFrom.secret.key", "is missing"},
         {"{type: github, verification: {secrets: [{value: x}], algorithm: sha1}}",
@@ -511,7 +510,7 @@ static void test_generic(void)
     is_int(outcome.results[0].action, APPLY_UNCHANGED, "is unchanged");
     free(spec);
     is_int(apply("kind: EventSource\nmetadata: {name: open}\nspec: {verification: {scheme: "
-       "none}}\n"),
+                 "none}}\n"),
            BK_OK, "no verification, said aloud");
     ok(outcome.results[0].key == NULL, "has no key");
     clean();
@@ -530,8 +529,7 @@ static void test_prune(void)
            BK_OK);
     struct apply_options prune = {.prune = true};
     is_int(apply_with("kind: Secret\nmetadata: {name: s1}\nspec: {data: {a: x}}\n", prune),
-       BK_IN_USE,
-           "s2 is still used");
+           BK_IN_USE, "s2 is still used");
     ok(has(outcome.message, "\"s2\"") && has(outcome.message, "\"e2\""), "both named");
     is_int(apply_with("kind: EventSource\nmetadata: {name: e1}\nspec: {type: github, path: p1, "
                       "verification: {secrets: [{valueFrom: {secret: {name: s1, key: a}}}]}}\n",
@@ -597,10 +595,10 @@ static void test_canvases(void)
     is_str(outcome.results[0].canvas, "team", "the name is kept");
     buf_reset(&json);
     is_int(hub_list_json(hub, RESOURCE_EVENT_SOURCE, SLICE("team"), 100, SLICE_EMPTY, &json),
-       BK_OK);
+           BK_OK);
     ok(has(buf_text(&json), "\"name\":\"e\""), "listed in its canvas");
     is_int(apply("kind: Secret\nmetadata: {name: s, canvasId: team}\nspec: {data: {k: own}}\n"),
-       BK_OK);
+           BK_OK);
     is_int(apply(text[0] ? "kind: EventSource\nmetadata: {name: e, canvasId: team}\nspec: {type: "
                            "github, verification: {secrets: [{valueFrom: {secret: {name: s, key: "
                            "k}}}]}}\n"
@@ -814,13 +812,12 @@ static void test_quickstart(void)
 
 static void test_kinds(void)
 {
-    static const char *const spellings[] = {"EventSource", "event-source", "event-sources",
+    static const char *const spellings[] = {"EventSource",  "event-source", "event-sources",
                                             "EVENTSOURCES", "event_source", "eventSource"};
     enum resource_kind kind = RESOURCE_CANVAS;
     for (size_t i = 0; i < 6; i++) {
         ok(resource_kind_find(slice_str(spellings[i]), &kind) && kind == RESOURCE_EVENT_SOURCE,
-           "%s",
-           spellings[i]);
+           "%s", spellings[i]);
     }
     ok(!resource_kind_find(SLICE("event"), &kind) && !resource_kind_find(SLICE(""), &kind),
        "no kind");
@@ -857,6 +854,24 @@ static void test_full_disk(void)
     rmdir(directory);
 }
 
+static void test_rotation(void)
+{
+    static const char text[] = "kind: EventSource\nmetadata: {name: own}\nspec: {path: own}\n";
+    fresh();
+    is_int(apply(text), BK_OK);
+    char *first = strdup(outcome.results[0].key);
+    is_int(apply_with(text, (struct apply_options){.key = APPLY_KEY_ROTATE}), BK_OK);
+    ok(outcome.results[0].key && strcmp(outcome.results[0].key, first) != 0, "another key");
+    is_int(outcome.results[0].action, APPLY_UPDATED);
+    is_int(apply(text), BK_OK);
+    is_int(outcome.results[0].action, APPLY_UNCHANGED, "both stay");
+    is_int(apply_with(text, (struct apply_options){.key = APPLY_KEY_REPLACE}), BK_OK);
+    is_int(apply(text), BK_OK);
+    is_int(outcome.results[0].action, APPLY_UNCHANGED);
+    free(first);
+    clean();
+}
+
 /* ---- a state of before references were kept from both sides */
 
 static enum bk_err make_old(struct store_txn *txn, void *context)
@@ -882,8 +897,8 @@ static void test_migration(void)
     is_int(open_hub(), BK_OK, "an older state is opened");
     is_int(delete_one(RESOURCE_SECRET, "stripe"), BK_IN_USE, "its references hold");
     is_int(apply("kind: Secret\nmetadata: {name: stripe}\n"
-                 "spec: {data: {x: whsec_1}}\n"), BK_INVALID,
-           "a key that is wanted cannot go");
+                 "spec: {data: {x: whsec_1}}\n"),
+           BK_INVALID, "a key that is wanted cannot go");
     is_int(delete_one(RESOURCE_EVENT_SOURCE, "payments"), BK_OK);
     is_int(delete_one(RESOURCE_SECRET, "stripe"), BK_OK, "and end with their user");
     clean();
@@ -910,6 +925,7 @@ int main(void)
     test_quickstart();
     test_full_disk();
     test_migration();
+    test_rotation();
     apply_outcome_fini(&outcome);
     buf_fini(&json);
     return done_testing();

@@ -96,6 +96,18 @@ def test_life():
         server.api('POST', '/api/v1/operations/%s/retry' % operation)
         ok(when(lambda: list(hooks.values())[0]['active']), 'a hook that was switched off is mended')
 
+        old = list(hooks.values())[0]['config']['secret']
+        path = '/hooks/' + status(server, 'event-sources', 'repo')['path']
+        code, out, err = server.cli('reset-key', 'repo')
+        ok(code == 0 and len(out.strip()) == 44, 'a new key: %s' % err)
+        ok(when(lambda: list(hooks.values())[0]['config']['secret'] == out.strip()), 'the hook gets it')
+        is_equal(server.post(path, body, github(body, old)).status, 200, 'what was signed with the old one is taken')
+        is_equal(server.post(path, body, github(body, out.strip())).status, 200, 'and with the new one')
+        code, out, err = server.cli('reset-key', 'repo', '--now')
+        is_equal(server.post(path, body, github(body, old)).status, 401, 'a leaked one can be refused at once')
+        ok(when(lambda: list(hooks.values())[0]['config']['secret'] == out.strip()), 'the hook follows')
+        is_equal(len(hooks), 1, 'one hook still')
+
         ok(server.api('DELETE', '/api/v1/integrations/hub').status == 409, 'an integration in use stays')
         ok(server.api('DELETE', '/api/v1/event-sources/repo').status == 204, 'the source goes')
         ok(when(lambda: not hooks), 'and its hook with it')
