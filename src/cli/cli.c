@@ -51,7 +51,8 @@ static const struct cli_command commands[] = {
      "What waits is listed by `becket get operations`, why by `becket describe operation op-1`.",
      cli_retry_options},
     {"reset-key", cli_reset_key, "SOURCE [--now]", "a new signing key for a source, printed once",
-     "Of keys that becket made. The one before is accepted until the next reset, so that nothing is "
+     "Of keys that becket made. The one before is accepted until the next reset, so that nothing "
+     "is "
      "lost\nmeanwhile; with --now it is refused at once. A hook that becket made gets the new one.",
      cli_reset_key_options},
     {"events", cli_events, NULL, "search the events that were received",
