@@ -167,7 +167,9 @@ static int row_of_options(struct signer *signer, const struct options *options,
             .timestamp_field = text_option(options, "timestamp-field"),
             .timestamp_unit = text_option(options, "timestamp-unit"),
             .id_header = text_option(options, "id-header"),
-            .type_header = text_option(options, "type-header")};
+            .type_header = text_option(options, "type-header"),
+            .issuer = text_option(options, "issuer"),
+            .audience = text_option(options, "audience")};
         signer->type = "generic";
         return custom_row(signer, &source, ret_row);
     }
@@ -182,6 +184,13 @@ static int row_of_options(struct signer *signer, const struct options *options,
         return unknown_type(option_text(options, "type"));
     }
     signer->type = scheme_row_name(*ret_row);
+    if (scheme_row_takes_claims(*ret_row)) {
+        struct resource_event_source source = {.type = slice_str(signer->type),
+                                               .custom = true,
+                                               .issuer = text_option(options, "issuer"),
+                                               .audience = text_option(options, "audience")};
+        return custom_row(signer, &source, ret_row);
+    }
     return CLI_DONE;
 }
 

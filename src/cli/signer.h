@@ -60,6 +60,14 @@
          .flags = OPTION_LIST,                                                                     \
          .argument = "CIDR",                                                                       \
          .help = "whose X-Forwarded-For is believed"},                                             \
+        {.name = "issuer",                                                                         \
+         .kind = OPTION_TEXT,                                                                      \
+         .argument = "URL",                                                                        \
+         .help = "tokens: who must have issued them"},                                             \
+        {.name = "audience",                                                                       \
+         .kind = OPTION_TEXT,                                                                      \
+         .argument = "NAME",                                                                       \
+         .help = "tokens: whom they must be made for"},                                            \
         {.name = "scheme",                                                                         \
          .kind = OPTION_TEXT,                                                                      \
          .argument = "SCHEME",                                                                     \

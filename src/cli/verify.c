@@ -3,6 +3,7 @@
 
 #include "base/cidr.h"
 #include "base/ct.h"
+#include "base/jwk.h"
 #include "cli/client.h"
 #include "cli/print.h"
 #include "cli/signer.h"
@@ -38,6 +39,12 @@ const struct option cli_verify_options[] = {
      .kind = OPTION_TEXT,
      .argument = "ADDRESS",
      .help = "the address it came from, for --allow"},
+    {.name = "key",
+     .letter = 'k',
+     .kind = OPTION_TEXT,
+     .argument = "FILE",
+     .help = "what the sender publishes: a certificate, a public key or a JWK set; a server "
+             "fetches it"},
     {.name = "now",
      .kind = OPTION_NUMBER,
      .argument = "UNIX",
@@ -151,6 +158,47 @@ static void print_identity(const struct signer *signer, const struct scheme_requ
     buf_fini(&line);
 }
 
+/* ---- keys that a server would fetch */
+
+struct published {
+    struct jwk_set *set;
+    struct public_key key;
+    bool has_key;
+};
+
+static enum key_found find_key(void *context, const struct key_want *want,
+                               const struct public_key **ret_key)
+{
+    const struct published *published = context;
+    const struct jwk *jwk =
+        published->set != NULL ? jwk_set_find(published->set, want->kid, want->algorithm) : NULL;
+    if (jwk == NULL && !published->has_key) {
+        return published->set != NULL ? KEY_UNKNOWN : KEY_UNAVAILABLE;
+    }
+    *ret_key = jwk != NULL ? &jwk->key : &published->key;
+    return KEY_FOUND;
+}
+
+static int read_key(const char *file, struct published *published)
+{
+    char *text;
+    size_t bytes;
+    if (file == NULL) {
+        return CLI_DONE;
+    }
+    if (!file_or_stdin(file, JWK_TEXT_BYTES_MAX, &text, &bytes)) {
+        return CLI_FAILED;
+    }
+    struct slice read = slice_of(text, bytes);
+    const char *wrong = NULL;
+    if (jwk_set_parse(read, &published->set) != BK_OK) {
+        wrong = public_key_parse(read, &published->key);
+        published->has_key = wrong == NULL;
+    }
+    free(text);
+    return wrong == NULL ? CLI_DONE : cli_error("--key %s: %s", file, wrong);
+}
+
 static int verify(const struct signer *signer, const struct request *request,
                   const struct options *options)
 {
@@ -160,8 +208,15 @@ static int verify(const struct signer *signer, const struct request *request,
     if (address.bytes != 0 && !cidr_parse(address, &peer)) {
         return cli_usage("--peer %s is no address", option_text(options, "peer"));
     }
+    struct published published = {0};
+    struct key_finder finder = {find_key, &published};
+    int code = read_key(option_text(options, "key"), &published);
+    if (code != CLI_DONE) {
+        return code;
+    }
     struct scheme_request asked = {.head = &request->head,
                                    .body = request->body,
+                                   .keys = &finder,
                                    .url = slice_str(option_text(options, "url")),
                                    .peer_family = peer.family,
                                    .peer = peer.family != 0 ? peer.at : NULL,
@@ -169,6 +224,7 @@ static int verify(const struct signer *signer, const struct request *request,
                                                       ? (int64_t)option_number(options, "now")
                                                       : (int64_t)time(NULL)};
     enum scheme_verdict verdict = scheme_verify(signer->scheme, &asked, &answer);
+    free(published.set);
     if (verdict == SCHEME_GENUINE) {
         print_identity(signer, &asked);
         return CLI_DONE;
