@@ -947,8 +947,28 @@ static void answers(void)
     sample_scheme_free(slack);
 }
 
+/* A secret is learned by a source that has none, and by no other. */
+static void learning(void)
+{
+    static struct sample s;
+    struct scheme_answer answer = {0};
+    struct scheme *waiting = sample_scheme("asana", NULL), *has = sample_scheme("asana", "old");
+    sample_build(&s, "POST", "/", SLICE("X-Hook-Secret: new\r\n"), SLICE("{}"), NOW);
+    ok(scheme_is_learning(waiting) && !scheme_is_learning(has));
+    is_int(scheme_verify(waiting, &s.request, &answer), SCHEME_HANDSHAKE);
+    is_bytes(answer.learned.at, answer.learned.bytes, "new", 3);
+    answer = (struct scheme_answer){0};
+    is_int(scheme_verify(has, &s.request, &answer), SCHEME_SIGNATURE_MISSING, "not a second one");
+    is_uint(answer.learned.bytes, 0);
+    sample_build(&s, "POST", "/", SLICE("X-Hook-Secret:\r\n"), SLICE("{}"), NOW);
+    is_int(sample_verify(waiting, &s), SCHEME_SIGNATURE_MISSING, "an empty secret is none");
+    sample_scheme_free(waiting);
+    sample_scheme_free(has);
+}
+
 int main(void)
 {
+    learning();
     table();
     every_row();
     verdicts();
