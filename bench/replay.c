@@ -362,28 +362,6 @@ void ring_write(struct ring *ring, struct ring_op *op, int32_t handle, const voi
     complete(ring, op, (int32_t)bytes);
 }
 
-void ring_poll(struct ring *ring, struct ring_op *op, int os_fd, unsigned events,
-               ring_done_fn *done)
-{
-    (void)ring;
-    (void)op;
-    (void)os_fd;
-    (void)events;
-    (void)done;
-    bk_never("no calls go out in the replay");
-}
-
-void ring_send_pieces(struct ring *ring, struct ring_op *op, int32_t handle,
-                      struct ring_pieces *pieces, ring_done_fn *done)
-{
-    (void)ring;
-    (void)op;
-    (void)handle;
-    (void)pieces;
-    (void)done;
-    bk_never("no calls go out in the replay");
-}
-
 void ring_connect(struct ring *ring, struct ring_op *op, const struct ring_address *address,
                   int32_t *ret_handle, ring_done_fn *done)
 {
