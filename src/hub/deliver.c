@@ -306,13 +306,21 @@ static void look_at_targets(struct deliver *deliver, struct checkpoint *checkpoi
     }
 }
 
+/* When nothing changed there is nothing to send; lanes that are behind are looked at again. */
 static void send_checkpoint(struct deliver *deliver)
 {
     struct checkpoint *checkpoint = &deliver->checkpoint;
     bk_assert(!deliver->checkpoint_out);
-    bool whole = true, behind = false;
+    bool whole = true;
+    deliver->watching = false;
     checkpoint->lane_count = checkpoint->done_count = checkpoint->status_count = 0;
-    look_at_targets(deliver, checkpoint, &behind);
+    look_at_targets(deliver, checkpoint, &deliver->watching);
+    if (list_empty(&deliver->dirty) && checkpoint->status_count == 0 && !deliver->draining) {
+        if (deliver->watching) {
+            arm_checkpoint(deliver);
+        }
+        return;
+    }
     for (struct list *node = deliver->dirty.next; whole && node != &deliver->dirty;
          node = node->next) {
         whole = add_lane(checkpoint, bk_container_of(node, struct lane, dirty));
@@ -333,10 +341,6 @@ static void send_checkpoint(struct deliver *deliver)
     checkpoint->mail.run = dispatch_checkpoint_arrived;
     deliver->checkpoint_out = true;
     ring_post(deliver->config.ring, deliver->config.control, &checkpoint->mail);
-    if (behind) {
-        timer_start(deliver->config.wheel, &deliver->checkpoint_timer,
-                    ring_now_ns(deliver->config.ring) + CHECKPOINT_NS, checkpoint_due);
-    }
 }
 
 static void checkpoint_due(struct timer *timer)
@@ -352,7 +356,7 @@ void deliver_checkpoint_back(struct ring_mail *mail)
     struct checkpoint *checkpoint = bk_container_of(mail, struct checkpoint, mail);
     struct deliver *deliver = checkpoint->home;
     deliver->checkpoint_out = false;
-    bool more = !list_empty(&deliver->dirty);
+    bool more = !list_empty(&deliver->dirty) || deliver->watching;
     for (struct list *node = deliver->targets.next; !more && node != &deliver->targets;
          node = node->next) {
         more = bk_container_of(node, struct target, node)->changed;
@@ -517,15 +521,15 @@ enum bk_err deliver_open(const struct deliver_config *config, struct deliver **r
     ring_entropy(&deliver->random, sizeof deliver->random);
     deliver->random |= 1;
     enum bk_err err = take_memory(deliver);
+    if (config->peers) { /* others look here only after they saw what adopt() tells them */
+        config->peers[config->core] = deliver;
+    }
     for (size_t i = 0; err == BK_OK && i < config->lane_count; i++) {
         err = adopt(deliver, &config->lanes[i]);
     }
     if (err != BK_OK) {
         give_memory(deliver);
         return err;
-    }
-    if (config->peers) {
-        config->peers[config->core] = deliver;
     }
     *ret_deliver = deliver;
     return BK_OK;

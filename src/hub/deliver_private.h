@@ -114,6 +114,7 @@ struct deliver {
     struct timer drain_timer;
     struct checkpoint checkpoint;
     bool checkpoint_out; /* with the control thread */
+    bool watching;       /* some lane is behind: a pause may end */
     bool draining;
     bool drained; /* the last checkpoint was sent */
     uint64_t through_max; /* 0; else an event that had no memory is here: a start finds it again */

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/time.h"
 #include "http/parse.h"
+#include "hub/attempt.h"
 #include "hub/event_id.h"
 #include "hub/ingress.h"
 #include "providers/scheme.h"
@@ -16,6 +17,7 @@ static const char *const state_names[] = {
     [JOURNAL_ACCEPTED] = "accepted",
     [JOURNAL_REJECTED] = "rejected",
     [JOURNAL_DUPLICATE] = "duplicate",
+    [JOURNAL_ATTEMPT] = "attempt", /* only where whole journals are shown */
 };
 
 const char *event_state_name(enum journal_record_type type)
@@ -387,7 +389,7 @@ static void add_head(struct buf *json, const struct journal_record *record)
     buf_add_byte(json, '}');
 }
 
-static void add_state(struct buf *json, const struct journal_entry *entry)
+static void add_state(struct buf *json, const struct journal_entry *entry, const uint8_t *message)
 {
     add_text(json, "state", slice_str(event_state_name(entry->type)));
     if (entry->type == JOURNAL_REJECTED) {
@@ -404,6 +406,15 @@ static void add_state(struct buf *json, const struct journal_entry *entry)
                            : filtered ? "genuine, but none of the source's events takes it"
                            : failed   ? "genuine, but an expression of the source's events failed"
                                       : ""));
+    }
+    struct attempt attempt;
+    if (attempt_decode(entry, message, &attempt)) {
+        add_id(json, "attemptOf", attempt.event, attempt.event_ns);
+        add_name(json, "destination");
+        buf_printf(json, "%llu,\"attempt\":%u,\"status\":%u",
+                   (unsigned long long)attempt.destination, attempt.number, attempt.status);
+        add_text(json, "outcome", slice_str(attempt_outcome_text(attempt.outcome)));
+        add_text(json, "reason", attempt.why);
     }
     if (entry->type == JOURNAL_DUPLICATE) {
         add_id(json, "duplicateOf", journal_position_unpack(entry->original), entry->original_ns);
@@ -448,7 +459,7 @@ void event_json(struct hub *hub, const struct journal_record *record, struct buf
     }
     add_subject(json, hub, record);
     add_text(json, "receivedAt", slice_str(received));
-    add_state(json, entry);
+    add_state(json, entry, record->message);
     add_head(json, record);
     add_name(json, "size");
     buf_printf(json, "%u", entry->body_bytes);
