@@ -1,6 +1,7 @@
 /* http_server_fuzz - any bytes on a connection of the server: however they are cut, the answers are
- * the same, every request has at most one, and when the peer is gone everything came back. The first
- * byte chooses the cuts. The ring below it is a small one of its own. */
+ * the same, and when the peer is gone everything came back. The first byte chooses the cuts. The
+ * ring below it is a small one of its own.
+ */
 #include "base/assert.h"
 #include "http/server.h"
 #include "ring/timer.h"
