@@ -164,7 +164,7 @@ static void hand_to(struct deliver *deliver, struct fan_out *out,
         return;
     }
     target->last_sequence = out->view.position.sequence;
-    target->strict = destination->strict;
+    order_set(target, destination);
     counter_add(&deliver->stats.wanted, 1);
     lane_offer(lane, destination, &out->view);
 }

@@ -350,7 +350,8 @@ static void delivery_done(struct http_call *call)
         log_event(LOG_INFO, "destination takes deliveries again",
                   LOG_S("destination", destination->name));
     }
-    bool held = destination->strict && delivery->lane && ending.outcome == ATTEMPT_FAILED;
+    bool held = destination->strict && delivery->lane && ending.outcome == ATTEMPT_FAILED &&
+                lane_may_hold(delivery->lane);
     delivery->flags |= held ? ATTEMPT_HELD : 0;
     record(delivery, &ending);
     count(target, delivery, &ending);

@@ -203,16 +203,18 @@ static void lane_drop_queue(struct lane *lane)
     lane_changed(lane);
 }
 
+bool lane_may_hold(const struct lane *lane)
+{
+    return lane->window && lane->window->tail - lane->window->head == lane->queued + 1;
+}
+
 void lane_hold(struct lane *lane, uint64_t sequence, uint32_t number, uint64_t due_ns)
 {
     bk_assert(lane->window);
     lane_drop_queue(lane);
     struct window *window = lane->window;
-    /* Nothing else of a strict lane is in flight. */
-    while (*window_at(window, window->tail - 1) & 1) {
-        window->tail--;
-    }
-    bk_assert(*window_at(window, window->tail - 1) == sequence << 1);
+    bk_assert(window->tail - window->head == 1);
+    bk_assert(*window_at(window, window->head) == sequence << 1);
     window->tail--;
     if (!lane->behind) {
         left_behind(lane, sequence, window->times[window->tail % WINDOW_ENTRIES]);
@@ -482,7 +484,7 @@ void target_pump(struct target *target)
         drop_queues(target);
         return;
     }
-    target->strict = destination->strict;
+    order_set(target, destination);
     if (destination->pause != DESTINATION_RUNNING) {
         drop_queues(target);
         return; /* the checkpoint's timer looks again */

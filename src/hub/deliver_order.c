@@ -23,6 +23,19 @@ static int64_t oldest_of(const struct target *target, const struct lane **ret_la
     return oldest;
 }
 
+void order_set(struct target *target, const struct destination *destination)
+{
+    if (target->strict == destination->strict) {
+        return;
+    }
+    target->strict = destination->strict;
+    if (target->strict) {
+        order_publish(target);
+    } else { /* nobody waits for us any more, also when the order becomes strict again */
+        atomic_store(&destination->state->oldest_ns[target->deliver->config.core], 0);
+    }
+}
+
 void order_publish(struct target *target)
 {
     const struct destination *destination = destination_of(target);

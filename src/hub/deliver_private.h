@@ -163,8 +163,12 @@ int64_t lane_oldest_ns(const struct lane *lane);
 void target_pump(struct target *target);
 /* Strict order: the head failed and stays the head, until due_ns. */
 void lane_hold(struct lane *lane, uint64_t sequence, uint32_t number, uint64_t due_ns);
+/* False: others are in flight or were settled behind it, from before the order became strict. */
+bool lane_may_hold(const struct lane *lane);
 
 /* ---- deliver_order.c: strict order over all cores */
+/* The destination's ordering, which an apply may change at any time. */
+void order_set(struct target *target, const struct destination *destination);
 /* Tell the other cores what this one still owes. */
 void order_publish(struct target *target);
 /* May this one go now? Its lane's head is the oldest of all cores, and nothing is in flight. */

@@ -228,6 +228,7 @@ static struct server {
     unsigned gone_calls;
     unsigned first_manner, manners; /* which of them have a destination */
     bool paused_gone;
+    bool loose; /* the strict one is not, just now */
 } server;
 
 static void put_destination(unsigned manner, enum destination_pause pause)
@@ -250,7 +251,7 @@ static void put_destination(unsigned manner, enum destination_pause pause)
     destination->jitter_permille = 200;
     destination->concurrency = 16;
     destination->pause = pause;
-    destination->strict = manner == STRICT;
+    destination->strict = manner == STRICT && !server.loose;
     if (route_table_put_destination(server.routes, destination) != BK_OK) {
         bail_out("no memory");
     }
@@ -452,7 +453,7 @@ static void fresh(unsigned manners)
     server.first_manner = 0;
     server.manners = manners;
     server.gone_calls = 0;
-    server.paused_gone = false;
+    server.paused_gone = server.loose = false;
     world_init(&server.world, CORES, 8 << 20);
     snprintf(server.state, sizeof server.state, "%s.state", server.world.directory);
 }
@@ -815,6 +816,31 @@ static void test_order(unsigned seed)
     done();
 }
 
+/* An apply may change the ordering while deliveries are in flight. */
+static void test_switch(void)
+{
+    fresh(MANNERS);
+    server.first_manner = STRICT;
+    server.loose = true;
+    open_server();
+    for (unsigned i = 0; i < 1500; i++) {
+        append();
+        if (i % 2 == 0) {
+            step();
+        }
+        if (i % 100 == 99) {
+            server.loose = !server.loose;
+            put_destination(STRICT, DESTINATION_RUNNING);
+        }
+    }
+    ok(run_until_all(STRICT, 3000), "ordering switched on and off: all arrive (missing %llu)",
+       (unsigned long long)missing(STRICT));
+    ok(receivers[STRICT].inflight_max > 1, "several at once while it was off");
+    is_uint(receivers[STRICT].duplicates, 0);
+    stop();
+    done();
+}
+
 int main(void)
 {
     for (unsigned core = 0; core < CORES; core++) {
@@ -827,6 +853,7 @@ int main(void)
     test_dead_letter();
     test_deliveries();
     test_replay();
+    test_switch();
     const char *seeds = getenv("BECKET_DELIVER_SEEDS");
     unsigned count = seeds ? (unsigned)atoi(seeds) : 2;
     for (unsigned seed = 1; seed <= count; seed++) {
