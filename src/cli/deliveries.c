@@ -69,8 +69,7 @@ static void add_delivery(struct table *table, yyjson_mut_val *item)
     table_cell(table, text_at(item, "event"));
     table_cell(table, text_at(item, "destination"));
     table_cell(table, text_at(item, "state"));
-    table_cellf(table, "%llu",
-                (unsigned long long)yyjson_mut_get_uint(value_at(item, "attempt")));
+    table_cellf(table, "%llu", (unsigned long long)yyjson_mut_get_uint(value_at(item, "attempt")));
     if (status) {
         table_cellf(table, "%llu", (unsigned long long)yyjson_mut_get_uint(status));
     } else {
@@ -198,8 +197,7 @@ static bool replay_span(struct remote *remote, const struct options *options, in
     for (size_t i = 0; i < bk_array_length(filters); i++) {
         const char *value = option_text(options, filters[i]);
         if (strcmp(filters[i], "rate") == 0) {
-            snprintf(text, sizeof text, "%llu",
-                     (unsigned long long)option_number(options, "rate"));
+            snprintf(text, sizeof text, "%llu", (unsigned long long)option_number(options, "rate"));
             value = option_given(options, "rate") ? text : NULL;
         }
         remote_query(&target, filters[i], value);
@@ -231,7 +229,7 @@ static void show_progress(uint64_t done, uint64_t all)
             (unsigned long long)all);
 }
 
-#define PARTS_MAX 40U
+#define PARTS_MAX       40U
 #define PART_DELIVERIES 2000U
 
 /* In parts of the time, so that there is something to show; the server counts first. */
@@ -284,8 +282,7 @@ static bool read_time(const char *name, const char *text, int64_t now_ns, int64_
     return true;
 }
 
-static int replay_query(struct remote *remote, const struct options *options,
-                        struct replayed *sum)
+static int replay_query(struct remote *remote, const struct options *options, struct replayed *sum)
 {
     int64_t now_ns = wall_ns(), since_ns, until_ns = now_ns / NS_PER_MS * NS_PER_MS + NS_PER_MS;
     const char *until = option_text(options, "until");

@@ -129,8 +129,7 @@ static void print_totals_json(const struct check_totals *totals, enum print_form
                (unsigned long long)totals->records, (unsigned long long)totals->accepted,
                (unsigned long long)totals->rejected, (unsigned long long)totals->duplicates,
                (unsigned long long)totals->attempts, (unsigned long long)totals->torn_frames,
-               (unsigned long long)totals->torn_bytes,
-               (unsigned long long)totals->problems);
+               (unsigned long long)totals->torn_bytes, (unsigned long long)totals->problems);
     json_tree_init(&tree);
     if (json_parse(buf_slice(&json), &tree, &problem) == BK_OK) {
         print_value(tree.roots[0], format);

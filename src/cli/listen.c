@@ -62,11 +62,21 @@ static int64_t wall_ns(void)
 /* Of the connection, or said anew, or blanked in the journal: hub/request.h has the same list. */
 static bool is_dropped(struct slice name, struct slice value)
 {
-    static const char *const names[] = {"host",       "content-length",    "transfer-encoding",
-                                        "connection", "keep-alive",        "te",
-                                        "trailer",    "upgrade",           "expect",
-                                        "cookie",     "proxy-connection",  "proxy-authorization",
-                                        "authorization", "webhook-id",     "webhook-timestamp",
+    static const char *const names[] = {"host",
+                                        "content-length",
+                                        "transfer-encoding",
+                                        "connection",
+                                        "keep-alive",
+                                        "te",
+                                        "trailer",
+                                        "upgrade",
+                                        "expect",
+                                        "cookie",
+                                        "proxy-connection",
+                                        "proxy-authorization",
+                                        "authorization",
+                                        "webhook-id",
+                                        "webhook-timestamp",
                                         "webhook-signature"};
     for (size_t i = 0; i < bk_array_length(names); i++) {
         if (slice_equal_nocase(name, slice_str(names[i]))) {
@@ -149,8 +159,7 @@ static bool get_body(struct listen *listen, struct slice id, struct client_respo
     struct buf target;
     buf_init(&target, 4096);
     buf_printf(&target, "/api/v1/events/%.*s/body", (int)id.bytes, (const char *)id.at);
-    bool done =
-        remote_call(listen->remote, "GET", buf_text(&target), NULL, SLICE_EMPTY, response);
+    bool done = remote_call(listen->remote, "GET", buf_text(&target), NULL, SLICE_EMPTY, response);
     buf_fini(&target);
     return done;
 }
@@ -202,9 +211,9 @@ static bool get_page(struct listen *listen, const char *cursor, struct json_tree
     /* The cursor says where to go on; "now" would be another one at each poll. */
     remote_query(&target, "since", cursor[0] != '\0' ? NULL : since ? since : "0s");
     remote_query(&target, "cursor", cursor);
-    bool done = remote_call(listen->remote, "GET", buf_text(&target), NULL, SLICE_EMPTY,
-                            &response) &&
-                remote_json(&response, page);
+    bool done =
+        remote_call(listen->remote, "GET", buf_text(&target), NULL, SLICE_EMPTY, &response) &&
+        remote_json(&response, page);
     client_response_fini(&response);
     buf_fini(&target);
     return done;

@@ -288,10 +288,9 @@ static const char *plural_of(const char *text, bool *ret_in_canvas)
         return "tokens";
     }
     const char *near = option_nearest(text, resource_kind_names);
-    cli_usage("there is no kind %s%s%s%s", text,
-              near ? "; did you mean "
-                   : ", there are Canvas, Secret, EventSource, Destination, Route",
-              near ? near : "", near ? "?" : " and Token");
+    cli_usage("there is no kind %s; %s%s%s", text,
+              near ? "did you mean " : "there are Operation, Token, " RESOURCE_KINDS,
+              near ? near : "", near ? "?" : "");
     return NULL;
 }
 
@@ -326,7 +325,9 @@ static void secret_keys(struct buf *text, yyjson_mut_val *object)
 static const char *columns_of(const char *plural)
 {
     return strcmp(plural, "secrets") == 0         ? "NAME!|KEYS|UPDATED!"
-           : strcmp(plural, "event-sources") == 0 ? "NAME!|TYPE|URL!|UPDATED!"
+           : strcmp(plural, "integrations") == 0  ? "NAME!|TYPE|STATE|ACCOUNT|URL|WHAT TO DO"
+           : strcmp(plural, "operations") == 0    ? "NAME!|WHAT|OBJECT!|STATE|TRIES>|NEXT|WHY"
+           : strcmp(plural, "event-sources") == 0 ? "NAME!|TYPE|STATE|URL!|UPDATED!"
            : strcmp(plural, "destinations") == 0  ? "NAME!|STATE|URL!|UPDATED!"
            : strcmp(plural, "routes") == 0        ? "NAME!|FROM|TO|FILTERS|UPDATED!"
            : strcmp(plural, "tokens") == 0        ? "NAME!|ROLE|ENDS WITH|CREATED!"
@@ -361,9 +362,36 @@ static void route_cells(struct table *table, yyjson_mut_val *object)
     char filters[32];
     list_cell(table, value_at(object, "spec.from"), "source");
     list_cell(table, value_at(object, "spec.to"), "destination");
-    snprintf(filters, sizeof filters, "%zu",
-             yyjson_mut_arr_size(value_at(object, "spec.filters")));
+    snprintf(filters, sizeof filters, "%zu", yyjson_mut_arr_size(value_at(object, "spec.filters")));
     table_cell(table, slice_str(filters));
+}
+
+/* "what is wrong; what to do" */
+static void advice_cell(struct table *table, yyjson_mut_val *object)
+{
+    struct buf text;
+    struct slice message = text_at(object, "status.message"),
+                 advice = text_at(object, "status.advice");
+    buf_init(&text, 1U << 16);
+    buf_add_slice(&text, message);
+    buf_add_str(&text, message.bytes != 0 && advice.bytes != 0 ? "; " : "");
+    buf_add_slice(&text, advice);
+    table_cell(table, buf_slice(&text));
+    buf_fini(&text);
+}
+
+static void operation_cells(struct table *table, yyjson_mut_val *object)
+{
+    struct slice next = text_at(object, "status.nextAttemptAt");
+    char text[32];
+    table_cell(table, text_at(object, "spec.intent"));
+    table_cell(table, text_at(object, "spec.object.name"));
+    table_cell(table, text_at(object, "status.state"));
+    snprintf(text, sizeof text, "%u",
+             (unsigned)yyjson_mut_get_uint(value_at(object, "status.attempts")));
+    table_cell(table, slice_str(text));
+    cell_time(table, next.bytes != 0 ? next : text_at(object, "status.nextCheckAt"));
+    advice_cell(table, object);
 }
 
 static void object_row(struct table *table, const char *plural, yyjson_mut_val *object)
@@ -383,9 +411,20 @@ static void object_row(struct table *table, const char *plural, yyjson_mut_val *
         secret_keys(&keys, object);
         table_cell(table, buf_slice(&keys));
         buf_fini(&keys);
-    } else if (strcmp(plural, "event-sources") == 0) {
-        struct slice url = text_at(object, "status.url");
+    } else if (strcmp(plural, "integrations") == 0) {
         table_cell(table, text_at(object, "spec.type"));
+        table_cell(table, text_at(object, "status.state"));
+        table_cell(table, text_at(object, "status.account"));
+        table_cell(table, text_at(object, "spec.url"));
+        advice_cell(table, object);
+        return;
+    } else if (strcmp(plural, "operations") == 0) {
+        operation_cells(table, object);
+        return;
+    } else if (strcmp(plural, "event-sources") == 0) {
+        struct slice url = text_at(object, "status.url"), type = text_at(object, "spec.type");
+        table_cell(table, type.bytes != 0 ? type : text_at(object, "spec.integration.name"));
+        table_cell(table, text_at(object, "status.state"));
         table_cell(table, url.bytes != 0 ? url : text_at(object, "status.path"));
     } else if (strcmp(plural, "destinations") == 0) {
         table_cell(table, text_at(object, "status.state"));
@@ -630,12 +669,19 @@ int cli_describe(int argc, char **argv)
 
 /* ---- delete */
 
-static int delete_one(struct remote *remote, const char *target, const char *what, const char *name)
+/* gone_is_fine: what is not there need not be deleted. */
+static int delete_one(struct remote *remote, const char *target, const char *what, const char *name,
+                      bool gone_is_fine)
 {
     struct client_response response = {0};
-    bool done = remote_call(remote, "DELETE", target, NULL, SLICE_EMPTY, &response);
+    bool done = remote_try(remote, "DELETE", target, NULL, SLICE_EMPTY, &response);
+    bool gone = done && response.status == 404 && gone_is_fine;
+    if (done && !gone && response.status >= 300) {
+        remote_refused(&response);
+        done = false;
+    }
     client_response_fini(&response);
-    if (done) {
+    if (done && !gone) {
         struct buf line;
         buf_init(&line, 4096);
         buf_printf(&line, "deleted %s %s", what, name);
@@ -671,7 +717,7 @@ static int delete_kind(struct remote *remote, const struct options *options,
             remote_query(&target, "canvas",
                          canvas[0] != '\0' ? canvas : option_text(options, "canvas"));
         }
-        int one = delete_one(remote, buf_text(&target), info->name, name);
+        int one = delete_one(remote, buf_text(&target), info->name, name, true);
         code = one != CLI_DONE ? one : code;
         buf_fini(&target);
     }
@@ -680,9 +726,9 @@ static int delete_kind(struct remote *remote, const struct options *options,
 
 static int delete_files(const struct options *options)
 {
-    static const enum resource_kind order[] = {RESOURCE_ROUTE, RESOURCE_DESTINATION,
-                                               RESOURCE_EVENT_SOURCE, RESOURCE_SECRET,
-                                               RESOURCE_CANVAS};
+    static const enum resource_kind order[] = {RESOURCE_ROUTE,        RESOURCE_DESTINATION,
+                                               RESOURCE_EVENT_SOURCE, RESOURCE_INTEGRATION,
+                                               RESOURCE_SECRET,       RESOURCE_CANVAS};
     struct files files;
     struct json_tree tree;
     struct json_problem problem;
@@ -696,10 +742,13 @@ static int delete_files(const struct options *options)
         code = cli_error("%s:%u: %s", files_place(&files, problem.place.line), problem.place.column,
                          problem.message);
     } else {
-        code = remote_open(&remote, options) ? CLI_DONE : CLI_FAILED;
-        for (size_t i = 0; code != CLI_FAILED && i < sizeof order / sizeof order[0]; i++) {
-            code = delete_kind(&remote, options, &tree, order[i]);
+        code = CLI_DONE;
+        bool open = remote_open(&remote, options);
+        for (size_t i = 0; open && i < sizeof order / sizeof order[0]; i++) {
+            int kind = delete_kind(&remote, options, &tree, order[i]);
+            code = kind != CLI_DONE ? kind : code;
         }
+        code = open ? code : CLI_FAILED;
         remote_fini(&remote);
     }
     json_tree_fini(&tree);
@@ -730,7 +779,7 @@ int cli_delete(int argc, char **argv)
             object_target(&target, &options, plural, in_canvas, options.arguments[1]);
             code = remote_open(&remote, &options)
                        ? delete_one(&remote, buf_text(&target), options.arguments[0],
-                                    options.arguments[1])
+                                    options.arguments[1], false)
                        : CLI_FAILED;
             remote_fini(&remote);
             buf_fini(&target);

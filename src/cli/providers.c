@@ -16,7 +16,7 @@ const struct option cli_providers_options[] = {
     {.kind = OPTION_END},
 };
 
-static void print_table(const char *only)
+static void print_table(void)
 {
     struct table table;
     struct buf text;
@@ -24,9 +24,6 @@ static void print_table(const char *only)
     buf_init(&text, 1U << 16);
     for (size_t i = 0; i < scheme_row_count(); i++) {
         const struct scheme_row *row = scheme_row_at(i);
-        if (only != NULL && scheme_row_find(slice_str(only)) != row) {
-            continue;
-        }
         buf_reset(&text);
         scheme_row_verification(row, &text);
         table_row(&table);
@@ -37,6 +34,21 @@ static void print_table(const char *only)
     }
     table_print(&table);
     table_fini(&table);
+    buf_fini(&text);
+}
+
+/* One of them in lines, which no terminal is too narrow for. */
+static void print_one(const struct scheme_row *row)
+{
+    struct buf text, verification;
+    buf_init(&text, 1U << 17);
+    buf_init(&verification, 1U << 16);
+    scheme_row_verification(row, &verification);
+    buf_printf(&text, "type         %s\nprovider     %s\nverified by  %s\nneeds        %s\n",
+               scheme_row_name(row), scheme_row_title(row), buf_text(&verification),
+               scheme_row_needs(row));
+    print_bytes(buf_slice(&text));
+    buf_fini(&verification);
     buf_fini(&text);
 }
 
@@ -90,7 +102,11 @@ int cli_providers(int argc, char **argv)
         code = print_bytes(buf_slice(&text)) ? CLI_DONE : CLI_FAILED;
         buf_fini(&text);
     } else if (print_format(format) == PRINT_TABLE) {
-        print_table(only);
+        if (only != NULL) {
+            print_one(scheme_row_find(slice_str(only)));
+        } else {
+            print_table();
+        }
     } else {
         code = print_list(only, print_format(format));
     }

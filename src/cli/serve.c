@@ -42,7 +42,7 @@ const struct option cli_serve_options[] = {
      "where webhooks come in", NULL, 0, 0, NULL},
     {"admin", 'a', OPTION_TEXT, SERVE_FLAGS, "ADDR:PORT", "127.0.0.1:8081",
      "where API and metrics are", NULL, 0, 0, NULL},
-    {"admin-host", 0, OPTION_TEXT, SERVE_FLAGS, "NAME,…", NULL,
+    {"admin-host", 0, OPTION_TEXT, SERVE_FLAGS, "NAME,...", NULL,
      "further host names that API requests may be addressed to", NULL, 0, 0, NULL},
     {"threads", 't', OPTION_NUMBER, SERVE_FLAGS, "N", NULL, "reactors; default: one per usable CPU",
      NULL, 1, CORES_MAX, NULL},
@@ -647,13 +647,18 @@ static void print_quick_start(struct serve *serve, struct control *control)
     if (prefix && strncmp(name, directory, prefix) == 0 && name[prefix] == '/') {
         name += prefix + 1;
     }
+    /* The public URL may be a proxy's that is not there yet; a certificate has its names. */
+    struct buf local;
+    buf_init(&local, sizeof serve->listen_text + 64U);
+    buf_printf(&local, "http://%s/hooks/%s", serve->listen_text, QUICKSTART_NAME);
+    const char *url = serve->control.tls ? quickstart.url : buf_text(&local);
     printf("\nTry it in a second terminal:\n\n"
            "  echo '{\"hello\":\"world\"}' | %s send %s --type %s --secret %s --body -\n"
            "  %s events --follow --data %s --server %s://%s\n\n",
-           name, quickstart.url, QUICKSTART_TYPE, quickstart.secret, name,
-           serve->control.data_directory, serve->control.admin_tls ? "https" : "http",
-           serve->admin_text);
+           name, url, QUICKSTART_TYPE, quickstart.secret, name, serve->control.data_directory,
+           serve->control.admin_tls ? "https" : "http", serve->admin_text);
     fflush(stdout);
+    buf_fini(&local);
     explicit_bzero(&quickstart, sizeof quickstart);
 }
 
@@ -746,8 +751,8 @@ static void log_ready(struct serve *serve, struct control *control)
               LOG_Z("durability", serve->control.durable ? "fsync" : "none"),
               LOG_Z("sandbox", serve->sandbox[0] ? serve->sandbox : "off"),
               LOG_I("connectionsPerThread", serve->control.conns_max),
-              LOG_I("memoryMaxMiB", memory_max_mib(serve)),
-              LOG_I("events", report->records), LOG_I("startMs", control_start_ms(control)));
+              LOG_I("memoryMaxMiB", memory_max_mib(serve)), LOG_I("events", report->records),
+              LOG_I("startMs", control_start_ms(control)));
 }
 
 static int serve_run(struct serve *serve)

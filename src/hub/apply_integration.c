@@ -111,7 +111,7 @@ static enum bk_err integration_unindex(struct apply *apply, struct apply_work *w
     return provider_work_integration_removed(apply, work);
 }
 
-/* Its secret changed: what waits for a person may work now. */
+/* Its secret changed: is the new one good? What waits for a person may work now. */
 static enum bk_err integration_compile(struct apply *apply, struct slice canvas, struct slice name,
                                        struct apply_work *blame, bool own)
 {

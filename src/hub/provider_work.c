@@ -418,17 +418,28 @@ enum bk_err provider_work_integration_changed(struct apply *apply, const struct 
     return add(apply, &operation);
 }
 
-/* ---- all unfinished operations of one integration */
+/* ---- operations of one integration */
 
 struct of_integration {
     struct store_txn *txn;
     struct slice canvas;
     struct slice name;
+    bool failed; /* only what a new credential may mend, and the check of the credential */
     unsigned count;
     bool removes;
     uint64_t numbers[256];
     enum bk_err err;
 };
+
+static bool is_wanted(const struct of_integration *walk, const struct operation *operation)
+{
+    bool finished = operation->state == OPERATION_DONE;
+    if (walk->failed) {
+        return operation->state == OPERATION_FAILED ||
+               (finished && operation->intent == PROVIDER_CHECK);
+    }
+    return !finished;
+}
 
 static bool look_at(void *context, struct slice key, struct slice value)
 {
@@ -438,7 +449,7 @@ static bool look_at(void *context, struct slice key, struct slice value)
     (void)key;
     json_tree_init(&tree);
     walk->err = operation_decode(value, &tree, &operation);
-    if (walk->err == BK_OK && operation.state != OPERATION_DONE &&
+    if (walk->err == BK_OK && is_wanted(walk, &operation) &&
         slice_equal(operation.integration, walk->name) &&
         slice_equal(operation.integration_canvas, walk->canvas)) {
         walk->removes = walk->removes || operation.intent == PROVIDER_HOOK_REMOVE;
@@ -448,11 +459,12 @@ static bool look_at(void *context, struct slice key, struct slice value)
     return walk->err == BK_OK && walk->count < sizeof walk->numbers / sizeof walk->numbers[0];
 }
 
-static enum bk_err find_unfinished(struct store_txn *txn, struct slice canvas, struct slice name,
-                                   struct of_integration *ret_walk)
+static enum bk_err find_operations(struct store_txn *txn, struct slice canvas, struct slice name,
+                                   bool failed, struct of_integration *ret_walk)
 {
     struct key prefix;
-    *ret_walk = (struct of_integration){.txn = txn, .canvas = canvas, .name = name};
+    *ret_walk =
+        (struct of_integration){.txn = txn, .canvas = canvas, .name = name, .failed = failed};
     key_start(&prefix, 'q');
     enum bk_err err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, look_at, ret_walk);
     return err == BK_OK ? ret_walk->err : err;
@@ -462,7 +474,7 @@ enum bk_err provider_work_integration_removed(struct apply *apply, const struct 
 {
     struct of_integration found;
     struct key key;
-    enum bk_err err = find_unfinished(apply->txn, work->canvas, work->name, &found);
+    enum bk_err err = find_operations(apply->txn, work->canvas, work->name, false, &found);
     if (err == BK_OK && found.removes) {
         char name[OPERATION_NAME_BYTES];
         operation_name(found.numbers[0], name);
@@ -490,7 +502,7 @@ static enum bk_err make_due(struct apply *apply, uint64_t number)
     }
     json_tree_init(&tree);
     err = operation_decode(bytes, &tree, &operation);
-    if (err == BK_OK && operation.state == OPERATION_FAILED) {
+    if (err == BK_OK) {
         int64_t old_due_ns = operation.due_ns;
         operation.due_ns = apply->options->now_ns;
         operation.state = OPERATION_PENDING;
@@ -509,7 +521,7 @@ enum bk_err provider_work_credential_changed(struct apply *apply, struct slice c
     if (apply->options->dry_run) {
         return BK_OK;
     }
-    enum bk_err err = find_unfinished(apply->txn, canvas, name, &found);
+    enum bk_err err = find_operations(apply->txn, canvas, name, true, &found);
     for (unsigned i = 0; err == BK_OK && i < found.count; i++) {
         err = make_due(apply, found.numbers[i]);
     }

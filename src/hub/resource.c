@@ -26,9 +26,9 @@ static const struct resource_kind_info kinds[RESOURCE_KIND_COUNT] = {
 };
 
 const char *const resource_kind_names[] = {
-    "Canvas", "Secret",          "EventSource", "Integration", "IntegrationUser", "IntegrationLink",
-    "Destination", "Route",      "Stage",       "ConnectionGroup", "Execution",   "Deployment",
-    "Variable", "Operation",     NULL,
+    "Canvas",          "Secret",      "EventSource", "Integration", "IntegrationUser",
+    "IntegrationLink", "Destination", "Route",       "Stage",       "ConnectionGroup",
+    "Execution",       "Deployment",  "Variable",    "Operation",   NULL,
 };
 
 /* Equal but for case and for '-' and '_', which do not count. */
@@ -105,8 +105,8 @@ static int compare_items(const void *a, const void *b)
     const struct resource_secret_item *left = a, *right = b;
     size_t bytes = left->key.bytes < right->key.bytes ? left->key.bytes : right->key.bytes;
     int order = memcmp(left->key.at, right->key.at, bytes);
-    return order != 0 ? order : (left->key.bytes > right->key.bytes) -
-                                    (left->key.bytes < right->key.bytes);
+    return order != 0 ? order
+                      : (left->key.bytes > right->key.bytes) - (left->key.bytes < right->key.bytes);
 }
 
 static void decode_items(struct decoder *decoder, const struct decode_object *data,
@@ -185,7 +185,8 @@ static bool decode_kind(struct decoder *decoder, const struct decode_object *roo
     }
     if (!resource_kind_find(text, ret_kind)) {
         const char *nearest = decode_nearest(text, resource_kind_names);
-        decode_wrong(decoder, root, "kind", "unknown kind%s%s%s", nearest ? "; did you mean " : "",
+        decode_wrong(decoder, root, "kind", "unknown kind; %s%s%s",
+                     nearest ? "did you mean " : "there are " RESOURCE_KINDS,
                      nearest ? nearest : "", nearest ? "?" : "");
         return false;
     }
@@ -223,9 +224,9 @@ static void decode_metadata(struct decoder *decoder, const struct decode_object 
                             struct resource_document *document)
 {
     /* What the server sets is taken and not looked at, so that what was read can be applied. */
-    static const char *const known[] = {"name",      "canvasId",   "canvasName", "description",
-                                        "id",        "createdAt",  "updatedAt",  "createdBy",
-                                        "revision",  "domainType", "domainId",   "organizationId",
+    static const char *const known[] = {"name",     "canvasId",   "canvasName", "description",
+                                        "id",       "createdAt",  "updatedAt",  "createdBy",
+                                        "revision", "domainType", "domainId",   "organizationId",
                                         NULL};
     struct decode_object metadata = decode_inner(decoder, root, "metadata");
     decode_known(decoder, &metadata, known);

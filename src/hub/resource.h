@@ -44,21 +44,23 @@ struct resource_kind_info {
 /* `EventSource`, `event-source`, `event-sources`, `eventsource`, `event_source`, in any case. */
 bool resource_kind_find(struct slice text, enum resource_kind *ret_kind);
 const struct resource_kind_info *resource_kind_info(enum resource_kind kind);
+/* What this version can apply, in words. */
+#define RESOURCE_KINDS "Canvas, Secret, Integration, EventSource, Destination and Route"
 /* All names of kinds, for suggestions: NULL-terminated. */
 extern const char *const resource_kind_names[];
 
-#define RESOURCE_CANVAS_DEFAULT "default"
+#define RESOURCE_CANVAS_DEFAULT        "default"
 #define RESOURCE_DESCRIPTION_BYTES_MAX 1024U
-#define RESOURCE_SECRET_KEYS_MAX 100U
-#define RESOURCE_SECRET_KEY_BYTES_MAX 128U
+#define RESOURCE_SECRET_KEYS_MAX       100U
+#define RESOURCE_SECRET_KEY_BYTES_MAX  128U
 
 /* 1-63 of a-z 0-9 -. */
 bool resource_name_valid(struct slice name);
 
 /* ---- mistakes */
 struct resource_problem {
-    size_t document;      /* index, from 0 */
-    const char *field;    /* "spec.verification.tolerance"; "" = the whole document */
+    size_t document;   /* index, from 0 */
+    const char *field; /* "spec.verification.tolerance"; "" = the whole document */
     const char *message;
     struct json_place place;
 };
@@ -71,9 +73,11 @@ struct resource_problems {
     size_t dropped;
 };
 void resource_problems_init(struct resource_problems *problems, struct arena *arena);
-__attribute__((format(printf, 5, 6))) void
-resource_problem_add(struct resource_problems *problems, size_t document, struct json_place place,
-                     const char *field, const char *format, ...);
+__attribute__((format(printf, 5, 6))) void resource_problem_add(struct resource_problems *problems,
+                                                                size_t document,
+                                                                struct json_place place,
+                                                                const char *field,
+                                                                const char *format, ...);
 
 /* ---- decoded documents */
 struct resource_secret_ref {
@@ -83,15 +87,15 @@ struct resource_secret_ref {
 
 /* One of verification.secrets. */
 struct resource_source_secret {
-    bool inline_value;              /* value: …; else reference */
-    struct slice value;             /* "***" = keep what is stored */
+    bool inline_value;  /* value: …; else reference */
+    struct slice value; /* "***" = keep what is stored */
     struct resource_secret_ref ref;
     struct json_place place;
 };
 
-#define RESOURCE_FILTERS_MAX 32U /* of one list */
-#define RESOURCE_TYPES_MAX 64U
-#define RESOURCE_EVENTS_MAX 64U
+#define RESOURCE_FILTERS_MAX    32U /* of one list */
+#define RESOURCE_TYPES_MAX      64U
+#define RESOURCE_EVENTS_MAX     64U
 #define RESOURCE_ROUTE_ENDS_MAX 32U /* sources, and destinations, of one route */
 
 struct resource_filter {
@@ -103,17 +107,17 @@ struct resource_filter {
 struct resource_filters {
     struct resource_filter *items;
     unsigned count;
-    bool any;                       /* filterOperator: FILTER_OPERATOR_OR */
-    struct slice *types;            /* none = every type */
+    bool any;            /* filterOperator: FILTER_OPERATOR_OR */
+    struct slice *types; /* none = every type */
     unsigned type_count;
 };
 
 struct resource_event_source {
-    struct slice type;              /* canonical row name, or "generic" */
+    struct slice type; /* canonical row name, or "generic" */
     bool type_given;
-    struct slice path;              /* empty = generated */
-    bool custom;                    /* `generic` with its own row out of the fields below */
-    struct slice scheme;            /* none token basic hmac … */
+    struct slice path;   /* empty = generated */
+    bool custom;         /* `generic` with its own row out of the fields below */
+    struct slice scheme; /* none token basic hmac … */
     struct slice algorithm;
     struct slice signature_header;
     struct slice signature_format;
@@ -123,30 +127,30 @@ struct resource_event_source {
     struct slice type_header;
     struct slice type_field;
     struct slice signed_template;
-    struct slice issuer;            /* tokens of an issuer: scheme jwt, or a type of that kind */
-    struct slice audience;          /* one or several, separated by blanks */
-    struct slice claims;            /* name=value lines, in the order of the document */
+    struct slice issuer;   /* tokens of an issuer: scheme jwt, or a type of that kind */
+    struct slice audience; /* one or several, separated by blanks */
+    struct slice claims;   /* name=value lines, in the order of the document */
     struct slice jwks_url;
     struct slice signature_field;
     struct slice timestamp_field;
     struct slice timestamp_unit;
-    struct slice origins;           /* lists are texts with a blank between */
+    struct slice origins; /* lists are texts with a blank between */
     bool has_allow;
     struct slice allow;
     struct slice proxies;
     struct resource_source_secret *verify_token; /* NULL = none */
-    bool allow_private;             /* the issuer may be at a private address */
+    bool allow_private;                          /* the issuer may be at a private address */
     struct resource_source_secret *secrets;
     unsigned secret_count;
-    bool generate_key;              /* no secret given and the scheme needs one: make it */
-    int64_t tolerance_seconds;      /* -1 = the row's own */
+    bool generate_key;         /* no secret given and the scheme needs one: make it */
+    int64_t tolerance_seconds; /* -1 = the row's own */
     struct slice tolerance_text;
-    int64_t dedupe_window_ns;       /* -1 = the default */
+    int64_t dedupe_window_ns; /* -1 = the default */
     struct slice dedupe_text;
-    uint64_t body_bytes;            /* 0 = the default */
+    uint64_t body_bytes; /* 0 = the default */
     bool per_second_given;
-    uint32_t per_second;            /* 0 = no limit */
-    struct slice integration;       /* empty = none: the user tells the provider */
+    uint32_t per_second;      /* 0 = no limit */
+    struct slice integration; /* empty = none: the user tells the provider */
     struct json_place integration_place;
     struct slice resource_type;
     struct slice resource;
@@ -164,32 +168,32 @@ enum integration_auth {
 
 struct provider;
 struct resource_integration {
-    struct slice type;              /* "github"; "http" and sign-in only ones have no provider */
+    struct slice type; /* "github"; "http" and sign-in only ones have no provider */
     const struct provider *provider;
-    struct slice url;               /* without a slash at the end */
-    struct slice api_url;           /* empty = found from type and url */
+    struct slice url;     /* without a slash at the end */
+    struct slice api_url; /* empty = found from type and url */
     enum integration_auth auth;
     bool has_credential;
     struct resource_source_secret credential; /* token, password, or the client's secret */
     struct slice username;
     struct slice client_id;
-    struct slice scopes;            /* separated by blanks */
+    struct slice scopes; /* separated by blanks */
     struct slice authorize_url, token_url, revoke_url, identity_url;
     bool oidc_given;
     bool oidc_enabled;
-    yyjson_mut_val *claims;         /* NULL = none */
+    yyjson_mut_val *claims; /* NULL = none */
     bool allow_private;
-    bool check;                     /* try the credential when applied */
+    bool check; /* try the credential when applied */
 };
 
 struct resource_duration {
-    int64_t ns;                     /* 0 = not given */
+    int64_t ns; /* 0 = not given */
     struct slice text;
 };
 
 struct resource_destination_header {
     struct slice name;
-    bool plain;                     /* value.value is the text itself; else a reference */
+    bool plain; /* value.value is the text itself; else a reference */
     struct resource_source_secret value;
 };
 
@@ -197,7 +201,7 @@ struct resource_destination {
     struct slice url;
     struct resource_destination_header *headers;
     unsigned header_count;
-    bool unsigned_;                 /* signing.scheme: none */
+    bool unsigned_; /* signing.scheme: none */
     bool generate_key;
     struct resource_source_secret *secrets;
     unsigned secret_count;
@@ -207,8 +211,8 @@ struct resource_destination {
     unsigned schedule_count;
     bool jitter_given;
     uint16_t jitter_permille;
-    uint32_t concurrency;           /* 0 = the default */
-    uint32_t per_second;            /* 0 = no limit */
+    uint32_t concurrency; /* 0 = the default */
+    uint32_t per_second;  /* 0 = no limit */
     bool strict;
     struct slice order_key;
     bool allow_private;
@@ -216,8 +220,8 @@ struct resource_destination {
 };
 
 struct resource_route_end {
-    struct slice name;              /* of a source, or of a destination */
-    struct resource_filters types;  /* of a source: only the types */
+    struct slice name;             /* of a source, or of a destination */
+    struct resource_filters types; /* of a source: only the types */
     struct json_place place;
 };
 
@@ -231,7 +235,7 @@ struct resource_route {
 
 struct resource_secret_item {
     struct slice key;
-    struct slice value;             /* "***" = keep what is stored */
+    struct slice value; /* "***" = keep what is stored */
     struct json_place place;
 };
 
@@ -244,9 +248,9 @@ struct resource_document {
     size_t index;
     enum resource_kind kind;
     struct slice name;
-    struct slice canvas;            /* "" for a Canvas */
+    struct slice canvas; /* "" for a Canvas */
     struct slice description;
-    struct json_place place;        /* of the document */
+    struct json_place place; /* of the document */
     struct json_place spec_place;
     union {
         struct resource_secret secret;

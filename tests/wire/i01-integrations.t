@@ -136,6 +136,19 @@ def test_refusals():
                      'metadata: {name: token, description: again}'))
         server.api('POST', '/api/v1/operations/%s/retry' % operation)
         ok(when(lambda: status(server, 'event-sources', 'repo').get('state') == 'ready'), 'and mended')
+
+        def new_token(token):
+            server.apply('kind: Secret\nmetadata: {name: token}\nspec: {data: {token: %s}}' % token)
+        new_token('ghp_stale')
+        ok(when(lambda: status(server, 'integrations', 'hub').get('state') == 'error'), 'a secret that changes is tried')
+        code, out, err = server.cli('get', 'integrations')
+        ok('github' in out and 'error' in out and '401' in out, 'the table says what is wrong: %s%s' % (out, err))
+        new_token(github_double.token)
+        ok(when(lambda: status(server, 'integrations', 'hub').get('state') == 'ready'), 'and again')
+        code, out, err = server.cli('get', 'integration', 'hub')
+        ok('ready' in out and 'octo' in out, 'and whose it is')
+        code, out, err = server.cli('get', 'operations')
+        ok('check' in out and 'hook-ensure' in out and 'repo' in out, 'operations say what they do: %s' % out)
         answer = server.api('POST', '/api/v1/apply', b'''
 kind: Integration
 metadata: {name: bad}
@@ -149,6 +162,11 @@ metadata: {name: elsewhere}
 spec: {type: github, url: "https://git.example/acme", auth: {use: none}}
 ''')
         ok(answer.status == 400, 'a url of GitHub is on github.com')
+        file = os.path.join(server.data, 'all.yaml')
+        with open(file, 'w') as f:
+            f.write(integration(github_double, github_double.token) + SOURCE)
+        ok(when(lambda: server.cli('delete', '-f', file)[0] == 0), 'what a file declares goes')
+        is_equal(server.api('GET', '/api/v1/integrations/hub').status, 404, 'the integration too')
     github_double.close()
 
 
