@@ -681,10 +681,11 @@ static void restrict_files(struct serve *serve)
     struct sandbox_files files = {
         .data_directory = serve->control.data_directory,
         .reads = {option_text(&serve->options, "config"), getenv("BECKET_MASTER_KEY_FILE"),
-                  option_text(&serve->options, "tls-client-ca")},
+                  option_text(&serve->options, "tls-client-ca"),
+                  option_text(&serve->options, "ca-file")},
     };
     static const char *const lists[] = {"tls-cert", "tls-key"};
-    unsigned count = 3;
+    unsigned count = 4;
     for (unsigned list = 0; list < bk_array_length(lists); list++) {
         unsigned length = option_list_count(&serve->options, lists[list]);
         for (unsigned i = 0; i < length && count < SANDBOX_PATHS_MAX; i++) {
