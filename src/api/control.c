@@ -23,6 +23,8 @@
 
 #define CONTROL_RING_ENTRIES 256U
 #define REACTOR_STACK_BYTES  (1U << 20)
+#define ADDRESS_WAIT_NS      (800 * (uint64_t)NS_PER_MS)
+#define ADDRESS_STEP_NS      (20 * (uint64_t)NS_PER_MS)
 /* Connections wait in the queue meanwhile. */
 #define HAND_OVER_NS (5 * (uint64_t)NS_PER_SECOND)
 
@@ -86,7 +88,8 @@ struct control {
     bool drain_sent;
     uint64_t drain_at_ns;
     uint64_t drain_deadline_ns;
-    uint64_t pulse_ns; /* the next one */
+    uint64_t address_until_ns; /* start-up only */
+    uint64_t pulse_ns;         /* the next one */
     unsigned pulses_out;
     atomic_bool handing_over;
     int64_t start_wall_ns;
@@ -698,11 +701,26 @@ static uint64_t operations_step(struct control *control)
     return ring_now_ns(control->ring) + (next_ns > now_ns ? (uint64_t)(next_ns - now_ns) : 0);
 }
 
+/* What a killed server had in its rings is closed by the kernel a moment after it ended; who starts
+ * it again at once finds the address still taken. False: that has lasted too long for this. */
+static bool wait_for_address(struct control *control)
+{
+    uint64_t now_ns = ring_clock_ns(control->ring);
+    if (!control->address_until_ns) {
+        control->address_until_ns = now_ns + ADDRESS_WAIT_NS;
+    }
+    ring_turn(control->ring, now_ns + ADDRESS_STEP_NS);
+    return now_ns < control->address_until_ns;
+}
+
 /* The reactors share their address (SO_REUSEPORT), and so could another server of the same user.
  * Asking for it alone first finds that out. */
 static enum bk_err probe_address(struct control *control, char ret_why[CONTROL_WHY_BYTES])
 {
     enum bk_err err = ring_address_probe(&control->config.listen);
+    while (err == BK_BUSY && wait_for_address(control)) {
+        err = ring_address_probe(&control->config.listen);
+    }
     if (err == BK_BUSY) {
         return fail(ret_why, err, "start",
                     "the --listen address is in use: is another server running? choose another "
@@ -727,8 +745,10 @@ static enum bk_err open_sockets(struct control *control, char ret_why[CONTROL_WH
         }
     }
     if (err == BK_OK && !sockets->admin_count) {
-        err = socket_listen(&control->config.admin_listen, false, REACTOR_BACKLOG,
-                            &sockets->admin[0]);
+        do {
+            err = socket_listen(&control->config.admin_listen, false, REACTOR_BACKLOG,
+                                &sockets->admin[0]);
+        } while (err == BK_BUSY && wait_for_address(control));
         sockets->admin_count = err == BK_OK;
     }
     return err == BK_OK ? BK_OK : fail(ret_why, err, "start", reactor_listen_text(err));
