@@ -91,26 +91,24 @@ SSE42 static uint32_t crc32c_sse42(uint32_t seed, const uint8_t *p, size_t bytes
     uint64_t crc = ~seed;
     while (bytes >= 192) {
         size_t words = bytes / 24 < STREAM_WORDS_MAX ? bytes / 24 : STREAM_WORDS_MAX;
-        const uint8_t *q = p + 8 * words;
-        const uint8_t *r = q + 8 * words;
+        const size_t q = 8 * words, r = 16 * words;
+        const uint8_t *end = p + q;
         uint64_t second = 0, third = 0;
-        size_t i = 0;
-        for (; i + 16 <= 8 * words; i += 16) {
-            crc = _mm_crc32_u64(crc, load64(p + i));
-            second = _mm_crc32_u64(second, load64(q + i));
-            third = _mm_crc32_u64(third, load64(r + i));
-            crc = _mm_crc32_u64(crc, load64(p + i + 8));
-            second = _mm_crc32_u64(second, load64(q + i + 8));
-            third = _mm_crc32_u64(third, load64(r + i + 8));
+        for (const uint8_t *most = p + (q & ~(size_t)31); p != most; p += 32) {
+            for (size_t i = 0; i < 32; i += 8) { /* unrolled */
+                crc = _mm_crc32_u64(crc, load64(p + i));
+                second = _mm_crc32_u64(second, load64(p + q + i));
+                third = _mm_crc32_u64(third, load64(p + r + i));
+            }
         }
-        if (i < 8 * words) {
-            crc = _mm_crc32_u64(crc, load64(p + i));
-            second = _mm_crc32_u64(second, load64(q + i));
-            third = _mm_crc32_u64(third, load64(r + i));
+        for (; p != end; p += 8) {
+            crc = _mm_crc32_u64(crc, load64(p));
+            second = _mm_crc32_u64(second, load64(p + q));
+            third = _mm_crc32_u64(third, load64(p + r));
         }
         crc = third ^ _mm_crc32_u64(0, moved(crc, shift[2 * words]) ^ moved(second, shift[words]));
-        p = r + 8 * words;
-        bytes -= 24 * words;
+        p += r;
+        bytes -= q + r;
     }
     for (; bytes >= 8; bytes -= 8, p += 8) {
         crc = _mm_crc32_u64(crc, load64(p));

@@ -33,8 +33,9 @@ static inline void decode16(const uint8_t *text, uint8_t *out, __m128i *good)
     /* Unsigned comparison: x <= limit exactly when min(x, limit) == x. */
     __m128i is_digit = _mm_cmpeq_epi8(_mm_min_epu8(digit, _mm_set1_epi8(9)), digit);
     __m128i is_letter = _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8(5)), letter);
-    __m128i value = _mm_or_si128(_mm_and_si128(is_digit, digit),
-                                 _mm_and_si128(is_letter, _mm_add_epi8(letter, _mm_set1_epi8(10))));
+    /* 'a' ends in 1, so letters are 9 above their low half. */
+    __m128i value = _mm_add_epi8(_mm_and_si128(c, _mm_set1_epi8(15)),
+                                 _mm_and_si128(is_letter, _mm_set1_epi8(9)));
     *good = _mm_and_si128(*good, _mm_or_si128(is_digit, is_letter));
     /* In each pair the first digit, the low byte, is the high half. */
     __m128i pair = _mm_or_si128(_mm_slli_epi16(value, 4), _mm_srli_epi16(value, 8));

@@ -24,15 +24,14 @@ static inline uint64_t load64(const uint8_t *at)
 }
 
 #if defined(__SSE2__)
-/* The same for sixteen bytes, compared with a lower-case name. */
-static inline bool same16(const uint8_t *name, const uint8_t *lower)
+/* The same for sixteen bytes, compared with a lower-case name: all ones where they are equal. */
+static inline __m128i same16(const uint8_t *name, const uint8_t *lower)
 {
     __m128i text = _mm_loadu_si128((const __m128i *)(const void *)name);
-    __m128i upper = _mm_and_si128(_mm_cmpgt_epi8(text, _mm_set1_epi8('A' - 1)),
-                                  _mm_cmplt_epi8(text, _mm_set1_epi8('Z' + 1)));
-    __m128i folded = _mm_or_si128(text, _mm_and_si128(upper, _mm_set1_epi8(0x20)));
     __m128i want = _mm_loadu_si128((const __m128i *)(const void *)lower);
-    return _mm_movemask_epi8(_mm_cmpeq_epi8(folded, want)) == 0xffff;
+    __m128i letter = _mm_sub_epi8(text, _mm_set1_epi8('A'));
+    __m128i upper = _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8('Z' - 'A')), letter);
+    return _mm_cmpeq_epi8(_mm_or_si128(text, _mm_and_si128(upper, _mm_set1_epi8(0x20))), want);
 }
 #endif
 
@@ -42,7 +41,9 @@ static inline bool same_name(const uint8_t *name, const uint8_t *lower, size_t b
 {
 #if defined(__SSE2__)
     if (bytes >= 16 && bytes <= 32) {
-        return same16(name + bytes - 16, lower + bytes - 16) && same16(name, lower);
+        __m128i same =
+            _mm_and_si128(same16(name + bytes - 16, lower + bytes - 16), same16(name, lower));
+        return _mm_movemask_epi8(same) == 0xffff;
     }
 #endif
     if (bytes < 8) {

@@ -123,8 +123,6 @@ static inline SCAN_TARGET enum http_parse head_fields(struct http_head *head, co
         }
         if (LIKELY(scan_line(at, end, &constants, &ends) && ends.name != 0)) {
             put_line(&head->headers[count], (size_t)(at - base), ends);
-            suspects[suspect_count] = (uint8_t)count;
-            suspect_count += HTTP_FRAMING_LENGTHS >> ends.name & 1;
         } else {
             if (at == end || !(http_byte_class[*at] & HTTP_CLASS_TOKEN)) {
                 break;
@@ -134,10 +132,11 @@ static inline SCAN_TARGET enum http_parse head_fields(struct http_head *head, co
                 return line;
             }
             put_odd_line(&head->headers[count], (size_t)(at - base), at, ends);
-            suspects[suspect_count] = (uint8_t)count;
-            suspect_count += ends.name < 64 && (HTTP_FRAMING_LENGTHS >> ends.name & 1);
         }
-        head->tags[count] = http_name_tag(at, ends.name);
+        uint8_t tag = http_name_tag(at, ends.name);
+        head->tags[count] = tag;
+        suspects[suspect_count] = (uint8_t)count;
+        suspect_count += HTTP_FRAMING_TAGS >> (tag & 63) & 1;
         at += ends.value + 2;
         count++;
     }

@@ -31,13 +31,18 @@ struct line_ends {
     size_t value;
 };
 
-/* Headers that decide about framing and the connection are picked by the length of their name while
- * parsing, and judged when all are there: host, expect, connection, content-length,
- * transfer-encoding. */
-#define HTTP_FRAMING_LENGTHS (1ULL << 4 | 1ULL << 6 | 1ULL << 10 | 1ULL << 14 | 1ULL << 17)
+/* Headers that decide about framing and the connection are picked by the low bits of the tag of
+ * their name while parsing, and judged when all are there. */
+#define HTTP_FRAMING_TAG(bytes, last) (1ULL << (((bytes) + ((size_t)(last) << 3)) & 63))
+#define HTTP_FRAMING_TAGS                                                                          \
+    (HTTP_FRAMING_TAG(4, 't') | /* host */                                                         \
+     HTTP_FRAMING_TAG(6, 't') | /* expect */                                                       \
+     HTTP_FRAMING_TAG(10, 'n') | /* connection */                                                  \
+     HTTP_FRAMING_TAG(14, 'h') | /* content-length */                                              \
+     HTTP_FRAMING_TAG(17, 'g')) /* transfer-encoding */
 
 struct http_framing {
-    const uint8_t *suspects; /* numbers of the headers with such a name */
+    const uint8_t *suspects; /* numbers of the headers with such a tag */
     unsigned suspect_count;
     bool response;
     size_t host_bytes; /* how many bytes of the first suspect are of HTTP_CLASS_HOST */

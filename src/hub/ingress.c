@@ -369,10 +369,11 @@ static void place(const struct http_message *message, struct slice part, size_t 
     *ret_bytes = *ret_at ? (uint16_t)(part.bytes < bytes_max ? part.bytes : bytes_max) : 0;
 }
 
-static struct journal_entry entry_of(const struct intake *intake, enum journal_record_type type)
+static void entry_of(const struct intake *intake, enum journal_record_type type,
+                     struct journal_entry *ret_entry)
 {
     const struct http_message *message = intake->message;
-    struct journal_entry entry = {
+    *ret_entry = (struct journal_entry){
         .type = type,
         .flags = message->decoded ? JOURNAL_BODY_DECODED : 0,
         .source = intake->source->number,
@@ -382,10 +383,10 @@ static struct journal_entry entry_of(const struct intake *intake, enum journal_r
         .head_bytes = message->head->head_bytes,
         .body_bytes = (uint32_t)message->body.bytes,
     };
-    place(message, intake->identity.type, EVENT_TYPE_BYTES_MAX, &entry.type_at, &entry.type_bytes);
-    place(message, intake->identity.delivery_id, DELIVERY_ID_BYTES_MAX, &entry.id_at,
-          &entry.id_bytes);
-    return entry;
+    place(message, intake->identity.type, EVENT_TYPE_BYTES_MAX, &ret_entry->type_at,
+          &ret_entry->type_bytes);
+    place(message, intake->identity.delivery_id, DELIVERY_ID_BYTES_MAX, &ret_entry->id_at,
+          &ret_entry->id_bytes);
 }
 
 static void forget_outside(uint64_t message_bytes, uint32_t *at, uint16_t *bytes)
@@ -407,15 +408,12 @@ static void forget_what_was_cut(struct journal_entry *entry)
 
 static unsigned redactions_of(const struct intake *intake, struct journal_redaction *ret_redactions)
 {
-    _Static_assert(sizeof(struct scheme_redaction) == sizeof(struct journal_redaction),
+    _Static_assert(sizeof(struct scheme_redaction) == sizeof(struct journal_redaction) &&
+                       offsetof(struct scheme_redaction, bytes) ==
+                           offsetof(struct journal_redaction, bytes),
                    "same shape");
-    struct scheme_redaction found[REDACTIONS_MAX];
-    unsigned count =
-        scheme_redactions(intake->source->scheme, &intake->request, found, REDACTIONS_MAX);
-    for (unsigned i = 0; i < count; i++) {
-        ret_redactions[i] = (struct journal_redaction){found[i].at, found[i].bytes};
-    }
-    return count;
+    return scheme_redactions(intake->source->scheme, &intake->request,
+                             (struct scheme_redaction *)(void *)ret_redactions, REDACTIONS_MAX);
 }
 
 /* GCRA: an event is allowed when its theoretical arrival is not further ahead than the burst. */
@@ -462,7 +460,8 @@ static void quarantine(struct ingress *ingress, const struct intake *intake,
                        enum scheme_verdict verdict)
 {
     quarantine_refill(ingress);
-    struct journal_entry entry = entry_of(intake, JOURNAL_REJECTED);
+    struct journal_entry entry;
+    entry_of(intake, JOURNAL_REJECTED, &entry);
     entry.reason = (uint16_t)verdict;
     if (entry.body_bytes > QUARANTINE_BODY_BYTES_MAX) {
         entry.body_bytes = QUARANTINE_BODY_BYTES_MAX;
@@ -600,7 +599,8 @@ static enum http_outcome duplicate(struct ingress *ingress, struct http_exchange
             return HTTP_LATER;
         }
     }
-    struct journal_entry entry = entry_of(intake, JOURNAL_DUPLICATE);
+    struct journal_entry entry;
+    entry_of(intake, JOURNAL_DUPLICATE, &entry);
     entry.original = journal_position_pack(claim->first);
     entry.original_ns = first_ns;
     entry.body_bytes = 0;
@@ -691,7 +691,8 @@ static enum http_outcome store(struct ingress *ingress, struct http_exchange *ex
                                const struct intake *intake, struct dedupe_slot *slot)
 {
     uint16_t reason = choose(ingress, intake);
-    struct journal_entry entry = entry_of(intake, reason ? JOURNAL_REJECTED : JOURNAL_ACCEPTED);
+    struct journal_entry entry;
+    entry_of(intake, reason ? JOURNAL_REJECTED : JOURNAL_ACCEPTED, &entry);
     entry.reason = reason;
     uint64_t sequence = 0;
     enum bk_err err;
@@ -896,6 +897,7 @@ static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *
     scheme_prepare(source->scheme, request);
     scheme_identify(source->scheme, request, &intake->identity);
     bool dedupes = source->dedupe_window_ns > 0 && intake->identity.delivery_id.bytes > 0;
+    intake->fingerprint[0] = intake->fingerprint[1] = 0;
     if (dedupes) {
         /* Before the signature is checked, so that the table's cache lines arrive meanwhile. */
         dedupe_fingerprint(source->number, intake->identity.delivery_id, intake->fingerprint);
@@ -1127,10 +1129,11 @@ enum http_outcome ingress_on_request(void *context, struct http_exchange *exchan
         refuse_spelled(ingress, exchange, source, &address, message->head)) {
         return HTTP_TAKEN;
     }
-    struct intake intake = {.source = source,
-                            .spelling = address.spelling,
-                            .message = message,
-                            .wall_ns = ring_wall_ns(ingress->ring)};
+    struct intake intake; /* take_in() fills the rest */
+    intake.source = source;
+    intake.spelling = address.spelling;
+    intake.message = message;
+    intake.wall_ns = ring_wall_ns(ingress->ring);
     return take_in(ingress, exchange, &intake);
 }
 
