@@ -71,7 +71,8 @@ struct slice provider_segment(struct provider_run *run, struct slice text)
     return slice_of(at, count);
 }
 
-static struct slice format_into(struct provider_run *run, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static struct slice
+format_into(struct provider_run *run, const char *format, va_list args)
 {
     va_list again;
     va_copy(again, args);

@@ -165,9 +165,12 @@ int main(void)
     uint64_t grown = resident_bytes() > before ? resident_bytes() - before : 0;
     is_uint(dispatch_retries(dispatch), rows_total, "all are still there");
     ok(took < 3, "in %.2f s", took);
-#if !defined(__SANITIZE_ADDRESS__)
-    ok(grown < 40U << 20, "and %.1f MiB more memory", (double)grown / 1048576);
+#if defined(__SANITIZE_ADDRESS__)
+    bool measured = false; /* what is freed stays resident */
+#else
+    bool measured = true;
 #endif
+    ok(!measured || grown < 40U << 20, "and %.1f MiB more memory", (double)grown / 1048576);
     struct dispatch_status status;
     (void)dispatch_status(dispatch, 100, &status);
     is_uint(status.retries, rows_total / DESTINATIONS, "by destination");
