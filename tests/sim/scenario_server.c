@@ -109,7 +109,7 @@ static struct {
     uint64_t cut_after_ns;
     unsigned conns_max;
     bool flushes; /* what the canary leaves out */
-    enum { SWEEP_OFF, SWEEP_NONE, SWEEP_IO, SWEEP_SPACE, SWEEP_CUT } sweep;
+    enum sweep { SWEEP_OFF, SWEEP_NONE, SWEEP_IO, SWEEP_SPACE, SWEEP_CUT } sweep;
     uint64_t sweep_at; /* which operation of the disk */
 } plan;
 
@@ -916,7 +916,7 @@ void server_sweep_run(void)
             sim_log("%" PRIu64 " operations to fail", ops);
             before = ops; /* how many there are, from here on */
         }
-        plan.sweep = (int)sim_between(SWEEP_IO, SWEEP_CUT);
+        plan.sweep = (enum sweep)sim_between(SWEEP_IO, SWEEP_CUT);
         plan.sweep_at = sim_between(1, before + 2);
     }
     plan.sweep = SWEEP_OFF;
