@@ -57,8 +57,10 @@ static bool carry(struct tls *from, struct tls *to, double *us)
 
 static void pump(struct pair *pair)
 {
-    while (carry(pair->client, pair->server, &pair->server_us) |
-           carry(pair->server, pair->client, &pair->client_us)) {
+    bool moved = true;
+    while (moved) {
+        moved = carry(pair->client, pair->server, &pair->server_us);
+        moved = carry(pair->server, pair->client, &pair->client_us) || moved;
     }
 }
 
