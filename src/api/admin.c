@@ -1,5 +1,6 @@
 #include "api/admin.h"
 
+#include "api/route.h"
 #include "api/stream.h"
 
 #include <stdlib.h>
@@ -34,6 +35,7 @@ static void call_describe(struct admin_call *call, const struct http_message *me
         .target = http_origin_form(head),
         .host = http_authority(head),
         .authorization = header(head, "authorization"),
+        .cookie = header(head, "cookie"),
         .if_match = header(head, "if-match"),
         .content_type = header(head, "content-type"),
         .accept = header(head, "accept"),
@@ -75,7 +77,7 @@ static void call_returned(struct ring_mail *mail)
 {
     struct admin_call *call = bk_container_of(mail, struct admin_call, mail);
     struct api_response *response = &call->response;
-    char lines[API_HEADERS_MAX * 256];
+    char lines[API_HEADERS_MAX * (sizeof response->headers[0].value + 64)];
     struct slice headers = slice_of(lines, header_lines(response, lines, sizeof lines));
     uint8_t *body = response->body.at;
     size_t bytes = response->body.bytes;
@@ -110,8 +112,35 @@ static void call_arrived(struct ring_mail *mail)
     list_push_back(&call->admin->queue, &call->node);
 }
 
+/* What those wait for has come. */
+static void wake(struct admin *admin)
+{
+    uint64_t now_ns = ring_now_ns(admin->control);
+    struct list *node = admin->waiting.next;
+    while (node != &admin->waiting) {
+        struct admin_call *call = bk_container_of(node, struct admin_call, node);
+        node = node->next;
+        if (call->response.work->woken || call->response.work->wake_ns <= now_ns) {
+            list_remove(&call->node);
+            list_push_back(&admin->queue, &call->node);
+        }
+    }
+}
+
+uint64_t admin_next_ns(const struct admin *admin)
+{
+    uint64_t next_ns = UINT64_MAX;
+    for (struct list *node = admin->waiting.next; node != &admin->waiting; node = node->next) {
+        const struct admin_call *call = bk_container_of(node, struct admin_call, node);
+        uint64_t wake_ns = call->response.work->woken ? 0 : call->response.work->wake_ns;
+        next_ns = wake_ns < next_ns ? wake_ns : next_ns;
+    }
+    return next_ns;
+}
+
 bool admin_step(struct admin *admin)
 {
+    wake(admin);
     struct list *node = list_pop_front(&admin->queue);
     if (!node) {
         return false;
@@ -119,8 +148,11 @@ bool admin_step(struct admin *admin)
     struct admin_call *call = bk_container_of(node, struct admin_call, node);
     call->request.wall_ns = ring_wall_ns(admin->control);
     call->request.now_ns = ring_now_ns(admin->control);
-    if (api_handle(admin->api, &call->request, &call->response) == API_AGAIN) {
+    enum api_step step = api_handle(admin->api, &call->request, &call->response);
+    if (step == API_AGAIN) {
         list_push_back(&admin->queue, &call->node); /* the others get their turn */
+    } else if (step == API_WAIT) {
+        list_push_back(&admin->waiting, &call->node);
     } else {
         call->mail.run = call_returned;
         ring_post(admin->control, *admin->reactor, &call->mail);
@@ -173,11 +205,15 @@ void admin_init(struct admin *admin, struct api *api, struct ring *control, stru
     *admin =
         (struct admin){.api = api, .control = control, .reactor = reactor, .calls_max = CALLS_MAX};
     list_init(&admin->queue);
+    list_init(&admin->waiting);
 }
 
 void admin_fini(struct admin *admin)
 {
     for (struct list *node; (node = list_pop_front(&admin->queue)) != NULL;) {
+        call_free(bk_container_of(node, struct admin_call, node));
+    }
+    for (struct list *node; (node = list_pop_front(&admin->waiting)) != NULL;) {
         call_free(bk_container_of(node, struct admin_call, node));
     }
 }

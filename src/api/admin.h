@@ -18,6 +18,7 @@ struct admin {
     struct ring *control;  /* the control thread's ring */
     struct ring **reactor; /* the admin reactor's ring, filled before the first request */
     struct list queue;     /* control thread: calls to work on, oldest first */
+    struct list waiting;   /* control thread: calls that wait for something */
     unsigned calls_max;    /* requests under way; further ones wait in their connections */
     unsigned calls;        /* the reactor's count */
 };
@@ -26,6 +27,9 @@ void admin_init(struct admin *admin, struct api *api, struct ring *control, stru
 struct http_handler admin_handler(struct admin *admin);
 /* Frees requests that were never answered. After the reactors ended. */
 void admin_fini(struct admin *admin);
+/* Control thread: when admin_step() has something to do by itself (monotonic); UINT64_MAX = never.
+ */
+uint64_t admin_next_ns(const struct admin *admin);
 /* Control thread: one step of the oldest call. True: there is more to do. */
 bool admin_step(struct admin *admin);
 

@@ -1,5 +1,6 @@
 #include "api/route.h"
 #include "api/stream.h"
+#include "api/web.h"
 
 #include "base/assert.h"
 #include "base/hex.h"
@@ -43,6 +44,8 @@ void api_fini(struct api *api)
         reader_close(api->reader);
         api->reader = NULL;
     }
+    web_close(api->web);
+    api->web = NULL;
 }
 
 void api_add_header(struct api_response *response, const char *name, const char *format, ...)
@@ -404,6 +407,17 @@ static struct slice host_name(struct slice host)
     return slice_of(host.at, end);
 }
 
+static bool is_host_of(struct slice name, const char *text)
+{
+    struct slice url = slice_str(text);
+    size_t at = 0;
+    while (at + 3 <= url.bytes && memcmp(url.at + at, "://", 3) != 0) {
+        at++;
+    }
+    struct slice authority = slice_skip(url, at + 3);
+    return slice_equal_nocase(name, host_name(slice_of(authority.at, slice_find(authority, '/'))));
+}
+
 static bool host_allowed(const struct api *api, struct slice host)
 {
     struct slice name = host_name(host);
@@ -419,13 +433,8 @@ static bool host_allowed(const struct api *api, struct slice host)
             return true;
         }
     }
-    struct slice url = slice_str(api->public_url);
-    size_t at = 0;
-    while (at + 3 <= url.bytes && memcmp(url.at + at, "://", 3) != 0) {
-        at++;
-    }
-    struct slice authority = slice_skip(url, at + 3);
-    return slice_equal_nocase(name, host_name(slice_of(authority.at, slice_find(authority, '/'))));
+    return is_host_of(name, api->public_url) ||
+           (api->admin_url && is_host_of(name, api->admin_url));
 }
 
 static bool changes_state(enum http_method method)
@@ -434,7 +443,7 @@ static bool changes_state(enum http_method method)
 }
 
 /* A browser says whose page made it ask. */
-static bool from_another_site(const struct api_request *request)
+bool api_from_another_site(const struct api_request *request)
 {
     if (slice_equal(request->sec_fetch_site, SLICE("cross-site"))) {
         return true;
@@ -486,15 +495,26 @@ static bool authenticate(struct api_call *call)
         refuse_token(call, "only \"Authorization: Bearer TOKEN\" is understood");
         return false;
     }
-    struct api_guard_slot *slot = guard_slot(api, &call->request->remote);
     enum bk_err err = token_check(api->hub, slice_trim(slice_skip(given, 7)), &call->token);
+    if (err != BK_OK && err != BK_UNAUTHENTICATED) {
+        api_fail(call, err, "token");
+        return false;
+    }
+    if (!api_guard(call, err)) {
+        return false;
+    }
+    if (err != BK_OK) {
+        refuse_token(call, "this token is not valid; see `becket token list`");
+    }
+    return err == BK_OK;
+}
+
+bool api_guard(struct api_call *call, enum bk_err err)
+{
+    struct api_guard_slot *slot = guard_slot(call->api, &call->request->remote);
     if (err == BK_OK) {
         slot->failures = 0;
         return true;
-    }
-    if (err != BK_UNAUTHENTICATED) {
-        api_fail(call, err, "token");
-        return false;
     }
     uint64_t now_ns = call->request->now_ns;
     if (slot->failures >= API_GUARD_FAILURES && now_ns < slot->until_ns) {
@@ -505,8 +525,7 @@ static bool authenticate(struct api_call *call)
     }
     slot->failures = slot->failures >= API_GUARD_FAILURES ? 1 : slot->failures + 1;
     slot->until_ns = now_ns + API_GUARD_WAIT_S * (uint64_t)NS_PER_SECOND;
-    refuse_token(call, "this token is not valid; see `becket token list`");
-    return false;
+    return true;
 }
 
 static bool authorized(struct api_call *call)
@@ -572,7 +591,7 @@ static bool body_allowed(struct api_call *call)
 /* ---- routing */
 
 /* Does `path` look like this route's? {name} stands for one segment, still escaped. */
-static bool path_matches(const char *pattern, struct slice path, struct slice *ret_segment)
+bool api_path_matches(const char *pattern, struct slice path, struct slice *ret_segment)
 {
     size_t at = 0;
     *ret_segment = SLICE_EMPTY;
@@ -651,7 +670,7 @@ static const struct api_route *find_route(struct api_call *call, struct slice pa
     for (size_t i = 0; i < api_route_count; i++) {
         const struct api_route *route = &api_routes[i];
         struct slice segment;
-        if (!path_matches(route->path, path, &segment)) {
+        if (!api_path_matches(route->path, path, &segment)) {
             continue;
         }
         if (route->method == method) {
@@ -684,14 +703,22 @@ static bool decode_segment(struct api_call *call)
     return false;
 }
 
+static bool host_known(struct api_call *call)
+{
+    bool known = host_allowed(call->api, call->request->host);
+    if (!known) {
+        api_error(call, 421, "forbidden",
+                  "the Host header names another server; use the address, localhost or the public "
+                  "URL's host");
+    }
+    return known;
+}
+
 /* Everything before the route's own handler. False when the call was answered. */
 static bool admit(struct api_call *call)
 {
     const struct api_request *request = call->request;
-    if (!host_allowed(call->api, request->host)) {
-        api_error(call, 421, "forbidden",
-                  "the Host header names another server; use the address, localhost or the public "
-                  "URL's host");
+    if (!host_known(call)) {
         return false;
     }
     size_t path_bytes = slice_find(request->target, '?');
@@ -700,7 +727,7 @@ static bool admit(struct api_call *call)
     if (call->route == NULL) {
         return false;
     }
-    if (changes_state(request->method) && from_another_site(request)) {
+    if (changes_state(request->method) && api_from_another_site(request)) {
         api_error(call, 403, "forbidden", "requests made by another site's pages are refused");
         return false;
     }
@@ -760,7 +787,9 @@ enum api_step api_handle(struct api *api, const struct api_request *request,
         step = response->work->resume(&call);
     } else {
         name_request(response);
-        if (admit(&call)) {
+        if (web_owns(request)) {
+            step = host_known(&call) ? web_handle(&call) : API_DONE;
+        } else if (admit(&call)) {
             step = run_route(&call);
         }
     }

@@ -33,13 +33,14 @@ struct metrics_snapshot;
 /* apply of some ten thousand objects; the server answers 413 beyond */
 #define API_BODY_BYTES_MAX     (8U << 20)
 #define API_RESPONSE_BYTES_MAX (64U << 20)
-#define API_HEADERS_MAX        10U
+#define API_HEADERS_MAX        12U
 
 struct api_request {
     enum http_method method;
     struct slice target;        /* as sent: path and query */
     struct slice host;          /* Host header or authority */
     struct slice authorization; /* header values, empty when absent */
+    struct slice cookie;
     struct slice if_match;
     struct slice content_type;
     struct slice accept;
@@ -55,9 +56,12 @@ struct api_request {
 
 struct api_header {
     const char *name; /* static */
-    char value[200];
+    char value[1500]; /* the longest is the address of a sign-in */
 };
 
+struct outbound;
+struct web_call;
+struct web; /* sessions and sign-ins: api/web.h */
 struct api_work;   /* an unfinished request */
 struct api_stream; /* an answer without an end: api/stream.h */
 
@@ -74,7 +78,8 @@ struct api_response {
     char request_id[AUDIT_REQUEST_BYTES]; /* X-Request-Id: in the audit record, and in the log */
 };
 
-enum api_step { API_DONE, API_AGAIN };
+/* API_WAIT: call again when response->work is woken or its time has come. */
+enum api_step { API_DONE, API_AGAIN, API_WAIT };
 
 /* Attempts of one address that failed; see api_handle. */
 struct api_guard_slot {
@@ -105,6 +110,13 @@ struct api {
     unsigned stream_count;
     struct operations *operations; /* NULL: not open yet */
     struct keys *keys;     /* NULL: there is no issuer */
+    /* web_call_start() with the server's outbound; NULL: nobody is called. */
+    enum bk_err (*web_call)(struct outbound *outbound, const struct web_call *call,
+                            const char **ret_why);
+    struct outbound *outbound;
+    const char *admin_url; /* of the pages, without a slash at the end; NULL = by the Host header */
+    bool admin_tls;        /* the admin listener has certificates */
+    struct web *web;       /* api's own, from the first page to api_fini */
     struct reader *reader; /* api's own, from the first listing to api_fini */
     struct api_guard_slot guard[API_GUARD_SLOTS];
 };

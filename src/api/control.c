@@ -8,6 +8,8 @@
 #include "hub/deliveries.h"
 #include "hub/dispatch.h"
 #include "hub/outbound.h"
+#include "hub/people_keeper.h"
+#include "hub/web_call.h"
 #include "hub/provider_calls.h"
 #include "hub/provider_work.h"
 #include "net/dns.h"
@@ -72,6 +74,7 @@ struct control {
     struct outbound *outbound;           /* calls to other servers, by the first core */
     struct operations *operations;       /* work at providers */
     struct provider_calls provider_calls;
+    struct people_keeper *keeper;        /* renews and revokes tokens */
     struct deliver *delivers[CORES_MAX]; /* set by the reactors as they open */
     int64_t clock_ms; /* wall minus monotonic clock at the start: what retries are due by */
     struct dedupe *dedupe;
@@ -680,7 +683,26 @@ static enum bk_err open_operations(struct control *control, char ret_why[CONTROL
     enum bk_err err = operations_open(&config, &control->operations);
     control->provider_calls.operations = control->operations;
     control->api.operations = control->operations;
+    control->api.web_call = web_call_start;
+    control->api.outbound = control->outbound;
+    if (err == BK_OK) {
+        err = people_keeper_open(control->hub, control->outbound, &control->keeper);
+    }
     return err == BK_OK ? BK_OK : fail(ret_why, err, "start", bk_err_text(err));
+}
+
+/* Tokens end by the wall clock, too. */
+static uint64_t keeper_step(struct control *control)
+{
+    if (control->draining) {
+        return UINT64_MAX;
+    }
+    int64_t now_ns = ring_wall_ns(control->ring);
+    int64_t next_ns = people_keeper_run(control->keeper, now_ns);
+    if (next_ns == INT64_MAX) {
+        return UINT64_MAX;
+    }
+    return ring_now_ns(control->ring) + (next_ns > now_ns ? (uint64_t)(next_ns - now_ns) : 0);
 }
 
 /* Operations count by the wall clock, for they outlive the process. */
@@ -884,6 +906,8 @@ static void open_api(struct control *control)
     control->api.hosts = control->config.admin_hosts;
     control->api.host_count = control->config.admin_host_count;
     control->api.public_url = control->config.public_url;
+    control->api.admin_url = control->config.admin_url;
+    control->api.admin_tls = control->config.admin_tls;
     control->api.context = control;
     control->api.metrics = api_metrics;
     control->api.ready = api_ready;
@@ -1167,6 +1191,10 @@ void control_run(struct control *control)
         if (control->config.watchdog_ns && control->pulse_ns < deadline_ns) {
             deadline_ns = control->pulse_ns;
         }
+        uint64_t admin_ns = admin_next_ns(&control->admin);
+        deadline_ns = admin_ns < deadline_ns ? admin_ns : deadline_ns;
+        uint64_t keeper_ns = keeper_step(control);
+        deadline_ns = keeper_ns < deadline_ns ? keeper_ns : deadline_ns;
         uint64_t operations_ns = operations_step(control);
         deadline_ns = operations_ns < deadline_ns ? operations_ns : deadline_ns;
         uint64_t dispatch_ns = dispatch_next_ns(control->dispatch);
@@ -1209,6 +1237,7 @@ void control_close(struct control *control)
     admin_fini(&control->admin);
     api_fini(&control->api);
     operations_close(control->operations);
+    people_keeper_close(control->keeper);
     if (outbound_idle(control->outbound)) { /* else a letter was lost with its core: leave it */
         outbound_close(control->outbound);
     }

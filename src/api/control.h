@@ -27,6 +27,7 @@ struct control_sockets {
 struct control_config {
     const char *data_directory;
     const char *public_url; /* without a slash at the end */
+    const char *admin_url;  /* of the pages, likewise; NULL = as their Host header says */
     const char *version;    /* static */
     struct ring_address listen;
     struct ring_address admin_listen;

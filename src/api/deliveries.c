@@ -129,7 +129,7 @@ enum api_step api_deliveries_list(struct api_call *call)
     if (listing == NULL) {
         return api_fail(call, BK_NO_MEMORY, "deliveries");
     }
-    listing->work = (struct api_work){list_step, free_work};
+    listing->work = (struct api_work){.resume = list_step, .free_work = free_work};
     listing->left = api_limit(call);
     listing->started_ns = call->request->now_ns;
     call->response->work = &listing->work; /* freed with the response from here on */
@@ -275,7 +275,7 @@ enum api_step api_replay(struct api_call *call)
         return api_fail(call, BK_NO_MEMORY, "replay");
     }
     arena_init(&replaying->arena, 1U << 16);
-    replaying->work = (struct api_work){replay_go_on, free_replaying};
+    replaying->work = (struct api_work){.resume = replay_go_on, .free_work = free_replaying};
     call->response->work = &replaying->work; /* freed with the response from here on */
     struct replay *replay = &replaying->replay;
     replay->to = to;

@@ -109,7 +109,7 @@ enum api_step api_events_list(struct api_call *call)
         return api_fail(call, err == BK_OK ? BK_NO_MEMORY : err, "events");
     }
     arena_init(&listing->arena, 1U << 16);
-    listing->work = (struct api_work){list_step, free_listing};
+    listing->work = (struct api_work){.resume = list_step, .free_work = free_listing};
     listing->forward = slice_equal(api_value(call, "order"), SLICE("asc"));
     listing->left = api_limit(call);
     listing->started_ns = call->request->now_ns;

@@ -151,7 +151,7 @@ static enum api_step change_object(struct api_call *call, enum apply_mode mode, 
     enum api_step step;
     if (err != BK_OK) {
         step = apply_refused(call, &options, &outcome, err);
-    } else if (outcome.count != 1) {
+    } else if (outcome.count == 0) { /* what it implies is behind it */
         step = api_error(call, 500, "internal", "one document gave %zu results", outcome.count);
     } else {
         step = answer_object(call, &outcome.results[0], status);

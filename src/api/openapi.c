@@ -106,6 +106,35 @@ static const struct schema schemas[] = {
      ",\"message\":" TEXT ",\"advice\":" TEXT ",\"account\":" TEXT ",\"checkedAt\":" TIME
      ",\"operation\":" TEXT "}}}}"},
     {"IntegrationList", LIST_OF("Integration")},
+    {"User", "{\"type\":\"object\",\"properties\":{" METADATA ",\"kind\":{\"const\":\"User\"},"
+             "\"spec\":{\"type\":\"object\",\"properties\":{\"fullName\":" TEXT ",\"email\":" TEXT
+             "}}}}"},
+    {"UserList", LIST_OF("User")},
+    {"Team", "{\"type\":\"object\",\"properties\":{" METADATA ",\"kind\":{\"const\":\"Team\"},"
+             "\"spec\":{\"type\":\"object\",\"properties\":{\"title\":" TEXT
+             ",\"members\":{\"type\":\"array\",\"items\":" NAME "}}}}}"},
+    {"TeamList", LIST_OF("Team")},
+    {"IntegrationUser",
+     "{\"type\":\"object\",\"properties\":{" METADATA ",\"kind\":{\"const\":\"IntegrationUser\"},"
+     "\"spec\":{\"type\":\"object\",\"required\":[\"integration\",\"uid\"],\"properties\":{"
+     "\"integration\":{\"type\":\"object\"},\"user\":{\"type\":\"object\"},\"provider\":" TEXT
+     ",\"uid\":" TEXT ",\"nickname\":" TEXT ",\"fullName\":" TEXT ",\"email\":" TEXT
+     ",\"workspace\":" TEXT ",\"workspaceName\":" TEXT ",\"scopes\":" TEXT ",\"expiresAt\":" TIME
+     ",\"accessToken\":{\"type\":\"object\"},\"refreshToken\":{\"type\":\"object\"}}},"
+     "\"status\":{\"type\":\"object\"}}}"},
+    {"IntegrationUserList", LIST_OF("IntegrationUser")},
+    {"IntegrationLink",
+     "{\"type\":\"object\",\"properties\":{" METADATA ",\"kind\":{\"const\":\"IntegrationLink\"},"
+     "\"spec\":{\"type\":\"object\",\"required\":[\"type\"],\"properties\":{"
+     "\"type\":{\"enum\":[\"github\",\"gitlab\",\"gitea\",\"slack\",\"discord\",\"generic\"]},"
+     "\"integration\":{\"type\":\"object\"},\"team\":{\"type\":\"object\"},"
+     "\"user\":{\"type\":\"object\"},\"source\":{\"type\":\"object\"},"
+     "\"destination\":{\"type\":\"object\"},\"settings\":{\"type\":\"object\","
+     "\"additionalProperties\":" TEXT "},\"statuses\":{\"type\":\"array\",\"items\":{\"enum\":["
+     "\"done\",\"goal\",\"blocked\"]}},\"entry\":{\"type\":\"object\",\"properties\":{"
+     "\"body\":" TEXT
+     ",\"author\":" TEXT ",\"when\":" TEXT "}}}},\"status\":{\"type\":\"object\"}}}"},
+    {"IntegrationLinkList", LIST_OF("IntegrationLink")},
     {"Operation",
      "{\"type\":\"object\",\"properties\":{\"apiVersion\":{\"const\":\"v1\"},\"kind\":{\"const\":"
      "\"Operation\"},\"metadata\":{\"type\":\"object\"},\"spec\":{\"type\":\"object\","

@@ -74,6 +74,9 @@ struct api_call {
 struct api_work {
     api_run_fn *resume; /* of the call, only api, request, response and arena are set then */
     void (*free_work)(struct api_work *work);
+    /* After API_WAIT: what it waits for has come; or this time on the monotonic clock has. */
+    bool woken;
+    uint64_t wake_ns;
 };
 
 /* ---- reading */
@@ -104,6 +107,12 @@ __attribute__((format(printf, 3, 4))) void api_add_header(struct api_response *r
 /* The control thread's only reader; nobody holds pointers into it between steps. BK_BUSY: there is
  * no journal. */
 enum bk_err api_reader(struct api *api, struct reader **ret_reader) BK_MUST_CHECK;
+
+/* ---- the pages of web.c */
+bool api_path_matches(const char *pattern, struct slice path, struct slice *ret_segment);
+bool api_from_another_site(const struct api_request *request);
+/* Counts failures of an address; false when it was answered: too many. */
+bool api_guard(struct api_call *call, enum bk_err err);
 
 /* ---- handlers */
 api_run_fn api_objects_list, api_objects_get, api_objects_create, api_objects_update,

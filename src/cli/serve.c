@@ -9,6 +9,7 @@
 #include "cli/outgoing.h"
 #include "cli/sandbox.h"
 #include "cli/serve_tls.h"
+#include "hub/environment.h"
 #include "hub/quickstart.h"
 #include "net/dns.h"
 #include "ring/file.h"
@@ -44,6 +45,8 @@ const struct option cli_serve_options[] = {
      "where API and metrics are", NULL, 0, 0, NULL},
     {"admin-host", 0, OPTION_TEXT, SERVE_FLAGS, "NAME,...", NULL,
      "further host names that API requests may be addressed to", NULL, 0, 0, NULL},
+    {"admin-url", 0, OPTION_TEXT, SERVE_FLAGS, "URL", NULL,
+     "how browsers reach --admin; default: as they say", NULL, 0, 0, NULL},
     {"threads", 't', OPTION_NUMBER, SERVE_FLAGS, "N", NULL, "reactors; default: one per usable CPU",
      NULL, 1, CORES_MAX, NULL},
     {"public-url", 0, OPTION_TEXT, SERVE_FLAGS, "URL", NULL,
@@ -103,6 +106,7 @@ struct serve {
     struct ring_address dns_servers[DNS_SERVERS_MAX];
     int cpus[CORES_MAX];
     char public_url[512];
+    char admin_url[256];
     char listen_text[80], admin_text[80];
     char admin_hosts_text[1024];
     const char *admin_hosts[16];
@@ -290,6 +294,30 @@ static bool valid_url(const char *url)
     return scheme && url[scheme] && url[scheme] != '/' && !strpbrk(url, "?# \t\r\n\"<>");
 }
 
+/* --admin-url, or as Gitploy's servers were told it. */
+static bool read_admin_url(struct serve *serve)
+{
+    const char *url = option_text(&serve->options, "admin-url");
+    const char *host = getenv("GITPLOY_SERVER_HOST"), *proto = getenv("GITPLOY_SERVER_PROTO");
+    if (!url && (!host || !*host)) {
+        return true;
+    }
+    int bytes = url ? snprintf(serve->admin_url, sizeof serve->admin_url, "%s", url)
+                    : snprintf(serve->admin_url, sizeof serve->admin_url, "%s://%s",
+                               proto && *proto ? proto : "https", host);
+    while (bytes > 0 && (size_t)bytes < sizeof serve->admin_url &&
+           serve->admin_url[bytes - 1] == '/') {
+        serve->admin_url[--bytes] = 0;
+    }
+    if (bytes <= 0 || (size_t)bytes >= sizeof serve->admin_url || !valid_url(serve->admin_url)) {
+        cli_usage("%s is no http:// or https:// URL",
+                  url ? "--admin-url" : "GITPLOY_SERVER_PROTO and GITPLOY_SERVER_HOST");
+        return false;
+    }
+    serve->control.admin_url = serve->admin_url;
+    return true;
+}
+
 static bool read_addresses(struct serve *serve)
 {
     const char *listen = option_text(&serve->options, "listen");
@@ -322,7 +350,7 @@ static bool read_addresses(struct serve *serve)
         serve->public_url[--bytes] = 0;
     }
     serve->control.public_url = serve->public_url;
-    return true;
+    return read_admin_url(serve);
 }
 
 /* --resolver, each one address or several with commas between (in the environment). */
@@ -774,6 +802,11 @@ static int serve_run(struct serve *serve)
     }
     if (sandboxed(serve)) {
         restrict_calls(serve);
+    }
+    char environment_why[HUB_WHY_BYTES];
+    if (environment_apply(control_hub(control), control_wall_ns(control), environment_why) !=
+        BK_OK) {
+        log_event(LOG_WARN, "GITPLOY_SLACK_… cannot be used", LOG_Z("why", environment_why));
     }
     log_ready(serve, control);
     notify_send("READY=1\nSTATUS=serving");

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/yaml.h"
 #include "hub/apply_build.h"
+#include "hub/link.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -280,6 +281,8 @@ static bool prune_one(void *context, struct slice key, struct slice value)
     (void)value;
     if (!hub_split(slice_skip(key, 3), &canvas, &name)) {
         walk->err = BK_CORRUPT;
+    } else if (walk->kind == RESOURCE_EVENT_SOURCE && link_owns(walk->apply->txn, canvas, name)) {
+        walk->err = BK_OK; /* it goes with its link */
     } else if (!find_work(walk->apply, walk->kind, canvas, name)) {
         walk->err = add_removal(walk->apply, walk->kind, canvas, name);
     }
@@ -335,6 +338,29 @@ static enum bk_err check_canvas_empty(struct apply *apply, const struct apply_wo
         if (found) {
             return apply_fail(apply, BK_IN_USE, "canvas \"%s\" still has %s", work->result->name,
                               info->plural);
+        }
+    }
+    return BK_OK;
+}
+
+/* The source of a link goes with it. */
+static enum bk_err imply_removals(struct apply *apply)
+{
+    size_t count = apply->removal_count;
+    for (size_t i = 0; i < count; i++) {
+        const struct apply_work *work = &apply->removals[i];
+        char name[NAME_BYTES_MAX + 1];
+        struct record record;
+        if (work->kind != RESOURCE_INTEGRATION_LINK || !link_source_name(work->name, name)) {
+            continue;
+        }
+        enum bk_err err = hub_record(apply->txn, RESOURCE_EVENT_SOURCE, work->canvas,
+                                     slice_str(name), &record);
+        if (err == BK_OK) {
+            err = add_removal(apply, RESOURCE_EVENT_SOURCE, work->canvas, slice_str(name));
+        }
+        if (err != BK_OK && err != BK_NOT_FOUND) {
+            return err;
         }
     }
     return BK_OK;
@@ -583,6 +609,9 @@ static enum bk_err run_steps(struct apply *apply)
         err = find_pruned(apply);
     }
     if (err == BK_OK) {
+        err = imply_removals(apply);
+    }
+    if (err == BK_OK) {
         err = remove_all(apply);
     }
     if (err == BK_OK) {
@@ -811,6 +840,34 @@ static size_t count_documents(const struct json_tree *tree)
     return count;
 }
 
+/* A link that has a hook at the provider has an event source of its own, which comes and goes with
+ * it. Behind the documents that were written. */
+static enum bk_err imply_documents(struct apply *apply, struct json_tree *tree,
+                                   struct resource_document *documents)
+{
+    size_t count = apply->count;
+    for (size_t i = 0; i < count; i++) {
+        const struct resource_document *document = &documents[i];
+        if (document->kind != RESOURCE_INTEGRATION_LINK || !document->spec.link.type ||
+            !document->spec.link.type->makes_hook) {
+            continue;
+        }
+        yyjson_mut_val *root = link_source_document(document, tree);
+        struct resource_expect expect = {.canvas = document->canvas};
+        size_t index = apply->count;
+        if (!root) {
+            return BK_NO_MEMORY;
+        }
+        if (resource_decode(tree, i, root, &expect, &documents[index],
+                            &apply->outcome->problems)) {
+            documents[index].implied = true;
+            apply->works[index].document = &documents[index];
+            apply->count++;
+        }
+    }
+    return BK_OK;
+}
+
 static void decode_one(struct apply *apply, struct json_tree *tree, yyjson_mut_val *root,
                        struct resource_document *documents)
 {
@@ -824,6 +881,24 @@ static void decode_one(struct apply *apply, struct json_tree *tree, yyjson_mut_v
     apply->works[index].document = &documents[index];
 }
 
+/* At most so many documents are implied. */
+static size_t count_links(const struct apply *apply, const struct json_tree *tree)
+{
+    size_t links = apply->options->one && apply->options->kind == RESOURCE_INTEGRATION_LINK;
+    for (size_t i = 0; i < tree->count; i++) {
+        yyjson_mut_val *list = list_of(tree->roots[i]), *item = tree->roots[i];
+        for (size_t k = 0; k < (list ? yyjson_mut_arr_size(list) : 1); k++) {
+            item = !list ? item : k == 0 ? yyjson_mut_arr_get_first(list) : item->next;
+            yyjson_mut_val *kind = yyjson_mut_is_obj(item) ? yyjson_mut_obj_get(item, "kind")
+                                                           : NULL;
+            enum resource_kind found;
+            links += yyjson_mut_is_str(kind) && resource_kind_find(json_text(kind), &found) &&
+                     found == RESOURCE_INTEGRATION_LINK;
+        }
+    }
+    return links;
+}
+
 static enum bk_err decode_all(struct apply *apply, struct json_tree *tree)
 {
     size_t count = count_documents(tree);
@@ -831,9 +906,11 @@ static enum bk_err decode_all(struct apply *apply, struct json_tree *tree)
         return apply_fail(apply, BK_INVALID, count == 0 ? "there is no document in it"
                                                         : "only one document is wanted here");
     }
-    struct resource_document *documents = arena_take(apply->arena, count * sizeof *documents);
-    apply->works = calloc(count, sizeof *apply->works);
-    apply->sorted = calloc(count, sizeof(struct apply_work *));
+    size_t links = count_links(apply, tree);
+    struct resource_document *documents =
+        arena_take(apply->arena, (count + links) * sizeof *documents);
+    apply->works = calloc(count + links, sizeof *apply->works);
+    apply->sorted = calloc(count + links, sizeof(struct apply_work *));
     if (!documents || !apply->works || !apply->sorted) {
         return BK_NO_MEMORY;
     }
@@ -850,7 +927,12 @@ static enum bk_err decode_all(struct apply *apply, struct json_tree *tree)
         }
     }
     bk_assert(apply->count == count);
-    return say_problems(apply);
+    enum bk_err err = say_problems(apply);
+    if (err == BK_OK && links > 0) {
+        err = imply_documents(apply, tree, documents);
+        err = err == BK_OK ? say_problems(apply) : err;
+    }
+    return err;
 }
 
 enum bk_err apply_text(struct hub *hub, struct slice text, const struct apply_options *options,

@@ -27,7 +27,7 @@ struct apply_kind {
 
 extern const struct apply_kind apply_secret_kind, apply_integration_kind, apply_source_kind,
     apply_destination_kind,
-    apply_route_kind;
+    apply_route_kind, apply_user_kind, apply_team_kind, apply_person_kind, apply_link_kind;
 
 /* ---- sealed values: slots of the record */
 

@@ -21,6 +21,10 @@ static const struct apply_kind *const kinds[RESOURCE_KIND_COUNT] = {
     [RESOURCE_EVENT_SOURCE] = &apply_source_kind,
     [RESOURCE_DESTINATION] = &apply_destination_kind,
     [RESOURCE_ROUTE] = &apply_route_kind,
+    [RESOURCE_USER] = &apply_user_kind,
+    [RESOURCE_TEAM] = &apply_team_kind,
+    [RESOURCE_INTEGRATION_USER] = &apply_person_kind,
+    [RESOURCE_INTEGRATION_LINK] = &apply_link_kind,
 };
 
 const struct apply_kind *apply_kind_of(enum resource_kind kind)
@@ -160,6 +164,9 @@ static void scratch_reset(struct apply *apply)
 static enum bk_err check_existing(struct apply *apply, const struct apply_work *work)
 {
     const struct apply_options *options = apply->options;
+    if (work->document->implied) {
+        return BK_OK; /* the request was about another */
+    }
     const char *kind = resource_kind_info(work->kind)->name;
     int bytes = (int)work->name.bytes;
     const char *name = (const char *)work->name.at;

@@ -67,6 +67,17 @@ void decode_route(struct decoder *decoder, const struct decode_object *spec,
                   struct resource_route *ret_route);
 void decode_integration(struct decoder *decoder, const struct decode_object *spec,
                         struct resource_integration *ret_integration);
+void decode_user(struct decoder *decoder, const struct decode_object *spec,
+                 struct resource_user *ret_user);
+void decode_team(struct decoder *decoder, const struct decode_object *spec,
+                 struct resource_team *ret_team);
+void decode_integration_user(struct decoder *decoder, const struct decode_object *spec,
+                             struct resource_integration_user *ret_person);
+void decode_integration_link(struct decoder *decoder, const struct decode_object *spec,
+                             struct resource_integration_link *ret_link);
+/* {name: …} at a field. */
+void decode_ref(struct decoder *decoder, const struct decode_object *object, const char *name,
+                struct resource_ref *ret_ref);
 /* `integration` and `resource` of a source. */
 void decode_source_integration(struct decoder *decoder, const struct decode_object *spec,
                                struct resource_event_source *source);

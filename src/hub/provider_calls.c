@@ -1,26 +1,20 @@
 #include "hub/provider_calls.h"
 
-#include "base/url.h"
-#include "http/write.h"
+#include "hub/web_call.h"
 
 #include <stdlib.h>
 
-#define HEAD_BYTES_MAX   32768U
-#define CALL_TIMEOUT_MS  30000U
 #define ANSWER_BYTES_MAX (8U << 20)
 
 struct pending {
     struct provider_calls *calls;
     struct operation_call *call;
-    struct http_origin origin; /* lives as long as the call */
-    uint8_t head[HEAD_BYTES_MAX];
 };
 
 static void finish(struct pending *pending, const struct operation_answer *answer)
 {
     struct provider_calls *calls = pending->calls;
     struct operation_call *call = pending->call;
-    explicit_bzero(pending->head, sizeof pending->head); /* the credential was in it */
     free(pending);
     calls->answered += answer->arrived;
     calls->failed += !answer->arrived;
@@ -36,81 +30,6 @@ static void done(void *context, const struct outbound_answer *answer)
     finish(context, &out);
 }
 
-static struct slice method_text(enum http_method method)
-{
-    switch (method) {
-    case HTTP_GET:
-        return SLICE("GET");
-    case HTTP_POST:
-        return SLICE("POST");
-    case HTTP_PUT:
-        return SLICE("PUT");
-    case HTTP_PATCH:
-        return SLICE("PATCH");
-    case HTTP_DELETE:
-        return SLICE("DELETE");
-    case HTTP_HEAD:
-    case HTTP_OPTIONS:
-    case HTTP_CONNECT:
-    case HTTP_TRACE:
-    case HTTP_METHOD_OTHER:
-        break;
-    }
-    return SLICE("HEAD");
-}
-
-/* "Name: value\r\n" each. */
-static void write_lines(struct http_write *write, struct slice lines)
-{
-    while (lines.bytes > 0) {
-        size_t end = slice_find(lines, '\r');
-        struct slice line = slice_of(lines.at, end);
-        size_t colon = slice_find(line, ':');
-        http_write_header(write, slice_of(line.at, colon), slice_trim(slice_skip(line, colon + 1)));
-        lines = slice_skip(lines, end + 2);
-    }
-}
-
-static enum bk_err start(struct pending *pending, const char **ret_why)
-{
-    const struct operation_call *call = pending->call;
-    struct http_write write;
-    struct slice head;
-    struct url url;
-    *ret_why = "the address cannot be called";
-    enum bk_err err = url_parse(call->url, &url, ret_why);
-    if (err != BK_OK) {
-        return err;
-    }
-    http_origin_from_url(&pending->origin, &url);
-    pending->origin.allow_private = call->allow_private;
-    http_origin_init(&pending->origin);
-    http_write_init(&write, pending->head, sizeof pending->head);
-    http_write_request(&write, method_text(call->method), &pending->origin, url.path, url.query);
-    write_lines(&write, call->headers);
-    if (call->body.bytes > 0 || call->method == HTTP_POST || call->method == HTTP_PUT ||
-        call->method == HTTP_PATCH) {
-        http_write_header_number(&write, SLICE("Content-Length"), call->body.bytes);
-    }
-    err = http_write_end(&write, &head);
-    if (err != BK_OK) {
-        *ret_why = "the request holds bytes that no header may have";
-        return err;
-    }
-    struct outbound_request request = {.origin = &pending->origin,
-                                       .head = head,
-                                       .body = call->body,
-                                       .head_method = call->method == HTTP_HEAD,
-                                       .repeatable = call->repeatable,
-                                       .timeout_ms = CALL_TIMEOUT_MS,
-                                       .body_bytes_max = ANSWER_BYTES_MAX,
-                                       .done = done,
-                                       .context = pending};
-    err = outbound_call(pending->calls->outbound, &request, NULL);
-    *ret_why = bk_err_text(err);
-    return err;
-}
-
 void provider_calls_send(void *context, struct operation_call *call)
 {
     struct provider_calls *calls = context;
@@ -119,7 +38,16 @@ void provider_calls_send(void *context, struct operation_call *call)
     if (pending) {
         pending->calls = calls;
         pending->call = call;
-        if (start(pending, &why) == BK_OK) {
+        struct web_call web = {.method = call->method,
+                               .url = call->url,
+                               .headers = call->headers,
+                               .body = call->body,
+                               .allow_private = call->allow_private,
+                               .repeatable = call->repeatable,
+                               .body_bytes_max = ANSWER_BYTES_MAX,
+                               .done = done,
+                               .context = pending};
+        if (web_call_start(calls->outbound, &web, &why) == BK_OK) {
             return;
         }
         finish(pending, &(struct operation_answer){.why = why});

@@ -4,159 +4,56 @@
 #include "base/hex.h"
 #include "base/sha256.h"
 #include "base/time.h"
-#include "base/url.h"
 #include "hub/apply_build.h"
+#include "hub/integration_view.h"
+#include "hub/link.h"
+#include "hub/people.h"
 #include "store/keys.h"
 
 #include <stdio.h>
 
-/* ---- an integration as it lies in the store */
-
-struct view {
-    struct json_tree tree;
-    yyjson_mut_val *spec;
-    struct slice type;
-    const struct provider *provider; /* NULL: a type that is never called */
-};
-
-static struct slice text_at(const struct view *view, const char *path)
-{
-    yyjson_mut_val *value = provider_get(view->spec, path);
-    return yyjson_mut_is_str(value) ? json_text(value) : SLICE_EMPTY;
-}
-
-static bool flag_at(const struct view *view, const char *path, bool absent)
-{
-    yyjson_mut_val *value = provider_get(view->spec, path);
-    return yyjson_mut_is_bool(value) ? yyjson_mut_get_bool(value) : absent;
-}
-
-static enum bk_err view_open(struct slice spec, struct view *ret_view)
-{
-    struct json_problem problem;
-    json_tree_init(&ret_view->tree);
-    if (json_parse(spec, &ret_view->tree, &problem) != BK_OK) {
-        json_tree_fini(&ret_view->tree);
-        return BK_CORRUPT;
-    }
-    ret_view->spec = ret_view->tree.roots[0];
-    ret_view->type = text_at(ret_view, "type");
-    ret_view->provider = provider_find(ret_view->type);
-    return BK_OK;
-}
-
-static void view_close(struct view *view)
-{
-    json_tree_fini(&view->tree);
-}
-
 enum bk_err provider_work_type(struct slice spec, struct arena *arena, struct slice *ret_type)
 {
-    struct view view;
-    enum bk_err err = view_open(spec, &view);
+    struct integration_view view;
+    enum bk_err err = integration_view_open(spec, &view);
     if (err != BK_OK) {
         return err;
     }
     char *copy = arena_copy(arena, view.type.at, view.type.bytes);
     *ret_type = slice_of(copy, copy ? view.type.bytes : 0);
-    view_close(&view);
+    integration_view_close(&view);
     return copy ? BK_OK : BK_NO_MEMORY;
 }
 
-/* Where its API is. */
-static struct slice api_base(const struct view *view, struct arena *arena)
-{
-    const struct provider *provider = view->provider;
-    struct slice given = text_at(view, "apiUrl"), address = text_at(view, "url");
-    struct url url;
-    const char *why;
-    if (given.bytes > 0) {
-        return slice_of(arena_copy(arena, given.at, given.bytes), given.bytes);
-    }
-    if (url_parse(address, &url, &why) != BK_OK) {
-        return SLICE_EMPTY;
-    }
-    if (provider->api_url && provider->url_host && strcmp(url.host, provider->url_host) == 0) {
-        return slice_str(provider->api_url);
-    }
-    char authority[URL_AUTHORITY_BYTES_MAX];
-    url_authority(url.host, url.port, url.tls, false, authority);
-    return slice_str(
-        arena_printf(arena, "http%s://%s%s", url.tls ? "s" : "", authority, provider->api_path));
-}
-
-/* ---- credentials */
-
-static enum bk_err open_slot(struct hub *hub, const struct record *record, struct slice field,
-                             struct arena *arena, struct slice *ret_text)
-{
-    struct record_slot slot;
-    size_t bytes;
-    if (!record_slot_find(record, field, &slot)) {
-        return BK_NOT_FOUND;
-    }
-    uint8_t *text = arena_take(arena, slot.sealed.bytes + 1);
-    if (!text) {
-        return BK_NO_MEMORY;
-    }
-    enum bk_err err = seal_open(&hub->seal, record->id, field, slot.sealed, text, &bytes);
-    *ret_text = slice_of(text, err == BK_OK ? bytes : 0);
-    return err;
-}
-
-/* The place in the spec where the credential stands. */
-static const char *credential_path(struct slice use)
-{
-    return slice_equal(use, SLICE("AUTH_TYPE_TOKEN"))   ? "auth/token"
-           : slice_equal(use, SLICE("AUTH_TYPE_BASIC")) ? "auth/basic/password"
-                                                        : "auth/oauth/clientSecret";
-}
-
-static enum bk_err open_credential(struct hub *hub, struct store_txn *txn, const struct view *view,
-                                   const struct record *record, struct slice canvas,
-                                   struct arena *arena, struct operation_ground *ground,
-                                   struct slice *ret_text)
-{
-    yyjson_mut_val *at = provider_get(view->spec, credential_path(text_at(view, "auth/use")));
-    yyjson_mut_val *ref = provider_get(at, "valueFrom/secret");
-    if (!ref) {
-        return open_slot(hub, record, SLICE("credential"), arena, ret_text);
-    }
-    struct slice name = json_text(yyjson_mut_obj_get(ref, "name"));
-    struct slice key = json_text(yyjson_mut_obj_get(ref, "key"));
-    struct record secret;
-    char storage[RESOURCE_SECRET_KEY_BYTES_MAX + 8];
-    enum bk_err err = hub_record(txn, RESOURCE_SECRET, canvas, name, &secret);
-    if (err == BK_NOT_FOUND) {
-        err = hub_record(txn, RESOURCE_SECRET, slice_str(RESOURCE_CANVAS_DEFAULT), name, &secret);
-    }
-    if (err == BK_OK) {
-        err = open_slot(hub, &secret, secret_field(key, storage), arena, ret_text);
-    }
-    if (err == BK_NOT_FOUND) {
-        snprintf(ground->why, sizeof ground->why, "Secret \"%.*s\" with key \"%.*s\" is gone",
-                 (int)name.bytes, (const char *)name.at, (int)key.bytes, (const char *)key.at);
-        return BK_INVALID;
-    }
-    return err;
-}
-
 /* The credential and the header that carries it. */
-static enum bk_err load_auth(struct hub *hub, struct store_txn *txn, const struct view *view,
-                             const struct record *record, struct slice canvas, struct arena *arena,
-                             struct operation_ground *ground)
+static enum bk_err load_auth(struct hub *hub, struct store_txn *txn,
+                             const struct integration_view *view,
+                             const struct record *record, struct slice canvas, struct slice name,
+                             struct arena *arena, struct operation_ground *ground)
 {
-    struct slice use = text_at(view, "auth/use"), text;
+    struct slice use = integration_text(view, "auth/use"), text;
     ground->auth = view->provider->token;
     if (slice_equal(use, SLICE("AUTH_TYPE_NONE"))) {
         return BK_OK;
     }
-    if (slice_equal(use, SLICE("AUTH_TYPE_OAUTH")) || slice_equal(use, SLICE("AUTH_TYPE_OIDC"))) {
-        snprintf(ground->why, sizeof ground->why, "nobody has connected integration %.*s yet",
-                 (int)record->description.bytes, (const char *)record->description.at);
+    if (slice_equal(use, SLICE("AUTH_TYPE_OIDC"))) {
+        snprintf(ground->why, sizeof ground->why, "this integration only takes tokens, it has "
+                                                   "none");
         return BK_INVALID;
     }
-    enum bk_err err = open_credential(hub, txn, view, record, canvas, arena, ground, &text);
+    if (slice_equal(use, SLICE("AUTH_TYPE_OAUTH"))) {
+        enum bk_err err = people_token(hub, txn, canvas, name, arena, &ground->credential);
+        ground->auth = view->provider->oauth.header ? view->provider->oauth : ground->auth;
+        if (err == BK_NOT_FOUND) {
+            snprintf(ground->why, sizeof ground->why,
+                     "nobody has connected the integration: open /auth/%.*s on the admin address",
+                     (int)name.bytes, (const char *)name.at);
+            return BK_INVALID;
+        }
+        return err;
+    }
+    enum bk_err err =
+        integration_open_credential(hub, txn, view, record, canvas, arena, ground->why, &text);
     if (err != BK_OK) {
         return err;
     }
@@ -169,7 +66,7 @@ static enum bk_err load_auth(struct hub *hub, struct store_txn *txn, const struc
         }
     }
     if (slice_equal(use, SLICE("AUTH_TYPE_BASIC"))) {
-        struct slice user = text_at(view, "auth/basic/username");
+        struct slice user = integration_text(view, "auth/basic/username");
         const char *pair = arena_printf(arena, "%.*s:%.*s", (int)user.bytes, (const char *)user.at,
                                         (int)text.bytes, (const char *)text.at);
         char *encoded = pair ? arena_take(arena, BASE64_ENCODED(strlen(pair)) + 1) : NULL;
@@ -204,7 +101,8 @@ static void add_member(struct buf *members, const char *name, struct slice text)
 
 /* What was known before and stays true. */
 static const char *const lasting[] = {"hookId",    "keyFingerprint", "account",
-                                      "accountId", "provisionedAt",  "checkedAt"};
+                                      "accountId", "provisionedAt",  "checkedAt",
+                                      "resourceId", "resourceName"};
 
 /* The stored members as an object of the tree; NULL = there are none. */
 static yyjson_mut_val *read_status(struct store_txn *txn, const uint8_t id[16],
@@ -304,16 +202,16 @@ static enum bk_err hook_operation(struct apply *apply, const struct apply_work *
                                   enum provider_intent intent, struct operation *ret_operation)
 {
     struct record record;
-    struct view view;
+    struct integration_view view;
     enum bk_err err = hub_record(apply->txn, RESOURCE_INTEGRATION, input->integration_canvas,
                                  input->integration, &record);
     if (err == BK_OK) {
-        err = view_open(record.spec, &view);
+        err = integration_view_open(record.spec, &view);
     }
     if (err != BK_OK) {
         return err;
     }
-    struct slice url = text_at(&view, "url");
+    struct slice url = integration_text(&view, "url");
     char *kept = arena_copy(apply->arena, url.at, url.bytes);
     *ret_operation = (struct operation){
         .intent = intent,
@@ -331,7 +229,7 @@ static enum bk_err hook_operation(struct apply *apply, const struct apply_work *
                                              (int)input->path.bytes, (const char *)input->path.at)),
                   .hook_name = slice_str(hook_name(source_id, apply->arena))}};
     memcpy(ret_operation->object, source_id, sizeof ret_operation->object);
-    view_close(&view);
+    integration_view_close(&view);
     return apply->arena->overflow ? BK_NO_MEMORY : BK_OK;
 }
 
@@ -528,6 +426,86 @@ enum bk_err provider_work_credential_changed(struct apply *apply, struct slice c
     return err;
 }
 
+/* ---- people */
+
+enum bk_err provider_work_connected(struct apply *apply, struct slice canvas,
+                                    struct slice integration)
+{
+    struct record record;
+    struct integration_view view;
+    enum bk_err err = provider_work_credential_changed(apply, canvas, integration);
+    if (err != BK_OK || apply->options->dry_run) {
+        return err;
+    }
+    err = hub_record(apply->txn, RESOURCE_INTEGRATION, canvas, integration, &record);
+    if (err == BK_OK) {
+        err = integration_view_open(record.spec, &view);
+    }
+    if (err != BK_OK) {
+        return err;
+    }
+    bool wanted = view.provider && view.provider->plans[PROVIDER_CHECK].steps &&
+                  slice_equal(integration_text(&view, "auth/use"), SLICE("AUTH_TYPE_OAUTH")) &&
+                  integration_flag(&view, "check", true);
+    struct slice url = integration_text(&view, "url");
+    char *kept = arena_copy(apply->arena, url.at, url.bytes);
+    struct operation operation = {.intent = PROVIDER_CHECK,
+                                  .kind = RESOURCE_INTEGRATION,
+                                  .canvas = canvas,
+                                  .name = integration,
+                                  .integration_canvas = canvas,
+                                  .integration = integration,
+                                  .provider = slice_str(view.provider ? view.provider->name : ""),
+                                  .facts = {.url = slice_of(kept, kept ? url.bytes : 0)}};
+    memcpy(operation.object, record.id, sizeof operation.object);
+    integration_view_close(&view);
+    return wanted ? add(apply, &operation) : BK_OK;
+}
+
+enum bk_err provider_work_link_changed(struct apply *apply, const struct apply_work *work)
+{
+    const struct resource_integration_link *link = &work->document->spec.link;
+    struct record record;
+    struct integration_view view;
+    if (apply->options->dry_run || !link->type->posts) {
+        return BK_OK;
+    }
+    struct slice canvas = work->canvas, channel = SLICE_EMPTY;
+    enum bk_err err =
+        hub_record(apply->txn, RESOURCE_INTEGRATION, canvas, link->integration.name, &record);
+    if (err == BK_NOT_FOUND) {
+        canvas = slice_str(RESOURCE_CANVAS_DEFAULT);
+        err = hub_record(apply->txn, RESOURCE_INTEGRATION, canvas, link->integration.name,
+                         &record);
+    }
+    if (err == BK_OK) {
+        err = integration_view_open(record.spec, &view);
+    }
+    if (err != BK_OK) {
+        return err;
+    }
+    for (unsigned i = 0; i < link->setting_count; i++) {
+        if (slice_equal(link->settings[i].name, slice_str(link->type->channel_setting))) {
+            channel = link->settings[i].value;
+        }
+    }
+    struct slice url = integration_text(&view, "url");
+    char *kept = arena_copy(apply->arena, url.at, url.bytes);
+    struct operation operation = {.intent = PROVIDER_RESOURCE_CHECK,
+                                  .kind = RESOURCE_INTEGRATION_LINK,
+                                  .canvas = work->canvas,
+                                  .name = work->name,
+                                  .integration_canvas = canvas,
+                                  .integration = link->integration.name,
+                                  .provider = slice_str(link->type->name),
+                                  .facts = {.url = slice_of(kept, kept ? url.bytes : 0),
+                                            .resource_type = SLICE("channel"),
+                                            .resource = channel}};
+    memcpy(operation.object, apply->id, sizeof operation.object);
+    integration_view_close(&view);
+    return add(apply, &operation);
+}
+
 /* ---- what an operation needs */
 
 static enum bk_err load_source(struct hub *hub, struct store_txn *txn,
@@ -549,7 +527,8 @@ static enum bk_err load_source(struct hub *hub, struct store_txn *txn,
     if (err != BK_OK || input.secret_count == 0) {
         return err == BK_OK ? BK_CORRUPT : err;
     }
-    err = open_slot(hub, &record, input.secrets[0].field, arena, &ground->facts.hook_key);
+    err = integration_open_slot(hub, &record, input.secrets[0].field, arena,
+                                &ground->facts.hook_key);
     if (err != BK_OK) {
         return err;
     }
@@ -593,7 +572,7 @@ enum bk_err provider_work_load(void *context, struct store_txn *txn,
 {
     struct hub *hub = context;
     struct record record;
-    struct view view;
+    struct integration_view view;
     *ret_ground = (struct operation_ground){.provider = provider_find(operation->provider),
                                             .facts = operation->facts};
     enum bk_err err = hub_record(txn, RESOURCE_INTEGRATION, operation->integration_canvas,
@@ -606,7 +585,7 @@ enum bk_err provider_work_load(void *context, struct store_txn *txn,
         return BK_INVALID;
     }
     if (err == BK_OK) {
-        err = view_open(record.spec, &view);
+        err = integration_view_open(record.spec, &view);
     }
     if (err != BK_OK) {
         return err;
@@ -614,17 +593,18 @@ enum bk_err provider_work_load(void *context, struct store_txn *txn,
     bool same = operation->kind != RESOURCE_INTEGRATION ||
                 memcmp(record.id, operation->object, sizeof record.id) == 0;
     if (!view.provider || !same) {
-        view_close(&view);
+        integration_view_close(&view);
         return BK_NOT_FOUND;
     }
     ret_ground->provider = view.provider;
-    ret_ground->base = api_base(&view, arena);
-    ret_ground->allow_private = flag_at(&view, "allowPrivate", false);
-    err = load_auth(hub, txn, &view, &record, operation->integration_canvas, arena, ret_ground);
+    ret_ground->base = integration_api_base(&view, arena);
+    ret_ground->allow_private = integration_flag(&view, "allowPrivate", false);
+    err = load_auth(hub, txn, &view, &record, operation->integration_canvas,
+                    operation->integration, arena, ret_ground);
     if (err == BK_OK && operation->intent == PROVIDER_HOOK_ENSURE) {
         err = load_source(hub, txn, operation, arena, ret_ground);
     }
-    view_close(&view);
+    integration_view_close(&view);
     return err == BK_OK && arena->overflow ? BK_NO_MEMORY : err;
 }
 
@@ -659,7 +639,11 @@ static void add_done(struct hub *hub, struct store_txn *txn, const struct operat
                      struct buf *members)
 {
     add_member(members, "state", SLICE("ready"));
-    if (operation->intent == PROVIDER_CHECK) {
+    if (operation->intent == PROVIDER_RESOURCE_CHECK) {
+        add_member(members, "resourceId", recall(operation, "resourceId"));
+        add_member(members, "resourceName", recall(operation, "resourceName"));
+        add_time(members, "checkedAt", operation->updated_ns);
+    } else if (operation->intent == PROVIDER_CHECK) {
         add_member(members, "account", recall(operation, "account"));
         add_member(members, "accountId", recall(operation, "accountId"));
         add_time(members, "checkedAt", operation->updated_ns);

@@ -33,6 +33,13 @@ enum bk_err provider_work_integration_removed(struct apply *apply,
 enum bk_err provider_work_credential_changed(struct apply *apply, struct slice canvas,
                                              struct slice name) BK_MUST_CHECK;
 
+/* Somebody signed in: what waits for that goes on, and the credential is checked. */
+enum bk_err provider_work_connected(struct apply *apply, struct slice canvas,
+                                    struct slice integration) BK_MUST_CHECK;
+/* A link that posts: is its channel there? */
+enum bk_err provider_work_link_changed(struct apply *apply,
+                                       const struct apply_work *work) BK_MUST_CHECK;
+
 /* ---- for operations_config; context = struct hub */
 enum bk_err provider_work_load(void *context, struct store_txn *txn,
                                const struct operation *operation, struct arena *arena,

@@ -3,6 +3,8 @@
 #include "base/json.h"
 #include "base/time.h"
 #include "hub/hub_private.h"
+#include "hub/integration_view.h"
+#include "hub/link.h"
 #include "hub/metrics.h"
 #include "providers/scheme.h"
 
@@ -79,13 +81,121 @@ static bool add_stored_status(struct store_txn *txn, struct buf *json, const uin
     return true;
 }
 
-static void add_integration_status(struct store_txn *txn, struct buf *json,
-                                   const struct record *record)
+/* Who is used by somebody of this kind? */
+static bool found_user(void *context, struct slice key, struct slice value)
+{
+    (void)key;
+    (void)value;
+    *(bool *)context = true;
+    return false;
+}
+
+static bool is_connected(struct store_txn *txn, struct slice canvas, struct slice integration)
+{
+    bool found = false;
+    struct key prefix;
+    uint8_t kind = resource_kind_info(RESOURCE_INTEGRATION_USER)->key;
+    key_users(&prefix, resource_kind_info(RESOURCE_INTEGRATION)->key, canvas, integration);
+    key_add(&prefix, &kind, 1);
+    return store_walk(txn, key_slice(&prefix), SLICE_EMPTY, found_user, &found) == BK_OK && found;
+}
+
+static bool signs_in(const struct record *integration)
+{
+    static const char by[] = "\"use\":\"AUTH_TYPE_OAUTH\"";
+    return memmem(integration->spec.at, integration->spec.bytes, by, sizeof by - 1) != NULL;
+}
+
+static void add_disconnected(struct buf *json, struct slice integration)
+{
+    buf_add_str(json, "\"state\":\"error\",\"reason\":\"disconnected\",\"message\":"
+                      "\"nobody has connected the integration\",\"advice\":\"open /auth/");
+    buf_add_slice(json, integration);
+    buf_add_str(json, " on the admin address\"");
+}
+
+static void add_integration_status(struct store_txn *txn, struct buf *json, struct slice canvas,
+                                   struct slice name, const struct record *record)
 {
     buf_add_str(json, ",\"status\":{");
-    if (!add_stored_status(txn, json, record->id)) {
+    if (signs_in(record) && !is_connected(txn, canvas, name)) {
+        add_disconnected(json, name);
+    } else if (!add_stored_status(txn, json, record->id)) {
         buf_add_str(json, "\"state\":\"ready\"");
     }
+    buf_add_byte(json, '}');
+}
+
+/* ---- links */
+
+struct link_view {
+    struct integration_view view;
+};
+
+static struct slice link_value(void *context, const char *name)
+{
+    const struct link_view *link = context;
+    char path[80];
+    bool ref = strcmp(name, "source") == 0 || strcmp(name, "destination") == 0;
+    snprintf(path, sizeof path, ref ? "%s/name" : "settings/%s", name);
+    return integration_text(&link->view, path);
+}
+
+/* Does the integration of the link still have somebody who signed in? */
+static bool link_is_connected(struct store_txn *txn, struct slice canvas, struct slice integration)
+{
+    struct record record;
+    if (integration.bytes == 0) {
+        return true;
+    }
+    enum bk_err err = hub_record(txn, RESOURCE_INTEGRATION, canvas, integration, &record);
+    if (err == BK_NOT_FOUND) {
+        canvas = SLICE(RESOURCE_CANVAS_DEFAULT);
+        err = hub_record(txn, RESOURCE_INTEGRATION, canvas, integration, &record);
+    }
+    return err != BK_OK || !signs_in(&record) || is_connected(txn, canvas, integration);
+}
+
+static bool add_source_status(struct store_txn *txn, struct buf *json, struct slice canvas,
+                              struct slice link)
+{
+    char name[NAME_BYTES_MAX + 1];
+    struct record source;
+    return link_source_name(link, name) &&
+           hub_record(txn, RESOURCE_EVENT_SOURCE, canvas, slice_str(name), &source) == BK_OK &&
+           add_stored_status(txn, json, source.id);
+}
+
+static void add_link_status(struct store_txn *txn, struct buf *json, struct slice canvas,
+                            struct slice name, const struct record *record)
+{
+    struct link_view link;
+    buf_add_str(json, ",\"status\":{");
+    if (integration_view_open(record->spec, &link.view) != BK_OK) {
+        buf_add_str(json, "\"state\":\"error\"}");
+        return;
+    }
+    const struct link_type *type = link_type_find(integration_text(&link.view, "type"));
+    struct slice team = integration_text(&link.view, "team/name");
+    struct slice user = integration_text(&link.view, "user/name");
+    struct slice integration = integration_text(&link.view, "integration/name");
+    struct buf summary;
+    buf_init(&summary, 8192);
+    if (type) {
+        add_field(json, "shortName", slice_str(type->title));
+        link_summary(type, team.bytes > 0 ? team : user, link_value, &link, &summary);
+    }
+    buf_add_str(json, ",");
+    add_field(json, "summary", buf_slice(&summary));
+    buf_add_str(json, ",");
+    buf_fini(&summary);
+    if (!link_is_connected(txn, canvas, integration)) {
+        add_disconnected(json, integration);
+    } else if (!(type && type->makes_hook ? add_source_status(txn, json, canvas, name)
+                                          : add_stored_status(txn, json, record->id))) {
+        buf_add_str(json, "\"state\":\"ready\"");
+    }
+    integration_view_close(&link.view);
     buf_add_byte(json, '}');
 }
 
@@ -167,7 +277,15 @@ static void add_object(struct hub *hub, struct store_txn *txn, struct buf *json,
     if (kind == RESOURCE_EVENT_SOURCE) {
         add_status(hub, txn, json, record);
     } else if (kind == RESOURCE_INTEGRATION) {
-        add_integration_status(txn, json, record);
+        add_integration_status(txn, json, canvas, name, record);
+    } else if (kind == RESOURCE_INTEGRATION_USER) {
+        buf_add_str(json, ",\"status\":{");
+        if (!add_stored_status(txn, json, record->id)) {
+            buf_add_str(json, "\"state\":\"ready\"");
+        }
+        buf_add_byte(json, '}');
+    } else if (kind == RESOURCE_INTEGRATION_LINK) {
+        add_link_status(txn, json, canvas, name, record);
     } else if (kind == RESOURCE_DESTINATION) {
         add_destination_status(hub, txn, json, record);
     }

@@ -10,10 +10,10 @@ static const struct resource_kind_info kinds[RESOURCE_KIND_COUNT] = {
     [RESOURCE_SECRET] = {"Secret", "secret", "secrets", 'S', true, true},
     [RESOURCE_EVENT_SOURCE] = {"EventSource", "event-source", "event-sources", 'E', true, true},
     [RESOURCE_INTEGRATION] = {"Integration", "integration", "integrations", 'I', true, true},
-    [RESOURCE_INTEGRATION_USER] = {"IntegrationUser", "integration-user", "integration-users", 0,
-                                   false, true},
-    [RESOURCE_INTEGRATION_LINK] = {"IntegrationLink", "integration-link", "integration-links", 0,
-                                   false, true},
+    [RESOURCE_INTEGRATION_USER] = {"IntegrationUser", "integration-user", "integration-users", 'P',
+                                   true, true},
+    [RESOURCE_INTEGRATION_LINK] = {"IntegrationLink", "integration-link", "integration-links", 'L',
+                                   true, true},
     [RESOURCE_DESTINATION] = {"Destination", "destination", "destinations", 'D', true, true},
     [RESOURCE_ROUTE] = {"Route", "route", "routes", 'R', true, true},
     [RESOURCE_STAGE] = {"Stage", "stage", "stages", 0, false, true},
@@ -23,12 +23,15 @@ static const struct resource_kind_info kinds[RESOURCE_KIND_COUNT] = {
     [RESOURCE_DEPLOYMENT] = {"Deployment", "deployment", "deployments", 0, false, true},
     [RESOURCE_VARIABLE] = {"Variable", "variable", "variables", 0, false, true},
     [RESOURCE_OPERATION] = {"Operation", "operation", "operations", 0, false, true},
+    [RESOURCE_USER] = {"User", "user", "users", 'U', true, true},
+    [RESOURCE_TEAM] = {"Team", "team", "teams", 'T', true, true},
 };
 
 const char *const resource_kind_names[] = {
     "Canvas",          "Secret",      "EventSource", "Integration", "IntegrationUser",
     "IntegrationLink", "Destination", "Route",       "Stage",       "ConnectionGroup",
-    "Execution",       "Deployment",  "Variable",    "Operation",   NULL,
+    "Execution",       "Deployment",  "Variable",    "Operation",   "User",
+    "Team",            NULL,
 };
 
 /* Equal but for case and for '-' and '_', which do not count. */
@@ -287,6 +290,14 @@ bool resource_decode(struct json_tree *tree, size_t index, yyjson_mut_val *value
             decode_integration(&decoder, &spec, &ret_document->spec.integration);
         } else if (ret_document->kind == RESOURCE_ROUTE) {
             decode_route(&decoder, &spec, &ret_document->spec.route);
+        } else if (ret_document->kind == RESOURCE_USER) {
+            decode_user(&decoder, &spec, &ret_document->spec.user);
+        } else if (ret_document->kind == RESOURCE_TEAM) {
+            decode_team(&decoder, &spec, &ret_document->spec.team);
+        } else if (ret_document->kind == RESOURCE_INTEGRATION_USER) {
+            decode_integration_user(&decoder, &spec, &ret_document->spec.person);
+        } else if (ret_document->kind == RESOURCE_INTEGRATION_LINK) {
+            decode_integration_link(&decoder, &spec, &ret_document->spec.link);
         } else {
             bk_assert(ret_document->kind == RESOURCE_CANVAS);
             decode_known(&decoder, &spec, nothing);

@@ -12,17 +12,20 @@
 #include "base/limits.h"
 #include "hub/filter.h"
 
-/* The key is the byte that stands for the kind in the store: never change one. */
+/* The key is the byte that stands for the kind in the store: never change one. In the order in
+ * which a set is written: what is referred to comes first. */
 enum resource_kind {
     RESOURCE_CANVAS,
     RESOURCE_SECRET,
+    RESOURCE_USER,
+    RESOURCE_TEAM,
     RESOURCE_INTEGRATION,
-    RESOURCE_EVENT_SOURCE,
-    /* names of the interface that this version does not have yet */
     RESOURCE_INTEGRATION_USER,
-    RESOURCE_INTEGRATION_LINK,
+    RESOURCE_EVENT_SOURCE,
     RESOURCE_DESTINATION,
+    RESOURCE_INTEGRATION_LINK,
     RESOURCE_ROUTE,
+    /* names of the interface that this version does not have yet */
     RESOURCE_STAGE,
     RESOURCE_CONNECTION_GROUP,
     RESOURCE_EXECUTION,
@@ -45,7 +48,9 @@ struct resource_kind_info {
 bool resource_kind_find(struct slice text, enum resource_kind *ret_kind);
 const struct resource_kind_info *resource_kind_info(enum resource_kind kind);
 /* What this version can apply, in words. */
-#define RESOURCE_KINDS "Canvas, Secret, Integration, EventSource, Destination and Route"
+#define RESOURCE_KINDS \
+    "Canvas, Secret, User, Team, Integration, IntegrationUser, EventSource, Destination, "          \
+    "IntegrationLink and Route"
 /* All names of kinds, for suggestions: NULL-terminated. */
 extern const char *const resource_kind_names[];
 
@@ -233,6 +238,56 @@ struct resource_route {
     struct resource_filters filters;
 };
 
+/* A person of ours, and several of them. */
+struct resource_user {
+    struct slice full_name, email;
+};
+
+#define RESOURCE_MEMBERS_MAX 60U
+
+/* {name: …} of another object. */
+struct resource_ref {
+    struct slice name; /* empty = not given */
+    struct json_place place;
+};
+
+struct resource_team {
+    struct slice title;
+    struct resource_ref *members; /* users; none = everybody */
+    unsigned member_count;
+};
+
+/* Somebody's identity at a provider. */
+struct resource_integration_user {
+    struct resource_ref integration, user;
+    struct slice provider; /* empty = the integration's type */
+    struct slice uid, nickname, full_name, email;
+    struct slice workspace, workspace_name; /* Slack: where the sign-in was */
+    struct slice scopes;
+    struct slice expires_text;
+    int64_t expires_ns; /* of the access token; 0 = never */
+    bool has_access, has_refresh;
+    struct resource_source_secret access_token, refresh_token;
+};
+
+/* What ties a team or a user to something at a provider. */
+#define RESOURCE_LINK_SETTINGS_MAX 8U
+struct resource_link_setting {
+    struct slice name, value;
+};
+
+struct link_type;
+struct resource_integration_link {
+    const struct link_type *type;
+    struct resource_ref integration, team, user;
+    struct resource_ref source;      /* entries come in from it: generic, Slack */
+    struct resource_ref destination; /* entries go out to it */
+    struct resource_link_setting settings[RESOURCE_LINK_SETTINGS_MAX];
+    unsigned setting_count;
+    struct slice statuses;           /* of entries that go out, with a blank between; empty = all */
+    struct slice body, author, when; /* expressions of a generic link */
+};
+
 struct resource_secret_item {
     struct slice key;
     struct slice value; /* "***" = keep what is stored */
@@ -246,6 +301,7 @@ struct resource_secret {
 
 struct resource_document {
     size_t index;
+    bool implied;                   /* nobody wrote it: another document of the set wants it */
     enum resource_kind kind;
     struct slice name;
     struct slice canvas; /* "" for a Canvas */
@@ -258,6 +314,10 @@ struct resource_document {
         struct resource_destination destination;
         struct resource_route route;
         struct resource_integration integration;
+        struct resource_user user;
+        struct resource_team team;
+        struct resource_integration_user person;
+        struct resource_integration_link link;
     } spec;
 };
 

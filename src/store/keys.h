@@ -33,6 +33,11 @@
  *   "s/"     "s/" 16 bytes of metadata.id               status, where a provider has a part in
  *                                                       it: members of a JSON object
  *   "u/"     "u/" 16 bytes of metadata.id, u64 number   empty: it is for this object
+ *   "e/"     "e/" i64 due time, 16 bytes of id          empty: the token of this IntegrationUser is
+ *                                                       to be renewed then
+ *   "E/"     "E/" 16 bytes of metadata.id               i64: that time
+ *            "m/revocation"                             u64: last number given to a revocation
+ *   "y/"     "y/" u64 number                            a token to be revoked (hub/people.c)
  *   "d/"     "d/" u64 destination, i64 due ms, u64 position
  *                                                       a retry (hub/dispatch_store.c)
  *   "D/"     "D/" u64 destination                       u64: how many retries it has
@@ -54,6 +59,7 @@
 #define KEY_USES SLICE("m/uses")
 #define KEY_AUDIT_NUMBER SLICE("m/audit")
 #define KEY_OPERATION_NUMBER SLICE("m/operation")
+#define KEY_REVOCATION_NUMBER SLICE("m/revocation")
 
 /* Longest: a reference, 2 + 1 + 64 + 64 + 1 + 64 + 63. */
 #define KEY_BYTES_MAX 300U
@@ -246,6 +252,26 @@ static inline void key_operations_of(struct key *key, const uint8_t object[16])
 static inline void key_operation_of(struct key *key, const uint8_t object[16], uint64_t number)
 {
     key_operations_of(key, object);
+    key_add_u64(key, number);
+}
+
+/* Everything that is to be renewed: "e/". */
+static inline void key_renewal(struct key *key, int64_t due_ns, const uint8_t id[16])
+{
+    key_start(key, 'e');
+    key_add_u64(key, (uint64_t)due_ns);
+    key_add(key, id, 16);
+}
+
+static inline void key_renewal_of(struct key *key, const uint8_t id[16])
+{
+    key_start(key, 'E');
+    key_add(key, id, 16);
+}
+
+static inline void key_revocation(struct key *key, uint64_t number)
+{
+    key_start(key, 'y');
     key_add_u64(key, number);
 }
 

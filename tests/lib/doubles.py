@@ -221,3 +221,91 @@ class Semaphore(Double):
 
     def project(self, name):
         return {'metadata': {'name': name, 'id': self.projects[name]}, 'spec': {'repository': {'url': 'git@x:%s' % name}}}
+
+
+class SignIn(Double):
+    """An OAuth 2 server as GitHub's and GitLab's are: code with PKCE, rotating refresh tokens, revocation, identity.
+    https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps, RFC 6749, 7009, 7636"""
+
+    def __init__(self, client='client-1', secret='client-secret-1'):
+        self.client, self.secret = client, secret
+        self.redirects = set()    # allowed redirect_uris; empty = any
+        self.codes = {}           # code -> (redirect_uri, challenge)
+        self.access = set()
+        self.refresh = set()
+        self.used = set()         # refresh tokens that were used before
+        self.expires_in = None
+        self.user = {'id': 583231, 'login': 'octo', 'name': 'Octo <b>Cat</b>', 'email': 'octo@example.com'}
+        self.revoked = []
+        self.count = 0
+        super().__init__(secret)
+
+    def authenticate(self, call):
+        return None
+
+    def allow(self, location):
+        """What the browser does at the provider: the page is shown, the person agrees; the callback's address."""
+        url = urllib.parse.urlsplit(location)
+        query = dict(urllib.parse.parse_qsl(url.query))
+        assert query['client_id'] == self.client and query['response_type'] == 'code', query
+        if not isinstance(self, SlackSignIn):  # Slack has no PKCE
+            assert query['code_challenge_method'] == 'S256' and len(query['code_challenge']) == 43, query
+        self.count += 1
+        code = 'code-%d' % self.count
+        self.codes[code] = (query['redirect_uri'], query.get('code_challenge'))
+        return query['redirect_uri'] + '?' + urllib.parse.urlencode({'code': code, 'state': query['state']})
+
+    def grant(self):
+        self.count += 1
+        tokens = {'access_token': 'access-planted-%d' % self.count, 'token_type': 'bearer', 'scope': 'repo'}
+        self.access = {tokens['access_token']}
+        if self.expires_in is not None:
+            tokens.update(expires_in=self.expires_in, refresh_token='refresh-planted-%d' % self.count)
+            self.refresh.add(tokens['refresh_token'])
+        return Reply(200, tokens)
+
+    def route(self, call):
+        if call.path == '/user':
+            token = (call.headers.get('Authorization') or '').removeprefix('Bearer ')
+            return Reply(200, self.user) if token in self.access else Reply(401, {'message': 'Bad credentials'})
+        form = dict(urllib.parse.parse_qsl(call.body.decode()))
+        if call.path == '/token' and call.method == 'POST':
+            if (form.get('client_id'), form.get('client_secret')) != (self.client, self.secret):
+                return Reply(200, {'error': 'incorrect_client_credentials'})
+            if form.get('grant_type') == 'authorization_code':
+                return self.exchange(form)
+            token = form.get('refresh_token')
+            if token not in self.refresh:
+                return Reply(400, {'error': 'invalid_grant', 'error_description': 'The refresh token is unknown'})
+            self.refresh.discard(token)
+            self.used.add(token)
+            return self.grant()
+        if call.path == '/revoke':
+            self.revoked.append(form.get('token') or (call.body and call.json.get('access_token')))
+            return Reply(200, {})
+        return Reply(404, {'message': 'Not Found'})
+
+    def exchange(self, form):
+        redirect, challenge = self.codes.pop(form.get('code'), (None, None))
+        import base64
+        import hashlib
+        digest = hashlib.sha256(form.get('code_verifier', '').encode()).digest()
+        if redirect is None or redirect != form.get('redirect_uri') or \
+                base64.urlsafe_b64encode(digest).decode().rstrip('=') != challenge:
+            return Reply(200, {'error': 'bad_verification_code', 'error_description': 'The code is incorrect or expired.'})
+        return self.grant()
+
+
+class SlackSignIn(SignIn):
+    """https://api.slack.com/authentication/oauth-v2: everything is 200, `ok` tells."""
+
+    def route(self, call):
+        form = dict(urllib.parse.parse_qsl(call.body.decode()))
+        if call.path != '/token':
+            return Reply(200, {'ok': False, 'error': 'unknown_method'})
+        if (form.get('client_id'), form.get('client_secret')) != (self.client, self.secret):
+            return Reply(200, {'ok': False, 'error': 'bad_client_secret'})
+        if self.codes.pop(form.get('code'), (None,))[0] != form.get('redirect_uri'):
+            return Reply(200, {'ok': False, 'error': 'invalid_code'})
+        return Reply(200, {'ok': True, 'access_token': 'xoxb-planted-1', 'token_type': 'bot', 'scope': 'chat:write',
+                           'team': {'id': 'T1', 'name': 'Acme'}, 'authed_user': {'id': 'U061F7AUR'}})

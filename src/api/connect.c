@@ -1,0 +1,670 @@
+/* connect.c - signing in at a provider: to it with a state, back from it with a code. */
+#include "api/page.h"
+#include "base/base64.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "base/url.h"
+#include "hub/apply.h"
+#include "hub/hub_private.h"
+#include "hub/link.h"
+#include "hub/people.h"
+#include "hub/web_call.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define FLOW_NS          (600 * (uint64_t)NS_PER_SECOND)
+#define FLOW_SECONDS     600U
+#define ANSWER_BYTES_MAX (1U << 20)
+#define WORK_BYTES_MAX   (4U << 20)
+
+/* ---- which integration is meant: by its name, or the only one of a type */
+
+struct type_walk {
+    struct slice type;
+    struct slice canvas;
+    char name[NAME_BYTES_MAX + 1];
+    struct arena *arena;
+};
+
+static bool look_for_type(void *context, struct slice key, struct slice value)
+{
+    struct type_walk *walk = context;
+    struct slice canvas, name;
+    struct record record;
+    struct json_tree tree;
+    struct json_problem problem;
+    if (!hub_split(slice_skip(key, 3), &canvas, &name) || record_decode(value, &record) != BK_OK) {
+        return true;
+    }
+    json_tree_init(&tree);
+    bool found = json_parse(record.spec, &tree, &problem) == BK_OK &&
+                 slice_equal(json_text(yyjson_mut_obj_get(tree.roots[0], "type")), walk->type);
+    json_tree_fini(&tree);
+    if (found) {
+        snprintf(walk->name, sizeof walk->name, "%.*s", (int)name.bytes, (const char *)name.at);
+    }
+    return !found;
+}
+
+static enum bk_err find_integration(struct page *page, struct store_txn *txn,
+                                    struct slice name_or_type, char ret_name[NAME_BYTES_MAX + 1])
+{
+    struct hub_address address;
+    struct slice canvas = SLICE(RESOURCE_CANVAS_DEFAULT);
+    struct type_walk walk = {.type = name_or_type, .arena = &page->call->arena};
+    struct key prefix;
+    enum bk_err err = hub_find(txn, RESOURCE_INTEGRATION, canvas, name_or_type, &address);
+    if (err == BK_OK) {
+        memcpy(ret_name, address.name, sizeof address.name);
+        return BK_OK;
+    }
+    if (err != BK_NOT_FOUND) {
+        return err;
+    }
+    key_canvas(&prefix, resource_kind_info(RESOURCE_INTEGRATION)->key, canvas);
+    err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, look_for_type, &walk);
+    if (err != BK_OK || walk.name[0] == '\0') {
+        return err == BK_OK ? BK_NOT_FOUND : err;
+    }
+    memcpy(ret_name, walk.name, sizeof walk.name);
+    return BK_OK;
+}
+
+/* ---- to the provider */
+
+static struct flow *take_flow(struct web *web, uint64_t now_ns)
+{
+    struct flow *oldest = &web->flows[0];
+    for (unsigned i = 0; i < FLOWS_MAX; i++) {
+        struct flow *flow = &web->flows[i];
+        if (!flow->used || flow->end_ns <= now_ns) {
+            return flow;
+        }
+        oldest = flow->end_ns < oldest->end_ns ? flow : oldest;
+    }
+    return oldest;
+}
+
+static const char *browser_cookie(const struct page *page)
+{
+    return page_cookie_name(page, "__Host-becket-signin", "becket-signin");
+}
+
+static enum api_step go(struct page *page, const struct people_oauth *oauth, struct flow *flow)
+{
+    char state[SECRET_TEXT + 1], browser[SECRET_TEXT + 1];
+    char challenge[OAUTH2_CHALLENGE_BYTES + 1];
+    struct slice cookie;
+    struct buf url;
+    page_secret(state);
+    state[22] = '\0'; /* 128 bits and more */
+    page_hash(slice_str(state), flow->state);
+    /* Several windows may sign in at once: they share the browser's cookie. */
+    if (page_cookie_value(page, browser_cookie(page), &cookie) && cookie.bytes == SECRET_TEXT) {
+        snprintf(browser, sizeof browser, "%.*s", (int)cookie.bytes, (const char *)cookie.at);
+    } else {
+        page_secret(browser);
+    }
+    page_hash(slice_str(browser), flow->browser);
+    page_secret(flow->verifier);
+    memcpy(flow->session, page->session->hash, sizeof flow->session);
+    oauth2_challenge(slice_str(flow->verifier), challenge);
+    struct oauth2_client client = oauth->client;
+    client.redirect_uri = slice_str(flow->redirect_uri);
+    buf_init(&url, 8192);
+    oauth2_authorize_url(&oauth->server, oauth->base, &client, oauth->scopes, slice_str(state),
+                         slice_str(challenge), &url);
+    page_cookie(page, browser_cookie(page), browser, FLOW_SECONDS);
+    flow->used = true;
+    enum api_step step = page_redirect(page, url.overflow ? "/auth/failure" : buf_text(&url));
+    buf_fini(&url);
+    return step;
+}
+
+static enum api_step begin(struct page *page, struct slice name_or_type, bool slack)
+{
+    struct api_call *call = page->call;
+    struct store_txn *txn;
+    struct people_oauth oauth;
+    struct buf redirect;
+    char why[PROVIDER_WHY_BYTES] = "", name[NAME_BYTES_MAX + 1];
+    enum bk_err err = store_read(call->api->hub->store, &txn);
+    if (err != BK_OK) {
+        return page_says(page, 503, "Not now", "%s", bk_err_text(err));
+    }
+    err = find_integration(page, txn, name_or_type, name);
+    if (err == BK_OK) {
+        err = people_oauth(call->api->hub, txn, SLICE(RESOURCE_CANVAS_DEFAULT), slice_str(name),
+                           &call->arena, &oauth, why);
+    }
+    store_read_end(txn);
+    if (err == BK_NOT_FOUND) {
+        return page_says(page, 404, "No such integration",
+                         "There is no Integration \"%.*s\", by name or type: apply one with auth "
+                         "AUTH_TYPE_OAUTH first.",
+                         (int)name_or_type.bytes, (const char *)name_or_type.at);
+    }
+    if (err != BK_OK) {
+        return page_says(page, err == BK_INVALID ? 409 : 503, "Not possible", "%s",
+                         why[0] ? why : bk_err_text(err));
+    }
+    if (slice_equal(call->request->sec_fetch_site, SLICE("cross-site"))) {
+        /* Nobody else's page begins a sign-in here. */
+        struct buf *html = page_begin(page, "Connect");
+        buf_add_str(html, "<p>Another site's page wants you to connect ");
+        html_add(html, slice_str(name));
+        buf_add_str(html, ".</p><p><a class=\"button\" href=\"");
+        buf_add_str(html, slack ? "/slack" : "/auth/");
+        if (!slack) {
+            url_add(html, slice_str(name));
+        }
+        buf_add_str(html, "\">Connect</a></p>");
+        return page_end(page, 200);
+    }
+    struct flow *flow = take_flow(page->web, call->request->now_ns);
+    *flow = (struct flow){.end_ns = call->request->now_ns + FLOW_NS, .slack = slack};
+    buf_init(&redirect, sizeof flow->redirect_uri - 1);
+    page_base(page, &redirect);
+    if (slack) {
+        buf_add_str(&redirect, "/slack/signin");
+    } else {
+        buf_printf(&redirect, "/auth/%s/callback", name);
+    }
+    snprintf(flow->redirect_uri, sizeof flow->redirect_uri, "%s", buf_text(&redirect));
+    buf_fini(&redirect);
+    snprintf(flow->canvas, sizeof flow->canvas, "%s", RESOURCE_CANVAS_DEFAULT);
+    snprintf(flow->integration, sizeof flow->integration, "%s", name);
+    struct slice user = form_text(page->query, "user", &call->arena);
+    bool given = resource_name_valid(user) && page->session->token.role == TOKEN_ADMIN;
+    snprintf(flow->user, sizeof flow->user, "%.*s",
+             (int)(given ? user.bytes : strlen(page->session->token.name)),
+             given ? (const char *)user.at : page->session->token.name);
+    return go(page, &oauth, flow);
+}
+
+enum api_step page_connect(struct page *page)
+{
+    return begin(page, page->segment, false);
+}
+
+/* ---- back from it */
+
+struct connect {
+    struct api_work work;
+    bool abandoned; /* the request is gone; the call is still out */
+    bool out;
+    struct api *api;
+    uint8_t session[32];
+    struct flow flow;
+    struct arena arena;
+    struct people_oauth oauth;
+    struct json_tree tree, identity_tree; /* the provider's answers */
+    struct people_grant grant;
+    bool has_tokens;
+    bool failed;
+    char why[400];
+};
+
+static void connect_drop(struct connect *connect)
+{
+    arena_fini(&connect->arena);
+    json_tree_fini(&connect->tree);
+    json_tree_fini(&connect->identity_tree);
+    explicit_bzero(connect, sizeof *connect);
+    free(connect);
+}
+
+static void connect_free(struct api_work *work)
+{
+    struct connect *connect = bk_container_of(work, struct connect, work);
+    connect->abandoned = true;
+    if (!connect->out) {
+        connect_drop(connect);
+    }
+}
+
+__attribute__((format(printf, 2, 3))) static void connect_fail(struct connect *connect,
+                                                               const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(connect->why, sizeof connect->why, format, args);
+    va_end(args);
+    connect->failed = true;
+}
+
+/* {"sub":…} of an ID token that came straight from the token endpoint (OpenID Connect 3.1.3.7). */
+static bool take_id_token(struct connect *connect)
+{
+    struct slice token = connect->grant.tokens.id_token;
+    struct json_problem problem;
+    size_t dot = slice_find(token, '.'), bytes;
+    struct slice rest = slice_skip(token, dot + 1);
+    struct slice payload = slice_of(rest.at, slice_find(rest, '.'));
+    uint8_t *text = arena_take(&connect->arena, BASE64_DECODED_MAX(payload.bytes) + 1);
+    return text && payload.bytes > 0 &&
+           base64_decode(payload, BASE64_URL, text, BASE64_DECODED_MAX(payload.bytes), &bytes) &&
+           json_parse(slice_of(text, bytes), &connect->identity_tree, &problem) == BK_OK &&
+           oauth2_take_identity(&connect->oauth.server, connect->identity_tree.roots[0],
+                                &connect->arena, &connect->grant.identity) == BK_OK;
+}
+
+static void answered(void *context, const struct outbound_answer *answer);
+
+static void send(struct connect *connect, const struct web_call *call)
+{
+    const char *why = "out of memory";
+    struct web_call web = *call;
+    web.allow_private = connect->oauth.allow_private;
+    web.body_bytes_max = ANSWER_BYTES_MAX;
+    web.done = answered;
+    web.context = connect;
+    if (connect->arena.overflow || !connect->api->web_call ||
+        connect->api->web_call(connect->api->outbound, &web, &why) != BK_OK) {
+        connect_fail(connect, "the provider cannot be called: %s", why);
+        return;
+    }
+    connect->out = true;
+}
+
+static void ask_identity(struct connect *connect)
+{
+    struct oauth2_tokens *tokens = &connect->grant.tokens;
+    const char *identity = connect->oauth.server.identity;
+    if (!identity && tokens->user_id.bytes > 0) { /* Slack */
+        connect->grant.identity.uid = tokens->user_id;
+        connect->grant.workspace = tokens->team_id;
+        connect->grant.workspace_name = tokens->team_name;
+        return;
+    }
+    if (!identity) {
+        if (!take_id_token(connect)) {
+            connect_fail(connect, "the provider does not say who signed in: give identityUrl");
+        }
+        return;
+    }
+    struct slice base = identity[0] == '/' ? connect->oauth.base : SLICE_EMPTY;
+    struct arena *arena = &connect->arena;
+    struct slice token = tokens->access_token;
+    for (size_t i = 0; i < token.bytes; i++) {
+        if (token.at[i] < 0x21 || token.at[i] > 0x7e) {
+            connect_fail(connect, "the provider's token has bytes that no token has");
+            return;
+        }
+    }
+    struct web_call call = {
+        .method = HTTP_GET,
+        .url = slice_str(arena_printf(arena, "%.*s%s", (int)base.bytes,
+                                      (const char *)(base.at ? base.at : (const uint8_t *)""),
+                                      identity)),
+        .headers = slice_str(arena_printf(arena,
+                                          "User-Agent: becket\r\nAccept: application/json\r\n"
+                                          "Authorization: Bearer %.*s\r\n",
+                                          (int)token.bytes, (const char *)token.at)),
+        .repeatable = true};
+    send(connect, &call);
+}
+
+static void take_tokens(struct connect *connect, const struct outbound_answer *answer)
+{
+    char why[OAUTH2_WHY_BYTES];
+    struct slice body = slice_of(arena_copy(&connect->arena, answer->body.at, answer->body.bytes),
+                                 answer->body.bytes);
+    if (!body.at || oauth2_take_tokens(answer->head, body, &connect->tree, &connect->grant.tokens,
+                                       why) != BK_OK) {
+        connect_fail(connect, "%s", body.at ? why : "out of memory");
+        return;
+    }
+    connect->has_tokens = true;
+    ask_identity(connect);
+}
+
+static void take_identity(struct connect *connect, const struct outbound_answer *answer)
+{
+    struct json_problem problem;
+    if (answer->status != 200 ||
+        json_parse(answer->body, &connect->identity_tree, &problem) != BK_OK ||
+        oauth2_take_identity(&connect->oauth.server, connect->identity_tree.roots[0],
+                             &connect->arena, &connect->grant.identity) != BK_OK) {
+        connect_fail(connect, "the provider does not say who signed in (it answered %u)",
+                     answer->status);
+    }
+}
+
+static void answered(void *context, const struct outbound_answer *answer)
+{
+    struct connect *connect = context;
+    connect->out = false;
+    if (connect->abandoned) {
+        connect_drop(connect);
+        return;
+    }
+    if (answer->err != BK_OK) {
+        connect_fail(connect, "the provider did not answer: %s", answer->why);
+    } else if (!connect->has_tokens) {
+        take_tokens(connect, answer);
+    } else {
+        take_identity(connect, answer);
+    }
+    connect->work.woken = !connect->out;
+}
+
+static enum api_step go_to_failure(struct page *page, const struct flow *flow, const char *message)
+{
+    struct buf location;
+    buf_init(&location, 1400);
+    buf_add_str(&location, "/auth/failure?message=");
+    url_add(&location, slice_str(message));
+    buf_printf(&location, "&strategy=%s", flow->integration);
+    enum api_step step =
+        page_redirect(page, location.overflow ? "/auth/failure" : buf_text(&location));
+    buf_fini(&location);
+    return step;
+}
+
+static enum api_step finish(struct page *page, struct connect *connect)
+{
+    char why[PROVIDER_WHY_BYTES] = "", location[NAME_BYTES_MAX + 32];
+    if (connect->failed) {
+        return go_to_failure(page, &connect->flow, connect->why);
+    }
+    connect->grant.now_ns = page->call->request->wall_ns;
+    struct audit_actor actor = {.token = page->session->token.name,
+                                .role = token_role_name(page->session->token.role),
+                                .request_id = page->call->response->request_id,
+                                .remote = page->call->request->remote,
+                                .now_ns = page->call->request->wall_ns};
+    audit_actor_set(connect->api->hub, &actor);
+    enum bk_err err = people_store(connect->api->hub, &connect->grant, why);
+    audit_actor_set(connect->api->hub, NULL);
+    if (err != BK_OK) {
+        return go_to_failure(page, &connect->flow, why[0] ? why : bk_err_text(err));
+    }
+    const struct link_type *type = link_type_find(connect->oauth.type);
+    struct slice shown = connect->grant.identity.nickname.bytes > 0
+                             ? connect->grant.identity.nickname
+                             : connect->grant.identity.uid;
+    log_event(LOG_INFO, "connected", LOG_Z("integration", connect->flow.integration),
+              LOG_S("uid", connect->grant.identity.uid), LOG_Z("user", connect->flow.user));
+    page_flash(page, false, "%s is connected as %.*s.", connect->flow.integration,
+               (int)(shown.bytes < 100 ? shown.bytes : 100), (const char *)shown.at);
+    snprintf(location, sizeof location, "/integrations/%s/link", type ? type->name : "");
+    return page_redirect(page, connect->flow.slack || !type ? "/settings" : location);
+}
+
+static enum api_step connect_resume(struct api_call *call)
+{
+    struct connect *connect = bk_container_of(call->response->work, struct connect, work);
+    struct page page;
+    if (!page_resume(call, connect->session, &page)) {
+        return page_says(&page, 400, "Not logged in",
+                         "You were logged out while the sign-in went on: log in and begin again.");
+    }
+    return finish(&page, connect);
+}
+
+static enum api_step exchange(struct page *page, const struct flow *flow, struct slice code)
+{
+    struct api *api = page->call->api;
+    struct connect *connect = calloc(1, sizeof *connect);
+    struct store_txn *txn;
+    struct oauth2_request request;
+    char why[PROVIDER_WHY_BYTES] = "";
+    if (!connect) {
+        return go_to_failure(page, flow, "out of memory");
+    }
+    connect->api = api;
+    connect->flow = *flow;
+    memcpy(connect->session, page->session->hash, sizeof connect->session);
+    arena_init(&connect->arena, WORK_BYTES_MAX);
+    json_tree_init(&connect->tree);
+    json_tree_init(&connect->identity_tree);
+    enum bk_err err = store_read(api->hub->store, &txn);
+    if (err == BK_OK) {
+        err = people_oauth(api->hub, txn, slice_str(connect->flow.canvas),
+                           slice_str(connect->flow.integration), &connect->arena, &connect->oauth,
+                           why);
+        store_read_end(txn);
+    }
+    if (err != BK_OK) {
+        connect_drop(connect);
+        return go_to_failure(page, flow, why[0] ? why : bk_err_text(err));
+    }
+    connect->oauth.client.redirect_uri = slice_str(connect->flow.redirect_uri);
+    connect->grant = (struct people_grant){.canvas = slice_str(connect->flow.canvas),
+                                           .integration = slice_str(connect->flow.integration),
+                                           .type = connect->oauth.type,
+                                           .user = slice_str(connect->flow.user)};
+    oauth2_code_request(&connect->oauth.server, connect->oauth.base, &connect->oauth.client, code,
+                        slice_str(connect->flow.verifier), &connect->arena, &request);
+    struct web_call call = {.method = request.method,
+                            .url = request.url,
+                            .headers = request.headers,
+                            .body = request.body};
+    send(connect, &call);
+    connect->work = (struct api_work){.resume = connect_resume,
+                                      .free_work = connect_free,
+                                      .wake_ns = UINT64_MAX,
+                                      .woken = !connect->out};
+    page->call->response->work = &connect->work;
+    return API_WAIT;
+}
+
+/* RFC 9207: who says that it answers must be who was asked. */
+static bool is_issuer(const char *authorize, struct slice base, struct slice issuer)
+{
+    struct url asked, told;
+    const char *why;
+    struct slice text = authorize[0] == '/' ? base : slice_str(authorize);
+    return url_parse(text, &asked, &why) == BK_OK && url_parse(issuer, &told, &why) == BK_OK &&
+           asked.tls == told.tls && asked.port == told.port && strcmp(asked.host, told.host) == 0;
+}
+
+static bool issuer_is_right(struct page *page, const struct flow *flow, struct slice issuer)
+{
+    struct store_txn *txn;
+    struct people_oauth oauth;
+    char why[PROVIDER_WHY_BYTES];
+    struct hub *hub = page->call->api->hub;
+    if (store_read(hub->store, &txn) != BK_OK) {
+        return false;
+    }
+    bool right = people_oauth(hub, txn, slice_str(flow->canvas), slice_str(flow->integration),
+                              &page->call->arena, &oauth, why) == BK_OK &&
+                 is_issuer(oauth.server.authorize, oauth.base, issuer);
+    store_read_end(txn);
+    return right;
+}
+
+/* The flow of this state, taken: a state is good for one try, whoever tries. */
+static bool take_state(struct page *page, struct slice state, struct flow *ret_flow)
+{
+    uint8_t hash[32];
+    page_hash(state, hash);
+    for (unsigned i = 0; i < FLOWS_MAX; i++) {
+        struct flow *flow = &page->web->flows[i];
+        if (flow->used && page_same(flow->state, hash)) {
+            *ret_flow = *flow;
+            explicit_bzero(flow, sizeof *flow);
+            return page->call->request->now_ns < ret_flow->end_ns;
+        }
+    }
+    return false;
+}
+
+static enum api_step callback(struct page *page, bool slack)
+{
+    struct arena *arena = &page->call->arena;
+    struct slice state, cookie, code, issuer;
+    struct flow flow;
+    uint8_t browser[32] = {0};
+    bool known = form_field(page->query, "state", arena, &state) && take_state(page, state, &flow);
+    if (page_cookie_value(page, browser_cookie(page), &cookie)) {
+        page_hash(cookie, browser);
+    }
+    if (!known || flow.slack != slack ||
+        (!slack && !slice_equal(page->segment, slice_str(flow.integration)))) {
+        return page_says(page, 400, "This sign-in is over",
+                         "Its state is unknown, used or older than ten minutes: begin again from "
+                         "the integrations page.");
+    }
+    if (!page_same(browser, flow.browser) || !page->session ||
+        !page_same(page->session->hash, flow.session)) {
+        return page_says(page, 400, "Begun elsewhere",
+                         "This sign-in was begun in another browser or by somebody else: begin "
+                         "again from the integrations page.");
+    }
+    if (form_field(page->query, "iss", arena, &issuer) && !issuer_is_right(page, &flow, issuer)) {
+        return page_says(page, 400, "Another provider",
+                         "The answer is from another server than the one that was asked.");
+    }
+    if (form_text(page->query, "error", arena).bytes > 0) {
+        struct slice words = form_text(page->query, "error_description", arena);
+        words = words.bytes > 0 ? words : form_text(page->query, "error", arena);
+        return go_to_failure(page, &flow,
+                             arena_printf(arena, "%.*s",
+                                          (int)(words.bytes < 200 ? words.bytes : 200),
+                                          (const char *)words.at));
+    }
+    if (!form_field(page->query, "code", arena, &code) || code.bytes == 0) {
+        return go_to_failure(page, &flow, "the provider sent no code");
+    }
+    return exchange(page, &flow, code);
+}
+
+enum api_step page_callback(struct page *page)
+{
+    return callback(page, false);
+}
+
+enum api_step page_failure(struct page *page)
+{
+    struct arena *arena = &page->call->arena;
+    struct slice message = form_text(page->query, "message", arena);
+    struct slice strategy = form_text(page->query, "strategy", arena);
+    struct buf *html = page_begin(page, "Not connected");
+    buf_add_str(html, "<p class=\"note bad\" role=\"alert\">");
+    html_add(html, message.bytes > 0 ? message : SLICE("The sign-in did not work."));
+    buf_add_str(html, "</p>");
+    if (resource_name_valid(strategy)) {
+        buf_printf(html, "<p><a class=\"button\" href=\"/auth/%.*s\">Try again</a></p>",
+                   (int)strategy.bytes, (const char *)strategy.at);
+    }
+    buf_add_str(html, "<p><a href=\"/integrations\">Back to the integrations</a></p>");
+    return page_end(page, 200);
+}
+
+/* ---- Gitploy's addresses */
+
+static bool slack_is_there(struct page *page)
+{
+    struct store_txn *txn;
+    struct people_oauth oauth;
+    char why[PROVIDER_WHY_BYTES], name[NAME_BYTES_MAX + 1];
+    struct hub *hub = page->call->api->hub;
+    if (store_read(hub->store, &txn) != BK_OK) {
+        return false;
+    }
+    bool there = find_integration(page, txn, SLICE("slack"), name) == BK_OK &&
+                 people_oauth(hub, txn, SLICE(RESOURCE_CANVAS_DEFAULT), slice_str(name),
+                              &page->call->arena, &oauth, why) == BK_OK;
+    store_read_end(txn);
+    return there;
+}
+
+enum api_step page_slack(struct page *page)
+{
+    bool there = slack_is_there(page);
+    if (page->call->request->method == HTTP_HEAD || !there) {
+        return page_says(page, there ? 200 : 404, "Slack", "Slack is %s.",
+                         there ? "set up"
+                               : "not set up: give GITPLOY_SLACK_CLIENT_ID and "
+                                 "GITPLOY_SLACK_CLIENT_SECRET, or apply an Integration");
+    }
+    if (!page->session) {
+        return page_redirect(page, "/login?next=%2Fslack");
+    }
+    if (page->session->token.role < TOKEN_WRITE) {
+        return page_says(page, 403, "Not allowed", "This needs a token of role write.");
+    }
+    return begin(page, SLICE("slack"), true);
+}
+
+enum api_step page_slack_signin(struct page *page)
+{
+    return callback(page, true);
+}
+
+/* ---- disconnecting */
+
+static enum api_step disconnect(struct page *page, struct slice name)
+{
+    struct apply_outcome outcome;
+    struct apply_options options = {.canvas = SLICE(RESOURCE_CANVAS_DEFAULT),
+                                    .now_ns = page->call->request->wall_ns};
+    enum bk_err err =
+        apply_delete(page->call->api->hub, RESOURCE_INTEGRATION_USER, name, &options, &outcome);
+    if (err == BK_OK) {
+        page_flash(page, false, "Disconnected.");
+    } else {
+        page_flash(page, true, "%s", outcome.message ? outcome.message : bk_err_text(err));
+    }
+    apply_outcome_fini(&outcome);
+    return page_redirect(page, "/settings");
+}
+
+enum api_step page_disconnect(struct page *page)
+{
+    return disconnect(page, page->segment);
+}
+
+struct own_walk {
+    struct slice user, type;
+    char name[NAME_BYTES_MAX + 1];
+};
+
+static bool look_for_own(void *context, struct slice key, struct slice value)
+{
+    struct own_walk *walk = context;
+    struct slice canvas, name;
+    struct record record;
+    struct json_tree tree;
+    struct json_problem problem;
+    if (!hub_split(slice_skip(key, 3), &canvas, &name) || record_decode(value, &record) != BK_OK) {
+        return true;
+    }
+    json_tree_init(&tree);
+    bool found = json_parse(record.spec, &tree, &problem) == BK_OK &&
+                 slice_equal(json_text(provider_get(tree.roots[0], "provider")), walk->type) &&
+                 slice_equal(json_text(provider_get(tree.roots[0], "user/name")), walk->user);
+    json_tree_fini(&tree);
+    if (found) {
+        snprintf(walk->name, sizeof walk->name, "%.*s", (int)name.bytes, (const char *)name.at);
+    }
+    return !found;
+}
+
+enum api_step page_slack_signout(struct page *page)
+{
+    struct store_txn *txn;
+    struct key prefix;
+    struct own_walk walk = {.user = slice_str(page->session->token.name), .type = SLICE("slack")};
+    if (api_from_another_site(page->call->request)) {
+        return page_says(page, 403, "Refused",
+                         "Requests made by another site's pages are refused.");
+    }
+    if (store_read(page->call->api->hub->store, &txn) != BK_OK) {
+        return page_says(page, 503, "Not now", "The store cannot be read.");
+    }
+    key_canvas(&prefix, resource_kind_info(RESOURCE_INTEGRATION_USER)->key,
+               SLICE(RESOURCE_CANVAS_DEFAULT));
+    enum bk_err err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, look_for_own, &walk);
+    store_read_end(txn);
+    if (err != BK_OK || walk.name[0] == '\0') {
+        return page_redirect(page, "/settings");
+    }
+    return disconnect(page, slice_str(walk.name));
+}

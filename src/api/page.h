@@ -1,0 +1,89 @@
+/* page.h - inside of api/: what the pages share. */
+#ifndef BECKET_API_PAGE_H
+#define BECKET_API_PAGE_H
+
+#include "api/form.h"
+#include "api/route.h"
+
+#define SESSIONS_MAX 512U
+#define FLOWS_MAX    512U
+#define SECRET_TEXT  43U /* base64url of 32 bytes */
+#define FLASH_BYTES  320U
+
+struct session {
+    bool used;
+    uint8_t hash[32];
+    char csrf[SECRET_TEXT + 1];
+    struct token_info token;
+    uint64_t idle_ns, end_ns; /* monotonic: over then */
+    bool flash_bad;
+    char flash[FLASH_BYTES]; /* shown once */
+};
+
+/* A sign-in at a provider that is under way. */
+struct flow {
+    bool used;
+    uint8_t state[32]; /* SHA-256 of the state, of the browser's cookie, of the session */
+    uint8_t browser[32];
+    uint8_t session[32];
+    uint64_t end_ns;
+    bool slack; /* Gitploy's addresses */
+    char verifier[SECRET_TEXT + 1];
+    char canvas[NAME_BYTES_MAX + 1];
+    char integration[NAME_BYTES_MAX + 1];
+    char user[NAME_BYTES_MAX + 1];
+    char redirect_uri[512];
+};
+
+struct web {
+    struct session sessions[SESSIONS_MAX];
+    struct flow flows[FLOWS_MAX];
+};
+
+struct page {
+    struct api_call *call;
+    struct web *web;
+    struct session *session; /* NULL: nobody is logged in */
+    struct slice path, query;
+    struct slice segment; /* what stood for {name}, decoded */
+    struct slice form;    /* of a POST */
+    bool https;
+};
+
+typedef enum api_step page_fn(struct page *page);
+
+/* 32 random bytes as text, and the hash that is kept. */
+void page_secret(char ret_text[SECRET_TEXT + 1]);
+void page_hash(struct slice text, uint8_t ret_hash[32]);
+bool page_same(const uint8_t a[32], const uint8_t b[32]);
+
+/* "http://host" of these pages, as browsers reach them. */
+void page_base(const struct page *page, struct buf *text);
+
+/* ---- answering */
+struct buf *page_begin(struct page *page, const char *title);
+enum api_step page_end(struct page *page, unsigned status);
+/* A page of one sentence. */
+__attribute__((format(printf, 4, 5))) enum api_step page_says(struct page *page, unsigned status,
+                                                              const char *title, const char *format,
+                                                              ...);
+/* The location is escaped already. */
+enum api_step page_redirect(struct page *page, const char *location);
+void page_cookie(struct page *page, const char *name, const char *value, unsigned seconds);
+bool page_cookie_value(const struct page *page, const char *name, struct slice *ret_value);
+const char *page_cookie_name(const struct page *page, const char *https, const char *http);
+/* Shown on the next page. */
+__attribute__((format(printf, 3, 4))) void page_flash(struct page *page, bool bad,
+                                                      const char *format, ...);
+/* <input type=hidden> with the session's CSRF token. */
+void page_csrf(struct page *page, struct buf *html);
+
+/* ---- handlers; connect.c, link_pages.c */
+page_fn page_connect, page_callback, page_failure, page_slack, page_slack_signin,
+    page_slack_signout, page_disconnect;
+page_fn page_catalogue, page_link_form, page_link_create, page_link_delete, page_settings,
+    page_team, page_user;
+/* After a wait the page is made anew; what it needs must be in its work. */
+bool page_resume(struct api_call *call, const uint8_t session[32], struct page *ret_page);
+
+#endif
