@@ -48,8 +48,8 @@ struct resource_kind_info {
 bool resource_kind_find(struct slice text, enum resource_kind *ret_kind);
 const struct resource_kind_info *resource_kind_info(enum resource_kind kind);
 /* What this version can apply, in words. */
-#define RESOURCE_KINDS \
-    "Canvas, Secret, User, Team, Integration, IntegrationUser, EventSource, Destination, "          \
+#define RESOURCE_KINDS                                                                             \
+    "Canvas, Secret, User, Team, Integration, IntegrationUser, EventSource, Destination, "         \
     "IntegrationLink and Route"
 /* All names of kinds, for suggestions: NULL-terminated. */
 extern const char *const resource_kind_names[];
