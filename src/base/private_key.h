@@ -1,0 +1,30 @@
+/* private_key.h - signing with a key of ours that people give as PEM: RSA, ECDSA P-256, Ed25519.
+ *
+ * Purpose     JWTs of GitHub Apps and test signatures of providers that sign with public keys.
+ * Keys        "RSA PRIVATE KEY", "EC PRIVATE KEY", "PRIVATE KEY" (PKCS#8, also Ed25519); not
+ * encrypted. RSA of 2048 to 4096 bits. Ownership   The struct holds everything; private_key_wipe()
+ * when it is no longer needed. Threads     Pure; any. No allocation. Source      RFC 5958, RFC
+ * 8017, RFC 5915, RFC 8410; BearSSL, libsodium.
+ */
+#ifndef BECKET_BASE_PRIVATE_KEY_H
+#define BECKET_BASE_PRIVATE_KEY_H
+
+#include "base/public_key.h"
+
+struct private_key {
+    uint8_t kind; /* enum public_key_kind */
+    union {
+        br_skey_decoder_context decoder; /* RSA and P-256: its keys point into itself */
+        uint8_t seed[32];                /* Ed25519 */
+    } at;
+};
+
+/* NULL, or what is wrong with it (static). The struct must not be copied afterwards. */
+const char *private_key_parse(struct slice pem, struct private_key *ret_key);
+void private_key_wipe(struct private_key *key);
+
+/* The signature over the text; how many bytes, 0 = the algorithm is not one of this key. */
+size_t private_key_sign(const struct private_key *key, enum signature_algorithm algorithm,
+                        struct slice text, uint8_t ret_signature[SIGNATURE_BYTES_MAX]);
+
+#endif
