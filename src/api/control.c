@@ -49,6 +49,7 @@ struct core {
     pthread_t thread;
     bool running;
     struct errand drain, exit, growth, stopped, pulse, dns;
+    atomic_bool growth_out; /* its letter is on its way to the control thread */
     bool dns_out, dns_again; /* a reload of the resolver is on its way; and one more is wanted */
     int sockets[CORES_MAX];
 };
@@ -265,6 +266,7 @@ static bool is_ready(void *context, const char **ret_why)
 static void growth_arrived(struct errand *errand)
 {
     struct control *control = errand->control;
+    atomic_store(&errand->core->growth_out, false);
     if (control->grace) {
         control->growth_wanted = true;
     } else if (!control->draining) {
@@ -275,7 +277,11 @@ static void growth_arrived(struct errand *errand)
 static void growth_asked(void *context)
 {
     struct core *core = context;
-    errand_report(&core->growth, core, growth_arrived);
+    /* A resume that was sent before the letter arrived (new keys, another core's growth) makes the
+     * reactor ask again: the one on its way does for both. */
+    if (!atomic_exchange(&core->growth_out, true)) {
+        errand_report(&core->growth, core, growth_arrived);
+    }
 }
 
 /* A secret that a provider brought: here and back again. */
@@ -500,6 +506,9 @@ static void source_changed(void *context, const struct source_change *change)
     struct control *control = context;
     if (!change->removed && change->dedupe_window_ns > control->window_max_ns) {
         control->window_max_ns = change->dedupe_window_ns;
+    }
+    if (control->dispatch) {
+        dispatch_source_changed(control->dispatch, change->number);
     }
     if (source_table_change(control->sources, change) != BK_OK) {
         log_event(LOG_ERROR, "no memory for an event source", LOG_S("source", change->name));

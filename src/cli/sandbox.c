@@ -252,7 +252,6 @@ static const int allowed[] = {
     SYS_rt_sigtimedwait,
     SYS_sigaltstack,
     SYS_signalfd4,
-    SYS_tgkill,
     SYS_getpid,
     SYS_gettid,
     SYS_getppid,
@@ -273,7 +272,6 @@ static const int allowed[] = {
     SYS_exit,
     SYS_exit_group,
     SYS_getrandom,
-    SYS_prlimit64,
     SYS_getrlimit,
     SYS_getrusage,
     SYS_uname,
@@ -354,7 +352,7 @@ static void program_build(struct program *program)
     static const uint32_t names[] = {PR_SET_NAME, 0x53564d41U /* PR_SET_VMA */};
     static const uint32_t ioctls[] = {0x5401U /* TCGETS */, 0x541bU /* FIONREAD */,
                                       0x5421U /* FIONBIO */};
-    const uint32_t self = (uint32_t)getpid();
+    const uint32_t self = (uint32_t)getpid(), own[] = {0, self};
     put(program, LOAD(offsetof(struct seccomp_data, arch)));
     put(program, IF_EQUAL(ARCHITECTURE, 1));
     put(program, RETURN(SECCOMP_RET_KILL_PROCESS));
@@ -370,6 +368,8 @@ static void program_build(struct program *program)
     put_always(program, SYS_clone3, FAIL(ENOSYS));
     put_values(program, SYS_socket, 0, families, 4, FAIL(EAFNOSUPPORT));
     put_values(program, SYS_kill, 0, &self, 1, FAIL(EPERM));
+    put_values(program, SYS_tgkill, 0, &self, 1, FAIL(EPERM));
+    put_values(program, SYS_prlimit64, 0, own, 2, FAIL(EPERM));
     put_values(program, SYS_prctl, 0, names, 2, FAIL(EPERM));
     put_values(program, SYS_ioctl, 1, ioctls, 3, FAIL(ENOTTY));
     put(program, RETURN(SECCOMP_RET_TRAP));

@@ -148,6 +148,11 @@ void target_pump_later(struct target *target)
 
 /* ---- what the journal hands over */
 
+static bool through_is_old(const struct deliver *deliver, uint64_t sequence)
+{
+    return sequence >= deliver->through_sent + DELIVER_THROUGH_RECORDS && deliver->through_max == 0;
+}
+
 static void hand_to(struct deliver *deliver, struct fan_out *out,
                     const struct destination *destination)
 {
@@ -174,6 +179,9 @@ void deliver_consume(void *context, uint64_t sequence, const struct journal_entr
 {
     struct deliver *deliver = context;
     const struct route_target *route = route_table_first(deliver->config.routes, entry->source);
+    if (through_is_old(deliver, sequence)) {
+        arm_checkpoint(deliver);
+    }
     if (!route) {
         return;
     }
@@ -315,7 +323,9 @@ static void send_checkpoint(struct deliver *deliver)
     deliver->watching = false;
     checkpoint->lane_count = checkpoint->done_count = checkpoint->status_count = 0;
     look_at_targets(deliver, checkpoint, &deliver->watching);
-    if (list_empty(&deliver->dirty) && checkpoint->status_count == 0 && !deliver->draining) {
+    bool changed = !list_empty(&deliver->dirty) || checkpoint->status_count > 0 ||
+                   through_is_old(deliver, journal_durable_through(deliver->config.journal));
+    if (!changed && !deliver->draining) {
         if (deliver->watching) {
             arm_checkpoint(deliver);
         }
@@ -335,6 +345,7 @@ static void send_checkpoint(struct deliver *deliver)
     if (deliver->through_max != 0) {
         checkpoint->through = deliver->through_max;
     }
+    deliver->through_sent = checkpoint->through;
     checkpoint->core = deliver->config.core;
     checkpoint->home = deliver;
     checkpoint->dispatch = deliver->config.dispatch;

@@ -28,6 +28,9 @@
 
 #define DELIVER_SLOTS_DEFAULT 1024U
 #define DELIVER_SLOT_BYTES    8192U
+/* After so many records that no route wanted there is a checkpoint, too: a start after a crash
+ * reads the journal from the last one on. */
+#define DELIVER_THROUGH_RECORDS 16384U
 /* Events over a slot's size; address space, resident as used. */
 #define DELIVER_LARGE_BYTES_MAX (128U << 20)
 

@@ -65,6 +65,7 @@ struct delivery *delivery_take(struct target *target, const struct destination *
     delivery->number = number;
     delivery->previous_due_ms = 0;
     delivery->flags = 0;
+    delivery->version = destination->version;
     delivery->origin = destination->origin;
     request_build(&request, delivery->at, &delivery->layout);
     return delivery;
@@ -368,9 +369,7 @@ static void delivery_done(struct http_call *call)
 bool delivery_start(struct delivery *delivery, const struct destination *destination)
 {
     struct deliver *deliver = delivery->target->deliver;
-    if (delivery->layout.secret_count != 0 &&
-        (delivery->layout.secret_count != destination->secret_count ||
-         destination->signing != DESTINATION_STANDARD_WEBHOOKS)) {
+    if (delivery->version != destination->version) {
         return false;
     }
     request_sign(delivery->at, &delivery->layout, destination,

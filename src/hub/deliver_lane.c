@@ -40,6 +40,13 @@ static void window_push(struct lane *lane, uint64_t sequence, int64_t received_n
     *window_at(window, window->tail++) = sequence << 1 | done;
 }
 
+static void forget_done(struct lane *lane)
+{
+    free(lane->done);
+    lane->done = NULL;
+    lane->done_count = lane->done_at = 0;
+}
+
 static void window_trim(struct lane *lane)
 {
     struct window *window = lane->window;
@@ -49,6 +56,9 @@ static void window_trim(struct lane *lane)
     if (window->head == window->tail) {
         list_push_back(&lane->target->deliver->windows_free, &window->node);
         lane->window = NULL;
+        if (!lane->behind) {
+            forget_done(lane);
+        }
     }
 }
 
@@ -196,8 +206,8 @@ static void lane_drop_queue(struct lane *lane)
     if (first == 0) {
         return;
     }
-    window_trim(lane);
     lane->behind = true;
+    window_trim(lane);
     lane->next = first;
     lane->done_at = 0;
     lane_changed(lane);
@@ -222,8 +232,8 @@ void lane_hold(struct lane *lane, uint64_t sequence, uint32_t number, uint64_t d
         lane->backlog++;
         lane->left_ns = window->times[window->tail % WINDOW_ENTRIES];
     }
-    window_trim(lane);
     lane->behind = true;
+    window_trim(lane);
     lane->next = sequence;
     lane->done_at = 0;
     lane->held_sequence = sequence;
@@ -268,13 +278,6 @@ static bool was_done_before(struct lane *lane, uint64_t sequence)
         lane->done_at++;
     }
     return lane->done_at < lane->done_count && lane->done[lane->done_at] == sequence;
-}
-
-static void forget_done(struct lane *lane)
-{
-    free(lane->done);
-    lane->done = NULL;
-    lane->done_count = lane->done_at = 0;
 }
 
 /* False: stop here, there is no room. */
@@ -333,7 +336,9 @@ static void lane_take_chunk(struct lane *lane, const struct destination *destina
     if (lane->foreign ? want->caught_up && taken == count : lane->next > lane->missed) {
         lane->behind = false;
         lane->backlog = 0;
-        forget_done(lane);
+        if (!lane->window) { /* else what is queued may yet be left to the journal again */
+            forget_done(lane);
+        }
     }
     lane_changed(lane);
     bool progress = taken > 0 || (count == 0 && want->next > want->from);

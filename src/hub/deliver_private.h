@@ -24,7 +24,8 @@ struct delivery {
     uint64_t source;
     int64_t event_ns;
     int64_t previous_due_ms;
-    uint32_t number; /* this try's: 1, 2, 3 … */
+    uint64_t version; /* of the destination that the request was built for */
+    uint32_t number;  /* this try's: 1, 2, 3 … */
     uint8_t flags;   /* ATTEMPT_REPLAY */
     bool probe;
     bool flying;
@@ -114,6 +115,7 @@ struct deliver {
     struct timer drain_timer;
     struct checkpoint checkpoint;
     bool checkpoint_out; /* with the control thread */
+    uint64_t through_sent; /* of the last checkpoint */
     bool watching;       /* some lane is behind: a pause may end */
     bool draining;
     bool drained; /* the last checkpoint was sent */
@@ -183,7 +185,7 @@ void order_pass_on(struct target *target);
 struct delivery *delivery_take(struct target *target, const struct destination *destination,
                                const struct event_view *event, uint32_t number);
 void delivery_give(struct delivery *delivery);
-/* False: the destination's secrets changed since it was built. */
+/* False: the destination changed since it was built: address, headers, secrets. */
 bool delivery_start(struct delivery *delivery, const struct destination *destination);
 /* A retry that is not tried now. */
 void delivery_refuse(struct delivery *delivery);

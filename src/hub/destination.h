@@ -62,6 +62,7 @@ struct destination {
     struct filter *order_key; /* owned; NULL = one order for all */
     enum destination_pause pause;
     struct destination_state *state;
+    uint64_t version; /* the table's writer's: 1, 2, 3 … of this number */
     struct destination *retired_next; /* the table's writer's, as is `removed` */
     bool removed;
 };

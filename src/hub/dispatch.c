@@ -72,6 +72,28 @@ struct fare *fare_take(struct dispatch *dispatch, uint64_t number)
     return fare;
 }
 
+/* None is made for one that was deleted. */
+static struct fare *fare_of(struct dispatch *dispatch, uint64_t number)
+{
+    return route_table_destination(dispatch->config.routes, number) ? fare_take(dispatch, number)
+                                                                    : fare_find(dispatch, number);
+}
+
+/* Those behind it move up, so that each is still found from its own place on. */
+static void fare_drop(struct dispatch *dispatch, struct fare *fare)
+{
+    size_t mask = dispatch->fares_size - 1;
+    size_t at = (size_t)(fare - dispatch->fares);
+    free(fare->cores);
+    *fare = (struct fare){0};
+    dispatch->fare_count--;
+    for (at = (at + 1) & mask; dispatch->fares[at].number != 0; at = (at + 1) & mask) {
+        struct fare moved = dispatch->fares[at];
+        dispatch->fares[at] = (struct fare){0};
+        dispatch->fares[fare_slot(dispatch, moved.number)] = moved;
+    }
+}
+
 const struct hub_source_name *dispatch_source(struct dispatch *dispatch, uint64_t number)
 {
     struct source_name *slot = &dispatch->names[number % DISPATCH_NAMES];
@@ -82,6 +104,14 @@ const struct hub_source_name *dispatch_source(struct dispatch *dispatch, uint64_
         slot->number = number;
     }
     return &slot->name;
+}
+
+void dispatch_source_changed(struct dispatch *dispatch, uint64_t source)
+{
+    struct source_name *slot = &dispatch->names[source % DISPATCH_NAMES];
+    if (slot->number == source) {
+        slot->number = 0;
+    }
 }
 
 static void load_soon(struct dispatch *dispatch, const struct fare *fare);
@@ -202,7 +232,7 @@ void dispatch_checkpoint_arrived(struct ring_mail *mail)
     struct checkpoint *checkpoint = bk_container_of(mail, struct checkpoint, mail);
     struct dispatch *dispatch = checkpoint->dispatch;
     for (size_t i = 0; i < checkpoint->status_count; i++) {
-        struct fare *fare = fare_take(dispatch, checkpoint->status[i].destination);
+        struct fare *fare = fare_of(dispatch, checkpoint->status[i].destination);
         if (fare) {
             fare->cores[checkpoint->core] = checkpoint->status[i];
         }
@@ -281,7 +311,7 @@ static void load_soon(struct dispatch *dispatch, const struct fare *fare)
 /* In memory, what the commit made true. */
 static void report_counts(struct dispatch *dispatch, const struct delivery_report *report)
 {
-    struct fare *fare = fare_take(dispatch, report->destination);
+    struct fare *fare = fare_of(dispatch, report->destination);
     if (report->previous_due_ms != 0) {
         dispatch_flying_end(dispatch, report->destination, report->position);
     }
@@ -300,11 +330,11 @@ static void report_counts(struct dispatch *dispatch, const struct delivery_repor
         fare->next_due_ms =
             report->due_ms < fare->next_due_ms ? report->due_ms : fare->next_due_ms;
     }
-    load_soon(dispatch, fare);
     if (report->kind == REPORT_REFUSED) {
         fare->next_due_ms = INT64_MIN;
         fare->not_before_ns = ring_now_ns(dispatch->config.ring) + 100 * (uint64_t)NS_PER_MS;
     }
+    load_soon(dispatch, fare);
 }
 
 static void send_home(struct dispatch *dispatch, struct letter *letter)
@@ -421,6 +451,9 @@ static void remove_some(struct dispatch *dispatch)
             fare->next_due_ms = INT64_MAX;
             memset(fare->cores, 0, dispatch->config.cores * sizeof *fare->cores);
             dispatch->removing--;
+            if (fare->flying == 0) {
+                fare_drop(dispatch, fare);
+            }
         }
         return;
     }

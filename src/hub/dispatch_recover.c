@@ -444,10 +444,12 @@ enum bk_err dispatch_recover(struct dispatch *dispatch)
     }
     catalog_each(dispatch->config.catalog, note_tail, &recovery);
     read_rows(&recovery);
-    if (recovery.err == BK_OK) {
+    /* Without a destination nothing is owed, and nothing read. */
+    bool any = route_table_destinations(dispatch->config.routes) > 0;
+    if (recovery.err == BK_OK && any) {
         scan(&recovery, true);
     }
-    if (recovery.err == BK_OK) {
+    if (recovery.err == BK_OK && any) {
         scan(&recovery, false);
     }
     if (recovery.err == BK_OK) {

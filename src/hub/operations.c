@@ -160,6 +160,11 @@ static void end_failed(struct live *live, int64_t now_ns)
     operation->in_doubt = operation->in_doubt && !certain;
     operation->updated_ns = now_ns;
     schedule(live, now_ns);
+    if (live->again) { /* asked for in the meantime, perhaps because the cause is mended */
+        operation->state = OPERATION_PENDING;
+        operation->attempts = 0;
+        operation->due_ns = now_ns;
+    }
 }
 
 static void end_done(struct live *live, int64_t now_ns)

@@ -264,6 +264,7 @@ enum bk_err route_table_put_destination(struct route_table *table, struct destin
         return BK_NO_MEMORY;
     }
     destination->state = place->state;
+    destination->version = old ? old->version + 1 : 1;
     destination->removed = false;
     atomic_store_explicit(&place->now, destination, memory_order_release);
     if (old) {

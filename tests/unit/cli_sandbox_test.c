@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -98,6 +99,12 @@ static int allowed_calls(void)
     good &=
         mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED;
     good &= kill(1, 0) != 0 && errno == EPERM && socket(AF_PACKET, SOCK_RAW, 0) < 0;
+    /* The parent is of the same user: nothing but the sandbox is in the way. */
+    struct rlimit limit;
+    int parent = getppid();
+    good &= syscall(SYS_tgkill, getpid(), gettid(), 0) == 0 && getrlimit(RLIMIT_CORE, &limit) == 0;
+    good &= syscall(SYS_tgkill, parent, parent, 0) != 0 && errno == EPERM;
+    good &= prlimit(parent, RLIMIT_CORE, NULL, &limit) != 0 && errno == EPERM;
     return good ? 0 : 2;
 }
 

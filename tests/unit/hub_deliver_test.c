@@ -11,6 +11,7 @@
 #include "hub/dispatch.h"
 #include "http/parse.h"
 #include "ring/timer.h"
+#include "store/keys.h"
 
 #define CORES      2U
 #define SECOND     1000000000ULL
@@ -228,6 +229,9 @@ static struct server {
     unsigned gone_calls;
     unsigned first_manner, manners; /* which of them have a destination */
     bool paused_gone;
+    bool narrow;    /* one at a time */
+    bool moved;     /* all of them have the good one's address */
+    bool all_is_cut; /* what is in flight at a crash did not arrive */
     bool loose; /* the strict one is not, just now */
 } server;
 
@@ -237,7 +241,7 @@ static void put_destination(unsigned manner, enum destination_pause pause)
     struct destination *destination = calloc(1, sizeof *destination);
     destination->number = 100 + manner;
     destination->name = slice_str(manner_names[manner]);
-    destination->origin.port = (uint16_t)(1000 + manner);
+    destination->origin.port = (uint16_t)(1000 + (server.moved ? GOOD : manner));
     destination->target = SLICE("/in");
     destination->host_header = SLICE("sink");
     destination->signing = DESTINATION_STANDARD_WEBHOOKS;
@@ -249,7 +253,7 @@ static void put_destination(unsigned manner, enum destination_pause pause)
     }
     destination->retry_count = manner == ALWAYS_500 ? 3 : DESTINATION_RETRIES_MAX;
     destination->jitter_permille = 200;
-    destination->concurrency = 16;
+    destination->concurrency = server.narrow ? 1 : 16;
     destination->pause = pause;
     destination->strict = manner == STRICT && !server.loose;
     if (route_table_put_destination(server.routes, destination) != BK_OK) {
@@ -400,7 +404,7 @@ static uint64_t crash(void)
     for (unsigned core = 0; core < CORES; core++) {
         for (unsigned i = 0; i < clients[core].count; i++) {
             const struct http_call *call = clients[core].calls[i].call;
-            bool good = manner_of(call) == GOOD || manner_of(call) == SLOW;
+            bool good = (manner_of(call) == GOOD || manner_of(call) == SLOW) && !server.all_is_cut;
             if (good && random_below(2) == 0) {
                 receive(call, true);
             }
@@ -453,6 +457,7 @@ static void fresh(unsigned manners)
     server.first_manner = 0;
     server.manners = manners;
     server.gone_calls = 0;
+    server.narrow = server.moved = server.all_is_cut = false;
     server.paused_gone = server.loose = false;
     world_init(&server.world, CORES, 8 << 20);
     snprintf(server.state, sizeof server.state, "%s.state", server.world.directory);
@@ -841,6 +846,111 @@ static void test_switch(void)
     done();
 }
 
+/* A request in a queue was built for an address: after an apply it is not sent there any more. */
+static void test_moved(void)
+{
+    fresh(SLOW + 1);
+    server.first_manner = SLOW;
+    open_server();
+    for (unsigned i = 0; i < 60; i++) {
+        append();
+    }
+    for (unsigned i = 0; i < 20; i++) {
+        step();
+    }
+    uint64_t calls = receivers[SLOW].calls;
+    ok(calls > 0 && calls < 40, "some are in flight, others queued");
+    server.moved = true;
+    put_destination(SLOW, DESTINATION_RUNNING);
+    for (unsigned i = 0; i < 5000; i++) {
+        step();
+    }
+    is_uint(receivers[SLOW].calls, calls, "a new address: nothing more goes to the old one");
+    is_uint(receivers[SLOW].answers + receivers[GOOD].answers, 60, "the rest goes to the new one");
+    stop();
+    done();
+}
+
+/* What was delivered before a crash is known until the lane has passed it, also when it caught up
+ * and is left to the journal once more. */
+static void test_done_before(void)
+{
+    struct dispatch_status status = {.behind = true};
+    fresh(SLOW + 1);
+    server.first_manner = SLOW;
+    server.all_is_cut = true;
+    open_server();
+    for (unsigned i = 0; i < 28; i++) {
+        append();
+    }
+    unsigned quiet = 0;
+    uint64_t before = 0;
+    for (unsigned i = 0; i < 2000 && (quiet < 20 || before < 4); i++, quiet++) {
+        step();
+        quiet = receivers[SLOW].answers == before ? quiet : 0;
+        before = receivers[SLOW].answers;
+    }
+    uint64_t answers = receivers[SLOW].answers;
+    ok(answers < 28 && crash() > 0, "%llu were delivered", (unsigned long long)answers);
+    server.narrow = true;
+    open_server();
+    for (unsigned i = 0; i < 2000 && status.behind; i++) {
+        step();
+        (void)dispatch_status(server.dispatch, 100 + SLOW, &status);
+        status.behind |= status.queued == 0;
+    }
+    ok(!status.behind && missing(SLOW) > 2, "after the start it has caught up");
+    put_destination(SLOW, DESTINATION_PAUSED_BY_HAND);
+    for (unsigned i = 0; i < 20; i++) {
+        step();
+    }
+    server.narrow = false;
+    put_destination(SLOW, DESTINATION_RUNNING);
+    ok(run_until_all(SLOW, 60));
+    for (unsigned i = 0; i < 3000; i++) {
+        step();
+    }
+    is_uint(receivers[SLOW].duplicates, 0, "nothing that was delivered comes again");
+    stop();
+    done();
+}
+
+/* Also a journal whose events nobody wants is not read from the beginning after a crash. */
+static void test_unwanted(void)
+{
+    struct journal_entry entry = {.type = JOURNAL_ACCEPTED, .source = SOURCE + 1};
+    static const char head[] = "POST /hooks/y HTTP/1.1\r\nHost: b\r\n\r\n";
+    uint64_t sequence = 0, through = 0;
+    struct store_txn *txn;
+    fresh(GOOD + 1);
+    open_server();
+    entry.head_bytes = sizeof head - 1;
+    while (sequence < DELIVER_THROUGH_RECORDS + 1000) {
+        entry.received_ns = fake_wall_ns;
+        for (unsigned i = 0; i < 64; i++) {
+            (void)!journal_append(server.world.journals[0], &entry, (const uint8_t *)head, NULL, 0,
+                                  &sequence);
+        }
+        step();
+    }
+    for (unsigned i = 0; i < 1500; i++) {
+        step();
+    }
+    struct key key;
+    struct slice value;
+    key_through(&key, 0);
+    if (store_read(hub_store(server.hub), &txn) == BK_OK) {
+        if (store_get(txn, key_slice(&key), &value) == BK_OK && value.bytes == 8) {
+            through = key_get_u64(value.at);
+        }
+        store_read_end(txn);
+    }
+    ok(through >= DELIVER_THROUGH_RECORDS, "what was looked at is kept: through %llu",
+       (unsigned long long)through);
+    stop();
+    done();
+}
+
 int main(void)
 {
     for (unsigned core = 0; core < CORES; core++) {
@@ -854,6 +964,9 @@ int main(void)
     test_deliveries();
     test_replay();
     test_switch();
+    test_moved();
+    test_done_before();
+    test_unwanted();
     const char *seeds = getenv("BECKET_DELIVER_SEEDS");
     unsigned count = seeds ? (unsigned)atoi(seeds) : 2;
     for (unsigned seed = 1; seed <= count; seed++) {

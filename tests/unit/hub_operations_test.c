@@ -327,6 +327,14 @@ static void test_refused(void)
     run(0, FAULT_NONE, 0, false);
     is_uint(github.calls, calls + 1, "tried again by hand");
     is_int(operations_retry(operations, 99, now_ns), BK_NOT_FOUND);
+    is_int(operations_retry(operations, 1, now_ns), BK_OK);
+    operations_run(operations, now_ns);
+    is_int(operations_retry(operations, 1, now_ns), BK_OK, "asked for while its call is out");
+    reply(FAULT_NONE); /* the 404 of before somebody mended it */
+    operations_run(operations, now_ns);
+    operations_run(operations, now_ns);
+    ok(out != NULL, "it is made again at once, though this one was refused");
+    run(0, FAULT_NONE, 0, false);
     object_exists = false;
     is_int(operations_retry(operations, 1, now_ns), BK_OK);
     run(0, FAULT_NONE, 0, false);
