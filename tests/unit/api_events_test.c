@@ -1,10 +1,10 @@
 /* Description: listing events over the API takes bounded steps; a rare filter over a large journal
  * answers short pages in time, whose cursors lose nothing; steps of several requests may mix. */
 #include "journal_world.h"
+#include "ring_never.h"
 
 #include "api/api.h"
 #include "base/json.h"
-#include "hub/deliveries.h"
 #include "hub/hub.h"
 
 #define RECORDS  32000U
@@ -55,81 +55,6 @@ static void start(void)
     FILE *file = fopen(path, "r");
     bk_assert(file != NULL && fread(token, 1, 47, file) == 47);
     fclose(file);
-}
-
-/* Deliveries are not asked for here, and theirs need a ring, which the journals' world is not. */
-
-bool delivery_state_find(struct slice text, enum delivery_state *ret_state)
-{
-    (void)text;
-    (void)ret_state;
-    bk_never("not asked for");
-}
-
-enum bk_err delivery_walk_begin(struct delivery_walk *walk, struct reader *reader,
-                                const struct delivery_filter *filter, struct slice cursor)
-{
-    (void)walk;
-    (void)reader;
-    (void)filter;
-    (void)cursor;
-    bk_never("not asked for");
-}
-
-enum bk_err delivery_walk_next(struct delivery_walk *walk, struct hub *hub, struct reader *reader,
-                               size_t *budget, struct delivery_item *ret_item)
-{
-    (void)walk;
-    (void)hub;
-    (void)reader;
-    (void)budget;
-    (void)ret_item;
-    bk_never("not asked for");
-}
-
-void delivery_walk_cursor(const struct delivery_walk *walk, struct buf *text)
-{
-    (void)walk;
-    (void)text;
-}
-
-void delivery_json(struct hub *hub, const struct route_table *routes,
-                   const struct delivery_item *item, struct buf *json)
-{
-    (void)hub;
-    (void)routes;
-    (void)item;
-    (void)json;
-}
-
-enum bk_err replay_event(struct dispatch *dispatch, struct replay *replay,
-                         const struct journal_record *record)
-{
-    (void)dispatch;
-    (void)replay;
-    (void)record;
-    bk_never("not asked for");
-}
-
-enum bk_err replay_begin(struct replay *replay, struct dispatch *dispatch, struct catalog *catalog,
-                         struct reader *reader, const struct event_filter *filter)
-{
-    (void)dispatch;
-    (void)replay;
-    (void)catalog;
-    (void)reader;
-    (void)filter;
-    bk_never("not asked for");
-}
-
-enum bk_err replay_step(struct replay *replay, struct dispatch *dispatch, struct reader *reader,
-                        size_t budget)
-{
-    (void)dispatch;
-    (void)replay;
-    (void)reader;
-    (void)budget;
-    bk_never("not asked for");
 }
 
 struct ask {
