@@ -1,33 +1,829 @@
 /* link_pages.c - the catalogue, the forms of links, and the settings lists. */
 #include "api/page.h"
+#include "base/hex.h"
+#include "base/json.h"
+#include "base/time.h"
+#include "hub/apply.h"
+#include "hub/hub_private.h"
+#include "hub/link.h"
+#include "providers/provider.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define NAMES_MAX     500U
+#define MADE_WAIT_NS  (25 * (uint64_t)NS_PER_SECOND)
+#define MADE_POLL_NS  (50 * (uint64_t)NS_PER_MS)
+#define OBJECT_BYTES  (1U << 20)
+#define CANVAS        SLICE(RESOURCE_CANVAS_DEFAULT) /* of the pages */
+#define TITLE_BYTES   80U
+#define MESSAGE_BYTES 400U
+
+/* ---- names out of the store */
+
+struct names {
+    struct arena *arena;
+    size_t skip; /* of the key, in front of the name */
+    bool has_canvas;
+    unsigned count;
+    struct slice at[NAMES_MAX];
+};
+
+static bool add_name(void *context, struct slice key, struct slice value)
+{
+    struct names *names = context;
+    struct slice canvas, name = slice_skip(key, names->skip);
+    (void)value;
+    if (names->has_canvas && (!hub_split(name, &canvas, &name) || !slice_equal(canvas, CANVAS))) {
+        return true;
+    }
+    char *copy = arena_copy(names->arena, name.at, name.bytes);
+    if (copy) {
+        names->at[names->count++] = slice_of(copy, name.bytes);
+    }
+    return names->count < NAMES_MAX;
+}
+
+static void walk_names(struct page *page, const struct key *prefix, struct names *names)
+{
+    struct store_txn *txn;
+    if (store_read(page->call->api->hub->store, &txn) != BK_OK) {
+        return;
+    }
+    names->skip = prefix->bytes;
+    if (store_walk(txn, key_slice(prefix), SLICE_EMPTY, add_name, names) != BK_OK) {
+        names->count = 0;
+    }
+    store_read_end(txn);
+}
+
+/* All of a kind. */
+static struct names *names_of_kind(struct page *page, enum resource_kind kind)
+{
+    struct names *names = arena_take(&page->call->arena, sizeof *names);
+    struct key prefix;
+    if (names) {
+        names->arena = &page->call->arena;
+        key_canvas(&prefix, resource_kind_info(kind)->key, CANVAS);
+        walk_names(page, &prefix, names);
+    }
+    return names;
+}
+
+/* Objects of a kind that refer to an object. */
+static struct names *names_of_users(struct page *page, enum resource_kind used, struct slice name,
+                                    enum resource_kind kind)
+{
+    struct names *names = arena_take(&page->call->arena, sizeof *names);
+    struct key prefix;
+    uint8_t user = resource_kind_info(kind)->key;
+    if (names) {
+        names->arena = &page->call->arena;
+        names->has_canvas = true;
+        key_users(&prefix, resource_kind_info(used)->key, CANVAS, name);
+        key_add(&prefix, &user, 1);
+        walk_names(page, &prefix, names);
+    }
+    return names;
+}
+
+static unsigned count_of(const struct names *names)
+{
+    return names ? names->count : 0;
+}
+
+/* ---- an object as the API shows it */
+
+struct object {
+    struct json_tree tree;
+    yyjson_mut_val *root; /* NULL: it is not there */
+};
+
+static bool object_open(struct page *page, enum resource_kind kind, struct slice name,
+                        struct object *ret_object)
+{
+    struct json_problem problem;
+    struct buf json;
+    json_tree_init(&ret_object->tree);
+    buf_init(&json, OBJECT_BYTES);
+    ret_object->root = NULL;
+    if (hub_get_json(page->call->api->hub, kind, CANVAS, name, &json, NULL) == BK_OK &&
+        json_parse(buf_slice(&json), &ret_object->tree, &problem) == BK_OK) {
+        ret_object->root = ret_object->tree.roots[0];
+    }
+    buf_fini(&json);
+    return ret_object->root != NULL;
+}
+
+static void object_close(struct object *object)
+{
+    json_tree_fini(&object->tree);
+}
+
+static struct slice object_text(const struct object *object, const char *path)
+{
+    yyjson_mut_val *value = provider_get(object->root, path);
+    return yyjson_mut_is_str(value) ? json_text(value) : SLICE_EMPTY;
+}
+
+/* ---- integrations of a type */
+
+struct of_type {
+    unsigned count;
+    struct slice names[16];
+    bool signs_in[16];
+    bool connected[16];
+};
+
+static void find_of_type(struct page *page, const struct link_type *type, struct of_type *ret)
+{
+    const struct names *names = names_of_kind(page, RESOURCE_INTEGRATION);
+    *ret = (struct of_type){.count = 0};
+    for (unsigned i = 0; i < count_of(names) && ret->count < 16; i++) {
+        struct object object;
+        if (object_open(page, RESOURCE_INTEGRATION, names->at[i], &object) &&
+            slice_equal(object_text(&object, "spec/type"), slice_str(type->name))) {
+            ret->names[ret->count] = names->at[i];
+            ret->signs_in[ret->count] =
+                slice_equal(object_text(&object, "spec/auth/use"), SLICE("AUTH_TYPE_OAUTH"));
+            ret->connected[ret->count] =
+                !slice_equal(object_text(&object, "status/reason"), SLICE("disconnected"));
+            ret->count++;
+        }
+        object_close(&object);
+    }
+}
+
+/* ---- the catalogue */
+
+static unsigned count_links(struct page *page, const struct link_type *type,
+                            const struct of_type *integrations)
+{
+    unsigned count = 0;
+    if (!type->integration) {
+        struct names *names = arena_take(&page->call->arena, sizeof *names);
+        struct key prefix;
+        if (names) {
+            names->arena = &page->call->arena;
+            key_object(&prefix, resource_kind_info(RESOURCE_INTEGRATION_LINK)->key, CANVAS,
+                       SLICE("generic-"));
+            walk_names(page, &prefix, names);
+        }
+        return count_of(names);
+    }
+    for (unsigned i = 0; i < integrations->count; i++) {
+        count += count_of(names_of_users(page, RESOURCE_INTEGRATION, integrations->names[i],
+                                         RESOURCE_INTEGRATION_LINK));
+    }
+    return count;
+}
 
 enum api_step page_catalogue(struct page *page)
 {
-    page_begin(page, "Integrations");
+    struct buf *html = page_begin(page, "Integrations");
+    buf_add_str(html, "<ul class=\"cards\">");
+    for (size_t i = 0; i < link_type_count; i++) {
+        const struct link_type *type = &link_types[i];
+        struct of_type integrations;
+        find_of_type(page, type, &integrations);
+        unsigned links = count_links(page, type, &integrations);
+        bool possible = !type->integration || integrations.count > 0;
+        buf_printf(html, "<li><div><strong>%s</strong> <span class=\"tag\">", type->title);
+        if (links > 0) {
+            buf_printf(html, "added, %u link%s", links, links > 1 ? "s" : "");
+        } else {
+            buf_add_str(html, possible ? "not added" : "not set up");
+        }
+        buf_printf(html, "</span><p>%s</p></div>", type->about);
+        if (possible) {
+            buf_printf(html,
+                       "<a class=\"button\" href=\"/integrations/%s/link\">Add<span "
+                       "aria-hidden=\"true\"> %s</span></a>",
+                       type->name, links > 0 ? "another" : "to becket");
+        } else {
+            buf_printf(html, "<p class=\"hint\">needs an Integration of type %s</p>", type->name);
+        }
+        buf_add_str(html, "</li>");
+    }
+    buf_add_str(html, "</ul>");
     return page_end(page, 200);
 }
+
+/* ---- the form */
+
+/* What was wrong with it: of the whole, and by field ("settings.channel", "team"). */
+struct wrongs {
+    const char *message; /* NULL = nothing */
+    unsigned count;
+    struct {
+        const char *field, *message;
+    } at[16];
+};
+
+static const char *wrong_of(const struct wrongs *wrongs, const char *field)
+{
+    for (unsigned i = 0; wrongs && i < wrongs->count; i++) {
+        if (strcmp(wrongs->at[i].field, field) == 0) {
+            return wrongs->at[i].message;
+        }
+    }
+    return NULL;
+}
+
+static void add_wrong(struct buf *html, const char *id, const char *wrong)
+{
+    if (wrong) {
+        buf_printf(html, "<p class=\"bad\" id=\"%s-wrong\" role=\"alert\">", id);
+        html_add(html, slice_str(wrong));
+        buf_add_str(html, "</p>");
+    }
+}
+
+static void add_input(struct page *page, struct buf *html, const struct link_field *field,
+                      const struct wrongs *wrongs)
+{
+    char path[64];
+    snprintf(path, sizeof path, "settings.%s", field->name);
+    const char *wrong = wrong_of(wrongs, path);
+    buf_printf(
+        html,
+        "<label for=\"%s\">%s</label><p class=\"hint\" id=\"%s-hint\">%s</p>"
+        "<input id=\"%s\" name=\"%s\" maxlength=\"%u\"%s aria-describedby=\"%s-hint%s%s%s\"%s"
+        " value=\"",
+        field->name, field->label, field->name, field->hint, field->name, field->name,
+        LINK_SETTING_BYTES_MAX, field->wanted ? " required" : "", field->name, wrong ? " " : "",
+        wrong ? field->name : "", wrong ? "-wrong" : "", wrong ? " aria-invalid=\"true\"" : "");
+    html_add(html, form_text(page->form, field->name, &page->call->arena));
+    buf_add_str(html, "\">");
+    add_wrong(html, field->name, wrong);
+}
+
+static void add_select(struct page *page, struct buf *html, const char *id, const char *label,
+                       const struct slice *names, unsigned count, const char *none,
+                       const struct wrongs *wrongs)
+{
+    struct slice chosen = form_text(page->form, id, &page->call->arena);
+    if (chosen.bytes == 0) {
+        chosen = form_text(page->query, id, &page->call->arena);
+    }
+    buf_printf(html, "<label for=\"%s\">%s</label><select id=\"%s\" name=\"%s\">", id, label, id,
+               id);
+    if (none) {
+        buf_printf(html, "<option value=\"\">%s</option>", none);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        buf_add_str(html, "<option value=\"");
+        html_add(html, names[i]);
+        buf_printf(html, "\"%s>", slice_equal(names[i], chosen) ? " selected" : "");
+        html_add(html, names[i]);
+        buf_add_str(html, "</option>");
+    }
+    buf_add_str(html, "</select>");
+    add_wrong(html, id, wrong_of(wrongs, id));
+}
+
+static void add_kind_select(struct page *page, struct buf *html, const char *id, const char *label,
+                            enum resource_kind kind, const char *none, const struct wrongs *wrongs)
+{
+    const struct names *names = names_of_kind(page, kind);
+    add_select(page, html, id, label, names ? names->at : NULL, count_of(names), none, wrongs);
+}
+
+static enum api_step show_form(struct page *page, const struct link_type *type, unsigned status,
+                               const struct wrongs *wrongs)
+{
+    char title[TITLE_BYTES];
+    struct of_type integrations;
+    const struct names *teams = names_of_kind(page, RESOURCE_TEAM);
+    snprintf(title, sizeof title, "Link %s", type->title);
+    find_of_type(page, type, &integrations);
+    struct buf *html = page_begin(page, title);
+    buf_printf(html, "<p>%s</p>", type->about);
+    if (type->for_team && !type->for_user && count_of(teams) == 0) {
+        buf_add_str(html, "<p class=\"note bad\">There is no team yet: apply one first, "
+                          "<code>kind: Team</code> with a name.</p>");
+    }
+    if (wrongs && wrongs->message) {
+        buf_add_str(html, "<p class=\"note bad\" role=\"alert\">");
+        html_add(html, slice_str(wrongs->message));
+        buf_add_str(html, "</p>");
+    }
+    buf_printf(html, "<form class=\"wide\" method=\"post\" action=\"/integrations/%s/link\">",
+               type->name);
+    page_csrf(page, html);
+    if (type->integration) {
+        add_select(page, html, "integration", "Integration", integrations.names, integrations.count,
+                   NULL, wrongs);
+    }
+    if (type->for_team) {
+        add_kind_select(page, html, "team", "Team", RESOURCE_TEAM,
+                        type->for_user ? "none: for me alone" : NULL, wrongs);
+    }
+    for (const struct link_field *field = type->fields; field->name; field++) {
+        add_input(page, html, field, wrongs);
+    }
+    if (!type->makes_hook) {
+        add_kind_select(page, html, "source", "Entries come in from", RESOURCE_EVENT_SOURCE,
+                        "nowhere", wrongs);
+    }
+    if (!type->integration) {
+        add_kind_select(page, html, "destination", "Entries go out to", RESOURCE_DESTINATION,
+                        "nowhere", wrongs);
+        static const struct link_field expressions[] = {
+            {"body", "Text of an entry", "an expression, such as $.message", false},
+            {"author", "Author", "an expression for the account's id or name, such as $.user",
+             false},
+        };
+        for (unsigned i = 0; i < 2; i++) {
+            add_input(page, html, &expressions[i], wrongs);
+        }
+    }
+    buf_printf(html, "<button>Link %s</button></form>", type->title);
+    return page_end(page, status);
+}
+
+static const struct link_type *type_of(struct page *page)
+{
+    const struct link_type *type = link_type_find(page->segment);
+    if (!type) {
+        page_says(page, 404, "No such integration", "There is no integration of type \"%.*s\".",
+                  (int)(page->segment.bytes < 100 ? page->segment.bytes : 100),
+                  (const char *)page->segment.at);
+    }
+    return type;
+}
+
+/* False when it was answered: nothing is set up, or nobody has signed in yet. */
+static bool ready_for(struct page *page, const struct link_type *type)
+{
+    struct of_type integrations;
+    char location[NAME_BYTES_MAX + 16];
+    if (!type->integration) {
+        return true;
+    }
+    find_of_type(page, type, &integrations);
+    if (integrations.count == 0) {
+        page_says(page, 404, "Not set up",
+                  "There is no Integration of type %s: somebody has to apply one first.",
+                  type->name);
+        return false;
+    }
+    for (unsigned i = 0; i < integrations.count; i++) {
+        if (!integrations.signs_in[i] || integrations.connected[i]) {
+            return true;
+        }
+    }
+    snprintf(location, sizeof location, "/auth/%.*s", (int)integrations.names[0].bytes,
+             (const char *)integrations.names[0].at);
+    page_redirect(page, location);
+    return false;
+}
+
 enum api_step page_link_form(struct page *page)
 {
-    page_begin(page, "Link");
-    return page_end(page, 200);
+    const struct link_type *type = type_of(page);
+    return type && ready_for(page, type) ? show_form(page, type, 200, NULL) : API_DONE;
 }
+
+/* ---- making one */
+
+static void add_ref(struct buf *json, const char *name, struct slice value)
+{
+    if (value.bytes > 0) {
+        buf_printf(json, ",\"%s\":{\"name\":", name);
+        json_add_string(json, value);
+        buf_add_byte(json, '}');
+    }
+}
+
+static void add_text(struct buf *json, const char *name, struct slice value, bool *filled)
+{
+    if (value.bytes > 0) {
+        buf_printf(json, "%s\"%s\":", *filled ? "," : "", name);
+        json_add_string(json, value);
+        *filled = true;
+    }
+}
+
+static void write_document(struct page *page, const struct link_type *type, const char *name,
+                           struct buf *json)
+{
+    struct arena *arena = &page->call->arena;
+    struct slice form = page->form, team = form_text(form, "team", arena);
+    bool filled = false;
+    buf_printf(json,
+               "{\"kind\":\"IntegrationLink\",\"metadata\":{\"name\":\"%s\"},\"spec\":{"
+               "\"type\":\"%s\"",
+               name, type->name);
+    if (type->integration) {
+        add_ref(json, "integration", form_text(form, "integration", arena));
+    }
+    add_ref(json, "team", team);
+    if (team.bytes == 0 && type->for_user) {
+        add_ref(json, "user", slice_str(page->session->token.name));
+    }
+    if (!type->makes_hook) {
+        add_ref(json, "source", form_text(form, "source", arena));
+    }
+    if (!type->integration) {
+        add_ref(json, "destination", form_text(form, "destination", arena));
+        buf_add_str(json, ",\"entry\":{");
+        add_text(json, "body", form_text(form, "body", arena), &filled);
+        add_text(json, "author", form_text(form, "author", arena), &filled);
+        buf_add_byte(json, '}');
+    }
+    buf_add_str(json, ",\"settings\":{");
+    filled = false;
+    for (const struct link_field *field = type->fields; field->name; field++) {
+        add_text(json, field->name, slice_trim(form_text(form, field->name, arena)), &filled);
+    }
+    buf_add_str(json, "}}}");
+}
+
+/* "spec.settings.channel" → "settings.channel"; "spec.team.name" → "team" */
+static void take_wrongs(struct page *page, const struct apply_outcome *outcome,
+                        struct wrongs *ret_wrongs)
+{
+    struct arena *arena = &page->call->arena;
+    *ret_wrongs = (struct wrongs){.message = "This could not be linked: see below."};
+    for (size_t i = 0; i < outcome->problems.count && ret_wrongs->count < 16; i++) {
+        const struct resource_problem *problem = &outcome->problems.at[i];
+        const char *field =
+            strncmp(problem->field, "spec.", 5) == 0 ? problem->field + 5 : problem->field;
+        char *copy = arena_string(arena, field);
+        char *message = arena_printf(arena, "%s", problem->message);
+        if (copy && strncmp(copy, "settings.", 9) != 0) {
+            char *entry = strncmp(copy, "entry.", 6) == 0
+                              ? arena_printf(arena, "settings.%s", copy + 6)
+                              : NULL;
+            copy[strcspn(copy, ".")] = '\0';
+            copy = entry ? entry : copy;
+        }
+        if (copy && message) {
+            ret_wrongs->at[ret_wrongs->count].field = copy;
+            ret_wrongs->at[ret_wrongs->count++].message = message;
+        }
+    }
+    if (ret_wrongs->count == 0 || outcome->problems.count == 0) {
+        char *message = arena_string(arena, outcome->message ? outcome->message : "it failed");
+        ret_wrongs->message = message;
+    } else if (outcome->message) { /* the first also in full: it may be of no field of the form */
+        ret_wrongs->message = arena_printf(arena, "%s", outcome->message);
+    }
+}
+
+/* The link is stored; is it made at the provider? */
+struct making {
+    struct api_work work;
+    uint8_t session[32];
+    const struct link_type *type;
+    uint64_t end_ns;
+    char name[NAME_BYTES_MAX + 1];
+    char owner[NAME_BYTES_MAX + 1];
+    bool for_team;
+    size_t form_bytes;
+    uint8_t form[];
+};
+
+static void making_free(struct api_work *work)
+{
+    free(bk_container_of(work, struct making, work));
+}
+
+static enum bk_err delete_link(struct page *page, struct slice name, char message[MESSAGE_BYTES])
+{
+    struct apply_outcome outcome;
+    struct apply_options options = {.canvas = CANVAS, .now_ns = page->call->request->wall_ns};
+    enum bk_err err =
+        apply_delete(page->call->api->hub, RESOURCE_INTEGRATION_LINK, name, &options, &outcome);
+    snprintf(message, MESSAGE_BYTES, "%s", outcome.message ? outcome.message : bk_err_text(err));
+    apply_outcome_fini(&outcome);
+    return err;
+}
+
+static enum api_step to_settings(struct page *page, bool team, const char *owner)
+{
+    char location[NAME_BYTES_MAX + 32];
+    snprintf(location, sizeof location, "/%s/%s/settings", team ? "teams" : "users", owner);
+    return page_redirect(page, location);
+}
+
+static void act_as(struct page *page, struct audit_actor *actor)
+{
+    *actor = (struct audit_actor){.token = page->session->token.name,
+                                  .role = token_role_name(page->session->token.role),
+                                  .request_id = page->call->response->request_id,
+                                  .remote = page->call->request->remote,
+                                  .now_ns = page->call->request->wall_ns};
+    audit_actor_set(page->call->api->hub, actor);
+}
+
+static enum api_step undo(struct page *page, struct making *making, const struct object *link)
+{
+    struct arena *arena = &page->call->arena;
+    char message[MESSAGE_BYTES];
+    struct audit_actor actor;
+    struct slice told = object_text(link, "status/message");
+    struct slice advice = object_text(link, "status/advice");
+    struct wrongs wrongs = {.message = arena_printf(arena, "%s did not agree: %.*s. %.*s",
+                                                    making->type->title, (int)told.bytes,
+                                                    (const char *)told.at, (int)advice.bytes,
+                                                    (const char *)advice.at)};
+    act_as(page, &actor);
+    enum bk_err err = delete_link(page, slice_str(making->name), message);
+    audit_actor_set(page->call->api->hub, NULL);
+    if (err != BK_OK) {
+        wrongs.message =
+            arena_printf(arena, "%s (and the link is still there: %s)", wrongs.message, message);
+    }
+    page->form = slice_of(making->form, making->form_bytes);
+    return show_form(page, making->type, 422, &wrongs);
+}
+
+static enum api_step making_resume(struct api_call *call)
+{
+    struct making *making = bk_container_of(call->response->work, struct making, work);
+    struct page page;
+    struct object link;
+    bool there = page_resume(call, making->session, &page);
+    if (!there) {
+        return page_says(&page, 403, "Logged out", "You were logged out; the link is kept.");
+    }
+    if (!object_open(&page, RESOURCE_INTEGRATION_LINK, slice_str(making->name), &link)) {
+        object_close(&link);
+        return page_says(&page, 409, "Gone", "Somebody has removed the link meanwhile.");
+    }
+    struct slice state = object_text(&link, "status/state");
+    bool pending =
+        slice_equal(state, SLICE("pending")) && object_text(&link, "status/reason").bytes == 0;
+    enum api_step step;
+    if (pending && call->request->now_ns < making->end_ns) {
+        making->work.wake_ns = call->request->now_ns + MADE_POLL_NS;
+        step = API_WAIT;
+    } else if (pending || slice_equal(state, SLICE("ready"))) {
+        page_flash(&page, false, "%s is %s.", making->type->title,
+                   pending ? "being linked; it takes longer than usual" : "linked");
+        step = to_settings(&page, making->for_team, making->owner);
+    } else {
+        step = undo(&page, making, &link);
+    }
+    object_close(&link);
+    return step;
+}
+
+static enum api_step wait_for(struct page *page, const struct link_type *type, const char *name)
+{
+    struct making *making = calloc(1, sizeof *making + page->form.bytes);
+    struct slice team = form_text(page->form, "team", &page->call->arena);
+    if (!making) {
+        return page_redirect(page, "/settings");
+    }
+    uint64_t now_ns = page->call->request->now_ns;
+    *making = (struct making){.work = {.resume = making_resume, .free_work = making_free},
+                              .type = type,
+                              .end_ns = now_ns + MADE_WAIT_NS,
+                              .for_team = team.bytes > 0,
+                              .form_bytes = page->form.bytes};
+    memcpy(making->session, page->session->hash, sizeof making->session);
+    memcpy(making->form, page->form.at, page->form.bytes);
+    snprintf(making->name, sizeof making->name, "%s", name);
+    snprintf(making->owner, sizeof making->owner, "%.*s",
+             (int)(team.bytes > 0 ? team.bytes : strlen(page->session->token.name)),
+             team.bytes > 0 ? (const char *)team.at : page->session->token.name);
+    making->work.wake_ns = now_ns + MADE_POLL_NS;
+    page->call->response->work = &making->work;
+    return API_WAIT;
+}
+
+/* The person behind the session has an object of its own, once it owns something. */
+static void ensure_user(struct page *page)
+{
+    struct apply_outcome outcome;
+    struct buf json;
+    struct apply_options options = {
+        .mode = APPLY_CREATE, .canvas = CANVAS, .now_ns = page->call->request->wall_ns};
+    buf_init(&json, 1024);
+    buf_printf(&json, "{\"kind\":\"User\",\"metadata\":{\"name\":\"%s\"},\"spec\":{}}",
+               page->session->token.name);
+    enum bk_err err = apply_text(page->call->api->hub, buf_slice(&json), &options, &outcome);
+    (void)err; /* it is there already; or else the link says what is missing */
+    apply_outcome_fini(&outcome);
+    buf_fini(&json);
+}
+
 enum api_step page_link_create(struct page *page)
 {
-    return page_link_form(page);
+    const struct link_type *type = type_of(page);
+    struct apply_outcome outcome;
+    struct wrongs wrongs;
+    struct buf json;
+    uint8_t random[5];
+    char hex[11], name[NAME_BYTES_MAX + 1];
+    if (!type || !ready_for(page, type)) {
+        return API_DONE;
+    }
+    ring_entropy(random, sizeof random);
+    hex_encode(random, sizeof random, hex);
+    hex[10] = '\0';
+    snprintf(name, sizeof name, "%s-%s", type->name, hex);
+    if (type->for_user) {
+        ensure_user(page);
+    }
+    buf_init(&json, OBJECT_BYTES);
+    write_document(page, type, name, &json);
+    struct apply_options options = {.mode = APPLY_CREATE,
+                                    .canvas = CANVAS,
+                                    .one = true,
+                                    .kind = RESOURCE_INTEGRATION_LINK,
+                                    .now_ns = page->call->request->wall_ns};
+    enum bk_err err = apply_text(page->call->api->hub, buf_slice(&json), &options, &outcome);
+    buf_fini(&json);
+    if (err != BK_OK) {
+        take_wrongs(page, &outcome, &wrongs);
+    }
+    apply_outcome_fini(&outcome);
+    return err == BK_OK ? wait_for(page, type, name) : show_form(page, type, 422, &wrongs);
 }
+
+/* ---- removing one */
+
 enum api_step page_link_delete(struct page *page)
 {
-    return page_link_form(page);
+    const struct link_type *type = type_of(page);
+    struct arena *arena = &page->call->arena;
+    struct object link;
+    char message[MESSAGE_BYTES], owner[NAME_BYTES_MAX + 1];
+    if (!type) {
+        return API_DONE;
+    }
+    struct slice name = form_text(page->form, "name", arena);
+    name = name.bytes > 0 ? name : form_text(page->query, "name", arena);
+    bool there = object_open(page, RESOURCE_INTEGRATION_LINK, name, &link) &&
+                 slice_equal(object_text(&link, "spec/type"), slice_str(type->name));
+    if (!there) {
+        object_close(&link);
+        return page_says(page, 404, "No such link", "This link is not there any more.");
+    }
+    struct slice team = object_text(&link, "spec/team/name");
+    struct slice user = object_text(&link, "spec/user/name");
+    struct slice own = team.bytes > 0 ? team : user;
+    bool for_team = team.bytes > 0;
+    snprintf(owner, sizeof owner, "%.*s", (int)own.bytes, (const char *)own.at);
+    object_close(&link);
+    enum bk_err err = delete_link(page, name, message);
+    page_flash(page, err != BK_OK, "%s%s", err == BK_OK ? "Removed." : "It could not be removed: ",
+               err == BK_OK ? "" : message);
+    return to_settings(page, for_team, owner);
 }
+
+/* ---- settings */
+
+static void add_link(struct page *page, struct buf *html, struct slice name)
+{
+    struct object link;
+    if (!object_open(page, RESOURCE_INTEGRATION_LINK, name, &link)) {
+        object_close(&link);
+        return;
+    }
+    struct slice state = object_text(&link, "status/state");
+    const struct link_type *type = link_type_find(object_text(&link, "spec/type"));
+    buf_add_str(html, "<li><div><strong>");
+    html_add(html, object_text(&link, "status/shortName"));
+    buf_add_str(html, "</strong> <span class=\"tag\">");
+    html_add(html, state);
+    buf_add_str(html, "</span><p>");
+    html_add(html, object_text(&link, "status/summary"));
+    buf_add_str(html, "</p>");
+    if (!slice_equal(state, SLICE("ready"))) {
+        buf_add_str(html, "<p class=\"bad\">");
+        html_add(html, object_text(&link, "status/message"));
+        buf_add_str(html, " ");
+        html_add(html, object_text(&link, "status/advice"));
+        buf_add_str(html, "</p>");
+    }
+    buf_printf(html, "</div><form method=\"post\" action=\"/integrations/%s/link\">",
+               type ? type->name : "");
+    page_csrf(page, html);
+    buf_add_str(html, "<input type=\"hidden\" name=\"_method\" value=\"delete\">"
+                      "<input type=\"hidden\" name=\"name\" value=\"");
+    html_add(html, name);
+    buf_add_str(html, "\"><button class=\"remove\" aria-label=\"Remove ");
+    html_add(html, object_text(&link, "status/shortName"));
+    buf_add_str(html, "\">Remove</button></form></li>");
+    object_close(&link);
+}
+
+static void add_links(struct page *page, struct buf *html, enum resource_kind kind,
+                      struct slice owner)
+{
+    const struct names *names = names_of_users(page, kind, owner, RESOURCE_INTEGRATION_LINK);
+    buf_add_str(html, "<h2>Links</h2>");
+    if (count_of(names) == 0) {
+        buf_add_str(html, "<p>None yet. <a href=\"/integrations\">Add one</a>.</p>");
+        return;
+    }
+    buf_add_str(html, "<ul class=\"cards\">");
+    for (unsigned i = 0; i < count_of(names); i++) {
+        add_link(page, html, names->at[i]);
+    }
+    buf_add_str(html, "</ul>");
+}
+
+static void add_account(struct page *page, struct buf *html, struct slice name)
+{
+    struct object person;
+    if (object_open(page, RESOURCE_INTEGRATION_USER, name, &person)) {
+        struct slice shown = object_text(&person, "spec/nickname");
+        buf_add_str(html, "<li><div><strong>");
+        html_add(html, object_text(&person, "spec/integration/name"));
+        buf_add_str(html, "</strong> <span class=\"tag\">");
+        html_add(html, object_text(&person, "status/state"));
+        buf_add_str(html, "</span><p>");
+        html_add(html, shown.bytes > 0 ? shown : object_text(&person, "spec/uid"));
+        buf_add_str(html, " ");
+        html_add(html, object_text(&person, "spec/fullName"));
+        buf_add_str(html, "</p><p class=\"bad\">");
+        html_add(html, object_text(&person, "status/message"));
+        buf_add_str(html, "</p></div><form method=\"post\" action=\"/auth/");
+        url_add(html, name);
+        buf_add_str(html, "/disconnect\">");
+        page_csrf(page, html);
+        buf_add_str(html, "<button class=\"remove\">Disconnect</button></form></li>");
+    }
+    object_close(&person);
+}
+
+static void add_accounts(struct page *page, struct buf *html, struct slice user)
+{
+    const struct names *names =
+        names_of_users(page, RESOURCE_USER, user, RESOURCE_INTEGRATION_USER);
+    buf_add_str(html, "<h2>Accounts</h2>");
+    if (count_of(names) == 0) {
+        buf_add_str(html, "<p>Nothing is connected.</p>");
+        return;
+    }
+    buf_add_str(html, "<ul class=\"cards\">");
+    for (unsigned i = 0; i < count_of(names); i++) {
+        add_account(page, html, names->at[i]);
+    }
+    buf_add_str(html, "</ul>");
+}
+
+static enum api_step show_user(struct page *page, struct slice user, bool teams)
+{
+    char title[NAME_BYTES_MAX + 16];
+    snprintf(title, sizeof title, "Settings of %.*s", (int)user.bytes, (const char *)user.at);
+    struct buf *html = page_begin(page, title);
+    add_accounts(page, html, user);
+    add_links(page, html, RESOURCE_USER, user);
+    const struct names *names = teams ? names_of_kind(page, RESOURCE_TEAM) : NULL;
+    if (count_of(names) > 0) {
+        buf_add_str(html, "<h2>Teams</h2><ul>");
+        for (unsigned i = 0; i < names->count; i++) {
+            buf_add_str(html, "<li><a href=\"/teams/");
+            url_add(html, names->at[i]);
+            buf_add_str(html, "/settings\">");
+            html_add(html, names->at[i]);
+            buf_add_str(html, "</a></li>");
+        }
+        buf_add_str(html, "</ul>");
+    }
+    return page_end(page, 200);
+}
+
 enum api_step page_settings(struct page *page)
 {
-    return page_catalogue(page);
+    return show_user(page, slice_str(page->session->token.name), true);
 }
-enum api_step page_team(struct page *page)
+
+static bool is_there(struct page *page, enum resource_kind kind)
 {
-    return page_catalogue(page);
+    struct object object;
+    bool there = object_open(page, kind, page->segment, &object);
+    object_close(&object);
+    if (!there) {
+        page_says(page, 404, "Not found", "There is no %s \"%.*s\".",
+                  resource_kind_info(kind)->singular,
+                  (int)(page->segment.bytes < 100 ? page->segment.bytes : 100),
+                  (const char *)page->segment.at);
+    }
+    return there;
 }
+
 enum api_step page_user(struct page *page)
 {
-    return page_catalogue(page);
+    return is_there(page, RESOURCE_USER) ? show_user(page, page->segment, false) : API_DONE;
+}
+
+enum api_step page_team(struct page *page)
+{
+    char title[NAME_BYTES_MAX + 24];
+    if (!is_there(page, RESOURCE_TEAM)) {
+        return API_DONE;
+    }
+    snprintf(title, sizeof title, "Settings of team %.*s", (int)page->segment.bytes,
+             (const char *)page->segment.at);
+    struct buf *html = page_begin(page, title);
+    add_links(page, html, RESOURCE_TEAM, page->segment);
+    return page_end(page, 200);
 }

@@ -309,3 +309,38 @@ class SlackSignIn(SignIn):
             return Reply(200, {'ok': False, 'error': 'invalid_code'})
         return Reply(200, {'ok': True, 'access_token': 'xoxb-planted-1', 'token_type': 'bot', 'scope': 'chat:write',
                            'team': {'id': 'T1', 'name': 'Acme'}, 'authed_user': {'id': 'U061F7AUR'}})
+
+
+class Slack(Double):
+    """https://api.slack.com/web: 200 with ok:false for what is refused, 429 with Retry-After for too much."""
+
+    def __init__(self, token='xoxb-double'):
+        self.channels = {'C0123456789': 'general'}
+        self.messages = []
+        super().__init__(token)
+
+    def authenticate(self, call):
+        if call.headers.get('Authorization') != 'Bearer ' + self.token:
+            return Reply(200, {'ok': False, 'error': 'invalid_auth'})
+        return None
+
+    def route(self, call):
+        method = call.path.rpartition('/')[2]
+        if method == 'auth.test':
+            return Reply(200, {'ok': True, 'team': 'Acme', 'team_id': 'T1', 'user_id': 'UBOT'})
+        if method == 'conversations.list':
+            channels = [{'id': i, 'name': n} for i, n in self.channels.items()]
+            return Reply(200, {'ok': True, 'channels': channels, 'response_metadata': {'next_cursor': ''}})
+        if method == 'conversations.info':
+            channel = call.query.get('channel')
+            if channel not in self.channels:
+                return Reply(200, {'ok': False, 'error': 'channel_not_found'})
+            return Reply(200, {'ok': True, 'channel': {'id': channel, 'name': self.channels[channel]}})
+        if method == 'chat.postMessage':
+            if not valid({'channel': str, 'text': str}, call.json):
+                return Reply(200, {'ok': False, 'error': 'invalid_arguments'})
+            if call.json['channel'] not in self.channels:
+                return Reply(200, {'ok': False, 'error': 'channel_not_found'})
+            self.messages.append(call.json)
+            return Reply(200, {'ok': True, 'channel': call.json['channel'], 'ts': '1.%d' % len(self.messages)})
+        return Reply(200, {'ok': False, 'error': 'unknown_method'})
