@@ -14,7 +14,7 @@
  * Crash       What was in flight is delivered again, under the same webhook-id; nothing else is.
  * Threads     One core. Nothing here blocks, locks or reads the database; memory is taken at open,
  *             when a destination is first seen, and for a checkpoint.
- * See also    hub/flow.h (how much at once), hub/retry.h (when again), hub/README.md.
+ * See also    hub/flow.h (how much at once), hub/retry.h (when again), hub/deliveries.md.
  */
 #ifndef BECKET_HUB_DELIVER_H
 #define BECKET_HUB_DELIVER_H

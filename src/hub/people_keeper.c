@@ -31,10 +31,10 @@ struct job {
 };
 
 /* Tries of what failed, so that a provider that is down is not asked at every turn. Forgotten with
- * the process: then it is asked once more. */
-#define TRIES_KEPT 256U
+ * the process: then it is asked once more. Two ids that share a place wait for each other: if one
+ * took it from the other, neither would ever wait. */
+#define TRIES_KEPT 4096U
 struct tries {
-    uint8_t id[16];
     unsigned count;
     int64_t until_ns;
 };
@@ -93,12 +93,7 @@ static struct tries *tries_of(struct people_keeper *keeper, const uint8_t id[16]
     for (unsigned i = 0; i < 16; i++) {
         hash = (hash ^ id[i]) * 16777619U;
     }
-    struct tries *tries = &keeper->tries[hash % TRIES_KEPT];
-    if (memcmp(tries->id, id, 16) != 0) {
-        *tries = (struct tries){.count = 0};
-        memcpy(tries->id, id, 16);
-    }
-    return tries;
+    return &keeper->tries[hash % TRIES_KEPT];
 }
 
 static unsigned note_failure(struct people_keeper *keeper, const uint8_t id[16])
@@ -181,6 +176,7 @@ static void end_renewal(struct job *job, const struct http_head *head, struct sl
         job->grant.now_ns = job->keeper->now_ns;
         err = people_store(job->keeper->hub, &job->grant, why);
         if (err == BK_OK) {
+            *tries_of(job->keeper, job->id) = (struct tries){0};
             log_event(LOG_INFO, "a token was renewed", LOG_Z("user", job->name));
         } else {
             log_event(LOG_ERROR, "a renewed token cannot be stored", LOG_Z("user", job->name),
@@ -494,7 +490,12 @@ static bool find_due(struct people_keeper *keeper, char prefix, store_walk_fn *l
     struct store_txn *txn;
     struct key key;
     *walk = (struct due_walk){.keeper = keeper, .next_ns = INT64_MAX};
-    if (keeper->job_count >= CALLS_MAX || store_read(keeper->hub->store, &txn) != BK_OK) {
+    if (keeper->job_count >= CALLS_MAX) {
+        return false; /* the end of one wakes us */
+    }
+    if (store_read(keeper->hub->store, &txn) != BK_OK) {
+        int64_t again_ns = keeper->now_ns + AGAIN_FIRST_NS;
+        keeper->next_ns = again_ns < keeper->next_ns ? again_ns : keeper->next_ns;
         return false;
     }
     key_start(&key, prefix);
