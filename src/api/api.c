@@ -6,6 +6,7 @@
 #include "base/hex.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/percent.h"
 #include "base/time.h"
 #include "hub/audit.h"
 #include "journal/reader.h"
@@ -193,26 +194,8 @@ bool api_decode(struct arena *arena, struct slice text, bool plus, struct slice 
 {
     uint8_t *out = (uint8_t *)arena_copy(arena, text.at, text.bytes);
     size_t bytes = 0;
-    if (out == NULL) {
+    if (out == NULL || !percent_decode(text, plus, out, &bytes) || memchr(out, '\0', bytes)) {
         return false;
-    }
-    for (size_t i = 0; i < text.bytes; i++) {
-        uint8_t c = text.at[i];
-        if (c == '%') {
-            int high = i + 2 < text.bytes ? hex_digit(text.at[i + 1]) : -1;
-            int low = i + 2 < text.bytes ? hex_digit(text.at[i + 2]) : -1;
-            if (high < 0 || low < 0) {
-                return false;
-            }
-            c = (uint8_t)(high << 4 | low);
-            i += 2;
-        } else if (c == '+' && plus) {
-            c = ' ';
-        }
-        if (c == '\0') {
-            return false;
-        }
-        out[bytes++] = c;
     }
     out[bytes] = '\0';
     *ret_text = slice_of(out, bytes);

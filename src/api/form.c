@@ -1,12 +1,6 @@
 #include "api/form.h"
 
-static int digit(uint8_t c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
+#include "base/percent.h"
 
 /* The length of a UTF-8 character at the start of the text; 0 = there is none. */
 static size_t utf8_bytes(struct slice text)
@@ -46,26 +40,8 @@ static bool decode(struct slice text, struct arena *arena, struct slice *ret_tex
 {
     uint8_t *out = arena_take(arena, text.bytes + 1);
     size_t bytes = 0;
-    if (!out) {
+    if (!out || !percent_decode(text, true, out, &bytes) || memchr(out, '\0', bytes)) {
         return false;
-    }
-    for (size_t i = 0; i < text.bytes; i++) {
-        uint8_t c = text.at[i];
-        if (c == '%') {
-            int high = i + 2 < text.bytes ? digit(text.at[i + 1]) : -1;
-            int low = i + 2 < text.bytes ? digit(text.at[i + 2]) : -1;
-            if (high < 0 || low < 0) {
-                return false;
-            }
-            c = (uint8_t)(high << 4 | low);
-            i += 2;
-        } else if (c == '+') {
-            c = ' ';
-        }
-        if (c == 0) {
-            return false;
-        }
-        out[bytes++] = c;
     }
     *ret_text = slice_of(out, bytes);
     return is_utf8(*ret_text);
@@ -159,14 +135,8 @@ void html_add(struct buf *html, struct slice text)
 
 void url_add(struct buf *url, struct slice text)
 {
-    for (size_t i = 0; i < text.bytes; i++) {
-        uint8_t c = text.at[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                     c == '-' || c == '.' || c == '_' || c == '~';
-        if (plain) {
-            buf_add_byte(url, c);
-        } else {
-            buf_printf(url, "%%%02X", c);
-        }
+    uint8_t *at = buf_reserve(url, 3 * text.bytes);
+    if (at) {
+        url->bytes += percent_encode(text, (char *)at);
     }
 }

@@ -1,6 +1,7 @@
 #include "cli/remote.h"
 
 #include "base/ct.h"
+#include "base/percent.h"
 #include "ring/file.h"
 
 #include <stdlib.h>
@@ -188,18 +189,9 @@ int remote_refused(const struct client_response *response)
 
 static void add_escaped(struct buf *target, const char *text)
 {
-    static const char digits[] = "0123456789ABCDEF";
-    for (; *text != '\0'; text++) {
-        unsigned char c = (unsigned char)*text;
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                     c == '-' || c == '_' || c == '.' || c == '~';
-        if (plain) {
-            buf_add_byte(target, c);
-        } else {
-            buf_add_byte(target, '%');
-            buf_add_byte(target, (uint8_t)digits[c >> 4]);
-            buf_add_byte(target, (uint8_t)digits[c & 15]);
-        }
+    uint8_t *at = buf_reserve(target, 3 * strlen(text));
+    if (at) {
+        target->bytes += percent_encode(slice_str(text), (char *)at);
     }
 }
 

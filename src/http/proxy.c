@@ -2,6 +2,7 @@
 
 #include "base/base64.h"
 #include "base/ct.h"
+#include "base/percent.h"
 #include "net/address.h"
 
 #include <stdio.h>
@@ -10,38 +11,22 @@
 
 /* ---- the URL of a proxy */
 
-static int hex_value(uint8_t c)
-{
-    c = ascii_lower(c);
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* "user:password" with %XX, to the value of Proxy-Authorization. */
 static bool parse_user(struct slice text, struct http_proxy_server *server)
 {
-    uint8_t plain[USER_BYTES_MAX];
-    size_t bytes = 0;
-    bool colon = false;
+    uint8_t plain[3 * USER_BYTES_MAX];
+    size_t bytes;
 
-    for (size_t i = 0; i < text.bytes; i++) {
-        int c = text.at[i];
-        if (c == '%') {
-            int high = i + 2 < text.bytes ? hex_value(text.at[i + 1]) : -1;
-            int low = i + 2 < text.bytes ? hex_value(text.at[i + 2]) : -1;
-            if (high < 0 || low < 0) {
-                return false;
-            }
-            c = high * 16 + low;
-            i += 2;
-        } else {
-            colon |= c == ':';
-        }
-        if (c < 0x20 || c == 0x7f || bytes + 1 == sizeof plain) {
+    if (text.bytes > sizeof plain || !percent_decode(text, false, plain, &bytes) ||
+        bytes + 1 >= USER_BYTES_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < bytes; i++) {
+        if (plain[i] < 0x20 || plain[i] == 0x7f) {
             return false;
         }
-        plain[bytes++] = (uint8_t)c;
     }
-    if (!colon) {
+    if (slice_find(text, ':') == text.bytes) {
         plain[bytes++] = ':';
     }
     _Static_assert(6 + BASE64_ENCODED(USER_BYTES_MAX) <= HTTP_PROXY_AUTHORIZATION_BYTES, "fits");

@@ -2,6 +2,7 @@
 
 #include "base/base64.h"
 #include "base/ct.h"
+#include "base/percent.h"
 
 #include <stdio.h>
 
@@ -98,20 +99,14 @@ void http_write_target_text(struct http_write *write, struct slice text)
 
 void http_write_target_data(struct http_write *write, struct slice data)
 {
-    static const char digits[] = "0123456789ABCDEF";
     bool dots = slice_equal(data, SLICE(".")) || slice_equal(data, SLICE(".."));
 
     if (!write->in_target || dots) {
         fail(write, BK_INVALID);
     }
     for (size_t i = 0; i < data.bytes && write->err == BK_OK; i++) {
-        uint8_t c = data.at[i];
-        if (is_alphanumeric(c) || (c != 0 && strchr("-._~", c) != NULL)) {
-            put(write, slice_of(&c, 1));
-        } else {
-            char escape[3] = {'%', digits[c >> 4], digits[c & 15]};
-            put(write, slice_of(escape, sizeof escape));
-        }
+        char text[3];
+        put(write, slice_of(text, percent_encode(slice_of(data.at + i, 1), text)));
     }
 }
 

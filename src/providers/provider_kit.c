@@ -1,5 +1,6 @@
 /* provider_kit.c - what several providers' steps need: requests, JSON, memory. */
 #include "base/assert.h"
+#include "base/percent.h"
 #include "providers/provider.h"
 
 #include <stdarg.h>
@@ -50,25 +51,8 @@ struct slice provider_recall(const struct provider_run *run, const char *name)
 
 struct slice provider_segment(struct provider_run *run, struct slice text)
 {
-    static const char digits[] = "0123456789ABCDEF";
-    uint8_t *at = arena_take(run->arena, text.bytes * 3 + 1);
-    if (!at) {
-        return SLICE_EMPTY;
-    }
-    size_t count = 0;
-    for (size_t i = 0; i < text.bytes; i++) {
-        uint8_t c = text.at[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                     c == '-' || c == '.' || c == '_' || c == '~';
-        if (plain) {
-            at[count++] = c;
-        } else {
-            at[count++] = '%';
-            at[count++] = (uint8_t)digits[c >> 4];
-            at[count++] = (uint8_t)digits[c & 15];
-        }
-    }
-    return slice_of(at, count);
+    char *at = arena_take(run->arena, text.bytes * 3 + 1);
+    return at ? slice_of(at, percent_encode(text, at)) : SLICE_EMPTY;
 }
 
 __attribute__((format(printf, 2, 0))) static struct slice

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/hex.h"
+#include "base/percent.h"
 
 #define FORM_PAIRS_MAX 512U
 
@@ -54,26 +55,6 @@ struct slice text_form_field(struct slice form, struct slice name)
     return SLICE_EMPTY;
 }
 
-/* Into `out`, which has room for text.bytes. */
-static bool decode_into(struct slice text, uint8_t *out, size_t *ret_bytes)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < text.bytes; i++) {
-        uint8_t c = text.at[i];
-        if (c == '%') {
-            if (text.bytes - i < 3 || !hex_decode(slice_of(text.at + i + 1, 2), &c, 1)) {
-                return false;
-            }
-            i += 2;
-        } else if (c == '+') {
-            c = ' ';
-        }
-        out[n++] = c;
-    }
-    *ret_bytes = n;
-    return true;
-}
-
 bool text_form_decode(struct slice text, struct slice *ret_text)
 {
     size_t bytes;
@@ -82,7 +63,7 @@ bool text_form_decode(struct slice text, struct slice *ret_text)
         return true;
     }
     uint8_t *out = scratch_take(text.bytes);
-    if (out == NULL || !decode_into(text, out, &bytes)) {
+    if (out == NULL || !percent_decode(text, true, out, &bytes)) {
         return false;
     }
     *ret_text = scratch_keep(out, text.bytes, bytes);

@@ -1,0 +1,18 @@
+/* percent.h - %XX, as URLs, queries and forms have it (RFC 3986 2.1; HTML forms).
+ *
+ * Threads     Pure; any. Not constant time.
+ */
+#ifndef BECKET_BASE_PERCENT_H
+#define BECKET_BASE_PERCENT_H
+
+#include "base/slice.h"
+
+/* Into `out`, which has room for text.bytes and may be text.at. `plus`: '+' is a space, as in
+ * forms. False for a '%' without two digits behind it; what is at `out` is undefined then. Any byte
+ * may come out, also NUL. */
+bool percent_decode(struct slice text, bool plus, uint8_t *out, size_t *ret_bytes);
+/* Everything but letters, digits and "-._~" as %XX. `out` has room for 3 * text.bytes. Returns how
+ * many bytes that are; no NUL. */
+size_t percent_encode(struct slice text, char *out);
+
+#endif

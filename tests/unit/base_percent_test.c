@@ -1,0 +1,69 @@
+/* Description: %XX there and back, and what is no %XX. */
+#include "base/percent.h"
+#include "tap.h"
+
+#include <string.h>
+
+struct decoding {
+    const char *text, *plain; /* NULL: refused */
+    bool plus;
+};
+
+static const struct decoding decodings[] = {
+    {"", "", false},
+    {"abc", "abc", true},
+    {"a+b", "a+b", false},
+    {"a+b", "a b", true},
+    {"%41", "A", false},
+    {"%2b%2B", "++", true},
+    {"x%20y%c3%A4", "x y\xc3\xa4", false},
+    {"%", NULL, false},
+    {"%4", NULL, false},
+    {"a%4g", NULL, true},
+    {"%%41", NULL, false},
+    {"%4 1", NULL, true},
+    {"100%25", "100%", false},
+    {"%2541", "%41", false},
+};
+
+static void test_decoding(void)
+{
+    for (size_t i = 0; i < sizeof decodings / sizeof decodings[0]; i++) {
+        const struct decoding *it = &decodings[i];
+        uint8_t out[64];
+        size_t bytes = 0;
+        bool good = percent_decode(slice_str(it->text), it->plus, out, &bytes);
+        ok(good == (it->plain != NULL) &&
+               (!good || slice_equal(slice_of(out, bytes), slice_str(it->plain))),
+           "\"%s\"", it->text);
+        memcpy(out, it->text, strlen(it->text));
+        good = percent_decode(slice_of(out, strlen(it->text)), it->plus, out, &bytes);
+        ok(good == (it->plain != NULL) &&
+               (!good || slice_equal(slice_of(out, bytes), slice_str(it->plain))),
+           "in place");
+    }
+}
+
+static void test_every_byte(void)
+{
+    uint8_t all[256], back[256];
+    char text[768];
+    size_t bytes = 0;
+    for (unsigned i = 0; i < 256; i++) {
+        all[i] = (uint8_t)i;
+    }
+    size_t length = percent_encode(slice_of(all, sizeof all), text);
+    is_uint(length, 66 + 3 * 190, "66 bytes stay as they are");
+    ok(percent_decode(slice_of(text, length), true, back, &bytes) && bytes == 256 &&
+           memcmp(all, back, 256) == 0,
+       "all bytes come back");
+    length = percent_encode(SLICE("a/b c~\xff"), text);
+    ok(slice_equal(slice_of(text, length), SLICE("a%2Fb%20c~%FF")));
+}
+
+int main(void)
+{
+    test_decoding();
+    test_every_byte();
+    return done_testing();
+}
