@@ -7,6 +7,7 @@
 #include "base/time.h"
 #include "hub/deliveries.h"
 #include "hub/dispatch.h"
+#include "hub/entries.h"
 #include "hub/outbound.h"
 #include "hub/people_keeper.h"
 #include "hub/web_call.h"
@@ -75,6 +76,7 @@ struct control {
     struct outbound *outbound;           /* calls to other servers, by the first core */
     struct operations *operations;       /* work at providers */
     struct provider_calls provider_calls;
+    struct entries *entries;             /* made of events of links */
     struct people_keeper *keeper;        /* renews and revokes tokens */
     struct deliver *delivers[CORES_MAX]; /* set by the reactors as they open */
     int64_t clock_ms; /* wall minus monotonic clock at the start: what retries are due by */
@@ -697,10 +699,26 @@ static enum bk_err open_operations(struct control *control, char ret_why[CONTROL
     if (err == BK_OK) {
         err = people_keeper_open(control->hub, control->outbound, &control->keeper);
     }
+    if (err == BK_OK) {
+        err = entries_open(control->hub, control->catalog, &control->entries);
+    }
     return err == BK_OK ? BK_OK : fail(ret_why, err, "start", bk_err_text(err));
 }
 
 /* Tokens end by the wall clock, too. */
+static uint64_t entries_step(struct control *control)
+{
+    if (control->draining) {
+        return UINT64_MAX;
+    }
+    int64_t now_ns = ring_wall_ns(control->ring);
+    int64_t next_ns = entries_run(control->entries, now_ns);
+    if (next_ns == INT64_MAX) {
+        return UINT64_MAX;
+    }
+    return ring_now_ns(control->ring) + (next_ns > now_ns ? (uint64_t)(next_ns - now_ns) : 0);
+}
+
 static uint64_t keeper_step(struct control *control)
 {
     if (control->draining) {
@@ -1202,6 +1220,8 @@ void control_run(struct control *control)
         }
         uint64_t admin_ns = admin_next_ns(&control->admin);
         deadline_ns = admin_ns < deadline_ns ? admin_ns : deadline_ns;
+        uint64_t entries_ns = entries_step(control);
+        deadline_ns = entries_ns < deadline_ns ? entries_ns : deadline_ns;
         uint64_t keeper_ns = keeper_step(control);
         deadline_ns = keeper_ns < deadline_ns ? keeper_ns : deadline_ns;
         uint64_t operations_ns = operations_step(control);
@@ -1247,6 +1267,7 @@ void control_close(struct control *control)
     api_fini(&control->api);
     operations_close(control->operations);
     people_keeper_close(control->keeper);
+    entries_close(control->entries);
     if (outbound_idle(control->outbound)) { /* else a letter was lost with its core: leave it */
         outbound_close(control->outbound);
     }

@@ -148,6 +148,14 @@ static const struct schema schemas[] = {
                                               "\"type\":\"array\",\"items\":{\"type\":\"object\"}}"
      "}}}}"},
     {"OperationList", LIST_OF("Operation")},
+    {"Entry",
+     "{\"type\":\"object\",\"required\":[\"id\",\"body\",\"status\",\"state\"],\"properties\":{"
+     "\"id\":" TEXT ",\"body\":" TEXT ",\"occurredOn\":" TEXT
+     ",\"status\":{\"enum\":[\"done\",\"goal\",\"blocked\"]},"
+     "\"state\":{\"enum\":[\"ready\",\"unknown-author\",\"not-a-member\"]},\"user\":" TEXT
+     ",\"author\":" TEXT ",\"team\":" TEXT ",\"canvasId\":" TEXT ",\"type\":" TEXT
+     ",\"source\":" TEXT ",\"link\":" TEXT ",\"event\":" TEXT ",\"createdAt\":" TIME "}}"},
+    {"EntryList", LIST_OF("Entry")},
     {"Documents", "{\"type\":\"object\",\"description\":\"one document, a list of them, {items: "
                   "[…]}, or several "
                   "YAML documents; each with kind, metadata and spec\"}"},

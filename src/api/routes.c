@@ -20,6 +20,15 @@ static const struct api_param operation_params[] = {
     {"cursor", API_PARAM_TEXT, "`next` of the page before", NULL},
     {0},
 };
+static const struct api_param entry_params[] = {
+    {"canvas", API_PARAM_TEXT, "canvas of the links; all when absent", NULL},
+    {"team", API_PARAM_TEXT, "of this team", NULL},
+    {"user", API_PARAM_TEXT, "of this user", NULL},
+    {"status", API_PARAM_CHOICE, "with this status", "done|goal|blocked"},
+    {"limit", API_PARAM_LIMIT, "items of a page", NULL},
+    {"cursor", API_PARAM_TEXT, "`next` of the page before", NULL},
+    {0},
+};
 /* For what is in no canvas. */
 static const struct api_param page_params[] = {
     {"limit", API_PARAM_LIMIT, "items of a page", NULL},
@@ -162,6 +171,11 @@ const struct api_route api_routes[] = {
      RESOURCE_EVENT_SOURCE, API_BODY_NONE, reset_params, "resetEventSourceKey", "event-sources",
      "Make a new signing key; the answer is the only one that shows it", NULL, 200, "EventSource",
      NULL},
+    {HTTP_GET, "/api/v1/entries", TOKEN_READ, api_entries_list, NO_KIND, API_BODY_NONE,
+     entry_params, "listEntry", "entries", "What people did, the newest first", NULL, 200,
+     "EntryList", NULL},
+    {HTTP_GET, "/api/v1/entries/{id}", TOKEN_READ, api_entries_get, NO_KIND, API_BODY_NONE, NULL,
+     "getEntry", "entries", "Get one", NULL, 200, "Entry", NULL},
     {HTTP_GET, "/api/v1/operations", TOKEN_READ, api_operations_list, NO_KIND, API_BODY_NONE,
      operation_params, "listOperation", "operations",
      "List the work at providers, in order of number", NULL, 200, "OperationList", NULL},

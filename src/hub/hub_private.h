@@ -22,6 +22,7 @@ struct hub {
     void *activity_context;
     bool is_new;
     bool work_added; /* operations that nobody was woken for yet */
+    bool links_changed;
     bool people_changed; /* the same for renewals and revocations */
     bool counted;
     struct hub_counts counts;

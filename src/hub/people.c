@@ -145,6 +145,7 @@ enum bk_err people_removed(struct apply *apply, const struct apply_work *work)
 
 enum bk_err people_link_changed(struct apply *apply, const struct apply_work *work)
 {
+    apply->hub->links_changed = true;
     return provider_work_link_changed(apply, work);
 }
 
@@ -152,6 +153,7 @@ enum bk_err people_link_removed(struct apply *apply, const struct apply_work *wo
 {
     struct key key;
     (void)work;
+    apply->hub->links_changed = true;
     enum bk_err err = operation_forget(apply->txn, apply->old.id);
     key_status(&key, apply->old.id);
     return err == BK_OK ? store_delete(apply->txn, key_slice(&key)) : err;

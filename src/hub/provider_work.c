@@ -5,12 +5,14 @@
 #include "base/sha256.h"
 #include "base/time.h"
 #include "hub/apply_build.h"
+#include "hub/entries.h"
 #include "hub/integration_view.h"
 #include "hub/link.h"
 #include "hub/people.h"
 #include "store/keys.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 enum bk_err provider_work_type(struct slice spec, struct arena *arena, struct slice *ret_type)
 {
@@ -566,6 +568,47 @@ static enum bk_err load_source(struct hub *hub, struct store_txn *txn,
     return events ? BK_OK : BK_NO_MEMORY;
 }
 
+static struct slice recall(const struct operation *operation, const char *name)
+{
+    for (unsigned i = 0; i < operation->memory.count; i++) {
+        if (slice_equal(operation->memory.notes[i].name, slice_str(name))) {
+            return operation->memory.notes[i].value;
+        }
+    }
+    return SLICE_EMPTY;
+}
+
+/* A message: the entry's text, and the channel as it was found, else as it was written. */
+static enum bk_err load_post(struct store_txn *txn, const struct operation *operation,
+                             struct arena *arena, struct operation_ground *ground)
+{
+    struct record record;
+    struct integration_view link;
+    struct json_tree tree;
+    enum bk_err err =
+        hub_record(txn, RESOURCE_INTEGRATION_LINK, operation->canvas, operation->name, &record);
+    if (err == BK_OK) {
+        err = integration_view_open(record.spec, &link);
+    }
+    if (err != BK_OK) {
+        return err;
+    }
+    json_tree_init(&tree);
+    yyjson_mut_val *status = read_status(txn, record.id, &tree);
+    yyjson_mut_val *found = status ? yyjson_mut_obj_get(status, "resourceId") : NULL;
+    struct slice channel = yyjson_mut_is_str(found)
+                               ? json_text(found)
+                               : integration_text(&link, "settings/channel");
+    ground->facts.channel =
+        slice_of(arena_copy(arena, channel.at, channel.bytes), channel.bytes);
+    json_tree_fini(&tree);
+    integration_view_close(&link);
+    struct slice entry = recall(operation, "entry");
+    char number[24];
+    snprintf(number, sizeof number, "%.*s", (int)entry.bytes, (const char *)entry.at);
+    return entries_message(txn, strtoull(number, NULL, 10), arena, &ground->facts.text);
+}
+
 enum bk_err provider_work_load(void *context, struct store_txn *txn,
                                const struct operation *operation, struct arena *arena,
                                struct operation_ground *ret_ground)
@@ -604,21 +647,14 @@ enum bk_err provider_work_load(void *context, struct store_txn *txn,
     if (err == BK_OK && operation->intent == PROVIDER_HOOK_ENSURE) {
         err = load_source(hub, txn, operation, arena, ret_ground);
     }
+    if (err == BK_OK && operation->intent == PROVIDER_POST) {
+        err = load_post(txn, operation, arena, ret_ground);
+    }
     integration_view_close(&view);
     return err == BK_OK && arena->overflow ? BK_NO_MEMORY : err;
 }
 
 /* ---- what comes of it */
-
-static struct slice recall(const struct operation *operation, const char *name)
-{
-    for (unsigned i = 0; i < operation->memory.count; i++) {
-        if (slice_equal(operation->memory.notes[i].name, slice_str(name))) {
-            return operation->memory.notes[i].value;
-        }
-    }
-    return SLICE_EMPTY;
-}
 
 /* The source may have a newer key than the one that the hook got: then it is not current. */
 static void add_key(struct hub *hub, struct store_txn *txn, const struct operation *operation,
@@ -668,10 +704,46 @@ static void add_fault(struct store_txn *txn, const struct operation *operation, 
     json_tree_fini(&tree);
 }
 
+/* A message that went out leaves nothing behind; one that cannot is told by its link. */
+static enum bk_err settle_post(struct store_txn *txn, const struct operation *operation)
+{
+    struct record record;
+    struct buf members;
+    struct json_tree tree;
+    enum bk_err err =
+        hub_record(txn, RESOURCE_INTEGRATION_LINK, operation->canvas, operation->name, &record);
+    buf_init(&members, 65536);
+    if (err == BK_OK && operation->state == OPERATION_DONE) {
+        json_tree_init(&tree);
+        yyjson_mut_val *before = read_status(txn, record.id, &tree);
+        yyjson_mut_val *state = before ? yyjson_mut_obj_get(before, "state") : NULL;
+        if (yyjson_mut_is_str(state) && !slice_equal(json_text(state), SLICE("ready"))) {
+            add_member(&members, "state", SLICE("ready"));
+            add_lasting(&members, before);
+        }
+        json_tree_fini(&tree);
+    } else if (err == BK_OK) {
+        struct operation of_link = *operation;
+        memcpy(of_link.object, record.id, sizeof of_link.object);
+        add_fault(txn, &of_link, &members);
+    }
+    if (err == BK_OK && members.bytes > 0) {
+        err = put_status(txn, record.id, &members);
+    }
+    buf_fini(&members);
+    err = err == BK_NOT_FOUND ? BK_OK : err;
+    return err == BK_OK && operation->state == OPERATION_DONE
+               ? operation_drop(txn, operation, operation->due_ns)
+               : err;
+}
+
 enum bk_err provider_work_settle(void *context, struct store_txn *txn,
                                  const struct operation *operation)
 {
     struct hub *hub = context;
+    if (operation->intent == PROVIDER_POST) {
+        return settle_post(txn, operation);
+    }
     struct slice value;
     struct key key;
     key_id(&key, operation->object);

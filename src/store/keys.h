@@ -38,6 +38,10 @@
  *   "E/"     "E/" 16 bytes of metadata.id               i64: that time
  *            "m/revocation"                             u64: last number given to a revocation
  *   "y/"     "y/" u64 number                            a token to be revoked (hub/people.c)
+ *            "m/entry", "m/entries"                     u64: last number given to an entry; how far
+ *                                                       events became entries
+ *   "w/"     "w/" u64 number                            an entry, JSON (hub/entries.c)
+ *   "W/"     "W/" 16 bytes of its id                    u64: its number
  *   "d/"     "d/" u64 destination, i64 due ms, u64 position
  *                                                       a retry (hub/dispatch_store.c)
  *   "D/"     "D/" u64 destination                       u64: how many retries it has
@@ -59,6 +63,8 @@
 #define KEY_USES SLICE("m/uses")
 #define KEY_AUDIT_NUMBER SLICE("m/audit")
 #define KEY_OPERATION_NUMBER SLICE("m/operation")
+#define KEY_ENTRY_NUMBER SLICE("m/entry")
+#define KEY_ENTRIES_CURSOR SLICE("m/entries")
 #define KEY_REVOCATION_NUMBER SLICE("m/revocation")
 
 /* Longest: a reference, 2 + 1 + 64 + 64 + 1 + 64 + 63. */
@@ -266,6 +272,18 @@ static inline void key_renewal(struct key *key, int64_t due_ns, const uint8_t id
 static inline void key_renewal_of(struct key *key, const uint8_t id[16])
 {
     key_start(key, 'E');
+    key_add(key, id, 16);
+}
+
+static inline void key_entry(struct key *key, uint64_t number)
+{
+    key_start(key, 'w');
+    key_add_u64(key, number);
+}
+
+static inline void key_entry_id(struct key *key, const uint8_t id[16])
+{
+    key_start(key, 'W');
     key_add(key, id, 16);
 }
 
