@@ -73,8 +73,8 @@ struct control {
     struct source_table *sources;
     struct route_table *routes;
     struct dispatch *dispatch;
-    struct outbound *outbound;           /* calls to other servers, by the first core */
-    struct operations *operations;       /* work at providers */
+    struct outbound *outbound;     /* calls to other servers, by the first core */
+    struct operations *operations; /* work at providers */
     struct provider_calls provider_calls;
     struct entries *entries;             /* made of events of links */
     struct people_keeper *keeper;        /* renews and revokes tokens */
@@ -297,9 +297,9 @@ static void learn_arrived(struct ring_mail *mail)
 {
     struct learn_request *request = bk_container_of(mail, struct learn_request, mail);
     struct control *control = request->control;
-    request->err = hub_learn(control->hub, request->source,
-                             slice_of(request->secret, request->secret_bytes),
-                             ring_wall_ns(control->ring));
+    request->err =
+        hub_learn(control->hub, request->source, slice_of(request->secret, request->secret_bytes),
+                  ring_wall_ns(control->ring));
     mail->run = learn_returned;
     ring_post(control->ring, request->home, mail);
 }
@@ -442,15 +442,14 @@ static void add_destination(void *context, uint64_t number, const struct dispatc
     }
     bool plain = slice_equal(destination->canvas, SLICE("default"));
     snprintf(label, sizeof label, "%.*s%s%.*s", plain ? 0 : (int)destination->canvas.bytes,
-             (const char *)destination->canvas.at, plain ? "" : "/",
-             (int)destination->name.bytes, (const char *)destination->name.at);
+             (const char *)destination->canvas.at, plain ? "" : "/", (int)destination->name.bytes,
+             (const char *)destination->name.at);
     uint64_t outcomes[METRICS_DELIVERY_COUNT] = {
         [METRICS_DELIVERED] = status->outcomes[TARGET_DELIVERED],
         [METRICS_DELIVERY_FAILED] = status->outcomes[TARGET_FAILED],
         [METRICS_DEAD] = status->outcomes[TARGET_DEAD]};
-    int64_t lag_ns = status->oldest_ns != 0
-                         ? ring_wall_ns(metrics->control->ring) - status->oldest_ns
-                         : 0;
+    int64_t lag_ns =
+        status->oldest_ns != 0 ? ring_wall_ns(metrics->control->ring) - status->oldest_ns : 0;
     metrics_add_destination(metrics->snapshot, slice_str(label), outcomes, lag_ns);
 }
 
@@ -614,11 +613,14 @@ static enum bk_err open_journals(struct control *control, char ret_why[CONTROL_W
     enum bk_err err = catalog_open(&catalog_config, ring_wall_ns(control->ring), seen, control,
                                    &control->report, &control->catalog);
     if (err != BK_OK) {
-        const char *why = control->report.problem[0] ? control->report.problem
-                          : err == BK_NO_SPACE
-                              ? "no space for the first segments: make room on this file system"
-                              : bk_err_text(err);
-        return fail(ret_why, err, "journal", why);
+        char text[CONTROL_WHY_BYTES];
+        const char *problem = control->report.problem;
+        if (err == BK_NO_SPACE) {
+            snprintf(text, sizeof text, "%.300s; free some there, or keep less with --retain-bytes",
+                     problem);
+            problem = text;
+        }
+        return fail(ret_why, err, "journal", problem[0] ? problem : bk_err_text(err));
     }
     catalog_start(control->catalog, control->ring);
     return BK_OK;

@@ -38,7 +38,7 @@ static const struct schema schemas[] = {
               ",\"document\":{\"type\":\"integer\"},\"line\":{\"type\":\"integer\"},"
               "\"column\":{\"type\":\"integer\"}}}}}}"},
     {"Metadata", "{\"type\":\"object\",\"required\":[\"name\"],\"properties\":{\"name\":" NAME
-                 ",\"canvasId\":" TEXT ",\"description\":" TEXT
+                 ",\"canvasId\":" NAME ",\"description\":" TEXT
                  ",\"id\":{\"type\":\"string\",\"readOnly\":true},\"createdAt\":" TIME
                  ",\"updatedAt\":" TIME ",\"revision\":{\"type\":\"integer\",\"readOnly\":true}}}"},
     {"Canvas",
@@ -145,7 +145,7 @@ static const struct schema schemas[] = {
      "\"state\":{\"enum\":[\"pending\",\"done\",\"failed\"]},\"attempts\":{\"type\":\"integer\"},"
      "\"step\":" TEXT ",\"nextAttemptAt\":" TIME ",\"nextCheckAt\":" TIME ",\"reason\":" TEXT
      ",\"message\":" TEXT ",\"advice\":" TEXT ",\"memory\":{\"type\":\"object\"},\"calls\":{"
-                                              "\"type\":\"array\",\"items\":{\"type\":\"object\"}}"
+     "\"type\":\"array\",\"items\":{\"type\":\"object\"}}"
      "}}}}"},
     {"OperationList", LIST_OF("Operation")},
     {"Entry",
@@ -190,8 +190,7 @@ static const struct schema schemas[] = {
      "\"properties\":{"
      "\"id\":{\"type\":\"string\",\"pattern\":\"^evt_[0-9A-HJKMNP-TV-Z]{26}$\"},\"source\":" TEXT
      ",\"canvasId\":" TEXT ",\"provider\":" TEXT ",\"type\":" TEXT ",\"deliveryId\":" TEXT
-     ",\"account\":" TEXT ",\"resource\":" TEXT
-     ",\"receivedAt\":" TIME
+     ",\"account\":" TEXT ",\"resource\":" TEXT ",\"receivedAt\":" TIME
      ",\"state\":{\"enum\":[\"accepted\",\"rejected\",\"duplicate\"]},\"reason\":" TEXT
      ",\"message\":" TEXT ",\"duplicateOf\":" TEXT ",\"method\":" TEXT ",\"target\":" TEXT
      ",\"headers\":{\"type\":\"object\",\"additionalProperties\":" TEXT "},\"contentType\":" TEXT

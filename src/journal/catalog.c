@@ -213,6 +213,20 @@ uint64_t catalog_segment_bytes(const struct catalog *catalog)
 
 /* ---- life cycle */
 
+/* On a full disk what need not be kept goes first: else a server that was stopped there could not
+ * start again with a smaller --retain-bytes. */
+static enum bk_err make_first(struct catalog *catalog, struct catalog_journal *journal,
+                              int64_t now_ns, struct segment **ret_segment)
+{
+    enum bk_err err = maker_make(catalog, journal, now_ns, ret_segment);
+    while (err == BK_NO_SPACE && retain_step(catalog, now_ns)) {
+        while (catalog->remover.state != REMOVE_IDLE && retain_step(catalog, now_ns)) {
+        }
+        err = maker_make(catalog, journal, now_ns, ret_segment);
+    }
+    return err;
+}
+
 static enum bk_err first_segments(struct catalog *catalog, uint16_t journals, int64_t now_ns)
 {
     for (uint16_t id = 0; id < journals; id++) {
@@ -227,7 +241,7 @@ static enum bk_err first_segments(struct catalog *catalog, uint16_t journals, in
             segment = spare->state == SEGMENT_SPARE ? spare : NULL;
         }
         enum bk_err err = segment ? segment_file(catalog, segment)
-                                  : maker_make(catalog, journal, now_ns, &segment);
+                                  : make_first(catalog, journal, now_ns, &segment);
         if (err != BK_OK) {
             return err;
         }

@@ -480,7 +480,8 @@ static enum bk_err save_sidecar(struct recovery *recovery, struct segment *segme
         free(image);
     }
     segment->indexed = err == BK_OK;
-    return err;
+    /* On a full disk it is made later; a start before then only takes longer. */
+    return err == BK_NO_SPACE ? BK_OK : err;
 }
 
 static enum bk_err read_frames(struct recovery *recovery, struct candidate *candidate,

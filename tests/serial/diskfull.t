@@ -64,6 +64,46 @@ try:
     server.kill()
     server.start()
     compare(server, acknowledged, acknowledged, 'after the full disk and a kill')
+
+    # Full and killed: the next start has no room for its first segments.
+    def send(count):
+        """Until one is refused, at most so many; the last status."""
+        connection, status = server.connect(), 200
+        for _ in range(count):
+            body = os.urandom(8000)
+            headers = github(body, SECRET)
+            answer = connection.request('POST', '/hooks/repo', body, headers)
+            status = answer.status
+            if status != 200:
+                break
+            acknowledged[headers['X-GitHub-Delivery']] = (answer.json['id'], hashlib.sha256(body).hexdigest())
+        return status
+
+    def fill_and_kill():
+        with open(os.path.join(mount, 'ballast'), 'wb', buffering=0) as ballast:
+            for size in (65536, 512):
+                try:
+                    while True:
+                        ballast.write(b'x' * size)
+                except OSError:
+                    pass
+            is_equal(send(100000), 503, 'full again')
+        server.kill()
+
+    is_equal(send(1200), 200, 'several segments')
+    time.sleep(0.5)
+    fill_and_kill()
+    refused = run('timeout', '20', BECKET, 'serve', '--data', data, '--listen', '127.0.0.1:%d' % free_port(), '--admin',
+                  '127.0.0.1:%d' % free_port(), '--segment-bytes', '4M', '--threads', '2')
+    ok(refused.returncode == 1 and '--retain-bytes' in refused.stderr, 'no room to start: %s' % refused.stderr.strip()[-120:])
+    os.unlink(os.path.join(mount, 'ballast'))
+    server.threads = 2
+    server.start()
+    compare(server, acknowledged, acknowledged, 'once there is room')
+    fill_and_kill()
+    server.start(options=['--retain-bytes', '1M'])
+    body = os.urandom(100)
+    is_equal(server.post('/hooks/repo', body, github(body, SECRET)).status, 200, 'what need not be kept made room')
     is_equal(server.stop(), 0, 'SIGTERM ends it with 0')
 finally:
     if server.process:
