@@ -30,6 +30,9 @@
 #define ADDRESS_STEP_NS      (20 * (uint64_t)NS_PER_MS)
 /* Connections wait in the queue meanwhile. */
 #define HAND_OVER_NS (5 * (uint64_t)NS_PER_SECOND)
+/* A stop waits no longer than that for deliveries under way; what is cut then is delivered after
+ * the start. */
+#define DELIVER_DRAIN_NS (5 * (uint64_t)NS_PER_SECOND)
 
 /* A letter to one reactor and back, for everything that has to happen on its thread. */
 struct errand {
@@ -94,6 +97,7 @@ struct control {
     bool drain_sent;
     uint64_t drain_at_ns;
     uint64_t drain_deadline_ns;
+    uint64_t deliver_until_ns; /* deliveries are cut, early enough for an orderly end */
     uint64_t address_until_ns; /* start-up only */
     uint64_t pulse_ns;         /* the next one */
     unsigned pulses_out;
@@ -1035,7 +1039,7 @@ const struct journal_report *control_report(const struct control *control)
 
 static void core_drain(struct core *core)
 {
-    reactor_drain(core->reactor);
+    reactor_drain(core->reactor, core->control->deliver_until_ns);
 }
 
 static void core_exit(struct core *core)
@@ -1051,6 +1055,9 @@ static void drain_begin(struct control *control, int64_t delay_ns, int64_t timeo
     atomic_store(&control->not_ready, "stopping");
     control->drain_at_ns = ring_now_ns(control->ring) + (uint64_t)delay_ns;
     control->drain_deadline_ns = control->drain_at_ns + (uint64_t)timeout_ns;
+    uint64_t deliver_ns = (uint64_t)timeout_ns / 5 * 3;
+    control->deliver_until_ns =
+        control->drain_at_ns + (deliver_ns < DELIVER_DRAIN_NS ? deliver_ns : DELIVER_DRAIN_NS);
     dispatch_drain(control->dispatch);
 }
 

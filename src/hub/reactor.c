@@ -12,8 +12,6 @@
  * up to this many, or this long (a fraction of a flush), per wake-up. */
 #define GATHER_COMPLETIONS 32U
 #define GATHER_US          100U
-/* A stop waits so long for deliveries under way; what is cut then is delivered after the start. */
-#define DELIVER_DRAIN_NS 5000000000ULL
 
 struct reactor {
     struct reactor_config config;
@@ -289,7 +287,7 @@ static enum bk_err reactor_open(struct reactor *reactor, const char **ret_why)
 
 /* ---- stopping */
 
-void reactor_drain(struct reactor *reactor)
+void reactor_drain(struct reactor *reactor, uint64_t deliver_until_ns)
 {
     if (reactor->draining || !reactor->ingress_server) {
         return;
@@ -301,7 +299,7 @@ void reactor_drain(struct reactor *reactor)
     }
     http_client_drain(reactor->client);
     if (reactor->deliver) {
-        deliver_drain(reactor->deliver, ring_now_ns(reactor->ring) + DELIVER_DRAIN_NS);
+        deliver_drain(reactor->deliver, deliver_until_ns);
     }
 }
 

@@ -500,7 +500,8 @@ static void core_main(void *context)
 
 static void drain_run(struct ring_mail *mail)
 {
-    reactor_drain(bk_container_of(mail, struct core, drain)->reactor);
+    struct reactor *reactor = bk_container_of(mail, struct core, drain)->reactor;
+    reactor_drain(reactor, ring_now_ns(reactor_ring(reactor)));
 }
 
 static void exit_run(struct ring_mail *mail)

@@ -128,5 +128,22 @@ def main():
         is_equal(server.stop(), 0, 'stops')
 
 
+def hand_over():
+    """A receiver that hangs is cut early enough for the old server to end in order."""
+    with Sink() as sink, Server() as server:
+        sink.manner('/hang', delay=60)
+        server.apply(SOURCE + destination(sink, 'hang'))
+        ids = post(server, 3)
+        time.sleep(0.5)
+        old = server.process
+        server.start(same_ports=True, options=['--take-over'])
+        is_equal(old.wait(20), 0, 'a hand-over while a receiver hangs')
+        ok('drain timed out' not in server.log_text(), 'is orderly')
+        sink.manner('/hang', delay=0)
+        ok(sink.wait('/hang', 3), 'and the next one delivers')
+        is_equal(sorted(set(sink.ids('/hang'))), sorted(ids), 'the same events')
+
+
 main()
+hand_over()
 done()
