@@ -312,19 +312,15 @@ void conn_run_spill(struct http_conn *conn)
 
 static void conn_spill(struct http_conn *conn, const uint8_t *at, size_t bytes)
 {
-    bool first = !conn->spill;
     if (!spill_append(conn, at, bytes)) {
         /* Out of buffers: shed this connection, with a reason where that is possible. */
         conn_fail(conn, NULL, 503, "no memory for this request now, try again");
         return;
     }
-    struct spill *spill = conn->spill;
-    /* A head that dribbles in is parsed again only when a line ended (or it got too long). */
-    bool worthwhile =
-        first || spill->head_done || spill->bytes > HTTP_HEAD_BYTES_MAX || memchr(at, '\n', bytes);
-    if (worthwhile) {
-        conn_run_spill(conn);
-    }
+    /* A head that dribbles in is parsed from its start with every piece: what can never become
+     * valid is answered at once, and reading 16 KiB again costs less than the packet that brought
+     * the piece. */
+    conn_run_spill(conn);
 }
 
 /* ---- the whole path: a request inside one receive buffer */

@@ -123,6 +123,55 @@ static void count_event(struct ingress *ingress, uint64_t number, enum metrics_e
     counter_add(&counters_of(ingress, number)->events[event], 1);
 }
 
+/* ---- fairness: no source may have the journal for itself
+ *
+ * One source may fill three quarters of a frame, several share these; while half of it is free
+ * nobody has to wait. Who is over waits unread until the next frame begins. Who has nothing in the
+ * frame is never refused, so a body of any size comes in.
+ */
+#define SHARE_REQUEST_BYTES 512U /* what a request costs besides its bytes */
+
+static uint64_t share_cost(const struct http_message *message)
+{
+    return message->head->head_bytes + message->body.bytes + SHARE_REQUEST_BYTES;
+}
+
+/* What this source has in the frame that is filling. */
+static struct metrics_source *share_of(struct ingress *ingress, uint64_t number)
+{
+    uint64_t frame = journal_filling_from(ingress->journal);
+    struct metrics_source *own = counters_of(ingress, number);
+    if (ingress->share_frame != frame) {
+        ingress->share_frame = frame;
+        ingress->share_bytes = 0;
+        ingress->share_sources = 0;
+    }
+    if (own->share_frame != frame) {
+        own->share_frame = frame;
+        own->share_bytes = 0;
+    }
+    return own;
+}
+
+static bool share_is_left(struct ingress *ingress, uint64_t number,
+                          const struct http_message *message)
+{
+    const struct metrics_source *own = share_of(ingress, number);
+    uint64_t cost = share_cost(message);
+    return own->share_bytes == 0 || ingress->share_bytes + cost <= JOURNAL_FRAME_BYTES / 2 ||
+           own->share_bytes + cost <= JOURNAL_FRAME_BYTES / 4 * 3 / ingress->share_sources;
+}
+
+/* Once it is appended: that may have begun the next frame. */
+static void share_take(struct ingress *ingress, uint64_t number, const struct http_message *message)
+{
+    struct metrics_source *own = share_of(ingress, number);
+    uint64_t cost = share_cost(message);
+    ingress->share_sources += own->share_bytes == 0;
+    ingress->share_bytes += cost;
+    own->share_bytes += cost;
+}
+
 /* ---- one request on its way */
 
 struct intake {
@@ -470,6 +519,7 @@ static void quarantine(struct ingress *ingress, const struct intake *intake,
     }
     int64_t cost = (int64_t)entry.head_bytes + entry.body_bytes + 128;
     if (cost > ingress->quarantine_bytes) {
+        counter_add(&ingress->metrics->quarantine_dropped, 1);
         return;
     }
     struct journal_redaction redactions[REDACTIONS_MAX];
@@ -478,6 +528,8 @@ static void quarantine(struct ingress *ingress, const struct intake *intake,
     if (journal_append(ingress->journal, &entry, intake->message->head->at, redactions, count,
                        &sequence) == BK_OK) {
         ingress->quarantine_bytes -= cost;
+    } else {
+        counter_add(&ingress->metrics->quarantine_dropped, 1);
     }
 }
 
@@ -609,8 +661,10 @@ static enum http_outcome duplicate(struct ingress *ingress, struct http_exchange
     unsigned count = redactions_of(intake, redactions);
     uint64_t sequence;
     /* Best effort: the event itself is what must not be lost. */
-    (void)!journal_append(ingress->journal, &entry, intake->message->head->at, redactions, count,
-                          &sequence);
+    if (journal_append(ingress->journal, &entry, intake->message->head->at, redactions, count,
+                       &sequence) == BK_OK) {
+        share_take(ingress, number, intake->message);
+    }
     count_event(ingress, number, METRICS_DUPLICATE);
     prepare_acknowledgement(intake, exchange, claim->first, first_ns, true);
     if (foreign) {
@@ -703,6 +757,9 @@ static enum http_outcome store(struct ingress *ingress, struct http_exchange *ex
         unsigned count = redactions_of(intake, redactions);
         err = journal_append(ingress->journal, &entry, intake->message->head->at, redactions, count,
                              &sequence);
+        if (err == BK_OK) {
+            share_take(ingress, intake->source->number, intake->message);
+        }
     }
     if (err != BK_OK) {
         if (slot) {
@@ -1128,6 +1185,9 @@ enum http_outcome ingress_on_request(void *context, struct http_exchange *exchan
     if (address.spelling != SPELLED_OURS &&
         refuse_spelled(ingress, exchange, source, &address, message->head)) {
         return HTTP_TAKEN;
+    }
+    if (!share_is_left(ingress, source->number, message)) {
+        return HTTP_LATER; /* before anything is computed for it */
     }
     struct intake intake; /* take_in() fills the rest */
     intake.source = source;

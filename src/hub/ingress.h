@@ -70,6 +70,9 @@ struct ingress {
         uint64_t after, through;
     } failed[INGRESS_FAILED];
     unsigned failed_count;
+    uint64_t share_frame; /* the journal's frame that is filling, what is in it, of how many */
+    uint64_t share_bytes;
+    unsigned share_sources;
     int64_t quarantine_bytes; /* budget left */
     uint64_t quarantine_ns;   /* when it was last refilled */
     struct list settling;     /* struct ingress_settled */

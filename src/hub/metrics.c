@@ -96,6 +96,7 @@ void metrics_add_reactor(struct metrics_snapshot *snapshot, const struct metrics
     }
     sum->ring_enters += metrics_read(&reactor->ring_enters);
     sum->recv_no_buffers += metrics_read(&reactor->recv_no_buffers);
+    sum->quarantine_dropped += metrics_read(&reactor->quarantine_dropped);
 }
 
 static bool source_is_idle(const struct metrics_source *source)
@@ -344,6 +345,10 @@ void metrics_print(const struct metrics_snapshot *snapshot, struct buf *out)
               sum->ring_enters);
     print_one(out, "becket_recv_no_buffers_total", "counter", "Receives that found no free buffer.",
               sum->recv_no_buffers);
+    print_one(out, "becket_quarantine_dropped_total", "counter",
+              "Refused requests that were not kept: over the quarantine's budget, or the journal "
+              "was busy.",
+              sum->quarantine_dropped);
     print_one(out, "becket_threads", "gauge", "Event loops.", snapshot->threads);
     print_one(out, "becket_sources", "gauge", "Event sources that are configured.",
               snapshot->sources);

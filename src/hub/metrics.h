@@ -67,6 +67,9 @@ struct metrics_source {
     uint64_t accepted_ns;
     uint64_t refused_ns;
     uint64_t refused_reason;
+    /* For its core alone: what it has in the journal's frame that begins there (hub/ingress.c). */
+    uint64_t share_frame;
+    uint64_t share_bytes;
 };
 
 enum { METRICS_TLS_FULL, METRICS_TLS_RESUMED, METRICS_TLS_FAILED, METRICS_TLS_COUNT };
@@ -81,6 +84,7 @@ struct metrics_reactor {
     uint64_t tls_handshakes[METRICS_TLS_COUNT]; /* of both listeners */
     uint64_t ring_enters;
     uint64_t recv_no_buffers;
+    uint64_t quarantine_dropped; /* refused requests that were not kept */
 };
 
 enum metrics_delivery {

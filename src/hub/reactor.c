@@ -25,6 +25,7 @@ struct reactor {
     struct filter_scratch *scratch;
     struct deliver *deliver; /* NULL: without routes (tests) */
     bool consuming;
+    uint64_t resumed_frame; /* the journal's, when requests that wait were looked at last */
     struct resolver *resolver;
     struct ingress ingress;
     struct metrics_reactor metrics;
@@ -414,6 +415,11 @@ static void reactor_turn(struct reactor *reactor)
             resume_parked(reactor);
         }
         journal_turn(reactor->journal);
+        uint64_t frame = journal_filling_from(reactor->journal);
+        if (frame != reactor->resumed_frame) {
+            reactor->resumed_frame = frame;
+            resume_parked(reactor); /* some wait for the next frame */
+        }
     }
     http_server_flush(reactor->ingress_server);
     if (reactor->admin_server) {

@@ -18,7 +18,7 @@
 
 #include <stdlib.h>
 
-#define FRAME_BYTES_MAX 524288U
+#define FRAME_BYTES_MAX JOURNAL_FRAME_BYTES
 #define FRAME_BUFFERS   3U  /* two in flight and one filling */
 #define FRAMES_MAX      16U /* power of two >= buffers + large ones + opening + closing */
 #define INFLIGHT_MAX    2U
@@ -703,6 +703,11 @@ uint64_t journal_next_ns(const struct journal *journal)
     const struct frame *frame = journal->filling;
     bool waits = frame && !frame->urgent && inflight(journal) == 0 && journal->fail_err == BK_OK;
     return waits ? frame->lazy_ns : UINT64_MAX;
+}
+
+uint64_t journal_filling_from(const struct journal *journal)
+{
+    return journal->filling ? journal->filling->first_sequence : journal->next_sequence;
 }
 
 bool journal_writing(const struct journal *journal)

@@ -108,6 +108,7 @@ enum bk_err journal_append(struct journal *journal, const struct journal_entry *
  * redactions itself. At most JOURNAL_LARGE_INFLIGHT queued: then BK_BUSY. */
 #define JOURNAL_LARGE_MESSAGE_AT 192U /* frame header 64 + record header 128 */
 #define JOURNAL_SMALL_BYTES_MAX  131072U
+#define JOURNAL_FRAME_BYTES      524288U /* what records share a frame of */
 #define JOURNAL_LARGE_INFLIGHT   8U
 enum bk_err journal_append_large(struct journal *journal, const struct journal_entry *entry,
                                  uint8_t *buffer, size_t buffer_bytes,
@@ -130,6 +131,8 @@ void journal_consume(struct journal *journal, journal_durable_fn *consume, void 
 void journal_turn(struct journal *journal);
 /* When journal_turn() has to run though nothing else happens (lazy records); UINT64_MAX: never. */
 uint64_t journal_next_ns(const struct journal *journal);
+/* The first sequence of the frame that is filling, or will be: another number, another frame. */
+uint64_t journal_filling_from(const struct journal *journal);
 /* A commit is under way. */
 bool journal_writing(const struct journal *journal);
 

@@ -59,6 +59,8 @@ static void test_page(void)
     one.connections_ingress = 2;
     two.connections_ingress = 3;
     one.none.answers[METRICS_CODE_404] = 7;
+    one.quarantine_dropped = 2;
+    two.quarantine_dropped = 3;
     metrics_add_reactor(&snapshot, &one);
     metrics_add_reactor(&snapshot, &two);
     source.answers[METRICS_CODE_200] = 5;
@@ -79,6 +81,7 @@ static void test_page(void)
     ok(has(&page, "becket_ack_seconds_bucket{le=\"+Inf\"} 4\nbecket_ack_seconds_sum "));
     ok(has(&page, "becket_ack_seconds_count 4\n"));
     ok(has(&page, "becket_connections{listener=\"ingress\"} 5\n"));
+    ok(has(&page, "becket_quarantine_dropped_total 5\n"));
     check_format(buf_text(&page));
     buf_fini(&page);
     metrics_snapshot_fini(&snapshot);

@@ -140,6 +140,28 @@ with Server() as server:
         if ok(got in wanted and connection.at_end(), '%s: %s and closed' % (name, status)) is False:
             diag(got)
         connection.close()
+    # ---- heads that dribble in: what can never become valid is answered at once, also without a line end
+    hopeless = [
+        ('a control byte in the target', b'GET /a\x01b'),
+        ('a version that is none', b'GET / HTTX'),
+        ('a space in a field name', b'GET / HTTP/1.1\r\nX y'),
+        ('a NUL in a value', b'GET / HTTP/1.1\r\nHost: a\r\nX: abc\0'),
+        ('a method that is too long', b'A' * 100),
+    ]
+    for name, data in hopeless:
+        connection = server.connect(timeout=5)
+        try:
+            for i in range(len(data)):
+                connection.send(data[i:i + 1])
+                time.sleep(0.002)
+        except OSError:
+            pass
+        try:
+            got = connection.read().status
+        except (Broken, OSError) as error:
+            got = repr(error)
+        is_equal(got in (400, 501), True, name + ', byte by byte: refused before a line ended') or diag(got)
+        connection.close()
     is_equal(server.get('/health/live').status, 200, 'the server is well')
     is_equal(server.stop(), 0, 'and stops in order')
 done()
