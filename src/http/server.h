@@ -44,6 +44,7 @@ struct http_exchange {
     void (*streamed)(struct http_exchange *exchange);
     uint16_t inline_bytes;
     bool ready;
+    bool handler_many; /* handler: handler_pointer is something else this time */
     bool close_after;
     bool head_only; /* HEAD: no body in the answer */
     bool keep_alive;

@@ -517,7 +517,8 @@ enum bk_err compiler_run(struct compiler *compiler, struct slice canvas, struct 
                                            : "its secret is missing or does not open";
     }
     if (err == BK_OK) {
-        bool has_id = scheme_has_delivery_id(ret_change->scheme);
+        bool has_id = scheme_has_delivery_id(ret_change->scheme) ||
+                      scheme_body_is_id(ret_change->scheme, NULL);
         ret_change->dedupe_window_ns = input.dedupe_window_ns >= 0 ? input.dedupe_window_ns
                                        : has_id                    ? SOURCE_DEDUPE_WINDOW_DEFAULT_NS
                                                                    : 0;

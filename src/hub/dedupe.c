@@ -135,6 +135,14 @@ void dedupe_fingerprint(uint64_t source, struct slice delivery_id, uint64_t ret_
     ret_fingerprint[0] |= ret_fingerprint[0] == 0 && ret_fingerprint[1] == 0;
 }
 
+void dedupe_fingerprint_within(uint64_t source, struct slice within, struct slice delivery_id,
+                               uint64_t ret_fingerprint[2])
+{
+    uint64_t outer[2];
+    dedupe_fingerprint(source, within, outer);
+    dedupe_fingerprint(outer[0], delivery_id, ret_fingerprint);
+}
+
 void dedupe_prefetch(const struct dedupe *dedupe, const uint64_t fingerprint[2])
 {
     const struct generations *list =

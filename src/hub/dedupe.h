@@ -46,6 +46,9 @@ enum bk_err dedupe_open(size_t bytes_max, struct dedupe **ret_dedupe) BK_MUST_CH
 void dedupe_close(struct dedupe *dedupe);
 
 void dedupe_fingerprint(uint64_t source, struct slice delivery_id, uint64_t ret_fingerprint[2]);
+/* Of an id that is unique only within something of the source's. */
+void dedupe_fingerprint_within(uint64_t source, struct slice within, struct slice delivery_id,
+                               uint64_t ret_fingerprint[2]);
 /* Fetch the cache lines that a claim will want; do something else meanwhile. */
 void dedupe_prefetch(const struct dedupe *dedupe, const uint64_t fingerprint[2]);
 enum dedupe_outcome dedupe_claim(struct dedupe *dedupe, const uint64_t fingerprint[2],

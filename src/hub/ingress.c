@@ -3,6 +3,7 @@
 #include "base/time.h"
 #include "hub/event_id.h"
 #include "hub/oidc_issuer.h"
+#include "providers/batch.h"
 #include "providers/scheme.h"
 
 #include <stdlib.h>
@@ -266,9 +267,36 @@ static void wait_for(struct ingress *ingress, struct http_exchange *exchange, ui
     list_push_back(&ingress->waiting, &exchange->wait);
 }
 
+/* The events of a batch, on their way to the disk: handler_pointer of an exchange with
+ * handler_many. */
+struct many {
+    bool incomplete; /* it has to come again: some of it could not be taken now */
+    unsigned slot_count;
+    struct dedupe_slot *slots[];
+};
+
+/* Gives what is left to be done for the one event of a request: nothing. */
+static struct dedupe_slot *settle_many(struct http_exchange *exchange, bool *durable)
+{
+    struct many *many = exchange->handler_pointer;
+    for (unsigned i = 0; i < many->slot_count; i++) {
+        if (*durable) {
+            dedupe_durable(many->slots[i]);
+        } else {
+            dedupe_release(many->slots[i]);
+        }
+    }
+    *durable = *durable && !many->incomplete;
+    free(many);
+    exchange->handler_many = false;
+    return NULL;
+}
+
 static void acknowledge(struct ingress *ingress, struct http_exchange *exchange, bool durable)
 {
-    struct dedupe_slot *slot = exchange->handler_pointer;
+    struct dedupe_slot *slot = __builtin_expect(exchange->handler_many, 0)
+                                   ? settle_many(exchange, &durable)
+                                   : exchange->handler_pointer;
     uint64_t number = exchange->handler_source;
     exchange->handler_pointer = NULL;
     if (exchange->handler_buffer) {
@@ -821,6 +849,243 @@ static enum http_outcome deduplicate(struct ingress *ingress, struct http_exchan
     }
 }
 
+/* ---- several events in one request */
+
+/* One frame has them all, so that a crash leaves all or none. What is beyond has to be split by who
+ * sends it. */
+#define BATCH_EVENTS_MAX 4096U
+
+struct taking {
+    struct intake one; /* the event at hand, as if it had come alone */
+    struct http_head head;
+    struct http_message message;
+    struct journal_redaction redactions[REDACTIONS_MAX];
+    unsigned redaction_count;
+    uint64_t reserve_bytes; /* 0 = reserved */
+    unsigned duplicates;
+    unsigned stored;
+    uint64_t sequence; /* the last one */
+    struct journal_position first;
+    int64_t first_ns;
+};
+
+/* Secrets in the head; nothing of an event is one. */
+static void head_redactions(const struct intake *intake, struct taking *taking)
+{
+    struct journal_redaction all[REDACTIONS_MAX];
+    unsigned count = redactions_of(intake, all);
+    taking->redaction_count = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (all[i].at + all[i].bytes <= intake->message->head->head_bytes) {
+            taking->redactions[taking->redaction_count++] = all[i];
+        }
+    }
+}
+
+/* `out` holds the head and the largest event. */
+static void take_apart(const struct intake *intake, struct slice event, uint8_t *out,
+                       struct taking *taking)
+{
+    size_t head_bytes = intake->message->head->head_bytes;
+    batch_head(intake->message->head, event.bytes, out);
+    memcpy(out + head_bytes, event.at, event.bytes);
+    taking->head.at = out;
+    taking->message.body = slice_of(out + head_bytes, event.bytes);
+    struct intake *one = &taking->one;
+    batch_identify(taking->message.body, &one->identity);
+    one->fingerprint[0] = one->fingerprint[1] = 0;
+    if (one->source->dedupe_window_ns > 0) {
+        dedupe_fingerprint_within(one->source->number, one->identity.within,
+                                  one->identity.delivery_id, one->fingerprint);
+    }
+}
+
+static void append_one(struct ingress *ingress, struct taking *taking, struct journal_entry *entry,
+                       uint64_t *ret_sequence)
+{
+    enum bk_err err = journal_append(ingress->journal, entry, taking->head.at, taking->redactions,
+                                     taking->redaction_count, ret_sequence);
+    bk_assert(err == BK_OK); /* the room was reserved */
+}
+
+static void note_first(struct taking *taking, struct journal_position position, int64_t received_ns)
+{
+    if (taking->stored + taking->duplicates == 0) {
+        taking->first = position;
+        taking->first_ns = received_ns;
+    }
+}
+
+static void store_one(struct ingress *ingress, struct taking *taking, struct many *many,
+                      struct dedupe_slot *slot)
+{
+    struct intake *one = &taking->one;
+    struct metrics_source *counters = counters_of(ingress, one->source->number);
+    uint16_t reason = choose(ingress, one);
+    struct journal_entry entry;
+    entry_of(one, reason ? JOURNAL_REJECTED : JOURNAL_ACCEPTED, &entry);
+    entry.reason = reason;
+    append_one(ingress, taking, &entry, &taking->sequence);
+    struct journal_position position = {ingress->config->id, taking->sequence};
+    if (slot) {
+        dedupe_pending(slot, position, one->wall_ns / NS_PER_MS);
+        many->slots[many->slot_count++] = slot;
+    }
+    counter_add(&counters->events[reason ? METRICS_REJECTED : METRICS_ACCEPTED], 1);
+    if (!reason) {
+        counter_set(&counters->accepted_ns, (uint64_t)one->wall_ns);
+    }
+    note_first(taking, position, one->wall_ns);
+    taking->stored++;
+}
+
+static void duplicate_one(struct ingress *ingress, struct taking *taking,
+                          const struct dedupe_claim *claim)
+{
+    struct journal_entry entry;
+    int64_t first_ns = claim->first_received_ms * NS_PER_MS;
+    entry_of(&taking->one, JOURNAL_DUPLICATE, &entry);
+    entry.original = journal_position_pack(claim->first);
+    entry.original_ns = first_ns;
+    entry.body_bytes = 0;
+    forget_what_was_cut(&entry);
+    append_one(ingress, taking, &entry, &taking->sequence);
+    count_event(ingress, taking->one.source->number, METRICS_DUPLICATE);
+    note_first(taking, claim->first, first_ns);
+    taking->duplicates++;
+}
+
+/* The room is made after the first claim, for it must be used. */
+static enum bk_err reserve_once(struct ingress *ingress, struct taking *taking)
+{
+    enum bk_err err = taking->reserve_bytes != 0
+                          ? journal_reserve(ingress->journal, taking->reserve_bytes)
+                          : BK_OK;
+    taking->reserve_bytes = err == BK_OK ? 0 : taking->reserve_bytes;
+    return err;
+}
+
+/* BK_BUSY: this event, and those behind it, not now. */
+static enum bk_err take_one(struct ingress *ingress, struct taking *taking, struct many *many)
+{
+    const struct intake *one = &taking->one;
+    struct dedupe_claim claim = {.slot = NULL};
+    enum dedupe_outcome outcome = DEDUPE_NEW;
+    if (one->source->dedupe_window_ns > 0) {
+        outcome = dedupe_claim(ingress->config->dedupe, one->fingerprint, one->wall_ns / NS_PER_MS,
+                               one->source->dedupe_window_ns / NS_PER_MS, &claim);
+    }
+    if (outcome == DEDUPE_FULL || outcome == DEDUPE_NEW) {
+        ask_for_growth(ingress);
+    }
+    /* What another core is writing this moment may fail there. */
+    if (outcome == DEDUPE_FULL ||
+        (outcome == DEDUPE_PENDING && claim.first.journal != ingress->config->id)) {
+        return BK_BUSY;
+    }
+    enum bk_err err = reserve_once(ingress, taking);
+    if (err != BK_OK) {
+        if (claim.slot) {
+            dedupe_release(claim.slot);
+        }
+    } else if (outcome == DEDUPE_NEW) {
+        store_one(ingress, taking, many, claim.slot);
+    } else {
+        duplicate_one(ingress, taking, &claim);
+    }
+    return err;
+}
+
+static void prepare_many(const struct taking *taking, struct http_exchange *exchange,
+                         enum spelling spelling)
+{
+    char body[128] = "{\"id\":\"";
+    size_t bytes = 7;
+    if (spelling != SPELLED_OURS) {
+        http_prepare(exchange, 200, NULL, SLICE_EMPTY, SLICE_EMPTY);
+        return;
+    }
+    event_id_format(taking->first, taking->first_ns, body + bytes);
+    bytes += EVENT_ID_BYTES;
+    bytes +=
+        (size_t)snprintf(body + bytes, sizeof body - bytes, "\",\"events\":%u,\"duplicates\":%u}",
+                         taking->stored + taking->duplicates, taking->duplicates);
+    http_prepare(exchange, 200, "application/json", SLICE_EMPTY, slice_of(body, bytes));
+}
+
+/* The batch is good and small enough; `many` has room for its slots, `out` for an event. */
+static enum http_outcome take_events(struct ingress *ingress, struct http_exchange *exchange,
+                                     const struct intake *intake, uint64_t reserve_bytes,
+                                     struct many *many, uint8_t *out)
+{
+    struct taking taking = {.one = *intake,
+                            .head = *intake->message->head,
+                            .message = *intake->message,
+                            .reserve_bytes = reserve_bytes};
+    struct slice rest = intake->message->body, event;
+    enum bk_err err = BK_OK;
+    taking.one.message = &taking.message;
+    taking.message.head = &taking.head;
+    head_redactions(intake, &taking);
+    while (err == BK_OK && batch_next(&rest, &event)) {
+        take_apart(intake, event, out, &taking);
+        err = take_one(ingress, &taking, many);
+    }
+    if (taking.sequence == 0) {
+        free(many);
+        if (err == BK_BUSY) {
+            return HTTP_LATER;
+        }
+        refuse_busy(ingress, exchange, intake->source->number);
+        return HTTP_TAKEN;
+    }
+    many->incomplete = err != BK_OK;
+    prepare_many(&taking, exchange, intake->spelling);
+    exchange->handler_many = true;
+    wait_for(ingress, exchange, taking.sequence, intake->source->number, NULL);
+    exchange->handler_pointer = many;
+    return HTTP_TAKEN;
+}
+
+static enum http_outcome take_batch(struct ingress *ingress, struct http_exchange *exchange,
+                                    const struct intake *intake)
+{
+    const struct http_message *message = intake->message;
+    size_t head_bytes = message->head->head_bytes;
+    struct batch_size size;
+    if (!batch_measure(message->body, &size)) {
+        return reject(ingress, exchange, intake, SCHEME_BODY_MALFORMED);
+    }
+    if (size.count == 0) {
+        count_answer(ingress, intake->source->number, 200);
+        http_answer(exchange, 200, "application/json", SLICE_EMPTY,
+                    SLICE("{\"events\":0,\"duplicates\":0}"));
+        return HTTP_TAKEN;
+    }
+    /* A record of one byte is rounded up by as much as any other, and more. */
+    uint64_t bytes = size.count * (journal_record_bytes(1) + head_bytes) + size.event_bytes;
+    if (size.count > BATCH_EVENTS_MAX || bytes > JOURNAL_TOGETHER_BYTES_MAX ||
+        head_bytes + size.largest_bytes > JOURNAL_SMALL_BYTES_MAX) {
+        refuse(ingress, exchange, intake->source->number, 413, "too_large",
+               "too much for one batch: its events, each with the request's head, may have 500 KiB "
+               "together and 128 KiB each; send smaller ones",
+               SLICE_EMPTY);
+        return HTTP_TAKEN;
+    }
+    struct many *many = malloc(sizeof *many + size.count * sizeof(struct dedupe_slot *));
+    uint8_t *out = malloc(head_bytes + size.largest_bytes);
+    enum http_outcome outcome = HTTP_TAKEN;
+    if (many == NULL || out == NULL) {
+        free(many);
+        refuse_busy(ingress, exchange, intake->source->number);
+    } else {
+        *many = (struct many){.slot_count = 0};
+        outcome = take_events(ingress, exchange, intake, bytes, many, out);
+    }
+    free(out);
+    return outcome;
+}
+
 /* ---- keys that have to be fetched */
 
 /* Less than a parked connection has, and more than a fetch. */
@@ -929,6 +1194,17 @@ void ingress_keys_changed(struct ingress *ingress)
     ingress->key_epoch++;
 }
 
+static void fingerprint_of(struct intake *intake)
+{
+    const struct scheme_identity *identity = &intake->identity;
+    if (__builtin_expect(identity->within.bytes != 0, 0)) {
+        dedupe_fingerprint_within(intake->source->number, identity->within, identity->delivery_id,
+                                  intake->fingerprint);
+    } else {
+        dedupe_fingerprint(intake->source->number, identity->delivery_id, intake->fingerprint);
+    }
+}
+
 static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *exchange,
                                  struct intake *intake)
 {
@@ -957,7 +1233,7 @@ static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *
     intake->fingerprint[0] = intake->fingerprint[1] = 0;
     if (dedupes) {
         /* Before the signature is checked, so that the table's cache lines arrive meanwhile. */
-        dedupe_fingerprint(source->number, intake->identity.delivery_id, intake->fingerprint);
+        fingerprint_of(intake);
         dedupe_prefetch(ingress->config->dedupe, intake->fingerprint);
     }
     struct scheme_answer answer;
@@ -980,8 +1256,18 @@ static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *
                "over this source's rate limit", SLICE("Retry-After: 1\r\n"));
         return HTTP_TAKEN;
     }
-    enum http_outcome outcome =
-        dedupes ? deduplicate(ingress, exchange, intake) : store(ingress, exchange, intake, NULL);
+    enum http_outcome outcome;
+    if (__builtin_expect(scheme_is_batch(source->scheme, request), 0)) {
+        outcome = take_batch(ingress, exchange, intake);
+    } else {
+        if (!dedupes && source->dedupe_window_ns > 0 &&
+            scheme_body_is_id(source->scheme, request)) {
+            dedupe_fingerprint(source->number, message->body, intake->fingerprint);
+            dedupes = true;
+        }
+        outcome = dedupes ? deduplicate(ingress, exchange, intake)
+                          : store(ingress, exchange, intake, NULL);
+    }
     if (outcome == HTTP_LATER) {
         rate_refund(source);
     }

@@ -7,7 +7,11 @@
  * the disk, answer. Order: reference providers, rules for every inbound source. Answers     200
  * {"id"} once durable, 200 {"id","duplicate":true}, 401, 404, 405, 413, 429, 503. Quarantine
  * Refused requests are journalled with their reason, within a budget per core. Threads     One
- * core. Nothing here allocates, blocks, locks or reads the database.
+ * core. Nothing here allocates, blocks, locks or reads the database; only a
+ *             batch takes memory while it is taken apart.
+ * Batches     A request that carries several events (providers/batch.h) becomes as many records in
+ *             one frame of the journal: all of them are durable before the 200, a crash leaves all
+ *             or none. Each is de-duplicated by itself.
  */
 #ifndef BECKET_HUB_INGRESS_H
 #define BECKET_HUB_INGRESS_H

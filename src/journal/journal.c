@@ -32,6 +32,8 @@
 _Static_assert((FRAMES_MAX & (FRAMES_MAX - 1)) == 0, "used as a mask");
 _Static_assert(FRAME_BUFFERS + JOURNAL_LARGE_INFLIGHT + 2 <= FRAMES_MAX,
                "the queue holds all there can be");
+_Static_assert(JOURNAL_TOGETHER_BYTES_MAX + sizeof(struct format_frame) <= FRAME_BYTES_MAX,
+               "what belongs together fits in an empty frame");
 _Static_assert(JOURNAL_SMALL_BYTES_MAX + 1024 < FRAME_BYTES_MAX,
                "a small record fits in an empty frame");
 
@@ -369,6 +371,21 @@ enum bk_err journal_append_lazy(struct journal *journal, const struct journal_en
         frame->lazy_ns = ring_now_ns(journal->ring) + JOURNAL_LAZY_NS;
     }
     return err;
+}
+
+uint64_t journal_record_bytes(uint64_t message_bytes)
+{
+    return format_record_bytes(message_bytes);
+}
+
+enum bk_err journal_reserve(struct journal *journal, uint64_t bytes)
+{
+    struct frame *frame = journal->filling;
+    if (bytes > JOURNAL_TOGETHER_BYTES_MAX) {
+        return BK_TOO_LARGE;
+    }
+    return frame && bytes <= frame->bytes_max - frame->bytes ? BK_OK
+                                                             : begin_filling(journal, bytes);
 }
 
 enum bk_err journal_append_large(struct journal *journal, const struct journal_entry *entry,

@@ -101,6 +101,14 @@ enum bk_err journal_append(struct journal *journal, const struct journal_entry *
                            const uint8_t *message, const struct journal_redaction *redactions,
                            unsigned redaction_count, uint64_t *ret_sequence) BK_MUST_CHECK;
 
+/* Several records that are durable together or not at all: make room for `bytes` (the sum of their
+ * journal_record_bytes()) in one frame. At least one must be appended then, before anything else;
+ * as long as they are within `bytes`, none of these appends fails. BK_TOO_LARGE: no frame has so
+ * much room; else as journal_append(). */
+#define JOURNAL_TOGETHER_BYTES_MAX 524224U
+enum bk_err journal_reserve(struct journal *journal, uint64_t bytes) BK_MUST_CHECK;
+uint64_t journal_record_bytes(uint64_t message_bytes);
+
 /* A record too large to share a frame is written from the buffer it was received in, without a
  * copy: `buffer` is 4 KiB aligned, the message starts at buffer + JOURNAL_LARGE_MESSAGE_AT,
  * buffer_bytes is a multiple of 4096 and at least JOURNAL_LARGE_MESSAGE_AT + message rounded up.

@@ -162,6 +162,7 @@ struct scheme_plan {
     unsigned program_count;
     struct program *programs; /* in `tail`, as handshakes: a plan of a source's own must be small */
     struct places id;
+    struct places within;
     struct places type;
     struct slice constant_type;
     unsigned handshake_count;

@@ -127,6 +127,10 @@ struct scheme_row {
     bool url_ports;          /* the URL may have been signed with its default port, or without */
     const char *timestamp;   /* a place; NULL when it is in the format or there is none */
     const char *id;          /* places */
+    const char *id_within;   /* places: what it is unique in; NULL = all of the source's */
+    bool body_is_id;         /* there is no id, but retries repeat the body, and no two events are
+                                the same in every byte */
+    bool batches;            /* requests may be CloudEvents' batches (batch.h) */
     const char *type;        /* places */
     const char *account;     /* places: whose event it is (installation, team, shop) */
     const char *resource;    /* places: what it is about (repository, project) */

@@ -1,4 +1,5 @@
 /* Verifying: a compiled scheme over a request. No parsing of rows happens here. */
+#include "providers/batch.h"
 #include "providers/program.h"
 
 #include "base/assert.h"
@@ -791,10 +792,15 @@ void scheme_identify(const struct scheme *scheme, const struct scheme_request *r
 {
     bk_assert(scheme != NULL && request != NULL && ret_identity != NULL);
     scheme = resolve(scheme, request);
-    *ret_identity = (struct scheme_identity){SLICE_EMPTY, SLICE_EMPTY};
+    *ret_identity = (struct scheme_identity){SLICE_EMPTY, SLICE_EMPTY, SLICE_EMPTY};
     if (scheme != NULL) {
-        find_both(&scheme->plan->type, &scheme->plan->id, request, &ret_identity->type,
-                  &ret_identity->delivery_id);
+        const struct scheme_plan *plan = scheme->plan;
+        find_both(&plan->type, &plan->id, request, &ret_identity->type, &ret_identity->delivery_id);
+        if (__builtin_expect(plan->within.count != 0, 0)) {
+            static const struct places none;
+            struct slice nothing;
+            find_both(&none, &plan->within, request, &nothing, &ret_identity->within);
+        }
     }
 }
 
@@ -889,6 +895,18 @@ const struct scheme_answer *scheme_acknowledgement(const struct scheme *scheme,
 bool scheme_has_delivery_id(const struct scheme *scheme)
 {
     return scheme->plan->id.count != 0 || scheme->is_auto;
+}
+
+bool scheme_body_is_id(const struct scheme *scheme, const struct scheme_request *request)
+{
+    scheme = request != NULL ? resolve(scheme, request) : scheme;
+    return scheme != NULL && scheme->plan->row->body_is_id;
+}
+
+bool scheme_is_batch(const struct scheme *scheme, const struct scheme_request *request)
+{
+    scheme = resolve(scheme, request);
+    return scheme != NULL && scheme->plan->row->batches && batch_is(request->head);
 }
 
 const struct scheme_row *scheme_row(const struct scheme *scheme)

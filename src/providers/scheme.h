@@ -82,6 +82,7 @@ struct scheme_request {
 struct scheme_identity {
     struct slice type; /* event type as the provider names it */
     struct slice delivery_id;
+    struct slice within; /* what the id is unique in, where a row says so; else empty */
 };
 
 /* Slices point into the request, are static, or live until the next verification on this thread. */
@@ -132,6 +133,11 @@ unsigned scheme_methods(const struct scheme *scheme);
 const struct scheme_answer *scheme_acknowledgement(const struct scheme *scheme,
                                                    const struct http_head *head);
 bool scheme_has_delivery_id(const struct scheme *scheme);
+/* A request without a delivery id: is one with the same body a repetition of it? NULL: any request
+ * of the source's. */
+bool scheme_body_is_id(const struct scheme *scheme, const struct scheme_request *request);
+/* Does the request carry several events, to be taken apart with batch.h? */
+bool scheme_is_batch(const struct scheme *scheme, const struct scheme_request *request);
 const struct scheme_row *scheme_row(const struct scheme *scheme);
 /* Must the request have a URL or a base? */
 bool scheme_signs_url(const struct scheme *scheme);

@@ -753,6 +753,9 @@ static bool plan_fill(struct scheme_plan *plan, const struct scheme_row *active,
     if (!places_parse(active->id, block, &plan->id)) {
         return fail(problem, "id.field", "not a JSON pointer of at most four steps");
     }
+    if (!places_parse(active->id_within, block, &plan->within)) {
+        return fail(problem, "id.field", "not a JSON pointer of at most four steps");
+    }
     if (!places_parse(active->type, block, &plan->type)) {
         return fail(problem, "type.field", "not a JSON pointer of at most four steps");
     }
