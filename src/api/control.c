@@ -695,6 +695,7 @@ static enum bk_err open_operations(struct control *control, char ret_why[CONTROL
                                        .send = provider_calls_send,
                                        .send_context = &control->provider_calls,
                                        .load = provider_work_load,
+                                       .logged_in = provider_work_logged_in,
                                        .settle = provider_work_settle,
                                        .context = control->hub};
     enum bk_err err = operations_open(&config, &control->operations);

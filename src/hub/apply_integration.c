@@ -31,11 +31,10 @@ static void write_oauth(struct spec_writer *writer, const struct resource_integr
 
 static void write_auth(struct spec_writer *writer, const struct resource_integration *integration)
 {
-    static const char *const uses[] = {[INTEGRATION_AUTH_NONE] = "AUTH_TYPE_NONE",
-                                       [INTEGRATION_AUTH_TOKEN] = "AUTH_TYPE_TOKEN",
-                                       [INTEGRATION_AUTH_BASIC] = "AUTH_TYPE_BASIC",
-                                       [INTEGRATION_AUTH_OAUTH] = "AUTH_TYPE_OAUTH",
-                                       [INTEGRATION_AUTH_OIDC] = "AUTH_TYPE_OIDC"};
+    static const char *const uses[] = {
+        [INTEGRATION_AUTH_NONE] = "AUTH_TYPE_NONE",   [INTEGRATION_AUTH_TOKEN] = "AUTH_TYPE_TOKEN",
+        [INTEGRATION_AUTH_BASIC] = "AUTH_TYPE_BASIC", [INTEGRATION_AUTH_OAUTH] = "AUTH_TYPE_OAUTH",
+        [INTEGRATION_AUTH_OIDC] = "AUTH_TYPE_OIDC",   [INTEGRATION_AUTH_APP] = "AUTH_TYPE_APP"};
     spec_open(writer, "auth");
     spec_text(writer, "use", slice_str(uses[integration->auth]));
     if (integration->auth == INTEGRATION_AUTH_TOKEN) {
@@ -44,6 +43,12 @@ static void write_auth(struct spec_writer *writer, const struct resource_integra
         spec_open(writer, "basic");
         spec_text(writer, "username", integration->username);
         write_credential(writer, "password", integration);
+        spec_close(writer);
+    } else if (integration->auth == INTEGRATION_AUTH_APP) {
+        spec_open(writer, "app");
+        spec_text(writer, "appId", integration->app_id);
+        spec_text(writer, "installationId", integration->installation_id);
+        write_credential(writer, "privateKey", integration);
         spec_close(writer);
     } else if (integration->auth == INTEGRATION_AUTH_OAUTH) {
         write_oauth(writer, integration);

@@ -177,10 +177,49 @@ static void decode_oauth(struct decoder *decoder, const struct decode_object *au
     }
 }
 
+/* Ids are numbers at GitHub, and people write them with and without quotes. */
+static struct slice decode_id(struct decoder *decoder, const struct decode_object *object,
+                              const char *name)
+{
+    yyjson_mut_val *value = decode_field(object, name);
+    if (!value) {
+        decode_wrong(decoder, object, name, "is missing");
+        return SLICE_EMPTY;
+    }
+    struct slice text =
+        yyjson_mut_is_uint(value)
+            ? slice_str(arena_printf(&decoder->tree->arena, "%llu",
+                                     (unsigned long long)yyjson_mut_get_uint(value)))
+            : decode_text(decoder, object, name);
+    for (size_t i = 0; i < text.bytes; i++) {
+        uint8_t c = ascii_lower(text.at[i]);
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '.' || c == '-')) {
+            decode_wrong(decoder, object, name, "is no id");
+            return SLICE_EMPTY;
+        }
+    }
+    return text;
+}
+
+static void decode_app(struct decoder *decoder, const struct decode_object *auth,
+                       struct resource_integration *integration)
+{
+    static const char *const known[] = {"appId", "installationId", "privateKey", NULL};
+    struct decode_object app = decode_inner(decoder, auth, "app");
+    decode_known(decoder, &app, known);
+    if (integration->provider && strcmp(integration->provider->name, "github") != 0) {
+        decode_wrong(decoder, auth, "use", "apps are GitHub's");
+    }
+    integration->app_id = decode_id(decoder, &app, "appId");
+    integration->installation_id = decode_id(decoder, &app, "installationId");
+    integration->has_credential =
+        decode_secret_at(decoder, &app, "privateKey", &integration->credential);
+}
+
 static void decode_auth(struct decoder *decoder, const struct decode_object *spec,
                         struct resource_integration *integration)
 {
-    static const char *const known[] = {"use", "token", "basic", "oauth", NULL};
+    static const char *const known[] = {"use", "token", "basic", "oauth", "app", NULL};
     static const char *const basic_known[] = {"username", "password", NULL};
     struct decode_object auth = decode_inner(decoder, spec, "auth");
     decode_known(decoder, &auth, known);
@@ -209,14 +248,17 @@ static void decode_auth(struct decoder *decoder, const struct decode_object *spe
                slice_equal_nocase(use, SLICE("oauth2"))) {
         integration->auth = INTEGRATION_AUTH_OAUTH;
         decode_oauth(decoder, &auth, integration);
+    } else if (slice_equal_nocase(use, SLICE("app"))) {
+        integration->auth = INTEGRATION_AUTH_APP;
+        decode_app(decoder, &auth, integration);
     } else if (slice_equal_nocase(use, SLICE("oidc"))) {
         integration->auth = INTEGRATION_AUTH_OIDC;
     } else if (slice_equal_nocase(use, SLICE("none"))) {
         integration->auth = INTEGRATION_AUTH_NONE;
     } else {
         decode_wrong(decoder, &auth, "use",
-                     "must be AUTH_TYPE_TOKEN, AUTH_TYPE_OAUTH, AUTH_TYPE_BASIC, AUTH_TYPE_OIDC or "
-                     "AUTH_TYPE_NONE");
+                     "must be AUTH_TYPE_TOKEN, AUTH_TYPE_OAUTH, AUTH_TYPE_APP, AUTH_TYPE_BASIC, "
+                     "AUTH_TYPE_OIDC or AUTH_TYPE_NONE");
     }
 }
 

@@ -3,6 +3,7 @@
 #define BECKET_HUB_HUB_PRIVATE_H
 
 #include "hub/audit.h"
+#include "hub/github_app.h"
 #include "hub/hub.h"
 #include "http/write.h"
 #include "store/keys.h"
@@ -26,6 +27,7 @@ struct hub {
     bool people_changed; /* the same for renewals and revocations */
     bool counted;
     struct hub_counts counts;
+    struct app_tokens app_tokens;
     const struct audit_actor *actor; /* whose changes they are now; NULL = our own */
 };
 

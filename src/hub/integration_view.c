@@ -81,6 +81,7 @@ static const char *credential_path(struct slice use)
 {
     return slice_equal(use, SLICE("AUTH_TYPE_TOKEN"))   ? "auth/token"
            : slice_equal(use, SLICE("AUTH_TYPE_BASIC")) ? "auth/basic/password"
+           : slice_equal(use, SLICE("AUTH_TYPE_APP"))   ? "auth/app/privateKey"
                                                         : "auth/oauth/clientSecret";
 }
 

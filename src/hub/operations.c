@@ -34,7 +34,8 @@ struct live {
     struct list node;
     struct operations *operations;
     enum live_state state;
-    bool gone;  /* the object is: remove the record */
+    bool gone; /* the object is: remove the record */
+    bool logging_in;
     bool again; /* asked for while it was running: once more from the start */
     struct arena arena;
     struct json_tree record; /* the operation's slices */
@@ -283,6 +284,65 @@ static void log_call(struct live *live, const struct operation_answer *answer, i
     };
 }
 
+static void start_run(struct live *live, int64_t now_ns)
+{
+    const struct operation *operation = &live->operation;
+    struct provider_run *run = &live->run;
+    go_on(live,
+          operation->step.bytes > 0 ? provider_resume(run, operation->step, operation->in_doubt)
+                                    : provider_begin(run),
+          now_ns);
+}
+
+/* ---- buying a token first */
+
+static void login(struct live *live)
+{
+    struct operation_ground *ground = &live->ground;
+    struct slice base = ground->base;
+    live->logging_in = true;
+    live->state = LIVE_TO_SEND;
+    live->run.request =
+        (struct provider_request){.method = HTTP_POST, .target = ground->login.target};
+    ground->credential = ground->login.bearer;
+    live->call = (struct operation_call){
+        .method = HTTP_POST,
+        .url = slice_str(arena_printf(&live->arena, "%.*s%.*s", (int)base.bytes,
+                                      (const char *)base.at, (int)ground->login.target.bytes,
+                                      (const char *)ground->login.target.at)),
+        .headers = headers_of(live),
+        .allow_private = ground->allow_private,
+        .repeatable = true,
+        .provider = slice_str(ground->provider->name),
+        .operation = "login",
+    };
+    ground->credential = SLICE_EMPTY;
+}
+
+/* That it can be bought is all that a check wants to know. */
+static void logged_in(struct live *live, const struct provider_reply *reply, int64_t now_ns)
+{
+    const struct operations_config *config = &live->operations->config;
+    struct provider_run *run = &live->run;
+    live->logging_in = false;
+    if (reply->head->status < 200 || reply->head->status > 299) {
+        provider_refused(run, reply);
+        end_failed(live, now_ns);
+        return;
+    }
+    enum bk_err err = config->logged_in(config->context, &live->operation, reply->json, now_ns,
+                                        &live->arena, &live->ground);
+    if (err != BK_OK) {
+        provider_fail(run, PROVIDER_FAULT_ODD, "%s: the answer to the login has no token",
+                      run->provider->title);
+        end_failed(live, now_ns);
+    } else if (run->intent == PROVIDER_CHECK) {
+        end_done(live, now_ns);
+    } else {
+        start_run(live, now_ns);
+    }
+}
+
 void operations_answered(struct operations *operations, struct operation_call *call,
                          const struct operation_answer *answer, int64_t now_ns)
 {
@@ -303,7 +363,11 @@ void operations_answered(struct operations *operations, struct operation_call *c
     if (answer->body.bytes > 0 && json_parse(answer->body, &live->reply, &problem) == BK_OK) {
         reply.json = live->reply.roots[0];
     }
-    go_on(live, provider_take(&live->run, &reply), now_ns);
+    if (live->logging_in) {
+        logged_in(live, &reply, now_ns);
+    } else {
+        go_on(live, provider_take(&live->run, &reply), now_ns);
+    }
 }
 
 /* ---- starting */
@@ -345,10 +409,11 @@ static void begin(struct live *live, struct store_txn *txn, int64_t now_ns)
         end_failed(live, now_ns);
         return;
     }
-    go_on(live,
-          operation->step.bytes > 0 ? provider_resume(run, operation->step, operation->in_doubt)
-                                    : provider_begin(run),
-          now_ns);
+    if (live->ground.login.target.bytes > 0) {
+        login(live);
+    } else {
+        start_run(live, now_ns);
+    }
 }
 
 /* True when it runs now. */

@@ -44,6 +44,13 @@ struct operation_answer {
     struct slice body;
 };
 
+/* A token has to be bought before the first call: POST to this target of the API with this bearer.
+ */
+struct operation_login {
+    struct slice target; /* empty = none is needed */
+    struct slice bearer;
+};
+
 /* What an operation needs that is not in its record: looked up afresh at each start, in the arena.
  */
 struct operation_ground {
@@ -52,6 +59,7 @@ struct operation_ground {
     struct slice base;       /* of the API, without a slash at the end */
     struct slice credential; /* empty = none is sent */
     struct provider_auth auth;
+    struct operation_login login;
     bool allow_private;
     char why[PROVIDER_WHY_BYTES]; /* after BK_INVALID: what is missing */
 };
@@ -63,6 +71,10 @@ struct operations_config {
     /* BK_NOT_FOUND: the object is gone, and nothing is left to do. BK_INVALID: ground->why. */
     enum bk_err (*load)(void *context, struct store_txn *txn, const struct operation *operation,
                         struct arena *arena, struct operation_ground *ret_ground);
+    /* The answer to ground->login: the credential in it, in the arena. BK_PROTOCOL: there is none.
+     */
+    enum bk_err (*logged_in)(void *context, const struct operation *operation, yyjson_mut_val *json,
+                             int64_t now_ns, struct arena *arena, struct operation_ground *ground);
     /* In the transaction that ends a run, well or not: write what the object's status tells. */
     enum bk_err (*settle)(void *context, struct store_txn *txn, const struct operation *operation);
     /* After that commit. */

@@ -27,11 +27,35 @@ enum bk_err provider_work_type(struct slice spec, struct arena *arena, struct sl
     return copy ? BK_OK : BK_NO_MEMORY;
 }
 
+/* A GitHub App: a token that was bought before, or what is needed to buy one. */
+static enum bk_err load_app(struct hub *hub, const struct integration_view *view,
+                            const struct record *record, struct slice private_key,
+                            struct arena *arena, struct operation_ground *ground)
+{
+    struct slice installation = integration_text(view, "auth/app/installationId");
+    int64_t now_seconds = (int64_t)time(NULL);
+    struct slice known = app_token_find(&hub->app_tokens, record->id, now_seconds);
+    if (known.bytes > 0) {
+        ground->credential = slice_of(arena_copy(arena, known.at, known.bytes), known.bytes);
+        return BK_OK;
+    }
+    const char *why = github_app_jwt(private_key, integration_text(view, "auth/app/appId"),
+                                     now_seconds, arena, &ground->login.bearer);
+    if (why) {
+        snprintf(ground->why, sizeof ground->why, "the private key of the app: %s", why);
+        return BK_INVALID;
+    }
+    ground->login.target =
+        slice_str(arena_printf(arena, "/app/installations/%.*s/access_tokens",
+                               (int)installation.bytes, (const char *)installation.at));
+    return BK_OK;
+}
+
 /* The credential and the header that carries it. */
 static enum bk_err load_auth(struct hub *hub, struct store_txn *txn,
-                             const struct integration_view *view,
-                             const struct record *record, struct slice canvas, struct slice name,
-                             struct arena *arena, struct operation_ground *ground)
+                             const struct integration_view *view, const struct record *record,
+                             struct slice canvas, struct slice name, struct arena *arena,
+                             struct operation_ground *ground)
 {
     struct slice use = integration_text(view, "auth/use"), text;
     ground->auth = view->provider->token;
@@ -39,8 +63,9 @@ static enum bk_err load_auth(struct hub *hub, struct store_txn *txn,
         return BK_OK;
     }
     if (slice_equal(use, SLICE("AUTH_TYPE_OIDC"))) {
-        snprintf(ground->why, sizeof ground->why, "this integration only takes tokens, it has "
-                                                   "none");
+        snprintf(ground->why, sizeof ground->why,
+                 "this integration only takes tokens, it has "
+                 "none");
         return BK_INVALID;
     }
     if (slice_equal(use, SLICE("AUTH_TYPE_OAUTH"))) {
@@ -58,6 +83,9 @@ static enum bk_err load_auth(struct hub *hub, struct store_txn *txn,
         integration_open_credential(hub, txn, view, record, canvas, arena, ground->why, &text);
     if (err != BK_OK) {
         return err;
+    }
+    if (slice_equal(use, SLICE("AUTH_TYPE_APP"))) {
+        return load_app(hub, view, record, text, arena, ground);
     }
     for (size_t i = 0; i < text.bytes; i++) {
         if (text.at[i] < 0x21 || text.at[i] > 0x7e) {
@@ -102,8 +130,8 @@ static void add_member(struct buf *members, const char *name, struct slice text)
 }
 
 /* What was known before and stays true. */
-static const char *const lasting[] = {"hookId",    "keyFingerprint", "account",
-                                      "accountId", "provisionedAt",  "checkedAt",
+static const char *const lasting[] = {"hookId",     "keyFingerprint", "account",
+                                      "accountId",  "provisionedAt",  "checkedAt",
                                       "resourceId", "resourceName"};
 
 /* The stored members as an object of the tree; NULL = there are none. */
@@ -295,6 +323,7 @@ enum bk_err provider_work_integration_changed(struct apply *apply, const struct 
         return BK_OK;
     }
     bool callable = integration->provider && (integration->auth == INTEGRATION_AUTH_TOKEN ||
+                                              integration->auth == INTEGRATION_AUTH_APP ||
                                               integration->auth == INTEGRATION_AUTH_BASIC);
     enum bk_err err =
         apply->existed ? provider_work_credential_changed(apply, work->canvas, work->name) : BK_OK;
@@ -477,8 +506,7 @@ enum bk_err provider_work_link_changed(struct apply *apply, const struct apply_w
         hub_record(apply->txn, RESOURCE_INTEGRATION, canvas, link->integration.name, &record);
     if (err == BK_NOT_FOUND) {
         canvas = slice_str(RESOURCE_CANVAS_DEFAULT);
-        err = hub_record(apply->txn, RESOURCE_INTEGRATION, canvas, link->integration.name,
-                         &record);
+        err = hub_record(apply->txn, RESOURCE_INTEGRATION, canvas, link->integration.name, &record);
     }
     if (err == BK_OK) {
         err = integration_view_open(record.spec, &view);
@@ -529,8 +557,8 @@ static enum bk_err load_source(struct hub *hub, struct store_txn *txn,
     if (err != BK_OK || input.secret_count == 0) {
         return err == BK_OK ? BK_CORRUPT : err;
     }
-    err = integration_open_slot(hub, &record, input.secrets[0].field, arena,
-                                &ground->facts.hook_key);
+    err =
+        integration_open_slot(hub, &record, input.secrets[0].field, arena, &ground->facts.hook_key);
     if (err != BK_OK) {
         return err;
     }
@@ -642,8 +670,8 @@ enum bk_err provider_work_load(void *context, struct store_txn *txn,
     ret_ground->provider = view.provider;
     ret_ground->base = integration_api_base(&view, arena);
     ret_ground->allow_private = integration_flag(&view, "allowPrivate", false);
-    err = load_auth(hub, txn, &view, &record, operation->integration_canvas,
-                    operation->integration, arena, ret_ground);
+    err = load_auth(hub, txn, &view, &record, operation->integration_canvas, operation->integration,
+                    arena, ret_ground);
     if (err == BK_OK && operation->intent == PROVIDER_HOOK_ENSURE) {
         err = load_source(hub, txn, operation, arena, ret_ground);
     }
@@ -652,6 +680,41 @@ enum bk_err provider_work_load(void *context, struct store_txn *txn,
     }
     integration_view_close(&view);
     return err == BK_OK && arena->overflow ? BK_NO_MEMORY : err;
+}
+
+/* The integration of an operation. */
+static enum bk_err integration_of(struct store_txn *txn, const struct operation *operation,
+                                  struct record *ret_record)
+{
+    return hub_record(txn, RESOURCE_INTEGRATION, operation->integration_canvas,
+                      operation->integration, ret_record);
+}
+
+enum bk_err provider_work_logged_in(void *context, const struct operation *operation,
+                                    yyjson_mut_val *json, int64_t now_ns, struct arena *arena,
+                                    struct operation_ground *ground)
+{
+    struct hub *hub = context;
+    struct store_txn *txn;
+    struct record record;
+    yyjson_mut_val *token = provider_get(json, "token"), *until = provider_get(json, "expires_at");
+    int64_t expires_ns = now_ns + 3600 * NS_PER_SECOND;
+    if (!yyjson_mut_is_str(token) || yyjson_mut_get_len(token) == 0) {
+        return BK_PROTOCOL;
+    }
+    struct slice text = json_text(token);
+    ground->credential = slice_of(arena_copy(arena, text.at, text.bytes), text.bytes);
+    if (yyjson_mut_is_str(until) && time_parse_rfc3339(json_text(until), &expires_ns) != BK_OK) {
+        return BK_PROTOCOL;
+    }
+    enum bk_err err = store_read(hub->store, &txn);
+    if (err == BK_OK) {
+        if (integration_of(txn, operation, &record) == BK_OK) {
+            app_token_keep(&hub->app_tokens, record.id, text, expires_ns / NS_PER_SECOND);
+        }
+        store_read_end(txn);
+    }
+    return err;
 }
 
 /* ---- what comes of it */
@@ -746,6 +809,11 @@ enum bk_err provider_work_settle(void *context, struct store_txn *txn,
     }
     struct slice value;
     struct key key;
+    struct record record;
+    if (operation->fault == PROVIDER_FAULT_AUTH &&
+        integration_of(txn, operation, &record) == BK_OK) {
+        app_token_drop(&hub->app_tokens, record.id);
+    }
     key_id(&key, operation->object);
     enum bk_err err = store_get(txn, key_slice(&key), &value);
     if (err != BK_OK) { /* the object is gone: nobody looks at its status */

@@ -168,7 +168,8 @@ enum integration_auth {
     INTEGRATION_AUTH_TOKEN,
     INTEGRATION_AUTH_BASIC,
     INTEGRATION_AUTH_OAUTH, /* a person signs in */
-    INTEGRATION_AUTH_OIDC   /* tokens that we issue */
+    INTEGRATION_AUTH_OIDC,  /* tokens that we issue */
+    INTEGRATION_AUTH_APP    /* GitHub App: a key of ours buys tokens of an hour */
 };
 
 struct provider;
@@ -181,6 +182,7 @@ struct resource_integration {
     bool has_credential;
     struct resource_source_secret credential; /* token, password, or the client's secret */
     struct slice username;
+    struct slice app_id, installation_id;
     struct slice client_id;
     struct slice scopes; /* separated by blanks */
     struct slice authorize_url, token_url, revoke_url, identity_url;

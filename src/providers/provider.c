@@ -278,3 +278,9 @@ enum provider_next provider_no_reply(struct provider_run *run, const char *why)
     provider_fail(run, PROVIDER_FAULT_DOWN, "%s: %.180s", run->provider->title, why);
     return PROVIDER_FAILED;
 }
+
+enum provider_next provider_refused(struct provider_run *run, const struct provider_reply *reply)
+{
+    fault_of_status(run, reply);
+    return PROVIDER_FAILED;
+}

@@ -168,6 +168,9 @@ enum provider_next provider_take(struct provider_run *run, const struct provider
 /* There was no answer: the run has failed with PROVIDER_FAULT_DOWN and this reason. */
 enum provider_next provider_no_reply(struct provider_run *run, const char *why);
 
+/* An answer outside of the steps that is no 2xx: the run has failed with what its status means. */
+enum provider_next provider_refused(struct provider_run *run, const struct provider_reply *reply);
+
 /* Is it worth trying the same again later, without anybody mending something first? */
 bool provider_fault_passes(enum provider_fault fault);
 /* Short stable name: "auth", "not_found" … and what a person should do. Static. */

@@ -5,9 +5,13 @@ fit, and fail on demand. One class a provider, one thread a double.
     github.repositories['acme/hello'] = {}
     github.fault = lambda call: Answer(503) if call.number == 2 else None
 """
+import base64
 import json
 import re
+import subprocess
+import tempfile
 import threading
+import time
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -115,9 +119,35 @@ class GitHub(Double):
     def authenticate(self, call):
         if not call.headers.get('User-Agent'):
             return Reply(403, {'message': 'Request forbidden by administrative rules.'})
+        match = re.fullmatch(r'/app/installations/(\d+)/access_tokens', call.path)
+        if match:
+            return self.app_token(call, match.group(1))
         if call.headers.get('Authorization') not in ('Bearer ' + self.token, 'token ' + self.token):
             return Reply(401, {'message': 'Bad credentials', 'documentation_url': 'https://docs.github.com/rest'})
         return None
+
+    def app_token(self, call, installation):
+        """A JWT of the app, checked by openssl with its public key (self.app: id, installation, PEM file)."""
+        scheme, _, jwt = call.headers.get('Authorization', '').partition(' ')
+        if not getattr(self, 'app', None) or scheme != 'Bearer' or jwt.count('.') != 2:
+            return Reply(401, {'message': 'A JSON web token could not be decoded'})
+        pad = lambda text: base64.urlsafe_b64decode(text + '=' * (-len(text) % 4))
+        signed, _, signature = jwt.rpartition('.')
+        head, claims = (json.loads(pad(part)) for part in signed.split('.'))
+        now = time.time()
+        with tempfile.NamedTemporaryFile() as mac:
+            mac.write(pad(signature))
+            mac.flush()
+            genuine = subprocess.run(['openssl', 'dgst', '-sha256', '-verify', self.app[2], '-signature', mac.name],
+                                     input=signed.encode(), capture_output=True).returncode == 0
+        if head.get('alg') != 'RS256' or not genuine or str(claims.get('iss')) != self.app[0] or \
+                not claims['iat'] <= now < claims['exp'] <= now + 600:
+            return Reply(401, {'message': 'A JSON web token could not be decoded'})
+        if installation != self.app[1]:
+            return Reply(404, {'message': 'Not Found'})
+        self.token = 'ghs_%d' % len(self.calls)  # the one before is dead
+        until = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(now + 3600))
+        return Reply(201, {'token': self.token, 'expires_at': until, 'permissions': {}})
 
     def route(self, call):
         if call.path == '/user':

@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """Integrations against doubles of GitHub and Semaphore: the credential is checked, hooks are made with a key of their
 own, mended when they drift, removed with their source; with a fault in every call and a kill -9 at every call."""
+import json
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
@@ -205,6 +208,43 @@ def test_faults():
         ok(life(lambda double, server: None, during), 'kill -9 at call %d' % number)
 
 
+def test_app():
+    double = GitHub()
+    double.repositories['acme/hello'] = {}
+    with tempfile.TemporaryDirectory() as keys:
+        private, public = keys + '/key.pem', keys + '/public.pem'
+        subprocess.run('openssl genrsa -traditional -out %s 2048 && openssl rsa -in %s -pubout -out %s' %
+                       (private, private, public), shell=True, check=True, capture_output=True)
+        double.app = ('1234', '99', public)
+        pem = open(private).read()
+        with Server() as server:
+            server.api('POST', '/api/v1/secrets', json.dumps(
+                {'kind': 'Secret', 'metadata': {'name': 'app'}, 'spec': {'data': {'key': pem}}}).encode(),
+                {'Content-Type': 'application/json'})
+            server.apply('''
+kind: Integration
+metadata: {name: hub}
+spec:
+  type: github
+  url: %s/acme
+  apiUrl: %s
+  allowPrivate: true
+  auth: {use: AUTH_TYPE_APP, app: {appId: 1234, installationId: 99, privateKey: {valueFrom: {secret: {name: app, key: key}}}}}
+''' % (double.url, double.url) + SOURCE)
+            ok(when(lambda: status(server, 'integrations', 'hub').get('state') == 'ready'), 'an app can log in')
+            ok(when(lambda: status(server, 'event-sources', 'repo').get('state') == 'ready'), 'and make hooks')
+            bought = sum('/access_tokens' in c.path for c in double.calls)
+            ok(bought <= 2, 'the token is used again: %d bought' % bought)
+            double.token = 'revoked'
+            operation = status(server, 'event-sources', 'repo')['operation']
+            server.api('POST', '/api/v1/operations/%s/retry' % operation)
+            ok(when(lambda: status(server, 'event-sources', 'repo').get('reason') == 'auth'), 'a token that was revoked')
+            server.api('POST', '/api/v1/operations/%s/retry' % operation)
+            ok(when(lambda: status(server, 'event-sources', 'repo').get('state') == 'ready'), 'the next run buys another')
+            ok(pem.splitlines()[5] not in server.log_text() and 'ghs_' not in server.log_text(), 'no secret in the log')
+    double.close()
+
+
 def test_semaphore():
     semaphore = Semaphore()
     semaphore.projects['semaphore-demo-go'] = '11111111-1111-4111-8111-111111111111'
@@ -238,5 +278,6 @@ spec:
 test_life()
 test_refusals()
 test_semaphore()
+test_app()
 test_faults()
 done()
