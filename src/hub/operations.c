@@ -394,7 +394,7 @@ static void begin(struct live *live, struct store_txn *txn, int64_t now_ns)
     struct provider_run *run = &live->run;
     *run = (struct provider_run){
         .intent = operation->intent, .arena = &live->arena, .memory = operation->memory};
-    enum bk_err err = operations->config.load(operations->config.context, txn, operation,
+    enum bk_err err = operations->config.load(operations->config.context, txn, operation, now_ns,
                                               &live->arena, &live->ground);
     run->provider = live->ground.provider;
     run->facts = &live->ground.facts;

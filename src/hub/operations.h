@@ -70,7 +70,7 @@ struct operations_config {
     void *send_context;
     /* BK_NOT_FOUND: the object is gone, and nothing is left to do. BK_INVALID: ground->why. */
     enum bk_err (*load)(void *context, struct store_txn *txn, const struct operation *operation,
-                        struct arena *arena, struct operation_ground *ret_ground);
+                        int64_t now_ns, struct arena *arena, struct operation_ground *ret_ground);
     /* The answer to ground->login: the credential in it, in the arena. BK_PROTOCOL: there is none.
      */
     enum bk_err (*logged_in)(void *context, const struct operation *operation, yyjson_mut_val *json,

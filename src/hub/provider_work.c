@@ -30,10 +30,10 @@ enum bk_err provider_work_type(struct slice spec, struct arena *arena, struct sl
 /* A GitHub App: a token that was bought before, or what is needed to buy one. */
 static enum bk_err load_app(struct hub *hub, const struct integration_view *view,
                             const struct record *record, struct slice private_key,
-                            struct arena *arena, struct operation_ground *ground)
+                            int64_t now_seconds, struct arena *arena,
+                            struct operation_ground *ground)
 {
     struct slice installation = integration_text(view, "auth/app/installationId");
-    int64_t now_seconds = (int64_t)time(NULL);
     struct slice known = app_token_find(&hub->app_tokens, record->id, now_seconds);
     if (known.bytes > 0) {
         ground->credential = slice_of(arena_copy(arena, known.at, known.bytes), known.bytes);
@@ -85,7 +85,7 @@ static enum bk_err load_auth(struct hub *hub, struct store_txn *txn,
         return err;
     }
     if (slice_equal(use, SLICE("AUTH_TYPE_APP"))) {
-        return load_app(hub, view, record, text, arena, ground);
+        return load_app(hub, view, record, text, now_ns / NS_PER_SECOND, arena, ground);
     }
     for (size_t i = 0; i < text.bytes; i++) {
         if (text.at[i] < 0x21 || text.at[i] > 0x7e) {
@@ -638,8 +638,8 @@ static enum bk_err load_post(struct store_txn *txn, const struct operation *oper
 }
 
 enum bk_err provider_work_load(void *context, struct store_txn *txn,
-                               const struct operation *operation, struct arena *arena,
-                               struct operation_ground *ret_ground)
+                               const struct operation *operation, int64_t now_ns,
+                               struct arena *arena, struct operation_ground *ret_ground)
 {
     struct hub *hub = context;
     struct record record;

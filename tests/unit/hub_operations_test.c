@@ -106,11 +106,12 @@ static void send_call(void *context, struct operation_call *call)
 }
 
 static enum bk_err load(void *context, struct store_txn *txn, const struct operation *operation,
-                        struct arena *arena, struct operation_ground *ground)
+                        int64_t at_ns, struct arena *arena, struct operation_ground *ground)
 {
     static const struct slice push[] = {SLICE("push")};
     (void)context;
     (void)txn;
+    (void)at_ns;
     (void)arena;
     if (!object_exists && operation->intent != PROVIDER_HOOK_REMOVE) {
         return BK_NOT_FOUND;
