@@ -54,8 +54,8 @@ static enum bk_err load_app(struct hub *hub, const struct integration_view *view
 /* The credential and the header that carries it. */
 static enum bk_err load_auth(struct hub *hub, struct store_txn *txn,
                              const struct integration_view *view, const struct record *record,
-                             struct slice canvas, struct slice name, struct arena *arena,
-                             struct operation_ground *ground)
+                             struct slice canvas, struct slice name, int64_t now_ns,
+                             struct arena *arena, struct operation_ground *ground)
 {
     struct slice use = integration_text(view, "auth/use"), text;
     ground->auth = view->provider->token;
@@ -671,7 +671,7 @@ enum bk_err provider_work_load(void *context, struct store_txn *txn,
     ret_ground->base = integration_api_base(&view, arena);
     ret_ground->allow_private = integration_flag(&view, "allowPrivate", false);
     err = load_auth(hub, txn, &view, &record, operation->integration_canvas, operation->integration,
-                    arena, ret_ground);
+                    now_ns, arena, ret_ground);
     if (err == BK_OK && operation->intent == PROVIDER_HOOK_ENSURE) {
         err = load_source(hub, txn, operation, arena, ret_ground);
     }

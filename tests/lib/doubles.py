@@ -112,6 +112,7 @@ class GitHub(Double):
 
     def __init__(self, token='ghp_double'):
         self.repositories = {}
+        self.issued = set()
         self.next_id = 100
         self.may = True
         super().__init__(token)
@@ -122,7 +123,7 @@ class GitHub(Double):
         match = re.fullmatch(r'/app/installations/(\d+)/access_tokens', call.path)
         if match:
             return self.app_token(call, match.group(1))
-        if call.headers.get('Authorization') not in ('Bearer ' + self.token, 'token ' + self.token):
+        if call.headers.get('Authorization', '').partition(' ')[2] not in {self.token} | self.issued:
             return Reply(401, {'message': 'Bad credentials', 'documentation_url': 'https://docs.github.com/rest'})
         return None
 
@@ -145,9 +146,10 @@ class GitHub(Double):
             return Reply(401, {'message': 'A JSON web token could not be decoded'})
         if installation != self.app[1]:
             return Reply(404, {'message': 'Not Found'})
-        self.token = 'ghs_%d' % len(self.calls)  # the one before is dead
+        token = 'ghs_%d' % len(self.calls)
+        self.issued.add(token)
         until = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(now + 3600))
-        return Reply(201, {'token': self.token, 'expires_at': until, 'permissions': {}})
+        return Reply(201, {'token': token, 'expires_at': until, 'permissions': {}})
 
     def route(self, call):
         if call.path == '/user':
