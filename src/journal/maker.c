@@ -9,8 +9,11 @@
 #include "ring/file.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
-#define ZERO_BYTES 262144U
+#define ZERO_BYTES        262144U  /* a step of writing zeros, … */
+#define ZERO_URGENT_BYTES 1048576U /* … and when they cannot come fast enough */
+#define ZEROS_MAP_BYTES   2097152U
 /* Zeros are written at this pace (32 MiB/s), or as fast as the journal's use of the room it has
  * asks for: a commit's flush waits for everything in the device's cache. How much that matters
  * depends on the disk; on a noisy shared one no difference could be measured. */
@@ -21,11 +24,14 @@ enum bk_err maker_init(struct catalog *catalog)
     struct catalog_maker *maker = &catalog->maker;
     maker->file = -1;
     maker->block = aligned_alloc(FORMAT_BLOCK_BYTES, FORMAT_BLOCK_BYTES);
-    maker->zeros = aligned_alloc(FORMAT_BLOCK_BYTES, ZERO_BYTES);
+    maker->zeros = aligned_alloc(ZEROS_MAP_BYTES, ZEROS_MAP_BYTES);
     if (!maker->block || !maker->zeros) {
         return BK_NO_MEMORY;
     }
-    memset(maker->zeros, 0, ZERO_BYTES);
+    /* One huge page, where there are any: the kernel then takes it as one piece, not page by page,
+     * which was a quarter of the cost of writing zeros. */
+    (void)madvise(maker->zeros, ZEROS_MAP_BYTES, MADV_HUGEPAGE);
+    memset(maker->zeros, 0, ZERO_URGENT_BYTES);
     return BK_OK;
 }
 
@@ -168,7 +174,8 @@ static enum bk_err zero_some(struct catalog *catalog)
 {
     struct catalog_maker *maker = &catalog->maker;
     uint64_t left = maker->bytes - maker->zeroed;
-    size_t bytes = left < ZERO_BYTES ? (size_t)left : ZERO_BYTES;
+    uint64_t step = urgent(maker) ? ZERO_URGENT_BYTES : ZERO_BYTES;
+    size_t bytes = (size_t)(left < step ? left : step);
     enum bk_err err = file_write(maker->file, maker->zeros, bytes, maker->zeroed);
     if (err == BK_OK) {
         maker->zeroed += bytes;
