@@ -265,6 +265,7 @@ static void wait_for(struct ingress *ingress, struct http_exchange *exchange, ui
     exchange->handler_pointer = slot;
     ingress->appended = sequence > ingress->appended ? sequence : ingress->appended;
     list_push_back(&ingress->waiting, &exchange->wait);
+    ingress->waiting_count++;
 }
 
 /* The events of a batch, on their way to the disk: handler_pointer of an exchange with
@@ -414,6 +415,7 @@ void ingress_committed(void *context, uint64_t durable_through, uint64_t failed_
         bool durable = exchange->handler_number <= durable_through;
         if (durable || (err != BK_OK && exchange->handler_number <= failed_through)) {
             list_remove(node);
+            ingress->waiting_count--;
             acknowledge(ingress, exchange, durable);
         }
     }

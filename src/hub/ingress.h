@@ -67,6 +67,7 @@ struct ingress {
     struct metrics_reactor *metrics;
     struct list
         waiting; /* exchanges; those of duplicates wait for older records than their neighbours */
+    unsigned waiting_count;
     uint64_t appended;   /* the last sequence that somebody waits for */
     struct list foreign; /* other cores' duplicates that wait for our records */
     /* Records that were refused, latest ranges: durable_through passes them later. */

@@ -9,8 +9,8 @@
 
 #define RING_ENTRIES 2048U
 /* While a commit is under way no answer can leave, so waking for each request gains nothing: gather
- * up to this many, or this long (a fraction of a flush), per wake-up. */
-#define GATHER_COMPLETIONS 32U
+ * those of all who may send, up to this many, or this long (a fraction of a flush), per wake-up. */
+#define GATHER_COMPLETIONS 128U
 #define GATHER_US          100U
 
 struct reactor {
@@ -157,10 +157,10 @@ static enum bk_err open_server(struct reactor *reactor, const struct http_handle
     config.conns_max = reactor->config.conns_max;
     config.exchanges_max = config.conns_max * 2;
     config.conns_per_address = reactor->config.conns_per_address;
-    config.idle_timeout_ms = reactor->config.idle_timeout_ms ? reactor->config.idle_timeout_ms
-                                                             : config.idle_timeout_ms;
-    config.head_timeout_ms = reactor->config.head_timeout_ms ? reactor->config.head_timeout_ms
-                                                             : config.head_timeout_ms;
+    config.idle_timeout_ms =
+        reactor->config.idle_timeout_ms ? reactor->config.idle_timeout_ms : config.idle_timeout_ms;
+    config.head_timeout_ms =
+        reactor->config.head_timeout_ms ? reactor->config.head_timeout_ms : config.head_timeout_ms;
     config.tls_conns_max = config.conns_max;
     struct http_server *server = NULL;
     enum bk_err err = http_server_open(reactor->ring, &reactor->wheel, &reactor->buffers, &config,
@@ -401,11 +401,27 @@ static bool has_work(const struct reactor *reactor)
             (reactor->admin_server && http_server_has_work(reactor->admin_server)));
 }
 
+static void gather(struct reactor *reactor)
+{
+    unsigned count = 0, us = 0;
+    uint64_t held_ns = 0;
+    if (!reactor->stopped && journal_writing(reactor->journal)) {
+        unsigned conns = http_server_stats(reactor->ingress_server)->conns_open;
+        unsigned waiting = reactor->ingress.waiting_count;
+        count = conns > waiting ? conns - waiting : 0;
+        count = count < GATHER_COMPLETIONS ? count : GATHER_COMPLETIONS;
+        us = GATHER_US;
+    } else if (!reactor->stopped) {
+        count = journal_held(reactor->journal, &held_ns);
+        us = (unsigned)(held_ns / 1000);
+    }
+    ring_gather(reactor->ring, count > 1 ? count : 0, count > 1 ? us : 0);
+}
+
 static void reactor_turn(struct reactor *reactor)
 {
     consume_when_wanted(reactor);
-    bool committing = !reactor->stopped && journal_writing(reactor->journal);
-    ring_gather(reactor->ring, committing ? GATHER_COMPLETIONS : 0, committing ? GATHER_US : 0);
+    gather(reactor);
     ring_turn(reactor->ring, has_work(reactor) ? 0 : next_ns(reactor));
     uint64_t now_ns = ring_now_ns(reactor->ring);
     timer_wheel_run(&reactor->wheel, now_ns);

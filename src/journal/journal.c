@@ -24,6 +24,14 @@
 #define INFLIGHT_MAX    2U
 #define SECOND_COMMIT_BYTES                                                                        \
     65536U /* a second commit hides the gap between two; a small one only costs a flush */
+/* How long a commit is held back: a part of a flush. */
+#define HOLD_PART         4U
+#define HOLD_NS_MAX       1000000ULL
+#define HOLD_ANSWERED_MIN 8U      /* few are not worth waiting for, … */
+#define HOLD_BYTES_MAX    131072U /* … and a large commit needs no more */
+#define HOLD_MISSES_MAX   3U
+#define HOLD_PAUSE_FIRST  16U
+#define HOLD_PAUSE_LAST   256U
 #define SPARES_MAX        4U
 #define COMMIT_UNIT_SHIFT 14U /* 16.4 us */
 #define BACKOFF_FIRST_NS  1000000000ULL
@@ -65,6 +73,16 @@ struct frame {
     bool good;
 };
 
+/* See hold_begin(). */
+struct hold {
+    uint64_t flush_ns; /* moving average */
+    uint64_t until_ns; /* 0: nothing is held back */
+    unsigned target;   /* … until the frame has so many records */
+    unsigned misses;   /* times in a row that they did not come */
+    unsigned pause;    /* so many commits are not held back … */
+    unsigned pause_next;
+};
+
 enum stop_state { RUNNING, STOPPING, CLOSING_SENT, STOPPED };
 
 struct journal {
@@ -80,6 +98,7 @@ struct journal {
     uint64_t next_sequence;
     uint64_t pending_bytes;
     struct journal_stats stats;
+    struct hold hold;
 
     struct frame frames[FRAMES_MAX];
     uint32_t head;
@@ -321,10 +340,10 @@ static uint64_t finish_record(struct journal *journal, struct frame *frame,
 }
 
 /* The record goes to the end of the frame that is returned in *ret_frame. */
-static inline __attribute__((always_inline)) enum bk_err
-append(struct journal *journal, const struct journal_entry *entry, const uint8_t *message,
-       const struct journal_redaction *redactions, unsigned redaction_count, uint64_t *ret_sequence,
-       struct frame **ret_frame)
+static inline __attribute__((always_inline)) enum bk_err append(
+    struct journal *journal, const struct journal_entry *entry, const uint8_t *message,
+    const struct journal_redaction *redactions, unsigned redaction_count, uint64_t *ret_sequence,
+    struct frame **ret_frame)
 {
     size_t message_bytes = (size_t)entry->head_bytes + entry->body_bytes;
     if (message_bytes > JOURNAL_SMALL_BYTES_MAX) {
@@ -354,8 +373,8 @@ enum bk_err journal_append(struct journal *journal, const struct journal_entry *
                            unsigned redaction_count, uint64_t *ret_sequence)
 {
     struct frame *frame = NULL;
-    enum bk_err err = append(journal, entry, message, redactions, redaction_count, ret_sequence,
-                             &frame);
+    enum bk_err err =
+        append(journal, entry, message, redactions, redaction_count, ret_sequence, &frame);
     if (err == BK_OK) {
         frame->urgent = true;
     }
@@ -429,12 +448,68 @@ enum bk_err journal_append_large(struct journal *journal, const struct journal_e
     return BK_OK;
 }
 
+/* ---- holding a commit back
+ *
+ * Those who get their answers now often send again at once. Without waiting for them, one half of
+ * the senders would be in this commit and the other half in the next, for ever; a commit that waits
+ * for a part of a flush takes all of them along: fewer flushes, fewer wake-ups. When they do not
+ * come, no commit waits for a while, then for longer and longer. */
+
+static void hold_begin(struct journal *journal, uint64_t answered)
+{
+    struct hold *hold = &journal->hold;
+    if (answered < HOLD_ANSWERED_MIN) {
+        return;
+    }
+    if (hold->pause > 0) {
+        hold->pause--;
+        return;
+    }
+    uint64_t ns = hold->flush_ns / HOLD_PART;
+    unsigned filled = journal->filling ? journal->filling->record_count : 0;
+    hold->until_ns = ring_now_ns(journal->ring) + (ns < HOLD_NS_MAX ? ns : HOLD_NS_MAX);
+    hold->target = filled + (unsigned)answered;
+}
+
+static void hold_end(struct hold *hold, unsigned records, uint32_t bytes)
+{
+    hold->until_ns = 0;
+    if (records >= hold->target - hold->target / 8) {
+        hold->misses = 0;
+        hold->pause_next = HOLD_PAUSE_FIRST;
+    } else if (bytes < HOLD_BYTES_MAX && ++hold->misses >= HOLD_MISSES_MAX) {
+        hold->misses = 0;
+        hold->pause = hold->pause_next;
+        hold->pause_next = hold->pause * 2 < HOLD_PAUSE_LAST ? hold->pause * 2 : HOLD_PAUSE_LAST;
+    }
+}
+
+static bool is_held(const struct journal *journal, const struct frame *frame)
+{
+    const struct hold *hold = &journal->hold;
+    return frame == journal->filling && hold->until_ns > ring_now_ns(journal->ring) &&
+           frame->record_count < hold->target && frame->bytes < HOLD_BYTES_MAX &&
+           journal->stop == RUNNING;
+}
+
+unsigned journal_held(const struct journal *journal, uint64_t *ret_ns)
+{
+    const struct frame *frame = journal->filling;
+    if (!frame || inflight(journal) > 0 || !is_held(journal, frame)) {
+        return 0;
+    }
+    *ret_ns = journal->hold.until_ns - ring_now_ns(journal->ring);
+    return journal->hold.target - frame->record_count;
+}
+
 /* ---- completion */
 
 static void commit_stats(struct journal *journal, const struct frame *frame)
 {
     struct journal_stats *stats = &journal->stats;
     uint64_t took_ns = ring_now_ns(journal->ring) - frame->submitted_ns;
+    struct hold *hold = &journal->hold;
+    hold->flush_ns = hold->flush_ns ? hold->flush_ns - hold->flush_ns / 8 + took_ns / 8 : took_ns;
     counter_add(&stats->frames, 1);
     counter_add(&stats->records, frame->record_count);
     counter_add(&stats->bytes, frame_disk_bytes(frame));
@@ -568,6 +643,9 @@ static void frame_written(struct ring_op *op, const struct ring_result *result)
     }
     uint64_t through = journal_durable_through(journal);
     if (through != before) {
+        if (inflight(journal) == 0) {
+            hold_begin(journal, through - before);
+        }
         journal->commit(journal->context, through, through, BK_OK);
     }
     if (journal->fail_err != BK_OK) {
@@ -652,6 +730,12 @@ static bool may_submit(struct journal *journal, const struct frame *frame)
         return false;
     }
     if (busy == 0) {
+        if (is_held(journal, frame)) {
+            return false;
+        }
+        if (journal->hold.until_ns != 0) {
+            hold_end(&journal->hold, frame->record_count, frame->bytes);
+        }
         return true;
     }
     if (busy == INFLIGHT_MAX || frame->kind == FRAME_OPENING || frame->kind == FRAME_CLOSING) {
@@ -718,8 +802,13 @@ void journal_turn(struct journal *journal)
 uint64_t journal_next_ns(const struct journal *journal)
 {
     const struct frame *frame = journal->filling;
-    bool waits = frame && !frame->urgent && inflight(journal) == 0 && journal->fail_err == BK_OK;
-    return waits ? frame->lazy_ns : UINT64_MAX;
+    if (!frame || inflight(journal) > 0 || journal->fail_err != BK_OK) {
+        return UINT64_MAX;
+    }
+    if (!frame->urgent) {
+        return frame->lazy_ns;
+    }
+    return is_held(journal, frame) ? journal->hold.until_ns : UINT64_MAX;
 }
 
 uint64_t journal_filling_from(const struct journal *journal)
@@ -810,6 +899,7 @@ enum bk_err journal_open(const struct journal_config *config, struct journal **r
     journal->context = config->context;
     journal->id = config->id;
     journal->durable = config->durable;
+    journal->hold.pause_next = HOLD_PAUSE_FIRST;
     enum bk_err err = take_memory(journal);
     if (err == BK_OK) {
         err = ring_file_attach(config->ring, start->segment->file, &start->segment->handle);

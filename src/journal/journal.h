@@ -143,6 +143,8 @@ uint64_t journal_next_ns(const struct journal *journal);
 uint64_t journal_filling_from(const struct journal *journal);
 /* A commit is under way. */
 bool journal_writing(const struct journal *journal);
+/* How many records the next commit is held back for, and for how long at most; 0 = it is not. */
+unsigned journal_held(const struct journal *journal, uint64_t *ret_ns);
 
 /* Sequence up to which everything is durable. Any thread (atomic acquire). */
 uint64_t journal_durable_through(const struct journal *journal);

@@ -95,6 +95,7 @@ struct ring {
     bool restricted;
     unsigned gather_count;
     unsigned gather_us;
+    unsigned sends; /* queued since the last enter */
     unsigned connect_count;
     struct sockaddr_storage connect_addresses[CONNECT_ADDRESSES];
     struct peer_lookup lookups[PEER_LOOKUPS];
@@ -113,6 +114,7 @@ static void ring_submit(struct ring *ring)
     int rc = io_uring_submit(&ring->uring);
     bk_assert(rc >= 0 || rc == -EBUSY || rc == -EAGAIN || rc == -EINTR);
     ring->connect_count = 0;
+    ring->sends = 0;
 }
 
 static struct io_uring_sqe *sqe_take(struct ring *ring)
@@ -746,6 +748,7 @@ void ring_send(struct ring *ring, struct ring_op *op, int32_t handle, const void
     bk_assert(bytes > 0 && bytes <= INT32_MAX);
     op_begin(op, done, OP_SEND);
     op->private_[0] = bytes;
+    ring->sends++;
     struct io_uring_sqe *sqe = sqe_take(ring);
     /* WAITALL: the kernel goes on after a short send, so that a completion means all or an error.
      */
@@ -1057,7 +1060,9 @@ static bool enter_gathering(struct ring *ring, uint64_t deadline_ns)
         uint64_t wait_ns = deadline_ns == UINT64_MAX ? 1000000000ULL : deadline_ns - ring->now_ns;
         struct __kernel_timespec timeout = {.tv_sec = (int64_t)(wait_ns / 1000000000ULL),
                                             .tv_nsec = (long long)(wait_ns % 1000000000ULL)};
-        (void)io_uring_submit_and_wait_min_timeout(&ring->uring, &cqe, ring->gather_count, &timeout,
+        /* Sends nearly always complete while they are submitted. */
+        (void)io_uring_submit_and_wait_min_timeout(&ring->uring, &cqe,
+                                                   ring->gather_count + ring->sends, &timeout,
                                                    ring->gather_us, NULL);
         return true;
     }

@@ -437,8 +437,84 @@ static void test_lazy(void)
     world_fini(&world);
 }
 
+/* A commit of `count` records that takes 4 ms. */
+static void commit_slowly(struct world *world, uint64_t *sequence, unsigned count)
+{
+    struct ring *ring = &world->rings[0];
+    for (unsigned i = 0; i < count; i++) {
+        is_int(world_append(world, 0, (*sequence)++, 100), BK_OK);
+    }
+    fake_now_ns += 1000000; /* whatever was held back is over */
+    journal_turn(world->journals[0]);
+    is_uint(ring->write_count, 1);
+    fake_now_ns += 4000000;
+    fake_complete(ring, 0);
+}
+
+static void test_hold(void)
+{
+    struct world world;
+    world_init(&world, 1, 1 << 20);
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    struct journal *journal = world.journals[0];
+    struct ring *ring = &world.rings[0];
+    uint64_t sequence = 1, left_ns = 0;
+    ring->hold = true;
+    for (unsigned i = 0; i < 30; i++) {
+        commit_slowly(&world, &sequence, 4);
+    }
+    is_int(world_append(&world, 0, sequence++, 100), BK_OK);
+    is_uint(journal_held(journal, &left_ns), 0, "few that were answered are not waited for");
+    commit_slowly(&world, &sequence, 9);
+
+    is_uint(journal_held(journal, &left_ns), 0, "nobody is there to be held back");
+    is_uint(journal_next_ns(journal), UINT64_MAX);
+    is_int(world_append(&world, 0, sequence++, 100), BK_OK);
+    journal_turn(journal);
+    is_uint(ring->write_count, 0, "ten were answered: the first that is back waits for the others");
+    is_uint(journal_held(journal, &left_ns), 9);
+    ok(left_ns > 500000 && left_ns <= 1000000, "for a quarter of a flush");
+    is_uint(journal_next_ns(journal), fake_now_ns + left_ns, "and then wakes up");
+    for (unsigned i = 0; i < 9; i++) {
+        is_int(world_append(&world, 0, sequence++, 100), BK_OK);
+    }
+    journal_turn(journal);
+    is_uint(ring->write_count, 1, "all are back: commit");
+    fake_now_ns += 4000000;
+    fake_complete(ring, 0);
+
+    for (unsigned i = 0; i < 3; i++) {
+        is_int(world_append(&world, 0, sequence++, 100), BK_OK);
+        journal_turn(journal);
+        is_uint(ring->write_count, 0);
+        fake_now_ns = journal_next_ns(journal);
+        journal_turn(journal);
+        is_uint(ring->write_count, 1, "time is over");
+        for (unsigned k = 0; k < 9; k++) {
+            is_int(world_append(&world, 0, sequence++, 100), BK_OK);
+        }
+        fake_now_ns += 4000000;
+        fake_complete(ring, 0);
+        journal_turn(journal);
+        fake_now_ns += 2000000;
+        journal_turn(journal);
+        fake_complete(ring, 0);
+    }
+    commit_slowly(&world, &sequence, 10);
+    is_int(world_append(&world, 0, sequence++, 100), BK_OK);
+    is_uint(journal_held(journal, &left_ns), 0, "they did not come: no more waiting, for a while");
+    journal_turn(journal);
+    is_uint(ring->write_count, 1);
+    fake_complete(ring, 0);
+    ring->hold = false;
+    world_stop(&world);
+    world_fini(&world);
+}
+
 int main(void)
 {
+    test_hold();
     test_consume();
     test_lazy();
     test_first_commit();
