@@ -72,6 +72,7 @@ static struct {
     bool serving;
     bool calm;
     unsigned done, good;
+    unsigned spoiled; /* answers with another one behind them */
 } world;
 
 static struct order orders[CALLS_MAX];
@@ -92,6 +93,7 @@ struct server {
     uint8_t *out;
     size_t out_bytes, out_at, out_end;
     bool head_seen, waiting, ends, aborts;
+    bool spoiled; /* said more than it was asked for */
 };
 
 static void server_step(struct server *server);
@@ -199,6 +201,8 @@ static void answer(struct server *server)
         break;
     }
     if (order->kind == KIND_EXTRA) {
+        server->spoiled = true;
+        world.spoiled++;
         say(server, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n" POISON_BODY);
     }
     server->out_end = server->out_bytes;
@@ -327,6 +331,10 @@ static void server_step(struct server *server)
         server_end(server, false);
         return;
     }
+    if (server->spoiled && !server->order && server->in_bytes > 0) {
+        server_end(server, false); /* what it said already may be taken for the answer to this */
+        return;
+    }
     if (!server->order) {
         if (!server_request(server)) {
             return;
@@ -389,8 +397,22 @@ static void servers_accept(void *context, uint64_t number)
 
 /* ---- calls */
 
+/* A server that sends two answers to one request, the second while the next request is on its way:
+ * nothing in HTTP/1.1 tells that from an answer. It fools its own callers only. */
+static bool is_fooled(const struct http_reply *reply)
+{
+    return world.spoiled > 0 && reply->reused && reply->status == 200 &&
+           reply->body_bytes == sizeof POISON_BODY - 1 && reply->body.bytes <= reply->body_bytes &&
+           memcmp(reply->body.at ? (const void *)reply->body.at : "", POISON_BODY,
+                  reply->body.bytes) == 0;
+}
+
 static void check_answer(const struct order *order, const struct http_reply *reply)
 {
+    if (is_fooled(reply)) {
+        sim_log("call %u took the second answer to the call before it", order->number);
+        return;
+    }
     size_t want = order->kind == KIND_EMPTY ? 0 : order->answer_bytes;
     sim_check(order->kind != KIND_GARBAGE && order->kind != KIND_SILENT,
               "call %u was answered, but it cannot be", order->number);
