@@ -197,9 +197,10 @@ enum api_step page_catalogue(struct page *page)
         buf_printf(html, "</span><p>%s</p></div>", type->about);
         if (possible) {
             buf_printf(html,
-                       "<a class=\"button\" href=\"/integrations/%s/link\">Add<span "
-                       "aria-hidden=\"true\"> %s</span></a>",
-                       type->name, links > 0 ? "another" : "to becket");
+                       "<a class=\"button\" href=\"/integrations/%s/link\" aria-label=\"Add %s%s\">"
+                       "Add %s</a>",
+                       type->name, type->title, links > 0 ? " again" : " to becket",
+                       links > 0 ? "another" : "to becket");
         } else {
             buf_printf(html, "<p class=\"hint\">needs an Integration of type %s</p>", type->name);
         }
@@ -375,7 +376,11 @@ static bool ready_for(struct page *page, const struct link_type *type)
     }
     snprintf(location, sizeof location, "/auth/%.*s", (int)integrations.names[0].bytes,
              (const char *)integrations.names[0].at);
-    page_redirect(page, location);
+    if (page->call->request->method == HTTP_POST) {
+        page_move(page, location);
+    } else {
+        page_redirect(page, location);
+    }
     return false;
 }
 

@@ -69,6 +69,9 @@ __attribute__((format(printf, 4, 5))) enum api_step page_says(struct page *page,
                                                               ...);
 /* The location is escaped already. */
 enum api_step page_redirect(struct page *page, const char *location);
+/* The same after a form, to where a provider's page may follow: browsers check form-action on every
+ * step of a redirect, so the chain is broken by a page. */
+enum api_step page_move(struct page *page, const char *location);
 void page_cookie(struct page *page, const char *name, const char *value, unsigned seconds);
 bool page_cookie_value(const struct page *page, const char *name, struct slice *ret_value);
 const char *page_cookie_name(const struct page *page, const char *https, const char *http);

@@ -84,7 +84,8 @@ static void add_headers(struct api_response *response)
     api_add_header(response, "Content-Security-Policy",
                    "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors "
                    "'none'; base-uri 'none'");
-    api_add_header(response, "Referrer-Policy", "no-referrer");
+    /* not "no-referrer": browsers then say Origin: null in our own forms */
+    api_add_header(response, "Referrer-Policy", "same-origin");
 }
 
 static void add_flash(struct page *page, struct buf *html)
@@ -163,6 +164,20 @@ enum api_step page_redirect(struct page *page, const char *location)
     add_headers(response);
     api_add_header(response, "Location", "%s", location);
     return API_DONE;
+}
+
+enum api_step page_move(struct page *page, const char *location)
+{
+    if (strncmp(location, "/auth/", 6) != 0 && strncmp(location, "/slack", 6) != 0) {
+        return page_redirect(page, location);
+    }
+    struct buf *html = page_begin(page, "One moment");
+    buf_add_str(html, "<meta http-equiv=\"refresh\" content=\"0;url=");
+    html_add(html, slice_str(location));
+    buf_add_str(html, "\"><p><a class=\"button\" href=\"");
+    html_add(html, slice_str(location));
+    buf_add_str(html, "\">Go on</a></p>");
+    return page_end(page, 200);
 }
 
 void page_flash(struct page *page, bool bad, const char *format, ...)
@@ -360,7 +375,7 @@ static enum api_step page_login_post(struct page *page)
     }
     session_begin(page, &token);
     log_event(LOG_INFO, "login", LOG_Z("token", token.name));
-    return page_redirect(page, (const char *)arena_copy(&call->arena, next.at, next.bytes));
+    return page_move(page, (const char *)arena_copy(&call->arena, next.at, next.bytes));
 }
 
 static enum api_step page_logout(struct page *page)
