@@ -263,6 +263,7 @@ static bool choose_connections(struct serve *serve)
     }
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
+    file_reserve();
     uint64_t wanted = option_number(&serve->options, "connections");
     if (limit.rlim_max < DESCRIPTORS_MIN) {
         cli_error(

@@ -125,6 +125,23 @@ static uint32_t mark_for(const struct segment *segment, uint64_t sequence)
     return low;
 }
 
+/* Descriptors are used up: give back the file that was not read for the longest time. */
+static bool give_back_one(struct reader *reader)
+{
+    struct reader_file *oldest = NULL;
+    for (unsigned i = 0; i < FILES; i++) {
+        struct reader_file *file = &reader->files[i];
+        if (file->file >= 0 && (!oldest || file->used < oldest->used)) {
+            oldest = file;
+        }
+    }
+    if (oldest) {
+        file_close(oldest->file);
+        *oldest = (struct reader_file){.file = -1};
+    }
+    return oldest != NULL;
+}
+
 static enum bk_err open_file(struct reader *reader, const struct segment *segment, int *ret_file)
 {
     struct reader_file *oldest = &reader->files[0];
@@ -142,6 +159,9 @@ static enum bk_err open_file(struct reader *reader, const struct segment *segmen
     int opened = -1;
     catalog_path(reader->catalog, path, "", segment->journal_id, segment->number, ".log");
     enum bk_err err = file_open(path, FILE_READ | FILE_DIRECT, &opened);
+    while (err == BK_NO_DESCRIPTORS && give_back_one(reader)) {
+        err = file_open(path, FILE_READ | FILE_DIRECT, &opened);
+    }
     if (err != BK_OK) {
         return err;
     }

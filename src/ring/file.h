@@ -23,6 +23,9 @@ enum {
     FILE_TRUNCATE = 32
 };
 
+/* Keep descriptors back: when the process has no other left, files are still opened for reading,
+ * one after the other. Once, at start-up, before much else is open. */
+void file_reserve(void);
 enum bk_err file_open(const char *path, unsigned flags, int *ret_file) BK_MUST_CHECK;
 void file_close(int file);
 enum bk_err file_bytes(int file, uint64_t *ret_bytes) BK_MUST_CHECK;

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -27,6 +28,53 @@ static enum bk_err last_error(void)
     return errno == 0 ? BK_IO : bk_err_from_errno(errno);
 }
 
+/* ---- descriptors kept back. A reader has two files open at once, a log and its index. Closing one
+ * makes room for an open; the next file_close() takes it again. Not for writing: those files stay
+ * open. */
+
+#define RESERVED 2U
+static _Atomic int reserved[RESERVED]; /* 0 = none */
+static _Atomic bool reserving;
+
+static void reserve_fill(void)
+{
+    for (unsigned i = 0; i < RESERVED && atomic_load(&reserving); i++) {
+        int none = 0;
+        int file = atomic_load(&reserved[i]) ? -1 : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+        if (file > 0 && !atomic_compare_exchange_strong(&reserved[i], &none, file)) {
+            (void)close(file);
+        }
+    }
+}
+
+void file_reserve(void)
+{
+    atomic_store(&reserving, true);
+    reserve_fill();
+}
+
+static bool reserve_use(void)
+{
+    for (unsigned i = 0; i < RESERVED; i++) {
+        int file = atomic_exchange(&reserved[i], 0);
+        if (file > 0) {
+            (void)close(file);
+            return true;
+        }
+    }
+    return false;
+}
+
+static int os_open(const char *path, int os_flags)
+{
+    int file = open(path, os_flags, 0600);
+    bool used_up = file < 0 && (errno == EMFILE || errno == ENFILE);
+    if (used_up && (os_flags & O_ACCMODE) == O_RDONLY && reserve_use()) {
+        file = open(path, os_flags, 0600);
+    }
+    return file;
+}
+
 enum bk_err file_open(const char *path, unsigned flags, int *ret_file)
 {
     bk_assert((flags & (FILE_READ | FILE_WRITE)) != 0);
@@ -41,7 +89,7 @@ enum bk_err file_open(const char *path, unsigned flags, int *ret_file)
     os_flags |= flags & FILE_TRUNCATE ? O_TRUNC : 0;
     int file = -1;
     if (flags & FILE_DIRECT) {
-        file = open(path, os_flags | O_DIRECT, 0600);
+        file = os_open(path, os_flags | O_DIRECT);
         if (file < 0 && errno != EINVAL) {
             return last_error();
         }
@@ -49,7 +97,7 @@ enum bk_err file_open(const char *path, unsigned flags, int *ret_file)
                                 made it */
     }
     if (file < 0) { /* no O_DIRECT asked for, or the file system (tmpfs before 6.6) has none */
-        file = open(path, os_flags, 0600);
+        file = os_open(path, os_flags);
     }
     if (file < 0) {
         return last_error();
@@ -63,6 +111,7 @@ void file_close(int file)
     bk_assert(file >= 0);
     /* Nothing that matters is buffered: what must be durable went through file_sync. */
     (void)close(file);
+    reserve_fill();
 }
 
 enum bk_err file_bytes(int file, uint64_t *ret_bytes)
