@@ -409,10 +409,39 @@ sub load
     push @command, @{ $o{flags} // [] };
     my $before = { kernel => kernel_threads(), jiffies => machine_jiffies(), switches => switches($server->{pid}) };
     $before->{metrics} = metrics($server) if $server->{becket};
+    my $punts = $server->{becket} ? punts_begin($server->{pid}) : undef;
     my $text = run_for(($o{seconds} // 0) + 60, @command);
     my $result = eval { $json->decode($text) };
+    $before->{punts} = punts_end($punts);
     die "generator: $text\n" unless $result;
     return with_costs($server, $result, $before);
+}
+
+# How often the ring gives an operation to a kernel worker (io-wq) instead of doing it itself. Wants perf, root and
+# the kernel's tracepoint; undef without them.
+sub punts_begin
+{
+    my ($pid) = @_;
+    my $event = 'io_uring:io_uring_queue_async_work';
+    our $has_punts //= system("perf stat -e $event true >/dev/null 2>&1") == 0 ? 1 : 0;
+    return undef unless $has_punts;
+    my $file = "$out/punts";
+    unlink $file;
+    my $child = fork // die "fork: $!\n";
+    if ($child == 0) {
+        $SIG{INT} = 'DEFAULT';
+        exec('perf', 'stat', '-x', ',', '-o', $file, '-e', $event, '-p', $pid) or POSIX::_exit(127);
+    }
+    return { child => $child, file => $file };
+}
+
+sub punts_end
+{
+    my ($punts) = @_;
+    return undef unless $punts;
+    kill INT => $punts->{child};
+    waitpid $punts->{child}, 0;
+    return slurp($punts->{file}) =~ /^(\d+),/m ? $1 : undef;
 }
 
 sub ms { return int($_[0] * 1000) . 'ms' }
@@ -483,6 +512,8 @@ sub metrics_cost
         recordsPerCommit => $commits ? $delta{becket_journal_batch_records_sum} / $commits : undef,
         commitMs => $commits ? 1e3 * $delta{becket_journal_commit_seconds_sum} / $commits : undef,
         duplicates => $requests - ($delta{becket_events_total} // $requests),
+        punts => $before->{punts},
+        puntsPerCommit => $commits && defined $before->{punts} ? $before->{punts} / $commits : undef,
         switchesPerRequest => ($switches->{voluntary} - $before->{switches}{voluntary}) / $requests,
     };
 }
