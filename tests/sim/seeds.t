@@ -1,4 +1,5 @@
 #!/bin/sh
+# Seconds: 1200
 # seeds.t - Description: every scenario of the simulator, for some seeds, also under the sanitizers.
 #
 #   tests/sim/seeds.t [FIRST COUNT]    these seeds of the release build only; seeds2.t to seeds4.t do so, so that
