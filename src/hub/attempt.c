@@ -12,7 +12,7 @@ struct attempt_head {
     uint8_t flags;
     uint32_t number;
     uint32_t took_us;
-    uint32_t reserved;
+    uint32_t bucket;
     int64_t previous_due_ms;
     int64_t next_due_ms;
 };
@@ -32,6 +32,7 @@ size_t attempt_encode(const struct attempt *attempt, struct journal_entry *ret_e
                                 .flags = (uint8_t)(attempt->flags | (cut ? ATTEMPT_ANSWER_CUT : 0)),
                                 .number = attempt->number,
                                 .took_us = attempt->took_us,
+                                .bucket = attempt->bucket,
                                 .previous_due_ms = attempt->previous_due_ms,
                                 .next_due_ms = attempt->next_due_ms};
     *ret_entry = (struct journal_entry){.type = JOURNAL_ATTEMPT,
@@ -73,6 +74,7 @@ bool attempt_decode(const struct journal_entry *entry, const uint8_t *message,
         .status = entry->reason,
         .number = head.number,
         .took_us = head.took_us,
+        .bucket = (uint16_t)head.bucket,
         .destination = entry->fingerprint[0],
         .source = entry->source,
         .event = journal_position_unpack(entry->original),

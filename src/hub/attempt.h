@@ -28,7 +28,8 @@ enum attempt_outcome {
 enum {
     ATTEMPT_ANSWER_CUT = 1,
     ATTEMPT_REPLAY = 2, /* asked for by hand */
-    ATTEMPT_HELD = 4    /* FAILED: the machine's memory holds it (strict order), not the store */
+    ATTEMPT_HELD = 4,   /* FAILED: the machine's memory holds it (strict order), not the store */
+    ATTEMPT_KEYED = 8   /* order per key: `bucket` is its key's */
 };
 
 struct attempt {
@@ -38,6 +39,7 @@ struct attempt {
     uint16_t status;
     uint32_t number; /* 1, 2, 3 … */
     uint32_t took_us;
+    uint16_t bucket; /* hub/order.h */
     uint64_t destination;
     uint64_t source;
     struct journal_position event;

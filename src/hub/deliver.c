@@ -96,6 +96,7 @@ static void target_free(struct target *target)
         list_remove(&target->pump);
     }
     list_remove(&target->node);
+    free(target->firsts);
     free(target);
 }
 
@@ -172,6 +173,9 @@ static void hand_to(struct deliver *deliver, struct fan_out *out,
     order_set(target, destination);
     counter_add(&deliver->stats.wanted, 1);
     lane_offer(lane, destination, &out->view);
+    if (target->firsts) {
+        out->filtered = false; /* the key was read by the same scratch */
+    }
 }
 
 void deliver_consume(void *context, uint64_t sequence, const struct journal_entry *entry,
@@ -235,6 +239,8 @@ static bool add_lane(struct checkpoint *checkpoint, const struct lane *lane)
     *to = (struct checkpoint_lane){.journal = lane->journal,
                                    .destination = lane->target->number,
                                    .cursor = lane_cursor(lane),
+                                   .held_sequence = lane->held_sequence,
+                                   .held_number = lane->held_number,
                                    .done_at = (uint32_t)checkpoint->done_count};
     for (uint64_t i = 0; i < span; i++) {
         uint64_t entry = window->entries[(window->head + i) % WINDOW_ENTRIES];
@@ -458,6 +464,8 @@ static enum bk_err adopt(struct deliver *deliver, const struct lane_start *start
     lane->backlog = 1; /* unknown: at least one, and as old as can be */
     lane->left_ns = 1;
     lane->next = start->cursor;
+    lane->held_sequence = start->held_sequence;
+    lane->held_number = start->held_number;
     lane->missed = start->foreign ? 0 : journal_durable_through(deliver->config.journal);
     if (start->done_count > 0) {
         lane->done = malloc(start->done_count * sizeof *lane->done);
@@ -468,7 +476,9 @@ static enum bk_err adopt(struct deliver *deliver, const struct lane_start *start
         lane->done_count = start->done_count;
     }
     const struct destination *destination = destination_of(target);
-    target->strict = destination && destination->strict;
+    if (destination) {
+        order_set(target, destination);
+    }
     lane_changed(lane);
     target_pump_later(target);
     return BK_OK;

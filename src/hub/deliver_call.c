@@ -66,6 +66,7 @@ struct delivery *delivery_take(struct target *target, const struct destination *
     delivery->previous_due_ms = 0;
     delivery->flags = 0;
     delivery->version = destination->version;
+    delivery->bucket = ORDER_NO_KEY;
     delivery->origin = destination->origin;
     request_build(&request, delivery->at, &delivery->layout);
     return delivery;
@@ -92,6 +93,18 @@ void delivery_give(struct delivery *delivery)
 
 /* ---- reports */
 
+/* Before its lane settles it, so that nothing of its key starts in between. */
+static void count_in(const struct delivery *delivery, struct delivery_report *letter)
+{
+    const struct destination *destination = destination_of(delivery->target);
+    struct order_keys *keys = destination ? atomic_load(&destination->state->keys) : NULL;
+    bool to_rows = letter->kind == REPORT_AGAIN || letter->kind == REPORT_WAITS;
+    if (keys && delivery->lane && delivery->bucket != ORDER_NO_KEY && to_rows) {
+        letter->counted = true;
+        atomic_fetch_add(&keys->mail[delivery->bucket], 1);
+    }
+}
+
 static void report(struct delivery *delivery, enum report_kind kind, bool gone)
 {
     struct deliver *deliver = delivery->target->deliver;
@@ -102,12 +115,15 @@ static void report(struct delivery *delivery, enum report_kind kind, bool gone)
     letter->kind = kind;
     letter->gone = gone;
     letter->flags = delivery->flags;
+    letter->bucket = delivery->bucket;
+    letter->counted = false;
     letter->number = delivery->number;
     letter->destination = delivery->target->number;
     letter->source = delivery->source;
     letter->position = delivery->position;
     letter->event_ns = delivery->event_ns;
     letter->previous_due_ms = delivery->previous_due_ms;
+    count_in(delivery, letter);
     deliver->reports_out++;
     ring_post(deliver->config.ring, deliver->config.control, &letter->mail);
 }
@@ -125,6 +141,20 @@ void deliver_report_back(struct ring_mail *mail)
 void delivery_refuse(struct delivery *delivery)
 {
     report(delivery, REPORT_REFUSED, false);
+}
+
+void delivery_wait(struct delivery *delivery)
+{
+    struct delivery_report *letter = &delivery->report;
+    delivery->flags |= ATTEMPT_KEYED;
+    delivery->number = 0;
+    letter->status = 0;
+    letter->due_ms = 0;
+    letter->ended_ns = 0;
+    letter->why[0] = '\0';
+    report(delivery, REPORT_WAITS, false);
+    lane_settle(delivery->lane, journal_position_unpack(delivery->position).sequence);
+    order_pass_on(delivery->target, delivery->bucket);
 }
 
 /* ---- the answer */
@@ -212,6 +242,7 @@ static void record(const struct delivery *delivery, const struct ending *ending)
         .flags = (uint8_t)(delivery->flags | (reply->body_cut ? ATTEMPT_ANSWER_CUT : 0)),
         .status = ending->status,
         .number = delivery->number,
+        .bucket = (delivery->flags & ATTEMPT_KEYED) != 0 ? delivery->bucket : 0,
         .took_us = (uint32_t)(reply->total_ns / 1000),
         .destination = delivery->target->number,
         .source = delivery->source,
@@ -351,9 +382,12 @@ static void delivery_done(struct http_call *call)
         log_event(LOG_INFO, "destination takes deliveries again",
                   LOG_S("destination", destination->name));
     }
-    bool held = destination->strict && delivery->lane && ending.outcome == ATTEMPT_FAILED &&
-                lane_may_hold(delivery->lane);
-    delivery->flags |= held ? ATTEMPT_HELD : 0;
+    uint16_t bucket = delivery->bucket;
+    bool held = destination->strict && bucket == ORDER_NO_KEY && delivery->lane &&
+                ending.outcome == ATTEMPT_FAILED &&
+                lane_may_hold(delivery->lane,
+                              journal_position_unpack(delivery->position).sequence);
+    delivery->flags |= held ? ATTEMPT_HELD : bucket != ORDER_NO_KEY ? ATTEMPT_KEYED : 0;
     record(delivery, &ending);
     count(target, delivery, &ending);
     if (held) {
@@ -362,7 +396,7 @@ static void delivery_done(struct http_call *call)
         settle(delivery, &ending);
     }
     if (target->strict) {
-        order_pass_on(target);
+        order_pass_on(target, bucket);
     }
 }
 
@@ -429,6 +463,8 @@ void deliver_retries_arrived(struct ring_mail *mail)
         if (delivery) {
             delivery->previous_due_ms = event->due_ms;
             delivery->flags = event->flags;
+            delivery->bucket =
+                (event->flags & ATTEMPT_KEYED) != 0 ? event->bucket : ORDER_NO_KEY;
             list_push_back(&delivery->target->retries, &delivery->node);
             delivery->target->retry_count++;
             target_pump_later(delivery->target);

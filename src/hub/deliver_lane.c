@@ -25,7 +25,8 @@ static uint64_t *window_at(struct window *window, uint64_t index)
     return &window->entries[index % WINDOW_ENTRIES];
 }
 
-static void window_push(struct lane *lane, uint64_t sequence, int64_t received_ns, bool done)
+static void window_push(struct lane *lane, uint64_t sequence, int64_t received_ns, uint16_t bucket,
+                        bool done)
 {
     struct deliver *deliver = lane->target->deliver;
     if (!lane->window) {
@@ -37,6 +38,7 @@ static void window_push(struct lane *lane, uint64_t sequence, int64_t received_n
     bk_assert(window->tail - window->head < WINDOW_ENTRIES);
     bk_assert(window->tail == window->head || *window_at(window, window->tail - 1) >> 1 < sequence);
     window->times[window->tail % WINDOW_ENTRIES] = received_ns;
+    window->buckets[window->tail % WINDOW_ENTRIES] = bucket;
     *window_at(window, window->tail++) = sequence << 1 | done;
 }
 
@@ -77,7 +79,9 @@ void lane_settle(struct lane *lane, uint64_t sequence)
     }
     bk_assert(*window_at(window, low) == sequence << 1);
     *window_at(window, low) |= 1;
+    uint16_t bucket = window->buckets[low % WINDOW_ENTRIES];
     window_trim(lane);
+    order_bucket_changed(lane->target, bucket);
     lane_changed(lane);
 }
 
@@ -87,6 +91,19 @@ uint64_t lane_cursor(const struct lane *lane)
         return *window_at(lane->window, lane->window->head) >> 1;
     }
     return lane->behind ? lane->next : 0;
+}
+
+int64_t lane_bucket_oldest(const struct lane *lane, uint16_t bucket, uint64_t *ret_sequence)
+{
+    const struct window *window = lane->window;
+    for (uint64_t i = window ? window->head : 0; window && i < window->tail; i++) {
+        uint64_t entry = window->entries[i % WINDOW_ENTRIES];
+        if (window->buckets[i % WINDOW_ENTRIES] == bucket && !(entry & 1)) {
+            *ret_sequence = entry >> 1;
+            return window->times[i % WINDOW_ENTRIES];
+        }
+    }
+    return 0;
 }
 
 int64_t lane_oldest_ns(const struct lane *lane)
@@ -155,9 +172,11 @@ static bool lane_accept(struct lane *lane, const struct destination *destination
         return false;
     }
     delivery->lane = lane;
-    window_push(lane, event->position.sequence, event->entry->received_ns, false);
+    delivery->bucket = order_bucket_of(lane->target, destination, event);
+    window_push(lane, event->position.sequence, event->entry->received_ns, delivery->bucket, false);
     list_push_back(&lane->queue, &delivery->node);
     lane->queued++;
+    order_bucket_changed(lane->target, delivery->bucket);
     lane_changed(lane);
     target_pump_later(lane->target);
     return true;
@@ -179,7 +198,20 @@ void lane_offer(struct lane *lane, const struct destination *destination,
     }
 }
 
-/* What is built but cannot go for long is left to the journal: it is the window's end. */
+/* Is it at the window's end, but for what was passed over and will be again? */
+static bool is_last(const struct lane *lane, uint64_t sequence)
+{
+    struct window *window = lane->window;
+    uint64_t tail = window->tail;
+    while (*window_at(window, tail - 1) & 1 &&
+           window->buckets[(tail - 1) % WINDOW_ENTRIES] == ORDER_NO_KEY) {
+        tail--;
+    }
+    return *window_at(window, tail - 1) == sequence << 1;
+}
+
+/* What is built but cannot go for long is left to the journal: it is the window's end. In order per
+ * key some of it may stand in front of what is under way: that stays. */
 static void lane_drop_queue(struct lane *lane)
 {
     struct window *window = lane->window;
@@ -187,14 +219,18 @@ static void lane_drop_queue(struct lane *lane)
     while (!list_empty(&lane->queue)) {
         struct list *node = lane->queue.prev;
         struct delivery *delivery = bk_container_of(node, struct delivery, node);
+        uint64_t sequence = journal_position_unpack(delivery->position).sequence;
+        if (!is_last(lane, sequence)) {
+            break;
+        }
         list_remove(node);
         lane->queued--;
-        first = journal_position_unpack(delivery->position).sequence;
+        first = sequence;
         while (*window_at(window, window->tail - 1) & 1) {
-            window->tail--; /* passed over, and will be again */
+            window->tail--;
         }
-        bk_assert(*window_at(window, window->tail - 1) == first << 1);
         window->tail--;
+        order_bucket_changed(lane->target, delivery->bucket);
         if (!lane->behind) {
             left_behind(lane, first, delivery->event_ns);
         } else {
@@ -213,9 +249,10 @@ static void lane_drop_queue(struct lane *lane)
     lane_changed(lane);
 }
 
-bool lane_may_hold(const struct lane *lane)
+bool lane_may_hold(const struct lane *lane, uint64_t sequence)
 {
-    return lane->window && lane->window->tail - lane->window->head == lane->queued + 1;
+    return lane->window && lane->window->tail - lane->window->head == lane->queued + 1 &&
+           *window_at(lane->window, lane->window->head) == sequence << 1;
 }
 
 void lane_hold(struct lane *lane, uint64_t sequence, uint32_t number, uint64_t due_ns)
@@ -290,7 +327,7 @@ static bool take_from_chunk(struct lane *lane, const struct destination *destina
         if (window_full(lane)) {
             return false;
         }
-        window_push(lane, position.sequence, event->entry.received_ns, true);
+        window_push(lane, position.sequence, event->entry.received_ns, ORDER_NO_KEY, true);
         window_trim(lane);
         return true;
     }
@@ -379,12 +416,14 @@ static struct delivery *next_of_lanes(struct target *target)
     return NULL;
 }
 
-static struct delivery *next_of(struct target *target)
+static struct delivery *next_of(struct target *target, bool *ret_waits)
 {
     struct delivery *retry = list_empty(&target->retries)
                                  ? NULL
                                  : bk_container_of(target->retries.next, struct delivery, node);
-    struct delivery *first = target->strict ? order_next(target) : next_of_lanes(target);
+    struct delivery *first = target->firsts   ? order_next_of_keys(target, ret_waits)
+                             : target->strict ? order_next(target)
+                                              : next_of_lanes(target);
     if (retry && (target->retry_turn || !first)) {
         target->retry_turn = false;
         return retry;
@@ -403,12 +442,27 @@ static void unqueue(struct delivery *delivery)
     }
 }
 
-/* Nothing of it can go now, and perhaps not for hours. */
-static void drop_queues(struct target *target)
+void target_rebuild(struct target *target)
 {
     for (struct list *node = target->lanes.next; node != &target->lanes; node = node->next) {
         lane_drop_queue(bk_container_of(node, struct lane, node));
     }
+}
+
+/* It will not go any more: its lane's cursor stays in front of it. */
+static void give_up_queue(struct lane *lane)
+{
+    struct list *node;
+    while ((node = list_pop_front(&lane->queue)) != NULL) {
+        lane->queued--;
+        delivery_give(bk_container_of(node, struct delivery, node));
+    }
+}
+
+/* Nothing of it can go now, and perhaps not for hours. */
+static void drop_queues(struct target *target)
+{
+    target_rebuild(target);
     while (!list_empty(&target->retries)) {
         struct delivery *delivery = bk_container_of(target->retries.next, struct delivery, node);
         unqueue(delivery);
@@ -423,8 +477,9 @@ static void pump_queues(struct target *target, const struct destination *destina
     struct flow_limits limits = limits_of(destination);
     uint64_t at_ns = 0;
     struct delivery *delivery;
-    while ((delivery = next_of(target)) != NULL) {
-        if (target->strict && !order_allows(target, delivery)) {
+    bool waits = false;
+    while ((delivery = next_of(target, &waits)) != NULL) {
+        if (target->strict && !target->firsts && !order_allows(target, delivery)) {
             pump_at(target, ring_now_ns(deliver->config.ring) + FLOW_LOOK_NS);
             break;
         }
@@ -439,12 +494,20 @@ static void pump_queues(struct target *target, const struct destination *destina
         delivery->probe = answer == FLOW_PROBE;
         if (!delivery_start(delivery, destination)) {
             (void)flow_give(&target->flow, shared_of(destination), FLOW_CANCELLED, false, 0, 0);
+            if (delivery->bucket != ORDER_NO_KEY && delivery->lane) {
+                unqueue(delivery);
+                delivery_wait(delivery); /* built anew when the store sends it */
+                continue;
+            }
             drop_queues(target); /* they are built anew from the journal */
             target_pump_later(target);
             return;
         }
         unqueue(delivery);
         target_changed(target);
+    }
+    if (waits) { /* other cores' deliveries end unseen */
+        pump_at(target, ring_now_ns(deliver->config.ring) + FLOW_LOOK_NS);
     }
     if (flow_is_open(shared_of(destination))) {
         drop_queues(target);
@@ -487,6 +550,9 @@ void target_pump(struct target *target)
     const struct destination *destination = destination_of(target);
     if (!destination || deliver->draining) {
         drop_queues(target);
+        for (struct list *node = target->lanes.next; node != &target->lanes; node = node->next) {
+            give_up_queue(bk_container_of(node, struct lane, node));
+        }
         return;
     }
     order_set(target, destination);

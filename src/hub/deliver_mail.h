@@ -28,7 +28,8 @@ struct chunk_event {
     uint64_t destination;
     int64_t due_ms; /* with destination and position: its key */
     uint32_t number; /* tries made */
-    uint8_t flags;   /* ATTEMPT_REPLAY */
+    uint8_t flags;   /* ATTEMPT_REPLAY, ATTEMPT_KEYED */
+    uint16_t bucket;
     bool refused;    /* the core had no room: it is due again later */
 };
 
@@ -72,6 +73,7 @@ struct letter {
 
 enum report_kind {
     REPORT_AGAIN,   /* persist a retry at due_ms */
+    REPORT_WAITS,   /* its key's head failed: persist it behind that one, it was not tried */
     REPORT_SETTLED, /* the retry is over: delivered */
     REPORT_DEAD,    /* no more tries */
     REPORT_REFUSED  /* this retry was not tried: it stays as it is */
@@ -86,6 +88,8 @@ struct delivery_report {
     enum report_kind kind;
     bool gone; /* 410: pause the destination */
     uint8_t flags;
+    uint16_t bucket; /* with ATTEMPT_KEYED */
+    bool counted;    /* in order_keys.mail */
     uint16_t status;
     uint32_t number; /* tries made */
     uint64_t destination;
@@ -96,15 +100,19 @@ struct delivery_report {
     int64_t previous_due_ms; /* key of the retry it was; 0 = it was none */
     int64_t ended_ns;
     char why[ATTEMPT_WHY_BYTES_MAX];
+    /* The commit's, with ATTEMPT_KEYED. */
+    int rows_change;
+    bool promoted; /* another one of its key is due now */
+    bool blocks;   /* the store has some of its key */
 };
 
 /* One lane as it stands. */
 struct checkpoint_lane {
     uint16_t journal;
-    bool keep;       /* also when nothing is outstanding (strict order) */
-    bool if_absent;  /* do not overwrite what another core wrote */
     uint64_t destination;
     uint64_t cursor; /* everything below is settled; 0 = all that its journal's through covers */
+    uint64_t held_sequence; /* strict order: the head that failed, and how often; 0 = none */
+    uint32_t held_number;
     uint32_t done_at; /* into done[]: settled ones at or above the cursor, ascending */
     uint32_t done_count;
 };
@@ -152,6 +160,8 @@ struct lane_start {
     bool foreign; /* no core writes this journal any more */
     uint64_t destination;
     uint64_t cursor;
+    uint64_t held_sequence; /* strict order: the head that failed, and how often; 0 = none */
+    uint32_t held_number;
     uint64_t done_count;
     const uint64_t *done; /* ascending; the dispatch's until all cores have opened */
 };

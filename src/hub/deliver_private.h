@@ -25,8 +25,9 @@ struct delivery {
     int64_t event_ns;
     int64_t previous_due_ms;
     uint64_t version; /* of the destination that the request was built for */
-    uint32_t number;  /* this try's: 1, 2, 3 … */
-    uint8_t flags;   /* ATTEMPT_REPLAY */
+    uint32_t number; /* this try's: 1, 2, 3 … */
+    uint8_t flags;   /* ATTEMPT_REPLAY, ATTEMPT_KEYED */
+    uint16_t bucket; /* order per key; else ORDER_NO_KEY */
     bool probe;
     bool flying;
     uint8_t *at; /* the request: in the pool, or from `large` */
@@ -43,6 +44,7 @@ struct window {
     uint64_t head, tail;
     uint64_t entries[WINDOW_ENTRIES]; /* sequence << 1 | done */
     int64_t times[WINDOW_ENTRIES];    /* when each event was received */
+    uint16_t buckets[WINDOW_ENTRIES]; /* of its key, or ORDER_NO_KEY */
 };
 
 struct lane {
@@ -69,6 +71,12 @@ struct lane {
     struct lane_want want;
 };
 
+/* Order per key: the oldest event of a bucket that this core owes, as far as it is in memory. */
+struct bucket_first {
+    const struct lane *lane; /* NULL: none */
+    uint64_t sequence;
+};
+
 /* A destination as this core sees it. */
 struct target {
     struct target *bucket_next;
@@ -83,7 +91,8 @@ struct target {
     unsigned retry_count; /* in the list */
     unsigned slots;
     bool retry_turn; /* lanes and retries take turns */
-    bool strict;
+    bool strict;     /* in order */
+    struct bucket_first *firsts; /* in order per key: ORDER_BUCKETS of them; else NULL */
     struct target_wake {
         struct ring_mail mail;
         struct target *home;
@@ -165,8 +174,12 @@ int64_t lane_oldest_ns(const struct lane *lane);
 void target_pump(struct target *target);
 /* Strict order: the head failed and stays the head, until due_ns. */
 void lane_hold(struct lane *lane, uint64_t sequence, uint32_t number, uint64_t due_ns);
-/* False: others are in flight or were settled behind it, from before the order became strict. */
-bool lane_may_hold(const struct lane *lane);
+/* False: others are in flight or were settled around it, from before the order became strict. */
+bool lane_may_hold(const struct lane *lane, uint64_t sequence);
+/* The oldest of a bucket that is in memory: when it was received; 0 = none. */
+int64_t lane_bucket_oldest(const struct lane *lane, uint16_t bucket, uint64_t *ret_sequence);
+/* Another ordering: what is built is built anew, from the journal. */
+void target_rebuild(struct target *target);
 
 /* ---- deliver_order.c: strict order over all cores */
 /* The destination's ordering, which an apply may change at any time. */
@@ -178,7 +191,16 @@ bool order_allows(const struct target *target, const struct delivery *delivery);
 /* The head of the lane that owes the oldest event; NULL: it is not in memory. */
 struct delivery *order_next(const struct target *target);
 /* Something was settled: whose turn is it now? */
-void order_pass_on(struct target *target);
+void order_pass_on(struct target *target, uint16_t bucket);
+
+/* Order per key. */
+uint16_t order_bucket_of(const struct target *target, const struct destination *destination,
+                         const struct event_view *event);
+/* What a core owes of this bucket changed. */
+void order_bucket_changed(struct target *target, uint16_t bucket);
+/* The next one of the lanes that may go; those whose key's head failed are sent to the store. NULL:
+ * none; *ret_waits: some wait for others. */
+struct delivery *order_next_of_keys(struct target *target, bool *ret_waits);
 
 /* ---- deliver_call.c */
 /* A built request in a slot, counted to its target; NULL: no room. */
@@ -189,5 +211,8 @@ void delivery_give(struct delivery *delivery);
 bool delivery_start(struct delivery *delivery, const struct destination *destination);
 /* A retry that is not tried now. */
 void delivery_refuse(struct delivery *delivery);
+/* Order per key: its key's head failed; it is persisted behind that one, and its lane goes on. Out
+ * of its queue. */
+void delivery_wait(struct delivery *delivery);
 
 #endif

@@ -137,7 +137,9 @@ static bool row_item(struct slice key, struct slice value, struct delivery_item 
                                            .number = retry.number,
                                            .replay = (retry.flags & ATTEMPT_REPLAY) != 0,
                                            .status = retry.status,
-                                           .next_due_ms = retry.due_ms};
+                                           .next_due_ms = order_is_waiting(retry.due_ms)
+                                                              ? 0
+                                                              : retry.due_ms};
         return true;
     }
     if (!dead_row_decode(key, value, &dead)) {

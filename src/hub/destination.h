@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "base/sha256.h"
 #include "hub/filter.h"
+#include "hub/order.h"
 #include "http/origin.h"
 
 #include <stdatomic.h>
@@ -36,8 +37,10 @@ enum destination_pause {
 /* What the delivery machine keeps between versions, for all cores; zero at first. */
 struct destination_state {
     _Atomic uint64_t words[8];
-    /* Strict order: by core, when its oldest event that is not settled was received; 0 = none. */
+    /* Strict order: by core, when its oldest event that is not settled was received; 0 = none. Per
+     * key: of those that were left to the journal, whose keys nobody knows. */
     _Atomic int64_t oldest_ns[CORES_MAX];
+    _Atomic(struct order_keys *) keys; /* owned; there since the first version with an order key */
 };
 
 struct destination {

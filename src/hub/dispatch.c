@@ -12,6 +12,7 @@
 
 #define LETTERS_PER_COMMIT 4096U
 #define STORE_RETRY_NS     1000000000ULL
+#define KEY_COMMIT_NS      1000000ULL
 
 /* ---- destinations */
 
@@ -206,12 +207,23 @@ static void letter_push(struct dispatch *dispatch, struct letter *letter)
     }
 }
 
+static void commit_soon(struct dispatch *dispatch)
+{
+    uint64_t at_ns = ring_now_ns(dispatch->config.ring) + KEY_COMMIT_NS;
+    if (!dispatch->store_failing && at_ns < dispatch->commit_due_ns) {
+        dispatch->commit_due_ns = at_ns;
+    }
+}
+
 void dispatch_report_arrived(struct ring_mail *mail)
 {
     struct delivery_report *report = bk_container_of(mail, struct delivery_report, mail);
     report->letter.checkpoint = false;
     report->letter.own = false;
     letter_push(report->dispatch, &report->letter);
+    if ((report->flags & ATTEMPT_KEYED) != 0 && report->previous_due_ms != 0) {
+        commit_soon(report->dispatch); /* its key waits for it */
+    }
 }
 
 void dispatch_queue_own(struct dispatch *dispatch, const struct delivery_report *report)
@@ -272,7 +284,7 @@ static enum bk_err apply(struct store_txn *txn, void *context)
 {
     struct commit *commit = context;
     struct dispatch *dispatch = commit->dispatch;
-    const struct letter *letter = dispatch->letters_first;
+    struct letter *letter = dispatch->letters_first;
     enum bk_err err = BK_OK;
     for (size_t i = 0; err == BK_OK && i < commit->count; i++, letter = letter->next) {
         if (letter->checkpoint) {
@@ -281,12 +293,13 @@ static enum bk_err apply(struct store_txn *txn, void *context)
                                         dispatch->config.routes);
             continue;
         }
-        struct delivery_report report =
-            *bk_container_of(letter, const struct delivery_report, letter);
-        if (!route_table_destination(dispatch->config.routes, report.destination)) {
-            report.kind = REPORT_SETTLED; /* deleted meanwhile: nothing is kept for it */
+        struct delivery_report *report = bk_container_of(letter, struct delivery_report, letter);
+        enum report_kind kind = report->kind;
+        if (!route_table_destination(dispatch->config.routes, report->destination)) {
+            report->kind = REPORT_SETTLED; /* deleted meanwhile: nothing is kept for it */
         }
-        err = rows_apply_report(txn, &report);
+        err = rows_apply_report(txn, report);
+        report->kind = kind;
     }
     return err;
 }
@@ -308,6 +321,33 @@ static void load_soon(struct dispatch *dispatch, const struct fare *fare)
     dispatch->load_due_ns = at_ns < dispatch->load_due_ns ? at_ns : dispatch->load_due_ns;
 }
 
+/* The cores learn that the store has some of its key before the letter is counted out. */
+static void report_key(struct dispatch *dispatch, const struct delivery_report *report)
+{
+    const struct destination *destination =
+        route_table_destination(dispatch->config.routes, report->destination);
+    struct order_keys *keys = destination ? atomic_load(&destination->state->keys) : NULL;
+    if (!keys || (report->flags & ATTEMPT_KEYED) == 0 || report->kind == REPORT_REFUSED) {
+        return;
+    }
+    atomic_store(&keys->rows[report->bucket], report->blocks);
+    if (report->counted) {
+        atomic_fetch_sub(&keys->mail[report->bucket], 1);
+    }
+}
+
+static void report_counts_keyed(struct dispatch *dispatch, struct fare *fare,
+                                const struct delivery_report *report)
+{
+    fare->retries += (uint64_t)(int64_t)report->rows_change;
+    dispatch->retries_total += (uint64_t)(int64_t)report->rows_change;
+    int64_t due_ms = report->promoted               ? 1
+                     : report->kind == REPORT_AGAIN ? report->due_ms
+                                                    : INT64_MAX;
+    fare->next_due_ms = due_ms < fare->next_due_ms ? due_ms : fare->next_due_ms;
+    load_soon(dispatch, fare);
+}
+
 /* In memory, what the commit made true. */
 static void report_counts(struct dispatch *dispatch, const struct delivery_report *report)
 {
@@ -317,6 +357,10 @@ static void report_counts(struct dispatch *dispatch, const struct delivery_repor
     }
     if (!fare || fare->removed ||
         !route_table_destination(dispatch->config.routes, report->destination)) {
+        return;
+    }
+    if ((report->flags & ATTEMPT_KEYED) != 0 && report->kind != REPORT_REFUSED) {
+        report_counts_keyed(dispatch, fare, report);
         return;
     }
     bool was = report->previous_due_ms != 0 && report->kind != REPORT_REFUSED;
@@ -347,6 +391,7 @@ static void send_home(struct dispatch *dispatch, struct letter *letter)
     }
     struct delivery_report *report = bk_container_of(letter, struct delivery_report, letter);
     report_counts(dispatch, report);
+    report_key(dispatch, report);
     const struct destination *destination =
         route_table_destination(dispatch->config.routes, report->destination);
     bool running = destination && destination->pause == DESTINATION_RUNNING;
@@ -578,7 +623,7 @@ static void fare_status(const struct dispatch *dispatch, const struct fare *fare
     for (unsigned i = 0; i < dispatch->config.cores; i++) {
         add_core(ret_status, &fare->cores[i]);
     }
-    if (fare->retries > 0 && fare->next_due_ms > 0 && fare->next_due_ms != INT64_MAX) {
+    if (fare->retries > 0 && fare->next_due_ms > 0 && fare->next_due_ms < ORDER_WAITING_MS) {
         ret_status->next_retry_ms = fare->next_due_ms;
     }
 }

@@ -96,7 +96,8 @@ struct retry_row {
     int64_t due_ms;
     uint64_t position;
     uint32_t number; /* tries made; 0 = a replay that was not tried yet */
-    uint8_t flags;   /* ATTEMPT_REPLAY */
+    uint8_t flags;   /* ATTEMPT_REPLAY, ATTEMPT_KEYED */
+    uint16_t bucket; /* with ATTEMPT_KEYED */
     uint16_t status; /* of the last try; 0 = no answer */
     int64_t event_ns;
     uint64_t source;

@@ -89,17 +89,20 @@ struct lane_row {
     uint64_t destination;
     uint16_t journal;
     uint64_t cursor;
+    uint64_t held_sequence; /* strict order: the head that failed; 0 = none */
+    uint32_t held_number;
     size_t done_count;
     const uint8_t *done; /* numbers of the store: key_get_u64() */
 };
+/* Fills what the report has for the commit's. */
 enum bk_err rows_apply_report(struct store_txn *txn,
-                              const struct delivery_report *report) BK_MUST_CHECK;
+                              struct delivery_report *report) BK_MUST_CHECK;
 enum bk_err rows_apply_checkpoint(struct store_txn *txn, const struct checkpoint *checkpoint,
                                   const struct route_table *routes) BK_MUST_CHECK;
 enum bk_err rows_put_retry(struct store_txn *txn, const struct retry_row *row) BK_MUST_CHECK;
 /* cursor 0: nothing is outstanding, no row. */
-enum bk_err rows_put_lane(struct store_txn *txn, uint64_t destination, uint16_t journal,
-                          uint64_t cursor, const uint64_t *done, size_t done_count) BK_MUST_CHECK;
+enum bk_err rows_put_lane(struct store_txn *txn, const struct lane_row *row,
+                          const uint64_t *done) BK_MUST_CHECK;
 enum bk_err rows_put_through(struct store_txn *txn, uint16_t journal,
                              uint64_t through) BK_MUST_CHECK;
 /* BK_NOT_FOUND: never written. */

@@ -18,11 +18,14 @@
 struct settled {
     uint64_t destination;
     uint64_t position;
+    uint32_t held_number; /* not 0: it is not settled, it had that many tries */
 };
 
 struct start_lane {
     uint64_t destination;
     uint64_t position; /* of its cursor: journal and sequence */
+    uint64_t held_sequence; /* strict order: the head that failed, and how often; 0 = none */
+    uint32_t held_number;
     uint64_t *done;
     size_t done_count, done_max;
 };
@@ -148,6 +151,10 @@ static bool read_lane(void *context, struct slice key, struct slice value)
     }
     struct journal_position cursor = {row.journal, row.cursor};
     struct start_lane *lane = lane_add(recovery, row.destination, journal_position_pack(cursor));
+    if (lane) {
+        lane->held_sequence = row.held_sequence;
+        lane->held_number = row.held_number;
+    }
     for (size_t i = 0; lane && i < row.done_count; i++) {
         lane_done(recovery, lane, key_get_u64(row.done + 8 * i));
     }
@@ -194,6 +201,24 @@ static void read_rows(struct recovery *recovery)
     recovery->err = recovery->err == BK_OK ? err : recovery->err;
 }
 
+/* Order per key: the store has some of this one. */
+static bool read_bucket(void *context, struct slice key, struct slice value)
+{
+    const struct recovery *recovery = context;
+    (void)value;
+    if (key.bytes != 12) {
+        return true;
+    }
+    const struct destination *destination = route_table_destination(
+        recovery->dispatch->config.routes, key_get_u64(key.at + 2));
+    struct order_keys *keys = destination ? atomic_load(&destination->state->keys) : NULL;
+    unsigned bucket = (unsigned)(key.at[10] << 8 | key.at[11]);
+    if (keys && bucket < ORDER_BUCKETS) {
+        atomic_store(&keys->rows[bucket], true);
+    }
+    return true;
+}
+
 /* When the attempts were applied. */
 static void read_counts(struct recovery *recovery)
 {
@@ -201,6 +226,9 @@ static void read_counts(struct recovery *recovery)
     recovery->err = store_read(hub_store(recovery->dispatch->config.hub), &txn);
     if (recovery->err == BK_OK) {
         enum bk_err err = store_walk(txn, SLICE("D/"), SLICE_EMPTY, read_count, recovery);
+        if (err == BK_OK) {
+            err = store_walk(txn, SLICE("b/"), SLICE_EMPTY, read_bucket, recovery);
+        }
         store_read_end(txn);
         recovery->err = recovery->err == BK_OK ? err : recovery->err;
     }
@@ -221,7 +249,7 @@ static void note_tail(const struct catalog_segment *segment, void *context)
 
 static enum bk_err apply_reports(struct store_txn *txn, void *context)
 {
-    const struct recovery *recovery = context;
+    struct recovery *recovery = context;
     enum bk_err err = BK_OK;
     for (size_t i = 0; err == BK_OK && i < recovery->report_count; i++) {
         err = rows_apply_report(txn, &recovery->reports[i]);
@@ -242,7 +270,6 @@ static void take_attempt(struct recovery *recovery, const struct journal_record 
 {
     struct attempt attempt;
     if (!attempt_decode(&record->entry, record->message, &attempt) ||
-        (attempt.flags & ATTEMPT_HELD) != 0 ||
         !route_table_destination(recovery->dispatch->config.routes, attempt.destination)) {
         return;
     }
@@ -253,7 +280,11 @@ static void take_attempt(struct recovery *recovery, const struct journal_record 
         return;
     }
     recovery->settled[recovery->settled_count++] =
-        (struct settled){attempt.destination, journal_position_pack(attempt.event)};
+        (struct settled){attempt.destination, journal_position_pack(attempt.event),
+                         (attempt.flags & ATTEMPT_HELD) != 0 ? attempt.number : 0};
+    if ((attempt.flags & ATTEMPT_HELD) != 0) {
+        return; /* only its lane knows of it */
+    }
     if (attempt.outcome == ATTEMPT_DELIVERED && attempt.previous_due_ms == 0) {
         return;
     }
@@ -262,7 +293,8 @@ static void take_attempt(struct recovery *recovery, const struct journal_record 
         .kind = attempt.outcome == ATTEMPT_DELIVERED ? REPORT_SETTLED
                 : attempt.outcome == ATTEMPT_FAILED  ? REPORT_AGAIN
                                                      : REPORT_DEAD,
-        .flags = attempt.flags & ATTEMPT_REPLAY,
+        .flags = attempt.flags & (ATTEMPT_REPLAY | ATTEMPT_KEYED),
+        .bucket = attempt.bucket % ORDER_BUCKETS,
         .status = attempt.status,
         .number = attempt.number,
         .destination = attempt.destination,
@@ -354,7 +386,10 @@ static void spread_settled(struct recovery *recovery)
         const struct settled *settled = &recovery->settled[i];
         struct start_lane *lane =
             lane_find(recovery, settled->destination, settled->position);
-        if (lane) {
+        if (lane && settled->held_number > 0) {
+            lane->held_sequence = journal_position_unpack(settled->position).sequence;
+            lane->held_number = settled->held_number;
+        } else if (lane) {
             lane_done(recovery, lane, journal_position_unpack(settled->position).sequence);
         }
     }
@@ -372,8 +407,13 @@ static enum bk_err write_lanes(struct store_txn *txn, void *context)
     for (size_t i = 0; err == BK_OK && i < recovery->lane_count; i++) {
         const struct start_lane *lane = &recovery->lanes[i];
         struct journal_position cursor = journal_position_unpack(lane->position);
-        err = rows_put_lane(txn, lane->destination, cursor.journal, cursor.sequence, lane->done,
-                            lane->done_count);
+        struct lane_row row = {.destination = lane->destination,
+                               .journal = cursor.journal,
+                               .cursor = cursor.sequence,
+                               .held_sequence = lane->held_sequence,
+                               .held_number = lane->held_number,
+                               .done_count = lane->done_count};
+        err = rows_put_lane(txn, &row, lane->done);
     }
     for (unsigned i = 0; err == BK_OK && i < recovery->journal_count; i++) {
         err = rows_put_through(txn, recovery->journals[i], recovery->tails[i]);
@@ -411,6 +451,8 @@ static bool hand_out(struct recovery *recovery)
                                 .foreign = cursor.journal >= cores,
                                 .destination = lane->destination,
                                 .cursor = cursor.sequence,
+                                .held_sequence = lane->held_sequence,
+                                .held_number = lane->held_number,
                                 .done_count = lane->done_count,
                                 .done = dispatch->start_done + done_at};
         done_at += lane->done_count;

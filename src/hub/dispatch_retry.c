@@ -115,6 +115,7 @@ static void event_lost(struct dispatch *dispatch, const struct retry_row *row,
 {
     struct delivery_report report = {.kind = REPORT_DEAD,
                                      .flags = row->flags,
+                                     .bucket = row->bucket,
                                      .status = row->status,
                                      .number = row->number,
                                      .destination = row->destination,
@@ -162,6 +163,7 @@ static bool send_row(struct dispatch *dispatch, struct event_chunk **chunks,
             event->due_ms = row->due_ms;
             event->number = row->number;
             event->flags = row->flags;
+            event->bucket = row->bucket;
             flying_begin(dispatch, row);
             return true;
         }

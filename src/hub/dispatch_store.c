@@ -10,6 +10,7 @@
 #define RETRY_BYTES     32U
 #define DEAD_BYTES      40U
 #define CURSOR_BYTES    16U /* and 8 for each settled one */
+#define HELD_VERSION    2U  /* a cursor's, with 8 more: the head that failed */
 
 static void put_u16(uint8_t *at, uint16_t value)
 {
@@ -62,6 +63,7 @@ enum bk_err rows_put_retry(struct store_txn *txn, const struct retry_row *row)
     put_u16(at + 6, (uint16_t)row->number);
     key_put_u64(at + 8, (uint64_t)row->event_ns);
     key_put_u64(at + 16, row->source);
+    key_put_u64(at + 24, row->bucket);
     err = store_put(txn, key_slice(&key), slice_of(at, sizeof at));
     return err == BK_OK ? count_add(txn, row->destination, 1) : err;
 }
@@ -80,6 +82,7 @@ bool retry_row_decode(struct slice key, struct slice value, struct retry_row *re
         .number = (uint32_t)get_u16(value.at + 4) << 16 | get_u16(value.at + 6),
         .event_ns = (int64_t)key_get_u64(value.at + 8),
         .source = key_get_u64(value.at + 16),
+        .bucket = (uint16_t)(key_get_u64(value.at + 24) % ORDER_BUCKETS),
     };
     return true;
 }
@@ -138,24 +141,167 @@ bool dead_row_decode(struct slice key, struct slice value, struct dead_row *ret_
 
 /* ---- what the cores say */
 
-enum bk_err rows_apply_report(struct store_txn *txn, const struct delivery_report *report)
+static struct retry_row row_of(const struct delivery_report *report, int64_t due_ms)
+{
+    return (struct retry_row){.destination = report->destination,
+                              .due_ms = due_ms,
+                              .position = report->position,
+                              .number = report->number,
+                              .flags = report->flags,
+                              .bucket = report->bucket,
+                              .status = report->status,
+                              .event_ns = report->event_ns,
+                              .source = report->source};
+}
+
+/* ---- order per key: one row of each key is due, its head; the others wait behind it */
+
+#define HEAD_DUE_MS 1 /* now, and before whatever else is due */
+
+static enum bk_err head_get(struct store_txn *txn, const struct delivery_report *report,
+                            uint64_t *ret_position)
+{
+    struct key key;
+    struct slice value;
+    *ret_position = 0;
+    key_bucket(&key, report->destination, report->bucket);
+    enum bk_err err = store_get(txn, key_slice(&key), &value);
+    if (err == BK_OK && value.bytes == 8) {
+        *ret_position = key_get_u64(value.at);
+    }
+    return err == BK_NOT_FOUND ? BK_OK : err;
+}
+
+/* 0: none. */
+static enum bk_err head_set(struct store_txn *txn, const struct delivery_report *report,
+                            uint64_t position)
+{
+    struct key key;
+    uint8_t at[8];
+    key_bucket(&key, report->destination, report->bucket);
+    if (position == 0) {
+        return store_delete(txn, key_slice(&key));
+    }
+    key_put_u64(at, position);
+    return store_put(txn, key_slice(&key), slice_of(at, sizeof at));
+}
+
+struct search {
+    bool found;
+    struct retry_row row;
+};
+
+static bool first_row(void *context, struct slice key, struct slice value)
+{
+    struct search *search = context;
+    search->found = retry_row_decode(key, value, &search->row);
+    return false;
+}
+
+/* The head is settled: the oldest one that waits for it is the next. */
+static enum bk_err head_next(struct store_txn *txn, struct delivery_report *report)
+{
+    struct search search = {.found = false};
+    struct key prefix, from;
+    key_of_destination(&prefix, 'd', report->destination);
+    key_retry(&from, report->destination, (uint64_t)order_waiting_ms(report->bucket, 0), 0);
+    enum bk_err err =
+        store_walk(txn, key_slice(&prefix), key_slice(&from), first_row, &search);
+    bool more = search.found && search.row.bucket == report->bucket &&
+                order_is_waiting(search.row.due_ms);
+    if (err == BK_OK) {
+        err = head_set(txn, report, more ? search.row.position : 0);
+    }
+    if (err == BK_OK && more) {
+        err = delete_retry(txn, search.row.destination, search.row.due_ms, search.row.position);
+    }
+    if (err == BK_OK && more) {
+        search.row.due_ms = HEAD_DUE_MS;
+        err = rows_put_retry(txn, &search.row);
+        report->promoted = true;
+    }
+    return err;
+}
+
+static enum bk_err keyed_persist(struct store_txn *txn, struct delivery_report *report,
+                                 uint64_t head)
+{
+    bool waits = report->kind == REPORT_WAITS;
+    bool is_head = head == report->position;
+    if (is_head && waits) { /* from before a crash */
+        return BK_OK;
+    }
+    enum bk_err err = head == 0 ? head_set(txn, report, report->position) : BK_OK;
+    int64_t due_ms = order_waiting_ms(report->bucket, report->event_ns);
+    if (head == 0 || is_head) {
+        due_ms = waits ? HEAD_DUE_MS : report->due_ms;
+        report->promoted = waits;
+    }
+    struct retry_row row = row_of(report, due_ms);
+    return err == BK_OK ? rows_put_retry(txn, &row) : err;
+}
+
+static enum bk_err keyed_settle(struct store_txn *txn, struct delivery_report *report,
+                                uint64_t head)
+{
+    if (head == report->position) {
+        return head_next(txn, report);
+    }
+    return delete_retry(txn, report->destination,
+                        order_waiting_ms(report->bucket, report->event_ns), report->position);
+}
+
+static enum bk_err count_get(struct store_txn *txn, uint64_t destination, int64_t *ret_count)
+{
+    struct key key;
+    struct slice value;
+    key_retry_count(&key, destination);
+    enum bk_err err = store_get(txn, key_slice(&key), &value);
+    *ret_count = err == BK_OK && value.bytes == 8 ? (int64_t)key_get_u64(value.at) : 0;
+    return err == BK_NOT_FOUND ? BK_OK : err;
+}
+
+static enum bk_err keyed_apply(struct store_txn *txn, struct delivery_report *report)
+{
+    uint64_t head = 0;
+    int64_t before = 0, after = 0;
+    enum bk_err err = count_get(txn, report->destination, &before);
+    report->promoted = false;
+    if (err == BK_OK && report->previous_due_ms != 0) {
+        err = delete_retry(txn, report->destination, report->previous_due_ms, report->position);
+    }
+    if (err == BK_OK) {
+        err = head_get(txn, report, &head);
+    }
+    bool persist = report->kind == REPORT_AGAIN || report->kind == REPORT_WAITS;
+    if (err == BK_OK) {
+        err = persist ? keyed_persist(txn, report, head) : keyed_settle(txn, report, head);
+    }
+    if (err == BK_OK) {
+        err = head_get(txn, report, &head);
+    }
+    if (err == BK_OK) {
+        err = count_get(txn, report->destination, &after);
+    }
+    report->blocks = head != 0;
+    report->rows_change = (int)(after - before);
+    return err;
+}
+
+enum bk_err rows_apply_report(struct store_txn *txn, struct delivery_report *report)
 {
     enum bk_err err = BK_OK;
     if (report->kind == REPORT_REFUSED) {
         return BK_OK;
     }
-    if (report->previous_due_ms != 0) {
+    bool keyed = (report->flags & ATTEMPT_KEYED) != 0;
+    if (keyed) {
+        err = keyed_apply(txn, report);
+    } else if (report->previous_due_ms != 0) {
         err = delete_retry(txn, report->destination, report->previous_due_ms, report->position);
     }
-    if (err == BK_OK && report->kind == REPORT_AGAIN) {
-        struct retry_row row = {.destination = report->destination,
-                                .due_ms = report->due_ms,
-                                .position = report->position,
-                                .number = report->number,
-                                .flags = report->flags,
-                                .status = report->status,
-                                .event_ns = report->event_ns,
-                                .source = report->source};
+    if (err == BK_OK && report->kind == REPORT_AGAIN && !keyed) {
+        struct retry_row row = row_of(report, report->due_ms);
         err = rows_put_retry(txn, &row);
     }
     if (err == BK_OK && report->kind == REPORT_DEAD) {
@@ -169,20 +315,23 @@ enum bk_err rows_apply_report(struct store_txn *txn, const struct delivery_repor
     return err;
 }
 
-enum bk_err rows_put_lane(struct store_txn *txn, uint64_t destination, uint16_t journal,
-                          uint64_t cursor, const uint64_t *done, size_t done_count)
+enum bk_err rows_put_lane(struct store_txn *txn, const struct lane_row *row, const uint64_t *done)
 {
     struct key key;
     struct buf value;
-    uint8_t at[CURSOR_BYTES] = {ROW_VERSION};
-    key_lane(&key, destination, journal);
-    if (cursor == 0) {
+    bool held = row->held_sequence >= row->cursor && row->held_number > 0;
+    uint8_t at[CURSOR_BYTES + 8] = {held ? HELD_VERSION : ROW_VERSION};
+    key_lane(&key, row->destination, row->journal);
+    if (row->cursor == 0) {
         return store_delete(txn, key_slice(&key));
     }
-    buf_init(&value, CURSOR_BYTES + 8 * done_count);
-    key_put_u64(at + 8, cursor);
-    buf_add(&value, at, sizeof at);
-    for (size_t i = 0; i < done_count; i++) {
+    buf_init(&value, sizeof at + 8 * row->done_count);
+    put_u16(at + 4, (uint16_t)(row->held_number >> 16));
+    put_u16(at + 6, (uint16_t)row->held_number);
+    key_put_u64(at + 8, row->cursor);
+    key_put_u64(at + CURSOR_BYTES, row->held_sequence);
+    buf_add(&value, at, held ? sizeof at : CURSOR_BYTES);
+    for (size_t i = 0; i < row->done_count; i++) {
         uint8_t number[8];
         key_put_u64(number, done[i]);
         buf_add(&value, number, sizeof number);
@@ -195,15 +344,21 @@ enum bk_err rows_put_lane(struct store_txn *txn, uint64_t destination, uint16_t 
 
 bool lane_row_decode(struct slice key, struct slice value, struct lane_row *ret_row)
 {
-    if (key.bytes != 12 || value.bytes < CURSOR_BYTES || value.at[0] != ROW_VERSION ||
-        (value.bytes - CURSOR_BYTES) % 8 != 0) {
+    size_t fixed = value.bytes > 0 && value.at[0] == HELD_VERSION ? CURSOR_BYTES + 8 : CURSOR_BYTES;
+    if (key.bytes != 12 || value.bytes < fixed ||
+        (value.at[0] != ROW_VERSION && value.at[0] != HELD_VERSION) ||
+        (value.bytes - fixed) % 8 != 0) {
         return false;
     }
+    bool held = fixed > CURSOR_BYTES;
+    uint32_t number = (uint32_t)get_u16(value.at + 4) << 16 | get_u16(value.at + 6);
     *ret_row = (struct lane_row){.destination = key_get_u64(key.at + 2),
                                  .journal = get_u16(key.at + 10),
                                  .cursor = key_get_u64(value.at + 8),
-                                 .done_count = (value.bytes - CURSOR_BYTES) / 8,
-                                 .done = value.at + CURSOR_BYTES};
+                                 .held_sequence = held ? key_get_u64(value.at + CURSOR_BYTES) : 0,
+                                 .held_number = held ? number : 0,
+                                 .done_count = (value.bytes - fixed) / 8,
+                                 .done = value.at + fixed};
     return true;
 }
 
@@ -238,8 +393,13 @@ enum bk_err rows_apply_checkpoint(struct store_txn *txn, const struct checkpoint
     for (size_t i = 0; err == BK_OK && i < checkpoint->lane_count; i++) {
         const struct checkpoint_lane *lane = &checkpoint->lanes[i];
         bool there = route_table_destination(routes, lane->destination) != NULL;
-        err = rows_put_lane(txn, lane->destination, lane->journal, there ? lane->cursor : 0,
-                            checkpoint->done + lane->done_at, lane->done_count);
+        struct lane_row row = {.destination = lane->destination,
+                               .journal = lane->journal,
+                               .cursor = there ? lane->cursor : 0,
+                               .held_sequence = lane->held_sequence,
+                               .held_number = lane->held_number,
+                               .done_count = lane->done_count};
+        err = rows_put_lane(txn, &row, checkpoint->done + lane->done_at);
     }
     return err == BK_OK ? rows_put_through(txn, checkpoint->core, checkpoint->through) : err;
 }
@@ -265,7 +425,7 @@ static bool collect(void *context, struct slice key, struct slice value)
 
 enum bk_err rows_remove(struct store_txn *txn, uint64_t destination, bool *ret_done)
 {
-    static const char prefixes[] = {'d', 'x', 'l', 'D'};
+    static const char prefixes[] = {'d', 'b', 'x', 'l', 'D'};
     static struct removal removal; /* the control thread's */
     removal.count = 0;
     enum bk_err err = BK_OK;

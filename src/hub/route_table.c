@@ -84,6 +84,9 @@ void destination_free(struct destination *destination)
         return;
     }
     if (destination->removed) {
+        if (destination->state) {
+            free(atomic_load(&destination->state->keys));
+        }
         free(destination->state);
     }
     filter_free(destination->order_key);
@@ -250,6 +253,16 @@ static void retire_destination(struct route_table *table, struct destination *de
     table->retired_destinations = destination;
 }
 
+static bool make_keys(struct destination_state *state, const struct destination *destination)
+{
+    if (!destination->order_key || atomic_load(&state->keys)) {
+        return true;
+    }
+    struct order_keys *keys = calloc(1, sizeof *keys);
+    atomic_store(&state->keys, keys);
+    return keys != NULL;
+}
+
 enum bk_err route_table_put_destination(struct route_table *table, struct destination *destination)
 {
     struct place *place = make_place(table, destination->number);
@@ -258,7 +271,11 @@ enum bk_err route_table_put_destination(struct route_table *table, struct destin
     if (place && !old) {
         place->state = calloc(1, sizeof *place->state);
     }
-    if (!place || !place->state) {
+    if (!place || !place->state || !make_keys(place->state, destination)) {
+        if (place && !old) {
+            free(place->state);
+            place->state = NULL;
+        }
         destination->removed = false;
         destination_free(destination);
         return BK_NO_MEMORY;

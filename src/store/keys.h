@@ -44,6 +44,8 @@
  *   "W/"     "W/" 16 bytes of its id                    u64: its number
  *   "d/"     "d/" u64 destination, i64 due ms, u64 position
  *                                                       a retry (hub/dispatch_store.c)
+ *   "b/"     "b/" u64 destination, u16 bucket           order per key: u64 position of the oldest
+ *                                                       retry of it (hub/order.h)
  *   "D/"     "D/" u64 destination                       u64: how many retries it has
  *   "x/"     "x/" u64 destination, u64 position         a dead letter
  *   "l/"     "l/" u64 destination, u16 journal          a lane's cursor and what is settled above
@@ -331,6 +333,12 @@ static inline void key_lane(struct key *key, uint64_t destination, uint16_t jour
 {
     key_of_destination(key, 'l', destination);
     key_add_u16(key, journal);
+}
+
+static inline void key_bucket(struct key *key, uint64_t destination, uint16_t bucket)
+{
+    key_of_destination(key, 'b', destination);
+    key_add_u16(key, bucket);
 }
 
 static inline void key_through(struct key *key, uint16_t journal)

@@ -69,10 +69,11 @@ class Sink:
     def url(self, path):
         return 'http://127.0.0.1:%d%s' % (self.port, path)
 
-    def manner(self, path, status=200, answers=None, headers=(), body=b'ok', delay=0, reset=False, failing=0.0):
+    def manner(self, path, status=200, answers=None, headers=(), body=b'ok', delay=0, reset=False, failing=0.0,
+               failing_bodies=None):
         with self.lock:
             self.manners[path] = dict(answers=answers or [status], headers=list(headers), body=body, delay=delay,
-                                      reset=reset, failing=failing)
+                                      reset=reset, failing=failing, failing_bodies=failing_bodies)
 
     def got(self, path, status=None):
         with self.lock:
@@ -137,12 +138,13 @@ class Sink:
     def _answer(self, sock, path, headers, body):
         with self.lock:
             manner = self.manners.get(path) or dict(answers=[200], headers=[], body=b'ok', delay=0, reset=False,
-                                                    failing=0.0)
+                                                    failing=0.0, failing_bodies=None)
             key = (path, headers.get('webhook-id'))
             index = self.seen.get(key, 0)
             self.seen[key] = index + 1
             status = manner['answers'][min(index, len(manner['answers']) - 1)]
-            if random.random() < manner['failing']:
+            failing_bodies = manner['failing_bodies']
+            if random.random() < manner['failing'] or (failing_bodies and failing_bodies in body):
                 status = 500
             self.requests.setdefault(path, []).append(Request(path, headers, body, status))
         if manner['delay']:

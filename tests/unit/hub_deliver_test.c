@@ -18,20 +18,36 @@
 #define EVENTS_MAX 6000U
 #define SOURCE     7U
 #define CALLS_MAX  4096U
+#define KEYS       12U
+#define STUCK_KEY  3U /* the receiver fails it for long */
 
 /* ---- receivers */
 
-enum manner { GOOD, FLAKY, SLOW, DEAD_FOR_A_WHILE, ALWAYS_500, THROTTLES, GONE, STRICT, MANNERS };
+enum manner {
+    GOOD,
+    FLAKY,
+    SLOW,
+    DEAD_FOR_A_WHILE,
+    ALWAYS_500,
+    THROTTLES,
+    GONE,
+    STRICT,
+    KEYED,
+    MANNERS
+};
 
 static const char *const manner_names[MANNERS] = {
     "good", "flaky", "slow", "dead for a while", "always 500", "429 with Retry-After", "410",
-    "strict"};
+    "strict", "strict per key"};
 
 struct receiver {
     uint8_t got[EVENTS_MAX]; /* 2xx answers by event number */
     uint64_t calls, answers, duplicates;
-    uint64_t order_breaks;
+    uint64_t order_breaks, key_breaks;
     unsigned last_event;
+    unsigned last_of_key[KEYS];
+    unsigned key_inflight[KEYS];
+    uint64_t key_overlaps;
     uint32_t attempt_max;
     uint64_t last_call_ns;
     uint64_t throttled_until_ns;
@@ -52,6 +68,7 @@ struct http_client {
 static struct receiver receivers[MANNERS];
 static struct http_client clients[CORES];
 static uint64_t alive_at_ns;
+static uint64_t stuck_until_ns;
 static bool gone_is_back;
 static char ids[EVENTS_MAX][40]; /* the webhook-id under which an event came first */
 static unsigned id_mismatches, bad_requests;
@@ -64,6 +81,15 @@ static uint32_t random_below(uint32_t bound)
 static enum manner manner_of(const struct http_call *call)
 {
     return (enum manner)(call->origin->port - 1000);
+}
+
+static unsigned event_of(const struct http_call *call)
+{
+    struct http_head head;
+    if (http_parse_request(call->pieces[0].at, call->pieces[0].bytes, &head) != HTTP_PARSE_DONE) {
+        return 0;
+    }
+    return (unsigned)atoi((const char *)call->pieces[0].at + head.head_bytes + 1);
 }
 
 /* What arrived: the event's number is in its body. */
@@ -98,6 +124,8 @@ static unsigned receive(const struct http_call *call, bool answered)
         if (receiver->got[event] == 0) {
             receiver->order_breaks += event < receiver->last_event;
             receiver->last_event = event;
+            receiver->key_breaks += event < receiver->last_of_key[event % KEYS];
+            receiver->last_of_key[event % KEYS] = event;
         }
         receiver->got[event] = 1;
     }
@@ -115,6 +143,7 @@ void http_call_start(struct http_client *client, struct http_call *call)
     client->calls[client->count++] = (struct fake_call){call, fake_now_ns + takes_ns};
     receiver->calls++;
     receiver->inflight++;
+    receiver->key_overlaps += receiver->key_inflight[event_of(call) % KEYS]++ > 0;
     receiver->early += fake_now_ns < receiver->throttled_until_ns;
     receiver->last_call_ns = fake_now_ns;
     if (receiver->inflight > receiver->inflight_max) {
@@ -129,6 +158,7 @@ static void end_call(struct http_client *client, unsigned index, enum bk_err err
     struct http_call *call = client->calls[index].call;
     client->calls[index] = client->calls[--client->count];
     receivers[manner_of(call)].inflight--;
+    receivers[manner_of(call)].key_inflight[event_of(call) % KEYS]--;
     call->state = 0;
     memset(&call->reply, 0, sizeof call->reply);
     call->reply.err = err;
@@ -192,8 +222,16 @@ static void answer(struct http_client *client, unsigned index)
         end_call(client, index, BK_OK, 500);
         return;
     case STRICT:
+        dice = fake_now_ns < stuck_until_ns ? 100 : dice;
         receive(call, dice < 80);
         end_call(client, index, BK_OK, dice < 80 ? 200 : 500);
+        return;
+    case KEYED:
+        if (event_of(call) % KEYS == STUCK_KEY && fake_now_ns < stuck_until_ns) {
+            dice = 100;
+        }
+        receive(call, dice < 90);
+        end_call(client, index, BK_OK, dice < 90 ? 200 : 500);
         return;
     case THROTTLES:
         receive(call, dice >= 2);
@@ -232,7 +270,8 @@ static struct server {
     bool narrow;    /* one at a time */
     bool moved;     /* all of them have the good one's address */
     bool all_is_cut; /* what is in flight at a crash did not arrive */
-    bool loose; /* the strict one is not, just now */
+    bool loose; /* the strict ones are not, just now */
+    bool whole; /* the one per key has one order for all, just now */
 } server;
 
 static void put_destination(unsigned manner, enum destination_pause pause)
@@ -255,7 +294,13 @@ static void put_destination(unsigned manner, enum destination_pause pause)
     destination->jitter_permille = 200;
     destination->concurrency = server.narrow ? 1 : 16;
     destination->pause = pause;
-    destination->strict = manner == STRICT && !server.loose;
+    destination->strict = (manner == STRICT || manner == KEYED) && !server.loose;
+    struct filter_error error;
+    if (manner == KEYED && !server.whole &&
+        filter_compile(SLICE("$headers['X-Key']"), FILTER_DATA, false, &destination->order_key,
+                       &error) != BK_OK) {
+        bail_out("the key does not compile");
+    }
     if (route_table_put_destination(server.routes, destination) != BK_OK) {
         bail_out("no memory");
     }
@@ -381,7 +426,9 @@ static void append(void)
     uint64_t number = server.appended + 1, sequence = 0;
     unsigned filler = random_below(40) == 0 ? 9000 + random_below(9000) : random_below(300);
     int head = snprintf(message, sizeof message,
-                        "POST /hooks/x HTTP/1.1\r\nHost: b\r\nContent-Type: text/plain\r\n\r\n");
+                        "POST /hooks/x HTTP/1.1\r\nHost: b\r\nX-Key: k%u\r\n"
+                        "Content-Type: text/plain\r\n\r\n",
+                        (unsigned)number % KEYS);
     int body = snprintf(message + head, sizeof message - (size_t)head, "[%llu] %0*d",
                         (unsigned long long)number, (int)filler, 0);
     struct journal_entry entry = {.type = JOURNAL_ACCEPTED,
@@ -409,6 +456,7 @@ static uint64_t crash(void)
                 receive(call, true);
             }
             receivers[manner_of(call)].inflight--;
+            receivers[manner_of(call)].key_inflight[event_of(call) % KEYS]--;
             inflight++;
         }
         clients[core].count = 0;
@@ -458,7 +506,8 @@ static void fresh(unsigned manners)
     server.manners = manners;
     server.gone_calls = 0;
     server.narrow = server.moved = server.all_is_cut = false;
-    server.paused_gone = server.loose = false;
+    server.paused_gone = server.loose = server.whole = false;
+    stuck_until_ns = 0;
     world_init(&server.world, CORES, 8 << 20);
     snprintf(server.state, sizeof server.state, "%s.state", server.world.directory);
 }
@@ -796,7 +845,7 @@ static void test_order(unsigned seed)
 {
     fake_random = 88172645463325252ULL + (seed + 1000) * 0x9e3779b97f4a7c15ULL;
     next_random();
-    fresh(MANNERS);
+    fresh(STRICT + 1);
     server.first_manner = STRICT;
     open_server();
     for (unsigned i = 0; i < 600; i++) {
@@ -821,10 +870,140 @@ static void test_order(unsigned seed)
     done();
 }
 
+static uint64_t missing_but(unsigned key)
+{
+    uint64_t count = 0;
+    for (uint64_t i = 1; i <= server.appended; i++) {
+        count += receivers[KEYED].got[i] == 0 && i % KEYS != key;
+    }
+    return count;
+}
+
+/* One key's head fails for long, through a crash and a stop: the others go on, in order. */
+static void test_keys(unsigned seed)
+{
+    fake_random = 88172645463325252ULL + (seed + 2000) * 0x9e3779b97f4a7c15ULL;
+    next_random();
+    fresh(KEYED + 1);
+    server.first_manner = KEYED;
+    open_server();
+    stuck_until_ns = UINT64_MAX;
+    for (unsigned i = 0; i < 1200; i++) {
+        append(); /* to either core; the one before was acknowledged */
+        step();
+        step();
+        if (i == 400) {
+            crash();
+            open_server();
+        } else if (i == 800) {
+            stop();
+            open_server();
+        }
+    }
+    for (unsigned i = 0; i < 300000 && missing_but(STUCK_KEY) > 0; i++) {
+        step();
+    }
+    struct dispatch_status status = {0};
+    is_uint(missing_but(STUCK_KEY), 0, "seed %u: all of the other keys arrive", seed);
+    is_uint(missing(KEYED), 100, "and none of the one that fails");
+    for (unsigned i = 0; i < 2000; i++) {
+        step();
+    }
+    (void)dispatch_status(server.dispatch, 100 + KEYED, &status);
+    ok(status.retries == 100 && status.backlog == 0 && !status.behind && status.queued <= 1,
+       "which wait in the store: %llu there, %llu in the journal, %u in memory",
+       (unsigned long long)status.retries, (unsigned long long)status.backlog, status.queued);
+    crash();
+    open_server();
+    stuck_until_ns = 0;
+    ok(run_until_all(KEYED, 600), "until it takes them (missing %llu)",
+       (unsigned long long)missing(KEYED));
+    is_uint(receivers[KEYED].key_breaks, 0, "each key in order");
+    is_uint(receivers[KEYED].key_overlaps, 0, "one at a time");
+    ok(receivers[KEYED].order_breaks > 0 && receivers[KEYED].inflight_max > 1,
+       "several keys at once: %u", receivers[KEYED].inflight_max);
+    is_uint(id_mismatches + bad_requests, 0);
+    for (unsigned i = 0; i < 2000; i++) {
+        step();
+    }
+    (void)dispatch_status(server.dispatch, 100 + KEYED, &status);
+    is_uint(status.retries, 0, "nothing is left in the store");
+    stop();
+    done();
+}
+
+/* A burst that falls behind, with keys that fail, hang together and come back. */
+static void test_keys_behind(unsigned seed)
+{
+    fake_random = 88172645463325252ULL + (seed + 3000) * 0x9e3779b97f4a7c15ULL;
+    next_random();
+    fresh(KEYED + 1);
+    server.first_manner = KEYED;
+    open_server();
+    stuck_until_ns = fake_now_ns + 20 * SECOND;
+    for (unsigned i = 0; i < 3000; i++) {
+        append();
+        fake_wall_ns += 1000; /* who came first is known */
+        if (i % 20 == 0) {
+            step();
+        }
+        if (i == 1500) {
+            for (unsigned n = 0; n < 4; n++) { /* only what is durable counts */
+                step();
+            }
+            crash();
+            open_server();
+        }
+        if (i == 700 || i == 2200) { /* and an apply changes its mind */
+            server.whole = i == 700;
+            put_destination(KEYED, DESTINATION_RUNNING);
+        }
+    }
+    ok(run_until_all(KEYED, 300), "seed %u: a burst: all arrive (missing %llu)", seed,
+       (unsigned long long)missing(KEYED));
+    is_uint(id_mismatches + bad_requests, 0);
+    stop();
+    done();
+}
+
+/* The head of a strict order goes on counting over a crash and a stop. */
+static void test_held_number(void)
+{
+    fresh(STRICT + 1);
+    server.first_manner = STRICT;
+    open_server();
+    stuck_until_ns = UINT64_MAX;
+    append();
+    append();
+    for (unsigned round = 0; round < 4; round++) {
+        uint64_t calls = receivers[STRICT].calls + 3;
+        for (unsigned i = 0; i < 20000 && receivers[STRICT].calls < calls; i++) {
+            step();
+        }
+        /* As far as the journal, or as a checkpoint. */
+        for (unsigned i = 0; i < (round == 2 ? 1000U : 12U); i++) {
+            step();
+        }
+        is_uint(receivers[STRICT].attempt_max, receivers[STRICT].calls, "try %llu is number %u",
+                (unsigned long long)receivers[STRICT].calls, receivers[STRICT].attempt_max);
+        if (round == 1) {
+            stop();
+        } else {
+            crash();
+        }
+        open_server();
+    }
+    stuck_until_ns = 0;
+    ok(run_until_all(STRICT, 60), "then both arrive");
+    is_uint(receivers[STRICT].order_breaks, 0);
+    stop();
+    done();
+}
+
 /* An apply may change the ordering while deliveries are in flight. */
 static void test_switch(void)
 {
-    fresh(MANNERS);
+    fresh(STRICT + 1);
     server.first_manner = STRICT;
     server.loose = true;
     open_server();
@@ -967,10 +1146,13 @@ int main(void)
     test_moved();
     test_done_before();
     test_unwanted();
+    test_held_number();
     const char *seeds = getenv("BECKET_DELIVER_SEEDS");
     unsigned count = seeds ? (unsigned)atoi(seeds) : 2;
     for (unsigned seed = 1; seed <= count; seed++) {
         test_order(seed);
+        test_keys(seed);
+        test_keys_behind(seed);
         test_crashes(seed);
     }
     for (unsigned core = 0; core < CORES; core++) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Strict order: events that come one after the other, over any connection and core, are delivered in that order, through
-failures and a restart; and 410 pauses a destination until it is resumed."""
+failures and a restart; per key, a key that fails holds up no other; and 410 pauses a destination until it is resumed."""
 import json
 import os
 import random
@@ -63,5 +63,46 @@ with Sink() as sink, Server(threads=2) as server:
     values = server.metrics()
     ok(values.get('becket_deliveries_total{destination="strict",outcome="delivered"}', 0) > 0, 'metrics count deliveries')
     ok('becket_delivery_lag_seconds{destination="gone"}' in values and 'becket_retry_pending' in values, 'and lag and retries')
+    is_equal(server.stop(), 0, 'stops')
+
+KEYED = '''
+kind: Destination
+metadata: {name: keyed}
+spec:
+  url: %s
+  allowPrivate: true
+  ordering: {mode: strict, key: $.order}
+  retry: {schedule: [100ms, 100ms, 200ms, 200ms, 500ms, 500ms, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s], jitter: 0}
+---
+kind: Route
+metadata: {name: all}
+spec: {from: [{source: repo}], to: [{destination: keyed}]}
+'''
+
+
+def post_orders(server, first, count):
+    for number in range(first, first + count):
+        body = json.dumps({'n': number, 'order': 'order-%d' % (number % 6)}).encode()
+        answer = server.post('/hooks/repo', body, github(body, SECRET))
+        assert answer.status == 200, answer
+
+
+with Sink() as sink, Server(threads=2) as server:
+    sink.manner('/keyed', failing=0.1, failing_bodies=b'"order-2"')
+    server.apply(GITHUB_SOURCE + '---' + KEYED % sink.url('/keyed'))
+    post_orders(server, 0, 60)
+    ok(sink.wait('/keyed', 50, 30), 'per key: five of six keys arrive while one is answered 500')
+    server.kill()
+    server.start()
+    post_orders(server, 60, 60)
+    ok(sink.wait('/keyed', 100, 30), 'and after kill -9')
+    is_equal([r for r in sink.got('/keyed', 200) if b'"order-2"' in r.body], [], 'nothing of the one that fails')
+    first = [r for r in sink.got('/keyed') if b'"order-2"' in r.body]
+    is_equal(len(set(r.id for r in first)), 1, 'of which only the first one is tried')
+    sink.manner('/keyed', failing=0.1)
+    ok(sink.wait('/keyed', 120, 60), 'until it is taken')
+    for key in range(6):
+        came = [json.loads(r.body)['n'] for r in sink.got('/keyed', 200) if b'"order-%d"' % key in r.body]
+        is_equal(list(dict.fromkeys(came)), list(range(key, 120, 6)), 'order-%d came in its order' % key)
     is_equal(server.stop(), 0, 'stops')
 done()
