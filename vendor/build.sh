@@ -15,7 +15,7 @@ out=$PWD/build/vendor
 cc=${CC:-cc}
 jobs=$(nproc 2> /dev/null || echo 2)
 flags="-O2 -g -w -pthread -fPIE -fstack-protector-strong -ffunction-sections -fdata-sections"
-case $(uname -m) in x86_64) flags="$flags -fcf-protection" ;; esac
+case $($cc -dumpmachine) in x86_64*) flags="$flags -fcf-protection" ;; esac
 
 die() {
     echo "vendor: $*" >&2
