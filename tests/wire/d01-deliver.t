@@ -71,7 +71,8 @@ def main():
         ok(abs(int(first.headers['webhook-timestamp']) - time.time()) < 10, 'with the time of sending')
         is_equal((first.headers['becket-source'], first.headers['becket-type'], first.headers['becket-attempt']),
                  ('repo', 'push', '1'), 'source, type and attempt are told')
-        is_equal(json.loads(first.body), {'n': 100}, 'the body as it was')
+        # Which of them comes first is nobody's promise: several are under way at once.
+        is_equal(sorted(json.loads(r.body)['n'] for r in sink.got('/good')), list(range(100, 150)), 'the bodies as they were')
         ok('x-github-event' in first.headers and 'x-hub-signature-256' in first.headers, "the provider's own headers")
         ok(first.headers['traceparent'].startswith('00-'), 'a trace')
         ok(sink.connections <= 40, 'over connections that are kept (%d for 50)' % sink.connections)
