@@ -274,6 +274,12 @@ void reply_input(struct client_line *line, uint8_t *at, size_t bytes)
 {
     struct http_call *call = line->call;
 
+    if (!line->begun && !line->sent && line->used && call->repeatable && !call->repeated) {
+        /* Perhaps bytes behind the answer before. Who answers early, before a large request was
+         * sent whole, is believed on a connection of its own: the call is made again there. */
+        line_fail(line, BK_PROTOCOL, "an answer came before the request was sent");
+        return;
+    }
     if (!line->begun) {
         line->begun = true;
         call->reply.first_byte_ns = ring_now_ns(line->client->ring) - call->sent_ns;
