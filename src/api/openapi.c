@@ -203,7 +203,8 @@ static const struct schema schemas[] = {
      ",\"signed\":" TEXT ",\"toleranceSeconds\":{\"type\":\"integer\"},\"eventType\":" TEXT
      ",\"deliveryId\":" TEXT ",\"account\":" TEXT ",\"resource\":" TEXT ",\"handshakes\":" TEXT
      ",\"answer\":" TEXT
-     ",\"auto\":{\"type\":\"boolean\"},\"canSend\":{\"type\":\"boolean\"}}}}}}"},
+     ",\"auto\":{\"type\":\"boolean\"},\"canSend\":{\"type\":\"boolean\"},"
+     "\"sendsWith\":{\"type\":\"string\"}}}}}}"},
     {"Delivery",
      "{\"type\":\"object\",\"required\":[\"event\",\"destination\",\"state\"],\"properties\":{"
      "\"event\":" TEXT ",\"destination\":" TEXT ",\"source\":" TEXT

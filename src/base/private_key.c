@@ -147,3 +147,52 @@ size_t private_key_sign(const struct private_key *key, enum signature_algorithm 
     }
     return 0;
 }
+
+/* ---- the public half */
+
+/* The exponent is nearly always this one; what is made of it is tried, so another one does no harm.
+ */
+static bool public_rsa(const struct private_key *key, struct public_key *ret_public)
+{
+    static const uint8_t exponent[] = {1, 0, 1};
+    const br_rsa_private_key *rsa = br_skey_decoder_get_rsa(&key->at.decoder);
+    uint8_t modulus[PUBLIC_KEY_RSA_BYTES_MAX], signature[SIGNATURE_BYTES_MAX];
+    struct slice text = SLICE("a text");
+    size_t bytes = br_rsa_compute_modulus_get_default()(NULL, rsa);
+    if (bytes == 0 || bytes > sizeof modulus) {
+        return false;
+    }
+    br_rsa_compute_modulus_get_default()(modulus, rsa);
+    size_t count = private_key_sign(key, SIGNATURE_RSA_SHA256, text, signature);
+    return public_key_rsa(slice_of(modulus, bytes), slice_of(exponent, sizeof exponent),
+                          ret_public) &&
+           public_key_verify(ret_public, SIGNATURE_RSA_SHA256, &text, 1,
+                             slice_of(signature, count));
+}
+
+bool private_key_public(const struct private_key *key, struct public_key *ret_public)
+{
+    uint8_t point[BR_EC_KBUF_PUB_MAX_SIZE], secret_key[crypto_sign_SECRETKEYBYTES];
+    switch (key->kind) {
+    case PUBLIC_KEY_RSA:
+        return public_rsa(key, ret_public);
+    case PUBLIC_KEY_P256:
+        return br_ec_compute_pub(br_ec_get_default(), NULL, point,
+                                 br_skey_decoder_get_ec(&key->at.decoder)) ==
+                   PUBLIC_KEY_P256_BYTES &&
+               public_key_p256(slice_of(point + 1, 32), slice_of(point + 33, 32), ret_public);
+    case PUBLIC_KEY_ED25519:
+        crypto_sign_seed_keypair(point, secret_key, key->at.seed);
+        bk_wipe(secret_key, sizeof secret_key);
+        return public_key_ed25519(slice_of(point, 32), ret_public);
+    default:
+        return false;
+    }
+}
+
+void private_key_ed25519(const uint8_t seed[32], struct private_key *ret_key)
+{
+    memset(ret_key, 0, sizeof *ret_key);
+    ret_key->kind = PUBLIC_KEY_ED25519;
+    memcpy(ret_key->at.seed, seed, sizeof ret_key->at.seed);
+}

@@ -27,4 +27,9 @@ void private_key_wipe(struct private_key *key);
 size_t private_key_sign(const struct private_key *key, enum signature_algorithm algorithm,
                         struct slice text, uint8_t ret_signature[SIGNATURE_BYTES_MAX]);
 
+/* The public half. False: it cannot be computed. */
+bool private_key_public(const struct private_key *key, struct public_key *ret_public);
+/* An Ed25519 key from its seed. */
+void private_key_ed25519(const uint8_t seed[32], struct private_key *ret_key);
+
 #endif

@@ -13,6 +13,14 @@
 
 const struct option cli_send_options[] = {
     SIGNER_OPTIONS,
+    {.name = "private-key",
+     .kind = OPTION_TEXT,
+     .argument = "FILE",
+     .help = "sign with this key (PEM, or whsk_…), where the provider signs with one"},
+    {.name = "key-id",
+     .kind = OPTION_TEXT,
+     .argument = "TEXT",
+     .help = "tokens: which of the issuer's keys that is"},
     {.name = "body",
      .letter = 'b',
      .kind = OPTION_TEXT,
@@ -142,12 +150,15 @@ static int sign(const struct signer *signer, const struct options *options, cons
             .ret_body = &message->body,
             .ret_url = &message->url,
             .make_body = !message->own_body,
+            .private_key = signer->private_key,
+            .key_id = slice_str(option_text(options, "key-id")),
             .now_seconds = option_given(options, "now") ? (int64_t)option_number(options, "now")
                                                         : (int64_t)time(NULL)};
         enum bk_err err = scheme_sign(signer->scheme, &send, &signature);
         if (err != BK_OK) {
-            code = cli_error("webhooks of %s cannot be signed here: %s", signer->type,
-                             bk_err_text(err));
+            code = cli_error("webhooks of %s cannot be signed here: %s%s", signer->type,
+                             bk_err_text(err),
+                             signer->private_key != NULL ? " (is the key of the right kind?)" : "");
         }
         add_signature(headers, buf_slice(&signature));
     }
@@ -268,7 +279,7 @@ int cli_send(int argc, char **argv)
         return code;
     }
     const char *file = option_text(&options, "body");
-    code = signer_open(&signer, &options, false);
+    code = signer_open(&signer, &options, false, option_text(&options, "private-key"));
     if (code == CLI_DONE && file != NULL && !file_or_stdin(file, BODY_BYTES_MAX, &text, &bytes)) {
         code = CLI_FAILED;
     }

@@ -1,8 +1,12 @@
 #include "cli/signer.h"
 
+#include "base/base64.h"
 #include "base/cidr.h"
+#include "base/ct.h"
+#include "base/private_key.h"
 #include "base/yaml.h"
 #include "hub/decode.h"
+#include "ring/file.h"
 
 #include <stdlib.h>
 
@@ -323,9 +327,74 @@ static int row_of_file(struct signer *signer, const struct options *options,
     return *ret_row ? CLI_DONE : cli_error("the document's type is not known");
 }
 
+/* ---- private keys */
+
+static struct slice first_word(struct slice text)
+{
+    size_t bytes = 0;
+    while (bytes < text.bytes && text.at[bytes] > ' ') {
+        bytes++;
+    }
+    return slice_of(text.at, bytes);
+}
+
+/* whsk_ and base64 of a seed, or of a seed and its public key. */
+static bool key_of_word(struct slice text, struct private_key *key)
+{
+    uint8_t bytes[64];
+    size_t count;
+    if (!slice_starts(text, SLICE("whsk_")) ||
+        !base64_decode(slice_skip(text, 5), BASE64_STANDARD, bytes, sizeof bytes, &count) ||
+        (count != 32 && count != 64)) {
+        return false;
+    }
+    private_key_ed25519(bytes, key);
+    bk_wipe(bytes, sizeof bytes);
+    return true;
+}
+
+/* Reads the key; its public half, as it would be configured, comes into ret_secret. */
+static int open_private_key(struct signer *signer, const char *path, struct slice *ret_secret)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    struct public_key public;
+    uint8_t spki[PUBLIC_KEY_SPKI_BYTES_MAX];
+    signer->private_key = calloc(1, sizeof *signer->private_key);
+    char *secret = arena_take(&signer->arena, BASE64_ENCODED(sizeof spki) + 8);
+    if (signer->private_key == NULL || secret == NULL) {
+        return cli_error("out of memory");
+    }
+    enum bk_err err = file_read_all(path, 65536, &text, &bytes);
+    if (err != BK_OK) {
+        return cli_error("%s: %s", path, bk_err_text(err));
+    }
+    const char *why = key_of_word(first_word(slice_of(text, bytes)), signer->private_key)
+                          ? NULL
+                          : private_key_parse(slice_of(text, bytes), signer->private_key);
+    bk_wipe(text, bytes);
+    free(text);
+    if (why == NULL && !private_key_public(signer->private_key, &public)) {
+        why = "the private key has no public half";
+    }
+    if (why != NULL) {
+        return cli_usage("--private-key %s: %s", path, why);
+    }
+    if (public.kind == PUBLIC_KEY_ED25519) {
+        memcpy(secret, "whpk_", 5);
+        bytes = 5 + base64_encode(public.at, 32, BASE64_STANDARD, secret + 5);
+    } else {
+        size_t count = public_key_write_spki(&public, spki);
+        bytes = base64_encode(spki, count, BASE64_STANDARD, secret);
+    }
+    *ret_secret = slice_of(secret, bytes);
+    return CLI_DONE;
+}
+
 /* ---- all */
 
-int signer_open(struct signer *signer, const struct options *options, bool type_required)
+int signer_open(struct signer *signer, const struct options *options, bool type_required,
+                const char *private_key_path)
 {
     struct secrets secrets = {0};
     const struct scheme_row *row = NULL;
@@ -350,6 +419,31 @@ int signer_open(struct signer *signer, const struct options *options, bool type_
     if (code != CLI_DONE) {
         return code;
     }
+    if (!type_required && scheme_row_sends_with(row) == NULL) {
+        return cli_error("webhooks of %s cannot be signed here: %s", signer->type,
+                         scheme_row_find(SLICE("auto")) == row
+                             ? "choose the type of one provider"
+                             : "only the provider can, for the certificate of its key is believed "
+                               "from a host of its own only");
+    }
+    if (!type_required && scheme_row_wants_private_key(row) && private_key_path == NULL) {
+        return cli_error("webhooks of %s are signed with a private key: give one of yours with "
+                         "--private-key FILE, and let the source trust its public half",
+                         signer->type);
+    }
+    if (private_key_path != NULL && !scheme_row_takes_private_key(row)) {
+        return cli_usage("--private-key: webhooks of %s are signed with the secret: --secret",
+                         signer->type);
+    }
+    if (private_key_path != NULL) {
+        secrets.count = 1;
+        code = open_private_key(signer, private_key_path, &secrets.at[0]);
+        if (code != CLI_DONE) {
+            return code;
+        }
+        /* Whose keys are published has none configured. */
+        secrets.count = scheme_row_is_keyless(row) ? 0 : 1;
+    }
     if (secrets.too_many) {
         return cli_usage("at most %u secrets can be checked at once", SECRETS_PER_SOURCE_MAX);
     }
@@ -360,7 +454,10 @@ int signer_open(struct signer *signer, const struct options *options, bool type_
     enum bk_err err = scheme_compile_with(row, secrets.at, secrets.count, &besides.options,
                                           &signer->scheme, &signer->scheme_bytes, &message);
     if (err != BK_OK) {
-        return cli_usage("--secret: %s", message ? message : bk_err_text(err));
+        return private_key_path != NULL
+                   ? cli_usage("--private-key: not a key that webhooks of %s are signed with",
+                               signer->type)
+                   : cli_usage("--secret: %s", message ? message : bk_err_text(err));
     }
     return CLI_DONE;
 }
@@ -370,6 +467,10 @@ void signer_fini(struct signer *signer)
     if (signer->scheme != NULL) {
         scheme_wipe(signer->scheme);
         free(signer->scheme);
+    }
+    if (signer->private_key != NULL) {
+        private_key_wipe(signer->private_key);
+        free(signer->private_key);
     }
     scheme_row_free(signer->custom);
     json_tree_fini(&signer->tree);

@@ -121,10 +121,13 @@ struct signer {
     struct files files;
     struct json_tree tree;
     struct arena arena;
+    struct private_key *private_key; /* NULL = none */
 };
 
-/* Returns CLI_DONE, or the exit code after an error was printed. signer_fini() in any case. */
-int signer_open(struct signer *signer, const struct options *options, bool type_required);
+/* With the path of a private key its public half is the secret. Returns CLI_DONE, or the exit code
+ * after an error was printed. signer_fini() in any case. */
+int signer_open(struct signer *signer, const struct options *options, bool type_required,
+                const char *private_key_path);
 void signer_fini(struct signer *signer);
 
 #endif

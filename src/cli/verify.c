@@ -265,7 +265,7 @@ int cli_verify(int argc, char **argv)
         options_fini(&options);
         return code;
     }
-    code = signer_open(&signer, &options, true);
+    code = signer_open(&signer, &options, true, NULL);
     if (code == CLI_DONE) {
         code = build_request(&request, &options);
     }

@@ -142,12 +142,6 @@ static void add_answer(const struct scheme_row *row, struct buf *text)
 }
 
 /* Can a test delivery be made? */
-static bool can_send(const struct scheme_row *row)
-{
-    return row->kind != ROW_ED25519 && row->kind != ROW_PUBLIC_KEY && row->kind != ROW_CODE &&
-           row->kind != ROW_AUTO;
-}
-
 /* ---- JSON */
 
 static void add_member(struct buf *json, const char *name, struct slice text)
@@ -193,8 +187,10 @@ static void add_row_json(const struct scheme_row *row, struct buf *json)
     add_member(json, "resource", slice_str(row->resource));
     add_words(json, "handshakes", row, add_handshakes);
     add_words(json, "answer", row, add_answer);
-    buf_printf(json, ",\"auto\":%s,\"canSend\":%s}", row->detect != NULL ? "true" : "false",
-               can_send(row) ? "true" : "false");
+    buf_printf(json, ",\"auto\":%s,\"canSend\":%s", row->detect != NULL ? "true" : "false",
+               scheme_row_sends_with(row) != NULL ? "true" : "false");
+    add_member(json, "sendsWith", slice_str(scheme_row_sends_with(row)));
+    buf_add_byte(json, '}');
 }
 
 void scheme_catalogue_json(struct buf *json)
@@ -255,8 +251,12 @@ static void add_row_text(const struct scheme_row *row, struct buf *text)
     add_line(text, "resource", slice_str(row->resource), true);
     add_words_line(text, "handshakes", row, add_handshakes);
     add_words_line(text, "answer", row, add_answer);
-    if (!can_send(row) && row->kind != ROW_AUTO) {
-        buf_add_str(text, "- `becket send` cannot sign as this provider: it has no private key\n");
+    if (scheme_row_sends_with(row) == NULL && row->kind != ROW_AUTO) {
+        buf_add_str(text, "- `becket send` cannot sign as this provider: the certificate is on a "
+                          "host of its own\n");
+    } else if (scheme_row_wants_private_key(row)) {
+        buf_add_str(text, "- `becket send --private-key FILE` signs with a key of yours; its "
+                          "public half is what the source trusts\n");
     }
     buf_add_str(text, "\n");
 }

@@ -256,3 +256,35 @@ enum scheme_verdict http_signature_verify(const struct scheme *scheme,
     }
     return scheme_check_age(scheme, program, seconds, request->now_seconds);
 }
+
+/* ---- the other direction */
+
+enum bk_err http_signature_sign(const struct scheme *scheme, const struct program *program,
+                                const struct scheme_send *send, struct slice body,
+                                struct buf *headers)
+{
+    uint8_t digest[SHA256_BYTES], mac[HMAC_BYTES_MAX];
+    char date[30], digest_text[BASE64_ENCODED(SHA256_BYTES)], text[BASE64_ENCODED(HMAC_BYTES_MAX)];
+    struct hmac_key key;
+    if (scheme->key_count == 0 ||
+        !slice_equal(slice_str(program->row->signed_template), SLICE("date digest"))) {
+        return BK_UNSUPPORTED;
+    }
+    time_format_http(send->now_seconds, date);
+    sha256(body, digest);
+    size_t digest_bytes = base64_encode(digest, sizeof digest, BASE64_STANDARD, digest_text);
+    const struct slice parts[] = {SLICE("date: "), slice_str(date),
+                                  SLICE("\ndigest: " DIGEST_PREFIX),
+                                  slice_of(digest_text, digest_bytes)};
+    hmac_key_init(&key, HMAC_SHA256, scheme_key(scheme, program, 0)->token);
+    size_t bytes = hmac(&key, parts, bk_array_length(parts), mac);
+    bk_wipe(&key, sizeof key);
+    buf_printf(headers, "Date: %s\r\nDigest: " DIGEST_PREFIX "%.*s\r\n", date, (int)digest_bytes,
+               digest_text);
+    buf_add_slice(headers, program->signature.shown);
+    buf_printf(headers,
+               ": keyId=\"hmac-key\",algorithm=\"hmac-sha256\",signature=\"%.*s\","
+               "headers=\"date digest\"\r\n",
+               (int)base64_encode(mac, bytes, BASE64_STANDARD, text), text);
+    return BK_OK;
+}

@@ -10,7 +10,9 @@
 #include "base/ct.h"
 #include "base/glob.h"
 #include "base/hex.h"
+#include "base/json.h"
 #include "base/jwk.h"
+#include "base/private_key.h"
 #include "base/sha256.h"
 #include "providers/key_find.h"
 
@@ -343,4 +345,136 @@ enum scheme_verdict jwt_verify(const struct scheme *scheme, const struct program
         return SCHEME_SIGNATURE_MALFORMED;
     }
     return check_token(scheme, program, request, &token);
+}
+
+/* ---- the other direction */
+
+static void add_claim(struct buf *json, struct slice name, struct slice value)
+{
+    buf_add_str(json, json->bytes > 1 ? "," : "");
+    json_add_string(json, name);
+    buf_add_byte(json, ':');
+    json_add_string(json, value);
+}
+
+/* What the row wants to see; a pattern's stars stand for nothing. False: it wants what is not
+ * written here. */
+static bool add_claims(struct buf *json, struct slice wanted)
+{
+    char value[256];
+    while (wanted.bytes != 0) {
+        struct slice line = slice_of(wanted.at, slice_find(wanted, '\n'));
+        struct slice name = slice_of(line.at, slice_find(line, '='));
+        struct slice pattern = slice_skip(line, name.bytes + 1);
+        size_t bytes = 0;
+        if (name.bytes == 0 || name.at[0] == '/' || pattern.bytes > sizeof value) {
+            return false;
+        }
+        for (size_t i = 0; i < pattern.bytes; i++) {
+            value[bytes] = (char)pattern.at[i];
+            bytes += pattern.at[i] != '*';
+        }
+        add_claim(json, name, slice_of(value, bytes));
+        wanted = slice_skip(wanted, line.bytes + 1);
+    }
+    return true;
+}
+
+static bool add_payload(const struct scheme_row *row, int64_t now_seconds, struct slice body,
+                        struct buf *json)
+{
+    buf_add_byte(json, '{');
+    if (row->issuer != NULL) {
+        add_claim(json, SLICE("iss"), slice_str(row->issuer));
+    }
+    if (row->audience != NULL) {
+        struct slice words = slice_str(row->audience);
+        add_claim(json, SLICE("aud"), slice_of(words.at, slice_find(words, ' ')));
+    }
+    if (row->body_claim != NULL) {
+        uint8_t digest[SHA256_BYTES];
+        char text[2 * SHA256_BYTES];
+        sha256(body, digest);
+        hex_encode(digest, sizeof digest, text);
+        add_claim(json, slice_str(row->body_claim), slice_of(text, sizeof text));
+    }
+    bool good = row->claims == NULL || add_claims(json, slice_str(row->claims));
+    buf_printf(json, "%s\"iat\":%lld,\"exp\":%lld}", json->bytes > 1 ? "," : "",
+               (long long)now_seconds, (long long)now_seconds + 300);
+    return good;
+}
+
+static void add_encoded(struct buf *token, struct slice part)
+{
+    char text[BASE64_ENCODED(PAYLOAD_BYTES_MAX)];
+    size_t bytes = part.bytes < PAYLOAD_BYTES_MAX ? part.bytes : PAYLOAD_BYTES_MAX;
+    buf_add(token, text, base64_encode(part.at, bytes, BASE64_URL, text));
+}
+
+static enum signature_algorithm own_algorithm(const struct private_key *key, const char **ret_name)
+{
+    switch (key->kind) {
+    case PUBLIC_KEY_RSA:
+        *ret_name = "RS256";
+        return SIGNATURE_RSA_SHA256;
+    case PUBLIC_KEY_P256:
+        *ret_name = "ES256";
+        return SIGNATURE_P256_RAW;
+    default:
+        *ret_name = "EdDSA";
+        return SIGNATURE_ED25519;
+    }
+}
+
+enum bk_err jwt_sign(const struct scheme *scheme, const struct program *program,
+                     const struct scheme_send *send, struct slice body, struct buf *headers)
+{
+    const struct scheme_row *row = program->row;
+    const char *name = "HS256";
+    enum signature_algorithm algorithm = SIGNATURE_RSA_SHA256;
+    uint8_t signature[SIGNATURE_BYTES_MAX];
+    struct buf token, part;
+    size_t bytes = 0;
+    if (row->hs256 ? scheme->key_count == 0 : send->private_key == NULL) {
+        return BK_UNSUPPORTED;
+    }
+    if (!row->hs256) {
+        algorithm = own_algorithm(send->private_key, &name);
+    }
+    buf_init(&token, TOKEN_BYTES_MAX);
+    buf_init(&part, PAYLOAD_BYTES_MAX);
+    buf_printf(&part, "{\"alg\":\"%s\",\"typ\":\"JWT\"", name);
+    if (send->key_id.bytes != 0) {
+        add_claim(&part, SLICE("kid"), send->key_id);
+    }
+    buf_add_byte(&part, '}');
+    add_encoded(&token, buf_slice(&part));
+    buf_add_byte(&token, '.');
+    part.bytes = 0;
+    bool good = add_payload(row, send->now_seconds, body, &part);
+    add_encoded(&token, buf_slice(&part));
+    if (row->hs256) {
+        struct hmac_sha256_key key;
+        struct slice text = buf_slice(&token);
+        hmac_sha256_key_init(&key, scheme_key(scheme, program, 0)->token);
+        hmac_sha256(&key, &text, 1, signature);
+        bk_wipe(&key, sizeof key);
+        bytes = SHA256_BYTES;
+    } else {
+        bytes = private_key_sign(send->private_key, algorithm, buf_slice(&token), signature);
+    }
+    buf_add_byte(&token, '.');
+    add_encoded(&token, slice_of(signature, bytes));
+    good = good && bytes != 0 && !token.overflow && !part.overflow;
+    if (good) {
+        bool bearer = slice_equal(program->signature.text, SLICE("authorization"));
+        const char *word = row->format != NULL ? row->format : bearer ? "Bearer" : "";
+        buf_add_slice(headers, program->signature.shown);
+        buf_printf(headers, ": %s%s", word, *word ? " " : "");
+        buf_add_slice(headers, buf_slice(&token));
+        buf_add_str(headers, "\r\n");
+    }
+    buf_fini(&token);
+    buf_fini(&part);
+    return good ? BK_OK : BK_UNSUPPORTED;
 }

@@ -318,6 +318,12 @@ enum scheme_verdict scheme_single(const struct http_head *head, struct slice nam
 bool scheme_credentials(struct slice value, struct slice lower_scheme, struct slice *ret_rest);
 /* ---- ROW_CODE */
 row_verify_fn jwt_verify, sns_verify, paypal_verify, http_signature_verify;
+/* The other direction: header lines for a body. */
+enum bk_err jwt_sign(const struct scheme *scheme, const struct program *program,
+                     const struct scheme_send *send, struct slice body, struct buf *headers);
+enum bk_err http_signature_sign(const struct scheme *scheme, const struct program *program,
+                                const struct scheme_send *send, struct slice body,
+                                struct buf *headers);
 
 /* Units per second, and a timestamp's text as a number of units. */
 int64_t unit_scale(enum row_unit unit);

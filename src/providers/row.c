@@ -63,6 +63,32 @@ const char *scheme_row_name(const struct scheme_row *row)
     return row->name;
 }
 
+bool scheme_row_is_keyless(const struct scheme_row *row)
+{
+    return row != NULL && row->secret == SECRET_NONE;
+}
+
+bool scheme_row_wants_private_key(const struct scheme_row *row)
+{
+    return row->kind == ROW_ED25519 || row->kind == ROW_PUBLIC_KEY ||
+           (row->kind == ROW_CODE && row->verify == jwt_verify && !row->hs256);
+}
+
+bool scheme_row_takes_private_key(const struct scheme_row *row)
+{
+    return scheme_row_wants_private_key(row) || row->format_ed25519 != NULL;
+}
+
+const char *scheme_row_sends_with(const struct scheme_row *row)
+{
+    if (scheme_row_wants_private_key(row)) {
+        return "a private key";
+    }
+    bool certificate =
+        row->kind == ROW_CODE && row->verify != jwt_verify && row->verify != http_signature_verify;
+    return row->kind == ROW_AUTO || certificate ? NULL : "the secret";
+}
+
 size_t scheme_row_count(void)
 {
     return scheme_rows_count;

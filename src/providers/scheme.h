@@ -162,6 +162,14 @@ const struct scheme_row *scheme_row_find(struct slice name);
 /* Canonical name ("github"). */
 const char *scheme_row_name(const struct scheme_row *row);
 size_t scheme_row_count(void);
+/* Does whoever sends sign with a private key? */
+bool scheme_row_wants_private_key(const struct scheme_row *row);
+/* Can it be signed with one? */
+bool scheme_row_takes_private_key(const struct scheme_row *row);
+/* What `becket send` signs with, in words; NULL = it cannot. */
+const char *scheme_row_sends_with(const struct scheme_row *row);
+/* Has a source of this row no secret, because keys are published? */
+bool scheme_row_is_keyless(const struct scheme_row *row);
 const struct scheme_row *scheme_row_at(size_t index);
 /* Tolerance in seconds that the row has by itself; 0 = its requests carry no time. */
 int64_t scheme_row_tolerance_seconds(const struct scheme_row *row);
@@ -251,6 +259,7 @@ enum bk_err scheme_compile_with(const struct scheme_row *row, const struct slice
 void scheme_wipe(struct scheme *scheme);
 
 /* ---- signing as the provider would (becket send, becket bench, tests) */
+struct private_key;
 struct scheme_send {
     struct slice body;
     struct slice type; /* event type, empty = the row's usual test event */
@@ -262,9 +271,12 @@ struct scheme_send {
     struct buf *ret_body;
     struct buf *ret_url;
     bool make_body; /* the body is ours to change: id and type go where the row looks for them */
+    /* For rows that sign with one; NULL = there is none. */
+    const struct private_key *private_key;
+    struct slice key_id; /* `kid` of a token; empty = without */
 };
 /* Appends header lines ("Name: value\r\n"), without Host, Content-Length. BK_UNSUPPORTED when the
- * row cannot sign. */
+ * row cannot sign, or needs a private key and has none or one of another kind. */
 enum bk_err scheme_sign(const struct scheme *scheme, const struct scheme_send *send,
                         struct buf *headers) BK_MUST_CHECK;
 

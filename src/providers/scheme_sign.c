@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/ct.h"
 #include "base/hex.h"
+#include "base/private_key.h"
 #include "base/time.h"
 
 #include <stdio.h>
@@ -258,15 +259,39 @@ static bool gather(struct making *m, const struct key *key, struct slice parts[O
     return true;
 }
 
+/* With the private key over all parts; 0 = it is of another kind. */
+static size_t sign_parts(const struct making *m, const struct key *key, const struct slice *parts,
+                         uint8_t *ret_signature)
+{
+    struct buf whole;
+    bool ed25519 = key->lane == LANE_ED25519;
+    buf_init(&whole, BODY_BYTES_MAX + (1U << 17));
+    for (unsigned i = 0; i < m->program->op_count; i++) {
+        buf_add_slice(&whole, parts[i]);
+    }
+    size_t bytes =
+        whole.overflow
+            ? 0
+            : private_key_sign(m->send->private_key,
+                               ed25519 ? SIGNATURE_ED25519 : m->program->row->signature,
+                               buf_slice(&whole), ret_signature);
+    buf_fini(&whole);
+    return bytes;
+}
+
 static enum bk_err add_signature(struct making *m, const struct key *key, const struct slice *parts)
 {
     const struct program *program = m->program;
-    const struct lane *lane = &program->format.lanes[LANE_MAC];
-    uint8_t mac[HMAC_BYTES_MAX];
-    char text[2 * HMAC_BYTES_MAX];
-    size_t bytes = program->kind == ROW_HMAC
+    const struct lane *lane = &program->format.lanes[key->lane];
+    uint8_t mac[SIGNATURE_BYTES_MAX];
+    char text[2 * SIGNATURE_BYTES_MAX];
+    size_t bytes = key->lane != LANE_MAC ? sign_parts(m, key, parts, mac)
+                   : program->kind == ROW_HMAC
                        ? key_mac(program, key, parts, program->op_count, mac)
                        : hash_parts(program->algorithm, parts, program->op_count, mac);
+    if (bytes == 0) {
+        return BK_UNSUPPORTED;
+    }
     size_t text_bytes = 2 * bytes;
     switch (lane->encoding) {
     case ENCODING_HEX:
@@ -317,7 +342,7 @@ static enum bk_err sign_text(struct making *m)
     enum bk_err err = BK_OK;
     for (unsigned k = 0; k < m->scheme->key_count && key == NULL; k++) {
         key = scheme_key(m->scheme, program, k);
-        key = key->lane == LANE_MAC ? key : NULL;
+        key = key->lane == LANE_MAC || m->send->private_key != NULL ? key : NULL;
     }
     if (key == NULL) {
         return BK_UNSUPPORTED;
@@ -421,6 +446,16 @@ static void add_label(struct making *m, const struct places *places, struct slic
     }
 }
 
+static enum bk_err sign_code(struct making *m)
+{
+    struct slice body = buf_slice(&m->body);
+    row_verify_fn *verify = m->program->row->verify;
+    return verify == jwt_verify ? jwt_sign(m->scheme, m->program, m->send, body, m->headers)
+           : verify == http_signature_verify
+               ? http_signature_sign(m->scheme, m->program, m->send, body, m->headers)
+               : BK_UNSUPPORTED; /* with a certificate that only its provider can publish */
+}
+
 static enum bk_err sign_any(struct making *m)
 {
     const struct scheme_plan *plan = m->scheme->plan;
@@ -432,10 +467,11 @@ static enum bk_err sign_any(struct making *m)
     switch (m->program->kind) {
     case ROW_HMAC:
     case ROW_HASH:
-        return sign_text(m);
     case ROW_ED25519: /* what is configured is the public key */
     case ROW_PUBLIC_KEY:
+        return sign_text(m);
     case ROW_CODE:
+        return sign_code(m);
     case ROW_AUTO:
         return BK_UNSUPPORTED;
     case ROW_TOKEN:

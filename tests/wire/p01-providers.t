@@ -43,7 +43,7 @@ ok(code == 2 and 'no provider' in err, 'an unknown one is refused')
 
 with Server(threads=1) as server:
     ok(server.api('GET', '/api/v1/providers').json['items'] == table, 'the API has the same table')
-    sending = [p for p in table if p['canSend']]
+    sending = [p for p in table if p.get('sendsWith') == 'the secret']
     server.apply(json.dumps([source(p['type'], p['type'], secrets=[{'value': secret_of(p)}]) for p in sending]))
     for p in sending:
         url = 'http://127.0.0.1:%d/hooks/%s' % (server.port, p['type'])
@@ -57,6 +57,50 @@ with Server(threads=1) as server:
         code, out, err = command('send', url, '--type', p['type'], '--secret',
                                  WHSEC.replace('A', 'B') if secret_of(p) == WHSEC else 'user:other', '--id', 'd-2')
         ok(code == 1 and out.startswith('401 '), '%s: with another secret it is not' % p['type'])
+    # ---- those that sign with a private key: one of ours, the source trusts its public half
+    def openssl(*words):
+        p = subprocess.run(['openssl'] + list(words), capture_output=True, timeout=60)
+        return p.stdout.decode() if p.returncode == 0 else None
+
+    def key(name, *words):
+        path = os.path.join(server.data, name + '.pem')
+        openssl('genpkey', *words, '-out', path)
+        return path, openssl('pkey', '-in', path, '-pubout')
+
+    if not shutil.which('openssl'):
+        skip('private keys', 'openssl is not installed')
+    else:
+        keys = {'ed': key('ed', '-algorithm', 'ed25519'), 'rsa': key('rsa', '-algorithm', 'RSA'),
+                'ec': key('ec', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256')}
+        raw = base64.b64encode(base64.b64decode(''.join(keys['ed'][1].split('\n')[1:-2]))[-32:]).decode()
+        for name, type, kind, secret, words, more in (
+                ('discord', 'discord', 'ed', base64.b64decode(raw).hex(), [], {}),
+                ('discord-events', 'discord-events', 'ed', base64.b64decode(raw).hex(), [], {}),
+                ('sendgrid', 'sendgrid', 'ec', keys['ec'][1], [], {}),
+                ('v1a', 'standard-webhooks', 'ed', 'whpk_' + raw, [], {}),
+                ('g-ed', 'generic', 'ed', 'whpk_' + raw, ['ed25519'], {'scheme': 'ed25519'}),
+                ('g-ec', 'generic', 'ec', keys['ec'][1], ['ecdsa-p256'], {'scheme': 'ecdsa-p256'}),
+                ('g-raw', 'generic', 'ec', keys['ec'][1], ['ecdsa-p256-raw'], {'scheme': 'ecdsa-p256-raw'}),
+                ('g-rsa', 'generic', 'rsa', keys['rsa'][1], ['rsa'], {'scheme': 'rsa'})):
+            if more:
+                more = dict(more, signature={'header': 'X-Sig'})
+                words = ['--scheme', words[0], '--signature-header', 'X-Sig']
+            server.apply(json.dumps([source(name, type, secrets=[{'value': secret}], **more)]))
+            url = 'http://127.0.0.1:%d/hooks/%s' % (server.port, name)
+            code, out, err = command('send', url, '--type', type, '--private-key', keys[kind][0], '--event', 'a.b', *words)
+            if not ok(code == 0, '%s: signed with a private key, taken' % name):
+                diag('%d %r %r' % (code, out, err))
+            other = key('other-' + kind, *{'ed': ['-algorithm', 'ed25519'], 'rsa': ['-algorithm', 'RSA'],
+                        'ec': ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256']}[kind])[0]
+            code, out, err = command('send', url, '--type', type, '--private-key', other, *words)
+            ok(code == 1 and out.startswith('401 '), '%s: with another one it is not' % name)
+        for words, said in ((['sendgrid', '--private-key', keys['ed'][0]], 'not a key'),
+                            (['sendgrid', '--secret', 'x'], '--private-key FILE'),
+                            (['github', '--private-key', keys['ec'][0]], '--secret'),
+                            (['aws-sns'], 'only the provider can'), (['paypal', '--secret', 'x'], 'only the provider can'),
+                            (['auto', '--secret', 'x'], 'one provider')):
+            code, out, err = command('send', 'http://127.0.0.1:1/x', '--type', *words)
+            ok(code in (1, 2) and said in err, 'clear words: %s' % ' '.join(words)[:40])
     status = server.api('GET', '/api/v1/event-sources/stripe').json['status']
     ok(status['lastAccepted']['at'] and status['lastRefused']['reason'] == 'signature_wrong' and
        'secret' in status['lastRefused']['message'], 'status tells the last accepted and the last refused')
