@@ -5,6 +5,10 @@ import glob, os, re, shutil, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 
+with open(BECKET, 'rb') as program:
+    if b'__asan_init' in program.read():
+        skip_all('builds with sanitizers have no sandbox')
+
 
 def facts(path):
     with open(path) as f:
