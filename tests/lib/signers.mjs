@@ -12,6 +12,7 @@ const twilio = require('twilio');
 const bolt = require('@slack/bolt');
 const line = require('@line/bot-sdk');
 const discord = require('discord-interactions');
+const { EventWebhook } = require('@sendgrid/eventwebhook');
 
 const stripe = new Stripe('sk_test_x');
 const now = Math.floor(Date.now() / 1000);
@@ -76,6 +77,13 @@ async function verifyOne(r) {
       return true;
     case 'twilio': return twilio.validateRequestWithBody(r.secret, header(r, 'x-twilio-signature'), r.url, body);
     case 'line': return line.validateSignature(body, r.secret, header(r, 'x-line-signature'));
+    case 'discord': return discord.verifyKey(body, header(r, 'x-signature-ed25519'), header(r, 'x-signature-timestamp'),
+      r.secret);
+    case 'sendgrid': {
+      const hook = new EventWebhook();
+      return hook.verifySignature(hook.convertPublicKeyToECDSA(r.secret), body,
+        header(r, 'x-twilio-email-event-webhook-signature'), header(r, 'x-twilio-email-event-webhook-timestamp'));
+    }
     default: throw new Error(`no verifier for ${r.type}`);
   }
 }
@@ -90,6 +98,15 @@ async function verify(requests) {
   }));
 }
 
+// A private key for each provider that signs with one, and what its verifier wants of the public half.
+function keys() {
+  const ed = generateKeyPairSync('ed25519'), ec = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+  const pem = { type: 'pkcs8', format: 'pem' };
+  return { discord: { pem: ed.privateKey.export(pem),
+    public: Buffer.from(ed.publicKey.export({ format: 'jwk' }).x, 'base64url').toString('hex') },
+  sendgrid: { pem: ec.privateKey.export(pem), public: ec.publicKey.export({ type: 'spki', format: 'pem' }) } };
+}
+
 function examples() {
   const all = require('@octokit/webhooks-examples');
   return (all.default ?? all).flatMap(({ name, examples: list }) =>
@@ -99,5 +116,5 @@ function examples() {
 let text = '';
 for await (const chunk of process.stdin) text += chunk;
 const input = text ? JSON.parse(text) : null;
-const result = { sign, verify, examples }[process.argv[2]](input);
+const result = { sign, verify, keys, examples }[process.argv[2]](input);
 process.stdout.write(JSON.stringify(await result));

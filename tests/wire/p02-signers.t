@@ -10,7 +10,7 @@ WHSEC = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
 folder = os.environ.get('BECKET_NODE_MODULES') or os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'signers')
 if not shutil.which('node'):
     skip_all('node is not installed')
-if not os.path.isdir(os.path.join(folder, 'node_modules', 'stripe')):
+if not all(os.path.isdir(os.path.join(folder, 'node_modules', p)) for p in ('stripe', '@sendgrid')):
     skip_all('the packages of .ci/signers are not in %s: npm install --prefix %s' % (folder, folder))
 shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib', 'signers.mjs'), folder)
 
@@ -44,13 +44,18 @@ with Server(threads=1) as server:
         ok(a.status == 401, '%s: altered, refused' % r['type'])
 
     # ---- becket send, and what their verifiers say
-    requests = []
-    for type, secret in (('github', 's3cret'), ('stripe', 'whsec_x'), ('standard-webhooks', WHSEC), ('svix', WHSEC),
+    requests, keys = [], node('keys')
+    for type, key in keys.items():
+        key['path'] = os.path.join(server.data, type + '.pem')
+        with open(key['path'], 'w') as f:
+            f.write(key['pem'])
+    for type, secret in (('discord', keys['discord']['public']), ('sendgrid', keys['sendgrid']['public']),
+                         ('github', 's3cret'), ('stripe', 'whsec_x'), ('standard-webhooks', WHSEC), ('svix', WHSEC),
                          ('slack', 'slack-s'), ('twilio', 'tw-token'), ('line', 'line-s')):
         for text in (b'{"type":"a.b","n":1}', '{"t":"grüße"}'.encode(), None):
             words = ['send', 'http://hooks.example.com/hooks/x?a=1', '--url',
-                     'https://hooks.example.com/hooks/x?a=1', '--dry-run', '--type', type, '--secret', secret,
-                     '--event', 'a.b'] + (['--body', '-'] if text else [])
+                     'https://hooks.example.com/hooks/x?a=1', '--dry-run', '--type', type, '--event', 'a.b'] + (
+                         ['--private-key', keys[type]['path']] if type in keys else ['--secret', secret]) + (['--body', '-'] if text else [])
             p = subprocess.run([BECKET] + words, input=text or b'', capture_output=True, timeout=60)
             head, _, body = p.stdout.partition(b'\n\n')
             lines = head.decode().split('\n')
