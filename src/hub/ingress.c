@@ -138,10 +138,9 @@ static uint64_t share_cost(const struct http_message *message)
 }
 
 /* What this source has in the frame that is filling. */
-static struct metrics_source *share_of(struct ingress *ingress, uint64_t number)
+static void share_open(struct ingress *ingress, struct metrics_source *own)
 {
     uint64_t frame = journal_filling_from(ingress->journal);
-    struct metrics_source *own = counters_of(ingress, number);
     if (ingress->share_frame != frame) {
         ingress->share_frame = frame;
         ingress->share_bytes = 0;
@@ -151,22 +150,27 @@ static struct metrics_source *share_of(struct ingress *ingress, uint64_t number)
         own->share_frame = frame;
         own->share_bytes = 0;
     }
-    return own;
 }
 
 static bool share_is_left(struct ingress *ingress, uint64_t number,
                           const struct http_message *message)
 {
-    const struct metrics_source *own = share_of(ingress, number);
     uint64_t cost = share_cost(message);
+    if (ingress->share_frame == journal_filling_from(ingress->journal) &&
+        ingress->share_bytes + cost <= JOURNAL_FRAME_BYTES / 2) {
+        return true; /* nearly always */
+    }
+    struct metrics_source *own = counters_of(ingress, number);
+    share_open(ingress, own);
     return own->share_bytes == 0 || ingress->share_bytes + cost <= JOURNAL_FRAME_BYTES / 2 ||
            own->share_bytes + cost <= JOURNAL_FRAME_BYTES / 4 * 3 / ingress->share_sources;
 }
 
 /* Once it is appended: that may have begun the next frame. */
-static void share_take(struct ingress *ingress, uint64_t number, const struct http_message *message)
+static void share_take(struct ingress *ingress, struct metrics_source *own,
+                       const struct http_message *message)
 {
-    struct metrics_source *own = share_of(ingress, number);
+    share_open(ingress, own);
     uint64_t cost = share_cost(message);
     ingress->share_sources += own->share_bytes == 0;
     ingress->share_bytes += cost;
@@ -693,7 +697,7 @@ static enum http_outcome duplicate(struct ingress *ingress, struct http_exchange
     /* Best effort: the event itself is what must not be lost. */
     if (journal_append(ingress->journal, &entry, intake->message->head->at, redactions, count,
                        &sequence) == BK_OK) {
-        share_take(ingress, number, intake->message);
+        share_take(ingress, counters_of(ingress, number), intake->message);
     }
     count_event(ingress, number, METRICS_DUPLICATE);
     prepare_acknowledgement(intake, exchange, claim->first, first_ns, true);
@@ -779,6 +783,7 @@ static enum http_outcome store(struct ingress *ingress, struct http_exchange *ex
     entry_of(intake, reason ? JOURNAL_REJECTED : JOURNAL_ACCEPTED, &entry);
     entry.reason = reason;
     uint64_t sequence = 0;
+    struct metrics_source *counters = counters_of(ingress, intake->source->number);
     enum bk_err err;
     if (entry.head_bytes + entry.body_bytes > JOURNAL_SMALL_BYTES_MAX) {
         err = append_large(ingress, exchange, intake, &entry, &sequence);
@@ -788,7 +793,7 @@ static enum http_outcome store(struct ingress *ingress, struct http_exchange *ex
         err = journal_append(ingress->journal, &entry, intake->message->head->at, redactions, count,
                              &sequence);
         if (err == BK_OK) {
-            share_take(ingress, intake->source->number, intake->message);
+            share_take(ingress, counters, intake->message);
         }
     }
     if (err != BK_OK) {
@@ -810,7 +815,6 @@ static enum http_outcome store(struct ingress *ingress, struct http_exchange *ex
     if (slot) {
         dedupe_pending(slot, position, intake->wall_ns / NS_PER_MS);
     }
-    struct metrics_source *counters = counters_of(ingress, intake->source->number);
     counter_add(&counters->events[reason ? METRICS_REJECTED : METRICS_ACCEPTED], 1);
     if (!reason) {
         counter_set(&counters->accepted_ns, (uint64_t)intake->wall_ns);
