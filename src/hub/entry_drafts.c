@@ -1,6 +1,7 @@
 #include "hub/entry_drafts.h"
 
 #include "base/json.h"
+#include "base/percent.h"
 
 #include <stdio.h>
 
@@ -150,14 +151,6 @@ static void read_gitlab(yyjson_mut_val *json, struct arena *arena, struct entry_
 
 /* ---- Slack: a command is a form */
 
-static int digit(uint8_t c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 static struct slice field(struct slice form, const char *name, struct arena *arena)
 {
     struct slice wanted = slice_str(name);
@@ -172,15 +165,10 @@ static struct slice field(struct slice form, const char *name, struct arena *are
         struct slice value = slice_skip(pair, equals + 1);
         uint8_t *out = arena_take(arena, value.bytes + 1);
         size_t bytes = 0;
-        for (size_t i = 0; out && i < value.bytes; i++) {
-            int high = value.at[i] == '%' && i + 2 < value.bytes ? digit(value.at[i + 1]) : -1;
-            int low = high >= 0 ? digit(value.at[i + 2]) : -1;
-            out[bytes++] = low >= 0             ? (uint8_t)(high << 4 | low)
-                           : value.at[i] == '+' ? ' '
-                                                : value.at[i];
-            i += low >= 0 ? 2 : 0;
+        if (!out || !percent_decode(value, true, out, &bytes)) {
+            return value; /* not of a form: as it came */
         }
-        return slice_of(out, out ? bytes : 0);
+        return slice_of(out, bytes);
     }
     return SLICE_EMPTY;
 }
