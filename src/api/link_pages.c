@@ -328,8 +328,6 @@ static enum api_step show_form(struct page *page, const struct link_type *type, 
                         "nowhere", wrongs);
     }
     if (!type->integration) {
-        add_kind_select(page, html, "destination", "Entries go out to", RESOURCE_DESTINATION,
-                        "nowhere", wrongs);
         static const struct link_field expressions[] = {
             {"body", "Text of an entry", "an expression, such as $.message", false},
             {"author", "Author", "an expression for the account's id or name, such as $.user",
@@ -431,7 +429,6 @@ static void write_document(struct page *page, const struct link_type *type, cons
         add_ref(json, "source", form_text(form, "source", arena));
     }
     if (!type->integration) {
-        add_ref(json, "destination", form_text(form, "destination", arena));
         buf_add_str(json, ",\"entry\":{");
         add_text(json, "body", form_text(form, "body", arena), &filled);
         add_text(json, "author", form_text(form, "author", arena), &filled);

@@ -255,7 +255,14 @@ void decode_integration_link(struct decoder *decoder, const struct decode_object
     if (row->makes_hook && decode_field(spec, "source")) {
         decode_wrong(decoder, spec, "source", "is made by a %s link itself", row->title);
     }
-    if (!row->integration && !decode_field(spec, "source") && !decode_field(spec, "destination")) {
-        decode_wrong(decoder, spec, "source", "or destination is needed");
+    if (decode_field(spec, "destination")) {
+        decode_wrong(decoder, spec, "destination",
+                     "is not part of this version: give the source of the events a Route");
+    }
+    if (!row->integration && !decode_field(spec, "source")) {
+        decode_wrong(decoder, spec, "source", "is missing: {name: …}");
+    }
+    if (!row->integration && ret_link->body.bytes == 0) {
+        decode_wrong(decoder, spec, "entry", "body is missing: an expression, such as $.message");
     }
 }

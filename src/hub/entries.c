@@ -343,6 +343,105 @@ static void take_link(struct entries *entries, struct store_txn *txn, struct sli
     integration_view_close(&link);
 }
 
+/* ---- which links are meant */
+
+/* Of a Slack command: the links of the channel it was written in, if there are any. */
+static void choose_channel(struct store_txn *txn, const struct journal_record *record,
+                           struct link_names *links)
+{
+    static const char field[] = "channel_id=";
+    struct slice body = event_body(record);
+    const uint8_t *at = memmem(body.at, body.bytes, field, sizeof field - 1);
+    struct link_names chosen = {.count = 0};
+    char wanted[80];
+    if (!at) {
+        return;
+    }
+    struct slice rest = slice_skip(body, (size_t)(at - body.at) + sizeof field - 1);
+    struct slice channel = slice_of(rest.at, slice_find(rest, '&'));
+    int bytes = snprintf(wanted, sizeof wanted, "\"resourceId\":\"%.*s\"",
+                         (int)(channel.bytes < 40 ? channel.bytes : 40), (const char *)channel.at);
+    for (unsigned i = 0; i < links->count; i++) {
+        struct record link;
+        struct slice status;
+        struct key key;
+        if (hub_record(txn, RESOURCE_INTEGRATION_LINK, links->at[i].canvas, links->at[i].name,
+                       &link) != BK_OK) {
+            continue;
+        }
+        key_status(&key, link.id);
+        if (store_get(txn, key_slice(&key), &status) == BK_OK &&
+            memmem(status.at, status.bytes, wanted, (size_t)bytes)) {
+            chosen.at[chosen.count++] = links->at[i];
+        }
+    }
+    if (chosen.count > 0) {
+        *links = chosen;
+    }
+}
+
+struct wide_walk {
+    struct entries *entries;
+    struct link_names *links;
+    struct slice type;
+    struct slice full, name; /* of the repository that the payload names */
+    unsigned looked;
+};
+
+static bool look_at_wide(void *context, struct slice key, struct slice value)
+{
+    struct wide_walk *walk = context;
+    struct slice canvas, name;
+    struct record record;
+    struct integration_view link;
+    if (!hub_split(slice_skip(key, 3), &canvas, &name) || record_decode(value, &record) != BK_OK ||
+        integration_view_open(record.spec, &link) != BK_OK) {
+        return true;
+    }
+    struct slice repository = integration_text(&link, "settings/repository");
+    repository = repository.bytes > 0 ? repository : integration_text(&link, "settings/project");
+    if (slice_equal(integration_text(&link, "type"), walk->type) && repository.bytes > 0 &&
+        (slice_equal_nocase(repository, walk->full) ||
+         slice_equal_nocase(repository, walk->name))) {
+        walk->links->at[walk->links->count].canvas = kept(&walk->entries->arena, canvas);
+        walk->links->at[walk->links->count++].name = kept(&walk->entries->arena, name);
+    }
+    integration_view_close(&link);
+    return walk->links->count < LINKS_MAX && ++walk->looked < USERS_LOOKED;
+}
+
+/* The provider-wide address (/integrations/{type}/hook): a source whose path is its type. The
+ * payload says which repository it is about, and so which links. */
+static void find_wide(struct entries *entries, struct store_txn *txn,
+                      const struct hub_source_name *source, const struct journal_record *record,
+                      struct link_names *links)
+{
+    struct record stored;
+    struct source_input input;
+    struct integration_view body;
+    struct key prefix;
+    struct wide_walk walk = {.entries = entries, .links = links, .type = slice_str(source->type)};
+    const struct link_type *type = link_type_find(walk.type);
+    if (!type || !type->makes_hook ||
+        hub_record(txn, RESOURCE_EVENT_SOURCE, slice_str(source->canvas), slice_str(source->name),
+                   &stored) != BK_OK ||
+        source_input_decode(stored.compiled, &input) != BK_OK ||
+        !slice_equal(input.path, walk.type) ||
+        integration_view_open(event_body(record), &body) != BK_OK) {
+        return;
+    }
+    walk.full = integration_text(&body, "repository/full_name");
+    walk.full =
+        walk.full.bytes > 0 ? walk.full : integration_text(&body, "project/path_with_namespace");
+    walk.name = integration_text(&body, "repository/name");
+    key_canvas(&prefix, resource_kind_info(RESOURCE_INTEGRATION_LINK)->key,
+               slice_str(source->canvas));
+    if (store_walk(txn, key_slice(&prefix), SLICE_EMPTY, look_at_wide, &walk) != BK_OK) {
+        links->count = 0;
+    }
+    integration_view_close(&body);
+}
+
 static void consider(struct entries *entries, const struct journal_record *record)
 {
     struct hub_source_name source;
@@ -353,8 +452,12 @@ static void consider(struct entries *entries, const struct journal_record *recor
         return;
     }
     struct slice canvas = slice_str(source.canvas), name = slice_str(source.name);
-    if (links_of(txn, RESOURCE_EVENT_SOURCE, canvas, name, &entries->arena, &links) == BK_OK &&
-        links.count > 0) {
+    if (links_of(txn, RESOURCE_EVENT_SOURCE, canvas, name, &entries->arena, &links) == BK_OK) {
+        if (links.count == 0) {
+            find_wide(entries, txn, &source, record, &links);
+        } else if (links.count > 1) {
+            choose_channel(txn, record, &links);
+        }
         struct slice type =
             slice_of(record->message + record->entry.type_at, record->entry.type_bytes);
         name = kept(&entries->arena, name);

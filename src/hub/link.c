@@ -84,11 +84,11 @@ const struct link_type link_types[] = {
      .summary = "New entries of {owner} are posted to channel {channel}."},
     {.name = "generic",
      .title = "Generic",
-     .about = "Events of any source become entries, by expressions; entries go to any destination.",
+     .about = "Events of any source become entries, by expressions.",
      .for_team = true,
      .for_user = true,
      .fields = no_fields,
-     .summary = "{source}{destination}"},
+     .summary = "Events of {source} become entries of {owner}."},
 };
 const size_t link_type_count = sizeof link_types / sizeof link_types[0];
 
@@ -119,28 +119,9 @@ const struct link_field *link_field_find(const struct link_type *type, struct sl
     return NULL;
 }
 
-static void generic_summary(struct slice owner, link_value_fn *value, void *context,
-                            struct buf *text)
-{
-    struct slice source = value(context, "source"), destination = value(context, "destination");
-    if (source.bytes > 0) {
-        buf_printf(text, "Events of %.*s become entries of %.*s.", (int)source.bytes,
-                   (const char *)source.at, (int)owner.bytes, (const char *)owner.at);
-    }
-    if (destination.bytes > 0) {
-        buf_printf(text, "%sNew entries of %.*s are sent to %.*s.", source.bytes ? " " : "",
-                   (int)owner.bytes, (const char *)owner.at, (int)destination.bytes,
-                   (const char *)destination.at);
-    }
-}
-
 void link_summary(const struct link_type *type, struct slice owner, link_value_fn *value,
                   void *context, struct buf *text)
 {
-    if (!type->integration) {
-        generic_summary(owner, value, context, text);
-        return;
-    }
     for (const char *at = type->summary; *at; at++) {
         const char *end = *at == '{' ? strchr(at, '}') : NULL;
         char name[32];

@@ -196,7 +196,7 @@ spec: {type: generic, path: inhouse, verification: {scheme: token, secrets: [{va
         answer = fill(browser, 'generic', team='core', source='inhouse', body='$.text +', author='$.who')
         ok(answer.status == 422 and 'id="body-wrong"' in answer.text, 'an expression that is none')
         answer = fill(browser, 'generic', team='core', body='$.text')
-        is_equal(answer.status, 422, 'neither source nor destination')
+        is_equal(answer.status, 422, 'no source')
         is_equal(browser.get('/teams/%3Cscript%3E/settings').status, 404, 'no such team')
         ok('<script' not in browser.get('/teams/%3Cscript%3E/settings').text, 'escaped')
 

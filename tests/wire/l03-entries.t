@@ -157,6 +157,20 @@ with Server() as server:
     is_equal(server.api('GET', '/api/v1/entries/' + mine['id']).json, mine, 'one by its id')
     is_equal(server.api('GET', '/api/v1/entries/nothing').status, 404, 'none')
 
+    server.apply('''
+kind: EventSource
+metadata: {name: wide}
+spec: {type: github, path: github, verification: {secrets: [{value: wide-secret-1}]}}
+''')
+    body = json.dumps({'ref': 'x', 'repository': {'name': 'hello', 'full_name': 'acme/hello'},
+                       'commits': [commit(50, username='annacodes')]}).encode()
+    is_equal(server.post('/integrations/github/hook', body, github(body, 'wide-secret-1')).status, 200, 'the wide address')
+    ok(when(lambda: any('thing 50' in e['body'] and e['link'] == 'code' for e in entries(server))), 'leads to the right link')
+    body = json.dumps({'repository': {'name': 'other'}, 'commits': [commit(51, username='annacodes')]}).encode()
+    server.post('/integrations/github/hook', body, github(body, 'wide-secret-1'))
+    ok(when(lambda: any('thing 50' in m['text'] for m in chat.messages)), 'and goes out')
+    ok(not any('thing 51' in e['body'] for e in entries(server)), 'another repository is nobody\'s')
+
     sent = len(chat.messages)
     chat.fault = lambda call: Reply(429, {'ok': False, 'error': 'ratelimited'}, {'Retry-After': '1'})
     push(server, hub, [commit(10, username='annacodes')])
