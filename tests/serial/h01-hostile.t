@@ -258,7 +258,7 @@ with Server(options=['--connections', str(min(16000, hard - 300))]) as server:
     def resident():
         with open('/proc/%d/statm' % server.process.pid) as f:
             return int(f.read().split()[1]) * os.sysconf('SC_PAGESIZE')
-    before_p99 = healthy(server, 1)[0]
+    before_p99 = healthy(server, 2)[0]
     before = resident()
     for at in range(HOLDERS):
         holders.append(hold(server, range(at, count, HOLDERS)))
@@ -266,9 +266,9 @@ with Server(options=['--connections', str(min(16000, hard - 300))]) as server:
     while open_count(server) < count and time.monotonic() < end:
         time.sleep(0.1)
     is_equal(open_count(server), count, '%d idle connections' % count)
-    p99, failed, _ = healthy(server, 2)
-    each = (resident() - before) / count
+    each = (resident() - before) / count  # before more webhooks come, which take memory of their own
     ok(each <= 512, '%.0f bytes of memory for each' % each)
+    p99, failed, _ = healthy(server, 2)
     ok(not failed and p99 < P99_MAX, 'a healthy client has p99 %.1f ms beside them (%.1f ms before)' % (p99 * 1000, before_p99 * 1000))
     for pid, leave in holders:
         os.close(leave)
