@@ -2,9 +2,11 @@
  *
  * Purpose     The ingress sees the handshake, the control thread stores the secret sealed in the
  *             source's record and compiles the source anew, and only then the handshake is
- * answered. Rules       Once: a source that has a secret, configured or learned, learns no other.
- * To begin anew, delete the source and make it again. Threads     struct learn_request: made by a
- * reactor, taken to the control thread and back by mail.
+ *             answered.
+ * Rules       Once: a source that has a secret, configured or learned, learns no other. To begin
+ *             anew, delete the source and make it again.
+ * Threads     struct learn_request: made by a reactor, taken to the control thread and back by
+ *             mail.
  */
 #ifndef BECKET_HUB_LEARN_H
 #define BECKET_HUB_LEARN_H
