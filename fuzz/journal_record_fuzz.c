@@ -80,7 +80,7 @@ static void take_apart(const uint8_t *data, size_t size, uint8_t how)
         block.magic = how & 2 ? FORMAT_SEGMENT_MAGIC : block.magic;
         block.crc = how & 2 ? crc32c(0, &block, offsetof(struct format_segment, crc)) : block.crc;
         if (format_segment_check(&block) == BK_OK) {
-            bk_assert(block.version == FORMAT_VERSION && block.number > 0);
+            bk_assert(block.version >= 1 && block.version <= FORMAT_VERSION && block.number > 0);
             bk_assert(block.journal < FORMAT_JOURNALS_MAX);
         }
     }
