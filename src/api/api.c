@@ -182,14 +182,6 @@ enum api_step api_fail(struct api_call *call, enum bk_err err, const char *what)
 
 /* ---- query */
 
-static int hex_digit(uint8_t c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 bool api_decode(struct arena *arena, struct slice text, bool plus, struct slice *ret_text)
 {
     uint8_t *out = (uint8_t *)arena_copy(arena, text.at, text.bytes);
@@ -218,6 +210,12 @@ struct slice api_value(const struct api_call *call, const char *name)
     int index = param_index(call->route, slice_str(name));
     bk_assert(index >= 0);
     return call->values[index];
+}
+
+struct slice api_canvas(const struct api_call *call)
+{
+    struct slice canvas = api_value(call, "canvas");
+    return canvas.bytes != 0 ? canvas : SLICE(RESOURCE_CANVAS_DEFAULT);
 }
 
 bool api_flag(const struct api_call *call, const char *name)

@@ -12,12 +12,6 @@
 
 #define PAGE_BYTES_MAX (8U << 20)
 
-static struct slice canvas_of(const struct api_call *call)
-{
-    struct slice canvas = api_value(call, "canvas");
-    return canvas.bytes != 0 ? canvas : SLICE(RESOURCE_CANVAS_DEFAULT);
-}
-
 /* The number of the destination that a parameter names; 0 when it is not given. False when the call
  * was answered. */
 static bool find_destination(struct api_call *call, const char *name, uint64_t *ret_number)
@@ -27,7 +21,7 @@ static bool find_destination(struct api_call *call, const char *name, uint64_t *
     if (text.bytes == 0) {
         return true;
     }
-    enum bk_err err = hub_destination_number(call->api->hub, canvas_of(call), text, ret_number);
+    enum bk_err err = hub_destination_number(call->api->hub, api_canvas(call), text, ret_number);
     if (err == BK_NOT_FOUND) {
         api_invalid(call, name, "there is no destination of this name");
     } else if (err != BK_OK) {

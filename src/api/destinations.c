@@ -1,15 +1,9 @@
 /* destinations.c - what is asked of a destination besides reading and changing it. */
 #include "api/route.h"
 
-static struct slice canvas_of(const struct api_call *call)
-{
-    struct slice canvas = api_value(call, "canvas");
-    return canvas.bytes != 0 ? canvas : SLICE(RESOURCE_CANVAS_DEFAULT);
-}
-
 static enum api_step no_destination(struct api_call *call)
 {
-    struct slice canvas = canvas_of(call);
+    struct slice canvas = api_canvas(call);
     return api_error(call, 404, "not_found", "there is no Destination %.*s in canvas %.*s",
                      (int)call->segment.bytes, (const char *)call->segment.at, (int)canvas.bytes,
                      (const char *)canvas.at);
@@ -19,12 +13,12 @@ static enum api_step set_pause(struct api_call *call, enum destination_pause pau
 {
     struct hub *hub = call->api->hub;
     uint64_t number = 0;
-    enum bk_err err = hub_destination_number(hub, canvas_of(call), call->segment, &number);
+    enum bk_err err = hub_destination_number(hub, api_canvas(call), call->segment, &number);
     if (err == BK_OK) {
         err = hub_destination_pause(hub, number, pause, call->request->wall_ns);
     }
     if (err == BK_OK) {
-        err = hub_get_json(hub, RESOURCE_DESTINATION, canvas_of(call), call->segment,
+        err = hub_get_json(hub, RESOURCE_DESTINATION, api_canvas(call), call->segment,
                            &call->response->body, NULL);
     }
     if (err == BK_NOT_FOUND) {
@@ -49,7 +43,7 @@ enum api_step api_destinations_resume(struct api_call *call)
 
 enum api_step api_destinations_secrets(struct api_call *call)
 {
-    enum bk_err err = hub_destination_secrets(call->api->hub, canvas_of(call), call->segment,
+    enum bk_err err = hub_destination_secrets(call->api->hub, api_canvas(call), call->segment,
                                               &call->response->body);
     if (err == BK_NOT_FOUND) {
         return no_destination(call);

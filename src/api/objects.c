@@ -9,8 +9,7 @@ static struct slice canvas_of(const struct api_call *call)
     if (!resource_kind_info(call->route->kind)->in_canvas) {
         return SLICE_EMPTY;
     }
-    struct slice canvas = api_value(call, "canvas");
-    return canvas.bytes != 0 ? canvas : SLICE(RESOURCE_CANVAS_DEFAULT);
+    return api_canvas(call);
 }
 
 static void add_etag(struct api_response *response, uint64_t revision)

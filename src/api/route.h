@@ -82,6 +82,8 @@ struct api_work {
 /* ---- reading */
 /* Parameter by name: it must be in the route's list. NULL slice = not given. */
 struct slice api_value(const struct api_call *call, const char *name);
+/* Parameter "canvas", or the default one. */
+struct slice api_canvas(const struct api_call *call);
 bool api_flag(const struct api_call *call, const char *name);
 unsigned api_limit(const struct api_call *call);
 /* absent when not given; checked before the handler runs. */

@@ -8,6 +8,11 @@ static const uint8_t digit_value[256] = {
     27,         28, 29, 30, 31, ['a'] = 26, 27, 28, 29, 30, 31,
 };
 
+int hex_digit(uint8_t c)
+{
+    return digit_value[c] != 0 ? digit_value[c] - 16 : -1;
+}
+
 static bool decode_portable(const uint8_t *text, uint8_t *out, size_t bytes)
 {
     unsigned good = 16;

@@ -27,8 +27,7 @@ size_t percent_encode(struct slice text, char *out)
     size_t bytes = 0;
     for (size_t i = 0; i < text.bytes; i++) {
         uint8_t c = text.at[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                     c == '-' || c == '.' || c == '_' || c == '~';
+        bool plain = ascii_is_alphanumeric(c) || c == '-' || c == '.' || c == '_' || c == '~';
         if (plain) {
             out[bytes++] = (char)c;
         } else {

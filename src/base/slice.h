@@ -41,6 +41,12 @@ static inline uint8_t ascii_lower(uint8_t c)
     return (uint8_t)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
 }
 
+static inline bool ascii_is_alphanumeric(uint8_t c)
+{
+    uint8_t lower = ascii_lower(c);
+    return (c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'z');
+}
+
 /* ASCII case-insensitive. */
 static inline bool slice_equal_nocase(struct slice a, struct slice b)
 {

@@ -1,5 +1,7 @@
 #include "base/url.h"
 
+#include "base/hex.h"
+
 #include <arpa/inet.h>
 #include <stdio.h>
 
@@ -14,12 +16,6 @@ static enum bk_err refuse(const char **ret_why, const char *why)
 static bool is_digit(uint8_t c)
 {
     return c >= '0' && c <= '9';
-}
-
-static int hex_value(uint8_t c)
-{
-    c = ascii_lower(c);
-    return is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 static bool is_letter(uint8_t c)
@@ -72,7 +68,7 @@ static bool parse_part(struct slice part, uint32_t *ret_value)
         return false;
     }
     for (size_t i = 0; i < part.bytes; i++) {
-        int digit = hex_value(part.at[i]);
+        int digit = hex_digit(part.at[i]);
         if (digit < 0 || (unsigned)digit >= base) {
             return false;
         }
@@ -244,8 +240,8 @@ static enum bk_err check_path(struct slice text, bool query, const char **ret_wh
     for (size_t i = 0; i < text.bytes; i++) {
         uint8_t c = text.at[i];
         if (c == '%') {
-            if (text.bytes - i < 3 || hex_value(text.at[i + 1]) < 0 ||
-                hex_value(text.at[i + 2]) < 0) {
+            if (text.bytes - i < 3 || hex_digit(text.at[i + 1]) < 0 ||
+                hex_digit(text.at[i + 2]) < 0) {
                 return refuse(ret_why, "a '%' is not followed by two hex digits");
             }
         } else if (c == '#') {

@@ -38,17 +38,11 @@ static void put(struct http_write *write, struct slice text)
 
 /* ---- what may stand where */
 
-static bool is_alphanumeric(uint8_t c)
-{
-    uint8_t lower = ascii_lower(c);
-    return (c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'z');
-}
-
 bool http_write_name_fits(struct slice name)
 {
     for (size_t i = 0; i < name.bytes; i++) {
         uint8_t c = name.at[i];
-        if (!is_alphanumeric(c) && (c == 0 || strchr("!#$%&'*+-.^_`|~", c) == NULL)) {
+        if (!ascii_is_alphanumeric(c) && (c == 0 || strchr("!#$%&'*+-.^_`|~", c) == NULL)) {
             return false;
         }
     }
@@ -70,7 +64,7 @@ static bool target_fits(struct slice text)
 {
     for (size_t i = 0; i < text.bytes; i++) {
         uint8_t c = text.at[i];
-        if (!is_alphanumeric(c) && (c == 0 || strchr("-._~!$&'()*+,;=:@/?%[]", c) == NULL)) {
+        if (!ascii_is_alphanumeric(c) && (c == 0 || strchr("-._~!$&'()*+,;=:@/?%[]", c) == NULL)) {
             return false;
         }
     }

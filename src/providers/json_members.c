@@ -1,6 +1,7 @@
 #include "providers/json_members.h"
 
 #include "base/assert.h"
+#include "base/hex.h"
 #include "providers/json_scan.h"
 
 struct cursor {
@@ -26,13 +27,6 @@ static bool take(struct cursor *c, uint8_t byte)
     return true;
 }
 
-static int hex_value(uint8_t c)
-{
-    return c >= '0' && c <= '9'                             ? c - '0'
-           : ascii_lower(c) >= 'a' && ascii_lower(c) <= 'f' ? ascii_lower(c) - 'a' + 10
-                                                            : -1;
-}
-
 /* Four digits, or -1. */
 static int32_t hex4(const uint8_t *at, const uint8_t *end)
 {
@@ -41,7 +35,7 @@ static int32_t hex4(const uint8_t *at, const uint8_t *end)
         return -1;
     }
     for (int i = 0; i < 4; i++) {
-        int digit = hex_value(at[i]);
+        int digit = hex_digit(at[i]);
         if (digit < 0) {
             return -1;
         }
@@ -130,8 +124,7 @@ static bool skip_plain(struct cursor *c)
 {
     const uint8_t *from = c->at;
     while (c->at < c->end &&
-           (hex_value(*c->at) >= 0 || (ascii_lower(*c->at) >= 'a' && ascii_lower(*c->at) <= 'z') ||
-            *c->at == '-' || *c->at == '+' || *c->at == '.')) {
+           (ascii_is_alphanumeric(*c->at) || *c->at == '-' || *c->at == '+' || *c->at == '.')) {
         c->at++;
     }
     return c->at != from;

@@ -1,6 +1,7 @@
 #include "providers/oauth2.h"
 
 #include "base/base64.h"
+#include "base/hex.h"
 #include "base/sha256.h"
 
 #include <stdio.h>
@@ -325,14 +326,6 @@ static struct slice text_at(yyjson_mut_val *object, const char *name)
     return yyjson_mut_is_str(value) ? json_text(value) : SLICE_EMPTY;
 }
 
-static unsigned hex_digit(uint8_t c)
-{
-    return c >= '0' && c <= '9'   ? c - (unsigned)'0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10U
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10U
-                                  : 16U;
-}
-
 /* A form's fields as an object of the tree, decoded. */
 static yyjson_mut_val *form_object(struct slice body, struct json_tree *tree)
 {
@@ -347,13 +340,10 @@ static yyjson_mut_val *form_object(struct slice body, struct json_tree *tree)
             return NULL;
         }
         for (size_t i = equals + 1; i < pair.bytes; i++) {
-            uint8_t c = pair.at[i];
-            bool escape = c == '%' && i + 2 < pair.bytes && hex_digit(pair.at[i + 1]) < 16 &&
-                          hex_digit(pair.at[i + 2]) < 16;
-            text[count++] = escape
-                                ? (char)(hex_digit(pair.at[i + 1]) << 4 | hex_digit(pair.at[i + 2]))
-                            : c == '+' ? ' '
-                                       : (char)c;
+            uint8_t c = pair.at[i], byte = 0;
+            bool escape = c == '%' && i + 2 < pair.bytes &&
+                          hex_decode(slice_of(pair.at + i + 1, 2), &byte, 1);
+            text[count++] = (char)(escape ? byte : c == '+' ? ' ' : c);
             i += escape ? 2 : 0;
         }
         char name[64];

@@ -3,11 +3,6 @@
 #include "base/assert.h"
 #include "providers/keys.h"
 
-static bool is_alphanumeric(uint8_t c)
-{
-    return (c >= '0' && c <= '9') || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z');
-}
-
 bool pinned_host(struct slice url, struct slice *ret_host)
 {
     bk_assert(ret_host != NULL);
@@ -16,7 +11,8 @@ bool pinned_host(struct slice url, struct slice *ret_host)
         return false;
     }
     for (size_t i = 0; i < url.bytes; i++) {
-        if (!is_alphanumeric(url.at[i]) && (url.at[i] == 0 || !strchr("-._~/?=&%:+", url.at[i]))) {
+        if (!ascii_is_alphanumeric(url.at[i]) &&
+            (url.at[i] == 0 || !strchr("-._~/?=&%:+", url.at[i]))) {
             return false;
         }
     }
@@ -51,7 +47,7 @@ bool pinned_sns(struct slice url)
     }
     struct slice region = slice_skip(host, 4);
     for (size_t i = 0; i < region.bytes; i++) {
-        if (!is_alphanumeric(region.at[i]) && region.at[i] != '-') {
+        if (!ascii_is_alphanumeric(region.at[i]) && region.at[i] != '-') {
             return false;
         }
     }
