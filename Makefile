@@ -34,7 +34,7 @@ LDFLAGS      ?=
 B        := build
 VARIANTS := release asan tsan fuzz cov lint
 
-SRC      := $(sort $(wildcard src/*.c src/*/*.c))
+SRC      := $(sort $(wildcard src/*.c src/*/*.c src/*/*/*.c))
 LIB_SRC  := $(filter-out src/main.c,$(SRC))
 UNIT     := $(sort $(wildcard tests/unit/*_test.c))
 UNIT_MT  := $(filter %_mt_test.c,$(UNIT))
@@ -221,7 +221,7 @@ $(foreach v,$(VARIANTS),$(eval $(call variant_rules,$(v))))
 
 # What every webhook runs through, and where it pays (bench/instructions).
 HOT := base/crc32c base/hex base/sha256 http/parse http/message http/answer http/receive \
-       providers/scheme hub/ingress hub/source_table journal/journal
+       providers/scheme hub/ingress/ingress hub/ingress/source_table journal/journal
 $(HOT:%=$(B)/release/src/%.o): extra = -O3
 
 $(B)/fuzz/fuzz/%_fuzz: $(B)/fuzz/fuzz/%_fuzz.o $(B)/fuzz/libbecket$(lib_tag).a
@@ -294,7 +294,7 @@ lint: $(lint_files:%.c=$(B)/lint/%.o)
 # By .clang-format; wants the version that Debian 12 has, others differ in detail.
 .PHONY: format
 format:
-	clang-format -i $(sort $(wildcard src/*.[ch] src/*/*.[ch] tests/*.h tests/*/*.[ch] fuzz/*.[ch] bench/*/*.[ch]))
+	clang-format -i $(sort $(wildcard src/*.[ch] src/*/*.[ch] src/*/*/*.[ch] tests/*.h tests/*/*.[ch] fuzz/*.[ch] bench/*/*.[ch]))
 
 cov: $(call units,cov,$(UNIT)) $(call replays,cov)
 	$(Q)find $(B)/cov -name '*.gcda' -delete

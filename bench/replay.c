@@ -10,8 +10,8 @@
  * toggles. */
 #include "base/time.h"
 #include "cli/bench_request.h"
+#include "hub/ingress/source_table.h"
 #include "hub/reactor.h"
-#include "hub/source_table.h"
 #include "journal/catalog.h"
 #include "providers/scheme.h"
 #include "ring/file.h"

@@ -10,7 +10,7 @@
 #include "base/assert.h"
 #include "base/json.h"
 #include "hub/hub.h"
-#include "hub/token.h"
+#include "hub/resources/token.h"
 #include "journal/catalog.h"
 
 #include <stdio.h>

@@ -2,7 +2,7 @@
  * an array are the array's, and what is written is JSON whatever went in. */
 #include "base/assert.h"
 #include "base/json_check.h"
-#include "hub/cloudevents.h"
+#include "hub/events/cloudevents.h"
 
 #include <stdlib.h>
 #include <yyjson.h>

@@ -2,10 +2,10 @@
  * destination, with our own headers once and nothing of the sender's that must not go on; a type of
  * any bytes injects nothing; Retry-After and attempts of any bytes stay in bounds. */
 #include "base/assert.h"
-#include "hub/attempt.h"
-#include "hub/request.h"
-#include "hub/retry.h"
 #include "http/parse.h"
+#include "hub/deliveries/attempt.h"
+#include "hub/deliveries/request.h"
+#include "hub/deliveries/retry.h"
 
 #include <stdlib.h>
 

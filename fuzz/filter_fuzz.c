@@ -2,8 +2,8 @@
  * running end, in bounded steps; the same event gives the same result twice; a mistake has a place
  * in the text and words. */
 #include "base/assert.h"
-#include "hub/filter.h"
 #include "http/parse.h"
+#include "hub/routes/filter.h"
 
 #include <stdlib.h>
 

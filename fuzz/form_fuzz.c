@@ -3,7 +3,7 @@
  * place. */
 #include "api/form.h"
 #include "base/assert.h"
-#include "hub/entry_drafts.h"
+#include "hub/links/entry_drafts.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,7 +4,7 @@
  * gives either a document or a mistake with a message, the same each time; every place lies in the
  * text; limits hold. */
 #include "base/yaml.h"
-#include "hub/resource.h"
+#include "hub/resources/resource.h"
 
 #include "base/assert.h"
 

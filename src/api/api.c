@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/percent.h"
 #include "base/time.h"
-#include "hub/audit.h"
+#include "hub/resources/audit.h"
 #include "journal/reader.h"
 #include "ring/ring.h"
 

@@ -12,11 +12,11 @@
 #ifndef BECKET_API_API_H
 #define BECKET_API_API_H
 
-#include "hub/audit.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/list.h"
 #include "http/message.h"
+#include "hub/resources/audit.h"
 #include "ring/ring.h"
 
 struct catalog;

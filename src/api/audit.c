@@ -1,6 +1,6 @@
 #include "api/route.h"
 
-#include "hub/audit.h"
+#include "hub/resources/audit.h"
 
 /* The number of the last record given; 0 = malformed. */
 static uint64_t cursor_number(struct slice text)

@@ -5,11 +5,11 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "base/url.h"
-#include "hub/apply.h"
+#include "hub/calls/web_call.h"
 #include "hub/hub_private.h"
-#include "hub/link.h"
-#include "hub/people.h"
-#include "hub/web_call.h"
+#include "hub/links/link.h"
+#include "hub/people/people.h"
+#include "hub/resources/apply.h"
 
 #include <stdarg.h>
 #include <stdio.h>

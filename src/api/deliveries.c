@@ -3,9 +3,9 @@
 
 #include "base/log.h"
 #include "base/time.h"
-#include "hub/audit.h"
-#include "hub/deliveries.h"
-#include "hub/event_id.h"
+#include "hub/deliveries/deliveries.h"
+#include "hub/events/event_id.h"
+#include "hub/resources/audit.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* entries.c - what people did, as the API shows it. */
 #include "api/route.h"
-#include "hub/entries.h"
+#include "hub/links/entries.h"
 
 enum api_step api_entries_list(struct api_call *call)
 {

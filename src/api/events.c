@@ -1,7 +1,7 @@
 #include "api/route.h"
 
 #include "base/log.h"
-#include "hub/events.h"
+#include "hub/events/events.h"
 
 #include <stdlib.h>
 

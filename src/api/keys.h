@@ -1,6 +1,6 @@
 /* keys.h - joins the keys that others publish with cores and network, and publishes becket's own.
  *
- * Purpose     Letters from cores that want a key; the keeper (hub/key_keeper.h) on the control
+ * Purpose     Letters from cores that want a key; the keeper (hub/keys/key_keeper.h) on the control
  *             thread; its GETs on the HTTP client of the first core. And the OIDC issuer, whose
  *             first key is made when somebody asks for the documents: a fifth of a second.
  * Threads     The control thread, but for keys_want, keys_confirm, keys_want_documents and
@@ -9,8 +9,8 @@
 #ifndef BECKET_API_KEYS_H
 #define BECKET_API_KEYS_H
 
-#include "hub/key_keeper.h"
-#include "hub/oidc_issuer.h"
+#include "hub/keys/key_keeper.h"
+#include "hub/keys/oidc_issuer.h"
 #include "hub/reactor.h"
 
 struct keys;

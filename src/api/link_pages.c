@@ -3,9 +3,9 @@
 #include "base/hex.h"
 #include "base/json.h"
 #include "base/time.h"
-#include "hub/apply.h"
 #include "hub/hub_private.h"
-#include "hub/link.h"
+#include "hub/links/link.h"
+#include "hub/resources/apply.h"
 #include "providers/provider.h"
 
 #include <stdio.h>

@@ -1,7 +1,7 @@
 #include "api/route.h"
 
 #include "base/json.h"
-#include "hub/apply.h"
+#include "hub/resources/apply.h"
 
 /* The canvas that the query names; `default` else. */
 static struct slice canvas_of(const struct api_call *call)

@@ -2,7 +2,7 @@
 #include "api/keys.h"
 #include "api/route.h"
 
-#include "hub/oidc_issuer.h"
+#include "hub/keys/oidc_issuer.h"
 
 enum api_step api_oidc_rotate(struct api_call *call)
 {

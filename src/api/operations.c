@@ -1,6 +1,6 @@
 /* operations.c - work at providers: look at it, and try it again. */
 #include "api/route.h"
-#include "hub/operations.h"
+#include "hub/operations/operations.h"
 
 static enum api_step no_operation(struct api_call *call)
 {

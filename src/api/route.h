@@ -11,7 +11,7 @@
 #include "api/api.h"
 #include "base/arena.h"
 #include "hub/hub.h"
-#include "hub/token.h"
+#include "hub/resources/token.h"
 
 enum api_param_kind {
     API_PARAM_TEXT,

@@ -2,7 +2,7 @@
 
 #include "api/route.h"
 #include "base/time.h"
-#include "hub/event_id.h"
+#include "hub/events/event_id.h"
 
 #include <stdlib.h>
 

@@ -16,7 +16,7 @@
 #include "base/arena.h"
 #include "base/list.h"
 #include "http/server.h"
-#include "hub/events.h"
+#include "hub/events/events.h"
 
 #define API_STREAMS_MAX     64U
 #define STREAM_PIECE_BYTES  65536U

@@ -2,9 +2,10 @@
  *
  * Purpose     JWTs of GitHub Apps and test signatures of providers that sign with public keys.
  * Keys        "RSA PRIVATE KEY", "EC PRIVATE KEY", "PRIVATE KEY" (PKCS#8, also Ed25519); not
- * encrypted. RSA of 2048 to 4096 bits. Ownership   The struct holds everything; private_key_wipe()
- * when it is no longer needed. Threads     Pure; any. No allocation. Source      RFC 5958, RFC
- * 8017, RFC 5915, RFC 8410; BearSSL, libsodium.
+ *             encrypted. RSA of 2048 to 4096 bits.
+ * Ownership   The struct holds everything; private_key_wipe() when it is no longer needed.
+ * Threads     Pure; any. No allocation.
+ * Source      RFC 5958, RFC 8017, RFC 5915, RFC 8410; BearSSL, libsodium.
  */
 #ifndef BECKET_BASE_PRIVATE_KEY_H
 #define BECKET_BASE_PRIVATE_KEY_H

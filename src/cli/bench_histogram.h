@@ -1,8 +1,9 @@
 /* bench_histogram.h - latencies with a bounded relative error, in constant memory.
  *
  * Purpose     Log-linear: each power of two is cut into 128 slots, so that a value read back is at
- * most 0.4 % off. Adding is a few instructions and never allocates. Units       Nanoseconds; values
- * over 2^40 (18 minutes) count as 2^40. Threads     One at a time.
+ *             most 0.4 % off. Adding is a few instructions and never allocates.
+ * Units       Nanoseconds; values over 2^40 (18 minutes) count as 2^40.
+ * Threads     One at a time.
  */
 #ifndef BECKET_CLI_BENCH_HISTOGRAM_H
 #define BECKET_CLI_BENCH_HISTOGRAM_H

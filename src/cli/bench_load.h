@@ -1,12 +1,16 @@
 /* bench_load.h - one thread of the load generator: its connections, its ring, its counts.
  *
  * Purpose     Closed loop: each connection sends its next request(s) when the last are answered.
- * Open loop: requests have a time at which they are meant to be sent, and latency counts from it,
- * whether a connection was free or not: a server that stalls cannot hide it. Phases      connect,
- * warm-up, measure, drain; nothing is counted but in `measure` (and `total_*`). Ownership   The
- * plan outlives the load; bench_load_fini() frees the rest. Threads     bench_load_run() is a
- * thread's body; the owner reads results after joining it, and `progress` any time. Bounds Ends
- * after duration_ns or `requests`, patience_ns without an answer, or when *stop is set.
+ *             Open loop: requests have a time at which they are meant to be sent, and latency
+ *             counts from it, whether a connection was free or not: a server that stalls cannot
+ *             hide it.
+ * Phases      connect, warm-up, measure, drain; nothing is counted but in `measure` (and
+ *             `total_*`).
+ * Ownership   The plan outlives the load; bench_load_fini() frees the rest.
+ * Threads     bench_load_run() is a thread's body; the owner reads results after joining it, and
+ *             `progress` any time.
+ * Bounds      Ends after duration_ns or `requests`, patience_ns without an answer, or when *stop is
+ *             set.
  */
 #ifndef BECKET_CLI_BENCH_LOAD_H
 #define BECKET_CLI_BENCH_LOAD_H

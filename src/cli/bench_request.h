@@ -2,11 +2,12 @@
  * cheaply.
  *
  * Purpose     One writer per thread holds a finished request. When the signature covers only the
- * body, a request is that text with another delivery id written over; a signature with a timestamp
- * is made anew each second; one that covers the id is made for each request. Which of the three a
- * scheme needs is found by signing a few probes, not by its name. Ownership   The writer owns its
- * text; the configuration (slices, scheme) must outlive it. Threads     A writer belongs to one
- * thread; a scheme may be shared.
+ *             body, a request is that text with another delivery id written over; a signature with
+ *             a timestamp is made anew each second; one that covers the id is made for each
+ *             request. Which of the three a scheme needs is found by signing a few probes, not by
+ *             its name.
+ * Ownership   The writer owns its text; the configuration (slices, scheme) must outlive it.
+ * Threads     A writer belongs to one thread; a scheme may be shared.
  */
 #ifndef BECKET_CLI_BENCH_REQUEST_H
 #define BECKET_CLI_BENCH_REQUEST_H

@@ -3,7 +3,7 @@
 
 #include "cli/print.h"
 #include "cli/remote.h"
-#include "hub/events.h"
+#include "hub/events/events.h"
 #include "journal/check.h"
 
 #include <time.h>

@@ -59,7 +59,7 @@ static int64_t wall_ns(void)
 
 /* ---- one event */
 
-/* Of the connection, or said anew, or blanked in the journal: hub/request.h has the same list. */
+/* Of the connection, said anew, or blanked in the journal: as in hub/deliveries/request.h. */
 static bool is_dropped(struct slice name, struct slice value)
 {
     static const char *const names[] = {"host",

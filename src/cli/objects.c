@@ -4,7 +4,7 @@
 #include "base/yaml.h"
 #include "cli/files.h"
 #include "cli/remote.h"
-#include "hub/resource.h"
+#include "hub/resources/resource.h"
 
 #include <stdlib.h>
 

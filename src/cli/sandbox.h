@@ -2,10 +2,11 @@
  *
  * Purpose     no_new_privs; Landlock: files are written below the data directory only, and read
  *             where configuration may be; seccomp: an allow-list of system calls. Each as far as
- * the kernel has it. Order       sandbox_files() before the first thread starts (Landlock binds the
- * thread that asks and its children), sandbox_calls() when everything is set up (it binds all
- * threads). Death       A call outside the list ends the process with exit code SANDBOX_EXIT and
- * one line that names its number.
+ *             the kernel has it.
+ * Order       sandbox_files() before the first thread starts (Landlock binds the thread that asks
+ *             and its children), sandbox_calls() when everything is set up (it binds all threads).
+ * Death       A call outside the list ends the process with exit code SANDBOX_EXIT and one line
+ *             that names its number.
  */
 #ifndef BECKET_CLI_SANDBOX_H
 #define BECKET_CLI_SANDBOX_H

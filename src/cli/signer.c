@@ -5,7 +5,7 @@
 #include "base/ct.h"
 #include "base/private_key.h"
 #include "base/yaml.h"
-#include "hub/decode.h"
+#include "hub/resources/decode.h"
 #include "ring/file.h"
 
 #include <stdlib.h>

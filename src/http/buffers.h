@@ -5,9 +5,10 @@
  * Ownership   taken by a connection, may pass to the journal, given back here.
  * Threads     One core.
  * Limits      bytes_max of address space in all; beyond it take() returns NULL and the caller
- * sheds. Memory      mmap on first use, then kept on a free list. Back to the kernel goes what is
- * over 1 MiB, what would make the free ones more than a quarter of bytes_max, and free ones of
- * other classes when the limit is reached.
+ *             sheds.
+ * Memory      mmap on first use, then kept on a free list. Back to the kernel goes what is over 1
+ *             MiB, what would make the free ones more than a quarter of bytes_max, and free ones of
+ *             other classes when the limit is reached.
  */
 #ifndef BECKET_HTTP_BUFFERS_H
 #define BECKET_HTTP_BUFFERS_H

@@ -1,16 +1,19 @@
 /* server.h - HTTP/1.1 connections of one core: from accepted sockets to whole requests, and back.
  *
  * Purpose     Joins the ring with the sans-I/O parser. A handler gets whole requests (head and
- * decoded body, contiguous) and answers each exchange when it likes; answers leave in request
- * order. Ownership   Connections and exchanges live in pools of the server. A message's bytes are
- * valid only during on_request(), unless the handler takes the buffer (http_take_buffer). Threads
- * One core: the ring's owner. Life cycle  accept -> read <-> answer -> (half-close, drain) ->
- * close. A connection's memory is reused only when no operation is in flight on it. Limits
- * PIPELINE_DEPTH_MAX unanswered requests, then the connection is not read; conns_max, then nothing
- * is accepted; buffers (http/buffers.h) for split and large requests. Time        Deadlines for
- * idle, head, body and write; lazy: a deadline is one store, a timer moves only when it fires. Hot
- * path    A request that arrives in one receive buffer is parsed, handled and answered without a
- * copy, an allocation or a timer operation.
+ *             decoded body, contiguous) and answers each exchange when it likes; answers leave in
+ *             request order.
+ * Ownership   Connections and exchanges live in pools of the server. A message's bytes are valid
+ *             only during on_request(), unless the handler takes the buffer (http_take_buffer).
+ * Threads     One core: the ring's owner.
+ * Life cycle  accept -> read <-> answer -> (half-close, drain) -> close. A connection's memory is
+ *             reused only when no operation is in flight on it.
+ * Limits      PIPELINE_DEPTH_MAX unanswered requests, then the connection is not read; conns_max,
+ *             then nothing is accepted; buffers (http/buffers.h) for split and large requests.
+ * Time        Deadlines for idle, head, body and write; lazy: a deadline is one store, a timer
+ *             moves only when it fires.
+ * Hot path    A request that arrives in one receive buffer is parsed, handled and answered without
+ *             a copy, an allocation or a timer operation.
  */
 #ifndef BECKET_HTTP_SERVER_H
 #define BECKET_HTTP_SERVER_H

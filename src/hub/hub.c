@@ -5,7 +5,7 @@
 #include "base/hex.h"
 #include "base/log.h"
 #include "hub/hub_private.h"
-#include "hub/token.h"
+#include "hub/resources/token.h"
 #include "ring/ring.h"
 
 #include <stdarg.h>

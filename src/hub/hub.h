@@ -1,8 +1,8 @@
 /* hub.h - the control plane's state: store, keys, objects, and the feed of compiled sources.
  *
- * Purpose     What the API and the server hold. Objects change through hub/apply.h; tokens through
- *             hub/token.h; each commit that touches an event source is followed by calls of
- *             `changed` (hub/compile.h), before the changing function returns.
+ * Purpose     What the API and the server hold. Objects change through resources/apply.h; tokens
+ *             through resources/token.h; each commit that touches an event source is followed by
+ *             calls of `changed` (resources/compile.h), before the changing function returns.
  * Threads     One: the control thread.
  * Start       hub_open() makes what is missing: data directory, master key, data key, admin token,
  *             canvas `default`. hub_feed_all() then feeds every source once.
@@ -12,8 +12,8 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "hub/compile.h"
-#include "hub/resource.h"
+#include "hub/resources/compile.h"
+#include "hub/resources/resource.h"
 #include "store/seal.h"
 #include "store/store.h"
 
@@ -44,7 +44,7 @@ enum bk_err hub_open(const struct hub_config *config, struct hub **ret_hub,
                      char ret_why[HUB_WHY_BYTES]) BK_MUST_CHECK;
 void hub_close(struct hub *hub);
 /* True when hub_open made a new, empty state (the CLI then prints the quick start). */
-/* True once after operations were added: wake them (hub/operations.h). */
+/* True once after operations were added: wake them (operations/operations.h). */
 bool hub_take_work(struct hub *hub);
 bool hub_is_new(const struct hub *hub);
 struct store *hub_store(struct hub *hub);

@@ -2,10 +2,10 @@
 #ifndef BECKET_HUB_HUB_PRIVATE_H
 #define BECKET_HUB_HUB_PRIVATE_H
 
-#include "hub/audit.h"
-#include "hub/github_app.h"
-#include "hub/hub.h"
 #include "http/write.h"
+#include "hub/hub.h"
+#include "hub/operations/github_app.h"
+#include "hub/resources/audit.h"
 #include "store/keys.h"
 #include "store/record.h"
 
@@ -102,7 +102,7 @@ void source_input_encode(const struct source_input *input, struct buf *bytes);
 /* BK_CORRUPT. Slices point into `bytes`. */
 enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_input) BK_MUST_CHECK;
 
-/* ---- the compiled input of destinations and routes (hub/compile_route.c) */
+/* ---- the compiled input of destinations and routes (resources/compile_route.c) */
 
 struct destination_input_header {
     struct slice name;

@@ -67,7 +67,7 @@ struct metrics_source {
     uint64_t accepted_ns;
     uint64_t refused_ns;
     uint64_t refused_reason;
-    /* For its core alone: what it has in the journal's frame that begins there (hub/ingress.c). */
+    /* For its core alone: what it has in the journal's frame that begins there (ingress/). */
     uint64_t share_frame;
     uint64_t share_bytes;
 };

@@ -1,15 +1,15 @@
 /* reactor.h - one core's loop: ring, connections, journal, and what they share.
  *
  * Purpose     Puts the parts of a core together and runs them in order, turn by turn: completions
- * (requests are parsed, verified, de-duplicated, appended), journal, answers. Threads reactor_run()
- * is the body of the core's own thread; everything else says otherwise. Shared      The source
- * table and the dedupe table (lock-free), mail. Nothing else.
+ *             (requests are parsed, verified, de-duplicated, appended), journal, answers.
+ * Threads     reactor_run() is the body of the core's own thread; everything else says otherwise.
+ * Shared      The source table and the dedupe table (lock-free), mail. Nothing else.
  */
 #ifndef BECKET_HUB_REACTOR_H
 #define BECKET_HUB_REACTOR_H
 
-#include "hub/deliver.h"
-#include "hub/ingress.h"
+#include "hub/deliveries/deliver.h"
+#include "hub/ingress/ingress.h"
 #include "ring/timer.h"
 
 struct catalog;

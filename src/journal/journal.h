@@ -28,7 +28,7 @@ enum journal_record_type {
     JOURNAL_ACCEPTED = 1,
     JOURNAL_REJECTED = 2, /* quarantine: reason says why */
     JOURNAL_DUPLICATE = 3, /* head only; original says whose */
-    JOURNAL_ATTEMPT = 4    /* a delivery's outcome (hub/attempt.h); original says which event's */
+    JOURNAL_ATTEMPT = 4    /* what a delivery came to (hub/deliveries/attempt.h), of `original` */
 };
 
 enum {
@@ -41,7 +41,7 @@ struct journal_entry {
     enum journal_record_type type;
     uint8_t flags;
     uint16_t reason;         /* enum of the verdict, for REJECTED */
-    uint64_t source;         /* numeric id of the event source (hub/source.h) */
+    uint64_t source;         /* numeric id of the event source (hub/ingress/source_table.h) */
     int64_t received_ns;     /* wall clock */
     uint64_t fingerprint[2]; /* of the delivery id, 0 0 = none */
     uint64_t original;   /* DUPLICATE: position of the first (journal_position_pack); ATTEMPT: of

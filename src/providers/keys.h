@@ -1,8 +1,8 @@
 /* keys.h - keys that others publish and that must be at hand while a request is verified.
  *
  * Purpose     Verification does no I/O: it asks a finder for a key and takes what is there. Who
- *             runs the finder (hub/key_cache.h) fetches what is wanted and asks again; here it is
- *             only said which key, from where. A want is never made from an address that the
+ *             runs the finder (hub/keys/key_cache.h) fetches what is wanted and asks again; here it
+ *             is only said which key, from where. A want is never made from an address that the
  *             provider's rule does not pin.
  * Life time   A found key is valid until the call of scheme_verify() returns.
  */

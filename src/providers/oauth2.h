@@ -2,12 +2,14 @@
  * out.
  *
  * Purpose     Who signs in at a provider gives becket a token. Here are the endpoints of the
- * providers and what their servers want written and answer; hub keeps states, stores tokens and has
- * the requests made. State       Made and checked by the caller: random, used once, bound to the
- * browser. Errors      A token endpoint may say no with any status, 200 included (GitHub, Slack),
- * in JSON or as a form: oauth2_take_tokens() reads them all. Threads     Pure; any. Source      RFC
- * 6749, RFC 7636 (PKCE S256), RFC 7009 (revocation), RFC 9207 (iss); the provider's page is named
- * in its row.
+ *             providers and what their servers want written and answer; hub keeps states, stores
+ *             tokens and has the requests made.
+ * State       Made and checked by the caller: random, used once, bound to the browser.
+ * Errors      A token endpoint may say no with any status, 200 included (GitHub, Slack), in JSON or
+ *             as a form: oauth2_take_tokens() reads them all.
+ * Threads     Pure; any.
+ * Source      RFC 6749, RFC 7636 (PKCE S256), RFC 7009 (revocation), RFC 9207 (iss); the provider's
+ *             page is named in its row.
  */
 #ifndef BECKET_PROVIDERS_OAUTH2_H
 #define BECKET_PROVIDERS_OAUTH2_H

@@ -1,15 +1,18 @@
 /* provider.h - what becket does at an outside service, as pure step machines.
  *
  * Purpose     A provider is one file with one constant `struct provider`. For each thing that
- * becket wants there (an intent) it has a short list of steps. A step builds one request, and takes
- * its answer to name the next step. hub runs the requests, stores the memory before each call and
- * after each answer, and repeats or gives up by the fault's class. Order       The first step of an
- * intent looks before anything is made. After a doubt (a crash, a time-out, a 5xx in a step that
- * makes something) the intent starts again at its first step, so nothing is made twice. Ownership
- * Everything a run points to lives in its arena or belongs to the caller; a request is valid until
- * the next call on the run. Threads     Pure: no I/O, no clock, no globals. Control plane, so
- * arenas and JSON trees. Limits      PROVIDER_MEMORY_MAX entries, PROVIDER_CALLS_MAX calls of one
- * run. Source      the provider's pages are named in its file.
+ *             becket wants there (an intent) it has a short list of steps. A step builds one
+ *             request, and takes its answer to name the next step. hub runs the requests, stores
+ *             the memory before each call and after each answer, and repeats or gives up by the
+ *             fault's class.
+ * Order       The first step of an intent looks before anything is made. After a doubt (a crash, a
+ *             time-out, a 5xx in a step that makes something) the intent starts again at its first
+ *             step, so nothing is made twice.
+ * Ownership   Everything a run points to lives in its arena or belongs to the caller; a request is
+ *             valid until the next call on the run.
+ * Threads     Pure: no I/O, no clock, no globals. Control plane, so arenas and JSON trees.
+ * Limits      PROVIDER_MEMORY_MAX entries, PROVIDER_CALLS_MAX calls of one run.
+ * Source      the provider's pages are named in its file.
  */
 #ifndef BECKET_PROVIDERS_PROVIDER_H
 #define BECKET_PROVIDERS_PROVIDER_H

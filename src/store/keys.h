@@ -23,29 +23,28 @@
  *                                                       source uses it; so for all references
  *   "R/"     "R/E" "default\0" "payments\0" "S" "default\0" "stripe"
  *                                                       empty: the same from the user's side
- *   "t/"     "t/" 32 bytes, SHA-256 of a token          token record (hub/token.c)
+ *   "t/"     "t/" 32 bytes, SHA-256 of a token          token record (hub/resources/token.c)
  *   "T/"     "T/" "ci"                                  the token's hash, by name
  *            "m/audit"                                  u64: last number given to an audit record
- *   "a/"     "a/" u64 number                            an audit record, JSON (hub/audit.c)
- *   "k/"     "k/" u64 number                            a key that signs tokens (hub/oidc_issuer.c)
- *   "q/"     "q/" u64 number                            an operation (hub/operation.c)
- *   "Q/"     "Q/" i64 due time, u64 number              empty: it is to be done then
- *   "s/"     "s/" 16 bytes of metadata.id               status, where a provider has a part in
+ *   "a/" "a/" u64 number an audit record, JSON (hub/resources/audit.c) "k/" "k/" u64 number a key
+ *   that signs tokens (hub/keys/oidc_issuer.c) "q/" "q/" u64 number an operation
+ *   (hub/operations/operation.c) "Q/" "Q/" i64 due time, u64 number empty: it is to be done then
+ *   "s/" "s/" 16 bytes of metadata.id status, where a provider has a part in
  *                                                       it: members of a JSON object
  *   "u/"     "u/" 16 bytes of metadata.id, u64 number   empty: it is for this object
  *   "e/"     "e/" i64 due time, 16 bytes of id          empty: the token of this IntegrationUser is
  *                                                       to be renewed then
  *   "E/"     "E/" 16 bytes of metadata.id               i64: that time
  *            "m/revocation"                             u64: last number given to a revocation
- *   "y/"     "y/" u64 number                            a token to be revoked (hub/people.c)
+ *   "y/"     "y/" u64 number                            a token to be revoked (hub/people/people.c)
  *            "m/entry", "m/entries"                     u64: last number given to an entry; how far
  *                                                       events became entries
- *   "w/"     "w/" u64 number                            an entry, JSON (hub/entries.c)
+ *   "w/"     "w/" u64 number                            an entry, JSON (hub/links/entries.c)
  *   "W/"     "W/" 16 bytes of its id                    u64: its number
  *   "d/"     "d/" u64 destination, i64 due ms, u64 position
- *                                                       a retry (hub/dispatch_store.c)
+ *                                                       a retry (hub/deliveries/dispatch_store.c)
  *   "b/"     "b/" u64 destination, u16 bucket           order per key: u64 position of the oldest
- *                                                       retry of it (hub/order.h)
+ *                                                       retry of it (hub/deliveries/order.h)
  *   "D/"     "D/" u64 destination                       u64: how many retries it has
  *   "x/"     "x/" u64 destination, u64 position         a dead letter
  *   "l/"     "l/" u64 destination, u16 journal          a lane's cursor and what is settled above

@@ -9,10 +9,12 @@
  *             with them has not ended (tls_server is counted, see tls_server_give).
  * Threads     An engine belongs to one thread at a time. Trust and identities never change once
  *             built: any number of threads. Building reads files and calls malloc: not on a
- * reactor. Memory      Nothing is allocated between begin and end. Failure     Sticky: after an
- * error tls_state() is TLS_CLOSED, tls_err() and tls_why() say why. Cost        A full handshake is
- * one to three milliseconds of computing inside one tls_recv_record_ack(); see README.md. See also
- * RFC 5246, 5280, 5289, 6125, 7301, 7905; src/tls/README.md.
+ *             reactor.
+ * Memory      Nothing is allocated between begin and end.
+ * Failure     Sticky: after an error tls_state() is TLS_CLOSED, tls_err() and tls_why() say why.
+ * Cost        A full handshake is one to three milliseconds of computing inside one
+ *             tls_recv_record_ack(); see README.md.
+ * See also    RFC 5246, 5280, 5289, 6125, 7301, 7905; src/tls/README.md.
  */
 #ifndef BECKET_TLS_TLS_H
 #define BECKET_TLS_TLS_H

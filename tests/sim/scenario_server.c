@@ -14,10 +14,10 @@
 #include "sim_internal.h"
 
 #include "base/buf.h"
-#include "hub/dedupe.h"
-#include "hub/event_id.h"
+#include "hub/events/event_id.h"
+#include "hub/ingress/dedupe.h"
+#include "hub/ingress/source_table.h"
 #include "hub/reactor.h"
-#include "hub/source_table.h"
 #include "journal/catalog.h"
 #include "journal/reader.h"
 #include "providers/scheme.h"

@@ -4,7 +4,7 @@
 #include "base/json.h"
 #include "hub/hub.h"
 #include "hub/metrics.h"
-#include "hub/token.h"
+#include "hub/resources/token.h"
 #include "tap.h"
 
 #include <stdio.h>

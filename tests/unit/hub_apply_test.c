@@ -1,8 +1,8 @@
 /* The control plane: first start, apply, diff, prune, references, secrets at rest, tokens, feed. */
-#include "hub/apply.h"
 #include "hub/hub_private.h"
-#include "hub/quickstart.h"
-#include "hub/token.h"
+#include "hub/resources/apply.h"
+#include "hub/resources/quickstart.h"
+#include "hub/resources/token.h"
 #include "ring/file.h"
 #include "tests/tap.h"
 

@@ -1,6 +1,6 @@
 /* CloudEvents out, and the strict JSON check behind them. */
 #include "base/json_check.h"
-#include "hub/cloudevents.h"
+#include "hub/events/cloudevents.h"
 #include "tap.h"
 
 #include <yyjson.h>

@@ -1,6 +1,6 @@
 /* Description: the dedupe table gives each delivery to exactly one claimant, on one thread and on
  * several, while it grows under them; windows, releases and recovery behave. */
-#include "hub/dedupe.h"
+#include "hub/ingress/dedupe.h"
 #include "tap.h"
 
 #include <pthread.h>

@@ -5,11 +5,11 @@
  * test's. BECKET_DELIVER_SEEDS=50 for more. */
 #include "journal_world.h"
 
-#include "hub/attempt.h"
-#include "hub/deliver.h"
-#include "hub/deliveries.h"
-#include "hub/dispatch.h"
 #include "http/parse.h"
+#include "hub/deliveries/attempt.h"
+#include "hub/deliveries/deliver.h"
+#include "hub/deliveries/deliveries.h"
+#include "hub/deliveries/dispatch.h"
 #include "ring/timer.h"
 #include "store/keys.h"
 

@@ -1,6 +1,6 @@
 /* What providers' payloads say somebody did, and the rows of links. */
-#include "hub/entry_drafts.h"
-#include "hub/link.h"
+#include "hub/links/entry_drafts.h"
+#include "hub/links/link.h"
 #include "tap.h"
 
 static struct arena arena;

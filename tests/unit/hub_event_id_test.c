@@ -1,7 +1,7 @@
 /* Description: event ids carry time, journal and sequence, sort by time, and refuse everything
  * else. */
 #include "base/assert.h"
-#include "hub/event_id.h"
+#include "hub/events/event_id.h"
 #include "tap.h"
 
 static void round_trips(void)

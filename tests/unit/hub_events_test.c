@@ -3,8 +3,8 @@
 #include "journal_world.h"
 
 #include "base/json.h"
-#include "hub/event_id.h"
-#include "hub/events.h"
+#include "hub/events/event_id.h"
+#include "hub/events/events.h"
 #include "providers/scheme.h"
 
 #define JOURNALS 3U

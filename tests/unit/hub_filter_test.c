@@ -1,8 +1,8 @@
 /* Description: the expression language: every operator, what fails and how it says so, where a
  * mistake stands, and that neither a hostile pattern nor a hostile body costs much. */
 #include "base/assert.h"
-#include "hub/filter.h"
 #include "http/parse.h"
+#include "hub/routes/filter.h"
 #include "tap.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* Description: breaker, slow start, window, concurrency, rate and Retry-After of a destination. */
-#include "hub/flow.h"
+#include "hub/deliveries/flow.h"
 
 #include "tap.h"
 

@@ -1,5 +1,5 @@
 /* Keys that are fetched: cache and keeper with a fake network. */
-#include "hub/key_keeper.h"
+#include "hub/keys/key_keeper.h"
 #include "tap.h"
 
 #include <yyjson.h>

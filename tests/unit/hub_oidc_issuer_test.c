@@ -1,6 +1,6 @@
 /* Tokens that becket issues: verified by the verifier, with the documents it publishes. */
 #include "base/jwk.h"
-#include "hub/oidc_issuer.h"
+#include "hub/keys/oidc_issuer.h"
 #include "providers/row.h"
 #include "tap.h"
 #include "unit/providers_request.h"

@@ -1,9 +1,9 @@
 /* Description: operations against a small GitHub that fails at every call in every way, and with a
  * kill at every point: in the end there is exactly one hook, or none, and the record says so. */
+#include "base/time.h"
 #include "http/parse.h"
 #include "hub/hub_private.h"
-#include "hub/operations.h"
-#include "base/time.h"
+#include "hub/operations/operations.h"
 #include "tests/tap.h"
 
 #include <unistd.h>

@@ -1,7 +1,7 @@
 /* Description: calls of the control thread through a reactor's client: answers come back whole,
  * cancelled and refused ones too, and nothing is left. Both rings are turned by this thread. */
-#include "hub/outbound.h"
 #include "http/write.h"
+#include "hub/calls/outbound.h"
 #include "tap.h"
 
 #include <arpa/inet.h>

@@ -1,6 +1,6 @@
 /* Description: what a destination receives: which headers go on, signatures, and that no value of
  * an event can inject a line. */
-#include "hub/request.h"
+#include "hub/deliveries/request.h"
 
 #include "base/base64.h"
 #include "http/parse.h"

@@ -4,9 +4,9 @@
  * The times and the memory are those of dispatch_recover() on the real store. */
 #include "journal_world.h"
 
-#include "hub/attempt.h"
-#include "hub/deliver.h"
-#include "hub/dispatch.h"
+#include "hub/deliveries/attempt.h"
+#include "hub/deliveries/deliver.h"
+#include "hub/deliveries/dispatch.h"
 
 #include <time.h>
 

@@ -1,6 +1,6 @@
 /* Description: retry schedule, jitter, Retry-After, and attempts as bytes. */
-#include "hub/attempt.h"
-#include "hub/retry.h"
+#include "hub/deliveries/attempt.h"
+#include "hub/deliveries/retry.h"
 
 #include "tap.h"
 

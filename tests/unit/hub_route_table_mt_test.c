@@ -2,7 +2,7 @@
  * readers walk; a route that is only replaced is never missed, and one change among a hundred
  * thousand routes costs microseconds. */
 #include "base/assert.h"
-#include "hub/route_table.h"
+#include "hub/routes/route_table.h"
 #include "tap.h"
 
 #include <pthread.h>

@@ -1,8 +1,8 @@
 /* Description: destinations and routes: what is refused and where, references, secrets, pause, the
  * feed and the table that it fills, deletes, and that all of it comes back after a restart. */
 #include "base/assert.h"
-#include "hub/apply.h"
 #include "hub/hub_private.h"
+#include "hub/resources/apply.h"
 #include "tests/tap.h"
 
 #include <stdlib.h>

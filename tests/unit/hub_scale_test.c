@@ -1,6 +1,6 @@
 /* Many sources: bulk apply, the feed at start, one more object. BECKET_SCALE_SOURCES=1000000 for
  * the full size; the default is small, so that it runs with every other test. */
-#include "hub/apply.h"
+#include "hub/resources/apply.h"
 #include "tests/tap.h"
 
 #include <sys/resource.h>

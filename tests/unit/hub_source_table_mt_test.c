@@ -1,7 +1,7 @@
 /* Description: the source table finds what the writer put, through growth, moves and removals,
  * while readers look; a source that is never touched is never missing. */
 #include "base/assert.h"
-#include "hub/source_table.h"
+#include "hub/ingress/source_table.h"
 #include "tap.h"
 
 #include <pthread.h>

@@ -1,0 +1,475 @@
+/* deliver_call.c - one delivery: its slot, its call, what the answer means, and who is told. */
+#include "base/assert.h"
+#include "base/counter.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "hub/deliveries/deliver_private.h"
+#include "hub/deliveries/dispatch.h"
+#include "hub/deliveries/retry.h"
+
+#include "http/parse.h"
+
+#include <stdio.h>
+
+/* An answer is of no use beyond what is kept; reading a little more saves the connection. */
+#define ANSWER_BYTES_MAX 1048576U
+/* Beyond its first two, a destination gets slots only while a quarter of all is free. */
+#define SLOTS_ALONE      2U
+#define SLOTS_SHARE      4U
+
+/* ---- slots */
+
+static bool may_take(const struct target *target)
+{
+    const struct deliver *deliver = target->deliver;
+    return deliver->free_count > 0 && (target->slots < SLOTS_ALONE ||
+                                       deliver->free_count > deliver->config.slots / SLOTS_SHARE);
+}
+
+struct delivery *delivery_take(struct target *target, const struct destination *destination,
+                               const struct event_view *event, uint32_t number)
+{
+    struct deliver *deliver = target->deliver;
+    struct request request = {
+        .destination = destination,
+        .head = event->head,
+        .body = slice_of(event->message + event->entry->head_bytes, event->entry->body_bytes),
+        .source = event->source,
+        .type = event->type,
+        .event = event->position,
+        .received_ns = event->entry->received_ns,
+        .attempt = number};
+    size_t bytes = request_bytes_max(&request);
+    if (!may_take(target)) {
+        return NULL;
+    }
+    struct delivery *delivery = bk_container_of(deliver->free.next, struct delivery, node);
+    delivery->at = delivery->pool_at;
+    delivery->large_bytes = 0;
+    if (bytes > DELIVER_SLOT_BYTES) {
+        delivery->at = buffers_take(&deliver->large, bytes, &delivery->large_bytes);
+        if (!delivery->at) {
+            delivery->large_bytes = 0;
+            return NULL;
+        }
+    }
+    list_remove(&delivery->node);
+    deliver->free_count--;
+    counter_set(&deliver->stats.slots_free, deliver->free_count);
+    target->slots++;
+    delivery->target = target;
+    delivery->lane = NULL;
+    delivery->position = journal_position_pack(event->position);
+    delivery->source = event->entry->source;
+    delivery->event_ns = event->entry->received_ns;
+    delivery->number = number;
+    delivery->previous_due_ms = 0;
+    delivery->flags = 0;
+    delivery->version = destination->version;
+    delivery->bucket = ORDER_NO_KEY;
+    delivery->origin = destination->origin;
+    request_build(&request, delivery->at, &delivery->layout);
+    return delivery;
+}
+
+void delivery_give(struct delivery *delivery)
+{
+    struct target *target = delivery->target;
+    struct deliver *deliver = target->deliver;
+    bk_assert(!delivery->flying);
+    bk_assert(target->slots > 0);
+    if (delivery->large_bytes > 0) {
+        buffers_give(&deliver->large, delivery->at, delivery->large_bytes);
+        delivery->large_bytes = 0;
+    }
+    delivery->target = NULL;
+    delivery->lane = NULL;
+    target->slots--;
+    target_changed(target);
+    list_push_back(&deliver->free, &delivery->node);
+    deliver->free_count++;
+    counter_set(&deliver->stats.slots_free, deliver->free_count);
+}
+
+/* ---- reports */
+
+/* Before its lane settles it, so that nothing of its key starts in between. */
+static void count_in(const struct delivery *delivery, struct delivery_report *letter)
+{
+    const struct destination *destination = destination_of(delivery->target);
+    struct order_keys *keys = destination ? atomic_load(&destination->state->keys) : NULL;
+    bool to_rows = letter->kind == REPORT_AGAIN || letter->kind == REPORT_WAITS;
+    if (keys && delivery->lane && delivery->bucket != ORDER_NO_KEY && to_rows) {
+        letter->counted = true;
+        atomic_fetch_add(&keys->mail[delivery->bucket], 1);
+    }
+}
+
+static void report(struct delivery *delivery, enum report_kind kind, bool gone)
+{
+    struct deliver *deliver = delivery->target->deliver;
+    struct delivery_report *letter = &delivery->report;
+    letter->mail.run = dispatch_report_arrived;
+    letter->dispatch = deliver->config.dispatch;
+    letter->home = deliver;
+    letter->kind = kind;
+    letter->gone = gone;
+    letter->flags = delivery->flags;
+    letter->bucket = delivery->bucket;
+    letter->counted = false;
+    letter->number = delivery->number;
+    letter->destination = delivery->target->number;
+    letter->source = delivery->source;
+    letter->position = delivery->position;
+    letter->event_ns = delivery->event_ns;
+    letter->previous_due_ms = delivery->previous_due_ms;
+    count_in(delivery, letter);
+    deliver->reports_out++;
+    ring_post(deliver->config.ring, deliver->config.control, &letter->mail);
+}
+
+void deliver_report_back(struct ring_mail *mail)
+{
+    struct delivery_report *letter = bk_container_of(mail, struct delivery_report, mail);
+    struct delivery *delivery = bk_container_of(letter, struct delivery, report);
+    struct target *target = delivery->target;
+    target->deliver->reports_out--;
+    delivery_give(delivery);
+    target_pump_later(target);
+}
+
+void delivery_refuse(struct delivery *delivery)
+{
+    report(delivery, REPORT_REFUSED, false);
+}
+
+void delivery_wait(struct delivery *delivery)
+{
+    struct delivery_report *letter = &delivery->report;
+    delivery->flags |= ATTEMPT_KEYED;
+    delivery->number = 0;
+    letter->status = 0;
+    letter->due_ms = 0;
+    letter->ended_ns = 0;
+    letter->why[0] = '\0';
+    report(delivery, REPORT_WAITS, false);
+    lane_settle(delivery->lane, journal_position_unpack(delivery->position).sequence);
+    order_pass_on(delivery->target, delivery->bucket);
+}
+
+/* ---- the answer */
+
+struct ending {
+    enum attempt_outcome outcome;
+    uint16_t status;
+    bool gone;
+    int64_t due_ms;
+    uint64_t hold_ns; /* Retry-After, monotonic */
+    struct slice why;
+    char text[ATTEMPT_WHY_BYTES_MAX];
+};
+
+static void explain(struct ending *ending, const struct http_reply *reply)
+{
+    if (ending->status == 0) {
+        ending->why = slice_str(reply->why[0] ? reply->why : bk_err_text(reply->err));
+        return;
+    }
+    if (ending->outcome == ATTEMPT_DELIVERED) {
+        ending->why = SLICE_EMPTY;
+        return;
+    }
+    bool redirect = ending->status >= 300 && ending->status <= 399;
+    const char *text = ending->status == 410   ? "says it is gone: paused"
+                       : redirect              ? "is a redirect: not followed"
+                       : ending->status == 429 ? "asks to slow down"
+                                               : "is no success";
+    int bytes =
+        snprintf(ending->text, sizeof ending->text, "the answer %u %s", ending->status, text);
+    ending->why = slice_of(ending->text, (size_t)bytes);
+}
+
+static uint32_t asked_to_wait_ms(const struct deliver *deliver, const struct http_reply *reply)
+{
+    if (!reply->head || (reply->status != 429 && reply->status != 503)) {
+        return 0;
+    }
+    const struct http_header *header = http_find(reply->head, SLICE("retry-after"), NULL);
+    return header ? retry_after_ms(http_header_value(reply->head, header),
+                                   ring_wall_ns(deliver->config.ring) / NS_PER_SECOND)
+                  : 0;
+}
+
+static void judge(struct delivery *delivery, const struct destination *destination,
+                  struct ending *ending)
+{
+    struct deliver *deliver = delivery->target->deliver;
+    const struct http_reply *reply = &delivery->call.reply;
+    struct retry_schedule schedule = {destination->retry_schedule_ms, destination->retry_count,
+                                      destination->jitter_permille};
+    uint64_t delay_ms = 0;
+    bool answered = reply->err == BK_OK || (reply->err == BK_TOO_LARGE && reply->status != 0);
+    ending->status = answered ? reply->status : 0;
+    enum retry_verdict verdict = retry_verdict(ending->status);
+    uint32_t after_ms = asked_to_wait_ms(deliver, reply);
+    if (after_ms > 0) {
+        ending->hold_ns = ring_now_ns(deliver->config.ring) + after_ms * (uint64_t)NS_PER_MS;
+    }
+    if (verdict == RETRY_DELIVERED) {
+        ending->outcome = ATTEMPT_DELIVERED;
+    } else {
+        bool more = retry_delay(&schedule, delivery->number, after_ms, deliver_random(deliver),
+                                &delay_ms);
+        /* Who is gone is not to blame the event for: it waits until somebody resumes. */
+        ending->gone = verdict == RETRY_GONE;
+        ending->outcome = more || ending->gone ? ATTEMPT_FAILED : ATTEMPT_DEAD;
+        ending->due_ms = more || ending->gone ? deliver_now_ms(deliver) + (int64_t)delay_ms : 0;
+    }
+    explain(ending, reply);
+}
+
+/* The journal keeps it, lazily. When it cannot now, only the history has a gap. */
+static void record(const struct delivery *delivery, const struct ending *ending)
+{
+    struct deliver *deliver = delivery->target->deliver;
+    const struct http_reply *reply = &delivery->call.reply;
+    uint8_t message[ATTEMPT_MESSAGE_BYTES_MAX];
+    struct journal_entry entry;
+    uint64_t sequence;
+    struct attempt attempt = {
+        .outcome = ending->outcome,
+        .stage = (uint8_t)reply->stage,
+        .flags = (uint8_t)(delivery->flags | (reply->body_cut ? ATTEMPT_ANSWER_CUT : 0)),
+        .status = ending->status,
+        .number = delivery->number,
+        .bucket = (delivery->flags & ATTEMPT_KEYED) != 0 ? delivery->bucket : 0,
+        .took_us = (uint32_t)(reply->total_ns / 1000),
+        .destination = delivery->target->number,
+        .source = delivery->source,
+        .event = journal_position_unpack(delivery->position),
+        .event_ns = delivery->event_ns,
+        .ended_ns = ring_wall_ns(deliver->config.ring),
+        .previous_due_ms = delivery->previous_due_ms,
+        .next_due_ms = ending->due_ms,
+        .peer = reply->peer,
+        .why = ending->why,
+        .answer = reply->err == BK_OK ? reply->body : SLICE_EMPTY};
+    attempt_encode(&attempt, &entry, message);
+    if (journal_append_lazy(deliver->config.journal, &entry, message, &sequence) != BK_OK) {
+        counter_add(&deliver->stats.attempts_unrecorded, 1);
+    }
+}
+
+static void count(struct target *target, const struct delivery *delivery,
+                  const struct ending *ending)
+{
+    struct target_status *status = &target->status;
+    size_t why = ending->why.bytes < sizeof status->last_why - 1 ? ending->why.bytes
+                                                                 : sizeof status->last_why - 1;
+    status->outcomes[ending->outcome == ATTEMPT_DELIVERED ? TARGET_DELIVERED
+                     : ending->outcome == ATTEMPT_FAILED  ? TARGET_FAILED
+                                                          : TARGET_DEAD]++;
+    status->took_us += delivery->call.reply.total_ns / 1000;
+    if (ending->outcome == ATTEMPT_DELIVERED && delivery->lane && delivery->number == 1) {
+        int64_t since_ns = ring_wall_ns(target->deliver->config.ring) - delivery->event_ns;
+        metrics_observe(&target->deliver->stats.delivered_ns,
+                        since_ns > 0 ? (uint64_t)since_ns : 0, METRICS_TIME_SHIFT);
+    }
+    status->last_ns = ring_wall_ns(target->deliver->config.ring);
+    status->last_number = delivery->number;
+    status->last_status = ending->status;
+    status->last_outcome = (uint8_t)ending->outcome;
+    if (why > 0) {
+        memcpy(status->last_why, ending->why.at, why);
+    }
+    status->last_why[why] = '\0';
+    target_changed(target);
+}
+
+/* Tell the store where it has to know, then the lane: their order is that of the mail. */
+static void settle(struct delivery *delivery, const struct ending *ending)
+{
+    struct lane *lane = delivery->lane;
+    struct delivery_report *letter = &delivery->report;
+    bool told = ending->outcome != ATTEMPT_DELIVERED || !lane;
+    if (told) {
+        letter->status = ending->status;
+        letter->due_ms = ending->due_ms;
+        letter->ended_ns = ring_wall_ns(delivery->target->deliver->config.ring);
+        size_t why = ending->why.bytes < sizeof letter->why - 1 ? ending->why.bytes
+                                                                : sizeof letter->why - 1;
+        if (why > 0) {
+            memcpy(letter->why, ending->why.at, why);
+        }
+        letter->why[why] = '\0';
+        report(delivery,
+               ending->outcome == ATTEMPT_DELIVERED ? REPORT_SETTLED
+               : ending->outcome == ATTEMPT_FAILED  ? REPORT_AGAIN
+                                                    : REPORT_DEAD,
+               ending->gone);
+    }
+    if (lane) {
+        lane_settle(lane, journal_position_unpack(delivery->position).sequence);
+    }
+    if (!told) {
+        delivery_give(delivery);
+    }
+}
+
+/* Cut off by a stop: the cursor stays in front of it. */
+static void cancelled(struct delivery *delivery)
+{
+    if (delivery->lane) {
+        delivery_give(delivery);
+    } else {
+        delivery_refuse(delivery);
+    }
+}
+
+/* Strict order: it stays the head of its lane. */
+static void hold(struct delivery *delivery, const struct ending *ending)
+{
+    struct deliver *deliver = delivery->target->deliver;
+    struct lane *lane = delivery->lane;
+    uint64_t sequence = journal_position_unpack(delivery->position).sequence;
+    uint32_t number = delivery->number;
+    int64_t wait_ms = ending->due_ms - deliver_now_ms(deliver);
+    if (ending->gone) {
+        report(delivery, REPORT_SETTLED, true); /* no row of its own */
+    } else {
+        delivery_give(delivery);
+    }
+    lane_hold(lane, sequence, number,
+              ring_now_ns(deliver->config.ring) +
+                  (uint64_t)(wait_ms > 0 ? wait_ms : 0) * (uint64_t)NS_PER_MS);
+}
+
+static void delivery_done(struct http_call *call)
+{
+    struct delivery *delivery = bk_container_of(call, struct delivery, call);
+    struct target *target = delivery->target;
+    struct deliver *deliver = target->deliver;
+    const struct destination *destination = destination_of(target);
+    struct ending ending = {0};
+    bool cut = call->reply.err == BK_CANCELLED && deliver->draining;
+    delivery->flying = false;
+    deliver->flying--;
+    target_pump_later(target);
+    if (!destination) { /* deleted meanwhile: nobody wants to know */
+        flow_forget(&target->flow);
+        ending.outcome = ATTEMPT_DELIVERED;
+        settle(delivery, &ending);
+        return;
+    }
+    if (!cut) {
+        judge(delivery, destination, &ending);
+    }
+    bool failing = destination->state && flow_is_failing(shared_of(destination));
+    bool told = flow_give(&target->flow, shared_of(destination),
+                            cut                                     ? FLOW_CANCELLED
+                            : ending.outcome == ATTEMPT_DELIVERED ? FLOW_GOOD
+                                                                    : FLOW_BAD,
+                            delivery->probe, ending.hold_ns, ring_now_ns(deliver->config.ring));
+    if (cut) {
+        cancelled(delivery);
+        return;
+    }
+    if (told) {
+        log_event(LOG_WARN, "destination does not take deliveries: one try per interval from now",
+                  LOG_S("destination", destination->name), LOG_S("why", ending.why));
+    }
+    if (failing && ending.outcome == ATTEMPT_DELIVERED) {
+        log_event(LOG_INFO, "destination takes deliveries again",
+                  LOG_S("destination", destination->name));
+    }
+    uint16_t bucket = delivery->bucket;
+    bool held = destination->strict && bucket == ORDER_NO_KEY && delivery->lane &&
+                ending.outcome == ATTEMPT_FAILED &&
+                lane_may_hold(delivery->lane,
+                              journal_position_unpack(delivery->position).sequence);
+    delivery->flags |= held ? ATTEMPT_HELD : bucket != ORDER_NO_KEY ? ATTEMPT_KEYED : 0;
+    record(delivery, &ending);
+    count(target, delivery, &ending);
+    if (held) {
+        hold(delivery, &ending);
+    } else {
+        settle(delivery, &ending);
+    }
+    if (target->strict) {
+        order_pass_on(target, bucket);
+    }
+}
+
+bool delivery_start(struct delivery *delivery, const struct destination *destination)
+{
+    struct deliver *deliver = delivery->target->deliver;
+    if (delivery->version != destination->version) {
+        return false;
+    }
+    request_sign(delivery->at, &delivery->layout, destination,
+                 ring_wall_ns(deliver->config.ring) / NS_PER_SECOND);
+    struct http_call *call = &delivery->call;
+    call->origin = &delivery->origin;
+    call->pieces[0] = slice_of(delivery->at, delivery->layout.bytes);
+    call->piece_count = 1;
+    call->head_method = false;
+    call->repeatable = true; /* the receiver knows it again by its webhook-id */
+    call->timeout_ms = destination->timeout_ms;
+    call->connect_timeout_ms = 0;
+    call->first_byte_timeout_ms = 0;
+    call->keep_body_bytes = ATTEMPT_ANSWER_BYTES_MAX;
+    call->body_bytes_max = ANSWER_BYTES_MAX;
+    call->on_body = NULL;
+    call->done = delivery_done;
+    call->context = delivery;
+    delivery->flying = true;
+    deliver->flying++;
+    http_call_start(deliver->config.client, call);
+    return true;
+}
+
+/* ---- retries */
+
+static struct delivery *retry_take(struct deliver *deliver, const struct event_chunk *chunk,
+                                   const struct chunk_event *event)
+{
+    struct http_head head;
+    struct target *target = target_take(deliver, event->destination);
+    const struct destination *destination =
+        route_table_destination(deliver->config.routes, event->destination);
+    if (!target || !destination || destination->pause != DESTINATION_RUNNING ||
+        deliver->draining ||
+        http_parse_request(chunk->at + event->message_at, event->entry.head_bytes, &head) !=
+            HTTP_PARSE_DONE) {
+        return NULL;
+    }
+    struct event_view view = {.position = journal_position_unpack(event->position),
+                              .entry = &event->entry,
+                              .message = chunk->at + event->message_at,
+                              .head = &head,
+                              .source = slice_of(chunk->at + event->source_at, event->source_bytes),
+                              .type = slice_of(chunk->at + event->type_at, event->type_bytes)};
+    return delivery_take(target, destination, &view, event->number + 1);
+}
+
+void deliver_retries_arrived(struct ring_mail *mail)
+{
+    struct event_chunk *chunk = bk_container_of(mail, struct event_chunk, mail);
+    struct deliver *deliver = chunk->home;
+    for (unsigned i = 0; i < chunk->count; i++) {
+        struct chunk_event *event = &chunk->events[i];
+        struct delivery *delivery = retry_take(deliver, chunk, event);
+        event->refused = delivery == NULL;
+        if (delivery) {
+            delivery->previous_due_ms = event->due_ms;
+            delivery->flags = event->flags;
+            delivery->bucket =
+                (event->flags & ATTEMPT_KEYED) != 0 ? event->bucket : ORDER_NO_KEY;
+            list_push_back(&delivery->target->retries, &delivery->node);
+            delivery->target->retry_count++;
+            target_pump_later(delivery->target);
+        }
+    }
+    chunk->mail.run = dispatch_chunk_back;
+    ring_post(deliver->config.ring, deliver->config.control, &chunk->mail);
+}

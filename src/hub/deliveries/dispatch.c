@@ -1,0 +1,730 @@
+/* dispatch.c - letters and their commits, what is known of destinations, steps and life cycle. */
+#include "hub/deliveries/dispatch.h"
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "hub/deliveries/deliver.h"
+#include "hub/deliveries/dispatch_private.h"
+#include "store/keys.h"
+
+#include <stdlib.h>
+
+#define LETTERS_PER_COMMIT 4096U
+#define STORE_RETRY_NS     1000000000ULL
+#define KEY_COMMIT_NS      1000000ULL
+
+/* ---- destinations */
+
+static size_t fare_slot(const struct dispatch *dispatch, uint64_t number)
+{
+    size_t at = (size_t)(number * 0x9e3779b97f4a7c15ULL >> 20) & (dispatch->fares_size - 1);
+    while (dispatch->fares[at].number != 0 && dispatch->fares[at].number != number) {
+        at = (at + 1) & (dispatch->fares_size - 1);
+    }
+    return at;
+}
+
+struct fare *fare_find(const struct dispatch *dispatch, uint64_t number)
+{
+    if (dispatch->fares_size == 0) {
+        return NULL;
+    }
+    struct fare *fare = &dispatch->fares[fare_slot(dispatch, number)];
+    return fare->number != 0 ? fare : NULL;
+}
+
+static bool fares_grow(struct dispatch *dispatch)
+{
+    size_t old_size = dispatch->fares_size;
+    struct fare *old = dispatch->fares;
+    size_t size = old_size > 0 ? 2 * old_size : 64;
+    struct fare *fares = calloc(size, sizeof *fares);
+    if (!fares) {
+        return false;
+    }
+    dispatch->fares = fares;
+    dispatch->fares_size = size;
+    for (size_t i = 0; i < old_size; i++) {
+        if (old[i].number != 0) {
+            fares[fare_slot(dispatch, old[i].number)] = old[i];
+        }
+    }
+    free(old);
+    return true;
+}
+
+struct fare *fare_take(struct dispatch *dispatch, uint64_t number)
+{
+    struct fare *fare = fare_find(dispatch, number);
+    if (fare) {
+        return fare;
+    }
+    if (2 * (dispatch->fare_count + 1) > dispatch->fares_size && !fares_grow(dispatch)) {
+        return NULL;
+    }
+    struct target_status *cores = calloc(dispatch->config.cores, sizeof *cores);
+    if (!cores) {
+        return NULL;
+    }
+    fare = &dispatch->fares[fare_slot(dispatch, number)];
+    *fare = (struct fare){.number = number, .next_due_ms = INT64_MAX, .cores = cores};
+    dispatch->fare_count++;
+    return fare;
+}
+
+/* None is made for one that was deleted. */
+static struct fare *fare_of(struct dispatch *dispatch, uint64_t number)
+{
+    return route_table_destination(dispatch->config.routes, number) ? fare_take(dispatch, number)
+                                                                    : fare_find(dispatch, number);
+}
+
+/* Those behind it move up, so that each is still found from its own place on. */
+static void fare_drop(struct dispatch *dispatch, struct fare *fare)
+{
+    size_t mask = dispatch->fares_size - 1;
+    size_t at = (size_t)(fare - dispatch->fares);
+    free(fare->cores);
+    *fare = (struct fare){0};
+    dispatch->fare_count--;
+    for (at = (at + 1) & mask; dispatch->fares[at].number != 0; at = (at + 1) & mask) {
+        struct fare moved = dispatch->fares[at];
+        dispatch->fares[at] = (struct fare){0};
+        dispatch->fares[fare_slot(dispatch, moved.number)] = moved;
+    }
+}
+
+const struct hub_source_name *dispatch_source(struct dispatch *dispatch, uint64_t number)
+{
+    struct source_name *slot = &dispatch->names[number % DISPATCH_NAMES];
+    if (slot->number != number) {
+        if (hub_source_name(dispatch->config.hub, number, &slot->name) != BK_OK) {
+            memset(&slot->name, 0, sizeof slot->name);
+        }
+        slot->number = number;
+    }
+    return &slot->name;
+}
+
+void dispatch_source_changed(struct dispatch *dispatch, uint64_t source)
+{
+    struct source_name *slot = &dispatch->names[source % DISPATCH_NAMES];
+    if (slot->number == source) {
+        slot->number = 0;
+    }
+}
+
+static void load_soon(struct dispatch *dispatch, const struct fare *fare);
+
+/* ---- chunks */
+
+struct event_chunk *chunk_take(struct dispatch *dispatch)
+{
+    struct list *node = list_pop_front(&dispatch->chunks);
+    struct event_chunk *chunk = node ? bk_container_of(node, struct event_chunk, node) : NULL;
+    if (!chunk && dispatch->chunk_count < DISPATCH_CHUNKS) {
+        chunk = calloc(1, sizeof *chunk);
+        if (chunk) {
+            dispatch->all_chunks[dispatch->chunk_count++] = chunk;
+        }
+    }
+    if (chunk) {
+        chunk->dispatch = dispatch;
+        chunk->count = 0;
+        chunk->bytes = 0;
+    }
+    return chunk;
+}
+
+void chunk_give(struct dispatch *dispatch, struct event_chunk *chunk)
+{
+    if (chunk->bytes_max > DISPATCH_CHUNK_BYTES) { /* one large event should not stay for ever */
+        free(chunk->at);
+        chunk->at = NULL;
+        chunk->bytes_max = 0;
+    }
+    list_push_back(&dispatch->chunks, &chunk->node);
+}
+
+static bool chunk_reserve(struct event_chunk *chunk, size_t bytes)
+{
+    if (chunk->bytes + bytes <= chunk->bytes_max) {
+        return true;
+    }
+    if (chunk->count > 0) {
+        return false;
+    }
+    free(chunk->at);
+    chunk->bytes_max = bytes > DISPATCH_CHUNK_BYTES ? bytes : DISPATCH_CHUNK_BYTES;
+    chunk->at = malloc(chunk->bytes_max);
+    chunk->bytes_max = chunk->at ? chunk->bytes_max : 0;
+    return chunk->at != NULL;
+}
+
+static uint32_t chunk_put(struct event_chunk *chunk, const void *at, size_t bytes)
+{
+    size_t to = chunk->bytes;
+    if (bytes > 0) {
+        memcpy(chunk->at + to, at, bytes);
+    }
+    chunk->bytes += bytes;
+    return (uint32_t)to;
+}
+
+struct chunk_event *chunk_add(struct dispatch *dispatch, struct event_chunk *chunk,
+                              const struct journal_record *record)
+{
+    const struct hub_source_name *source = dispatch_source(dispatch, record->entry.source);
+    struct slice type =
+        event_type_of(&record->entry, record->message, slice_str(source->type));
+    size_t message = (size_t)record->entry.head_bytes + record->entry.body_bytes;
+    size_t name = strlen(source->name);
+    if (chunk->count == CHUNK_EVENTS_MAX || !chunk_reserve(chunk, message + name + type.bytes)) {
+        return NULL;
+    }
+    struct chunk_event *event = &chunk->events[chunk->count++];
+    *event = (struct chunk_event){.position = journal_position_pack(record->position),
+                                  .entry = record->entry,
+                                  .message_at = chunk_put(chunk, record->message, message),
+                                  .source_at = chunk_put(chunk, source->name, name),
+                                  .source_bytes = (uint32_t)name,
+                                  .type_at = chunk_put(chunk, type.at, type.bytes),
+                                  .type_bytes = (uint32_t)type.bytes};
+    return event;
+}
+
+/* ---- letters */
+
+static void letter_push(struct dispatch *dispatch, struct letter *letter)
+{
+    letter->next = NULL;
+    *dispatch->letters_last = letter;
+    dispatch->letters_last = &letter->next;
+    dispatch->letter_count++;
+    if (dispatch->commit_due_ns == 0) {
+        dispatch->commit_due_ns = ring_now_ns(dispatch->config.ring) + DISPATCH_COMMIT_NS;
+    }
+}
+
+static void commit_soon(struct dispatch *dispatch)
+{
+    uint64_t at_ns = ring_now_ns(dispatch->config.ring) + KEY_COMMIT_NS;
+    if (!dispatch->store_failing && at_ns < dispatch->commit_due_ns) {
+        dispatch->commit_due_ns = at_ns;
+    }
+}
+
+void dispatch_report_arrived(struct ring_mail *mail)
+{
+    struct delivery_report *report = bk_container_of(mail, struct delivery_report, mail);
+    report->letter.checkpoint = false;
+    report->letter.own = false;
+    letter_push(report->dispatch, &report->letter);
+    if ((report->flags & ATTEMPT_KEYED) != 0 && report->previous_due_ms != 0) {
+        commit_soon(report->dispatch); /* its key waits for it */
+    }
+}
+
+void dispatch_queue_own(struct dispatch *dispatch, const struct delivery_report *report)
+{
+    struct delivery_report *own = malloc(sizeof *own);
+    if (!own) {
+        return; /* the row stays, and is looked at again */
+    }
+    *own = *report;
+    own->letter.checkpoint = false;
+    own->letter.own = true;
+    letter_push(dispatch, &own->letter);
+}
+
+/* What it tells is true at once; what it asks to keep waits for the commit. */
+void dispatch_checkpoint_arrived(struct ring_mail *mail)
+{
+    struct checkpoint *checkpoint = bk_container_of(mail, struct checkpoint, mail);
+    struct dispatch *dispatch = checkpoint->dispatch;
+    for (size_t i = 0; i < checkpoint->status_count; i++) {
+        struct fare *fare = fare_of(dispatch, checkpoint->status[i].destination);
+        if (fare) {
+            fare->cores[checkpoint->core] = checkpoint->status[i];
+        }
+    }
+    checkpoint->letter.checkpoint = true;
+    letter_push(dispatch, &checkpoint->letter);
+}
+
+void dispatch_chunk_back(struct ring_mail *mail)
+{
+    struct event_chunk *chunk = bk_container_of(mail, struct event_chunk, mail);
+    struct dispatch *dispatch = chunk->dispatch;
+    for (unsigned i = 0; i < chunk->count; i++) {
+        const struct chunk_event *event = &chunk->events[i];
+        if (event->destination != 0 && event->refused) {
+            struct fare *fare = fare_find(dispatch, event->destination);
+            dispatch_flying_end(dispatch, event->destination, event->position);
+            if (fare) {
+                fare->next_due_ms = INT64_MIN;
+                fare->not_before_ns =
+                    ring_now_ns(dispatch->config.ring) + 100 * (uint64_t)NS_PER_MS;
+                load_soon(dispatch, fare);
+            }
+        }
+    }
+    chunk_give(dispatch, chunk);
+}
+
+/* ---- commits */
+
+struct commit {
+    struct dispatch *dispatch;
+    size_t count;
+};
+
+static enum bk_err apply(struct store_txn *txn, void *context)
+{
+    struct commit *commit = context;
+    struct dispatch *dispatch = commit->dispatch;
+    struct letter *letter = dispatch->letters_first;
+    enum bk_err err = BK_OK;
+    for (size_t i = 0; err == BK_OK && i < commit->count; i++, letter = letter->next) {
+        if (letter->checkpoint) {
+            err = rows_apply_checkpoint(txn,
+                                        bk_container_of(letter, const struct checkpoint, letter),
+                                        dispatch->config.routes);
+            continue;
+        }
+        struct delivery_report *report = bk_container_of(letter, struct delivery_report, letter);
+        enum report_kind kind = report->kind;
+        if (!route_table_destination(dispatch->config.routes, report->destination)) {
+            report->kind = REPORT_SETTLED; /* deleted meanwhile: nothing is kept for it */
+        }
+        err = rows_apply_report(txn, report);
+        report->kind = kind;
+    }
+    return err;
+}
+
+/* The loader has to look at this destination no later than its first retry is due. */
+static void load_soon(struct dispatch *dispatch, const struct fare *fare)
+{
+    if (fare->retries <= fare->flying) {
+        return;
+    }
+    uint64_t now_ns = ring_now_ns(dispatch->config.ring);
+    int64_t now_ms = dispatch_now_ms(dispatch);
+    uint64_t at_ns = now_ns;
+    if (fare->next_due_ms > now_ms) {
+        int64_t wait_ms = fare->next_due_ms - now_ms;
+        at_ns = now_ns + (uint64_t)(wait_ms < 3600000 ? wait_ms : 3600000) * (uint64_t)NS_PER_MS;
+    }
+    at_ns = at_ns > fare->not_before_ns ? at_ns : fare->not_before_ns;
+    dispatch->load_due_ns = at_ns < dispatch->load_due_ns ? at_ns : dispatch->load_due_ns;
+}
+
+/* The cores learn that the store has some of its key before the letter is counted out. */
+static void report_key(struct dispatch *dispatch, const struct delivery_report *report)
+{
+    const struct destination *destination =
+        route_table_destination(dispatch->config.routes, report->destination);
+    struct order_keys *keys = destination ? atomic_load(&destination->state->keys) : NULL;
+    if (!keys || (report->flags & ATTEMPT_KEYED) == 0 || report->kind == REPORT_REFUSED) {
+        return;
+    }
+    atomic_store(&keys->rows[report->bucket], report->blocks);
+    if (report->counted) {
+        atomic_fetch_sub(&keys->mail[report->bucket], 1);
+    }
+}
+
+static void report_counts_keyed(struct dispatch *dispatch, struct fare *fare,
+                                const struct delivery_report *report)
+{
+    fare->retries += (uint64_t)(int64_t)report->rows_change;
+    dispatch->retries_total += (uint64_t)(int64_t)report->rows_change;
+    int64_t due_ms = report->promoted               ? 1
+                     : report->kind == REPORT_AGAIN ? report->due_ms
+                                                    : INT64_MAX;
+    fare->next_due_ms = due_ms < fare->next_due_ms ? due_ms : fare->next_due_ms;
+    load_soon(dispatch, fare);
+}
+
+/* In memory, what the commit made true. */
+static void report_counts(struct dispatch *dispatch, const struct delivery_report *report)
+{
+    struct fare *fare = fare_of(dispatch, report->destination);
+    if (report->previous_due_ms != 0) {
+        dispatch_flying_end(dispatch, report->destination, report->position);
+    }
+    if (!fare || fare->removed ||
+        !route_table_destination(dispatch->config.routes, report->destination)) {
+        return;
+    }
+    if ((report->flags & ATTEMPT_KEYED) != 0 && report->kind != REPORT_REFUSED) {
+        report_counts_keyed(dispatch, fare, report);
+        return;
+    }
+    bool was = report->previous_due_ms != 0 && report->kind != REPORT_REFUSED;
+    if (was && fare->retries > 0) {
+        fare->retries--;
+        dispatch->retries_total--;
+    }
+    if (report->kind == REPORT_AGAIN) {
+        fare->retries++;
+        dispatch->retries_total++;
+        fare->next_due_ms =
+            report->due_ms < fare->next_due_ms ? report->due_ms : fare->next_due_ms;
+    }
+    if (report->kind == REPORT_REFUSED) {
+        fare->next_due_ms = INT64_MIN;
+        fare->not_before_ns = ring_now_ns(dispatch->config.ring) + 100 * (uint64_t)NS_PER_MS;
+    }
+    load_soon(dispatch, fare);
+}
+
+static void send_home(struct dispatch *dispatch, struct letter *letter)
+{
+    if (letter->checkpoint) {
+        struct checkpoint *checkpoint = bk_container_of(letter, struct checkpoint, letter);
+        checkpoint->mail.run = deliver_checkpoint_back;
+        ring_post(dispatch->config.ring, dispatch->rings[checkpoint->core], &checkpoint->mail);
+        return;
+    }
+    struct delivery_report *report = bk_container_of(letter, struct delivery_report, letter);
+    report_counts(dispatch, report);
+    report_key(dispatch, report);
+    const struct destination *destination =
+        route_table_destination(dispatch->config.routes, report->destination);
+    bool running = destination && destination->pause == DESTINATION_RUNNING;
+    if (report->gone && running && dispatch->config.gone) {
+        dispatch->config.gone(dispatch->config.context, report->destination);
+    }
+    if (letter->own) {
+        free(report);
+        return;
+    }
+    report->mail.run = deliver_report_back;
+    ring_post(dispatch->config.ring, dispatch->rings[deliver_core(report->home)], &report->mail);
+}
+
+static void commit_failed(struct dispatch *dispatch, enum bk_err err)
+{
+    dispatch->commit_due_ns = ring_now_ns(dispatch->config.ring) + STORE_RETRY_NS;
+    if (!dispatch->store_failing) {
+        dispatch->store_failing = true;
+        log_event(LOG_ERROR, "cannot keep what became of deliveries: failing ones wait",
+                  LOG_Z("error", bk_err_text(err)));
+    }
+}
+
+static bool commit(struct dispatch *dispatch)
+{
+    struct commit now = {dispatch, dispatch->letter_count < LETTERS_PER_COMMIT
+                                       ? dispatch->letter_count
+                                       : LETTERS_PER_COMMIT};
+    enum bk_err err = store_update(hub_store(dispatch->config.hub), apply, &now);
+    if (err != BK_OK) {
+        commit_failed(dispatch, err);
+        return false;
+    }
+    if (dispatch->store_failing) {
+        dispatch->store_failing = false;
+        log_event(LOG_INFO, "what became of deliveries is kept again");
+    }
+    for (size_t i = 0; i < now.count; i++) {
+        struct letter *letter = dispatch->letters_first;
+        dispatch->letters_first = letter->next;
+        dispatch->letter_count--;
+        send_home(dispatch, letter);
+    }
+    if (!dispatch->letters_first) {
+        dispatch->letters_last = &dispatch->letters_first;
+        dispatch->commit_due_ns = 0;
+    }
+    return true;
+}
+
+void dispatch_drain(struct dispatch *dispatch)
+{
+    dispatch->started = false;
+}
+
+void dispatch_flush(struct dispatch *dispatch)
+{
+    while (dispatch->letters_first && commit(dispatch)) {
+    }
+}
+
+/* ---- deleted destinations */
+
+struct removal {
+    uint64_t destination;
+    bool done;
+};
+
+static enum bk_err remove_rows(struct store_txn *txn, void *context)
+{
+    struct removal *removal = context;
+    return rows_remove(txn, removal->destination, &removal->done);
+}
+
+void dispatch_removed(struct dispatch *dispatch, uint64_t destination)
+{
+    struct fare *fare = fare_take(dispatch, destination);
+    if (fare && !fare->removed) {
+        fare->removed = true;
+        dispatch->removing++;
+        dispatch->load_due_ns = 0;
+    }
+}
+
+static void remove_some(struct dispatch *dispatch)
+{
+    for (size_t i = 0; i < dispatch->fares_size; i++) {
+        struct fare *fare = &dispatch->fares[i];
+        if (fare->number == 0 || !fare->removed) {
+            continue;
+        }
+        struct removal removal = {fare->number, false};
+        if (store_update(hub_store(dispatch->config.hub), remove_rows, &removal) != BK_OK) {
+            dispatch->load_due_ns = ring_now_ns(dispatch->config.ring) + STORE_RETRY_NS;
+            return;
+        }
+        if (removal.done) {
+            dispatch->retries_total -= fare->retries;
+            fare->retries = 0;
+            fare->removed = false;
+            fare->next_due_ms = INT64_MAX;
+            memset(fare->cores, 0, dispatch->config.cores * sizeof *fare->cores);
+            dispatch->removing--;
+            if (fare->flying == 0) {
+                fare_drop(dispatch, fare);
+            }
+        }
+        return;
+    }
+}
+
+/* ---- replays */
+
+struct addition {
+    const struct retry_row *rows;
+    size_t count;
+};
+
+static enum bk_err add_rows(struct store_txn *txn, void *context)
+{
+    const struct addition *addition = context;
+    enum bk_err err = BK_OK;
+    for (size_t i = 0; err == BK_OK && i < addition->count; i++) {
+        err = rows_put_retry(txn, &addition->rows[i]);
+    }
+    return err;
+}
+
+static enum bk_err count_rows(struct dispatch *dispatch, uint64_t destination,
+                              uint64_t *ret_count)
+{
+    struct store_txn *txn;
+    struct slice value;
+    struct key key;
+    enum bk_err err = store_read(hub_store(dispatch->config.hub), &txn);
+    if (err != BK_OK) {
+        return err;
+    }
+    key_retry_count(&key, destination);
+    err = store_get(txn, key_slice(&key), &value);
+    *ret_count = err == BK_OK && value.bytes == 8 ? key_get_u64(value.at) : 0;
+    store_read_end(txn);
+    return err == BK_NOT_FOUND ? BK_OK : err;
+}
+
+enum bk_err dispatch_add(struct dispatch *dispatch, const struct retry_row *rows, size_t count)
+{
+    struct addition addition = {rows, count};
+    enum bk_err err = store_update(hub_store(dispatch->config.hub), add_rows, &addition);
+    for (size_t i = 0; err == BK_OK && i < count; i++) {
+        struct fare *fare = fare_take(dispatch, rows[i].destination);
+        if (!fare) {
+            return BK_NO_MEMORY;
+        }
+        bool last = i + 1 == count || rows[i + 1].destination != rows[i].destination;
+        fare->next_due_ms =
+            rows[i].due_ms < fare->next_due_ms ? rows[i].due_ms : fare->next_due_ms;
+        uint64_t now = fare->retries;
+        if (last && count_rows(dispatch, fare->number, &now) == BK_OK) {
+            dispatch->retries_total += now - fare->retries;
+            fare->retries = now;
+        }
+    }
+    dispatch->load_due_ns = 0;
+    return err;
+}
+
+/* ---- steps */
+
+bool dispatch_step(struct dispatch *dispatch)
+{
+    uint64_t now_ns = ring_now_ns(dispatch->config.ring);
+    if (dispatch->commit_due_ns != 0 &&
+        (now_ns >= dispatch->commit_due_ns ||
+         (dispatch->letter_count >= LETTERS_PER_COMMIT / 8 && !dispatch->store_failing))) {
+        (void)commit(dispatch);
+    }
+    bool more = dispatch_serve_want(dispatch);
+    if (dispatch->started && now_ns >= dispatch->load_due_ns) {
+        dispatch_load_retries(dispatch);
+        if (dispatch->removing > 0) {
+            remove_some(dispatch);
+            more |= dispatch->removing > 0 && dispatch->load_due_ns <= now_ns;
+        }
+    }
+    return more;
+}
+
+uint64_t dispatch_next_ns(const struct dispatch *dispatch)
+{
+    uint64_t next_ns = dispatch->started ? dispatch->load_due_ns : UINT64_MAX;
+    if (dispatch->commit_due_ns != 0 && dispatch->commit_due_ns < next_ns) {
+        next_ns = dispatch->commit_due_ns;
+    }
+    return next_ns;
+}
+
+/* ---- how destinations fare */
+
+static void add_core(struct dispatch_status *sum, const struct target_status *core)
+{
+    for (unsigned i = 0; i < TARGET_OUTCOMES; i++) {
+        sum->outcomes[i] += core->outcomes[i];
+    }
+    sum->took_us += core->took_us;
+    sum->backlog += core->backlog;
+    sum->lost += core->lost;
+    sum->inflight += core->inflight;
+    sum->queued += core->queued;
+    sum->behind |= core->behind;
+    sum->open |= core->open;
+    if (core->oldest_ns != 0 && (sum->oldest_ns == 0 || core->oldest_ns < sum->oldest_ns)) {
+        sum->oldest_ns = core->oldest_ns;
+    }
+    if (core->last_ns > sum->last_ns) {
+        sum->last_ns = core->last_ns;
+        sum->last_number = core->last_number;
+        sum->last_status = core->last_status;
+        sum->last_outcome = core->last_outcome;
+        memcpy(sum->last_why, core->last_why, sizeof sum->last_why);
+    }
+}
+
+static void fare_status(const struct dispatch *dispatch, const struct fare *fare,
+                        struct dispatch_status *ret_status)
+{
+    *ret_status = (struct dispatch_status){.retries = fare->retries};
+    for (unsigned i = 0; i < dispatch->config.cores; i++) {
+        add_core(ret_status, &fare->cores[i]);
+    }
+    if (fare->retries > 0 && fare->next_due_ms > 0 && fare->next_due_ms < ORDER_WAITING_MS) {
+        ret_status->next_retry_ms = fare->next_due_ms;
+    }
+}
+
+bool dispatch_status(const struct dispatch *dispatch, uint64_t destination,
+                     struct dispatch_status *ret_status)
+{
+    const struct fare *fare = fare_find(dispatch, destination);
+    memset(ret_status, 0, sizeof *ret_status);
+    if (fare) {
+        fare_status(dispatch, fare, ret_status);
+    }
+    return fare != NULL;
+}
+
+void dispatch_each(const struct dispatch *dispatch, dispatch_each_fn *each, void *context)
+{
+    struct dispatch_status status;
+    for (size_t i = 0; i < dispatch->fares_size; i++) {
+        if (dispatch->fares[i].number != 0) {
+            fare_status(dispatch, &dispatch->fares[i], &status);
+            each(context, dispatch->fares[i].number, &status);
+        }
+    }
+}
+
+uint64_t dispatch_retries(const struct dispatch *dispatch)
+{
+    return dispatch->retries_total;
+}
+
+/* ---- life cycle */
+
+enum bk_err dispatch_open(const struct dispatch_config *config, struct dispatch **ret_dispatch)
+{
+    bk_assert(config->cores > 0 && config->cores <= CORES_MAX);
+    struct dispatch *dispatch = calloc(1, sizeof *dispatch);
+    if (!dispatch) {
+        return BK_NO_MEMORY;
+    }
+    dispatch->config = *config;
+    dispatch->letters_last = &dispatch->letters_first;
+    list_init(&dispatch->wants);
+    list_init(&dispatch->chunks);
+    enum bk_err err = reader_open(config->catalog, &dispatch->reader);
+    if (err == BK_OK) {
+        err = filter_scratch_open(FILTER_SCRATCH_BYTES, &dispatch->scratch);
+    }
+    if (err != BK_OK) {
+        dispatch_close(dispatch);
+        return err;
+    }
+    *ret_dispatch = dispatch;
+    return BK_OK;
+}
+
+static void starts_free(struct dispatch *dispatch)
+{
+    for (unsigned i = 0; i < CORES_MAX; i++) {
+        free(dispatch->starts[i]);
+        dispatch->starts[i] = NULL;
+        dispatch->start_counts[i] = 0;
+    }
+    free(dispatch->start_done);
+    dispatch->start_done = NULL;
+}
+
+void dispatch_close(struct dispatch *dispatch)
+{
+    for (unsigned i = 0; i < dispatch->chunk_count; i++) { /* also those that are out */
+        free(dispatch->all_chunks[i]->at);
+        free(dispatch->all_chunks[i]);
+    }
+    for (size_t i = 0; i < dispatch->fares_size; i++) {
+        free(dispatch->fares[i].cores);
+    }
+    free(dispatch->fares);
+    starts_free(dispatch);
+    if (dispatch->scratch) {
+        filter_scratch_close(dispatch->scratch);
+    }
+    if (dispatch->reader) {
+        reader_close(dispatch->reader);
+    }
+    free(dispatch);
+}
+
+size_t dispatch_lanes(const struct dispatch *dispatch, uint16_t core,
+                      const struct lane_start **ret_lanes)
+{
+    *ret_lanes = dispatch->starts[core];
+    return dispatch->start_counts[core];
+}
+
+void dispatch_started(struct dispatch *dispatch, struct deliver *const *delivers,
+                      struct ring *const *rings)
+{
+    for (unsigned i = 0; i < dispatch->config.cores; i++) {
+        dispatch->delivers[i] = delivers[i];
+        dispatch->rings[i] = rings[i];
+    }
+    starts_free(dispatch);
+    dispatch->started = true;
+}

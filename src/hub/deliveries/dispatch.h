@@ -1,0 +1,115 @@
+/* dispatch.h - the control thread's part of deliveries: what blocks, and what must outlive a crash.
+ *
+ * Purpose     Persists retries, dead letters and cursors, in batches; loads what is due; reads
+ *             journals back for lanes that are behind; knows how each destination fares.
+ * Commits     Letters from the cores (reports and checkpoints) are kept in the order of their
+ *             arrival and committed together, at the latest DISPATCH_COMMIT_NS after the first one;
+ *             each goes home only when it is durable. So a cursor is never ahead of the retries it
+ *             relies on, and a full disk slows failing deliveries down instead of losing them.
+ * Retries     Keys by destination, then due time: a destination that is down costs one look at its
+ *             first key, a million pending retries cost no memory.
+ * Start       dispatch_recover() reads what the journals hold behind the last checkpoint: attempts
+ *             say what was delivered, records what is still owed.
+ * Threads     The control thread; the *_arrived and *_back functions run on it by mail.
+ */
+#ifndef BECKET_HUB_DISPATCH_H
+#define BECKET_HUB_DISPATCH_H
+
+#include "hub/deliveries/deliver_mail.h"
+#include "hub/hub.h"
+#include "hub/routes/route_table.h"
+#include "journal/catalog.h"
+
+#define DISPATCH_COMMIT_NS 25000000ULL
+
+struct dispatch_config {
+    struct hub *hub;
+    struct catalog *catalog;
+    const struct route_table *routes;
+    struct ring *ring;
+    uint16_t cores;
+    int64_t clock_ms; /* as deliver_config has it */
+    /* A destination answered 410: pause it (DESTINATION_PAUSED_BY_GONE). May be NULL. */
+    void (*gone)(void *context, uint64_t destination);
+    void *context;
+};
+
+enum bk_err dispatch_open(const struct dispatch_config *config,
+                          struct dispatch **ret_dispatch) BK_MUST_CHECK;
+void dispatch_close(struct dispatch *dispatch);
+
+/* Before the cores open, after the routes were fed: applies what the journals know beyond the last
+ * checkpoint, and finds the lanes to begin with. Blocking. */
+enum bk_err dispatch_recover(struct dispatch *dispatch) BK_MUST_CHECK;
+/* Lanes of a core; valid until dispatch_started(). */
+size_t dispatch_lanes(const struct dispatch *dispatch, uint16_t core,
+                      const struct lane_start **ret_lanes);
+/* All cores have opened: `delivers` and `rings` by core. */
+void dispatch_started(struct dispatch *dispatch, struct deliver *const *delivers,
+                      struct ring *const *rings);
+
+/* One bounded step: at most 1 MiB of reading or one commit. True: there is more. */
+bool dispatch_step(struct dispatch *dispatch);
+/* When (monotonic) the next step is due; UINT64_MAX: after mail. */
+uint64_t dispatch_next_ns(const struct dispatch *dispatch);
+/* The cores are draining: send them no more retries. */
+void dispatch_drain(struct dispatch *dispatch);
+/* Commit what has arrived (the end of a stop). */
+void dispatch_flush(struct dispatch *dispatch);
+
+/* A destination was deleted: its retries, dead letters and cursors go, bit by bit. */
+void dispatch_removed(struct dispatch *dispatch, uint64_t destination);
+/* An event source was applied: its type may be another one. */
+void dispatch_source_changed(struct dispatch *dispatch, uint64_t source);
+
+/* ---- how a destination fares */
+struct dispatch_status {
+    uint64_t outcomes[TARGET_OUTCOMES];
+    uint64_t took_us;
+    uint64_t backlog; /* known to wait in the journals, beyond what is under way */
+    uint64_t lost;    /* records that retention removed before they could be delivered */
+    uint64_t retries; /* persisted */
+    uint32_t inflight;
+    uint32_t queued;
+    bool behind;
+    bool open;
+    int64_t oldest_ns; /* received: the oldest first try that is owed; 0 = none */
+    int64_t next_retry_ms; /* wall clock; 0 = none known */
+    int64_t last_ns;
+    uint32_t last_number;
+    uint16_t last_status;
+    uint8_t last_outcome; /* enum attempt_outcome; 0 = none since the start */
+    char last_why[ATTEMPT_WHY_BYTES_MAX];
+};
+/* False: nothing is known of it yet (all zero then). At most half a second old. */
+bool dispatch_status(const struct dispatch *dispatch, uint64_t destination,
+                     struct dispatch_status *ret_status);
+/* All destinations that anything is known of. */
+typedef void dispatch_each_fn(void *context, uint64_t destination,
+                              const struct dispatch_status *status);
+void dispatch_each(const struct dispatch *dispatch, dispatch_each_fn *each, void *context);
+uint64_t dispatch_retries(const struct dispatch *dispatch); /* pending, of all destinations */
+
+/* ---- the store's rows, for deliveries/deliveries.h */
+struct retry_row {
+    uint64_t destination;
+    int64_t due_ms;
+    uint64_t position;
+    uint32_t number; /* tries made; 0 = a replay that was not tried yet */
+    uint8_t flags;   /* ATTEMPT_REPLAY, ATTEMPT_KEYED */
+    uint16_t bucket; /* with ATTEMPT_KEYED */
+    uint16_t status; /* of the last try; 0 = no answer */
+    int64_t event_ns;
+    uint64_t source;
+};
+/* Put retries in (replays): due when they say. Rows that are there already stay as they are. */
+enum bk_err dispatch_add(struct dispatch *dispatch, const struct retry_row *rows,
+                         size_t count) BK_MUST_CHECK;
+
+/* ---- mail */
+void dispatch_want_arrived(struct ring_mail *mail);       /* struct lane_want */
+void dispatch_chunk_back(struct ring_mail *mail);         /* struct event_chunk */
+void dispatch_report_arrived(struct ring_mail *mail);     /* struct delivery_report */
+void dispatch_checkpoint_arrived(struct ring_mail *mail); /* struct checkpoint */
+
+#endif

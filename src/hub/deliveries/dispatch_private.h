@@ -1,0 +1,141 @@
+/* dispatch_private.h - what hub/dispatch*.c share. */
+#ifndef BECKET_HUB_DISPATCH_PRIVATE_H
+#define BECKET_HUB_DISPATCH_PRIVATE_H
+
+#include "base/limits.h"
+#include "hub/deliveries/dispatch.h"
+#include "hub/routes/fan_out.h"
+#include "journal/reader.h"
+
+#define DISPATCH_CHUNKS      16U     /* on their way at once */
+#define DISPATCH_CHUNK_BYTES 262144U /* or one larger event */
+#define DISPATCH_READ_BYTES  1048576U
+#define DISPATCH_FLYING_MAX  2048U /* retries that are with the cores */
+#define DISPATCH_FLYING_EACH 64U   /* of one destination */
+#define DISPATCH_NAMES       256U
+
+/* A destination that has retries or was heard of. */
+struct fare {
+    uint64_t number; /* 0 = unused */
+    uint64_t retries;
+    int64_t next_due_ms;    /* nothing is due before; INT64_MIN = unknown */
+    uint64_t not_before_ns; /* no room, paused: look again then */
+    unsigned flying;
+    bool removed; /* its rows are being deleted */
+    bool retry_probed; /* the last probe of an open breaker was a retry */
+    struct target_status *cores; /* one for each */
+};
+
+struct source_name {
+    uint64_t number; /* 0 = unused */
+    struct hub_source_name name;
+};
+
+struct dispatch {
+    struct dispatch_config config;
+    struct reader *reader;
+    struct filter_scratch *scratch;
+    struct deliver *delivers[CORES_MAX];
+    struct ring *rings[CORES_MAX];
+    bool started;
+
+    struct list wants;
+    struct list chunks; /* free */
+    struct event_chunk *all_chunks[DISPATCH_CHUNKS];
+    unsigned chunk_count;
+
+    /* To be committed, in the order of arrival. */
+    struct letter *letters_first, **letters_last;
+    size_t letter_count;
+    uint64_t commit_due_ns; /* 0 = nothing to commit */
+    bool store_failing;
+
+    struct fare *fares; /* open addressing, a power of two */
+    size_t fares_size, fare_count;
+    uint64_t retries_total;
+    uint64_t load_due_ns;
+    size_t load_at; /* round robin */
+    size_t removing;
+
+    struct {
+        uint64_t destination, position;
+        int64_t due_ms;
+    } flying[2 * DISPATCH_FLYING_MAX];
+    unsigned flying_count;
+
+    struct source_name names[DISPATCH_NAMES];
+
+    /* start-up only */
+    struct lane_start *starts[CORES_MAX];
+    size_t start_counts[CORES_MAX];
+    uint64_t *start_done;
+};
+
+static inline int64_t dispatch_now_ms(const struct dispatch *dispatch)
+{
+    return dispatch->config.clock_ms + (int64_t)(ring_now_ns(dispatch->config.ring) / 1000000);
+}
+
+/* ---- dispatch_store.c: rows, in transactions */
+struct dead_row {
+    uint64_t destination, position, source;
+    uint32_t number;
+    uint8_t flags;
+    uint16_t status;
+    int64_t event_ns, ended_ns;
+    struct slice why;
+};
+struct lane_row {
+    uint64_t destination;
+    uint16_t journal;
+    uint64_t cursor;
+    uint64_t held_sequence; /* strict order: the head that failed; 0 = none */
+    uint32_t held_number;
+    size_t done_count;
+    const uint8_t *done; /* numbers of the store: key_get_u64() */
+};
+/* Fills what the report has for the commit's. */
+enum bk_err rows_apply_report(struct store_txn *txn,
+                              struct delivery_report *report) BK_MUST_CHECK;
+enum bk_err rows_apply_checkpoint(struct store_txn *txn, const struct checkpoint *checkpoint,
+                                  const struct route_table *routes) BK_MUST_CHECK;
+enum bk_err rows_put_retry(struct store_txn *txn, const struct retry_row *row) BK_MUST_CHECK;
+/* cursor 0: nothing is outstanding, no row. */
+enum bk_err rows_put_lane(struct store_txn *txn, const struct lane_row *row,
+                          const uint64_t *done) BK_MUST_CHECK;
+enum bk_err rows_put_through(struct store_txn *txn, uint16_t journal,
+                             uint64_t through) BK_MUST_CHECK;
+/* BK_NOT_FOUND: never written. */
+enum bk_err rows_through(struct store_txn *txn, uint16_t journal,
+                         uint64_t *ret_through) BK_MUST_CHECK;
+/* Delete some rows of a destination; *ret_done: none is left. */
+enum bk_err rows_remove(struct store_txn *txn, uint64_t destination, bool *ret_done) BK_MUST_CHECK;
+bool retry_row_decode(struct slice key, struct slice value, struct retry_row *ret_row);
+bool dead_row_decode(struct slice key, struct slice value, struct dead_row *ret_row);
+bool lane_row_decode(struct slice key, struct slice value, struct lane_row *ret_row);
+
+/* ---- dispatch.c */
+struct fare *fare_find(const struct dispatch *dispatch, uint64_t number);
+struct fare *fare_take(struct dispatch *dispatch, uint64_t number); /* NULL: no memory */
+const struct hub_source_name *dispatch_source(struct dispatch *dispatch, uint64_t number);
+struct event_chunk *chunk_take(struct dispatch *dispatch); /* NULL: all are out */
+void chunk_give(struct dispatch *dispatch, struct event_chunk *chunk);
+/* The event and the names that go with it. NULL: it does not fit any more (never the first). */
+struct chunk_event *chunk_add(struct dispatch *dispatch, struct event_chunk *chunk,
+                              const struct journal_record *record);
+void dispatch_queue_own(struct dispatch *dispatch, const struct delivery_report *report);
+
+/* ---- dispatch_read.c */
+bool dispatch_serve_want(struct dispatch *dispatch);
+/* Does any route lead this event to this destination? */
+bool dispatch_wants(struct dispatch *dispatch, const struct journal_record *record,
+                    uint64_t destination);
+
+/* ---- dispatch_retry.c */
+void dispatch_load_retries(struct dispatch *dispatch);
+/* A lane of a destination whose breaker is open wants an event for the next probe. True: a retry
+ * was sent instead, for both take turns: what fails at first may well succeed the second time. */
+bool dispatch_probe_by_retry(struct dispatch *dispatch, uint64_t destination);
+void dispatch_flying_end(struct dispatch *dispatch, uint64_t destination, uint64_t position);
+
+#endif

@@ -1,0 +1,307 @@
+/* dispatch_retry.c - loads what is due, fairly, and never more than a destination can take. */
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "hub/deliveries/deliver.h"
+#include "hub/deliveries/dispatch_private.h"
+#include "hub/deliveries/flow.h"
+#include "store/keys.h"
+
+#include <stdio.h>
+
+#define LOOK_NS      20000000ULL   /* while something is due */
+#define REST_NS      1000000000ULL /* a pause may end, a clock may have been set */
+#define SLOTS        (2U * DISPATCH_FLYING_MAX)
+#define LOADS_A_STEP 16U /* destinations */
+
+/* ---- retries that are with the cores */
+
+static unsigned flying_slot(const struct dispatch *dispatch, uint64_t destination,
+                            uint64_t position)
+{
+    uint64_t hash = (position ^ destination << 40) * 0x9e3779b97f4a7c15ULL;
+    unsigned at = (unsigned)(hash >> 40) % SLOTS;
+    while (dispatch->flying[at].destination != 0 &&
+           (dispatch->flying[at].destination != destination ||
+            dispatch->flying[at].position != position)) {
+        at = (at + 1) % SLOTS;
+    }
+    return at;
+}
+
+static void flying_begin(struct dispatch *dispatch, const struct retry_row *row)
+{
+    unsigned at = flying_slot(dispatch, row->destination, row->position);
+    bk_assert(dispatch->flying[at].destination == 0);
+    dispatch->flying[at].destination = row->destination;
+    dispatch->flying[at].position = row->position;
+    dispatch->flying[at].due_ms = row->due_ms;
+    dispatch->flying_count++;
+    fare_find(dispatch, row->destination)->flying++;
+}
+
+void dispatch_flying_end(struct dispatch *dispatch, uint64_t destination, uint64_t position)
+{
+    unsigned hole = flying_slot(dispatch, destination, position);
+    if (dispatch->flying[hole].destination == 0) {
+        return;
+    }
+    dispatch->flying[hole].destination = 0;
+    dispatch->flying_count--;
+    struct fare *fare = fare_find(dispatch, destination);
+    if (fare && fare->flying > 0) {
+        fare->flying--;
+    }
+    /* Close the gap: what comes behind may have been pushed past it. */
+    for (unsigned at = (hole + 1) % SLOTS; dispatch->flying[at].destination != 0;
+         at = (at + 1) % SLOTS) {
+        uint64_t moved = dispatch->flying[at].destination;
+        dispatch->flying[at].destination = 0;
+        unsigned to = flying_slot(dispatch, moved, dispatch->flying[at].position);
+        dispatch->flying[to].destination = moved;
+        dispatch->flying[to].position = dispatch->flying[at].position;
+        dispatch->flying[to].due_ms = dispatch->flying[at].due_ms;
+    }
+}
+
+/* ---- loading */
+
+struct load {
+    struct dispatch *dispatch;
+    int64_t now_ms;
+    int64_t next_due_ms;
+    unsigned count, count_max;
+    bool twice; /* another row of an event that is under way was left */
+    struct retry_row rows[DISPATCH_FLYING_EACH];
+};
+
+/* One event has two rows after a crash between the commit of one and the record of its attempt, or
+ * by a replay: one after the other. */
+static bool is_under_way(struct load *load, const struct retry_row *row)
+{
+    const struct dispatch *dispatch = load->dispatch;
+    unsigned at = flying_slot(dispatch, row->destination, row->position);
+    if (dispatch->flying[at].destination != 0) {
+        load->twice |= dispatch->flying[at].due_ms != row->due_ms;
+        return true;
+    }
+    for (unsigned i = 0; i < load->count; i++) {
+        if (load->rows[i].position == row->position) {
+            load->twice = true;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool pick(void *context, struct slice key, struct slice value)
+{
+    struct load *load = context;
+    struct retry_row row;
+    if (!retry_row_decode(key, value, &row) || is_under_way(load, &row)) {
+        return true;
+    }
+    if (row.due_ms > load->now_ms || load->count == load->count_max) {
+        load->next_due_ms = row.due_ms;
+        return false;
+    }
+    load->rows[load->count++] = row;
+    return true;
+}
+
+/* The event is not there any more: the retry ends, loudly. */
+static void event_lost(struct dispatch *dispatch, const struct retry_row *row,
+                       const struct destination *destination)
+{
+    struct delivery_report report = {.kind = REPORT_DEAD,
+                                     .flags = row->flags,
+                                     .bucket = row->bucket,
+                                     .status = row->status,
+                                     .number = row->number,
+                                     .destination = row->destination,
+                                     .source = row->source,
+                                     .position = row->position,
+                                     .event_ns = row->event_ns,
+                                     .previous_due_ms = row->due_ms,
+                                     .ended_ns = ring_wall_ns(dispatch->config.ring)};
+    snprintf(report.why, sizeof report.why, "the event was removed by retention");
+    log_event(LOG_ERROR, "an event was removed by retention before it could be delivered",
+              LOG_S("destination", destination->name), LOG_I("tries", row->number));
+    dispatch_queue_own(dispatch, &report);
+}
+
+static void send_chunk(struct dispatch *dispatch, struct event_chunk *chunk, unsigned core)
+{
+    chunk->home = dispatch->delivers[core];
+    chunk->mail.run = deliver_retries_arrived;
+    ring_post(dispatch->config.ring, dispatch->rings[core], &chunk->mail);
+}
+
+/* One row into the chunk of its core; sends full ones. False: no chunk is free. */
+static bool send_row(struct dispatch *dispatch, struct event_chunk **chunks,
+                     const struct retry_row *row, const struct destination *destination)
+{
+    struct journal_record record;
+    struct journal_position position = journal_position_unpack(row->position);
+    unsigned core = position.journal % dispatch->config.cores;
+    enum bk_err err = reader_get(dispatch->reader, position, &record);
+    if (err != BK_OK) {
+        if (err == BK_NOT_FOUND || err == BK_CORRUPT) {
+            flying_begin(dispatch, row);
+            event_lost(dispatch, row, destination);
+        }
+        return err == BK_NOT_FOUND || err == BK_CORRUPT;
+    }
+    for (unsigned tries = 0; tries < 2; tries++) {
+        if (!chunks[core]) {
+            chunks[core] = chunk_take(dispatch);
+        }
+        struct chunk_event *event =
+            chunks[core] ? chunk_add(dispatch, chunks[core], &record) : NULL;
+        if (event) {
+            event->destination = row->destination;
+            event->due_ms = row->due_ms;
+            event->number = row->number;
+            event->flags = row->flags;
+            event->bucket = row->bucket;
+            flying_begin(dispatch, row);
+            return true;
+        }
+        if (!chunks[core]) {
+            return false;
+        }
+        if (chunks[core]->count == 0) { /* no memory */
+            chunk_give(dispatch, chunks[core]);
+            chunks[core] = NULL;
+            return false;
+        }
+        send_chunk(dispatch, chunks[core], core);
+        chunks[core] = NULL;
+    }
+    return false;
+}
+
+static void load_rows(struct dispatch *dispatch, struct fare *fare, struct load *load,
+                      const struct destination *destination)
+{
+    struct event_chunk *chunks[CORES_MAX] = {NULL};
+    for (unsigned i = 0; i < load->count; i++) {
+        if (!send_row(dispatch, chunks, &load->rows[i], destination)) {
+            fare->next_due_ms = load->rows[i].due_ms;
+            fare->not_before_ns = ring_now_ns(dispatch->config.ring) + LOOK_NS;
+            break;
+        }
+    }
+    for (unsigned core = 0; core < dispatch->config.cores; core++) {
+        if (chunks[core]) {
+            send_chunk(dispatch, chunks[core], core);
+        }
+    }
+}
+
+/* How many it may have now; 0: look again at fare->not_before_ns. */
+static unsigned room_of(struct dispatch *dispatch, struct fare *fare,
+                        const struct destination *destination)
+{
+    struct flow_limits limits = {destination->concurrency, destination->per_second};
+    uint64_t now_ns = ring_now_ns(dispatch->config.ring), at_ns = 0;
+    if (destination->pause != DESTINATION_RUNNING) {
+        fare->not_before_ns = now_ns + REST_NS;
+        return 0;
+    }
+    struct flow_shared *shared = (struct flow_shared *)(void *)destination->state->words;
+    uint32_t room = flow_room(NULL, shared, &limits, now_ns, &at_ns);
+    unsigned free_count = DISPATCH_FLYING_MAX - dispatch->flying_count;
+    unsigned each = fare->flying < DISPATCH_FLYING_EACH ? DISPATCH_FLYING_EACH - fare->flying : 0;
+    /* A few more than can start at once, so that the cores need not wait for this thread. */
+    room = room > 0 && !flow_is_open(shared) ? 2 * room : room;
+    room = room < each ? room : each;
+    room = room < free_count ? room : free_count;
+    if (room == 0) {
+        fare->not_before_ns = at_ns > now_ns ? at_ns : now_ns + LOOK_NS;
+    }
+    return room;
+}
+
+static bool load_of(struct dispatch *dispatch, struct fare *fare)
+{
+    const struct destination *destination =
+        route_table_destination(dispatch->config.routes, fare->number);
+    if (!destination) {
+        fare->next_due_ms = INT64_MAX; /* its rows are on their way out */
+        return false;
+    }
+    struct load load = {.dispatch = dispatch,
+                        .now_ms = dispatch_now_ms(dispatch),
+                        .next_due_ms = INT64_MAX,
+                        .count_max = room_of(dispatch, fare, destination)};
+    struct store_txn *txn;
+    struct key prefix;
+    if (load.count_max == 0 || store_read(hub_store(dispatch->config.hub), &txn) != BK_OK) {
+        return false;
+    }
+    key_of_destination(&prefix, 'd', fare->number);
+    (void)!store_walk(txn, key_slice(&prefix), SLICE_EMPTY, pick, &load);
+    store_read_end(txn);
+    fare->next_due_ms = load.next_due_ms;
+    if (load.twice) {
+        fare->next_due_ms = INT64_MIN;
+        fare->not_before_ns = ring_now_ns(dispatch->config.ring) + 5 * LOOK_NS;
+    }
+    load_rows(dispatch, fare, &load, destination);
+    return true;
+}
+
+bool dispatch_probe_by_retry(struct dispatch *dispatch, uint64_t number)
+{
+    struct fare *fare = fare_find(dispatch, number);
+    const struct destination *destination =
+        route_table_destination(dispatch->config.routes, number);
+    if (!fare || !destination || !dispatch->started) {
+        return false;
+    }
+    struct flow_shared *shared = (struct flow_shared *)(void *)destination->state->words;
+    bool due = fare->retries > fare->flying && fare->next_due_ms <= dispatch_now_ms(dispatch);
+    if (!flow_is_open(shared) || !due || fare->retry_probed) {
+        fare->retry_probed = false;
+        return false;
+    }
+    unsigned flying = fare->flying;
+    (void)load_of(dispatch, fare);
+    fare->retry_probed = fare->flying > flying;
+    return fare->retry_probed;
+}
+
+void dispatch_load_retries(struct dispatch *dispatch)
+{
+    uint64_t now_ns = ring_now_ns(dispatch->config.ring);
+    int64_t now_ms = dispatch_now_ms(dispatch);
+    uint64_t next_ns = now_ns + REST_NS;
+    unsigned loads = 0;
+    for (size_t i = 0; i < dispatch->fares_size; i++) {
+        size_t at = (dispatch->load_at + i) & (dispatch->fares_size - 1);
+        struct fare *fare = &dispatch->fares[at];
+        if (fare->number == 0 || fare->retries <= fare->flying || fare->removed) {
+            continue;
+        }
+        if (fare->next_due_ms <= now_ms && fare->not_before_ns <= now_ns) {
+            if (loads == LOADS_A_STEP) {
+                dispatch->load_at = at;
+                next_ns = now_ns;
+                break;
+            }
+            loads += load_of(dispatch, fare);
+        }
+        uint64_t due_ns = fare->not_before_ns;
+        if (fare->next_due_ms > now_ms) {
+            uint64_t wait_ms = (uint64_t)(fare->next_due_ms - now_ms);
+            uint64_t by_time = wait_ms > 3600000 ? now_ns + 3600000 * (uint64_t)NS_PER_MS
+                                                 : now_ns + wait_ms * (uint64_t)NS_PER_MS;
+            due_ns = due_ns > by_time ? due_ns : by_time;
+        }
+        due_ns = due_ns > now_ns + LOOK_NS / 4 ? due_ns : now_ns + LOOK_NS / 4;
+        next_ns = due_ns < next_ns ? due_ns : next_ns;
+    }
+    bool any = dispatch->retries_total > 0 || dispatch->removing > 0;
+    dispatch->load_due_ns = any ? next_ns : UINT64_MAX;
+}

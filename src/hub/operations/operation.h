@@ -1,0 +1,94 @@
+/* operation.h - one piece of work at a provider, as it lies in the store.
+ *
+ * Purpose     Making and removing hooks, checking credentials: whatever needs calls to an outside
+ *             service. An operation is added in the same transaction as the change that wants it,
+ *             so it is never forgotten; operations/operations.h carries it out.
+ * Order       Per object one at a time. A new operation takes the place of older ones of its object
+ *             that are not finished, and of finished ones of its intent.
+ * Store       "q/" number: the record (JSON). "Q/" due time, number: what is to be done when. "u/"
+ *             id of the object, number: by object. See store/keys.h.
+ * Secrets     None is in it: keys and tokens are looked up when a call is made.
+ * Threads     The control thread.
+ */
+#ifndef BECKET_HUB_OPERATION_H
+#define BECKET_HUB_OPERATION_H
+
+#include "hub/resources/resource.h"
+#include "providers/provider.h"
+#include "store/store.h"
+
+enum operation_state {
+    OPERATION_PENDING, /* to be done, or under way */
+    OPERATION_DONE,
+    OPERATION_FAILED /* a person has to mend something; tried again rarely */
+};
+
+#define OPERATION_CALLS_KEPT 16U
+#define OPERATION_NAME_BYTES 24U /* "op-18446744073709551615" */
+
+struct operation_call_log {
+    int64_t at_ns;
+    struct slice method;
+    struct slice target;
+    uint16_t status; /* 0 = no answer */
+    uint32_t took_ms;
+    struct slice why; /* empty = fine */
+};
+
+struct operation {
+    uint64_t number;
+    enum provider_intent intent;
+    enum operation_state state;
+    enum resource_kind kind; /* of the object it is for */
+    uint8_t object[16];
+    struct slice canvas;
+    struct slice name;
+    struct slice integration_canvas;
+    struct slice integration;
+    struct slice provider;
+    /* Snapshot for objects that are gone: key, channel and text are not part of it. */
+    struct provider_facts facts;
+    struct slice step; /* empty = the first */
+    bool in_doubt;     /* the step's call may have been made */
+    struct provider_memory memory;
+    enum provider_fault fault;
+    struct slice why;
+    unsigned attempts; /* runs that ended in a fault, since the last success or retry */
+    int64_t created_ns;
+    int64_t updated_ns;
+    int64_t due_ns; /* 0 = never again */
+    unsigned call_count;
+    struct operation_call_log calls[OPERATION_CALLS_KEPT]; /* the last ones, oldest first */
+};
+
+/* "hook-ensure"; static. */
+const char *operation_intent_name(enum provider_intent intent);
+const char *operation_state_name(enum operation_state state);
+void operation_name(uint64_t number, char ret_name[OPERATION_NAME_BYTES]);
+/* "op-12"; false when it is not such a name. */
+bool operation_name_parse(struct slice name, uint64_t *ret_number);
+
+void operation_encode(const struct operation *operation, struct buf *json);
+/* Slices point into the tree, which the caller inits and keeps. BK_CORRUPT. */
+enum bk_err operation_decode(struct slice bytes, struct json_tree *tree,
+                             struct operation *ret_operation) BK_MUST_CHECK;
+
+/* Within a transaction. Gives the number, replaces what it supersedes. */
+enum bk_err operation_add(struct store_txn *txn, struct operation *operation) BK_MUST_CHECK;
+/* Write a changed one back; old_due_ns is what it was when it was read. BK_NOT_FOUND: another has
+ * taken its place meanwhile. */
+enum bk_err operation_put(struct store_txn *txn, const struct operation *operation,
+                          int64_t old_due_ns) BK_MUST_CHECK;
+/* The value lives as long as store_get's. BK_NOT_FOUND. */
+enum bk_err operation_get(struct store_txn *txn, uint64_t number,
+                          struct slice *ret_bytes) BK_MUST_CHECK;
+/* Remove this one. */
+enum bk_err operation_drop(struct store_txn *txn, const struct operation *operation,
+                           int64_t old_due_ns) BK_MUST_CHECK;
+/* All of an object, finished ones too. */
+enum bk_err operation_forget(struct store_txn *txn, const uint8_t object[16]) BK_MUST_CHECK;
+
+/* The object of the API. */
+void operation_json(const struct operation *operation, struct buf *json);
+
+#endif

@@ -1,0 +1,762 @@
+#include "hub/operations/operations.h"
+
+#include "base/assert.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "hub/hub_private.h"
+#include "ring/ring.h"
+#include "store/keys.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define RUN_BYTES_MAX    (8U << 20) /* of one run's arena */
+#define SCAN_MAX         256U       /* due operations looked at per turn */
+#define SCAN_PAUSE_NS    (20 * NS_PER_MS)
+#define STORE_RETRY_NS   (5 * NS_PER_SECOND)
+#define PASSES_FIRST_NS  NS_PER_SECOND
+#define PASSES_LAST_NS   (300 * NS_PER_SECOND)
+#define MENDED_FIRST_NS  (1800 * NS_PER_SECOND)
+#define MENDED_LAST_NS   (86400 * NS_PER_SECOND)
+#define LIMITED_LEAST_NS (60 * NS_PER_SECOND)
+#define RECHECK_NS       (6 * 3600 * NS_PER_SECOND)
+#define USER_AGENT       "User-Agent: becket\r\n"
+
+/* Of a running operation. */
+enum live_state {
+    LIVE_TO_SEND, /* to be stored, then sent */
+    LIVE_SENT,
+    LIVE_TO_END /* to be stored, then forgotten */
+};
+
+struct live {
+    struct list node;
+    struct operations *operations;
+    enum live_state state;
+    bool gone; /* the object is: remove the record */
+    bool logging_in;
+    bool again; /* asked for while it was running: once more from the start */
+    struct arena arena;
+    struct json_tree record; /* the operation's slices */
+    struct json_tree reply;  /* the last answer's */
+    struct operation operation;
+    int64_t stored_due_ns;
+    struct operation_ground ground;
+    struct provider_run run;
+    struct operation_call call;
+    int64_t sent_ns;
+};
+
+struct operations {
+    struct operations_config config;
+    struct list live;
+    unsigned live_count;
+    bool woken;
+    int64_t next_ns;       /* of what is in the store, or of the next try to write */
+    uint8_t scan_from[18]; /* key behind which to look next; all zero = from the start */
+    bool scanning;
+    struct operations_stats stats;
+};
+
+/* ---- life */
+
+enum bk_err operations_open(const struct operations_config *config,
+                            struct operations **ret_operations)
+{
+    struct operations *operations = calloc(1, sizeof *operations);
+    if (!operations) {
+        return BK_NO_MEMORY;
+    }
+    operations->config = *config;
+    operations->woken = true;
+    list_init(&operations->live);
+    *ret_operations = operations;
+    return BK_OK;
+}
+
+static void live_free(struct live *live)
+{
+    list_remove(&live->node);
+    live->operations->live_count--;
+    arena_fini(&live->arena);
+    json_tree_fini(&live->record);
+    json_tree_fini(&live->reply);
+    free(live);
+}
+
+void operations_close(struct operations *operations)
+{
+    while (!list_empty(&operations->live)) {
+        live_free(bk_container_of(operations->live.next, struct live, node));
+    }
+    free(operations);
+}
+
+void operations_wake(struct operations *operations)
+{
+    operations->woken = true;
+}
+
+int64_t operations_next_ns(const struct operations *operations)
+{
+    return operations->woken ? 0 : operations->next_ns;
+}
+
+void operations_stats(const struct operations *operations, struct operations_stats *ret_stats)
+{
+    *ret_stats = operations->stats;
+    ret_stats->running = operations->live_count;
+}
+
+/* ---- the run ends */
+
+/* base * 2^n up to last, of that a random half to whole. */
+static int64_t back_off(unsigned n, int64_t first_ns, int64_t last_ns)
+{
+    int64_t pause_ns = first_ns;
+    while (n-- > 0 && pause_ns < last_ns) {
+        pause_ns *= 2;
+    }
+    pause_ns = pause_ns < last_ns ? pause_ns : last_ns;
+    uint64_t random;
+    ring_entropy(&random, sizeof random);
+    return pause_ns / 2 + (int64_t)(random % (uint64_t)(pause_ns / 2 + 1));
+}
+
+static void schedule(struct live *live, int64_t now_ns)
+{
+    struct operation *operation = &live->operation;
+    const struct provider_run *run = &live->run;
+    int64_t told_ns = (int64_t)run->retry_after_seconds * NS_PER_SECOND;
+    unsigned before = operation->attempts;
+    operation->attempts = before < 1000 ? before + 1 : before;
+    if (!provider_fault_passes(run->fault)) {
+        operation->state = OPERATION_FAILED;
+        operation->step = SLICE_EMPTY; /* what was found before the refusal may have changed */
+        operation->due_ns = now_ns + back_off(before, MENDED_FIRST_NS, MENDED_LAST_NS);
+        return;
+    }
+    operation->state = OPERATION_PENDING;
+    int64_t pause_ns = back_off(before, PASSES_FIRST_NS, PASSES_LAST_NS);
+    if (run->fault == PROVIDER_FAULT_LIMITED) {
+        int64_t least_ns = told_ns > 0 ? told_ns : LIMITED_LEAST_NS;
+        pause_ns += least_ns;
+    } else if (told_ns > pause_ns) {
+        pause_ns = told_ns;
+    }
+    operation->due_ns = now_ns + pause_ns;
+}
+
+static void end_failed(struct live *live, int64_t now_ns)
+{
+    struct operation *operation = &live->operation;
+    const struct provider_run *run = &live->run;
+    live->state = LIVE_TO_END;
+    live->operations->stats.faults++;
+    operation->fault = run->fault;
+    operation->why = slice_str(arena_string(&live->arena, run->why));
+    /* A refusal is certain: the call did nothing. After anything else it may have. */
+    bool certain = run->fault != PROVIDER_FAULT_DOWN && run->fault != PROVIDER_FAULT_ODD;
+    operation->in_doubt = operation->in_doubt && !certain;
+    operation->updated_ns = now_ns;
+    schedule(live, now_ns);
+    if (live->again) { /* asked for in the meantime, perhaps because the cause is mended */
+        operation->state = OPERATION_PENDING;
+        operation->attempts = 0;
+        operation->due_ns = now_ns;
+    }
+}
+
+static void end_done(struct live *live, int64_t now_ns)
+{
+    struct operation *operation = &live->operation;
+    live->state = LIVE_TO_END;
+    live->operations->stats.done++;
+    operation->state = OPERATION_DONE;
+    operation->fault = PROVIDER_FAULT_NONE;
+    operation->why = SLICE_EMPTY;
+    operation->attempts = 0;
+    operation->in_doubt = false;
+    operation->step = SLICE_EMPTY;
+    operation->memory = live->run.memory;
+    operation->updated_ns = now_ns;
+    operation->due_ns = operation->intent == PROVIDER_HOOK_ENSURE
+                            ? now_ns + back_off(0, 2 * RECHECK_NS, 2 * RECHECK_NS)
+                            : 0;
+    if (live->again && operation->due_ns != 0) {
+        operation->due_ns = now_ns;
+    }
+}
+
+/* ---- a step's call */
+
+static const char *method_name(enum http_method method)
+{
+    static const char *const names[] = {
+        [HTTP_GET] = "GET",    [HTTP_HEAD] = "HEAD",     [HTTP_POST] = "POST",
+        [HTTP_PUT] = "PUT",    [HTTP_DELETE] = "DELETE", [HTTP_OPTIONS] = "OPTIONS",
+        [HTTP_PATCH] = "PATCH"};
+    return names[method];
+}
+
+static struct slice headers_of(struct live *live)
+{
+    const struct operation_ground *ground = &live->ground;
+    struct buf lines;
+    buf_init(&lines, 32768);
+    buf_add_str(&lines, USER_AGENT);
+    const char *const *header = ground->provider->headers;
+    while (header && *header) {
+        buf_printf(&lines, "%s\r\n", *header++);
+    }
+    if (ground->credential.bytes > 0) {
+        buf_printf(&lines, "%s: %s%.*s\r\n", ground->auth.header, ground->auth.prefix,
+                   (int)ground->credential.bytes, (const char *)ground->credential.at);
+    }
+    if (live->run.request.content_type) {
+        buf_printf(&lines, "Content-Type: %s\r\n", live->run.request.content_type);
+    }
+    char *copy = arena_copy(&live->arena, lines.at, lines.bytes);
+    struct slice result = slice_of(copy, copy ? lines.bytes : 0);
+    buf_fini(&lines);
+    return result;
+}
+
+static void prepare_call(struct live *live, int64_t now_ns)
+{
+    const struct provider_request *request = &live->run.request;
+    struct slice base = live->ground.base;
+    struct operation *operation = &live->operation;
+    live->state = LIVE_TO_SEND;
+    live->call = (struct operation_call){
+        .method = request->method,
+        .url =
+            slice_str(arena_printf(&live->arena, "%.*s%.*s", (int)base.bytes, (const char *)base.at,
+                                   (int)request->target.bytes, (const char *)request->target.at)),
+        .headers = headers_of(live),
+        .body = request->body,
+        .allow_private = live->ground.allow_private,
+        .repeatable = request->repeatable,
+        .provider = slice_str(live->ground.provider->name),
+        .operation = operation_intent_name(operation->intent),
+    };
+    operation->step = slice_str(live->run.step->name);
+    operation->in_doubt = live->run.step->makes;
+    operation->memory = live->run.memory;
+    operation->updated_ns = now_ns;
+}
+
+static void go_on(struct live *live, enum provider_next next, int64_t now_ns)
+{
+    if (next == PROVIDER_SEND) {
+        prepare_call(live, now_ns);
+        if (!live->arena.overflow) {
+            return;
+        }
+        provider_fail(&live->run, PROVIDER_FAULT_REFUSED, "the request to %s is too large",
+                      live->ground.provider->title);
+        next = PROVIDER_FAILED;
+    }
+    if (next == PROVIDER_DONE) {
+        end_done(live, now_ns);
+    } else {
+        end_failed(live, now_ns);
+    }
+}
+
+static void log_call(struct live *live, const struct operation_answer *answer, int64_t now_ns)
+{
+    struct operation *operation = &live->operation;
+    if (operation->call_count == OPERATION_CALLS_KEPT) {
+        operation->call_count--;
+        memmove(&operation->calls[0], &operation->calls[1],
+                operation->call_count * sizeof operation->calls[0]);
+    }
+    const char *why = answer->arrived ? "" : arena_string(&live->arena, answer->why);
+    operation->calls[operation->call_count++] = (struct operation_call_log){
+        .at_ns = live->sent_ns,
+        .method = slice_str(method_name(live->call.method)),
+        .target = live->run.request.target,
+        .status = answer->arrived ? answer->head->status : 0,
+        .took_ms = (uint32_t)((now_ns - live->sent_ns) / NS_PER_MS),
+        .why = slice_str(why),
+    };
+}
+
+static void start_run(struct live *live, int64_t now_ns)
+{
+    const struct operation *operation = &live->operation;
+    struct provider_run *run = &live->run;
+    go_on(live,
+          operation->step.bytes > 0 ? provider_resume(run, operation->step, operation->in_doubt)
+                                    : provider_begin(run),
+          now_ns);
+}
+
+/* ---- buying a token first */
+
+static void login(struct live *live)
+{
+    struct operation_ground *ground = &live->ground;
+    struct slice base = ground->base;
+    live->logging_in = true;
+    live->state = LIVE_TO_SEND;
+    live->run.request =
+        (struct provider_request){.method = HTTP_POST, .target = ground->login.target};
+    ground->credential = ground->login.bearer;
+    live->call = (struct operation_call){
+        .method = HTTP_POST,
+        .url = slice_str(arena_printf(&live->arena, "%.*s%.*s", (int)base.bytes,
+                                      (const char *)base.at, (int)ground->login.target.bytes,
+                                      (const char *)ground->login.target.at)),
+        .headers = headers_of(live),
+        .allow_private = ground->allow_private,
+        .repeatable = true,
+        .provider = slice_str(ground->provider->name),
+        .operation = "login",
+    };
+    ground->credential = SLICE_EMPTY;
+}
+
+/* That it can be bought is all that a check wants to know. */
+static void logged_in(struct live *live, const struct provider_reply *reply, int64_t now_ns)
+{
+    const struct operations_config *config = &live->operations->config;
+    struct provider_run *run = &live->run;
+    live->logging_in = false;
+    if (reply->head->status < 200 || reply->head->status > 299) {
+        provider_refused(run, reply);
+        end_failed(live, now_ns);
+        return;
+    }
+    enum bk_err err = config->logged_in(config->context, &live->operation, reply->json, now_ns,
+                                        &live->arena, &live->ground);
+    if (err != BK_OK) {
+        provider_fail(run, PROVIDER_FAULT_ODD, "%s: the answer to the login has no token",
+                      run->provider->title);
+        end_failed(live, now_ns);
+    } else if (run->intent == PROVIDER_CHECK) {
+        end_done(live, now_ns);
+    } else {
+        start_run(live, now_ns);
+    }
+}
+
+void operations_answered(struct operations *operations, struct operation_call *call,
+                         const struct operation_answer *answer, int64_t now_ns)
+{
+    struct live *live = bk_container_of(call, struct live, call);
+    bk_assert(live->state == LIVE_SENT && live->operations == operations);
+    log_call(live, answer, now_ns);
+    operations->woken = true;
+    if (!answer->arrived) {
+        provider_no_reply(&live->run, answer->why);
+        end_failed(live, now_ns);
+        return;
+    }
+    struct provider_reply reply = {
+        .head = answer->head, .body = answer->body, .now_seconds = now_ns / NS_PER_SECOND};
+    struct json_problem problem;
+    json_tree_fini(&live->reply);
+    json_tree_init(&live->reply);
+    if (answer->body.bytes > 0 && json_parse(answer->body, &live->reply, &problem) == BK_OK) {
+        reply.json = live->reply.roots[0];
+    }
+    if (live->logging_in) {
+        logged_in(live, &reply, now_ns);
+    } else {
+        go_on(live, provider_take(&live->run, &reply), now_ns);
+    }
+}
+
+/* ---- starting */
+
+static bool may_run(const struct operations *operations, const struct operation *operation)
+{
+    unsigned same = 0;
+    for (struct list *node = operations->live.next; node != &operations->live; node = node->next) {
+        const struct live *live = bk_container_of(node, struct live, node);
+        const struct operation *other = &live->operation;
+        if (memcmp(other->object, operation->object, 16) == 0) {
+            return false;
+        }
+        same += slice_equal(other->integration, operation->integration) &&
+                slice_equal(other->integration_canvas, operation->integration_canvas);
+    }
+    return same < OPERATIONS_PER_INTEGRATION;
+}
+
+static void begin(struct live *live, struct store_txn *txn, int64_t now_ns)
+{
+    struct operations *operations = live->operations;
+    struct operation *operation = &live->operation;
+    struct provider_run *run = &live->run;
+    *run = (struct provider_run){
+        .intent = operation->intent, .arena = &live->arena, .memory = operation->memory};
+    enum bk_err err = operations->config.load(operations->config.context, txn, operation, now_ns,
+                                              &live->arena, &live->ground);
+    run->provider = live->ground.provider;
+    run->facts = &live->ground.facts;
+    if (err == BK_NOT_FOUND) {
+        live->gone = true;
+        live->state = LIVE_TO_END;
+        return;
+    }
+    if (err != BK_OK) {
+        provider_fail(run, err == BK_INVALID ? PROVIDER_FAULT_REFUSED : PROVIDER_FAULT_DOWN, "%s",
+                      err == BK_INVALID ? live->ground.why : bk_err_text(err));
+        end_failed(live, now_ns);
+        return;
+    }
+    if (live->ground.login.target.bytes > 0) {
+        login(live);
+    } else {
+        start_run(live, now_ns);
+    }
+}
+
+/* True when it runs now. */
+static bool start(struct operations *operations, struct store_txn *txn, uint64_t number,
+                  int64_t now_ns)
+{
+    struct slice bytes;
+    struct live *live = calloc(1, sizeof *live);
+    if (!live) {
+        return false;
+    }
+    live->operations = operations;
+    arena_init(&live->arena, RUN_BYTES_MAX);
+    json_tree_init(&live->record);
+    json_tree_init(&live->reply);
+    list_push_back(&operations->live, &live->node);
+    operations->live_count++;
+    if (operation_get(txn, number, &bytes) != BK_OK ||
+        operation_decode(bytes, &live->record, &live->operation) != BK_OK) {
+        log_event(LOG_ERROR, "an operation cannot be read", LOG_I("number", number));
+        live_free(live);
+        return false;
+    }
+    list_remove(&live->node); /* it must not be in its own way */
+    bool runs = may_run(operations, &live->operation);
+    list_push_back(&operations->live, &live->node);
+    if (!runs) {
+        live_free(live);
+        return false;
+    }
+    live->stored_due_ns = live->operation.due_ns;
+    begin(live, txn, now_ns);
+    return true;
+}
+
+static struct live *find_live(const struct operations *operations, uint64_t number)
+{
+    for (struct list *node = operations->live.next; node != &operations->live; node = node->next) {
+        struct live *live = bk_container_of(node, struct live, node);
+        if (live->operation.number == number) {
+            return live;
+        }
+    }
+    return NULL;
+}
+
+struct scan {
+    const struct operations *operations;
+    int64_t now_ns;
+    int64_t next_ns;
+    unsigned looked;
+    unsigned count;
+    uint64_t numbers[OPERATIONS_RUNNING_MAX];
+    uint8_t last[18];
+    bool more;
+};
+
+static bool scan_one(void *context, struct slice key, struct slice value)
+{
+    struct scan *scan = context;
+    (void)value;
+    int64_t due_ns = (int64_t)key_get_u64(key.at + 2);
+    uint64_t number = key_get_u64(key.at + 10);
+    if (due_ns > scan->now_ns) {
+        scan->next_ns = due_ns;
+        return false;
+    }
+    if (scan->looked++ == SCAN_MAX || scan->count == bk_array_length(scan->numbers)) {
+        scan->more = true;
+        return false;
+    }
+    memcpy(scan->last, key.at, sizeof scan->last);
+    if (!find_live(scan->operations, number)) {
+        scan->numbers[scan->count++] = number;
+    }
+    return true;
+}
+
+/* Start what is due, from where the last look ended: a queue before one busy integration does not
+ * stand in the way of others for ever. */
+static void start_due(struct operations *operations, int64_t now_ns)
+{
+    struct store_txn *txn;
+    struct key prefix;
+    struct scan scan = {.operations = operations, .now_ns = now_ns, .next_ns = INT64_MAX};
+    if (store_read(hub_store(operations->config.hub), &txn) != BK_OK) {
+        operations->next_ns = now_ns + STORE_RETRY_NS;
+        return;
+    }
+    key_operations_due(&prefix);
+    struct slice from = operations->scanning
+                            ? slice_of(operations->scan_from, sizeof operations->scan_from)
+                            : SLICE_EMPTY;
+    bool walked = store_walk(txn, key_slice(&prefix), from, scan_one, &scan) == BK_OK;
+    bool any = false;
+    for (unsigned i = 0; walked && i < scan.count; i++) {
+        if (operations->live_count >= OPERATIONS_RUNNING_MAX) {
+            break; /* an answer will wake us */
+        }
+        any = start(operations, txn, scan.numbers[i], now_ns) || any;
+    }
+    store_read_end(txn);
+    operations->scanning = scan.more;
+    memcpy(operations->scan_from, scan.last, sizeof scan.last);
+    operations->next_ns = scan.next_ns;
+    bool rest = from.bytes > 0 || scan.more; /* not all that is due was looked at */
+    if (rest && operations->live_count < OPERATIONS_RUNNING_MAX) {
+        operations->next_ns = any ? now_ns : now_ns + SCAN_PAUSE_NS;
+    }
+}
+
+/* ---- storing and sending */
+
+static enum bk_err write_one(struct store_txn *txn, struct live *live)
+{
+    struct operations *operations = live->operations;
+    if (live->gone) {
+        return operation_drop(txn, &live->operation, live->stored_due_ns);
+    }
+    enum bk_err err = operation_put(txn, &live->operation, live->stored_due_ns);
+    if (err == BK_NOT_FOUND) {
+        live->gone = true; /* superseded: its answer is all that was waited for */
+        live->state = LIVE_TO_END;
+        return BK_OK;
+    }
+    if (err == BK_OK && live->state == LIVE_TO_END && operations->config.settle) {
+        err = operations->config.settle(operations->config.context, txn, &live->operation);
+    }
+    return err;
+}
+
+static enum bk_err write_all(struct store_txn *txn, void *context)
+{
+    struct operations *operations = context;
+    enum bk_err err = BK_OK;
+    for (struct list *node = operations->live.next; err == BK_OK && node != &operations->live;
+         node = node->next) {
+        struct live *live = bk_container_of(node, struct live, node);
+        if (live->state != LIVE_SENT) {
+            err = write_one(txn, live);
+        }
+    }
+    return err;
+}
+
+static void say_fault(const struct operation *operation)
+{
+    if (operation->fault == PROVIDER_FAULT_NONE) {
+        return;
+    }
+    char name[OPERATION_NAME_BYTES];
+    operation_name(operation->number, name);
+    log_event(LOG_WARN, "provider", LOG_Z("operation", name),
+              LOG_Z("intent", operation_intent_name(operation->intent)),
+              LOG_S("object", operation->name), LOG_S("message", operation->why),
+              LOG_Z("advice", provider_fault_advice(operation->fault)));
+}
+
+static void store_and_send(struct operations *operations, int64_t now_ns)
+{
+    bool any = false;
+    for (struct list *node = operations->live.next; node != &operations->live; node = node->next) {
+        any = any || bk_container_of(node, struct live, node)->state != LIVE_SENT;
+    }
+    if (!any) {
+        return;
+    }
+    enum bk_err err = store_update(hub_store(operations->config.hub), write_all, operations);
+    if (err != BK_OK) {
+        log_event(LOG_ERROR, "operations cannot be stored", LOG_Z("message", bk_err_text(err)),
+                  LOG_Z("effect", "no provider is called until they can"));
+        operations->next_ns = now_ns + STORE_RETRY_NS;
+        return;
+    }
+    struct list *node = operations->live.next;
+    while (node != &operations->live) {
+        struct live *live = bk_container_of(node, struct live, node);
+        node = node->next;
+        if (live->state == LIVE_TO_END) {
+            if (!live->gone) {
+                say_fault(&live->operation);
+                if (operations->config.settled) {
+                    operations->config.settled(operations->config.context, &live->operation);
+                }
+            }
+            live_free(live);
+            operations->woken = true; /* somebody may have waited for it */
+        } else if (live->state == LIVE_TO_SEND) {
+            live->state = LIVE_SENT;
+            live->stored_due_ns = live->operation.due_ns;
+            live->sent_ns = now_ns;
+            operations->stats.calls++;
+            operations->config.send(operations->config.send_context, &live->call);
+        }
+    }
+}
+
+void operations_run(struct operations *operations, int64_t now_ns)
+{
+    if (!operations->woken && now_ns < operations->next_ns) {
+        return;
+    }
+    operations->woken = false;
+    operations->next_ns = INT64_MAX;
+    if (operations->live_count < OPERATIONS_RUNNING_MAX) {
+        start_due(operations, now_ns);
+    }
+    store_and_send(operations, now_ns);
+}
+
+/* ---- by hand */
+
+struct retry {
+    uint64_t number;
+    int64_t now_ns;
+};
+
+static enum bk_err retry_one(struct store_txn *txn, void *context)
+{
+    const struct retry *retry = context;
+    struct slice bytes;
+    struct json_tree tree;
+    struct operation operation;
+    enum bk_err err = operation_get(txn, retry->number, &bytes);
+    if (err != BK_OK) {
+        return err;
+    }
+    json_tree_init(&tree);
+    err = operation_decode(bytes, &tree, &operation);
+    if (err == BK_OK && operation.due_ns == 0) {
+        err = BK_CONFLICT;
+    }
+    if (err == BK_OK) {
+        int64_t old_due_ns = operation.due_ns;
+        operation.due_ns = retry->now_ns;
+        operation.state = OPERATION_PENDING;
+        operation.attempts = 0;
+        err = operation_put(txn, &operation, old_due_ns);
+    }
+    json_tree_fini(&tree);
+    return err;
+}
+
+enum bk_err operations_retry(struct operations *operations, uint64_t number, int64_t now_ns)
+{
+    struct retry retry = {number, now_ns};
+    struct live *live = find_live(operations, number);
+    if (live) {
+        live->again = true;
+        return BK_OK;
+    }
+    operations->woken = true;
+    return store_update(hub_store(operations->config.hub), retry_one, &retry);
+}
+
+/* ---- lists */
+
+struct list_walk {
+    struct slice canvas;
+    unsigned left;
+    uint64_t after;
+    uint64_t last;
+    bool more;
+    bool filled;
+    enum bk_err err;
+    struct buf *json;
+};
+
+static bool list_one(void *context, struct slice key, struct slice value)
+{
+    struct list_walk *walk = context;
+    struct json_tree tree;
+    struct operation operation;
+    uint64_t number = key_get_u64(key.at + 2);
+    if (number <= walk->after) {
+        return true;
+    }
+    json_tree_init(&tree);
+    walk->err = operation_decode(value, &tree, &operation);
+    bool wanted = walk->err == BK_OK &&
+                  (walk->canvas.bytes == 0 || slice_equal(walk->canvas, operation.canvas));
+    if (wanted && walk->left == 0) {
+        walk->more = true;
+    } else if (wanted) {
+        buf_add_str(walk->json, walk->filled ? "," : "");
+        walk->filled = true;
+        walk->left--;
+        walk->last = number;
+        operation_json(&operation, walk->json);
+    }
+    json_tree_fini(&tree);
+    return walk->err == BK_OK && !walk->more;
+}
+
+enum bk_err operations_list_json(struct operations *operations, struct slice canvas, unsigned limit,
+                                 struct slice cursor, struct buf *json)
+{
+    struct store_txn *txn;
+    struct list_walk walk = {.canvas = canvas, .left = limit, .json = json};
+    struct key prefix, from;
+    if (cursor.bytes > 0 && !operation_name_parse(cursor, &walk.after)) {
+        return BK_INVALID;
+    }
+    enum bk_err err = store_read(hub_store(operations->config.hub), &txn);
+    if (err != BK_OK) {
+        return err;
+    }
+    key_start(&prefix, 'q');
+    key_operation(&from, walk.after);
+    buf_add_str(json, "{\"items\":[");
+    err = store_walk(txn, key_slice(&prefix), key_slice(&from), list_one, &walk);
+    store_read_end(txn);
+    buf_add_byte(json, ']');
+    if (walk.more) {
+        char name[OPERATION_NAME_BYTES];
+        operation_name(walk.last, name);
+        buf_printf(json, ",\"next\":\"%s\"", name);
+    }
+    buf_add_byte(json, '}');
+    err = err == BK_OK ? walk.err : err;
+    return err == BK_OK && json->overflow ? BK_TOO_LARGE : err;
+}
+
+enum bk_err operations_get_json(struct operations *operations, uint64_t number, struct buf *json)
+{
+    struct store_txn *txn;
+    struct slice bytes;
+    struct json_tree tree;
+    struct operation operation;
+    enum bk_err err = store_read(hub_store(operations->config.hub), &txn);
+    if (err != BK_OK) {
+        return err;
+    }
+    json_tree_init(&tree);
+    err = operation_get(txn, number, &bytes);
+    if (err == BK_OK) {
+        err = operation_decode(bytes, &tree, &operation);
+    }
+    if (err == BK_OK) {
+        operation_json(&operation, json);
+        err = json->overflow ? BK_TOO_LARGE : BK_OK;
+    }
+    json_tree_fini(&tree);
+    store_read_end(txn);
+    return err;
+}

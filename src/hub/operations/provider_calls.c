@@ -1,0 +1,58 @@
+#include "hub/operations/provider_calls.h"
+
+#include "hub/calls/web_call.h"
+
+#include <stdlib.h>
+
+#define ANSWER_BYTES_MAX (8U << 20)
+
+struct pending {
+    struct provider_calls *calls;
+    struct operation_call *call;
+};
+
+static void finish(struct pending *pending, const struct operation_answer *answer)
+{
+    struct provider_calls *calls = pending->calls;
+    struct operation_call *call = pending->call;
+    free(pending);
+    calls->answered += answer->arrived;
+    calls->failed += !answer->arrived;
+    operations_answered(calls->operations, call, answer, calls->now_ns(calls->context));
+}
+
+static void done(void *context, const struct outbound_answer *answer)
+{
+    struct operation_answer out = {.arrived = answer->err == BK_OK,
+                                   .why = answer->why,
+                                   .head = answer->head,
+                                   .body = answer->body};
+    finish(context, &out);
+}
+
+void provider_calls_send(void *context, struct operation_call *call)
+{
+    struct provider_calls *calls = context;
+    struct pending *pending = calloc(1, sizeof *pending);
+    const char *why = "out of memory";
+    if (pending) {
+        pending->calls = calls;
+        pending->call = call;
+        struct web_call web = {.method = call->method,
+                               .url = call->url,
+                               .headers = call->headers,
+                               .body = call->body,
+                               .allow_private = call->allow_private,
+                               .repeatable = call->repeatable,
+                               .body_bytes_max = ANSWER_BYTES_MAX,
+                               .done = done,
+                               .context = pending};
+        if (web_call_start(calls->outbound, &web, &why) == BK_OK) {
+            return;
+        }
+        finish(pending, &(struct operation_answer){.why = why});
+        return;
+    }
+    operations_answered(calls->operations, call, &(struct operation_answer){.why = why},
+                        calls->now_ns(calls->context));
+}

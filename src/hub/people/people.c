@@ -1,0 +1,435 @@
+#include "hub/people/people.h"
+
+#include "base/hex.h"
+#include "base/sha256.h"
+#include "base/time.h"
+#include "hub/operations/integration_view.h"
+#include "hub/operations/provider_work.h"
+
+#include <stdio.h>
+
+#define RENEW_BEFORE_NS (300 * NS_PER_SECOND)
+
+/* ---- record.compiled: u8 flags, i64 expires, canvas */
+
+void people_input_encode(const struct people_input *input, struct buf *bytes)
+{
+    uint8_t at[8];
+    key_put_u64(at, (uint64_t)input->expires_ns);
+    buf_add_byte(bytes, input->refreshes);
+    buf_add(bytes, at, sizeof at);
+    buf_add_slice(bytes, input->integration_canvas);
+}
+
+enum bk_err people_input_decode(struct slice bytes, struct people_input *ret_input)
+{
+    if (bytes.bytes < 9 || bytes.bytes > 9 + NAME_BYTES_MAX) {
+        return BK_CORRUPT;
+    }
+    ret_input->refreshes = bytes.at[0] != 0;
+    ret_input->expires_ns = (int64_t)key_get_u64(bytes.at + 1);
+    ret_input->integration_canvas = slice_skip(bytes, 9);
+    return BK_OK;
+}
+
+/* ---- what is due */
+
+int64_t people_due_ns(const struct people_input *input, int64_t now_ns)
+{
+    if (!input->refreshes || input->expires_ns == 0) {
+        return 0;
+    }
+    int64_t life_ns = input->expires_ns > now_ns ? input->expires_ns - now_ns : 0;
+    int64_t before_ns = life_ns / 4 < RENEW_BEFORE_NS ? life_ns / 4 : RENEW_BEFORE_NS;
+    int64_t due_ns = input->expires_ns - before_ns;
+    return due_ns > now_ns + NS_PER_SECOND ? due_ns : now_ns + NS_PER_SECOND; /* no faster ever */
+}
+
+enum bk_err people_put_due(struct store_txn *txn, const uint8_t id[16], int64_t due_ns)
+{
+    struct key key, reverse;
+    struct slice value;
+    uint8_t at[8];
+    key_renewal_of(&reverse, id);
+    enum bk_err err = store_get(txn, key_slice(&reverse), &value);
+    if (err == BK_OK && value.bytes == 8) {
+        key_renewal(&key, (int64_t)key_get_u64(value.at), id);
+        err = store_delete(txn, key_slice(&key));
+    }
+    if (err != BK_OK && err != BK_NOT_FOUND) {
+        return err;
+    }
+    if (due_ns == 0) {
+        return store_delete(txn, key_slice(&reverse));
+    }
+    key_put_u64(at, (uint64_t)due_ns);
+    key_renewal(&key, due_ns, id);
+    err = store_put(txn, key_slice(&key), SLICE_EMPTY);
+    return err == BK_OK ? store_put(txn, key_slice(&reverse), slice_of(at, sizeof at)) : err;
+}
+
+/* ---- from apply */
+
+enum bk_err people_changed(struct apply *apply, const struct apply_work *work)
+{
+    const struct resource_integration_user *person = &work->document->spec.person;
+    struct people_input input;
+    struct key key;
+    enum bk_err err = people_input_decode(buf_slice(&apply->compiled), &input);
+    if (err == BK_OK) {
+        err = people_put_due(apply->txn, apply->id, people_due_ns(&input, apply->options->now_ns));
+    }
+    if (err == BK_OK) { /* what was wrong with the tokens before is over */
+        key_status(&key, apply->id);
+        err = store_delete(apply->txn, key_slice(&key));
+    }
+    if (err == BK_OK) {
+        err = provider_work_connected(apply, input.integration_canvas, person->integration.name);
+    }
+    apply->hub->people_changed = true;
+    return err;
+}
+
+/* The tokens are kept, sealed, until the provider has been told. */
+static enum bk_err put_revocation(struct apply *apply)
+{
+    struct record_slot slot;
+    struct slice field = SLICE(PEOPLE_REFRESH);
+    uint64_t number;
+    struct key key;
+    if (!record_slot_find(&apply->old, field, &slot)) {
+        field = SLICE(PEOPLE_ACCESS);
+        if (!record_slot_find(&apply->old, field, &slot)) {
+            return BK_OK;
+        }
+    }
+    enum bk_err err = store_next_number(apply->txn, KEY_REVOCATION_NUMBER, &number);
+    if (err != BK_OK) {
+        return err;
+    }
+    /* spec, id, field and sealed value: all that is needed to ask for it */
+    struct buf value;
+    buf_init(&value, 1U << 20);
+    buf_add(&value, apply->old.id, 16);
+    buf_printf(&value, "%s%c", (const char *)field.at, 0);
+    uint8_t bytes[4] = {(uint8_t)(slot.sealed.bytes >> 24), (uint8_t)(slot.sealed.bytes >> 16),
+                        (uint8_t)(slot.sealed.bytes >> 8), (uint8_t)slot.sealed.bytes};
+    struct people_input input = {.integration_canvas = SLICE_EMPTY};
+    err = people_input_decode(apply->old.compiled, &input);
+    buf_add(&value, bytes, sizeof bytes);
+    buf_add_slice(&value, slot.sealed);
+    buf_add_slice(&value, input.integration_canvas);
+    buf_add_byte(&value, 0);
+    buf_add_slice(&value, apply->old.spec);
+    key_revocation(&key, number);
+    if (err == BK_OK) {
+        err = value.overflow ? BK_TOO_LARGE
+                             : store_put(apply->txn, key_slice(&key), buf_slice(&value));
+    }
+    buf_fini(&value);
+    apply->hub->people_changed = true;
+    return err;
+}
+
+enum bk_err people_removed(struct apply *apply, const struct apply_work *work)
+{
+    struct key key;
+    (void)work;
+    enum bk_err err = people_put_due(apply->txn, apply->old.id, 0);
+    if (err == BK_OK && !apply->options->dry_run) {
+        err = put_revocation(apply);
+    }
+    key_status(&key, apply->old.id);
+    return err == BK_OK ? store_delete(apply->txn, key_slice(&key)) : err;
+}
+
+enum bk_err people_link_changed(struct apply *apply, const struct apply_work *work)
+{
+    apply->hub->links_changed = true;
+    return provider_work_link_changed(apply, work);
+}
+
+enum bk_err people_link_removed(struct apply *apply, const struct apply_work *work)
+{
+    struct key key;
+    (void)work;
+    apply->hub->links_changed = true;
+    enum bk_err err = operation_forget(apply->txn, apply->old.id);
+    key_status(&key, apply->old.id);
+    return err == BK_OK ? store_delete(apply->txn, key_slice(&key)) : err;
+}
+
+/* ---- OAuth of an integration */
+
+static const char *kept(struct arena *arena, struct slice text, const char *absent)
+{
+    if (text.bytes == 0) {
+        return absent;
+    }
+    const char *copy = arena_copy(arena, text.at, text.bytes);
+    return copy ? copy : absent;
+}
+
+/* The table's row, with the endpoints that the user gives. */
+static void fill_server(const struct integration_view *view, struct arena *arena,
+                        struct oauth2_server *server)
+{
+    const struct oauth2_server *row = oauth2_server_find(view->type);
+    *server =
+        row ? *row
+            : (struct oauth2_server){.scope_separator = ' ',
+                                     .pkce = true,
+                                     .uid = "sub id",
+                                     .nickname = "preferred_username nickname login username name",
+                                     .full_name = "name",
+                                     .email = "email"};
+    server->name = kept(arena, view->type, "http");
+    server->authorize =
+        kept(arena, integration_text(view, "auth/oauth/authorizeUrl"), server->authorize);
+    server->token = kept(arena, integration_text(view, "auth/oauth/tokenUrl"), server->token);
+    struct slice revoke = integration_text(view, "auth/oauth/revokeUrl");
+    if (revoke.bytes > 0) {
+        server->revoke_by_delete = server->revoke_by_delete &&
+                                   memmem(revoke.at, revoke.bytes, "/applications/", 14) != NULL;
+    }
+    server->revoke = kept(arena, revoke, server->revoke);
+    server->identity =
+        kept(arena, integration_text(view, "auth/oauth/identityUrl"), server->identity);
+}
+
+static struct slice kept_slice(struct arena *arena, struct slice text)
+{
+    char *copy = text.bytes > 0 ? arena_copy(arena, text.at, text.bytes) : NULL;
+    return slice_of(copy, copy ? text.bytes : 0);
+}
+
+enum bk_err people_oauth(struct hub *hub, struct store_txn *txn, struct slice canvas,
+                         struct slice integration, struct arena *arena,
+                         struct people_oauth *ret_oauth, char why[PROVIDER_WHY_BYTES])
+{
+    struct record record;
+    struct integration_view view;
+    enum bk_err err = hub_record(txn, RESOURCE_INTEGRATION, canvas, integration, &record);
+    if (err == BK_OK) {
+        err = integration_view_open(record.spec, &view);
+    }
+    if (err != BK_OK) {
+        return err;
+    }
+    *ret_oauth = (struct people_oauth){
+        .base = kept_slice(arena, integration_text(&view, "url")),
+        .client = {.id = kept_slice(arena, integration_text(&view, "auth/oauth/clientId"))},
+        .scopes = kept_slice(arena, integration_text(&view, "auth/oauth/scopes")),
+        .type = kept_slice(arena, view.type),
+        .allow_private = integration_flag(&view, "allowPrivate", false)};
+    if (!slice_equal(integration_text(&view, "auth/use"), SLICE("AUTH_TYPE_OAUTH"))) {
+        snprintf(why, PROVIDER_WHY_BYTES,
+                 "integration \"%.*s\" has a credential of its own: nobody signs in there",
+                 (int)integration.bytes, (const char *)integration.at);
+        err = BK_INVALID;
+    } else {
+        fill_server(&view, arena, &ret_oauth->server);
+        err = integration_open_credential(hub, txn, &view, &record, canvas, arena, why,
+                                          &ret_oauth->client.secret);
+        err = err == BK_NOT_FOUND ? BK_OK : err; /* a public client has none */
+    }
+    integration_view_close(&view);
+    return err == BK_OK && arena->overflow ? BK_NO_MEMORY : err;
+}
+
+/* ---- the token of who has connected an integration */
+
+struct users_walk {
+    struct store_txn *txn;
+    size_t prefix_bytes;
+    unsigned looked;
+    int64_t best_ns;
+    bool found;
+    struct hub_address best;
+};
+
+#define USERS_LOOKED_MAX 64U
+
+static bool look_at_user(void *context, struct slice key, struct slice value)
+{
+    struct users_walk *walk = context;
+    struct slice canvas, name;
+    struct record record;
+    (void)value;
+    if (!hub_split(slice_skip(key, walk->prefix_bytes), &canvas, &name) ||
+        hub_record(walk->txn, RESOURCE_INTEGRATION_USER, canvas, name, &record) != BK_OK) {
+        return true;
+    }
+    struct record_slot slot;
+    if (record.updated_ns > walk->best_ns &&
+        record_slot_find(&record, SLICE(PEOPLE_ACCESS), &slot)) {
+        walk->best_ns = record.updated_ns;
+        walk->found = true;
+        snprintf(walk->best.canvas, sizeof walk->best.canvas, "%.*s", (int)canvas.bytes,
+                 (const char *)canvas.at);
+        snprintf(walk->best.name, sizeof walk->best.name, "%.*s", (int)name.bytes,
+                 (const char *)name.at);
+    }
+    return ++walk->looked < USERS_LOOKED_MAX;
+}
+
+enum bk_err people_token(struct hub *hub, struct store_txn *txn, struct slice canvas,
+                         struct slice integration, struct arena *arena, struct slice *ret_token)
+{
+    struct users_walk walk = {.txn = txn, .best_ns = INT64_MIN};
+    struct key prefix;
+    struct record record;
+    uint8_t kind = resource_kind_info(RESOURCE_INTEGRATION_USER)->key;
+    key_users(&prefix, resource_kind_info(RESOURCE_INTEGRATION)->key, canvas, integration);
+    key_add(&prefix, &kind, 1);
+    walk.prefix_bytes = prefix.bytes;
+    enum bk_err err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, look_at_user, &walk);
+    if (err != BK_OK || !walk.found) {
+        return err == BK_OK ? BK_NOT_FOUND : err;
+    }
+    err = hub_record(txn, RESOURCE_INTEGRATION_USER, slice_str(walk.best.canvas),
+                     slice_str(walk.best.name), &record);
+    return err == BK_OK
+               ? integration_open_slot(hub, &record, SLICE(PEOPLE_ACCESS), arena, ret_token)
+               : err;
+}
+
+/* ---- storing a grant */
+
+void people_name(struct slice integration, struct slice uid, char ret_name[NAME_BYTES_MAX + 1])
+{
+    int bytes = snprintf(ret_name, NAME_BYTES_MAX + 1, "%.*s-%.*s", (int)integration.bytes,
+                         (const char *)integration.at, (int)uid.bytes, (const char *)uid.at);
+    if (bytes > 0 && (size_t)bytes <= NAME_BYTES_MAX &&
+        resource_name_valid(slice_of(ret_name, (size_t)bytes)) &&
+        memchr(uid.at, 0, uid.bytes) == NULL) {
+        return;
+    }
+    uint8_t digest[SHA256_BYTES];
+    char hex[17];
+    sha256(uid, digest);
+    hex_encode(digest, 8, hex);
+    hex[16] = '\0';
+    snprintf(
+        ret_name, NAME_BYTES_MAX + 1, "%.*s-%s",
+        (int)(integration.bytes > NAME_BYTES_MAX - 17 ? NAME_BYTES_MAX - 17 : integration.bytes),
+        (const char *)integration.at, hex);
+}
+
+static void add_member(struct buf *json, const char *name, struct slice text)
+{
+    if (text.bytes > 0) {
+        buf_printf(json, ",\"%s\":", name);
+        json_add_string(json, text);
+    }
+}
+
+static void add_secret(struct buf *json, const char *name, struct slice text, bool stored)
+{
+    if (text.bytes > 0 || stored) {
+        buf_printf(json, ",\"%s\":{\"value\":", name);
+        json_add_string(json, text.bytes > 0 ? text : slice_str(RESOURCE_HIDDEN));
+        buf_add_byte(json, '}');
+    }
+}
+
+/* What is known of them already: a refresh token that was not rotated, the owner. */
+struct before {
+    bool has_access, has_refresh;
+    char user[NAME_BYTES_MAX + 1];
+    bool user_there; /* the one the grant names */
+};
+
+static enum bk_err find_before(struct hub *hub, const struct people_grant *grant, const char *name,
+                               struct before *ret_before)
+{
+    struct store_txn *txn;
+    struct record record;
+    struct record_slot slot;
+    *ret_before = (struct before){.user = ""};
+    enum bk_err err = store_read(hub->store, &txn);
+    if (err != BK_OK) {
+        return err;
+    }
+    ret_before->user_there =
+        hub_record(txn, RESOURCE_USER, grant->canvas, grant->user, &record) == BK_OK;
+    err = hub_record(txn, RESOURCE_INTEGRATION_USER, grant->canvas, slice_str(name), &record);
+    if (err == BK_OK) {
+        struct integration_view view;
+        ret_before->has_access = record_slot_find(&record, SLICE(PEOPLE_ACCESS), &slot);
+        ret_before->has_refresh = record_slot_find(&record, SLICE(PEOPLE_REFRESH), &slot);
+        err = integration_view_open(record.spec, &view);
+        if (err == BK_OK) {
+            struct slice user = integration_text(&view, "user/name");
+            snprintf(ret_before->user, sizeof ret_before->user, "%.*s", (int)user.bytes,
+                     (const char *)user.at);
+            integration_view_close(&view);
+        }
+    }
+    store_read_end(txn);
+    return err == BK_NOT_FOUND ? BK_OK : err;
+}
+
+static void write_grant(const struct people_grant *grant, const char *name,
+                        const struct before *before, struct buf *json)
+{
+    struct slice user = grant->user.bytes > 0 ? grant->user : slice_str(before->user);
+    buf_add_byte(json, '[');
+    if (grant->user.bytes > 0 && !before->user_there) {
+        buf_add_str(json, "{\"kind\":\"User\",\"metadata\":{\"name\":");
+        json_add_string(json, grant->user);
+        buf_add_str(json, "},\"spec\":{}},");
+    }
+    buf_printf(json,
+               "{\"kind\":\"IntegrationUser\",\"metadata\":{\"name\":\"%s\"},\"spec\":{"
+               "\"integration\":{\"name\":",
+               name);
+    json_add_string(json, grant->integration);
+    buf_add_byte(json, '}');
+    if (user.bytes > 0) {
+        buf_add_str(json, ",\"user\":{\"name\":");
+        json_add_string(json, user);
+        buf_add_byte(json, '}');
+    }
+    add_member(json, "uid", grant->identity.uid);
+    add_member(json, "nickname", grant->identity.nickname);
+    add_member(json, "fullName", grant->identity.full_name);
+    add_member(json, "email", grant->identity.email);
+    add_member(json, "workspace", grant->workspace);
+    add_member(json, "workspaceName", grant->workspace_name);
+    add_member(json, "scopes", grant->tokens.scope);
+    if (grant->tokens.expires_in > 0) {
+        char text[25];
+        time_format_rfc3339(grant->now_ns + grant->tokens.expires_in * NS_PER_SECOND, text);
+        add_member(json, "expiresAt", slice_str(text));
+    }
+    add_secret(json, "accessToken", grant->tokens.access_token, before->has_access);
+    add_secret(json, "refreshToken", grant->tokens.refresh_token, before->has_refresh);
+    buf_add_str(json, "}}]");
+}
+
+enum bk_err people_store(struct hub *hub, const struct people_grant *grant,
+                         char why[PROVIDER_WHY_BYTES])
+{
+    char name[NAME_BYTES_MAX + 1];
+    struct before before;
+    struct apply_outcome outcome;
+    struct buf json;
+    people_name(grant->integration, grant->identity.uid, name);
+    enum bk_err err = find_before(hub, grant, name, &before);
+    if (err != BK_OK) {
+        snprintf(why, PROVIDER_WHY_BYTES, "%s", bk_err_text(err));
+        return err;
+    }
+    buf_init(&json, 1U << 20);
+    write_grant(grant, name, &before, &json);
+    struct apply_options options = {
+        .mode = APPLY_SET, .canvas = grant->canvas, .now_ns = grant->now_ns};
+    err = json.overflow ? BK_TOO_LARGE : apply_text(hub, buf_slice(&json), &options, &outcome);
+    if (!json.overflow) {
+        snprintf(why, PROVIDER_WHY_BYTES, "%s", outcome.message ? outcome.message : "");
+        apply_outcome_fini(&outcome);
+    }
+    buf_fini(&json);
+    return err;
+}

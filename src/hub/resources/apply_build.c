@@ -1,0 +1,421 @@
+/* apply_build.c - what the kinds share while their records are built: sealed values, references,
+ * the spec in its one spelling. */
+#include "base/assert.h"
+#include "base/base64.h"
+#include "base/ct.h"
+#include "base/json.h"
+#include "hub/resources/apply_build.h"
+#include "ring/ring.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- sealed values */
+
+/* Does the stored slot hold this text? */
+static bool slot_holds(struct apply *apply, const struct record_slot *slot, struct slice text)
+{
+    if (slot->sealed.bytes != text.bytes + SEAL_OVERHEAD_BYTES) {
+        return false;
+    }
+    uint8_t *plain = malloc(text.bytes + 1);
+    size_t bytes = 0;
+    bool same = plain &&
+                seal_open(&apply->hub->seal, apply->old.id, slot->field, slot->sealed, plain,
+                          &bytes) == BK_OK &&
+                bk_ct_equal_slice(slice_of(plain, bytes), text);
+    if (plain) {
+        bk_wipe(plain, text.bytes);
+    }
+    free(plain);
+    return same;
+}
+
+enum bk_err apply_seal(struct apply *apply, struct slice field, struct slice text)
+{
+    size_t bytes = text.bytes + SEAL_OVERHEAD_BYTES;
+    uint8_t *sealed = malloc(bytes);
+    if (!sealed) {
+        return BK_NO_MEMORY;
+    }
+    seal_value(&apply->hub->seal, apply->id, field, text, sealed);
+    record_slot_add(&apply->slots, field, slice_of(sealed, bytes));
+    apply->slot_count++;
+    free(sealed);
+    return BK_OK;
+}
+
+/* The value of a slot: kept when it is "***" or the same as before, else sealed anew. */
+enum bk_err apply_value(struct apply *apply, struct apply_work *work, struct slice field,
+                        struct slice text, struct json_place place, const char *path)
+{
+    struct record_slot slot;
+    bool stored = apply->existed && record_slot_find(&apply->old, field, &slot);
+    bool hidden = slice_equal(text, slice_str(RESOURCE_HIDDEN));
+    if (hidden && !stored) {
+        apply_wrong(apply, work, place, path,
+                    RESOURCE_HIDDEN " stands for a stored value, but there is none");
+        return BK_OK;
+    }
+    if (stored && (hidden || slot_holds(apply, &slot, text))) {
+        record_slot_add(&apply->slots, slot.field, slot.sealed);
+        apply->slot_count++;
+        return BK_OK;
+    }
+    if (stored) {
+        const char *where = arena_string(apply->arena, path);
+        apply_diff_add(apply, where ? where : "spec", "\"" RESOURCE_HIDDEN "\"", "\"(changed)\"");
+    }
+    return apply_seal(apply, field, text);
+}
+/* ---- references */
+
+struct slice address_value(const struct apply_work *work, uint8_t kind, struct slice type,
+                           struct key *storage)
+{
+    storage->bytes = 0;
+    if (kind != 0) {
+        key_add(storage, &kind, 1);
+    }
+    key_add_name(storage, work->canvas);
+    key_add(storage, work->name.at, work->name.bytes);
+    if (type.bytes > 0) {
+        key_add(storage, "", 1);
+        key_add(storage, type.at, type.bytes);
+    }
+    return key_slice(storage);
+}
+
+static enum bk_err note_reference(struct apply *apply, struct apply_work *work,
+                                  const struct apply_reference *reference, struct json_place place,
+                                  const char *path)
+{
+    if (apply->reference_count == APPLY_REFERENCES_MAX) {
+        apply_wrong(apply, work, place, path, "more than %u references", APPLY_REFERENCES_MAX);
+        return BK_OK;
+    }
+    apply->references[apply->reference_count++] = *reference;
+    return BK_OK;
+}
+
+/* The canvas a name means: the user's own, else the default one. BK_NOT_FOUND. */
+static enum bk_err find_target(struct apply *apply, enum resource_kind kind, struct slice name,
+                               struct slice *canvas, struct record *ret_record)
+{
+    enum bk_err err = hub_record(apply->txn, kind, *canvas, name, ret_record);
+    if (err == BK_NOT_FOUND) {
+        *canvas = slice_str(RESOURCE_CANVAS_DEFAULT);
+        err = hub_record(apply->txn, kind, *canvas, name, ret_record);
+    }
+    return err;
+}
+
+enum bk_err apply_refer(struct apply *apply, struct apply_work *work, enum resource_kind kind,
+                        struct slice name, struct json_place place, const char *path,
+                        struct slice *ret_canvas, struct record *ret_record)
+{
+    struct record record;
+    struct slice canvas = work->canvas;
+    enum bk_err err = find_target(apply, kind, name, &canvas, &record);
+    if (err == BK_NOT_FOUND) {
+        apply_wrong(apply, work, place, path, "there is no %s \"%.*s\"",
+                    resource_kind_info(kind)->name, (int)name.bytes, (const char *)name.at);
+        return BK_NOT_FOUND;
+    }
+    if (err != BK_OK) {
+        return err;
+    }
+    *ret_canvas = canvas;
+    if (ret_record) {
+        *ret_record = record;
+    }
+    return note_reference(apply, work, &(struct apply_reference){kind, canvas, name, SLICE_EMPTY},
+                          place, path);
+}
+
+enum bk_err apply_refer_secret(struct apply *apply, struct apply_work *work,
+                               const struct resource_secret_ref *ref, struct json_place place,
+                               const char *path, struct slice *ret_canvas)
+{
+    struct record record;
+    struct slice canvas = work->canvas;
+    enum bk_err err = find_target(apply, RESOURCE_SECRET, ref->name, &canvas, &record);
+    if (err == BK_NOT_FOUND) {
+        apply_wrong(apply, work, place, path,
+                    "there is no Secret \"%.*s\" (wanted for its key \"%.*s\")",
+                    (int)ref->name.bytes, (const char *)ref->name.at, (int)ref->key.bytes,
+                    (const char *)ref->key.at);
+        return BK_NOT_FOUND;
+    }
+    if (err != BK_OK) {
+        return err;
+    }
+    char storage[RESOURCE_SECRET_KEY_BYTES_MAX + 8];
+    struct record_slot slot;
+    if (ref->key.bytes > RESOURCE_SECRET_KEY_BYTES_MAX ||
+        !record_slot_find(&record, secret_field(ref->key, storage), &slot)) {
+        apply_wrong(apply, work, place, path, "Secret \"%.*s\" has no key \"%.*s\"",
+                    (int)ref->name.bytes, (const char *)ref->name.at, (int)ref->key.bytes,
+                    (const char *)ref->key.at);
+        return BK_NOT_FOUND;
+    }
+    *ret_canvas = canvas;
+    return note_reference(apply, work,
+                          &(struct apply_reference){RESOURCE_SECRET, canvas, ref->name, ref->key},
+                          place, path);
+}
+
+/* Both directions: who uses it, and what it uses. The value of the first names the wanted keys. */
+static enum bk_err put_reference(struct apply *apply, const struct apply_work *work,
+                                 const struct apply_reference *reference)
+{
+    uint8_t user = resource_kind_info(work->kind)->key;
+    uint8_t target = resource_kind_info(reference->kind)->key;
+    struct key key;
+    struct slice before, keys = reference->key;
+    key_users(&key, target, reference->canvas, reference->name);
+    key_add_user(&key, user, work->canvas, work->name);
+    enum bk_err err = store_get(apply->txn, key_slice(&key), &before);
+    if (err != BK_OK && err != BK_NOT_FOUND) {
+        return err;
+    }
+    char text[1024];
+    if (err == BK_OK && before.bytes > 0 && before.bytes + 1 + keys.bytes <= sizeof text) {
+        memcpy(text, before.at, before.bytes);
+        text[before.bytes] = '\0';
+        memcpy(text + before.bytes + 1, keys.at, keys.bytes);
+        keys = slice_of(text, before.bytes + 1 + keys.bytes);
+    }
+    err = store_put(apply->txn, key_slice(&key), keys);
+    if (err == BK_OK) {
+        key_uses(&key, user, work->canvas, work->name);
+        key_add_used(&key, target, reference->canvas, reference->name);
+        err = store_put(apply->txn, key_slice(&key), SLICE_EMPTY);
+    }
+    return err;
+}
+
+struct uses_walk {
+    unsigned count;
+    size_t prefix_bytes;
+    struct key used[APPLY_REFERENCES_MAX]; /* kind, canvas \0 name */
+};
+
+static bool note_use(void *context, struct slice key, struct slice value)
+{
+    struct uses_walk *walk = context;
+    struct key *used = &walk->used[walk->count++];
+    (void)value;
+    used->bytes = 0;
+    key_add(used, key.at + walk->prefix_bytes, key.bytes - walk->prefix_bytes);
+    return walk->count < APPLY_REFERENCES_MAX;
+}
+
+enum bk_err apply_drop_references(struct apply *apply, const struct apply_work *work)
+{
+    struct uses_walk *walk = calloc(1, sizeof *walk);
+    uint8_t user = resource_kind_info(work->kind)->key;
+    struct key prefix, key;
+    if (!walk) {
+        return BK_NO_MEMORY;
+    }
+    key_uses(&prefix, user, work->canvas, work->name);
+    walk->prefix_bytes = prefix.bytes;
+    enum bk_err err = store_walk(apply->txn, key_slice(&prefix), SLICE_EMPTY, note_use, walk);
+    for (unsigned i = 0; err == BK_OK && i < walk->count; i++) {
+        struct slice used = key_slice(&walk->used[i]), canvas, name;
+        if (used.bytes < 2 || !hub_split(slice_skip(used, 1), &canvas, &name)) {
+            err = BK_CORRUPT;
+            break;
+        }
+        key_users(&key, used.at[0], canvas, name);
+        key_add_user(&key, user, work->canvas, work->name);
+        err = store_delete(apply->txn, key_slice(&key));
+        if (err == BK_OK) {
+            key = prefix;
+            key_add(&key, used.at, used.bytes);
+            err = store_delete(apply->txn, key_slice(&key));
+        }
+    }
+    free(walk);
+    return err;
+}
+
+enum bk_err apply_put_references(struct apply *apply, const struct apply_work *work)
+{
+    enum bk_err err = apply->existed ? apply_drop_references(apply, work) : BK_OK;
+    for (unsigned i = 0; err == BK_OK && i < apply->reference_count; i++) {
+        err = put_reference(apply, work, &apply->references[i]);
+    }
+    return err;
+}
+
+/* ---- keys that we make */
+
+/* 32 random bytes as padded base64url; the text is the key. */
+enum bk_err apply_generate_key(struct apply *apply, struct slice field, bool whsec)
+{
+    struct record_slot slot;
+    if (apply->existed && apply->options->key == APPLY_KEY_KEEP &&
+        record_slot_find(&apply->old, field, &slot)) {
+        record_slot_add(&apply->slots, slot.field, slot.sealed);
+        apply->slot_count++;
+        return BK_OK;
+    }
+    uint8_t random[32];
+    char text[6 + BASE64_ENCODED(sizeof random) + 1] = "whsec_";
+    ring_entropy(random, sizeof random);
+    size_t bytes = whsec ? 6 : 0;
+    bytes +=
+        base64_encode(random, sizeof random, whsec ? BASE64_STANDARD : BASE64_URL, text + bytes);
+    while (!whsec && bytes % 4 != 0) {
+        text[bytes++] = '=';
+    }
+    text[bytes] = '\0';
+    enum bk_err err = apply_seal(apply, field, slice_of(text, bytes));
+    if (!apply->options->dry_run) {
+        apply->key = arena_copy(apply->arena, text, bytes);
+    }
+    bk_wipe(random, sizeof random);
+    bk_wipe(text, sizeof text);
+    return err;
+}
+
+enum bk_err apply_previous_key(struct apply *apply, struct slice field, struct slice previous,
+                               bool *ret_kept)
+{
+    struct record_slot slot;
+    bool rotate = apply->options->key == APPLY_KEY_ROTATE;
+    *ret_kept = apply->existed && apply->options->key != APPLY_KEY_REPLACE &&
+                record_slot_find(&apply->old, rotate ? field : previous, &slot);
+    if (!*ret_kept) {
+        return BK_OK;
+    }
+    if (!rotate) {
+        record_slot_add(&apply->slots, slot.field, slot.sealed);
+        apply->slot_count++;
+        return BK_OK;
+    }
+    uint8_t text[256];
+    size_t bytes;
+    if (slot.sealed.bytes > sizeof text) {
+        return BK_CORRUPT;
+    }
+    enum bk_err err = seal_open(&apply->hub->seal, apply->old.id, field, slot.sealed, text, &bytes);
+    if (err == BK_OK) {
+        err = apply_seal(apply, previous, slice_of(text, bytes));
+    }
+    bk_wipe(text, sizeof text);
+    return err;
+}
+
+enum bk_err apply_secret_source(struct apply *apply, struct apply_work *work,
+                                const struct resource_source_secret *secret, const char *field,
+                                const char *path, struct source_secret *ret_secret)
+{
+    struct slice canvas;
+    char where[200];
+    if (secret->inline_value) {
+        snprintf(where, sizeof where, "%s.value", path);
+        *ret_secret = (struct source_secret){.field = slice_str(field)};
+        return apply_value(apply, work, slice_str(field), secret->value, secret->place, where);
+    }
+    snprintf(where, sizeof where, "%s.valueFrom.secret", path);
+    enum bk_err err = apply_refer_secret(apply, work, &secret->ref, secret->place, where, &canvas);
+    if (err == BK_OK) {
+        *ret_secret = (struct source_secret){.by_reference = true,
+                                             .canvas = canvas,
+                                             .name = secret->ref.name,
+                                             .key = secret->ref.key};
+    }
+    return err == BK_NOT_FOUND ? BK_OK : err;
+}
+
+/* ---- the spec in its one spelling */
+
+void spec_name(struct spec_writer *writer, const char *name)
+{
+    buf_printf(writer->json, "%s\"%s\":", writer->filled ? "," : "", name);
+    writer->filled = true;
+}
+
+void spec_text(struct spec_writer *writer, const char *name, struct slice text)
+{
+    if (text.bytes > 0) {
+        spec_name(writer, name);
+        json_add_string(writer->json, text);
+    }
+}
+
+void spec_open(struct spec_writer *writer, const char *name)
+{
+    spec_name(writer, name);
+    buf_add_byte(writer->json, '{');
+    writer->filled = false;
+}
+
+void spec_close(struct spec_writer *writer)
+{
+    buf_add_byte(writer->json, '}');
+    writer->filled = true;
+}
+
+void spec_pair(struct spec_writer *writer, const char *name, const char *first,
+               struct slice first_text, const char *second, struct slice second_text)
+{
+    if (first_text.bytes == 0 && second_text.bytes == 0) {
+        return;
+    }
+    spec_open(writer, name);
+    spec_text(writer, first, first_text);
+    spec_text(writer, second, second_text);
+    spec_close(writer);
+}
+
+void spec_secret_ref(struct buf *json, const struct resource_secret_ref *ref)
+{
+    buf_add_str(json, "{\"valueFrom\":{\"secret\":{\"name\":");
+    json_add_string(json, ref->name);
+    buf_add_str(json, ",\"key\":");
+    json_add_string(json, ref->key);
+    buf_add_str(json, "}}}");
+}
+
+void spec_secret(struct buf *json, const struct resource_source_secret *secret)
+{
+    if (secret->inline_value) {
+        buf_add_str(json, "{\"value\":\"" RESOURCE_HIDDEN "\"}");
+    } else {
+        spec_secret_ref(json, &secret->ref);
+    }
+}
+
+void spec_secrets(struct spec_writer *writer, const struct resource_source_secret *secrets,
+                  unsigned count)
+{
+    spec_name(writer, "secrets");
+    buf_add_byte(writer->json, '[');
+    for (unsigned i = 0; i < count; i++) {
+        buf_add_str(writer->json, i > 0 ? "," : "");
+        spec_secret(writer->json, &secrets[i]);
+    }
+    buf_add_byte(writer->json, ']');
+}
+
+void spec_filters(struct spec_writer *writer, const struct resource_filters *filters)
+{
+    for (unsigned i = 0; i < filters->count; i++) {
+        bool header = filters->items[i].kind == FILTER_HEADER;
+        if (i == 0) {
+            spec_name(writer, "filters");
+        }
+        buf_printf(writer->json,
+                   "%s{\"type\":\"FILTER_TYPE_%s\",\"%s\":{\"expression\":", i > 0 ? "," : "[",
+                   header ? "HEADER" : "DATA", header ? "header" : "data");
+        json_add_string(writer->json, filters->items[i].expression);
+        buf_add_str(writer->json, i + 1 < filters->count ? "}}" : "}}]");
+    }
+    if (filters->any) {
+        spec_text(writer, "filterOperator", SLICE("FILTER_OPERATOR_OR"));
+    }
+}

@@ -1,0 +1,249 @@
+/* apply_destination.c - Destination: its secrets and headers, what a delivery needs of it. */
+#include "base/assert.h"
+#include "base/json.h"
+#include "base/time.h"
+#include "hub/resources/apply_build.h"
+
+#include <stdio.h>
+
+#define KEY_FIELD SLICE("key") /* the slot of a generated signing secret */
+
+/* ---- the spec in its one spelling */
+
+static void spec_number(struct spec_writer *writer, const char *name, uint64_t number)
+{
+    spec_name(writer, name);
+    buf_printf(writer->json, "%llu", (unsigned long long)number);
+}
+
+static void write_headers(struct spec_writer *writer,
+                          const struct resource_destination *destination)
+{
+    if (destination->header_count == 0) {
+        return;
+    }
+    spec_open(writer, "headers");
+    for (unsigned i = 0; i < destination->header_count; i++) {
+        const struct resource_destination_header *header = &destination->headers[i];
+        buf_add_str(writer->json, i > 0 ? "," : "");
+        json_add_string(writer->json, header->name);
+        buf_add_byte(writer->json, ':');
+        if (header->plain) {
+            json_add_string(writer->json, header->value.value);
+        } else {
+            spec_secret(writer->json, &header->value);
+        }
+    }
+    spec_close(writer);
+}
+
+static void write_retry(struct spec_writer *writer, const struct resource_destination *destination)
+{
+    if (!destination->schedule_given && !destination->jitter_given) {
+        return;
+    }
+    spec_open(writer, "retry");
+    if (destination->schedule_given) {
+        spec_name(writer, "schedule");
+        buf_add_byte(writer->json, '[');
+        for (unsigned i = 0; i < destination->schedule_count; i++) {
+            buf_add_str(writer->json, i > 0 ? "," : "");
+            json_add_string(writer->json, destination->schedule[i].text);
+        }
+        buf_add_byte(writer->json, ']');
+    }
+    if (destination->jitter_given) {
+        spec_name(writer, "jitter");
+        buf_printf(writer->json, "%.3g", destination->jitter_permille / 1000.0);
+    }
+    spec_close(writer);
+}
+
+static void write_destination(struct buf *json, const struct resource_destination *destination)
+{
+    struct spec_writer writer = {json, false};
+    buf_add_byte(json, '{');
+    spec_text(&writer, "url", destination->url);
+    write_headers(&writer, destination);
+    spec_open(&writer, "signing");
+    spec_text(&writer, "scheme",
+               destination->unsigned_ ? SLICE("none") : SLICE("standard-webhooks"));
+    if (destination->secret_count > 0) {
+        spec_secrets(&writer, destination->secrets, destination->secret_count);
+    }
+    spec_close(&writer);
+    spec_text(&writer, "timeout", destination->timeout.text);
+    write_retry(&writer, destination);
+    if (destination->concurrency > 0) {
+        spec_number(&writer, "concurrency", destination->concurrency);
+    }
+    if (destination->per_second > 0) {
+        spec_open(&writer, "rateLimit");
+        spec_number(&writer, "perSecond", destination->per_second);
+        spec_close(&writer);
+    }
+    if (destination->strict) {
+        spec_pair(&writer, "ordering", "mode", SLICE("strict"), "key", destination->order_key);
+    }
+    if (destination->allow_private) {
+        spec_name(&writer, "allowPrivate");
+        buf_add_str(json, "true");
+    }
+    if (destination->paused) {
+        spec_name(&writer, "paused");
+        buf_add_str(json, "true");
+    }
+    buf_add_byte(json, '}');
+}
+
+static const char *const secret_slots[DESTINATION_SECRETS_MAX] = {
+    "signing.secrets[0]", "signing.secrets[1]", "signing.secrets[2]", "signing.secrets[3]"};
+
+static enum bk_err gather_secrets(struct apply *apply, struct apply_work *work,
+                                  struct destination_input *input)
+{
+    const struct resource_destination *destination = &work->document->spec.destination;
+    enum bk_err err = BK_OK;
+    for (unsigned i = 0; err == BK_OK && i < destination->secret_count; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "spec.%s", secret_slots[i]);
+        err = apply_secret_source(apply, work, &destination->secrets[i], secret_slots[i], path,
+                                  &input->secrets[i]);
+    }
+    input->secret_count = destination->secret_count;
+    if (err == BK_OK && destination->generate_key) {
+        input->secrets[0] = (struct source_secret){.field = KEY_FIELD};
+        input->secret_count = 1;
+        err = apply_generate_key(apply, KEY_FIELD, true);
+    }
+    return err;
+}
+
+static enum bk_err gather_headers(struct apply *apply, struct apply_work *work,
+                                  struct destination_input *input)
+{
+    const struct resource_destination *destination = &work->document->spec.destination;
+    enum bk_err err = BK_OK;
+    for (unsigned i = 0; err == BK_OK && i < destination->header_count; i++) {
+        const struct resource_destination_header *header = &destination->headers[i];
+        struct destination_input_header *to = &input->headers[i];
+        char path[96], slot[24];
+        *to = (struct destination_input_header){
+            .name = header->name, .plain = header->plain, .value = header->value.value};
+        snprintf(path, sizeof path, "spec.headers.%.*s",
+                 (int)(header->name.bytes > 60 ? 60 : header->name.bytes),
+                 (const char *)header->name.at);
+        snprintf(slot, sizeof slot, "headers[%u]", i);
+        if (!header->plain) {
+            const char *kept = arena_string(apply->arena, slot);
+            err = kept ? apply_secret_source(apply, work, &header->value, kept, path, &to->secret)
+                       : BK_NO_MEMORY;
+        }
+    }
+    input->header_count = destination->header_count;
+    return err;
+}
+
+static enum bk_err destination_build(struct apply *apply, struct apply_work *work)
+{
+    const struct resource_destination *destination = &work->document->spec.destination;
+    struct destination_input input = {.url = destination->url,
+                                      .unsigned_ = destination->unsigned_,
+                                      .strict = destination->strict,
+                                      .allow_private = destination->allow_private,
+                                      .paused = destination->paused,
+                                      .order_key = destination->order_key};
+    destination_input_defaults(&input);
+    input.per_second = destination->per_second;
+    if (destination->timeout.ns > 0) {
+        input.timeout_ms = (uint32_t)(destination->timeout.ns / NS_PER_MS);
+    }
+    if (destination->concurrency > 0) {
+        input.concurrency = destination->concurrency;
+    }
+    if (destination->jitter_given) {
+        input.jitter_permille = destination->jitter_permille;
+    }
+    if (destination->schedule_given) {
+        input.retry_count = destination->schedule_count;
+        for (unsigned i = 0; i < input.retry_count; i++) {
+            input.retry_schedule_ms[i] = (uint32_t)(destination->schedule[i].ns / NS_PER_MS);
+        }
+    }
+    enum bk_err err = gather_secrets(apply, work, &input);
+    if (err == BK_OK) {
+        err = gather_headers(apply, work, &input);
+    }
+    if (err == BK_OK && !work->failed) {
+        write_destination(&apply->spec, destination);
+        destination_input_encode(&input, &apply->compiled);
+    }
+    return err;
+}
+
+/* ---- indexes, compiling */
+
+static enum bk_err destination_index(struct apply *apply, struct apply_work *work, uint64_t number)
+{
+    struct key key, value;
+    work->users_indifferent = true; /* routes lead to its place, whatever stands there */
+    if (apply->existed) {
+        return BK_OK;
+    }
+    key_target(&key, number);
+    return store_put(
+        apply->txn, key_slice(&key),
+        address_value(work, resource_kind_info(work->kind)->key, SLICE_EMPTY, &value));
+}
+
+static enum bk_err destination_unindex(struct apply *apply, struct apply_work *work)
+{
+    struct key key;
+    struct apply_target *target = apply_add_target(apply);
+    (void)work;
+    if (!target) {
+        return BK_NO_MEMORY;
+    }
+    target->kind = RESOURCE_DESTINATION;
+    target->number = apply->old.number;
+    target->removed = true;
+    key_pause(&key, apply->old.number);
+    return store_delete(apply->txn, key_slice(&key));
+}
+
+static enum bk_err destination_compile(struct apply *apply, struct slice canvas, struct slice name,
+                                       struct apply_work *blame, bool own)
+{
+    struct record record;
+    const char *message = NULL;
+    enum bk_err err = hub_record(apply->txn, RESOURCE_DESTINATION, canvas, name, &record);
+    struct apply_target *target = err == BK_OK ? apply_add_target(apply) : NULL;
+    if (!target) {
+        return err == BK_OK ? BK_NO_MEMORY : err;
+    }
+    target->kind = RESOURCE_DESTINATION;
+    target->number = record.number;
+    err = compile_destination(&apply->compiler, canvas, name, &record, &target->destination,
+                              &message);
+    if (err == BK_OK) {
+        return BK_OK;
+    }
+    apply->target_count--;
+    if (err == BK_NO_MEMORY) {
+        return err;
+    }
+    if (own) {
+        apply_wrong(apply, blame, blame->document->spec_place, "spec", "%s", message);
+    } else {
+        apply_wrong(apply, blame, blame->document->spec_place, "spec.local.data",
+                    "Destination \"%.*s\" cannot use it any more: %s", (int)name.bytes,
+                    (const char *)name.at, message);
+    }
+    return BK_OK;
+}
+
+const struct apply_kind apply_destination_kind = {.build = destination_build,
+                                                  .index = destination_index,
+                                                  .unindex = destination_unindex,
+                                                  .compile = destination_compile,
+                                                  .numbered = true};

@@ -1,0 +1,130 @@
+/* apply_integration.c - Integration: its credential, and the check that it works. */
+#include "base/json.h"
+#include "hub/operations/provider_work.h"
+#include "hub/resources/apply_build.h"
+
+#define CREDENTIAL_FIELD "credential" /* the slot of one given in clear */
+
+/* ---- the spec in its one spelling */
+
+static void write_credential(struct spec_writer *writer, const char *name,
+                             const struct resource_integration *integration)
+{
+    if (integration->has_credential) {
+        spec_name(writer, name);
+        spec_secret(writer->json, &integration->credential);
+    }
+}
+
+static void write_oauth(struct spec_writer *writer, const struct resource_integration *integration)
+{
+    spec_open(writer, "oauth");
+    spec_text(writer, "clientId", integration->client_id);
+    write_credential(writer, "clientSecret", integration);
+    spec_text(writer, "scopes", integration->scopes);
+    spec_text(writer, "authorizeUrl", integration->authorize_url);
+    spec_text(writer, "tokenUrl", integration->token_url);
+    spec_text(writer, "revokeUrl", integration->revoke_url);
+    spec_text(writer, "identityUrl", integration->identity_url);
+    spec_close(writer);
+}
+
+static void write_auth(struct spec_writer *writer, const struct resource_integration *integration)
+{
+    static const char *const uses[] = {
+        [INTEGRATION_AUTH_NONE] = "AUTH_TYPE_NONE",   [INTEGRATION_AUTH_TOKEN] = "AUTH_TYPE_TOKEN",
+        [INTEGRATION_AUTH_BASIC] = "AUTH_TYPE_BASIC", [INTEGRATION_AUTH_OAUTH] = "AUTH_TYPE_OAUTH",
+        [INTEGRATION_AUTH_OIDC] = "AUTH_TYPE_OIDC",   [INTEGRATION_AUTH_APP] = "AUTH_TYPE_APP"};
+    spec_open(writer, "auth");
+    spec_text(writer, "use", slice_str(uses[integration->auth]));
+    if (integration->auth == INTEGRATION_AUTH_TOKEN) {
+        write_credential(writer, "token", integration);
+    } else if (integration->auth == INTEGRATION_AUTH_BASIC) {
+        spec_open(writer, "basic");
+        spec_text(writer, "username", integration->username);
+        write_credential(writer, "password", integration);
+        spec_close(writer);
+    } else if (integration->auth == INTEGRATION_AUTH_APP) {
+        spec_open(writer, "app");
+        spec_text(writer, "appId", integration->app_id);
+        spec_text(writer, "installationId", integration->installation_id);
+        write_credential(writer, "privateKey", integration);
+        spec_close(writer);
+    } else if (integration->auth == INTEGRATION_AUTH_OAUTH) {
+        write_oauth(writer, integration);
+    }
+    spec_close(writer);
+}
+
+static void write_flag(struct spec_writer *writer, const char *name, bool value)
+{
+    spec_name(writer, name);
+    buf_add_str(writer->json, value ? "true" : "false");
+}
+
+static void write_integration(struct buf *json, const struct resource_integration *integration)
+{
+    struct spec_writer writer = {json, false};
+    buf_add_byte(json, '{');
+    spec_text(&writer, "type", integration->type);
+    spec_text(&writer, "url", integration->url);
+    spec_text(&writer, "apiUrl", integration->api_url);
+    write_auth(&writer, integration);
+    if (integration->oidc_given) {
+        spec_open(&writer, "oidc");
+        write_flag(&writer, "enabled", integration->oidc_enabled);
+        if (integration->claims) {
+            spec_name(&writer, "claims");
+            json_add_value(json, integration->claims);
+        }
+        spec_close(&writer);
+    }
+    if (integration->allow_private) {
+        write_flag(&writer, "allowPrivate", true);
+    }
+    if (!integration->check) {
+        write_flag(&writer, "check", false);
+    }
+    buf_add_byte(json, '}');
+}
+
+/* ---- the kind */
+
+static enum bk_err integration_build(struct apply *apply, struct apply_work *work)
+{
+    const struct resource_integration *integration = &work->document->spec.integration;
+    struct source_secret secret;
+    enum bk_err err = BK_OK;
+    if (integration->has_credential) {
+        err = apply_secret_source(apply, work, &integration->credential, CREDENTIAL_FIELD,
+                                  "spec.auth", &secret);
+    }
+    if (err == BK_OK) {
+        write_integration(&apply->spec, integration);
+    }
+    return err;
+}
+
+static enum bk_err integration_index(struct apply *apply, struct apply_work *work, uint64_t number)
+{
+    (void)number;
+    return provider_work_integration_changed(apply, work);
+}
+
+static enum bk_err integration_unindex(struct apply *apply, struct apply_work *work)
+{
+    return provider_work_integration_removed(apply, work);
+}
+
+/* Its secret changed: is the new one good? What waits for a person may work now. */
+static enum bk_err integration_compile(struct apply *apply, struct slice canvas, struct slice name,
+                                       struct apply_work *blame, bool own)
+{
+    (void)blame;
+    return own ? BK_OK : provider_work_credential_changed(apply, canvas, name);
+}
+
+const struct apply_kind apply_integration_kind = {.build = integration_build,
+                                                  .index = integration_index,
+                                                  .unindex = integration_unindex,
+                                                  .compile = integration_compile};

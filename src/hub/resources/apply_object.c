@@ -1,0 +1,255 @@
+/* apply_object.c - one object: from its document to its record and indexes, whatever its kind. */
+#include "base/assert.h"
+#include "base/json.h"
+#include "hub/resources/apply_build.h"
+
+/* ---- the kinds */
+
+static enum bk_err canvas_build(struct apply *apply, struct apply_work *work)
+{
+    (void)work;
+    buf_add_str(&apply->spec, "{}");
+    return BK_OK;
+}
+
+static const struct apply_kind canvas_kind = {.build = canvas_build};
+
+static const struct apply_kind *const kinds[RESOURCE_KIND_COUNT] = {
+    [RESOURCE_CANVAS] = &canvas_kind,
+    [RESOURCE_SECRET] = &apply_secret_kind,
+    [RESOURCE_INTEGRATION] = &apply_integration_kind,
+    [RESOURCE_EVENT_SOURCE] = &apply_source_kind,
+    [RESOURCE_DESTINATION] = &apply_destination_kind,
+    [RESOURCE_ROUTE] = &apply_route_kind,
+    [RESOURCE_USER] = &apply_user_kind,
+    [RESOURCE_TEAM] = &apply_team_kind,
+    [RESOURCE_INTEGRATION_USER] = &apply_person_kind,
+    [RESOURCE_INTEGRATION_LINK] = &apply_link_kind,
+};
+
+const struct apply_kind *apply_kind_of(enum resource_kind kind)
+{
+    bk_assert(kinds[kind]);
+    return kinds[kind];
+}
+
+/* ---- the record before */
+
+enum bk_err apply_load(struct apply *apply, const struct apply_work *work)
+{
+    struct key key;
+    struct slice value;
+    key_object(&key, resource_kind_info(work->kind)->key, work->canvas, work->name);
+    enum bk_err err = store_get(apply->txn, key_slice(&key), &value);
+    apply->existed = err == BK_OK;
+    if (err == BK_NOT_FOUND) {
+        apply->old = (struct record){0};
+        return BK_OK;
+    }
+    if (err != BK_OK) {
+        return err;
+    }
+    buf_reset(&apply->old_bytes);
+    buf_add_slice(&apply->old_bytes, value);
+    return apply->old_bytes.overflow ? BK_TOO_LARGE
+                                     : record_decode(buf_slice(&apply->old_bytes), &apply->old);
+}
+/* ---- putting */
+
+static enum bk_err put_id(struct apply *apply, const struct apply_work *work)
+{
+    struct key key, value;
+    key_id(&key, apply->id);
+    return store_put(apply->txn, key_slice(&key),
+                     address_value(work, resource_kind_info(work->kind)->key, SLICE_EMPTY, &value));
+}
+
+static enum bk_err put_record(struct apply *apply, struct apply_work *work)
+{
+    const struct apply_kind *kind = apply_kind_of(work->kind);
+    struct record record = {.kind = resource_kind_info(work->kind)->key,
+                            .slot_count = apply->slot_count,
+                            .number = apply->existed   ? apply->old.number
+                                      : kind->numbered ? ++apply->number
+                                                       : 0,
+                            .revision = ++apply->revision,
+                            .created_ns =
+                                apply->existed ? apply->old.created_ns : apply->options->now_ns,
+                            .updated_ns = apply->options->now_ns,
+                            .compiled = buf_slice(&apply->compiled),
+                            .slots = buf_slice(&apply->slots),
+                            .description = work->document->description,
+                            .spec = buf_slice(&apply->spec)};
+    memcpy(record.id, apply->id, sizeof record.id);
+    struct key key;
+    buf_reset(&apply->bytes);
+    record_encode(&record, &apply->bytes);
+    if (apply->bytes.overflow) {
+        return BK_TOO_LARGE;
+    }
+    key_object(&key, record.kind, work->canvas, work->name);
+    enum bk_err err = store_put(apply->txn, key_slice(&key), buf_slice(&apply->bytes));
+    if (err == BK_OK && !apply->existed) {
+        err = put_id(apply, work);
+    }
+    if (err == BK_OK) {
+        err = apply_put_references(apply, work);
+    }
+    if (err == BK_OK && kind->index) {
+        err = kind->index(apply, work, record.number);
+    }
+    work->changed = true;
+    work->result->revision = record.revision;
+    return err;
+}
+
+static bool unchanged(const struct apply *apply, const struct apply_work *work)
+{
+    return apply->existed && slice_equal(apply->old.spec, buf_slice(&apply->spec)) &&
+           slice_equal(apply->old.slots, buf_slice(&apply->slots)) &&
+           slice_equal(apply->old.compiled, buf_slice(&apply->compiled)) &&
+           slice_equal(apply->old.description, work->document->description);
+}
+static const char *string_json(struct apply *apply, struct slice text)
+{
+    struct buf json;
+    buf_init(&json, 16384);
+    json_add_string(&json, text);
+    const char *copy = arena_string(apply->arena, buf_text(&json));
+    buf_fini(&json);
+    return copy;
+}
+
+static void describe(struct apply *apply, struct apply_work *work)
+{
+    struct apply_result *result = work->result;
+    struct slice spec = buf_slice(&apply->spec);
+    if (!apply->existed) {
+        apply_diff_add(apply, "spec", NULL, arena_copy(apply->arena, spec.at, spec.bytes));
+    } else if (result->action == APPLY_UPDATED) {
+        apply_diff_specs(apply, apply->old.spec, spec);
+        struct slice before = apply->old.description, after = work->document->description;
+        if (!slice_equal(before, after)) {
+            apply_diff_add(apply, "metadata.description",
+                           before.bytes ? string_json(apply, before) : NULL,
+                           after.bytes ? string_json(apply, after) : NULL);
+        }
+    }
+    result->diffs = apply->diffs;
+    result->diff_count = apply->diff_count;
+    result->key = apply->key;
+    /* A dry run must not tell an unguessable path: the real one will be another. */
+    bool invented = work->kind == RESOURCE_EVENT_SOURCE && apply->options->dry_run &&
+                    work->path_new && work->document->spec.source.path.bytes == 0;
+    if (work->kind == RESOURCE_EVENT_SOURCE && !invented) {
+        result->url = arena_printf(apply->arena, "%s/hooks/%.*s", apply->hub->public_url,
+                                   (int)work->path.bytes, (const char *)work->path.at);
+    }
+    hub_id_text(apply->id, result->id);
+}
+
+static void scratch_reset(struct apply *apply)
+{
+    buf_reset(&apply->spec);
+    buf_reset(&apply->slots);
+    buf_reset(&apply->compiled);
+    apply->slot_count = 0;
+    apply->reference_count = 0;
+    apply->key = NULL;
+    apply->diffs = NULL;
+    apply->diff_count = apply->diff_size = 0;
+}
+
+/* Mode and If-Match. */
+static enum bk_err check_existing(struct apply *apply, const struct apply_work *work)
+{
+    const struct apply_options *options = apply->options;
+    if (work->document->implied) {
+        return BK_OK; /* the request was about another */
+    }
+    const char *kind = resource_kind_info(work->kind)->name;
+    int bytes = (int)work->name.bytes;
+    const char *name = (const char *)work->name.at;
+    if (options->mode == APPLY_CREATE && apply->existed) {
+        return apply_fail(apply, BK_EXISTS, "%s \"%.*s\" is already there", kind, bytes, name);
+    }
+    if (options->mode == APPLY_UPDATE && !apply->existed) {
+        return apply_fail(apply, BK_NOT_FOUND, "there is no %s \"%.*s\"", kind, bytes, name);
+    }
+    if (options->if_match_given && apply->old.revision != options->if_match) {
+        return apply_fail(apply, BK_CONFLICT,
+                          "%s \"%.*s\" is at revision %llu, not %llu: read it again", kind, bytes,
+                          name, (unsigned long long)apply->old.revision,
+                          (unsigned long long)options->if_match);
+    }
+    return BK_OK;
+}
+enum bk_err apply_put(struct apply *apply, struct apply_work *work)
+{
+    scratch_reset(apply);
+    enum bk_err err = apply_load(apply, work);
+    if (err == BK_OK) {
+        err = check_existing(apply, work);
+    }
+    if (err != BK_OK) {
+        return err;
+    }
+    if (apply->existed) {
+        memcpy(apply->id, apply->old.id, sizeof apply->id);
+        work->result->revision = apply->old.revision;
+    } else {
+        hub_id_make(apply->id);
+    }
+    err = apply_kind_of(work->kind)->build(apply, work);
+    if (err != BK_OK || work->failed) {
+        return err;
+    }
+    if (apply->spec.overflow || apply->slots.overflow || apply->compiled.overflow) {
+        return apply_fail(apply, BK_TOO_LARGE, "%s \"%.*s\" is too large",
+                          resource_kind_info(work->kind)->name, (int)work->name.bytes,
+                          (const char *)work->name.at);
+    }
+    if (unchanged(apply, work)) {
+        work->result->action = APPLY_UNCHANGED;
+    } else {
+        work->result->action = apply->existed ? APPLY_UPDATED : APPLY_CREATED;
+        err = put_record(apply, work);
+    }
+    describe(apply, work);
+    return err;
+}
+
+/* ---- removing */
+
+enum bk_err apply_remove(struct apply *apply, struct apply_work *work)
+{
+    const struct apply_kind *kind = apply_kind_of(work->kind);
+    struct key key;
+    scratch_reset(apply);
+    enum bk_err err = apply_load(apply, work);
+    if (err != BK_OK) {
+        return err;
+    }
+    bk_assert(apply->existed);
+    err = apply_drop_references(apply, work);
+    if (err == BK_OK && kind->unindex) {
+        err = kind->unindex(apply, work);
+    }
+    if (err == BK_OK) {
+        key_id(&key, apply->old.id);
+        err = store_delete(apply->txn, key_slice(&key));
+    }
+    if (err == BK_OK) {
+        key_object(&key, resource_kind_info(work->kind)->key, work->canvas, work->name);
+        err = store_delete(apply->txn, key_slice(&key));
+    }
+    work->changed = true;
+    work->result->action = APPLY_DELETED;
+    work->result->revision = apply->old.revision;
+    hub_id_text(apply->old.id, work->result->id);
+    apply_diff_add(apply, "spec",
+                   arena_copy(apply->arena, apply->old.spec.at, apply->old.spec.bytes), NULL);
+    work->result->diffs = apply->diffs;
+    work->result->diff_count = apply->diff_count;
+    return err;
+}

@@ -1,0 +1,264 @@
+/* apply_people.c - User, Team, IntegrationUser and IntegrationLink. */
+#include "base/json.h"
+#include "hub/links/link.h"
+#include "hub/operations/provider_work.h"
+#include "hub/people/people.h"
+#include "hub/resources/apply_build.h"
+
+#include <stdio.h>
+
+static void write_ref(struct spec_writer *writer, const char *name, const struct resource_ref *ref)
+{
+    if (ref->name.bytes > 0) {
+        spec_open(writer, name);
+        spec_text(writer, "name", ref->name);
+        spec_close(writer);
+    }
+}
+
+/* A reference of the spec; ret_record may be NULL. A missing object is noted, *ret_canvas is empty
+ * then. */
+static enum bk_err refer(struct apply *apply, struct apply_work *work, enum resource_kind kind,
+                         const struct resource_ref *ref, const char *path, struct slice *ret_canvas,
+                         struct record *ret_record)
+{
+    *ret_canvas = SLICE_EMPTY;
+    if (ref->name.bytes == 0) {
+        return BK_OK;
+    }
+    enum bk_err err =
+        apply_refer(apply, work, kind, ref->name, ref->place, path, ret_canvas, ret_record);
+    return err == BK_NOT_FOUND ? BK_OK : err;
+}
+
+/* ---- User */
+
+static enum bk_err user_build(struct apply *apply, struct apply_work *work)
+{
+    const struct resource_user *user = &work->document->spec.user;
+    struct spec_writer writer = {&apply->spec, false};
+    buf_add_byte(&apply->spec, '{');
+    spec_text(&writer, "fullName", user->full_name);
+    spec_text(&writer, "email", user->email);
+    buf_add_byte(&apply->spec, '}');
+    return BK_OK;
+}
+
+const struct apply_kind apply_user_kind = {.build = user_build};
+
+/* ---- Team */
+
+static enum bk_err team_build(struct apply *apply, struct apply_work *work)
+{
+    const struct resource_team *team = &work->document->spec.team;
+    struct spec_writer writer = {&apply->spec, false};
+    enum bk_err err = BK_OK;
+    char path[64];
+    buf_add_byte(&apply->spec, '{');
+    spec_text(&writer, "title", team->title);
+    for (unsigned i = 0; err == BK_OK && i < team->member_count; i++) {
+        struct slice canvas;
+        snprintf(path, sizeof path, "spec.members[%u]", i);
+        err = refer(apply, work, RESOURCE_USER, &team->members[i], path, &canvas, NULL);
+        if (i == 0) {
+            spec_name(&writer, "members");
+        }
+        buf_add_str(&apply->spec, i == 0 ? "[" : ",");
+        json_add_string(&apply->spec, team->members[i].name);
+    }
+    buf_add_str(&apply->spec, team->member_count > 0 ? "]}" : "}");
+    return err;
+}
+
+const struct apply_kind apply_team_kind = {.build = team_build};
+
+/* ---- IntegrationUser */
+
+static void write_person(struct buf *json, const struct resource_integration_user *person,
+                         struct slice provider)
+{
+    struct spec_writer writer = {json, false};
+    buf_add_byte(json, '{');
+    write_ref(&writer, "integration", &person->integration);
+    write_ref(&writer, "user", &person->user);
+    spec_text(&writer, "provider", provider);
+    spec_text(&writer, "uid", person->uid);
+    spec_text(&writer, "nickname", person->nickname);
+    spec_text(&writer, "fullName", person->full_name);
+    spec_text(&writer, "email", person->email);
+    spec_text(&writer, "workspace", person->workspace);
+    spec_text(&writer, "workspaceName", person->workspace_name);
+    spec_text(&writer, "scopes", person->scopes);
+    spec_text(&writer, "expiresAt", person->expires_text);
+    if (person->has_access) {
+        spec_name(&writer, "accessToken");
+        spec_secret(json, &person->access_token);
+    }
+    if (person->has_refresh) {
+        spec_name(&writer, "refreshToken");
+        spec_secret(json, &person->refresh_token);
+    }
+    buf_add_byte(json, '}');
+}
+
+static enum bk_err person_build(struct apply *apply, struct apply_work *work)
+{
+    const struct resource_integration_user *person = &work->document->spec.person;
+    struct slice integration_canvas, canvas, provider = person->provider;
+    struct source_secret secret;
+    struct record record;
+    struct arena *arena = apply->arena;
+    enum bk_err err = refer(apply, work, RESOURCE_INTEGRATION, &person->integration,
+                            "spec.integration", &integration_canvas, &record);
+    if (err == BK_OK && integration_canvas.bytes > 0) {
+        struct slice type;
+        err = provider_work_type(record.spec, arena, &type);
+        if (err == BK_OK && provider.bytes > 0 && !slice_equal(provider, type)) {
+            apply_wrong(apply, work, work->document->spec_place, "spec.provider",
+                        "the integration's type is another one");
+        }
+        provider = type;
+    }
+    if (err == BK_OK) {
+        err = refer(apply, work, RESOURCE_USER, &person->user, "spec.user", &canvas, NULL);
+    }
+    if (err == BK_OK && person->has_access) {
+        err = apply_secret_source(apply, work, &person->access_token, PEOPLE_ACCESS,
+                                  "spec.accessToken", &secret);
+    }
+    if (err == BK_OK && person->has_refresh) {
+        err = apply_secret_source(apply, work, &person->refresh_token, PEOPLE_REFRESH,
+                                  "spec.refreshToken", &secret);
+    }
+    if (err == BK_OK) {
+        write_person(&apply->spec, person, provider);
+        people_input_encode(&(struct people_input){.integration_canvas = integration_canvas,
+                                                   .expires_ns = person->expires_ns,
+                                                   .refreshes = person->has_refresh},
+                            &apply->compiled);
+    }
+    return err;
+}
+
+static enum bk_err person_index(struct apply *apply, struct apply_work *work, uint64_t number)
+{
+    (void)number;
+    return people_changed(apply, work);
+}
+
+static enum bk_err person_unindex(struct apply *apply, struct apply_work *work)
+{
+    return people_removed(apply, work);
+}
+
+const struct apply_kind apply_person_kind = {
+    .build = person_build, .index = person_index, .unindex = person_unindex};
+
+/* ---- IntegrationLink */
+
+static void write_link(struct buf *json, const struct resource_integration_link *link)
+{
+    struct spec_writer writer = {json, false};
+    buf_add_byte(json, '{');
+    spec_text(&writer, "type", slice_str(link->type->name));
+    write_ref(&writer, "integration", &link->integration);
+    write_ref(&writer, "team", &link->team);
+    write_ref(&writer, "user", &link->user);
+    write_ref(&writer, "source", &link->source);
+    write_ref(&writer, "destination", &link->destination);
+    if (link->setting_count > 0) {
+        spec_open(&writer, "settings");
+        for (unsigned i = 0; i < link->setting_count; i++) {
+            const struct link_field *field = link_field_find(link->type, link->settings[i].name);
+            spec_text(&writer, field->name, link->settings[i].value);
+        }
+        spec_close(&writer);
+    }
+    struct slice rest = link->statuses;
+    for (unsigned i = 0; rest.bytes > 0; i++) {
+        size_t end = slice_find(rest, ' ');
+        if (i == 0) {
+            spec_name(&writer, "statuses");
+        }
+        buf_add_str(json, i == 0 ? "[" : ",");
+        json_add_string(json, slice_of(rest.at, end));
+        rest = slice_skip(rest, end + 1);
+        buf_add_str(json, rest.bytes == 0 ? "]" : "");
+    }
+    if (link->body.bytes > 0 || link->author.bytes > 0 || link->when.bytes > 0) {
+        spec_open(&writer, "entry");
+        spec_text(&writer, "body", link->body);
+        spec_text(&writer, "author", link->author);
+        spec_text(&writer, "when", link->when);
+        spec_close(&writer);
+    }
+    buf_add_byte(json, '}');
+}
+
+/* The integration must be of the link's type. */
+static enum bk_err link_integration(struct apply *apply, struct apply_work *work)
+{
+    const struct resource_integration_link *link = &work->document->spec.link;
+    struct slice canvas, type;
+    struct record record;
+    enum bk_err err = refer(apply, work, RESOURCE_INTEGRATION, &link->integration,
+                            "spec.integration", &canvas, &record);
+    if (err == BK_OK && canvas.bytes > 0) {
+        err = provider_work_type(record.spec, apply->arena, &type);
+        if (err == BK_OK && !slice_equal(type, slice_str(link->type->name))) {
+            apply_wrong(apply, work, link->integration.place, "spec.integration",
+                        "Integration \"%.*s\" is of type %.*s", (int)link->integration.name.bytes,
+                        (const char *)link->integration.name.at, (int)type.bytes,
+                        (const char *)type.at);
+        }
+    }
+    return err;
+}
+
+static enum bk_err link_build(struct apply *apply, struct apply_work *work)
+{
+    const struct resource_integration_link *link = &work->document->spec.link;
+    struct slice canvas;
+    char source[NAME_BYTES_MAX + 1];
+    struct resource_ref own = link->source;
+    if (link->type->makes_hook) {
+        if (!link_source_name(work->name, source)) {
+            apply_wrong(apply, work, work->document->place, "metadata.name",
+                        "must be at most %zu characters: the link's source is called link-…",
+                        NAME_BYTES_MAX - sizeof LINK_SOURCE_PREFIX + 1);
+            return BK_OK;
+        }
+        char *kept = arena_string(apply->arena, source);
+        own.name = slice_str(kept ? kept : "");
+    }
+    enum bk_err err = link_integration(apply, work);
+    const struct {
+        enum resource_kind kind;
+        const struct resource_ref *ref;
+        const char *path;
+    } refs[] = {{RESOURCE_TEAM, &link->team, "spec.team"},
+                {RESOURCE_USER, &link->user, "spec.user"},
+                {RESOURCE_EVENT_SOURCE, &own, "spec.source"},
+                {RESOURCE_DESTINATION, &link->destination, "spec.destination"}};
+    for (unsigned i = 0; err == BK_OK && i < sizeof refs / sizeof refs[0]; i++) {
+        err = refer(apply, work, refs[i].kind, refs[i].ref, refs[i].path, &canvas, NULL);
+    }
+    if (err == BK_OK) {
+        write_link(&apply->spec, link);
+    }
+    return err == BK_OK && apply->arena->overflow ? BK_NO_MEMORY : err;
+}
+
+static enum bk_err link_index(struct apply *apply, struct apply_work *work, uint64_t number)
+{
+    (void)number;
+    return people_link_changed(apply, work);
+}
+
+static enum bk_err link_unindex(struct apply *apply, struct apply_work *work)
+{
+    return people_link_removed(apply, work);
+}
+
+const struct apply_kind apply_link_kind = {
+    .build = link_build, .index = link_index, .unindex = link_unindex};

@@ -1,0 +1,128 @@
+/* apply_private.h - what the parts of apply share: apply.c (the engine), apply_object.c (one
+ * object's record), apply_diff.c (what changed, as text).
+ */
+#ifndef BECKET_HUB_APPLY_PRIVATE_H
+#define BECKET_HUB_APPLY_PRIVATE_H
+
+#include "hub/hub_private.h"
+#include "hub/resources/apply.h"
+
+/* One object of the set on its way into the store, or out of it. */
+struct apply_work {
+    const struct resource_document *document; /* NULL: to be deleted */
+    enum resource_kind kind;
+    struct slice canvas;
+    struct slice name;
+    struct apply_result *result;
+    bool failed;
+    bool changed;      /* written in this run */
+    bool keys_dropped; /* a Secret that lost keys */
+    bool path_new;     /* a source whose path has to be claimed */
+    struct slice path; /* in the outcome's arena */
+    bool users_indifferent; /* who refers to it need not be compiled anew (set by its index) */
+};
+
+/* What is fed after the commit, besides sources. */
+struct apply_target {
+    enum resource_kind kind; /* RESOURCE_DESTINATION or RESOURCE_ROUTE */
+    uint64_t number;
+    bool removed;
+    struct destination *destination; /* these two are the feed's */
+    struct route_change route;
+};
+
+/* An object that refers to something that was changed or is to go. */
+struct apply_user {
+    enum resource_kind kind;
+    struct slice canvas;
+    struct slice name;
+    struct slice keys; /* the wanted ones of a Secret, separated by zero bytes */
+    struct apply_work *used;
+};
+
+/* What the object being built refers to; slices live as long as the document. */
+#define APPLY_REFERENCES_MAX 64U
+struct apply_reference {
+    enum resource_kind kind;
+    struct slice canvas;
+    struct slice name;
+    struct slice key; /* of a Secret */
+};
+
+struct apply {
+    struct hub *hub;
+    const struct apply_options *options;
+    struct apply_outcome *outcome;
+    struct arena *arena; /* the outcome's */
+    struct store_txn *txn;
+
+    struct apply_work *works;   /* one per document */
+    size_t count;
+    struct apply_work **sorted; /* the same, by kind, canvas, name */
+    struct {                    /* one object to be deleted; name.at NULL = none */
+        enum resource_kind kind;
+        struct slice canvas;
+        struct slice name;
+    } wanted;
+    struct apply_work *removals;
+    size_t removal_count;
+    size_t removal_size;
+    struct apply_user *users;
+    size_t user_count;
+    size_t user_size;
+    uint64_t revision;
+    uint64_t number;
+
+    struct compiler compiler; /* while compiling */
+    struct source_change *changes;
+    size_t change_count;
+    size_t change_size;
+    struct apply_target *targets;
+    size_t target_count;
+    size_t target_size;
+
+    /* scratch of one object */
+    struct buf old_bytes; /* a copy: the map moves under writes */
+    struct buf spec, slots, compiled, bytes;
+    unsigned slot_count;
+    struct record old;
+    bool existed;
+    uint8_t id[16];
+    struct apply_reference references[APPLY_REFERENCES_MAX];
+    unsigned reference_count;
+    struct source_input source_old, source_new; /* apply_source.c's */
+    const char *key; /* generated */
+    struct apply_diff *diffs;
+    size_t diff_count;
+    size_t diff_size;
+};
+
+/* A mistake of the document behind `work`. */
+__attribute__((format(printf, 5, 6))) void
+apply_wrong(struct apply *apply, struct apply_work *work, struct json_place place,
+            const char *field, const char *format, ...);
+/* The whole set fails with err; the first message stays. */
+__attribute__((format(printf, 3, 4))) enum bk_err
+apply_fail(struct apply *apply, enum bk_err err, const char *format, ...);
+
+struct apply_kind;
+const struct apply_kind *apply_kind_of(enum resource_kind kind);
+/* For the feed; slices are copied. The scheme stays the caller's when it fails. */
+enum bk_err apply_add_change(struct apply *apply, const struct source_change *change) BK_MUST_CHECK;
+
+/* A zeroed one, to be filled; apply->target_count-- takes it back. NULL = no memory. */
+struct apply_target *apply_add_target(struct apply *apply);
+
+/* Create or update one object from its document. An error ends the transaction; mistakes only mark
+ * the work as failed. */
+enum bk_err apply_put(struct apply *apply, struct apply_work *work) BK_MUST_CHECK;
+/* Remove one object and its indexes. */
+enum bk_err apply_remove(struct apply *apply, struct apply_work *work) BK_MUST_CHECK;
+enum bk_err apply_load(struct apply *apply, const struct apply_work *work) BK_MUST_CHECK;
+
+/* Note a difference; before and after are JSON text. */
+void apply_diff_add(struct apply *apply, const char *path, const char *before, const char *after);
+/* Compare two specs. Objects are compared field by field, all else as a whole. */
+void apply_diff_specs(struct apply *apply, struct slice before, struct slice after);
+
+#endif

@@ -1,0 +1,148 @@
+#include "hub/resources/audit.h"
+
+#include "base/json.h"
+#include "base/time.h"
+#include "hub/hub_private.h"
+
+#include <arpa/inet.h>
+
+#define RECORD_MAX (AUDIT_DIFF_BYTES_MAX + 4096U)
+
+void audit_actor_set(struct hub *hub, const struct audit_actor *actor)
+{
+    hub->actor = actor;
+}
+
+static void audit_key(struct key *key, uint64_t number)
+{
+    uint8_t bytes[8];
+    key_start(key, 'a');
+    key_put_u64(bytes, number);
+    key_add(key, bytes, sizeof bytes);
+}
+
+static void add_text(struct buf *json, const char *name, const char *text)
+{
+    buf_printf(json, ",\"%s\":", name);
+    json_add_string(json, slice_str(text));
+}
+
+static void add_remote(struct buf *json, const struct ring_address *remote)
+{
+    char host[INET6_ADDRSTRLEN];
+    if (remote->family && inet_ntop(remote->family == 6 ? AF_INET6 : AF_INET, remote->at, host,
+                                    sizeof host)) {
+        add_text(json, "remote", host);
+    }
+}
+
+static void record_json(const struct hub *hub, uint64_t number, const struct audit_change *change,
+                        struct buf *json)
+{
+    const struct audit_actor *actor = hub->actor;
+    char stamp[25];
+    time_format_rfc3339(actor ? actor->now_ns : change->now_ns, stamp);
+    buf_printf(json, "{\"id\":\"%llu\",\"at\":\"%s\"", (unsigned long long)number, stamp);
+    add_text(json, "actor", actor ? actor->token : "becket");
+    if (actor) {
+        add_text(json, "role", actor->role);
+        add_text(json, "requestId", actor->request_id);
+        add_remote(json, &actor->remote);
+    }
+    add_text(json, "action", change->action);
+    add_text(json, "kind", change->kind);
+    add_text(json, "name", change->name);
+    if (change->canvas[0] != '\0') {
+        add_text(json, "canvasId", change->canvas);
+    }
+    if (change->diff.bytes > AUDIT_DIFF_BYTES_MAX) {
+        buf_add_str(json, ",\"cut\":true");
+    } else if (change->diff.bytes) {
+        buf_add_str(json, ",\"diff\":");
+        buf_add_slice(json, change->diff);
+    }
+    buf_add_byte(json, '}');
+}
+
+enum bk_err audit_add(struct hub *hub, struct store_txn *txn, const struct audit_change *change)
+{
+    uint64_t number;
+    struct key key;
+    struct buf json;
+    enum bk_err err = store_next_number(txn, KEY_AUDIT_NUMBER, &number);
+    if (err != BK_OK) {
+        return err;
+    }
+    buf_init(&json, RECORD_MAX);
+    record_json(hub, number, change, &json);
+    audit_key(&key, number);
+    err = json.overflow ? BK_NO_MEMORY : store_put(txn, key_slice(&key), buf_slice(&json));
+    buf_fini(&json);
+    if (err == BK_OK && number > AUDIT_RECORDS_MAX) {
+        audit_key(&key, number - AUDIT_RECORDS_MAX);
+        err = store_delete(txn, key_slice(&key));
+    }
+    return err;
+}
+
+static enum bk_err list_in(struct store_txn *txn, uint64_t from, unsigned limit, struct buf *json)
+{
+    struct key key;
+    struct slice value;
+    uint64_t number = from;
+    buf_add_str(json, "{\"items\":[");
+    for (unsigned count = 0; number > 0 && count < limit; number--, count++) {
+        audit_key(&key, number);
+        enum bk_err err = store_get(txn, key_slice(&key), &value);
+        if (err == BK_NOT_FOUND) {
+            number = 0; /* older ones are not kept */
+            break;
+        }
+        if (err != BK_OK) {
+            return err;
+        }
+        if (count > 0) {
+            buf_add_byte(json, ',');
+        }
+        buf_add_slice(json, value);
+    }
+    buf_add_byte(json, ']');
+    if (number > 0) {
+        buf_printf(json, ",\"next\":\"%llu\"", (unsigned long long)number + 1);
+    }
+    buf_add_byte(json, '}');
+    return json->overflow ? BK_NO_MEMORY : BK_OK;
+}
+
+enum bk_err audit_list_json(struct hub *hub, uint64_t before, unsigned limit, struct buf *json)
+{
+    struct store_txn *txn;
+    uint64_t newest = 0;
+    enum bk_err err = store_read(hub->store, &txn);
+    if (err != BK_OK) {
+        return err;
+    }
+    err = store_number(txn, KEY_AUDIT_NUMBER, &newest);
+    if (err == BK_OK) {
+        err = list_in(txn, before && before <= newest ? before - 1 : newest, limit, json);
+    }
+    store_read_end(txn);
+    return err;
+}
+
+struct note {
+    struct hub *hub;
+    const struct audit_change *change;
+};
+
+static enum bk_err write_note(struct store_txn *txn, void *context)
+{
+    struct note *note = context;
+    return audit_add(note->hub, txn, note->change);
+}
+
+enum bk_err audit_note(struct hub *hub, const struct audit_change *change)
+{
+    struct note note = {hub, change};
+    return store_update(hub->store, write_note, &note);
+}

@@ -1,0 +1,537 @@
+#include "hub/resources/compile.h"
+
+#include "base/assert.h"
+#include "base/cidr.h"
+#include "base/ct.h"
+#include "hub/hub_private.h"
+#include "hub/resources/pack.h"
+
+#include <stdlib.h>
+
+/* ---- the compiled input
+ *
+ * u8 version | u8 flags | u8 secrets | i64 tolerance | i64 dedupe | u64 body | u32 per second |
+ * path | type | secrets | custom row | with INPUT_OPTIONS: five texts | with INPUT_EVENTS: u8
+ * events, filters each | with INPUT_INTEGRATION: canvas, name, resource type, resource. Texts are
+ * u16 and the bytes. */
+
+/* Version 1 had the first CUSTOM_TEXTS_1 texts of a custom row only. */
+#define INPUT_VERSION 2U
+enum {
+    INPUT_CUSTOM = 1,
+    INPUT_PATH_GENERATED = 2,
+    INPUT_OPTIONS = 4,
+    INPUT_ALLOW = 8,
+    INPUT_ALLOW_PRIVATE = 16,
+    INPUT_EVENTS = 64,
+    INPUT_INTEGRATION = 128
+};
+#define INPUT_ALL                                                                                  \
+    (INPUT_CUSTOM | INPUT_PATH_GENERATED | INPUT_OPTIONS | INPUT_ALLOW | INPUT_ALLOW_PRIVATE |     \
+     INPUT_EVENTS | INPUT_INTEGRATION)
+enum { SECRET_BY_REFERENCE = 1, SECRET_VERIFY_TOKEN = 2 };
+#define OPTION_TEXTS   5U
+#define CUSTOM_TEXTS   16U
+#define CUSTOM_TEXTS_1 11U
+
+static void custom_texts(struct scheme_custom *row, struct slice *ret_texts[CUSTOM_TEXTS])
+{
+    struct slice *texts[CUSTOM_TEXTS] = {
+        &row->scheme,           &row->algorithm,        &row->signature_header,
+        &row->signature_format, &row->timestamp_header, &row->id_header,
+        &row->type_header,      &row->type_field,       &row->id_field,
+        &row->signed_template,  &row->timestamp_unit,   &row->base,
+        &row->issuer,           &row->audience,         &row->claims,
+        &row->jwks_url};
+    memcpy(ret_texts, texts, sizeof texts);
+}
+
+static void option_texts(struct source_input *input, struct slice *ret_texts[OPTION_TEXTS])
+{
+    struct slice *texts[OPTION_TEXTS] = {&input->row.signature_field, &input->row.timestamp_field,
+                                         &input->origins, &input->allow, &input->proxies};
+    memcpy(ret_texts, texts, sizeof texts);
+}
+
+static void add_text(struct buf *bytes, struct slice text)
+{
+    bk_assert(text.bytes <= UINT16_MAX);
+    buf_add_byte(bytes, (uint8_t)(text.bytes >> 8));
+    buf_add_byte(bytes, (uint8_t)text.bytes);
+    buf_add_slice(bytes, text);
+}
+
+static void add_u64(struct buf *bytes, uint64_t number)
+{
+    uint8_t at[8];
+    key_put_u64(at, number);
+    buf_add(bytes, at, sizeof at);
+}
+
+void source_input_encode(const struct source_input *input, struct buf *bytes)
+{
+    bk_assert(input->secret_count <= SECRETS_PER_SOURCE_MAX);
+    buf_add_byte(bytes, INPUT_VERSION);
+    struct source_input copy = *input;
+    struct slice *options[OPTION_TEXTS];
+    bool has_options = input->has_allow;
+    option_texts(&copy, options);
+    for (unsigned i = 0; i < OPTION_TEXTS; i++) {
+        has_options = has_options || options[i]->bytes > 0;
+    }
+    buf_add_byte(bytes, (uint8_t)((input->custom ? INPUT_CUSTOM : 0) |
+                                  (input->path_generated ? INPUT_PATH_GENERATED : 0) |
+                                  (has_options ? INPUT_OPTIONS : 0) |
+                                  (input->has_allow ? INPUT_ALLOW : 0) |
+                                  (input->row.allow_private ? INPUT_ALLOW_PRIVATE : 0) |
+                                  (input->event_count > 0 ? INPUT_EVENTS : 0) |
+                                  (input->integration.bytes > 0 ? INPUT_INTEGRATION : 0)));
+    buf_add_byte(bytes, (uint8_t)input->secret_count);
+    add_u64(bytes, (uint64_t)input->tolerance_seconds);
+    add_u64(bytes, (uint64_t)input->dedupe_window_ns);
+    add_u64(bytes, input->body_bytes);
+    add_u64(bytes, input->per_second);
+    add_text(bytes, input->path);
+    add_text(bytes, input->type);
+    for (unsigned i = 0; i < input->secret_count; i++) {
+        const struct source_secret *secret = &input->secrets[i];
+        buf_add_byte(bytes, (uint8_t)((secret->by_reference ? SECRET_BY_REFERENCE : 0) |
+                                      (secret->is_verify_token ? SECRET_VERIFY_TOKEN : 0)));
+        if (secret->by_reference) {
+            add_text(bytes, secret->canvas);
+            add_text(bytes, secret->name);
+            add_text(bytes, secret->key);
+        } else {
+            add_text(bytes, secret->field);
+        }
+    }
+    if (input->custom) {
+        struct scheme_custom row = input->row;
+        struct slice *texts[CUSTOM_TEXTS];
+        custom_texts(&row, texts);
+        for (unsigned i = 0; i < CUSTOM_TEXTS; i++) {
+            add_text(bytes, *texts[i]);
+        }
+    }
+    for (unsigned i = 0; i < OPTION_TEXTS && has_options; i++) {
+        add_text(bytes, *options[i]);
+    }
+    if (input->event_count > 0) {
+        buf_add_byte(bytes, (uint8_t)input->event_count);
+    }
+    for (unsigned i = 0; i < input->event_count; i++) {
+        filters_input_encode(&input->events[i], bytes);
+    }
+    if (input->integration.bytes > 0) {
+        add_text(bytes, input->integration_canvas);
+        add_text(bytes, input->integration);
+        add_text(bytes, input->resource_type);
+        add_text(bytes, input->resource);
+    }
+}
+
+/* Only that they can be read; *rest moves behind them. */
+static bool take_events(struct slice *rest, struct source_input *input)
+{
+    struct filters_input filters;
+    uint8_t count;
+    if (!unpack_byte(rest, &count) || count > RESOURCE_EVENTS_MAX) {
+        return false;
+    }
+    input->event_count = count;
+    input->events_packed = *rest;
+    for (unsigned i = 0; i < count; i++) {
+        if (!filters_input_decode(rest, &filters)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool take_u64(struct slice *rest, uint64_t *ret_number)
+{
+    if (rest->bytes < 8) {
+        return false;
+    }
+    *ret_number = key_get_u64(rest->at);
+    *rest = slice_of(rest->at + 8, rest->bytes - 8);
+    return true;
+}
+
+static bool take_byte(struct slice *rest, uint8_t *ret_byte)
+{
+    if (rest->bytes < 1) {
+        return false;
+    }
+    *ret_byte = rest->at[0];
+    *rest = slice_of(rest->at + 1, rest->bytes - 1);
+    return true;
+}
+
+static bool take_text(struct slice *rest, size_t bytes_max, struct slice *ret_text)
+{
+    if (rest->bytes < 2) {
+        return false;
+    }
+    size_t bytes = (size_t)rest->at[0] << 8 | rest->at[1];
+    if (bytes > rest->bytes - 2 || bytes > bytes_max) {
+        return false;
+    }
+    *ret_text = slice_of(rest->at + 2, bytes);
+    *rest = slice_of(rest->at + 2 + bytes, rest->bytes - 2 - bytes);
+    return true;
+}
+
+static bool take_secret(struct slice *rest, struct source_secret *secret)
+{
+    uint8_t flags;
+    if (!take_byte(rest, &flags) || flags > (SECRET_BY_REFERENCE | SECRET_VERIFY_TOKEN)) {
+        return false;
+    }
+    *secret = (struct source_secret){.by_reference = (flags & SECRET_BY_REFERENCE) != 0,
+                                     .is_verify_token = (flags & SECRET_VERIFY_TOKEN) != 0};
+    if (!secret->by_reference) {
+        return take_text(rest, RESOURCE_SECRET_KEY_BYTES_MAX, &secret->field);
+    }
+    return take_text(rest, NAME_BYTES_MAX, &secret->canvas) &&
+           take_text(rest, NAME_BYTES_MAX, &secret->name) &&
+           take_text(rest, RESOURCE_SECRET_KEY_BYTES_MAX, &secret->key);
+}
+
+enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_input)
+{
+    struct slice rest = bytes;
+    uint8_t version, flags, count;
+    uint64_t tolerance, dedupe, per_second;
+    if (!take_byte(&rest, &version) || version == 0 || version > INPUT_VERSION ||
+        !take_byte(&rest, &flags) || !take_byte(&rest, &count) || count > SECRETS_PER_SOURCE_MAX ||
+        (flags & ~INPUT_ALL) != 0 || !take_u64(&rest, &tolerance) || !take_u64(&rest, &dedupe) ||
+        !take_u64(&rest, &ret_input->body_bytes) || !take_u64(&rest, &per_second) ||
+        per_second > UINT32_MAX || !take_text(&rest, SOURCE_PATH_BYTES_MAX, &ret_input->path) ||
+        !take_text(&rest, NAME_BYTES_MAX, &ret_input->type)) {
+        return BK_CORRUPT;
+    }
+    ret_input->custom = (flags & INPUT_CUSTOM) != 0;
+    ret_input->path_generated = (flags & INPUT_PATH_GENERATED) != 0;
+    ret_input->tolerance_seconds = (int64_t)tolerance;
+    ret_input->dedupe_window_ns = (int64_t)dedupe;
+    ret_input->per_second = (uint32_t)per_second;
+    ret_input->secret_count = count;
+    for (unsigned i = 0; i < count; i++) {
+        if (!take_secret(&rest, &ret_input->secrets[i])) {
+            return BK_CORRUPT;
+        }
+    }
+    ret_input->row = (struct scheme_custom){.allow_private = (flags & INPUT_ALLOW_PRIVATE) != 0};
+    if (ret_input->custom) {
+        struct slice *texts[CUSTOM_TEXTS];
+        custom_texts(&ret_input->row, texts);
+        for (unsigned i = 0; i < (version == 1 ? CUSTOM_TEXTS_1 : CUSTOM_TEXTS); i++) {
+            if (!take_text(&rest, UINT16_MAX, texts[i])) {
+                return BK_CORRUPT;
+            }
+        }
+    }
+    ret_input->has_allow = (flags & INPUT_ALLOW) != 0;
+    ret_input->origins = ret_input->allow = ret_input->proxies = SLICE_EMPTY;
+    struct slice *options[OPTION_TEXTS];
+    option_texts(ret_input, options);
+    for (unsigned i = 0; i < OPTION_TEXTS && (flags & INPUT_OPTIONS); i++) {
+        if (!take_text(&rest, UINT16_MAX, options[i])) {
+            return BK_CORRUPT;
+        }
+    }
+    ret_input->events = NULL;
+    ret_input->event_count = 0;
+    if ((flags & INPUT_EVENTS) != 0 && !take_events(&rest, ret_input)) {
+        return BK_CORRUPT;
+    }
+    ret_input->integration_canvas = ret_input->integration = SLICE_EMPTY;
+    ret_input->resource_type = ret_input->resource = SLICE_EMPTY;
+    if ((flags & INPUT_INTEGRATION) != 0 &&
+        (!take_text(&rest, NAME_BYTES_MAX, &ret_input->integration_canvas) ||
+         !take_text(&rest, NAME_BYTES_MAX, &ret_input->integration) ||
+         !take_text(&rest, UINT16_MAX, &ret_input->resource_type) ||
+         !take_text(&rest, UINT16_MAX, &ret_input->resource))) {
+        return BK_CORRUPT;
+    }
+    return rest.bytes == 0 ? BK_OK : BK_CORRUPT;
+}
+
+/* ---- compiling */
+
+enum bk_err compiler_init(struct compiler *compiler, struct hub *hub, struct store_txn *txn)
+{
+    *compiler = (struct compiler){.hub = hub, .txn = txn};
+    compiler->text = malloc(SEAL_VALUE_BYTES_MAX);
+    compiler->own = malloc(SEAL_VALUE_BYTES_MAX);
+    if (!compiler->text || !compiler->own) {
+        compiler_fini(compiler);
+        return BK_NO_MEMORY;
+    }
+    return BK_OK;
+}
+
+void compiler_fini(struct compiler *compiler)
+{
+    if (compiler->text) {
+        bk_wipe(compiler->text, SEAL_VALUE_BYTES_MAX);
+    }
+    if (compiler->own) {
+        bk_wipe(compiler->own, SEAL_VALUE_BYTES_MAX);
+    }
+    free(compiler->text);
+    free(compiler->own);
+    *compiler = (struct compiler){0};
+}
+
+struct slice secret_field(struct slice key, char storage[RESOURCE_SECRET_KEY_BYTES_MAX + 8])
+{
+    bk_assert(key.bytes <= RESOURCE_SECRET_KEY_BYTES_MAX);
+    memcpy(storage, "data.", 5);
+    if (key.bytes > 0) {
+        memcpy(storage + 5, key.at, key.bytes);
+    }
+    return slice_of(storage, 5 + key.bytes);
+}
+
+static bool same(struct slice text, const char *kept)
+{
+    return slice_equal(text, slice_str(kept));
+}
+
+static void keep(char *kept, struct slice text)
+{
+    memcpy(kept, text.at, text.bytes);
+    kept[text.bytes] = '\0';
+}
+
+/* Open one slot into `to`, which has room for *room bytes. */
+static enum bk_err open_slot(struct compiler *compiler, const struct record *record,
+                             struct slice field, uint8_t *to, size_t room, size_t *ret_bytes)
+{
+    struct record_slot slot;
+    if (!record_slot_find(record, field, &slot)) {
+        return BK_NOT_FOUND;
+    }
+    if (slot.sealed.bytes > room + SEAL_OVERHEAD_BYTES) {
+        return BK_TOO_LARGE;
+    }
+    return seal_open(&compiler->hub->seal, record->id, field, slot.sealed, to, ret_bytes);
+}
+
+/* The referred secret's text, in the cache. */
+static enum bk_err look_up(struct compiler *compiler, const struct source_secret *secret)
+{
+    if (compiler->cached && same(secret->name, compiler->name) &&
+        same(secret->key, compiler->key) && same(secret->canvas, compiler->canvas)) {
+        return BK_OK;
+    }
+    compiler->cached = false;
+    struct record record;
+    enum bk_err err =
+        hub_record(compiler->txn, RESOURCE_SECRET, secret->canvas, secret->name, &record);
+    char storage[RESOURCE_SECRET_KEY_BYTES_MAX + 8];
+    if (err == BK_OK) {
+        err = open_slot(compiler, &record, secret_field(secret->key, storage), compiler->text,
+                        SEAL_VALUE_BYTES_MAX, &compiler->text_bytes);
+    }
+    if (err == BK_OK) {
+        keep(compiler->canvas, secret->canvas);
+        keep(compiler->name, secret->name);
+        keep(compiler->key, secret->key);
+        compiler->cached = true;
+    }
+    return err;
+}
+
+/* All texts of the source's secrets: in `own`, or in the cache when it is one by reference. */
+enum bk_err compiler_secrets(struct compiler *compiler, const struct record *record,
+                             const struct source_secret *secrets, unsigned count,
+                             struct slice *texts)
+{
+    size_t used = 0;
+    for (unsigned i = 0; i < count; i++) {
+        const struct source_secret *secret = &secrets[i];
+        size_t bytes = 0, room = SEAL_VALUE_BYTES_MAX - used;
+        enum bk_err err;
+        if (!secret->by_reference) {
+            err = open_slot(compiler, record, secret->field, compiler->own + used, room, &bytes);
+        } else {
+            err = look_up(compiler, secret);
+            bytes = compiler->text_bytes;
+            if (err == BK_OK && count == 1) {
+                texts[i] = slice_of(compiler->text, bytes);
+                return BK_OK;
+            }
+            if (err == BK_OK && bytes > room) {
+                err = BK_TOO_LARGE;
+            }
+            if (err == BK_OK) {
+                memcpy(compiler->own + used, compiler->text, bytes);
+            }
+        }
+        if (err != BK_OK) {
+            return err;
+        }
+        texts[i] = slice_of(compiler->own + used, bytes);
+        used += bytes;
+    }
+    return BK_OK;
+}
+
+static const struct scheme_row *find_row(struct compiler *compiler, struct slice type)
+{
+    if (!compiler->row || !same(type, compiler->type)) {
+        compiler->row = scheme_row_find(type);
+        keep(compiler->type, type);
+    }
+    return compiler->row;
+}
+
+static struct slice next_word(struct slice *text)
+{
+    struct slice word = slice_of(text->at, slice_find(*text, ' '));
+    *text = slice_skip(*text, word.bytes + 1);
+    return word;
+}
+
+static unsigned parse_ranges(struct slice text, struct cidr ret_ranges[SCHEME_RANGES_MAX])
+{
+    unsigned count = 0;
+    while (text.bytes > 0 && count < SCHEME_RANGES_MAX) {
+        count += cidr_parse(next_word(&text), &ret_ranges[count]);
+    }
+    return count;
+}
+
+/* The row, the secrets that are keys, and what else the source says. */
+static enum bk_err bind_with(const struct scheme_row *row, const struct source_input *input,
+                             const struct slice *texts, struct source_change *change,
+                             const char **ret_message)
+{
+    struct slice keys[SECRETS_PER_SOURCE_MAX], origins[SCHEME_ORIGINS_MAX], rest = input->origins;
+    struct cidr allow[SCHEME_RANGES_MAX], proxies[SCHEME_RANGES_MAX];
+    struct scheme_options options = {
+        .tolerance_seconds = input->tolerance_seconds,
+        .origins = origins,
+        .rate_per_minute = input->per_second < UINT32_MAX / 60 ? input->per_second * 60 : 0,
+        .has_allow = input->has_allow,
+        .allow = allow,
+        .allow_count = parse_ranges(input->allow, allow),
+        .proxies = proxies,
+        .proxy_count = parse_ranges(input->proxies, proxies)};
+    unsigned count = 0;
+    while (rest.bytes > 0 && options.origin_count < SCHEME_ORIGINS_MAX) {
+        origins[options.origin_count++] = next_word(&rest);
+    }
+    for (unsigned i = 0; i < input->secret_count; i++) {
+        if (input->secrets[i].is_verify_token) {
+            options.verify_token = texts[i];
+        } else {
+            keys[count++] = texts[i];
+        }
+    }
+    return scheme_compile_with(row, keys, count, &options, &change->scheme, &change->scheme_bytes,
+                               ret_message);
+}
+
+static enum bk_err bind_row(struct compiler *compiler, const struct source_input *input,
+                            const struct slice *texts, struct source_change *change,
+                            const char **ret_message)
+{
+    struct scheme_row *own = NULL;
+    const struct scheme_row *row;
+    const char *field = NULL;
+    if (input->custom) {
+        enum bk_err err = scheme_row_custom(&input->row, &own, &field, ret_message);
+        if (err != BK_OK) {
+            return err;
+        }
+        row = own;
+    } else {
+        row = find_row(compiler, input->type);
+    }
+    if (!row) {
+        *ret_message = "this version knows no provider of this name";
+        return BK_UNSUPPORTED;
+    }
+    enum bk_err err = bind_with(row, input, texts, change, ret_message);
+    scheme_row_free(own);
+    return err;
+}
+
+void source_events_free(struct filter_set **events, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        filter_set_free(events[i]);
+    }
+    free(events);
+}
+
+static enum bk_err compile_events(const struct source_input *input, struct source_change *change)
+{
+    struct slice rest = input->events_packed;
+    struct filters_input filters;
+    enum bk_err err = BK_OK;
+    if (input->event_count == 0) {
+        return BK_OK;
+    }
+    change->events = calloc(input->event_count, sizeof(struct filter_set *));
+    err = change->events ? BK_OK : BK_NO_MEMORY;
+    for (unsigned i = 0; err == BK_OK && i < input->event_count; i++) {
+        err = filters_input_decode(&rest, &filters)
+                  ? filters_compile(&filters, filters.types, filters.type_count, &change->events[i])
+                  : BK_CORRUPT;
+        change->event_count += err == BK_OK ? 1 : 0;
+    }
+    return err;
+}
+
+enum bk_err compiler_run(struct compiler *compiler, struct slice canvas, struct slice name,
+                         const struct record *record, struct source_change *ret_change,
+                         const char **ret_message)
+{
+    struct source_input input;
+    struct slice texts[SECRETS_PER_SOURCE_MAX];
+    *ret_message = "its record cannot be read";
+    enum bk_err err = source_input_decode(record->compiled, &input);
+    if (err != BK_OK) {
+        return err;
+    }
+    *ret_change = (struct source_change){.number = record->number,
+                                         .path = input.path,
+                                         .name = name,
+                                         .canvas = canvas,
+                                         .type = input.type,
+                                         .body_bytes_max = input.body_bytes ? input.body_bytes
+                                                                            : BODY_BYTES_DEFAULT,
+                                         .per_second = input.per_second};
+    memcpy(ret_change->id, record->id, sizeof ret_change->id);
+    err = compiler_secrets(compiler, record, input.secrets, input.secret_count, texts);
+    if (err == BK_OK) {
+        *ret_message = NULL;
+        err = bind_row(compiler, &input, texts, ret_change, ret_message);
+    } else {
+        *ret_message = err == BK_TOO_LARGE ? "its secrets are too long together"
+                                           : "its secret is missing or does not open";
+    }
+    if (err == BK_OK) {
+        bool has_id = scheme_has_delivery_id(ret_change->scheme) ||
+                      scheme_body_is_id(ret_change->scheme, NULL);
+        ret_change->dedupe_window_ns = input.dedupe_window_ns >= 0 ? input.dedupe_window_ns
+                                       : has_id                    ? SOURCE_DEDUPE_WINDOW_DEFAULT_NS
+                                                                   : 0;
+        *ret_message = "its events cannot be compiled";
+        err = compile_events(&input, ret_change);
+    }
+    if (err != BK_OK && ret_change->scheme) {
+        source_events_free(ret_change->events, ret_change->event_count);
+        scheme_wipe(ret_change->scheme);
+        free(ret_change->scheme);
+    }
+    if (err != BK_OK && !*ret_message) {
+        *ret_message = bk_err_text(err);
+    }
+    return err;
+}
