@@ -40,14 +40,3 @@ enum api_step api_destinations_resume(struct api_call *call)
 {
     return set_pause(call, DESTINATION_RUNNING);
 }
-
-enum api_step api_destinations_secrets(struct api_call *call)
-{
-    enum bk_err err = hub_destination_secrets(call->api->hub, api_canvas(call), call->segment,
-                                              &call->response->body);
-    if (err == BK_NOT_FOUND) {
-        return no_destination(call);
-    }
-    api_add_header(call->response, "Cache-Control", "no-store");
-    return err == BK_OK ? api_json(call, 200) : api_fail(call, err, "destination");
-}

@@ -169,6 +169,19 @@ enum api_step api_objects_update(struct api_call *call)
     return change_object(call, APPLY_UPDATE, 200);
 }
 
+/* Of an event source or a destination. */
+enum api_step api_objects_secrets(struct api_call *call)
+{
+    enum bk_err err = hub_reveal(call->api->hub, call->route->kind, canvas_of(call), call->segment,
+                                 call->request->wall_ns, &call->response->body);
+    if (err == BK_NOT_FOUND) {
+        return no_object(call, call->segment);
+    }
+    api_add_header(call->response, "Cache-Control", "no-store");
+    return err == BK_OK ? api_json(call, 200)
+                        : api_fail(call, err, resource_kind_info(call->route->kind)->name);
+}
+
 /* A new key for the same source: what is stored is applied again, with another key. */
 enum api_step api_sources_reset_key(struct api_call *call)
 {

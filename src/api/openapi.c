@@ -83,8 +83,9 @@ static const struct schema schemas[] = {
      "\"description\":"
      "\"signing secret that was generated; only in the answer that created it\"}}}"},
     {"DestinationList", LIST_OF("Destination")},
-    {"DestinationSecrets", "{\"type\":\"object\",\"properties\":{\"secrets\":{\"type\":\"array\","
-                           "\"items\":" TEXT "}}}"},
+    {"RevealedSecrets",
+     "{\"type\":\"object\",\"required\":[\"secrets\"],\"properties\":{\"secrets\":"
+     "{\"type\":\"array\",\"items\":" TEXT "},\"verifyToken\":" TEXT "}}"},
     {"Route",
      "{\"type\":\"object\",\"properties\":{" METADATA
      ",\"kind\":{\"const\":\"Route\"},\"spec\":{\"type\":\"object\",\"required\":["
@@ -180,7 +181,8 @@ static const struct schema schemas[] = {
      "{\"token\":" TEXT "}}]}"},
     {"Audit", "{\"type\":\"object\",\"properties\":{\"id\":" TEXT ",\"at\":" TIME ",\"actor\":" TEXT
               ",\"role\":" TEXT ",\"requestId\":" TEXT ",\"remote\":" TEXT
-              ",\"action\":{\"enum\":[\"created\",\"updated\",\"deleted\"]},\"kind\":" TEXT
+              ",\"action\":{\"enum\":[\"created\",\"updated\",\"deleted\",\"paused\","
+              "\"resumed\",\"replayed\",\"revealed\"]},\"kind\":" TEXT
               ",\"name\":" TEXT ",\"canvasId\":" TEXT ",\"cut\":{\"type\":\"boolean\"},"
               "\"diff\":{\"type\":\"array\",\"items\":{\"type\":\"object\","
               "\"properties\":{\"path\":" TEXT ",\"before\":{},\"after\":{}}}}}}"},

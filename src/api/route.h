@@ -119,7 +119,7 @@ bool api_guard(struct api_call *call, enum bk_err err);
 /* ---- handlers */
 api_run_fn api_objects_list, api_objects_get, api_objects_create, api_objects_update,
     api_objects_delete;
-api_run_fn api_destinations_pause, api_destinations_resume, api_destinations_secrets;
+api_run_fn api_destinations_pause, api_destinations_resume, api_objects_secrets;
 api_run_fn api_apply;
 api_run_fn api_tokens_list, api_tokens_get, api_tokens_create, api_tokens_delete;
 api_run_fn api_oidc_rotate;

@@ -46,8 +46,11 @@ static const struct cli_command commands[] = {
      cli_pause_options},
     {"resume", cli_resume, "DESTINATION", "go on with deliveries to a destination",
      "Also after it answered 410, which pauses it.", cli_resume_options},
-    {"secrets", cli_secrets, "DESTINATION", "what a destination's requests are signed with",
-     "In clear, one a line; needs a token of role admin. Give it to who runs the destination.",
+    {"secrets", cli_secrets, "[KIND] NAME",
+     "what a source verifies with, or a destination's requests are signed with",
+     "In clear, one a line, also those that becket made or that a provider brought. Needs a token "
+     "of\nrole admin and leaves an audit record. KIND, event-source or destination, is needed "
+     "where both\nhave that name.",
      cli_secrets_options},
     {"retry", cli_retry, "OPERATION", "try work at a provider again, now",
      "What waits is listed by `becket get operations`, why by `becket describe operation op-1`.",

@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 
 #include "cli/remote.h"
+#include "hub/resources/resource.h"
 
 #include <stdio.h>
 
@@ -61,39 +62,75 @@ static void print_secrets(yyjson_mut_val *object)
     }
 }
 
-static int ask(int argc, char **argv, const struct option *table, const char *kind,
-               const char *method, void (*print)(yyjson_mut_val *object))
+/* 1 or 0: is there an object of this kind and name? -1 after an error was printed. */
+static int exists(struct remote *remote, const struct options *options, const char *plural,
+                  const char *name)
 {
-    struct options options;
+    struct client_response response = {0};
+    struct buf target;
+    int found = -1;
+    buf_init(&target, 8192);
+    buf_printf(&target, "/api/v1/%s/", plural);
+    remote_segment(&target, name);
+    remote_query(&target, "canvas", option_text(options, "canvas"));
+    if (remote_try(remote, "GET", buf_text(&target), NULL, SLICE_EMPTY, &response)) {
+        found = response.status == 404 ? 0 : response.status < 300 ? 1 : -1;
+        if (found < 0) {
+            remote_refused(&response);
+        }
+    }
+    client_response_fini(&response);
+    buf_fini(&target);
+    return found;
+}
+
+/* Whose secrets are meant, when only a name is given; NULL after an error was printed. */
+static const char *guess(const struct options *options)
+{
+    const char *name = options->arguments[0], *plural = NULL;
+    struct remote remote;
+    int source = -1, destination = -1;
+    if (remote_open(&remote, options)) {
+        source = exists(&remote, options, "event-sources", name);
+        destination = source < 0 ? -1 : exists(&remote, options, "destinations", name);
+    }
+    remote_fini(&remote);
+    if (source == 1 && destination == 1) {
+        cli_error("both an EventSource and a Destination are called %s; say which: becket secrets "
+                  "event-source %s",
+                  name, name);
+    } else if (source == 0 && destination == 0) {
+        cli_error("there is no EventSource or Destination %s", name);
+    } else if (destination >= 0) {
+        plural = source == 1 ? "event-sources" : "destinations";
+    }
+    return plural;
+}
+
+/* METHOD /api/v1/PLURAL/NAME/VERB, where NAME is the first argument. */
+static int ask_one(const struct options *options, const char *plural, const char *verb,
+                   const char *method, void (*print)(yyjson_mut_val *object))
+{
     struct remote remote;
     struct client_response response = {0};
     struct json_tree tree;
     struct buf target;
-    int code;
-    if (!cli_begin(&options, table, argc, argv, &code)) {
-        return code;
-    }
-    if (options.argument_count != 1) {
-        code = cli_usage("%s takes the name of one of the %s", argv[0], kind);
-        options_fini(&options);
-        return code;
-    }
-    code = CLI_FAILED;
+    int code = CLI_FAILED;
     buf_init(&target, 8192);
-    buf_printf(&target, "/api/v1/%s/", kind);
-    remote_segment(&target, options.arguments[0]);
-    buf_printf(&target, "/%s", argv[0]);
-    if (strcmp(kind, "operations") != 0) {
-        remote_query(&target, "canvas", option_text(&options, "canvas"));
+    buf_printf(&target, "/api/v1/%s/", plural);
+    remote_segment(&target, options->arguments[0]);
+    buf_printf(&target, "/%s", verb);
+    if (strcmp(plural, "operations") != 0) {
+        remote_query(&target, "canvas", option_text(options, "canvas"));
     }
-    if (strcmp(argv[0], "reset-key") == 0 && option_flag(&options, "now")) {
+    if (strcmp(verb, "reset-key") == 0 && option_flag(options, "now")) {
         remote_query(&target, "now", "true");
     }
     json_tree_init(&tree);
-    if (remote_open(&remote, &options) &&
+    if (remote_open(&remote, options) &&
         remote_call(&remote, method, buf_text(&target), NULL, SLICE_EMPTY, &response) &&
         remote_json(&response, &tree)) {
-        enum print_format format = print_format(option_text(&options, "output"));
+        enum print_format format = print_format(option_text(options, "output"));
         code = CLI_DONE;
         if (format != PRINT_TABLE) {
             print_value(tree.roots[0], format);
@@ -105,6 +142,22 @@ static int ask(int argc, char **argv, const struct option *table, const char *ki
     client_response_fini(&response);
     remote_fini(&remote);
     buf_fini(&target);
+    return code;
+}
+
+static int ask(int argc, char **argv, const struct option *table, const char *plural,
+               const char *method, void (*print)(yyjson_mut_val *object))
+{
+    struct options options;
+    int code;
+    if (!cli_begin(&options, table, argc, argv, &code)) {
+        return code;
+    }
+    if (options.argument_count != 1) {
+        code = cli_usage("%s takes the name of one of the %s", argv[0], plural);
+    } else {
+        code = ask_one(&options, plural, argv[0], method, print);
+    }
     options_fini(&options);
     return code;
 }
@@ -121,7 +174,30 @@ int cli_resume(int argc, char **argv)
 
 int cli_secrets(int argc, char **argv)
 {
-    return ask(argc, argv, cli_secrets_options, "destinations", "GET", print_secrets);
+    struct options options;
+    enum resource_kind kind;
+    int code;
+    if (!cli_begin(&options, cli_secrets_options, argc, argv, &code)) {
+        return code;
+    }
+    const char *plural = NULL;
+    code = CLI_FAILED;
+    if (options.argument_count == 1) {
+        plural = guess(&options);
+    } else if (options.argument_count == 2 &&
+               resource_kind_find(slice_str(options.arguments[0]), &kind) &&
+               (kind == RESOURCE_EVENT_SOURCE || kind == RESOURCE_DESTINATION)) {
+        plural = resource_kind_info(kind)->plural;
+        options.arguments[0] = options.arguments[1];
+    } else {
+        code = cli_usage("secrets takes the name of an event source or a destination, with its "
+                         "kind before it where both have that name");
+    }
+    if (plural) {
+        code = ask_one(&options, plural, "secrets", "GET", print_secrets);
+    }
+    options_fini(&options);
+    return code;
 }
 
 int cli_retry(int argc, char **argv)

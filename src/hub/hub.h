@@ -97,10 +97,15 @@ enum bk_err hub_target_name(struct hub *hub, uint64_t number,
  * spec.paused says otherwise. */
 enum bk_err hub_destination_pause(struct hub *hub, uint64_t number, enum destination_pause pause,
                                   int64_t now_ns) BK_MUST_CHECK;
-/* {"secrets":["whsec_…"]}: what the destination's requests are signed with, in clear. For
- * administrators only; wipe the buffer. BK_NOT_FOUND. */
-enum bk_err hub_destination_secrets(struct hub *hub, struct slice canvas, struct slice name,
-                                    struct buf *json) BK_MUST_CHECK;
+
+/* ---- secrets in clear */
+
+/* {"secrets":["…"],"verifyToken":"…"}: what an event source verifies with (given, made by us, or
+ * brought by its provider), or what a destination's requests are signed with. For administrators
+ * only; that it was asked for is in the audit records, or nothing is told. Wipe the buffer.
+ * BK_NOT_FOUND. */
+enum bk_err hub_reveal(struct hub *hub, enum resource_kind kind, struct slice canvas,
+                       struct slice name, int64_t now_ns, struct buf *json) BK_MUST_CHECK;
 
 struct hub_counts {
     uint64_t canvases, secrets, event_sources;

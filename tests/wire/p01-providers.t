@@ -180,8 +180,38 @@ with Server(threads=1) as server:
         ok(hook(server, 'POST', '/hooks/' + name, body.replace(b'brought', b'another'), again).status == 401,
            '%s: it learns one secret only' % type)
         ok(server.apply(json.dumps([source(name, type)]))['results'][0]['action'] == 'unchanged', 'applied again')
-    ok('brought-1' in server.log_text().split('notion1')[-1] and 'asana1' in server.log_text(),
-       "Notion's token is told to the operator")
+    ok('brought-1' not in server.log_text() and 'notion1' in server.log_text(), 'the log tells that, not what')
+    status = server.api('GET', '/api/v1/event-sources/notion1').json['status']
+    ok('Notion brought' in status['message'] and 'becket secrets event-source notion1' in status['advice'],
+       'the status of Notion tells how to read the token')
+    ok('advice' not in server.api('GET', '/api/v1/event-sources/asana1').json['status'], 'Asana asks nobody for it')
+    code, out, err = server.cli(*status['advice'].split('`')[1].split()[1:])
+    is_equal((code, out), (0, 'brought-1\n'), 'and that command shows it')
+    a = server.api('GET', '/api/v1/event-sources/notion1/secrets')
+    ok(a.json == {'secrets': ['brought-1']} and a.headers['cache-control'] == 'no-store', 'the API too, uncached')
+    is_equal(server.api('GET', '/api/v1/event-sources/fb/secrets').json, {'secrets': ['app'], 'verifyToken': 'v t'},
+             'given ones are shown too, and the token of a handshake apart')
+    made = server.apply(json.dumps([source('made', 'generic'),
+                                    {'kind': 'Destination', 'metadata': {'name': 'made'},
+                                     'spec': {'url': 'https://example.com/'}}]))['results']
+    code, out, err = server.cli('secrets', 'made')
+    ok(code == 1 and 'becket secrets event-source made' in err and 'whsec' not in out, 'two of that name: say which')
+    is_equal(server.cli('secrets', 'source', 'made')[0], 2, 'which is no kind')
+    code, out, err = server.cli('secrets', 'EventSource', 'made')
+    ok(code == 0 and out == made[0]['key'] + '\n', 'a key that becket made')
+    code, out, err = server.cli('secrets', 'destination', 'made')
+    ok(code == 0 and out == made[1]['key'] + '\n', 'and of the destination')
+    ok(server.cli('secrets', 'nobody')[0] == 1 and server.cli('secrets')[0] == 2, 'of nobody there is none')
+    is_equal(server.api('GET', '/api/v1/event-sources/nobody/secrets').status, 404, 'by API')
+    token = server.cli('token', 'create', 'writer', '--role', 'write')[1].split()[-1]
+    a = server.api('GET', '/api/v1/event-sources/notion1/secrets', token=token)
+    ok(a.status == 403 and b'brought' not in a.body, 'for administrators only')
+    ok(server.cli('secrets', 'notion1', '--token', token)[0] == 1, 'on the command line too')
+    records = server.api('GET', '/api/v1/audit?limit=3').json['items']
+    is_equal([(r['action'], r['kind'], r['name']) for r in records],
+             [('created', 'Token', 'writer'), ('revealed', 'Destination', 'made'), ('revealed', 'EventSource', 'made')],
+             'who looked is in the audit')
+    ok(not [r for r in records if 'whsec' in json.dumps(r)], 'without what was seen')
     raw = b''.join(open(os.path.join(d, f), 'rb').read() for d, _, fs in os.walk(os.path.join(server.data, 'state'))
                    for f in fs)
     ok(b'brought-1' not in raw, 'it lies sealed in the store')

@@ -66,12 +66,7 @@ enum bk_err hub_learn(struct hub *hub, uint64_t source, struct slice secret, int
     if (err == BK_OK) {
         err = put(hub, &name, secret, now_ns);
     }
-    const struct scheme_row *row = err == BK_OK ? scheme_row_find(slice_str(name.type)) : NULL;
-    if (row && scheme_row_shows_learned(row)) {
-        /* Its provider waits until a person types it in again. */
-        log_event(LOG_INFO, "paste this verification token at the provider",
-                  LOG_Z("source", name.name), LOG_Z("type", name.type), LOG_S("token", secret));
-    } else if (err == BK_OK) {
+    if (err == BK_OK) { /* the secret itself is told by hub_reveal() alone */
         log_event(LOG_INFO, "the provider brought its secret", LOG_Z("source", name.name),
                   LOG_Z("type", name.type));
     }

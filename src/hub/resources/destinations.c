@@ -1,8 +1,6 @@
-/* destinations.c - what is asked of destinations besides applying them: pause, secrets, names;
- * contract in hub/hub.h. */
+/* destinations.c - what is asked of destinations besides applying them: pause, names; contract in
+ * hub/hub.h. */
 #include "base/assert.h"
-#include "base/ct.h"
-#include "base/json.h"
 #include "hub/hub_private.h"
 #include "hub/resources/audit.h"
 
@@ -189,40 +187,4 @@ enum bk_err hub_destination_pause(struct hub *hub, uint64_t number, enum destina
         destination_free(pausing.destination);
     }
     return err == BK_CANCELLED ? BK_OK : err;
-}
-
-/* ---- secrets */
-
-enum bk_err hub_destination_secrets(struct hub *hub, struct slice canvas, struct slice name,
-                                    struct buf *json)
-{
-    struct store_txn *txn;
-    struct hub_address address;
-    struct record record;
-    struct destination_input input;
-    struct compiler compiler;
-    struct slice texts[SECRETS_PER_SOURCE_MAX];
-    enum bk_err err = store_read(hub->store, &txn);
-    if (err != BK_OK) {
-        return err;
-    }
-    err = find(txn, canvas, name, &address, &record);
-    if (err == BK_OK) {
-        err = destination_input_decode(record.compiled, &input);
-    }
-    if (err == BK_OK) {
-        err = compiler_init(&compiler, hub, txn);
-    }
-    if (err == BK_OK) {
-        err = compiler_secrets(&compiler, &record, input.secrets, input.secret_count, texts);
-        buf_add_str(json, "{\"secrets\":[");
-        for (unsigned i = 0; err == BK_OK && i < input.secret_count; i++) {
-            buf_add_str(json, i > 0 ? "," : "");
-            json_add_string(json, texts[i]);
-        }
-        buf_add_str(json, "]}");
-        compiler_fini(&compiler);
-    }
-    store_read_end(txn);
-    return err == BK_OK && json->overflow ? BK_TOO_LARGE : err;
 }

@@ -57,15 +57,34 @@ static void add_activity(struct hub *hub, struct buf *json, const struct record 
     }
 }
 
-/* Does it wait for the secret that its provider brings? */
-static bool is_waiting(const struct source_input *input)
+/* Of a source whose provider brings the secret: does it still wait, or was one brought, which a
+ * person has to type in there? ,"state":… ; false of all others. */
+static bool add_learned_status(struct buf *json, const struct source_input *input,
+                               struct slice canvas, struct slice name)
 {
     const struct scheme_row *row = input->custom ? NULL : scheme_row_find(input->type);
-    bool waits = row && scheme_row_learns(row);
+    bool waits = row && scheme_row_learns(row), brought = false;
     for (unsigned i = 0; i < input->secret_count; i++) {
         waits = waits && input->secrets[i].is_verify_token;
+        brought = brought || slice_equal(input->secrets[i].field, LEARNED_FIELD);
     }
-    return waits;
+    if (waits) {
+        buf_add_str(json, "\"state\":\"waiting\",\"reason\":\"the provider brings the secret when "
+                          "the hook is set up there\"");
+        return true;
+    }
+    if (!brought || !row || !scheme_row_shows_learned(row)) {
+        return false;
+    }
+    bool elsewhere = !slice_equal(canvas, SLICE(RESOURCE_CANVAS_DEFAULT));
+    buf_printf(json,
+               "\"state\":\"ready\",\"message\":\"%s brought its verification token\","
+               "\"advice\":\"if %s asks for it: `becket secrets event-source %.*s%s%.*s` shows it "
+               "to administrators\"",
+               scheme_row_title(row), scheme_row_title(row), (int)name.bytes, (const char *)name.at,
+               elsewhere ? " --canvas " : "", elsewhere ? (int)canvas.bytes : 0,
+               (const char *)canvas.at);
+    return true;
 }
 
 /* What a provider had to say: ,"state":… ; false when nothing is known. */
@@ -200,7 +219,7 @@ static void add_link_status(struct store_txn *txn, struct buf *json, struct slic
 }
 
 static void add_status(struct hub *hub, struct store_txn *txn, struct buf *json,
-                       const struct record *record)
+                       struct slice canvas, struct slice name, const struct record *record)
 {
     struct source_input input;
     if (source_input_decode(record->compiled, &input) != BK_OK) {
@@ -211,10 +230,8 @@ static void add_status(struct hub *hub, struct store_txn *txn, struct buf *json,
     add_field(json, "path", input.path);
     buf_printf(json, ",\"url\":\"%s/hooks/%.*s\",", hub->public_url, (int)input.path.bytes,
                (const char *)input.path.at);
-    if (is_waiting(&input)) {
-        buf_add_str(json, "\"state\":\"waiting\",\"reason\":\"the provider brings the secret when "
-                          "the hook is set up there\"");
-    } else if (!add_stored_status(txn, json, record->id)) {
+    if (!add_learned_status(json, &input, canvas, name) &&
+        !add_stored_status(txn, json, record->id)) {
         buf_add_str(json, "\"state\":\"ready\"");
     }
     add_activity(hub, json, record);
@@ -275,7 +292,7 @@ static void add_object(struct hub *hub, struct store_txn *txn, struct buf *json,
     buf_printf(json, ",\"revision\":%llu},\"spec\":", (unsigned long long)record->revision);
     buf_add_slice(json, record->spec);
     if (kind == RESOURCE_EVENT_SOURCE) {
-        add_status(hub, txn, json, record);
+        add_status(hub, txn, json, canvas, name, record);
     } else if (kind == RESOURCE_INTEGRATION) {
         add_integration_status(txn, json, canvas, name, record);
     } else if (kind == RESOURCE_INTEGRATION_USER) {
