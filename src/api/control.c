@@ -704,7 +704,8 @@ static enum bk_err open_operations(struct control *control, char ret_why[CONTROL
     control->api.web_call = web_call_start;
     control->api.outbound = control->outbound;
     if (err == BK_OK) {
-        err = people_keeper_open(control->hub, control->outbound, &control->keeper);
+        err = people_keeper_open(control->hub, control->outbound, web_call_start,
+                                 &control->keeper);
     }
     if (err == BK_OK) {
         err = entries_open(control->hub, control->catalog, &control->entries);

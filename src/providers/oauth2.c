@@ -56,6 +56,7 @@ static const struct oauth2_server servers[] = {
      .scope_separator = ' ',
      .pkce = true,
      .revoke_by_delete = true,
+     .revoke_access_only = true,
      .uid = "id",
      .nickname = "login",
      .full_name = "name login",
@@ -94,6 +95,7 @@ static const struct oauth2_server servers[] = {
      .token = "https://slack.com/api/oauth.v2.access",
      .revoke = "https://slack.com/api/auth.revoke",
      .scopes = "chat:write,commands,channels:read",
+     .revoke_access_only = true,
      .scope_separator = ','},
 };
 
@@ -460,6 +462,40 @@ enum bk_err oauth2_take_tokens(const struct http_head *head, struct slice body,
         return BK_PROTOCOL;
     }
     return BK_OK;
+}
+
+/* Words of a server that means: there is no such token any more. */
+static bool is_gone(struct slice code)
+{
+    static const char *const words[] = {"invalid_token", "token_revoked",    "token_expired",
+                                        "invalid_auth",  "account_inactive", "not_authed"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (slice_equal(code, slice_str(words[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum bk_err oauth2_take_revoked(const struct http_head *head, struct slice body,
+                                char ret_why[OAUTH2_WHY_BYTES])
+{
+    struct json_problem problem;
+    struct json_tree tree;
+    enum bk_err err = BK_OK;
+    json_tree_init(&tree);
+    yyjson_mut_val *object =
+        body.bytes > 0 && json_parse(body, &tree, &problem) == BK_OK ? tree.roots[0] : NULL;
+    yyjson_mut_val *ok = yyjson_mut_is_obj(object) ? yyjson_mut_obj_get(object, "ok") : NULL;
+    bool refused = yyjson_mut_is_bool(ok) && !yyjson_mut_get_bool(ok);
+    ret_why[0] = '\0';
+    if (refused || head->status < 200 || head->status > 299) {
+        err = refusal(head->status, object, ret_why);
+        bool gone = head->status == 404 || is_gone(text_at(object, "error"));
+        err = gone ? BK_OK : err == BK_BUSY ? BK_BUSY : BK_FORBIDDEN;
+    }
+    json_tree_fini(&tree);
+    return err;
 }
 
 /* The first place of a list ("name login") that has a text or a number. */

@@ -39,6 +39,7 @@ struct oauth2_server {
     bool pkce;
     bool redirect_on_refresh; /* redirect_uri is wanted there, too */
     bool revoke_by_delete;    /* GitHub: DELETE with Basic and a JSON body */
+    bool revoke_access_only;  /* it takes no refresh tokens there */
     const char *uid; /* places in the identity's JSON, first that is there; separated by ' ' */
     const char *nickname;
     const char *full_name;
@@ -105,6 +106,11 @@ struct oauth2_tokens {
 enum bk_err oauth2_take_tokens(const struct http_head *head, struct slice body,
                                struct json_tree *tree, struct oauth2_tokens *ret_tokens,
                                char ret_why[OAUTH2_WHY_BYTES]) BK_MUST_CHECK;
+
+/* What a revocation was answered with. BK_OK: the token is good for nothing now. BK_BUSY: later.
+ * BK_FORBIDDEN: it was refused, and would be again. */
+enum bk_err oauth2_take_revoked(const struct http_head *head, struct slice body,
+                                char ret_why[OAUTH2_WHY_BYTES]) BK_MUST_CHECK;
 
 struct oauth2_identity {
     struct slice uid; /* a number becomes its text */

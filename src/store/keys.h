@@ -35,6 +35,8 @@
  *   "e/"     "e/" i64 due time, 16 bytes of id          empty: the token of this IntegrationUser is
  *                                                       to be renewed then
  *   "E/"     "E/" 16 bytes of metadata.id               i64: that time
+ *   "f/"     "f/" 16 bytes of metadata.id               i64: a renewal of its token was
+ *                                                       begun then, its outcome is not known
  *            "m/revocation"                             u64: last number given to a revocation
  *   "y/"     "y/" u64 number                            a token to be revoked (hub/people/people.c)
  *            "m/entry", "m/entries"                     u64: last number given to an entry; how far
@@ -273,6 +275,12 @@ static inline void key_renewal(struct key *key, int64_t due_ns, const uint8_t id
 static inline void key_renewal_of(struct key *key, const uint8_t id[16])
 {
     key_start(key, 'E');
+    key_add(key, id, 16);
+}
+
+static inline void key_renewal_begun(struct key *key, const uint8_t id[16])
+{
+    key_start(key, 'f');
     key_add(key, id, 16);
 }
 

@@ -22,6 +22,10 @@ struct web_call {
     void *context;
 };
 
+/* As web_call_start(): for who is tested without a network. */
+typedef enum bk_err web_call_fn(struct outbound *outbound, const struct web_call *call,
+                                const char **ret_why);
+
 /* An error: done() will not run; *ret_why says in one line why. */
 enum bk_err web_call_start(struct outbound *outbound, const struct web_call *call,
                            const char **ret_why) BK_MUST_CHECK;

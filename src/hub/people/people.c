@@ -68,6 +68,16 @@ enum bk_err people_put_due(struct store_txn *txn, const uint8_t id[16], int64_t 
     return err == BK_OK ? store_put(txn, key_slice(&reverse), slice_of(at, sizeof at)) : err;
 }
 
+enum bk_err people_put_begun(struct store_txn *txn, const uint8_t id[16], int64_t begun_ns)
+{
+    struct key key;
+    uint8_t at[8];
+    key_renewal_begun(&key, id);
+    key_put_u64(at, (uint64_t)begun_ns);
+    return begun_ns == 0 ? store_delete(txn, key_slice(&key))
+                         : store_put(txn, key_slice(&key), slice_of(at, sizeof at));
+}
+
 /* ---- from apply */
 
 enum bk_err people_changed(struct apply *apply, const struct apply_work *work)
@@ -78,6 +88,9 @@ enum bk_err people_changed(struct apply *apply, const struct apply_work *work)
     enum bk_err err = people_input_decode(buf_slice(&apply->compiled), &input);
     if (err == BK_OK) {
         err = people_put_due(apply->txn, apply->id, people_due_ns(&input, apply->options->now_ns));
+    }
+    if (err == BK_OK) {
+        err = people_put_begun(apply->txn, apply->id, 0);
     }
     if (err == BK_OK) { /* what was wrong with the tokens before is over */
         key_status(&key, apply->id);
@@ -90,43 +103,53 @@ enum bk_err people_changed(struct apply *apply, const struct apply_work *work)
     return err;
 }
 
-/* The tokens are kept, sealed, until the provider has been told. */
-static enum bk_err put_revocation(struct apply *apply)
+/* "y/": id, field \0, u32 bytes, sealed token, canvas \0, spec: all that is needed to ask for it.
+ */
+enum bk_err people_put_revocation(struct store_txn *txn, const struct people_revocation *revocation)
 {
-    struct record_slot slot;
-    struct slice field = SLICE(PEOPLE_REFRESH);
     uint64_t number;
     struct key key;
-    if (!record_slot_find(&apply->old, field, &slot)) {
-        field = SLICE(PEOPLE_ACCESS);
-        if (!record_slot_find(&apply->old, field, &slot)) {
-            return BK_OK;
-        }
-    }
-    enum bk_err err = store_next_number(apply->txn, KEY_REVOCATION_NUMBER, &number);
+    struct buf value;
+    size_t bytes = revocation->sealed.bytes;
+    uint8_t count[4] = {(uint8_t)(bytes >> 24), (uint8_t)(bytes >> 16), (uint8_t)(bytes >> 8),
+                        (uint8_t)bytes};
+    enum bk_err err = store_next_number(txn, KEY_REVOCATION_NUMBER, &number);
     if (err != BK_OK) {
         return err;
     }
-    /* spec, id, field and sealed value: all that is needed to ask for it */
-    struct buf value;
     buf_init(&value, 1U << 20);
-    buf_add(&value, apply->old.id, 16);
-    buf_printf(&value, "%s%c", (const char *)field.at, 0);
-    uint8_t bytes[4] = {(uint8_t)(slot.sealed.bytes >> 24), (uint8_t)(slot.sealed.bytes >> 16),
-                        (uint8_t)(slot.sealed.bytes >> 8), (uint8_t)slot.sealed.bytes};
-    struct people_input input = {.integration_canvas = SLICE_EMPTY};
-    err = people_input_decode(apply->old.compiled, &input);
-    buf_add(&value, bytes, sizeof bytes);
-    buf_add_slice(&value, slot.sealed);
-    buf_add_slice(&value, input.integration_canvas);
+    buf_add(&value, revocation->id, 16);
+    buf_add_slice(&value, revocation->field);
     buf_add_byte(&value, 0);
-    buf_add_slice(&value, apply->old.spec);
+    buf_add(&value, count, sizeof count);
+    buf_add_slice(&value, revocation->sealed);
+    buf_add_slice(&value, revocation->canvas);
+    buf_add_byte(&value, 0);
+    buf_add_slice(&value, revocation->spec);
     key_revocation(&key, number);
-    if (err == BK_OK) {
-        err = value.overflow ? BK_TOO_LARGE
-                             : store_put(apply->txn, key_slice(&key), buf_slice(&value));
-    }
+    err = value.overflow ? BK_TOO_LARGE : store_put(txn, key_slice(&key), buf_slice(&value));
     buf_fini(&value);
+    return err;
+}
+
+/* The tokens are kept, sealed, until the provider has been told. The refresh token first: it could
+ * make another access token. */
+static enum bk_err put_revocations(struct apply *apply)
+{
+    static const struct slice fields[] = {SLICE(PEOPLE_REFRESH), SLICE(PEOPLE_ACCESS)};
+    struct people_input input = {.integration_canvas = SLICE_EMPTY};
+    enum bk_err err = people_input_decode(apply->old.compiled, &input);
+    for (unsigned i = 0; err == BK_OK && i < 2; i++) {
+        struct record_slot slot;
+        if (record_slot_find(&apply->old, fields[i], &slot)) {
+            struct people_revocation revocation = {.id = apply->old.id,
+                                                   .field = fields[i],
+                                                   .sealed = slot.sealed,
+                                                   .canvas = input.integration_canvas,
+                                                   .spec = apply->old.spec};
+            err = people_put_revocation(apply->txn, &revocation);
+        }
+    }
     apply->hub->people_changed = true;
     return err;
 }
@@ -137,7 +160,10 @@ enum bk_err people_removed(struct apply *apply, const struct apply_work *work)
     (void)work;
     enum bk_err err = people_put_due(apply->txn, apply->old.id, 0);
     if (err == BK_OK && !apply->options->dry_run) {
-        err = put_revocation(apply);
+        err = put_revocations(apply);
+    }
+    if (err == BK_OK) {
+        err = people_put_begun(apply->txn, apply->old.id, 0);
     }
     key_status(&key, apply->old.id);
     return err == BK_OK ? store_delete(apply->txn, key_slice(&key)) : err;
@@ -189,8 +215,10 @@ static void fill_server(const struct integration_view *view, struct arena *arena
     server->token = kept(arena, integration_text(view, "auth/oauth/tokenUrl"), server->token);
     struct slice revoke = integration_text(view, "auth/oauth/revokeUrl");
     if (revoke.bytes > 0) {
-        server->revoke_by_delete = server->revoke_by_delete &&
-                                   memmem(revoke.at, revoke.bytes, "/applications/", 14) != NULL;
+        bool theirs = memmem(revoke.at, revoke.bytes, "/applications/", 14) != NULL;
+        server->revoke_access_only =
+            server->revoke_access_only && (theirs || !server->revoke_by_delete);
+        server->revoke_by_delete = server->revoke_by_delete && theirs;
     }
     server->revoke = kept(arena, revoke, server->revoke);
     server->identity =

@@ -3,7 +3,8 @@
  * Purpose     An IntegrationUser is an object like others; its tokens are sealed slots of it. Here
  *             is what else there is to it: the index of what is due, and what an OAuth call needs.
  * Store       "e/" i64 due, id: the token of this IntegrationUser is to be renewed then. "E/" id:
- *             that time. "y/" u64 number: a token to be revoked, sealed.
+ *             that time. "f/" id: a renewal was begun, its outcome is not known here. "y/" u64
+ *             number: a token to be revoked, sealed.
  * Threads     The control thread.
  */
 #ifndef BECKET_HUB_PEOPLE_H
@@ -59,6 +60,21 @@ enum bk_err people_token(struct hub *hub, struct store_txn *txn, struct slice ca
 int64_t people_due_ns(const struct people_input *input, int64_t now_ns);
 enum bk_err people_put_due(struct store_txn *txn, const uint8_t id[16],
                            int64_t due_ns) BK_MUST_CHECK;
+
+/* A renewal begins, or (0) its outcome is known. */
+enum bk_err people_put_begun(struct store_txn *txn, const uint8_t id[16],
+                             int64_t begun_ns) BK_MUST_CHECK;
+
+/* A token that the provider is to be told to forget. */
+struct people_revocation {
+    const uint8_t *id;   /* of the IntegrationUser, 16 bytes */
+    struct slice field;  /* PEOPLE_ACCESS or PEOPLE_REFRESH */
+    struct slice sealed; /* under id and field */
+    struct slice canvas; /* of the integration */
+    struct slice spec;   /* of the IntegrationUser */
+};
+enum bk_err people_put_revocation(struct store_txn *txn,
+                                  const struct people_revocation *revocation) BK_MUST_CHECK;
 
 /* Who it is and what the provider gave, into the object. Empty tokens are kept as they are. */
 struct people_grant {
