@@ -76,6 +76,7 @@ struct catalog_journal *catalog_journal_new(struct catalog *catalog, uint16_t id
         list_init(&journal->segments);
         atomic_init(&journal->spare_err, (int)BK_BUSY);
         catalog->journals[id] = journal;
+        catalog->journals_end = id < catalog->journals_end ? catalog->journals_end : id + 1U;
     }
     return catalog->journals[id];
 }
@@ -353,7 +354,7 @@ void catalog_close(struct catalog *catalog)
 {
     catalog_seal_fini(catalog);
     maker_fini(catalog);
-    for (unsigned id = 0; id < FORMAT_JOURNALS_MAX; id++) {
+    for (unsigned id = 0; id < catalog->journals_end; id++) {
         struct catalog_journal *journal = catalog->journals[id];
         struct list *node;
         while (journal && (node = list_pop_front(&journal->segments)) != NULL) {
@@ -406,7 +407,7 @@ void catalog_retain(struct catalog *catalog, uint64_t retain_bytes, int64_t reta
 
 void catalog_each(const struct catalog *catalog, catalog_segment_fn *each, void *context)
 {
-    for (unsigned id = 0; id < FORMAT_JOURNALS_MAX; id++) {
+    for (unsigned id = 0; id < catalog->journals_end; id++) {
         const struct catalog_journal *journal = catalog->journals[id];
         if (!journal) {
             continue;
@@ -463,7 +464,7 @@ void catalog_stats(const struct catalog *catalog, struct catalog_stats *ret_stat
 unsigned catalog_journals(const struct catalog *catalog, uint16_t *ret_ids, unsigned max)
 {
     unsigned count = 0;
-    for (unsigned id = 0; id < FORMAT_JOURNALS_MAX; id++) {
+    for (unsigned id = 0; id < catalog->journals_end; id++) {
         if (catalog->journals[id] && !list_empty(&catalog->journals[id]->segments)) {
             if (count < max) {
                 ret_ids[count] = (uint16_t)id;

@@ -96,6 +96,7 @@ struct catalog {
     bool read_only;
     bool accept_damage;
     struct catalog_audit *audit; /* NULL but in check.c */
+    unsigned journals_end;       /* one more than the largest id there is */
     struct catalog_journal *journals[FORMAT_JOURNALS_MAX];
     struct list orphans;
     char pool[CATALOG_POOL_MAX][FORMAT_NAME_BYTES]; /* names of full-sized files for reuse */

@@ -11,13 +11,13 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define ZERO_BYTES        262144U  /* a step of writing zeros, … */
-#define ZERO_URGENT_BYTES 1048576U /* … and when they cannot come fast enough */
-#define ZEROS_MAP_BYTES   2097152U
+/* A step of writing zeros: such writes cost by the piece, so few large ones. */
+#define ZERO_BYTES      1048576U
+#define ZEROS_MAP_BYTES 2097152U
 /* Zeros are written at this pace (32 MiB/s), or as fast as the journal's use of the room it has
  * asks for: a commit's flush waits for everything in the device's cache. How much that matters
  * depends on the disk; on a noisy shared one no difference could be measured. */
-#define PACE_NS 8000000ULL
+#define PACE_NS 32000000ULL
 
 enum bk_err maker_init(struct catalog *catalog)
 {
@@ -31,7 +31,7 @@ enum bk_err maker_init(struct catalog *catalog)
     /* One huge page, where there are any: the kernel then takes it as one piece, not page by page,
      * which was a quarter of the cost of writing zeros. */
     (void)madvise(maker->zeros, ZEROS_MAP_BYTES, MADV_HUGEPAGE);
-    memset(maker->zeros, 0, ZERO_URGENT_BYTES);
+    memset(maker->zeros, 0, ZERO_BYTES);
     return BK_OK;
 }
 
@@ -62,7 +62,7 @@ static struct catalog_journal *neediest(struct catalog *catalog)
 {
     struct catalog_journal *found = NULL;
     unsigned found_spares = 0;
-    for (unsigned id = 0; id < FORMAT_JOURNALS_MAX; id++) {
+    for (unsigned id = 0; id < catalog->journals_end; id++) {
         struct catalog_journal *journal = catalog->journals[id];
         if (!journal || !journal->writer || !journal->ring) {
             continue;
@@ -174,8 +174,7 @@ static enum bk_err zero_some(struct catalog *catalog)
 {
     struct catalog_maker *maker = &catalog->maker;
     uint64_t left = maker->bytes - maker->zeroed;
-    uint64_t step = urgent(maker) ? ZERO_URGENT_BYTES : ZERO_BYTES;
-    size_t bytes = (size_t)(left < step ? left : step);
+    size_t bytes = (size_t)(left < ZERO_BYTES ? left : ZERO_BYTES);
     enum bk_err err = file_write(maker->file, maker->zeros, bytes, maker->zeroed);
     if (err == BK_OK) {
         maker->zeroed += bytes;

@@ -44,7 +44,7 @@ static struct segment *removable(struct catalog *catalog, struct catalog_journal
 static struct segment *next_to_remove(struct catalog *catalog, int64_t now_ns)
 {
     struct segment *found = NULL;
-    for (unsigned id = 0; id < FORMAT_JOURNALS_MAX; id++) {
+    for (unsigned id = 0; id < catalog->journals_end; id++) {
         struct catalog_journal *journal = catalog->journals[id];
         struct segment *oldest = journal ? removable(catalog, journal) : NULL;
         if (oldest && (!found || age_ns(oldest) < age_ns(found))) {

@@ -11,7 +11,7 @@
 /* Needs a sidecar and has none. The journal has given it back. */
 static struct segment *next_unindexed(struct catalog *catalog)
 {
-    for (unsigned id = 0; id < FORMAT_JOURNALS_MAX; id++) {
+    for (unsigned id = 0; id < catalog->journals_end; id++) {
         struct catalog_journal *journal = catalog->journals[id];
         if (!journal) {
             continue;
