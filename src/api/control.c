@@ -10,6 +10,7 @@
 #include "hub/deliveries/deliveries.h"
 #include "hub/deliveries/dispatch.h"
 #include "hub/links/entries.h"
+#include "hub/links/outbox.h"
 #include "hub/operations/provider_calls.h"
 #include "hub/operations/provider_work.h"
 #include "hub/people/people_keeper.h"
@@ -53,7 +54,7 @@ struct core {
     pthread_t thread;
     bool running;
     struct errand drain, exit, growth, stopped, pulse, dns;
-    atomic_bool growth_out; /* its letter is on its way to the control thread */
+    atomic_bool growth_out;  /* its letter is on its way to the control thread */
     bool dns_out, dns_again; /* a reload of the resolver is on its way; and one more is wanted */
     int sockets[CORES_MAX];
 };
@@ -80,6 +81,7 @@ struct control {
     struct operations *operations; /* work at providers */
     struct provider_calls provider_calls;
     struct entries *entries;             /* made of events of links */
+    struct outbox *outbox;               /* entries on their way to destinations */
     struct people_keeper *keeper;        /* renews and revokes tokens */
     struct deliver *delivers[CORES_MAX]; /* set by the reactors as they open */
     int64_t clock_ms; /* wall minus monotonic clock at the start: what retries are due by */
@@ -710,6 +712,15 @@ static enum bk_err open_operations(struct control *control, char ret_why[CONTROL
     if (err == BK_OK) {
         err = entries_open(control->hub, control->catalog, &control->entries);
     }
+    if (err == BK_OK) {
+        struct outbox_config outbox = {.hub = control->hub,
+                                       .dispatch = control->dispatch,
+                                       .routes = control->routes,
+                                       .control = control->ring,
+                                       .ring = control->cores[0].ring,
+                                       .reactor = control->cores[0].reactor};
+        err = outbox_open(&outbox, &control->outbox);
+    }
     return err == BK_OK ? BK_OK : fail(ret_why, err, "start", bk_err_text(err));
 }
 
@@ -721,6 +732,8 @@ static uint64_t entries_step(struct control *control)
     }
     int64_t now_ns = ring_wall_ns(control->ring);
     int64_t next_ns = entries_run(control->entries, now_ns);
+    int64_t outbox_ns = outbox_run(control->outbox, now_ns);
+    next_ns = outbox_ns < next_ns ? outbox_ns : next_ns;
     if (next_ns == INT64_MAX) {
         return UINT64_MAX;
     }
@@ -1279,6 +1292,7 @@ void control_close(struct control *control)
     operations_close(control->operations);
     people_keeper_close(control->keeper);
     entries_close(control->entries);
+    outbox_close(control->outbox);
     if (outbound_idle(control->outbound)) { /* else a letter was lost with its core: leave it */
         outbound_close(control->outbound);
     }

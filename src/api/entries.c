@@ -1,6 +1,8 @@
-/* entries.c - what people did, as the API shows it. */
+/* entries.c - what people did, as the API shows it, and entries by hand. */
 #include "api/route.h"
-#include "hub/links/entries.h"
+
+#include "base/json.h"
+#include "hub/links/entry.h"
 
 enum api_step api_entries_list(struct api_call *call)
 {
@@ -24,4 +26,82 @@ enum api_step api_entries_get(struct api_call *call)
 {
     enum bk_err err = entries_get_json(call->api->hub, call->segment, &call->response->body);
     return err == BK_OK ? api_json(call, 200) : api_fail(call, err, "entry");
+}
+
+/* ---- by hand */
+
+/* In this API's spelling, and in that of I Done This. */
+static const struct {
+    const char *name, *other;
+    size_t at; /* in struct entry_request */
+} request_fields[] = {
+    {"body", NULL, offsetof(struct entry_request, body)},
+    {"team", "team_id", offsetof(struct entry_request, team)},
+    {"user", NULL, offsetof(struct entry_request, user)},
+    {"status", NULL, offsetof(struct entry_request, status)},
+    {"occurredOn", "occurred_on", offsetof(struct entry_request, occurred_on)},
+};
+
+static struct slice *field_of(struct entry_request *request, struct slice name)
+{
+    for (size_t i = 0; i < bk_array_length(request_fields); i++) {
+        const char *other = request_fields[i].other;
+        if (slice_equal(name, slice_str(request_fields[i].name)) ||
+            (other && slice_equal(name, slice_str(other)))) {
+            return (struct slice *)(void *)((char *)request + request_fields[i].at);
+        }
+    }
+    return NULL;
+}
+
+/* False when the call was answered. */
+static bool read_body(struct api_call *call, struct json_tree *tree, struct entry_request *request)
+{
+    struct json_problem problem;
+    if (json_parse(call->request->body, tree, &problem) != BK_OK) {
+        api_error(call, 400, "invalid", "line %u, column %u: %s", problem.place.line,
+                  problem.place.column, problem.message);
+        return false;
+    }
+    if (!yyjson_mut_is_obj(tree->roots[0])) {
+        api_error(call, 400, "invalid", "the body must be {\"team\": \"…\", \"body\": \"…\"}");
+        return false;
+    }
+    size_t i, count;
+    yyjson_mut_val *key, *value;
+    yyjson_mut_obj_foreach(tree->roots[0], i, count, key, value)
+    {
+        struct slice *field = field_of(request, json_text(key));
+        if (!field) {
+            api_invalid(call, yyjson_mut_get_str(key), "unknown field");
+            return false;
+        }
+        if (!yyjson_mut_is_str(value)) {
+            api_invalid(call, yyjson_mut_get_str(key), "must be a string");
+            return false;
+        }
+        *field = json_text(value);
+    }
+    return true;
+}
+
+enum api_step api_entries_create(struct api_call *call)
+{
+    struct json_tree tree;
+    struct entry_request request = {.canvas = api_value(call, "canvas"),
+                                    .author = slice_str(call->token.name)};
+    struct entry_problem problem;
+    struct buf *body = &call->response->body;
+    json_tree_init(&tree);
+    if (!read_body(call, &tree, &request)) {
+        json_tree_fini(&tree);
+        return API_DONE;
+    }
+    enum bk_err err =
+        entry_create(call->api->hub, &request, call->request->wall_ns, &problem, body);
+    json_tree_fini(&tree);
+    if (err == BK_INVALID && problem.field) {
+        return api_invalid(call, problem.field, "%s %s", problem.field, problem.message);
+    }
+    return err == BK_OK ? api_json(call, 201) : api_fail(call, err, "entry");
 }

@@ -327,6 +327,8 @@ static enum api_step show_form(struct page *page, const struct link_type *type, 
         add_kind_select(page, html, "source", "Entries come in from", RESOURCE_EVENT_SOURCE,
                         "nowhere", wrongs);
     }
+    add_kind_select(page, html, "destination", "Entries of the team go to", RESOURCE_DESTINATION,
+                    "no destination", wrongs);
     if (!type->integration) {
         static const struct link_field expressions[] = {
             {"body", "Text of an entry", "an expression, such as $.message", false},
@@ -428,6 +430,7 @@ static void write_document(struct page *page, const struct link_type *type, cons
     if (!type->makes_hook) {
         add_ref(json, "source", form_text(form, "source", arena));
     }
+    add_ref(json, "destination", form_text(form, "destination", arena));
     if (!type->integration) {
         buf_add_str(json, ",\"entry\":{");
         add_text(json, "body", form_text(form, "body", arena), &filled);

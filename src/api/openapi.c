@@ -107,9 +107,9 @@ static const struct schema schemas[] = {
      ",\"message\":" TEXT ",\"advice\":" TEXT ",\"account\":" TEXT ",\"checkedAt\":" TIME
      ",\"operation\":" TEXT "}}}}"},
     {"IntegrationList", LIST_OF("Integration")},
-    {"User", "{\"type\":\"object\",\"properties\":{" METADATA ",\"kind\":{\"const\":\"User\"},"
-             "\"spec\":{\"type\":\"object\",\"properties\":{\"fullName\":" TEXT ",\"email\":" TEXT
-             "}}}}"},
+    {"User",
+     "{\"type\":\"object\",\"properties\":{" METADATA ",\"kind\":{\"const\":\"User\"},"
+     "\"spec\":{\"type\":\"object\",\"properties\":{\"fullName\":" TEXT ",\"email\":" TEXT "}}}}"},
     {"UserList", LIST_OF("User")},
     {"Team", "{\"type\":\"object\",\"properties\":{" METADATA ",\"kind\":{\"const\":\"Team\"},"
              "\"spec\":{\"type\":\"object\",\"properties\":{\"title\":" TEXT
@@ -133,8 +133,8 @@ static const struct schema schemas[] = {
      "\"destination\":{\"type\":\"object\"},\"settings\":{\"type\":\"object\","
      "\"additionalProperties\":" TEXT "},\"statuses\":{\"type\":\"array\",\"items\":{\"enum\":["
      "\"done\",\"goal\",\"blocked\"]}},\"entry\":{\"type\":\"object\",\"properties\":{"
-     "\"body\":" TEXT
-     ",\"author\":" TEXT ",\"when\":" TEXT "}}}},\"status\":{\"type\":\"object\"}}}"},
+     "\"body\":" TEXT ",\"author\":" TEXT ",\"when\":" TEXT
+     "}}}},\"status\":{\"type\":\"object\"}}}"},
     {"IntegrationLinkList", LIST_OF("IntegrationLink")},
     {"Operation",
      "{\"type\":\"object\",\"properties\":{\"apiVersion\":{\"const\":\"v1\"},\"kind\":{\"const\":"
@@ -157,6 +157,12 @@ static const struct schema schemas[] = {
      ",\"author\":" TEXT ",\"team\":" TEXT ",\"canvasId\":" TEXT ",\"type\":" TEXT
      ",\"source\":" TEXT ",\"link\":" TEXT ",\"event\":" TEXT ",\"createdAt\":" TIME "}}"},
     {"EntryList", LIST_OF("Entry")},
+    {"EntryRequest",
+     "{\"type\":\"object\",\"required\":[\"team\",\"body\"],\"additionalProperties\":false,"
+     "\"properties\":{\"team\":" NAME
+     ",\"body\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":2000},\"user\":" NAME
+     ",\"status\":{\"enum\":[\"done\",\"goal\",\"blocked\"]},"
+     "\"occurredOn\":{\"type\":\"string\",\"format\":\"date\"}}}"},
     {"Documents", "{\"type\":\"object\",\"description\":\"one document, a list of them, {items: "
                   "[…]}, or several "
                   "YAML documents; each with kind, metadata and spec\"}"},
@@ -204,8 +210,7 @@ static const struct schema schemas[] = {
      ",\"aliases\":" TEXT ",\"documentation\":" TEXT ",\"needs\":" TEXT ",\"verification\":" TEXT
      ",\"signed\":" TEXT ",\"toleranceSeconds\":{\"type\":\"integer\"},\"eventType\":" TEXT
      ",\"deliveryId\":" TEXT ",\"account\":" TEXT ",\"resource\":" TEXT ",\"handshakes\":" TEXT
-     ",\"answer\":" TEXT
-     ",\"auto\":{\"type\":\"boolean\"},\"canSend\":{\"type\":\"boolean\"},"
+     ",\"answer\":" TEXT ",\"auto\":{\"type\":\"boolean\"},\"canSend\":{\"type\":\"boolean\"},"
      "\"sendsWith\":{\"type\":\"string\"}}}}}}"},
     {"Delivery",
      "{\"type\":\"object\",\"required\":[\"event\",\"destination\",\"state\"],\"properties\":{"

@@ -29,6 +29,10 @@ static const struct api_param entry_params[] = {
     {"cursor", API_PARAM_TEXT, "`next` of the page before", NULL},
     {0},
 };
+static const struct api_param entry_create_params[] = {
+    {"canvas", API_PARAM_TEXT, "canvas of the team; `default` when absent", NULL},
+    {0},
+};
 /* For what is in no canvas. */
 static const struct api_param page_params[] = {
     {"limit", API_PARAM_LIMIT, "items of a page", NULL},
@@ -178,6 +182,9 @@ const struct api_route api_routes[] = {
     {HTTP_GET, "/api/v1/entries", TOKEN_READ, api_entries_list, NO_KIND, API_BODY_NONE,
      entry_params, "listEntry", "entries", "What people did, the newest first", NULL, 200,
      "EntryList", NULL},
+    {HTTP_POST, "/api/v1/entries", TOKEN_WRITE, api_entries_create, NO_KIND, API_BODY_JSON,
+     entry_create_params, "createEntry", "entries",
+     "Write one by hand; it goes out through the team's links", "EntryRequest", 201, "Entry", NULL},
     {HTTP_GET, "/api/v1/entries/{id}", TOKEN_READ, api_entries_get, NO_KIND, API_BODY_NONE, NULL,
      "getEntry", "entries", "Get one", NULL, 200, "Entry", NULL},
     {HTTP_GET, "/api/v1/operations", TOKEN_READ, api_operations_list, NO_KIND, API_BODY_NONE,

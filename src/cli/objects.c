@@ -287,9 +287,14 @@ static const char *plural_of(const char *text, bool *ret_in_canvas)
         slice_equal_nocase(slice_str(text), SLICE("tokens"))) {
         return "tokens";
     }
+    if (slice_equal_nocase(slice_str(text), SLICE("entry")) ||
+        slice_equal_nocase(slice_str(text), SLICE("entries"))) {
+        *ret_in_canvas = true;
+        return "entries";
+    }
     const char *near = option_nearest(text, resource_kind_names);
     cli_usage("there is no kind %s; %s%s%s", text,
-              near ? "did you mean " : "there are Operation, Token, " RESOURCE_KINDS,
+              near ? "did you mean " : "there are Entry, Operation, Token, " RESOURCE_KINDS,
               near ? near : "", near ? "?" : "");
     return NULL;
 }
@@ -326,6 +331,7 @@ static const char *columns_of(const char *plural)
 {
     return strcmp(plural, "secrets") == 0         ? "NAME!|KEYS|UPDATED!"
            : strcmp(plural, "integrations") == 0  ? "NAME!|TYPE|STATE|ACCOUNT|URL|WHAT TO DO"
+           : strcmp(plural, "entries") == 0       ? "ID!|DAY!|WHO|STATUS|TEAM|STATE|WHAT"
            : strcmp(plural, "operations") == 0    ? "NAME!|WHAT|OBJECT!|STATE|TRIES>|NEXT|WHY"
            : strcmp(plural, "event-sources") == 0 ? "NAME!|TYPE|STATE|URL!|UPDATED!"
            : strcmp(plural, "destinations") == 0  ? "NAME!|STATE|URL!|UPDATED!"
@@ -394,6 +400,19 @@ static void operation_cells(struct table *table, yyjson_mut_val *object)
     advice_cell(table, object);
 }
 
+/* Whoever it is not of ours: as the provider calls them. */
+static void entry_cells(struct table *table, yyjson_mut_val *entry)
+{
+    struct slice user = text_at(entry, "user");
+    table_cell(table, text_at(entry, "id"));
+    table_cell(table, text_at(entry, "occurredOn"));
+    table_cell(table, user.bytes != 0 ? user : text_at(entry, "author"));
+    table_cell(table, text_at(entry, "status"));
+    table_cell(table, text_at(entry, "team"));
+    table_cell(table, text_at(entry, "state"));
+    table_cell(table, text_at(entry, "body"));
+}
+
 static void object_row(struct table *table, const char *plural, yyjson_mut_val *object)
 {
     table_row(table);
@@ -402,6 +421,10 @@ static void object_row(struct table *table, const char *plural, yyjson_mut_val *
         table_cell(table, text_at(object, "role"));
         table_cell(table, text_at(object, "last4"));
         cell_time(table, text_at(object, "createdAt"));
+        return;
+    }
+    if (strcmp(plural, "entries") == 0) {
+        entry_cells(table, object);
         return;
     }
     table_cell(table, text_at(object, "metadata.name"));
@@ -726,9 +749,17 @@ static int delete_kind(struct remote *remote, const struct options *options,
 
 static int delete_files(const struct options *options)
 {
-    static const enum resource_kind order[] = {RESOURCE_ROUTE,        RESOURCE_DESTINATION,
-                                               RESOURCE_EVENT_SOURCE, RESOURCE_INTEGRATION,
-                                               RESOURCE_SECRET,       RESOURCE_CANVAS};
+    static const enum resource_kind order[] = {RESOURCE_INTEGRATION_LINK,
+                                               RESOURCE_ROUTE,
+                                               RESOURCE_DESTINATION,
+                                               RESOURCE_EVENT_SOURCE,
+                                               RESOURCE_INTEGRATION_USER,
+                                               RESOURCE_INTEGRATION,
+                                               RESOURCE_TEAM,
+                                               RESOURCE_USER,
+                                               RESOURCE_SECRET,
+                                               RESOURCE_CANVAS};
+    _Static_assert(sizeof order / sizeof order[0] == RESOURCE_ROUTE + 1, "every kind");
     struct files files;
     struct json_tree tree;
     struct json_problem problem;

@@ -24,6 +24,7 @@ struct hub {
     bool is_new;
     bool work_added; /* operations that nobody was woken for yet */
     bool links_changed;
+    bool outbox_filled;
     bool people_changed; /* the same for renewals and revocations */
     bool counted;
     struct hub_counts counts;

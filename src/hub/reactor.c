@@ -25,6 +25,7 @@ struct reactor {
     struct filter_scratch *scratch;
     struct deliver *deliver; /* NULL: without routes (tests) */
     bool consuming;
+    struct list appends;    /* our own events that are not durable yet, in order */
     uint64_t resumed_frame; /* the journal's, when requests that wait were looked at last */
     struct resolver *resolver;
     struct ingress ingress;
@@ -50,6 +51,7 @@ struct reactor *reactor_make(const struct reactor_config *config)
     struct reactor *reactor = calloc(1, sizeof *reactor);
     if (reactor) {
         reactor->config = *config;
+        list_init(&reactor->appends);
         ingress_init(&reactor->ingress, &reactor->config.ingress);
         reactor->ingress.metrics = &reactor->metrics;
         config->peers[config->ingress.id] = &reactor->ingress;
@@ -122,11 +124,29 @@ static void resume_parked(struct reactor *reactor)
     }
 }
 
+static void appends_committed(struct reactor *reactor, uint64_t durable_through,
+                              uint64_t failed_through, enum bk_err err)
+{
+    while (!list_empty(&reactor->appends)) {
+        struct reactor_append *append =
+            bk_container_of(reactor->appends.next, struct reactor_append, node);
+        uint64_t sequence = append->position.sequence;
+        bool durable = sequence <= durable_through;
+        if (!durable && (err == BK_OK || sequence > failed_through)) {
+            return;
+        }
+        list_remove(&append->node);
+        append->err = durable ? BK_OK : err;
+        append->done(append);
+    }
+}
+
 static void committed(void *context, uint64_t durable_through, uint64_t failed_through,
                       enum bk_err err)
 {
     struct reactor *reactor = context;
     ingress_committed(&reactor->ingress, durable_through, failed_through, err);
+    appends_committed(reactor, durable_through, failed_through, err);
     resume_parked(reactor);
 }
 
@@ -320,6 +340,20 @@ void reactor_when_settled(struct reactor *reactor, struct ingress_settled *settl
                           void (*done)(struct ingress_settled *settled))
 {
     ingress_when_settled(&reactor->ingress, settled, done);
+}
+
+void reactor_append(struct reactor *reactor, struct reactor_append *append)
+{
+    uint64_t sequence;
+    append->err = reactor->journal_stopped ? BK_CLOSED
+                                           : journal_append(reactor->journal, &append->entry,
+                                                            append->message, NULL, 0, &sequence);
+    if (append->err != BK_OK) {
+        append->done(append);
+        return;
+    }
+    append->position = (struct journal_position){journal_id(reactor->journal), sequence};
+    list_push_back(&reactor->appends, &append->node);
 }
 
 static void drain_step(struct reactor *reactor)

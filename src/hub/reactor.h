@@ -40,9 +40,9 @@ struct reactor_config {
     unsigned conns_max;
     unsigned conns_per_address;                /* per core and listener; 0 = not limited */
     uint32_t idle_timeout_ms, head_timeout_ms; /* 0 = http_server_defaults */
-    size_t buffers_bytes_max;       /* split and large requests, and answers */
-    const struct tls_trust *trust;  /* for outgoing calls; NULL = https fails */
-    const struct http_proxy *proxy; /* for outgoing calls; NULL = none */
+    size_t buffers_bytes_max;                  /* split and large requests, and answers */
+    const struct tls_trust *trust;             /* for outgoing calls; NULL = https fails */
+    const struct http_proxy *proxy;            /* for outgoing calls; NULL = none */
     const struct ring_address
         *dns_servers; /* the array is read while it opens; none: resolv.conf */
     unsigned dns_server_count;
@@ -85,6 +85,18 @@ void reactor_resume(struct reactor *reactor);
 /* ingress_when_settled(): no exchange from before holds a slot of the dedupe table any more. */
 void reactor_when_settled(struct reactor *reactor, struct ingress_settled *settled,
                           void (*done)(struct ingress_settled *settled));
+
+/* An event of our own, as if it had been received: durable before done() is called, on the
+ * reactor's thread. Whoever made it keeps it until then. */
+struct reactor_append {
+    struct list node; /* the reactor's */
+    struct journal_entry entry;
+    const uint8_t *message; /* head, then body; at most JOURNAL_SMALL_BYTES_MAX */
+    struct journal_position position;
+    enum bk_err err; /* BK_BUSY, BK_NO_SPACE, BK_IO: try later. BK_CLOSED: it is stopping */
+    void (*done)(struct reactor_append *append);
+};
+void reactor_append(struct reactor *reactor, struct reactor_append *append);
 
 /* ---- any thread, racily */
 const struct metrics_reactor *reactor_metrics(const struct reactor *reactor);

@@ -43,6 +43,9 @@
  *                                                       events became entries
  *   "w/"     "w/" u64 number                            an entry, JSON (hub/links/entries.c)
  *   "W/"     "W/" 16 bytes of its id                    u64: its number
+ *   "v/"     "v/" u64 number, u64 destination           empty: this entry is to become an event for
+ *                                                       it (hub/links/outbox.h)
+ *   "V/"     "V/" "default"                             u64: the source number of such events
  *   "d/"     "d/" u64 destination, i64 due ms, u64 position
  *                                                       a retry (hub/deliveries/dispatch_store.c)
  *   "b/"     "b/" u64 destination, u16 bucket           order per key: u64 position of the oldest
@@ -294,6 +297,19 @@ static inline void key_entry_id(struct key *key, const uint8_t id[16])
 {
     key_start(key, 'W');
     key_add(key, id, 16);
+}
+
+static inline void key_outbox(struct key *key, uint64_t number, uint64_t destination)
+{
+    key_start(key, 'v');
+    key_add_u64(key, number);
+    key_add_u64(key, destination);
+}
+
+static inline void key_entry_source(struct key *key, struct slice canvas)
+{
+    key_start(key, 'V');
+    key_add(key, canvas.at, canvas.bytes);
 }
 
 static inline void key_revocation(struct key *key, uint64_t number)

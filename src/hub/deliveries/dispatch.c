@@ -509,6 +509,8 @@ static void remove_some(struct dispatch *dispatch)
 struct addition {
     const struct retry_row *rows;
     size_t count;
+    store_update_fn *also; /* may be NULL */
+    void *context;
 };
 
 static enum bk_err add_rows(struct store_txn *txn, void *context)
@@ -518,7 +520,7 @@ static enum bk_err add_rows(struct store_txn *txn, void *context)
     for (size_t i = 0; err == BK_OK && i < addition->count; i++) {
         err = rows_put_retry(txn, &addition->rows[i]);
     }
-    return err;
+    return err == BK_OK && addition->also ? addition->also(txn, addition->context) : err;
 }
 
 static enum bk_err count_rows(struct dispatch *dispatch, uint64_t destination,
@@ -538,9 +540,20 @@ static enum bk_err count_rows(struct dispatch *dispatch, uint64_t destination,
     return err == BK_NOT_FOUND ? BK_OK : err;
 }
 
+int64_t dispatch_clock_ms(const struct dispatch *dispatch)
+{
+    return dispatch_now_ms(dispatch);
+}
+
 enum bk_err dispatch_add(struct dispatch *dispatch, const struct retry_row *rows, size_t count)
 {
-    struct addition addition = {rows, count};
+    return dispatch_add_with(dispatch, rows, count, NULL, NULL);
+}
+
+enum bk_err dispatch_add_with(struct dispatch *dispatch, const struct retry_row *rows, size_t count,
+                              store_update_fn *also, void *context)
+{
+    struct addition addition = {rows, count, also, context};
     enum bk_err err = store_update(hub_store(dispatch->config.hub), add_rows, &addition);
     for (size_t i = 0; err == BK_OK && i < count; i++) {
         struct fare *fare = fare_take(dispatch, rows[i].destination);

@@ -73,7 +73,7 @@ struct dispatch_status {
     uint32_t queued;
     bool behind;
     bool open;
-    int64_t oldest_ns; /* received: the oldest first try that is owed; 0 = none */
+    int64_t oldest_ns;     /* received: the oldest first try that is owed; 0 = none */
     int64_t next_retry_ms; /* wall clock; 0 = none known */
     int64_t last_ns;
     uint32_t last_number;
@@ -105,6 +105,11 @@ struct retry_row {
 /* Put retries in (replays): due when they say. Rows that are there already stay as they are. */
 enum bk_err dispatch_add(struct dispatch *dispatch, const struct retry_row *rows,
                          size_t count) BK_MUST_CHECK;
+/* The same, and in the same transaction what the caller has to say about it. */
+enum bk_err dispatch_add_with(struct dispatch *dispatch, const struct retry_row *rows, size_t count,
+                              store_update_fn *also, void *context) BK_MUST_CHECK;
+/* The clock that due_ms is of. */
+int64_t dispatch_clock_ms(const struct dispatch *dispatch);
 
 /* ---- mail */
 void dispatch_want_arrived(struct ring_mail *mail);       /* struct lane_want */

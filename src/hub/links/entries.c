@@ -7,8 +7,10 @@
 #include "hub/events/event_id.h"
 #include "hub/events/events.h"
 #include "hub/hub_private.h"
+#include "hub/links/entry.h"
 #include "hub/links/entry_drafts.h"
 #include "hub/links/link.h"
+#include "hub/links/link_find.h"
 #include "hub/operations/integration_view.h"
 #include "hub/operations/operation.h"
 
@@ -17,21 +19,11 @@
 
 #define RECORDS_A_TURN  64U
 #define PENDING_MAX     512U
-#define LINKS_MAX       64U /* of a source, and of a team */
 #define USERS_LOOKED    1000U
 #define ARENA_BYTES_MAX (32U << 20)
 #define RETRY_NS        (5 * NS_PER_SECOND)
 #define LATE_NS         (3600 * NS_PER_SECOND)
 #define CURSOR_NS       (30 * NS_PER_SECOND)
-#define LIST_LOOKED_MAX 20000U
-
-struct pending {
-    uint8_t id[16];
-    struct slice body, status, user, author, team, canvas, source, link, type;
-    char event[EVENT_ID_BYTES + 1];
-    const char *state; /* "ready", "unknown-author", "not-a-member" */
-    int64_t received_ns;
-};
 
 struct entries {
     struct hub *hub;
@@ -45,7 +37,7 @@ struct entries {
     struct filter_scratch *scratch;
     struct arena arena; /* of a turn */
     unsigned count;
-    struct pending pending[PENDING_MAX];
+    struct entry pending[PENDING_MAX];
 };
 
 enum bk_err entries_open(struct hub *hub, struct catalog *catalog, struct entries **ret_entries)
@@ -75,47 +67,6 @@ void entries_close(struct entries *entries)
     }
     arena_fini(&entries->arena);
     free(entries);
-}
-
-/* ---- names of links that refer to something */
-
-struct link_names {
-    struct arena *arena;
-    size_t skip;
-    unsigned count;
-    struct {
-        struct slice canvas, name;
-    } at[LINKS_MAX];
-};
-
-static struct slice kept(struct arena *arena, struct slice text)
-{
-    char *copy = text.bytes > 0 ? arena_copy(arena, text.at, text.bytes) : NULL;
-    return slice_of(copy, copy ? text.bytes : 0);
-}
-
-static bool note_link(void *context, struct slice key, struct slice value)
-{
-    struct link_names *names = context;
-    struct slice canvas, name;
-    (void)value;
-    if (hub_split(slice_skip(key, names->skip), &canvas, &name)) {
-        names->at[names->count].canvas = kept(names->arena, canvas);
-        names->at[names->count++].name = kept(names->arena, name);
-    }
-    return names->count < LINKS_MAX;
-}
-
-static enum bk_err links_of(struct store_txn *txn, enum resource_kind kind, struct slice canvas,
-                            struct slice name, struct arena *arena, struct link_names *ret_names)
-{
-    struct key prefix;
-    uint8_t user = resource_kind_info(RESOURCE_INTEGRATION_LINK)->key;
-    *ret_names = (struct link_names){.arena = arena};
-    key_users(&prefix, resource_kind_info(kind)->key, canvas, name);
-    key_add(&prefix, &user, 1);
-    ret_names->skip = prefix.bytes;
-    return store_walk(txn, key_slice(&prefix), SLICE_EMPTY, note_link, ret_names);
 }
 
 /* ---- who did it */
@@ -152,7 +103,7 @@ static bool look_at_author(void *context, struct slice key, struct slice value)
                 same_text(draft->nickname, integration_text(&person, "nickname")) ||
                 same_text(draft->email, integration_text(&person, "email"));
     if (same) {
-        walk->user = kept(walk->arena, integration_text(&person, "user/name"));
+        walk->user = link_kept(walk->arena, integration_text(&person, "user/name"));
     }
     integration_view_close(&person);
     return !same && ++walk->looked < USERS_LOOKED;
@@ -183,32 +134,6 @@ static struct slice find_author(struct store_txn *txn, struct slice canvas,
                : SLICE_EMPTY;
 }
 
-/* A team without members is everybody's. */
-static bool is_member(struct store_txn *txn, struct slice canvas, struct slice team,
-                      struct slice user)
-{
-    struct record record;
-    struct integration_view view;
-    if (hub_record(txn, RESOURCE_TEAM, canvas, team, &record) != BK_OK) {
-        canvas = SLICE(RESOURCE_CANVAS_DEFAULT);
-        if (hub_record(txn, RESOURCE_TEAM, canvas, team, &record) != BK_OK) {
-            return false;
-        }
-    }
-    if (integration_view_open(record.spec, &view) != BK_OK) {
-        return false;
-    }
-    yyjson_mut_val *members = provider_get(view.spec, "members"), *item;
-    bool found = !yyjson_mut_is_arr(members) || yyjson_mut_arr_size(members) == 0;
-    yyjson_mut_arr_iter iter;
-    yyjson_mut_arr_iter_init(members, &iter);
-    while (!found && (item = yyjson_mut_arr_iter_next(&iter)) != NULL) {
-        found = slice_equal(json_text(item), user);
-    }
-    integration_view_close(&view);
-    return found;
-}
-
 /* ---- from an event to what is pending */
 
 static bool evaluate(struct entries *entries, struct slice expression, struct slice body,
@@ -228,7 +153,7 @@ static bool evaluate(struct entries *entries, struct slice expression, struct sl
     }
     filter_event_init(&event, entries->scratch, NULL, body, type, source);
     bool good = filter_evaluate(filter, &event, &value) && filter_value_text(&event, &value, &text);
-    *ret_text = good ? kept(&entries->arena, text) : SLICE_EMPTY;
+    *ret_text = good ? link_kept(&entries->arena, text) : SLICE_EMPTY;
     filter_free(filter);
     return good;
 }
@@ -259,7 +184,7 @@ static void read_generic(struct entries *entries, const struct integration_view 
 }
 
 /* The same commit, or the same part of the same event, is the same entry of a team. */
-static void make_id(const struct pending *pending, const struct entry_draft *draft, unsigned index,
+static void make_id(const struct entry *pending, const struct entry_draft *draft, unsigned index,
                     uint8_t ret_id[16])
 {
     struct buf text;
@@ -280,13 +205,13 @@ static void make_id(const struct pending *pending, const struct entry_draft *dra
 }
 
 static void add_pending(struct entries *entries, struct store_txn *txn,
-                        const struct integration_view *link, const struct pending *common,
+                        const struct integration_view *link, const struct entry *common,
                         const struct entry_draft *draft, unsigned index)
 {
     if (entries->count == PENDING_MAX) {
         return; /* not reached: a turn ends before */
     }
-    struct pending *pending = &entries->pending[entries->count];
+    struct entry *pending = &entries->pending[entries->count];
     struct arena *arena = &entries->arena;
     *pending = *common;
     pending->body = draft->body;
@@ -295,7 +220,7 @@ static void add_pending(struct entries *entries, struct store_txn *txn,
     pending->user =
         find_author(txn, pending->canvas, integration_text(link, "integration/name"), draft, arena);
     if (pending->user.bytes == 0 && user.bytes > 0) {
-        pending->user = kept(arena, user);
+        pending->user = link_kept(arena, user);
     }
     pending->author = draft->nickname.bytes > 0 ? draft->nickname
                       : draft->email.bytes > 0  ? draft->email
@@ -304,7 +229,7 @@ static void add_pending(struct entries *entries, struct store_txn *txn,
     if (pending->user.bytes == 0) {
         pending->state = "unknown-author";
     } else if (pending->team.bytes > 0 &&
-               !is_member(txn, pending->canvas, pending->team, pending->user)) {
+               !entry_member(txn, pending->canvas, pending->team, pending->user)) {
         pending->state = "not-a-member";
     }
     make_id(pending, draft, index, pending->id);
@@ -330,12 +255,12 @@ static void take_link(struct entries *entries, struct store_txn *txn, struct sli
     } else {
         entry_drafts_read(kind, type, body, &entries->arena, drafts);
     }
-    struct pending common = {.team = kept(&entries->arena, integration_text(&link, "team/name")),
-                             .canvas = canvas,
-                             .source = source,
-                             .link = name,
-                             .type = kept(&entries->arena, kind),
-                             .received_ns = record->entry.received_ns};
+    struct entry common = {.team = link_kept(&entries->arena, integration_text(&link, "team/name")),
+                           .canvas = canvas,
+                           .source = source,
+                           .link = name,
+                           .type = link_kept(&entries->arena, kind),
+                           .received_ns = record->entry.received_ns};
     event_id_format(record->position, record->entry.received_ns, common.event);
     for (unsigned i = 0; i < drafts->count; i++) {
         add_pending(entries, txn, &link, &common, &drafts->at[i], i);
@@ -403,11 +328,11 @@ static bool look_at_wide(void *context, struct slice key, struct slice value)
     if (slice_equal(integration_text(&link, "type"), walk->type) && repository.bytes > 0 &&
         (slice_equal_nocase(repository, walk->full) ||
          slice_equal_nocase(repository, walk->name))) {
-        walk->links->at[walk->links->count].canvas = kept(&walk->entries->arena, canvas);
-        walk->links->at[walk->links->count++].name = kept(&walk->entries->arena, name);
+        walk->links->at[walk->links->count].canvas = link_kept(&walk->entries->arena, canvas);
+        walk->links->at[walk->links->count++].name = link_kept(&walk->entries->arena, name);
     }
     integration_view_close(&link);
-    return walk->links->count < LINKS_MAX && ++walk->looked < USERS_LOOKED;
+    return walk->links->count < LINKS_OF_ONE_MAX && ++walk->looked < USERS_LOOKED;
 }
 
 /* The provider-wide address (/integrations/{type}/hook): a source whose path is its type. The
@@ -460,7 +385,7 @@ static void consider(struct entries *entries, const struct journal_record *recor
         }
         struct slice type =
             slice_of(record->message + record->entry.type_at, record->entry.type_bytes);
-        name = kept(&entries->arena, name);
+        name = link_kept(&entries->arena, name);
         for (unsigned i = 0; i < links.count; i++) {
             take_link(entries, txn, links.at[i].canvas, links.at[i].name, record, type, name);
         }
@@ -468,155 +393,10 @@ static void consider(struct entries *entries, const struct journal_record *recor
     store_read_end(txn);
 }
 
-/* ---- storing */
-
-static void add_member(struct buf *json, const char *name, struct slice text)
-{
-    if (text.bytes > 0) {
-        buf_printf(json, ",\"%s\":", name);
-        json_add_string(json, text);
-    }
-}
-
-static void write_json(const struct pending *pending, struct buf *json)
-{
-    char id[33], stamp[25];
-    hex_encode(pending->id, 16, id);
-    id[32] = '\0';
-    time_format_rfc3339(pending->received_ns, stamp);
-    buf_printf(json, "{\"id\":\"%s\"", id);
-    add_member(json, "body", pending->body);
-    buf_printf(json, ",\"occurredOn\":\"%.10s\"", stamp);
-    add_member(json, "status", pending->status);
-    add_member(json, "state", slice_str(pending->state));
-    add_member(json, "user", pending->user);
-    add_member(json, "author", pending->author);
-    add_member(json, "team", pending->team);
-    add_member(json, "canvasId", pending->canvas);
-    add_member(json, "type", pending->type);
-    add_member(json, "source", pending->source);
-    add_member(json, "link", pending->link);
-    add_member(json, "event", slice_str(pending->event));
-    add_member(json, "createdAt", slice_str(stamp));
-    buf_add_byte(json, '}');
-}
-
-static bool wants_status(const struct integration_view *link, struct slice status)
-{
-    yyjson_mut_val *list = provider_get(link->spec, "statuses"), *item;
-    bool wanted = !yyjson_mut_is_arr(list);
-    yyjson_mut_arr_iter iter;
-    yyjson_mut_arr_iter_init(list, &iter);
-    while (!wanted && (item = yyjson_mut_arr_iter_next(&iter)) != NULL) {
-        wanted = slice_equal(json_text(item), status);
-    }
-    return wanted;
-}
-
-/* One message of one link. */
-static enum bk_err post(struct entries *entries, struct store_txn *txn,
-                        const struct pending *pending, uint64_t number, struct slice canvas,
-                        struct slice name, int64_t now_ns)
-{
-    struct record record, integration;
-    struct integration_view link;
-    uint8_t digest[SHA256_BYTES], text[16 + 2 * NAME_BYTES_MAX];
-    enum bk_err err = hub_record(txn, RESOURCE_INTEGRATION_LINK, canvas, name, &record);
-    if (err == BK_OK) {
-        err = integration_view_open(record.spec, &link);
-    }
-    if (err != BK_OK) {
-        return err;
-    }
-    const struct link_type *type = link_type_find(integration_text(&link, "type"));
-    bool wanted = type && type->posts && wants_status(&link, pending->status);
-    struct slice target = kept(&entries->arena, integration_text(&link, "integration/name"));
-    integration_view_close(&link);
-    if (!wanted) {
-        return BK_OK;
-    }
-    struct slice place = canvas;
-    err = hub_record(txn, RESOURCE_INTEGRATION, place, target, &integration);
-    if (err == BK_NOT_FOUND) {
-        place = SLICE(RESOURCE_CANVAS_DEFAULT);
-        err = hub_record(txn, RESOURCE_INTEGRATION, place, target, &integration);
-    }
-    if (err != BK_OK) {
-        return err == BK_NOT_FOUND ? BK_OK : err;
-    }
-    memcpy(text, pending->id, 16);
-    memcpy(text + 16, record.id, 16);
-    sha256(slice_of(text, 32), digest);
-    char *shown = arena_printf(&entries->arena, "%llu", (unsigned long long)number);
-    struct operation operation = {
-        .intent = PROVIDER_POST,
-        .kind = RESOURCE_INTEGRATION_LINK,
-        .canvas = canvas,
-        .name = name,
-        .integration_canvas = place,
-        .integration = target,
-        .provider = slice_str(type->name),
-        .memory = {.count = 1, .notes = {{SLICE("entry"), slice_str(shown)}}},
-        .created_ns = now_ns,
-        .updated_ns = now_ns,
-        .due_ns = now_ns};
-    memcpy(operation.object, digest, sizeof operation.object);
-    entries->hub->work_added = true;
-    return operation_add(txn, &operation);
-}
-
-static enum bk_err send_out(struct entries *entries, struct store_txn *txn,
-                            const struct pending *pending, uint64_t number, int64_t now_ns)
-{
-    struct link_names links;
-    if (pending->team.bytes == 0 || strcmp(pending->state, "ready") != 0) {
-        return BK_OK;
-    }
-    enum bk_err err =
-        links_of(txn, RESOURCE_TEAM, pending->canvas, pending->team, &entries->arena, &links);
-    for (unsigned i = 0; err == BK_OK && i < links.count; i++) {
-        bool back = slice_equal(links.at[i].name, pending->link) &&
-                    slice_equal(links.at[i].canvas, pending->canvas);
-        if (!back) { /* never through the link it came in by */
-            err = post(entries, txn, pending, number, links.at[i].canvas, links.at[i].name, now_ns);
-        }
-    }
-    return err;
-}
-
 struct writing {
     struct entries *entries;
     int64_t now_ns;
 };
-
-static enum bk_err write_one(struct entries *entries, struct store_txn *txn,
-                             const struct pending *pending, int64_t now_ns)
-{
-    struct key key;
-    struct slice value;
-    struct buf json;
-    uint64_t number;
-    uint8_t at[8];
-    key_entry_id(&key, pending->id);
-    enum bk_err err = store_get(txn, key_slice(&key), &value);
-    if (err != BK_NOT_FOUND) {
-        return err; /* it is there already */
-    }
-    err = store_next_number(txn, KEY_ENTRY_NUMBER, &number);
-    if (err != BK_OK) {
-        return err;
-    }
-    key_put_u64(at, number);
-    err = store_put(txn, key_slice(&key), slice_of(at, sizeof at));
-    buf_init(&json, 65536);
-    write_json(pending, &json);
-    key_entry(&key, number);
-    if (err == BK_OK) {
-        err = json.overflow ? BK_TOO_LARGE : store_put(txn, key_slice(&key), buf_slice(&json));
-    }
-    buf_fini(&json);
-    return err == BK_OK ? send_out(entries, txn, pending, number, now_ns) : err;
-}
 
 static enum bk_err write_all(struct store_txn *txn, void *context)
 {
@@ -625,7 +405,7 @@ static enum bk_err write_all(struct store_txn *txn, void *context)
     struct buf cursor;
     enum bk_err err = BK_OK;
     for (unsigned i = 0; err == BK_OK && i < entries->count; i++) {
-        err = write_one(entries, txn, &entries->pending[i], writing->now_ns);
+        err = entry_put(entries->hub, txn, &entries->pending[i], writing->now_ns, &entries->arena);
     }
     buf_init(&cursor, 65536);
     event_scan_cursor(&entries->scan, &cursor);
@@ -638,28 +418,6 @@ static enum bk_err write_all(struct store_txn *txn, void *context)
 }
 
 /* ---- turns */
-
-static bool found_link(void *context, struct slice key, struct slice value)
-{
-    (void)key;
-    (void)value;
-    *(bool *)context = true;
-    return false;
-}
-
-static bool any_link(struct entries *entries)
-{
-    struct store_txn *txn;
-    struct key prefix;
-    bool found = false;
-    if (store_read(entries->hub->store, &txn) != BK_OK) {
-        return false;
-    }
-    key_kind(&prefix, resource_kind_info(RESOURCE_INTEGRATION_LINK)->key);
-    bool walked = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, found_link, &found) == BK_OK;
-    store_read_end(txn);
-    return walked && found;
-}
 
 /* From the stored cursor; without one, from a moment ago. */
 static enum bk_err begin(struct entries *entries, int64_t now_ns, bool anew)
@@ -677,7 +435,7 @@ static enum bk_err begin(struct entries *entries, int64_t now_ns, bool anew)
         return err;
     }
     if (!anew && store_get(txn, KEY_ENTRIES_CURSOR, &cursor) == BK_OK) {
-        cursor = kept(&entries->arena, cursor);
+        cursor = link_kept(&entries->arena, cursor);
         filter.since_ns = INT64_MIN;
     }
     store_read_end(txn);
@@ -695,7 +453,7 @@ static void look_for_links(struct entries *entries, int64_t now_ns)
 {
     bool was = entries->active;
     entries->hub->links_changed = false;
-    entries->active = any_link(entries);
+    entries->active = links_exist(entries->hub);
     if (entries->active && !was) {
         enum bk_err err = begin(entries, now_ns, entries->started);
         entries->scanning = err == BK_OK;
@@ -754,111 +512,4 @@ int64_t entries_run(struct entries *entries, int64_t now_ns)
         entries->cursor_ns = now_ns;
     }
     return entries->next_ns;
-}
-
-/* ---- reading */
-
-static bool matches(yyjson_mut_val *entry, const char *name, struct slice wanted)
-{
-    yyjson_mut_val *value = yyjson_mut_obj_get(entry, name);
-    return wanted.bytes == 0 || (yyjson_mut_is_str(value) && slice_equal(json_text(value), wanted));
-}
-
-static bool is_wanted(const struct entries_query *query, struct slice text)
-{
-    struct json_tree tree;
-    struct json_problem problem;
-    if (query->team.bytes + query->user.bytes + query->status.bytes + query->canvas.bytes == 0) {
-        return true;
-    }
-    json_tree_init(&tree);
-    bool wanted = json_parse(text, &tree, &problem) == BK_OK &&
-                  matches(tree.roots[0], "team", query->team) &&
-                  matches(tree.roots[0], "user", query->user) &&
-                  matches(tree.roots[0], "status", query->status) &&
-                  matches(tree.roots[0], "canvasId", query->canvas);
-    json_tree_fini(&tree);
-    return wanted;
-}
-
-enum bk_err entries_list_json(struct hub *hub, const struct entries_query *query, struct buf *json)
-{
-    struct store_txn *txn;
-    struct slice value;
-    struct key key;
-    uint64_t number = 0;
-    unsigned found = 0, looked = 0;
-    enum bk_err err = store_read(hub->store, &txn);
-    if (err != BK_OK) {
-        return err;
-    }
-    err = store_number(txn, KEY_ENTRY_NUMBER, &number);
-    number = query->before > 0 && query->before <= number ? query->before - 1 : number;
-    buf_add_str(json, "{\"items\":[");
-    for (; err == BK_OK && number > 0 && found < query->limit && looked < LIST_LOOKED_MAX;
-         number--, looked++) {
-        key_entry(&key, number);
-        if (store_get(txn, key_slice(&key), &value) == BK_OK && is_wanted(query, value)) {
-            buf_add_str(json, found++ > 0 ? "," : "");
-            buf_add_slice(json, value);
-        }
-    }
-    buf_add_byte(json, ']');
-    if (number > 0) {
-        buf_printf(json, ",\"next\":\"%llu\"", (unsigned long long)number + 1);
-    }
-    buf_add_byte(json, '}');
-    store_read_end(txn);
-    return err == BK_OK && json->overflow ? BK_TOO_LARGE : err;
-}
-
-enum bk_err entries_get_json(struct hub *hub, struct slice id, struct buf *json)
-{
-    struct store_txn *txn;
-    struct slice value;
-    struct key key;
-    uint8_t bytes[16];
-    if (!hex_decode(id, bytes, sizeof bytes)) {
-        return BK_NOT_FOUND;
-    }
-    enum bk_err err = store_read(hub->store, &txn);
-    if (err != BK_OK) {
-        return err;
-    }
-    key_entry_id(&key, bytes);
-    err = store_get(txn, key_slice(&key), &value);
-    if (err == BK_OK) {
-        key_entry(&key, value.bytes == 8 ? key_get_u64(value.at) : 0);
-        err = store_get(txn, key_slice(&key), &value);
-    }
-    if (err == BK_OK) {
-        buf_add_slice(json, value);
-    }
-    store_read_end(txn);
-    return err;
-}
-
-enum bk_err entries_message(struct store_txn *txn, uint64_t number, struct arena *arena,
-                            struct slice *ret_text)
-{
-    struct slice value;
-    struct key key;
-    struct integration_view entry;
-    key_entry(&key, number);
-    enum bk_err err = store_get(txn, key_slice(&key), &value);
-    if (err == BK_OK) {
-        err = integration_view_open(value, &entry);
-    }
-    if (err != BK_OK) {
-        return err;
-    }
-    struct slice user = integration_text(&entry, "user"), body = integration_text(&entry, "body");
-    struct slice status = integration_text(&entry, "status");
-    bool done = slice_equal(status, SLICE("done"));
-    *ret_text = slice_str(arena_printf(arena, "%.*s%s%.*s%s: %.*s", (int)user.bytes,
-                                       (const char *)user.at, done ? "" : " (",
-                                       (int)(done ? 0 : status.bytes), (const char *)status.at,
-                                       done ? "" : ")", (int)body.bytes, (const char *)body.at));
-    integration_view_close(&entry);
-    return arena->overflow ? BK_NO_MEMORY : BK_OK;
 }

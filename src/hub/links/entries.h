@@ -2,8 +2,7 @@
  *
  * Purpose     Every accepted event of a source that a link refers to is read back from the journal,
  *             turned into drafts (links/entry_drafts.h, or a generic link's expressions), and
- *             stored as an entry of the right user and team. A new entry of a team becomes one
- *             operation for each of the team's links that post, except those it came in by.
+ *             stored as an entry of the right user and team (links/entry.h), which sends it out.
  * Once        An entry's id is made from what it is about (commit, else event and part) and its
  *             team, so the same event gives one entry per team whatever links match. Entries, the
  *             operations that they cause and the journal's cursor are one transaction: kill -9
@@ -11,8 +10,7 @@
  * Authors     Found among the integration's users by uid, name or mail address, and then checked
  *             against the team's members. Others' entries are kept, without a user, and do not go
  *             out.
- * Store       "w/" u64 number: the entry (JSON). "W/" 16 bytes of id: its number. "m/entries": the
- *             cursor.
+ * Store       "m/entries": the cursor.
  * Cost        Without a link that has a source, nothing is read. Else every accepted event is read
  *             once more, in the background, ENTRIES_STEP_BYTES a turn.
  * Threads     The control thread.
@@ -33,22 +31,5 @@ enum bk_err entries_open(struct hub *hub, struct catalog *catalog,
 void entries_close(struct entries *entries);
 /* Once per turn; when (wall clock) it wants to be called again. */
 int64_t entries_run(struct entries *entries, int64_t now_ns);
-
-/* What of the entries a list wants; empty = all. */
-struct entries_query {
-    struct slice team, user, status, canvas;
-    unsigned limit;
-    uint64_t before; /* 0 = the newest */
-};
-/* {"items":[…],"next":…}, newest first. */
-enum bk_err entries_list_json(struct hub *hub, const struct entries_query *query,
-                              struct buf *json) BK_MUST_CHECK;
-/* One by its id. BK_NOT_FOUND. */
-enum bk_err entries_get_json(struct hub *hub, struct slice id, struct buf *json) BK_MUST_CHECK;
-/* Its text as a message, for an operation that posts it. BK_NOT_FOUND. */
-struct store_txn;
-struct arena;
-enum bk_err entries_message(struct store_txn *txn, uint64_t number, struct arena *arena,
-                            struct slice *ret_text) BK_MUST_CHECK;
 
 #endif

@@ -84,7 +84,9 @@ const struct link_type link_types[] = {
      .summary = "New entries of {owner} are posted to channel {channel}."},
     {.name = "generic",
      .title = "Generic",
-     .about = "Events of any source become entries, by expressions.",
+     .about =
+         "Events of any source become entries, by expressions; new entries of a team go to any "
+         "destination.",
      .for_team = true,
      .for_user = true,
      .fields = no_fields,
@@ -122,7 +124,8 @@ const struct link_field *link_field_find(const struct link_type *type, struct sl
 void link_summary(const struct link_type *type, struct slice owner, link_value_fn *value,
                   void *context, struct buf *text)
 {
-    for (const char *at = type->summary; *at; at++) {
+    bool in = type->integration || value(context, "source").bytes > 0;
+    for (const char *at = type->summary; in && *at; at++) {
         const char *end = *at == '{' ? strchr(at, '}') : NULL;
         char name[32];
         if (!end || (size_t)(end - at) > sizeof name) {
@@ -138,6 +141,12 @@ void link_summary(const struct link_type *type, struct slice owner, link_value_f
     if (source.bytes > 0) {
         buf_printf(text, " What comes in at %.*s becomes entries.", (int)source.bytes,
                    (const char *)source.at);
+    }
+    struct slice destination = value(context, "destination");
+    if (destination.bytes > 0) {
+        buf_printf(text, "%sNew entries of %.*s go to destination %.*s.", in ? " " : "",
+                   (int)owner.bytes, (const char *)owner.at, (int)destination.bytes,
+                   (const char *)destination.at);
     }
 }
 

@@ -4,7 +4,7 @@
 #include "base/hex.h"
 #include "base/sha256.h"
 #include "base/time.h"
-#include "hub/links/entries.h"
+#include "hub/links/entry.h"
 #include "hub/links/link.h"
 #include "hub/operations/integration_view.h"
 #include "hub/people/people.h"

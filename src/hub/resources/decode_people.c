@@ -255,14 +255,19 @@ void decode_integration_link(struct decoder *decoder, const struct decode_object
     if (row->makes_hook && decode_field(spec, "source")) {
         decode_wrong(decoder, spec, "source", "is made by a %s link itself", row->title);
     }
-    if (decode_field(spec, "destination")) {
+    bool out = decode_field(spec, "destination") != NULL, in = decode_field(spec, "source") != NULL;
+    if (out && user) {
         decode_wrong(decoder, spec, "destination",
-                     "is not part of this version: give the source of the events a Route");
+                     "is for the entries of a team: give team, not user");
     }
-    if (!row->integration && !decode_field(spec, "source")) {
-        decode_wrong(decoder, spec, "source", "is missing: {name: …}");
+    if (row->integration) {
+        return;
     }
-    if (!row->integration && ret_link->body.bytes == 0) {
+    if (!in && !out) {
+        decode_wrong(decoder, spec, "source",
+                     "is missing: {name: …}, where entries come in; or destination, where they go");
+    }
+    if (in && ret_link->body.bytes == 0) {
         decode_wrong(decoder, spec, "entry", "body is missing: an expression, such as $.message");
     }
 }

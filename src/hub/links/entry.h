@@ -1,0 +1,75 @@
+/* entry.h - one entry: what somebody did, or is to do, for a team. Storing, sending out, reading.
+ *
+ * Purpose     Where entries of events (links/entries.h) and entries written by hand meet: both are
+ *             put with entry_put(), and so go the same ways out.
+ * Out         A new entry of a team causes, in the same transaction, for each of the team's links
+ *             but the one it came in by: one operation where the link posts (Slack, Discord), one
+ *             row of the outbox where it names a destination (links/outbox.h). Only entries that
+ *             are `ready`, and only of the link's `statuses`.
+ * Once        An entry's id is made from what it is about and its team; one that is there already
+ *             is not put again, and causes nothing.
+ * Store       "w/" u64 number: the entry (JSON). "W/" 16 bytes of id: its number.
+ * Threads     The control thread.
+ */
+#ifndef BECKET_HUB_ENTRY_H
+#define BECKET_HUB_ENTRY_H
+
+#include "base/arena.h"
+#include "hub/events/event_id.h"
+#include "hub/hub.h"
+
+struct entry {
+    uint8_t id[16];
+    struct slice body, status, user, author, team, canvas, source, link, type;
+    char event[EVENT_ID_BYTES + 1];
+    const char *state;    /* "ready", "unknown-author", "not-a-member" */
+    char occurred_on[11]; /* "2026-01-31"; empty = the day it was received */
+    int64_t received_ns;
+};
+
+/* Store it, and what it causes. The arena lives until the transaction ends. */
+enum bk_err entry_put(struct hub *hub, struct store_txn *txn, const struct entry *entry,
+                      int64_t now_ns, struct arena *arena) BK_MUST_CHECK;
+/* A team without members is everybody's. False also when there is no such team. */
+bool entry_member(struct store_txn *txn, struct slice canvas, struct slice team, struct slice user);
+
+/* An entry by hand: what of it is given. */
+struct entry_request {
+    struct slice canvas;      /* empty = the default one */
+    struct slice team;        /* wanted */
+    struct slice body;        /* wanted; "[] " and "! " in front as links/entry_drafts.h says */
+    struct slice status;      /* empty = as the text says, else done */
+    struct slice user;        /* empty = nobody of ours: then the author is all that is known */
+    struct slice author;      /* who asked */
+    struct slice occurred_on; /* empty = today */
+};
+struct entry_problem {
+    const char *field; /* static; NULL = nothing is wrong with the request */
+    char message[200];
+};
+/* BK_INVALID: ret_problem. The text of the new entry in json. */
+enum bk_err entry_create(struct hub *hub, const struct entry_request *request, int64_t now_ns,
+                         struct entry_problem *ret_problem, struct buf *json) BK_MUST_CHECK;
+
+/* What of the entries a list wants; empty = all. */
+struct entries_query {
+    struct slice team, user, status, canvas;
+    unsigned limit;
+    uint64_t before; /* 0 = the newest */
+};
+/* {"items":[…],"next":…}, newest first. */
+enum bk_err entries_list_json(struct hub *hub, const struct entries_query *query,
+                              struct buf *json) BK_MUST_CHECK;
+/* One by its id. BK_NOT_FOUND. */
+enum bk_err entries_get_json(struct hub *hub, struct slice id, struct buf *json) BK_MUST_CHECK;
+
+/* ---- for those that send it out, within a transaction. BK_NOT_FOUND. */
+
+/* Its text as a message. */
+enum bk_err entries_message(struct store_txn *txn, uint64_t number, struct arena *arena,
+                            struct slice *ret_text) BK_MUST_CHECK;
+/* As it is stored; as long as store_get's. */
+enum bk_err entry_stored(struct store_txn *txn, uint64_t number,
+                         struct slice *ret_json) BK_MUST_CHECK;
+
+#endif

@@ -1,0 +1,32 @@
+/* link_find.h - which links refer to an object.
+ *
+ * Ownership   Names are in the arena.
+ * Threads     The control thread; inside a transaction.
+ */
+#ifndef BECKET_HUB_LINK_FIND_H
+#define BECKET_HUB_LINK_FIND_H
+
+#include "hub/hub_private.h"
+
+#define LINKS_OF_ONE_MAX 64U /* of a source, of a team */
+
+struct link_names {
+    struct arena *arena;
+    size_t skip;
+    unsigned count;
+    struct {
+        struct slice canvas, name;
+    } at[LINKS_OF_ONE_MAX];
+};
+
+/* The links that refer to this object: a source, a team. */
+enum bk_err links_of(struct store_txn *txn, enum resource_kind kind, struct slice canvas,
+                     struct slice name, struct arena *arena,
+                     struct link_names *ret_names) BK_MUST_CHECK;
+/* Is there any link at all? */
+bool links_exist(struct hub *hub);
+
+/* A copy in the arena; empty where there is no memory (arena->overflow). */
+struct slice link_kept(struct arena *arena, struct slice text);
+
+#endif
