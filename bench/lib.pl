@@ -341,7 +341,7 @@ sub start_becket
 {
     my ($name, %o) = @_;
     my ($port, $admin) = (free_port(), free_port());
-    my $data = "$out/data-$name";
+    my $data = ($o{directory} // $out) . "/data-$name";
     remove_tree($data) unless $o{keep};
     my $begin = time;
     my $server = start($name, "$out/$name.log", pinned($o{cpu} // $server_cpu, @{ $o{under} // [] },

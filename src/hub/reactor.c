@@ -12,6 +12,9 @@
  * those of all who may send, up to this many, or this long (a fraction of a flush), per wake-up. */
 #define GATHER_COMPLETIONS 128U
 #define GATHER_US          100U
+/* Only while so many wait for the disk: such a wait also sleeps over the commit's own completion,
+ * and where few come, who waits for it pays more than the wake-ups cost. */
+#define GATHER_WAITING_MIN 16U
 
 struct reactor {
     struct reactor_config config;
@@ -442,7 +445,7 @@ static void gather(struct reactor *reactor)
     if (!reactor->stopped && journal_writing(reactor->journal)) {
         unsigned conns = http_server_stats(reactor->ingress_server)->conns_open;
         unsigned waiting = reactor->ingress.waiting_count;
-        count = conns > waiting ? conns - waiting : 0;
+        count = waiting >= GATHER_WAITING_MIN && conns > waiting ? conns - waiting : 0;
         count = count < GATHER_COMPLETIONS ? count : GATHER_COMPLETIONS;
         us = GATHER_US;
     } else if (!reactor->stopped) {

@@ -1088,6 +1088,7 @@ static void enter(struct ring *ring, uint64_t deadline_ns)
         (void)io_uring_submit_and_wait_timeout(&ring->uring, &cqe, 1, &timeout, NULL);
     }
     ring->connect_count = 0;
+    ring->sends = 0;
 }
 
 void ring_turn(struct ring *ring, uint64_t deadline_ns)
