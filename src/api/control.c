@@ -183,9 +183,16 @@ static void errand_report(struct errand *errand, struct core *core, void (*back)
 static void grace_begin(struct control *control, struct dedupe_garbage *dedupe,
                         void (*there)(struct core *));
 
+/* Every grace period also ends what goes on with credentials that were replaced. */
+static void core_forget(struct core *core)
+{
+    reactor_forget(core->reactor);
+}
+
 static void core_resume(struct core *core)
 {
     reactor_resume(core->reactor);
+    core_forget(core);
 }
 
 static void grow(struct control *control)
@@ -257,7 +264,8 @@ static void grace_begin(struct control *control, struct dedupe_garbage *dedupe,
     for (unsigned i = 0; i < control->core_count; i++) {
         grace->errands[i].grace = grace;
         grace->errands[i].settling = dedupe != NULL; /* exchanges hold slots while they wait */
-        errand_send(&grace->errands[i], &control->cores[i], there, grace_errand_back);
+        errand_send(&grace->errands[i], &control->cores[i], there ? there : core_forget,
+                    grace_errand_back);
     }
 }
 

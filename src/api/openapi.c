@@ -70,7 +70,9 @@ static const struct schema schemas[] = {
      "\"spec\":{\"type\":\"object\",\"required\":[\"url\"],\"properties\":{\"url\":" TEXT
      ",\"headers\":{\"type\":\"object\"},\"signing\":{\"type\":\"object\",\"properties\":{"
      "\"scheme\":{\"enum\":[\"standard-webhooks\",\"none\"]},\"secrets\":{\"type\":\"array\","
-     "\"items\":{\"type\":\"object\"}}}},\"timeout\":" TEXT
+     "\"items\":{\"type\":\"object\"}}}},\"tls\":{\"type\":\"object\",\"properties\":{\"ca\":"
+     "{\"description\":\"PEM, or a reference to a Secret\"},\"clientCertificate\":{\"description\":"
+     "\"PEM, or a reference to a Secret\"},\"clientKey\":{\"type\":\"object\"}}},\"timeout\":" TEXT
      ",\"retry\":{\"type\":\"object\",\"properties\":{\"schedule\":{\"type\":\"array\","
      "\"items\":" TEXT
      "},\"jitter\":{\"type\":\"number\"}}},\"concurrency\":{\"type\":\"integer\"},"

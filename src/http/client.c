@@ -95,6 +95,9 @@ void http_client_close(struct http_client *client)
 {
     bk_assert(http_client_idle(client));
     timer_stop(client->wheel, &client->wake);
+    for (unsigned i = 0; i < client->pools_used; i++) {
+        pool_forget(&client->pools[i]);
+    }
     munmap(client->conns, client->map_bytes);
     free(client);
 }
@@ -336,22 +339,22 @@ void http_client_drain(struct http_client *client)
     }
 }
 
-bool http_client_forget(struct http_client *client, const struct http_origin *origin)
+/* Their connections one by one: each may be the last one of its origin. */
+void http_client_forget(struct http_client *client)
 {
-    struct client_pool *pool = pool_find(client, origin);
-    if (!pool) {
-        return true;
+    if (client->credentials_count == 0) {
+        return;
     }
-    bk_wipe(&pool->session, sizeof pool->session);
     for (unsigned i = 0; i < client->conns_used; i++) {
         struct client_line *line = &client->conns[i];
-        if (line->state == LINE_FREE || line->pool != pool) {
-            continue;
-        }
-        line->forgotten = true;
-        if (line->state != LINE_BUSY && line->state != LINE_ANSWERED) {
+        if (line->state == LINE_IDLE && pool_retired(line->pool)) {
             line_kill(line);
         }
     }
-    return pool->conn_count == 0;
+    for (unsigned i = 0; i < client->pools_used; i++) {
+        struct client_pool *pool = &client->pools[i];
+        if (pool_retired(pool) && list_linked(&pool->lru)) {
+            pool_forget(pool);
+        }
+    }
 }

@@ -166,9 +166,9 @@ static inline bool http_call_busy(const struct http_call *call)
 /* Give queued calls to connections, end those that failed. Once per turn, last, before the next
  * ring_turn(). */
 void http_client_flush(struct http_client *client);
-/* The trust or identity of this origin is about to go: close its idle connections, use none of the
- * others again. Returns whether none of them is left; else ask again in a later turn. */
-bool http_client_forget(struct http_client *client, const struct http_origin *origin);
+/* Credentials were retired (tls/credentials.h): close the idle connections that were made with
+ * them. Calls under way go on; what they leave behind goes with the last of them. */
+void http_client_forget(struct http_client *client);
 /* Close idle connections; calls under way go on, new ones fail with BK_CANCELLED. */
 void http_client_drain(struct http_client *client);
 /* No call and no connection is left. */

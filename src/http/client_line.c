@@ -254,7 +254,7 @@ void line_idle(struct client_line *line)
     pools_unblock(client); /* who waits for a connection slot comes before our own queue */
     if (line->pool->waiting_count > 0) {
         pool_dirty(line->pool);
-    } else if (client->draining) {
+    } else if (client->draining || pool_retired(line->pool)) {
         line_kill(line);
     }
 }
@@ -372,6 +372,23 @@ static void line_send_failed(struct client_line *line, enum bk_err err)
     line_deadline(line, until_ns < line->deadline_ns ? until_ns : line->deadline_ns);
 }
 
+/* The same in the handshake: an alert that says why may lie there, unread. */
+static void handshake_send_failed(struct client_line *line, enum bk_err err)
+{
+    if (!ring_op_busy(&line->recv_op)) {
+        line_lost(line, err);
+        return;
+    }
+    uint64_t until_ns = ring_now_ns(line->client->ring) + LAST_WORDS_MS * (uint64_t)NS_PER_MS;
+    line->send_err = err;
+    line->why_err = err;
+    snprintf(line->why, sizeof line->why, "%s", bk_err_text(err));
+    if (until_ns < line->dial_deadline_ns) {
+        line->dial_deadline_ns = until_ns;
+        line_deadline(line, until_ns);
+    }
+}
+
 static void line_send_done(struct ring_op *op, const struct ring_result *result)
 {
     struct client_line *line = bk_container_of(op, struct client_line, send_op);
@@ -406,6 +423,12 @@ static void line_send_done(struct ring_op *op, const struct ring_result *result)
         }
         return;
     case LINE_TLS:
+        if (err != BK_OK) {
+            handshake_send_failed(line, err);
+        } else {
+            line_tls_send_done(line);
+        }
+        return;
     case LINE_IDLE:
         if (err != BK_OK) {
             line_lost(line, err);

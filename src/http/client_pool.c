@@ -31,6 +31,20 @@ static bool pool_unused(const struct client_pool *pool)
     return pool->call_count == 0 && pool->conn_count == 0;
 }
 
+bool pool_retired(const struct client_pool *pool)
+{
+    return tls_credentials_retired(pool->origin.credentials);
+}
+
+void pool_forget(struct client_pool *pool)
+{
+    bk_wipe(&pool->session, sizeof pool->session);
+    if (pool->origin.credentials) {
+        pool->client->credentials_count--;
+        http_origin_give(&pool->origin);
+    }
+}
+
 /* A slot: a new one, or that of the origin that was not called for the longest time. */
 static struct client_pool *pool_slot(struct http_client *client)
 {
@@ -47,6 +61,7 @@ static struct client_pool *pool_slot(struct http_client *client)
         list_remove(&pool->dirty);
     }
     pool_unlink(client, pool);
+    pool_forget(pool);
     return pool;
 }
 
@@ -78,7 +93,9 @@ enum bk_err pool_take(struct http_client *client, const struct http_origin *orig
     if (!pool) {
         return BK_BUSY;
     }
-    *pool = (struct client_pool){.client = client, .origin = *origin};
+    *pool = (struct client_pool){.client = client};
+    http_origin_take(&pool->origin, origin);
+    client->credentials_count += origin->credentials != NULL;
     pool->proxy = client->config.proxy ? http_proxy_for(client->config.proxy, origin) : NULL;
     if (pool->proxy) {
         memcpy(pool->url_start, "http://", 7);
@@ -97,6 +114,9 @@ void pool_release(struct client_pool *pool)
 {
     if (pool_unused(pool)) {
         bk_assert(pool->waiting_count == 0 && pool->dial_count == 0);
+        if (pool_retired(pool)) {
+            pool_forget(pool);
+        }
         list_push_back(&pool->client->unused, &pool->lru);
     }
 }

@@ -18,6 +18,7 @@
 #include "http/response.h"
 #include "net/dns.h"
 #include "net/policy.h"
+#include "tls/credentials.h"
 #include "tls/tls.h"
 
 /* Addresses that are being connected to at once: the second after EYEBALLS_MS, ... (RFC 8305). */
@@ -83,7 +84,6 @@ struct client_line {
     uint8_t state;
     bool used;      /* has served a call before this one */
     bool peer_done; /* the stream from the peer ended */
-    bool forgotten; /* no further call */
     bool again;     /* the call on it goes back to the queue */
     bool sent;      /* the request, all of it */
     bool begun;     /* a byte of the answer came */
@@ -123,7 +123,7 @@ struct client_pool {
     struct http_client *client;
     struct http_origin origin;
     const struct http_proxy_server *proxy; /* NULL = directly */
-    struct client_pool *next;              /* of its bucket, or free */
+    struct client_pool *next;              /* of its bucket */
     struct list lru;                       /* of the client: without call and connection */
     struct list dirty;                     /* of the client: dirty, or blocked */
     bool blocked;
@@ -152,11 +152,12 @@ struct http_client {
     struct list unused; /* pools, oldest first */
     struct timer wake;  /* something was left for the next turn */
     struct client_line *conns, *conns_free;
-    struct client_pool *pools, *pools_free;
+    struct client_pool *pools;
     struct client_pool **buckets;
     unsigned bucket_count;
     unsigned conns_used, pools_used; /* never-used slots are handed out in order */
     unsigned conn_count, dial_count, call_count, waiting_count;
+    unsigned credentials_count; /* pools that hold some */
     size_t map_bytes;
     uint8_t *engines, *engines_free;
     unsigned engines_used;
@@ -186,6 +187,11 @@ void pool_queue(struct http_call *call, bool front);
 void pool_unqueue(struct http_call *call);
 /* To be dispatched in the next flush. */
 void pool_dirty(struct client_pool *pool);
+/* Its credentials are: no connection is kept. */
+bool pool_retired(const struct client_pool *pool);
+/* Let go of its session and credentials; if it had some, no origin finds it again. Nothing uses it
+ * any more. */
+void pool_forget(struct client_pool *pool);
 /* Of a connection or a call less. */
 void pool_release(struct client_pool *pool);
 /* Give waiting calls to connections, open more. */

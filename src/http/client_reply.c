@@ -161,7 +161,7 @@ static bool reply_piece(struct client_line *line, struct slice piece)
 void reply_deliver(struct client_line *line)
 {
     struct http_call *call = line->call;
-    bool reusable = line->response.keep_alive && !line->forgotten && !line->peer_done &&
+    bool reusable = line->response.keep_alive && !line->peer_done &&
                     line->send_err == BK_OK && !list_linked(&line->starved) &&
                     line->held_count == 0;
 

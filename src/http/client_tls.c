@@ -158,7 +158,7 @@ static bool pump_step(struct client_line *line)
         send_record(line);
         return true;
     }
-    if (line->state == LINE_TLS && tls_is_open(line->tls)) {
+    if (line->state == LINE_TLS && tls_is_open(line->tls) && line->send_err == BK_OK) {
         handshake_done(line);
         return true;
     }
@@ -201,9 +201,11 @@ void line_tls_begin(struct client_line *line)
 {
     struct http_client *client = line->client;
     struct client_pool *pool = line->pool;
-    const struct tls_trust *trust = pool->origin.trust ? pool->origin.trust : client->config.trust;
+    const struct tls_credentials *credentials = pool->origin.credentials;
+    const struct tls_trust *trust = tls_credentials_trust(credentials);
     uint8_t entropy[32];
 
+    trust = trust ? trust : client->config.trust;
     if (!trust) {
         snprintf(line->why, sizeof line->why,
                  "no certificate authorities are known: install ca-certificates or give --ca-file");
@@ -217,7 +219,7 @@ void line_tls_begin(struct client_line *line)
         line->tls_begun_ns + client->config.tls_timeout_ms * (uint64_t)NS_PER_MS;
     line_deadline(line, line->dial_deadline_ns);
     ring_entropy(entropy, sizeof entropy);
-    tls_client_begin(line->tls, trust, pool->origin.identity, pool->origin.host,
+    tls_client_begin(line->tls, trust, tls_credentials_identity(credentials), pool->origin.host,
                      pool->session.made_seconds != 0 ? &pool->session : NULL,
                      ring_wall_ns(client->ring) / NS_PER_SECOND, entropy);
     bk_wipe(entropy, sizeof entropy);

@@ -8,6 +8,7 @@
 #include "hub/resources/audit.h"
 #include "store/keys.h"
 #include "store/record.h"
+#include "tls/tls.h"
 
 struct hub {
     struct store *store;
@@ -105,11 +106,15 @@ enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_inp
 
 /* ---- the compiled input of destinations and routes (resources/compile_route.c) */
 
-struct destination_input_header {
-    struct slice name;
+struct destination_input_text {
     bool plain;
     struct slice value;          /* plain */
-    struct source_secret secret; /* by reference */
+    struct source_secret secret; /* else */
+};
+
+struct destination_input_header {
+    struct slice name;
+    struct destination_input_text text;
 };
 
 struct destination_input {
@@ -129,6 +134,8 @@ struct destination_input {
     struct destination_input_header headers[DESTINATION_HEADERS_MAX];
     unsigned retry_count;
     uint32_t retry_schedule_ms[DESTINATION_RETRIES_MAX];
+    bool has_tls[RESOURCE_TLS_COUNT];
+    struct destination_input_text tls[RESOURCE_TLS_COUNT];
 };
 
 void destination_input_defaults(struct destination_input *input);
@@ -187,12 +194,15 @@ struct compiler {
     size_t text_bytes;
     uint8_t *text;     /* SEAL_VALUE_BYTES_MAX: the cached secret */
     uint8_t *own;      /* the same size: inline secrets of the source being compiled */
+    char why[TLS_WHY_BYTES]; /* where a message is made up */
+    enum resource_tls tls_part; /* of a destination that failed; RESOURCE_TLS_COUNT = none */
 };
 
 enum bk_err compiler_init(struct compiler *compiler, struct hub *hub,
                           struct store_txn *txn) BK_MUST_CHECK;
 void compiler_fini(struct compiler *compiler);
-/* Slices of *ret_change point into the record, canvas and name. ret_message: static, on failure. */
+/* Slices of *ret_change point into the record, canvas and name. ret_message: on failure, static or
+ * the compiler's. */
 enum bk_err compiler_run(struct compiler *compiler, struct slice canvas, struct slice name,
                          const struct record *record, struct source_change *ret_change,
                          const char **ret_message) BK_MUST_CHECK;

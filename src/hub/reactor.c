@@ -339,6 +339,11 @@ void reactor_resume(struct reactor *reactor)
     resume_parked(reactor);
 }
 
+void reactor_forget(struct reactor *reactor)
+{
+    http_client_forget(reactor->client);
+}
+
 void reactor_when_settled(struct reactor *reactor, struct ingress_settled *settled,
                           void (*done)(struct ingress_settled *settled))
 {

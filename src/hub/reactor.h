@@ -82,6 +82,8 @@ void reactor_drain(struct reactor *reactor, uint64_t deliver_until_ns);
 void reactor_exit(struct reactor *reactor);
 /* Ask parked requests again: the dedupe table grew. */
 void reactor_resume(struct reactor *reactor);
+/* http_client_forget(). */
+void reactor_forget(struct reactor *reactor);
 /* ingress_when_settled(): no exchange from before holds a slot of the dedupe table any more. */
 void reactor_when_settled(struct reactor *reactor, struct ingress_settled *settled,
                           void (*done)(struct ingress_settled *settled));

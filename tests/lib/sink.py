@@ -18,8 +18,10 @@ import time
 
 
 class Request:
-    def __init__(self, path, headers, body, status):
+    def __init__(self, path, headers, body, status, connection=0, peer=None):
         self.path, self.headers, self.body, self.status = path, headers, body, status
+        self.connection = connection  # number of it, 1, 2, ...
+        self.peer = peer  # common name of the certificate that was shown
         self.at = time.time()
 
     @property
@@ -28,7 +30,11 @@ class Request:
 
 
 class Sink:
-    def __init__(self, port=0):
+    def __init__(self, port=0, context=None):
+        """context: an ssl.SSLContext, for TLS."""
+        self.context = context
+        self.failed = []  # what went wrong in handshakes
+        self.closed = set()  # numbers of connections that ended
         self.lock = threading.Condition()
         self.requests = {}
         self.manners = {}
@@ -67,7 +73,7 @@ class Sink:
                     pass
 
     def url(self, path):
-        return 'http://127.0.0.1:%d%s' % (self.port, path)
+        return 'http%s://127.0.0.1:%d%s' % ('s' if self.context else '', self.port, path)
 
     def manner(self, path, status=200, answers=None, headers=(), body=b'ok', delay=0, reset=False, failing=0.0,
                failing_bodies=None):
@@ -100,10 +106,29 @@ class Sink:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.lock:
                 self.connections += 1
+                number = self.connections
                 self.sockets.add(sock)
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+            threading.Thread(target=self._secure if self.context else self._serve, args=(sock, number),
+                             daemon=True).start()
 
-    def _serve(self, sock):
+    def _secure(self, raw, number):
+        try:
+            raw.settimeout(20)
+            sock = self.context.wrap_socket(raw, server_side=True)
+        except OSError as e:
+            with self.lock:
+                self.failed.append(str(e))
+                self.closed.add(number)
+                self.sockets.discard(raw)
+            raw.close()
+            return
+        with self.lock:
+            self.sockets.discard(raw)
+            self.sockets.add(sock)
+        subject = (sock.getpeercert() or {}).get('subject', ())
+        self._serve(sock, number, next((v for part in subject for k, v in part if k == 'commonName'), None))
+
+    def _serve(self, sock, number, peer=None):
         data = b''
         try:
             while self.open:
@@ -126,16 +151,17 @@ class Sink:
                         return
                     data += more
                 body, data = data[:length], data[length:]
-                if not self._answer(sock, path, headers, body):
+                if not self._answer(sock, path, headers, body, number, peer):
                     return
         except OSError:
             pass
         finally:
             with self.lock:
                 self.sockets.discard(sock)
+                self.closed.add(number)
             sock.close()
 
-    def _answer(self, sock, path, headers, body):
+    def _answer(self, sock, path, headers, body, number=0, peer=None):
         with self.lock:
             manner = self.manners.get(path) or dict(answers=[200], headers=[], body=b'ok', delay=0, reset=False,
                                                     failing=0.0, failing_bodies=None)
@@ -146,7 +172,7 @@ class Sink:
             failing_bodies = manner['failing_bodies']
             if random.random() < manner['failing'] or (failing_bodies and failing_bodies in body):
                 status = 500
-            self.requests.setdefault(path, []).append(Request(path, headers, body, status))
+            self.requests.setdefault(path, []).append(Request(path, headers, body, status, number, peer))
         if manner['delay']:
             time.sleep(manner['delay'])
         if manner['reset'] or status == 0:

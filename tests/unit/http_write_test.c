@@ -145,7 +145,7 @@ static void origins(void)
     http_origin_init(&b);
     ok(!http_origin_equal(&a, &b), "who may reach private addresses shares with no other");
     b = a;
-    b.trust = (const struct tls_trust *)(const void *)&a;
+    b.credentials = (struct tls_credentials *)(void *)&a;
     http_origin_init(&b);
     ok(!http_origin_equal(&a, &b), "nor who trusts others");
 }

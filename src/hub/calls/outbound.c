@@ -66,6 +66,7 @@ static void call_free(struct outbound_call *call)
 
     bk_assert(outbound->count > 0);
     outbound->count--;
+    http_origin_give(&call->origin);
     /* Requests carry tokens, and answers too. Untouched pages of the body need no wiping. */
     bk_wipe(call->body_at, call->reply.body.bytes);
     bk_wipe(call->body_at + call->body_bytes_max,
@@ -170,7 +171,7 @@ enum bk_err outbound_call(struct outbound *outbound, const struct outbound_reque
         memcpy(copy + request->head.bytes, request->body.at, request->body.bytes);
     }
     call->outbound = outbound;
-    call->origin = *request->origin;
+    http_origin_take(&call->origin, request->origin);
     call->done = request->done;
     call->context = request->context;
     call->map_bytes = map_bytes;

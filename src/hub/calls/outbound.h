@@ -10,7 +10,7 @@
  * Limits      OUTBOUND_CALLS_MAX at once; a request of at most OUTBOUND_REQUEST_BYTES_MAX. Memory
  *             for the answer (body_bytes_max) is set aside when the call is made, and becomes
  *             resident as the answer fills it.
- * Trust       A call keeps the pointers of origin.trust and origin.identity: see http/origin.h. The
+ * Trust       A call takes a reference of origin.credentials: see http/origin.h. The
  *             simplest is to leave them NULL (the server's own trust).
  * Ending      Calls under way when the reactor drains end by themselves, new ones with
  *             BK_CANCELLED. Close when outbound_idle().

@@ -67,7 +67,7 @@ struct delivery *delivery_take(struct target *target, const struct destination *
     delivery->flags = 0;
     delivery->version = destination->version;
     delivery->bucket = ORDER_NO_KEY;
-    delivery->origin = destination->origin;
+    http_origin_take(&delivery->origin, &destination->origin);
     request_build(&request, delivery->at, &delivery->layout);
     return delivery;
 }
@@ -82,6 +82,7 @@ void delivery_give(struct delivery *delivery)
         buffers_give(&deliver->large, delivery->at, delivery->large_bytes);
         delivery->large_bytes = 0;
     }
+    http_origin_give(&delivery->origin);
     delivery->target = NULL;
     delivery->lane = NULL;
     target->slots--;

@@ -16,6 +16,15 @@ static void spec_number(struct spec_writer *writer, const char *name, uint64_t n
     buf_printf(writer->json, "%llu", (unsigned long long)number);
 }
 
+static void write_text(struct buf *json, const struct resource_text *text)
+{
+    if (text->plain) {
+        json_add_string(json, text->value.value);
+    } else {
+        spec_secret(json, &text->value);
+    }
+}
+
 static void write_headers(struct spec_writer *writer,
                           const struct resource_destination *destination)
 {
@@ -28,13 +37,28 @@ static void write_headers(struct spec_writer *writer,
         buf_add_str(writer->json, i > 0 ? "," : "");
         json_add_string(writer->json, header->name);
         buf_add_byte(writer->json, ':');
-        if (header->plain) {
-            json_add_string(writer->json, header->value.value);
-        } else {
-            spec_secret(writer->json, &header->value);
-        }
+        write_text(writer->json, &header->text);
     }
     spec_close(writer);
+}
+
+static void write_tls(struct spec_writer *writer, const struct resource_destination *destination)
+{
+    bool open = false;
+    for (unsigned i = 0; i < RESOURCE_TLS_COUNT; i++) {
+        if (!destination->tls[i]) {
+            continue;
+        }
+        if (!open) {
+            spec_open(writer, "tls");
+        }
+        open = true;
+        spec_name(writer, resource_tls_names[i]);
+        write_text(writer->json, destination->tls[i]);
+    }
+    if (open) {
+        spec_close(writer);
+    }
 }
 
 static void write_retry(struct spec_writer *writer, const struct resource_destination *destination)
@@ -72,6 +96,7 @@ static void write_destination(struct buf *json, const struct resource_destinatio
         spec_secrets(&writer, destination->secrets, destination->secret_count);
     }
     spec_close(&writer);
+    write_tls(&writer, destination);
     spec_text(&writer, "timeout", destination->timeout.text);
     write_retry(&writer, destination);
     if (destination->concurrency > 0) {
@@ -119,6 +144,37 @@ static enum bk_err gather_secrets(struct apply *apply, struct apply_work *work,
     return err;
 }
 
+/* `slot` is where a secret that stands in the document is kept. */
+static enum bk_err gather_text(struct apply *apply, struct apply_work *work,
+                               const struct resource_text *text, const char *slot, const char *path,
+                               struct destination_input_text *to)
+{
+    *to = (struct destination_input_text){.plain = text->plain, .value = text->value.value};
+    if (text->plain) {
+        return BK_OK;
+    }
+    const char *kept = arena_string(apply->arena, slot);
+    return kept ? apply_secret_source(apply, work, &text->value, kept, path, &to->secret)
+                : BK_NO_MEMORY;
+}
+
+static enum bk_err gather_tls(struct apply *apply, struct apply_work *work,
+                              struct destination_input *input)
+{
+    const struct resource_destination *destination = &work->document->spec.destination;
+    enum bk_err err = BK_OK;
+    for (unsigned i = 0; err == BK_OK && i < RESOURCE_TLS_COUNT; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "spec.tls.%s", resource_tls_names[i]);
+        input->has_tls[i] = destination->tls[i] != NULL;
+        if (input->has_tls[i]) {
+            err = gather_text(apply, work, destination->tls[i], path + sizeof "spec." - 1, path,
+                              &input->tls[i]);
+        }
+    }
+    return err;
+}
+
 static enum bk_err gather_headers(struct apply *apply, struct apply_work *work,
                                   struct destination_input *input)
 {
@@ -128,17 +184,12 @@ static enum bk_err gather_headers(struct apply *apply, struct apply_work *work,
         const struct resource_destination_header *header = &destination->headers[i];
         struct destination_input_header *to = &input->headers[i];
         char path[96], slot[24];
-        *to = (struct destination_input_header){
-            .name = header->name, .plain = header->plain, .value = header->value.value};
+        to->name = header->name;
         snprintf(path, sizeof path, "spec.headers.%.*s",
                  (int)(header->name.bytes > 60 ? 60 : header->name.bytes),
                  (const char *)header->name.at);
         snprintf(slot, sizeof slot, "headers[%u]", i);
-        if (!header->plain) {
-            const char *kept = arena_string(apply->arena, slot);
-            err = kept ? apply_secret_source(apply, work, &header->value, kept, path, &to->secret)
-                       : BK_NO_MEMORY;
-        }
+        err = gather_text(apply, work, &header->text, slot, path, &to->text);
     }
     input->header_count = destination->header_count;
     return err;
@@ -173,6 +224,9 @@ static enum bk_err destination_build(struct apply *apply, struct apply_work *wor
     enum bk_err err = gather_secrets(apply, work, &input);
     if (err == BK_OK) {
         err = gather_headers(apply, work, &input);
+    }
+    if (err == BK_OK) {
+        err = gather_tls(apply, work, &input);
     }
     if (err == BK_OK && !work->failed) {
         write_destination(&apply->spec, destination);
@@ -211,6 +265,20 @@ static enum bk_err destination_unindex(struct apply *apply, struct apply_work *w
     return store_delete(apply->txn, key_slice(&key));
 }
 
+static void wrong_spec(struct apply *apply, struct apply_work *blame, const char *message)
+{
+    const struct resource_document *document = blame->document;
+    enum resource_tls part = apply->compiler.tls_part;
+    const struct resource_text *text =
+        part < RESOURCE_TLS_COUNT ? document->spec.destination.tls[part] : NULL;
+    char field[64] = "spec";
+    if (text) {
+        snprintf(field, sizeof field, "spec.tls.%s", resource_tls_names[part]);
+    }
+    apply_wrong(apply, blame, text ? text->value.place : document->spec_place, field, "%s",
+                message);
+}
+
 static enum bk_err destination_compile(struct apply *apply, struct slice canvas, struct slice name,
                                        struct apply_work *blame, bool own)
 {
@@ -233,7 +301,7 @@ static enum bk_err destination_compile(struct apply *apply, struct slice canvas,
         return err;
     }
     if (own) {
-        apply_wrong(apply, blame, blame->document->spec_place, "spec", "%s", message);
+        wrong_spec(apply, blame, message);
     } else {
         apply_wrong(apply, blame, blame->document->spec_place, "spec.local.data",
                     "Destination \"%.*s\" cannot use it any more: %s", (int)name.bytes,

@@ -7,6 +7,7 @@
 #include "hub/hub_private.h"
 #include "hub/resources/pack.h"
 #include "providers/scheme.h"
+#include "tls/credentials.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,9 +44,11 @@ static bool unpack_secret(struct slice *rest, struct source_secret *secret)
 /* ---- Destination
  *
  * u8 version | u8 flags | u8 secrets | u8 headers | u8 retries | u64 timeout | u64 concurrency |
- * u64 per second | u64 jitter | url | order key | secrets | headers | retries, u64 each. */
+ * u64 per second | u64 jitter | url | order key | secrets | headers | retries, u64 each.
+ * Version 2, only where spec.tls is there: | for each of its parts u8 present and a text. */
 
-#define DESTINATION_VERSION 1U
+#define DESTINATION_VERSION     1U
+#define DESTINATION_VERSION_TLS 2U
 enum {
     DESTINATION_FLAG_UNSIGNED = 1,
     DESTINATION_FLAG_STRICT = 2,
@@ -53,12 +56,68 @@ enum {
     DESTINATION_FLAG_PAUSED = 8
 };
 
+/* What may stand there plainly. */
+static void pack_open_text(struct buf *bytes, const struct destination_input_text *text)
+{
+    buf_add_byte(bytes, text->plain ? 1 : 0);
+    if (text->plain) {
+        pack_text(bytes, text->value);
+    } else {
+        pack_secret(bytes, &text->secret);
+    }
+}
+
+static bool unpack_open_text(struct slice *rest, struct destination_input_text *text)
+{
+    uint8_t plain;
+    if (!unpack_byte(rest, &plain) || plain > 1) {
+        return false;
+    }
+    text->plain = plain == 1;
+    return text->plain ? unpack_text(rest, UINT16_MAX, &text->value)
+                       : unpack_secret(rest, &text->secret);
+}
+
+static bool has_tls(const struct destination_input *input)
+{
+    bool has = false;
+    for (unsigned i = 0; i < RESOURCE_TLS_COUNT; i++) {
+        has |= input->has_tls[i];
+    }
+    return has;
+}
+
+static void pack_tls(struct buf *bytes, const struct destination_input *input)
+{
+    for (unsigned i = 0; i < RESOURCE_TLS_COUNT; i++) {
+        buf_add_byte(bytes, input->has_tls[i] ? 1 : 0);
+        if (input->has_tls[i]) {
+            pack_open_text(bytes, &input->tls[i]);
+        }
+    }
+}
+
+static bool unpack_tls(struct slice *rest, struct destination_input *input)
+{
+    for (unsigned i = 0; i < RESOURCE_TLS_COUNT; i++) {
+        uint8_t has;
+        if (!unpack_byte(rest, &has) || has > 1) {
+            return false;
+        }
+        input->has_tls[i] = has == 1;
+        if (input->has_tls[i] && !unpack_open_text(rest, &input->tls[i])) {
+            return false;
+        }
+    }
+    return has_tls(input); /* one spelling only */
+}
+
 void destination_input_encode(const struct destination_input *input, struct buf *bytes)
 {
     bk_assert(input->secret_count <= DESTINATION_SECRETS_MAX);
     bk_assert(input->header_count <= DESTINATION_HEADERS_MAX);
     bk_assert(input->retry_count <= DESTINATION_RETRIES_MAX);
-    buf_add_byte(bytes, DESTINATION_VERSION);
+    buf_add_byte(bytes, has_tls(input) ? DESTINATION_VERSION_TLS : DESTINATION_VERSION);
     buf_add_byte(bytes, (uint8_t)((input->unsigned_ ? DESTINATION_FLAG_UNSIGNED : 0) |
                                   (input->strict ? DESTINATION_FLAG_STRICT : 0) |
                                   (input->allow_private ? DESTINATION_FLAG_PRIVATE : 0) |
@@ -78,15 +137,13 @@ void destination_input_encode(const struct destination_input *input, struct buf 
     for (unsigned i = 0; i < input->header_count; i++) {
         const struct destination_input_header *header = &input->headers[i];
         pack_text(bytes, header->name);
-        buf_add_byte(bytes, header->plain ? 1 : 0);
-        if (header->plain) {
-            pack_text(bytes, header->value);
-        } else {
-            pack_secret(bytes, &header->secret);
-        }
+        pack_open_text(bytes, &header->text);
     }
     for (unsigned i = 0; i < input->retry_count; i++) {
         pack_u64(bytes, input->retry_schedule_ms[i]);
+    }
+    if (has_tls(input)) {
+        pack_tls(bytes, input);
     }
 }
 
@@ -102,21 +159,16 @@ static bool unpack_u32(struct slice *rest, uint32_t *ret_number)
 
 static bool unpack_header(struct slice *rest, struct destination_input_header *header)
 {
-    uint8_t plain;
-    if (!unpack_text(rest, UINT16_MAX, &header->name) || !unpack_byte(rest, &plain) || plain > 1) {
-        return false;
-    }
-    header->plain = plain == 1;
-    return header->plain ? unpack_text(rest, UINT16_MAX, &header->value)
-                         : unpack_secret(rest, &header->secret);
+    return unpack_text(rest, UINT16_MAX, &header->name) && unpack_open_text(rest, &header->text);
 }
 
 enum bk_err destination_input_decode(struct slice bytes, struct destination_input *ret_input)
 {
     struct slice rest = bytes;
     uint8_t version, flags, secrets, headers, retries;
-    if (!unpack_byte(&rest, &version) || version != DESTINATION_VERSION ||
-        !unpack_byte(&rest, &flags) || !unpack_byte(&rest, &secrets) ||
+    if (!unpack_byte(&rest, &version) || version < DESTINATION_VERSION ||
+        version > DESTINATION_VERSION_TLS || !unpack_byte(&rest, &flags) ||
+        !unpack_byte(&rest, &secrets) ||
         secrets > DESTINATION_SECRETS_MAX || !unpack_byte(&rest, &headers) ||
         headers > DESTINATION_HEADERS_MAX || !unpack_byte(&rest, &retries) ||
         retries > DESTINATION_RETRIES_MAX || !unpack_u32(&rest, &ret_input->timeout_ms) ||
@@ -147,6 +199,10 @@ enum bk_err destination_input_decode(struct slice bytes, struct destination_inpu
         if (!unpack_u32(&rest, &ret_input->retry_schedule_ms[i])) {
             return BK_CORRUPT;
         }
+    }
+    memset(ret_input->has_tls, 0, sizeof ret_input->has_tls);
+    if (version == DESTINATION_VERSION_TLS && !unpack_tls(&rest, ret_input)) {
+        return BK_CORRUPT;
     }
     return rest.bytes == 0 ? BK_OK : BK_CORRUPT;
 }
@@ -312,9 +368,9 @@ static enum bk_err compile_headers(struct compiler *compiler, const struct recor
 {
     for (unsigned i = 0; i < input->header_count; i++) {
         const struct destination_input_header *header = &input->headers[i];
-        struct slice value = header->value;
-        if (!header->plain) {
-            enum bk_err err = compiler_secrets(compiler, record, &header->secret, 1, &value);
+        struct slice value = header->text.value;
+        if (!header->text.plain) {
+            enum bk_err err = compiler_secrets(compiler, record, &header->text.secret, 1, &value);
             if (err != BK_OK) {
                 *ret_message = "the secret of a header is missing or does not open";
                 return err;
@@ -330,6 +386,67 @@ static enum bk_err compile_headers(struct compiler *compiler, const struct recor
         buf_add_str(lines, "\r\n");
     }
     return lines->overflow ? BK_TOO_LARGE : BK_OK;
+}
+
+/* Which part the words of tls/credentials.h begin with. */
+static enum resource_tls tls_part(const char *why)
+{
+    unsigned part = 0;
+    while (part < RESOURCE_TLS_COUNT &&
+           !slice_equal(slice_of(why, strcspn(why, ":")), slice_str(resource_tls_names[part]))) {
+        part++;
+    }
+    return (enum resource_tls)part;
+}
+
+/* Plain texts, and the secrets opened all at once: they share the compiler's memory. */
+static enum bk_err tls_texts(struct compiler *compiler, const struct record *record,
+                             const struct destination_input *input,
+                             struct slice texts[RESOURCE_TLS_COUNT])
+{
+    struct source_secret secrets[RESOURCE_TLS_COUNT];
+    struct slice opened[RESOURCE_TLS_COUNT];
+    unsigned count = 0;
+    for (unsigned i = 0; i < RESOURCE_TLS_COUNT; i++) {
+        texts[i] = input->has_tls[i] && input->tls[i].plain ? input->tls[i].value : SLICE_EMPTY;
+        if (input->has_tls[i] && !input->tls[i].plain) {
+            secrets[count++] = input->tls[i].secret;
+        }
+    }
+    enum bk_err err = compiler_secrets(compiler, record, secrets, count, opened);
+    for (unsigned i = RESOURCE_TLS_COUNT; err == BK_OK && i > 0; i--) {
+        if (input->has_tls[i - 1] && !input->tls[i - 1].plain) {
+            texts[i - 1] = opened[--count];
+        }
+    }
+    return err;
+}
+
+static enum bk_err compile_tls(struct compiler *compiler, const struct record *record,
+                               const struct destination_input *input,
+                               struct destination *destination, const char **ret_message)
+{
+    struct slice texts[RESOURCE_TLS_COUNT];
+    if (!has_tls(input)) {
+        return BK_OK;
+    }
+    enum bk_err err = tls_texts(compiler, record, input, texts);
+    if (err != BK_OK) {
+        *ret_message = err == BK_TOO_LARGE ? "the secrets of its tls are too long together"
+                                           : "a secret of its tls is missing or does not open";
+        return err;
+    }
+    struct tls_credentials_text text = {.ca = texts[RESOURCE_TLS_CA],
+                                        .certificate = texts[RESOURCE_TLS_CERTIFICATE],
+                                        .key = texts[RESOURCE_TLS_KEY]};
+    err = tls_credentials_open(&text, &destination->origin.credentials, compiler->why);
+    if (err != BK_OK) {
+        compiler->tls_part = tls_part(compiler->why);
+        *ret_message = compiler->why;
+        return err;
+    }
+    http_origin_init(&destination->origin);
+    return BK_OK;
 }
 
 static const uint32_t schedule_default_ms[] = {5000,     30000,    300000,   1800000,  7200000,
@@ -420,6 +537,7 @@ enum bk_err compile_destination(struct compiler *compiler, struct slice canvas, 
     struct pause pause;
     const char *why;
     *ret_message = "its record cannot be read";
+    compiler->tls_part = RESOURCE_TLS_COUNT;
     enum bk_err err = destination_input_decode(record->compiled, &input);
     if (err == BK_OK) {
         err = url_parse(input.url, &url, &why);
@@ -446,6 +564,9 @@ enum bk_err compile_destination(struct compiler *compiler, struct slice canvas, 
     memcpy(destination->id, record->id, sizeof destination->id);
     destination->pause = input.paused ? DESTINATION_PAUSED_BY_SPEC : pause.pause;
     err = compile_secrets(compiler, record, &input, destination, ret_message);
+    if (err == BK_OK) {
+        err = compile_tls(compiler, record, &input, destination, ret_message);
+    }
     if (err == BK_OK && input.order_key.bytes > 0) {
         struct filter_error error;
         *ret_message = "its order key cannot be compiled";

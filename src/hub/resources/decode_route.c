@@ -5,6 +5,7 @@
 #include "http/write.h"
 #include "hub/resources/decode.h"
 #include "hub/routes/destination.h"
+#include "tls/credentials.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -216,7 +217,7 @@ void decode_events(struct decoder *decoder, const struct decode_object *spec,
 static void decode_url(struct decoder *decoder, const struct decode_object *spec,
                        struct resource_destination *destination)
 {
-    struct url url;
+    struct url url = {0};
     const char *why;
     destination->url = decode_text(decoder, spec, "url");
     if (!decode_field(spec, "url")) {
@@ -224,6 +225,8 @@ static void decode_url(struct decoder *decoder, const struct decode_object *spec
     } else if (destination->url.bytes > 0 &&
                url_parse(destination->url, &url, &why) != BK_OK) {
         decode_wrong(decoder, spec, "url", "%s", why);
+    } else if (url.host[0] && !url.tls && decode_field(spec, "tls")) {
+        decode_wrong(decoder, spec, "tls", "only with a url that begins with https://");
     }
 }
 
@@ -264,7 +267,7 @@ static void decode_header(struct decoder *decoder, const struct decode_object *h
 {
     const char *name = yyjson_mut_get_str(key);
     header->name = json_text(key);
-    header->value.place = json_place(value);
+    header->text.value.place = json_place(value);
     if (!http_write_name_fits(header->name)) {
         decode_wrong(decoder, headers, name, "is no name of a header");
     } else if (header_reserved(header->name)) {
@@ -272,15 +275,15 @@ static void decode_header(struct decoder *decoder, const struct decode_object *h
     }
     if (yyjson_mut_is_obj(value)) {
         struct decode_object item = {value, headers, name, json_place(value)};
-        decode_secret_source(decoder, &item, &header->value);
+        decode_secret_source(decoder, &item, &header->text.value);
         return;
     }
-    header->plain = true;
-    header->value.value = decode_text(decoder, headers, name);
+    header->text.plain = true;
+    header->text.value.value = decode_text(decoder, headers, name);
     if (header_secret(header->name)) {
         decode_wrong(decoder, headers, name,
                      "keep it in a Secret: {valueFrom: {secret: {name, key}}}");
-    } else if (!http_write_value_fits(header->value.value)) {
+    } else if (!http_write_value_fits(header->text.value.value)) {
         decode_wrong(decoder, headers, name, "must be visible ASCII characters and spaces");
     }
 }
@@ -331,6 +334,49 @@ static void decode_signing(struct decoder *decoder, const struct decode_object *
         decode_wrong(decoder, &signing, "secrets", "scheme none takes no secret");
     }
     destination->generate_key = !destination->unsigned_ && !decode_field(&signing, "secrets");
+}
+
+/* A certificate is no secret, so it may stand there as it is; a key may not. */
+static void decode_tls_part(struct decoder *decoder, const struct decode_object *tls,
+                            enum resource_tls part, struct resource_destination *destination)
+{
+    const char *name = resource_tls_names[part];
+    yyjson_mut_val *value = decode_field(tls, name);
+    struct resource_text *text = value ? room(decoder, tls, name, 1, sizeof *text) : NULL;
+    if (!text) {
+        return;
+    }
+    *text = (struct resource_text){.value.place = json_place(value)};
+    destination->tls[part] = text;
+    if (yyjson_mut_is_obj(value)) {
+        struct decode_object item = {value, tls, name, json_place(value)};
+        decode_secret_source(decoder, &item, &text->value);
+        return;
+    }
+    text->plain = true;
+    text->value.value = decode_text(decoder, tls, name);
+    if (part == RESOURCE_TLS_KEY) {
+        decode_wrong(decoder, tls, name, "keep it in a Secret: {valueFrom: {secret: {name, key}}}");
+    } else if (text->value.value.bytes > DESTINATION_PEM_BYTES_MAX) {
+        decode_wrong(decoder, tls, name, "longer than %u bytes", DESTINATION_PEM_BYTES_MAX);
+    }
+}
+
+static void decode_tls(struct decoder *decoder, const struct decode_object *spec,
+                       struct resource_destination *destination)
+{
+    static const char *const known[] = {TLS_CREDENTIALS_CA, TLS_CREDENTIALS_CERTIFICATE,
+                                        TLS_CREDENTIALS_KEY, NULL};
+    struct decode_object tls = decode_inner(decoder, spec, "tls");
+    decode_known(decoder, &tls, known);
+    for (unsigned i = 0; i < RESOURCE_TLS_COUNT; i++) {
+        decode_tls_part(decoder, &tls, (enum resource_tls)i, destination);
+    }
+    bool certificate = decode_field(&tls, TLS_CREDENTIALS_CERTIFICATE) != NULL;
+    if (certificate != (decode_field(&tls, TLS_CREDENTIALS_KEY) != NULL)) {
+        decode_wrong(decoder, &tls, certificate ? TLS_CREDENTIALS_KEY : TLS_CREDENTIALS_CERTIFICATE,
+                     "is missing: a certificate and its key go together");
+    }
 }
 
 static void decode_schedule(struct decoder *decoder, const struct decode_object *retry,
@@ -416,7 +462,7 @@ void decode_destination(struct decoder *decoder, const struct decode_object *spe
 {
     static const char *const known[] = {"url",         "headers",   "signing",  "timeout",
                                         "retry",       "concurrency", "rateLimit", "ordering",
-                                        "allowPrivate", "paused",    NULL};
+                                        "allowPrivate", "paused",    "tls",       NULL};
     static const char *const rate_known[] = {"perSecond", NULL};
     uint64_t number = 0;
     int64_t ns = 0;
@@ -424,6 +470,7 @@ void decode_destination(struct decoder *decoder, const struct decode_object *spe
     decode_url(decoder, spec, destination);
     decode_headers(decoder, spec, destination);
     decode_signing(decoder, spec, destination);
+    decode_tls(decoder, spec, destination);
     decode_retry(decoder, spec, destination);
     decode_ordering(decoder, spec, destination);
     if (decode_duration(decoder, spec, "timeout", NS_PER_SECOND, TIMEOUT_NS_MAX, &ns,

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "hub/resources/decode.h"
+#include "tls/credentials.h"
 
 #include <stdlib.h>
 
@@ -26,6 +27,9 @@ static const struct resource_kind_info kinds[RESOURCE_KIND_COUNT] = {
     [RESOURCE_USER] = {"User", "user", "users", 'U', true, true},
     [RESOURCE_TEAM] = {"Team", "team", "teams", 'T', true, true},
 };
+
+const char *const resource_tls_names[RESOURCE_TLS_COUNT] = {
+    TLS_CREDENTIALS_CA, TLS_CREDENTIALS_CERTIFICATE, TLS_CREDENTIALS_KEY};
 
 const char *const resource_kind_names[] = {
     "Canvas",          "Secret",      "EventSource", "Integration", "IntegrationUser",

@@ -198,11 +198,25 @@ struct resource_duration {
     struct slice text;
 };
 
-struct resource_destination_header {
-    struct slice name;
-    bool plain; /* value.value is the text itself; else a reference */
+/* A text that may stand in the document for all to see, or is a secret. */
+struct resource_text {
+    bool plain; /* value.value is the text itself; else a secret */
     struct resource_source_secret value;
 };
+
+struct resource_destination_header {
+    struct slice name;
+    struct resource_text text;
+};
+
+/* spec.tls: PEM, each of these may be absent. */
+enum resource_tls {
+    RESOURCE_TLS_CA,
+    RESOURCE_TLS_CERTIFICATE,
+    RESOURCE_TLS_KEY,
+    RESOURCE_TLS_COUNT
+};
+extern const char *const resource_tls_names[RESOURCE_TLS_COUNT];
 
 struct resource_destination {
     struct slice url;
@@ -212,6 +226,7 @@ struct resource_destination {
     bool generate_key;
     struct resource_source_secret *secrets;
     unsigned secret_count;
+    struct resource_text *tls[RESOURCE_TLS_COUNT]; /* NULL = not given */
     struct resource_duration timeout;
     bool schedule_given;
     struct resource_duration *schedule;

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/ct.h"
+#include "tls/credentials.h"
 
 #include <stdlib.h>
 
@@ -90,6 +91,7 @@ void destination_free(struct destination *destination)
         free(destination->state);
     }
     filter_free(destination->order_key);
+    http_origin_give(&destination->origin);
     bk_wipe(destination->secrets, sizeof destination->secrets);
     free(destination);
 }
@@ -247,6 +249,17 @@ static struct place *make_place(struct route_table *table, uint64_t number)
     return find_place(table, number);
 }
 
+/* What did not change stays the same object, and with it connections stay warm. */
+static void keep_credentials(struct destination *destination, struct destination *old)
+{
+    struct http_origin *origin = &destination->origin;
+    if (origin->credentials && tls_credentials_same(origin->credentials, old->origin.credentials)) {
+        http_origin_give(origin);
+        origin->credentials = tls_credentials_take(old->origin.credentials);
+        http_origin_init(origin);
+    }
+}
+
 static void retire_destination(struct route_table *table, struct destination *destination)
 {
     destination->retired_next = table->retired_destinations;
@@ -280,11 +293,17 @@ enum bk_err route_table_put_destination(struct route_table *table, struct destin
         destination_free(destination);
         return BK_NO_MEMORY;
     }
+    if (old) {
+        keep_credentials(destination, old);
+    }
     destination->state = place->state;
     destination->version = old ? old->version + 1 : 1;
     destination->removed = false;
     atomic_store_explicit(&place->now, destination, memory_order_release);
     if (old) {
+        if (old->origin.credentials != destination->origin.credentials) {
+            tls_credentials_retire(old->origin.credentials);
+        }
         retire_destination(table, old);
         return BK_OK;
     }
@@ -304,6 +323,7 @@ void route_table_remove_destination(struct route_table *table, uint64_t number)
         atomic_store_explicit(&place->now, NULL, memory_order_release);
         place->state = NULL;
         old->removed = true;
+        tls_credentials_retire(old->origin.credentials);
         table->destination_count--;
         retire_destination(table, old);
     }

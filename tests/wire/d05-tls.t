@@ -1,0 +1,290 @@
+#!/usr/bin/env python3
+"""Deliveries over TLS with a CA and a client certificate of the destination's own: believed and shown to whom they are
+meant for, and nobody else; openssl as the judge; rotation, mistakes told where they stand."""
+import json, os, ssl, subprocess, sys, tempfile, time
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+from certs import Certs
+from sink import Sink
+
+scratch = tempfile.mkdtemp()
+certs = Certs(scratch)
+certs.ca('private')
+certs.ca('clients')
+certs.ca('stranger')
+certs.make('server', ca='private')
+for name in ('one', 'two'):
+    certs.make(name, san=None, ca='clients', usage='clientAuth')
+certs.make('rsa', san=None, ca='clients', usage='clientAuth', kind='rsa:2048')
+certs.make('unknown', san=None, ca='stranger', usage='clientAuth')
+
+
+def pem(name):
+    with open(certs.path(name)) as f:
+        return f.read()
+
+
+def block(text, indent):
+    return '|\n' + ''.join(' ' * indent + line + '\n' for line in text.splitlines())
+
+
+def secret(name, **data):
+    return '---\nkind: Secret\nmetadata: {name: %s}\nspec:\n  data:\n%s' % (
+        name, ''.join('    %s: %s' % (key, block(text, 6)) for key, text in data.items()))
+
+
+def client(name):
+    return secret('client-' + name, cert=pem(name + '.pem'), key=pem(name + '.key'))
+
+
+def from_secret(name, key):
+    return '{valueFrom: {secret: {name: %s, key: %s}}}' % (name, key)
+
+
+SOURCE = '''
+kind: EventSource
+metadata: {name: repo}
+spec:
+  type: github
+  path: repo
+  verification: {secrets: [{value: s3cr3t}]}
+'''
+
+
+def destination(name, url, ca=None, identity=None, more=''):
+    tls = ''
+    if ca:
+        tls += '    ca: %s' % (block(pem(ca + '.pem'), 6) if '{' not in ca else ca + '\n')
+    if identity:
+        tls += '    clientCertificate: %s\n    clientKey: %s\n' % (from_secret('client-' + identity, 'cert'),
+                                                                  from_secret('client-' + identity, 'key'))
+    return '''---
+kind: Destination
+metadata: {name: %s}
+spec:
+  url: %s
+  allowPrivate: true
+  retry: {schedule: [300ms, 500ms, 1s, 1s, 1s], jitter: 0}
+%s%s---
+kind: Route
+metadata: {name: to-%s}
+spec: {from: [{source: repo}], to: [{destination: %s}]}
+''' % (name, url, '  tls:\n' + tls if tls else '', more, name, name)
+
+
+def post(server, count=1):
+    ids = []
+    for i in range(count):
+        body = json.dumps({'n': i}).encode()
+        answer = server.post('/hooks/repo', body, github(body, 's3cr3t'))
+        assert answer.status == 200, answer
+        ids.append(answer.json['id'])
+    return ids
+
+
+def why(server, name, seconds=10):
+    """What the last failed attempt at a destination said."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        status = server.api('GET', '/api/v1/destinations/' + name).json['status']
+        last = status.get('delivery', {}).get('lastAttempt', {})
+        if last.get('reason'):
+            return last['reason']
+        time.sleep(0.1)
+    return json.dumps(status)
+
+
+def server_context(verify=None):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certs.path('server.pem'), certs.path('server.key'))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    if verify:
+        context.load_verify_locations(certs.path(verify + '.pem'))
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def when(check, seconds=10):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if check():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def mistakes(server):
+    good = pem('private.pem')
+    cases = [
+        ('a CA that is no PEM', 'tls: {ca: nonsense}', 'spec.tls.ca', 'no certificate in it'),
+        ('a CA that is cut', 'tls: {ca: "-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\\n"}',
+         'spec.tls.ca', 'ca:1'),
+        ('a key in the open', 'tls: {clientCertificate: %s, clientKey: abc}' % from_secret('client-one', 'cert'),
+         'spec.tls.clientKey', 'keep it in a Secret'),
+        ('a certificate without a key', 'tls: {clientCertificate: %s}' % from_secret('client-one', 'cert'),
+         'spec.tls.clientKey', 'is missing'),
+        ('a key without a certificate', 'tls: {clientKey: %s}' % from_secret('client-one', 'key'),
+         'spec.tls.clientCertificate', 'is missing'),
+        ('a key of another certificate', 'tls: {clientCertificate: %s, clientKey: %s}' % (
+            from_secret('client-one', 'cert'), from_secret('client-two', 'key')), 'spec.tls.clientKey', 'not the one'),
+        ('a certificate in the place of the key', 'tls: {clientCertificate: %s, clientKey: %s}' % (
+            from_secret('client-one', 'cert'), from_secret('client-one', 'cert')), 'spec.tls.clientKey',
+         'no private key'),
+        ('a server\'s certificate', 'tls: {clientCertificate: %s, clientKey: %s}' % (
+            from_secret('of-server', 'cert'), from_secret('of-server', 'key')), 'spec.tls.clientCertificate',
+         'not for a client'),
+        ('a Secret that is missing', 'tls: {ca: %s}' % from_secret('nowhere', 'ca'),
+         'spec.tls.ca.valueFrom.secret', 'no Secret'),
+        ('an unknown field', 'tls: {insecure: true}', 'spec.tls.insecure', ''),
+    ]
+    server.apply(client('one') + client('two') +
+                 secret('of-server', cert=pem('server.pem'), key=pem('server.key')))
+    for name, tls, field, words in cases:
+        answer = server.api('POST', '/api/v1/apply', (
+            'kind: Destination\nmetadata: {name: wrong}\nspec:\n  url: https://127.0.0.1:1/\n  %s\n' % tls).encode())
+        found = [d for d in answer.json.get('details', []) if d['field'] == field]
+        ok(answer.status == 400 and found and words in found[0]['message'], '%s: told at %s (%s)' % (
+            name, field, found[0]['message'] if found else answer.body))
+    answer = server.api('POST', '/api/v1/apply', (
+        'kind: Destination\nmetadata: {name: wrong}\nspec:\n  url: http://127.0.0.1:1/\n  tls:\n    ca: %s' %
+        block(good, 6)).encode())
+    ok(answer.status == 400 and answer.json['details'][0]['field'] == 'spec.tls', 'and tls without https')
+    is_equal(server.api('GET', '/api/v1/destinations/wrong').status, 404, 'nothing of it was kept')
+
+
+def trust(server):
+    with Sink(context=server_context()) as sink:
+        server.apply(SOURCE + secret('pki', ca=pem('private.pem')) +
+                     destination('own-ca', sink.url('/own-ca'), 'private') +
+                     destination('secret-ca', sink.url('/secret-ca'), from_secret('pki', 'ca')) +
+                     destination('wrong-ca', sink.url('/wrong-ca'), 'stranger') +
+                     destination('default-ca', sink.url('/default-ca')))
+        post(server, 3)
+        ok(sink.wait('/own-ca', 3), 'a private CA is believed where the destination names it')
+        ok(sink.wait('/secret-ca', 3), 'also from a Secret')
+        for name in ('wrong-ca', 'default-ca'):
+            said = why(server, name)
+            ok('authority' in said or 'unknown' in said or 'self-signed' in said,
+               '%s: the attempt says why (%s)' % (name, said))
+            is_equal(len(sink.got('/' + name)), 0, 'and nothing was sent to one origin with other trust')
+        numbers = [{r.connection for r in sink.got('/' + name)} for name in ('own-ca', 'secret-ca')]
+        ok(not numbers[0] & numbers[1], 'each has connections of its own')
+        spec = server.api('GET', '/api/v1/destinations/own-ca').json['spec']
+        is_equal(spec['tls']['ca'], pem('private.pem'), 'a CA can be read back')
+        # A change that leaves the trust alone leaves connections warm.
+        before = {r.connection for r in sink.got('/own-ca')}
+        server.apply(destination('own-ca', sink.url('/own-ca'), 'private', more='  timeout: 9s\n'))
+        post(server, 4)
+        ok(sink.wait('/own-ca', 7), 'after another change')
+        ok({r.connection for r in sink.got('/own-ca')[3:]} & before, 'connections are still used')
+        # The CA of the wrong one is mended: what failed arrives.
+        server.apply(destination('wrong-ca', sink.url('/wrong-ca'), 'private'))
+        ok(sink.wait('/wrong-ca', 7), 'a mended CA: what was refused arrives')
+        server.api('DELETE', '/api/v1/routes/to-default-ca')
+        server.api('DELETE', '/api/v1/destinations/default-ca')
+        is_equal(server.stop(), 0, 'stop')
+        server.start()
+        post(server)
+        ok(sink.wait('/secret-ca', 8), 'and a start')
+        for name in ('own-ca', 'secret-ca', 'wrong-ca'):
+            server.api('DELETE', '/api/v1/routes/to-' + name)
+            is_equal(server.api('DELETE', '/api/v1/destinations/' + name).status // 100, 2, 'removed')
+        ok(when(lambda: len(sink.closed) == sink.connections, 5), 'a removed destination leaves no connection open')
+
+
+def identities(server):
+    with Sink(context=server_context('clients')) as sink:
+        server.apply(client('one') + client('two') + client('rsa') + client('unknown') +
+                     destination('none', sink.url('/none'), 'private') +
+                     ''.join(destination(name, sink.url('/' + name), 'private', name)
+                             for name in ('one', 'two', 'rsa', 'unknown')))
+        post(server, 8)
+        for name, shown in (('none', None), ('one', 'one'), ('two', 'two'), ('rsa', 'rsa')):
+            ok(sink.wait('/' + name, 8), '%s: arrives' % name)
+            is_equal({r.peer for r in sink.got('/' + name)}, {shown}, 'with the certificate that is its own')
+        said = why(server, 'unknown')
+        ok('the peer refused the handshake: unknown CA' in said and not sink.got('/unknown'), 'a certificate that the peer refuses: %s' % said)
+        # Rotation: a Secret changes, every destination of it shows the new one.
+        old = {r.connection for r in sink.got('/one')}
+        certs.make('one', san=None, ca='clients', usage='clientAuth')
+        certs.run('req', '-new', '-key', 'one.key', '-subj', '/CN=one again', '-out', 'one.csr')
+        certs.run('ca', '-batch', '-notext', '-config', 'ca.conf', '-md', 'sha256', '-days', '3', '-extfile', 'one.ext',
+                  '-in', 'one.csr', '-out', 'one.pem', '-cert', 'clients.pem', '-keyfile', 'clients.key')
+        server.apply(client('one'))
+        ok(when(lambda: old <= sink.closed, 3), 'a new certificate: connections of the old one are closed')
+        post(server)
+        ok(sink.wait('/one', 9), 'and the next event')
+        is_equal(sink.got('/one')[-1].peer, 'one again', 'comes with the new one')
+        answer = server.api('POST', '/api/v1/apply', secret('client-one', cert=pem('one.pem'), key='rubbish').encode())
+        ok(answer.status == 400 and 'no private key' in answer.body.decode(),
+           'a Secret that would break it is refused: %s' % answer.json['details'][0]['message'])
+        text = server.api('GET', '/api/v1/destinations').body.decode()
+        ok('PRIVATE KEY' not in text and 'client-one' in text, 'keys are never shown')
+        # In the document itself: sealed.
+        server.apply('''
+kind: Destination
+metadata: {name: two}
+spec:
+  url: %s
+  allowPrivate: true
+  tls:
+    ca: %s    clientCertificate: %s    clientKey:
+      value: %s''' % (sink.url('/two'), block(pem('private.pem'), 6), block(pem('two.pem'), 6),
+                      block(pem('two.key'), 8)))
+        post(server)
+        ok(sink.wait('/two', 10), 'a key in the document works, too')
+        spec = server.api('GET', '/api/v1/destinations/two').json['spec']
+        is_equal(spec['tls']['clientKey'], {'value': '***'}, 'and is not shown')
+        answer = server.api('POST', '/api/v1/apply', json.dumps(
+            {'kind': 'Destination', 'metadata': {'name': 'two'}, 'spec': spec}).encode(),
+            {'Content-Type': 'application/json'})
+        is_equal(answer.json.get('results', [{}])[0].get('action'), 'unchanged', 'what was read can be applied again')
+        for name in ('none', 'one', 'two', 'rsa', 'unknown'):
+            server.api('DELETE', '/api/v1/routes/to-' + name)
+            server.api('DELETE', '/api/v1/destinations/' + name)
+
+
+def s_server(server):
+    """openssl s_server -Verify: its answer is typed by hand."""
+    def run(identity):
+        port = free_port()
+        peer = subprocess.Popen(['openssl', 's_server', '-accept', '127.0.0.1:%d' % port, '-tls1_2', '-quiet', '-Verify', '2',
+                                 '-verify_return_error', '-CAfile', certs.path('clients.pem'), '-cert',
+                                 certs.path('server.pem'), '-key', certs.path('server.key'), '-naccept', '1'],
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        time.sleep(0.3)
+        server.apply(destination('judge', 'https://127.0.0.1:%d/judge' % port, 'private', identity).replace('[300ms, 500ms,', '[60s,'))
+        event = post(server)[0]
+        return peer, event
+
+    peer, event = run('two')
+    got = b''
+    while b'"n": 0}' not in got:
+        piece = os.read(peer.stdout.fileno(), 65536)
+        if not piece:
+            break
+        got += piece
+    ok(b'POST /judge' in got and event.encode() in got, 'openssl s_server -Verify lets it in')
+    peer.stdin.write(b'HTTP/1.1 204 No Content\r\n\r\n')
+    peer.stdin.flush()
+    ok(when(lambda: server.api('GET', '/api/v1/destinations/judge').json['status']['delivery'].get('delivered') == 1),
+       'and its answer counts')
+    server.api('DELETE', '/api/v1/routes/to-judge')
+    server.api('DELETE', '/api/v1/destinations/judge')
+    peer.stdin.close()
+    peer.wait(10)
+
+    peer, event = run(None)
+    said = why(server, 'judge')
+    out = peer.communicate(timeout=10)[0].decode()
+    ok('the peer refused the handshake' in said, 'without a certificate the attempt says: %s' % said)
+    ok('peer did not return a certificate' in out, 'openssl saw none')
+
+
+with Server(options=['--ca-file', certs.path('ca.pem')]) as server:
+    mistakes(server)
+    trust(server)
+    identities(server)
+    s_server(server)
+    is_equal(server.stop(), 0, 'stops')
+done()
