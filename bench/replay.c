@@ -561,6 +561,7 @@ int main(int argc, char **argv)
         .ingress = {.sources = make_sources(),
                     .dedupe = dedupe,
                     .peers = peers,
+                    .peer_count = 1,
                     .ready = always_ready,
                     .growth = no_growth},
         .peers = peers,

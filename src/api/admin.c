@@ -2,10 +2,13 @@
 
 #include "api/route.h"
 #include "api/stream.h"
+#include "hub/metrics.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define CALLS_MAX 256U
+#define WATCH_NS  500000000ULL
 
 /* One request on its way through the control thread. Owned by the reactor, then the control thread,
  * then the
@@ -14,7 +17,11 @@ struct admin_call {
     struct ring_mail mail;
     struct list node;
     struct admin *admin;
-    struct http_exchange *exchange;
+    struct list out;                /* the reactor's */
+    struct http_exchange *exchange; /* NULL: it was answered without the control thread */
+    bool is_metrics;
+    uint64_t posted_ns;
+    atomic_bool arrived;        /* on the control thread */
     struct api_request request; /* slices point into `bytes` */
     struct api_response response;
     struct http_head head;
@@ -82,6 +89,16 @@ static void call_returned(struct ring_mail *mail)
     uint8_t *body = response->body.at;
     size_t bytes = response->body.bytes;
     call->admin->calls--;
+    if (!call->exchange) {
+        if (response->stream) {
+            struct api_stream *stream = response->stream;
+            response->stream = NULL;
+            api_stream_refuse(stream, call->admin->control, *call->admin->reactor);
+        }
+        call_free(call);
+        return;
+    }
+    list_remove(&call->out);
     if (response->stream) {
         struct admin *admin = call->admin;
         struct api_stream *stream = response->stream;
@@ -104,11 +121,67 @@ static void call_returned(struct ring_mail *mail)
     call_free(call);
 }
 
+/* ---- when the control thread stands still */
+
+uint64_t admin_busy_ns(const struct admin *admin, uint64_t now_ns)
+{
+    uint64_t since_ns = atomic_load_explicit(&admin->busy_since_ns, memory_order_relaxed);
+    return since_ns && now_ns > since_ns ? now_ns - since_ns : 0;
+}
+
+/* `busy_ns`: for how long it has stood still. */
+static void answer_alone(struct admin *admin, struct http_exchange *exchange, bool is_metrics,
+                         uint64_t busy_ns)
+{
+    struct buf text;
+    buf_init(&text, API_RESPONSE_BYTES_MAX);
+    if (is_metrics && admin->metrics) {
+        admin->metrics(admin->context, &text);
+    }
+    if (text.bytes != 0 && !text.overflow) {
+        http_answer_owned(exchange, 200, METRICS_CONTENT_TYPE, SLICE("Cache-Control: no-store\r\n"),
+                          text.at, text.bytes);
+        return;
+    }
+    buf_fini(&text);
+    char why[160];
+    snprintf(why, sizeof why,
+             "the disk has not answered for %u s; what was asked for may still be done",
+             (unsigned)(busy_ns / 1000000000));
+    http_answer_error(exchange, 503, "unavailable", why, SLICE("Retry-After: 5\r\n"));
+}
+
+static uint64_t patience_ns(bool is_metrics)
+{
+    return is_metrics ? ADMIN_METRICS_PATIENCE_NS : ADMIN_PATIENCE_NS;
+}
+
+uint64_t admin_watch(void *context, uint64_t now_ns)
+{
+    struct admin *admin = context;
+    for (struct list *node = admin->out.next, *next; node != &admin->out; node = next) {
+        next = node->next;
+        struct admin_call *call = bk_container_of(node, struct admin_call, out);
+        /* It may also stand still in what a letter made it do: then it takes no other. */
+        uint64_t busy_ns = atomic_load_explicit(&call->arrived, memory_order_relaxed)
+                               ? admin_busy_ns(admin, now_ns)
+                               : now_ns - call->posted_ns;
+        if (busy_ns >= patience_ns(call->is_metrics)) {
+            struct http_exchange *exchange = call->exchange;
+            call->exchange = NULL;
+            list_remove(node);
+            answer_alone(admin, exchange, call->is_metrics, busy_ns);
+        }
+    }
+    return list_empty(&admin->out) ? UINT64_MAX : now_ns + WATCH_NS;
+}
+
 /* ---- on the control thread */
 
 static void call_arrived(struct ring_mail *mail)
 {
     struct admin_call *call = bk_container_of(mail, struct admin_call, mail);
+    atomic_store_explicit(&call->arrived, true, memory_order_relaxed);
     list_push_back(&call->admin->queue, &call->node);
 }
 
@@ -179,6 +252,16 @@ static enum http_outcome on_request(void *context, struct http_exchange *exchang
                           SLICE("Retry-After: 1\r\n"));
         return HTTP_TAKEN;
     }
+    struct slice path = http_origin_form(message->head);
+    path = slice_of(path.at, slice_find(path, '?'));
+    bool is_metrics = (message->head->method == HTTP_GET || message->head->method == HTTP_HEAD) &&
+                      slice_equal(path, SLICE("/metrics")) &&
+                      api_host_allowed(admin->api, http_authority(message->head));
+    uint64_t busy_ns = admin_busy_ns(admin, ring_now_ns(*admin->reactor));
+    if (busy_ns >= patience_ns(is_metrics)) {
+        answer_alone(admin, exchange, is_metrics, busy_ns);
+        return HTTP_TAKEN;
+    }
     size_t bytes = message->head->head_bytes + message->body.bytes;
     struct admin_call *call = malloc(sizeof *call + bytes);
     if (!call) {
@@ -192,6 +275,10 @@ static enum http_outcome on_request(void *context, struct http_exchange *exchang
     call->head.at = call->bytes;
     call->admin = admin;
     call->exchange = exchange;
+    call->is_metrics = is_metrics;
+    call->posted_ns = ring_now_ns(*admin->reactor);
+    call->out = (struct list){0};
+    list_push_back(&admin->out, &call->out);
     call_describe(call, message);
     api_response_init(&call->response);
     admin->calls++;
@@ -206,6 +293,7 @@ void admin_init(struct admin *admin, struct api *api, struct ring *control, stru
         (struct admin){.api = api, .control = control, .reactor = reactor, .calls_max = CALLS_MAX};
     list_init(&admin->queue);
     list_init(&admin->waiting);
+    list_init(&admin->out);
 }
 
 void admin_fini(struct admin *admin)

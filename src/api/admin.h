@@ -3,6 +3,8 @@
  * Purpose     A request is copied, travels by mail to the control thread, is worked on in bounded
  *             steps, and its answer travels back. So API code may block on the store and never
  *             stops a loop.
+ * Disk        The control thread stands still when its disk does. The reactor notices, gives every
+ *             call 503 that would wait for it, and answers /metrics itself as well as it can.
  * Threads     on_head/on_request: the reactor that serves the admin listener. admin_step: the
  *             control thread.
  */
@@ -13,6 +15,8 @@
 #include "base/list.h"
 #include "http/server.h"
 
+#include <stdatomic.h>
+
 struct admin {
     struct api *api;
     struct ring *control;  /* the control thread's ring */
@@ -21,7 +25,23 @@ struct admin {
     struct list waiting;   /* control thread: calls that wait for something */
     unsigned calls_max;    /* requests under way; further ones wait in their connections */
     unsigned calls;        /* the reactor's count */
+    struct list out;       /* reactor: calls with the control thread that still have an answer */
+    /* Set by the control thread: since when (monotonic) it has been at its present step; 0: it
+     * waits for work. */
+    _Atomic uint64_t busy_since_ns;
+    /* Reactor: the part of /metrics that can be said without the control thread. */
+    void (*metrics)(void *context, struct buf *out);
+    void *context;
 };
+
+/* The control thread stands still when a step takes so long: for metrics, and for all else. */
+#define ADMIN_METRICS_PATIENCE_NS 1000000000ULL
+#define ADMIN_PATIENCE_NS         10000000000ULL
+
+/* For how long it has been at its present step; 0: it is not. Any thread. */
+uint64_t admin_busy_ns(const struct admin *admin, uint64_t now_ns);
+/* On the reactor, once per turn (reactor_config.watch): answers those that wait for too long. */
+uint64_t admin_watch(void *context, uint64_t now_ns);
 
 void admin_init(struct admin *admin, struct api *api, struct ring *control, struct ring **reactor);
 struct http_handler admin_handler(struct admin *admin);

@@ -399,7 +399,7 @@ static bool is_host_of(struct slice name, const char *text)
     return slice_equal_nocase(name, host_name(slice_of(authority.at, slice_find(authority, '/'))));
 }
 
-static bool host_allowed(const struct api *api, struct slice host)
+bool api_host_allowed(const struct api *api, struct slice host)
 {
     struct slice name = host_name(host);
     if (name.bytes == 0 || is_address(name) || slice_equal_nocase(name, SLICE("localhost"))) {
@@ -686,7 +686,7 @@ static bool decode_segment(struct api_call *call)
 
 static bool host_known(struct api_call *call)
 {
-    bool known = host_allowed(call->api, call->request->host);
+    bool known = api_host_allowed(call->api, call->request->host);
     if (!known) {
         api_error(call, 421, "forbidden",
                   "the Host header names another server; use the address, localhost or the public "

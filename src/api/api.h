@@ -121,6 +121,9 @@ struct api {
     struct api_guard_slot guard[API_GUARD_SLOTS];
 };
 
+/* Is this one of the names of the admin listener? Any thread. */
+bool api_host_allowed(const struct api *api, struct slice host);
+
 /* Frees what api_handle keeps for itself. After the last response. */
 void api_fini(struct api *api);
 

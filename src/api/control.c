@@ -35,6 +35,10 @@
  * the start. */
 #define DELIVER_DRAIN_NS (5 * (uint64_t)NS_PER_SECOND)
 
+/* A webhook waits longer for a flush, but who sends it here should know by then. */
+#define FLUSH_PATIENCE_NS (5 * (uint64_t)NS_PER_SECOND)
+#define WHY_BYTES         80U
+
 /* A letter to one reactor and back, for everything that has to happen on its thread. */
 struct errand {
     struct ring_mail mail;
@@ -57,6 +61,7 @@ struct core {
     atomic_bool growth_out;  /* its letter is on its way to the control thread */
     bool dns_out, dns_again; /* a reload of the resolver is on its way; and one more is wanted */
     int sockets[CORES_MAX];
+    char why_text[WHY_BYTES]; /* why it is not ready, for who asks on this core */
 };
 
 /* What was replaced, until every reactor has passed a turn since. */
@@ -103,6 +108,7 @@ struct control {
     uint64_t address_until_ns; /* start-up only */
     uint64_t pulse_ns;         /* the next one */
     unsigned pulses_out;
+    char why_text[WHY_BYTES]; /* why it is not ready, for the control thread */
     atomic_bool handing_over;
     int64_t start_wall_ns;
     uint64_t start_took_ns;
@@ -271,12 +277,47 @@ static void grace_begin(struct control *control, struct dedupe_garbage *dedupe,
 
 /* ---- what reactors ask for (called on their threads) */
 
+/* For how long the oldest flush of all cores has been under way; 0: there is none. Any thread. */
+static uint64_t flush_ns(const struct control *control, uint64_t now_ns)
+{
+    uint64_t longest_ns = 0;
+    for (unsigned i = 0; i < control->core_count; i++) {
+        uint64_t since_ns = journal_writing_since_ns(reactor_journal(control->cores[i].reactor));
+        uint64_t lasts_ns = since_ns && now_ns > since_ns ? now_ns - since_ns : 0;
+        longest_ns = lasts_ns > longest_ns ? lasts_ns : longest_ns;
+    }
+    return longest_ns;
+}
+
+/* Why the server takes no webhooks now; NULL: it does. Any thread, also while the control thread
+ * stands still. */
+static const char *why_not_ready(const struct control *control, uint64_t now_ns,
+                                 char text[WHY_BYTES])
+{
+    const char *why = atomic_load_explicit(&control->not_ready, memory_order_relaxed);
+    if (why) {
+        return why;
+    }
+    uint64_t longest_ns = flush_ns(control, now_ns);
+    if (longest_ns >= FLUSH_PATIENCE_NS) {
+        snprintf(text, WHY_BYTES, "the journal has not flushed for %u s",
+                 (unsigned)(longest_ns / NS_PER_SECOND));
+        return text;
+    }
+    uint64_t busy_ns = admin_busy_ns(&control->admin, now_ns);
+    if (busy_ns >= ADMIN_PATIENCE_NS) {
+        snprintf(text, WHY_BYTES, "the disk has not answered for %u s",
+                 (unsigned)(busy_ns / NS_PER_SECOND));
+        return text;
+    }
+    return NULL;
+}
+
 static bool is_ready(void *context, const char **ret_why)
 {
     struct core *core = context;
-    const char *why = atomic_load_explicit(&core->control->not_ready, memory_order_relaxed);
-    *ret_why = why;
-    return why == NULL;
+    *ret_why = why_not_ready(core->control, ring_now_ns(core->ring), core->why_text);
+    return *ret_why == NULL;
 }
 
 static void growth_arrived(struct errand *errand)
@@ -383,7 +424,7 @@ static void reactor_opened(void *context, struct reactor *reactor, enum bk_err e
 static bool api_ready(void *context, const char **ret_reason)
 {
     struct control *control = context;
-    *ret_reason = atomic_load(&control->not_ready);
+    *ret_reason = why_not_ready(control, ring_now_ns(control->ring), control->why_text);
     return *ret_reason == NULL;
 }
 
@@ -485,9 +526,12 @@ static void metrics_of_deliveries(struct control *control, struct metrics_snapsh
     }
 }
 
-static void api_metrics(void *context, struct metrics_snapshot *snapshot)
+/* What any thread can say. */
+static void metrics_of_cores(struct control *control, uint64_t now_ns,
+                             struct metrics_snapshot *snapshot)
 {
-    struct control *control = context;
+    snapshot->journal_stalled_ns = flush_ns(control, now_ns);
+    snapshot->control_stalled_ns = admin_busy_ns(&control->admin, now_ns);
     snapshot->version = control->config.version;
     snapshot->backend = "io_uring";
     snapshot->durability = control->config.durable ? "fsync" : "none";
@@ -509,11 +553,30 @@ static void api_metrics(void *context, struct metrics_snapshot *snapshot)
         snapshot->journal_failures += counter_read(&stats->failures);
         snapshot->journal_pending_bytes += journal_pending_bytes(reactor_journal(reactor));
     }
+}
+
+static void api_metrics(void *context, struct metrics_snapshot *snapshot)
+{
+    struct control *control = context;
+    metrics_of_cores(control, ring_now_ns(control->ring), snapshot);
     struct catalog_stats stats;
     catalog_stats(control->catalog, &stats);
     snapshot->journal_file_bytes = stats.file_bytes;
     metrics_of_sources(control, snapshot);
     metrics_of_deliveries(control, snapshot);
+}
+
+/* On the reactor, while the control thread stands still: without what only that one knows, the
+ * names of sources and destinations first of all. */
+static void metrics_alone(void *context, struct buf *out)
+{
+    struct control *control = context;
+    struct metrics_snapshot snapshot;
+    metrics_snapshot_init(&snapshot);
+    snapshot.partial = true;
+    metrics_of_cores(control, ring_now_ns(control->admin_ring), &snapshot);
+    metrics_print(&snapshot, out);
+    metrics_snapshot_fini(&snapshot);
 }
 
 static void source_changed(void *context, const struct source_change *change)
@@ -860,6 +923,7 @@ static bool core_start(struct control *control, unsigned index)
                     .sources = control->sources,
                     .dedupe = control->dedupe,
                     .peers = control->peers,
+                    .peer_count = control->config.threads,
                     .ready = is_ready,
                     .growth = growth_asked,
                     .public_url = slice_str(control->config.public_url),
@@ -885,6 +949,7 @@ static bool core_start(struct control *control, unsigned index)
         .trust = control->config.trust,
         .proxy = control->config.proxy,
         .admin_handler = admin_handler(&control->admin),
+        .watch = index == 0 ? admin_watch : NULL,
         .conns_max = control->config.conns_max,
         .conns_per_address = control->config.conns_per_address,
         .idle_timeout_ms = control->config.idle_timeout_ms,
@@ -968,6 +1033,8 @@ static void open_api(struct control *control)
     control->api.metrics = api_metrics;
     control->api.ready = api_ready;
     admin_init(&control->admin, &control->api, control->ring, &control->admin_ring);
+    control->admin.metrics = metrics_alone;
+    control->admin.context = control;
 }
 
 enum bk_err control_open(const struct control_config *config, struct control **ret_control,
@@ -1262,7 +1329,10 @@ void control_run(struct control *control)
         deadline_ns = dispatch_ns < deadline_ns ? dispatch_ns : deadline_ns;
         uint64_t streams_ns = api_streams_next_ns(&control->api, ring_now_ns(control->ring));
         deadline_ns = streams_ns < deadline_ns ? streams_ns : deadline_ns;
+        atomic_store_explicit(&control->admin.busy_since_ns, 0, memory_order_relaxed);
         ring_turn(control->ring, deadline_ns);
+        atomic_store_explicit(&control->admin.busy_since_ns, ring_now_ns(control->ring),
+                              memory_order_relaxed);
         pulse_step(control);
         if (control->draining) {
             drain_step(control);

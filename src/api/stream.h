@@ -31,7 +31,7 @@ struct api_stream {
     struct ring *control;
     struct ring *reactor;
     void (*arrive)(struct ring_mail *mail); /* on the reactor */
-    struct arena arena; /* the filter's texts */
+    struct arena arena;                     /* the filter's texts */
     struct event_scan scan;
     uint64_t sent_ns; /* when a piece was last made */
     struct buf piece;
@@ -48,6 +48,9 @@ uint64_t api_streams_next_ns(const struct api *api, uint64_t now_ns);
 /* Reactor: the call's answer is this stream. */
 void api_stream_begin(struct api_stream *stream, struct http_exchange *exchange,
                       struct ring *control, struct ring *reactor);
+/* Reactor: nobody is there to begin it for. */
+void api_stream_refuse(struct api_stream *stream, struct ring *control, struct ring *reactor);
+/* Control thread. */
 void api_stream_free(struct api_stream *stream);
 
 #endif

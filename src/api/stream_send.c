@@ -53,6 +53,14 @@ static void arrived_on_reactor(struct ring_mail *mail)
     http_stream_piece(exchange, piece, bytes);
 }
 
+void api_stream_refuse(struct api_stream *stream, struct ring *control, struct ring *reactor)
+{
+    stream->exchange = NULL;
+    stream->control = control;
+    stream->reactor = reactor;
+    go_back(stream);
+}
+
 void api_stream_begin(struct api_stream *stream, struct http_exchange *exchange,
                       struct ring *control, struct ring *reactor)
 {

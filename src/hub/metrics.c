@@ -262,8 +262,10 @@ static void print_journal(const struct metrics_snapshot *snapshot, struct buf *o
               "Bytes written to the journals.", snapshot->journal_bytes);
     print_one(out, "becket_journal_failures_total", "counter",
               "Flushes that failed; their records were refused.", snapshot->journal_failures);
-    print_one(out, "becket_journal_file_bytes", "gauge", "Size of all journal files.",
-              snapshot->journal_file_bytes);
+    if (!snapshot->partial) {
+        print_one(out, "becket_journal_file_bytes", "gauge", "Size of all journal files.",
+                  snapshot->journal_file_bytes);
+    }
     print_one(out, "becket_journal_pending_bytes", "gauge", "Bytes appended and not yet durable.",
               snapshot->journal_pending_bytes);
 }
@@ -319,15 +321,27 @@ void metrics_print(const struct metrics_snapshot *snapshot, struct buf *out)
     buf_add_str(out, ",durability=");
     print_label(out, snapshot->durability);
     buf_add_str(out, "} 1\n");
-    print_type(out, "becket_ingress_requests_total", "counter",
-               "Hook requests by source and status code.");
-    print_sources(snapshot, out, print_answers);
-    print_type(out, "becket_events_total", "counter", "Events kept, by source and state.");
-    print_sources(snapshot, out, print_events);
+    if (!snapshot->partial) {
+        print_type(out, "becket_ingress_requests_total", "counter",
+                   "Hook requests by source and status code.");
+        print_sources(snapshot, out, print_answers);
+        print_type(out, "becket_events_total", "counter", "Events kept, by source and state.");
+        print_sources(snapshot, out, print_events);
+    }
     print_histogram(out, "becket_ack_seconds", "Time from a whole hook request to its durable 2xx.",
                     &sum->ack_ns, METRICS_TIME_SHIFT, ns);
     print_journal(snapshot, out);
-    print_deliveries(snapshot, out);
+    if (!snapshot->partial) {
+        print_deliveries(snapshot, out);
+    }
+    print_type(
+        out, "becket_stalled_seconds", "gauge",
+        "How long the oldest flush of a journal, and the control thread's present step, have "
+        "lasted.");
+    buf_printf(out, "becket_stalled_seconds{what=\"journal\"} %.3f\n",
+               (double)snapshot->journal_stalled_ns * ns);
+    buf_printf(out, "becket_stalled_seconds{what=\"control\"} %.3f\n",
+               (double)snapshot->control_stalled_ns * ns);
     print_type(out, "becket_connections", "gauge", "Open connections.");
     buf_printf(out, "becket_connections{listener=\"ingress\"} %" PRIu64 "\n",
                sum->connections_ingress);

@@ -19,8 +19,8 @@
 
 #define METRICS_BUCKETS 24U
 /* first bound of times: 2^14 ns = 16.4 us, the last but one 69 s */
-#define METRICS_TIME_SHIFT  14U
-#define METRICS_SOURCES_MAX 1000U
+#define METRICS_TIME_SHIFT       14U
+#define METRICS_SOURCES_MAX      1000U
 #define METRICS_DESTINATIONS_MAX 1000U
 
 /* Buckets as in base/histogram.h. */
@@ -46,8 +46,9 @@ static inline uint64_t metrics_read(const uint64_t *counter)
     X(200)                                                                                         \
     X(201)                                                                                         \
     X(202)                                                                                         \
-    X(204) X(400) X(401) X(403) X(404) X(405) X(408) X(411) X(413) X(414) X(415) X(422) X(429)     \
-        X(431) X(500) X(501) X(503) X(505)
+    X(204)                                                                                         \
+    X(400) X(401) X(403) X(404) X(405) X(408) X(411) X(413) X(414) X(415) X(422) X(429) X(431)     \
+        X(500) X(501) X(503) X(505)
 enum metrics_code {
 #define X(code) METRICS_CODE_##code,
     METRICS_CODES
@@ -99,16 +100,19 @@ struct metrics_snapshot {
     const char *backend;    /* static: "io_uring" */
     const char *durability; /* static: "fsync", "none" */
     int64_t start_wall_ns;  /* of the process; 0 = leave out */
+    bool partial; /* without sources, destinations and the sizes of files: they are not known now */
+    uint64_t journal_stalled_ns; /* age of the oldest flush under way; 0 = none */
+    uint64_t control_stalled_ns; /* of the control thread's present step */
     unsigned threads;
     struct metrics_reactor reactors;        /* the sum */
     struct metrics_histogram commit_ns;     /* shift METRICS_TIME_SHIFT */
     struct metrics_histogram batch_records; /* shift 0 */
     uint64_t journal_bytes;                 /* written */
     uint64_t journal_failures;
-    uint64_t journal_file_bytes;    /* on disk */
-    uint64_t journal_pending_bytes; /* not yet durable */
-    uint64_t sources;               /* configured */
-    uint64_t resident_bytes;        /* 0 = leave out */
+    uint64_t journal_file_bytes;           /* on disk */
+    uint64_t journal_pending_bytes;        /* not yet durable */
+    uint64_t sources;                      /* configured */
+    uint64_t resident_bytes;               /* 0 = leave out */
     struct metrics_histogram delivered_ns; /* shift METRICS_TIME_SHIFT */
     uint64_t retries_pending;
     uint64_t attempts_unrecorded; /* tries that the journal had no room for */

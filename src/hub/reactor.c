@@ -33,6 +33,7 @@ struct reactor {
     struct resolver *resolver;
     struct ingress ingress;
     struct metrics_reactor metrics;
+    uint64_t watch_ns; /* config.watch wants to be called then */
     bool draining;
     bool journal_stopped;
     bool stopped;
@@ -55,6 +56,7 @@ struct reactor *reactor_make(const struct reactor_config *config)
     if (reactor) {
         reactor->config = *config;
         list_init(&reactor->appends);
+        reactor->watch_ns = UINT64_MAX;
         ingress_init(&reactor->ingress, &reactor->config.ingress);
         reactor->ingress.metrics = &reactor->metrics;
         config->peers[config->ingress.id] = &reactor->ingress;
@@ -420,8 +422,14 @@ static void count_turn(struct reactor *reactor)
 static uint64_t next_ns(const struct reactor *reactor)
 {
     uint64_t timer_ns = timer_wheel_next_ns(&reactor->wheel);
-    uint64_t journal_ns = reactor->stopped ? UINT64_MAX : journal_next_ns(reactor->journal);
-    return timer_ns < journal_ns ? timer_ns : journal_ns;
+    uint64_t next_ns = timer_ns < reactor->watch_ns ? timer_ns : reactor->watch_ns;
+    if (!reactor->stopped) {
+        uint64_t journal_ns = journal_next_ns(reactor->journal);
+        uint64_t ingress_ns = ingress_next_ns(&reactor->ingress);
+        next_ns = journal_ns < next_ns ? journal_ns : next_ns;
+        next_ns = ingress_ns < next_ns ? ingress_ns : next_ns;
+    }
+    return next_ns;
 }
 
 /* From the first destination on the journal hands over what became durable. Looked at before a
@@ -467,7 +475,11 @@ static void reactor_turn(struct reactor *reactor)
     ring_turn(reactor->ring, has_work(reactor) ? 0 : next_ns(reactor));
     uint64_t now_ns = ring_now_ns(reactor->ring);
     timer_wheel_run(&reactor->wheel, now_ns);
+    if (reactor->config.watch) {
+        reactor->watch_ns = reactor->config.watch(reactor->config.admin_handler.context, now_ns);
+    }
     if (!reactor->stopped) {
+        ingress_turn(&reactor->ingress);
         if (!journal_writing(reactor->journal)) {
             /* No commit will: they may wait for what came without one, a spare segment. */
             resume_parked(reactor);

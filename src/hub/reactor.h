@@ -37,6 +37,9 @@ struct reactor_config {
     unsigned admin_socket_count;
     struct tls_slot *tls, *admin_tls;  /* certificates of the listeners; NULL = plain */
     struct http_handler admin_handler; /* for what ingress_owns() does not */
+    /* Of the same context: called each turn, gives when (monotonic) it wants to be called at the
+     * latest. NULL: never. */
+    uint64_t (*watch)(void *context, uint64_t now_ns);
     unsigned conns_max;
     unsigned conns_per_address;                /* per core and listener; 0 = not limited */
     uint32_t idle_timeout_ms, head_timeout_ms; /* 0 = http_server_defaults */

@@ -138,6 +138,7 @@ struct journal {
     uint16_t id;
     bool durable;
     _Atomic uint64_t durable_through;
+    _Atomic uint64_t writing_since_ns;
 };
 
 static struct frame *frame_at(struct journal *journal, uint32_t index)
@@ -148,6 +149,13 @@ static struct frame *frame_at(struct journal *journal, uint32_t index)
 static unsigned inflight(const struct journal *journal)
 {
     return journal->sent - journal->head;
+}
+
+/* After `head` or `sent` moved. */
+static void note_writing(struct journal *journal)
+{
+    uint64_t since_ns = inflight(journal) ? frame_at(journal, journal->head)->submitted_ns : 0;
+    atomic_store_explicit(&journal->writing_since_ns, since_ns, memory_order_relaxed);
 }
 
 static uint64_t frame_disk_bytes(const struct frame *frame)
@@ -597,6 +605,7 @@ static void fail_pending(struct journal *journal)
         frame_release(journal, frame_at(journal, i));
     }
     journal->head = journal->sent = journal->tail;
+    note_writing(journal);
     journal->filling = NULL;
     counter_set(&journal->pending_bytes, 0);
     if (journal->segment &&
@@ -641,6 +650,7 @@ static void frame_written(struct ring_op *op, const struct ring_result *result)
         frame_acknowledge(journal, frame_at(journal, journal->head));
         journal->head++;
     }
+    note_writing(journal);
     uint64_t through = journal_durable_through(journal);
     if (through != before) {
         if (inflight(journal) == 0) {
@@ -711,6 +721,7 @@ static void submit(struct journal *journal, struct frame *frame)
     journal->chain_crc = format_frame_seal(header, segment->seed);
     frame->submitted_ns = ring_now_ns(journal->ring);
     journal->sent++;
+    note_writing(journal);
     ring_write(journal->ring, &frame->op, segment->handle, frame->at, (size_t)disk_bytes,
                frame->offset, frame->buffer, journal->durable, frame_written);
 }
@@ -847,6 +858,11 @@ uint16_t journal_id(const struct journal *journal)
 uint64_t journal_durable_through(const struct journal *journal)
 {
     return atomic_load_explicit(&journal->durable_through, memory_order_acquire);
+}
+
+uint64_t journal_writing_since_ns(const struct journal *journal)
+{
+    return atomic_load_explicit(&journal->writing_since_ns, memory_order_relaxed);
 }
 
 bool journal_idle(const struct journal *journal)

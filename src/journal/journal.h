@@ -26,7 +26,7 @@ struct catalog; /* journal/catalog.h */
 
 enum journal_record_type {
     JOURNAL_ACCEPTED = 1,
-    JOURNAL_REJECTED = 2, /* quarantine: reason says why */
+    JOURNAL_REJECTED = 2,  /* quarantine: reason says why */
     JOURNAL_DUPLICATE = 3, /* head only; original says whose */
     JOURNAL_ATTEMPT = 4    /* what a delivery came to (hub/deliveries/attempt.h), of `original` */
 };
@@ -146,6 +146,9 @@ bool journal_writing(const struct journal *journal);
 /* How many records the next commit is held back for, and for how long at most; 0 = it is not. */
 unsigned journal_held(const struct journal *journal, uint64_t *ret_ns);
 
+/* Since when (monotonic) the oldest commit in flight has been under way; 0: there is none. Any
+ * thread. A disk that stands still shows here. */
+uint64_t journal_writing_since_ns(const struct journal *journal);
 /* Sequence up to which everything is durable. Any thread (atomic acquire). */
 uint64_t journal_durable_through(const struct journal *journal);
 

@@ -89,6 +89,7 @@ static struct {
     uint64_t fail_at;
     enum bk_err fail_err;
     uint64_t cut_at;
+    uint64_t frozen_until_ns;
     bool dead;
 } disk;
 
@@ -443,7 +444,14 @@ static uint64_t disk_delay(void)
     if (sim_chance(config->disk_slow)) {
         us *= sim_between(1, 100);
     }
-    return us * US;
+    uint64_t frozen_ns =
+        disk.frozen_until_ns > sim_now_ns() ? disk.frozen_until_ns - sim_now_ns() : 0;
+    return frozen_ns + us * US;
+}
+
+void sim_disk_freeze(uint64_t ns)
+{
+    disk.frozen_until_ns = sim_now_ns() + ns;
 }
 
 /* Every operation that changes the disk comes through here. BK_OK: it happens as asked. */

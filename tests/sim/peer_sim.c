@@ -183,6 +183,9 @@ static void read_event(void *context, uint64_t number)
     if (!client->over) {
         read_more(client);
     }
+    if (!client->over) {
+        write_more(client); /* an answer makes room for the next request */
+    }
     client_release(client);
 }
 

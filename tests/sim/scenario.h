@@ -33,6 +33,7 @@ void journal_sweep_run(void);
 void server_configure(struct sim_config *config);
 void server_run(void);
 void server_sweep_run(void);
+void server_frozen_run(void);
 void canary_ack_run(void);
 void client_configure(struct sim_config *config);
 void client_run(void);

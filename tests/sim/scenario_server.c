@@ -109,8 +109,11 @@ static struct {
     uint64_t cut_after_ns;
     unsigned conns_max;
     bool flushes; /* what the canary leaves out */
-    enum sweep { SWEEP_OFF, SWEEP_NONE, SWEEP_IO, SWEEP_SPACE, SWEEP_CUT } sweep;
-    uint64_t sweep_at; /* which operation of the disk */
+    enum sweep { SWEEP_OFF, SWEEP_NONE, SWEEP_IO, SWEEP_SPACE, SWEEP_CUT, SWEEP_FROZEN } sweep;
+    uint64_t sweep_at;    /* which operation of the disk */
+    uint64_t freeze_ns;   /* the disk stands still for so long; 0 = never … */
+    unsigned freeze_from; /* … before this connection is opened */
+    uint64_t patience_ns; /* of senders; 0 = theirs */
 } plan;
 
 /* ---- sources */
@@ -420,7 +423,7 @@ static void batch_send(struct batch *batch)
         .half_close = sim_below(4) == 0,
         .read_bytes = sim_below(4) ? 0 : (size_t)sim_between(1, 100),
         .read_pause_us = sim_below(4) ? 0 : (uint32_t)sim_below(2000),
-        .patience_ns = 400 * SECOND,
+        .patience_ns = plan.patience_ns ? plan.patience_ns : 400 * SECOND,
         .context = batch,
         .answer = batch_answer,
         .ended = batch_ended,
@@ -434,6 +437,9 @@ static void senders_main(void *context)
     for (unsigned i = 0; i < plan.connections && !sim_disk_dead(); i++) {
         struct batch *batch = calloc(1, sizeof *batch);
         bk_assert(batch);
+        if (plan.freeze_ns && i == plan.freeze_from) {
+            sim_disk_freeze(plan.freeze_ns);
+        }
         unsigned count = (unsigned)sim_between(1, sim_below(3) ? 3 : BATCH_MAX);
         for (unsigned j = 0; j < count; j++) {
             batch_add(batch, delivery_choose());
@@ -446,9 +452,8 @@ static void senders_main(void *context)
 }
 
 /* Everything genuine that was never acknowledged, once more. */
-static void senders_again(void *context)
+static void send_again(void)
 {
-    (void)context;
     for (unsigned i = 0; i < delivery_count; i++) {
         if (deliveries[i].wish == WISH_STORED && !deliveries[i].acked) {
             struct batch *batch = calloc(1, sizeof *batch);
@@ -458,6 +463,12 @@ static void senders_again(void *context)
             sim_sleep(sim_below(3000) * US);
         }
     }
+}
+
+static void senders_again(void *context)
+{
+    (void)context;
+    send_again();
     while (peer_clients()) {
         sim_sleep(SECOND / 10);
     }
@@ -530,6 +541,7 @@ static void core_start(unsigned index)
                     .sources = world.sources,
                     .dedupe = world.dedupe,
                     .peers = world.peers,
+                    .peer_count = plan.cores,
                     .ready = always_ready,
                     .growth = growth,
                     .context = core},
@@ -757,7 +769,7 @@ static void fault_of_sweep(void)
     flush_failed |= plan.sweep == SWEEP_IO || plan.sweep == SWEEP_SPACE;
     if (plan.sweep == SWEEP_CUT) {
         sim_disk_cut_at(plan.sweep_at);
-    } else if (plan.sweep != SWEEP_NONE) {
+    } else if (plan.sweep != SWEEP_NONE && plan.sweep != SWEEP_FROZEN) {
         sim_disk_fail_at(plan.sweep_at, plan.sweep == SWEEP_IO ? BK_IO : BK_NO_SPACE);
     }
 }
@@ -825,6 +837,7 @@ static void life(sim_thread_fn *senders)
         sim_sleep(SECOND);
     }
     faults_off();
+    sim_disk_freeze(0);
 }
 
 void server_configure(struct sim_config *config)
@@ -921,6 +934,42 @@ void server_sweep_run(void)
         plan.sweep_at = sim_between(1, before + 2);
     }
     plan.sweep = SWEEP_OFF;
+    lives_end();
+}
+
+/* Those who were refused come again, while it stands still and afterwards. */
+static void senders_patient(void *context)
+{
+    senders_main(context);
+    for (unsigned i = 0; i < 2; i++) {
+        sim_sleep(sim_between(plan.freeze_ns / 2, plan.freeze_ns));
+        send_again();
+    }
+}
+
+/* The disk stands still, longer than anybody waits, and goes on: every request has its answer in
+ * time, and what was refused meanwhile is on the disk once at most, however often it is sent. */
+void server_frozen_run(void)
+{
+    lives_begin();
+    plan.flushes = true;
+    plan.clean = true;
+    plan.cut_after_ns = 3600 * SECOND;
+    plan.cores = (unsigned)sim_between(1, CORES);
+    plan.connections = (unsigned)sim_between(2, 8);
+    plan.conns_max = (unsigned)sim_between(2, 32);
+    plan.calm = false;
+    plan.sweep = SWEEP_FROZEN;
+    plan.freeze_from = (unsigned)sim_below(plan.connections);
+    plan.freeze_ns = sim_between(1, 60) * SECOND;
+    /* Of the flush, of a request that could not be taken, of waiting for a slot. */
+    plan.patience_ns = 40 * SECOND;
+    life(senders_patient);
+    if (sim_below(2)) {
+        sim_disk_crash();
+    }
+    plan.sweep = SWEEP_OFF;
+    plan.freeze_ns = plan.patience_ns = 0;
     lives_end();
 }
 

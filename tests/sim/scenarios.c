@@ -14,6 +14,8 @@ const struct scenario scenarios[] = {
      client_run, NULL},
     {"server-sweep", "the server with each operation of the disk failing once", server_configure,
      server_sweep_run, NULL},
+    {"server-frozen", "the disk stands still for a while: nobody waits for it for ever",
+     server_configure, server_frozen_run, NULL},
     {"canary-flush", "a log that does not flush loses what it acknowledged", canary_configure,
      canary_flush_run, "is not on the disk"},
     {"canary-ack", "a server that does not flush loses what it acknowledged", server_configure,

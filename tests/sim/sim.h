@@ -111,6 +111,8 @@ bool sim_disk_dead(void);
 void sim_disk_crash(void);
 /* As if only the process had died (kill -9): everything that completed is kept. */
 void sim_disk_restart(void);
+/* The disk stands still from now on: what is asked of it waits for so long. */
+void sim_disk_freeze(uint64_t ns);
 /* Operations that change the disk are counted; the n-th from now (1 = next) fails with err, 0 =
  * none. */
 void sim_disk_fail_at(uint64_t n, enum bk_err err);

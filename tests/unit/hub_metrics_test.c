@@ -83,6 +83,16 @@ static void test_page(void)
     ok(has(&page, "becket_connections{listener=\"ingress\"} 5\n"));
     ok(has(&page, "becket_quarantine_dropped_total 5\n"));
     check_format(buf_text(&page));
+    buf_reset(&page);
+    snapshot.partial = true;
+    snapshot.control_stalled_ns = 1500000000;
+    metrics_print(&snapshot, &page);
+    ok(!has(&page, "_ingress_requests_total") && !has(&page, "_events_total") &&
+           !has(&page, "_deliveries_total") && !has(&page, "_file_bytes"),
+       "what is not known now is left out, not 0");
+    ok(has(&page, "becket_stalled_seconds{what=\"control\"} 1.500\n"));
+    ok(has(&page, "becket_ack_seconds_count 4\n"), "the rest goes on");
+    check_format(buf_text(&page));
     buf_fini(&page);
     metrics_snapshot_fini(&snapshot);
 }

@@ -1,5 +1,6 @@
 #include "hub/ingress/ingress.h"
 
+#include "base/log.h"
 #include "base/time.h"
 #include "hub/events/event_id.h"
 #include "hub/keys/oidc_issuer.h"
@@ -84,7 +85,7 @@ bool ingress_owns(const struct http_head *head)
     struct address address;
     struct slice path = path_of(head);
     return hook_address(path, &address) || slice_equal(path, SLICE("*")) ||
-           slice_starts(path, SLICE("/.well-known/"));
+           slice_starts(path, SLICE("/.well-known/")) || slice_starts(path, SLICE("/health/"));
 }
 
 /* ---- counters */
@@ -280,19 +281,30 @@ struct many {
     struct dedupe_slot *slots[];
 };
 
+static void settle_slot(struct dedupe_slot *slot, bool durable)
+{
+    if (slot && durable) {
+        dedupe_durable(slot);
+    } else if (slot) {
+        dedupe_release(slot);
+    }
+}
+
+static void settle_many(struct many *many, bool durable)
+{
+    for (unsigned i = 0; i < many->slot_count; i++) {
+        settle_slot(many->slots[i], durable);
+    }
+    free(many);
+}
+
 /* Gives what is left to be done for the one event of a request: nothing. */
-static struct dedupe_slot *settle_many(struct http_exchange *exchange, bool *durable)
+static struct dedupe_slot *settle_batch(struct http_exchange *exchange, bool *durable)
 {
     struct many *many = exchange->handler_pointer;
-    for (unsigned i = 0; i < many->slot_count; i++) {
-        if (*durable) {
-            dedupe_durable(many->slots[i]);
-        } else {
-            dedupe_release(many->slots[i]);
-        }
-    }
-    *durable = *durable && !many->incomplete;
-    free(many);
+    bool incomplete = many->incomplete;
+    settle_many(many, *durable);
+    *durable = *durable && !incomplete;
     exchange->handler_many = false;
     return NULL;
 }
@@ -300,7 +312,7 @@ static struct dedupe_slot *settle_many(struct http_exchange *exchange, bool *dur
 static void acknowledge(struct ingress *ingress, struct http_exchange *exchange, bool durable)
 {
     struct dedupe_slot *slot = __builtin_expect(exchange->handler_many, 0)
-                                   ? settle_many(exchange, &durable)
+                                   ? settle_batch(exchange, &durable)
                                    : exchange->handler_pointer;
     uint64_t number = exchange->handler_source;
     exchange->handler_pointer = NULL;
@@ -309,11 +321,7 @@ static void acknowledge(struct ingress *ingress, struct http_exchange *exchange,
                      exchange->handler_buffer_bytes);
         exchange->handler_buffer = NULL;
     }
-    if (slot && durable) {
-        dedupe_durable(slot);
-    } else if (slot) {
-        dedupe_release(slot);
-    }
+    settle_slot(slot, durable);
     if (!durable) {
         http_unprepare(exchange);
         refuse_busy(ingress, exchange, number);
@@ -371,9 +379,121 @@ static void foreign_arrived(struct ring_mail *mail)
     }
 }
 
+/* ---- a disk that does not answer: its time is over, and nobody waits for it any more */
+
+#define GIVE_UP_NS (10 * (uint64_t)NS_PER_MS) /* for who comes to wait after all */
+
+/* What an exchange held that was answered before its record was durable, or failed. */
+struct unheard {
+    struct list node;
+    uint64_t sequence;
+    struct dedupe_slot *slot; /* NULL = none, as the others */
+    struct many *many;
+    struct buffers *buffers; /* of `buffer`, which the journal reads */
+    uint8_t *buffer;
+    size_t buffer_bytes;
+};
+
+static void unheard_settle(struct unheard *unheard, bool durable)
+{
+    list_remove(&unheard->node);
+    settle_slot(unheard->slot, durable);
+    if (unheard->many) {
+        settle_many(unheard->many, durable);
+    }
+    if (unheard->buffer) {
+        buffers_give(unheard->buffers, unheard->buffer, unheard->buffer_bytes);
+    }
+    free(unheard);
+}
+
+/* False: there is no memory to keep what it holds; it waits on. */
+static bool give_up(struct ingress *ingress, struct http_exchange *exchange)
+{
+    if (exchange->handler_pointer || exchange->handler_buffer) {
+        struct unheard *unheard = malloc(sizeof *unheard);
+        if (!unheard) {
+            return false;
+        }
+        bool many = exchange->handler_many;
+        *unheard = (struct unheard){.sequence = exchange->handler_number,
+                                    .slot = many ? NULL : exchange->handler_pointer,
+                                    .many = many ? exchange->handler_pointer : NULL,
+                                    .buffers = http_buffers(exchange->server),
+                                    .buffer = exchange->handler_buffer,
+                                    .buffer_bytes = exchange->handler_buffer_bytes};
+        list_push_back(&ingress->unheard, &unheard->node);
+        exchange->handler_pointer = NULL;
+        exchange->handler_buffer = NULL;
+        exchange->handler_many = false;
+    }
+    list_remove(&exchange->wait);
+    ingress->waiting_count--;
+    http_unprepare(exchange);
+    refuse(ingress, exchange, exchange->handler_source, 503, "unavailable",
+           "the disk does not answer; this may be stored yet, send it again",
+           SLICE("Retry-After: 5\r\n"));
+    return true;
+}
+
+/* Nothing new is taken: its sender may as well know at once. */
+static bool disk_stands(const struct ingress *ingress)
+{
+    return atomic_load_explicit(&ingress->stalled_count, memory_order_relaxed) != 0;
+}
+
+static void give_up_all(struct ingress *ingress)
+{
+    for (struct list *node = ingress->waiting.next, *next; node != &ingress->waiting; node = next) {
+        next = node->next;
+        if (!give_up(ingress, bk_container_of(node, struct http_exchange, wait))) {
+            break;
+        }
+    }
+    for (struct list *node; (node = list_pop_front(&ingress->foreign)) != NULL;) {
+        foreign_settle(bk_container_of(node, struct foreign_wait, node), false);
+    }
+}
+
+uint64_t ingress_next_ns(const struct ingress *ingress)
+{
+    uint64_t since_ns = journal_writing_since_ns(ingress->journal);
+    if (ingress->stalled) {
+        bool waits = !list_empty(&ingress->waiting) || !list_empty(&ingress->foreign);
+        return waits ? ring_now_ns(ingress->ring) + GIVE_UP_NS : UINT64_MAX;
+    }
+    return since_ns ? since_ns + INGRESS_PATIENCE_NS : UINT64_MAX;
+}
+
+void ingress_turn(struct ingress *ingress)
+{
+    uint64_t since_ns = journal_writing_since_ns(ingress->journal);
+    bool stalled = since_ns != 0 && ring_now_ns(ingress->ring) - since_ns >= INGRESS_PATIENCE_NS;
+    if (stalled != ingress->stalled) {
+        ingress->stalled = stalled;
+        for (unsigned i = 0; i < ingress->config->peer_count; i++) {
+            struct ingress *peer = ingress->config->peers[i];
+            if (peer) {
+                atomic_fetch_add_explicit(&peer->stalled_count, stalled ? 1U : -1U,
+                                          memory_order_relaxed);
+            }
+        }
+        log_event(stalled ? LOG_ERROR : LOG_INFO,
+                  stalled ? "the disk does not answer" : "the disk answers again",
+                  LOG_I("journal", ingress->config->id));
+    }
+    if (stalled) {
+        give_up_all(ingress);
+    }
+}
+
 /* Only who made a claim holds a slot, and claims wait in the order of their sequences. */
 static bool is_settled(const struct ingress *ingress, uint64_t sequence)
 {
+    if (!list_empty(&ingress->unheard) &&
+        bk_container_of(ingress->unheard.next, struct unheard, node)->sequence <= sequence) {
+        return false;
+    }
     if (list_empty(&ingress->waiting)) {
         return true;
     }
@@ -430,6 +550,14 @@ void ingress_committed(void *context, uint64_t durable_through, uint64_t failed_
         if (durable || (err != BK_OK && wait->sequence <= failed_through)) {
             list_remove(node);
             foreign_settle(wait, durable);
+        }
+    }
+    for (struct list *node = ingress->unheard.next, *next; node != &ingress->unheard; node = next) {
+        next = node->next;
+        struct unheard *unheard = bk_container_of(node, struct unheard, node);
+        bool durable = unheard->sequence <= durable_through;
+        if (durable || (err != BK_OK && unheard->sequence <= failed_through)) {
+            unheard_settle(unheard, durable);
         }
     }
     settle(ingress);
@@ -785,7 +913,9 @@ static enum http_outcome store(struct ingress *ingress, struct http_exchange *ex
     uint64_t sequence = 0;
     struct metrics_source *counters = counters_of(ingress, intake->source->number);
     enum bk_err err;
-    if (entry.head_bytes + entry.body_bytes > JOURNAL_SMALL_BYTES_MAX) {
+    if (__builtin_expect(disk_stands(ingress), 0)) {
+        err = BK_IO;
+    } else if (entry.head_bytes + entry.body_bytes > JOURNAL_SMALL_BYTES_MAX) {
         err = append_large(ingress, exchange, intake, &entry, &sequence);
     } else {
         struct journal_redaction redactions[REDACTIONS_MAX];
@@ -1081,7 +1211,7 @@ static enum http_outcome take_batch(struct ingress *ingress, struct http_exchang
     struct many *many = malloc(sizeof *many + size.count * sizeof(struct dedupe_slot *));
     uint8_t *out = malloc(head_bytes + size.largest_bytes);
     enum http_outcome outcome = HTTP_TAKEN;
-    if (many == NULL || out == NULL) {
+    if (many == NULL || out == NULL || disk_stands(ingress)) {
         free(many);
         refuse_busy(ingress, exchange, intake->source->number);
     } else {
@@ -1496,12 +1626,18 @@ void ingress_init(struct ingress *ingress, const struct ingress_config *config)
     list_init(&ingress->waiting);
     list_init(&ingress->foreign);
     list_init(&ingress->settling);
+    list_init(&ingress->unheard);
     ingress->quarantine_bytes = QUARANTINE_BURST_BYTES;
 }
 
 void ingress_fini(struct ingress *ingress)
 {
     filter_scratch_close(ingress->filters);
+    for (struct list *node; (node = list_pop_front(&ingress->unheard)) != NULL;) {
+        struct unheard *unheard = bk_container_of(node, struct unheard, node);
+        free(unheard->many);
+        free(unheard);
+    }
     for (unsigned i = 0; i < COUNTER_CHUNKS; i++) {
         if (ingress->counters[i]) {
             munmap(ingress->counters[i], COUNTER_CHUNK * sizeof(struct metrics_source));

@@ -6,12 +6,14 @@
  * Purpose     Find the source, check method, size and rate, verify, de-duplicate, append, wait for
  *             the disk, answer. Order: reference providers, rules for every inbound source.
  * Answers     200 {"id"} once durable, 200 {"id","duplicate":true}, 401, 404, 405, 413, 429, 503.
- * Quarantine  Refused requests are journalled with their reason, within a budget per core.
- * Threads     One core. Nothing here allocates, blocks, locks or reads the database; only a batch
- *             takes memory while it is taken apart.
- * Batches     A request that carries several events (providers/batch.h) becomes as many records in
- *             one frame of the journal: all of them are durable before the 200, a crash leaves all
- *             or none. Each is de-duplicated by itself.
+ * Disk        A flush that takes INGRESS_PATIENCE_NS is waited for no longer: who waits is told
+ * 503, and so is who comes, until it is over. What was told so may be stored all the same; its
+ * claims are kept until that is known, so a sender that tries again is a duplicate. Quarantine
+ * Refused requests are journalled with their reason, within a budget per core. Threads     One
+ * core. Nothing here allocates, blocks, locks or reads the database; only a batch takes memory
+ * while it is taken apart. Batches     A request that carries several events (providers/batch.h)
+ * becomes as many records in one frame of the journal: all of them are durable before the 200, a
+ * crash leaves all or none. Each is de-duplicated by itself.
  */
 #ifndef BECKET_HUB_INGRESS_H
 #define BECKET_HUB_INGRESS_H
@@ -24,11 +26,12 @@
 #include "hub/metrics.h"
 #include "journal/journal.h"
 
-#define COUNTER_CHUNK      1024U
-#define COUNTER_CHUNKS     4096U
-#define INGRESS_KEY_WAITS  64U
-#define INGRESS_KEYS_ASKED 8U
-#define INGRESS_FAILED     64U /* far more than flushes can fail while a letter travels */
+#define COUNTER_CHUNK       1024U
+#define COUNTER_CHUNKS      4096U
+#define INGRESS_KEY_WAITS   64U
+#define INGRESS_KEYS_ASKED  8U
+#define INGRESS_FAILED      64U /* far more than flushes can fail while a letter travels */
+#define INGRESS_PATIENCE_NS 10000000000ULL
 
 struct ingress;
 struct oidc_documents;
@@ -39,6 +42,7 @@ struct ingress_config {
     struct dedupe *dedupe;
     struct ingress *const
         *peers; /* every core's, by id: for duplicates of what another core is writing */
+    unsigned peer_count;
     bool (*ready)(void *context, const char **ret_why); /* /health/ready */
     void (*growth)(void *context);                      /* the dedupe table wants to grow */
     struct slice public_url; /* without a slash at the end; for signatures over URLs */
@@ -78,9 +82,12 @@ struct ingress {
     uint64_t share_frame; /* the journal's frame that is filling, what is in it, of how many */
     uint64_t share_bytes;
     unsigned share_sources;
-    int64_t quarantine_bytes; /* budget left */
-    uint64_t quarantine_ns;   /* when it was last refilled */
-    struct list settling;     /* struct ingress_settled */
+    int64_t quarantine_bytes;       /* budget left */
+    uint64_t quarantine_ns;         /* when it was last refilled */
+    struct list settling;           /* struct ingress_settled */
+    bool stalled;                   /* the flush under way has lasted for too long */
+    _Atomic unsigned stalled_count; /* of how many cores: the disk is the same for all */
+    struct list unheard; /* what those held who did not wait for it to its end, in order */
     bool growth_asked;
     bool documents_later; /* the request at hand must come again: documents are being made */
     /* Requests that wait for a key: their connections are parked. `key_epoch` changes when a key
@@ -126,6 +133,10 @@ void ingress_when_settled(struct ingress *ingress, struct ingress_settled *settl
 
 /* A key came, or cannot be had: look again at the requests that wait. */
 void ingress_keys_changed(struct ingress *ingress);
+
+/* Once per turn: is the disk's time over? And when to look next; UINT64_MAX = at any time. */
+void ingress_turn(struct ingress *ingress);
+uint64_t ingress_next_ns(const struct ingress *ingress);
 
 /* journal_commit_fn. */
 void ingress_committed(void *context, uint64_t durable_through, uint64_t failed_through,
