@@ -1,6 +1,6 @@
 /* connect.c - signing in at a provider: to it with a state, back from it with a code. */
+#include "api/keys.h"
 #include "api/page.h"
-#include "base/base64.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/time.h"
@@ -10,6 +10,7 @@
 #include "hub/links/link.h"
 #include "hub/people/people.h"
 #include "hub/resources/apply.h"
+#include "providers/id_token.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,6 +20,8 @@
 #define FLOW_SECONDS     600U
 #define ANSWER_BYTES_MAX (1U << 20)
 #define WORK_BYTES_MAX   (4U << 20)
+#define KEYS_WAIT_NS     (10 * (uint64_t)NS_PER_SECOND)
+#define KEYS_POLL_NS     (50 * (uint64_t)NS_PER_MS)
 
 /* ---- which integration is meant: by its name, or the only one of a type */
 
@@ -110,13 +113,16 @@ static enum api_step go(struct page *page, const struct people_oauth *oauth, str
     }
     page_hash(slice_str(browser), flow->browser);
     page_secret(flow->verifier);
+    if (oauth->server.issuer) {
+        page_secret(flow->nonce);
+    }
     memcpy(flow->session, page->session->hash, sizeof flow->session);
     oauth2_challenge(slice_str(flow->verifier), challenge);
     struct oauth2_client client = oauth->client;
     client.redirect_uri = slice_str(flow->redirect_uri);
     buf_init(&url, 8192);
     oauth2_authorize_url(&oauth->server, oauth->base, &client, oauth->scopes, slice_str(state),
-                         slice_str(challenge), &url);
+                         slice_str(flow->nonce), slice_str(challenge), &url);
     page_cookie(page, browser_cookie(page), browser, FLOW_SECONDS);
     flow->used = true;
     enum api_step step = page_redirect(page, url.overflow ? "/auth/failure" : buf_text(&url));
@@ -201,9 +207,12 @@ struct connect {
     struct flow flow;
     struct arena arena;
     struct people_oauth oauth;
-    struct json_tree tree, identity_tree; /* the provider's answers */
+    struct json_tree tree, identity_tree, id_tree; /* the provider's answers */
     struct people_grant grant;
     bool has_tokens;
+    bool has_identity;         /* or it is being asked for */
+    yyjson_mut_val *claims;    /* of an ID token that was checked */
+    uint64_t keys_deadline_ns; /* for the keys it is checked with; 0 = not wanted yet */
     bool failed;
     char why[400];
 };
@@ -213,6 +222,7 @@ static void connect_drop(struct connect *connect)
     arena_fini(&connect->arena);
     json_tree_fini(&connect->tree);
     json_tree_fini(&connect->identity_tree);
+    json_tree_fini(&connect->id_tree);
     explicit_bzero(connect, sizeof *connect);
     free(connect);
 }
@@ -236,22 +246,6 @@ __attribute__((format(printf, 2, 3))) static void connect_fail(struct connect *c
     connect->failed = true;
 }
 
-/* {"sub":…} of an ID token that came straight from the token endpoint (OpenID Connect 3.1.3.7). */
-static bool take_id_token(struct connect *connect)
-{
-    struct slice token = connect->grant.tokens.id_token;
-    struct json_problem problem;
-    size_t dot = slice_find(token, '.'), bytes;
-    struct slice rest = slice_skip(token, dot + 1);
-    struct slice payload = slice_of(rest.at, slice_find(rest, '.'));
-    uint8_t *text = arena_take(&connect->arena, BASE64_DECODED_MAX(payload.bytes) + 1);
-    return text && payload.bytes > 0 &&
-           base64_decode(payload, BASE64_URL, text, BASE64_DECODED_MAX(payload.bytes), &bytes) &&
-           json_parse(slice_of(text, bytes), &connect->identity_tree, &problem) == BK_OK &&
-           oauth2_take_identity(&connect->oauth.server, connect->identity_tree.roots[0],
-                                &connect->arena, &connect->grant.identity) == BK_OK;
-}
-
 static void answered(void *context, const struct outbound_answer *answer);
 
 static void send(struct connect *connect, const struct web_call *call)
@@ -270,19 +264,31 @@ static void send(struct connect *connect, const struct web_call *call)
     connect->out = true;
 }
 
+/* Who it is, where the tokens' answer says so. */
+static bool identity_of_tokens(struct connect *connect)
+{
+    struct people_grant *grant = &connect->grant;
+    if (grant->tokens.user_id.bytes > 0 && slice_equal(connect->oauth.type, SLICE("slack"))) {
+        grant->identity.uid = grant->tokens.user_id;
+        grant->workspace = grant->tokens.team_id;
+        grant->workspace_name = grant->tokens.team_name;
+        return true;
+    }
+    return connect->claims && oauth2_take_identity(&connect->oauth.server, connect->claims,
+                                                   &connect->arena, &grant->identity) == BK_OK;
+}
+
 static void ask_identity(struct connect *connect)
 {
     struct oauth2_tokens *tokens = &connect->grant.tokens;
     const char *identity = connect->oauth.server.identity;
-    if (!identity && tokens->user_id.bytes > 0) { /* Slack */
-        connect->grant.identity.uid = tokens->user_id;
-        connect->grant.workspace = tokens->team_id;
-        connect->grant.workspace_name = tokens->team_name;
-        return;
-    }
+    connect->has_identity = true;
     if (!identity) {
-        if (!take_id_token(connect)) {
-            connect_fail(connect, "the provider does not say who signed in: give identityUrl");
+        if (!identity_of_tokens(connect)) {
+            connect_fail(connect,
+                         connect->oauth.server.issuer
+                             ? "the provider sent no ID token: is openid among the scopes?"
+                             : "the provider does not say who signed in: give identityUrl");
         }
         return;
     }
@@ -318,8 +324,40 @@ static void take_tokens(struct connect *connect, const struct outbound_answer *a
         connect_fail(connect, "%s", body.at ? why : "out of memory");
         return;
     }
-    connect->has_tokens = true;
-    ask_identity(connect);
+    connect->has_tokens = true; /* what follows wants to know the time: connect_resume() */
+}
+
+/* The ID token, where the integration names an issuer. False: its keys are on their way. */
+static bool check_id_token(struct connect *connect, const struct api_request *request)
+{
+    struct slice token = connect->grant.tokens.id_token;
+    struct slice client = connect->oauth.client.id;
+    struct key_finder finder = {keys_find, connect->api->keys};
+    struct id_token_rules rules = {
+        .issuer = connect->oauth.server.issuer,
+        .client_id =
+            arena_printf(&connect->arena, "%.*s", (int)client.bytes, (const char *)client.at),
+        .nonce = slice_str(connect->flow.nonce),
+        .allow_private = connect->oauth.allow_private,
+        .now_seconds = request->wall_ns / NS_PER_SECOND,
+        .keys = connect->api->keys ? &finder : NULL};
+    const char *why = NULL;
+    if (!rules.issuer || token.bytes == 0 || connect->claims) {
+        return true;
+    }
+    enum scheme_verdict verdict =
+        id_token_check(token, &rules, &connect->id_tree, &connect->claims, &why);
+    if (verdict == SCHEME_KEY_WANTED && connect->keys_deadline_ns == 0) {
+        connect->keys_deadline_ns = request->now_ns + KEYS_WAIT_NS;
+    }
+    if (verdict == SCHEME_KEY_WANTED && request->now_ns < connect->keys_deadline_ns) {
+        connect->work.wake_ns = request->now_ns + KEYS_POLL_NS;
+        return false;
+    }
+    if (verdict != SCHEME_GENUINE) {
+        connect_fail(connect, "%s", why);
+    }
+    return true;
 }
 
 static void take_identity(struct connect *connect, const struct outbound_answer *answer)
@@ -331,6 +369,11 @@ static void take_identity(struct connect *connect, const struct outbound_answer 
                              &connect->arena, &connect->grant.identity) != BK_OK) {
         connect_fail(connect, "the provider does not say who signed in (it answered %u)",
                      answer->status);
+        return;
+    }
+    struct slice subject = json_text(yyjson_mut_obj_get(connect->claims, "sub"));
+    if (connect->claims && !slice_equal(connect->grant.identity.uid, subject)) {
+        connect_fail(connect, "the provider's ID token and its identityUrl tell of two people");
     }
 }
 
@@ -399,6 +442,19 @@ static enum api_step connect_resume(struct api_call *call)
 {
     struct connect *connect = bk_container_of(call->response->work, struct connect, work);
     struct page page;
+    connect->work.woken = false;
+    connect->work.wake_ns = UINT64_MAX;
+    if (!connect->failed && connect->has_tokens && !connect->has_identity) {
+        if (!check_id_token(connect, call->request)) {
+            return API_WAIT;
+        }
+        if (!connect->failed) {
+            ask_identity(connect);
+        }
+        if (connect->out) {
+            return API_WAIT;
+        }
+    }
     if (!page_resume(call, connect->session, &page)) {
         return page_says(&page, 400, "Not logged in",
                          "You were logged out while the sign-in went on: log in and begin again.");
@@ -422,6 +478,7 @@ static enum api_step exchange(struct page *page, const struct flow *flow, struct
     arena_init(&connect->arena, WORK_BYTES_MAX);
     json_tree_init(&connect->tree);
     json_tree_init(&connect->identity_tree);
+    json_tree_init(&connect->id_tree);
     enum bk_err err = store_read(api->hub->store, &txn);
     if (err == BK_OK) {
         err = people_oauth(api->hub, txn, slice_str(connect->flow.canvas),
@@ -453,12 +510,16 @@ static enum api_step exchange(struct page *page, const struct flow *flow, struct
     return API_WAIT;
 }
 
-/* RFC 9207: who says that it answers must be who was asked. */
-static bool is_issuer(const char *authorize, struct slice base, struct slice issuer)
+/* RFC 9207: who says that it answers must be who was asked. Where the integration names no issuer,
+ * it must at least be the same server. */
+static bool is_issuer(const struct oauth2_server *server, struct slice base, struct slice issuer)
 {
     struct url asked, told;
     const char *why;
-    struct slice text = authorize[0] == '/' ? base : slice_str(authorize);
+    struct slice text = server->authorize[0] == '/' ? base : slice_str(server->authorize);
+    if (server->issuer) {
+        return slice_equal(issuer, slice_str(server->issuer));
+    }
     return url_parse(text, &asked, &why) == BK_OK && url_parse(issuer, &told, &why) == BK_OK &&
            asked.tls == told.tls && asked.port == told.port && strcmp(asked.host, told.host) == 0;
 }
@@ -474,7 +535,7 @@ static bool issuer_is_right(struct page *page, const struct flow *flow, struct s
     }
     bool right = people_oauth(hub, txn, slice_str(flow->canvas), slice_str(flow->integration),
                               &page->call->arena, &oauth, why) == BK_OK &&
-                 is_issuer(oauth.server.authorize, oauth.base, issuer);
+                 is_issuer(&oauth.server, oauth.base, issuer);
     store_read_end(txn);
     return right;
 }
@@ -517,7 +578,8 @@ static enum api_step callback(struct page *page, bool slack)
                          "This sign-in was begun in another browser or by somebody else: begin "
                          "again from the integrations page.");
     }
-    if (form_field(page->query, "iss", arena, &issuer) && !issuer_is_right(page, &flow, issuer)) {
+    if (form_has(page->query, "iss", arena) && (!form_field(page->query, "iss", arena, &issuer) ||
+                                                !issuer_is_right(page, &flow, issuer))) {
         return page_says(page, 400, "Another provider",
                          "The answer is from another server than the one that was asked.");
     }

@@ -67,6 +67,21 @@ bool form_field(struct slice text, const char *name, struct arena *arena, struct
     return found;
 }
 
+bool form_has(struct slice text, const char *name, struct arena *arena)
+{
+    struct slice wanted = slice_str(name), key;
+    while (text.bytes > 0) {
+        size_t end = slice_find(text, '&');
+        struct slice pair = slice_of(text.at, end);
+        text = slice_skip(text, end + 1);
+        if (decode(slice_of(pair.at, slice_find(pair, '=')), arena, &key) &&
+            slice_equal(key, wanted)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 struct slice form_text(struct slice text, const char *name, struct arena *arena)
 {
     struct slice value;

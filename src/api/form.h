@@ -12,6 +12,8 @@
 
 /* The decoded field of "a=b&c=d". False when absent. */
 bool form_field(struct slice text, const char *name, struct arena *arena, struct slice *ret_value);
+/* There is a field of this name, however often and whatever its value. */
+bool form_has(struct slice text, const char *name, struct arena *arena);
 /* Empty when absent. */
 struct slice form_text(struct slice text, const char *name, struct arena *arena);
 /* The value of a cookie, as sent; of two with one name there is none. */

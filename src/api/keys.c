@@ -139,6 +139,18 @@ static void keeper_confirmed(void *context, const char *url, bool good, const ch
               LOG_S("at", slice_of(url, strcspn(url, "?"))), LOG_Z("why", why));
 }
 
+enum key_found keys_find(void *context, const struct key_want *want,
+                         const struct public_key **ret_key)
+{
+    struct keys *keys = context;
+    bool ask;
+    enum key_found found = key_cache_find(keys->cache, want, ret_key, &ask);
+    if (ask) {
+        key_keeper_want(keys->keeper, want);
+    }
+    return found;
+}
+
 /* ---- letters from cores */
 
 struct want_letter {

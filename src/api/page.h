@@ -29,6 +29,7 @@ struct flow {
     uint64_t end_ns;
     bool slack; /* Gitploy's addresses */
     char verifier[SECRET_TEXT + 1];
+    char nonce[SECRET_TEXT + 1]; /* of the ID token; empty: none was asked for */
     char canvas[NAME_BYTES_MAX + 1];
     char integration[NAME_BYTES_MAX + 1];
     char user[NAME_BYTES_MAX + 1];

@@ -177,7 +177,8 @@ static struct slice separated(struct slice scopes, char separator, char *out, si
 
 void oauth2_authorize_url(const struct oauth2_server *server, struct slice base,
                           const struct oauth2_client *client, struct slice scopes,
-                          struct slice state, struct slice challenge, struct buf *url)
+                          struct slice state, struct slice nonce, struct slice challenge,
+                          struct buf *url)
 {
     char text[1024];
     struct slice wanted = separated(scopes.bytes ? scopes : slice_str(server->scopes),
@@ -191,6 +192,9 @@ void oauth2_authorize_url(const struct oauth2_server *server, struct slice base,
         oauth2_form_add(url, "scope", wanted);
     }
     oauth2_form_add(url, "state", state);
+    if (nonce.bytes > 0) {
+        oauth2_form_add(url, "nonce", nonce);
+    }
     if (server->pkce) {
         oauth2_form_add(url, "code_challenge", challenge);
         oauth2_form_add(url, "code_challenge_method", SLICE("S256"));

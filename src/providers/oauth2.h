@@ -32,6 +32,7 @@ struct oauth2_server {
     const char *token;
     const char *revoke;   /* NULL = it has none */
     const char *identity; /* GET with the token: who it is; NULL = the token answer says it */
+    const char *issuer;   /* of ID tokens (id_token.h); NULL = none is looked at */
     const char *extra;    /* more of the authorize query: "prompt=consent"; NULL = none */
     const char *scopes;   /* usual ones, separated by spaces */
     char scope_separator; /* ' ' or ',' */
@@ -61,10 +62,12 @@ struct oauth2_client {
 /* code_challenge of S256. */
 void oauth2_challenge(struct slice verifier, char ret_challenge[OAUTH2_CHALLENGE_BYTES + 1]);
 
-/* Where to send the browser. base: the integration's url, for rows of relative endpoints. */
+/* Where to send the browser. base: the integration's url, for rows of relative endpoints. nonce:
+ * for the ID token; empty = none. */
 void oauth2_authorize_url(const struct oauth2_server *server, struct slice base,
                           const struct oauth2_client *client, struct slice scopes,
-                          struct slice state, struct slice challenge, struct buf *url);
+                          struct slice state, struct slice nonce, struct slice challenge,
+                          struct buf *url);
 
 struct oauth2_request {
     enum http_method method;

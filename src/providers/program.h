@@ -175,7 +175,7 @@ struct scheme_plan {
     uint32_t secret_mask;        /* of names; 0 = not all secrets have a slot */
     unsigned secret_field_count; /* of the query */
     struct slice secret_fields[PROGRAMS_MAX];
-    struct slice only_prefix; /* secrets without it are not used */
+    struct slice only_prefix;   /* secrets without it are not used */
     _Alignas(8) uint8_t tail[]; /* programs, handshakes, a custom row's copy, text */
 };
 
@@ -318,6 +318,10 @@ enum scheme_verdict scheme_single(const struct http_head *head, struct slice nam
 bool scheme_credentials(struct slice value, struct slice lower_scheme, struct slice *ret_rest);
 /* ---- ROW_CODE */
 row_verify_fn jwt_verify, sns_verify, paypal_verify, http_signature_verify;
+/* A token by itself, against a row of an issuer and an audience: signature, both of these, times,
+ * the row's claims. */
+enum scheme_verdict jwt_check(const struct scheme_row *row, const struct scheme_request *request,
+                              struct slice text);
 /* The other direction: header lines for a body. */
 enum bk_err jwt_sign(const struct scheme *scheme, const struct program *program,
                      const struct scheme_send *send, struct slice body, struct buf *headers);

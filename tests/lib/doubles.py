@@ -328,6 +328,75 @@ class SignIn(Double):
         return self.grant()
 
 
+def url64(data):
+    return base64.urlsafe_b64encode(data).rstrip(b'=').decode()
+
+
+class SigningKey:
+    """A key of an OpenID provider, made and used by openssl: RS256 or ES256."""
+
+    def __init__(self, kid, algorithm='RS256'):
+        self.kid, self.algorithm = kid, algorithm
+        self.file = tempfile.NamedTemporaryFile(suffix='.pem')
+        make = {'RS256': ['genrsa', '2048'], 'ES256': ['ecparam', '-genkey', '-noout', '-name', 'prime256v1']}[algorithm]
+        self.file.write(subprocess.run(['openssl'] + make, check=True, capture_output=True).stdout)
+        self.file.flush()
+        if algorithm == 'RS256':
+            text = subprocess.run(['openssl', 'rsa', '-in', self.file.name, '-noout', '-modulus'], check=True,
+                                  capture_output=True).stdout.decode().strip()
+            self.jwk = {'kty': 'RSA', 'use': 'sig', 'alg': 'RS256', 'kid': kid, 'e': 'AQAB',
+                        'n': url64(bytes.fromhex(text.split('=')[1]))}
+        else:
+            point = subprocess.run(['openssl', 'ec', '-in', self.file.name, '-pubout', '-outform', 'DER'], check=True,
+                                   capture_output=True).stdout[-64:]
+            self.jwk = {'kty': 'EC', 'crv': 'P-256', 'use': 'sig', 'kid': kid, 'x': url64(point[:32]), 'y': url64(point[32:])}
+
+    def sign(self, head, claims):
+        text = url64(json.dumps(head).encode()) + '.' + url64(json.dumps(claims).encode())
+        signature = subprocess.run(['openssl', 'dgst', '-sha256', '-sign', self.file.name], input=text.encode(), check=True,
+                                   capture_output=True).stdout
+        if self.algorithm == 'ES256':  # SEQUENCE of two INTEGERs, to two numbers of 32 bytes
+            first = signature[4:4 + signature[3]]
+            second = signature[6 + len(first):]
+            signature = b''.join(part.lstrip(b'\0').rjust(32, b'\0') for part in (first, second))
+        return text + '.' + url64(signature)
+
+
+class OpenId(SignIn):
+    """An OpenID provider without a userinfo endpoint: the ID token says who it is. `spoil(head, claims)` may alter them;
+    `key` signs, `keys` are published. https://openid.net/specs/openid-connect-core-1_0.html"""
+
+    def __init__(self):
+        self.key = SigningKey('one')
+        self.keys = [self.key]
+        self.spoil = lambda head, claims: None
+        self.mangle = lambda token: token
+        self.nonce = {}
+        super().__init__()
+
+    def allow(self, location):
+        back = super().allow(location)
+        query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(location).query))
+        self.nonce['code-%d' % self.count] = query.get('nonce')
+        return back
+
+    def route(self, call):
+        if call.path == '/.well-known/openid-configuration':
+            return Reply(200, {'issuer': self.url, 'jwks_uri': self.url + '/keys'})
+        if call.path == '/keys':
+            return Reply(200, {'keys': [k.jwk for k in self.keys]})
+        reply = super().route(call)
+        form = dict(urllib.parse.parse_qsl(call.body.decode()))
+        if call.path == '/token' and reply.status == 200 and 'access_token' in reply.body:
+            now = int(time.time())
+            head = {'alg': self.key.algorithm, 'typ': 'JWT', 'kid': self.key.kid}
+            claims = {'iss': self.url, 'aud': self.client, 'sub': 'ann-1', 'iat': now, 'exp': now + 300,
+                      'nonce': self.nonce.get(form.get('code')), 'preferred_username': 'ann', 'email': 'ann@example.com'}
+            self.spoil(head, claims)
+            reply.body['id_token'] = self.mangle(self.key.sign(head, claims))
+        return reply
+
+
 class SlackSignIn(SignIn):
     """https://api.slack.com/authentication/oauth-v2: everything is 200, `ok` tells."""
 

@@ -11,7 +11,7 @@ server.listen(0, '127.0.0.1', () => {
     const provider = new Provider(issuer, {
         clients: [{
             client_id: client, client_secret: secret, redirect_uris: [redirect], response_types: ['code'],
-            grant_types: ['authorization_code', 'refresh_token'], token_endpoint_auth_method: 'client_secret_post',
+            grant_types: ['authorization_code', 'refresh_token'], token_endpoint_auth_method: 'client_secret_basic',
         }],
         pkce: { required: () => true },
         claims: { openid: ['sub'], profile: ['name', 'preferred_username'], email: ['email'] },

@@ -27,7 +27,7 @@ static void test_authorize(void)
     struct buf url;
     buf_init(&url, 4096);
     oauth2_authorize_url(oauth2_server_find(SLICE("gitlab")), SLICE("https://git.example"), &client,
-                         SLICE("api read_user"), SLICE("st/ate"), SLICE("chal"), &url);
+                         SLICE("api read_user"), SLICE("st/ate"), SLICE_EMPTY, SLICE("chal"), &url);
     is_str(
         buf_text(&url),
         "https://git.example/oauth/authorize?response_type=code&client_id=id%261&redirect_uri="
@@ -35,15 +35,20 @@ static void test_authorize(void)
         "code_challenge=chal&code_challenge_method=S256");
     buf_reset(&url);
     oauth2_authorize_url(oauth2_server_find(SLICE("Slack")), SLICE_EMPTY, &client,
-                         SLICE("chat:write  commands"), SLICE("s"), SLICE("c"), &url);
+                         SLICE("chat:write  commands"), SLICE("s"), SLICE_EMPTY, SLICE("c"), &url);
     ok(strstr(buf_text(&url), "scope=chat%3Awrite%2Ccommands&"), "commas: %s", buf_text(&url));
     ok(!strstr(buf_text(&url), "code_challenge"), "no PKCE where it is not known");
     buf_reset(&url);
     oauth2_authorize_url(oauth2_server_find(SLICE("google")), SLICE_EMPTY, &client, SLICE_EMPTY,
-                         SLICE("s"), SLICE("c"), &url);
+                         SLICE("s"), SLICE_EMPTY, SLICE("c"), &url);
     ok(strstr(buf_text(&url), "scope=openid%20email%20profile") &&
            strstr(buf_text(&url), "&access_type=offline&"),
        "usual scopes and extras: %s", buf_text(&url));
+    buf_fini(&url);
+    buf_init(&url, 4096);
+    oauth2_authorize_url(oauth2_server_find(SLICE("google")), SLICE_EMPTY, &client, SLICE_EMPTY,
+                         SLICE("s"), SLICE("n"), SLICE("c"), &url);
+    ok(strstr(buf_text(&url), "&state=s&nonce=n&") != NULL, "a nonce: %s", buf_text(&url));
     buf_fini(&url);
     ok(!oauth2_server_find(SLICE("nobody")), "an unknown one");
 }

@@ -72,7 +72,8 @@ spec:
   auth:
     use: AUTH_TYPE_OAUTH
     oauth: {clientId: becket, clientSecret: {value: idp-planted-0}, scopes: openid profile email offline_access,
-            authorizeUrl: "%s/auth", tokenUrl: "%s/token", revokeUrl: "%s/token/revocation", identityUrl: "%s/me"}
+            authorizeUrl: "%s/auth", tokenUrl: "%s/token", revokeUrl: "%s/token/revocation", identityUrl: "%s/me",
+            issuer: "%s", clientAuth: basic}
 ---
 kind: Integration
 metadata: {name: hub}
@@ -82,7 +83,7 @@ spec: {type: github, url: "%s/acme", apiUrl: "%s", check: false, allowPrivate: t
 kind: Team
 metadata: {name: core}
 spec: {}
-''' % ((idp.issuer,) * 5 + (hub.url, hub.url, hub.token)))
+''' % ((idp.issuer,) * 6 + (hub.url, hub.url, hub.token)))
     pictures = os.environ.get('BECKET_PICTURES', '')
 
     def browse(disconnect):

@@ -223,6 +223,10 @@ static void fill_server(const struct integration_view *view, struct arena *arena
     server->revoke = kept(arena, revoke, server->revoke);
     server->identity =
         kept(arena, integration_text(view, "auth/oauth/identityUrl"), server->identity);
+    server->issuer = kept(arena, integration_text(view, "auth/oauth/issuer"), server->issuer);
+    if (slice_equal(integration_text(view, "auth/oauth/clientAuth"), SLICE("basic"))) {
+        server->client_auth = OAUTH2_BASIC;
+    }
 }
 
 static struct slice kept_slice(struct arena *arena, struct slice text)

@@ -26,6 +26,8 @@ static void write_oauth(struct spec_writer *writer, const struct resource_integr
     spec_text(writer, "tokenUrl", integration->token_url);
     spec_text(writer, "revokeUrl", integration->revoke_url);
     spec_text(writer, "identityUrl", integration->identity_url);
+    spec_text(writer, "issuer", integration->issuer);
+    spec_text(writer, "clientAuth", integration->client_basic ? SLICE("basic") : SLICE_EMPTY);
     spec_close(writer);
 }
 

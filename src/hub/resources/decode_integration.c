@@ -143,11 +143,39 @@ static void decode_scopes(struct decoder *decoder, const struct decode_object *o
     integration->scopes = slice_str(text);
 }
 
+/* Compared letter by letter with what tokens say: a slash at its end stays. */
+static void decode_issuer(struct decoder *decoder, const struct decode_object *oauth,
+                          struct resource_integration *integration)
+{
+    struct url url;
+    const char *why;
+    integration->issuer = decode_text(decoder, oauth, "issuer");
+    if (integration->issuer.bytes == 0) {
+        return;
+    }
+    if (url_parse(integration->issuer, &url, &why) != BK_OK) {
+        decode_wrong(decoder, oauth, "issuer", "%s", why);
+    } else if (!url.tls && !integration->allow_private) {
+        decode_wrong(decoder, oauth, "issuer", "must begin with https://, or set allowPrivate");
+    }
+}
+
+static void decode_client_auth(struct decoder *decoder, const struct decode_object *oauth,
+                               struct resource_integration *integration)
+{
+    struct slice text = decode_text(decoder, oauth, "clientAuth");
+    integration->client_basic = slice_equal(text, SLICE("basic"));
+    if (text.bytes > 0 && !integration->client_basic && !slice_equal(text, SLICE("body"))) {
+        decode_wrong(decoder, oauth, "clientAuth", "must be body or basic");
+    }
+}
+
 static void decode_oauth(struct decoder *decoder, const struct decode_object *auth,
                          struct resource_integration *integration)
 {
-    static const char *const known[] = {"clientId", "clientSecret", "scopes",      "authorizeUrl",
-                                        "tokenUrl", "revokeUrl",    "identityUrl", NULL};
+    static const char *const known[] = {
+        "clientId",  "clientSecret", "scopes", "authorizeUrl", "tokenUrl",
+        "revokeUrl", "identityUrl",  "issuer", "clientAuth",   NULL};
     static const char *const urls[] = {"authorizeUrl", "tokenUrl", "revokeUrl", "identityUrl"};
     struct slice *const to[] = {&integration->authorize_url, &integration->token_url,
                                 &integration->revoke_url, &integration->identity_url};
@@ -170,10 +198,14 @@ static void decode_oauth(struct decoder *decoder, const struct decode_object *au
     for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
         *to[i] = decode_url(decoder, &oauth, urls[i], &url);
     }
-    bool own = integration->authorize_url.bytes > 0 && integration->token_url.bytes > 0;
+    decode_issuer(decoder, &oauth, integration);
+    decode_client_auth(decoder, &oauth, integration);
+    bool own = integration->authorize_url.bytes > 0 && integration->token_url.bytes > 0 &&
+               (integration->identity_url.bytes > 0 || integration->issuer.bytes > 0);
     if (!own && integration->type.bytes > 0 && !oauth2_server_find(integration->type)) {
         decode_wrong(decoder, &oauth, "authorizeUrl",
-                     "give authorizeUrl, tokenUrl and identityUrl: this type has none of its own");
+                     "give authorizeUrl, tokenUrl and identityUrl (or issuer, for ID tokens): this "
+                     "type has none of its own");
     }
 }
 

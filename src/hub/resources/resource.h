@@ -186,6 +186,8 @@ struct resource_integration {
     struct slice client_id;
     struct slice scopes; /* separated by blanks */
     struct slice authorize_url, token_url, revoke_url, identity_url;
+    struct slice issuer; /* of ID tokens, letter by letter */
+    bool client_basic;   /* the client shows itself by Basic, not in the form */
     bool oidc_given;
     bool oidc_enabled;
     yyjson_mut_val *claims; /* NULL = none */
@@ -318,7 +320,7 @@ struct resource_secret {
 
 struct resource_document {
     size_t index;
-    bool implied;                   /* nobody wrote it: another document of the set wants it */
+    bool implied; /* nobody wrote it: another document of the set wants it */
     enum resource_kind kind;
     struct slice name;
     struct slice canvas; /* "" for a Canvas */
