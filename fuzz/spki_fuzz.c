@@ -28,7 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct public_key key;
     struct x509_certificate certificate;
-    struct x509_policy policy = {.now_seconds = 1767225600};
+    static struct x509_chain chain;
+    struct slice url;
     struct jwk_set *set = NULL;
     if (size < 1) {
         return 0;
@@ -50,6 +51,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (x509_parse(text, &certificate)) {
             check_key(&certificate.key, text);
         }
+        if (x509_issuer_url(text, &url)) {
+            bk_assert(url.at >= text.at && url.at + url.bytes <= text.at + text.bytes);
+            bk_assert(slice_starts(url, SLICE("http")));
+        }
         break;
     case 3:
         if (jwk_set_parse(text, &set) == BK_OK) {
@@ -60,8 +65,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         break;
     default:
-        if (x509_pem(text, &policy, &certificate) == NULL) {
+        if (x509_chain_read(text, &chain) == NULL &&
+            x509_chain_leaf(&chain, 1767225600, &certificate) == NULL) {
             check_key(&certificate.key, text);
+            bk_assert(chain.count == X509_CHAIN_MAX ||
+                      x509_chain_add(&chain, x509_chain_at(&chain, 0)));
         }
         break;
     }

@@ -657,7 +657,8 @@ static enum bk_err open_state(struct control *control, char ret_why[CONTROL_WHY_
         return fail(ret_why, err, "state", why);
     }
     hub_watch(control->hub, activity_of, control);
-    err = keys_open(control->hub, control->ring, control->config.public_url, &control->keys);
+    err = keys_open(control->hub, control->ring, control->config.public_url,
+                    control->config.trust, &control->keys);
     if (err != BK_OK) {
         return fail(ret_why, err, "keys", bk_err_text(err));
     }

@@ -291,7 +291,7 @@ const struct oidc_documents *keys_documents(const struct keys *keys)
 /* ---- life */
 
 enum bk_err keys_open(struct hub *hub, struct ring *control_ring, const char *public_url,
-                      struct keys **ret_keys)
+                      const struct tls_trust *trust, struct keys **ret_keys)
 {
     struct keys *keys = calloc(1, sizeof *keys);
     if (keys == NULL) {
@@ -304,6 +304,7 @@ enum bk_err keys_open(struct hub *hub, struct ring *control_ring, const char *pu
                                            .get = keeper_get,
                                            .changed = keeper_changed,
                                            .confirmed = keeper_confirmed,
+                                           .trust = trust,
                                            .context = keys};
         err = key_keeper_open(&config, &keys->keeper);
     }

@@ -15,8 +15,9 @@
 
 struct keys;
 
+/* `trust`: whom published certificates must lead to; NULL = nobody. Must stay. */
 enum bk_err keys_open(struct hub *hub, struct ring *control_ring, const char *public_url,
-                      struct keys **ret_keys) BK_MUST_CHECK;
+                      const struct tls_trust *trust, struct keys **ret_keys) BK_MUST_CHECK;
 /* The core whose client makes the calls. */
 void keys_start(struct keys *keys, struct reactor *reactor);
 void keys_close(struct keys *keys);

@@ -10,7 +10,8 @@
 #define DER_UTC_TIME         0x17U
 #define DER_GENERALIZED_TIME 0x18U
 #define DER_VERSION          0xa0U
-#define DAYS_TO_1970         719528U /* as BearSSL counts, from the year 0 */
+#define DER_EXTENSIONS       0xa3U
+#define DER_URI              0x86U
 
 /* YYMMDDHHMMSSZ or YYYYMMDDHHMMSSZ; RFC 5280 allows no other. */
 static bool take_time(struct slice *rest, int64_t *ret_seconds)
@@ -48,11 +49,10 @@ static bool take_time(struct slice *rest, int64_t *ret_seconds)
     return true;
 }
 
-bool x509_parse(struct slice der, struct x509_certificate *ret_certificate)
+/* The body of a certificate, after its subject; its validity. */
+static bool open_body(struct slice der, struct slice *ret_body, struct slice *ret_validity)
 {
-    bk_assert(ret_certificate != NULL);
-    struct slice certificate, body, part, validity, key;
-    uint8_t tag;
+    struct slice certificate, body, part;
     if (!der_take(&der, DER_SEQUENCE, &certificate) || der.bytes != 0 ||
         !der_take(&certificate, DER_SEQUENCE, &body)) {
         return false;
@@ -60,11 +60,23 @@ bool x509_parse(struct slice der, struct x509_certificate *ret_certificate)
     if (body.bytes != 0 && body.at[0] == DER_VERSION && !der_take(&body, DER_VERSION, &part)) {
         return false;
     }
-    if (!der_take(&body, DER_INTEGER, &part) ||      /* serial */
-        !der_take(&body, DER_SEQUENCE, &part) ||     /* algorithm */
-        !der_take(&body, DER_SEQUENCE, &part) ||     /* issuer */
-        !der_take(&body, DER_SEQUENCE, &validity) || /* not before, not after */
-        !der_take(&body, DER_SEQUENCE, &part)) {     /* subject */
+    if (!der_take(&body, DER_INTEGER, &part) ||         /* serial */
+        !der_take(&body, DER_SEQUENCE, &part) ||        /* algorithm */
+        !der_take(&body, DER_SEQUENCE, &part) ||        /* issuer */
+        !der_take(&body, DER_SEQUENCE, ret_validity) || /* not before, not after */
+        !der_take(&body, DER_SEQUENCE, &part)) {        /* subject */
+        return false;
+    }
+    *ret_body = body;
+    return true;
+}
+
+bool x509_parse(struct slice der, struct x509_certificate *ret_certificate)
+{
+    bk_assert(ret_certificate != NULL);
+    struct slice body, part, validity, key;
+    uint8_t tag;
+    if (!open_body(der, &body, &validity)) {
         return false;
     }
     const uint8_t *key_at = body.at;
@@ -87,75 +99,115 @@ bool x509_public_key(struct slice der, struct public_key *ret_key)
     return true;
 }
 
+/* ---- extensions */
+
+/* id-pe-authorityInfoAccess and id-ad-caIssuers */
+static const uint8_t oid_access[] = {0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x01, 0x01};
+static const uint8_t oid_issuers[] = {0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x02};
+
+/* The value of the extension with this OID. */
+static bool find_extension(struct slice body, struct slice oid, struct slice *ret_value)
+{
+    struct slice part, list, extension, name;
+    uint8_t tag = 0;
+    while (tag != DER_EXTENSIONS) {
+        if (!der_take_any(&body, &tag, &part)) {
+            return false;
+        }
+    }
+    if (!der_take(&part, DER_SEQUENCE, &list)) {
+        return false;
+    }
+    while (der_take(&list, DER_SEQUENCE, &extension) && der_take(&extension, DER_OID, &name)) {
+        while (slice_equal(name, oid) && der_take_any(&extension, &tag, ret_value)) {
+            if (tag == DER_OCTET_STRING) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+bool x509_issuer_url(struct slice der, struct slice *ret_url)
+{
+    struct slice body, validity, value, list, access, method;
+    if (!open_body(der, &body, &validity) ||
+        !find_extension(body, slice_of(oid_access, sizeof oid_access), &value) ||
+        !der_take(&value, DER_SEQUENCE, &list)) {
+        return false;
+    }
+    while (der_take(&list, DER_SEQUENCE, &access) && der_take(&access, DER_OID, &method)) {
+        if (slice_equal(method, slice_of(oid_issuers, sizeof oid_issuers)) &&
+            der_take(&access, DER_URI, ret_url) &&
+            (slice_starts(*ret_url, SLICE("http://")) ||
+             slice_starts(*ret_url, SLICE("https://")))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- chains */
 
-struct chain {
-    unsigned count;
-    size_t bytes[X509_CHAIN_MAX];
-    uint8_t der[X509_CHAIN_MAX][X509_CERTIFICATE_BYTES_MAX];
-};
-
-static const char *chain_read(struct slice text, struct chain *chain)
+const char *x509_chain_read(struct slice pem, struct x509_chain *ret_chain)
 {
     struct slice label;
-    chain->count = 0;
-    while (chain->count < X509_CHAIN_MAX &&
-           pem_next(&text, &label, chain->der[chain->count], X509_CERTIFICATE_BYTES_MAX,
-                    &chain->bytes[chain->count])) {
+    unsigned count = 0;
+    while (count < X509_CHAIN_MAX &&
+           pem_next(&pem, &label, ret_chain->der[count], X509_CERTIFICATE_BYTES_MAX,
+                    &ret_chain->bytes[count])) {
         if (slice_equal(label, SLICE("CERTIFICATE"))) {
-            chain->count++;
-        } else if (chain->count == 0) {
+            count++;
+        } else if (count == 0) {
             return "not a certificate";
         }
     }
-    return chain->count != 0 ? NULL : "not a certificate in PEM";
+    ret_chain->count = count;
+    return count != 0 ? NULL : "not a certificate in PEM";
 }
 
-static const char *chain_check(const struct chain *chain, const struct x509_policy *policy)
+bool x509_chain_add(struct x509_chain *chain, struct slice text)
 {
-    br_x509_minimal_context context;
-    br_x509_minimal_init_full(&context, policy->anchors, policy->anchor_count);
-    int64_t days = policy->now_seconds / 86400, seconds = policy->now_seconds % 86400;
-    br_x509_minimal_set_time(&context, (uint32_t)(days + DAYS_TO_1970), (uint32_t)seconds);
-    const br_x509_class **x509 = &context.vtable;
-    (*x509)->start_chain(x509, policy->name);
-    for (unsigned i = 0; i < chain->count; i++) {
-        (*x509)->start_cert(x509, (uint32_t)chain->bytes[i]);
-        (*x509)->append(x509, chain->der[i], chain->bytes[i]);
-        (*x509)->end_cert(x509);
+    struct slice label, body, validity;
+    unsigned at = chain->count;
+    if (at == X509_CHAIN_MAX) {
+        return false;
     }
-    switch ((*x509)->end_chain(x509)) {
-    case 0:
-        return NULL;
-    case BR_ERR_X509_EXPIRED:
-        return "a certificate of the chain has expired or is not valid yet";
-    case BR_ERR_X509_BAD_SERVER_NAME:
-        return "the certificate is made out to another name";
-    case BR_ERR_X509_NOT_TRUSTED:
-        return "no trusted authority signed the certificate";
-    default:
-        return "the certificate's chain does not hold";
+    if (pem_looks(text)) {
+        if (!pem_next(&text, &label, chain->der[at], X509_CERTIFICATE_BYTES_MAX,
+                      &chain->bytes[at]) ||
+            !slice_equal(label, SLICE("CERTIFICATE"))) {
+            return false;
+        }
+    } else if (text.bytes <= X509_CERTIFICATE_BYTES_MAX && open_body(text, &body, &validity)) {
+        memcpy(chain->der[at], text.at, text.bytes);
+        chain->bytes[at] = text.bytes;
+    } else {
+        return false;
     }
+    chain->count++;
+    return true;
 }
 
-const char *x509_pem(struct slice text, const struct x509_policy *policy,
-                     struct x509_certificate *ret_certificate)
+struct slice x509_chain_at(const struct x509_chain *chain, unsigned index)
 {
-    bk_assert(policy != NULL && ret_certificate != NULL);
-    struct chain chain;
-    const char *wrong = chain_read(text, &chain);
-    if (wrong != NULL) {
-        return wrong;
-    }
-    if (!x509_parse(slice_of(chain.der[0], chain.bytes[0]), ret_certificate)) {
+    bk_assert(index < chain->count);
+    return slice_of(chain->der[index], chain->bytes[index]);
+}
+
+const char *x509_chain_leaf(const struct x509_chain *chain, int64_t now_seconds,
+                            struct x509_certificate *ret_certificate)
+{
+    bk_assert(ret_certificate != NULL);
+    if (!x509_parse(x509_chain_at(chain, 0), ret_certificate)) {
         return "the certificate is malformed, or its key is not RSA with 2048 to 4096 bits or "
                "ECDSA P-256";
     }
-    if (policy->now_seconds < ret_certificate->not_before_seconds) {
+    if (now_seconds < ret_certificate->not_before_seconds) {
         return "the certificate is not valid yet";
     }
-    if (policy->now_seconds > ret_certificate->not_after_seconds) {
+    if (now_seconds > ret_certificate->not_after_seconds) {
         return "the certificate has expired";
     }
-    return policy->anchors != NULL ? chain_check(&chain, policy) : NULL;
+    return NULL;
 }

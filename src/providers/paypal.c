@@ -10,7 +10,9 @@
 #include <stdio.h>
 
 #define HOSTS            "api.paypal.com api.sandbox.paypal.com"
-#define CERTIFICATE_NAME "messageverificationcerts.paypal.com"
+/* Of its own SDKs: the name must be one of paypal.com. These are the two it uses. */
+#define CERTIFICATE_NAMES                                                                          \
+    "messageverificationcerts.paypal.com messageverificationcerts.sandbox.paypal.com"
 
 /* IEEE 802.3, as zlib has it; four bits a step: webhooks of PayPal are small and rare. */
 static uint32_t crc32_of(struct slice text)
@@ -76,7 +78,7 @@ enum scheme_verdict paypal_verify(const struct scheme *scheme, const struct prog
     }
     struct key_want want = {.form = KEY_CERTIFICATE,
                             .url = t.url,
-                            .name = SLICE(CERTIFICATE_NAME),
+                            .name = SLICE(CERTIFICATE_NAMES),
                             .algorithm = SIGNATURE_RSA_SHA256,
                             .now_seconds = request->now_seconds};
     const struct public_key *key;

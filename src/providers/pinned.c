@@ -35,13 +35,13 @@ static bool cut_end(struct slice *text, struct slice ending)
     return true;
 }
 
-bool pinned_sns(struct slice url)
+bool pinned_sns(struct slice url, struct slice *ret_region, bool *ret_china)
 {
     struct slice host;
     if (!pinned_host(url, &host) || !slice_starts(host, SLICE("sns."))) {
         return false;
     }
-    (void)!cut_end(&host, SLICE(".cn"));
+    *ret_china = cut_end(&host, SLICE(".cn"));
     if (!cut_end(&host, SLICE(".amazonaws.com"))) {
         return false;
     }
@@ -51,7 +51,8 @@ bool pinned_sns(struct slice url)
             return false;
         }
     }
-    return region.bytes >= 3;
+    *ret_region = region;
+    return region.bytes >= 3 && region.bytes <= PINNED_REGION_BYTES_MAX;
 }
 
 bool pinned_one_of(struct slice url, const char *hosts)

@@ -11,6 +11,8 @@
 #include "providers/key_find.h"
 #include "providers/pinned.h"
 
+#include <stdio.h>
+
 enum {
     MESSAGE,
     MESSAGE_ID,
@@ -90,6 +92,28 @@ static bool ends_pem(struct slice url)
     return url.bytes > 4 && slice_equal(slice_skip(url, url.bytes - 4), SLICE(".pem"));
 }
 
+#define NAMES_BYTES 224U
+
+/* Whom the certificate may be for. Regions that were there first share one, those that are switched
+ * on by hand have their own (as AWS's SDK for Java knows them). */
+static struct slice certificate_names(struct slice region, bool china, char names[NAMES_BYTES])
+{
+    const char *end = china ? ".cn" : "";
+    bool government = slice_starts(region, SLICE("us-gov-"));
+    int bytes = (int)region.bytes;
+    const char *at = (const char *)region.at;
+    int used =
+        snprintf(names, NAMES_BYTES, "sns-signing.%.*s.amazonaws.com%s sns.%.*s.amazonaws.com%s ",
+                 bytes, at, end, bytes, at, end);
+    if (china || government) {
+        used += snprintf(names + used, NAMES_BYTES - (size_t)used, "sns-%.*s.amazonaws.com%s",
+                         china ? bytes : 13, china ? at : "us-gov-west-1", end);
+    } else {
+        used += snprintf(names + used, NAMES_BYTES - (size_t)used, "sns.amazonaws.com");
+    }
+    return slice_of(names, (size_t)used);
+}
+
 static enum scheme_verdict check_signature(const struct scheme_request *request,
                                            const struct json_member *members, bool confirmation)
 {
@@ -106,9 +130,13 @@ static enum scheme_verdict check_signature(const struct scheme_request *request,
                        &bytes)) {
         return SCHEME_SIGNATURE_MALFORMED;
     }
-    if (!pinned_sns(url->text) || !ends_pem(url->text)) {
+    struct slice region;
+    bool china;
+    char names[NAMES_BYTES];
+    if (!pinned_sns(url->text, &region, &china) || !ends_pem(url->text)) {
         return SCHEME_KEY_UNKNOWN;
     }
+    want.name = certificate_names(region, china, names);
     const struct public_key *key;
     enum scheme_verdict verdict = key_find(request, &want, &key);
     if (verdict != SCHEME_GENUINE) {
@@ -165,7 +193,10 @@ enum scheme_verdict sns_verify(const struct scheme *scheme, const struct program
     if (!subscribe) {
         return SCHEME_GENUINE; /* to confirm an UnsubscribeConfirmation would subscribe again */
     }
-    if (members[SUBSCRIBE_URL].escaped || !pinned_sns(members[SUBSCRIBE_URL].text)) {
+    struct slice region;
+    bool china;
+    if (members[SUBSCRIBE_URL].escaped ||
+        !pinned_sns(members[SUBSCRIBE_URL].text, &region, &china)) {
         return SCHEME_BODY_MALFORMED;
     }
     *ret_answer = (struct scheme_answer){.status = 200, .confirm = members[SUBSCRIBE_URL].text};

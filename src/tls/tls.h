@@ -48,6 +48,13 @@ enum bk_err tls_trust_add_file(struct tls_trust *trust, const char *path,
 enum bk_err tls_trust_add_pem(struct tls_trust *trust, const char *name, struct slice pem,
                               char *ret_why) BK_MUST_CHECK;
 unsigned tls_trust_count(const struct tls_trust *trust);
+/* Does this chain, DER, the leaf first, lead to somebody we believe, as a server's would: dates,
+ * usage, strength, and one of `names` (DNS, separated by blanks) on the leaf? For certificates that
+ * come otherwise than in a handshake. BK_NOT_FOUND: it ends before one we believe, so that one more
+ * certificate may mend it; BK_INVALID: it does not hold. Any thread; milliseconds. */
+enum bk_err tls_trust_check(const struct tls_trust *trust, const struct slice *chain,
+                            unsigned count, const char *names, int64_t now_seconds,
+                            char *ret_why) BK_MUST_CHECK;
 void tls_trust_close(struct tls_trust *trust);
 
 /* ---- who we are (blocking, start-up or control thread) */

@@ -254,9 +254,9 @@ static const br_x509_class chain_class = {
     .get_pkey = get_pkey,
 };
 
-void tls_chain_begin(struct tls_chain *chain, br_ssl_engine_context *engine,
-                     const struct tls_trust *trust, const struct cert_name *want, bool of_server,
-                     int64_t now_seconds, char *why)
+/* The signature checks are still to be set. */
+static void chain_init(struct tls_chain *chain, const struct tls_trust *trust,
+                       const struct cert_name *want, bool of_server, int64_t now_seconds, char *why)
 {
     memset(chain, 0, sizeof *chain);
     chain->vtable = &chain_class;
@@ -267,14 +267,60 @@ void tls_chain_begin(struct tls_chain *chain, br_ssl_engine_context *engine,
     chain->why = why;
     br_x509_minimal_context *minimal = &chain->minimal;
     br_x509_minimal_init(minimal, &sha256_class, trust->anchors, trust->count);
-    br_x509_minimal_set_rsa(minimal, br_ssl_engine_get_rsavrfy(engine));
-    br_x509_minimal_set_ecdsa(minimal, br_ssl_engine_get_ec(engine),
-                              br_ssl_engine_get_ecdsa(engine));
     br_x509_minimal_set_hash(minimal, br_sha256_ID, &sha256_class);
     br_x509_minimal_set_hash(minimal, br_sha384_ID, &br_sha384_vtable);
     br_x509_minimal_set_hash(minimal, br_sha512_ID, &br_sha512_vtable);
     br_x509_minimal_set_minrsa(minimal, TLS_RSA_BITS_MIN / 8);
     br_x509_minimal_set_time(minimal, (uint32_t)(now_seconds / SECONDS_A_DAY) + DAYS_0_TO_1970,
                              (uint32_t)(now_seconds % SECONDS_A_DAY));
+}
+
+void tls_chain_begin(struct tls_chain *chain, br_ssl_engine_context *engine,
+                     const struct tls_trust *trust, const struct cert_name *want, bool of_server,
+                     int64_t now_seconds, char *why)
+{
+    chain_init(chain, trust, want, of_server, now_seconds, why);
+    br_x509_minimal_set_rsa(&chain->minimal, br_ssl_engine_get_rsavrfy(engine));
+    br_x509_minimal_set_ecdsa(&chain->minimal, br_ssl_engine_get_ec(engine),
+                              br_ssl_engine_get_ecdsa(engine));
     br_ssl_engine_set_x509(engine, &chain->vtable);
+}
+
+/* ---- outside of a handshake */
+
+static unsigned check_for(struct tls_chain *chain, const struct slice *certificates, unsigned count)
+{
+    const br_x509_class **context = &chain->vtable;
+    br_x509_minimal_set_rsa(&chain->minimal, br_rsa_pkcs1_vrfy_get_default());
+    br_x509_minimal_set_ecdsa(&chain->minimal, br_ec_get_default(),
+                              br_ecdsa_vrfy_asn1_get_default());
+    start_chain(context, NULL);
+    for (unsigned i = 0; i < count; i++) {
+        start_cert(context, (uint32_t)certificates[i].bytes);
+        append(context, certificates[i].at, certificates[i].bytes);
+        end_cert(context);
+    }
+    return end_chain(context);
+}
+
+enum bk_err tls_trust_check(const struct tls_trust *trust, const struct slice *chain,
+                            unsigned count, const char *names, int64_t now_seconds, char *ret_why)
+{
+    struct tls_chain check;
+    struct cert_name want;
+    char name[CERT_NAME_BYTES];
+    unsigned error = BR_ERR_X509_BAD_SERVER_NAME;
+    snprintf(ret_why, TLS_WHY_BYTES, "no name is given");
+    for (size_t bytes; error == BR_ERR_X509_BAD_SERVER_NAME && *names != 0;
+         names += bytes + (names[bytes] == ' ')) {
+        bytes = strcspn(names, " ");
+        snprintf(name, sizeof name, "%.*s", (int)bytes, names);
+        if (cert_name_from(name, &want)) {
+            chain_init(&check, trust, &want, true, now_seconds, ret_why);
+            error = check_for(&check, chain, count);
+        }
+    }
+    return error == 0                         ? BK_OK
+           : error == BR_ERR_X509_NOT_TRUSTED ? BK_NOT_FOUND
+                                              : BK_INVALID;
 }

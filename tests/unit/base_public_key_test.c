@@ -117,58 +117,53 @@ static void test_signatures(yyjson_val *root)
     }
 }
 
-/* The anchor: the test's own root. */
+static const char *read_leaf(struct slice pem, int64_t now, struct x509_certificate *ret_leaf)
+{
+    static struct x509_chain chain;
+    const char *wrong = x509_chain_read(pem, &chain);
+    return wrong ? wrong : x509_chain_leaf(&chain, now, ret_leaf);
+}
+
+/* Whom to trust is tested in tls_engine_test.c. */
 static void test_certificates(yyjson_val *root)
 {
+    static struct x509_chain chain;
     yyjson_val *all = yyjson_obj_get(root, "certificates");
     int64_t now = yyjson_get_sint(yyjson_obj_get(root, "certificates_now"));
     struct x509_certificate certificate;
-    struct public_key leaf, root_key;
-    static uint8_t name[] = {0x30, 0x1b, 0x31, 0x19, 0x30, 0x17, 0x06, 0x03, 0x55, 0x04,
-                             0x03, 0x0c, 0x10, 'b',  'e',  'c',  'k',  'e',  't',  ' ',
-                             't',  'e',  's',  't',  ' ',  'r',  'o',  'o',  't'};
-    struct x509_policy policy = {.now_seconds = now};
-    if (!load_key(root, "rsa", &leaf) ||
-        public_key_parse(member(root, "root_spki"), &root_key) != NULL) {
-        bail_out("no keys");
+    struct public_key leaf;
+    struct slice url;
+    if (!load_key(root, "rsa", &leaf)) {
+        bail_out("no key");
     }
-    br_x509_trust_anchor anchor = {
-        {name, sizeof name},
-        BR_X509_TA_CA,
-        {BR_KEYTYPE_RSA,
-         {.rsa = {root_key.at, root_key.bytes, root_key.exponent, root_key.exponent_bytes}}}};
-    is_str(x509_pem(member(all, "leaf"), &policy, &certificate), NULL, "without anchors");
+    is_str(read_leaf(member(all, "leaf"), now, &certificate), NULL, "a leaf");
     ok(public_key_equal(&certificate.key, &leaf), "its key");
     is_int(certificate.not_before_seconds, now - 30 * 86400);
     is_int(certificate.not_after_seconds, now + 3650LL * 86400);
-    is_str(x509_pem(member(all, "expired"), &policy, &certificate), "the certificate has expired");
-    is_str(x509_pem(member(all, "future"), &policy, &certificate),
-           "the certificate is not valid yet");
-    is_str(x509_pem(SLICE("hello"), &policy, &certificate), "not a certificate in PEM");
-    policy.anchors = &anchor;
-    policy.anchor_count = 1;
-    policy.name = "signer.example.com";
-    char chain[8192];
-    static const struct {
-        const char *first, *second, *wrong;
-    } cases[] = {
-        {"leaf", "intermediate", NULL},
-        {"ec", NULL, NULL},
-        {"leaf", NULL, "no trusted authority signed the certificate"},
-        {"self", NULL, "no trusted authority signed the certificate"},
-        {"self", "intermediate", "the certificate's chain does not hold"},
-        {"forged", "intermediate", "the certificate's chain does not hold"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct slice second = cases[i].second ? member(all, cases[i].second) : SLICE("");
-        snprintf(chain, sizeof chain, "%s%s", (const char *)member(all, cases[i].first).at,
-                 (const char *)second.at);
-        is_str(x509_pem(slice_str(chain), &policy, &certificate), cases[i].wrong, "%s %s",
-               cases[i].first, cases[i].second ? cases[i].second : "alone");
+    is_str(read_leaf(member(all, "expired"), now, &certificate), "the certificate has expired");
+    is_str(read_leaf(member(all, "future"), now, &certificate), "the certificate is not valid yet");
+    is_str(read_leaf(SLICE("hello"), now, &certificate), "not a certificate in PEM");
+
+    is_str(x509_chain_read(member(all, "leaf"), &chain), NULL);
+    is_int(chain.count, 1);
+    ok(x509_chain_add(&chain, member(all, "intermediate")) && chain.count == 2, "one more as PEM");
+    struct slice der = x509_chain_at(&chain, 1);
+    ok(x509_chain_add(&chain, der) && slice_equal(x509_chain_at(&chain, 2), der), "and as DER");
+    ok(!x509_chain_add(&chain, slice_of(der.at, der.bytes - 1)), "half of one");
+    ok(!x509_chain_add(&chain, SLICE("hello")) && chain.count == 3, "none");
+    while (chain.count < X509_CHAIN_MAX && x509_chain_add(&chain, der)) {
     }
-    policy.name = "other.example.com";
-    is_str(x509_pem(member(all, "ec"), &policy, &certificate),
-           "the certificate is made out to another name");
+    ok(chain.count == X509_CHAIN_MAX && !x509_chain_add(&chain, der), "there is room for some");
+    ok(!x509_issuer_url(der, &url), "this one does not say where its issuer's is");
+    is_str(x509_chain_read(member(root, "certificate_with_issuer"), &chain), NULL);
+    ok(x509_issuer_url(x509_chain_at(&chain, 0), &url), "this one does");
+    ok(slice_equal(url, SLICE("http://ca.example/ca.cer")), "where");
+    der = x509_chain_at(&chain, 0);
+    for (size_t bytes = 0; bytes < der.bytes; bytes++) {
+        if (x509_issuer_url(slice_of(der.at, bytes), &url)) {
+            ok(false, "not from the first %zu bytes", bytes);
+        }
+    }
 }
 
 static void test_sets(void)

@@ -1,5 +1,6 @@
 /* Keys that are fetched: cache and keeper with a fake network. */
 #include "hub/keys/key_keeper.h"
+#include "ring/file.h"
 #include "tap.h"
 
 #include <yyjson.h>
@@ -40,10 +41,10 @@ static void fake_confirmed(void *context, const char *url, bool good, const char
     net.refused += !good;
 }
 
-static void begin(void)
+static void begin_with(const struct tls_trust *trust)
 {
     struct key_keeper_config config = {
-        .get = fake_get, .changed = fake_changed, .confirmed = fake_confirmed};
+        .get = fake_get, .changed = fake_changed, .confirmed = fake_confirmed, .trust = trust};
     memset(&net, 0, sizeof net);
     if (key_cache_open(&cache) != BK_OK) {
         bail_out("no memory");
@@ -52,6 +53,11 @@ static void begin(void)
     if (key_keeper_open(&config, &keeper) != BK_OK) {
         bail_out("no memory");
     }
+}
+
+static void begin(void)
+{
+    begin_with(NULL);
 }
 
 static void end(void)
@@ -245,6 +251,136 @@ static void test_certificate(void)
     yyjson_doc_free(doc);
 }
 
+/* Of tests/vectors/tls, whose clock stands in 2030. */
+#define NOW_2030 1900000000LL
+
+static char *vector(const char *name)
+{
+    const char *folder = getenv("VECTORS");
+    char path[1024], *text;
+    size_t bytes;
+    snprintf(path, sizeof path, "%s/tls/%s", folder ? folder : "tests/vectors", name);
+    if (file_read_all(path, 1U << 20, &text, &bytes) != BK_OK) {
+        bail_out("%s cannot be read", path);
+    }
+    return text;
+}
+
+/* What a certificate is refused for stays with its address, and a good one needs no second look. */
+static void test_trust(void)
+{
+    static const struct {
+        const char *file, *name, *why;
+        int64_t now;
+    } cases[] = {
+        {"server_rsa.pem", "a.example", NULL, NOW_2030},
+        {"server_rsa.pem", "c.example x.b.example", NULL, NOW_2030},
+        {"server_rsa.pem", "c.example", "not for c.example but for a.example", NOW_2030},
+        {"server_rsa.pem", "a.example", "has expired", 7258118400LL},
+        {"server_rsa.pem", "a.example", "not valid yet", 1577836800LL},
+        {"unknown.pem", "a.example", "unknown CA", NOW_2030},
+        {"self_signed.pem", "a.example", "self-signed", NOW_2030},
+        {"for_clients.pem", "a.example", "not for a server", NOW_2030},
+        {"by_leaf.pem", "a.example", "may not issue", NOW_2030},
+    };
+    struct tls_trust *trust;
+    char why[TLS_WHY_BYTES];
+    if (tls_trust_open(&trust) != BK_OK) {
+        bail_out("no memory");
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        char *pem = vector(i ? "ca.pem" : "rsa_ca.pem");
+        is_int(tls_trust_add_pem(trust, "ca", slice_str(pem), why), BK_OK);
+        free(pem);
+    }
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct public_key *key;
+        char *pem = vector(cases[i].file);
+        bool rsa = cases[i].file[6] == '_' && cases[i].file[0] == 's';
+        struct key_want want = {.form = KEY_CERTIFICATE,
+                                .url = SLICE("https://sns.us-east-1.amazonaws.com/a.pem"),
+                                .name = slice_str(cases[i].name),
+                                .algorithm = rsa ? SIGNATURE_RSA_SHA256 : SIGNATURE_P256_DER,
+                                .now_seconds = cases[i].now};
+        begin_with(trust);
+        is_int(find(&want, &key), KEY_LATER);
+        answer(0, 200, pem, cases[i].now);
+        is_int(find(&want, &key), cases[i].why ? KEY_UNAVAILABLE : KEY_FOUND, "%s for %s",
+               cases[i].file, cases[i].name);
+        const struct key_entry *entry = key_cache_entry(cache, &want);
+        ok(!cases[i].why || strstr(entry->why, cases[i].why), "%s", entry->why);
+        is_int(net.count, 1, "nothing else was fetched");
+        end();
+        free(pem);
+    }
+    tls_trust_close(trust);
+    begin();
+    const struct public_key *key;
+    struct key_want want = {.form = KEY_CERTIFICATE,
+                            .url = SLICE("https://sns.us-east-1.amazonaws.com/a.pem"),
+                            .name = SLICE("a.example"),
+                            .algorithm = SIGNATURE_RSA_SHA256,
+                            .now_seconds = NOW_2030};
+    char *pem = vector("server_rsa.pem");
+    is_int(find(&want, &key), KEY_LATER);
+    answer(0, 200, pem, NOW_2030);
+    is_int(find(&want, &key), KEY_UNAVAILABLE, "without a trust nobody is believed");
+    end();
+    free(pem);
+}
+
+/* The certificate says where its issuer's is: some steps are gone, never without an end. */
+static void test_issuers(void)
+{
+    const char *folder = getenv("VECTORS");
+    char path[1024];
+    snprintf(path, sizeof path, "%s/crypto/public_keys.json", folder ? folder : "tests/vectors");
+    yyjson_doc *doc = yyjson_read_file(path, 0, NULL, NULL);
+    const char *pem =
+        yyjson_get_str(yyjson_obj_get(yyjson_doc_get_root(doc), "certificate_with_issuer"));
+    struct tls_trust *trust;
+    const struct public_key *key;
+    struct key_want want = {.form = KEY_CERTIFICATE,
+                            .url = SLICE("https://sns.us-east-1.amazonaws.com/a.pem"),
+                            .name = SLICE("a.example"),
+                            .algorithm = SIGNATURE_P256_DER,
+                            .now_seconds = NOW_2030};
+    if (!pem || tls_trust_open(&trust) != BK_OK) {
+        bail_out("no certificate");
+    }
+    begin_with(trust);
+    is_int(find(&want, &key), KEY_LATER);
+    answer(0, 200, pem, NOW_2030);
+    is_int(net.count, 2, "its issuer's is asked for");
+    is_str(net.gets[1].url, "http://ca.example/ca.cer");
+    ok(!net.gets[1].allow_private, "not at a private address");
+    is_int(find(&want, &key), KEY_LATER);
+    is_int(net.count, 2, "once");
+    answer(1, 200, "hello", NOW_2030);
+    is_int(find(&want, &key), KEY_UNAVAILABLE, "which is none");
+    end();
+    begin_with(trust);
+    is_int(find(&want, &key), KEY_LATER);
+    answer(0, 200, pem, NOW_2030);
+    answer(1, 404, "", NOW_2030);
+    is_int(find(&want, &key), KEY_UNAVAILABLE, "which is not there");
+    end();
+    begin_with(trust);
+    is_int(find(&want, &key), KEY_LATER);
+    for (unsigned i = 0; i < net.count && i < 20; i++) {
+        answer(i, 200, pem, NOW_2030);
+    }
+    is_int(find(&want, &key), KEY_UNAVAILABLE, "which names itself again and again");
+    ok(net.count <= 4, "%u fetches", net.count);
+    end();
+    begin_with(trust); /* closed with a chain that waits: nothing is lost (ASan) */
+    is_int(find(&want, &key), KEY_LATER);
+    answer(0, 200, pem, NOW_2030);
+    end();
+    tls_trust_close(trust);
+    yyjson_doc_free(doc);
+}
+
 static void test_confirm(void)
 {
     begin();
@@ -267,6 +403,8 @@ int main(void)
     test_failures();
     test_flood();
     test_certificate();
+    test_trust();
+    test_issuers();
     test_confirm();
     return done_testing();
 }

@@ -113,12 +113,13 @@ static enum key_found find_key(void *context, const struct key_want *want,
     char url[KEY_URL_BYTES_MAX + 1];
     snprintf(url, sizeof url, "%.*s", (int)want->url.bytes, (const char *)want->url.at);
     if (want->form == KEY_CERTIFICATE) {
-        struct x509_policy policy = {.now_seconds = 0};
+        static struct x509_chain chain;
         struct slice pem = member(yyjson_obj_get(from, "certs"), url);
-        (void)x509_pem(pem, &policy, &certificate); /* the clock of the cases is not theirs */
-        policy.now_seconds = certificate.not_before_seconds;
-        *ret_key = &certificate.key;
-        return x509_pem(pem, &policy, &certificate) == NULL ? KEY_FOUND : KEY_UNKNOWN;
+        *ret_key = &certificate.key; /* the clock of the cases is not theirs */
+        return x509_chain_read(pem, &chain) == NULL &&
+                       x509_parse(x509_chain_at(&chain, 0), &certificate)
+                   ? KEY_FOUND
+                   : KEY_UNKNOWN;
     }
     struct jwk_set *set = NULL;
     char *text = yyjson_val_write(yyjson_obj_get(from, "jwks"), 0, NULL);

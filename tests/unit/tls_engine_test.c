@@ -498,6 +498,28 @@ struct refused {
     bool accepted;
 };
 
+/* The same chain outside of a handshake: the same words. */
+static void checked(const struct refused *test, const struct raw_chain *chain,
+                    const struct tls_trust *trust, const char *words)
+{
+    struct slice certificates[CHAIN];
+    char why[TLS_WHY_BYTES] = "";
+    for (unsigned i = 0; i < chain->count; i++) {
+        certificates[i] =
+            slice_of(chain->certificates[i].data, chain->certificates[i].data_len);
+    }
+    int64_t now = test->now ? test->now : NOW;
+    enum bk_err err = tls_trust_check(trust, certificates, chain->count, test->name, now, why);
+    if (test->accepted) {
+        is_int(err, BK_OK, "and by itself");
+        return;
+    }
+    bool unknown = strstr(words, "self-signed") || strstr(words, "unknown CA") ||
+                   strstr(words, "no store of trusted");
+    is_int(err, unknown ? BK_NOT_FOUND : BK_INVALID, "by itself too");
+    is_str(why, words, "with the same words");
+}
+
 static void one_refused(const struct refused *test)
 {
     static br_ssl_server_context raw;
@@ -537,8 +559,34 @@ static void one_refused(const struct refused *test)
         ok(tls_why(c) && strstr(tls_why(c), test->words), "%s (wanted: %s)", tls_why(c),
            test->words);
     }
+    checked(test, &chain, trust, tls_why(c) ? tls_why(c) : "");
     tls_end(c);
     free(c);
+    tls_trust_close(trust);
+    raw_chain_free(&chain);
+}
+
+static void check_names(void)
+{
+    struct raw_chain chain;
+    struct tls_trust *trust = trust_of("ca.pem");
+    char why[TLS_WHY_BYTES];
+    raw_chain_read("server.pem", &chain);
+    struct slice both[2] = {
+        slice_of(chain.certificates[0].data, chain.certificates[0].data_len),
+        slice_of(chain.certificates[1].data, chain.certificates[1].data_len)};
+    is_int(tls_trust_check(trust, both, 2, "c.example a.example", NOW, why), BK_OK,
+           "one of the names is enough");
+    is_int(tls_trust_check(trust, both, 2, "c.example d.example", NOW, why), BK_INVALID,
+           "none of them: %s", why);
+    is_int(tls_trust_check(trust, both, 2, "", NOW, why), BK_INVALID, "no name");
+    is_int(tls_trust_check(trust, both, 1, "a.example", NOW, why), BK_NOT_FOUND,
+           "what lies between is missing");
+    is_int(tls_trust_check(trust, both, 0, "a.example", NOW, why), BK_INVALID, "nothing");
+    uint8_t *last = chain.certificates[0].data + chain.certificates[0].data_len - 1;
+    *last ^= 1;
+    is_int(tls_trust_check(trust, both, 2, "a.example", NOW, why), BK_INVALID, "forged");
+    ok(strstr(why, "signature"), "%s", why);
     tls_trust_close(trust);
     raw_chain_free(&chain);
 }
@@ -868,6 +916,7 @@ int main(void)
     cut_without_goodbye();
     sessions();
     refused();
+    check_names();
     stolen();
     old_server();
     odd_client("old", "TLS 1.2 is not spoken by both");

@@ -1328,6 +1328,8 @@ static enum http_outcome wait_for_key(struct ingress *ingress, struct http_excha
 void ingress_keys_changed(struct ingress *ingress)
 {
     ingress->key_epoch++;
+    /* What was asked for may be there. Who could not ask because others did is asked again now. */
+    memset(ingress->key_asked, 0, sizeof ingress->key_asked);
 }
 
 static void fingerprint_of(struct intake *intake)

@@ -14,8 +14,9 @@
 #define PAUSE_SECONDS_MAX   300
 #define CONFIRM_ATTEMPTS    3U
 #define CERTIFICATE_SECONDS (7 * 86400) /* as long as it is valid, but not for ever */
+#define ISSUERS_MAX         2U          /* certificates between leaf and root that we go and get */
 
-enum job_kind { JOB_FREE, JOB_CERTIFICATE, JOB_DISCOVERY, JOB_SET, JOB_CONFIRM };
+enum job_kind { JOB_FREE, JOB_CERTIFICATE, JOB_ISSUER, JOB_DISCOVERY, JOB_SET, JOB_CONFIRM };
 
 struct job {
     enum job_kind kind;
@@ -24,6 +25,8 @@ struct job {
     struct key_want want;
     char url[KEY_URL_BYTES_MAX];
     char name[256];
+    struct x509_chain *chain; /* of a certificate whose issuer's is being fetched; owned */
+    unsigned issuers;
     struct key_get get;
 };
 
@@ -43,8 +46,19 @@ enum bk_err key_keeper_open(const struct key_keeper_config *config, struct key_k
     return BK_OK;
 }
 
+/* Its outcome is known: the slot is free. */
+static void end(struct job *job)
+{
+    free(job->chain);
+    job->chain = NULL;
+    job->kind = JOB_FREE;
+}
+
 void key_keeper_close(struct key_keeper *keeper)
 {
+    for (unsigned i = 0; keeper != NULL && i < KEEPER_JOBS_MAX; i++) {
+        end(&keeper->jobs[i]);
+    }
     free(keeper);
 }
 
@@ -53,7 +67,7 @@ static struct job *free_job(struct key_keeper *keeper)
     for (unsigned i = 0; i < KEEPER_JOBS_MAX; i++) {
         if (keeper->jobs[i].kind == JOB_FREE) {
             keeper->jobs[i].get.job = i;
-            keeper->jobs[i].attempts = 0;
+            keeper->jobs[i].attempts = keeper->jobs[i].issuers = 0;
             return &keeper->jobs[i];
         }
     }
@@ -78,7 +92,7 @@ static bool too_many_certificates(const struct key_keeper *keeper)
 {
     unsigned count = 0;
     for (unsigned i = 0; i < KEEPER_JOBS_MAX; i++) {
-        count += keeper->jobs[i].kind == JOB_CERTIFICATE;
+        count += keeper->jobs[i].kind == JOB_CERTIFICATE || keeper->jobs[i].kind == JOB_ISSUER;
     }
     return count >= KEEPER_JOBS_MAX / 2;
 }
@@ -131,7 +145,7 @@ static void failed(struct key_keeper *keeper, struct job *job, const char *why, 
     }
     log_event(LOG_WARN, "a key could not be fetched", LOG_Z("url", job->get.url), LOG_Z("why", why),
               LOG_Z("effect", good ? "the old one stays in use" : "requests that need it get 503"));
-    job->kind = JOB_FREE;
+    end(job);
     publish(keeper, entry);
 }
 
@@ -139,7 +153,7 @@ static void ready(struct key_keeper *keeper, struct job *job, struct jwk_set *se
                   int64_t now_seconds, int64_t expires_seconds)
 {
     struct key_entry *entry = key_entry_new(&job->want, KEY_ENTRY_READY);
-    job->kind = JOB_FREE;
+    end(job);
     if (entry == NULL) {
         free(set);
         return;
@@ -160,17 +174,50 @@ static void start(struct key_keeper *keeper, struct job *job, int64_t now_second
 
 /* ---- certificates */
 
-static void certificate_done(struct key_keeper *keeper, struct job *job, struct slice body,
-                             int64_t now_seconds)
+/* NULL: it is to be trusted, or "" when one more certificate is being fetched for that; else what
+ * is wrong. */
+static const char *check_chain(struct key_keeper *keeper, struct job *job, int64_t now_seconds,
+                               char why[TLS_WHY_BYTES])
+{
+    struct slice certificates[X509_CHAIN_MAX], url;
+    struct x509_chain *chain = job->chain;
+    for (unsigned i = 0; i < chain->count; i++) {
+        certificates[i] = x509_chain_at(chain, i);
+    }
+    if (keeper->config.trust == NULL) {
+        return "there is no store of trusted certificates here";
+    }
+    enum bk_err err = tls_trust_check(keeper->config.trust, certificates, chain->count, job->name,
+                                      now_seconds, why);
+    if (err == BK_OK) {
+        return NULL;
+    }
+    if (err != BK_NOT_FOUND || job->issuers == ISSUERS_MAX || chain->count == X509_CHAIN_MAX ||
+        !x509_issuer_url(certificates[chain->count - 1], &url) ||
+        url.bytes >= sizeof job->get.url || slice_find(url, 0) < url.bytes) {
+        return why;
+    }
+    job->issuers++;
+    job->kind = JOB_ISSUER;
+    job->get.allow_private = false; /* whoever made the certificate chose this address */
+    memcpy(job->get.url, url.at, url.bytes);
+    job->get.url[url.bytes] = 0;
+    return "";
+}
+
+/* What is known of the certificate so far decides. */
+static void certificate_judge(struct key_keeper *keeper, struct job *job, int64_t now_seconds)
 {
     struct x509_certificate certificate;
-    struct x509_policy policy = {.now_seconds = now_seconds};
-    if (job->want.name.bytes != 0) {
-        policy.anchors = keeper->config.anchors;
-        policy.anchor_count = keeper->config.anchor_count;
-        policy.name = job->name;
+    char why[TLS_WHY_BYTES];
+    const char *wrong = x509_chain_leaf(job->chain, now_seconds, &certificate);
+    if (wrong == NULL && job->want.name.bytes != 0) {
+        wrong = check_chain(keeper, job, now_seconds, why);
     }
-    const char *wrong = x509_pem(body, &policy, &certificate);
+    if (wrong != NULL && *wrong == 0) {
+        start(keeper, job, now_seconds);
+        return;
+    }
     struct jwk_set *set = wrong == NULL ? calloc(1, sizeof *set + sizeof set->keys[0]) : NULL;
     if (set == NULL) {
         failed(keeper, job, wrong != NULL ? wrong : "out of memory", now_seconds);
@@ -178,9 +225,31 @@ static void certificate_done(struct key_keeper *keeper, struct job *job, struct 
     }
     set->count = 1;
     set->keys[0].key = certificate.key;
-    int64_t end = now_seconds + CERTIFICATE_SECONDS;
+    int64_t until = now_seconds + CERTIFICATE_SECONDS;
     ready(keeper, job, set, now_seconds,
-          certificate.not_after_seconds < end ? certificate.not_after_seconds : end);
+          certificate.not_after_seconds < until ? certificate.not_after_seconds : until);
+}
+
+static void certificate_done(struct key_keeper *keeper, struct job *job, struct slice body,
+                             int64_t now_seconds)
+{
+    job->chain = malloc(sizeof *job->chain);
+    const char *wrong = job->chain != NULL ? x509_chain_read(body, job->chain) : "out of memory";
+    if (wrong != NULL) {
+        failed(keeper, job, wrong, now_seconds);
+        return;
+    }
+    certificate_judge(keeper, job, now_seconds);
+}
+
+static void issuer_done(struct key_keeper *keeper, struct job *job, struct slice body,
+                        int64_t now_seconds)
+{
+    if (!x509_chain_add(job->chain, body)) {
+        failed(keeper, job, "what is at the address of its issuer is no certificate", now_seconds);
+        return;
+    }
+    certificate_judge(keeper, job, now_seconds);
 }
 
 /* ---- issuers */
@@ -281,7 +350,7 @@ void key_keeper_want(struct key_keeper *keeper, const struct key_want *want)
     if (entry == NULL) {
         struct key_entry *pending = key_entry_new(&job->want, KEY_ENTRY_PENDING);
         if (pending == NULL || key_cache_put(keeper->config.cache, pending) != BK_OK) {
-            job->kind = JOB_FREE;
+            end(job);
             return;
         }
     }
@@ -294,7 +363,7 @@ static void confirm_start(struct key_keeper *keeper, struct job *job)
 {
     job->attempts++;
     if (!keeper->config.get(keeper->config.context, &job->get)) {
-        job->kind = JOB_FREE;
+        end(job);
         if (keeper->config.confirmed) {
             keeper->config.confirmed(keeper->config.context, job->get.url, false,
                                      "calls cannot be made now");
@@ -310,7 +379,7 @@ static void confirm_done(struct key_keeper *keeper, struct job *job, unsigned st
         confirm_start(keeper, job);
         return;
     }
-    job->kind = JOB_FREE;
+    end(job);
     if (keeper->config.confirmed) {
         keeper->config.confirmed(keeper->config.context, job->get.url, good, good ? "" : why);
     }
@@ -356,6 +425,8 @@ void key_keeper_done(struct key_keeper *keeper, unsigned index, unsigned status,
         failed(keeper, job, why, now_seconds);
     } else if (job->kind == JOB_CERTIFICATE) {
         certificate_done(keeper, job, body, now_seconds);
+    } else if (job->kind == JOB_ISSUER) {
+        issuer_done(keeper, job, body, now_seconds);
     } else if (job->kind == JOB_DISCOVERY) {
         discovery_done(keeper, job, body, now_seconds);
     } else {

@@ -5,8 +5,10 @@
  *             remembered with a growing pause.
  * Rules       Only what a row pins or a source configures is fetched (providers/pinned.h decides
  *             before a want is made). The discovery document must be the issuer's own, its JWK set
- *             https (http only for an issuer that is). Redirects are failures. PayPal's
- *             certificate must lead to a trusted authority where there is a trust.
+ *             https (http only for an issuer that is). Redirects are failures. A
+ *             certificate must lead to an authority we believe and be for a name of its row; its
+ *             verdict is kept with its key. An issuer's certificate that did not come along is
+ *             fetched from where the certificate says, for some steps.
  * Threads     The control thread. It does no I/O itself: `get` starts one, `key_keeper_done` is
  *             called with its outcome.
  * Bounds      KEEPER_JOBS_MAX fetches at once, KEEPER_BODY_BYTES_MAX each, KEEPER_TIMEOUT_MS for
@@ -16,8 +18,7 @@
 #define BECKET_HUB_KEY_KEEPER_H
 
 #include "hub/keys/key_cache.h"
-
-#include <bearssl.h>
+#include "tls/tls.h"
 
 #define KEEPER_JOBS_MAX       16U
 #define KEEPER_BODY_BYTES_MAX JWK_TEXT_BYTES_MAX
@@ -43,8 +44,8 @@ struct key_keeper_config {
     /* URLs to GET for their own sake (SNS subscriptions) end here, for the log. NULL = nobody. */
     void (*confirmed)(void *context, const char *url, bool good, const char *why);
     void *context;
-    const br_x509_trust_anchor *anchors; /* for certificates that must have a chain; NULL = none */
-    size_t anchor_count;
+    /* For certificates; NULL = nobody is believed. Must stay. */
+    const struct tls_trust *trust;
 };
 
 enum bk_err key_keeper_open(const struct key_keeper_config *config,
