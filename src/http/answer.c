@@ -362,7 +362,17 @@ void exchange_streamed(struct http_exchange *exchange)
 
 static void conn_send_done(struct ring_op *op, const struct ring_result *result);
 
-static void conn_send(struct http_conn *conn, const void *at, size_t bytes)
+/* Is there nothing to be done once the bytes have left but giving their memory back? `behind`: of
+ * the exchange that comes after what is sent. */
+static bool send_is_last(const struct http_conn *conn, const struct list *behind)
+{
+    return conn->state == CONN_OPEN && !conn->spill && !conn->peer_done &&
+           ring_op_busy(&conn->recv_op) &&
+           (behind == &conn->exchanges ||
+            !bk_container_of(behind, const struct http_exchange, node)->ready);
+}
+
+static void conn_send(struct http_conn *conn, const void *at, size_t bytes, bool last)
 {
     /* A large answer may take longer, at 32 KB a second. */
     conn_deadline(conn, conn->server->config.write_timeout_ms + (uint32_t)(bytes / 32));
@@ -370,7 +380,11 @@ static void conn_send(struct http_conn *conn, const void *at, size_t bytes)
         conn_secure_send(conn, at, bytes);
         return;
     }
-    ring_send(conn->server->ring, &conn->send_op, conn->handle, at, bytes, conn_send_done);
+    if (last) {
+        ring_send_lazy(conn->server->ring, &conn->send_op, conn->handle, at, bytes, conn_send_done);
+    } else {
+        ring_send(conn->server->ring, &conn->send_op, conn->handle, at, bytes, conn_send_done);
+    }
 }
 
 /* Several small answers at the front leave in one send. */
@@ -384,7 +398,7 @@ static void conn_send_many(struct http_conn *conn, unsigned count)
         bytes += exchange->inline_bytes;
     }
     conn->sending_count = (uint16_t)count;
-    conn_send(conn, conn->out, bytes);
+    conn_send(conn, conn->out, bytes, send_is_last(conn, node));
 }
 
 static unsigned conn_count_ready(struct http_conn *conn)
@@ -426,10 +440,11 @@ void conn_send_ready(struct http_conn *conn)
     }
     conn->sending_count = 1;
     if (first->inline_bytes) {
-        conn_send(conn, first->inline_at, first->inline_bytes);
+        bool last = !first->body && !first->streamed && send_is_last(conn, first->node.next);
+        conn_send(conn, first->inline_at, first->inline_bytes, last);
     } else if (first->body_bytes) {
         conn->sending_body = true;
-        conn_send(conn, first->body, first->body_bytes);
+        conn_send(conn, first->body, first->body_bytes, false);
     } else {
         conn_kill(conn); /* an answer that could not be built */
     }
@@ -450,7 +465,7 @@ static inline __attribute__((always_inline)) void sent(struct http_conn *conn)
     struct http_exchange *first = bk_container_of(conn->exchanges.next, struct http_exchange, node);
     if (first->body && first->body_bytes && !conn->sending_body) {
         conn->sending_body = true;
-        conn_send(conn, first->body, first->body_bytes);
+        conn_send(conn, first->body, first->body_bytes, false);
         return;
     }
     conn->sending_body = false;

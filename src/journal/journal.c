@@ -25,7 +25,7 @@
 #define SECOND_COMMIT_BYTES                                                                        \
     65536U /* a second commit hides the gap between two; a small one only costs a flush */
 /* How long a commit is held back: a part of a flush. */
-#define HOLD_PART         4U
+#define HOLD_PART         2U
 #define HOLD_NS_MAX       1000000ULL
 #define HOLD_ANSWERED_MIN 8U      /* few are not worth waiting for, … */
 #define HOLD_BYTES_MAX    131072U /* … and a large commit needs no more */
@@ -503,11 +503,14 @@ static bool is_held(const struct journal *journal, const struct frame *frame)
 unsigned journal_held(const struct journal *journal, uint64_t *ret_ns)
 {
     const struct frame *frame = journal->filling;
-    if (!frame || inflight(journal) > 0 || !is_held(journal, frame)) {
+    const struct hold *hold = &journal->hold;
+    uint64_t now_ns = ring_now_ns(journal->ring);
+    if (inflight(journal) > 0 || hold->until_ns <= now_ns || journal->stop != RUNNING ||
+        (frame && !is_held(journal, frame))) {
         return 0;
     }
-    *ret_ns = journal->hold.until_ns - ring_now_ns(journal->ring);
-    return journal->hold.target - frame->record_count;
+    *ret_ns = hold->until_ns - now_ns;
+    return hold->target - (frame ? frame->record_count : 0);
 }
 
 /* ---- completion */

@@ -97,7 +97,7 @@ const struct ring_stats *ring_stats(const struct ring *ring);
 void ring_turn(struct ring *ring, uint64_t deadline_ns);
 
 /* A hint: from the next turn on, while nothing but gathering can be done anyway (a commit is under
- * way), wait up to wait_us for `completions` of them, those of sends not counted, instead of waking
+ * way), wait up to wait_us for `completions` of them, lazy sends not counted, instead of waking
  * for each. 0, 0 = off. Where the kernel cannot (before 6.12) it does nothing. */
 void ring_gather(struct ring *ring, unsigned completions, unsigned wait_us);
 
@@ -132,6 +132,9 @@ bool ring_buffers_low(const struct ring *ring);
 /* All bytes or an error; one send in flight per handle. */
 void ring_send(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes,
                ring_done_fn *done);
+/* The same, when its completion only gives memory back: that alone is no reason to wake soon. */
+void ring_send_lazy(struct ring *ring, struct ring_op *op, int32_t handle, const void *at,
+                    size_t bytes, ring_done_fn *done);
 /* The pieces one after the other, without copying them together; else as ring_send(). Empty ones
  * are fine, all of them together are not. *pieces too must stay until done. */
 #define RING_PIECES_MAX 12U

@@ -49,6 +49,7 @@
 #define CONNECT_ADDRESSES     64U
 #define PEER_LOOKUPS          256U
 #define BUFFER_GROUP          0
+#define LAZY_US               100U /* how long completions of lazy sends alone may wait */
 
 /* user_data: a ring_op, or one of these, or a peer lookup (tag in the low bits). */
 #define DATA_IGNORED  2ULL
@@ -95,7 +96,7 @@ struct ring {
     bool restricted;
     unsigned gather_count;
     unsigned gather_us;
-    unsigned sends; /* queued since the last enter */
+    unsigned lazy_sends; /* queued since the last enter */
     unsigned connect_count;
     struct sockaddr_storage connect_addresses[CONNECT_ADDRESSES];
     struct peer_lookup lookups[PEER_LOOKUPS];
@@ -114,7 +115,7 @@ static void ring_submit(struct ring *ring)
     int rc = io_uring_submit(&ring->uring);
     bk_assert(rc >= 0 || rc == -EBUSY || rc == -EAGAIN || rc == -EINTR);
     ring->connect_count = 0;
-    ring->sends = 0;
+    ring->lazy_sends = 0;
 }
 
 static struct io_uring_sqe *sqe_take(struct ring *ring)
@@ -202,10 +203,12 @@ static const uint8_t opcodes[] = {
 };
 
 static const uint8_t registrations[] = {
-    IORING_REGISTER_BUFFERS,       IORING_UNREGISTER_BUFFERS,        IORING_REGISTER_FILES_UPDATE,
-    IORING_REGISTER_FILES2,        IORING_REGISTER_FILES_UPDATE2,    IORING_UNREGISTER_FILES,
-    IORING_REGISTER_ENABLE_RINGS,  IORING_REGISTER_IOWQ_MAX_WORKERS, IORING_REGISTER_RING_FDS,
-    IORING_UNREGISTER_RING_FDS,    IORING_REGISTER_PBUF_RING,        IORING_UNREGISTER_PBUF_RING,
+    IORING_REGISTER_BUFFERS,          IORING_UNREGISTER_BUFFERS,
+    IORING_REGISTER_FILES_UPDATE,     IORING_REGISTER_FILES2,
+    IORING_REGISTER_FILES_UPDATE2,    IORING_UNREGISTER_FILES,
+    IORING_REGISTER_ENABLE_RINGS,     IORING_REGISTER_IOWQ_MAX_WORKERS,
+    IORING_REGISTER_RING_FDS,         IORING_UNREGISTER_RING_FDS,
+    IORING_REGISTER_PBUF_RING,        IORING_UNREGISTER_PBUF_RING,
     IORING_REGISTER_FILE_ALLOC_RANGE,
 };
 
@@ -748,13 +751,19 @@ void ring_send(struct ring *ring, struct ring_op *op, int32_t handle, const void
     bk_assert(bytes > 0 && bytes <= INT32_MAX);
     op_begin(op, done, OP_SEND);
     op->private_[0] = bytes;
-    ring->sends++;
     struct io_uring_sqe *sqe = sqe_take(ring);
     /* WAITALL: the kernel goes on after a short send, so that a completion means all or an error.
      */
     io_uring_prep_send(sqe, handle, at, bytes, MSG_NOSIGNAL | MSG_WAITALL);
     sqe->flags |= IOSQE_FIXED_FILE;
     sqe_bind(sqe, op);
+}
+
+void ring_send_lazy(struct ring *ring, struct ring_op *op, int32_t handle, const void *at,
+                    size_t bytes, ring_done_fn *done)
+{
+    ring_send(ring, op, handle, at, bytes, done);
+    ring->lazy_sends++;
 }
 
 void ring_send_pieces(struct ring *ring, struct ring_op *op, int32_t handle,
@@ -774,8 +783,8 @@ void ring_send_pieces(struct ring *ring, struct ring_op *op, int32_t handle,
     bk_assert(bytes > 0 && bytes <= INT32_MAX);
     op_begin(op, done, OP_SEND);
     op->private_[0] = bytes;
-    *message = (struct msghdr){.msg_iov = (struct iovec *)(void *)pieces->at,
-                               .msg_iovlen = pieces->count};
+    *message =
+        (struct msghdr){.msg_iov = (struct iovec *)(void *)pieces->at, .msg_iovlen = pieces->count};
     struct io_uring_sqe *sqe = sqe_take(ring);
     io_uring_prep_sendmsg(sqe, handle, message, MSG_NOSIGNAL | MSG_WAITALL);
     sqe->flags |= IOSQE_FIXED_FILE;
@@ -1055,15 +1064,16 @@ static unsigned reap(struct ring *ring)
 static bool enter_gathering(struct ring *ring, uint64_t deadline_ns)
 {
 #if HAVE_MIN_TIMEOUT
-    if (ring->min_timeout && ring->gather_us) {
+    if (ring->min_timeout && (ring->gather_us || ring->lazy_sends)) {
         struct io_uring_cqe *cqe;
+        /* Sends nearly always complete while they are submitted. */
+        unsigned count = ring->lazy_sends + (ring->gather_us ? ring->gather_count : 1);
+        unsigned least_us = ring->gather_us ? ring->gather_us : LAZY_US;
         uint64_t wait_ns = deadline_ns == UINT64_MAX ? 1000000000ULL : deadline_ns - ring->now_ns;
         struct __kernel_timespec timeout = {.tv_sec = (int64_t)(wait_ns / 1000000000ULL),
                                             .tv_nsec = (long long)(wait_ns % 1000000000ULL)};
-        /* Sends nearly always complete while they are submitted. */
-        (void)io_uring_submit_and_wait_min_timeout(&ring->uring, &cqe,
-                                                   ring->gather_count + ring->sends, &timeout,
-                                                   ring->gather_us, NULL);
+        (void)io_uring_submit_and_wait_min_timeout(&ring->uring, &cqe, count, &timeout, least_us,
+                                                   NULL);
         return true;
     }
 #endif
@@ -1088,7 +1098,7 @@ static void enter(struct ring *ring, uint64_t deadline_ns)
         (void)io_uring_submit_and_wait_timeout(&ring->uring, &cqe, 1, &timeout, NULL);
     }
     ring->connect_count = 0;
-    ring->sends = 0;
+    ring->lazy_sends = 0;
 }
 
 void ring_turn(struct ring *ring, uint64_t deadline_ns)

@@ -866,6 +866,48 @@ static void test_chain(void)
     acceptor_stop(&acceptor);
 }
 
+/* Lazy sends complete like others, and what was sent in earlier turns is not waited for. */
+static void test_lazy(void)
+{
+    struct acceptor acceptor;
+    struct ring_address address = loopback4(0);
+    struct pair pair;
+    uint8_t bytes[101];
+    pattern_fill(bytes, sizeof bytes, 0);
+    ok(acceptor_start(&acceptor, &address), "listen");
+    if (!ok(pair_make(&acceptor, &address, &pair), "connect")) {
+        return;
+    }
+    struct reader server;
+    reader_start(&server, pair.server);
+    unsigned good = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        struct watch sent = {.ended = false};
+        ring_send_lazy(ring, &sent.op, pair.client, bytes + i, 1, watch_done);
+        ring_turn(ring, ring_now_ns(ring) + PATIENCE);
+        UNTIL(sent.ended);
+        good += sent.ended && sent.value == 1;
+    }
+    is_uint(good, 100, "lazy sends complete, though nothing else happens");
+    UNTIL(server.bytes == 100);
+    uint64_t before_ns = ring_clock_ns(ring);
+    (void)before_ns;
+    struct watch last = {.ended = false};
+    ring_gather(ring, 2, 2000000);
+    ring_send(ring, &last.op, pair.client, bytes + 100, 1, watch_done);
+    while (!last.ended || server.bytes != 101) {
+        ring_turn(ring, ring_now_ns(ring) + PATIENCE);
+    }
+    ring_gather(ring, 0, 0);
+#ifndef RING_CONTRACT_SIM /* whose network may take its time */
+    ok(ring_clock_ns(ring) - before_ns < 1000 * MS, "two completions are soon gathered");
+#endif
+    ok(!server.damaged, "and all bytes came");
+    reader_stop(&server);
+    pair_close(&pair);
+    acceptor_stop(&acceptor);
+}
+
 static void test_durable_write(void)
 {
     enum { BLOCK = 65536 };
@@ -1249,6 +1291,7 @@ static void all_tests(struct ring_config config)
     test_send_whole();
     test_send_pieces();
     test_chain();
+    test_lazy();
     test_buffers_used_up();
     test_full_queue();
     test_table_full();
