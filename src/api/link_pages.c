@@ -5,13 +5,17 @@
 #include "base/time.h"
 #include "hub/hub_private.h"
 #include "hub/links/link.h"
+#include "hub/links/link_index.h"
 #include "hub/resources/apply.h"
 #include "providers/provider.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#define NAMES_MAX     500U
+#define NAMES_MAX     200U /* of a choice; with more of them the name is typed in */
+#define PAGE_NAMES    50U  /* of a settings list */
+#define OF_TYPE_MAX   16U
+#define COUNT_MAX     1000U
 #define MADE_WAIT_NS  (25 * (uint64_t)NS_PER_SECOND)
 #define MADE_POLL_NS  (50 * (uint64_t)NS_PER_MS)
 #define OBJECT_BYTES  (1U << 20)
@@ -25,7 +29,9 @@ struct names {
     struct arena *arena;
     size_t skip; /* of the key, in front of the name */
     bool has_canvas;
-    unsigned count;
+    bool more; /* than fit */
+    struct slice behind;
+    unsigned count, most;
     struct slice at[NAMES_MAX];
 };
 
@@ -37,52 +43,69 @@ static bool add_name(void *context, struct slice key, struct slice value)
     if (names->has_canvas && (!hub_split(name, &canvas, &name) || !slice_equal(canvas, CANVAS))) {
         return true;
     }
-    char *copy = arena_copy(names->arena, name.at, name.bytes);
+    if (slice_equal(name, names->behind)) {
+        return true;
+    }
+    names->more = names->count == names->most;
+    char *copy = names->more ? NULL : arena_copy(names->arena, name.at, name.bytes);
     if (copy) {
         names->at[names->count++] = slice_of(copy, name.bytes);
     }
-    return names->count < NAMES_MAX;
+    return !names->more;
 }
 
-static void walk_names(struct page *page, const struct key *prefix, struct names *names)
+static void walk_names(struct page *page, const struct key *prefix, const struct key *from,
+                       struct names *names)
 {
     struct store_txn *txn;
     if (store_read(page->call->api->hub->store, &txn) != BK_OK) {
         return;
     }
     names->skip = prefix->bytes;
-    if (store_walk(txn, key_slice(prefix), SLICE_EMPTY, add_name, names) != BK_OK) {
+    if (store_walk(txn, key_slice(prefix), key_slice(from), add_name, names) != BK_OK) {
         names->count = 0;
     }
     store_read_end(txn);
 }
 
 /* All of a kind. */
-static struct names *names_of_kind(struct page *page, enum resource_kind kind)
+static struct names *names_of_kind(struct page *page, enum resource_kind kind, struct slice behind)
 {
     struct names *names = arena_take(&page->call->arena, sizeof *names);
-    struct key prefix;
+    struct key prefix, from;
     if (names) {
         names->arena = &page->call->arena;
+        names->most = NAMES_MAX;
         key_canvas(&prefix, resource_kind_info(kind)->key, CANVAS);
-        walk_names(page, &prefix, names);
+        from = prefix;
+        if (resource_name_valid(behind)) {
+            names->behind = behind;
+            key_add(&from, behind.at, behind.bytes);
+        }
+        walk_names(page, &prefix, &from, names);
     }
     return names;
 }
 
-/* Objects of a kind that refer to an object. */
+/* A page of the objects of a kind that refer to an object. */
 static struct names *names_of_users(struct page *page, enum resource_kind used, struct slice name,
-                                    enum resource_kind kind)
+                                    enum resource_kind kind, struct slice behind)
 {
     struct names *names = arena_take(&page->call->arena, sizeof *names);
-    struct key prefix;
+    struct key prefix, from;
     uint8_t user = resource_kind_info(kind)->key;
     if (names) {
         names->arena = &page->call->arena;
         names->has_canvas = true;
+        names->most = PAGE_NAMES;
         key_users(&prefix, resource_kind_info(used)->key, CANVAS, name);
         key_add(&prefix, &user, 1);
-        walk_names(page, &prefix, names);
+        from = prefix;
+        if (resource_name_valid(behind)) {
+            names->behind = behind;
+            key_add_address(&from, CANVAS, behind);
+        }
+        walk_names(page, &prefix, &from, names);
     }
     return names;
 }
@@ -129,53 +152,68 @@ static struct slice object_text(const struct object *object, const char *path)
 /* ---- integrations of a type */
 
 struct of_type {
+    struct arena *arena;
     unsigned count;
-    struct slice names[16];
-    bool signs_in[16];
-    bool connected[16];
+    bool more;
+    struct slice names[OF_TYPE_MAX];
+    bool signs_in[OF_TYPE_MAX];
+    bool connected[OF_TYPE_MAX];
 };
+
+static bool add_of_type(void *context, struct slice name)
+{
+    struct of_type *of_type = context;
+    of_type->more = of_type->count == OF_TYPE_MAX;
+    char *copy = of_type->more ? NULL : arena_copy(of_type->arena, name.at, name.bytes);
+    if (copy) {
+        of_type->names[of_type->count++] = slice_of(copy, name.bytes);
+    }
+    return !of_type->more;
+}
+
+static void look_at_integration(struct page *page, struct of_type *of_type, unsigned i)
+{
+    struct object object;
+    if (object_open(page, RESOURCE_INTEGRATION, of_type->names[i], &object)) {
+        of_type->signs_in[i] =
+            slice_equal(object_text(&object, "spec/auth/use"), SLICE("AUTH_TYPE_OAUTH"));
+        of_type->connected[i] =
+            !slice_equal(object_text(&object, "status/reason"), SLICE("disconnected"));
+    }
+    object_close(&object);
+}
 
 static void find_of_type(struct page *page, const struct link_type *type, struct of_type *ret)
 {
-    const struct names *names = names_of_kind(page, RESOURCE_INTEGRATION);
-    *ret = (struct of_type){.count = 0};
-    for (unsigned i = 0; i < count_of(names) && ret->count < 16; i++) {
-        struct object object;
-        if (object_open(page, RESOURCE_INTEGRATION, names->at[i], &object) &&
-            slice_equal(object_text(&object, "spec/type"), slice_str(type->name))) {
-            ret->names[ret->count] = names->at[i];
-            ret->signs_in[ret->count] =
-                slice_equal(object_text(&object, "spec/auth/use"), SLICE("AUTH_TYPE_OAUTH"));
-            ret->connected[ret->count] =
-                !slice_equal(object_text(&object, "status/reason"), SLICE("disconnected"));
-            ret->count++;
-        }
-        object_close(&object);
+    struct store_txn *txn;
+    *ret = (struct of_type){.arena = &page->call->arena};
+    if (store_read(page->call->api->hub->store, &txn) != BK_OK) {
+        return;
+    }
+    enum bk_err err =
+        type_index_integrations(txn, CANVAS, slice_str(type->name), add_of_type, ret);
+    store_read_end(txn);
+    if (err != BK_OK) {
+        ret->count = 0;
+    }
+    for (unsigned i = 0; i < ret->count; i++) {
+        look_at_integration(page, ret, i);
     }
 }
 
 /* ---- the catalogue */
 
-static unsigned count_links(struct page *page, const struct link_type *type,
-                            const struct of_type *integrations)
+/* Up to COUNT_MAX. */
+static unsigned count_links(struct page *page, const struct link_type *type)
 {
+    struct store_txn *txn;
     unsigned count = 0;
-    if (!type->integration) {
-        struct names *names = arena_take(&page->call->arena, sizeof *names);
-        struct key prefix;
-        if (names) {
-            names->arena = &page->call->arena;
-            key_object(&prefix, resource_kind_info(RESOURCE_INTEGRATION_LINK)->key, CANVAS,
-                       SLICE("generic-"));
-            walk_names(page, &prefix, names);
-        }
-        return count_of(names);
+    if (store_read(page->call->api->hub->store, &txn) != BK_OK) {
+        return 0;
     }
-    for (unsigned i = 0; i < integrations->count; i++) {
-        count += count_of(names_of_users(page, RESOURCE_INTEGRATION, integrations->names[i],
-                                         RESOURCE_INTEGRATION_LINK));
-    }
-    return count;
+    enum bk_err err = type_index_count(txn, CANVAS, slice_str(type->name), COUNT_MAX, &count);
+    store_read_end(txn);
+    return err == BK_OK ? count : 0;
 }
 
 enum api_step page_catalogue(struct page *page)
@@ -186,11 +224,12 @@ enum api_step page_catalogue(struct page *page)
         const struct link_type *type = &link_types[i];
         struct of_type integrations;
         find_of_type(page, type, &integrations);
-        unsigned links = count_links(page, type, &integrations);
+        unsigned links = count_links(page, type);
         bool possible = !type->integration || integrations.count > 0;
         buf_printf(html, "<li><div><strong>%s</strong> <span class=\"tag\">", type->title);
         if (links > 0) {
-            buf_printf(html, "added, %u link%s", links, links > 1 ? "s" : "");
+            buf_printf(html, "added, %u%s link%s", links, links == COUNT_MAX ? " or more" : "",
+                       links > 1 ? "s" : "");
         } else {
             buf_add_str(html, possible ? "not added" : "not set up");
         }
@@ -259,14 +298,39 @@ static void add_input(struct page *page, struct buf *html, const struct link_fie
     add_wrong(html, field->name, wrong);
 }
 
+static struct slice chosen_of(struct page *page, const char *id)
+{
+    struct slice chosen = form_text(page->form, id, &page->call->arena);
+    return chosen.bytes > 0 ? chosen : form_text(page->query, id, &page->call->arena);
+}
+
+/* Too many to choose from: the first ones are proposed while a name is typed. */
+static void add_typed(struct page *page, struct buf *html, const char *id, const char *label,
+                      const struct slice *names, unsigned count, const char *none,
+                      const struct wrongs *wrongs)
+{
+    buf_printf(html,
+               "<label for=\"%s\">%s</label><p class=\"hint\" id=\"%s-hint\">its name%s%s</p>"
+               "<input id=\"%s\" name=\"%s\" list=\"%s-names\" maxlength=\"%u\" "
+               "aria-describedby=\"%s-hint\"%s value=\"",
+               id, label, id, none ? "; left empty: " : "", none ? none : "", id, id, id,
+               NAME_BYTES_MAX, id, none ? "" : " required");
+    html_add(html, chosen_of(page, id));
+    buf_printf(html, "\"><datalist id=\"%s-names\">", id);
+    for (unsigned i = 0; i < count; i++) {
+        buf_add_str(html, "<option value=\"");
+        html_add(html, names[i]);
+        buf_add_str(html, "\">");
+    }
+    buf_add_str(html, "</datalist>");
+    add_wrong(html, id, wrong_of(wrongs, id));
+}
+
 static void add_select(struct page *page, struct buf *html, const char *id, const char *label,
                        const struct slice *names, unsigned count, const char *none,
                        const struct wrongs *wrongs)
 {
-    struct slice chosen = form_text(page->form, id, &page->call->arena);
-    if (chosen.bytes == 0) {
-        chosen = form_text(page->query, id, &page->call->arena);
-    }
+    struct slice chosen = chosen_of(page, id);
     buf_printf(html, "<label for=\"%s\">%s</label><select id=\"%s\" name=\"%s\">", id, label, id,
                id);
     if (none) {
@@ -286,8 +350,10 @@ static void add_select(struct page *page, struct buf *html, const char *id, cons
 static void add_kind_select(struct page *page, struct buf *html, const char *id, const char *label,
                             enum resource_kind kind, const char *none, const struct wrongs *wrongs)
 {
-    const struct names *names = names_of_kind(page, kind);
-    add_select(page, html, id, label, names ? names->at : NULL, count_of(names), none, wrongs);
+    const struct names *names = names_of_kind(page, kind, SLICE_EMPTY);
+    bool many = names && names->more;
+    (many ? add_typed : add_select)(page, html, id, label, names ? names->at : NULL,
+                                    count_of(names), none, wrongs);
 }
 
 static enum api_step show_form(struct page *page, const struct link_type *type, unsigned status,
@@ -295,7 +361,7 @@ static enum api_step show_form(struct page *page, const struct link_type *type, 
 {
     char title[TITLE_BYTES];
     struct of_type integrations;
-    const struct names *teams = names_of_kind(page, RESOURCE_TEAM);
+    const struct names *teams = names_of_kind(page, RESOURCE_TEAM, SLICE_EMPTY);
     snprintf(title, sizeof title, "Link %s", type->title);
     find_of_type(page, type, &integrations);
     struct buf *html = page_begin(page, title);
@@ -313,8 +379,9 @@ static enum api_step show_form(struct page *page, const struct link_type *type, 
                type->name);
     page_csrf(page, html);
     if (type->integration) {
-        add_select(page, html, "integration", "Integration", integrations.names, integrations.count,
-                   NULL, wrongs);
+        (integrations.more ? add_typed : add_select)(page, html, "integration", "Integration",
+                                                     integrations.names, integrations.count, NULL,
+                                                     wrongs);
     }
     if (type->for_team) {
         add_kind_select(page, html, "team", "Team", RESOURCE_TEAM,
@@ -718,10 +785,22 @@ static void add_link(struct page *page, struct buf *html, struct slice name)
     object_close(&link);
 }
 
+/* What did not fit is behind a link that begins there. */
+static void add_more(struct buf *html, const struct names *names, const char *list)
+{
+    if (names->more && names->count > 0) {
+        buf_printf(html, "<p><a href=\"?%s=", list);
+        url_add(html, names->at[names->count - 1]);
+        buf_printf(html, "\">More %s</a></p>", list);
+    }
+}
+
 static void add_links(struct page *page, struct buf *html, enum resource_kind kind,
                       struct slice owner)
 {
-    const struct names *names = names_of_users(page, kind, owner, RESOURCE_INTEGRATION_LINK);
+    struct slice behind = form_text(page->query, "links", &page->call->arena);
+    const struct names *names =
+        names_of_users(page, kind, owner, RESOURCE_INTEGRATION_LINK, behind);
     buf_add_str(html, "<h2>Links</h2>");
     if (count_of(names) == 0) {
         buf_add_str(html, "<p>None yet. <a href=\"/integrations\">Add one</a>.</p>");
@@ -732,6 +811,7 @@ static void add_links(struct page *page, struct buf *html, enum resource_kind ki
         add_link(page, html, names->at[i]);
     }
     buf_add_str(html, "</ul>");
+    add_more(html, names, "links");
 }
 
 static void add_account(struct page *page, struct buf *html, struct slice name)
@@ -760,8 +840,9 @@ static void add_account(struct page *page, struct buf *html, struct slice name)
 
 static void add_accounts(struct page *page, struct buf *html, struct slice user)
 {
+    struct slice behind = form_text(page->query, "accounts", &page->call->arena);
     const struct names *names =
-        names_of_users(page, RESOURCE_USER, user, RESOURCE_INTEGRATION_USER);
+        names_of_users(page, RESOURCE_USER, user, RESOURCE_INTEGRATION_USER, behind);
     buf_add_str(html, "<h2>Accounts</h2>");
     if (count_of(names) == 0) {
         buf_add_str(html, "<p>Nothing is connected.</p>");
@@ -772,6 +853,7 @@ static void add_accounts(struct page *page, struct buf *html, struct slice user)
         add_account(page, html, names->at[i]);
     }
     buf_add_str(html, "</ul>");
+    add_more(html, names, "accounts");
 }
 
 static enum api_step show_user(struct page *page, struct slice user, bool teams)
@@ -781,7 +863,8 @@ static enum api_step show_user(struct page *page, struct slice user, bool teams)
     struct buf *html = page_begin(page, title);
     add_accounts(page, html, user);
     add_links(page, html, RESOURCE_USER, user);
-    const struct names *names = teams ? names_of_kind(page, RESOURCE_TEAM) : NULL;
+    struct slice behind = form_text(page->query, "teams", &page->call->arena);
+    const struct names *names = teams ? names_of_kind(page, RESOURCE_TEAM, behind) : NULL;
     if (count_of(names) > 0) {
         buf_add_str(html, "<h2>Teams</h2><ul>");
         for (unsigned i = 0; i < names->count; i++) {
@@ -792,6 +875,7 @@ static enum api_step show_user(struct page *page, struct slice user, bool teams)
             buf_add_str(html, "</a></li>");
         }
         buf_add_str(html, "</ul>");
+        add_more(html, names, "teams");
     }
     return page_end(page, 200);
 }

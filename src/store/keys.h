@@ -26,17 +26,38 @@
  *   "t/"     "t/" 32 bytes, SHA-256 of a token          token record (hub/resources/token.c)
  *   "T/"     "T/" "ci"                                  the token's hash, by name
  *            "m/audit"                                  u64: last number given to an audit record
- *   "a/" "a/" u64 number an audit record, JSON (hub/resources/audit.c) "k/" "k/" u64 number a key
- *   that signs tokens (hub/keys/oidc_issuer.c) "q/" "q/" u64 number an operation
- *   (hub/operations/operation.c) "Q/" "Q/" i64 due time, u64 number empty: it is to be done then
- *   "s/" "s/" 16 bytes of metadata.id status, where a provider has a part in
- *                                                       it: members of a JSON object
+ *   "a/"     "a/" u64 number                            an audit record, JSON
+ *                                                       (hub/resources/audit.c)
+ *   "k/"     "k/" u64 number                            a key that signs tokens
+ *                                                       (hub/keys/oidc_issuer.c)
+ *   "q/"     "q/" u64 number                            an operation (hub/operations/operation.c)
+ *   "Q/"     "Q/" i64 due time, u64 number              empty: it is to be done then
  *   "u/"     "u/" 16 bytes of metadata.id, u64 number   empty: it is for this object
+ *   "O/"     "O/" "default\0" u64 number                empty: its object is in this canvas
+ *   "z/"     "z/" "default\0" "hub\0" u64 number        u8 state, u8 intent: it is not done, or is
+ *                                                       a check, at this integration
+ *   "Z/"     "Z/" "default\0" "hub"                     u64: those of "z/" behind this number are
+ *                                                       to be made due
+ *            "m/operations"                             "1": "O/" and "z/" have what "q/" has
+ *   "s/"     "s/" 16 bytes of metadata.id               status, where a provider has a part in
+ *                                                       it: members of a JSON object
  *   "e/"     "e/" i64 due time, 16 bytes of id          empty: the token of this IntegrationUser is
  *                                                       to be renewed then
  *   "E/"     "E/" 16 bytes of metadata.id               i64: that time
  *   "f/"     "f/" 16 bytes of metadata.id               i64: a renewal of its token was
  *                                                       begun then, its outcome is not known
+ *   "g/"     "g/" "default\0" "hub\0" u64 ~updated "default\0" "hub-7"
+ *                                                       empty: an IntegrationUser of this
+ *                                                       integration who has a token; last changed,
+ *                                                       first (hub/people/people_index.h)
+ *   "h/"     "h/" "default\0" "hub\0" "u", 16 bytes of a hash "default\0" "hub-7"
+ *                                                       empty: the same by uid (u), nickname (n),
+ *                                                       mail address (e)
+ *   "H/"     "H/" "default\0" "github\0" 16 bytes of a hash "hello"
+ *                                                       empty: links of this type and repository
+ *                                                       (hub/links/link_index.h)
+ *   "I/"     "I/" "default\0" "github\0" "hub"          empty: integrations of this type
+ *            "m/indexes"                                "1": these four have all objects
  *            "m/revocation"                             u64: last number given to a revocation
  *   "y/"     "y/" u64 number                            a token to be revoked (hub/people/people.c)
  *            "m/entry", "m/entries"                     u64: last number given to an entry; how far
@@ -67,13 +88,15 @@
 #define KEY_NUMBER SLICE("m/number")
 #define KEY_DATA_KEY SLICE("m/key")
 #define KEY_USES SLICE("m/uses")
+#define KEY_OPERATION_INDEXES SLICE("m/operations")
+#define KEY_OBJECT_INDEXES SLICE("m/indexes")
 #define KEY_AUDIT_NUMBER SLICE("m/audit")
 #define KEY_OPERATION_NUMBER SLICE("m/operation")
 #define KEY_ENTRY_NUMBER SLICE("m/entry")
 #define KEY_ENTRIES_CURSOR SLICE("m/entries")
 #define KEY_REVOCATION_NUMBER SLICE("m/revocation")
 
-/* Longest: a reference, 2 + 1 + 64 + 64 + 1 + 64 + 63. */
+/* Longest: a user by what it is called, 2 + 64 + 64 + 1 + 16 + 64 + 63. */
 #define KEY_BYTES_MAX 300U
 
 struct key {
@@ -249,6 +272,41 @@ static inline void key_operation_due(struct key *key, int64_t due_ns, uint64_t n
     key_add_u64(key, number);
 }
 
+/* All operations whose object is in a canvas, and one of them. */
+static inline void key_operations_in(struct key *key, struct slice canvas)
+{
+    key_start(key, 'O');
+    key_add_name(key, canvas);
+}
+
+static inline void key_operation_in(struct key *key, struct slice canvas, uint64_t number)
+{
+    key_operations_in(key, canvas);
+    key_add_u64(key, number);
+}
+
+/* All that waits at an integration, and one of it. */
+static inline void key_waiting_at(struct key *key, struct slice canvas, struct slice integration)
+{
+    key_start(key, 'z');
+    key_add_name(key, canvas);
+    key_add_name(key, integration);
+}
+
+static inline void key_waiting(struct key *key, struct slice canvas, struct slice integration,
+                               uint64_t number)
+{
+    key_waiting_at(key, canvas, integration);
+    key_add_u64(key, number);
+}
+
+static inline void key_resume(struct key *key, struct slice canvas, struct slice integration)
+{
+    key_start(key, 'Z');
+    key_add_name(key, canvas);
+    key_add(key, integration.at, integration.bytes);
+}
+
 static inline void key_status(struct key *key, const uint8_t id[16])
 {
     key_start(key, 's');
@@ -285,6 +343,56 @@ static inline void key_renewal_begun(struct key *key, const uint8_t id[16])
 {
     key_start(key, 'f');
     key_add(key, id, 16);
+}
+
+/* ---- indexes of objects; "canvas \0 name" of the object is behind them (key_add_address) */
+
+static inline void key_add_address(struct key *key, struct slice canvas, struct slice name)
+{
+    key_add_name(key, canvas);
+    key_add(key, name.at, name.bytes);
+}
+
+/* Users with a token of an integration, the one that changed last first. */
+static inline void key_signed_in(struct key *key, struct slice canvas, struct slice integration)
+{
+    key_start(key, 'g');
+    key_add_name(key, canvas);
+    key_add_name(key, integration);
+}
+
+/* Users of an integration by what they are called there. */
+static inline void key_called(struct key *key, struct slice canvas, struct slice integration,
+                              char by, const uint8_t hash[16])
+{
+    key_start(key, 'h');
+    key_add_name(key, canvas);
+    key_add_name(key, integration);
+    key_add(key, &by, 1);
+    key_add(key, hash, 16);
+}
+
+/* All links of a type in a canvas; then those of a repository; then a name. */
+static inline void key_links(struct key *key, struct slice canvas, struct slice type)
+{
+    key_start(key, 'H');
+    key_add_name(key, canvas);
+    key_add_name(key, type);
+}
+
+static inline void key_links_to(struct key *key, struct slice canvas, struct slice type,
+                                const uint8_t repository[16])
+{
+    key_links(key, canvas, type);
+    key_add(key, repository, 16);
+}
+
+/* All integrations of a type in a canvas; then a name. */
+static inline void key_integrations(struct key *key, struct slice canvas, struct slice type)
+{
+    key_start(key, 'I');
+    key_add_name(key, canvas);
+    key_add_name(key, type);
 }
 
 static inline void key_entry(struct key *key, uint64_t number)

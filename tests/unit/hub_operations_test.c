@@ -345,6 +345,38 @@ static void test_refused(void)
     buf_fini(&json);
 }
 
+static enum bk_err resume(struct store_txn *txn, void *context)
+{
+    (void)context;
+    return operations_resume(txn, SLICE("default"), SLICE("hub"), 0, now_ns);
+}
+
+/* A credential that changes while the call with the old one is out. */
+static void test_credential(void)
+{
+    fresh();
+    add(PROVIDER_RESOURCE_CHECK);
+    run(0, FAULT_NONE, 0, false);
+    is_int(settled_state, OPERATION_FAILED);
+    now_ns += 86400 * NS_PER_SECOND;
+    operations_run(operations, now_ns); /* by itself, after a day */
+    ok(out != NULL, "its call is out");
+    now_ns += NS_PER_SECOND;
+    is_int(store_update(hub_store(hub), resume, NULL), BK_OK);
+    reply(FAULT_NONE);
+    unsigned calls = github.calls;
+    operations_run(operations, now_ns);
+    operations_run(operations, now_ns);
+    ok(out != NULL, "it is made again with the new one");
+    reply(FAULT_NONE);
+    for (unsigned i = 0; i < 10; i++) {
+        operations_run(operations, now_ns);
+        ok(out == NULL, "and then no more");
+    }
+    is_uint(github.calls, calls + 1);
+    finish();
+}
+
 /* Deleting the source while its hook is being made. */
 static void test_superseded(void)
 {
@@ -380,6 +412,15 @@ static void test_list(void)
     is_int(operations_list_json(operations, SLICE("other"), 10, SLICE_EMPTY, &json), BK_OK);
     is_str(buf_text(&json), "{\"items\":[]}", "another canvas");
     buf_reset(&json);
+    static const char far_too_long[5000];
+    buf_reset(&json);
+    is_int(operations_list_json(operations, slice_of(far_too_long, sizeof far_too_long), 10,
+                                SLICE_EMPTY, &json),
+           BK_OK);
+    is_str(buf_text(&json), "{\"items\":[]}", "what cannot be a canvas");
+    buf_reset(&json);
+    is_int(operations_list_json(operations, SLICE("default"), 10, SLICE_EMPTY, &json), BK_OK);
+    ok(strstr(buf_text(&json), "op-1"), "its own");
     is_int(operations_list_json(operations, SLICE_EMPTY, 10, SLICE("x"), &json), BK_INVALID);
     finish();
     buf_fini(&json);
@@ -391,6 +432,7 @@ int main(void)
     test_sweep(PROVIDER_HOOK_ENSURE, 1, 1);
     test_sweep(PROVIDER_HOOK_REMOVE, 1, 0);
     test_refused();
+    test_credential();
     test_superseded();
     test_list();
     return done_testing();

@@ -11,15 +11,16 @@
 #include "hub/links/entry_drafts.h"
 #include "hub/links/link.h"
 #include "hub/links/link_find.h"
+#include "hub/links/link_index.h"
 #include "hub/operations/integration_view.h"
 #include "hub/operations/operation.h"
+#include "hub/people/people_index.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #define RECORDS_A_TURN  64U
 #define PENDING_MAX     512U
-#define USERS_LOOKED    1000U
 #define ARENA_BYTES_MAX (32U << 20)
 #define RETRY_NS        (5 * NS_PER_SECOND)
 #define LATE_NS         (3600 * NS_PER_SECOND)
@@ -71,54 +72,16 @@ void entries_close(struct entries *entries)
 
 /* ---- who did it */
 
-struct author_walk {
-    struct store_txn *txn;
-    const struct entry_draft *draft;
-    struct arena *arena;
-    size_t skip;
-    unsigned looked;
-    struct slice user; /* of ours */
-};
-
-static bool same_text(struct slice a, struct slice b)
-{
-    return a.bytes > 0 && slice_equal_nocase(a, b);
-}
-
-static bool look_at_author(void *context, struct slice key, struct slice value)
-{
-    struct author_walk *walk = context;
-    struct slice canvas, name;
-    struct record record;
-    struct integration_view person;
-    (void)value;
-    if (!hub_split(slice_skip(key, walk->skip), &canvas, &name) ||
-        hub_record(walk->txn, RESOURCE_INTEGRATION_USER, canvas, name, &record) != BK_OK ||
-        integration_view_open(record.spec, &person) != BK_OK) {
-        return true;
-    }
-    const struct entry_draft *draft = walk->draft;
-    struct slice uid = integration_text(&person, "uid");
-    bool same = (draft->uid.bytes > 0 && slice_equal(draft->uid, uid)) ||
-                same_text(draft->nickname, integration_text(&person, "nickname")) ||
-                same_text(draft->email, integration_text(&person, "email"));
-    if (same) {
-        walk->user = link_kept(walk->arena, integration_text(&person, "user/name"));
-    }
-    integration_view_close(&person);
-    return !same && ++walk->looked < USERS_LOOKED;
-}
-
 static struct slice find_author(struct store_txn *txn, struct slice canvas,
                                 struct slice integration, const struct entry_draft *draft,
                                 struct arena *arena)
 {
-    struct author_walk walk = {.txn = txn, .draft = draft, .arena = arena};
+    struct people_called called = {draft->uid, draft->nickname, draft->email};
+    struct hub_address address;
     struct record record;
-    struct key prefix;
-    uint8_t kind = resource_kind_info(RESOURCE_INTEGRATION_USER)->key;
+    struct integration_view person;
     if (integration.bytes == 0) { /* a generic link: a user of ours by name */
-        return draft->uid.bytes > 0 &&
+        return resource_name_valid(draft->uid) &&
                        hub_record(txn, RESOURCE_USER, canvas, draft->uid, &record) == BK_OK
                    ? draft->uid
                    : SLICE_EMPTY;
@@ -126,12 +89,15 @@ static struct slice find_author(struct store_txn *txn, struct slice canvas,
     if (hub_record(txn, RESOURCE_INTEGRATION, canvas, integration, &record) != BK_OK) {
         canvas = SLICE(RESOURCE_CANVAS_DEFAULT);
     }
-    key_users(&prefix, resource_kind_info(RESOURCE_INTEGRATION)->key, canvas, integration);
-    key_add(&prefix, &kind, 1);
-    walk.skip = prefix.bytes;
-    return store_walk(txn, key_slice(&prefix), SLICE_EMPTY, look_at_author, &walk) == BK_OK
-               ? walk.user
-               : SLICE_EMPTY;
+    if (people_index_find(txn, canvas, integration, &called, &address) != BK_OK ||
+        hub_record(txn, RESOURCE_INTEGRATION_USER, slice_str(address.canvas),
+                   slice_str(address.name), &record) != BK_OK ||
+        integration_view_open(record.spec, &person) != BK_OK) {
+        return SLICE_EMPTY;
+    }
+    struct slice user = link_kept(arena, integration_text(&person, "user/name"));
+    integration_view_close(&person);
+    return user;
 }
 
 /* ---- from an event to what is pending */
@@ -305,34 +271,19 @@ static void choose_channel(struct store_txn *txn, const struct journal_record *r
     }
 }
 
-struct wide_walk {
+struct wide {
     struct entries *entries;
     struct link_names *links;
-    struct slice type;
-    struct slice full, name; /* of the repository that the payload names */
-    unsigned looked;
+    struct slice canvas;
 };
 
-static bool look_at_wide(void *context, struct slice key, struct slice value)
+static bool take_wide(void *context, struct slice name)
 {
-    struct wide_walk *walk = context;
-    struct slice canvas, name;
-    struct record record;
-    struct integration_view link;
-    if (!hub_split(slice_skip(key, 3), &canvas, &name) || record_decode(value, &record) != BK_OK ||
-        integration_view_open(record.spec, &link) != BK_OK) {
-        return true;
-    }
-    struct slice repository = integration_text(&link, "settings/repository");
-    repository = repository.bytes > 0 ? repository : integration_text(&link, "settings/project");
-    if (slice_equal(integration_text(&link, "type"), walk->type) && repository.bytes > 0 &&
-        (slice_equal_nocase(repository, walk->full) ||
-         slice_equal_nocase(repository, walk->name))) {
-        walk->links->at[walk->links->count].canvas = link_kept(&walk->entries->arena, canvas);
-        walk->links->at[walk->links->count++].name = link_kept(&walk->entries->arena, name);
-    }
-    integration_view_close(&link);
-    return walk->links->count < LINKS_OF_ONE_MAX && ++walk->looked < USERS_LOOKED;
+    const struct wide *wide = context;
+    struct link_names *links = wide->links;
+    links->at[links->count].canvas = link_kept(&wide->entries->arena, wide->canvas);
+    links->at[links->count++].name = link_kept(&wide->entries->arena, name);
+    return links->count < LINKS_OF_ONE_MAX;
 }
 
 /* The provider-wide address (/integrations/{type}/hook): a source whose path is its type. The
@@ -344,24 +295,25 @@ static void find_wide(struct entries *entries, struct store_txn *txn,
     struct record stored;
     struct source_input input;
     struct integration_view body;
-    struct key prefix;
-    struct wide_walk walk = {.entries = entries, .links = links, .type = slice_str(source->type)};
-    const struct link_type *type = link_type_find(walk.type);
+    struct slice type_name = slice_str(source->type), full, alone;
+    struct wide wide = {entries, links, slice_str(source->canvas)};
+    const struct link_type *type = link_type_find(type_name);
     if (!type || !type->makes_hook ||
         hub_record(txn, RESOURCE_EVENT_SOURCE, slice_str(source->canvas), slice_str(source->name),
                    &stored) != BK_OK ||
         source_input_decode(stored.compiled, &input) != BK_OK ||
-        !slice_equal(input.path, walk.type) ||
+        !slice_equal(input.path, type_name) ||
         integration_view_open(event_body(record), &body) != BK_OK) {
         return;
     }
-    walk.full = integration_text(&body, "repository/full_name");
-    walk.full =
-        walk.full.bytes > 0 ? walk.full : integration_text(&body, "project/path_with_namespace");
-    walk.name = integration_text(&body, "repository/name");
-    key_canvas(&prefix, resource_kind_info(RESOURCE_INTEGRATION_LINK)->key,
-               slice_str(source->canvas));
-    if (store_walk(txn, key_slice(&prefix), SLICE_EMPTY, look_at_wide, &walk) != BK_OK) {
+    full = integration_text(&body, "repository/full_name");
+    full = full.bytes > 0 ? full : integration_text(&body, "project/path_with_namespace");
+    alone = integration_text(&body, "repository/name");
+    enum bk_err err = type_index_links_to(txn, wide.canvas, type_name, full, take_wide, &wide);
+    if (err == BK_OK && links->count < LINKS_OF_ONE_MAX && !slice_equal_nocase(full, alone)) {
+        err = type_index_links_to(txn, wide.canvas, type_name, alone, take_wide, &wide);
+    }
+    if (err != BK_OK) {
         links->count = 0;
     }
     integration_view_close(&body);

@@ -232,11 +232,27 @@ static enum bk_err put_record(struct store_txn *txn, const struct operation *ope
     return err;
 }
 
+static bool is_waiting(const struct operation *operation)
+{
+    return operation->state != OPERATION_DONE || operation->intent == PROVIDER_CHECK;
+}
+
+static enum bk_err put_waiting(struct store_txn *txn, const struct operation *operation)
+{
+    struct key key;
+    uint8_t value[2] = {(uint8_t)operation->state, (uint8_t)operation->intent};
+    key_waiting(&key, operation->integration_canvas, operation->integration, operation->number);
+    return is_waiting(operation) ? store_put(txn, key_slice(&key), slice_of(value, sizeof value))
+                                 : store_delete(txn, key_slice(&key));
+}
+
+/* The indexes that follow its state. */
 static enum bk_err put_due(struct store_txn *txn, const struct operation *operation)
 {
     struct key key;
-    if (operation->due_ns == 0) { /* done for good */
-        return BK_OK;
+    enum bk_err err = put_waiting(txn, operation);
+    if (err != BK_OK || operation->due_ns == 0) { /* done for good */
+        return err;
     }
     key_operation_due(&key, operation->due_ns, operation->number);
     return store_put(txn, key_slice(&key), SLICE_EMPTY);
@@ -249,27 +265,54 @@ enum bk_err operation_get(struct store_txn *txn, uint64_t number, struct slice *
     return store_get(txn, key_slice(&key), ret_bytes);
 }
 
-static enum bk_err remove_one(struct store_txn *txn, uint64_t number, int64_t due_ns,
-                              const uint8_t object[16])
+/* As it is stored; slices in the tree. */
+static enum bk_err read_one(struct store_txn *txn, uint64_t number, struct json_tree *tree,
+                            struct operation *ret_operation)
 {
-    struct key key;
-    key_operation(&key, number);
-    enum bk_err err = store_delete(txn, key_slice(&key));
-    if (err == BK_OK) {
-        key_operation_due(&key, due_ns, number);
-        err = store_delete(txn, key_slice(&key));
-    }
-    if (err == BK_OK) {
-        key_operation_of(&key, object, number);
-        err = store_delete(txn, key_slice(&key));
+    struct slice bytes;
+    enum bk_err err = operation_get(txn, number, &bytes);
+    return err == BK_OK ? operation_decode(bytes, tree, ret_operation) : err;
+}
+
+enum bk_err operation_due(struct store_txn *txn, uint64_t number, int64_t *ret_due_ns)
+{
+    struct json_tree tree;
+    struct operation operation;
+    json_tree_init(&tree);
+    enum bk_err err = read_one(txn, number, &tree, &operation);
+    *ret_due_ns = err == BK_OK ? operation.due_ns : 0;
+    json_tree_fini(&tree);
+    return err;
+}
+
+/* With what is stored of it: an index that named something else would never be found again. */
+static enum bk_err remove_one(struct store_txn *txn, const struct operation *stored)
+{
+    struct key keys[5];
+    uint64_t number = stored->number;
+    enum bk_err err = BK_OK;
+    key_operation(&keys[0], number);
+    key_operation_due(&keys[1], stored->due_ns, number);
+    key_operation_of(&keys[2], stored->object, number);
+    key_operation_in(&keys[3], stored->canvas, number);
+    key_waiting(&keys[4], stored->integration_canvas, stored->integration, number);
+    for (unsigned i = 0; err == BK_OK && i < bk_array_length(keys); i++) {
+        err = store_delete(txn, key_slice(&keys[i]));
     }
     return err;
 }
 
-enum bk_err operation_drop(struct store_txn *txn, const struct operation *operation,
-                           int64_t old_due_ns)
+enum bk_err operation_drop(struct store_txn *txn, uint64_t number)
 {
-    return remove_one(txn, operation->number, old_due_ns, operation->object);
+    struct json_tree tree;
+    struct operation stored;
+    json_tree_init(&tree);
+    enum bk_err err = read_one(txn, number, &tree, &stored);
+    if (err == BK_OK) {
+        err = remove_one(txn, &stored);
+    }
+    json_tree_fini(&tree);
+    return err == BK_NOT_FOUND ? BK_OK : err;
 }
 
 #define OPERATIONS_OF_ONE_MAX 32U
@@ -299,25 +342,20 @@ static enum bk_err numbers_of(struct store_txn *txn, const uint8_t object[16],
 /* Remove one older operation of the object where `by` takes its place (NULL: in any case). */
 static enum bk_err supersede(struct store_txn *txn, uint64_t number, struct operation *by)
 {
-    struct slice bytes;
     struct json_tree tree;
     struct operation old;
-    enum bk_err err = operation_get(txn, number, &bytes);
-    if (err != BK_OK) {
-        return err == BK_NOT_FOUND ? BK_OK : err;
-    }
     json_tree_init(&tree);
-    err = operation_decode(bytes, &tree, &old);
+    enum bk_err err = read_one(txn, number, &tree, &old);
     bool goes = err == BK_OK && (!by || old.state != OPERATION_DONE || old.intent == by->intent);
     if (goes) {
         if (by && old.in_doubt && old.state == OPERATION_PENDING) {
             /* Its call may still be on its way: look only when it has arrived. */
             by->due_ns += 2 * NS_PER_SECOND;
         }
-        err = remove_one(txn, number, old.due_ns, old.object);
+        err = remove_one(txn, &old);
     }
     json_tree_fini(&tree);
-    return err;
+    return err == BK_NOT_FOUND ? BK_OK : err;
 }
 
 enum bk_err operation_add(struct store_txn *txn, struct operation *operation)
@@ -341,20 +379,22 @@ enum bk_err operation_add(struct store_txn *txn, struct operation *operation)
         key_operation_of(&key, operation->object, operation->number);
         err = store_put(txn, key_slice(&key), SLICE_EMPTY);
     }
+    if (err == BK_OK) {
+        key_operation_in(&key, operation->canvas, operation->number);
+        err = store_put(txn, key_slice(&key), SLICE_EMPTY);
+    }
     return err;
 }
 
-enum bk_err operation_put(struct store_txn *txn, const struct operation *operation,
-                          int64_t old_due_ns)
+enum bk_err operation_put(struct store_txn *txn, const struct operation *operation)
 {
-    struct slice bytes;
+    int64_t old_due_ns;
     struct key key;
-    enum bk_err err = operation_get(txn, operation->number, &bytes);
-    if (err != BK_OK) {
-        return err;
+    enum bk_err err = operation_due(txn, operation->number, &old_due_ns);
+    if (err == BK_OK && old_due_ns != operation->due_ns) {
+        key_operation_due(&key, old_due_ns, operation->number);
+        err = store_delete(txn, key_slice(&key));
     }
-    key_operation_due(&key, old_due_ns, operation->number);
-    err = store_delete(txn, key_slice(&key));
     if (err == BK_OK) {
         err = put_record(txn, operation);
     }
@@ -369,6 +409,180 @@ enum bk_err operation_forget(struct store_txn *txn, const uint8_t object[16])
         err = supersede(txn, found.numbers[i], NULL);
     }
     return err;
+}
+
+/* ---- what waits at an integration */
+
+struct waiting_walk {
+    size_t prefix_bytes;
+    operation_waiting_fn *look;
+    void *context;
+};
+
+static bool look_at_waiting(void *context, struct slice key, struct slice value)
+{
+    struct waiting_walk *walk = context;
+    if (key.bytes != walk->prefix_bytes + 8 || value.bytes != 2) {
+        return true;
+    }
+    struct operation_waiting waiting = {.number = key_get_u64(key.at + walk->prefix_bytes),
+                                        .state = (enum operation_state)value.at[0],
+                                        .intent = (enum provider_intent)value.at[1]};
+    return walk->look(walk->context, &waiting);
+}
+
+enum bk_err operations_waiting(struct store_txn *txn, struct slice canvas, struct slice integration,
+                               uint64_t after, operation_waiting_fn *look, void *context)
+{
+    struct waiting_walk walk = {.look = look, .context = context};
+    struct key prefix, from;
+    key_waiting_at(&prefix, canvas, integration);
+    key_waiting(&from, canvas, integration, after + 1); /* numbers begin at 1 */
+    walk.prefix_bytes = prefix.bytes;
+    return store_walk(txn, key_slice(&prefix), key_slice(&from), look_at_waiting, &walk);
+}
+
+struct resume {
+    unsigned count;
+    uint64_t last; /* looked at */
+    bool more;
+    uint64_t numbers[OPERATIONS_RESUMED_MAX];
+};
+
+static bool look_at_resumed(void *context, const struct operation_waiting *waiting)
+{
+    struct resume *resume = context;
+    if (resume->count == OPERATIONS_RESUMED_MAX) {
+        resume->more = true;
+        return false;
+    }
+    resume->last = waiting->number;
+    if (waiting->state != OPERATION_PENDING) { /* failed, or the check of a credential */
+        resume->numbers[resume->count++] = waiting->number;
+    }
+    return true;
+}
+
+static enum bk_err make_due(struct store_txn *txn, uint64_t number, int64_t now_ns)
+{
+    struct json_tree tree;
+    struct operation operation;
+    json_tree_init(&tree);
+    enum bk_err err = read_one(txn, number, &tree, &operation);
+    if (err == BK_OK) {
+        operation.due_ns = now_ns;
+        operation.state = OPERATION_PENDING;
+        operation.attempts = 0;
+        err = operation_put(txn, &operation);
+    }
+    json_tree_fini(&tree);
+    return err;
+}
+
+enum bk_err operations_resume(struct store_txn *txn, struct slice canvas, struct slice integration,
+                              uint64_t after, int64_t now_ns)
+{
+    struct resume resume = {.count = 0};
+    struct key key;
+    uint8_t at[8];
+    enum bk_err err =
+        operations_waiting(txn, canvas, integration, after, look_at_resumed, &resume);
+    for (unsigned i = 0; err == BK_OK && i < resume.count; i++) {
+        err = make_due(txn, resume.numbers[i], now_ns);
+    }
+    if (err != BK_OK) {
+        return err;
+    }
+    key_resume(&key, canvas, integration);
+    key_put_u64(at, resume.last);
+    return resume.more ? store_put(txn, key_slice(&key), slice_of(at, sizeof at))
+                       : store_delete(txn, key_slice(&key));
+}
+
+struct rest {
+    struct key key;
+    uint64_t after;
+};
+
+static bool take_rest(void *context, struct slice key, struct slice value)
+{
+    struct rest *rest = context;
+    rest->key.bytes = 0;
+    key_add(&rest->key, key.at, key.bytes);
+    rest->after = value.bytes == 8 ? key_get_u64(value.at) : 0;
+    return false;
+}
+
+enum bk_err operations_resume_rest(struct store_txn *txn, int64_t now_ns, bool *ret_more)
+{
+    struct rest rest = {.key = {.bytes = 0}};
+    struct key prefix;
+    struct slice canvas, name;
+    key_start(&prefix, 'Z');
+    enum bk_err err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, take_rest, &rest);
+    *ret_more = err == BK_OK && rest.key.bytes > 0;
+    if (!*ret_more) {
+        return err;
+    }
+    return hub_split(slice_skip(key_slice(&rest.key), 2), &canvas, &name)
+               ? operations_resume(txn, canvas, name, rest.after, now_ns)
+               : BK_CORRUPT;
+}
+
+/* ---- what an older version stored */
+
+#define INDEX_BATCH 256U
+
+struct index_batch {
+    unsigned count;
+    uint64_t numbers[INDEX_BATCH];
+};
+
+static bool take_number(void *context, struct slice key, struct slice value)
+{
+    struct index_batch *batch = context;
+    (void)value;
+    batch->numbers[batch->count++] = key_get_u64(key.at + 2);
+    return batch->count < INDEX_BATCH;
+}
+
+static enum bk_err index_one(struct store_txn *txn, uint64_t number)
+{
+    struct json_tree tree;
+    struct operation operation;
+    struct key key;
+    json_tree_init(&tree);
+    enum bk_err err = read_one(txn, number, &tree, &operation);
+    if (err == BK_OK) {
+        key_operation_in(&key, operation.canvas, number);
+        err = put_waiting(txn, &operation);
+        err = err == BK_OK ? store_put(txn, key_slice(&key), SLICE_EMPTY) : err;
+    }
+    json_tree_fini(&tree);
+    return err == BK_CORRUPT ? BK_OK : err; /* told when it is due */
+}
+
+enum bk_err operations_index_all(struct store_txn *txn)
+{
+    struct index_batch batch = {.count = 0};
+    struct slice value;
+    struct key prefix, from;
+    uint64_t after = 0;
+    enum bk_err err = store_get(txn, KEY_OPERATION_INDEXES, &value);
+    if (err != BK_NOT_FOUND) {
+        return err;
+    }
+    key_start(&prefix, 'q');
+    do {
+        batch.count = 0;
+        key_operation(&from, after + 1);
+        err = store_walk(txn, key_slice(&prefix), key_slice(&from), take_number, &batch);
+        for (unsigned i = 0; err == BK_OK && i < batch.count; i++) {
+            err = index_one(txn, batch.numbers[i]);
+            after = batch.numbers[i];
+        }
+    } while (err == BK_OK && batch.count == INDEX_BATCH);
+    return err == BK_OK ? store_put(txn, KEY_OPERATION_INDEXES, SLICE("1")) : err;
 }
 
 /* ---- for the API */

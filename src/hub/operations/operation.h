@@ -75,18 +75,41 @@ enum bk_err operation_decode(struct slice bytes, struct json_tree *tree,
 
 /* Within a transaction. Gives the number, replaces what it supersedes. */
 enum bk_err operation_add(struct store_txn *txn, struct operation *operation) BK_MUST_CHECK;
-/* Write a changed one back; old_due_ns is what it was when it was read. BK_NOT_FOUND: another has
- * taken its place meanwhile. */
-enum bk_err operation_put(struct store_txn *txn, const struct operation *operation,
-                          int64_t old_due_ns) BK_MUST_CHECK;
+/* Write a changed one back. BK_NOT_FOUND: another has taken its place meanwhile. */
+enum bk_err operation_put(struct store_txn *txn, const struct operation *operation) BK_MUST_CHECK;
+/* When it is due, as it is stored. BK_NOT_FOUND. */
+enum bk_err operation_due(struct store_txn *txn, uint64_t number,
+                          int64_t *ret_due_ns) BK_MUST_CHECK;
 /* The value lives as long as store_get's. BK_NOT_FOUND. */
 enum bk_err operation_get(struct store_txn *txn, uint64_t number,
                           struct slice *ret_bytes) BK_MUST_CHECK;
-/* Remove this one. */
-enum bk_err operation_drop(struct store_txn *txn, const struct operation *operation,
-                           int64_t old_due_ns) BK_MUST_CHECK;
+/* Remove this one; BK_OK when it is not there. */
+enum bk_err operation_drop(struct store_txn *txn, uint64_t number) BK_MUST_CHECK;
 /* All of an object, finished ones too. */
 enum bk_err operation_forget(struct store_txn *txn, const uint8_t object[16]) BK_MUST_CHECK;
+
+/* ---- what waits at an integration: all that is not done, and checks of its credential */
+struct operation_waiting {
+    uint64_t number;
+    enum operation_state state;
+    enum provider_intent intent;
+};
+/* In order of number, behind `after`; false stops. */
+typedef bool operation_waiting_fn(void *context, const struct operation_waiting *waiting);
+enum bk_err operations_waiting(struct store_txn *txn, struct slice canvas, struct slice integration,
+                               uint64_t after, operation_waiting_fn *look,
+                               void *context) BK_MUST_CHECK;
+/* Make due at once what a new credential may mend, of those behind `after`: at most
+ * OPERATIONS_RESUMED_MAX; the rest is noted in the store for operations_resume_rest(). */
+enum bk_err operations_resume(struct store_txn *txn, struct slice canvas, struct slice integration,
+                              uint64_t after, int64_t now_ns) BK_MUST_CHECK;
+/* Some more of what is noted. *ret_more: there may be more still. */
+enum bk_err operations_resume_rest(struct store_txn *txn, int64_t now_ns,
+                                   bool *ret_more) BK_MUST_CHECK;
+#define OPERATIONS_RESUMED_MAX 256U
+
+/* Index what an older version stored; nothing when it has been done. */
+enum bk_err operations_index_all(struct store_txn *txn) BK_MUST_CHECK;
 
 /* The object of the API. */
 void operation_json(const struct operation *operation, struct buf *json);

@@ -56,6 +56,8 @@ struct operations {
     int64_t next_ns;       /* of what is in the store, or of the next try to write */
     uint8_t scan_from[18]; /* key behind which to look next; all zero = from the start */
     bool scanning;
+    bool resuming;         /* more of an integration is to be made due */
+    int64_t now_ns;        /* of the turn, for what it writes */
     struct operations_stats stats;
 };
 
@@ -161,11 +163,6 @@ static void end_failed(struct live *live, int64_t now_ns)
     operation->in_doubt = operation->in_doubt && !certain;
     operation->updated_ns = now_ns;
     schedule(live, now_ns);
-    if (live->again) { /* asked for in the meantime, perhaps because the cause is mended */
-        operation->state = OPERATION_PENDING;
-        operation->attempts = 0;
-        operation->due_ns = now_ns;
-    }
 }
 
 static void end_done(struct live *live, int64_t now_ns)
@@ -184,9 +181,6 @@ static void end_done(struct live *live, int64_t now_ns)
     operation->due_ns = operation->intent == PROVIDER_HOOK_ENSURE
                             ? now_ns + back_off(0, 2 * RECHECK_NS, 2 * RECHECK_NS)
                             : 0;
-    if (live->again && operation->due_ns != 0) {
-        operation->due_ns = now_ns;
-    }
 }
 
 /* ---- a step's call */
@@ -492,6 +486,14 @@ static bool scan_one(void *context, struct slice key, struct slice value)
     return true;
 }
 
+static bool found_rest(void *context, struct slice key, struct slice value)
+{
+    (void)key;
+    (void)value;
+    *(bool *)context = true;
+    return false;
+}
+
 /* Start what is due, from where the last look ended: a queue before one busy integration does not
  * stand in the way of others for ever. */
 static void start_due(struct operations *operations, int64_t now_ns)
@@ -509,6 +511,10 @@ static void start_due(struct operations *operations, int64_t now_ns)
                             : SLICE_EMPTY;
     bool walked = store_walk(txn, key_slice(&prefix), from, scan_one, &scan) == BK_OK;
     bool any = false;
+    key_start(&prefix, 'Z');
+    walked = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, found_rest, &operations->resuming) ==
+                 BK_OK &&
+             walked;
     for (unsigned i = 0; walked && i < scan.count; i++) {
         if (operations->live_count >= OPERATIONS_RUNNING_MAX) {
             break; /* an answer will wake us */
@@ -527,13 +533,34 @@ static void start_due(struct operations *operations, int64_t now_ns)
 
 /* ---- storing and sending */
 
+/* Asked for in the meantime, perhaps because the cause of what went wrong is mended. */
+static void once_more(struct operation *operation)
+{
+    if (operation->state == OPERATION_DONE && operation->due_ns == 0) {
+        return;
+    }
+    if (operation->state != OPERATION_DONE) {
+        operation->state = OPERATION_PENDING;
+        operation->attempts = 0;
+    }
+    operation->due_ns = operation->updated_ns;
+}
+
 static enum bk_err write_one(struct store_txn *txn, struct live *live)
 {
     struct operations *operations = live->operations;
+    int64_t due_ns = 0;
     if (live->gone) {
-        return operation_drop(txn, &live->operation, live->stored_due_ns);
+        return operation_drop(txn, live->operation.number);
     }
-    enum bk_err err = operation_put(txn, &live->operation, live->stored_due_ns);
+    enum bk_err err = operation_due(txn, live->operation.number, &due_ns);
+    if (err == BK_OK && due_ns != live->stored_due_ns) {
+        live->again = true; /* an apply has made it due */
+    }
+    if (err == BK_OK && live->again && live->state == LIVE_TO_END) {
+        once_more(&live->operation);
+    }
+    err = err == BK_OK ? operation_put(txn, &live->operation) : err;
     if (err == BK_NOT_FOUND) {
         live->gone = true; /* superseded: its answer is all that was waited for */
         live->state = LIVE_TO_END;
@@ -548,7 +575,9 @@ static enum bk_err write_one(struct store_txn *txn, struct live *live)
 static enum bk_err write_all(struct store_txn *txn, void *context)
 {
     struct operations *operations = context;
-    enum bk_err err = BK_OK;
+    enum bk_err err = operations->resuming
+                          ? operations_resume_rest(txn, operations->now_ns, &operations->resuming)
+                          : BK_OK;
     for (struct list *node = operations->live.next; err == BK_OK && node != &operations->live;
          node = node->next) {
         struct live *live = bk_container_of(node, struct live, node);
@@ -574,7 +603,8 @@ static void say_fault(const struct operation *operation)
 
 static void store_and_send(struct operations *operations, int64_t now_ns)
 {
-    bool any = false;
+    bool any = operations->resuming;
+    operations->now_ns = now_ns;
     for (struct list *node = operations->live.next; node != &operations->live; node = node->next) {
         any = any || bk_container_of(node, struct live, node)->state != LIVE_SENT;
     }
@@ -588,6 +618,7 @@ static void store_and_send(struct operations *operations, int64_t now_ns)
         operations->next_ns = now_ns + STORE_RETRY_NS;
         return;
     }
+    operations->woken = operations->woken || operations->resuming;
     struct list *node = operations->live.next;
     while (node != &operations->live) {
         struct live *live = bk_container_of(node, struct live, node);
@@ -647,11 +678,10 @@ static enum bk_err retry_one(struct store_txn *txn, void *context)
         err = BK_CONFLICT;
     }
     if (err == BK_OK) {
-        int64_t old_due_ns = operation.due_ns;
         operation.due_ns = retry->now_ns;
         operation.state = OPERATION_PENDING;
         operation.attempts = 0;
-        err = operation_put(txn, &operation, old_due_ns);
+        err = operation_put(txn, &operation);
     }
     json_tree_fini(&tree);
     return err;
@@ -672,9 +702,8 @@ enum bk_err operations_retry(struct operations *operations, uint64_t number, int
 /* ---- lists */
 
 struct list_walk {
-    struct slice canvas;
+    struct store_txn *txn;
     unsigned left;
-    uint64_t after;
     uint64_t last;
     bool more;
     bool filled;
@@ -682,22 +711,13 @@ struct list_walk {
     struct buf *json;
 };
 
-static bool list_one(void *context, struct slice key, struct slice value)
+static void list_record(struct list_walk *walk, uint64_t number, struct slice bytes)
 {
-    struct list_walk *walk = context;
     struct json_tree tree;
     struct operation operation;
-    uint64_t number = key_get_u64(key.at + 2);
-    if (number <= walk->after) {
-        return true;
-    }
     json_tree_init(&tree);
-    walk->err = operation_decode(value, &tree, &operation);
-    bool wanted = walk->err == BK_OK &&
-                  (walk->canvas.bytes == 0 || slice_equal(walk->canvas, operation.canvas));
-    if (wanted && walk->left == 0) {
-        walk->more = true;
-    } else if (wanted) {
+    walk->err = operation_decode(bytes, &tree, &operation);
+    if (walk->err == BK_OK) {
         buf_add_str(walk->json, walk->filled ? "," : "");
         walk->filled = true;
         walk->left--;
@@ -705,27 +725,50 @@ static bool list_one(void *context, struct slice key, struct slice value)
         operation_json(&operation, walk->json);
     }
     json_tree_fini(&tree);
-    return walk->err == BK_OK && !walk->more;
+}
+
+/* Of "q/": the record; of "O/": nothing, the record is elsewhere. */
+static bool list_one(void *context, struct slice key, struct slice value)
+{
+    struct list_walk *walk = context;
+    uint64_t number = key_get_u64(key.at + key.bytes - 8);
+    if (walk->left == 0) {
+        walk->more = true;
+        return false;
+    }
+    walk->err = value.bytes > 0 ? BK_OK : operation_get(walk->txn, number, &value);
+    if (walk->err == BK_OK) {
+        list_record(walk, number, value);
+    }
+    return walk->err == BK_OK;
 }
 
 enum bk_err operations_list_json(struct operations *operations, struct slice canvas, unsigned limit,
                                  struct slice cursor, struct buf *json)
 {
-    struct store_txn *txn;
-    struct list_walk walk = {.canvas = canvas, .left = limit, .json = json};
+    struct list_walk walk = {.left = limit, .json = json};
     struct key prefix, from;
-    if (cursor.bytes > 0 && !operation_name_parse(cursor, &walk.after)) {
+    uint64_t after = 0;
+    if (cursor.bytes > 0 && !operation_name_parse(cursor, &after)) {
         return BK_INVALID;
     }
-    enum bk_err err = store_read(hub_store(operations->config.hub), &txn);
+    enum bk_err err = store_read(hub_store(operations->config.hub), &walk.txn);
     if (err != BK_OK) {
         return err;
     }
+    after += after < UINT64_MAX ? 1 : 0;
     key_start(&prefix, 'q');
-    key_operation(&from, walk.after);
+    key_operation(&from, after);
+    bool possible = canvas.bytes == 0 || resource_name_valid(canvas);
+    if (possible && canvas.bytes > 0) {
+        key_operations_in(&prefix, canvas);
+        key_operation_in(&from, canvas, after);
+    }
     buf_add_str(json, "{\"items\":[");
-    err = store_walk(txn, key_slice(&prefix), key_slice(&from), list_one, &walk);
-    store_read_end(txn);
+    if (possible) {
+        err = store_walk(walk.txn, key_slice(&prefix), key_slice(&from), list_one, &walk);
+    }
+    store_read_end(walk.txn);
     buf_add_byte(json, ']');
     if (walk.more) {
         char name[OPERATION_NAME_BYTES];

@@ -349,64 +349,28 @@ enum bk_err provider_work_integration_changed(struct apply *apply, const struct 
 
 /* ---- operations of one integration */
 
-struct of_integration {
-    struct store_txn *txn;
-    struct slice canvas;
-    struct slice name;
-    bool failed; /* only what a new credential may mend, and the check of the credential */
-    unsigned count;
-    bool removes;
-    uint64_t numbers[256];
-    enum bk_err err;
+struct found_removal {
+    uint64_t number; /* 0 = none */
 };
 
-static bool is_wanted(const struct of_integration *walk, const struct operation *operation)
+static bool look_for_removal(void *context, const struct operation_waiting *waiting)
 {
-    bool finished = operation->state == OPERATION_DONE;
-    if (walk->failed) {
-        return operation->state == OPERATION_FAILED ||
-               (finished && operation->intent == PROVIDER_CHECK);
+    struct found_removal *found = context;
+    if (waiting->state != OPERATION_DONE && waiting->intent == PROVIDER_HOOK_REMOVE) {
+        found->number = waiting->number;
     }
-    return !finished;
-}
-
-static bool look_at(void *context, struct slice key, struct slice value)
-{
-    struct of_integration *walk = context;
-    struct json_tree tree;
-    struct operation operation;
-    (void)key;
-    json_tree_init(&tree);
-    walk->err = operation_decode(value, &tree, &operation);
-    if (walk->err == BK_OK && is_wanted(walk, &operation) &&
-        slice_equal(operation.integration, walk->name) &&
-        slice_equal(operation.integration_canvas, walk->canvas)) {
-        walk->removes = walk->removes || operation.intent == PROVIDER_HOOK_REMOVE;
-        walk->numbers[walk->count++] = operation.number;
-    }
-    json_tree_fini(&tree);
-    return walk->err == BK_OK && walk->count < sizeof walk->numbers / sizeof walk->numbers[0];
-}
-
-static enum bk_err find_operations(struct store_txn *txn, struct slice canvas, struct slice name,
-                                   bool failed, struct of_integration *ret_walk)
-{
-    struct key prefix;
-    *ret_walk =
-        (struct of_integration){.txn = txn, .canvas = canvas, .name = name, .failed = failed};
-    key_start(&prefix, 'q');
-    enum bk_err err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, look_at, ret_walk);
-    return err == BK_OK ? ret_walk->err : err;
+    return found->number == 0;
 }
 
 enum bk_err provider_work_integration_removed(struct apply *apply, const struct apply_work *work)
 {
-    struct of_integration found;
+    struct found_removal found = {0};
     struct key key;
-    enum bk_err err = find_operations(apply->txn, work->canvas, work->name, false, &found);
-    if (err == BK_OK && found.removes) {
+    enum bk_err err =
+        operations_waiting(apply->txn, work->canvas, work->name, 0, look_for_removal, &found);
+    if (err == BK_OK && found.number != 0) {
         char name[OPERATION_NAME_BYTES];
-        operation_name(found.numbers[0], name);
+        operation_name(found.number, name);
         return apply_fail(
             apply, BK_IN_USE,
             "Integration \"%s\" still has hooks to remove at the provider (%s): wait, "
@@ -420,41 +384,14 @@ enum bk_err provider_work_integration_removed(struct apply *apply, const struct 
     return err == BK_OK ? store_delete(apply->txn, key_slice(&key)) : err;
 }
 
-static enum bk_err make_due(struct apply *apply, uint64_t number)
-{
-    struct slice bytes;
-    struct json_tree tree;
-    struct operation operation;
-    enum bk_err err = operation_get(apply->txn, number, &bytes);
-    if (err != BK_OK) {
-        return err;
-    }
-    json_tree_init(&tree);
-    err = operation_decode(bytes, &tree, &operation);
-    if (err == BK_OK) {
-        int64_t old_due_ns = operation.due_ns;
-        operation.due_ns = apply->options->now_ns;
-        operation.state = OPERATION_PENDING;
-        operation.attempts = 0;
-        err = operation_put(apply->txn, &operation, old_due_ns);
-        apply->hub->work_added = true;
-    }
-    json_tree_fini(&tree);
-    return err;
-}
-
 enum bk_err provider_work_credential_changed(struct apply *apply, struct slice canvas,
                                              struct slice name)
 {
-    struct of_integration found;
     if (apply->options->dry_run) {
         return BK_OK;
     }
-    enum bk_err err = find_operations(apply->txn, canvas, name, true, &found);
-    for (unsigned i = 0; err == BK_OK && i < found.count; i++) {
-        err = make_due(apply, found.numbers[i]);
-    }
-    return err;
+    apply->hub->work_added = true;
+    return operations_resume(apply->txn, canvas, name, 0, apply->options->now_ns);
 }
 
 /* ---- people */
@@ -796,7 +733,7 @@ static enum bk_err settle_post(struct store_txn *txn, const struct operation *op
     buf_fini(&members);
     err = err == BK_NOT_FOUND ? BK_OK : err;
     return err == BK_OK && operation->state == OPERATION_DONE
-               ? operation_drop(txn, operation, operation->due_ns)
+               ? operation_drop(txn, operation->number)
                : err;
 }
 

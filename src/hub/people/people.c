@@ -3,8 +3,10 @@
 #include "base/hex.h"
 #include "base/sha256.h"
 #include "base/time.h"
+#include "hub/links/link_index.h"
 #include "hub/operations/integration_view.h"
 #include "hub/operations/provider_work.h"
+#include "hub/people/people_index.h"
 
 #include <stdio.h>
 
@@ -80,6 +82,25 @@ enum bk_err people_put_begun(struct store_txn *txn, const uint8_t id[16], int64_
 
 /* ---- from apply */
 
+/* The record as it is being written. */
+static struct record new_record(const struct apply *apply)
+{
+    return (struct record){.slot_count = apply->slot_count,
+                           .updated_ns = apply->options->now_ns,
+                           .compiled = buf_slice(&apply->compiled),
+                           .slots = buf_slice(&apply->slots),
+                           .spec = buf_slice(&apply->spec)};
+}
+
+static enum bk_err index_person(struct apply *apply, const struct apply_work *work)
+{
+    struct record record = new_record(apply);
+    enum bk_err err = apply->existed ? people_index_drop(apply->txn, work->canvas, work->name,
+                                                         &apply->old)
+                                     : BK_OK;
+    return err == BK_OK ? people_index_put(apply->txn, work->canvas, work->name, &record) : err;
+}
+
 enum bk_err people_changed(struct apply *apply, const struct apply_work *work)
 {
     const struct resource_integration_user *person = &work->document->spec.person;
@@ -91,6 +112,9 @@ enum bk_err people_changed(struct apply *apply, const struct apply_work *work)
     }
     if (err == BK_OK) {
         err = people_put_begun(apply->txn, apply->id, 0);
+    }
+    if (err == BK_OK) {
+        err = index_person(apply, work);
     }
     if (err == BK_OK) { /* what was wrong with the tokens before is over */
         key_status(&key, apply->id);
@@ -157,8 +181,10 @@ static enum bk_err put_revocations(struct apply *apply)
 enum bk_err people_removed(struct apply *apply, const struct apply_work *work)
 {
     struct key key;
-    (void)work;
     enum bk_err err = people_put_due(apply->txn, apply->old.id, 0);
+    if (err == BK_OK) {
+        err = people_index_drop(apply->txn, work->canvas, work->name, &apply->old);
+    }
     if (err == BK_OK && !apply->options->dry_run) {
         err = put_revocations(apply);
     }
@@ -172,15 +198,26 @@ enum bk_err people_removed(struct apply *apply, const struct apply_work *work)
 enum bk_err people_link_changed(struct apply *apply, const struct apply_work *work)
 {
     apply->hub->links_changed = true;
-    return provider_work_link_changed(apply, work);
+    enum bk_err err = apply->existed
+                          ? type_index_drop(apply->txn, work->kind, work->canvas, work->name,
+                                            apply->old.spec)
+                          : BK_OK;
+    if (err == BK_OK) {
+        err = type_index_put(apply->txn, work->kind, work->canvas, work->name,
+                             buf_slice(&apply->spec));
+    }
+    return err == BK_OK ? provider_work_link_changed(apply, work) : err;
 }
 
 enum bk_err people_link_removed(struct apply *apply, const struct apply_work *work)
 {
     struct key key;
-    (void)work;
     apply->hub->links_changed = true;
-    enum bk_err err = operation_forget(apply->txn, apply->old.id);
+    enum bk_err err =
+        type_index_drop(apply->txn, work->kind, work->canvas, work->name, apply->old.spec);
+    if (err == BK_OK) {
+        err = operation_forget(apply->txn, apply->old.id);
+    }
     key_status(&key, apply->old.id);
     return err == BK_OK ? store_delete(apply->txn, key_slice(&key)) : err;
 }
@@ -271,56 +308,16 @@ enum bk_err people_oauth(struct hub *hub, struct store_txn *txn, struct slice ca
 
 /* ---- the token of who has connected an integration */
 
-struct users_walk {
-    struct store_txn *txn;
-    size_t prefix_bytes;
-    unsigned looked;
-    int64_t best_ns;
-    bool found;
-    struct hub_address best;
-};
-
-#define USERS_LOOKED_MAX 64U
-
-static bool look_at_user(void *context, struct slice key, struct slice value)
-{
-    struct users_walk *walk = context;
-    struct slice canvas, name;
-    struct record record;
-    (void)value;
-    if (!hub_split(slice_skip(key, walk->prefix_bytes), &canvas, &name) ||
-        hub_record(walk->txn, RESOURCE_INTEGRATION_USER, canvas, name, &record) != BK_OK) {
-        return true;
-    }
-    struct record_slot slot;
-    if (record.updated_ns > walk->best_ns &&
-        record_slot_find(&record, SLICE(PEOPLE_ACCESS), &slot)) {
-        walk->best_ns = record.updated_ns;
-        walk->found = true;
-        snprintf(walk->best.canvas, sizeof walk->best.canvas, "%.*s", (int)canvas.bytes,
-                 (const char *)canvas.at);
-        snprintf(walk->best.name, sizeof walk->best.name, "%.*s", (int)name.bytes,
-                 (const char *)name.at);
-    }
-    return ++walk->looked < USERS_LOOKED_MAX;
-}
-
 enum bk_err people_token(struct hub *hub, struct store_txn *txn, struct slice canvas,
                          struct slice integration, struct arena *arena, struct slice *ret_token)
 {
-    struct users_walk walk = {.txn = txn, .best_ns = INT64_MIN};
-    struct key prefix;
+    struct hub_address address;
     struct record record;
-    uint8_t kind = resource_kind_info(RESOURCE_INTEGRATION_USER)->key;
-    key_users(&prefix, resource_kind_info(RESOURCE_INTEGRATION)->key, canvas, integration);
-    key_add(&prefix, &kind, 1);
-    walk.prefix_bytes = prefix.bytes;
-    enum bk_err err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, look_at_user, &walk);
-    if (err != BK_OK || !walk.found) {
-        return err == BK_OK ? BK_NOT_FOUND : err;
+    enum bk_err err = people_index_newest(txn, canvas, integration, &address);
+    if (err == BK_OK) {
+        err = hub_record(txn, RESOURCE_INTEGRATION_USER, slice_str(address.canvas),
+                         slice_str(address.name), &record);
     }
-    err = hub_record(txn, RESOURCE_INTEGRATION_USER, slice_str(walk.best.canvas),
-                     slice_str(walk.best.name), &record);
     return err == BK_OK
                ? integration_open_slot(hub, &record, SLICE(PEOPLE_ACCESS), arena, ret_token)
                : err;

@@ -1,5 +1,6 @@
 /* apply_integration.c - Integration: its credential, and the check that it works. */
 #include "base/json.h"
+#include "hub/links/link_index.h"
 #include "hub/operations/provider_work.h"
 #include "hub/resources/apply_build.h"
 
@@ -110,12 +111,22 @@ static enum bk_err integration_build(struct apply *apply, struct apply_work *wor
 static enum bk_err integration_index(struct apply *apply, struct apply_work *work, uint64_t number)
 {
     (void)number;
-    return provider_work_integration_changed(apply, work);
+    enum bk_err err = apply->existed
+                          ? type_index_drop(apply->txn, work->kind, work->canvas, work->name,
+                                            apply->old.spec)
+                          : BK_OK;
+    if (err == BK_OK) {
+        err = type_index_put(apply->txn, work->kind, work->canvas, work->name,
+                             buf_slice(&apply->spec));
+    }
+    return err == BK_OK ? provider_work_integration_changed(apply, work) : err;
 }
 
 static enum bk_err integration_unindex(struct apply *apply, struct apply_work *work)
 {
-    return provider_work_integration_removed(apply, work);
+    enum bk_err err =
+        type_index_drop(apply->txn, work->kind, work->canvas, work->name, apply->old.spec);
+    return err == BK_OK ? provider_work_integration_removed(apply, work) : err;
 }
 
 /* Its secret changed: is the new one good? What waits for a person may work now. */

@@ -1,6 +1,8 @@
 /* migrate.c - what an older state lacks is added when it is opened; contract in hub/hub_private.h.
  */
 #include "hub/hub_private.h"
+#include "hub/links/link_index.h"
+#include "hub/operations/operation.h"
 
 /* References were kept from the used object's side only ("r/"). Add the user's side ("R/"). */
 
@@ -77,9 +79,18 @@ static enum bk_err add_uses(struct store_txn *txn, void *context)
     return err == BK_OK ? store_put(txn, KEY_USES, SLICE("1")) : err;
 }
 
+/* Each says itself that it has been done; an update that puts nothing costs nothing. */
+static enum bk_err add_indexes(struct store_txn *txn, void *context)
+{
+    (void)context;
+    enum bk_err err = operations_index_all(txn);
+    return err == BK_OK ? object_indexes_fill(txn) : err;
+}
+
 enum bk_err hub_migrate(struct store *store)
 {
     static struct batch batch;
     enum bk_err err = store_update(store, add_uses, &batch);
-    return err == BK_CANCELLED ? BK_OK : err;
+    err = err == BK_CANCELLED ? BK_OK : err;
+    return err == BK_OK ? store_update(store, add_indexes, NULL) : err;
 }

@@ -1,0 +1,34 @@
+/* people_index.h - IntegrationUsers found without looking at all of an integration's.
+ *
+ * Purpose     Whose token an integration uses, and who did what an event tells: one look each,
+ *             with ten people or with a hundred thousand.
+ * Store       "g/" who has a token, the one that changed last first; "h/" by uid, nickname and mail
+ *             address, each as a hash. The record says what they are; a row here says nothing else.
+ * Threads     The control thread; inside a transaction.
+ */
+#ifndef BECKET_HUB_PEOPLE_INDEX_H
+#define BECKET_HUB_PEOPLE_INDEX_H
+
+#include "hub/hub_private.h"
+
+/* The rows of a record, at its canvas and name; what changed it drops the old one's first. */
+enum bk_err people_index_put(struct store_txn *txn, struct slice canvas, struct slice name,
+                             const struct record *record) BK_MUST_CHECK;
+enum bk_err people_index_drop(struct store_txn *txn, struct slice canvas, struct slice name,
+                              const struct record *record) BK_MUST_CHECK;
+
+/* Who has a token and changed last. BK_NOT_FOUND: nobody. */
+enum bk_err people_index_newest(struct store_txn *txn, struct slice canvas,
+                                struct slice integration,
+                                struct hub_address *ret_address) BK_MUST_CHECK;
+
+/* A person of an integration: by uid, else nickname, else mail address; empty texts are nobody's.
+ * Names and addresses are the same in any case. BK_NOT_FOUND. */
+struct people_called {
+    struct slice uid, nickname, email;
+};
+enum bk_err people_index_find(struct store_txn *txn, struct slice canvas, struct slice integration,
+                              const struct people_called *called,
+                              struct hub_address *ret_address) BK_MUST_CHECK;
+
+#endif
