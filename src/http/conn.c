@@ -4,6 +4,8 @@
 #include <stdlib.h>
 
 #define LINGER_MS 2000U
+/* Between requests, while all slots are taken. */
+#define CROWDED_IDLE_MS 5000U
 /* After body_timeout a body must have come at this rate on average, and goes on as long as it does.
  */
 #define BODY_BYTES_PER_SECOND 1024U
@@ -97,6 +99,10 @@ void conn_deadline_reading(struct http_conn *conn)
 {
     const struct http_server_config *config = &conn->server->config;
     const struct spill *spill = conn->spill;
+    if (!spill && conn->server->crowded && config->idle_timeout_ms > CROWDED_IDLE_MS) {
+        conn_deadline_sooner(conn, CROWDED_IDLE_MS);
+        return;
+    }
     conn_deadline(conn, !spill             ? config->idle_timeout_ms
                         : spill->head_done ? config->body_timeout_ms
                                            : config->head_timeout_ms);
@@ -107,6 +113,24 @@ void conn_deadline_sooner(struct http_conn *conn, uint32_t timeout_ms)
 {
     conn_deadline(conn, timeout_ms);
     timer_start(conn->server->wheel, &conn->timer, conn->deadline_ns, conn_timer);
+}
+
+void conns_crowded(struct http_server *server)
+{
+    uint64_t now_ns = ring_now_ns(server->ring);
+    uint64_t until_ns = now_ns + CROWDED_IDLE_MS * (uint64_t)NS_PER_MS;
+    server->crowded = true;
+    if (now_ns - server->crowded_ns < (uint64_t)NS_PER_SECOND) {
+        return; /* all were looked at a moment ago */
+    }
+    server->crowded_ns = now_ns;
+    for (unsigned i = 0; i < server->conns_used; i++) {
+        struct http_conn *conn = &server->conns[i];
+        if (conn->state == CONN_OPEN && conn->exchange_count == 0 && !conn->spill &&
+            !conn->parked && conn->deadline_ns > until_ns) {
+            conn_deadline_sooner(conn, CROWDED_IDLE_MS);
+        }
+    }
 }
 
 /* ---- timeouts */

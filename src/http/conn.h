@@ -76,6 +76,12 @@ struct http_conn {
     struct ring_address peer;
 };
 
+/* An accepted connection that waits for a slot: as if it were not accepted yet. */
+struct held {
+    struct ring_address peer;
+    int32_t handle;
+};
+
 struct listener {
     struct ring_op op;
     struct timer retry;
@@ -102,6 +108,10 @@ struct http_server {
     struct spill *spills;
     struct spill *spills_free;
     unsigned conns_used, exchanges_used, spills_used;
+    struct held *held; /* a queue of config.held_max */
+    unsigned held_from, held_count;
+    bool crowded;        /* no slot is left */
+    uint64_t crowded_ns; /* when idle connections were last told to hurry */
     size_t map_bytes;
     struct listener listeners[LISTENERS_MAX];
     unsigned listener_count;
@@ -168,6 +178,8 @@ void conn_deadline_reading(struct http_conn *conn);
 void conn_deadline_sooner(struct http_conn *conn, uint32_t timeout_ms);
 void conn_timer(struct timer *timer);
 bool conns_left(const struct http_server *server);
+/* All slots are taken: who is idle makes room soon, for others may wait to be accepted. */
+void conns_crowded(struct http_server *server);
 void conn_open(struct http_server *server, int32_t handle, const struct ring_address *peer);
 /* Drop the connection now. Exchanges that the handler still holds live on without it. */
 void conn_kill(struct http_conn *conn);
@@ -225,11 +237,11 @@ void conn_secure_give(struct http_conn *conn);
 /* ---- listener.c */
 
 void listener_retry(struct timer *timer);
-/* A slot is free again. */
+/* A slot is free again: for who was accepted already, then for those who were not. */
 void listeners_wake(struct http_server *server);
 /* Who waits in its queue is told by a reset, and goes to another server. */
 void listener_close(struct listener *listener);
-/* No slot: close at once. Rare (a burst between the last slot and the cancelled accept). */
+/* No slot, and none to wait for: close at once. */
 void conn_refuse(struct http_server *server, int32_t handle);
 
 #endif

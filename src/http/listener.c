@@ -18,7 +18,28 @@ static void close_refused(struct ring_op *op, const struct ring_result *result)
     free(op);
 }
 
-/* No slot: close at once. Rare (a burst between the last slot and the cancelled accept). */
+/* What a burst brings between the last slot and the cancelled accept. False: there are too many. */
+static bool hold(struct http_server *server, int32_t handle, const struct ring_address *peer)
+{
+    if (server->held_count == server->config.held_max) {
+        return false;
+    }
+    unsigned at = (server->held_from + server->held_count++) % server->config.held_max;
+    server->held[at] = (struct held){*peer, handle};
+    return true;
+}
+
+/* Those who wait come first, in their order. */
+static void open_held(struct http_server *server)
+{
+    while (server->held_count && conns_left(server)) {
+        const struct held held = server->held[server->held_from];
+        server->held_from = (server->held_from + 1) % server->config.held_max;
+        server->held_count--;
+        conn_open(server, held.handle, &held.peer);
+    }
+}
+
 void conn_refuse(struct http_server *server, int32_t handle)
 {
     struct ring_op *op = calloc(1, sizeof *op);
@@ -56,9 +77,13 @@ static void listener_accept_done(struct ring_op *op, const struct ring_result *r
     struct listener *listener = bk_container_of(op, struct listener, op);
     struct http_server *server = listener->server;
     if (result->value >= 0 && result->peer) {
-        conn_open(server, result->value, result->peer); /* also while the accept is cancelled */
+        /* Also while the accept is cancelled. */
+        if (conns_left(server) || !hold(server, result->value, result->peer)) {
+            conn_open(server, result->value, result->peer);
+        }
     }
     if (!conns_left(server) && result->more) {
+        conns_crowded(server);
         ring_cancel(server->ring, op);
     }
     if (result->more) {
@@ -101,6 +126,11 @@ void http_server_accept(struct http_server *server, int32_t handle)
 
 void listeners_wake(struct http_server *server)
 {
+    open_held(server);
+    if (!conns_left(server)) {
+        return;
+    }
+    server->crowded = false;
     for (unsigned i = 0; i < server->listener_count && !server->draining; i++) {
         struct listener *listener = &server->listeners[i];
         if (listener->stopped) {

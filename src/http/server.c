@@ -5,6 +5,7 @@
 
 const struct http_server_config http_server_defaults = {
     .conns_max = 16384,
+    .held_max = 4096,
     .exchanges_max = 32768,
     .idle_timeout_ms = 75000,
     .head_timeout_ms = 10000,
@@ -19,7 +20,8 @@ const struct http_server_config http_server_defaults = {
 size_t http_server_bytes(const struct http_server_config *config)
 {
     return config->conns_max * (sizeof(struct http_conn) + sizeof(struct spill)) +
-           config->exchanges_max * sizeof(struct http_exchange) + http_secure_pool_bytes(config);
+           config->exchanges_max * sizeof(struct http_exchange) +
+           config->held_max * sizeof(struct held) + http_secure_pool_bytes(config);
 }
 
 enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struct buffers *buffers,
@@ -29,9 +31,11 @@ enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struc
     size_t conns_bytes = config->conns_max * sizeof(struct http_conn);
     size_t exchanges_bytes = config->exchanges_max * sizeof(struct http_exchange);
     size_t spills_bytes = config->conns_max * sizeof(struct spill);
+    size_t held_bytes = config->held_max * sizeof(struct held);
     size_t server_bytes = (sizeof(struct http_server) + 63) & ~(size_t)63;
     size_t plain_bytes =
-        (server_bytes + conns_bytes + exchanges_bytes + spills_bytes + 63) & ~(size_t)63;
+        (server_bytes + conns_bytes + exchanges_bytes + spills_bytes + held_bytes + 63) &
+        ~(size_t)63;
     size_t total = plain_bytes + http_secure_pool_bytes(config);
     uint8_t *map = mmap(NULL, total, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -54,6 +58,8 @@ enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struc
     server->conns = (struct http_conn *)(void *)(map + server_bytes);
     server->exchanges = (struct http_exchange *)(void *)(map + server_bytes + conns_bytes);
     server->spills = (struct spill *)(void *)(map + server_bytes + conns_bytes + exchanges_bytes);
+    server->held =
+        (struct held *)(void *)(map + server_bytes + conns_bytes + exchanges_bytes + spills_bytes);
     server->secure = map + plain_bytes;
     if (!addresses_open(server)) {
         munmap(map, total);

@@ -9,11 +9,11 @@
  * Life cycle  accept -> read <-> answer -> (half-close, drain) -> close. A connection's memory is
  *             reused only when no operation is in flight on it.
  * Limits      PIPELINE_DEPTH_MAX unanswered requests, then the connection is not read; conns_max,
- *             then nothing is accepted; buffers (http/buffers.h) for split and large requests.
- * Time        Deadlines for idle, head, body and write; lazy: a deadline is one store, a timer
- *             moves only when it fires.
- * Hot path    A request that arrives in one receive buffer is parsed, handled and answered without
- *             a copy, an allocation or a timer operation.
+ *             then nothing is accepted (what a burst brings beyond waits, held_max); buffers
+ * (http/buffers.h) for split and large requests. Time        Deadlines for idle, head, body and
+ * write; lazy: a deadline is one store, a timer moves only when it fires. Hot path    A request
+ * that arrives in one receive buffer is parsed, handled and answered without a copy, an allocation
+ * or a timer operation.
  */
 #ifndef BECKET_HTTP_SERVER_H
 #define BECKET_HTTP_SERVER_H
@@ -84,6 +84,7 @@ struct tls_slot;
 struct http_server_config {
     unsigned conns_max;
     unsigned conns_per_address; /* 0 = not limited */
+    unsigned held_max;          /* accepted beyond conns_max; they wait, unread, for a slot */
     unsigned exchanges_max;
     uint32_t idle_timeout_ms;
     uint32_t head_timeout_ms;

@@ -261,6 +261,7 @@ static enum bk_err reactor_open(struct reactor *reactor, const char **ret_why)
     struct ring_config ring_config = {
         .entries = RING_ENTRIES,
         .handles_max = reactor->config.conns_max + http_client_defaults.conns_max + 64,
+        .handles_spare = http_server_defaults.held_max,
         .recv_buffers = RECV_BUFFERS_PER_CORE,
         .recv_buffer_bytes = RECV_BUFFER_BYTES,
         .cpu = reactor->config.cpu,

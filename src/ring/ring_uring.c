@@ -254,12 +254,14 @@ static int queue_open(struct ring *ring)
 static enum bk_err handles_open(struct ring *ring, const char **ret_why)
 {
     unsigned handles = ring->config.handles_max + HANDLES_RESERVED;
+    unsigned wished = handles + ring->config.handles_spare;
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < handles) {
-        struct rlimit raised = {handles < limit.rlim_max ? handles : limit.rlim_max,
-                                limit.rlim_max};
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wished) {
+        struct rlimit raised = {wished < limit.rlim_max ? wished : limit.rlim_max, limit.rlim_max};
         (void)setrlimit(RLIMIT_NOFILE, &raised);
+        wished = raised.rlim_cur < wished ? (unsigned)raised.rlim_cur : wished;
     }
+    handles = wished > handles ? wished : handles;
     int rc = io_uring_register_files_sparse(&ring->uring, handles);
     if (rc == -EMFILE) {
         snprintf(
@@ -272,7 +274,7 @@ static enum bk_err handles_open(struct ring *ring, const char **ret_why)
     }
     if (rc == 0) {
         rc = io_uring_register_file_alloc_range(&ring->uring, HANDLES_RESERVED,
-                                                ring->config.handles_max);
+                                                handles - HANDLES_RESERVED);
     }
     return rc == 0 ? BK_OK
                    : step_failed(ret_why, "registering descriptors", -rc,

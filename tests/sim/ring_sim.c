@@ -196,7 +196,7 @@ enum bk_err ring_open(const struct ring_config *config, struct ring **ret_ring,
     }
     ring->owner = sim_self();
     ring->live_end = &ring->live;
-    ring->handle_count = config->handles_max + HANDLES_RESERVED;
+    ring->handle_count = config->handles_max + config->handles_spare + HANDLES_RESERVED;
     ring->handles = calloc(ring->handle_count, sizeof *ring->handles);
     bk_assert(ring->handles);
     unsigned count = ring->config.recv_buffers;
