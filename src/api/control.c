@@ -599,8 +599,13 @@ static void destination_changed(void *context, uint64_t number, struct destinati
     if (!destination) {
         route_table_remove_destination(control->routes, number);
         dispatch_removed(control->dispatch, number);
-    } else if (route_table_put_destination(control->routes, destination) != BK_OK) {
+        return;
+    }
+    if (route_table_put_destination(control->routes, destination) != BK_OK) {
         log_event(LOG_ERROR, "no memory for a destination", LOG_I("number", number));
+    }
+    if (control->dispatch) {
+        dispatch_changed(control->dispatch, number);
     }
 }
 

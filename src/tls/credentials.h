@@ -4,10 +4,10 @@
  * Purpose     A destination's own CA stands alone: the default trust is not asked then, so that a
  *             server can be pinned. A client certificate goes with its key.
  * Ownership   Counted. Whoever keeps a pointer beyond its turn takes a reference: compiled
- *             destinations, deliveries, the client's connections of an origin. The last one to
- *             give it back frees it and wipes the key.
- * Ownership   Counted. Whoever keeps a pointer beyond its turn takes a reference: a compiled
- *             destination, a delivery, the client for its connections. The last one to
+ *             destinations, deliveries, the client for its connections. The last one to give it
+ *             back frees it and wipes the key.
+ * Retiring    What was replaced or removed is retired: who still holds it finishes what is under
+ *             way with it and begins nothing new (http/client.h).
  * Threads     Never changed once built, but for the count and the mark: any. Building calls malloc
  *             and may compute for a millisecond: control thread.
  */

@@ -304,6 +304,9 @@ static void put_destination(unsigned manner, enum destination_pause pause)
     if (route_table_put_destination(server.routes, destination) != BK_OK) {
         bail_out("no memory");
     }
+    if (server.dispatch) {
+        dispatch_changed(server.dispatch, 100 + manner);
+    }
 }
 
 static void gone(void *context, uint64_t destination)
@@ -319,6 +322,7 @@ static void open_routes(void)
     if (route_table_open(&server.routes) != BK_OK) {
         bail_out("no memory");
     }
+    server.dispatch = NULL; /* of an earlier life */
     for (unsigned manner = server.first_manner; manner < server.manners; manner++) {
         put_destination(manner, manner == GONE && server.paused_gone ? DESTINATION_PAUSED_BY_GONE
                                                                      : DESTINATION_RUNNING);

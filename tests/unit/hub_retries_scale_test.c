@@ -162,6 +162,8 @@ int main(void)
         dispatch_step(dispatch);
         fake_now_ns += 20000000;
     }
+    ok(dispatch_next_ns(dispatch) > fake_now_ns + 3000000000000ULL,
+       "and until the first of them is due there is nothing to do");
     uint64_t grown = resident_bytes() > before ? resident_bytes() - before : 0;
     is_uint(dispatch_retries(dispatch), rows_total, "all are still there");
     ok(took < 3, "in %.2f s", took);

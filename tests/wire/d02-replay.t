@@ -105,6 +105,36 @@ with Server() as server:
     is_equal(server.api('POST', '/api/v1/replay').status, 400, 'a replay without since')
     is_equal(server.api('POST', '/api/v1/events/evt_x/replay').status, 404, 'an id that is none')
 
+    # However many want it: nobody is left out.
+    many = ''.join("""---
+kind: Destination
+metadata: {name: many-%d}
+spec: {url: "http://127.0.0.1:%d/many/%d", allowPrivate: true}
+""" % (i, port, i) for i in range(600))
+    many += ''.join("""---
+kind: Route
+metadata: {name: to-many-%d}
+spec: {from: [{source: repo}], to: [%s]}
+""" % (r, ', '.join('{destination: many-%d}' % i for i in range(r, 600, 20))) for r in range(20))
+    many += """---
+kind: Route
+metadata: {name: again}
+spec: {from: [{source: repo}], to: [{destination: many-1}, {destination: many-21}]}
+"""
+    is_equal(server.cli('apply', '-f', '-', stdin=many.encode())[0], 0, 'apply of 600 destinations')
+    received.clear()
+    answer = server.api('POST', '/api/v1/events/%s/replay' % ids[5])
+    ok(answer.status // 100 == 2, 'replay of one event to all of them')
+    ok(when(lambda: len({p for p, _, _ in received}) == 600, 20), 'each gets it (%d)' % len({p for p, _, _ in received}))
+    time.sleep(0.3)
+    is_equal(len(received), 600, 'once')
+    received.clear()
+    code, out, err = server.cli('replay', '--source', 'repo', '--since', '1h', '--dry-run', '-o', 'json')
+    is_equal(json.loads(out)['deliveries'], 6 * 600 + 4, 'a query counts all of them')
+    for r in list(range(20)):
+        server.api('DELETE', '/api/v1/routes/to-many-%d' % r)
+    server.api('DELETE', '/api/v1/routes/again')
+
     status[0] = 500
     failing = hook(7)
     ok(when(lambda: [d['event'] for d in deliveries('?state=pending')] == [failing]), 'a failed one is pending')

@@ -10,6 +10,7 @@
 #include "store/keys.h"
 
 #include <arpa/inet.h>
+#include <stdlib.h>
 
 static const char *const state_names[] = {
     [DELIVERY_PENDING] = "pending",
@@ -346,12 +347,36 @@ void delivery_json(struct hub *hub, const struct route_table *routes,
 
 /* ---- replay */
 
-#define REPLAY_ROWS 256U
+#define REPLAY_ROWS 256U /* in one transaction, but for an event that goes to more */
 
+/* Of the events of one step; one event may go to any number of destinations. */
 struct replay_rows {
-    size_t count;
-    struct retry_row rows[REPLAY_ROWS];
+    size_t count, size;
+    struct retry_row *rows;
+    size_t target_count, targets_size;
+    uint64_t *targets; /* of one event */
 };
+
+static void rows_fini(struct replay_rows *rows)
+{
+    free(rows->rows);
+    free(rows->targets);
+}
+
+/* Room for one more. */
+static bool grow(void **array, size_t count, size_t *size, size_t bytes)
+{
+    if (count < *size) {
+        return true;
+    }
+    size_t more = *size == 0 ? REPLAY_ROWS : *size * 2;
+    void *now = realloc(*array, more * bytes);
+    if (now) {
+        *array = now;
+        *size = more;
+    }
+    return now != NULL;
+}
 
 static int64_t due_of(const struct dispatch *dispatch, const struct replay *replay)
 {
@@ -361,63 +386,93 @@ static int64_t due_of(const struct dispatch *dispatch, const struct replay *repl
     return replay->first_due_ms + (int64_t)(replay->deliveries * 1000 / replay->per_second);
 }
 
-static void add_row(const struct dispatch *dispatch, struct replay *replay,
-                    struct replay_rows *rows, const struct journal_record *record,
-                    uint64_t destination)
+static enum bk_err add_row(const struct dispatch *dispatch, struct replay *replay,
+                           struct replay_rows *rows, const struct journal_record *record,
+                           uint64_t destination)
 {
-    struct retry_row *row = &rows->rows[rows->count++];
-    *row = (struct retry_row){.destination = destination,
-                              .due_ms = due_of(dispatch, replay),
-                              .position = journal_position_pack(record->position),
-                              .flags = ATTEMPT_REPLAY,
-                              .event_ns = record->entry.received_ns,
-                              .source = record->entry.source};
+    if (!grow((void **)&rows->rows, rows->count, &rows->size, sizeof *rows->rows)) {
+        return BK_NO_MEMORY;
+    }
+    rows->rows[rows->count++] =
+        (struct retry_row){.destination = destination,
+                           .due_ms = due_of(dispatch, replay),
+                           .position = journal_position_pack(record->position),
+                           .flags = ATTEMPT_REPLAY,
+                           .event_ns = record->entry.received_ns,
+                           .source = record->entry.source};
     replay->deliveries++;
+    return BK_OK;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const uint64_t *left = a, *right = b;
+    return (*left > *right) - (*left < *right);
+}
+
+/* The destinations that want it, each once, whatever the number of routes that lead there. Whoever
+ * asks for it by hand also means events from before the route. */
+static enum bk_err find_targets(struct dispatch *dispatch, struct replay_rows *rows,
+                                const struct journal_record *record)
+{
+    struct fan_out out;
+    rows->target_count = 0;
+    fan_out_init(&out, dispatch->scratch, record->position, &record->entry, record->message);
+    const struct route_target *route =
+        route_table_first(dispatch->config.routes, record->entry.source);
+    for (; route; route = route_target_next(route)) {
+        const struct destination *destination = route_target_destination(route);
+        if (!destination || !fan_out_passes(&out, route)) {
+            continue;
+        }
+        if (!grow((void **)&rows->targets, rows->target_count, &rows->targets_size,
+                  sizeof *rows->targets)) {
+            return BK_NO_MEMORY;
+        }
+        rows->targets[rows->target_count++] = destination->number;
+    }
+    if (rows->target_count > 1) {
+        qsort(rows->targets, rows->target_count, sizeof *rows->targets, by_number);
+    }
+    return BK_OK;
 }
 
 /* The rows of one event. */
-static void add_event(struct dispatch *dispatch, struct replay *replay, struct replay_rows *rows,
-                      const struct journal_record *record)
+static enum bk_err add_event(struct dispatch *dispatch, struct replay *replay,
+                             struct replay_rows *rows, const struct journal_record *record)
 {
-    const struct route_table *routes = dispatch->config.routes;
     uint64_t before = replay->deliveries;
     if (replay->to != 0) {
-        add_row(dispatch, replay, rows, record, replay->to);
         replay->events++;
-        return;
+        return add_row(dispatch, replay, rows, record, replay->to);
     }
-    struct fan_out out;
-    size_t first = rows->count;
-    fan_out_init(&out, dispatch->scratch, record->position, &record->entry, record->message);
-    const struct route_target *route = route_table_first(routes, record->entry.source);
-    for (; route && rows->count < REPLAY_ROWS; route = route_target_next(route)) {
-        const struct destination *destination = route_target_destination(route);
-        bool twice = false;
-        for (size_t i = first; destination && i < rows->count; i++) {
-            twice |= rows->rows[i].destination == destination->number;
-        }
-        /* Whoever asks for it by hand also means events from before the route. */
-        if (destination && !twice && fan_out_passes(&out, route)) {
-            add_row(dispatch, replay, rows, record, destination->number);
+    enum bk_err err = find_targets(dispatch, rows, record);
+    for (size_t i = 0; err == BK_OK && i < rows->target_count; i++) {
+        if (i == 0 || rows->targets[i] != rows->targets[i - 1]) {
+            err = add_row(dispatch, replay, rows, record, rows->targets[i]);
         }
     }
     replay->events += replay->deliveries > before;
+    return err;
 }
 
 enum bk_err replay_event(struct dispatch *dispatch, struct replay *replay,
                          const struct journal_record *record)
 {
-    static struct replay_rows rows; /* the control thread's */
+    struct replay_rows rows = {0};
     if (replay->to != 0 && !route_table_destination(dispatch->config.routes, replay->to)) {
         return BK_NOT_FOUND;
     }
-    rows.count = 0;
     replay->first_due_ms = dispatch_now_ms(dispatch);
-    add_event(dispatch, replay, &rows, record);
-    if (rows.count == 0) {
-        return BK_NOT_FOUND;
+    enum bk_err err = add_event(dispatch, replay, &rows, record);
+    if (err == BK_OK && rows.count == 0) {
+        err = BK_NOT_FOUND;
     }
-    return replay->dry_run ? BK_OK : dispatch_add(dispatch, rows.rows, rows.count);
+    if (err == BK_OK && !replay->dry_run) {
+        err = dispatch_add(dispatch, rows.rows, rows.count);
+    }
+    rows_fini(&rows);
+    return err;
 }
 
 enum bk_err replay_begin(struct replay *replay, struct dispatch *dispatch, struct catalog *catalog,
@@ -436,27 +491,23 @@ enum bk_err replay_begin(struct replay *replay, struct dispatch *dispatch, struc
 enum bk_err replay_step(struct replay *replay, struct dispatch *dispatch, struct reader *reader,
                         size_t budget)
 {
-    static struct replay_rows rows; /* the control thread's */
+    struct replay_rows rows = {0};
     struct journal_record record;
     enum bk_err err = BK_OK;
-    rows.count = 0;
     while (err == BK_OK && rows.count < REPLAY_ROWS / 2) {
         err = event_scan_next(&replay->scan, dispatch->config.hub, reader, &budget, &record);
         if (err == BK_OK) {
-            add_event(dispatch, replay, &rows, &record);
+            err = add_event(dispatch, replay, &rows, &record);
         }
     }
     bool end = err == BK_NOT_FOUND;
-    if (err != BK_OK && err != BK_AGAIN && !end) {
-        return err;
+    if ((err == BK_OK || err == BK_AGAIN || end) && rows.count > 0 && !replay->dry_run) {
+        enum bk_err add_err = dispatch_add(dispatch, rows.rows, rows.count);
+        err = add_err == BK_OK ? err : add_err;
+        end &= add_err == BK_OK;
     }
-    if (rows.count > 0 && !replay->dry_run) {
-        err = dispatch_add(dispatch, rows.rows, rows.count);
-        if (err != BK_OK) {
-            return err;
-        }
-    }
-    return end ? BK_OK : BK_AGAIN;
+    rows_fini(&rows);
+    return end ? BK_OK : err == BK_OK ? BK_AGAIN : err;
 }
 
 /* ---- status */

@@ -60,7 +60,8 @@ struct fare *fare_take(struct dispatch *dispatch, uint64_t number)
     if (fare) {
         return fare;
     }
-    if (2 * (dispatch->fare_count + 1) > dispatch->fares_size && !fares_grow(dispatch)) {
+    if ((2 * (dispatch->fare_count + 1) > dispatch->fares_size && !fares_grow(dispatch)) ||
+        !due_reserve(dispatch, dispatch->fare_count + 1)) {
         return NULL;
     }
     struct target_status *cores = calloc(dispatch->config.cores, sizeof *cores);
@@ -85,6 +86,7 @@ static void fare_drop(struct dispatch *dispatch, struct fare *fare)
 {
     size_t mask = dispatch->fares_size - 1;
     size_t at = (size_t)(fare - dispatch->fares);
+    bk_assert(fare->due_at == 0);
     free(fare->cores);
     *fare = (struct fare){0};
     dispatch->fare_count--;
@@ -114,8 +116,6 @@ void dispatch_source_changed(struct dispatch *dispatch, uint64_t source)
         slot->number = 0;
     }
 }
-
-static void load_soon(struct dispatch *dispatch, const struct fare *fare);
 
 /* ---- chunks */
 
@@ -266,7 +266,7 @@ void dispatch_chunk_back(struct ring_mail *mail)
                 fare->next_due_ms = INT64_MIN;
                 fare->not_before_ns =
                     ring_now_ns(dispatch->config.ring) + 100 * (uint64_t)NS_PER_MS;
-                load_soon(dispatch, fare);
+                due_changed(dispatch, fare, 0);
             }
         }
     }
@@ -304,23 +304,6 @@ static enum bk_err apply(struct store_txn *txn, void *context)
     return err;
 }
 
-/* The loader has to look at this destination no later than its first retry is due. */
-static void load_soon(struct dispatch *dispatch, const struct fare *fare)
-{
-    if (fare->retries <= fare->flying) {
-        return;
-    }
-    uint64_t now_ns = ring_now_ns(dispatch->config.ring);
-    int64_t now_ms = dispatch_now_ms(dispatch);
-    uint64_t at_ns = now_ns;
-    if (fare->next_due_ms > now_ms) {
-        int64_t wait_ms = fare->next_due_ms - now_ms;
-        at_ns = now_ns + (uint64_t)(wait_ms < 3600000 ? wait_ms : 3600000) * (uint64_t)NS_PER_MS;
-    }
-    at_ns = at_ns > fare->not_before_ns ? at_ns : fare->not_before_ns;
-    dispatch->load_due_ns = at_ns < dispatch->load_due_ns ? at_ns : dispatch->load_due_ns;
-}
-
 /* The cores learn that the store has some of its key before the letter is counted out. */
 static void report_key(struct dispatch *dispatch, const struct delivery_report *report)
 {
@@ -345,7 +328,7 @@ static void report_counts_keyed(struct dispatch *dispatch, struct fare *fare,
                      : report->kind == REPORT_AGAIN ? report->due_ms
                                                     : INT64_MAX;
     fare->next_due_ms = due_ms < fare->next_due_ms ? due_ms : fare->next_due_ms;
-    load_soon(dispatch, fare);
+    due_changed(dispatch, fare, 0);
 }
 
 /* In memory, what the commit made true. */
@@ -378,7 +361,7 @@ static void report_counts(struct dispatch *dispatch, const struct delivery_repor
         fare->next_due_ms = INT64_MIN;
         fare->not_before_ns = ring_now_ns(dispatch->config.ring) + 100 * (uint64_t)NS_PER_MS;
     }
-    load_soon(dispatch, fare);
+    due_changed(dispatch, fare, 0);
 }
 
 static void send_home(struct dispatch *dispatch, struct letter *letter)
@@ -470,37 +453,54 @@ static enum bk_err remove_rows(struct store_txn *txn, void *context)
 void dispatch_removed(struct dispatch *dispatch, uint64_t destination)
 {
     struct fare *fare = fare_take(dispatch, destination);
-    if (fare && !fare->removed) {
-        fare->removed = true;
-        dispatch->removing++;
-        dispatch->load_due_ns = 0;
+    if (!fare || fare->removed) {
+        return;
+    }
+    if (dispatch->removal_count == dispatch->removals_size) {
+        size_t size = dispatch->removals_size > 0 ? 2 * dispatch->removals_size : 64;
+        uint64_t *removals = realloc(dispatch->removals, size * sizeof *removals);
+        if (!removals) {
+            return; /* the next start finds rows of nobody, and tries again */
+        }
+        dispatch->removals = removals;
+        dispatch->removals_size = size;
+    }
+    dispatch->removals[dispatch->removal_count++] = destination;
+    dispatch->remove_at_ns = 0;
+    fare->removed = true;
+    due_changed(dispatch, fare, 0);
+}
+
+void dispatch_changed(struct dispatch *dispatch, uint64_t destination)
+{
+    struct fare *fare = fare_find(dispatch, destination);
+    if (fare) {
+        fare->not_before_ns = 0;
+        due_changed(dispatch, fare, 0);
     }
 }
 
+static void remove_done(struct dispatch *dispatch, struct fare *fare)
+{
+    dispatch->retries_total -= fare->retries;
+    fare->retries = 0;
+    fare->removed = false;
+    fare->next_due_ms = INT64_MAX;
+    memset(fare->cores, 0, dispatch->config.cores * sizeof *fare->cores);
+    dispatch->removal_count--;
+    if (fare->flying == 0) {
+        fare_drop(dispatch, fare);
+    }
+}
+
+/* A bounded part of it. */
 static void remove_some(struct dispatch *dispatch)
 {
-    for (size_t i = 0; i < dispatch->fares_size; i++) {
-        struct fare *fare = &dispatch->fares[i];
-        if (fare->number == 0 || !fare->removed) {
-            continue;
-        }
-        struct removal removal = {fare->number, false};
-        if (store_update(hub_store(dispatch->config.hub), remove_rows, &removal) != BK_OK) {
-            dispatch->load_due_ns = ring_now_ns(dispatch->config.ring) + STORE_RETRY_NS;
-            return;
-        }
-        if (removal.done) {
-            dispatch->retries_total -= fare->retries;
-            fare->retries = 0;
-            fare->removed = false;
-            fare->next_due_ms = INT64_MAX;
-            memset(fare->cores, 0, dispatch->config.cores * sizeof *fare->cores);
-            dispatch->removing--;
-            if (fare->flying == 0) {
-                fare_drop(dispatch, fare);
-            }
-        }
-        return;
+    struct removal removal = {dispatch->removals[dispatch->removal_count - 1], false};
+    if (store_update(hub_store(dispatch->config.hub), remove_rows, &removal) != BK_OK) {
+        dispatch->remove_at_ns = ring_now_ns(dispatch->config.ring) + STORE_RETRY_NS;
+    } else if (removal.done) {
+        remove_done(dispatch, fare_find(dispatch, removal.destination));
     }
 }
 
@@ -567,9 +567,9 @@ enum bk_err dispatch_add_with(struct dispatch *dispatch, const struct retry_row 
         if (last && count_rows(dispatch, fare->number, &now) == BK_OK) {
             dispatch->retries_total += now - fare->retries;
             fare->retries = now;
+            due_changed(dispatch, fare, 0);
         }
     }
-    dispatch->load_due_ns = 0;
     return err;
 }
 
@@ -586,10 +586,10 @@ bool dispatch_step(struct dispatch *dispatch)
     bool more = dispatch_serve_want(dispatch);
     if (dispatch->started && now_ns >= dispatch->load_due_ns) {
         dispatch_load_retries(dispatch);
-        if (dispatch->removing > 0) {
-            remove_some(dispatch);
-            more |= dispatch->removing > 0 && dispatch->load_due_ns <= now_ns;
-        }
+    }
+    if (dispatch->started && dispatch->removal_count > 0 && now_ns >= dispatch->remove_at_ns) {
+        remove_some(dispatch);
+        more |= dispatch->removal_count > 0 && dispatch->remove_at_ns <= now_ns;
     }
     return more;
 }
@@ -597,6 +597,9 @@ bool dispatch_step(struct dispatch *dispatch)
 uint64_t dispatch_next_ns(const struct dispatch *dispatch)
 {
     uint64_t next_ns = dispatch->started ? dispatch->load_due_ns : UINT64_MAX;
+    if (dispatch->started && dispatch->removal_count > 0 && dispatch->remove_at_ns < next_ns) {
+        next_ns = dispatch->remove_at_ns;
+    }
     if (dispatch->commit_due_ns != 0 && dispatch->commit_due_ns < next_ns) {
         next_ns = dispatch->commit_due_ns;
     }
@@ -714,6 +717,8 @@ void dispatch_close(struct dispatch *dispatch)
         free(dispatch->fares[i].cores);
     }
     free(dispatch->fares);
+    free(dispatch->due);
+    free(dispatch->removals);
     starts_free(dispatch);
     if (dispatch->scratch) {
         filter_scratch_close(dispatch->scratch);

@@ -59,6 +59,8 @@ void dispatch_flush(struct dispatch *dispatch);
 
 /* A destination was deleted: its retries, dead letters and cursors go, bit by bit. */
 void dispatch_removed(struct dispatch *dispatch, uint64_t destination);
+/* It was applied, paused or resumed: what is due is looked at again. */
+void dispatch_changed(struct dispatch *dispatch, uint64_t destination);
 /* An event source was applied: its type may be another one. */
 void dispatch_source_changed(struct dispatch *dispatch, uint64_t source);
 

@@ -20,10 +20,17 @@ struct fare {
     uint64_t retries;
     int64_t next_due_ms;    /* nothing is due before; INT64_MIN = unknown */
     uint64_t not_before_ns; /* no room, paused: look again then */
+    size_t due_at;          /* its place in the heap, from 1; 0 = not there */
     unsigned flying;
     bool removed; /* its rows are being deleted */
     bool retry_probed; /* the last probe of an open breaker was a retry */
     struct target_status *cores; /* one for each */
+};
+
+/* dispatch_due.c */
+struct due {
+    uint64_t ns; /* of the ring's clock: look at this destination then */
+    uint64_t number;
 };
 
 struct source_name {
@@ -53,9 +60,12 @@ struct dispatch {
     struct fare *fares; /* open addressing, a power of two */
     size_t fares_size, fare_count;
     uint64_t retries_total;
+    struct due *due; /* a heap, the soonest first */
+    size_t due_count, due_size;
     uint64_t load_due_ns;
-    size_t load_at; /* round robin */
-    size_t removing;
+    uint64_t *removals; /* destinations whose rows are being deleted */
+    size_t removal_count, removals_size;
+    uint64_t remove_at_ns;
 
     struct {
         uint64_t destination, position;
@@ -130,6 +140,15 @@ bool dispatch_serve_want(struct dispatch *dispatch);
 /* Does any route lead this event to this destination? */
 bool dispatch_wants(struct dispatch *dispatch, const struct journal_record *record,
                     uint64_t destination);
+
+/* ---- dispatch_due.c: after each change of what a fare has due. It moves to its time in the heap,
+ * which is not before not_before_ns. */
+void due_changed(struct dispatch *dispatch, struct fare *fare, uint64_t not_before_ns);
+/* Whose time has come for the longest; NULL: nobody's. */
+struct fare *due_first(const struct dispatch *dispatch, uint64_t now_ns);
+uint64_t due_next_ns(const struct dispatch *dispatch);
+/* Room for so many fares. */
+bool due_reserve(struct dispatch *dispatch, size_t count) BK_MUST_CHECK;
 
 /* ---- dispatch_retry.c */
 void dispatch_load_retries(struct dispatch *dispatch);

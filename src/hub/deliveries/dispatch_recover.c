@@ -179,6 +179,7 @@ static bool read_count(void *context, struct slice key, struct slice value)
     if (!route_table_destination(dispatch->config.routes, fare->number)) {
         dispatch_removed(dispatch, fare->number);
     }
+    due_changed(dispatch, fare, 0);
     return true;
 }
 

@@ -10,7 +10,6 @@
 #include <stdio.h>
 
 #define LOOK_NS      20000000ULL   /* while something is due */
-#define REST_NS      1000000000ULL /* a pause may end, a clock may have been set */
 #define SLOTS        (2U * DISPATCH_FLYING_MAX)
 #define LOADS_A_STEP 16U /* destinations */
 
@@ -37,7 +36,9 @@ static void flying_begin(struct dispatch *dispatch, const struct retry_row *row)
     dispatch->flying[at].position = row->position;
     dispatch->flying[at].due_ms = row->due_ms;
     dispatch->flying_count++;
-    fare_find(dispatch, row->destination)->flying++;
+    struct fare *fare = fare_find(dispatch, row->destination);
+    fare->flying++;
+    due_changed(dispatch, fare, 0);
 }
 
 void dispatch_flying_end(struct dispatch *dispatch, uint64_t destination, uint64_t position)
@@ -51,6 +52,7 @@ void dispatch_flying_end(struct dispatch *dispatch, uint64_t destination, uint64
     struct fare *fare = fare_find(dispatch, destination);
     if (fare && fare->flying > 0) {
         fare->flying--;
+        due_changed(dispatch, fare, 0);
     }
     /* Close the gap: what comes behind may have been pushed past it. */
     for (unsigned at = (hole + 1) % SLOTS; dispatch->flying[at].destination != 0;
@@ -206,7 +208,7 @@ static unsigned room_of(struct dispatch *dispatch, struct fare *fare,
     struct flow_limits limits = {destination->concurrency, destination->per_second};
     uint64_t now_ns = ring_now_ns(dispatch->config.ring), at_ns = 0;
     if (destination->pause != DESTINATION_RUNNING) {
-        fare->not_before_ns = now_ns + REST_NS;
+        fare->not_before_ns = UINT64_MAX; /* dispatch_changed() */
         return 0;
     }
     struct flow_shared *shared = (struct flow_shared *)(void *)destination->state->words;
@@ -268,40 +270,22 @@ bool dispatch_probe_by_retry(struct dispatch *dispatch, uint64_t number)
     }
     unsigned flying = fare->flying;
     (void)load_of(dispatch, fare);
+    due_changed(dispatch, fare, 0);
     fare->retry_probed = fare->flying > flying;
     return fare->retry_probed;
 }
 
+/* Whoever was served goes behind all others that are due, so that each has its turn. */
 void dispatch_load_retries(struct dispatch *dispatch)
 {
     uint64_t now_ns = ring_now_ns(dispatch->config.ring);
-    int64_t now_ms = dispatch_now_ms(dispatch);
-    uint64_t next_ns = now_ns + REST_NS;
+    uint64_t rest_ns = now_ns + LOOK_NS / 4;
     unsigned loads = 0;
-    for (size_t i = 0; i < dispatch->fares_size; i++) {
-        size_t at = (dispatch->load_at + i) & (dispatch->fares_size - 1);
-        struct fare *fare = &dispatch->fares[at];
-        if (fare->number == 0 || fare->retries <= fare->flying || fare->removed) {
-            continue;
-        }
-        if (fare->next_due_ms <= now_ms && fare->not_before_ns <= now_ns) {
-            if (loads == LOADS_A_STEP) {
-                dispatch->load_at = at;
-                next_ns = now_ns;
-                break;
-            }
-            loads += load_of(dispatch, fare);
-        }
-        uint64_t due_ns = fare->not_before_ns;
-        if (fare->next_due_ms > now_ms) {
-            uint64_t wait_ms = (uint64_t)(fare->next_due_ms - now_ms);
-            uint64_t by_time = wait_ms > 3600000 ? now_ns + 3600000 * (uint64_t)NS_PER_MS
-                                                 : now_ns + wait_ms * (uint64_t)NS_PER_MS;
-            due_ns = due_ns > by_time ? due_ns : by_time;
-        }
-        due_ns = due_ns > now_ns + LOOK_NS / 4 ? due_ns : now_ns + LOOK_NS / 4;
-        next_ns = due_ns < next_ns ? due_ns : next_ns;
+    struct fare *fare = NULL;
+    while (loads < LOADS_A_STEP && (fare = due_first(dispatch, now_ns)) != NULL) {
+        loads += load_of(dispatch, fare);
+        due_changed(dispatch, fare, rest_ns);
     }
-    bool any = dispatch->retries_total > 0 || dispatch->removing > 0;
-    dispatch->load_due_ns = any ? next_ns : UINT64_MAX;
+    uint64_t next_ns = due_next_ns(dispatch);
+    dispatch->load_due_ns = loads == LOADS_A_STEP || next_ns > rest_ns ? next_ns : rest_ns;
 }
