@@ -115,7 +115,7 @@ static void test_documents(void)
 static void test_bombs(void)
 {
     struct timespec from, to;
-    clock_gettime(CLOCK_MONOTONIC, &from);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
     struct buf buf;
     buf_init(&buf, 16U << 20);
     buf_add_str(&buf, "a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
@@ -163,7 +163,7 @@ static void test_bombs(void)
     buf_add_str(&buf, "more: 1\n");
     is_int(parse(buf_text(&buf)), BK_TOO_LARGE, "more than 8 MiB");
 
-    clock_gettime(CLOCK_MONOTONIC, &to);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
     double seconds = (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
