@@ -11,8 +11,11 @@ static const struct {
     enum signature_algorithm algorithm;
 } algorithms[] = {
     {"RS256", SIGNATURE_RSA_SHA256}, {"RS384", SIGNATURE_RSA_SHA384},
-    {"RS512", SIGNATURE_RSA_SHA512}, {"ES256", SIGNATURE_P256_RAW},
-    {"EdDSA", SIGNATURE_ED25519},    {"Ed25519", SIGNATURE_ED25519},
+    {"RS512", SIGNATURE_RSA_SHA512}, {"PS256", SIGNATURE_PSS_SHA256},
+    {"PS384", SIGNATURE_PSS_SHA384}, {"PS512", SIGNATURE_PSS_SHA512},
+    {"ES256", SIGNATURE_P256_RAW},   {"ES384", SIGNATURE_P384_RAW},
+    {"ES512", SIGNATURE_P521_RAW},   {"EdDSA", SIGNATURE_ED25519},
+    {"Ed25519", SIGNATURE_ED25519},
 };
 
 bool jwk_algorithm(struct slice name, enum signature_algorithm *ret_algorithm)
@@ -50,7 +53,6 @@ static bool rsa_parse(yyjson_val *object, struct jwk *jwk)
 {
     uint8_t modulus_at[PUBLIC_KEY_RSA_BYTES_MAX + 8], exponent_at[16];
     struct slice modulus, exponent;
-    jwk->algorithm = SIGNATURE_RSA_SHA256;
     return bytes_of(object, "n", modulus_at, sizeof modulus_at, &modulus) &&
            bytes_of(object, "e", exponent_at, sizeof exponent_at, &exponent) &&
            public_key_rsa(modulus, exponent, &jwk->key);
@@ -58,19 +60,20 @@ static bool rsa_parse(yyjson_val *object, struct jwk *jwk)
 
 static bool ec_parse(yyjson_val *object, struct jwk *jwk)
 {
-    uint8_t x_at[32], y_at[32];
-    struct slice x, y;
-    jwk->algorithm = SIGNATURE_P256_RAW;
-    return slice_equal(text_of(object, "crv"), SLICE("P-256")) &&
-           bytes_of(object, "x", x_at, sizeof x_at, &x) &&
-           bytes_of(object, "y", y_at, sizeof y_at, &y) && public_key_p256(x, y, &jwk->key);
+    uint8_t x_at[66], y_at[66];
+    struct slice x, y, name = text_of(object, "crv");
+    enum public_key_kind kind = slice_equal(name, SLICE("P-256"))   ? PUBLIC_KEY_P256
+                                : slice_equal(name, SLICE("P-384")) ? PUBLIC_KEY_P384
+                                : slice_equal(name, SLICE("P-521")) ? PUBLIC_KEY_P521
+                                                                    : PUBLIC_KEY_NONE;
+    return bytes_of(object, "x", x_at, sizeof x_at, &x) &&
+           bytes_of(object, "y", y_at, sizeof y_at, &y) && public_key_ec(kind, x, y, &jwk->key);
 }
 
 static bool okp_parse(yyjson_val *object, struct jwk *jwk)
 {
     uint8_t x_at[32];
     struct slice x;
-    jwk->algorithm = SIGNATURE_ED25519;
     return slice_equal(text_of(object, "crv"), SLICE("Ed25519")) &&
            bytes_of(object, "x", x_at, sizeof x_at, &x) && public_key_ed25519(x, &jwk->key);
 }
@@ -112,7 +115,8 @@ static bool from_object(yyjson_val *object, struct jwk *jwk)
                             signature_key_kind(said) != (enum public_key_kind)jwk->key.kind))) {
         return false;
     }
-    jwk->algorithm = alg.bytes != 0 ? said : jwk->algorithm;
+    jwk->any_algorithm = alg.bytes == 0;
+    jwk->algorithm = alg.bytes != 0 ? said : SIGNATURE_ED25519;
     jwk->kid_bytes = (uint8_t)kid.bytes;
     if (kid.bytes != 0) {
         memcpy(jwk->kid, kid.at, kid.bytes);
@@ -171,7 +175,10 @@ const struct jwk *jwk_set_find(const struct jwk_set *set, struct slice kid,
     for (unsigned i = 0; i < set->count; i++) {
         const struct jwk *jwk = &set->keys[i];
         bool named = slice_equal(slice_of(jwk->kid, jwk->kid_bytes), kid);
-        if (jwk->algorithm != algorithm || (kid.bytes != 0 && !named)) {
+        bool fits = jwk->any_algorithm
+                        ? signature_key_kind(algorithm) == (enum public_key_kind)jwk->key.kind
+                        : jwk->algorithm == algorithm;
+        if (!fits || (kid.bytes != 0 && !named)) {
             continue;
         }
         if (found != NULL) {

@@ -20,6 +20,7 @@
 
 struct jwk {
     enum signature_algorithm algorithm; /* the only one it may be used with */
+    bool any_algorithm;                 /* its publisher does not say: all of its kind */
     uint8_t kid_bytes;
     char kid[JWK_KID_BYTES_MAX]; /* no NUL; kid_bytes 0 = it has none */
     struct public_key key;

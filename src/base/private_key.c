@@ -144,6 +144,12 @@ size_t private_key_sign(const struct private_key *key, enum signature_algorithm 
         return sign_p256(key, true, text, ret_signature);
     case SIGNATURE_ED25519:
         return sign_ed25519(key, text, ret_signature);
+    case SIGNATURE_PSS_SHA256:
+    case SIGNATURE_PSS_SHA384:
+    case SIGNATURE_PSS_SHA512:
+    case SIGNATURE_P384_RAW:
+    case SIGNATURE_P521_RAW:
+        break; /* of others only */
     }
     return 0;
 }
@@ -180,7 +186,8 @@ bool private_key_public(const struct private_key *key, struct public_key *ret_pu
         return br_ec_compute_pub(br_ec_get_default(), NULL, point,
                                  br_skey_decoder_get_ec(&key->at.decoder)) ==
                    PUBLIC_KEY_P256_BYTES &&
-               public_key_p256(slice_of(point + 1, 32), slice_of(point + 33, 32), ret_public);
+               public_key_ec(PUBLIC_KEY_P256, slice_of(point + 1, 32), slice_of(point + 33, 32),
+                             ret_public);
     case PUBLIC_KEY_ED25519:
         crypto_sign_seed_keypair(point, secret_key, key->at.seed);
         bk_wipe(secret_key, sizeof secret_key);

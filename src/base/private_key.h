@@ -24,7 +24,8 @@ struct private_key {
 const char *private_key_parse(struct slice pem, struct private_key *ret_key);
 void private_key_wipe(struct private_key *key);
 
-/* The signature over the text; how many bytes, 0 = the algorithm is not one of this key. */
+/* The signature over the text; how many bytes. 0: the algorithm is not one of this key, or one that
+ * only others sign with (PSS, P-384, P-521). */
 size_t private_key_sign(const struct private_key *key, enum signature_algorithm algorithm,
                         struct slice text, uint8_t ret_signature[SIGNATURE_BYTES_MAX]);
 

@@ -6,6 +6,7 @@
 #include "base/ed25519.h"
 #include "base/jwk.h"
 #include "base/pem.h"
+#include "base/rsa_pss.h"
 #include "base/sha256.h"
 #include "base/x509.h"
 
@@ -16,11 +17,42 @@
 static const uint8_t oid_rsa[] = {0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01};
 static const uint8_t oid_ec[] = {0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01};
 static const uint8_t oid_p256[] = {0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07};
+static const uint8_t oid_p384[] = {0x2b, 0x81, 0x04, 0x00, 0x22};
+static const uint8_t oid_p521[] = {0x2b, 0x81, 0x04, 0x00, 0x23};
 static const uint8_t oid_ed25519[] = {0x2b, 0x65, 0x70};
+
+#define SCALAR_BYTES_MAX 66U
+#define POINT_BYTES_MAX  PUBLIC_KEY_P521_BYTES
+
+static const struct curve {
+    enum public_key_kind kind;
+    int id; /* BearSSL's */
+    size_t scalar_bytes;
+    struct slice oid;
+} curves[] = {
+    {PUBLIC_KEY_P256, BR_EC_secp256r1, 32, {oid_p256, sizeof oid_p256}},
+    {PUBLIC_KEY_P384, BR_EC_secp384r1, 48, {oid_p384, sizeof oid_p384}},
+    {PUBLIC_KEY_P521, BR_EC_secp521r1, SCALAR_BYTES_MAX, {oid_p521, sizeof oid_p521}},
+};
+
+/* NULL = a key of this kind is on none. */
+static const struct curve *curve_of(enum public_key_kind kind)
+{
+    for (size_t i = 0; i < bk_array_length(curves); i++) {
+        if (curves[i].kind == kind) {
+            return &curves[i];
+        }
+    }
+    return NULL;
+}
 
 size_t public_key_bytes(enum public_key_kind kind)
 {
-    static const size_t bytes[] = {0, PUBLIC_KEY_RSA_BYTES_MAX, PUBLIC_KEY_P256_BYTES,
+    static const size_t bytes[] = {0,
+                                   PUBLIC_KEY_RSA_BYTES_MAX,
+                                   PUBLIC_KEY_P256_BYTES,
+                                   PUBLIC_KEY_P384_BYTES,
+                                   PUBLIC_KEY_P521_BYTES,
                                    ED25519_KEY_BYTES};
     bk_assert((unsigned)kind < bk_array_length(bytes));
     return offsetof(struct public_key, at) + bytes[kind];
@@ -57,34 +89,37 @@ bool public_key_rsa(struct slice modulus, struct slice exponent, struct public_k
 }
 
 /* One times the point: BearSSL refuses what is not on the curve. */
-static bool is_on_curve(const uint8_t point[PUBLIC_KEY_P256_BYTES])
+static bool is_on_curve(const struct curve *curve, struct slice point)
 {
-    uint8_t copy[PUBLIC_KEY_P256_BYTES];
+    uint8_t copy[POINT_BYTES_MAX];
     static const uint8_t one[] = {1};
-    memcpy(copy, point, sizeof copy);
-    return br_ec_get_default()->mul(copy, sizeof copy, one, sizeof one, BR_EC_secp256r1) == 1;
+    memcpy(copy, point.at, point.bytes);
+    return br_ec_get_default()->mul(copy, point.bytes, one, sizeof one, curve->id) == 1;
 }
 
-static bool p256_point(struct slice point, struct public_key *ret_key)
+static bool ec_point(const struct curve *curve, struct slice point, struct public_key *ret_key)
 {
-    if (point.bytes != PUBLIC_KEY_P256_BYTES || point.at[0] != 4 || !is_on_curve(point.at)) {
+    if (point.bytes != 1 + 2 * curve->scalar_bytes || point.at[0] != 4 ||
+        !is_on_curve(curve, point)) {
         return false;
     }
-    *ret_key = (struct public_key){.kind = PUBLIC_KEY_P256, .bytes = PUBLIC_KEY_P256_BYTES};
+    *ret_key = (struct public_key){.kind = (uint8_t)curve->kind, .bytes = (uint16_t)point.bytes};
     memcpy(ret_key->at, point.at, point.bytes);
     return true;
 }
 
-bool public_key_p256(struct slice x, struct slice y, struct public_key *ret_key)
+bool public_key_ec(enum public_key_kind kind, struct slice x, struct slice y,
+                   struct public_key *ret_key)
 {
     bk_assert(ret_key != NULL);
-    uint8_t point[PUBLIC_KEY_P256_BYTES] = {4};
-    if (x.bytes != 32 || y.bytes != 32) {
+    const struct curve *curve = curve_of(kind);
+    uint8_t point[POINT_BYTES_MAX] = {4};
+    if (curve == NULL || x.bytes != curve->scalar_bytes || y.bytes != curve->scalar_bytes) {
         return false;
     }
-    memcpy(point + 1, x.at, 32);
-    memcpy(point + 33, y.at, 32);
-    return p256_point(slice_of(point, sizeof point), ret_key);
+    memcpy(point + 1, x.at, x.bytes);
+    memcpy(point + 1 + x.bytes, y.at, y.bytes);
+    return ec_point(curve, slice_of(point, 1 + 2 * x.bytes), ret_key);
 }
 
 bool public_key_ed25519(struct slice bytes, struct public_key *ret_key)
@@ -122,16 +157,22 @@ bool public_key_spki(struct slice der, struct public_key *ret_key)
                algorithm.bytes == 0 && pkcs1_parse(key, ret_key);
     }
     if (slice_equal(oid, slice_of(oid_ec, sizeof oid_ec))) {
-        return der_take(&algorithm, DER_OID, &parameters) && algorithm.bytes == 0 &&
-               slice_equal(parameters, slice_of(oid_p256, sizeof oid_p256)) &&
-               p256_point(key, ret_key);
+        if (!der_take(&algorithm, DER_OID, &parameters) || algorithm.bytes != 0) {
+            return false;
+        }
+        for (size_t i = 0; i < bk_array_length(curves); i++) {
+            if (slice_equal(parameters, curves[i].oid)) {
+                return ec_point(&curves[i], key, ret_key);
+            }
+        }
+        return false;
     }
     return slice_equal(oid, slice_of(oid_ed25519, sizeof oid_ed25519)) && algorithm.bytes == 0 &&
            public_key_ed25519(key, ret_key);
 }
 
 static const char wrong_key[] =
-    "not a key that is taken: RSA with 2048 to 4096 bits, ECDSA P-256 or Ed25519";
+    "not a key that is taken: RSA with 2048 to 4096 bits, ECDSA P-256, P-384, P-521 or Ed25519";
 
 static const char *pem_parse(struct slice text, struct public_key *ret_key)
 {
@@ -244,15 +285,16 @@ static size_t put_algorithm(const struct public_key *key, uint8_t *out)
 {
     uint8_t inner[32];
     size_t bytes = 0;
+    const struct curve *curve = curve_of((enum public_key_kind)key->kind);
     if (key->kind == PUBLIC_KEY_RSA) {
         bytes += put_header(inner, DER_OID, sizeof oid_rsa);
         bytes += put_bytes(inner + bytes, oid_rsa, sizeof oid_rsa);
         bytes += put_header(inner + bytes, DER_NULL, 0);
-    } else if (key->kind == PUBLIC_KEY_P256) {
+    } else if (curve != NULL) {
         bytes += put_header(inner, DER_OID, sizeof oid_ec);
         bytes += put_bytes(inner + bytes, oid_ec, sizeof oid_ec);
-        bytes += put_header(inner + bytes, DER_OID, sizeof oid_p256);
-        bytes += put_bytes(inner + bytes, oid_p256, sizeof oid_p256);
+        bytes += put_header(inner + bytes, DER_OID, curve->oid.bytes);
+        bytes += put_bytes(inner + bytes, curve->oid.at, curve->oid.bytes);
     } else {
         bytes += put_header(inner, DER_OID, sizeof oid_ed25519);
         bytes += put_bytes(inner + bytes, oid_ed25519, sizeof oid_ed25519);
@@ -292,10 +334,17 @@ enum public_key_kind signature_key_kind(enum signature_algorithm algorithm)
     case SIGNATURE_RSA_SHA256:
     case SIGNATURE_RSA_SHA384:
     case SIGNATURE_RSA_SHA512:
+    case SIGNATURE_PSS_SHA256:
+    case SIGNATURE_PSS_SHA384:
+    case SIGNATURE_PSS_SHA512:
         return PUBLIC_KEY_RSA;
     case SIGNATURE_P256_DER:
     case SIGNATURE_P256_RAW:
         return PUBLIC_KEY_P256;
+    case SIGNATURE_P384_RAW:
+        return PUBLIC_KEY_P384;
+    case SIGNATURE_P521_RAW:
+        return PUBLIC_KEY_P521;
     case SIGNATURE_ED25519:
         return PUBLIC_KEY_ED25519;
     }
@@ -306,24 +355,32 @@ enum public_key_kind signature_key_kind(enum signature_algorithm algorithm)
 struct digest_kind {
     const br_hash_class *hash;
     const uint8_t *oid;
+    bool pss;
 };
 
 static struct digest_kind digest_kind_of(enum signature_algorithm algorithm)
 {
+    bool pss = algorithm == SIGNATURE_PSS_SHA256 || algorithm == SIGNATURE_PSS_SHA384 ||
+               algorithm == SIGNATURE_PSS_SHA512;
     switch (algorithm) {
     case SIGNATURE_RSA_SHA1:
-        return (struct digest_kind){&br_sha1_vtable, BR_HASH_OID_SHA1};
+        return (struct digest_kind){&br_sha1_vtable, BR_HASH_OID_SHA1, pss};
     case SIGNATURE_RSA_SHA384:
-        return (struct digest_kind){&br_sha384_vtable, BR_HASH_OID_SHA384};
+    case SIGNATURE_PSS_SHA384:
+    case SIGNATURE_P384_RAW:
+        return (struct digest_kind){&br_sha384_vtable, BR_HASH_OID_SHA384, pss};
     case SIGNATURE_RSA_SHA512:
-        return (struct digest_kind){&br_sha512_vtable, BR_HASH_OID_SHA512};
+    case SIGNATURE_PSS_SHA512:
+    case SIGNATURE_P521_RAW:
+        return (struct digest_kind){&br_sha512_vtable, BR_HASH_OID_SHA512, pss};
     case SIGNATURE_RSA_SHA256:
+    case SIGNATURE_PSS_SHA256:
     case SIGNATURE_P256_DER:
     case SIGNATURE_P256_RAW:
     case SIGNATURE_ED25519:
         break;
     }
-    return (struct digest_kind){&sha256_class, BR_HASH_OID_SHA256};
+    return (struct digest_kind){&sha256_class, BR_HASH_OID_SHA256, pss};
 }
 
 static bool rsa_verify(const struct public_key *key, const struct digest_kind *kind,
@@ -337,55 +394,58 @@ static bool rsa_verify(const struct public_key *key, const struct digest_kind *k
     memcpy(modulus, key->at, key->bytes);
     memcpy(exponent, key->exponent, sizeof exponent);
     br_rsa_public_key rsa = {modulus, key->bytes, exponent, key->exponent_bytes};
+    if (kind->pss) {
+        return rsa_pss_verify(&rsa, kind->hash, digest, signature);
+    }
     return br_rsa_pkcs1_vrfy_get_default()(signature.at, signature.bytes, kind->oid, digest_bytes,
                                            &rsa, found) == 1 &&
            memcmp(found, digest, digest_bytes) == 0;
 }
 
-static bool put_scalar(struct slice number, uint8_t out[32])
+static bool put_scalar(struct slice number, uint8_t *out, size_t bytes)
 {
-    if (number.bytes > 32) {
+    if (number.bytes > bytes) {
         return false;
     }
-    memset(out, 0, 32);
-    memcpy(out + 32 - number.bytes, number.at, number.bytes);
+    memset(out, 0, bytes);
+    memcpy(out + bytes - number.bytes, number.at, number.bytes);
     return true;
 }
 
 /* r and s out of DER; only the one right spelling. */
-static bool der_signature(struct slice der, uint8_t raw[64])
+static bool der_signature(struct slice der, uint8_t *raw, size_t scalar_bytes)
 {
     struct slice inner, r, s;
     return der_take(&der, DER_SEQUENCE, &inner) && der.bytes == 0 &&
            der_take_unsigned(&inner, &r) && der_take_unsigned(&inner, &s) && inner.bytes == 0 &&
-           put_scalar(r, raw) && put_scalar(s, raw + 32);
+           put_scalar(r, raw, scalar_bytes) && put_scalar(s, raw + scalar_bytes, scalar_bytes);
 }
 
-static bool is_zero(const uint8_t scalar[32])
+static bool is_zero(const uint8_t *scalar, size_t bytes)
 {
-    static const uint8_t zero[32];
-    return memcmp(scalar, zero, 32) == 0;
+    static const uint8_t zero[SCALAR_BYTES_MAX];
+    return memcmp(scalar, zero, bytes) == 0;
 }
 
-static bool p256_verify(const struct public_key *key, enum signature_algorithm algorithm,
-                        const uint8_t digest[32], struct slice signature)
+static bool ec_verify(const struct public_key *key, bool der, const uint8_t *digest,
+                      size_t digest_bytes, struct slice signature)
 {
-    uint8_t raw[64], point[PUBLIC_KEY_P256_BYTES];
-    if (algorithm == SIGNATURE_P256_RAW) {
-        if (signature.bytes != sizeof raw) {
-            return false;
-        }
-        memcpy(raw, signature.at, sizeof raw);
-    } else if (!der_signature(signature, raw)) {
+    const struct curve *curve = curve_of((enum public_key_kind)key->kind);
+    uint8_t raw[2 * SCALAR_BYTES_MAX], point[POINT_BYTES_MAX];
+    size_t half = curve->scalar_bytes;
+    if (der ? !der_signature(signature, raw, half) : signature.bytes != 2 * half) {
         return false;
     }
-    if (is_zero(raw) || is_zero(raw + 32)) {
+    if (!der) {
+        memcpy(raw, signature.at, signature.bytes);
+    }
+    if (is_zero(raw, half) || is_zero(raw + half, half)) {
         return false;
     }
-    memcpy(point, key->at, sizeof point);
-    br_ec_public_key ec = {BR_EC_secp256r1, point, sizeof point};
-    return br_ecdsa_vrfy_raw_get_default()(br_ec_get_default(), digest, 32, &ec, raw, sizeof raw) ==
-           1;
+    memcpy(point, key->at, key->bytes);
+    br_ec_public_key ec = {curve->id, point, key->bytes};
+    return br_ecdsa_vrfy_raw_get_default()(br_ec_get_default(), digest, digest_bytes, &ec, raw,
+                                           2 * half) == 1;
 }
 
 void signature_digest_init(struct signature_digest *digest, enum signature_algorithm algorithm)
@@ -413,8 +473,9 @@ bool public_key_verify_digest(const struct public_key *key, const struct signatu
     struct digest_kind kind = digest_kind_of(digest->algorithm);
     kind.hash->out(&digest->hash.vtable, bytes);
     size_t count = kind.hash->desc >> BR_HASHDESC_OUT_OFF & BR_HASHDESC_OUT_MASK;
+    bool der = digest->algorithm == SIGNATURE_P256_DER;
     return key->kind == PUBLIC_KEY_RSA ? rsa_verify(key, &kind, bytes, count, signature)
-                                       : p256_verify(key, digest->algorithm, bytes, signature);
+                                       : ec_verify(key, der, bytes, count, signature);
 }
 
 bool public_key_verify(const struct public_key *key, enum signature_algorithm algorithm,

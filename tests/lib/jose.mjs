@@ -20,11 +20,17 @@ if (process.argv[2] === 'judge') {
     await new Promise((done) => server.listen(0, '127.0.0.1', done));
     const issuer = `http://127.0.0.1:${server.address().port}`;
     const tokens = {};
-    for (const alg of ['RS256', 'RS384', 'RS512', 'ES256', 'EdDSA', 'PS256', 'ES384']) {
+    for (const alg of ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']) {
         const {publicKey, privateKey} = await jose.generateKeyPair(alg);
         keys.push({...(await jose.exportJWK(publicKey)), kid: alg, alg, use: 'sig'});
         tokens[alg] = await new jose.SignJWT({repository_id: 74}).setProtectedHeader({alg, kid: alg, typ: 'JWT'})
             .setIssuer(issuer).setAudience(['other', 'becket']).setIssuedAt().setExpirationTime('5m').sign(privateKey);
+    }
+    {   // A key that does not say what it is for, as some publish them, is for all of its kind.
+        const {publicKey, privateKey} = await jose.generateKeyPair('PS384');
+        keys.push({...(await jose.exportJWK(publicKey)), kid: 'plain'});
+        tokens.plain = await new jose.SignJWT({repository_id: 74}).setProtectedHeader({alg: 'PS384', kid: 'plain'})
+            .setIssuer(issuer).setAudience('becket').setIssuedAt().setExpirationTime('5m').sign(privateKey);
     }
     tokens.HS256 = await new jose.SignJWT({repository_id: 74}).setProtectedHeader({alg: 'HS256', kid: 'RS256'})
         .setIssuer(issuer).setAudience('becket').setIssuedAt().setExpirationTime('5m')

@@ -29,8 +29,10 @@ static enum signature_algorithm algorithm_of(struct slice name)
         enum signature_algorithm algorithm;
     } names[] = {{"rsa-sha1", SIGNATURE_RSA_SHA1},     {"rsa-sha256", SIGNATURE_RSA_SHA256},
                  {"rsa-sha384", SIGNATURE_RSA_SHA384}, {"rsa-sha512", SIGNATURE_RSA_SHA512},
-                 {"p256-der", SIGNATURE_P256_DER},     {"p256-raw", SIGNATURE_P256_RAW},
-                 {"ed25519", SIGNATURE_ED25519}};
+                 {"pss-sha256", SIGNATURE_PSS_SHA256}, {"pss-sha384", SIGNATURE_PSS_SHA384},
+                 {"pss-sha512", SIGNATURE_PSS_SHA512}, {"p256-der", SIGNATURE_P256_DER},
+                 {"p256-raw", SIGNATURE_P256_RAW},     {"p384-raw", SIGNATURE_P384_RAW},
+                 {"p521-raw", SIGNATURE_P521_RAW},     {"ed25519", SIGNATURE_ED25519}};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (slice_equal(name, slice_str(names[i].name))) {
             return names[i].algorithm;

@@ -27,7 +27,7 @@ spec:
 """ % said['issuer'])
         for alg, token in said['tokens'].items():
             status = server.post('/hooks/jose', b'{}', {'Authorization': 'Bearer ' + token}).status
-            taken = alg not in ('PS256', 'ES384', 'HS256')
+            taken = alg != 'HS256'
             is_equal(status, 200 if taken else 401, alg + (' is taken' if taken else ' is refused'))
 finally:
     issuer.kill()
