@@ -123,7 +123,7 @@ yyjson_mut_val *json_copy(struct json_tree *tree, yyjson_mut_val *value)
     if (yyjson_mut_is_str(value)) {
         /* The text itself may be shared: it lives as long as the tree that both are in. */
         return set_text(tree, copy, yyjson_mut_get_str(value), yyjson_mut_get_len(value)) ? copy
-                                                                                         : NULL;
+                                                                                          : NULL;
     }
     size_t index, max;
     yyjson_mut_val *key, *item;
@@ -439,8 +439,8 @@ enum bk_err json_parse(struct slice text, struct json_tree *tree, struct json_pr
     }
     yyjson_read_err why = {0};
     /* Without YYJSON_READ_INSITU the text is not written to. */
-    yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)text.at, text.bytes, YYJSON_READ_NOFLAG,
-                                       &wiping, &why);
+    yyjson_doc *doc =
+        yyjson_read_opts((char *)(uintptr_t)text.at, text.bytes, YYJSON_READ_NOFLAG, &wiping, &why);
     if (!doc) {
         return fail(ret_problem, place_at(text, why.pos),
                     why.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION ? BK_NO_MEMORY : BK_INVALID,
@@ -464,8 +464,11 @@ enum bk_err json_parse(struct slice text, struct json_tree *tree, struct json_pr
 static size_t utf8_bytes(const uint8_t *at, size_t bytes)
 {
     uint8_t c = at[0];
-    size_t want = c < 0x80 ? 1 : c >= 0xc2 && c <= 0xdf ? 2 : (c & 0xf0) == 0xe0 ? 3 :
-                  c >= 0xf0 && c <= 0xf4 ? 4 : 0;
+    size_t want = c < 0x80                 ? 1
+                  : c >= 0xc2 && c <= 0xdf ? 2
+                  : (c & 0xf0) == 0xe0     ? 3
+                  : c >= 0xf0 && c <= 0xf4 ? 4
+                                           : 0;
     if (want == 0 || want > bytes) {
         return 0;
     }
@@ -480,15 +483,44 @@ static size_t utf8_bytes(const uint8_t *at, size_t bytes)
     return overlong || surrogate || beyond ? 0 : want;
 }
 
+/* What a terminal, a browser or YAML would take for something else than text: controls of the
+ * second kind, line separators, marks of direction, byte order marks, noncharacters. 0 = none of
+ * these. */
+static unsigned disguised(const uint8_t *at, size_t bytes)
+{
+    if (bytes == 2 && at[0] == 0xc2 && at[1] < 0xa0) {
+        return at[1];
+    }
+    if (bytes != 3 || (at[0] != 0xe2 && at[0] != 0xef)) {
+        return 0;
+    }
+    unsigned c = (unsigned)(at[0] & 0xf) << 12 | (unsigned)(at[1] & 0x3f) << 6 | (at[2] & 0x3f);
+    bool is = c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+              (c >= 0x2066 && c <= 0x2069) || c == 0xfeff || c == 0xfffe || c == 0xffff;
+    return is ? c : 0;
+}
+
 static void add_escape(struct buf *buf, uint8_t c)
 {
     switch (c) {
-    case '"': buf_add(buf, "\\\"", 2); return;
-    case '\\': buf_add(buf, "\\\\", 2); return;
-    case '\n': buf_add(buf, "\\n", 2); return;
-    case '\r': buf_add(buf, "\\r", 2); return;
-    case '\t': buf_add(buf, "\\t", 2); return;
-    default: buf_printf(buf, "\\u%04x", c); return;
+    case '"':
+        buf_add(buf, "\\\"", 2);
+        return;
+    case '\\':
+        buf_add(buf, "\\\\", 2);
+        return;
+    case '\n':
+        buf_add(buf, "\\n", 2);
+        return;
+    case '\r':
+        buf_add(buf, "\\r", 2);
+        return;
+    case '\t':
+        buf_add(buf, "\\t", 2);
+        return;
+    default:
+        buf_printf(buf, "\\u%04x", c);
+        return;
     }
 }
 
@@ -499,17 +531,21 @@ void json_add_string(struct buf *buf, struct slice text)
     while (at < text.bytes) {
         uint8_t c = text.at[at];
         size_t whole = utf8_bytes(text.at + at, text.bytes - at);
-        if (whole != 0 && c >= 0x20 && c != '"' && c != '\\' && c != 0x7f) {
+        unsigned hidden = whole > 1 ? disguised(text.at + at, whole) : 0;
+        if (whole != 0 && !hidden && c >= 0x20 && c != '"' && c != '\\' && c != 0x7f) {
             at += whole;
             continue;
         }
         buf_add(buf, text.at + from, at - from);
         if (whole == 0) {
             buf_add(buf, "\xef\xbf\xbd", 3);
+        } else if (hidden) {
+            buf_printf(buf, "\\u%04x", hidden);
         } else {
             add_escape(buf, c);
         }
-        from = ++at;
+        at += whole ? whole : 1;
+        from = at;
     }
     if (at > from) {
         buf_add(buf, text.at + from, at - from);

@@ -76,7 +76,8 @@ static inline struct slice json_text(yyjson_mut_val *value)
 }
 
 /* ---- writing JSON text into a buf */
-/* "text" with quotes and escapes. Bytes that are not UTF-8 become U+FFFD. */
+/* "text" with quotes and escapes, also of what is no visible text: controls, separators, marks of
+ * direction. Bytes that are not UTF-8 become U+FFFD. */
 void json_add_string(struct buf *buf, struct slice text);
 /* A whole value, minified. */
 void json_add_value(struct buf *buf, yyjson_mut_val *value);

@@ -182,7 +182,7 @@ static bool take_member(struct cursor *c, struct json_member *members, unsigned 
 bool json_members(struct slice text, struct json_member *members, unsigned count)
 {
     bk_assert(members != NULL);
-    struct cursor c = {text.at, text.at + text.bytes};
+    struct cursor c = {text.at, text.bytes ? text.at + text.bytes : text.at};
     for (unsigned i = 0; i < count; i++) {
         members[i].found = members[i].escaped = false;
         members[i].text = SLICE_EMPTY;

@@ -68,7 +68,9 @@ static void test_schema(void)
     means("{1: a, true: b, ~: c}", "{\"1\":\"a\",\"true\":\"b\",\"~\":\"c\"}");
     means("text: |\n  two\n  lines\nfolded: >-\n  one\n  line\n",
           "{\"text\":\"two\\nlines\\n\",\"folded\":\"one line\"}");
-    means("\xef\xbb\xbf" "a: 1\n", "{\"a\":1}");
+    means("\xef\xbb\xbf"
+          "a: 1\n",
+          "{\"a\":1}");
 }
 
 static void test_anchors(void)
@@ -99,7 +101,9 @@ static void test_refusals(void)
     refused("a:\n\t- b\n", BK_INVALID, 2, 1, "token");
     ok(parse("a: \xff\n") == BK_INVALID, "bytes that are no UTF-8");
     ok(parse_slice(SLICE("a: \0\n")) == BK_INVALID, "a zero byte");
-    ok(parse_slice(SLICE("\xff\xfe" "a\0:\0 \0b\0")) == BK_INVALID, "UTF-16");
+    ok(parse_slice(SLICE("\xff\xfe"
+                         "a\0:\0 \0b\0")) == BK_INVALID,
+       "UTF-16");
 }
 
 static void test_documents(void)
@@ -201,9 +205,26 @@ static void test_writer(void)
         "{\"kind\":\"Secret\",\"spec\":{\"data\":{\"a\":\"on\",\"b\":\"1\",\"c\":\"x: y\"}}}",
         "[[1,[2]],{\"a\":[{\"b\":1,\"c\":[]},{}]},\"l\\nl\",\"# no\",\"- x\",null,true,1.5,\"~\"]",
         "{\"url\":\"http://127.0.0.1:8080/\",\"f\":\"sha256={hex}\",\"t\":\"{timestamp}.{body}\"}",
-        "\"x\"", "[]", "\"\"",
+        "\"x\"",
+        "[]",
+        "\"\"",
         "{\"*\":\"***\",\"&a\":\"!b\",\"e\":\"\xc3\xa9\",\"n\":\"null\",\"h\":\"0x10\"}",
     };
+    static const char hidden[] =
+        "[\"\xc2\x80 \xc2\x85 \xc2\x9b[31m \xe2\x80\xa8\xe2\x80\xa9\xe2\x80\xae\xef\xbb\xbf"
+        "\xef\xbf\xbe\xef\xbf\xbf\xc2\xa0\xe2\x82\xac\"]";
+    struct buf seen;
+    buf_init(&seen, 65536);
+    json_tree_fini(&tree);
+    json_tree_init(&tree);
+    is_int(json_parse(slice_str(hidden), &tree, &problem), BK_OK);
+    yaml_add_value(&seen, tree.roots[0]);
+    is_str(buf_text(&seen),
+           "- \"\\u0080 \\u0085 \\u009b[31m "
+           "\\u2028\\u2029\\u202e\\ufeff\\ufffe\\uffff\xc2\xa0\xe2\x82\xac\"\n",
+           "what is no text is escaped");
+    is_int(parse(buf_text(&seen)), BK_OK, "so that YAML can be read again");
+    buf_fini(&seen);
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         json_tree_fini(&tree);
         json_tree_init(&tree);
@@ -219,8 +240,7 @@ static void test_writer(void)
     struct buf buf;
     buf_init(&buf, 65536);
     yaml_add_value(&buf, tree.roots[0]);
-    is_str(buf_text(&buf),
-           "kind: Secret\nmetadata:\n  name: a\nlist:\n  - x: 1\n    w: 2\n  - z\n",
+    is_str(buf_text(&buf), "kind: Secret\nmetadata:\n  name: a\nlist:\n  - x: 1\n    w: 2\n  - z\n",
            "looks like YAML");
     buf_fini(&buf);
 }
