@@ -4,6 +4,7 @@
 #include "ring/ring.h"
 
 #include "base/assert.h"
+#include "base/pages.h"
 #include "ring/socket.h"
 #include "ring/socket_os.h"
 
@@ -49,7 +50,10 @@
 #define CONNECT_ADDRESSES     64U
 #define PEER_LOOKUPS          256U
 #define BUFFER_GROUP          0
-#define LAZY_US               100U /* how long completions of lazy sends alone may wait */
+/* The first bytes of all buffers would compete for a few places of the caches without it. */
+#define BUFFER_GAP_BYTES    64U
+#define BUFFERS_OFFERED_MIN 64U
+#define LAZY_US             100U /* how long completions of lazy sends alone may wait */
 
 /* user_data: a ring_op, or one of these, or a peer lookup (tag in the low bits). */
 #define DATA_IGNORED  2ULL
@@ -87,8 +91,10 @@ struct ring {
     uint64_t reserved_used; /* bit per reserved handle */
     struct io_uring_buf_ring *buffer_ring;
     uint8_t *buffers;
-    unsigned buffers_free;
-    uint16_t buffers_added; /* given back, not yet published */
+    uint16_t *buffers_stack; /* free ones that the kernel has not, the one used last on top */
+    unsigned buffers_stacked;
+    unsigned buffers_offered; /* to the kernel */
+    unsigned receives;        /* armed */
     uint8_t *write_buffers;
     size_t write_buffers_bytes;
     bool peer_command;
@@ -281,6 +287,16 @@ static enum bk_err handles_open(struct ring *ring, const char **ret_why)
                                  "becket needs Linux 6.1 or newer");
 }
 
+static size_t buffers_bytes(const struct ring_config *config)
+{
+    return (size_t)config->recv_buffers * (config->recv_buffer_bytes + BUFFER_GAP_BYTES);
+}
+
+static uint8_t *buffer_at(const struct ring *ring, unsigned buffer_id)
+{
+    return ring->buffers + (size_t)buffer_id * (ring->config.recv_buffer_bytes + BUFFER_GAP_BYTES);
+}
+
 static enum bk_err buffers_open(struct ring *ring, const char **ret_why)
 {
     unsigned count = ring->config.recv_buffers;
@@ -288,13 +304,11 @@ static enum bk_err buffers_open(struct ring *ring, const char **ret_why)
         return BK_OK;
     }
     bk_assert((count & (count - 1)) == 0 && count <= 32768);
-    size_t ring_bytes = count * sizeof(struct io_uring_buf);
-    size_t data_bytes = (size_t)count * ring->config.recv_buffer_bytes;
-    void *ring_map =
-        mmap(NULL, ring_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    void *data_map =
-        mmap(NULL, data_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (ring_map == MAP_FAILED || data_map == MAP_FAILED) {
+    ring->buffers = pages_map(buffers_bytes(&ring->config));
+    ring->buffers_stack = calloc(count, sizeof ring->buffers_stack[0]);
+    void *ring_map = mmap(NULL, count * sizeof(struct io_uring_buf), PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (ring_map == MAP_FAILED || !ring->buffers || !ring->buffers_stack) {
         return step_failed(ret_why, "receive buffers", ENOMEM, "give the process more memory");
     }
     struct io_uring_buf_reg registration = {
@@ -308,10 +322,9 @@ static enum bk_err buffers_open(struct ring *ring, const char **ret_why)
                            "raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=) to at least 16 MiB");
     }
     ring->buffer_ring = ring_map;
-    ring->buffers = data_map;
     io_uring_buf_ring_init(ring->buffer_ring);
-    for (unsigned i = 0; i < count; i++) {
-        ring_buffer_give(ring, (uint16_t)i);
+    for (unsigned i = count; i > 0; i--) {
+        ring_buffer_give(ring, (uint16_t)(i - 1));
     }
     return BK_OK;
 }
@@ -446,10 +459,11 @@ void ring_close(struct ring *ring)
     io_uring_queue_exit(&ring->uring);
     if (ring->buffer_ring) {
         munmap(ring->buffer_ring, ring->config.recv_buffers * sizeof(struct io_uring_buf));
-        munmap(ring->buffers, (size_t)ring->config.recv_buffers * ring->config.recv_buffer_bytes);
+        pages_unmap(ring->buffers, buffers_bytes(&ring->config));
+        free(ring->buffers_stack);
     }
     if (ring->write_buffers) {
-        munmap(ring->write_buffers, ring->write_buffers_bytes);
+        pages_unmap(ring->write_buffers, ring->write_buffers_bytes);
     }
     if (ring->signal_fd >= 0) {
         close(ring->signal_fd);
@@ -719,32 +733,39 @@ void ring_recv(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_
     io_uring_prep_recv_multishot(sqe, handle, NULL, 0, 0);
     sqe->flags |= IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT;
     sqe->buf_group = BUFFER_GROUP;
+    ring->receives++;
     sqe_bind(sqe, op);
 }
 
 void ring_buffer_give(struct ring *ring, uint16_t buffer_id)
 {
     bk_assert(buffer_id < ring->config.recv_buffers);
-    unsigned bytes = ring->config.recv_buffer_bytes;
-    io_uring_buf_ring_add(ring->buffer_ring, ring->buffers + (size_t)buffer_id * bytes, bytes,
-                          buffer_id, io_uring_buf_ring_mask(ring->config.recv_buffers),
-                          ring->buffers_added);
-    ring->buffers_added++;
-    ring->buffers_free++;
-    bk_assert(ring->buffers_free <= ring->config.recv_buffers);
+    bk_assert(ring->buffers_stacked + ring->buffers_offered < ring->config.recv_buffers);
+    ring->buffers_stack[ring->buffers_stacked++] = buffer_id;
 }
 
-static void buffers_publish(struct ring *ring)
+/* The kernel gets those that were used last, for they are in the caches, and few more than there
+ * are connections: it takes them in turn, so with all of them none would be. */
+static void buffers_offer(struct ring *ring)
 {
-    if (ring->buffers_added) {
-        io_uring_buf_ring_advance(ring->buffer_ring, ring->buffers_added);
-        ring->buffers_added = 0;
+    unsigned wanted = ring->receives + ring->receives / 4 + BUFFERS_OFFERED_MIN;
+    unsigned missing = wanted > ring->buffers_offered ? wanted - ring->buffers_offered : 0;
+    unsigned count = missing < ring->buffers_stacked ? missing : ring->buffers_stacked;
+    for (unsigned i = 0; i < count; i++) {
+        uint16_t buffer_id = ring->buffers_stack[--ring->buffers_stacked];
+        io_uring_buf_ring_add(ring->buffer_ring, buffer_at(ring, buffer_id),
+                              ring->config.recv_buffer_bytes, buffer_id,
+                              io_uring_buf_ring_mask(ring->config.recv_buffers), (int)i);
+    }
+    if (count > 0) {
+        io_uring_buf_ring_advance(ring->buffer_ring, (int)count);
+        ring->buffers_offered += count;
     }
 }
 
 bool ring_buffers_low(const struct ring *ring)
 {
-    return ring->buffers_free < ring->config.recv_buffers / 2;
+    return ring->buffers_stacked + ring->buffers_offered < ring->config.recv_buffers / 2;
 }
 
 void ring_send(struct ring *ring, struct ring_op *op, int32_t handle, const void *at, size_t bytes,
@@ -893,8 +914,8 @@ enum bk_err ring_write_buffers(struct ring *ring, unsigned count, size_t bytes, 
 {
     bk_assert(!ring->write_buffers && count > 0 && count <= 16 && bytes % 4096 == 0);
     size_t total = count * bytes;
-    void *map = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (map == MAP_FAILED) {
+    void *map = pages_map(total);
+    if (!map) {
         return BK_NO_MEMORY;
     }
     struct iovec vectors[16];
@@ -902,7 +923,7 @@ enum bk_err ring_write_buffers(struct ring *ring, unsigned count, size_t bytes, 
         vectors[i] = (struct iovec){(uint8_t *)map + i * bytes, bytes};
     }
     if (io_uring_register_buffers(&ring->uring, vectors, count) != 0) {
-        munmap(map, total);
+        pages_unmap(map, total);
         return BK_NO_MEMORY;
     }
     ring->write_buffers = map;
@@ -978,9 +999,9 @@ static void op_complete(struct ring *ring, struct ring_op *op, int value, uint32
     if (flags & IORING_CQE_F_BUFFER) {
         result.has_buffer = true;
         result.buffer_id = (uint16_t)(flags >> IORING_CQE_BUFFER_SHIFT);
-        result.buffer = ring->buffers + (size_t)result.buffer_id * ring->config.recv_buffer_bytes;
-        bk_assert(ring->buffers_free > 0);
-        ring->buffers_free--;
+        result.buffer = buffer_at(ring, result.buffer_id);
+        bk_assert(ring->buffers_offered > 0);
+        ring->buffers_offered--;
     }
     switch ((enum op_kind)op->kind) {
     case OP_ACCEPT:
@@ -1012,6 +1033,7 @@ static void op_complete(struct ring *ring, struct ring_op *op, int value, uint32
         break;
     case OP_RECV:
         ring->stats.recv_no_buffers += value == -ENOBUFS;
+        ring->receives -= !more;
         break;
     case OP_SEND:
         /* Cut off after some bytes (reset, cancel) the kernel reports their count. */
@@ -1106,7 +1128,7 @@ static void enter(struct ring *ring, uint64_t deadline_ns)
 void ring_turn(struct ring *ring, uint64_t deadline_ns)
 {
     if (ring->buffer_ring) {
-        buffers_publish(ring);
+        buffers_offer(ring);
     }
     bool mail_waits = atomic_load_explicit(&ring->mailbox, memory_order_relaxed) != NULL;
     bool ready = io_uring_cq_ready(&ring->uring) > 0;

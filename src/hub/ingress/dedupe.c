@@ -1,11 +1,11 @@
 #include "hub/ingress/dedupe.h"
 
 #include "base/assert.h"
+#include "base/pages.h"
 #include "base/sha256.h"
 
 #include <sched.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #define GENERATIONS_MAX 16U
 #define SLOTS_FIRST     (1U << 17) /* 4 MiB of address space */
@@ -21,7 +21,7 @@ struct generation {
     size_t map_bytes;
     _Atomic size_t used;
     _Atomic int64_t newest_ms;
-    struct dedupe_slot slots[];
+    struct dedupe_slot *slots;
 };
 
 /* An immutable list of generations, newest first; replaced as a whole. */
@@ -54,15 +54,26 @@ static struct journal_position meta_position(uint64_t meta)
 
 static struct generation *generation_make(size_t slots)
 {
-    size_t bytes = sizeof(struct generation) + slots * sizeof(struct dedupe_slot) + 64;
-    struct generation *generation =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (generation == MAP_FAILED) {
+    struct generation *generation = calloc(1, sizeof *generation);
+    size_t bytes = slots * sizeof(struct dedupe_slot);
+    struct dedupe_slot *map = pages_map(bytes);
+    if (!generation || !map) {
+        free(generation);
+        if (map) {
+            pages_unmap(map, bytes);
+        }
         return NULL;
     }
-    generation->mask = slots - 1;
-    generation->map_bytes = bytes;
+    /* Its first claims would touch all of it, on a core that has other things to do. */
+    pages_populate(map, bytes);
+    *generation = (struct generation){.mask = slots - 1, .map_bytes = bytes, .slots = map};
     return generation;
+}
+
+static void generation_free(struct generation *generation)
+{
+    pages_unmap(generation->slots, generation->map_bytes);
+    free(generation);
 }
 
 enum bk_err dedupe_open(size_t bytes_max, struct dedupe **ret_dedupe)
@@ -87,7 +98,7 @@ void dedupe_close(struct dedupe *dedupe)
 {
     struct generations *list = atomic_load(&dedupe->generations);
     for (unsigned i = 0; i < list->count; i++) {
-        munmap(list->at[i], list->at[i]->map_bytes);
+        generation_free(list->at[i]);
     }
     free(list);
     free(dedupe);
@@ -389,7 +400,7 @@ enum bk_err dedupe_grow(struct dedupe *dedupe, int64_t now_ms, int64_t window_ma
     struct dedupe_garbage *garbage = calloc(1, sizeof *garbage);
     if (!fresh || !list || !garbage) {
         if (fresh) {
-            munmap(fresh, fresh->map_bytes);
+            generation_free(fresh);
         }
         free(list);
         free(garbage);
@@ -422,7 +433,7 @@ enum bk_err dedupe_grow(struct dedupe *dedupe, int64_t now_ms, int64_t window_ma
 void dedupe_free(struct dedupe_garbage *garbage)
 {
     for (unsigned i = 0; i < garbage->count; i++) {
-        munmap(garbage->at[i], garbage->at[i]->map_bytes);
+        generation_free(garbage->at[i]);
     }
     free(garbage->list);
     free(garbage);
