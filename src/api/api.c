@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/percent.h"
 #include "base/time.h"
+#include "hub/hub_private.h"
 #include "hub/resources/audit.h"
 #include "journal/reader.h"
 #include "ring/ring.h"
@@ -526,6 +527,95 @@ static bool authorized(struct api_call *call)
     return true;
 }
 
+/* ---- canvases */
+
+bool api_may_see(const struct api_call *call, struct slice canvas)
+{
+    return call->token.canvas[0] == '\0' || slice_equal(canvas, slice_str(call->token.canvas));
+}
+
+bool api_is_elsewhere(struct api_call *call, enum resource_kind kind, struct slice name_or_id)
+{
+    struct hub_address address;
+    struct store_txn *txn;
+    struct slice canvas = slice_str(call->token.canvas);
+    if (canvas.bytes == 0 || store_read(hub_store(call->api->hub), &txn) != BK_OK) {
+        return canvas.bytes != 0;
+    }
+    enum bk_err err = hub_find(txn, kind, canvas, name_or_id, &address);
+    store_read_end(txn);
+    return err == BK_OK && !slice_equal(slice_str(address.canvas), canvas);
+}
+
+void api_apply_as(const struct token_info *token, struct apply_options *options)
+{
+    options->only_canvas = slice_str(token->canvas);
+    options->only_user = token->role == TOKEN_ADMIN ? SLICE_EMPTY : slice_str(token->name);
+}
+
+/* The name of the canvas that a parameter names, perhaps by its id. */
+static bool is_own_canvas(struct api_call *call, struct slice given)
+{
+    char name[NAME_BYTES_MAX + 1] = "";
+    struct store_txn *txn;
+    if (store_read(hub_store(call->api->hub), &txn) != BK_OK) {
+        return false;
+    }
+    enum bk_err err = hub_canvas(txn, given, name);
+    store_read_end(txn);
+    return err == BK_OK && slice_equal(slice_str(name), slice_str(call->token.canvas));
+}
+
+static bool is_by_canvas(const struct api_route *route)
+{
+    const char *const *id = api_routes_by_canvas;
+    while (*id != NULL && strcmp(*id, route->id) != 0) {
+        id++;
+    }
+    return *id != NULL;
+}
+
+static bool refuse_canvas(struct api_call *call)
+{
+    api_error(call, 403, "forbidden", "your token is for canvas %s only", call->token.canvas);
+    return false;
+}
+
+/* For tokens that are bound to a canvas. False when the call was answered. */
+static bool bind_canvas(struct api_call *call)
+{
+    const struct api_route *route = call->route;
+    struct slice own = slice_str(call->token.canvas);
+    int index = param_index(route, SLICE("canvas"));
+    if (route->role == 0 || own.bytes == 0) {
+        return true;
+    }
+    if (index < 0 && !is_by_canvas(route)) {
+        api_error(call, 403, "forbidden",
+                  "your token is for canvas %s only, and this is about the whole server",
+                  call->token.canvas);
+        return false;
+    }
+    if (index >= 0 && call->values[index].bytes > 0 && !is_own_canvas(call, call->values[index])) {
+        return refuse_canvas(call);
+    }
+    if (index >= 0) {
+        char *copy = arena_copy(&call->arena, own.at, own.bytes);
+        if (!copy) {
+            return refuse_canvas(call);
+        }
+        call->values[index] = slice_of(copy, own.bytes);
+    }
+    if (route->kind != RESOURCE_KIND_COUNT && resource_kind_info(route->kind)->in_canvas &&
+        call->segment.bytes > 0 && api_is_elsewhere(call, route->kind, call->segment)) {
+        api_error(call, 404, "not_found", "there is no %s %.*s in canvas %s",
+                  resource_kind_info(route->kind)->name, (int)call->segment.bytes,
+                  (const char *)call->segment.at, call->token.canvas);
+        return false;
+    }
+    return true;
+}
+
 /* ---- body */
 
 /* A form or plain text can be sent by any web page; JSON and YAML cannot without asking first. */
@@ -713,7 +803,8 @@ static bool admit(struct api_call *call)
         return false;
     }
     return authorized(call) && decode_segment(call) &&
-           take_query(call, slice_skip(request->target, path_bytes + 1)) && body_allowed(call);
+           take_query(call, slice_skip(request->target, path_bytes + 1)) && bind_canvas(call) &&
+           body_allowed(call);
 }
 
 /* Shown to the caller, in the audit record and in the log, so that the three can be found together.

@@ -8,6 +8,7 @@
 #include "hub/calls/web_call.h"
 #include "hub/hub_private.h"
 #include "hub/links/link.h"
+#include "hub/links/link_index.h"
 #include "hub/people/people.h"
 #include "hub/resources/apply.h"
 #include "providers/id_token.h"
@@ -25,55 +26,45 @@
 
 /* ---- which integration is meant: by its name, or the only one of a type */
 
-struct type_walk {
-    struct slice type;
-    struct slice canvas;
+struct named {
+    char canvas[NAME_BYTES_MAX + 1];
     char name[NAME_BYTES_MAX + 1];
-    struct arena *arena;
 };
 
-static bool look_for_type(void *context, struct slice key, struct slice value)
+static bool first_of_type(void *context, struct slice name)
 {
-    struct type_walk *walk = context;
-    struct slice canvas, name;
-    struct record record;
-    struct json_tree tree;
-    struct json_problem problem;
-    if (!hub_split(slice_skip(key, 3), &canvas, &name) || record_decode(value, &record) != BK_OK) {
-        return true;
-    }
-    json_tree_init(&tree);
-    bool found = json_parse(record.spec, &tree, &problem) == BK_OK &&
-                 slice_equal(json_text(yyjson_mut_obj_get(tree.roots[0], "type")), walk->type);
-    json_tree_fini(&tree);
-    if (found) {
-        snprintf(walk->name, sizeof walk->name, "%.*s", (int)name.bytes, (const char *)name.at);
-    }
-    return !found;
+    struct named *named = context;
+    snprintf(named->name, sizeof named->name, "%.*s", (int)name.bytes, (const char *)name.at);
+    return false;
 }
 
-static enum bk_err find_integration(struct page *page, struct store_txn *txn,
-                                    struct slice name_or_type, char ret_name[NAME_BYTES_MAX + 1])
+static enum bk_err find_in(struct store_txn *txn, struct slice canvas, struct slice name_or_type,
+                           struct named *ret_named)
 {
-    struct hub_address address;
-    struct slice canvas = SLICE(RESOURCE_CANVAS_DEFAULT);
-    struct type_walk walk = {.type = name_or_type, .arena = &page->call->arena};
-    struct key prefix;
-    enum bk_err err = hub_find(txn, RESOURCE_INTEGRATION, canvas, name_or_type, &address);
+    struct record record;
+    snprintf(ret_named->canvas, sizeof ret_named->canvas, "%.*s", (int)canvas.bytes,
+             (const char *)canvas.at);
+    ret_named->name[0] = '\0';
+    enum bk_err err = resource_name_valid(name_or_type)
+                          ? hub_record(txn, RESOURCE_INTEGRATION, canvas, name_or_type, &record)
+                          : BK_NOT_FOUND;
     if (err == BK_OK) {
-        memcpy(ret_name, address.name, sizeof address.name);
-        return BK_OK;
+        first_of_type(ret_named, name_or_type);
+    } else if (err == BK_NOT_FOUND && name_or_type.bytes <= NAME_BYTES_MAX) {
+        err = type_index_integrations(txn, canvas, name_or_type, first_of_type, ret_named);
+        err = err == BK_OK && !ret_named->name[0] ? BK_NOT_FOUND : err;
     }
-    if (err != BK_NOT_FOUND) {
-        return err;
-    }
-    key_canvas(&prefix, resource_kind_info(RESOURCE_INTEGRATION)->key, canvas);
-    err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, look_for_type, &walk);
-    if (err != BK_OK || walk.name[0] == '\0') {
-        return err == BK_OK ? BK_NOT_FOUND : err;
-    }
-    memcpy(ret_name, walk.name, sizeof walk.name);
-    return BK_OK;
+    return err;
+}
+
+/* In the canvas of the page, then in the default one, whose integrations are everybody's. */
+static enum bk_err find_integration(struct page *page, struct store_txn *txn,
+                                    struct slice name_or_type, struct named *ret_named)
+{
+    static const struct slice shared = SLICE(RESOURCE_CANVAS_DEFAULT);
+    struct slice canvas = page->canvas.bytes > 0 ? page->canvas : shared;
+    enum bk_err err = find_in(txn, canvas, name_or_type, ret_named);
+    return err == BK_NOT_FOUND ? find_in(txn, shared, name_or_type, ret_named) : err;
 }
 
 /* ---- to the provider */
@@ -136,14 +127,15 @@ static enum api_step begin(struct page *page, struct slice name_or_type, bool sl
     struct store_txn *txn;
     struct people_oauth oauth;
     struct buf redirect;
-    char why[PROVIDER_WHY_BYTES] = "", name[NAME_BYTES_MAX + 1];
+    struct named named;
+    char why[PROVIDER_WHY_BYTES] = "";
     enum bk_err err = store_read(call->api->hub->store, &txn);
     if (err != BK_OK) {
         return page_says(page, 503, "Not now", "%s", bk_err_text(err));
     }
-    err = find_integration(page, txn, name_or_type, name);
+    err = find_integration(page, txn, name_or_type, &named);
     if (err == BK_OK) {
-        err = people_oauth(call->api->hub, txn, SLICE(RESOURCE_CANVAS_DEFAULT), slice_str(name),
+        err = people_oauth(call->api->hub, txn, slice_str(named.canvas), slice_str(named.name),
                            &call->arena, &oauth, why);
     }
     store_read_end(txn);
@@ -161,11 +153,11 @@ static enum api_step begin(struct page *page, struct slice name_or_type, bool sl
         /* Nobody else's page begins a sign-in here. */
         struct buf *html = page_begin(page, "Connect");
         buf_add_str(html, "<p>Another site's page wants you to connect ");
-        html_add(html, slice_str(name));
+        html_add(html, slice_str(named.name));
         buf_add_str(html, ".</p><p><a class=\"button\" href=\"");
         buf_add_str(html, slack ? "/slack" : "/auth/");
         if (!slack) {
-            url_add(html, slice_str(name));
+            url_add(html, slice_str(named.name));
         }
         buf_add_str(html, "\">Connect</a></p>");
         return page_end(page, 200);
@@ -177,12 +169,14 @@ static enum api_step begin(struct page *page, struct slice name_or_type, bool sl
     if (slack) {
         buf_add_str(&redirect, "/slack/signin");
     } else {
-        buf_printf(&redirect, "/auth/%s/callback", name);
+        buf_printf(&redirect, "/auth/%s/callback", named.name);
     }
     snprintf(flow->redirect_uri, sizeof flow->redirect_uri, "%s", buf_text(&redirect));
     buf_fini(&redirect);
-    snprintf(flow->canvas, sizeof flow->canvas, "%s", RESOURCE_CANVAS_DEFAULT);
-    snprintf(flow->integration, sizeof flow->integration, "%s", name);
+    snprintf(flow->canvas, sizeof flow->canvas, "%.*s", (int)page->canvas.bytes,
+             (const char *)page->canvas.at);
+    snprintf(flow->integration_canvas, sizeof flow->integration_canvas, "%s", named.canvas);
+    snprintf(flow->integration, sizeof flow->integration, "%s", named.name);
     struct slice user = form_text(page->query, "user", &call->arena);
     bool given = resource_name_valid(user) && page->session->token.role == TOKEN_ADMIN;
     snprintf(flow->user, sizeof flow->user, "%.*s",
@@ -455,7 +449,7 @@ static enum api_step connect_resume(struct api_call *call)
             return API_WAIT;
         }
     }
-    if (!page_resume(call, connect->session, &page)) {
+    if (!page_resume(call, connect->session, connect->flow.canvas, &page)) {
         return page_says(&page, 400, "Not logged in",
                          "You were logged out while the sign-in went on: log in and begin again.");
     }
@@ -481,7 +475,7 @@ static enum api_step exchange(struct page *page, const struct flow *flow, struct
     json_tree_init(&connect->id_tree);
     enum bk_err err = store_read(api->hub->store, &txn);
     if (err == BK_OK) {
-        err = people_oauth(api->hub, txn, slice_str(connect->flow.canvas),
+        err = people_oauth(api->hub, txn, slice_str(connect->flow.integration_canvas),
                            slice_str(connect->flow.integration), &connect->arena, &connect->oauth,
                            why);
         store_read_end(txn);
@@ -533,9 +527,10 @@ static bool issuer_is_right(struct page *page, const struct flow *flow, struct s
     if (store_read(hub->store, &txn) != BK_OK) {
         return false;
     }
-    bool right = people_oauth(hub, txn, slice_str(flow->canvas), slice_str(flow->integration),
-                              &page->call->arena, &oauth, why) == BK_OK &&
-                 is_issuer(&oauth.server, oauth.base, issuer);
+    bool right =
+        people_oauth(hub, txn, slice_str(flow->integration_canvas), slice_str(flow->integration),
+                     &page->call->arena, &oauth, why) == BK_OK &&
+        is_issuer(&oauth.server, oauth.base, issuer);
     store_read_end(txn);
     return right;
 }
@@ -625,13 +620,14 @@ static bool slack_is_there(struct page *page)
 {
     struct store_txn *txn;
     struct people_oauth oauth;
-    char why[PROVIDER_WHY_BYTES], name[NAME_BYTES_MAX + 1];
+    struct named named;
+    char why[PROVIDER_WHY_BYTES];
     struct hub *hub = page->call->api->hub;
     if (store_read(hub->store, &txn) != BK_OK) {
         return false;
     }
-    bool there = find_integration(page, txn, SLICE("slack"), name) == BK_OK &&
-                 people_oauth(hub, txn, SLICE(RESOURCE_CANVAS_DEFAULT), slice_str(name),
+    bool there = find_integration(page, txn, SLICE("slack"), &named) == BK_OK &&
+                 people_oauth(hub, txn, slice_str(named.canvas), slice_str(named.name),
                               &page->call->arena, &oauth, why) == BK_OK;
     store_read_end(txn);
     return there;
@@ -665,10 +661,15 @@ enum api_step page_slack_signin(struct page *page)
 static enum api_step disconnect(struct page *page, struct slice name)
 {
     struct apply_outcome outcome;
-    struct apply_options options = {.canvas = SLICE(RESOURCE_CANVAS_DEFAULT),
-                                    .now_ns = page->call->request->wall_ns};
+    struct apply_options options = {.canvas = page->canvas, .now_ns = page->call->request->wall_ns};
+    page_apply_as(page, &options);
     enum bk_err err =
         apply_delete(page->call->api->hub, RESOURCE_INTEGRATION_USER, name, &options, &outcome);
+    if (err == BK_FORBIDDEN) {
+        enum api_step step = page_says(page, 403, "Not allowed", "%s.", outcome.message);
+        apply_outcome_fini(&outcome);
+        return step;
+    }
     if (err == BK_OK) {
         page_flash(page, false, "Disconnected.");
     } else {
@@ -721,8 +722,7 @@ enum api_step page_slack_signout(struct page *page)
     if (store_read(page->call->api->hub->store, &txn) != BK_OK) {
         return page_says(page, 503, "Not now", "The store cannot be read.");
     }
-    key_canvas(&prefix, resource_kind_info(RESOURCE_INTEGRATION_USER)->key,
-               SLICE(RESOURCE_CANVAS_DEFAULT));
+    key_canvas(&prefix, resource_kind_info(RESOURCE_INTEGRATION_USER)->key, page->canvas);
     enum bk_err err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, look_for_own, &walk);
     store_read_end(txn);
     if (err != BK_OK || walk.name[0] == '\0') {

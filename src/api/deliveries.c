@@ -21,7 +21,10 @@ static bool find_destination(struct api_call *call, const char *name, uint64_t *
     if (text.bytes == 0) {
         return true;
     }
-    enum bk_err err = hub_destination_number(call->api->hub, api_canvas(call), text, ret_number);
+    enum bk_err err =
+        api_is_elsewhere(call, RESOURCE_DESTINATION, text)
+            ? BK_NOT_FOUND
+            : hub_destination_number(call->api->hub, api_canvas(call), text, ret_number);
     if (err == BK_NOT_FOUND) {
         api_invalid(call, name, "there is no destination of this name");
     } else if (err != BK_OK) {
@@ -47,7 +50,27 @@ struct listing {
     unsigned left;
     unsigned count;
     uint64_t started_ns;
+    char canvas[NAME_BYTES_MAX + 1]; /* of the caller's token; empty = all */
+    uint64_t last;                   /* the destination that was looked up last, and the outcome */
+    bool last_own;
 };
+
+/* Looked at in one step at most, where most are another canvas's. */
+#define FOREIGN_MAX 1000U
+
+static bool is_own(struct api_call *call, struct listing *listing, uint64_t destination)
+{
+    struct hub_target_name name;
+    if (listing->canvas[0] == '\0') {
+        return true;
+    }
+    if (listing->last != destination) {
+        listing->last = destination;
+        listing->last_own = hub_target_name(call->api->hub, destination, &name) == BK_OK &&
+                            strcmp(name.canvas, listing->canvas) == 0;
+    }
+    return listing->last_own;
+}
 
 static void free_work(struct api_work *work)
 {
@@ -75,10 +98,11 @@ static enum api_step list_step(struct api_call *call)
     struct listing *listing = (struct listing *)(void *)call->response->work;
     struct buf *body = &call->response->body;
     size_t budget = API_STEP_BYTES;
+    unsigned foreign = 0;
     while (listing->left != 0 && body->bytes < PAGE_BYTES_MAX) {
         struct delivery_item item;
-        enum bk_err err = delivery_walk_next(&listing->walk, call->api->hub, call->api->reader,
-                                             &budget, &item);
+        enum bk_err err =
+            delivery_walk_next(&listing->walk, call->api->hub, call->api->reader, &budget, &item);
         if (err == BK_NOT_FOUND) {
             return end_page(call, listing, false);
         }
@@ -88,6 +112,13 @@ static enum api_step list_step(struct api_call *call)
         }
         if (err != BK_OK) {
             return api_fail(call, err, "reading the journal");
+        }
+        if (!is_own(call, listing, item.destination)) {
+            if (++foreign < FOREIGN_MAX) {
+                continue;
+            }
+            bool late = call->request->now_ns - listing->started_ns > API_LIST_MS * 1000000ULL;
+            return late ? end_page(call, listing, true) : API_AGAIN;
         }
         if (listing->count++ != 0) {
             buf_add_byte(body, ',');
@@ -126,6 +157,7 @@ enum api_step api_deliveries_list(struct api_call *call)
     listing->work = (struct api_work){.resume = list_step, .free_work = free_work};
     listing->left = api_limit(call);
     listing->started_ns = call->request->now_ns;
+    snprintf(listing->canvas, sizeof listing->canvas, "%s", call->token.canvas);
     call->response->work = &listing->work; /* freed with the response from here on */
     enum bk_err err =
         delivery_walk_begin(&listing->walk, reader, &filter, api_value(call, "cursor"));
@@ -176,6 +208,9 @@ enum api_step api_events_replay(struct api_call *call)
         return API_DONE;
     }
     enum bk_err err = event_get(reader, call->segment, &record);
+    if (err == BK_OK && !api_may_see_event(call, &record)) {
+        err = BK_NOT_FOUND;
+    }
     if (err == BK_INVALID || err == BK_NOT_FOUND) {
         return api_error(call, 404, "not_found",
                          "no such event; it may be older than what is kept");
@@ -217,8 +252,8 @@ static void free_replaying(struct api_work *work)
 static enum api_step replay_go_on(struct api_call *call)
 {
     struct replaying *replaying = (struct replaying *)(void *)call->response->work;
-    enum bk_err err = replay_step(&replaying->replay, call->api->dispatch, call->api->reader,
-                                  API_STEP_BYTES);
+    enum bk_err err =
+        replay_step(&replaying->replay, call->api->dispatch, call->api->reader, API_STEP_BYTES);
     if (err == BK_AGAIN) {
         return API_AGAIN;
     }
@@ -275,13 +310,12 @@ enum api_step api_replay(struct api_call *call)
     replay->to = to;
     replay->per_second = rate;
     replay->dry_run = api_flag(call, "dryRun");
-    struct event_filter filter = {
-        .canvas = keep(replaying, api_value(call, "canvas")),
-        .source = keep(replaying, api_value(call, "source")),
-        .type = keep(replaying, api_value(call, "type")),
-        .since_ns = api_time(call, "since", INT64_MIN),
-        /* Never what arrives while it runs. */
-        .until_ns = api_time(call, "until", call->request->wall_ns)};
+    struct event_filter filter = {.canvas = keep(replaying, api_value(call, "canvas")),
+                                  .source = keep(replaying, api_value(call, "source")),
+                                  .type = keep(replaying, api_value(call, "type")),
+                                  .since_ns = api_time(call, "since", INT64_MIN),
+                                  /* Never what arrives while it runs. */
+                                  .until_ns = api_time(call, "until", call->request->wall_ns)};
     if (replaying->arena.overflow) {
         return api_error(call, 400, "invalid", "the query is too long");
     }

@@ -138,6 +138,14 @@ enum api_step api_events_list(struct api_call *call)
 
 /* ---- one */
 
+bool api_may_see_event(struct api_call *call, const struct journal_record *record)
+{
+    struct hub_source_name source;
+    return call->token.canvas[0] == '\0' ||
+           (hub_source_name(call->api->hub, record->entry.source, &source) == BK_OK &&
+            api_may_see(call, slice_str(source.canvas)));
+}
+
 /* False when the call was answered. */
 static bool find_event(struct api_call *call, struct journal_record *ret_record)
 {
@@ -145,6 +153,9 @@ static bool find_event(struct api_call *call, struct journal_record *ret_record)
     enum bk_err err = api_reader(call->api, &reader);
     if (err == BK_OK) {
         err = event_get(reader, call->segment, ret_record);
+    }
+    if (err == BK_OK && !api_may_see_event(call, ret_record)) {
+        err = BK_NOT_FOUND;
     }
     if (err == BK_INVALID) {
         api_error(call, 404, "not_found", "%.*s is not an event's id: evt_ and 26 characters",

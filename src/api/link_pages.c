@@ -19,7 +19,6 @@
 #define MADE_WAIT_NS  (25 * (uint64_t)NS_PER_SECOND)
 #define MADE_POLL_NS  (50 * (uint64_t)NS_PER_MS)
 #define OBJECT_BYTES  (1U << 20)
-#define CANVAS        SLICE(RESOURCE_CANVAS_DEFAULT) /* of the pages */
 #define TITLE_BYTES   80U
 #define MESSAGE_BYTES 400U
 
@@ -27,9 +26,9 @@
 
 struct names {
     struct arena *arena;
-    size_t skip; /* of the key, in front of the name */
-    bool has_canvas;
-    bool more; /* than fit */
+    size_t skip;         /* of the key, in front of the name */
+    struct slice canvas; /* of the key, behind that; empty = it is in front */
+    bool more;           /* than fit */
     struct slice behind;
     unsigned count, most;
     struct slice at[NAMES_MAX];
@@ -40,7 +39,8 @@ static bool add_name(void *context, struct slice key, struct slice value)
     struct names *names = context;
     struct slice canvas, name = slice_skip(key, names->skip);
     (void)value;
-    if (names->has_canvas && (!hub_split(name, &canvas, &name) || !slice_equal(canvas, CANVAS))) {
+    if (names->canvas.bytes > 0 &&
+        (!hub_split(name, &canvas, &name) || !slice_equal(canvas, names->canvas))) {
         return true;
     }
     if (slice_equal(name, names->behind)) {
@@ -76,7 +76,7 @@ static struct names *names_of_kind(struct page *page, enum resource_kind kind, s
     if (names) {
         names->arena = &page->call->arena;
         names->most = NAMES_MAX;
-        key_canvas(&prefix, resource_kind_info(kind)->key, CANVAS);
+        key_canvas(&prefix, resource_kind_info(kind)->key, page->canvas);
         from = prefix;
         if (resource_name_valid(behind)) {
             names->behind = behind;
@@ -96,14 +96,14 @@ static struct names *names_of_users(struct page *page, enum resource_kind used, 
     uint8_t user = resource_kind_info(kind)->key;
     if (names) {
         names->arena = &page->call->arena;
-        names->has_canvas = true;
+        names->canvas = page->canvas;
         names->most = PAGE_NAMES;
-        key_users(&prefix, resource_kind_info(used)->key, CANVAS, name);
+        key_users(&prefix, resource_kind_info(used)->key, page->canvas, name);
         key_add(&prefix, &user, 1);
         from = prefix;
         if (resource_name_valid(behind)) {
             names->behind = behind;
-            key_add_address(&from, CANVAS, behind);
+            key_add_address(&from, page->canvas, behind);
         }
         walk_names(page, &prefix, &from, names);
     }
@@ -122,20 +122,28 @@ struct object {
     yyjson_mut_val *root; /* NULL: it is not there */
 };
 
-static bool object_open(struct page *page, enum resource_kind kind, struct slice name,
-                        struct object *ret_object)
+static bool object_open_in(struct page *page, enum resource_kind kind, struct slice canvas,
+                           struct slice name, struct object *ret_object)
 {
     struct json_problem problem;
     struct buf json;
     json_tree_init(&ret_object->tree);
     buf_init(&json, OBJECT_BYTES);
     ret_object->root = NULL;
-    if (hub_get_json(page->call->api->hub, kind, CANVAS, name, &json, NULL) == BK_OK &&
+    if (hub_get_json(page->call->api->hub, kind, canvas, name, &json, NULL) == BK_OK &&
         json_parse(buf_slice(&json), &ret_object->tree, &problem) == BK_OK) {
-        ret_object->root = ret_object->tree.roots[0];
+        yyjson_mut_val *found = provider_get(ret_object->tree.roots[0], "metadata/canvasId");
+        /* an id finds objects of other canvases, too */
+        ret_object->root = slice_equal(json_text(found), canvas) ? ret_object->tree.roots[0] : NULL;
     }
     buf_fini(&json);
     return ret_object->root != NULL;
+}
+
+static bool object_open(struct page *page, enum resource_kind kind, struct slice name,
+                        struct object *ret_object)
+{
+    return object_open_in(page, kind, page->canvas, name, ret_object);
 }
 
 static void object_close(struct object *object)
@@ -149,13 +157,25 @@ static struct slice object_text(const struct object *object, const char *path)
     return yyjson_mut_is_str(value) ? json_text(value) : SLICE_EMPTY;
 }
 
-/* ---- integrations of a type */
+/* Accounts and links of people: theirs, and administrators'. */
+static bool may_change(const struct page *page, struct slice owner)
+{
+    const struct token_info *token = &page->session->token;
+    return token->role == TOKEN_ADMIN ||
+           (token->role == TOKEN_WRITE &&
+            (owner.bytes == 0 || slice_equal(owner, slice_str(token->name))));
+}
+
+/* ---- integrations of a type: those of the canvas, and of the default one, whose are everybody's
+ */
 
 struct of_type {
     struct arena *arena;
     unsigned count;
     bool more;
+    struct slice canvas; /* that is looked at */
     struct slice names[OF_TYPE_MAX];
+    struct slice canvases[OF_TYPE_MAX];
     bool signs_in[OF_TYPE_MAX];
     bool connected[OF_TYPE_MAX];
 };
@@ -163,9 +183,15 @@ struct of_type {
 static bool add_of_type(void *context, struct slice name)
 {
     struct of_type *of_type = context;
+    for (unsigned i = 0; i < of_type->count; i++) {
+        if (slice_equal(of_type->names[i], name)) {
+            return true; /* the canvas has one of the same name */
+        }
+    }
     of_type->more = of_type->count == OF_TYPE_MAX;
     char *copy = of_type->more ? NULL : arena_copy(of_type->arena, name.at, name.bytes);
     if (copy) {
+        of_type->canvases[of_type->count] = of_type->canvas;
         of_type->names[of_type->count++] = slice_of(copy, name.bytes);
     }
     return !of_type->more;
@@ -174,7 +200,8 @@ static bool add_of_type(void *context, struct slice name)
 static void look_at_integration(struct page *page, struct of_type *of_type, unsigned i)
 {
     struct object object;
-    if (object_open(page, RESOURCE_INTEGRATION, of_type->names[i], &object)) {
+    if (object_open_in(page, RESOURCE_INTEGRATION, of_type->canvases[i], of_type->names[i],
+                       &object)) {
         of_type->signs_in[i] =
             slice_equal(object_text(&object, "spec/auth/use"), SLICE("AUTH_TYPE_OAUTH"));
         of_type->connected[i] =
@@ -186,12 +213,17 @@ static void look_at_integration(struct page *page, struct of_type *of_type, unsi
 static void find_of_type(struct page *page, const struct link_type *type, struct of_type *ret)
 {
     struct store_txn *txn;
-    *ret = (struct of_type){.arena = &page->call->arena};
+    static const struct slice shared = SLICE(RESOURCE_CANVAS_DEFAULT);
+    *ret = (struct of_type){.arena = &page->call->arena, .canvas = page->canvas};
     if (store_read(page->call->api->hub->store, &txn) != BK_OK) {
         return;
     }
     enum bk_err err =
-        type_index_integrations(txn, CANVAS, slice_str(type->name), add_of_type, ret);
+        type_index_integrations(txn, page->canvas, slice_str(type->name), add_of_type, ret);
+    if (err == BK_OK && !ret->more && !slice_equal(page->canvas, shared)) {
+        ret->canvas = shared;
+        err = type_index_integrations(txn, shared, slice_str(type->name), add_of_type, ret);
+    }
     store_read_end(txn);
     if (err != BK_OK) {
         ret->count = 0;
@@ -211,7 +243,7 @@ static unsigned count_links(struct page *page, const struct link_type *type)
     if (store_read(page->call->api->hub->store, &txn) != BK_OK) {
         return 0;
     }
-    enum bk_err err = type_index_count(txn, CANVAS, slice_str(type->name), COUNT_MAX, &count);
+    enum bk_err err = type_index_count(txn, page->canvas, slice_str(type->name), COUNT_MAX, &count);
     store_read_end(txn);
     return err == BK_OK ? count : 0;
 }
@@ -550,6 +582,7 @@ struct making {
     uint8_t session[32];
     const struct link_type *type;
     uint64_t end_ns;
+    char canvas[NAME_BYTES_MAX + 1];
     char name[NAME_BYTES_MAX + 1];
     char owner[NAME_BYTES_MAX + 1];
     bool for_team;
@@ -565,7 +598,8 @@ static void making_free(struct api_work *work)
 static enum bk_err delete_link(struct page *page, struct slice name, char message[MESSAGE_BYTES])
 {
     struct apply_outcome outcome;
-    struct apply_options options = {.canvas = CANVAS, .now_ns = page->call->request->wall_ns};
+    struct apply_options options = {.canvas = page->canvas, .now_ns = page->call->request->wall_ns};
+    page_apply_as(page, &options);
     enum bk_err err =
         apply_delete(page->call->api->hub, RESOURCE_INTEGRATION_LINK, name, &options, &outcome);
     snprintf(message, MESSAGE_BYTES, "%s", outcome.message ? outcome.message : bk_err_text(err));
@@ -617,7 +651,7 @@ static enum api_step making_resume(struct api_call *call)
     struct making *making = bk_container_of(call->response->work, struct making, work);
     struct page page;
     struct object link;
-    bool there = page_resume(call, making->session, &page);
+    bool there = page_resume(call, making->session, making->canvas, &page);
     if (!there) {
         return page_says(&page, 403, "Logged out", "You were logged out; the link is kept.");
     }
@@ -658,6 +692,8 @@ static enum api_step wait_for(struct page *page, const struct link_type *type, c
                               .form_bytes = page->form.bytes};
     memcpy(making->session, page->session->hash, sizeof making->session);
     memcpy(making->form, page->form.at, page->form.bytes);
+    snprintf(making->canvas, sizeof making->canvas, "%.*s", (int)page->canvas.bytes,
+             (const char *)page->canvas.at);
     snprintf(making->name, sizeof making->name, "%s", name);
     snprintf(making->owner, sizeof making->owner, "%.*s",
              (int)(team.bytes > 0 ? team.bytes : strlen(page->session->token.name)),
@@ -673,7 +709,7 @@ static void ensure_user(struct page *page)
     struct apply_outcome outcome;
     struct buf json;
     struct apply_options options = {
-        .mode = APPLY_CREATE, .canvas = CANVAS, .now_ns = page->call->request->wall_ns};
+        .mode = APPLY_CREATE, .canvas = page->canvas, .now_ns = page->call->request->wall_ns};
     buf_init(&json, 1024);
     buf_printf(&json, "{\"kind\":\"User\",\"metadata\":{\"name\":\"%s\"},\"spec\":{}}",
                page->session->token.name);
@@ -704,10 +740,11 @@ enum api_step page_link_create(struct page *page)
     buf_init(&json, OBJECT_BYTES);
     write_document(page, type, name, &json);
     struct apply_options options = {.mode = APPLY_CREATE,
-                                    .canvas = CANVAS,
+                                    .canvas = page->canvas,
                                     .one = true,
                                     .kind = RESOURCE_INTEGRATION_LINK,
                                     .now_ns = page->call->request->wall_ns};
+    page_apply_as(page, &options);
     enum bk_err err = apply_text(page->call->api->hub, buf_slice(&json), &options, &outcome);
     buf_fini(&json);
     if (err != BK_OK) {
@@ -743,6 +780,9 @@ enum api_step page_link_delete(struct page *page)
     snprintf(owner, sizeof owner, "%.*s", (int)own.bytes, (const char *)own.at);
     object_close(&link);
     enum bk_err err = delete_link(page, name, message);
+    if (err == BK_FORBIDDEN) {
+        return page_says(page, 403, "Not allowed", "%s.", message);
+    }
     page_flash(page, err != BK_OK, "%s%s", err == BK_OK ? "Removed." : "It could not be removed: ",
                err == BK_OK ? "" : message);
     return to_settings(page, for_team, owner);
@@ -772,6 +812,11 @@ static void add_link(struct page *page, struct buf *html, struct slice name)
         buf_add_str(html, " ");
         html_add(html, object_text(&link, "status/advice"));
         buf_add_str(html, "</p>");
+    }
+    if (!may_change(page, object_text(&link, "spec/user/name"))) {
+        buf_add_str(html, "</div></li>");
+        object_close(&link);
+        return;
     }
     buf_printf(html, "</div><form method=\"post\" action=\"/integrations/%s/link\">",
                type ? type->name : "");
@@ -829,11 +874,17 @@ static void add_account(struct page *page, struct buf *html, struct slice name)
         html_add(html, object_text(&person, "spec/fullName"));
         buf_add_str(html, "</p><p class=\"bad\">");
         html_add(html, object_text(&person, "status/message"));
-        buf_add_str(html, "</p></div><form method=\"post\" action=\"/auth/");
-        url_add(html, name);
-        buf_add_str(html, "/disconnect\">");
-        page_csrf(page, html);
-        buf_add_str(html, "<button class=\"remove\">Disconnect</button></form></li>");
+        buf_add_byte(html, ' ');
+        html_add(html, object_text(&person, "status/advice"));
+        buf_add_str(html, "</p></div>");
+        if (may_change(page, object_text(&person, "spec/user/name"))) {
+            buf_add_str(html, "<form method=\"post\" action=\"/auth/");
+            url_add(html, name);
+            buf_add_str(html, "/disconnect\">");
+            page_csrf(page, html);
+            buf_add_str(html, "<button class=\"remove\">Disconnect</button></form>");
+        }
+        buf_add_str(html, "</li>");
     }
     object_close(&person);
 }
@@ -856,6 +907,33 @@ static void add_accounts(struct page *page, struct buf *html, struct slice user)
     add_more(html, names, "accounts");
 }
 
+/* To choose from, for who is bound to none. */
+static void add_canvases(struct page *page, struct buf *html)
+{
+    struct names *names = arena_take(&page->call->arena, sizeof *names);
+    struct key prefix;
+    if (!names || page->session->token.canvas[0]) {
+        return;
+    }
+    names->arena = &page->call->arena;
+    names->most = NAMES_MAX;
+    key_canvas(&prefix, resource_kind_info(RESOURCE_CANVAS)->key, SLICE_EMPTY);
+    walk_names(page, &prefix, &prefix, names);
+    if (names->count < 2) {
+        return;
+    }
+    buf_add_str(html, "<h2>Canvases</h2><ul>");
+    for (unsigned i = 0; i < names->count; i++) {
+        bool here = slice_equal(names->at[i], page->canvas);
+        buf_add_str(html, "<li><a href=\"/settings?canvas=");
+        url_add(html, names->at[i]);
+        buf_printf(html, "\"%s>", here ? " aria-current=\"true\"" : "");
+        html_add(html, names->at[i]);
+        buf_add_str(html, here ? "</a> (this one)</li>" : "</a></li>");
+    }
+    buf_add_str(html, "</ul>");
+}
+
 static enum api_step show_user(struct page *page, struct slice user, bool teams)
 {
     char title[NAME_BYTES_MAX + 16];
@@ -876,6 +954,9 @@ static enum api_step show_user(struct page *page, struct slice user, bool teams)
         }
         buf_add_str(html, "</ul>");
         add_more(html, names, "teams");
+    }
+    if (teams) {
+        add_canvases(page, html);
     }
     return page_end(page, 200);
 }

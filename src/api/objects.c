@@ -1,7 +1,7 @@
 #include "api/route.h"
 
 #include "base/json.h"
-#include "hub/resources/apply.h"
+#include "hub/hub_private.h"
 
 /* The canvas that the query names; `default` else. */
 static struct slice canvas_of(const struct api_call *call)
@@ -29,8 +29,22 @@ static bool canvas_exists(const struct api_call *call, struct slice canvas)
     return exists;
 }
 
+/* The only canvas there is for a token that is bound to one. */
+static enum api_step list_own_canvas(struct api_call *call)
+{
+    struct buf *json = &call->response->body;
+    buf_add_str(json, "{\"items\":[");
+    enum bk_err err = hub_get_json(call->api->hub, RESOURCE_CANVAS, SLICE_EMPTY,
+                                   slice_str(call->token.canvas), json, NULL);
+    buf_add_str(json, "]}");
+    return err == BK_OK || err == BK_NOT_FOUND ? api_json(call, 200) : api_fail(call, err, "list");
+}
+
 enum api_step api_objects_list(struct api_call *call)
 {
+    if (call->route->kind == RESOURCE_CANVAS && call->token.canvas[0] != '\0') {
+        return list_own_canvas(call);
+    }
     if (!canvas_exists(call, canvas_of(call))) {
         return api_error(call, 404, "not_found", "there is no canvas of this name");
     }
@@ -56,9 +70,28 @@ static enum api_step no_object(struct api_call *call, struct slice name)
                      (const char *)canvas.at);
 }
 
+/* By name or id. */
+static bool is_own_canvas(const struct api_call *call)
+{
+    struct hub_address address;
+    struct store_txn *txn;
+    if (call->token.canvas[0] == '\0') {
+        return true;
+    }
+    if (store_read(hub_store(call->api->hub), &txn) != BK_OK) {
+        return false;
+    }
+    enum bk_err err = hub_find(txn, RESOURCE_CANVAS, SLICE_EMPTY, call->segment, &address);
+    store_read_end(txn);
+    return err == BK_OK && api_may_see(call, slice_str(address.name));
+}
+
 enum api_step api_objects_get(struct api_call *call)
 {
     uint64_t revision = 0;
+    if (call->route->kind == RESOURCE_CANVAS && !is_own_canvas(call)) {
+        return no_object(call, call->segment);
+    }
     enum bk_err err = hub_get_json(call->api->hub, call->route->kind, canvas_of(call),
                                    call->segment, &call->response->body, &revision);
     if (err == BK_NOT_FOUND) {
@@ -142,6 +175,7 @@ static enum api_step change_object(struct api_call *call, enum apply_mode mode, 
                                     .kind = call->route->kind,
                                     .name = call->segment,
                                     .now_ns = call->request->wall_ns};
+    api_apply_as(&call->token, &options);
     if (mode == APPLY_UPDATE && !parse_if_match(call->request->if_match, &options)) {
         return api_invalid(call, "If-Match", "If-Match must be an ETag as GET gives it");
     }
@@ -193,6 +227,7 @@ enum api_step api_sources_reset_key(struct api_call *call)
                                     .key = api_flag(call, "now") ? APPLY_KEY_REPLACE
                                                                  : APPLY_KEY_ROTATE};
     struct buf text;
+    api_apply_as(&call->token, &options);
     buf_init(&text, 16U << 20);
     enum bk_err err = hub_get_json(call->api->hub, RESOURCE_EVENT_SOURCE, options.canvas,
                                    call->segment, &text, NULL);
@@ -229,6 +264,7 @@ enum api_step api_objects_delete(struct api_call *call)
     if (!parse_if_match(call->request->if_match, &options)) {
         return api_invalid(call, "If-Match", "If-Match must be an ETag as GET gives it");
     }
+    api_apply_as(&call->token, &options);
     struct apply_outcome outcome;
     enum bk_err err =
         apply_delete(call->api->hub, call->route->kind, call->segment, &options, &outcome);
@@ -251,6 +287,7 @@ enum api_step api_apply(struct api_call *call)
                                     .prune = api_flag(call, "prune"),
                                     .canvas = api_value(call, "canvas"),
                                     .now_ns = call->request->wall_ns};
+    api_apply_as(&call->token, &options);
     struct apply_outcome outcome;
     enum bk_err err = apply_text(call->api->hub, call->request->body, &options, &outcome);
     enum api_step step;

@@ -23,6 +23,15 @@ enum api_step api_operations_list(struct api_call *call)
     return err == BK_OK ? api_json(call, 200) : api_fail(call, err, "operations");
 }
 
+/* Of an object of another canvas: not there for who is bound to one. */
+static bool may_see(struct api_call *call, uint64_t number)
+{
+    char canvas[NAME_BYTES_MAX + 1];
+    return call->token.canvas[0] == '\0' ||
+           (operations_canvas(call->api->operations, number, canvas) == BK_OK &&
+            api_may_see(call, slice_str(canvas)));
+}
+
 static enum api_step get(struct api_call *call, uint64_t number)
 {
     enum bk_err err = operations_get_json(call->api->operations, number, &call->response->body);
@@ -35,7 +44,8 @@ static enum api_step get(struct api_call *call, uint64_t number)
 enum api_step api_operations_get(struct api_call *call)
 {
     uint64_t number;
-    if (!call->api->operations || !operation_name_parse(call->segment, &number)) {
+    if (!call->api->operations || !operation_name_parse(call->segment, &number) ||
+        !may_see(call, number)) {
         return no_operation(call);
     }
     return get(call, number);
@@ -44,7 +54,8 @@ enum api_step api_operations_get(struct api_call *call)
 enum api_step api_operations_retry(struct api_call *call)
 {
     uint64_t number;
-    if (!call->api->operations || !operation_name_parse(call->segment, &number)) {
+    if (!call->api->operations || !operation_name_parse(call->segment, &number) ||
+        !may_see(call, number)) {
         return no_operation(call);
     }
     enum bk_err err = operations_retry(call->api->operations, number, call->request->wall_ns);

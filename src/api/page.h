@@ -15,7 +15,8 @@ struct session {
     uint8_t hash[32];
     char csrf[SECRET_TEXT + 1];
     struct token_info token;
-    uint64_t idle_ns, end_ns; /* monotonic: over then */
+    char canvas[NAME_BYTES_MAX + 1]; /* chosen with ?canvas=; empty: the default one */
+    uint64_t idle_ns, end_ns;        /* monotonic: over then */
     bool flash_bad;
     char flash[FLASH_BYTES]; /* shown once */
 };
@@ -29,8 +30,9 @@ struct flow {
     uint64_t end_ns;
     bool slack; /* Gitploy's addresses */
     char verifier[SECRET_TEXT + 1];
-    char nonce[SECRET_TEXT + 1]; /* of the ID token; empty: none was asked for */
-    char canvas[NAME_BYTES_MAX + 1];
+    char nonce[SECRET_TEXT + 1];     /* of the ID token; empty: none was asked for */
+    char canvas[NAME_BYTES_MAX + 1]; /* where who signs in will be */
+    char integration_canvas[NAME_BYTES_MAX + 1];
     char integration[NAME_BYTES_MAX + 1];
     char user[NAME_BYTES_MAX + 1];
     char redirect_uri[512];
@@ -48,6 +50,7 @@ struct page {
     struct slice path, query;
     struct slice segment; /* what stood for {name}, decoded */
     struct slice form;    /* of a POST */
+    struct slice canvas;  /* whose things it shows: the token's, else the one that was chosen */
     bool https;
 };
 
@@ -88,6 +91,9 @@ page_fn page_connect, page_callback, page_failure, page_slack, page_slack_signin
 page_fn page_catalogue, page_link_form, page_link_create, page_link_delete, page_settings,
     page_team, page_user;
 /* After a wait the page is made anew; what it needs must be in its work. */
-bool page_resume(struct api_call *call, const uint8_t session[32], struct page *ret_page);
+bool page_resume(struct api_call *call, const uint8_t session[32], const char *canvas,
+                 struct page *ret_page);
+/* As the session's token: only_canvas and only_user. */
+void page_apply_as(const struct page *page, struct apply_options *options);
 
 #endif

@@ -11,6 +11,7 @@
 #include "api/api.h"
 #include "base/arena.h"
 #include "hub/hub.h"
+#include "hub/resources/apply.h"
 #include "hub/resources/token.h"
 
 enum api_param_kind {
@@ -57,6 +58,9 @@ struct api_route {
 
 extern const struct api_route api_routes[];
 extern const size_t api_route_count;
+/* operationIds of routes without a parameter "canvas" whose handlers look at the caller's canvas
+ * themselves; NULL ends it. */
+extern const char *const api_routes_by_canvas[];
 
 struct api_call {
     struct api *api;
@@ -82,6 +86,17 @@ struct api_work {
 /* ---- reading */
 /* Parameter by name: it must be in the route's list. NULL slice = not given. */
 struct slice api_value(const struct api_call *call, const char *name);
+/* Canvases. A token that is bound to one may call what has a parameter "canvas" (which is then that
+ * one, or the answer is 403), what api_routes_by_canvas names, and nothing else that wants a role.
+ * An id in the path of an object route is looked up before: one of another canvas is 404. */
+bool api_may_see(const struct api_call *call, struct slice canvas);
+struct journal_record;
+/* Of a source of the caller's canvas. */
+bool api_may_see_event(struct api_call *call, const struct journal_record *record);
+/* The id of an object of another canvas than the caller's. */
+bool api_is_elsewhere(struct api_call *call, enum resource_kind kind, struct slice name_or_id);
+/* Fills in only_canvas and only_user. */
+void api_apply_as(const struct token_info *token, struct apply_options *options);
 /* Parameter "canvas", or the default one. */
 struct slice api_canvas(const struct api_call *call);
 bool api_flag(const struct api_call *call, const char *name);

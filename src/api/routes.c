@@ -245,3 +245,7 @@ const struct api_route api_routes[] = {
      "The server takes webhooks; 503 and a reason when it does not", NULL, 200, "Health", NULL},
 };
 const size_t api_route_count = bk_array_length(api_routes);
+
+const char *const api_routes_by_canvas[] = {"listCanvas",     "getCanvas", "getEntry",
+                                            "retryOperation", "getEvent",  "getEventBody",
+                                            "listProvider",   NULL};

@@ -98,9 +98,13 @@ enum api_step api_tokens_delete(struct api_call *call)
 
 /* ---- create */
 
-/* Name and role out of {"name","role"}. False when the call was answered. */
-static bool read_body(struct api_call *call, struct json_tree *tree, struct slice *ret_name,
-                      enum token_role *ret_role)
+struct token_request {
+    struct slice name, role, canvas;
+};
+
+/* {"name","role","canvas"?}. False when the call was answered. */
+static bool read_body(struct api_call *call, struct json_tree *tree,
+                      struct token_request *ret_request, enum token_role *ret_role)
 {
     struct json_problem problem;
     if (json_parse(call->request->body, tree, &problem) != BK_OK) {
@@ -110,31 +114,36 @@ static bool read_body(struct api_call *call, struct json_tree *tree, struct slic
     }
     if (!yyjson_mut_is_obj(tree->roots[0])) {
         api_error(call, 400, "invalid",
-                  "the body must be {\"name\": \"…\", \"role\": \"admin|write|read\"}");
+                  "the body must be {\"name\": \"…\", \"role\": \"admin|write|read\"}, with "
+                  "\"canvas\" for one that is good there only");
         return false;
     }
     size_t i, count;
     yyjson_mut_val *key, *value;
-    struct slice role = SLICE_EMPTY;
     yyjson_mut_obj_foreach(tree->roots[0], i, count, key, value)
     {
-        bool is_name = slice_equal(json_text(key), SLICE("name"));
-        if (!is_name && !slice_equal(json_text(key), SLICE("role"))) {
-            api_invalid(call, yyjson_mut_get_str(key), "unknown field");
+        struct slice name = json_text(key);
+        struct slice *to = slice_equal(name, SLICE("name"))     ? &ret_request->name
+                           : slice_equal(name, SLICE("role"))   ? &ret_request->role
+                           : slice_equal(name, SLICE("canvas")) ? &ret_request->canvas
+                                                                : NULL;
+        if (!to || !yyjson_mut_is_str(value)) {
+            api_invalid(call, yyjson_mut_get_str(key), to ? "must be a string" : "unknown field");
             return false;
         }
-        if (!yyjson_mut_is_str(value)) {
-            api_invalid(call, yyjson_mut_get_str(key), "must be a string");
-            return false;
-        }
-        *(is_name ? ret_name : &role) = json_text(value);
+        *to = json_text(value);
     }
-    if (!resource_name_valid(*ret_name)) {
+    if (!resource_name_valid(ret_request->name)) {
         api_invalid(call, "name", "name must be 1 to 63 of a-z, 0-9 and -");
         return false;
     }
-    if (!token_role_find(role, ret_role)) {
+    if (!token_role_find(ret_request->role, ret_role)) {
         api_invalid(call, "role", "role must be admin, write or read");
+        return false;
+    }
+    /* An empty one would be good everywhere, which nobody means by giving it. */
+    if (ret_request->canvas.at && !resource_name_valid(ret_request->canvas)) {
+        api_invalid(call, "canvas", "canvas must be the name of one");
         return false;
     }
     return true;
@@ -143,19 +152,23 @@ static bool read_body(struct api_call *call, struct json_tree *tree, struct slic
 enum api_step api_tokens_create(struct api_call *call)
 {
     struct json_tree tree;
-    struct slice name = SLICE_EMPTY;
+    struct token_request request = {.name = SLICE_EMPTY};
     enum token_role role = TOKEN_READ;
     struct token_info info;
     char text[TOKEN_TEXT_BYTES];
     json_tree_init(&tree);
-    if (!read_body(call, &tree, &name, &role)) {
+    if (!read_body(call, &tree, &request, &role)) {
         json_tree_fini(&tree);
         return API_DONE;
     }
-    enum bk_err err = token_create(call->api->hub, name, role, call->request->wall_ns, &info, text);
+    enum bk_err err = token_create(call->api->hub, request.name, role, request.canvas,
+                                   call->request->wall_ns, &info, text);
     json_tree_fini(&tree);
     if (err == BK_EXISTS) {
         return api_error(call, 409, "conflict", "there is a token of this name; revoke it first");
+    }
+    if (err == BK_NOT_FOUND) {
+        return api_invalid(call, "canvas", "there is no canvas of this name");
     }
     if (err != BK_OK) {
         return api_fail(call, err, "token");

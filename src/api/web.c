@@ -1,6 +1,7 @@
 #include "api/web.h"
 
 #include "api/page.h"
+#include "hub/hub_private.h"
 #include "base/base64.h"
 #include "base/ct.h"
 #include "base/log.h"
@@ -114,6 +115,11 @@ struct buf *page_begin(struct page *page, const char *title)
                           "<a href=\"/settings\">Settings</a></nav>"
                           "<form method=\"post\" action=\"/logout\">");
         page_csrf(page, html);
+        if (page->canvas.bytes > 0 && !slice_equal(page->canvas, SLICE(RESOURCE_CANVAS_DEFAULT))) {
+            buf_add_str(html, "<span class=\"tag\">canvas ");
+            html_add(html, page->canvas);
+            buf_add_str(html, "</span> ");
+        }
         buf_add_str(html, "<button class=\"plain\">Log out ");
         html_add(html, slice_str(page->session->token.name));
         buf_add_str(html, "</button></form>");
@@ -196,6 +202,11 @@ void page_csrf(struct page *page, struct buf *html)
 {
     buf_printf(html, "<input type=\"hidden\" name=\"csrf\" value=\"%s\">",
                page->session ? page->session->csrf : "");
+    if (page->canvas.bytes > 0) { /* another window may choose another one meanwhile */
+        buf_add_str(html, "<input type=\"hidden\" name=\"canvas\" value=\"");
+        html_add(html, page->canvas);
+        buf_add_str(html, "\">");
+    }
 }
 
 const char *page_cookie_name(const struct page *page, const char *https, const char *http)
@@ -309,7 +320,51 @@ static void session_begin(struct page *page, const struct token_info *token)
     page->session = session;
 }
 
-bool page_resume(struct api_call *call, const uint8_t session[32], struct page *ret_page)
+void page_apply_as(const struct page *page, struct apply_options *options)
+{
+    api_apply_as(&page->session->token, options);
+}
+
+/* False when it was answered: a canvas that is not there, or is not the token's. */
+static bool choose_canvas(struct page *page)
+{
+    struct session *session = page->session;
+    struct arena *arena = &page->call->arena;
+    struct hub_address address;
+    struct store_txn *txn;
+    struct slice given = form_text(page->form, "canvas", arena);
+    given = given.bytes > 0 ? given : form_text(page->query, "canvas", arena);
+    struct slice own = slice_str(session->token.canvas);
+    if (own.bytes > 0 && given.bytes > 0 && !slice_equal(given, own)) {
+        page->canvas = own;
+        page_says(page, 403, "Not allowed", "Your token is for canvas %s only.",
+                  session->token.canvas);
+        return false;
+    }
+    if (own.bytes > 0 || given.bytes == 0) {
+        struct slice chosen = slice_str(session->canvas);
+        page->canvas = own.bytes > 0      ? own
+                       : chosen.bytes > 0 ? chosen
+                                          : SLICE(RESOURCE_CANVAS_DEFAULT);
+        return true;
+    }
+    enum bk_err err = store_read(hub_store(page->call->api->hub), &txn);
+    if (err == BK_OK) {
+        err = hub_find(txn, RESOURCE_CANVAS, SLICE_EMPTY, given, &address);
+        store_read_end(txn);
+    }
+    if (err != BK_OK) {
+        page->canvas = SLICE(RESOURCE_CANVAS_DEFAULT);
+        page_says(page, 404, "Not found", "There is no canvas of this name.");
+        return false;
+    }
+    memcpy(session->canvas, address.name, sizeof session->canvas);
+    page->canvas = slice_str(session->canvas);
+    return true;
+}
+
+bool page_resume(struct api_call *call, const uint8_t session[32], const char *canvas,
+                 struct page *ret_page)
 {
     struct api *api = call->api;
     *ret_page = (struct page){
@@ -317,6 +372,7 @@ bool page_resume(struct api_call *call, const uint8_t session[32], struct page *
         .web = api->web,
         .https = api->admin_tls || (api->admin_url && strncmp(api->admin_url, "https:", 6) == 0)};
     ret_page->session = find_session(ret_page, session);
+    ret_page->canvas = slice_str(canvas);
     return ret_page->session != NULL;
 }
 
@@ -541,6 +597,9 @@ static enum api_step run(struct page *page, const struct page_route *route)
     if (route->form && !csrf_is_right(page)) {
         return page_says(page, 403, "Refused",
                          "The form is too old, or was not made here: load it again.");
+    }
+    if (page->session && !choose_canvas(page)) {
+        return API_DONE;
     }
     if (!api_decode(&call->arena, page->segment, false, &page->segment)) {
         return page_says(page, 400, "Malformed", "The address is malformed.");

@@ -10,6 +10,10 @@ const struct option cli_token_options[] = {
      .fallback = "read",
      .choices = "admin|write|read",
      .help = "create: what it allows"},
+    {.name = "canvas",
+     .kind = OPTION_TEXT,
+     .argument = "CANVAS",
+     .help = "create: good for this canvas only"},
     OUTPUT_OPTION,
     REMOTE_OPTIONS,
     OPTIONS_END,
@@ -25,7 +29,12 @@ static int create(struct remote *remote, const struct options *options, const ch
     buf_init(&body, 4096);
     buf_add_str(&body, "{\"name\":");
     json_add_string(&body, slice_str(name));
-    buf_printf(&body, ",\"role\":\"%s\"}", option_text(options, "role"));
+    buf_printf(&body, ",\"role\":\"%s\"", option_text(options, "role"));
+    if (option_text(options, "canvas") != NULL) {
+        buf_add_str(&body, ",\"canvas\":");
+        json_add_string(&body, slice_str(option_text(options, "canvas")));
+    }
+    buf_add_byte(&body, '}');
     json_tree_init(&tree);
     if (remote_call(remote, "POST", "/api/v1/tokens", "application/json", buf_slice(&body),
                     &response) &&
@@ -61,7 +70,7 @@ static int list(struct remote *remote, const struct options *options)
             struct table table;
             size_t i, count;
             yyjson_mut_val *token;
-            table_init(&table, "NAME|ROLE|ENDS WITH|CREATED");
+            table_init(&table, "NAME|ROLE|CANVAS|ENDS WITH|CREATED");
             yyjson_mut_arr_foreach(value_at(tree.roots[0], "items"), i, count, token)
             {
                 char created[32];
@@ -69,6 +78,8 @@ static int list(struct remote *remote, const struct options *options)
                 table_row(&table);
                 table_cell(&table, text_at(token, "name"));
                 table_cell(&table, text_at(token, "role"));
+                table_cell(&table, text_at(token, "canvas").bytes > 0 ? text_at(token, "canvas")
+                                                                      : SLICE("all"));
                 table_cell(&table, text_at(token, "last4"));
                 table_cell(&table, slice_str(created));
             }

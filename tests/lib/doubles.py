@@ -366,8 +366,8 @@ class OpenId(SignIn):
     """An OpenID provider without a userinfo endpoint: the ID token says who it is. `spoil(head, claims)` may alter them;
     `key` signs, `keys` are published. https://openid.net/specs/openid-connect-core-1_0.html"""
 
-    def __init__(self):
-        self.key = SigningKey('one')
+    def __init__(self, algorithm='RS256'):
+        self.key = SigningKey('one', algorithm)
         self.keys = [self.key]
         self.spoil = lambda head, claims: None
         self.mangle = lambda token: token

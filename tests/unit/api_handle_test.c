@@ -99,8 +99,8 @@ static void start(void)
     }
     fclose(file);
     admin[strcspn(admin, "\n")] = '\0';
-    is_int(token_create(hub, SLICE("w"), TOKEN_WRITE, wall_ns, &info, writer), BK_OK);
-    is_int(token_create(hub, SLICE("r"), TOKEN_READ, wall_ns, &info, reader), BK_OK);
+    is_int(token_create(hub, SLICE("w"), TOKEN_WRITE, SLICE_EMPTY, wall_ns, &info, writer), BK_OK);
+    is_int(token_create(hub, SLICE("r"), TOKEN_READ, SLICE_EMPTY, wall_ns, &info, reader), BK_OK);
 }
 
 static void test_host(void)

@@ -719,7 +719,7 @@ static void test_at_rest(void)
     snprintf(key, sizeof key, "%s", outcome.results[4].key ? outcome.results[4].key : "");
     char token[TOKEN_TEXT_BYTES];
     struct token_info info;
-    is_int(token_create(hub, SLICE("ci"), TOKEN_WRITE, NOW, &info, token), BK_OK);
+    is_int(token_create(hub, SLICE("ci"), TOKEN_WRITE, SLICE_EMPTY, NOW, &info, token), BK_OK);
     is_int(apply("kind: Secret\nmetadata: {name: one}\nspec: {data: {k: planted-later}}\n"), BK_OK);
     static const char *const needles[] = {"planted-alpha", "planted-gamma", "planted-inline",
                                           "planted-later"};
@@ -762,9 +762,12 @@ static void test_tokens(void)
     is_str(info.name, "admin");
     is_mem(info.last4, text + bytes - 5, 4, "its last four characters");
     char created[TOKEN_TEXT_BYTES];
-    is_int(token_create(hub, SLICE("ci"), TOKEN_READ, NOW, &info, created), BK_OK, "another");
-    is_int(token_create(hub, SLICE("ci"), TOKEN_READ, NOW, &other, path), BK_EXISTS, "name taken");
-    is_int(token_create(hub, SLICE("C I"), TOKEN_READ, NOW, &other, path), BK_INVALID, "bad name");
+    is_int(token_create(hub, SLICE("ci"), TOKEN_READ, SLICE_EMPTY, NOW, &info, created),
+           BK_OK, "another");
+    is_int(token_create(hub, SLICE("ci"), TOKEN_READ, SLICE_EMPTY, NOW, &other, path),
+           BK_EXISTS, "name taken");
+    is_int(token_create(hub, SLICE("C I"), TOKEN_READ, SLICE_EMPTY, NOW, &other, path),
+           BK_INVALID, "bad name");
     is_int(token_check(hub, slice_str(created), &other), BK_OK);
     is_int(other.role, TOKEN_READ);
     is_str(other.id, info.id);

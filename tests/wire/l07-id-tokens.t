@@ -115,9 +115,7 @@ with Server() as server:
     is_equal(connect(browser, double, '&iss=a&iss=b').status, 400, 'two of them')
 
     # ES256, keys that cannot be fetched, and an issuer that is another one.
-    other = OpenId()
-    other.key = SigningKey('ec', 'ES256')
-    other.keys = [other.key]
+    other = OpenId('ES256')
     double, first = other, double
     apply(', issuer: "%s"' % other.url)
     is_equal(connect(browser, other).where, '/settings', 'ES256')
@@ -128,7 +126,7 @@ with Server() as server:
     answer = connect(browser, other)
     ok('two%20people' in answer.where, 'and when they do not: %s' % answer.where)
     other.close()
-    third = double = OpenId()
+    third = double = OpenId('ES256')
     third.fault = lambda call: Reply(500, {}) if call.path == '/keys' else None
     apply(', issuer: "%s"' % third.url)
     answer = connect(browser, third)

@@ -56,8 +56,8 @@ struct operations {
     int64_t next_ns;       /* of what is in the store, or of the next try to write */
     uint8_t scan_from[18]; /* key behind which to look next; all zero = from the start */
     bool scanning;
-    bool resuming;         /* more of an integration is to be made due */
-    int64_t now_ns;        /* of the turn, for what it writes */
+    bool resuming;  /* more of an integration is to be made due */
+    int64_t now_ns; /* of the turn, for what it writes */
     struct operations_stats stats;
 };
 
@@ -778,6 +778,31 @@ enum bk_err operations_list_json(struct operations *operations, struct slice can
     buf_add_byte(json, '}');
     err = err == BK_OK ? walk.err : err;
     return err == BK_OK && json->overflow ? BK_TOO_LARGE : err;
+}
+
+enum bk_err operations_canvas(struct operations *operations, uint64_t number,
+                              char ret_canvas[NAME_BYTES_MAX + 1])
+{
+    struct store_txn *txn;
+    struct slice bytes;
+    struct json_tree tree;
+    struct operation operation;
+    enum bk_err err = store_read(hub_store(operations->config.hub), &txn);
+    if (err != BK_OK) {
+        return err;
+    }
+    json_tree_init(&tree);
+    err = operation_get(txn, number, &bytes);
+    if (err == BK_OK) {
+        err = operation_decode(bytes, &tree, &operation);
+    }
+    if (err == BK_OK) {
+        snprintf(ret_canvas, NAME_BYTES_MAX + 1, "%.*s", (int)operation.canvas.bytes,
+                 (const char *)operation.canvas.at);
+    }
+    json_tree_fini(&tree);
+    store_read_end(txn);
+    return err;
 }
 
 enum bk_err operations_get_json(struct operations *operations, uint64_t number, struct buf *json)

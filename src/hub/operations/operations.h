@@ -104,6 +104,8 @@ enum bk_err operations_retry(struct operations *operations, uint64_t number,
 /* ---- for the API: {"items":[…],"next":…}, in order of number */
 enum bk_err operations_list_json(struct operations *operations, struct slice canvas, unsigned limit,
                                  struct slice cursor, struct buf *json) BK_MUST_CHECK;
+enum bk_err operations_canvas(struct operations *operations, uint64_t number,
+                              char ret_canvas[NAME_BYTES_MAX + 1]) BK_MUST_CHECK;
 enum bk_err operations_get_json(struct operations *operations, uint64_t number,
                                 struct buf *json) BK_MUST_CHECK;
 

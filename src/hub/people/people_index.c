@@ -142,12 +142,39 @@ static enum bk_err first_behind(struct store_txn *txn, const struct key *prefix,
     return err == BK_OK && !first.found ? BK_NOT_FOUND : err;
 }
 
+#define NEWEST_LOOKED_MAX 256U
+
+struct newest {
+    size_t skip;
+    struct slice canvas; /* of the integration */
+    unsigned looked;
+    bool own;
+    struct first first;
+};
+
+static bool take_newest(void *context, struct slice key, struct slice value)
+{
+    struct newest *newest = context;
+    struct hub_address address;
+    struct first here = {.skip = newest->skip, .address = &address};
+    take_first(&here, key, value);
+    newest->own = here.found && slice_equal(slice_str(address.canvas), newest->canvas);
+    if (here.found && (newest->own || !newest->first.found)) {
+        *newest->first.address = address;
+        newest->first.found = true;
+    }
+    return !newest->own && ++newest->looked < NEWEST_LOOKED_MAX;
+}
+
 enum bk_err people_index_newest(struct store_txn *txn, struct slice canvas,
                                 struct slice integration, struct hub_address *ret_address)
 {
     struct key prefix;
     key_signed_in(&prefix, canvas, integration);
-    return first_behind(txn, &prefix, 8, ret_address);
+    struct newest newest = {
+        .skip = prefix.bytes + 8, .canvas = canvas, .first = {.address = ret_address}};
+    enum bk_err err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, take_newest, &newest);
+    return err == BK_OK && !newest.first.found ? BK_NOT_FOUND : err;
 }
 
 enum bk_err people_index_find(struct store_txn *txn, struct slice canvas, struct slice integration,

@@ -17,7 +17,9 @@ enum bk_err people_index_put(struct store_txn *txn, struct slice canvas, struct 
 enum bk_err people_index_drop(struct store_txn *txn, struct slice canvas, struct slice name,
                               const struct record *record) BK_MUST_CHECK;
 
-/* Who has a token and changed last. BK_NOT_FOUND: nobody. */
+/* Who has a token and changed last, of the integration's own canvas; who is of another one only
+ * where there is nobody: one canvas does not decide by whose token others' work is done.
+ * BK_NOT_FOUND: nobody. */
 enum bk_err people_index_newest(struct store_txn *txn, struct slice canvas,
                                 struct slice integration,
                                 struct hub_address *ret_address) BK_MUST_CHECK;

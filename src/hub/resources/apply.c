@@ -4,6 +4,7 @@
 #include "base/yaml.h"
 #include "hub/links/link.h"
 #include "hub/resources/apply_build.h"
+#include "hub/resources/token.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,7 +12,7 @@
 
 /* Texts of the largest set, and what a change of a secret that a million sources use needs. */
 #define OUTCOME_BYTES_MAX (1ULL << 30)
-#define RECORD_BYTES_MAX (16U << 20)
+#define RECORD_BYTES_MAX  (16U << 20)
 
 /* ---- failing */
 
@@ -205,6 +206,21 @@ static int compare_users(const void *a, const void *b)
 
 /* ---- the steps of a run */
 
+/* Who is bound to a canvas has no part in others, nor in canvases themselves. */
+static enum bk_err check_canvas(struct apply *apply, enum resource_kind kind, struct slice canvas,
+                                struct slice name)
+{
+    struct slice only = apply->options->only_canvas;
+    if (only.bytes == 0 || slice_equal(only, canvas)) {
+        return BK_OK;
+    }
+    return apply_fail(apply, BK_FORBIDDEN,
+                      "%s \"%.*s\" is not in canvas \"%.*s\", and your token is "
+                      "for that one only",
+                      resource_kind_info(kind)->name, (int)name.bytes, (const char *)name.at,
+                      (int)only.bytes, (const char *)only.at);
+}
+
 /* Everything of an earlier run in a smaller map is forgotten. */
 static enum bk_err start_run(struct apply *apply)
 {
@@ -219,11 +235,14 @@ static enum bk_err start_run(struct apply *apply)
         enum bk_err err = resource_kind_info(document->kind)->in_canvas
                               ? hub_canvas(apply->txn, document->canvas, canvas)
                               : BK_OK;
+        if (err == BK_OK) {
+            err = check_canvas(apply, document->kind, slice_str(canvas), document->name);
+        }
         if (err != BK_OK) {
             return err;
         }
-        struct apply_result *result = new_result(apply, document->kind, slice_str(canvas),
-                                                 document->name);
+        struct apply_result *result =
+            new_result(apply, document->kind, slice_str(canvas), document->name);
         if (!result) {
             return BK_NO_MEMORY;
         }
@@ -319,6 +338,7 @@ static bool found_one(void *context, struct slice key, struct slice value)
 
 static enum bk_err check_canvas_empty(struct apply *apply, const struct apply_work *work)
 {
+    bool bound = false;
     if (slice_equal(work->name, slice_str(RESOURCE_CANVAS_DEFAULT))) {
         return apply_fail(apply, BK_IN_USE, "the canvas \"default\" cannot be deleted");
     }
@@ -330,8 +350,8 @@ static enum bk_err check_canvas_empty(struct apply *apply, const struct apply_wo
             continue;
         }
         key_canvas(&prefix, info->key, work->name);
-        enum bk_err err = store_walk(apply->txn, key_slice(&prefix), SLICE_EMPTY, found_one,
-                                     &found);
+        enum bk_err err =
+            store_walk(apply->txn, key_slice(&prefix), SLICE_EMPTY, found_one, &found);
         if (err != BK_OK) {
             return err;
         }
@@ -340,7 +360,10 @@ static enum bk_err check_canvas_empty(struct apply *apply, const struct apply_wo
                               info->plural);
         }
     }
-    return BK_OK;
+    enum bk_err err = token_of_canvas(apply->txn, work->name, &bound);
+    return err == BK_OK && bound
+               ? apply_fail(apply, BK_IN_USE, "canvas \"%s\" still has tokens", work->result->name)
+               : err;
 }
 
 /* The source of a link goes with it. */
@@ -354,8 +377,8 @@ static enum bk_err imply_removals(struct apply *apply)
         if (work->kind != RESOURCE_INTEGRATION_LINK || !link_source_name(work->name, name)) {
             continue;
         }
-        enum bk_err err = hub_record(apply->txn, RESOURCE_EVENT_SOURCE, work->canvas,
-                                     slice_str(name), &record);
+        enum bk_err err =
+            hub_record(apply->txn, RESOURCE_EVENT_SOURCE, work->canvas, slice_str(name), &record);
         if (err == BK_OK) {
             err = add_removal(apply, RESOURCE_EVENT_SOURCE, work->canvas, slice_str(name));
         }
@@ -476,7 +499,10 @@ static const char *name_users(struct apply *apply, size_t from)
     for (size_t i = 0; i < shown; i++) {
         const struct apply_user *user = &apply->users[from + i];
         bool new_kind = i == 0 || user->kind != (user - 1)->kind;
-        buf_printf(&names, "%s%s%s\"%.*s\"", i == 0 ? "" : i + 1 == count ? " and " : ", ",
+        buf_printf(&names, "%s%s%s\"%.*s\"",
+                   i == 0           ? ""
+                   : i + 1 == count ? " and "
+                                    : ", ",
                    new_kind ? resource_kind_info(user->kind)->name : "", new_kind ? " " : "",
                    (int)user->name.bytes, (const char *)user->name.at);
     }
@@ -858,8 +884,7 @@ static enum bk_err imply_documents(struct apply *apply, struct json_tree *tree,
         if (!root) {
             return BK_NO_MEMORY;
         }
-        if (resource_decode(tree, i, root, &expect, &documents[index],
-                            &apply->outcome->problems)) {
+        if (resource_decode(tree, i, root, &expect, &documents[index], &apply->outcome->problems)) {
             documents[index].implied = true;
             apply->works[index].document = &documents[index];
             apply->count++;
@@ -889,8 +914,8 @@ static size_t count_links(const struct apply *apply, const struct json_tree *tre
         yyjson_mut_val *list = list_of(tree->roots[i]), *item = tree->roots[i];
         for (size_t k = 0; k < (list ? yyjson_mut_arr_size(list) : 1); k++) {
             item = !list ? item : k == 0 ? yyjson_mut_arr_get_first(list) : item->next;
-            yyjson_mut_val *kind = yyjson_mut_is_obj(item) ? yyjson_mut_obj_get(item, "kind")
-                                                           : NULL;
+            yyjson_mut_val *kind =
+                yyjson_mut_is_obj(item) ? yyjson_mut_obj_get(item, "kind") : NULL;
             enum resource_kind found;
             links += yyjson_mut_is_str(kind) && resource_kind_find(json_text(kind), &found) &&
                      found == RESOURCE_INTEGRATION_LINK;
@@ -903,8 +928,9 @@ static enum bk_err decode_all(struct apply *apply, struct json_tree *tree)
 {
     size_t count = count_documents(tree);
     if (count == 0 || (apply->options->one && count != 1)) {
-        return apply_fail(apply, BK_INVALID, count == 0 ? "there is no document in it"
-                                                        : "only one document is wanted here");
+        return apply_fail(apply, BK_INVALID,
+                          count == 0 ? "there is no document in it"
+                                     : "only one document is wanted here");
     }
     size_t links = count_links(apply, tree);
     struct resource_document *documents =
@@ -971,15 +997,14 @@ enum bk_err apply_delete(struct hub *hub, enum resource_kind kind, struct slice 
     if (err == BK_OK) {
         err = hub_find(txn, kind, options->canvas, name, &address);
         if (err == BK_OK) {
-            err = hub_record(txn, kind, slice_str(address.canvas), slice_str(address.name),
-                             &record);
+            err =
+                hub_record(txn, kind, slice_str(address.canvas), slice_str(address.name), &record);
         }
         if (err == BK_OK && options->if_match_given && record.revision != options->if_match) {
-            err = apply_fail(&apply, BK_CONFLICT,
-                             "%s \"%s\" is at revision %llu, not %llu: read it again",
-                             resource_kind_info(kind)->name, address.name,
-                             (unsigned long long)record.revision,
-                             (unsigned long long)options->if_match);
+            err = apply_fail(
+                &apply, BK_CONFLICT, "%s \"%s\" is at revision %llu, not %llu: read it again",
+                resource_kind_info(kind)->name, address.name, (unsigned long long)record.revision,
+                (unsigned long long)options->if_match);
         }
         store_read_end(txn);
     }
@@ -987,6 +1012,9 @@ enum bk_err apply_delete(struct hub *hub, enum resource_kind kind, struct slice 
         apply_fail(&apply, err, "there is no %s \"%.*s\"", resource_kind_info(kind)->name,
                    (int)name.bytes, (const char *)name.at);
     } else if (err == BK_OK) {
+        err = check_canvas(&apply, kind, slice_str(address.canvas), slice_str(address.name));
+    }
+    if (err == BK_OK) {
         apply.wanted.kind = kind;
         apply.wanted.canvas = slice_str(address.canvas);
         apply.wanted.name = slice_str(address.name);

@@ -44,6 +44,11 @@ struct apply_options {
     uint64_t if_match; /* expected revision, else BK_CONFLICT */
     int64_t now_ns;    /* wall clock */
     enum apply_key key;
+    /* Who asks, where that is not becket itself: only what is in this canvas (empty = any), and
+     * accounts and links of people only where they are this user's (empty = anybody's). Else
+     * BK_FORBIDDEN. */
+    struct slice only_canvas;
+    struct slice only_user;
     struct slice learned; /* a secret that the provider brought (ingress/learn.h); else empty */
 };
 
@@ -82,12 +87,13 @@ void apply_outcome_fini(struct apply_outcome *outcome);
 /* Apply documents out of text (YAML or JSON; a list or {"items":[…]} counts as its elements).
  * *ret_outcome is always initialised.
  * BK_INVALID: outcome->problems lists everything that is wrong. BK_EXISTS, BK_NOT_FOUND,
- * BK_CONFLICT,
+ * BK_CONFLICT, BK_FORBIDDEN,
  * BK_IN_USE, BK_UNSUPPORTED, BK_TOO_LARGE, BK_NO_SPACE, BK_IO: outcome->message. Nothing changed.
  * */
 enum bk_err apply_text(struct hub *hub, struct slice text, const struct apply_options *options,
                        struct apply_outcome *ret_outcome) BK_MUST_CHECK;
-/* Delete one object. `name` may be its id. BK_NOT_FOUND, BK_CONFLICT, BK_IN_USE (names the users).
+/* Delete one object. `name` may be its id. BK_NOT_FOUND, BK_CONFLICT, BK_FORBIDDEN, BK_IN_USE
+ * (names the users).
  * */
 enum bk_err apply_delete(struct hub *hub, enum resource_kind kind, struct slice name,
                          const struct apply_options *options,

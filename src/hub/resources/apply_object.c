@@ -184,6 +184,46 @@ static enum bk_err check_existing(struct apply *apply, const struct apply_work *
     }
     return BK_OK;
 }
+
+/* Whose an account or a link is: "user": {"name"} of a spec; empty = nobody's. */
+static enum bk_err owner_of(struct apply *apply, struct slice spec, struct slice *ret_user)
+{
+    struct json_tree tree;
+    struct json_problem problem;
+    *ret_user = SLICE_EMPTY;
+    json_tree_init(&tree);
+    enum bk_err err = json_parse(spec, &tree, &problem);
+    if (err == BK_OK) {
+        yyjson_mut_val *user = yyjson_mut_obj_get(tree.roots[0], "user");
+        struct slice name = json_text(yyjson_mut_obj_get(user, "name"));
+        char *copy = arena_copy(apply->arena, name.at, name.bytes);
+        *ret_user = slice_of(copy, copy ? name.bytes : 0);
+        err = name.bytes > 0 && !copy ? BK_NO_MEMORY : BK_OK;
+    }
+    json_tree_fini(&tree);
+    return err;
+}
+
+/* Accounts and links of people are theirs, and administrators'. */
+static enum bk_err check_owner(struct apply *apply, const struct apply_work *work,
+                               struct slice spec)
+{
+    struct slice only = apply->options->only_user, owner;
+    bool of_people =
+        work->kind == RESOURCE_INTEGRATION_USER || work->kind == RESOURCE_INTEGRATION_LINK;
+    if (only.bytes == 0 || !of_people || spec.bytes == 0) {
+        return BK_OK;
+    }
+    enum bk_err err = owner_of(apply, spec, &owner);
+    if (err != BK_OK || owner.bytes == 0 || slice_equal(owner, only)) {
+        return err;
+    }
+    return apply_fail(apply, BK_FORBIDDEN,
+                      "%s \"%.*s\" is %.*s's: that needs their token, or one of role admin",
+                      resource_kind_info(work->kind)->name, (int)work->name.bytes,
+                      (const char *)work->name.at, (int)owner.bytes, (const char *)owner.at);
+}
+
 enum bk_err apply_put(struct apply *apply, struct apply_work *work)
 {
     scratch_reset(apply);
@@ -213,7 +253,9 @@ enum bk_err apply_put(struct apply *apply, struct apply_work *work)
         work->result->action = APPLY_UNCHANGED;
     } else {
         work->result->action = apply->existed ? APPLY_UPDATED : APPLY_CREATED;
-        err = put_record(apply, work);
+        err = check_owner(apply, work, apply->existed ? apply->old.spec : SLICE_EMPTY);
+        err = err == BK_OK ? check_owner(apply, work, buf_slice(&apply->spec)) : err;
+        err = err == BK_OK ? put_record(apply, work) : err;
     }
     describe(apply, work);
     return err;
@@ -231,7 +273,10 @@ enum bk_err apply_remove(struct apply *apply, struct apply_work *work)
         return err;
     }
     bk_assert(apply->existed);
-    err = apply_drop_references(apply, work);
+    err = check_owner(apply, work, apply->old.spec);
+    if (err == BK_OK) {
+        err = apply_drop_references(apply, work);
+    }
     if (err == BK_OK && kind->unindex) {
         err = kind->unindex(apply, work);
     }

@@ -12,18 +12,23 @@
 
 #include <stdio.h>
 
-#define TOKEN_PREFIX "bkt_"
+#define TOKEN_PREFIX       "bkt_"
 #define TOKEN_RANDOM_BYTES 32U
-/* u8 version | u8 role | 16 id | i64 created | 4 last characters | name */
-#define TOKEN_VERSION 1U
-#define TOKEN_RECORD_BYTES 30U
+/* u8 version | u8 role | 16 id | i64 created | 4 last characters | name; bound to a canvas:
+ * version 2, and \0 canvas behind it */
+#define TOKEN_VERSION       1U
+#define TOKEN_VERSION_BOUND 2U
+#define TOKEN_RECORD_BYTES  30U
 
 const char *token_role_name(enum token_role role)
 {
     switch (role) {
-    case TOKEN_READ: return "read";
-    case TOKEN_WRITE: return "write";
-    case TOKEN_ADMIN: return "admin";
+    case TOKEN_READ:
+        return "read";
+    case TOKEN_WRITE:
+        return "write";
+    case TOKEN_ADMIN:
+        return "admin";
     }
     return "unknown";
 }
@@ -43,18 +48,29 @@ bool token_role_find(struct slice text, enum token_role *ret_role)
 
 static enum bk_err decode_token(struct slice bytes, struct token_info *ret_info)
 {
-    if (bytes.bytes <= TOKEN_RECORD_BYTES || bytes.bytes > TOKEN_RECORD_BYTES + NAME_BYTES_MAX ||
-        bytes.at[0] != TOKEN_VERSION || bytes.at[1] < TOKEN_READ || bytes.at[1] > TOKEN_ADMIN) {
+    bool bound = bytes.bytes > 0 && bytes.at[0] == TOKEN_VERSION_BOUND;
+    struct slice name = slice_skip(bytes, TOKEN_RECORD_BYTES), canvas = SLICE_EMPTY;
+    if (bound) {
+        size_t end = slice_find(name, 0);
+        canvas = slice_skip(name, end + 1);
+        name = slice_of(name.at, end);
+    }
+    if (name.bytes == 0 || name.bytes > NAME_BYTES_MAX || bound != (canvas.bytes > 0) ||
+        canvas.bytes > NAME_BYTES_MAX || (!bound && bytes.at[0] != TOKEN_VERSION) ||
+        bytes.at[1] < TOKEN_READ || bytes.at[1] > TOKEN_ADMIN) {
         return BK_CORRUPT;
     }
-    size_t name_bytes = bytes.bytes - TOKEN_RECORD_BYTES;
     ret_info->role = (enum token_role)bytes.at[1];
     hub_id_text(bytes.at + 2, ret_info->id);
     ret_info->created_ns = (int64_t)key_get_u64(bytes.at + 18);
     memcpy(ret_info->last4, bytes.at + 26, 4);
     ret_info->last4[4] = '\0';
-    memcpy(ret_info->name, bytes.at + TOKEN_RECORD_BYTES, name_bytes);
-    ret_info->name[name_bytes] = '\0';
+    memcpy(ret_info->name, name.at, name.bytes);
+    ret_info->name[name.bytes] = '\0';
+    if (bound) {
+        memcpy(ret_info->canvas, canvas.at, canvas.bytes);
+    }
+    ret_info->canvas[canvas.bytes] = '\0';
     return BK_OK;
 }
 
@@ -76,7 +92,7 @@ static enum bk_err audit_token(struct hub *hub, struct store_txn *txn, const cha
     struct audit_change change = {.action = action,
                                   .kind = "Token",
                                   .name = info->name,
-                                  .canvas = "",
+                                  .canvas = info->canvas,
                                   .diff = slice_str(diff),
                                   .now_ns = now_ns};
     return audit_add(hub, txn, &change);
@@ -87,20 +103,32 @@ static enum bk_err put_token(struct store_txn *txn, void *context)
     const struct token_write *write = context;
     struct slice name = slice_str(write->info.name), value;
     struct key key, name_key;
-    uint8_t bytes[TOKEN_RECORD_BYTES + NAME_BYTES_MAX];
+    struct slice canvas = slice_str(write->info.canvas);
+    struct record record;
+    uint8_t bytes[TOKEN_RECORD_BYTES + 2 * NAME_BYTES_MAX + 1];
+    size_t count = TOKEN_RECORD_BYTES + name.bytes;
     key_token_name(&name_key, name);
     enum bk_err err = store_get(txn, key_slice(&name_key), &value);
     if (err != BK_NOT_FOUND) {
         return err == BK_OK ? BK_EXISTS : err;
     }
-    bytes[0] = TOKEN_VERSION;
+    err = canvas.bytes > 0 ? hub_record(txn, RESOURCE_CANVAS, SLICE_EMPTY, canvas, &record) : BK_OK;
+    if (err != BK_OK) {
+        return err;
+    }
+    bytes[0] = canvas.bytes > 0 ? TOKEN_VERSION_BOUND : TOKEN_VERSION;
     bytes[1] = (uint8_t)write->info.role;
     memcpy(bytes + 2, write->id, 16);
     key_put_u64(bytes + 18, (uint64_t)write->info.created_ns);
     memcpy(bytes + 26, write->info.last4, 4);
     memcpy(bytes + TOKEN_RECORD_BYTES, name.at, name.bytes);
+    if (canvas.bytes > 0) {
+        bytes[count++] = 0;
+        memcpy(bytes + count, canvas.at, canvas.bytes);
+        count += canvas.bytes;
+    }
     key_token(&key, write->hash);
-    err = store_put(txn, key_slice(&key), slice_of(bytes, TOKEN_RECORD_BYTES + name.bytes));
+    err = store_put(txn, key_slice(&key), slice_of(bytes, count));
     if (err == BK_OK) {
         err = store_put(txn, key_slice(&name_key), slice_of(write->hash, sizeof write->hash));
     }
@@ -124,25 +152,29 @@ static void make_text(char ret_text[TOKEN_TEXT_BYTES])
 }
 
 static void prepare(struct token_write *write, struct hub *hub, struct slice name,
-                    enum token_role role, int64_t now_ns, const char *text)
+                    enum token_role role, struct slice canvas, int64_t now_ns, const char *text)
 {
     *write = (struct token_write){.info = {.role = role, .created_ns = now_ns}, .hub = hub};
     hub_id_make(write->id);
     hub_id_text(write->id, write->info.id);
     memcpy(write->info.name, name.at, name.bytes);
+    if (canvas.bytes > 0) {
+        memcpy(write->info.canvas, canvas.at, canvas.bytes);
+    }
     memcpy(write->info.last4, text + TOKEN_TEXT_BYTES - 5, 4);
     sha256(slice_str(text), write->hash);
 }
 
-enum bk_err token_create(struct hub *hub, struct slice name, enum token_role role, int64_t now_ns,
-                         struct token_info *ret_info, char ret_text[TOKEN_TEXT_BYTES])
+enum bk_err token_create(struct hub *hub, struct slice name, enum token_role role,
+                         struct slice canvas, int64_t now_ns, struct token_info *ret_info,
+                         char ret_text[TOKEN_TEXT_BYTES])
 {
     struct token_write write;
-    if (!resource_name_valid(name)) {
+    if (!resource_name_valid(name) || (canvas.bytes > 0 && !resource_name_valid(canvas))) {
         return BK_INVALID;
     }
     make_text(ret_text);
-    prepare(&write, hub, name, role, now_ns, ret_text);
+    prepare(&write, hub, name, role, canvas, now_ns, ret_text);
     enum bk_err err = store_update(hub->store, put_token, &write);
     if (err != BK_OK) {
         bk_wipe(ret_text, TOKEN_TEXT_BYTES);
@@ -186,7 +218,7 @@ enum bk_err token_bootstrap(struct hub *hub, const char *data_directory, int64_t
     }
     struct token_write write;
     make_text(text);
-    prepare(&write, hub, SLICE("admin"), TOKEN_ADMIN, now_ns, text);
+    prepare(&write, hub, SLICE("admin"), TOKEN_ADMIN, SLICE_EMPTY, now_ns, text);
     memcpy(line, text, sizeof line);
     line[sizeof line - 1] = '\n';
     /* The file first: after a crash between the two there is still no token, and both are made
@@ -277,7 +309,7 @@ struct token_search {
 static bool search_one(void *context, const struct token_info *info)
 {
     struct token_search *search = context;
-    search->admins += info->role == TOKEN_ADMIN;
+    search->admins += info->role == TOKEN_ADMIN && info->canvas[0] == '\0';
     if (slice_equal(search->wanted, slice_str(info->name)) ||
         slice_equal(search->wanted, slice_str(info->id))) {
         search->info = *info;
@@ -314,7 +346,7 @@ static enum bk_err remove_token(struct store_txn *txn, void *context)
     if (err != BK_OK || !search.found) {
         return err == BK_OK ? BK_NOT_FOUND : err;
     }
-    if (search.info.role == TOKEN_ADMIN && search.admins == 1) {
+    if (search.info.role == TOKEN_ADMIN && search.info.canvas[0] == '\0' && search.admins == 1) {
         return BK_IN_USE;
     }
     key_token_name(&name_key, slice_str(search.info.name));
@@ -335,12 +367,34 @@ enum bk_err token_revoke(struct hub *hub, struct slice name_or_id)
     return store_update(hub->store, remove_token, &removal);
 }
 
+struct canvas_search {
+    struct slice canvas;
+    bool found;
+};
+
+static bool search_canvas(void *context, const struct token_info *info)
+{
+    struct canvas_search *search = context;
+    search->found = slice_equal(slice_str(info->canvas), search->canvas);
+    return !search->found;
+}
+
+enum bk_err token_of_canvas(struct store_txn *txn, struct slice canvas, bool *ret_any)
+{
+    struct canvas_search search = {.canvas = canvas};
+    enum bk_err err = each_in(txn, search_canvas, &search);
+    *ret_any = search.found;
+    return err;
+}
+
 void token_info_json(const struct token_info *info, struct buf *json)
 {
     char created[25];
+    bool bound = info->canvas[0] != '\0';
     time_format_rfc3339(info->created_ns, created);
     buf_printf(json,
-               "{\"id\":\"%s\",\"name\":\"%s\",\"role\":\"%s\",\"last4\":\"%s\","
+               "{\"id\":\"%s\",\"name\":\"%s\",\"role\":\"%s\",%s%s%s\"last4\":\"%s\","
                "\"createdAt\":\"%s\"}",
-               info->id, info->name, token_role_name(info->role), info->last4, created);
+               info->id, info->name, token_role_name(info->role), bound ? "\"canvas\":\"" : "",
+               info->canvas, bound ? "\"," : "", info->last4, created);
 }

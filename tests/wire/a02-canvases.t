@@ -1,0 +1,309 @@
+#!/usr/bin/env python3
+"""Who may do what: every route of openapi.json with a token of each role, of no canvas, of this one, of another one, and
+with none, against the table below. A route that is not in the table fails. Nobody sees or changes what is another
+canvas's, by name, by id, by a document or by a page; accounts and links of people are theirs and administrators'."""
+import http.client
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+from browser import Browser
+from doubles import *
+
+RANK = {'none': 0, 'read': 1, 'write': 2, 'admin': 3}
+# operationId -> (least role, of what): a canvas's object, the whole server, or anybody's.
+TABLE = {}
+KINDS = {'Secret': 'secrets', 'Integration': 'integrations', 'User': 'users', 'Team': 'teams',
+         'IntegrationUser': 'integration-users', 'IntegrationLink': 'integration-links', 'EventSource': 'event-sources',
+         'Destination': 'destinations', 'Route': 'routes'}
+for kind in KINDS:
+    TABLE.update({'list' + kind: ('read', 'canvas'), 'get' + kind: ('read', 'canvas'), 'create' + kind: ('write', 'canvas'),
+                  'update' + kind: ('write', 'canvas'), 'delete' + kind: ('write', 'canvas')})
+TABLE.update({
+    'apply': ('write', 'canvas'),
+    'listCanvas': ('read', 'canvas'), 'getCanvas': ('read', 'canvas'),
+    'createCanvas': ('write', 'server'), 'updateCanvas': ('write', 'server'), 'deleteCanvas': ('write', 'server'),
+    'pauseDestination': ('write', 'canvas'), 'resumeDestination': ('write', 'canvas'),
+    'getDestinationSecrets': ('admin', 'canvas'), 'getEventSourceSecrets': ('admin', 'canvas'),
+    'resetEventSourceKey': ('write', 'canvas'),
+    'listEntry': ('read', 'canvas'), 'getEntry': ('read', 'canvas'), 'createEntry': ('write', 'canvas'),
+    'listOperation': ('read', 'canvas'), 'getOperation': ('read', 'canvas'), 'retryOperation': ('write', 'canvas'),
+    'listEvent': ('read', 'canvas'), 'streamEvent': ('read', 'canvas'), 'getEvent': ('read', 'canvas'),
+    'getEventBody': ('read', 'canvas'), 'replayEvent': ('write', 'canvas'), 'replay': ('write', 'canvas'),
+    'listDelivery': ('read', 'canvas'),
+    'rotateOidcKey': ('admin', 'server'), 'listToken': ('admin', 'server'), 'createToken': ('admin', 'server'),
+    'getToken': ('admin', 'server'), 'deleteToken': ('admin', 'server'), 'listAudit': ('admin', 'server'),
+    'listProvider': ('read', 'anybody'),
+    'getOpenapi': ('none', 'anybody'), 'getMetrics': ('none', 'anybody'), 'getLive': ('none', 'anybody'),
+    'getReady': ('none', 'anybody'),
+})
+
+SPECS = {
+    'Secret': {'data': {'k': 'planted-blue'}},
+    'Integration': {'type': 'github', 'url': 'https://github.com/acme', 'check': False, 'auth': {'use': 'none'}},
+    'User': {'fullName': 'Blue'},
+    'Team': {'title': 'Blue'},
+    'IntegrationUser': {'integration': {'name': 'blue-1'}, 'uid': '7'},
+    'IntegrationLink': {'type': 'generic', 'team': {'name': 'blue-1'}, 'source': {'name': 'blue-1'},
+                        'entry': {'body': '$.text'}},
+    'EventSource': {'verification': {'secrets': [{'value': 'blue-key'}]}, 'type': 'github'},
+    'Destination': {'url': 'http://127.0.0.1:1/', 'allowPrivate': True},
+    'Route': {'from': [{'source': 'blue-1'}], 'to': [{'destination': 'blue-1'}]},
+    'Canvas': {},
+}
+
+
+def document(kind, name, canvas='blue', **more):
+    metadata = {'name': name} if kind == 'Canvas' else {'name': name, 'canvasId': canvas}
+    return {'kind': kind, 'metadata': metadata, 'spec': dict(SPECS[kind], **more)}
+
+
+hub = GitHub()
+hub.repositories['acme/hello'] = {}
+shm = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None  # many commits, and none that has to last
+with tempfile.TemporaryDirectory(prefix='becket-canvases-', dir=shm) as data, \
+        Server(data=os.path.join(data, 'data'), options=['--durability', 'none']) as server:
+    def ask(method, path, token, body=None):
+        """Only the head of what has no end."""
+        connection = http.client.HTTPConnection('127.0.0.1', server.admin, timeout=20)
+        headers = {'Authorization': 'Bearer ' + token} if token else {}
+        data = None
+        if body is not None:
+            data, headers['Content-Type'] = json.dumps(body).encode(), 'application/json'
+        connection.request(method, path, data, headers)
+        answer = connection.getresponse()
+        answer.text = '' if 'event-stream' in (answer.getheader('Content-Type') or '') else answer.read().decode('utf-8', 'replace')
+        connection.close()
+        return answer
+
+    def make_token(name, role, canvas=None):
+        body = dict({'name': name, 'role': role}, **({'canvas': canvas} if canvas else {}))
+        answer = ask('POST', '/api/v1/tokens', server.token, body)
+        assert answer.status == 201, answer.text
+        return json.loads(answer.text)['token']
+
+    def get(path):
+        return json.loads(ask('GET', path, server.token).text)
+
+    server.apply('kind: Canvas\nmetadata: {name: blue}\n---\nkind: Canvas\nmetadata: {name: red}\n')
+    server.apply(json.dumps([document(kind, 'blue-1') for kind in KINDS]))
+    server.apply('kind: Integration\nmetadata: {name: hub, canvasId: blue}\nspec: {type: github, url: "%s/acme", apiUrl: "%s", '
+                 'allowPrivate: true, auth: {use: AUTH_TYPE_TOKEN, token: {value: %s}}}' % (hub.url, hub.url, hub.token))
+    body = b'{"ref":"refs/heads/blue"}'
+    path = get('/api/v1/event-sources/blue-1?canvas=blue')['status']['path']
+    event = server.post(path if path.startswith('/') else '/hooks/' + path, body, github(body, 'blue-key')).json['id']
+    entry = json.loads(ask('POST', '/api/v1/entries?canvas=blue', server.token, {'team': 'blue-1', 'body': 'blue'}).text)['id']
+    end = time.monotonic() + 10
+    while time.monotonic() < end and not (get('/api/v1/operations')['items'] and
+                                          get('/api/v1/deliveries?event=' + event)['items']):
+        time.sleep(0.05)
+    operation = get('/api/v1/operations')['items'][0]['metadata']['name']
+    ids = {kind: get('/api/v1/%s/blue-1?canvas=blue' % plural)['metadata']['id'] for kind, plural in KINDS.items()}
+    ids['Canvas'] = get('/api/v1/canvases/blue')['metadata']['id']
+
+    # ---- the tokens
+    tokens = {('none', None): None}
+    for role in ('read', 'write', 'admin'):
+        tokens[role, None] = make_token('all-' + role, role)
+        for canvas in ('blue', 'red'):
+            tokens[role, canvas] = make_token('%s-%s' % (canvas, role), role, canvas)
+    is_equal(ask('POST', '/api/v1/tokens', server.token, {'name': 'x', 'role': 'read', 'canvas': 'green'}).status, 400,
+             'a token of a canvas that is not there')
+    is_equal(ask('POST', '/api/v1/tokens', server.token, {'name': 'x', 'role': 'read', 'canvas': ''}).status, 400,
+             'a token of no canvas by mistake')
+    is_equal(ask('DELETE', '/api/v1/canvases/red', server.token).status, 409, 'a canvas with tokens stays')
+    is_equal(get('/api/v1/tokens/blue-read')['canvas'], 'blue', 'it says of which canvas it is')
+
+    # ---- what to ask of each route
+    count = 0
+
+    def requests_of(operation_id, method, path, parameters, own):
+        """[(path, body, how)]: the same about blue, by every way there is to name it."""
+        global count
+        kind = next((k for k in list(KINDS) + ['Canvas'] if operation_id in ('get' + k, 'update' + k, 'delete' + k)), None)
+        kind = {'pauseDestination': 'Destination', 'resumeDestination': 'Destination', 'getDestinationSecrets': 'Destination',
+                'getEventSourceSecrets': 'EventSource', 'resetEventSourceKey': 'EventSource'}.get(operation_id, kind)
+        names = ['']
+        count += 1
+        if kind:
+            name = 'blue-1' if kind != 'Canvas' else 'blue'
+            if method == 'DELETE' and own:
+                name = 'blue-%d' % (count + 100)
+                server.apply(json.dumps([document(kind, name)]))
+            at = '/api/v1/canvases/' if kind == 'Canvas' else '/api/v1/%s/' % KINDS[kind]
+            found = get(at + name + ('' if kind == 'Canvas' else '?canvas=blue'))['metadata']
+            names = [name, found['id']]
+        elif operation_id in ('getToken', 'deleteToken'):
+            names = ['spare-%d' % count if own else 'all-read']
+            if own:
+                make_token(names[0], 'read')
+        elif '{' in path:
+            names = [entry if 'entries' in path else event if 'events' in path else operation]
+        body = None
+        if method in ('POST', 'PUT'):
+            created = operation_id.removeprefix('create')
+            if operation_id.startswith('create') and created in SPECS:
+                body = document(created, 'blue-new-%d' % count)
+            elif operation_id.startswith('update'):
+                body = document(kind, names[0])
+                if kind == 'IntegrationUser':
+                    body['spec']['nickname'] = 'n%d' % count
+            body = {'apply': [document('User', 'blue-apply-%d' % count)], 'createToken': {'name': 'new-%d' % count, 'role': 'read'},
+                    'createEntry': {'team': 'blue-1', 'body': 'more %d' % count}}.get(operation_id, body)
+        more = '&since=1h' if operation_id == 'replay' else ''
+        more += '&dryRun=true' if 'dryRun' in parameters and 'replay' in operation_id else ''
+        for i, name in enumerate(names):
+            filled = re.sub(r'\{\w+\}', name, path)
+            way = 'by id' if i else 'by name'
+            if 'canvas' in parameters:
+                yield filled + '?canvas=blue' + more, body, way + ', of blue'
+                if not (method == 'DELETE' and own):
+                    yield filled + '?' + more, body, way
+                if method == 'GET':
+                    yield filled + '?canvas=' + ids['Canvas'] + more, body, way + ', of its id'
+            else:
+                yield filled + ('?' + more if more else ''), body, way
+
+    def wanted(role, canvas, least, what, path, operation_id):
+        """The statuses that are right; '' when the answer must not know blue at all."""
+        if least == 'none':
+            return [200]
+        if role == 'none':
+            return [401]
+        if RANK[role] < RANK[least]:
+            return [403]
+        if what == 'anybody' or canvas is None:
+            return [200, 201, 202, 204] if canvas is None else [200]
+        if what == 'server':
+            return [403]
+        if canvas == 'blue':
+            return [200, 201, 202, 204]
+        return [403] if 'canvas=' in path else [403, 404, 'nothing of blue']
+
+    document_of_api = get('/api/v1/openapi.json')
+    operations = [(o['operationId'], m.upper(), p, [x['name'] for x in o.get('parameters', [])])
+                  for p, methods in document_of_api['paths'].items() for m, o in methods.items()]
+    is_equal(sorted(set(o[0] for o in operations) ^ set(TABLE)), [], 'every route is in the table, and only routes are')
+    snapshot = lambda: {plural: get('/api/v1/%s?canvas=blue' % plural)['items'] for plural in KINDS.values()}
+    for operation_id, method, path, parameters in operations:
+        least, what = TABLE.get(operation_id, ('admin', 'server'))
+        wrong, before, tried = [], None, 0
+        order = sorted(tokens, key=lambda t: (t[1] is None, t[1] == 'blue', RANK[t[0]]))  # who may least first
+        for (role, canvas) in order:
+            own = (canvas is None or (canvas == 'blue' and what != 'server')) and role != 'none' and RANK[role] >= RANK[least]
+            for asked, body, how in requests_of(operation_id, method, path, parameters, own):
+                if own and not ('canvas=' in asked or canvas == 'blue' or 'canvas' not in parameters):
+                    continue  # of an unbound token that names no canvas: the default one, where nothing is
+                if own and 'by id' in how and method == 'DELETE':
+                    continue  # it went by its name
+                answer = ask(method, asked, tokens[role, canvas], body)
+                right = wanted(role, canvas, least, what, asked, operation_id)
+                good = answer.status in right
+                if own and answer.status == 409:
+                    good = True  # it is there already, or done: that is known only to who may know
+                if own and method == 'PUT' and 'by id' in how:
+                    good = answer.status == 400  # a document has its name
+                if 'nothing of blue' in right:
+                    good = answer.status in (403, 404) or (answer.status in (200, 202) and 'blue' not in answer.text) or \
+                        (operation_id.startswith('create') or operation_id == 'apply') and answer.status in (400, 403)
+                tried += 1
+                if not good:
+                    wrong.append('%s of %s, %s: %d %s' % (role, canvas, how, answer.status, answer.text[:200]))
+        is_equal(wrong, [], '%s, %s %s: %d requests' % (operation_id, method, path, tried))
+
+    # ---- documents and names of another canvas
+    red = tokens['write', 'red']
+    before = snapshot()
+    for what in ({'kind': 'User', 'metadata': {'name': 'ben', 'canvasId': 'blue'}, 'spec': {}},
+                 {'kind': 'User', 'metadata': {'name': 'ben', 'canvasId': ids['Canvas']}, 'spec': {}},
+                 {'kind': 'User', 'metadata': {'name': 'ben', 'canvasId': 'default'}, 'spec': {}},
+                 {'kind': 'Canvas', 'metadata': {'name': 'green'}, 'spec': {}}):
+        is_equal(ask('POST', '/api/v1/apply', red, [document('User', 'fine', 'red'), what]).status, 403, 'apply of %s' % what)
+        is_equal(ask('POST', '/api/v1/apply?dryRun=true', red, what).status, 403, 'nor to try it')
+    is_equal(get('/api/v1/users?canvas=red')['items'], [], 'all or nothing')
+    is_equal(ask('POST', '/api/v1/apply', red, {'kind': 'User', 'metadata': {'name': 'ruby'}, 'spec': {}}).status, 200,
+             'without a canvas it is the token\'s')
+    is_equal([u['metadata']['canvasId'] for u in get('/api/v1/users?canvas=red')['items']], ['red'], 'and it is there')
+    is_equal(ask('POST', '/api/v1/apply?prune=true', red, {'kind': 'User', 'metadata': {'name': 'ruby'}, 'spec': {}}).status,
+             200, 'prune')
+    is_equal(snapshot(), before, 'blue is as it was')
+    for what in ('/api/v1/deliveries', '/api/v1/deliveries?event=' + event, '/api/v1/events', '/api/v1/entries',
+                 '/api/v1/operations', '/api/v1/deliveries?state=dead', '/api/v1/deliveries?state=pending'):
+        is_equal(json.loads(ask('GET', what, red).text)['items'], [], 'red: nothing in ' + what)
+    ok(json.loads(ask('GET', '/api/v1/deliveries', tokens['read', 'blue']).text)['items'], 'blue: its deliveries')
+    is_equal([c['metadata']['name'] for c in json.loads(ask('GET', '/api/v1/canvases', red).text)['items']], ['red'],
+             'the only canvas that a bound token knows')
+    is_equal(ask('GET', '/api/v1/deliveries?destination=' + ids['Destination'], red).status, 400, 'a destination by its id')
+
+    # ---- accounts and links of people
+    ann, ben = make_token('ann', 'write', 'blue'), make_token('ben', 'write', 'blue')
+    mine = document('IntegrationUser', 'account', user={'name': 'ann'})
+    server.apply(json.dumps([document('User', 'ann'), document('User', 'ben')]))
+    at = '/api/v1/integration-users/account?canvas=blue'
+    is_equal(ask('POST', '/api/v1/integration-users?canvas=blue', ben, mine).status, 403, 'nobody connects somebody else')
+    is_equal(ask('POST', '/api/v1/integration-users?canvas=blue', ann, mine).status, 201, 'one\'s own account')
+    is_equal(ask('PUT', at, ben, document('IntegrationUser', 'account', user={'name': 'ben'})).status, 403, 'nor takes it over')
+    is_equal(ask('PUT', at, ann, document('IntegrationUser', 'account', user={'name': 'ben'})).status, 403, 'nor gives it away')
+    is_equal(ask('DELETE', at, ben).status, 403, 'nor disconnects somebody else')
+    answer = ask('DELETE', at, ben)
+    ok("is ann's" in answer.text, answer.text)
+    is_equal(ask('POST', '/api/v1/apply?prune=true', ben, document('IntegrationUser', 'blue-1')).status, 403, 'prune neither')
+    is_equal(ask('PUT', at, tokens['admin', 'blue'], document('IntegrationUser', 'account', user={'name': 'ben'})).status, 200,
+             'an administrator of the canvas may')
+    is_equal(ask('DELETE', at, ann).status, 403, 'now it is another\'s')
+    is_equal(ask('DELETE', at, ben).status, 204, 'one\'s own')
+
+    # ---- the pages
+    server.apply(json.dumps([mine, document('IntegrationUser', 'free')]))
+    SPECS['Integration'] = {'type': 'gitlab', 'url': 'https://gitlab.com', 'check': False,
+                            'auth': {'use': 'AUTH_TYPE_OAUTH', 'oauth': {'clientId': 'blue-client'}}}
+    server.apply(json.dumps([document('Integration', 'lab')]))
+    people = {}
+    for who, token in (('ann', ann), ('ben', ben), ('red', red), ('all', server.token), ('chief', tokens['admin', 'blue'])):
+        people[who] = Browser(server.admin)
+        people[who].login(token)
+    ok('account' in people['ann'].get('/users/ann/settings').text and
+       '/auth/account/disconnect' in people['ann'].get('/users/ann/settings').text, 'ann sees her account')
+    page = people['ben'].get('/users/ann/settings').text
+    ok('Disconnect<' not in page, 'ben has no button for it')
+    form = people['ben'].form(people['ben'].get('/settings').text, '/logout')
+    answer = people['ben'].request('POST', '/auth/account/disconnect', form)
+    ok(answer.status == 403 and 'ann' in answer.text, 'nor does the address work: %d' % answer.status)
+    is_equal(get('/api/v1/integration-users/account?canvas=blue')['spec']['user'], {'name': 'ann'}, 'still connected')
+    is_equal(people['red'].get('/users/ann/settings').status, 404, 'red does not know her')
+    form = people['red'].form(people['red'].get('/settings').text, '/logout')
+    answer = people['red'].request('POST', '/auth/account/disconnect', dict(form, canvas='blue'))
+    is_equal(answer.status, 403, 'a form with another canvas')
+    for name in ('account', get('/api/v1/integration-users/account?canvas=blue')['metadata']['id']):
+        people['red'].request('POST', '/auth/%s/disconnect' % name, form)
+        is_equal(ask('GET', at, server.token).status, 200, 'red disconnects nobody by %s' % name)
+    is_equal(people['red'].get('/settings?canvas=blue').status, 403, 'a page of another canvas')
+    is_equal(people['red'].get('/auth/lab').status, 404, 'its integrations')
+    is_equal(people['red'].get('/auth/lab?canvas=blue').status, 403, 'however asked for')
+    where = people['ann'].get('/auth/lab').where
+    ok(where.startswith('https://gitlab.com/oauth/authorize?') and 'blue-client' in where, 'its own: %s' % where)
+    is_equal(people['all'].get('/auth/lab').status, 404, 'who is bound to none is in the default one')
+    is_equal(people['all'].get('/settings?canvas=nowhere').status, 404, 'a canvas that is not there')
+    ok('/settings?canvas=red' in people['all'].get('/settings?canvas=blue').text, 'and chooses')
+    ok(people['all'].get('/auth/lab').where.startswith('https://gitlab.com/'), 'which stays chosen')
+    ok('href="/settings?canvas=' not in people['ann'].get('/settings').text, 'a bound one has no choice')
+    form = people['chief'].form(people['chief'].get('/users/ann/settings').text, '/auth/account/disconnect')
+    is_equal(people['chief'].request('POST', '/auth/account/disconnect', form).status, 302, 'an administrator disconnects')
+    is_equal(ask('GET', at, server.token).status, 404, 'and it is gone')
+
+    # ---- the command line
+    code, out, err = server.cli('token', 'create', 'cli', '--role', 'write', '--canvas', 'red')
+    ok(code == 0 and out.startswith('bkt_'), 'token create --canvas') or diag(err)
+    made = out.strip()
+    code, out, err = server.cli('get', 'users', '--token', made)
+    ok(code == 0 and 'ruby' in out, 'it is at home without a word') or diag(out + err)
+    code, out, err = server.cli('get', 'users', '--canvas', 'blue', '--token', made)
+    ok(code == 1 and 'red' in err, 'and nowhere else: %s' % err.strip())
+    code, out, err = server.cli('token', 'list')
+    ok('red' in out and 'all' in out, 'the list tells it')
+    server.kill()
+    server.start()
+    is_equal(ask('GET', '/api/v1/users?canvas=blue', made).status, 403, 'after a kill, too')
+hub.close()
+done()
