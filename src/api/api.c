@@ -181,6 +181,22 @@ enum api_step api_fail(struct api_call *call, enum bk_err err, const char *what)
     return api_error(call, status, status_code(status), "%s: %s", what, bk_err_text(err));
 }
 
+void api_note(const struct api_call *call, const char *action, const char *kind, struct slice name)
+{
+    char text[80];
+    snprintf(text, sizeof text, "%.*s", (int)(name.bytes < 79 ? name.bytes : 79),
+             (const char *)(name.at ? name.at : (const uint8_t *)""));
+    struct audit_change change = {.action = action,
+                                  .kind = kind,
+                                  .name = text,
+                                  .canvas = "",
+                                  .now_ns = call->request->wall_ns};
+    if (audit_note(call->api->hub, &change) != BK_OK) {
+        log_event(LOG_WARN, "a change is not in the audit records", LOG_Z("action", action),
+                  LOG_Z("kind", kind), LOG_Z("name", text));
+    }
+}
+
 /* ---- query */
 
 bool api_decode(struct arena *arena, struct slice text, bool plus, struct slice *ret_text)

@@ -35,6 +35,8 @@
  * the start. */
 #define DELIVER_DRAIN_NS (5 * (uint64_t)NS_PER_SECOND)
 
+/* A second SIGTERM so soon after the first is the same one. */
+#define SAME_SIGNAL_NS (uint64_t) NS_PER_SECOND
 /* A webhook waits longer for a flush, but who sends it here should know by then. */
 #define FLUSH_PATIENCE_NS (5 * (uint64_t)NS_PER_SECOND)
 #define WHY_BYTES         80U
@@ -102,6 +104,7 @@ struct control {
     unsigned stopped_count;
     bool done;
     bool drain_sent;
+    uint64_t stopping_ns; /* the first signal */
     uint64_t drain_at_ns;
     uint64_t drain_deadline_ns;
     uint64_t deliver_until_ns; /* deliveries are cut, early enough for an orderly end */
@@ -662,8 +665,8 @@ static enum bk_err open_state(struct control *control, char ret_why[CONTROL_WHY_
         return fail(ret_why, err, "state", why);
     }
     hub_watch(control->hub, activity_of, control);
-    err = keys_open(control->hub, control->ring, control->config.public_url,
-                    control->config.trust, &control->keys);
+    err = keys_open(control->hub, control->ring, control->config.public_url, control->config.trust,
+                    &control->keys);
     if (err != BK_OK) {
         return fail(ret_why, err, "keys", bk_err_text(err));
     }
@@ -783,8 +786,7 @@ static enum bk_err open_operations(struct control *control, char ret_why[CONTROL
     control->api.web_call = web_call_start;
     control->api.outbound = control->outbound;
     if (err == BK_OK) {
-        err = people_keeper_open(control->hub, control->outbound, web_call_start,
-                                 &control->keeper);
+        err = people_keeper_open(control->hub, control->outbound, web_call_start, &control->keeper);
     }
     if (err == BK_OK) {
         err = entries_open(control->hub, control->catalog, &control->entries);
@@ -1223,10 +1225,16 @@ static void on_signal(struct ring_op *op, const struct ring_result *result)
         reload_dns(control);
         return;
     }
+    uint64_t now_ns = ring_now_ns(control->ring);
+    if (control->draining && result->value == SIGTERM &&
+        now_ns - control->stopping_ns < SAME_SIGNAL_NS) {
+        return; /* both are one: some send it to the process and to its group */
+    }
     if (control->draining) {
         log_event(LOG_WARN, "stopping at once", LOG_Z("why", "second signal"));
         _exit(1);
     }
+    control->stopping_ns = now_ns;
     bool handing_over = atomic_load(&control->handing_over);
     log_event(LOG_INFO, handing_over ? "handing over" : "stopping",
               LOG_Z("signal", result->value == SIGTERM ? "SIGTERM" : "SIGINT"));

@@ -44,10 +44,10 @@ struct control_config {
     const struct ring_address *dns_servers; /* the caller's; none: resolv.conf */
     unsigned dns_server_count;
     bool durable;
-    unsigned conns_max;       /* per core */
+    unsigned conns_max;                        /* per core */
     unsigned conns_per_address;                /* per core and listener; 0 = not limited */
     uint32_t idle_timeout_ms, head_timeout_ms; /* 0 = http_server_defaults */
-    size_t buffers_bytes_max; /* per core */
+    size_t buffers_bytes_max;                  /* per core */
     size_t dedupe_bytes_max;
     uint64_t segment_bytes; /* 0 = by the disk's size */
     uint64_t retain_bytes;
@@ -60,7 +60,7 @@ struct control_config {
     /* A stop that is no hand-over begins: the sockets are not handed on from here on. NULL: none is
      * told. */
     void (*stopping)(void *context);
-    void (*reload)(void *context);   /* SIGHUP; may be NULL */
+    void (*reload)(void *context); /* SIGHUP; may be NULL */
     void *context;
 };
 
@@ -79,7 +79,8 @@ const char *control_ring_features(const struct control *control);
 const struct journal_report *control_report(const struct control *control);
 /* Any thread: another process has our sockets now; drain at once, and quickly. */
 void control_hand_over(struct control *control);
-/* Until SIGTERM or SIGINT; drains. A second signal ends the process at once (exit code 1). */
+/* Until SIGTERM or SIGINT; drains. A second signal ends the process at once (exit code 1),
+ * but a SIGTERM within a second of the first one. */
 void control_run(struct control *control);
 void control_close(struct control *control);
 

@@ -178,16 +178,8 @@ enum api_step api_deliveries_list(struct api_call *call)
 static enum api_step answer_replay(struct api_call *call, const struct replay *replay,
                                    struct slice what)
 {
-    char name[80];
-    snprintf(name, sizeof name, "%.*s", (int)(what.bytes < 79 ? what.bytes : 79),
-             (const char *)(what.at ? what.at : (const uint8_t *)""));
-    struct audit_change change = {.action = "replayed",
-                                  .kind = "Event",
-                                  .name = name,
-                                  .canvas = "",
-                                  .now_ns = call->request->wall_ns};
-    if (!replay->dry_run && audit_note(call->api->hub, &change) != BK_OK) {
-        log_event(LOG_WARN, "a replay is not in the audit records", LOG_Z("event", name));
+    if (!replay->dry_run) {
+        api_note(call, "replayed", "Event", what);
     }
     buf_printf(&call->response->body, "{\"events\":%llu,\"deliveries\":%llu,\"dryRun\":%s}",
                (unsigned long long)replay->events, (unsigned long long)replay->deliveries,

@@ -118,5 +118,9 @@ enum api_step api_entries_create(struct api_call *call)
     if (err == BK_INVALID && problem.field) {
         return api_invalid(call, problem.field, "%s %s", problem.field, problem.message);
     }
-    return err == BK_OK ? api_json(call, 201) : api_fail(call, err, "entry");
+    if (err != BK_OK) {
+        return api_fail(call, err, "entry");
+    }
+    api_note(call, "created", "Entry", request.team);
+    return api_json(call, 201);
 }

@@ -20,6 +20,7 @@ enum api_step api_oidc_rotate(struct api_call *call)
     if (err != BK_OK) {
         return api_fail(call, err, "keys");
     }
+    api_note(call, "rotated", "OidcKey", SLICE_EMPTY);
     buf_printf(&call->response->body, "{\"published\":%u,\"signsInSeconds\":%d}",
                oidc_issuer_key_count(keys_issuer(keys)), first ? 0 : OIDC_PUBLISH_SECONDS);
     return api_json(call, 200);

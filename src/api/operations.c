@@ -66,5 +66,9 @@ enum api_step api_operations_retry(struct api_call *call)
         return api_error(call, 409, "conflict", "operation %.*s is done", (int)call->segment.bytes,
                          (const char *)call->segment.at);
     }
-    return err == BK_OK ? get(call, number) : api_fail(call, err, "operation");
+    if (err != BK_OK) {
+        return api_fail(call, err, "operation");
+    }
+    api_note(call, "retried", "Operation", call->segment);
+    return get(call, number);
 }

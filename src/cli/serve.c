@@ -43,7 +43,7 @@ const struct option cli_serve_options[] = {
      "where webhooks come in", NULL, 0, 0, NULL},
     {"admin", 'a', OPTION_TEXT, SERVE_FLAGS, "ADDR:PORT", "127.0.0.1:8081",
      "where API and metrics are", NULL, 0, 0, NULL},
-    {"admin-host", 0, OPTION_TEXT, SERVE_FLAGS, "NAME,...", NULL,
+    {"admin-host", 0, OPTION_TEXT, SERVE_FLAGS | OPTION_LIST, "NAME,...", NULL,
      "further host names that API requests may be addressed to", NULL, 0, 0, NULL},
     {"admin-url", 0, OPTION_TEXT, SERVE_FLAGS, "URL", NULL,
      "how browsers reach --admin; default: as they say", NULL, 0, 0, NULL},
@@ -381,18 +381,20 @@ static bool read_resolvers(struct serve *serve)
     return true;
 }
 
-/* "a.example, b.example" */
+/* Several times, and "a.example, b.example". */
 static bool read_admin_hosts(struct serve *serve)
 {
-    const char *text = option_text(&serve->options, "admin-host");
-    if (!text) {
-        return true;
+    size_t bytes = 0;
+    for (unsigned i = 0; i < option_list_count(&serve->options, "admin-host"); i++) {
+        const char *text = option_list_at(&serve->options, "admin-host", i);
+        size_t room = sizeof serve->admin_hosts_text - bytes;
+        int more = snprintf(serve->admin_hosts_text + bytes, room, "%s ", text);
+        if (more < 0 || (size_t)more >= room || strpbrk(text, "/:\"<>")) {
+            cli_usage("--admin-host takes names such as hooks.example, without scheme or port");
+            return false;
+        }
+        bytes += (size_t)more;
     }
-    if (strlen(text) >= sizeof serve->admin_hosts_text || strpbrk(text, "/:\"<>")) {
-        cli_usage("--admin-host takes names such as hooks.example, without scheme or port");
-        return false;
-    }
-    snprintf(serve->admin_hosts_text, sizeof serve->admin_hosts_text, "%s", text);
     char *rest = serve->admin_hosts_text;
     for (char *name; (name = strtok_r(NULL, ", ", &rest)) != NULL;) {
         if (serve->control.admin_host_count == bk_array_length(serve->admin_hosts)) {

@@ -47,8 +47,9 @@ static inline uint64_t metrics_read(const uint64_t *counter)
     X(201)                                                                                         \
     X(202)                                                                                         \
     X(204)                                                                                         \
-    X(400) X(401) X(403) X(404) X(405) X(408) X(411) X(413) X(414) X(415) X(422) X(429) X(431)     \
-        X(500) X(501) X(503) X(505)
+    X(400)                                                                                         \
+    X(401) X(403) X(404) X(405) X(408) X(411) X(413) X(414) X(415) X(422) X(429) X(431) X(500)     \
+        X(501) X(503) X(505)
 enum metrics_code {
 #define X(code) METRICS_CODE_##code,
     METRICS_CODES
@@ -71,6 +72,9 @@ struct metrics_source {
     /* For its core alone: what it has in the journal's frame that begins there (ingress/). */
     uint64_t share_frame;
     uint64_t share_bytes;
+    /* Likewise: what it took of the quarantine, less what was refilled since. */
+    uint64_t quarantine_bytes;
+    uint64_t quarantine_ns;
 };
 
 enum { METRICS_TLS_FULL, METRICS_TLS_RESUMED, METRICS_TLS_FAILED, METRICS_TLS_COUNT };

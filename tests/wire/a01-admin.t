@@ -34,10 +34,10 @@ def ask(server, method, path, body=b'', headers=None, token=None):
     return answer
 
 
-with Server(options=['--admin-host', 'admin.example, other.example', '--log-level', 'debug', '--log-format', 'json']) as server:
+with Server(options=['--admin-host', 'admin.example, other.example', '--admin-host', 'third.example', '--log-level', 'debug', '--log-format', 'json']) as server:
     admin = server.token
     # ---- who is believed
-    for host, status in (('localhost', 200), ('127.0.0.1:1', 200), ('admin.example', 200), ('OTHER.example.:8081', 200),
+    for host, status in (('localhost', 200), ('127.0.0.1:1', 200), ('admin.example', 200), ('OTHER.example.:8081', 200), ('third.example', 200),
                          ('evil.example', 421), ('admin.example.evil.example', 421)):
         connection = Connection(server.admin)
         connection.send(('GET /api/v1/tokens HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n' % (host, admin)).encode())
@@ -71,6 +71,9 @@ with Server(options=['--admin-host', 'admin.example, other.example', '--log-leve
     ask(server, 'POST', '/api/v1/apply', changed.replace('kind: EventSource\nmetadata: {name: lab}', 'kind: Nonsense\nmetadata: {name: lab}').encode())
     ask(server, 'DELETE', '/api/v1/event-sources/nobody')
     is_equal(len(ask(server, 'GET', '/api/v1/audit').json['items']), before, 'what changed nothing is not recorded')
+    is_equal(ask(server, 'POST', '/api/v1/oidc/rotate').status, 200, 'the key of our own tokens is replaced')
+    records = ask(server, 'GET', '/api/v1/audit').json['items']
+    is_equal((records[0]['actor'], records[0]['action'], records[0]['kind']), ('admin', 'rotated', 'OidcKey'), 'which is recorded, too')
     first = ask(server, 'GET', '/api/v1/audit?limit=2').json
     second = ask(server, 'GET', '/api/v1/audit?limit=2&cursor=' + first['next']).json
     is_equal([r['id'] for r in first['items'] + second['items']], [r['id'] for r in records[:4]], 'in pages')

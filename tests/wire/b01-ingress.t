@@ -213,4 +213,21 @@ with Server() as server:
     files = b''.join(open(os.path.join(d, f), 'rb').read() for d, _, fs in os.walk(server.data) for f in fs)
     for secret in (SECRET, 'gitlab-plain-token', 'semaphore-secret', 'whsec_new', 'inhouse-secret', WHSEC):
         ok(secret.encode() not in files, 'no plain secret on disk: ' + secret[:6] + '...')
+
+# ---- the quarantine belongs to all: who fills it leaves room for the others
+with Server(threads=1) as server:
+    server.apply(GITHUB_SOURCE)
+    for name in ('quiet', 'third'):
+        server.apply(GITHUB_SOURCE.replace('name: repo', 'name: ' + name).replace('path: repo', 'path: ' + name))
+    noise, connection = os.urandom(16000), server.connect()
+    for path, count in (('repo', 120), ('quiet', 1), ('third', 60), ('quiet', 1)):
+        for _ in range(count):
+            connection.request('POST', '/hooks/' + path, noise, github(noise, 'guess'))
+    kept = {}
+    for event in server.events_when('state=rejected', 50):
+        kept[event['source']] = kept.get(event['source'], 0) + 1
+    dropped = server.metrics()['becket_quarantine_dropped_total']
+    is_equal(kept.get('quiet'), 2, 'refused requests of a quiet source are kept beside those of noisy ones: %r' % kept)
+    ok(25 <= kept['repo'] <= 40 and 8 <= kept['third'] <= 25, 'which are kept as far as there is room')
+    is_equal(sum(kept.values()) + dropped, 182, 'and counted beyond')
 done()

@@ -192,7 +192,10 @@ with Server(options=['--drain-timeout', '8s']) as server:
     stuck.send(signed(body)[:30000])
     time.sleep(0.1)
     server.process.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
+    time.sleep(0.1)
+    server.process.send_signal(signal.SIGTERM)  # as `timeout` does: to the process, and to its group
+    time.sleep(1.2)
+    is_equal(server.process.poll(), None, 'SIGTERM twice in a moment is one')
     server.process.send_signal(signal.SIGTERM)
     is_equal(server.process.wait(3), 1, 'a second signal ends it at once')
     server.process = None

@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-/* The quarantine may take 1 MiB at once and 4 KiB/s for long (about 340 MB a day), per core. */
+/* The quarantine may take 1 MiB at once and 4 KiB/s for long (about 340 MB a day), per core; a
+ * source no more of it than it leaves to the others. */
 #define QUARANTINE_BURST_BYTES    (1 << 20)
 #define QUARANTINE_NS_PER_BYTE    (1000000000ULL / 4096)
 #define QUARANTINE_BODY_BYTES_MAX 16384U
@@ -665,12 +666,27 @@ static void quarantine_refill(struct ingress *ingress)
     ingress->quarantine_bytes += (int64_t)(bytes < full ? bytes : full);
 }
 
+/* A source may have taken as much as is left when it has taken more, so a noisy one has half of the
+ * budget at once and, alone, all of its rate; two have a third each, and there is always room for
+ * one that was quiet. */
+static bool quarantine_takes(struct ingress *ingress, struct metrics_source *own, uint64_t cost)
+{
+    quarantine_refill(ingress);
+    uint64_t now_ns = ring_now_ns(ingress->ring);
+    uint64_t bytes = (now_ns - own->quarantine_ns) / QUARANTINE_NS_PER_BYTE;
+    own->quarantine_bytes -= bytes < own->quarantine_bytes ? bytes : own->quarantine_bytes;
+    own->quarantine_ns =
+        own->quarantine_bytes ? own->quarantine_ns + bytes * QUARANTINE_NS_PER_BYTE : now_ns;
+    uint64_t left = (uint64_t)ingress->quarantine_bytes;
+    return cost <= left && own->quarantine_bytes + cost <= left;
+}
+
 /* Keep a refused request, if the budget allows. Best effort: its answer does not wait for the disk.
  */
 static void quarantine(struct ingress *ingress, const struct intake *intake,
                        enum scheme_verdict verdict)
 {
-    quarantine_refill(ingress);
+    struct metrics_source *own = counters_of(ingress, intake->source->number);
     struct journal_entry entry;
     entry_of(intake, JOURNAL_REJECTED, &entry);
     entry.reason = (uint16_t)verdict;
@@ -680,7 +696,7 @@ static void quarantine(struct ingress *ingress, const struct intake *intake,
         forget_what_was_cut(&entry);
     }
     int64_t cost = (int64_t)entry.head_bytes + entry.body_bytes + 128;
-    if (cost > ingress->quarantine_bytes) {
+    if (!quarantine_takes(ingress, own, (uint64_t)cost)) {
         counter_add(&ingress->metrics->quarantine_dropped, 1);
         return;
     }
@@ -690,6 +706,7 @@ static void quarantine(struct ingress *ingress, const struct intake *intake,
     if (journal_append(ingress->journal, &entry, intake->message->head->at, redactions, count,
                        &sequence) == BK_OK) {
         ingress->quarantine_bytes -= cost;
+        own->quarantine_bytes += (uint64_t)cost;
     } else {
         counter_add(&ingress->metrics->quarantine_dropped, 1);
     }

@@ -9,7 +9,8 @@
  * Disk        A flush that takes INGRESS_PATIENCE_NS is waited for no longer: who waits is told
  * 503, and so is who comes, until it is over. What was told so may be stored all the same; its
  * claims are kept until that is known, so a sender that tries again is a duplicate. Quarantine
- * Refused requests are journalled with their reason, within a budget per core. Threads     One
+ * Refused requests are journalled with their reason, within a budget per core
+ *             that no source may use up alone. Threads     One
  * core. Nothing here allocates, blocks, locks or reads the database; only a batch takes memory
  * while it is taken apart. Batches     A request that carries several events (providers/batch.h)
  * becomes as many records in one frame of the journal: all of them are durable before the 200, a
