@@ -82,6 +82,7 @@ const struct provider provider_discord = {
     .token = {"Authorization", "Bot "},
     .oauth = {"Authorization", "Bearer "},
     .headers = discord_headers,
+    .agent = "DiscordBot",
     .resource_type = "channel",
     .plans =
         {

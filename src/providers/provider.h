@@ -124,6 +124,8 @@ struct provider {
     const char *api_path; /* behind spec.url, for servers of one's own: "/api/v4" */
     struct provider_auth token;
     struct provider_auth oauth;      /* header NULL = the same as token */
+    struct provider_auth also;       /* sent beside either; header NULL = nothing is */
+    const char *agent;               /* "User-Agent: agent (our address, becket)"; NULL = becket */
     const char *const *headers;      /* lines that every request has: "Accept: …", NULL ends */
     const char *resource_type;       /* "repository"; NULL = it has no resources */
     const char *const *usual_events; /* when the source names none; NULL ends */

@@ -76,9 +76,10 @@ static void hooks_ask(struct provider_run *run)
         page = SLICE("1");
     }
     if (repository(run, &path)) {
-        /* Each server takes the name it knows for the size of a page. */
-        provider_ask(run, HTTP_GET, "/repos/%.*s/hooks?per_page=50&limit=50&page=%.*s",
-                     (int)path.bytes, (const char *)path.at, (int)page.bytes,
+        /* Neither knows the other's name for the size of a page. */
+        bool github = slice_equal(slice_str(run->provider->name), SLICE("github"));
+        provider_ask(run, HTTP_GET, "/repos/%.*s/hooks?%s=50&page=%.*s", (int)path.bytes,
+                     (const char *)path.at, github ? "per_page" : "limit", (int)page.bytes,
                      (const char *)page.at);
     }
 }

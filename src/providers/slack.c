@@ -58,7 +58,7 @@ static bool slack_judge(struct provider_run *run, const struct provider_reply *r
 
 static void test_ask(struct provider_run *run)
 {
-    provider_ask(run, HTTP_POST, "/auth.test");
+    provider_ask(run, HTTP_GET, "/auth.test");
 }
 
 static const char *test_take(struct provider_run *run, const struct provider_reply *reply)
@@ -149,10 +149,13 @@ static const struct provider_step channel_steps[] = {
 
 static void post_ask(struct provider_run *run)
 {
+    struct slice channel = provider_segment(run, run->facts->channel);
+    struct slice text = provider_segment(run, run->facts->text);
     provider_ask(run, HTTP_POST, "/chat.postMessage");
-    provider_body(run, "{\"channel\":%s,\"text\":%s}", provider_json(run, run->facts->channel),
-                  provider_json(run, run->facts->text));
-    run->request.content_type = "application/json; charset=utf-8";
+    run->request.body = slice_str(arena_printf(run->arena, "channel=%.*s&text=%.*s",
+                                               (int)channel.bytes, (const char *)channel.at,
+                                               (int)text.bytes, (const char *)text.at));
+    run->request.content_type = "application/x-www-form-urlencoded";
 }
 
 static const char *post_take(struct provider_run *run, const struct provider_reply *reply)
@@ -173,6 +176,7 @@ const struct provider provider_slack = {
     .url = "https://slack.com",
     .api_path = "/api",
     .token = {"Authorization", "Bearer "},
+    .also = {"token", ""}, /* what Slack's description of its API asks for */
     .headers = slack_headers,
     .resource_type = "channel",
     .plans =

@@ -438,10 +438,101 @@ class Slack(Double):
                 return Reply(200, {'ok': False, 'error': 'channel_not_found'})
             return Reply(200, {'ok': True, 'channel': {'id': channel, 'name': self.channels[channel]}})
         if method == 'chat.postMessage':
-            if not valid({'channel': str, 'text': str}, call.json):
+            form = call.headers.get('Content-Type') == 'application/x-www-form-urlencoded'
+            message = dict(urllib.parse.parse_qsl(call.body.decode())) if form else call.json
+            if not valid({'channel': str, 'text': str}, message):
                 return Reply(200, {'ok': False, 'error': 'invalid_arguments'})
-            if call.json['channel'] not in self.channels:
+            if message['channel'] not in self.channels:
                 return Reply(200, {'ok': False, 'error': 'channel_not_found'})
-            self.messages.append(call.json)
-            return Reply(200, {'ok': True, 'channel': call.json['channel'], 'ts': '1.%d' % len(self.messages)})
+            self.messages.append(message)
+            return Reply(200, {'ok': True, 'channel': message['channel'], 'ts': '1.%d' % len(self.messages)})
         return Reply(200, {'ok': False, 'error': 'unknown_method'})
+
+
+class Gitea(GitHub):
+    """https://docs.gitea.com/api: GitHub's hooks but for pages, the type of a hook and the scheme of the token."""
+    HOOK = {'type': str, 'active': bool, 'events': [str], 'config': {'url': str, 'content_type': str, 'secret': str}}
+
+    def route(self, call):
+        if call.method == 'POST' and call.path.endswith('/hooks'):
+            if not valid(self.HOOK, call.json) or call.json.get('type') != 'gitea':
+                return Reply(422, {'message': 'invalid'})
+            call.body = json.dumps(dict(call.json, name='web')).encode()
+            self.HOOK = dict(self.HOOK, name=str)
+        return super().route(call)
+
+    def shown(self, number, hook):
+        return {'type': 'gitea', 'id': number, 'active': hook['active'], 'events': hook['events'],
+                'config': {k: v for k, v in hook['config'].items() if k != 'secret'}}
+
+    def list_hooks(self, call, hooks):
+        page, size = int(call.query.get('page', 1)), int(call.query.get('limit', 30))
+        ids = sorted(hooks)
+        more = {'Link': '<%s?page=%d>; rel="next"' % (call.path, page + 1)} if len(ids) > page * size else {}
+        return Reply(200, [self.shown(n, hooks[n]) for n in ids[(page - 1) * size:page * size]], more)
+
+
+class GitLab(Double):
+    """https://docs.gitlab.com/api/project_webhooks/"""
+
+    def __init__(self, token='glpat-double'):
+        self.projects = {}
+        self.next_id = 0
+        super().__init__(token)
+
+    def authenticate(self, call):
+        return None if call.headers.get('PRIVATE-TOKEN') == self.token else Reply(401, {'message': '401 Unauthorized'})
+
+    def route(self, call):
+        if call.path == '/user':
+            return Reply(200, {'id': 1, 'username': 'octo', 'name': 'Octo'})
+        match = re.fullmatch(r'/projects/([^/]+)(/hooks(?:/(\d+))?)?', call.path)
+        name = match and urllib.parse.unquote(match.group(1))
+        if name not in self.projects:
+            return Reply(404, {'message': '404 Project Not Found'})
+        hooks = self.projects[name]
+        if not match.group(2):
+            return Reply(200, {'id': 5, 'path_with_namespace': name})
+        if not match.group(3):
+            if call.method == 'GET':
+                return Reply(200, [self.shown(n, h) for n, h in hooks.items()], {'X-Next-Page': ''})
+            self.next_id += 1
+            hooks[self.next_id] = call.json
+            return Reply(201, self.shown(self.next_id, call.json))
+        number = int(match.group(3))
+        if number not in hooks:
+            return Reply(404, {'message': '404 Not found'})
+        if call.method == 'DELETE':
+            del hooks[number]
+            return Reply(204)
+        hooks[number] = call.json
+        return Reply(200, self.shown(number, call.json))
+
+    def shown(self, number, hook):
+        return dict({k: v for k, v in hook.items() if k != 'token'}, id=number, alert_status='executable')
+
+
+class Discord(Double):
+    """https://discord.com/developers/docs/resources/channel"""
+
+    def __init__(self, token='discord-double'):
+        self.channels = {'41771983423143937': 'general'}
+        self.messages = []
+        super().__init__(token)
+
+    def authenticate(self, call):
+        if not re.match(r'DiscordBot \(\S+, \S+\)', call.headers.get('User-Agent') or ''):
+            return Reply(403, {'message': 'error code: 1010'})
+        return None if call.headers.get('Authorization') == 'Bot ' + self.token else \
+            Reply(401, {'message': '401: Unauthorized', 'code': 0})
+
+    def route(self, call):
+        if call.path == '/users/@me':
+            return Reply(200, {'id': '80351110224678912', 'username': 'becket', 'discriminator': '0'})
+        match = re.fullmatch(r'/channels/(\d+)(/messages)?', call.path)
+        if not match or match.group(1) not in self.channels:
+            return Reply(404, {'message': 'Unknown Channel', 'code': 10003})
+        if not match.group(2):
+            return Reply(200, {'id': match.group(1), 'type': 0, 'name': self.channels[match.group(1)]})
+        self.messages.append(call.json)
+        return Reply(200, {'id': str(334385199974967042 + len(self.messages)), 'content': call.json['content']})

@@ -199,13 +199,23 @@ static struct slice headers_of(struct live *live)
     const struct operation_ground *ground = &live->ground;
     struct buf lines;
     buf_init(&lines, 32768);
-    buf_add_str(&lines, USER_AGENT);
+    if (ground->provider->agent) {
+        buf_printf(&lines, "User-Agent: %s (%s, becket)\r\n", ground->provider->agent,
+                   live->operations->config.hub->public_url);
+    } else {
+        buf_add_str(&lines, USER_AGENT);
+    }
     const char *const *header = ground->provider->headers;
     while (header && *header) {
         buf_printf(&lines, "%s\r\n", *header++);
     }
     if (ground->credential.bytes > 0) {
         buf_printf(&lines, "%s: %s%.*s\r\n", ground->auth.header, ground->auth.prefix,
+                   (int)ground->credential.bytes, (const char *)ground->credential.at);
+    }
+    const struct provider_auth *also = &ground->provider->also;
+    if (ground->credential.bytes > 0 && also->header) {
+        buf_printf(&lines, "%s: %s%.*s\r\n", also->header, also->prefix,
                    (int)ground->credential.bytes, (const char *)ground->credential.at);
     }
     if (live->run.request.content_type) {

@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Requests to providers fit the descriptions that these publish (OpenAPI), to the letter, and answers of every shape that
+a description allows are understood: all members, the fewest, null wherever it may be, numbers beyond a double, members
+that are not there yet. Wants the descriptions in build/descriptions (.ci/run brings them)."""
+import os
+import sys
+import time
+import urllib.parse
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+from doubles import *
+from openapi import Description
+
+FOLDER = os.environ.get('BECKET_DESCRIPTIONS') or os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'descriptions')
+KINDS = {'github': (GitHub, 'acme/hello'), 'gitea': (Gitea, 'acme/hello'), 'gitlab': (GitLab, 'acme/hello'),
+         'slack': (Slack, '#general'), 'discord': (Discord, '41771983423143937')}
+present = {kind: os.path.join(FOLDER, kind + '.json') for kind in KINDS}
+present = {kind: file for kind, file in present.items() if os.path.exists(file)}
+if not present:
+    skip_all('the descriptions are not in %s: see .ci/run' % FOLDER)
+
+
+def judged(kind, description, way):
+    """The provider's double, which refuses what does not fit and answers in one of the ways."""
+    class Judged(KINDS[kind][0]):
+        def answer(self, call):
+            base = description.base() if call.path.startswith(description.base() + '/') else ''
+            path = call.path[len(base):]
+            self.wrong += ['%s %s: %s' % (call.method, path, w) for w in description.wrongs(
+                call.method, path, urllib.parse.urlencode(call.query), dict(call.headers), call.body)]
+            if self.wrong:
+                return Reply(422, {'message': self.wrong[-1]})
+            call.path = path
+            reply = super().answer(call)
+            reply.body = description.answer(call.method, path, reply.status, reply.body, way)
+            return reply
+    double = Judged.__new__(Judged)
+    double.wrong = []
+    double.__init__()
+    return double
+
+
+def when(check, seconds=15):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if check():
+            return True
+        time.sleep(0.03)
+    return False
+
+
+def integration(kind, double, base):
+    return '''
+kind: Integration
+metadata: {name: %s}
+spec: {type: %s, url: "%s", apiUrl: "%s", allowPrivate: true, auth: {use: token, token: {value: "%s"}}}
+''' % (kind, kind, {'github': 'https://github.com/acme', 'gitea': double.url + '/acme', 'gitlab': double.url + '/acme'}.get(
+        kind, double.url), double.url + base, double.token)
+
+
+def state(server, plural, name):
+    return server.api('GET', '/api/v1/%s/%s' % (plural, name)).json.get('status', {})
+
+
+def ready(server, double, plural, name, what):
+    ok(when(lambda: double.wrong or state(server, plural, name).get('state') in ('ready', 'error')) and
+       state(server, plural, name).get('state') == 'ready', '%s: %s' % (what, state(server, plural, name).get('message')))
+
+
+def again(server, plural, name):
+    server.api('POST', '/api/v1/operations/%s/retry' % state(server, plural, name)['operation'])
+
+
+def hooks(server, kind, double, what):
+    of = {}
+    (double.projects if kind == 'gitlab' else double.repositories)['acme/hello'] = of
+    server.apply('kind: EventSource\nmetadata: {name: %s}\nspec: {integration: {name: %s}, resource: {type: %s, name: hello}, '
+                 'events: [{type: push}]}' % (kind, kind, 'project' if kind == 'gitlab' else 'repository'))
+    ready(server, double, 'event-sources', kind, what + ': a hook is made')
+    hook = next(iter(of.values()), {'config': {}})
+    if kind == 'gitlab':
+        hook['push_events'] = False
+    else:
+        hook['active'] = False
+    again(server, 'event-sources', kind)
+    ok(when(lambda: of and all(h.get('push_events', h.get('active')) for h in of.values())), what + ': and mended')
+    server.api('POST', '/api/v1/event-sources/%s/reset-key' % kind)
+    ready(server, double, 'event-sources', kind, what + ': a new key')
+    server.api('DELETE', '/api/v1/event-sources/' + kind)
+    ok(when(lambda: not of), what + ': and removed')
+
+
+def messages(server, kind, double, what):
+    server.apply('kind: Team\nmetadata: {name: team-%s}\nspec: {}' % kind)
+    for name, channel in (('link-' + kind, KINDS[kind][1]), ('id-' + kind, next(iter(double.channels)))):
+        server.apply('kind: IntegrationLink\nmetadata: {name: %s}\nspec: {type: %s, integration: {name: %s}, '
+                     'team: {name: team-%s}, settings: {channel: "%s"}}' % (name, kind, kind, kind, channel))
+        ready(server, double, 'integration-links', name, '%s: channel %s' % (what, channel))
+    answer = server.api('POST', '/api/v1/entries', json.dumps({'team': 'team-' + kind, 'body': 'done & "dusted"'}).encode(),
+                        {'Content-Type': 'application/json'})
+    ok(answer.status == 201 and when(lambda: double.wrong or len(double.messages) == 2), '%s: posted: %s' % (what, answer.body))
+    is_equal(len(double.messages), 2, what + ': to both')
+
+
+for kind, file in sorted(present.items()):
+    description = Description(file)
+    for way in ('full', 'least', 'odd'):
+        double = judged(kind, description, way)
+        what = '%s, %s answers' % (kind, way)
+        with Server() as server:
+            server.apply(integration(kind, double, description.base()))
+            ready(server, double, 'integrations', kind, what + ': checked')
+            (messages if kind in ('slack', 'discord') else hooks)(server, kind, double, what)
+        is_equal(double.wrong, [], what + ': every request fits')
+        ok(double.calls, what + ': it was called')
+        double.close()
+for kind in sorted(set(KINDS) - set(present)):
+    skip(kind, 'its description is not in %s' % FOLDER)
+done()
