@@ -117,34 +117,68 @@ static void test_discovery(void)
     is_int(find(&want, &key), KEY_FOUND);
     ok(key != NULL && key->kind == PUBLIC_KEY_ED25519);
 
-    /* Rotation: an unknown key makes one fetch a minute. */
-    struct key_want other = issuer_want("b", NOW + 10);
-    is_int(find(&other, &key), KEY_UNKNOWN, "fetched ten seconds ago: not again");
+    /* Rotation: an unknown key is looked for again, soon the first time. */
+    struct key_want other = issuer_want("b", NOW + 1);
+    is_int(find(&other, &key), KEY_UNKNOWN, "fetched a second ago: not again");
     is_int(net.count, 2);
-    other.now_seconds = NOW + 61;
-    is_int(find(&other, &key), KEY_LATER, "after a minute it is asked for");
-    want.now_seconds = NOW + 61;
+    other.now_seconds = NOW + 2;
+    is_int(find(&other, &key), KEY_LATER, "a second later it is asked for");
+    want.now_seconds = NOW + 2;
     is_int(find(&want, &key), KEY_FOUND, "the old set serves meanwhile");
     is_int(net.count, 3);
     answer(2, 200,
            "{\"issuer\":\"https://issuer.example\",\"jwks_uri\":\"https://keys.example/s\"}",
-           NOW + 61);
-    answer(3, 200, "{\"keys\":[" KEY_B "]}", NOW + 61);
+           NOW + 2);
+    answer(3, 200, "{\"keys\":[" KEY_A "]}", NOW + 2);
+    is_int(find(&other, &key), KEY_UNKNOWN, "still not there");
+    other.now_seconds = NOW + 5;
+    is_int(find(&other, &key), KEY_UNKNOWN, "which brought nothing, so the pause is longer");
+    other.now_seconds = NOW + 6;
+    is_int(find(&other, &key), KEY_LATER, "and then over");
+    answer(4, 200,
+           "{\"issuer\":\"https://issuer.example\",\"jwks_uri\":\"https://keys.example/s\"}",
+           NOW + 6);
+    answer(5, 200, "{\"keys\":[" KEY_B "]}", NOW + 6);
     is_int(find(&other, &key), KEY_FOUND, "the new key");
     is_int(find(&want, &key), KEY_UNKNOWN, "the old one was withdrawn");
 
     /* A refresh that fails leaves what was there, for a day. */
-    other.now_seconds = NOW + 61 + KEY_REFRESH_SECONDS;
+    other.now_seconds = NOW + 6 + KEY_REFRESH_SECONDS;
     is_int(find(&other, &key), KEY_FOUND, "an old set serves while it is refreshed");
-    is_int(net.count, 5);
-    answer(4, 0, "", other.now_seconds);
+    is_int(net.count, 7);
+    answer(6, 0, "", other.now_seconds);
     is_int(find(&other, &key), KEY_FOUND, "and when it cannot be");
     struct key_want third = issuer_want("c", other.now_seconds + 1);
     is_int(find(&third, &key), KEY_UNAVAILABLE, "an unknown key then is no forgery, but not known");
-    other.now_seconds = NOW + 61 + KEY_TRUST_SECONDS;
+    other.now_seconds = NOW + 6 + KEY_TRUST_SECONDS;
     is_int(find(&other, &key), KEY_LATER, "after a day it is not trusted any more");
-    answer(5, 0, "", other.now_seconds);
+    answer(7, 0, "", other.now_seconds);
     is_int(find(&other, &key), KEY_UNAVAILABLE);
+    end();
+}
+
+/* Whoever makes keys up gets a fetch a minute at most. */
+static void test_made_up(void)
+{
+    const struct public_key *key;
+    char name[20];
+    begin();
+    struct key_want want = issuer_want("a", NOW);
+    want.form = KEY_SET;
+    is_int(find(&want, &key), KEY_LATER);
+    answer(0, 200, "{\"keys\":[" KEY_A "]}", NOW);
+    for (int64_t second = 0; second < 600; second++) {
+        snprintf(name, sizeof name, "k%d", (int)second);
+        struct key_want other = want;
+        other.kid = slice_str(name);
+        other.now_seconds = NOW + second;
+        unsigned before = net.count;
+        (void)find(&other, &key);
+        if (net.count > before) {
+            answer(before, 200, "{\"keys\":[" KEY_A "]}", NOW + second);
+        }
+    }
+    ok(net.count >= 10 && net.count <= 16, "%u fetches in ten minutes", net.count);
     end();
 }
 
@@ -400,6 +434,7 @@ static void test_confirm(void)
 int main(void)
 {
     test_discovery();
+    test_made_up();
     test_failures();
     test_flood();
     test_certificate();

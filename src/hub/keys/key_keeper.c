@@ -149,14 +149,23 @@ static void failed(struct key_keeper *keeper, struct job *job, const char *why, 
     publish(keeper, entry);
 }
 
+static bool same_set(const struct jwk_set *a, const struct jwk_set *b)
+{
+    return a->count == b->count && memcmp(a->keys, b->keys, a->count * sizeof a->keys[0]) == 0;
+}
+
 static void ready(struct key_keeper *keeper, struct job *job, struct jwk_set *set,
                   int64_t now_seconds, int64_t expires_seconds)
 {
+    const struct key_entry *old = key_cache_entry(keeper->config.cache, &job->want);
     struct key_entry *entry = key_entry_new(&job->want, KEY_ENTRY_READY);
     end(job);
     if (entry == NULL) {
         free(set);
         return;
+    }
+    if (old != NULL && old->state == KEY_ENTRY_READY && same_set(old->set, set)) {
+        entry->unchanged = old->unchanged + 1;
     }
     entry->set = set;
     entry->fetched_seconds = entry->attempted_seconds = now_seconds;
