@@ -394,8 +394,11 @@ void deliver_want_back(struct ring_mail *mail)
     const struct destination *destination = destination_of(lane->target);
     lane->asked = false;
     deliver->wants_out--;
-    if (destination && !deliver->draining) {
+    if (destination && !deliver->draining && want->from == lane->next) {
         lane_take_chunk(lane, destination, want);
+    } else { /* or the lane went back meanwhile (a head that failed, a breaker): what was read
+                lies behind events that are still owed */
+        target_pump_later(lane->target);
     }
     if (want->chunk) {
         chunk_home(deliver, want->chunk);
