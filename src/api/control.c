@@ -670,6 +670,7 @@ static enum bk_err open_state(struct control *control, char ret_why[CONTROL_WHY_
     if (err != BK_OK) {
         return fail(ret_why, err, "keys", bk_err_text(err));
     }
+    hub_issue_by(control->hub, keys_token, control->keys);
     uint64_t fed, failed;
     err = hub_feed_all(control->hub, &fed, &failed);
     if (err != BK_OK) {
@@ -837,6 +838,9 @@ static uint64_t operations_step(struct control *control)
 {
     if (control->draining) {
         return UINT64_MAX;
+    }
+    if (hub_take_issuer_wanted(control->hub)) {
+        keys_want_issuer(control->keys);
     }
     if (hub_take_work(control->hub)) {
         operations_wake(control->operations);

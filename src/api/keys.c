@@ -255,6 +255,21 @@ enum bk_err keys_rotate(struct keys *keys)
     return err;
 }
 
+void keys_want_issuer(struct keys *keys)
+{
+    enum bk_err err = oidc_issuer_key_count(keys->issuer) == 0 ? keys_rotate(keys) : BK_OK;
+    if (err != BK_OK) {
+        log_event(LOG_ERROR, "no key to sign tokens with", LOG_Z("why", bk_err_text(err)));
+    }
+}
+
+enum bk_err keys_token(void *context, const struct oidc_token *token, int64_t seconds,
+                       struct buf *text)
+{
+    struct keys *keys = context;
+    return oidc_issuer_token(keys->issuer, token, seconds, text);
+}
+
 struct documents_letter {
     struct ring_mail mail;
     struct keys *keys;

@@ -27,6 +27,10 @@ bool keys_changed(struct keys *keys);
 /* A new key for the issuer. BK_BUSY: too many are still published. */
 enum bk_err keys_rotate(struct keys *keys) BK_MUST_CHECK;
 struct oidc_issuer *keys_issuer(struct keys *keys);
+/* The first key, where there is none. */
+void keys_want_issuer(struct keys *keys);
+/* For hub_issue_by(); context: the keys. */
+oidc_token_fn keys_token;
 /* A finder (providers/keys.h) for the control thread; context: the keys. What is not there is
  * fetched: KEY_LATER. */
 enum key_found keys_find(void *context, const struct key_want *want,

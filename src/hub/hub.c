@@ -334,6 +334,19 @@ void hub_watch(struct hub *hub, source_activity_fn *activity, void *context)
     hub->activity_context = context;
 }
 
+void hub_issue_by(struct hub *hub, oidc_token_fn *issue, void *context)
+{
+    hub->oidc_token = issue;
+    hub->oidc_context = context;
+}
+
+bool hub_take_issuer_wanted(struct hub *hub)
+{
+    bool wanted = hub->issuer_wanted;
+    hub->issuer_wanted = false;
+    return wanted;
+}
+
 bool hub_take_work(struct hub *hub)
 {
     bool added = hub->work_added;

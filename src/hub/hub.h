@@ -51,6 +51,15 @@ struct store *hub_store(struct hub *hub);
 /* Who knows what the cores counted; NULL = nobody. Called while objects are read. */
 void hub_watch(struct hub *hub, source_activity_fn *activity, void *context);
 
+/* Tokens for calls of integrations with AUTH_TYPE_OIDC: appended to text. BK_NOT_FOUND: there is no
+ * key yet. */
+struct oidc_token;
+typedef enum bk_err oidc_token_fn(void *context, const struct oidc_token *token,
+                                  int64_t now_seconds, struct buf *text);
+void hub_issue_by(struct hub *hub, oidc_token_fn *issue, void *context);
+/* True once after one was wanted and there may be no key: make it (keys/oidc_issuer.h). */
+bool hub_take_issuer_wanted(struct hub *hub);
+
 /* Feed every source, destination and route, as after a change. Those that cannot be compiled are
  * logged and counted. A million sources take 1-3 seconds. */
 enum bk_err hub_feed_all(struct hub *hub, uint64_t *ret_fed, uint64_t *ret_failed) BK_MUST_CHECK;

@@ -27,6 +27,9 @@ struct hub {
     bool links_changed;
     bool outbox_filled;
     bool people_changed; /* the same for renewals and revocations */
+    bool issuer_wanted;  /* an integration takes tokens that we issue: there should be a key */
+    oidc_token_fn *oidc_token; /* NULL: nothing is issued */
+    void *oidc_context;
     bool counted;
     struct hub_counts counts;
     struct app_tokens app_tokens;

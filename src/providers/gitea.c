@@ -9,6 +9,7 @@ const struct provider provider_gitea = {
     .title = "Gitea",
     .documentation = "https://docs.gitea.com/api",
     .api_path = "/api/v1",
+    .takes_issued = true,
     .token = {"Authorization", "token "},
     .oauth = {"Authorization", "Bearer "},
     .headers = gitea_headers,

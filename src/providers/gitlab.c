@@ -272,6 +272,7 @@ const struct provider provider_gitlab = {
     .documentation = "https://docs.gitlab.com/api/project_webhooks/",
     .url = "https://gitlab.com",
     .api_path = "/api/v4",
+    .takes_issued = true,
     .token = {"PRIVATE-TOKEN", ""},
     .oauth = {"Authorization", "Bearer "},
     .headers = gitlab_headers,

@@ -126,6 +126,7 @@ struct provider {
     struct provider_auth oauth;      /* header NULL = the same as token */
     struct provider_auth also;       /* sent beside either; header NULL = nothing is */
     const char *agent;               /* "User-Agent: agent (our address, becket)"; NULL = becket */
+    bool takes_issued;               /* may be made to take tokens that becket issues */
     const char *const *headers;      /* lines that every request has: "Accept: …", NULL ends */
     const char *resource_type;       /* "repository"; NULL = it has no resources */
     const char *const *usual_events; /* when the source names none; NULL ends */

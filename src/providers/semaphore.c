@@ -235,6 +235,7 @@ const struct provider provider_semaphore = {
     .title = "Semaphore",
     .documentation = "https://docs.semaphore.io/reference/api",
     .api_path = "",
+    .takes_issued = true,
     .token = {"Authorization", "Token "},
     .headers = semaphore_headers,
     .resource_type = "project",

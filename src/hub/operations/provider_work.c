@@ -4,6 +4,7 @@
 #include "base/hex.h"
 #include "base/sha256.h"
 #include "base/time.h"
+#include "hub/keys/oidc_issuer.h"
 #include "hub/links/entry.h"
 #include "hub/links/link.h"
 #include "hub/operations/integration_view.h"
@@ -51,6 +52,37 @@ static enum bk_err load_app(struct hub *hub, const struct integration_view *view
     return BK_OK;
 }
 
+/* A token that we issue for this call: whoever checks it knows the integration by its id. */
+static enum bk_err load_oidc(struct hub *hub, const struct integration_view *view,
+                             const struct record *record, struct slice canvas, struct slice name,
+                             int64_t now_seconds, struct arena *arena,
+                             struct operation_ground *ground)
+{
+    struct slice audience = integration_text(view, "auth/oidc/audience");
+    char id[HUB_ID_TEXT_BYTES], subject[HUB_ID_TEXT_BYTES + 32], claims[2 * NAME_BYTES_MAX + 64];
+    struct buf text;
+    hub_id_text(record->id, id);
+    snprintf(subject, sizeof subject, "app-installation:%s", id);
+    snprintf(claims, sizeof claims, "\"canvas\":\"%.*s\",\"integration\":\"%.*s\"",
+             (int)canvas.bytes, (const char *)canvas.at, (int)name.bytes, (const char *)name.at);
+    struct oidc_token token = {.subject = slice_str(subject),
+                               .audience = audience.bytes > 0 ? audience : slice_str(id),
+                               .claims = slice_str(claims)};
+    buf_init(&text, 16384);
+    enum bk_err err = hub->oidc_token
+                          ? hub->oidc_token(hub->oidc_context, &token, now_seconds, &text)
+                          : BK_NOT_FOUND;
+    if (err == BK_OK) {
+        ground->auth = (struct provider_auth){"Authorization", "Bearer "};
+        ground->credential = slice_of(arena_copy(arena, text.at, text.bytes), text.bytes);
+    } else if (err == BK_NOT_FOUND) { /* it is being made */
+        hub->issuer_wanted = true;
+        err = BK_BUSY;
+    }
+    buf_fini(&text);
+    return err;
+}
+
 /* The credential and the header that carries it. */
 static enum bk_err load_auth(struct hub *hub, struct store_txn *txn,
                              const struct integration_view *view, const struct record *record,
@@ -63,10 +95,7 @@ static enum bk_err load_auth(struct hub *hub, struct store_txn *txn,
         return BK_OK;
     }
     if (slice_equal(use, SLICE("AUTH_TYPE_OIDC"))) {
-        snprintf(ground->why, sizeof ground->why,
-                 "this integration only takes tokens, it has "
-                 "none");
-        return BK_INVALID;
+        return load_oidc(hub, view, record, canvas, name, now_ns / NS_PER_SECOND, arena, ground);
     }
     if (slice_equal(use, SLICE("AUTH_TYPE_OAUTH"))) {
         enum bk_err err = people_token(hub, txn, canvas, name, arena, &ground->credential);
@@ -322,9 +351,10 @@ enum bk_err provider_work_integration_changed(struct apply *apply, const struct 
     if (apply->options->dry_run) {
         return BK_OK;
     }
-    bool callable = integration->provider && (integration->auth == INTEGRATION_AUTH_TOKEN ||
-                                              integration->auth == INTEGRATION_AUTH_APP ||
-                                              integration->auth == INTEGRATION_AUTH_BASIC);
+    bool callable =
+        integration->provider &&
+        (integration->auth == INTEGRATION_AUTH_TOKEN || integration->auth == INTEGRATION_AUTH_APP ||
+         integration->auth == INTEGRATION_AUTH_OIDC || integration->auth == INTEGRATION_AUTH_BASIC);
     enum bk_err err =
         apply->existed ? provider_work_credential_changed(apply, work->canvas, work->name) : BK_OK;
     if (err != BK_OK) {
@@ -561,11 +591,9 @@ static enum bk_err load_post(struct store_txn *txn, const struct operation *oper
     json_tree_init(&tree);
     yyjson_mut_val *status = read_status(txn, record.id, &tree);
     yyjson_mut_val *found = status ? yyjson_mut_obj_get(status, "resourceId") : NULL;
-    struct slice channel = yyjson_mut_is_str(found)
-                               ? json_text(found)
-                               : integration_text(&link, "settings/channel");
-    ground->facts.channel =
-        slice_of(arena_copy(arena, channel.at, channel.bytes), channel.bytes);
+    struct slice channel =
+        yyjson_mut_is_str(found) ? json_text(found) : integration_text(&link, "settings/channel");
+    ground->facts.channel = slice_of(arena_copy(arena, channel.at, channel.bytes), channel.bytes);
     json_tree_fini(&tree);
     integration_view_close(&link);
     struct slice entry = recall(operation, "entry");

@@ -55,6 +55,10 @@ static void write_auth(struct spec_writer *writer, const struct resource_integra
         spec_close(writer);
     } else if (integration->auth == INTEGRATION_AUTH_OAUTH) {
         write_oauth(writer, integration);
+    } else if (integration->auth == INTEGRATION_AUTH_OIDC && integration->audience.bytes > 0) {
+        spec_open(writer, "oidc");
+        spec_text(writer, "audience", integration->audience);
+        spec_close(writer);
     }
     spec_close(writer);
 }
@@ -111,10 +115,12 @@ static enum bk_err integration_build(struct apply *apply, struct apply_work *wor
 static enum bk_err integration_index(struct apply *apply, struct apply_work *work, uint64_t number)
 {
     (void)number;
-    enum bk_err err = apply->existed
-                          ? type_index_drop(apply->txn, work->kind, work->canvas, work->name,
-                                            apply->old.spec)
-                          : BK_OK;
+    if (work->document->spec.integration.auth == INTEGRATION_AUTH_OIDC) {
+        apply->hub->issuer_wanted = true;
+    }
+    enum bk_err err = apply->existed ? type_index_drop(apply->txn, work->kind, work->canvas,
+                                                       work->name, apply->old.spec)
+                                     : BK_OK;
     if (err == BK_OK) {
         err = type_index_put(apply->txn, work->kind, work->canvas, work->name,
                              buf_slice(&apply->spec));

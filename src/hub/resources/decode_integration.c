@@ -248,10 +248,32 @@ static void decode_app(struct decoder *decoder, const struct decode_object *auth
         decode_secret_at(decoder, &app, "privateKey", &integration->credential);
 }
 
+/* Tokens that becket issues: only servers of one's own, and what is before them, can be told to
+ * take them. */
+static void decode_issued(struct decoder *decoder, const struct decode_object *auth,
+                          struct resource_integration *integration)
+{
+    static const char *const known[] = {"audience", NULL};
+    const struct provider *provider = integration->provider;
+    struct decode_object oidc = decode_inner(decoder, auth, "oidc");
+    decode_known(decoder, &oidc, known);
+    integration->audience = decode_text(decoder, &oidc, "audience");
+    bool http = slice_equal(integration->type, SLICE("http"));
+    bool possible =
+        http || (provider && (provider->takes_issued || integration->api_url.bytes > 0));
+    if (!possible && integration->type.bytes > 0) {
+        decode_wrong(decoder, auth, "use",
+                     "%s takes no tokens that becket issues: use AUTH_TYPE_TOKEN%s, or give the "
+                     "apiUrl of what takes them in front of it",
+                     provider ? provider->title : "this type",
+                     provider && strcmp(provider->name, "github") == 0 ? " or AUTH_TYPE_APP" : "");
+    }
+}
+
 static void decode_auth(struct decoder *decoder, const struct decode_object *spec,
                         struct resource_integration *integration)
 {
-    static const char *const known[] = {"use", "token", "basic", "oauth", "app", NULL};
+    static const char *const known[] = {"use", "token", "basic", "oauth", "app", "oidc", NULL};
     static const char *const basic_known[] = {"username", "password", NULL};
     struct decode_object auth = decode_inner(decoder, spec, "auth");
     decode_known(decoder, &auth, known);
@@ -285,6 +307,7 @@ static void decode_auth(struct decoder *decoder, const struct decode_object *spe
         decode_app(decoder, &auth, integration);
     } else if (slice_equal_nocase(use, SLICE("oidc"))) {
         integration->auth = INTEGRATION_AUTH_OIDC;
+        decode_issued(decoder, &auth, integration);
     } else if (slice_equal_nocase(use, SLICE("none"))) {
         integration->auth = INTEGRATION_AUTH_NONE;
     } else {

@@ -187,6 +187,7 @@ struct resource_integration {
     struct slice scopes; /* separated by blanks */
     struct slice authorize_url, token_url, revoke_url, identity_url;
     struct slice issuer; /* of ID tokens, letter by letter */
+    struct slice audience; /* of tokens that we issue for its calls; empty = its id */
     bool client_basic;   /* the client shows itself by Basic, not in the form */
     bool oidc_given;
     bool oidc_enabled;
