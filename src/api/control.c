@@ -117,6 +117,7 @@ struct control {
     uint64_t start_took_ns;
     struct ring_op signals_op;
     const char *_Atomic not_ready;
+    const char *disk_trouble; /* as it was logged */
     /* start-up only */
     pthread_mutex_t lock;
     pthread_cond_t opened;
@@ -292,6 +293,17 @@ static uint64_t flush_ns(const struct control *control, uint64_t now_ns)
     return longest_ns;
 }
 
+/* Of the core that has least. */
+static uint64_t room_bytes(const struct control *control)
+{
+    uint64_t least = UINT64_MAX;
+    for (unsigned i = 0; i < control->core_count; i++) {
+        uint64_t bytes = journal_room_bytes(reactor_journal(control->cores[i].reactor));
+        least = bytes < least ? bytes : least;
+    }
+    return least;
+}
+
 /* Why the server takes no webhooks now; NULL: it does. Any thread, also while the control thread
  * stands still. */
 static const char *why_not_ready(const struct control *control, uint64_t now_ns,
@@ -300,6 +312,13 @@ static const char *why_not_ready(const struct control *control, uint64_t now_ns,
     const char *why = atomic_load_explicit(&control->not_ready, memory_order_relaxed);
     if (why) {
         return why;
+    }
+    for (unsigned i = 0; i < control->core_count; i++) {
+        enum bk_err err = journal_refuses(reactor_journal(control->cores[i].reactor), now_ns);
+        if (err != BK_OK) {
+            return err == BK_NO_SPACE ? "disk full: there is no room for another event"
+                                      : "the journal's disk fails";
+        }
     }
     uint64_t longest_ns = flush_ns(control, now_ns);
     if (longest_ns >= FLUSH_PATIENCE_NS) {
@@ -534,6 +553,7 @@ static void metrics_of_cores(struct control *control, uint64_t now_ns,
                              struct metrics_snapshot *snapshot)
 {
     snapshot->journal_stalled_ns = flush_ns(control, now_ns);
+    snapshot->journal_room_bytes = room_bytes(control);
     snapshot->control_stalled_ns = admin_busy_ns(&control->admin, now_ns);
     snapshot->version = control->config.version;
     snapshot->backend = "io_uring";
@@ -1299,21 +1319,23 @@ static uint64_t next_deadline_ns(struct control *control)
     return UINT64_MAX;
 }
 
+/* Who looks after the disk shall know before events are refused. */
 static void watch_disk(struct control *control)
 {
     struct catalog_stats stats;
     catalog_stats(control->catalog, &stats);
-    const char *now = stats.maker_err == BK_OK ? NULL
-                      : stats.maker_err == BK_NO_SPACE
-                          ? "disk full: events are refused when the last segment is full"
-                          : "the journal's disk fails";
-    const char *before = atomic_load(&control->not_ready);
-    if (control->draining || now == before) {
+    const char *trouble = stats.maker_err == BK_OK         ? NULL
+                          : stats.maker_err == BK_NO_SPACE ? "disk full"
+                                                           : "the journal's disk fails";
+    if (control->draining || trouble == control->disk_trouble) {
         return;
     }
-    atomic_store(&control->not_ready, now);
-    log_event(now ? LOG_ERROR : LOG_INFO, now ? "not ready" : "ready again",
-              LOG_Z("why", now ? now : "the disk works"));
+    control->disk_trouble = trouble;
+    uint64_t room = room_bytes(control);
+    log_event(trouble ? LOG_ERROR : LOG_INFO, trouble ? "no new segment" : "segments again",
+              LOG_Z("why", trouble ? trouble : "the disk works"),
+              LOG_Z("effect", trouble ? "events are refused when the last one is full" : "none"),
+              LOG_I("roomBytes", room));
 }
 
 void control_run(struct control *control)

@@ -266,6 +266,9 @@ static void print_journal(const struct metrics_snapshot *snapshot, struct buf *o
         print_one(out, "becket_journal_file_bytes", "gauge", "Size of all journal files.",
                   snapshot->journal_file_bytes);
     }
+    print_one(out, "becket_journal_room_bytes", "gauge",
+              "Bytes that fit without a new segment, on the core that has least.",
+              snapshot->journal_room_bytes);
     print_one(out, "becket_journal_pending_bytes", "gauge", "Bytes appended and not yet durable.",
               snapshot->journal_pending_bytes);
 }

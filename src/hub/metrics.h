@@ -48,8 +48,10 @@ static inline uint64_t metrics_read(const uint64_t *counter)
     X(202)                                                                                         \
     X(204)                                                                                         \
     X(400)                                                                                         \
-    X(401) X(403) X(404) X(405) X(408) X(411) X(413) X(414) X(415) X(422) X(429) X(431) X(500)     \
-        X(501) X(503) X(505)
+    X(401)                                                                                         \
+    X(403)                                                                                         \
+    X(404) X(405) X(408) X(411) X(413) X(414) X(415) X(422) X(429) X(431) X(500) X(501) X(503)     \
+        X(505)
 enum metrics_code {
 #define X(code) METRICS_CODE_##code,
     METRICS_CODES
@@ -115,6 +117,7 @@ struct metrics_snapshot {
     uint64_t journal_failures;
     uint64_t journal_file_bytes;           /* on disk */
     uint64_t journal_pending_bytes;        /* not yet durable */
+    uint64_t journal_room_bytes;           /* without a new segment, of the core that has least */
     uint64_t sources;                      /* configured */
     uint64_t resident_bytes;               /* 0 = leave out */
     struct metrics_histogram delivered_ns; /* shift METRICS_TIME_SHIFT */

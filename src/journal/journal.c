@@ -139,6 +139,8 @@ struct journal {
     bool durable;
     _Atomic uint64_t durable_through;
     _Atomic uint64_t writing_since_ns;
+    _Atomic uint64_t room_bytes;
+    _Atomic uint64_t failing_until_ns; /* no segment is taken before; 0 = one may be */
 };
 
 static struct frame *frame_at(struct journal *journal, uint32_t index)
@@ -156,6 +158,18 @@ static void note_writing(struct journal *journal)
 {
     uint64_t since_ns = inflight(journal) ? frame_at(journal, journal->head)->submitted_ns : 0;
     atomic_store_explicit(&journal->writing_since_ns, since_ns, memory_order_relaxed);
+}
+
+/* What others want to know of it, once per turn. */
+static void note_room(struct journal *journal)
+{
+    uint64_t bytes = journal->segment ? journal->segment->bytes - journal->next_offset : 0;
+    for (unsigned i = 0; i < journal->spare_count; i++) {
+        bytes += journal->spares[i]->bytes;
+    }
+    atomic_store_explicit(&journal->room_bytes, bytes, memory_order_relaxed);
+    atomic_store_explicit(&journal->failing_until_ns, journal->segment ? 0 : journal->retry_ns,
+                          memory_order_relaxed);
 }
 
 static uint64_t frame_disk_bytes(const struct frame *frame)
@@ -811,6 +825,7 @@ void journal_turn(struct journal *journal)
         }
         submit(journal, frame);
     }
+    note_room(journal);
 }
 
 uint64_t journal_next_ns(const struct journal *journal)
@@ -861,6 +876,23 @@ uint16_t journal_id(const struct journal *journal)
 uint64_t journal_durable_through(const struct journal *journal)
 {
     return atomic_load_explicit(&journal->durable_through, memory_order_acquire);
+}
+
+uint64_t journal_room_bytes(const struct journal *journal)
+{
+    return atomic_load_explicit(&journal->room_bytes, memory_order_relaxed);
+}
+
+enum bk_err journal_refuses(const struct journal *journal, uint64_t now_ns)
+{
+    if (atomic_load_explicit(&journal->failing_until_ns, memory_order_relaxed) > now_ns) {
+        return BK_IO;
+    }
+    if (journal_room_bytes(journal) >= JOURNAL_ROOM_LEAST) {
+        return BK_OK;
+    }
+    enum bk_err err = catalog_spare_err(journal->catalog, journal->id);
+    return err == BK_BUSY ? BK_OK : err;
 }
 
 uint64_t journal_writing_since_ns(const struct journal *journal)
@@ -940,6 +972,7 @@ enum bk_err journal_open(const struct journal_config *config, struct journal **r
     journal->valid_end = start->valid_end;
     atomic_init(&journal->durable_through, start->next_sequence - 1);
     push_opening(journal, start->reason, start->previous_crc);
+    note_room(journal);
     say_hello(journal);
     *ret_journal = journal;
     return BK_OK;

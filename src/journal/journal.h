@@ -146,6 +146,12 @@ bool journal_writing(const struct journal *journal);
 /* How many records the next commit is held back for, and for how long at most; 0 = it is not. */
 unsigned journal_held(const struct journal *journal, uint64_t *ret_ns);
 
+/* Bytes that it can still write without a new segment. Any thread. */
+uint64_t journal_room_bytes(const struct journal *journal);
+/* Would it refuse an event now, for longer than a moment? BK_NO_SPACE: no room, and no segment can
+ * be made; BK_IO: the disk fails. Any thread. */
+#define JOURNAL_ROOM_LEAST (1U << 20) /* less is no room: a large event does not fit */
+enum bk_err journal_refuses(const struct journal *journal, uint64_t now_ns);
 /* Since when (monotonic) the oldest commit in flight has been under way; 0: there is none. Any
  * thread. A disk that stands still shows here. */
 uint64_t journal_writing_since_ns(const struct journal *journal);

@@ -295,7 +295,12 @@ static void give_up(struct catalog *catalog, enum bk_err err, int64_t now_ns)
     maker->retry_ns = now_ns + CATALOG_RETRY_NS;
     catalog->stats.failures_total++;
     enum bk_err seen = err == BK_NO_SPACE ? BK_NO_SPACE : BK_IO;
-    atomic_store_explicit(&maker->journal->spare_err, (int)seen, memory_order_relaxed);
+    for (unsigned id = 0; id < FORMAT_JOURNALS_MAX; id++) { /* it is the same disk for all */
+        if (catalog->journals[id]) {
+            atomic_store_explicit(&catalog->journals[id]->spare_err, (int)seen,
+                                  memory_order_relaxed);
+        }
+    }
 }
 
 static enum bk_err advance(struct catalog *catalog, int64_t now_ns)

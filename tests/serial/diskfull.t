@@ -32,11 +32,14 @@ try:
             ballast.flush()
     except OSError:
         pass
+    is_equal(server.get('/health/ready').status, 200, 'ready as long as there is room in the last segments')
+    first = None
     for i in range(4000):
         body = os.urandom(8000)
         headers = github(body, SECRET)
         answer = connection.request('POST', '/hooks/repo', body, headers)
         if answer.status == 200:
+            first = first or (body, headers, answer.json['id'])
             acknowledged[headers['X-GitHub-Delivery']] = (answer.json['id'], hashlib.sha256(body).hexdigest())
         else:
             refused = answer
@@ -44,7 +47,11 @@ try:
     ok(refused is not None and refused.status == 503, 'a full disk: 503 after %d events' % len(acknowledged))
     ok(refused is not None and 'retry-after' in refused.headers, 'with Retry-After')
     is_equal(server.get('/health/live').status, 200, 'still live')
-    is_equal(server.get('/health/ready').status, 503, 'but not ready')
+    ready = server.get('/health/ready')
+    ok(ready.status == 503 and b'disk full' in ready.body, 'but not ready: %s' % ready.body.decode())
+    again = server.post('/hooks/repo', first[0], first[1])
+    is_equal((again.status, again.json.get('id')), (200, first[2]), 'a duplicate of what is stored is answered as ever')
+    is_equal(server.post('/hooks/repo', b'{}', github(b'{}', 'guess')).status, 401, 'a forged one is refused as ever')
     ok(len(server.events()) >= len(acknowledged), 'reads go on')
     answer = server.api('POST', '/api/v1/apply', b'kind: Secret\nmetadata: {name: big}\nspec: {data: {a: ' + b'x' * 60000 + b'}}\n')
     ok(answer.status in (200, 503, 507), 'an apply is taken or refused in words: %d' % answer.status)
@@ -60,6 +67,7 @@ try:
             acknowledged[headers['X-GitHub-Delivery']] = (answer.json['id'], hashlib.sha256(body).hexdigest())
         else:
             time.sleep(0.2)
+    is_equal(server.get('/health/ready').status, 200, 'ready again')
     ok(recovered, 'with room again it takes events without a restart (%.1f s)' % (time.monotonic() - began))
     server.kill()
     server.start()
