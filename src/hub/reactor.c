@@ -15,6 +15,8 @@
 /* Only while so many wait for the disk: such a wait also sleeps over the commit's own completion,
  * and where few come, who waits for it pays more than the wake-ups cost. */
 #define GATHER_WAITING_MIN 16U
+/* The answers of destinations, when they come fast: one half of those under way. */
+#define GATHER_ANSWERS_US 50U
 
 struct reactor {
     struct reactor_config config;
@@ -452,19 +454,28 @@ static bool has_work(const struct reactor *reactor)
             (reactor->admin_server && http_server_has_work(reactor->admin_server)));
 }
 
+/* How many requests may come while a commit is under way. */
+static unsigned requests_to_come(const struct reactor *reactor)
+{
+    unsigned conns = http_server_stats(reactor->ingress_server)->conns_open;
+    unsigned waiting = reactor->ingress.waiting_count;
+    bool many = journal_writing(reactor->journal) && waiting >= GATHER_WAITING_MIN;
+    return many && conns > waiting ? conns - waiting : 0;
+}
+
 static void gather(struct reactor *reactor)
 {
     unsigned count = 0, us = 0;
     uint64_t held_ns = 0;
-    if (!reactor->stopped && journal_writing(reactor->journal)) {
-        unsigned conns = http_server_stats(reactor->ingress_server)->conns_open;
-        unsigned waiting = reactor->ingress.waiting_count;
-        count = waiting >= GATHER_WAITING_MIN && conns > waiting ? conns - waiting : 0;
-        count = count < GATHER_COMPLETIONS ? count : GATHER_COMPLETIONS;
-        us = GATHER_US;
-    } else if (!reactor->stopped) {
-        count = journal_held(reactor->journal, &held_ns);
-        us = (unsigned)(held_ns / 1000);
+    if (!reactor->stopped) {
+        unsigned requests = requests_to_come(reactor);
+        unsigned held = journal_held(reactor->journal, &held_ns);
+        unsigned answers = reactor->deliver ? deliver_gather(reactor->deliver) : 0;
+        count = held > 0 ? held : requests + answers;
+        us = held > 0       ? (unsigned)(held_ns / 1000)
+             : requests > 0 ? GATHER_US
+                            : GATHER_ANSWERS_US;
+        count = held > 0 || count < GATHER_COMPLETIONS ? count : GATHER_COMPLETIONS;
     }
     ring_gather(reactor->ring, count > 1 ? count : 0, count > 1 ? us : 0);
 }

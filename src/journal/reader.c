@@ -2,7 +2,7 @@
  *
  * A step (64 KiB to about 0.6 MiB, or one large record) is read at once, verified, and kept in a
  * slot with the places of its records, so that walks in both directions and several journals at a
- * time are served from memory.
+ * time are served from memory. Who reads one step behind the other gets several at once.
  */
 #include "journal/reader.h"
 
@@ -12,16 +12,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SLOTS 16U
-#define FILES 8U
+#define SLOTS       16U
+#define FILES       8U
+#define AHEAD_BYTES 524288U /* no step is added beyond */
 
-/* One index step in memory. */
+/* One index step in memory, or several. */
 struct slot {
     uint64_t used; /* tick of the last use; 0 = empty */
     uint16_t journal;
     uint64_t number; /* of the segment */
     uint64_t offset;
-    uint64_t bytes; /* a live segment's last step grows */
+    uint64_t bytes; /* up to a mark, or to what was durable: a live segment's last step grows */
     uint8_t *buffer;
     size_t buffer_bytes;
     uint32_t *records; /* offsets into the buffer, ascending sequences */
@@ -41,6 +42,8 @@ struct reader {
     struct catalog *catalog;
     uint64_t tick;
     struct slot slots[SLOTS];
+    struct slot *given;       /* where the record came from that a walk was given last, */
+    uint32_t given_index;     /* for the next one is most often behind it */
     struct reader_file files[FILES];
     char problem[256];
 };
@@ -268,33 +271,68 @@ static enum bk_err slot_load(struct reader *reader, struct slot *slot,
     return err;
 }
 
+/* The end of the step at this mark. */
+static uint64_t step_end(const struct segment *segment, uint32_t index)
+{
+    uint32_t count = atomic_load_explicit(&segment->mark_count, memory_order_acquire);
+    uint64_t durable = atomic_load_explicit(&segment->durable_bytes, memory_order_acquire);
+    return index + 1 < count ? segment->marks[index + 1].offset : durable;
+}
+
+static bool slot_is_of(const struct slot *slot, const struct segment *segment)
+{
+    return slot->used > 0 && slot->journal == segment->journal_id &&
+           slot->number == segment->number;
+}
+
+/* What is read when this step is missing: also those behind it, if the one before is there. */
+static uint64_t read_end(const struct reader *reader, const struct segment *segment,
+                         uint32_t index)
+{
+    uint64_t offset = segment->marks[index].offset;
+    uint64_t end = step_end(segment, index);
+    bool onward = false;
+    for (unsigned i = 0; i < SLOTS && !onward; i++) {
+        const struct slot *slot = &reader->slots[i];
+        onward = slot_is_of(slot, segment) && slot->offset + slot->bytes == offset;
+    }
+    uint32_t count = atomic_load_explicit(&segment->mark_count, memory_order_acquire);
+    while (onward && ++index < count) {
+        uint64_t next = step_end(segment, index);
+        if (next - offset > AHEAD_BYTES) {
+            break;
+        }
+        end = next;
+    }
+    return end;
+}
+
 /* The step of a segment that holds (or would hold) this sequence. BK_AGAIN: it had to be read and
  * the budget is used up. */
 static enum bk_err step_for(struct reader *reader, const struct segment *segment, uint64_t sequence,
                             size_t *budget, struct slot **ret_slot)
 {
     uint32_t index = mark_for(segment, sequence);
-    uint32_t count = atomic_load_explicit(&segment->mark_count, memory_order_acquire);
-    uint64_t durable = atomic_load_explicit(&segment->durable_bytes, memory_order_acquire);
     uint64_t offset = segment->marks[index].offset;
-    uint64_t end = index + 1 < count ? segment->marks[index + 1].offset : durable;
+    uint64_t end = step_end(segment, index);
     bk_assert(end > offset);
     struct slot *oldest = &reader->slots[0];
     for (unsigned i = 0; i < SLOTS; i++) {
         struct slot *slot = &reader->slots[i];
-        bool same = slot->used > 0 && slot->journal == segment->journal_id &&
-                    slot->number == segment->number && slot->offset == offset;
-        if (same && slot->bytes == end - offset) {
+        bool same = slot_is_of(slot, segment) && slot->offset <= offset &&
+                    offset < slot->offset + slot->bytes;
+        if (same && end <= slot->offset + slot->bytes) {
             slot->used = ++reader->tick;
             *ret_slot = slot;
             return BK_OK;
         }
-        if (same) { /* the live segment's last step, grown meanwhile */
+        if (same && slot->offset == offset) { /* the live segment's last step, grown meanwhile */
             oldest = slot;
             break;
         }
         oldest = slot->used < oldest->used ? slot : oldest;
     }
+    end = read_end(reader, segment, index);
     if (budget) {
         if (*budget == 0) {
             return BK_AGAIN;
@@ -391,9 +429,29 @@ static uint64_t step_after(struct reader *reader, const struct segment *segment,
     return next ? next->first_sequence : 0;
 }
 
+/* The record behind the one that was given last. */
+static bool give_next(struct reader *reader, struct reader_walk *walk,
+                      struct journal_record *ret_record)
+{
+    struct slot *slot = reader->given;
+    uint32_t index = reader->given_index + 1;
+    if (!slot || slot->used == 0 || slot->journal != walk->journal ||
+        index >= slot->record_count || slot_record(slot, index)->sequence != walk->next) {
+        return false;
+    }
+    give(slot, index, ret_record);
+    slot->used = ++reader->tick;
+    walk->next++;
+    reader->given_index = index;
+    return true;
+}
+
 static enum bk_err next_forward(struct reader *reader, struct reader_walk *walk, size_t *budget,
                                 struct journal_record *ret_record)
 {
+    if (give_next(reader, walk, ret_record)) {
+        return BK_OK;
+    }
     for (;;) {
         struct slot *slot = NULL;
         const struct segment *segment = segment_for(reader, walk->journal, walk->next, false);
@@ -413,6 +471,8 @@ static enum bk_err next_forward(struct reader *reader, struct reader_walk *walk,
         if (found && (slot->bad_offset == 0 || slot_record(slot, index)->sequence == walk->next)) {
             give(slot, index, ret_record);
             walk->next = ret_record->position.sequence + 1;
+            reader->given = slot;
+            reader->given_index = index;
             return BK_OK;
         }
         uint64_t after =

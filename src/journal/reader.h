@@ -22,7 +22,7 @@ struct journal_record {
     const uint8_t *message; /* head, then body */
 };
 
-/* The catalog must outlive the reader. Memory: up to 16 index steps of about 0.6 MiB, taken as
+/* The catalog must outlive the reader. Memory: up to 16 times 0.6 MiB, taken as
  * they are needed; more while it holds a larger record. */
 enum bk_err reader_open(struct catalog *catalog, struct reader **ret_reader) BK_MUST_CHECK;
 void reader_close(struct reader *reader);

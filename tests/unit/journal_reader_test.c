@@ -82,6 +82,41 @@ static void test_walks(void)
     world_fini(&world);
 }
 
+/* Steps that are read ahead are shared by walks that come at different times, and leave in any
+ * order. */
+static void test_walks_in_turn(void)
+{
+    struct world world;
+    world_init(&world, 1, 2 << 20);
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    world_fill(&world, 0, 1, 9000, 30);
+    struct reader *reader = NULL;
+    is_int(reader_open(world.catalog, &reader), BK_OK);
+    struct reader_walk walks[3];
+    struct journal_record record;
+    uint64_t expect[3] = {1, 900, 4000};
+    unsigned bad = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        reader_walk_begin(&walks[i], 0, false, expect[i]);
+    }
+    while (expect[0] <= 9000) {
+        unsigned i = next_random() % 3;
+        for (unsigned n = next_random() % 400; n > 0 && expect[i] <= 9000; n--, expect[i]++) {
+            size_t budget = 1 << 20;
+            bad += reader_next(reader, &walks[i], &budget, &record) != BK_OK ||
+                   record.position.sequence != expect[i] || !record_right(&record);
+        }
+        uint64_t any = 1 + next_random() % 9000;
+        bad += reader_get(reader, (struct journal_position){0, any}, &record) != BK_OK ||
+               record.position.sequence != any;
+    }
+    is_uint(bad, 0, "three walks in turn, and single records between");
+    reader_close(reader);
+    world_stop(&world);
+    world_fini(&world);
+}
+
 static void test_live(void)
 {
     struct world world;
@@ -253,6 +288,7 @@ static void test_damage(void)
 int main(void)
 {
     test_walks();
+    test_walks_in_turn();
     test_live();
     test_merge();
     test_damage();

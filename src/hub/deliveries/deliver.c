@@ -11,6 +11,8 @@
 #include <sys/mman.h>
 
 #define CHECKPOINT_NS 500000000ULL
+#define PACE_LOOK_NS  1000000ULL
+#define PACE_FAST_NS  62500ULL /* between two answers: 16 in a millisecond */
 
 uint32_t deliver_random(struct deliver *deliver)
 {
@@ -172,7 +174,9 @@ static void hand_to(struct deliver *deliver, struct fan_out *out,
     target->last_sequence = out->view.position.sequence;
     order_set(target, destination);
     counter_add(&deliver->stats.wanted, 1);
-    lane_offer(lane, destination, &out->view);
+    if (lane->behind || fan_out_head(out)) {
+        lane_offer(lane, destination, &out->view);
+    }
     if (target->firsts) {
         out->filtered = false; /* the key was read by the same scratch */
     }
@@ -391,8 +395,26 @@ static bool is_quiet(const struct deliver *deliver)
            list_empty(&deliver->pumps);
 }
 
+/* Only a pace at which the next answers are microseconds away. */
+static void look_at_pace(struct deliver *deliver)
+{
+    uint64_t now_ns = ring_now_ns(deliver->config.ring);
+    uint64_t past_ns = now_ns - deliver->pace_from_ns;
+    if (past_ns >= PACE_LOOK_NS) {
+        deliver->pace_fast = deliver->pace_count * PACE_FAST_NS >= past_ns;
+        deliver->pace_count = 0;
+        deliver->pace_from_ns = now_ns;
+    }
+}
+
+unsigned deliver_gather(const struct deliver *deliver)
+{
+    return deliver->pace_fast ? deliver->flying / 2 : 0;
+}
+
 void deliver_turn(struct deliver *deliver)
 {
+    look_at_pace(deliver);
     struct list now;
     list_init(&now);
     list_splice_back(&now, &deliver->pumps);

@@ -73,6 +73,9 @@ void deliver_consume(void *context, uint64_t sequence, const struct journal_entr
 /* Once per loop turn, before http_client_flush(). */
 void deliver_turn(struct deliver *deliver);
 
+/* So many answers are worth waiting for together; 0: they come too slowly. */
+unsigned deliver_gather(const struct deliver *deliver);
+
 /* Start nothing more; what is in flight may end, and is cancelled at deadline_ns. */
 void deliver_drain(struct deliver *deliver, uint64_t deadline_ns);
 /* Nothing is in flight, and the last checkpoint is with the control thread. */

@@ -87,7 +87,7 @@ void delivery_give(struct delivery *delivery)
     delivery->lane = NULL;
     target->slots--;
     target_changed(target);
-    list_push_back(&deliver->free, &delivery->node);
+    list_push_back(deliver->free.next, &delivery->node); /* first again: its memory is warm */
     deliver->free_count++;
     counter_set(&deliver->stats.slots_free, deliver->free_count);
 }
@@ -355,6 +355,7 @@ static void delivery_done(struct http_call *call)
     bool cut = call->reply.err == BK_CANCELLED && deliver->draining;
     delivery->flying = false;
     deliver->flying--;
+    deliver->pace_count++;
     target_pump_later(target);
     if (!destination) { /* deleted meanwhile: nobody wants to know */
         flow_forget(&target->flow);

@@ -158,11 +158,19 @@ static void lane_fall_behind(struct lane *lane, uint64_t sequence)
     target_pump_later(lane->target);
 }
 
+static unsigned queue_max(const struct lane *lane)
+{
+    unsigned share = lane->target->deliver->free_count / LANE_QUEUE_SHARE;
+    return share < LANE_QUEUE_MIN   ? LANE_QUEUE_MIN
+           : share < LANE_QUEUE_MAX ? share
+                                    : LANE_QUEUE_MAX;
+}
+
 /* Build it and put it into the queue. False: no room for it now. */
 static bool lane_accept(struct lane *lane, const struct destination *destination,
                         const struct event_view *event)
 {
-    if (lane->queued >= LANE_QUEUE_MAX || window_full(lane)) {
+    if (lane->queued >= queue_max(lane) || window_full(lane)) {
         return false;
     }
     bool held = event->position.sequence == lane->held_sequence;
@@ -520,7 +528,9 @@ static void pump_queues(struct target *target, const struct destination *destina
 static void pump_behind(struct target *target, struct lane *lane,
                         const struct destination *destination)
 {
-    if (!lane->behind || lane->asked || lane->queued > LANE_QUEUE_LOW || window_full(lane)) {
+    unsigned most = queue_max(lane);
+    if (!lane->behind || lane->asked || lane->queued > most / LANE_QUEUE_LOW ||
+        window_full(lane)) {
         return;
     }
     struct deliver *deliver = target->deliver;
@@ -544,7 +554,7 @@ static void pump_behind(struct target *target, struct lane *lane,
         pump_at(target, ring_now_ns(deliver->config.ring) + FLOW_LOOK_NS);
         return;
     }
-    lane_ask(lane, open ? 1 : LANE_QUEUE_MAX - lane->queued);
+    lane_ask(lane, open ? 1 : most - lane->queued);
 }
 
 void target_pump(struct target *target)

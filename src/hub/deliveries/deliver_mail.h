@@ -33,7 +33,7 @@ struct chunk_event {
     bool refused;    /* the core had no room: it is due again later */
 };
 
-#define CHUNK_EVENTS_MAX 64U
+#define CHUNK_EVENTS_MAX 256U
 
 /* Memory of the control thread; goes back by `mail`. */
 struct event_chunk {

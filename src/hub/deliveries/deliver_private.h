@@ -9,10 +9,13 @@
 
 /* Deliveries of one lane between the lowest unfinished and the newest one. */
 #define WINDOW_ENTRIES 512U
-/* Built and waiting in memory, per lane: what a burst of one commit brings. */
-#define LANE_QUEUE_MAX 64U
-/* A lane with so few left asks for more. */
-#define LANE_QUEUE_LOW 16U
+/* Built and waiting in memory, per lane: what a burst of one commit brings, and while most slots
+ * are free several times that, for each question to the control thread wakes it. */
+#define LANE_QUEUE_MIN   64U
+#define LANE_QUEUE_MAX   256U
+#define LANE_QUEUE_SHARE 4U /* of the free slots */
+/* A lane with so small a part of it left asks for more. */
+#define LANE_QUEUE_LOW 4U
 #define TARGET_BUCKETS 4096U
 
 struct delivery {
@@ -130,6 +133,10 @@ struct deliver {
     bool drained; /* the last checkpoint was sent */
     uint64_t through_max; /* 0; else an event that had no memory is here: a start finds it again */
     unsigned wants_out, reports_out, flying;
+    /* The pace of answers: how many since when, and what was found the last time. */
+    uint64_t pace_from_ns;
+    unsigned pace_count;
+    bool pace_fast;
     uint64_t random;
 };
 

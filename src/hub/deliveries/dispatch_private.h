@@ -8,7 +8,7 @@
 #include "journal/reader.h"
 
 #define DISPATCH_CHUNKS      16U     /* on their way at once */
-#define DISPATCH_CHUNK_BYTES 262144U /* or one larger event */
+#define DISPATCH_CHUNK_BYTES 524288U /* or one larger event */
 #define DISPATCH_READ_BYTES  1048576U
 #define DISPATCH_FLYING_MAX  2048U /* retries that are with the cores */
 #define DISPATCH_FLYING_EACH 64U   /* of one destination */

@@ -15,7 +15,7 @@ void fan_out_init(struct fan_out *out, struct filter_scratch *scratch,
     out->failed = 0;
 }
 
-static bool parse(struct fan_out *out)
+bool fan_out_head(struct fan_out *out)
 {
     if (!out->parsed) {
         out->parsed = true;
@@ -46,13 +46,13 @@ bool fan_out_passes(struct fan_out *out, const struct route_target *route)
 {
     struct event_view *view = &out->view;
     const struct filter_set *filters = route_target_filters(route);
-    if (!parse(out)) {
-        return false;
-    }
     view->source = route_target_source(route);
     view->type = event_type_of(view->entry, view->message, route_target_type(route));
     if (filters->count == 0 && filters->type_count == 0) {
         return true;
+    }
+    if (!fan_out_head(out)) {
+        return false;
     }
     if (!out->filtered) {
         out->filtered = true;

@@ -1,7 +1,7 @@
 /* fan_out.h - does a route want an event? The same answer wherever the event comes from: a frame's
  * memory on a core, or the journal on the control thread.
  *
- * Purpose     The head is parsed and the filters' view is made when the first target asks for it.
+ * Purpose     The head is parsed, and the filters' view made, when somebody asks for it first.
  * Ownership   Points into the message; lives as long as it.
  * Threads     One at a time; the scratch is the thread's own.
  */
@@ -15,7 +15,7 @@ struct event_view {
     struct journal_position position;
     const struct journal_entry *entry;
     const uint8_t *message;
-    const struct http_head *head; /* set by the first fan_out_wants() */
+    const struct http_head *head; /* set by fan_out_head() */
     struct slice source;          /* its source's name, and the event's type: of the route that */
     struct slice type;            /* was asked last */
 };
@@ -36,6 +36,9 @@ void fan_out_init(struct fan_out *out, struct filter_scratch *scratch,
 bool fan_out_passes(struct fan_out *out, const struct route_target *route);
 /* And it is not from before the route began. */
 bool fan_out_wants(struct fan_out *out, const struct route_target *route);
+
+/* Set view.head. False: it cannot be parsed (cannot be: only parsed heads are appended). */
+bool fan_out_head(struct fan_out *out);
 
 /* The event's type: as the message says, or the one that its provider always sends. */
 struct slice event_type_of(const struct journal_entry *entry, const uint8_t *message,
