@@ -841,7 +841,14 @@ int cli_serve(int argc, char **argv)
         return cli_usage("serve takes no argument \"%s\"; see `becket help serve`",
                          serve.options.arguments[0]);
     }
-    /* No core dumps with secrets; the kernel then also hides /proc/PID/environ from other users. */
+    /* No core dumps with secrets; the kernel then also hides /proc/PID/environ from other users.
+     * What a debugger dumps of the living process has no memory in it either; this comes first, for
+     * the file is not ours to write afterwards. */
+    FILE *filter = fopen("/proc/self/coredump_filter", "we");
+    if (filter) {
+        fputs("0", filter);
+        fclose(filter);
+    }
     (void)prctl(PR_SET_DUMPABLE, 0);
     setup_log(&serve.options);
     if (!read_addresses(&serve) || !read_resolvers(&serve) || !read_admin_hosts(&serve)) {

@@ -2,6 +2,7 @@
 #include "base/assert.h"
 #include "base/counter.h"
 #include "base/log.h"
+#include "base/scrub.h"
 #include "base/time.h"
 #include "hub/deliveries/deliver_private.h"
 #include "hub/deliveries/dispatch.h"
@@ -229,6 +230,17 @@ static void judge(struct delivery *delivery, const struct destination *destinati
     explain(ending, reply);
 }
 
+/* A receiver that sends back what it got: of its answer nothing secret is kept. */
+static void scrub_answer(const struct destination *destination, uint8_t *answer, size_t bytes)
+{
+    struct slice rest = destination ? destination->secret_lines : SLICE_EMPTY;
+    while (bytes > 0 && rest.bytes > 0) {
+        struct slice line = slice_of(rest.at, slice_find(rest, '\r'));
+        scrub(answer, bytes, slice_skip(line, slice_find(line, ':') + 2));
+        rest = slice_skip(rest, line.bytes + 2);
+    }
+}
+
 /* The journal keeps it, lazily. When it cannot now, only the history has a gap. */
 static void record(const struct delivery *delivery, const struct ending *ending)
 {
@@ -256,6 +268,7 @@ static void record(const struct delivery *delivery, const struct ending *ending)
         .why = ending->why,
         .answer = reply->err == BK_OK ? reply->body : SLICE_EMPTY};
     attempt_encode(&attempt, &entry, message);
+    scrub_answer(destination_of(delivery->target), message + entry.head_bytes, entry.body_bytes);
     if (journal_append_lazy(deliver->config.journal, &entry, message, &sequence) != BK_OK) {
         counter_add(&deliver->stats.attempts_unrecorded, 1);
     }

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/scrub.h"
 #include "base/time.h"
 #include "hub/hub_private.h"
 #include "ring/ring.h"
@@ -347,6 +348,25 @@ static void logged_in(struct live *live, const struct provider_reply *reply, int
     }
 }
 
+/* What a provider sends back of what it was sent: in a copy, and only where there is something. */
+static struct slice scrubbed(struct live *live, struct slice body)
+{
+    const struct operation_ground *ground = &live->ground;
+    const struct slice secrets[] = {ground->credential, ground->secret, ground->login.bearer,
+                                    ground->facts.hook_key};
+    uint8_t *copy = NULL;
+    for (size_t i = 0; i < bk_array_length(secrets); i++) {
+        if (!copy && scrub_finds(body, secrets[i])) {
+            copy = (uint8_t *)arena_copy(&live->arena, body.at, body.bytes);
+            body = slice_of(copy, copy ? body.bytes : 0);
+        }
+        if (copy) {
+            scrub(copy, body.bytes, secrets[i]);
+        }
+    }
+    return body;
+}
+
 void operations_answered(struct operations *operations, struct operation_call *call,
                          const struct operation_answer *answer, int64_t now_ns)
 {
@@ -360,11 +380,13 @@ void operations_answered(struct operations *operations, struct operation_call *c
         return;
     }
     struct provider_reply reply = {
-        .head = answer->head, .body = answer->body, .now_seconds = now_ns / NS_PER_SECOND};
+        .head = answer->head,
+        .body = scrubbed(live, answer->body),
+        .now_seconds = now_ns / NS_PER_SECOND};
     struct json_problem problem;
     json_tree_fini(&live->reply);
     json_tree_init(&live->reply);
-    if (answer->body.bytes > 0 && json_parse(answer->body, &live->reply, &problem) == BK_OK) {
+    if (reply.body.bytes > 0 && json_parse(reply.body, &live->reply, &problem) == BK_OK) {
         reply.json = live->reply.roots[0];
     }
     if (live->logging_in) {

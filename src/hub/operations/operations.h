@@ -60,6 +60,7 @@ struct operation_ground {
     struct provider_facts facts;
     struct slice base;       /* of the API, without a slash at the end */
     struct slice credential; /* empty = none is sent */
+    struct slice secret;     /* what the credential was made of, if it is not that itself */
     struct provider_auth auth;
     struct operation_login login;
     bool allow_private;

@@ -134,6 +134,7 @@ static enum bk_err load_auth(struct hub *hub, struct store_txn *txn,
         }
         size_t bytes = base64_encode(pair, strlen(pair), BASE64_STANDARD, encoded);
         ground->auth = (struct provider_auth){"Authorization", "Basic "};
+        ground->secret = text;
         text = slice_of(encoded, bytes);
     }
     ground->credential = text;

@@ -2,6 +2,7 @@
 
 #include "base/list.h"
 #include "base/log.h"
+#include "base/scrub.h"
 #include "base/time.h"
 #include "hub/calls/web_call.h"
 #include "hub/operations/integration_view.h"
@@ -31,6 +32,7 @@ struct job {
     struct people_oauth oauth;
     char name[NAME_BYTES_MAX + 1];
     struct slice refresh_token; /* the one that is used */
+    struct slice revoked_token; /* of a revocation */
     struct slice canvas;        /* of the integration */
     int64_t begun_ns;           /* an earlier renewal whose outcome is not known; 0 = none */
     int64_t expires_ns;         /* of the access token there is; 0 = never */
@@ -393,6 +395,10 @@ static bool end_renewal(struct job *job, const struct outbound_answer *answer)
         end_later(job, "out of memory", true);
         return true;
     }
+    scrub((uint8_t *)(uintptr_t)body.at, body.bytes, job->oauth.client.secret);
+    if (answer->status != 200) {
+        scrub((uint8_t *)(uintptr_t)body.at, body.bytes, job->refresh_token);
+    }
     enum bk_err err = oauth2_take_tokens(answer->head, body, &job->tree, &tokens, why);
     if (err == BK_OK) {
         struct slice scope = job->grant.tokens.scope; /* as before, where it is not told */
@@ -401,6 +407,7 @@ static bool end_renewal(struct job *job, const struct outbound_answer *answer)
         job->grant.now_ns = job->keeper->now_ns;
         return settle(job);
     }
+    scrub(why, strlen(why), job->refresh_token); /* a 200 may give the same one again */
     if (err == BK_UNAUTHENTICATED) {
         end_refused(job, why);
     } else if (err == BK_FORBIDDEN) {
@@ -429,8 +436,12 @@ static void end_revoked(struct job *job)
 static void end_revocation(struct job *job, const struct outbound_answer *answer)
 {
     char why[OAUTH2_WHY_BYTES];
+    uint8_t *copy = (uint8_t *)arena_copy(&job->arena, answer->body.at, answer->body.bytes);
+    struct slice body = slice_of(copy, copy ? answer->body.bytes : 0);
+    scrub(copy, body.bytes, job->oauth.client.secret);
+    scrub(copy, body.bytes, job->revoked_token);
     enum bk_err err =
-        answer->err == BK_OK ? oauth2_take_revoked(answer->head, answer->body, why) : BK_BUSY;
+        answer->err == BK_OK ? oauth2_take_revoked(answer->head, body, why) : BK_BUSY;
     if (answer->err != BK_OK) {
         snprintf(why, sizeof why, "%s", answer->why);
     }
@@ -688,7 +699,7 @@ static bool load_revocation(struct job *job, struct store_txn *txn, struct slice
 static void revoke(struct people_keeper *keeper, uint64_t number)
 {
     struct store_txn *txn;
-    struct slice value, token;
+    struct slice value, token = SLICE_EMPTY;
     struct oauth2_request request;
     const char *why = "";
     struct key key;
@@ -707,6 +718,7 @@ static void revoke(struct people_keeper *keeper, uint64_t number)
     }
     job->number = number;
     bool possible = load_revocation(job, txn, value, &token);
+    job->revoked_token = token;
     store_read_end(txn);
     if (!possible) { /* the integration is gone, or its provider does not revoke such a one */
         end_revoked(job);

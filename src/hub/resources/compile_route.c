@@ -362,13 +362,17 @@ static enum bk_err compile_secrets(struct compiler *compiler, const struct recor
     return BK_OK;
 }
 
-static enum bk_err compile_headers(struct compiler *compiler, const struct record *record,
-                                   const struct destination_input *input, struct buf *lines,
-                                   const char **ret_message)
+/* The plain ones, or those with values out of secrets. */
+static enum bk_err compile_lines(struct compiler *compiler, const struct record *record,
+                                 const struct destination_input *input, bool plain,
+                                 struct buf *lines, const char **ret_message)
 {
     for (unsigned i = 0; i < input->header_count; i++) {
         const struct destination_input_header *header = &input->headers[i];
         struct slice value = header->text.value;
+        if (header->text.plain != plain) {
+            continue;
+        }
         if (!header->text.plain) {
             enum bk_err err = compiler_secrets(compiler, record, &header->text.secret, 1, &value);
             if (err != BK_OK) {
@@ -386,6 +390,15 @@ static enum bk_err compile_headers(struct compiler *compiler, const struct recor
         buf_add_str(lines, "\r\n");
     }
     return lines->overflow ? BK_TOO_LARGE : BK_OK;
+}
+
+static enum bk_err compile_headers(struct compiler *compiler, const struct record *record,
+                                   const struct destination_input *input, struct buf *lines,
+                                   size_t *ret_plain_bytes, const char **ret_message)
+{
+    enum bk_err err = compile_lines(compiler, record, input, true, lines, ret_message);
+    *ret_plain_bytes = lines->bytes;
+    return err == BK_OK ? compile_lines(compiler, record, input, false, lines, ret_message) : err;
 }
 
 /* Which part the words of tls/credentials.h begin with. */
@@ -550,7 +563,8 @@ enum bk_err compile_destination(struct compiler *compiler, struct slice canvas, 
     }
     buf_init(&lines, HTTP_HEAD_BYTES_MAX / 2);
     *ret_message = "its headers are too long together";
-    err = compile_headers(compiler, record, &input, &lines, ret_message);
+    size_t plain_bytes;
+    err = compile_headers(compiler, record, &input, &lines, &plain_bytes, ret_message);
     struct destination *destination =
         err == BK_OK ? destination_make(&input, &url, canvas, name, buf_slice(&lines)) : NULL;
     if (lines.bytes > 0) {
@@ -560,6 +574,7 @@ enum bk_err compile_destination(struct compiler *compiler, struct slice canvas, 
     if (!destination) {
         return err == BK_OK ? BK_NO_MEMORY : err;
     }
+    destination->secret_lines = slice_skip(destination->header_lines, plain_bytes);
     destination->number = record->number;
     memcpy(destination->id, record->id, sizeof destination->id);
     destination->pause = input.paused ? DESTINATION_PAUSED_BY_SPEC : pause.pause;

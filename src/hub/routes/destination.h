@@ -53,6 +53,7 @@ struct destination {
     struct slice target;       /* "/in?x=1": path and query, as sent */
     struct slice host_header;  /* value of Host, with a port that is not the scheme's own */
     struct slice header_lines; /* spec.headers: "X-Env: prod\r\n"…, checked; no name we send */
+    struct slice secret_lines; /* the end of those: with values out of secrets */
     enum destination_signing signing;
     struct hmac_sha256_key secrets[DESTINATION_SECRETS_MAX];
     unsigned secret_count;
