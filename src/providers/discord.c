@@ -58,8 +58,11 @@ static void post_ask(struct provider_run *run)
             slice_str(arena_printf(run->arena, "%.*s...", (int)text.bytes, (const char *)text.at));
     }
     provider_ask(run, HTTP_POST, "/channels/%.*s/messages", (int)id.bytes, (const char *)id.at);
-    provider_body(run, "{\"content\":%s,\"allowed_mentions\":{\"parse\":[]}}",
-                  provider_json(run, text));
+    /* The same nonce gives the message that is there, for a few minutes. */
+    provider_body(run,
+                  "{\"content\":%s,\"allowed_mentions\":{\"parse\":[]},\"nonce\":%s,"
+                  "\"enforce_nonce\":true}",
+                  provider_json(run, text), provider_json(run, run->facts->once));
 }
 
 static const char *post_take(struct provider_run *run, const struct provider_reply *reply)
@@ -69,7 +72,7 @@ static const char *post_take(struct provider_run *run, const struct provider_rep
 }
 
 static const struct provider_step post_steps[] = {
-    {.name = "message", .makes = true, .ask = post_ask, .take = post_take},
+    {.name = "message", .ask = post_ask, .take = post_take},
     {0},
 };
 

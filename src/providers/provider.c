@@ -191,6 +191,9 @@ static bool wanted(const struct provider_step *step, unsigned status)
 
 /* ---- steps */
 
+/* The note that a call which makes something may have been made. */
+#define DOUBT "doubt"
+
 static const struct provider_step *step_named(const struct provider_run *run, struct slice name)
 {
     const struct provider_step *step = run->provider->plans[run->intent].steps;
@@ -230,6 +233,9 @@ enum provider_next provider_begin(struct provider_run *run)
     provider_forget(run, "page"); /* a list is read from its start */
     provider_forget(run, "cursor");
     const struct provider_step *first = run->provider->plans[run->intent].steps;
+    if (first && first->in_doubt_only && provider_recall(run, DOUBT).bytes == 0) {
+        first++;
+    }
     if (!first) {
         provider_fail(run, PROVIDER_FAULT_REFUSED, "%s has no way to do this",
                       run->provider->title);
@@ -241,6 +247,10 @@ enum provider_next provider_begin(struct provider_run *run)
 enum provider_next provider_resume(struct provider_run *run, struct slice name, bool in_doubt)
 {
     const struct provider_step *step = step_named(run, name);
+    if (step && in_doubt && step->makes) {
+        provider_note(run, DOUBT,
+                      SLICE("yes")); /* until it is looked for, whatever comes between */
+    }
     if (!step || (in_doubt && step->makes)) {
         return provider_begin(run);
     }
@@ -260,12 +270,16 @@ enum provider_next provider_take(struct provider_run *run, const struct provider
         fault_of_status(run, reply);
         return PROVIDER_FAILED;
     }
+    if (run->step->makes || run->step->in_doubt_only) {
+        provider_forget(run, DOUBT);
+    }
     const char *next = run->step->take(run, reply);
     if (run->fault != PROVIDER_FAULT_NONE || !next) {
         bk_assert(run->fault != PROVIDER_FAULT_NONE);
         return PROVIDER_FAILED;
     }
     if (next == PROVIDER_END) {
+        provider_forget(run, DOUBT);
         return PROVIDER_DONE;
     }
     const struct provider_step *step = step_named(run, slice_str(next));

@@ -7,7 +7,7 @@
  *             fault's class.
  * Order       The first step of an intent looks before anything is made. After a doubt (a crash, a
  *             time-out, a 5xx in a step that makes something) the intent starts again at its first
- *             step, so nothing is made twice.
+ *             step, so nothing is made twice. Where a look costs much, it is only made in doubt.
  * Ownership   Everything a run points to lives in its arena or belongs to the caller; a request is
  *             valid until the next call on the run.
  * Threads     Pure: no I/O, no clock, no globals. Control plane, so arenas and JSON trees.
@@ -52,7 +52,7 @@ enum provider_fault {
  */
 struct provider_facts {
     struct slice url;           /* spec.url of the integration, without a slash at the end */
-    struct slice resource_type; /* "repository", "project" */
+    struct slice resource_type; /* "repository", "project", "organization" */
     struct slice resource;      /* its name as the user wrote it */
     struct slice hook_url;      /* our address, the identity of a hook at the provider */
     struct slice hook_id;       /* of the one made before, in case our address has changed since */
@@ -63,6 +63,7 @@ struct provider_facts {
     unsigned event_count;
     struct slice channel; /* PROVIDER_POST */
     struct slice text;
+    struct slice once; /* names this message, the same in every try: 24 hex digits */
 };
 
 /* Small named strings that outlive the run: provider object ids. */
@@ -94,6 +95,7 @@ struct provider_run;
 struct provider_step {
     const char *name;
     bool makes; /* creates something at the provider: not to be repeated in doubt */
+    bool in_doubt_only; /* of a first step: the second one is the first while there is no doubt */
     /* Fill run->request. */
     void (*ask)(struct provider_run *run);
     /* Any answer that provider_accept() let through. The name of the next step, PROVIDER_END, or
@@ -113,6 +115,8 @@ struct provider_auth {
     const char *prefix; /* "Bearer " */
 };
 
+struct provider_hooks; /* providers/hooks.h */
+
 struct provider {
     const char *name;  /* "github": also the row of its webhooks */
     const char *title; /* "GitHub" */
@@ -129,6 +133,9 @@ struct provider {
     bool takes_issued;               /* may be made to take tokens that becket issues */
     const char *const *headers;      /* lines that every request has: "Accept: …", NULL ends */
     const char *resource_type;       /* "repository"; NULL = it has no resources */
+    const char
+        *wide_type; /* "organization", whose hook tells of all it has; NULL = there is none */
+    const struct provider_hooks *hooks; /* for the steps of providers/hooks.h */
     const char *const *usual_events; /* when the source names none; NULL ends */
     struct provider_plan plans[PROVIDER_INTENT_COUNT]; /* steps NULL = it cannot */
     /* A 2xx that says no (Slack's {"ok":false}), or a refusal with a meaning of its own. False =

@@ -3,6 +3,10 @@
  *
  * Slack answers 200 to nearly everything; the truth is in `ok` and `error`. Scopes: chat:write, and
  * channels:read to look a channel up.
+ *
+ * Slack has no key that makes a message unique. The id of its one block names it, and in doubt
+ * whether it was posted it is looked for in the channel's history. That needs the scope
+ * channels:history (groups:history in a private channel); without it a message is posted again.
  */
 #include "providers/provider.h"
 
@@ -38,9 +42,17 @@ static enum provider_fault fault_of(struct slice error)
     return PROVIDER_FAULT_REFUSED;
 }
 
+/* Without the scope there is no look into the history: better twice than never. */
+static bool may_not_look(const struct provider_run *run, const struct provider_reply *reply)
+{
+    yyjson_mut_val *error = provider_get(reply->json, "error");
+    return run->step->in_doubt_only && yyjson_mut_is_str(error) &&
+           slice_equal(json_text(error), SLICE("missing_scope"));
+}
+
 static bool slack_judge(struct provider_run *run, const struct provider_reply *reply)
 {
-    if (reply->head->status != 200) {
+    if (reply->head->status != 200 || may_not_look(run, reply)) {
         return false;
     }
     yyjson_mut_val *good = provider_get(reply->json, "ok");
@@ -147,14 +159,93 @@ static const struct provider_step channel_steps[] = {
 
 /* ---- messages */
 
-static void post_ask(struct provider_run *run)
+#define BLOCK          "becket-" /* and facts.once: the id of the message's block */
+#define HISTORY_PAGES  5U
+#define TEXT_BYTES_MAX 2900U /* a block takes 3000 characters */
+
+static void history_ask(struct provider_run *run)
 {
     struct slice channel = provider_segment(run, run->facts->channel);
-    struct slice text = provider_segment(run, run->facts->text);
+    struct slice cursor = provider_segment(run, provider_recall(run, "cursor"));
+    provider_ask(run, HTTP_GET, "/conversations.history?channel=%.*s&limit=100%s%.*s",
+                 (int)channel.bytes, (const char *)channel.at, cursor.bytes ? "&cursor=" : "",
+                 (int)cursor.bytes, (const char *)cursor.at);
+}
+
+static bool is_ours(struct provider_run *run, yyjson_mut_val *message)
+{
+    yyjson_mut_val *block = yyjson_mut_arr_get_first(provider_get(message, "blocks"));
+    struct slice id = provider_text(run, block, "block_id"), prefix = SLICE(BLOCK);
+    return slice_starts(id, prefix) && slice_equal(slice_skip(id, prefix.bytes), run->facts->once);
+}
+
+/* Among the newest messages, HISTORY_PAGES of them. */
+static const char *history_take(struct provider_run *run, const struct provider_reply *reply)
+{
+    yyjson_mut_val *message;
+    yyjson_mut_arr_iter iter;
+    yyjson_mut_arr_iter_init(provider_get(reply->json, "messages"), &iter);
+    while ((message = yyjson_mut_arr_iter_next(&iter))) {
+        if (is_ours(run, message)) {
+            provider_forget(run, "cursor");
+            provider_note(run, "messageId", provider_text(run, message, "ts"));
+            return PROVIDER_END;
+        }
+    }
+    struct slice cursor = provider_text(run, reply->json, "response_metadata/next_cursor");
+    if (cursor.bytes == 0 || run->calls >= HISTORY_PAGES) {
+        provider_forget(run, "cursor");
+        return "chat.postMessage";
+    }
+    provider_note(run, "cursor", cursor);
+    return "look for it";
+}
+
+/* What Slack would read as a link, a mention or a call to a whole channel is plain text here: &, <
+ * and > are written as Slack wants them. Cut to what a block takes. */
+static struct slice plain(struct provider_run *run, struct slice text)
+{
+    struct buf out;
+    buf_init(&out, TEXT_BYTES_MAX + 64);
+    for (size_t i = 0; i < text.bytes; i++) {
+        bool first = (text.at[i] & 0xc0) != 0x80; /* of a character */
+        if (first && out.bytes > TEXT_BYTES_MAX - 8) {
+            buf_add_str(&out, "...");
+            break;
+        }
+        const char *name = text.at[i] == '&'   ? "&amp;"
+                           : text.at[i] == '<' ? "&lt;"
+                           : text.at[i] == '>' ? "&gt;"
+                                               : NULL;
+        if (name) {
+            buf_add_str(&out, name);
+        } else {
+            buf_add_byte(&out, text.at[i]);
+        }
+    }
+    char *copy = arena_copy(run->arena, out.at, out.bytes);
+    struct slice result = slice_of(copy, copy ? out.bytes : 0);
+    buf_fini(&out);
+    return result;
+}
+
+/* A form: what Slack's description of its API has. */
+static void post_ask(struct provider_run *run)
+{
+    struct slice once = run->facts->once, text = plain(run, run->facts->text);
+    const char *blocks = arena_printf(
+        run->arena,
+        "[{\"type\":\"section\",\"block_id\":\"" BLOCK "%.*s\",\"text\":{\"type\":\"mrkdwn\","
+        "\"text\":%s}}]",
+        (int)once.bytes, (const char *)once.at, provider_json(run, text));
+    struct slice channel = provider_segment(run, run->facts->channel);
+    struct slice block = provider_segment(run, slice_str(blocks ? blocks : ""));
+    text = provider_segment(run, text);
     provider_ask(run, HTTP_POST, "/chat.postMessage");
-    run->request.body = slice_str(arena_printf(run->arena, "channel=%.*s&text=%.*s",
-                                               (int)channel.bytes, (const char *)channel.at,
-                                               (int)text.bytes, (const char *)text.at));
+    run->request.body =
+        slice_str(arena_printf(run->arena, "channel=%.*s&text=%.*s&blocks=%.*s", (int)channel.bytes,
+                               (const char *)channel.at, (int)text.bytes, (const char *)text.at,
+                               (int)block.bytes, (const char *)block.at));
     run->request.content_type = "application/x-www-form-urlencoded";
 }
 
@@ -165,6 +256,7 @@ static const char *post_take(struct provider_run *run, const struct provider_rep
 }
 
 static const struct provider_step post_steps[] = {
+    {.name = "look for it", .in_doubt_only = true, .ask = history_ask, .take = history_take},
     {.name = "chat.postMessage", .makes = true, .ask = post_ask, .take = post_take},
     {0},
 };

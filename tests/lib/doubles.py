@@ -110,8 +110,11 @@ class GitHub(Double):
     HOOK = {'name': str, 'active': bool, 'events': [str],
             'config': {'url': str, 'content_type': str, 'secret': str, 'insecure_ssl': str}}
 
+    page_size = 100
+
     def __init__(self, token='ghp_double'):
         self.repositories = {}
+        self.organizations = {}
         self.issued = set()
         self.next_id = 100
         self.may = True
@@ -154,17 +157,21 @@ class GitHub(Double):
     def route(self, call):
         if call.path == '/user':
             return Reply(200, {'login': 'octo', 'id': 583231}, {'X-OAuth-Scopes': 'repo, admin:repo_hook'})
-        match = re.fullmatch(r'/repos/([^/]+/[^/]+)(/hooks(?:/(\d+))?)?', call.path)
-        name = match and urllib.parse.unquote(match.group(1))
-        if not match or name not in self.repositories:
+        match = re.fullmatch(r'/(?:repos/([^/]+/[^/]+)|orgs/([^/]+))(/hooks(?:/(\d+))?)?', call.path)
+        if not match:
             return Reply(404, {'message': 'Not Found'})
-        if not match.group(2):
-            return Reply(200, {'id': 7, 'name': name.split('/')[1], 'full_name': name})
+        known = self.repositories if match.group(1) else self.organizations
+        name = urllib.parse.unquote(match.group(1) or match.group(2))
+        if name not in known:
+            return Reply(404, {'message': 'Not Found'})
+        if not match.group(3):
+            return Reply(200, {'id': 7, 'name': name.split('/')[1], 'full_name': name} if match.group(1) else
+                         {'id': 8, 'login': name})
         if not self.may:
             return Reply(403, {'message': 'Resource not accessible by personal access token'})
-        hooks = self.repositories[name]
-        if match.group(3):
-            return self.one_hook(call, hooks, int(match.group(3)))
+        hooks = known[name]
+        if match.group(4):
+            return self.one_hook(call, hooks, int(match.group(4)))
         if call.method == 'GET':
             return self.list_hooks(call, hooks)
         if call.method != 'POST' or not valid(self.HOOK, call.json) or call.json.get('name') != 'web':
@@ -181,7 +188,9 @@ class GitHub(Double):
                 'config': dict(hook['config'], secret='********')}
 
     def list_hooks(self, call, hooks):
-        page, size = int(call.query.get('page', 1)), min(int(call.query.get('per_page', 30)), 100)
+        if not set(call.query) <= {'page', 'per_page'}:
+            return Reply(422, {'message': 'Invalid request.'})
+        page, size = int(call.query.get('page', 1)), min(int(call.query.get('per_page', 30)), self.page_size)
         ids = sorted(hooks)
         part = ids[(page - 1) * size:page * size]
         more = {'Link': '<%s%s?page=%d>; rel="next"' % (self.url, call.path, page + 1)} if len(ids) > page * size else {}
@@ -413,35 +422,61 @@ class SlackSignIn(SignIn):
 
 
 class Slack(Double):
-    """https://api.slack.com/web: 200 with ok:false for what is refused, 429 with Retry-After for too much."""
+    """https://docs.slack.dev/reference/methods: 200 with ok:false for what is refused, 429 with Retry-After for too much.
+    Forms or JSON. Nothing but the ids of its blocks tells that a message is there twice."""
+    BLOCK = {'type': str, 'block_id': str, 'text': {'type': str, 'text': str}}
 
     def __init__(self, token='xoxb-double'):
         self.channels = {'C0123456789': 'general'}
         self.messages = []
+        self.scopes = {'chat:write', 'channels:read', 'channels:history'}
+        self.page_size = 100
         super().__init__(token)
 
     def authenticate(self, call):
         if call.headers.get('Authorization') != 'Bearer ' + self.token:
             return Reply(200, {'ok': False, 'error': 'invalid_auth'})
+        needed = {'conversations.list': 'channels:read', 'conversations.info': 'channels:read', 'chat.postMessage': 'chat:write',
+                  'conversations.history': 'channels:history'}.get(call.path.rpartition('/')[2])
+        if needed and needed not in self.scopes:
+            return Reply(200, {'ok': False, 'error': 'missing_scope', 'needed': needed, 'provided': ','.join(self.scopes)})
         return None
+
+    def page(self, call, items):
+        """Cursors are opaque: a number that nobody should read."""
+        start = int(base64.b64decode(call.query['cursor'])) if call.query.get('cursor') else 0
+        size = min(int(call.query.get('limit', 100)), self.page_size)
+        more = start + size < len(items)
+        return items[start:start + size], {'next_cursor': base64.b64encode(b'%d' % (start + size)).decode() if more else ''}
 
     def route(self, call):
         method = call.path.rpartition('/')[2]
         if method == 'auth.test':
             return Reply(200, {'ok': True, 'team': 'Acme', 'team_id': 'T1', 'user_id': 'UBOT'})
         if method == 'conversations.list':
-            channels = [{'id': i, 'name': n} for i, n in self.channels.items()]
-            return Reply(200, {'ok': True, 'channels': channels, 'response_metadata': {'next_cursor': ''}})
+            channels, more = self.page(call, [{'id': i, 'name': n} for i, n in self.channels.items()])
+            return Reply(200, {'ok': True, 'channels': channels, 'response_metadata': more})
         if method == 'conversations.info':
             channel = call.query.get('channel')
             if channel not in self.channels:
                 return Reply(200, {'ok': False, 'error': 'channel_not_found'})
             return Reply(200, {'ok': True, 'channel': {'id': channel, 'name': self.channels[channel]}})
+        if method == 'conversations.history':
+            if call.query.get('channel') not in self.channels:
+                return Reply(200, {'ok': False, 'error': 'channel_not_found'})
+            found = [dict(m, ts='1.%d' % n) for n, m in enumerate(self.messages, 1) if m['channel'] == call.query['channel']]
+            messages, more = self.page(call, found[::-1])
+            return Reply(200, {'ok': True, 'messages': messages, 'has_more': bool(more['next_cursor']),
+                               'response_metadata': more})
         if method == 'chat.postMessage':
             form = call.headers.get('Content-Type') == 'application/x-www-form-urlencoded'
             message = dict(urllib.parse.parse_qsl(call.body.decode())) if form else call.json
-            if not valid({'channel': str, 'text': str}, message):
+            if isinstance(message.get('blocks'), str):
+                message['blocks'] = json.loads(message['blocks'])
+            if not valid({'channel': str, 'text': str, 'blocks': [self.BLOCK]}, message):
                 return Reply(200, {'ok': False, 'error': 'invalid_arguments'})
+            if any(len(b['text']['text']) > 3000 or len(b['block_id']) > 255 for b in message.get('blocks', [])):
+                return Reply(200, {'ok': False, 'error': 'invalid_blocks'})
             if message['channel'] not in self.channels:
                 return Reply(200, {'ok': False, 'error': 'channel_not_found'})
             self.messages.append(message)
@@ -449,90 +484,183 @@ class Slack(Double):
         return Reply(200, {'ok': False, 'error': 'unknown_method'})
 
 
-class Gitea(GitHub):
-    """https://docs.gitea.com/api: GitHub's hooks but for pages, the type of a hook and the scheme of the token."""
-    HOOK = {'type': str, 'active': bool, 'events': [str], 'config': {'url': str, 'content_type': str, 'secret': str}}
+class Discord(Double):
+    """https://discord.com/developers/docs/resources/message: the same nonce by the same author is one message, for a while;
+    five messages in five seconds a channel."""
+    MESSAGE = {'content': str, 'allowed_mentions': {'parse': [str]}, 'nonce': str, 'enforce_nonce': bool}
 
-    def route(self, call):
-        if call.method == 'POST' and call.path.endswith('/hooks'):
-            if not valid(self.HOOK, call.json) or call.json.get('type') != 'gitea':
-                return Reply(422, {'message': 'invalid'})
-            call.body = json.dumps(dict(call.json, name='web')).encode()
-            self.HOOK = dict(self.HOOK, name=str)
-        return super().route(call)
-
-    def shown(self, number, hook):
-        return {'type': 'gitea', 'id': number, 'active': hook['active'], 'events': hook['events'],
-                'config': {k: v for k, v in hook['config'].items() if k != 'secret'}}
-
-    def list_hooks(self, call, hooks):
-        page, size = int(call.query.get('page', 1)), int(call.query.get('limit', 30))
-        ids = sorted(hooks)
-        more = {'Link': '<%s?page=%d>; rel="next"' % (call.path, page + 1)} if len(ids) > page * size else {}
-        return Reply(200, [self.shown(n, hooks[n]) for n in ids[(page - 1) * size:page * size]], more)
-
-
-class GitLab(Double):
-    """https://docs.gitlab.com/api/project_webhooks/"""
-
-    def __init__(self, token='glpat-double'):
-        self.projects = {}
-        self.next_id = 0
+    def __init__(self, token='discord-double'):
+        self.channels = {'41771983423143937': 'general'}
+        self.hidden = set()       # channels that the bot may not see
+        self.messages = []
+        self.limit = None         # messages until 429
         super().__init__(token)
 
     def authenticate(self, call):
-        return None if call.headers.get('PRIVATE-TOKEN') == self.token else Reply(401, {'message': '401 Unauthorized'})
+        if not re.match(r'DiscordBot \(\S+, \S+\)', call.headers.get('User-Agent', '')):
+            return Reply(403, {'message': 'error code: 1010'})
+        if call.headers.get('Authorization') != 'Bot ' + self.token:
+            return Reply(401, {'message': '401: Unauthorized', 'code': 0})
+        return None
 
     def route(self, call):
-        if call.path == '/user':
-            return Reply(200, {'id': 1, 'username': 'octo', 'name': 'Octo'})
-        match = re.fullmatch(r'/projects/([^/]+)(/hooks(?:/(\d+))?)?', call.path)
-        name = match and urllib.parse.unquote(match.group(1))
-        if name not in self.projects:
-            return Reply(404, {'message': '404 Project Not Found'})
-        hooks = self.projects[name]
+        path = call.path.removeprefix('/api/v10')
+        if path == '/users/@me':
+            return Reply(200, {'id': '80351110224678912', 'username': 'becket', 'bot': True})
+        match = re.fullmatch(r'/channels/([^/]+)(/messages)?', path)
+        channel = match and match.group(1)
+        if not match or (channel not in self.channels and channel not in self.hidden):
+            return Reply(404, {'message': 'Unknown Channel', 'code': 10003})
+        if channel in self.hidden:
+            return Reply(403, {'message': 'Missing Access', 'code': 50001})
         if not match.group(2):
-            return Reply(200, {'id': 5, 'path_with_namespace': name})
+            return Reply(200, {'id': channel, 'type': 0, 'name': self.channels[channel], 'guild_id': '1'})
+        message = call.json
+        if not valid(self.MESSAGE, message) or not 1 <= len(message['content']) <= 2000 or len(message.get('nonce', '')) > 25:
+            return Reply(400, {'message': 'Invalid Form Body', 'code': 50035, 'errors': {}})
+        if self.limit is not None:
+            if self.limit == 0:
+                return Reply(429, {'message': 'You are being rate limited.', 'retry_after': 0.5, 'global': False},
+                             {'Retry-After': '1', 'X-RateLimit-Remaining': '0', 'X-RateLimit-Reset-After': '0.5',
+                              'X-RateLimit-Scope': 'user'})
+            self.limit -= 1
+        if message.get('enforce_nonce'):
+            for number, other in enumerate(self.messages, 1):
+                if other.get('nonce') == message['nonce']:
+                    return Reply(200, {'id': str(number), 'content': other['content']})
+        self.messages.append(dict(message, channel=channel))
+        return Reply(200, {'id': str(len(self.messages)), 'content': message['content'], 'nonce': message.get('nonce')})
+
+
+class GitLab(Double):
+    """https://docs.gitlab.com/api/project_webhooks/ and group_webhooks: two hooks to one address are no mistake there; every
+    switch has a default; a hook that failed too often is disabled."""
+    SWITCHES = ['push_events', 'tag_push_events', 'merge_requests_events', 'note_events', 'issues_events',
+                'confidential_issues_events', 'pipeline_events', 'job_events', 'wiki_page_events', 'deployment_events',
+                'releases_events']
+    HOOK = dict({name: bool for name in SWITCHES}, url=str, token=str, enable_ssl_verification=bool)
+
+    def __init__(self, token='glpat-double'):
+        self.projects = {}
+        self.groups = {}
+        self.scopes = {'api'}
+        self.next_id = 40
+        self.page_size = 100
+        super().__init__(token)
+
+    def authenticate(self, call):
+        bearer = call.headers.get('Authorization', '').removeprefix('Bearer ')
+        if self.token not in (call.headers.get('PRIVATE-TOKEN'), bearer):
+            return Reply(401, {'message': '401 Unauthorized'})
+        if 'api' not in self.scopes and '/hooks' in call.path:
+            return Reply(403, {'error': 'insufficient_scope', 'error_description': 'The request requires higher privileges than '
+                               'provided by the access token.', 'scope': 'api'})
+        return None
+
+    def route(self, call):
+        path = call.path.removeprefix('/api/v4')
+        if path == '/user':
+            return Reply(200, {'id': 5, 'username': 'tanuki', 'name': 'T', 'state': 'active'})
+        match = re.fullmatch(r'/(projects|groups)/([^/]+)(/hooks(?:/(\d+))?)?', path)
+        if not match:
+            return Reply(404, {'error': '404 Not Found'})
+        known = self.projects if match.group(1) == 'projects' else self.groups
+        name = urllib.parse.unquote(match.group(2))
+        if name not in known:
+            return Reply(404, {'message': '404 %s Not Found' % match.group(1)[:-1].title()})
         if not match.group(3):
-            if call.method == 'GET':
-                return Reply(200, [self.shown(n, h) for n, h in hooks.items()], {'X-Next-Page': ''})
-            self.next_id += 1
-            hooks[self.next_id] = call.json
-            return Reply(201, self.shown(self.next_id, call.json))
-        number = int(match.group(3))
+            return Reply(200, {'id': 12, 'path_with_namespace': name} if known is self.projects else {'id': 13, 'full_path': name})
+        hooks, wide = known[name], known is self.groups
+        if match.group(4):
+            return self.one_hook(call, hooks, int(match.group(4)), wide)
+        if call.method == 'GET':
+            return self.list_hooks(call, hooks)
+        refused = self.refuse(call, wide)
+        if refused:
+            return refused
+        self.next_id += 1
+        hooks[self.next_id] = self.filled(call.json, wide)
+        return Reply(201, self.shown(self.next_id, hooks[self.next_id]))
+
+    def filled(self, body, wide):
+        switches = self.SWITCHES + (['subgroup_events'] if wide else [])
+        return dict({name: name == 'push_events' for name in switches}, enable_ssl_verification=True,
+                    alert_status='executable', **{}) | body
+
+    def refuse(self, call, wide):
+        schema = dict(self.HOOK, subgroup_events=bool) if wide else self.HOOK
+        if not valid(schema, call.json) or 'url' not in call.json:
+            return Reply(400, {'error': 'url is missing'})
+        if not re.match(r'https?://[^/]', call.json['url']):
+            return Reply(422, {'error': 'Invalid url given'})
+        return None
+
+    def shown(self, number, hook):
+        return dict({k: v for k, v in hook.items() if k != 'token'}, id=number, created_at='2026-01-01T00:00:00.000Z')
+
+    def list_hooks(self, call, hooks):
+        page, size = int(call.query.get('page', 1)), min(int(call.query.get('per_page', 20)), self.page_size)
+        ids = sorted(hooks)
+        more = len(ids) > page * size
+        return Reply(200, [self.shown(n, hooks[n]) for n in ids[(page - 1) * size:page * size]],
+                     {'X-Page': str(page), 'X-Per-Page': str(size), 'X-Next-Page': str(page + 1) if more else '',
+                      'X-Total': str(len(ids))})
+
+    def one_hook(self, call, hooks, number, wide):
         if number not in hooks:
             return Reply(404, {'message': '404 Not found'})
         if call.method == 'DELETE':
             del hooks[number]
             return Reply(204)
-        hooks[number] = call.json
-        return Reply(200, self.shown(number, call.json))
+        if call.method == 'PUT':
+            refused = self.refuse(call, wide)
+            if refused:
+                return refused
+            hooks[number].update(call.json, alert_status='executable')
+        return Reply(200, self.shown(number, hooks[number]))
 
-    def shown(self, number, hook):
-        return dict({k: v for k, v in hook.items() if k != 'token'}, id=number, alert_status='executable')
 
+class Gitea(GitHub):
+    """https://docs.gitea.com/api: like GitHub, but two hooks to one address are no mistake, and an event is told with its
+    parts."""
+    HOOK = {'type': str, 'active': bool, 'events': [str], 'config': {'url': str, 'content_type': str, 'secret': str}}
+    PARTS = {'pull_request': ['pull_request', 'pull_request_assign', 'pull_request_label', 'pull_request_milestone',
+                              'pull_request_comment', 'pull_request_review_approved', 'pull_request_sync'],
+             'issues': ['issues', 'issue_assign', 'issue_label', 'issue_milestone', 'issue_comment']}
 
-class Discord(Double):
-    """https://discord.com/developers/docs/resources/channel"""
-
-    def __init__(self, token='discord-double'):
-        self.channels = {'41771983423143937': 'general'}
-        self.messages = []
+    def __init__(self, token='gitea-double'):
         super().__init__(token)
+        self.page_size = 50
 
     def authenticate(self, call):
-        if not re.match(r'DiscordBot \(\S+, \S+\)', call.headers.get('User-Agent') or ''):
-            return Reply(403, {'message': 'error code: 1010'})
-        return None if call.headers.get('Authorization') == 'Bot ' + self.token else \
-            Reply(401, {'message': '401: Unauthorized', 'code': 0})
+        if call.headers.get('Authorization') not in ('token ' + self.token, 'Bearer ' + self.token):
+            return Reply(401, {'message': 'invalid username, password or token', 'url': self.url + '/api/swagger'})
+        if not self.may and '/hooks' in call.path:
+            return Reply(403, {'message': 'token does not have at least one of required scope(s): [write:repository]'})
+        call.path = call.path.removeprefix('/api/v1')
+        return None
 
     def route(self, call):
-        if call.path == '/users/@me':
-            return Reply(200, {'id': '80351110224678912', 'username': 'becket', 'discriminator': '0'})
-        match = re.fullmatch(r'/channels/(\d+)(/messages)?', call.path)
-        if not match or match.group(1) not in self.channels:
-            return Reply(404, {'message': 'Unknown Channel', 'code': 10003})
-        if not match.group(2):
-            return Reply(200, {'id': match.group(1), 'type': 0, 'name': self.channels[match.group(1)]})
-        self.messages.append(call.json)
-        return Reply(200, {'id': str(334385199974967042 + len(self.messages)), 'content': call.json['content']})
+        create = re.fullmatch(r'/(?:repos/([^/]+/[^/]+)|orgs/([^/]+))/hooks', call.path)
+        if not create or call.method != 'POST':
+            return super().route(call)
+        name = urllib.parse.unquote(create.group(1) or create.group(2))
+        known = self.repositories if create.group(1) else self.organizations
+        if name not in known:
+            return Reply(404, {'message': 'The target couldn\'t be found.'})
+        if not valid(self.HOOK, call.json) or call.json.get('type') != 'gitea' or 'url' not in call.json.get('config', {}):
+            return Reply(422, {'message': 'Missing config option: url'})
+        self.next_id += 1
+        known[name][self.next_id] = call.json
+        return Reply(201, self.shown(self.next_id, call.json))
+
+    def shown(self, number, hook):
+        events = [part for event in hook['events'] for part in self.PARTS.get(event, [event])]
+        return {'id': number, 'type': 'gitea', 'active': hook['active'], 'events': events, 'branch_filter': '*',
+                'config': {k: v for k, v in hook['config'].items() if k != 'secret'}}
+
+    def list_hooks(self, call, hooks):
+        if not set(call.query) <= {'page', 'limit'}:
+            return Reply(422, {'message': 'unknown parameter'})
+        call.query['per_page'] = call.query.pop('limit', '30')
+        return super().list_hooks(call, hooks)

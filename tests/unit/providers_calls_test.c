@@ -39,6 +39,7 @@ static void fresh(const char *provider, enum provider_intent intent)
         .event_count = 2,
         .channel = SLICE("C012345678"),
         .text = SLICE("say \"hi\"\n"),
+        .once = SLICE("00112233445566778899aabb"),
     };
     run = (struct provider_run){.provider = provider_find(slice_str(provider)),
                                 .intent = intent,
@@ -111,7 +112,7 @@ static void recalled(const char *name, const char *want, const char *what)
 
 #define OK(json)        "HTTP/1.1 200 OK\r\n\r\n" json
 #define STATUS(n, json) "HTTP/1.1 " #n " x\r\n\r\n" json
-#define HOOKS           "/repos/acme/hello/hooks?per_page=50&page="
+#define HOOKS           "/repos/acme/hello/hooks?per_page=100&page="
 #define HOOK(id, url, active, events)                                                              \
     "{\"id\":" #id ",\"active\":" #active ",\"events\":" events ",\"config\":{\"url\":\"" url      \
     "\",\"content_type\":\"json\",\"secret\":\"********\"}}"
@@ -160,11 +161,22 @@ static void test_github(void)
     fresh("github", PROVIDER_HOOK_ENSURE);
     facts.key_is_current = true;
     facts.hook_id = SLICE("5");
-    is_int(PLAY("moved",
-                {"GET", HOOKS "1", NULL,
-                 OK("[" HOOK(5, "https://old.example", true, "[\"release\",\"push\"]") "]")},
-                {"PATCH", "/repos/acme/hello/hooks/5", "\"url\":\"" URL "\"", OK("{}")}),
-           PROVIDER_DONE, "our address changed: the hook follows");
+    is_int(
+        PLAY("moved",
+             {"GET", HOOKS "1", NULL,
+              OK("[" HOOK(5, "https://old.example/hooks/abc", true, "[\"release\",\"push\"]") "]")},
+             {"PATCH", "/repos/acme/hello/hooks/5", "\"url\":\"" URL "\"", OK("{}")}),
+        PROVIDER_DONE, "our address changed: the hook follows");
+
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    facts.hook_id = SLICE("5");
+    is_int(
+        PLAY("another server",
+             {"GET", HOOKS "1", NULL,
+              OK("[" HOOK(5, "https://other.example/hooks/xyz", true, "[\"push\"]") "]")},
+             {"POST", "/repos/acme/hello/hooks", "\"url\":\"" URL "\"", STATUS(201, "{\"id\":9}")}),
+        PROVIDER_DONE, "a stranger's hook of the same number is left alone");
+    recalled("hookId", "9", "another server");
 
     fresh("github", PROVIDER_HOOK_REMOVE);
     is_int(PLAY("remove",
@@ -237,6 +249,81 @@ static void test_doubt(void)
     ok(provider_fault_passes(run.fault), "worth another try");
 }
 
+/* All that an organization or a group has, by one hook. */
+static void test_wide(void)
+{
+    static const struct slice issues[] = {SLICE("issues"), SLICE("push")};
+    static const struct slice subgroups[] = {SLICE("push"), SLICE("subgroup")};
+    fresh("github", PROVIDER_RESOURCE_CHECK);
+    facts.resource_type = SLICE("organization");
+    facts.resource = SLICE("acme");
+    is_int(PLAY("organization", {"GET", "/orgs/acme", NULL, OK("{\"id\":4,\"login\":\"acme\"}")}),
+           PROVIDER_DONE);
+    recalled("resourceName", "acme", "organization");
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    facts.resource_type = SLICE("organization");
+    facts.resource = SLICE("acme");
+    is_int(PLAY("organization hook",
+                {"GET", "/orgs/acme/hooks?per_page=100&page=1", NULL, OK("[]")},
+                {"POST", "/orgs/acme/hooks", "{\"name\":\"web\",\"active\":true",
+                 STATUS(201, "{\"id\":8}")}),
+           PROVIDER_DONE);
+    recalled("hookId", "8", "organization hook");
+    fresh("github", PROVIDER_HOOK_REMOVE);
+    facts.resource_type = SLICE("organization");
+    facts.resource = SLICE("acme");
+    is_int(PLAY("organization hook goes",
+                {"GET", "/orgs/acme/hooks?per_page=100&page=1", NULL,
+                 OK("[" HOOK(8, URL, true, "[]") "]")},
+                {"DELETE", "/orgs/acme/hooks/8", NULL, STATUS(204, "")},
+                {"GET", "/orgs/acme/hooks?per_page=100&page=1", NULL, OK("[]")}),
+           PROVIDER_DONE);
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    facts.resource_type = SLICE("organization");
+    facts.resource = SLICE("acme/hello");
+    is_int(provider_begin(&run), PROVIDER_FAILED, "no organization");
+    is_int(run.fault, PROVIDER_FAULT_REFUSED, "%s", run.why);
+
+    fresh("gitea", PROVIDER_HOOK_ENSURE);
+    facts.resource_type = SLICE("organization");
+    facts.resource = SLICE("acme");
+    facts.events = issues;
+    facts.key_is_current = true;
+    is_int(
+        PLAY("gitea", {"GET", "/orgs/acme/hooks?limit=50&page=1", NULL,
+                       OK("[" HOOK(8, URL, true,
+                                   "[\"push\",\"issues\",\"issue_assign\",\"issue_label\"]") "]")}),
+        PROVIDER_DONE, "it tells the parts of an event as well");
+    fresh("gitea", PROVIDER_HOOK_ENSURE);
+    facts.key_is_current = true;
+    is_int(
+        PLAY("gitea parts",
+             {"GET", "/repos/acme/hello/hooks?limit=50&page=1", NULL,
+              OK("[" HOOK(8, URL, true, "[\"push\",\"release\",\"issue_assign\"]") "]")},
+             {"PATCH", "/repos/acme/hello/hooks/8", "\"events\":[\"push\",\"release\"]", OK("{}")}),
+        PROVIDER_DONE, "parts of what is not wanted are too much");
+
+    fresh("gitlab", PROVIDER_RESOURCE_CHECK);
+    facts.resource_type = SLICE("group");
+    facts.resource = SLICE("acme/platform");
+    is_int(PLAY("group", {"GET", "/groups/acme%2Fplatform", NULL,
+                          OK("{\"id\":4,\"full_path\":\"acme/platform\"}")}),
+           PROVIDER_DONE);
+    recalled("resourceName", "acme/platform", "group");
+    fresh("gitlab", PROVIDER_HOOK_ENSURE);
+    facts.resource_type = SLICE("group");
+    facts.resource = SLICE("acme");
+    facts.events = subgroups;
+    is_int(
+        PLAY("group hook", {"GET", "/groups/acme/hooks?per_page=100&page=1", NULL, OK("[]")},
+             {"POST", "/groups/acme/hooks", "\"subgroup_events\":true", STATUS(201, "{\"id\":8}")}),
+        PROVIDER_DONE);
+    fresh("gitlab", PROVIDER_HOOK_ENSURE);
+    facts.events = subgroups;
+    is_int(provider_begin(&run), PROVIDER_FAILED, "a project has no subgroups");
+    is_int(run.fault, PROVIDER_FAULT_REFUSED, "%s", run.why);
+}
+
 static void test_gitlab(void)
 {
     fresh("gitlab", PROVIDER_HOOK_ENSURE);
@@ -295,6 +382,65 @@ static void test_semaphore(void)
            PROVIDER_DONE);
 }
 
+#define HISTORY "/conversations.history?channel=C012345678&limit=100"
+#define MESSAGE(ts, once)                                                                          \
+    "{\"ts\":\"" ts "\",\"text\":\"x\",\"blocks\":[{\"type\":\"section\",\"block_id\":\"becket-" once    \
+    "\"}]}"
+#define POST                                                                                       \
+    {                                                                                              \
+        "POST", "/chat.postMessage", "becket-00112233445566778899aabb",                            \
+            OK("{\"ok\":true,\"ts\":\"9.9\"}")                                                     \
+    }
+
+/* The posting's answer was lost: has it been posted? */
+static enum provider_next in_doubt(const struct exchange *exchanges, size_t count)
+{
+    fresh("slack", PROVIDER_POST);
+    enum provider_next next = provider_resume(&run, SLICE("chat.postMessage"), true);
+    for (size_t i = 0; i < count; i++) {
+        next = answer(next, &exchanges[i], "doubt");
+    }
+    return next;
+}
+#define DOUBT(...)                                                                                 \
+    in_doubt((const struct exchange[]){__VA_ARGS__},                                               \
+             sizeof((const struct exchange[]){__VA_ARGS__}) / sizeof(struct exchange))
+
+static void test_slack_doubt(void)
+{
+    is_int(
+        DOUBT({"GET", HISTORY, NULL,
+               OK("{\"ok\":true,\"messages\":[{\"ts\":\"1\"}," MESSAGE(
+                   "2", "other") "],"
+                                 "\"response_metadata\":{\"next_cursor\":\"a=\"}}")},
+              {"GET", HISTORY "&cursor=a%3D", NULL,
+               OK("{\"ok\":true,\"messages\":[" MESSAGE("7.5", "00112233445566778899aabb") "]}")}),
+        PROVIDER_DONE, "it was: nothing is posted");
+    recalled("messageId", "7.5", "doubt");
+    is_int(DOUBT({"GET", HISTORY, NULL, OK("{\"ok\":true,\"messages\":[]}")}, POST), PROVIDER_DONE,
+           "it was not");
+    recalled("messageId", "9.9", "doubt");
+    is_int(DOUBT({"GET", HISTORY, NULL,
+                  OK("{\"ok\":false,\"error\":\"missing_scope\",\"needed\":\"channels:history\"}")},
+                 POST),
+           PROVIDER_DONE, "it may not look: better twice than never");
+    is_int(DOUBT({"GET", HISTORY, NULL, OK("{\"ok\":false,\"error\":\"token_revoked\"}")}),
+           PROVIDER_FAILED);
+    is_int(run.fault, PROVIDER_FAULT_AUTH, "the look may fail");
+    struct provider_memory memory = run.memory;
+    run = (struct provider_run){.provider = run.provider,
+                                .intent = PROVIDER_POST,
+                                .facts = &facts,
+                                .arena = &arena,
+                                .memory = memory};
+    is_int(provider_begin(&run), PROVIDER_SEND);
+    is_str(run.step->name, "look for it", "and the doubt lasts, also when it begins anew");
+    fresh("slack", PROVIDER_POST);
+    is_int(provider_begin(&run), PROVIDER_SEND);
+    is_str(run.step->name, "chat.postMessage", "without doubt there is no look");
+    is_int(provider_no_reply(&run, "cut"), PROVIDER_FAILED);
+}
+
 static void test_chat(void)
 {
     fresh("slack", PROVIDER_CHECK);
@@ -322,9 +468,27 @@ static void test_chat(void)
                                "channel=C012345678&text=say%20%22hi%22%0A",
                                OK("{\"ok\":true,\"ts\":\"1.2\"}")}),
            PROVIDER_DONE);
+    test_slack_doubt();
+    fresh("slack", PROVIDER_POST);
+    facts.text = SLICE("<!channel> a&b");
+    is_int(PLAY("slack text",
+                {"POST", "/chat.postMessage",
+                 "channel=C012345678&text=%26lt%3B%21channel%26gt%3B%20a%26amp%3Bb&blocks=%5B%7B",
+                 OK("{\"ok\":true,\"ts\":\"1.2\"}")}),
+           PROVIDER_DONE, "a text rings nobody");
+    static char long_text[4000];
+    memset(long_text, '<', sizeof long_text);
+    fresh("slack", PROVIDER_POST);
+    facts.text = slice_of(long_text, sizeof long_text);
+    is_int(provider_begin(&run), PROVIDER_SEND);
+    ok(run.request.body.bytes < 3 * 2 * 3000 + 500, "and is cut to what a block takes: %zu",
+       run.request.body.bytes);
     fresh("discord", PROVIDER_POST);
-    is_int(PLAY("discord post", {"POST", "/channels/C012345678/messages",
-                                 "\"allowed_mentions\":{\"parse\":[]}", OK("{\"id\":\"99\"}")}),
+    is_int(PLAY("discord post",
+                {"POST", "/channels/C012345678/messages",
+                 "\"allowed_mentions\":{\"parse\":[]},\"nonce\":\"00112233445566778899aabb\","
+                 "\"enforce_nonce\":true}",
+                 OK("{\"id\":\"99\"}")}),
            PROVIDER_DONE);
     recalled("messageId", "99", "discord post");
 }
@@ -338,8 +502,8 @@ static void test_table(void)
         ok(p->plans[PROVIDER_CHECK].steps != NULL, "%s can check a credential", p->name);
         for (int intent = 0; intent < PROVIDER_INTENT_COUNT; intent++) {
             const struct provider_step *step = p->plans[intent].steps;
-            ok(!step || !step->makes || intent == PROVIDER_POST,
-               "%s, intent %d: the first step looks", p->name, intent);
+            ok(!step || !step->makes, "%s, intent %d: the first step looks", p->name, intent);
+            ok(!step || !step->in_doubt_only || step[1].name, "and is not all there is");
         }
     }
     ok(!provider_find(SLICE("nobody")), "an unknown one");
@@ -354,6 +518,7 @@ int main(void)
     test_github();
     test_faults();
     test_doubt();
+    test_wide();
     test_gitlab();
     test_semaphore();
     test_chat();

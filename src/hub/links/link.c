@@ -23,46 +23,25 @@ static const struct link_field discord_fields[] = {
 };
 static const struct link_field no_fields[] = {{0}};
 
-static const char *const github_events[] = {"push", "issues", "pull_request", NULL};
-static const char *const gitlab_events[] = {"push", "issue", "merge_request", NULL};
+static const char *const repository_events[] = {"push", "issues", "pull_request", NULL};
+static const char *const project_events[] = {"push", "issue", "merge_request", NULL};
+
+/* Who keeps code: what differs is what they call things. */
+#define CODE_LINK(type, shown, thing, merged, wanted)                                              \
+    {                                                                                              \
+        .name = type, .title = shown,                                                              \
+        .about = "Commits, closed issues and merged " merged " of a " thing " become entries.",    \
+        .for_team = true, .integration = true, .makes_hook = true, .resource_type = thing,         \
+        .resource_setting = thing, .events = wanted##_events, .fields = wanted##_fields,           \
+        .summary =                                                                                 \
+            "Commits, closed issues and merged " merged " of {" thing "} become entries of "       \
+            "{owner}."                                                                             \
+    }
 
 const struct link_type link_types[] = {
-    {.name = "github",
-     .title = "GitHub",
-     .about = "Commits, closed issues and merged pull requests of a repository become entries.",
-     .for_team = true,
-     .integration = true,
-     .makes_hook = true,
-     .resource_type = "repository",
-     .resource_setting = "repository",
-     .events = github_events,
-     .fields = repository_fields,
-     .summary = "Commits, closed issues and merged pull requests of {repository} become entries of "
-                "{owner}."},
-    {.name = "gitlab",
-     .title = "GitLab",
-     .about = "Commits, closed issues and merged requests of a project become entries.",
-     .for_team = true,
-     .integration = true,
-     .makes_hook = true,
-     .resource_type = "project",
-     .resource_setting = "project",
-     .events = gitlab_events,
-     .fields = project_fields,
-     .summary = "Commits, closed issues and merged requests of {project} become entries of "
-                "{owner}."},
-    {.name = "gitea",
-     .title = "Gitea",
-     .about = "Commits, closed issues and merged pull requests of a repository become entries.",
-     .for_team = true,
-     .integration = true,
-     .makes_hook = true,
-     .resource_type = "repository",
-     .resource_setting = "repository",
-     .events = github_events,
-     .fields = repository_fields,
-     .summary = "Commits, closed issues and merged pull requests of {repository} become entries of "
-                "{owner}."},
+    CODE_LINK("github", "GitHub", "repository", "pull requests", repository),
+    CODE_LINK("gitlab", "GitLab", "project", "merge requests", project),
+    CODE_LINK("gitea", "Gitea", "repository", "pull requests", repository),
     {.name = "slack",
      .title = "Slack",
      .about = "New entries of a team are posted to a channel; what people write with the command "

@@ -23,6 +23,8 @@
 #define LIMITED_LEAST_NS (60 * NS_PER_SECOND)
 #define RECHECK_NS       (6 * 3600 * NS_PER_SECOND)
 #define USER_AGENT       "User-Agent: becket\r\n"
+/* A call that may have been made is looked for only when it must have arrived. */
+#define DOUBT_NS (2 * NS_PER_SECOND)
 
 /* Of a running operation. */
 enum live_state {
@@ -55,6 +57,7 @@ struct operations {
     unsigned live_count;
     bool woken;
     int64_t next_ns;       /* of what is in the store, or of the next try to write */
+    int64_t held_ns;       /* of what is due but in doubt; INT64_MAX = nothing is */
     uint8_t scan_from[18]; /* key behind which to look next; all zero = from the start */
     bool scanning;
     bool resuming;  /* more of an integration is to be made due */
@@ -463,8 +466,13 @@ static bool start(struct operations *operations, struct store_txn *txn, uint64_t
         live_free(live);
         return false;
     }
+    int64_t arrived_ns = live->operation.in_doubt ? live->operation.updated_ns + DOUBT_NS : now_ns;
+    bool held = arrived_ns > now_ns && arrived_ns <= now_ns + DOUBT_NS;
+    if (held && arrived_ns < operations->held_ns) {
+        operations->held_ns = arrived_ns;
+    }
     list_remove(&live->node); /* it must not be in its own way */
-    bool runs = may_run(operations, &live->operation);
+    bool runs = !held && may_run(operations, &live->operation);
     list_push_back(&operations->live, &live->node);
     if (!runs) {
         live_free(live);
@@ -547,6 +555,7 @@ static void start_due(struct operations *operations, int64_t now_ns)
     walked = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, found_rest, &operations->resuming) ==
                  BK_OK &&
              walked;
+    operations->held_ns = INT64_MAX;
     for (unsigned i = 0; walked && i < scan.count; i++) {
         if (operations->live_count >= OPERATIONS_RUNNING_MAX) {
             break; /* an answer will wake us */
@@ -556,7 +565,7 @@ static void start_due(struct operations *operations, int64_t now_ns)
     store_read_end(txn);
     operations->scanning = scan.more;
     memcpy(operations->scan_from, scan.last, sizeof scan.last);
-    operations->next_ns = scan.next_ns;
+    operations->next_ns = scan.next_ns < operations->held_ns ? scan.next_ns : operations->held_ns;
     bool rest = from.bytes > 0 || scan.more; /* not all that is due was looked at */
     if (rest && operations->live_count < OPERATIONS_RUNNING_MAX) {
         operations->next_ns = any ? now_ns : now_ns + SCAN_PAUSE_NS;

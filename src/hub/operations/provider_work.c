@@ -597,6 +597,9 @@ static enum bk_err load_post(struct store_txn *txn, const struct operation *oper
     ground->facts.channel = slice_of(arena_copy(arena, channel.at, channel.bytes), channel.bytes);
     json_tree_fini(&tree);
     integration_view_close(&link);
+    char once[25];
+    hex_encode(operation->object, 12, once);
+    ground->facts.once = slice_of(arena_copy(arena, once, 24), 24);
     struct slice entry = recall(operation, "entry");
     char number[24];
     snprintf(number, sizeof number, "%.*s", (int)entry.bytes, (const char *)entry.at);
@@ -733,6 +736,15 @@ static void add_fault(struct store_txn *txn, const struct operation *operation, 
     json_tree_fini(&tree);
 }
 
+/* Does the status tell of a message that was to go out after this one? Answers may cross. */
+static bool tells_of_a_later_one(yyjson_mut_val *status, const struct operation *operation)
+{
+    yyjson_mut_val *name = yyjson_mut_obj_get(status, "operation");
+    uint64_t number;
+    return yyjson_mut_is_str(name) && operation_name_parse(json_text(name), &number) &&
+           number > operation->number;
+}
+
 /* A message that went out leaves nothing behind; one that cannot is told by its link. */
 static enum bk_err settle_post(struct store_txn *txn, const struct operation *operation)
 {
@@ -746,7 +758,8 @@ static enum bk_err settle_post(struct store_txn *txn, const struct operation *op
         json_tree_init(&tree);
         yyjson_mut_val *before = read_status(txn, record.id, &tree);
         yyjson_mut_val *state = before ? yyjson_mut_obj_get(before, "state") : NULL;
-        if (yyjson_mut_is_str(state) && !slice_equal(json_text(state), SLICE("ready"))) {
+        if (yyjson_mut_is_str(state) && !slice_equal(json_text(state), SLICE("ready")) &&
+            !tells_of_a_later_one(before, operation)) {
             add_member(&members, "state", SLICE("ready"));
             add_lasting(&members, before);
         }
@@ -754,7 +767,10 @@ static enum bk_err settle_post(struct store_txn *txn, const struct operation *op
     } else if (err == BK_OK) {
         struct operation of_link = *operation;
         memcpy(of_link.object, record.id, sizeof of_link.object);
+        char number[OPERATION_NAME_BYTES];
+        operation_name(operation->number, number);
         add_fault(txn, &of_link, &members);
+        add_member(&members, "operation", slice_str(number));
     }
     if (err == BK_OK && members.bytes > 0) {
         err = put_status(txn, record.id, &members);

@@ -267,6 +267,13 @@ static enum bk_err choose_path(struct apply *apply, struct apply_work *work,
 }
 
 /* The integration says which provider it is; the resource must be of its kind. */
+/* A repository, or what holds many of them. */
+static bool watches(const struct provider *provider, struct slice type)
+{
+    return slice_equal(type, slice_str(provider->resource_type)) ||
+           (provider->wide_type && slice_equal(type, slice_str(provider->wide_type)));
+}
+
 static enum bk_err choose_integration(struct apply *apply, struct apply_work *work,
                                       struct source_input *input)
 {
@@ -288,9 +295,11 @@ static enum bk_err choose_integration(struct apply *apply, struct apply_work *wo
         apply_wrong(apply, work, source->integration_place, "spec.integration.name",
                     "an integration of type %.*s makes no hooks", (int)type.bytes,
                     (const char *)type.at);
-    } else if (!slice_equal(source->resource_type, slice_str(provider->resource_type))) {
+    } else if (!watches(provider, source->resource_type)) {
         apply_wrong(apply, work, work->document->spec_place, "spec.resource.type",
-                    "must be %s for %s", provider->resource_type, provider->title);
+                    "must be %s%s%s for %s", provider->resource_type,
+                    provider->wide_type ? " or " : "",
+                    provider->wide_type ? provider->wide_type : "", provider->title);
     }
     input->type = type;
     input->custom = false;

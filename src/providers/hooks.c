@@ -1,0 +1,291 @@
+#include "providers/hooks.h"
+
+/* ---- whose credential */
+
+static void user_ask(struct provider_run *run)
+{
+    provider_ask(run, HTTP_GET, "/user");
+}
+
+static const char *user_take(struct provider_run *run, const struct provider_reply *reply)
+{
+    struct slice login = provider_text(run, reply->json, "login");
+    if (login.bytes == 0) {
+        login = provider_text(run, reply->json, "username"); /* GitLab's word */
+    }
+    if (login.bytes == 0) {
+        return provider_fail(run, PROVIDER_FAULT_ODD, "%s: /user has no login",
+                             run->provider->title);
+    }
+    provider_note(run, "account", login);
+    provider_note(run, "accountId", provider_text(run, reply->json, "id"));
+    return PROVIDER_END;
+}
+
+const struct provider_step user_check_steps[] = {
+    {.name = "user", .ask = user_ask, .take = user_take},
+    {0},
+};
+
+/* ---- what is watched */
+
+bool hooks_are_wide(const struct provider_run *run)
+{
+    const char *wide = run->provider->wide_type;
+    return wide && slice_equal(run->facts->resource_type, slice_str(wide));
+}
+
+bool hooks_place_of_repository(struct provider_run *run, struct slice *ret_place)
+{
+    struct slice path, name = run->facts->resource;
+    bool wide = hooks_are_wide(run);
+    if (wide && slice_find(name, '/') < name.bytes) {
+        provider_fail(run, PROVIDER_FAULT_REFUSED, "%.*s is no name of an organization",
+                      (int)name.bytes, (const char *)name.at);
+        return false;
+    }
+    if (wide) {
+        path = provider_segment(run, name);
+    } else if (!provider_owner_and_name(run, &path)) {
+        provider_fail(run, PROVIDER_FAULT_REFUSED,
+                      "no owner for repository %.*s: write owner/name, or end the integration's "
+                      "url with the owner",
+                      (int)name.bytes, (const char *)name.at);
+        return false;
+    }
+    *ret_place = slice_str(arena_printf(run->arena, "%s/%.*s", wide ? "/orgs" : "/repos",
+                                        (int)path.bytes, (const char *)path.at));
+    return true;
+}
+
+static void place_ask(struct provider_run *run)
+{
+    struct slice place;
+    if (run->provider->hooks->place(run, &place)) {
+        provider_ask(run, HTTP_GET, "%.*s", (int)place.bytes, (const char *)place.at);
+    }
+}
+
+static const char *place_take(struct provider_run *run, const struct provider_reply *reply)
+{
+    const struct provider_hooks *hooks = run->provider->hooks;
+    bool wide = hooks_are_wide(run);
+    struct slice id = provider_text(run, reply->json, "id");
+    if (id.bytes == 0) {
+        return provider_fail(run, PROVIDER_FAULT_ODD, "%s: the %s has no id", run->provider->title,
+                             wide ? run->provider->wide_type : run->provider->resource_type);
+    }
+    provider_note(run, "resourceId", id);
+    provider_note(run, "resourceName",
+                  provider_text(run, reply->json, wide ? hooks->wide_name : hooks->name));
+    return PROVIDER_END;
+}
+
+const struct provider_step hooks_resource_steps[] = {
+    {.name = "look at it", .ask = place_ask, .take = place_take},
+    {0},
+};
+
+/* ---- finding ours */
+
+static void look_ask(struct provider_run *run)
+{
+    const struct provider_hooks *hooks = run->provider->hooks;
+    struct slice place, page = provider_recall(run, "page");
+    bool known =
+        run->intent != PROVIDER_HOOK_ENSURE || !hooks->events_known || hooks->events_known(run);
+    if (page.bytes == 0) {
+        page = SLICE("1");
+    }
+    if (known && hooks->place(run, &place)) {
+        provider_ask(run, HTTP_GET, "%.*s/hooks?%s&page=%.*s", (int)place.bytes,
+                     (const char *)place.at, hooks->page_query, (int)page.bytes,
+                     (const char *)page.at);
+    }
+}
+
+/* Same path below /hooks/: what becket made when its public address was another one. */
+static bool same_path(struct slice url, struct slice ours)
+{
+    static const char mark[] = "/hooks/";
+    struct slice path = SLICE_EMPTY;
+    for (size_t at = 0; at + sizeof mark - 1 < ours.bytes; at++) {
+        if (memcmp(ours.at + at, mark, sizeof mark - 1) == 0) {
+            path = slice_skip(ours, at);
+        }
+    }
+    return path.bytes > 0 && url.bytes >= path.bytes &&
+           slice_equal(slice_skip(url, url.bytes - path.bytes), path);
+}
+
+/* The id alone is not enough: another server, to which the integration leads now, gives out the
+ * same numbers. */
+static yyjson_mut_val *our_hook(struct provider_run *run, yyjson_mut_val *list)
+{
+    yyjson_mut_val *hook;
+    yyjson_mut_arr_iter iter;
+    yyjson_mut_arr_iter_init(list, &iter);
+    while ((hook = yyjson_mut_arr_iter_next(&iter))) {
+        struct slice url = provider_text(run, hook, run->provider->hooks->url);
+        if (slice_equal(url, run->facts->hook_url) ||
+            (run->facts->hook_id.bytes > 0 && same_path(url, run->facts->hook_url) &&
+             slice_equal(provider_text(run, hook, "id"), run->facts->hook_id))) {
+            return hook;
+        }
+    }
+    return NULL;
+}
+
+static void turn_page(struct provider_run *run)
+{
+    struct slice page = provider_recall(run, "page");
+    unsigned number = page.bytes == 0 ? 1 : 0;
+    for (size_t i = 0; i < page.bytes; i++) {
+        number = number * 10 + (unsigned)(page.at[i] - '0');
+    }
+    provider_note(run, "page", slice_str(arena_printf(run->arena, "%u", number + 1)));
+}
+
+/* Ours on this page, its id remembered. NULL with *ret_more: it may be on the next one. */
+static yyjson_mut_val *find(struct provider_run *run, const struct provider_reply *reply,
+                            bool *ret_more)
+{
+    *ret_more = false;
+    if (!yyjson_mut_is_arr(reply->json)) {
+        provider_fail(run, PROVIDER_FAULT_ODD, "%s: the list of hooks is no list",
+                      run->provider->title);
+        return NULL;
+    }
+    yyjson_mut_val *hook = our_hook(run, reply->json);
+    *ret_more = !hook && provider_has_next_page(reply);
+    if (*ret_more) {
+        turn_page(run);
+    } else {
+        provider_forget(run, "page");
+    }
+    if (hook) {
+        provider_note(run, "hookId", provider_text(run, hook, "id"));
+    } else {
+        provider_forget(run, "hookId");
+    }
+    return hook;
+}
+
+/* ---- one hook */
+
+static void hook_ask(struct provider_run *run, enum http_method method)
+{
+    struct slice place;
+    if (run->provider->hooks->place(run, &place)) {
+        struct slice id = provider_segment(run, provider_recall(run, "hookId"));
+        provider_ask(run, method, "%.*s/hooks/%.*s", (int)place.bytes, (const char *)place.at,
+                     (int)id.bytes, (const char *)id.at);
+    }
+}
+
+const char *hooks_config(struct provider_run *run, const char *more)
+{
+    const char *text = arena_printf(
+        run->arena, "{\"url\":%s,\"content_type\":\"json\",\"secret\":%s%s}",
+        provider_json(run, run->facts->hook_url), provider_json(run, run->facts->hook_key), more);
+    return text ? text : "{}";
+}
+
+bool hooks_config_is_json(struct provider_run *run, yyjson_mut_val *hook)
+{
+    return slice_equal(provider_text(run, hook, "config/content_type"), SLICE("json"));
+}
+
+/* ---- ensure */
+
+static const char *ensure_look_take(struct provider_run *run, const struct provider_reply *reply)
+{
+    const struct provider_hooks *hooks = run->provider->hooks;
+    bool more;
+    yyjson_mut_val *hook = find(run, reply, &more);
+    if (run->fault != PROVIDER_FAULT_NONE) {
+        return NULL;
+    }
+    if (!hook) {
+        return more ? "look" : "create";
+    }
+    bool right = run->facts->key_is_current &&
+                 slice_equal(provider_text(run, hook, hooks->url), run->facts->hook_url) &&
+                 hooks->is_right(run, hook);
+    return right ? PROVIDER_END : "update";
+}
+
+static void create_ask(struct provider_run *run)
+{
+    struct slice place;
+    if (run->provider->hooks->place(run, &place)) {
+        provider_ask(run, HTTP_POST, "%.*s/hooks", (int)place.bytes, (const char *)place.at);
+        run->provider->hooks->body(run, true);
+    }
+}
+
+static const char *create_take(struct provider_run *run, const struct provider_reply *reply)
+{
+    struct slice id = provider_text(run, reply->json, "id");
+    if (id.bytes == 0) {
+        return provider_fail(run, PROVIDER_FAULT_ODD, "%s: the new hook has no id",
+                             run->provider->title);
+    }
+    provider_note(run, "hookId", id);
+    return PROVIDER_END;
+}
+
+static void update_ask(struct provider_run *run)
+{
+    hook_ask(run, run->provider->hooks->update_by);
+    run->provider->hooks->body(run, false);
+}
+
+/* 404: somebody deleted it between the two calls. */
+static const char *update_take(struct provider_run *run, const struct provider_reply *reply)
+{
+    (void)run;
+    return reply->head->status == 404 ? "look" : PROVIDER_END;
+}
+
+const struct provider_step hooks_ensure_steps[] = {
+    {.name = "look", .ask = look_ask, .take = ensure_look_take},
+    {.name = "create", .makes = true, .ask = create_ask, .take = create_take},
+    {.name = "update", .ask = update_ask, .take = update_take, .also = {404}},
+    {0},
+};
+
+/* ---- remove */
+
+static const char *remove_look_take(struct provider_run *run, const struct provider_reply *reply)
+{
+    bool more = false;
+    unsigned status = reply->head->status;
+    if (status == 404 || status == 410) { /* what it watched is gone, and its hooks with it */
+        provider_forget(run, "hookId");
+        return PROVIDER_END;
+    }
+    yyjson_mut_val *hook = find(run, reply, &more);
+    if (run->fault != PROVIDER_FAULT_NONE) {
+        return NULL;
+    }
+    return hook ? "delete" : more ? "look" : PROVIDER_END;
+}
+
+static void delete_ask(struct provider_run *run)
+{
+    hook_ask(run, HTTP_DELETE);
+}
+
+static const char *delete_take(struct provider_run *run, const struct provider_reply *reply)
+{
+    (void)reply;
+    provider_forget(run, "hookId");
+    return "look";
+}
+
+const struct provider_step hooks_remove_steps[] = {
+    {.name = "look", .ask = look_ask, .take = remove_look_take, .also = {404, 410}},
+    {.name = "delete", .ask = delete_ask, .take = delete_take, .also = {404, 410}},
+    {0},
+};

@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""Hooks at GitHub, GitLab and Gitea, of repositories and of all that an organization has, through links and sources: over
+pages, with limits, refusals, lost and cut answers; drift, rotation, removal."""
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+from doubles import *
+
+PUBLIC = 'https://hooks.example'
+# what is asked of a repository's hooks, by how its name ends
+FAULTS = {'503': Reply(503, {'message': 'Unavailable'}), 'cut': CUT, 'lost': LOST,
+          '429': Reply(429, {'message': 'Slow down'}, {'Retry-After': '1'})}
+
+
+def when(check, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if check():
+                return True
+        except OSError:
+            pass
+        time.sleep(0.03)
+    return False
+
+
+def integration(double, kind):
+    return '''
+kind: Integration
+metadata: {name: %s}
+spec: {type: %s, url: "%s/acme", apiUrl: "%s", check: false, allowPrivate: true,
+       auth: {use: AUTH_TYPE_TOKEN, token: {value: %s}}}
+''' % (kind, kind, double.url, double.url, double.token)
+
+
+def source(kind, name, thing, resource, events='[{type: push}]'):
+    return '''
+kind: EventSource
+metadata: {name: %s}
+spec: {path: %s, integration: {name: %s}, resource: {type: %s, name: "%s"}, events: %s}
+''' % (name, name, kind, thing, resource, events)
+
+
+def link(kind, name, setting, resource):
+    return '''
+kind: IntegrationLink
+metadata: {name: %s}
+spec: {type: %s, integration: {name: %s}, team: {name: core}, settings: {%s: "%s"}}
+''' % (name, kind, kind, setting, resource)
+
+
+def status(server, name, kind='event-sources'):
+    answer = server.api('GET', '/api/v1/%s/%s' % (kind, name))
+    return answer.json['status'] if answer.status == 200 else {}
+
+
+def retry(server, name):
+    return server.api('POST', '/api/v1/operations/%s/retry' % status(server, name)['operation'])
+
+
+def address(hook):
+    return hook.get('url') or hook['config']['url']
+
+
+def key(hook):
+    return hook.get('token') or hook['config']['secret']
+
+
+def stranger(kind, n):
+    if kind == 'gitlab':
+        return dict({name: False for name in GitLab.SWITCHES}, url='https://other.example/hooks/%d' % n, token='x',
+                    enable_ssl_verification=True, alert_status='executable')
+    return {'active': True, 'events': ['push'], 'config': {'url': 'https://other.example/hooks/%d' % n, 'content_type': 'json'}}
+
+
+def fault_once(double, before):
+    """The first call that makes a hook of a repository called …-503, …-cut: so."""
+    done = set()
+
+    def fault(call):
+        for name, what in FAULTS.items():
+            mark = (name, call.method)
+            if call.path.split('/hooks')[0].endswith(name) and '/hooks' in call.path and mark not in done:
+                if call.method in before:
+                    done.add(mark)
+                    return what
+        return None
+    double.fault = fault
+
+
+KINDS = {'github': (GitHub, 'repositories', 'organizations', 'repository', 'organization'),
+         'gitea': (Gitea, 'repositories', 'organizations', 'repository', 'organization'),
+         'gitlab': (GitLab, 'projects', 'groups', 'project', 'group')}
+
+
+def test_hooks():
+    doubles = {kind: row[0]() for kind, row in KINDS.items()}
+    with Server(options=['--public-url', PUBLIC]) as server:
+        documents = ['kind: Team\nmetadata: {name: core}\nspec: {}\n']
+        for kind, (_, own, wide, thing, whole) in KINDS.items():
+            double = doubles[kind]
+            double.page_size = 2
+            known = getattr(double, own)
+            known['acme/hello'] = {n: stranger(kind, n) for n in range(1, 6)}
+            getattr(double, wide)['acme'] = {n: stranger(kind, n) for n in range(11, 16)}
+            documents += [integration(double, kind), link(kind, kind, thing, 'acme/hello'),
+                          source(kind, kind + '-all', whole, 'acme')]
+            for name in FAULTS:
+                known['acme/%s' % name] = {}
+                documents.append(source(kind, '%s-%s' % (kind, name), thing, 'acme/%s' % name))
+            fault_once(double, ('POST',))
+        server.apply('---'.join(documents))
+        for kind, (_, own, wide, thing, whole) in KINDS.items():
+            double = doubles[kind]
+            known, hooks = getattr(double, own), getattr(double, wide)['acme']
+            for name in ('link-' + kind, kind + '-all', *('%s-%s' % (kind, name) for name in FAULTS)):
+                ok(when(lambda: status(server, name).get('state') == 'ready'), '%s is ready: %s' % (name, status(server, name)))
+            is_equal([len(known['acme/' + name]) for name in FAULTS], [1] * len(FAULTS), kind + ': one hook each')
+            is_equal((len(known['acme/hello']), len(hooks)), (6, 6), kind + ': strangers are left alone')
+            is_equal(sorted(address(h) for h in hooks.values())[0], PUBLIC + '/hooks/%s-all' % kind, kind + ': of all it has')
+            events = [h for h in known['acme/hello'].values() if address(h).startswith(PUBLIC)][0]
+            ok(events.get('merge_requests_events') is True and events['issues_events'] is True and
+               events['tag_push_events'] is False if kind == 'gitlab' else
+               sorted(events['events']) == ['issues', 'pull_request', 'push'], kind + ': what a link wants')
+        for kind, (_, own, wide, thing, whole) in KINDS.items():
+            double, name = doubles[kind], kind + '-all'
+            hooks = getattr(double, wide)['acme']
+            double.fault = lambda call: None
+            mine = lambda: [n for n, h in hooks.items() if address(h) == PUBLIC + '/hooks/%s' % name]
+            ok(retry(server, 'link-' + kind).status == 200 and
+               when(lambda: status(server, 'link-' + kind).get('state') == 'ready'), 'looked at again')
+            changes = [c for c in double.calls if c.method in ('PATCH', 'PUT')]
+            ok(not [c for c in changes if '/hello' in c.path], '%s: what is right is not written: %s' % (kind, changes))
+            del hooks[mine()[0]]
+            retry(server, name)
+            ok(when(lambda: len(mine()) == 1), kind + ': a hook that was deleted is made again')
+            hook = hooks[mine()[0]]
+            hook['alert_status' if kind == 'gitlab' else 'active'] = 'disabled' if kind == 'gitlab' else False
+            when(lambda: status(server, name).get('state') == 'ready')
+            retry(server, name)
+            ok(when(lambda: hook.get('alert_status', 'executable') == 'executable' and hook.get('active', True)),
+               kind + ': one that was switched off is switched on')
+            before = key(hook)
+            server.api('POST', '/api/v1/event-sources/%s/reset-key' % name)
+            ok(when(lambda: key(hook) != before), kind + ': a new key')
+            is_equal(len(mine()), 1, 'in the same hook')
+        # refusals, as the link tells them
+        for kind, (_, own, wide, thing, whole) in KINDS.items():
+            double = doubles[kind]
+            refusals = {'auth': Reply(401, {'message': 'no'}), 'forbidden': Reply(403, {'message': 'no scope'}),
+                        'not_found': Reply(404, {'message': 'not here'}), 'refused': Reply(422, {'message': 'no such event'}),
+                        'down': Reply(502, None), 'odd': Reply(200, {'what': 'is this'}),
+                        'limited': Reply(429, {'message': 'later'}, {'Retry-After': '60'})}
+            for reason, reply in refusals.items():
+                double.fault = lambda call: reply
+                retry(server, 'link-' + kind)
+                ok(when(lambda: status(server, kind, 'integration-links').get('reason') == reason),
+                   '%s: %s is told' % (kind, reason))
+                told = status(server, kind, 'integration-links')
+                ok(told['message'] and told['advice'] and kind in told['message'].lower(), str(told))
+            double.fault = lambda call: None
+            retry(server, 'link-' + kind)
+        for kind, (_, own, wide, thing, whole) in KINDS.items():
+            ok(when(lambda: status(server, kind, 'integration-links').get('state') == 'ready'), kind + ': mended')
+            fault_once(doubles[kind], ('DELETE',))
+        # removal
+        for item in server.api('GET', '/api/v1/integration-links').json['items']:
+            is_equal(server.api('DELETE', '/api/v1/integration-links/' + item['metadata']['name']).status, 204, 'unlinked')
+        for item in server.api('GET', '/api/v1/event-sources').json['items']:
+            server.api('DELETE', '/api/v1/event-sources/' + item['metadata']['name'])
+        for kind, (_, own, wide, thing, whole) in KINDS.items():
+            known, hooks = getattr(doubles[kind], own), getattr(doubles[kind], wide)['acme']
+            left = lambda: [address(h) for of in [*known.values(), hooks] for h in of.values() if address(h).startswith(PUBLIC)]
+            ok(when(lambda: not left()), '%s: nothing is left: %s' % (kind, left()))
+            is_equal((len(known['acme/hello']), len(hooks)), (5, 5), 'but what others made')
+        answer = server.api('POST', '/api/v1/apply', source('gitlab', 'x', 'organization', 'acme').encode())
+        ok(answer.status == 400 and 'must be project or group for GitLab' in answer.body.decode(), answer.body.decode()[:200])
+    for double in doubles.values():
+        double.close()
+
+
+test_hooks()
+done()

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Messages to Slack and Discord: each once, also when an answer is lost or the server is killed while it is posted; limits and
+refusals are told by the link, and what waited goes when they are mended."""
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+from doubles import *
+
+
+def when(check, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if check():
+                return True
+        except OSError:
+            pass
+        time.sleep(0.03)
+    return False
+
+
+def integration(double, kind):
+    return '''
+kind: Integration
+metadata: {name: %s}
+spec: {type: %s, url: "%s/acme", apiUrl: "%s", check: false, allowPrivate: true,
+       auth: {use: AUTH_TYPE_TOKEN, token: {value: %s}}}
+''' % (kind, kind, double.url, double.url, double.token)
+
+
+def status(server, name, kind='event-sources'):
+    answer = server.api('GET', '/api/v1/%s/%s' % (kind, name))
+    return answer.json['status'] if answer.status == 200 else {}
+
+
+def test_messages():
+    slack_double, discord = Slack(), Discord()
+    slack_double.page_size = 3
+    chats = '''
+---
+kind: IntegrationLink
+metadata: {name: slack}
+spec: {type: slack, integration: {name: slack}, team: {name: core}, settings: {channel: "#general"}}
+---
+kind: IntegrationLink
+metadata: {name: discord}
+spec: {type: discord, integration: {name: discord}, team: {name: core}, settings: {channel: "41771983423143937"}}
+'''
+    with Server() as server:
+        server.apply('kind: Team\nmetadata: {name: core}\nspec: {}\n---' + integration(slack_double, 'slack') + '---' +
+                     integration(discord, 'discord').replace(discord.url + '",', discord.url + '/api/v10",') + chats)
+        ok(when(lambda: all(status(server, n, 'integration-links').get('resourceId') for n in ('slack', 'discord'))),
+           'both channels are found: %s' % status(server, 'discord', 'integration-links'))
+
+        def say(text):
+            answer = server.api('POST', '/api/v1/entries', json.dumps({'team': 'core', 'body': text}).encode(),
+                                {'Content-Type': 'application/json'})
+            is_equal(answer.status, 201, 'said')
+
+        def counts(text):
+            return (sum(text in m['text'] for m in slack_double.messages), sum(text in m['content'] for m in discord.messages))
+
+        def operations():
+            return server.api('GET', '/api/v1/operations').body.decode()
+
+        def is_idle():
+            return not [o for o in server.api('GET', '/api/v1/operations').json['items'] if o['spec']['intent'] == 'post']
+
+        def faulty(faults):
+            """The first posting of a text that has this word: so."""
+            for double in (slack_double, discord):
+                done = set()
+
+                def once(call, done=done):
+                    for word, fault in faults.items():
+                        if call.method == 'POST' and word.encode() in call.body and word not in done:
+                            done.add(word)
+                            return fault
+                    return None
+                double.fault = once
+        say('plain')
+        ok(when(lambda: counts('plain') == (1, 1)), 'in both channels')
+        faults = {'answer-cut': CUT, 'call-lost': LOST, 'answer-503': Reply(503, {})}
+        faulty(faults)
+        for text in faults:
+            say(text)
+        ok(when(lambda: is_idle() and all(counts(text) == (1, 1) for text in faults)), 'once: %s' % [counts(t) for t in faults])
+        slack_double.scopes.discard('channels:history')
+        faulty({'no-history': CUT})
+        say('no-history')
+        ok(when(lambda: is_idle() and counts('no-history') == (2, 1)), 'without the scope it is twice rather than never')
+        slack_double.scopes.add('channels:history')
+        slack_double.fault = discord.fault = lambda call: time.sleep(0.6) if call.method == 'POST' else None
+        say('killed')
+        ok(when(lambda: counts('killed') != (0, 0) or any('killed' in c.body.decode() for c in discord.calls)), 'on their way')
+        server.kill()
+        slack_double.fault = discord.fault = lambda call: None
+        server.start()
+        ok(when(lambda: is_idle() and counts('killed') == (1, 1)), 'kill -9 while it is posted: once: %s' % (counts('killed'),))
+        discord.limit = 0
+        say('limited')
+        ok(when(lambda: status(server, 'discord', 'integration-links').get('reason') == 'limited'), 'a limit is told')
+        discord.limit = None
+        ok(when(lambda: counts('limited') == (1, 1)), 'and waited for')
+        say('x' * 1990 + '\u00e4\u00f6\u00fc')
+        ok(when(lambda: counts('x' * 1900) == (1, 1)), 'a long text is cut where Discord cuts')
+        for reason, reply in (('auth', Reply(401, {'message': '401: Unauthorized', 'code': 0})),
+                              ('forbidden', Reply(403, {'message': 'Missing Access', 'code': 50001})),
+                              ('not_found', Reply(404, {'message': 'Unknown Channel', 'code': 10003})),
+                              ('refused', Reply(400, {'message': 'Invalid Form Body', 'code': 50035}))):
+            discord.fault = lambda call: reply
+            say('refused ' + reason)
+            ok(when(lambda: status(server, 'discord', 'integration-links').get('reason') == reason), '%s is told: %s' % (reason, operations()))
+            told = status(server, 'discord', 'integration-links')
+            ok(told['state'] == 'error' and told['advice'], str(told))
+        discord.fault = lambda call: None
+        for item in server.api('GET', '/api/v1/operations').json['items']:
+            server.api('POST', '/api/v1/operations/%s/retry' % item['metadata']['name'])
+        ok(when(lambda: is_idle() and all(counts('refused ' + r) == (1, 1) for r in ('auth', 'forbidden', 'not_found', 'refused'))),
+           'when it is mended they go')
+        ok(discord.token not in server.log_text() and slack_double.token not in server.log_text(), 'no token in the log')
+    slack_double.close()
+    discord.close()
+
+
+
+test_messages()
+done()
