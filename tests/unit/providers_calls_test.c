@@ -384,8 +384,8 @@ static void test_semaphore(void)
 
 #define HISTORY "/conversations.history?channel=C012345678&limit=100"
 #define MESSAGE(ts, once)                                                                          \
-    "{\"ts\":\"" ts "\",\"text\":\"x\",\"blocks\":[{\"type\":\"section\",\"block_id\":\"becket-" once    \
-    "\"}]}"
+    "{\"ts\":\"" ts                                                                                \
+    "\",\"text\":\"x\",\"blocks\":[{\"type\":\"section\",\"block_id\":\"becket-" once "\"}]}"
 #define POST                                                                                       \
     {                                                                                              \
         "POST", "/chat.postMessage", "becket-00112233445566778899aabb",                            \
@@ -444,9 +444,9 @@ static void test_slack_doubt(void)
 static void test_chat(void)
 {
     fresh("slack", PROVIDER_CHECK);
-    is_int(PLAY("slack",
-                {"GET", "/auth.test", NULL, OK("{\"ok\":false,\"error\":\"invalid_auth\"}")}),
-           PROVIDER_FAILED);
+    is_int(
+        PLAY("slack", {"GET", "/auth.test", NULL, OK("{\"ok\":false,\"error\":\"invalid_auth\"}")}),
+        PROVIDER_FAILED);
     is_int(run.fault, PROVIDER_FAULT_AUTH, "%s", run.why);
     fresh("slack", PROVIDER_RESOURCE_CHECK);
     facts.resource = SLICE("#general");
@@ -464,9 +464,9 @@ static void test_chat(void)
            PROVIDER_DONE);
     recalled("resourceId", "C2", "slack channel");
     fresh("slack", PROVIDER_POST);
-    is_int(PLAY("slack post", {"POST", "/chat.postMessage",
-                               "channel=C012345678&text=say%20%22hi%22%0A",
-                               OK("{\"ok\":true,\"ts\":\"1.2\"}")}),
+    is_int(PLAY("slack post",
+                {"POST", "/chat.postMessage", "channel=C012345678&text=say%20%22hi%22%0A",
+                 OK("{\"ok\":true,\"ts\":\"1.2\"}")}),
            PROVIDER_DONE);
     test_slack_doubt();
     fresh("slack", PROVIDER_POST);
