@@ -1,6 +1,7 @@
 /* connect.c - signing in at a provider: to it with a state, back from it with a code. */
 #include "api/keys.h"
 #include "api/page.h"
+#include "base/ct.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/scrub.h"
@@ -18,7 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define FLOW_NS          (600 * (uint64_t)NS_PER_SECOND)
+#define FLOW_NS          (600 * NS_PER_SECOND)
 #define FLOW_SECONDS     600U
 #define ANSWER_BYTES_MAX (1U << 20)
 #define WORK_BYTES_MAX   (4U << 20)
@@ -70,33 +71,21 @@ static enum bk_err find_integration(struct page *page, struct store_txn *txn,
 
 /* ---- to the provider */
 
-static struct flow *take_flow(struct web *web, uint64_t now_ns)
-{
-    struct flow *oldest = &web->flows[0];
-    for (unsigned i = 0; i < FLOWS_MAX; i++) {
-        struct flow *flow = &web->flows[i];
-        if (!flow->used || flow->end_ns <= now_ns) {
-            return flow;
-        }
-        oldest = flow->end_ns < oldest->end_ns ? flow : oldest;
-    }
-    return oldest;
-}
-
 static const char *browser_cookie(const struct page *page)
 {
     return page_cookie_name(page, "__Host-becket-signin", "becket-signin");
 }
 
-static enum api_step go(struct page *page, const struct people_oauth *oauth, struct flow *flow)
+static enum api_step go(struct page *page, const struct people_oauth *oauth, struct sign_in *flow)
 {
     char state[SECRET_TEXT + 1], browser[SECRET_TEXT + 1];
     char challenge[OAUTH2_CHALLENGE_BYTES + 1];
     struct slice cookie;
     struct buf url;
+    uint8_t hash[32];
     page_secret(state);
     state[22] = '\0'; /* 128 bits and more */
-    page_hash(slice_str(state), flow->state);
+    page_hash(slice_str(state), hash);
     /* Several windows may sign in at once: they share the browser's cookie. */
     if (page_cookie_value(page, browser_cookie(page), &cookie) && cookie.bytes == SECRET_TEXT) {
         snprintf(browser, sizeof browser, "%.*s", (int)cookie.bytes, (const char *)cookie.at);
@@ -116,7 +105,12 @@ static enum api_step go(struct page *page, const struct people_oauth *oauth, str
     oauth2_authorize_url(&oauth->server, oauth->base, &client, oauth->scopes, slice_str(state),
                          slice_str(flow->nonce), slice_str(challenge), &url);
     page_cookie(page, browser_cookie(page), browser, FLOW_SECONDS);
-    flow->used = true;
+    enum bk_err err = sign_in_keep(page->call->api->hub, hash, flow, page->call->request->wall_ns);
+    if (err != BK_OK) { /* what would come back could not be stored either */
+        buf_fini(&url);
+        return page_says(page, 503, "Not now", "The store takes no writes now: %s.",
+                         bk_err_text(err));
+    }
     enum api_step step = page_redirect(page, url.overflow ? "/auth/failure" : buf_text(&url));
     buf_fini(&url);
     return step;
@@ -163,27 +157,28 @@ static enum api_step begin(struct page *page, struct slice name_or_type, bool sl
         buf_add_str(html, "\">Connect</a></p>");
         return page_end(page, 200);
     }
-    struct flow *flow = take_flow(page->web, call->request->now_ns);
-    *flow = (struct flow){.end_ns = call->request->now_ns + FLOW_NS, .slack = slack};
-    buf_init(&redirect, sizeof flow->redirect_uri - 1);
+    struct sign_in flow = {.end_ns = call->request->wall_ns + FLOW_NS, .slack = slack};
+    buf_init(&redirect, sizeof flow.redirect_uri - 1);
     page_base(page, &redirect);
     if (slack) {
         buf_add_str(&redirect, "/slack/signin");
     } else {
         buf_printf(&redirect, "/auth/%s/callback", named.name);
     }
-    snprintf(flow->redirect_uri, sizeof flow->redirect_uri, "%s", buf_text(&redirect));
+    snprintf(flow.redirect_uri, sizeof flow.redirect_uri, "%s", buf_text(&redirect));
     buf_fini(&redirect);
-    snprintf(flow->canvas, sizeof flow->canvas, "%.*s", (int)page->canvas.bytes,
+    snprintf(flow.canvas, sizeof flow.canvas, "%.*s", (int)page->canvas.bytes,
              (const char *)page->canvas.at);
-    snprintf(flow->integration_canvas, sizeof flow->integration_canvas, "%s", named.canvas);
-    snprintf(flow->integration, sizeof flow->integration, "%s", named.name);
+    snprintf(flow.integration_canvas, sizeof flow.integration_canvas, "%s", named.canvas);
+    snprintf(flow.integration, sizeof flow.integration, "%s", named.name);
     struct slice user = form_text(page->query, "user", &call->arena);
     bool given = resource_name_valid(user) && page->session->token.role == TOKEN_ADMIN;
-    snprintf(flow->user, sizeof flow->user, "%.*s",
+    snprintf(flow.user, sizeof flow.user, "%.*s",
              (int)(given ? user.bytes : strlen(page->session->token.name)),
              given ? (const char *)user.at : page->session->token.name);
-    return go(page, &oauth, flow);
+    enum api_step step = go(page, &oauth, &flow);
+    bk_wipe(&flow, sizeof flow);
+    return step;
 }
 
 enum api_step page_connect(struct page *page)
@@ -199,7 +194,7 @@ struct connect {
     bool out;
     struct api *api;
     uint8_t session[32];
-    struct flow flow;
+    struct sign_in flow;
     struct arena arena;
     struct people_oauth oauth;
     struct json_tree tree, identity_tree, id_tree; /* the provider's answers */
@@ -391,7 +386,8 @@ static void answered(void *context, const struct outbound_answer *answer)
     connect->work.woken = !connect->out;
 }
 
-static enum api_step go_to_failure(struct page *page, const struct flow *flow, const char *message)
+static enum api_step go_to_failure(struct page *page, const struct sign_in *flow,
+                                   const char *message)
 {
     struct buf location;
     buf_init(&location, 1400);
@@ -408,6 +404,12 @@ static enum api_step finish(struct page *page, struct connect *connect)
 {
     char why[PROVIDER_WHY_BYTES] = "", location[NAME_BYTES_MAX + 32];
     if (connect->failed) {
+        if (connect->has_tokens) { /* the provider has agreed to something that came to nothing */
+            size_t used = strlen(connect->why);
+            snprintf(connect->why + used, sizeof connect->why - used,
+                     "; nothing was kept here, though the provider may list becket now: connect "
+                     "again, or remove it there");
+        }
         return go_to_failure(page, &connect->flow, connect->why);
     }
     connect->grant.now_ns = page->call->request->wall_ns;
@@ -458,7 +460,7 @@ static enum api_step connect_resume(struct api_call *call)
     return finish(&page, connect);
 }
 
-static enum api_step exchange(struct page *page, const struct flow *flow, struct slice code)
+static enum api_step exchange(struct page *page, const struct sign_in *flow, struct slice code)
 {
     struct api *api = page->call->api;
     struct connect *connect = calloc(1, sizeof *connect);
@@ -520,7 +522,7 @@ static bool is_issuer(const struct oauth2_server *server, struct slice base, str
            asked.tls == told.tls && asked.port == told.port && strcmp(asked.host, told.host) == 0;
 }
 
-static bool issuer_is_right(struct page *page, const struct flow *flow, struct slice issuer)
+static bool issuer_is_right(struct page *page, const struct sign_in *flow, struct slice issuer)
 {
     struct store_txn *txn;
     struct people_oauth oauth;
@@ -537,33 +539,28 @@ static bool issuer_is_right(struct page *page, const struct flow *flow, struct s
     return right;
 }
 
-/* The flow of this state, taken: a state is good for one try, whoever tries. */
-static bool take_state(struct page *page, struct slice state, struct flow *ret_flow)
-{
-    uint8_t hash[32];
-    page_hash(state, hash);
-    for (unsigned i = 0; i < FLOWS_MAX; i++) {
-        struct flow *flow = &page->web->flows[i];
-        if (flow->used && page_same(flow->state, hash)) {
-            *ret_flow = *flow;
-            explicit_bzero(flow, sizeof *flow);
-            return page->call->request->now_ns < ret_flow->end_ns;
-        }
-    }
-    return false;
-}
-
 static enum api_step callback(struct page *page, bool slack)
 {
     struct arena *arena = &page->call->arena;
     struct slice state, cookie, code, issuer;
-    struct flow flow;
-    uint8_t browser[32] = {0};
-    bool known = form_field(page->query, "state", arena, &state) && take_state(page, state, &flow);
+    struct sign_in flow;
+    uint8_t browser[32] = {0}, hash[32];
+    enum bk_err err = BK_NOT_FOUND;
+    if (form_field(page->query, "state", arena, &state)) { /* good for one try, whoever tries */
+        page_hash(state, hash);
+        err = sign_in_take(page->call->api->hub, hash, page->call->request->wall_ns, &flow);
+    }
+    if (err != BK_OK && err != BK_NOT_FOUND) {
+        return page_says(
+            page, 503, "Not now",
+            "The store takes no writes now (%s), so nothing that the provider gave could "
+            "be kept: the sign-in has not been completed. Load this page again in a while.",
+            bk_err_text(err));
+    }
     if (page_cookie_value(page, browser_cookie(page), &cookie)) {
         page_hash(cookie, browser);
     }
-    if (!known || flow.slack != slack ||
+    if (err != BK_OK || flow.slack != slack ||
         (!slack && !slice_equal(page->segment, slice_str(flow.integration)))) {
         return page_says(page, 400, "This sign-in is over",
                          "Its state is unknown, used or older than ten minutes: begin again from "

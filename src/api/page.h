@@ -4,43 +4,27 @@
 
 #include "api/form.h"
 #include "api/route.h"
+#include "hub/people/session.h"
 
-#define SESSIONS_MAX 512U
-#define FLOWS_MAX    512U
-#define SECRET_TEXT  43U /* base64url of 32 bytes */
+#define SESSIONS_MAX 512U /* at hand; more are in the store */
+#define SECRET_TEXT  SESSION_TEXT
 #define FLASH_BYTES  320U
 
+/* A session that is at hand. */
 struct session {
     bool used;
     uint8_t hash[32];
-    char csrf[SECRET_TEXT + 1];
+    char csrf[SECRET_TEXT + 1]; /* made from the cookie: it is nowhere else */
     struct token_info token;
     char canvas[NAME_BYTES_MAX + 1]; /* chosen with ?canvas=; empty: the default one */
-    uint64_t idle_ns, end_ns;        /* monotonic: over then */
+    int64_t idle_ns, end_ns;         /* wall clock: over then */
+    int64_t kept_idle_ns;            /* what the store has of it */
     bool flash_bad;
     char flash[FLASH_BYTES]; /* shown once */
 };
 
-/* A sign-in at a provider that is under way. */
-struct flow {
-    bool used;
-    uint8_t state[32]; /* SHA-256 of the state, of the browser's cookie, of the session */
-    uint8_t browser[32];
-    uint8_t session[32];
-    uint64_t end_ns;
-    bool slack; /* Gitploy's addresses */
-    char verifier[SECRET_TEXT + 1];
-    char nonce[SECRET_TEXT + 1];     /* of the ID token; empty: none was asked for */
-    char canvas[NAME_BYTES_MAX + 1]; /* where who signs in will be */
-    char integration_canvas[NAME_BYTES_MAX + 1];
-    char integration[NAME_BYTES_MAX + 1];
-    char user[NAME_BYTES_MAX + 1];
-    char redirect_uri[512];
-};
-
 struct web {
     struct session sessions[SESSIONS_MAX];
-    struct flow flows[FLOWS_MAX];
 };
 
 struct page {

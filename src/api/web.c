@@ -4,6 +4,7 @@
 #include "hub/hub_private.h"
 #include "base/base64.h"
 #include "base/ct.h"
+#include "base/hmac.h"
 #include "base/log.h"
 #include "base/sha256.h"
 #include "base/time.h"
@@ -12,8 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SESSION_NS     (12 * 3600 * (uint64_t)NS_PER_SECOND)
-#define IDLE_NS        (2 * 3600 * (uint64_t)NS_PER_SECOND)
+#define SESSION_NS     (12 * 3600 * NS_PER_SECOND)
+#define IDLE_NS        (2 * 3600 * NS_PER_SECOND)
+#define KEEP_NS        (600 * NS_PER_SECOND) /* what is kept of a session is so old at most */
 #define FORM_BYTES_MAX 65536U
 
 /* ---- secrets */
@@ -245,36 +247,129 @@ static const char *session_cookie(const struct page *page)
     return page_cookie_name(page, "__Host-becket", "becket-session");
 }
 
-static void session_end(struct session *session)
+/* From memory only. */
+static void session_forget(struct session *session)
 {
     bk_wipe(session, sizeof *session);
+}
+
+/* For good. */
+static enum bk_err session_end(struct page *page, struct session *session)
+{
+    enum bk_err err = session_drop(page->call->api->hub, session->hash);
+    if (err == BK_OK) {
+        session_forget(session);
+    }
+    return err;
+}
+
+/* Forms carry it: who has the cookie can make it, nobody else. */
+static void make_csrf(struct slice secret, char ret_csrf[SECRET_TEXT + 1])
+{
+    static const struct slice word = SLICE("becket forms");
+    struct hmac_sha256_key key;
+    uint8_t mac[SHA256_BYTES];
+    hmac_sha256_key_init(&key, secret);
+    hmac_sha256(&key, &word, 1, mac);
+    ret_csrf[base64_encode(mac, sizeof mac, BASE64_URL, ret_csrf)] = '\0';
+    bk_wipe(&key, sizeof key);
+}
+
+/* The store follows, now and then; when it takes no writes, the session is as long as it was. */
+static void session_store(struct page *page, struct session *session)
+{
+    struct session_record record = {.end_ns = session->end_ns, .idle_ns = session->idle_ns};
+    memcpy(record.token, session->token.id, sizeof record.token);
+    memcpy(record.canvas, session->canvas, sizeof record.canvas);
+    enum bk_err err =
+        session_keep(page->call->api->hub, session->hash, &record, page->call->request->wall_ns);
+    if (err == BK_OK) {
+        session->kept_idle_ns = session->idle_ns;
+    } else {
+        log_event(LOG_WARN, "a session is not kept over a restart",
+                  LOG_Z("token", session->token.name), LOG_Z("why", bk_err_text(err)));
+    }
 }
 
 /* A token that was revoked, or whose role changed. */
 static bool session_lives(struct page *page, struct session *session)
 {
     struct token_info token;
-    uint64_t now_ns = page->call->request->now_ns;
-    bool lives = now_ns < session->idle_ns && now_ns < session->end_ns &&
-                 token_get(page->call->api->hub, slice_str(session->token.id), &token) == BK_OK;
-    if (!lives) {
-        session_end(session);
+    int64_t now_ns = page->call->request->wall_ns;
+    bool over = now_ns >= session->idle_ns || now_ns >= session->end_ns;
+    enum bk_err err = token_get(page->call->api->hub, slice_str(session->token.id), &token);
+    if (over || err != BK_OK) {
+        if (err == BK_OK || err == BK_NOT_FOUND) {
+            enum bk_err dropped = session_end(page, session);
+            (void)dropped; /* over by itself, or by its token, whatever is kept of it */
+        }
+        session_forget(session);
         return false;
     }
     session->token = token;
     session->idle_ns = now_ns + IDLE_NS;
+    if (session->idle_ns - session->kept_idle_ns > KEEP_NS) {
+        session_store(page, session);
+    }
     return true;
+}
+
+/* A place for a new one: a free one, else the one that was silent longest; the store has it. */
+static struct session *take_session(struct web *web)
+{
+    struct session *oldest = &web->sessions[0];
+    for (unsigned i = 0; i < SESSIONS_MAX; i++) {
+        struct session *session = &web->sessions[i];
+        if (!session->used) {
+            return session;
+        }
+        oldest = session->idle_ns < oldest->idle_ns ? session : oldest;
+    }
+    session_forget(oldest);
+    return oldest;
+}
+
+/* One that began before a restart, or had to make room. */
+static struct session *session_from_store(struct page *page, const uint8_t hash[32])
+{
+    struct session_record record;
+    struct token_info token;
+    struct hub *hub = page->call->api->hub;
+    if (session_load(hub, hash, page->call->request->wall_ns, &record) != BK_OK ||
+        token_get(hub, slice_str(record.token), &token) != BK_OK) {
+        return NULL;
+    }
+    struct session *session = take_session(page->web);
+    *session = (struct session){.used = true,
+                                .token = token,
+                                .idle_ns = record.idle_ns,
+                                .end_ns = record.end_ns,
+                                .kept_idle_ns = record.idle_ns};
+    memcpy(session->hash, hash, sizeof session->hash);
+    memcpy(session->canvas, record.canvas, sizeof session->canvas);
+    return session;
 }
 
 static struct session *find_session(struct page *page, const uint8_t hash[32])
 {
-    for (unsigned i = 0; i < SESSIONS_MAX; i++) {
+    struct slice cookie;
+    uint8_t own[32];
+    struct session *found = NULL;
+    for (unsigned i = 0; i < SESSIONS_MAX && !found; i++) {
         struct session *session = &page->web->sessions[i];
-        if (session->used && page_same(session->hash, hash)) {
-            return session_lives(page, session) ? session : NULL;
+        found = session->used && page_same(session->hash, hash) ? session : NULL;
+    }
+    found = found ? found : session_from_store(page, hash);
+    if (!found || !session_lives(page, found)) {
+        return NULL;
+    }
+    if (!found->csrf[0] && page_cookie_value(page, session_cookie(page), &cookie)) {
+        page_hash(cookie, own);
+        if (page_same(own, hash)) {
+            make_csrf(cookie, found->csrf);
         }
     }
-    return NULL;
+    return found;
 }
 
 static void look_for_session(struct page *page)
@@ -287,34 +382,20 @@ static void look_for_session(struct page *page)
     }
 }
 
-/* A place for a new one: a free one, else the one that was silent longest. */
-static struct session *take_session(struct web *web)
-{
-    struct session *oldest = &web->sessions[0];
-    for (unsigned i = 0; i < SESSIONS_MAX; i++) {
-        struct session *session = &web->sessions[i];
-        if (!session->used) {
-            return session;
-        }
-        oldest = session->idle_ns < oldest->idle_ns ? session : oldest;
-    }
-    session_end(oldest);
-    return oldest;
-}
-
 static void session_begin(struct page *page, const struct token_info *token)
 {
     char secret[SECRET_TEXT + 1];
-    uint64_t now_ns = page->call->request->now_ns;
-    if (page->session) {
-        session_end(page->session); /* never the id of before */
+    int64_t now_ns = page->call->request->wall_ns;
+    if (page->session && session_end(page, page->session) != BK_OK) { /* never the id of before */
+        session_forget(page->session);
     }
     struct session *session = take_session(page->web);
     page_secret(secret);
     *session = (struct session){
         .used = true, .token = *token, .idle_ns = now_ns + IDLE_NS, .end_ns = now_ns + SESSION_NS};
     page_hash(slice_str(secret), session->hash);
-    page_secret(session->csrf);
+    make_csrf(slice_str(secret), session->csrf);
+    session_store(page, session);
     page_cookie(page, session_cookie(page), secret, (unsigned)(SESSION_NS / NS_PER_SECOND));
     bk_wipe(secret, sizeof secret);
     page->session = session;
@@ -358,7 +439,10 @@ static bool choose_canvas(struct page *page)
         page_says(page, 404, "Not found", "There is no canvas of this name.");
         return false;
     }
-    memcpy(session->canvas, address.name, sizeof session->canvas);
+    if (strcmp(session->canvas, address.name) != 0) {
+        memcpy(session->canvas, address.name, sizeof session->canvas);
+        session_store(page, session);
+    }
     page->canvas = slice_str(session->canvas);
     return true;
 }
@@ -436,7 +520,12 @@ static enum api_step page_login_post(struct page *page)
 
 static enum api_step page_logout(struct page *page)
 {
-    session_end(page->session);
+    enum bk_err err = session_end(page, page->session);
+    if (err != BK_OK) { /* or else a restart would log the cookie's owner in again */
+        return page_says(page, 503, "Not logged out",
+                         "The store takes no writes now (%s): try again, or revoke the token.",
+                         bk_err_text(err));
+    }
     page->session = NULL;
     page_cookie(page, session_cookie(page), "", 0);
     return page_redirect(page, "/login");

@@ -1,9 +1,9 @@
 /* web.h - the pages for people on the admin listener: signing in, connecting, links.
  *
  * Purpose     Server-rendered HTML, no script. A session begins with an API token at /login.
- * Sessions    256 random bits in a cookie (HttpOnly, SameSite=Lax; `__Host-` over https), kept here
- *             as SHA-256. 12 h, or 2 h without a request; a revoked token ends its sessions. They
- *             are in memory: a restart asks for the token again.
+ * Sessions    256 random bits in a cookie (HttpOnly, SameSite=Lax; `__Host-` over https), kept as
+ *             SHA-256 (hub/people/session.h): a restart asks nobody for the token again. 12 h, or
+ *             2 h without a request; a log-out or a revoked token ends them for good.
  * Forms       Every form has the session's CSRF token; a request that another site made is refused.
  * Headers     Content-Security-Policy `default-src 'none'; style-src 'self'; …`, so nothing that
  *             got into a page could run. Everything from outside is escaped (api/form.h).

@@ -58,6 +58,9 @@
  *                                                       (hub/links/link_index.h)
  *   "I/"     "I/" "default\0" "github\0" "hub"          empty: integrations of this type
  *            "m/indexes"                                "1": these four have all objects
+ *   "j/"     "j/" 32 bytes of hash                      a session of the pages
+ *                                                       (hub/people/session.c)
+ *   "J/"     "J/" 32 bytes of hash                      a sign-in that is under way, sealed
  *            "m/revocation"                             u64: last number given to a revocation
  *   "y/"     "y/" u64 number                            a token to be revoked (hub/people/people.c)
  *            "m/entry", "m/entries"                     u64: last number given to an entry; how far

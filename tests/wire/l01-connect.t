@@ -4,6 +4,7 @@ kill -9, disconnecting revokes; sessions and forms of the pages; nothing of the 
 import glob
 import os
 import re
+import resource
 import sys
 import time
 
@@ -244,6 +245,86 @@ def test_renewal():
     double.close()
 
 
+def limit_store(server, full):
+    """No file of it may grow, nor any be written but at its beginning: what a full disk is to the store."""
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE,
+                     (4096 if full else resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+# SIGXFSZ is ignored, so that a write over the limit fails instead of ending the process.
+LIMITED = ['sh', '-c', 'trap "" XFSZ; exec "$@"', 'sh']
+
+
+def test_restart():
+    """Sessions and sign-ins that are under way are kept over kill -9; who logged out stays so."""
+    double = SignIn()
+    with Server(start=False) as server:
+        server.start(prefix=LIMITED)
+        server.apply(integration(double))
+        browser, other = Browser(server.admin), Browser(server.admin)
+        browser.login(server.token)
+        other.login(server.token)
+        left = dict(other.cookies)
+        other.request('POST', '/logout', other.form(other.get('/integrations').text, '/logout'))
+        fields = browser.form(browser.get('/integrations').text, '/logout')
+        back = path_of(double.allow(browser.get('/auth/hub').where))
+        used = path_of(double.allow(browser.get('/auth/hub').where))
+        is_equal(browser.get(used).where, '/integrations/github/link', 'connected')
+        kept = [f for f in glob.glob(server.data + '/state/*') if os.path.isfile(f)]
+        state = re.search('state=([^&]*)', back).group(1)
+        ok(not any(secret.encode() in open(f, 'rb').read() for f in kept for secret in
+                   list(browser.cookies.values()) + [state, fields['csrf']]), 'cookies and states are nowhere in clear')
+        server.kill()
+        server.start(same_ports=True, prefix=LIMITED)
+        is_equal(browser.get('/integrations').status, 200, 'logged in over a kill')
+        other.cookies = left
+        is_equal(other.get('/integrations').status, 302, 'who logged out stays so')
+        is_equal(browser.get(used).status, 400, 'a state is used for good')
+        thief = Browser(server.admin)
+        thief.login(server.token)
+        answer = browser.get(back)
+        is_equal((answer.status, answer.where), (302, '/integrations/github/link'), 'a sign-in that was begun before goes on')
+        is_equal(browser.get(back).status, 400, 'once')
+        is_equal(browser.form(browser.get('/integrations').text, '/logout')['csrf'], fields['csrf'], 'forms of before are good')
+
+        back = path_of(double.allow(browser.get('/auth/hub').where))
+        count = len(double.calls)
+        limit_store(server, True)
+        answer = browser.get('/auth/hub')
+        ok(answer.status == 503 and 'takes no writes' in answer.text, 'no room: no sign-in begins')
+        answer = browser.get(back)
+        ok(answer.status == 503 and 'has not been completed' in answer.text, 'nor is one ended: %d' % answer.status)
+        is_equal(len(double.calls), count, 'the provider is not asked for what could not be kept')
+        answer = browser.request('POST', '/logout', fields)
+        ok(answer.status == 503 and 'Not logged out' in answer.text, 'a log-out that cannot be kept says so')
+        limit_store(server, False)
+        is_equal(browser.get(back).where, '/integrations/github/link', 'with room again it is completed')
+        is_equal(browser.request('POST', '/logout', fields).status, 302, 'and logged out')
+        server.kill()
+        server.start(same_ports=True, prefix=LIMITED)
+        is_equal(browser.get('/integrations').status, 302, 'for good')
+
+        # A renewal whose answer comes when there is no room.
+        browser.login(server.token)
+        double.expires_in = 2
+        def full(call):
+            if b'refresh_token' in call.body:
+                limit_store(server, True)
+        double.fault = full
+        connect(browser, double)
+        first = len(double.used)
+        ok(when(lambda: 'cannot be stored yet' in server.log_text() or len(double.used) > first), 'renewed')
+        double.expires_in = 3600
+        double.fault = lambda call: None
+        time.sleep(1.5)
+        is_equal(len(double.used), first + 1, 'and not stored, for want of room, nor asked for again')
+        limit_store(server, False)
+        ok(when(lambda: 'a token was renewed' in server.log_text()), 'held, and stored when there is room')
+        is_equal(len(double.used), first + 1, 'by one call')
+        is_equal(status(server, 'integration-users', 'hub-583231').get('state'), 'ready', 'and all is well')
+    double.close()
+
+
 def test_slack():
     double = SlackSignIn()
     with Server(start=False) as server:
@@ -285,6 +366,7 @@ def test_slack():
 
 
 test_sessions()
+test_restart()
 test_slack()
 test_round_trip()
 test_renewal()
