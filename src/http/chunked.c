@@ -8,7 +8,7 @@
 #include "base/assert.h"
 #include "http/parse_internal.h"
 
-#define LINE_BYTES_MAX 4096U
+#define LINE_BYTES_MAX   4096U
 #define EXCESS_BYTES_MAX 16384U
 /* What a chunk's line may weigh for free: 16 bytes and twice its data. */
 #define LINE_BYTES_FREE 16U
@@ -17,6 +17,7 @@ enum state {
     SIZE_FIRST, /* a digit must follow */
     SIZE,
     EXTENSION_SPACE, /* white space that must lead to ';' */
+    EXTENSION_FIRST, /* a name must follow */
     EXTENSION,
     SIZE_LF,
     DATA,
@@ -59,8 +60,8 @@ static enum state size_line_end(struct http_chunked *chunked)
     uint64_t free_bytes = LINE_BYTES_FREE;
     uint64_t excess = (uint64_t)chunked->excess_bytes + chunked->line_bytes;
 
-    free_bytes += chunked->chunk_left < EXCESS_BYTES_MAX ? 2 * chunked->chunk_left
-                                                         : 2 * EXCESS_BYTES_MAX;
+    free_bytes +=
+        chunked->chunk_left < EXCESS_BYTES_MAX ? 2 * chunked->chunk_left : 2 * EXCESS_BYTES_MAX;
     chunked->excess_bytes = excess > free_bytes ? (uint32_t)(excess - free_bytes) : 0;
     if (chunked->excess_bytes > EXCESS_BYTES_MAX) {
         return MALFORMED;
@@ -81,11 +82,15 @@ static enum state on_size_byte(struct http_chunked *chunked, enum state state, u
     if (state == SIZE && digit) {
         return add_digit(chunked, c);
     }
+    if (state == EXTENSION_FIRST) {
+        bool token = http_byte_class[c] & HTTP_CLASS_TOKEN;
+        return c == ' ' || c == '\t' ? EXTENSION_FIRST : token ? EXTENSION : MALFORMED;
+    }
     if (state == EXTENSION) {
         return c == '\r' ? SIZE_LF : is_value(c) ? EXTENSION : MALFORMED;
     }
     if (c == ';') {
-        return EXTENSION;
+        return EXTENSION_FIRST;
     }
     if (c == ' ' || c == '\t') {
         return EXTENSION_SPACE;
@@ -115,6 +120,7 @@ static enum state on_byte(struct http_chunked *chunked, enum state state, uint8_
     case SIZE_FIRST:
     case SIZE:
     case EXTENSION_SPACE:
+    case EXTENSION_FIRST:
     case EXTENSION:
         return on_size_byte(chunked, state, c);
     case SIZE_LF:

@@ -914,6 +914,19 @@ const struct scheme_row *scheme_row(const struct scheme *scheme)
     return scheme->plan->row;
 }
 
+struct slice scheme_challenge(const struct scheme *scheme)
+{
+    switch ((int)scheme->plan->row->kind) {
+    case ROW_BASIC:
+        return SLICE("WWW-Authenticate: Basic realm=\"becket\"\r\n");
+    case ROW_BEARER:
+    case ROW_AUTHORIZATION:
+        return SLICE("WWW-Authenticate: Bearer realm=\"becket\"\r\n");
+    default:
+        return SLICE("WWW-Authenticate: Signature realm=\"becket\"\r\n");
+    }
+}
+
 bool scheme_signs_url(const struct scheme *scheme)
 {
     bool signs = scheme->is_auto;

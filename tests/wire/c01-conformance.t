@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Requests as RFC 9110 and 9112 have them, and as they must not be: each case of cases.md and of tests/http on the wire,
 however it is cut, and between others. What is refused closes the connection, and nothing behind it is answered."""
-import os, re, sys
+import os, re, shlex, sys
 from concurrent.futures import ThreadPoolExecutor
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
@@ -91,7 +91,7 @@ def wire_cases(path):
         for text in lines:
             if text == 'only whole':
                 continue
-            words = text.split()
+            words = shlex.split(text) if "'" in text else text.split()
             checks = [tuple(w.split('=', 1)) for w in words[1:] if '=' in w]
             wants.append(Want(int(words[0]), 'close' in words, checks))
             heads.append('empty' in words)

@@ -737,9 +737,12 @@ static enum http_outcome reject(struct ingress *ingress, struct http_exchange *e
     count_event(ingress, number, METRICS_REJECTED);
     counters_refused(counters_of(ingress, number), intake->wall_ns, (unsigned)verdict);
     quarantine(ingress, intake, verdict);
-    refuse(ingress, exchange, number, refusal_status(intake, verdict), scheme_verdict_name(verdict),
+    unsigned status = refusal_status(intake, verdict);
+    refuse(ingress, exchange, number, status, scheme_verdict_name(verdict),
            scheme_verdict_text(verdict),
-           is_keyless(verdict) ? SLICE("Retry-After: 5\r\n") : SLICE_EMPTY);
+           is_keyless(verdict) ? SLICE("Retry-After: 5\r\n")
+           : status == 401     ? scheme_challenge(intake->source->scheme)
+                               : SLICE_EMPTY);
     return HTTP_TAKEN;
 }
 
@@ -765,7 +768,8 @@ static void learned(struct learn_request *request)
         http_answer(learning->exchange, learning->status, NULL, headers, SLICE_EMPTY);
     } else if (request->err == BK_EXISTS) {
         refuse(learning->ingress, learning->exchange, learning->number, 401, "secret_known",
-               "this source has its secret and takes no other", SLICE_EMPTY);
+               "this source has its secret and takes no other",
+               SLICE("WWW-Authenticate: Signature realm=\"becket\"\r\n"));
     } else {
         refuse_busy(learning->ingress, learning->exchange, learning->number);
     }
