@@ -34,7 +34,7 @@ static enum http_parse parse_all(parse_fn *parse, const uint8_t *data, size_t si
     static struct http_head head;
     enum http_parse result = HTTP_PARSE_BAD;
 
-    for (int isa = HTTP_PARSE_SCALAR; isa <= HTTP_PARSE_AVX2; isa++) {
+    for (int isa = HTTP_PARSE_SCALAR; isa <= HTTP_PARSE_AVX512; isa++) {
         http_parse_select((enum http_parse_isa)isa);
         uint8_t *copy = malloc(size + (size == 0));
         bk_assert(copy != NULL);

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ROUNDS 20
+#define ROUNDS          20
 #define HEADS_PER_ROUND 20000
 
 static const char webhook[] =
@@ -98,8 +98,10 @@ int main(void)
     static const struct {
         const char *name;
         enum http_parse_isa isa;
-    } versions[] = {
-        {"scalar", HTTP_PARSE_SCALAR}, {"sse4.2", HTTP_PARSE_SSE42}, {"avx2", HTTP_PARSE_AVX2}};
+    } versions[] = {{"scalar", HTTP_PARSE_SCALAR},
+                    {"sse4.2", HTTP_PARSE_SSE42},
+                    {"avx2", HTTP_PARSE_AVX2},
+                    {"avx512", HTTP_PARSE_AVX512}};
     int counter = counter_open();
 
     for (size_t i = 0; i < sizeof versions / sizeof versions[0]; i++) {

@@ -2,7 +2,7 @@
  *
  * Purpose     CRC-32C (reflected polynomial 0x82f63b78, RFC 3720 B.4). On x86-64 with SSE4.2 and
  *             PCLMULQDQ three streams run side by side and are joined by carry-less
- *             multiplication; else a table.
+ *             multiplication; with VPCLMULQDQ long texts are folded 64 bytes a step; else a table.
  * Threads     Pure; any. The CPU is looked at once, before main.
  * Chaining    crc32c(crc32c(0, a), b) == crc32c(0, a then b). The value for nothing is 0.
  */

@@ -39,7 +39,14 @@ enum http_parse_isa http_parse_select(enum http_parse_isa isa)
 #if defined(__x86_64__)
     __builtin_cpu_init();
     bool any = isa == HTTP_PARSE_AUTO;
-    if ((any || isa == HTTP_PARSE_AVX2) && __builtin_cpu_supports("avx2") &&
+    if ((any || isa == HTTP_PARSE_AVX512) && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("bmi")) {
+        request_fn = http_parse_request_avx512;
+        response_fn = http_parse_response_avx512;
+        vector_bytes = 64;
+        return HTTP_PARSE_AVX512;
+    }
+    if ((any || isa >= HTTP_PARSE_AVX2) && __builtin_cpu_supports("avx2") &&
         __builtin_cpu_supports("bmi")) {
         request_fn = http_parse_request_avx2;
         response_fn = http_parse_response_avx2;

@@ -42,7 +42,13 @@ enum http_parse http_parse_response(const uint8_t *at, size_t bytes, struct http
 
 /* For tests: force an implementation. Where the CPU (or the build) lacks it, the next lower one is
  * taken; the answer is the one in use from now on. */
-enum http_parse_isa { HTTP_PARSE_AUTO, HTTP_PARSE_SCALAR, HTTP_PARSE_SSE42, HTTP_PARSE_AVX2 };
+enum http_parse_isa {
+    HTTP_PARSE_AUTO,
+    HTTP_PARSE_SCALAR,
+    HTTP_PARSE_SSE42,
+    HTTP_PARSE_AVX2,
+    HTTP_PARSE_AVX512
+};
 enum http_parse_isa http_parse_select(enum http_parse_isa isa);
 
 /* Static one-line reason for a kind of failure, for the answer's body. */

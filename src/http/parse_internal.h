@@ -1,8 +1,9 @@
 /* parse_internal.h - what the three versions of the head parser share. Only for src/http/parse*.c.
  *
- * parse_head.h is the parser itself, written once; parse_scalar.c, parse_sse42.c and parse_avx2.c
- * each include it with their own way to find the end of a token, a target and a value. What is not
- * about bytes in bulk (framing headers, Host, target forms) is in parse.c, compiled once.
+ * parse_head.h is the parser itself, written once; parse_scalar.c, parse_sse42.c, parse_avx2.c and
+ * parse_avx512.c each include it with their own way to find the end of a token, a target and a
+ * value. What is not about bytes in bulk (framing headers, Host, target forms) is in parse.c,
+ * compiled once.
  */
 #ifndef BECKET_HTTP_PARSE_INTERNAL_H
 #define BECKET_HTTP_PARSE_INTERNAL_H
@@ -68,6 +69,8 @@ http_parse_fn http_parse_request_sse42;
 http_parse_fn http_parse_response_sse42;
 http_parse_fn http_parse_request_avx2;
 http_parse_fn http_parse_response_avx2;
+http_parse_fn http_parse_request_avx512;
+http_parse_fn http_parse_response_avx512;
 #endif
 
 static inline uint64_t load64(const void *at)

@@ -1,4 +1,5 @@
-/* parse_vector.h - scanning by windows of two vectors, to be included by one implementation each.
+/* parse_vector.h - scanning by windows of two vectors, or one of 64 bytes, to be included by one
+ * implementation each.
  *
  * The includer defines SCAN_TARGET, VECTOR_BYTES and, for VECTOR_BYTES bytes at `at`, masks with a
  * bit for each byte that is not of a class: not_token(at), not_target(at), not_host(at),
@@ -11,18 +12,20 @@
  */
 #include "http/parse_internal.h"
 
-#define WINDOW_BYTES (2U * VECTOR_BYTES)
+#define WINDOW_BYTES (VECTOR_BYTES == 64U ? 64U : 2U * VECTOR_BYTES)
 
 _Static_assert(WINDOW_BYTES <= HTTP_PARSE_WINDOW_BYTES_MAX, "masks have 64 bits");
 
-#define WINDOW_MASK(at, mask_of)                                                                   \
-    ((uint64_t)mask_of(at) | (uint64_t)mask_of((at) + VECTOR_BYTES) << VECTOR_BYTES)
+/* The second vector of a window; there is none in one of 64 bytes. */
+#define BEHIND(mask_of_second)                                                                     \
+    (WINDOW_BYTES > VECTOR_BYTES ? (uint64_t)(mask_of_second) << VECTOR_BYTES % 64U : 0)
+#define WINDOW_MASK(at, mask_of) ((uint64_t)mask_of(at) | BEHIND(mask_of((at) + VECTOR_BYTES)))
 
 /* First byte from `at` on in a class, given by its complement. */
 #define SCAN_WINDOWS(at, end, not_in_class)                                                        \
     for (size_t left; (left = (size_t)((end) - (at))) != 0; (at) += WINDOW_BYTES) {                \
         bool whole = left >= WINDOW_BYTES;                                                         \
-        const uint8_t *from = whole ? (at) : (end) - WINDOW_BYTES;                                 \
+        const uint8_t *from = whole ? (at) : (end)-WINDOW_BYTES;                                   \
         uint64_t mask = WINDOW_MASK(from, not_in_class) >> (whole ? 0 : WINDOW_BYTES - left);      \
         if (mask != 0) {                                                                           \
             return (at) + (unsigned)__builtin_ctzll(mask);                                         \
@@ -62,10 +65,9 @@ static inline SCAN_TARGET bool scan_line(const uint8_t *at, const uint8_t *end,
         return false;
     }
     uint64_t names = name_stops(at, k);
-    uint64_t values = value_stops(at, k) | (uint64_t)value_stops(at + VECTOR_BYTES, k)
-                                               << VECTOR_BYTES;
+    uint64_t values = value_stops(at, k) | BEHIND(value_stops(at + VECTOR_BYTES, k));
     if (__builtin_expect(names == 0, 0)) {
-        names = (uint64_t)name_stops(at + VECTOR_BYTES, k) << VECTOR_BYTES;
+        names = BEHIND(name_stops(at + VECTOR_BYTES, k));
         if (names == 0) {
             return false;
         }
@@ -76,8 +78,7 @@ static inline SCAN_TARGET bool scan_line(const uint8_t *at, const uint8_t *end,
     } else {
         const uint8_t *more = at + WINDOW_BYTES;
         if ((size_t)(end - more) > WINDOW_BYTES) {
-            values = value_stops(more, k) | (uint64_t)value_stops(more + VECTOR_BYTES, k)
-                                                << VECTOR_BYTES;
+            values = value_stops(more, k) | BEHIND(value_stops(more + VECTOR_BYTES, k));
         }
         more = values != 0 ? more + (unsigned)__builtin_ctzll(values) : scan_value(more, end);
         ret_ends->value = (size_t)(more - at);

@@ -237,7 +237,7 @@ static void run(const struct test_case *test)
     } else {
         parse_fn *parse =
             strcmp(test->kind, "request") == 0 ? http_parse_request : http_parse_response;
-        for (int isa = HTTP_PARSE_SCALAR; isa <= HTTP_PARSE_AVX2; isa++) {
+        for (int isa = HTTP_PARSE_SCALAR; isa <= HTTP_PARSE_AVX512; isa++) {
             http_parse_select((enum http_parse_isa)isa);
             good &= check_head(test, parse);
         }

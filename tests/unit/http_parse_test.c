@@ -6,7 +6,8 @@
 
 typedef enum http_parse parse_fn(const uint8_t *at, size_t bytes, struct http_head *head);
 
-static const enum http_parse_isa isas[] = {HTTP_PARSE_SCALAR, HTTP_PARSE_SSE42, HTTP_PARSE_AVX2};
+static const enum http_parse_isa isas[] = {HTTP_PARSE_SCALAR, HTTP_PARSE_SSE42, HTTP_PARSE_AVX2,
+                                           HTTP_PARSE_AVX512};
 static const char *const isa_names[] = {"scalar", "sse4.2", "avx2"};
 static uint8_t *guard;
 
