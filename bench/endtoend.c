@@ -10,11 +10,11 @@
 #include "base/hex.h"
 #include "base/hmac.h"
 #include "cli/bench_histogram.h"
+#include "durable_write.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <liburing.h>
 #include <math.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
@@ -144,42 +144,13 @@ static int flush_file(const char *directory, const void *block, size_t bytes)
     return file;
 }
 
-/* As the journal does it: through a ring, one at a time. */
-static int write_by_ring(int file, const void *block, size_t bytes, off_t at)
-{
-    static struct io_uring ring;
-    struct io_uring_cqe *cqe;
-    if (ring.ring_fd == 0 &&
-        io_uring_queue_init(8, &ring, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN) !=
-            0) {
-        stop("a ring");
-    }
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
-    io_uring_prep_write(sqe, file, block, (unsigned)bytes, (uint64_t)at);
-    sqe->rw_flags = RWF_DSYNC;
-    if (io_uring_submit_and_wait(&ring, 1) < 0 || io_uring_wait_cqe(&ring, &cqe) != 0) {
-        stop("a ring's write");
-    }
-    int written = cqe->res;
-    io_uring_cqe_seen(&ring, cqe);
-    return written;
-}
-
-static int write_by_call(int file, void *block, size_t bytes, off_t at)
-{
-    struct iovec vector = {block, bytes};
-    return (int)pwritev2(file, &vector, 1, at, RWF_DSYNC);
-}
-
 static void flush_slice(int file, void *block, size_t bytes, double seconds,
                         struct flushes *flushes)
 {
     static off_t at;
     uint64_t before_ns = now_ns(), end_ns = before_ns + (uint64_t)(seconds * 1e9);
     for (bool by_call = false; before_ns < end_ns; by_call = !by_call) {
-        int written = by_call ? write_by_call(file, block, bytes, at)
-                              : write_by_ring(file, block, bytes, at);
-        if (written != (int)bytes) {
+        if (!(by_call ? durable_write_by_call : durable_write_by_ring)(file, block, bytes, at)) {
             stop("write");
         }
         uint64_t after_ns = now_ns();

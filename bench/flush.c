@@ -2,8 +2,11 @@
  * was written before, one at a time, as the journal does at its smallest. Every acknowledgement
  * waits for one of these, so latencies are read as multiples of it.
  *
- *   flush DIRECTORY [SECONDS] [BYTES]     prints one line of JSON; the file is removed */
+ *   flush DIRECTORY [SECONDS] [BYTES] [ring]     prints one line of JSON; the file is removed
+ *
+ * ring: through a ring, as the journal does; else by a blocking call (durable_write.h). */
 #include "cli/bench_histogram.h"
+#include "durable_write.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -46,9 +48,10 @@ int main(int argc, char **argv)
 {
     char path[4096];
     double seconds = argc > 2 ? strtod(argv[2], NULL) : 2;
+    bool by_ring = argc > 4 && strcmp(argv[4], "ring") == 0;
     size_t bytes = argc > 3 ? strtoul(argv[3], NULL, 10) : 4096;
     if (argc < 2 || bytes == 0 || bytes % 4096 != 0 || FILE_BYTES % bytes != 0) {
-        fprintf(stderr, "usage: flush DIRECTORY [SECONDS] [BYTES: a divisor of 16 MiB]\n");
+        fprintf(stderr, "usage: flush DIRECTORY [SECONDS] [BYTES: a divisor of 16 MiB] [ring]\n");
         return 2;
     }
     snprintf(path, sizeof path, "%s/flush-probe-%d", argv[1], (int)getpid());
@@ -66,8 +69,7 @@ int main(int argc, char **argv)
     uint64_t before_ns = begin_ns;
     off_t at = 0;
     while ((double)(before_ns - begin_ns) < seconds * 1e9) {
-        struct iovec vector = {block, bytes};
-        if (pwritev2(file, &vector, 1, at, RWF_DSYNC) != (ssize_t)bytes) {
+        if (!(by_ring ? durable_write_by_ring : durable_write_by_call)(file, block, bytes, at)) {
             return stop("write");
         }
         uint64_t after_ns = now_ns();

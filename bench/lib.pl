@@ -21,6 +21,7 @@ our $becket = $ENV{BECKET} // "$build/becket";
 our $programs = "$build/release/bench";
 our $out = "$build/bench";
 our @generator = $ENV{BENCH_GENERATOR} ? split(/ /, $ENV{BENCH_GENERATOR}) : ($becket, 'bench');
+our @first; # before each program of a measurement
 our $secret = 'a secret of the benchmark';
 our $json = JSON::PP->new->canonical->pretty;
 our $cpus = () = slurp('/proc/cpuinfo') =~ /^processor\s/mg;
@@ -344,7 +345,7 @@ sub start_becket
     my $data = ($o{directory} // $out) . "/data-$name";
     remove_tree($data) unless $o{keep};
     my $begin = time;
-    my $server = start($name, "$out/$name.log", pinned($o{cpu} // $server_cpu, @{ $o{under} // [] },
+    my $server = start($name, "$out/$name.log", pinned($o{cpu} // $server_cpu, @first, @{ $o{under} // [] },
         $becket, 'serve', '--data', $data, '--listen', "127.0.0.1:$port", '--admin', "127.0.0.1:$admin",
         '--threads', $o{threads} // 1, '--log-level', 'warn',
         $o{durability} ? ('--durability', $o{durability}) : (), @{ $o{flags} // [] }));
@@ -398,7 +399,7 @@ sub metrics
 sub load
 {
     my ($server, %o) = @_;
-    my @command = (@generator, $server->{url}, '-o', 'json', '--cpu', $load_cpu,
+    my @command = (@first, @generator, $server->{url}, '-o', 'json', '--cpu', $load_cpu,
         '--connections', $o{connections} // 64, '--type', 'github', '--secret', $secret);
     push @command, '--header', $_ for @github_headers;
     push @command, '--body-bytes', $o{bytes} // 1024;
@@ -528,10 +529,11 @@ sub must_be_clean
         . ' status ' . JSON::PP->new->canonical->encode($result->{status}) . "\n" . slurp($server->{log});
 }
 
+# How: 'ring', as the journal does it, or nothing.
 sub flush_probe
 {
-    my ($seconds) = @_;
-    my $text = run_for(60, pinned($load_cpu, "$programs/flush", $out, $seconds // 1));
+    my ($seconds, $how) = @_;
+    my $text = run_for(60, pinned($load_cpu, @first, "$programs/flush", $out, $seconds // 1, 4096, $how // ()));
     return eval { $json->decode($text) } // die "flush probe failed\n";
 }
 
