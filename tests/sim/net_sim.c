@@ -43,6 +43,8 @@ struct sim_listener {
     unsigned backlog;
     struct sim_socket *waiting[BACKLOG_MAX];
     unsigned waiting_count;
+    net_notify_fn *notify;
+    void *notify_context;
 };
 
 struct connecting {
@@ -311,6 +313,33 @@ struct ring_address net_peer(const struct sim_socket *socket)
 
 /* ---- listeners and connecting */
 
+struct notice {
+    net_notify_fn *notify;
+    void *context;
+};
+
+static void notice_event(void *context, uint64_t number)
+{
+    struct notice *notice = context;
+    (void)number;
+    notice->notify(notice->context);
+    free(notice);
+}
+
+static void listener_tell(struct sim_listener *listener)
+{
+    struct notice *notice = calloc(1, sizeof *notice);
+    bk_assert(notice);
+    *notice = (struct notice){listener->notify, listener->notify_context};
+    sim_at(sim_now_ns(), notice_event, notice, 0);
+}
+
+void net_listener_notify(struct sim_listener *listener, net_notify_fn *notify, void *context)
+{
+    listener->notify = notify;
+    listener->notify_context = context;
+}
+
 static bool address_any(const struct ring_address *address)
 {
     for (unsigned i = 0; i < (address->family == 6 ? 16U : 4U); i++) {
@@ -445,6 +474,9 @@ static void handshake_event(void *context, uint64_t number)
         struct sim_socket *client = &connection->ends[0];
         connecting->socket = client;
         listener->waiting[listener->waiting_count++] = &connection->ends[1];
+        if (listener->notify) {
+            listener_tell(listener);
+        }
         if (sim_chance(sim_config()->connection_reset)) {
             event_for(client, sim_now_ns() + sim_below(50000) * US, connection_cut, 0);
         }

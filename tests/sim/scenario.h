@@ -37,6 +37,8 @@ void server_frozen_run(void);
 void canary_ack_run(void);
 void client_configure(struct sim_config *config);
 void client_run(void);
+void deliver_configure(struct sim_config *config);
+void deliver_run(void);
 
 extern const struct scenario scenarios[];
 extern const unsigned scenario_count;

@@ -12,6 +12,8 @@ const struct scenario scenarios[] = {
      server_run, NULL},
     {"client", "calls to scripted servers that do well, badly or nothing", client_configure,
      client_run, NULL},
+    {"deliver", "events from the sender to receivers that fail in every way", deliver_configure,
+     deliver_run, NULL},
     {"server-sweep", "the server with each operation of the disk failing once", server_configure,
      server_sweep_run, NULL},
     {"server-frozen", "the disk stands still for a while: nobody waits for it for ever",

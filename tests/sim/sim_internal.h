@@ -47,6 +47,8 @@ void net_connect(const struct ring_address *from, const struct ring_address *to,
 
 /* The owner is told (as an event) when something arrived or room was made. */
 typedef void net_notify_fn(void *context);
+/* The same for a listener: somebody waits to be accepted. Its context must outlive the event. */
+void net_listener_notify(struct sim_listener *listener, net_notify_fn *notify, void *context);
 void net_notify(struct sim_socket *socket, net_notify_fn *notify, void *context);
 struct ring_address net_peer(const struct sim_socket *socket);
 size_t net_available(const struct sim_socket *socket);

@@ -76,7 +76,8 @@ enum report_kind {
     REPORT_WAITS,   /* its key's head failed: persist it behind that one, it was not tried */
     REPORT_SETTLED, /* the retry is over: delivered */
     REPORT_DEAD,    /* no more tries */
-    REPORT_REFUSED  /* this retry was not tried: it stays as it is */
+    REPORT_REFUSED, /* this retry was not tried: it stays as it is */
+    REPORT_PROMOTE  /* the control thread's own: a key that has no head gets one */
 };
 
 /* What became of a delivery, where the store has to know. */
@@ -100,10 +101,12 @@ struct delivery_report {
     int64_t previous_due_ms; /* key of the retry it was; 0 = it was none */
     int64_t ended_ns;
     char why[ATTEMPT_WHY_BYTES_MAX];
+    bool mixed; /* with ATTEMPT_KEYED: others of its key are on their way, perhaps older ones */
     /* The commit's, with ATTEMPT_KEYED. */
     int rows_change;
     bool promoted; /* another one of its key is due now */
     bool blocks;   /* the store has some of its key */
+    bool headless; /* some wait, and none of them may be the first yet */
 };
 
 /* One lane as it stands. */

@@ -295,8 +295,12 @@ static enum bk_err apply(struct store_txn *txn, void *context)
         }
         struct delivery_report *report = bk_container_of(letter, struct delivery_report, letter);
         enum report_kind kind = report->kind;
-        if (!route_table_destination(dispatch->config.routes, report->destination)) {
-            report->kind = REPORT_SETTLED; /* deleted meanwhile: nothing is kept for it */
+        const struct destination *destination =
+            route_table_destination(dispatch->config.routes, report->destination);
+        struct order_keys *keys = destination ? atomic_load(&destination->state->keys) : NULL;
+        report->mixed = keys && report->counted && atomic_load(&keys->mail[report->bucket]) > 1;
+        if (!destination) { /* deleted meanwhile: nothing is kept for it */
+            report->kind = kind == REPORT_PROMOTE ? REPORT_REFUSED : REPORT_SETTLED;
         }
         err = rows_apply_report(txn, report);
         report->kind = kind;
@@ -316,6 +320,9 @@ static void report_key(struct dispatch *dispatch, const struct delivery_report *
     atomic_store(&keys->rows[report->bucket], report->blocks);
     if (report->counted) {
         atomic_fetch_sub(&keys->mail[report->bucket], 1);
+    }
+    if (report->headless) {
+        heads_note(dispatch, report->destination, report->bucket);
     }
 }
 
@@ -587,6 +594,9 @@ bool dispatch_step(struct dispatch *dispatch)
     if (dispatch->started && now_ns >= dispatch->load_due_ns) {
         dispatch_load_retries(dispatch);
     }
+    if (dispatch->started && dispatch->headless_count > 0 && now_ns >= dispatch->heads_at_ns) {
+        heads_mend(dispatch);
+    }
     if (dispatch->started && dispatch->removal_count > 0 && now_ns >= dispatch->remove_at_ns) {
         remove_some(dispatch);
         more |= dispatch->removal_count > 0 && dispatch->remove_at_ns <= now_ns;
@@ -597,6 +607,9 @@ bool dispatch_step(struct dispatch *dispatch)
 uint64_t dispatch_next_ns(const struct dispatch *dispatch)
 {
     uint64_t next_ns = dispatch->started ? dispatch->load_due_ns : UINT64_MAX;
+    if (dispatch->started && dispatch->headless_count > 0 && dispatch->heads_at_ns < next_ns) {
+        next_ns = dispatch->heads_at_ns;
+    }
     if (dispatch->started && dispatch->removal_count > 0 && dispatch->remove_at_ns < next_ns) {
         next_ns = dispatch->remove_at_ns;
     }
@@ -719,6 +732,7 @@ void dispatch_close(struct dispatch *dispatch)
     free(dispatch->fares);
     free(dispatch->due);
     free(dispatch->removals);
+    free(dispatch->headless);
     starts_free(dispatch);
     if (dispatch->scratch) {
         filter_scratch_close(dispatch->scratch);

@@ -27,6 +27,11 @@ struct fare {
     struct target_status *cores; /* one for each */
 };
 
+struct headless {
+    uint64_t destination;
+    uint16_t bucket;
+};
+
 /* dispatch_due.c */
 struct due {
     uint64_t ns; /* of the ring's clock: look at this destination then */
@@ -66,6 +71,9 @@ struct dispatch {
     uint64_t *removals; /* destinations whose rows are being deleted */
     size_t removal_count, removals_size;
     uint64_t remove_at_ns;
+    struct headless *headless; /* keys that have no head yet: dispatch_heads.c */
+    size_t headless_count, headless_size;
+    uint64_t heads_at_ns;
 
     struct {
         uint64_t destination, position;
@@ -120,6 +128,12 @@ enum bk_err rows_through(struct store_txn *txn, uint16_t journal,
                          uint64_t *ret_through) BK_MUST_CHECK;
 /* Delete some rows of a destination; *ret_done: none is left. */
 enum bk_err rows_remove(struct store_txn *txn, uint64_t destination, bool *ret_done) BK_MUST_CHECK;
+/* Order per key: the oldest one that waits in this bucket, or the first of a later bucket;
+ * BK_NOT_FOUND. And a bucket's head; 0 = none. */
+enum bk_err rows_waiting(struct store_txn *txn, uint64_t destination, unsigned bucket,
+                         struct retry_row *ret_row) BK_MUST_CHECK;
+enum bk_err rows_head(struct store_txn *txn, uint64_t destination, uint16_t bucket,
+                      uint64_t *ret_position) BK_MUST_CHECK;
 bool retry_row_decode(struct slice key, struct slice value, struct retry_row *ret_row);
 bool dead_row_decode(struct slice key, struct slice value, struct dead_row *ret_row);
 bool lane_row_decode(struct slice key, struct slice value, struct lane_row *ret_row);
@@ -149,6 +163,13 @@ struct fare *due_first(const struct dispatch *dispatch, uint64_t now_ns);
 uint64_t due_next_ns(const struct dispatch *dispatch);
 /* Room for so many fares. */
 bool due_reserve(struct dispatch *dispatch, size_t count) BK_MUST_CHECK;
+
+/* ---- dispatch_heads.c: order per key, where some wait and none is the first */
+void heads_note(struct dispatch *dispatch, uint64_t destination, uint16_t bucket);
+/* At the start: find those that a crash left. */
+enum bk_err heads_find(struct dispatch *dispatch) BK_MUST_CHECK;
+/* Make the oldest one the first, once no core owes an older one. */
+void heads_mend(struct dispatch *dispatch);
 
 /* ---- dispatch_retry.c */
 void dispatch_load_retries(struct dispatch *dispatch);

@@ -504,6 +504,9 @@ enum bk_err dispatch_recover(struct dispatch *dispatch)
     if (recovery.err == BK_OK) {
         read_counts(&recovery);
     }
+    if (recovery.err == BK_OK) {
+        recovery.err = heads_find(dispatch);
+    }
     if (recovery.err == BK_OK && !hand_out(&recovery)) {
         recovery.err = BK_NO_MEMORY;
     }

@@ -231,14 +231,20 @@ static enum bk_err keyed_persist(struct store_txn *txn, struct delivery_report *
     if (is_head && waits) { /* from before a crash */
         return BK_OK;
     }
-    enum bk_err err = head == 0 ? head_set(txn, report, report->position) : BK_OK;
-    int64_t due_ms = order_waiting_ms(report->bucket, report->event_ns);
-    if (head == 0 || is_head) {
-        due_ms = waits ? HEAD_DUE_MS : report->due_ms;
-        report->promoted = waits;
+    bool first = is_head || (head == 0 && !waits);
+    struct retry_row row =
+        row_of(report, first ? report->due_ms : order_waiting_ms(report->bucket, report->event_ns));
+    enum bk_err err = first && !is_head ? head_set(txn, report, report->position) : BK_OK;
+    if (err == BK_OK) {
+        err = rows_put_retry(txn, &row);
     }
-    struct retry_row row = row_of(report, due_ms);
-    return err == BK_OK ? rows_put_retry(txn, &row) : err;
+    /* Letters of several cores come in no order: the one that failed, which this one waits for, may
+     * be behind it. Then nobody is the first before heads_mend() found that out. */
+    if (err == BK_OK && head == 0 && waits) {
+        report->headless = report->mixed;
+        err = report->mixed ? BK_OK : head_next(txn, report);
+    }
+    return err;
 }
 
 static enum bk_err keyed_settle(struct store_txn *txn, struct delivery_report *report,
@@ -266,7 +272,7 @@ static enum bk_err keyed_apply(struct store_txn *txn, struct delivery_report *re
     uint64_t head = 0;
     int64_t before = 0, after = 0;
     enum bk_err err = count_get(txn, report->destination, &before);
-    report->promoted = false;
+    report->promoted = report->headless = false;
     if (err == BK_OK && report->previous_due_ms != 0) {
         err = delete_retry(txn, report->destination, report->previous_due_ms, report->position);
     }
@@ -274,7 +280,9 @@ static enum bk_err keyed_apply(struct store_txn *txn, struct delivery_report *re
         err = head_get(txn, report, &head);
     }
     bool persist = report->kind == REPORT_AGAIN || report->kind == REPORT_WAITS;
-    if (err == BK_OK) {
+    if (err == BK_OK && report->kind == REPORT_PROMOTE) {
+        err = head == 0 ? head_next(txn, report) : BK_OK;
+    } else if (err == BK_OK) {
         err = persist ? keyed_persist(txn, report, head) : keyed_settle(txn, report, head);
     }
     if (err == BK_OK) {
@@ -283,7 +291,7 @@ static enum bk_err keyed_apply(struct store_txn *txn, struct delivery_report *re
     if (err == BK_OK) {
         err = count_get(txn, report->destination, &after);
     }
-    report->blocks = head != 0;
+    report->blocks = head != 0 || report->headless;
     report->rows_change = (int)(after - before);
     return err;
 }
@@ -313,6 +321,30 @@ enum bk_err rows_apply_report(struct store_txn *txn, struct delivery_report *rep
         err = store_delete(txn, key_slice(&key));
     }
     return err;
+}
+
+enum bk_err rows_waiting(struct store_txn *txn, uint64_t destination, unsigned bucket,
+                         struct retry_row *ret_row)
+{
+    struct search search = {.found = false};
+    struct key prefix, from;
+    key_of_destination(&prefix, 'd', destination);
+    key_retry(&from, destination, (uint64_t)order_waiting_ms((uint16_t)bucket, 0), 0);
+    enum bk_err err = store_walk(txn, key_slice(&prefix), key_slice(&from), first_row, &search);
+    if (err == BK_OK && (!search.found || !order_is_waiting(search.row.due_ms))) {
+        err = BK_NOT_FOUND;
+    }
+    if (err == BK_OK) {
+        *ret_row = search.row;
+    }
+    return err;
+}
+
+enum bk_err rows_head(struct store_txn *txn, uint64_t destination, uint16_t bucket,
+                      uint64_t *ret_position)
+{
+    struct delivery_report report = {.destination = destination, .bucket = bucket};
+    return head_get(txn, &report, ret_position);
 }
 
 enum bk_err rows_put_lane(struct store_txn *txn, const struct lane_row *row, const uint64_t *done)

@@ -1,0 +1,141 @@
+/* dispatch_heads.c - order per key: keys of which some wait in the store and none is the first.
+ *
+ * Letters of several cores come in no order. When those that wait come before the one that failed,
+ * nobody may go: the one that failed becomes the head when its letter is here. Mostly that is the
+ * next one; else (its letter was lost in a crash, or its event was settled meanwhile) the oldest of
+ * those that wait becomes the head, as soon as no letter of the key is on its way and no core owes
+ * an older event of it.
+ */
+#include "base/assert.h"
+#include "hub/deliveries/dispatch_private.h"
+
+#include <stdlib.h>
+
+#define LOOK_NS 10000000ULL
+
+void heads_note(struct dispatch *dispatch, uint64_t destination, uint16_t bucket)
+{
+    for (size_t i = 0; i < dispatch->headless_count; i++) {
+        const struct headless *one = &dispatch->headless[i];
+        if (one->destination == destination && one->bucket == bucket) {
+            return;
+        }
+    }
+    if (dispatch->headless_count == dispatch->headless_size) {
+        size_t size = dispatch->headless_size > 0 ? 2 * dispatch->headless_size : 16;
+        struct headless *more = realloc(dispatch->headless, size * sizeof *more);
+        if (!more) {
+            return; /* the next start finds it */
+        }
+        dispatch->headless = more;
+        dispatch->headless_size = size;
+    }
+    dispatch->headless[dispatch->headless_count++] = (struct headless){destination, bucket};
+    uint64_t at_ns = ring_now_ns(dispatch->config.ring) + LOOK_NS;
+    dispatch->heads_at_ns = dispatch->headless_count > 1 ? dispatch->heads_at_ns : at_ns;
+}
+
+static struct order_keys *keys_of(const struct dispatch *dispatch, uint64_t number)
+{
+    const struct destination *destination =
+        route_table_destination(dispatch->config.routes, number);
+    return destination && destination->order_key ? atomic_load(&destination->state->keys) : NULL;
+}
+
+static enum bk_err find_of(struct dispatch *dispatch, struct store_txn *txn, uint64_t number,
+                           struct order_keys *keys)
+{
+    struct retry_row row;
+    uint64_t head = 0;
+    enum bk_err err = BK_OK;
+    for (unsigned bucket = 0; bucket < ORDER_BUCKETS; bucket = row.bucket + 1U) {
+        err = rows_waiting(txn, number, bucket, &row);
+        if (err == BK_OK) {
+            err = rows_head(txn, number, row.bucket, &head);
+        }
+        if (err != BK_OK) {
+            break;
+        }
+        if (head == 0) {
+            atomic_store(&keys->rows[row.bucket], true);
+            heads_note(dispatch, number, row.bucket);
+        }
+    }
+    return err == BK_NOT_FOUND ? BK_OK : err;
+}
+
+enum bk_err heads_find(struct dispatch *dispatch)
+{
+    struct store_txn *txn;
+    uint64_t numbers = route_table_numbers(dispatch->config.routes);
+    enum bk_err err = store_read(hub_store(dispatch->config.hub), &txn);
+    if (err != BK_OK) {
+        return err;
+    }
+    for (uint64_t number = 1; err == BK_OK && number < numbers; number++) {
+        struct order_keys *keys = keys_of(dispatch, number);
+        if (keys) {
+            err = find_of(dispatch, txn, number, keys);
+        }
+    }
+    store_read_end(txn);
+    return err;
+}
+
+static bool is_owed(const struct dispatch *dispatch, const struct headless *one,
+                    const struct order_keys *keys, int64_t event_ns)
+{
+    const struct destination *destination =
+        route_table_destination(dispatch->config.routes, one->destination);
+    bool owed = atomic_load(&keys->mail[one->bucket]) > 0;
+    for (unsigned core = 0; core < dispatch->config.cores; core++) {
+        int64_t of_key = atomic_load(&keys->oldest_ns[core][one->bucket]);
+        int64_t of_any = atomic_load(&destination->state->oldest_ns[core]);
+        owed |= (of_key != 0 && of_key <= event_ns) || (of_any != 0 && of_any <= event_ns);
+    }
+    return owed;
+}
+
+/* False: it has a head, or nothing waits any more. */
+static bool look_at(struct dispatch *dispatch, const struct headless *one)
+{
+    struct order_keys *keys = keys_of(dispatch, one->destination);
+    struct store_txn *txn;
+    struct retry_row row;
+    uint64_t head = 0;
+    if (!keys) {
+        return false;
+    }
+    if (store_read(hub_store(dispatch->config.hub), &txn) != BK_OK) {
+        return true;
+    }
+    enum bk_err err = rows_head(txn, one->destination, one->bucket, &head);
+    if (err == BK_OK && head == 0) {
+        err = rows_waiting(txn, one->destination, one->bucket, &row);
+    }
+    store_read_end(txn);
+    if (head != 0 || err == BK_NOT_FOUND || (err == BK_OK && row.bucket != one->bucket)) {
+        return false;
+    }
+    if (err == BK_OK && !is_owed(dispatch, one, keys, row.event_ns)) {
+        struct delivery_report report = {.kind = REPORT_PROMOTE,
+                                         .flags = ATTEMPT_KEYED,
+                                         .bucket = one->bucket,
+                                         .destination = one->destination};
+        dispatch_queue_own(dispatch, &report);
+    }
+    return true;
+}
+
+void heads_mend(struct dispatch *dispatch)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < dispatch->headless_count; i++) {
+        struct headless one = dispatch->headless[i];
+        if (look_at(dispatch, &one)) {
+            dispatch->headless[kept++] = one;
+        }
+    }
+    dispatch->headless_count = kept;
+    dispatch->heads_at_ns = ring_now_ns(dispatch->config.ring) + LOOK_NS;
+}
