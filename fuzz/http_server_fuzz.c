@@ -110,6 +110,12 @@ void ring_send(struct ring *ring, struct ring_op *op, int32_t handle, const void
     queue(ring, op, (int32_t)bytes);
 }
 
+void ring_send_lazy(struct ring *ring, struct ring_op *op, int32_t handle, const void *at,
+                    size_t bytes, ring_done_fn *done)
+{
+    ring_send(ring, op, handle, at, bytes, done);
+}
+
 void ring_send_pieces(struct ring *ring, struct ring_op *op, int32_t handle,
                       struct ring_pieces *pieces, ring_done_fn *done)
 {
