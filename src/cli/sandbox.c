@@ -185,6 +185,7 @@ static const int allowed[] = {
     SYS_umask,
     SYS_getcwd,
     SYS_dup,
+    SYS_dup3,
     SYS_fadvise64,
     SYS_copy_file_range,
     SYS_pipe2,
