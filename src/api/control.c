@@ -87,6 +87,7 @@ struct control {
     struct outbound *outbound;     /* calls to other servers, by the first core */
     struct operations *operations; /* work at providers */
     struct provider_calls provider_calls;
+    struct link_feed *feeds[CORES_MAX];  /* of the cores: events that may become entries */
     struct entries *entries;             /* made of events of links */
     struct outbox *outbox;               /* entries on their way to destinations */
     struct people_keeper *keeper;        /* renews and revokes tokens */
@@ -810,7 +811,8 @@ static enum bk_err open_operations(struct control *control, char ret_why[CONTROL
         err = people_keeper_open(control->hub, control->outbound, web_call_start, &control->keeper);
     }
     if (err == BK_OK) {
-        err = entries_open(control->hub, control->catalog, &control->entries);
+        err = entries_open(control->hub, control->catalog, control->feeds, control->core_count,
+                           &control->entries);
     }
     if (err == BK_OK) {
         struct outbox_config outbox = {.hub = control->hub,
@@ -950,6 +952,11 @@ static bool core_start(struct control *control, unsigned index)
 {
     struct core *core = &control->cores[index];
     core->control = control;
+    control->feeds[index] = calloc(1, sizeof *control->feeds[index]);
+    if (!control->feeds[index]) {
+        return false;
+    }
+    control->feeds[index]->sources = hub_linked(control->hub);
     struct reactor_config config = {
         .ingress = {.id = (uint16_t)index,
                     .sources = control->sources,
@@ -969,6 +976,7 @@ static bool core_start(struct control *control, unsigned index)
         .cpu = control->config.cpus ? control->config.cpus[index] : -1,
         .durable = control->config.durable,
         .catalog = control->catalog,
+        .feed = control->feeds[index],
         .listen = control->config.listen,
         .sockets = core->sockets,
         .socket_count = sockets_of(control, index, core->sockets),
@@ -1404,6 +1412,7 @@ void control_close(struct control *control)
     ring_turn(control->ring, 0); /* the journals' last mail */
     for (unsigned i = 0; i < control->core_count; i++) {
         reactor_free(control->cores[i].reactor);
+        free(control->feeds[i]);
     }
     admin_fini(&control->admin);
     api_fini(&control->api);

@@ -5,6 +5,7 @@
 #include "base/hex.h"
 #include "base/log.h"
 #include "hub/hub_private.h"
+#include "hub/links/link_feed.h"
 #include "hub/resources/token.h"
 #include "ring/ring.h"
 
@@ -285,9 +286,10 @@ enum bk_err hub_open(const struct hub_config *config, struct hub **ret_hub,
     hub->route_changed = config->route_changed;
     hub->destination_status = config->destination_status;
     hub->context = config->context;
+    hub->linked = calloc(1, sizeof *hub->linked);
     hub->public_url = strdup(config->public_url ? config->public_url : "");
     hub->data_directory = strdup(config->data_directory);
-    enum bk_err err = hub->public_url && hub->data_directory ? BK_OK : BK_NO_MEMORY;
+    enum bk_err err = hub->public_url && hub->data_directory && hub->linked ? BK_OK : BK_NO_MEMORY;
     if (err == BK_OK) {
         err = store_open(config->data_directory, config->store_options, &hub->store, ret_why);
     }
@@ -323,6 +325,7 @@ void hub_close(struct hub *hub)
     }
     store_close(hub->store);
     seal_fini(&hub->seal);
+    free(hub->linked);
     free(hub->public_url);
     free(hub->data_directory);
     free(hub);
@@ -357,6 +360,11 @@ bool hub_take_work(struct hub *hub)
 bool hub_is_new(const struct hub *hub)
 {
     return hub->is_new;
+}
+
+struct linked_sources *hub_linked(struct hub *hub)
+{
+    return hub->linked;
 }
 
 struct store *hub_store(struct hub *hub)

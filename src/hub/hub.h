@@ -48,6 +48,8 @@ void hub_close(struct hub *hub);
 bool hub_take_work(struct hub *hub);
 bool hub_is_new(const struct hub *hub);
 struct store *hub_store(struct hub *hub);
+/* Sources that links refer to (links/link_feed.h); for the cores. */
+struct linked_sources *hub_linked(struct hub *hub);
 /* Who knows what the cores counted; NULL = nobody. Called while objects are read. */
 void hub_watch(struct hub *hub, source_activity_fn *activity, void *context);
 

@@ -25,6 +25,7 @@ struct hub {
     bool is_new;
     bool work_added; /* operations that nobody was woken for yet */
     bool links_changed;
+    struct linked_sources *linked; /* links/link_feed.h */
     bool outbox_filled;
     bool people_changed; /* the same for renewals and revocations */
     bool issuer_wanted;  /* an integration takes tokens that we issue: there should be a key */

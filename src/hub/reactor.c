@@ -258,6 +258,17 @@ static enum bk_err open_deliver(struct reactor *reactor, const char **ret_why)
     return err;
 }
 
+/* Behind the deliveries, whose events it tells apart from others by a bit. */
+static void consume_with_feed(void *context, uint64_t sequence, const struct journal_entry *entry,
+                              const uint8_t *message)
+{
+    struct reactor *reactor = context;
+    if (reactor->consuming) {
+        deliver_consume(reactor->deliver, sequence, entry, message);
+    }
+    link_feed_look(reactor->config.feed, sequence, entry->source);
+}
+
 static enum bk_err reactor_open(struct reactor *reactor, const char **ret_why)
 {
     struct ring_config ring_config = {
@@ -296,6 +307,10 @@ static enum bk_err reactor_open(struct reactor *reactor, const char **ret_why)
         return err;
     }
     reactor->ingress.journal = reactor->journal;
+    if (reactor->config.feed) {
+        atomic_store(&reactor->config.feed->looked, journal_durable_through(reactor->journal));
+        journal_consume(reactor->journal, consume_with_feed, reactor);
+    }
     err = open_deliver(reactor, ret_why);
     if (err != BK_OK) {
         return err;
@@ -435,14 +450,16 @@ static uint64_t next_ns(const struct reactor *reactor)
     return next_ns;
 }
 
-/* From the first destination on the journal hands over what became durable. Looked at before a
- * turn's completions, so an event that was posted behind an apply's answer is never missed. */
+/* From the first destination on deliveries take what became durable. Looked at before a turn's
+ * completions, so an event that was posted behind an apply's answer is never missed. */
 static void consume_when_wanted(struct reactor *reactor)
 {
     if (reactor->deliver && !reactor->consuming &&
         route_table_numbers(reactor->config.deliver.routes) > 1) {
         reactor->consuming = true;
-        journal_consume(reactor->journal, deliver_consume, reactor->deliver);
+        if (!reactor->config.feed) {
+            journal_consume(reactor->journal, deliver_consume, reactor->deliver);
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 
 #include "hub/deliveries/deliver.h"
 #include "hub/ingress/ingress.h"
+#include "hub/links/link_feed.h"
 #include "ring/timer.h"
 
 struct catalog;
@@ -24,6 +25,7 @@ struct reactor_config {
     int cpu; /* -1 = not pinned */
     bool durable;
     struct catalog *catalog; /* started */
+    struct link_feed *feed;  /* NULL = no entries are made */
     /* routes NULL: no deliveries. The reactor fills in its own ring, wheel, journal, client. */
     struct deliver_config deliver;
     struct ring_address listen; /* ingress; a port other than 0 */

@@ -10,6 +10,7 @@
 #include "hub/links/entry.h"
 #include "hub/links/entry_drafts.h"
 #include "hub/links/link.h"
+#include "hub/links/link_feed.h"
 #include "hub/links/link_find.h"
 #include "hub/links/link_index.h"
 #include "hub/operations/integration_view.h"
@@ -31,8 +32,13 @@ struct entries {
     struct catalog *catalog;
     struct reader *reader;
     struct event_scan scan;
-    bool active, scanning;
-    bool started; /* the first look is over */
+    struct link_feed *feeds[READER_JOURNALS_MAX];
+    unsigned feed_count;
+    unsigned taken[READER_JOURNALS_MAX]; /* of each feed, in this turn */
+    bool active;
+    bool scanning; /* the journals are read; else only what the feeds name */
+    bool moved;    /* since the cursor was stored */
+    bool started;  /* the first look is over */
     int64_t next_ns;
     int64_t cursor_ns; /* when the cursor was stored last */
     struct filter_scratch *scratch;
@@ -41,14 +47,25 @@ struct entries {
     struct entry pending[PENDING_MAX];
 };
 
-enum bk_err entries_open(struct hub *hub, struct catalog *catalog, struct entries **ret_entries)
+enum bk_err entries_open(struct hub *hub, struct catalog *catalog, struct link_feed *const *feeds,
+                         unsigned feed_count, struct entries **ret_entries)
 {
     struct entries *entries = calloc(1, sizeof *entries);
     if (!entries) {
         return BK_NO_MEMORY;
     }
+    enum bk_err err = link_note_all(hub);
+    if (err != BK_OK) {
+        free(entries);
+        return err;
+    }
+    bk_assert(feed_count <= READER_JOURNALS_MAX);
     entries->hub = hub;
     entries->catalog = catalog;
+    entries->feed_count = feed_count;
+    for (unsigned i = 0; i < feed_count; i++) {
+        entries->feeds[i] = feeds[i];
+    }
     arena_init(&entries->arena, ARENA_BYTES_MAX);
     hub->links_changed = true;
     *ret_entries = entries;
@@ -401,6 +418,7 @@ static enum bk_err begin(struct entries *entries, int64_t now_ns, bool anew)
     return err;
 }
 
+/* Whatever came since the last turn is read with what is linked now. */
 static void look_for_links(struct entries *entries, int64_t now_ns)
 {
     bool was = entries->active;
@@ -408,22 +426,126 @@ static void look_for_links(struct entries *entries, int64_t now_ns)
     entries->active = links_exist(entries->hub);
     if (entries->active && !was) {
         enum bk_err err = begin(entries, now_ns, entries->started);
-        entries->scanning = err == BK_OK;
         if (err != BK_OK) {
             log_event(LOG_ERROR, "entries cannot be made", LOG_Z("why", bk_err_text(err)));
             entries->active = false;
             entries->hub->links_changed = true; /* again at the next change or turn */
         }
     }
+    entries->scanning = true;
     entries->started = true;
+}
+
+static bool has_room(const struct entries *entries)
+{
+    return entries->count + ENTRY_DRAFTS_MAX * 4 <= PENDING_MAX;
+}
+
+static bool is_linked(const struct entries *entries, uint64_t source)
+{
+    return entries->feed_count == 0 || linked_has(entries->hub->linked, source);
+}
+
+/* Did a feed run over? Then it begins anew: what it holds is in the journals by now. */
+static bool feeds_ran_over(struct entries *entries)
+{
+    bool over = false;
+    for (unsigned i = 0; i < entries->feed_count; i++) {
+        struct link_feed *feed = entries->feeds[i];
+        uint64_t sequence, count = 0;
+        if (atomic_exchange(&feed->full, false)) {
+            over = true;
+            while (count < LINK_FEED_ENTRIES && link_feed_peek(feed, count, &sequence)) {
+                count++;
+            }
+            link_feed_drop(feed, count);
+        }
+    }
+    return over;
+}
+
+/* One turn of reading the journals through. False: the end was reached. */
+static bool scan_some(struct entries *entries)
+{
+    size_t budget = ENTRIES_STEP_BYTES;
+    struct journal_record record;
+    for (unsigned i = 0; i < RECORDS_A_TURN && has_room(entries);) {
+        enum bk_err err = event_scan_next(&entries->scan, NULL, entries->reader, &budget, &record);
+        if (err != BK_OK) {
+            return err == BK_AGAIN;
+        }
+        entries->moved = true;
+        if (record.entry.type == JOURNAL_ACCEPTED && is_linked(entries, record.entry.source)) {
+            consider(entries, &record);
+            i++;
+        }
+    }
+    return true;
+}
+
+static struct reader_walk *walk_of(struct entries *entries, unsigned journal)
+{
+    struct reader_merge *merge = &entries->scan.merge;
+    for (unsigned i = 0; i < merge->count; i++) {
+        if (merge->walks[i].journal == journal) {
+            merge->known[i] = merge->ended[i] = false; /* it moves */
+            return &merge->walks[i];
+        }
+    }
+    return NULL;
+}
+
+/* What a feed names, as far as it was looked. False: the rest next turn, or a scan. */
+static bool take_feed(struct entries *entries, unsigned journal)
+{
+    struct link_feed *feed = entries->feeds[journal];
+    struct reader_walk *walk = walk_of(entries, journal);
+    struct journal_record record;
+    uint64_t looked = atomic_load_explicit(&feed->looked, memory_order_acquire), sequence;
+    if (!walk || atomic_load_explicit(&feed->full, memory_order_acquire)) {
+        entries->scanning = true;
+        return false;
+    }
+    while (link_feed_peek(feed, entries->taken[journal], &sequence)) {
+        if (entries->taken[journal] == RECORDS_A_TURN || !has_room(entries)) {
+            return false;
+        }
+        struct journal_position position = {(uint16_t)journal, sequence};
+        if (sequence >= walk->next &&
+            reader_get(entries->reader, position, &record) == BK_OK) { /* else it was removed */
+            consider(entries, &record);
+        }
+        entries->taken[journal]++;
+        entries->moved = true;
+        walk->next = sequence >= walk->next ? sequence + 1 : walk->next;
+    }
+    if (looked >= walk->next) {
+        walk->next = looked + 1;
+        entries->moved = true;
+    }
+    return true;
+}
+
+/* False: nothing is left to do for now. */
+static bool step(struct entries *entries)
+{
+    bool more = false;
+    if (!entries->scanning) {
+        for (unsigned i = 0; i < entries->feed_count; i++) {
+            more = !take_feed(entries, i) || more;
+        }
+        return more;
+    }
+    if (scan_some(entries)) {
+        return true;
+    }
+    entries->scanning = entries->feed_count == 0 || feeds_ran_over(entries);
+    return entries->feed_count > 0;
 }
 
 int64_t entries_run(struct entries *entries, int64_t now_ns)
 {
     static struct event_scan before; /* the control thread's */
-    size_t budget = ENTRIES_STEP_BYTES;
-    struct journal_record record;
-    enum bk_err err = BK_OK;
     arena_reset(&entries->arena);
     if (entries->hub->links_changed) {
         look_for_links(entries, now_ns);
@@ -437,24 +559,14 @@ int64_t entries_run(struct entries *entries, int64_t now_ns)
     }
     before = entries->scan;
     entries->count = 0;
-    for (unsigned i = 0; i < RECORDS_A_TURN; i++) {
-        if (entries->count + ENTRY_DRAFTS_MAX * 4 > PENDING_MAX) {
-            break;
-        }
-        err = event_scan_next(&entries->scan, NULL, entries->reader, &budget, &record);
-        if (err != BK_OK) {
-            break;
-        }
-        if (record.entry.type == JOURNAL_ACCEPTED) {
-            consider(entries, &record);
-        }
-    }
-    bool more = err == BK_OK || err == BK_AGAIN;
-    entries->next_ns = more ? now_ns : now_ns + ENTRIES_POLL_NS;
-    if (entries->count > 0 || now_ns - entries->cursor_ns > CURSOR_NS) {
+    memset(entries->taken, 0, sizeof entries->taken);
+    entries->next_ns = step(entries) ? now_ns : now_ns + ENTRIES_POLL_NS;
+    bool store = entries->moved && now_ns - entries->cursor_ns > CURSOR_NS;
+    if (entries->count > 0 || store) {
         struct writing writing = {entries, now_ns};
-        err = entries->arena.overflow ? BK_NO_MEMORY
-                                      : store_update(entries->hub->store, write_all, &writing);
+        enum bk_err err = entries->arena.overflow
+                              ? BK_NO_MEMORY
+                              : store_update(entries->hub->store, write_all, &writing);
         if (err != BK_OK) {
             log_event(LOG_ERROR, "entries cannot be stored", LOG_Z("why", bk_err_text(err)));
             entries->scan = before;
@@ -462,6 +574,10 @@ int64_t entries_run(struct entries *entries, int64_t now_ns)
             return entries->next_ns;
         }
         entries->cursor_ns = now_ns;
+        entries->moved = false;
+    }
+    for (unsigned i = 0; i < entries->feed_count; i++) {
+        link_feed_drop(entries->feeds[i], entries->taken[i]);
     }
     return entries->next_ns;
 }

@@ -11,8 +11,10 @@
  *             against the team's members. Others' entries are kept, without a user, and do not go
  *             out.
  * Store       "m/entries": the cursor.
- * Cost        Without a link that has a source, nothing is read. Else every accepted event is read
- *             once more, in the background, ENTRIES_STEP_BYTES a turn.
+ * Cost        Only events of sources that a link refers to are read back, one by one; the cores say
+ *             which (links/link_feed.h). At a start, after a change of links, and when such events
+ *             come faster than that, the journal is read from where it was left, in the background,
+ *             ENTRIES_STEP_BYTES a turn.
  * Threads     The control thread.
  */
 #ifndef BECKET_HUB_ENTRIES_H
@@ -25,9 +27,11 @@
 #define ENTRIES_POLL_NS    (100 * 1000000LL)
 
 struct entries;
+struct link_feed;
 
-enum bk_err entries_open(struct hub *hub, struct catalog *catalog,
-                         struct entries **ret_entries) BK_MUST_CHECK;
+/* feeds: of the cores, by journal (links/link_feed.h); count 0 = every event is read. */
+enum bk_err entries_open(struct hub *hub, struct catalog *catalog, struct link_feed *const *feeds,
+                         unsigned feed_count, struct entries **ret_entries) BK_MUST_CHECK;
 void entries_close(struct entries *entries);
 /* Once per turn; when (wall clock) it wants to be called again. */
 int64_t entries_run(struct entries *entries, int64_t now_ns);

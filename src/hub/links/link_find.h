@@ -26,6 +26,16 @@ enum bk_err links_of(struct store_txn *txn, enum resource_kind kind, struct slic
 /* Is there any link at all? */
 bool links_exist(struct hub *hub);
 
+/* Events of this source may become entries: note it for the cores. A source whose path is its type
+ * is provider-wide: its payloads say which links are meant. */
+void link_note_source(struct hub *hub, uint64_t number);
+bool link_source_is_wide(struct slice type, struct slice path);
+/* The source of a link that was put or stored. */
+enum bk_err link_note_source_of(struct hub *hub, struct store_txn *txn, struct slice canvas,
+                                struct slice source) BK_MUST_CHECK;
+/* At the start: all that links refer to. */
+enum bk_err link_note_all(struct hub *hub) BK_MUST_CHECK;
+
 /* A copy in the arena; empty where there is no memory (arena->overflow). */
 struct slice link_kept(struct arena *arena, struct slice text);
 

@@ -3,6 +3,8 @@
 #include "base/hex.h"
 #include "base/sha256.h"
 #include "base/time.h"
+#include "hub/links/link.h"
+#include "hub/links/link_find.h"
 #include "hub/links/link_index.h"
 #include "hub/operations/integration_view.h"
 #include "hub/operations/provider_work.h"
@@ -195,6 +197,20 @@ enum bk_err people_removed(struct apply *apply, const struct apply_work *work)
     return err == BK_OK ? store_delete(apply->txn, key_slice(&key)) : err;
 }
 
+/* The source that its entries come in from. */
+static enum bk_err note_source(struct apply *apply, const struct apply_work *work)
+{
+    const struct resource_integration_link *link = &work->document->spec.link;
+    char own[NAME_BYTES_MAX + 1];
+    struct slice source = link->source.name;
+    if (link->type->makes_hook && link_source_name(work->name, own)) {
+        source = slice_str(own);
+    }
+    return source.bytes > 0 && !apply->options->dry_run
+               ? link_note_source_of(apply->hub, apply->txn, work->canvas, source)
+               : BK_OK;
+}
+
 enum bk_err people_link_changed(struct apply *apply, const struct apply_work *work)
 {
     apply->hub->links_changed = true;
@@ -205,6 +221,9 @@ enum bk_err people_link_changed(struct apply *apply, const struct apply_work *wo
     if (err == BK_OK) {
         err = type_index_put(apply->txn, work->kind, work->canvas, work->name,
                              buf_slice(&apply->spec));
+    }
+    if (err == BK_OK) {
+        err = note_source(apply, work);
     }
     return err == BK_OK ? provider_work_link_changed(apply, work) : err;
 }

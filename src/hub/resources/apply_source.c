@@ -2,6 +2,7 @@
 #include "base/assert.h"
 #include "base/hex.h"
 #include "base/json.h"
+#include "hub/links/link_find.h"
 #include "hub/operations/provider_work.h"
 #include "hub/resources/apply_build.h"
 #include "hub/resources/decode.h"
@@ -366,6 +367,9 @@ static enum bk_err source_index(struct apply *apply, struct apply_work *work, ui
     }
     if (err == BK_OK && (old->integration.bytes > 0 || input->integration.bytes > 0)) {
         err = provider_work_source_changed(apply, work, old, input);
+    }
+    if (link_source_is_wide(input->type, input->path) && !apply->options->dry_run) {
+        link_note_source(apply->hub, number);
     }
     work->users_indifferent = apply->existed && slice_equal(old->type, input->type);
     if (err == BK_OK && !work->users_indifferent) {
