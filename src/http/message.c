@@ -25,13 +25,23 @@ static inline uint64_t load64(const uint8_t *at)
 
 #if defined(__SSE2__)
 /* The same for sixteen bytes, compared with a lower-case name: all ones where they are equal. */
-static inline __m128i same16(const uint8_t *name, const uint8_t *lower)
+static inline __m128i same(__m128i text, __m128i want)
 {
-    __m128i text = _mm_loadu_si128((const __m128i *)(const void *)name);
-    __m128i want = _mm_loadu_si128((const __m128i *)(const void *)lower);
     __m128i letter = _mm_sub_epi8(text, _mm_set1_epi8('A'));
     __m128i upper = _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8('Z' - 'A')), letter);
     return _mm_cmpeq_epi8(_mm_or_si128(text, _mm_and_si128(upper, _mm_set1_epi8(0x20))), want);
+}
+
+static inline __m128i same16(const uint8_t *name, const uint8_t *lower)
+{
+    return same(_mm_loadu_si128((const __m128i *)(const void *)name),
+                _mm_loadu_si128((const __m128i *)(const void *)lower));
+}
+
+/* The first and the last eight bytes of 8 to 16. */
+static inline __m128i ends8(const uint8_t *at, size_t bytes)
+{
+    return _mm_set_epi64x((long long)load64(at + bytes - 8), (long long)load64(at));
 }
 #endif
 
@@ -41,9 +51,12 @@ static inline bool same_name(const uint8_t *name, const uint8_t *lower, size_t b
 {
 #if defined(__SSE2__)
     if (bytes >= 16 && bytes <= 32) {
-        __m128i same =
+        __m128i both =
             _mm_and_si128(same16(name + bytes - 16, lower + bytes - 16), same16(name, lower));
-        return _mm_movemask_epi8(same) == 0xffff;
+        return _mm_movemask_epi8(both) == 0xffff;
+    }
+    if (bytes >= 8 && bytes < 16) {
+        return _mm_movemask_epi8(same(ends8(name, bytes), ends8(lower, bytes))) == 0xffff;
     }
 #endif
     if (bytes < 8) {
@@ -101,12 +114,11 @@ _Static_assert(HTTP_HEADERS_MAX < 255, "http_locate counts from 1 in a byte");
 /* Bit i: header from + i may have this tag, where `tags` are those of headers from to from + 15. */
 #if defined(__SSE2__)
 #define TAGS_LOAD(at) _mm_loadu_si128((const __m128i *)(const void *)(at))
-#define TAGS_EQUAL(tags, t)                                                                        \
-    (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(tags, _mm_set1_epi8((char)(t))))
+#define TAGS_EQUAL(tags, t) (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(tags, TAGS_LOAD(t)))
 typedef __m128i tags16;
 #else
 #define TAGS_LOAD(at)       (at)
-#define TAGS_EQUAL(tags, t) tags_equal(tags, t)
+#define TAGS_EQUAL(tags, t) tags_equal(tags, *(t))
 typedef const uint8_t *tags16;
 static unsigned tags_equal(const uint8_t *tags, uint8_t tag)
 {
@@ -118,8 +130,8 @@ static unsigned tags_equal(const uint8_t *tags, uint8_t tag)
 }
 #endif
 
-uint32_t http_locate(const struct http_head *head, const struct slice *names, const uint8_t *tags,
-                     unsigned count, uint8_t *ret_at)
+uint32_t http_locate(const struct http_head *head, const struct slice *names,
+                     const uint8_t (*tags)[16], unsigned count, uint8_t *ret_at)
 {
     uint32_t found = 0;
     bk_assert(count <= 16);

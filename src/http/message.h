@@ -92,9 +92,9 @@ const struct http_header *http_find(const struct http_head *head, struct slice l
                                     unsigned *ret_count);
 /* The same for several names in one pass over the head. ret_at[i] is 1 + the index of the first
  * header with names[i], 0 = there is none. Of the result, bit i: there is one; bit 16 + i: there is
- * another. `tags` are http_name_tag() of the names; at most 16 of them. */
-uint32_t http_locate(const struct http_head *head, const struct slice *names, const uint8_t *tags,
-                     unsigned count, uint8_t *ret_at);
+ * another. `tags` are http_name_tag() of the names, sixteen times each; at most 16 of them. */
+uint32_t http_locate(const struct http_head *head, const struct slice *names,
+                     const uint8_t (*tags)[16], unsigned count, uint8_t *ret_at);
 /* The next header with this name behind `after` (NULL = the first); NULL = no more. */
 const struct http_header *http_next(const struct http_head *head, struct slice lower_name,
                                     const struct http_header *after);

@@ -24,19 +24,6 @@ static const unsigned codes[METRICS_CODE_COUNT] = {
 
 static const char *const event_names[METRICS_EVENT_COUNT] = {"accepted", "rejected", "duplicate"};
 
-enum metrics_code metrics_code(unsigned status)
-{
-    switch (status) {
-#define X(code)                                                                                    \
-    case code:                                                                                     \
-        return METRICS_CODE_##code;
-        METRICS_CODES
-#undef X
-    default:
-        return METRICS_CODE_OTHER;
-    }
-}
-
 void metrics_snapshot_init(struct metrics_snapshot *snapshot)
 {
     memset(snapshot, 0, sizeof *snapshot);

@@ -59,7 +59,18 @@ enum metrics_code {
         METRICS_CODE_OTHER,
     METRICS_CODE_COUNT
 };
-enum metrics_code metrics_code(unsigned status);
+static inline enum metrics_code metrics_code(unsigned status)
+{
+    switch (status) {
+#define X(code)                                                                                    \
+    case code:                                                                                     \
+        return METRICS_CODE_##code;
+        METRICS_CODES
+#undef X
+    default:
+        return METRICS_CODE_OTHER;
+    }
+}
 
 enum metrics_event { METRICS_ACCEPTED, METRICS_REJECTED, METRICS_DUPLICATE, METRICS_EVENT_COUNT };
 

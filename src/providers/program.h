@@ -158,7 +158,7 @@ struct scheme_plan {
     unsigned methods;
     unsigned name_count; /* of headers, for scheme_prepare() */
     struct slice names[SCHEME_SLOTS_MAX];
-    uint8_t tags[SCHEME_SLOTS_MAX];
+    uint8_t tags[SCHEME_SLOTS_MAX][16]; /* the same in all sixteen: http_locate() */
     unsigned program_count;
     struct program *programs; /* in `tail`, as handshakes: a plan of a source's own must be small */
     struct places id;

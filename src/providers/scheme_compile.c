@@ -696,7 +696,7 @@ static uint8_t slot_of(struct scheme_plan *plan, struct slice name)
     }
     if (i == plan->name_count) {
         plan->names[i] = name;
-        plan->tags[i] = http_name_tag(name.at, name.bytes);
+        memset(plan->tags[i], http_name_tag(name.at, name.bytes), sizeof plan->tags[i]);
         plan->name_count++;
     }
     return (uint8_t)(i + 1);

@@ -49,16 +49,16 @@ int main(void)
     }
     for (unsigned n = 0; n <= 40; n++) {
         struct slice wanted[16];
-        uint8_t tags[16], at[16];
+        uint8_t tags[16][16], at[16];
         char lower[16][24];
         unsigned differ = 0;
         build(&head, many, n);
         for (unsigned i = 0; i < 16; i++) {
             snprintf(lower[i], sizeof lower[i], i % 2 ? "x-name-%u" : "x-a-longer-name-%u", i + 2);
             wanted[i] = slice_str(lower[i]);
-            tags[i] = http_name_tag(wanted[i].at, wanted[i].bytes);
+            memset(tags[i], http_name_tag(wanted[i].at, wanted[i].bytes), sizeof tags[i]);
         }
-        uint32_t found = http_locate(&head, wanted, tags, 16, at);
+        uint32_t found = http_locate(&head, wanted, (const uint8_t(*)[16])tags, 16, at);
         for (unsigned i = 0; i < 16; i++) {
             h = http_find(&head, wanted[i], &count);
             differ += (h == NULL ? 0 : (unsigned)(h - head.headers) + 1) != at[i];

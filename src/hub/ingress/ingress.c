@@ -110,7 +110,7 @@ static struct metrics_source *counters_of(struct ingress *ingress, uint64_t numb
     return &counters[number % COUNTER_CHUNK];
 }
 
-static void count_answer(struct ingress *ingress, uint64_t number, unsigned status)
+static inline void count_answer(struct ingress *ingress, uint64_t number, unsigned status)
 {
     counter_add(&counters_of(ingress, number)->answers[metrics_code(status)], 1);
 }
@@ -927,7 +927,7 @@ static uint16_t choose(struct ingress *ingress, const struct intake *intake)
 static enum http_outcome store(struct ingress *ingress, struct http_exchange *exchange,
                                const struct intake *intake, struct dedupe_slot *slot)
 {
-    uint16_t reason = choose(ingress, intake);
+    uint16_t reason = intake->source->event_count == 0 ? 0 : choose(ingress, intake);
     struct journal_entry entry;
     entry_of(intake, reason ? JOURNAL_REJECTED : JOURNAL_ACCEPTED, &entry);
     entry.reason = reason;
