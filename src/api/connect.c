@@ -291,15 +291,20 @@ static void ask_identity(struct connect *connect)
             return;
         }
     }
+    const char *agent = connect->oauth.server.agent;
+    const char *name = agent
+                           ? arena_printf(arena, "%s (%s, becket)", agent,
+                                          connect->api->public_url ? connect->api->public_url : "")
+                           : "becket";
     struct web_call call = {
         .method = HTTP_GET,
         .url = slice_str(arena_printf(arena, "%.*s%s", (int)base.bytes,
                                       (const char *)(base.at ? base.at : (const uint8_t *)""),
                                       identity)),
         .headers = slice_str(arena_printf(arena,
-                                          "User-Agent: becket\r\nAccept: application/json\r\n"
+                                          "User-Agent: %s\r\nAccept: application/json\r\n"
                                           "Authorization: Bearer %.*s\r\n",
-                                          (int)token.bytes, (const char *)token.at)),
+                                          name, (int)token.bytes, (const char *)token.at)),
         .repeatable = true};
     send(connect, &call);
 }
@@ -490,6 +495,7 @@ static enum api_step exchange(struct page *page, const struct sign_in *flow, str
     }
     connect->oauth.client.redirect_uri = slice_str(connect->flow.redirect_uri);
     connect->grant = (struct people_grant){.canvas = slice_str(connect->flow.canvas),
+                                           .redirect_uri = connect->oauth.client.redirect_uri,
                                            .integration = slice_str(connect->flow.integration),
                                            .type = connect->oauth.type,
                                            .user = slice_str(connect->flow.user)};

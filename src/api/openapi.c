@@ -123,6 +123,7 @@ static const struct schema schemas[] = {
      "\"integration\":{\"type\":\"object\"},\"user\":{\"type\":\"object\"},\"provider\":" TEXT
      ",\"uid\":" TEXT ",\"nickname\":" TEXT ",\"fullName\":" TEXT ",\"email\":" TEXT
      ",\"workspace\":" TEXT ",\"workspaceName\":" TEXT ",\"scopes\":" TEXT ",\"expiresAt\":" TIME
+     ",\"redirectUri\":" TEXT
      ",\"accessToken\":{\"type\":\"object\"},\"refreshToken\":{\"type\":\"object\"}}},"
      "\"status\":{\"type\":\"object\"}}}"},
     {"IntegrationUserList", LIST_OF("IntegrationUser")},

@@ -1,7 +1,7 @@
 #include "providers/oauth2.h"
 
 #include "base/base64.h"
-#include "base/hex.h"
+#include "base/percent.h"
 #include "base/sha256.h"
 
 #include <stdio.h>
@@ -28,6 +28,7 @@ static const struct oauth2_server servers[] = {
      .revoke = "https://discord.com/api/oauth2/token/revoke",
      .identity = "https://discord.com/api/v10/users/@me",
      .scopes = "identify email",
+     .agent = "DiscordBot",
      .scope_separator = ' ',
      .client_auth = OAUTH2_BASIC,
      .pkce = true,
@@ -96,6 +97,7 @@ static const struct oauth2_server servers[] = {
      .revoke = "https://slack.com/api/auth.revoke",
      .scopes = "chat:write,commands,channels:read",
      .revoke_access_only = true,
+     .client_auth = OAUTH2_BASIC, /* which it asks for, where possible */
      .scope_separator = ','},
 };
 
@@ -113,15 +115,9 @@ const struct oauth2_server *oauth2_server_find(struct slice name)
 
 static void add_escaped(struct buf *text, struct slice value)
 {
-    for (size_t i = 0; i < value.bytes; i++) {
-        uint8_t c = value.at[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                     c == '-' || c == '.' || c == '_' || c == '~';
-        if (plain) {
-            buf_add_byte(text, c);
-        } else {
-            buf_printf(text, "%%%02X", c);
-        }
+    uint8_t *at = buf_reserve(text, 3 * value.bytes);
+    if (at) {
+        text->bytes += percent_encode(value, (char *)at);
     }
 }
 
@@ -295,7 +291,7 @@ void oauth2_refresh_request(const struct oauth2_server *server, struct slice bas
     begin_request(&headers, FORM);
     oauth2_form_add(&form, "grant_type", SLICE("refresh_token"));
     oauth2_form_add(&form, "refresh_token", refresh_token);
-    if (server->redirect_on_refresh) {
+    if (server->redirect_on_refresh && client->redirect_uri.bytes > 0) {
         oauth2_form_add(&form, "redirect_uri", client->redirect_uri);
     }
     add_client(server, client, &form, &headers);
@@ -332,30 +328,33 @@ static struct slice text_at(yyjson_mut_val *object, const char *name)
     return yyjson_mut_is_str(value) ? json_text(value) : SLICE_EMPTY;
 }
 
-/* A form's fields as an object of the tree, decoded. */
+/* One field of a form into the object. One that is malformed is as good as none: a token would not
+ * be what was given, and the other fields may say what is wrong. False: no memory. */
+static bool add_form_field(struct json_tree *tree, yyjson_mut_val *object, struct slice pair)
+{
+    size_t equals = slice_find(pair, '='), bytes = 0, name_bytes = 0;
+    uint8_t *text = arena_take(&tree->arena, pair.bytes + 1);
+    uint8_t name[64];
+    if (!text) {
+        return false;
+    }
+    if (equals == 0 || equals >= sizeof name ||
+        !percent_decode(slice_of(pair.at, equals), true, name, &name_bytes) ||
+        memchr(name, 0, name_bytes) ||
+        !percent_decode(slice_skip(pair, equals + 1), true, text, &bytes)) {
+        return true;
+    }
+    name[name_bytes] = 0;
+    return json_set(tree, object, (const char *)name, json_new_string(tree, slice_of(text, bytes)));
+}
+
+/* A form's fields as an object of the tree, decoded. NULL: it is no form. */
 static yyjson_mut_val *form_object(struct slice body, struct json_tree *tree)
 {
-    yyjson_mut_val *object = json_new_object(tree);
+    yyjson_mut_val *object = slice_find(body, '=') < body.bytes ? json_new_object(tree) : NULL;
     while (object && body.bytes > 0) {
         size_t end = slice_find(body, '&');
-        struct slice pair = slice_of(body.at, end);
-        size_t equals = slice_find(pair, '=');
-        char *text = arena_take(&tree->arena, pair.bytes + 1);
-        size_t count = 0;
-        if (!text || equals == pair.bytes || equals > 63) {
-            return NULL;
-        }
-        for (size_t i = equals + 1; i < pair.bytes; i++) {
-            uint8_t c = pair.at[i], byte = 0;
-            bool escape = c == '%' && i + 2 < pair.bytes &&
-                          hex_decode(slice_of(pair.at + i + 1, 2), &byte, 1);
-            text[count++] = (char)(escape ? byte : c == '+' ? ' ' : c);
-            i += escape ? 2 : 0;
-        }
-        char name[64];
-        memcpy(name, pair.at, equals);
-        name[equals] = '\0';
-        if (!json_set(tree, object, name, json_new_string(tree, slice_of(text, count)))) {
+        if (!add_form_field(tree, object, slice_of(body.at, end))) {
             return NULL;
         }
         body = slice_skip(body, end + 1);
@@ -363,8 +362,16 @@ static yyjson_mut_val *form_object(struct slice body, struct json_tree *tree)
     return object;
 }
 
+/* Atlassian and Gitea call a refresh token that is used up or not known an unauthorized client; the
+ * words say what they mean. */
+static bool is_about_token(struct slice code, struct slice words)
+{
+    return slice_equal(code, SLICE("unauthorized_client")) &&
+           memmem(words.at, words.bytes, "token", 5) != NULL;
+}
+
 /* An error code of RFC 6749 5.2, or of the providers that have their own words. */
-static enum bk_err error_of(struct slice code)
+static enum bk_err error_of(struct slice code, struct slice words)
 {
     static const char *const dead[] = {
         "invalid_grant",     "bad_verification_code", "bad_refresh_token",     "invalid_code",
@@ -372,6 +379,9 @@ static enum bk_err error_of(struct slice code)
         "token_revoked",     "invalid_auth"};
     static const char *const later[] = {"slow_down", "temporarily_unavailable", "server_error",
                                         "ratelimited", "internal_error"};
+    if (is_about_token(code, words)) {
+        return BK_UNAUTHENTICATED;
+    }
     for (size_t i = 0; i < sizeof dead / sizeof dead[0]; i++) {
         if (slice_equal(code, slice_str(dead[i]))) {
             return BK_UNAUTHENTICATED;
@@ -423,7 +433,9 @@ static enum bk_err refusal(unsigned status, yyjson_mut_val *object, char why[OAU
     if (status == 429 || status >= 500) {
         return BK_BUSY;
     }
-    return error.bytes > 0 ? error_of(error) : status == 401 ? BK_FORBIDDEN : BK_PROTOCOL;
+    return error.bytes > 0 ? error_of(error, text_at(object, "error_description"))
+           : status == 401 ? BK_FORBIDDEN
+                           : BK_PROTOCOL;
 }
 
 enum bk_err oauth2_take_tokens(const struct http_head *head, struct slice body,
@@ -460,6 +472,9 @@ enum bk_err oauth2_take_tokens(const struct http_head *head, struct slice body,
                                          .team_name = text_at(team, "name")};
     if (ret_tokens->access_token.bytes == 0) { /* Slack gives a user token only where asked so */
         ret_tokens->access_token = text_at(user, "access_token");
+        ret_tokens->refresh_token = text_at(user, "refresh_token");
+        ret_tokens->scope = text_at(user, "scope");
+        ret_tokens->expires_in = yyjson_mut_is_obj(user) ? seconds_at(user, "expires_in") : 0;
     }
     if (ret_tokens->access_token.bytes == 0) {
         snprintf(ret_why, OAUTH2_WHY_BYTES, "the token endpoint's answer has no access_token");

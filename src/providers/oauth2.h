@@ -35,6 +35,7 @@ struct oauth2_server {
     const char *issuer;   /* of ID tokens (id_token.h); NULL = none is looked at */
     const char *extra;    /* more of the authorize query: "prompt=consent"; NULL = none */
     const char *scopes;   /* usual ones, separated by spaces */
+    const char *agent;    /* "User-Agent: agent (our address, becket)"; NULL = becket */
     char scope_separator; /* ' ' or ',' */
     enum oauth2_client_auth client_auth;
     bool pkce;

@@ -413,7 +413,8 @@ class SlackSignIn(SignIn):
         form = dict(urllib.parse.parse_qsl(call.body.decode()))
         if call.path != '/token':
             return Reply(200, {'ok': False, 'error': 'unknown_method'})
-        if (form.get('client_id'), form.get('client_secret')) != (self.client, self.secret):
+        basic = base64.b64encode(('%s:%s' % (self.client, self.secret)).encode()).decode()
+        if call.headers.get('Authorization') != 'Basic ' + basic or 'client_secret' in form:
             return Reply(200, {'ok': False, 'error': 'bad_client_secret'})
         if self.codes.pop(form.get('code'), (None,))[0] != form.get('redirect_uri'):
             return Reply(200, {'ok': False, 'error': 'invalid_code'})

@@ -16,7 +16,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define NOW 1767225600000000000LL
+#define NOW  1767225600000000000LL
+#define BACK "https://b.example/auth/hub/callback"
 
 /* ---- a provider that rotates: the last refresh token it gave is the only one it takes */
 
@@ -59,6 +60,9 @@ static const char *serve(const struct web_call *call)
         return "HTTP/1.1 200 OK\r\n\r\n";
     }
     provider.refreshes++;
+    if (!memmem(call->body.at, call->body.bytes, "redirect_uri=https%3A%2F%2Fb.example", 36)) {
+        bail_out("GitLab wants the redirect URI");
+    }
     if (provider.answer) {
         return provider.answer;
     }
@@ -198,7 +202,8 @@ static void connect_person(unsigned number)
     snprintf(
         text, sizeof text,
         "kind: IntegrationUser\nmetadata: {name: hub-7}\nspec: {integration: {name: hub}, uid: "
-        "'7', nickname: octo, scopes: repo, expiresAt: '%s', accessToken: {value: access-%u}, "
+        "'7', nickname: octo, scopes: repo, redirectUri: '" BACK
+        "', expiresAt: '%s', accessToken: {value: access-%u}, "
         "refreshToken: {value: refresh-%u}}\n",
         expires, number, number);
     apply(text);
@@ -216,8 +221,8 @@ static void fresh(void)
     provider.last = 1;
     now_ns = NOW;
     open_all();
-    apply("kind: Integration\nmetadata: {name: hub}\nspec: {type: github, url: "
-          "'https://github.com/acme', check: false, auth: {use: AUTH_TYPE_OAUTH, oauth: {clientId: "
+    apply("kind: Integration\nmetadata: {name: hub}\nspec: {type: gitlab, url: "
+          "'https://git.example', check: false, auth: {use: AUTH_TYPE_OAUTH, oauth: {clientId: "
           "c, clientSecret: {value: s}, tokenUrl: 'https://p.example/token', authorizeUrl: "
           "'https://p.example/a', revokeUrl: 'https://p.example/revoke'}}}\n");
     connect_person(1);

@@ -123,6 +123,41 @@ static void test_answers(void)
          "x\r\n\r\n{\"ok\":true,\"access_token\":\"xoxb\",\"authed_user\":{\"id\":\"U1\"},"
          "\"team\":{\"id\":\"T1\",\"name\":\"acme\"}}",
          BK_OK, "xoxb", "", 0},
+        /* Slack, a user token that rotates: all of it is the user's */
+        {"HTTP/1.1 200 x\r\n\r\n{\"ok\":true,\"authed_user\":{\"id\":\"U1\",\"access_token\":"
+         "\"xoxe.xoxp\",\"refresh_token\":\"xoxe-1\",\"expires_in\":43200,\"scope\":\"chat:write\"}"
+         "}",
+         BK_OK, "xoxe.xoxp", "xoxe-1", 43200},
+        {"HTTP/1.1 200 x\r\n\r\n{\"ok\":false,\"error\":\"invalid_refresh_token\"}",
+         BK_UNAUTHENTICATED, "", "", 0},
+        {"HTTP/1.1 200 x\r\n\r\n{\"ok\":false,\"error\":\"bad_client_secret\"}", BK_FORBIDDEN, "",
+         "", 0},
+        /* GitHub, as a form and as JSON, whatever the status; numbers as texts */
+        {"HTTP/1.1 200 x\r\n\r\nerror=bad_refresh_token&error_description=The+refresh+token+is+bad",
+         BK_UNAUTHENTICATED, "", "", 0},
+        {"HTTP/1.1 200 x\r\n\r\n{\"error\":\"incorrect_client_credentials\"}", BK_FORBIDDEN, "", "",
+         0},
+        {"HTTP/1.1 200 x\r\n\r\naccess_token=ghu_1&expires_in=28800&refresh_token=ghr_1&"
+         "refresh_token_expires_in=15897600&scope=&token_type=bearer",
+         BK_OK, "ghu_1", "ghr_1", 28800},
+        /* Atlassian and Gitea */
+        {"HTTP/1.1 403 x\r\n\r\n{\"error\":\"unauthorized_client\",\"error_description\":"
+         "\"refresh_token is invalid\"}",
+         BK_UNAUTHENTICATED, "", "", 0},
+        {"HTTP/1.1 400 x\r\n\r\n{\"error\":\"unauthorized_client\",\"error_description\":\"token "
+         "was "
+         "already used\"}",
+         BK_UNAUTHENTICATED, "", "", 0},
+        {"HTTP/1.1 400 x\r\n\r\n{\"error\":\"unauthorized_client\",\"error_description\":\"invalid "
+         "client secret\"}",
+         BK_FORBIDDEN, "", "", 0},
+        /* forms that are none, or are malformed in a field */
+        {"HTTP/1.1 200 x\r\n\r\naccess_token=a%2&token_type=bearer", BK_PROTOCOL, "", "", 0},
+        {"HTTP/1.1 200 x\r\n\r\naccess_token=a&note=100%", BK_OK, "a", "", 0},
+        {"HTTP/1.1 400 x\r\n\r\nerror=invalid_grant&error_description=100%", BK_UNAUTHENTICATED, "",
+         "", 0},
+        {"HTTP/1.1 200 x\r\n\r\nno form", BK_PROTOCOL, "", "", 0},
+        {"HTTP/1.1 200 x\r\n\r\n=a&b", BK_PROTOCOL, "", "", 0},
         {"HTTP/1.1 503 x\r\n\r\n<html>", BK_BUSY, "", "", 0},
         {"HTTP/1.1 429 x\r\n\r\n{}", BK_BUSY, "", "", 0},
         {"HTTP/1.1 200 x\r\n\r\n<html>", BK_PROTOCOL, "", "", 0},
@@ -143,6 +178,37 @@ static void test_answers(void)
             ok(why[0] != '\0', "why: %s", why);
         }
         json_tree_fini(&tree);
+    }
+}
+
+static void test_revoked(void)
+{
+    static const struct {
+        const char *answer;
+        enum bk_err err;
+    } rows[] = {
+        {"HTTP/1.1 200 x\r\n\r\n", BK_OK},
+        {"HTTP/1.1 204 x\r\n\r\n", BK_OK},
+        {"HTTP/1.1 200 x\r\n\r\n{\"ok\":true,\"revoked\":true}", BK_OK},
+        {"HTTP/1.1 200 x\r\n\r\n{\"ok\":false,\"error\":\"token_revoked\"}", BK_OK},
+        {"HTTP/1.1 200 x\r\n\r\n{\"ok\":false,\"error\":\"ratelimited\"}", BK_BUSY},
+        {"HTTP/1.1 200 x\r\n\r\n{\"ok\":false,\"error\":\"missing_scope\"}", BK_FORBIDDEN},
+        {"HTTP/1.1 400 x\r\n\r\n{\"error\":\"invalid_token\"}", BK_OK},
+        {"HTTP/1.1 404 x\r\n\r\n{\"message\":\"Not Found\"}", BK_OK},
+        {"HTTP/1.1 401 x\r\n\r\n{\"error\":\"invalid_client\"}", BK_FORBIDDEN},
+        {"HTTP/1.1 422 x\r\n\r\n{}", BK_FORBIDDEN},
+        {"HTTP/1.1 429 x\r\n\r\n", BK_BUSY},
+        {"HTTP/1.1 503 x\r\n\r\n<html>", BK_BUSY},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct http_head head;
+        char why[OAUTH2_WHY_BYTES];
+        size_t bytes = strlen(rows[i].answer);
+        if (http_parse_response((const uint8_t *)rows[i].answer, bytes, &head) != HTTP_PARSE_DONE) {
+            bail_out("the test's own answer");
+        }
+        struct slice body = slice_of(rows[i].answer + head.head_bytes, bytes - head.head_bytes);
+        is_int(oauth2_take_revoked(&head, body, why), rows[i].err, "%s", rows[i].answer + 9);
     }
 }
 
@@ -174,6 +240,7 @@ int main(void)
     test_authorize();
     test_requests();
     test_answers();
+    test_revoked();
     test_identity();
     arena_fini(&arena);
     return done_testing();

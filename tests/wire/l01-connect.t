@@ -310,11 +310,11 @@ def test_restart():
         def full(call):
             if b'refresh_token' in call.body:
                 limit_store(server, True)
+                double.expires_in = 3600
         double.fault = full
         connect(browser, double)
         first = len(double.used)
         ok(when(lambda: 'cannot be stored yet' in server.log_text() or len(double.used) > first), 'renewed')
-        double.expires_in = 3600
         double.fault = lambda call: None
         time.sleep(1.5)
         is_equal(len(double.used), first + 1, 'and not stored, for want of room, nor asked for again')

@@ -97,9 +97,9 @@ static struct record new_record(const struct apply *apply)
 static enum bk_err index_person(struct apply *apply, const struct apply_work *work)
 {
     struct record record = new_record(apply);
-    enum bk_err err = apply->existed ? people_index_drop(apply->txn, work->canvas, work->name,
-                                                         &apply->old)
-                                     : BK_OK;
+    enum bk_err err = apply->existed
+                          ? people_index_drop(apply->txn, work->canvas, work->name, &apply->old)
+                          : BK_OK;
     return err == BK_OK ? people_index_put(apply->txn, work->canvas, work->name, &record) : err;
 }
 
@@ -214,10 +214,9 @@ static enum bk_err note_source(struct apply *apply, const struct apply_work *wor
 enum bk_err people_link_changed(struct apply *apply, const struct apply_work *work)
 {
     apply->hub->links_changed = true;
-    enum bk_err err = apply->existed
-                          ? type_index_drop(apply->txn, work->kind, work->canvas, work->name,
-                                            apply->old.spec)
-                          : BK_OK;
+    enum bk_err err = apply->existed ? type_index_drop(apply->txn, work->kind, work->canvas,
+                                                       work->name, apply->old.spec)
+                                     : BK_OK;
     if (err == BK_OK) {
         err = type_index_put(apply->txn, work->kind, work->canvas, work->name,
                              buf_slice(&apply->spec));
@@ -445,6 +444,7 @@ static void write_grant(const struct people_grant *grant, const char *name,
     add_member(json, "email", grant->identity.email);
     add_member(json, "workspace", grant->workspace);
     add_member(json, "workspaceName", grant->workspace_name);
+    add_member(json, "redirectUri", grant->redirect_uri);
     add_member(json, "scopes", grant->tokens.scope);
     if (grant->tokens.expires_in > 0) {
         char text[25];

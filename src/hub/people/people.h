@@ -82,6 +82,7 @@ struct people_grant {
     struct slice user; /* of ours; made when it is not there; empty = as it was, or none */
     struct oauth2_identity identity;
     struct slice workspace, workspace_name;
+    struct slice redirect_uri; /* that the sign-in came back to: GitLab wants it at renewals, too */
     struct oauth2_tokens tokens;
     int64_t now_ns;
 };

@@ -440,8 +440,7 @@ static void end_revocation(struct job *job, const struct outbound_answer *answer
     struct slice body = slice_of(copy, copy ? answer->body.bytes : 0);
     scrub(copy, body.bytes, job->oauth.client.secret);
     scrub(copy, body.bytes, job->revoked_token);
-    enum bk_err err =
-        answer->err == BK_OK ? oauth2_take_revoked(answer->head, body, why) : BK_BUSY;
+    enum bk_err err = answer->err == BK_OK ? oauth2_take_revoked(answer->head, body, why) : BK_BUSY;
     if (answer->err != BK_OK) {
         snprintf(why, sizeof why, "%s", answer->why);
     }
@@ -517,6 +516,7 @@ static void fill_grant(struct job *job, const struct integration_view *person, s
                      .email = kept(job, integration_text(person, "email"))},
         .workspace = kept(job, integration_text(person, "workspace")),
         .workspace_name = kept(job, integration_text(person, "workspaceName")),
+        .redirect_uri = kept(job, integration_text(person, "redirectUri")),
         .tokens = {.scope = kept(job, integration_text(person, "scopes"))}};
 }
 
@@ -634,6 +634,7 @@ static void renew(struct people_keeper *keeper, const uint8_t id[16])
         end_unable(job, err, why);
         return;
     }
+    job->oauth.client.redirect_uri = job->grant.redirect_uri;
     oauth2_refresh_request(&job->oauth.server, job->oauth.base, &job->oauth.client,
                            job->refresh_token, &job->arena, &request);
     err = job->begun_ns == 0 ? store_update(keeper->hub->store, write_begun, job) : BK_OK;

@@ -89,6 +89,7 @@ static void write_person(struct buf *json, const struct resource_integration_use
     spec_text(&writer, "workspace", person->workspace);
     spec_text(&writer, "workspaceName", person->workspace_name);
     spec_text(&writer, "scopes", person->scopes);
+    spec_text(&writer, "redirectUri", person->redirect_uri);
     spec_text(&writer, "expiresAt", person->expires_text);
     if (person->has_access) {
         spec_name(&writer, "accessToken");

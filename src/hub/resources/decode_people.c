@@ -79,10 +79,10 @@ static bool decode_token(struct decoder *decoder, const struct decode_object *sp
 void decode_integration_user(struct decoder *decoder, const struct decode_object *spec,
                              struct resource_integration_user *ret_person)
 {
-    static const char *const known[] = {"integration",  "user",      "provider",      "uid",
-                                        "nickname",     "fullName",  "email",         "workspace",
-                                        "scopes",       "expiresAt", "workspaceName", "accessToken",
-                                        "refreshToken", NULL};
+    static const char *const known[] = {
+        "integration",   "user",        "provider",     "uid",         "nickname",
+        "fullName",      "email",       "workspace",    "scopes",      "expiresAt",
+        "workspaceName", "accessToken", "refreshToken", "redirectUri", NULL};
     decode_known(decoder, spec, known);
     decode_ref(decoder, spec, "integration", &ret_person->integration);
     if (!decode_field(spec, "integration")) {
@@ -100,6 +100,7 @@ void decode_integration_user(struct decoder *decoder, const struct decode_object
     ret_person->workspace = decode_text(decoder, spec, "workspace");
     ret_person->workspace_name = decode_text(decoder, spec, "workspaceName");
     ret_person->scopes = decode_text(decoder, spec, "scopes");
+    ret_person->redirect_uri = decode_text(decoder, spec, "redirectUri");
     ret_person->expires_text = decode_text(decoder, spec, "expiresAt");
     if (ret_person->expires_text.bytes > 0 &&
         (time_parse_rfc3339(ret_person->expires_text, &ret_person->expires_ns) != BK_OK ||

@@ -284,6 +284,7 @@ struct resource_integration_user {
     struct slice uid, nickname, full_name, email;
     struct slice workspace, workspace_name; /* Slack: where the sign-in was */
     struct slice scopes;
+    struct slice redirect_uri;
     struct slice expires_text;
     int64_t expires_ns; /* of the access token; 0 = never */
     bool has_access, has_refresh;
