@@ -271,16 +271,37 @@ sub start_responder
         watch => [ $server->{pid} ] };
 }
 
+# A certificate for 127.0.0.1 of an authority of its own; returns (authority, chain, key).
+sub certificate
+{
+    my ($kind) = @_;
+    my $dir = "$out/tls-$kind";
+    make_path($dir);
+    spew("$dir/ext", "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n");
+    my $key = $kind eq 'rsa' ? 'genrsa -out' : 'ecparam -name prime256v1 -genkey -noout -out';
+    system("cd '$dir' && { openssl $key ca.key && openssl $key key.pem && chmod 600 key.pem"
+        . ' && openssl req -x509 -new -key ca.key -subj /CN=ca -days 30 -out ca.pem'
+        . ' && openssl req -new -key key.pem -subj /CN=bench -out csr'
+        . ' && openssl x509 -req -in csr -CA ca.pem -CAkey ca.key -set_serial 1 -days 20 -extfile ext -out chain.pem; } > log 2>&1') == 0
+        or die "openssl: " . slurp("$dir/log");
+    return map { "$dir/$_" } qw(ca.pem chain.pem key.pem);
+}
+
 sub has_nginx { return grep { -x "$_/nginx" } split(/:/, $ENV{PATH}), '/usr/sbin' }
 
+# tls: {chain, key}: it listens with TLS at a second port, too.
 sub start_nginx
 {
+    my (%o) = @_;
     my ($nginx) = has_nginx();
     my $port = free_port();
+    my $tls_port = $o{tls} ? free_port() : 0;
     my $dir = "$out/nginx";
+    my $tls = $o{tls} ? "listen 127.0.0.1:$tls_port ssl backlog=4096; ssl_certificate $o{tls}{chain}; "
+        . "ssl_certificate_key $o{tls}{key}; ssl_protocols TLSv1.2; ssl_session_cache shared:tls:1m;" : '';
     remove_tree($dir);
     make_path($dir);
-    my $mask = $cpus > 1 ? 'worker_cpu_affinity 01;' : '';
+    my $mask = $cpus > 1 ? 'worker_cpu_affinity ' . ($o{cpu} // $server_cpu ? '10;' : '01;') : '';
     # As fast as it goes for this job: no log, connections never end, one recv takes head and body
     # (with the default of 1k for client_header_buffer_size it needs three system calls).
     spew("$dir/nginx.conf", <<"END");
@@ -308,6 +329,7 @@ http {
     scgi_temp_path $dir/scgi;
     server {
         listen 127.0.0.1:$port backlog=4096;
+        $tls
         location / {
             return 200 '{"id":"evt_00000000000000000000000000"}\\n';
         }
@@ -319,7 +341,7 @@ END
     my @workers = split ' ', slurp("/proc/$server->{pid}/task/$server->{pid}/children");
     @workers = split ' ', `pgrep -P $server->{pid}` unless @workers;
     die "nginx has no worker\n" unless @workers;
-    return { %$server, url => "http://127.0.0.1:$port/hooks/bench", port => $port,
+    return { %$server, url => "http://127.0.0.1:$port/hooks/bench", port => $port, tls_port => $tls_port,
         watch => [ $server->{pid}, @workers ] };
 }
 

@@ -175,12 +175,14 @@ static void line_let_go(struct client_line *line)
 void line_kill(struct client_line *line)
 {
     struct http_client *client = line->client;
+    bool says_goodbye = false;
 
     if (line->state == LINE_DEAD) {
         return;
     }
     if (line->state == LINE_IDLE) {
         line_unidle(line);
+        says_goodbye = line->tls && line_tls_goodbye(line);
     } else if (line->state <= LINE_TLS) {
         dial_cancel(line);
     }
@@ -198,7 +200,9 @@ void line_kill(struct client_line *line)
     reply_drop(line);
     line_tls_let_go(line);
     ring_cancel(client->ring, &line->recv_op);
-    ring_cancel(client->ring, &line->send_op);
+    if (!says_goodbye) {
+        ring_cancel(client->ring, &line->send_op);
+    }
     if (line->call) {
         line->call->state = CALL_ENDING;
         if (!ring_op_busy(&line->send_op)) {

@@ -255,6 +255,8 @@ void line_tls_ended(struct client_line *line);
 void line_tls_send_done(struct client_line *line);
 /* The connection is dead: give held buffers back. */
 void line_tls_let_go(struct client_line *line);
+/* Say close_notify (RFC 5246 7.2.1). False: not now (something else is being sent), or over. */
+bool line_tls_goodbye(struct client_line *line);
 /* Give the engine back; the connection is about to be free. */
 void line_tls_drop(struct client_line *line);
 

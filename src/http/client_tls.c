@@ -262,3 +262,19 @@ void line_tls_send_done(struct client_line *line)
     line->record_bytes = 0;
     pump(line);
 }
+
+/* One small record: it fits the buffer of a socket on which nothing else is under way, so the close
+ * that waits for it comes at once. */
+bool line_tls_goodbye(struct client_line *line)
+{
+    unsigned state = tls_state(line->tls);
+    if (!tls_is_open(line->tls) || state & (TLS_CLOSED | TLS_SEND_RECORD) || line->peer_done ||
+        ring_op_busy(&line->send_op)) {
+        return false;
+    }
+    tls_close(line->tls);
+    if (tls_state(line->tls) & TLS_SEND_RECORD) {
+        send_record(line);
+    }
+    return ring_op_busy(&line->send_op);
+}

@@ -66,7 +66,7 @@ class Peer:
     def one(self, connection, number):
         try:
             if self.context:
-                connection = self.context.wrap_socket(connection, server_side=True)
+                connection = self.context.wrap_socket(connection, server_side=True, suppress_ragged_eofs=False)
             self.serve(connection, number)
         except OSError:
             pass
@@ -374,6 +374,21 @@ calls = run('call a %s times=3\nwait\ncall b %s method=POST bytes=300000\nwait\n
 ok(len(calls) == 4 and all(c.body == b'good' for c in calls) and secure.count == 1, 'https, four calls on one connection')
 calls = run('call a %s\nwait\n' % url)
 ok(calls[0].err == 'UNAUTHENTICATED' and calls[0].stage == 'tls', 'without trust: %s' % calls[0].why)
+goodbyes = []
+
+
+def listens(connection, number):
+    while request(connection):
+        connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+    goodbyes.append('close_notify')  # a cut raises instead
+
+
+polite = Peer(listens, context)
+calls = run('call a %s\nwait\n' % polite.url(scheme='https'), *CA)
+end = time.monotonic() + 5
+while not goodbyes and time.monotonic() < end:
+    time.sleep(0.02)
+is_equal((calls[0].body, goodbyes), (b'ok', ['close_notify']), 'an idle connection is closed with close_notify')
 calls = run('call a https://localhost:%d/\nwait\n' % secure.port, *CA)
 ok(calls[0].err == 'UNAUTHENTICATED' and calls[0].stage == 'tls', 'another name: %s' % calls[0].why)
 calls = run('call a %s timeout=3000\nwait\n' % peer.url(scheme='https'), *CA)
