@@ -693,6 +693,9 @@ static enum bk_err open_state(struct control *control, char ret_why[CONTROL_WHY_
     }
     hub_issue_by(control->hub, keys_token, control->keys);
     uint64_t fed, failed;
+    if (source_table_reserve(control->sources, hub_sources_most(control->hub)) != BK_OK) {
+        return fail(ret_why, BK_NO_MEMORY, "state", "no memory for the event sources");
+    }
     err = hub_feed_all(control->hub, &fed, &failed);
     if (err != BK_OK) {
         return fail(ret_why, err, "state", bk_err_text(err));

@@ -466,6 +466,22 @@ static bool feed_one(void *context, struct slice key, struct slice value)
     return true;
 }
 
+/* Each has had a number, and has four keys at least. */
+uint64_t hub_sources_most(struct hub *hub)
+{
+    struct store_txn *txn;
+    struct store_stats stats;
+    uint64_t number = 0;
+    store_stats(hub->store, &stats);
+    if (store_read(hub->store, &txn) == BK_OK) {
+        if (store_number(txn, KEY_NUMBER, &number) != BK_OK) {
+            number = 0;
+        }
+        store_read_end(txn);
+    }
+    return number < stats.entries / 4 ? number : stats.entries / 4;
+}
+
 enum bk_err hub_feed_all(struct hub *hub, uint64_t *ret_fed, uint64_t *ret_failed)
 {
     struct feed feed = {.hub = hub};

@@ -62,6 +62,8 @@ void hub_issue_by(struct hub *hub, oidc_token_fn *issue, void *context);
 /* True once after one was wanted and there may be no key: make it (keys/oidc_issuer.h). */
 bool hub_take_issuer_wanted(struct hub *hub);
 
+/* There are at most about so many event sources, for who makes room before the feed. */
+uint64_t hub_sources_most(struct hub *hub);
 /* Feed every source, destination and route, as after a change. Those that cannot be compiled are
  * logged and counted. A million sources take 1-3 seconds. */
 enum bk_err hub_feed_all(struct hub *hub, uint64_t *ret_fed, uint64_t *ret_failed) BK_MUST_CHECK;

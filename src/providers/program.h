@@ -355,8 +355,9 @@ struct problem {
     const char *field;   /* in the words of spec.verification */
     const char *message; /* static */
 };
-/* Is the row well formed? Tells what a user's own row has wrong. */
-bool scheme_row_compiles(const struct scheme_row *row, struct problem *problem);
+/* Is the row well formed? Then its plan, malloc'ed; else NULL, and what a user's own row has wrong.
+ */
+struct scheme_plan *scheme_row_plan(const struct scheme_row *row, struct problem *problem);
 
 /* Places of a row, parsed: text that does not change must be in `block`. */
 struct block {

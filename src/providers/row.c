@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/ct.h"
+#include "providers/kept_rows.h"
 
 #include <stdlib.h>
 
@@ -514,8 +515,14 @@ enum bk_err scheme_row_custom(const struct scheme_custom *custom, struct scheme_
 {
     bk_assert(custom != NULL && ret_row != NULL && ret_field != NULL && ret_message != NULL);
     struct problem problem = {"verification", "out of memory"};
-    struct scheme_row words = {0}, *row = NULL;
-    *ret_row = NULL;
+    uint8_t print[SHA256_BYTES];
+    struct scheme_row words = {0}, *row;
+    struct scheme_plan *plan = NULL;
+    kept_row_print(custom, print);
+    *ret_row = row = kept_row_find(print);
+    if (row != NULL) {
+        return BK_OK;
+    }
     enum bk_err err = words_parse(custom, &words, &problem);
     if (err == BK_OK) {
         err = fields_check(custom, &problem);
@@ -524,8 +531,9 @@ enum bk_err scheme_row_custom(const struct scheme_custom *custom, struct scheme_
         row = row_build(custom, &words);
         err = row != NULL ? row_check(row, &problem) : BK_NO_MEMORY;
     }
-    if (err == BK_OK && !scheme_row_compiles(row, &problem)) {
-        err = BK_INVALID;
+    if (err == BK_OK) {
+        plan = scheme_row_plan(row, &problem);
+        err = plan != NULL ? BK_OK : BK_INVALID;
     }
     if (err != BK_OK) {
         *ret_field = problem.field;
@@ -533,13 +541,16 @@ enum bk_err scheme_row_custom(const struct scheme_custom *custom, struct scheme_
         scheme_row_free(row);
         return err;
     }
+    if (!kept_row_add(print, row, plan)) {
+        free(plan);
+    }
     *ret_row = row;
     return BK_OK;
 }
 
 void scheme_row_free(struct scheme_row *row)
 {
-    if (row != NULL) {
+    if (row != NULL && row->kept == NULL) {
         bk_assert(row->block_bytes != 0);
         free(row);
     }

@@ -161,6 +161,7 @@ struct scheme_row {
     bool allow_private; /* the issuer may be at a private address */
     bool hs256;             /* signed with the source's secrets, by HMAC-SHA-256 */
     size_t block_bytes; /* of a row made at run time: it and its strings are one block; else 0 */
+    const struct scheme_plan *kept; /* of one that is kept (kept_rows.h); NULL = it is not */
 };
 
 /* The table: rows.c. */

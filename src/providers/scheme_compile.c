@@ -827,11 +827,9 @@ static struct scheme_plan *plan_make(const struct scheme_row *row, const struct 
     return plan;
 }
 
-bool scheme_row_compiles(const struct scheme_row *row, struct problem *problem)
+struct scheme_plan *scheme_row_plan(const struct scheme_row *row, struct problem *problem)
 {
-    struct scheme_plan *plan = plan_make(row, row, problem);
-    free(plan);
-    return plan != NULL;
+    return plan_make(row, row, problem);
 }
 
 /* Of the rows of the table, and of their other ways of signing. Never freed: as constant as they
@@ -963,7 +961,7 @@ static struct scheme *scheme_take(const struct scheme_row *row, const struct sch
                                   size_t own_bytes, const struct scheme_options *options,
                                   struct problem *problem)
 {
-    const struct scheme_plan *plan = NULL;
+    const struct scheme_plan *plan = active == row ? row->kept : NULL;
     if (is_shared(row) && (plan = plan_shared(row, active, problem)) == NULL) {
         return NULL;
     }

@@ -170,17 +170,9 @@ static void slots_insert(struct slots *slots, struct source *source)
     slots->used++;
 }
 
-static enum bk_err slots_room(struct source_table *table)
+static enum bk_err slots_replace(struct source_table *table, size_t size)
 {
     struct slots *slots = atomic_load_explicit(&table->slots, memory_order_relaxed);
-    if ((slots->used + 1) * 2 <= slots->mask + 1) {
-        return BK_OK;
-    }
-    /* Twice as many when there are no tombs, and the same when there are mostly tombs. */
-    size_t size = SLOTS_MIN;
-    while (size < (table->count + 1) * 3) {
-        size *= 2;
-    }
     struct slots *larger = slots_make(size);
     if (!larger) {
         return BK_NO_MEMORY;
@@ -195,6 +187,30 @@ static enum bk_err slots_room(struct source_table *table)
     slots->retired_next = table->retired_slots;
     table->retired_slots = slots;
     return BK_OK;
+}
+
+static enum bk_err slots_room(struct source_table *table)
+{
+    struct slots *slots = atomic_load_explicit(&table->slots, memory_order_relaxed);
+    if ((slots->used + 1) * 2 <= slots->mask + 1) {
+        return BK_OK;
+    }
+    /* Twice as many when there are no tombs, and the same when there are mostly tombs. */
+    size_t size = SLOTS_MIN;
+    while (size < (table->count + 1) * 3) {
+        size *= 2;
+    }
+    return slots_replace(table, size);
+}
+
+enum bk_err source_table_reserve(struct source_table *table, uint64_t sources)
+{
+    struct slots *slots = atomic_load_explicit(&table->slots, memory_order_relaxed);
+    size_t size = SLOTS_MIN;
+    while (size < sources * 2) {
+        size *= 2;
+    }
+    return size > slots->mask + 1 ? slots_replace(table, size) : BK_OK;
 }
 
 static enum bk_err numbers_room(struct source_table *table, uint64_t number)

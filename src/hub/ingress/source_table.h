@@ -47,6 +47,8 @@ void source_table_close(struct source_table *table);
 /* Reader: NULL = no such source. Never blocks. */
 const struct source *source_table_find(const struct source_table *table, struct slice path);
 
+/* Writer: room for so many, before they come one after the other at a start. */
+enum bk_err source_table_reserve(struct source_table *table, uint64_t sources) BK_MUST_CHECK;
 /* Writer: apply one change; takes its scheme and events. BK_NO_MEMORY: the old version stays. */
 enum bk_err source_table_change(struct source_table *table,
                                 const struct source_change *change) BK_MUST_CHECK;
