@@ -34,7 +34,11 @@ static void channel_ask(struct provider_run *run)
 
 static const char *channel_take(struct provider_run *run, const struct provider_reply *reply)
 {
-    provider_note(run, "resourceId", provider_text(run, reply->json, "id"));
+    struct slice id = provider_text(run, reply->json, "id");
+    if (id.bytes == 0) {
+        return provider_fail(run, PROVIDER_FAULT_ODD, "Discord: the channel has no id");
+    }
+    provider_note(run, "resourceId", id);
     provider_note(run, "resourceName", provider_text(run, reply->json, "name"));
     return PROVIDER_END;
 }
@@ -67,7 +71,11 @@ static void post_ask(struct provider_run *run)
 
 static const char *post_take(struct provider_run *run, const struct provider_reply *reply)
 {
-    provider_note(run, "messageId", provider_text(run, reply->json, "id"));
+    struct slice id = provider_text(run, reply->json, "id");
+    if (id.bytes == 0) {
+        return provider_fail(run, PROVIDER_FAULT_ODD, "Discord: the message has no id");
+    }
+    provider_note(run, "messageId", id);
     return PROVIDER_END;
 }
 

@@ -299,7 +299,9 @@ static enum bk_err fill(struct creation *creation)
     if (request->team.bytes == 0) {
         return wrong(creation, "team", "is missing: the name of a Team");
     }
-    memcpy(entry->occurred_on, request->occurred_on.at, request->occurred_on.bytes);
+    if (request->occurred_on.bytes > 0) {
+        memcpy(entry->occurred_on, request->occurred_on.at, request->occurred_on.bytes);
+    }
     hub_id_make(entry->id);
     entry->body = draft.body;
     entry->status = status.bytes > 0 ? status : draft.status;
