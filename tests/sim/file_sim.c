@@ -991,7 +991,7 @@ struct disk_write *disk_write_begin(int file, const void *at, size_t bytes, uint
     struct disk_write *write = write_add(open->inode, at, bytes, offset);
     write->durable = durable;
     write->writable = (open->flags & FILE_WRITE) != 0;
-    write->due_ns = sim_now_ns() + disk_delay();
+    write->due_ns = sim_now_ns() + disk_delay() + sim_config()->flush_us * US;
     open->inode->open_count++; /* a write in flight keeps the file */
     return write;
 }

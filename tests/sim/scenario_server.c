@@ -114,6 +114,7 @@ static struct {
     uint64_t freeze_ns;   /* the disk stands still for so long; 0 = never … */
     unsigned freeze_from; /* … before this connection is opened */
     uint64_t patience_ns; /* of senders; 0 = theirs */
+    bool patient;         /* the stop waits until the senders have done */
 } plan;
 
 /* ---- sources */
@@ -823,7 +824,8 @@ static void life(sim_thread_fn *senders)
     }
     uint64_t cut_ns = ring_now_ns(world.ring) + plan.cut_after_ns;
     struct sim_thread *thread = sim_spawn("senders", senders, NULL);
-    bool early = !plan.calm && sim_below(3) == 0; /* stop while senders are at work */
+    bool early =
+        !plan.calm && !plan.patient && sim_below(3) == 0; /* stop while senders are at work */
     while (!sim_thread_ended(thread) || (!early && peer_clients())) {
         store_turn(cut_ns);
         if (!world.garbage && sim_below(20) == 0) {
@@ -951,6 +953,9 @@ static void senders_patient(void *context)
  * time, and what was refused meanwhile is on the disk once at most, however often it is sent. */
 void server_frozen_run(void)
 {
+    if (sim_below(2)) {
+        return; /* of a thousand seeds half is enough */
+    }
     lives_begin();
     plan.flushes = true;
     plan.clean = true;
@@ -970,6 +975,281 @@ void server_frozen_run(void)
     }
     plan.sweep = SWEEP_OFF;
     plan.freeze_ns = plan.patience_ns = 0;
+    lives_end();
+}
+
+/* ---- slow and hostile senders: each has its time, and a healthy one beside them waits for none of
+ * them */
+
+enum slow_kind {
+    SLOW_HEAD,    /* byte by byte, for ever */
+    SLOW_BODY,    /* below the least rate */
+    SLOW_STEADY,  /* above it, for longer than a body has at once */
+    SLOW_ENDLESS, /* above it, for longer than any body has */
+    SLOW_NOTHING, /* connects, and says nothing */
+    SLOW_IDLE,    /* one request, and then nothing */
+    SLOW_DEAF,    /* asks and asks, and never reads */
+    SLOW_HEALTHY,
+    SLOW_KINDS_DRAWN = SLOW_HEALTHY,
+    SLOW_QUIET, /* beside a loud source */
+    SLOW_KINDS
+};
+
+struct slow {
+    enum slow_kind kind;
+    uint64_t began_ns;
+    struct batch batch; /* of one request, for those who send events */
+    struct sim_socket *socket;
+    size_t asked; /* bytes */
+};
+
+static unsigned slow_open; /* raw ones that were not closed yet */
+
+/* When the server must have said, or done, what it should; ms from the first byte. */
+static const struct slow_time {
+    uint64_t from, to;
+} slow_times[SLOW_KINDS] = {
+    [SLOW_HEAD] = {9000, 13000},     [SLOW_BODY] = {19000, 28000},
+    [SLOW_STEADY] = {20000, 300000}, [SLOW_ENDLESS] = {599000, 610000},
+    [SLOW_NOTHING] = {74000, 79000}, [SLOW_IDLE] = {74000, 80000},
+    [SLOW_DEAF] = {29000, 120000},   [SLOW_HEALTHY] = {0, 3000},
+    [SLOW_QUIET] = {0, 1300},
+};
+
+static void slow_in_time(const struct slow *slow, const char *what)
+{
+    uint64_t took_ns = sim_now_ns() - slow->began_ns;
+    const struct slow_time *time = &slow_times[slow->kind];
+    sim_check(took_ns >= time->from * 1000 * US && took_ns <= time->to * 1000 * US,
+              "kind %d: %s after %" PRIu64 " ms", (int)slow->kind, what, took_ns / 1000000);
+}
+
+static void slow_answer(void *context, unsigned request, unsigned status, struct slice body,
+                        bool sent)
+{
+    struct slow *slow = context;
+    struct delivery *delivery = slow->batch.deliveries[request];
+    bool stored = slow->kind == SLOW_STEADY || slow->kind >= SLOW_HEALTHY;
+    (void)sent;
+    sim_check(status == (stored ? 200U : 408U), "kind %d is answered %u", (int)slow->kind, status);
+    slow_in_time(slow, "answered");
+    delivery->unanswered += status != 200;
+    if (status == 200) {
+        acknowledged(&slow->batch, delivery, body);
+    }
+}
+
+static void slow_ended(void *context, enum bk_err err)
+{
+    struct slow *slow = context;
+    (void)err;
+    buf_fini(&slow->batch.bytes[0]);
+    free(slow);
+}
+
+/* A head that never ends; else a plain webhook. */
+static void slow_request(struct slow *slow, uint32_t body_bytes)
+{
+    struct batch *batch = &slow->batch;
+    struct delivery *delivery = delivery_new();
+    delivery->source = 0;
+    delivery->wish = WISH_STORED;
+    delivery->body_bytes = body_bytes;
+    batch_add(batch, delivery);
+    if (slow->kind == SLOW_HEAD) {
+        buf_reset(&batch->bytes[0]);
+        buf_add_str(&batch->bytes[0], "POST /hooks/alpha HTTP/1.1\r\nHost: sim\r\nX: ");
+        for (unsigned i = 0; i < 1000; i++) {
+            buf_add_byte(&batch->bytes[0], 'x');
+        }
+        batch->requests[0] =
+            (struct peer_request){.at = batch->bytes[0].at, .bytes = batch->bytes[0].bytes};
+    }
+}
+
+static void slow_send(enum slow_kind kind)
+{
+    static const struct {
+        uint32_t body_bytes;
+        size_t piece_bytes; /* in a second, at most */
+    } pace[SLOW_KINDS] = {
+        [SLOW_HEAD] = {1, 2},           [SLOW_BODY] = {30000, 300},
+        [SLOW_STEADY] = {120000, 4000}, [SLOW_ENDLESS] = {1 << 20, 1500},
+        [SLOW_HEALTHY] = {800, 100000}, [SLOW_QUIET] = {800, 100000},
+    };
+    struct slow *slow = calloc(1, sizeof *slow);
+    bk_assert(slow);
+    slow->kind = kind;
+    slow->began_ns = sim_now_ns();
+    slow_request(slow, pace[kind].body_bytes);
+    struct peer_client_config config = {
+        .to = {.family = 4, .port = PORT, .at = {127, 0, 0, 1}},
+        .requests = slow->batch.requests,
+        .count = 1,
+        .pipeline = 1,
+        .piece_bytes = pace[kind].piece_bytes,
+        .pause_us = kind >= SLOW_HEALTHY ? 0 : 1000000,
+        .patience_ns = 700 * SECOND,
+        .context = slow,
+        .answer = slow_answer,
+        .ended = slow_ended,
+    };
+    peer_client_start(&config);
+}
+
+/* Those who are no HTTP clients: what the server does with them is all that counts. */
+static void slow_look(void *context)
+{
+    struct slow *slow = context;
+    uint8_t bytes[512];
+    if (slow->kind == SLOW_DEAF) {
+        static const char ask[] = "GET /nobody HTTP/1.1\r\nHost: sim\r\n\r\n";
+        while (!net_broken(slow->socket) && net_room(slow->socket) >= sizeof ask - 1) {
+            net_write(slow->socket, ask, sizeof ask - 1);
+            slow->asked += sizeof ask - 1;
+        }
+        sim_check(slow->asked < 4 << 20, "a client that reads nothing is read for ever");
+    } else {
+        while (net_available(slow->socket) > 0) {
+            net_read(slow->socket, bytes, sizeof bytes);
+        }
+    }
+    if (net_eof(slow->socket) || net_reset(slow->socket) || net_broken(slow->socket)) {
+        slow_in_time(slow, "closed");
+        net_notify(slow->socket, NULL, NULL);
+        net_close(slow->socket, true);
+        slow_open--;
+        free(slow);
+    }
+}
+
+static void slow_connected(void *context, uint64_t number, struct sim_socket *socket,
+                           enum bk_err err)
+{
+    struct slow *slow = context;
+    (void)number;
+    sim_check(err == BK_OK, "cannot connect: %s", bk_err_name(err));
+    slow->socket = socket;
+    slow->began_ns = sim_now_ns();
+    net_notify(socket, slow_look, slow);
+    if (slow->kind == SLOW_IDLE) {
+        static const char ask[] = "GET /health/live HTTP/1.1\r\nHost: sim\r\n\r\n";
+        net_write(socket, ask, sizeof ask - 1);
+    }
+    slow_look(slow);
+}
+
+static void slow_connect(enum slow_kind kind)
+{
+    static const struct ring_address to = {.family = 4, .port = PORT, .at = {127, 0, 0, 1}};
+    struct slow *slow = calloc(1, sizeof *slow);
+    bk_assert(slow);
+    slow->kind = kind;
+    slow_open++;
+    net_connect(NULL, &to, slow_connected, slow, 0);
+}
+
+static void senders_slow(void *context)
+{
+    (void)context;
+    slow_open = 0;
+    for (unsigned i = 0; i < 6; i++) {
+        enum slow_kind kind = (enum slow_kind)sim_below(SLOW_KINDS_DRAWN);
+        kind = kind == SLOW_ENDLESS && i > 0 ? SLOW_BODY : kind; /* it takes many steps */
+        if (kind == SLOW_NOTHING || kind == SLOW_IDLE || kind == SLOW_DEAF) {
+            slow_connect(kind);
+        } else {
+            slow_send(kind);
+        }
+        sim_sleep(sim_below(3000) * 1000 * US);
+        slow_send(SLOW_HEALTHY);
+    }
+    while (peer_clients() || slow_open) {
+        sim_sleep(SECOND);
+    }
+}
+
+void server_slow_configure(struct sim_config *config)
+{
+    server_configure(config);
+    /* Rates are what is looked at here: the network is not slower than the senders. */
+    config->dribble = config->receive_cut = 0;
+    config->window_bytes = 1U << 16;
+    config->segment_bytes = 1U << 12;
+}
+
+void server_slow_run(void)
+{
+    if (sim_below(4)) {
+        return; /* of a thousand seeds a quarter is enough */
+    }
+    lives_begin();
+    plan.flushes = plan.clean = plan.calm = true;
+    plan.cores = (unsigned)sim_between(1, CORES);
+    plan.connections = 0;
+    plan.cut_after_ns = 3600 * SECOND;
+    plan.conns_max = 64;
+    life(senders_slow);
+    lives_end();
+}
+
+/* ---- one source floods a slow disk, another has an event now and then */
+
+static void loud_send(void)
+{
+    struct batch *batch = calloc(1, sizeof *batch);
+    bk_assert(batch);
+    for (unsigned i = 0; i < 3; i++) {
+        struct delivery *delivery = delivery_new();
+        delivery->source = 2;
+        delivery->wish = WISH_STORED;
+        delivery->body_bytes = (uint32_t)sim_between(30000, 100000);
+        batch_add(batch, delivery);
+    }
+    struct peer_client_config config = {
+        .to = {.family = 4, .port = PORT, .at = {127, 0, 0, 1}},
+        .requests = batch->requests,
+        .count = batch->count,
+        .pipeline = BATCH_MAX,
+        .patience_ns = 60 * SECOND,
+        .context = batch,
+        .answer = batch_answer,
+        .ended = batch_ended,
+    };
+    peer_client_start(&config);
+}
+
+static void senders_loud(void *context)
+{
+    (void)context;
+    sim_config()->flush_us = 200000; /* six of them are time enough */
+    for (unsigned i = 0; i < 60; i++) {
+        loud_send();
+    }
+    for (unsigned i = 0; i < 12; i++) {
+        sim_sleep(sim_below(100000) * US);
+        slow_send(SLOW_QUIET);
+    }
+}
+
+void server_loud_run(void)
+{
+    if (sim_below(24)) {
+        return; /* of a thousand seeds forty are enough */
+    }
+    lives_begin();
+    plan.flushes = plan.clean = true;
+    plan.sweep = SWEEP_FROZEN; /* no fault is drawn */
+    plan.cores = (unsigned)sim_between(1, CORES);
+    plan.connections = 0;
+    plan.cut_after_ns = 3600 * SECOND;
+    plan.conns_max = 128;
+    plan.calm = false;
+    plan.patient = true;
+    life(senders_loud);
+    sim_config()->flush_us = 0;
+    plan.patient = false;
+    plan.sweep = SWEEP_OFF;
     lives_end();
 }
 

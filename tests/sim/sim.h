@@ -40,6 +40,7 @@ struct sim_config {
     uint32_t recv_buffers_max; /* a ring gets no more (power of two); 0 = as many as it asks for */
     /* Disk. */
     uint32_t disk_us_min, disk_us_max;
+    uint32_t flush_us;   /* a write of a ring takes so much longer */
     uint32_t disk_slow;  /* an operation takes up to 100 times as long */
     uint32_t write_fail; /* BK_IO: any part of it may be on disk */
     uint32_t write_short;

@@ -20,22 +20,22 @@ enum sink_treat {
     SINK_INTERIM, /* some 1xx before */
     SINK_CLOSE,
     SINK_UNTIL_CLOSE,
-    SINK_BYE,  /* closes behind the answer without having said so */
+    SINK_BYE,   /* closes behind the answer without having said so */
     SINK_TAKEN, /* -- those above are taken for sure */
     /* taken, but the sender cannot know */
     SINK_CUT = SINK_TAKEN, /* the answer ends in the middle */
     SINK_RESET_ANSWER,
     SINK_RESET_BEFORE_ANSWER,
     SINK_SILENT,
-    SINK_TRICKLE,      /* a byte now and then, too slow */
+    SINK_TRICKLE, /* a byte now and then, too slow */
     SINK_ENDLESS_HEAD,
     SINK_ENDLESS_1XX,
     SINK_ENDLESS_BODY,
-    SINK_TOO_LONG,     /* Content-Length says more than comes */
-    SINK_BOTH,         /* Content-Length and chunked */
-    SINK_LENGTHS,      /* two of them that differ */
+    SINK_TOO_LONG, /* Content-Length says more than comes */
+    SINK_BOTH,     /* Content-Length and chunked */
+    SINK_LENGTHS,  /* two of them that differ */
     SINK_GARBAGE,
-    SINK_DOUBT,        /* -- those above may or may not be repeated */
+    SINK_DOUBT, /* -- those above may or may not be repeated */
     /* refused */
     SINK_500 = SINK_DOUBT,
     SINK_404,
