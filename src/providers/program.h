@@ -168,6 +168,18 @@ struct scheme_plan {
     unsigned handshake_count;
     unsigned unsigned_count; /* handshakes that are looked for first; they come first */
     bool learns;             /* a handshake brings the secret */
+    /* HMAC-SHA-256 over the body with one signature in a header, as most have it: what scheme.c
+     * needs for that. slot 0 = it is no such row. */
+    struct plain {
+        uint8_t slot;
+        uint8_t prefix_bytes;
+        uint8_t handshake_slot; /* its only handshake is told by this header: 0 = otherwise */
+        uint8_t handshake_last; /* letter of what the header must be */
+        bool hex;
+        enum base64_alphabet alphabet;
+        uint64_t prefix, prefix_mask; /* as eight bytes of the value are loaded */
+    } plain;
+    bool is_named;           /* type and id are first looked for in a header with a slot */
     struct handshake *handshakes;
     unsigned secret_name_count;
     struct slice secret_names[SECRET_NAMES_MAX];

@@ -605,7 +605,62 @@ static bool address_allowed(const struct extra *extra, const struct scheme_reque
     return in_ranges(extra->allow, extra->allow_count, family, at);
 }
 
-/* ---- the whole */
+/* Does what the source configures besides secrets allow the sender? */
+__attribute__((noinline)) static bool extra_allows(const struct scheme *scheme,
+                                                   const struct scheme_request *request)
+{
+    const struct extra *extra = scheme_extra(scheme);
+    return !extra->has_allow || address_allowed(extra, request);
+}
+
+/* ---- the whole
+
+   Most rows are a MAC over the body with everything in headers (plan->plain, is_named). They go a
+   short way, which decides as the long one does and costs what a function written for the provider
+   would (bench/rows.c). It takes a prepared request. */
+
+static inline struct slice slot_value(const struct scheme_request *request, uint8_t slot)
+{
+    unsigned at = request->slots.at[slot - 1];
+    return at != 0 ? http_header_value(request->head, &request->head->headers[at - 1])
+                   : SLICE_EMPTY;
+}
+
+static inline enum scheme_verdict verify_plain(const struct scheme *scheme,
+                                               const struct plain *plain,
+                                               const struct scheme_request *request)
+{
+    const struct program *program = &scheme->plan->programs[0];
+    uint8_t given[SHA256_BYTES], mac[SHA256_BYTES];
+    struct slice value = slot_value(request, plain->slot);
+    uint64_t front;
+    size_t bytes;
+    if (__builtin_expect(request->slots.found >> (15 + plain->slot) & 1, 0)) {
+        return SCHEME_SIGNATURE_DOUBLED;
+    }
+    if (__builtin_expect(value.bytes < plain->prefix_bytes + sizeof front, 0)) {
+        return value.bytes == 0 ? SCHEME_SIGNATURE_MISSING : SCHEME_SIGNATURE_MALFORMED;
+    }
+    memcpy(&front, value.at, sizeof front);
+    value = slice_of(value.at + plain->prefix_bytes, value.bytes - plain->prefix_bytes);
+    bool good = (front & plain->prefix_mask) == plain->prefix &&
+                (plain->hex ? hex_decode(value, given, sizeof given)
+                            : base64_decode(value, plain->alphabet, given, sizeof given, &bytes) &&
+                                  bytes == sizeof given);
+    if (__builtin_expect(!good, 0)) {
+        return SCHEME_SIGNATURE_MALFORMED;
+    }
+    const uint8_t *at = scheme->tail;
+    for (unsigned k = 0; k < scheme->key_count; k++) {
+        const struct key *key = (const struct key *)(const void *)at;
+        hmac_sha256(&key->sha256, &request->body, 1, mac);
+        if (__builtin_expect(bk_ct_equal(mac, given, sizeof mac), 1)) {
+            return SCHEME_GENUINE;
+        }
+        at += program->key_bytes;
+    }
+    return scheme->key_count != 0 ? SCHEME_SIGNATURE_WRONG : SCHEME_NO_SECRET_YET;
+}
 
 const struct scheme *scheme_resolve(const struct scheme *scheme, const struct http_head *head)
 {
@@ -641,6 +696,7 @@ void scheme_prepare(const struct scheme *scheme, struct scheme_request *request)
         const struct scheme_plan *plan = slots->scheme->plan;
         slots->found =
             http_locate(request->head, plan->names, plan->tags, plan->name_count, slots->at);
+        slots->no_secrets = plan->secret_mask != 0 && (slots->found & plan->secret_mask) == 0;
     }
 }
 
@@ -680,20 +736,44 @@ static enum scheme_verdict verify_program(const struct scheme *scheme,
     return program->kind != ROW_NONE ? verify_token(scheme, program, request) : SCHEME_GENUINE;
 }
 
-enum scheme_verdict scheme_verify(const struct scheme *scheme, const struct scheme_request *request,
-                                  struct scheme_answer *ret_answer)
+/* Of a genuine request: is it one of those handshakes that are signed? */
+__attribute__((noinline)) static enum scheme_verdict
+signed_handshakes(const struct scheme *scheme, const struct scheme_request *request,
+                  struct scheme_answer *ret_answer)
 {
-    bk_assert(scheme != NULL && request != NULL && request->head != NULL && ret_answer != NULL);
-    const struct extra *extra = scheme_extra(scheme);
-    if (extra != NULL && extra->has_allow && !address_allowed(extra, request)) {
-        return SCHEME_ADDRESS_REFUSED;
+    const struct scheme_plan *plan = scheme->plan;
+    scratch_reset();
+    for (unsigned i = plan->unsigned_count; i < plan->handshake_count; i++) {
+        if (handshake_is(scheme, &plan->handshakes[i], request)) {
+            return handshake_answer(scheme, &plan->handshakes[i], request, ret_answer);
+        }
     }
+    return SCHEME_GENUINE;
+}
+
+/* Nearly always it is another type of event; its last letter is enough to tell. */
+static inline bool may_be_handshake(const struct scheme_plan *plan,
+                                    const struct scheme_request *request)
+{
+    if (plan->plain.handshake_slot == 0) {
+        return plan->handshake_count != 0;
+    }
+    struct slice is = slot_value(request, plan->plain.handshake_slot);
+    return is.bytes != 0 && is.at[is.bytes - 1] == plan->plain.handshake_last;
+}
+
+/* The long way. */
+__attribute__((noinline)) static enum scheme_verdict
+verify_any(const struct scheme *scheme, const struct scheme_request *request,
+           struct scheme_answer *ret_answer)
+{
+    bk_assert(request->head != NULL);
     scheme = resolve(scheme, request);
     if (scheme == NULL) {
         return SCHEME_TYPE_UNKNOWN;
     }
-    scratch_reset();
     const struct scheme_plan *plan = scheme->plan;
+    scratch_reset();
     for (unsigned i = 0; i < plan->unsigned_count; i++) {
         if (handshake_is(scheme, &plan->handshakes[i], request)) {
             return handshake_answer(scheme, &plan->handshakes[i], request, ret_answer);
@@ -701,13 +781,26 @@ enum scheme_verdict scheme_verify(const struct scheme *scheme, const struct sche
     }
     enum scheme_verdict verdict =
         verify_program(scheme, scheme_select(scheme, request), request, ret_answer);
-    for (unsigned i = plan->unsigned_count; i < plan->handshake_count && verdict == SCHEME_GENUINE;
-         i++) {
-        if (handshake_is(scheme, &plan->handshakes[i], request)) {
-            verdict = handshake_answer(scheme, &plan->handshakes[i], request, ret_answer);
-        }
+    return verdict == SCHEME_GENUINE ? signed_handshakes(scheme, request, ret_answer) : verdict;
+}
+
+enum scheme_verdict scheme_verify(const struct scheme *scheme, const struct scheme_request *request,
+                                  struct scheme_answer *ret_answer)
+{
+    bk_assert(scheme != NULL && request != NULL && ret_answer != NULL);
+    if (__builtin_expect(scheme->extra_at != 0, 0) && !extra_allows(scheme, request)) {
+        return SCHEME_ADDRESS_REFUSED;
     }
-    return verdict;
+    const struct scheme *prepared = request->slots.scheme;
+    if (__builtin_expect(prepared == NULL || prepared->plan->plain.slot == 0, 0)) {
+        return verify_any(scheme, request, ret_answer);
+    }
+    scheme = prepared;
+    const struct scheme_plan *plan = scheme->plan;
+    enum scheme_verdict verdict = verify_plain(scheme, &plan->plain, request);
+    return verdict == SCHEME_GENUINE && may_be_handshake(plan, request)
+               ? signed_handshakes(scheme, request, ret_answer)
+               : verdict;
 }
 
 /* ---- identity */
@@ -787,21 +880,38 @@ static void find_both(const struct places *a, const struct places *b,
     }
 }
 
+__attribute__((noinline)) static void identify_any(const struct scheme *scheme,
+                                                   const struct scheme_request *request,
+                                                   struct scheme_identity *identity)
+{
+    scheme = resolve(scheme, request);
+    if (scheme != NULL) {
+        const struct scheme_plan *plan = scheme->plan;
+        find_both(&plan->type, &plan->id, request, &identity->type, &identity->delivery_id);
+        if (__builtin_expect(plan->within.count != 0, 0)) {
+            static const struct places none;
+            struct slice nothing;
+            find_both(&none, &plan->within, request, &nothing, &identity->within);
+        }
+    }
+}
+
 void scheme_identify(const struct scheme *scheme, const struct scheme_request *request,
                      struct scheme_identity *ret_identity)
 {
     bk_assert(scheme != NULL && request != NULL && ret_identity != NULL);
-    scheme = resolve(scheme, request);
-    *ret_identity = (struct scheme_identity){SLICE_EMPTY, SLICE_EMPTY, SLICE_EMPTY};
-    if (scheme != NULL) {
-        const struct scheme_plan *plan = scheme->plan;
-        find_both(&plan->type, &plan->id, request, &ret_identity->type, &ret_identity->delivery_id);
-        if (__builtin_expect(plan->within.count != 0, 0)) {
-            static const struct places none;
-            struct slice nothing;
-            find_both(&none, &plan->within, request, &nothing, &ret_identity->within);
+    const struct scheme *prepared = request->slots.scheme;
+    ret_identity->within = SLICE_EMPTY;
+    if (__builtin_expect(prepared != NULL && prepared->plan->is_named, 1)) {
+        const struct scheme_plan *plan = prepared->plan;
+        ret_identity->type = slot_value(request, plan->type.at[0].slot);
+        ret_identity->delivery_id = slot_value(request, plan->id.at[0].slot);
+        if (ret_identity->type.bytes != 0 && ret_identity->delivery_id.bytes != 0) {
+            return;
         }
     }
+    ret_identity->type = ret_identity->delivery_id = SLICE_EMPTY;
+    identify_any(scheme, request, ret_identity);
 }
 
 void scheme_subject(const struct scheme_row *row, const struct scheme_request *request,
@@ -855,15 +965,13 @@ unsigned scheme_redactions(const struct scheme *scheme, const struct scheme_requ
                            struct scheme_redaction *ret_redactions, unsigned max)
 {
     bk_assert(scheme != NULL && request != NULL && (max == 0 || ret_redactions != NULL));
+    if (__builtin_expect(request->slots.no_secrets, 1)) {
+        return 0;
+    }
     unsigned count = 0;
     const struct http_head *head = request->head;
     const struct scheme *one = resolve(scheme, request);
     const struct scheme_plan *plan = one != NULL ? one->plan : scheme->plan;
-    /* Nearly always: it is known that there is none. */
-    if (request->slots.scheme != NULL && plan->secret_mask != 0 &&
-        (request->slots.found & plan->secret_mask) == 0) {
-        return 0;
-    }
     for (unsigned i = 0; i < plan->secret_name_count; i++) {
         unsigned slot = request->slots.scheme != NULL ? plan->secret_slots[i] : 0;
         if (slot == 0 || request->slots.at[slot - 1] != 0) {

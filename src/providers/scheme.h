@@ -58,7 +58,8 @@ enum scheme_verdict {
 #define SCHEME_SLOTS_MAX 16U
 struct scheme_slots {
     const struct scheme *scheme;
-    uint32_t found; /* http_locate()'s result */
+    uint32_t found;  /* http_locate()'s result */
+    bool no_secrets; /* no header has to be blanked */
     uint8_t at[SCHEME_SLOTS_MAX];
 };
 

@@ -707,6 +707,50 @@ static void place_slot(struct scheme_plan *plan, struct place *place)
     place->slot = place->kind == PLACE_HEADER ? slot_of(plan, place->text) : 0;
 }
 
+/* Which of the short ways through scheme.c it may go. */
+static bool is_plain(const struct scheme_plan *plan)
+{
+    const struct program *program = &plan->programs[0];
+    const struct format *format = &program->format;
+    const struct lane *lane = &format->lanes[LANE_MAC];
+    return plan->program_count == 1 && plan->unsigned_count == 0 && program->kind == ROW_HMAC &&
+           program->algorithm == HMAC_SHA256 && program->signature.slot != 0 &&
+           format->separator == 0 && !format->open && !format->has_timestamp && lane->used &&
+           !lane->prefix_optional && lane->prefix.bytes <= 8 && !format->lanes[LANE_ED25519].used &&
+           !format->lanes[LANE_PUBLIC_KEY].used && program->op_count == 1 &&
+           program->ops[0].kind == OP_BODY && program->timestamp.kind == PLACE_NONE &&
+           program->body_hash.kind == PLACE_NONE && !program->signs_id;
+}
+
+static void plain_fill(struct scheme_plan *plan)
+{
+    const struct program *program = &plan->programs[0];
+    const struct lane *lane = &program->format.lanes[LANE_MAC];
+    struct plain *plain = &plan->plain;
+    if (plan->program_count == 0 || !is_plain(plan)) {
+        return;
+    }
+    plain->slot = program->signature.slot;
+    plain->prefix_bytes = (uint8_t)lane->prefix.bytes;
+    plain->hex = lane->encoding == ENCODING_HEX;
+    plain->alphabet = lane->encoding == ENCODING_BASE64URL ? BASE64_URL : BASE64_STANDARD;
+    const struct handshake *handshake = &plan->handshakes[0];
+    if (plan->handshake_count == 1 && handshake->has_equals && handshake->equals.bytes != 0) {
+        plain->handshake_slot = handshake->when.slot;
+        plain->handshake_last = handshake->equals.at[handshake->equals.bytes - 1];
+    }
+    if (lane->prefix.bytes != 0) {
+        memcpy(&plain->prefix, lane->prefix.at, lane->prefix.bytes);
+        memset(&plain->prefix_mask, 0xff, lane->prefix.bytes);
+    }
+}
+
+static bool is_named(const struct scheme_plan *plan)
+{
+    return plan->within.count == 0 && plan->type.count != 0 && plan->type.at[0].slot != 0 &&
+           plan->id.count != 0 && plan->id.at[0].slot != 0;
+}
+
 static void slots_assign(struct scheme_plan *plan)
 {
     uint32_t mask = 0;
@@ -733,6 +777,8 @@ static void slots_assign(struct scheme_plan *plan)
         all = all && plan->secret_slots[i] != 0;
     }
     plan->secret_mask = all && plan->secret_field_count == 0 ? mask : 0;
+    plain_fill(plan);
+    plan->is_named = is_named(plan);
 }
 
 static bool plan_fill(struct scheme_plan *plan, const struct scheme_row *active,
