@@ -1,5 +1,5 @@
 /* deliveries.c - what became of events, and sending them again. */
-#include "api/route.h"
+#include "api/listing.h"
 
 #include "base/log.h"
 #include "base/time.h"
@@ -9,8 +9,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-
-#define PAGE_BYTES_MAX (8U << 20)
 
 /* The number of the destination that a parameter names; 0 when it is not given. False when the call
  * was answered. */
@@ -44,12 +42,9 @@ static bool take_reader(struct api_call *call, struct reader **ret_reader)
 
 /* ---- GET /api/v1/deliveries */
 
-struct listing {
-    struct api_work work;
+struct delivery_listing {
+    struct api_listing listing;
     struct delivery_walk walk;
-    unsigned left;
-    unsigned count;
-    uint64_t started_ns;
     char canvas[NAME_BYTES_MAX + 1]; /* of the caller's token; empty = all */
     uint64_t last;                   /* the destination that was looked up last, and the outcome */
     bool last_own;
@@ -58,7 +53,7 @@ struct listing {
 /* Looked at in one step at most, where most are another canvas's. */
 #define FOREIGN_MAX 1000U
 
-static bool is_own(struct api_call *call, struct listing *listing, uint64_t destination)
+static bool is_own(struct api_call *call, struct delivery_listing *listing, uint64_t destination)
 {
     struct hub_target_name name;
     if (listing->canvas[0] == '\0') {
@@ -77,56 +72,35 @@ static void free_work(struct api_work *work)
     free(work);
 }
 
-static enum api_step end_page(struct api_call *call, struct listing *listing, bool more)
+static enum bk_err next_delivery(struct api_call *call, struct api_listing *listing, size_t *budget)
 {
-    struct buf *body = &call->response->body;
-    if (listing->walk.damaged != 0) {
-        log_event(LOG_WARN, "journal_damaged", LOG_I("places", listing->walk.damaged));
+    struct delivery_listing *deliveries = (struct delivery_listing *)(void *)listing;
+    for (unsigned foreign = 0; foreign < FOREIGN_MAX; foreign++) {
+        struct delivery_item item;
+        enum bk_err err = delivery_walk_next(&deliveries->walk, call->api->hub, call->api->reader,
+                                             budget, &item);
+        if (err != BK_OK) {
+            return err;
+        }
+        if (is_own(call, deliveries, item.destination)) {
+            api_listing_row(call, listing);
+            delivery_json(call->api->hub, call->api->routes, &item, &call->response->body);
+            return BK_OK;
+        }
     }
-    buf_add_byte(body, ']');
-    if (more) {
-        buf_add_str(body, ",\"next\":\"");
-        delivery_walk_cursor(&listing->walk, body);
-        buf_add_byte(body, '"');
-    }
-    buf_add_byte(body, '}');
-    return api_json(call, 200);
+    return BK_AGAIN;
 }
 
-static enum api_step list_step(struct api_call *call)
+static bool deliveries_cursor(struct api_call *call, struct api_listing *listing, bool more)
 {
-    struct listing *listing = (struct listing *)(void *)call->response->work;
-    struct buf *body = &call->response->body;
-    size_t budget = API_STEP_BYTES;
-    unsigned foreign = 0;
-    while (listing->left != 0 && body->bytes < PAGE_BYTES_MAX) {
-        struct delivery_item item;
-        enum bk_err err =
-            delivery_walk_next(&listing->walk, call->api->hub, call->api->reader, &budget, &item);
-        if (err == BK_NOT_FOUND) {
-            return end_page(call, listing, false);
-        }
-        if (err == BK_AGAIN) {
-            bool late = call->request->now_ns - listing->started_ns > API_LIST_MS * 1000000ULL;
-            return late ? end_page(call, listing, true) : API_AGAIN;
-        }
-        if (err != BK_OK) {
-            return api_fail(call, err, "reading the journal");
-        }
-        if (!is_own(call, listing, item.destination)) {
-            if (++foreign < FOREIGN_MAX) {
-                continue;
-            }
-            bool late = call->request->now_ns - listing->started_ns > API_LIST_MS * 1000000ULL;
-            return late ? end_page(call, listing, true) : API_AGAIN;
-        }
-        if (listing->count++ != 0) {
-            buf_add_byte(body, ',');
-        }
-        delivery_json(call->api->hub, call->api->routes, &item, body);
-        listing->left--;
+    struct delivery_listing *deliveries = (struct delivery_listing *)(void *)listing;
+    if (deliveries->walk.damaged != 0) {
+        log_event(LOG_WARN, "journal_damaged", LOG_I("places", deliveries->walk.damaged));
     }
-    return end_page(call, listing, true);
+    if (more) {
+        delivery_walk_cursor(&deliveries->walk, &call->response->body);
+    }
+    return more;
 }
 
 enum api_step api_deliveries_list(struct api_call *call)
@@ -150,26 +124,17 @@ enum api_step api_deliveries_list(struct api_call *call)
         }
         filter.event = journal_position_pack(position);
     }
-    struct listing *listing = calloc(1, sizeof *listing);
+    struct delivery_listing *listing = calloc(1, sizeof *listing);
     if (listing == NULL) {
         return api_fail(call, BK_NO_MEMORY, "deliveries");
     }
-    listing->work = (struct api_work){.resume = list_step, .free_work = free_work};
-    listing->left = api_limit(call);
-    listing->started_ns = call->request->now_ns;
+    listing->listing = (struct api_listing){
+        .work = {.free_work = free_work}, .next = next_delivery, .cursor = deliveries_cursor};
     snprintf(listing->canvas, sizeof listing->canvas, "%s", call->token.canvas);
-    call->response->work = &listing->work; /* freed with the response from here on */
-    enum bk_err err =
-        delivery_walk_begin(&listing->walk, reader, &filter, api_value(call, "cursor"));
-    if (err == BK_INVALID) {
-        return api_invalid(call, "cursor",
-                           "cursor is not one that this list gave; begin without it");
-    }
-    if (err != BK_OK) {
-        return api_fail(call, err, "reading the journal");
-    }
-    buf_add_str(&call->response->body, "{\"items\":[");
-    return list_step(call);
+    api_listing_begin(call, &listing->listing);
+    return api_listing_run(
+        call, &listing->listing,
+        delivery_walk_begin(&listing->walk, reader, &filter, api_value(call, "cursor")));
 }
 
 /* ---- POST /api/v1/events/{id}/replay */

@@ -1,12 +1,9 @@
-#include "api/route.h"
+#include "api/listing.h"
 
 #include "base/log.h"
 #include "hub/events/events.h"
 
 #include <stdlib.h>
-
-/* A page that is this large ends, however few events it has. */
-#define PAGE_BYTES_MAX (8U << 20)
 
 /* The control thread's only reader; listings hold no pointers into it between their steps. */
 enum bk_err api_reader(struct api *api, struct reader **ret_reader)
@@ -24,71 +21,49 @@ enum bk_err api_reader(struct api *api, struct reader **ret_reader)
 
 /* ---- list */
 
-struct listing {
-    struct api_work work;
+struct event_listing {
+    struct api_listing listing;
     struct arena arena; /* the filter's texts */
     struct event_scan scan;
     bool forward;
-    unsigned left;
-    unsigned count;
-    uint64_t started_ns;
 };
 
 static void free_listing(struct api_work *work)
 {
-    struct listing *listing = (struct listing *)(void *)work;
-    arena_fini(&listing->arena);
-    free(listing);
+    struct event_listing *events = (struct event_listing *)(void *)work;
+    arena_fini(&events->arena);
+    free(events);
 }
 
-/* `more`: there may be further events. A forward list always has a next: what comes later is there.
- * */
-static enum api_step end_page(struct api_call *call, struct listing *listing, bool more)
+static enum bk_err next_event(struct api_call *call, struct api_listing *listing, size_t *budget)
 {
-    struct buf *body = &call->response->body;
-    if (listing->scan.damaged != 0) {
-        log_event(LOG_WARN, "journal_damaged", LOG_I("places", listing->scan.damaged),
+    struct event_listing *events = (struct event_listing *)(void *)listing;
+    struct journal_record record;
+    enum bk_err err =
+        event_scan_next(&events->scan, call->api->hub, call->api->reader, budget, &record);
+    if (err == BK_OK) {
+        api_listing_row(call, listing);
+        event_json(call->api->hub, &record, &call->response->body);
+    }
+    return err;
+}
+
+/* A forward list always has a next: what comes later is there. */
+static bool events_cursor(struct api_call *call, struct api_listing *listing, bool more)
+{
+    struct event_listing *events = (struct event_listing *)(void *)listing;
+    if (events->scan.damaged != 0) {
+        log_event(LOG_WARN, "journal_damaged", LOG_I("places", events->scan.damaged),
                   LOG_Z("first", reader_problem(call->api->reader)));
     }
-    buf_add_byte(body, ']');
-    if (more || (listing->forward && !listing->scan.passed_until)) {
-        buf_add_str(body, ",\"next\":\"");
-        event_scan_cursor(&listing->scan, body);
-        buf_add_byte(body, '"');
+    if (!more && (!events->forward || events->scan.passed_until)) {
+        return false;
     }
-    buf_add_byte(body, '}');
-    return api_json(call, 200);
+    event_scan_cursor(&events->scan, &call->response->body);
+    return true;
 }
 
-static enum api_step list_step(struct api_call *call)
-{
-    struct listing *listing = (struct listing *)(void *)call->response->work;
-    struct buf *body = &call->response->body;
-    size_t budget = API_STEP_BYTES;
-    while (listing->left != 0 && body->bytes < PAGE_BYTES_MAX) {
-        struct journal_record record;
-        enum bk_err err =
-            event_scan_next(&listing->scan, call->api->hub, call->api->reader, &budget, &record);
-        if (err == BK_NOT_FOUND) {
-            return end_page(call, listing, false);
-        }
-        if (err == BK_AGAIN) {
-            bool late = call->request->now_ns - listing->started_ns > API_LIST_MS * 1000000ULL;
-            return late ? end_page(call, listing, true) : API_AGAIN;
-        }
-        if (err != BK_OK) {
-            return api_fail(call, err, "reading the journal");
-        }
-        if (listing->count++ != 0) {
-            buf_add_byte(body, ',');
-        }
-        event_json(call->api->hub, &record, body);
-        listing->left--;
-    }
-    return end_page(call, listing, true);
-}
-
-static struct slice keep(struct listing *listing, struct slice text)
+static struct slice keep(struct event_listing *listing, struct slice text)
 {
     const char *copy = arena_copy(&listing->arena, text.at, text.bytes);
     return copy ? slice_of(copy, text.bytes) : SLICE_EMPTY;
@@ -104,36 +79,27 @@ enum api_step api_events_list(struct api_call *call)
 {
     struct reader *reader;
     enum bk_err err = api_reader(call->api, &reader);
-    struct listing *listing = err == BK_OK ? calloc(1, sizeof *listing) : NULL;
+    struct event_listing *listing = err == BK_OK ? calloc(1, sizeof *listing) : NULL;
     if (listing == NULL) {
         return api_fail(call, err == BK_OK ? BK_NO_MEMORY : err, "events");
     }
     arena_init(&listing->arena, 1U << 16);
-    listing->work = (struct api_work){.resume = list_step, .free_work = free_listing};
+    listing->listing = (struct api_listing){
+        .work = {.free_work = free_listing}, .next = next_event, .cursor = events_cursor};
     listing->forward = slice_equal(api_value(call, "order"), SLICE("asc"));
-    listing->left = api_limit(call);
-    listing->started_ns = call->request->now_ns;
     struct event_filter filter = {.canvas = keep(listing, api_value(call, "canvas")),
                                   .source = keep(listing, api_value(call, "source")),
                                   .type = keep(listing, api_value(call, "type")),
                                   .states = states_of(api_value(call, "state")),
                                   .since_ns = api_time(call, "since", INT64_MIN),
                                   .until_ns = api_time(call, "until", INT64_MAX)};
-    call->response->work = &listing->work; /* freed with the response from here on */
+    api_listing_begin(call, &listing->listing);
     if (listing->arena.overflow) {
         return api_error(call, 400, "invalid", "the query is too long");
     }
     err = event_scan_begin(&listing->scan, call->api->catalog, reader, &filter, listing->forward,
                            api_value(call, "cursor"));
-    if (err == BK_INVALID) {
-        return api_invalid(call, "cursor",
-                           "cursor is not one that this list gave; begin without it");
-    }
-    if (err != BK_OK) {
-        return api_fail(call, err, "reading the journal");
-    }
-    buf_add_str(&call->response->body, "{\"items\":[");
-    return list_step(call);
+    return api_listing_run(call, &listing->listing, err);
 }
 
 /* ---- one */

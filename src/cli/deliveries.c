@@ -83,64 +83,13 @@ static void add_delivery(struct table *table, yyjson_mut_val *item)
     table_cell(table, reason);
 }
 
-/* Page by page, until the limit. */
-static int list_deliveries(struct remote *remote, const struct options *options)
-{
-    static const char *const filters[] = {"destination", "event", "state",
-                                          "since",       "until", "canvas"};
-    enum print_format format = print_format(option_text(options, "output"));
-    uint64_t left = option_number(options, "limit");
-    char cursor[2048] = "";
-    struct json_tree all;
-    struct table table;
-    bool done = true;
-    json_tree_init(&all);
-    yyjson_mut_val *items = json_new_array(&all), *list = json_new_object(&all);
-    table_init(&table, "WHEN!|EVENT!|DESTINATION|STATE|TRY>|STATUS|TOOK>|REASON");
-    do {
-        struct client_response response = {0};
-        struct json_tree page;
-        struct buf target;
-        char limit[24];
-        snprintf(limit, sizeof limit, "%llu", (unsigned long long)(left > 1000 ? 1000 : left));
-        buf_init(&target, 8192);
-        buf_add_str(&target, "/api/v1/deliveries");
-        for (size_t i = 0; i < bk_array_length(filters); i++) {
-            remote_query(&target, filters[i], option_text(options, filters[i]));
-        }
-        remote_query(&target, "limit", limit);
-        remote_query(&target, "cursor", cursor);
-        json_tree_init(&page);
-        done = remote_call(remote, "GET", buf_text(&target), NULL, SLICE_EMPTY, &response) &&
-               remote_json(&response, &page);
-        size_t i, count;
-        yyjson_mut_val *item;
-        yyjson_mut_arr_foreach(done ? value_at(page.roots[0], "items") : NULL, i, count, item)
-        {
-            if (format == PRINT_TABLE) {
-                add_delivery(&table, item);
-            } else {
-                yyjson_mut_arr_append(items, json_copy(&all, item));
-            }
-            left -= left > 0 ? 1 : 0;
-        }
-        struct slice next = done ? text_at(page.roots[0], "next") : SLICE_EMPTY;
-        snprintf(cursor, sizeof cursor, "%.*s", (int)next.bytes,
-                 (const char *)(next.at ? next.at : (const uint8_t *)""));
-        json_tree_fini(&page);
-        client_response_fini(&response);
-        buf_fini(&target);
-    } while (done && left != 0 && cursor[0] != '\0');
-    if (done && format == PRINT_TABLE) {
-        table_print(&table);
-    } else if (done) {
-        json_set(&all, list, "items", items);
-        print_value(list, format);
-    }
-    table_fini(&table);
-    json_tree_fini(&all);
-    return done ? CLI_DONE : CLI_FAILED;
-}
+static const char *const delivery_filters[] = {"destination", "event",  "state", "since",
+                                               "until",       "canvas", NULL};
+static const struct remote_list deliveries = {
+    .path = "/api/v1/deliveries",
+    .filters = delivery_filters,
+    .columns = "WHEN!|EVENT!|DESTINATION|STATE|TRY>|STATUS|TOOK>|REASON",
+    .add_row = add_delivery};
 
 int cli_deliveries(int argc, char **argv)
 {
@@ -153,7 +102,8 @@ int cli_deliveries(int argc, char **argv)
     if (options.argument_count != 0) {
         code = cli_usage("deliveries takes no arguments; one event's are listed by --event ID");
     } else {
-        code = remote_open(&remote, &options) ? list_deliveries(&remote, &options) : CLI_FAILED;
+        code = remote_open(&remote, &options) ? remote_print_list(&remote, &options, &deliveries)
+                                              : CLI_FAILED;
         remote_fini(&remote);
     }
     options_fini(&options);

@@ -11,6 +11,7 @@
 
 #define FOLLOW_INTERVAL_MS 300
 #define BODY_SHOWN_BYTES   8192U
+#define COLUMNS            "RECEIVED!|ID!|SOURCE|TYPE|STATE|SIZE>"
 
 const struct option cli_events_options[] = {
     {.name = "source",
@@ -52,7 +53,7 @@ const struct option cli_event_options[] = {
 
 static void begin_table(struct table *table)
 {
-    table_init(table, "RECEIVED!|ID!|SOURCE|TYPE|STATE|SIZE>");
+    table_init(table, COLUMNS);
     /* While following, columns keep these widths from page to page. */
     table->widths[0] = 19;
     table->widths[1] = 30;
@@ -90,7 +91,7 @@ static void add_events(struct table *table, yyjson_mut_val *events)
 void cli_print_events(yyjson_mut_val *events)
 {
     struct table table;
-    table_init(&table, "RECEIVED!|ID!|SOURCE|TYPE|STATE|SIZE>");
+    table_init(&table, COLUMNS);
     add_events(&table, events);
     table_print(&table);
     table_fini(&table);
@@ -98,82 +99,12 @@ void cli_print_events(yyjson_mut_val *events)
 
 /* ---- events */
 
-/* One page; *ret_tree is initialised in any case. False after an error was printed. */
-static bool get_page(struct remote *remote, const struct options *options, const char *order,
-                     const char *since, uint64_t limit, const char *cursor,
-                     struct json_tree *ret_tree)
-{
-    static const char *const filters[] = {"source", "canvas", "type", "state", "until"};
-    struct client_response response = {0};
-    struct buf target;
-    char limit_text[24];
-    buf_init(&target, 8192);
-    buf_add_str(&target, "/api/v1/events");
-    for (size_t i = 0; i < bk_array_length(filters); i++) {
-        remote_query(&target, filters[i], option_text(options, filters[i]));
-    }
-    snprintf(limit_text, sizeof limit_text, "%llu",
-             (unsigned long long)(limit > 1000 ? 1000 : limit));
-    remote_query(&target, "since", since);
-    remote_query(&target, "order", order);
-    remote_query(&target, "limit", limit_text);
-    remote_query(&target, "cursor", cursor);
-    json_tree_init(ret_tree);
-    bool done = remote_call(remote, "GET", buf_text(&target), NULL, SLICE_EMPTY, &response) &&
-                remote_json(&response, ret_tree);
-    client_response_fini(&response);
-    buf_fini(&target);
-    return done;
-}
-
-static void keep_cursor(char cursor[2048], yyjson_mut_val *page)
-{
-    struct slice next = text_at(page, "next");
-    size_t bytes = next.bytes < 2047 ? next.bytes : 2047;
-    memcpy(cursor, next.bytes ? next.at : (const uint8_t *)"", bytes);
-    cursor[bytes] = '\0';
-}
-
-/* Newest first, page by page, until the limit. JSON and YAML come as one value. */
-static int list_events(struct remote *remote, const struct options *options,
-                       enum print_format format)
-{
-    struct json_tree all;
-    struct table table;
-    char cursor[2048] = "";
-    uint64_t left = option_number(options, "limit");
-    bool done = true;
-    json_tree_init(&all);
-    yyjson_mut_val *items = json_new_array(&all), *list = json_new_object(&all);
-    table_init(&table, "RECEIVED!|ID!|SOURCE|TYPE|STATE|SIZE>");
-    do {
-        struct json_tree page;
-        done = get_page(remote, options, NULL, option_text(options, "since"), left, cursor, &page);
-        yyjson_mut_val *events = done ? value_at(page.roots[0], "items") : NULL;
-        size_t i, count;
-        yyjson_mut_val *event;
-        yyjson_mut_arr_foreach(events, i, count, event)
-        {
-            if (format == PRINT_TABLE) {
-                add_event(&table, event);
-            } else {
-                yyjson_mut_arr_append(items, json_copy(&all, event));
-            }
-        }
-        left -= yyjson_mut_arr_size(events) < left ? yyjson_mut_arr_size(events) : left;
-        keep_cursor(cursor, done ? page.roots[0] : NULL);
-        json_tree_fini(&page);
-    } while (done && left != 0 && cursor[0] != '\0');
-    if (done && format == PRINT_TABLE) {
-        table_print(&table);
-    } else if (done) {
-        json_set(&all, list, "items", items);
-        print_value(list, format);
-    }
-    table_fini(&table);
-    json_tree_fini(&all);
-    return done ? CLI_DONE : CLI_FAILED;
-}
+static const char *const event_filters[] = {"source", "canvas", "type", "state",
+                                            "until",  "since",  NULL};
+static const struct remote_list events_list = {.path = "/api/v1/events",
+                                               .filters = event_filters,
+                                               .columns = COLUMNS,
+                                               .add_row = add_event};
 
 /* ---- follow */
 
@@ -216,26 +147,30 @@ static int follow_events(struct remote *remote, const struct options *options,
 {
     const struct timespec interval = {0, FOLLOW_INTERVAL_MS * 1000000L};
     struct sigaction action = {.sa_handler = interrupt};
+    /* Of the list's filters all but the last: `since` holds for the first page only. */
+    static const char *const filters[] = {"source", "canvas", "type", "state", "until", NULL};
+    struct remote_list list = events_list;
     struct table table;
-    char cursor[2048] = "";
+    char cursor[REMOTE_CURSOR_BYTES] = "";
     const char *since = option_text(options, "since");
     bool limited = option_given(options, "limit"), done = true;
     uint64_t left = limited ? option_number(options, "limit") : UINT64_MAX;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    list.filters = filters;
     begin_table(&table);
     while (!interrupted && left != 0) {
         struct json_tree page;
         /* The cursor says where to go on; "now" would be another one at each poll. */
         const char *from = cursor[0] != '\0' ? NULL : since ? since : "0s";
-        done = get_page(remote, options, "asc", from, left, cursor, &page);
+        const char *const more[] = {"order", "asc", from ? "since" : NULL, from, NULL};
+        done = remote_page(remote, options, &list, more, left, cursor, &page);
         yyjson_mut_val *events = done ? value_at(page.roots[0], "items") : NULL;
         size_t count = yyjson_mut_arr_size(events);
         if (count != 0) {
             print_followed(&table, events, format);
             left -= count;
         }
-        keep_cursor(cursor, done ? page.roots[0] : NULL);
         json_tree_fini(&page);
         if (!done || ferror(stdout) || cursor[0] == '\0') {
             break; /* refused; nobody reads us any more; --until has passed */
@@ -264,7 +199,7 @@ int cli_events(int argc, char **argv)
     } else {
         enum print_format format = print_format(option_text(&options, "output"));
         code = option_flag(&options, "follow") ? follow_events(&remote, &options, format)
-                                               : list_events(&remote, &options, format);
+                                               : remote_print_list(&remote, &options, &events_list);
         remote_fini(&remote);
     }
     options_fini(&options);

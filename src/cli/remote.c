@@ -227,3 +227,82 @@ struct slice text_at(yyjson_mut_val *object, const char *path)
     yyjson_mut_val *value = value_at(object, path);
     return yyjson_mut_is_str(value) ? json_text(value) : SLICE_EMPTY;
 }
+
+/* ---- lists */
+
+#define PAGE_ITEMS_MAX 1000U
+
+static void keep_cursor(char cursor[REMOTE_CURSOR_BYTES], struct slice next)
+{
+    size_t bytes = next.bytes < REMOTE_CURSOR_BYTES - 1 ? next.bytes : REMOTE_CURSOR_BYTES - 1;
+    memcpy(cursor, bytes ? next.at : (const uint8_t *)"", bytes);
+    cursor[bytes] = '\0';
+}
+
+bool remote_page(struct remote *remote, const struct options *options,
+                 const struct remote_list *list, const char *const *more, uint64_t limit,
+                 char cursor[REMOTE_CURSOR_BYTES], struct json_tree *ret_page)
+{
+    struct client_response response = {0};
+    struct buf target;
+    char limit_text[24];
+    snprintf(limit_text, sizeof limit_text, "%llu",
+             (unsigned long long)(limit > PAGE_ITEMS_MAX ? PAGE_ITEMS_MAX : limit));
+    buf_init(&target, 16384);
+    buf_add_str(&target, list->path);
+    for (const char *const *filter = list->filters; *filter; filter++) {
+        remote_query(&target, *filter, option_text(options, *filter));
+    }
+    for (; more && *more; more += 2) {
+        remote_query(&target, more[0], more[1]);
+    }
+    remote_query(&target, "limit", limit_text);
+    remote_query(&target, "cursor", cursor);
+    json_tree_init(ret_page);
+    bool done = remote_call(remote, "GET", buf_text(&target), NULL, SLICE_EMPTY, &response) &&
+                remote_json(&response, ret_page);
+    keep_cursor(cursor, done ? text_at(ret_page->roots[0], "next") : SLICE_EMPTY);
+    client_response_fini(&response);
+    buf_fini(&target);
+    return done;
+}
+
+/* A table is printed as a whole, for its widths; JSON and YAML come as one value. */
+int remote_print_list(struct remote *remote, const struct options *options,
+                      const struct remote_list *list)
+{
+    enum print_format format = print_format(option_text(options, "output"));
+    uint64_t left = option_number(options, "limit");
+    char cursor[REMOTE_CURSOR_BYTES] = "";
+    struct json_tree all;
+    struct table table;
+    bool done;
+    json_tree_init(&all);
+    yyjson_mut_val *items = json_new_array(&all), *value = json_new_object(&all);
+    table_init(&table, list->columns);
+    do {
+        struct json_tree page;
+        size_t i, count;
+        yyjson_mut_val *item;
+        done = remote_page(remote, options, list, NULL, left, cursor, &page);
+        yyjson_mut_arr_foreach(done ? value_at(page.roots[0], "items") : NULL, i, count, item)
+        {
+            if (format == PRINT_TABLE) {
+                list->add_row(&table, item);
+            } else {
+                yyjson_mut_arr_append(items, json_copy(&all, item));
+            }
+            left -= left > 0 ? 1 : 0;
+        }
+        json_tree_fini(&page);
+    } while (done && left != 0 && cursor[0] != '\0');
+    if (done && format == PRINT_TABLE) {
+        table_print(&table);
+    } else if (done) {
+        json_set(&all, value, "items", items);
+        print_value(value, format);
+    }
+    table_fini(&table);
+    json_tree_fini(&all);
+    return done ? CLI_DONE : CLI_FAILED;
+}

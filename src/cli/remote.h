@@ -82,6 +82,24 @@ int remote_refused(const struct client_response *response);
 /* The answer as JSON into `tree`; roots[0] is it. */
 bool remote_json(const struct client_response *response, struct json_tree *tree);
 
+/* ---- lists, page by page */
+struct remote_list {
+    const char *path;           /* "/api/v1/events" */
+    const char *const *filters; /* options that are parameters as well; NULL ends */
+    const char *columns;        /* as table_init() takes them */
+    void (*add_row)(struct table *table, yyjson_mut_val *item);
+};
+#define REMOTE_CURSOR_BYTES 2048U
+/* The page behind cursor ("" = the first), of at most `limit` items; more: further parameters as
+ * name, value, … NULL. The cursor goes on, "" = there is no more. ret_page is initialised in any
+ * case. False after an error was printed. */
+bool remote_page(struct remote *remote, const struct options *options,
+                 const struct remote_list *list, const char *const *more, uint64_t limit,
+                 char cursor[REMOTE_CURSOR_BYTES], struct json_tree *ret_page);
+/* All of it up to option "limit", printed as option "output" wants. Returns the exit code. */
+int remote_print_list(struct remote *remote, const struct options *options,
+                      const struct remote_list *list);
+
 /* Append "name=value" with the right separator and escapes to a target. NULL or empty value:
  * nothing. */
 void remote_query(struct buf *target, const char *name, const char *value);
