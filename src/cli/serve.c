@@ -186,29 +186,52 @@ static unsigned cgroup_cpus_of(const char *directory)
     return period ? (unsigned)((quota + period - 1) / period) : 0;
 }
 
+/* Bytes; 0 = no limit. Version 1 says "none" by a number that nobody has. */
+static uint64_t cgroup_memory_of(const char *directory)
+{
+    char *rest;
+    uint64_t bytes = cgroup_number(directory, "memory.max", &rest);
+    bytes = bytes ? bytes : cgroup_number(directory, "memory.limit_in_bytes", &rest);
+    return bytes < 1ULL << 60 ? bytes : 0;
+}
+
+static uint64_t cgroup_cpu_count_of(const char *directory)
+{
+    return cgroup_cpus_of(directory);
+}
+
+typedef uint64_t cgroup_limit_fn(const char *directory);
+
 /* "0::/system.slice/becket.service" (version 2), "4:cpu,cpuacct:/…" (version 1). */
-static unsigned cgroup_cpus_of_line(const char *line)
+static uint64_t cgroup_limit_of_line(const char *line, const char *controller, cgroup_limit_fn *of)
 {
     const char *controllers = strchr(line, ':');
     const char *path = controllers ? strchr(controllers + 1, ':') : NULL;
     bool second = path && path == controllers + 1;
-    bool first =
-        path && (strncmp(controllers, ":cpu,", 5) == 0 || strncmp(controllers, ":cpu:", 5) == 0);
+    size_t bytes = strlen(controller);
+    bool first = path && strncmp(controllers + 1, controller, bytes) == 0 &&
+                 strchr(",:", controllers[1 + bytes]) != NULL;
     if (!first && !second) {
         return 0;
     }
     char directory[4096];
-    snprintf(directory, sizeof directory, "/sys/fs/cgroup%s%s", second ? "" : "/cpu", path + 1);
-    return cgroup_cpus_of(directory);
+    snprintf(directory, sizeof directory, "/sys/fs/cgroup%s%s%s", second ? "" : "/",
+             second ? "" : controller, path + 1);
+    return of(directory);
+}
+
+static uint64_t tighter(uint64_t one, uint64_t other)
+{
+    return other && (!one || other < one) ? other : one;
 }
 
 /* A container sees its own group as the root; a service of the host finds its path in
- * /proc/self/cgroup. The tightest limit counts. */
-static unsigned cgroup_cpus(void)
+ * /proc/self/cgroup. The tightest limit counts; 0 = there is none. */
+static uint64_t cgroup_limit(const char *controller, cgroup_limit_fn *of)
 {
-    unsigned tightest = cgroup_cpus_of("/sys/fs/cgroup");
-    unsigned other = cgroup_cpus_of("/sys/fs/cgroup/cpu");
-    tightest = other && (!tightest || other < tightest) ? other : tightest;
+    char first[64];
+    snprintf(first, sizeof first, "/sys/fs/cgroup/%s", controller);
+    uint64_t tightest = tighter(of("/sys/fs/cgroup"), of(first));
     char *text;
     size_t bytes;
     if (file_read_all("/proc/self/cgroup", 16384, &text, &bytes) != BK_OK) {
@@ -218,8 +241,7 @@ static unsigned cgroup_cpus(void)
         size_t length = strcspn(line, "\n");
         next = line + length + (line[length] != 0);
         line[length] = 0;
-        other = cgroup_cpus_of_line(line);
-        tightest = other && (!tightest || other < tightest) ? other : tightest;
+        tightest = tighter(tightest, cgroup_limit_of_line(line, controller, of));
     }
     free(text);
     return tightest;
@@ -242,7 +264,7 @@ static unsigned find_cpus(int ret_cpus[CORES_MAX])
 static void choose_threads(struct serve *serve)
 {
     unsigned usable = find_cpus(serve->cpus);
-    unsigned quota = cgroup_cpus();
+    unsigned quota = (unsigned)cgroup_limit("cpu", cgroup_cpu_count_of);
     unsigned wanted = (unsigned)option_number(&serve->options, "threads");
     unsigned fitting = quota && quota < usable ? quota : usable;
     serve->control.threads = wanted ? wanted : fitting;
@@ -762,6 +784,37 @@ static uint64_t memory_max_mib(const struct serve *serve)
     return (control->dedupe_bytes_max + control->threads * thread + connections) >> 20;
 }
 
+#define CONNECTIONS_LEAST 256U
+
+/* What was not asked for shall fit into the control group's memory, with a quarter of it left for
+ * what is not counted, the state's pages first of all: who is over is killed. */
+static void fit_memory(struct serve *serve)
+{
+    uint64_t limit = cgroup_limit("memory", cgroup_memory_of);
+    struct control_config *control = &serve->control;
+    if (!limit) {
+        return;
+    }
+    uint64_t dedupe = limit / 4, requests = limit / 4 / control->threads;
+    if (!option_given(&serve->options, "dedupe-memory") && dedupe < control->dedupe_bytes_max) {
+        control->dedupe_bytes_max = dedupe > 16U << 20 ? dedupe : 16U << 20;
+    }
+    if (!option_given(&serve->options, "request-memory") && requests < control->buffers_bytes_max) {
+        control->buffers_bytes_max = requests > 4U << 20 ? requests : 4U << 20;
+    }
+    while (!option_given(&serve->options, "connections") &&
+           control->conns_max > CONNECTIONS_LEAST &&
+           memory_max_mib(serve) > (limit / 4 * 3) >> 20) {
+        control->conns_max /= 2;
+    }
+    if (memory_max_mib(serve) > limit >> 20) {
+        log_event(LOG_WARN, "memory may not suffice", LOG_I("limitMiB", limit >> 20),
+                  LOG_I("memoryMaxMiB", memory_max_mib(serve)),
+                  LOG_Z("advice", "raise the limit, or lower --connections, --request-memory, "
+                                  "--dedupe-memory or --threads"));
+    }
+}
+
 static void log_ready(struct serve *serve, struct control *control)
 {
     const struct journal_report *report = control_report(control);
@@ -868,5 +921,9 @@ int cli_serve(int argc, char **argv)
     }
     name_sockets(&serve);
     choose_threads(&serve);
-    return choose_connections(&serve) ? serve_run(&serve) : CLI_FAILED;
+    if (!choose_connections(&serve)) {
+        return CLI_FAILED;
+    }
+    fit_memory(&serve);
+    return serve_run(&serve);
 }

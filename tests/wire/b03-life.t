@@ -231,6 +231,30 @@ if group:
     time.sleep(0.2)
     os.rmdir(group)
 
+# ---- and how much memory: what is not asked for is chosen to fit
+group = '/sys/fs/cgroup/memory/becket-test-%d' % os.getpid()
+try:
+    os.mkdir(group)
+    with open(group + '/memory.limit_in_bytes', 'w') as f:
+        f.write(str(256 << 20))
+except OSError:
+    group = None
+if group:
+    wrapper = os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'tests', 'memory-%d' % os.getpid())
+    with open(wrapper, 'w') as f:
+        f.write('#!/bin/sh\necho $$ > %s/tasks\nexec %s "$@"\n' % (group, BECKET))
+    os.chmod(wrapper, 0o755)
+    most = lambda server: int(server.log_text().split('memoryMaxMiB=')[-1].split()[0])
+    with Server(program=wrapper, threads=2) as server:
+        ok(most(server) <= 192 and 'may not suffice' not in server.log_text(), '256 MiB: at most %d are used' % most(server))
+        server.apply(GITHUB_SOURCE)
+        is_equal(server.post('/hooks/repo', b'{}', github(b'{}', SECRET)).status, 200, 'and it works')
+    with Server(program=wrapper, threads=2, options=['--dedupe-memory', '300M']) as server:
+        ok(most(server) > 256 and 'may not suffice' in server.log_text(), 'what is asked for is done, with a warning')
+    os.unlink(wrapper)
+    time.sleep(0.2)
+    os.rmdir(group)
+
 # ---- the number of cores may change between starts
 with Server(threads=1) as server:
     server.apply(GITHUB_SOURCE)
