@@ -714,17 +714,56 @@ static int delete_one(struct remote *remote, const char *target, const char *wha
     return done ? CLI_DONE : CLI_FAILED;
 }
 
+/* What apply takes as documents: a list, or {"items": […]}, counts as its elements. */
+struct documents {
+    yyjson_mut_val **at;
+    size_t count;
+};
+
+static bool add_document(struct documents *documents, yyjson_mut_val *document)
+{
+    size_t count = documents->count;
+    if ((count & (count - 1)) == 0) { /* full at each power of two */
+        void *grown = realloc(documents->at, (count ? 2 * count : 1) * sizeof *documents->at);
+        if (!grown) {
+            return false;
+        }
+        documents->at = grown;
+    }
+    documents->at[documents->count++] = document;
+    return true;
+}
+
+static bool find_documents(const struct json_tree *tree, struct documents *documents)
+{
+    bool good = true;
+    for (size_t i = 0; good && i < tree->count; i++) {
+        yyjson_mut_val *root = tree->roots[i], *item;
+        yyjson_mut_val *list = yyjson_mut_is_arr(root) ? root : value_at(root, "items");
+        if (!yyjson_mut_is_arr(list)) {
+            good = add_document(documents, root);
+            continue;
+        }
+        yyjson_mut_arr_iter iter;
+        yyjson_mut_arr_iter_init(list, &iter);
+        while (good && (item = yyjson_mut_arr_iter_next(&iter)) != NULL) {
+            good = add_document(documents, item);
+        }
+    }
+    return good;
+}
+
 /* Documents of one kind; what uses others goes before them, canvases last. */
 static int delete_kind(struct remote *remote, const struct options *options,
-                       const struct json_tree *tree, enum resource_kind wanted)
+                       const struct documents *documents, enum resource_kind wanted)
 {
     int code = CLI_DONE;
-    for (size_t i = tree->count; i-- > 0;) {
+    for (size_t i = documents->count; i-- > 0;) {
         enum resource_kind kind;
         char name[256], canvas[256];
-        struct slice text = text_at(tree->roots[i], "metadata.name");
-        struct slice canvas_text = text_at(tree->roots[i], "metadata.canvasId");
-        if (!resource_kind_find(text_at(tree->roots[i], "kind"), &kind) || kind != wanted ||
+        struct slice text = text_at(documents->at[i], "metadata.name");
+        struct slice canvas_text = text_at(documents->at[i], "metadata.canvasId");
+        if (!resource_kind_find(text_at(documents->at[i], "kind"), &kind) || kind != wanted ||
             text.bytes == 0) {
             continue;
         }
@@ -764,6 +803,7 @@ static int delete_files(const struct options *options)
     struct json_tree tree;
     struct json_problem problem;
     struct remote remote;
+    struct documents documents = {0};
     int code = CLI_FAILED;
     files_init(&files);
     json_tree_init(&tree);
@@ -772,16 +812,19 @@ static int delete_files(const struct options *options)
     } else if (yaml_or_json_parse(buf_slice(&files.text), &tree, &problem) != BK_OK) {
         code = cli_error("%s:%u: %s", files_place(&files, problem.place.line), problem.place.column,
                          problem.message);
+    } else if (!find_documents(&tree, &documents)) {
+        code = cli_error("out of memory");
     } else {
         code = CLI_DONE;
         bool open = remote_open(&remote, options);
         for (size_t i = 0; open && i < sizeof order / sizeof order[0]; i++) {
-            int kind = delete_kind(&remote, options, &tree, order[i]);
+            int kind = delete_kind(&remote, options, &documents, order[i]);
             code = kind != CLI_DONE ? kind : code;
         }
         code = open ? code : CLI_FAILED;
         remote_fini(&remote);
     }
+    free(documents.at);
     json_tree_fini(&tree);
     files_fini(&files);
     return code;
