@@ -21,8 +21,8 @@ static bool is_blank(uint8_t c)
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-/* Base 64 with line breaks, four characters at a time. */
-static bool decode(struct slice text, uint8_t *out, size_t bytes_max, size_t *ret_bytes)
+/* Four characters at a time. */
+bool pem_decode(struct slice text, uint8_t *out, size_t bytes_max, size_t *ret_bytes)
 {
     uint8_t four[4];
     unsigned held = 0;
@@ -49,30 +49,56 @@ static bool decode(struct slice text, uint8_t *out, size_t bytes_max, size_t *re
     return held == 0 && used != 0;
 }
 
+/* What stands where the body ends: its own END line, or why not. */
+static enum pem_found find_end(struct slice rest, struct pem_place *place, struct slice *ret_rest)
+{
+    size_t at = find_text(rest, end), nested = find_text(rest, begin);
+    if (nested < at) {
+        place->fault = rest.at + nested;
+        return PEM_NESTED;
+    }
+    if (at == rest.bytes) {
+        return PEM_NO_END;
+    }
+    place->body = slice_of(rest.at, at);
+    struct slice tail = slice_skip(rest, at + sizeof end - 1);
+    if (!slice_starts(tail, place->label) ||
+        !slice_starts(slice_skip(tail, place->label.bytes), slice_str(dashes))) {
+        place->fault = rest.at + at;
+        return PEM_OTHER_END;
+    }
+    *ret_rest = slice_skip(tail, place->label.bytes + sizeof dashes - 1);
+    return PEM_BLOCK;
+}
+
+enum pem_found pem_find(struct slice *text, struct pem_place *ret_place)
+{
+    bk_assert(text != NULL && ret_place != NULL);
+    size_t at = find_text(*text, begin);
+    if (at == text->bytes) {
+        return PEM_NONE;
+    }
+    *ret_place = (struct pem_place){.begin = text->at + at, .fault = text->at + at};
+    struct slice rest = slice_skip(*text, at + sizeof begin - 1);
+    struct slice label = slice_of(rest.at, find_text(rest, dashes));
+    if (label.bytes == rest.bytes || label.bytes > PEM_LABEL_MAX ||
+        slice_find(label, '\n') < label.bytes) {
+        return PEM_BAD_LABEL;
+    }
+    ret_place->label = label;
+    return find_end(slice_skip(rest, label.bytes + sizeof dashes - 1), ret_place, text);
+}
+
 bool pem_next(struct slice *text, struct slice *ret_label, uint8_t *out, size_t bytes_max,
               size_t *ret_bytes)
 {
-    bk_assert(text != NULL && ret_label != NULL && out != NULL && ret_bytes != NULL);
-    size_t at = find_text(*text, begin);
-    if (at == text->bytes) {
+    struct slice rest = *text;
+    struct pem_place place;
+    if (pem_find(&rest, &place) != PEM_BLOCK ||
+        !pem_decode(place.body, out, bytes_max, ret_bytes)) {
         return false;
     }
-    struct slice rest = slice_skip(*text, at + sizeof begin - 1);
-    struct slice label = slice_of(rest.at, find_text(rest, dashes));
-    if (label.bytes == rest.bytes || label.bytes > 64) {
-        return false;
-    }
-    rest = slice_skip(rest, label.bytes + sizeof dashes - 1);
-    struct slice body = slice_of(rest.at, find_text(rest, end));
-    if (body.bytes == rest.bytes || !decode(body, out, bytes_max, ret_bytes)) {
-        return false;
-    }
-    rest = slice_skip(rest, body.bytes + sizeof end - 1);
-    if (!slice_starts(rest, label) ||
-        !slice_starts(slice_skip(rest, label.bytes), SLICE("-----"))) {
-        return false;
-    }
-    *ret_label = label;
-    *text = slice_skip(rest, label.bytes + sizeof dashes - 1);
+    *ret_label = place.label;
+    *text = rest;
     return true;
 }

@@ -871,6 +871,14 @@ static void files(void)
             "file.pem:3: this is not a well-formed");
     bad_pem("another end", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END KEY-----\n",
             "file.pem:3: the block ends with another name");
+    bad_pem("one in another",
+            "-----BEGIN CERTIFICATE-----\nMIIB\n-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE"
+            "-----\n",
+            "file.pem:3: a block begins before the last one has ended");
+    bad_pem("an open name", "x\n-----BEGIN CERTIFICATE\nMIIB\n-----END CERTIFICATE-----\n",
+            "file.pem:2: the block's name is too long, or has no dashes");
+    bad_pem("an empty block", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
+            "file.pem:1: what is between");
     bad_pem("a key", "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n",
             "file.pem:1: this is no certificate");
     bad_identity("server.pem", "ca.key", true, "not the one of the certificate");
