@@ -1,8 +1,9 @@
 /* pem.h - the blocks of a PEM text.
  *
  * Purpose     Certificates and keys as people paste them: -----BEGIN LABEL-----, base 64 in lines,
- *             -----END LABEL-----. Text between the blocks is skipped. Who has to say what is wrong,
- *             and where (tls/pem_file.h), takes pem_find(); who only wants good ones, pem_next().
+ *             -----END LABEL-----. Text between the blocks is skipped. Who has to say what is
+ *             wrong, and where (tls/pem_file.h), takes pem_find(); who only wants good ones,
+ *             pem_next().
  * Threads     Pure; any. Time is linear in the text.
  * Source      RFC 7468.
  */

@@ -1,12 +1,21 @@
 /* Description: many pending retries: a start takes at most 3 s and little memory, however many they
  * are; what is due is found at once, and a destination that is deleted takes its rows along.
  *
- * The times and the memory are those of dispatch_recover() on the real store. */
+ * The times and the memory are those of dispatch_recover() on the real store. The whole process:
+ * tests/serial/deliver-retries.t, for which
+ *
+ *   hub_retries_scale_test --fill DATA COUNT DUE_SECONDS
+ *
+ * puts retries into the store of a stopped server: of the events whose ids stand on its input, to
+ * the destinations d0, d1, ..., one in a hundred due in DUE_SECONDS, the others in an hour and
+ * more. */
 #include "journal_world.h"
 
 #include "hub/deliveries/attempt.h"
 #include "hub/deliveries/deliver.h"
 #include "hub/deliveries/dispatch.h"
+#include "hub/deliveries/dispatch_private.h"
+#include "hub/events/event_id.h"
 
 #include <time.h>
 
@@ -134,8 +143,87 @@ static void fill(void)
     }
 }
 
-int main(void)
+/* ---- for the whole process */
+
+#define FILL_EVENTS_MAX 200000U
+
+static struct {
+    uint64_t positions[FILL_EVENTS_MAX];
+    int64_t times_ms[FILL_EVENTS_MAX];
+    size_t event_count;
+    uint64_t destinations[DESTINATIONS];
+    uint64_t source;
+    unsigned first, count;
+    int64_t now_ms, due_ms;
+} filling;
+
+static enum bk_err fill_batch(struct store_txn *txn, void *context)
 {
+    enum bk_err err = BK_OK;
+    (void)context;
+    for (unsigned i = filling.first; err == BK_OK && i < filling.first + filling.count; i++) {
+        size_t event = i / DESTINATIONS % filling.event_count;
+        bool soon = i / DESTINATIONS % 100 == 0;
+        struct retry_row row = {
+            .destination = filling.destinations[i % DESTINATIONS],
+            .due_ms = soon ? filling.now_ms + filling.due_ms + (int64_t)(i / 1000)
+                           : filling.now_ms + 3600000 + (int64_t)(i * 7919ULL % 10000000),
+            .position = filling.positions[event],
+            .number = 3,
+            .status = 503,
+            .event_ns = filling.times_ms[event] * 1000000,
+            .source = filling.source};
+        err = rows_put_retry(txn, &row);
+    }
+    return err;
+}
+
+static int fill_server(const char *data, unsigned total, unsigned due_seconds)
+{
+    char why[HUB_WHY_BYTES], line[64];
+    fake_wall_ns = (int64_t)time(NULL) * 1000000000;
+    struct hub_config config = {
+        .data_directory = data, .public_url = "http://b", .now_ns = fake_wall_ns};
+    if (hub_open(&config, &hub, why) != BK_OK) {
+        bail_out("does not open: %s", why);
+    }
+    while (filling.event_count < FILL_EVENTS_MAX && fgets(line, sizeof line, stdin)) {
+        struct journal_position position;
+        size_t at = filling.event_count;
+        if (event_id_parse(slice_of(line, strcspn(line, "\n")), &position,
+                           &filling.times_ms[at])) {
+            filling.positions[filling.event_count++] = journal_position_pack(position);
+        }
+    }
+    for (unsigned i = 0; i < DESTINATIONS; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "d%u", i);
+        if (hub_destination_number(hub, SLICE(""), slice_str(name), &filling.destinations[i]) !=
+            BK_OK) {
+            bail_out("no destination %s", name);
+        }
+    }
+    if (filling.event_count == 0 ||
+        hub_source_number(hub, SLICE(""), SLICE("repo"), &filling.source) != BK_OK) {
+        bail_out("no events, or no source");
+    }
+    filling.now_ms = fake_wall_ns / 1000000;
+    filling.due_ms = (int64_t)due_seconds * 1000;
+    for (; filling.first < total; filling.first += filling.count) {
+        filling.count = total - filling.first < BATCH ? total - filling.first : BATCH;
+        if (store_update(hub_store(hub), fill_batch, NULL) != BK_OK) {
+            bail_out("the store does not take them");
+        }
+    }
+    hub_close(hub);
+    return 0;
+}
+
+int main(int count, char **words)
+{
+    if (count == 5 && strcmp(words[1], "--fill") == 0) {
+        return fill_server(words[2], (unsigned)atoi(words[3]), (unsigned)atoi(words[4]));
+    }
     const char *wanted = getenv("BECKET_RETRIES");
     if (wanted) {
         rows_total = (unsigned)atoi(wanted) / BATCH * BATCH;

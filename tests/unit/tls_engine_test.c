@@ -872,8 +872,8 @@ static void files(void)
     bad_pem("another end", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END KEY-----\n",
             "file.pem:3: the block ends with another name");
     bad_pem("one in another",
-            "-----BEGIN CERTIFICATE-----\nMIIB\n-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE"
-            "-----\n",
+            "-----BEGIN CERTIFICATE-----\nMIIB\n-----BEGIN CERTIFICATE-----\nMIIB\n"
+            "-----END CERTIFICATE-----\n",
             "file.pem:3: a block begins before the last one has ended");
     bad_pem("an open name", "x\n-----BEGIN CERTIFICATE\nMIIB\n-----END CERTIFICATE-----\n",
             "file.pem:2: the block's name is too long, or has no dashes");
