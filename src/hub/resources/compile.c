@@ -13,7 +13,8 @@
  * u8 version | u8 flags | u8 secrets | i64 tolerance | i64 dedupe | u64 body | u32 per second |
  * path | type | secrets | custom row | with INPUT_OPTIONS: five texts | with INPUT_EVENTS: u8
  * events, filters each | with INPUT_INTEGRATION: canvas, name, resource type, resource. Texts are
- * u16 and the bytes. */
+ * u16 and the bytes. There is one spelling of each input: a flag stands for something, so what
+ * decodes encodes to the same bytes, but for version 1. */
 
 /* Version 1 had the first CUSTOM_TEXTS_1 texts of a custom row only. */
 #define INPUT_VERSION 2U
@@ -119,8 +120,11 @@ void source_input_encode(const struct source_input *input, struct buf *bytes)
     if (input->event_count > 0) {
         buf_add_byte(bytes, (uint8_t)input->event_count);
     }
-    for (unsigned i = 0; i < input->event_count; i++) {
+    for (unsigned i = 0; i < input->event_count && input->events; i++) {
         filters_input_encode(&input->events[i], bytes);
+    }
+    if (input->event_count > 0 && !input->events) {
+        buf_add_slice(bytes, input->events_packed);
     }
     if (input->integration.bytes > 0) {
         add_text(bytes, input->integration_canvas);
@@ -135,16 +139,17 @@ static bool take_events(struct slice *rest, struct source_input *input)
 {
     struct filters_input filters;
     uint8_t count;
-    if (!unpack_byte(rest, &count) || count > RESOURCE_EVENTS_MAX) {
+    if (!unpack_byte(rest, &count) || count == 0 || count > RESOURCE_EVENTS_MAX) {
         return false;
     }
-    input->event_count = count;
-    input->events_packed = *rest;
+    struct slice from = *rest;
     for (unsigned i = 0; i < count; i++) {
         if (!filters_input_decode(rest, &filters)) {
             return false;
         }
     }
+    input->event_count = count;
+    input->events_packed = slice_of(from.at, from.bytes - rest->bytes);
     return true;
 }
 
@@ -180,6 +185,33 @@ static bool take_text(struct slice *rest, size_t bytes_max, struct slice *ret_te
     *ret_text = slice_of(rest->at + 2, bytes);
     *rest = slice_of(rest->at + 2 + bytes, rest->bytes - 2 - bytes);
     return true;
+}
+
+static bool take_options(struct slice *rest, uint8_t flags, struct source_input *input)
+{
+    struct slice *options[OPTION_TEXTS];
+    bool filled = (flags & INPUT_ALLOW) != 0;
+    input->has_allow = filled;
+    input->origins = input->allow = input->proxies = SLICE_EMPTY;
+    option_texts(input, options);
+    if ((flags & INPUT_OPTIONS) == 0) {
+        return !filled;
+    }
+    for (unsigned i = 0; i < OPTION_TEXTS; i++) {
+        if (!take_text(rest, UINT16_MAX, options[i])) {
+            return false;
+        }
+        filled = filled || options[i]->bytes > 0;
+    }
+    return filled;
+}
+
+static bool take_integration(struct slice *rest, struct source_input *input)
+{
+    return take_text(rest, NAME_BYTES_MAX, &input->integration_canvas) &&
+           take_text(rest, NAME_BYTES_MAX, &input->integration) &&
+           take_text(rest, UINT16_MAX, &input->resource_type) &&
+           take_text(rest, UINT16_MAX, &input->resource) && input->integration.bytes > 0;
 }
 
 static bool take_secret(struct slice *rest, struct source_secret *secret)
@@ -232,14 +264,8 @@ enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_inp
             }
         }
     }
-    ret_input->has_allow = (flags & INPUT_ALLOW) != 0;
-    ret_input->origins = ret_input->allow = ret_input->proxies = SLICE_EMPTY;
-    struct slice *options[OPTION_TEXTS];
-    option_texts(ret_input, options);
-    for (unsigned i = 0; i < OPTION_TEXTS && (flags & INPUT_OPTIONS); i++) {
-        if (!take_text(&rest, UINT16_MAX, options[i])) {
-            return BK_CORRUPT;
-        }
+    if (!take_options(&rest, flags, ret_input)) {
+        return BK_CORRUPT;
     }
     ret_input->events = NULL;
     ret_input->event_count = 0;
@@ -248,11 +274,7 @@ enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_inp
     }
     ret_input->integration_canvas = ret_input->integration = SLICE_EMPTY;
     ret_input->resource_type = ret_input->resource = SLICE_EMPTY;
-    if ((flags & INPUT_INTEGRATION) != 0 &&
-        (!take_text(&rest, NAME_BYTES_MAX, &ret_input->integration_canvas) ||
-         !take_text(&rest, NAME_BYTES_MAX, &ret_input->integration) ||
-         !take_text(&rest, UINT16_MAX, &ret_input->resource_type) ||
-         !take_text(&rest, UINT16_MAX, &ret_input->resource))) {
+    if ((flags & INPUT_INTEGRATION) != 0 && !take_integration(&rest, ret_input)) {
         return BK_CORRUPT;
     }
     return rest.bytes == 0 ? BK_OK : BK_CORRUPT;
