@@ -4,8 +4,9 @@
 
 static enum api_step no_operation(struct api_call *call)
 {
-    return api_error(call, 404, "not_found", "there is no operation %.*s", (int)call->segment.bytes,
-                     (const char *)call->segment.at);
+    return api_error(call, 404, "not_found",
+                     "there is no operation %.*s: `becket get operations` lists them",
+                     (int)call->segment.bytes, (const char *)call->segment.at);
 }
 
 enum api_step api_operations_list(struct api_call *call)

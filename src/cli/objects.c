@@ -329,15 +329,28 @@ static void secret_keys(struct buf *text, yyjson_mut_val *object)
 
 static const char *columns_of(const char *plural)
 {
-    return strcmp(plural, "secrets") == 0         ? "NAME!|KEYS|UPDATED!"
-           : strcmp(plural, "integrations") == 0  ? "NAME!|TYPE|STATE|ACCOUNT|URL|WHAT TO DO"
-           : strcmp(plural, "entries") == 0       ? "ID!|DAY!|WHO|STATUS|TEAM|STATE|WHAT"
-           : strcmp(plural, "operations") == 0    ? "NAME!|WHAT|OBJECT!|STATE|TRIES>|NEXT|WHY"
-           : strcmp(plural, "event-sources") == 0 ? "NAME!|TYPE|STATE|URL!|UPDATED!"
-           : strcmp(plural, "destinations") == 0  ? "NAME!|STATE|URL!|UPDATED!"
-           : strcmp(plural, "routes") == 0        ? "NAME!|FROM|TO|FILTERS|UPDATED!"
-           : strcmp(plural, "tokens") == 0        ? "NAME!|ROLE|ENDS WITH|CREATED!"
-                                                  : "NAME|UPDATED";
+    static const struct {
+        const char *plural, *columns;
+    } known[] = {
+        {"secrets", "NAME!|KEYS|UPDATED!"},
+        {"integrations", "NAME!|TYPE|STATE|ACCOUNT|URL|WHAT TO DO"},
+        {"integration-links", "NAME!|TYPE|FOR|STATE|WHAT IT DOES|WHAT TO DO"},
+        {"integration-users", "NAME!|INTEGRATION|USER|UID|NICKNAME|UPDATED!"},
+        {"teams", "NAME!|TITLE|MEMBERS|UPDATED!"},
+        {"users", "NAME!|FULL NAME|EMAIL|UPDATED!"},
+        {"entries", "ID!|DAY!|WHO|STATUS|TEAM|STATE|WHAT"},
+        {"operations", "NAME!|WHAT|OBJECT!|STATE|TRIES>|NEXT|WHY"},
+        {"event-sources", "NAME!|TYPE|STATE|URL!|UPDATED!|WHAT TO DO"},
+        {"destinations", "NAME!|STATE|URL!|UPDATED!"},
+        {"routes", "NAME!|FROM|TO|FILTERS|UPDATED!"},
+        {"tokens", "NAME!|ROLE|ENDS WITH|CREATED!"},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (strcmp(known[i].plural, plural) == 0) {
+            return known[i].columns;
+        }
+    }
+    return "NAME|UPDATED";
 }
 
 static void cell_time(struct table *table, struct slice rfc3339)
@@ -400,6 +413,31 @@ static void operation_cells(struct table *table, yyjson_mut_val *object)
     advice_cell(table, object);
 }
 
+static void names_cell(struct table *table, yyjson_mut_val *list)
+{
+    struct buf text;
+    size_t i, count;
+    yyjson_mut_val *item;
+    buf_init(&text, 1U << 20);
+    yyjson_mut_arr_foreach(list, i, count, item)
+    {
+        buf_add_str(&text, i == 0 ? "" : ", ");
+        buf_add_slice(&text, yyjson_mut_is_str(item) ? json_text(item) : SLICE_EMPTY);
+    }
+    table_cell(table, buf_slice(&text));
+    buf_fini(&text);
+}
+
+static void link_cells(struct table *table, yyjson_mut_val *object)
+{
+    struct slice team = text_at(object, "spec.team.name");
+    table_cell(table, text_at(object, "spec.type"));
+    table_cell(table, team.bytes != 0 ? team : text_at(object, "spec.user.name"));
+    table_cell(table, text_at(object, "status.state"));
+    table_cell(table, text_at(object, "status.summary"));
+    advice_cell(table, object);
+}
+
 /* Whoever it is not of ours: as the provider calls them. */
 static void entry_cells(struct table *table, yyjson_mut_val *entry)
 {
@@ -444,6 +482,20 @@ static void object_row(struct table *table, const char *plural, yyjson_mut_val *
     } else if (strcmp(plural, "operations") == 0) {
         operation_cells(table, object);
         return;
+    } else if (strcmp(plural, "integration-links") == 0) {
+        link_cells(table, object);
+        return;
+    } else if (strcmp(plural, "integration-users") == 0) {
+        table_cell(table, text_at(object, "spec.integration.name"));
+        table_cell(table, text_at(object, "spec.user.name"));
+        table_cell(table, text_at(object, "spec.uid"));
+        table_cell(table, text_at(object, "spec.nickname"));
+    } else if (strcmp(plural, "teams") == 0) {
+        table_cell(table, text_at(object, "spec.title"));
+        names_cell(table, value_at(object, "spec.members"));
+    } else if (strcmp(plural, "users") == 0) {
+        table_cell(table, text_at(object, "spec.fullName"));
+        table_cell(table, text_at(object, "spec.email"));
     } else if (strcmp(plural, "event-sources") == 0) {
         struct slice url = text_at(object, "status.url"), type = text_at(object, "spec.type");
         table_cell(table, type.bytes != 0 ? type : text_at(object, "spec.integration.name"));
@@ -456,6 +508,9 @@ static void object_row(struct table *table, const char *plural, yyjson_mut_val *
         route_cells(table, object);
     }
     cell_time(table, text_at(object, "metadata.updatedAt"));
+    if (strcmp(plural, "event-sources") == 0) {
+        advice_cell(table, object);
+    }
 }
 
 /* All pages, joined into `all`'s array "items". */

@@ -52,6 +52,14 @@ static const struct {
                                 true},
     [PROVIDER_FAULT_DOWN] = {"down", "nothing: it is tried again with growing pauses", true},
     [PROVIDER_FAULT_ODD] = {"odd", "check that url and apiUrl lead to this provider's API", false},
+    [PROVIDER_FAULT_UNREACHABLE] = {"unreachable",
+                                    "check url and apiUrl of the integration, unless it passes: it "
+                                    "is tried again with growing pauses",
+                                    true},
+    [PROVIDER_FAULT_BLOCKED] = {"blocked",
+                                "set allowPrivate: true in the integration if it is to lead there",
+                                false},
+    [PROVIDER_FAULT_SETUP] = {"setup", "do that; it goes on by itself then", false},
 };
 
 bool provider_fault_passes(enum provider_fault fault)
@@ -121,6 +129,38 @@ static bool is_limit(const struct provider_reply *reply)
              header_is(reply, SLICE("x-ratelimit-remaining"), SLICE("0"))));
 }
 
+/* The first text at or below a value: a member, an item. Bounded, for it comes from outside. */
+static struct slice first_text(yyjson_mut_val *value)
+{
+    for (unsigned depth = 0; value && depth < 4; depth++) {
+        if (yyjson_mut_is_str(value)) {
+            return json_text(value);
+        }
+        yyjson_mut_val *message = yyjson_mut_is_obj(value) ? provider_get(value, "message") : NULL;
+        if (message) {
+            value = message;
+        } else if (yyjson_mut_is_arr(value)) {
+            value = yyjson_mut_arr_get_first(value);
+        } else if (yyjson_mut_is_obj(value) && yyjson_mut_obj_size(value) > 0) {
+            yyjson_mut_obj_iter iter;
+            yyjson_mut_obj_iter_init(value, &iter);
+            value = yyjson_mut_obj_iter_get_val(yyjson_mut_obj_iter_next(&iter));
+        } else {
+            return SLICE_EMPTY;
+        }
+    }
+    return SLICE_EMPTY;
+}
+
+static void add_clean(char *clean, size_t clean_bytes, struct slice text)
+{
+    size_t count = strlen(clean);
+    for (size_t i = 0; i < text.bytes && count + 1 < clean_bytes; i++) {
+        clean[count++] = text.at[i] >= 0x20 && text.at[i] < 0x7f ? (char)text.at[i] : '?';
+    }
+    clean[count] = '\0';
+}
+
 /* What the provider said, for the end of a sentence; printable, bounded. */
 static const char *said(struct provider_run *run, const struct provider_reply *reply)
 {
@@ -128,17 +168,23 @@ static const char *said(struct provider_run *run, const struct provider_reply *r
         "message", "error_description", "error/message", "error", "title", "detail"};
     struct slice text = SLICE_EMPTY;
     for (size_t i = 0; i < bk_array_length(places) && text.bytes == 0; i++) {
-        text = provider_text(run, reply->json, places[i]);
+        yyjson_mut_val *value = provider_get(reply->json, places[i]);
+        text = first_text(value);
+    }
+    struct slice more = first_text(provider_get(reply->json, "errors"));
+    if (text.bytes == 0) {
+        text = more;
+        more = SLICE_EMPTY;
     }
     if (text.bytes == 0) {
         return "";
     }
-    char clean[121];
-    size_t count = 0;
-    for (size_t i = 0; i < text.bytes && count + 1 < sizeof clean; i++) {
-        clean[count++] = text.at[i] >= 0x20 && text.at[i] < 0x7f ? (char)text.at[i] : '?';
+    char clean[161] = "";
+    add_clean(clean, sizeof clean - 40, text);
+    if (more.bytes > 0) {
+        add_clean(clean, sizeof clean, SLICE(", "));
+        add_clean(clean, sizeof clean, more);
     }
-    clean[count] = '\0';
     char *sentence = arena_printf(run->arena, ": %s", clean);
     return sentence ? sentence : "";
 }
@@ -287,9 +333,10 @@ enum provider_next provider_take(struct provider_run *run, const struct provider
     return ask(run, step);
 }
 
-enum provider_next provider_no_reply(struct provider_run *run, const char *why)
+enum provider_next provider_no_reply(struct provider_run *run, enum provider_fault fault,
+                                     const char *why)
 {
-    provider_fail(run, PROVIDER_FAULT_DOWN, "%s: %.180s", run->provider->title, why);
+    provider_fail(run, fault, "%s: %.180s", run->provider->title, why);
     return PROVIDER_FAILED;
 }
 

@@ -40,7 +40,11 @@ enum provider_fault {
                                */
     PROVIDER_FAULT_LIMITED,   /* too many requests: after retry_after_seconds */
     PROVIDER_FAULT_DOWN,      /* 5xx, 408, no answer: again later */
-    PROVIDER_FAULT_ODD        /* an answer that does not look like this provider's */
+    PROVIDER_FAULT_ODD,       /* an answer that does not look like this provider's */
+    PROVIDER_FAULT_UNREACHABLE, /* no such host, no connection, no TLS: nothing was sent */
+    PROVIDER_FAULT_BLOCKED,     /* the address is one that becket may not call */
+    PROVIDER_FAULT_SETUP,       /* something on our side is missing; the why says what */
+    PROVIDER_FAULT_COUNT
 };
 
 #define PROVIDER_MEMORY_MAX 24U
@@ -178,8 +182,9 @@ enum provider_next provider_begin(struct provider_run *run);
 enum provider_next provider_resume(struct provider_run *run, struct slice step, bool in_doubt);
 /* The answer to run->request. */
 enum provider_next provider_take(struct provider_run *run, const struct provider_reply *reply);
-/* There was no answer: the run has failed with PROVIDER_FAULT_DOWN and this reason. */
-enum provider_next provider_no_reply(struct provider_run *run, const char *why);
+/* There was no answer: the run has failed with this fault (DOWN, UNREACHABLE, BLOCKED). */
+enum provider_next provider_no_reply(struct provider_run *run, enum provider_fault fault,
+                                     const char *why);
 
 /* An answer outside of the steps that is no 2xx: the run has failed with what its status means. */
 enum provider_next provider_refused(struct provider_run *run, const struct provider_reply *reply);

@@ -53,7 +53,7 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
 
     code, out, err = server.cli('get', 'event-sources')
     lines = out.splitlines()
-    ok(code == 0 and lines[0].split() == ['NAME', 'TYPE', 'STATE', 'URL', 'UPDATED'] and
+    ok(code == 0 and lines[0].split() == ['NAME', 'TYPE', 'STATE', 'URL', 'UPDATED', 'WHAT', 'TO', 'DO'] and
        [l.split()[0] for l in lines[1:]] == ['open', 'repo'], 'get: a table')
     for spelling in ('EventSource', 'eventsources', 'EVENT-SOURCE', 'event_source'):
         code, out, err = server.cli('get', spelling, 'repo', '-o', 'json')

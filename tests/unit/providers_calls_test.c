@@ -208,6 +208,9 @@ static void test_faults(void)
         {STATUS(404, "{}"), PROVIDER_FAULT_NOT_FOUND, 0},
         {STATUS(409, "{}"), PROVIDER_FAULT_REFUSED, 0},
         {STATUS(422, "{\"message\":\"Validation Failed\"}"), PROVIDER_FAULT_REFUSED, 0},
+        {STATUS(422, "{\"message\":{\"base\":[\"no\"]}}"), PROVIDER_FAULT_REFUSED, 0},
+        {STATUS(422, "{\"message\":[[[[[[\"deep\"]]]]]],\"errors\":{}}"), PROVIDER_FAULT_REFUSED,
+         0},
         {STATUS(500, "oops"), PROVIDER_FAULT_DOWN, 0},
         {STATUS(503, ""), PROVIDER_FAULT_DOWN, 0},
         {STATUS(301, ""), PROVIDER_FAULT_ODD, 0},
@@ -224,6 +227,20 @@ static void test_faults(void)
                provider_fault_name(run.fault), run.why);
         is_uint(run.retry_after_seconds, rows[i].retry_after, "retry after");
         ok(run.why[0] != '\0', "it says why");
+    }
+    fresh("github", PROVIDER_CHECK);
+    is_int(answer(provider_begin(&run),
+                  &(struct exchange){
+                      "GET", "/user", NULL,
+                      STATUS(422, "{\"message\":\"Validation Failed\",\"errors\":[{\"resource\":"
+                                  "\"Hook\",\"message\":\"no event pushh\"}]}")},
+                  "details"),
+           PROVIDER_FAILED);
+    is_str(run.why, "GitHub refuses it (422): Validation Failed, no event pushh", "all it said");
+    for (int fault = PROVIDER_FAULT_AUTH; fault < PROVIDER_FAULT_COUNT; fault++) {
+        ok(provider_fault_name((enum provider_fault)fault)[0] &&
+               provider_fault_advice((enum provider_fault)fault)[0],
+           "fault %d has a name and an advice", fault);
     }
     fresh("github", PROVIDER_POST);
     is_int(provider_begin(&run), PROVIDER_FAILED, "GitHub has no channel to post to");
@@ -244,7 +261,7 @@ static void test_doubt(void)
     fresh("github", PROVIDER_HOOK_ENSURE);
     is_int(provider_resume(&run, SLICE("a step of another version"), false), PROVIDER_SEND);
     is_str(run.step->name, "look");
-    is_int(provider_no_reply(&run, "connection refused"), PROVIDER_FAILED);
+    is_int(provider_no_reply(&run, PROVIDER_FAULT_DOWN, "connection refused"), PROVIDER_FAILED);
     is_int(run.fault, PROVIDER_FAULT_DOWN);
     ok(provider_fault_passes(run.fault), "worth another try");
 }
@@ -438,7 +455,7 @@ static void test_slack_doubt(void)
     fresh("slack", PROVIDER_POST);
     is_int(provider_begin(&run), PROVIDER_SEND);
     is_str(run.step->name, "chat.postMessage", "without doubt there is no look");
-    is_int(provider_no_reply(&run, "cut"), PROVIDER_FAILED);
+    is_int(provider_no_reply(&run, PROVIDER_FAULT_DOWN, "cut"), PROVIDER_FAILED);
 }
 
 static void test_chat(void)

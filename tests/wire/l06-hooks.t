@@ -176,6 +176,43 @@ def test_hooks():
             left = lambda: [address(h) for of in [*known.values(), hooks] for h in of.values() if address(h).startswith(PUBLIC)]
             ok(when(lambda: not left()), '%s: nothing is left: %s' % (kind, left()))
             is_equal((len(known['acme/hello']), len(hooks)), (5, 5), 'but what others made')
+        # what is wrong on our side
+        gone, kind = doubles['gitea'], 'gitea'
+        server.apply(integration(gone, kind).replace('allowPrivate: true', 'allowPrivate: false')
+                     .replace('http://', 'https://') +
+                     '---' + source(kind, 'ours', 'repository', 'acme/hello') + '''
+---
+kind: Integration
+metadata: {name: nobody}
+spec: {type: github, url: "https://github.com/acme", auth: {use: AUTH_TYPE_OAUTH, oauth: {clientId: a, clientSecret: {value: b}}}}
+---
+kind: EventSource
+metadata: {name: no-person}
+spec: {integration: {name: nobody}, resource: {type: repository, name: hello}}
+---
+kind: Integration
+metadata: {name: typo}
+spec: {type: gitlab, url: "https://gitlab.invalid/acme", auth: {use: AUTH_TYPE_TOKEN, token: {value: x}}}
+---
+kind: Team
+metadata: {name: core}
+spec: {title: Core}
+---
+kind: IntegrationLink
+metadata: {name: typo}
+spec: {type: gitlab, integration: {name: typo}, team: {name: core}, settings: {project: hello}}
+''')
+        for name, reason, words in (('ours', 'blocked', 'set allowPrivate: true'), ('no-person', 'setup', 'goes on by itself'),
+                                    ('link-typo', 'unreachable', 'check url and apiUrl')):
+            ok(when(lambda: status(server, name).get('reason') == reason), '%s is told: %s' % (reason, status(server, name)))
+            ok(words in status(server, name)['advice'], status(server, name)['advice'])
+        code, out, err = server.cli('get', 'integration-links')
+        ok(code == 0 and 'become entries of core' in out and 'check url' in out, 'links say what they do and what is wrong: ' + out)
+        code, out, err = server.cli('get', 'event-sources')
+        ok('open /auth/nobody' in out and 'set allowPrivate' in out, 'sources, too')
+        ok('Core' in server.cli('get', 'teams')[1], 'teams have titles')
+        code, out, err = server.cli('retry', 'ours')
+        ok(code == 1 and 'becket get operations' in err, 'retry says where to look: ' + err)
         answer = server.api('POST', '/api/v1/apply', source('gitlab', 'x', 'organization', 'acme').encode())
         ok(answer.status == 400 and 'must be project or group for GitLab' in answer.body.decode(), answer.body.decode()[:200])
     for double in doubles.values():

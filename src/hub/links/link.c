@@ -40,7 +40,7 @@ static const char *const project_events[] = {"push", "issue", "merge_request", N
 
 const struct link_type link_types[] = {
     CODE_LINK("github", "GitHub", "repository", "pull requests", repository),
-    CODE_LINK("gitlab", "GitLab", "project", "merge requests", project),
+    CODE_LINK("gitlab", "GitLab", "project", "requests", project),
     CODE_LINK("gitea", "Gitea", "repository", "pull requests", repository),
     {.name = "slack",
      .title = "Slack",

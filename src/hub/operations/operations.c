@@ -378,7 +378,8 @@ void operations_answered(struct operations *operations, struct operation_call *c
     log_call(live, answer, now_ns);
     operations->woken = true;
     if (!answer->arrived) {
-        provider_no_reply(&live->run, answer->why);
+        provider_no_reply(&live->run, answer->fault ? answer->fault : PROVIDER_FAULT_DOWN,
+                          answer->why);
         end_failed(live, now_ns);
         return;
     }
@@ -433,7 +434,7 @@ static void begin(struct live *live, struct store_txn *txn, int64_t now_ns)
         return;
     }
     if (err != BK_OK) {
-        provider_fail(run, err == BK_INVALID ? PROVIDER_FAULT_REFUSED : PROVIDER_FAULT_DOWN, "%s",
+        provider_fail(run, err == BK_INVALID ? PROVIDER_FAULT_SETUP : PROVIDER_FAULT_DOWN, "%s",
                       err == BK_INVALID ? live->ground.why : bk_err_text(err));
         end_failed(live, now_ns);
         return;

@@ -21,10 +21,22 @@ static void finish(struct pending *pending, const struct operation_answer *answe
     operations_answered(calls->operations, call, answer, calls->now_ns(calls->context));
 }
 
+/* Before the request was sent nothing can have come of it. */
+static enum provider_fault fault_of(const struct outbound_answer *answer)
+{
+    return answer->err == BK_OK                  ? PROVIDER_FAULT_NONE
+           : answer->stage == HTTP_STAGE_POLICY  ? PROVIDER_FAULT_BLOCKED
+           : answer->stage == HTTP_STAGE_RESOLVE ? PROVIDER_FAULT_UNREACHABLE
+           : answer->stage == HTTP_STAGE_CONNECT ? PROVIDER_FAULT_UNREACHABLE
+           : answer->stage == HTTP_STAGE_TLS     ? PROVIDER_FAULT_UNREACHABLE
+                                                 : PROVIDER_FAULT_DOWN;
+}
+
 static void done(void *context, const struct outbound_answer *answer)
 {
     struct operation_answer out = {.arrived = answer->err == BK_OK,
                                    .why = answer->why,
+                                   .fault = fault_of(answer),
                                    .head = answer->head,
                                    .body = answer->body};
     finish(context, &out);
