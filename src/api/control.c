@@ -588,6 +588,8 @@ static void api_metrics(void *context, struct metrics_snapshot *snapshot)
     snapshot->journal_file_bytes = stats.file_bytes;
     metrics_of_sources(control, snapshot);
     metrics_of_deliveries(control, snapshot);
+    snapshot->provider_calls = control->provider_calls.counts;
+    snapshot->provider_call_count = control->provider_calls.count_count;
 }
 
 /* On the reactor, while the control thread stands still: without what only that one knows, the

@@ -273,6 +273,19 @@ static void print_outcomes(struct buf *out, const char *destination,
     }
 }
 
+static void print_provider_calls(const struct metrics_snapshot *snapshot, struct buf *out)
+{
+    print_type(out, "becket_provider_calls_total", "counter",
+               "Calls to providers by what they are for; code 0: no answer came.");
+    for (size_t i = 0; i < snapshot->provider_call_count; i++) {
+        const struct metrics_provider_calls *calls = &snapshot->provider_calls[i];
+        buf_printf(out,
+                   "becket_provider_calls_total{type=\"%s\",operation=\"%s\",code=\"%u\"} %" PRIu64
+                   "\n",
+                   calls->type, calls->operation, calls->code, calls->count);
+    }
+}
+
 static void print_deliveries(const struct metrics_snapshot *snapshot, struct buf *out)
 {
     print_type(out, "becket_deliveries_total", "counter",
@@ -323,6 +336,7 @@ void metrics_print(const struct metrics_snapshot *snapshot, struct buf *out)
     print_journal(snapshot, out);
     if (!snapshot->partial) {
         print_deliveries(snapshot, out);
+        print_provider_calls(snapshot, out);
     }
     print_type(
         out, "becket_stalled_seconds", "gauge",

@@ -112,6 +112,14 @@ enum metrics_delivery {
     METRICS_DELIVERY_COUNT
 };
 
+/* Calls to providers; texts are static. */
+struct metrics_provider_calls {
+    const char *type;      /* "github" */
+    const char *operation; /* "hook-ensure" */
+    unsigned code;         /* HTTP status; 0 = no answer */
+    uint64_t count;
+};
+
 struct metrics_snapshot {
     const char *version;    /* static */
     const char *backend;    /* static: "io_uring" */
@@ -135,6 +143,8 @@ struct metrics_snapshot {
     uint64_t retries_pending;
     uint64_t attempts_unrecorded; /* tries that the journal had no room for */
     uint64_t filters_failed;
+    const struct metrics_provider_calls *provider_calls; /* the caller's */
+    size_t provider_call_count;
     /* metrics_add_destination()'s. */
     uint64_t other_deliveries[METRICS_DELIVERY_COUNT];
     struct metrics_destination *destinations;

@@ -97,6 +97,27 @@ static void test_page(void)
     metrics_snapshot_fini(&snapshot);
 }
 
+static void test_provider_calls(void)
+{
+    static const struct metrics_provider_calls calls[] = {{"github", "check", 200, 3},
+                                                          {"slack", "post", 0, 1}};
+    struct metrics_snapshot snapshot;
+    struct buf page;
+    metrics_snapshot_init(&snapshot);
+    snapshot.provider_calls = calls;
+    snapshot.provider_call_count = 2;
+    buf_init(&page, 1 << 20);
+    metrics_print(&snapshot, &page);
+    ok(has(&page, "becket_provider_calls_total{type=\"github\",operation=\"check\",code=\"200\"} "
+                  "3\n"),
+       "by provider, purpose and status");
+    ok(has(&page, "becket_provider_calls_total{type=\"slack\",operation=\"post\",code=\"0\"} 1\n"),
+       "no answer");
+    check_format(buf_text(&page));
+    buf_fini(&page);
+    metrics_snapshot_fini(&snapshot);
+}
+
 static void test_cap(void)
 {
     struct metrics_snapshot snapshot;
@@ -125,6 +146,7 @@ int main(void)
     is_int(metrics_code(404), METRICS_CODE_404);
     is_int(metrics_code(418), METRICS_CODE_OTHER);
     test_page();
+    test_provider_calls();
     test_cap();
     return done_testing();
 }

@@ -73,6 +73,9 @@ def test_life():
         ok(when(lambda: status(server, 'event-sources', 'repo').get('state') == 'ready'), 'the hook is made')
         hooks = github_double.repositories['acme/hello']
         is_equal(len(hooks), 1, 'one hook')
+        counts = {k: v for k, v in server.metrics().items() if k.startswith('becket_provider_calls_total')}
+        is_equal(counts.get('becket_provider_calls_total{type="github",operation="hook-ensure",code="201"}'), 1,
+                 'the calls are counted: %s' % counts)
         hook = list(hooks.values())[0]
         source = status(server, 'event-sources', 'repo')
         is_equal(hook['config']['url'], source['url'], 'to our address')

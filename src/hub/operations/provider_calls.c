@@ -11,13 +11,31 @@ struct pending {
     struct operation_call *call;
 };
 
+static void count(struct provider_calls *calls, const struct operation_call *call, unsigned code)
+{
+    const char *type = (const char *)call->provider.at; /* static, as the operation is */
+    size_t i = 0;
+    for (; i < calls->count_count; i++) {
+        const struct metrics_provider_calls *at = &calls->counts[i];
+        if (at->type == type && at->operation == call->operation && at->code == code) {
+            break;
+        }
+    }
+    if (i == PROVIDER_CALL_COUNTS_MAX) {
+        i--;
+    } else if (i == calls->count_count) {
+        calls->counts[calls->count_count++] = (struct metrics_provider_calls){
+            .type = type, .operation = call->operation, .code = code};
+    }
+    calls->counts[i].count++;
+}
+
 static void finish(struct pending *pending, const struct operation_answer *answer)
 {
     struct provider_calls *calls = pending->calls;
     struct operation_call *call = pending->call;
     free(pending);
-    calls->answered += answer->arrived;
-    calls->failed += !answer->arrived;
+    count(calls, call, answer->arrived ? answer->head->status : 0);
     operations_answered(calls->operations, call, answer, calls->now_ns(calls->context));
 }
 

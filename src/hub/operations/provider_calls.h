@@ -10,15 +10,19 @@
 #define BECKET_HUB_PROVIDER_CALLS_H
 
 #include "hub/calls/outbound.h"
+#include "hub/metrics.h"
 #include "hub/operations/operations.h"
+
+/* Providers, what calls are for, and statuses, of which few occur together. */
+#define PROVIDER_CALL_COUNTS_MAX 512U
 
 struct provider_calls {
     struct outbound *outbound;
     struct operations *operations;    /* set when it is open */
     int64_t (*now_ns)(void *context); /* wall clock */
     void *context;
-    /* by outcome, for metrics */
-    uint64_t answered, failed;
+    struct metrics_provider_calls counts[PROVIDER_CALL_COUNTS_MAX]; /* the last takes the rest */
+    size_t count_count;
 };
 
 /* context = struct provider_calls. */
