@@ -210,7 +210,8 @@ bool provider_same_events(const struct provider_run *run, yyjson_mut_val *list)
 static struct slice url_path(struct slice url)
 {
     struct slice separator = SLICE("://");
-    const uint8_t *found = memmem(url.at, url.bytes, separator.at, separator.bytes);
+    const uint8_t *found =
+        url.bytes > 0 ? memmem(url.at, url.bytes, separator.at, separator.bytes) : NULL;
     struct slice rest = found ? slice_skip(url, (size_t)(found - url.at) + 3) : url;
     rest = slice_skip(rest, slice_find(rest, '/') + 1);
     while (rest.bytes > 0 && rest.at[rest.bytes - 1] == '/') {

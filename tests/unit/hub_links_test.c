@@ -383,6 +383,14 @@ static unsigned one_life(const char *kind, unsigned create_at, unsigned remove_a
     return creating;
 }
 
+static bool all; /* BECKET_SWEEP */
+
+/* What ends as another fault does is left to the whole sweep. */
+static bool is_swept(int fault)
+{
+    return all || (fault != FAULT_503 && fault != FAULT_429 && fault != FAULT_422);
+}
+
 static void sweep_hooks(const char *kind)
 {
     unsigned removing, others;
@@ -390,10 +398,10 @@ static void sweep_hooks(const char *kind)
     ok(creating >= 2 && removing >= 2, "%s: %u calls to make, %u to remove", kind, creating,
        removing);
     for (int fault = FAULT_LOST; fault < FAULT_COUNT; fault++) {
-        for (unsigned at = 1; at <= creating; at++) {
+        for (unsigned at = 1; at <= creating && is_swept(fault); at++) {
             one_life(kind, at, 0, (enum fault)fault, &others);
         }
-        for (unsigned at = 1; at <= removing; at++) {
+        for (unsigned at = 1; at <= removing && is_swept(fault); at++) {
             one_life(kind, 0, at, (enum fault)fault, &others);
         }
     }
@@ -474,7 +482,7 @@ int main(void)
 {
     static const char *const kinds[] = {"gitlab", "github", "gitea", "slack", "discord"};
     const char *base = getenv("TMPDIR");
-    bool all = getenv("BECKET_SWEEP") != NULL;
+    all = getenv("BECKET_SWEEP") != NULL;
     snprintf(directory, sizeof directory, "%s/becket-links-XXXXXX", base ? base : "/tmp");
     if (!mkdtemp(directory)) {
         bail_out("mkdtemp");

@@ -96,9 +96,14 @@ static char settled_why[256];
 static int64_t now_ns;
 static const uint8_t object[16] = {1, 2, 3};
 
+static bool silent; /* nobody answers */
+
 static void send_call(void *context, struct operation_call *call)
 {
     (void)context;
+    if (silent) {
+        return;
+    }
     if (out) {
         bail_out("two calls for one object at once");
     }
@@ -377,6 +382,74 @@ static void test_credential(void)
     finish();
 }
 
+#define MANY 1000U
+
+static enum bk_err add_failed(struct store_txn *txn, void *context)
+{
+    enum bk_err err = BK_OK;
+    (void)context;
+    for (unsigned i = 0; err == BK_OK && i < MANY; i++) {
+        struct operation operation = {.intent = PROVIDER_HOOK_ENSURE,
+                                      .state = OPERATION_FAILED,
+                                      .kind = RESOURCE_EVENT_SOURCE,
+                                      .canvas = SLICE("default"),
+                                      .name = SLICE("repo"),
+                                      .integration_canvas = SLICE("default"),
+                                      .integration = SLICE("hub"),
+                                      .provider = SLICE("github"),
+                                      .facts = {.url = SLICE("https://github.com/acme"),
+                                                .resource = SLICE("hello"),
+                                                .hook_url = SLICE(URL)},
+                                      .fault = PROVIDER_FAULT_AUTH,
+                                      .why = SLICE("401"),
+                                      .due_ns = now_ns + 86400 * NS_PER_SECOND};
+        memcpy(operation.object, &i, sizeof i);
+        err = operation_add(txn, &operation);
+    }
+    return err;
+}
+
+static unsigned count_state(const char *state)
+{
+    struct buf json;
+    char mark[32];
+    unsigned count = 0;
+    snprintf(mark, sizeof mark, "\"state\":\"%s\"", state);
+    buf_init(&json, 16U << 20);
+    is_int(operations_list_json(operations, SLICE_EMPTY, 2 * MANY, SLICE_EMPTY, &json), BK_OK);
+    for (const char *at = buf_text(&json); (at = strstr(at, mark)) != NULL; at++) {
+        count++;
+    }
+    buf_fini(&json);
+    return count;
+}
+
+/* A new credential wakes all that waits for it, some at a time, also over a kill. */
+static void test_many(void)
+{
+    fresh();
+    silent = true;
+    is_int(store_update(hub_store(hub), add_failed, NULL), BK_OK);
+    operations_run(operations, now_ns);
+    is_uint(count_state("failed"), MANY);
+    is_int(store_update(hub_store(hub), resume, NULL), BK_OK);
+    is_uint(count_state("pending"), OPERATIONS_RESUMED_MAX, "the first ones at once");
+    operations_wake(operations);
+    operations_run(operations, now_ns);
+    is_uint(count_state("pending"), 2 * OPERATIONS_RESUMED_MAX, "a turn takes no more than that");
+    kill_all();
+    open_all();
+    unsigned turns = 0;
+    while (turns < 20 && operations_next_ns(operations) <= now_ns) {
+        operations_run(operations, now_ns);
+        turns++;
+    }
+    is_uint(count_state("pending"), MANY, "then all of them, after %u turns", turns);
+    is_uint(count_state("failed"), 0, "none is left");
+    silent = false;
+    finish();
+}
+
 /* Deleting the source while its hook is being made. */
 static void test_superseded(void)
 {
@@ -435,5 +508,6 @@ int main(void)
     test_credential();
     test_superseded();
     test_list();
+    test_many();
     return done_testing();
 }
