@@ -97,12 +97,17 @@ def main():
     dns.set('garbage.test', 'A', 'garbage')
     dns.set('hang.test', 'A', 'hang')
     dns.set('hang.test', 'AAAA', 'hang')
+    dns.set('only6.test', 'AAAA', '::1')
+    dns.set('dual6.test', 'A', '203.0.113.9')  # nobody is there
+    dns.set('dual6.test', 'AAAA', '::1')
+    dns.set('dual4.test', 'A', '127.0.0.1')
+    dns.set('dual4.test', 'AAAA', '2001:db8::9')
     names = ('good', 'inside', 'inside6', 'mixed', 'rebind', 'quiet', 'broken', 'garbage', 'hang', 'absent')
     with Server(options=['--resolver', dns.address], threads=1) as server:
-        server.apply(SOURCE + ''.join(destination(name, port) for name in names) + destination('allowed', port, 'true'))
+        server.apply(SOURCE + ''.join(destination(name, port) for name in names) + ''.join(destination(name, port, 'true') for name in ('allowed', 'only6', 'dual6', 'dual4')))
         first = post(server)[0]
         for name, address in (('good', PUBLIC), ('mixed', PUBLIC), ('rebind', PUBLIC), ('quiet', PUBLIC),
-                              ('allowed', '127.0.0.1')):
+                              ('allowed', '127.0.0.1'), ('only6', '::1'), ('dual6', '::1'), ('dual4', '127.0.0.1')):
             ok(when(lambda: at(name)), '%s gets its event' % name)
             is_equal(at(name), [(address, first)], 'once, at the right address')
         is_equal(dns.count('good.test', 'A'), 1, 'one question')
@@ -125,7 +130,8 @@ def main():
         server.process.send_signal(signal.SIGHUP)
         ok(when(lambda: len({event for _, event in at('absent')}) == 22, 40), 'SIGHUP: a name is asked for at once')
         is_equal(at('inside') + at('inside6') + at('garbage') + at('hang'), [], 'nothing went where it must not')
-        is_equal({address for address, host, _ in reached if host != 'allowed.test'}, {PUBLIC}, 'nowhere')
+        is_equal({address for address, host, _ in reached if host not in (
+            'allowed.test', 'only6.test', 'dual6.test', 'dual4.test')}, {PUBLIC}, 'nowhere')
         post(server)
         is_equal(server.stop(), 0, 'stops while names are being asked for')
 
