@@ -72,14 +72,24 @@ void listener_retry(struct timer *timer)
     }
 }
 
+void http_server_adopt(struct http_server *server, int32_t handle, const struct ring_address *peer)
+{
+    if (conns_left(server) || !hold(server, handle, peer)) {
+        conn_open(server, handle, peer);
+    }
+}
+
 static void listener_accept_done(struct ring_op *op, const struct ring_result *result)
 {
     struct listener *listener = bk_container_of(op, struct listener, op);
     struct http_server *server = listener->server;
     if (result->value >= 0 && result->peer) {
         /* Also while the accept is cancelled. */
-        if (conns_left(server) || !hold(server, result->value, result->peer)) {
-            conn_open(server, result->value, result->peer);
+        bool taken =
+            server->config.place && !server->draining &&
+            server->config.place(server->config.place_context, result->value, result->peer);
+        if (!taken) {
+            http_server_adopt(server, result->value, result->peer);
         }
     }
     if (!conns_left(server) && result->more) {

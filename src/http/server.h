@@ -97,6 +97,9 @@ struct http_server_config {
     unsigned tls_conns_max;
     unsigned tls_handshakes_max;
     uint32_t tls_handshake_timeout_ms;
+    /* May take an accepted connection for another server (http_server_adopt); false: it stays. */
+    bool (*place)(void *context, int32_t handle, const struct ring_address *peer);
+    void *place_context;
 };
 extern const struct http_server_config http_server_defaults;
 
@@ -113,6 +116,8 @@ enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struc
                              struct http_server **ret_server) BK_MUST_CHECK;
 /* Add a listening handle and start accepting. At most CORES_MAX per server. */
 void http_server_accept(struct http_server *server, int32_t listener);
+/* A connection that another ring accepted is ours now. */
+void http_server_adopt(struct http_server *server, int32_t handle, const struct ring_address *peer);
 /* Send what became ready since the last call. Once per turn, last. */
 void http_server_flush(struct http_server *server);
 /* There is computing left for the next turn: do not wait in it. Only with TLS. */

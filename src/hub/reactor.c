@@ -5,6 +5,7 @@
 #include "http/client.h"
 #include "net/dns.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 #define RING_ENTRIES 2048U
@@ -35,6 +36,8 @@ struct reactor {
     struct resolver *resolver;
     struct ingress ingress;
     struct metrics_reactor metrics;
+    unsigned passing;  /* connections on their way to another core */
+    bool cannot_pass;  /* the kernel says */
     uint64_t watch_ns; /* config.watch wants to be called then */
     bool draining;
     bool journal_stopped;
@@ -61,7 +64,7 @@ struct reactor *reactor_make(const struct reactor_config *config)
         reactor->watch_ns = UINT64_MAX;
         ingress_init(&reactor->ingress, &reactor->config.ingress);
         reactor->ingress.metrics = &reactor->metrics;
-        config->peers[config->ingress.id] = &reactor->ingress;
+        __atomic_store_n(&config->peers[config->ingress.id], &reactor->ingress, __ATOMIC_RELEASE);
     }
     return reactor;
 }
@@ -117,6 +120,101 @@ static enum http_outcome admin_on_request(void *context, struct http_exchange *e
     }
     return reactor->config.admin_handler.on_request(reactor->config.admin_handler.context, exchange,
                                                     message);
+}
+
+/* ---- few connections, many cores: the kernel's hash may give one core most of them, so who
+ * accepts one beyond its share passes it on, before a byte is read, to the core that has least. */
+
+struct pass {
+    struct ring_op op;
+    struct ring_mail mail;
+    struct reactor *from, *to;
+    struct ring_address peer;
+    int32_t handle; /* in the ring of who has it now */
+    int32_t there;
+};
+
+/* On the thread of the core that it was meant for; `there` is negative when it stayed. */
+static void pass_arrived(struct ring_mail *mail)
+{
+    struct pass *pass = bk_container_of(mail, struct pass, mail);
+    if (pass->there >= 0) {
+        http_server_adopt(pass->to->ingress_server, pass->there, &pass->peer);
+        atomic_fetch_add(&pass->to->ingress.conns, 1);
+    }
+    atomic_fetch_sub(&pass->to->ingress.arriving, 1);
+    free(pass);
+}
+
+static void pass_tell(struct pass *pass)
+{
+    pass->from->passing--;
+    pass->mail.run = pass_arrived;
+    ring_post(pass->from->ring, pass->to->ring, &pass->mail);
+}
+
+static void pass_closed(struct ring_op *op, const struct ring_result *result)
+{
+    (void)result;
+    pass_tell(bk_container_of(op, struct pass, op));
+}
+
+static void pass_done(struct ring_op *op, const struct ring_result *result)
+{
+    struct pass *pass = bk_container_of(op, struct pass, op);
+    struct reactor *from = pass->from;
+    pass->there = result->value;
+    if (result->value >= 0) {
+        ring_close_handle(from->ring, &pass->op, pass->handle, pass_closed);
+        return;
+    }
+    from->cannot_pass = result->value != -(int)BK_NO_DESCRIPTORS;
+    http_server_adopt(from->ingress_server, pass->handle, &pass->peer);
+    pass_tell(pass);
+}
+
+/* The core that has least, if it is enough less than here. */
+static struct ingress *less_busy(const struct reactor *reactor)
+{
+    const struct ingress_config *config = &reactor->config.ingress;
+    unsigned here = atomic_load(&reactor->ingress.conns) + atomic_load(&reactor->ingress.arriving);
+    unsigned least = here - here / 8;
+    struct ingress *found = NULL;
+    for (unsigned i = 0; i < config->peer_count && least > 0; i++) {
+        struct ingress *peer = __atomic_load_n(&config->peers[i], __ATOMIC_ACQUIRE);
+        unsigned load = peer && peer != &reactor->ingress && atomic_load(&peer->open)
+                            ? atomic_load(&peer->conns) + atomic_load(&peer->arriving)
+                            : UINT_MAX;
+        if (load < least) {
+            least = load;
+            found = peer;
+        }
+    }
+    return found;
+}
+
+static bool place_connection(void *context, int32_t handle, const struct ring_address *peer)
+{
+    struct reactor *reactor = context;
+    struct ingress *to = reactor->cannot_pass ? NULL : less_busy(reactor);
+    struct pass *pass = to ? calloc(1, sizeof *pass) : NULL;
+    if (!pass) {
+        atomic_fetch_add(&reactor->ingress.conns, 1); /* until count_turn() counts again */
+        return false;
+    }
+    atomic_fetch_add(&to->arriving, 1);
+    if (!atomic_load(&to->open)) { /* it closes meanwhile; else it waits for what arrives */
+        atomic_fetch_sub(&to->arriving, 1);
+        free(pass);
+        return false;
+    }
+    pass->from = reactor;
+    pass->to = bk_container_of(to, struct reactor, ingress);
+    pass->peer = *peer;
+    pass->handle = handle;
+    reactor->passing++;
+    ring_pass(reactor->ring, &pass->op, handle, pass->to->ring, pass_done);
+    return true;
 }
 
 /* ---- opening */
@@ -189,6 +287,10 @@ static enum bk_err open_server(struct reactor *reactor, const struct http_handle
     config.head_timeout_ms =
         reactor->config.head_timeout_ms ? reactor->config.head_timeout_ms : config.head_timeout_ms;
     config.tls_conns_max = config.conns_max;
+    if (place->reuse_port && reactor->config.ingress.peer_count > 1) {
+        config.place = place_connection;
+        config.place_context = reactor;
+    }
     struct http_server *server = NULL;
     enum bk_err err = http_server_open(reactor->ring, &reactor->wheel, &reactor->buffers, &config,
                                        handler, &server);
@@ -337,6 +439,7 @@ void reactor_drain(struct reactor *reactor, uint64_t deliver_until_ns)
         return;
     }
     reactor->draining = true;
+    atomic_store(&reactor->ingress.open, false);
     http_server_drain(reactor->ingress_server);
     if (reactor->admin_server) {
         http_server_drain(reactor->admin_server);
@@ -386,7 +489,8 @@ void reactor_append(struct reactor *reactor, struct reactor_append *append)
 
 static void drain_step(struct reactor *reactor)
 {
-    bool idle = http_server_idle(reactor->ingress_server) &&
+    bool idle = reactor->passing == 0 && atomic_load(&reactor->ingress.arriving) == 0 &&
+                http_server_idle(reactor->ingress_server) &&
                 (!reactor->admin_server || http_server_idle(reactor->admin_server)) &&
                 (!reactor->deliver || deliver_idle(reactor->deliver)) &&
                 http_client_idle(reactor->client);
@@ -424,8 +528,9 @@ static void count_turn(struct reactor *reactor)
 {
     struct metrics_reactor *metrics = &reactor->metrics;
     const struct ring_stats *stats = ring_stats(reactor->ring);
-    counter_set(&metrics->connections_ingress,
-                http_server_stats(reactor->ingress_server)->conns_open);
+    unsigned conns = http_server_stats(reactor->ingress_server)->conns_open;
+    counter_set(&metrics->connections_ingress, conns);
+    atomic_store_explicit(&reactor->ingress.conns, conns, memory_order_relaxed);
     if (reactor->admin_server) {
         counter_set(&metrics->connections_admin,
                     http_server_stats(reactor->admin_server)->conns_open);
@@ -489,9 +594,7 @@ static void gather(struct reactor *reactor)
         unsigned held = journal_held(reactor->journal, &held_ns);
         unsigned answers = reactor->deliver ? deliver_gather(reactor->deliver) : 0;
         count = held > 0 ? held : requests + answers;
-        us = held > 0       ? (unsigned)(held_ns / 1000)
-             : requests > 0 ? GATHER_US
-                            : GATHER_ANSWERS_US;
+        us = held > 0 ? (unsigned)(held_ns / 1000) : requests > 0 ? GATHER_US : GATHER_ANSWERS_US;
         count = held > 0 || count < GATHER_COMPLETIONS ? count : GATHER_COMPLETIONS;
     }
     ring_gather(reactor->ring, count > 1 ? count : 0, count > 1 ? us : 0);
@@ -540,6 +643,7 @@ void reactor_run(struct reactor *reactor)
 {
     const char *why = "";
     enum bk_err err = reactor_open(reactor, &why);
+    atomic_store(&reactor->ingress.open, err == BK_OK);
     reactor->config.opened(reactor->config.context, reactor, err, why);
     if (err != BK_OK) {
         return;

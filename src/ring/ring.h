@@ -148,6 +148,12 @@ void ring_send_pieces(struct ring *ring, struct ring_op *op, int32_t handle,
                       struct ring_pieces *pieces, ring_done_fn *done);
 /* Half-close for writing; value 0. */
 void ring_shutdown(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done);
+/* The socket `handle` becomes one of `target`, too: value = its handle there, which is the target's
+ * thread's from then on; our own is still to be closed. -BK_NO_DESCRIPTORS: it has no room;
+ * -BK_UNSUPPORTED, -BK_INVALID: this kernel cannot. Requires: no operation in flight on it; target
+ * stays open until done(). */
+void ring_pass(struct ring *ring, struct ring_op *op, int32_t handle, struct ring *target,
+               ring_done_fn *done);
 /* Close a handle (socket or file). Requires: no other operation in flight on it. */
 void ring_close_handle(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done);
 /* Ask that `target` ends soon. target->done still runs (-BK_CANCELLED, or whatever won the race).

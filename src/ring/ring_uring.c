@@ -40,6 +40,8 @@
 #define HAVE_MIN_TIMEOUT 0
 #endif
 #define SOCKET_COMMAND_GETSOCKOPT 2
+#define MESSAGE_SEND_FD           1 /* of a message: a descriptor, … */
+#define MESSAGE_QUIET             1 /* … and no completion over there */
 #define SO_PEERNAME_OPTION        28
 
 /* The first handles are ours to place (listeners, journal files, the signal descriptor); the kernel
@@ -820,6 +822,18 @@ void ring_shutdown(struct ring *ring, struct ring_op *op, int32_t handle, ring_d
     struct io_uring_sqe *sqe = sqe_take(ring);
     io_uring_prep_shutdown(sqe, handle, SHUT_WR);
     sqe->flags |= IOSQE_FIXED_FILE;
+    sqe_bind(sqe, op);
+}
+
+void ring_pass(struct ring *ring, struct ring_op *op, int32_t handle, struct ring *target,
+               ring_done_fn *done)
+{
+    op_begin(op, done, OP_PLAIN);
+    struct io_uring_sqe *sqe = sqe_take(ring);
+    io_uring_prep_msg_ring(sqe, target->uring.ring_fd, 0, 0, MESSAGE_QUIET);
+    sqe->addr = MESSAGE_SEND_FD;
+    sqe->addr3 = (uint32_t)handle;
+    sqe->file_index = IORING_FILE_INDEX_ALLOC;
     sqe_bind(sqe, op);
 }
 

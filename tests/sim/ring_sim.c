@@ -27,6 +27,7 @@ enum op_kind {
     OP_RECV,
     OP_SEND,
     OP_SHUTDOWN,
+    OP_PASS,
     OP_CLOSE,
     OP_WRITE,
     OP_POLL,
@@ -614,6 +615,15 @@ void ring_send_pieces(struct ring *ring, struct ring_op *op, int32_t handle,
     record->sum = send_sum(record);
 }
 
+/* A kernel that cannot: what is to be passed on stays. */
+void ring_pass(struct ring *ring, struct ring_op *op, int32_t handle, struct ring *target,
+               ring_done_fn *done)
+{
+    sim_check(handle_get(ring, handle)->kind == HANDLE_SOCKET && target != ring,
+              "a handle is passed on that is no connection");
+    (void)record_make(ring, op, OP_PASS, handle, done);
+}
+
 void ring_shutdown(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done)
 {
     sim_check(handle_get(ring, handle)->kind == HANDLE_SOCKET,
@@ -836,6 +846,7 @@ static bool natural_ready(const struct record *record)
     case OP_SEND:
         return net_room(entry->socket) > 0 || net_broken(entry->socket);
     case OP_SHUTDOWN:
+    case OP_PASS:
     case OP_CLOSE:
         return true;
     case OP_WRITE:
@@ -854,7 +865,7 @@ static bool natural_ready(const struct record *record)
 static bool cancel_ready(const struct record *record)
 {
     return record->cancel_ns <= sim_now_ns() && record->kind != OP_WRITE &&
-           record->kind != OP_SHUTDOWN && record->kind != OP_CLOSE;
+           record->kind != OP_SHUTDOWN && record->kind != OP_PASS && record->kind != OP_CLOSE;
 }
 
 static bool record_ready(const struct record *record)
@@ -876,7 +887,8 @@ static uint64_t record_due(const struct record *record)
     if (natural_ready(record)) {
         due_ns = record->not_before_ns;
     }
-    bool can_cancel = record->kind != OP_SHUTDOWN && record->kind != OP_CLOSE;
+    bool can_cancel =
+        record->kind != OP_SHUTDOWN && record->kind != OP_PASS && record->kind != OP_CLOSE;
     return can_cancel && record->cancel_ns < due_ns ? record->cancel_ns : due_ns;
 }
 
@@ -1032,6 +1044,9 @@ static void record_run(struct record *record)
         return;
     case OP_SEND:
         send_ready(record);
+        return;
+    case OP_PASS:
+        complete_value(record, -(int32_t)BK_UNSUPPORTED);
         return;
     case OP_SHUTDOWN:
     case OP_CLOSE:

@@ -83,10 +83,13 @@ struct ingress {
     uint64_t share_frame; /* the journal's frame that is filling, what is in it, of how many */
     uint64_t share_bytes;
     unsigned share_sources;
-    int64_t quarantine_bytes;       /* budget left */
-    uint64_t quarantine_ns;         /* when it was last refilled */
-    struct list settling;           /* struct ingress_settled */
-    bool stalled;                   /* the flush under way has lasted for too long */
+    int64_t quarantine_bytes; /* budget left */
+    uint64_t quarantine_ns;   /* when it was last refilled */
+    struct list settling;     /* struct ingress_settled */
+    bool stalled;             /* the flush under way has lasted for too long */
+    /* For the other cores: connections here, and on their way here; may more be sent? */
+    _Atomic unsigned conns, arriving;
+    _Atomic bool open;
     _Atomic unsigned stalled_count; /* of how many cores: the disk is the same for all */
     struct list unheard; /* what those held who did not wait for it to its end, in order */
     bool growth_asked;
