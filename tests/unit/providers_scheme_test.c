@@ -2,7 +2,7 @@
  * verdict; rotation, windows, sizes; identity, redactions, handshakes. */
 #include "base/base64.h"
 #include "base/hex.h"
-#include "providers/row.h"
+#include "providers/program.h"
 #include "unit/providers_request.h"
 
 #include <ctype.h>
@@ -449,7 +449,6 @@ static void window(const char *name, int64_t tolerance_given, int64_t tolerance)
 {
     static struct sample s;
     struct scheme *scheme = NULL;
-    struct buf headers;
     size_t bytes;
     const char *message;
     const struct scheme_row *row = scheme_row_find(slice_str(name));
@@ -457,9 +456,10 @@ static void window(const char *name, int64_t tolerance_given, int64_t tolerance)
     if (scheme_compile(row, &secret, 1, tolerance_given, &scheme, &bytes, &message) != BK_OK) {
         bail_out("%s", message);
     }
-    is_int(sign(scheme, BODY, URL, &headers), BK_OK);
-    sample_build(&s, "POST", TARGET, buf_slice(&headers), BODY, NOW);
-    s.request.url = URL;
+    struct delivery d;
+    deliver(scheme, BODY, URL, &d);
+    is_int(d.err, BK_OK);
+    deliver_again(&d, &s);
     const struct {
         int64_t age;
         enum scheme_verdict want;
@@ -476,8 +476,41 @@ static void window(const char *name, int64_t tolerance_given, int64_t tolerance)
                "%s %lld s old, tolerance %lld", name, (long long)cases[i].age,
                (long long)tolerance_given);
     }
-    buf_fini(&headers);
+    delivery_fini(&d);
     sample_scheme_free(scheme);
+}
+
+/* The edges of every row that has a window, and none where there is none. */
+static void every_window(void)
+{
+    static struct sample s;
+    unsigned timed = 0;
+    for (size_t i = 0; i < scheme_row_count(); i++) {
+        const struct scheme_row *row = scheme_row_at(i);
+        const char *with = scheme_row_sends_with(row);
+        int64_t tolerance = scheme_row_tolerance_seconds(row);
+        bool token = row->kind == ROW_CODE && row->secret != SECRET_TEXT;
+        if (with == NULL || strcmp(with, "the secret") != 0 || token) {
+            continue;
+        }
+        /* Of other ways of signing the same row may have, too; they are not what it signs with. */
+        bool has_time = row->timestamp != NULL || row->verify == http_signature_verify ||
+                        (row->format != NULL && strstr(row->format, "{timestamp}") != NULL);
+        if (tolerance > 0 && has_time) {
+            window(row->name, -1, tolerance);
+            timed++;
+            continue;
+        }
+        struct scheme *scheme = sample_scheme(row->name, secret_for(row));
+        struct delivery d;
+        deliver(scheme, BODY, URL, &d);
+        deliver_again(&d, &s);
+        s.request.now_seconds = NOW + (row->verify == jwt_verify ? 0 : 1000000000);
+        is_int(sample_verify(scheme, &s), SCHEME_GENUINE, "%s: no age", row->name);
+        delivery_fini(&d);
+        sample_scheme_free(scheme);
+    }
+    ok(timed >= 15, "%u rows have a window", timed);
 }
 
 static void linear_time(void)
@@ -552,7 +585,9 @@ static void every_row_rotates(void)
         struct scheme *both = NULL;
         size_t bytes;
         const char *message;
-        if (row->secret > SECRET_BASE64 || row->kind == ROW_AUTO || row->kind == ROW_CODE) {
+        const char *with = scheme_row_sends_with(row);
+        if (row->secret > SECRET_BASE64 || row->kind == ROW_AUTO || with == NULL ||
+            strcmp(with, "the secret") != 0) {
             continue;
         }
         is_int(scheme_compile(row, secrets, 2, -1, &both, &bytes, &message), BK_OK);
@@ -736,24 +771,25 @@ static void bodies(void)
         const struct scheme_row *row = scheme_row_at(r);
         const char *template = row->signed_template ? row->signed_template : "{body}";
         bool in_body = row->timestamp != NULL && row->timestamp[0] == '/';
-        if (row->kind != ROW_HMAC || in_body || !strstr(template, "{body}") ||
-            strstr(template, "{url")) {
-            continue; /* its signature needs more than a body */
+        bool digest = row->verify == http_signature_verify || row->body_hash != NULL;
+        if (!digest && (row->kind != ROW_HMAC || in_body || !strstr(template, "{body}"))) {
+            continue; /* no body is signed, or one of a certain form only */
         }
         struct scheme *scheme = sample_scheme(row->name, secret_for(row));
         unsigned wrong = 0;
         for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-            struct buf headers;
-            struct slice body = slice_of(big, sizes[i]);
-            wrong += sign(scheme, body, URL, &headers) != BK_OK;
-            sample_build(&s, "POST", "/", buf_slice(&headers), body, NOW);
+            struct delivery d;
+            deliver(scheme, slice_of(big, sizes[i]), URL, &d);
+            wrong += d.err != BK_OK;
+            deliver_again(&d, &s);
             wrong += sample_verify(scheme, &s) != SCHEME_GENUINE;
-            if (sizes[i] != 0) {
+            if (sizes[i] != 0 && d.sent_body.at == big) {
                 big[sizes[i] - 1] ^= 1;
-                wrong += sample_verify(scheme, &s) != SCHEME_SIGNATURE_WRONG;
+                enum scheme_verdict verdict = sample_verify(scheme, &s);
+                wrong += verdict != SCHEME_SIGNATURE_WRONG && verdict != SCHEME_DIGEST_WRONG;
                 big[sizes[i] - 1] ^= 1;
             }
-            buf_fini(&headers);
+            delivery_fini(&d);
         }
         is_uint(wrong, 0, "%s: any bytes, nothing to 1 MiB", row->name);
         sample_scheme_free(scheme);
@@ -977,6 +1013,7 @@ int main(void)
     table();
     every_row();
     verdicts();
+    every_window();
     window("slack", -1, 300);
     window("slack", 10, 10);
     window("slack", 0, 0);
