@@ -117,7 +117,7 @@ static struct slice text_option(const struct options *options, const char *name)
 
 /* ---- a row out of options or a document */
 
-static int unknown_type(const char *type)
+static int unknown_type(const char *option, const char *type)
 {
     const char *names[256];
     size_t count = 0;
@@ -127,7 +127,7 @@ static int unknown_type(const char *type)
     names[count++] = "generic";
     names[count] = NULL;
     const char *near = option_nearest(type, names);
-    return cli_usage("--type %s is not known%s%s%s", type,
+    return cli_usage("--%s %s is not known%s%s%s", option, type,
                      near ? "; did you mean "
                           : "; for your own scheme there is "
                             "--type generic",
@@ -185,7 +185,7 @@ static int row_of_options(struct signer *signer, const struct options *options,
     }
     *ret_row = scheme_row_find(type);
     if (*ret_row == NULL) {
-        return unknown_type(option_text(options, "type"));
+        return unknown_type("type", option_text(options, "type"));
     }
     signer->type = scheme_row_name(*ret_row);
     if (scheme_row_takes_claims(*ret_row)) {
@@ -391,6 +391,36 @@ static int open_private_key(struct signer *signer, const char *path, struct slic
     return CLI_DONE;
 }
 
+/* ---- whose signature a test delivery gets */
+
+static int sender_row(struct signer *signer, const struct options *options,
+                      const struct scheme_row **row)
+{
+    const char *as = option_text(options, "as");
+    if (as != NULL && !scheme_row_is_auto(*row)) {
+        return cli_usage("--as is for sources of type auto; this one is of type %s", signer->type);
+    }
+    if (as != NULL) {
+        *row = scheme_row_find(slice_str(as));
+        if (*row == NULL) {
+            return unknown_type("as", as);
+        }
+        signer->type = scheme_row_name(*row);
+    }
+    if (scheme_row_is_auto(*row)) {
+        return cli_usage("a source of type auto takes several: say whose webhook this is to be, "
+                         "such as --as github");
+    }
+    if (scheme_row_sends_with(*row) == NULL) {
+        return cli_error("webhooks of %s cannot be signed here: only the provider can, for its "
+                         "certificate lies on a host of its own. Have it send a test from its "
+                         "console, or check a recorded request with becket verify --type %s --key "
+                         "CERTIFICATE",
+                         signer->type, signer->type);
+    }
+    return CLI_DONE;
+}
+
 /* ---- all */
 
 int signer_open(struct signer *signer, const struct options *options, bool type_required,
@@ -419,12 +449,9 @@ int signer_open(struct signer *signer, const struct options *options, bool type_
     if (code != CLI_DONE) {
         return code;
     }
-    if (!type_required && scheme_row_sends_with(row) == NULL) {
-        return cli_error("webhooks of %s cannot be signed here: %s", signer->type,
-                         scheme_row_find(SLICE("auto")) == row
-                             ? "choose the type of one provider"
-                             : "only the provider can, for the certificate of its key is believed "
-                               "from a host of its own only");
+    code = type_required ? CLI_DONE : sender_row(signer, options, &row);
+    if (code != CLI_DONE) {
+        return code;
     }
     if (!type_required && scheme_row_wants_private_key(row) && private_key_path == NULL) {
         return cli_error("webhooks of %s are signed with a private key: give one of yours with "

@@ -98,7 +98,11 @@ with Server(threads=1) as server:
                             (['sendgrid', '--secret', 'x'], '--private-key FILE'),
                             (['github', '--private-key', keys['ec'][0]], '--secret'),
                             (['aws-sns'], 'only the provider can'), (['paypal', '--secret', 'x'], 'only the provider can'),
-                            (['auto', '--secret', 'x'], 'one provider')):
+                            (['paypal', '--secret', 'x'], 'becket verify --type paypal --key'),
+                            (['auto', '--secret', 'x'], '--as github'), (['auto', '--as', 'githup', '--secret', 'x'], 'github?'),
+                            (['auto', '--as', 'auto', '--secret', 'x'], '--as github'),
+                            (['auto', '--as', 'aws-sns'], 'only the provider can'),
+                            (['slack', '--as', 'github', '--secret', 'x'], 'of type auto')):
             code, out, err = command('send', 'http://127.0.0.1:1/x', '--type', *words)
             ok(code in (1, 2) and said in err, 'clear words: %s' % ' '.join(words)[:40])
     status = server.api('GET', '/api/v1/event-sources/stripe').json['status']
@@ -253,6 +257,14 @@ with Server(threads=1) as server:
     got = server.api('GET', '/api/v1/events?source=any&state=accepted').json['items']
     ok([e['type'] for e in got] == ['Push Hook', 'push'] and got[1]['deliveryId'] == 'g-1', 'each with its type')
     ok([e['provider'] for e in got] == ['gitlab', 'github'], 'and its provider')
+    url = 'http://127.0.0.1:%d/hooks/any' % server.port
+    for type in ('slack', 'stripe', 'gitlab'):
+        code, out, err = command('send', url, '--type', 'auto', '--as', type, '--secret', 's', '--id', 'as-' + type)
+        event = server.api('GET', '/api/v1/events?source=any&limit=1').json['items'][0]
+        ok(code == 0 and event['provider'] == type, 'auto: what becket send signs as %s is taken' % type)
+    with open(os.path.join(server.data, 'any.yaml'), 'w') as f:
+        f.write(json.dumps(source('any', 'auto', secrets=[{'value': 's'}])))
+    ok(command('send', url, '-f', f.name, '--as', 'shopify')[0] == 0, 'with the document of the source, too')
     told = json.dumps({'repository': {'full_name': 'a/b', 'owner': {'login': 'a'}}}).encode()
     hook(server, 'POST', '/hooks/any', told, {'X-Hub-Signature-256': 'sha256=' + sha256_hex('s', told),
                                               'X-GitHub-Event': 'push', 'X-GitHub-Delivery': 'g-2'})
