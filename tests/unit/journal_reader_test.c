@@ -102,7 +102,8 @@ static void test_walks_in_turn(void)
     }
     while (expect[0] <= 9000) {
         unsigned i = (unsigned)(next_random() % 3);
-        for (unsigned n = (unsigned)(next_random() % 400); n > 0 && expect[i] <= 9000; n--, expect[i]++) {
+        for (unsigned n = (unsigned)(next_random() % 400); n > 0 && expect[i] <= 9000;
+             n--, expect[i]++) {
             size_t budget = 1 << 20;
             bad += reader_next(reader, &walks[i], &budget, &record) != BK_OK ||
                    record.position.sequence != expect[i] || !record_right(&record);
