@@ -542,7 +542,7 @@ static void count_turn(struct reactor *reactor)
     counter_set(&metrics->recv_no_buffers, stats->recv_no_buffers);
 }
 
-static uint64_t next_ns(const struct reactor *reactor)
+static uint64_t next_ns(struct reactor *reactor)
 {
     uint64_t timer_ns = timer_wheel_next_ns(&reactor->wheel);
     uint64_t next_ns = timer_ns < reactor->watch_ns ? timer_ns : reactor->watch_ns;

@@ -25,6 +25,7 @@ static uint64_t due_tick(uint64_t due_ns)
 static void mark(struct timer_wheel *wheel, unsigned level, unsigned slot, bool occupied)
 {
     uint64_t bit = 1ULL << (slot % 64);
+    wheel->next_known = false;
     if (occupied) {
         wheel->occupied[level][slot / 64] |= bit;
     } else {
@@ -113,11 +114,15 @@ static unsigned next_occupied(const uint64_t *occupied, unsigned slot)
     return 0;
 }
 
-/* The next tick at which a slot must be looked at; UINT64_MAX when the wheel is empty. */
-static uint64_t next_tick(const struct timer_wheel *wheel)
+/* The next tick at which a slot must be looked at; UINT64_MAX when the wheel is empty. Until the
+ * clock is there, it changes only with a slot. */
+static uint64_t next_tick(struct timer_wheel *wheel)
 {
     uint64_t next = UINT64_MAX;
 
+    if (wheel->next_known) {
+        return wheel->next_tick;
+    }
     for (unsigned level = 0; level < TIMER_LEVELS && wheel->count > 0; level++) {
         unsigned shift = SLOT_BITS * level;
         uint64_t turn = wheel->tick >> shift;
@@ -126,10 +131,12 @@ static uint64_t next_tick(const struct timer_wheel *wheel)
             next = (turn + steps) << shift;
         }
     }
+    wheel->next_tick = next;
+    wheel->next_known = true;
     return next;
 }
 
-uint64_t timer_wheel_next_ns(const struct timer_wheel *wheel)
+uint64_t timer_wheel_next_ns(struct timer_wheel *wheel)
 {
     uint64_t tick = next_tick(wheel);
     return tick > UINT64_MAX / TIMER_TICK_NS ? UINT64_MAX : tick * TIMER_TICK_NS;
@@ -178,6 +185,7 @@ void timer_wheel_run(struct timer_wheel *wheel, uint64_t now_ns)
             return;
         }
         wheel->tick = next;
+        wheel->next_known = false;
         run_tick(wheel);
     }
 }

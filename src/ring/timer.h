@@ -33,6 +33,8 @@ struct timer {
 struct timer_wheel {
     uint64_t tick; /* the last tick that was run */
     uint32_t count;
+    bool next_known;    /* no slot became occupied or empty since … */
+    uint64_t next_tick; /* … this was looked for */
     uint64_t occupied[TIMER_LEVELS][TIMER_SLOTS / 64];
     struct list slots[TIMER_LEVELS][TIMER_SLOTS];
 };
@@ -47,7 +49,7 @@ static inline bool timer_running(const struct timer *timer)
 }
 /* When timer_wheel_run() has something to do next; UINT64_MAX when nothing runs. May be earlier
  * than the first expiry (a cascade), never later. */
-uint64_t timer_wheel_next_ns(const struct timer_wheel *wheel);
+uint64_t timer_wheel_next_ns(struct timer_wheel *wheel);
 /* Fire all that are due. A fired timer is stopped before fire() runs and may start itself again. */
 void timer_wheel_run(struct timer_wheel *wheel, uint64_t now_ns);
 
