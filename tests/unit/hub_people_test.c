@@ -483,6 +483,20 @@ static void test_meanwhile(void)
     finish();
 }
 
+/* Google gives a refresh token once, and none at renewals. */
+static void test_not_rotated(void)
+{
+    fresh();
+    provider.answer = "HTTP/1.1 200 OK\r\n\r\n{\"access_token\":\"access-2\",\"expires_in\":3600}";
+    settle();
+    look();
+    is_uint(provider.refreshes, 1);
+    is_str(person.access, "access-2", "the new access token");
+    is_str(person.refresh, "refresh-1", "and the refresh token of before");
+    ok(person.due && strstr(person.status, "\"state\":\"ready\"}"), "which is used the next time");
+    finish();
+}
+
 static void test_refused(void)
 {
     fresh();
@@ -555,6 +569,7 @@ int main(void)
     test_faults();
     test_full();
     test_meanwhile();
+    test_not_rotated();
     test_refused();
     test_revocation();
     return done_testing();

@@ -155,6 +155,23 @@ def test_round_trip():
         back = path_of(double.allow(browser.get('/auth/hub').where))
         is_equal(thief.get(back).status, 400, 'another browser')
         is_equal(browser.get(back).status, 400, 'and then it is over')
+        server.apply(integration(double, name='other'))
+        back = path_of(double.allow(browser.get('/auth/hub').where))
+        is_equal(browser.get(back.replace('/auth/hub/', '/auth/other/')).status, 400, 'the way back of another integration')
+        is_equal(server.api('DELETE', '/api/v1/integrations/other').status, 204, 'which nobody has connected')
+        back = path_of(double.allow(browser.get('/auth/hub').where))
+        half = Browser(server.admin)
+        half.cookies = {n: v for n, v in browser.cookies.items() if 'signin' not in n}
+        answer = half.get(back)
+        ok(answer.status == 400 and 'another browser' in answer.text, 'the session without the cookie of the sign-in')
+        back = path_of(double.allow(browser.get('/auth/hub').where))
+        half.cookies = {n: v for n, v in browser.cookies.items() if 'signin' in n}
+        half.login(server.token)
+        answer = half.get(back)
+        ok(answer.status == 400 and 'somebody else' in answer.text, 'the cookie of the sign-in in another session')
+        back = path_of(double.allow(browser.get('/auth/hub').where))
+        half.cookies = {n: v for n, v in browser.cookies.items() if 'signin' in n}
+        is_equal(half.get(back).status, 400, 'nobody logged in')
         back = path_of(double.allow(browser.get('/auth/hub').where))
         is_equal(browser.get(back + '&iss=https%3A%2F%2Fevil.example').status, 400, 'another issuer')
         back = path_of(double.allow(browser.get('/auth/hub').where))
