@@ -19,10 +19,10 @@
 
 #include <yyjson.h>
 
-#define JSON_DEPTH_MAX 64U
+#define JSON_DEPTH_MAX      64U
 #define JSON_TEXT_BYTES_MAX (8U << 20)
-#define JSON_NODES_MAX 1000000U
-#define JSON_DOCUMENTS_MAX 200000U
+#define JSON_NODES_MAX      1000000U
+#define JSON_DOCUMENTS_MAX  200000U
 
 struct json_place {
     uint32_t line; /* from 1; 0 = unknown */
@@ -40,7 +40,7 @@ struct json_tree {
     struct arena arena;
     yyjson_mut_val **roots; /* one per document */
     size_t count;
-    size_t roots_size;      /* json.c's and yaml.c's */
+    size_t roots_size; /* json.c's and yaml.c's */
     size_t nodes;
     struct json_node *slab;
     size_t slab_free;
@@ -61,8 +61,8 @@ yyjson_mut_val *json_new_string(struct json_tree *tree, struct slice text);
 yyjson_mut_val *json_new_object(struct json_tree *tree);
 yyjson_mut_val *json_new_array(struct json_tree *tree);
 /* Adds a copy of the key. */
-bool json_set(struct json_tree *tree, yyjson_mut_val *object, const char *key, yyjson_mut_val
-              *value);
+bool json_set(struct json_tree *tree, yyjson_mut_val *object, const char *key,
+              yyjson_mut_val *value);
 /* Deep copy of a value of a json_tree into this tree, places included. */
 yyjson_mut_val *json_copy(struct json_tree *tree, yyjson_mut_val *value);
 /* The later of two equal keys of an object, or NULL. */
@@ -70,9 +70,17 @@ yyjson_mut_val *json_duplicate_key(yyjson_mut_val *object);
 /* Append a document. False when there are too many. */
 bool json_tree_add_root(struct json_tree *tree, yyjson_mut_val *root);
 
+/* Empty unless it is a string: yyjson's length of an array is the count of its members. */
 static inline struct slice json_text(yyjson_mut_val *value)
 {
-    return slice_of(yyjson_mut_get_str(value), yyjson_mut_get_len(value));
+    return yyjson_mut_is_str(value) ? slice_of(yyjson_mut_get_str(value), yyjson_mut_get_len(value))
+                                    : SLICE_EMPTY;
+}
+/* The same of a document that is only read. */
+static inline struct slice json_read_text(yyjson_val *value)
+{
+    return yyjson_is_str(value) ? slice_of(yyjson_get_str(value), yyjson_get_len(value))
+                                : SLICE_EMPTY;
 }
 
 /* ---- writing JSON text into a buf */

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/base64.h"
+#include "base/json.h"
 
 #include <stdlib.h>
 #include <yyjson.h>
@@ -32,8 +33,7 @@ bool jwk_algorithm(struct slice name, enum signature_algorithm *ret_algorithm)
 
 static struct slice text_of(yyjson_val *object, const char *name)
 {
-    yyjson_val *value = yyjson_obj_get(object, name);
-    return slice_of(yyjson_get_str(value), yyjson_get_len(value));
+    return json_read_text(yyjson_obj_get(object, name));
 }
 
 /* A base64url member's bytes, at most `room` of them. */

@@ -274,7 +274,7 @@ static void resolved(struct client_line *line)
         unsigned count =
             policy_filter(lookup->addresses, lookup->count, line->pool->origin.allow_private, why);
         if (count == 0) {
-            snprintf(line->why, sizeof line->why, "%s", why);
+            snprintf(line->why, sizeof line->why, "%.*s", (int)sizeof line->why - 1, why);
             dial_fail(line, BK_FORBIDDEN, HTTP_STAGE_POLICY);
             return;
         }
@@ -329,7 +329,7 @@ static bool refused_behind_proxy(struct client_line *line)
         policy_check(&address, origin->allow_private, why) == BK_OK) {
         return false;
     }
-    snprintf(line->why, sizeof line->why, "%s", why);
+    snprintf(line->why, sizeof line->why, "%.*s", (int)sizeof line->why - 1, why);
     return true;
 }
 

@@ -16,7 +16,7 @@
 
 #include "net/address.h"
 
-#define POLICY_WHY_BYTES 160U
+#define POLICY_WHY_BYTES 256U
 
 /* BK_OK, or BK_FORBIDDEN with one line of words: the address, what it is, what would allow it. */
 enum bk_err policy_check(const struct ring_address *address, bool allow_private,

@@ -185,6 +185,17 @@ static void test_sets(void)
     ok(jwk_set_find(set, SLICE_EMPTY, SIGNATURE_ED25519) == NULL, "no id and two keys");
     free(set);
     is_int(jwk_set_parse(SLICE("{\"keys\":[]}"), &set), BK_INVALID);
+    /* What is no string has a length all the same, in yyjson's eyes. */
+    static const char *const odd[] = {
+        "{\"keys\":[{\"kty\":[0,0,0]}]}",
+        "{\"keys\":[{\"kty\":\"RSA\",\"n\":\"1L8r\",\"e\":[0]}]}",
+        "{\"keys\":[{\"kty\":\"RSA\",\"n\":{\"a\":1},\"e\":\"AQAB\"}]}",
+        "{\"keys\":[{\"kty\":\"OKP\",\"crv\":[1,2,3,4,5,6,7],\"x\":[1]}]}",
+        "{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":[1],\"y\":{}}]}",
+        "{\"keys\":[{\"kty\":\"OKP\",\"kid\":[1,2],\"alg\":[1],\"crv\":\"Ed25519\"}]}"};
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+        is_int(jwk_set_parse(slice_str(odd[i]), &set), BK_INVALID, "%s", odd[i]);
+    }
     is_int(jwk_set_parse(SLICE("[]"), &set), BK_INVALID);
     is_int(jwk_set_parse(SLICE("x"), &set), BK_INVALID);
     is_int(jwk_set_parse(SLICE_EMPTY, &set), BK_INVALID);

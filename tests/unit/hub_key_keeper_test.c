@@ -157,6 +157,21 @@ static void test_discovery(void)
     end();
 }
 
+/* Whose issuer is no text, but has as many members as the text has letters. */
+static void test_odd_discovery(void)
+{
+    const struct public_key *key;
+    struct key_want want = issuer_want("a", NOW);
+    begin();
+    is_int(find(&want, &key), KEY_LATER);
+    answer(0, 200,
+           "{\"issuer\":[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0],"
+           "\"jwks_uri\":\"https://keys.example/set\"}",
+           NOW);
+    is_int(find(&want, &key), KEY_UNAVAILABLE, "is another issuer's");
+    end();
+}
+
 /* Whoever makes keys up gets a fetch a minute at most. */
 static void test_made_up(void)
 {
@@ -434,6 +449,7 @@ static void test_confirm(void)
 int main(void)
 {
     test_discovery();
+    test_odd_discovery();
     test_made_up();
     test_failures();
     test_flood();

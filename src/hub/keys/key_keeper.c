@@ -1,6 +1,7 @@
 #include "hub/keys/key_keeper.h"
 
 #include "base/assert.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/url.h"
 #include "base/x509.h"
@@ -275,7 +276,7 @@ static const char *read_discovery(struct job *job, struct slice body)
     yyjson_val *root = yyjson_doc_get_root(doc);
     yyjson_val *issuer = yyjson_obj_get(root, "issuer"), *uri = yyjson_obj_get(root, "jwks_uri");
     const char *text = yyjson_get_str(uri), *why;
-    struct slice said = slice_of(yyjson_get_str(issuer), yyjson_get_len(issuer));
+    struct slice said = json_read_text(issuer);
     const char *wrong = NULL;
     struct url url;
     if (!yyjson_is_obj(root)) {

@@ -416,7 +416,7 @@ static bool decode_list(struct decoder *decoder, const struct decode_object *ver
     bool good = yyjson_mut_is_arr(list) && yyjson_mut_arr_size(list) <= most;
     yyjson_mut_arr_foreach(list, index, max, value)
     {
-        struct slice item = slice_of(yyjson_mut_get_str(value), yyjson_mut_get_len(value));
+        struct slice item = json_text(value);
         good = good && yyjson_mut_is_str(value) && item.bytes > 0 && item.bytes < 256 &&
                slice_find(item, ' ') == item.bytes && slice_find(item, 0) == item.bytes;
         buf_add_str(&text, text.bytes > 0 ? " " : "");
