@@ -25,10 +25,12 @@ static void consume(void *context, uint64_t sequence, const struct journal_entry
     link_feed_look(context, sequence, entry->source);
 }
 
+static int64_t late_ns; /* since an apply began, when it is done */
+
 static void apply(const char *text)
 {
     struct apply_outcome outcome;
-    struct apply_options options = {.mode = APPLY_SET, .now_ns = fake_wall_ns};
+    struct apply_options options = {.mode = APPLY_SET, .now_ns = fake_wall_ns - late_ns};
     if (apply_text(hub, slice_str(text), &options, &outcome) != BK_OK) {
         bail_out("%s", outcome.message);
     }
@@ -218,6 +220,19 @@ int main(void)
     before = kept();
     turns();
     is_uint(kept() - before, 20, "a link that comes while events wait");
+
+    before = kept();
+    for (unsigned i = 0; i < 10; i++) {
+        say(loud, i % JOURNALS);
+    }
+    world_run(&world);
+    late_ns = NS_PER_SECOND;
+    apply(
+        "kind: IntegrationLink\nmetadata: {name: loud}\nspec: {type: generic, team: {name: core}, "
+        "source: {name: loud}, entry: {body: $.text}}");
+    turns();
+    is_uint(kept() - before, 10, "what came while a link was applied");
+    late_ns = 0;
 
     for (unsigned round = 0; round < 3; round++) {
         before = kept();
