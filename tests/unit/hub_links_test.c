@@ -473,8 +473,7 @@ static void sweep_superseded(const char *kind)
     }
 }
 
-/* An entry by hand, and its message. */
-static unsigned one_entry(const char *kind, unsigned at, enum fault fault)
+static void write_entry(void)
 {
     char body[40];
     struct entry_problem problem;
@@ -486,6 +485,45 @@ static unsigned one_entry(const char *kind, unsigned at, enum fault fault)
         bail_out("entry: %s", problem.message);
     }
     buf_fini(&json);
+}
+
+/* The answer to the newer message comes first, and is a refusal. */
+static void test_crossed(const char *kind)
+{
+    write_entry();
+    write_entry();
+    hub_take_work(hub);
+    operations_wake(operations);
+    operations_run(operations, now_ns);
+    if (!is_uint(out_count, 2, "two messages are out")) {
+        return;
+    }
+    struct operation_call *older = out[0];
+    out[0] = out[1];
+    out[1] = older;
+    reply(FAULT_401);
+    operations_run(operations, now_ns);
+    reply(FAULT_NONE);
+    operations_run(operations, now_ns);
+    ok(status_has(kind, "\"state\":\"error\"") && status_has(kind, "\"reason\":\"auth\""),
+       "%s: an older message's success does not hide it", kind);
+    write_entry();
+    hub_take_work(hub);
+    operations_wake(operations);
+    operations_run(operations, now_ns);
+    reply(FAULT_NONE);
+    operations_run(operations, now_ns);
+    ok(status_has(kind, "\"state\":\"ready\""), "a newer one's ends it");
+    new_token(kind);
+    run(0, FAULT_NONE);
+    is_uint(service.made, 3, "and all go out");
+    service.made = service.count = 0;
+}
+
+/* An entry by hand, and its message. */
+static unsigned one_entry(const char *kind, unsigned at, enum fault fault)
+{
+    write_entry();
     unsigned calls = run(at, fault);
     mend(kind, kind, false, at ? fault : FAULT_NONE);
     ok(service.made == 1 && unfinished() == 0 && status_has(kind, "\"state\":\"ready\""),
@@ -507,6 +545,7 @@ static void sweep_entries(const char *kind, const char *channel)
     for (int fault = FAULT_LOST; fault < FAULT_COUNT; fault++) {
         one_entry(kind, 1, (enum fault)fault);
     }
+    test_crossed(kind);
     delete (RESOURCE_INTEGRATION_LINK, kind);
     run(0, FAULT_NONE);
 }
