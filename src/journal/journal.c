@@ -32,6 +32,7 @@
 #define HOLD_MISSES_MAX   3U
 #define HOLD_PAUSE_FIRST  16U
 #define HOLD_PAUSE_LAST   256U
+#define LAZY_FLUSHES      8U
 #define SPARES_MAX        4U
 #define COMMIT_UNIT_SHIFT 14U /* 16.4 us */
 #define BACKOFF_FIRST_NS  1000000000ULL
@@ -67,7 +68,7 @@ struct frame {
     int64_t last_ns;
     uint64_t submitted_ns;
     uint64_t lazy_ns; /* filling: no later than this … */
-    bool urgent;      /* … or at once, for somebody waits for a record in it */
+    uint32_t waited;  /* … or at once, for somebody waits for so many records in it */
     bool closed;
     bool done;
     bool good;
@@ -77,7 +78,7 @@ struct frame {
 struct hold {
     uint64_t flush_ns; /* moving average */
     uint64_t until_ns; /* 0: nothing is held back */
-    unsigned target;   /* … until the frame has so many records */
+    unsigned target;   /* … until so many records of the frame are waited for */
     unsigned misses;   /* times in a row that they did not come */
     unsigned pause;    /* so many commits are not held back … */
     unsigned pause_next;
@@ -398,9 +399,18 @@ enum bk_err journal_append(struct journal *journal, const struct journal_entry *
     enum bk_err err =
         append(journal, entry, message, redactions, redaction_count, ret_sequence, &frame);
     if (err == BK_OK) {
-        frame->urgent = true;
+        frame->waited++;
     }
     return err;
+}
+
+/* The flush of what nobody waits for takes an eighth of the disk's time at most. */
+static uint64_t lazy_wait_ns(const struct journal *journal)
+{
+    uint64_t ns = journal->hold.flush_ns * LAZY_FLUSHES;
+    return ns < JOURNAL_LAZY_NS       ? JOURNAL_LAZY_NS
+           : ns < JOURNAL_LAZY_NS_MAX ? ns
+                                      : JOURNAL_LAZY_NS_MAX;
 }
 
 enum bk_err journal_append_lazy(struct journal *journal, const struct journal_entry *entry,
@@ -409,7 +419,7 @@ enum bk_err journal_append_lazy(struct journal *journal, const struct journal_en
     struct frame *frame = NULL;
     enum bk_err err = append(journal, entry, message, NULL, 0, ret_sequence, &frame);
     if (err == BK_OK && frame->lazy_ns == 0) {
-        frame->lazy_ns = ring_now_ns(journal->ring) + JOURNAL_LAZY_NS;
+        frame->lazy_ns = ring_now_ns(journal->ring) + lazy_wait_ns(journal);
     }
     return err;
 }
@@ -458,6 +468,7 @@ enum bk_err journal_append_large(struct journal *journal, const struct journal_e
     }
     struct frame *frame = frame_push(journal, FRAME_LARGE);
     frame->at = buffer;
+    frame->waited = 1;
     journal->large_count++;
     uint64_t message_end =
         JOURNAL_LARGE_MESSAGE_AT + (uint64_t)entry->head_bytes + entry->body_bytes;
@@ -477,7 +488,7 @@ enum bk_err journal_append_large(struct journal *journal, const struct journal_e
  * for a part of a flush takes all of them along: fewer flushes, fewer wake-ups. When they do not
  * come, no commit waits for a while, then for longer and longer. */
 
-static void hold_begin(struct journal *journal, uint64_t answered)
+static void hold_begin(struct journal *journal, unsigned answered)
 {
     struct hold *hold = &journal->hold;
     if (answered < HOLD_ANSWERED_MIN) {
@@ -488,9 +499,9 @@ static void hold_begin(struct journal *journal, uint64_t answered)
         return;
     }
     uint64_t ns = hold->flush_ns / HOLD_PART;
-    unsigned filled = journal->filling ? journal->filling->record_count : 0;
+    unsigned filled = journal->filling ? journal->filling->waited : 0;
     hold->until_ns = ring_now_ns(journal->ring) + (ns < HOLD_NS_MAX ? ns : HOLD_NS_MAX);
-    hold->target = filled + (unsigned)answered;
+    hold->target = filled + answered;
 }
 
 static void hold_end(struct hold *hold, unsigned records, uint32_t bytes)
@@ -510,7 +521,7 @@ static bool is_held(const struct journal *journal, const struct frame *frame)
 {
     const struct hold *hold = &journal->hold;
     return frame == journal->filling && hold->until_ns > ring_now_ns(journal->ring) &&
-           frame->record_count < hold->target && frame->bytes < HOLD_BYTES_MAX &&
+           frame->waited < hold->target && frame->bytes < HOLD_BYTES_MAX &&
            journal->stop == RUNNING;
 }
 
@@ -524,7 +535,7 @@ unsigned journal_held(const struct journal *journal, uint64_t *ret_ns)
         return 0;
     }
     *ret_ns = hold->until_ns - now_ns;
-    return hold->target - (frame ? frame->record_count : 0);
+    return hold->target - (frame ? frame->waited : 0);
 }
 
 /* ---- completion */
@@ -663,7 +674,9 @@ static void frame_written(struct ring_op *op, const struct ring_result *result)
         close_filling(journal); /* no appends until the failure is dealt with */
     }
     uint64_t before = journal_durable_through(journal);
+    unsigned answered = 0;
     while (journal->head != journal->sent && frame_at(journal, journal->head)->good) {
+        answered += frame_at(journal, journal->head)->waited;
         frame_acknowledge(journal, frame_at(journal, journal->head));
         journal->head++;
     }
@@ -671,7 +684,7 @@ static void frame_written(struct ring_op *op, const struct ring_result *result)
     uint64_t through = journal_durable_through(journal);
     if (through != before) {
         if (inflight(journal) == 0) {
-            hold_begin(journal, through - before);
+            hold_begin(journal, answered);
         }
         journal->commit(journal->context, through, through, BK_OK);
     }
@@ -746,7 +759,7 @@ static void submit(struct journal *journal, struct frame *frame)
 /* Only records that nobody waits for, and not for long. */
 static bool may_wait(const struct journal *journal, const struct frame *frame)
 {
-    return frame == journal->filling && !frame->urgent && journal->stop == RUNNING &&
+    return frame == journal->filling && frame->waited == 0 && journal->stop == RUNNING &&
            frame->bytes < SECOND_COMMIT_BYTES && ring_now_ns(journal->ring) < frame->lazy_ns;
 }
 
@@ -762,15 +775,17 @@ static bool may_submit(struct journal *journal, const struct frame *frame)
             return false;
         }
         if (journal->hold.until_ns != 0) {
-            hold_end(&journal->hold, frame->record_count, frame->bytes);
+            hold_end(&journal->hold, frame->waited, frame->bytes);
         }
         return true;
     }
     if (busy == INFLIGHT_MAX || frame->kind == FRAME_OPENING || frame->kind == FRAME_CLOSING) {
         return false;
     }
-    bool behind_opening = frame_at(journal, journal->head)->kind == FRAME_OPENING;
-    return frame->closed || frame->bytes >= SECOND_COMMIT_BYTES || behind_opening;
+    const struct frame *ahead = frame_at(journal, journal->head);
+    bool nobody_waits = ahead->kind == FRAME_OPENING ||
+                        (ahead->kind == FRAME_SMALL && ahead->waited == 0);
+    return frame->closed || frame->bytes >= SECOND_COMMIT_BYTES || nobody_waits;
 }
 
 /* After journal_stop: closing frame, then everything goes back to the catalog. */
@@ -834,7 +849,7 @@ uint64_t journal_next_ns(const struct journal *journal)
     if (!frame || inflight(journal) > 0 || journal->fail_err != BK_OK) {
         return UINT64_MAX;
     }
-    if (!frame->urgent) {
+    if (frame->waited == 0) {
         return frame->lazy_ns;
     }
     return is_held(journal, frame) ? journal->hold.until_ns : UINT64_MAX;

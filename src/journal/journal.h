@@ -123,8 +123,11 @@ enum bk_err journal_append_large(struct journal *journal, const struct journal_e
                                  uint64_t *ret_sequence) BK_MUST_CHECK;
 
 /* The same for a record that nobody waits for: it starts no commit by itself, but goes out with the
- * next one, and after JOURNAL_LAZY_NS in any case. */
-#define JOURNAL_LAZY_NS 5000000ULL
+ * next one, and after eight flushes in any case, of which the disk does not notice one more:
+ * JOURNAL_LAZY_NS on a fast disk, JOURNAL_LAZY_NS_MAX on a slow one. A commit of nothing else does
+ * not stand in front of the next one. */
+#define JOURNAL_LAZY_NS     5000000ULL
+#define JOURNAL_LAZY_NS_MAX 50000000ULL
 enum bk_err journal_append_lazy(struct journal *journal, const struct journal_entry *entry,
                                 const uint8_t *message, uint64_t *ret_sequence) BK_MUST_CHECK;
 

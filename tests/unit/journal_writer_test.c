@@ -428,10 +428,23 @@ static void test_lazy(void)
     world_run(&world);
     is_uint(world.durable[0], 3);
     is_int(journal_append_lazy(journal, &attempt, (const uint8_t *)"12345678", &sequence), BK_OK);
+    fake_now_ns = journal_next_ns(journal);
+    journal_turn(journal);
+    is_int(world_append(&world, 0, 5, 100), BK_OK);
+    journal_turn(journal);
+    is_uint(world.rings[0].write_count, 2, "nor does it stand in front of another");
+    fake_now_ns += 40000000;
+    world_run(&world);
+    is_uint(world.durable[0], 5);
+    is_int(journal_append_lazy(journal, &attempt, (const uint8_t *)"12345678", &sequence), BK_OK);
+    due_ns = journal_next_ns(journal);
+    ok(due_ns > fake_now_ns + JOURNAL_LAZY_NS && due_ns <= fake_now_ns + JOURNAL_LAZY_NS_MAX,
+       "on a slow disk it waits longer: %llu us",
+       (unsigned long long)(due_ns - fake_now_ns) / 1000);
     world_stop(&world);
     is_int(world_open(&world), BK_OK);
-    is_uint(world.durable[0], 4, "a clean stop writes them");
-    is_uint(world.seen_count, 1, "and attempts are not taken for events");
+    is_uint(world.durable[0], 6, "a clean stop writes them");
+    is_uint(world.seen_count, 2, "and attempts are not taken for events");
     world_run(&world);
     world_stop(&world);
     world_fini(&world);
