@@ -51,7 +51,8 @@ static void start(void)
     bk_assert(err == BK_OK);
     for (size_t i = 0; i < 3; i++) {
         memcpy(tokens[i], "Bearer ", 7);
-        err = token_create(api.hub, slice_str(names[i]), roles[i], 1, &info, tokens[i] + 7);
+        err = token_create(api.hub, slice_str(names[i]), roles[i], SLICE_EMPTY, 1, &info,
+                           tokens[i] + 7);
         bk_assert(err == BK_OK);
     }
     snprintf(journal, sizeof journal, "%s/journal", directory);
