@@ -366,7 +366,7 @@ static yyjson_mut_val *form_object(struct slice body, struct json_tree *tree)
  * words say what they mean. */
 static bool is_about_token(struct slice code, struct slice words)
 {
-    return slice_equal(code, SLICE("unauthorized_client")) &&
+    return words.bytes > 0 && slice_equal(code, SLICE("unauthorized_client")) &&
            memmem(words.at, words.bytes, "token", 5) != NULL;
 }
 

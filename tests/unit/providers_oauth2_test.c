@@ -144,6 +144,7 @@ static void test_answers(void)
         {"HTTP/1.1 403 x\r\n\r\n{\"error\":\"unauthorized_client\",\"error_description\":"
          "\"refresh_token is invalid\"}",
          BK_UNAUTHENTICATED, "", "", 0},
+        {"HTTP/1.1 400 x\r\n\r\n{\"error\":\"unauthorized_client\"}", BK_FORBIDDEN, "", "", 0},
         {"HTTP/1.1 400 x\r\n\r\n{\"error\":\"unauthorized_client\",\"error_description\":\"token "
          "was "
          "already used\"}",
