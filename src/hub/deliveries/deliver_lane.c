@@ -138,9 +138,11 @@ struct lane *lane_take(struct target *target, uint16_t journal)
     return lane;
 }
 
+/* Behind it there may be more than the backlog counts (after a start), and older: left_ns, which
+ * other cores wait for, is never raised here. */
 static void left_behind(struct lane *lane, uint64_t sequence, int64_t received_ns)
 {
-    if (lane->backlog == 0) {
+    if (!lane->behind || received_ns < lane->left_ns) {
         lane->left_ns = received_ns;
     }
     lane->missed = sequence > lane->missed ? sequence : lane->missed;
@@ -148,10 +150,11 @@ static void left_behind(struct lane *lane, uint64_t sequence, int64_t received_n
     target_changed(lane->target);
 }
 
-static void lane_fall_behind(struct lane *lane, uint64_t sequence)
+static void lane_fall_behind(struct lane *lane, uint64_t sequence, int64_t received_ns)
 {
     bk_assert(!lane->behind);
     lane->behind = true;
+    lane->left_ns = received_ns;
     lane->next = sequence;
     lane->missed = sequence - 1;
     lane_changed(lane);
@@ -201,7 +204,7 @@ void lane_offer(struct lane *lane, const struct destination *destination,
     bool waits = deliver->draining || destination->pause != DESTINATION_RUNNING ||
                  flow_is_open(shared_of(destination));
     if (waits || !lane_accept(lane, destination, event)) {
-        lane_fall_behind(lane, event->position.sequence);
+        lane_fall_behind(lane, event->position.sequence, event->entry->received_ns);
         left_behind(lane, event->position.sequence, event->entry->received_ns);
     }
 }
