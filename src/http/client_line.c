@@ -374,23 +374,45 @@ static void line_send_failed(struct client_line *line, enum bk_err err)
     uint64_t until_ns = ring_now_ns(line->client->ring) + LAST_WORDS_MS * (uint64_t)NS_PER_MS;
     line->send_err = err;
     line_deadline(line, until_ns < line->deadline_ns ? until_ns : line->deadline_ns);
+    if (line->tls) {
+        line_tls_send_failed(line);
+    }
 }
 
-/* The same in the handshake: an alert that says why may lie there, unread. */
+/* The same in the handshake: an alert that says why may lie there, unread, also in held bytes that
+ * the engine could not take yet. */
 static void handshake_send_failed(struct client_line *line, enum bk_err err)
 {
+    line->send_err = err;
+    line_tls_send_failed(line);
+    if (line->state != LINE_TLS) {
+        return; /* it was heard */
+    }
     if (!ring_op_busy(&line->recv_op)) {
         line_lost(line, err);
         return;
     }
     uint64_t until_ns = ring_now_ns(line->client->ring) + LAST_WORDS_MS * (uint64_t)NS_PER_MS;
-    line->send_err = err;
     line->why_err = err;
     snprintf(line->why, sizeof line->why, "%s", bk_err_text(err));
     if (until_ns < line->dial_deadline_ns) {
         line->dial_deadline_ns = until_ns;
         line_deadline(line, until_ns);
     }
+}
+
+/* Nothing more can be received, but what came before is held while a record is being sent. */
+static bool handshake_hears(struct client_line *line, enum bk_err err)
+{
+    if (line->state != LINE_TLS || line->held_count == 0) {
+        return false;
+    }
+    if (ring_op_busy(&line->send_op)) {
+        line->send_err = err; /* go on when it has failed */
+    } else {
+        handshake_send_failed(line, err);
+    }
+    return true;
 }
 
 static void line_send_done(struct ring_op *op, const struct ring_result *result)
@@ -427,8 +449,8 @@ static void line_send_done(struct ring_op *op, const struct ring_result *result)
         }
         return;
     case LINE_TLS:
-        if (err != BK_OK) {
-            handshake_send_failed(line, err);
+        if (err != BK_OK || line->send_err != BK_OK) {
+            handshake_send_failed(line, err != BK_OK ? err : line->send_err);
         } else {
             line_tls_send_done(line);
         }
@@ -543,6 +565,9 @@ static void line_recv_ended(struct client_line *line, int32_t value)
         }
     } else if (value != -BK_NO_BUFFERS) {
         enum bk_err err = (enum bk_err) - value;
+        if (handshake_hears(line, err)) {
+            return;
+        }
         line_lost(line, line->send_err != BK_OK && err != BK_CANCELLED ? line->send_err : err);
     } else if (line->state == LINE_IDLE) {
         line_kill(line); /* it could die unseen */

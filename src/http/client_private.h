@@ -253,6 +253,8 @@ void line_tls_request(struct client_line *line);
 bool line_tls_received(struct client_line *line, uint8_t *at, size_t bytes, uint16_t buffer_id);
 void line_tls_ended(struct client_line *line);
 void line_tls_send_done(struct client_line *line);
+/* line->send_err is set: hear what the peer still said. */
+void line_tls_send_failed(struct client_line *line);
 /* The connection is dead: give held buffers back. */
 void line_tls_let_go(struct client_line *line);
 /* Say close_notify (RFC 5246 7.2.1). False: not now (something else is being sent), or over. */

@@ -76,6 +76,16 @@ static void send_record(struct client_line *line)
     line_send(line, at, bytes);
 }
 
+/* The peer reads no more. The engine takes no input before its own is out of the way, and what the
+ * peer said last (an alert, an answer) is to be heard. */
+static void drop_record(struct client_line *line)
+{
+    size_t bytes;
+    (void)tls_send_record_buf(line->tls, &bytes);
+    tls_send_record_ack(line->tls, bytes);
+    line->record_bytes = 0;
+}
+
 static void handshake_done(struct client_line *line)
 {
     tls_session_get(line->tls, &line->pool->session);
@@ -154,8 +164,12 @@ static bool pump_step(struct client_line *line)
 {
     unsigned state = tls_state(line->tls);
 
-    if (state & TLS_SEND_RECORD && !ring_op_busy(&line->send_op) && line->send_err == BK_OK) {
-        send_record(line);
+    if (state & TLS_SEND_RECORD && !ring_op_busy(&line->send_op)) {
+        if (line->send_err == BK_OK) {
+            send_record(line);
+        } else {
+            drop_record(line);
+        }
         return true;
     }
     if (line->state == LINE_TLS && tls_is_open(line->tls) && line->send_err == BK_OK) {
@@ -254,6 +268,11 @@ bool line_tls_received(struct client_line *line, uint8_t *at, size_t bytes, uint
 void line_tls_ended(struct client_line *line)
 {
     pump(line); /* peer_done is set: the engine is told once it has all bytes */
+}
+
+void line_tls_send_failed(struct client_line *line)
+{
+    pump(line);
 }
 
 void line_tls_send_done(struct client_line *line)

@@ -281,7 +281,7 @@ def s_server(server):
     ok('peer did not return a certificate' in out, 'openssl saw none')
 
 
-with Server(options=['--ca-file', certs.path('ca.pem')]) as server:
+with Server(options=['--ca-file', certs.path('ca.pem')], threads=1) as server:
     mistakes(server)
     trust(server)
     identities(server)
