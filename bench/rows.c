@@ -40,7 +40,7 @@ struct seen {
 
 struct by_hand {
     struct slice names[6];
-    uint8_t tags[6];
+    uint8_t tags[6][16];
     unsigned name_count;
     struct hmac_sha256_key key;
 };
@@ -52,7 +52,7 @@ static void hand_init(const struct slice *names, unsigned count, struct slice se
     hand.name_count = count;
     for (unsigned i = 0; i < count; i++) {
         hand.names[i] = names[i];
-        hand.tags[i] = http_name_tag(names[i].at, names[i].bytes);
+        memset(hand.tags[i], http_name_tag(names[i].at, names[i].bytes), sizeof hand.tags[i]);
     }
     hmac_sha256_key_init(&hand.key, secret);
 }
