@@ -278,6 +278,11 @@ fuzz_targets := $(if $(FUZZ_TARGET),$(FUZZ_TARGET),$(FUZZ:fuzz/%_fuzz.c=%))
 fuzz: $(fuzz_targets:%=$(B)/fuzz/fuzz/%_fuzz)
 	$(Q)fuzz/run.sh $(FUZZ_SECONDS) $(JOBS) $(fuzz_targets)
 
+# The page of providers out of the table.
+.PHONY: catalogue
+catalogue: $(B)/becket
+	$(Q)$< providers -o markdown > src/providers/CATALOGUE.md
+
 # bench/run, where it exists, knows how to run them; without it each program runs once.
 bench: $(if $(main),$(B)/becket) $(BENCH:%.c=$(B)/release/%)
 	$(Q)if [ -x bench/run ]; then $(test_env) bench/run; \
@@ -333,6 +338,7 @@ help:
 	@echo 'make unit        unit tests only: T=http_parse, VARIANT=asan, MODULES="base http"'
 	@echo 'make tidy        what the source must look like'
 	@echo 'make sim         simulator: SEEDS=200 SEED=1, VARIANT=asan'
+	@echo 'make catalogue   src/providers/CATALOGUE.md out of the table of providers'
 	@echo 'make fuzz        libFuzzer: FUZZ_SECONDS=60, FUZZ_TARGET=http_request (needs clang)'
 	@echo 'make bench       benchmarks of bench/'
 	@echo 'make lint        everything through clang with -Werror, then the advice of clang-tidy'

@@ -151,6 +151,7 @@ static int sign(const struct signer *signer, const struct options *options, cons
             .id =
                 option_given(options, "id") ? slice_str(option_text(options, "id")) : slice_str(id),
             .url = slice_str(url),
+            .headers = buf_slice(headers),
             .ret_body = &message->body,
             .ret_url = &message->url,
             .make_body = !message->own_body,
@@ -161,7 +162,9 @@ static int sign(const struct signer *signer, const struct options *options, cons
         enum bk_err err = scheme_sign(signer->scheme, &send, &signature);
         if (err != BK_OK) {
             code = cli_error("webhooks of %s cannot be signed here: %s%s", signer->type,
-                             bk_err_text(err),
+                             err == BK_UNSUPPORTED ? "what is signed needs more than a body, an id "
+                                                     "and the headers given with --header"
+                                                   : bk_err_text(err),
                              signer->private_key != NULL ? " (is the key of the right kind?)" : "");
         }
         add_signature(headers, buf_slice(&signature));

@@ -16,7 +16,7 @@
 #include "providers/json_scan.h"
 #include "providers/row.h"
 
-#define OPS_MAX          12U /* pieces of a signed text */
+#define OPS_MAX          16U /* pieces of a signed text */
 #define OP_PLACES_MAX    2U
 #define PLACES_MAX       3U /* alternatives for an id or a type */
 #define PIECES_MAX       6U /* of an answer */

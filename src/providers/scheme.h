@@ -268,6 +268,7 @@ struct scheme_send {
     struct slice type; /* event type, empty = the row's usual test event */
     struct slice id;   /* delivery id */
     struct slice url;
+    struct slice headers; /* lines that are sent besides, for rows that sign some of them */
     int64_t now_seconds;
     /* Where a provider's signature is in the body or the URL, these get what must be sent instead
      * of `body` and `url`; else they stay empty. NULL: such rows are BK_UNSUPPORTED. */

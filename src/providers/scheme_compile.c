@@ -177,7 +177,8 @@ static bool ops_parse(const char *template, struct program *program, struct prob
             return false;
         }
         if (program->op_count == OPS_MAX) {
-            return fail(problem, "signed", "too many pieces");
+            return fail(problem, "signed",
+                        "too many pieces: placeholders and the texts between are 16 at most");
         }
         program->signs_id |= op.kind == OP_ID;
         program->signs_timestamp |= op.kind == OP_TIMESTAMP;

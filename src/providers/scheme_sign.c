@@ -193,6 +193,28 @@ static struct slice at_place(const struct making *m, const struct place *place)
     return value;
 }
 
+/* A header that the sender adds. False: there twice, or one that is written later. */
+static bool own_header(struct slice lines, struct slice lower_name, struct slice *ret_value)
+{
+    unsigned count = 0;
+    *ret_value = SLICE_EMPTY; /* as one that is not there is verified */
+    while (lines.bytes != 0) {
+        struct slice line = slice_of(lines.at, slice_find(lines, '\n'));
+        size_t colon = slice_find(line, ':');
+        if (slice_equal_nocase(slice_of(line.at, colon), lower_name)) {
+            struct slice value = slice_skip(line, colon + 1);
+            value.bytes -= value.bytes != 0 && value.at[value.bytes - 1] == '\r';
+            *ret_value = slice_trim(value);
+            count++;
+        }
+        lines = slice_skip(lines, line.bytes + 1);
+    }
+    bool later = slice_equal(lower_name, SLICE("host")) ||
+                 slice_equal(lower_name, SLICE("content-length")) ||
+                 slice_equal(lower_name, SLICE("content-type"));
+    return count == 1 || (count == 0 && !later);
+}
+
 /* False: the template names what only a real request has. */
 static bool gather(struct making *m, const struct key *key, struct slice parts[OPS_MAX])
 {
@@ -253,7 +275,10 @@ static bool gather(struct making *m, const struct key *key, struct slice parts[O
             parts[i] = key->token;
             break;
         case OP_HEADER:
-            return false;
+            if (!own_header(m->send->headers, program->ops[i].text, &parts[i])) {
+                return false;
+            }
+            break;
         }
     }
     return true;

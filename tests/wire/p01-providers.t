@@ -271,6 +271,32 @@ with Server(threads=1) as server:
     event = server.api('GET', '/api/v1/events?source=any&state=accepted').json['items'][0]
     ok((event['account'], event['resource']) == ('a', 'a/b'), 'an event tells its account and what it is about')
 
+    # ---- a row of one's own with all that it may say
+    full = source('full', 'generic', scheme='hmac', algorithm='sha512', tolerance='10s', allow=['127.0.0.1/32'],
+                  signature={'header': 'X-Sig', 'format': 't={timestamp},v1={base64},...'},
+                  id={'header': 'X-Delivery', 'field': '/id'},
+                  signed='{method}|{path}|{query}|{header:X-Extra}|{id}|{timestamp}.{body}',
+                  secrets=[{'value': 'one'}, {'value': 'two'}])
+    full['spec']['verification']['type'] = {'header': 'X-Type', 'field': '/event'}
+    server.apply(json.dumps([full]))
+    got = server.api('GET', '/api/v1/event-sources/full').json['spec']['verification']
+    ok(got == dict(full['spec']['verification'], secrets=[{'value': '***'}] * 2), 'it reads back as it was given')
+    with open(os.path.join(server.data, 'full.yaml'), 'w') as f:
+        f.write(json.dumps(full))
+    url = 'http://127.0.0.1:%d/hooks/full?x=1' % server.port
+    words = ['send', url, '-f', f.name, '--id', 'f-1', '--event', 'a.b', '-H', 'X-Extra: e']
+    code, out, err = command(*words)
+    event = server.api('GET', '/api/v1/events?source=full&state=accepted').json['items'][:1]
+    ok(code == 0 and event and (event[0]['type'], event[0]['deliveryId']) == ('a.b', 'f-1'), 'signed over a header too, taken')
+    lines = command(*words, '--dry-run')[1].split('\n')
+    headers = dict(line.split(': ', 1) for line in lines[2:lines.index('')])
+    for change, want in (({}, 200), ({'X-Extra': 'f'}, 401), ({'X-Delivery': 'f-2'}, 401)):
+        a = hook(server, 'POST', '/hooks/full?x=1', lines[-2].encode(), dict(headers, **change))
+        is_equal(a.status, want, 'with %s' % change)
+    is_equal(hook(server, 'POST', '/hooks/full?x=2', lines[-2].encode(), headers).status, 401, 'with another query')
+    code, out, err = command(*words, '-H', 'X-Extra: twice')
+    ok(code == 1 and 'cannot be signed' in err, 'a signed header twice is not sent')
+
     # ---- the addresses of other systems
     server.apply(json.dumps([source('plain', 'generic', secrets=[{'value': 's'}])]))
     js = {'Content-Type': 'application/json; charset=utf-8'}
