@@ -16,7 +16,7 @@
  * Doubt       After anything unexpected (bytes behind the answer, a malformed head, an answer that
  *             ended early) a connection is closed, never used again.
  * Bounds      Every stage has a deadline and the call one over all; the head HTTP_HEAD_BYTES_MAX,
- *             interim answers HTTP_CLIENT_INTERIM_MAX, the body body_bytes_max. Redirects are not
+ *             interim answers HTTP_RESPONSE_INTERIM_MAX, the body body_bytes_max. Redirects are not
  *             followed. Nothing is decoded but the chunked coding.
  * Failure     reply.err (BK_OK: a whole answer came, whatever its status), reply.stage, and
  *             reply.why, one line for people. Nothing is retried but the stale case above.
@@ -51,7 +51,6 @@ struct client_pool;
 
 #define HTTP_CALL_PIECES        4U
 #define HTTP_CALL_WHY_BYTES     160U
-#define HTTP_CLIENT_INTERIM_MAX 16U
 
 /* How far a call came. */
 enum http_stage {

@@ -252,6 +252,14 @@ int main(int count, char **words)
     }
     ok(dispatch_next_ns(dispatch) > fake_now_ns + 3000000000000ULL,
        "and until the first of them is due there is nothing to do");
+    int64_t first_ms = INT64_MAX;
+    for (uint64_t i = 0; i < DESTINATIONS; i++) {
+        struct dispatch_status one;
+        (void)dispatch_status(dispatch, 100 + i, &one);
+        first_ms = one.next_retry_ms < first_ms ? one.next_retry_ms : first_ms;
+    }
+    is_uint(dispatch_next_ns(dispatch),
+            (uint64_t)(first_ms - fake_wall_ns / 1000000) * 1000000U, "it waits for the soonest");
     uint64_t grown = resident_bytes() > before ? resident_bytes() - before : 0;
     is_uint(dispatch_retries(dispatch), rows_total, "all are still there");
     ok(took < 3, "in %.2f s", took);
