@@ -192,7 +192,7 @@ with Server(threads=1, options=['--connections', '50']) as server:
     ok(used < 0.3, 'full: %.2f s of CPU in 2 s' % used)
     for sock in held[:160]:
         sock.close()
-    # Those that waited unaccepted come in a burst, and what of it finds no slot is closed: let it pass.
+    # Those that waited unaccepted come in a burst, and take their turns: let it pass.
     gone(server, 'all but those that stay', left=40)
     body = b'{"slot":1}'
     is_equal(server.post('/hooks/repo', body, github(body, SECRET)).status, 200, 'a slot is free again')

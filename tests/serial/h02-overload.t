@@ -94,7 +94,7 @@ try:
     # 3: then they are told so
     refused, waiting = [], []
     for connection in loud:
-        left = began + 9 - time.monotonic()
+        left = began + 7.5 - time.monotonic()  # at ten they would be told so, too
         answer = answer_of(connection, max(left, 0.01))
         (refused if answer else waiting).append((connection, answer))
     statuses = {answer.status for _, answer in refused}
