@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Deliveries over TLS with a CA and a client certificate of the destination's own: believed and shown to whom they are
 meant for, and nobody else; openssl as the judge; rotation, mistakes told where they stand."""
-import json, os, ssl, subprocess, sys, tempfile, time
+import json, os, socket, ssl, struct, subprocess, sys, tempfile, threading, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 from certs import Certs
@@ -281,10 +281,45 @@ def s_server(server):
     ok('peer did not return a certificate' in out, 'openssl saw none')
 
 
+def hasty(server):
+    """A peer that refuses in the middle of our flight and resets the connection: what it said counts."""
+    listener = socket.create_server(('127.0.0.1', 0), backlog=16)
+    context = server_context()
+
+    def serve():
+        for _ in range(12):
+            peer = listener.accept()[0]
+            received, sending = ssl.MemoryBIO(), ssl.MemoryBIO()
+            engine = context.wrap_bio(received, sending, server_side=True)
+            received.write(peer.recv(65536))
+            try:
+                engine.do_handshake()
+            except ssl.SSLWantReadError:
+                pass
+            peer.sendall(sending.read())
+            peer.recv(1)  # the first record of the answer; the others are on their way
+            peer.sendall(bytes.fromhex('15030300020230'))
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+            peer.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    names = ['hasty%d' % i for i in range(12)]
+    server.apply(''.join(destination(name, 'https://127.0.0.1:%d/%s' % (listener.getsockname()[1], name), 'private')
+                         .replace('[300ms, 500ms,', '[60s,') for name in names))
+    post(server)
+    said = [why(server, name) for name in names]
+    ok(all('the peer refused the handshake: unknown CA' in s for s in said),
+       'an alert and a reset in the middle of the handshake: the alert counts (%s)' % ' | '.join(sorted(set(said))))
+    for name in names:
+        server.api('DELETE', '/api/v1/routes/to-' + name)
+        server.api('DELETE', '/api/v1/destinations/' + name)
+
+
 with Server(options=['--ca-file', certs.path('ca.pem')], threads=1) as server:
     mistakes(server)
     trust(server)
     identities(server)
     s_server(server)
+    hasty(server)
     is_equal(server.stop(), 0, 'stops')
 done()
