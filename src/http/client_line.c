@@ -126,10 +126,12 @@ static void line_timer(struct timer *timer)
     case LINE_ANSWERED:
         line_kill(line);
         break;
-    case LINE_FREE:
     case LINE_DEAD:
+        ring_cancel(line->client->ring, &line->send_op); /* a goodbye */
+        break;
+    case LINE_FREE:
     default:
-        bk_never("a timer of a dead connection");
+        bk_never("a timer of no connection");
     }
 }
 
@@ -149,6 +151,7 @@ void line_try_close(struct client_line *line)
         ring_op_busy(&line->close_op) || dial_under_way(line)) {
         return;
     }
+    timer_stop(line->client->wheel, &line->timer);
     if (line->handle >= 0) {
         ring_close_handle(line->client->ring, &line->close_op, line->handle, line_close_done);
     } else {
@@ -200,7 +203,9 @@ void line_kill(struct client_line *line)
     reply_drop(line);
     line_tls_let_go(line);
     ring_cancel(client->ring, &line->recv_op);
-    if (!says_goodbye) {
+    if (says_goodbye) { /* but a peer that reads nothing may keep it from leaving */
+        line_deadline(line, ring_now_ns(client->ring) + LAST_WORDS_MS * (uint64_t)NS_PER_MS);
+    } else {
         ring_cancel(client->ring, &line->send_op);
     }
     if (line->call) {
