@@ -310,7 +310,7 @@ static uint64_t room_bytes(const struct control *control)
 static const char *why_not_ready(const struct control *control, uint64_t now_ns,
                                  char text[WHY_BYTES])
 {
-    const char *why = atomic_load_explicit(&control->not_ready, memory_order_relaxed);
+    const char *why = atomic_load(&control->not_ready); /* NULL: all cores are counted */
     if (why) {
         return why;
     }

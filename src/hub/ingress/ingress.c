@@ -89,6 +89,12 @@ bool ingress_owns(const struct http_head *head)
            slice_starts(path, SLICE("/.well-known/")) || slice_starts(path, SLICE("/health/"));
 }
 
+/* NULL = not open yet. */
+static struct ingress *peer_of(const struct ingress *ingress, unsigned core)
+{
+    return __atomic_load_n(&ingress->config->peers[core], __ATOMIC_ACQUIRE);
+}
+
 /* ---- counters */
 
 static struct metrics_source *counters_of(struct ingress *ingress, uint64_t number)
@@ -466,19 +472,26 @@ uint64_t ingress_next_ns(const struct ingress *ingress)
     return since_ns ? since_ns + INGRESS_PATIENCE_NS : UINT64_MAX;
 }
 
+/* Cores open one after the other: one that did meanwhile was never told that it began. */
+static void tell_peers(struct ingress *ingress)
+{
+    for (unsigned i = 0; i < ingress->config->peer_count; i++) {
+        struct ingress *peer = peer_of(ingress, i);
+        if (peer && ingress->told[i] != ingress->stalled) {
+            ingress->told[i] = ingress->stalled;
+            atomic_fetch_add_explicit(&peer->stalled_count, ingress->stalled ? 1U : -1U,
+                                      memory_order_relaxed);
+        }
+    }
+}
+
 void ingress_turn(struct ingress *ingress)
 {
     uint64_t since_ns = journal_writing_since_ns(ingress->journal);
     bool stalled = since_ns != 0 && ring_now_ns(ingress->ring) - since_ns >= INGRESS_PATIENCE_NS;
     if (stalled != ingress->stalled) {
         ingress->stalled = stalled;
-        for (unsigned i = 0; i < ingress->config->peer_count; i++) {
-            struct ingress *peer = ingress->config->peers[i];
-            if (peer) {
-                atomic_fetch_add_explicit(&peer->stalled_count, stalled ? 1U : -1U,
-                                          memory_order_relaxed);
-            }
-        }
+        tell_peers(ingress);
         log_event(stalled ? LOG_ERROR : LOG_INFO,
                   stalled ? "the disk does not answer" : "the disk answers again",
                   LOG_I("journal", ingress->config->id));
@@ -857,7 +870,7 @@ static enum http_outcome duplicate(struct ingress *ingress, struct http_exchange
         wait->mail.run = foreign_arrived;
         exchange->handler_source = number;
         exchange->handler_pointer = NULL;
-        wait->owner = ingress->config->peers[claim->first.journal];
+        wait->owner = peer_of(ingress, claim->first.journal);
         ring_post(ingress->ring, wait->owner->ring, &wait->mail);
     } else if (pending && claim->first.sequence > journal_durable_through(ingress->journal)) {
         wait_for(ingress, exchange, claim->first.sequence, number, NULL);

@@ -7,14 +7,16 @@
  *             the disk, answer. Order: reference providers, rules for every inbound source.
  * Answers     200 {"id"} once durable, 200 {"id","duplicate":true}, 401, 404, 405, 413, 429, 503.
  * Disk        A flush that takes INGRESS_PATIENCE_NS is waited for no longer: who waits is told
- * 503, and so is who comes, until it is over. What was told so may be stored all the same; its
- * claims are kept until that is known, so a sender that tries again is a duplicate. Quarantine
- * Refused requests are journalled with their reason, within a budget per core
- *             that no source may use up alone. Threads     One
- * core. Nothing here allocates, blocks, locks or reads the database; only a batch takes memory
- * while it is taken apart. Batches     A request that carries several events (providers/batch.h)
- * becomes as many records in one frame of the journal: all of them are durable before the 200, a
- * crash leaves all or none. Each is de-duplicated by itself.
+ *             503, and so is who comes, until it is over. What was told so may be stored all the
+ *             same; its claims are kept until that is known, so a sender that tries again is a
+ *             duplicate.
+ * Quarantine  Refused requests are journalled with their reason, within a budget per core that no
+ *             source may use up alone.
+ * Threads     One core. Nothing here blocks, locks or reads the database; memory is taken only for
+ *             a batch while it is taken apart, and for who is given up (Disk).
+ * Batches     A request that carries several events (providers/batch.h) becomes as many records in
+ *             one frame of the journal: all of them are durable before the 200, a crash leaves all
+ *             or none. Each is de-duplicated by itself.
  */
 #ifndef BECKET_HUB_INGRESS_H
 #define BECKET_HUB_INGRESS_H
@@ -86,7 +88,8 @@ struct ingress {
     int64_t quarantine_bytes; /* budget left */
     uint64_t quarantine_ns;   /* when it was last refilled */
     struct list settling;     /* struct ingress_settled */
-    bool stalled;             /* the flush under way has lasted for too long */
+    bool stalled;             /* the flush under way has lasted for too long, … */
+    bool told[CORES_MAX];     /* … and these cores have it in their stalled_count */
     /* For the other cores: connections here, and on their way here; may more be sent? */
     _Atomic unsigned conns, arriving;
     _Atomic bool open;
