@@ -10,10 +10,11 @@
  *             reused only when no operation is in flight on it.
  * Limits      PIPELINE_DEPTH_MAX unanswered requests, then the connection is not read; conns_max,
  *             then nothing is accepted (what a burst brings beyond waits, held_max); buffers
- * (http/buffers.h) for split and large requests. Time        Deadlines for idle, head, body and
- * write; lazy: a deadline is one store, a timer moves only when it fires. Hot path    A request
- * that arrives in one receive buffer is parsed, handled and answered without a copy, an allocation
- * or a timer operation.
+ *             (http/buffers.h) for split and large requests.
+ * Time        Deadlines for idle, head, body and write; lazy: a deadline is one store, a timer
+ *             moves only when it fires.
+ * Hot path    A request that arrives in one receive buffer is parsed, handled and answered without
+ *             a copy, an allocation or a timer operation.
  */
 #ifndef BECKET_HTTP_SERVER_H
 #define BECKET_HTTP_SERVER_H

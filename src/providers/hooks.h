@@ -5,8 +5,9 @@
  *             provider; the steps are the same.
  *             A hook is ours when its url is our address, or when its id is that of the one we made
  *             and its url ends as ours does (our address may have changed since). Ensure: look
- * through all pages; make it, or mend what differs. Remove: look, delete, and look again until no
- * hook of ours is left. Threads     Pure, as providers/provider.h says.
+ *             through all pages; make it, or mend what differs. Remove: look, delete, and look
+ *             again until no hook of ours is left.
+ * Threads     Pure, as providers/provider.h says.
  */
 #ifndef BECKET_PROVIDERS_HOOKS_H
 #define BECKET_PROVIDERS_HOOKS_H

@@ -3,12 +3,14 @@
  *
  * Purpose     Entries are made of such events, and of no others. A core looks at each event when it
  *             became durable: one bit, by the number of its source. Where it is set the event's
- * sequence number goes into a ring; how far it has looked is told as well. So nothing else is read
- * back from the journal. Full        A ring that is full says so, and the control thread reads the
- * journal once, from where it is to the end. Bits        LINKED_SOURCES of them, by number modulo:
- * more sources than that share bits, which costs a look and no more. A bit stays set until the next
- * start. Threads     struct linked_sources: set by the control thread, read by the cores. struct
- * link_feed: written by its core, taken from by the control thread.
+ *             sequence number goes into a ring; how far it has looked is told as well. So nothing
+ *             else is read back from the journal.
+ * Full        A ring that is full says so, and the control thread reads the journal once, from
+ *             where it is to the end.
+ * Bits        LINKED_SOURCES of them, by number modulo: more sources than that share bits, which
+ *             costs a look and no more. A bit stays set until the next start.
+ * Threads     struct linked_sources: set by the control thread, read by the cores.
+ *             struct link_feed: written by its core, taken from by the control thread.
  */
 #ifndef BECKET_HUB_LINK_FEED_H
 #define BECKET_HUB_LINK_FEED_H
