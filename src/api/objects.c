@@ -206,8 +206,15 @@ enum api_step api_objects_update(struct api_call *call)
 /* Of an event source or a destination. */
 enum api_step api_objects_secrets(struct api_call *call)
 {
-    enum bk_err err = hub_reveal(call->api->hub, call->route->kind, canvas_of(call), call->segment,
-                                 call->request->wall_ns, &call->response->body);
+    enum bk_err err =
+        hub_reveal(call->api->hub, call->route->kind, canvas_of(call), call->segment,
+                   slice_str(call->token.canvas), call->request->wall_ns, &call->response->body);
+    if (err == BK_FORBIDDEN) {
+        return api_error(call, 403, "forbidden",
+                         "its secret is a Secret's of another canvas, and your token is for canvas "
+                         "%s only",
+                         call->token.canvas);
+    }
     if (err == BK_NOT_FOUND) {
         return no_object(call, call->segment);
     }

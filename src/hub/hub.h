@@ -116,9 +116,10 @@ enum bk_err hub_destination_pause(struct hub *hub, uint64_t number, enum destina
 /* {"secrets":["…"],"verifyToken":"…"}: what an event source verifies with (given, made by us, or
  * brought by its provider), or what a destination's requests are signed with. For administrators
  * only; that it was asked for is in the audit records, or nothing is told. Wipe the buffer.
- * BK_NOT_FOUND. */
+ * BK_NOT_FOUND. BK_FORBIDDEN: only_canvas is given, and a secret is a Secret's of another one. */
 enum bk_err hub_reveal(struct hub *hub, enum resource_kind kind, struct slice canvas,
-                       struct slice name, int64_t now_ns, struct buf *json) BK_MUST_CHECK;
+                       struct slice name, struct slice only_canvas, int64_t now_ns,
+                       struct buf *json) BK_MUST_CHECK;
 
 struct hub_counts {
     uint64_t canvases, secrets, event_sources;

@@ -261,13 +261,14 @@ static void generated_secret(void)
     snprintf(kept, sizeof kept, "%s", key ? key : "");
     is_uint(destination_of("new")->secret_count, 1, "and signs");
     buf_reset(&json);
-    is_int(hub_reveal(hub, RESOURCE_DESTINATION, SLICE_EMPTY, SLICE("new"), 1, &json), BK_OK,
-           "read later");
+    is_int(hub_reveal(hub, RESOURCE_DESTINATION, SLICE_EMPTY, SLICE("new"), SLICE_EMPTY, 1, &json),
+           BK_OK, "read later");
     ok(has(buf_text(&json), kept), "the same");
     is_int(apply("kind: Destination\nmetadata: {name: new}\nspec: {url: \"http://b.example\"}\n"),
            BK_OK, "changed");
     buf_reset(&json);
-    ok(hub_reveal(hub, RESOURCE_DESTINATION, SLICE_EMPTY, SLICE("new"), 1, &json) == BK_OK &&
+    ok(hub_reveal(hub, RESOURCE_DESTINATION, SLICE_EMPTY, SLICE("new"), SLICE_EMPTY, 1, &json) ==
+               BK_OK &&
            has(buf_text(&json), kept),
        "the secret stays");
     is_str(destination_of("new")->origin.host, "b.example", "the new version is in the table");

@@ -236,6 +236,35 @@ with tempfile.TemporaryDirectory(prefix='becket-canvases-', dir=shm) as data, \
              'the only canvas that a bound token knows')
     is_equal(ask('GET', '/api/v1/deliveries?destination=' + ids['Destination'], red).status, 400, 'a destination by its id')
 
+    # ---- what the default canvas shares, and what it does not: a secret could go anywhere, and events be read
+    server.apply(json.dumps([document('Secret', 'shared', 'default'), document('EventSource', 'shared', 'default'),
+                             document('Team', 'shared', 'default'), document('Destination', 'shared', 'default')]))
+    lent = {'valueFrom': {'secret': {'name': 'shared', 'key': 'k'}}}
+    borrowing = dict(document('EventSource', 'lent', 'red'), spec={'type': 'github', 'verification': {'secrets': [lent]}})
+    own = document('Destination', 'own', 'red')
+    for who in ('write', 'admin'):
+        token = tokens[who, 'red']
+        for what in (borrowing, dict(own, spec=dict(own['spec'], headers={'X-Key': lent})),
+                     dict(document('Integration', 'lent', 'red'),
+                          spec={'type': 'github', 'url': 'https://github.com/acme', 'check': False,
+                                'auth': {'use': 'AUTH_TYPE_TOKEN', 'token': lent}}),
+                     [own, dict(document('Route', 'lent', 'red'),
+                                spec={'from': [{'source': 'shared'}], 'to': [{'destination': 'own'}]})],
+                     dict(document('IntegrationLink', 'lent', 'red'),
+                          spec={'type': 'generic', 'team': {'name': 'shared'}, 'source': {'name': 'shared'},
+                                'entry': {'body': '$'}})):
+            answer = ask('POST', '/api/v1/apply', token, what)
+            ok(answer.status == 400 and 'in the canvas that your token is for' in answer.text,
+               '%s of red borrows no secret and no events: %s' % (who, str(what)[:60])) or diag(answer.text)
+    is_equal(ask('POST', '/api/v1/apply', red, dict(document('IntegrationLink', 'team', 'red'),
+                                                    spec={'type': 'generic', 'team': {'name': 'shared'},
+                                                          'destination': {'name': 'shared'}})).status, 200,
+             'teams and destinations of the default canvas may be referred to')
+    server.apply(json.dumps([borrowing]))
+    answer = ask('GET', '/api/v1/event-sources/lent/secrets?canvas=red', tokens['admin', 'red'])
+    ok(answer.status == 403 and 'planted' not in answer.text, 'lent by who may, and not shown: %d' % answer.status)
+    is_equal(ask('GET', '/api/v1/event-sources/lent/secrets?canvas=red', server.token).status, 200, 'to who is bound to none it is')
+
     # ---- accounts and links of people
     ann, ben = make_token('ann', 'write', 'blue'), make_token('ben', 'write', 'blue')
     mine = document('IntegrationUser', 'account', user={'name': 'ann'})

@@ -98,12 +98,25 @@ static enum bk_err note_reference(struct apply *apply, struct apply_work *work,
     return BK_OK;
 }
 
+/* Who refers to a Secret can send it anywhere, and who refers to an EventSource reads its events:
+ * a token that is bound to a canvas refers to those of that canvas only. */
+static bool is_shared_with(const struct apply *apply, enum resource_kind kind)
+{
+    return apply->options->only_canvas.bytes == 0 ||
+           (kind != RESOURCE_SECRET && kind != RESOURCE_EVENT_SOURCE);
+}
+
+static const char *where_told(const struct apply *apply, enum resource_kind kind)
+{
+    return is_shared_with(apply, kind) ? "" : " in the canvas that your token is for";
+}
+
 /* The canvas a name means: the user's own, else the default one. BK_NOT_FOUND. */
 static enum bk_err find_target(struct apply *apply, enum resource_kind kind, struct slice name,
                                struct slice *canvas, struct record *ret_record)
 {
     enum bk_err err = hub_record(apply->txn, kind, *canvas, name, ret_record);
-    if (err == BK_NOT_FOUND) {
+    if (err == BK_NOT_FOUND && is_shared_with(apply, kind)) {
         *canvas = slice_str(RESOURCE_CANVAS_DEFAULT);
         err = hub_record(apply->txn, kind, *canvas, name, ret_record);
     }
@@ -118,8 +131,9 @@ enum bk_err apply_refer(struct apply *apply, struct apply_work *work, enum resou
     struct slice canvas = work->canvas;
     enum bk_err err = find_target(apply, kind, name, &canvas, &record);
     if (err == BK_NOT_FOUND) {
-        apply_wrong(apply, work, place, path, "there is no %s \"%.*s\"",
-                    resource_kind_info(kind)->name, (int)name.bytes, (const char *)name.at);
+        apply_wrong(apply, work, place, path, "there is no %s \"%.*s\"%s",
+                    resource_kind_info(kind)->name, (int)name.bytes, (const char *)name.at,
+                    where_told(apply, kind));
         return BK_NOT_FOUND;
     }
     if (err != BK_OK) {
@@ -141,10 +155,10 @@ enum bk_err apply_refer_secret(struct apply *apply, struct apply_work *work,
     struct slice canvas = work->canvas;
     enum bk_err err = find_target(apply, RESOURCE_SECRET, ref->name, &canvas, &record);
     if (err == BK_NOT_FOUND) {
-        apply_wrong(apply, work, place, path,
-                    "there is no Secret \"%.*s\" (wanted for its key \"%.*s\")",
-                    (int)ref->name.bytes, (const char *)ref->name.at, (int)ref->key.bytes,
-                    (const char *)ref->key.at);
+        apply_wrong(
+            apply, work, place, path, "there is no Secret \"%.*s\"%s (wanted for its key \"%.*s\")",
+            (int)ref->name.bytes, (const char *)ref->name.at, where_told(apply, RESOURCE_SECRET),
+            (int)ref->key.bytes, (const char *)ref->key.at);
         return BK_NOT_FOUND;
     }
     if (err != BK_OK) {

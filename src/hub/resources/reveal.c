@@ -9,13 +9,13 @@ struct reveal {
     enum resource_kind kind;
     struct slice canvas;
     struct slice name;
+    struct slice only_canvas;
     int64_t now_ns;
     struct buf *json;
 };
 
 static enum bk_err inputs(enum resource_kind kind, const struct record *record,
-                          struct source_secret secrets[SECRETS_PER_SOURCE_MAX],
-                          unsigned *ret_count)
+                          struct source_secret secrets[SECRETS_PER_SOURCE_MAX], unsigned *ret_count)
 {
     union {
         struct source_input source;
@@ -38,6 +38,17 @@ static enum bk_err inputs(enum resource_kind kind, const struct record *record,
     return err;
 }
 
+/* Does one come from a Secret of another canvas than the only one? */
+static bool is_foreign(const struct reveal *reveal, const struct source_secret *secrets,
+                       unsigned count)
+{
+    bool foreign = false;
+    for (unsigned i = 0; reveal->only_canvas.bytes > 0 && i < count; i++) {
+        foreign |= secrets[i].by_reference && !slice_equal(secrets[i].canvas, reveal->only_canvas);
+    }
+    return foreign;
+}
+
 static enum bk_err write_secrets(struct compiler *compiler, const struct record *record,
                                  const struct reveal *reveal)
 {
@@ -46,7 +57,9 @@ static enum bk_err write_secrets(struct compiler *compiler, const struct record 
     unsigned count;
     enum bk_err err = inputs(reveal->kind, record, secrets, &count);
     if (err == BK_OK) {
-        err = compiler_secrets(compiler, record, secrets, count, texts);
+        err = is_foreign(reveal, secrets, count)
+                  ? BK_FORBIDDEN
+                  : compiler_secrets(compiler, record, secrets, count, texts);
     }
     buf_reset(reveal->json); /* a transaction may run again */
     buf_add_str(reveal->json, "{\"secrets\":[");
@@ -97,13 +110,15 @@ static enum bk_err run_reveal(struct store_txn *txn, void *context)
 }
 
 enum bk_err hub_reveal(struct hub *hub, enum resource_kind kind, struct slice canvas,
-                       struct slice name, int64_t now_ns, struct buf *json)
+                       struct slice name, struct slice only_canvas, int64_t now_ns,
+                       struct buf *json)
 {
     bk_assert(kind == RESOURCE_EVENT_SOURCE || kind == RESOURCE_DESTINATION);
     struct reveal reveal = {.hub = hub,
                             .kind = kind,
                             .canvas = canvas,
                             .name = name,
+                            .only_canvas = only_canvas,
                             .now_ns = now_ns,
                             .json = json};
     enum bk_err err = store_update(hub->store, run_reveal, &reveal);
