@@ -57,14 +57,24 @@ static struct store_txn *begin(void)
 #define CANVAS SLICE("default")
 #define HUB    SLICE("hub")
 
-static const char *person(const char *uid, const char *nickname, const char *email)
+static const char *look_for(struct slice own, const struct people_called *called)
 {
     static struct hub_address address;
-    struct people_called called = {slice_str(uid), slice_str(nickname), slice_str(email)};
     struct store_txn *txn = begin();
-    enum bk_err err = people_index_find(txn, CANVAS, HUB, &called, &address);
+    enum bk_err err = people_index_find(txn, CANVAS, HUB, own, called, &address);
     store_read_end(txn);
     return err == BK_OK ? address.name : bk_err_name(err);
+}
+
+static const char *person(const char *uid, const char *nickname, const char *email)
+{
+    return look_for(CANVAS,
+                    &(struct people_called){slice_str(uid), slice_str(nickname), slice_str(email)});
+}
+
+static const char *person_in(const char *canvas, const char *uid)
+{
+    return look_for(slice_str(canvas), &(struct people_called){.uid = slice_str(uid)});
 }
 
 static const char *newest(void)
@@ -148,6 +158,19 @@ static void test_people(void)
     is_int(remove_object(RESOURCE_INTEGRATION_USER, "ann"), BK_OK);
     is_str(newest(), "bob", "the one that is left");
     is_str(person("1", "ann", "ann@example.com"), bk_err_name(BK_NOT_FOUND), "gone");
+    /* who somebody is here, other canvases do not say */
+    is_int(apply("[{kind: Canvas, metadata: {name: blue}},"
+                 "{kind: IntegrationUser, metadata: {name: eve, canvasId: blue}, spec: "
+                 "{integration: {name: hub}, uid: '9'}}]"),
+           BK_OK);
+    is_str(person("9", "", ""), bk_err_name(BK_NOT_FOUND), "nobody here");
+    is_str(person_in("blue", "9"), "eve", "but there");
+    is_int(apply("{kind: IntegrationUser, metadata: {name: zoe}, spec: {integration: {name: hub}, "
+                 "uid: '9'}}"),
+           BK_OK);
+    is_str(person("9", "", ""), "zoe", "the own one");
+    is_str(person_in("blue", "9"), "eve", "and there theirs");
+    is_str(person_in("red", "9"), "zoe", "elsewhere the integration's");
 }
 
 /* ---- types */

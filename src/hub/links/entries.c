@@ -94,6 +94,7 @@ static struct slice find_author(struct store_txn *txn, struct slice canvas,
                                 struct arena *arena)
 {
     struct people_called called = {draft->uid, draft->nickname, draft->email};
+    struct slice own = canvas;
     struct hub_address address;
     struct record record;
     struct integration_view person;
@@ -106,7 +107,7 @@ static struct slice find_author(struct store_txn *txn, struct slice canvas,
     if (hub_record(txn, RESOURCE_INTEGRATION, canvas, integration, &record) != BK_OK) {
         canvas = SLICE(RESOURCE_CANVAS_DEFAULT);
     }
-    if (people_index_find(txn, canvas, integration, &called, &address) != BK_OK ||
+    if (people_index_find(txn, canvas, integration, own, &called, &address) != BK_OK ||
         hub_record(txn, RESOURCE_INTEGRATION_USER, slice_str(address.canvas),
                    slice_str(address.name), &record) != BK_OK ||
         integration_view_open(record.spec, &person) != BK_OK) {

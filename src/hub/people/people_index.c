@@ -134,11 +134,14 @@ static bool take_first(void *context, struct slice key, struct slice value)
     return false;
 }
 
-static enum bk_err first_behind(struct store_txn *txn, const struct key *prefix, size_t skip,
-                                struct hub_address *ret_address)
+/* Of the people behind `prefix`, one of a canvas. */
+static enum bk_err first_of_canvas(struct store_txn *txn, const struct key *prefix,
+                                   struct slice canvas, struct hub_address *ret_address)
 {
-    struct first first = {.skip = prefix->bytes + skip, .address = ret_address};
-    enum bk_err err = store_walk(txn, key_slice(prefix), SLICE_EMPTY, take_first, &first);
+    struct first first = {.skip = prefix->bytes, .address = ret_address};
+    struct key place = *prefix;
+    key_add_name(&place, canvas);
+    enum bk_err err = store_walk(txn, key_slice(&place), SLICE_EMPTY, take_first, &first);
     return err == BK_OK && !first.found ? BK_NOT_FOUND : err;
 }
 
@@ -178,7 +181,8 @@ enum bk_err people_index_newest(struct store_txn *txn, struct slice canvas,
 }
 
 enum bk_err people_index_find(struct store_txn *txn, struct slice canvas, struct slice integration,
-                              const struct people_called *called, struct hub_address *ret_address)
+                              struct slice own, const struct people_called *called,
+                              struct hub_address *ret_address)
 {
     const struct slice texts[] = {called->uid, called->nickname, called->email};
     enum bk_err err = BK_NOT_FOUND;
@@ -190,7 +194,10 @@ enum bk_err people_index_find(struct store_txn *txn, struct slice canvas, struct
         }
         hash_of(texts[way], ways[way].any_case, hash);
         key_called(&prefix, canvas, integration, ways[way].by, hash);
-        err = first_behind(txn, &prefix, 0, ret_address);
+        err = first_of_canvas(txn, &prefix, own, ret_address);
+        if (err == BK_NOT_FOUND && !slice_equal(own, canvas)) {
+            err = first_of_canvas(txn, &prefix, canvas, ret_address);
+        }
     }
     return err;
 }

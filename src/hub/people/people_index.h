@@ -25,12 +25,13 @@ enum bk_err people_index_newest(struct store_txn *txn, struct slice canvas,
                                 struct hub_address *ret_address) BK_MUST_CHECK;
 
 /* A person of an integration: by uid, else nickname, else mail address; empty texts are nobody's.
- * Names and addresses are the same in any case. BK_NOT_FOUND. */
+ * Names and addresses are the same in any case. Of the canvas `own`, where it is asked, else of the
+ * integration's: no other canvas says who somebody is there. BK_NOT_FOUND. */
 struct people_called {
     struct slice uid, nickname, email;
 };
 enum bk_err people_index_find(struct store_txn *txn, struct slice canvas, struct slice integration,
-                              const struct people_called *called,
+                              struct slice own, const struct people_called *called,
                               struct hub_address *ret_address) BK_MUST_CHECK;
 
 #endif
