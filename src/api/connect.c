@@ -4,7 +4,6 @@
 #include "base/ct.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "base/scrub.h"
 #include "base/time.h"
 #include "base/url.h"
 #include "hub/calls/web_call.h"
@@ -314,7 +313,7 @@ static void take_tokens(struct connect *connect, const struct outbound_answer *a
     char why[OAUTH2_WHY_BYTES];
     struct slice body = slice_of(arena_copy(&connect->arena, answer->body.at, answer->body.bytes),
                                  answer->body.bytes);
-    scrub((uint8_t *)(uintptr_t)body.at, body.at ? body.bytes : 0, connect->oauth.client.secret);
+    oauth2_scrub(&connect->oauth.client, (uint8_t *)(uintptr_t)body.at, body.at ? body.bytes : 0);
     if (!body.at || oauth2_take_tokens(answer->head, body, &connect->tree, &connect->grant.tokens,
                                        why) != BK_OK) {
         connect_fail(connect, "%s", body.at ? why : "out of memory");

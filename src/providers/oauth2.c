@@ -1,7 +1,9 @@
 #include "providers/oauth2.h"
 
 #include "base/base64.h"
+#include "base/ct.h"
 #include "base/percent.h"
+#include "base/scrub.h"
 #include "base/sha256.h"
 
 #include <stdio.h>
@@ -209,23 +211,55 @@ static struct slice keep(struct arena *arena, struct buf *text)
     return result;
 }
 
-/* Basic user:password, both form-encoded first (RFC 6749 2.3.1). */
-static void add_basic(struct buf *headers, const struct oauth2_client *client)
+#define PAIR_BYTES 8192U
+
+/* user:password, both form-encoded first (RFC 6749 2.3.1). Wipe the text. */
+static size_t basic_pair(const struct oauth2_client *client,
+                         char ret_text[BASE64_ENCODED(PAIR_BYTES)])
 {
     struct buf pair;
-    buf_init(&pair, 8192);
+    buf_init(&pair, PAIR_BYTES);
     add_escaped(&pair, client->id);
     buf_add_byte(&pair, ':');
     add_escaped(&pair, client->secret);
-    char text[BASE64_ENCODED(8192)];
-    size_t bytes = pair.overflow ? 0 : base64_encode(pair.at, pair.bytes, BASE64_STANDARD, text);
+    size_t bytes =
+        pair.overflow ? 0 : base64_encode(pair.at, pair.bytes, BASE64_STANDARD, ret_text);
+    bk_wipe(pair.at, pair.bytes);
+    buf_fini(&pair);
+    return bytes;
+}
+
+static void add_basic(struct buf *headers, const struct oauth2_client *client)
+{
+    char text[BASE64_ENCODED(PAIR_BYTES) + 4];
+    size_t bytes = basic_pair(client, text);
+    headers->overflow = headers->overflow || bytes == 0;
     while (bytes % 4 != 0) {
         text[bytes++] = '=';
     }
     buf_printf(headers, "Authorization: Basic %.*s\r\n", (int)bytes, text);
-    headers->overflow = headers->overflow || pair.overflow;
-    explicit_bzero(text, sizeof text);
-    buf_fini(&pair);
+    bk_wipe(text, sizeof text);
+}
+
+void oauth2_scrub(const struct oauth2_client *client, void *at, size_t bytes)
+{
+    char text[BASE64_ENCODED(PAIR_BYTES)];
+    struct buf escaped;
+    if (client->secret.bytes == 0) {
+        return;
+    }
+    buf_init(&escaped, PAIR_BYTES);
+    add_escaped(&escaped, client->secret);
+    scrub(at, bytes, client->secret);
+    scrub(at, bytes, buf_slice(&escaped));
+    size_t pair_bytes = basic_pair(client, text);
+    while (pair_bytes > 0 && text[pair_bytes - 1] == '=') {
+        pair_bytes--;
+    }
+    scrub(at, bytes, slice_of(text, pair_bytes));
+    bk_wipe(text, sizeof text);
+    bk_wipe(escaped.at, escaped.bytes);
+    buf_fini(&escaped);
 }
 
 static void begin_request(struct buf *headers, const char *content_type)

@@ -103,6 +103,10 @@ struct oauth2_tokens {
 
 #define OAUTH2_WHY_BYTES 256U
 
+/* An answer may quote the request: the client's secret goes, however it was written there: plain,
+ * form-encoded, in a Basic header. */
+void oauth2_scrub(const struct oauth2_client *client, void *at, size_t bytes);
+
 /* BK_OK. BK_UNAUTHENTICATED: the grant is dead (invalid_grant and the like), the user must connect
  * again. BK_FORBIDDEN: the client's id, secret or redirect is wrong (invalid_client, …). BK_BUSY:
  * 429 or 5xx, later. BK_PROTOCOL: no answer of a token endpoint. ret_why never repeats a token.

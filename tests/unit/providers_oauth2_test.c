@@ -81,6 +81,27 @@ static void test_requests(void)
     same(request.body, "{\"access_token\":\"t\\\"k\"}", "JSON");
 }
 
+/* What a server quotes of the request. */
+static void test_scrub(void)
+{
+    static const struct oauth2_client planted = {.id = SLICE("id"), .secret = SLICE("planted+a/b")};
+    struct oauth2_request request;
+    oauth2_refresh_request(oauth2_server_find(SLICE("discord")), SLICE_EMPTY, &planted, SLICE("r"),
+                           &arena, &request);
+    char text[400];
+    snprintf(text, sizeof text, "planted+a/b %.*s client_secret=planted%%2Ba%%2Fb id",
+             (int)request.headers.bytes, (const char *)request.headers.at);
+    char *pair = strstr(text, "aWQ6");
+    ok(pair != NULL, "the pair is there");
+    oauth2_scrub(&planted, text, strlen(text));
+    ok(!strstr(text, "planted"), "no secret, plain or form-encoded");
+    ok(!strstr(text, "aWQ6"), "nor in a Basic header");
+    ok(strstr(text, " client_secret=*") && strstr(text, " id"), "and the rest");
+    char kept[] = "planted+a/b";
+    oauth2_scrub(&(struct oauth2_client){.id = SLICE("id")}, kept, sizeof kept - 1);
+    is_str(kept, "planted+a/b", "a client without a secret");
+}
+
 static enum bk_err take(const char *answer, struct json_tree *tree, struct oauth2_tokens *tokens,
                         char why[OAUTH2_WHY_BYTES])
 {
@@ -240,6 +261,7 @@ int main(void)
     test_challenge();
     test_authorize();
     test_requests();
+    test_scrub();
     test_answers();
     test_revoked();
     test_identity();

@@ -395,7 +395,7 @@ static bool end_renewal(struct job *job, const struct outbound_answer *answer)
         end_later(job, "out of memory", true);
         return true;
     }
-    scrub((uint8_t *)(uintptr_t)body.at, body.bytes, job->oauth.client.secret);
+    oauth2_scrub(&job->oauth.client, (uint8_t *)(uintptr_t)body.at, body.bytes);
     if (answer->status != 200) {
         scrub((uint8_t *)(uintptr_t)body.at, body.bytes, job->refresh_token);
     }
@@ -438,7 +438,7 @@ static void end_revocation(struct job *job, const struct outbound_answer *answer
     char why[OAUTH2_WHY_BYTES];
     uint8_t *copy = (uint8_t *)arena_copy(&job->arena, answer->body.at, answer->body.bytes);
     struct slice body = slice_of(copy, copy ? answer->body.bytes : 0);
-    scrub(copy, body.bytes, job->oauth.client.secret);
+    oauth2_scrub(&job->oauth.client, copy, body.bytes);
     scrub(copy, body.bytes, job->revoked_token);
     enum bk_err err = answer->err == BK_OK ? oauth2_take_revoked(answer->head, body, why) : BK_BUSY;
     if (answer->err != BK_OK) {
