@@ -3,6 +3,7 @@
 #include "api/route.h"
 #include "base/time.h"
 #include "hub/events/event_id.h"
+#include "hub/hub_private.h"
 
 #include <stdlib.h>
 
@@ -50,6 +51,17 @@ static bool fill(struct api_stream *stream)
     return true;
 }
 
+static bool is_revoked(struct api_stream *stream)
+{
+    struct hub *hub = stream->api->hub;
+    struct token_info token;
+    if (stream->revoked == hub->revoked) {
+        return false;
+    }
+    stream->revoked = hub->revoked;
+    return token_get(hub, slice_str(stream->token), &token) != BK_OK;
+}
+
 bool api_streams_step(struct api *api, uint64_t now_ns, bool end)
 {
     bool more = false;
@@ -57,7 +69,7 @@ bool api_streams_step(struct api *api, uint64_t now_ns, bool end)
     for (struct list *node = api->streams.next; node != &api->streams; node = next) {
         struct api_stream *stream = bk_container_of(node, struct api_stream, node);
         next = node->next;
-        stream->ending |= end;
+        stream->ending |= end || is_revoked(stream);
         if (!stream->ending) {
             more |= fill(stream);
         }
@@ -106,6 +118,8 @@ enum api_step api_events_stream(struct api_call *call)
         return api_fail(call, BK_NO_MEMORY, "stream");
     }
     stream->api = api;
+    stream->revoked = api->hub->revoked;
+    memcpy(stream->token, call->token.id, sizeof stream->token);
     api->stream_count++;
     arena_init(&stream->arena, 1U << 16);
     buf_init(&stream->piece, 4U << 20);

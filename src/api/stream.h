@@ -6,6 +6,7 @@
  *             reactor (a piece is on its way), never with both: it travels by its own mail.
  * Resuming    Each event's `id` is a cursor; Last-Event-ID with it goes on without a gap. An
  *             event's own id (evt_…) is taken too, and repeats it and those of its millisecond.
+ * Token       A stream ends with the token that opened it.
  * Limits      API_STREAMS_MAX listeners, STREAM_PIECE_BYTES each, a heartbeat every
  *             STREAM_HEARTBEAT_NS, by which a listener that went away is noticed.
  */
@@ -33,7 +34,9 @@ struct api_stream {
     void (*arrive)(struct ring_mail *mail); /* on the reactor */
     struct arena arena;                     /* the filter's texts */
     struct event_scan scan;
-    uint64_t sent_ns; /* when a piece was last made */
+    char token[HUB_ID_TEXT_BYTES]; /* whose it is: with it the stream ends */
+    uint64_t revoked;              /* tokens, when that was last looked at */
+    uint64_t sent_ns;              /* when a piece was last made */
     struct buf piece;
     bool started;
     bool here;   /* with the reactor */

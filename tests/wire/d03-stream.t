@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """GET /api/v1/events/stream: events as they arrive, filters, resuming, a heartbeat's place, many listeners, one that
 does not read, one that goes away, and a stop of the server."""
-import json, os, socket, sys, time
+import http.client, json, os, socket, sys, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 
@@ -16,10 +16,10 @@ spec: {type: generic, path: other, verification: {scheme: none}}
 
 
 class Stream:
-    def __init__(self, server, query='', last=None):
+    def __init__(self, server, query='', last=None, token=None):
         self.socket = socket.create_connection(('127.0.0.1', server.admin), 10)
         head = 'GET /api/v1/events/stream%s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n' % (
-            query, server.token)
+            query, token or server.token)
         head += 'Last-Event-ID: %s\r\n' % last if last else ''
         self.socket.sendall((head + '\r\n').encode())
         self.bytes = b''
@@ -52,6 +52,26 @@ with Server() as server:
     def hook(n, event='push'):
         body = json.dumps({'n': n}).encode()
         return server.post('/hooks/repo', body, github(body, 's3cret', 'd%d' % n, event)).json['id']
+
+    def api(method, path, body=None):
+        connection = http.client.HTTPConnection('127.0.0.1', server.admin, timeout=10)
+        connection.request(method, path, json.dumps(body) if body else None,
+                           {'Authorization': 'Bearer ' + server.token, 'Content-Type': 'application/json'})
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        return json.loads(text) if text else None
+
+    ear = api('POST', '/api/v1/tokens', {'name': 'ear', 'role': 'read'})['token']
+    mouth = api('POST', '/api/v1/tokens', {'name': 'mouth', 'role': 'read'})['token']
+    doomed, other = Stream(server, token=ear), Stream(server, token=mouth)
+    hook(100)
+    is_equal([len(s.events(1)) for s in (doomed, other)], [1, 1], 'two tokens listen')
+    api('DELETE', '/api/v1/tokens/ear')
+    end = not doomed.until(b'never')
+    hook(101)
+    ok(end and b'data' not in doomed.bytes, 'a stream ends with its token')
+    is_equal(len(other.events(1)), 1, 'and no other does')
 
     first = hook(1)
     stream = Stream(server)

@@ -364,7 +364,9 @@ static enum bk_err remove_token(struct store_txn *txn, void *context)
 enum bk_err token_revoke(struct hub *hub, struct slice name_or_id)
 {
     struct token_removal removal = {hub, name_or_id};
-    return store_update(hub->store, remove_token, &removal);
+    enum bk_err err = store_update(hub->store, remove_token, &removal);
+    hub->revoked += err == BK_OK;
+    return err;
 }
 
 struct canvas_search {
