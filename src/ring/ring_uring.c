@@ -1046,7 +1046,8 @@ static void op_complete(struct ring *ring, struct ring_op *op, int value, uint32
         value = value >= 0 ? poll_bits(op, value) : value;
         break;
     case OP_RECV:
-        ring->stats.recv_no_buffers += value == -ENOBUFS;
+        /* Else the kernel had only been offered too few: the next turn mends that. */
+        ring->stats.recv_no_buffers += value == -ENOBUFS && ring_buffers_low(ring);
         ring->receives -= !more;
         break;
     case OP_SEND:
