@@ -27,6 +27,7 @@ struct store {
     uint64_t map_bytes;
     uint64_t commits;
     unsigned readers;
+    unsigned format;
     char *path;
     bool broken; /* a flush failed: what is on the device is not known any more */
     bool updating;
@@ -132,6 +133,7 @@ static enum bk_err check_format(struct store *store, bool *ret_is_new, char *ret
     bool empty = mdb_stat(txn->txn, store->dbi, &stat) == 0 && stat.ms_entries == 0;
     store_read_end(txn);
     *ret_is_new = err == BK_NOT_FOUND && empty;
+    store->format = *ret_is_new ? STORE_FORMAT : format;
     if (*ret_is_new) {
         return BK_OK;
     }
@@ -154,6 +156,18 @@ static enum bk_err write_format(struct store_txn *txn, void *context)
     (void)context;
     static const uint8_t format[4] = {0, 0, 0, STORE_FORMAT};
     return store_put(txn, KEY_FORMAT, slice_of(format, sizeof format));
+}
+
+unsigned store_format(const struct store *store)
+{
+    return store->format;
+}
+
+enum bk_err store_format_raise(struct store *store)
+{
+    enum bk_err err = store_update(store, write_format, NULL);
+    store->format = err == BK_OK ? STORE_FORMAT : store->format;
+    return err;
 }
 
 static enum bk_err open_dbi(struct store *store)

@@ -18,7 +18,8 @@
 struct store;
 struct store_txn;
 
-#define STORE_FORMAT 1U
+/* 1: indexes only by name. 2: with those of store/keys.h; who does not keep them must not write. */
+#define STORE_FORMAT 2U
 #define STORE_MAP_BYTES_START (1ULL << 30) /* virtual; the file grows as used */
 #define STORE_MAP_BYTES_MAX (1ULL << 40)
 #define STORE_KEY_BYTES_MAX 511U
@@ -32,6 +33,9 @@ struct store_options {
 enum bk_err store_open(const char *data_directory, const struct store_options *options,
                        struct store **ret_store, char ret_why[STORE_WHY_BYTES]) BK_MUST_CHECK;
 void store_close(struct store *store);
+/* Of what was opened; who brings an older one up to STORE_FORMAT says so at the end. */
+unsigned store_format(const struct store *store);
+enum bk_err store_format_raise(struct store *store) BK_MUST_CHECK;
 
 /* One write transaction, run by store_update. It may run several times (in a larger map), each time
  * on the state before; so it must not keep results of an earlier run. Returning an error undoes

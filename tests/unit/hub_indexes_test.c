@@ -330,6 +330,36 @@ static enum bk_err forget_indexes(struct store_txn *txn, void *context)
     return err == BK_OK ? store_delete(txn, KEY_OBJECT_INDEXES) : err;
 }
 
+/* As an older version leaves it that ran after a newer one. */
+static enum bk_err age(struct store_txn *txn, void *context)
+{
+    static const struct slice done[] = {KEY_USES, KEY_OPERATION_INDEXES, KEY_OBJECT_INDEXES};
+    enum bk_err err = forget_indexes(txn, context);
+    struct key gone;
+    key_signed_in(&gone, CANVAS, HUB);
+    key_add_u64(&gone, 0); /* in front of all others */
+    key_add_address(&gone, CANVAS, SLICE("gone"));
+    err = err == BK_OK ? store_put(txn, key_slice(&gone), SLICE_EMPTY) : err;
+    for (unsigned i = 0; err == BK_OK && i < bk_array_length(done); i++) {
+        err = store_put(txn, done[i], SLICE("1"));
+    }
+    return err == BK_OK ? store_put(txn, KEY_FORMAT, SLICE("\0\0\0\1")) : err;
+}
+
+static void test_older_format(void)
+{
+    is_int(store_update(hub->store, age, NULL), BK_OK);
+    is_str(newest(), "gone", "what is indexed is not there, and what is there is not");
+    hub_close(hub);
+    open_hub();
+    is_str(newest(), "bob", "people");
+    is_str(integrations("github"), "one", "integrations");
+    is_uint(store_format(hub->store), STORE_FORMAT, "and it is known to be done");
+    hub_close(hub);
+    open_hub();
+    is_uint(store_format(hub->store), STORE_FORMAT, "on disk");
+}
+
 static void test_migration(void)
 {
     struct key prefix;
@@ -360,6 +390,7 @@ int main(void)
     test_types();
     test_operations();
     test_migration();
+    test_older_format();
     hub_close(hub);
     char command[300];
     snprintf(command, sizeof command, "rm -rf '%s'", directory);

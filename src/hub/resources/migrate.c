@@ -87,10 +87,47 @@ static enum bk_err add_indexes(struct store_txn *txn, void *context)
     return err == BK_OK ? object_indexes_fill(txn) : err;
 }
 
+static enum bk_err drop_rows(struct store_txn *txn, char prefix_letter, struct batch *batch)
+{
+    struct key prefix;
+    enum bk_err err;
+    key_start(&prefix, prefix_letter);
+    do {
+        batch->count = 0;
+        err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, take_key, batch);
+        for (unsigned i = 0; err == BK_OK && i < batch->count; i++) {
+            err = store_delete(txn, key_slice(&batch->keys[i]));
+        }
+    } while (err == BK_OK && batch->count == BATCH);
+    return err;
+}
+
+/* An older becket wrote here, perhaps after a newer one: the rows of then say nothing any more. */
+static enum bk_err forget_indexes(struct store_txn *txn, void *context)
+{
+    static const char rows[] = "ROzghHI";
+    static const struct slice done[] = {KEY_USES, KEY_OPERATION_INDEXES, KEY_OBJECT_INDEXES};
+    enum bk_err err = BK_OK;
+    for (const char *at = rows; err == BK_OK && *at != '\0'; at++) {
+        err = drop_rows(txn, *at, context);
+    }
+    for (unsigned i = 0; err == BK_OK && i < bk_array_length(done); i++) {
+        err = store_delete(txn, done[i]);
+    }
+    return err;
+}
+
 enum bk_err hub_migrate(struct store *store)
 {
     static struct batch batch;
-    enum bk_err err = store_update(store, add_uses, &batch);
-    err = err == BK_CANCELLED ? BK_OK : err;
-    return err == BK_OK ? store_update(store, add_indexes, NULL) : err;
+    bool older = store_format(store) < STORE_FORMAT;
+    enum bk_err err = older ? store_update(store, forget_indexes, &batch) : BK_OK;
+    if (err == BK_OK) {
+        err = store_update(store, add_uses, &batch);
+        err = err == BK_CANCELLED ? BK_OK : err;
+    }
+    if (err == BK_OK) {
+        err = store_update(store, add_indexes, NULL);
+    }
+    return err == BK_OK && older ? store_format_raise(store) : err;
 }
