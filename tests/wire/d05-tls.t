@@ -172,11 +172,11 @@ def trust(server):
         spec = server.api('GET', '/api/v1/destinations/own-ca').json['spec']
         is_equal(spec['tls']['ca'], pem('private.pem'), 'a CA can be read back')
         # A change that leaves the trust alone leaves connections warm.
-        before = {r.connection for r in sink.got('/own-ca')}
+        before = sink.connections  # one of them may have been opened for an event that another one took
         server.apply(destination('own-ca', sink.url('/own-ca'), 'private', more='  timeout: 9s\n'))
         post(server, 4)
         ok(sink.wait('/own-ca', 7), 'after another change')
-        ok({r.connection for r in sink.got('/own-ca')[3:]} & before, 'connections are still used')
+        ok(any(r.connection <= before for r in sink.got('/own-ca')[3:]), 'connections are still used')
         # The CA of the wrong one is mended: what failed arrives.
         server.apply(destination('wrong-ca', sink.url('/wrong-ca'), 'private'))
         ok(sink.wait('/wrong-ca', 7), 'a mended CA: what was refused arrives')
