@@ -291,6 +291,18 @@ enum bk_err store_next_number(struct store_txn *txn, struct slice key, uint64_t 
     return err == BK_OK ? store_put(txn, key, slice_of(at, sizeof at)) : err;
 }
 
+unsigned store_format(const struct store *store)
+{
+    (void)store;
+    return STORE_FORMAT;
+}
+
+enum bk_err store_format_raise(struct store *store)
+{
+    (void)store;
+    return BK_OK;
+}
+
 void store_stats(struct store *store, struct store_stats *ret_stats)
 {
     *ret_stats = (struct store_stats){.entries = store->now.count, .commits = store->commits};
