@@ -104,7 +104,8 @@ enum api_step api_entries_create(struct api_call *call)
 {
     struct json_tree tree;
     struct entry_request request = {.canvas = api_value(call, "canvas"),
-                                    .author = slice_str(call->token.name)};
+                                    .author = slice_str(call->token.name),
+                                    .only_canvas = call->token.canvas[0] != '\0'};
     struct entry_problem problem;
     struct buf *body = &call->response->body;
     json_tree_init(&tree);

@@ -238,7 +238,8 @@ with tempfile.TemporaryDirectory(prefix='becket-canvases-', dir=shm) as data, \
 
     # ---- what the default canvas shares, and what it does not: a secret could go anywhere, and events be read
     server.apply(json.dumps([document('Secret', 'shared', 'default'), document('EventSource', 'shared', 'default'),
-                             document('Team', 'shared', 'default'), document('Destination', 'shared', 'default')]))
+                             document('Team', 'shared', 'default'), document('Team', 'own', 'red'),
+                             document('Destination', 'shared', 'default')]))
     lent = {'valueFrom': {'secret': {'name': 'shared', 'key': 'k'}}}
     borrowing = dict(document('EventSource', 'lent', 'red'), spec={'type': 'github', 'verification': {'secrets': [lent]}})
     own = document('Destination', 'own', 'red')
@@ -251,15 +252,20 @@ with tempfile.TemporaryDirectory(prefix='becket-canvases-', dir=shm) as data, \
                      [own, dict(document('Route', 'lent', 'red'),
                                 spec={'from': [{'source': 'shared'}], 'to': [{'destination': 'own'}]})],
                      dict(document('IntegrationLink', 'lent', 'red'),
-                          spec={'type': 'generic', 'team': {'name': 'shared'}, 'source': {'name': 'shared'},
-                                'entry': {'body': '$'}})):
+                          spec={'type': 'generic', 'team': {'name': 'own'}, 'source': {'name': 'shared'},
+                                'entry': {'body': '$'}}),
+                     dict(document('IntegrationLink', 'lent', 'red'),
+                          spec={'type': 'generic', 'team': {'name': 'shared'}, 'destination': {'name': 'shared'}})):
             answer = ask('POST', '/api/v1/apply', token, what)
             ok(answer.status == 400 and 'in the canvas that your token is for' in answer.text,
-               '%s of red borrows no secret and no events: %s' % (who, str(what)[:60])) or diag(answer.text)
+               '%s of red borrows no secret, no events and no entries: %s' % (who, str(what)[:60])) or diag(answer.text)
     is_equal(ask('POST', '/api/v1/apply', red, dict(document('IntegrationLink', 'team', 'red'),
-                                                    spec={'type': 'generic', 'team': {'name': 'shared'},
+                                                    spec={'type': 'generic', 'team': {'name': 'own'},
                                                           'destination': {'name': 'shared'}})).status, 200,
-             'teams and destinations of the default canvas may be referred to')
+             'destinations of the default canvas may be referred to')
+    said = {'team': 'shared', 'body': 'hello'}
+    is_equal(ask('POST', '/api/v1/entries', red, said).status, 400, 'nothing is written to another canvas\'s team')
+    is_equal(ask('POST', '/api/v1/entries?canvas=red', server.token, said).status, 201, 'but by who may')
     server.apply(json.dumps([borrowing]))
     answer = ask('GET', '/api/v1/event-sources/lent/secrets?canvas=red', tokens['admin', 'red'])
     ok(answer.status == 403 and 'planted' not in answer.text, 'lent by who may, and not shown: %d' % answer.status)

@@ -329,6 +329,9 @@ static enum bk_err create(struct store_txn *txn, void *context)
     if (err == BK_OK) {
         err = find_team(txn, &place, entry->team, &record);
     }
+    if (err == BK_OK && creation->request->only_canvas && !slice_equal(place, entry->canvas)) {
+        err = BK_NOT_FOUND;
+    }
     if (err == BK_NOT_FOUND) {
         return wrong(creation, "team", "there is no Team \"%.*s\"",
                      (int)(entry->team.bytes < 64 ? entry->team.bytes : 64),

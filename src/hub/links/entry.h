@@ -42,6 +42,7 @@ struct entry_request {
     struct slice user;        /* empty = nobody of ours: then the author is all that is known */
     struct slice author;      /* who asked */
     struct slice occurred_on; /* empty = today */
+    bool only_canvas;         /* the team is of this canvas, not one of the default one's */
 };
 struct entry_problem {
     const char *field; /* static; NULL = nothing is wrong with the request */

@@ -98,12 +98,12 @@ static enum bk_err note_reference(struct apply *apply, struct apply_work *work,
     return BK_OK;
 }
 
-/* Who refers to a Secret can send it anywhere, and who refers to an EventSource reads its events:
- * a token that is bound to a canvas refers to those of that canvas only. */
+/* Who refers to a Secret can send it anywhere; who refers to an EventSource reads its events, and
+ * to a Team its entries: a token that is bound to a canvas refers to those of that canvas only. */
 static bool is_shared_with(const struct apply *apply, enum resource_kind kind)
 {
     return apply->options->only_canvas.bytes == 0 ||
-           (kind != RESOURCE_SECRET && kind != RESOURCE_EVENT_SOURCE);
+           (kind != RESOURCE_SECRET && kind != RESOURCE_EVENT_SOURCE && kind != RESOURCE_TEAM);
 }
 
 static const char *where_told(const struct apply *apply, enum resource_kind kind)
