@@ -67,6 +67,8 @@ const char *http_status_text(unsigned status)
         return "HTTP Version Not Supported";
     case 507:
         return "Insufficient Storage";
+    case 508:
+        return "Loop Detected";
     default:
         return "Status";
     }

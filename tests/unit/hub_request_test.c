@@ -2,6 +2,7 @@
  * an event can inject a line. */
 #include "hub/deliveries/request.h"
 
+#include "base/assert.h"
 #include "base/base64.h"
 #include "http/parse.h"
 #include "tap.h"
@@ -100,10 +101,31 @@ static void test_headers(void)
     ok(has("becket-source", "payments") && has("becket-type", "push") &&
            has("becket-attempt", "3") && has("x-env", "prod") && has("x-team", "a"),
        "ours and the destination's win");
+    ok(has("becket-hops", "1"), "the first time through becket");
     ok(has("webhook-timestamp", "1700000123"));
     ok(value("webhook-id").bytes == EVENT_ID_BYTES && value("webhook-id").at[3] == '_');
     struct slice trace = value("traceparent");
     ok(trace.bytes == 55 && memcmp(trace.at, "00-", 3) == 0 && trace.at[54] == '1', "a new trace");
+}
+
+static void test_hops(void)
+{
+    static const struct {
+        const char *line;
+        const char *next;
+    } cases[] = {
+        {"Becket-Hops: 7\r\n", "8"},   {"becket-hops: 0\r\n", "1"},
+        {"Becket-Hops: 15\r\n", "16"}, {"Becket-Hops: 99999999999999999999\r\n", "17"},
+        {"Becket-Hops: x\r\n", "17"},  {"Becket-Hops:\r\n", "1"},
+    };
+    for (unsigned i = 0; i < bk_array_length(cases); i++) {
+        char text[128];
+        fresh();
+        snprintf(text, sizeof text, "POST / HTTP/1.1\r\nHost: becket\r\n%s\r\n", cases[i].line);
+        build(text, SLICE("{}"), SLICE("push"));
+        ok(has("becket-hops", cases[i].next), "one more than %.*s",
+           (int)strcspn(cases[i].line, "\r"), cases[i].line);
+    }
 }
 
 static void test_signature(void)
@@ -194,6 +216,7 @@ static void test_injection(void)
 int main(void)
 {
     test_headers();
+    test_hops();
     test_signature();
     test_traces();
     test_injection();

@@ -76,4 +76,28 @@ with Server() as server:
        'the OpenAPI document has them')
     code, out, err = server.cli('delete', '-f', '-', stdin=SET.encode())
     ok(code == 0 and out.splitlines()[0] == 'deleted Route repo-to-app', 'delete -f goes by use')
+
+    # A route that leads an event back to where it came from.
+    code, out, err = server.cli('apply', '-f', '-', stdin=('''kind: EventSource
+metadata: {name: loop}
+spec: {type: generic, path: loop, verification: {scheme: none}}
+---
+kind: Destination
+metadata: {name: back}
+spec: {url: "http://127.0.0.1:%d/hooks/loop", allowPrivate: true, retry: {schedule: []}}
+---
+kind: Route
+metadata: {name: round}
+spec: {from: [{source: loop}], to: [{destination: back}]}
+''' % server.port).encode())
+    ok(code == 0, 'a loop: ' + err)
+    is_equal(server.post('/hooks/loop', b'round').status, 200, 'an event for it')
+    dead = []
+    end = time.time() + 10
+    while not dead and time.time() < end:
+        time.sleep(0.1)
+        dead = server.api('GET', '/api/v1/deliveries?destination=back&state=dead').json['items']
+    time.sleep(0.3)
+    is_equal(len(server.api('GET', '/api/v1/events?source=loop').json['items']), 16, 'it goes round 16 times')
+    ok(len(dead) == 1 and 'loop' in json.dumps(dead), 'and ends with a word: %s' % dead)
 done()

@@ -183,6 +183,7 @@ static void explain(struct ending *ending, const struct http_reply *reply)
     }
     bool redirect = ending->status >= 300 && ending->status <= 399;
     const char *text = ending->status == 410   ? "says it is gone: paused"
+                       : ending->status == 508 ? "says it goes round in a loop: look at the routes"
                        : redirect              ? "is a redirect: not followed"
                        : ending->status == 429 ? "asks to slow down"
                                                : "is no success";

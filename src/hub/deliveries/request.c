@@ -81,6 +81,7 @@ static const struct slice left_out[] = {
     SLICE("becket-source"),
     SLICE("becket-type"),
     SLICE("becket-attempt"),
+    SLICE("becket-hops"),
     SLICE("traceparent"),
 };
 
@@ -258,6 +259,20 @@ static void add_trace(struct writer *writer, const struct request *request)
     ADD(writer, "\r\n");
 }
 
+/* ---- loops */
+
+unsigned request_hops(const struct http_head *head)
+{
+    const struct http_header *header = http_find(head, SLICE("becket-hops"), NULL);
+    struct slice value = header ? http_header_value(head, header) : SLICE_EMPTY;
+    unsigned hops = 0;
+    for (size_t i = 0; i < value.bytes && hops < REQUEST_HOPS_MAX; i++) {
+        unsigned digit = value.at[i] - (unsigned)'0';
+        hops = digit <= 9 ? 10 * hops + digit : REQUEST_HOPS_MAX;
+    }
+    return hops < REQUEST_HOPS_MAX ? hops : REQUEST_HOPS_MAX;
+}
+
 /* ---- the whole */
 
 size_t request_bytes_max(const struct request *request)
@@ -317,6 +332,8 @@ void request_build(const struct request *request, uint8_t *at, struct request_la
     }
     ADD(&writer, "\r\nbecket-attempt: ");
     add_number(&writer, request->attempt);
+    ADD(&writer, "\r\nbecket-hops: ");
+    add_number(&writer, request_hops(request->head) + 1);
     ADD(&writer, "\r\n");
     add_trace(&writer, request);
     add_slice(&writer, destination->header_lines);

@@ -4,13 +4,17 @@
  *             when it is sent, at places that do not move. Head and body lie behind each other, so
  *             that one send takes both.
  * Headers     Host, Content-Length, webhook-id, webhook-timestamp, webhook-signature,
- *             becket-source, becket-type, becket-attempt, traceparent; the destination's own lines;
+ *             becket-source, becket-type, becket-attempt, becket-hops, traceparent; the
+ *             destination's own lines;
  *             then the provider's as it sent them, without: hop-by-hop ones (also those that its
  *             Connection names), Host, Authorization, Cookie, Content-Length, Expect, names that we
  *             or the destination send, and values that the journal blanked ("***").
  * Injection   The provider's lines were taken by the parser, which lets no control byte into a
  *             value; names of sources are checked when applied; an event's type may hold anything
  *             and is escaped.
+ * Loops       becket-hops is one more than the event had when it came. Who comes with
+ *             REQUEST_HOPS_MAX is refused (ingress/ingress.c), so routes that lead an event back to
+ *             where it came from end.
  * Signature   Standard Webhooks: HMAC-SHA-256 over "id.timestamp.body", one for each secret.
  * Threads     Pure; any.
  */
@@ -45,6 +49,11 @@ struct request_layout {
 #define REQUEST_TIMESTAMP_BYTES 10U
 #define REQUEST_SIGNATURE_BYTES 47U /* "v1," and 44 of base64 */
 
+#define REQUEST_HOPS_MAX 16U
+
+/* How often a request was a delivery of becket's already, at most REQUEST_HOPS_MAX; what is no
+ * number counts as that. */
+unsigned request_hops(const struct http_head *head);
 /* No request is longer than this. */
 size_t request_bytes_max(const struct request *request);
 /* Requires: room for request_bytes_max(). */

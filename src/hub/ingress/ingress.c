@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "hub/deliveries/request.h"
 #include "hub/events/event_id.h"
 #include "hub/keys/oidc_issuer.h"
 #include "providers/batch.h"
@@ -1422,6 +1423,12 @@ static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *
     }
     if (verdict != SCHEME_GENUINE) {
         return reject(ingress, exchange, intake, verdict);
+    }
+    if (__builtin_expect(request_hops(message->head) >= REQUEST_HOPS_MAX, 0)) {
+        refuse(ingress, exchange, source->number, 508, "loop",
+               "it came through becket 16 times: a route leads back to where its events come from",
+               SLICE_EMPTY);
+        return HTTP_TAKEN;
     }
     if (!rate_allows(source, ring_now_ns(ingress->ring))) {
         refuse(ingress, exchange, source->number, 429, "rate_limited",
