@@ -246,7 +246,7 @@ prove    := $(test_env) prove --timer --exec tests/run
 
 test_programs := $(if $(main),$(B)/becket $(B)/asan/becket) $(call sim_main,release) $(call sim_main,asan) \
                  $(call units,release,$(UNIT)) $(call units,asan,$(UNIT)) $(call units,tsan,$(UNIT_MT)) \
-                 $(call replays,asan)
+                 $(call replays,asan) $(BENCH:%.c=$(B)/release/%)
 # Scripts first, for they take longest; those in tests/serial want the machine for themselves.
 test_list     := $(filter-out tests/serial/%,$(SCRIPTS)) $(call units,asan,$(UNIT)) \
                  $(call units,tsan,$(UNIT_MT)) $(call replays,asan) $(call units,release,$(UNIT)) \

@@ -8,6 +8,7 @@
  * each is answered. What is measured lies between two SIGUSR1 that the program sends itself
  * (ignored when nobody traces it: bench/steps.c does) and, under valgrind, between two collection
  * toggles. */
+#include "base/assert.h"
 #include "base/time.h"
 #include "cli/bench_request.h"
 #include "hub/ingress/source_table.h"
@@ -375,6 +376,17 @@ void ring_connect(struct ring *ring, struct ring_op *op, const struct ring_addre
     *ret_handle = -1;
     op->done = done;
     complete(ring, op, -(int)BK_REFUSED);
+}
+
+void ring_pass(struct ring *ring, struct ring_op *op, int32_t handle, struct ring *target,
+               ring_done_fn *done)
+{
+    (void)ring;
+    (void)op;
+    (void)handle;
+    (void)target;
+    (void)done;
+    bk_never("there is one core: nothing is passed on");
 }
 
 void ring_shutdown(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done)
