@@ -1,6 +1,7 @@
 /* deliver.c - a core's deliveries: what the journal hands over, the turn, checkpoints, the end. */
 #include "hub/deliveries/deliver.h"
 
+#include "base/array.h"
 #include "base/assert.h"
 #include "base/counter.h"
 #include "base/log.h"
@@ -212,31 +213,16 @@ void deliver_consume(void *context, uint64_t sequence, const struct journal_entr
 
 /* ---- checkpoints */
 
-static bool grow(void **at, size_t *max, size_t wanted, size_t each)
-{
-    if (wanted <= *max) {
-        return true;
-    }
-    size_t larger = *max * 2 > wanted ? *max * 2 : wanted;
-    void *moved = realloc(*at, larger * each);
-    if (!moved) {
-        return false;
-    }
-    *at = moved;
-    *max = larger;
-    return true;
-}
-
 /* Everything above the cursor that is settled already, or was before this start. */
 static bool add_lane(struct checkpoint *checkpoint, const struct lane *lane)
 {
     const struct window *window = lane->window;
     uint64_t span = window ? window->tail - window->head : 0;
     size_t rest = lane->behind ? lane->done_count - lane->done_at : 0;
-    if (!grow((void **)&checkpoint->lanes, &checkpoint->lanes_max, checkpoint->lane_count + 1,
-              sizeof *checkpoint->lanes) ||
-        !grow((void **)&checkpoint->done, &checkpoint->done_max,
-              checkpoint->done_count + span + rest, sizeof *checkpoint->done)) {
+    if (!array_reserve((void **)&checkpoint->lanes, &checkpoint->lanes_max,
+                       checkpoint->lane_count + 1, sizeof *checkpoint->lanes) ||
+        !array_reserve((void **)&checkpoint->done, &checkpoint->done_max,
+                       checkpoint->done_count + span + rest, sizeof *checkpoint->done)) {
         return false;
     }
     struct checkpoint_lane *to = &checkpoint->lanes[checkpoint->lane_count++];
@@ -274,8 +260,8 @@ static int64_t status_oldest(const struct target *target)
 
 static bool add_status(struct checkpoint *checkpoint, struct target *target)
 {
-    if (!grow((void **)&checkpoint->status, &checkpoint->status_max,
-              checkpoint->status_count + 1, sizeof *checkpoint->status)) {
+    if (!array_reserve((void **)&checkpoint->status, &checkpoint->status_max,
+                       checkpoint->status_count + 1, sizeof *checkpoint->status)) {
         return false;
     }
     const struct destination *destination = destination_of(target);

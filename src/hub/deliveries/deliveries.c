@@ -1,5 +1,6 @@
 #include "hub/deliveries/deliveries.h"
 
+#include "base/array.h"
 #include "base/assert.h"
 #include "base/base64.h"
 #include "base/json.h"
@@ -363,21 +364,6 @@ static void rows_fini(struct replay_rows *rows)
     free(rows->targets);
 }
 
-/* Room for one more. */
-static bool grow(void **array, size_t count, size_t *size, size_t bytes)
-{
-    if (count < *size) {
-        return true;
-    }
-    size_t more = *size == 0 ? REPLAY_ROWS : *size * 2;
-    void *now = realloc(*array, more * bytes);
-    if (now) {
-        *array = now;
-        *size = more;
-    }
-    return now != NULL;
-}
-
 static int64_t due_of(const struct dispatch *dispatch, const struct replay *replay)
 {
     if (replay->per_second == 0) {
@@ -390,7 +376,7 @@ static enum bk_err add_row(const struct dispatch *dispatch, struct replay *repla
                            struct replay_rows *rows, const struct journal_record *record,
                            uint64_t destination)
 {
-    if (!grow((void **)&rows->rows, rows->count, &rows->size, sizeof *rows->rows)) {
+    if (!array_reserve((void **)&rows->rows, &rows->size, rows->count + 1, sizeof *rows->rows)) {
         return BK_NO_MEMORY;
     }
     rows->rows[rows->count++] =
@@ -425,8 +411,8 @@ static enum bk_err find_targets(struct dispatch *dispatch, struct replay_rows *r
         if (!destination || !fan_out_passes(&out, route)) {
             continue;
         }
-        if (!grow((void **)&rows->targets, rows->target_count, &rows->targets_size,
-                  sizeof *rows->targets)) {
+        if (!array_reserve((void **)&rows->targets, &rows->targets_size, rows->target_count + 1,
+                           sizeof *rows->targets)) {
             return BK_NO_MEMORY;
         }
         rows->targets[rows->target_count++] = destination->number;

@@ -1,6 +1,7 @@
 /* dispatch.c - letters and their commits, what is known of destinations, steps and life cycle. */
 #include "hub/deliveries/dispatch.h"
 
+#include "base/array.h"
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/time.h"
@@ -463,14 +464,9 @@ void dispatch_removed(struct dispatch *dispatch, uint64_t destination)
     if (!fare || fare->removed) {
         return;
     }
-    if (dispatch->removal_count == dispatch->removals_size) {
-        size_t size = dispatch->removals_size > 0 ? 2 * dispatch->removals_size : 64;
-        uint64_t *removals = realloc(dispatch->removals, size * sizeof *removals);
-        if (!removals) {
-            return; /* the next start finds rows of nobody, and tries again */
-        }
-        dispatch->removals = removals;
-        dispatch->removals_size = size;
+    if (!array_reserve((void **)&dispatch->removals, &dispatch->removals_size,
+                       dispatch->removal_count + 1, sizeof *dispatch->removals)) {
+        return; /* the next start finds rows of nobody, and tries again */
     }
     dispatch->removals[dispatch->removal_count++] = destination;
     dispatch->remove_at_ns = 0;

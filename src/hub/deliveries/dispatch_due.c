@@ -4,6 +4,7 @@
  * while it has retries that are with no core, so one that waits costs nothing until its time, and a
  * turn costs what is due.
  */
+#include "base/array.h"
 #include "base/assert.h"
 #include "hub/deliveries/dispatch_private.h"
 
@@ -62,17 +63,8 @@ static void drop(struct dispatch *dispatch, struct fare *fare)
 
 bool due_reserve(struct dispatch *dispatch, size_t count)
 {
-    if (count <= dispatch->due_size) {
-        return true;
-    }
-    size_t size = dispatch->due_size > 0 ? 2 * dispatch->due_size : 64;
-    size = size > count ? size : count;
-    struct due *due = realloc(dispatch->due, size * sizeof *due);
-    if (due) {
-        dispatch->due = due;
-        dispatch->due_size = size;
-    }
-    return due != NULL;
+    return array_reserve((void **)&dispatch->due, &dispatch->due_size, count,
+                         sizeof *dispatch->due);
 }
 
 void due_changed(struct dispatch *dispatch, struct fare *fare, uint64_t not_before_ns)

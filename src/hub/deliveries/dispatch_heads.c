@@ -6,6 +6,7 @@
  * those that wait becomes the head, as soon as no letter of the key is on its way and no core owes
  * an older event of it.
  */
+#include "base/array.h"
 #include "base/assert.h"
 #include "hub/deliveries/dispatch_private.h"
 
@@ -21,14 +22,9 @@ void heads_note(struct dispatch *dispatch, uint64_t destination, uint16_t bucket
             return;
         }
     }
-    if (dispatch->headless_count == dispatch->headless_size) {
-        size_t size = dispatch->headless_size > 0 ? 2 * dispatch->headless_size : 16;
-        struct headless *more = realloc(dispatch->headless, size * sizeof *more);
-        if (!more) {
-            return; /* the next start finds it */
-        }
-        dispatch->headless = more;
-        dispatch->headless_size = size;
+    if (!array_reserve((void **)&dispatch->headless, &dispatch->headless_size,
+                       dispatch->headless_count + 1, sizeof *dispatch->headless)) {
+        return; /* the next start finds it */
     }
     dispatch->headless[dispatch->headless_count++] = (struct headless){destination, bucket};
     uint64_t at_ns = ring_now_ns(dispatch->config.ring) + LOOK_NS;

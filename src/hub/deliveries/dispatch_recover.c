@@ -5,6 +5,7 @@
  * was delivered or failed; accepted records, what is owed. The result is written back as rows in
  * one transaction, so that a start that dies begins from the same place.
  */
+#include "base/array.h"
 #include "base/assert.h"
 #include "base/log.h"
 #include "hub/deliveries/dispatch_private.h"
@@ -47,21 +48,6 @@ struct recovery {
     uint64_t tails[READER_JOURNALS_MAX]; /* behind the last record */
     uint64_t attempts, owed;
 };
-
-static bool push(void **at, size_t *max, size_t count, size_t each)
-{
-    if (count < *max) {
-        return true;
-    }
-    size_t larger = *max > 0 ? 2 * *max : 64;
-    void *moved = realloc(*at, larger * each);
-    if (!moved) {
-        return false;
-    }
-    *at = moved;
-    *max = larger;
-    return true;
-}
 
 static uint64_t journal_of(uint64_t position)
 {
@@ -113,8 +99,8 @@ static bool index_grow(struct recovery *recovery)
 static struct start_lane *lane_add(struct recovery *recovery, uint64_t destination,
                                    uint64_t position)
 {
-    if (!push((void **)&recovery->lanes, &recovery->lane_max, recovery->lane_count,
-              sizeof *recovery->lanes) ||
+    if (!array_reserve((void **)&recovery->lanes, &recovery->lane_max, recovery->lane_count + 1,
+                       sizeof *recovery->lanes) ||
         (2 * (recovery->lane_count + 1) > recovery->index_size && !index_grow(recovery))) {
         recovery->err = BK_NO_MEMORY;
         return NULL;
@@ -128,7 +114,8 @@ static struct start_lane *lane_add(struct recovery *recovery, uint64_t destinati
 
 static void lane_done(struct recovery *recovery, struct start_lane *lane, uint64_t sequence)
 {
-    if (!push((void **)&lane->done, &lane->done_max, lane->done_count, sizeof *lane->done)) {
+    if (!array_reserve((void **)&lane->done, &lane->done_max, lane->done_count + 1,
+                       sizeof *lane->done)) {
         recovery->err = BK_NO_MEMORY;
         return;
     }
@@ -275,8 +262,8 @@ static void take_attempt(struct recovery *recovery, const struct journal_record 
         return;
     }
     recovery->attempts++;
-    if (!push((void **)&recovery->settled, &recovery->settled_max, recovery->settled_count,
-              sizeof *recovery->settled)) {
+    if (!array_reserve((void **)&recovery->settled, &recovery->settled_max,
+                       recovery->settled_count + 1, sizeof *recovery->settled)) {
         recovery->err = BK_NO_MEMORY;
         return;
     }

@@ -1,5 +1,6 @@
 #include "hub/resources/apply.h"
 
+#include "base/array.h"
 #include "base/assert.h"
 #include "base/yaml.h"
 #include "hub/links/link.h"
@@ -50,21 +51,6 @@ void apply_outcome_fini(struct apply_outcome *outcome)
 
 /* ---- lists */
 
-static bool grow(void **at, size_t *size, size_t count, size_t bytes)
-{
-    if (count < *size) {
-        return true;
-    }
-    size_t larger = *size ? *size * 2 : 16;
-    void *moved = realloc(*at, larger * bytes);
-    if (!moved) {
-        return false;
-    }
-    *at = moved;
-    *size = larger;
-    return true;
-}
-
 static struct slice copy_slice(struct apply *apply, struct slice text)
 {
     char *copy = arena_copy(apply->arena, text.at, text.bytes);
@@ -74,7 +60,7 @@ static struct slice copy_slice(struct apply *apply, struct slice text)
 enum bk_err apply_add_change(struct apply *apply, const struct source_change *change)
 {
     void *at = apply->changes;
-    bool grown = grow(&at, &apply->change_size, apply->change_count, sizeof *change);
+    bool grown = array_reserve(&at, &apply->change_size, apply->change_count + 1, sizeof *change);
     apply->changes = at;
     if (!grown) {
         return BK_NO_MEMORY;
@@ -92,7 +78,8 @@ enum bk_err apply_add_change(struct apply *apply, const struct source_change *ch
 struct apply_target *apply_add_target(struct apply *apply)
 {
     void *at = apply->targets;
-    bool grown = grow(&at, &apply->target_size, apply->target_count, sizeof *apply->targets);
+    bool grown =
+        array_reserve(&at, &apply->target_size, apply->target_count + 1, sizeof *apply->targets);
     apply->targets = at;
     if (!grown) {
         return NULL;
@@ -135,7 +122,8 @@ static enum bk_err add_removal(struct apply *apply, enum resource_kind kind, str
                                struct slice name)
 {
     void *at = apply->removals;
-    bool grown = grow(&at, &apply->removal_size, apply->removal_count, sizeof *apply->removals);
+    bool grown =
+        array_reserve(&at, &apply->removal_size, apply->removal_count + 1, sizeof *apply->removals);
     apply->removals = at;
     struct apply_result *result = grown ? new_result(apply, kind, canvas, name) : NULL;
     if (!result) {
@@ -463,7 +451,7 @@ static bool user_one(void *context, struct slice key, struct slice value)
     struct apply_user user = {.used = walk->used};
     struct slice rest = slice_skip(key, walk->prefix_bytes);
     void *at = apply->users;
-    bool grown = grow(&at, &apply->user_size, apply->user_count, sizeof *apply->users);
+    bool grown = array_reserve(&at, &apply->user_size, apply->user_count + 1, sizeof *apply->users);
     apply->users = at;
     if (rest.bytes < 2 || !kind_of_key(rest.at[0], &user.kind) ||
         !hub_split(slice_skip(rest, 1), &user.canvas, &user.name)) {
