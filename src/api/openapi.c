@@ -158,7 +158,8 @@ static const struct schema schemas[] = {
      ",\"status\":{\"enum\":[\"done\",\"goal\",\"blocked\"]},"
      "\"state\":{\"enum\":[\"ready\",\"unknown-author\",\"not-a-member\"]},\"user\":" TEXT
      ",\"author\":" TEXT ",\"team\":" TEXT ",\"canvasId\":" TEXT ",\"type\":" TEXT
-     ",\"source\":" TEXT ",\"link\":" TEXT ",\"event\":" TEXT ",\"createdAt\":" TIME "}}"},
+     ",\"source\":" TEXT ",\"link\":" TEXT ",\"event\":" TEXT
+     ",\"hops\":{\"type\":\"integer\"},\"createdAt\":" TIME "}}"},
     {"EntryList", LIST_OF("Entry")},
     {"EntryRequest",
      "{\"type\":\"object\",\"required\":[\"team\",\"body\"],\"additionalProperties\":false,"

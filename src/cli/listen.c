@@ -6,6 +6,7 @@
 #include "base/sha256.h"
 #include "base/time.h"
 #include "cli/remote.h"
+#include "hub/deliveries/request.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -77,7 +78,11 @@ static bool is_dropped(struct slice name, struct slice value)
                                         "authorization",
                                         "webhook-id",
                                         "webhook-timestamp",
-                                        "webhook-signature"};
+                                        "webhook-signature",
+                                        "becket-source",
+                                        "becket-type",
+                                        "becket-attempt",
+                                        "becket-hops"};
     for (size_t i = 0; i < bk_array_length(names); i++) {
         if (slice_equal_nocase(name, slice_str(names[i]))) {
             return true;
@@ -107,6 +112,21 @@ static void add_signature(const struct listen *listen, struct buf *headers, stru
     add_line(headers, "webhook-signature", slice_of(text, bytes));
 }
 
+/* One more than it came with: forwarded to a hook of the same server it comes back here. */
+static void add_hops(struct buf *headers, yyjson_mut_val *event)
+{
+    size_t i, count;
+    unsigned hops = 0;
+    yyjson_mut_val *key, *value;
+    yyjson_mut_obj_foreach(value_at(event, "headers"), i, count, key, value)
+    {
+        if (slice_equal_nocase(json_text(key), SLICE("becket-hops"))) {
+            hops = request_hops_of(json_text(value));
+        }
+    }
+    buf_printf(headers, "becket-hops: %u\r\n", hops + 1);
+}
+
 static void add_headers(const struct listen *listen, struct buf *headers, yyjson_mut_val *event,
                         struct slice body)
 {
@@ -125,6 +145,7 @@ static void add_headers(const struct listen *listen, struct buf *headers, yyjson
         add_line(headers, "becket-type", type);
     }
     add_line(headers, "becket-attempt", SLICE("1"));
+    add_hops(headers, event);
     yyjson_mut_obj_foreach(value_at(event, "headers"), i, count, key, value)
     {
         struct slice name = json_text(key), text = json_text(value);

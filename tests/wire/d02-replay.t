@@ -151,7 +151,7 @@ spec: {from: [{source: repo}], to: [{destination: many-1}, {destination: many-21
     ok(when(lambda: any(p == '/dev' for p, _, _ in received)), 'becket listen forwards')
     path, headers, body = next(r for r in received if r[0] == '/dev')
     ok(body == b'{"n": 8}' and headers['webhook-id'] == forwarded and headers['x-github-event'] == 'issues' and
-       headers['becket-type'] == 'issues', 'body, id and the provider\'s headers')
+       headers['becket-type'] == 'issues' and headers['becket-hops'] == '1', 'body, id and the provider\'s headers')
     ok(forwarded in listener.stdout.readline(), 'and says so')
     listener.terminate()
     is_equal(listener.wait(10), 0, 'it ends when told')

@@ -183,6 +183,35 @@ spec: {type: slack, integration: {name: slack}, team: {name: core}, settings: {c
     link = server.api('GET', '/api/v1/integration-links/only-goals').json
     is_equal(link['status']['summary'], 'New entries of core go to destination goals.', 'a link says what it does')
 
+    # Two links that lead each other's entries back to a source of ours.
+    server.apply('''
+kind: Team
+metadata: {name: round}
+spec: {}
+---
+kind: EventSource
+metadata: {name: loop}
+spec: {type: generic, path: loop, verification: {scheme: none}}
+---
+kind: Destination
+metadata: {name: back}
+spec: {url: "http://127.0.0.1:%d/hooks/loop", allowPrivate: true, retry: {schedule: []}}
+---
+kind: IntegrationLink
+metadata: {name: loop-in}
+spec: {type: generic, team: {name: round}, source: {name: loop}, entry: {body: $.body, author: "'anna'"}}
+---
+kind: IntegrationLink
+metadata: {name: loop-out}
+spec: {type: generic, team: {name: round}, destination: {name: back}}
+''' % server.port)
+    server.post('/hooks/loop', b'{"body":"round and round"}')
+    ok(when(lambda: server.api('GET', '/api/v1/deliveries?destination=back&state=dead').json['items']), 'a loop of links ends')
+    dead = server.api('GET', '/api/v1/deliveries?destination=back&state=dead').json['items']
+    ok(len(dead) == 1 and 'loop' in json.dumps(dead), 'with a word: %s' % dead)
+    rounds = [e.get('hops', 0) for e in server.api('GET', '/api/v1/entries?team=round').json['items']]
+    is_equal(rounds, list(range(15, -1, -1)), 'after 16 rounds, each counted')
+
     code, out, _ = server.cli('get', 'entries')
     ok(code == 0 and 'wrote the tests' in out and 'anna' in out, 'listed: ' + out[:200])
     code, out, _ = server.cli('get', 'entry', entry['id'], '-o', 'json')

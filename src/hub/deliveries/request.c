@@ -264,7 +264,11 @@ static void add_trace(struct writer *writer, const struct request *request)
 unsigned request_hops(const struct http_head *head)
 {
     const struct http_header *header = http_find(head, SLICE("becket-hops"), NULL);
-    struct slice value = header ? http_header_value(head, header) : SLICE_EMPTY;
+    return request_hops_of(header ? http_header_value(head, header) : SLICE_EMPTY);
+}
+
+unsigned request_hops_of(struct slice value)
+{
     unsigned hops = 0;
     for (size_t i = 0; i < value.bytes && hops < REQUEST_HOPS_MAX; i++) {
         unsigned digit = value.at[i] - (unsigned)'0';

@@ -54,6 +54,8 @@ struct request_layout {
 /* How often a request was a delivery of becket's already, at most REQUEST_HOPS_MAX; what is no
  * number counts as that. */
 unsigned request_hops(const struct http_head *head);
+/* Of that header's value; empty = 0. */
+unsigned request_hops_of(struct slice value);
 /* No request is longer than this. */
 size_t request_bytes_max(const struct request *request);
 /* Requires: room for request_bytes_max(). */

@@ -4,6 +4,8 @@
 #include "base/log.h"
 #include "base/sha256.h"
 #include "base/time.h"
+#include "http/parse.h"
+#include "hub/deliveries/request.h"
 #include "hub/events/event_id.h"
 #include "hub/events/events.h"
 #include "hub/hub_private.h"
@@ -220,6 +222,14 @@ static void add_pending(struct entries *entries, struct store_txn *txn,
     entries->count++;
 }
 
+static unsigned hops_of(const struct journal_record *record)
+{
+    struct http_head head;
+    bool parsed = http_parse_request(record->message, record->entry.head_bytes, &head) ==
+                  HTTP_PARSE_DONE; /* cannot fail: only parsed heads are appended */
+    return parsed ? request_hops(&head) : REQUEST_HOPS_MAX;
+}
+
 static void take_link(struct entries *entries, struct store_txn *txn, struct slice canvas,
                       struct slice name, const struct journal_record *record, struct slice type,
                       struct slice source)
@@ -244,6 +254,7 @@ static void take_link(struct entries *entries, struct store_txn *txn, struct sli
                            .source = source,
                            .link = name,
                            .type = link_kept(&entries->arena, kind),
+                           .hops = hops_of(record),
                            .received_ns = record->entry.received_ns};
     event_id_format(record->position, record->entry.received_ns, common.event);
     for (unsigned i = 0; i < drafts->count; i++) {

@@ -78,6 +78,9 @@ static void write_json(const struct entry *entry, struct buf *json)
     add_member(json, "source", entry->source);
     add_member(json, "link", entry->link);
     add_member(json, "event", slice_str(entry->event));
+    if (entry->hops > 0) {
+        buf_printf(json, ",\"hops\":%u", entry->hops);
+    }
     add_member(json, "createdAt", slice_str(stamp));
     buf_add_byte(json, '}');
 }

@@ -6,6 +6,8 @@
  *             but the one it came in by: one operation where the link posts (Slack, Discord), one
  *             row of the outbox where it names a destination (links/outbox.h). Only entries that
  *             are `ready`, and only of the link's `statuses`.
+ * Loops       An entry keeps its event's hops, and what is sent out of it has them: links that lead
+ *             back to a source of ours end where routes do.
  * Once        An entry's id is made from what it is about and its team; one that is there already
  *             is not put again, and causes nothing.
  * Store       "w/" u64 number: the entry (JSON). "W/" 16 bytes of id: its number.
@@ -24,6 +26,7 @@ struct entry {
     char event[EVENT_ID_BYTES + 1];
     const char *state;    /* "ready", "unknown-author", "not-a-member" */
     char occurred_on[11]; /* "2026-01-31"; empty = the day it was received */
+    unsigned hops;        /* how often its event came through becket (deliveries/request.h) */
     int64_t received_ns;
 };
 

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "hub/deliveries/attempt.h"
+#include "hub/deliveries/request.h"
 #include "hub/hub_private.h"
 #include "hub/links/entry.h"
 #include "hub/operations/integration_view.h"
@@ -146,14 +147,16 @@ static enum bk_err make_source(struct store_txn *txn, void *context)
 }
 
 /* The message: a head that says what a provider's would, and the entry. */
-static bool write_message(struct parcel *parcel, struct slice id, struct slice json)
+static bool write_message(struct parcel *parcel, struct slice id, unsigned hops, struct slice json)
 {
     static const char before_type[] = "POST /entries HTTP/1.1\r\nhost: becket\r\nbecket-type: ";
     static const char before_id[] = "\r\nbecket-entry: ";
     struct journal_entry *entry = &parcel->append.entry;
     int head = snprintf((char *)parcel->message, sizeof parcel->message,
-                        "%s%s%s%.*s\r\ncontent-type: application/json\r\n\r\n", before_type,
-                        OUTBOX_TYPE, before_id, (int)id.bytes, (const char *)id.at);
+                        "%s%s%s%.*s\r\nbecket-hops: %u\r\n"
+                        "content-type: application/json\r\n\r\n",
+                        before_type, OUTBOX_TYPE, before_id, (int)id.bytes, (const char *)id.at,
+                        hops);
     if (head < 0 || (size_t)head + json.bytes > sizeof parcel->message) {
         return false;
     }
@@ -182,8 +185,10 @@ static enum bk_err read_entry(struct store_txn *txn, struct parcel *parcel,
         return err;
     }
     struct slice canvas = integration_text(&view, "canvasId");
+    uint64_t hops = yyjson_mut_get_uint(provider_get(view.spec, "hops")); /* 0: it has none */
     bool good = canvas.bytes <= NAME_BYTES_MAX &&
-                write_message(parcel, integration_text(&view, "id"), json);
+                write_message(parcel, integration_text(&view, "id"),
+                              hops < REQUEST_HOPS_MAX ? (unsigned)hops : REQUEST_HOPS_MAX, json);
     snprintf(ret_canvas, NAME_BYTES_MAX + 1, "%.*s", good ? (int)canvas.bytes : 0,
              (const char *)canvas.at);
     integration_view_close(&view);

@@ -4,7 +4,8 @@
  *             limits, pause and dead letters, `becket deliveries`, `becket replay`. The event's
  *             type is entry.created, its body the entry as the API shows it, its delivery id the
  *             entry's id, its source OUTBOX_SOURCE of the entry's canvas, which no EventSource can
- *             be called.
+ *             be called. It carries the hops of the event that the entry was made of
+ *             (deliveries/request.h).
  * Once        A row of the outbox is put with its entry. The first core appends the event; when it
  *             is durable one transaction puts the delivery and takes the row away. kill -9 before
  *             that leaves the row: another event is made of it, the first one has no delivery. So
