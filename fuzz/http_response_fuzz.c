@@ -3,6 +3,8 @@
  * choose the request, the limit and the cuts. */
 #include "unit/http_response.h"
 
+#include "http/explain.h"
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void read_one(struct read_answer *answer, struct slice text, uint8_t choice, size_t cut,
@@ -36,6 +38,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                               slice_of(cut.body, cut.body_bytes)));
     } else {
         bk_assert(!whole.response.keep_alive && whole.response.why);
+        if (whole.response.malformed) { /* and it can be told where */
+            char where[HTTP_EXPLAIN_BYTES];
+            http_explain_response(text.at + whole.used, text.bytes - whole.used, where);
+            bk_assert(where[0] != '\0');
+        }
     }
     free(whole.body);
     free(cut.body);

@@ -1,6 +1,7 @@
 /* From nothing to a connection: DNS, address policy, happy eyeballs (RFC 8305), proxy, TLS. */
 #include "http/client_private.h"
 
+#include "http/explain.h"
 #include "http/write.h"
 
 #include <stdio.h>
@@ -131,6 +132,15 @@ static void proxy_refused(struct client_line *line, unsigned status)
     dial_fail(line, status == 407 ? BK_UNAUTHENTICATED : BK_REFUSED, HTTP_STAGE_PROXY);
 }
 
+static void proxy_unclear(struct client_line *line, const char *why)
+{
+    char where[HTTP_EXPLAIN_BYTES] = "";
+    if (line->response.malformed) {
+        http_explain_response(line->gathered, line->gathered_bytes, where);
+    }
+    snprintf(line->why, sizeof line->why, "the proxy: %s%s%s", why, where[0] ? ": " : "", where);
+}
+
 void dial_proxy_received(struct client_line *line, uint8_t *at, size_t bytes)
 {
     bool newline = memchr(at, '\n', bytes) != NULL;
@@ -156,8 +166,8 @@ void dial_proxy_received(struct client_line *line, uint8_t *at, size_t bytes)
     } else if (step == HTTP_STEP_FAILED && line->response.err == BK_TOO_LARGE) {
         proxy_refused(line, line->head.status); /* its page of reasons is not read */
     } else if (step == HTTP_STEP_FAILED || (step == HTTP_STEP_HEAD && line->gathered_bytes > 0)) {
-        snprintf(line->why, sizeof line->why, "the proxy: %s",
-                 step == HTTP_STEP_HEAD ? "bytes came ahead of ours" : line->response.why);
+        proxy_unclear(line,
+                      step == HTTP_STEP_HEAD ? "bytes came ahead of ours" : line->response.why);
         dial_fail(line, BK_PROTOCOL, HTTP_STAGE_PROXY);
     } else if (step == HTTP_STEP_HEAD && ring_op_busy(&line->send_op)) {
         snprintf(line->why, sizeof line->why, "the proxy answered before it was asked");

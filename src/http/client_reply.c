@@ -1,6 +1,7 @@
 /* The answer on a connection. When all of it lies in one received piece, head and body are handed
  * over where they lie; else they are gathered in a buffer of their own. */
 #include "http/client_private.h"
+#include "http/explain.h"
 
 #include <stdio.h>
 
@@ -161,9 +162,8 @@ static bool reply_piece(struct client_line *line, struct slice piece)
 void reply_deliver(struct client_line *line)
 {
     struct http_call *call = line->call;
-    bool reusable = line->response.keep_alive && !line->peer_done &&
-                    line->send_err == BK_OK && !list_linked(&line->starved) &&
-                    line->held_count == 0;
+    bool reusable = line->response.keep_alive && !line->peer_done && line->send_err == BK_OK &&
+                    !list_linked(&line->starved) && line->held_count == 0;
 
     call->kept = line->gathered;
     call->kept_bytes = line->gathered_size;
@@ -270,6 +270,16 @@ static void reply_wait(struct client_line *line, const uint8_t *at, size_t bytes
     }
 }
 
+/* `at`: the head that is no good, as far as it came. */
+static void reply_malformed(struct client_line *line, const uint8_t *at, size_t bytes)
+{
+    char where[HTTP_EXPLAIN_BYTES], why[HTTP_CALL_WHY_BYTES];
+
+    http_explain_response(at, bytes, where);
+    snprintf(why, sizeof why, "%s: %s", line->response.why, where);
+    line_fail(line, line->response.err, why);
+}
+
 void reply_input(struct client_line *line, uint8_t *at, size_t bytes)
 {
     struct http_call *call = line->call;
@@ -316,7 +326,11 @@ void reply_input(struct client_line *line, uint8_t *at, size_t bytes)
             if (line->response.err == BK_TOO_LARGE) {
                 call->reply.status = line->head.status; /* its length alone was too much */
             }
-            line_fail(line, line->response.err, line->response.why);
+            if (line->response.malformed) {
+                reply_malformed(line, at, bytes);
+            } else {
+                line_fail(line, line->response.err, line->response.why);
+            }
             return;
         default:
             bk_never("a step of an answer");

@@ -20,6 +20,7 @@ static enum http_step fail(struct http_response *response, enum bk_err err, cons
 
 static enum http_step fail_parse(struct http_response *response, enum http_parse result)
 {
+    response->malformed = result == HTTP_PARSE_BAD || result == HTTP_PARSE_TOO_LONG;
     return fail(response, BK_PROTOCOL,
                 result == HTTP_PARSE_TOO_LONG          ? "the head of the answer is too long"
                 : result == HTTP_PARSE_BAD_VERSION     ? "the answer is not HTTP/1.x"
@@ -34,17 +35,22 @@ static enum http_step done(struct http_response *response)
     return HTTP_STEP_DONE;
 }
 
+/* Where there can be none (1xx, 204), or nobody asked whether something changed (304). */
+static bool says_body(const struct http_head *head)
+{
+    return head->chunked || head->content_length > 0;
+}
+
 /* The final head is here: how its body ends (RFC 9112 6.3). */
 static enum http_step frame(struct http_response *response, const struct http_head *head)
 {
     bool tunnel = response->connect_method && head->status / 100 == 2;
 
-    response->keep_alive = head->keep_alive;
+    if (head->status == 204 || head->status == 304) {
+        response->doubt |= says_body(head);
+    }
+    response->keep_alive = head->keep_alive && !response->doubt;
     if (tunnel || response->head_method || head->status == 204 || head->status == 304) {
-        /* A length says what a GET would bring; 204 and a tunnel must have none. */
-        if (head->status == 204 && (head->chunked || head->content_length > 0)) {
-            return fail(response, BK_PROTOCOL, "a 204 came with a body");
-        }
         response->state = HTTP_RESPONSE_LENGTH;
         response->left = 0;
     } else if (head->chunked) {
@@ -82,9 +88,7 @@ static enum http_step step_head(struct http_response *response, uint8_t *at, siz
     if (ret_head->status == 101) {
         return fail(response, BK_PROTOCOL, "the server switched to a protocol nobody asked for");
     }
-    if (ret_head->chunked || ret_head->content_length > 0) {
-        return fail(response, BK_PROTOCOL, "an interim answer came with a body");
-    }
+    response->doubt |= says_body(ret_head);
     if (++response->interim_count > HTTP_RESPONSE_INTERIM_MAX) {
         return fail(response, BK_PROTOCOL, "too many interim answers (1xx)");
     }

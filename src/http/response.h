@@ -3,6 +3,9 @@
  * Purpose     Everything that RFC 9112 says about where an answer ends: interim answers, HEAD, 204,
  *             304, CONNECT, Content-Length, chunked, and until the end of the connection; and
  *             whether the connection may serve another call. Strict as http/parse.h is.
+ * Leniency    A length or a coding on 204, 304 and 1xx is passed over, as RFC 9110 6.4.1 says that
+ *             these have no content: it fails no answer, but keep_alive is false then, for a body
+ *             may follow that would be taken for the next answer.
  * Bounds      The head HTTP_HEAD_BYTES_MAX; interim answers HTTP_RESPONSE_INTERIM_MAX; the body
  *             body_bytes_max, refused at the head where its length is announced.
  * Failure     Sticky: err and why (static text).
@@ -30,6 +33,8 @@ struct http_response {
     bool head_method;    /* the request was HEAD */
     bool connect_method; /* the request was CONNECT: a 2xx has no body, the tunnel begins */
     bool keep_alive;     /* once DONE: another request may follow on this connection */
+    bool doubt;          /* a head said that a body comes where none can: the last answer here */
+    bool malformed;      /* FAILED by the head where it stands: http/explain.h says why */
     uint8_t interim_count;
     enum bk_err err;
     const char *why;

@@ -1,6 +1,8 @@
 /* Description: where answers end. Each case whole, cut at every byte, and a byte at a time: always
  * the same status, body, end and verdict about the connection. */
 #include "http_response.h"
+
+#include "http/explain.h"
 #include "tap.h"
 
 #define CHUNKED "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -57,10 +59,28 @@ static const struct answer_case cases[] = {
     {"204", "HTTP/1.1 204 No Content\r\n\r\n", WHOLE, true, 204, "", "", false, false},
     {"204 with length 0", "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", WHOLE, true, 204,
      "", "", false, false},
-    {"204 with a body", "HTTP/1.1 204 No\r\nContent-Length: 2\r\n\r\nok", BAD, false, 0, "", NULL,
-     false, false},
-    {"304 with a length", "HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n", WHOLE, true,
+    {"204 with a body: none, and the connection is no good any more",
+     "HTTP/1.1 204 No\r\nContent-Length: 2\r\n\r\nok", WHOLE, false, 204, "", "ok", false, false},
+    {"204 with chunks", "HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", WHOLE,
+     false, 204, "", "0\r\n\r\n", false, false},
+    {"204 with a length that is none", "HTTP/1.1 204 No\r\nContent-Length: 2x\r\n\r\n", BAD, false,
+     0, "", NULL, false, false},
+    {"204 with a length over the limit", "HTTP/1.1 204 No\r\nContent-Length: 101\r\n\r\n", WHOLE,
+     false, 204, "", "", false, false},
+    {"304", "HTTP/1.1 304 Not Modified\r\n\r\n", WHOLE, true, 304, "", "", false, false},
+    {"304 with a length", "HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n", WHOLE, false,
      304, "", "", false, false},
+    {"304 with chunks", "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", WHOLE,
+     false, 304, "", "", false, false},
+    {"HEAD answered 204 with a length", "HTTP/1.1 204 No\r\nContent-Length: 2\r\n\r\n", WHOLE,
+     false, 204, "", "", true, false},
+    {"an interim answer with a length and no body",
+     "HTTP/1.1 103 Early\r\nContent-Length: 3\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: "
+     "2\r\n\r\nok",
+     WHOLE, false, 200, "ok", "", false, false},
+    {"an interim answer with chunks and no body",
+     "HTTP/1.1 100 Continue\r\nTransfer-Encoding: chunked\r\n\r\nHTTP/1.1 204 No\r\n\r\n", WHOLE,
+     false, 204, "", "", false, false},
     {"interim answers",
      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: x\r\n\r\n"
      "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
@@ -185,11 +205,69 @@ static void bounds(void)
     free(got.body);
 }
 
+/* What is wrong with a head, and where. */
+static void explanations(void)
+{
+    static const struct {
+        const char *text, *want;
+    } heads[] = {
+        {"HTTP/1.1 200 OK\r\nA: b\r\nX-Two: b\001\r\n\r\n", "line 3 (X-Two): a control byte"},
+        {"HTTP/1.1 200 OK\r\nX-Zero: \177secret\r\n", "line 2 (X-Zero): a control byte"},
+        {"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n",
+         "line 3: it is folded: it begins with white space"},
+        {"HTTP/1.1 200 OK\nA: b\n\n", "line 1: a line feed without a carriage return"},
+        {"HTTP/1.1 200 OK\r\nA: b\n", "line 2 (A): a line feed without a carriage return"},
+        {"HTTP/1.1 200 OK\r\n\nA", "line 2: a line feed without a carriage return"},
+        {"HTTP/1.1 200 OK\r\nA: b\rc", "line 2 (A): a carriage return without a line feed"},
+        {"HTTP/1.1 200 OK\r\nserver nginx\r\n\r\n", "line 2: no header's name has white space"},
+        {"HTTP/1.1 200 OK\r\nServer : x\r\n\r\n", "line 2 (Server): white space before the colon"},
+        {"HTTP/1.1 200 OK\r\nServer\r\n\r\n", "line 2: there is no colon"},
+        {"HTTP/1.1 200 OK\r\n: x\r\n\r\n", "line 2: a colon without a name"},
+        {"HTTP/1.1 200 OK\r\n<html>\r\n", "line 2: it does not begin with a name"},
+        {"HTTP/1.1 200 OK\r\nset(x): 1\r\n", "line 2: a byte that no header's name has"},
+        {"HTTP/1.1 20 OK\r\n\r\n", "line 1: no status of three digits behind the version"},
+        {"HTTP/1.1 2000\r\n\r\n", "line 1: no status of three digits behind the version"},
+        {"HTTP/1.1 200 O\002\r\n\r\n", "line 1: a control byte"},
+        {"<html>", "line 1: it does not begin with HTTP/1.1"},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nX: y\r\ncontent-length: 1\r\n\r\n",
+         "line 4 (content-length): it is there twice"},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 1, 1\r\n\r\n",
+         "line 2 (Content-Length): it is no number of bytes"},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+         "line 3 (Transfer-Encoding): content-length and transfer-encoding in one answer"},
+        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+         "line 3 (Content-Length): content-length and transfer-encoding in one answer"},
+        {"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+         "line 2 (Transfer-Encoding): HTTP/1.0 has none"},
+        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
+         "line 2 (Transfer-Encoding): it is not chunked alone"},
+        {"HTTP/1.1 200 OK\r\nX-A-Name-That-Is-Far-Too-Long-To-Be-Shown: \001\r\n",
+         "line 2 (X-A-Name-That-Is-Far-Too-Long-To-Be-Show…): a control byte"},
+        {"HTTP/1.1 200 OK\r\nA: b\r\n\r\nno line", ""},
+    };
+    static char many[HTTP_HEAD_BYTES_MAX + 100];
+    char text[HTTP_EXPLAIN_BYTES];
+    for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
+        http_explain_response((const uint8_t *)heads[i].text, strlen(heads[i].text), text);
+        ok(strcmp(text, heads[i].want) == 0, "explained: %s", text);
+    }
+    size_t bytes = (size_t)snprintf(many, sizeof many, "HTTP/1.1 200 OK\r\n");
+    for (unsigned i = 0; i < HTTP_HEADERS_MAX + 1; i++) {
+        bytes += (size_t)snprintf(many + bytes, sizeof many - bytes, "A: b\r\n");
+    }
+    http_explain_response((const uint8_t *)many, bytes, text);
+    ok(strcmp(text, "over 100 header lines") == 0, "%s", text);
+    memset(many + 17, 'a', sizeof many - 17);
+    http_explain_response((const uint8_t *)many, sizeof many, text);
+    ok(strcmp(text, "over 16384 bytes") == 0, "%s", text);
+}
+
 int main(void)
 {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         run(&cases[i]);
     }
     bounds();
+    explanations();
     return done_testing();
 }

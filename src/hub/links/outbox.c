@@ -152,11 +152,11 @@ static bool write_message(struct parcel *parcel, struct slice id, unsigned hops,
     static const char before_type[] = "POST /entries HTTP/1.1\r\nhost: becket\r\nbecket-type: ";
     static const char before_id[] = "\r\nbecket-entry: ";
     struct journal_entry *entry = &parcel->append.entry;
-    int head = snprintf((char *)parcel->message, sizeof parcel->message,
-                        "%s%s%s%.*s\r\nbecket-hops: %u\r\n"
-                        "content-type: application/json\r\n\r\n",
-                        before_type, OUTBOX_TYPE, before_id, (int)id.bytes, (const char *)id.at,
-                        hops);
+    int head =
+        snprintf((char *)parcel->message, sizeof parcel->message,
+                 "%s%s%s%.*s\r\nbecket-hops: %u\r\n"
+                 "content-type: application/json\r\n\r\n",
+                 before_type, OUTBOX_TYPE, before_id, (int)id.bytes, (const char *)id.at, hops);
     if (head < 0 || (size_t)head + json.bytes > sizeof parcel->message) {
         return false;
     }
