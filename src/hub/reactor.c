@@ -16,6 +16,8 @@
 /* Only while so many wait for the disk: such a wait also sleeps over the commit's own completion,
  * and where few come, who waits for it pays more than the wake-ups cost. */
 #define GATHER_WAITING_MIN 16U
+/* After a connection that could not be passed on, for no room, no memory: so long all stay. */
+#define PASS_PAUSE_NS ((uint64_t)NS_PER_SECOND)
 /* The answers of destinations, when they come fast: one half of those under way. */
 #define GATHER_ANSWERS_US 50U
 
@@ -36,9 +38,10 @@ struct reactor {
     struct resolver *resolver;
     struct ingress ingress;
     struct metrics_reactor metrics;
-    unsigned passing;  /* connections on their way to another core */
-    bool cannot_pass;  /* the kernel says */
-    uint64_t watch_ns; /* config.watch wants to be called then */
+    unsigned passing;       /* connections on their way to another core */
+    bool cannot_pass;       /* the kernel says */
+    uint64_t pass_again_ns; /* what failed lately may work then */
+    uint64_t watch_ns;      /* config.watch wants to be called then */
     bool draining;
     bool journal_stopped;
     bool stopped;
@@ -168,7 +171,9 @@ static void pass_done(struct ring_op *op, const struct ring_result *result)
         ring_close_handle(from->ring, &pass->op, pass->handle, pass_closed);
         return;
     }
-    from->cannot_pass = result->value != -(int)BK_NO_DESCRIPTORS;
+    /* Only what a kernel never does is never asked of it again; all else passes. */
+    from->cannot_pass = result->value == -(int)BK_UNSUPPORTED || result->value == -(int)BK_INVALID;
+    from->pass_again_ns = ring_now_ns(from->ring) + PASS_PAUSE_NS;
     http_server_adopt(from->ingress_server, pass->handle, &pass->peer);
     pass_tell(pass);
 }
@@ -196,7 +201,8 @@ static struct ingress *less_busy(const struct reactor *reactor)
 static bool place_connection(void *context, int32_t handle, const struct ring_address *peer)
 {
     struct reactor *reactor = context;
-    struct ingress *to = reactor->cannot_pass ? NULL : less_busy(reactor);
+    bool may = !reactor->cannot_pass && ring_now_ns(reactor->ring) >= reactor->pass_again_ns;
+    struct ingress *to = may ? less_busy(reactor) : NULL;
     struct pass *pass = to ? calloc(1, sizeof *pass) : NULL;
     if (!pass) {
         atomic_fetch_add(&reactor->ingress.conns, 1); /* until count_turn() counts again */

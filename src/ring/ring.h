@@ -149,9 +149,9 @@ void ring_send_pieces(struct ring *ring, struct ring_op *op, int32_t handle,
 /* Half-close for writing; value 0. */
 void ring_shutdown(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done);
 /* The socket `handle` becomes one of `target`, too: value = its handle there, which is the target's
- * thread's from then on; our own is still to be closed. -BK_NO_DESCRIPTORS: it has no room;
- * -BK_UNSUPPORTED, -BK_INVALID: this kernel cannot. Requires: no operation in flight on it; target
- * stays open until done(). */
+ * thread's from then on; our own is still to be closed. -BK_UNSUPPORTED, -BK_INVALID: this kernel
+ * cannot; others pass (-BK_NO_DESCRIPTORS: it has no room). Requires: no operation in flight on it;
+ * target stays open until done(). */
 void ring_pass(struct ring *ring, struct ring_op *op, int32_t handle, struct ring *target,
                ring_done_fn *done);
 /* Close a handle (socket or file). Requires: no other operation in flight on it. */

@@ -70,6 +70,7 @@ struct record {
     bool connect_over;
     enum bk_err connect_err;
     struct sim_socket *connected;
+    struct ring *target;
     int os_fd;
     unsigned events;
     unsigned completions;
@@ -223,6 +224,16 @@ enum bk_err ring_open(const struct ring_config *config, struct ring **ret_ring,
     return BK_OK;
 }
 
+static bool ring_is_open(const struct ring *ring)
+{
+    for (unsigned i = 0; i < ring_count; i++) {
+        if (rings[i] == ring) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void record_free(struct record *record)
 {
     if (record->write) {
@@ -238,7 +249,9 @@ static void handle_free(struct handle *handle)
 {
     switch (handle->kind) {
     case HANDLE_SOCKET:
-        net_close(handle->socket, false);
+        if (handle->socket) { /* else it was passed on */
+            net_close(handle->socket, false);
+        }
         break;
     case HANDLE_LISTENER:
         net_listener_close(handle->listener);
@@ -615,13 +628,13 @@ void ring_send_pieces(struct ring *ring, struct ring_op *op, int32_t handle,
     record->sum = send_sum(record);
 }
 
-/* A kernel that cannot: what is to be passed on stays. */
 void ring_pass(struct ring *ring, struct ring_op *op, int32_t handle, struct ring *target,
                ring_done_fn *done)
 {
     sim_check(handle_get(ring, handle)->kind == HANDLE_SOCKET && target != ring,
               "a handle is passed on that is no connection");
-    (void)record_make(ring, op, OP_PASS, handle, done);
+    struct record *record = record_make(ring, op, OP_PASS, handle, done);
+    record->target = target;
 }
 
 void ring_shutdown(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done)
@@ -1010,6 +1023,30 @@ static void send_ready(struct record *record)
     }
 }
 
+/* The socket is the target's; what stays here is a second reference to it that is only to be
+ * closed. */
+static void pass_ready(struct record *record)
+{
+    static const enum bk_err errs[] = {BK_NO_DESCRIPTORS, BK_NO_MEMORY, BK_AGAIN, BK_IO};
+    struct handle *entry = &record->ring->handles[record->handle];
+    if (sim_config()->pass_never) {
+        complete_value(record, -(int32_t)BK_UNSUPPORTED);
+        return;
+    }
+    if (sim_chance(sim_config()->pass_fail)) {
+        complete_value(record, -(int32_t)errs[sim_below(bk_array_length(errs))]);
+        return;
+    }
+    sim_check(ring_is_open(record->target), "a handle is passed to a ring that is closed");
+    int32_t there = handle_socket(record->target, entry->socket);
+    if (there < 0) {
+        complete_value(record, -(int32_t)BK_NO_DESCRIPTORS);
+        return;
+    }
+    entry->socket = NULL;
+    complete_value(record, there);
+}
+
 static void signals_ready(struct record *record)
 {
     struct ring *ring = record->ring;
@@ -1046,7 +1083,7 @@ static void record_run(struct record *record)
         send_ready(record);
         return;
     case OP_PASS:
-        complete_value(record, -(int32_t)BK_UNSUPPORTED);
+        pass_ready(record);
         return;
     case OP_SHUTDOWN:
     case OP_CLOSE:

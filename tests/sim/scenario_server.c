@@ -858,6 +858,8 @@ void server_configure(struct sim_config *config)
     config->disk_us_min = 20;
     config->disk_us_max = 20U << sim_below(8);
     config->disk_zeroes = sim_below(2) == 0;
+    config->pass_fail = sim_below(2) ? 0 : (uint32_t)sim_below(300);
+    config->pass_never = sim_below(4) == 0;
 }
 
 static void lives_begin(void)

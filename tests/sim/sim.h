@@ -37,6 +37,8 @@ struct sim_config {
     uint32_t connect_fail;          /* refused, timed out, unreachable */
     uint32_t accept_no_descriptors; /* the table is full although it is not */
     uint32_t receive_no_buffers;    /* buffers used up although they are not */
+    uint32_t pass_fail;             /* a connection is not passed to another ring, this time */
+    bool pass_never;                /* a kernel that cannot */
     uint32_t recv_buffers_max; /* a ring gets no more (power of two); 0 = as many as it asks for */
     /* Disk. */
     uint32_t disk_us_min, disk_us_max;
