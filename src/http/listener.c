@@ -77,6 +77,9 @@ void http_server_adopt(struct http_server *server, int32_t handle, const struct 
     if (conns_left(server) || !hold(server, handle, peer)) {
         conn_open(server, handle, peer);
     }
+    if (!conns_left(server)) {
+        conns_crowded(server); /* also for those that another core has accepted */
+    }
 }
 
 static void listener_accept_done(struct ring_op *op, const struct ring_result *result)
@@ -93,7 +96,6 @@ static void listener_accept_done(struct ring_op *op, const struct ring_result *r
         }
     }
     if (!conns_left(server) && result->more) {
-        conns_crowded(server);
         ring_cancel(server->ring, op);
     }
     if (result->more) {
