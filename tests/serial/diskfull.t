@@ -1,28 +1,13 @@
 #!/usr/bin/env python3
 """A full disk: 503 with Retry-After and no lie, reads go on, and it recovers by itself once there is room."""
-import os, subprocess, sys
+import os, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
+from loop_disk import LoopDisk, run
 
-base = os.path.abspath(os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'tests', 'diskfull'))
-image, mount = base + '.img', base + '.mnt'
-if os.geteuid() != 0:
-    skip_all('only root can mount a loop device')
-os.makedirs(mount, exist_ok=True)
-run = lambda *words: subprocess.run(words, capture_output=True, text=True)
-if os.path.ismount(mount):
-    run('umount', mount)
-with open(image, 'wb') as f:
-    f.truncate(96 << 20)
-made = run('mkfs.ext4', '-q', '-F', '-m', '0', image)
-mounted = run('mount', '-o', 'loop', image, mount)
-if made.returncode or mounted.returncode:
-    os.unlink(image)
-    skip_all('this host does not allow a loop mount: ' + (made.stderr + mounted.stderr).strip())
-data = os.path.join(mount, 'data')
-os.mkdir(data, 0o700)
-server = Server(data=data, threads=1, options=['--segment-bytes', '4M'])
-try:
+with LoopDisk('diskfull', mib=96) as disk:
+    data, mount = disk.data, disk.mount_point
+    server = disk.watch(Server(data=disk.link, threads=1, options=['--segment-bytes', '4M']))
     server.apply(GITHUB_SOURCE)
     acknowledged, refused, connection = {}, None, server.connect()
     ballast = open(os.path.join(mount, 'ballast'), 'wb')
@@ -113,12 +98,4 @@ try:
     body = os.urandom(100)
     is_equal(server.post('/hooks/repo', body, github(body, SECRET)).status, 200, 'what need not be kept made room')
     is_equal(server.stop(), 0, 'SIGTERM ends it with 0')
-finally:
-    if server.process:
-        server.kill()
-    for _ in range(50):
-        if run('umount', mount).returncode == 0:
-            break
-        time.sleep(0.1)
-    os.unlink(image)
 done()

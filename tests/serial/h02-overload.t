@@ -1,33 +1,13 @@
 #!/usr/bin/env python3
 """A disk that stands still under load: connections beyond the slots are not accepted, what is full is not read, then 503 with
 Retry-After, in this order; one loud source does not take the place of a quiet one; nothing that was acknowledged is missing."""
-import os, subprocess, sys
+import os, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
+from loop_disk import LoopDisk
 
-base = os.path.abspath(os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'tests', 'overload'))
-image, mount, link = base + '.img', base + '.mnt', base + '.data'
-if os.geteuid() != 0 or not shutil.which('fsfreeze'):
-    skip_all('only root can mount a loop device, and fsfreeze makes it stand still')
-os.makedirs(mount, exist_ok=True)
-run = lambda *words: subprocess.run(words, capture_output=True, text=True)
-if os.path.ismount(mount):
-    run('fsfreeze', '-u', mount)
-    run('umount', mount)
-with open(image, 'wb') as f:
-    f.truncate(160 << 20)
-made = run('mkfs.ext4', '-q', '-F', '-m', '0', image)
-mounted = run('mount', '-o', 'loop,noatime', image, mount)
-if made.returncode or mounted.returncode:
-    os.unlink(image)
-    skip_all('this host does not allow a loop mount: ' + (made.stderr + mounted.stderr).strip())
-os.mkdir(os.path.join(mount, 'data'), 0o700)
-if os.path.islink(link):
-    os.unlink(link)
-os.symlink(os.path.join(mount, 'data'), link)  # its log lies beside the link, outside of what is frozen
 
 SLOTS = 64
-frozen = False
 
 
 def answer_of(connection, wait):
@@ -40,8 +20,8 @@ def answer_of(connection, wait):
         return None
 
 
-server = Server(data=link, threads=1, options=['--connections', str(SLOTS), '--segment-bytes', '16M'])
-try:
+with LoopDisk('overload', freezes=True) as disk:
+    server = disk.watch(Server(data=disk.link, threads=1, options=['--connections', str(SLOTS), '--segment-bytes', '16M']))
     server.apply(GITHUB_SOURCE)
     server.apply(GITHUB_SOURCE.replace('name: repo', 'name: quiet').replace('path: repo', 'path: quiet'))
     sent = {}
@@ -57,8 +37,7 @@ try:
         is_ok = connection.request('GET', '/health/live').status == 200
         if not is_ok:
             ok(False, 'a connection works before')
-    frozen = run('fsfreeze', '-f', mount).returncode == 0
-    if not ok(frozen, 'the file system stands still'):
+    if not ok(disk.freeze(), 'the file system stands still'):
         raise SystemExit
     began = time.monotonic()
     for connection in loud:
@@ -103,8 +82,7 @@ try:
     ok(0 < len(waiting) < len(loud), '%d are on their way to the disk and wait' % len(waiting))
     is_equal(answer_of(quiet, 0.1), None, 'so does the quiet source, which the loud one has left room for')
 
-    run('fsfreeze', '-u', mount)
-    frozen = False
+    disk.thaw()
     acknowledged = {}
     for connection in [c for c, _ in waiting] + [quiet]:
         answer = answer_of(connection, 20)
@@ -125,15 +103,4 @@ try:
     bad = [e for e, digest in acknowledged.values() if hashlib.sha256(server.body_of(e)).hexdigest() != digest]
     is_equal(bad, [], 'byte for byte')
     is_equal(server.stop(), 0, 'and it stops in order')
-finally:
-    if frozen:
-        run('fsfreeze', '-u', mount)
-    if server.process:
-        server.kill()
-    for _ in range(50):
-        if run('umount', mount).returncode == 0:
-            break
-        time.sleep(0.1)
-    os.unlink(link)
-    os.unlink(image)
 done()
