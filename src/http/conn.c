@@ -175,8 +175,7 @@ void conn_timer(struct timer *timer)
         if (exchange) {
             exchange_describe(exchange, &conn->spill->head);
             exchange->close_after = true;
-            http_answer_error(exchange, 503, "unavailable",
-                              "the journal cannot take this now, try again",
+            http_answer_error(exchange, 503, conn->spill->later_code, conn->spill->later_message,
                               SLICE("Retry-After: 1\r\n"));
             return;
         }

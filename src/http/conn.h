@@ -44,6 +44,7 @@ struct spill {
     uint64_t body_max;
     uint64_t body_since_ns; /* head_done */
     struct http_chunked chunked;
+    const char *later_code, *later_message; /* why its connection is parked */
     bool head_done;
     bool complete;
     struct http_head head;
@@ -115,7 +116,8 @@ struct http_server {
     size_t map_bytes;
     struct listener listeners[LISTENERS_MAX];
     unsigned listener_count;
-    struct addresses *addresses; /* NULL: connections per address are not limited */
+    struct addresses *addresses;            /* NULL: connections per address are not limited */
+    const char *later_code, *later_message; /* of the request at hand; see http_later() */
     bool draining;
     unsigned handshakes; /* TLS: under way */
     unsigned heavy_left; /* TLS: steps of handshakes that may still be computed in this turn */

@@ -46,9 +46,19 @@ void exchange_describe(struct http_exchange *exchange, const struct http_head *h
     exchange->minor_version = head->minor_version;
 }
 
-static void conn_park(struct http_conn *conn, struct list *where)
+enum http_outcome http_later(struct http_exchange *exchange, const char *code, const char *message)
+{
+    exchange->server->later_code = code;
+    exchange->server->later_message = message;
+    return HTTP_LATER;
+}
+
+static void conn_park(struct http_conn *conn, struct list *where, const char *code,
+                      const char *message)
 {
     conn->parked = true;
+    conn->spill->later_code = code;
+    conn->spill->later_message = message;
     if (list_linked(&conn->waiting)) {
         list_remove(&conn->waiting); /* it was starved */
     }
@@ -229,7 +239,8 @@ static bool spill_deliver(struct http_conn *conn, size_t body_bytes)
     struct spill *spill = conn->spill;
     struct http_exchange *exchange = exchange_take(conn);
     if (!exchange) {
-        conn_park(conn, &conn->server->parked);
+        conn_park(conn, &conn->server->parked, "unavailable",
+                  "too many requests are under way, try again");
         return false;
     }
     spill->exchange = exchange;
@@ -265,7 +276,8 @@ static bool spill_deliver(struct http_conn *conn, size_t body_bytes)
             spill_give(conn);
             conn->spill = spill;
         }
-        conn_park(conn, &conn->server->parked);
+        conn_park(conn, &conn->server->parked, conn->server->later_code,
+                  conn->server->later_message);
         return false;
     }
     bk_assert(conn->state != CONN_DEAD);

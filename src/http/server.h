@@ -66,7 +66,7 @@ struct http_message {
 
 enum http_outcome {
     HTTP_TAKEN, /* answered, or will be */
-    HTTP_LATER  /* cannot take it now: ask again after http_server_resume() */
+    HTTP_LATER  /* cannot take it now: ask again after http_server_resume(); see http_later() */
 };
 
 struct http_handler {
@@ -135,6 +135,10 @@ void http_server_close(struct http_server *server);
 /* Address space for its connections, when all are in use. */
 size_t http_server_bytes(const struct http_server_config *config);
 const struct http_server_stats *http_server_stats(const struct http_server *server);
+
+/* During on_request, for its return value: HTTP_LATER. When the connection's time is over before
+ * the request is taken, its answer is 503 with these words, which are static. */
+enum http_outcome http_later(struct http_exchange *exchange, const char *code, const char *message);
 
 /* ---- answering (any time after on_head/on_request, once per exchange, on the server's thread) */
 

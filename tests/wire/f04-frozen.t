@@ -2,32 +2,21 @@
 """A disk that stands still for good: no flush returns. Health and metrics answer all the same, also on the admin listener and also
 while the control thread stands in the disk; hooks and API requests are told 503 with Retry-After when their time is over, new ones at
 once; when the disk moves again everything goes on without a restart, and what was refused is there at most once."""
-import os, subprocess, sys
+import os, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
+from loop_disk import LoopDisk
 
-base = os.path.abspath(os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'tests', 'frozen'))
-image, mount, link = base + '.img', base + '.mnt', base + '.data'
-if os.geteuid() != 0 or not shutil.which('fsfreeze'):
-    skip_all('only root can mount a loop device, and fsfreeze makes it stand still')
-os.makedirs(mount, exist_ok=True)
-run = lambda *words: subprocess.run(words, capture_output=True, text=True)
-if os.path.ismount(mount):
-    run('fsfreeze', '-u', mount)
-    run('umount', mount)
-with open(image, 'wb') as f:
-    f.truncate(160 << 20)
-made = run('mkfs.ext4', '-q', '-F', '-m', '0', image)
-mounted = run('mount', '-o', 'loop,noatime', image, mount)
-if made.returncode or mounted.returncode:
-    os.unlink(image)
-    skip_all('this host does not allow a loop mount: ' + (made.stderr + mounted.stderr).strip())
-os.mkdir(os.path.join(mount, 'data'), 0o700)
-if os.path.islink(link):
-    os.unlink(link)
-os.symlink(os.path.join(mount, 'data'), link)  # its log lies beside the link, outside of what is frozen
 PATIENCE = 10
-frozen = False
+JWT_SOURCE = '''
+kind: EventSource
+metadata: {name: token}
+spec:
+  type: generic
+  path: token
+  verification: {scheme: jwt, issuer: "http://127.0.0.1:9", audience: becket, allowPrivate: true}
+'''
+url64 = lambda value: base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b'=').decode()
 
 
 def timed(call):
@@ -40,17 +29,16 @@ def admin_get(path):
     return server._once(server.admin, 'GET', path, b'', None)
 
 
-server = Server(data=link, threads=2, options=['--segment-bytes', '16M'])
-try:
-    server.apply(GITHUB_SOURCE)
+with LoopDisk('frozen', freezes=True) as disk:
+    server = disk.watch(Server(data=disk.link, threads=2, options=['--segment-bytes', '16M']))
+    server.apply(GITHUB_SOURCE + '---' + JWT_SOURCE)
     first = os.urandom(500)
     first_headers = github(first, SECRET)
     first_answer = server.post('/hooks/repo', first, first_headers)
     is_equal(first_answer.status, 200, 'a webhook before')
     series = admin_get('/metrics').body
     ok(b'becket_events_total{source="repo"' in series, 'metrics name the source')
-    frozen = run('fsfreeze', '-f', mount).returncode == 0
-    if not ok(frozen, 'the file system stands still'):
+    if not ok(disk.freeze(), 'the file system stands still'):
         raise SystemExit
     began = time.monotonic()
     hooks = []
@@ -65,6 +53,10 @@ try:
     document = b'kind: Secret\nmetadata: {name: more}\nspec: {data: {a: b}}\n'
     apply.send(request_bytes('POST', '/api/v1/apply', document, {'Content-Type': 'application/yaml', 'Authorization': 'Bearer ' + server.token}))
     time.sleep(0.3)
+    # It would have to fetch this one's key.
+    token = '.'.join([url64({'alg': 'RS256', 'kid': 'k'}), url64({'iss': 'http://127.0.0.1:9', 'aud': 'becket', 'exp': time.time() + 600}), 'AAAA'])
+    keyless = Connection(server.port, timeout=30)
+    keyless.send(request_bytes('POST', '/hooks/token', b'{}', {'Authorization': 'Bearer ' + token}))
     reading = Connection(server.admin, timeout=30)
     reading.send(request_bytes('GET', '/api/v1/event-sources', b'', {'Authorization': 'Bearer ' + server.token}))
     for name, get in (('ingress', server.get), ('admin', admin_get)):
@@ -79,6 +71,9 @@ try:
     for name, get in (('ingress', server.get), ('admin', admin_get)):
         answer, took = timed(lambda: get('/health/ready'))
         ok(answer.status == 503 and took < 4 and b'has not flushed for' in answer.body, '%s: not ready: %s' % (name, answer.body.decode()[:90]))
+    answer = keyless.read()
+    ok(answer.status == 503 and answer.json['code'] == 'key_unavailable' and 'retry-after' in answer.headers,
+       'a hook that waits for a key is told so: %s' % answer.body.decode()[:90])
     # A load balancer has taken it out by now; what comes all the same waits no longer than it must.
     for connection, _, _ in hooks:
         answer = connection.read()
@@ -99,8 +94,7 @@ try:
         ok(answer.status == 503 and took < PATIENCE + 8, '%s: %d after %.1f s' % (name, answer.status, took))
     answer, took = timed(lambda: server.api('GET', '/api/v1/event-sources'))
     ok(answer.status == 503 and 'retry-after' in answer.headers and took < 4, 'a new API request: %d at once' % answer.status)
-    run('fsfreeze', '-u', mount)
-    frozen = False
+    disk.thaw()
     end = time.monotonic() + 15
     while server.get('/health/ready').status != 200 and time.monotonic() < end:
         time.sleep(0.1)
@@ -112,15 +106,4 @@ try:
     ok(b'becket_events_total{source="repo"' in admin_get('/metrics').body, 'metrics are whole again')
     is_equal(len(server.events('state=accepted')), 4, 'no event is there twice')
     is_equal(server.stop(), 0, 'and it stops in order')
-finally:
-    if frozen:
-        run('fsfreeze', '-u', mount)
-    if server.process:
-        server.kill()
-    for _ in range(50):
-        if run('umount', mount).returncode == 0:
-            break
-        time.sleep(0.1)
-    os.unlink(link)
-    os.unlink(image)
 done()

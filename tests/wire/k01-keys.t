@@ -137,7 +137,9 @@ with Server() as server:
     is_equal(server.post('/hooks/dead', b'{}', bearer(first.token(dead_url))).status, 503, 'remembered')
     ok(time.time() - started < 3, 'at once')
     started = time.time()
-    is_equal(server.post('/hooks/slow', b'{}', bearer(first.token(slow.url))).status, 503, 'a slow issuer')
+    answer = server.post('/hooks/slow', b'{}', bearer(first.token(slow.url)))
+    is_equal((answer.status, answer.json['code']), (503, 'key_unavailable'), 'a slow issuer, and what it was that did not come')
+    ok('retry-after' in answer.headers, 'with Retry-After')
     ok(1 < time.time() - started < 5, 'after its time')
     is_equal(server.post('/hooks/good', b'{}', bearer(first.token(good.url))).status, 200, 'others go on meanwhile')
     is_equal(server.post('/hooks/private', b'{}', bearer(first.token(private.url))).status, 503,

@@ -213,6 +213,11 @@ static void refuse_busy(struct ingress *ingress, struct http_exchange *exchange,
            "the journal cannot take this now, nothing was stored", SLICE("Retry-After: 5\r\n"));
 }
 
+static enum http_outcome wait_for_journal(struct http_exchange *exchange)
+{
+    return http_later(exchange, "unavailable", "the journal cannot take this now, try again");
+}
+
 static void prepare_id(struct http_exchange *exchange, struct journal_position position,
                        int64_t received_ns, bool duplicate)
 {
@@ -389,7 +394,9 @@ static void foreign_arrived(struct ring_mail *mail)
 
 /* ---- a disk that does not answer: its time is over, and nobody waits for it any more */
 
-#define GIVE_UP_NS (10 * (uint64_t)NS_PER_MS) /* for who comes to wait after all */
+/* For a key that is fetched: less than a parked connection has, and more than a fetch. */
+#define KEY_WAIT_NS (4500 * (uint64_t)NS_PER_MS)
+#define GIVE_UP_NS  (10 * (uint64_t)NS_PER_MS) /* for who comes to wait after all */
 
 /* What an exchange held that was answered before its record was durable, or failed. */
 struct unheard {
@@ -463,7 +470,7 @@ static void give_up_all(struct ingress *ingress)
     }
 }
 
-uint64_t ingress_next_ns(const struct ingress *ingress)
+static uint64_t flush_next_ns(const struct ingress *ingress)
 {
     uint64_t since_ns = journal_writing_since_ns(ingress->journal);
     if (ingress->stalled) {
@@ -471,6 +478,26 @@ uint64_t ingress_next_ns(const struct ingress *ingress)
         return waits ? ring_now_ns(ingress->ring) + GIVE_UP_NS : UINT64_MAX;
     }
     return since_ns ? since_ns + INGRESS_PATIENCE_NS : UINT64_MAX;
+}
+
+/* Who waits for a key is asked again when that wait is over, also where nothing else happens. */
+static uint64_t keys_next_ns(const struct ingress *ingress)
+{
+    uint64_t now_ns = ring_now_ns(ingress->ring), next_ns = UINT64_MAX;
+    for (unsigned i = 0; ingress->key_wait_count != 0 && i < INGRESS_KEY_WAITS; i++) {
+        const struct ingress_key_wait *wait = &ingress->key_waits[i];
+        uint64_t over_ns = wait->since_ns + KEY_WAIT_NS + 1;
+        if (wait->conn != NULL && over_ns > now_ns && over_ns < next_ns) {
+            next_ns = over_ns;
+        }
+    }
+    return next_ns;
+}
+
+uint64_t ingress_next_ns(const struct ingress *ingress)
+{
+    uint64_t flush_ns = flush_next_ns(ingress), keys_ns = keys_next_ns(ingress);
+    return keys_ns < flush_ns ? keys_ns : flush_ns;
 }
 
 /* Cores open one after the other: one that did meanwhile was never told that it began. */
@@ -845,7 +872,7 @@ static enum http_outcome duplicate(struct ingress *ingress, struct http_exchange
     if (foreign) {
         wait = calloc(1, sizeof *wait); /* the same delivery on two cores at once: rare */
         if (!wait) {
-            return HTTP_LATER;
+            return http_later(exchange, "unavailable", "out of memory, try again");
         }
     }
     struct journal_entry entry;
@@ -966,7 +993,7 @@ static enum http_outcome store(struct ingress *ingress, struct http_exchange *ex
             dedupe_release(slot);
         }
         if (err == BK_BUSY) {
-            return HTTP_LATER;
+            return wait_for_journal(exchange);
         }
         if (err == BK_TOO_LARGE) {
             refuse(ingress, exchange, intake->source->number, 413, "too_large",
@@ -1014,7 +1041,8 @@ static enum http_outcome deduplicate(struct ingress *ingress, struct http_exchan
         return duplicate(ingress, exchange, intake, &claim, false);
     case DEDUPE_FULL:
         ask_for_growth(ingress);
-        return HTTP_LATER;
+        return http_later(exchange, "unavailable",
+                          "the table of delivery ids is full at this moment, try again");
     default:
         bk_never("unknown outcome");
     }
@@ -1205,7 +1233,7 @@ static enum http_outcome take_events(struct ingress *ingress, struct http_exchan
     if (taking.sequence == 0) {
         free(many);
         if (err == BK_BUSY) {
-            return HTTP_LATER;
+            return wait_for_journal(exchange);
         }
         refuse_busy(ingress, exchange, intake->source->number);
         return HTTP_TAKEN;
@@ -1259,8 +1287,6 @@ static enum http_outcome take_batch(struct ingress *ingress, struct http_exchang
 
 /* ---- keys that have to be fetched */
 
-/* Less than a parked connection has, and more than a fetch. */
-#define KEY_WAIT_NS      (4500 * (uint64_t)NS_PER_MS)
 #define KEY_ASK_AGAIN_NS (200 * (uint64_t)NS_PER_MS)
 
 /* One letter for a key, however many requests want it. False: too many keys are asked for at once.
@@ -1338,6 +1364,12 @@ static struct ingress_key_wait *key_wait_take(struct ingress *ingress)
     return NULL;
 }
 
+static enum http_outcome later_for_key(struct http_exchange *exchange)
+{
+    return http_later(exchange, scheme_verdict_name(SCHEME_KEY_UNAVAILABLE),
+                      scheme_verdict_text(SCHEME_KEY_UNAVAILABLE));
+}
+
 /* The request is parked until its key is there, or its time is over. */
 static enum http_outcome wait_for_key(struct ingress *ingress, struct http_exchange *exchange,
                                       const struct intake *intake, struct ingress_key_wait *wait)
@@ -1357,7 +1389,7 @@ static enum http_outcome wait_for_key(struct ingress *ingress, struct http_excha
         return reject(ingress, exchange, intake, SCHEME_KEY_UNAVAILABLE);
     }
     wait->epoch = ingress->key_epoch;
-    return HTTP_LATER;
+    return later_for_key(exchange);
 }
 
 void ingress_keys_changed(struct ingress *ingress)
@@ -1398,7 +1430,7 @@ static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *
     if (ingress->key_wait_count != 0 && (wait = key_wait_of(ingress, exchange, intake)) != NULL &&
         wait->epoch == ingress->key_epoch &&
         ring_now_ns(ingress->ring) - wait->since_ns <= KEY_WAIT_NS) {
-        return HTTP_LATER;
+        return later_for_key(exchange);
     }
     scheme_prepare(source->scheme, request);
     scheme_identify(source->scheme, request, &intake->identity);
@@ -1640,7 +1672,9 @@ enum http_outcome ingress_on_request(void *context, struct http_exchange *exchan
     if (!source) {
         bool later = ingress->documents_later;
         ingress->documents_later = false;
-        return later ? HTTP_LATER : HTTP_TAKEN;
+        return later ? http_later(exchange, "unavailable",
+                                  "these documents are being made, try again")
+                     : HTTP_TAKEN;
     }
     if (message->body.bytes > bytes_max(source, &address)) {
         refuse(ingress, exchange, source->number, 413, "too_large",
@@ -1652,7 +1686,7 @@ enum http_outcome ingress_on_request(void *context, struct http_exchange *exchan
         return HTTP_TAKEN;
     }
     if (!share_is_left(ingress, source->number, message)) {
-        return HTTP_LATER; /* before anything is computed for it */
+        return wait_for_journal(exchange); /* before anything is computed for it */
     }
     struct intake intake; /* take_in() fills the rest */
     intake.source = source;
