@@ -51,8 +51,10 @@ static void start(void)
     bk_assert(err == BK_OK);
     for (size_t i = 0; i < 3; i++) {
         memcpy(tokens[i], "Bearer ", 7);
-        err = token_create(api.hub, slice_str(names[i]), roles[i], SLICE_EMPTY, 1, &info,
-                           tokens[i] + 7);
+        const char *missing;
+        err = token_create(api.hub,
+                           &(struct token_request){.name = slice_str(names[i]), .role = roles[i]},
+                           1, &info, tokens[i] + 7, &missing);
         bk_assert(err == BK_OK);
     }
     snprintf(journal, sizeof journal, "%s/journal", directory);

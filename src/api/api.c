@@ -563,10 +563,17 @@ bool api_is_elsewhere(struct api_call *call, enum resource_kind kind, struct sli
     return err == BK_OK && !slice_equal(slice_str(address.canvas), canvas);
 }
 
+struct slice api_person(const struct api_call *call)
+{
+    bool person = call->token.role != TOKEN_ADMIN && call->token.user[0] != '\0';
+    return person ? slice_str(call->token.user) : SLICE_EMPTY;
+}
+
 void api_apply_as(const struct token_info *token, struct apply_options *options)
 {
     options->only_canvas = slice_str(token->canvas);
-    options->only_user = token->role == TOKEN_ADMIN ? SLICE_EMPTY : slice_str(token->name);
+    options->only_user = token->role == TOKEN_ADMIN ? SLICE_EMPTY : token_user(token);
+    options->person = token->role != TOKEN_ADMIN && token->user[0] != '\0';
 }
 
 /* The name of the canvas that a parameter names, perhaps by its id. */
@@ -839,6 +846,7 @@ static enum api_step run_route(struct api_call *call)
     const struct api_request *request = call->request;
     struct audit_actor actor = {.token = call->token.name,
                                 .role = token_role_name(call->token.role),
+                                .user = call->token.user,
                                 .request_id = call->response->request_id,
                                 .remote = request->remote,
                                 .now_ns = request->wall_ns};

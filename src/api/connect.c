@@ -172,9 +172,8 @@ static enum api_step begin(struct page *page, struct slice name_or_type, bool sl
     snprintf(flow.integration, sizeof flow.integration, "%s", named.name);
     struct slice user = form_text(page->query, "user", &call->arena);
     bool given = resource_name_valid(user) && page->session->token.role == TOKEN_ADMIN;
-    snprintf(flow.user, sizeof flow.user, "%.*s",
-             (int)(given ? user.bytes : strlen(page->session->token.name)),
-             given ? (const char *)user.at : page->session->token.name);
+    snprintf(flow.user, sizeof flow.user, "%.*s", (int)(given ? user.bytes : page->user.bytes),
+             (const char *)(given ? user.at : page->user.at));
     enum api_step step = go(page, &oauth, &flow);
     bk_wipe(&flow, sizeof flow);
     return step;
@@ -417,11 +416,9 @@ static enum api_step finish(struct page *page, struct connect *connect)
         return go_to_failure(page, &connect->flow, connect->why);
     }
     connect->grant.now_ns = page->call->request->wall_ns;
-    struct audit_actor actor = {.token = page->session->token.name,
-                                .role = token_role_name(page->session->token.role),
-                                .request_id = page->call->response->request_id,
-                                .remote = page->call->request->remote,
-                                .now_ns = page->call->request->wall_ns};
+    struct audit_actor actor;
+    page->user = slice_str(connect->flow.user);
+    page_actor(page, &actor);
     audit_actor_set(connect->api->hub, &actor);
     enum bk_err err = people_store(connect->api->hub, &connect->grant, why);
     audit_actor_set(connect->api->hub, NULL);

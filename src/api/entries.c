@@ -100,6 +100,24 @@ static bool read_body(struct api_call *call, struct json_tree *tree, struct entr
     return true;
 }
 
+/* A person writes their own entries. False when the call was answered. */
+static bool is_for_oneself(struct api_call *call, struct entry_request *request)
+{
+    struct slice person = api_person(call);
+    if (person.bytes > 0 && request->user.bytes > 0 && !slice_equal(request->user, person)) {
+        api_error(call, 403, "forbidden", "your token is %s's: it writes no entries of others",
+                  call->token.user);
+        return false;
+    }
+    /* an administrator who is somebody may write for nobody, too: "user": "" */
+    if (!request->user.at && call->token.user[0] != '\0') {
+        request->user = slice_str(call->token.user);
+    } else if (request->user.bytes == 0 && person.bytes > 0) {
+        request->user = person;
+    }
+    return true;
+}
+
 enum api_step api_entries_create(struct api_call *call)
 {
     struct json_tree tree;
@@ -110,6 +128,10 @@ enum api_step api_entries_create(struct api_call *call)
     struct buf *body = &call->response->body;
     json_tree_init(&tree);
     if (!read_body(call, &tree, &request)) {
+        json_tree_fini(&tree);
+        return API_DONE;
+    }
+    if (!is_for_oneself(call, &request)) {
         json_tree_fini(&tree);
         return API_DONE;
     }

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/time.h"
 #include "hub/hub_private.h"
+#include "hub/links/entry.h"
 #include "hub/links/link.h"
 #include "hub/links/link_index.h"
 #include "hub/resources/apply.h"
@@ -162,8 +163,23 @@ static bool may_change(const struct page *page, struct slice owner)
 {
     const struct token_info *token = &page->session->token;
     return token->role == TOKEN_ADMIN ||
-           (token->role == TOKEN_WRITE &&
-            (owner.bytes == 0 || slice_equal(owner, slice_str(token->name))));
+           (token->role == TOKEN_WRITE && (owner.bytes == 0 || slice_equal(owner, page->user)));
+}
+
+/* Links of a team: a person's only where they are a member. */
+static bool may_change_team(const struct page *page, struct slice team)
+{
+    const struct token_info *token = &page->session->token;
+    struct store_txn *txn;
+    if (token->role != TOKEN_WRITE || token->user[0] == '\0' || team.bytes == 0) {
+        return token->role >= TOKEN_WRITE;
+    }
+    if (store_read(page->call->api->hub->store, &txn) != BK_OK) {
+        return false;
+    }
+    bool member = entry_member(txn, page->canvas, team, page->user);
+    store_read_end(txn);
+    return member;
 }
 
 /* ---- integrations of a type: those of the canvas, and of the default one, whose are everybody's
@@ -524,7 +540,7 @@ static void write_document(struct page *page, const struct link_type *type, cons
     }
     add_ref(json, "team", team);
     if (team.bytes == 0 && type->for_user) {
-        add_ref(json, "user", slice_str(page->session->token.name));
+        add_ref(json, "user", page->user);
     }
     if (!type->makes_hook) {
         add_ref(json, "source", form_text(form, "source", arena));
@@ -616,11 +632,7 @@ static enum api_step to_settings(struct page *page, bool team, const char *owner
 
 static void act_as(struct page *page, struct audit_actor *actor)
 {
-    *actor = (struct audit_actor){.token = page->session->token.name,
-                                  .role = token_role_name(page->session->token.role),
-                                  .request_id = page->call->response->request_id,
-                                  .remote = page->call->request->remote,
-                                  .now_ns = page->call->request->wall_ns};
+    page_actor(page, actor);
     audit_actor_set(page->call->api->hub, actor);
 }
 
@@ -696,8 +708,8 @@ static enum api_step wait_for(struct page *page, const struct link_type *type, c
              (const char *)page->canvas.at);
     snprintf(making->name, sizeof making->name, "%s", name);
     snprintf(making->owner, sizeof making->owner, "%.*s",
-             (int)(team.bytes > 0 ? team.bytes : strlen(page->session->token.name)),
-             team.bytes > 0 ? (const char *)team.at : page->session->token.name);
+             (int)(team.bytes > 0 ? team.bytes : page->user.bytes),
+             (const char *)(team.bytes > 0 ? team.at : page->user.at));
     making->work.wake_ns = now_ns + MADE_POLL_NS;
     page->call->response->work = &making->work;
     return API_WAIT;
@@ -711,8 +723,8 @@ static void ensure_user(struct page *page)
     struct apply_options options = {
         .mode = APPLY_CREATE, .canvas = page->canvas, .now_ns = page->call->request->wall_ns};
     buf_init(&json, 1024);
-    buf_printf(&json, "{\"kind\":\"User\",\"metadata\":{\"name\":\"%s\"},\"spec\":{}}",
-               page->session->token.name);
+    buf_printf(&json, "{\"kind\":\"User\",\"metadata\":{\"name\":\"%.*s\"},\"spec\":{}}",
+               (int)page->user.bytes, (const char *)page->user.at);
     enum bk_err err = apply_text(page->call->api->hub, buf_slice(&json), &options, &outcome);
     (void)err; /* it is there already; or else the link says what is missing */
     apply_outcome_fini(&outcome);
@@ -813,7 +825,8 @@ static void add_link(struct page *page, struct buf *html, struct slice name)
         html_add(html, object_text(&link, "status/advice"));
         buf_add_str(html, "</p>");
     }
-    if (!may_change(page, object_text(&link, "spec/user/name"))) {
+    if (!may_change(page, object_text(&link, "spec/user/name")) ||
+        !may_change_team(page, object_text(&link, "spec/team/name"))) {
         buf_add_str(html, "</div></li>");
         object_close(&link);
         return;
@@ -934,6 +947,20 @@ static void add_canvases(struct page *page, struct buf *html)
     buf_add_str(html, "</ul>");
 }
 
+/* Administrators act for somebody else only when they say so. */
+static void add_act_for(struct page *page, struct buf *html)
+{
+    if (page->session->token.role != TOKEN_ADMIN) {
+        return;
+    }
+    buf_add_str(html, "<h2>Act for somebody</h2><form class=\"wide\" method=\"post\" "
+                      "action=\"/settings/user\">");
+    page_csrf(page, html);
+    add_kind_select(page, html, "user", "User", RESOURCE_USER, "nobody but me", NULL);
+    buf_add_str(html, "<p class=\"hint\">What you connect and link is theirs then.</p>"
+                      "<button class=\"plain\">Act for this user</button></form>");
+}
+
 static enum api_step show_user(struct page *page, struct slice user, bool teams)
 {
     char title[NAME_BYTES_MAX + 16];
@@ -956,6 +983,7 @@ static enum api_step show_user(struct page *page, struct slice user, bool teams)
         add_more(html, names, "teams");
     }
     if (teams) {
+        add_act_for(page, html);
         add_canvases(page, html);
     }
     return page_end(page, 200);
@@ -963,7 +991,7 @@ static enum api_step show_user(struct page *page, struct slice user, bool teams)
 
 enum api_step page_settings(struct page *page)
 {
-    return show_user(page, slice_str(page->session->token.name), true);
+    return show_user(page, page->user, true);
 }
 
 static bool is_there(struct page *page, enum resource_kind kind)
@@ -982,6 +1010,11 @@ static bool is_there(struct page *page, enum resource_kind kind)
 
 enum api_step page_user(struct page *page)
 {
+    const struct token_info *token = &page->session->token;
+    if (token->role != TOKEN_ADMIN && token->user[0] != '\0' &&
+        !slice_equal(page->segment, page->user)) {
+        return page_says(page, 403, "Not allowed", "Settings of people are theirs alone.");
+    }
     return is_there(page, RESOURCE_USER) ? show_user(page, page->segment, false) : API_DONE;
 }
 

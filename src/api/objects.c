@@ -49,8 +49,9 @@ enum api_step api_objects_list(struct api_call *call)
         return api_error(call, 404, "not_found", "there is no canvas of this name");
     }
     struct slice cursor = api_value(call, "cursor");
-    enum bk_err err = hub_list_json(call->api->hub, call->route->kind, canvas_of(call),
-                                    api_limit(call), cursor, &call->response->body);
+    enum bk_err err =
+        hub_list_json(call->api->hub, call->route->kind, canvas_of(call), api_limit(call), cursor,
+                      api_person(call), &call->response->body);
     if (err == BK_INVALID) {
         return api_invalid(call, "cursor", "cursor is not one that a list gave; begin without it");
     }
@@ -89,7 +90,10 @@ static bool is_own_canvas(const struct api_call *call)
 enum api_step api_objects_get(struct api_call *call)
 {
     uint64_t revision = 0;
-    if (call->route->kind == RESOURCE_CANVAS && !is_own_canvas(call)) {
+    struct slice person = api_person(call);
+    if ((call->route->kind == RESOURCE_CANVAS && !is_own_canvas(call)) ||
+        (person.bytes > 0 && hub_is_of_another(call->api->hub, call->route->kind, canvas_of(call),
+                                               call->segment, person))) {
         return no_object(call, call->segment);
     }
     enum bk_err err = hub_get_json(call->api->hub, call->route->kind, canvas_of(call),

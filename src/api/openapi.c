@@ -179,19 +179,19 @@ static const struct schema schemas[] = {
                      ",\"before\":{},\"after\":{}}}},\"key\":" TEXT ",\"url\":" TEXT "}}}}}"},
     {"Token", "{\"type\":\"object\",\"properties\":{\"id\":" TEXT ",\"name\":" NAME
               ",\"role\":{\"enum\":[\"admin\",\"write\",\"read\"]},\"canvas\":" NAME
-              ",\"last4\":" TEXT ",\"createdAt\":" TIME "}}"},
+              ",\"user\":" NAME ",\"last4\":" TEXT ",\"createdAt\":" TIME "}}"},
     {"OidcRotated", "{\"type\":\"object\",\"properties\":{\"published\":{\"type\":\"integer\"},"
                     "\"signsInSeconds\":{\"type\":\"integer\"}}}"},
     {"TokenList", LIST_OF("Token")},
     {"TokenRequest",
      "{\"type\":\"object\",\"required\":[\"name\",\"role\"],\"additionalProperties\":false,"
      "\"properties\":{\"name\":" NAME
-     ",\"role\":{\"enum\":[\"admin\",\"write\",\"read\"]},\"canvas\":" NAME "}}"},
+     ",\"role\":{\"enum\":[\"admin\",\"write\",\"read\"]},\"canvas\":" NAME ",\"user\":" NAME "}}"},
     {"TokenCreated",
      "{\"allOf\":[{\"$ref\":\"#/components/schemas/Token\"},{\"type\":\"object\",\"properties\":"
      "{\"token\":" TEXT "}}]}"},
     {"Audit", "{\"type\":\"object\",\"properties\":{\"id\":" TEXT ",\"at\":" TIME ",\"actor\":" TEXT
-              ",\"role\":" TEXT ",\"requestId\":" TEXT ",\"remote\":" TEXT
+              ",\"role\":" TEXT ",\"user\":" TEXT ",\"requestId\":" TEXT ",\"remote\":" TEXT
               ",\"action\":{\"enum\":[\"created\",\"updated\",\"deleted\",\"paused\","
               "\"resumed\",\"replayed\",\"revealed\"]},\"kind\":" TEXT ",\"name\":" TEXT
               ",\"canvasId\":" TEXT ",\"cut\":{\"type\":\"boolean\"},"

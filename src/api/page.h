@@ -17,6 +17,7 @@ struct session {
     char csrf[SECRET_TEXT + 1]; /* made from the cookie: it is nowhere else */
     struct token_info token;
     char canvas[NAME_BYTES_MAX + 1]; /* chosen with ?canvas=; empty: the default one */
+    char user[NAME_BYTES_MAX + 1];   /* chosen by an administrator; empty: the token's */
     int64_t idle_ns, end_ns;         /* wall clock: over then */
     int64_t kept_idle_ns;            /* what the store has of it */
     bool flash_bad;
@@ -35,8 +36,12 @@ struct page {
     struct slice segment; /* what stood for {name}, decoded */
     struct slice form;    /* of a POST */
     struct slice canvas;  /* whose things it shows: the token's, else the one that was chosen */
+    struct slice user;    /* for whom it acts: the token's, else whom an administrator has chosen */
     bool https;
 };
+
+/* Whose doings these are, for the audit records. */
+void page_actor(const struct page *page, struct audit_actor *ret_actor);
 
 typedef enum api_step page_fn(struct page *page);
 
@@ -73,7 +78,7 @@ void page_csrf(struct page *page, struct buf *html);
 page_fn page_connect, page_callback, page_failure, page_slack, page_slack_signin,
     page_slack_signout, page_disconnect;
 page_fn page_catalogue, page_link_form, page_link_create, page_link_delete, page_settings,
-    page_team, page_user;
+    page_team, page_user, page_act_for;
 /* After a wait the page is made anew; what it needs must be in its work. */
 bool page_resume(struct api_call *call, const uint8_t session[32], const char *canvas,
                  struct page *ret_page);

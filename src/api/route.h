@@ -95,7 +95,10 @@ struct journal_record;
 bool api_may_see_event(struct api_call *call, const struct journal_record *record);
 /* The id of an object of another canvas than the caller's. */
 bool api_is_elsewhere(struct api_call *call, enum resource_kind kind, struct slice name_or_id);
-/* Fills in only_canvas and only_user. */
+/* Whose accounts and links alone the caller sees: a person's token, not an administrator's. Empty =
+ * everybody's. */
+struct slice api_person(const struct api_call *call);
+/* Fills in only_canvas, only_user and person. */
 void api_apply_as(const struct token_info *token, struct apply_options *options);
 /* Parameter "canvas", or the default one. */
 struct slice api_canvas(const struct api_call *call);

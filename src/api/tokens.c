@@ -3,11 +3,10 @@
 #include "base/ct.h"
 #include "base/json.h"
 
-/* ---- list: tokens are few, so the cursor is simply the last name given */
+/* ---- list: the cursor is the last name given */
 
 struct token_page {
     struct buf *json;
-    struct slice cursor;
     unsigned left;
     bool more;
     char last[NAME_BYTES_MAX + 1];
@@ -16,14 +15,6 @@ struct token_page {
 static bool list_token(void *context, const struct token_info *info)
 {
     struct token_page *list = context;
-    if (list->cursor.bytes != 0) {
-        size_t bytes = strlen(info->name);
-        size_t least = bytes < list->cursor.bytes ? bytes : list->cursor.bytes;
-        int order = memcmp(info->name, list->cursor.at, least);
-        if (order < 0 || (order == 0 && bytes <= list->cursor.bytes)) {
-            return true;
-        }
-    }
     if (list->left == 0) {
         list->more = true;
         return false;
@@ -40,13 +31,13 @@ static bool list_token(void *context, const struct token_info *info)
 enum api_step api_tokens_list(struct api_call *call)
 {
     struct buf *json = &call->response->body;
-    struct token_page list = {
-        .json = json, .cursor = api_value(call, "cursor"), .left = api_limit(call)};
-    if (list.cursor.bytes != 0 && !resource_name_valid(list.cursor)) {
+    struct token_page list = {.json = json, .left = api_limit(call)};
+    struct slice cursor = api_value(call, "cursor");
+    if (cursor.bytes != 0 && !resource_name_valid(cursor)) {
         return api_invalid(call, "cursor", "cursor is not one that a list gave; begin without it");
     }
     buf_add_str(json, "{\"items\":[");
-    enum bk_err err = token_each(call->api->hub, list_token, &list);
+    enum bk_err err = token_each(call->api->hub, cursor, list_token, &list);
     if (err != BK_OK) {
         return api_fail(call, err, "tokens");
     }
@@ -98,14 +89,11 @@ enum api_step api_tokens_delete(struct api_call *call)
 
 /* ---- create */
 
-struct token_request {
-    struct slice name, role, canvas;
-};
-
-/* {"name","role","canvas"?}. False when the call was answered. */
+/* {"name","role","canvas"?,"user"?}. False when the call was answered. */
 static bool read_body(struct api_call *call, struct json_tree *tree,
-                      struct token_request *ret_request, enum token_role *ret_role)
+                      struct token_request *ret_request)
 {
+    struct slice role = SLICE_EMPTY;
     struct json_problem problem;
     if (json_parse(call->request->body, tree, &problem) != BK_OK) {
         api_error(call, 400, "invalid", "line %u, column %u: %s", problem.place.line,
@@ -115,7 +103,7 @@ static bool read_body(struct api_call *call, struct json_tree *tree,
     if (!yyjson_mut_is_obj(tree->roots[0])) {
         api_error(call, 400, "invalid",
                   "the body must be {\"name\": \"…\", \"role\": \"admin|write|read\"}, with "
-                  "\"canvas\" for one that is good there only");
+                  "\"canvas\" for one that is good there only, and \"user\" for a person's");
         return false;
     }
     size_t i, count;
@@ -124,8 +112,9 @@ static bool read_body(struct api_call *call, struct json_tree *tree,
     {
         struct slice name = json_text(key);
         struct slice *to = slice_equal(name, SLICE("name"))     ? &ret_request->name
-                           : slice_equal(name, SLICE("role"))   ? &ret_request->role
+                           : slice_equal(name, SLICE("role"))   ? &role
                            : slice_equal(name, SLICE("canvas")) ? &ret_request->canvas
+                           : slice_equal(name, SLICE("user"))   ? &ret_request->user
                                                                 : NULL;
         if (!to || !yyjson_mut_is_str(value)) {
             api_invalid(call, yyjson_mut_get_str(key), to ? "must be a string" : "unknown field");
@@ -137,13 +126,17 @@ static bool read_body(struct api_call *call, struct json_tree *tree,
         api_invalid(call, "name", "name must be 1 to 63 of a-z, 0-9 and -");
         return false;
     }
-    if (!token_role_find(ret_request->role, ret_role)) {
+    if (!token_role_find(role, &ret_request->role)) {
         api_invalid(call, "role", "role must be admin, write or read");
         return false;
     }
     /* An empty one would be good everywhere, which nobody means by giving it. */
     if (ret_request->canvas.at && !resource_name_valid(ret_request->canvas)) {
         api_invalid(call, "canvas", "canvas must be the name of one");
+        return false;
+    }
+    if (ret_request->user.at && !resource_name_valid(ret_request->user)) {
+        api_invalid(call, "user", "user must be the name of one");
         return false;
     }
     return true;
@@ -153,22 +146,23 @@ enum api_step api_tokens_create(struct api_call *call)
 {
     struct json_tree tree;
     struct token_request request = {.name = SLICE_EMPTY};
-    enum token_role role = TOKEN_READ;
     struct token_info info;
+    const char *missing = NULL;
     char text[TOKEN_TEXT_BYTES];
     json_tree_init(&tree);
-    if (!read_body(call, &tree, &request, &role)) {
+    if (!read_body(call, &tree, &request)) {
         json_tree_fini(&tree);
         return API_DONE;
     }
-    enum bk_err err = token_create(call->api->hub, request.name, role, request.canvas,
-                                   call->request->wall_ns, &info, text);
+    enum bk_err err =
+        token_create(call->api->hub, &request, call->request->wall_ns, &info, text, &missing);
     json_tree_fini(&tree);
     if (err == BK_EXISTS) {
         return api_error(call, 409, "conflict", "there is a token of this name; revoke it first");
     }
     if (err == BK_NOT_FOUND) {
-        return api_invalid(call, "canvas", "there is no canvas of this name");
+        return api_invalid(call, missing, "there is no %s of this name%s", missing,
+                           strcmp(missing, "user") == 0 ? ": apply a User first" : "");
     }
     if (err != BK_OK) {
         return api_fail(call, err, "token");

@@ -117,6 +117,11 @@ struct buf *page_begin(struct page *page, const char *title)
                           "<a href=\"/settings\">Settings</a></nav>"
                           "<form method=\"post\" action=\"/logout\">");
         page_csrf(page, html);
+        if (page->user.bytes > 0 && !slice_equal(page->user, token_user(&page->session->token))) {
+            buf_add_str(html, "<span class=\"tag\">for ");
+            html_add(html, page->user);
+            buf_add_str(html, "</span> ");
+        }
         if (page->canvas.bytes > 0 && !slice_equal(page->canvas, SLICE(RESOURCE_CANVAS_DEFAULT))) {
             buf_add_str(html, "<span class=\"tag\">canvas ");
             html_add(html, page->canvas);
@@ -209,6 +214,11 @@ void page_csrf(struct page *page, struct buf *html)
         html_add(html, page->canvas);
         buf_add_str(html, "\">");
     }
+    if (page->user.bytes > 0) {
+        buf_add_str(html, "<input type=\"hidden\" name=\"for\" value=\"");
+        html_add(html, page->user);
+        buf_add_str(html, "\">");
+    }
 }
 
 const char *page_cookie_name(const struct page *page, const char *https, const char *http)
@@ -281,6 +291,7 @@ static void session_store(struct page *page, struct session *session)
     struct session_record record = {.end_ns = session->end_ns, .idle_ns = session->idle_ns};
     memcpy(record.token, session->token.id, sizeof record.token);
     memcpy(record.canvas, session->canvas, sizeof record.canvas);
+    memcpy(record.user, session->user, sizeof record.user);
     enum bk_err err =
         session_keep(page->call->api->hub, session->hash, &record, page->call->request->wall_ns);
     if (err == BK_OK) {
@@ -347,6 +358,7 @@ static struct session *session_from_store(struct page *page, const uint8_t hash[
                                 .kept_idle_ns = record.idle_ns};
     memcpy(session->hash, hash, sizeof session->hash);
     memcpy(session->canvas, record.canvas, sizeof session->canvas);
+    memcpy(session->user, record.user, sizeof session->user);
     return session;
 }
 
@@ -406,6 +418,84 @@ void page_apply_as(const struct page *page, struct apply_options *options)
     api_apply_as(&page->session->token, options);
 }
 
+void page_actor(const struct page *page, struct audit_actor *ret_actor)
+{
+    const struct token_info *token = &page->session->token;
+    bool chosen = !slice_equal(page->user, token_user(token));
+    const char *user = token->user;
+    if (chosen) {
+        user = arena_printf(&page->call->arena, "%.*s", (int)page->user.bytes,
+                            (const char *)page->user.at);
+    }
+    *ret_actor = (struct audit_actor){.token = token->name,
+                                      .role = token_role_name(token->role),
+                                      .user = user ? user : "",
+                                      .request_id = page->call->response->request_id,
+                                      .remote = page->call->request->remote,
+                                      .now_ns = page->call->request->wall_ns};
+}
+
+/* ---- for whom */
+
+static struct slice session_user(const struct session *session)
+{
+    bool chosen = session->token.role == TOKEN_ADMIN && session->user[0] != '\0';
+    return chosen ? slice_str(session->user) : token_user(&session->token);
+}
+
+/* False when it was answered. A form says for whom it was made: another window may have chosen
+ * somebody else meanwhile. */
+static bool choose_user(struct page *page)
+{
+    const struct session *session = page->session;
+    struct slice given = form_text(page->form, "for", &page->call->arena);
+    page->user = session_user(session);
+    if (given.bytes == 0 || slice_equal(given, page->user)) {
+        return true;
+    }
+    if (session->token.role != TOKEN_ADMIN || !resource_name_valid(given)) {
+        page_says(page, 403, "Not allowed", "This form was made for somebody else.");
+        return false;
+    }
+    page->user = given;
+    return true;
+}
+
+static bool user_is_there(struct page *page, struct slice user)
+{
+    struct store_txn *txn;
+    struct record record;
+    if (!resource_name_valid(user) || store_read(hub_store(page->call->api->hub), &txn) != BK_OK) {
+        return false;
+    }
+    enum bk_err err = hub_record(txn, RESOURCE_USER, page->canvas, user, &record);
+    store_read_end(txn);
+    return err == BK_OK;
+}
+
+/* An administrator acts for somebody, by their own choice alone. */
+enum api_step page_act_for(struct page *page)
+{
+    struct session *session = page->session;
+    struct slice user = slice_trim(form_text(page->form, "user", &page->call->arena));
+    bool own = user.bytes == 0 || slice_equal(user, token_user(&session->token));
+    if (!own && !user_is_there(page, user)) {
+        page_flash(page, true, "There is no User \"%.*s\" in canvas %.*s.",
+                   (int)(user.bytes < 64 ? user.bytes : 64), (const char *)user.at,
+                   (int)page->canvas.bytes, (const char *)page->canvas.at);
+        return page_redirect(page, "/settings");
+    }
+    snprintf(session->user, sizeof session->user, "%.*s", own ? 0 : (int)user.bytes,
+             (const char *)user.at);
+    session_store(page, session);
+    if (own) {
+        page_flash(page, false, "You act for yourself.");
+    } else {
+        page_flash(page, false, "You act for %s now.", session->user);
+    }
+    return page_redirect(page, "/settings");
+}
+
 /* False when it was answered: a canvas that is not there, or is not the token's. */
 static bool choose_canvas(struct page *page)
 {
@@ -457,6 +547,7 @@ bool page_resume(struct api_call *call, const uint8_t session[32], const char *c
         .https = api->admin_tls || (api->admin_url && strncmp(api->admin_url, "https:", 6) == 0)};
     ret_page->session = find_session(ret_page, session);
     ret_page->canvas = slice_str(canvas);
+    ret_page->user = ret_page->session ? session_user(ret_page->session) : SLICE_EMPTY;
     return ret_page->session != NULL;
 }
 
@@ -576,6 +667,7 @@ static const struct page_route routes[] = {
     {HTTP_POST, "/integrations/{type}/link", TOKEN_WRITE, page_link_create, true},
     {HTTP_DELETE, "/integrations/{type}/link", TOKEN_WRITE, page_link_delete, true},
     {HTTP_GET, "/settings", TOKEN_READ, page_settings, false},
+    {HTTP_POST, "/settings/user", TOKEN_ADMIN, page_act_for, true},
     {HTTP_GET, "/teams/{name}/settings", TOKEN_READ, page_team, false},
     {HTTP_GET, "/users/{name}/settings", TOKEN_READ, page_user, false},
 };
@@ -667,6 +759,7 @@ static enum api_step to_login(struct page *page)
 static enum api_step run(struct page *page, const struct page_route *route)
 {
     struct api_call *call = page->call;
+    struct audit_actor actor;
     bool changes = route->method != HTTP_GET;
     if (changes && api_from_another_site(call->request)) {
         return page_says(page, 403, "Refused",
@@ -687,13 +780,19 @@ static enum api_step run(struct page *page, const struct page_route *route)
         return page_says(page, 403, "Refused",
                          "The form is too old, or was not made here: load it again.");
     }
-    if (page->session && !choose_canvas(page)) {
+    if (page->session && (!choose_canvas(page) || !choose_user(page))) {
         return API_DONE;
     }
     if (!api_decode(&call->arena, page->segment, false, &page->segment)) {
         return page_says(page, 400, "Malformed", "The address is malformed.");
     }
-    return route->run(page);
+    if (page->session) {
+        page_actor(page, &actor);
+        audit_actor_set(call->api->hub, &actor);
+    }
+    enum api_step step = route->run(page);
+    audit_actor_set(call->api->hub, NULL);
+    return step;
 }
 
 enum api_step web_handle(struct api_call *call)
@@ -722,14 +821,5 @@ enum api_step web_handle(struct api_call *call)
         api_add_header(call->response, "Allow", "%s", allow);
         return page_says(&page, 405, "Not so", "This address takes %s.", allow);
     }
-    struct audit_actor actor = {.token = page.session ? page.session->token.name : "",
-                                .role =
-                                    page.session ? token_role_name(page.session->token.role) : "",
-                                .request_id = call->response->request_id,
-                                .remote = request->remote,
-                                .now_ns = request->wall_ns};
-    audit_actor_set(api->hub, page.session ? &actor : NULL);
-    enum api_step step = run(&page, route);
-    audit_actor_set(api->hub, NULL);
-    return step;
+    return run(&page, route);
 }

@@ -14,6 +14,10 @@ const struct option cli_token_options[] = {
      .kind = OPTION_TEXT,
      .argument = "CANVAS",
      .help = "create: good for this canvas only"},
+    {.name = "user",
+     .kind = OPTION_TEXT,
+     .argument = "USER",
+     .help = "create: a person's, who is this User"},
     OUTPUT_OPTION,
     REMOTE_OPTIONS,
     OPTIONS_END,
@@ -33,6 +37,10 @@ static int create(struct remote *remote, const struct options *options, const ch
     if (option_text(options, "canvas") != NULL) {
         buf_add_str(&body, ",\"canvas\":");
         json_add_string(&body, slice_str(option_text(options, "canvas")));
+    }
+    if (option_text(options, "user") != NULL) {
+        buf_add_str(&body, ",\"user\":");
+        json_add_string(&body, slice_str(option_text(options, "user")));
     }
     buf_add_byte(&body, '}');
     json_tree_init(&tree);
@@ -70,7 +78,7 @@ static int list(struct remote *remote, const struct options *options)
             struct table table;
             size_t i, count;
             yyjson_mut_val *token;
-            table_init(&table, "NAME|ROLE|CANVAS|ENDS WITH|CREATED");
+            table_init(&table, "NAME|ROLE|CANVAS|USER|ENDS WITH|CREATED");
             yyjson_mut_arr_foreach(value_at(tree.roots[0], "items"), i, count, token)
             {
                 char created[32];
@@ -80,6 +88,8 @@ static int list(struct remote *remote, const struct options *options)
                 table_cell(&table, text_at(token, "role"));
                 table_cell(&table, text_at(token, "canvas").bytes > 0 ? text_at(token, "canvas")
                                                                       : SLICE("all"));
+                table_cell(&table,
+                           text_at(token, "user").bytes > 0 ? text_at(token, "user") : SLICE("-"));
                 table_cell(&table, text_at(token, "last4"));
                 table_cell(&table, slice_str(created));
             }

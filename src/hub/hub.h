@@ -75,9 +75,14 @@ enum bk_err hub_feed_all(struct hub *hub, uint64_t *ret_fed, uint64_t *ret_faile
 enum bk_err hub_get_json(struct hub *hub, enum resource_kind kind, struct slice canvas, struct slice
                          name, struct buf *json, uint64_t *ret_revision) BK_MUST_CHECK;
 /* {"items":[…],"next":"…"}; in order of name. limit 1-1000; cursor empty = from the start.
- * BK_INVALID: the cursor is not one of ours. */
+ * BK_INVALID: the cursor is not one of ours. person: accounts and links of other users are left
+ * out; empty = they are not. */
 enum bk_err hub_list_json(struct hub *hub, enum resource_kind kind, struct slice canvas, unsigned
-                          limit, struct slice cursor, struct buf *json) BK_MUST_CHECK;
+                          limit, struct slice cursor, struct slice person, struct buf *json)
+                          BK_MUST_CHECK;
+/* Is it an account or a link of another user than this one? Also when that cannot be read. */
+bool hub_is_of_another(struct hub *hub, enum resource_kind kind, struct slice canvas,
+                       struct slice name_or_id, struct slice person);
 
 /* ---- event sources by their number in the journal */
 

@@ -25,6 +25,11 @@
  *                                                       empty: the same from the user's side
  *   "t/"     "t/" 32 bytes, SHA-256 of a token          token record (hub/resources/token.c)
  *   "T/"     "T/" "ci"                                  the token's hash, by name
+ *   "c/"     "c/i" 16 bytes of its id                   its name; and
+ *            "c/c" "red\0" "ci", "c/u" "alice\0" "laptop", "c/a" "admin"
+ *                                                       empty: tokens of a canvas, of a user, of
+ *                                                       role admin that are good everywhere
+ *            "m/tokens"                                 "1": "c/" has all tokens
  *            "m/audit"                                  u64: last number given to an audit record
  *   "a/"     "a/" u64 number                            an audit record, JSON
  *                                                       (hub/resources/audit.c)
@@ -93,6 +98,7 @@
 #define KEY_USES SLICE("m/uses")
 #define KEY_OPERATION_INDEXES SLICE("m/operations")
 #define KEY_OBJECT_INDEXES SLICE("m/indexes")
+#define KEY_TOKEN_INDEXES SLICE("m/tokens")
 #define KEY_AUDIT_NUMBER SLICE("m/audit")
 #define KEY_OPERATION_NUMBER SLICE("m/operation")
 #define KEY_ENTRY_NUMBER SLICE("m/entry")
@@ -247,6 +253,13 @@ static inline void key_token_name(struct key *key, struct slice name)
 {
     key_start(key, 'T');
     key_add(key, name.at, name.bytes);
+}
+
+/* An index of tokens: by 'i'd, 'c'anvas, 'u'ser, or all 'a'dministrators' of the server. */
+static inline void key_tokens_by(struct key *key, char by)
+{
+    key_start(key, 'c');
+    key_add(key, &by, 1);
 }
 
 static inline void key_add_u64(struct key *key, uint64_t number)

@@ -99,8 +99,11 @@ static void start(void)
     }
     fclose(file);
     admin[strcspn(admin, "\n")] = '\0';
-    is_int(token_create(hub, SLICE("w"), TOKEN_WRITE, SLICE_EMPTY, wall_ns, &info, writer), BK_OK);
-    is_int(token_create(hub, SLICE("r"), TOKEN_READ, SLICE_EMPTY, wall_ns, &info, reader), BK_OK);
+    const char *missing;
+    struct token_request request = {.name = SLICE("w"), .role = TOKEN_WRITE};
+    is_int(token_create(hub, &request, wall_ns, &info, writer, &missing), BK_OK);
+    request = (struct token_request){.name = SLICE("r"), .role = TOKEN_READ};
+    is_int(token_create(hub, &request, wall_ns, &info, reader, &missing), BK_OK);
 }
 
 static void test_host(void)

@@ -120,6 +120,19 @@ static enum bk_err delete_one(enum resource_kind kind, const char *name)
     return apply_delete(hub, kind, slice_str(name), &options, &outcome);
 }
 
+static struct token_info made;
+static const char *missing;
+
+static enum bk_err make_token(const char *name, enum token_role role, const char *canvas,
+                              const char *user, char text[TOKEN_TEXT_BYTES])
+{
+    struct token_request request = {.name = slice_str(name),
+                                    .role = role,
+                                    .canvas = slice_str(canvas),
+                                    .user = slice_str(user)};
+    return token_create(hub, &request, NOW, &made, text, &missing);
+}
+
 static const char *result_json(void)
 {
     buf_reset(&json);
@@ -594,7 +607,8 @@ static void test_canvases(void)
     is_int(apply(text), BK_OK, "a canvas by its id, a secret of the default canvas");
     is_str(outcome.results[0].canvas, "team", "the name is kept");
     buf_reset(&json);
-    is_int(hub_list_json(hub, RESOURCE_EVENT_SOURCE, SLICE("team"), 100, SLICE_EMPTY, &json),
+    is_int(hub_list_json(hub, RESOURCE_EVENT_SOURCE, SLICE("team"), 100, SLICE_EMPTY, SLICE_EMPTY,
+                         &json),
            BK_OK);
     ok(has(buf_text(&json), "\"name\":\"e\""), "listed in its canvas");
     is_int(apply("kind: Secret\nmetadata: {name: s, canvasId: team}\nspec: {data: {k: own}}\n"),
@@ -624,7 +638,8 @@ static void test_lists(void)
     unsigned pages = 0, items = 0;
     do {
         buf_reset(&json);
-        is_int(hub_list_json(hub, RESOURCE_SECRET, SLICE_EMPTY, 10, cursor, &json), BK_OK);
+        is_int(hub_list_json(hub, RESOURCE_SECRET, SLICE_EMPTY, 10, cursor, SLICE_EMPTY, &json),
+               BK_OK);
         for (const char *at = buf_text(&json); (at = strstr(at, "\"kind\"")); at++) {
             items++;
         }
@@ -638,7 +653,8 @@ static void test_lists(void)
     } while (next[0] && pages < 10);
     is_uint(pages, 3, "three pages");
     is_uint(items, 25, "each item once");
-    is_int(hub_list_json(hub, RESOURCE_SECRET, SLICE_EMPTY, 10, SLICE("No!"), &json), BK_INVALID);
+    is_int(hub_list_json(hub, RESOURCE_SECRET, SLICE_EMPTY, 10, SLICE("No!"), SLICE_EMPTY, &json),
+           BK_INVALID);
     clean();
 }
 
@@ -718,8 +734,7 @@ static void test_at_rest(void)
     char key[64];
     snprintf(key, sizeof key, "%s", outcome.results[4].key ? outcome.results[4].key : "");
     char token[TOKEN_TEXT_BYTES];
-    struct token_info info;
-    is_int(token_create(hub, SLICE("ci"), TOKEN_WRITE, SLICE_EMPTY, NOW, &info, token), BK_OK);
+    is_int(make_token("ci", TOKEN_WRITE, "", "", token), BK_OK);
     is_int(apply("kind: Secret\nmetadata: {name: one}\nspec: {data: {k: planted-later}}\n"), BK_OK);
     static const char *const needles[] = {"planted-alpha", "planted-gamma", "planted-inline",
                                           "planted-later"};
@@ -762,12 +777,10 @@ static void test_tokens(void)
     is_str(info.name, "admin");
     is_mem(info.last4, text + bytes - 5, 4, "its last four characters");
     char created[TOKEN_TEXT_BYTES];
-    is_int(token_create(hub, SLICE("ci"), TOKEN_READ, SLICE_EMPTY, NOW, &info, created),
-           BK_OK, "another");
-    is_int(token_create(hub, SLICE("ci"), TOKEN_READ, SLICE_EMPTY, NOW, &other, path),
-           BK_EXISTS, "name taken");
-    is_int(token_create(hub, SLICE("C I"), TOKEN_READ, SLICE_EMPTY, NOW, &other, path),
-           BK_INVALID, "bad name");
+    is_int(make_token("ci", TOKEN_READ, "", "", created), BK_OK, "another");
+    info = made;
+    is_int(make_token("ci", TOKEN_READ, "", "", path), BK_EXISTS, "name taken");
+    is_int(make_token("C I", TOKEN_READ, "", "", path), BK_INVALID, "bad name");
     is_int(token_check(hub, slice_str(created), &other), BK_OK);
     is_int(other.role, TOKEN_READ);
     is_str(other.id, info.id);
@@ -777,8 +790,10 @@ static void test_tokens(void)
     is_int(token_check(hub, SLICE(""), &other), BK_UNAUTHENTICATED, "empty");
     is_int(token_check(hub, slice_of(created, 46), &other), BK_UNAUTHENTICATED, "cut");
     unsigned count = 0;
-    is_int(token_each(hub, count_token, &count), BK_OK);
+    is_int(token_each(hub, SLICE_EMPTY, count_token, &count), BK_OK);
     is_uint(count, 2, "two tokens");
+    is_int(token_each(hub, SLICE("admin"), count_token, &count), BK_OK);
+    is_uint(count, 3, "one behind the first");
     is_int(token_get(hub, slice_str(info.id), &other), BK_OK, "by id");
     buf_reset(&json);
     token_info_json(&other, &json);
@@ -791,6 +806,67 @@ static void test_tokens(void)
     is_int(open_hub(), BK_OK);
     is_int(token_check(hub, slice_of(text, bytes - 1), &info), BK_OK, "stays over a restart");
     free(text);
+    clean();
+}
+
+static enum bk_err remove_user(const char *name, const char *canvas)
+{
+    struct apply_options options = {.now_ns = NOW, .canvas = slice_str(canvas)};
+    apply_outcome_fini(&outcome);
+    return apply_delete(hub, RESOURCE_USER, slice_str(name), &options, &outcome);
+}
+
+static void test_token_users(void)
+{
+    fresh();
+    char text[TOKEN_TEXT_BYTES];
+    struct token_info info;
+    is_int(make_token("t", TOKEN_READ, "", "alice", text), BK_NOT_FOUND);
+    is_str(missing, "user", "nobody is made by a token");
+    is_int(make_token("t", TOKEN_READ, "blue", "alice", text), BK_NOT_FOUND);
+    is_str(missing, "canvas");
+    is_int(apply("[{kind: Canvas, metadata: {name: blue}}, {kind: Canvas, metadata: {name: red}},"
+                 "{kind: User, metadata: {name: alice}, spec: {}},"
+                 "{kind: User, metadata: {name: ben, canvasId: blue}, spec: {}}]"),
+           BK_OK);
+    is_int(make_token("t", TOKEN_READ, "", "ben", text), BK_NOT_FOUND, "he is of blue");
+    is_int(make_token("t", TOKEN_READ, "red", "ben", text), BK_NOT_FOUND, "not of red");
+    is_int(make_token("t", TOKEN_READ, "", "Alice!", text), BK_INVALID);
+    is_int(make_token("ben-1", TOKEN_READ, "blue", "ben", text), BK_OK);
+    is_int(make_token("laptop", TOKEN_WRITE, "", "alice", text), BK_OK);
+    is_int(token_check(hub, slice_str(text), &info), BK_OK);
+    is_str(info.user, "alice");
+    is_str(info.canvas, "");
+    ok(slice_equal(token_user(&info), SLICE("alice")), "acts for her");
+    is_int(make_token("alice", TOKEN_WRITE, "", "", text), BK_OK);
+    is_int(token_check(hub, slice_str(text), &info), BK_OK);
+    is_str(info.user, "", "a machine's");
+    ok(slice_equal(token_user(&info), SLICE("alice")), "whose doings are of who is called so");
+    is_int(make_token("phone", TOKEN_WRITE, "blue", "alice", text), BK_OK, "of the default canvas");
+    is_int(token_check(hub, slice_str(text), &info), BK_OK);
+    buf_reset(&json);
+    token_info_json(&info, &json);
+    ok(has(buf_text(&json), "\"canvas\":\"blue\",\"user\":\"alice\""), "as JSON");
+    is_int(remove_user("alice", ""), BK_IN_USE, "her tokens would be nobody's");
+    ok(has(outcome.message, "tokens"), "%s", outcome.message);
+    is_int(remove_user("ben", "blue"), BK_IN_USE, "nor his");
+    is_int(apply("{kind: User, metadata: {name: ben}, spec: {}}"), BK_OK);
+    is_int(remove_user("ben", "blue"), BK_IN_USE, "nor somebody else's");
+    is_int(remove_user("ben", ""), BK_OK, "who is meant by no token");
+    is_int(token_revoke(hub, SLICE("laptop")), BK_OK);
+    is_int(remove_user("alice", ""), BK_IN_USE, "one is left");
+    is_int(token_revoke(hub, slice_str(info.id)), BK_OK, "by id");
+    is_int(remove_user("alice", ""), BK_OK);
+    close_hub();
+    is_int(open_hub(), BK_OK);
+    is_int(token_get(hub, SLICE("ben-1"), &info), BK_OK, "kept over a restart");
+    is_str(info.user, "ben");
+    is_str(info.canvas, "blue");
+    is_int(token_revoke(hub, SLICE("admin")), BK_IN_USE, "the last one of role admin");
+    is_int(make_token("chief", TOKEN_ADMIN, "blue", "", text), BK_OK);
+    is_int(token_revoke(hub, SLICE("admin")), BK_IN_USE, "one of a canvas does not count");
+    is_int(make_token("root", TOKEN_ADMIN, "", "", text), BK_OK);
+    is_int(token_revoke(hub, SLICE("admin")), BK_OK, "another one does");
     clean();
 }
 
@@ -925,6 +1001,7 @@ int main(void)
     test_lists();
     test_at_rest();
     test_tokens();
+    test_token_users();
     test_quickstart();
     test_full_disk();
     test_migration();

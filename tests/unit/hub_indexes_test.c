@@ -1,5 +1,6 @@
 /* Description: what is found by an index is what a look at everything would find: through changes,
  * removals, and a state that an older version left without them. */
+#include "hub/resources/token.h"
 #include "hub/hub_private.h"
 #include "hub/links/link_index.h"
 #include "hub/operations/operation.h"
@@ -312,7 +313,7 @@ static bool keep_key(void *context, struct slice key, struct slice value)
 
 static enum bk_err forget_indexes(struct store_txn *txn, void *context)
 {
-    static const char prefixes[] = "OzghHI";
+    static const char prefixes[] = "OzghHIc";
     enum bk_err err = BK_OK;
     (void)context;
     for (const char *at = prefixes; err == BK_OK && *at; at++) {
@@ -327,13 +328,15 @@ static enum bk_err forget_indexes(struct store_txn *txn, void *context)
         } while (err == BK_OK && first.bytes > 0);
     }
     err = err == BK_OK ? store_delete(txn, KEY_OPERATION_INDEXES) : err;
+    err = err == BK_OK ? store_delete(txn, KEY_TOKEN_INDEXES) : err;
     return err == BK_OK ? store_delete(txn, KEY_OBJECT_INDEXES) : err;
 }
 
 /* As an older version leaves it that ran after a newer one. */
 static enum bk_err age(struct store_txn *txn, void *context)
 {
-    static const struct slice done[] = {KEY_USES, KEY_OPERATION_INDEXES, KEY_OBJECT_INDEXES};
+    static const struct slice done[] = {KEY_USES, KEY_OPERATION_INDEXES, KEY_OBJECT_INDEXES,
+                                         KEY_TOKEN_INDEXES};
     enum bk_err err = forget_indexes(txn, context);
     struct key gone;
     key_signed_in(&gone, CANVAS, HUB);
@@ -346,14 +349,26 @@ static enum bk_err age(struct store_txn *txn, void *context)
     return err == BK_OK ? store_put(txn, KEY_FORMAT, SLICE("\0\0\0\1")) : err;
 }
 
+static const char *admin_by_id(void)
+{
+    static struct token_info info;
+    struct token_info named;
+    if (token_get(hub, SLICE("admin"), &named) != BK_OK) {
+        return "";
+    }
+    return token_get(hub, slice_str(named.id), &info) == BK_OK ? info.name : "nobody";
+}
+
 static void test_older_format(void)
 {
     is_int(store_update(hub->store, age, NULL), BK_OK);
     is_str(newest(), "gone", "what is indexed is not there, and what is there is not");
+    is_str(admin_by_id(), "nobody", "nor tokens by their ids");
     hub_close(hub);
     open_hub();
     is_str(newest(), "bob", "people");
     is_str(integrations("github"), "one", "integrations");
+    is_str(admin_by_id(), "admin", "tokens");
     is_uint(store_format(hub->store), STORE_FORMAT, "and it is known to be done");
     hub_close(hub);
     open_hub();

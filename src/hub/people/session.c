@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-#define SESSION_VERSION 1U
+#define SESSION_VERSION 2U /* 1: without the user */
 #define SIGN_IN_VERSION 1U
 #define SIGN_IN_FIELD   SLICE("sign-in")
 #define SIGN_IN_BYTES   2048U
@@ -90,7 +90,7 @@ static enum bk_err drop_row(struct store_txn *txn, void *context)
     return store_delete(txn, key_slice(&row->key));
 }
 
-/* ---- sessions: u8 version, i64 over, i64 end, token, canvas */
+/* ---- sessions: u8 version, i64 over, i64 end, token, canvas, user */
 
 enum bk_err session_keep(struct hub *hub, const uint8_t hash[32],
                          const struct session_record *session, int64_t now_ns)
@@ -105,6 +105,7 @@ enum bk_err session_keep(struct hub *hub, const uint8_t hash[32],
     pack_u64(&bytes, (uint64_t)session->end_ns);
     pack_text(&bytes, slice_str(session->token));
     pack_text(&bytes, slice_str(session->canvas));
+    pack_text(&bytes, slice_str(session->user));
     row.most = SESSIONS_KEPT_MAX;
     row.now_ns = now_ns;
     row.value = buf_slice(&bytes);
@@ -127,10 +128,12 @@ static bool session_decode(struct slice value, struct session_record *ret_sessio
 {
     uint8_t version = 0;
     uint64_t over_ns = 0, end_ns = 0;
-    bool good = unpack_byte(&value, &version) && version == SESSION_VERSION &&
+    bool good = unpack_byte(&value, &version) && version >= 1 && version <= SESSION_VERSION &&
                 unpack_u64(&value, &over_ns) && unpack_u64(&value, &end_ns) &&
                 take_name(&value, ret_session->token, sizeof ret_session->token) &&
                 take_name(&value, ret_session->canvas, sizeof ret_session->canvas);
+    ret_session->user[0] = '\0';
+    good = good && (version == 1 || take_name(&value, ret_session->user, sizeof ret_session->user));
     ret_session->idle_ns = (int64_t)over_ns;
     ret_session->end_ns = (int64_t)end_ns;
     return good;

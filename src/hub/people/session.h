@@ -23,6 +23,7 @@ struct session_record {
     int64_t idle_ns;                 /* over then, unless something is done */
     char token[HUB_ID_TEXT_BYTES];   /* id of the token that it began with */
     char canvas[NAME_BYTES_MAX + 1]; /* chosen; empty: the default one */
+    char user[NAME_BYTES_MAX + 1];   /* whom an administrator acts for; empty: the token's user */
 };
 
 enum bk_err session_keep(struct hub *hub, const uint8_t hash[32],

@@ -1,7 +1,9 @@
 /* apply_object.c - one object: from its document to its record and indexes, whatever its kind. */
 #include "base/assert.h"
 #include "base/json.h"
+#include "hub/links/entry.h"
 #include "hub/resources/apply_build.h"
+#include "hub/resources/token.h"
 
 /* ---- the kinds */
 
@@ -185,8 +187,10 @@ static enum bk_err check_existing(struct apply *apply, const struct apply_work *
     return BK_OK;
 }
 
-/* Whose an account or a link is: "user": {"name"} of a spec; empty = nobody's. */
-static enum bk_err owner_of(struct apply *apply, struct slice spec, struct slice *ret_user)
+/* Whose an account or a link is: "user": {"name"} of a spec, or "team": {"name"}; empty = nobody's.
+ */
+static enum bk_err owner_of(struct apply *apply, struct slice spec, const char *member,
+                            struct slice *ret_user)
 {
     struct json_tree tree;
     struct json_problem problem;
@@ -194,7 +198,7 @@ static enum bk_err owner_of(struct apply *apply, struct slice spec, struct slice
     json_tree_init(&tree);
     enum bk_err err = json_parse(spec, &tree, &problem);
     if (err == BK_OK) {
-        yyjson_mut_val *user = yyjson_mut_obj_get(tree.roots[0], "user");
+        yyjson_mut_val *user = yyjson_mut_obj_get(tree.roots[0], member);
         struct slice name = json_text(yyjson_mut_obj_get(user, "name"));
         char *copy = arena_copy(apply->arena, name.at, name.bytes);
         *ret_user = slice_of(copy, copy ? name.bytes : 0);
@@ -204,24 +208,72 @@ static enum bk_err owner_of(struct apply *apply, struct slice spec, struct slice
     return err;
 }
 
-/* Accounts and links of people are theirs, and administrators'. */
-static enum bk_err check_owner(struct apply *apply, const struct apply_work *work,
-                               struct slice spec)
+static enum bk_err refuse_others(struct apply *apply, const struct apply_work *work,
+                                 struct slice owner)
 {
-    struct slice only = apply->options->only_user, owner;
-    bool of_people =
-        work->kind == RESOURCE_INTEGRATION_USER || work->kind == RESOURCE_INTEGRATION_LINK;
-    if (only.bytes == 0 || !of_people || spec.bytes == 0) {
-        return BK_OK;
-    }
-    enum bk_err err = owner_of(apply, spec, &owner);
-    if (err != BK_OK || owner.bytes == 0 || slice_equal(owner, only)) {
-        return err;
-    }
     return apply_fail(apply, BK_FORBIDDEN,
                       "%s \"%.*s\" is %.*s's: that needs their token, or one of role admin",
                       resource_kind_info(work->kind)->name, (int)work->name.bytes,
                       (const char *)work->name.at, (int)owner.bytes, (const char *)owner.at);
+}
+
+/* What is a team's changes by its members. */
+static enum bk_err check_member(struct apply *apply, const struct apply_work *work,
+                                struct slice team)
+{
+    struct slice user = apply->options->only_user;
+    if (team.bytes == 0 || entry_member(apply->txn, work->canvas, team, user)) {
+        return BK_OK;
+    }
+    return apply_fail(
+        apply, BK_FORBIDDEN, "%s \"%.*s\" is Team \"%.*s\"'s, and %.*s is no member of it",
+        resource_kind_info(work->kind)->name, (int)work->name.bytes, (const char *)work->name.at,
+        (int)team.bytes, (const char *)team.at, (int)user.bytes, (const char *)user.at);
+}
+
+/* What only people have to heed, not the machines that keep a set of documents: apply.h, `person`.
+ */
+static enum bk_err check_person(struct apply *apply, const struct apply_work *work,
+                                struct slice spec, bool put)
+{
+    struct slice team = SLICE_EMPTY;
+    enum bk_err err = BK_OK;
+    switch ((int)work->kind) {
+    case RESOURCE_USER:
+        return slice_equal(work->name, apply->options->only_user)
+                   ? BK_OK
+                   : refuse_others(apply, work, work->name);
+    case RESOURCE_TEAM:
+        return apply->existed ? check_member(apply, work, work->name) : BK_OK;
+    case RESOURCE_INTEGRATION_LINK:
+        err = owner_of(apply, spec, "team", &team);
+        return err == BK_OK ? check_member(apply, work, team) : err;
+    case RESOURCE_INTEGRATION_USER:
+        return put ? apply_fail(apply, BK_FORBIDDEN,
+                                "an account is connected by signing in: open /auth/NAME on the "
+                                "admin address; a document needs a token of role admin")
+                   : BK_OK;
+    default:
+        return BK_OK;
+    }
+}
+
+/* Accounts and links of people are theirs, and administrators'. spec: as it is, or as it is to be;
+ * empty = there is none. */
+static enum bk_err check_owner(struct apply *apply, const struct apply_work *work,
+                               struct slice spec, bool put)
+{
+    struct slice only = apply->options->only_user, owner = SLICE_EMPTY;
+    bool of_people =
+        work->kind == RESOURCE_INTEGRATION_USER || work->kind == RESOURCE_INTEGRATION_LINK;
+    if (only.bytes == 0 || spec.bytes == 0) {
+        return BK_OK;
+    }
+    enum bk_err err = of_people ? owner_of(apply, spec, "user", &owner) : BK_OK;
+    if (err == BK_OK && owner.bytes > 0 && !slice_equal(owner, only)) {
+        return refuse_others(apply, work, owner);
+    }
+    return err == BK_OK && apply->options->person ? check_person(apply, work, spec, put) : err;
 }
 
 enum bk_err apply_put(struct apply *apply, struct apply_work *work)
@@ -253,8 +305,8 @@ enum bk_err apply_put(struct apply *apply, struct apply_work *work)
         work->result->action = APPLY_UNCHANGED;
     } else {
         work->result->action = apply->existed ? APPLY_UPDATED : APPLY_CREATED;
-        err = check_owner(apply, work, apply->existed ? apply->old.spec : SLICE_EMPTY);
-        err = err == BK_OK ? check_owner(apply, work, buf_slice(&apply->spec)) : err;
+        err = check_owner(apply, work, apply->existed ? apply->old.spec : SLICE_EMPTY, true);
+        err = err == BK_OK ? check_owner(apply, work, buf_slice(&apply->spec), true) : err;
         err = err == BK_OK ? put_record(apply, work) : err;
     }
     describe(apply, work);
@@ -262,6 +314,19 @@ enum bk_err apply_put(struct apply *apply, struct apply_work *work)
 }
 
 /* ---- removing */
+
+/* A person's token would be nobody's. */
+static enum bk_err check_tokens(struct apply *apply, const struct apply_work *work)
+{
+    bool any = false;
+    enum bk_err err = work->kind == RESOURCE_USER
+                          ? token_of_user(apply->txn, work->canvas, work->name, &any)
+                          : BK_OK;
+    return err == BK_OK && any
+               ? apply_fail(apply, BK_IN_USE, "User \"%.*s\" still has tokens: revoke them first",
+                            (int)work->name.bytes, (const char *)work->name.at)
+               : err;
+}
 
 enum bk_err apply_remove(struct apply *apply, struct apply_work *work)
 {
@@ -273,7 +338,10 @@ enum bk_err apply_remove(struct apply *apply, struct apply_work *work)
         return err;
     }
     bk_assert(apply->existed);
-    err = check_owner(apply, work, apply->old.spec);
+    err = check_owner(apply, work, apply->old.spec, false);
+    if (err == BK_OK) {
+        err = check_tokens(apply, work);
+    }
     if (err == BK_OK) {
         err = apply_drop_references(apply, work);
     }

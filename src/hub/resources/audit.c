@@ -46,6 +46,9 @@ static void record_json(const struct hub *hub, uint64_t number, const struct aud
     add_text(json, "actor", actor ? actor->token : "becket");
     if (actor) {
         add_text(json, "role", actor->role);
+        if (actor->user[0] != '\0') {
+            add_text(json, "user", actor->user);
+        }
         add_text(json, "requestId", actor->request_id);
         add_remote(json, &actor->remote);
     }

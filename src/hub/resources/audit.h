@@ -24,6 +24,7 @@ struct store_txn;
 struct audit_actor {
     const char *token; /* its name */
     const char *role;
+    const char *user; /* the User that it is for; "" = a machine's token */
     const char *request_id;
     struct ring_address remote;
     int64_t now_ns;

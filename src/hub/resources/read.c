@@ -335,7 +335,44 @@ enum bk_err hub_get_json(struct hub *hub, enum resource_kind kind, struct slice 
     return err;
 }
 
+/* ---- whose */
+
+static bool is_of_another(enum resource_kind kind, const struct record *record, struct slice person)
+{
+    struct integration_view view;
+    if (kind != RESOURCE_INTEGRATION_USER && kind != RESOURCE_INTEGRATION_LINK) {
+        return false;
+    }
+    if (integration_view_open(record->spec, &view) != BK_OK) {
+        return true;
+    }
+    struct slice owner = integration_text(&view, "user/name");
+    bool another = owner.bytes > 0 && !slice_equal(owner, person);
+    integration_view_close(&view);
+    return another;
+}
+
+bool hub_is_of_another(struct hub *hub, enum resource_kind kind, struct slice canvas,
+                       struct slice name_or_id, struct slice person)
+{
+    struct store_txn *txn;
+    struct hub_address address;
+    struct record record;
+    if (store_read(hub->store, &txn) != BK_OK) {
+        return true;
+    }
+    enum bk_err err = hub_find(txn, kind, canvas, name_or_id, &address);
+    if (err == BK_OK) {
+        err = hub_record(txn, kind, slice_str(address.canvas), slice_str(address.name), &record);
+    }
+    bool another = err == BK_OK ? is_of_another(kind, &record, person) : err != BK_NOT_FOUND;
+    store_read_end(txn);
+    return another;
+}
+
 /* ---- lists */
+
+#define LIST_LOOKED_MAX 10000U /* with most of them another's */
 
 struct list_walk {
     struct hub *hub;
@@ -345,7 +382,9 @@ struct list_walk {
     unsigned left;
     bool first;
     enum bk_err err;
-    struct slice skip; /* the cursor's own key */
+    struct slice skip;   /* the cursor's own key */
+    struct slice person; /* empty = everybody's are shown */
+    unsigned looked;
     char last[NAME_BYTES_MAX + 1];
     bool more;
 };
@@ -358,7 +397,7 @@ static bool list_one(void *context, struct slice key, struct slice value)
     if (slice_equal(key, walk->skip)) {
         return true;
     }
-    if (walk->left == 0) {
+    if (walk->left == 0 || walk->looked == LIST_LOOKED_MAX) {
         walk->more = true;
         return false;
     }
@@ -367,23 +406,33 @@ static bool list_one(void *context, struct slice key, struct slice value)
     if (walk->err != BK_OK) {
         return false;
     }
+    memcpy(walk->last, name.at, name.bytes);
+    walk->last[name.bytes] = '\0';
+    walk->looked++;
+    if (walk->person.bytes > 0 && is_of_another(walk->kind, &record, walk->person)) {
+        return true;
+    }
     if (!walk->first) {
         buf_add_byte(walk->json, ',');
     }
     walk->first = false;
     walk->left--;
     add_object(walk->hub, walk->txn, walk->json, walk->kind, canvas, name, &record);
-    memcpy(walk->last, name.at, name.bytes);
-    walk->last[name.bytes] = '\0';
     return true;
 }
 
 enum bk_err hub_list_json(struct hub *hub, enum resource_kind kind, struct slice canvas,
-                          unsigned limit, struct slice cursor, struct buf *json)
+                          unsigned limit, struct slice cursor, struct slice person,
+                          struct buf *json)
 {
     const struct resource_kind_info *info = resource_kind_info(kind);
     struct store_txn *txn;
-    struct list_walk walk = {.hub = hub, .kind = kind, .json = json, .left = limit, .first = true};
+    struct list_walk walk = {.hub = hub,
+                             .kind = kind,
+                             .json = json,
+                             .left = limit,
+                             .first = true,
+                             .person = person};
     char name[NAME_BYTES_MAX + 1] = "";
     struct key prefix, from;
     if (cursor.bytes > 0 && !resource_name_valid(cursor)) {

@@ -3,8 +3,14 @@
  * Purpose     Random 256-bit tokens, shown once, kept only as SHA-256. A role allows what the roles
  *             below it allow: admin > write > read. One that is bound to a canvas is good for what
  *             is in that canvas, and for nothing of the server itself.
+ * People      A token may be a User's: several tokens of a person are that person. One that is
+ *             nobody's is a machine's, and whatever it connects or links is of the user that is
+ *             called as the token is. Which of the two decides what else it may do: hub/README.md,
+ *             "Whose".
  * Text        "bkt_" and 43 characters of base64url.
  * Time        A token is found by its hash, so how long a check takes says nothing about a token.
+ * Store       "t/" hash: the record. "T/" name: the hash. "c/": by id, by canvas, by user, and
+ *             those of role admin that are good everywhere.
  * Threads     The control thread.
  */
 #ifndef BECKET_HUB_TOKEN_H
@@ -24,15 +30,28 @@ struct token_info {
     char name[NAME_BYTES_MAX + 1];
     enum token_role role;
     char canvas[NAME_BYTES_MAX + 1]; /* empty = all */
+    char user[NAME_BYTES_MAX + 1];   /* whose it is; empty = a machine's */
     char last4[5];
     int64_t created_ns;
 };
 
-/* canvas: empty = all. BK_INVALID: bad name. BK_EXISTS: the name is taken. BK_NOT_FOUND: there is
- * no such canvas. */
-enum bk_err token_create(struct hub *hub, struct slice name, enum token_role role,
-                         struct slice canvas, int64_t now_ns, struct token_info *ret_info,
-                         char ret_text[TOKEN_TEXT_BYTES]) BK_MUST_CHECK;
+/* The user that a token acts for. */
+static inline struct slice token_user(const struct token_info *info)
+{
+    return slice_str(info->user[0] != '\0' ? info->user : info->name);
+}
+
+struct token_request {
+    struct slice name;
+    enum token_role role;
+    struct slice canvas; /* empty = all */
+    struct slice user;   /* empty = nobody's; else of that canvas or of the default one */
+};
+/* BK_INVALID: bad name. BK_EXISTS: the name is taken. BK_NOT_FOUND: *ret_missing says what there is
+ * not: "canvas" or "user". */
+enum bk_err token_create(struct hub *hub, const struct token_request *request, int64_t now_ns,
+                         struct token_info *ret_info, char ret_text[TOKEN_TEXT_BYTES],
+                         const char **ret_missing) BK_MUST_CHECK;
 /* BK_UNAUTHENTICATED unless it is a token of ours. */
 enum bk_err token_check(struct hub *hub, struct slice text,
                         struct token_info *ret_info) BK_MUST_CHECK;
@@ -41,13 +60,21 @@ enum bk_err token_revoke(struct hub *hub, struct slice name_or_id) BK_MUST_CHECK
 enum bk_err token_get(struct hub *hub, struct slice name_or_id,
                       struct token_info *ret_info) BK_MUST_CHECK;
 typedef bool token_each_fn(void *context, const struct token_info *info);
-/* In order of name. */
-enum bk_err token_each(struct hub *hub, token_each_fn *each, void *context) BK_MUST_CHECK;
+/* In order of name, from the one behind `behind` on (empty = all). */
+enum bk_err token_each(struct hub *hub, struct slice behind, token_each_fn *each,
+                       void *context) BK_MUST_CHECK;
 /* One that is bound to this canvas exists. */
 enum bk_err token_of_canvas(struct store_txn *txn, struct slice canvas,
                             bool *ret_any) BK_MUST_CHECK;
-/* {"id","name","role","canvas","last4","createdAt"}; canvas only where it is bound to one. */
+/* One exists that would be nobody's without this User. */
+enum bk_err token_of_user(struct store_txn *txn, struct slice canvas, struct slice user,
+                          bool *ret_any) BK_MUST_CHECK;
+/* {"id","name","role","canvas","user","last4","createdAt"}; canvas only where it is bound to one,
+ * user only where it is somebody's. */
 void token_info_json(const struct token_info *info, struct buf *json);
+
+/* For a store of before "c/"; says itself that it was done. */
+enum bk_err token_index_fill(struct store_txn *txn) BK_MUST_CHECK;
 
 /* Used by hub_open: the token `admin` and <data>/admin.token (0600) when there is no token at all.
  * */
