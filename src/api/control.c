@@ -1,6 +1,7 @@
 #include "api/control.h"
 
 #include "api/admin.h"
+#include "api/guard.h"
 #include "api/keys.h"
 #include "api/stream.h"
 #include "base/log.h"
@@ -29,14 +30,6 @@
 #define REACTOR_STACK_BYTES  (1U << 20)
 #define ADDRESS_WAIT_NS      (800 * (uint64_t)NS_PER_MS)
 #define ADDRESS_STEP_NS      (20 * (uint64_t)NS_PER_MS)
-/* Connections wait in the queue meanwhile. */
-#define HAND_OVER_NS (5 * (uint64_t)NS_PER_SECOND)
-/* A stop waits no longer than that for deliveries under way; what is cut then is delivered after
- * the start. */
-#define DELIVER_DRAIN_NS (5 * (uint64_t)NS_PER_SECOND)
-
-/* A second SIGTERM so soon after the first is the same one. */
-#define SAME_SIGNAL_NS (uint64_t) NS_PER_SECOND
 /* A webhook waits longer for a flush, but who sends it here should know by then. */
 #define FLUSH_PATIENCE_NS (5 * (uint64_t)NS_PER_SECOND)
 #define WHY_BYTES         80U
@@ -60,7 +53,8 @@ struct core {
     pthread_t thread;
     bool running;
     struct errand drain, exit, growth, stopped, pulse, dns;
-    atomic_bool growth_out;  /* its letter is on its way to the control thread */
+    struct ring_mail guard_drain; /* the same as `drain`, when the control thread stands */
+    atomic_bool growth_out;       /* its letter is on its way to the control thread */
     bool dns_out, dns_again; /* a reload of the resolver is on its way; and one more is wanted */
     int sockets[CORES_MAX];
     char why_text[WHY_BYTES]; /* why it is not ready, for who asks on this core */
@@ -75,6 +69,8 @@ struct grace {
     unsigned open;
     struct errand errands[];
 };
+
+static const char starting[] = "starting";
 
 struct control {
     struct control_config config;
@@ -104,19 +100,16 @@ struct control {
     bool draining;
     unsigned stopped_count;
     bool done;
-    bool drain_sent;
-    uint64_t stopping_ns; /* the first signal */
-    uint64_t drain_at_ns;
-    uint64_t drain_deadline_ns;
-    uint64_t deliver_until_ns; /* deliveries are cut, early enough for an orderly end */
-    uint64_t address_until_ns; /* start-up only */
-    uint64_t pulse_ns;         /* the next one */
+    struct guard *guard;
+    const struct guard_stop *_Atomic stop; /* the guard's; NULL = nobody said so */
+    atomic_bool running;                   /* all cores are there */
+    atomic_bool drain_sent;                /* by the control thread, or the guard */
+    uint64_t address_until_ns;             /* start-up only */
+    uint64_t pulse_ns;                     /* the next one */
     unsigned pulses_out;
     char why_text[WHY_BYTES]; /* why it is not ready, for the control thread */
-    atomic_bool handing_over;
     int64_t start_wall_ns;
     uint64_t start_took_ns;
-    struct ring_op signals_op;
     const char *_Atomic not_ready;
     const char *disk_trouble; /* as it was logged */
     /* start-up only */
@@ -1050,14 +1043,34 @@ static enum bk_err open_cores(struct control *control, char ret_why[CONTROL_WHY_
     return BK_OK;
 }
 
-static void on_signal(struct ring_op *op, const struct ring_result *result);
-
 static enum bk_err open_ring(struct control *control, char ret_why[CONTROL_WHY_BYTES])
 {
     struct ring_config config = {.entries = CONTROL_RING_ENTRIES, .handles_max = 64, .cpu = -1};
     const char *why = "";
     enum bk_err err = ring_open(&config, &control->ring, &why);
     return err == BK_OK ? BK_OK : fail(ret_why, err, "start", why);
+}
+
+static void guard_stopping(void *context, const struct guard_stop *stop);
+static bool guard_drain(void *context, struct ring *guard);
+static void stop_begin(void *context, const struct guard_stop *stop);
+static void hang_up(void *context);
+
+static enum bk_err open_guard(struct control *control, char ret_why[CONTROL_WHY_BYTES])
+{
+    struct guard_config config = {
+        .control = control->ring,
+        .drain_timeout_ns = control->config.drain_timeout_ns,
+        .drain_delay_ns = control->config.drain_delay_ns,
+        .stopping = guard_stopping,
+        .drain = guard_drain,
+        .stop = stop_begin,
+        .hang_up = hang_up,
+        .context = control,
+    };
+    const char *why = "";
+    control->guard = guard_open(&config, &why);
+    return control->guard ? BK_OK : fail(ret_why, BK_NO_MEMORY, "start", why);
 }
 
 static void open_api(struct control *control)
@@ -1093,23 +1106,15 @@ enum bk_err control_open(const struct control_config *config, struct control **r
     control->config = *config;
     pthread_mutex_init(&control->lock, NULL);
     pthread_cond_init(&control->opened, NULL);
-    atomic_init(&control->not_ready, "starting");
-    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
-    sigset_t blocked;
-    sigemptyset(&blocked);
-    for (unsigned i = 0; i < bk_array_length(signals); i++) {
-        sigaddset(&blocked, signals[i]);
-    }
-    pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+    atomic_init(&control->not_ready, starting);
     signal(SIGPIPE, SIG_IGN);
     *ret_control = control;
     enum bk_err err = open_ring(control, ret_why);
+    err = err == BK_OK ? open_guard(control, ret_why) : err;
     if (err == BK_OK) {
         control->start_wall_ns = ring_wall_ns(control->ring);
         control->clock_ms = control->start_wall_ns / NS_PER_MS -
                             (int64_t)(ring_now_ns(control->ring) / (uint64_t)NS_PER_MS);
-        ring_signals(control->ring, &control->signals_op, signals, bk_array_length(signals),
-                     on_signal);
         err = source_table_open(&control->sources) == BK_OK &&
                       route_table_open(&control->routes) == BK_OK &&
                       dedupe_open(config->dedupe_bytes_max, &control->dedupe) == BK_OK
@@ -1137,7 +1142,8 @@ enum bk_err control_open(const struct control_config *config, struct control **r
         err = open_outbound(control, ret_why);
         err = err == BK_OK ? open_operations(control, ret_why) : err;
         keys_start(control->keys, control->cores[0].reactor);
-        atomic_store(&control->not_ready, NULL);
+        const char *was = starting; /* else it is to stop already */
+        (void)atomic_compare_exchange_strong(&control->not_ready, &was, NULL);
         control->start_took_ns = ring_clock_ns(control->ring) - ring_now_ns(control->ring);
     }
     /* On failure the process ends: what was opened needs no orderly close, as nothing was
@@ -1174,26 +1180,13 @@ const struct journal_report *control_report(const struct control *control)
 
 static void core_drain(struct core *core)
 {
-    reactor_drain(core->reactor, core->control->deliver_until_ns);
+    const struct guard_stop *stop = atomic_load(&core->control->stop);
+    reactor_drain(core->reactor, stop->deliver_until_ns, stop->answer_until_ns);
 }
 
 static void core_exit(struct core *core)
 {
     reactor_exit(core->reactor);
-}
-
-/* First it is not ready, so that who sends requests here looks for another; then, when that had
- * time to spread, the reactors stop accepting. */
-static void drain_begin(struct control *control, int64_t delay_ns, int64_t timeout_ns)
-{
-    control->draining = true;
-    atomic_store(&control->not_ready, "stopping");
-    control->drain_at_ns = ring_now_ns(control->ring) + (uint64_t)delay_ns;
-    control->drain_deadline_ns = control->drain_at_ns + (uint64_t)timeout_ns;
-    uint64_t deliver_ns = (uint64_t)timeout_ns / 5 * 3;
-    control->deliver_until_ns =
-        control->drain_at_ns + (deliver_ns < DELIVER_DRAIN_NS ? deliver_ns : DELIVER_DRAIN_NS);
-    dispatch_drain(control->dispatch);
 }
 
 static void sockets_close(struct control_sockets *sockets)
@@ -1206,23 +1199,68 @@ static void sockets_close(struct control_sockets *sockets)
     }
 }
 
+/* The control thread's part of a stop. The reactors stop accepting when that it is not ready had
+ * time to spread. */
+static void stop_begin(void *context, const struct guard_stop *stop)
+{
+    struct control *control = context;
+    log_event(LOG_INFO, stop->handing_over ? "handing over" : "stopping",
+              LOG_Z("signal", stop->signal == SIGTERM ? "SIGTERM" : "SIGINT"));
+    control->draining = true;
+    dispatch_drain(control->dispatch);
+}
+
 static void drain_step(struct control *control)
 {
-    if (control->drain_sent || ring_now_ns(control->ring) < control->drain_at_ns) {
+    if (ring_now_ns(control->ring) < atomic_load(&control->stop)->drain_ns ||
+        atomic_exchange(&control->drain_sent, true)) {
         return;
     }
-    control->drain_sent = true;
     sockets_close(control->config.sockets); /* and the reactors close theirs */
     for (unsigned i = 0; i < control->core_count; i++) {
         errand_send(&control->cores[i].drain, &control->cores[i], core_drain, NULL);
     }
 }
 
+/* ---- what the guard does by itself: on its thread */
+
+/* First it is not ready, so that who sends requests here looks for another. */
+static void guard_stopping(void *context, const struct guard_stop *stop)
+{
+    struct control *control = context;
+    const struct control_config *config = &control->config;
+    atomic_store(&control->stop, stop);
+    atomic_store(&control->not_ready, "stopping");
+    if (config->stopping && !stop->handing_over) {
+        config->stopping(config->context); /* else the service goes on, elsewhere */
+    }
+}
+
+static void guard_drain_arrived(struct ring_mail *mail)
+{
+    core_drain(bk_container_of(mail, struct core, guard_drain));
+}
+
+static bool guard_drain(void *context, struct ring *guard)
+{
+    struct control *control = context;
+    if (!atomic_load(&control->running) || atomic_exchange(&control->drain_sent, true)) {
+        return false;
+    }
+    sockets_close(control->config.sockets);
+    for (unsigned i = 0; i < control->core_count; i++) {
+        control->cores[i].guard_drain.run = guard_drain_arrived;
+        ring_post(guard, control->cores[i].ring, &control->cores[i].guard_drain);
+    }
+    return true;
+}
+
 void control_hand_over(struct control *control)
 {
-    atomic_store(&control->handing_over, true);
-    kill(getpid(), SIGTERM);
+    guard_hand_over(control->guard);
 }
+
+/* ---- SIGHUP */
 
 static void core_reload_dns(struct core *core)
 {
@@ -1232,7 +1270,7 @@ static void core_reload_dns(struct core *core)
 static void dns_reloaded(struct errand *errand)
 {
     errand->core->dns_out = false;
-    if (errand->core->dns_again && !errand->control->drain_sent) {
+    if (errand->core->dns_again && !atomic_load(&errand->control->drain_sent)) {
         errand->core->dns_again = false;
         errand->core->dns_out = true;
         errand_send(&errand->core->dns, errand->core, core_reload_dns, dns_reloaded);
@@ -1241,7 +1279,7 @@ static void dns_reloaded(struct errand *errand)
 
 static void reload_dns(struct control *control)
 {
-    for (unsigned i = 0; i < control->core_count && !control->drain_sent; i++) {
+    for (unsigned i = 0; i < control->core_count && !atomic_load(&control->drain_sent); i++) {
         struct core *core = &control->cores[i];
         core->dns_again = core->dns_out;
         if (!core->dns_out) {
@@ -1251,37 +1289,13 @@ static void reload_dns(struct control *control)
     }
 }
 
-static void on_signal(struct ring_op *op, const struct ring_result *result)
+static void hang_up(void *context)
 {
-    struct control *control = bk_container_of(op, struct control, signals_op);
-    const struct control_config *config = &control->config;
-    if (result->value == SIGHUP) {
-        if (config->reload) {
-            config->reload(config->context);
-        }
-        reload_dns(control);
-        return;
+    struct control *control = context;
+    if (control->config.reload) {
+        control->config.reload(control->config.context);
     }
-    uint64_t now_ns = ring_now_ns(control->ring);
-    if (control->draining && result->value == SIGTERM &&
-        now_ns - control->stopping_ns < SAME_SIGNAL_NS) {
-        return; /* both are one: some send it to the process and to its group */
-    }
-    if (control->draining) {
-        log_event(LOG_WARN, "stopping at once", LOG_Z("why", "second signal"));
-        _exit(1);
-    }
-    control->stopping_ns = now_ns;
-    bool handing_over = atomic_load(&control->handing_over);
-    log_event(LOG_INFO, handing_over ? "handing over" : "stopping",
-              LOG_Z("signal", result->value == SIGTERM ? "SIGTERM" : "SIGINT"));
-    if (config->stopping && !handing_over) {
-        config->stopping(config->context); /* else the service goes on, elsewhere */
-    }
-    bool now = handing_over || result->value == SIGINT;
-    bool quick = handing_over && config->drain_timeout_ns > (int64_t)HAND_OVER_NS;
-    drain_begin(control, now ? 0 : config->drain_delay_ns,
-                quick ? (int64_t)HAND_OVER_NS : config->drain_timeout_ns);
+    reload_dns(control);
 }
 
 /* ---- the watchdog: alive is who turns, on every thread */
@@ -1317,7 +1331,8 @@ static void pulse_step(struct control *control)
 static uint64_t next_deadline_ns(struct control *control)
 {
     if (control->draining) {
-        return control->drain_sent ? control->drain_deadline_ns : control->drain_at_ns;
+        const struct guard_stop *stop = atomic_load(&control->stop);
+        return atomic_load(&control->drain_sent) ? stop->deadline_ns : stop->drain_ns;
     }
     struct catalog_stats stats;
     catalog_stats(control->catalog, &stats);
@@ -1353,7 +1368,9 @@ static void watch_disk(struct control *control)
 
 void control_run(struct control *control)
 {
-    while (control->stopped_count < control->core_count) {
+    atomic_store(&control->running, true);
+    /* Also the guard's letter comes, if it was the guard that stopped them. */
+    while (control->stopped_count < control->core_count || !control->draining) {
         bool more = admin_step(&control->admin);
         more |= catalog_step(control->catalog, ring_wall_ns(control->ring));
         more |= dispatch_step(control->dispatch);
@@ -1390,7 +1407,8 @@ void control_run(struct control *control)
         if (control->draining) {
             drain_step(control);
         }
-        if (control->draining && ring_now_ns(control->ring) >= control->drain_deadline_ns) {
+        if (control->draining &&
+            ring_now_ns(control->ring) >= atomic_load(&control->stop)->deadline_ns) {
             log_event(LOG_WARN, "drain timed out",
                       LOG_Z("effect", "open connections are cut; nothing acknowledged is lost"));
             dispatch_flush(control->dispatch);

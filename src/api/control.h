@@ -57,8 +57,9 @@ struct control_config {
     int64_t drain_delay_ns; /* go on as before so long after SIGTERM, but not ready */
     int64_t watchdog_ns;    /* call alive() twice in this time while everything runs; 0 = never */
     void (*alive)(void *context);
-    /* A stop that is no hand-over begins: the sockets are not handed on from here on. NULL: none is
-     * told. */
+    /* A stop that is no hand-over begins: the sockets are not handed on from here on. On a thread
+     * of its own, at once, wherever the control thread stands; it must not touch the disk. NULL:
+     * none is told. */
     void (*stopping)(void *context);
     void (*reload)(void *context); /* SIGHUP; may be NULL */
     void *context;

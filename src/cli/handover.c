@@ -284,14 +284,21 @@ bool handover_offer(const char *data_directory, const struct control_sockets *so
     return good;
 }
 
-void handover_end(const char *data_directory)
+void handover_stop(void)
 {
-    char path[4096];
     pthread_mutex_lock(&offer.lock);
     offer.over = true;
     pthread_mutex_unlock(&offer.lock);
     if (offer.listener >= 0) {
         (void)shutdown(offer.listener, SHUT_RDWR); /* wakes its thread */
+    }
+}
+
+void handover_end(const char *data_directory)
+{
+    char path[4096];
+    handover_stop();
+    if (offer.listener >= 0) {
         snprintf(path, sizeof path, "%s/" SOCKET_NAME, data_directory);
         (void)unlink(path);
     }

@@ -26,7 +26,9 @@ bool handover_ask(const char *data_directory, struct control_sockets *ret_socket
  * sockets away. They must not change any more. */
 bool handover_offer(const char *data_directory, const struct control_sockets *sockets,
                     struct control *control);
-/* Nobody is answered any more, and the sockets may be closed. May be called again. */
+/* Nobody is answered any more, and the sockets may be closed. Any thread; touches no disk. */
+void handover_stop(void);
+/* The same, and its address is gone. May be called again. */
 void handover_end(const char *data_directory);
 
 #endif

@@ -586,8 +586,8 @@ static void alive(void *context)
 
 static void stopping(void *context)
 {
-    struct serve *serve = context;
-    handover_end(serve->control.data_directory);
+    (void)context;
+    handover_stop();
     notify_send("STOPPING=1\nSTATUS=draining");
 }
 

@@ -439,13 +439,14 @@ static enum bk_err reactor_open(struct reactor *reactor, const char **ret_why)
 
 /* ---- stopping */
 
-void reactor_drain(struct reactor *reactor, uint64_t deliver_until_ns)
+void reactor_drain(struct reactor *reactor, uint64_t deliver_until_ns, uint64_t answer_until_ns)
 {
     if (reactor->draining || !reactor->ingress_server) {
         return;
     }
     reactor->draining = true;
     atomic_store(&reactor->ingress.open, false);
+    reactor->ingress.give_up_ns = answer_until_ns;
     http_server_drain(reactor->ingress_server);
     if (reactor->admin_server) {
         http_server_drain(reactor->admin_server);
@@ -617,7 +618,11 @@ static void reactor_turn(struct reactor *reactor)
         reactor->watch_ns = reactor->config.watch(reactor->config.admin_handler.context, now_ns);
     }
     if (!reactor->stopped) {
+        bool stalled = reactor->ingress.stalled;
         ingress_turn(&reactor->ingress);
+        if (reactor->ingress.stalled && !stalled) {
+            resume_parked(reactor); /* to be told so, too */
+        }
         if (!journal_writing(reactor->journal)) {
             /* No commit will: they may wait for what came without one, a spare segment. */
             resume_parked(reactor);

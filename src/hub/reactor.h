@@ -81,8 +81,9 @@ struct http_client *reactor_client(const struct reactor *reactor);
 /* ---- by mail: on the reactor's thread */
 
 /* Stop accepting, finish what is under way, stop the journal; then stopped() is called. Deliveries
- * that have no answer by then are cut, and delivered again after the next start. */
-void reactor_drain(struct reactor *reactor, uint64_t deliver_until_ns);
+ * that have no answer by deliver_until_ns are cut, and delivered again after the next start; who
+ * waits for a flush by answer_until_ns is told so (503). */
+void reactor_drain(struct reactor *reactor, uint64_t deliver_until_ns, uint64_t answer_until_ns);
 /* After stopped(): leave the loop. Without it (second signal): leave at once, as a crash would. */
 void reactor_exit(struct reactor *reactor);
 /* Ask parked requests again: the dedupe table grew. */

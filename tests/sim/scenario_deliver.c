@@ -498,7 +498,8 @@ static void core_main(void *context)
 static void drain_run(struct ring_mail *mail)
 {
     struct reactor *reactor = bk_container_of(mail, struct core, drain)->reactor;
-    reactor_drain(reactor, ring_now_ns(reactor_ring(reactor)) + 500 * MS);
+    uint64_t now_ns = ring_now_ns(reactor_ring(reactor));
+    reactor_drain(reactor, now_ns + 500 * MS, now_ns + 20 * SECOND);
 }
 
 static void exit_run(struct ring_mail *mail)

@@ -477,7 +477,10 @@ static uint64_t flush_next_ns(const struct ingress *ingress)
         bool waits = !list_empty(&ingress->waiting) || !list_empty(&ingress->foreign);
         return waits ? ring_now_ns(ingress->ring) + GIVE_UP_NS : UINT64_MAX;
     }
-    return since_ns ? since_ns + INGRESS_PATIENCE_NS : UINT64_MAX;
+    uint64_t patient_ns = since_ns + INGRESS_PATIENCE_NS;
+    return !since_ns                          ? UINT64_MAX
+           : patient_ns < ingress->give_up_ns ? patient_ns
+                                              : ingress->give_up_ns;
 }
 
 /* Who waits for a key is asked again when that wait is over, also where nothing else happens. */
@@ -516,7 +519,9 @@ static void tell_peers(struct ingress *ingress)
 void ingress_turn(struct ingress *ingress)
 {
     uint64_t since_ns = journal_writing_since_ns(ingress->journal);
-    bool stalled = since_ns != 0 && ring_now_ns(ingress->ring) - since_ns >= INGRESS_PATIENCE_NS;
+    uint64_t now_ns = ring_now_ns(ingress->ring);
+    bool stalled = since_ns != 0 &&
+                   (now_ns - since_ns >= INGRESS_PATIENCE_NS || now_ns >= ingress->give_up_ns);
     if (stalled != ingress->stalled) {
         ingress->stalled = stalled;
         tell_peers(ingress);
@@ -1705,6 +1710,7 @@ void ingress_init(struct ingress *ingress, const struct ingress_config *config)
     list_init(&ingress->settling);
     list_init(&ingress->unheard);
     ingress->quarantine_bytes = QUARANTINE_BURST_BYTES;
+    ingress->give_up_ns = UINT64_MAX;
 }
 
 void ingress_fini(struct ingress *ingress)

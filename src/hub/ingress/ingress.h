@@ -88,6 +88,7 @@ struct ingress {
     int64_t quarantine_bytes; /* budget left */
     uint64_t quarantine_ns;   /* when it was last refilled */
     struct list settling;     /* struct ingress_settled */
+    uint64_t give_up_ns;      /* no flush is waited for from then on; UINT64_MAX = never */
     bool stalled;             /* the flush under way has lasted for too long, … */
     bool told[CORES_MAX];     /* … and these cores have it in their stalled_count */
     /* For the other cores: connections here, and on their way here; may more be sent? */
