@@ -6,25 +6,36 @@
  */
 #include "providers/hooks.h"
 
-/* Names as in the X-Gitlab-Event payload's object_kind, and the field that switches each on. push
- * is on by default, so every field is always sent. */
+/* Events by their object_kind, the X-Gitlab-Event that their webhooks have, and the field that
+ * switches each on. push is on by default, so every field is sent; those that came later only where
+ * they are wanted or to be switched off, for older servers do not know them. */
 static const struct {
     const char *event;
+    const char *type;
     const char *field;
     bool wide; /* of groups only */
+    bool late;
 } fields[] = {
-    {"push", "push_events", false},
-    {"tag_push", "tag_push_events", false},
-    {"merge_request", "merge_requests_events", false},
-    {"note", "note_events", false},
-    {"issue", "issues_events", false},
-    {"confidential_issue", "confidential_issues_events", false},
-    {"pipeline", "pipeline_events", false},
-    {"build", "job_events", false},
-    {"wiki_page", "wiki_page_events", false},
-    {"deployment", "deployment_events", false},
-    {"release", "releases_events", false},
-    {"subgroup", "subgroup_events", true},
+    {"push", "Push Hook", "push_events", false, false},
+    {"tag_push", "Tag Push Hook", "tag_push_events", false, false},
+    {"merge_request", "Merge Request Hook", "merge_requests_events", false, false},
+    {"note", "Note Hook", "note_events", false, false},
+    {"issue", "Issue Hook", "issues_events", false, false},
+    {"confidential_issue", "Confidential Issue Hook", "confidential_issues_events", false, false},
+    {"pipeline", "Pipeline Hook", "pipeline_events", false, false},
+    {"build", "Job Hook", "job_events", false, false},
+    {"wiki_page", "Wiki Page Hook", "wiki_page_events", false, false},
+    {"deployment", "Deployment Hook", "deployment_events", false, false},
+    {"release", "Release Hook", "releases_events", false, false},
+    {"subgroup", "Subgroup Hook", "subgroup_events", true, false},
+    {"confidential_note", "Confidential Note Hook", "confidential_note_events", false, true},
+    {"feature_flag", "Feature Flag Hook", "feature_flag_events", false, true},
+    {"milestone", "Milestone Hook", "milestone_events", false, true},
+    {"emoji", "Emoji Hook", "emoji_events", false, true},
+    {"access_token", "Resource Access Token Hook", "resource_access_token_events", false, true},
+    {"vulnerability", "Vulnerability Hook", "vulnerability_events", false, true},
+    {"member", "Member Hook", "member_events", true, true},
+    {"project", "Project Hook", "project_events", true, true},
 };
 #define FIELDS (sizeof fields / sizeof fields[0])
 
@@ -53,7 +64,18 @@ static bool place(struct provider_run *run, struct slice *ret_place)
 static bool is_named(struct slice event, size_t field)
 {
     return slice_equal(event, slice_str(fields[field].event)) ||
-           slice_equal(event, slice_str(fields[field].field));
+           slice_equal(event, slice_str(fields[field].field)) ||
+           slice_equal(event, slice_str(fields[field].type));
+}
+
+static struct slice event_type(struct slice event)
+{
+    for (size_t f = 0; f < FIELDS; f++) {
+        if (is_named(event, f)) {
+            return slice_str(fields[f].type);
+        }
+    }
+    return event;
 }
 
 static bool exists_here(const struct provider_run *run, size_t field)
@@ -92,8 +114,23 @@ static bool events_known(struct provider_run *run)
     return true;
 }
 
+/* Of the late ones those that are on and not wanted: an update names them. */
+static void remember_extra(struct provider_run *run, yyjson_mut_val *hook)
+{
+    for (size_t f = 0; f < FIELDS; f++) {
+        bool extra = fields[f].late && yyjson_mut_get_bool(provider_get(hook, fields[f].field)) &&
+                     !event_wanted(run, f);
+        if (extra) {
+            provider_note(run, fields[f].field, SLICE("on"));
+        } else {
+            provider_forget(run, fields[f].field);
+        }
+    }
+}
+
 static bool is_right(struct provider_run *run, yyjson_mut_val *hook)
 {
+    remember_extra(run, hook);
     yyjson_mut_val *verify = provider_get(hook, "enable_ssl_verification");
     bool right = !verify || yyjson_mut_get_bool(verify);
     /* GitLab switches a hook off that failed too often; writing it again switches it on. */
@@ -110,9 +147,10 @@ static bool is_right(struct provider_run *run, yyjson_mut_val *hook)
 static void body(struct provider_run *run, bool is_new)
 {
     const char *events = "";
-    (void)is_new;
     for (size_t f = 0; f < FIELDS && events; f++) {
-        if (exists_here(run, f)) {
+        bool told = !fields[f].late || event_wanted(run, f) ||
+                    (!is_new && provider_recall(run, fields[f].field).bytes > 0);
+        if (told && exists_here(run, f)) {
             events = arena_printf(run->arena, "%s,\"%s\":%s", events, fields[f].field,
                                   event_wanted(run, f) ? "true" : "false");
         }
@@ -148,6 +186,7 @@ const struct provider provider_gitlab = {
     .wide_type = "group",
     .hooks = &gitlab_hooks,
     .usual_events = gitlab_events,
+    .event_type = event_type,
     .plans =
         {
             [PROVIDER_CHECK] = {user_check_steps},

@@ -209,9 +209,8 @@ static const char *ensure_look_take(struct provider_run *run, const struct provi
     if (!hook) {
         return more ? "look" : "create";
     }
-    bool right = run->facts->key_is_current &&
-                 slice_equal(provider_text(run, hook, hooks->url), run->facts->hook_url) &&
-                 hooks->is_right(run, hook);
+    bool right = hooks->is_right(run, hook) && run->facts->key_is_current &&
+                 slice_equal(provider_text(run, hook, hooks->url), run->facts->hook_url);
     return right ? PROVIDER_END : "update";
 }
 

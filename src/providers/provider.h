@@ -141,6 +141,9 @@ struct provider {
         *wide_type; /* "organization", whose hook tells of all it has; NULL = there is none */
     const struct provider_hooks *hooks; /* for the steps of providers/hooks.h */
     const char *const *usual_events; /* when the source names none; NULL ends */
+    /* What its webhooks say of an event that the API calls otherwise: "push" is a "Push Hook". The
+     * name itself when it is not known. NULL = both say the same. */
+    struct slice (*event_type)(struct slice event);
     struct provider_plan plans[PROVIDER_INTENT_COUNT]; /* steps NULL = it cannot */
     /* A 2xx that says no (Slack's {"ok":false}), or a refusal with a meaning of its own. False =
      * not decided here. May be NULL. */

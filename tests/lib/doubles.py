@@ -1,5 +1,5 @@
 """Doubles of providers' APIs for wire tests: they answer as the providers' documentation says, refuse what does not
-fit, and fail on demand. One class a provider, one thread a double.
+fit (our_requests.py), and fail on demand. One class a provider, one thread a double.
 
     github = GitHub(token='ghp_1')
     github.repositories['acme/hello'] = {}
@@ -15,11 +15,14 @@ import time
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import our_requests
+from becket import is_equal
 
 class Call:
     def __init__(self, number, method, path, query, headers, body):
-        self.number, self.method, self.path, self.query = number, method, path, query
-        self.headers, self.body = headers, body
+        self.number, self.method, self.path = number, method, path
+        self.query = dict(urllib.parse.parse_qsl(query))
+        self.query_text, self.headers, self.body = query, headers, body
 
     @property
     def json(self):
@@ -36,8 +39,11 @@ LOST = object()  # nothing is done, the connection closes
 
 
 class Double:
+    ours = None  # the requests that are made of this provider; all others are refused
+
     def __init__(self, token):
         self.token = token
+        self.misfits = []
         self.calls = []
         self.fault = lambda call: None
         self.lock = threading.Lock()
@@ -51,8 +57,7 @@ class Double:
                 body = self.rfile.read(length)
                 url = urllib.parse.urlsplit(self.path)
                 with double.lock:
-                    call = Call(len(double.calls) + 1, self.command, url.path,
-                                dict(urllib.parse.parse_qsl(url.query)), self.headers, body)
+                    call = Call(len(double.calls) + 1, self.command, url.path, url.query, self.headers, body)
                     double.calls.append(call)
                     fault = double.fault(call)
                     if fault is LOST:
@@ -90,8 +95,14 @@ class Double:
     def close(self):
         self.server.shutdown()
         self.server.server_close()
+        if self.ours:
+            is_equal(self.misfits, [], '%s: every request is one of ours' % type(self).__name__)
 
     def answer(self, call):
+        wrong = self.ours.wrongs(call.method, call.path, call.query_text, call.headers, call.body) if self.ours else []
+        if wrong:
+            self.misfits += wrong
+            return Reply(422, {'message': 'it does not fit: ' + wrong[0]})
         refused = self.authenticate(call)
         return refused or self.route(call)
 
@@ -107,6 +118,7 @@ def valid(schema, value):
 
 class GitHub(Double):
     """https://docs.github.com/en/rest/repos/webhooks"""
+    ours = our_requests.Requests(our_requests.GITHUB)
     HOOK = {'name': str, 'active': bool, 'events': [str],
             'config': {'url': str, 'content_type': str, 'secret': str, 'insecure_ssl': str}}
 
@@ -211,6 +223,7 @@ class GitHub(Double):
 
 class Semaphore(Double):
     """https://docs.semaphore.io/reference/api"""
+    ours = our_requests.Requests(our_requests.SEMAPHORE)
     SECRET = {'apiVersion': str, 'kind': str, 'metadata': {'name': str}, 'data': {'env_vars': [{'name': str, 'value': str}]}}
     RULE = {'name': str, 'filter': {'projects': [str], 'branches': [str], 'pipelines': [str], 'results': [str]},
             'notify': {'webhook': {'endpoint': str, 'secret': str}, 'slack': {}}}
@@ -425,6 +438,7 @@ class SlackSignIn(SignIn):
 class Slack(Double):
     """https://docs.slack.dev/reference/methods: 200 with ok:false for what is refused, 429 with Retry-After for too much.
     Forms or JSON. Nothing but the ids of its blocks tells that a message is there twice."""
+    ours = our_requests.Requests(our_requests.SLACK)
     BLOCK = {'type': str, 'block_id': str, 'text': {'type': str, 'text': str}}
 
     def __init__(self, token='xoxb-double'):
@@ -488,6 +502,7 @@ class Slack(Double):
 class Discord(Double):
     """https://discord.com/developers/docs/resources/message: the same nonce by the same author is one message, for a while;
     five messages in five seconds a channel."""
+    ours = our_requests.Requests(our_requests.DISCORD)
     MESSAGE = {'content': str, 'allowed_mentions': {'parse': [str]}, 'nonce': str, 'enforce_nonce': bool}
 
     def __init__(self, token='discord-double'):
@@ -536,9 +551,8 @@ class Discord(Double):
 class GitLab(Double):
     """https://docs.gitlab.com/api/project_webhooks/ and group_webhooks: two hooks to one address are no mistake there; every
     switch has a default; a hook that failed too often is disabled."""
-    SWITCHES = ['push_events', 'tag_push_events', 'merge_requests_events', 'note_events', 'issues_events',
-                'confidential_issues_events', 'pipeline_events', 'job_events', 'wiki_page_events', 'deployment_events',
-                'releases_events']
+    ours = our_requests.Requests(our_requests.GITLAB)
+    SWITCHES = our_requests.GITLAB_SWITCHES + our_requests.GITLAB_LATE
     HOOK = dict({name: bool for name in SWITCHES}, url=str, token=str, enable_ssl_verification=bool)
 
     def __init__(self, token='glpat-double'):
@@ -584,12 +598,12 @@ class GitLab(Double):
         return Reply(201, self.shown(self.next_id, hooks[self.next_id]))
 
     def filled(self, body, wide):
-        switches = self.SWITCHES + (['subgroup_events'] if wide else [])
+        switches = self.SWITCHES + (['subgroup_events', 'member_events', 'project_events'] if wide else [])
         return dict({name: name == 'push_events' for name in switches}, enable_ssl_verification=True,
                     alert_status='executable', **{}) | body
 
     def refuse(self, call, wide):
-        schema = dict(self.HOOK, subgroup_events=bool) if wide else self.HOOK
+        schema = dict(self.HOOK, subgroup_events=bool, member_events=bool, project_events=bool) if wide else self.HOOK
         if not valid(schema, call.json) or 'url' not in call.json:
             return Reply(400, {'error': 'url is missing'})
         if not re.match(r'https?://[^/]', call.json['url']):
@@ -624,6 +638,7 @@ class GitLab(Double):
 class Gitea(GitHub):
     """https://docs.gitea.com/api: like GitHub, but two hooks to one address are no mistake, and an event is told with its
     parts."""
+    ours = our_requests.Requests(our_requests.GITEA)
     HOOK = {'type': str, 'active': bool, 'events': [str], 'config': {'url': str, 'content_type': str, 'secret': str}}
     PARTS = {'pull_request': ['pull_request', 'pull_request_assign', 'pull_request_label', 'pull_request_milestone',
                               'pull_request_comment', 'pull_request_review_approved', 'pull_request_sync'],

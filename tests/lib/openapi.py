@@ -151,11 +151,18 @@ class Description:
         if 'enum' in schema and value not in schema['enum']:
             wrong.append('%s is %r, not one of %s' % (place, value, schema['enum']))
         if isinstance(value, str):
-            if len(value) > schema.get('maxLength', len(value)) or len(value) < schema.get('minLength', 0):
+            if not schema.get('minLength', 0) <= len(value) <= schema.get('maxLength', len(value)):
                 wrong.append('%s is too long or too short' % place)
             if 'pattern' in schema and not re.search(schema['pattern'], value):
                 wrong.append('%s does not match %s' % (place, schema['pattern']))
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            if not schema.get('minimum', value) <= value <= schema.get('maximum', value):
+                wrong.append('%s is %r, out of its bounds' % (place, value))
         if isinstance(value, list):
+            if not schema.get('minItems', 0) <= len(value) <= schema.get('maxItems', len(value)):
+                wrong.append('%s has too many or too few items' % place)
+            if schema.get('uniqueItems') and any(item in value[:i] for i, item in enumerate(value)):
+                wrong.append('%s has an item twice' % place)
             for i, item in enumerate(value):
                 wrong += self.check(schema.get('items', {}), item, '%s[%d]' % (place, i), strict)
         if isinstance(value, dict):

@@ -3,9 +3,11 @@
 a description allows are understood: all members, the fewest, null wherever it may be, numbers beyond a double, members
 that are not there yet. Wants the descriptions in build/descriptions (.ci/run brings them)."""
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
 import time
-import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
@@ -28,7 +30,7 @@ def judged(kind, description, way):
             base = description.base() if call.path.startswith(description.base() + '/') else ''
             path = call.path[len(base):]
             self.wrong += ['%s %s: %s' % (call.method, path, w) for w in description.wrongs(
-                call.method, path, urllib.parse.urlencode(call.query), dict(call.headers), call.body)]
+                call.method, path, call.query_text, dict(call.headers), call.body)]
             if self.wrong:
                 return Reply(422, {'message': self.wrong[-1]})
             call.path = path
@@ -72,11 +74,13 @@ def again(server, plural, name):
     server.api('POST', '/api/v1/operations/%s/retry' % state(server, plural, name)['operation'])
 
 
-def hooks(server, kind, double, what):
-    of = {}
-    (double.projects if kind == 'gitlab' else double.repositories)['acme/hello'] = of
-    server.apply('kind: EventSource\nmetadata: {name: %s}\nspec: {integration: {name: %s}, resource: {type: %s, name: hello}, '
-                 'events: [{type: push}]}' % (kind, kind, 'project' if kind == 'gitlab' else 'repository'))
+def hooks(server, kind, double, what, wide=False):
+    of, lab = {}, kind == 'gitlab'
+    known = (double.groups if lab else double.organizations) if wide else (double.projects if lab else double.repositories)
+    known['acme' if wide else 'acme/hello'] = of
+    thing = ('group' if lab else 'organization') if wide else ('project' if lab else 'repository')
+    server.apply('kind: EventSource\nmetadata: {name: %s}\nspec: {integration: {name: %s}, resource: {type: %s, name: %s}, '
+                 'events: [{type: push}]}' % (kind, kind, thing, 'acme' if wide else 'hello'))
     ready(server, double, 'event-sources', kind, what + ': a hook is made')
     hook = next(iter(of.values()), {'config': {}})
     if kind == 'gitlab':
@@ -89,6 +93,18 @@ def hooks(server, kind, double, what):
     ready(server, double, 'event-sources', kind, what + ': a new key')
     server.api('DELETE', '/api/v1/event-sources/' + kind)
     ok(when(lambda: not of), what + ': and removed')
+
+
+def app(server, double, base, what):
+    """A GitHub App buys its token first."""
+    key = subprocess.run(['openssl', 'genrsa', '2048'], capture_output=True).stdout.decode()
+    with tempfile.NamedTemporaryFile('w', suffix='.pem') as public:
+        subprocess.run(['openssl', 'rsa', '-pubout', '-out', public.name], input=key.encode(), capture_output=True)
+        double.app = ('1', '2', public.name)
+        server.apply(json.dumps({'kind': 'Integration', 'metadata': {'name': 'app'}, 'spec': {
+            'type': 'github', 'url': 'https://github.com/acme', 'apiUrl': double.url + base, 'allowPrivate': True,
+            'auth': {'use': 'app', 'app': {'appId': 1, 'installationId': 2, 'privateKey': {'value': key}}}}}))
+        ready(server, double, 'integrations', 'app', what + ': an app')
 
 
 def messages(server, kind, double, what):
@@ -112,6 +128,10 @@ for kind, file in sorted(present.items()):
             server.apply(integration(kind, double, description.base()))
             ready(server, double, 'integrations', kind, what + ': checked')
             (messages if kind in ('slack', 'discord') else hooks)(server, kind, double, what)
+            if kind not in ('slack', 'discord'):
+                hooks(server, kind, double, what + ', of all it has', True)
+            if kind == 'github' and shutil.which('openssl'):
+                app(server, double, description.base(), what)
         is_equal(double.wrong, [], what + ': every request fits')
         ok(double.calls, what + ': it was called')
         double.close()

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Hooks at GitHub, GitLab and Gitea, of repositories and of all that an organization has, through links and sources: over
 pages, with limits, refusals, lost and cut answers; drift, rotation, removal."""
+import hashlib
+import hmac
 import os
 import sys
 import time
@@ -96,6 +98,41 @@ KINDS = {'github': (GitHub, 'repositories', 'organizations', 'repository', 'orga
          'gitlab': (GitLab, 'projects', 'groups', 'project', 'group')}
 
 
+def came_in(server, kind, hooks):
+    """What the provider sends to the hook that was made, with the key that it was given: the event that is wanted, and one
+    that is not, as that provider calls them."""
+    hook = [h for h in hooks.values() if address(h) == PUBLIC + '/hooks/%s-all' % kind][0]
+    secret, states = key(hook), []
+    for event in ('push', 'release'):
+        body = json.dumps({'object_kind': event, 'n': kind}).encode()
+        mac = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+        headers = {'github': {'X-GitHub-Event': event, 'X-Hub-Signature-256': 'sha256=' + mac, 'X-GitHub-Delivery': kind + event},
+                   'gitea': {'X-Gitea-Event': event, 'X-Gitea-Signature': mac, 'X-Gitea-Delivery': kind + event},
+                   'gitlab': {'X-Gitlab-Event': event.title() + ' Hook', 'X-Gitlab-Token': secret}}[kind]
+        is_equal(server.post('/hooks/%s-all' % kind, body, dict(headers, **{'Content-Type': 'application/json'})).status, 200,
+                 '%s: a webhook' % kind)
+    events = server.api('GET', '/api/v1/events?source=%s-all' % kind).json['items']
+    is_equal([e['state'] for e in events], ['rejected', 'accepted'], kind + ': what is wanted comes through, the rest does not')
+
+
+def late_switches(server, double):
+    """GitLab's events that came later: switched on where wanted, off where somebody else switched them on."""
+    hooks = double.projects.setdefault('acme/late', {})
+    server.apply(source('gitlab', 'late', 'project', 'acme/late', '[{type: Milestone Hook}, {type: emoji}, {type: note_events}]'))
+    retry(server, 'late')
+    ok(when(lambda: status(server, 'late').get('state') == 'ready'), 'late: %s' % status(server, 'late'))
+    on = lambda: {n for h in hooks.values() for n, v in h.items() if v is True and n.endswith('_events')}
+    is_equal(on(), {'milestone_events', 'emoji_events', 'note_events'}, 'what is wanted is on')
+    for hook in hooks.values():
+        hook.update(feature_flag_events=True, emoji_events=False)
+    retry(server, 'late')
+    ok(when(lambda: on() == {'milestone_events', 'emoji_events', 'note_events'}), 'and mended: %s' % on())
+    server.apply(source('gitlab', 'late', 'project', 'acme/late', '[{type: milestones}]'))
+    ok(when(lambda: 'has no event milestones' in status(server, 'late').get('message', '')), str(status(server, 'late')))
+    server.api('DELETE', '/api/v1/event-sources/late')
+    ok(when(lambda: not hooks), 'gone')
+
+
 def test_hooks():
     doubles = {kind: row[0]() for kind, row in KINDS.items()}
     with Server(options=['--public-url', PUBLIC]) as server:
@@ -147,6 +184,9 @@ def test_hooks():
             server.api('POST', '/api/v1/event-sources/%s/reset-key' % name)
             ok(when(lambda: key(hook) != before), kind + ': a new key')
             is_equal(len(mine()), 1, 'in the same hook')
+        for kind, (_, own, wide, thing, whole) in KINDS.items():
+            came_in(server, kind, getattr(doubles[kind], wide)['acme'])
+        late_switches(server, doubles['gitlab'])
         # refusals, as the link tells them
         for kind, (_, own, wide, thing, whole) in KINDS.items():
             double = doubles[kind]

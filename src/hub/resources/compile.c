@@ -5,6 +5,7 @@
 #include "base/ct.h"
 #include "hub/hub_private.h"
 #include "hub/resources/pack.h"
+#include "providers/provider.h"
 
 #include <stdlib.h>
 
@@ -493,6 +494,7 @@ void source_events_free(struct filter_set **events, unsigned count)
 
 static enum bk_err compile_events(const struct source_input *input, struct source_change *change)
 {
+    const struct provider *provider = provider_find(input->type);
     struct slice rest = input->events_packed;
     struct filters_input filters;
     enum bk_err err = BK_OK;
@@ -502,9 +504,14 @@ static enum bk_err compile_events(const struct source_input *input, struct sourc
     change->events = calloc(input->event_count, sizeof(struct filter_set *));
     err = change->events ? BK_OK : BK_NO_MEMORY;
     for (unsigned i = 0; err == BK_OK && i < input->event_count; i++) {
-        err = filters_input_decode(&rest, &filters)
-                  ? filters_compile(&filters, filters.types, filters.type_count, &change->events[i])
-                  : BK_CORRUPT;
+        bool decoded = filters_input_decode(&rest, &filters);
+        for (unsigned t = 0; decoded && provider && provider->event_type && t < filters.type_count;
+             t++) {
+            filters.types[t] = provider->event_type(filters.types[t]);
+        }
+        err = decoded ? filters_compile(&filters, filters.types, filters.type_count,
+                                        &change->events[i])
+                      : BK_CORRUPT;
         change->event_count += err == BK_OK ? 1 : 0;
     }
     return err;

@@ -135,14 +135,16 @@ void decode_filters(struct decoder *decoder, const struct decode_object *object,
     ret_filters->count = (unsigned)count;
 }
 
+/* GitLab's have spaces: "Push Hook". */
 static bool type_valid(struct slice type)
 {
     for (size_t i = 0; i < type.bytes; i++) {
-        if (type.at[i] <= ' ' || type.at[i] == 0x7f || (type.at[i] == '*' && i + 1 < type.bytes)) {
+        if (type.at[i] < ' ' || type.at[i] == 0x7f || (type.at[i] == '*' && i + 1 < type.bytes)) {
             return false;
         }
     }
-    return type.bytes > 0 && type.bytes <= EVENT_TYPE_BYTES_MAX;
+    return type.bytes > 0 && type.bytes <= EVENT_TYPE_BYTES_MAX && type.at[0] != ' ' &&
+           type.at[type.bytes - 1] != ' ';
 }
 
 #define TYPE_RULE "must be an event type; only its last character may be *"
