@@ -10,6 +10,7 @@
 #include "hub/hub_private.h"
 #include "hub/links/link.h"
 #include "hub/links/link_index.h"
+#include "hub/operations/integration_view.h"
 #include "hub/people/people.h"
 #include "hub/resources/apply.h"
 #include "providers/id_token.h"
@@ -32,30 +33,42 @@ struct named {
     char name[NAME_BYTES_MAX + 1];
 };
 
+struct of_type {
+    struct store_txn *txn;
+    struct named *named;
+    bool shared; /* only what the canvas shares */
+};
+
+/* The first that may be used. */
 static bool first_of_type(void *context, struct slice name)
 {
-    struct named *named = context;
+    const struct of_type *of_type = context;
+    struct named *named = of_type->named;
+    struct record record;
+    enum bk_err err =
+        hub_record(of_type->txn, RESOURCE_INTEGRATION, slice_str(named->canvas), name, &record);
+    if (err != BK_OK || (of_type->shared && !hub_is_shared(RESOURCE_INTEGRATION, &record))) {
+        return true;
+    }
     snprintf(named->name, sizeof named->name, "%.*s", (int)name.bytes, (const char *)name.at);
     return false;
 }
 
 static enum bk_err find_in(struct store_txn *txn, struct slice canvas, struct slice name_or_type,
-                           struct named *ret_named)
+                           bool shared, struct named *ret_named)
 {
-    struct record record;
+    struct of_type of_type = {txn, ret_named, shared};
     snprintf(ret_named->canvas, sizeof ret_named->canvas, "%.*s", (int)canvas.bytes,
              (const char *)canvas.at);
     ret_named->name[0] = '\0';
-    enum bk_err err = resource_name_valid(name_or_type)
-                          ? hub_record(txn, RESOURCE_INTEGRATION, canvas, name_or_type, &record)
-                          : BK_NOT_FOUND;
-    if (err == BK_OK) {
-        first_of_type(ret_named, name_or_type);
-    } else if (err == BK_NOT_FOUND && name_or_type.bytes <= NAME_BYTES_MAX) {
-        err = type_index_integrations(txn, canvas, name_or_type, first_of_type, ret_named);
-        err = err == BK_OK && !ret_named->name[0] ? BK_NOT_FOUND : err;
+    if (resource_name_valid(name_or_type) && !first_of_type(&of_type, name_or_type)) {
+        return BK_OK;
     }
-    return err;
+    enum bk_err err =
+        name_or_type.bytes <= NAME_BYTES_MAX
+            ? type_index_integrations(txn, canvas, name_or_type, first_of_type, &of_type)
+            : BK_NOT_FOUND;
+    return err == BK_OK && !ret_named->name[0] ? BK_NOT_FOUND : err;
 }
 
 /* In the canvas of the page, then in the default one, whose integrations are everybody's. */
@@ -64,8 +77,10 @@ static enum bk_err find_integration(struct page *page, struct store_txn *txn,
 {
     static const struct slice shared = SLICE(RESOURCE_CANVAS_DEFAULT);
     struct slice canvas = page->canvas.bytes > 0 ? page->canvas : shared;
-    enum bk_err err = find_in(txn, canvas, name_or_type, ret_named);
-    return err == BK_NOT_FOUND ? find_in(txn, shared, name_or_type, ret_named) : err;
+    enum bk_err err = find_in(txn, canvas, name_or_type, false, ret_named);
+    return err == BK_NOT_FOUND && !slice_equal(canvas, shared)
+               ? find_in(txn, shared, name_or_type, true, ret_named)
+               : err;
 }
 
 /* ---- to the provider */
@@ -197,6 +212,8 @@ struct connect {
     struct people_oauth oauth;
     struct json_tree tree, identity_tree, id_tree; /* the provider's answers */
     struct people_grant grant;
+    struct slice code;
+    bool asks_metadata; /* is what `out` is about */
     bool has_tokens;
     bool has_identity;         /* or it is being asked for */
     yyjson_mut_val *claims;    /* of an ID token that was checked */
@@ -371,6 +388,55 @@ static void take_identity(struct connect *connect, const struct outbound_answer 
     }
 }
 
+static void ask_tokens(struct connect *connect)
+{
+    struct oauth2_request request;
+    oauth2_code_request(&connect->oauth.server, connect->oauth.base, &connect->oauth.client,
+                        connect->code, slice_str(connect->flow.verifier), &connect->arena,
+                        &request);
+    struct web_call call = {.method = request.method,
+                            .url = request.url,
+                            .headers = request.headers,
+                            .body = request.body};
+    send(connect, &call);
+}
+
+/* RFC 9207, 2.4: an answer that names no issuer is refused where the provider says that it always
+ * names itself. Asked before the code goes anywhere. */
+static void ask_metadata(struct connect *connect)
+{
+    struct slice issuer = slice_str(connect->oauth.server.issuer);
+    issuer.bytes -= issuer.bytes > 0 && issuer.at[issuer.bytes - 1] == '/';
+    struct web_call call = {
+        .method = HTTP_GET,
+        .url = slice_str(arena_printf(&connect->arena, "%.*s/.well-known/openid-configuration",
+                                      (int)issuer.bytes, (const char *)issuer.at)),
+        .headers = SLICE("User-Agent: becket\r\nAccept: application/json\r\n"),
+        .repeatable = true};
+    connect->asks_metadata = true;
+    send(connect, &call);
+}
+
+static void take_metadata(struct connect *connect, const struct outbound_answer *answer)
+{
+    struct json_tree tree;
+    struct json_problem problem;
+    json_tree_init(&tree);
+    bool names_itself =
+        answer->status == 200 && json_parse(answer->body, &tree, &problem) == BK_OK &&
+        yyjson_mut_is_true(
+            yyjson_mut_obj_get(tree.roots[0], "authorization_response_iss_parameter_supported"));
+    json_tree_fini(&tree);
+    connect->asks_metadata = false;
+    if (names_itself) {
+        connect_fail(connect,
+                     "the answer does not say which provider it is from (iss), though this "
+                     "one always does: it may be another's");
+    } else {
+        ask_tokens(connect);
+    }
+}
+
 static void answered(void *context, const struct outbound_answer *answer)
 {
     struct connect *connect = context;
@@ -381,6 +447,8 @@ static void answered(void *context, const struct outbound_answer *answer)
     }
     if (answer->err != BK_OK) {
         connect_fail(connect, "the provider did not answer: %s", answer->why);
+    } else if (connect->asks_metadata) {
+        take_metadata(connect, answer);
     } else if (!connect->has_tokens) {
         take_tokens(connect, answer);
     } else {
@@ -461,12 +529,12 @@ static enum api_step connect_resume(struct api_call *call)
     return finish(&page, connect);
 }
 
-static enum api_step exchange(struct page *page, const struct sign_in *flow, struct slice code)
+static enum api_step exchange(struct page *page, const struct sign_in *flow, struct slice code,
+                              bool named)
 {
     struct api *api = page->call->api;
     struct connect *connect = calloc(1, sizeof *connect);
     struct store_txn *txn;
-    struct oauth2_request request;
     char why[PROVIDER_WHY_BYTES] = "";
     if (!connect) {
         return go_to_failure(page, flow, "out of memory");
@@ -495,13 +563,12 @@ static enum api_step exchange(struct page *page, const struct sign_in *flow, str
                                            .integration = slice_str(connect->flow.integration),
                                            .type = connect->oauth.type,
                                            .user = slice_str(connect->flow.user)};
-    oauth2_code_request(&connect->oauth.server, connect->oauth.base, &connect->oauth.client, code,
-                        slice_str(connect->flow.verifier), &connect->arena, &request);
-    struct web_call call = {.method = request.method,
-                            .url = request.url,
-                            .headers = request.headers,
-                            .body = request.body};
-    send(connect, &call);
+    connect->code = slice_of(arena_copy(&connect->arena, code.at, code.bytes), code.bytes);
+    if (!named && connect->oauth.server.issuer) {
+        ask_metadata(connect);
+    } else {
+        ask_tokens(connect);
+    }
     connect->work = (struct api_work){.resume = connect_resume,
                                       .free_work = connect_free,
                                       .wake_ns = UINT64_MAX,
@@ -574,8 +641,9 @@ static enum api_step callback(struct page *page, bool slack)
                          "This sign-in was begun in another browser or by somebody else: begin "
                          "again from the integrations page.");
     }
-    if (form_has(page->query, "iss", arena) && (!form_field(page->query, "iss", arena, &issuer) ||
-                                                !issuer_is_right(page, &flow, issuer))) {
+    bool named = form_has(page->query, "iss", arena);
+    if (named && (!form_field(page->query, "iss", arena, &issuer) ||
+                  !issuer_is_right(page, &flow, issuer))) {
         return page_says(page, 400, "Another provider",
                          "The answer is from another server than the one that was asked.");
     }
@@ -590,7 +658,7 @@ static enum api_step callback(struct page *page, bool slack)
     if (!form_field(page->query, "code", arena, &code) || code.bytes == 0) {
         return go_to_failure(page, &flow, "the provider sent no code");
     }
-    return exchange(page, &flow, code);
+    return exchange(page, &flow, code, named);
 }
 
 enum api_step page_callback(struct page *page)
@@ -685,49 +753,75 @@ enum api_step page_disconnect(struct page *page)
     return disconnect(page, page->segment);
 }
 
+/* The person's account at Slack: few are a person's. */
 struct own_walk {
-    struct slice user, type;
-    char name[NAME_BYTES_MAX + 1];
+    struct store_txn *txn;
+    size_t skip;
+    struct hub_address found;
 };
 
 static bool look_for_own(void *context, struct slice key, struct slice value)
 {
     struct own_walk *walk = context;
+    struct integration_view view;
     struct slice canvas, name;
     struct record record;
-    struct json_tree tree;
-    struct json_problem problem;
-    if (!hub_split(slice_skip(key, 3), &canvas, &name) || record_decode(value, &record) != BK_OK) {
+    (void)value;
+    if (!hub_split(slice_skip(key, walk->skip), &canvas, &name) ||
+        hub_record(walk->txn, RESOURCE_INTEGRATION_USER, canvas, name, &record) != BK_OK ||
+        integration_view_open(record.spec, &view) != BK_OK) {
         return true;
     }
-    json_tree_init(&tree);
-    bool found = json_parse(record.spec, &tree, &problem) == BK_OK &&
-                 slice_equal(json_text(provider_get(tree.roots[0], "provider")), walk->type) &&
-                 slice_equal(json_text(provider_get(tree.roots[0], "user/name")), walk->user);
-    json_tree_fini(&tree);
+    bool found = slice_equal(integration_text(&view, "provider"), SLICE("slack"));
+    integration_view_close(&view);
     if (found) {
-        snprintf(walk->name, sizeof walk->name, "%.*s", (int)name.bytes, (const char *)name.at);
+        memcpy(walk->found.name, name.at, name.bytes);
+        walk->found.name[name.bytes] = '\0';
     }
     return !found;
 }
 
+static enum bk_err find_own_slack(const struct page *page, struct hub_address *ret_address)
+{
+    struct own_walk walk = {.found = {.name = ""}};
+    struct key prefix;
+    uint8_t kind = resource_kind_info(RESOURCE_INTEGRATION_USER)->key;
+    enum bk_err err = store_read(page->call->api->hub->store, &walk.txn);
+    if (err != BK_OK) {
+        return err;
+    }
+    key_users(&prefix, resource_kind_info(RESOURCE_USER)->key, page->canvas, page->user);
+    key_add(&prefix, &kind, 1);
+    walk.skip = prefix.bytes;
+    key_add_name(&prefix, page->canvas);
+    err = store_walk(walk.txn, key_slice(&prefix), SLICE_EMPTY, look_for_own, &walk);
+    store_read_end(walk.txn);
+    *ret_address = walk.found;
+    return err == BK_OK && walk.found.name[0] == '\0' ? BK_NOT_FOUND : err;
+}
+
+/* Gitploy's address signs out at once; here a person says so first: a GET changes nothing,
+ * whoever's page made the browser ask. */
 enum api_step page_slack_signout(struct page *page)
 {
-    struct store_txn *txn;
-    struct key prefix;
-    struct own_walk walk = {.user = slice_str(page->session->token.name), .type = SLICE("slack")};
-    if (api_from_another_site(page->call->request)) {
-        return page_says(page, 403, "Refused",
-                         "Requests made by another site's pages are refused.");
-    }
-    if (store_read(page->call->api->hub->store, &txn) != BK_OK) {
-        return page_says(page, 503, "Not now", "The store cannot be read.");
-    }
-    key_canvas(&prefix, resource_kind_info(RESOURCE_INTEGRATION_USER)->key, page->canvas);
-    enum bk_err err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, look_for_own, &walk);
-    store_read_end(txn);
-    if (err != BK_OK || walk.name[0] == '\0') {
+    struct hub_address address;
+    enum bk_err err = find_own_slack(page, &address);
+    if (err == BK_NOT_FOUND) {
         return page_redirect(page, "/settings");
     }
-    return disconnect(page, slice_str(walk.name));
+    if (err != BK_OK) {
+        return page_says(page, 503, "Not now", "The store cannot be read: %s.", bk_err_text(err));
+    }
+    if (page->call->request->method == HTTP_POST) {
+        return disconnect(page, slice_str(address.name));
+    }
+    struct buf *html = page_begin(page, "Disconnect Slack");
+    buf_add_str(html, "<p>The account of ");
+    html_add(html, page->user);
+    buf_add_str(html, " at Slack will be disconnected, and its tokens revoked.</p>"
+                      "<form class=\"wide\" method=\"post\" action=\"/slack/signout\">");
+    page_csrf(page, html);
+    buf_add_str(html, "<button class=\"remove\">Disconnect</button></form>"
+                      "<p><a href=\"/settings\">Keep it</a></p>");
+    return page_end(page, 200);
 }

@@ -7,6 +7,7 @@
 #include "hub/links/entry.h"
 #include "hub/links/link.h"
 #include "hub/links/link_index.h"
+#include "hub/people/people_index.h"
 #include "hub/resources/apply.h"
 #include "providers/provider.h"
 
@@ -190,6 +191,8 @@ struct of_type {
     unsigned count;
     bool more;
     struct slice canvas; /* that is looked at */
+    struct store_txn *txn;
+    bool shared; /* only what it shares */
     struct slice names[OF_TYPE_MAX];
     struct slice canvases[OF_TYPE_MAX];
     bool signs_in[OF_TYPE_MAX];
@@ -204,6 +207,12 @@ static bool add_of_type(void *context, struct slice name)
             return true; /* the canvas has one of the same name */
         }
     }
+    struct record record;
+    if (of_type->shared &&
+        (hub_record(of_type->txn, RESOURCE_INTEGRATION, of_type->canvas, name, &record) != BK_OK ||
+         !hub_is_shared(RESOURCE_INTEGRATION, &record))) {
+        return true;
+    }
     of_type->more = of_type->count == OF_TYPE_MAX;
     char *copy = of_type->more ? NULL : arena_copy(of_type->arena, name.at, name.bytes);
     if (copy) {
@@ -216,14 +225,18 @@ static bool add_of_type(void *context, struct slice name)
 static void look_at_integration(struct page *page, struct of_type *of_type, unsigned i)
 {
     struct object object;
+    struct store_txn *txn;
     if (object_open_in(page, RESOURCE_INTEGRATION, of_type->canvases[i], of_type->names[i],
                        &object)) {
         of_type->signs_in[i] =
             slice_equal(object_text(&object, "spec/auth/use"), SLICE("AUTH_TYPE_OAUTH"));
-        of_type->connected[i] =
-            !slice_equal(object_text(&object, "status/reason"), SLICE("disconnected"));
     }
     object_close(&object);
+    if (store_read(page->call->api->hub->store, &txn) == BK_OK) {
+        of_type->connected[i] =
+            people_index_anybody(txn, of_type->canvases[i], of_type->names[i], page->canvas);
+        store_read_end(txn);
+    }
 }
 
 static void find_of_type(struct page *page, const struct link_type *type, struct of_type *ret)
@@ -234,10 +247,12 @@ static void find_of_type(struct page *page, const struct link_type *type, struct
     if (store_read(page->call->api->hub->store, &txn) != BK_OK) {
         return;
     }
+    ret->txn = txn;
     enum bk_err err =
         type_index_integrations(txn, page->canvas, slice_str(type->name), add_of_type, ret);
     if (err == BK_OK && !ret->more && !slice_equal(page->canvas, shared)) {
         ret->canvas = shared;
+        ret->shared = true;
         err = type_index_integrations(txn, shared, slice_str(type->name), add_of_type, ret);
     }
     store_read_end(txn);

@@ -662,6 +662,7 @@ static const struct page_route routes[] = {
     {HTTP_GET, "/slack", 0, page_slack, false},
     {HTTP_GET, "/slack/signin", 0, page_slack_signin, false},
     {HTTP_GET, "/slack/signout", TOKEN_WRITE, page_slack_signout, false},
+    {HTTP_POST, "/slack/signout", TOKEN_WRITE, page_slack_signout, true},
     {HTTP_GET, "/integrations", TOKEN_READ, page_catalogue, false},
     {HTTP_GET, "/integrations/{type}/link", TOKEN_WRITE, page_link_form, false},
     {HTTP_POST, "/integrations/{type}/link", TOKEN_WRITE, page_link_create, true},

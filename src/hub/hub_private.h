@@ -45,6 +45,10 @@ enum bk_err hub_migrate(struct store *store) BK_MUST_CHECK;
 
 void hub_id_text(const uint8_t id[16], char ret_text[HUB_ID_TEXT_BYTES]);
 bool hub_id_parse(struct slice text, uint8_t ret_id[16]);
+/* What the record of a Secret or an Integration of one canvas alone has as compiled. */
+#define HUB_OWN_CANVAS SLICE("canvas")
+/* May objects of other canvases refer to it, where it is in the default one? */
+bool hub_is_shared(enum resource_kind kind, const struct record *record);
 /* A random UUID, version 4. */
 void hub_id_make(uint8_t ret_id[16]);
 

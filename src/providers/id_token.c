@@ -84,6 +84,7 @@ enum scheme_verdict id_token_check(struct slice token, const struct id_token_rul
 {
     struct scheme_row row = {.issuer = rules->issuer,
                              .audience = rules->client_id,
+                             .one_audience = true,
                              .allow_private = rules->allow_private};
     struct scheme_request request = {.now_seconds = rules->now_seconds, .keys = rules->keys};
     enum scheme_verdict verdict = jwt_check(&row, &request, token);

@@ -169,14 +169,21 @@ static bool is_one_of(struct slice text, struct slice words)
     return false;
 }
 
-static bool audience_matches(yyjson_val *claims, struct slice wanted)
+static bool is_audience(const struct scheme_row *row, yyjson_val *value)
+{
+    struct slice wanted = slice_str(row->audience);
+    return yyjson_is_str(value) && (row->one_audience ? slice_equal(text_of(value), wanted)
+                                                      : is_one_of(text_of(value), wanted));
+}
+
+static bool audience_matches(const struct scheme_row *row, yyjson_val *claims)
 {
     yyjson_val *value = member(claims, SLICE("aud")), *item;
     size_t index, max;
-    bool any = yyjson_is_str(value) && is_one_of(text_of(value), wanted);
+    bool any = is_audience(row, value);
     yyjson_arr_foreach(value, index, max, item)
     {
-        any |= yyjson_is_str(item) && is_one_of(text_of(item), wanted);
+        any |= is_audience(row, item);
     }
     return any;
 }
@@ -228,7 +235,7 @@ static bool body_is_claimed(yyjson_val *claims, const char *name, struct slice b
 static enum scheme_verdict check_claims(const struct scheme_row *row, yyjson_val *claims,
                                         struct slice body)
 {
-    if (row->audience != NULL && !audience_matches(claims, slice_str(row->audience))) {
+    if (row->audience != NULL && !audience_matches(row, claims)) {
         return SCHEME_CLAIM_WRONG;
     }
     if (row->claims != NULL && !claims_match(claims, slice_str(row->claims))) {

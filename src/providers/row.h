@@ -155,6 +155,7 @@ struct scheme_row {
     /* ---- tokens (jwt.c) */
     const char *issuer;     /* exactly what `iss` must be */
     const char *audience;   /* one of them must be in `aud`; separated by blanks */
+    bool one_audience;      /* it is one, whatever blanks it has: the id of an OAuth client */
     const char *claims;     /* name=value lines, all of which must hold; * stands for any text */
     const char *jwks_url;   /* NULL = the issuer's discovery document tells */
     const char *body_claim; /* the claim with the body's SHA-256 in hex */

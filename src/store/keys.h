@@ -51,10 +51,11 @@
  *   "E/"     "E/" 16 bytes of metadata.id               i64: that time
  *   "f/"     "f/" 16 bytes of metadata.id               i64: a renewal of its token was
  *                                                       begun then, its outcome is not known
- *   "g/"     "g/" "default\0" "hub\0" u64 ~updated "default\0" "hub-7"
+ *   "g/"     "g/" "default\0" "hub\0" "default\0" u64 ~updated "hub-7"
  *                                                       empty: an IntegrationUser of this
- *                                                       integration who has a token; last changed,
- *                                                       first (hub/people/people_index.h)
+ *                                                       integration and canvas who has a token;
+ *                                                       last changed, first
+ *                                                       (hub/people/people_index.h)
  *   "h/"     "h/" "default\0" "hub\0" "u", 16 bytes of a hash "default\0" "hub-7"
  *                                                       empty: the same by uid (u), nickname (n),
  *                                                       mail address (e)
@@ -369,12 +370,14 @@ static inline void key_add_address(struct key *key, struct slice canvas, struct 
     key_add(key, name.at, name.bytes);
 }
 
-/* Users with a token of an integration, the one that changed last first. */
-static inline void key_signed_in(struct key *key, struct slice canvas, struct slice integration)
+/* Users with a token of an integration, those of a canvas, the one that changed last first. */
+static inline void key_signed_in(struct key *key, struct slice canvas, struct slice integration,
+                                 struct slice own)
 {
     key_start(key, 'g');
     key_add_name(key, canvas);
     key_add_name(key, integration);
+    key_add_name(key, own);
 }
 
 /* Users of an integration by what they are called there. */

@@ -78,13 +78,18 @@ static const char *person_in(const char *canvas, const char *uid)
     return look_for(slice_str(canvas), &(struct people_called){.uid = slice_str(uid)});
 }
 
-static const char *newest(void)
+static const char *newest_in(const char *own)
 {
     static struct hub_address address;
     struct store_txn *txn = begin();
-    enum bk_err err = people_index_newest(txn, CANVAS, HUB, &address);
+    enum bk_err err = people_index_newest(txn, CANVAS, HUB, slice_str(own), &address);
     store_read_end(txn);
     return err == BK_OK ? address.name : bk_err_name(err);
+}
+
+static const char *newest(void)
+{
+    return newest_in("default");
 }
 
 static char found[400];
@@ -172,6 +177,21 @@ static void test_people(void)
     is_str(person("9", "", ""), "zoe", "the own one");
     is_str(person_in("blue", "9"), "eve", "and there theirs");
     is_str(person_in("red", "9"), "zoe", "elsewhere the integration's");
+    /* nor with whose token its work is done */
+    is_int(apply("{kind: IntegrationUser, metadata: {name: eve, canvasId: blue}, spec: "
+                 "{integration: {name: hub}, uid: '9', accessToken: {value: e}}}"),
+           BK_OK);
+    is_str(newest(), "bob", "another canvas's does no work here, though it came last");
+    is_str(newest_in("blue"), "eve", "but there");
+    is_str(newest_in("red"), "bob", "elsewhere the integration's");
+    is_int(apply("{kind: IntegrationUser, metadata: {name: bob}, spec: {integration: {name: hub}, "
+                 "uid: '2', nickname: robert}}"),
+           BK_OK);
+    is_str(newest(), bk_err_name(BK_NOT_FOUND), "and nobody's is not theirs");
+    is_str(newest_in("red"), bk_err_name(BK_NOT_FOUND));
+    is_int(apply("{kind: IntegrationUser, metadata: {name: bob}, spec: {integration: {name: hub}, "
+                 "uid: '2', nickname: robert, accessToken: {value: b}}}"),
+           BK_OK);
 }
 
 /* ---- types */
@@ -339,9 +359,9 @@ static enum bk_err age(struct store_txn *txn, void *context)
                                          KEY_TOKEN_INDEXES};
     enum bk_err err = forget_indexes(txn, context);
     struct key gone;
-    key_signed_in(&gone, CANVAS, HUB);
+    key_signed_in(&gone, CANVAS, HUB, CANVAS);
     key_add_u64(&gone, 0); /* in front of all others */
-    key_add_address(&gone, CANVAS, SLICE("gone"));
+    key_add(&gone, "gone", 4);
     err = err == BK_OK ? store_put(txn, key_slice(&gone), SLICE_EMPTY) : err;
     for (unsigned i = 0; err == BK_OK && i < bk_array_length(done); i++) {
         err = store_put(txn, done[i], SLICE("1"));

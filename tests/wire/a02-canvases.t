@@ -271,6 +271,63 @@ with tempfile.TemporaryDirectory(prefix='becket-canvases-', dir=shm) as data, \
     ok(answer.status == 403 and 'planted' not in answer.text, 'lent by who may, and not shown: %d' % answer.status)
     is_equal(ask('GET', '/api/v1/event-sources/lent/secrets?canvas=red', server.token).status, 200, 'to who is bound to none it is')
 
+    # ---- an Integration or a Secret of the default canvas is the organization's, unless it is that canvas's own
+    def integration(name, canvas='default', domain=None, **spec):
+        made = dict(document('Integration', name, canvas), spec=dict(
+            {'type': 'github', 'url': 'https://github.com/acme', 'check': False, 'auth': {'use': 'none'}}, **spec))
+        made['metadata'].update({'domainType': 'DOMAIN_TYPE_' + domain} if domain else {})
+        return made
+
+    def account(name, canvas, integration):
+        return dict(document('IntegrationUser', name, canvas), spec={'integration': {'name': integration}, 'uid': '7'})
+
+    server.apply(json.dumps([integration('common'), integration('said', domain='ORGANIZATION'), integration('kept', domain='CANVAS')]))
+    for name, status in (('common', 200), ('said', 200), ('kept', 400)):
+        answer = ask('POST', '/api/v1/apply', red, account('of-' + name, 'red', name))
+        is_equal(answer.status, status, 'red uses the Integration %s of default' % name) or diag(answer.text)
+        is_equal(ask('POST', '/api/v1/apply', server.token, account('also-' + name, 'red', name)).status, status,
+                 'nor does it for who may all' if status == 400 else 'everybody may')
+    is_equal(ask('POST', '/api/v1/apply', server.token, account('here', 'default', 'kept')).status, 200, 'in its own canvas it is used')
+    found = get('/api/v1/integrations/kept')
+    is_equal(found['metadata'].get('domainType'), 'DOMAIN_TYPE_CANVAS', 'it says so')
+    is_equal(json.loads(ask('POST', '/api/v1/apply', server.token, found).text)['results'][0]['action'], 'unchanged',
+             'and what was read can be applied')
+    answer = ask('POST', '/api/v1/apply', server.token, integration('common', domain='CANVAS'))
+    ok(answer.status == 400 and 'other canvases use' in answer.text, 'what others use is not taken from them: %s' % answer.text)
+    answer = ask('POST', '/api/v1/apply', server.token, integration('kept'))
+    is_equal(json.loads(answer.text)['results'][0]['diff'][0]['path'], 'metadata.domainType', 'it can be given to all')
+    is_equal(ask('POST', '/api/v1/apply', red, account('of-kept', 'red', 'kept')).status, 200, 'who use it then')
+    is_equal(ask('POST', '/api/v1/apply', server.token, integration('no', 'red', 'ORGANIZATION')).status, 400,
+             'what is a canvas\'s is not the organization\'s')
+    is_equal(ask('POST', '/api/v1/apply', server.token, integration('no', domain='GALAXY')).status, 400, 'nor anything else')
+    hidden = dict(document('Secret', 'hidden', 'default'))
+    hidden['metadata']['domainType'] = 'DOMAIN_TYPE_CANVAS'
+    server.apply(json.dumps([hidden]))
+    by_token = {'use': 'AUTH_TYPE_TOKEN', 'token': {'valueFrom': {'secret': {'name': 'hidden', 'key': 'k'}}}}
+    answer = ask('POST', '/api/v1/apply', server.token, integration('no', 'red', auth=by_token))
+    ok(answer.status == 400 and 'no Secret' in answer.text, 'a Secret, too')
+    answer = ask('POST', '/api/v1/apply', server.token, integration('no', auth=by_token))
+    ok(answer.status == 400 and 'own' in answer.text, 'the organization\'s Integration uses none of one canvas')
+    is_equal(ask('POST', '/api/v1/apply', server.token, integration('yes', domain='CANVAS', auth=by_token)).status, 200, 'its own does')
+
+    # ---- for whom becket issues tokens
+    cloud = lambda audience=None, canvas='default', **more: integration('cloud', canvas, **dict(
+        {'type': 'gitlab', 'url': 'https://cloud.example',
+         'auth': {'use': 'AUTH_TYPE_OIDC', **({'oidc': {'audience': audience}} if audience else {})}}, **more))
+    for who in (tokens['write', None], red, tokens['admin', 'red']):
+        canvas = 'default' if who == tokens['write', None] else 'red'
+        answer = ask('POST', '/api/v1/apply', who, cloud('sts.amazonaws.com', canvas))
+        ok(answer.status == 403 and 'audience' in answer.text, 'a token for anybody is had by who has a say on all alone') or \
+            diag(answer.text)
+        is_equal(ask('POST', '/api/v1/apply', who, cloud('https://cloud.example', canvas)).status, 200, 'one for whom it is sent to')
+        is_equal(ask('POST', '/api/v1/apply', who, cloud(None, canvas)).status, 200, 'or for the integration itself')
+    is_equal(ask('POST', '/api/v1/apply', server.token, cloud('sts.amazonaws.com')).status, 200, 'by who may')
+    writer = tokens['write', None]
+    is_equal(ask('POST', '/api/v1/apply', writer, cloud('sts.amazonaws.com', check=True)).status, 200, 'the rest of it by others')
+    for more in ({'url': 'https://evil.example'}, {'apiUrl': 'https://evil.example'}):
+        is_equal(ask('POST', '/api/v1/apply', writer, cloud('sts.amazonaws.com', **more)).status, 403, 'who do not send it elsewhere')
+    is_equal(ask('POST', '/api/v1/apply', writer, cloud('other')).status, 403, 'nor to somebody else')
+
     # ---- accounts and links of people
     ann, ben = make_token('ann', 'write', 'blue'), make_token('ben', 'write', 'blue')
     mine = document('IntegrationUser', 'account', user={'name': 'ann'})

@@ -57,8 +57,8 @@ with Server() as server:
     person = server.api('GET', '/api/v1/integration-users').json['items'][0]['spec']
     is_equal({k: person.get(k) for k in ('uid', 'nickname', 'email')},
              {'uid': 'ann-1', 'nickname': 'ann', 'email': 'ann@example.com'}, 'who it is')
-    is_equal([c.path for c in double.calls if c.path != '/token'], ['/.well-known/openid-configuration', '/keys'],
-             'keys were fetched once')
+    is_equal([c.path for c in double.calls], ['/.well-known/openid-configuration', '/token', '/.well-known/openid-configuration',
+                                              '/keys'], 'keys were fetched once; whether it names itself was asked before the code went')
     server.api('DELETE', '/api/v1/integration-users/' + server.api('GET', '/api/v1/integration-users').json['items'][0]
                ['metadata']['name'])
 
@@ -113,6 +113,25 @@ with Server() as server:
     is_equal(answer.status, 400, 'the issuer in the callback is compared letter by letter')
     is_equal(connect(browser, double, '&iss=' + urllib.parse.quote(double.url, '')).status, 302, 'the right one')
     is_equal(connect(browser, double, '&iss=a&iss=b').status, 400, 'two of them')
+    names_itself = lambda call: Reply(200, {'issuer': double.url, 'jwks_uri': double.url + '/keys',
+                                            'authorization_response_iss_parameter_supported': True}) \
+        if call.path == '/.well-known/openid-configuration' else None
+    double.fault, calls = names_itself, len(double.calls)
+    answer = connect(browser, double)
+    ok('/auth/failure' in answer.where and 'iss' in answer.where, 'none, of a provider that always names itself: %s' % answer.where)
+    is_equal([c.path for c in double.calls[calls:]], ['/.well-known/openid-configuration'], 'the code went nowhere')
+    is_equal(connect(browser, double, '&iss=' + urllib.parse.quote(double.url, '')).where, '/settings', 'and with its name')
+    double.fault = lambda call: None
+    # a client's id with a blank is one audience, not two
+    apply(', issuer: "%s"' % double.url)
+    server.apply((INTEGRATION % (double.url, '"my client"', double.secret, double.url, double.url, ', issuer: "%s"' % double.url)))
+    double.client, before = 'my client', double.client
+    double.spoil = setting(aud='my')
+    ok('/auth/failure' in connect(browser, double).where, 'a token for a client who is called as half of this one')
+    double.spoil = lambda head, claims: None
+    is_equal(connect(browser, double).where, '/settings', 'and one for this one')
+    double.client = before
+    apply(', issuer: "%s"' % double.url)
 
     # ES256, keys that cannot be fetched, and an issuer that is another one.
     other = OpenId('ES256')

@@ -86,9 +86,10 @@ static enum bk_err load_oidc(struct hub *hub, const struct integration_view *vie
 /* The credential and the header that carries it. */
 static enum bk_err load_auth(struct hub *hub, struct store_txn *txn,
                              const struct integration_view *view, const struct record *record,
-                             struct slice canvas, struct slice name, int64_t now_ns,
-                             struct arena *arena, struct operation_ground *ground)
+                             const struct operation *operation, int64_t now_ns, struct arena *arena,
+                             struct operation_ground *ground)
 {
+    struct slice canvas = operation->integration_canvas, name = operation->integration;
     struct slice use = integration_text(view, "auth/use"), text;
     ground->auth = view->provider->token;
     if (slice_equal(use, SLICE("AUTH_TYPE_NONE"))) {
@@ -98,7 +99,8 @@ static enum bk_err load_auth(struct hub *hub, struct store_txn *txn,
         return load_oidc(hub, view, record, canvas, name, now_ns / NS_PER_SECOND, arena, ground);
     }
     if (slice_equal(use, SLICE("AUTH_TYPE_OAUTH"))) {
-        enum bk_err err = people_token(hub, txn, canvas, name, arena, &ground->credential);
+        enum bk_err err =
+            people_token(hub, txn, canvas, name, operation->canvas, arena, &ground->credential);
         ground->auth = view->provider->oauth.header ? view->provider->oauth : ground->auth;
         if (err == BK_NOT_FOUND) {
             snprintf(ground->why, sizeof ground->why,
@@ -639,8 +641,7 @@ enum bk_err provider_work_load(void *context, struct store_txn *txn,
     ret_ground->provider = view.provider;
     ret_ground->base = integration_api_base(&view, arena);
     ret_ground->allow_private = integration_flag(&view, "allowPrivate", false);
-    err = load_auth(hub, txn, &view, &record, operation->integration_canvas, operation->integration,
-                    now_ns, arena, ret_ground);
+    err = load_auth(hub, txn, &view, &record, operation, now_ns, arena, ret_ground);
     if (err == BK_OK && operation->intent == PROVIDER_HOOK_ENSURE) {
         err = load_source(hub, txn, operation, arena, ret_ground);
     }

@@ -327,11 +327,12 @@ enum bk_err people_oauth(struct hub *hub, struct store_txn *txn, struct slice ca
 /* ---- the token of who has connected an integration */
 
 enum bk_err people_token(struct hub *hub, struct store_txn *txn, struct slice canvas,
-                         struct slice integration, struct arena *arena, struct slice *ret_token)
+                         struct slice integration, struct slice own, struct arena *arena,
+                         struct slice *ret_token)
 {
     struct hub_address address;
     struct record record;
-    enum bk_err err = people_index_newest(txn, canvas, integration, &address);
+    enum bk_err err = people_index_newest(txn, canvas, integration, own, &address);
     if (err == BK_OK) {
         err = hub_record(txn, RESOURCE_INTEGRATION_USER, slice_str(address.canvas),
                          slice_str(address.name), &record);

@@ -48,10 +48,10 @@ enum bk_err people_oauth(struct hub *hub, struct store_txn *txn, struct slice ca
                          struct people_oauth *ret_oauth,
                          char why[PROVIDER_WHY_BYTES]) BK_MUST_CHECK;
 
-/* The access token of who has connected an integration, the one last changed if there are several.
- * BK_NOT_FOUND: nobody has. */
+/* The access token of who has connected an integration, the one last changed if there are several:
+ * of the canvas `own`, whose work it is, else of the integration's. BK_NOT_FOUND: nobody has. */
 enum bk_err people_token(struct hub *hub, struct store_txn *txn, struct slice canvas,
-                         struct slice integration, struct arena *arena,
+                         struct slice integration, struct slice own, struct arena *arena,
                          struct slice *ret_token) BK_MUST_CHECK;
 
 /* ---- what is due */

@@ -52,9 +52,9 @@ static bool newest_key(const struct person *person, struct slice canvas, struct 
     if (!record_slot_find(record, SLICE(PEOPLE_ACCESS), &slot)) {
         return false;
     }
-    key_signed_in(key, person->canvas, person->integration);
+    key_signed_in(key, person->canvas, person->integration, canvas);
     key_add_u64(key, ~(uint64_t)record->updated_ns);
-    key_add_address(key, canvas, name);
+    key_add(key, name.at, name.bytes);
     return true;
 }
 
@@ -145,39 +145,72 @@ static enum bk_err first_of_canvas(struct store_txn *txn, const struct key *pref
     return err == BK_OK && !first.found ? BK_NOT_FOUND : err;
 }
 
-#define NEWEST_LOOKED_MAX 256U
-
 struct newest {
     size_t skip;
-    struct slice canvas; /* of the integration */
-    unsigned looked;
-    bool own;
-    struct first first;
+    bool found;
+    struct hub_address *address;
 };
 
 static bool take_newest(void *context, struct slice key, struct slice value)
 {
     struct newest *newest = context;
-    struct hub_address address;
-    struct first here = {.skip = newest->skip, .address = &address};
-    take_first(&here, key, value);
-    newest->own = here.found && slice_equal(slice_str(address.canvas), newest->canvas);
-    if (here.found && (newest->own || !newest->first.found)) {
-        *newest->first.address = address;
-        newest->first.found = true;
+    struct slice name = slice_skip(key, newest->skip);
+    (void)value;
+    newest->found = name.bytes > 0 && name.bytes <= NAME_BYTES_MAX;
+    if (newest->found) {
+        memcpy(newest->address->name, name.at, name.bytes);
+        newest->address->name[name.bytes] = '\0';
     }
-    return !newest->own && ++newest->looked < NEWEST_LOOKED_MAX;
+    return false;
+}
+
+static enum bk_err newest_of(struct store_txn *txn, struct slice canvas, struct slice integration,
+                             struct slice own, struct hub_address *ret_address)
+{
+    struct key prefix;
+    key_signed_in(&prefix, canvas, integration, own);
+    struct newest newest = {.skip = prefix.bytes + 8, .address = ret_address};
+    enum bk_err err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, take_newest, &newest);
+    memcpy(ret_address->canvas, own.at, own.bytes);
+    ret_address->canvas[own.bytes] = '\0';
+    return err == BK_OK && !newest.found ? BK_NOT_FOUND : err;
 }
 
 enum bk_err people_index_newest(struct store_txn *txn, struct slice canvas,
-                                struct slice integration, struct hub_address *ret_address)
+                                struct slice integration, struct slice own,
+                                struct hub_address *ret_address)
 {
+    enum bk_err err = newest_of(txn, canvas, integration, own, ret_address);
+    return err == BK_NOT_FOUND && !slice_equal(own, canvas)
+               ? newest_of(txn, canvas, integration, canvas, ret_address)
+               : err;
+}
+
+static bool found_one(void *context, struct slice key, struct slice value)
+{
+    (void)key;
+    (void)value;
+    *(bool *)context = true;
+    return false;
+}
+
+static bool anybody_of(struct store_txn *txn, struct slice canvas, struct slice integration,
+                       struct slice own)
+{
+    bool found = false;
     struct key prefix;
-    key_signed_in(&prefix, canvas, integration);
-    struct newest newest = {
-        .skip = prefix.bytes + 8, .canvas = canvas, .first = {.address = ret_address}};
-    enum bk_err err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, take_newest, &newest);
-    return err == BK_OK && !newest.first.found ? BK_NOT_FOUND : err;
+    uint8_t kind = resource_kind_info(RESOURCE_INTEGRATION_USER)->key;
+    key_users(&prefix, resource_kind_info(RESOURCE_INTEGRATION)->key, canvas, integration);
+    key_add(&prefix, &kind, 1);
+    key_add_name(&prefix, own);
+    return store_walk(txn, key_slice(&prefix), SLICE_EMPTY, found_one, &found) == BK_OK && found;
+}
+
+bool people_index_anybody(struct store_txn *txn, struct slice canvas, struct slice integration,
+                          struct slice own)
+{
+    return anybody_of(txn, canvas, integration, own) ||
+           (!slice_equal(own, canvas) && anybody_of(txn, canvas, integration, canvas));
 }
 
 enum bk_err people_index_find(struct store_txn *txn, struct slice canvas, struct slice integration,

@@ -17,12 +17,15 @@ enum bk_err people_index_put(struct store_txn *txn, struct slice canvas, struct 
 enum bk_err people_index_drop(struct store_txn *txn, struct slice canvas, struct slice name,
                               const struct record *record) BK_MUST_CHECK;
 
-/* Who has a token and changed last, of the integration's own canvas; who is of another one only
- * where there is nobody: one canvas does not decide by whose token others' work is done.
- * BK_NOT_FOUND: nobody. */
+/* Who has a token and changed last: of the canvas `own`, whose work it is, else of the
+ * integration's. Nobody of a third one: no canvas works with another's account. BK_NOT_FOUND: none.
+ */
 enum bk_err people_index_newest(struct store_txn *txn, struct slice canvas,
-                                struct slice integration,
+                                struct slice integration, struct slice own,
                                 struct hub_address *ret_address) BK_MUST_CHECK;
+/* Is there any IntegrationUser of these two? */
+bool people_index_anybody(struct store_txn *txn, struct slice canvas, struct slice integration,
+                          struct slice own);
 
 /* A person of an integration: by uid, else nickname, else mail address; empty texts are nobody's.
  * Names and addresses are the same in any case. Of the canvas `own`, where it is asked, else of the

@@ -119,8 +119,61 @@ static enum bk_err find_target(struct apply *apply, enum resource_kind kind, str
     if (err == BK_NOT_FOUND && is_shared_with(apply, kind)) {
         *canvas = slice_str(RESOURCE_CANVAS_DEFAULT);
         err = hub_record(apply->txn, kind, *canvas, name, ret_record);
+        err = err == BK_OK && !hub_is_shared(kind, ret_record) ? BK_NOT_FOUND : err;
     }
     return err;
+}
+
+struct other_canvas {
+    size_t skip;
+    bool found;
+};
+
+/* "canvas \0 name" of a user, behind its kind */
+static bool look_for_other_canvas(void *context, struct slice key, struct slice value)
+{
+    struct other_canvas *other = context;
+    struct slice canvas, name;
+    (void)value;
+    other->found = hub_split(slice_skip(key, other->skip), &canvas, &name) &&
+                   !slice_equal(canvas, SLICE(RESOURCE_CANVAS_DEFAULT));
+    return !other->found;
+}
+
+/* An object of the default canvas becomes that canvas's own. */
+static enum bk_err check_others(struct apply *apply, struct apply_work *work)
+{
+    struct other_canvas other = {.found = false};
+    struct key prefix;
+    key_users(&prefix, resource_kind_info(work->kind)->key, work->canvas, work->name);
+    other.skip = prefix.bytes + 1;
+    enum bk_err err =
+        store_walk(apply->txn, key_slice(&prefix), SLICE_EMPTY, look_for_other_canvas, &other);
+    if (err == BK_OK && other.found) {
+        apply_wrong(apply, work, work->document->place, "metadata.domainType",
+                    "other canvases use this %s", resource_kind_info(work->kind)->name);
+    }
+    return err;
+}
+
+enum bk_err apply_domain(struct apply *apply, struct apply_work *work)
+{
+    static const char *const shown[] = {NULL, "\"DOMAIN_TYPE_CANVAS\""};
+    enum resource_domain domain = work->document->domain;
+    bool own = domain == RESOURCE_DOMAIN_CANVAS;
+    bool was = apply->existed && !hub_is_shared(work->kind, &apply->old);
+    bool by_default = slice_equal(work->canvas, SLICE(RESOURCE_CANVAS_DEFAULT));
+    if (domain == RESOURCE_DOMAIN_ORGANIZATION && !by_default) {
+        apply_wrong(apply, work, work->document->place, "metadata.domainType",
+                    "what is the organization's has no canvasId: it is in canvas \"default\"");
+    }
+    if (apply->existed && own != was) {
+        apply_diff_add(apply, "metadata.domainType", shown[was], shown[own]);
+    }
+    if (own) {
+        buf_add_slice(&apply->compiled, HUB_OWN_CANVAS);
+    }
+    return own && by_default && apply->existed && !was ? check_others(apply, work) : BK_OK;
 }
 
 enum bk_err apply_refer(struct apply *apply, struct apply_work *work, enum resource_kind kind,
@@ -163,6 +216,14 @@ enum bk_err apply_refer_secret(struct apply *apply, struct apply_work *work,
     }
     if (err != BK_OK) {
         return err;
+    }
+    if (work->kind == RESOURCE_INTEGRATION && work->document->domain != RESOURCE_DOMAIN_CANVAS &&
+        slice_equal(work->canvas, SLICE(RESOURCE_CANVAS_DEFAULT)) &&
+        !hub_is_shared(RESOURCE_SECRET, &record)) {
+        apply_wrong(apply, work, place, path,
+                    "Secret \"%.*s\" is canvas \"default\"'s own, and the Integration is the "
+                    "organization's",
+                    (int)ref->name.bytes, (const char *)ref->name.at);
     }
     char storage[RESOURCE_SECRET_KEY_BYTES_MAX + 8];
     struct record_slot slot;

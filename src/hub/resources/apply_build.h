@@ -61,6 +61,8 @@ enum bk_err apply_refer(struct apply *apply, struct apply_work *work, enum resou
 enum bk_err apply_refer_secret(struct apply *apply, struct apply_work *work,
                                const struct resource_secret_ref *ref, struct json_place place,
                                const char *path, struct slice *ret_canvas) BK_MUST_CHECK;
+/* For a Secret or an Integration: its domainType, into apply->compiled. */
+enum bk_err apply_domain(struct apply *apply, struct apply_work *work) BK_MUST_CHECK;
 /* Called for every kind by apply_object.c. */
 enum bk_err apply_put_references(struct apply *apply, const struct apply_work *work) BK_MUST_CHECK;
 enum bk_err apply_drop_references(struct apply *apply, const struct apply_work *work) BK_MUST_CHECK;

@@ -1,6 +1,7 @@
 /* apply_integration.c - Integration: its credential, and the check that it works. */
 #include "base/json.h"
 #include "hub/links/link_index.h"
+#include "hub/operations/integration_view.h"
 #include "hub/operations/provider_work.h"
 #include "hub/resources/apply_build.h"
 
@@ -95,6 +96,46 @@ static void write_integration(struct buf *json, const struct resource_integratio
     buf_add_byte(json, '}');
 }
 
+/* ---- for whom becket vouches */
+
+static bool is_same(const struct integration_view *before, const char *path, struct slice now)
+{
+    return slice_equal(integration_text(before, path), now);
+}
+
+/* What was allowed before: the same audience at the same address. */
+static bool is_as_before(const struct apply *apply, const struct resource_integration *integration)
+{
+    struct integration_view before;
+    if (!apply->existed || integration_view_open(apply->old.spec, &before) != BK_OK) {
+        return false;
+    }
+    bool same = is_same(&before, "auth/oidc/audience", integration->audience) &&
+                is_same(&before, "url", integration->url) &&
+                is_same(&before, "apiUrl", integration->api_url);
+    integration_view_close(&before);
+    return same;
+}
+
+/* A token that becket issues goes to the integration's address, and whoever it names trusts it: for
+ * another audience than the integration itself or that address, by who has a say on the whole
+ * server only. Or else a token for a cloud's audience could be had by sending it to oneself. */
+static enum bk_err check_audience(struct apply *apply, const struct apply_work *work,
+                                  const struct resource_integration *integration)
+{
+    const struct apply_options *options = apply->options;
+    bool whole = options->only_canvas.bytes == 0 && options->only_user.bytes == 0;
+    if (whole || integration->auth != INTEGRATION_AUTH_OIDC || integration->audience.bytes == 0 ||
+        slice_equal(integration->audience, integration->url) || is_as_before(apply, integration)) {
+        return BK_OK;
+    }
+    return apply_fail(apply, BK_FORBIDDEN,
+                      "Integration \"%.*s\": spec.auth.oidc.audience may be its url, or absent "
+                      "(then it is its id); another one needs a token of role admin that is bound "
+                      "to no canvas",
+                      (int)work->name.bytes, (const char *)work->name.at);
+}
+
 /* ---- the kind */
 
 static enum bk_err integration_build(struct apply *apply, struct apply_work *work)
@@ -108,8 +149,9 @@ static enum bk_err integration_build(struct apply *apply, struct apply_work *wor
     }
     if (err == BK_OK) {
         write_integration(&apply->spec, integration);
+        err = apply_domain(apply, work);
     }
-    return err;
+    return err == BK_OK ? check_audience(apply, work, integration) : err;
 }
 
 static enum bk_err integration_index(struct apply *apply, struct apply_work *work, uint64_t number)

@@ -32,7 +32,7 @@ static enum bk_err secret_build(struct apply *apply, struct apply_work *work)
     while (apply->existed && record_slot_next(&rest, &slot)) {
         work->keys_dropped |= !record_slot_find(&now, slot.field, &found);
     }
-    return BK_OK;
+    return apply_domain(apply, work);
 }
 
 const struct apply_kind apply_secret_kind = {.build = secret_build};

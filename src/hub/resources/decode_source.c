@@ -214,6 +214,10 @@ static void decode_audience(struct decoder *decoder, const struct decode_object 
     const char *words = "";
     if (!yyjson_mut_is_arr(list)) {
         source->audience = decode_text(decoder, verification, "audience");
+        if (slice_find(source->audience, ' ') < source->audience.bytes) {
+            decode_wrong(decoder, verification, "audience",
+                         "has a blank: give several as a list of texts");
+        }
         return;
     }
     yyjson_mut_arr_foreach(list, index, max, item)
@@ -566,9 +570,9 @@ static void refuse_later(struct decoder *decoder, const struct decode_object *sp
 void decode_event_source(struct decoder *decoder, const struct decode_object *spec,
                          struct resource_event_source *ret_source)
 {
-    static const char *const known[] = {"type",     "path",   "verification", "dedupe",
-                                        "limits",   "events", "integration",  "resource",
-                                        "schedule", "semaphore", "github", "gitlab", NULL};
+    static const char *const known[] = {
+        "type",     "path",     "verification", "dedupe", "limits", "events", "integration",
+        "resource", "schedule", "semaphore",    "github", "gitlab", NULL};
     decode_known(decoder, spec, known);
     refuse_later(decoder, spec);
     decode_type(decoder, spec, ret_source);

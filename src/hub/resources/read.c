@@ -6,6 +6,7 @@
 #include "hub/links/link.h"
 #include "hub/metrics.h"
 #include "hub/operations/integration_view.h"
+#include "hub/people/people_index.h"
 #include "providers/scheme.h"
 
 #include <stdio.h>
@@ -100,25 +101,6 @@ static bool add_stored_status(struct store_txn *txn, struct buf *json, const uin
     return true;
 }
 
-/* Who is used by somebody of this kind? */
-static bool found_user(void *context, struct slice key, struct slice value)
-{
-    (void)key;
-    (void)value;
-    *(bool *)context = true;
-    return false;
-}
-
-static bool is_connected(struct store_txn *txn, struct slice canvas, struct slice integration)
-{
-    bool found = false;
-    struct key prefix;
-    uint8_t kind = resource_kind_info(RESOURCE_INTEGRATION_USER)->key;
-    key_users(&prefix, resource_kind_info(RESOURCE_INTEGRATION)->key, canvas, integration);
-    key_add(&prefix, &kind, 1);
-    return store_walk(txn, key_slice(&prefix), SLICE_EMPTY, found_user, &found) == BK_OK && found;
-}
-
 static bool signs_in(const struct record *integration)
 {
     static const char by[] = "\"use\":\"AUTH_TYPE_OAUTH\"";
@@ -137,7 +119,7 @@ static void add_integration_status(struct store_txn *txn, struct buf *json, stru
                                    struct slice name, const struct record *record)
 {
     buf_add_str(json, ",\"status\":{");
-    if (signs_in(record) && !is_connected(txn, canvas, name)) {
+    if (signs_in(record) && !people_index_anybody(txn, canvas, name, canvas)) {
         add_disconnected(json, name);
     } else if (!add_stored_status(txn, json, record->id)) {
         buf_add_str(json, "\"state\":\"ready\"");
@@ -164,6 +146,7 @@ static struct slice link_value(void *context, const char *name)
 static bool link_is_connected(struct store_txn *txn, struct slice canvas, struct slice integration)
 {
     struct record record;
+    struct slice own = canvas;
     if (integration.bytes == 0) {
         return true;
     }
@@ -172,7 +155,8 @@ static bool link_is_connected(struct store_txn *txn, struct slice canvas, struct
         canvas = SLICE(RESOURCE_CANVAS_DEFAULT);
         err = hub_record(txn, RESOURCE_INTEGRATION, canvas, integration, &record);
     }
-    return err != BK_OK || !signs_in(&record) || is_connected(txn, canvas, integration);
+    return err != BK_OK || !signs_in(&record) ||
+           people_index_anybody(txn, canvas, integration, own);
 }
 
 static bool add_source_status(struct store_txn *txn, struct buf *json, struct slice canvas,
@@ -289,6 +273,9 @@ static void add_object(struct hub *hub, struct store_txn *txn, struct buf *json,
     }
     add_time(json, "createdAt", record->created_ns);
     add_time(json, "updatedAt", record->updated_ns);
+    if (!hub_is_shared(kind, record)) {
+        buf_add_str(json, ",\"domainType\":\"DOMAIN_TYPE_CANVAS\"");
+    }
     buf_printf(json, ",\"revision\":%llu},\"spec\":", (unsigned long long)record->revision);
     buf_add_slice(json, record->spec);
     if (kind == RESOURCE_EVENT_SOURCE) {
@@ -336,6 +323,12 @@ enum bk_err hub_get_json(struct hub *hub, enum resource_kind kind, struct slice 
 }
 
 /* ---- whose */
+
+bool hub_is_shared(enum resource_kind kind, const struct record *record)
+{
+    return (kind != RESOURCE_SECRET && kind != RESOURCE_INTEGRATION) ||
+           !slice_equal(record->compiled, HUB_OWN_CANVAS);
+}
 
 static bool is_of_another(enum resource_kind kind, const struct record *record, struct slice person)
 {

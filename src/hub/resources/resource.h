@@ -320,6 +320,14 @@ struct resource_secret {
     size_t count;
 };
 
+/* metadata.domainType of a Secret or an Integration: who may refer to it. Without one, what is in
+ * the default canvas is the organization's, for all canvases. */
+enum resource_domain {
+    RESOURCE_DOMAIN_ABSENT,
+    RESOURCE_DOMAIN_ORGANIZATION,
+    RESOURCE_DOMAIN_CANVAS
+};
+
 struct resource_document {
     size_t index;
     bool implied; /* nobody wrote it: another document of the set wants it */
@@ -327,6 +335,7 @@ struct resource_document {
     struct slice name;
     struct slice canvas; /* "" for a Canvas */
     struct slice description;
+    enum resource_domain domain;
     struct json_place place; /* of the document */
     struct json_place spec_place;
     union {
