@@ -4,6 +4,7 @@
 #include "base/ct.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/scrub.h"
 #include "base/time.h"
 #include "base/url.h"
 #include "hub/calls/web_call.h"
@@ -371,11 +372,17 @@ static bool check_id_token(struct connect *connect, const struct api_request *re
     return true;
 }
 
+/* Names are kept and shown: a server that sends the token back as one gives none. */
 static void take_identity(struct connect *connect, const struct outbound_answer *answer)
 {
     struct json_problem problem;
+    uint8_t *body = (uint8_t *)arena_copy(&connect->arena, answer->body.at, answer->body.bytes);
+    size_t bytes = body ? answer->body.bytes : 0;
+    oauth2_scrub(&connect->oauth.client, body, bytes);
+    scrub(body, bytes, connect->grant.tokens.access_token);
+    scrub(body, bytes, connect->grant.tokens.refresh_token);
     if (answer->status != 200 ||
-        json_parse(answer->body, &connect->identity_tree, &problem) != BK_OK ||
+        json_parse(slice_of(body, bytes), &connect->identity_tree, &problem) != BK_OK ||
         oauth2_take_identity(&connect->oauth.server, connect->identity_tree.roots[0],
                              &connect->arena, &connect->grant.identity) != BK_OK) {
         connect_fail(connect, "the provider does not say who signed in (it answered %u)",

@@ -25,6 +25,7 @@ from sink import Sink
 
 KEY = subprocess.run(['openssl', 'genrsa', '2048'], capture_output=True).stdout.decode()
 SIGNING = 'whsec_' + base64.b64encode(b'planted-signing-key-of-32-bytes!').decode()
+SHORT = 'pl4nt3d'  # shorter than what is taken out of a text that is still to be read
 PLANTED = {  # what it is: the text that must not be found
     'an integration token': 'planted-integration-token',
     'a token by reference': 'planted-referred-token',
@@ -38,17 +39,54 @@ PLANTED = {  # what it is: the text that must not be found
     'a header of a destination': 'planted-header-value',
     'a password': 'planted-basic-password',
     'a password in a url': 'planted-url-password',
+    'a short token': SHORT,
 }
 if KEY:
     PLANTED['a private key'] = KEY.splitlines()[3]
 
 
+FORMS = {  # how a text may come back
+    'plain': lambda text: text,
+    'percent': lambda text: ''.join('%%%02x' % c for c in text.encode()),
+    'escaped': lambda text: ''.join('\\u%04x' % ord(c) for c in text),
+    'entities': lambda text: ''.join('&#%d;' % ord(c) for c in text),
+    'base64': lambda text: base64.b64encode(text.encode()).decode(),
+    'base64-url': lambda text: base64.urlsafe_b64encode(('x' + text).encode()).decode(),
+    'base64-part': lambda text: base64.b64encode(('me:' + text + ':x').encode()).decode(),
+    'hex': lambda text: text.encode().hex(),
+    'hex-large': lambda text: text.encode().hex().upper(),
+}
+
+
+def marks(secret):
+    """What would tell of it, in any of the forms."""
+    found = [form(secret) for name, form in FORMS.items() if not name.startswith('base64')]
+    for shift in range(3) if len(secret) >= 8 else [0]:
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            text = encode((' ' * shift + secret).encode()).decode().rstrip('=')
+            found.append(text[4:-3] if len(secret) >= 8 else text)
+    return {text.encode() for text in found}
+
+
 class Echo(GitHub):
-    """It tells everybody what it was sent."""
+    """It tells everybody what it was sent, in the form that the path begins with."""
 
     def answer(self, call):
-        sent = '%s %s' % (call.headers.get('Authorization', ''), call.body.decode())
-        return Reply(422, {'message': 'refused: ' + sent, 'error': sent, 'error_description': sent})
+        form = FORMS.get(call.path.split('/')[1], FORMS['plain'])
+        sent = form(call.headers.get('Authorization', '').partition(' ')[2] or call.body.decode())
+        return Reply(422, {'message': 'no: ' + sent, 'error': sent, 'error_description': sent,
+                           'login': sent, 'id': sent})
+
+
+def echoing(echo):
+    return ''.join('''
+---
+kind: Integration
+metadata: {name: %s}
+spec: {type: github, url: "https://github.com/acme", apiUrl: "%s/%s", allowPrivate: true, auth: {use: token, token: {value: %s}}}
+''' % (name, echo.url, form, secret) for form in FORMS for name, secret in (
+        ('long-' + form, PLANTED['an integration token']), ('short-' + form, SHORT))
+        if secret != SHORT or form not in ('base64-url', 'base64-part'))
 
 
 def documents(double, echo, sink):
@@ -162,7 +200,7 @@ class Hunt:
     def look(self, place, text):
         text = text if isinstance(text, bytes) else text.encode()
         self.places += 1
-        self.found += ['%s in %s' % (what, place) for what, secret in PLANTED.items() if secret.encode() in text]
+        self.found += ['%s in %s' % (what, place) for what, secret in PLANTED.items() if any(m in text for m in marks(secret))]
 
     def files(self):
         for path in glob.glob(self.server.data + '/**', recursive=True):
@@ -248,7 +286,8 @@ double.repositories['acme/hello'] = {}
 cores = tempfile.mkdtemp(prefix='cores-', dir=os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'tests'))
 here = os.getcwd()
 with Sink() as sink:
-    sink.manner('/in', answers=[500], body=PLANTED['a header of a destination'].encode())
+    header = PLANTED['a header of a destination']
+    sink.manner('/in', answers=[500], body=' '.join(form(header) for form in FORMS.values()).encode())
     server = Server(start=False)
     server.data, server.program = os.path.abspath(server.data), os.path.abspath(server.program)
     resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
@@ -281,7 +320,8 @@ with Sink() as sink:
     ok(when(lambda: 'could not be renewed' in server.log_text() or 'cannot be renewed' in server.log_text()),
        'a renewal was refused')
     status = lambda name: server.api('GET', '/api/v1/integrations/' + name).json['status']
-    for name in ('referred', 'basic'):
+    server.apply(echoing(echo)[5:])
+    for name in ['referred', 'basic'] + ['long-' + form for form in FORMS]:
         ok(when(lambda: status(name).get('state') == 'error'), '%s was refused: %s' % (name, status(name)))
     # What is replaced leaves free pages behind.
     server.apply('kind: Integration\nmetadata: {name: inline}\nspec: {type: github, url: "https://github.com/acme", apiUrl: '

@@ -237,7 +237,7 @@ static void scrub_answer(const struct destination *destination, uint8_t *answer,
     struct slice rest = destination ? destination->secret_lines : SLICE_EMPTY;
     while (bytes > 0 && rest.bytes > 0) {
         struct slice line = slice_of(rest.at, slice_find(rest, '\r'));
-        scrub(answer, bytes, slice_skip(line, slice_find(line, ':') + 2));
+        scrub_shown(answer, bytes, slice_skip(line, slice_find(line, ':') + 2));
         rest = slice_skip(rest, line.bytes + 2);
     }
 }

@@ -115,6 +115,47 @@ void operations_stats(const struct operations *operations, struct operations_sta
     ret_stats->running = operations->live_count;
 }
 
+/* ---- what comes back of what was sent */
+
+#define SENT_SECRETS 4U
+
+static void sent_secrets(const struct live *live, struct slice ret_secrets[SENT_SECRETS])
+{
+    const struct operation_ground *ground = &live->ground;
+    ret_secrets[0] = ground->credential;
+    ret_secrets[1] = ground->secret;
+    ret_secrets[2] = ground->login.bearer;
+    ret_secrets[3] = ground->facts.hook_key;
+}
+
+/* What a provider sends back of what it was sent: in a copy, and only where there is something. */
+static struct slice scrubbed(struct live *live, struct slice body)
+{
+    struct slice secrets[SENT_SECRETS];
+    uint8_t *copy = NULL;
+    sent_secrets(live, secrets);
+    for (size_t i = 0; i < SENT_SECRETS; i++) {
+        if (!copy && scrub_finds(body, secrets[i])) {
+            copy = (uint8_t *)arena_copy(&live->arena, body.at, body.bytes);
+            body = slice_of(copy, copy ? body.bytes : 0);
+        }
+        if (copy) {
+            scrub(copy, body.bytes, secrets[i]);
+        }
+    }
+    return body;
+}
+
+/* Words of the answer that are in run->why: short secrets, too. */
+static void scrub_why(struct live *live)
+{
+    struct slice secrets[SENT_SECRETS];
+    sent_secrets(live, secrets);
+    for (size_t i = 0; i < SENT_SECRETS; i++) {
+        scrub_shown(live->run.why, strlen(live->run.why), secrets[i]);
+    }
+}
+
 /* ---- the run ends */
 
 /* base * 2^n up to last, of that a random half to whole. */
@@ -160,6 +201,7 @@ static void end_failed(struct live *live, int64_t now_ns)
     const struct provider_run *run = &live->run;
     live->state = LIVE_TO_END;
     live->operations->stats.faults++;
+    scrub_why(live);
     operation->fault = run->fault;
     operation->why = slice_str(arena_string(&live->arena, run->why));
     /* A refusal is certain: the call did nothing. After anything else it may have. */
@@ -351,25 +393,6 @@ static void logged_in(struct live *live, const struct provider_reply *reply, int
     }
 }
 
-/* What a provider sends back of what it was sent: in a copy, and only where there is something. */
-static struct slice scrubbed(struct live *live, struct slice body)
-{
-    const struct operation_ground *ground = &live->ground;
-    const struct slice secrets[] = {ground->credential, ground->secret, ground->login.bearer,
-                                    ground->facts.hook_key};
-    uint8_t *copy = NULL;
-    for (size_t i = 0; i < bk_array_length(secrets); i++) {
-        if (!copy && scrub_finds(body, secrets[i])) {
-            copy = (uint8_t *)arena_copy(&live->arena, body.at, body.bytes);
-            body = slice_of(copy, copy ? body.bytes : 0);
-        }
-        if (copy) {
-            scrub(copy, body.bytes, secrets[i]);
-        }
-    }
-    return body;
-}
-
 void operations_answered(struct operations *operations, struct operation_call *call,
                          const struct operation_answer *answer, int64_t now_ns)
 {
@@ -383,10 +406,9 @@ void operations_answered(struct operations *operations, struct operation_call *c
         end_failed(live, now_ns);
         return;
     }
-    struct provider_reply reply = {
-        .head = answer->head,
-        .body = scrubbed(live, answer->body),
-        .now_seconds = now_ns / NS_PER_SECOND};
+    struct provider_reply reply = {.head = answer->head,
+                                   .body = scrubbed(live, answer->body),
+                                   .now_seconds = now_ns / NS_PER_SECOND};
     struct json_problem problem;
     json_tree_fini(&live->reply);
     json_tree_init(&live->reply);

@@ -407,7 +407,8 @@ static bool end_renewal(struct job *job, const struct outbound_answer *answer)
         job->grant.now_ns = job->keeper->now_ns;
         return settle(job);
     }
-    scrub(why, strlen(why), job->refresh_token); /* a 200 may give the same one again */
+    scrub_shown(why, strlen(why), job->refresh_token); /* a 200 may give the same one again */
+    scrub_shown(why, strlen(why), job->oauth.client.secret);
     if (err == BK_UNAUTHENTICATED) {
         end_refused(job, why);
     } else if (err == BK_FORBIDDEN) {
