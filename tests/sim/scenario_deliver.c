@@ -33,37 +33,36 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CORES         2U
-#define PORT          8080U
-#define SINK_PORT     9100U
-#define SOURCE        1U
-#define FIRST         100U /* number of the first destination */
-#define EVENTS_MAX    512U
-#define BATCH_MAX     4U
-#define KEYS          3U
-#define SECOND        1000000000ULL
-#define MS            1000000ULL
-#define SECRET        "it is a secret"
-#define SIGNING       "0123456789abcdef"
-#define TRIES         33U
+#define CORES      2U
+#define PORT       8080U
+#define SINK_PORT  9100U
+#define SOURCE     1U
+#define FIRST      100U /* number of the first destination */
+#define EVENTS_MAX 512U
+#define BATCH_MAX  4U
+#define KEYS       3U
+#define SECOND     1000000000ULL
+#define MS         1000000ULL
+#define SECRET     "it is a secret"
+#define SIGNING    "0123456789abcdef"
+#define TRIES      33U
 
 enum manner {
-    GOOD,     /* takes everything */
-    BAD,      /* every failure there is */
-    AWAY,     /* nobody there for a while, then good */
-    STRICT,   /* one after the other, and some failures */
-    KEYED,    /* the same for each key */
-    GONE,     /* says 410 until it is resumed */
+    GOOD,   /* takes everything */
+    BAD,    /* every failure there is */
+    AWAY,   /* nobody there for a while, then good */
+    STRICT, /* one after the other, and some failures */
+    KEYED,  /* the same for each key */
+    GONE,   /* says 410 until it is resumed */
     MANNERS
 };
-static const char *const manner_names[MANNERS] = {"good",   "bad",   "away",
-                                                  "strict", "keyed", "gone"};
+static const char *const manner_names[MANNERS] = {"good", "bad", "away", "strict", "keyed", "gone"};
 
 /* An event at a receiver. */
 struct got {
     unsigned count;
-    bool sure;      /* it took it and said so, nothing was in the way */
-    uint64_t at_ns; /* when it took it last */
+    bool sure;         /* it took it and said so, nothing was in the way */
+    uint64_t at_ns;    /* when it took it last */
     unsigned forgiven; /* repetitions that a crash explains */
 };
 
@@ -93,7 +92,7 @@ static struct hmac_sha256_key signing;
 static bool gone_is_back; /* and resumed */
 static bool gone_paused;
 static uint64_t gone_back_ns;
-static uint64_t crashed_ns; /* the last time */
+static uint64_t crashed_ns; /* the last time on a failing disk */
 static unsigned crashes;
 
 static struct {
@@ -222,8 +221,8 @@ static void check_order(const struct receiver *receiver, const struct event *eve
         bool first = before->acked_ns != 0 && before->acked_ns < event->sent_ns &&
                      (receiver->manner == STRICT || before->key == event->key);
         sim_check(!first || before->got[receiver->manner].count > 0,
-                  "%s gets event %u before event %u", manner_names[receiver->manner],
-                  event->number, before->number);
+                  "%s gets event %u before event %u", manner_names[receiver->manner], event->number,
+                  before->number);
     }
 }
 
@@ -265,8 +264,8 @@ static enum sink_treat treat_of(const struct receiver *receiver)
 static void take(struct receiver *receiver, struct event *event, bool sure)
 {
     struct got *got = &event->got[receiver->manner];
-    /* What was in the store when it crashed, and not yet in the journal's attempts or a checkpoint,
-     * is owed by its row and by its lane. */
+    /* What was in the store when it crashed, and whose attempt the journal could not keep, nor a
+     * checkpoint the lane, is owed by its row and by its lane. */
     if (got->sure && event->sent_ns < crashed_ns && got->forgiven < crashes) {
         got->forgiven++;
         got->sure = false;
@@ -408,8 +407,7 @@ static void destination_put(enum manner manner)
     destination->timeout_ms = 5000;
     destination->retry_count = TRIES - 1;
     for (unsigned i = 0; i < destination->retry_count; i++) {
-        destination->retry_schedule_ms[i] =
-            i < bk_array_length(schedule) ? schedule[i] : 3000;
+        destination->retry_schedule_ms[i] = i < bk_array_length(schedule) ? schedule[i] : 3000;
     }
     destination->jitter_permille = 200;
     destination->concurrency = 16;
@@ -571,8 +569,8 @@ static void sources_open(void)
                                    .body_bytes_max = 1 << 20};
     const char *message = "";
     bk_assert(source_table_open(&world.sources) == BK_OK);
-    bk_assert(scheme_compile(row, &secret, 1, -1, &change.scheme, &change.scheme_bytes,
-                             &message) == BK_OK);
+    bk_assert(scheme_compile(row, &secret, 1, -1, &change.scheme, &change.scheme_bytes, &message) ==
+              BK_OK);
     bk_assert(source_table_change(world.sources, &change) == BK_OK);
 }
 
@@ -780,7 +778,8 @@ static void life(void)
     }
     struct sim_thread *senders = sim_spawn("senders", senders_main, NULL);
     uint64_t end_ns = begin_ns + sim_between(10, sim_below(4) ? 6000 : 20000) * MS;
-    while (!sim_thread_ended(senders) || (plan.calm ? owed() > 0 : sim_now_ns() < end_ns)) {
+    while (!sim_thread_ended(senders) ||
+           (plan.calm ? owed() > 0 || peer_clients() > 0 : sim_now_ns() < end_ns)) {
         control_turn();
         if (!plan.calm && sim_now_ns() >= end_ns) {
             break;
@@ -790,8 +789,8 @@ static void life(void)
     }
     end_ns = sim_now_ns();
     if (plan.crash) {
-        crashed_ns = end_ns;
-        crashes++;
+        crashed_ns = plan.disk_fails ? end_ns : crashed_ns;
+        crashes += plan.disk_fails;
         sim_disk_cut();
     }
     while (!sim_thread_ended(senders)) {
@@ -855,8 +854,7 @@ void deliver_run(void)
     while (sinks_connections() > 0 && sim_now_ns() < until_ns) {
         sim_sleep(100 * MS);
     }
-    sim_check(sinks_connections() == 0, "receivers still have %u connections",
-              sinks_connections());
+    sim_check(sinks_connections() == 0, "receivers still have %u connections", sinks_connections());
     sim_sleep(SECOND);
     scheme_wipe(signer);
     free(signer);

@@ -120,7 +120,8 @@ static void checkpoint_due(struct timer *timer);
 
 static void arm_checkpoint(struct deliver *deliver)
 {
-    if (!timer_running(&deliver->checkpoint_timer) && !deliver->checkpoint_out) {
+    if (!timer_running(&deliver->checkpoint_timer) && !deliver->checkpoint_out &&
+        !deliver->drained) { /* the last one is sent: nobody may be there for another */
         timer_start(deliver->config.wheel, &deliver->checkpoint_timer,
                     ring_now_ns(deliver->config.ring) + CHECKPOINT_NS, checkpoint_due);
     }
@@ -168,8 +169,8 @@ static void hand_to(struct deliver *deliver, struct fan_out *out,
     if (!lane) {
         log_event(LOG_ERROR, "no memory for a destination: an event of it waits for a restart",
                   LOG_S("destination", destination->name));
-        deliver->through_max = deliver->through_max ? deliver->through_max
-                                                    : out->view.position.sequence;
+        deliver->through_max =
+            deliver->through_max ? deliver->through_max : out->view.position.sequence;
         return;
     }
     target->last_sequence = out->view.position.sequence;
@@ -347,6 +348,7 @@ static void send_checkpoint(struct deliver *deliver)
     checkpoint->dispatch = deliver->config.dispatch;
     checkpoint->mail.run = dispatch_checkpoint_arrived;
     deliver->checkpoint_out = true;
+    deliver_post_reports(deliver, true); /* which it relies on, so that all are one commit */
     ring_post(deliver->config.ring, deliver->config.control, &checkpoint->mail);
 }
 
@@ -378,7 +380,7 @@ void deliver_checkpoint_back(struct ring_mail *mail)
 static bool is_quiet(const struct deliver *deliver)
 {
     return deliver->flying == 0 && deliver->wants_out == 0 && deliver->reports_out == 0 &&
-           list_empty(&deliver->pumps);
+           deliver->wakes_out == 0 && list_empty(&deliver->pumps);
 }
 
 /* Only a pace at which the next answers are microseconds away. */
@@ -401,6 +403,9 @@ unsigned deliver_gather(const struct deliver *deliver)
 void deliver_turn(struct deliver *deliver)
 {
     look_at_pace(deliver);
+    if (!list_empty(&deliver->unposted)) {
+        deliver_post_reports(deliver, false);
+    }
     struct list now;
     list_init(&now);
     list_splice_back(&now, &deliver->pumps);
@@ -546,6 +551,7 @@ enum bk_err deliver_open(const struct deliver_config *config, struct deliver **r
     list_init(&deliver->targets);
     list_init(&deliver->pumps);
     list_init(&deliver->dirty);
+    list_init(&deliver->unposted);
     buffers_init(&deliver->large, DELIVER_LARGE_BYTES_MAX);
     ring_entropy(&deliver->random, sizeof deliver->random);
     deliver->random |= 1;
@@ -568,5 +574,6 @@ void deliver_close(struct deliver *deliver)
 {
     timer_stop(deliver->config.wheel, &deliver->checkpoint_timer);
     timer_stop(deliver->config.wheel, &deliver->drain_timer);
+    timer_stop(deliver->config.wheel, &deliver->unposted_timer);
     give_memory(deliver);
 }

@@ -55,8 +55,8 @@ struct deliver_config {
 };
 
 struct deliver_stats {
-    uint64_t wanted;        /* event and destination: a delivery is owed */
-    uint64_t filters_failed; /* an expression could not be evaluated: not wanted */
+    uint64_t wanted;              /* event and destination: a delivery is owed */
+    uint64_t filters_failed;      /* an expression could not be evaluated: not wanted */
     uint64_t attempts_unrecorded; /* the journal had no room for them */
     uint64_t slots_free;
     struct metrics_histogram delivered_ns; /* first tries: from receipt to the receiver's 2xx */

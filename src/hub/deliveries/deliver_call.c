@@ -15,8 +15,10 @@
 /* An answer is of no use beyond what is kept; reading a little more saves the connection. */
 #define ANSWER_BYTES_MAX 1048576U
 /* Beyond its first two, a destination gets slots only while a quarter of all is free. */
-#define SLOTS_ALONE      2U
-#define SLOTS_SHARE      4U
+#define SLOTS_ALONE 2U
+#define SLOTS_SHARE 4U
+/* A report goes without the record of its try after so long: the disk may stand still. */
+#define RECORDED_NS_MAX 200000000ULL
 
 /* ---- slots */
 
@@ -65,6 +67,7 @@ struct delivery *delivery_take(struct target *target, const struct destination *
     delivery->event_ns = event->entry->received_ns;
     delivery->number = number;
     delivery->previous_due_ms = 0;
+    delivery->recorded = 0;
     delivery->flags = 0;
     delivery->version = destination->version;
     delivery->bucket = ORDER_NO_KEY;
@@ -103,8 +106,53 @@ static void count_in(const struct delivery *delivery, struct delivery_report *le
     bool to_rows = letter->kind == REPORT_AGAIN || letter->kind == REPORT_WAITS;
     if (keys && delivery->lane && delivery->bucket != ORDER_NO_KEY && to_rows) {
         letter->counted = true;
+        letter->turn = atomic_fetch_add(&keys->sent[delivery->bucket], 1) + 1;
         atomic_fetch_add(&keys->mail[delivery->bucket], 1);
     }
+}
+
+static void post(struct deliver *deliver, struct delivery_report *letter)
+{
+    ring_post(deliver->config.ring, deliver->config.control, &letter->mail);
+}
+
+/* The first try of a lane's event makes a row of it, and its lane's row says only with the next
+ * checkpoint that it is settled. Between the two a start knows by the record of the try. So the row
+ * must not be there before the record is: the event would be owed twice. In order per key a row
+ * that is there already is seen by the lane itself. */
+static bool waits_for_record(const struct delivery *delivery, enum report_kind kind)
+{
+    bool keyed = (delivery->flags & ATTEMPT_KEYED) != 0;
+    return delivery->lane && delivery->recorded != 0 &&
+           (kind == REPORT_DEAD || (kind == REPORT_AGAIN && !keyed));
+}
+
+static void unposted_due(struct timer *timer)
+{
+    deliver_post_reports(bk_container_of(timer, struct deliver, unposted_timer), true);
+}
+
+static void post_when_recorded(struct deliver *deliver, struct delivery *delivery)
+{
+    list_push_back(&deliver->unposted, &delivery->node);
+    if (!timer_running(&deliver->unposted_timer)) {
+        timer_start(deliver->config.wheel, &deliver->unposted_timer,
+                    ring_now_ns(deliver->config.ring) + RECORDED_NS_MAX, unposted_due);
+    }
+}
+
+void deliver_post_reports(struct deliver *deliver, bool all)
+{
+    uint64_t through = all ? UINT64_MAX : journal_durable_through(deliver->config.journal);
+    while (!list_empty(&deliver->unposted)) {
+        struct delivery *delivery = bk_container_of(deliver->unposted.next, struct delivery, node);
+        if (delivery->recorded > through) {
+            return;
+        }
+        list_remove(&delivery->node);
+        post(deliver, &delivery->report);
+    }
+    timer_stop(deliver->config.wheel, &deliver->unposted_timer);
 }
 
 static void report(struct delivery *delivery, enum report_kind kind, bool gone)
@@ -127,7 +175,11 @@ static void report(struct delivery *delivery, enum report_kind kind, bool gone)
     letter->previous_due_ms = delivery->previous_due_ms;
     count_in(delivery, letter);
     deliver->reports_out++;
-    ring_post(deliver->config.ring, deliver->config.control, &letter->mail);
+    if (waits_for_record(delivery, kind)) {
+        post_when_recorded(deliver, delivery);
+    } else {
+        post(deliver, letter);
+    }
 }
 
 void deliver_report_back(struct ring_mail *mail)
@@ -221,8 +273,8 @@ static void judge(struct delivery *delivery, const struct destination *destinati
     if (verdict == RETRY_DELIVERED) {
         ending->outcome = ATTEMPT_DELIVERED;
     } else {
-        bool more = retry_delay(&schedule, delivery->number, after_ms, deliver_random(deliver),
-                                &delay_ms);
+        bool more =
+            retry_delay(&schedule, delivery->number, after_ms, deliver_random(deliver), &delay_ms);
         /* Who is gone is not to blame the event for: it waits until somebody resumes. */
         ending->gone = verdict == RETRY_GONE;
         ending->outcome = more || ending->gone ? ATTEMPT_FAILED : ATTEMPT_DEAD;
@@ -243,7 +295,7 @@ static void scrub_answer(const struct destination *destination, uint8_t *answer,
 }
 
 /* The journal keeps it, lazily. When it cannot now, only the history has a gap. */
-static void record(const struct delivery *delivery, const struct ending *ending)
+static void record(struct delivery *delivery, const struct ending *ending)
 {
     struct deliver *deliver = delivery->target->deliver;
     const struct http_reply *reply = &delivery->call.reply;
@@ -270,7 +322,9 @@ static void record(const struct delivery *delivery, const struct ending *ending)
         .answer = reply->err == BK_OK ? reply->body : SLICE_EMPTY};
     attempt_encode(&attempt, &entry, message);
     scrub_answer(destination_of(delivery->target), message + entry.head_bytes, entry.body_bytes);
-    if (journal_append_lazy(deliver->config.journal, &entry, message, &sequence) != BK_OK) {
+    if (journal_append_lazy(deliver->config.journal, &entry, message, &sequence) == BK_OK) {
+        delivery->recorded = sequence;
+    } else {
         counter_add(&deliver->stats.attempts_unrecorded, 1);
     }
 }
@@ -287,8 +341,8 @@ static void count(struct target *target, const struct delivery *delivery,
     status->took_us += delivery->call.reply.total_ns / 1000;
     if (ending->outcome == ATTEMPT_DELIVERED && delivery->lane && delivery->number == 1) {
         int64_t since_ns = ring_wall_ns(target->deliver->config.ring) - delivery->event_ns;
-        metrics_observe(&target->deliver->stats.delivered_ns,
-                        since_ns > 0 ? (uint64_t)since_ns : 0, METRICS_TIME_SHIFT);
+        metrics_observe(&target->deliver->stats.delivered_ns, since_ns > 0 ? (uint64_t)since_ns : 0,
+                        METRICS_TIME_SHIFT);
     }
     status->last_ns = ring_wall_ns(target->deliver->config.ring);
     status->last_number = delivery->number;
@@ -311,8 +365,8 @@ static void settle(struct delivery *delivery, const struct ending *ending)
         letter->status = ending->status;
         letter->due_ms = ending->due_ms;
         letter->ended_ns = ring_wall_ns(delivery->target->deliver->config.ring);
-        size_t why = ending->why.bytes < sizeof letter->why - 1 ? ending->why.bytes
-                                                                : sizeof letter->why - 1;
+        size_t why =
+            ending->why.bytes < sizeof letter->why - 1 ? ending->why.bytes : sizeof letter->why - 1;
         if (why > 0) {
             memcpy(letter->why, ending->why.at, why);
         }
@@ -382,10 +436,10 @@ static void delivery_done(struct http_call *call)
     }
     bool failing = destination->state && flow_is_failing(shared_of(destination));
     bool told = flow_give(&target->flow, shared_of(destination),
-                            cut                                     ? FLOW_CANCELLED
-                            : ending.outcome == ATTEMPT_DELIVERED ? FLOW_GOOD
-                                                                    : FLOW_BAD,
-                            delivery->probe, ending.hold_ns, ring_now_ns(deliver->config.ring));
+                          cut                                   ? FLOW_CANCELLED
+                          : ending.outcome == ATTEMPT_DELIVERED ? FLOW_GOOD
+                                                                : FLOW_BAD,
+                          delivery->probe, ending.hold_ns, ring_now_ns(deliver->config.ring));
     if (cut) {
         cancelled(delivery);
         return;
@@ -401,8 +455,7 @@ static void delivery_done(struct http_call *call)
     uint16_t bucket = delivery->bucket;
     bool held = destination->strict && bucket == ORDER_NO_KEY && delivery->lane &&
                 ending.outcome == ATTEMPT_FAILED &&
-                lane_may_hold(delivery->lane,
-                              journal_position_unpack(delivery->position).sequence);
+                lane_may_hold(delivery->lane, journal_position_unpack(delivery->position).sequence);
     delivery->flags |= held ? ATTEMPT_HELD : bucket != ORDER_NO_KEY ? ATTEMPT_KEYED : 0;
     record(delivery, &ending);
     count(target, delivery, &ending);
@@ -453,8 +506,7 @@ static struct delivery *retry_take(struct deliver *deliver, const struct event_c
     struct target *target = target_take(deliver, event->destination);
     const struct destination *destination =
         route_table_destination(deliver->config.routes, event->destination);
-    if (!target || !destination || destination->pause != DESTINATION_RUNNING ||
-        deliver->draining ||
+    if (!target || !destination || destination->pause != DESTINATION_RUNNING || deliver->draining ||
         http_parse_request(chunk->at + event->message_at, event->entry.head_bytes, &head) !=
             HTTP_PARSE_DONE) {
         return NULL;
@@ -479,8 +531,7 @@ void deliver_retries_arrived(struct ring_mail *mail)
         if (delivery) {
             delivery->previous_due_ms = event->due_ms;
             delivery->flags = event->flags;
-            delivery->bucket =
-                (event->flags & ATTEMPT_KEYED) != 0 ? event->bucket : ORDER_NO_KEY;
+            delivery->bucket = (event->flags & ATTEMPT_KEYED) != 0 ? event->bucket : ORDER_NO_KEY;
             list_push_back(&delivery->target->retries, &delivery->node);
             delivery->target->retry_count++;
             target_pump_later(delivery->target);

@@ -26,11 +26,11 @@ struct chunk_event {
     uint32_t type_bytes; /* and its type; 0 = none */
     /* Retries and replays only. */
     uint64_t destination;
-    int64_t due_ms; /* with destination and position: its key */
+    int64_t due_ms;  /* with destination and position: its key */
     uint32_t number; /* tries made */
     uint8_t flags;   /* ATTEMPT_REPLAY, ATTEMPT_KEYED */
     uint16_t bucket;
-    bool refused;    /* the core had no room: it is due again later */
+    bool refused; /* the core had no room: it is due again later */
 };
 
 #define CHUNK_EVENTS_MAX 256U
@@ -90,7 +90,8 @@ struct delivery_report {
     bool gone; /* 410: pause the destination */
     uint8_t flags;
     uint16_t bucket; /* with ATTEMPT_KEYED */
-    bool counted;    /* in order_keys.mail */
+    bool counted;    /* in order_keys.mail, and */
+    uint32_t turn;   /* its number among these: 1, 2, 3 … */
     uint16_t status;
     uint32_t number; /* tries made */
     uint64_t destination;
@@ -101,12 +102,10 @@ struct delivery_report {
     int64_t previous_due_ms; /* key of the retry it was; 0 = it was none */
     int64_t ended_ns;
     char why[ATTEMPT_WHY_BYTES_MAX];
-    bool mixed; /* with ATTEMPT_KEYED: others of its key are on their way, perhaps older ones */
     /* The commit's, with ATTEMPT_KEYED. */
     int rows_change;
     bool promoted; /* another one of its key is due now */
     bool blocks;   /* the store has some of its key */
-    bool headless; /* some wait, and none of them may be the first yet */
 };
 
 /* One lane as it stands. */
@@ -132,7 +131,7 @@ struct target_status {
     uint32_t inflight;
     uint32_t queued;
     bool behind;
-    bool open; /* breaker */
+    bool open;         /* breaker */
     int64_t oldest_ns; /* received: the oldest not yet delivered; 0 = none */
     /* The last try. */
     int64_t last_ns;

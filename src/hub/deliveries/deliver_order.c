@@ -35,7 +35,7 @@ static struct order_keys *keys_of(const struct destination *destination)
 
 static void per_key_begin(struct target *target)
 {
-    target_rebuild(target); /* their keys are not known */
+    target_rebuild(target);                                         /* their keys are not known */
     target->firsts = calloc(ORDER_BUCKETS, sizeof *target->firsts); /* NULL: one order for all */
 }
 
@@ -136,8 +136,7 @@ uint16_t order_bucket_of(const struct target *target, const struct destination *
         return ORDER_NO_KEY;
     }
     filter_event_init(&view, target->deliver->config.scratch, event->head,
-                      slice_of(event->message + event->entry->head_bytes,
-                               event->entry->body_bytes),
+                      slice_of(event->message + event->entry->head_bytes, event->entry->body_bytes),
                       event->type, event->source);
     if (!filter_evaluate(destination->order_key, &view, &value) ||
         !filter_value_text(&view, &value, &key)) {
@@ -234,6 +233,7 @@ static void wake_home(struct ring_mail *mail)
 {
     struct target_wake *wake = bk_container_of(mail, struct target_wake, mail);
     wake->out = false;
+    wake->home->deliver->wakes_out--;
     if (wake->again) {
         wake->again = false;
         order_pass_on(wake->home, ORDER_NO_KEY);
@@ -284,5 +284,6 @@ void order_pass_on(struct target *target, uint16_t bucket)
                                  .peer = deliver->config.peers[turn],
                                  .number = target->number,
                                  .out = true};
+    deliver->wakes_out++;
     ring_post(deliver->config.ring, wake->peer->config.ring, &wake->mail);
 }

@@ -20,7 +20,7 @@
 
 struct delivery {
     struct http_call call;
-    struct list node; /* free list, or its lane's or target's queue */
+    struct list node; /* free list, its lane's or target's queue, or deliver->unposted */
     struct target *target;
     struct lane *lane; /* NULL: a retry */
     uint64_t position;
@@ -28,9 +28,9 @@ struct delivery {
     int64_t event_ns;
     int64_t previous_due_ms;
     uint64_t version; /* of the destination that the request was built for */
-    uint32_t number; /* this try's: 1, 2, 3 … */
-    uint8_t flags;   /* ATTEMPT_REPLAY, ATTEMPT_KEYED */
-    uint16_t bucket; /* order per key; else ORDER_NO_KEY */
+    uint32_t number;  /* this try's: 1, 2, 3 … */
+    uint8_t flags;    /* ATTEMPT_REPLAY, ATTEMPT_KEYED */
+    uint16_t bucket;  /* order per key; else ORDER_NO_KEY */
     bool probe;
     bool flying;
     uint8_t *at; /* the request: in the pool, or from `large` */
@@ -39,6 +39,7 @@ struct delivery {
     struct request_layout layout;
     struct http_origin origin;
     struct delivery_report report;
+    uint64_t recorded; /* its try is this record of the journal; 0 = it could not be kept */
 };
 
 /* Sequences under way, in order, each with whether it is done. */
@@ -57,17 +58,17 @@ struct lane {
     uint16_t journal;
     bool foreign; /* no core writes that journal any more */
     bool behind;
-    bool asked;             /* `want` is with the control thread */
-    uint64_t next;          /* behind: the first sequence not looked at */
-    uint64_t missed;        /* the newest wanted sequence that was left to the journal */
-    uint64_t backlog;       /* how many of them, as far as we know */
-    struct window *window;  /* NULL: nothing is under way */
+    bool asked;            /* `want` is with the control thread */
+    uint64_t next;         /* behind: the first sequence not looked at */
+    uint64_t missed;       /* the newest wanted sequence that was left to the journal */
+    uint64_t backlog;      /* how many of them, as far as we know */
+    struct window *window; /* NULL: nothing is under way */
     /* Strict order: the head that failed; it is read again when it is due. */
     uint64_t held_sequence;
     uint64_t held_until_ns;
     uint32_t held_number; /* tries made */
-    int64_t left_ns;        /* behind: when the first event left behind was received, about */
-    struct list queue;      /* built, in order */
+    int64_t left_ns;      /* behind: when the first event left behind was received, about */
+    struct list queue;    /* built, in order */
     unsigned queued;
     uint64_t *done; /* settled ones from before the start, ascending */
     size_t done_count, done_at;
@@ -93,8 +94,8 @@ struct target {
     struct list retries;
     unsigned retry_count; /* in the list */
     unsigned slots;
-    bool retry_turn; /* lanes and retries take turns */
-    bool strict;     /* in order */
+    bool retry_turn;             /* lanes and retries take turns */
+    bool strict;                 /* in order */
     struct bucket_first *firsts; /* in order per key: ORDER_BUCKETS of them; else NULL */
     struct target_wake {
         struct ring_mail mail;
@@ -103,7 +104,7 @@ struct target {
         uint64_t number;
         bool out, again;
     } wake;
-    bool changed;    /* its status */
+    bool changed; /* its status */
     struct flow flow;
     struct timer timer;
     struct target_status status;
@@ -125,14 +126,16 @@ struct deliver {
     struct list dirty;
     struct timer checkpoint_timer;
     struct timer drain_timer;
+    struct list unposted; /* deliveries whose report waits for the record of their try */
+    struct timer unposted_timer;
     struct checkpoint checkpoint;
-    bool checkpoint_out; /* with the control thread */
+    bool checkpoint_out;   /* with the control thread */
     uint64_t through_sent; /* of the last checkpoint */
-    bool watching;       /* some lane is behind: a pause may end */
+    bool watching;         /* some lane is behind: a pause may end */
     bool draining;
-    bool drained; /* the last checkpoint was sent */
+    bool drained;         /* the last checkpoint was sent */
     uint64_t through_max; /* 0; else an event that had no memory is here: a start finds it again */
-    unsigned wants_out, reports_out, flying;
+    unsigned wants_out, reports_out, wakes_out, flying;
     /* The pace of answers: how many since when, and what was found the last time. */
     uint64_t pace_from_ns;
     unsigned pace_count;
@@ -216,6 +219,8 @@ struct delivery *delivery_take(struct target *target, const struct destination *
 void delivery_give(struct delivery *delivery);
 /* False: the destination changed since it was built: address, headers, secrets. */
 bool delivery_start(struct delivery *delivery, const struct destination *destination);
+/* Reports whose tries are durable in the journal go to the control thread; with `all`, all do. */
+void deliver_post_reports(struct deliver *deliver, bool all);
 /* A retry that is not tried now. */
 void delivery_refuse(struct delivery *delivery);
 /* Order per key: its key's head failed; it is persisted behind that one, and its lane goes on. Out

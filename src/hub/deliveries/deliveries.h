@@ -103,7 +103,7 @@ enum bk_err replay_step(struct replay *replay, struct dispatch *dispatch, struct
 /* ---- a destination's `status`, as JSON: {"state":"live|behind|paused|failing","inflight",
  * "queued","backlog","retries","delivered","failed","dead","lost","oldestUndelivered",
  * "nextRetryAt","lastAttempt":{"at","attempt","outcome","status","reason"}} */
-void destination_status_json(const struct dispatch *dispatch,
-                             const struct destination *destination, struct buf *json);
+void destination_status_json(const struct dispatch *dispatch, const struct destination *destination,
+                             struct buf *json);
 
 #endif

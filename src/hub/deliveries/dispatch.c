@@ -177,8 +177,7 @@ struct chunk_event *chunk_add(struct dispatch *dispatch, struct event_chunk *chu
                               const struct journal_record *record)
 {
     const struct hub_source_name *source = dispatch_source(dispatch, record->entry.source);
-    struct slice type =
-        event_type_of(&record->entry, record->message, slice_str(source->type));
+    struct slice type = event_type_of(&record->entry, record->message, slice_str(source->type));
     size_t message = (size_t)record->entry.head_bytes + record->entry.body_bytes;
     size_t name = strlen(source->name);
     if (chunk->count == CHUNK_EVENTS_MAX || !chunk_reserve(chunk, message + name + type.bytes)) {
@@ -216,12 +215,67 @@ static void commit_soon(struct dispatch *dispatch)
     }
 }
 
+/* Order per key: letters of a key that several cores sent came in another order than they were sent
+ * in. The one that is missing is on its way. */
+static bool is_early(const struct dispatch *dispatch, const struct delivery_report *report)
+{
+    const struct destination *destination =
+        route_table_destination(dispatch->config.routes, report->destination);
+    struct order_keys *keys = destination ? atomic_load(&destination->state->keys) : NULL;
+    if (!keys || !report->counted) {
+        return false;
+    }
+    uint32_t *taken = &keys->taken[report->bucket];
+    bool early = report->turn != *taken + 1;
+    *taken += !early;
+    return early;
+}
+
+/* A checkpoint is, while a report that its core sent before it is: it relies on that one. */
+static bool relies_on_early(const struct dispatch *dispatch, const struct checkpoint *checkpoint)
+{
+    for (const struct letter *at = dispatch->early; at; at = at->next) {
+        if (!at->checkpoint &&
+            bk_container_of(at, const struct delivery_report, letter)->home == checkpoint->home) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Those whose turn has come; also those of a destination that was deleted. */
+static void take_early(struct dispatch *dispatch)
+{
+    struct letter **at = &dispatch->early;
+    while (*at) {
+        struct letter *letter = *at;
+        if (letter->checkpoint
+                ? relies_on_early(dispatch, bk_container_of(letter, struct checkpoint, letter))
+                : is_early(dispatch, bk_container_of(letter, struct delivery_report, letter))) {
+            at = &letter->next;
+            continue;
+        }
+        *at = letter->next;
+        letter_push(dispatch, letter);
+        at = &dispatch->early; /* one that was passed over may be the next */
+    }
+}
+
 void dispatch_report_arrived(struct ring_mail *mail)
 {
     struct delivery_report *report = bk_container_of(mail, struct delivery_report, mail);
+    struct dispatch *dispatch = report->dispatch;
     report->letter.checkpoint = false;
     report->letter.own = false;
-    letter_push(report->dispatch, &report->letter);
+    if (is_early(dispatch, report)) {
+        report->letter.next = dispatch->early;
+        dispatch->early = &report->letter;
+        return;
+    }
+    letter_push(dispatch, &report->letter);
+    if (dispatch->early) {
+        take_early(dispatch);
+    }
     if ((report->flags & ATTEMPT_KEYED) != 0 && report->previous_due_ms != 0) {
         commit_soon(report->dispatch); /* its key waits for it */
     }
@@ -251,7 +305,12 @@ void dispatch_checkpoint_arrived(struct ring_mail *mail)
         }
     }
     checkpoint->letter.checkpoint = true;
-    letter_push(dispatch, &checkpoint->letter);
+    if (relies_on_early(dispatch, checkpoint)) {
+        checkpoint->letter.next = dispatch->early;
+        dispatch->early = &checkpoint->letter;
+    } else {
+        letter_push(dispatch, &checkpoint->letter);
+    }
 }
 
 void dispatch_chunk_back(struct ring_mail *mail)
@@ -289,17 +348,15 @@ static enum bk_err apply(struct store_txn *txn, void *context)
     enum bk_err err = BK_OK;
     for (size_t i = 0; err == BK_OK && i < commit->count; i++, letter = letter->next) {
         if (letter->checkpoint) {
-            err = rows_apply_checkpoint(txn,
-                                        bk_container_of(letter, const struct checkpoint, letter),
-                                        dispatch->config.routes);
+            err =
+                rows_apply_checkpoint(txn, bk_container_of(letter, const struct checkpoint, letter),
+                                      dispatch->config.routes);
             continue;
         }
         struct delivery_report *report = bk_container_of(letter, struct delivery_report, letter);
         enum report_kind kind = report->kind;
         const struct destination *destination =
             route_table_destination(dispatch->config.routes, report->destination);
-        struct order_keys *keys = destination ? atomic_load(&destination->state->keys) : NULL;
-        report->mixed = keys && report->counted && atomic_load(&keys->mail[report->bucket]) > 1;
         if (!destination) { /* deleted meanwhile: nothing is kept for it */
             report->kind = kind == REPORT_PROMOTE ? REPORT_REFUSED : REPORT_SETTLED;
         }
@@ -321,9 +378,6 @@ static void report_key(struct dispatch *dispatch, const struct delivery_report *
     atomic_store(&keys->rows[report->bucket], report->blocks);
     if (report->counted) {
         atomic_fetch_sub(&keys->mail[report->bucket], 1);
-    }
-    if (report->headless) {
-        heads_note(dispatch, report->destination, report->bucket);
     }
 }
 
@@ -362,8 +416,7 @@ static void report_counts(struct dispatch *dispatch, const struct delivery_repor
     if (report->kind == REPORT_AGAIN) {
         fare->retries++;
         dispatch->retries_total++;
-        fare->next_due_ms =
-            report->due_ms < fare->next_due_ms ? report->due_ms : fare->next_due_ms;
+        fare->next_due_ms = report->due_ms < fare->next_due_ms ? report->due_ms : fare->next_due_ms;
     }
     if (report->kind == REPORT_REFUSED) {
         fare->next_due_ms = INT64_MIN;
@@ -526,8 +579,7 @@ static enum bk_err add_rows(struct store_txn *txn, void *context)
     return err == BK_OK && addition->also ? addition->also(txn, addition->context) : err;
 }
 
-static enum bk_err count_rows(struct dispatch *dispatch, uint64_t destination,
-                              uint64_t *ret_count)
+static enum bk_err count_rows(struct dispatch *dispatch, uint64_t destination, uint64_t *ret_count)
 {
     struct store_txn *txn;
     struct slice value;
@@ -564,8 +616,7 @@ enum bk_err dispatch_add_with(struct dispatch *dispatch, const struct retry_row 
             return BK_NO_MEMORY;
         }
         bool last = i + 1 == count || rows[i + 1].destination != rows[i].destination;
-        fare->next_due_ms =
-            rows[i].due_ms < fare->next_due_ms ? rows[i].due_ms : fare->next_due_ms;
+        fare->next_due_ms = rows[i].due_ms < fare->next_due_ms ? rows[i].due_ms : fare->next_due_ms;
         uint64_t now = fare->retries;
         if (last && count_rows(dispatch, fare->number, &now) == BK_OK) {
             dispatch->retries_total += now - fare->retries;
@@ -581,6 +632,9 @@ enum bk_err dispatch_add_with(struct dispatch *dispatch, const struct retry_row 
 bool dispatch_step(struct dispatch *dispatch)
 {
     uint64_t now_ns = ring_now_ns(dispatch->config.ring);
+    if (dispatch->early) {
+        take_early(dispatch);
+    }
     if (dispatch->commit_due_ns != 0 &&
         (now_ns >= dispatch->commit_due_ns ||
          (dispatch->letter_count >= LETTERS_PER_COMMIT / 8 && !dispatch->store_failing))) {

@@ -1,10 +1,9 @@
 /* dispatch_heads.c - order per key: keys of which some wait in the store and none is the first.
  *
- * Letters of several cores come in no order. When those that wait come before the one that failed,
- * nobody may go: the one that failed becomes the head when its letter is here. Mostly that is the
- * next one; else (its letter was lost in a crash, or its event was settled meanwhile) the oldest of
- * those that wait becomes the head, as soon as no letter of the key is on its way and no core owes
- * an older event of it.
+ * A crash can leave such: the letter that says who failed is lost, those of later events are not.
+ * The oldest of those that wait becomes the head as soon as no letter of the key is on its way and
+ * no core owes an older event of it. While the server runs there are none, for the control thread
+ * takes the letters of a key in the order in which they were sent.
  */
 #include "base/array.h"
 #include "base/assert.h"
@@ -12,23 +11,17 @@
 
 #include <stdlib.h>
 
-#define LOOK_NS 10000000ULL
+#define LOOK_NS      10000000ULL
+#define LOOKS_A_STEP 256U
 
-void heads_note(struct dispatch *dispatch, uint64_t destination, uint16_t bucket)
+static bool note(struct dispatch *dispatch, uint64_t destination, uint16_t bucket)
 {
-    for (size_t i = 0; i < dispatch->headless_count; i++) {
-        const struct headless *one = &dispatch->headless[i];
-        if (one->destination == destination && one->bucket == bucket) {
-            return;
-        }
-    }
     if (!array_reserve((void **)&dispatch->headless, &dispatch->headless_size,
                        dispatch->headless_count + 1, sizeof *dispatch->headless)) {
-        return; /* the next start finds it */
+        return false;
     }
     dispatch->headless[dispatch->headless_count++] = (struct headless){destination, bucket};
-    uint64_t at_ns = ring_now_ns(dispatch->config.ring) + LOOK_NS;
-    dispatch->heads_at_ns = dispatch->headless_count > 1 ? dispatch->heads_at_ns : at_ns;
+    return true;
 }
 
 static struct order_keys *keys_of(const struct dispatch *dispatch, uint64_t number)
@@ -44,7 +37,7 @@ static enum bk_err find_of(struct dispatch *dispatch, struct store_txn *txn, uin
     struct retry_row row;
     uint64_t head = 0;
     enum bk_err err = BK_OK;
-    for (unsigned bucket = 0; bucket < ORDER_BUCKETS; bucket = row.bucket + 1U) {
+    for (unsigned bucket = 0; err == BK_OK && bucket < ORDER_BUCKETS; bucket = row.bucket + 1U) {
         err = rows_waiting(txn, number, bucket, &row);
         if (err == BK_OK) {
             err = rows_head(txn, number, row.bucket, &head);
@@ -54,7 +47,7 @@ static enum bk_err find_of(struct dispatch *dispatch, struct store_txn *txn, uin
         }
         if (head == 0) {
             atomic_store(&keys->rows[row.bucket], true);
-            heads_note(dispatch, number, row.bucket);
+            err = note(dispatch, number, row.bucket) ? BK_OK : BK_NO_MEMORY;
         }
     }
     return err == BK_NOT_FOUND ? BK_OK : err;
@@ -78,14 +71,14 @@ enum bk_err heads_find(struct dispatch *dispatch)
     return err;
 }
 
-static bool is_owed(const struct dispatch *dispatch, const struct headless *one,
-                    const struct order_keys *keys, int64_t event_ns)
+bool heads_owed(const struct dispatch *dispatch, uint64_t number, uint16_t bucket, int64_t event_ns)
 {
     const struct destination *destination =
-        route_table_destination(dispatch->config.routes, one->destination);
-    bool owed = atomic_load(&keys->mail[one->bucket]) > 0;
-    for (unsigned core = 0; core < dispatch->config.cores; core++) {
-        int64_t of_key = atomic_load(&keys->oldest_ns[core][one->bucket]);
+        route_table_destination(dispatch->config.routes, number);
+    const struct order_keys *keys = keys_of(dispatch, number);
+    bool owed = false;
+    for (unsigned core = 0; keys && core < dispatch->config.cores; core++) {
+        int64_t of_key = atomic_load(&keys->oldest_ns[core][bucket]);
         int64_t of_any = atomic_load(&destination->state->oldest_ns[core]);
         owed |= (of_key != 0 && of_key <= event_ns) || (of_any != 0 && of_any <= event_ns);
     }
@@ -93,27 +86,23 @@ static bool is_owed(const struct dispatch *dispatch, const struct headless *one,
 }
 
 /* False: it has a head, or nothing waits any more. */
-static bool look_at(struct dispatch *dispatch, const struct headless *one)
+static bool look_at(struct dispatch *dispatch, struct store_txn *txn, const struct headless *one)
 {
     struct order_keys *keys = keys_of(dispatch, one->destination);
-    struct store_txn *txn;
     struct retry_row row;
     uint64_t head = 0;
     if (!keys) {
         return false;
     }
-    if (store_read(hub_store(dispatch->config.hub), &txn) != BK_OK) {
-        return true;
-    }
     enum bk_err err = rows_head(txn, one->destination, one->bucket, &head);
     if (err == BK_OK && head == 0) {
         err = rows_waiting(txn, one->destination, one->bucket, &row);
     }
-    store_read_end(txn);
     if (head != 0 || err == BK_NOT_FOUND || (err == BK_OK && row.bucket != one->bucket)) {
         return false;
     }
-    if (err == BK_OK && !is_owed(dispatch, one, keys, row.event_ns)) {
+    if (err == BK_OK && atomic_load(&keys->mail[one->bucket]) == 0 &&
+        !heads_owed(dispatch, one->destination, one->bucket, row.event_ns)) {
         struct delivery_report report = {.kind = REPORT_PROMOTE,
                                          .flags = ATTEMPT_KEYED,
                                          .bucket = one->bucket,
@@ -125,13 +114,24 @@ static bool look_at(struct dispatch *dispatch, const struct headless *one)
 
 void heads_mend(struct dispatch *dispatch)
 {
-    size_t kept = 0;
-    for (size_t i = 0; i < dispatch->headless_count; i++) {
-        struct headless one = dispatch->headless[i];
-        if (look_at(dispatch, &one)) {
-            dispatch->headless[kept++] = one;
+    uint64_t now_ns = ring_now_ns(dispatch->config.ring);
+    struct store_txn *txn;
+    dispatch->heads_at_ns = now_ns + LOOK_NS;
+    if (store_read(hub_store(dispatch->config.hub), &txn) != BK_OK) {
+        return;
+    }
+    for (unsigned i = 0; i < LOOKS_A_STEP && dispatch->heads_next < dispatch->headless_count; i++) {
+        struct headless *one = &dispatch->headless[dispatch->heads_next];
+        if (look_at(dispatch, txn, one)) {
+            dispatch->heads_next++;
+        } else { /* their order does not matter */
+            *one = dispatch->headless[--dispatch->headless_count];
         }
     }
-    dispatch->headless_count = kept;
-    dispatch->heads_at_ns = ring_now_ns(dispatch->config.ring) + LOOK_NS;
+    store_read_end(txn);
+    if (dispatch->heads_next < dispatch->headless_count) {
+        dispatch->heads_at_ns = now_ns;
+    } else {
+        dispatch->heads_next = 0;
+    }
 }

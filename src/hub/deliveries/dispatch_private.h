@@ -22,8 +22,8 @@ struct fare {
     uint64_t not_before_ns; /* no room, paused: look again then */
     size_t due_at;          /* its place in the heap, from 1; 0 = not there */
     unsigned flying;
-    bool removed; /* its rows are being deleted */
-    bool retry_probed; /* the last probe of an open breaker was a retry */
+    bool removed;                /* its rows are being deleted */
+    bool retry_probed;           /* the last probe of an open breaker was a retry */
     struct target_status *cores; /* one for each */
 };
 
@@ -59,6 +59,7 @@ struct dispatch {
     /* To be committed, in the order of arrival. */
     struct letter *letters_first, **letters_last;
     size_t letter_count;
+    struct letter *early;   /* that come before their turn */
     uint64_t commit_due_ns; /* 0 = nothing to commit */
     bool store_failing;
 
@@ -73,6 +74,7 @@ struct dispatch {
     uint64_t remove_at_ns;
     struct headless *headless; /* keys that have no head yet: dispatch_heads.c */
     size_t headless_count, headless_size;
+    size_t heads_next; /* the next one to be looked at */
     uint64_t heads_at_ns;
 
     struct {
@@ -113,8 +115,7 @@ struct lane_row {
     const uint8_t *done; /* numbers of the store: key_get_u64() */
 };
 /* Fills what the report has for the commit's. */
-enum bk_err rows_apply_report(struct store_txn *txn,
-                              struct delivery_report *report) BK_MUST_CHECK;
+enum bk_err rows_apply_report(struct store_txn *txn, struct delivery_report *report) BK_MUST_CHECK;
 enum bk_err rows_apply_checkpoint(struct store_txn *txn, const struct checkpoint *checkpoint,
                                   const struct route_table *routes) BK_MUST_CHECK;
 enum bk_err rows_put_retry(struct store_txn *txn, const struct retry_row *row) BK_MUST_CHECK;
@@ -165,10 +166,12 @@ uint64_t due_next_ns(const struct dispatch *dispatch);
 bool due_reserve(struct dispatch *dispatch, size_t count) BK_MUST_CHECK;
 
 /* ---- dispatch_heads.c: order per key, where some wait and none is the first */
-void heads_note(struct dispatch *dispatch, uint64_t destination, uint16_t bucket);
 /* At the start: find those that a crash left. */
 enum bk_err heads_find(struct dispatch *dispatch) BK_MUST_CHECK;
-/* Make the oldest one the first, once no core owes an older one. */
+/* Does a core owe this event, or an older one of its bucket? */
+bool heads_owed(const struct dispatch *dispatch, uint64_t number, uint16_t bucket,
+                int64_t event_ns);
+/* Make the oldest one the first, once no core owes an older one. A bounded part of them. */
 void heads_mend(struct dispatch *dispatch);
 
 /* ---- dispatch_retry.c */

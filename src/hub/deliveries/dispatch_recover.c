@@ -24,7 +24,7 @@ struct settled {
 
 struct start_lane {
     uint64_t destination;
-    uint64_t position; /* of its cursor: journal and sequence */
+    uint64_t position;      /* of its cursor: journal and sequence */
     uint64_t held_sequence; /* strict order: the head that failed, and how often; 0 = none */
     uint32_t held_number;
     uint64_t *done;
@@ -197,8 +197,8 @@ static bool read_bucket(void *context, struct slice key, struct slice value)
     if (key.bytes != 12) {
         return true;
     }
-    const struct destination *destination = route_table_destination(
-        recovery->dispatch->config.routes, key_get_u64(key.at + 2));
+    const struct destination *destination =
+        route_table_destination(recovery->dispatch->config.routes, key_get_u64(key.at + 2));
     struct order_keys *keys = destination ? atomic_load(&destination->state->keys) : NULL;
     unsigned bucket = (unsigned)(key.at[10] << 8 | key.at[11]);
     if (keys && bucket < ORDER_BUCKETS) {
@@ -248,8 +248,8 @@ static enum bk_err apply_reports(struct store_txn *txn, void *context)
 static void commit_reports(struct recovery *recovery)
 {
     if (recovery->report_count > 0 && recovery->err == BK_OK) {
-        recovery->err = store_update(hub_store(recovery->dispatch->config.hub), apply_reports,
-                                     recovery);
+        recovery->err =
+            store_update(hub_store(recovery->dispatch->config.hub), apply_reports, recovery);
         recovery->report_count = 0;
     }
 }
@@ -277,23 +277,22 @@ static void take_attempt(struct recovery *recovery, const struct journal_record 
         return;
     }
     struct delivery_report *report = &recovery->reports[recovery->report_count++];
-    *report = (struct delivery_report){
-        .kind = attempt.outcome == ATTEMPT_DELIVERED ? REPORT_SETTLED
-                : attempt.outcome == ATTEMPT_FAILED  ? REPORT_AGAIN
-                                                     : REPORT_DEAD,
-        .flags = attempt.flags & (ATTEMPT_REPLAY | ATTEMPT_KEYED),
-        .bucket = attempt.bucket % ORDER_BUCKETS,
-        .status = attempt.status,
-        .number = attempt.number,
-        .destination = attempt.destination,
-        .source = attempt.source,
-        .position = journal_position_pack(attempt.event),
-        .event_ns = attempt.event_ns,
-        .due_ms = attempt.next_due_ms,
-        .previous_due_ms = attempt.previous_due_ms,
-        .ended_ns = attempt.ended_ns};
-    size_t why = attempt.why.bytes < sizeof report->why - 1 ? attempt.why.bytes
-                                                            : sizeof report->why - 1;
+    *report = (struct delivery_report){.kind = attempt.outcome == ATTEMPT_DELIVERED ? REPORT_SETTLED
+                                               : attempt.outcome == ATTEMPT_FAILED  ? REPORT_AGAIN
+                                                                                    : REPORT_DEAD,
+                                       .flags = attempt.flags & (ATTEMPT_REPLAY | ATTEMPT_KEYED),
+                                       .bucket = attempt.bucket % ORDER_BUCKETS,
+                                       .status = attempt.status,
+                                       .number = attempt.number,
+                                       .destination = attempt.destination,
+                                       .source = attempt.source,
+                                       .position = journal_position_pack(attempt.event),
+                                       .event_ns = attempt.event_ns,
+                                       .due_ms = attempt.next_due_ms,
+                                       .previous_due_ms = attempt.previous_due_ms,
+                                       .ended_ns = attempt.ended_ns};
+    size_t why =
+        attempt.why.bytes < sizeof report->why - 1 ? attempt.why.bytes : sizeof report->why - 1;
     memcpy(report->why, attempt.why.at, why);
     if (recovery->report_count == REPORTS_PER_COMMIT) {
         commit_reports(recovery);
@@ -372,8 +371,7 @@ static void spread_settled(struct recovery *recovery)
 {
     for (size_t i = 0; recovery->err == BK_OK && i < recovery->settled_count; i++) {
         const struct settled *settled = &recovery->settled[i];
-        struct start_lane *lane =
-            lane_find(recovery, settled->destination, settled->position);
+        struct start_lane *lane = lane_find(recovery, settled->destination, settled->position);
         if (lane && settled->held_number > 0) {
             lane->held_sequence = journal_position_unpack(settled->position).sequence;
             lane->held_number = settled->held_number;
@@ -409,6 +407,17 @@ static enum bk_err write_lanes(struct store_txn *txn, void *context)
     return err;
 }
 
+/* Strict order: what a core owes is told before any core runs, so that none takes itself for the
+ * first while another one still opens. */
+static void tell_owed(const struct dispatch *dispatch, uint64_t number, unsigned core)
+{
+    const struct destination *destination =
+        route_table_destination(dispatch->config.routes, number);
+    if (destination && destination->strict) {
+        atomic_store(&destination->state->oldest_ns[core], 1);
+    }
+}
+
 static bool hand_out(struct recovery *recovery)
 {
     struct dispatch *dispatch = recovery->dispatch;
@@ -430,6 +439,7 @@ static bool hand_out(struct recovery *recovery)
         const struct start_lane *lane = &recovery->lanes[i];
         struct journal_position cursor = journal_position_unpack(lane->position);
         unsigned core = cursor.journal % cores;
+        tell_owed(dispatch, lane->destination, core);
         if (lane->done_count > 0) {
             memcpy(dispatch->start_done + done_at, lane->done,
                    lane->done_count * sizeof *lane->done);
@@ -466,8 +476,8 @@ enum bk_err dispatch_recover(struct dispatch *dispatch)
     if (!recovery.reports) {
         return BK_NO_MEMORY;
     }
-    unsigned count = catalog_journals(dispatch->config.catalog, recovery.journals,
-                                      READER_JOURNALS_MAX);
+    unsigned count =
+        catalog_journals(dispatch->config.catalog, recovery.journals, READER_JOURNALS_MAX);
     recovery.journal_count = count < READER_JOURNALS_MAX ? count : READER_JOURNALS_MAX;
     for (unsigned i = 0; i < recovery.journal_count; i++) {
         recovery.tails[i] = 1;

@@ -9,7 +9,7 @@
 
 #include <stdio.h>
 
-#define LOOK_NS      20000000ULL   /* while something is due */
+#define LOOK_NS      20000000ULL /* while something is due */
 #define SLOTS        (2U * DISPATCH_FLYING_MAX)
 #define LOADS_A_STEP 16U /* destinations */
 
@@ -74,6 +74,7 @@ struct load {
     int64_t next_due_ms;
     unsigned count, count_max;
     bool twice; /* another row of an event that is under way was left */
+    bool owed;  /* one that a core owes as well was left */
     struct retry_row rows[DISPATCH_FLYING_EACH];
 };
 
@@ -96,11 +97,21 @@ static bool is_under_way(struct load *load, const struct retry_row *row)
     return false;
 }
 
+/* Order per key: after a crash what is in the store may be owed by a lane as well. Its lane sends
+ * it there, where it is already, before it goes. */
+static bool is_in_lane(struct load *load, const struct retry_row *row)
+{
+    bool owed = (row->flags & ATTEMPT_KEYED) != 0 && row->due_ms <= load->now_ms &&
+                heads_owed(load->dispatch, row->destination, row->bucket, row->event_ns);
+    load->owed |= owed;
+    return owed;
+}
+
 static bool pick(void *context, struct slice key, struct slice value)
 {
     struct load *load = context;
     struct retry_row row;
-    if (!retry_row_decode(key, value, &row) || is_under_way(load, &row)) {
+    if (!retry_row_decode(key, value, &row) || is_under_way(load, &row) || is_in_lane(load, &row)) {
         return true;
     }
     if (row.due_ms > load->now_ms || load->count == load->count_max) {
@@ -249,6 +260,10 @@ static bool load_of(struct dispatch *dispatch, struct fare *fare)
     if (load.twice) {
         fare->next_due_ms = INT64_MIN;
         fare->not_before_ns = ring_now_ns(dispatch->config.ring) + 5 * LOOK_NS;
+    }
+    if (load.owed) {
+        fare->next_due_ms = INT64_MIN;
+        fare->not_before_ns = ring_now_ns(dispatch->config.ring) + LOOK_NS / 4;
     }
     load_rows(dispatch, fare, &load, destination);
     return true;

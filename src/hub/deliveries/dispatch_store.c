@@ -6,11 +6,11 @@
 #include "hub/deliveries/dispatch_private.h"
 #include "store/keys.h"
 
-#define ROW_VERSION     1U
-#define RETRY_BYTES     32U
-#define DEAD_BYTES      40U
-#define CURSOR_BYTES    16U /* and 8 for each settled one */
-#define HELD_VERSION    2U  /* a cursor's, with 8 more: the head that failed */
+#define ROW_VERSION  1U
+#define RETRY_BYTES  32U
+#define DEAD_BYTES   40U
+#define CURSOR_BYTES 16U /* and 8 for each settled one */
+#define HELD_VERSION 2U  /* a cursor's, with 8 more: the head that failed */
 
 static void put_u16(uint8_t *at, uint16_t value)
 {
@@ -205,10 +205,9 @@ static enum bk_err head_next(struct store_txn *txn, struct delivery_report *repo
     struct key prefix, from;
     key_of_destination(&prefix, 'd', report->destination);
     key_retry(&from, report->destination, (uint64_t)order_waiting_ms(report->bucket, 0), 0);
-    enum bk_err err =
-        store_walk(txn, key_slice(&prefix), key_slice(&from), first_row, &search);
-    bool more = search.found && search.row.bucket == report->bucket &&
-                order_is_waiting(search.row.due_ms);
+    enum bk_err err = store_walk(txn, key_slice(&prefix), key_slice(&from), first_row, &search);
+    bool more =
+        search.found && search.row.bucket == report->bucket && order_is_waiting(search.row.due_ms);
     if (err == BK_OK) {
         err = head_set(txn, report, more ? search.row.position : 0);
     }
@@ -238,13 +237,8 @@ static enum bk_err keyed_persist(struct store_txn *txn, struct delivery_report *
     if (err == BK_OK) {
         err = rows_put_retry(txn, &row);
     }
-    /* Letters of several cores come in no order: the one that failed, which this one waits for, may
-     * be behind it. Then nobody is the first before heads_mend() found that out. */
-    if (err == BK_OK && head == 0 && waits) {
-        report->headless = report->mixed;
-        err = report->mixed ? BK_OK : head_next(txn, report);
-    }
-    return err;
+    /* The one that failed was settled meanwhile, and nothing older is on its way. */
+    return err == BK_OK && head == 0 && waits ? head_next(txn, report) : err;
 }
 
 static enum bk_err keyed_settle(struct store_txn *txn, struct delivery_report *report,
@@ -272,7 +266,7 @@ static enum bk_err keyed_apply(struct store_txn *txn, struct delivery_report *re
     uint64_t head = 0;
     int64_t before = 0, after = 0;
     enum bk_err err = count_get(txn, report->destination, &before);
-    report->promoted = report->headless = false;
+    report->promoted = false;
     if (err == BK_OK && report->previous_due_ms != 0) {
         err = delete_retry(txn, report->destination, report->previous_due_ms, report->position);
     }
@@ -291,7 +285,7 @@ static enum bk_err keyed_apply(struct store_txn *txn, struct delivery_report *re
     if (err == BK_OK) {
         err = count_get(txn, report->destination, &after);
     }
-    report->blocks = head != 0 || report->headless;
+    report->blocks = head != 0;
     report->rows_change = (int)(after - before);
     return err;
 }

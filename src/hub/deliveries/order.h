@@ -12,6 +12,9 @@
  *             anything of its bucket is on the rows' way; then it is sent there as well, in order.
  * Order       Who sends one counts it in `mail` before its lane settles it; the control thread sets
  *             `rows` before it counts the letter out. Read `oldest_ns`, then `mail`, then `rows`.
+ *             So letters of a bucket are sent in the order of their events' age, but those of
+ *             several cores overtake each other on the way: each has a number, from `sent`, and the
+ *             control thread takes them in the order of these (deliveries/dispatch.c).
  * Memory      One for each destination with ordering.key, resident as far as there are cores.
  */
 #ifndef BECKET_HUB_ORDER_H
@@ -28,6 +31,8 @@
 
 struct order_keys {
     _Atomic uint32_t mail[ORDER_BUCKETS];
+    _Atomic uint32_t sent[ORDER_BUCKETS]; /* letters numbered so far */
+    uint32_t taken[ORDER_BUCKETS];        /* the control thread's: so many of them came, in order */
     _Atomic bool rows[ORDER_BUCKETS];
     _Atomic int64_t oldest_ns[CORES_MAX][ORDER_BUCKETS]; /* 0 = none */
 };
