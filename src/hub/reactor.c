@@ -9,13 +9,6 @@
 #include <stdlib.h>
 
 #define RING_ENTRIES 2048U
-/* While a commit is under way no answer can leave, so waking for each request gains nothing: gather
- * those of all who may send, up to this many, or this long (a fraction of a flush), per wake-up. */
-#define GATHER_COMPLETIONS 128U
-#define GATHER_US          100U
-/* Only while so many wait for the disk: such a wait also sleeps over the commit's own completion,
- * and where few come, who waits for it pays more than the wake-ups cost. */
-#define GATHER_WAITING_MIN 16U
 /* After a connection that could not be passed on, for no room, no memory: so long all stay. */
 #define PASS_PAUSE_NS ((uint64_t)NS_PER_SECOND)
 /* The answers of destinations, when they come fast: one half of those under way. */
@@ -583,26 +576,18 @@ static bool has_work(const struct reactor *reactor)
             (reactor->admin_server && http_server_has_work(reactor->admin_server)));
 }
 
-/* How many requests may come while a commit is under way. */
-static unsigned requests_to_come(const struct reactor *reactor)
-{
-    unsigned conns = http_server_stats(reactor->ingress_server)->conns_open;
-    unsigned waiting = reactor->ingress.waiting_count;
-    bool many = journal_writing(reactor->journal) && waiting >= GATHER_WAITING_MIN;
-    return many && conns > waiting ? conns - waiting : 0;
-}
-
+/* Wake up for several completions at once where nothing is gained by waking up for each: while a
+ * commit is held back for those who got their answers, and while destinations answer fast. Never
+ * while requests come beside a commit: such a wait sleeps over the commit's own completion. */
 static void gather(struct reactor *reactor)
 {
     unsigned count = 0, us = 0;
     uint64_t held_ns = 0;
     if (!reactor->stopped) {
-        unsigned requests = requests_to_come(reactor);
         unsigned held = journal_held(reactor->journal, &held_ns);
         unsigned answers = reactor->deliver ? deliver_gather(reactor->deliver) : 0;
-        count = held > 0 ? held : requests + answers;
-        us = held > 0 ? (unsigned)(held_ns / 1000) : requests > 0 ? GATHER_US : GATHER_ANSWERS_US;
-        count = held > 0 || count < GATHER_COMPLETIONS ? count : GATHER_COMPLETIONS;
+        count = held > 0 ? held : answers;
+        us = held > 0 ? (unsigned)(held_ns / 1000) : GATHER_ANSWERS_US;
     }
     ring_gather(reactor->ring, count > 1 ? count : 0, count > 1 ? us : 0);
 }

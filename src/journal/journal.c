@@ -27,11 +27,12 @@
 /* How long a commit is held back: a part of a flush. */
 #define HOLD_PART         2U
 #define HOLD_NS_MAX       1000000ULL
-#define HOLD_ANSWERED_MIN 8U      /* few are not worth waiting for, … */
+#define HOLD_ANSWERED_MIN 24U     /* few are not worth waiting for, … */
+#define HOLD_ANSWERED_MAX 96U     /* … many come in two halves and keep disk and CPU busy, … */
 #define HOLD_BYTES_MAX    131072U /* … and a large commit needs no more */
 #define HOLD_MISSES_MAX   3U
 #define HOLD_PAUSE_FIRST  16U
-#define HOLD_PAUSE_LAST   256U
+#define HOLD_PAUSE_LAST   4096U
 #define LAZY_FLUSHES      8U
 #define SPARES_MAX        4U
 #define COMMIT_UNIT_SHIFT 14U /* 16.4 us */
@@ -491,7 +492,7 @@ enum bk_err journal_append_large(struct journal *journal, const struct journal_e
 static void hold_begin(struct journal *journal, unsigned answered)
 {
     struct hold *hold = &journal->hold;
-    if (answered < HOLD_ANSWERED_MIN) {
+    if (answered < HOLD_ANSWERED_MIN || answered > HOLD_ANSWERED_MAX) {
         return;
     }
     if (hold->pause > 0) {
@@ -662,6 +663,8 @@ static void fail_pending(struct journal *journal)
     journal->commit(journal->context, journal_durable_through(journal), failed_through, err);
 }
 
+static void submit_waiting(struct journal *journal); /* below: what it submits ends here */
+
 static void frame_written(struct ring_op *op, const struct ring_result *result)
 {
     struct frame *frame = bk_container_of(op, struct frame, op);
@@ -686,6 +689,7 @@ static void frame_written(struct ring_op *op, const struct ring_result *result)
         if (inflight(journal) == 0) {
             hold_begin(journal, answered);
         }
+        submit_waiting(journal); /* the disk works while these get their answers */
         journal->commit(journal->context, through, through, BK_OK);
     }
     if (journal->fail_err != BK_OK) {
@@ -783,9 +787,23 @@ static bool may_submit(struct journal *journal, const struct frame *frame)
         return false;
     }
     const struct frame *ahead = frame_at(journal, journal->head);
-    bool nobody_waits = ahead->kind == FRAME_OPENING ||
-                        (ahead->kind == FRAME_SMALL && ahead->waited == 0);
+    bool nobody_waits =
+        ahead->kind == FRAME_OPENING || (ahead->kind == FRAME_SMALL && ahead->waited == 0);
     return frame->closed || frame->bytes >= SECOND_COMMIT_BYTES || nobody_waits;
+}
+
+static void submit_waiting(struct journal *journal)
+{
+    while (journal->sent != journal->tail && journal->fail_err == BK_OK) {
+        struct frame *frame = frame_at(journal, journal->sent);
+        if (!may_submit(journal, frame)) {
+            break;
+        }
+        if (frame == journal->filling) {
+            close_filling(journal);
+        }
+        submit(journal, frame);
+    }
 }
 
 /* After journal_stop: closing frame, then everything goes back to the catalog. */
@@ -830,16 +848,7 @@ void journal_turn(struct journal *journal)
     if (journal->stop != RUNNING) {
         stop_turn(journal);
     }
-    while (journal->sent != journal->tail && journal->fail_err == BK_OK) {
-        struct frame *frame = frame_at(journal, journal->sent);
-        if (!may_submit(journal, frame)) {
-            break;
-        }
-        if (frame == journal->filling) {
-            close_filling(journal);
-        }
-        submit(journal, frame);
-    }
+    submit_waiting(journal);
     note_room(journal);
 }
 

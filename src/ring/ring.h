@@ -97,8 +97,8 @@ const struct ring_stats *ring_stats(const struct ring *ring);
  * deadline passed. */
 void ring_turn(struct ring *ring, uint64_t deadline_ns);
 
-/* A hint: from the next turn on, while nothing but gathering can be done anyway (a commit is under
- * way), wait up to wait_us for `completions` of them, lazy sends not counted, instead of waking
+/* A hint: from the next turn on, while nothing but gathering can be done anyway (a commit is held
+ * back), wait up to wait_us for `completions` of them, lazy sends not counted, instead of waking
  * for each. 0, 0 = off. Where the kernel cannot (before 6.12) it does nothing. */
 void ring_gather(struct ring *ring, unsigned completions, unsigned wait_us);
 

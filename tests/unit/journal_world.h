@@ -214,6 +214,7 @@ struct world {
     uint64_t durable[WORLD_JOURNALS];
     uint64_t failed[WORLD_JOURNALS];
     unsigned failures[WORLD_JOURNALS];
+    unsigned writing_at_commit; /* writes under way when it was last called */
     enum bk_err last_err;
     struct context {
         struct world *world;
@@ -232,6 +233,7 @@ static void world_commit(void *context, uint64_t durable_through, uint64_t faile
     struct world *world = at->world;
     bk_assert(durable_through >= world->durable[at->index]);
     world->durable[at->index] = durable_through;
+    world->writing_at_commit = world->rings[at->index].write_count;
     if (err != BK_OK) {
         world->failed[at->index] = failed_through;
         world->failures[at->index]++;

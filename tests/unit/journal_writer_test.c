@@ -61,6 +61,7 @@ static void test_commit_rule(void)
     is_uint(ring->write_count, 1, "and its place is not free either");
     fake_complete(ring, 0);
     is_uint(world.durable[0], sequence - 1, "both are acknowledged, in order");
+    is_uint(world.writing_at_commit, 1, "and the next one was sent to the disk before");
     journal_turn(world.journals[0]);
     fake_complete(ring, 0);
     is_uint(world.durable[0], sequence);
@@ -479,17 +480,18 @@ static void test_hold(void)
     }
     is_int(world_append(&world, 0, sequence++, 100), BK_OK);
     is_uint(journal_held(journal, &left_ns), 0, "few that were answered are not waited for");
-    commit_slowly(&world, &sequence, 9);
+    commit_slowly(&world, &sequence, 29);
 
-    is_uint(journal_held(journal, &left_ns), 10, "ten were answered: all of them are waited for");
+    is_uint(journal_held(journal, &left_ns), 30,
+            "thirty were answered: all of them are waited for");
     is_uint(journal_next_ns(journal), UINT64_MAX);
     is_int(world_append(&world, 0, sequence++, 100), BK_OK);
     journal_turn(journal);
     is_uint(ring->write_count, 0, "the first that is back waits for the others");
-    is_uint(journal_held(journal, &left_ns), 9);
+    is_uint(journal_held(journal, &left_ns), 29);
     ok(left_ns > 500000 && left_ns <= 1000000, "for half a flush, a millisecond at most");
     is_uint(journal_next_ns(journal), fake_now_ns + left_ns, "and then wakes up");
-    for (unsigned i = 0; i < 9; i++) {
+    for (unsigned i = 0; i < 29; i++) {
         is_int(world_append(&world, 0, sequence++, 100), BK_OK);
     }
     journal_turn(journal);
@@ -504,7 +506,7 @@ static void test_hold(void)
         fake_now_ns = journal_next_ns(journal);
         journal_turn(journal);
         is_uint(ring->write_count, 1, "time is over");
-        for (unsigned k = 0; k < 9; k++) {
+        for (unsigned k = 0; k < 29; k++) {
             is_int(world_append(&world, 0, sequence++, 100), BK_OK);
         }
         fake_now_ns += 4000000;
@@ -514,12 +516,18 @@ static void test_hold(void)
         journal_turn(journal);
         fake_complete(ring, 0);
     }
-    commit_slowly(&world, &sequence, 10);
+    commit_slowly(&world, &sequence, 30);
     is_int(world_append(&world, 0, sequence++, 100), BK_OK);
     is_uint(journal_held(journal, &left_ns), 0, "they did not come: no more waiting, for a while");
     journal_turn(journal);
     is_uint(ring->write_count, 1);
     fake_complete(ring, 0);
+    for (unsigned i = 0; i < 20; i++) { /* the pause is over */
+        commit_slowly(&world, &sequence, 30);
+    }
+    is_uint(journal_held(journal, &left_ns), 30, "thirty again are waited for");
+    commit_slowly(&world, &sequence, 100);
+    is_uint(journal_held(journal, &left_ns), 0, "a hundred are not: they fill a frame anyway");
     ring->hold = false;
     world_stop(&world);
     world_fini(&world);
