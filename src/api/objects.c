@@ -296,9 +296,13 @@ enum api_step api_apply(struct api_call *call)
     struct apply_options options = {.mode = APPLY_SET,
                                     .dry_run = api_flag(call, "dryRun"),
                                     .prune = api_flag(call, "prune"),
+                                    .remove = api_flag(call, "delete"),
                                     .canvas = api_value(call, "canvas"),
                                     .now_ns = call->request->wall_ns};
     api_apply_as(&call->token, &options);
+    if (options.prune && options.remove) {
+        return api_invalid(call, "prune", "either prune or delete");
+    }
     struct apply_outcome outcome;
     enum bk_err err = apply_text(call->api->hub, call->request->body, &options, &outcome);
     enum api_step step;

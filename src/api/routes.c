@@ -47,6 +47,10 @@ static const struct api_param apply_params[] = {
     {"dryRun", API_PARAM_FLAG, "check and compare, change nothing", NULL},
     {"prune", API_PARAM_FLAG,
      "also delete objects of the given kinds and canvases that the documents do not name", NULL},
+    {"delete", API_PARAM_FLAG,
+     "delete what the documents name instead; what is not there is fine. What has the action "
+     "`waiting` is there until its hooks at the provider are removed: ask again",
+     NULL},
     {"canvas", API_PARAM_TEXT, "canvas of documents that name none; `default` when absent", NULL},
     {0},
 };
@@ -146,8 +150,8 @@ static const struct api_param replay_params[] = {
 
 const struct api_route api_routes[] = {
     {HTTP_POST, "/api/v1/apply", TOKEN_WRITE, api_apply, NO_KIND, API_BODY_DOCUMENTS, apply_params,
-     "apply", "apply", "Create or update a set of documents, all or nothing", "Documents", 200,
-     "ApplyResults", NULL},
+     "apply", "apply", "Create, update or delete a set of objects, all or nothing", "Documents",
+     200, "ApplyResults", NULL},
     OBJECT_ROUTES("canvases", "Canvas", RESOURCE_CANVAS, page_params, NULL),
     OBJECT_ROUTES("secrets", "Secret", RESOURCE_SECRET, list_params, canvas_params),
     OBJECT_ROUTES("integrations", "Integration", RESOURCE_INTEGRATION, list_params, canvas_params),

@@ -40,7 +40,9 @@ static const struct cli_command commands[] = {
      cli_describe_options},
     {"delete", cli_delete, "KIND NAME | -f FILE|DIR|-",
      "delete an object, or those that files declare",
-     "With -f, what is gone already is passed over: run it again when something was in the way.",
+     "With -f, all goes or nothing does; what is gone already is passed over. Integrations whose "
+     "hooks "
+     "are still to be removed at the provider are waited for.",
      cli_delete_options},
     {"pause", cli_pause, "DESTINATION", "stop deliveries to a destination; its events wait", NULL,
      cli_pause_options},

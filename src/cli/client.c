@@ -25,6 +25,8 @@ struct call {
     struct client_response *response;
     char *error;
     int64_t deadline_ms;
+    int64_t watched_ms; /* when the watcher was told last; 0 = not yet */
+    struct client_watch watch;
     int socket;
     struct tls_trust *trust;
     struct tls *tls; /* NULL = plain */
@@ -99,13 +101,30 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* False when the time is up. */
-static bool wait_for(const struct call *call, short events)
+#define WATCH_EVERY_MS 250
+
+static void tell_watcher(struct call *call, int64_t at_ms)
 {
+    int64_t began_ms = call->deadline_ms - call->request->timeout_ms;
+    if (at_ms - began_ms >= CLIENT_WATCH_MS && at_ms - call->watched_ms >= WATCH_EVERY_MS) {
+        call->watched_ms = at_ms;
+        call->watch.waited_ms = (unsigned)(at_ms - began_ms);
+        call->request->watch(&call->watch);
+    }
+}
+
+/* False when the time is up. */
+static bool wait_for(struct call *call, short events)
+{
+    int64_t most_ms = call->request->watch ? WATCH_EVERY_MS : 60000;
     for (;;) {
-        int64_t left_ms = call->deadline_ms - now_ms();
+        int64_t at_ms = now_ms(), left_ms = call->deadline_ms - at_ms;
         struct pollfd poll_for = {.fd = call->socket, .events = events};
-        int ready = left_ms <= 0 ? 0 : poll(&poll_for, 1, left_ms > 60000 ? 60000 : (int)left_ms);
+        if (call->request->watch) {
+            tell_watcher(call, at_ms);
+        }
+        int ready =
+            left_ms <= 0 ? 0 : poll(&poll_for, 1, (int)(left_ms > most_ms ? most_ms : left_ms));
         if (ready > 0) {
             return true;
         }
@@ -173,6 +192,7 @@ static bool send_plain(struct call *call, struct slice bytes)
         ssize_t sent = send(call->socket, bytes.at, bytes.bytes, MSG_NOSIGNAL);
         if (sent > 0) {
             bytes = slice_skip(bytes, (size_t)sent);
+            call->watch.sent += (size_t)sent;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             if (!wait_for(call, POLLOUT)) {
                 return time_is_up(call);
@@ -330,6 +350,7 @@ static bool send_all(struct call *call, struct slice bytes)
         size_t count = bytes.bytes < room ? bytes.bytes : room;
         memcpy(at, bytes.at, count);
         tls_send_app_ack(call->tls, count);
+        call->watch.sent += count;
         bytes = slice_skip(bytes, count);
     }
     tls_flush(call->tls);
@@ -362,6 +383,7 @@ static bool receive(struct call *call, struct buf *buf, size_t *ret_bytes)
     bool received = call->tls != NULL ? receive_tls(call, at, READ_BYTES, ret_bytes)
                                       : receive_plain(call, at, READ_BYTES, ret_bytes);
     buf->bytes += received ? *ret_bytes : 0;
+    call->watch.received += received ? *ret_bytes : 0;
     return received;
 }
 
@@ -382,6 +404,7 @@ static bool send_request(struct call *call)
         buf_printf(&head, "Content-Length: %zu\r\n", request->body.bytes);
     }
     buf_add_str(&head, "\r\n");
+    call->watch.to_send = head.bytes + request->body.bytes;
     bool sent = head.overflow ? fail(call->error, "the request's headers are too long")
                               : send_all(call, buf_slice(&head)) && send_all(call, request->body);
     buf_fini(&head);

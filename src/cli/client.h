@@ -26,6 +26,14 @@ struct client_url {
 /* The URL's text must outlive *ret_url. */
 bool client_url_parse(const char *text, struct client_url *ret_url, char error[CLIENT_ERROR_BYTES]);
 
+#define CLIENT_WATCH_MS 1000
+
+struct client_watch {
+    unsigned waited_ms;
+    size_t sent, to_send; /* bytes of the body, and what was sent before it */
+    size_t received;
+};
+
 struct client_request {
     const char *method;
     const struct client_url *url;
@@ -35,6 +43,9 @@ struct client_request {
     const char *ca_file; /* NULL = the system's authorities alone */
     unsigned timeout_ms;
     size_t body_bytes_max;
+    /* For whoever watches a long call: about four times a second, from CLIENT_WATCH_MS on. NULL =
+     * nobody does. */
+    void (*watch)(const struct client_watch *watch);
 };
 
 struct client_response {

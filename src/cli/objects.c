@@ -1,12 +1,14 @@
 /* apply, diff, get, describe, delete. */
 #include "cli/commands.h"
 
+#include "base/time.h"
 #include "base/yaml.h"
 #include "cli/files.h"
 #include "cli/remote.h"
 #include "hub/resources/resource.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #define FILE_OPTION                                                                                \
     {                                                                                              \
@@ -544,7 +546,11 @@ static bool get_pages(struct remote *remote, const char *target, struct json_tre
         if (!done) {
             return false;
         }
+        if (cursor[0] != '\0') {
+            remote_progress("%zu so far ", yyjson_mut_arr_size(items));
+        }
     } while (cursor[0] != '\0');
+    remote_progress(NULL);
     return true;
 }
 
@@ -747,19 +753,16 @@ int cli_describe(int argc, char **argv)
 
 /* ---- delete */
 
-/* gone_is_fine: what is not there need not be deleted. */
-static int delete_one(struct remote *remote, const char *target, const char *what, const char *name,
-                      bool gone_is_fine)
+static int delete_one(struct remote *remote, const char *target, const char *what, const char *name)
 {
     struct client_response response = {0};
     bool done = remote_try(remote, "DELETE", target, NULL, SLICE_EMPTY, &response);
-    bool gone = done && response.status == 404 && gone_is_fine;
-    if (done && !gone && response.status >= 300) {
+    if (done && response.status >= 300) {
         remote_refused(&response);
         done = false;
     }
     client_response_fini(&response);
-    if (done && !gone) {
+    if (done) {
         struct buf line;
         buf_init(&line, 4096);
         buf_printf(&line, "deleted %s %s", what, name);
@@ -769,118 +772,102 @@ static int delete_one(struct remote *remote, const char *target, const char *wha
     return done ? CLI_DONE : CLI_FAILED;
 }
 
-/* What apply takes as documents: a list, or {"items": […]}, counts as its elements. */
-struct documents {
-    yyjson_mut_val **at;
-    size_t count;
-};
-
-static bool add_document(struct documents *documents, yyjson_mut_val *document)
+/* One request: all that can go goes, or nothing. *ret_waiting: what is there until its hooks at the
+ * provider are removed. */
+static int delete_set(struct remote *remote, struct files *files, const char *target,
+                      struct json_tree *tree, size_t *ret_waiting)
 {
-    size_t count = documents->count;
-    if ((count & (count - 1)) == 0) { /* full at each power of two */
-        void *grown = realloc(documents->at, (count ? 2 * count : 1) * sizeof *documents->at);
-        if (!grown) {
-            return false;
+    struct client_response response = {0};
+    int code = CLI_FAILED;
+    *ret_waiting = 0;
+    if (!remote_try(remote, "POST", target, "application/yaml", buf_slice(&files->text),
+                    &response)) {
+        code = CLI_FAILED;
+    } else if (response.status >= 300) {
+        code = print_invalid(files, &response);
+    } else if (remote_json(&response, tree)) {
+        size_t i, count;
+        yyjson_mut_val *result;
+        yyjson_mut_arr_foreach(value_at(tree->roots[0], "results"), i, count, result)
+        {
+            *ret_waiting += slice_equal(text_at(result, "action"), SLICE("waiting"));
         }
-        documents->at = grown;
+        code = CLI_DONE;
     }
-    documents->at[documents->count++] = document;
-    return true;
+    client_response_fini(&response);
+    return code;
 }
 
-static bool find_documents(const struct json_tree *tree, struct documents *documents)
+/* What was deleted, or at the end what was not. */
+static void print_deleted(const struct json_tree *tree, const char *action)
 {
-    bool good = true;
-    for (size_t i = 0; good && i < tree->count; i++) {
-        yyjson_mut_val *root = tree->roots[i], *item;
-        yyjson_mut_val *list = yyjson_mut_is_arr(root) ? root : value_at(root, "items");
-        if (!yyjson_mut_is_arr(list)) {
-            good = add_document(documents, root);
-            continue;
-        }
-        yyjson_mut_arr_iter iter;
-        yyjson_mut_arr_iter_init(list, &iter);
-        while (good && (item = yyjson_mut_arr_iter_next(&iter)) != NULL) {
-            good = add_document(documents, item);
+    size_t i, count;
+    yyjson_mut_val *result;
+    yyjson_mut_arr_foreach(value_at(tree->roots[0], "results"), i, count, result)
+    {
+        struct slice kind = text_at(result, "kind"), name = text_at(result, "name");
+        if (slice_equal(text_at(result, "action"), slice_str(action))) {
+            struct buf line;
+            buf_init(&line, 4096);
+            buf_printf(&line, "%s %.*s %.*s", action, (int)kind.bytes, (const char *)kind.at,
+                       (int)name.bytes, (const char *)name.at);
+            print_line(buf_slice(&line));
+            buf_fini(&line);
         }
     }
-    return good;
 }
 
-/* Documents of one kind; what uses others goes before them, canvases last. */
-static int delete_kind(struct remote *remote, const struct options *options,
-                       const struct documents *documents, enum resource_kind wanted)
+#define WAITING_POLL_MS 300
+
+/* Integrations wait until the hooks that were made with them are removed at the provider. */
+static int delete_until_gone(struct remote *remote, struct files *files, const char *target)
 {
-    int code = CLI_DONE;
-    for (size_t i = documents->count; i-- > 0;) {
-        enum resource_kind kind;
-        char name[256], canvas[256];
-        struct slice text = text_at(documents->at[i], "metadata.name");
-        struct slice canvas_text = text_at(documents->at[i], "metadata.canvasId");
-        if (!resource_kind_find(text_at(documents->at[i], "kind"), &kind) || kind != wanted ||
-            text.bytes == 0) {
-            continue;
+    struct json_tree tree;
+    size_t waiting;
+    int code;
+    unsigned waited_ms = 0;
+    for (;;) {
+        json_tree_init(&tree);
+        code = delete_set(remote, files, target, &tree, &waiting);
+        if (code == CLI_DONE) {
+            print_deleted(&tree, "deleted");
         }
-        const struct resource_kind_info *info = resource_kind_info(kind);
-        snprintf(name, sizeof name, "%.*s", (int)text.bytes, (const char *)text.at);
-        snprintf(canvas, sizeof canvas, "%.*s", (int)canvas_text.bytes,
-                 (const char *)(canvas_text.at ? canvas_text.at : (const uint8_t *)""));
-        struct buf target;
-        buf_init(&target, 8192);
-        buf_printf(&target, "/api/v1/%s/", info->plural);
-        remote_segment(&target, name);
-        if (info->in_canvas) {
-            remote_query(&target, "canvas",
-                         canvas[0] != '\0' ? canvas : option_text(options, "canvas"));
+        if (code != CLI_DONE || waiting == 0 || waited_ms >= remote->timeout_ms) {
+            break;
         }
-        int one = delete_one(remote, buf_text(&target), info->name, name, true);
-        code = one != CLI_DONE ? one : code;
-        buf_fini(&target);
+        json_tree_fini(&tree);
+        remote_progress("%zu objects wait until hooks at the provider are removed: %u s", waiting,
+                        waited_ms / 1000);
+        struct timespec pause = {0, WAITING_POLL_MS * NS_PER_MS};
+        nanosleep(&pause, NULL);
+        waited_ms += WAITING_POLL_MS;
     }
+    remote_progress(NULL);
+    if (code == CLI_DONE && waiting > 0) {
+        print_deleted(&tree, "waiting");
+        code = cli_error("hooks made with them are still to be removed at the provider: see "
+                         "`becket get operations`, then run this again");
+    }
+    json_tree_fini(&tree);
     return code;
 }
 
 static int delete_files(const struct options *options)
 {
-    static const enum resource_kind order[] = {RESOURCE_INTEGRATION_LINK,
-                                               RESOURCE_ROUTE,
-                                               RESOURCE_DESTINATION,
-                                               RESOURCE_EVENT_SOURCE,
-                                               RESOURCE_INTEGRATION_USER,
-                                               RESOURCE_INTEGRATION,
-                                               RESOURCE_TEAM,
-                                               RESOURCE_USER,
-                                               RESOURCE_SECRET,
-                                               RESOURCE_CANVAS};
-    _Static_assert(sizeof order / sizeof order[0] == RESOURCE_ROUTE + 1, "every kind");
     struct files files;
-    struct json_tree tree;
-    struct json_problem problem;
     struct remote remote;
-    struct documents documents = {0};
+    struct buf target;
     int code = CLI_FAILED;
     files_init(&files);
-    json_tree_init(&tree);
-    if (!read_files(&files, options)) {
-        code = CLI_FAILED;
-    } else if (yaml_or_json_parse(buf_slice(&files.text), &tree, &problem) != BK_OK) {
-        code = cli_error("%s:%u: %s", files_place(&files, problem.place.line), problem.place.column,
-                         problem.message);
-    } else if (!find_documents(&tree, &documents)) {
-        code = cli_error("out of memory");
-    } else {
-        code = CLI_DONE;
-        bool open = remote_open(&remote, options);
-        for (size_t i = 0; open && i < sizeof order / sizeof order[0]; i++) {
-            int kind = delete_kind(&remote, options, &documents, order[i]);
-            code = kind != CLI_DONE ? kind : code;
-        }
-        code = open ? code : CLI_FAILED;
+    buf_init(&target, 4096);
+    buf_add_str(&target, "/api/v1/apply?delete=true");
+    remote_query(&target, "canvas", option_text(options, "canvas"));
+    if (read_files(&files, options)) {
+        code = remote_open(&remote, options) ? delete_until_gone(&remote, &files, buf_text(&target))
+                                             : CLI_FAILED;
         remote_fini(&remote);
     }
-    free(documents.at);
-    json_tree_fini(&tree);
+    buf_fini(&target);
     files_fini(&files);
     return code;
 }
@@ -908,7 +895,7 @@ int cli_delete(int argc, char **argv)
             object_target(&target, &options, plural, in_canvas, options.arguments[1]);
             code = remote_open(&remote, &options)
                        ? delete_one(&remote, buf_text(&target), options.arguments[0],
-                                    options.arguments[1], false)
+                                    options.arguments[1])
                        : CLI_FAILED;
             remote_fini(&remote);
             buf_fini(&target);

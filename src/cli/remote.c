@@ -4,7 +4,9 @@
 #include "base/percent.h"
 #include "ring/file.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define ANSWER_BYTES_MAX (256U << 20)
 #define TOKEN_FILE_BYTES 4096U
@@ -77,6 +79,52 @@ void remote_fini(struct remote *remote)
     buf_fini(&remote->headers);
 }
 
+/* ---- who has to wait sees why */
+
+static bool progress_shown;
+
+void remote_progress(const char *format, ...)
+{
+    if (isatty(STDERR_FILENO) != 1 || (format == NULL && !progress_shown)) {
+        return;
+    }
+    fprintf(stderr, "\r\033[K"); /* to the line's start, and nothing behind it */
+    if (format != NULL) {
+        va_list args;
+        va_start(args, format);
+        vfprintf(stderr, format, args);
+        va_end(args);
+    }
+    progress_shown = format != NULL;
+    fflush(stderr);
+}
+
+#define BAR 30U
+
+static void show_sending(const struct client_watch *watch)
+{
+    char bar[BAR + 1];
+    unsigned filled = (unsigned)(watch->sent * BAR / (watch->to_send ? watch->to_send : 1));
+    for (unsigned i = 0; i < BAR; i++) {
+        bar[i] = i < filled ? '#' : '.';
+    }
+    bar[BAR] = '\0';
+    remote_progress("[%s] sent %.1f of %.1f MiB ", bar, (double)watch->sent / 1048576,
+                    (double)watch->to_send / 1048576);
+}
+
+static void show_call(const struct client_watch *watch)
+{
+    if (watch->sent < watch->to_send) {
+        show_sending(watch);
+    } else if (watch->received > 0) {
+        remote_progress("received %.1f MiB, %u s ", (double)watch->received / 1048576,
+                        watch->waited_ms / 1000);
+    } else {
+        remote_progress("the server is at it, %u s ", watch->waited_ms / 1000);
+    }
+}
+
 bool remote_try(struct remote *remote, const char *method, const char *target,
                 const char *content_type, struct slice body, struct client_response *ret_response)
 {
@@ -102,8 +150,10 @@ bool remote_try(struct remote *remote, const char *method, const char *target,
                                      .body = body,
                                      .ca_file = remote->ca_file,
                                      .timeout_ms = remote->timeout_ms,
-                                     .body_bytes_max = ANSWER_BYTES_MAX};
+                                     .body_bytes_max = ANSWER_BYTES_MAX,
+                                     .watch = isatty(STDERR_FILENO) == 1 ? show_call : NULL};
     bool answered = client_call(&request, ret_response, error);
+    remote_progress(NULL);
     if (!answered) {
         bool refused = strstr(error, "refused") != NULL;
         cli_error("%s%s", error,

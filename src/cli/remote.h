@@ -82,6 +82,10 @@ int remote_refused(const struct client_response *response);
 /* The answer as JSON into `tree`; roots[0] is it. */
 bool remote_json(const struct client_response *response, struct json_tree *tree);
 
+/* A line on standard error that is written over, when that is a terminal; NULL takes it away. What
+ * a single request has to wait for is shown by itself (remote_try). */
+__attribute__((format(printf, 1, 2))) void remote_progress(const char *format, ...);
+
 /* ---- lists, page by page */
 struct remote_list {
     const char *path;           /* "/api/v1/events" */

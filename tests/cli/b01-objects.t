@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Objects by command: apply, diff, get, describe, delete; files, directories, standard input; tokens."""
-import json, os, sys, tempfile
+import json, os, sys, tempfile, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 
@@ -96,6 +96,28 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
     code, out, err = server.cli('get', 'event-sources', '-o', 'json')
     code, out, err = server.cli('delete', '-f', write('list.json', out))
     ok(code == 0 and out.count('deleted EventSource') == 2, 'delete -f of what get -o json gave: %s%s' % (out, err))
+    # all or nothing: what something else uses keeps the whole set
+    server.cli('apply', '-f', folder)
+    server.apply('kind: EventSource\nmetadata: {name: stranger}\nspec: {type: github, path: stranger, verification: {secrets: '
+                 '[{valueFrom: {secret: {name: hub, key: webhook}}}]}}')
+    code, out, err = server.cli('delete', '-f', folder)
+    ok(code == 1 and out == '' and 'stranger' in err, 'delete -f: one that is in use: %s%s' % (out, err))
+    is_equal(len(json.loads(server.cli('get', 'event-sources', '-o', 'json')[1])['items']), 3, 'and nothing is gone')
+    server.cli('delete', 'event-source', 'stranger')
+    for text, word in (('kind: Secret\nmetadata: {name: hub}\n---\nkind: Sekret\nmetadata: {name: x}\n', ':4:1: kind: must be one of'),
+                       ('kind: Secret\n', 'metadata.name: is missing'), ('kind: [\n', ':2:1'), ('', 'is empty'), ('# nothing\n', 'no document')):
+        code, out, err = server.cli('delete', '-f', write('wrong.yaml', text))
+        ok(code == 1 and out == '' and word in err, 'delete -f: %r: %s' % (text, err))
+    twice = write('twice.yaml', SECRET_YAML.replace('hub', 'nobody') + '---\n' + SOURCE_YAML + '---\n' + SOURCE_YAML)
+    code, out, err = server.cli('delete', '-f', twice)
+    ok(code == 0 and out == 'deleted EventSource repo\n', 'what is there twice or not at all: %s%s' % (out, err))
+    many = '---\n'.join('kind: EventSource\nmetadata: {name: many-%d}\nspec: {type: github, path: many-%d, verification: {secrets: '
+                       '[{valueFrom: {secret: {name: hub, key: webhook}}}]}}\n' % (i, i) for i in range(3000))
+    server.apply(many)
+    began = time.monotonic()
+    code, out, err = server.cli('delete', '-f', write('many.yaml', many))
+    took = time.monotonic() - began
+    ok(code == 0 and out.count('deleted') == 3000 and took < 10, 'three thousand in %.1f s' % took)
     server.cli('delete', '-f', folder)
     code, out, err = server.cli('delete', 'event-source', 'repo')
     ok(code == 1 and 'no EventSource repo' in err, 'delete of what is not there')

@@ -171,7 +171,17 @@ spec: {type: github, url: "https://git.example/acme", auth: {use: none}}
         file = os.path.join(server.data, 'all.yaml')
         with open(file, 'w') as f:
             f.write(integration(github_double, github_double.token) + SOURCE)
-        ok(when(lambda: server.cli('delete', '-f', file)[0] == 0), 'what a file declares goes')
+        is_equal(server.cli('apply', '-f', file)[0], 0, 'again')
+        ok(when(lambda: github_double.repositories['acme/hello']), 'a hook')
+        github_double.fault = lambda call: Reply(503, {'message': 'not now'}) if '/hooks' in call.path else None
+        code, out, err = server.cli('delete', '-f', file, '--timeout', '1s')
+        ok(code == 1 and 'deleted EventSource' in out and 'waiting Integration hub' in out and 'waiting Secret token' in out and
+           'get operations' in err, 'what waits for the provider: %s%s' % (out, err))
+        is_equal(server.api('GET', '/api/v1/secrets/token').status, 200, 'and what that needs')
+        github_double.fault = lambda call: None
+        code, out, err = server.cli('delete', '-f', file)
+        ok(code == 0 and 'deleted Secret token' in out, 'what a file declares goes: %s%s' % (out, err))
+        ok(not github_double.repositories['acme/hello'], 'and what was made of it')
         is_equal(server.api('GET', '/api/v1/integrations/hub').status, 404, 'the integration too')
     github_double.close()
 

@@ -395,6 +395,15 @@ static bool look_for_removal(void *context, const struct operation_waiting *wait
     return found->number == 0;
 }
 
+enum bk_err provider_work_hooks_left(struct store_txn *txn, struct slice canvas,
+                                     struct slice integration, bool *ret_left)
+{
+    struct found_removal found = {0};
+    enum bk_err err = operations_waiting(txn, canvas, integration, 0, look_for_removal, &found);
+    *ret_left = found.number != 0;
+    return err;
+}
+
 enum bk_err provider_work_integration_removed(struct apply *apply, const struct apply_work *work)
 {
     struct found_removal found = {0};

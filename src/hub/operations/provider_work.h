@@ -32,6 +32,9 @@ enum bk_err provider_work_integration_changed(struct apply *apply,
 /* BK_IN_USE while hooks made with it are still to be removed. */
 enum bk_err provider_work_integration_removed(struct apply *apply,
                                               const struct apply_work *work) BK_MUST_CHECK;
+/* Are there? */
+enum bk_err provider_work_hooks_left(struct store_txn *txn, struct slice canvas,
+                                     struct slice integration, bool *ret_left) BK_MUST_CHECK;
 enum bk_err provider_work_credential_changed(struct apply *apply, struct slice canvas,
                                              struct slice name) BK_MUST_CHECK;
 

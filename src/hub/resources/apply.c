@@ -156,12 +156,16 @@ static int compare_objects(enum resource_kind kind_a, struct slice canvas_a, str
     return order ? order : compare_text(name_a, name_b);
 }
 
+int apply_compare(const struct apply_work *a, const struct apply_work *b)
+{
+    return compare_objects(a->kind, a->canvas, a->name, b->kind, b->canvas, b->name);
+}
+
 static int compare_works(const void *a, const void *b)
 {
     const struct apply_work *left = *(struct apply_work *const *)a;
     const struct apply_work *right = *(struct apply_work *const *)b;
-    int order = compare_objects(left->kind, left->canvas, left->name, right->kind, right->canvas,
-                                right->name);
+    int order = apply_compare(left, right);
     return order ? order : (left > right) - (left < right);
 }
 
@@ -213,7 +217,7 @@ static enum bk_err check_canvas(struct apply *apply, enum resource_kind kind, st
 static enum bk_err start_run(struct apply *apply)
 {
     drop_changes(apply);
-    apply->removal_count = apply->user_count = 0;
+    apply->removal_count = apply->user_count = apply->waiting_count = 0;
     apply->outcome->problems.count = apply->outcome->problems.dropped = 0;
     apply->outcome->message = NULL;
     for (size_t i = 0; i < apply->count; i++) {
@@ -381,7 +385,13 @@ static enum bk_err remove_all(struct apply *apply)
 {
     for (size_t i = 0; i < apply->removal_count; i++) {
         struct apply_work *work = &apply->removals[i];
-        enum bk_err err = work->kind == RESOURCE_CANVAS ? check_canvas_empty(apply, work) : BK_OK;
+        enum bk_err err = apply->options->remove ? apply_must_wait(apply, work) : BK_OK;
+        if (err == BK_OK && work->waits) {
+            continue;
+        }
+        if (err == BK_OK && work->kind == RESOURCE_CANVAS) {
+            err = check_canvas_empty(apply, work);
+        }
         if (err == BK_OK) {
             err = apply_remove(apply, work);
         }
@@ -468,7 +478,7 @@ static bool user_one(void *context, struct slice key, struct slice value)
     return walk->err == BK_OK;
 }
 
-static enum bk_err find_users(struct apply *apply, struct apply_work *used)
+enum bk_err apply_find_users(struct apply *apply, struct apply_work *used)
 {
     struct user_walk walk = {apply, used, 0, BK_OK};
     struct key prefix;
@@ -534,7 +544,7 @@ static enum bk_err check_references(struct apply *apply)
     for (size_t i = 0; err == BK_OK && i < apply->removal_count; i++) {
         struct apply_work *work = &apply->removals[i];
         size_t from = apply->user_count;
-        err = find_users(apply, work);
+        err = work->waits ? BK_OK : apply_find_users(apply, work);
         if (err == BK_OK && apply->user_count > from) {
             err = apply_fail(apply, BK_IN_USE, "%s \"%s\" is still used by %s",
                              resource_kind_info(work->kind)->name, work->result->name,
@@ -547,7 +557,7 @@ static enum bk_err check_references(struct apply *apply)
             continue;
         }
         size_t from = apply->user_count;
-        err = find_users(apply, work);
+        err = apply_find_users(apply, work);
         if (err == BK_OK && work->keys_dropped) {
             err = check_keys(apply, work, from);
         }
@@ -625,6 +635,9 @@ static enum bk_err run_steps(struct apply *apply)
     if (err == BK_OK) {
         err = imply_removals(apply);
     }
+    if (err == BK_OK && apply->options->remove) {
+        apply_order_removals(apply);
+    }
     if (err == BK_OK) {
         err = remove_all(apply);
     }
@@ -646,7 +659,7 @@ static enum bk_err run_steps(struct apply *apply)
 /* An untouched store is not written at all. */
 static bool anything_changed(const struct apply *apply)
 {
-    bool changed = apply->removal_count > 0;
+    bool changed = apply->removal_count > apply->waiting_count;
     for (size_t i = 0; i < apply->count && !changed; i++) {
         changed = apply->works[i].changed;
     }
@@ -678,7 +691,35 @@ static enum bk_err audit_all(struct apply *apply)
         }
     }
     for (size_t i = 0; i < apply->removal_count && err == BK_OK; i++) {
-        err = audit_one(apply, apply->removals[i].result);
+        err = apply->removals[i].waits ? BK_OK : audit_one(apply, apply->removals[i].result);
+    }
+    return err;
+}
+
+/* Of a set, what is not there need not be deleted. */
+static enum bk_err find_wanted(struct apply *apply)
+{
+    enum bk_err err = BK_OK;
+    for (size_t i = 0; err == BK_OK && i < apply->wanted_count; i++) {
+        const struct apply_wanted *wanted = &apply->wanted[i];
+        char canvas[NAME_BYTES_MAX + 1] = "";
+        struct record record;
+        err = resource_kind_info(wanted->kind)->in_canvas
+                  ? hub_canvas(apply->txn, wanted->canvas, canvas)
+                  : BK_OK;
+        if (err == BK_INVALID) {
+            err = apply_fail(apply, err, "there can be no canvas \"%.*s\"",
+                             (int)wanted->canvas.bytes, (const char *)wanted->canvas.at);
+        }
+        if (err == BK_OK) {
+            err = check_canvas(apply, wanted->kind, slice_str(canvas), wanted->name);
+        }
+        if (err == BK_OK) {
+            err = hub_record(apply->txn, wanted->kind, slice_str(canvas), wanted->name, &record);
+            err = err == BK_OK ? add_removal(apply, wanted->kind, slice_str(canvas), wanted->name)
+                  : err == BK_NOT_FOUND ? BK_OK
+                                        : err;
+        }
     }
     return err;
 }
@@ -688,8 +729,8 @@ static enum bk_err run(struct store_txn *txn, void *context)
     struct apply *apply = context;
     apply->txn = txn;
     enum bk_err err = start_run(apply);
-    if (err == BK_OK && apply->wanted.name.at) {
-        err = add_removal(apply, apply->wanted.kind, apply->wanted.canvas, apply->wanted.name);
+    if (err == BK_OK) {
+        err = find_wanted(apply);
     }
     if (err == BK_OK) {
         err = run_steps(apply);
@@ -787,7 +828,7 @@ static enum bk_err execute(struct apply *apply)
             }
         }
         for (size_t i = 0; i < apply->removal_count; i++) {
-            hub_counts_add(apply->hub, apply->removals[i].kind, -1);
+            hub_counts_add(apply->hub, apply->removals[i].kind, apply->removals[i].waits ? 0 : -1);
         }
         feed(apply);
     }
@@ -827,6 +868,7 @@ static void apply_fini(struct apply *apply)
     free(apply->works);
     free(apply->sorted);
     free(apply->removals);
+    free(apply->wanted);
     free(apply->users);
     free(apply->changes);
     free(apply->targets);
@@ -882,9 +924,13 @@ static enum bk_err imply_documents(struct apply *apply, struct json_tree *tree,
 }
 
 static void decode_one(struct apply *apply, struct json_tree *tree, yyjson_mut_val *root,
-                       struct resource_document *documents)
+                       struct resource_document *documents, size_t number)
 {
     const struct apply_options *options = apply->options;
+    if (options->remove) {
+        apply_want_document(apply, number, root);
+        return;
+    }
     struct resource_expect expect = {options->canvas, options->one, options->kind, options->name};
     size_t index = apply->count++;
     if (expect.canvas.bytes == 0) {
@@ -920,27 +966,28 @@ static enum bk_err decode_all(struct apply *apply, struct json_tree *tree)
                           count == 0 ? "there is no document in it"
                                      : "only one document is wanted here");
     }
-    size_t links = count_links(apply, tree);
+    size_t links = apply->options->remove ? 0 : count_links(apply, tree), number = 0;
     struct resource_document *documents =
         arena_take(apply->arena, (count + links) * sizeof *documents);
     apply->works = calloc(count + links, sizeof *apply->works);
     apply->sorted = calloc(count + links, sizeof(struct apply_work *));
-    if (!documents || !apply->works || !apply->sorted) {
+    apply->wanted = calloc(apply->options->remove ? count : 1, sizeof *apply->wanted);
+    if (!documents || !apply->works || !apply->sorted || !apply->wanted) {
         return BK_NO_MEMORY;
     }
     for (size_t i = 0; i < tree->count; i++) {
         yyjson_mut_val *list = list_of(tree->roots[i]), *item;
         size_t index, max;
         if (!list) {
-            decode_one(apply, tree, tree->roots[i], documents);
+            decode_one(apply, tree, tree->roots[i], documents, number++);
             continue;
         }
         yyjson_mut_arr_foreach(list, index, max, item)
         {
-            decode_one(apply, tree, item, documents);
+            decode_one(apply, tree, item, documents, number++);
         }
     }
-    bk_assert(apply->count == count);
+    bk_assert(apply->options->remove || apply->count == count);
     enum bk_err err = say_problems(apply);
     if (err == BK_OK && links > 0) {
         err = imply_documents(apply, tree, documents);
@@ -1002,10 +1049,13 @@ enum bk_err apply_delete(struct hub *hub, enum resource_kind kind, struct slice 
     } else if (err == BK_OK) {
         err = check_canvas(&apply, kind, slice_str(address.canvas), slice_str(address.name));
     }
+    apply.wanted = err == BK_OK ? calloc(1, sizeof *apply.wanted) : NULL;
+    if (err == BK_OK && !apply.wanted) {
+        err = BK_NO_MEMORY;
+    }
     if (err == BK_OK) {
-        apply.wanted.kind = kind;
-        apply.wanted.canvas = slice_str(address.canvas);
-        apply.wanted.name = slice_str(address.name);
+        apply.wanted[apply.wanted_count++] =
+            (struct apply_wanted){kind, slice_str(address.canvas), slice_str(address.name)};
         err = execute(&apply);
     }
     apply_fini(&apply);

@@ -34,6 +34,7 @@ struct apply_options {
     enum apply_mode mode;
     bool dry_run;        /* everything but the commit */
     bool prune;          /* APPLY_SET only */
+    bool remove;         /* delete what the documents name, and nothing else; gone is gone */
     struct slice canvas; /* for documents without canvasId; empty = "default" */
     /* One object (POST, PUT): what the URL says. The document's kind and name may then be absent
      * and must agree when present. */
@@ -54,7 +55,13 @@ struct apply_options {
     struct slice learned; /* a secret that the provider brought (ingress/learn.h); else empty */
 };
 
-enum apply_action { APPLY_CREATED, APPLY_UPDATED, APPLY_UNCHANGED, APPLY_DELETED };
+enum apply_action {
+    APPLY_CREATED,
+    APPLY_UPDATED,
+    APPLY_UNCHANGED,
+    APPLY_DELETED,
+    APPLY_WAITING /* not deleted yet: hooks are still to be removed with it at the provider */
+};
 const char *apply_action_name(enum apply_action action);
 
 struct apply_diff {

@@ -86,7 +86,7 @@ void apply_diff_specs(struct apply *apply, struct slice before, struct slice aft
 
 const char *apply_action_name(enum apply_action action)
 {
-    static const char *const names[] = {"created", "updated", "unchanged", "deleted"};
+    static const char *const names[] = {"created", "updated", "unchanged", "deleted", "waiting"};
     bk_assert((unsigned)action < bk_array_length(names));
     return names[action];
 }

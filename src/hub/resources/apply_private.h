@@ -15,11 +15,19 @@ struct apply_work {
     struct slice name;
     struct apply_result *result;
     bool failed;
-    bool changed;      /* written in this run */
-    bool keys_dropped; /* a Secret that lost keys */
-    bool path_new;     /* a source whose path has to be claimed */
-    struct slice path; /* in the outcome's arena */
+    bool changed;           /* written in this run */
+    bool keys_dropped;      /* a Secret that lost keys */
+    bool path_new;          /* a source whose path has to be claimed */
+    struct slice path;      /* in the outcome's arena */
     bool users_indifferent; /* who refers to it need not be compiled anew (set by its index) */
+    bool waits;             /* to be deleted, but not yet (apply_delete.c) */
+};
+
+/* An object to be deleted, as somebody named it. */
+struct apply_wanted {
+    enum resource_kind kind;
+    struct slice canvas; /* empty = "default"; a Canvas has none */
+    struct slice name;
 };
 
 /* What is fed after the commit, besides sources. */
@@ -56,14 +64,12 @@ struct apply {
     struct arena *arena; /* the outcome's */
     struct store_txn *txn;
 
-    struct apply_work *works;   /* one per document */
+    struct apply_work *works; /* one per document */
     size_t count;
-    struct apply_work **sorted; /* the same, by kind, canvas, name */
-    struct {                    /* one object to be deleted; name.at NULL = none */
-        enum resource_kind kind;
-        struct slice canvas;
-        struct slice name;
-    } wanted;
+    struct apply_work **sorted;  /* the same, by kind, canvas, name */
+    struct apply_wanted *wanted; /* objects to be deleted */
+    size_t wanted_count;
+    size_t waiting_count; /* of them */
     struct apply_work *removals;
     size_t removal_count;
     size_t removal_size;
@@ -91,19 +97,19 @@ struct apply {
     struct apply_reference references[APPLY_REFERENCES_MAX];
     unsigned reference_count;
     struct source_input source_old, source_new; /* apply_source.c's */
-    const char *key; /* generated */
+    const char *key;                            /* generated */
     struct apply_diff *diffs;
     size_t diff_count;
     size_t diff_size;
 };
 
 /* A mistake of the document behind `work`. */
-__attribute__((format(printf, 5, 6))) void
-apply_wrong(struct apply *apply, struct apply_work *work, struct json_place place,
-            const char *field, const char *format, ...);
+__attribute__((format(printf, 5, 6))) void apply_wrong(struct apply *apply, struct apply_work *work,
+                                                       struct json_place place, const char *field,
+                                                       const char *format, ...);
 /* The whole set fails with err; the first message stays. */
-__attribute__((format(printf, 3, 4))) enum bk_err
-apply_fail(struct apply *apply, enum bk_err err, const char *format, ...);
+__attribute__((format(printf, 3, 4))) enum bk_err apply_fail(struct apply *apply, enum bk_err err,
+                                                             const char *format, ...);
 
 struct apply_kind;
 const struct apply_kind *apply_kind_of(enum resource_kind kind);
@@ -119,6 +125,20 @@ enum bk_err apply_put(struct apply *apply, struct apply_work *work) BK_MUST_CHEC
 /* Remove one object and its indexes. */
 enum bk_err apply_remove(struct apply *apply, struct apply_work *work) BK_MUST_CHECK;
 enum bk_err apply_load(struct apply *apply, const struct apply_work *work) BK_MUST_CHECK;
+
+/* Objects that refer to `used` are added to apply->users. */
+enum bk_err apply_find_users(struct apply *apply, struct apply_work *used) BK_MUST_CHECK;
+/* By kind, canvas, name. */
+int apply_compare(const struct apply_work *a, const struct apply_work *b);
+
+/* ---- apply_delete.c: options->remove */
+
+/* A document's object is wanted to go; a document that names none is a mistake. */
+void apply_want_document(struct apply *apply, size_t index, yyjson_mut_val *document);
+/* In the order in which they may go, each once. */
+void apply_order_removals(struct apply *apply);
+/* Sets work->waits where it has to stay for now. All that goes before it is gone. */
+enum bk_err apply_must_wait(struct apply *apply, struct apply_work *work) BK_MUST_CHECK;
 
 /* Note a difference; before and after are JSON text. */
 void apply_diff_add(struct apply *apply, const char *path, const char *before, const char *after);
