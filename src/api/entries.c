@@ -144,6 +144,76 @@ enum api_step api_entries_create(struct api_call *call)
     if (err != BK_OK) {
         return api_fail(call, err, "entry");
     }
-    api_note(call, "created", "Entry", request.team);
     return api_json(call, 201);
+}
+
+/* ---- changing one */
+
+static struct entry_caller caller_of(const struct api_call *call)
+{
+    return (struct entry_caller){slice_str(call->token.canvas), api_person(call)};
+}
+
+static enum api_step refuse(struct api_call *call, enum bk_err err)
+{
+    if (err == BK_NOT_FOUND) {
+        return api_error(call, 404, "not_found", "there is no entry %.*s", (int)call->segment.bytes,
+                         (const char *)call->segment.at);
+    }
+    return err == BK_FORBIDDEN
+               ? api_error(call, 403, "forbidden",
+                           "your token is %s's, and the entry is not: that needs a token of role "
+                           "admin, or theirs",
+                           call->token.user)
+               : api_fail(call, err, "entry");
+}
+
+/* False when the call was answered. */
+static bool may_ask(struct api_call *call, const struct entry_request *request)
+{
+    struct slice person = api_person(call);
+    if (request->team.at) {
+        api_invalid(call, "team", "an entry stays its team's: delete it, and write another one");
+        return false;
+    }
+    if (person.bytes > 0 && request->user.at && !slice_equal(request->user, person)) {
+        api_error(call, 403, "forbidden", "your token is %s's: it gives no entry to others",
+                  call->token.user);
+        return false;
+    }
+    return true;
+}
+
+enum api_step api_entries_update(struct api_call *call)
+{
+    struct json_tree tree;
+    struct entry_request request = {.body = SLICE_EMPTY};
+    struct entry_problem problem;
+    struct entry_caller caller = caller_of(call);
+    enum bk_err err = BK_OK;
+    json_tree_init(&tree);
+    bool good = read_body(call, &tree, &request) && may_ask(call, &request);
+    if (good) {
+        err = entry_update(call->api->hub, call->segment, &request, &caller, call->request->wall_ns,
+                           &problem, &call->response->body);
+    }
+    json_tree_fini(&tree);
+    if (!good) {
+        return API_DONE;
+    }
+    if (err == BK_INVALID && problem.field) {
+        return api_invalid(call, problem.field, "%s %s", problem.field, problem.message);
+    }
+    return err == BK_OK ? api_json(call, 200) : refuse(call, err);
+}
+
+enum api_step api_entries_delete(struct api_call *call)
+{
+    struct entry_caller caller = caller_of(call);
+    enum bk_err err = entry_delete(call->api->hub, call->segment, &caller, call->request->wall_ns);
+    if (err != BK_OK) {
+        return refuse(call, err);
+    }
+    call->response->status = 204;
+    return API_DONE;
 }

@@ -159,13 +159,18 @@ static const struct schema schemas[] = {
      "\"state\":{\"enum\":[\"ready\",\"unknown-author\",\"not-a-member\"]},\"user\":" TEXT
      ",\"author\":" TEXT ",\"team\":" TEXT ",\"canvasId\":" TEXT ",\"type\":" TEXT
      ",\"source\":" TEXT ",\"link\":" TEXT ",\"event\":" TEXT
-     ",\"hops\":{\"type\":\"integer\"},\"createdAt\":" TIME "}}"},
+     ",\"hops\":{\"type\":\"integer\"},\"createdAt\":" TIME ",\"updatedAt\":" TIME "}}"},
     {"EntryList", LIST_OF("Entry")},
     {"EntryRequest",
      "{\"type\":\"object\",\"required\":[\"team\",\"body\"],\"additionalProperties\":false,"
      "\"properties\":{\"team\":" NAME
      ",\"body\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":2000},\"user\":" NAME
      ",\"status\":{\"enum\":[\"done\",\"goal\",\"blocked\"]},"
+     "\"occurredOn\":{\"type\":\"string\",\"format\":\"date\"}}}"},
+    {"EntryChange",
+     "{\"type\":\"object\",\"additionalProperties\":false,"
+     "\"properties\":{\"body\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":2000},"
+     "\"user\":{\"type\":\"string\"},\"status\":{\"enum\":[\"done\",\"goal\",\"blocked\"]},"
      "\"occurredOn\":{\"type\":\"string\",\"format\":\"date\"}}}"},
     {"Documents", "{\"type\":\"object\",\"description\":\"one document, a list of them, {items: "
                   "[…]}, or several "
@@ -193,8 +198,8 @@ static const struct schema schemas[] = {
     {"Audit", "{\"type\":\"object\",\"properties\":{\"id\":" TEXT ",\"at\":" TIME ",\"actor\":" TEXT
               ",\"role\":" TEXT ",\"user\":" TEXT ",\"requestId\":" TEXT ",\"remote\":" TEXT
               ",\"action\":{\"enum\":[\"created\",\"updated\",\"deleted\",\"paused\","
-              "\"resumed\",\"replayed\",\"revealed\"]},\"kind\":" TEXT ",\"name\":" TEXT
-              ",\"canvasId\":" TEXT ",\"cut\":{\"type\":\"boolean\"},"
+              "\"resumed\",\"replayed\",\"revealed\",\"retried\",\"rotated\"]},\"kind\":" TEXT
+              ",\"name\":" TEXT ",\"canvasId\":" TEXT ",\"cut\":{\"type\":\"boolean\"},"
               "\"diff\":{\"type\":\"array\",\"items\":{\"type\":\"object\","
               "\"properties\":{\"path\":" TEXT ",\"before\":{},\"after\":{}}}}}}"},
     {"AuditList", LIST_OF("Audit")},

@@ -191,6 +191,17 @@ const struct api_route api_routes[] = {
      "Write one by hand; it goes out through the team's links", "EntryRequest", 201, "Entry", NULL},
     {HTTP_GET, "/api/v1/entries/{id}", TOKEN_READ, api_entries_get, NO_KIND, API_BODY_NONE, NULL,
      "getEntry", "entries", "Get one", NULL, 200, "Entry", NULL},
+    {HTTP_PUT, "/api/v1/entries/{id}", TOKEN_WRITE, api_entries_update, NO_KIND, API_BODY_JSON,
+     NULL, "updateEntry", "entries",
+     "Change what is given of one; what of it went out is neither recalled nor sent again",
+     "EntryChange", 200, "Entry", NULL},
+    {HTTP_POST, "/api/v1/entries/{id}", TOKEN_WRITE, api_entries_update, NO_KIND, API_BODY_JSON,
+     NULL, "postEntry", "entries", "The same, as clients of I Done This do it", "EntryChange", 200,
+     "Entry", NULL},
+    {HTTP_DELETE, "/api/v1/entries/{id}", TOKEN_WRITE, api_entries_delete, NO_KIND, API_BODY_NONE,
+     NULL, "deleteEntry", "entries",
+     "Delete one; what of it went out stays where it is, the rest does not go out", NULL, 204, NULL,
+     NULL},
     {HTTP_GET, "/api/v1/operations", TOKEN_READ, api_operations_list, NO_KIND, API_BODY_NONE,
      operation_params, "listOperation", "operations",
      "List the work at providers, in order of number", NULL, 200, "OperationList", NULL},
@@ -250,6 +261,6 @@ const struct api_route api_routes[] = {
 };
 const size_t api_route_count = bk_array_length(api_routes);
 
-const char *const api_routes_by_canvas[] = {"listCanvas",     "getCanvas", "getEntry",
-                                            "retryOperation", "getEvent",  "getEventBody",
-                                            "listProvider",   NULL};
+const char *const api_routes_by_canvas[] = {
+    "listCanvas",     "getCanvas", "getEntry",     "updateEntry",  "postEntry", "deleteEntry",
+    "retryOperation", "getEvent",  "getEventBody", "listProvider", NULL};

@@ -94,6 +94,11 @@ static const struct cli_command commands[] = {
      "Roles: read (see everything but secrets), write (also diff and change objects), admin (also "
      "tokens).",
      cli_token_options},
+    {"entry", cli_entry, "create TEXT --team TEAM | update ID | delete ID",
+     "what somebody did, written, changed or deleted by hand",
+     "It goes out through the team's links when it is made. What has gone out is neither recalled "
+     "nor\nsent again. `becket get entries` lists them.",
+     cli_entry_options},
     {"key", cli_key, "rotate --oidc", "a new key to sign tokens for providers with",
      "The new key is published at once and signs ten minutes later, when all who keep a copy of "
      "the "

@@ -10,7 +10,7 @@ cli_run_fn cli_apply, cli_diff, cli_get, cli_describe, cli_delete;
 cli_run_fn cli_deliveries, cli_replay, cli_listen;
 cli_run_fn cli_pause, cli_resume, cli_secrets, cli_retry, cli_reset_key;
 cli_run_fn cli_events, cli_event, cli_verify, cli_send, cli_journal, cli_token;
-cli_run_fn cli_providers;
+cli_run_fn cli_providers, cli_entry;
 cli_run_fn cli_events, cli_event, cli_verify, cli_send, cli_journal, cli_token, cli_audit, cli_key;
 
 extern const struct option cli_apply_options[], cli_diff_options[], cli_get_options[];
@@ -21,7 +21,7 @@ extern const struct option cli_pause_options[], cli_resume_options[], cli_secret
 extern const struct option cli_events_options[], cli_event_options[];
 extern const struct option cli_verify_options[], cli_send_options[];
 extern const struct option cli_journal_options[], cli_token_options[];
-extern const struct option cli_providers_options[];
+extern const struct option cli_providers_options[], cli_entry_options[];
 extern const struct option cli_journal_options[], cli_token_options[], cli_audit_options[],
     cli_key_options[];
 

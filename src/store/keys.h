@@ -73,6 +73,9 @@
  *                                                       events became entries
  *   "w/"     "w/" u64 number                            an entry, JSON (hub/links/entries.c)
  *   "W/"     "W/" 16 bytes of its id                    u64: its number
+ *   "X/"     "X/t" "core\0" u64 ~number                 empty: entries of a team (t), user (u),
+ *                                                       status (s), canvas (c); the newest first
+ *            "m/entry-indexes"                          "1": "X/" has all entries
  *   "v/"     "v/" u64 number, u64 destination           empty: this entry is to become an event for
  *                                                       it (hub/links/outbox.h)
  *   "V/"     "V/" "default"                             u64: the source number of such events
@@ -103,6 +106,7 @@
 #define KEY_AUDIT_NUMBER SLICE("m/audit")
 #define KEY_OPERATION_NUMBER SLICE("m/operation")
 #define KEY_ENTRY_NUMBER SLICE("m/entry")
+#define KEY_ENTRY_INDEXES SLICE("m/entry-indexes")
 #define KEY_ENTRIES_CURSOR SLICE("m/entries")
 #define KEY_REVOCATION_NUMBER SLICE("m/revocation")
 
@@ -418,6 +422,14 @@ static inline void key_entry(struct key *key, uint64_t number)
 {
     key_start(key, 'w');
     key_add_u64(key, number);
+}
+
+/* Entries by 't'eam, 'u'ser, 's'tatus, 'c'anvas; behind it ~number, so the newest are first. */
+static inline void key_entries_by(struct key *key, char by, struct slice text)
+{
+    key_start(key, 'X');
+    key_add(key, &by, 1);
+    key_add_name(key, text);
 }
 
 static inline void key_entry_id(struct key *key, const uint8_t id[16])

@@ -333,7 +333,7 @@ static bool keep_key(void *context, struct slice key, struct slice value)
 
 static enum bk_err forget_indexes(struct store_txn *txn, void *context)
 {
-    static const char prefixes[] = "OzghHIc";
+    static const char prefixes[] = "OzghHIcX";
     enum bk_err err = BK_OK;
     (void)context;
     for (const char *at = prefixes; err == BK_OK && *at; at++) {
@@ -349,6 +349,7 @@ static enum bk_err forget_indexes(struct store_txn *txn, void *context)
     }
     err = err == BK_OK ? store_delete(txn, KEY_OPERATION_INDEXES) : err;
     err = err == BK_OK ? store_delete(txn, KEY_TOKEN_INDEXES) : err;
+    err = err == BK_OK ? store_delete(txn, KEY_ENTRY_INDEXES) : err;
     return err == BK_OK ? store_delete(txn, KEY_OBJECT_INDEXES) : err;
 }
 
@@ -356,7 +357,7 @@ static enum bk_err forget_indexes(struct store_txn *txn, void *context)
 static enum bk_err age(struct store_txn *txn, void *context)
 {
     static const struct slice done[] = {KEY_USES, KEY_OPERATION_INDEXES, KEY_OBJECT_INDEXES,
-                                         KEY_TOKEN_INDEXES};
+                                         KEY_TOKEN_INDEXES, KEY_ENTRY_INDEXES};
     enum bk_err err = forget_indexes(txn, context);
     struct key gone;
     key_signed_in(&gone, CANVAS, HUB, CANVAS);

@@ -28,6 +28,7 @@ TABLE.update({
     'getDestinationSecrets': ('admin', 'canvas'), 'getEventSourceSecrets': ('admin', 'canvas'),
     'resetEventSourceKey': ('write', 'canvas'),
     'listEntry': ('read', 'canvas'), 'getEntry': ('read', 'canvas'), 'createEntry': ('write', 'canvas'),
+    'updateEntry': ('write', 'canvas'), 'postEntry': ('write', 'canvas'), 'deleteEntry': ('write', 'canvas'),
     'listOperation': ('read', 'canvas'), 'getOperation': ('read', 'canvas'), 'retryOperation': ('write', 'canvas'),
     'listEvent': ('read', 'canvas'), 'streamEvent': ('read', 'canvas'), 'getEvent': ('read', 'canvas'),
     'getEventBody': ('read', 'canvas'), 'replayEvent': ('write', 'canvas'), 'replay': ('write', 'canvas'),
@@ -115,6 +116,9 @@ with tempfile.TemporaryDirectory(prefix='becket-canvases-', dir=shm) as data, \
     is_equal(ask('DELETE', '/api/v1/canvases/red', server.token).status, 409, 'a canvas with tokens stays')
     is_equal(get('/api/v1/tokens/blue-read')['canvas'], 'blue', 'it says of which canvas it is')
 
+    def another_entry():
+        return json.loads(ask('POST', '/api/v1/entries?canvas=blue', server.token, {'team': 'blue-1', 'body': 'blue'}).text)['id']
+
     # ---- what to ask of each route
     count = 0
 
@@ -139,18 +143,19 @@ with tempfile.TemporaryDirectory(prefix='becket-canvases-', dir=shm) as data, \
             if own:
                 make_token(names[0], 'read')
         elif '{' in path:
-            names = [entry if 'entries' in path else event if 'events' in path else operation]
+            names = [another_entry() if operation_id == 'deleteEntry' and own else entry if 'entries' in path else event if 'events' in path else operation]
         body = None
         if method in ('POST', 'PUT'):
             created = operation_id.removeprefix('create')
             if operation_id.startswith('create') and created in SPECS:
                 body = document(created, 'blue-new-%d' % count)
-            elif operation_id.startswith('update'):
+            elif operation_id.startswith('update') and kind:
                 body = document(kind, names[0])
                 if kind == 'IntegrationUser':
                     body['spec']['nickname'] = 'n%d' % count
             body = {'apply': [document('User', 'blue-apply-%d' % count)], 'createToken': {'name': 'new-%d' % count, 'role': 'read'},
-                    'createEntry': {'team': 'blue-1', 'body': 'more %d' % count}}.get(operation_id, body)
+                    'createEntry': {'team': 'blue-1', 'body': 'more %d' % count},
+                    'updateEntry': {'body': 'more %d' % count}, 'postEntry': {'body': 'more %d' % count}}.get(operation_id, body)
         more = '&since=1h' if operation_id == 'replay' else ''
         more += '&dryRun=true' if 'dryRun' in parameters and 'replay' in operation_id else ''
         for i, name in enumerate(names):

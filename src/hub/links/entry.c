@@ -1,25 +1,20 @@
-#include "hub/links/entry.h"
+#include "hub/links/entry_private.h"
 
 #include "base/hex.h"
 #include "base/sha256.h"
 #include "base/time.h"
-#include "hub/links/entry_drafts.h"
 #include "hub/links/link.h"
 #include "hub/links/link_find.h"
 #include "hub/operations/integration_view.h"
 #include "hub/operations/operation.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LIST_LOOKED_MAX 20000U
-
 /* ---- teams */
 
-/* Where the team of this name is: in the canvas, or in the default one. */
-static enum bk_err find_team(struct store_txn *txn, struct slice *canvas, struct slice team,
-                             struct record *ret_record)
+enum bk_err entry_find_team(struct store_txn *txn, struct slice *canvas, struct slice team,
+                            struct record *ret_record)
 {
     enum bk_err err = hub_record(txn, RESOURCE_TEAM, *canvas, team, ret_record);
     if (err == BK_NOT_FOUND) {
@@ -33,7 +28,7 @@ bool entry_member(struct store_txn *txn, struct slice canvas, struct slice team,
 {
     struct record record;
     struct integration_view view;
-    if (find_team(txn, &canvas, team, &record) != BK_OK ||
+    if (entry_find_team(txn, &canvas, team, &record) != BK_OK ||
         integration_view_open(record.spec, &view) != BK_OK) {
         return false;
     }
@@ -58,7 +53,7 @@ static void add_member(struct buf *json, const char *name, struct slice text)
     }
 }
 
-static void write_json(const struct entry *entry, struct buf *json)
+void entry_write_json(const struct entry *entry, struct buf *json)
 {
     char id[33], stamp[25];
     hex_encode(entry->id, 16, id);
@@ -82,6 +77,10 @@ static void write_json(const struct entry *entry, struct buf *json)
         buf_printf(json, ",\"hops\":%u", entry->hops);
     }
     add_member(json, "createdAt", slice_str(stamp));
+    if (entry->updated_ns != 0) {
+        time_format_rfc3339(entry->updated_ns, stamp);
+        add_member(json, "updatedAt", slice_str(stamp));
+    }
     buf_add_byte(json, '}');
 }
 
@@ -99,17 +98,8 @@ static bool wants_status(const struct integration_view *link, struct slice statu
 
 /* ---- out, through the team's links */
 
-struct way {
-    struct hub *hub;
-    struct store_txn *txn;
-    struct arena *arena;
-    const struct entry *entry;
-    uint64_t number;
-    int64_t now_ns;
-};
-
 /* A message in the link's channel: an operation of its own, for this entry and this link. */
-static enum bk_err post(const struct way *way, const struct link_type *type,
+static enum bk_err post(const struct entry_way *way, const struct link_type *type,
                         const struct record *link, struct slice canvas, struct slice name,
                         struct slice integration)
 {
@@ -146,7 +136,8 @@ static enum bk_err post(const struct way *way, const struct link_type *type,
 }
 
 /* An event for the link's destination. */
-static enum bk_err hand_out(const struct way *way, struct slice canvas, struct slice destination)
+static enum bk_err hand_out(const struct entry_way *way, struct slice canvas,
+                            struct slice destination)
 {
     struct record record;
     struct key key;
@@ -163,7 +154,7 @@ static enum bk_err hand_out(const struct way *way, struct slice canvas, struct s
     return store_put(way->txn, key_slice(&key), SLICE_EMPTY);
 }
 
-static enum bk_err send_through(const struct way *way, struct slice canvas, struct slice name)
+static enum bk_err send_through(const struct entry_way *way, struct slice canvas, struct slice name)
 {
     struct record record;
     struct integration_view link;
@@ -188,7 +179,7 @@ static enum bk_err send_through(const struct way *way, struct slice canvas, stru
     return err;
 }
 
-static enum bk_err send_out(const struct way *way)
+enum bk_err entry_send_out(const struct entry_way *way)
 {
     const struct entry *entry = way->entry;
     struct link_names links;
@@ -197,7 +188,7 @@ static enum bk_err send_out(const struct way *way)
     if (entry->team.bytes == 0 || strcmp(entry->state, "ready") != 0) {
         return BK_OK;
     }
-    enum bk_err err = find_team(way->txn, &canvas, entry->team, &team);
+    enum bk_err err = entry_find_team(way->txn, &canvas, entry->team, &team);
     if (err == BK_OK) {
         err = links_of(way->txn, RESOURCE_TEAM, canvas, entry->team, way->arena, &links);
     }
@@ -214,7 +205,7 @@ static enum bk_err send_out(const struct way *way)
 enum bk_err entry_put(struct hub *hub, struct store_txn *txn, const struct entry *entry,
                       int64_t now_ns, struct arena *arena)
 {
-    struct way way = {hub, txn, arena, entry, 0, now_ns};
+    struct entry_way way = {hub, txn, arena, entry, 0, now_ns};
     struct key key;
     struct slice value;
     struct buf json;
@@ -222,7 +213,7 @@ enum bk_err entry_put(struct hub *hub, struct store_txn *txn, const struct entry
     key_entry_id(&key, entry->id);
     enum bk_err err = store_get(txn, key_slice(&key), &value);
     if (err != BK_NOT_FOUND) {
-        return err; /* it is there already */
+        return err; /* it is there already, or was deleted */
     }
     err = store_next_number(txn, KEY_ENTRY_NUMBER, &way.number);
     if (err != BK_OK) {
@@ -231,228 +222,19 @@ enum bk_err entry_put(struct hub *hub, struct store_txn *txn, const struct entry
     key_put_u64(at, way.number);
     err = store_put(txn, key_slice(&key), slice_of(at, sizeof at));
     buf_init(&json, 65536);
-    write_json(entry, &json);
+    entry_write_json(entry, &json);
     key_entry(&key, way.number);
     if (err == BK_OK) {
         err = json.overflow ? BK_TOO_LARGE : store_put(txn, key_slice(&key), buf_slice(&json));
     }
+    if (err == BK_OK) {
+        err = entry_index_put(txn, way.number, buf_slice(&json));
+    }
     buf_fini(&json);
-    return err == BK_OK ? send_out(&way) : err;
-}
-
-/* ---- by hand */
-
-struct creation {
-    struct hub *hub;
-    const struct entry_request *request;
-    struct entry entry;
-    int64_t now_ns;
-    struct arena arena;
-    struct entry_problem *problem;
-};
-
-__attribute__((format(printf, 3, 4))) static enum bk_err wrong(struct creation *creation,
-                                                               const char *field,
-                                                               const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    creation->problem->field = field;
-    vsnprintf(creation->problem->message, sizeof creation->problem->message, format, args);
-    va_end(args);
-    return BK_INVALID;
-}
-
-/* "2026-02-28" that the calendar has. */
-static bool is_day(struct slice text)
-{
-    char stamp[32], back[25];
-    int64_t ns;
-    if (text.bytes != 10) {
-        return false;
-    }
-    snprintf(stamp, sizeof stamp, "%.10sT00:00:00Z", (const char *)text.at);
-    if (time_parse_rfc3339(slice_str(stamp), &ns) != BK_OK) {
-        return false;
-    }
-    time_format_rfc3339(ns, back);
-    return memcmp(back, text.at, 10) == 0;
-}
-
-static enum bk_err fill(struct creation *creation)
-{
-    const struct entry_request *request = creation->request;
-    struct entry *entry = &creation->entry;
-    struct entry_draft draft = {.body = SLICE_EMPTY};
-    if (request->body.bytes > ENTRY_BODY_BYTES) {
-        return wrong(creation, "body", "is longer than %u bytes", ENTRY_BODY_BYTES);
-    }
-    entry_draft_text(&draft, request->body, &creation->arena);
-    if (draft.body.bytes == 0) {
-        return wrong(creation, "body", "is missing: what was done");
-    }
-    struct slice status = request->status;
-    if (status.bytes > 0 && !slice_equal(status, SLICE("done")) &&
-        !slice_equal(status, SLICE("goal")) && !slice_equal(status, SLICE("blocked"))) {
-        return wrong(creation, "status", "must be done, goal or blocked");
-    }
-    if (request->occurred_on.bytes > 0 && !is_day(request->occurred_on)) {
-        return wrong(creation, "occurredOn", "must be a day, as in 2026-01-31");
-    }
-    if (request->team.bytes == 0) {
-        return wrong(creation, "team", "is missing: the name of a Team");
-    }
-    if (request->occurred_on.bytes > 0) {
-        memcpy(entry->occurred_on, request->occurred_on.at, request->occurred_on.bytes);
-    }
-    hub_id_make(entry->id);
-    entry->body = draft.body;
-    entry->status = status.bytes > 0 ? status : draft.status;
-    entry->team = request->team;
-    entry->user = request->user;
-    entry->author = request->author;
-    entry->type = SLICE("api");
-    entry->state = "ready";
-    entry->received_ns = creation->now_ns;
-    return BK_OK;
-}
-
-static enum bk_err create(struct store_txn *txn, void *context)
-{
-    struct creation *creation = context;
-    struct entry *entry = &creation->entry;
-    char canvas[NAME_BYTES_MAX + 1];
-    struct record record;
-    enum bk_err err = hub_canvas(txn, creation->request->canvas, canvas);
-    if (err == BK_INVALID) {
-        return wrong(creation, "canvas", "is no name of a canvas");
-    }
-    entry->canvas = slice_str(canvas);
-    struct slice place = entry->canvas;
-    if (err == BK_OK) {
-        err = find_team(txn, &place, entry->team, &record);
-    }
-    if (err == BK_OK && creation->request->only_canvas && !slice_equal(place, entry->canvas)) {
-        err = BK_NOT_FOUND;
-    }
-    if (err == BK_NOT_FOUND) {
-        return wrong(creation, "team", "there is no Team \"%.*s\"",
-                     (int)(entry->team.bytes < 64 ? entry->team.bytes : 64),
-                     (const char *)entry->team.at);
-    }
-    bool known =
-        entry->user.bytes == 0 || entry_member(txn, entry->canvas, entry->team, entry->user);
-    if (err == BK_OK && !known) {
-        return wrong(creation, "user", "\"%.*s\" is no member of Team \"%.*s\"",
-                     (int)(entry->user.bytes < 64 ? entry->user.bytes : 64),
-                     (const char *)entry->user.at, (int)entry->team.bytes,
-                     (const char *)entry->team.at);
-    }
-    return err == BK_OK ? entry_put(creation->hub, txn, entry, creation->now_ns, &creation->arena)
-                        : err;
-}
-
-enum bk_err entry_create(struct hub *hub, const struct entry_request *request, int64_t now_ns,
-                         struct entry_problem *ret_problem, struct buf *json)
-{
-    struct creation creation = {
-        .hub = hub, .request = request, .now_ns = now_ns, .problem = ret_problem};
-    char id[33];
-    *ret_problem = (struct entry_problem){NULL, ""};
-    arena_init(&creation.arena, 1U << 20);
-    enum bk_err err = fill(&creation);
-    if (err == BK_OK) {
-        err = store_update(hub->store, create, &creation);
-    }
-    if (err == BK_OK) {
-        hex_encode(creation.entry.id, 16, id);
-        err = entries_get_json(hub, slice_of(id, 32), json);
-    }
-    arena_fini(&creation.arena);
-    return err;
+    return err == BK_OK ? entry_send_out(&way) : err;
 }
 
 /* ---- reading */
-
-static bool matches(yyjson_mut_val *entry, const char *name, struct slice wanted)
-{
-    yyjson_mut_val *value = yyjson_mut_obj_get(entry, name);
-    return wanted.bytes == 0 || (yyjson_mut_is_str(value) && slice_equal(json_text(value), wanted));
-}
-
-static bool is_wanted(const struct entries_query *query, struct slice text)
-{
-    struct json_tree tree;
-    struct json_problem problem;
-    if (query->team.bytes + query->user.bytes + query->status.bytes + query->canvas.bytes == 0) {
-        return true;
-    }
-    json_tree_init(&tree);
-    bool wanted = json_parse(text, &tree, &problem) == BK_OK &&
-                  matches(tree.roots[0], "team", query->team) &&
-                  matches(tree.roots[0], "user", query->user) &&
-                  matches(tree.roots[0], "status", query->status) &&
-                  matches(tree.roots[0], "canvasId", query->canvas);
-    json_tree_fini(&tree);
-    return wanted;
-}
-
-enum bk_err entries_list_json(struct hub *hub, const struct entries_query *query, struct buf *json)
-{
-    struct store_txn *txn;
-    struct slice value;
-    struct key key;
-    uint64_t number = 0;
-    unsigned found = 0, looked = 0;
-    enum bk_err err = store_read(hub->store, &txn);
-    if (err != BK_OK) {
-        return err;
-    }
-    err = store_number(txn, KEY_ENTRY_NUMBER, &number);
-    number = query->before > 0 && query->before <= number ? query->before - 1 : number;
-    buf_add_str(json, "{\"items\":[");
-    for (; err == BK_OK && number > 0 && found < query->limit && looked < LIST_LOOKED_MAX;
-         number--, looked++) {
-        key_entry(&key, number);
-        if (store_get(txn, key_slice(&key), &value) == BK_OK && is_wanted(query, value)) {
-            buf_add_str(json, found++ > 0 ? "," : "");
-            buf_add_slice(json, value);
-        }
-    }
-    buf_add_byte(json, ']');
-    if (number > 0) {
-        buf_printf(json, ",\"next\":\"%llu\"", (unsigned long long)number + 1);
-    }
-    buf_add_byte(json, '}');
-    store_read_end(txn);
-    return err == BK_OK && json->overflow ? BK_TOO_LARGE : err;
-}
-
-enum bk_err entries_get_json(struct hub *hub, struct slice id, struct buf *json)
-{
-    struct store_txn *txn;
-    struct slice value;
-    struct key key;
-    uint8_t bytes[16];
-    if (!hex_decode(id, bytes, sizeof bytes)) {
-        return BK_NOT_FOUND;
-    }
-    enum bk_err err = store_read(hub->store, &txn);
-    if (err != BK_OK) {
-        return err;
-    }
-    key_entry_id(&key, bytes);
-    err = store_get(txn, key_slice(&key), &value);
-    if (err == BK_OK) {
-        key_entry(&key, value.bytes == 8 ? key_get_u64(value.at) : 0);
-        err = store_get(txn, key_slice(&key), &value);
-    }
-    if (err == BK_OK) {
-        buf_add_slice(json, value);
-    }
-    store_read_end(txn);
-    return err;
-}
 
 enum bk_err entry_stored(struct store_txn *txn, uint64_t number, struct slice *ret_json)
 {

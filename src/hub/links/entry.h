@@ -10,7 +10,12 @@
  *             back to a source of ours end where routes do.
  * Once        An entry's id is made from what it is about and its team; one that is there already
  *             is not put again, and causes nothing.
- * Store       "w/" u64 number: the entry (JSON). "W/" 16 bytes of id: its number.
+ * Changed     An entry may be changed and deleted. What has gone out is not recalled and not sent
+ *             again: a message stays where it was posted, and an event that was made of it is
+ *             delivered as it was. What has not gone out goes out as it is then, or not at all. One
+ *             that waits for somebody of ours goes out when it is told who that is.
+ * Store       "w/" u64 number: the entry (JSON). "W/" 16 bytes of id: its number, which stays when
+ *             the entry is deleted. "X/" team, user, status, canvas: its numbers.
  * Threads     The control thread.
  */
 #ifndef BECKET_HUB_ENTRY_H
@@ -28,6 +33,7 @@ struct entry {
     char occurred_on[11]; /* "2026-01-31"; empty = the day it was received */
     unsigned hops;        /* how often its event came through becket (deliveries/request.h) */
     int64_t received_ns;
+    int64_t updated_ns; /* 0 = never */
 };
 
 /* Store it, and what it causes. The arena lives until the transaction ends. */
@@ -55,6 +61,21 @@ struct entry_problem {
 enum bk_err entry_create(struct hub *hub, const struct entry_request *request, int64_t now_ns,
                          struct entry_problem *ret_problem, struct buf *json) BK_MUST_CHECK;
 
+/* Who changes one: only what is in this canvas (empty = any), only what this person did (empty =
+ * anybody's). */
+struct entry_caller {
+    struct slice canvas, person;
+};
+/* Of the request: body, status, user, occurred_on, each where it is given (at != NULL); the body's
+ * marks count, and an empty user is nobody. BK_INVALID: ret_problem. BK_NOT_FOUND. BK_FORBIDDEN: it
+ * is another person's. The text of the entry in json. */
+enum bk_err entry_update(struct hub *hub, struct slice id, const struct entry_request *request,
+                         const struct entry_caller *caller, int64_t now_ns,
+                         struct entry_problem *ret_problem, struct buf *json) BK_MUST_CHECK;
+/* BK_NOT_FOUND, BK_FORBIDDEN as above. */
+enum bk_err entry_delete(struct hub *hub, struct slice id, const struct entry_caller *caller,
+                         int64_t now_ns) BK_MUST_CHECK;
+
 /* What of the entries a list wants; empty = all. */
 struct entries_query {
     struct slice team, user, status, canvas;
@@ -64,6 +85,8 @@ struct entries_query {
 /* {"items":[…],"next":…}, newest first. */
 enum bk_err entries_list_json(struct hub *hub, const struct entries_query *query,
                               struct buf *json) BK_MUST_CHECK;
+/* For a store of before "X/"; says itself that it was done. */
+enum bk_err entry_index_fill(struct store_txn *txn) BK_MUST_CHECK;
 /* One by its id. BK_NOT_FOUND. */
 enum bk_err entries_get_json(struct hub *hub, struct slice id, struct buf *json) BK_MUST_CHECK;
 

@@ -83,7 +83,6 @@ static void returned(struct ring_mail *mail)
         struct retry_row row = {.destination = parcel->destination,
                                 .due_ms = dispatch_clock_ms(config->dispatch),
                                 .position = journal_position_pack(append->position),
-                                .flags = ATTEMPT_REPLAY,
                                 .event_ns = append->entry.received_ns,
                                 .source = append->entry.source};
         err = dispatch_add_with(config->dispatch, &row, 1, drop_row, parcel);

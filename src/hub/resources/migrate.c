@@ -1,6 +1,7 @@
 /* migrate.c - what an older state lacks is added when it is opened; contract in hub/hub_private.h.
  */
 #include "hub/hub_private.h"
+#include "hub/links/entry.h"
 #include "hub/links/link_index.h"
 #include "hub/operations/operation.h"
 #include "hub/resources/token.h"
@@ -88,6 +89,9 @@ static enum bk_err add_indexes(struct store_txn *txn, void *context)
     if (err == BK_OK) {
         err = token_index_fill(txn);
     }
+    if (err == BK_OK) {
+        err = entry_index_fill(txn);
+    }
     return err == BK_OK ? object_indexes_fill(txn) : err;
 }
 
@@ -109,9 +113,9 @@ static enum bk_err drop_rows(struct store_txn *txn, char prefix_letter, struct b
 /* An older becket wrote here, perhaps after a newer one: the rows of then say nothing any more. */
 static enum bk_err forget_indexes(struct store_txn *txn, void *context)
 {
-    static const char rows[] = "ROzghHIc";
+    static const char rows[] = "ROzghHIcX";
     static const struct slice done[] = {KEY_USES, KEY_OPERATION_INDEXES, KEY_OBJECT_INDEXES,
-                                        KEY_TOKEN_INDEXES};
+                                        KEY_TOKEN_INDEXES, KEY_ENTRY_INDEXES};
     enum bk_err err = BK_OK;
     for (const char *at = rows; err == BK_OK && *at != '\0'; at++) {
         err = drop_rows(txn, *at, context);

@@ -1,0 +1,128 @@
+/* entry create, update, delete: what people did, by hand. */
+#include "cli/commands.h"
+
+#include "cli/remote.h"
+
+const struct option cli_entry_options[] = {
+    {.name = "team", .kind = OPTION_TEXT, .argument = "TEAM", .help = "create: whose it is"},
+    {.name = "body", .kind = OPTION_TEXT, .argument = "TEXT", .help = "update: the new text"},
+    {.name = "user", .kind = OPTION_TEXT, .argument = "USER", .help = "who did it"},
+    {.name = "status",
+     .kind = OPTION_CHOICE,
+     .argument = "STATUS",
+     .choices = "done|goal|blocked",
+     .help = "else as the text says: [] in front is a goal, ! is blocked"},
+    {.name = "day",
+     .kind = OPTION_TEXT,
+     .argument = "YYYY-MM-DD",
+     .help = "when; today where nothing is said"},
+    {.name = "canvas",
+     .kind = OPTION_TEXT,
+     .argument = "CANVAS",
+     .help = "create: canvas of the team"},
+    OUTPUT_OPTION,
+    REMOTE_OPTIONS,
+    OPTIONS_END,
+};
+
+static void add_member(struct buf *json, const char *name, const char *value)
+{
+    if (value) {
+        buf_printf(json, "%s\"%s\":", json->bytes > 1 ? "," : "", name);
+        json_add_string(json, slice_str(value));
+    }
+}
+
+static void write_request(const struct options *options, const char *body, struct buf *json)
+{
+    buf_add_byte(json, '{');
+    add_member(json, "team", option_text(options, "team"));
+    add_member(json, "body", body);
+    add_member(json, "user", option_text(options, "user"));
+    add_member(json, "status", option_text(options, "status"));
+    add_member(json, "occurredOn", option_text(options, "day"));
+    buf_add_byte(json, '}');
+}
+
+/* The entry in the answer; as a table only its id, for the next command. */
+static int change(struct remote *remote, const struct options *options, const char *method,
+                  const char *target, const char *body)
+{
+    struct client_response response = {0};
+    struct json_tree tree;
+    struct buf json;
+    enum print_format format = print_format(option_text(options, "output"));
+    int code = CLI_FAILED;
+    buf_init(&json, 65536);
+    write_request(options, body, &json);
+    json_tree_init(&tree);
+    if (remote_call(remote, method, target, "application/json", buf_slice(&json), &response) &&
+        remote_json(&response, &tree)) {
+        code = CLI_DONE;
+        if (format != PRINT_TABLE) {
+            print_value(tree.roots[0], format);
+        } else {
+            print_line(text_at(tree.roots[0], "id"));
+        }
+    }
+    json_tree_fini(&tree);
+    client_response_fini(&response);
+    buf_fini(&json);
+    return code;
+}
+
+static int remove_entry(struct remote *remote, const char *target, const char *id)
+{
+    struct client_response response = {0};
+    struct buf line;
+    buf_init(&line, 4096);
+    bool done = remote_call(remote, "DELETE", target, NULL, SLICE_EMPTY, &response);
+    if (done) {
+        buf_printf(&line, "deleted entry %s", id);
+        print_line(buf_slice(&line));
+    }
+    client_response_fini(&response);
+    buf_fini(&line);
+    return done ? CLI_DONE : CLI_FAILED;
+}
+
+static int run(const struct options *options, const char *verb, const char *argument)
+{
+    struct remote remote;
+    struct buf target;
+    int code = CLI_FAILED;
+    bool creates = strcmp(verb, "create") == 0;
+    buf_init(&target, 4096);
+    buf_add_str(&target, "/api/v1/entries");
+    if (!creates) {
+        buf_add_byte(&target, '/');
+        remote_segment(&target, argument);
+    } else {
+        remote_query(&target, "canvas", option_text(options, "canvas"));
+    }
+    if (remote_open(&remote, options)) {
+        code = creates ? change(&remote, options, "POST", buf_text(&target), argument)
+               : strcmp(verb, "update") == 0 ? change(&remote, options, "PUT", buf_text(&target),
+                                                      option_text(options, "body"))
+                                             : remove_entry(&remote, buf_text(&target), argument);
+    }
+    remote_fini(&remote);
+    buf_fini(&target);
+    return code;
+}
+
+int cli_entry(int argc, char **argv)
+{
+    struct options options;
+    int code;
+    if (!cli_begin(&options, cli_entry_options, argc, argv, &code)) {
+        return code;
+    }
+    const char *verb = options.argument_count == 2 ? options.arguments[0] : "";
+    bool known =
+        strcmp(verb, "create") == 0 || strcmp(verb, "update") == 0 || strcmp(verb, "delete") == 0;
+    code = known ? run(&options, verb, options.arguments[1])
+                 : cli_usage("entry takes: create TEXT --team TEAM, update ID, or delete ID");
+    options_fini(&options);
+    return code;
+}
