@@ -83,6 +83,7 @@ void metrics_add_reactor(struct metrics_snapshot *snapshot, const struct metrics
     }
     sum->ring_enters += metrics_read(&reactor->ring_enters);
     sum->recv_no_buffers += metrics_read(&reactor->recv_no_buffers);
+    sum->request_bytes += metrics_read(&reactor->request_bytes);
     sum->quarantine_dropped += metrics_read(&reactor->quarantine_dropped);
 }
 
@@ -363,6 +364,10 @@ void metrics_print(const struct metrics_snapshot *snapshot, struct buf *out)
               sum->ring_enters);
     print_one(out, "becket_recv_no_buffers_total", "counter", "Receives that found no free buffer.",
               sum->recv_no_buffers);
+    print_one(out, "becket_request_memory_bytes", "gauge",
+              "Memory for requests that do not come whole, kept or in use; --request-memory a "
+              "thread at most.",
+              sum->request_bytes);
     print_one(out, "becket_quarantine_dropped_total", "counter",
               "Refused requests that were not kept: over the quarantine's budget, or the journal "
               "was busy.",

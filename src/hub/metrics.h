@@ -50,8 +50,8 @@ static inline uint64_t metrics_read(const uint64_t *counter)
     X(400)                                                                                         \
     X(401)                                                                                         \
     X(403)                                                                                         \
-    X(404) X(405) X(408) X(411) X(413) X(414) X(415) X(422) X(429) X(431) X(500) X(501) X(503)     \
-        X(505)
+    X(404)                                                                                         \
+    X(405) X(408) X(411) X(413) X(414) X(415) X(422) X(429) X(431) X(500) X(501) X(503) X(505)
 enum metrics_code {
 #define X(code) METRICS_CODE_##code,
     METRICS_CODES
@@ -102,6 +102,7 @@ struct metrics_reactor {
     uint64_t tls_handshakes[METRICS_TLS_COUNT]; /* of both listeners */
     uint64_t ring_enters;
     uint64_t recv_no_buffers;
+    uint64_t request_bytes;      /* memory taken for requests that do not come whole */
     uint64_t quarantine_dropped; /* refused requests that were not kept */
 };
 

@@ -540,6 +540,7 @@ static void count_turn(struct reactor *reactor)
     }
     counter_set(&metrics->ring_enters, stats->enters);
     counter_set(&metrics->recv_no_buffers, stats->recv_no_buffers);
+    counter_set(&metrics->request_bytes, reactor->buffers.bytes_taken);
 }
 
 static uint64_t next_ns(struct reactor *reactor)

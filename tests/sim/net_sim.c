@@ -27,6 +27,7 @@ struct sim_socket {
     bool reset;
     bool closed;
     bool write_shut;
+    uint64_t accepted_ns;
     size_t vain_bytes; /* written after the other end was closed */
     net_notify_fn *notify;
     void *notify_context;
@@ -40,6 +41,7 @@ struct connection {
 struct sim_listener {
     struct ring_address address;
     bool reuse_port;
+    unsigned references;
     unsigned backlog;
     struct sim_socket *waiting[BACKLOG_MAX];
     unsigned waiting_count;
@@ -311,6 +313,11 @@ struct ring_address net_peer(const struct sim_socket *socket)
     return socket->remote;
 }
 
+uint64_t net_accepted_ns(const struct sim_socket *socket)
+{
+    return socket->other->accepted_ns;
+}
+
 /* ---- listeners and connecting */
 
 struct notice {
@@ -381,14 +388,23 @@ struct sim_listener *net_listen(struct ring_address *address, bool reuse_port, u
     bk_assert(listener);
     listener->address = *address;
     listener->reuse_port = reuse_port;
+    listener->references = 1;
     listener->backlog = backlog < BACKLOG_MAX ? backlog : BACKLOG_MAX;
     net.listeners[net.listener_count++] = listener;
     *ret_err = BK_OK;
     return listener;
 }
 
+void net_listener_share(struct sim_listener *listener)
+{
+    listener->references++;
+}
+
 void net_listener_close(struct sim_listener *listener)
 {
+    if (--listener->references > 0) {
+        return;
+    }
     for (unsigned i = 0; i < listener->waiting_count; i++) {
         net_close(listener->waiting[i], true);
     }
@@ -416,6 +432,7 @@ struct sim_socket *net_accept(struct sim_listener *listener)
     listener->waiting_count--;
     memmove(&listener->waiting[0], &listener->waiting[1],
             listener->waiting_count * sizeof listener->waiting[0]);
+    socket->accepted_ns = sim_now_ns();
     return socket;
 }
 

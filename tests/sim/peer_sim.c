@@ -20,7 +20,9 @@ struct client {
     bool writing;     /* an event for the next piece is under way */
     bool reading;
     bool over;
+    bool told; /* "close" */
     uint64_t active_ns;
+    uint64_t *sent_ns; /* of each request */
     uint8_t *input;
     size_t input_bytes;
 };
@@ -37,6 +39,9 @@ static void client_release(struct client *client)
     bk_assert(client->references > 0);
     if (--client->references == 0) {
         free(client->input);
+        if (!client->config.ret_sent_ns) {
+            free(client->sent_ns);
+        }
         free(client);
     }
 }
@@ -54,6 +59,7 @@ static void client_end(struct client *client, enum bk_err err, bool abort)
     }
     client->over = true;
     clients--;
+    uint64_t accepted_ns = client->socket ? net_accepted_ns(client->socket) : 0;
     if (client->socket) {
         net_notify(client->socket, NULL, NULL);
         net_close(client->socket, abort);
@@ -61,6 +67,10 @@ static void client_end(struct client *client, enum bk_err err, bool abort)
     }
     for (unsigned i = client->answered; i < client->config.count; i++) {
         bool sent = i < client->sending;
+        if (client->config.lost) {
+            struct peer_lost lost = {sent, client->sent_ns[i], accepted_ns, err};
+            client->config.lost(client->config.context, i, &lost);
+        }
         client->config.answer(client->config.context, i, 0, SLICE_EMPTY, sent);
     }
     client->config.ended(client->config.context, err);
@@ -84,7 +94,7 @@ static void write_event(void *context, uint64_t number)
 
 static bool may_send(const struct client *client)
 {
-    return client->sending < client->config.count &&
+    return client->sending < client->config.count && !client->told &&
            (client->sent_bytes > 0 || client->sending - client->answered < client->config.pipeline);
 }
 
@@ -101,6 +111,7 @@ static void write_piece(struct client *client)
     client->sent_bytes += piece;
     client->active_ns = sim_now_ns();
     if (client->sent_bytes == request->bytes) {
+        client->sent_ns[client->sending] = sim_now_ns();
         client->sending++;
         client->sent_bytes = 0;
         if (client->sending == client->config.count && client->config.half_close) {
@@ -134,6 +145,9 @@ static void answer_take(struct client *client, const struct http_head *head, siz
               "an answer without a request: %u", head->status);
     unsigned request = client->answered++;
     client->active_ns = sim_now_ns();
+    client->told |= client->config.polite && !head->keep_alive;
+    sim_check(head->status != 503 || http_find(head, SLICE("retry-after"), NULL),
+              "503 without Retry-After");
     struct slice body = slice_of(client->input + head->head_bytes, body_bytes);
     client->config.answer(client->config.context, request, head->status, body,
                           request < client->sending);
@@ -277,7 +291,9 @@ void peer_client_start(const struct peer_client_config *config)
     client->config = *config;
     client->references = 1;
     client->input = malloc(ANSWER_BYTES_MAX);
-    bk_assert(client->input);
+    client->sent_ns =
+        config->ret_sent_ns ? config->ret_sent_ns : calloc(config->count, sizeof *client->sent_ns);
+    bk_assert(client->input && client->sent_ns);
     clients++;
     net_connect(config->from, &config->to, client_connected, client, 0);
 }

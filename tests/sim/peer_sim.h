@@ -17,6 +17,14 @@ struct peer_request {
     bool head_only; /* HEAD: the answer has no body */
 };
 
+/* A request that never had its answer. */
+struct peer_lost {
+    bool sent;            /* its bytes were all given to the network, … */
+    uint64_t sent_ns;     /* … then */
+    uint64_t accepted_ns; /* the server took the connection; 0 = never */
+    enum bk_err err;      /* how the connection ended */
+};
+
 struct peer_client_config {
     struct ring_address to;
     const struct ring_address *from; /* NULL = loopback */
@@ -27,13 +35,18 @@ struct peer_client_config {
     uint32_t pause_us;  /* between pieces, at most */
     uint32_t reset;     /* permille, before each piece: reset the connection */
     bool half_close;    /* after the last request */
+    bool polite;        /* sends nothing behind an answer that says "close" */
     size_t read_bytes;  /* read at once, at most; 0 = all */
     uint32_t read_pause_us;
-    uint64_t patience_ns; /* without an answer for so long, the server has failed */
+    uint64_t *ret_sent_ns; /* of each request: when its last byte was given to the network; NULL =
+                              not wanted */
+    uint64_t patience_ns;  /* without an answer for so long, the server has failed */
     void *context;
     /* status 0: the connection ended without an answer to this and all later requests; `sent` says
      * whether its bytes were all given to the network. */
     void (*answer)(void *context, unsigned request, unsigned status, struct slice body, bool sent);
+    /* Before that, when it is not NULL. */
+    void (*lost)(void *context, unsigned request, const struct peer_lost *lost);
     void (*ended)(
         void *context,
         enum bk_err err); /* BK_OK closed by the server or done, BK_RESET, BK_REFUSED, … */

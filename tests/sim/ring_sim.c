@@ -20,6 +20,8 @@
 #define SIGNALS_MAX       8U
 #define FOREIGN_MAX       64U
 #define FOREIGN_FIRST     100000 /* no descriptor of this process */
+#define SHARED_MAX        16U
+#define SHARED_FIRST      200000
 
 enum op_kind {
     OP_ACCEPT,
@@ -121,6 +123,9 @@ static struct ring *rings[RINGS_MAX];
 static unsigned ring_count;
 static unsigned ring_numbers;
 static uint64_t record_numbers;
+
+/* Listeners that outlive their process. */
+static struct sim_listener *shared[SHARED_MAX];
 
 /* Descriptors of others, what a library would own: played by the scenario. */
 static struct {
@@ -522,11 +527,46 @@ enum bk_err ring_address_probe(const struct ring_address *address)
     return BK_OK;
 }
 
-/* Sockets that outlive a process are not simulated. */
+int sim_listen(struct ring_address *address, bool reuse_port, unsigned backlog)
+{
+    for (unsigned i = 0; i < SHARED_MAX; i++) {
+        if (!shared[i]) {
+            enum bk_err err;
+            shared[i] = net_listen(address, reuse_port, backlog, &err);
+            sim_check(shared[i], "cannot listen: %s", bk_err_name(err));
+            return SHARED_FIRST + (int)i;
+        }
+    }
+    bk_never("too many shared listeners");
+}
+
+void sim_listen_close(int socket)
+{
+    net_listener_close(shared[socket - SHARED_FIRST]);
+    shared[socket - SHARED_FIRST] = NULL;
+}
+
+static int32_t handle_listener(struct ring *ring, struct sim_listener *listener)
+{
+    int32_t handle = handle_take(ring, true);
+    if (handle < 0) {
+        net_listener_close(listener);
+        return -1;
+    }
+    ring->handles[handle].kind = HANDLE_LISTENER;
+    ring->handles[handle].listener = listener;
+    return handle;
+}
+
 enum bk_err ring_listen_on(struct ring *ring, int socket, int32_t *ret_handle)
 {
-    (void)ring, (void)socket, (void)ret_handle;
-    return BK_UNSUPPORTED;
+    owner_check(ring);
+    bk_assert(socket >= SHARED_FIRST && (unsigned)(socket - SHARED_FIRST) < SHARED_MAX);
+    struct sim_listener *listener = shared[socket - SHARED_FIRST];
+    sim_check(listener, "socket %d is closed", socket);
+    net_listener_share(listener);
+    *ret_handle = handle_listener(ring, listener);
+    return *ret_handle < 0 ? BK_NO_DESCRIPTORS : BK_OK;
 }
 
 enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool reuse_port,
@@ -538,15 +578,8 @@ enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool re
     if (!listener) {
         return err;
     }
-    int32_t handle = handle_take(ring, true);
-    if (handle < 0) {
-        net_listener_close(listener);
-        return BK_NO_DESCRIPTORS;
-    }
-    ring->handles[handle].kind = HANDLE_LISTENER;
-    ring->handles[handle].listener = listener;
-    *ret_handle = handle;
-    return BK_OK;
+    *ret_handle = handle_listener(ring, listener);
+    return *ret_handle < 0 ? BK_NO_DESCRIPTORS : BK_OK;
 }
 
 void ring_accept(struct ring *ring, struct ring_op *op, int32_t listener, ring_done_fn *done)

@@ -103,6 +103,9 @@ unsigned sim_ring_buffers_out(const struct ring *ring); /* with the application 
 int sim_foreign_open(void);
 void sim_foreign_ready(int os_fd, unsigned events);
 void sim_foreign_close(int os_fd);
+/* A listening socket that outlives the process under test, for ring_listen_on(). */
+int sim_listen(struct ring_address *address, bool reuse_port, unsigned backlog);
+void sim_listen_close(int socket);
 /* ---- disk (file_sim.c) */
 /* The power fails now: nothing written from here on counts, every disk operation fails with BK_IO.
  * The program under test still runs to its end in an orderly way, so that its memory can be freed.

@@ -34,6 +34,8 @@ struct sim_listener;
 
 struct sim_listener *net_listen(struct ring_address *address, bool reuse_port, unsigned backlog,
                                 enum bk_err *ret_err);
+/* Another reference, as of a descriptor that was handed on: the last one closes it. */
+void net_listener_share(struct sim_listener *listener);
 void net_listener_close(struct sim_listener *listener);
 /* NULL when nothing waits. The caller owns the socket. */
 struct sim_socket *net_accept(struct sim_listener *listener);
@@ -51,6 +53,8 @@ typedef void net_notify_fn(void *context);
 void net_listener_notify(struct sim_listener *listener, net_notify_fn *notify, void *context);
 void net_notify(struct sim_socket *socket, net_notify_fn *notify, void *context);
 struct ring_address net_peer(const struct sim_socket *socket);
+/* When the other end was accepted; 0 = it was not. */
+uint64_t net_accepted_ns(const struct sim_socket *socket);
 size_t net_available(const struct sim_socket *socket);
 size_t net_read(struct sim_socket *socket, void *at, size_t bytes);
 bool net_eof(const struct sim_socket *socket);
