@@ -90,6 +90,8 @@ const struct provider provider_discord = {
     .documentation = "https://discord.com/developers/docs",
     .url = "https://discord.com",
     .api_path = "/api/v10",
+    .rights = "give the bot View Channel and Send Messages in this channel; it must be a member of "
+              "the server",
     .token = {"Authorization", "Bot "},
     .oauth = {"Authorization", "Bearer "},
     .headers = discord_headers,

@@ -75,6 +75,8 @@ const struct provider provider_gitea = {
     .title = "Gitea",
     .documentation = "https://docs.gitea.com/api",
     .api_path = "/api/v1",
+    .rights = "the token needs the scope write:repository, for an organization write:organization, "
+              "and its owner must be an administrator there",
     .takes_issued = true,
     .token = {"Authorization", "token "},
     .oauth = {"Authorization", "Bearer "},

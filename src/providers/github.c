@@ -45,6 +45,8 @@ const struct provider provider_github = {
     .url_host = "github.com",
     .api_url = "https://api.github.com",
     .api_path = "/api/v3",
+    .rights = "a fine-grained token needs Webhooks: read and write, a classic one admin:repo_hook, "
+              "for an organization admin:org_hook; and its owner must be an administrator there",
     .token = {"Authorization", "Bearer "},
     .headers = github_headers,
     .resource_type = "repository",

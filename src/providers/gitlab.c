@@ -178,6 +178,8 @@ const struct provider provider_gitlab = {
     .documentation = "https://docs.gitlab.com/api/project_webhooks/",
     .url = "https://gitlab.com",
     .api_path = "/api/v4",
+    .rights = "the token needs the scope api, and the Maintainer role in the project, for a group "
+              "the Owner role: a token of a project or a group has the role it was made with",
     .takes_issued = true,
     .token = {"PRIVATE-TOKEN", ""},
     .oauth = {"Authorization", "Bearer "},

@@ -72,9 +72,10 @@ const char *provider_fault_name(enum provider_fault fault)
     return faults[fault].name;
 }
 
-const char *provider_fault_advice(enum provider_fault fault)
+const char *provider_fault_advice(const struct provider *provider, enum provider_fault fault)
 {
-    return faults[fault].advice;
+    return provider && provider->rights && fault == PROVIDER_FAULT_FORBIDDEN ? provider->rights
+                                                                             : faults[fault].advice;
 }
 
 const char *provider_fail(struct provider_run *run, enum provider_fault fault, const char *format,

@@ -98,7 +98,7 @@ struct provider_run;
 
 struct provider_step {
     const char *name;
-    bool makes; /* creates something at the provider: not to be repeated in doubt */
+    bool makes;         /* creates something at the provider: not to be repeated in doubt */
     bool in_doubt_only; /* of a first step: the second one is the first while there is no doubt */
     /* Fill run->request. */
     void (*ask)(struct provider_run *run);
@@ -131,16 +131,17 @@ struct provider {
     const char *api_url; /* default base of the API; NULL = made from spec.url by api_path */
     const char *api_path; /* behind spec.url, for servers of one's own: "/api/v4" */
     struct provider_auth token;
-    struct provider_auth oauth;      /* header NULL = the same as token */
-    struct provider_auth also;       /* sent beside either; header NULL = nothing is */
-    const char *agent;               /* "User-Agent: agent (our address, becket)"; NULL = becket */
-    bool takes_issued;               /* may be made to take tokens that becket issues */
-    const char *const *headers;      /* lines that every request has: "Accept: …", NULL ends */
-    const char *resource_type;       /* "repository"; NULL = it has no resources */
+    struct provider_auth oauth; /* header NULL = the same as token */
+    struct provider_auth also;  /* sent beside either; header NULL = nothing is */
+    const char *rights;         /* advice to who is forbidden something; NULL = the usual */
+    const char *agent;          /* "User-Agent: agent (our address, becket)"; NULL = becket */
+    bool takes_issued;          /* may be made to take tokens that becket issues */
+    const char *const *headers; /* lines that every request has: "Accept: …", NULL ends */
+    const char *resource_type;  /* "repository"; NULL = it has no resources */
     const char
         *wide_type; /* "organization", whose hook tells of all it has; NULL = there is none */
     const struct provider_hooks *hooks; /* for the steps of providers/hooks.h */
-    const char *const *usual_events; /* when the source names none; NULL ends */
+    const char *const *usual_events;    /* when the source names none; NULL ends */
     /* What its webhooks say of an event that the API calls otherwise: "push" is a "Push Hook". The
      * name itself when it is not known. NULL = both say the same. */
     struct slice (*event_type)(struct slice event);
@@ -194,9 +195,10 @@ enum provider_next provider_refused(struct provider_run *run, const struct provi
 
 /* Is it worth trying the same again later, without anybody mending something first? */
 bool provider_fault_passes(enum provider_fault fault);
-/* Short stable name: "auth", "not_found" … and what a person should do. Static. */
+/* Short stable name: "auth", "not_found" … and what a person should do (at that provider; NULL = at
+ * any). Static. */
 const char *provider_fault_name(enum provider_fault fault);
-const char *provider_fault_advice(enum provider_fault fault);
+const char *provider_fault_advice(const struct provider *provider, enum provider_fault fault);
 
 /* ---- kit for provider files */
 

@@ -2,7 +2,7 @@
  * https://api.slack.com/web
  *
  * Slack answers 200 to nearly everything; the truth is in `ok` and `error`. Scopes: chat:write, and
- * channels:read to look a channel up.
+ * channels:read to look a channel up, groups:read for a private one.
  *
  * Slack has no key that makes a message unique. The id of its one block names it, and in doubt
  * whether it was posted it is looked for in the channel's history. That needs the scope
@@ -12,58 +12,83 @@
 
 static const char *const slack_headers[] = {"Accept: application/json", NULL};
 
-static enum provider_fault fault_of(struct slice error)
+/* Its words, what they mean, and what to do where that is not said by the fault alone. */
+static const struct slack_error {
+    const char *error;
+    enum provider_fault fault;
+    const char *advice;
+} errors[] = {
+    {"invalid_auth", PROVIDER_FAULT_AUTH, NULL},
+    {"not_authed", PROVIDER_FAULT_AUTH, NULL},
+    {"token_revoked", PROVIDER_FAULT_AUTH, NULL},
+    {"token_expired", PROVIDER_FAULT_AUTH, NULL},
+    {"account_inactive", PROVIDER_FAULT_AUTH, NULL},
+    {"not_allowed_token_type", PROVIDER_FAULT_AUTH, "a bot token (xoxb-) is needed"},
+    {"missing_scope", PROVIDER_FAULT_FORBIDDEN, "add this scope to the app and install it again"},
+    {"not_in_channel", PROVIDER_FAULT_FORBIDDEN,
+     "invite the app there (/invite @app), or give it chat:write.public"},
+    {"no_permission", PROVIDER_FAULT_FORBIDDEN, "invite the app into the channel"},
+    {"restricted_action", PROVIDER_FAULT_FORBIDDEN, "a setting of the workspace forbids it"},
+    {"restricted_action_read_only_channel", PROVIDER_FAULT_FORBIDDEN,
+     "only some may post in this channel"},
+    {"access_denied", PROVIDER_FAULT_FORBIDDEN, NULL},
+    {"team_access_not_granted", PROVIDER_FAULT_FORBIDDEN,
+     "the app is not installed in this workspace"},
+    {"channel_not_found", PROVIDER_FAULT_NOT_FOUND,
+     "a private channel is there only for an app that was invited"},
+    {"is_archived", PROVIDER_FAULT_NOT_FOUND, "the channel is archived"},
+    {"ratelimited", PROVIDER_FAULT_LIMITED, NULL},
+    {"rate_limited", PROVIDER_FAULT_LIMITED, NULL},
+    {"internal_error", PROVIDER_FAULT_DOWN, NULL},
+    {"fatal_error", PROVIDER_FAULT_DOWN, NULL},
+    {"request_timeout", PROVIDER_FAULT_DOWN, NULL},
+    {"service_unavailable", PROVIDER_FAULT_DOWN, NULL},
+};
+
+static const struct slack_error *find_error(struct slice error)
 {
-    static const struct {
-        const char *error;
-        enum provider_fault fault;
-    } known[] = {
-        {"invalid_auth", PROVIDER_FAULT_AUTH},
-        {"not_authed", PROVIDER_FAULT_AUTH},
-        {"token_revoked", PROVIDER_FAULT_AUTH},
-        {"token_expired", PROVIDER_FAULT_AUTH},
-        {"account_inactive", PROVIDER_FAULT_AUTH},
-        {"missing_scope", PROVIDER_FAULT_FORBIDDEN},
-        {"not_in_channel", PROVIDER_FAULT_FORBIDDEN},
-        {"restricted_action", PROVIDER_FAULT_FORBIDDEN},
-        {"channel_not_found", PROVIDER_FAULT_NOT_FOUND},
-        {"is_archived", PROVIDER_FAULT_NOT_FOUND},
-        {"ratelimited", PROVIDER_FAULT_LIMITED},
-        {"rate_limited", PROVIDER_FAULT_LIMITED},
-        {"internal_error", PROVIDER_FAULT_DOWN},
-        {"fatal_error", PROVIDER_FAULT_DOWN},
-        {"service_unavailable", PROVIDER_FAULT_DOWN},
-    };
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (slice_equal(error, slice_str(known[i].error))) {
-            return known[i].fault;
+    static const struct slack_error other = {"", PROVIDER_FAULT_REFUSED, NULL};
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        if (slice_equal(error, slice_str(errors[i].error))) {
+            return &errors[i];
         }
     }
-    return PROVIDER_FAULT_REFUSED;
+    return &other;
 }
 
-/* Without the scope there is no look into the history: better twice than never. */
-static bool may_not_look(const struct provider_run *run, const struct provider_reply *reply)
+/* Where the history may not be read there is no look into it: better twice than never. */
+static bool may_not_look(const struct provider_run *run, struct slice error)
 {
-    yyjson_mut_val *error = provider_get(reply->json, "error");
-    return run->step->in_doubt_only && yyjson_mut_is_str(error) &&
-           slice_equal(json_text(error), SLICE("missing_scope"));
+    return run->step->in_doubt_only && find_error(error)->fault == PROVIDER_FAULT_FORBIDDEN;
+}
+
+#define PUBLIC_ONLY "publicOnly" /* the note that private channels may not be listed */
+
+/* Both kinds of channels are asked for; who may see one kind only is refused both. */
+static bool may_not_list_private(const struct provider_run *run, struct slice error)
+{
+    return strcmp(run->step->name, "channel") == 0 && slice_equal(error, SLICE("missing_scope")) &&
+           slice_find(run->request.target, ',') < run->request.target.bytes;
 }
 
 static bool slack_judge(struct provider_run *run, const struct provider_reply *reply)
 {
-    if (reply->head->status != 200 || may_not_look(run, reply)) {
+    struct slice error = provider_text(run, reply->json, "error");
+    if (reply->head->status != 200 || may_not_look(run, error) ||
+        may_not_list_private(run, error)) {
         return false;
     }
     yyjson_mut_val *good = provider_get(reply->json, "ok");
     if (!yyjson_mut_is_bool(good)) {
         provider_fail(run, PROVIDER_FAULT_ODD, "Slack: the answer has no ok");
     } else if (!yyjson_mut_get_bool(good)) {
-        struct slice error = provider_text(run, reply->json, "error");
         struct slice needed = provider_text(run, reply->json, "needed");
-        provider_fail(run, fault_of(error), "Slack says %.*s%s%.*s", (int)error.bytes,
-                      (const char *)error.at, needed.bytes ? ", needed: " : "", (int)needed.bytes,
-                      (const char *)needed.at);
+        const struct slack_error *known = find_error(error);
+        provider_fail(run, known->fault, "Slack says %.*s%s%.*s%s%s",
+                      (int)(error.bytes < 60 ? error.bytes : 60), (const char *)error.at,
+                      needed.bytes ? ", needed: " : "",
+                      (int)(needed.bytes < 80 ? needed.bytes : 80), (const char *)needed.at,
+                      known->advice ? ": " : "", known->advice ? known->advice : "");
     }
     return true;
 }
@@ -112,15 +137,49 @@ static void channel_ask(struct provider_run *run)
         return;
     }
     struct slice cursor = provider_segment(run, provider_recall(run, "cursor"));
+    bool both = provider_recall(run, PUBLIC_ONLY).bytes == 0;
     provider_ask(run, HTTP_GET,
-                 "/conversations.list?exclude_archived=true&limit=200&types=public_channel,"
-                 "private_channel%s%.*s",
-                 cursor.bytes ? "&cursor=" : "", (int)cursor.bytes, (const char *)cursor.at);
+                 "/conversations.list?exclude_archived=true&limit=200&types=public_channel%s%s%.*s",
+                 both ? ",private_channel" : "", cursor.bytes ? "&cursor=" : "", (int)cursor.bytes,
+                 (const char *)cursor.at);
 }
 
-static const char *channel_found(struct provider_run *run, yyjson_mut_val *channel)
+/* Has the token this scope? What it has stands in a header, where it is told at all. */
+static bool has_scope(const struct provider_reply *reply, const char *scope)
 {
+    const struct http_header *header = http_find(reply->head, SLICE("x-oauth-scopes"), NULL);
+    struct slice rest = header ? http_header_value(reply->head, header) : SLICE_EMPTY;
+    while (rest.bytes > 0) {
+        size_t end = slice_find(rest, ',');
+        if (slice_equal(slice_trim(slice_of(rest.at, end)), slice_str(scope))) {
+            return true;
+        }
+        rest = slice_skip(rest, end + 1);
+    }
+    return !header;
+}
+
+/* What will be wanted later is said now. */
+static const char *channel_found(struct provider_run *run, const struct provider_reply *reply,
+                                 yyjson_mut_val *channel)
+{
+    bool is_private = yyjson_mut_get_bool(provider_get(channel, "is_private"));
+    const char *history = is_private ? "groups:history" : "channels:history";
     provider_forget(run, "cursor");
+    provider_forget(run, PUBLIC_ONLY);
+    provider_forget(run, "notice");
+    if (!has_scope(reply, "chat:write")) {
+        return provider_fail(run, PROVIDER_FAULT_FORBIDDEN,
+                             "the app may not post in Slack: add the scope chat:write and install "
+                             "it again");
+    }
+    if (!has_scope(reply, history)) {
+        provider_note(run, "notice",
+                      slice_str(arena_printf(run->arena,
+                                             "without the scope %s a message whose answer was lost "
+                                             "is posted again",
+                                             history)));
+    }
     provider_note(run, "resourceId", provider_text(run, channel, "id"));
     provider_note(run, "resourceName", provider_text(run, channel, "name"));
     return PROVIDER_END;
@@ -128,9 +187,15 @@ static const char *channel_found(struct provider_run *run, yyjson_mut_val *chann
 
 static const char *channel_take(struct provider_run *run, const struct provider_reply *reply)
 {
+    yyjson_mut_val *good = provider_get(reply->json, "ok");
+    if (yyjson_mut_is_bool(good) && !yyjson_mut_get_bool(good)) {
+        provider_forget(run, "cursor");
+        provider_note(run, PUBLIC_ONLY, SLICE("yes"));
+        return "channel";
+    }
     yyjson_mut_val *one = provider_get(reply->json, "channel");
     if (one) {
-        return channel_found(run, one);
+        return channel_found(run, reply, one);
     }
     struct slice name = channel_name(run);
     yyjson_mut_val *item;
@@ -138,15 +203,18 @@ static const char *channel_take(struct provider_run *run, const struct provider_
     yyjson_mut_arr_iter_init(provider_get(reply->json, "channels"), &iter);
     while ((item = yyjson_mut_arr_iter_next(&iter))) {
         if (slice_equal(provider_text(run, item, "name"), name)) {
-            return channel_found(run, item);
+            return channel_found(run, reply, item);
         }
     }
     struct slice cursor = provider_text(run, reply->json, "response_metadata/next_cursor");
     if (cursor.bytes == 0) {
+        bool some = provider_recall(run, PUBLIC_ONLY).bytes > 0;
         provider_forget(run, "cursor");
+        provider_forget(run, PUBLIC_ONLY);
         return provider_fail(run, PROVIDER_FAULT_NOT_FOUND,
-                             "Slack has no channel #%.*s that the app sees", (int)name.bytes,
-                             (const char *)name.at);
+                             "Slack has no channel #%.*s that the app sees%s", (int)name.bytes,
+                             (const char *)name.at,
+                             some ? "; private ones it sees with the scope groups:read" : "");
     }
     provider_note(run, "cursor", cursor);
     return "channel";
@@ -267,6 +335,8 @@ const struct provider provider_slack = {
     .documentation = "https://api.slack.com/web",
     .url = "https://slack.com",
     .api_path = "/api",
+    .rights = "do what the message says at https://api.slack.com/apps; a scope that was added "
+              "counts when the app is installed again",
     .token = {"Authorization", "Bearer "},
     .also = {"token", ""}, /* what Slack's description of its API asks for */
     .headers = slack_headers,

@@ -445,6 +445,8 @@ class Slack(Double):
         self.channels = {'C0123456789': 'general'}
         self.messages = []
         self.scopes = {'chat:write', 'channels:read', 'channels:history'}
+        self.says_scopes = True   # in a header of each answer
+        self.outside = set()      # channels that the app is not in
         self.page_size = 100
         super().__init__(token)
 
@@ -453,6 +455,8 @@ class Slack(Double):
             return Reply(200, {'ok': False, 'error': 'invalid_auth'})
         needed = {'conversations.list': 'channels:read', 'conversations.info': 'channels:read', 'chat.postMessage': 'chat:write',
                   'conversations.history': 'channels:history'}.get(call.path.rpartition('/')[2])
+        if call.path.endswith('/conversations.list') and 'private' in call.query.get('types', '') and needed in self.scopes:
+            needed = 'groups:read'
         if needed and needed not in self.scopes:
             return Reply(200, {'ok': False, 'error': 'missing_scope', 'needed': needed, 'provided': ','.join(self.scopes)})
         return None
@@ -463,6 +467,11 @@ class Slack(Double):
         size = min(int(call.query.get('limit', 100)), self.page_size)
         more = start + size < len(items)
         return items[start:start + size], {'next_cursor': base64.b64encode(b'%d' % (start + size)).decode() if more else ''}
+
+    def answer(self, call):
+        reply = super().answer(call)
+        reply.headers = dict(reply.headers, **{'X-OAuth-Scopes': ', '.join(sorted(self.scopes))}) if self.says_scopes else reply.headers
+        return reply
 
     def route(self, call):
         method = call.path.rpartition('/')[2]
@@ -479,6 +488,8 @@ class Slack(Double):
         if method == 'conversations.history':
             if call.query.get('channel') not in self.channels:
                 return Reply(200, {'ok': False, 'error': 'channel_not_found'})
+            if call.query['channel'] in self.outside:
+                return Reply(200, {'ok': False, 'error': 'not_in_channel'})
             found = [dict(m, ts='1.%d' % n) for n, m in enumerate(self.messages, 1) if m['channel'] == call.query['channel']]
             messages, more = self.page(call, found[::-1])
             return Reply(200, {'ok': True, 'messages': messages, 'has_more': bool(more['next_cursor']),

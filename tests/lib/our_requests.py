@@ -132,7 +132,7 @@ SLACK = {
     'headers': dict(CALLER, **JSON, **{'Authorization': r'Bearer \S+', 'token': r'\S+'}),
     'GET /auth.test': {},
     'GET /conversations.list': {'query': {'exclude_archived': word('true'), 'limit': word('200'),
-                                          'types': word('public_channel,private_channel'), 'cursor': CURSOR},
+                                          'types': word('public_channel(,private_channel)?'), 'cursor': CURSOR},
                                 'optional': ['cursor']},
     'GET /conversations.info': {'query': {'channel': CHANNEL}},
     'GET /conversations.history': {'query': {'channel': TEXT, 'limit': word('100'), 'cursor': CURSOR}, 'optional': ['cursor']},

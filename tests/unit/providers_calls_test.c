@@ -239,7 +239,7 @@ static void test_faults(void)
     is_str(run.why, "GitHub refuses it (422): Validation Failed, no event pushh", "all it said");
     for (int fault = PROVIDER_FAULT_AUTH; fault < PROVIDER_FAULT_COUNT; fault++) {
         ok(provider_fault_name((enum provider_fault)fault)[0] &&
-               provider_fault_advice((enum provider_fault)fault)[0],
+               provider_fault_advice(NULL, (enum provider_fault)fault)[0],
            "fault %d has a name and an advice", fault);
     }
     fresh("github", PROVIDER_POST);

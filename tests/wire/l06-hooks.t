@@ -201,6 +201,8 @@ def test_hooks():
                    '%s: %s is told' % (kind, reason))
                 told = status(server, kind, 'integration-links')
                 ok(told['message'] and told['advice'] and kind in told['message'].lower(), str(told))
+                words = {'github': 'admin:repo_hook', 'gitea': 'write:repository', 'gitlab': 'Maintainer role'}[kind]
+                ok((words in told['advice']) == (reason == 'forbidden'), 'what right is missing: ' + told['advice'])
             double.fault = lambda call: None
             retry(server, 'link-' + kind)
         for kind, (_, own, wide, thing, whole) in KINDS.items():

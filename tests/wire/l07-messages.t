@@ -93,6 +93,11 @@ spec: {type: discord, integration: {name: discord}, team: {name: core}, settings
         say('no-history')
         ok(when(lambda: is_idle() and counts('no-history') == (2, 1)), 'without the scope it is twice rather than never')
         slack_double.scopes.add('channels:history')
+        slack_double.outside = set(slack_double.channels)
+        faulty({'outside': CUT})
+        say('outside')
+        ok(when(lambda: is_idle() and counts('outside') == (2, 1)), 'nor does a history of a channel that the app is not in')
+        slack_double.outside = set()
         slack_double.fault = discord.fault = lambda call: time.sleep(0.6) if call.method == 'POST' else None
         say('killed')
         ok(when(lambda: counts('killed') != (0, 0) or any('killed' in c.body.decode() for c in discord.calls)), 'on their way')
@@ -126,6 +131,49 @@ spec: {type: discord, integration: {name: discord}, team: {name: core}, settings
     discord.close()
 
 
+def test_scopes():
+    """What an app may not do is told when the link is made, in words that say what to do."""
+    double = Slack()
+    of = lambda server: status(server, 'slack', 'integration-links')
+    link = '''
+---
+kind: IntegrationLink
+metadata: {name: slack}
+spec: {type: slack, integration: {name: slack}, team: {name: core}, settings: {channel: "%s"}}
+'''
+    with Server() as server:
+        team = 'kind: Team\nmetadata: {name: core}\nspec: {}\n---' + integration(double, 'slack')
+        server.apply(team + link % '#general')
+        ok(when(lambda: of(server).get('state') == 'ready'), 'public channels are enough: %s' % of(server))
+        ok('notice' not in of(server), 'nothing to say')
+        server.apply(link % '#secret')
+        ok(when(lambda: 'groups:read' in of(server).get('message', '')), 'a private one is not seen without a scope: %s' % of(server))
+        double.scopes = {'chat:write', 'channels:read', 'groups:read'}
+        double.channels['C9876543210'] = 'secret'
+        server.apply(link % '#secret')
+        server.api('POST', '/api/v1/operations/%s/retry' % of(server)['operation'])
+        ok(when(lambda: of(server).get('state') == 'ready'), 'with it, it is: %s' % of(server))
+        ok('channels:history' in of(server).get('notice', ''), 'what a lost answer will cost is said: %s' % of(server))
+        for scopes, words in (({'channels:read', 'groups:read'}, 'add the scope chat:write'),
+                              ({'chat:write'}, 'needed: channels:read: add this scope to the app and install it again')):
+            double.scopes = scopes
+            server.api('POST', '/api/v1/operations/%s/retry' % of(server)['operation'])
+            server.apply(link % '#general')
+            server.apply(link % '#secret')
+            ok(when(lambda: words in of(server).get('message', '')), '%s: %s' % (words, of(server)))
+            is_equal((of(server)['state'], of(server)['reason']), ('error', 'forbidden'), 'as forbidden')
+        double.scopes, double.says_scopes = {'chat:write', 'channels:read'}, False
+        server.apply(link % '#general')
+        ok(when(lambda: of(server).get('state') == 'ready'), 'scopes that are not told are not missed: %s' % of(server))
+        for error, words in (('not_in_channel', '/invite'), ('is_archived', 'archived'), ('not_allowed_token_type', 'xoxb'),
+                             ('channel_not_found', 'invited')):
+            double.fault = lambda call: Reply(200, {'ok': False, 'error': error}) if call.path.endswith('postMessage') else None
+            server.api('POST', '/api/v1/entries', json.dumps({'team': 'core', 'body': error}).encode(),
+                       {'Content-Type': 'application/json'})
+            ok(when(lambda: error in of(server).get('message', '') and words in of(server)['message']), '%s: %s' % (error, of(server)))
+    double.close()
+
 
 test_messages()
+test_scopes()
 done()

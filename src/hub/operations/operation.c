@@ -485,8 +485,7 @@ enum bk_err operations_resume(struct store_txn *txn, struct slice canvas, struct
     struct resume resume = {.count = 0};
     struct key key;
     uint8_t at[8];
-    enum bk_err err =
-        operations_waiting(txn, canvas, integration, after, look_at_resumed, &resume);
+    enum bk_err err = operations_waiting(txn, canvas, integration, after, look_at_resumed, &resume);
     for (unsigned i = 0; err == BK_OK && i < resume.count; i++) {
         err = make_due(txn, resume.numbers[i], now_ns);
     }
@@ -606,7 +605,9 @@ static void add_status(struct buf *json, const struct operation *operation)
     if (operation->fault != PROVIDER_FAULT_NONE) {
         add_text(json, "reason", slice_str(provider_fault_name(operation->fault)));
         add_text(json, "message", operation->why);
-        add_text(json, "advice", slice_str(provider_fault_advice(operation->fault)));
+        add_text(
+            json, "advice",
+            slice_str(provider_fault_advice(provider_find(operation->provider), operation->fault)));
     }
     add_memory(json, &operation->memory);
     buf_add_str(json, ",\"calls\":[");

@@ -662,7 +662,8 @@ static void say_fault(const struct operation *operation)
     log_event(LOG_WARN, "provider", LOG_Z("operation", name),
               LOG_Z("intent", operation_intent_name(operation->intent)),
               LOG_S("object", operation->name), LOG_S("message", operation->why),
-              LOG_Z("advice", provider_fault_advice(operation->fault)));
+              LOG_Z("advice",
+                    provider_fault_advice(provider_find(operation->provider), operation->fault)));
 }
 
 static void store_and_send(struct operations *operations, int64_t now_ns)

@@ -164,7 +164,7 @@ static void add_member(struct buf *members, const char *name, struct slice text)
 /* What was known before and stays true. */
 static const char *const lasting[] = {"hookId",     "keyFingerprint", "account",
                                       "accountId",  "provisionedAt",  "checkedAt",
-                                      "resourceId", "resourceName"};
+                                      "resourceId", "resourceName",   "notice"};
 
 /* The stored members as an object of the tree; NULL = there are none. */
 static yyjson_mut_val *read_status(struct store_txn *txn, const uint8_t id[16],
@@ -720,6 +720,7 @@ static void add_done(struct hub *hub, struct store_txn *txn, const struct operat
     if (operation->intent == PROVIDER_RESOURCE_CHECK) {
         add_member(members, "resourceId", recall(operation, "resourceId"));
         add_member(members, "resourceName", recall(operation, "resourceName"));
+        add_member(members, "notice", recall(operation, "notice"));
         add_time(members, "checkedAt", operation->updated_ns);
     } else if (operation->intent == PROVIDER_CHECK) {
         add_member(members, "account", recall(operation, "account"));
@@ -739,7 +740,9 @@ static void add_fault(struct store_txn *txn, const struct operation *operation, 
                operation->state == OPERATION_FAILED ? SLICE("error") : SLICE("pending"));
     add_member(members, "reason", slice_str(provider_fault_name(operation->fault)));
     add_member(members, "message", operation->why);
-    add_member(members, "advice", slice_str(provider_fault_advice(operation->fault)));
+    add_member(
+        members, "advice",
+        slice_str(provider_fault_advice(provider_find(operation->provider), operation->fault)));
     add_time(members, "nextAttemptAt", operation->due_ns);
     json_tree_init(&tree);
     add_lasting(members, read_status(txn, operation->object, &tree));
