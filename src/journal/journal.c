@@ -22,8 +22,10 @@
 #define FRAME_BUFFERS   3U  /* two in flight and one filling */
 #define FRAMES_MAX      16U /* power of two >= buffers + large ones + opening + closing */
 #define INFLIGHT_MAX    2U
-#define SECOND_COMMIT_BYTES                                                                        \
-    65536U /* a second commit hides the gap between two; a small one only costs a flush */
+/* A second commit hides the gap between two; a small one only costs a flush. That is nothing where
+ * traffic is so thin that the one ahead has this few records: there it saves half of the wait. */
+#define SECOND_COMMIT_BYTES 65536U
+#define SECOND_AHEAD_MAX    2U
 /* How long a commit is held back: a part of a flush. */
 #define HOLD_PART         2U
 #define HOLD_NS_MAX       1000000ULL
@@ -787,9 +789,9 @@ static bool may_submit(struct journal *journal, const struct frame *frame)
         return false;
     }
     const struct frame *ahead = frame_at(journal, journal->head);
-    bool nobody_waits =
-        ahead->kind == FRAME_OPENING || (ahead->kind == FRAME_SMALL && ahead->waited == 0);
-    return frame->closed || frame->bytes >= SECOND_COMMIT_BYTES || nobody_waits;
+    bool is_thin = ahead->kind == FRAME_OPENING ||
+                   (ahead->kind == FRAME_SMALL && ahead->waited <= SECOND_AHEAD_MAX);
+    return frame->closed || frame->bytes >= SECOND_COMMIT_BYTES || is_thin;
 }
 
 static void submit_waiting(struct journal *journal)
