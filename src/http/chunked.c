@@ -16,9 +16,15 @@
 enum state {
     SIZE_FIRST, /* a digit must follow */
     SIZE,
-    EXTENSION_SPACE, /* white space that must lead to ';' */
-    EXTENSION_FIRST, /* a name must follow */
-    EXTENSION,
+    SIZE_SPACE, /* white space that must lead to ';' */
+    NAME_FIRST, /* of an extension: a token must follow */
+    NAME,
+    NAME_SPACE,
+    VALUE_FIRST, /* a token or a quoted string must follow */
+    VALUE,
+    QUOTED,
+    QUOTED_PAIR,
+    VALUE_SPACE,
     SIZE_LF,
     DATA,
     DATA_CR,
@@ -70,6 +76,36 @@ static enum state size_line_end(struct http_chunked *chunked)
     return chunked->chunk_left > 0 ? DATA : TRAILER_FIRST;
 }
 
+/* Extensions mean nothing here, but their grammar is held to (RFC 9112 7.1.1): who is in front may
+ * look for the line's end behind a quote that never ends, and see other chunks than we do. White
+ * space is allowed around names and values. */
+static enum state on_extension_byte(enum state state, uint8_t c)
+{
+    bool token = http_byte_class[c] & HTTP_CLASS_TOKEN;
+    bool space = c == ' ' || c == '\t';
+    if (state == NAME_FIRST) {
+        return space ? NAME_FIRST : token ? NAME : MALFORMED;
+    }
+    if (state == VALUE_FIRST) {
+        return space ? VALUE_FIRST : c == '"' ? QUOTED : token ? VALUE : MALFORMED;
+    }
+    if (state == QUOTED) {
+        return c == '"' ? VALUE_SPACE : c == '\\' ? QUOTED_PAIR : is_value(c) ? QUOTED : MALFORMED;
+    }
+    if (state == QUOTED_PAIR) {
+        return is_value(c) ? QUOTED : MALFORMED;
+    }
+    if (token && (state == NAME || state == VALUE)) {
+        return state;
+    }
+    bool named = state == NAME || state == NAME_SPACE;
+    return c == ';'            ? NAME_FIRST
+           : c == '\r'         ? SIZE_LF
+           : c == '=' && named ? VALUE_FIRST
+           : space             ? named ? NAME_SPACE : VALUE_SPACE
+                               : MALFORMED;
+}
+
 static enum state on_size_byte(struct http_chunked *chunked, enum state state, uint8_t c)
 {
     if (++chunked->line_bytes > LINE_BYTES_MAX) {
@@ -82,18 +118,14 @@ static enum state on_size_byte(struct http_chunked *chunked, enum state state, u
     if (state == SIZE && digit) {
         return add_digit(chunked, c);
     }
-    if (state == EXTENSION_FIRST) {
-        bool token = http_byte_class[c] & HTTP_CLASS_TOKEN;
-        return c == ' ' || c == '\t' ? EXTENSION_FIRST : token ? EXTENSION : MALFORMED;
-    }
-    if (state == EXTENSION) {
-        return c == '\r' ? SIZE_LF : is_value(c) ? EXTENSION : MALFORMED;
+    if (state >= NAME_FIRST) {
+        return on_extension_byte(state, c);
     }
     if (c == ';') {
-        return EXTENSION_FIRST;
+        return NAME_FIRST;
     }
     if (c == ' ' || c == '\t') {
-        return EXTENSION_SPACE;
+        return SIZE_SPACE;
     }
     return state == SIZE && c == '\r' ? SIZE_LF : MALFORMED;
 }
@@ -119,9 +151,15 @@ static enum state on_byte(struct http_chunked *chunked, enum state state, uint8_
     switch (state) {
     case SIZE_FIRST:
     case SIZE:
-    case EXTENSION_SPACE:
-    case EXTENSION_FIRST:
-    case EXTENSION:
+    case SIZE_SPACE:
+    case NAME_FIRST:
+    case NAME:
+    case NAME_SPACE:
+    case VALUE_FIRST:
+    case VALUE:
+    case QUOTED:
+    case QUOTED_PAIR:
+    case VALUE_SPACE:
         return on_size_byte(chunked, state, c);
     case SIZE_LF:
         return c == '\n' ? size_line_end(chunked) : MALFORMED;
