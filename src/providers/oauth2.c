@@ -241,25 +241,21 @@ static void add_basic(struct buf *headers, const struct oauth2_client *client)
     bk_wipe(text, sizeof text);
 }
 
+/* The pair as a whole first: what is left of it when only the secret within is taken out tells the
+ * client. */
 void oauth2_scrub(const struct oauth2_client *client, void *at, size_t bytes)
 {
     char text[BASE64_ENCODED(PAIR_BYTES)];
-    struct buf escaped;
     if (client->secret.bytes == 0) {
         return;
     }
-    buf_init(&escaped, PAIR_BYTES);
-    add_escaped(&escaped, client->secret);
-    scrub(at, bytes, client->secret);
-    scrub(at, bytes, buf_slice(&escaped));
     size_t pair_bytes = basic_pair(client, text);
     while (pair_bytes > 0 && text[pair_bytes - 1] == '=') {
         pair_bytes--;
     }
     scrub(at, bytes, slice_of(text, pair_bytes));
+    scrub(at, bytes, client->secret);
     bk_wipe(text, sizeof text);
-    bk_wipe(escaped.at, escaped.bytes);
-    buf_fini(&escaped);
 }
 
 static void begin_request(struct buf *headers, const char *content_type)

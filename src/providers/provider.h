@@ -129,7 +129,8 @@ struct provider {
     const char
         *url_host;       /* spec.url must be on this host unless spec.apiUrl is given; NULL = any */
     const char *api_url; /* default base of the API; NULL = made from spec.url by api_path */
-    const char *api_path; /* behind spec.url, for servers of one's own: "/api/v4" */
+    const char *api_path; /* behind spec.url, for servers of one's own: "/api/v4"; NULL = no API is
+                             known, spec.url is called as it is */
     struct provider_auth token;
     struct provider_auth oauth; /* header NULL = the same as token */
     struct provider_auth also;  /* sent beside either; header NULL = nothing is */

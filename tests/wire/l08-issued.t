@@ -124,4 +124,54 @@ spec: {integration: {name: sem}, resource: {type: project, name: hello}}
                         b'{use: AUTH_TYPE_OIDC}, url: "https://github.com/acme", apiUrl: "https://gateway.example"}')
     is_equal(answer.status, 200, 'behind a gateway')
 double.close()
+
+
+class Service(Double):
+    """Some service of somebody's: what it answers to the address that it was given, and to whom."""
+
+    def __init__(self):
+        self.says, self.takes = 404, lambda header: True
+        super().__init__('')
+
+    def answer(self, call):
+        return Reply(self.says if self.takes(call.headers.get('Authorization', '')) else 401, {'message': 'no'},
+                     {'Location': '/login'} if self.says == 302 else {'Retry-After': '1'} if self.says == 429 else {})
+
+
+service, issuer = Service(), TakesIssued()
+with Server() as server:
+    of = lambda: server.api('GET', '/api/v1/integrations/any').json['status']
+
+    def told(auth, state, words='', more=''):
+        server.apply('kind: Integration\nmetadata: {name: any}\nspec: {type: TYPE_HTTP, url: "%s/deploy/v1", allowPrivate: true, '
+                     'auth: %s%s}' % (service.url, auth, more))
+        ok(when(lambda: of()['state'] == state and words in of().get('message', '')), '%s: %s %s: %s' % (auth, state, words, of()))
+    service.takes = lambda header: header == 'Bearer t0k3n-of-some-service'
+    told('{use: token, token: {value: t0k3n-of-some-service}}', 'ready')
+    is_equal([(c.method, c.path) for c in service.calls], [('GET', '/deploy/v1')], 'the address itself is asked for')
+    told('{use: token, token: {value: another}}', 'error', 'does not accept the credential (401)')
+    service.takes = lambda header: header == 'Basic ' + base64.b64encode(b'ann:s3cret-password').decode()
+    told('{use: basic, basic: {username: ann, password: {value: s3cret-password}}}', 'ready')
+    server.apply(
+        'kind: Integration\nmetadata: {name: quiet}\nspec: {type: http, check: false, url: "%s", allowPrivate: true, auth: '
+        '{use: token, token: {value: x-y-z-1}}}' % service.url)
+    keys = lambda: json.loads(server.get('/.well-known/jwks.json').body or b'{}')
+    issuer.issuer = 'http://127.0.0.1:%d' % server.port
+    service.takes = lambda header: (setattr(issuer, 'keys', keys()) or True) and not issuer.wrong(header)
+    told('{use: AUTH_TYPE_OIDC, oidc: {audience: "https://deploy.example"}}', 'ready')
+    ok(issuer.claims and issuer.claims[-1]['aud'] == 'https://deploy.example' and issuer.claims[-1]['integration'] == 'any',
+       'an issued token, for whom it was asked: %s' % issuer.claims)
+    issuer.issuer = 'https://another.example'
+    told('{use: AUTH_TYPE_OIDC}', 'error', '401')
+    service.takes = lambda header: True
+    for says, state, words in ((200, 'ready', ''), (302, 'ready', ''), (405, 'ready', ''), (403, 'error', 'forbids it (403)'),
+                               (500, 'pending', 'answers 500'), (429, 'pending', 'slow down')):
+        service.says = says
+        told('{use: token, token: {value: "t0k3n-%d"}}' % says, state, words)
+    is_equal(len([c for c in service.calls if c.path == '/']), 0, 'check: false is not checked')
+    answer = server.api('POST', '/api/v1/apply', b'kind: EventSource\nmetadata: {name: s}\nspec: {integration: {name: any}, '
+                        b'resource: {type: repository, name: x}}')
+    ok(answer.status == 400 and 'makes no hooks' in answer.body.decode(), 'it makes no hooks: %s' % answer.body.decode()[:200])
+service.close()
+issuer.close()
 done()

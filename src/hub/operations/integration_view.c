@@ -42,6 +42,9 @@ struct slice integration_api_base(const struct integration_view *view, struct ar
     struct slice given = integration_text(view, "apiUrl"), address = integration_text(view, "url");
     struct url url;
     const char *why;
+    if (given.bytes == 0 && !provider->api_path) {
+        given = address;
+    }
     if (given.bytes > 0) {
         return slice_of(arena_copy(arena, given.at, given.bytes), given.bytes);
     }

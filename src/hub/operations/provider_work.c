@@ -454,7 +454,8 @@ enum bk_err provider_work_connected(struct apply *apply, struct slice canvas,
     if (err != BK_OK) {
         return err;
     }
-    bool wanted = view.provider && view.provider->plans[PROVIDER_CHECK].steps &&
+    bool wanted = view.provider && view.provider->api_path &&
+                  view.provider->plans[PROVIDER_CHECK].steps &&
                   slice_equal(integration_text(&view, "auth/use"), SLICE("AUTH_TYPE_OAUTH")) &&
                   integration_flag(&view, "check", true);
     struct slice url = integration_text(&view, "url");

@@ -28,10 +28,6 @@ static void decode_type(struct decoder *decoder, const struct decode_object *spe
         }
         return;
     }
-    if (slice_equal_nocase(type, SLICE("http"))) {
-        integration->type = SLICE("http");
-        return;
-    }
     integration->provider = provider_find(type);
     if (integration->provider) {
         integration->type = slice_str(integration->provider->name);
@@ -47,7 +43,6 @@ static void decode_type(struct decoder *decoder, const struct decode_object *spe
     for (; count < provider_count && count < 38; count++) {
         names[count] = providers[count]->name;
     }
-    names[count++] = "http";
     names[count] = NULL;
     const char *nearest = decode_nearest(type, names);
     decode_wrong(decoder, spec, "type", "no integration of this type is available%s%s%s",
@@ -258,9 +253,7 @@ static void decode_issued(struct decoder *decoder, const struct decode_object *a
     struct decode_object oidc = decode_inner(decoder, auth, "oidc");
     decode_known(decoder, &oidc, known);
     integration->audience = decode_text(decoder, &oidc, "audience");
-    bool http = slice_equal(integration->type, SLICE("http"));
-    bool possible =
-        http || (provider && (provider->takes_issued || integration->api_url.bytes > 0));
+    bool possible = provider && (provider->takes_issued || integration->api_url.bytes > 0);
     if (!possible && integration->type.bytes > 0) {
         decode_wrong(decoder, auth, "use",
                      "%s takes no tokens that becket issues: use AUTH_TYPE_TOKEN%s, or give the "
