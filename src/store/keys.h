@@ -62,8 +62,11 @@
  *   "H/"     "H/" "default\0" "github\0" 16 bytes of a hash "hello"
  *                                                       empty: links of this type and repository
  *                                                       (hub/links/link_index.h)
+ *   "Y/"     "Y/" "default\0" "core\0" "default\0" "chat"
+ *                                                       empty: a link by which entries of this team
+ *                                                       go out
  *   "I/"     "I/" "default\0" "github\0" "hub"          empty: integrations of this type
- *            "m/indexes"                                "1": these four have all objects
+ *            "m/indexes"                                "1": these five have all objects
  *   "j/"     "j/" 32 bytes of hash                      a session of the pages
  *                                                       (hub/people/session.c)
  *   "J/"     "J/" 32 bytes of hash                      a sign-in that is under way, sealed
@@ -408,6 +411,14 @@ static inline void key_links_to(struct key *key, struct slice canvas, struct sli
 {
     key_links(key, canvas, type);
     key_add(key, repository, 16);
+}
+
+/* All links by which entries of a team go out; then their addresses. */
+static inline void key_ways_out(struct key *key, struct slice canvas, struct slice team)
+{
+    key_start(key, 'Y');
+    key_add_name(key, canvas);
+    key_add_name(key, team);
 }
 
 /* All integrations of a type in a canvas; then a name. */

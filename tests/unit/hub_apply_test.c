@@ -47,6 +47,7 @@ static void on_change(void *context, const struct source_change *change)
 {
     (void)context;
     struct fed *to = &fed[fed_count++];
+    source_events_free(change->events, change->event_count); /* ours, as the scheme is */
     *to = (struct fed){.removed = change->removed,
                        .number = change->number,
                        .body_bytes_max = change->body_bytes_max,
@@ -870,6 +871,59 @@ static void test_token_users(void)
     clean();
 }
 
+/* ---- links of one */
+
+static enum bk_err apply_links(const char *format, unsigned from, unsigned to)
+{
+    char text[65536] = "[{kind: Team, metadata: {name: us}, spec: {}}";
+    size_t at = strlen(text);
+    for (unsigned i = from; i < to; i++) {
+        at += (size_t)snprintf(text + at, sizeof text - at, ",\n");
+        at += (size_t)snprintf(text + at, sizeof text - at, format, i, i);
+    }
+    snprintf(text + at, sizeof text - at, "]");
+    return apply(text);
+}
+
+static void test_links_of_one(void)
+{
+    static const char out[] =
+        "{kind: IntegrationLink, metadata: {name: out-%u}, spec: {type: generic, "
+        "team: {name: us}, destination: {name: app}, statuses: [goal]}}";
+    static const char in[] =
+        "{kind: Team, metadata: {name: t%u}, spec: {}},{kind: IntegrationLink, metadata: {name: "
+        "in-%u}, spec: {type: generic, user: {name: ann}, source: {name: in}, entry: {body: $.b}}}";
+    static const char repository[] =
+        "{kind: Team, metadata: {name: t%u}, spec: {}},{kind: IntegrationLink, metadata: {name: "
+        "code-%u}, spec: {type: github, integration: {name: hub}, team: {name: one}, settings: "
+        "{repository: Hello}}}";
+    fresh();
+    is_int(apply("[{kind: Destination, metadata: {name: app}, spec: {url: 'http://127.0.0.1:1/', "
+                 "allowPrivate: true}}, {kind: User, metadata: {name: ann}, spec: {}},"
+                 "{kind: Team, metadata: {name: one}, spec: {}},"
+                 "{kind: EventSource, metadata: {name: in}, spec: {path: in}},"
+                 "{kind: Integration, metadata: {name: hub}, spec: {type: github, check: false, "
+                 "url: 'https://github.com/acme', auth: {use: none}}}]"),
+           BK_OK);
+    is_int(apply_links(out, 0, 64), BK_OK, "64 links of a team");
+    is_int(apply_links(out, 64, 65), BK_INVALID, "one more would do nothing");
+    ok(has(outcome.message, "spec.team") && has(outcome.message, "64"), "%s", outcome.message);
+    is_int(apply_links(out, 0, 64), BK_OK, "those that are there may change");
+    is_int(delete_one(RESOURCE_INTEGRATION_LINK, "out-7"), BK_OK);
+    is_int(apply_links(out, 64, 65), BK_OK, "where one went, one may come");
+    is_int(apply_links(in, 0, 64), BK_OK, "64 links of a source");
+    is_int(apply_links(in, 64, 65), BK_INVALID);
+    ok(has(outcome.message, "spec.source"), "%s", outcome.message);
+    is_int(apply_links(repository, 0, 64), BK_OK, "64 links of a repository");
+    is_int(apply_links(repository, 64, 65), BK_INVALID);
+    ok(has(outcome.message, "spec.settings.repository"), "%s", outcome.message);
+    is_int(
+        apply("{kind: IntegrationLink, metadata: {name: more}, spec: {type: github, integration: "
+              "{name: hub}, team: {name: one}, settings: {repository: other}}}"),
+        BK_OK, "a team may have more of those that only come in");
+    clean();
+}
+
 static void test_quickstart(void)
 {
     fresh();
@@ -1002,6 +1056,7 @@ int main(void)
     test_at_rest();
     test_tokens();
     test_token_users();
+    test_links_of_one();
     test_quickstart();
     test_full_disk();
     test_migration();

@@ -17,9 +17,8 @@ static int64_t now_ns = NOW;
 
 static void open_hub(void)
 {
-    struct hub_config config = {.data_directory = directory,
-                                .public_url = "https://hooks.example",
-                                .now_ns = NOW};
+    struct hub_config config = {
+        .data_directory = directory, .public_url = "https://hooks.example", .now_ns = NOW};
     if (hub_open(&config, &hub, why) != BK_OK) {
         bail_out("%s", why);
     }
@@ -106,9 +105,9 @@ static const char *links_to(const char *type, const char *repository)
 {
     struct store_txn *txn = begin();
     found[0] = '\0';
-    is_int(type_index_links_to(txn, CANVAS, slice_str(type), slice_str(repository), add_found,
-                               NULL),
-           BK_OK);
+    is_int(
+        type_index_links_to(txn, CANVAS, slice_str(type), slice_str(repository), add_found, NULL),
+        BK_OK);
     store_read_end(txn);
     return found;
 }
@@ -194,7 +193,31 @@ static void test_people(void)
            BK_OK);
 }
 
+static bool count_key(void *context, struct slice key, struct slice value)
+{
+    (void)key;
+    (void)value;
+    ++*(unsigned *)context;
+    return true;
+}
+
+static unsigned keys_under(const struct key *prefix)
+{
+    unsigned number = 0;
+    struct store_txn *txn = begin();
+    is_int(store_walk(txn, key_slice(prefix), SLICE_EMPTY, count_key, &number), BK_OK);
+    store_read_end(txn);
+    return number;
+}
+
 /* ---- types */
+
+static unsigned ways_out(const char *team)
+{
+    struct key prefix;
+    key_ways_out(&prefix, CANVAS, slice_str(team));
+    return keys_under(&prefix);
+}
 
 static void test_types(void)
 {
@@ -210,6 +233,20 @@ static void test_types(void)
                  "{kind: IntegrationLink, metadata: {name: c}, spec: {type: github, integration: "
                  "{name: one}, team: {name: us}, settings: {repository: other}}}]"),
            BK_OK);
+    is_int(
+        apply("[{kind: Destination, metadata: {name: app}, spec: {url: 'http://127.0.0.1:1/', "
+              "allowPrivate: true}},"
+              "{kind: Team, metadata: {name: there, canvasId: blue}, spec: {}},"
+              "{kind: IntegrationLink, metadata: {name: out}, spec: {type: generic, team: {name: "
+              "us}, destination: {name: app}}},"
+              "{kind: IntegrationLink, metadata: {name: out, canvasId: blue}, spec: {type: "
+              "generic, team: {name: us}, destination: {name: app}}}]"),
+        BK_OK);
+    is_uint(ways_out("us"), 2, "by these two, and not by those that only come in");
+    is_int(apply("{kind: IntegrationLink, metadata: {name: out, canvasId: blue}, spec: {type: "
+                 "generic, team: {name: there}, destination: {name: app}}}"),
+           BK_OK);
+    is_uint(ways_out("us"), 1, "one is another team's now");
     is_str(integrations("github"), "one");
     is_str(integrations("gitea"), "hub");
     is_str(integrations("git"), "", "a type that begins another");
@@ -280,23 +317,6 @@ static enum bk_err resume(struct store_txn *txn, void *context)
                 : operations_resume(txn, CANVAS, SLICE("busy"), 0, NOW);
 }
 
-static bool count_key(void *context, struct slice key, struct slice value)
-{
-    (void)key;
-    (void)value;
-    ++*(unsigned *)context;
-    return true;
-}
-
-static unsigned keys_under(const struct key *prefix)
-{
-    unsigned number = 0;
-    struct store_txn *txn = begin();
-    is_int(store_walk(txn, key_slice(prefix), SLICE_EMPTY, count_key, &number), BK_OK);
-    store_read_end(txn);
-    return number;
-}
-
 static void test_operations(void)
 {
     struct key prefix;
@@ -333,7 +353,7 @@ static bool keep_key(void *context, struct slice key, struct slice value)
 
 static enum bk_err forget_indexes(struct store_txn *txn, void *context)
 {
-    static const char prefixes[] = "OzghHIcX";
+    static const char prefixes[] = "OzghHIcXY";
     enum bk_err err = BK_OK;
     (void)context;
     for (const char *at = prefixes; err == BK_OK && *at; at++) {
@@ -357,7 +377,7 @@ static enum bk_err forget_indexes(struct store_txn *txn, void *context)
 static enum bk_err age(struct store_txn *txn, void *context)
 {
     static const struct slice done[] = {KEY_USES, KEY_OPERATION_INDEXES, KEY_OBJECT_INDEXES,
-                                         KEY_TOKEN_INDEXES, KEY_ENTRY_INDEXES};
+                                        KEY_TOKEN_INDEXES, KEY_ENTRY_INDEXES};
     enum bk_err err = forget_indexes(txn, context);
     struct key gone;
     key_signed_in(&gone, CANVAS, HUB, CANVAS);
@@ -407,6 +427,7 @@ static void test_migration(void)
     is_str(person("2", "", ""), "bob");
     is_str(integrations("github"), "one", "integrations");
     is_str(links_to("github", "other"), "b", "links");
+    is_uint(ways_out("us"), 1, "and those that go out");
     is_uint(waiting(OPERATION_PENDING, "busy"), MANY / 3 * 2, "operations");
     key_operations_in(&prefix, SLICE("other"));
     is_uint(keys_under(&prefix), MANY / 2);

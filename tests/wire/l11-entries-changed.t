@@ -182,6 +182,17 @@ with Sink() as sink, Server(options=['--durability', 'none']) as server:
         cursor = '&cursor=' + page['next']
     is_equal(pages, listed('?team=core&user=anna'), 'page by page')
 
+    # ---- one event, many links: none of it is cut off
+    server.apply('kind: EventSource\nmetadata: {name: wide}\nspec: {type: github, path: github, verification: {secrets: [{value: k-1234567}]}}')
+    server.apply('\n---\n'.join('kind: Team\nmetadata: {name: t%d}\nspec: {}\n---\nkind: IntegrationLink\nmetadata: {name: l%d}\nspec: '
+                                '{type: github, integration: {name: hub}, team: {name: t%d}, settings: {repository: many}}' %
+                                (n, n, n) for n in range(9)))
+    body = json.dumps({'ref': 'refs/heads/main', 'repository': {'name': 'many', 'full_name': 'acme/many'}, 'commits': [
+        {'id': '%040x' % (1000 + n), 'message': 'Mend %d' % n, 'author': {'username': 'x'}} for n in range(100)]}).encode()
+    is_equal(server.post('/integrations/github/hook', body, github(body, 'k-1234567', event='push')).status, 200, 'a push of a hundred')
+    count = lambda n: len(ask('GET', '?team=t%d&limit=1000' % n).json['items'])
+    ok(when(lambda: sum(count(n) for n in range(9)) == 900), 'a hundred entries for each of nine teams: %s' % [count(n) for n in range(9)])
+
     # ---- the command line
     code, out, err = server.cli('entry', 'create', '! no disk', '--team', 'core', '--user', 'anna')
     made = out.strip()

@@ -1,5 +1,6 @@
 #include "hub/links/entries.h"
 
+#include "base/array.h"
 #include "base/hex.h"
 #include "base/log.h"
 #include "base/sha256.h"
@@ -23,7 +24,7 @@
 #include <stdlib.h>
 
 #define RECORDS_A_TURN  64U
-#define PENDING_MAX     512U
+#define PENDING_TURN    256U /* then a turn ends; the event that was begun is taken whole */
 #define ARENA_BYTES_MAX (32U << 20)
 #define RETRY_NS        (5 * NS_PER_SECOND)
 #define LATE_NS         (3600 * NS_PER_SECOND)
@@ -45,8 +46,9 @@ struct entries {
     int64_t cursor_ns; /* when the cursor was stored last */
     struct filter_scratch *scratch;
     struct arena arena; /* of a turn */
-    unsigned count;
-    struct entry pending[PENDING_MAX];
+    size_t count, size;
+    struct entry *pending; /* of the largest turn */
+    bool full;             /* no memory for more of them: the turn is undone */
 };
 
 enum bk_err entries_open(struct hub *hub, struct catalog *catalog, struct link_feed *const *feeds,
@@ -86,6 +88,7 @@ void entries_close(struct entries *entries)
         filter_scratch_close(entries->scratch);
     }
     arena_fini(&entries->arena);
+    free(entries->pending);
     free(entries);
 }
 
@@ -194,8 +197,12 @@ static void add_pending(struct entries *entries, struct store_txn *txn,
                         const struct integration_view *link, const struct entry *common,
                         const struct entry_draft *draft, unsigned index)
 {
-    if (entries->count == PENDING_MAX) {
-        return; /* not reached: a turn ends before */
+    void *at = entries->pending;
+    entries->full |=
+        !array_reserve(&at, &entries->size, entries->count + 1, sizeof *entries->pending);
+    entries->pending = at;
+    if (entries->full) {
+        return;
     }
     struct entry *pending = &entries->pending[entries->count];
     struct arena *arena = &entries->arena;
@@ -358,7 +365,7 @@ static void consider(struct entries *entries, const struct journal_record *recor
         return;
     }
     struct slice canvas = slice_str(source.canvas), name = slice_str(source.name);
-    if (links_of(txn, RESOURCE_EVENT_SOURCE, canvas, name, &entries->arena, &links) == BK_OK) {
+    if (links_of_source(txn, canvas, name, &entries->arena, &links) == BK_OK) {
         if (links.count == 0) {
             find_wide(entries, txn, &source, record, &links);
         } else if (links.count > 1) {
@@ -385,8 +392,8 @@ static enum bk_err write_all(struct store_txn *txn, void *context)
     struct entries *entries = writing->entries;
     struct buf cursor;
     enum bk_err err = BK_OK;
-    for (unsigned i = 0; err == BK_OK && i < entries->count; i++) {
-        err = entry_put(entries->hub, txn, &entries->pending[i], writing->now_ns, &entries->arena);
+    for (size_t i = 0; err == BK_OK && i < entries->count; i++) {
+        err = entry_put(entries->hub, txn, &entries->pending[i], writing->now_ns);
     }
     buf_init(&cursor, 65536);
     event_scan_cursor(&entries->scan, &cursor);
@@ -450,7 +457,7 @@ static void look_for_links(struct entries *entries, int64_t now_ns)
 
 static bool has_room(const struct entries *entries)
 {
-    return entries->count + ENTRY_DRAFTS_MAX * 4 <= PENDING_MAX;
+    return entries->count < PENDING_TURN;
 }
 
 static bool is_linked(const struct entries *entries, uint64_t source)
@@ -571,12 +578,13 @@ int64_t entries_run(struct entries *entries, int64_t now_ns)
     }
     before = entries->scan;
     entries->count = 0;
+    entries->full = false;
     memset(entries->taken, 0, sizeof entries->taken);
     entries->next_ns = step(entries) ? now_ns : now_ns + ENTRIES_POLL_NS;
     bool store = entries->moved && now_ns - entries->cursor_ns > CURSOR_NS;
-    if (entries->count > 0 || store) {
+    if (entries->count > 0 || entries->full || store) {
         struct writing writing = {entries, now_ns};
-        enum bk_err err = entries->arena.overflow
+        enum bk_err err = entries->arena.overflow || entries->full
                               ? BK_NO_MEMORY
                               : store_update(entries->hub->store, write_all, &writing);
         if (err != BK_OK) {

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define WAY_BYTES_MAX (1U << 20) /* names of LINKS_OF_ONE_MAX links */
+
 /* ---- teams */
 
 enum bk_err entry_find_team(struct store_txn *txn, struct slice *canvas, struct slice team,
@@ -179,18 +181,15 @@ static enum bk_err send_through(const struct entry_way *way, struct slice canvas
     return err;
 }
 
-enum bk_err entry_send_out(const struct entry_way *way)
+static enum bk_err send_to_team(const struct entry_way *way)
 {
     const struct entry *entry = way->entry;
     struct link_names links;
     struct record team;
     struct slice canvas = entry->canvas;
-    if (entry->team.bytes == 0 || strcmp(entry->state, "ready") != 0) {
-        return BK_OK;
-    }
     enum bk_err err = entry_find_team(way->txn, &canvas, entry->team, &team);
     if (err == BK_OK) {
-        err = links_of(way->txn, RESOURCE_TEAM, canvas, entry->team, way->arena, &links);
+        err = links_out_of(way->txn, canvas, entry->team, way->arena, &links);
     }
     for (unsigned i = 0; err == BK_OK && i < links.count; i++) {
         bool back = slice_equal(links.at[i].name, entry->link) &&
@@ -202,10 +201,25 @@ enum bk_err entry_send_out(const struct entry_way *way)
     return err == BK_NOT_FOUND ? BK_OK : err;
 }
 
-enum bk_err entry_put(struct hub *hub, struct store_txn *txn, const struct entry *entry,
-                      int64_t now_ns, struct arena *arena)
+enum bk_err entry_send_out(struct entry_way *way)
 {
-    struct entry_way way = {hub, txn, arena, entry, 0, now_ns};
+    struct arena arena;
+    if (way->entry->team.bytes == 0 || strcmp(way->entry->state, "ready") != 0) {
+        return BK_OK;
+    }
+    arena_init(&arena, WAY_BYTES_MAX);
+    way->arena = &arena;
+    enum bk_err err = send_to_team(way);
+    err = err == BK_OK && arena.overflow ? BK_NO_MEMORY : err;
+    way->arena = NULL;
+    arena_fini(&arena);
+    return err;
+}
+
+enum bk_err entry_put(struct hub *hub, struct store_txn *txn, const struct entry *entry,
+                      int64_t now_ns)
+{
+    struct entry_way way = {hub, txn, entry, 0, now_ns, NULL};
     struct key key;
     struct slice value;
     struct buf json;

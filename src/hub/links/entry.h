@@ -36,9 +36,9 @@ struct entry {
     int64_t updated_ns; /* 0 = never */
 };
 
-/* Store it, and what it causes. The arena lives until the transaction ends. */
+/* Store it, and what it causes. */
 enum bk_err entry_put(struct hub *hub, struct store_txn *txn, const struct entry *entry,
-                      int64_t now_ns, struct arena *arena) BK_MUST_CHECK;
+                      int64_t now_ns) BK_MUST_CHECK;
 /* A team without members is everybody's. False also when there is no such team. */
 bool entry_member(struct store_txn *txn, struct slice canvas, struct slice team, struct slice user);
 

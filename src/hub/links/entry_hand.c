@@ -206,7 +206,7 @@ static enum bk_err create(struct store_txn *txn, void *context)
     }
     err = err == BK_OK ? check_member(change, txn) : err;
     if (err == BK_OK) {
-        err = entry_put(change->hub, txn, entry, change->now_ns, &change->arena);
+        err = entry_put(change->hub, txn, entry, change->now_ns);
     }
     differs(change, "body", SLICE_EMPTY, entry->body);
     return err == BK_OK ? audit(change, txn, "created") : err;
@@ -348,8 +348,7 @@ static enum bk_err update(struct store_txn *txn, void *context)
     }
     buf_fini(&json);
     if (err == BK_OK && !was_ready) { /* it has been nowhere yet */
-        struct entry_way way = {change->hub,    txn,           &change->arena, entry,
-                                change->number, change->now_ns};
+        struct entry_way way = {change->hub, txn, entry, change->number, change->now_ns, NULL};
         err = entry_send_out(&way);
     }
     return err == BK_OK ? audit(change, txn, "updated") : err;

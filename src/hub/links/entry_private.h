@@ -18,13 +18,13 @@ void entry_write_json(const struct entry *entry, struct buf *json);
 struct entry_way {
     struct hub *hub;
     struct store_txn *txn;
-    struct arena *arena;
     const struct entry *entry;
     uint64_t number;
     int64_t now_ns;
+    struct arena *arena; /* entry_send_out's own */
 };
 /* Through the team's links; nothing of an entry that is not ready. */
-enum bk_err entry_send_out(const struct entry_way *way) BK_MUST_CHECK;
+enum bk_err entry_send_out(struct entry_way *way) BK_MUST_CHECK;
 
 /* The rows of an entry as it is stored; what changes it drops the old one's first. */
 enum bk_err entry_index_put(struct store_txn *txn, uint64_t number,

@@ -1,5 +1,6 @@
 #include "hub/links/link_find.h"
 
+#include "base/log.h"
 #include "hub/links/link.h"
 #include "hub/links/link_feed.h"
 
@@ -14,23 +15,45 @@ static bool note_link(void *context, struct slice key, struct slice value)
     struct link_names *names = context;
     struct slice canvas, name;
     (void)value;
+    if (names->count == LINKS_OF_ONE_MAX) {
+        names->more = true;
+        return false;
+    }
     if (hub_split(slice_skip(key, names->skip), &canvas, &name)) {
         names->at[names->count].canvas = link_kept(names->arena, canvas);
         names->at[names->count++].name = link_kept(names->arena, name);
     }
-    return names->count < LINKS_OF_ONE_MAX;
+    return true;
 }
 
-enum bk_err links_of(struct store_txn *txn, enum resource_kind kind, struct slice canvas,
-                     struct slice name, struct arena *arena, struct link_names *ret_names)
+static enum bk_err walk_links(struct store_txn *txn, const struct key *prefix, struct slice of,
+                              struct arena *arena, struct link_names *ret_names)
+{
+    *ret_names = (struct link_names){.arena = arena, .skip = prefix->bytes};
+    enum bk_err err = store_walk(txn, key_slice(prefix), SLICE_EMPTY, note_link, ret_names);
+    if (err == BK_OK && ret_names->more) {
+        log_event(LOG_WARN, "some links do nothing: there are too many of one", LOG_S("of", of),
+                  LOG_I("most", LINKS_OF_ONE_MAX));
+    }
+    return err;
+}
+
+enum bk_err links_of_source(struct store_txn *txn, struct slice canvas, struct slice source,
+                            struct arena *arena, struct link_names *ret_names)
 {
     struct key prefix;
     uint8_t user = resource_kind_info(RESOURCE_INTEGRATION_LINK)->key;
-    *ret_names = (struct link_names){.arena = arena};
-    key_users(&prefix, resource_kind_info(kind)->key, canvas, name);
+    key_users(&prefix, resource_kind_info(RESOURCE_EVENT_SOURCE)->key, canvas, source);
     key_add(&prefix, &user, 1);
-    ret_names->skip = prefix.bytes;
-    return store_walk(txn, key_slice(&prefix), SLICE_EMPTY, note_link, ret_names);
+    return walk_links(txn, &prefix, source, arena, ret_names);
+}
+
+enum bk_err links_out_of(struct store_txn *txn, struct slice canvas, struct slice team,
+                         struct arena *arena, struct link_names *ret_names)
+{
+    struct key prefix;
+    key_ways_out(&prefix, canvas, team);
+    return walk_links(txn, &prefix, team, arena, ret_names);
 }
 
 static bool found_link(void *context, struct slice key, struct slice value)

@@ -1,4 +1,4 @@
-/* link_find.h - which links refer to an object.
+/* link_find.h - which links an event or an entry goes through.
  *
  * Ownership   Names are in the arena.
  * Threads     The control thread; inside a transaction.
@@ -8,21 +8,25 @@
 
 #include "hub/hub_private.h"
 
-#define LINKS_OF_ONE_MAX 64U /* of a source, of a team */
+/* Of a source, out of a team, of a repository; more are refused when they are made. */
+#define LINKS_OF_ONE_MAX 64U
 
 struct link_names {
     struct arena *arena;
     size_t skip;
     unsigned count;
+    bool more; /* than there may be: an older becket took them */
     struct {
         struct slice canvas, name;
     } at[LINKS_OF_ONE_MAX];
 };
 
-/* The links that refer to this object: a source, a team. */
-enum bk_err links_of(struct store_txn *txn, enum resource_kind kind, struct slice canvas,
-                     struct slice name, struct arena *arena,
-                     struct link_names *ret_names) BK_MUST_CHECK;
+/* The links that refer to this source; where `more`, it was logged. */
+enum bk_err links_of_source(struct store_txn *txn, struct slice canvas, struct slice source,
+                            struct arena *arena, struct link_names *ret_names) BK_MUST_CHECK;
+/* The links by which entries of this team go out: others do not count. */
+enum bk_err links_out_of(struct store_txn *txn, struct slice canvas, struct slice team,
+                         struct arena *arena, struct link_names *ret_names) BK_MUST_CHECK;
 /* Is there any link at all? */
 bool links_exist(struct hub *hub);
 

@@ -1,10 +1,12 @@
 #include "hub/links/link_index.h"
 
 #include "base/sha256.h"
+#include "hub/links/link.h"
 #include "hub/operations/integration_view.h"
 #include "hub/people/people_index.h"
 
 #include <ctype.h>
+#include <stdio.h>
 
 #define HASH_BYTES 16U
 
@@ -153,6 +155,54 @@ static bool take_key(void *context, struct slice key, struct slice value)
     return batch->count < FILL_BATCH;
 }
 
+struct team_walk {
+    size_t skip;
+    bool found;
+    struct hub_address address;
+};
+
+/* Of what a link uses: its team. */
+static bool take_team(void *context, struct slice key, struct slice value)
+{
+    struct team_walk *walk = context;
+    struct slice rest = slice_skip(key, walk->skip), canvas, name;
+    (void)value;
+    walk->found = rest.bytes > 1 && rest.at[0] == resource_kind_info(RESOURCE_TEAM)->key &&
+                  hub_split(slice_skip(rest, 1), &canvas, &name);
+    if (walk->found) {
+        snprintf(walk->address.canvas, sizeof walk->address.canvas, "%.*s", (int)canvas.bytes,
+                 (const char *)canvas.at);
+        snprintf(walk->address.name, sizeof walk->address.name, "%.*s", (int)name.bytes,
+                 (const char *)name.at);
+    }
+    return !walk->found;
+}
+
+/* resources/apply_build.c keeps it from then on. */
+static enum bk_err fill_way_out(struct store_txn *txn, struct slice canvas, struct slice name,
+                                struct slice spec)
+{
+    struct integration_view view;
+    struct team_walk walk = {.found = false};
+    struct key key;
+    enum bk_err err = integration_view_open(spec, &view);
+    if (err != BK_OK) {
+        return err;
+    }
+    const struct link_type *type = link_type_find(integration_text(&view, "type"));
+    bool out = (type && type->posts) || integration_text(&view, "destination/name").bytes > 0;
+    integration_view_close(&view);
+    key_uses(&key, resource_kind_info(RESOURCE_INTEGRATION_LINK)->key, canvas, name);
+    walk.skip = key.bytes;
+    err = out ? store_walk(txn, key_slice(&key), SLICE_EMPTY, take_team, &walk) : BK_OK;
+    if (err != BK_OK || !walk.found) {
+        return err;
+    }
+    key_ways_out(&key, slice_str(walk.address.canvas), slice_str(walk.address.name));
+    key_add_address(&key, canvas, name);
+    return store_put(txn, key_slice(&key), SLICE_EMPTY);
+}
+
 /* The value is copied: the map moves under writes. */
 static enum bk_err fill_one(struct store_txn *txn, enum resource_kind kind, const struct key *key,
                             struct buf *copy)
@@ -168,9 +218,11 @@ static enum bk_err fill_one(struct store_txn *txn, enum resource_kind kind, cons
     if (copy->overflow || record_decode(buf_slice(copy), &record) != BK_OK) {
         return BK_OK; /* whoever reads it says so */
     }
-    err = kind == RESOURCE_INTEGRATION_USER
-              ? people_index_put(txn, canvas, name, &record)
-              : type_index_put(txn, kind, canvas, name, record.spec);
+    err = kind == RESOURCE_INTEGRATION_USER ? people_index_put(txn, canvas, name, &record)
+                                            : type_index_put(txn, kind, canvas, name, record.spec);
+    if (err == BK_OK && kind == RESOURCE_INTEGRATION_LINK) {
+        err = fill_way_out(txn, canvas, name, record.spec);
+    }
     return err == BK_CORRUPT ? BK_OK : err;
 }
 

@@ -240,6 +240,13 @@ enum bk_err apply_refer_secret(struct apply *apply, struct apply_work *work,
                           place, path);
 }
 
+/* Does a user of this kind use such an object as a link does its team? The reference's key then
+ * says whether the team's entries go out by it. */
+static bool is_way_out(enum resource_kind user, uint8_t used)
+{
+    return user == RESOURCE_INTEGRATION_LINK && used == resource_kind_info(RESOURCE_TEAM)->key;
+}
+
 /* Both directions: who uses it, and what it uses. The value of the first names the wanted keys. */
 static enum bk_err put_reference(struct apply *apply, const struct apply_work *work,
                                  const struct apply_reference *reference)
@@ -262,6 +269,11 @@ static enum bk_err put_reference(struct apply *apply, const struct apply_work *w
         keys = slice_of(text, before.bytes + 1 + keys.bytes);
     }
     err = store_put(apply->txn, key_slice(&key), keys);
+    if (err == BK_OK && is_way_out(work->kind, target) && reference->key.bytes > 0) {
+        key_ways_out(&key, reference->canvas, reference->name);
+        key_add_address(&key, work->canvas, work->name);
+        err = store_put(apply->txn, key_slice(&key), SLICE_EMPTY);
+    }
     if (err == BK_OK) {
         key_uses(&key, user, work->canvas, work->name);
         key_add_used(&key, target, reference->canvas, reference->name);
@@ -306,6 +318,11 @@ enum bk_err apply_drop_references(struct apply *apply, const struct apply_work *
         key_users(&key, used.at[0], canvas, name);
         key_add_user(&key, user, work->canvas, work->name);
         err = store_delete(apply->txn, key_slice(&key));
+        if (err == BK_OK && is_way_out(work->kind, used.at[0])) {
+            key_ways_out(&key, canvas, name);
+            key_add_address(&key, work->canvas, work->name);
+            err = store_delete(apply->txn, key_slice(&key));
+        }
         if (err == BK_OK) {
             key = prefix;
             key_add(&key, used.at, used.bytes);

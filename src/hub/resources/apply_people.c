@@ -1,11 +1,15 @@
 /* apply_people.c - User, Team, IntegrationUser and IntegrationLink. */
 #include "base/json.h"
 #include "hub/links/link.h"
+#include "hub/links/link_find.h"
+#include "hub/links/link_index.h"
 #include "hub/operations/provider_work.h"
 #include "hub/people/people.h"
 #include "hub/resources/apply_build.h"
 
 #include <stdio.h>
+
+#define LINK_OUT SLICE("out") /* of the reference to a team whose entries go out by the link */
 
 static void write_ref(struct spec_writer *writer, const char *name, const struct resource_ref *ref)
 {
@@ -216,6 +220,96 @@ static enum bk_err link_integration(struct apply *apply, struct apply_work *work
     return err;
 }
 
+/* ---- no more links of one than are looked at when an entry comes or goes */
+
+struct others {
+    const struct apply_work *work;
+    size_t skip;
+    unsigned count;
+};
+
+static void count_other(struct others *others, struct slice canvas, struct slice name)
+{
+    others->count +=
+        !slice_equal(name, others->work->name) || !slice_equal(canvas, others->work->canvas);
+}
+
+static bool count_user(void *context, struct slice key, struct slice value)
+{
+    struct others *others = context;
+    struct slice canvas, name;
+    (void)value;
+    if (hub_split(slice_skip(key, others->skip), &canvas, &name)) {
+        count_other(others, canvas, name);
+    }
+    return others->count < LINKS_OF_ONE_MAX;
+}
+
+static bool count_named(void *context, struct slice name)
+{
+    struct others *others = context;
+    count_other(others, others->work->canvas, name);
+    return others->count < LINKS_OF_ONE_MAX;
+}
+
+static void refuse_more(struct apply *apply, struct apply_work *work, const struct others *others,
+                        const char *path, struct slice name)
+{
+    if (others->count >= LINKS_OF_ONE_MAX) {
+        apply_wrong(apply, work, work->document->spec_place, path,
+                    "\"%.*s\" has %u links already, which is the most there may be",
+                    (int)(name.bytes < 100 ? name.bytes : 100), (const char *)name.at,
+                    LINKS_OF_ONE_MAX);
+    }
+}
+
+/* Of a team only those count by which its entries go out. */
+static enum bk_err check_room(struct apply *apply, struct apply_work *work, enum resource_kind kind,
+                              struct slice canvas, struct slice name, const char *path)
+{
+    struct others others = {.work = work};
+    struct key prefix;
+    uint8_t user = resource_kind_info(RESOURCE_INTEGRATION_LINK)->key;
+    if (kind == RESOURCE_TEAM) {
+        key_ways_out(&prefix, canvas, name);
+        apply->references[apply->reference_count - 1].key = LINK_OUT;
+    } else {
+        key_users(&prefix, resource_kind_info(kind)->key, canvas, name);
+        key_add(&prefix, &user, 1);
+    }
+    others.skip = prefix.bytes;
+    enum bk_err err = store_walk(apply->txn, key_slice(&prefix), SLICE_EMPTY, count_user, &others);
+    refuse_more(apply, work, &others, path, name);
+    return err;
+}
+
+static bool goes_out(const struct resource_integration_link *link)
+{
+    return link->type->posts || link->destination.name.bytes > 0;
+}
+
+/* Events at a provider-wide address find their links by the repository. */
+static enum bk_err check_repository(struct apply *apply, struct apply_work *work)
+{
+    const struct resource_integration_link *link = &work->document->spec.link;
+    struct others others = {.work = work};
+    struct slice repository = SLICE_EMPTY;
+    char path[64];
+    if (!link->type->makes_hook) {
+        return BK_OK;
+    }
+    for (unsigned i = 0; i < link->setting_count; i++) {
+        if (slice_equal(link->settings[i].name, slice_str(link->type->resource_setting))) {
+            repository = link->settings[i].value;
+        }
+    }
+    enum bk_err err = type_index_links_to(apply->txn, work->canvas, slice_str(link->type->name),
+                                          repository, count_named, &others);
+    snprintf(path, sizeof path, "spec.settings.%s", link->type->resource_setting);
+    refuse_more(apply, work, &others, path, repository);
+    return err;
+}
+
 static enum bk_err link_build(struct apply *apply, struct apply_work *work)
 {
     const struct resource_integration_link *link = &work->document->spec.link;
@@ -242,7 +336,15 @@ static enum bk_err link_build(struct apply *apply, struct apply_work *work)
                 {RESOURCE_EVENT_SOURCE, &own, "spec.source"},
                 {RESOURCE_DESTINATION, &link->destination, "spec.destination"}};
     for (unsigned i = 0; err == BK_OK && i < sizeof refs / sizeof refs[0]; i++) {
+        bool counts = refs[i].kind == RESOURCE_EVENT_SOURCE ||
+                      (refs[i].kind == RESOURCE_TEAM && goes_out(link));
         err = refer(apply, work, refs[i].kind, refs[i].ref, refs[i].path, &canvas, NULL);
+        if (err == BK_OK && canvas.bytes > 0 && counts) {
+            err = check_room(apply, work, refs[i].kind, canvas, refs[i].ref->name, refs[i].path);
+        }
+    }
+    if (err == BK_OK) {
+        err = check_repository(apply, work);
     }
     if (err == BK_OK) {
         write_link(&apply->spec, link);

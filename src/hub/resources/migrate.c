@@ -113,7 +113,7 @@ static enum bk_err drop_rows(struct store_txn *txn, char prefix_letter, struct b
 /* An older becket wrote here, perhaps after a newer one: the rows of then say nothing any more. */
 static enum bk_err forget_indexes(struct store_txn *txn, void *context)
 {
-    static const char rows[] = "ROzghHIcX";
+    static const char rows[] = "ROzghHIcXY";
     static const struct slice done[] = {KEY_USES, KEY_OPERATION_INDEXES, KEY_OBJECT_INDEXES,
                                         KEY_TOKEN_INDEXES, KEY_ENTRY_INDEXES};
     enum bk_err err = BK_OK;
