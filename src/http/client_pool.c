@@ -198,6 +198,9 @@ void pool_unqueue(struct http_call *call)
     pool->waiting_count--;
     pool->client->waiting_count--;
     counter_set(&pool->client->stats.waiting, pool->client->waiting_count);
+    if (pool->client->draining) {
+        pool_dirty(pool); /* connections that were kept for it are not wanted any more */
+    }
 }
 
 /* ---- who gets what */
@@ -271,11 +274,22 @@ static void start_timers(struct client_pool *pool)
     }
 }
 
+/* Nobody is going to want them: it ends, or its credentials are retired. */
+static void end_idle(struct client_pool *pool)
+{
+    while (!list_empty(&pool->idle)) {
+        line_kill(bk_container_of(pool->idle.next, struct client_line, node));
+    }
+}
+
 void pool_dispatch(struct client_pool *pool)
 {
     bool blocked = false;
 
     give_idle(pool);
+    if (pool->waiting_count == 0 && (pool->client->draining || pool_retired(pool))) {
+        end_idle(pool);
+    }
     while (pool->waiting_count > pool->dial_count && may_dial(pool, &blocked)) {
         struct http_call *first = bk_container_of(pool->waiting.next, struct http_call, node);
         dial_start(pool, first->connect_timeout_ms);

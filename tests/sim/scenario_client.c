@@ -596,16 +596,26 @@ void client_run(void)
     uint64_t next_ns = sim_now_ns();
     bool cancels = sim_below(3) == 0;
     uint64_t until_ns = sim_now_ns() + 120 * SECOND;
+    uint64_t stop_ns = sim_below(4) ? UINT64_MAX : next_ns + sim_below(100 * MS);
     while (world.done < count && sim_now_ns() < until_ns) {
         while (started < count && sim_now_ns() >= next_ns) {
             order_start(started++);
             next_ns += sim_below(3) ? 0 : sim_below(50) * MS;
         }
+        if (sim_now_ns() >= stop_ns) { /* with calls that wait beside idle connections */
+            http_client_drain(world.client);
+            count = started;
+            for (unsigned i = 0; i < started; i++) {
+                maybe_cancel(started);
+            }
+        }
         if (cancels && started > 0) {
             maybe_cancel(started);
         }
         http_client_flush(world.client);
-        turn(started < count ? next_ns : until_ns);
+        uint64_t turn_ns = started < count ? next_ns : until_ns;
+        turn_ns = turn_ns < stop_ns ? turn_ns : stop_ns;
+        turn(turn_ns > sim_now_ns() ? turn_ns : sim_now_ns() + MS);
     }
     sim_check(world.done == count, "%u of %u calls never ended", count - world.done, count);
     sim_log("%u of %u calls were answered%s", world.good, count, world.calm ? ", calm" : "");

@@ -92,7 +92,8 @@ static struct hmac_sha256_key signing;
 static bool gone_is_back; /* and resumed */
 static bool gone_paused;
 static uint64_t gone_back_ns;
-static uint64_t crashed_ns; /* the last time on a failing disk */
+static uint64_t
+    crashed_ns; /* the last time on a failing disk, or with a store that takes nothing */
 static unsigned crashes;
 
 static struct {
@@ -102,6 +103,7 @@ static struct {
     bool calm;       /* the last one: nothing fails any more */
     bool disk_fails; /* the journal or the store may refuse */
     bool net_fails;
+    bool store_dead; /* it takes nothing any more while this life stops */
 } plan;
 
 static struct world {
@@ -683,7 +685,7 @@ static void control_turn(void)
 
 static void cores_stop(void)
 {
-    uint64_t until_ns = sim_now_ns() + 120 * SECOND;
+    uint64_t until_ns = sim_now_ns() + (plan.store_dead ? 15 : 120) * SECOND;
     dispatch_drain(world.dispatch);
     for (unsigned i = 0; i < plan.cores; i++) {
         world.core[i].drain.run = drain_run;
@@ -789,8 +791,6 @@ static void life(void)
     }
     end_ns = sim_now_ns();
     if (plan.crash) {
-        crashed_ns = plan.disk_fails ? end_ns : crashed_ns;
-        crashes += plan.disk_fails;
         sim_disk_cut();
     }
     while (!sim_thread_ended(senders)) {
@@ -798,6 +798,14 @@ static void life(void)
     }
     sim_join(senders);
     world.running = false;
+    plan.store_dead = plan.disk_fails && sim_below(2);
+    if (plan.disk_fails && (plan.crash || plan.store_dead)) {
+        crashed_ns = end_ns;
+        crashes++;
+    }
+    if (plan.store_dead) {
+        store_sim_faults(1000, 1000);
+    }
     cores_stop();
     server_close();
     faults_off();

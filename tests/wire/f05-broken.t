@@ -1,14 +1,25 @@
 #!/usr/bin/env python3
 """A disk that fails under a running server: every write and flush gives EIO. Nothing is acknowledged any more, hooks are told 503 with
-Retry-After, it is live and not ready, reads and known deliveries go on as far as memory goes, and SIGTERM ends it."""
+Retry-After, it is live and not ready, reads and known deliveries go on as far as memory goes, and SIGTERM ends it soon, although what
+became of deliveries cannot be kept; the next start brings them."""
 import os, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 from loop_disk import LoopDisk
+from sink import Sink
 
-with LoopDisk('broken') as disk:
-    server = disk.watch(Server(data=disk.link, threads=2, options=['--segment-bytes', '16M', '--drain-timeout', '3s']))
-    server.apply(GITHUB_SOURCE)
+with LoopDisk('broken') as disk, Sink() as sink:
+    server = disk.watch(Server(data=disk.link, threads=2, options=['--segment-bytes', '16M', '--drain-timeout', '15s']))
+    server.apply(GITHUB_SOURCE + '''---
+kind: Destination
+metadata: {name: slow}
+spec: {url: "%s", allowPrivate: true, retry: {schedule: [200ms, 1h], jitter: 0}}
+---
+kind: Route
+metadata: {name: to-slow}
+spec: {from: [{source: repo}], to: [{destination: slow}]}
+''' % sink.url('/slow'))
+    sink.manner('/slow', status=500, delay=0.4)
     token = server.token
     body = os.urandom(500)
     headers = github(body, SECRET)
@@ -36,9 +47,13 @@ with LoopDisk('broken') as disk:
     is_equal(server._once(server.admin, 'GET', '/metrics', b'', None).status, 200, 'metrics')
     began = time.monotonic()
     code = server.stop()
-    ok(code in (0, 1) and time.monotonic() - began < 25, 'SIGTERM ends it: %r after %.1f s' % (code, time.monotonic() - began))
+    ok(code in (0, 1) and time.monotonic() - began < 4, 'SIGTERM ends it: %r after %.1f s' % (code, time.monotonic() - began))
+    ok(sink.got('/slow'), 'there was something to keep: %d tries' % len(sink.got('/slow')))
+    sink.manner('/slow')
     ok(disk.again(), 'mounted again')
     server.start()
+    server.api('POST', '/api/v1/events/%s/replay?to=slow' % first.json['id'], token=token)
+    ok(sink.wait('/slow', 1), 'the delivery arrives')
     stored = [event['id'] for event in server.events('state=accepted')]
     ok(first.json['id'] in stored, 'what was acknowledged is there')
     is_equal(server.post('/hooks/repo', body, github(body, SECRET)).status, 200, 'and it works again')

@@ -13,6 +13,7 @@
 
 #define LETTERS_PER_COMMIT 4096U
 #define STORE_RETRY_NS     1000000000ULL
+#define STORE_LAST_NS      200000000ULL /* while it stops: once more, then no more */
 #define KEY_COMMIT_NS      1000000ULL
 
 /* ---- destinations */
@@ -425,12 +426,28 @@ static void report_counts(struct dispatch *dispatch, const struct delivery_repor
     due_changed(dispatch, fare, 0);
 }
 
-static void send_home(struct dispatch *dispatch, struct letter *letter)
+static void post_home(struct dispatch *dispatch, struct letter *letter)
 {
     if (letter->checkpoint) {
         struct checkpoint *checkpoint = bk_container_of(letter, struct checkpoint, letter);
         checkpoint->mail.run = deliver_checkpoint_back;
         ring_post(dispatch->config.ring, dispatch->rings[checkpoint->core], &checkpoint->mail);
+        return;
+    }
+    struct delivery_report *report = bk_container_of(letter, struct delivery_report, letter);
+    if (letter->own) {
+        free(report);
+        return;
+    }
+    report->mail.run = deliver_report_back;
+    ring_post(dispatch->config.ring, dispatch->rings[deliver_core(report->home)], &report->mail);
+}
+
+/* What it asked to keep is kept. */
+static void send_home(struct dispatch *dispatch, struct letter *letter)
+{
+    if (letter->checkpoint) {
+        post_home(dispatch, letter);
         return;
     }
     struct delivery_report *report = bk_container_of(letter, struct delivery_report, letter);
@@ -442,17 +459,45 @@ static void send_home(struct dispatch *dispatch, struct letter *letter)
     if (report->gone && running && dispatch->config.gone) {
         dispatch->config.gone(dispatch->config.context, report->destination);
     }
-    if (letter->own) {
-        free(report);
-        return;
+    post_home(dispatch, letter);
+}
+
+static struct letter *letter_pop(struct dispatch *dispatch)
+{
+    struct letter *letter = dispatch->letters_first;
+    dispatch->letters_first = letter->next;
+    dispatch->letter_count--;
+    if (!dispatch->letters_first) {
+        dispatch->letters_last = &dispatch->letters_first;
+        dispatch->commit_due_ns = 0;
     }
-    report->mail.run = deliver_report_back;
-    ring_post(dispatch->config.ring, dispatch->rings[deliver_core(report->home)], &report->mail);
+    return letter;
+}
+
+/* A stop does not wait for a store that takes nothing. From here on nothing is kept any more, also
+ * when it could be again: a checkpoint that comes later relies on what is let go here. The next
+ * start finds it in the journal, or delivers again. */
+static void give_up(struct dispatch *dispatch)
+{
+    if (!dispatch->given_up) {
+        log_event(LOG_WARN,
+                  "the store takes nothing: the stop does not wait for it, the next start "
+                  "finds what became of deliveries in the journal");
+    }
+    dispatch->given_up = true;
+    while (dispatch->letters_first) {
+        post_home(dispatch, letter_pop(dispatch));
+    }
 }
 
 static void commit_failed(struct dispatch *dispatch, enum bk_err err)
 {
-    dispatch->commit_due_ns = ring_now_ns(dispatch->config.ring) + STORE_RETRY_NS;
+    if (dispatch->draining && dispatch->store_failing) {
+        give_up(dispatch);
+        return;
+    }
+    dispatch->commit_due_ns =
+        ring_now_ns(dispatch->config.ring) + (dispatch->draining ? STORE_LAST_NS : STORE_RETRY_NS);
     if (!dispatch->store_failing) {
         dispatch->store_failing = true;
         log_event(LOG_ERROR, "cannot keep what became of deliveries: failing ones wait",
@@ -462,6 +507,10 @@ static void commit_failed(struct dispatch *dispatch, enum bk_err err)
 
 static bool commit(struct dispatch *dispatch)
 {
+    if (dispatch->given_up) {
+        give_up(dispatch);
+        return true;
+    }
     struct commit now = {dispatch, dispatch->letter_count < LETTERS_PER_COMMIT
                                        ? dispatch->letter_count
                                        : LETTERS_PER_COMMIT};
@@ -475,14 +524,7 @@ static bool commit(struct dispatch *dispatch)
         log_event(LOG_INFO, "what became of deliveries is kept again");
     }
     for (size_t i = 0; i < now.count; i++) {
-        struct letter *letter = dispatch->letters_first;
-        dispatch->letters_first = letter->next;
-        dispatch->letter_count--;
-        send_home(dispatch, letter);
-    }
-    if (!dispatch->letters_first) {
-        dispatch->letters_last = &dispatch->letters_first;
-        dispatch->commit_due_ns = 0;
+        send_home(dispatch, letter_pop(dispatch));
     }
     return true;
 }
@@ -490,6 +532,10 @@ static bool commit(struct dispatch *dispatch)
 void dispatch_drain(struct dispatch *dispatch)
 {
     dispatch->started = false;
+    dispatch->draining = true;
+    if (dispatch->store_failing && dispatch->commit_due_ns != 0) {
+        dispatch->commit_due_ns = ring_now_ns(dispatch->config.ring);
+    }
 }
 
 void dispatch_flush(struct dispatch *dispatch)

@@ -52,7 +52,8 @@ void dispatch_started(struct dispatch *dispatch, struct deliver *const *delivers
 bool dispatch_step(struct dispatch *dispatch);
 /* When (monotonic) the next step is due; UINT64_MAX: after mail. */
 uint64_t dispatch_next_ns(const struct dispatch *dispatch);
-/* The cores are draining: send them no more retries. */
+/* The cores are draining: send them no more retries, and do not make them wait for a store that
+ * takes nothing: what it would have kept is found by the next start, as after a crash. */
 void dispatch_drain(struct dispatch *dispatch);
 /* Commit what has arrived (the end of a stop). */
 void dispatch_flush(struct dispatch *dispatch);

@@ -62,6 +62,8 @@ struct dispatch {
     struct letter *early;   /* that come before their turn */
     uint64_t commit_due_ns; /* 0 = nothing to commit */
     bool store_failing;
+    bool draining;
+    bool given_up; /* the store failed while it drained: nothing is kept any more */
 
     struct fare *fares; /* open addressing, a power of two */
     size_t fares_size, fare_count;
