@@ -22,24 +22,10 @@ enum api_step api_entries_list(struct api_call *call)
     return err == BK_OK ? api_json(call, 200) : api_fail(call, err, "entries");
 }
 
-/* "canvasId" of the object in the answer. */
-static bool is_of_own_canvas(struct api_call *call)
-{
-    struct json_tree tree;
-    struct json_problem problem;
-    json_tree_init(&tree);
-    bool own = json_parse(buf_slice(&call->response->body), &tree, &problem) == BK_OK &&
-               api_may_see(call, json_text(yyjson_mut_obj_get(tree.roots[0], "canvasId")));
-    json_tree_fini(&tree);
-    return own;
-}
-
 enum api_step api_entries_get(struct api_call *call)
 {
-    enum bk_err err = entries_get_json(call->api->hub, call->segment, &call->response->body);
-    if (err == BK_OK && !is_of_own_canvas(call)) {
-        err = BK_NOT_FOUND;
-    }
+    enum bk_err err = entries_get_json(call->api->hub, call->segment, slice_str(call->token.canvas),
+                                       &call->response->body);
     return err == BK_OK ? api_json(call, 200) : api_fail(call, err, "entry");
 }
 

@@ -86,6 +86,7 @@ bool hub_is_of_another(struct hub *hub, enum resource_kind kind, struct slice ca
 
 /* ---- event sources by their number in the journal */
 
+/* canvas: empty where there was another canvas of that name, and is no more. */
 struct hub_source_name {
     char name[NAME_BYTES_MAX + 1];
     char canvas[NAME_BYTES_MAX + 1];

@@ -60,6 +60,15 @@ struct hub_address {
 /* What a canvas is called: empty = default, an id = the name of the Canvas with this id. */
 enum bk_err hub_canvas(struct store_txn *txn, struct slice canvas,
                        char ret_canvas[NAME_BYTES_MAX + 1]) BK_MUST_CHECK;
+/* What was there when a canvas was made: a canvas of before, of the same name, had it. All 0 of the
+ * default canvas, of one that is not there, and of those that an older becket made. */
+struct hub_born {
+    uint64_t number;    /* of event sources, destinations and routes; up to this one */
+    uint64_t entry;     /* likewise */
+    uint64_t operation; /* likewise */
+};
+enum bk_err hub_born(struct store_txn *txn, struct slice canvas,
+                     struct hub_born *ret_born) BK_MUST_CHECK;
 /* Where the object with this name (or id, of any canvas) is. BK_NOT_FOUND. */
 enum bk_err hub_find(struct store_txn *txn, enum resource_kind kind, struct slice canvas,
                      struct slice name, struct hub_address *ret_address) BK_MUST_CHECK;

@@ -389,6 +389,67 @@ with tempfile.TemporaryDirectory(prefix='becket-canvases-', dir=shm) as data, \
     is_equal(people['chief'].request('POST', '/auth/account/disconnect', form).status, 302, 'an administrator disconnects')
     is_equal(ask('GET', at, server.token).status, 404, 'and it is gone')
 
+    # ---- a canvas that was deleted and is made again is another one
+    def fill(text):
+        """A canvas green with one of everything, and what came of it: the ids of an event and an entry, and a token."""
+        server.apply('kind: Canvas\nmetadata: {name: green}\n')
+        server.apply(json.dumps([document('Team', 'us', 'green'), document('Destination', 'app', 'green'),
+                                 dict(document('EventSource', 'in', 'green'), spec={'type': 'github', 'path': 'green',
+                                      'verification': {'secrets': [{'value': 'green-key'}]}}),
+                                 dict(document('Route', 'all', 'green'), spec={'from': [{'source': 'in'}], 'to': [{'destination': 'app'}]}),
+                                 dict(document('IntegrationLink', 'out', 'green'),
+                                      spec={'type': 'generic', 'team': {'name': 'us'}, 'destination': {'name': 'app'}}),
+                                 dict(document('Integration', 'hub', 'green'), spec=dict(
+                                      {'type': 'github', 'url': hub.url + '/acme', 'apiUrl': hub.url, 'allowPrivate': True,
+                                       'auth': {'use': 'AUTH_TYPE_TOKEN', 'token': {'value': hub.token}}}))]))
+        body = json.dumps({'text': text}).encode()
+        event = server.post('/hooks/green', body, github(body, 'green-key')).json['id']
+        entry = json.loads(ask('POST', '/api/v1/entries?canvas=green', server.token, {'team': 'us', 'body': text}).text)['id']
+        token = make_token('green-' + text, 'admin', 'green')
+        end = time.monotonic() + 10
+        while time.monotonic() < end and any(not n for n in seen(token)):
+            time.sleep(0.05)
+        return event, entry, token
+
+    def seen(token):
+        """How many events, entries, operations and deliveries there are for a token."""
+        return [len(json.loads(ask('GET', '/api/v1/' + what, token).text)['items']) for what in
+                ('events', 'entries', 'operations', 'deliveries?event=' + EVENT[0] if EVENT[0] else 'deliveries')]
+
+    EVENT = [None]
+    old_event, old_entry, old_token = fill('old')
+    is_equal([n > 0 for n in seen(old_token)], [True] * 4, 'what is in a canvas: %s' % seen(old_token))
+    old_operation = json.loads(ask('GET', '/api/v1/operations', old_token).text)['items'][0]['metadata']['name']
+    ask('DELETE', '/api/v1/tokens/green-old', server.token)
+    for plural, name in (('routes', 'all'), ('integration-links', 'out'), ('event-sources', 'in'), ('integrations', 'hub'),
+                         ('destinations', 'app'), ('teams', 'us')):
+        is_equal(ask('DELETE', '/api/v1/%s/%s?canvas=green' % (plural, name), server.token).status, 204, 'no more ' + plural)
+    is_equal(ask('DELETE', '/api/v1/canvases/green', server.token).status, 204, 'the canvas is deleted')
+    is_equal(get('/api/v1/events/' + old_event)['canvasId'], 'green', 'its event is kept')
+    server.apply('kind: Canvas\nmetadata: {name: green}\n')
+    token = make_token('green-empty', 'admin', 'green')
+    for start in (False, True):
+        if start:
+            server.kill()
+            server.start()
+        is_equal(seen(token), [0, 0, 0, 0], 'another one of its name knows nothing of it%s' % (', after a kill' if start else ''))
+        is_equal([ask('GET', path, token).status for path in (
+            '/api/v1/events/' + old_event, '/api/v1/events/%s/body' % old_event, '/api/v1/entries/' + old_entry,
+            '/api/v1/operations/' + old_operation)], [404] * 4, 'nor by ids')
+        is_equal([ask(m, path, token, b).status for m, path, b in (
+            ('PUT', '/api/v1/entries/' + old_entry, {'body': 'x'}), ('DELETE', '/api/v1/entries/' + old_entry, None),
+            ('POST', '/api/v1/operations/%s/retry' % old_operation, None), ('POST', '/api/v1/events/%s/replay' % old_event, None))],
+            [404] * 4, 'nor changes it')
+        is_equal(json.loads(ask('POST', '/api/v1/replay?since=1h&dryRun=true', token).text)['events'], 0, 'nor has it replayed')
+    is_equal('canvasId' in get('/api/v1/events/' + old_event), False, 'the event is of no canvas now')
+    is_equal(get('/api/v1/entries/' + old_entry)['body'], 'old', 'who may all still finds what there was')
+    new_event, new_entry, new_token = fill('new')
+    is_equal([n > 0 for n in seen(new_token)], [True] * 4, 'what is in the new one: %s' % seen(new_token))
+    is_equal(ask('GET', '/api/v1/events/' + new_event, new_token).status, 200, 'its event')
+    is_equal([e['body'] for e in json.loads(ask('GET', '/api/v1/entries', new_token).text)['items']], ['new'], 'its entries')
+    ok(any(e['source'] == 'becket.entries' for e in json.loads(ask('GET', '/api/v1/events', new_token).text)['items']),
+       'the events of its entries')
+
     # ---- the command line
     code, out, err = server.cli('token', 'create', 'cli', '--role', 'write', '--canvas', 'red')
     ok(code == 0 and out.startswith('bkt_'), 'token create --canvas') or diag(err)

@@ -318,7 +318,9 @@ static void add_source(struct buf *json, struct hub *hub, const struct journal_r
         bool any = strcmp(name.type, "auto") == 0;
         const struct scheme_row *row = any ? record_row(hub, record, &head) : NULL;
         add_text(json, "source", slice_str(name.name));
-        add_text(json, "canvasId", slice_str(name.canvas));
+        if (name.canvas[0] != '\0') {
+            add_text(json, "canvasId", slice_str(name.canvas));
+        }
         add_text(json, "provider", slice_str(row != NULL ? scheme_row_name(row) : name.type));
         return;
     }
@@ -426,9 +428,8 @@ static void add_subject(struct buf *json, struct hub *hub, const struct journal_
 {
     struct http_head head;
     struct scheme_subject subject;
-    const struct scheme_row *row = record->entry.body_bytes <= SUBJECT_BODY_BYTES_MAX
-                                       ? record_row(hub, record, &head)
-                                       : NULL;
+    const struct scheme_row *row =
+        record->entry.body_bytes <= SUBJECT_BODY_BYTES_MAX ? record_row(hub, record, &head) : NULL;
     if (row == NULL) {
         return;
     }

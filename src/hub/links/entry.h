@@ -87,8 +87,9 @@ enum bk_err entries_list_json(struct hub *hub, const struct entries_query *query
                               struct buf *json) BK_MUST_CHECK;
 /* For a store of before "X/"; says itself that it was done. */
 enum bk_err entry_index_fill(struct store_txn *txn) BK_MUST_CHECK;
-/* One by its id. BK_NOT_FOUND. */
-enum bk_err entries_get_json(struct hub *hub, struct slice id, struct buf *json) BK_MUST_CHECK;
+/* One by its id; of this canvas (empty = any). BK_NOT_FOUND. */
+enum bk_err entries_get_json(struct hub *hub, struct slice id, struct slice canvas,
+                             struct buf *json) BK_MUST_CHECK;
 
 /* ---- for those that send it out, within a transaction. BK_NOT_FOUND. */
 

@@ -145,7 +145,7 @@ static enum bk_err change_end(struct change *change, enum bk_err err, struct buf
     char id[33];
     if (err == BK_OK && json) {
         hex_encode(change->entry.id, 16, id);
-        err = entries_get_json(change->hub, slice_of(id, 32), json);
+        err = entries_get_json(change->hub, slice_of(id, 32), SLICE_EMPTY, json);
     }
     buf_fini(&change->diff);
     arena_fini(&change->arena);
@@ -280,7 +280,7 @@ static enum bk_err find(struct change *change, struct store_txn *txn, struct sli
         err = take_stored(change, *ret_json);
     }
     if (err == BK_OK && caller->canvas.bytes > 0 &&
-        !slice_equal(caller->canvas, change->entry.canvas)) {
+        !entry_is_of(txn, change->number, change->entry.canvas, caller->canvas)) {
         return BK_NOT_FOUND;
     }
     return err == BK_OK && caller->person.bytes > 0 &&

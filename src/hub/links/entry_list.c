@@ -173,6 +173,7 @@ enum bk_err entries_list_json(struct hub *hub, const struct entries_query *query
 {
     struct search search = {.err = BK_OK};
     struct slice value;
+    struct hub_born born = {0};
     uint64_t number = 0;
     unsigned found = 0;
     bool all = true;
@@ -183,9 +184,15 @@ enum bk_err entries_list_json(struct hub *hub, const struct entries_query *query
     err = store_number(search.txn, KEY_ENTRY_NUMBER, &number);
     number = query->before > 0 && query->before <= number ? query->before - 1 : number;
     number = search_begin(&search, query) ? number : 0;
+    if (err == BK_OK && query->canvas.bytes > 0) {
+        err = hub_born(search.txn, query->canvas, &born);
+    }
     buf_add_str(json, "{\"items\":[");
     while (err == BK_OK && found < query->limit && search.seeks < LIST_SEEKS_MAX) {
         number = next_of_all(&search, number, &all);
+        if (number <= born.entry) {
+            number = 0;
+        }
         if (number == 0 || !all) {
             break;
         }
@@ -228,7 +235,30 @@ enum bk_err entry_find(struct store_txn *txn, struct slice id, uint64_t *ret_num
     return err;
 }
 
-enum bk_err entries_get_json(struct hub *hub, struct slice id, struct buf *json)
+bool entry_is_of(struct store_txn *txn, uint64_t number, struct slice entry_canvas,
+                 struct slice canvas)
+{
+    struct hub_born born;
+    return slice_equal(entry_canvas, canvas) && hub_born(txn, canvas, &born) == BK_OK &&
+           number > born.entry;
+}
+
+static bool is_shown(struct store_txn *txn, uint64_t number, struct slice json, struct slice canvas)
+{
+    struct integration_view view;
+    if (canvas.bytes == 0) {
+        return true;
+    }
+    if (integration_view_open(json, &view) != BK_OK) {
+        return false;
+    }
+    bool shown = entry_is_of(txn, number, integration_text(&view, "canvasId"), canvas);
+    integration_view_close(&view);
+    return shown;
+}
+
+enum bk_err entries_get_json(struct hub *hub, struct slice id, struct slice canvas,
+                             struct buf *json)
 {
     struct store_txn *txn;
     struct slice value;
@@ -238,6 +268,9 @@ enum bk_err entries_get_json(struct hub *hub, struct slice id, struct buf *json)
         return err;
     }
     err = entry_find(txn, id, &number, &value);
+    if (err == BK_OK) {
+        err = is_shown(txn, number, value, canvas) ? BK_OK : BK_NOT_FOUND;
+    }
     if (err == BK_OK) {
         buf_add_slice(json, value);
     }

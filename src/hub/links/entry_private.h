@@ -31,6 +31,9 @@ enum bk_err entry_index_put(struct store_txn *txn, uint64_t number,
                             struct slice json) BK_MUST_CHECK;
 enum bk_err entry_index_drop(struct store_txn *txn, uint64_t number,
                              struct slice json) BK_MUST_CHECK;
+/* Is an entry of this canvas, not of one of before that had its name? */
+bool entry_is_of(struct store_txn *txn, uint64_t number, struct slice entry_canvas,
+                 struct slice canvas);
 /* Its number, and what is stored. BK_NOT_FOUND: there is none, or it was deleted. */
 enum bk_err entry_find(struct store_txn *txn, struct slice id, uint64_t *ret_number,
                        struct slice *ret_json) BK_MUST_CHECK;

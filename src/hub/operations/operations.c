@@ -812,6 +812,7 @@ enum bk_err operations_list_json(struct operations *operations, struct slice can
                                  struct slice cursor, struct buf *json)
 {
     struct list_walk walk = {.left = limit, .json = json};
+    struct hub_born born;
     struct key prefix, from;
     uint64_t after = 0;
     if (cursor.bytes > 0 && !operation_name_parse(cursor, &after)) {
@@ -826,11 +827,13 @@ enum bk_err operations_list_json(struct operations *operations, struct slice can
     key_operation(&from, after);
     bool possible = canvas.bytes == 0 || resource_name_valid(canvas);
     if (possible && canvas.bytes > 0) {
+        err = hub_born(walk.txn, canvas, &born);
+        after = after > born.operation ? after : born.operation + 1;
         key_operations_in(&prefix, canvas);
         key_operation_in(&from, canvas, after);
     }
     buf_add_str(json, "{\"items\":[");
-    if (possible) {
+    if (possible && err == BK_OK) {
         err = store_walk(walk.txn, key_slice(&prefix), key_slice(&from), list_one, &walk);
     }
     store_read_end(walk.txn);
@@ -852,6 +855,7 @@ enum bk_err operations_canvas(struct operations *operations, uint64_t number,
     struct slice bytes;
     struct json_tree tree;
     struct operation operation;
+    struct hub_born born;
     enum bk_err err = store_read(hub_store(operations->config.hub), &txn);
     if (err != BK_OK) {
         return err;
@@ -862,7 +866,9 @@ enum bk_err operations_canvas(struct operations *operations, uint64_t number,
         err = operation_decode(bytes, &tree, &operation);
     }
     if (err == BK_OK) {
-        snprintf(ret_canvas, NAME_BYTES_MAX + 1, "%.*s", (int)operation.canvas.bytes,
+        err = hub_born(txn, operation.canvas, &born);
+        bool before = number <= born.operation;
+        snprintf(ret_canvas, NAME_BYTES_MAX + 1, "%.*s", before ? 0 : (int)operation.canvas.bytes,
                  (const char *)operation.canvas.at);
     }
     json_tree_fini(&tree);

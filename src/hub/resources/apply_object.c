@@ -7,14 +7,37 @@
 
 /* ---- the kinds */
 
+/* struct hub_born: what was there before it. */
 static enum bk_err canvas_build(struct apply *apply, struct apply_work *work)
 {
+    uint64_t numbers[3] = {apply->number, 0, 0};
     (void)work;
     buf_add_str(&apply->spec, "{}");
-    return BK_OK;
+    if (apply->existed) {
+        buf_add_slice(&apply->compiled, apply->old.compiled);
+        return BK_OK;
+    }
+    enum bk_err err = store_number(apply->txn, KEY_ENTRY_NUMBER, &numbers[1]);
+    if (err == BK_OK) {
+        err = store_number(apply->txn, KEY_OPERATION_NUMBER, &numbers[2]);
+    }
+    for (unsigned i = 0; i < bk_array_length(numbers); i++) {
+        uint8_t at[8];
+        key_put_u64(at, numbers[i]);
+        buf_add(&apply->compiled, at, sizeof at);
+    }
+    return err;
 }
 
-static const struct apply_kind canvas_kind = {.build = canvas_build};
+/* Its entries were events of a source without an object; another canvas of the name has its own. */
+static enum bk_err canvas_unindex(struct apply *apply, struct apply_work *work)
+{
+    struct key key;
+    key_entry_source(&key, work->name);
+    return store_delete(apply->txn, key_slice(&key));
+}
+
+static const struct apply_kind canvas_kind = {.build = canvas_build, .unindex = canvas_unindex};
 
 static const struct apply_kind *const kinds[RESOURCE_KIND_COUNT] = {
     [RESOURCE_CANVAS] = &canvas_kind,

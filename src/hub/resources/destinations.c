@@ -20,6 +20,7 @@ static enum bk_err target_name(struct store_txn *txn, uint64_t number, uint8_t *
 {
     struct key key;
     struct slice value, canvas, name;
+    struct hub_born born;
     key_target(&key, number);
     enum bk_err err = store_get(txn, key_slice(&key), &value);
     if (err != BK_OK) {
@@ -31,7 +32,9 @@ static enum bk_err target_name(struct store_txn *txn, uint64_t number, uint8_t *
     *ret_kind = value.at[0];
     keep(ret_name->canvas, canvas);
     keep(ret_name->name, name);
-    return BK_OK;
+    err = hub_born(txn, canvas, &born);
+    ret_name->canvas[0] = number <= born.number ? '\0' : ret_name->canvas[0];
+    return err;
 }
 
 enum bk_err hub_target_name(struct hub *hub, uint64_t number, struct hub_target_name *ret_name)
@@ -158,8 +161,8 @@ static enum bk_err run_pause(struct store_txn *txn, void *context)
     if (before.pause == pausing->pause) {
         return BK_CANCELLED;
     }
-    struct audit_change change = {.action = pausing->pause == DESTINATION_RUNNING ? "resumed"
-                                                                                   : "paused",
+    struct audit_change change = {.action =
+                                      pausing->pause == DESTINATION_RUNNING ? "resumed" : "paused",
                                   .kind = resource_kind_info(RESOURCE_DESTINATION)->name,
                                   .name = name.name,
                                   .canvas = name.canvas,

@@ -458,6 +458,24 @@ enum bk_err hub_list_json(struct hub *hub, enum resource_kind kind, struct slice
     return err == BK_OK && json->overflow ? BK_TOO_LARGE : err;
 }
 
+/* ---- canvases that were made again */
+
+enum bk_err hub_born(struct store_txn *txn, struct slice canvas, struct hub_born *ret_born)
+{
+    struct record record;
+    *ret_born = (struct hub_born){0};
+    if (slice_equal(canvas, SLICE(RESOURCE_CANVAS_DEFAULT))) {
+        return BK_OK;
+    }
+    enum bk_err err = hub_record(txn, RESOURCE_CANVAS, SLICE_EMPTY, canvas, &record);
+    if (err == BK_OK && record.compiled.bytes == 24) {
+        *ret_born = (struct hub_born){key_get_u64(record.compiled.at),
+                                      key_get_u64(record.compiled.at + 8),
+                                      key_get_u64(record.compiled.at + 16)};
+    }
+    return err == BK_NOT_FOUND ? BK_OK : err;
+}
+
 /* ---- sources by number */
 
 static void keep(char to[NAME_BYTES_MAX + 1], struct slice text)
@@ -472,6 +490,7 @@ enum bk_err hub_source_name(struct hub *hub, uint64_t number, struct hub_source_
     struct store_txn *txn;
     struct key key;
     struct slice value, canvas, rest;
+    struct hub_born born;
     enum bk_err err = store_read(hub->store, &txn);
     if (err != BK_OK) {
         return err;
@@ -485,6 +504,8 @@ enum bk_err hub_source_name(struct hub *hub, uint64_t number, struct hub_source_
         at = slice_find(rest, 0);
         keep(ret_name->canvas, canvas);
         keep(ret_name->name, slice_of(rest.at, at));
+        err = hub_born(txn, canvas, &born);
+        ret_name->canvas[0] = number <= born.number ? '\0' : ret_name->canvas[0];
         keep(ret_name->type, slice_skip(rest, at + 1));
     }
     store_read_end(txn);
