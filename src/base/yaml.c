@@ -434,14 +434,30 @@ static enum bk_err on_event(struct reader *reader, const yaml_event_t *event)
     return BK_OK;
 }
 
-static enum bk_err fail_parser(struct reader *reader, const yaml_parser_t *parser)
+/* What cannot be read at all is told by its byte; columns are characters. */
+static struct json_place place_of_byte(struct slice text, size_t offset)
+{
+    struct json_place place = {1, 1};
+    for (size_t i = 0; i < offset && i < text.bytes; i++) {
+        if (text.at[i] == '\n') {
+            place.line++;
+            place.column = 1;
+        } else {
+            place.column += (text.at[i] & 0xc0) != 0x80;
+        }
+    }
+    return place;
+}
+
+static enum bk_err fail_parser(struct reader *reader, const yaml_parser_t *parser,
+                               struct slice text)
 {
     struct json_place place = place_of(parser->problem_mark);
     if (parser->error == YAML_MEMORY_ERROR) {
         return fail(reader, place, BK_NO_MEMORY, "out of memory");
     }
     if (parser->error == YAML_READER_ERROR) {
-        place = place_of(parser->mark);
+        place = place_of_byte(text, parser->problem_offset);
     }
     return fail(reader, place, BK_INVALID, "%s%s%s", parser->problem ? parser->problem : "not YAML",
                 parser->context ? " " : "", parser->context ? parser->context : "");
@@ -470,7 +486,7 @@ enum bk_err yaml_parse(struct slice text, struct json_tree *tree, struct json_pr
     for (bool more = true; more && err == BK_OK;) {
         yaml_event_t event;
         if (!yaml_parser_parse(&parser, &event)) {
-            err = fail_parser(reader, &parser);
+            err = fail_parser(reader, &parser, text);
             break;
         }
         more = event.type != YAML_STREAM_END_EVENT;

@@ -91,28 +91,76 @@ const char *provider_fail(struct provider_run *run, enum provider_fault fault, c
 
 /* ---- judging an answer */
 
-/* Seconds out of Retry-After (both forms) or a reset time; 0 = not told. */
-static uint32_t retry_after(const struct provider_reply *reply)
+#define WAIT_SECONDS_MAX 86400U
+
+/* "30", "0.5": whole seconds, upwards; false = it is no number. */
+static bool seconds_of(struct slice text, uint64_t *ret_seconds)
 {
-    const struct http_header *header = http_find(reply->head, SLICE("retry-after"), NULL);
-    bool until = false;
-    if (!header) {
-        header = http_find(reply->head, SLICE("x-ratelimit-reset"), NULL);
-        until = true;
-    }
-    if (!header) {
-        return 0;
-    }
-    struct slice text = http_header_value(reply->head, header);
     uint64_t seconds = 0;
-    for (size_t i = 0; i < text.bytes && text.at[i] >= '0' && text.at[i] <= '9' && i < 12; i++) {
+    size_t i = 0;
+    for (; i < text.bytes && text.at[i] >= '0' && text.at[i] <= '9' && i < 12; i++) {
         seconds = seconds * 10 + (uint64_t)(text.at[i] - '0');
     }
-    if (until) {
-        uint64_t now = (uint64_t)reply->now_seconds;
-        seconds = seconds > now ? seconds - now : 0;
+    *ret_seconds = seconds + (i < text.bytes && text.at[i] == '.');
+    return i > 0;
+}
+
+static bool header_text(const struct provider_reply *reply, const char *name,
+                        struct slice *ret_text)
+{
+    const struct http_header *header = http_find(reply->head, slice_str(name), NULL);
+    *ret_text = header ? http_header_value(reply->head, header) : SLICE_EMPTY;
+    return header != NULL;
+}
+
+static uint32_t until(uint64_t seconds, int64_t now_seconds)
+{
+    uint64_t now = (uint64_t)now_seconds;
+    seconds = seconds > now ? seconds - now : 0;
+    return seconds > WAIT_SECONDS_MAX ? WAIT_SECONDS_MAX : (uint32_t)seconds;
+}
+
+/* Out of Retry-After, in both its forms; 0 = not told. */
+static uint32_t told_to_wait(const struct provider_reply *reply)
+{
+    struct slice text;
+    uint64_t seconds = 0;
+    int64_t at;
+    if (!header_text(reply, "retry-after", &text)) {
+        return 0;
     }
-    return seconds > 86400 ? 86400 : (uint32_t)seconds;
+    if (time_parse_http(text, &at) == BK_OK) {
+        return at > 0 ? until((uint64_t)at, reply->now_seconds) : 0;
+    }
+    seconds_of(text, &seconds);
+    return seconds > WAIT_SECONDS_MAX ? WAIT_SECONDS_MAX : (uint32_t)seconds;
+}
+
+/* When the window of a limit ends. These headers stand in every answer, so they mean something only
+ * where the limit is reached. A small number is a span, a large one a time. */
+static uint32_t window_ends(const struct provider_reply *reply)
+{
+    static const char *const names[] = {"x-ratelimit-reset-after", "x-ratelimit-reset",
+                                        "ratelimit-reset"};
+    struct slice text;
+    uint64_t seconds;
+    for (size_t i = 0; i < bk_array_length(names); i++) {
+        if (header_text(reply, names[i], &text) && seconds_of(text, &seconds)) {
+            return seconds > 1000000000         ? until(seconds, reply->now_seconds)
+                   : seconds > WAIT_SECONDS_MAX ? WAIT_SECONDS_MAX
+                                                : (uint32_t)seconds;
+        }
+    }
+    return 0;
+}
+
+uint32_t provider_pause_seconds(const struct provider_reply *reply)
+{
+    struct slice text;
+    bool reached = (header_text(reply, "x-ratelimit-remaining", &text) ||
+                    header_text(reply, "ratelimit-remaining", &text)) &&
+                   slice_equal(text, SLICE("0"));
+    return reached ? window_ends(reply) : 0;
 }
 
 static bool header_is(const struct provider_reply *reply, struct slice name, struct slice value)
@@ -121,13 +169,17 @@ static bool header_is(const struct provider_reply *reply, struct slice name, str
     return header && slice_equal_nocase(http_header_value(reply->head, header), value);
 }
 
-/* A 403 that means "slow down": GitHub's primary and secondary limits. */
+/* A 403 that means "slow down": GitHub's primary and secondary limits. Of the latter not all have a
+ * header that says so. */
 static bool is_limit(const struct provider_reply *reply)
 {
+    yyjson_mut_val *message = provider_get(reply->json, "message");
+    struct slice said = yyjson_mut_is_str(message) ? json_text(message) : SLICE_EMPTY;
     return reply->head->status == 429 ||
            (reply->head->status == 403 &&
             (http_find(reply->head, SLICE("retry-after"), NULL) ||
-             header_is(reply, SLICE("x-ratelimit-remaining"), SLICE("0"))));
+             header_is(reply, SLICE("x-ratelimit-remaining"), SLICE("0")) ||
+             (said.bytes > 0 && memmem(said.at, said.bytes, "rate limit", 10))));
 }
 
 /* The first text at or below a value: a member, an item. Bounded, for it comes from outside. */
@@ -194,8 +246,11 @@ static const char *fault_of_status(struct provider_run *run, const struct provid
 {
     unsigned status = reply->head->status;
     const char *title = run->provider->title;
-    run->retry_after_seconds = retry_after(reply);
+    run->retry_after_seconds = told_to_wait(reply);
     if (is_limit(reply)) {
+        if (run->retry_after_seconds == 0) {
+            run->retry_after_seconds = window_ends(reply);
+        }
         return provider_fail(run, PROVIDER_FAULT_LIMITED, "%s asks to slow down (%u)%s", title,
                              status, said(run, reply));
     }

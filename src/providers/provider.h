@@ -194,6 +194,10 @@ enum provider_next provider_no_reply(struct provider_run *run, enum provider_fau
 /* An answer outside of the steps that is no 2xx: the run has failed with what its status means. */
 enum provider_next provider_refused(struct provider_run *run, const struct provider_reply *reply);
 
+/* How long nothing more should be asked: an answer that used up what the provider allows says so. 0
+ * = go on. */
+uint32_t provider_pause_seconds(const struct provider_reply *reply);
+
 /* Is it worth trying the same again later, without anybody mending something first? */
 bool provider_fault_passes(enum provider_fault fault);
 /* Short stable name: "auth", "not_found" … and what a person should do (at that provider; NULL = at

@@ -96,6 +96,14 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
     code, out, err = server.cli('get', 'event-sources', '-o', 'json')
     code, out, err = server.cli('delete', '-f', write('list.json', out))
     ok(code == 0 and out.count('deleted EventSource') == 2, 'delete -f of what get -o json gave: %s%s' % (out, err))
+    # what get gives changes nothing, whatever there is of a kind
+    for kind in ('canvases', 'secrets', 'users', 'teams', 'integrations', 'integration-users', 'event-sources', 'destinations',
+                 'routes', 'integration-links'):
+        for form in ('yaml', 'json'):
+            listed = server.cli('get', kind, '-o', form)[1]
+            code, out, err = server.cli('apply', '-f', '-', '-o', 'json', stdin=listed.encode())
+            ok(code == 0 and all(r['action'] == 'unchanged' for r in json.loads(out)['results']),
+               'get %s -o %s | apply: %s%s' % (kind, form, out[:200], err))
     # all or nothing: what something else uses keeps the whole set
     server.cli('apply', '-f', folder)
     server.apply('kind: EventSource\nmetadata: {name: stranger}\nspec: {type: github, path: stranger, verification: {secrets: '

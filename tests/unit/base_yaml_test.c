@@ -79,6 +79,11 @@ static void test_anchors(void)
           "{\"a\":{\"k\":[1,2]},\"b\":{\"k\":[1,2]},\"c\":\"text\",\"d\":\"text\"}");
     means("- &x 1\n- *x\n- &x 2\n- *x\n", "[1,1,2,2]");
     refused("a: *nope\n", BK_INVALID, 1, 4, "no anchor");
+    refused("a: 1\nb: 2\n\xc3\xa4: \"x\ay\"\n", BK_INVALID, 3, 6, "control characters");
+    refused("a: 1\nb: \xff\n", BK_INVALID, 2, 4, "UTF-8");
+    refused("\xef\xbb\xbf"
+            "a: \a\n",
+            BK_INVALID, 1, 4, "control characters");
     refused("a: &x [*x]\n", BK_INVALID, 1, 8, "no anchor");
     refused("a: &x 1\n---\nb: *x\n", BK_INVALID, 3, 4, "no anchor");
     refused("x: &a {k: 1}\ny:\n  <<: *a\n", BK_INVALID, 3, 3, "merge keys");

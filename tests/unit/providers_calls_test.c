@@ -4,6 +4,7 @@
 #include "providers/provider.h"
 #include "tap.h"
 
+#define NOW 1767322980 /* Fri, 02 Jan 2026 03:03:00 GMT */
 #define URL "https://hooks.example/hooks/abc"
 
 /* One exchange: what must be asked, and what is answered. */
@@ -85,7 +86,7 @@ static enum provider_next answer(enum provider_next next, const struct exchange 
     json_tree_init(tree);
     struct json_problem problem;
     struct slice body = slice_of(exchange->answer + head.head_bytes, bytes - head.head_bytes);
-    struct provider_reply reply = {.head = &head, .body = body, .now_seconds = 1000};
+    struct provider_reply reply = {.head = &head, .body = body, .now_seconds = NOW};
     if (json_parse(body, tree, &problem) == BK_OK) {
         reply.json = tree->roots[0];
     }
@@ -201,8 +202,27 @@ static void test_faults(void)
     } rows[] = {
         {STATUS(401, "{\"message\":\"Bad credentials\"}"), PROVIDER_FAULT_AUTH, 0},
         {STATUS(403, "{\"message\":\"Resource not accessible\"}"), PROVIDER_FAULT_FORBIDDEN, 0},
-        {"HTTP/1.1 403 x\r\nX-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: 1060\r\n\r\n{}",
+        {"HTTP/1.1 403 x\r\nX-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: 1767323040\r\n\r\n{}",
          PROVIDER_FAULT_LIMITED, 60},
+        {"HTTP/1.1 403 x\r\nX-RateLimit-Remaining: 12\r\nX-RateLimit-Reset: 1767323040\r\n\r\n"
+         "{\"message\":\"You have exceeded a secondary rate limit. Please wait.\"}",
+         PROVIDER_FAULT_LIMITED, 60},
+        {"HTTP/1.1 429 x\r\nRetry-After: Fri, 02 Jan 2026 03:04:05 GMT\r\n\r\n{}",
+         PROVIDER_FAULT_LIMITED, 65},
+        {"HTTP/1.1 429 x\r\nRetry-After: Fri, 02 Jan 2026 03:00:05 GMT\r\n\r\n{}",
+         PROVIDER_FAULT_LIMITED, 0},
+        {"HTTP/1.1 429 x\r\nRetry-After: 0.65\r\n\r\n{}", PROVIDER_FAULT_LIMITED, 1},
+        {"HTTP/1.1 429 x\r\nRetry-After: soon\r\nRateLimit-Reset: 7\r\n\r\n{}",
+         PROVIDER_FAULT_LIMITED, 7},
+        {"HTTP/1.1 429 x\r\nX-RateLimit-Reset: 1767323040.5\r\nX-RateLimit-Reset-After: 1.337\r\n"
+         "\r\n{}",
+         PROVIDER_FAULT_LIMITED, 2},
+        {"HTTP/1.1 429 x\r\nRetry-After: 99999999999999999999\r\n\r\n{}", PROVIDER_FAULT_LIMITED,
+         86400},
+        /* its window ends in an hour, but that is not what is wrong */
+        {"HTTP/1.1 502 x\r\nX-RateLimit-Remaining: 4999\r\nX-RateLimit-Reset: 1767326580\r\n\r\n{}",
+         PROVIDER_FAULT_DOWN, 0},
+        {"HTTP/1.1 503 x\r\nRetry-After: 20\r\n\r\n{}", PROVIDER_FAULT_DOWN, 20},
         {"HTTP/1.1 403 x\r\nRetry-After: 30\r\n\r\n{}", PROVIDER_FAULT_LIMITED, 30},
         {"HTTP/1.1 429 x\r\n\r\n{}", PROVIDER_FAULT_LIMITED, 0},
         {STATUS(404, "{}"), PROVIDER_FAULT_NOT_FOUND, 0},

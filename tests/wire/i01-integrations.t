@@ -186,6 +186,41 @@ spec: {type: github, url: "https://git.example/acme", auth: {use: none}}
     github_double.close()
 
 
+def test_limits():
+    """A provider that asks to slow down is left alone by everything of that integration, as long as it says."""
+    double, other = GitHub(), GitHub('ghp_other')
+    names = ['r%d' % i for i in range(12)]
+    for of in (double, other):
+        of.repositories.update({'acme/' + n: {} for n in names})
+    until = time.monotonic() + 2.5
+    limits = [Reply(429, {'message': 'later'}, {'Retry-After': '2'})]
+    double.fault = lambda call: limits[0] if time.monotonic() < until else None
+    source = 'kind: EventSource\nmetadata: {name: %s-%s}\nspec: {integration: {name: %s}, resource: {type: repository, name: %s}}'
+    one = 'kind: Integration\nmetadata: {name: %s}\nspec: {type: github, url: "https://github.com/acme", apiUrl: "%s", check: false, ' \
+          'allowPrivate: true, auth: {use: token, token: {value: %s}}}'
+    with Server() as server:
+        until = time.monotonic() + 2.5
+        server.apply('\n---\n'.join([one % ('a', double.url, double.token), one % ('b', other.url, other.token)] +
+                                    [source % (i, n, i, n) for i in 'ab' for n in names]))
+        ok(when(lambda: all(other.repositories['acme/' + n] for n in names), 2), 'another integration goes on')
+        ok(len(double.calls) <= 4, 'who is asked to wait does not ask for each: %d calls' % len(double.calls))
+        began = time.monotonic()
+        ok(when(lambda: all(double.repositories['acme/' + n] for n in names)), 'then all of it is made, %.1f s later' %
+           (time.monotonic() - began))
+        ok(len(double.calls) < 40, 'with %d calls' % len(double.calls))
+        # what is used up is told by an answer that is none the worse for it
+        limits[0], until = None, 0
+        count = len(double.calls)
+        double.fault = lambda call: Reply(200, [], {'X-RateLimit-Remaining': '0', 'X-RateLimit-Reset': str(int(time.time()) + 2)}) \
+            if call.number == count + 1 else None
+        server.apply('\n---\n'.join(source % ('c', n, 'a', n) for n in names))
+        time.sleep(0.8)
+        ok(len(double.calls) - count <= 8, 'nothing is left: %d calls' % (len(double.calls) - count))
+        ok(when(lambda: all(len(double.repositories['acme/' + n]) == 2 for n in names)), 'until the window ends')
+    double.close()
+    other.close()
+
+
 def test_faults():
     """A fault in each call of the life of a hook, and the server killed in it."""
     def life(prepare, during=None):
@@ -292,5 +327,6 @@ test_life()
 test_refusals()
 test_semaphore()
 test_app()
+test_limits()
 test_faults()
 done()

@@ -51,13 +51,22 @@ struct live {
     int64_t sent_ns;
 };
 
+/* An integration whose provider asked to slow down: none of its operations is started before. In
+ * memory only; whoever is started too soon after a start hears it again. */
+#define HOLDS_MAX 64U
+struct hold {
+    char canvas[NAME_BYTES_MAX + 1], integration[NAME_BYTES_MAX + 1];
+    int64_t until_ns;
+};
+
 struct operations {
     struct operations_config config;
+    struct hold holds[HOLDS_MAX];
     struct list live;
     unsigned live_count;
     bool woken;
     int64_t next_ns;       /* of what is in the store, or of the next try to write */
-    int64_t held_ns;       /* of what is due but in doubt; INT64_MAX = nothing is */
+    int64_t held_ns;       /* of what is due but in doubt or on hold; INT64_MAX = nothing is */
     uint8_t scan_from[18]; /* key behind which to look next; all zero = from the start */
     bool scanning;
     bool resuming;  /* more of an integration is to be made due */
@@ -156,6 +165,47 @@ static void scrub_why(struct live *live)
     }
 }
 
+/* ---- limits */
+
+static bool is_hold_of(const struct hold *hold, const struct operation *operation)
+{
+    return slice_equal(operation->integration, slice_str(hold->integration)) &&
+           slice_equal(operation->integration_canvas, slice_str(hold->canvas));
+}
+
+/* 0 = it may start. */
+static int64_t held_until(const struct operations *operations, const struct operation *operation,
+                          int64_t now_ns)
+{
+    for (size_t i = 0; i < HOLDS_MAX; i++) {
+        const struct hold *hold = &operations->holds[i];
+        if (hold->until_ns > now_ns && is_hold_of(hold, operation)) {
+            return hold->until_ns;
+        }
+    }
+    return 0;
+}
+
+/* In its own place, else in that of the one that ends soonest. */
+static void hold_integration(struct operations *operations, const struct operation *operation,
+                             int64_t until_ns)
+{
+    struct hold *hold = &operations->holds[0];
+    for (size_t i = 0; i < HOLDS_MAX; i++) {
+        struct hold *at = &operations->holds[i];
+        if (is_hold_of(at, operation)) {
+            hold = at;
+            break;
+        }
+        hold = at->until_ns < hold->until_ns ? at : hold;
+    }
+    snprintf(hold->canvas, sizeof hold->canvas, "%.*s", (int)operation->integration_canvas.bytes,
+             (const char *)operation->integration_canvas.at);
+    snprintf(hold->integration, sizeof hold->integration, "%.*s", (int)operation->integration.bytes,
+             (const char *)operation->integration.at);
+    hold->until_ns = until_ns;
+}
+
 /* ---- the run ends */
 
 /* base * 2^n up to last, of that a random half to whole. */
@@ -188,6 +238,7 @@ static void schedule(struct live *live, int64_t now_ns)
     int64_t pause_ns = back_off(before, PASSES_FIRST_NS, PASSES_LAST_NS);
     if (run->fault == PROVIDER_FAULT_LIMITED) {
         int64_t least_ns = told_ns > 0 ? told_ns : LIMITED_LEAST_NS;
+        hold_integration(live->operations, operation, now_ns + least_ns);
         pause_ns += least_ns;
     } else if (told_ns > pause_ns) {
         pause_ns = told_ns;
@@ -410,6 +461,10 @@ void operations_answered(struct operations *operations, struct operation_call *c
                                    .body = scrubbed(live, answer->body),
                                    .now_seconds = now_ns / NS_PER_SECOND};
     struct json_problem problem;
+    uint32_t pause_seconds = provider_pause_seconds(&reply);
+    if (pause_seconds > 0) {
+        hold_integration(operations, &live->operation, now_ns + pause_seconds * NS_PER_SECOND);
+    }
     json_tree_fini(&live->reply);
     json_tree_init(&live->reply);
     if (reply.body.bytes > 0 && json_parse(reply.body, &live->reply, &problem) == BK_OK) {
@@ -491,6 +546,11 @@ static bool start(struct operations *operations, struct store_txn *txn, uint64_t
     }
     int64_t arrived_ns = live->operation.in_doubt ? live->operation.updated_ns + DOUBT_NS : now_ns;
     bool held = arrived_ns > now_ns && arrived_ns <= now_ns + DOUBT_NS;
+    int64_t hold_ns = held_until(operations, &live->operation, now_ns);
+    if (hold_ns > 0) {
+        held = true;
+        arrived_ns = hold_ns;
+    }
     if (held && arrived_ns < operations->held_ns) {
         operations->held_ns = arrived_ns;
     }
@@ -756,6 +816,7 @@ enum bk_err operations_retry(struct operations *operations, uint64_t number, int
 {
     struct retry retry = {number, now_ns};
     struct live *live = find_live(operations, number);
+    memset(operations->holds, 0, sizeof operations->holds); /* somebody knows better */
     if (live) {
         live->again = true;
         return BK_OK;

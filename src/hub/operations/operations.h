@@ -7,6 +7,9 @@
  * Order       State is stored before a call is sent and after its answer came; one commit carries
  *             all that happened in a turn. Per object one operation at a time, per integration
  *             OPERATIONS_PER_INTEGRATION, in all OPERATIONS_RUNNING_MAX.
+ * Limits      An answer that asks to slow down, or says that nothing is left of what the provider
+ *             allows, holds all operations of its integration until then; a retry by hand does not
+ *             wait.
  * Again       Faults that pass: 1 s doubled up to 5 min, with jitter, or what the provider says.
  *             Others wait for a person (`becket retry`, a new apply), and are looked at again after
  *             30 min, doubled up to a day: somebody may have mended it at the provider.

@@ -961,17 +961,18 @@ static size_t count_links(const struct apply *apply, const struct json_tree *tre
 static enum bk_err decode_all(struct apply *apply, struct json_tree *tree)
 {
     size_t count = count_documents(tree);
-    if (count == 0 || (apply->options->one && count != 1)) {
+    bool nothing = tree->count == 0; /* an empty list is something: what `get` gives */
+    if (nothing || (apply->options->one && count != 1)) {
         return apply_fail(apply, BK_INVALID,
-                          count == 0 ? "there is no document in it"
-                                     : "only one document is wanted here");
+                          nothing ? "there is no document in it"
+                                  : "only one document is wanted here");
     }
     size_t links = apply->options->remove ? 0 : count_links(apply, tree), number = 0;
     struct resource_document *documents =
-        arena_take(apply->arena, (count + links) * sizeof *documents);
-    apply->works = calloc(count + links, sizeof *apply->works);
-    apply->sorted = calloc(count + links, sizeof(struct apply_work *));
-    apply->wanted = calloc(apply->options->remove ? count : 1, sizeof *apply->wanted);
+        arena_take(apply->arena, (count + links + 1) * sizeof *documents);
+    apply->works = calloc(count + links + 1, sizeof *apply->works);
+    apply->sorted = calloc(count + links + 1, sizeof(struct apply_work *));
+    apply->wanted = calloc(apply->options->remove ? count + 1 : 1, sizeof *apply->wanted);
     if (!documents || !apply->works || !apply->sorted || !apply->wanted) {
         return BK_NO_MEMORY;
     }
