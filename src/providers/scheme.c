@@ -689,7 +689,6 @@ static const struct scheme *resolve(const struct scheme *scheme,
 
 void scheme_prepare(const struct scheme *scheme, struct scheme_request *request)
 {
-    bk_assert(scheme != NULL && request != NULL && request->head != NULL);
     struct scheme_slots *slots = &request->slots;
     slots->scheme = scheme_resolve(scheme, request->head);
     if (slots->scheme != NULL) {
@@ -787,7 +786,6 @@ verify_any(const struct scheme *scheme, const struct scheme_request *request,
 enum scheme_verdict scheme_verify(const struct scheme *scheme, const struct scheme_request *request,
                                   struct scheme_answer *ret_answer)
 {
-    bk_assert(scheme != NULL && request != NULL && ret_answer != NULL);
     if (__builtin_expect(scheme->extra_at != 0, 0) && !extra_allows(scheme, request)) {
         return SCHEME_ADDRESS_REFUSED;
     }
@@ -899,7 +897,6 @@ __attribute__((noinline)) static void identify_any(const struct scheme *scheme,
 void scheme_identify(const struct scheme *scheme, const struct scheme_request *request,
                      struct scheme_identity *ret_identity)
 {
-    bk_assert(scheme != NULL && request != NULL && ret_identity != NULL);
     const struct scheme *prepared = request->slots.scheme;
     ret_identity->within = SLICE_EMPTY;
     if (__builtin_expect(prepared != NULL && prepared->plan->is_named, 1)) {
@@ -964,7 +961,6 @@ static unsigned redact_name(const struct http_head *head, struct slice name,
 unsigned scheme_redactions(const struct scheme *scheme, const struct scheme_request *request,
                            struct scheme_redaction *ret_redactions, unsigned max)
 {
-    bk_assert(scheme != NULL && request != NULL && (max == 0 || ret_redactions != NULL));
     if (__builtin_expect(request->slots.no_secrets, 1)) {
         return 0;
     }
