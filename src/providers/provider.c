@@ -274,7 +274,9 @@ static const char *fault_of_status(struct provider_run *run, const struct provid
                              said(run, reply));
     }
     if (status >= 300 && status < 400) {
-        return provider_fail(run, PROVIDER_FAULT_ODD, "%s redirects (%u), which is not followed",
+        return provider_fail(run, PROVIDER_FAULT_ODD,
+                             "%s redirects (%u) to another server, or in circles, which is not "
+                             "followed",
                              title, status);
     }
     return provider_fail(run, PROVIDER_FAULT_REFUSED, "%s refuses it (%u)%s", title, status,

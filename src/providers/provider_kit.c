@@ -55,8 +55,9 @@ struct slice provider_segment(struct provider_run *run, struct slice text)
     return at ? slice_of(at, percent_encode(text, at)) : SLICE_EMPTY;
 }
 
-__attribute__((format(printf, 2, 0))) static struct slice
-format_into(struct provider_run *run, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static struct slice format_into(struct provider_run *run,
+                                                                      const char *format,
+                                                                      va_list args)
 {
     va_list again;
     va_copy(again, args);
@@ -163,8 +164,14 @@ bool provider_has_next_page(const struct provider_reply *reply)
         return false;
     }
     struct slice value = http_header_value(reply->head, header);
-    struct slice next = SLICE("rel=\"next\"");
-    return memmem(value.at, value.bytes, next.at, next.bytes) != NULL;
+    /* rel="next", and as RFC 8288 also allows it: rel=next */
+    static const char *const forms[] = {"rel=\"next\"", "rel=next"};
+    for (size_t i = 0; i < 2; i++) {
+        if (memmem(value.at, value.bytes, forms[i], strlen(forms[i]))) {
+            return true;
+        }
+    }
+    return false;
 }
 
 unsigned provider_events(const struct provider_run *run,

@@ -127,6 +127,7 @@ class GitHub(Double):
     def __init__(self, token='ghp_double'):
         self.repositories = {}
         self.organizations = {}
+        self.renamed = {}         # old name -> (number, new name)
         self.issued = set()
         self.next_id = 100
         self.may = True
@@ -169,6 +170,12 @@ class GitHub(Double):
     def route(self, call):
         if call.path == '/user':
             return Reply(200, {'login': 'octo', 'id': 583231}, {'X-OAuth-Scopes': 'repo, admin:repo_hook'})
+        for old, (number, new) in self.renamed.items():
+            if call.path.startswith('/repos/' + old):
+                place = '%s/repositories/%d%s' % (self.url, number, call.path[len('/repos/' + old):])
+                return Reply(301 if call.method == 'GET' else 307, {'message': 'Moved Permanently', 'url': place},
+                             {'Location': place + ('?' + call.query_text if call.query_text else '')})
+            call.path = re.sub('^/repositories/%d(?=/|$)' % number, '/repos/' + new, call.path)
         match = re.fullmatch(r'/(?:repos/([^/]+/[^/]+)|orgs/([^/]+))(/hooks(?:/(\d+))?)?', call.path)
         if not match:
             return Reply(404, {'message': 'Not Found'})

@@ -47,7 +47,8 @@ GITHUB = {
     'GET /orgs/{org}': {},
     'POST /app/installations/{number}/access_tokens': {},
 }
-for place in ('/repos/{owner}/{repo}', '/orgs/{org}'):
+GITHUB['GET /repositories/{number}'] = {}  # where GitHub leads to when a repository has a new name
+for place in ('/repos/{owner}/{repo}', '/repositories/{number}', '/orgs/{org}'):
     GITHUB.update({
         'GET %s/hooks' % place: {'query': {'per_page': word('100'), 'page': PAGE}},
         'POST %s/hooks' % place: {'body': GITHUB_NEW},

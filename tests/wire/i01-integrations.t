@@ -186,6 +186,40 @@ spec: {type: github, url: "https://git.example/acme", auth: {use: none}}
     github_double.close()
 
 
+def test_renamed():
+    """A repository with a new name is found where GitHub says it is, at GitHub only; nobody else gets the token."""
+    double, thief = GitHub(), GitHub()
+    double.repositories['acme/old'] = hooks = {}
+    of = lambda: server.api('GET', '/api/v1/event-sources/s').json.get('status', {})
+    again = lambda: server.api('POST', '/api/v1/operations/%s/retry' % of()['operation'])
+    with Server() as server:
+        server.apply('kind: Integration\nmetadata: {name: hub}\nspec: {type: github, url: "https://github.com/acme", apiUrl: "%s", '
+                     'allowPrivate: true, auth: {use: token, token: {value: %s}}}\n---\nkind: EventSource\nmetadata: {name: s}\nspec: '
+                     '{integration: {name: hub}, resource: {type: repository, name: old}}' % (double.url, double.token))
+        ok(when(lambda: of().get('state') == 'ready' and hooks), 'a hook')
+        double.repositories['acme/new'] = double.repositories.pop('acme/old')
+        double.renamed['acme/old'] = (7, 'acme/new')
+        next(iter(hooks.values()))['active'] = False
+        again()
+        ok(when(lambda: all(h['active'] for h in hooks.values())), 'mended under its new name')
+        hooks.clear()
+        again()
+        ok(when(lambda: len(hooks) == 1), 'and made anew: %s' % of())
+        double.fault = lambda call: Reply(301, {}, {'Location': call.path})
+        again()
+        ok(when(lambda: 'circles' in of().get('message', '')), 'round and round: %s' % of())
+        for place in (thief.url + '/user', '//127.0.0.1:1/user', thief.url.replace('http:', 'https:') + '/', 'x:y', ''):
+            double.fault = lambda call: Reply(301, {}, {'Location': place})
+            again()
+            ok(when(lambda: of().get('reason') == 'odd' and of()['state'] == 'error'), 'not to %r: %s' % (place, of()))
+        is_equal(len(thief.calls), 0, 'nobody else is asked')
+        double.fault = lambda call: None
+        server.api('DELETE', '/api/v1/event-sources/s')
+        ok(when(lambda: not hooks), 'and removed')
+    double.close()
+    thief.close()
+
+
 def test_limits():
     """A provider that asks to slow down is left alone by everything of that integration, as long as it says."""
     double, other = GitHub(), GitHub('ghp_other')
@@ -327,6 +361,7 @@ test_life()
 test_refusals()
 test_semaphore()
 test_app()
+test_renamed()
 test_limits()
 test_faults()
 done()

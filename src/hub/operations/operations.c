@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/scrub.h"
 #include "base/time.h"
+#include "base/url.h"
 #include "hub/hub_private.h"
 #include "ring/ring.h"
 #include "store/keys.h"
@@ -49,6 +50,7 @@ struct live {
     struct provider_run run;
     struct operation_call call;
     int64_t sent_ns;
+    unsigned redirects; /* of this call */
 };
 
 /* An integration whose provider asked to slow down: none of its operations is started before. In
@@ -330,6 +332,7 @@ static void prepare_call(struct live *live, int64_t now_ns)
     struct slice base = live->ground.base;
     struct operation *operation = &live->operation;
     live->state = LIVE_TO_SEND;
+    live->redirects = 0;
     live->call = (struct operation_call){
         .method = request->method,
         .url =
@@ -444,6 +447,52 @@ static void logged_in(struct live *live, const struct provider_reply *reply, int
     }
 }
 
+/* ---- a thing that was renamed or moved */
+
+#define REDIRECTS_MAX 3U
+
+/* Where it is now, whole; empty when it is not at this very server, to which the credential may go.
+ */
+static struct slice new_place(struct live *live, const struct http_head *head)
+{
+    const struct http_header *header = http_find(head, SLICE("location"), NULL);
+    struct slice text = header ? http_header_value(head, header) : SLICE_EMPTY;
+    struct url from, to;
+    const char *why;
+    if (url_parse(live->call.url, &from, &why) != BK_OK) {
+        return SLICE_EMPTY;
+    }
+    if (text.bytes > 1 && text.at[0] == '/' && text.at[1] != '/') {
+        char authority[URL_AUTHORITY_BYTES_MAX];
+        url_authority(from.host, from.port, from.tls, false, authority);
+        text = slice_str(arena_printf(&live->arena, "http%s://%s%.*s", from.tls ? "s" : "",
+                                      authority, (int)text.bytes, (const char *)text.at));
+    }
+    bool same = text.bytes > 0 && url_parse(text, &to, &why) == BK_OK && to.tls == from.tls &&
+                to.port == from.port && strcmp(to.host, from.host) == 0;
+    char *copy = same ? arena_copy(&live->arena, text.at, text.bytes) : NULL;
+    return slice_of(copy, copy ? text.bytes : 0);
+}
+
+/* The same request once more where the provider says; GitHub does so for a repository that has a
+ * new name. Only what keeps its method by the status. */
+static bool follow(struct live *live, const struct http_head *head)
+{
+    unsigned status = head->status;
+    bool keeps = status == 307 || status == 308 ||
+                 ((status == 301 || status == 302) && live->call.method == HTTP_GET);
+    struct slice place = keeps && !live->logging_in && live->redirects < REDIRECTS_MAX
+                             ? new_place(live, head)
+                             : SLICE_EMPTY;
+    if (place.bytes == 0) {
+        return false;
+    }
+    live->redirects++;
+    live->call.url = place;
+    live->state = LIVE_TO_SEND;
+    return true;
+}
+
 void operations_answered(struct operations *operations, struct operation_call *call,
                          const struct operation_answer *answer, int64_t now_ns)
 {
@@ -455,6 +504,9 @@ void operations_answered(struct operations *operations, struct operation_call *c
         provider_no_reply(&live->run, answer->fault ? answer->fault : PROVIDER_FAULT_DOWN,
                           answer->why);
         end_failed(live, now_ns);
+        return;
+    }
+    if (live->ground.provider->api_path && follow(live, answer->head)) {
         return;
     }
     struct provider_reply reply = {.head = answer->head,

@@ -7,6 +7,8 @@
  * Order       State is stored before a call is sent and after its answer came; one commit carries
  *             all that happened in a turn. Per object one operation at a time, per integration
  *             OPERATIONS_PER_INTEGRATION, in all OPERATIONS_RUNNING_MAX.
+ * Moved       A redirect at the same server is followed where it keeps the method; nobody else gets
+ *             the credential.
  * Limits      An answer that asks to slow down, or says that nothing is left of what the provider
  *             allows, holds all operations of its integration until then; a retry by hand does not
  *             wait.
