@@ -195,13 +195,14 @@ static const struct schema schemas[] = {
     {"TokenCreated",
      "{\"allOf\":[{\"$ref\":\"#/components/schemas/Token\"},{\"type\":\"object\",\"properties\":"
      "{\"token\":" TEXT "}}]}"},
-    {"Audit", "{\"type\":\"object\",\"properties\":{\"id\":" TEXT ",\"at\":" TIME ",\"actor\":" TEXT
-              ",\"role\":" TEXT ",\"user\":" TEXT ",\"requestId\":" TEXT ",\"remote\":" TEXT
-              ",\"action\":{\"enum\":[\"created\",\"updated\",\"deleted\",\"paused\","
-              "\"resumed\",\"replayed\",\"revealed\",\"retried\",\"rotated\"]},\"kind\":" TEXT
-              ",\"name\":" TEXT ",\"canvasId\":" TEXT ",\"cut\":{\"type\":\"boolean\"},"
-              "\"diff\":{\"type\":\"array\",\"items\":{\"type\":\"object\","
-              "\"properties\":{\"path\":" TEXT ",\"before\":{},\"after\":{}}}}}}"},
+    {"Audit",
+     "{\"type\":\"object\",\"properties\":{\"id\":" TEXT ",\"at\":" TIME ",\"actor\":" TEXT
+     ",\"role\":" TEXT ",\"user\":" TEXT ",\"requestId\":" TEXT ",\"remote\":" TEXT
+     ",\"action\":{\"enum\":[\"created\",\"updated\",\"deleted\",\"paused\","
+     "\"resumed\",\"replayed\",\"revealed\",\"retried\",\"rotated\",\"logged-in\",\"logged-out\"]},"
+     "\"kind\":" TEXT ",\"name\":" TEXT ",\"canvasId\":" TEXT ",\"cut\":{\"type\":\"boolean\"},"
+     "\"diff\":{\"type\":\"array\",\"items\":{\"type\":\"object\","
+     "\"properties\":{\"path\":" TEXT ",\"before\":{},\"after\":{}}}}}}"},
     {"AuditList", LIST_OF("Audit")},
     {"Event",
      "{\"type\":\"object\",\"required\":[\"id\",\"source\",\"receivedAt\",\"state\",\"size\"],"

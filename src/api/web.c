@@ -529,11 +529,14 @@ static bool choose_canvas(struct page *page)
         page_says(page, 404, "Not found", "There is no canvas of this name.");
         return false;
     }
-    if (strcmp(session->canvas, address.name) != 0) {
+    /* Another site's link shows a canvas; it chooses none for what comes after. */
+    bool chooses = !slice_equal(page->call->request->sec_fetch_site, SLICE("cross-site"));
+    if (chooses && strcmp(session->canvas, address.name) != 0) {
         memcpy(session->canvas, address.name, sizeof session->canvas);
         session_store(page, session);
     }
-    page->canvas = slice_str(session->canvas);
+    const char *kept = arena_string(arena, address.name);
+    page->canvas = slice_str(kept ? kept : RESOURCE_CANVAS_DEFAULT);
     return true;
 }
 
@@ -552,6 +555,26 @@ bool page_resume(struct api_call *call, const uint8_t session[32], const char *c
 }
 
 /* ---- login */
+
+/* Who used a token at the pages; a store that takes no writes keeps nobody out. */
+static void note_session(struct page *page, const char *action)
+{
+    struct audit_actor actor;
+    struct audit_change change = {.action = action,
+                                  .kind = "Session",
+                                  .name = page->session->token.name,
+                                  .canvas = page->session->token.canvas,
+                                  .now_ns = page->call->request->wall_ns};
+    page->user = page->user.bytes > 0 ? page->user : token_user(&page->session->token);
+    page_actor(page, &actor);
+    audit_actor_set(page->call->api->hub, &actor);
+    enum bk_err err = audit_note(page->call->api->hub, &change);
+    audit_actor_set(page->call->api->hub, NULL);
+    if (err != BK_OK) {
+        log_event(LOG_WARN, "a session is not in the audit records",
+                  LOG_Z("token", page->session->token.name), LOG_Z("why", bk_err_text(err)));
+    }
+}
 
 static struct slice next_of(struct page *page, struct slice text)
 {
@@ -605,12 +628,14 @@ static enum api_step page_login_post(struct page *page)
         return show_login(page, next, 403, "This token is not valid.");
     }
     session_begin(page, &token);
+    note_session(page, "logged-in");
     log_event(LOG_INFO, "login", LOG_Z("token", token.name));
     return page_move(page, (const char *)arena_copy(&call->arena, next.at, next.bytes));
 }
 
 static enum api_step page_logout(struct page *page)
 {
+    note_session(page, "logged-out");
     enum bk_err err = session_end(page, page->session);
     if (err != BK_OK) { /* or else a restart would log the cookie's owner in again */
         return page_says(page, 503, "Not logged out",

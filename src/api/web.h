@@ -4,7 +4,9 @@
  * Sessions    256 random bits in a cookie (HttpOnly, SameSite=Lax; `__Host-` over https), kept as
  *             SHA-256 (hub/people/session.h): a restart asks nobody for the token again. 12 h, or
  *             2 h without a request; a log-out or a revoked token ends them for good.
+ *             Log-ins and log-outs leave audit records.
  * Forms       Every form has the session's CSRF token; a request that another site made is refused.
+ *             A GET changes nothing but what is shown (tests/wire/a04-pages.t walks the table).
  * Headers     Content-Security-Policy `default-src 'none'; style-src 'self'; …`, so nothing that
  *             got into a page could run. Everything from outside is escaped (api/form.h).
  * Threads     The control thread.

@@ -470,6 +470,15 @@ enum bk_err people_store(struct hub *hub, const struct people_grant *grant,
         snprintf(why, PROVIDER_WHY_BYTES, "%s", bk_err_text(err));
         return err;
     }
+    if (before.user[0] != '\0' && grant->user.bytes > 0 &&
+        !slice_equal(grant->user,
+                     slice_str(before.user))) { /* one for each: nobody takes it over */
+        snprintf(why, PROVIDER_WHY_BYTES,
+                 "this account is connected as %s's already: they, or an administrator, have to "
+                 "disconnect it first",
+                 before.user);
+        return BK_CONFLICT;
+    }
     buf_init(&json, 1U << 20);
     write_grant(grant, name, &before, &json);
     struct apply_options options = {

@@ -86,7 +86,8 @@ struct people_grant {
     struct oauth2_tokens tokens;
     int64_t now_ns;
 };
-/* The object's name: one for each (integration, uid). */
+/* The object's name: one for each (integration, uid). people_store: BK_CONFLICT: it is another
+ * user's. */
 void people_name(struct slice integration, struct slice uid, char ret_name[NAME_BYTES_MAX + 1]);
 enum bk_err people_store(struct hub *hub, const struct people_grant *grant,
                          char why[PROVIDER_WHY_BYTES]) BK_MUST_CHECK;

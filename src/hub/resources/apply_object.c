@@ -2,6 +2,7 @@
 #include "base/assert.h"
 #include "base/json.h"
 #include "hub/links/entry.h"
+#include "hub/links/link.h"
 #include "hub/resources/apply_build.h"
 #include "hub/resources/token.h"
 
@@ -254,6 +255,28 @@ static enum bk_err check_member(struct apply *apply, const struct apply_work *wo
         (int)team.bytes, (const char *)team.at, (int)user.bytes, (const char *)user.at);
 }
 
+/* The source that becket made for a link is whose the link is. */
+static enum bk_err check_link_of(struct apply *apply, const struct apply_work *work)
+{
+    struct slice link = slice_skip(work->name, sizeof LINK_SOURCE_PREFIX - 1), user, team;
+    struct record record;
+    if (!link_owns(apply->txn, work->canvas, work->name)) {
+        return BK_OK;
+    }
+    enum bk_err err =
+        hub_record(apply->txn, RESOURCE_INTEGRATION_LINK, work->canvas, link, &record);
+    if (err == BK_OK) {
+        err = owner_of(apply, record.spec, "user", &user);
+    }
+    if (err == BK_OK) {
+        err = owner_of(apply, record.spec, "team", &team);
+    }
+    if (err == BK_OK && user.bytes > 0 && !slice_equal(user, apply->options->only_user)) {
+        return refuse_others(apply, work, user);
+    }
+    return err == BK_OK ? check_member(apply, work, team) : err;
+}
+
 /* What only people have to heed, not the machines that keep a set of documents: apply.h, `person`.
  */
 static enum bk_err check_person(struct apply *apply, const struct apply_work *work,
@@ -268,6 +291,8 @@ static enum bk_err check_person(struct apply *apply, const struct apply_work *wo
                    : refuse_others(apply, work, work->name);
     case RESOURCE_TEAM:
         return apply->existed ? check_member(apply, work, work->name) : BK_OK;
+    case RESOURCE_EVENT_SOURCE:
+        return check_link_of(apply, work);
     case RESOURCE_INTEGRATION_LINK:
         err = owner_of(apply, spec, "team", &team);
         return err == BK_OK ? check_member(apply, work, team) : err;
