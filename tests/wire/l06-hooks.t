@@ -105,14 +105,35 @@ def came_in(server, kind, hooks):
     secret, states = key(hook), []
     for event in ('push', 'release'):
         body = json.dumps({'object_kind': event, 'n': kind}).encode()
-        mac = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-        headers = {'github': {'X-GitHub-Event': event, 'X-Hub-Signature-256': 'sha256=' + mac, 'X-GitHub-Delivery': kind + event},
-                   'gitea': {'X-Gitea-Event': event, 'X-Gitea-Signature': mac, 'X-Gitea-Delivery': kind + event},
-                   'gitlab': {'X-Gitlab-Event': event.title() + ' Hook', 'X-Gitlab-Token': secret}}[kind]
-        is_equal(server.post('/hooks/%s-all' % kind, body, dict(headers, **{'Content-Type': 'application/json'})).status, 200,
-                 '%s: a webhook' % kind)
+        is_equal(server.post('/hooks/%s-all' % kind, body, headers_of(kind, event, secret, body)).status, 200, kind + ': a webhook')
     events = server.api('GET', '/api/v1/events?source=%s-all' % kind).json['items']
     is_equal([e['state'] for e in events], ['rejected', 'accepted'], kind + ': what is wanted comes through, the rest does not')
+
+
+def headers_of(kind, event, secret, body):
+    mac = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    return dict({'github': {'X-GitHub-Event': event, 'X-Hub-Signature-256': 'sha256=' + mac, 'X-GitHub-Delivery': kind + event + mac[:8]},
+                 'gitea': {'X-Gitea-Event': event, 'X-Gitea-Signature': mac, 'X-Gitea-Delivery': kind + event + mac[:8]},
+                 'gitlab': {'X-Gitlab-Event': event.title() + ' Hook', 'X-Gitlab-Token': secret}}[kind],
+                **{'Content-Type': 'application/json'})
+
+
+def entries_of_links(server, doubles):
+    """A push to what a link watches becomes an entry of the team, at each of them."""
+    server.apply('kind: User\nmetadata: {name: ann}\nspec: {fullName: Ann}\n---\nkind: Team\nmetadata: {name: core}\nspec: {members: [ann]}'
+                 + ''.join('\n---\nkind: IntegrationUser\nmetadata: {name: ann-%s}\nspec: {integration: {name: %s}, user: {name: ann}, uid: "9", '
+                           'nickname: ann, email: ann@example.com}' % (kind, kind) for kind in KINDS))
+    for kind, row in KINDS.items():
+        hook = [h for h in getattr(doubles[kind], row[1])['acme/hello'].values() if address(h).startswith(PUBLIC)][0]
+        person = {'name': 'Ann', 'email': 'ann@example.com', 'username': 'ann'}
+        body = json.dumps({'object_kind': 'push', 'ref': 'refs/heads/main', 'user_id': 9, 'user_username': 'ann', 'pusher': person,
+                           'sender': {'id': 9, 'login': 'ann'}, 'repository': {'full_name': 'acme/hello', 'default_branch': 'main'},
+                           'project': {'path_with_namespace': 'acme/hello', 'default_branch': 'main'},
+                           'commits': [{'id': hashlib.sha1(kind.encode()).hexdigest(), 'message': 'pushed to ' + kind, 'timestamp': '2026-01-02T03:04:05Z', 'author': person,
+                                        'url': 'https://x.example/1', 'distinct': True}]}).encode()
+        is_equal(server.post(address(hook)[len(PUBLIC):], body, headers_of(kind, 'push', key(hook), body)).status, 200, kind + ': a push')
+        ok(when(lambda: any('pushed to ' + kind in e['body'] for e in server.api('GET', '/api/v1/entries?team=core').json['items'])),
+           kind + ': becomes an entry')
 
 
 def late_switches(server, double):
@@ -186,6 +207,7 @@ def test_hooks():
             is_equal(len(mine()), 1, 'in the same hook')
         for kind, (_, own, wide, thing, whole) in KINDS.items():
             came_in(server, kind, getattr(doubles[kind], wide)['acme'])
+        entries_of_links(server, doubles)
         late_switches(server, doubles['gitlab'])
         # refusals, as the link tells them
         for kind, (_, own, wide, thing, whole) in KINDS.items():
