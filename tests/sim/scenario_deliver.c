@@ -15,6 +15,7 @@
 #include "sim_internal.h"
 #include "sink_sim.h"
 #include "store_sim.h"
+#include "tls_sim.h"
 
 #include "base/base64.h"
 #include "base/buf.h"
@@ -28,6 +29,7 @@
 #include "hub/routes/route_table.h"
 #include "journal/catalog.h"
 #include "providers/scheme.h"
+#include "tls/credentials.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -99,6 +101,7 @@ static unsigned crashes;
 static struct {
     unsigned cores;
     unsigned connections;
+    unsigned tls;    /* a bit for each receiver */
     bool crash;      /* this life ends by a kill or a power cut */
     bool calm;       /* the last one: nothing fails any more */
     bool disk_fails; /* the journal or the store may refuse */
@@ -400,6 +403,12 @@ static void destination_put(enum manner manner)
     destination->name = slice_str(manner_names[manner]);
     destination->origin = (struct http_origin){
         .allow_private = true, .port = (uint16_t)(SINK_PORT + manner), .host = "127.0.0.1"};
+    if (plan.tls >> manner & 1) {
+        struct tls_credentials_text text = {.ca = tls_sim_ca()};
+        char why[TLS_WHY_BYTES];
+        destination->origin.tls = true;
+        bk_assert(tls_credentials_open(&text, &destination->origin.credentials, why) == BK_OK);
+    }
     http_origin_init(&destination->origin);
     destination->target = SLICE("/in");
     destination->host_header = SLICE("sink");
@@ -831,9 +840,17 @@ void deliver_run(void)
     memset(receivers, 0, sizeof receivers);
     hmac_sha256_key_init(&signing, SLICE(SIGNING));
     bk_assert(scheme_compile(row, &secret, 1, -1, &signer, &bytes, &message) == BK_OK);
+    plan.tls = sim_below(8) == 0 ? (unsigned)sim_below(1U << MANNERS) : 0;
+    if (plan.tls) { /* its certificates are from a later year */
+        sim_wall_jump(4 * 365 * 86400 * (int64_t)SECOND);
+        tls_sim_begin();
+    }
     for (unsigned i = 0; i < MANNERS; i++) {
         receivers[i].manner = (enum manner)i;
-        struct sink_config config = {(uint16_t)(SINK_PORT + i), request, &receivers[i]};
+        struct sink_config config = {.port = (uint16_t)(SINK_PORT + i),
+                                     .tls = plan.tls >> i & 1,
+                                     .request = request,
+                                     .context = &receivers[i]};
         receivers[i].sink = sink_open(&config);
     }
     plan.cores = (unsigned)sim_between(1, CORES);

@@ -1,6 +1,7 @@
 /* sink_sim.c - receivers of deliveries; see sink_sim.h. */
 #include "sink_sim.h"
 #include "sim_internal.h"
+#include "tls_sim.h"
 
 #include "http/parse.h"
 
@@ -18,8 +19,24 @@ struct sink {
     unsigned references; /* connections and its owner */
 };
 
+/* What is wrong with a handshake. */
+enum fault {
+    FAULT_NONE,
+    FAULT_CUT,     /* the stream ends in this flight, */
+    FAULT_RESET,   /* or is reset, */
+    FAULT_SPOILED, /* or one bit of it is another one */
+    FAULT_SLOW,
+    FAULT_SILENT,
+    FAULTS
+};
+
 struct server {
     struct sink *sink;
+    struct tls_peer *tls; /* NULL: plain */
+    enum fault fault;
+    unsigned fault_flight; /* 1: the next one */
+    size_t fault_left;     /* of the flight, before it is cut */
+    bool in_flight, leaving;
     unsigned references;
     struct sim_socket *socket;
     uint8_t *in;
@@ -47,6 +64,9 @@ static void server_release(struct server *server)
 {
     if (--server->references == 0) {
         sink_release(server->sink);
+        if (server->tls) {
+            tls_peer_close(server->tls);
+        }
         free(server->in);
         free(server->out);
         free(server);
@@ -118,6 +138,13 @@ static void say_doubt(struct server *server)
         say(server, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
                     "0\r\n\r\n");
         break;
+    case SINK_NO_GOODBYE:
+        if (server->tls) {
+            say(server, "HTTP/1.1 200 OK\r\n\r\nis this all?");
+        } else {
+            say(server, "HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n%040d", 8);
+        }
+        break;
     case SINK_LENGTHS:
         say(server, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc");
         break;
@@ -165,8 +192,13 @@ static void answer(struct server *server)
         say_refusal(server);
     }
     server->out_end = server->out_bytes;
-    if (server->treat == SINK_CUT || server->treat == SINK_RESET_ANSWER) {
+    bool spoils = server->treat >= SINK_SPOILED && server->treat < SINK_DOUBT;
+    if (server->treat == SINK_CUT || server->treat == SINK_RESET_ANSWER ||
+        (spoils && !server->tls)) {
         server->out_end = (size_t)sim_below(server->out_bytes);
+    }
+    if (server->treat == SINK_RENEGOTIATES && server->tls) {
+        tls_peer_renegotiate(server->tls);
     }
 }
 
@@ -193,15 +225,33 @@ static bool server_request(struct server *server)
     return true;
 }
 
-static void server_read(struct server *server)
+static uint8_t *room_for(struct server *server, size_t bytes)
 {
-    size_t bytes = net_available(server->socket);
     if (server->in_bytes + bytes > server->in_size) {
         server->in_size = 2 * (server->in_bytes + bytes);
         server->in = realloc(server->in, server->in_size);
         bk_assert(server->in);
     }
-    server->in_bytes += net_read(server->socket, server->in + server->in_bytes, bytes);
+    return server->in + server->in_bytes;
+}
+
+static void server_read(struct server *server)
+{
+    size_t bytes = net_available(server->socket);
+    if (!server->tls) {
+        server->in_bytes += net_read(server->socket, room_for(server, bytes), bytes);
+        return;
+    }
+    uint8_t *raw = malloc(bytes);
+    bk_assert(raw);
+    tls_peer_received(server->tls, raw, net_read(server->socket, raw, bytes));
+    free(raw);
+    struct slice plain = tls_peer_plain(server->tls);
+    if (plain.bytes > 0) {
+        memcpy(room_for(server, plain.bytes), plain.at, plain.bytes);
+        server->in_bytes += plain.bytes;
+        tls_peer_plain_take(server->tls);
+    }
 }
 
 static void server_wakes(void *context, uint64_t number)
@@ -244,6 +294,67 @@ static void say_on(struct server *server)
     server->out_end = server->out_bytes;
 }
 
+/* Behind the header of the first record, so that it is one still. */
+static void spoil_answer(struct server *server)
+{
+    size_t bytes;
+    uint8_t *at = tls_peer_pending(server->tls, &bytes);
+    if (server->treat == SINK_SPOILED && bytes > 5) {
+        at[sim_between(5, bytes - 1)] ^= (uint8_t)(1U << sim_below(8));
+    }
+}
+
+/* A flight of the handshake begins. True: it ends here. */
+static bool flight_fails(struct server *server, uint8_t *at, size_t bytes)
+{
+    if (server->fault == FAULT_NONE || tls_peer_ready(server->tls) || --server->fault_flight > 0) {
+        return false;
+    }
+    if (server->fault == FAULT_SPOILED) {
+        at[sim_below(bytes)] ^= (uint8_t)(1U << sim_below(8));
+    }
+    server->fault_left = (size_t)sim_below(bytes);
+    return server->fault == FAULT_CUT || server->fault == FAULT_RESET;
+}
+
+/* Records to the client. True: there is nothing more to send, and the connection is there. */
+static bool server_send_records(struct server *server)
+{
+    size_t bytes, room = net_room(server->socket);
+    uint8_t *at = tls_peer_pending(server->tls, &bytes);
+    bool cut = false;
+    if (bytes == 0) {
+        server->in_flight = false;
+        return true;
+    }
+    if (server->fault == FAULT_SILENT) {
+        return false; /* the client ends it */
+    }
+    if (!server->in_flight) {
+        server->in_flight = true;
+        cut = flight_fails(server, at, bytes);
+    }
+    bool slow = server->fault == FAULT_SLOW && !tls_peer_ready(server->tls);
+    size_t piece = cut            ? server->fault_left
+                   : slow         ? 1 + (size_t)sim_below(40)
+                   : sim_below(4) ? bytes
+                                  : (size_t)sim_between(1, bytes);
+    piece = piece < bytes ? piece : bytes;
+    piece = piece < room ? piece : room;
+    if (piece > 0) {
+        net_write(server->socket, at, piece);
+        tls_peer_sent(server->tls, piece);
+    }
+    if (cut) {
+        server_end(server, server->fault == FAULT_RESET);
+    } else if (net_eof(server->socket) && net_room(server->socket) == 0) {
+        server_end(server, true);
+    } else if (net_room(server->socket) > 0) {
+        server_wait(server, slow ? sim_between(1, 900) * MS : sim_below(400 * US));
+    }
+    return false;
+}
+
 static void server_write(struct server *server)
 {
     bool trickles = server->treat == SINK_TRICKLE;
@@ -251,7 +362,10 @@ static void server_write(struct server *server)
     size_t piece = trickles ? 1 : sim_below(3) ? left : (size_t)sim_between(1, 100);
     piece = piece < left ? piece : left;
     piece = piece < room ? piece : room;
-    if (piece > 0) {
+    if (piece > 0 && server->tls) {
+        server->out_at += tls_peer_write(server->tls, server->out + server->out_at, piece);
+        spoil_answer(server);
+    } else if (piece > 0) {
         net_write(server->socket, server->out + server->out_at, piece);
         server->out_at += piece;
     }
@@ -284,8 +398,17 @@ static void server_answered(struct server *server)
     case SINK_CLOSE:
     case SINK_UNTIL_CLOSE:
     case SINK_BYE:
+        if (server->tls && (server->treat == SINK_UNTIL_CLOSE || sim_below(2))) {
+            server->leaving = true;
+            tls_peer_goodbye(server->tls);
+            server_step(server);
+            break;
+        }
+        server_end(server, false);
+        break;
     case SINK_CUT:
     case SINK_TOO_LONG:
+    case SINK_NO_GOODBYE:
         server_end(server, false);
         break;
     case SINK_RESET_ANSWER:
@@ -303,6 +426,8 @@ static void server_answered(struct server *server)
     case SINK_BOTH:
     case SINK_LENGTHS:
     case SINK_GARBAGE:
+    case SINK_SPOILED:
+    case SINK_RENEGOTIATES:
         break; /* the sender ends it */
     case SINK_TREATS:
     default:
@@ -322,6 +447,13 @@ static void server_step(struct server *server)
     if (reset || net_reset(server->socket) || net_broken(server->socket) ||
         (net_eof(server->socket) && (!server->answering || server->out_at == server->out_end))) {
         server_end(server, reset);
+        return;
+    }
+    if (server->tls && !server_send_records(server)) {
+        return;
+    }
+    if (server->leaving || (server->tls && tls_peer_over(server->tls))) {
+        server_end(server, false);
         return;
     }
     if (!server->answering) {
@@ -354,6 +486,11 @@ static void server_begin(struct sink *sink, struct sim_socket *socket)
     net_notify(socket, server_notified, server);
     server->fails_early = sim_chance(sink->failing);
     server->fails_at = server->fails_early ? (size_t)sim_below(900) : 0;
+    if (sink->config.tls) {
+        server->tls = tls_peer_open();
+        server->fault = sim_chance(sink->failing) ? (enum fault)sim_below(FAULTS) : FAULT_NONE;
+        server->fault_flight = (unsigned)sim_between(1, 2);
+    }
     if (sink->down) {
         server_end(server, true);
     } else {

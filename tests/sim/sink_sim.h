@@ -4,6 +4,8 @@
  * Purpose     Each receiver listens at a port of its own. What a whole request holds is told to the
  *             scenario, which says how it is treated; what happens before (a connection refused, or
  *             reset while the request comes) is drawn here by the receiver's share of failures.
+ * TLS         The same behind a handshake (tls_sim.h) that, by the same share, is cut in one of its
+ *             flights, spoiled, slow, or never answered.
  * Threads     Events of the simulator, no thread.
  */
 #ifndef SIM_SINK_SIM_H
@@ -35,7 +37,10 @@ enum sink_treat {
     SINK_BOTH,     /* Content-Length and chunked */
     SINK_LENGTHS,  /* two of them that differ */
     SINK_GARBAGE,
-    SINK_DOUBT, /* -- those above may or may not be repeated */
+    SINK_SPOILED,      /* TLS: a bit of the answer's records is another one; else as SINK_CUT */
+    SINK_NO_GOODBYE,   /* TLS: ends with the stream, without close_notify; else as SINK_CUT */
+    SINK_RENEGOTIATES, /* TLS: asks for another handshake instead, and insists; else SINK_CUT */
+    SINK_DOUBT,        /* -- those above may or may not be repeated */
     /* refused */
     SINK_500 = SINK_DOUBT,
     SINK_404,
@@ -54,6 +59,7 @@ typedef enum sink_treat sink_request_fn(void *context, const struct http_head *h
 
 struct sink_config {
     uint16_t port; /* at 127.0.0.1 */
+    bool tls;
     sink_request_fn *request;
     void *context;
 };
