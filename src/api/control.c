@@ -816,6 +816,7 @@ static enum bk_err open_operations(struct control *control, char ret_why[CONTROL
         struct outbox_config outbox = {.hub = control->hub,
                                        .dispatch = control->dispatch,
                                        .routes = control->routes,
+                                       .catalog = control->catalog,
                                        .control = control->ring,
                                        .ring = control->cores[0].ring,
                                        .reactor = control->cores[0].reactor};

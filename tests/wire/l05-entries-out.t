@@ -164,6 +164,7 @@ spec: {type: slack, integration: {name: slack}, team: {name: core}, settings: {c
     for round in range(3):
         for n in range(20):
             is_equal(create(server, team='core', body='many %d' % (round * 20 + n), user='anna').status, 201, 'taken')
+        time.sleep(0.001 * round)
         server.kill()
         server.start()
     ok(when(lambda: len(set(bodies(sink, '/app')[before:])) == 60), 'kill -9 at any time loses none: %d' %
@@ -172,6 +173,13 @@ spec: {type: slack, integration: {name: slack}, team: {name: core}, settings: {c
     for r in sink.got('/app')[before:]:
         ids.setdefault(json.loads(r.body)['id'], set()).add(r.id)
     is_equal([i for i in ids.values() if len(i) > 1], [], 'each under one webhook-id')
+    made, cursor = {}, ''
+    while cursor is not None:
+        page = server.api('GET', '/api/v1/events?source=becket.entries&limit=1000' + cursor).json
+        cursor = '&cursor=' + page['next'] if 'next' in page else None
+        for event in page['items']:
+            made[event['deliveryId']] = made.get(event['deliveryId'], 0) + 1
+    is_equal({i: made.get(i) for i in ids if made.get(i) != 1}, {}, 'each is one event, also where a kill came between it and its delivery')
 
     is_equal(server.api('DELETE', '/api/v1/destinations/app').status, 409, 'a destination that a link names stays')
     for spec, word in (('{type: generic, team: {name: core}}', 'destination'),

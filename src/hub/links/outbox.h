@@ -6,10 +6,11 @@
  *             entry's id, its source OUTBOX_SOURCE of the entry's canvas, which no EventSource can
  *             be called. It carries the hops of the event that the entry was made of
  *             (deliveries/request.h).
- * Once        A row of the outbox is put with its entry. The first core appends the event; when it
- *             is durable one transaction puts the delivery and takes the row away. kill -9 before
- *             that leaves the row: another event is made of it, the first one has no delivery. So
- *             there is one delivery for each row, under one webhook-id.
+ * Once        A row of the outbox is put with its entry. The first core appends the event, whose
+ *             target names the destination; when it is durable one transaction puts the delivery
+ *             and takes the row away. kill -9 in between leaves the row: the next start finds the
+ *             event in the journal, by entry and destination, and goes on with it. So there is one
+ *             event and one delivery for each row, under one webhook-id.
  * Store       "v/" number, destination: the rows. "V/" canvas: the number of the source.
  * Threads     The control thread.
  */
@@ -24,11 +25,13 @@
 #define OUTBOX_PARCELS 32U /* events under way to the journal */
 
 struct outbox;
+struct catalog;
 
 struct outbox_config {
     struct hub *hub;
     struct dispatch *dispatch;
     const struct route_table *routes;
+    struct catalog *catalog;
     struct ring *control;
     struct ring *ring; /* the reactor's */
     struct reactor *reactor;
