@@ -125,7 +125,7 @@ enum api_step api_entries_create(struct api_call *call)
         entry_create(call->api->hub, &request, call->request->wall_ns, &problem, body);
     json_tree_fini(&tree);
     if (err == BK_INVALID && problem.field) {
-        return api_invalid(call, problem.field, "%s %s", problem.field, problem.message);
+        return api_invalid(call, problem.field, "%s: %s", problem.field, problem.message);
     }
     if (err != BK_OK) {
         return api_fail(call, err, "entry");
@@ -188,7 +188,7 @@ enum api_step api_entries_update(struct api_call *call)
         return API_DONE;
     }
     if (err == BK_INVALID && problem.field) {
-        return api_invalid(call, problem.field, "%s %s", problem.field, problem.message);
+        return api_invalid(call, problem.field, "%s: %s", problem.field, problem.message);
     }
     return err == BK_OK ? api_json(call, 200) : refuse(call, err);
 }

@@ -33,8 +33,10 @@ static const struct cli_command commands[] = {
      cli_apply_options},
     {"diff", cli_diff, "-f FILE|DIR|-", "show what apply would change", NULL, cli_diff_options},
     {"get", cli_get, "KIND [NAME]", "list objects, or print one",
-     "KIND is Canvas, Secret, Integration, EventSource, Destination, Route, Operation or Token, in "
-     "any\nspelling: event-source, EventSources …",
+     "KIND is Secret, EventSource, Destination, Route, Integration, User, Team, IntegrationUser, "
+     "IntegrationLink,\nCanvas, Entry, Operation or Token, in any spelling: event-source, "
+     "EventSources "
+     "… Events are not objects:\n`becket events`.",
      cli_get_options},
     {"describe", cli_describe, "KIND NAME", "an object, and what happened to it lately", NULL,
      cli_describe_options},
@@ -57,7 +59,7 @@ static const struct cli_command commands[] = {
     {"retry", cli_retry, "OPERATION", "try work at a provider again, now",
      "What waits is listed by `becket get operations`, why by `becket describe operation op-1`.",
      cli_retry_options},
-    {"reset-key", cli_reset_key, "SOURCE [--now]", "a new signing key for a source, printed once",
+    {"reset-key", cli_reset_key, "SOURCE [--now]", "a new signing key for a source",
      "Of keys that becket made. The one before is accepted until the next reset, so that nothing "
      "is "
      "lost\nmeanwhile; with --now it is refused at once. A hook that becket made gets the new one.",
@@ -309,7 +311,7 @@ int cli_main(int argc, char **argv)
     }
     const struct cli_command *command = spelled(argv[1]);
     if (command == NULL && argv[1][0] == '-') {
-        return cli_usage("%s comes before the command; write becket COMMAND %s", argv[1], argv[1]);
+        return cli_usage("options go behind the command: becket COMMAND %s", argv[1]);
     }
     if (command == NULL) {
         return unknown_command(argv[1]);

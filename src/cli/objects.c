@@ -110,8 +110,9 @@ static void print_results(yyjson_mut_val *results, bool dry_run)
         if (key.bytes != 0 && !dry_run) {
             struct buf line;
             buf_init(&line, 4096);
-            buf_printf(&line, "\nsigning key of %.*s, shown only now: %.*s", (int)name.bytes,
-                       (const char *)name.at, (int)key.bytes, (const char *)key.at);
+            buf_printf(&line, "\nsigning key of %.*s: %.*s (`becket secrets %.*s` shows it again)",
+                       (int)name.bytes, (const char *)name.at, (int)key.bytes, (const char *)key.at,
+                       (int)name.bytes, (const char *)name.at);
             print_line(buf_slice(&line));
             buf_fini(&line);
         }
@@ -343,7 +344,7 @@ static const char *columns_of(const char *plural)
         {"entries", "ID!|DAY!|WHO|STATUS|TEAM|STATE|WHAT"},
         {"operations", "NAME!|WHAT|OBJECT!|STATE|TRIES>|NEXT|WHY"},
         {"event-sources", "NAME!|TYPE|STATE|URL!|UPDATED!|WHAT TO DO"},
-        {"destinations", "NAME!|STATE|URL!|UPDATED!"},
+        {"destinations", "NAME!|STATE|URL!|UPDATED!|WHY"},
         {"routes", "NAME!|FROM|TO|FILTERS|UPDATED!"},
         {"tokens", "NAME!|ROLE|ENDS WITH|CREATED!"},
     };
@@ -512,6 +513,8 @@ static void object_row(struct table *table, const char *plural, yyjson_mut_val *
     cell_time(table, text_at(object, "metadata.updatedAt"));
     if (strcmp(plural, "event-sources") == 0) {
         advice_cell(table, object);
+    } else if (strcmp(plural, "destinations") == 0) {
+        table_cell(table, text_at(object, "status.reason"));
     }
 }
 

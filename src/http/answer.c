@@ -21,6 +21,8 @@ const char *http_status_text(unsigned status)
         return "Accepted";
     case 204:
         return "No Content";
+    case 302:
+        return "Found";
     case 400:
         return "Bad Request";
     case 401:

@@ -48,9 +48,8 @@ static const struct {
     [PROVIDER_FAULT_NOT_FOUND] = {"not_found",
                                   "check the name, and that the token's owner can see it", false},
     [PROVIDER_FAULT_REFUSED] = {"refused", "change what the provider names, then retry", false},
-    [PROVIDER_FAULT_LIMITED] = {"limited", "nothing: it is tried again when the provider allows it",
-                                true},
-    [PROVIDER_FAULT_DOWN] = {"down", "nothing: it is tried again with growing pauses", true},
+    [PROVIDER_FAULT_LIMITED] = {"limited", "it is tried again when the provider allows it", true},
+    [PROVIDER_FAULT_DOWN] = {"down", "it is tried again with growing pauses", true},
     [PROVIDER_FAULT_ODD] = {"odd", "check that url and apiUrl lead to this provider's API", false},
     [PROVIDER_FAULT_UNREACHABLE] = {"unreachable",
                                     "check url and apiUrl of the integration, unless it passes: it "

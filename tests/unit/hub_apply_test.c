@@ -560,6 +560,17 @@ static void test_prune(void)
     is_uint(counts.secrets, 2);
     is_int(apply_with("kind: Secret\nmetadata: {name: s1}\nspec: {data: {a: x}}\n", prune), BK_OK);
     is_str(get(RESOURCE_SECRET, "s2"), "NOT_FOUND", "now s2 can go");
+    is_int(apply("[{kind: Team, metadata: {name: one}, spec: {}},"
+                 "{kind: Integration, metadata: {name: hub}, spec: {type: github, check: false, "
+                 "url: 'https://github.com/acme', auth: {use: none}}}]"),
+           BK_OK);
+    is_int(apply_with("{kind: IntegrationLink, metadata: {name: code}, spec: {type: github, "
+                      "integration: {name: hub}, team: {name: one}, settings: {repository: r}}}",
+                      prune),
+           BK_OK, "a set of links");
+    ok(has(get(RESOURCE_EVENT_SOURCE, "link-code"), "link-code"), "makes its source");
+    ok(has(get(RESOURCE_EVENT_SOURCE, "e1"), "e1"), "and takes no other");
+    is_int(delete_one(RESOURCE_INTEGRATION_LINK, "code"), BK_OK);
     is_int(hub_counts(hub, &counts), BK_OK);
     is_uint(counts.secrets, 1, "counts follow");
     is_int(delete_one(RESOURCE_CANVAS, "default"), BK_IN_USE, "%s", "default canvas stays");

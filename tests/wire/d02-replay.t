@@ -155,6 +155,12 @@ spec: {from: [{source: repo}], to: [{destination: many-1}, {destination: many-21
     ok(forwarded in listener.stdout.readline(), 'and says so')
     listener.terminate()
     is_equal(listener.wait(10), 0, 'it ends when told')
+    stray = subprocess.Popen([server.program, 'listen', 'rep', '--forward', 'http://127.0.0.1:%d/dev' % port,
+                              '--server', 'http://127.0.0.1:%d' % server.admin, '--data', server.data],
+                             stderr=subprocess.PIPE, text=True)
+    ok('no source rep' in stray.stderr.readline(), 'a source that is not there is told')
+    stray.terminate()
+    stray.wait(10)
     code, out, err = server.cli('listen', 'repo', '--forward', 'http://192.0.2.1/')
     ok(code == 2 and '--allow-remote' in err, 'not to another machine')
 done()

@@ -300,17 +300,19 @@ static bool prune_one(void *context, struct slice key, struct slice value)
     return walk->err == BK_OK;
 }
 
-/* What the set does not name, of each kind and canvas that occurs in it. */
+/* What the set does not name, of each kind and canvas that somebody wrote into it: the source that
+ * a link implies does not make the set one of sources. */
 static enum bk_err find_pruned(struct apply *apply)
 {
     enum bk_err err = BK_OK;
+    const struct apply_work *walked = NULL;
     for (size_t i = 0; err == BK_OK && i < apply->count; i++) {
         const struct apply_work *work = apply->sorted[i];
-        const struct apply_work *before = i > 0 ? apply->sorted[i - 1] : NULL;
-        if (work->kind == RESOURCE_CANVAS ||
-            (before && before->kind == work->kind && slice_equal(before->canvas, work->canvas))) {
+        if (work->kind == RESOURCE_CANVAS || work->document->implied ||
+            (walked && walked->kind == work->kind && slice_equal(walked->canvas, work->canvas))) {
             continue;
         }
+        walked = work;
         struct prune_walk walk = {apply, work->kind, BK_OK};
         struct key prefix;
         key_canvas(&prefix, resource_kind_info(work->kind)->key, work->canvas);
