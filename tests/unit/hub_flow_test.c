@@ -209,6 +209,10 @@ static void test_hold(void)
     (void)flow_give(&flows[1], &shared, FLOW_BAD, false, now + 5 * SECOND, now);
     (void)flow_room(NULL, &shared, &limits, now, &at);
     is_uint(at, now + 5 * SECOND);
+    is_uint(flow_lifts(&shared), 0);
+    flow_lift(&shared);
+    is_uint(flow_lifts(&shared), 1);
+    is_int(take(0), FLOW_GO, "unless it is lifted");
 }
 
 int main(void)

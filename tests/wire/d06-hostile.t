@@ -4,6 +4,7 @@ what was wrong, no connection is used again after a doubt, nothing costs memory 
 import gzip, json, os, re, socket, sys, threading, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
+from sink import Sink
 
 SOURCE = '''
 kind: EventSource
@@ -273,6 +274,32 @@ def proxies():
         server.process = None
 
 
+def insists():
+    """A receiver asks for a day, and more than there is; its operator need not wait."""
+    with Server() as server, Sink() as sink:
+        names = ('plain', 'strict', 'moved')
+        for name in names:
+            sink.manner('/' + name, answers=[503], headers=['Retry-After: 99999999999999999999'])
+        text = SOURCE + ''.join(destination(name, sink.url('/' + name)) for name in names)
+        text = text.replace('/strict", ', '/strict", ordering: {mode: strict}, ')
+        server.apply(text)
+        first = post(server, 1)
+        ok(when(lambda: all(len(sink.got('/' + name)) == 1 for name in names)), 'a day of Retry-After')
+        second = post(server, 2)
+        time.sleep(0.5)
+        ok(all(len(sink.got('/' + name)) == 1 for name in names), 'nothing more goes there')
+        for name in names:
+            sink.manner('/' + name)
+        for name in names[:2]:
+            server.api('POST', '/api/v1/destinations/%s/pause' % name)
+            server.api('POST', '/api/v1/destinations/%s/resume' % name)
+        server.apply(text.replace(sink.url('/moved'), sink.url('/new')))
+        ok(when(lambda: second in sink.ids('/plain')), 'resumed: it goes on')
+        ok(when(lambda: sink.ids('/strict') == [first, second]), 'in order, too: %s' % sink.ids('/strict'))
+        ok(when(lambda: second in sink.ids('/new')), 'and where it is another address now')
+
+
 hostile()
+insists()
 proxies()
 done()

@@ -22,8 +22,8 @@ _Static_assert(sizeof(struct attempt_head) == ATTEMPT_HEAD_BYTES, "the head as i
 size_t attempt_encode(const struct attempt *attempt, struct journal_entry *ret_entry,
                       uint8_t ret_message[ATTEMPT_MESSAGE_BYTES_MAX])
 {
-    size_t why = attempt->why.bytes < ATTEMPT_WHY_BYTES_MAX ? attempt->why.bytes
-                                                             : ATTEMPT_WHY_BYTES_MAX;
+    size_t why =
+        attempt->why.bytes < ATTEMPT_WHY_BYTES_MAX ? attempt->why.bytes : ATTEMPT_WHY_BYTES_MAX;
     bool cut = attempt->answer.bytes > ATTEMPT_ANSWER_BYTES_MAX;
     size_t answer = cut ? ATTEMPT_ANSWER_BYTES_MAX : attempt->answer.bytes;
     struct attempt_head head = {.version = ATTEMPT_VERSION,
@@ -67,24 +67,24 @@ bool attempt_decode(const struct journal_entry *entry, const uint8_t *message,
         head.outcome > ATTEMPT_DEAD) {
         return false;
     }
-    *ret_attempt = (struct attempt){
-        .outcome = (enum attempt_outcome)head.outcome,
-        .stage = head.stage,
-        .flags = head.flags,
-        .status = entry->reason,
-        .number = head.number,
-        .took_us = head.took_us,
-        .bucket = (uint16_t)head.bucket,
-        .destination = entry->fingerprint[0],
-        .source = entry->source,
-        .event = journal_position_unpack(entry->original),
-        .event_ns = entry->original_ns,
-        .ended_ns = entry->received_ns,
-        .previous_due_ms = head.previous_due_ms,
-        .next_due_ms = head.next_due_ms,
-        .peer = entry->peer,
-        .why = slice_of(message + sizeof head, entry->head_bytes - sizeof head),
-        .answer = slice_of(message + entry->head_bytes, entry->body_bytes)};
+    *ret_attempt =
+        (struct attempt){.outcome = (enum attempt_outcome)head.outcome,
+                         .stage = head.stage,
+                         .flags = head.flags,
+                         .status = entry->reason,
+                         .number = head.number,
+                         .took_us = head.took_us,
+                         .bucket = (uint16_t)head.bucket,
+                         .destination = entry->fingerprint[0],
+                         .source = entry->source,
+                         .event = journal_position_unpack(entry->original),
+                         .event_ns = entry->original_ns,
+                         .ended_ns = entry->received_ns,
+                         .previous_due_ms = head.previous_due_ms,
+                         .next_due_ms = head.next_due_ms,
+                         .peer = entry->peer,
+                         .why = slice_of(message + sizeof head, entry->head_bytes - sizeof head),
+                         .answer = slice_of(message + entry->head_bytes, entry->body_bytes)};
     return true;
 }
 

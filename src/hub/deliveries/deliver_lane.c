@@ -12,6 +12,8 @@
 
 #include <stdlib.h>
 
+#define LOOK_NS_MAX 2000000000ULL
+
 /* ---- the window */
 
 static bool window_full(const struct lane *lane)
@@ -30,8 +32,7 @@ static void window_push(struct lane *lane, uint64_t sequence, int64_t received_n
 {
     struct deliver *deliver = lane->target->deliver;
     if (!lane->window) {
-        lane->window =
-            bk_container_of(list_pop_front(&deliver->windows_free), struct window, node);
+        lane->window = bk_container_of(list_pop_front(&deliver->windows_free), struct window, node);
         lane->window->head = lane->window->tail = 0;
     }
     struct window *window = lane->window;
@@ -297,8 +298,11 @@ static void pump_again(struct timer *timer)
     target_pump_later(bk_container_of(timer, struct target, timer));
 }
 
+/* A hold or an open breaker may be lifted before its time: then it is seen a little later. */
 static void pump_at(struct target *target, uint64_t at_ns)
 {
+    uint64_t most_ns = ring_now_ns(target->deliver->config.ring) + LOOK_NS_MAX;
+    at_ns = at_ns < most_ns ? at_ns : most_ns;
     if (!timer_running(&target->timer) || target->timer.due_ns > at_ns) {
         timer_start(target->deliver->config.wheel, &target->timer, at_ns, pump_again);
     }
@@ -532,8 +536,7 @@ static void pump_behind(struct target *target, struct lane *lane,
                         const struct destination *destination)
 {
     unsigned most = queue_max(lane);
-    if (!lane->behind || lane->asked || lane->queued > most / LANE_QUEUE_LOW ||
-        window_full(lane)) {
+    if (!lane->behind || lane->asked || lane->queued > most / LANE_QUEUE_LOW || window_full(lane)) {
         return;
     }
     struct deliver *deliver = target->deliver;
@@ -560,6 +563,19 @@ static void pump_behind(struct target *target, struct lane *lane,
     lane_ask(lane, open ? 1 : most - lane->queued);
 }
 
+/* Strict order: a head that was to wait for long goes now. */
+static void look_for_lift(struct target *target, const struct destination *destination)
+{
+    uint64_t lifts = flow_lifts(shared_of(destination));
+    if (target->lifts == lifts) {
+        return;
+    }
+    target->lifts = lifts;
+    for (struct list *node = target->lanes.next; node != &target->lanes; node = node->next) {
+        bk_container_of(node, struct lane, node)->held_until_ns = 0;
+    }
+}
+
 void target_pump(struct target *target)
 {
     struct deliver *deliver = target->deliver;
@@ -576,6 +592,7 @@ void target_pump(struct target *target)
         drop_queues(target);
         return; /* the checkpoint's timer looks again */
     }
+    look_for_lift(target, destination);
     pump_queues(target, destination);
     for (struct list *node = target->lanes.next; node != &target->lanes; node = node->next) {
         pump_behind(target, bk_container_of(node, struct lane, node), destination);

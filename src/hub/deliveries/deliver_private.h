@@ -104,7 +104,8 @@ struct target {
         uint64_t number;
         bool out, again;
     } wake;
-    bool changed; /* its status */
+    uint64_t lifts; /* flow_lifts() as it was seen last */
+    bool changed;   /* its status */
     struct flow flow;
     struct timer timer;
     struct target_status status;

@@ -139,9 +139,8 @@ static bool row_item(struct slice key, struct slice value, struct delivery_item 
                                            .number = retry.number,
                                            .replay = (retry.flags & ATTEMPT_REPLAY) != 0,
                                            .status = retry.status,
-                                           .next_due_ms = order_is_waiting(retry.due_ms)
-                                                              ? 0
-                                                              : retry.due_ms};
+                                           .next_due_ms =
+                                               order_is_waiting(retry.due_ms) ? 0 : retry.due_ms};
         return true;
     }
     if (!dead_row_decode(key, value, &dead)) {
@@ -212,25 +211,25 @@ static bool attempt_item(const struct journal_record *record, struct delivery_it
     if (!attempt_decode(&record->entry, record->message, &attempt)) {
         return false;
     }
-    *ret_item = (struct delivery_item){
-        .state = attempt.outcome == ATTEMPT_DELIVERED ? DELIVERY_DELIVERED
-                 : attempt.outcome == ATTEMPT_FAILED  ? DELIVERY_FAILED
-                                                      : DELIVERY_DEAD,
-        .destination = attempt.destination,
-        .source = attempt.source,
-        .event = attempt.event,
-        .event_ns = attempt.event_ns,
-        .number = attempt.number,
-        .replay = (attempt.flags & ATTEMPT_REPLAY) != 0,
-        .status = attempt.status,
-        .stage = attempt.stage,
-        .took_us = attempt.took_us,
-        .ended_ns = attempt.ended_ns,
-        .next_due_ms = attempt.next_due_ms,
-        .peer = attempt.peer,
-        .why = attempt.why,
-        .answer = attempt.answer,
-        .answer_cut = (attempt.flags & ATTEMPT_ANSWER_CUT) != 0};
+    *ret_item =
+        (struct delivery_item){.state = attempt.outcome == ATTEMPT_DELIVERED ? DELIVERY_DELIVERED
+                                        : attempt.outcome == ATTEMPT_FAILED  ? DELIVERY_FAILED
+                                                                             : DELIVERY_DEAD,
+                               .destination = attempt.destination,
+                               .source = attempt.source,
+                               .event = attempt.event,
+                               .event_ns = attempt.event_ns,
+                               .number = attempt.number,
+                               .replay = (attempt.flags & ATTEMPT_REPLAY) != 0,
+                               .status = attempt.status,
+                               .stage = attempt.stage,
+                               .took_us = attempt.took_us,
+                               .ended_ns = attempt.ended_ns,
+                               .next_due_ms = attempt.next_due_ms,
+                               .peer = attempt.peer,
+                               .why = attempt.why,
+                               .answer = attempt.answer,
+                               .answer_cut = (attempt.flags & ATTEMPT_ANSWER_CUT) != 0};
     return true;
 }
 
@@ -498,8 +497,8 @@ enum bk_err replay_step(struct replay *replay, struct dispatch *dispatch, struct
 
 /* ---- status */
 
-void destination_status_json(const struct dispatch *dispatch,
-                             const struct destination *destination, struct buf *json)
+void destination_status_json(const struct dispatch *dispatch, const struct destination *destination,
+                             struct buf *json)
 {
     struct dispatch_status status;
     (void)dispatch_status(dispatch, destination->number, &status);

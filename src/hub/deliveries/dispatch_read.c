@@ -64,8 +64,7 @@ static bool add_if_wanted(struct dispatch *dispatch, struct lane_want *want,
     if (!dispatch_wants(dispatch, record, want->destination)) {
         return true;
     }
-    if (want->chunk->count >= want->events_max ||
-        !chunk_add(dispatch, want->chunk, record)) {
+    if (want->chunk->count >= want->events_max || !chunk_add(dispatch, want->chunk, record)) {
         return false;
     }
     return true;

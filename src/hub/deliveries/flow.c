@@ -2,7 +2,7 @@
 
 #include "base/assert.h"
 
-#define ONE          256U /* of the window's unit */
+#define ONE           256U          /* of the window's unit */
 #define RATE_BURST_NS 1000000000ULL /* a second's worth may come at once */
 
 static uint64_t load(_Atomic uint64_t *at)
@@ -145,6 +145,18 @@ static void close_breaker(struct flow_shared *shared)
 {
     put(&shared->failures, 0);
     put(&shared->probe_ns, 0);
+}
+
+void flow_lift(struct flow_shared *shared)
+{
+    put(&shared->hold_ns, 0);
+    close_breaker(shared);
+    atomic_fetch_add_explicit(&shared->lifts, 1, memory_order_relaxed);
+}
+
+uint64_t flow_lifts(struct flow_shared *shared)
+{
+    return load(&shared->lifts);
 }
 
 bool flow_give(struct flow *flow, struct flow_shared *shared, enum flow_outcome outcome, bool probe,

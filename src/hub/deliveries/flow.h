@@ -9,6 +9,8 @@
  *                 window    per core: shrinks by half on failure, grows by one per window of
  *                           successes; after the breaker it starts at 1 and doubles (slow start)
  *                 limits    the destination's own: concurrency and rate, over all cores
+ * Lifted      hold and breaker, by whoever resumes the destination or gives it another address: a
+ *             receiver that once asked for a day must not be able to insist on it.
  * Shared      struct flow_shared lies in destination->state (routes/destination.h) and is touched
  *             by all cores with atomics; struct flow is one core's.
  * Cost        Four relaxed loads and one atomic add per delivery.
@@ -36,6 +38,7 @@ struct flow_shared {
     _Atomic uint64_t probe_ns;    /* the breaker: 0 = closed, else when the next probe may go */
     _Atomic uint64_t interval_ns; /* between probes */
     _Atomic uint64_t hold_ns;     /* nothing before this */
+    _Atomic uint64_t lifts;       /* how often it was lifted */
 };
 
 struct flow {
@@ -70,6 +73,10 @@ enum flow_answer flow_take(struct flow *flow, struct flow_shared *shared,
 /* One ended. hold_ns: absolute, 0 = none. Returns true when it is called failing from now on. */
 bool flow_give(struct flow *flow, struct flow_shared *shared, enum flow_outcome outcome, bool probe,
                uint64_t hold_ns, uint64_t now_ns);
+/* Forget what the receiver asked for and how it failed. Any thread. */
+void flow_lift(struct flow_shared *shared);
+/* How often that was done. */
+uint64_t flow_lifts(struct flow_shared *shared);
 /* The destination's state is gone: only this core's count. */
 static inline void flow_forget(struct flow *flow)
 {

@@ -2,9 +2,13 @@
 
 #include "base/assert.h"
 #include "base/ct.h"
+#include "hub/deliveries/flow.h"
 #include "tls/credentials.h"
 
 #include <stdlib.h>
+
+_Static_assert(sizeof(struct flow_shared) <= sizeof((struct destination_state){0}.words),
+               "a destination's state holds a flow");
 
 /* Places are found by number through pages that are made once and stay where they are, so a reader
  * needs no more than two loads, and nothing is ever copied. */
@@ -158,8 +162,8 @@ const struct route_target *route_table_first(const struct route_table *table,
     if (source_number / PAGE_ENTRIES >= PAGES) {
         return NULL;
     }
-    const struct heads *heads = atomic_load_explicit(&table->heads[source_number / PAGE_ENTRIES],
-                                                     memory_order_acquire);
+    const struct heads *heads =
+        atomic_load_explicit(&table->heads[source_number / PAGE_ENTRIES], memory_order_acquire);
     return heads ? atomic_load_explicit(&heads->at[source_number % PAGE_ENTRIES],
                                         memory_order_acquire)
                  : NULL;
@@ -276,6 +280,14 @@ static bool make_keys(struct destination_state *state, const struct destination 
     return keys != NULL;
 }
 
+/* Resumed, or it is somewhere else now. */
+static bool begins_anew(const struct destination *old, const struct destination *new)
+{
+    bool resumed = old->pause != DESTINATION_RUNNING && new->pause == DESTINATION_RUNNING;
+    return resumed || !http_origin_equal(&old->origin, &new->origin) ||
+           !slice_equal(old->target, new->target);
+}
+
 enum bk_err route_table_put_destination(struct route_table *table, struct destination *destination)
 {
     struct place *place = make_place(table, destination->number);
@@ -295,6 +307,9 @@ enum bk_err route_table_put_destination(struct route_table *table, struct destin
     }
     if (old) {
         keep_credentials(destination, old);
+        if (begins_anew(old, destination)) {
+            flow_lift((struct flow_shared *)(void *)place->state->words);
+        }
     }
     destination->state = place->state;
     destination->version = old ? old->version + 1 : 1;
@@ -494,8 +509,7 @@ static void retire_route(struct route_table *table, struct route *route)
 
 enum bk_err route_table_change_route(struct route_table *table, const struct route_change *change)
 {
-    struct route *old =
-        change->number < table->routes_size ? table->routes[change->number] : NULL;
+    struct route *old = change->number < table->routes_size ? table->routes[change->number] : NULL;
     if (change->removed) {
         if (old) {
             table->routes[change->number] = NULL;
