@@ -305,6 +305,18 @@ with tempfile.TemporaryDirectory(prefix='becket-canvases-', dir=shm) as data, \
     is_equal(ask('POST', '/api/v1/apply', server.token, integration('no', 'red', 'ORGANIZATION')).status, 400,
              'what is a canvas\'s is not the organization\'s')
     is_equal(ask('POST', '/api/v1/apply', server.token, integration('no', domain='GALAXY')).status, 400, 'nor anything else')
+    def source(domain, canvas='red', name='common'):
+        made = document('EventSource', 'by-domain', canvas)
+        made['spec'] = {'integration': {'name': name, 'domainType': 'DOMAIN_TYPE_' + domain}, 'resource': {'type': 'repository', 'name': 'x'}}
+        return made
+
+    for domain, status, what in (('ORGANIZATION', 200, 'the organization\'s'), ('UNSPECIFIED', 200, 'either'), ('CANVAS', 400, 'not its own'),
+                                 ('GALAXY', 400, 'nonsense')):
+        answer = ask('POST', '/api/v1/apply?dryRun=true', red, source(domain))
+        is_equal(answer.status, status, 'a reference that says of which domain: ' + what) or diag(answer.text)
+    ask('POST', '/api/v1/apply', red, integration('common', 'red'))
+    for domain, status, what in (('ORGANIZATION', 400, 'it is the canvas\'s'), ('CANVAS', 200, 'its own')):
+        is_equal(ask('POST', '/api/v1/apply?dryRun=true', red, source(domain)).status, status, 'with one of its own: ' + what)
     hidden = dict(document('Secret', 'hidden', 'default'))
     hidden['metadata']['domainType'] = 'DOMAIN_TYPE_CANVAS'
     server.apply(json.dumps([hidden]))

@@ -139,6 +139,16 @@ with tempfile.TemporaryDirectory(prefix='becket-people-') as data, \
              'nor by a prune')
     is_equal(snapshot(), before, 'nothing')
 
+    # ---- where others' tokens go
+    lab = get('/api/v1/integrations/lab')
+    for more in ({'apiUrl': 'https://evil.example'}, {'url': 'https://evil.example'}):
+        answer = ask('PUT', '/api/v1/integrations/lab', ann, {'spec': dict(lab['spec'], **more)})
+        ok(answer.status == 403 and 'connected' in answer.text, 'nobody sends the tokens of others elsewhere: %d' % answer.status)
+    is_equal(ask('POST', '/api/v1/integrations', ann, {'kind': 'Integration', 'metadata': {'name': 'own'}, 'spec': lab['spec']}).status,
+             201, 'one\'s own integration')
+    is_equal(ask('PUT', '/api/v1/integrations/own', ann, {'spec': dict(lab['spec'], apiUrl='https://api.example')}).status, 200,
+             'may be changed')
+
     # ---- what is one's own
     is_equal([i['metadata']['name'] for i in ask('GET', '/api/v1/integration-users?limit=1', ann).json['items']], ['of-ann'],
              'a list has one\'s own')

@@ -47,7 +47,8 @@ struct apply_options {
     /* Who asks, where that is not becket itself: only what is in this canvas (empty = any), and
      * accounts and links of people only where they are this user's (empty = anybody's). A person,
      * not a machine, changes no other User either, no Team with members without being one, nor its
-     * links, and gets an account by signing in alone. Else BK_FORBIDDEN. */
+     * links, no Integration by which others are connected, and gets an account by signing in alone.
+     * Else BK_FORBIDDEN. */
     struct slice only_canvas;
     struct slice only_user;
     bool person;

@@ -124,6 +124,20 @@ static enum bk_err find_target(struct apply *apply, enum resource_kind kind, str
     return err;
 }
 
+void apply_check_domain(struct apply *apply, struct apply_work *work, enum resource_domain domain,
+                        struct slice canvas, struct json_place place, const char *path)
+{
+    bool default_one = slice_equal(canvas, SLICE(RESOURCE_CANVAS_DEFAULT));
+    bool right =
+        domain == RESOURCE_DOMAIN_ABSENT ||
+        (domain == RESOURCE_DOMAIN_CANVAS ? slice_equal(canvas, work->canvas) : default_one);
+    if (!right) {
+        apply_wrong(apply, work, place, path, "what has this name is of canvas \"%.*s\", not %s",
+                    (int)canvas.bytes, (const char *)canvas.at,
+                    domain == RESOURCE_DOMAIN_CANVAS ? "of this one" : "the organization's");
+    }
+}
+
 struct other_canvas {
     size_t skip;
     bool found;
@@ -235,6 +249,7 @@ enum bk_err apply_refer_secret(struct apply *apply, struct apply_work *work,
         return BK_NOT_FOUND;
     }
     *ret_canvas = canvas;
+    apply_check_domain(apply, work, ref->domain, canvas, place, path);
     return note_reference(apply, work,
                           &(struct apply_reference){RESOURCE_SECRET, canvas, ref->name, ref->key},
                           place, path);

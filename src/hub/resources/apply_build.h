@@ -61,6 +61,9 @@ enum bk_err apply_refer(struct apply *apply, struct apply_work *work, enum resou
 enum bk_err apply_refer_secret(struct apply *apply, struct apply_work *work,
                                const struct resource_secret_ref *ref, struct json_place place,
                                const char *path, struct slice *ret_canvas) BK_MUST_CHECK;
+/* Behind a reference that says where its object has to be: is it there? Else it is noted. */
+void apply_check_domain(struct apply *apply, struct apply_work *work, enum resource_domain domain,
+                        struct slice canvas, struct json_place place, const char *path);
 /* For a Secret or an Integration: its domainType, into apply->compiled. */
 enum bk_err apply_domain(struct apply *apply, struct apply_work *work) BK_MUST_CHECK;
 /* Called for every kind by apply_object.c. */

@@ -277,6 +277,45 @@ static enum bk_err check_link_of(struct apply *apply, const struct apply_work *w
     return err == BK_OK ? check_member(apply, work, team) : err;
 }
 
+struct others {
+    struct apply *apply;
+    size_t skip;
+    bool found;
+};
+
+static bool look_for_others(void *context, struct slice key, struct slice value)
+{
+    struct others *others = context;
+    struct slice canvas, name, user;
+    struct record record;
+    (void)value;
+    others->found =
+        hub_split(slice_skip(key, others->skip), &canvas, &name) &&
+        hub_record(others->apply->txn, RESOURCE_INTEGRATION_USER, canvas, name, &record) == BK_OK &&
+        owner_of(others->apply, record.spec, "user", &user) == BK_OK && user.bytes > 0 &&
+        !slice_equal(user, others->apply->options->only_user);
+    return !others->found;
+}
+
+/* Where an integration leads, the tokens of all go who are connected by it. */
+static enum bk_err check_connected(struct apply *apply, const struct apply_work *work)
+{
+    struct others others = {.apply = apply};
+    struct key prefix;
+    uint8_t kind = resource_kind_info(RESOURCE_INTEGRATION_USER)->key;
+    key_users(&prefix, resource_kind_info(RESOURCE_INTEGRATION)->key, work->canvas, work->name);
+    key_add(&prefix, &kind, 1);
+    others.skip = prefix.bytes;
+    enum bk_err err =
+        store_walk(apply->txn, key_slice(&prefix), SLICE_EMPTY, look_for_others, &others);
+    return err == BK_OK && others.found
+               ? apply_fail(apply, BK_FORBIDDEN,
+                            "others are connected by Integration \"%.*s\": to change it needs a "
+                            "token of role admin",
+                            (int)work->name.bytes, (const char *)work->name.at)
+               : err;
+}
+
 /* What only people have to heed, not the machines that keep a set of documents: apply.h, `person`.
  */
 static enum bk_err check_person(struct apply *apply, const struct apply_work *work,
@@ -291,6 +330,8 @@ static enum bk_err check_person(struct apply *apply, const struct apply_work *wo
                    : refuse_others(apply, work, work->name);
     case RESOURCE_TEAM:
         return apply->existed ? check_member(apply, work, work->name) : BK_OK;
+    case RESOURCE_INTEGRATION:
+        return apply->existed ? check_connected(apply, work) : BK_OK;
     case RESOURCE_EVENT_SOURCE:
         return check_link_of(apply, work);
     case RESOURCE_INTEGRATION_LINK:

@@ -287,6 +287,8 @@ static enum bk_err choose_integration(struct apply *apply, struct apply_work *wo
     if (err != BK_OK) {
         return err == BK_NOT_FOUND ? BK_OK : err;
     }
+    apply_check_domain(apply, work, source->integration_domain, canvas, source->integration_place,
+                       "spec.integration.domainType");
     err = provider_work_type(record.spec, apply->arena, &type);
     const struct provider *provider = err == BK_OK ? provider_find(type) : NULL;
     if (err != BK_OK) {

@@ -24,9 +24,11 @@ static struct resource_problem *problem_take(struct resource_problems *problems)
     return &problems->at[problems->count++];
 }
 
-__attribute__((format(printf, 5, 0))) static void
-problem_add_va(struct resource_problems *problems, size_t document, struct json_place place,
-               const char *field, const char *format, va_list args)
+__attribute__((format(printf, 5, 0))) static void problem_add_va(struct resource_problems *problems,
+                                                                 size_t document,
+                                                                 struct json_place place,
+                                                                 const char *field,
+                                                                 const char *format, va_list args)
 {
     char text[512];
     struct resource_problem *problem = problem_take(problems);
@@ -36,8 +38,8 @@ problem_add_va(struct resource_problems *problems, size_t document, struct json_
     vsnprintf(text, sizeof text, format, args);
     const char *message = arena_string(problems->arena, text);
     const char *where = arena_string(problems->arena, field);
-    *problem = (struct resource_problem){document, where ? where : "",
-                                         message ? message : "wrong", place};
+    *problem =
+        (struct resource_problem){document, where ? where : "", message ? message : "wrong", place};
 }
 
 void resource_problem_add(struct resource_problems *problems, size_t document,
@@ -113,8 +115,8 @@ static unsigned distance(struct slice a, struct slice b)
             unsigned best = above[k - 1] + (x != y);
             best = above[k] + 1 < best ? above[k] + 1 : best;
             best = row[k - 1] + 1 < best ? row[k - 1] + 1 : best;
-            if (i > 1 && k > 1 && x == ascii_lower(b.at[k - 2]) &&
-                y == ascii_lower(a.at[i - 2]) && two[k - 2] + 1 < best) {
+            if (i > 1 && k > 1 && x == ascii_lower(b.at[k - 2]) && y == ascii_lower(a.at[i - 2]) &&
+                two[k - 2] + 1 < best) {
                 best = two[k - 2] + 1;
             }
             row[k] = best;
@@ -209,6 +211,22 @@ struct slice decode_text(struct decoder *decoder, const struct decode_object *ob
                          const char *name)
 {
     return text_of(decoder, object, name, "must not be empty");
+}
+
+enum resource_domain decode_domain(struct decoder *decoder, const struct decode_object *object)
+{
+    struct slice domain = decode_text(decoder, object, "domainType");
+    if (slice_equal(domain, SLICE("DOMAIN_TYPE_ORGANIZATION"))) {
+        return RESOURCE_DOMAIN_ORGANIZATION;
+    }
+    if (slice_equal(domain, SLICE("DOMAIN_TYPE_CANVAS"))) {
+        return RESOURCE_DOMAIN_CANVAS;
+    }
+    if (domain.bytes > 0 && !slice_equal(domain, SLICE("DOMAIN_TYPE_UNSPECIFIED"))) {
+        decode_wrong(decoder, object, "domainType",
+                     "must be DOMAIN_TYPE_ORGANIZATION or DOMAIN_TYPE_CANVAS");
+    }
+    return RESOURCE_DOMAIN_ABSENT;
 }
 
 struct slice decode_secret_text(struct decoder *decoder, const struct decode_object *object,

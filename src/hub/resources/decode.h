@@ -38,6 +38,8 @@ struct decode_object decode_inner(struct decoder *decoder, const struct decode_o
 /* Empty when absent or wrong. An empty text is a mistake. */
 struct slice decode_text(struct decoder *decoder, const struct decode_object *object,
                          const char *name);
+/* "domainType" of metadata or of a reference. */
+enum resource_domain decode_domain(struct decoder *decoder, const struct decode_object *object);
 /* A secret's text: as above, but an empty value is kept out with its own message. */
 struct slice decode_secret_text(struct decoder *decoder, const struct decode_object *object,
                                 const char *name);

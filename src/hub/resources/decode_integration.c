@@ -403,6 +403,7 @@ void decode_source_integration(struct decoder *decoder, const struct decode_obje
         return;
     }
     source->integration = decode_text(decoder, &integration, "name");
+    source->integration_domain = decode_domain(decoder, &integration);
     source->integration_place = integration.place;
     if (!decode_field(&integration, "name")) {
         decode_wrong(decoder, &integration, "name", "is missing");

@@ -97,6 +97,7 @@ static void decode_reference(struct decoder *decoder, const struct decode_object
     }
     secret->ref.name = decode_text(decoder, &ref, "name");
     secret->ref.key = decode_text(decoder, &ref, "key");
+    secret->ref.domain = decode_domain(decoder, &ref);
     if (ref.value && !decode_field(&ref, "name")) {
         decode_wrong(decoder, &ref, "name", "is missing");
     } else if (secret->ref.name.bytes > 0 && !resource_name_valid(secret->ref.name)) {

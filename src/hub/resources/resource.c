@@ -239,21 +239,6 @@ static void decode_name(struct decoder *decoder, const struct decode_object *met
     document->name = name;
 }
 
-static void decode_domain(struct decoder *decoder, const struct decode_object *metadata,
-                          struct resource_document *document)
-{
-    struct slice domain = decode_text(decoder, metadata, "domainType");
-    bool scoped = document->kind == RESOURCE_SECRET || document->kind == RESOURCE_INTEGRATION;
-    if (slice_equal(domain, SLICE("DOMAIN_TYPE_ORGANIZATION"))) {
-        document->domain = scoped ? RESOURCE_DOMAIN_ORGANIZATION : RESOURCE_DOMAIN_ABSENT;
-    } else if (slice_equal(domain, SLICE("DOMAIN_TYPE_CANVAS"))) {
-        document->domain = scoped ? RESOURCE_DOMAIN_CANVAS : RESOURCE_DOMAIN_ABSENT;
-    } else if (domain.bytes > 0 && !slice_equal(domain, SLICE("DOMAIN_TYPE_UNSPECIFIED"))) {
-        decode_wrong(decoder, metadata, "domainType",
-                     "must be DOMAIN_TYPE_ORGANIZATION or DOMAIN_TYPE_CANVAS");
-    }
-}
-
 static void decode_metadata(struct decoder *decoder, const struct decode_object *root,
                             const struct resource_expect *expect,
                             struct resource_document *document)
@@ -277,7 +262,10 @@ static void decode_metadata(struct decoder *decoder, const struct decode_object 
         decode_wrong(decoder, &metadata, "description", "longer than %u bytes",
                      RESOURCE_DESCRIPTION_BYTES_MAX);
     }
-    decode_domain(decoder, &metadata, document);
+    enum resource_domain domain = decode_domain(decoder, &metadata);
+    if (document->kind == RESOURCE_SECRET || document->kind == RESOURCE_INTEGRATION) {
+        document->domain = domain;
+    }
     const char *field = decode_field(&metadata, "canvasId") ? "canvasId" : "canvasName";
     struct slice canvas = decode_text(decoder, &metadata, field);
     if (canvas.bytes > 0 && !resource_name_valid(canvas)) {

@@ -85,9 +85,19 @@ __attribute__((format(printf, 5, 6))) void resource_problem_add(struct resource_
                                                                 const char *format, ...);
 
 /* ---- decoded documents */
+/* metadata.domainType of a Secret or an Integration: who may refer to it. Without one, what is in
+ * the default canvas is the organization's, for all canvases. */
+enum resource_domain {
+    RESOURCE_DOMAIN_ABSENT,
+    RESOURCE_DOMAIN_ORGANIZATION,
+    RESOURCE_DOMAIN_CANVAS
+};
+
+
 struct resource_secret_ref {
     struct slice name;
     struct slice key;
+    enum resource_domain domain; /* where it has to be; absent: its own canvas, else the default */
 };
 
 /* One of verification.secrets. */
@@ -156,6 +166,7 @@ struct resource_event_source {
     bool per_second_given;
     uint32_t per_second;      /* 0 = no limit */
     struct slice integration; /* empty = none: the user tells the provider */
+    enum resource_domain integration_domain; /* as in a resource_secret_ref */
     struct json_place integration_place;
     struct slice resource_type;
     struct slice resource;
@@ -318,14 +329,6 @@ struct resource_secret_item {
 struct resource_secret {
     struct resource_secret_item *items; /* sorted by key */
     size_t count;
-};
-
-/* metadata.domainType of a Secret or an Integration: who may refer to it. Without one, what is in
- * the default canvas is the organization's, for all canvases. */
-enum resource_domain {
-    RESOURCE_DOMAIN_ABSENT,
-    RESOURCE_DOMAIN_ORGANIZATION,
-    RESOURCE_DOMAIN_CANVAS
 };
 
 struct resource_document {
