@@ -44,6 +44,7 @@
  *   "Z/"     "Z/" "default\0" "hub"                     u64: those of "z/" behind this number are
  *                                                       to be made due
  *            "m/operations"                             "1": "O/" and "z/" have what "q/" has
+ *            "m/public-url"                             where providers were told to send, a text
  *   "s/"     "s/" 16 bytes of metadata.id               status, where a provider has a part in
  *                                                       it: members of a JSON object
  *   "e/"     "e/" i64 due time, 16 bytes of id          empty: the token of this IntegrationUser is
@@ -104,6 +105,7 @@
 #define KEY_DATA_KEY SLICE("m/key")
 #define KEY_USES SLICE("m/uses")
 #define KEY_OPERATION_INDEXES SLICE("m/operations")
+#define KEY_PUBLIC_URL SLICE("m/public-url")
 #define KEY_OBJECT_INDEXES SLICE("m/indexes")
 #define KEY_TOKEN_INDEXES SLICE("m/tokens")
 #define KEY_AUDIT_NUMBER SLICE("m/audit")

@@ -220,6 +220,36 @@ def test_renamed():
     thief.close()
 
 
+def test_moved():
+    """With another public address all hooks are led to it at once, also those that the provider refused for the old one."""
+    double = GitHub()
+    double.repositories.update({'acme/one': {}, 'acme/two': {}})
+    double.fault = lambda call: Reply(422, {'message': 'Validation Failed', 'errors': [{'message': 'url is not supported'}]}) \
+        if call.method == 'POST' and call.path.startswith('/repos/acme/two') and b'localhost' in call.body else None
+    urls = lambda: [h['config']['url'] for n in ('acme/one', 'acme/two') for h in double.repositories[n].values()]
+    server = Server(options=['--public-url', 'http://localhost:8080'])
+    try:
+        server.apply('kind: Integration\nmetadata: {name: hub}\nspec: {type: github, url: "https://github.com/acme", apiUrl: "%s", '
+                     'check: false, allowPrivate: true, auth: {use: token, token: {value: %s}}}' % (double.url, double.token) + ''.join(
+                         '\n---\nkind: EventSource\nmetadata: {name: %s}\nspec: {integration: {name: hub}, path: %s, resource: '
+                         '{type: repository, name: %s}}' % (n, n, n) for n in ('one', 'two')))
+        state = lambda name: status(server, 'event-sources', name).get('state')
+        ok(when(lambda: (state('one'), state('two')) == ('ready', 'error')), 'one is refused: %s' % status(server, 'event-sources', 'two'))
+        server.stop()
+        count = len(double.calls)
+        server.start()
+        time.sleep(0.5)
+        is_equal(len(double.calls), count, 'with the same address nobody is asked')
+        server.stop()
+        server.options = []
+        server.start(options=['--public-url', 'https://hooks.example'])
+        ok(when(lambda: urls() == ['https://hooks.example/hooks/one', 'https://hooks.example/hooks/two'], 5), 'with another: %s' % urls())
+        ok(when(lambda: (state('one'), state('two')) == ('ready', 'ready')), 'both are ready')
+    finally:
+        server.stop()
+        double.close()
+
+
 def test_limits():
     """A provider that asks to slow down is left alone by everything of that integration, as long as it says."""
     double, other = GitHub(), GitHub('ghp_other')
@@ -362,6 +392,7 @@ test_refusals()
 test_semaphore()
 test_app()
 test_renamed()
+test_moved()
 test_limits()
 test_faults()
 done()

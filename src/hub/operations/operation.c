@@ -584,6 +584,60 @@ enum bk_err operations_index_all(struct store_txn *txn)
     return err == BK_OK ? store_put(txn, KEY_OPERATION_INDEXES, SLICE("1")) : err;
 }
 
+/* ---- another public address */
+
+static enum bk_err lead_here(struct store_txn *txn, uint64_t number, int64_t now_ns,
+                             uint64_t *count)
+{
+    struct json_tree tree;
+    struct operation operation;
+    json_tree_init(&tree);
+    enum bk_err err = read_one(txn, number, &tree, &operation);
+    bool hook = err == BK_OK && operation.intent == PROVIDER_HOOK_ENSURE; /* refused ones, too */
+    json_tree_fini(&tree);
+    *count += hook;
+    err = hook ? make_due(txn, number, now_ns) : err;
+    return err == BK_CORRUPT ? BK_OK : err; /* told when it is due */
+}
+
+static enum bk_err lead_all_here(struct store_txn *txn, int64_t now_ns, uint64_t *count)
+{
+    struct index_batch batch;
+    struct key prefix, from;
+    uint64_t after = 0;
+    enum bk_err err = BK_OK;
+    key_start(&prefix, 'q');
+    do {
+        batch.count = 0;
+        key_operation(&from, after + 1);
+        err = store_walk(txn, key_slice(&prefix), key_slice(&from), take_number, &batch);
+        for (unsigned i = 0; err == BK_OK && i < batch.count; i++) {
+            err = lead_here(txn, batch.numbers[i], now_ns, count);
+            after = batch.numbers[i];
+        }
+    } while (err == BK_OK && batch.count == INDEX_BATCH);
+    return err;
+}
+
+enum bk_err operations_address(struct store_txn *txn, struct slice public_url, int64_t now_ns,
+                               uint64_t *ret_count)
+{
+    struct slice before;
+    uint64_t count = 0;
+    enum bk_err err = store_get(txn, KEY_PUBLIC_URL, &before);
+    if (err == BK_OK && !slice_equal(before, public_url)) {
+        err = lead_all_here(txn, now_ns, &count);
+    } else if (err == BK_OK) {
+        *ret_count = 0;
+        return BK_OK;
+    }
+    if (err == BK_OK || err == BK_NOT_FOUND) {
+        err = store_put(txn, KEY_PUBLIC_URL, public_url);
+    }
+    *ret_count = count;
+    return err;
+}
+
 /* ---- for the API */
 
 static void add_time(struct buf *json, const char *name, int64_t wall_ns)

@@ -108,6 +108,11 @@ enum bk_err operations_resume_rest(struct store_txn *txn, int64_t now_ns,
                                    bool *ret_more) BK_MUST_CHECK;
 #define OPERATIONS_RESUMED_MAX 256U
 
+/* Where providers are to send to. Another address than at the last start: every hook is made due,
+ * to be led here; *ret_count of them. */
+enum bk_err operations_address(struct store_txn *txn, struct slice public_url, int64_t now_ns,
+                               uint64_t *ret_count) BK_MUST_CHECK;
+
 /* Index what an older version stored; nothing when it has been done. */
 enum bk_err operations_index_all(struct store_txn *txn) BK_MUST_CHECK;
 

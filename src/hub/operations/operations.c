@@ -832,6 +832,32 @@ void operations_run(struct operations *operations, int64_t now_ns)
     store_and_send(operations, now_ns);
 }
 
+/* ---- another public address */
+
+struct address {
+    struct hub *hub;
+    int64_t now_ns;
+    uint64_t count;
+};
+
+static enum bk_err note_address(struct store_txn *txn, void *context)
+{
+    struct address *address = context;
+    return operations_address(txn, slice_str(address->hub->public_url), address->now_ns,
+                              &address->count);
+}
+
+enum bk_err operations_check_address(struct operations *operations, int64_t now_ns)
+{
+    struct address address = {.hub = operations->config.hub, .now_ns = now_ns};
+    enum bk_err err = store_update(hub_store(address.hub), note_address, &address);
+    if (err == BK_OK && address.count > 0) {
+        log_event(LOG_INFO, "hooks at providers are led to another public address",
+                  LOG_I("hooks", address.count), LOG_Z("publicUrl", address.hub->public_url));
+    }
+    return err;
+}
+
 /* ---- by hand */
 
 struct retry {

@@ -17,6 +17,7 @@
  *             30 min, doubled up to a day: somebody may have mended it at the provider.
  * Drift       A hook that is right is looked at again after 6 h, more or less: one that was deleted
  *             or switched off at the provider is mended.
+ *             With another public address than at the last start, all of them are led here at once.
  * Threads     The control thread.
  * Failure     A store that cannot take a write: nothing is sent, tried again in 5 s.
  */
@@ -95,6 +96,9 @@ enum bk_err operations_open(const struct operations_config *config,
                             struct operations **ret_operations) BK_MUST_CHECK;
 /* Calls that are still out must not be answered any more. */
 void operations_close(struct operations *operations);
+
+/* At a start: is the public address another one than before? */
+enum bk_err operations_check_address(struct operations *operations, int64_t now_ns) BK_MUST_CHECK;
 
 /* Once per turn of the control thread: start what is due, store, send. now_ns: wall clock. */
 void operations_run(struct operations *operations, int64_t now_ns);
