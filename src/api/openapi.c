@@ -39,6 +39,8 @@ static const struct schema schemas[] = {
               "\"column\":{\"type\":\"integer\"}}}}}}"},
     {"Metadata", "{\"type\":\"object\",\"required\":[\"name\"],\"properties\":{\"name\":" NAME
                  ",\"canvasId\":" NAME ",\"description\":" TEXT
+                 ",\"domainType\":{\"enum\":[\"DOMAIN_TYPE_UNSPECIFIED\","
+                 "\"DOMAIN_TYPE_ORGANIZATION\",\"DOMAIN_TYPE_CANVAS\"]}"
                  ",\"id\":{\"type\":\"string\",\"readOnly\":true},\"createdAt\":" TIME
                  ",\"updatedAt\":" TIME ",\"revision\":{\"type\":\"integer\",\"readOnly\":true}}}"},
     {"Canvas",

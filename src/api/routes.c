@@ -214,6 +214,8 @@ const struct api_route api_routes[] = {
     {HTTP_POST, "/api/v1/oidc/rotate", TOKEN_ADMIN, api_oidc_rotate, NO_KIND, API_BODY_NONE, NULL,
      "rotateOidcKey", "tokens", "Publish a new key for the tokens that becket issues", NULL, 200,
      "OidcRotated", NULL},
+    {HTTP_GET, "/api/v1/me", TOKEN_READ, api_me, NO_KIND, API_BODY_NONE, NULL, "getMe", "tokens",
+     "The token that asks: its role, its canvas, and whose it is", NULL, 200, "Token", NULL},
     {HTTP_GET, "/api/v1/tokens", TOKEN_ADMIN, api_tokens_list, NO_KIND, API_BODY_NONE, page_params,
      "listToken", "tokens", "List, in order of name; without the tokens themselves", NULL, 200,
      "TokenList", NULL},
@@ -263,4 +265,4 @@ const size_t api_route_count = bk_array_length(api_routes);
 
 const char *const api_routes_by_canvas[] = {
     "listCanvas",     "getCanvas", "getEntry",     "updateEntry",  "postEntry", "deleteEntry",
-    "retryOperation", "getEvent",  "getEventBody", "listProvider", NULL};
+    "retryOperation", "getEvent",  "getEventBody", "listProvider", "getMe",     NULL};

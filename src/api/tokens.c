@@ -70,6 +70,12 @@ enum api_step api_tokens_get(struct api_call *call)
     return api_json(call, 200);
 }
 
+enum api_step api_me(struct api_call *call)
+{
+    token_info_json(&call->token, &call->response->body);
+    return api_json(call, 200);
+}
+
 enum api_step api_tokens_delete(struct api_call *call)
 {
     enum bk_err err = token_revoke(call->api->hub, call->segment);

@@ -92,9 +92,10 @@ static const struct cli_command commands[] = {
      "verify every checksum of the journal; print its records",
      "Off line: it reads DIR/journal itself, and may do so while the server runs.",
      cli_journal_options},
-    {"token", cli_token, "create NAME | list | revoke NAME", "who may use the admin API",
+    {"token", cli_token, "create NAME | list | show | revoke NAME", "who may use the admin API",
      "Roles: read (see everything but secrets), write (also diff and change objects), admin (also "
-     "tokens).",
+     "tokens).\n--user makes a person's token: what it connects, links and writes is that User's. "
+     "`show` tells about\nthe token that is in use.",
      cli_token_options},
     {"entry", cli_entry, "create TEXT --team TEAM | update ID | delete ID",
      "what somebody did, written, changed or deleted by hand",

@@ -102,6 +102,41 @@ static int list(struct remote *remote, const struct options *options)
     return code;
 }
 
+/* Whose token this is, and what it allows. */
+static int show(struct remote *remote, const struct options *options)
+{
+    struct client_response response = {0};
+    struct json_tree tree;
+    enum print_format format = print_format(option_text(options, "output"));
+    int code = CLI_FAILED;
+    json_tree_init(&tree);
+    if (remote_call(remote, "GET", "/api/v1/me", NULL, SLICE_EMPTY, &response) &&
+        remote_json(&response, &tree)) {
+        struct slice canvas = text_at(tree.roots[0], "canvas");
+        struct slice user = text_at(tree.roots[0], "user");
+        struct buf line;
+        code = CLI_DONE;
+        buf_init(&line, 4096);
+        buf_add_str(&line, "token ");
+        buf_add_slice(&line, text_at(tree.roots[0], "name"));
+        buf_add_str(&line, ", role ");
+        buf_add_slice(&line, text_at(tree.roots[0], "role"));
+        buf_add_str(&line, canvas.bytes > 0 ? ", canvas " : ", all canvases");
+        buf_add_slice(&line, canvas);
+        buf_add_str(&line, user.bytes > 0 ? ", user " : ", a machine's");
+        buf_add_slice(&line, user);
+        if (format != PRINT_TABLE) {
+            print_value(tree.roots[0], format);
+        } else {
+            print_line(buf_slice(&line));
+        }
+        buf_fini(&line);
+    }
+    json_tree_fini(&tree);
+    client_response_fini(&response);
+    return code;
+}
+
 static int revoke(struct remote *remote, const char *name)
 {
     struct client_response response = {0};
@@ -127,6 +162,7 @@ static int run(const struct options *options, const char *verb, const char *name
     if (remote_open(&remote, options)) {
         code = strcmp(verb, "create") == 0 ? create(&remote, options, name)
                : strcmp(verb, "list") == 0 ? list(&remote, options)
+               : strcmp(verb, "show") == 0 ? show(&remote, options)
                                            : revoke(&remote, name);
     }
     remote_fini(&remote);
@@ -142,9 +178,9 @@ int cli_token(int argc, char **argv)
     }
     const char *verb = options.argument_count != 0 ? options.arguments[0] : "";
     bool named = strcmp(verb, "create") == 0 || strcmp(verb, "revoke") == 0;
-    bool known = named || strcmp(verb, "list") == 0;
+    bool known = named || strcmp(verb, "list") == 0 || strcmp(verb, "show") == 0;
     if (!known || options.argument_count != (named ? 2U : 1U)) {
-        code = cli_usage("token takes: create NAME --role ROLE, list, or revoke NAME");
+        code = cli_usage("token takes: create NAME --role ROLE, list, show, or revoke NAME");
     } else {
         code = run(&options, verb, named ? options.arguments[1] : NULL);
     }

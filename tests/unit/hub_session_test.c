@@ -3,6 +3,7 @@
 #include "base/time.h"
 #include "hub/hub_private.h"
 #include "hub/people/session.h"
+#include "hub/resources/pack.h"
 #include "tests/tap.h"
 
 #include <unistd.h>
@@ -45,8 +46,11 @@ static unsigned rows(char prefix)
 static void keep(unsigned number, int64_t idle_ns, int64_t now_ns)
 {
     uint8_t hash[32];
-    struct session_record session = {
-        .end_ns = NOW + 12 * HOUR, .idle_ns = idle_ns, .token = "0123", .canvas = "blue"};
+    struct session_record session = {.end_ns = NOW + 12 * HOUR,
+                                     .idle_ns = idle_ns,
+                                     .token = "0123",
+                                     .canvas = "blue",
+                                     .user = "ann"};
     hash_of(number, hash);
     if (session_keep(hub, hash, &session, now_ns) != BK_OK) {
         bail_out("session_keep");
@@ -60,6 +64,27 @@ static enum bk_err load(unsigned number, int64_t now_ns, struct session_record *
     return session_load(hub, hash, now_ns, ret_session);
 }
 
+/* Of version 1: without the user. */
+static enum bk_err put_older(struct store_txn *txn, void *context)
+{
+    struct key key;
+    struct buf bytes;
+    uint8_t hash[32];
+    (void)context;
+    hash_of(7, hash);
+    key_start(&key, 'j');
+    key_add(&key, hash, sizeof hash);
+    buf_init(&bytes, 1024);
+    buf_add_byte(&bytes, 1);
+    pack_u64(&bytes, (uint64_t)(NOW + HOUR));
+    pack_u64(&bytes, (uint64_t)(NOW + HOUR));
+    pack_text(&bytes, SLICE("0123"));
+    pack_text(&bytes, SLICE("red"));
+    enum bk_err err = store_put(txn, key_slice(&key), buf_slice(&bytes));
+    buf_fini(&bytes);
+    return err;
+}
+
 static void test_sessions(void)
 {
     struct session_record session;
@@ -68,6 +93,11 @@ static void test_sessions(void)
     is_int(load(1, NOW, &session), BK_OK);
     is_str(session.token, "0123");
     is_str(session.canvas, "blue");
+    is_str(session.user, "ann");
+    is_int(store_update(hub->store, put_older, NULL), BK_OK);
+    is_int(load(7, NOW, &session), BK_OK, "as an older becket kept it");
+    is_str(session.canvas, "red");
+    is_str(session.user, "", "for nobody else");
     is_int(load(1, NOW + 2 * HOUR - 1, &session), BK_OK);
     is_int(load(1, NOW + 2 * HOUR, &session), BK_NOT_FOUND, "too long without a request");
     keep(1, NOW + 20 * HOUR, NOW);

@@ -35,7 +35,7 @@ TABLE.update({
     'listDelivery': ('read', 'canvas'),
     'rotateOidcKey': ('admin', 'server'), 'listToken': ('admin', 'server'), 'createToken': ('admin', 'server'),
     'getToken': ('admin', 'server'), 'deleteToken': ('admin', 'server'), 'listAudit': ('admin', 'server'),
-    'listProvider': ('read', 'anybody'),
+    'listProvider': ('read', 'anybody'), 'getMe': ('read', 'anybody'),
     'getOpenapi': ('none', 'anybody'), 'getMetrics': ('none', 'anybody'), 'getLive': ('none', 'anybody'),
     'getReady': ('none', 'anybody'),
 })

@@ -90,6 +90,10 @@ with tempfile.TemporaryDirectory(prefix='becket-people-') as data, \
     code, out, err = server.cli('token', 'list')
     ok(re.search(r'anns-laptop +write +all +ann ', out), 'the list tells whose they are') or diag(out)
     is_equal(get('/api/v1/tokens/anns-laptop')['user'], 'ann', 'so does the API')
+    is_equal({k: ask('GET', '/api/v1/me', reader).json.get(k) for k in ('name', 'role', 'user', 'canvas', 'token')},
+             {'name': 'anns-phone', 'role': 'read', 'user': 'ann', 'canvas': None, 'token': None}, 'who am I?')
+    code, out, err = server.cli('token', 'show', '--token', ann)
+    is_equal((code, out.strip()), (0, 'token anns-laptop, role write, all canvases, user ann'), 'on the command line')
     is_equal(ask('DELETE', '/api/v1/users/ann', server.token).status, 409, 'a user with tokens stays')
 
     # ---- every route, about everything of ben's, by name and by id
