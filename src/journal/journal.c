@@ -29,7 +29,7 @@
 /* How long a commit is held back: a part of a flush. */
 #define HOLD_PART         2U
 #define HOLD_NS_MAX       1000000ULL
-#define HOLD_ANSWERED_MIN 24U     /* few are not worth waiting for, … */
+#define HOLD_ANSWERED_MIN 8U      /* few are not worth waiting for, … */
 #define HOLD_ANSWERED_MAX 96U     /* … many come in two halves and keep disk and CPU busy, … */
 #define HOLD_BYTES_MAX    131072U /* … and a large commit needs no more */
 #define HOLD_MISSES_MAX   3U
@@ -511,8 +511,10 @@ static void hold_end(struct hold *hold, unsigned records, uint32_t bytes)
 {
     hold->until_ns = 0;
     if (records >= hold->target - hold->target / 8) {
+        /* Once is chance: where requests come at their own pace, some come in a bunch. */
         hold->misses = 0;
-        hold->pause_next = HOLD_PAUSE_FIRST;
+        hold->pause_next =
+            hold->pause_next / 2 > HOLD_PAUSE_FIRST ? hold->pause_next / 2 : HOLD_PAUSE_FIRST;
     } else if (bytes < HOLD_BYTES_MAX && ++hold->misses >= HOLD_MISSES_MAX) {
         hold->misses = 0;
         hold->pause = hold->pause_next;
