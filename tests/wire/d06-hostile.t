@@ -299,7 +299,29 @@ def insists():
         ok(when(lambda: second in sink.ids('/new')), 'and where it is another address now')
 
 
+def large():
+    """Receivers that hang keep memory for events that are larger than a slot; there is some left for who comes."""
+    hanging = [socket.create_server(('127.0.0.1', 0), backlog=100) for _ in range(12)]
+    with Server(threads=1) as server, Sink() as sink:
+        text = ''.join(destination('hangs%d' % n, 'http://127.0.0.1:%d/' % l.getsockname()[1]) for n, l in enumerate(hanging))
+        server.apply(SOURCE.replace('path: repo,', 'path: repo, limits: {bodyBytes: 2000000},') +
+                     text.replace('concurrency: 1, timeout: 6s', 'concurrency: 16, timeout: 20s') +
+                     destination('well', sink.url('/well')))
+        slowest, body = 0, os.urandom(1500000)
+        for n in range(8):
+            signed = body + b'%08d' % n
+            began = time.monotonic()
+            event = server.post('/hooks/repo', signed, github(signed, 's3cr3t')).json['id']
+            when(lambda: event in sink.ids('/well'))
+            slowest = max(slowest, time.monotonic() - began)
+        ok(slowest < 8, 'large events beside twelve that hang: the slowest took %.1f s' % slowest)
+        server.kill()
+    for listener in hanging:
+        listener.close()
+
+
 hostile()
 insists()
+large()
 proxies()
 done()

@@ -17,6 +17,8 @@
 /* Beyond its first two, a destination gets slots only while a quarter of all is free. */
 #define SLOTS_ALONE 2U
 #define SLOTS_SHARE 4U
+/* No memory for a large event: others may have given some back by then. */
+#define LARGE_LOOK_NS 250000000ULL
 /* A report goes without the record of its try after so long: the disk may stand still. */
 #define RECORDED_NS_MAX 200000000ULL
 
@@ -27,6 +29,25 @@ static bool may_take(const struct target *target)
     const struct deliver *deliver = target->deliver;
     return deliver->free_count > 0 && (target->slots < SLOTS_ALONE ||
                                        deliver->free_count > deliver->config.slots / SLOTS_SHARE);
+}
+
+/* Memory for events that do not fit a slot: the first one if there is any, beyond that as much as
+ * half of what is free. So those that hang leave some for whoever comes, however many they are. */
+static uint8_t *take_large(struct target *target, size_t bytes, size_t *ret_bytes)
+{
+    struct deliver *deliver = target->deliver;
+    struct buffers *large = &deliver->large;
+    size_t free_bytes = large->bytes_max - large->bytes_taken + large->bytes_free;
+    uint8_t *at = NULL;
+    if (target->large_bytes == 0 || target->large_bytes + bytes <= free_bytes / 2) {
+        at = buffers_take(large, bytes, ret_bytes);
+    }
+    if (at) {
+        target->large_bytes += *ret_bytes;
+    } else {
+        target->no_large_before_ns = ring_now_ns(deliver->config.ring) + LARGE_LOOK_NS;
+    }
+    return at;
 }
 
 struct delivery *delivery_take(struct target *target, const struct destination *destination,
@@ -50,7 +71,7 @@ struct delivery *delivery_take(struct target *target, const struct destination *
     delivery->at = delivery->pool_at;
     delivery->large_bytes = 0;
     if (bytes > DELIVER_SLOT_BYTES) {
-        delivery->at = buffers_take(&deliver->large, bytes, &delivery->large_bytes);
+        delivery->at = take_large(target, bytes, &delivery->large_bytes);
         if (!delivery->at) {
             delivery->large_bytes = 0;
             return NULL;
@@ -84,6 +105,8 @@ void delivery_give(struct delivery *delivery)
     bk_assert(target->slots > 0);
     if (delivery->large_bytes > 0) {
         buffers_give(&deliver->large, delivery->at, delivery->large_bytes);
+        target->large_bytes -= delivery->large_bytes;
+        target->no_large_before_ns = 0;
         delivery->large_bytes = 0;
     }
     http_origin_give(&delivery->origin);

@@ -544,6 +544,10 @@ static void pump_behind(struct target *target, struct lane *lane,
         pump_at(target, lane->held_until_ns);
         return;
     }
+    if (target->no_large_before_ns > ring_now_ns(deliver->config.ring)) {
+        pump_at(target, target->no_large_before_ns);
+        return;
+    }
     struct flow_limits limits = limits_of(destination);
     uint64_t at_ns = 0;
     bool open = flow_is_open(shared_of(destination));

@@ -94,6 +94,8 @@ struct target {
     struct list retries;
     unsigned retry_count; /* in the list */
     unsigned slots;
+    size_t large_bytes;          /* out, for events that do not fit a slot */
+    uint64_t no_large_before_ns; /* there was no more: the journal is not read again before */
     bool retry_turn;             /* lanes and retries take turns */
     bool strict;                 /* in order */
     struct bucket_first *firsts; /* in order per key: ORDER_BUCKETS of them; else NULL */
