@@ -40,7 +40,7 @@ ok(code == 0 and out.startswith('becket ') and 'yyjson' in out and out.count('\n
 refused(['aply'], 2, 'did you mean apply?')
 refused(['help', 'aply'], 2, 'did you mean apply?')
 refused(['frobnicate'], 2, 'becket help')
-refused(['--data', 'x', 'serve'], 2, 'before the command')
+refused(['--data', 'x', 'serve'], 2, 'behind the command')
 refused(['apply', '--fil', 'x'], 2, 'did you mean --file?')
 refused(['apply'], 2, '-f FILE')
 refused(['get'], 2, 'kind')
