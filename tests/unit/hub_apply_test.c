@@ -884,29 +884,39 @@ static void test_token_users(void)
 
 /* ---- links of one */
 
-static enum bk_err apply_links(const char *format, unsigned from, unsigned to)
+/* '#' in the text is the number of each. */
+static enum bk_err apply_links(const char *each, unsigned from, unsigned to)
 {
-    char text[65536] = "[{kind: Team, metadata: {name: us}, spec: {}}";
-    size_t at = strlen(text);
+    static struct buf text;
+    buf_init(&text, 1U << 20);
+    buf_add_str(&text, "[{kind: Team, metadata: {name: us}, spec: {}}");
     for (unsigned i = from; i < to; i++) {
-        at += (size_t)snprintf(text + at, sizeof text - at, ",\n");
-        at += (size_t)snprintf(text + at, sizeof text - at, format, i, i);
+        buf_add_str(&text, ",\n");
+        for (const char *at = each; *at; at++) {
+            if (*at == '#') {
+                buf_printf(&text, "%u", i);
+            } else {
+                buf_add_byte(&text, (uint8_t)*at);
+            }
+        }
     }
-    snprintf(text + at, sizeof text - at, "]");
-    return apply(text);
+    buf_add_byte(&text, ']');
+    enum bk_err err = apply(buf_text(&text));
+    buf_fini(&text);
+    return err;
 }
 
 static void test_links_of_one(void)
 {
     static const char out[] =
-        "{kind: IntegrationLink, metadata: {name: out-%u}, spec: {type: generic, "
+        "{kind: IntegrationLink, metadata: {name: out-#}, spec: {type: generic, "
         "team: {name: us}, destination: {name: app}, statuses: [goal]}}";
     static const char in[] =
-        "{kind: Team, metadata: {name: t%u}, spec: {}},{kind: IntegrationLink, metadata: {name: "
-        "in-%u}, spec: {type: generic, user: {name: ann}, source: {name: in}, entry: {body: $.b}}}";
+        "{kind: Team, metadata: {name: t#}, spec: {}},{kind: IntegrationLink, metadata: {name: "
+        "in-#}, spec: {type: generic, user: {name: ann}, source: {name: in}, entry: {body: $.b}}}";
     static const char repository[] =
-        "{kind: Team, metadata: {name: t%u}, spec: {}},{kind: IntegrationLink, metadata: {name: "
-        "code-%u}, spec: {type: github, integration: {name: hub}, team: {name: one}, settings: "
+        "{kind: Team, metadata: {name: t#}, spec: {}},{kind: IntegrationLink, metadata: {name: "
+        "code-#}, spec: {type: github, integration: {name: hub}, team: {name: one}, settings: "
         "{repository: Hello}}}";
     fresh();
     is_int(apply("[{kind: Destination, metadata: {name: app}, spec: {url: 'http://127.0.0.1:1/', "
