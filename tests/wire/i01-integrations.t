@@ -250,6 +250,39 @@ def test_moved():
         double.close()
 
 
+def test_elsewhere():
+    """An integration that is given another owner or another server: the hooks of its sources follow, whether these are applied
+    again, too, or not, and nothing stays at the old owner."""
+    double, server_of_own = GitHub(), GitHub()
+    for of in (double, server_of_own):
+        of.repositories.update({'acme/hello': {}, 'other/hello': {}, 'fixed/hello': {}})
+    there = lambda of: [(n, len(h)) for n, h in sorted(of.repositories.items()) if h]
+
+    def hub(owner, of):
+        return ('kind: Integration\nmetadata: {name: hub}\nspec: {type: github, url: "https://github.com/%s", apiUrl: "%s", check: false, '
+                'allowPrivate: true, auth: {use: token, token: {value: %s}}}' % (owner, of.url, of.token))
+
+    def source(name, resource, event='push'):
+        return ('\n---\nkind: EventSource\nmetadata: {name: %s}\nspec: {integration: {name: hub}, path: %s, resource: {type: repository, '
+                'name: %s}, events: [{type: %s}]}' % (name, name, resource, event))
+    with Server() as server:
+        server.apply(hub('acme', double) + source('short', 'hello') + source('whole', 'fixed/hello'))
+        ok(when(lambda: there(double) == [('acme/hello', 1), ('fixed/hello', 1)]), 'made: %s' % there(double))
+        dry = server.api('POST', '/api/v1/apply?dryRun=true', hub('other', double).encode())
+        server.apply(hub('other', double))
+        ok(dry.status == 200 and when(lambda: there(double) == [('fixed/hello', 1), ('other/hello', 1)]), 'another owner: %s' % there(double))
+        server.apply(hub('acme', double) + source('short', 'hello', 'release'))
+        ok(when(lambda: there(double) == [('acme/hello', 1), ('fixed/hello', 1)]), 'with the source itself: %s' % there(double))
+        is_equal([h['events'] for h in double.repositories['acme/hello'].values()], [['release']], 'as it is now')
+        server.apply(hub('acme', server_of_own))
+        ok(when(lambda: there(server_of_own) == [('acme/hello', 1), ('fixed/hello', 1)]), 'another server: %s' % there(server_of_own))
+        answer = server.api('POST', '/api/v1/apply', hub('acme', server_of_own).replace('type: github', 'type: gitea').encode())
+        ok(answer.status == 400 and 'cannot change while EventSource' in answer.body.decode(), 'another type: %s' % answer.body.decode()[:200])
+        is_equal(server.api('GET', '/api/v1/integrations/hub').json['spec']['type'], 'github', 'is refused')
+    double.close()
+    server_of_own.close()
+
+
 def test_limits():
     """A provider that asks to slow down is left alone by everything of that integration, as long as it says."""
     double, other = GitHub(), GitHub('ghp_other')
@@ -393,6 +426,7 @@ test_semaphore()
 test_app()
 test_renamed()
 test_moved()
+test_elsewhere()
 test_limits()
 test_faults()
 done()

@@ -401,6 +401,23 @@ enum bk_err operation_put(struct store_txn *txn, const struct operation *operati
     return err == BK_OK ? put_due(txn, operation) : err;
 }
 
+enum bk_err operation_find(struct store_txn *txn, const uint8_t object[16],
+                           enum provider_intent intent, struct json_tree *tree,
+                           struct operation *ret_operation)
+{
+    struct of_object found;
+    enum bk_err err = numbers_of(txn, object, &found);
+    for (unsigned i = 0; err == BK_OK && i < found.count; i++) {
+        err = read_one(txn, found.numbers[i], tree, ret_operation);
+        if (err == BK_OK && ret_operation->intent == intent) {
+            return BK_OK;
+        }
+        json_tree_fini(tree);
+        json_tree_init(tree);
+    }
+    return err == BK_OK ? BK_NOT_FOUND : err;
+}
+
 enum bk_err operation_forget(struct store_txn *txn, const uint8_t object[16])
 {
     struct of_object found;

@@ -83,6 +83,11 @@ enum bk_err operation_due(struct store_txn *txn, uint64_t number,
 /* The value lives as long as store_get's. BK_NOT_FOUND. */
 enum bk_err operation_get(struct store_txn *txn, uint64_t number,
                           struct slice *ret_bytes) BK_MUST_CHECK;
+/* The one of an object with this intent; slices point into the tree, which the caller inits and
+ * keeps. BK_NOT_FOUND. */
+enum bk_err operation_find(struct store_txn *txn, const uint8_t object[16],
+                           enum provider_intent intent, struct json_tree *tree,
+                           struct operation *ret_operation) BK_MUST_CHECK;
 /* Remove this one; BK_OK when it is not there. */
 enum bk_err operation_drop(struct store_txn *txn, uint64_t number) BK_MUST_CHECK;
 /* All of an object, finished ones too. */

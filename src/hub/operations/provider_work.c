@@ -10,6 +10,7 @@
 #include "hub/operations/integration_view.h"
 #include "hub/people/people.h"
 #include "hub/resources/apply_build.h"
+#include "providers/hooks.h"
 #include "store/keys.h"
 
 #include <stdio.h>
@@ -303,6 +304,65 @@ static bool same_hook(const struct source_input *a, const struct source_input *b
            slice_equal(a->resource_type, b->resource_type) && slice_equal(a->path, b->path);
 }
 
+/* Of what a hook tells, below the API: the owner may come from the integration's url. */
+static struct slice place_of(const struct operation *operation, struct arena *arena)
+{
+    struct provider_run run = {
+        .provider = provider_find(operation->provider), .facts = &operation->facts, .arena = arena};
+    struct slice place = SLICE_EMPTY;
+    bool told = run.provider && run.provider->hooks && run.provider->hooks->place(&run, &place);
+    return told ? place : SLICE_EMPTY;
+}
+
+/* What was made for the source where its integration led before, goes on its own account. */
+static enum bk_err leave_old_place(struct apply *apply, const uint8_t id[16],
+                                   const struct operation *wanted)
+{
+    struct json_tree tree;
+    struct operation before;
+    json_tree_init(&tree);
+    enum bk_err err = operation_find(apply->txn, id, PROVIDER_HOOK_ENSURE, &tree, &before);
+    if (err == BK_OK &&
+        !slice_equal(place_of(&before, apply->arena), place_of(wanted, apply->arena))) {
+        struct operation removal = {.intent = PROVIDER_HOOK_REMOVE,
+                                    .kind = before.kind,
+                                    .canvas = before.canvas,
+                                    .name = before.name,
+                                    .integration_canvas = before.integration_canvas,
+                                    .integration = before.integration,
+                                    .provider = before.provider,
+                                    .facts = before.facts};
+        hub_id_make(removal.object);
+        err = add(apply, &removal);
+    }
+    json_tree_fini(&tree);
+    return err == BK_NOT_FOUND ? BK_OK : err;
+}
+
+static enum bk_err want_hook(struct apply *apply, const struct apply_work *work,
+                             const struct source_input *input, const uint8_t id[16])
+{
+    struct operation operation;
+    enum bk_err err = hook_operation(apply, work, input, id, PROVIDER_HOOK_ENSURE, &operation);
+    if (err == BK_OK) {
+        err = leave_old_place(apply, id, &operation);
+    }
+    return err == BK_OK ? add(apply, &operation) : err;
+}
+
+enum bk_err provider_work_source_moved(struct apply *apply, struct slice canvas, struct slice name,
+                                       const struct record *record)
+{
+    struct source_input input;
+    struct apply_work work = {.kind = RESOURCE_EVENT_SOURCE, .canvas = canvas, .name = name};
+    enum bk_err err =
+        apply->options->dry_run ? BK_NOT_FOUND : source_input_decode(record->compiled, &input);
+    if (err == BK_OK && input.integration.bytes > 0) {
+        err = want_hook(apply, &work, &input, record->id);
+    }
+    return err == BK_NOT_FOUND ? BK_OK : err;
+}
+
 enum bk_err provider_work_source_changed(struct apply *apply, const struct apply_work *work,
                                          const struct source_input *old,
                                          const struct source_input *input)
@@ -318,6 +378,9 @@ enum bk_err provider_work_source_changed(struct apply *apply, const struct apply
         err = hook_operation(apply, work, old, apply->id, PROVIDER_HOOK_REMOVE, &operation);
         hub_id_make(operation.object);
         err = err == BK_OK ? add(apply, &operation) : err == BK_NOT_FOUND ? BK_OK : err;
+    }
+    if (err == BK_OK && input->integration.bytes > 0 && apply->existed && same_hook(old, input)) {
+        return want_hook(apply, work, input, apply->id);
     }
     if (err == BK_OK && input->integration.bytes > 0) {
         err = hook_operation(apply, work, input, apply->id, PROVIDER_HOOK_ENSURE, &operation);

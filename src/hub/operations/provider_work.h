@@ -25,6 +25,9 @@ enum bk_err provider_work_type(struct slice spec, struct arena *arena,
 enum bk_err provider_work_source_changed(struct apply *apply, const struct apply_work *work,
                                          const struct source_input *old,
                                          const struct source_input *input) BK_MUST_CHECK;
+/* Its integration leads elsewhere: a hook there, and none where it was. */
+enum bk_err provider_work_source_moved(struct apply *apply, struct slice canvas, struct slice name,
+                                       const struct record *record) BK_MUST_CHECK;
 enum bk_err provider_work_source_removed(struct apply *apply, const struct apply_work *work,
                                          const struct source_input *old) BK_MUST_CHECK;
 enum bk_err provider_work_integration_changed(struct apply *apply,

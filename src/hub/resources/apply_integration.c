@@ -154,6 +154,26 @@ static enum bk_err integration_build(struct apply *apply, struct apply_work *wor
     return err == BK_OK ? check_audience(apply, work, integration) : err;
 }
 
+/* Does it lead elsewhere than before? Then what goes through it has to follow. */
+static enum bk_err compare_addresses(struct apply *apply, struct apply_work *work)
+{
+    struct integration_view before, now;
+    enum bk_err err = integration_view_open(apply->old.spec, &before);
+    if (err != BK_OK) {
+        return err;
+    }
+    err = integration_view_open(buf_slice(&apply->spec), &now);
+    if (err == BK_OK) {
+        work->retyped = !slice_equal(before.type, now.type);
+        work->moved =
+            !slice_equal(integration_text(&before, "url"), integration_text(&now, "url")) ||
+            !slice_equal(integration_text(&before, "apiUrl"), integration_text(&now, "apiUrl"));
+        integration_view_close(&now);
+    }
+    integration_view_close(&before);
+    return err;
+}
+
 static enum bk_err integration_index(struct apply *apply, struct apply_work *work, uint64_t number)
 {
     (void)number;
@@ -163,6 +183,9 @@ static enum bk_err integration_index(struct apply *apply, struct apply_work *wor
     enum bk_err err = apply->existed ? type_index_drop(apply->txn, work->kind, work->canvas,
                                                        work->name, apply->old.spec)
                                      : BK_OK;
+    if (err == BK_OK && apply->existed) {
+        err = compare_addresses(apply, work);
+    }
     if (err == BK_OK) {
         err = type_index_put(apply->txn, work->kind, work->canvas, work->name,
                              buf_slice(&apply->spec));

@@ -20,6 +20,7 @@ struct apply_work {
     bool path_new;          /* a source whose path has to be claimed */
     struct slice path;      /* in the outcome's arena */
     bool users_indifferent; /* who refers to it need not be compiled anew (set by its index) */
+    bool moved, retyped;    /* an Integration with another address, or of another type */
     bool waits;             /* to be deleted, but not yet (apply_delete.c) */
 };
 

@@ -409,13 +409,41 @@ static enum bk_err source_unindex(struct apply *apply, struct apply_work *work)
 
 /* ---- compiling */
 
+/* blame: what it refers to, and what changed. */
+static enum bk_err follow_integration(struct apply *apply, struct slice canvas, struct slice name,
+                                      struct apply_work *blame)
+{
+    struct record record;
+    if (blame->kind != RESOURCE_INTEGRATION || (!blame->moved && !blame->retyped)) {
+        return BK_OK;
+    }
+    if (blame->retyped) {
+        apply_wrong(apply, blame, blame->document->spec_place, "spec.type",
+                    "cannot change while EventSource \"%.*s\" has its webhook through it: make "
+                    "another integration",
+                    (int)name.bytes, (const char *)name.at);
+        return BK_OK;
+    }
+    enum bk_err err = hub_record(apply->txn, RESOURCE_EVENT_SOURCE, canvas, name, &record);
+    if (err != BK_OK) {
+        return err;
+    }
+    /* The record lies in the map, which moves under writes. */
+    char *compiled = arena_copy(apply->arena, record.compiled.at, record.compiled.bytes);
+    record.compiled = slice_of(compiled, compiled ? record.compiled.bytes : 0);
+    return compiled ? provider_work_source_moved(apply, canvas, name, &record) : BK_NO_MEMORY;
+}
+
 static enum bk_err source_compile(struct apply *apply, struct slice canvas, struct slice name,
                                   struct apply_work *blame, bool own)
 {
     struct record record;
     struct source_change change;
     const char *message = NULL;
-    enum bk_err err = hub_record(apply->txn, RESOURCE_EVENT_SOURCE, canvas, name, &record);
+    enum bk_err err = own ? BK_OK : follow_integration(apply, canvas, name, blame);
+    if (err == BK_OK) {
+        err = hub_record(apply->txn, RESOURCE_EVENT_SOURCE, canvas, name, &record);
+    }
     if (err != BK_OK) {
         return err;
     }
