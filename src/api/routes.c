@@ -57,7 +57,8 @@ static const struct api_param apply_params[] = {
 static const struct api_param event_params[] = {
     {"source", API_PARAM_TEXT, "name of the event source; deleted ones are found too", NULL},
     {"canvas", API_PARAM_TEXT, "canvas of the event source; all when absent", NULL},
-    {"type", API_PARAM_TEXT, "event type as the provider names it", NULL},
+    {"type", API_PARAM_TEXT, "event type as the provider names it; invoice.*: all that begin so",
+     NULL},
     {"state", API_PARAM_CHOICE, "state of the event", "accepted|rejected|duplicate"},
     {"since", API_PARAM_TIME,
      "received at or after: RFC 3339, unix seconds, or a duration before now", NULL},
@@ -74,7 +75,8 @@ static const struct api_param event_params[] = {
 static const struct api_param stream_params[] = {
     {"source", API_PARAM_TEXT, "name of the event source", NULL},
     {"canvas", API_PARAM_TEXT, "canvas of the event source; all when absent", NULL},
-    {"type", API_PARAM_TEXT, "event type as the provider names it", NULL},
+    {"type", API_PARAM_TEXT, "event type as the provider names it; invoice.*: all that begin so",
+     NULL},
     {"state", API_PARAM_CHOICE, "state of the event", "accepted|rejected|duplicate"},
     {"since", API_PARAM_TIME, "begin here; now when absent", NULL},
     {0},
@@ -101,7 +103,7 @@ static const struct api_param replay_event_params[] = {
 static const struct api_param replay_params[] = {
     {"source", API_PARAM_TEXT, "only events of this event source", NULL},
     {"canvas", API_PARAM_TEXT, "canvas of source and destination", NULL},
-    {"type", API_PARAM_TEXT, "only events of this type", NULL},
+    {"type", API_PARAM_TEXT, "only events of this type; invoice.*: all that begin so", NULL},
     {"since", API_PARAM_TIME, "received at or after (wanted)", NULL},
     {"until", API_PARAM_TIME, "received before; now when absent", NULL},
     {"to", API_PARAM_TEXT, "only to this destination; else to where routes lead now", NULL},

@@ -33,7 +33,10 @@ const struct option cli_deliveries_options[] = {
 };
 const struct option cli_replay_options[] = {
     {.name = "source", .kind = OPTION_TEXT, .argument = "NAME", .help = "events of this source"},
-    {.name = "type", .kind = OPTION_TEXT, .argument = "TYPE", .help = "only of this event type"},
+    {.name = "type",
+     .kind = OPTION_TEXT,
+     .argument = "TYPE",
+     .help = "only of this event type; invoice.*: all that begin so"},
     {.name = "since", .kind = OPTION_TEXT, .argument = "TIME", .help = "received at or after"},
     {.name = "until", .kind = OPTION_TEXT, .argument = "TIME", .help = "received before; now else"},
     {.name = "to",

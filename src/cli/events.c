@@ -22,7 +22,10 @@ const struct option cli_events_options[] = {
      .kind = OPTION_TEXT,
      .argument = "NAME",
      .help = "only of sources in this canvas"},
-    {.name = "type", .kind = OPTION_TEXT, .argument = "TYPE", .help = "only of this event type"},
+    {.name = "type",
+     .kind = OPTION_TEXT,
+     .argument = "TYPE",
+     .help = "only of this event type; invoice.*: all that begin so"},
     {.name = "state",
      .kind = OPTION_CHOICE,
      .argument = "STATE",
@@ -101,10 +104,8 @@ void cli_print_events(yyjson_mut_val *events)
 
 static const char *const event_filters[] = {"source", "canvas", "type", "state",
                                             "until",  "since",  NULL};
-static const struct remote_list events_list = {.path = "/api/v1/events",
-                                               .filters = event_filters,
-                                               .columns = COLUMNS,
-                                               .add_row = add_event};
+static const struct remote_list events_list = {
+    .path = "/api/v1/events", .filters = event_filters, .columns = COLUMNS, .add_row = add_event};
 
 /* ---- follow */
 
@@ -183,6 +184,14 @@ static int follow_events(struct remote *remote, const struct options *options,
     return done || interrupted ? CLI_DONE : CLI_FAILED;
 }
 
+/* Who waits for events of a source that is not there is told. */
+static bool note_source(struct remote *remote, const struct options *options)
+{
+    const char *source = option_text(options, "source");
+    return source == NULL || !option_flag(options, "follow") ||
+           remote_note_source(remote, source, option_text(options, "canvas"));
+}
+
 int cli_events(int argc, char **argv)
 {
     struct options options;
@@ -193,7 +202,7 @@ int cli_events(int argc, char **argv)
     }
     if (options.argument_count != 0) {
         code = cli_usage("events takes no arguments; one event is printed by `becket event ID`");
-    } else if (!remote_open(&remote, &options)) {
+    } else if (!remote_open(&remote, &options) || !note_source(&remote, &options)) {
         code = CLI_FAILED;
         remote_fini(&remote);
     } else {

@@ -27,7 +27,10 @@ const struct option cli_listen_options[] = {
      .kind = OPTION_TEXT,
      .argument = "WHSEC",
      .help = "sign by Standard Webhooks, as a destination with this secret"},
-    {.name = "type", .kind = OPTION_TEXT, .argument = "TYPE", .help = "only of this event type"},
+    {.name = "type",
+     .kind = OPTION_TEXT,
+     .argument = "TYPE",
+     .help = "only of this event type; invoice.*: all that begin so"},
     {.name = "since", .kind = OPTION_TEXT, .argument = "TIME", .help = "begin here; now else"},
     CANVAS_OPTION,
     REMOTE_OPTIONS,
@@ -240,27 +243,6 @@ static bool get_page(struct listen *listen, const char *cursor, struct json_tree
     return done;
 }
 
-/* A source that is not there (yet, or in this canvas) would be waited for in silence. */
-static bool tell_missing(struct listen *listen)
-{
-    const char *canvas = option_text(listen->options, "canvas");
-    struct client_response response = {0};
-    struct buf target;
-    buf_init(&target, 8192);
-    buf_add_str(&target, "/api/v1/event-sources/");
-    remote_segment(&target, listen->options->arguments[0]);
-    remote_query(&target, "canvas", canvas);
-    bool answered =
-        remote_try(listen->remote, "GET", buf_text(&target), NULL, SLICE_EMPTY, &response);
-    if (answered && response.status == 404) {
-        fprintf(stderr, "note: there is no source %s in canvas %s now\n",
-                listen->options->arguments[0], canvas ? canvas : "default");
-    }
-    client_response_fini(&response);
-    buf_fini(&target);
-    return answered;
-}
-
 static int follow(struct listen *listen)
 {
     const struct timespec interval = {0, INTERVAL_MS * 1000000L};
@@ -344,8 +326,10 @@ int cli_listen(int argc, char **argv)
     }
     code = prepare(&listen);
     if (code == CLI_DONE) {
-        code =
-            remote_open(&remote, &options) && tell_missing(&listen) ? follow(&listen) : CLI_FAILED;
+        code = remote_open(&remote, &options) && remote_note_source(&remote, options.arguments[0],
+                                                                    option_text(&options, "canvas"))
+                   ? follow(&listen)
+                   : CLI_FAILED;
         remote_fini(&remote);
     }
     options_fini(&options);

@@ -1,6 +1,7 @@
 /* apply, diff, get, describe, delete. */
 #include "cli/commands.h"
 
+#include "base/assert.h"
 #include "base/time.h"
 #include "base/yaml.h"
 #include "cli/files.h"
@@ -294,6 +295,14 @@ static const char *plural_of(const char *text, bool *ret_in_canvas)
         slice_equal_nocase(slice_str(text), SLICE("entries"))) {
         *ret_in_canvas = true;
         return "entries";
+    }
+    static const char *const lists[] = {"event", "events", "delivery", "deliveries"};
+    for (size_t i = 0; i < bk_array_length(lists); i++) {
+        if (slice_equal_nocase(slice_str(text), slice_str(lists[i]))) {
+            cli_usage("%s are listed by `becket %s`, and are no objects",
+                      i < 2 ? "events" : "deliveries", i < 2 ? "events" : "deliveries");
+            return NULL;
+        }
     }
     const char *near = option_nearest(text, resource_kind_names);
     cli_usage("there is no kind %s; %s%s%s", text,

@@ -93,6 +93,9 @@ int cli_providers(int argc, char **argv)
     const char *only = options.argument_count != 0 ? options.arguments[0] : NULL;
     if (options.argument_count > 1) {
         code = cli_usage("providers takes one TYPE at most");
+    } else if (only != NULL && strcmp(only, "generic") == 0) {
+        code = cli_usage("generic is a scheme of your own: spec.verification says how it signs "
+                         "(src/guides/receive.md)");
     } else if (only != NULL && scheme_row_find(slice_str(only)) == NULL) {
         code = cli_usage("there is no provider %s; becket providers lists them", only);
     } else if (strcmp(format, "markdown") == 0) {

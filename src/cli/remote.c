@@ -177,6 +177,24 @@ bool remote_call(struct remote *remote, const char *method, const char *target,
     return true;
 }
 
+bool remote_note_source(struct remote *remote, const char *source, const char *canvas)
+{
+    struct client_response response = {0};
+    struct buf target;
+    buf_init(&target, 8192);
+    buf_add_str(&target, "/api/v1/event-sources/");
+    remote_segment(&target, source);
+    remote_query(&target, "canvas", canvas);
+    bool answered = remote_try(remote, "GET", buf_text(&target), NULL, SLICE_EMPTY, &response);
+    if (answered && response.status == 404) {
+        fprintf(stderr, "note: there is no source %s in canvas %s now\n", source,
+                canvas ? canvas : "default");
+    }
+    client_response_fini(&response);
+    buf_fini(&target);
+    return answered;
+}
+
 bool remote_json(const struct client_response *response, struct json_tree *tree)
 {
     struct json_problem problem;

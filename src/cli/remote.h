@@ -109,6 +109,10 @@ int remote_print_list(struct remote *remote, const struct options *options,
 void remote_query(struct buf *target, const char *name, const char *value);
 /* Escaped path segment. */
 void remote_segment(struct buf *target, const char *text);
+/* Says on standard error when there is no such source: its events would be waited for in silence.
+ * No refusal: it may come, or have been deleted. False when the server cannot be asked (said
+ * already). */
+bool remote_note_source(struct remote *remote, const char *source, const char *canvas);
 
 /* ---- reading answers */
 /* "metadata.name"; NULL = none */

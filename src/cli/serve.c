@@ -682,8 +682,8 @@ static void print_quick_start(struct serve *serve, struct control *control)
     if (err != BK_OK) {
         if (err == BK_EXISTS) {
             printf("\nThe quick-start source was made at an earlier start, which printed how to "
-                   "try it. To begin anew,\n"
-                   "stop this server and remove %s.\n\n",
+                   "try it; `becket secrets\n" QUICKSTART_NAME
+                   "` shows its secret again. To begin anew, stop this server and remove %s.\n\n",
                    serve->control.data_directory);
             fflush(stdout);
         } else {

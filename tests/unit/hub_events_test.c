@@ -143,6 +143,16 @@ static void test_filters(struct reader *reader, int64_t start_ns)
     filter.type = SLICE("t2");
     read_pages(reader, &filter, true, 9, &cursor, &typed);
     is_uint(typed.count, 100, "of one type: a quarter");
+    memset(&typed, 0, sizeof typed);
+    buf_reset(&cursor);
+    filter.type = SLICE("t*");
+    read_pages(reader, &filter, false, 9, &cursor, &typed);
+    is_uint(typed.count, 400, "of all that begin so");
+    memset(&typed, 0, sizeof typed);
+    buf_reset(&cursor);
+    filter.type = SLICE("t2x*");
+    read_pages(reader, &filter, false, 9, &cursor, &typed);
+    is_uint(typed.count, 0, "a type that is shorter does not");
     buf_reset(&cursor);
     filter = everything();
     filter.since_ns = start_ns + 100 * ms;

@@ -207,6 +207,12 @@ static const struct hub_source_name *source_name(struct event_scan *scan, struct
     return name;
 }
 
+static bool type_passes(struct slice want, struct slice type)
+{
+    bool open = want.bytes > 0 && want.at[want.bytes - 1] == '*';
+    return open ? slice_starts(type, slice_of(want.at, want.bytes - 1)) : slice_equal(type, want);
+}
+
 static bool passes(struct event_scan *scan, struct hub *hub, const struct journal_record *record)
 {
     const struct event_filter *filter = &scan->filter;
@@ -220,7 +226,7 @@ static bool passes(struct event_scan *scan, struct hub *hub, const struct journa
     if (entry->received_ns < filter->since_ns || entry->received_ns >= filter->until_ns) {
         return false;
     }
-    if (filter->type.bytes != 0 && !slice_equal(record_type(hub, record), filter->type)) {
+    if (filter->type.bytes != 0 && !type_passes(filter->type, record_type(hub, record))) {
         return false;
     }
     if (filter->source.bytes == 0 && filter->canvas.bytes == 0) {
