@@ -268,6 +268,11 @@ static void print_replayed(const struct options *options, const struct replayed 
 {
     enum print_format format = print_format(option_text(options, "output"));
     bool dry_run = option_flag(options, "dry-run");
+    if (format == PRINT_TABLE && sum->deliveries == 0) {
+        printf("nothing to replay: no accepted event in that time%s\n",
+               option_given(options, "to") ? "" : " that a route wants now");
+        return;
+    }
     if (format == PRINT_TABLE) {
         printf("%s %llu event%s as %llu deliver%s\n", dry_run ? "would replay" : "replaying",
                (unsigned long long)sum->events, sum->events == 1 ? "" : "s",

@@ -83,6 +83,8 @@ with Server() as server:
     received.clear()
     code, out, err = server.cli('replay', ids[0], '--dry-run')
     ok(code == 0 and 'would replay 1 event as 1 delivery' in out, 'replay --dry-run of one')
+    code, out, err = server.cli('replay', '--source', 'repo', '--type', 'nothing*', '--since', '1h')
+    ok(code == 0 and 'nothing to replay' in out, 'none that fits is said: %s' % out.strip())
     code, out, err = server.cli('replay', ids[0])
     ok(code == 0 and when(lambda: len(received) == 1) and received[0][1]['webhook-id'] == ids[0],
        'replay of one, with the same id')
