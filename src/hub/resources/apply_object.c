@@ -38,7 +38,15 @@ static enum bk_err canvas_unindex(struct apply *apply, struct apply_work *work)
     return store_delete(apply->txn, key_slice(&key));
 }
 
-static const struct apply_kind canvas_kind = {.build = canvas_build, .unindex = canvas_unindex};
+/* An entry that was on its way out when the one before was deleted may have made another. */
+static enum bk_err canvas_index(struct apply *apply, struct apply_work *work, uint64_t number)
+{
+    (void)number;
+    return apply->existed ? BK_OK : canvas_unindex(apply, work);
+}
+
+static const struct apply_kind canvas_kind = {
+    .build = canvas_build, .index = canvas_index, .unindex = canvas_unindex};
 
 static const struct apply_kind *const kinds[RESOURCE_KIND_COUNT] = {
     [RESOURCE_CANVAS] = &canvas_kind,

@@ -3,8 +3,9 @@
  * Purpose     Random 256-bit tokens, shown once, kept only as SHA-256. A role allows what the roles
  *             below it allow: admin > write > read. One that is bound to a canvas is good for what
  *             is in that canvas, and for nothing of the server itself.
- * People      A token may be a User's: several tokens of a person are that person. One that is
- *             nobody's is a machine's, and whatever it connects or links is of the user that is
+ * People      A token may be a User's: several tokens of a person are that person, in every canvas
+ *             where the token is good: a name is one person. One that is nobody's is a machine's,
+ *             and whatever it connects or links is of the user that is
  *             called as the token is. Which of the two decides what else it may do: hub/README.md,
  *             "Whose".
  * Text        "bkt_" and 43 characters of base64url.
