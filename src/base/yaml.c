@@ -459,6 +459,10 @@ static enum bk_err fail_parser(struct reader *reader, const yaml_parser_t *parse
     if (parser->error == YAML_READER_ERROR) {
         place = place_of_byte(text, parser->problem_offset);
     }
+    size_t at = parser->problem_mark.index; /* in characters: where all before is ASCII, the byte */
+    if (parser->error == YAML_SCANNER_ERROR && at < text.bytes && text.at[at] == '\t') {
+        return fail(reader, place, BK_INVALID, "a tab: YAML is indented with spaces");
+    }
     return fail(reader, place, BK_INVALID, "%s%s%s", parser->problem ? parser->problem : "not YAML",
                 parser->context ? " " : "", parser->context ? parser->context : "");
 }

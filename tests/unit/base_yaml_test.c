@@ -103,7 +103,7 @@ static void test_refusals(void)
     refused("? [a, b]\n: 1\n", BK_INVALID, 1, 3, "key");
     refused("a: [1, 2\nb: 3\n", BK_INVALID, 2, 2, "expected");
     refused("a: 'open\n", BK_INVALID, 2, 1, "end of stream");
-    refused("a:\n\t- b\n", BK_INVALID, 2, 1, "token");
+    refused("a:\n\t- b\n", BK_INVALID, 2, 1, "a tab");
     ok(parse("a: \xff\n") == BK_INVALID, "bytes that are no UTF-8");
     ok(parse_slice(SLICE("a: \0\n")) == BK_INVALID, "a zero byte");
     ok(parse_slice(SLICE("\xff\xfe"

@@ -354,7 +354,7 @@ static enum bk_err compile_secrets(struct compiler *compiler, const struct recor
     }
     for (unsigned i = 0; i < input->secret_count; i++) {
         if (!decode_signing_secret(texts[i], &destination->secrets[i])) {
-            *ret_message = "a signing secret must be whsec_ and base64 of 16 to 256 bytes";
+            *ret_message = "signing.secrets must be whsec_ and base64 of 16 to 256 bytes";
             return BK_INVALID;
         }
     }
