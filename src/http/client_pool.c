@@ -232,6 +232,16 @@ static void give_idle(struct client_pool *pool)
     }
 }
 
+/* Dials to hosts that never answer last until their timeout. So an origin has its first one while
+ * there is any, and beyond that as many as half of those that are free: some are left for the next.
+ */
+static bool has_dial(const struct client_pool *pool)
+{
+    const struct http_client *client = pool->client;
+    unsigned free_count = client->config.dials_max - client->dial_count;
+    return pool->dial_count == 0 ? free_count > 0 : pool->dial_count < free_count / 2;
+}
+
 /* Whether another connection may be opened now; else whether that depends on other origins. */
 static bool may_dial(struct client_pool *pool, bool *ret_blocked)
 {
@@ -248,7 +258,7 @@ static bool may_dial(struct client_pool *pool, bool *ret_blocked)
         }
         return false;
     }
-    if (client->dial_count >= config->dials_max) {
+    if (!has_dial(pool)) {
         *ret_blocked = true;
         return false;
     }

@@ -320,8 +320,36 @@ def large():
         listener.close()
 
 
+def holes():
+    """Hosts that never answer a SYN take connections that are being opened; there are some left for who comes."""
+    nowhere = []
+    for _ in range(8):
+        listener = socket.create_server(('127.0.0.1', 0), backlog=0)
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:  # its backlog is full
+            one.setblocking(False)
+            one.connect_ex(listener.getsockname())
+        nowhere.append((listener, waiting))
+    with Server(threads=1) as server, Sink() as sink:
+        text = ''.join(destination('hole%d' % n, 'http://127.0.0.1:%d/' % l.getsockname()[1]) for n, (l, _) in enumerate(nowhere))
+        text = text.replace('concurrency: 1, timeout: 6s', 'concurrency: 16, timeout: 20s')
+        server.apply(SOURCE + text + '---' + SOURCE.replace('repo', 'other') +
+                     destination('well', sink.url('/well')).replace('source: repo', 'source: other'))
+        for n in range(20):
+            post(server, n)
+        time.sleep(0.3)
+        body = b'{"n": 1}'
+        server.post('/hooks/other', body, github(body, 's3cr3t'))
+        ok(sink.wait('/well', 1, 6), 'a first connection beside eight that never come up')
+        server.kill()
+    for listener, waiting in nowhere:
+        for one in waiting + [listener]:
+            one.close()
+
+
 hostile()
 insists()
 large()
+holes()
 proxies()
 done()
