@@ -178,6 +178,9 @@ void conn_unlist(struct http_conn *conn);
 void conn_deadline_reading(struct http_conn *conn);
 /* For a deadline that may be earlier than the timer stands. */
 void conn_deadline_sooner(struct http_conn *conn, uint32_t timeout_ms);
+/* The same for the rest of a request that is half here: meanwhile it is looked whether its sender
+ * still is. */
+void conn_deadline_gathering(struct http_conn *conn, uint32_t timeout_ms);
 void conn_timer(struct timer *timer);
 bool conns_left(const struct http_server *server);
 /* All slots are taken: who is idle makes room soon, for others may wait to be accepted. */

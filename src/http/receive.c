@@ -126,7 +126,7 @@ static bool spill_append(struct http_conn *conn, const uint8_t *at, size_t bytes
         if (!conn->spill) {
             return false;
         }
-        conn_deadline_sooner(conn, conn->server->config.head_timeout_ms);
+        conn_deadline_gathering(conn, conn->server->config.head_timeout_ms);
     }
     if (!spill_room(conn, bytes)) {
         return false;
@@ -192,7 +192,7 @@ static bool spill_head_done(struct http_conn *conn)
         spill->bytes == spill->head.head_bytes) {
         send_continue(conn);
     }
-    conn_deadline_sooner(conn, server->config.body_timeout_ms);
+    conn_deadline_gathering(conn, server->config.body_timeout_ms);
     return true;
 }
 

@@ -73,6 +73,7 @@ struct record {
     enum bk_err connect_err;
     struct sim_socket *connected;
     struct ring *target;
+    bool looked, blind; /* a reset: decided once, and then it is not seen */
     int os_fd;
     unsigned events;
     unsigned completions;
@@ -888,7 +889,7 @@ static bool natural_ready(const struct record *record)
         return record->connect_over;
     case OP_RECV:
         return net_available(entry->socket) > 0 || net_eof(entry->socket) ||
-               net_reset(entry->socket);
+               (net_reset(entry->socket) && !record->blind);
     case OP_SEND:
         return net_room(entry->socket) > 0 || net_broken(entry->socket);
     case OP_SHUTDOWN:
@@ -1003,6 +1004,14 @@ static void recv_ready(struct record *record)
     struct ring *ring = record->ring;
     struct sim_socket *socket = ring->handles[record->handle].socket;
     size_t available = net_available(socket);
+    if (available == 0 && net_reset(socket) && record->completions && !record->looked) {
+        record->looked = true;
+        record->blind = sim_chance(sim_config()->reset_unseen);
+        sim_touch();
+        if (record->blind) {
+            return;
+        }
+    }
     if (available == 0) {
         complete_value(record, net_reset(socket) ? -BK_RESET : 0);
         return;

@@ -413,6 +413,34 @@ static void idlers_start(unsigned count)
     }
 }
 
+/* ---- clients that send half of a request, and reset */
+
+static void quitter_resets(void *context, uint64_t number)
+{
+    (void)number;
+    net_close(context, true);
+}
+
+static void quitter_connected(void *context, uint64_t number, struct sim_socket *socket,
+                              enum bk_err err)
+{
+    static const char half[] =
+        "POST /hooks/alpha HTTP/1.1\r\nHost: sim\r\nContent-Length: 9000\r\n\r\nhalf";
+    (void)context, (void)number;
+    if (err == BK_OK) {
+        net_write(socket, half, sizeof half - 1 - (size_t)sim_below(60));
+        sim_at(sim_now_ns() + sim_below(3 * MS), quitter_resets, socket, 0);
+    }
+}
+
+static void quitters_start(unsigned count)
+{
+    static const struct ring_address to = {.family = 4, .port = PORT, .at = {127, 0, 0, 1}};
+    for (unsigned i = 0; i < count; i++) {
+        net_connect(NULL, &to, quitter_connected, NULL, 0);
+    }
+}
+
 static unsigned idlers_that(bool are_over)
 {
     unsigned count = 0;
@@ -763,8 +791,9 @@ void stop_drain_run(void)
     sim_config()->flush_us = sim_below(3) ? 0 : (uint32_t)sim_below(100000);
     process_open();
     senders_start((unsigned)sim_between(1, 10), 100, sim_below(4) ? 2000 : 60000);
+    quitters_start((unsigned)sim_below(5));
     control_until(sim_now_ns() + sim_below(60 * MS));
-    process_stop(10 * SECOND);
+    process_stop(8 * SECOND); /* less than a request that is half here has */
     sim_config()->flush_us = 0;
     end();
 }
@@ -887,6 +916,7 @@ void stop_configure(struct sim_config *config)
     config->disk_us_min = 20;
     config->disk_us_max = 20U << sim_below(8);
     config->disk_zeroes = sim_below(2) == 0;
+    config->reset_unseen = sim_below(2) ? 0 : 300;
     config->pass_fail = sim_below(2) ? 0 : (uint32_t)sim_below(300);
     config->pass_never = sim_below(4) == 0;
 }

@@ -33,6 +33,7 @@ struct sim_config {
     uint32_t dribble;               /* a segment is 1 to 3 bytes */
     uint32_t segment_bytes;         /* the usual segment is at most so long; 0 = 64 KiB */
     uint32_t receive_cut;           /* a receive takes less than is there */
+    uint32_t reset_unseen;          /* a receive that is armed is not told of a reset */
     uint32_t connection_reset;      /* a connection is reset after a while */
     uint32_t connect_fail;          /* refused, timed out, unreachable */
     uint32_t accept_no_descriptors; /* the table is full although it is not */
