@@ -173,6 +173,15 @@ def check_names(server, path, text, metrics):
     for name in re.findall(r'`(becket_\w+)', text):
         if name not in metrics:
             WRONG.append('there is no metric %s' % name)
+    paths = server.api('GET', '/api/v1/openapi.json').json['paths']
+    for name in re.findall(r'/api/v1(?:/[\w{}.-]*\w}?)+', text):
+        if name not in paths:
+            WRONG.append('the API has no %s' % name)
+    options = ['--' + name[len('BECKET_'):].lower().replace('_', '-') for name in re.findall(r'BECKET_[A-Z_]*[A-Z]', text)]
+    for option in options:
+        shown = any(check_option(help_of(server, c) or '', option) for c in ('serve', 'apply'))
+        if not shown and option not in ('--url', '--master-key', '--master-key-file'):
+            WRONG.append('no option is set by BECKET_%s' % option[2:].upper().replace('-', '_'))
 
 
 with Server() as server:
