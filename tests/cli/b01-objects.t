@@ -112,10 +112,20 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
     ok(code == 1 and out == '' and 'stranger' in err, 'delete -f: one that is in use: %s%s' % (out, err))
     is_equal(len(json.loads(server.cli('get', 'event-sources', '-o', 'json')[1])['items']), 3, 'and nothing is gone')
     server.cli('delete', 'event-source', 'stranger')
-    for text, word in (('kind: Secret\nmetadata: {name: hub}\n---\nkind: Sekret\nmetadata: {name: x}\n', ':4:1: kind: must be one of'),
+    for text, word in (('kind: Secret\nmetadata: {name: hub}\n---\nkind: Sekret\nmetadata: {name: x}\n', ':4:7: kind: unknown kind; did you mean Secret?'),
                        ('kind: Secret\n', 'metadata.name: is missing'), ('kind: [\n', ':2:1'), ('', 'is empty'), ('# nothing\n', 'no document')):
         code, out, err = server.cli('delete', '-f', write('wrong.yaml', text))
         ok(code == 1 and out == '' and word in err, 'delete -f: %r: %s' % (text, err))
+    # a document is found where apply would put it, or not at all
+    server.apply('kind: Canvas\nmetadata: {name: other}\n---\nkind: User\nmetadata: {name: eve}\n---\n'
+                 'kind: User\nmetadata: {name: eve, canvasName: other}\n')
+    for metadata, word in (('name: eve, canvasId: 7', 'canvasId'), ('name: eve, canvas: other', 'canvas: '), ('name: eve, canvasId: Other!', 'canvasId')):
+        code, out, err = server.cli('delete', '-f', write('where.yaml', 'kind: User\nmetadata: {%s}\n' % metadata))
+        ok(code == 1 and out == '' and word in err, 'delete -f: {%s}: %s' % (metadata, err))
+    code, out, err = server.cli('delete', '-f', write('where.yaml', 'kind: User\nmetadata: {name: eve, canvasName: other}\nspec: [1]\n'))
+    ok(code == 0 and server.cli('get', 'user', 'eve', '--canvas', 'other')[0] == 1, 'the one of its canvas goes: %s%s' % (out, err))
+    is_equal(server.cli('get', 'user', 'eve')[0], 0, 'and the one of the default canvas stays')
+    server.cli('delete', '-f', '-', stdin=b'kind: User\nmetadata: {name: eve}\n---\nkind: Canvas\nmetadata: {name: other}\n')
     twice = write('twice.yaml', SECRET_YAML.replace('hub', 'nobody') + '---\n' + SOURCE_YAML + '---\n' + SOURCE_YAML)
     code, out, err = server.cli('delete', '-f', twice)
     ok(code == 0 and out == 'deleted EventSource repo\n', 'what is there twice or not at all: %s%s' % (out, err))

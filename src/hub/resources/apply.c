@@ -925,19 +925,30 @@ static enum bk_err imply_documents(struct apply *apply, struct json_tree *tree,
     return BK_OK;
 }
 
+/* One to delete: it is found as apply would put it. */
+static void want_document(struct apply *apply, struct json_tree *tree, yyjson_mut_val *root,
+                          const struct resource_expect *expect, size_t number)
+{
+    struct resource_document document;
+    if (resource_decode_address(tree, number, root, expect, &document, &apply->outcome->problems)) {
+        apply->wanted[apply->wanted_count++] =
+            (struct apply_wanted){document.kind, document.canvas, document.name};
+    }
+}
+
 static void decode_one(struct apply *apply, struct json_tree *tree, yyjson_mut_val *root,
                        struct resource_document *documents, size_t number)
 {
     const struct apply_options *options = apply->options;
-    if (options->remove) {
-        apply_want_document(apply, number, root);
-        return;
-    }
     struct resource_expect expect = {options->canvas, options->one, options->kind, options->name};
-    size_t index = apply->count++;
     if (expect.canvas.bytes == 0) {
         expect.canvas = slice_str(RESOURCE_CANVAS_DEFAULT);
     }
+    if (options->remove) {
+        want_document(apply, tree, root, &expect, number);
+        return;
+    }
+    size_t index = apply->count++;
     resource_decode(tree, index, root, &expect, &documents[index], &apply->outcome->problems);
     apply->works[index].document = &documents[index];
 }

@@ -7,9 +7,10 @@
  * Prune       With prune, for each canvas and each kind that occurs in the set, objects of that
  *             kind in that canvas which the set does not name are deleted (a file of event sources
  *             alone never deletes a secret, one of links no source; canvases are never pruned). A
- * secret that is still used by something that stays is an error and nothing changes. Secrets     A
- * value of `***` keeps what is stored; it is an error where nothing is stored. Results show secrets
- * as "***" and changed ones as "(changed)". Threads     The control thread.
+ *             secret that is still used by something that stays is an error and nothing changes.
+ * Secrets     A value of `***` keeps what is stored; it is an error where nothing is stored.
+ *             Results show secrets as "***" and changed ones as "(changed)".
+ * Threads     The control thread.
  */
 #ifndef BECKET_HUB_APPLY_H
 #define BECKET_HUB_APPLY_H

@@ -9,35 +9,6 @@
 
 #include <stdlib.h>
 
-static void mistake(struct apply *apply, size_t index, yyjson_mut_val *at, const char *field,
-                    const char *message)
-{
-    resource_problem_add(&apply->outcome->problems, index, json_place(at), field, "%s", message);
-}
-
-static struct slice member(yyjson_mut_val *object, const char *name)
-{
-    yyjson_mut_val *value = yyjson_mut_is_obj(object) ? yyjson_mut_obj_get(object, name) : NULL;
-    return yyjson_mut_is_str(value) ? json_text(value) : SLICE_EMPTY;
-}
-
-void apply_want_document(struct apply *apply, size_t index, yyjson_mut_val *document)
-{
-    struct apply_wanted *wanted = &apply->wanted[apply->wanted_count];
-    yyjson_mut_val *metadata =
-        yyjson_mut_is_obj(document) ? yyjson_mut_obj_get(document, "metadata") : NULL;
-    struct slice kind = member(document, "kind"), canvas = member(metadata, "canvasId");
-    *wanted = (struct apply_wanted){.name = member(metadata, "name"),
-                                    .canvas = canvas.bytes > 0 ? canvas : apply->options->canvas};
-    if (!resource_kind_find(kind, &wanted->kind) || resource_kind_info(wanted->kind)->key == 0) {
-        mistake(apply, index, document, "kind", "must be one of " RESOURCE_KINDS);
-    } else if (!resource_name_valid(wanted->name)) {
-        mistake(apply, index, document, "metadata.name", "is missing, or is no name");
-    } else {
-        apply->wanted_count++;
-    }
-}
-
 /* In the order in which they go. */
 static int compare_removals(const void *a, const void *b)
 {

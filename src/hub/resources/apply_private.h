@@ -134,8 +134,6 @@ int apply_compare(const struct apply_work *a, const struct apply_work *b);
 
 /* ---- apply_delete.c: options->remove */
 
-/* A document's object is wanted to go; a document that names none is a mistake. */
-void apply_want_document(struct apply *apply, size_t index, yyjson_mut_val *document);
 /* In the order in which they may go, each once. */
 void apply_order_removals(struct apply *apply);
 /* Sets work->waits where it has to stay for now. All that goes before it is gone. */

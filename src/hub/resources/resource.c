@@ -277,28 +277,51 @@ static void decode_metadata(struct decoder *decoder, const struct decode_object 
     }
 }
 
+/* What a document is about. False: its kind is not known. */
+static bool decode_head(struct decoder *decoder, const struct decode_object *root,
+                        const struct resource_expect *expect,
+                        struct resource_document *ret_document)
+{
+    static const char *const known[] = {"apiVersion", "kind", "metadata", "spec", "status", NULL};
+    *ret_document = (struct resource_document){.index = decoder->document, .place = root->place};
+    if (!yyjson_mut_is_obj(root->value)) {
+        resource_problem_add(decoder->problems, decoder->document, root->place, "",
+                             "must be a map with kind, metadata and spec");
+        return false;
+    }
+    decode_known(decoder, root, known);
+    struct slice version = decode_text(decoder, root, "apiVersion");
+    if (version.bytes > 0 && !slice_equal(version, SLICE("v1"))) {
+        decode_wrong(decoder, root, "apiVersion", "must be v1");
+    }
+    if (!decode_kind(decoder, root, expect, &ret_document->kind)) {
+        return false;
+    }
+    decode_metadata(decoder, root, expect, ret_document);
+    return true;
+}
+
+bool resource_decode_address(struct json_tree *tree, size_t index, yyjson_mut_val *value,
+                             const struct resource_expect *expect,
+                             struct resource_document *ret_document,
+                             struct resource_problems *problems)
+{
+    struct decoder decoder = {tree, problems, index};
+    struct decode_object root = {value, NULL, "", json_place(value)};
+    size_t before = problems->count + problems->dropped;
+    return decode_head(&decoder, &root, expect, ret_document) &&
+           problems->count + problems->dropped == before;
+}
+
 bool resource_decode(struct json_tree *tree, size_t index, yyjson_mut_val *value,
                      const struct resource_expect *expect, struct resource_document *ret_document,
                      struct resource_problems *problems)
 {
-    static const char *const known[] = {"apiVersion", "kind", "metadata", "spec", "status", NULL};
     static const char *const nothing[] = {NULL};
     struct decoder decoder = {tree, problems, index};
     struct decode_object root = {value, NULL, "", json_place(value)};
     size_t before = problems->count + problems->dropped;
-    *ret_document = (struct resource_document){.index = index, .place = root.place};
-    if (!yyjson_mut_is_obj(value)) {
-        resource_problem_add(problems, index, root.place, "",
-                             "must be a map with kind, metadata and spec");
-        return false;
-    }
-    decode_known(&decoder, &root, known);
-    struct slice version = decode_text(&decoder, &root, "apiVersion");
-    if (version.bytes > 0 && !slice_equal(version, SLICE("v1"))) {
-        decode_wrong(&decoder, &root, "apiVersion", "must be v1");
-    }
-    if (decode_kind(&decoder, &root, expect, &ret_document->kind)) {
-        decode_metadata(&decoder, &root, expect, ret_document);
+    if (decode_head(&decoder, &root, expect, ret_document)) {
         struct decode_object spec = decode_inner(&decoder, &root, "spec");
         ret_document->spec_place = spec.place;
         if (ret_document->kind == RESOURCE_SECRET) {

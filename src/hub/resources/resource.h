@@ -85,6 +85,7 @@ __attribute__((format(printf, 5, 6))) void resource_problem_add(struct resource_
                                                                 const char *format, ...);
 
 /* ---- decoded documents */
+
 /* metadata.domainType of a Secret or an Integration: who may refer to it. Without one, what is in
  * the default canvas is the organization's, for all canvases. */
 enum resource_domain {
@@ -92,7 +93,6 @@ enum resource_domain {
     RESOURCE_DOMAIN_ORGANIZATION,
     RESOURCE_DOMAIN_CANVAS
 };
-
 
 struct resource_secret_ref {
     struct slice name;
@@ -367,6 +367,11 @@ struct resource_expect {
 bool resource_decode(struct json_tree *tree, size_t index, yyjson_mut_val *root,
                      const struct resource_expect *expect, struct resource_document *ret_document,
                      struct resource_problems *problems);
+/* The same of its kind, name and canvas alone; its spec may be anything. */
+bool resource_decode_address(struct json_tree *tree, size_t index, yyjson_mut_val *root,
+                             const struct resource_expect *expect,
+                             struct resource_document *ret_document,
+                             struct resource_problems *problems);
 
 /* The value shown in place of every secret. */
 #define RESOURCE_HIDDEN "***"
