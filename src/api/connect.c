@@ -378,9 +378,12 @@ static void take_identity(struct connect *connect, const struct outbound_answer 
     struct json_problem problem;
     uint8_t *body = (uint8_t *)arena_copy(&connect->arena, answer->body.at, answer->body.bytes);
     size_t bytes = body ? answer->body.bytes : 0;
+    struct slice tokens[] = {connect->grant.tokens.access_token,
+                             connect->grant.tokens.refresh_token};
+    scrub_order(tokens, bk_array_length(tokens));
+    scrub(body, bytes, tokens[0]);
+    scrub(body, bytes, tokens[1]);
     oauth2_scrub(&connect->oauth.client, body, bytes);
-    scrub(body, bytes, connect->grant.tokens.access_token);
-    scrub(body, bytes, connect->grant.tokens.refresh_token);
     if (answer->status != 200 ||
         json_parse(slice_of(body, bytes), &connect->identity_tree, &problem) != BK_OK ||
         oauth2_take_identity(&connect->oauth.server, connect->identity_tree.roots[0],

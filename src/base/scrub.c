@@ -4,16 +4,22 @@
 
 #include <string.h>
 
+/* Before what was escaped again and again (five times: 31), and no more: a text of nothing else
+ * would be read once for each of them. */
+#define BACKSLASHES_MAX 32U
+#define STARTS_MAX      8U
+
 /* What is looked for, in one of its forms. */
 struct form {
     /* How many bytes at `at` (of `bytes`) are the form's text; 0 = it is not there. */
     size_t (*match)(const struct form *form, const uint8_t *at, size_t bytes);
     struct slice text;
-    bool word;           /* only where no letter or digit is beside it */
-    bool before, behind; /* one more letter of the base64 has some of its bits */
-    unsigned shift;      /* base64: bytes before it in its first group */
-    size_t first, last;  /* base64: the letters that are its alone */
-    char starts[8];      /* what its first byte may be, NUL ends */
+    bool word;               /* only where no letter or digit is beside it */
+    bool before, behind;     /* one more letter of the base64 has some of its bits */
+    unsigned shift;          /* base64: bytes before it in its first group */
+    size_t first, last;      /* base64: the letters that are its alone */
+    char starts[STARTS_MAX]; /* what its first byte may be, NUL ends */
+    size_t next[STARTS_MAX]; /* behind the place where each is next; 0 = not looked for */
 };
 
 static int hex_value(uint8_t c)
@@ -60,7 +66,7 @@ static size_t backslash_one(const uint8_t *at, size_t bytes, uint8_t c)
 {
     static const char letters[] = "n\nr\rt\tb\bf\f";
     size_t run = 1;
-    while (run < bytes && at[run] == '\\') {
+    while (run < bytes && run < BACKSLASHES_MAX && at[run] == '\\') {
         run++;
     }
     size_t left = run < bytes ? bytes - run - 1 : 0, digits = 0;
@@ -207,19 +213,23 @@ static bool stands_alone(const struct form *form, const uint8_t *text, size_t by
                            (at + length == bytes || !is_word(text[at + length])));
 }
 
-/* The next byte from `at` on that may be the first one. */
-static size_t next_start(const struct form *form, const uint8_t *text, size_t bytes, size_t at)
+/* The next byte from `at` on that may be the first one. Each of them is looked for from where it
+ * was found last, so all places together cost one pass for each. */
+static size_t next_start(struct form *form, const uint8_t *text, size_t bytes, size_t at)
 {
     size_t nearest = bytes;
-    for (const char *start = form->starts; *start && at < nearest; start++) {
-        const uint8_t *found = memchr(text + at, *start, nearest - at);
-        nearest = found ? (size_t)(found - text) : nearest;
+    for (size_t i = 0; form->starts[i]; i++) {
+        if (form->next[i] <= at) {
+            const uint8_t *found = memchr(text + at, form->starts[i], bytes - at);
+            form->next[i] = (found ? (size_t)(found - text) : bytes) + 1;
+        }
+        nearest = form->next[i] - 1 < nearest ? form->next[i] - 1 : nearest;
     }
     return nearest;
 }
 
 /* The next place from *at on; its length, 0 = there is none. */
-static size_t next_place(const struct form *form, const uint8_t *text, size_t bytes, size_t *at)
+static size_t next_place(struct form *form, const uint8_t *text, size_t bytes, size_t *at)
 {
     for (size_t i = next_start(form, text, bytes, *at); i < bytes;
          i = next_start(form, text, bytes, i + 1)) {
@@ -232,7 +242,7 @@ static size_t next_place(const struct form *form, const uint8_t *text, size_t by
     return 0;
 }
 
-static unsigned overwrite(const struct form *form, uint8_t *text, size_t bytes)
+static unsigned overwrite(struct form *form, uint8_t *text, size_t bytes)
 {
     unsigned count = 0;
     size_t at = 0, length;
@@ -248,7 +258,7 @@ static unsigned overwrite(const struct form *form, uint8_t *text, size_t bytes)
 }
 
 /* Either finds (*ret_found) or overwrites. */
-static unsigned run(const struct form *form, const uint8_t *text, size_t bytes, uint8_t *writable,
+static unsigned run(struct form *form, const uint8_t *text, size_t bytes, uint8_t *writable,
                     bool *ret_found)
 {
     size_t at = 0;
@@ -327,4 +337,16 @@ unsigned scrub(void *at, size_t bytes, struct slice secret)
 unsigned scrub_shown(void *at, size_t bytes, struct slice secret)
 {
     return secret.bytes >= SCRUB_WORD_MIN && bytes > 0 ? all_forms(secret, at, bytes, at, NULL) : 0;
+}
+
+void scrub_order(struct slice *secrets, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        struct slice one = secrets[i];
+        size_t to = i;
+        for (; to > 0 && secrets[to - 1].bytes < one.bytes; to--) {
+            secrets[to] = secrets[to - 1];
+        }
+        secrets[to] = one;
+    }
 }

@@ -9,6 +9,9 @@
  * Failure     None. scrub() leaves a secret shorter than SCRUB_BYTES_MIN: it might be any word of a
  *             text that is still to be read. scrub_shown() is for what people read: there it takes
  *             such a one too, from SCRUB_WORD_MIN on, where no letter or digit is beside it.
+ * Several     The longest first (scrub_order): where one is a part of another, the rest of that
+ *             other would stay.
+ * Cost        A few passes over the text for each secret, whatever the text is.
  * Threads     Pure; any.
  */
 #ifndef BECKET_BASE_SCRUB_H
@@ -24,5 +27,7 @@ bool scrub_finds(struct slice text, struct slice secret);
 /* Every place of it, in place; how many there were. */
 unsigned scrub(void *at, size_t bytes, struct slice secret);
 unsigned scrub_shown(void *at, size_t bytes, struct slice secret);
+/* Puts the longest first. */
+void scrub_order(struct slice *secrets, size_t count);
 
 #endif

@@ -4,6 +4,7 @@
 #include "tap.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 static void scrubs(const char *text, const char *secret, const char *want, unsigned count)
 {
@@ -103,6 +104,38 @@ static void short_ones(void)
 }
 
 /* Any text at all: within its bounds, and what was overwritten is not found again. */
+/* Texts made to be read again and again: each byte may begin something. */
+static void hostile(void)
+{
+    static const char *const pieces[] = {"\\", "%25", "&#0", "\\u005c", "g\n", "Z2", "67", "&"};
+    size_t bytes = 1U << 20;
+    char *text = malloc(bytes);
+    for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+        size_t length = strlen(pieces[i]);
+        for (size_t k = 0; k < bytes; k++) {
+            text[k] = pieces[i][k % length];
+        }
+        clock_t before = clock();
+        is_uint(scrub(text, bytes, SLICE("ghp_12345")), 0);
+        ok((clock() - before) / CLOCKS_PER_SEC < 3, "a MiB of %s takes no time", pieces[i]);
+    }
+    free(text);
+}
+
+/* One that another begins with, or ends with. */
+static void several(void)
+{
+    struct slice secrets[] = {SLICE("12345678"), SLICE_EMPTY, SLICE("12345678-tail"),
+                              SLICE("head-12345678")};
+    char text[] = "12345678-tail, head-12345678, 12345678";
+    scrub_order(secrets, 4);
+    for (size_t i = 0; i < 4; i++) {
+        scrub(text, strlen(text), secrets[i]);
+    }
+    is_str(text, "*************, *************, ********", "nothing is left of the longer ones");
+    is_uint(secrets[3].bytes, 0, "the empty one is last");
+}
+
 static void noise(void)
 {
     static const char pieces[] = "%25%%41\\\\u0041x&#65;#x;YWJj+/_-abcABC012";
@@ -131,6 +164,8 @@ int main(void)
     forms();
     parts();
     short_ones();
+    several();
+    hostile();
     scrubs("bad token ghp_12345!", "ghp_12345", "bad token *********!", 1);
     scrubs("ghp_12345ghp_12345", "ghp_12345", "******************", 2);
     scrubs("ghp_1234", "ghp_12345", "ghp_1234", 0);

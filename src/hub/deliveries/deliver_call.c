@@ -306,14 +306,33 @@ static void judge(struct delivery *delivery, const struct destination *destinati
     explain(ending, reply);
 }
 
+/* The values of headers that came out of secrets, and of "Bearer …" what is behind the blank. */
+static size_t sent_secrets(const struct destination *destination,
+                           struct slice ret_secrets[2 * DESTINATION_HEADERS_MAX])
+{
+    size_t count = 0;
+    struct slice rest = destination->secret_lines;
+    while (rest.bytes > 0 && count + 2 <= (size_t)2 * DESTINATION_HEADERS_MAX) {
+        struct slice line = slice_of(rest.at, slice_find(rest, '\r'));
+        struct slice value = slice_skip(line, slice_find(line, ':') + 2);
+        struct slice behind = slice_skip(value, slice_find(value, ' ') + 1);
+        ret_secrets[count++] = value;
+        if (behind.bytes >= SCRUB_BYTES_MIN) {
+            ret_secrets[count++] = behind;
+        }
+        rest = slice_skip(rest, line.bytes + 2);
+    }
+    scrub_order(ret_secrets, count);
+    return count;
+}
+
 /* A receiver that sends back what it got: of its answer nothing secret is kept. */
 static void scrub_answer(const struct destination *destination, uint8_t *answer, size_t bytes)
 {
-    struct slice rest = destination ? destination->secret_lines : SLICE_EMPTY;
-    while (bytes > 0 && rest.bytes > 0) {
-        struct slice line = slice_of(rest.at, slice_find(rest, '\r'));
-        scrub_shown(answer, bytes, slice_skip(line, slice_find(line, ':') + 2));
-        rest = slice_skip(rest, line.bytes + 2);
+    struct slice secrets[2 * DESTINATION_HEADERS_MAX];
+    size_t count = destination && bytes > 0 ? sent_secrets(destination, secrets) : 0;
+    for (size_t i = 0; i < count; i++) {
+        scrub_shown(answer, bytes, secrets[i]);
     }
 }
 

@@ -137,6 +137,7 @@ static void sent_secrets(const struct live *live, struct slice ret_secrets[SENT_
     ret_secrets[1] = ground->secret;
     ret_secrets[2] = ground->login.bearer;
     ret_secrets[3] = ground->facts.hook_key;
+    scrub_order(ret_secrets, SENT_SECRETS);
 }
 
 /* What a provider sends back of what it was sent: in a copy, and only where there is something. */
