@@ -265,6 +265,10 @@ static int secrets_of_source(const struct signer *signer, const struct resource_
     if (secrets->count != 0) {
         return CLI_DONE;
     }
+    if (source->generate_key) {
+        return cli_usage("the file has no secret: becket made the source's key; give it with "
+                         "--secret, `becket secrets NAME` shows it");
+    }
     for (unsigned i = 0; i < source->secret_count; i++) {
         const struct resource_source_secret *secret = &source->secrets[i];
         struct slice value = secret->value;

@@ -123,6 +123,10 @@ with tempfile.TemporaryDirectory() as base:
     code, out, err = run('verify', '-f', source, '--source', 'absent', *signed)
     ok(code == 2 and 'absent' in err, 'a source that is not in it')
     with open(source, 'a') as f:
+        f.write('---\nkind: EventSource\nmetadata: {name: made}\nspec: {path: made}\n')
+    code, out, err = run('send', 'http://127.0.0.1:1/', '-f', source, '--source', 'made')
+    ok(code == 2 and 'becket secrets' in err, 'a key that is not in the file: where to find it')
+    with open(source, 'a') as f:
         f.write('---\nkind: EventSource\nmetadata: {name: bad}\nspec: {tipe: x}\n')
     code, out, err = run('verify', '-f', source, *signed)
     ok(code == 1 and 'source.yaml:' in err and 'spec' in err, 'a document with a mistake: file and line')
