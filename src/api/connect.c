@@ -186,7 +186,7 @@ static enum api_step begin(struct page *page, struct slice name_or_type, bool sl
              (const char *)page->canvas.at);
     snprintf(flow.integration_canvas, sizeof flow.integration_canvas, "%s", named.canvas);
     snprintf(flow.integration, sizeof flow.integration, "%s", named.name);
-    struct slice user = form_text(page->query, "user", &call->arena);
+    struct slice user = form_text(page->form, "user", &call->arena); /* a link says it for nobody */
     bool given = resource_name_valid(user) && page->session->token.role == TOKEN_ADMIN;
     snprintf(flow.user, sizeof flow.user, "%.*s", (int)(given ? user.bytes : page->user.bytes),
              (const char *)(given ? user.at : page->user.at));

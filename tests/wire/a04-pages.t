@@ -207,6 +207,18 @@ with Server(options=['--durability', 'none']) as server:
     cookie = Browser(server.admin).request('POST', '/login', {'next': '/', 'token': tokens['read']}).cookie_line
     ok('HttpOnly' in cookie and 'SameSite=Lax' in cookie, 'the cookie: ' + cookie.split('=')[0])
 
+    # ---- for whom an account is connected is said by a form, not by a link
+    server.apply('kind: User\nmetadata: {name: carl}\nspec: {}')
+    double.user = dict(double.user, id=71, login='seventy-one', name='S', email='s1@example.com')
+    victim.get('/settings?canvas=default')
+    victim.get(path_of(double.allow(victim.get('/auth/hub?user=carl').where)))
+    is_equal([p['spec']['user']['name'] for p in people() if p['spec'].get('nickname') == 'seventy-one'], ['ann'], 'not by a link')
+    double.user = dict(double.user, id=72, login='seventy-two')
+    form = victim.form(victim.get('/settings').text, '/logout')
+    victim.get(path_of(double.allow(victim.request('POST', '/auth/hub', dict(form, user='carl')).where)))
+    is_equal([p['spec']['user']['name'] for p in people() if p['spec'].get('nickname') == 'seventy-two'], ['carl'], 'by a form it is')
+    double.user = dict(double.user, id=583231)
+
     # ---- one account is one person's
     server.apply('kind: User\nmetadata: {name: ben}\nspec: {}')
     double.user = dict(double.user, login='shared', name='S', email='s@example.com')
