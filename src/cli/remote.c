@@ -239,7 +239,11 @@ int remote_refused(const struct client_response *response)
         text_at(tree.roots[0], "message").bytes != 0) {
         struct slice message = text_at(tree.roots[0], "message");
         yyjson_mut_val *details = value_at(tree.roots[0], "details");
-        cli_error("%.*s", (int)message.bytes, (const char *)message.at);
+        /* Each refusal of the API has details; the listener for hooks has none. */
+        cli_error("%.*s%s", (int)message.bytes, (const char *)message.at,
+                  response->status == 404 && details == NULL
+                      ? "; is --server the admin address of becket?"
+                      : "");
         /* One that only says the same again is left out. */
         yyjson_mut_val *first = yyjson_mut_arr_get_first(details);
         if (yyjson_mut_arr_size(details) > 1 || !slice_equal(text_at(first, "message"), message)) {
