@@ -52,6 +52,30 @@ enum api_step api_operations_get(struct api_call *call)
     return get(call, number);
 }
 
+enum api_step api_operations_delete(struct api_call *call)
+{
+    uint64_t number;
+    if (!call->api->operations || !operation_name_parse(call->segment, &number) ||
+        !may_see(call, number)) {
+        return no_operation(call);
+    }
+    enum bk_err err = operations_give_up(call->api->operations, number);
+    if (err == BK_NOT_FOUND) {
+        return no_operation(call);
+    }
+    if (err == BK_CONFLICT) {
+        return api_error(call, 409, "conflict",
+                         "operation %.*s is for an object that is there: delete that",
+                         (int)call->segment.bytes, (const char *)call->segment.at);
+    }
+    if (err != BK_OK) {
+        return api_fail(call, err, "operation");
+    }
+    api_note(call, "deleted", "Operation", call->segment);
+    call->response->status = 204;
+    return API_DONE;
+}
+
 enum api_step api_operations_retry(struct api_call *call)
 {
     uint64_t number;

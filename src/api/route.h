@@ -146,6 +146,7 @@ api_run_fn api_oidc_rotate;
 api_run_fn api_audit_list, api_entries_list, api_entries_get, api_entries_create,
     api_entries_update, api_entries_delete;
 api_run_fn api_sources_reset_key, api_operations_list, api_operations_get, api_operations_retry;
+api_run_fn api_operations_delete;
 api_run_fn api_events_list, api_events_get, api_events_body;
 api_run_fn api_events_stream, api_deliveries_list, api_events_replay, api_replay;
 api_run_fn api_openapi, api_metrics, api_live, api_ready, api_providers;

@@ -210,6 +210,10 @@ const struct api_route api_routes[] = {
     {HTTP_GET, "/api/v1/operations/{name}", TOKEN_READ, api_operations_get, NO_KIND, API_BODY_NONE,
      canvas_params, "getOperation", "operations", "Get one, with its last calls", NULL, 200,
      "Operation", NULL},
+    {HTTP_DELETE, "/api/v1/operations/{name}", TOKEN_WRITE, api_operations_delete, NO_KIND,
+     API_BODY_NONE, NULL, "deleteOperation", "operations",
+     "Give up a removal or a message that cannot be done; what is at the provider stays there",
+     NULL, 204, NULL, NULL},
     {HTTP_POST, "/api/v1/operations/{name}/retry", TOKEN_WRITE, api_operations_retry, NO_KIND,
      API_BODY_NONE, NULL, "retryOperation", "operations", "Try it now", NULL, 200, "Operation",
      NULL},
@@ -266,5 +270,7 @@ const struct api_route api_routes[] = {
 const size_t api_route_count = bk_array_length(api_routes);
 
 const char *const api_routes_by_canvas[] = {
-    "listCanvas",     "getCanvas", "getEntry",     "updateEntry",  "postEntry", "deleteEntry",
-    "retryOperation", "getEvent",  "getEventBody", "listProvider", "getMe",     NULL};
+    "listCanvas", "getCanvas",    "getEntry",       "updateEntry",
+    "postEntry",  "deleteEntry",  "retryOperation", "deleteOperation",
+    "getEvent",   "getEventBody", "listProvider",   "getMe",
+    NULL};

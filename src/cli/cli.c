@@ -44,7 +44,8 @@ static const struct cli_command commands[] = {
      "delete an object, or those that files declare",
      "With -f, all goes or nothing does; what is gone already is passed over. Integrations whose "
      "hooks "
-     "are still to be removed at the provider are waited for.",
+     "are still to be removed at the provider are waited for. `delete operation op-4` gives up a "
+     "removal or a message that cannot be done.",
      cli_delete_options},
     {"pause", cli_pause, "DESTINATION", "stop deliveries to a destination; its events wait", NULL,
      cli_pause_options},

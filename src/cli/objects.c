@@ -858,7 +858,8 @@ static int delete_until_gone(struct remote *remote, struct files *files, const c
     if (code == CLI_DONE && waiting > 0) {
         print_deleted(&tree, "waiting");
         code = cli_error("hooks made with them are still to be removed at the provider: see "
-                         "`becket get operations`, then run this again");
+                         "`becket get operations`, then run this again, or give the removal up "
+                         "with `becket delete operation NAME`");
     }
     json_tree_fini(&tree);
     return code;

@@ -30,6 +30,7 @@ TABLE.update({
     'listEntry': ('read', 'canvas'), 'getEntry': ('read', 'canvas'), 'createEntry': ('write', 'canvas'),
     'updateEntry': ('write', 'canvas'), 'postEntry': ('write', 'canvas'), 'deleteEntry': ('write', 'canvas'),
     'listOperation': ('read', 'canvas'), 'getOperation': ('read', 'canvas'), 'retryOperation': ('write', 'canvas'),
+    'deleteOperation': ('write', 'canvas'),
     'listEvent': ('read', 'canvas'), 'streamEvent': ('read', 'canvas'), 'getEvent': ('read', 'canvas'),
     'getEventBody': ('read', 'canvas'), 'replayEvent': ('write', 'canvas'), 'replay': ('write', 'canvas'),
     'listDelivery': ('read', 'canvas'),

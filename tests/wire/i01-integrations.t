@@ -283,6 +283,34 @@ def test_elsewhere():
     server_of_own.close()
 
 
+def test_given_up():
+    """A provider that lets nobody in any more does not keep an integration from being deleted, when a person says so."""
+    double = GitHub()
+    double.repositories['acme/hello'] = hooks = {}
+    with Server() as server:
+        server.apply('kind: Integration\nmetadata: {name: hub}\nspec: {type: github, url: "https://github.com/acme", apiUrl: "%s", '
+                     'check: false, allowPrivate: true, auth: {use: token, token: {value: %s}}}\n---\nkind: EventSource\nmetadata: '
+                     '{name: s}\nspec: {integration: {name: hub}, resource: {type: repository, name: hello}}' % (double.url, double.token))
+        ok(when(lambda: hooks and status(server, 'event-sources', 's').get('state') == 'ready'), 'a hook')
+        operations = lambda: server.api('GET', '/api/v1/operations').json['items']
+        code, out, err = server.cli('delete', 'operation', operations()[0]['metadata']['name'])
+        ok(code == 1 and 'delete that' in err, 'what a source wants goes with it: ' + err)
+        double.fault = lambda call: Reply(401, {'message': 'Bad credentials'})
+        server.cli('delete', 'event-source', 's')
+        ok(when(lambda: operations() and operations()[-1]['status']['state'] == 'failed'), 'the removal is refused')
+        name = operations()[-1]['metadata']['name']
+        code, out, err = server.cli('delete', 'integration', 'hub')
+        ok(code == 1 and 'becket delete operation ' + name in err, 'how to get rid of it: ' + err)
+        code, out, err = server.cli('delete', 'operation', name)
+        ok(code == 0, 'given up: %s%s' % (out, err))
+        is_equal(server.cli('delete', 'operation', name)[0], 1, 'once')
+        code, out, err = server.cli('delete', 'integration', 'hub')
+        ok(code == 0, 'and deleted: %s%s' % (out, err))
+        ok(len(hooks) == 1 and all(o['metadata']['name'] != name for o in operations()), 'what was made stays')
+        ok('Operation' in server.cli('audit')[1], 'who gave it up is on record')
+    double.close()
+
+
 def test_limits():
     """A provider that asks to slow down is left alone by everything of that integration, as long as it says."""
     double, other = GitHub(), GitHub('ghp_other')
@@ -426,6 +454,7 @@ test_semaphore()
 test_app()
 test_renamed()
 test_moved()
+test_given_up()
 test_elsewhere()
 test_limits()
 test_faults()

@@ -904,6 +904,33 @@ enum bk_err operations_retry(struct operations *operations, uint64_t number, int
     return store_update(hub_store(operations->config.hub), retry_one, &retry);
 }
 
+static enum bk_err give_up_one(struct store_txn *txn, void *context)
+{
+    const uint64_t *number = context;
+    struct slice bytes;
+    struct json_tree tree;
+    struct operation operation;
+    enum bk_err err = operation_get(txn, *number, &bytes);
+    if (err != BK_OK) {
+        return err;
+    }
+    json_tree_init(&tree);
+    err = operation_decode(bytes, &tree, &operation);
+    if (err == BK_OK && operation.intent != PROVIDER_HOOK_REMOVE &&
+        operation.intent != PROVIDER_POST) {
+        err = BK_CONFLICT;
+    }
+    json_tree_fini(&tree);
+    return err == BK_OK ? operation_drop(txn, *number) : err;
+}
+
+/* One that is under way finds its record gone, and ends. */
+enum bk_err operations_give_up(struct operations *operations, uint64_t number)
+{
+    operations->woken = true;
+    return store_update(hub_store(operations->config.hub), give_up_one, &number);
+}
+
 /* ---- lists */
 
 struct list_walk {

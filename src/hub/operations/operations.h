@@ -112,6 +112,10 @@ void operations_answered(struct operations *operations, struct operation_call *c
 enum bk_err operations_retry(struct operations *operations, uint64_t number,
                              int64_t now_ns) BK_MUST_CHECK;
 
+/* What cannot be done any more, and need not: a hook to be removed where nobody may enter, a
+ * message. BK_NOT_FOUND. What an object that is there wants: BK_CONFLICT. */
+enum bk_err operations_give_up(struct operations *operations, uint64_t number) BK_MUST_CHECK;
+
 /* ---- for the API: {"items":[…],"next":…}, in order of number */
 enum bk_err operations_list_json(struct operations *operations, struct slice canvas, unsigned limit,
                                  struct slice cursor, struct buf *json) BK_MUST_CHECK;

@@ -478,9 +478,9 @@ enum bk_err provider_work_integration_removed(struct apply *apply, const struct 
         operation_name(found.number, name);
         return apply_fail(
             apply, BK_IN_USE,
-            "Integration \"%s\" still has hooks to remove at the provider (%s): wait, "
-            "or see why with `becket get operations`",
-            work->result->name, name);
+            "Integration \"%s\" still has hooks to remove at the provider (%s): wait, see why with "
+            "`becket get operations`, or give it up with `becket delete operation %s`",
+            work->result->name, name, name);
     }
     if (err == BK_OK) {
         err = operation_forget(apply->txn, apply->old.id);
