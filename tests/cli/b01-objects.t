@@ -31,6 +31,13 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
 
     code, out, err = server.cli('apply', '-f', folder, '--dry-run')
     ok(code == 0 and out.count('created') == 3 and err == '', 'apply --dry-run of a directory')
+    code, out, err = server.cli('get', 'secrets', '--server', 'http://127.0.0.1:%d' % server.port)
+    ok(code == 1 and 'admin address' in err, 'asked at the hooks\' listener: says so')
+    code, out, err = server.cli('get', 'secret', 'absent')
+    ok(code == 1 and 'admin address' not in err, 'and does not where only the object is missing')
+    for word in ('events', 'delivery'):
+        code, out, err = server.cli('get', word)
+        ok(code == 2 and '`becket ' in err, '%s: no objects, but a command lists them' % word)
     code, out, err = server.cli('get', 'event-sources', '-o', 'json')
     is_equal(json.loads(out), {'items': []}, 'nothing was made')
     code, out, err = server.cli('diff', '-f', folder)
