@@ -313,8 +313,8 @@ static const char *value_problem(const struct api_call *call, const struct api_p
     case API_PARAM_TIME:
         return parse_time(value, call->request->wall_ns, &time_ns)
                    ? NULL
-                   : "a time: 2026-01-02T03:04:05Z, seconds since 1970, or a duration before now "
-                     "such as 1h";
+                   : "a time: 2026-01-02T03:04:05Z, 2026-01-02, seconds since 1970, or a duration "
+                     "before now such as 1h";
     case API_PARAM_CHOICE:
         return is_choice(param->choices, value) ? NULL : param->choices;
     }

@@ -61,7 +61,7 @@ static const struct api_param event_params[] = {
      NULL},
     {"state", API_PARAM_CHOICE, "state of the event", "accepted|rejected|duplicate"},
     {"since", API_PARAM_TIME,
-     "received at or after: RFC 3339, unix seconds, or a duration before now", NULL},
+     "received at or after: RFC 3339, a day (UTC), unix seconds, or a duration before now", NULL},
     {"until", API_PARAM_TIME, "received before", NULL},
     {"order", API_PARAM_CHOICE,
      "desc: newest first. asc: oldest first; `next` is then always there and continues with what "

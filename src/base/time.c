@@ -250,8 +250,15 @@ enum bk_err time_parse_duration(struct slice text, int64_t *ret_ns)
 
 enum bk_err time_parse_since(struct slice text, int64_t now_ns, int64_t *ret_wall_ns)
 {
+    static const char midnight[] = "T00:00:00Z";
+    char day[10 + sizeof midnight];
     if (time_parse_rfc3339(text, ret_wall_ns) == BK_OK) {
         return BK_OK;
+    }
+    if (text.bytes == 10 && text.at[4] == '-') {
+        memcpy(day, text.at, 10);
+        memcpy(day + 10, midnight, sizeof midnight);
+        return time_parse_rfc3339(slice_str(day), ret_wall_ns);
     }
     int64_t duration_ns;
     enum bk_err err = time_parse_duration(text, &duration_ns);

@@ -66,8 +66,8 @@ static const struct cli_command commands[] = {
      "lost\nmeanwhile; with --now it is refused at once. A hook that becket made gets the new one.",
      cli_reset_key_options},
     {"events", cli_events, NULL, "search the events that were received",
-     "Newest first. --since and --until take RFC 3339, unix seconds, or a duration before now "
-     "(1h).\n"
+     "Newest first. --since and --until take RFC 3339, a day (UTC), unix seconds, or a duration\n"
+     "before now (1h).\n"
      "--follow prints events as they arrive, from now or from --since on; end it with Ctrl-C.",
      cli_events_options},
     {"event", cli_event, "ID", "one event: headers and body", NULL, cli_event_options},

@@ -227,8 +227,8 @@ static bool read_time(const char *name, const char *text, int64_t now_ns, int64_
 {
     int64_t ns;
     if (time_parse_since(slice_str(text), now_ns, &ns) != BK_OK) {
-        cli_usage("--%s takes RFC 3339, unix seconds, or a duration before now (1h), not %s", name,
-                  text);
+        cli_usage("--%s takes RFC 3339, a day, unix seconds, or a duration before now (1h), not %s",
+                  name, text);
         return false;
     }
     *ret_ns = ns / NS_PER_MS * NS_PER_MS;

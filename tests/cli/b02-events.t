@@ -50,7 +50,8 @@ with Server() as server:
     ok(second in lines[1] and first in lines[-1], 'newest first')
     for option, value, count in (('--source', 'open', 1), ('--source', 'repo', 3), ('--source', 'nope', 0),
                                  ('--type', 'issues', 1), ('--state', 'rejected', 1), ('--state', 'duplicate', 1),
-                                 ('--since', '1h', 4), ('--until', '1h', 0), ('--limit', '2', 2),
+                                 ('--since', '1h', 4), ('--until', '1h', 0),
+                                 ('--since', '2020-02-29', 4), ('--until', '2020-02-29', 0), ('--limit', '2', 2),
                                  ('--canvas', 'default', 4), ('--canvas', 'x', 0)):
         code, out, err = server.cli('events', option, value, '-o', 'json')
         ok(code == 0 and len(json.loads(out)['items']) == count, 'events %s %s: %d' % (option, value, count))
