@@ -269,17 +269,21 @@ bool handover_offer(const char *data_directory, const struct control_sockets *so
         close(directory);
     }
     if (good) {
+        pthread_mutex_lock(&offer.lock); /* a stop may come at any time, on another thread */
         offer.listener = listener;
         offer.sockets = sockets;
         offer.control = control;
+        pthread_mutex_unlock(&offer.lock);
         good = pthread_create(&thread, NULL, offer_main, NULL) == 0;
         if (good) {
             pthread_detach(thread);
         }
     }
     if (!good && listener >= 0) {
-        close(listener);
+        pthread_mutex_lock(&offer.lock);
         offer.listener = -1;
+        pthread_mutex_unlock(&offer.lock);
+        close(listener);
     }
     return good;
 }
@@ -288,10 +292,10 @@ void handover_stop(void)
 {
     pthread_mutex_lock(&offer.lock);
     offer.over = true;
-    pthread_mutex_unlock(&offer.lock);
     if (offer.listener >= 0) {
         (void)shutdown(offer.listener, SHUT_RDWR); /* wakes its thread */
     }
+    pthread_mutex_unlock(&offer.lock);
 }
 
 void handover_end(const char *data_directory)
