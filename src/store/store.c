@@ -311,6 +311,20 @@ enum bk_err store_walk(struct store_txn *txn, struct slice prefix, struct slice 
     return code == MDB_NOTFOUND ? BK_OK : error_of(code);
 }
 
+static bool found_one(void *context, struct slice key, struct slice value)
+{
+    (void)key;
+    (void)value;
+    *(bool *)context = true;
+    return false;
+}
+
+enum bk_err store_any(struct store_txn *txn, struct slice prefix, bool *ret_any)
+{
+    *ret_any = false;
+    return store_walk(txn, prefix, SLICE_EMPTY, found_one, ret_any);
+}
+
 /* ---- writing */
 
 static enum bk_err write_failed(struct store_txn *txn, int code)

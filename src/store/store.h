@@ -62,6 +62,8 @@ enum bk_err store_delete(struct store_txn *txn, struct slice key) BK_MUST_CHECK;
 typedef bool store_walk_fn(void *context, struct slice key, struct slice value);
 enum bk_err store_walk(struct store_txn *txn, struct slice prefix, struct slice from,
                        store_walk_fn *walk, void *context) BK_MUST_CHECK;
+/* Is there any such key? */
+enum bk_err store_any(struct store_txn *txn, struct slice prefix, bool *ret_any) BK_MUST_CHECK;
 
 /* Big-endian counters kept under a key: add 1 and return the new value (first is 1). */
 enum bk_err store_next_number(struct store_txn *txn, struct slice key, uint64_t *ret_number)

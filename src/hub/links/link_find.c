@@ -56,14 +56,6 @@ enum bk_err links_out_of(struct store_txn *txn, struct slice canvas, struct slic
     return walk_links(txn, &prefix, team, arena, ret_names);
 }
 
-static bool found_link(void *context, struct slice key, struct slice value)
-{
-    (void)key;
-    (void)value;
-    *(bool *)context = true;
-    return false;
-}
-
 bool links_exist(struct hub *hub)
 {
     struct store_txn *txn;
@@ -73,7 +65,7 @@ bool links_exist(struct hub *hub)
         return false;
     }
     key_kind(&prefix, resource_kind_info(RESOURCE_INTEGRATION_LINK)->key);
-    bool walked = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, found_link, &found) == BK_OK;
+    bool walked = store_any(txn, key_slice(&prefix), &found) == BK_OK;
     store_read_end(txn);
     return walked && found;
 }

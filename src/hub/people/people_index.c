@@ -186,14 +186,6 @@ enum bk_err people_index_newest(struct store_txn *txn, struct slice canvas,
                : err;
 }
 
-static bool found_one(void *context, struct slice key, struct slice value)
-{
-    (void)key;
-    (void)value;
-    *(bool *)context = true;
-    return false;
-}
-
 static bool anybody_of(struct store_txn *txn, struct slice canvas, struct slice integration,
                        struct slice own)
 {
@@ -203,7 +195,7 @@ static bool anybody_of(struct store_txn *txn, struct slice canvas, struct slice 
     key_users(&prefix, resource_kind_info(RESOURCE_INTEGRATION)->key, canvas, integration);
     key_add(&prefix, &kind, 1);
     key_add_name(&prefix, own);
-    return store_walk(txn, key_slice(&prefix), SLICE_EMPTY, found_one, &found) == BK_OK && found;
+    return store_any(txn, key_slice(&prefix), &found) == BK_OK && found;
 }
 
 bool people_index_anybody(struct store_txn *txn, struct slice canvas, struct slice integration,

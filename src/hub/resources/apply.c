@@ -322,14 +322,6 @@ static enum bk_err find_pruned(struct apply *apply)
     return err;
 }
 
-static bool found_one(void *context, struct slice key, struct slice value)
-{
-    (void)key;
-    (void)value;
-    *(bool *)context = true;
-    return false;
-}
-
 static enum bk_err check_canvas_empty(struct apply *apply, const struct apply_work *work)
 {
     bool bound = false;
@@ -344,8 +336,7 @@ static enum bk_err check_canvas_empty(struct apply *apply, const struct apply_wo
             continue;
         }
         key_canvas(&prefix, info->key, work->name);
-        enum bk_err err =
-            store_walk(apply->txn, key_slice(&prefix), SLICE_EMPTY, found_one, &found);
+        enum bk_err err = store_any(apply->txn, key_slice(&prefix), &found);
         if (err != BK_OK) {
             return err;
         }

@@ -304,21 +304,13 @@ enum bk_err token_create(struct hub *hub, const struct token_request *request, i
     return BK_OK;
 }
 
-static bool found_one(void *context, struct slice key, struct slice value)
-{
-    (void)key;
-    (void)value;
-    *(bool *)context = true;
-    return false;
-}
-
 static enum bk_err any_token(struct hub *hub, bool *ret_any)
 {
     struct store_txn *txn;
     *ret_any = false;
     enum bk_err err = store_read(hub->store, &txn);
     if (err == BK_OK) {
-        err = store_walk(txn, SLICE("t/"), SLICE_EMPTY, found_one, ret_any);
+        err = store_any(txn, SLICE("t/"), ret_any);
         store_read_end(txn);
     }
     return err;
@@ -515,10 +507,9 @@ enum bk_err token_revoke(struct hub *hub, struct slice name_or_id)
 enum bk_err token_of_canvas(struct store_txn *txn, struct slice canvas, bool *ret_any)
 {
     struct key key;
-    *ret_any = false;
     key_tokens_by(&key, 'c');
     key_add_name(&key, canvas);
-    return store_walk(txn, key_slice(&key), SLICE_EMPTY, found_one, ret_any);
+    return store_any(txn, key_slice(&key), ret_any);
 }
 
 struct user_search {
