@@ -49,8 +49,12 @@ struct slice provider_recall(const struct provider_run *run, const char *name)
 
 /* ---- requests */
 
+/* "." and ".." mean a step in a path, and are escaped as no encoder does by itself. */
 struct slice provider_segment(struct provider_run *run, struct slice text)
 {
+    if (slice_equal(text, SLICE(".")) || slice_equal(text, SLICE(".."))) {
+        return text.bytes == 1 ? SLICE("%2E") : SLICE("%2E%2E");
+    }
     char *at = arena_take(run->arena, text.bytes * 3 + 1);
     return at ? slice_of(at, percent_encode(text, at)) : SLICE_EMPTY;
 }

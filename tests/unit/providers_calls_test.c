@@ -264,6 +264,13 @@ static void test_faults(void)
     }
     fresh("github", PROVIDER_POST);
     is_int(provider_begin(&run), PROVIDER_FAILED, "GitHub has no channel to post to");
+    fresh("github", PROVIDER_RESOURCE_CHECK);
+    facts.resource = SLICE("../a.b");
+    is_int(provider_begin(&run), PROVIDER_SEND, "a name of dots");
+    char target[64];
+    snprintf(target, sizeof target, "%.*s", (int)run.request.target.bytes,
+             (const char *)run.request.target.at);
+    is_str(target, "/repos/%2E%2E/a.b", "is no step in the path");
     fresh("github", PROVIDER_HOOK_ENSURE);
     facts.url = SLICE("https://github.com");
     is_int(provider_begin(&run), PROVIDER_FAILED, "no owner");

@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+"""What changes around a hook that was made: the repository's name, our public address, the integration's owner or server, a
+credential that is lost for good; and what a provider that asks to slow down is spared."""
+import json
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+from doubles import *
+
+
+def when(check, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if check():
+                return True
+        except (OSError, Broken):
+            pass
+        time.sleep(0.03)
+    return False
+
+
+def status(server, plural, name):
+    return server.api('GET', '/api/v1/%s/%s' % (plural, name)).json.get('status', {})
+
+
+def test_renamed():
+    """A repository with a new name is found where GitHub says it is, at GitHub only; nobody else gets the token."""
+    double, thief = GitHub(), GitHub()
+    double.repositories['acme/old'] = hooks = {}
+    of = lambda: server.api('GET', '/api/v1/event-sources/s').json.get('status', {})
+    again = lambda: server.api('POST', '/api/v1/operations/%s/retry' % of()['operation'])
+    with Server() as server:
+        server.apply('kind: Integration\nmetadata: {name: hub}\nspec: {type: github, url: "https://github.com/acme", apiUrl: "%s", '
+                     'allowPrivate: true, auth: {use: token, token: {value: %s}}}\n---\nkind: EventSource\nmetadata: {name: s}\nspec: '
+                     '{integration: {name: hub}, resource: {type: repository, name: old}}' % (double.url, double.token))
+        ok(when(lambda: of().get('state') == 'ready' and hooks), 'a hook')
+        double.repositories['acme/new'] = double.repositories.pop('acme/old')
+        double.renamed['acme/old'] = (7, 'acme/new')
+        next(iter(hooks.values()))['active'] = False
+        again()
+        ok(when(lambda: all(h['active'] for h in hooks.values())), 'mended under its new name')
+        hooks.clear()
+        again()
+        ok(when(lambda: len(hooks) == 1), 'and made anew: %s' % of())
+        double.fault = lambda call: Reply(301, {}, {'Location': call.path})
+        again()
+        ok(when(lambda: 'circles' in of().get('message', '')), 'round and round: %s' % of())
+        for place in (thief.url + '/user', '//127.0.0.1:1/user', thief.url.replace('http:', 'https:') + '/', 'x:y', ''):
+            double.fault = lambda call: Reply(301, {}, {'Location': place})
+            again()
+            ok(when(lambda: of().get('reason') == 'odd' and of()['state'] == 'error'), 'not to %r: %s' % (place, of()))
+        is_equal(len(thief.calls), 0, 'nobody else is asked')
+        double.fault = lambda call: None
+        server.api('DELETE', '/api/v1/event-sources/s')
+        ok(when(lambda: not hooks), 'and removed')
+    double.close()
+    thief.close()
+
+
+def test_moved():
+    """With another public address all hooks are led to it at once, also those that the provider refused for the old one."""
+    double = GitHub()
+    double.repositories.update({'acme/one': {}, 'acme/two': {}})
+    double.fault = lambda call: Reply(422, {'message': 'Validation Failed', 'errors': [{'message': 'url is not supported'}]}) \
+        if call.method == 'POST' and call.path.startswith('/repos/acme/two') and b'localhost' in call.body else None
+    urls = lambda: [h['config']['url'] for n in ('acme/one', 'acme/two') for h in double.repositories[n].values()]
+    server = Server(options=['--public-url', 'http://localhost:8080'])
+    try:
+        server.apply('kind: Integration\nmetadata: {name: hub}\nspec: {type: github, url: "https://github.com/acme", apiUrl: "%s", '
+                     'check: false, allowPrivate: true, auth: {use: token, token: {value: %s}}}' % (double.url, double.token) + ''.join(
+                         '\n---\nkind: EventSource\nmetadata: {name: %s}\nspec: {integration: {name: hub}, path: %s, resource: '
+                         '{type: repository, name: %s}}' % (n, n, n) for n in ('one', 'two')))
+        state = lambda name: status(server, 'event-sources', name).get('state')
+        ok(when(lambda: (state('one'), state('two')) == ('ready', 'error')), 'one is refused: %s' % status(server, 'event-sources', 'two'))
+        server.stop()
+        count = len(double.calls)
+        server.start()
+        time.sleep(0.5)
+        is_equal(len(double.calls), count, 'with the same address nobody is asked')
+        server.stop()
+        server.options = []
+        server.start(options=['--public-url', 'https://hooks.example'])
+        ok(when(lambda: urls() == ['https://hooks.example/hooks/one', 'https://hooks.example/hooks/two'], 5), 'with another: %s' % urls())
+        ok(when(lambda: (state('one'), state('two')) == ('ready', 'ready')), 'both are ready')
+    finally:
+        server.stop()
+        double.close()
+
+
+def test_elsewhere():
+    """An integration that is given another owner or another server: the hooks of its sources follow, whether these are applied
+    again, too, or not, and nothing stays at the old owner."""
+    double, server_of_own = GitHub(), GitHub()
+    for of in (double, server_of_own):
+        of.repositories.update({'acme/hello': {}, 'other/hello': {}, 'fixed/hello': {}})
+    there = lambda of: [(n, len(h)) for n, h in sorted(of.repositories.items()) if h]
+
+    def hub(owner, of):
+        return ('kind: Integration\nmetadata: {name: hub}\nspec: {type: github, url: "https://github.com/%s", apiUrl: "%s", check: false, '
+                'allowPrivate: true, auth: {use: token, token: {value: %s}}}' % (owner, of.url, of.token))
+
+    def source(name, resource, event='push'):
+        return ('\n---\nkind: EventSource\nmetadata: {name: %s}\nspec: {integration: {name: hub}, path: %s, resource: {type: repository, '
+                'name: %s}, events: [{type: %s}]}' % (name, name, resource, event))
+    with Server() as server:
+        server.apply(hub('acme', double) + source('short', 'hello') + source('whole', 'fixed/hello'))
+        ok(when(lambda: there(double) == [('acme/hello', 1), ('fixed/hello', 1)]), 'made: %s' % there(double))
+        dry = server.api('POST', '/api/v1/apply?dryRun=true', hub('other', double).encode())
+        server.apply(hub('other', double))
+        ok(dry.status == 200 and when(lambda: there(double) == [('fixed/hello', 1), ('other/hello', 1)]), 'another owner: %s' % there(double))
+        server.apply(hub('acme', double) + source('short', 'hello', 'release'))
+        ok(when(lambda: there(double) == [('acme/hello', 1), ('fixed/hello', 1)]), 'with the source itself: %s' % there(double))
+        is_equal([h['events'] for h in double.repositories['acme/hello'].values()], [['release']], 'as it is now')
+        server.apply(hub('acme', server_of_own))
+        ok(when(lambda: there(server_of_own) == [('acme/hello', 1), ('fixed/hello', 1)]), 'another server: %s' % there(server_of_own))
+        answer = server.api('POST', '/api/v1/apply', hub('acme', server_of_own).replace('type: github', 'type: gitea').encode())
+        ok(answer.status == 400 and 'cannot change while EventSource' in answer.body.decode(), 'another type: %s' % answer.body.decode()[:200])
+        is_equal(server.api('GET', '/api/v1/integrations/hub').json['spec']['type'], 'github', 'is refused')
+    double.close()
+    server_of_own.close()
+
+
+def test_given_up():
+    """A provider that lets nobody in any more does not keep an integration from being deleted, when a person says so."""
+    double = GitHub()
+    double.repositories['acme/hello'] = hooks = {}
+    with Server() as server:
+        server.apply('kind: Integration\nmetadata: {name: hub}\nspec: {type: github, url: "https://github.com/acme", apiUrl: "%s", '
+                     'check: false, allowPrivate: true, auth: {use: token, token: {value: %s}}}\n---\nkind: EventSource\nmetadata: '
+                     '{name: s}\nspec: {integration: {name: hub}, resource: {type: repository, name: hello}}' % (double.url, double.token))
+        ok(when(lambda: hooks and status(server, 'event-sources', 's').get('state') == 'ready'), 'a hook')
+        operations = lambda: server.api('GET', '/api/v1/operations').json['items']
+        code, out, err = server.cli('delete', 'operation', operations()[0]['metadata']['name'])
+        ok(code == 1 and 'delete that' in err, 'what a source wants goes with it: ' + err)
+        double.fault = lambda call: Reply(401, {'message': 'Bad credentials'})
+        server.cli('delete', 'event-source', 's')
+        ok(when(lambda: operations() and operations()[-1]['status']['state'] == 'failed'), 'the removal is refused')
+        name = operations()[-1]['metadata']['name']
+        code, out, err = server.cli('delete', 'integration', 'hub')
+        ok(code == 1 and 'becket delete operation ' + name in err, 'how to get rid of it: ' + err)
+        code, out, err = server.cli('delete', 'operation', name)
+        ok(code == 0, 'given up: %s%s' % (out, err))
+        is_equal(server.cli('delete', 'operation', name)[0], 1, 'once')
+        code, out, err = server.cli('delete', 'integration', 'hub')
+        ok(code == 0, 'and deleted: %s%s' % (out, err))
+        ok(len(hooks) == 1 and all(o['metadata']['name'] != name for o in operations()), 'what was made stays')
+        ok('Operation' in server.cli('audit')[1], 'who gave it up is on record')
+    double.close()
+
+
+def test_limits():
+    """A provider that asks to slow down is left alone by everything of that integration, as long as it says."""
+    double, other = GitHub(), GitHub('ghp_other')
+    names = ['r%d' % i for i in range(12)]
+    for of in (double, other):
+        of.repositories.update({'acme/' + n: {} for n in names})
+    until = time.monotonic() + 2.5
+    limits = [Reply(429, {'message': 'later'}, {'Retry-After': '2'})]
+    double.fault = lambda call: limits[0] if time.monotonic() < until else None
+    source = 'kind: EventSource\nmetadata: {name: %s-%s}\nspec: {integration: {name: %s}, resource: {type: repository, name: %s}}'
+    one = 'kind: Integration\nmetadata: {name: %s}\nspec: {type: github, url: "https://github.com/acme", apiUrl: "%s", check: false, ' \
+          'allowPrivate: true, auth: {use: token, token: {value: %s}}}'
+    with Server() as server:
+        until = time.monotonic() + 2.5
+        server.apply('\n---\n'.join([one % ('a', double.url, double.token), one % ('b', other.url, other.token)] +
+                                    [source % (i, n, i, n) for i in 'ab' for n in names]))
+        ok(when(lambda: all(other.repositories['acme/' + n] for n in names), 2), 'another integration goes on')
+        ok(len(double.calls) <= 4, 'who is asked to wait does not ask for each: %d calls' % len(double.calls))
+        began = time.monotonic()
+        ok(when(lambda: all(double.repositories['acme/' + n] for n in names)), 'then all of it is made, %.1f s later' %
+           (time.monotonic() - began))
+        ok(len(double.calls) < 40, 'with %d calls' % len(double.calls))
+        # what is used up is told by an answer that is none the worse for it
+        limits[0], until = None, 0
+        count = len(double.calls)
+        double.fault = lambda call: Reply(200, [], {'X-RateLimit-Remaining': '0', 'X-RateLimit-Reset': str(int(time.time()) + 2)}) \
+            if call.number == count + 1 else None
+        server.apply('\n---\n'.join(source % ('c', n, 'a', n) for n in names))
+        time.sleep(0.8)
+        ok(len(double.calls) - count <= 8, 'nothing is left: %d calls' % (len(double.calls) - count))
+        ok(when(lambda: all(len(double.repositories['acme/' + n]) == 2 for n in names)), 'until the window ends')
+    double.close()
+    other.close()
+
+
+test_renamed()
+test_moved()
+test_elsewhere()
+test_given_up()
+test_limits()
+done()
