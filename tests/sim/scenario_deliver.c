@@ -694,7 +694,9 @@ static void control_turn(void)
 
 static void cores_stop(void)
 {
-    uint64_t until_ns = sim_now_ns() + (plan.store_dead ? 15 : 120) * SECOND;
+    /* Deliveries are cut after half a second, whatever receivers do. */
+    uint64_t most = plan.store_dead ? 15 : plan.disk_fails || plan.crash ? 120 : 8;
+    uint64_t until_ns = sim_now_ns() + most * SECOND;
     dispatch_drain(world.dispatch);
     for (unsigned i = 0; i < plan.cores; i++) {
         world.core[i].drain.run = drain_run;
