@@ -10,7 +10,7 @@
 const struct http_client_config http_client_defaults = {
     .conns_max = 1024,
     .conns_per_origin_max = 256,
-    .dials_max = 64,
+    .dials_max = 128,
     .dials_per_origin_max = 16,
     .origins_max = 4096,
     .waiting_max = 16384,

@@ -30,8 +30,11 @@
  * works nearly everywhere, is worth a longer wait. */
 #define WAIT_V6_NS (SECOND_NS / 20)
 #define WAIT_V4_NS SECOND_NS
-/* Names that are being asked for at once; others wait for their turn. */
-#define ASKING_MAX 64U
+/* Names that are being asked for at once; others wait for their turn. Those that nobody answered
+ * for the last time have half of it, and go behind the others: each takes as long as a question
+ * may. */
+#define ASKING_MAX          64U
+#define ASKING_MAX_DOUBTFUL (ASKING_MAX / 2)
 /* One for each question, as many that are closing (a reload), and connections to servers. */
 #define SOCKETS_MAX (2 * ASKING_MAX * FAMILIES + 32U)
 /* Answers above come again by TCP; below, they are never cut into fragments. */
@@ -104,6 +107,7 @@ struct resolver {
     struct list lru;       /* the front leaves first */
     struct list settle;    /* queries ended */
     struct list queue;     /* to be asked for when it is their turn */
+    struct list doubtful;  /* the same, but there was no answer the last time */
     unsigned asking;
     uint8_t key[SIPHASH_KEY_BYTES];
     bool restarting;
@@ -673,6 +677,25 @@ static bool entry_settle(struct entry *entry)
 
 static void queries_start(struct entry *entry);
 
+static bool is_doubtful(const struct entry *entry)
+{
+    return entry->err == BK_TIMEOUT;
+}
+
+static bool may_ask(const struct resolver *resolver, bool doubtful)
+{
+    return resolver->asking < (doubtful ? ASKING_MAX_DOUBTFUL : ASKING_MAX);
+}
+
+/* Whose turn it is; NULL: nobody's. */
+static struct list *turn_next(struct resolver *resolver)
+{
+    if (may_ask(resolver, false) && !list_empty(&resolver->queue)) {
+        return list_pop_front(&resolver->queue);
+    }
+    return may_ask(resolver, true) ? list_pop_front(&resolver->doubtful) : NULL;
+}
+
 static void settle(struct resolver *resolver)
 {
     while (!list_empty(&resolver->settle)) {
@@ -681,9 +704,9 @@ static void settle(struct resolver *resolver)
             answer_waiters(entry);
             entry_rest(entry);
         }
-        while (resolver->asking < ASKING_MAX && !list_empty(&resolver->queue)) {
+        for (struct list *node; (node = turn_next(resolver)) != NULL;) {
             resolver->asking++;
-            queries_start(bk_container_of(list_pop_front(&resolver->queue), struct entry, turn));
+            queries_start(bk_container_of(node, struct entry, turn));
         }
     }
 }
@@ -751,8 +774,9 @@ static void entry_ask(struct entry *entry)
     if (entry_stale(entry, now_of(resolver))) {
         timer_start(resolver->config.wheel, &entry->timer, now_of(resolver) + SLOW_NS, entry_late);
     }
-    if (resolver->asking == ASKING_MAX) {
-        list_push_back(&resolver->queue, &entry->turn);
+    bool doubtful = is_doubtful(entry);
+    if (!may_ask(resolver, doubtful)) {
+        list_push_back(doubtful ? &resolver->doubtful : &resolver->queue, &entry->turn);
         return;
     }
     resolver->asking++;
@@ -914,6 +938,7 @@ enum bk_err resolver_open(const struct resolver_config *config, struct resolver 
     list_init(&resolver->lru);
     list_init(&resolver->settle);
     list_init(&resolver->queue);
+    list_init(&resolver->doubtful);
     for (unsigned i = 0; i < SOCKETS_MAX; i++) {
         resolver->sockets[i].resolver = resolver;
         resolver->sockets[i].os_fd = -1;
@@ -958,6 +983,7 @@ void resolver_reload(struct resolver *resolver)
 /* Those that were never asked end as those do whose channel is destroyed. */
 static void queue_drop(struct resolver *resolver)
 {
+    list_splice_back(&resolver->queue, &resolver->doubtful);
     for (struct list *node; (node = list_pop_front(&resolver->queue));) {
         struct entry *entry = bk_container_of(node, struct entry, turn);
         resolver->asking++;

@@ -378,6 +378,50 @@ static void test_bounds(void)
     stop();
 }
 
+#define HANGING 100U
+
+static unsigned busy_of(const struct dns_lookup *lookups)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < HANGING; i++) {
+        count += dns_lookup_busy(&lookups[i]);
+    }
+    return count;
+}
+
+/* More names than are asked for at once, and nobody answers: the second time they leave room. */
+static void test_hanging(void)
+{
+    static struct dns_lookup lookups[HANGING];
+    start((struct resolver_config){.timeout_ms = 200, .tries = 1});
+    tell("set well.test A 1.1.1.1");
+    tell("set well.test AAAA nodata");
+    for (unsigned round = 0; round < 2; round++) {
+        memset(lookups, 0, sizeof lookups);
+        for (unsigned i = 0; i < HANGING; i++) {
+            char name[32];
+            snprintf(name, sizeof name, "never%u.test", i);
+            if (round == 0) {
+                tell("set %s A hang", name);
+                tell("set %s AAAA hang", name);
+            }
+            is_int(resolver_lookup(resolver, &lookups[i], slice_str(name), 80, looked_up),
+                   BK_AGAIN);
+        }
+        if (round == 1) {
+            break;
+        }
+        for (unsigned i = 0; i < 1000 && busy_of(lookups) > 0; i++) {
+            turn(10);
+        }
+        is_uint(busy_of(lookups), 0, "all of them end");
+        resolver_reload(resolver); /* failures are asked again */
+    }
+    is_str(found("well.test"), "1.1.1.1", "a name beside them");
+    is_uint(busy_of(lookups), HANGING, "before any of them ends");
+    stop();
+}
+
 static void test_ttl_and_stale(void)
 {
     start((struct resolver_config){0});
@@ -541,6 +585,7 @@ int main(void)
     test_late_family();
     test_single_flight();
     test_bounds();
+    test_hanging();
     test_ttl_and_stale();
     test_slow();
     test_rebinding();
