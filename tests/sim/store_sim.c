@@ -275,6 +275,19 @@ enum bk_err store_walk(struct store_txn *txn, struct slice prefix, struct slice 
     return BK_OK;
 }
 
+static bool found_one(void *context, struct slice key, struct slice value)
+{
+    (void)key, (void)value;
+    *(bool *)context = true;
+    return false;
+}
+
+enum bk_err store_any(struct store_txn *txn, struct slice prefix, bool *ret_any)
+{
+    *ret_any = false;
+    return store_walk(txn, prefix, SLICE_EMPTY, found_one, ret_any);
+}
+
 enum bk_err store_number(struct store_txn *txn, struct slice key, uint64_t *ret_number)
 {
     struct slice value;
