@@ -60,7 +60,7 @@ static uint64_t program_counter(pid_t child)
 #endif
 }
 
-static bool stopped_by(pid_t child, int request, int number)
+static bool stopped_by(pid_t child, enum __ptrace_request request, int number)
 {
     int status;
     return ptrace(request, child, NULL, NULL) == 0 && waitpid(child, &status, 0) == child &&
