@@ -65,6 +65,13 @@ static void tell(struct guard *guard, unsigned what)
 
 /* ---- the end */
 
+/* On any thread: this one stands in the log. */
+static void alarmed(int signal)
+{
+    (void)signal;
+    _exit(1);
+}
+
 /* Also where the log stands in the same disk. */
 static _Noreturn void end_at_once(const char *why)
 {
@@ -93,7 +100,7 @@ static void stop_begin(struct guard *guard, int signal)
     stop->deadline_ns = stop->drain_ns + timeout_ns;
     guard->stopping = true;
     /* Should this thread, too, come to stand: its log may be on that disk. */
-    uint64_t last_ns = stop->deadline_ns + 2 * GUARD_END_NS - stop->heard_ns;
+    uint64_t last_ns = stop->deadline_ns + GUARD_END_NS - stop->heard_ns;
     (void)alarm((unsigned)(last_ns / (uint64_t)NS_PER_SECOND) + 1);
     config->stopping(config->context, stop);
     tell(guard, TELL_STOP);
@@ -182,6 +189,7 @@ struct guard *guard_open(const struct guard_config *config, const char **ret_why
         sigaddset(&blocked, guarded[i]);
     }
     pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+    signal(SIGALRM, alarmed);
     guard.config = *config;
     guard.why = "out of memory";
     pthread_mutex_init(&guard.lock, NULL);

@@ -255,6 +255,35 @@ if group:
     time.sleep(0.2)
     os.rmdir(group)
 
+# ---- a log that nobody reads holds up no end
+import fcntl, subprocess
+with tempfile.TemporaryDirectory() as data:
+    port, admin = free_port(), free_port()
+    reader, log = os.pipe()
+    process = subprocess.Popen([BECKET, 'serve', '--data', data, '--listen', '127.0.0.1:%d' % port, '--admin', '127.0.0.1:%d' % admin,
+                                '--threads', '1', '--drain-timeout', '1s'], stdout=log, stderr=log)
+    said = b''
+    while b'ready' not in said and process.poll() is None:
+        said += os.read(reader, 4096)
+    for bytes in (4096, 1):
+        flags = fcntl.fcntl(log, fcntl.F_GETFL)
+        fcntl.fcntl(log, fcntl.F_SETFL, flags | os.O_NONBLOCK)
+        try:
+            while True:
+                os.write(log, b'x' * bytes)
+        except BlockingIOError:
+            fcntl.fcntl(log, fcntl.F_SETFL, flags)
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    try:
+        is_equal(process.wait(9), 1, 'the log is full: it ends, with exit code 1')
+    except subprocess.TimeoutExpired:
+        process.kill()
+        ok(False, 'the log is full: it ends')
+    ok(time.monotonic() - began < 7, 'four seconds after the drain timeout at the latest: %.1f s' % (time.monotonic() - began))
+    os.close(reader)
+    os.close(log)
+
 # ---- the number of cores may change between starts
 with Server(threads=1) as server:
     server.apply(GITHUB_SOURCE)
