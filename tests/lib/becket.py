@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -66,12 +67,30 @@ def done():
     sys.exit(1 if _failed else 0)
 
 
+def when(check, seconds=20):
+    """What check() says as soon as that is true, within so many seconds; a server that does not answer yet is asked again."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            found = check()
+        except OSError:
+            found = False
+        if found or time.monotonic() >= end:
+            return found
+        time.sleep(0.03)
+
+
 # ---- the server
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
+    """Below the ports that the kernel gives to connections: one of those would be somebody's while a server starts anew."""
+    while True:
+        with socket.socket() as s:
+            try:
+                s.bind(('127.0.0.1', random.randrange(12000, 32000)))
+                return s.getsockname()[1]
+            except OSError:
+                pass
 
 
 class Answer:

@@ -49,15 +49,6 @@ def post(server, count, start=0, event='push'):
     return ids
 
 
-def when(check, seconds=15):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if check():
-            return True
-        time.sleep(0.05)
-    return False
-
-
 def main():
     with Sink() as sink, Server() as server:
         server.apply(SOURCE)

@@ -23,13 +23,6 @@ class Sink(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def when(test, wait=10):
-    end = time.time() + wait
-    while time.time() < end and not test():
-        time.sleep(0.05)
-    return test()
-
-
 sink = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Sink)
 threading.Thread(target=sink.serve_forever, daemon=True).start()
 port = sink.server_address[1]

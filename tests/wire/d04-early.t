@@ -48,13 +48,6 @@ def accept(listener):
         threading.Thread(target=connection, args=(sock, number), daemon=True).start()
 
 
-def when(check, seconds=30):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not check():
-        time.sleep(0.05)
-    return check()
-
-
 always_early = False
 listener = socket.socket()
 listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)

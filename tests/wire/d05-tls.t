@@ -104,15 +104,6 @@ def server_context(verify=None):
     return context
 
 
-def when(check, seconds=10):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if check():
-            return True
-        time.sleep(0.05)
-    return False
-
-
 def mistakes(server):
     good = pem('private.pem')
     cases = [

@@ -132,13 +132,6 @@ CASES = [
 ]
 
 
-def when(check, seconds=15):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not check():
-        time.sleep(0.05)
-    return check()
-
-
 def resident(server):
     with open('/proc/%d/status' % server.process.pid) as f:
         return int(re.search(r'VmRSS:\s+(\d+)', f.read()).group(1)) // 1024

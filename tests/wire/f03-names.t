@@ -73,15 +73,6 @@ def at(name):
     return [(address, event) for address, host, event in list(reached) if host == name + '.test']
 
 
-def when(check, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if check():
-            return True
-        time.sleep(0.05)
-    return False
-
-
 def main():
     enter()
     dns, port = DnsDouble(), listen()

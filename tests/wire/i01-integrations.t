@@ -50,18 +50,6 @@ def status(server, kind, name):
     return answer.json['status'] if answer.status == 200 else {}
 
 
-def when(check, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if check():
-                return True
-        except OSError:
-            pass
-        time.sleep(0.03)
-    return False
-
-
 def test_life():
     github_double = GitHub()
     github_double.repositories['acme/hello'] = {}

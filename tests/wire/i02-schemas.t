@@ -43,15 +43,6 @@ def judged(kind, description, way):
     return double
 
 
-def when(check, seconds=15):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if check():
-            return True
-        time.sleep(0.03)
-    return False
-
-
 def integration(kind, double, base):
     return '''
 kind: Integration

@@ -11,18 +11,6 @@ from becket import *
 from doubles import *
 
 
-def when(check, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if check():
-                return True
-        except (OSError, Broken):
-            pass
-        time.sleep(0.03)
-    return False
-
-
 def status(server, plural, name):
     return server.api('GET', '/api/v1/%s/%s' % (plural, name)).json.get('status', {})
 

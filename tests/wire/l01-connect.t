@@ -37,18 +37,6 @@ spec:
          extra)
 
 
-def when(check, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if check():
-                return True
-        except OSError:
-            pass
-        time.sleep(0.03)
-    return False
-
-
 def status(server, kind, name):
     answer = server.api('GET', '/api/v1/%s/%s' % (kind, name))
     return answer.json['status'] if answer.status == 200 else {}

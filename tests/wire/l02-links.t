@@ -40,18 +40,6 @@ spec: {title: Core, members: [anna]}
 '''
 
 
-def when(check, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if check():
-                return True
-        except OSError:
-            pass
-        time.sleep(0.03)
-    return False
-
-
 def links(server):
     return server.api('GET', '/api/v1/integration-links').json['items']
 

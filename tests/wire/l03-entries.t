@@ -72,18 +72,6 @@ spec: {type: %s, url: "%s/acme", apiUrl: "%s", check: false, allowPrivate: true,
 ''' % (name, kind, double.url, double.url, double.token)
 
 
-def when(check, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if check():
-                return True
-        except OSError:
-            pass
-        time.sleep(0.03)
-    return False
-
-
 def entries(server, query=''):
     return server.api('GET', '/api/v1/entries' + query).json['items']
 

@@ -48,15 +48,6 @@ class Idp:
         self.process.wait(10)
 
 
-def when(check, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if check():
-            return True
-        time.sleep(0.05)
-    return False
-
-
 hub = GitHub()
 hub.repositories['acme/hello'] = {}
 with Server() as server:

@@ -55,18 +55,6 @@ spec: {type: generic, team: {name: core}, destination: {name: goals}, statuses: 
 '''
 
 
-def when(check, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if check():
-                return True
-        except OSError:
-            pass
-        time.sleep(0.03)
-    return False
-
-
 def create(server, **fields):
     return server.api('POST', '/api/v1/entries', json.dumps(fields).encode(), {'Content-Type': 'application/json'})
 

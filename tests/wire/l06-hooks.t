@@ -17,18 +17,6 @@ FAULTS = {'503': Reply(503, {'message': 'Unavailable'}), 'cut': CUT, 'lost': LOS
           '429': Reply(429, {'message': 'Slow down'}, {'Retry-After': '1'})}
 
 
-def when(check, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if check():
-                return True
-        except OSError:
-            pass
-        time.sleep(0.03)
-    return False
-
-
 def integration(double, kind):
     return '''
 kind: Integration

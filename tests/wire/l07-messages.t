@@ -10,18 +10,6 @@ from becket import *
 from doubles import *
 
 
-def when(check, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if check():
-                return True
-        except OSError:
-            pass
-        time.sleep(0.03)
-    return False
-
-
 def integration(double, kind):
     return '''
 kind: Integration

@@ -66,13 +66,6 @@ class TakesIssued(Semaphore):
         return None
 
 
-def when(check, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not check():
-        time.sleep(0.03)
-    return check()
-
-
 double = TakesIssued()
 double.projects['hello'] = '11111111-2222-4333-8444-555555555555'
 with Server() as server:

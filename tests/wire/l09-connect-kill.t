@@ -31,15 +31,6 @@ def path_of(location):
     return url.path + ('?' + url.query if url.query else '')
 
 
-def when(check, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if check():
-            return True
-        time.sleep(0.03)
-    return False
-
-
 double = SignIn()
 shm = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None
 with tempfile.TemporaryDirectory(prefix='becket-connect-kill-', dir=shm) as directory, \

@@ -53,18 +53,6 @@ spec: {type: github, integration: {name: hub}, team: {name: core}, settings: {re
 '''
 
 
-def when(check, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if check():
-                return True
-        except OSError:
-            pass
-        time.sleep(0.03)
-    return False
-
-
 chat, hub = Slack(), GitHub()
 hub.repositories['acme/hello'] = {}
 with Sink() as sink, Server(options=['--durability', 'none']) as server:

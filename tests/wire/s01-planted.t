@@ -261,15 +261,6 @@ def memory_of(core):
     return b''.join(text[p[2]:p[2] + p[5]] for p in parts if p[0] == 1)
 
 
-def when(check, seconds=15):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if check():
-            return True
-        time.sleep(0.05)
-    return False
-
-
 def events(server):
     body = b'{"ref":"refs/heads/main"}'
     server.post('/hooks/hub', body, github(body, PLANTED['a webhook secret']))
