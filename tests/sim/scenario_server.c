@@ -1008,12 +1008,13 @@ struct slow {
 
 static unsigned slow_open; /* raw ones that were not closed yet */
 
-/* When the server must have said, or done, what it should; ms from the first byte. */
+/* When the server must have said, or done, what it should; ms from the first byte. Who is steady
+ * has the pace of chance, half a minute as a rule. */
 static const struct slow_time {
     uint64_t from, to;
 } slow_times[SLOW_KINDS] = {
     [SLOW_HEAD] = {9000, 13000},     [SLOW_BODY] = {19000, 28000},
-    [SLOW_STEADY] = {20000, 300000}, [SLOW_ENDLESS] = {599000, 610000},
+    [SLOW_STEADY] = {10000, 300000}, [SLOW_ENDLESS] = {599000, 610000},
     [SLOW_NOTHING] = {74000, 79000}, [SLOW_IDLE] = {74000, 80000},
     [SLOW_DEAF] = {29000, 120000},   [SLOW_HEALTHY] = {0, 3000},
     [SLOW_QUIET] = {0, 1300},
