@@ -79,6 +79,16 @@ static inline size_t slice_find(struct slice text, uint8_t byte)
     return at ? (size_t)(at - text.at) : text.bytes;
 }
 
+/* As a C string in `room` bytes; the rest is cut off. */
+static inline void slice_keep(struct slice text, char *to, size_t room)
+{
+    size_t bytes = text.bytes < room - 1 ? text.bytes : room - 1;
+    if (bytes > 0) {
+        memcpy(to, text.at, bytes);
+    }
+    to[bytes] = '\0';
+}
+
 /* Without spaces and tabs at both ends (HTTP's OWS). */
 static inline struct slice slice_trim(struct slice text)
 {

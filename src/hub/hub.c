@@ -69,15 +69,6 @@ bool hub_split(struct slice text, struct slice *ret_canvas, struct slice *ret_na
     return ret_canvas->bytes <= NAME_BYTES_MAX && ret_name->bytes <= NAME_BYTES_MAX;
 }
 
-static void keep(char to[NAME_BYTES_MAX + 1], struct slice text)
-{
-    bk_assert(text.bytes <= NAME_BYTES_MAX);
-    if (text.bytes > 0) {
-        memcpy(to, text.at, text.bytes);
-    }
-    to[text.bytes] = '\0';
-}
-
 /* The object with an id. */
 static enum bk_err find_id(struct store_txn *txn, enum resource_kind kind, struct slice text,
                            struct hub_address *ret_address)
@@ -99,8 +90,8 @@ static enum bk_err find_id(struct store_txn *txn, enum resource_kind kind, struc
     if (value.at[0] != resource_kind_info(kind)->key) {
         return BK_NOT_FOUND;
     }
-    keep(ret_address->canvas, canvas);
-    keep(ret_address->name, name);
+    slice_keep(canvas, ret_address->canvas, sizeof ret_address->canvas);
+    slice_keep(name, ret_address->name, sizeof ret_address->name);
     return BK_OK;
 }
 
@@ -115,7 +106,7 @@ enum bk_err hub_canvas(struct store_txn *txn, struct slice canvas,
         return BK_INVALID;
     }
     enum bk_err err = find_id(txn, RESOURCE_CANVAS, canvas, &address);
-    keep(ret_canvas, err == BK_OK ? slice_str(address.name) : canvas);
+    slice_keep(err == BK_OK ? slice_str(address.name) : canvas, ret_canvas, NAME_BYTES_MAX + 1);
     return err == BK_NOT_FOUND ? BK_OK : err;
 }
 
@@ -146,7 +137,7 @@ enum bk_err hub_find(struct store_txn *txn, enum resource_kind kind, struct slic
     key_object(&key, info->key, slice_str(ret_address->canvas), name);
     err = store_get(txn, key_slice(&key), &value);
     if (err == BK_OK) {
-        keep(ret_address->name, name);
+        slice_keep(name, ret_address->name, sizeof ret_address->name);
         return BK_OK;
     }
     return err == BK_NOT_FOUND ? find_id(txn, kind, name, ret_address) : err;
@@ -415,8 +406,8 @@ static enum bk_err feed_destination(struct feed *feed, struct slice canvas, stru
                                     const struct record *record, const char **ret_message)
 {
     struct destination *destination = NULL;
-    enum bk_err err = compile_destination(&feed->compiler, canvas, name, record, &destination,
-                                          ret_message);
+    enum bk_err err =
+        compile_destination(&feed->compiler, canvas, name, record, &destination, ret_message);
     if (err == BK_OK && feed->hub->destination_changed) {
         feed->hub->destination_changed(feed->hub->context, record->number, destination);
     } else {
@@ -445,8 +436,8 @@ static bool feed_one(void *context, struct slice key, struct slice value)
     struct record record;
     struct slice canvas = SLICE_EMPTY, name = SLICE_EMPTY;
     const char *message = "its record cannot be read";
-    enum bk_err err = hub_split(slice_skip(key, 3), &canvas, &name) ? record_decode(value, &record)
-                                                                    : BK_CORRUPT;
+    enum bk_err err =
+        hub_split(slice_skip(key, 3), &canvas, &name) ? record_decode(value, &record) : BK_CORRUPT;
     if (err == BK_OK) {
         err = feed->kind == RESOURCE_EVENT_SOURCE
                   ? feed_source(feed, canvas, name, &record, &message)

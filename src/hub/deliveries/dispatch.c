@@ -655,12 +655,14 @@ enum bk_err dispatch_add_with(struct dispatch *dispatch, const struct retry_row 
                               store_update_fn *also, void *context)
 {
     struct addition addition = {rows, count, also, context};
-    enum bk_err err = store_update(hub_store(dispatch->config.hub), add_rows, &addition);
-    for (size_t i = 0; err == BK_OK && i < count; i++) {
-        struct fare *fare = fare_take(dispatch, rows[i].destination);
-        if (!fare) {
+    for (size_t i = 0; i < count; i++) { /* what was committed can no longer fail */
+        if (!fare_take(dispatch, rows[i].destination)) {
             return BK_NO_MEMORY;
         }
+    }
+    enum bk_err err = store_update(hub_store(dispatch->config.hub), add_rows, &addition);
+    for (size_t i = 0; err == BK_OK && i < count; i++) {
+        struct fare *fare = fare_find(dispatch, rows[i].destination);
         bool last = i + 1 == count || rows[i + 1].destination != rows[i].destination;
         fare->next_due_ms = rows[i].due_ms < fare->next_due_ms ? rows[i].due_ms : fare->next_due_ms;
         uint64_t now = fare->retries;

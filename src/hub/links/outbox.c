@@ -42,6 +42,7 @@ struct outbox {
 };
 
 static void look_begin(struct outbox *outbox);
+static void look_end(struct outbox *outbox);
 
 enum bk_err outbox_open(const struct outbox_config *config, struct outbox **ret_outbox)
 {
@@ -65,9 +66,7 @@ void outbox_close(struct outbox *outbox)
     for (unsigned i = 0; i < OUTBOX_PARCELS; i++) {
         free(outbox->parcels[i]);
     }
-    if (outbox->reader) {
-        reader_close(outbox->reader);
-    }
+    look_end(outbox);
     free(outbox);
 }
 
@@ -369,6 +368,21 @@ static bool look_at_row(void *context, struct slice key, struct slice value)
     return true;
 }
 
+static void look_end(struct outbox *outbox)
+{
+    if (outbox->reader) {
+        reader_close(outbox->reader);
+        outbox->reader = NULL;
+    }
+}
+
+static void look_broken(struct outbox *outbox, enum bk_err err)
+{
+    log_event(LOG_ERROR, "entries on their way out may be events twice",
+              LOG_Z("why", bk_err_text(err)));
+    look_end(outbox);
+}
+
 static void look_begin(struct outbox *outbox)
 {
     struct oldest oldest = {.made_ns = INT64_MAX};
@@ -392,8 +406,7 @@ static void look_begin(struct outbox *outbox)
                                SLICE_EMPTY);
     }
     if (err != BK_OK) {
-        log_event(LOG_ERROR, "entries on their way out may be events twice",
-                  LOG_Z("why", bk_err_text(err)));
+        look_broken(outbox, err);
     }
 }
 
@@ -444,13 +457,14 @@ static bool look_on(struct outbox *outbox)
             }
         }
     }
-    return err == BK_AGAIN;
-}
-
-static void look_end(struct outbox *outbox)
-{
-    reader_close(outbox->reader);
-    outbox->reader = NULL;
+    if (err == BK_AGAIN) {
+        return true;
+    }
+    if (err != BK_NOT_FOUND) {
+        look_broken(outbox, err);
+    }
+    look_end(outbox);
+    return false;
 }
 
 int64_t outbox_run(struct outbox *outbox, int64_t now_ns)
@@ -463,11 +477,8 @@ int64_t outbox_run(struct outbox *outbox, int64_t now_ns)
         hub->outbox_filled = false;
         outbox->next_ns = now_ns;
     }
-    if (outbox->reader) {
-        if (look_on(outbox)) {
-            return now_ns;
-        }
-        look_end(outbox);
+    if (outbox->reader && look_on(outbox)) {
+        return now_ns;
     }
     if (now_ns < outbox->next_ns) {
         return outbox->next_ns;

@@ -323,12 +323,6 @@ static bool same(struct slice text, const char *kept)
     return slice_equal(text, slice_str(kept));
 }
 
-static void keep(char *kept, struct slice text)
-{
-    memcpy(kept, text.at, text.bytes);
-    kept[text.bytes] = '\0';
-}
-
 /* Open one slot into `to`, which has room for *room bytes. */
 static enum bk_err open_slot(struct compiler *compiler, const struct record *record,
                              struct slice field, uint8_t *to, size_t room, size_t *ret_bytes)
@@ -360,9 +354,9 @@ static enum bk_err look_up(struct compiler *compiler, const struct source_secret
                         SEAL_VALUE_BYTES_MAX, &compiler->text_bytes);
     }
     if (err == BK_OK) {
-        keep(compiler->canvas, secret->canvas);
-        keep(compiler->name, secret->name);
-        keep(compiler->key, secret->key);
+        slice_keep(secret->canvas, compiler->canvas, sizeof compiler->canvas);
+        slice_keep(secret->name, compiler->name, sizeof compiler->name);
+        slice_keep(secret->key, compiler->key, sizeof compiler->key);
         compiler->cached = true;
     }
     return err;
@@ -407,7 +401,7 @@ static const struct scheme_row *find_row(struct compiler *compiler, struct slice
 {
     if (!compiler->row || !same(type, compiler->type)) {
         compiler->row = scheme_row_find(type);
-        keep(compiler->type, type);
+        slice_keep(type, compiler->type, sizeof compiler->type);
     }
     return compiler->row;
 }
@@ -509,9 +503,9 @@ static enum bk_err compile_events(const struct source_input *input, struct sourc
              t++) {
             filters.types[t] = provider->event_type(filters.types[t]);
         }
-        err = decoded ? filters_compile(&filters, filters.types, filters.type_count,
-                                        &change->events[i])
-                      : BK_CORRUPT;
+        err = decoded
+                  ? filters_compile(&filters, filters.types, filters.type_count, &change->events[i])
+                  : BK_CORRUPT;
         change->event_count += err == BK_OK ? 1 : 0;
     }
     return err;

@@ -8,13 +8,6 @@
 
 /* ---- names */
 
-static void keep(char to[NAME_BYTES_MAX + 1], struct slice text)
-{
-    bk_assert(text.bytes <= NAME_BYTES_MAX);
-    memcpy(to, text.at, text.bytes);
-    to[text.bytes] = '\0';
-}
-
 static enum bk_err target_name(struct store_txn *txn, uint64_t number, uint8_t *ret_kind,
                                struct hub_target_name *ret_name)
 {
@@ -30,8 +23,8 @@ static enum bk_err target_name(struct store_txn *txn, uint64_t number, uint8_t *
         return BK_CORRUPT;
     }
     *ret_kind = value.at[0];
-    keep(ret_name->canvas, canvas);
-    keep(ret_name->name, name);
+    slice_keep(canvas, ret_name->canvas, sizeof ret_name->canvas);
+    slice_keep(name, ret_name->name, sizeof ret_name->name);
     err = hub_born(txn, canvas, &born);
     ret_name->canvas[0] = number <= born.number ? '\0' : ret_name->canvas[0];
     return err;

@@ -245,8 +245,7 @@ static void add_destination_status(struct hub *hub, struct store_txn *txn, struc
     }
     size_t before = json->bytes;
     buf_add_str(json, ",\"delivery\":");
-    if (!hub->destination_status ||
-        !hub->destination_status(hub->context, record->number, json)) {
+    if (!hub->destination_status || !hub->destination_status(hub->context, record->number, json)) {
         json->bytes = before;
     }
     buf_add_byte(json, '}');
@@ -420,12 +419,8 @@ enum bk_err hub_list_json(struct hub *hub, enum resource_kind kind, struct slice
 {
     const struct resource_kind_info *info = resource_kind_info(kind);
     struct store_txn *txn;
-    struct list_walk walk = {.hub = hub,
-                             .kind = kind,
-                             .json = json,
-                             .left = limit,
-                             .first = true,
-                             .person = person};
+    struct list_walk walk = {
+        .hub = hub, .kind = kind, .json = json, .left = limit, .first = true, .person = person};
     char name[NAME_BYTES_MAX + 1] = "";
     struct key prefix, from;
     if (cursor.bytes > 0 && !resource_name_valid(cursor)) {
@@ -469,21 +464,14 @@ enum bk_err hub_born(struct store_txn *txn, struct slice canvas, struct hub_born
     }
     enum bk_err err = hub_record(txn, RESOURCE_CANVAS, SLICE_EMPTY, canvas, &record);
     if (err == BK_OK && record.compiled.bytes == 24) {
-        *ret_born = (struct hub_born){key_get_u64(record.compiled.at),
-                                      key_get_u64(record.compiled.at + 8),
-                                      key_get_u64(record.compiled.at + 16)};
+        *ret_born =
+            (struct hub_born){key_get_u64(record.compiled.at), key_get_u64(record.compiled.at + 8),
+                              key_get_u64(record.compiled.at + 16)};
     }
     return err == BK_NOT_FOUND ? BK_OK : err;
 }
 
 /* ---- sources by number */
-
-static void keep(char to[NAME_BYTES_MAX + 1], struct slice text)
-{
-    size_t bytes = text.bytes < NAME_BYTES_MAX ? text.bytes : NAME_BYTES_MAX;
-    memcpy(to, text.at, bytes);
-    to[bytes] = '\0';
-}
 
 enum bk_err hub_source_name(struct hub *hub, uint64_t number, struct hub_source_name *ret_name)
 {
@@ -502,11 +490,11 @@ enum bk_err hub_source_name(struct hub *hub, uint64_t number, struct hub_source_
         canvas = slice_of(value.at, at);
         rest = slice_skip(value, at + 1);
         at = slice_find(rest, 0);
-        keep(ret_name->canvas, canvas);
-        keep(ret_name->name, slice_of(rest.at, at));
+        slice_keep(canvas, ret_name->canvas, sizeof ret_name->canvas);
+        slice_keep(slice_of(rest.at, at), ret_name->name, sizeof ret_name->name);
         err = hub_born(txn, canvas, &born);
         ret_name->canvas[0] = number <= born.number ? '\0' : ret_name->canvas[0];
-        keep(ret_name->type, slice_skip(rest, at + 1));
+        slice_keep(slice_skip(rest, at + 1), ret_name->type, sizeof ret_name->type);
     }
     store_read_end(txn);
     return err;

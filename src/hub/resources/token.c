@@ -58,14 +58,6 @@ static struct slice take_part(struct slice *rest)
     return part;
 }
 
-static void keep_name(char to[NAME_BYTES_MAX + 1], struct slice name)
-{
-    if (name.bytes > 0) {
-        memcpy(to, name.at, name.bytes);
-    }
-    to[name.bytes] = '\0';
-}
-
 static enum bk_err decode_token(struct slice bytes, struct token_info *ret_info)
 {
     if (bytes.bytes <= TOKEN_RECORD_BYTES) {
@@ -87,9 +79,9 @@ static enum bk_err decode_token(struct slice bytes, struct token_info *ret_info)
     ret_info->created_ns = (int64_t)key_get_u64(bytes.at + 18);
     memcpy(ret_info->last4, bytes.at + 26, 4);
     ret_info->last4[4] = '\0';
-    keep_name(ret_info->name, name);
-    keep_name(ret_info->canvas, canvas);
-    keep_name(ret_info->user, user);
+    slice_keep(name, ret_info->name, sizeof ret_info->name);
+    slice_keep(canvas, ret_info->canvas, sizeof ret_info->canvas);
+    slice_keep(user, ret_info->user, sizeof ret_info->user);
     return BK_OK;
 }
 
@@ -271,9 +263,9 @@ static void prepare(struct token_write *write, struct hub *hub, const struct tok
         (struct token_write){.info = {.role = request->role, .created_ns = now_ns}, .hub = hub};
     hub_id_make(write->id);
     hub_id_text(write->id, write->info.id);
-    keep_name(write->info.name, request->name);
-    keep_name(write->info.canvas, request->canvas);
-    keep_name(write->info.user, request->user);
+    slice_keep(request->name, write->info.name, sizeof write->info.name);
+    slice_keep(request->canvas, write->info.canvas, sizeof write->info.canvas);
+    slice_keep(request->user, write->info.user, sizeof write->info.user);
     memcpy(write->info.last4, text + TOKEN_TEXT_BYTES - 5, 4);
     sha256(slice_str(text), write->hash);
 }
