@@ -179,7 +179,7 @@ struct scheme_plan {
         enum base64_alphabet alphabet;
         uint64_t prefix, prefix_mask; /* as eight bytes of the value are loaded */
     } plain;
-    bool is_named;           /* type and id are first looked for in a header with a slot */
+    bool is_named; /* type and id are first looked for in a header with a slot */
     struct handshake *handshakes;
     unsigned secret_name_count;
     struct slice secret_names[SECRET_NAMES_MAX];
@@ -370,6 +370,9 @@ struct problem {
 /* Is the row well formed? Then its plan, malloc'ed; else NULL, and what a user's own row has wrong.
  */
 struct scheme_plan *scheme_row_plan(const struct scheme_row *row, struct problem *problem);
+
+/* A token of RFC 9110, 5.6.2, of less than 64 bytes; empty ones, too. */
+bool row_is_header_name(struct slice text);
 
 /* Places of a row, parsed: text that does not change must be in `block`. */
 struct block {

@@ -320,7 +320,7 @@ static enum bk_err words_parse(const struct scheme_custom *custom, struct scheme
 }
 
 /* RFC 9110 5.1: a token. */
-static bool is_header_name(struct slice text)
+bool row_is_header_name(struct slice text)
 {
     for (size_t i = 0; i < text.bytes; i++) {
         uint8_t c = text.at[i];
@@ -373,7 +373,7 @@ static enum bk_err fields_check(const struct scheme_custom *custom, struct probl
         if (text.bytes > CUSTOM_TEXT_BYTES_MAX || slice_find(text, 0) != text.bytes) {
             return refuse(BK_INVALID, problem, fields[i].field, "too long, or has a NUL");
         }
-        if (fields[i].is_header && !is_header_name(text)) {
+        if (fields[i].is_header && !row_is_header_name(text)) {
             return refuse(BK_INVALID, problem, fields[i].field, "not a header name");
         }
         if (fields[i].is_pointer && text.bytes != 0 &&

@@ -153,7 +153,10 @@ static bool op_parse(struct slice *text, struct op *op, struct problem *problem)
             return true;
         }
         op->text = slice_of(text->at, slice_find(*text, '}'));
-        if (op->text.bytes == 0 || op->text.bytes == text->bytes) {
+        /* What has another brace in it was meant otherwise. */
+        if (op->text.bytes == 0 || op->text.bytes == text->bytes ||
+            slice_find(op->text, '{') != op->text.bytes ||
+            (op->kind == OP_HEADER && !row_is_header_name(op->text))) {
             break;
         }
         *text = slice_skip(*text, op->text.bytes + 1);

@@ -214,6 +214,9 @@ static const struct bad_case *bad_cases(size_t *ret_count)
     BAD(BK_INVALID, "signed", .signed_template = SLICE("{path}"), HEADER);
     BAD(BK_INVALID, "signed", .signed_template = SLICE("{header:}{body}"), HEADER);
     BAD(BK_INVALID, "signed", .signed_template = SLICE("{body}{header:X"), HEADER);
+    BAD(BK_INVALID, "signed", .signed_template = SLICE("{header:X-A{body}"), HEADER);
+    BAD(BK_INVALID, "signed", .signed_template = SLICE("{header:X A}{body}"), HEADER);
+    BAD(BK_INVALID, "signed", .signed_template = SLICE("{?a{body}"), HEADER);
     BAD(BK_INVALID, "signed",
         .signed_template = SLICE("{body}a{path}b{path}c{path}d{path}e{path}f{path}g{path}h{path}"),
         HEADER);
