@@ -659,6 +659,45 @@ static void test_dead_letter(void)
     done();
 }
 
+static void hold_disks(bool hold)
+{
+    for (unsigned core = 0; core < CORES; core++) {
+        server.rings[core]->hold = hold;
+    }
+}
+
+static void steps_until(uint64_t end_ns)
+{
+    while (fake_now_ns < end_ns) {
+        step();
+    }
+}
+
+/* A first try that failed becomes a row when its record is in the journal: by it a start knows that
+ * the event is owed once, by the row, and no longer by the lane. */
+static void test_recorded(void)
+{
+    fresh(ALWAYS_500 + 1);
+    server.first_manner = ALWAYS_500;
+    open_server();
+    append();
+    for (unsigned i = 0; i < 10000 && receivers[ALWAYS_500].calls == 0; i++) {
+        step();
+    }
+    hold_disks(true);
+    for (unsigned i = 0; i < 10000 && clients[0].count + clients[1].count > 0; i++) {
+        step();
+    }
+    uint64_t failed_ns = fake_now_ns;
+    steps_until(failed_ns + SECOND / 1000 * 150);
+    is_uint(dispatch_retries(server.dispatch), 0, "no row while the disk keeps the record");
+    hold_disks(false);
+    steps_until(failed_ns + SECOND / 1000 * 195);
+    is_uint(dispatch_retries(server.dispatch), 1, "soon after the record is there, the row");
+    stop();
+    done();
+}
+
 /* ---- finding and replaying */
 
 static struct reader *reader;
@@ -1145,6 +1184,7 @@ int main(void)
     test_live();
     test_failures();
     test_dead_letter();
+    test_recorded();
     test_deliveries();
     test_replay();
     test_switch();
