@@ -562,8 +562,31 @@ static bool take_number(void *context, struct slice key, struct slice value)
     return batch->count < INDEX_BATCH;
 }
 
-static enum bk_err index_one(struct store_txn *txn, uint64_t number)
+typedef enum bk_err each_fn(struct store_txn *txn, uint64_t number, void *context);
+
+/* Every operation, in batches: `each` may write. */
+static enum bk_err each_operation(struct store_txn *txn, each_fn *each, void *context)
 {
+    struct index_batch batch;
+    struct key prefix, from;
+    uint64_t after = 0;
+    enum bk_err err = BK_OK;
+    key_start(&prefix, 'q');
+    do {
+        batch.count = 0;
+        key_operation(&from, after + 1);
+        err = store_walk(txn, key_slice(&prefix), key_slice(&from), take_number, &batch);
+        for (unsigned i = 0; err == BK_OK && i < batch.count; i++) {
+            err = each(txn, batch.numbers[i], context);
+            after = batch.numbers[i];
+        }
+    } while (err == BK_OK && batch.count == INDEX_BATCH);
+    return err;
+}
+
+static enum bk_err index_one(struct store_txn *txn, uint64_t number, void *context)
+{
+    (void)context;
     struct json_tree tree;
     struct operation operation;
     struct key key;
@@ -580,70 +603,44 @@ static enum bk_err index_one(struct store_txn *txn, uint64_t number)
 
 enum bk_err operations_index_all(struct store_txn *txn)
 {
-    struct index_batch batch = {.count = 0};
     struct slice value;
-    struct key prefix, from;
-    uint64_t after = 0;
     enum bk_err err = store_get(txn, KEY_OPERATION_INDEXES, &value);
     if (err != BK_NOT_FOUND) {
         return err;
     }
-    key_start(&prefix, 'q');
-    do {
-        batch.count = 0;
-        key_operation(&from, after + 1);
-        err = store_walk(txn, key_slice(&prefix), key_slice(&from), take_number, &batch);
-        for (unsigned i = 0; err == BK_OK && i < batch.count; i++) {
-            err = index_one(txn, batch.numbers[i]);
-            after = batch.numbers[i];
-        }
-    } while (err == BK_OK && batch.count == INDEX_BATCH);
+    err = each_operation(txn, index_one, NULL);
     return err == BK_OK ? store_put(txn, KEY_OPERATION_INDEXES, SLICE("1")) : err;
 }
 
 /* ---- another public address */
 
-static enum bk_err lead_here(struct store_txn *txn, uint64_t number, int64_t now_ns,
-                             uint64_t *count)
+struct leading {
+    int64_t now_ns;
+    uint64_t count;
+};
+
+static enum bk_err lead_here(struct store_txn *txn, uint64_t number, void *context)
 {
+    struct leading *leading = context;
     struct json_tree tree;
     struct operation operation;
     json_tree_init(&tree);
     enum bk_err err = read_one(txn, number, &tree, &operation);
     bool hook = err == BK_OK && operation.intent == PROVIDER_HOOK_ENSURE; /* refused ones, too */
     json_tree_fini(&tree);
-    *count += hook;
-    err = hook ? make_due(txn, number, now_ns) : err;
+    leading->count += hook;
+    err = hook ? make_due(txn, number, leading->now_ns) : err;
     return err == BK_CORRUPT ? BK_OK : err; /* told when it is due */
-}
-
-static enum bk_err lead_all_here(struct store_txn *txn, int64_t now_ns, uint64_t *count)
-{
-    struct index_batch batch;
-    struct key prefix, from;
-    uint64_t after = 0;
-    enum bk_err err = BK_OK;
-    key_start(&prefix, 'q');
-    do {
-        batch.count = 0;
-        key_operation(&from, after + 1);
-        err = store_walk(txn, key_slice(&prefix), key_slice(&from), take_number, &batch);
-        for (unsigned i = 0; err == BK_OK && i < batch.count; i++) {
-            err = lead_here(txn, batch.numbers[i], now_ns, count);
-            after = batch.numbers[i];
-        }
-    } while (err == BK_OK && batch.count == INDEX_BATCH);
-    return err;
 }
 
 enum bk_err operations_address(struct store_txn *txn, struct slice public_url, int64_t now_ns,
                                uint64_t *ret_count)
 {
     struct slice before;
-    uint64_t count = 0;
+    struct leading leading = {.now_ns = now_ns};
     enum bk_err err = store_get(txn, KEY_PUBLIC_URL, &before);
     if (err == BK_OK && !slice_equal(before, public_url)) {
-        err = lead_all_here(txn, now_ns, &count);
+        err = each_operation(txn, lead_here, &leading);
     } else if (err == BK_OK) {
         *ret_count = 0;
         return BK_OK;
@@ -651,7 +648,7 @@ enum bk_err operations_address(struct store_txn *txn, struct slice public_url, i
     if (err == BK_OK || err == BK_NOT_FOUND) {
         err = store_put(txn, KEY_PUBLIC_URL, public_url);
     }
-    *ret_count = count;
+    *ret_count = leading.count;
     return err;
 }
 
