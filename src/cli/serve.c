@@ -535,20 +535,21 @@ static bool open_outgoing(struct serve *serve)
     return true;
 }
 
-/* New handshakes use what was read; a mistake leaves everything as it is. */
-static void reload_tls(struct serve *serve, const struct options *fresh)
+/* New handshakes use what was read; a mistake leaves everything as it is, and gives false. */
+static bool reload_tls(struct serve *serve, const struct options *fresh)
 {
     struct tls_server *server;
     char why[TLS_WHY_BYTES];
     if (!serve->control.tls) {
-        return;
+        return true;
     }
     if (!serve_tls_read(fresh, &server, why)) {
         log_event(LOG_ERROR, "certificates not reloaded, the old ones stay", LOG_Z("why", why));
-        return;
+        return false;
     }
     serve_tls_log(server, time(NULL));
     tls_slot_put(serve->control.tls, server);
+    return true;
 }
 
 /* SIGHUP: certificates, and the log's level and format; everything else needs a restart, and says
@@ -566,16 +567,18 @@ static void reload(void *context)
         return;
     }
     setup_log(&fresh);
-    reload_tls(serve, &fresh);
+    bool whole = reload_tls(serve, &fresh);
     const char *path = option_text(&fresh, "config");
     name_changed(serve, &fresh, changed, sizeof changed);
-    log_event(LOG_INFO, "reloaded", LOG_Z("config", path ? path : "none"),
-              LOG_Z("logLevel", option_text(&fresh, "log-level")));
+    log_event(
+        whole ? LOG_INFO : LOG_WARN, whole ? "reloaded" : "reloaded, but for the certificates",
+        LOG_Z("config", path ? path : "none"), LOG_Z("logLevel", option_text(&fresh, "log-level")));
     if (changed[0]) {
         log_event(LOG_WARN, "a restart is needed", LOG_Z("for", changed));
     }
     options_fini(&fresh);
-    notify_send("READY=1\nSTATUS=serving");
+    notify_send(whole ? "READY=1\nSTATUS=serving"
+                      : "READY=1\nSTATUS=serving; certificates not reloaded, see the log");
 }
 
 static void alive(void *context)
@@ -826,16 +829,16 @@ static void log_ready(struct serve *serve, struct control *control)
         log_event(LOG_WARN, "durability is none: acknowledged events may be lost in a crash",
                   LOG_Z("use", "comparison runs only"));
     }
+    log_event(LOG_INFO, "machine", LOG_Z("ring", control_ring_features(control)),
+              LOG_Z("sandbox", serve->sandbox[0] ? serve->sandbox : "off"),
+              LOG_I("connectionsPerThread", serve->control.conns_max));
     log_event(LOG_INFO, "ready", LOG_Z("listen", serve->listen_text),
               LOG_Z("admin", serve->admin_text), LOG_Z("publicUrl", serve->public_url),
               LOG_Z("tls", !serve->control.tls        ? "off"
                            : serve->control.admin_tls ? "both listeners"
                                                       : "ingress"),
               LOG_I("threads", serve->control.threads),
-              LOG_Z("ring", control_ring_features(control)),
               LOG_Z("durability", serve->control.durable ? "fsync" : "none"),
-              LOG_Z("sandbox", serve->sandbox[0] ? serve->sandbox : "off"),
-              LOG_I("connectionsPerThread", serve->control.conns_max),
               LOG_I("memoryMaxMiB", memory_max_mib(serve)), LOG_I("events", report->records),
               LOG_I("startMs", control_start_ms(control)));
 }

@@ -279,6 +279,8 @@ with TlsServer(certs, OPTIONS) as server:
     server.process.send_signal(signal.SIGHUP)
     ok(server.wait_log('certificates not reloaded, the old ones stay') and
        'live.pem:1: what is between the dashes is not base 64' in server.log_text(), 'a bad file is told, with file and line')
+    ok(server.wait_log('warn reloaded, but for the certificates') and server.log_text().count('info reloaded') == 1,
+       'and the reload was not whole')
     c = server.secure()
     ok(c.request('GET', '/health/live').status == 200 and kept.request('GET', '/health/live').status == 200,
        'and changes nothing')
