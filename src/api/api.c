@@ -183,6 +183,12 @@ enum api_step api_fail(struct api_call *call, enum bk_err err, const char *what)
 
 void api_note(const struct api_call *call, const char *action, const char *kind, struct slice name)
 {
+    api_note_diff(call, action, kind, name, SLICE_EMPTY);
+}
+
+void api_note_diff(const struct api_call *call, const char *action, const char *kind,
+                   struct slice name, struct slice diff)
+{
     char text[80];
     snprintf(text, sizeof text, "%.*s", (int)(name.bytes < 79 ? name.bytes : 79),
              (const char *)(name.at ? name.at : (const uint8_t *)""));
@@ -190,6 +196,7 @@ void api_note(const struct api_call *call, const char *action, const char *kind,
                                   .kind = kind,
                                   .name = text,
                                   .canvas = "",
+                                  .diff = diff,
                                   .now_ns = call->request->wall_ns};
     if (audit_note(call->api->hub, &change) != BK_OK) {
         log_event(LOG_WARN, "a change is not in the audit records", LOG_Z("action", action),

@@ -4,13 +4,15 @@
 
 #include "hub/keys/oidc_issuer.h"
 
+#include <stdio.h>
+
 enum api_step api_oidc_rotate(struct api_call *call)
 {
     struct keys *keys = call->api->keys;
     if (keys == NULL) {
         return api_fail(call, BK_UNSUPPORTED, "keys");
     }
-    bool first = oidc_issuer_key_count(keys_issuer(keys)) == 0;
+    unsigned before = oidc_issuer_key_count(keys_issuer(keys));
     enum bk_err err = keys_rotate(keys);
     if (err == BK_BUSY) {
         return api_error(call, 409, "conflict", "%s",
@@ -20,8 +22,12 @@ enum api_step api_oidc_rotate(struct api_call *call)
     if (err != BK_OK) {
         return api_fail(call, err, "keys");
     }
-    api_note(call, "rotated", "OidcKey", SLICE_EMPTY);
-    buf_printf(&call->response->body, "{\"published\":%u,\"signsInSeconds\":%d}",
-               oidc_issuer_key_count(keys_issuer(keys)), first ? 0 : OIDC_PUBLISH_SECONDS);
+    char diff[80];
+    unsigned after = oidc_issuer_key_count(keys_issuer(keys));
+    snprintf(diff, sizeof diff, "[{\"path\":\"published\",\"before\":%u,\"after\":%u}]", before,
+             after);
+    api_note_diff(call, "rotated", "OidcKey", SLICE_EMPTY, slice_str(diff));
+    buf_printf(&call->response->body, "{\"published\":%u,\"signsInSeconds\":%d}", after,
+               before == 0 ? 0 : OIDC_PUBLISH_SECONDS);
     return api_json(call, 200);
 }

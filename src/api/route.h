@@ -126,6 +126,9 @@ __attribute__((format(printf, 3, 4))) void api_add_header(struct api_response *r
 
 /* An audit record of what changes no object, by who calls. */
 void api_note(const struct api_call *call, const char *action, const char *kind, struct slice name);
+/* The same, with what changed as apply_diffs_json() has it. */
+void api_note_diff(const struct api_call *call, const char *action, const char *kind,
+                   struct slice name, struct slice diff);
 /* The control thread's only reader; nobody holds pointers into it between steps. BK_BUSY: there is
  * no journal. */
 enum bk_err api_reader(struct api *api, struct reader **ret_reader) BK_MUST_CHECK;

@@ -137,6 +137,11 @@ static int ask_one(const struct options *options, const char *plural, const char
         } else {
             print(tree.roots[0]);
         }
+        if (strcmp(verb, "reset-key") == 0 && format == PRINT_TABLE) {
+            fprintf(stderr, "the new key; the one before is %s\n",
+                    option_flag(options, "now") ? "refused from now on"
+                                                : "accepted until the next reset-key");
+        }
     }
     json_tree_fini(&tree);
     client_response_fini(&response);

@@ -3,6 +3,8 @@
 
 #include "cli/remote.h"
 
+#include <time.h>
+
 const struct option cli_key_options[] = {
     {.name = "oidc",
      .kind = OPTION_FLAG,
@@ -11,6 +13,22 @@ const struct option cli_key_options[] = {
     REMOTE_OPTIONS,
     OPTIONS_END,
 };
+
+/* What happens when; nobody has to do anything meanwhile. */
+static void say(uint64_t signs_in_seconds)
+{
+    char from[32];
+    time_t at = time(NULL) + (time_t)signs_in_seconds;
+    struct tm local;
+    if (signs_in_seconds == 0) {
+        puts("made the first key; it is published and signs from now on");
+        return;
+    }
+    from[strftime(from, sizeof from, "%H:%M:%S", localtime_r(&at, &local))] = '\0';
+    printf("made a new key; it is published now and signs from %s on (in %llu minutes)\n"
+           "the key before signs until then, and stays published for a day after it\n",
+           from, (unsigned long long)(signs_in_seconds / 60));
+}
 
 static int rotate(struct remote *remote, const struct options *options)
 {
@@ -25,11 +43,7 @@ static int rotate(struct remote *remote, const struct options *options)
         if (format != PRINT_TABLE) {
             print_value(tree.roots[0], format);
         } else {
-            printf(
-                "a new key is published; it signs in %llu minutes, the old one stays published "
-                "for a day after that\n",
-                (unsigned long long)yyjson_mut_get_uint(value_at(tree.roots[0], "signsInSeconds")) /
-                    60);
+            say(yyjson_mut_get_uint(value_at(tree.roots[0], "signsInSeconds")));
         }
     }
     json_tree_fini(&tree);

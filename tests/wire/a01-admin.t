@@ -73,7 +73,8 @@ with Server(options=['--admin-host', 'admin.example, other.example', '--admin-ho
     is_equal(len(ask(server, 'GET', '/api/v1/audit').json['items']), before, 'what changed nothing is not recorded')
     is_equal(ask(server, 'POST', '/api/v1/oidc/rotate').status, 200, 'the key of our own tokens is replaced')
     records = ask(server, 'GET', '/api/v1/audit').json['items']
-    is_equal((records[0]['actor'], records[0]['action'], records[0]['kind']), ('admin', 'rotated', 'OidcKey'), 'which is recorded, too')
+    is_equal((records[0]['actor'], records[0]['action'], records[0]['kind'], records[0]['diff']),
+             ('admin', 'rotated', 'OidcKey', [{'path': 'published', 'before': 0, 'after': 1}]), 'which is recorded, too')
     first = ask(server, 'GET', '/api/v1/audit?limit=2').json
     second = ask(server, 'GET', '/api/v1/audit?limit=2&cursor=' + first['next']).json
     is_equal([r['id'] for r in first['items'] + second['items']], [r['id'] for r in records[:4]], 'in pages')
@@ -81,6 +82,14 @@ with Server(options=['--admin-host', 'admin.example, other.example', '--admin-ho
     is_equal(ask(server, 'GET', '/api/v1/audit?cursor=x').status, 400, 'a made-up cursor')
     code, out, err = server.cli('audit', '--limit', '5')
     ok(code == 0 and 'robot' in out and 'spec.path' in out, 'becket audit') or diag(out + err)
+    made = 'kind: EventSource\nmetadata: {name: made}\nspec: {type: generic, verification: {scheme: hmac, signature: {header: X-S}}}\n'
+    server.apply(made)
+    for words, told in (([], 'accepted until the next'), (['--now'], 'refused from now on')):
+        code, out, err = server.cli('reset-key', 'made', *words)
+        ok(code == 0 and len(out.split()) == 1 and told in err, 'becket reset-key %s: %s' % (' '.join(words), err.strip()))
+        record = ask(server, 'GET', '/api/v1/audit').json['items'][0]
+        is_equal((record['action'], record['name'], record['diff']),
+                 ('updated', 'made', [{'path': 'key', 'before': '***', 'after': '(changed)'}]), 'its record tells that the key changed')
     code, out, err = server.cli('audit', '-o', 'json', '--token', robot)
     ok(code == 1 and 'admin' in err, 'and what it says without the role')
 

@@ -380,6 +380,9 @@ enum bk_err apply_generate_key(struct apply *apply, struct slice field, bool whs
     }
     text[bytes] = '\0';
     enum bk_err err = apply_seal(apply, field, slice_of(text, bytes));
+    if (apply->existed && record_slot_find(&apply->old, field, &slot)) {
+        apply_diff_add(apply, "key", "\"" RESOURCE_HIDDEN "\"", "\"(changed)\"");
+    }
     if (!apply->options->dry_run) {
         apply->key = arena_copy(apply->arena, text, bytes);
     }
