@@ -24,7 +24,9 @@ static bool find_destination(struct api_call *call, const char *name, uint64_t *
             ? BK_NOT_FOUND
             : hub_destination_number(call->api->hub, api_canvas(call), text, ret_number);
     if (err == BK_NOT_FOUND) {
-        api_invalid(call, name, "there is no destination of this name");
+        api_invalid(call, name, "there is no Destination %.*s in canvas %.*s", (int)text.bytes,
+                    (const char *)text.at, (int)api_canvas(call).bytes,
+                    (const char *)api_canvas(call).at);
     } else if (err != BK_OK) {
         api_fail(call, err, "destination");
     }
@@ -77,8 +79,8 @@ static enum bk_err next_delivery(struct api_call *call, struct api_listing *list
     struct delivery_listing *deliveries = (struct delivery_listing *)(void *)listing;
     for (unsigned foreign = 0; foreign < FOREIGN_MAX; foreign++) {
         struct delivery_item item;
-        enum bk_err err = delivery_walk_next(&deliveries->walk, call->api->hub, call->api->reader,
-                                             budget, &item);
+        enum bk_err err =
+            delivery_walk_next(&deliveries->walk, call->api->hub, call->api->reader, budget, &item);
         if (err != BK_OK) {
             return err;
         }
@@ -120,7 +122,8 @@ enum api_step api_deliveries_list(struct api_call *call)
     if (event.bytes != 0) {
         int64_t received_ms;
         if (!event_id_parse(event, &position, &received_ms)) {
-            return api_invalid(call, "event", "is not an event's id: evt_ and 26 characters");
+            return api_invalid(call, "event", "%.*s is not an event's id: evt_ and 26 characters",
+                               (int)(event.bytes < 60 ? event.bytes : 60), (const char *)event.at);
         }
         filter.event = journal_position_pack(position);
     }
@@ -168,7 +171,13 @@ enum api_step api_events_replay(struct api_call *call)
     if (err == BK_OK && !api_may_see_event(call, &record)) {
         err = BK_NOT_FOUND;
     }
-    if (err == BK_INVALID || err == BK_NOT_FOUND) {
+    if (err == BK_INVALID) {
+        return api_error(call, 404, "not_found",
+                         "%.*s is not an event's id: evt_ and 26 characters",
+                         (int)(call->segment.bytes < 60 ? call->segment.bytes : 60),
+                         (const char *)call->segment.at);
+    }
+    if (err == BK_NOT_FOUND) {
         return api_error(call, 404, "not_found",
                          "no such event; it may be older than what is kept");
     }

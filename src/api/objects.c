@@ -46,7 +46,8 @@ enum api_step api_objects_list(struct api_call *call)
         return list_own_canvas(call);
     }
     if (!canvas_exists(call, canvas_of(call))) {
-        return api_error(call, 404, "not_found", "there is no canvas of this name");
+        return api_error(call, 404, "not_found", "there is no Canvas %.*s",
+                         (int)canvas_of(call).bytes, (const char *)canvas_of(call).at);
     }
     struct slice cursor = api_value(call, "cursor");
     enum bk_err err =

@@ -9,7 +9,6 @@
 cli_run_fn cli_apply, cli_diff, cli_get, cli_describe, cli_delete;
 cli_run_fn cli_deliveries, cli_replay, cli_listen;
 cli_run_fn cli_pause, cli_resume, cli_secrets, cli_retry, cli_reset_key;
-cli_run_fn cli_events, cli_event, cli_verify, cli_send, cli_journal, cli_token;
 cli_run_fn cli_providers, cli_entry;
 cli_run_fn cli_events, cli_event, cli_verify, cli_send, cli_journal, cli_token, cli_audit, cli_key;
 
@@ -30,5 +29,9 @@ bool cli_begin(struct options *options, const struct option *table, int argc, ch
                int *ret_code);
 /* A table of events out of their JSON. */
 void cli_print_events(yyjson_mut_val *events);
+/* The columns of a table of tokens, and a row of it. */
+#define CLI_TOKEN_COLUMNS "NAME!|ROLE|CANVAS|USER|ENDS WITH|CREATED!"
+struct table;
+void cli_add_token(struct table *table, yyjson_mut_val *token);
 
 #endif

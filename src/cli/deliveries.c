@@ -90,6 +90,7 @@ static const char *const delivery_filters[] = {"destination", "event",  "state",
                                                "until",       "canvas", NULL};
 static const struct remote_list deliveries = {
     .path = "/api/v1/deliveries",
+    .what = "deliveries",
     .filters = delivery_filters,
     .columns = "WHEN!|EVENT!|DESTINATION|STATE|TRY>|STATUS|TOOK>|REASON",
     .add_row = add_delivery};
@@ -246,7 +247,9 @@ static int replay_query(struct remote *remote, const struct options *options, st
     bool done = option_flag(options, "dry-run")
                     ? replay_span(remote, options, since_ns, until_ns, true, 0, sum)
                     : replay_parts(remote, options, since_ns, until_ns, sum);
-    return done ? CLI_DONE : CLI_FAILED;
+    return !done             ? CLI_FAILED
+           : sum->events > 0 ? CLI_DONE
+                             : remote_empty(remote, options, option_text(options, "source"));
 }
 
 static int replay_one(struct remote *remote, const struct options *options, struct replayed *sum)

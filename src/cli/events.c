@@ -104,8 +104,12 @@ void cli_print_events(yyjson_mut_val *events)
 
 static const char *const event_filters[] = {"source", "canvas", "type", "state",
                                             "until",  "since",  NULL};
-static const struct remote_list events_list = {
-    .path = "/api/v1/events", .filters = event_filters, .columns = COLUMNS, .add_row = add_event};
+static const struct remote_list events_list = {.path = "/api/v1/events",
+                                               .what = "events",
+                                               .source = true,
+                                               .filters = event_filters,
+                                               .columns = COLUMNS,
+                                               .add_row = add_event};
 
 /* ---- follow */
 

@@ -355,7 +355,7 @@ static const char *columns_of(const char *plural)
         {"event-sources", "NAME!|TYPE|STATE|URL!|UPDATED!|WHAT TO DO"},
         {"destinations", "NAME!|STATE|URL!|UPDATED!|WHY"},
         {"routes", "NAME!|FROM|TO|FILTERS|UPDATED!"},
-        {"tokens", "NAME!|ROLE|ENDS WITH|CREATED!"},
+        {"tokens", CLI_TOKEN_COLUMNS},
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (strcmp(known[i].plural, plural) == 0) {
@@ -465,14 +465,11 @@ static void entry_cells(struct table *table, yyjson_mut_val *entry)
 
 static void object_row(struct table *table, const char *plural, yyjson_mut_val *object)
 {
-    table_row(table);
     if (strcmp(plural, "tokens") == 0) {
-        table_cell(table, text_at(object, "name"));
-        table_cell(table, text_at(object, "role"));
-        table_cell(table, text_at(object, "last4"));
-        cell_time(table, text_at(object, "createdAt"));
+        cli_add_token(table, object);
         return;
     }
+    table_row(table);
     if (strcmp(plural, "entries") == 0) {
         entry_cells(table, object);
         return;
@@ -566,16 +563,36 @@ static bool get_pages(struct remote *remote, const char *target, struct json_tre
     return true;
 }
 
-static int get_list(struct remote *remote, const char *target, const char *plural,
-                    enum print_format format)
+/* "no secrets in canvas default" */
+static int say_none(struct remote *remote, const struct options *options, const char *plural,
+                    bool in_canvas)
 {
+    char what[200];
+    const char *canvas = option_text(options, "canvas");
+    int code = remote_empty(remote, options, NULL);
+    if (code == CLI_DONE) {
+        snprintf(what, sizeof what, "%s%s%s", plural, in_canvas ? " in canvas " : "",
+                 !in_canvas ? ""
+                 : canvas   ? canvas
+                            : "default");
+        remote_nothing(what, PRINT_TABLE);
+    }
+    return code;
+}
+
+static int get_list(struct remote *remote, const struct options *options, const char *target,
+                    const char *plural, bool in_canvas)
+{
+    enum print_format format = print_format(option_text(options, "output"));
     struct json_tree all;
     json_tree_init(&all);
     yyjson_mut_val *items = json_new_array(&all), *list = json_new_object(&all);
     int code = CLI_FAILED;
     if (items != NULL && list != NULL && get_pages(remote, target, &all, items)) {
         code = CLI_DONE;
-        if (format != PRINT_TABLE) {
+        if (yyjson_mut_arr_size(items) == 0 && format == PRINT_TABLE) {
+            code = say_none(remote, options, plural, in_canvas);
+        } else if (format != PRINT_TABLE) {
             json_set(&all, list, "items", items);
             print_value(list, format);
         } else {
@@ -644,7 +661,7 @@ int cli_get(int argc, char **argv)
         object_target(&target, &options, plural, in_canvas, name);
         code = !remote_open(&remote, &options) ? CLI_FAILED
                : name != NULL                  ? get_one(&remote, buf_text(&target), plural, format)
-                              : get_list(&remote, buf_text(&target), plural, format);
+                              : get_list(&remote, &options, buf_text(&target), plural, in_canvas);
         remote_fini(&remote);
         buf_fini(&target);
     }

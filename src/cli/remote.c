@@ -177,22 +177,67 @@ bool remote_call(struct remote *remote, const char *method, const char *target,
     return true;
 }
 
-bool remote_note_source(struct remote *remote, const char *source, const char *canvas)
+/* ---- is it there? */
+
+enum presence { THERE, NOT_THERE, NOT_ASKED /* said already */ };
+
+/* What the caller may not see is taken as there: nothing is known against it. */
+static enum presence look_for(struct remote *remote, const char *plural, const char *name,
+                              const char *canvas)
 {
     struct client_response response = {0};
     struct buf target;
     buf_init(&target, 8192);
-    buf_add_str(&target, "/api/v1/event-sources/");
-    remote_segment(&target, source);
+    buf_printf(&target, "/api/v1/%s/", plural);
+    remote_segment(&target, name);
     remote_query(&target, "canvas", canvas);
     bool answered = remote_try(remote, "GET", buf_text(&target), NULL, SLICE_EMPTY, &response);
-    if (answered && response.status == 404) {
-        fprintf(stderr, "note: there is no source %s in canvas %s now\n", source,
-                canvas ? canvas : "default");
-    }
+    enum presence presence = !answered ? NOT_ASKED : response.status == 404 ? NOT_THERE : THERE;
     client_response_fini(&response);
     buf_fini(&target);
-    return answered;
+    return presence;
+}
+
+static enum presence look_for_source(struct remote *remote, const char *source, const char *canvas)
+{
+    return look_for(remote, "event-sources", source, canvas);
+}
+
+bool remote_note_source(struct remote *remote, const char *source, const char *canvas)
+{
+    enum presence presence = look_for_source(remote, source, canvas);
+    if (presence == NOT_THERE) {
+        fprintf(stderr,
+                "note: there is no EventSource %s in canvas %s now; `becket get "
+                "event-sources` lists them\n",
+                source, canvas ? canvas : "default");
+    }
+    return presence != NOT_ASKED;
+}
+
+int remote_empty(struct remote *remote, const struct options *options, const char *source)
+{
+    const char *canvas = option_text(options, "canvas");
+    enum presence presence = canvas ? look_for(remote, "canvases", canvas, NULL) : THERE;
+    if (presence == NOT_THERE) {
+        return cli_error("there is no Canvas %s; `becket get canvases` lists them", canvas);
+    }
+    if (presence == THERE && source) {
+        presence = look_for_source(remote, source, canvas);
+    }
+    if (presence == NOT_THERE) {
+        return cli_error("there is no EventSource %s in canvas %s; `becket get event-sources` "
+                         "lists them",
+                         source, canvas ? canvas : "default");
+    }
+    return presence == THERE ? CLI_DONE : CLI_FAILED;
+}
+
+void remote_nothing(const char *what, enum print_format format)
+{
+    if (format == PRINT_TABLE) {
+        fprintf(stderr, "no %s\n", what);
+    }
 }
 
 bool remote_json(const struct client_response *response, struct json_tree *tree)
@@ -230,6 +275,13 @@ static void print_details(yyjson_mut_val *details)
     }
 }
 
+/* "is missing", "must be …": what this is about is in the field. */
+static bool begins_small(struct slice message)
+{
+    return slice_starts(message, SLICE("must ")) || slice_starts(message, SLICE("is ")) ||
+           slice_starts(message, SLICE("has "));
+}
+
 int remote_refused(const struct client_response *response)
 {
     struct json_tree tree;
@@ -240,13 +292,18 @@ int remote_refused(const struct client_response *response)
         struct slice message = text_at(tree.roots[0], "message");
         yyjson_mut_val *details = value_at(tree.roots[0], "details");
         /* Each refusal of the API has details; the listener for hooks has none. */
-        cli_error("%.*s%s", (int)message.bytes, (const char *)message.at,
+        /* One that only says the same again is left out; "must be text" needs its field. */
+        yyjson_mut_val *first = yyjson_mut_arr_get_first(details);
+        bool same =
+            yyjson_mut_arr_size(details) <= 1 && slice_equal(text_at(first, "message"), message);
+        struct slice field = same && begins_small(message) ? text_at(first, "field") : SLICE_EMPTY;
+        cli_error("%.*s%s%.*s%s", (int)field.bytes,
+                  (const char *)(field.at ? field.at : message.at), field.bytes ? ": " : "",
+                  (int)message.bytes, (const char *)message.at,
                   response->status == 404 && details == NULL
                       ? "; is --server the admin address of becket?"
                       : "");
-        /* One that only says the same again is left out. */
-        yyjson_mut_val *first = yyjson_mut_arr_get_first(details);
-        if (yyjson_mut_arr_size(details) > 1 || !slice_equal(text_at(first, "message"), message)) {
+        if (!same) {
             print_details(details);
         }
     } else {
@@ -368,13 +425,20 @@ int remote_print_list(struct remote *remote, const struct options *options,
         }
         json_tree_fini(&page);
     } while (done && left != 0 && cursor[0] != '\0');
-    if (done && format == PRINT_TABLE) {
+    bool empty = left == option_number(options, "limit");
+    int code = done ? CLI_DONE : CLI_FAILED;
+    if (done && empty) {
+        code = remote_empty(remote, options, list->source ? option_text(options, "source") : NULL);
+    }
+    if (code == CLI_DONE && format == PRINT_TABLE && !empty) {
         table_print(&table);
-    } else if (done) {
+    } else if (code == CLI_DONE && format == PRINT_TABLE) {
+        remote_nothing(list->what, format);
+    } else if (code == CLI_DONE) {
         json_set(&all, value, "items", items);
         print_value(value, format);
     }
     table_fini(&table);
     json_tree_fini(&all);
-    return done ? CLI_DONE : CLI_FAILED;
+    return code;
 }

@@ -89,6 +89,8 @@ __attribute__((format(printf, 1, 2))) void remote_progress(const char *format, .
 /* ---- lists, page by page */
 struct remote_list {
     const char *path;           /* "/api/v1/events" */
+    const char *what;           /* "events" */
+    bool source;                /* option "source" names an EventSource */
     const char *const *filters; /* options that are parameters as well; NULL ends */
     const char *columns;        /* as table_init() takes them */
     void (*add_row)(struct table *table, yyjson_mut_val *item);
@@ -100,7 +102,8 @@ struct remote_list {
 bool remote_page(struct remote *remote, const struct options *options,
                  const struct remote_list *list, const char *const *more, uint64_t limit,
                  char cursor[REMOTE_CURSOR_BYTES], struct json_tree *ret_page);
-/* All of it up to option "limit", printed as option "output" wants. Returns the exit code. */
+/* All of it up to option "limit", printed as option "output" wants; of an empty one remote_empty().
+ * Returns the exit code. */
 int remote_print_list(struct remote *remote, const struct options *options,
                       const struct remote_list *list);
 
@@ -113,6 +116,12 @@ void remote_segment(struct buf *target, const char *text);
  * No refusal: it may come, or have been deleted. False when the server cannot be asked (said
  * already). */
 bool remote_note_source(struct remote *remote, const char *source, const char *canvas);
+/* Nothing was found. Is what was asked for by name there at all? Looked at in this order: option
+ * "canvas", then the source (NULL = none was named). CLI_DONE, or CLI_FAILED after it was said that
+ * there is no such thing, or the server could not be asked. */
+int remote_empty(struct remote *remote, const struct options *options, const char *source);
+/* "no events" on standard error, where standard output has nothing for people. */
+void remote_nothing(const char *what, enum print_format format);
 
 /* ---- reading answers */
 /* "metadata.name"; NULL = none */

@@ -62,6 +62,20 @@ static int create(struct remote *remote, const struct options *options, const ch
     return code;
 }
 
+void cli_add_token(struct table *table, yyjson_mut_val *token)
+{
+    char created[32];
+    struct slice canvas = text_at(token, "canvas"), user = text_at(token, "user");
+    print_time(text_at(token, "createdAt"), created);
+    table_row(table);
+    table_cell(table, text_at(token, "name"));
+    table_cell(table, text_at(token, "role"));
+    table_cell(table, canvas.bytes > 0 ? canvas : SLICE("all"));
+    table_cell(table, user.bytes > 0 ? user : SLICE("-"));
+    table_cell(table, text_at(token, "last4"));
+    table_cell(table, slice_str(created));
+}
+
 static int list(struct remote *remote, const struct options *options)
 {
     struct client_response response = {0};
@@ -78,20 +92,10 @@ static int list(struct remote *remote, const struct options *options)
             struct table table;
             size_t i, count;
             yyjson_mut_val *token;
-            table_init(&table, "NAME|ROLE|CANVAS|USER|ENDS WITH|CREATED");
+            table_init(&table, CLI_TOKEN_COLUMNS);
             yyjson_mut_arr_foreach(value_at(tree.roots[0], "items"), i, count, token)
             {
-                char created[32];
-                print_time(text_at(token, "createdAt"), created);
-                table_row(&table);
-                table_cell(&table, text_at(token, "name"));
-                table_cell(&table, text_at(token, "role"));
-                table_cell(&table, text_at(token, "canvas").bytes > 0 ? text_at(token, "canvas")
-                                                                      : SLICE("all"));
-                table_cell(&table,
-                           text_at(token, "user").bytes > 0 ? text_at(token, "user") : SLICE("-"));
-                table_cell(&table, text_at(token, "last4"));
-                table_cell(&table, slice_str(created));
+                cli_add_token(&table, token);
             }
             table_print(&table);
             table_fini(&table);

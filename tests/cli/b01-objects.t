@@ -168,6 +168,7 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
     code, out, err = server.cli('token', 'list')
     ok(code == 0 and any(l.split()[:2] == ['ci', 'read'] and token[-4:] in l.split() for l in out.splitlines()) and token not in out,
        'token list')
+    is_equal(server.cli('get', 'tokens')[1], out, 'get tokens shows the same')
     code, out, err = server.cli('token', 'create', 'ci')
     ok(code == 1 and 'revoke' in err, 'a name once')
     ok(server.cli('token', 'revoke', 'ci')[0] == 0, 'token revoke')

@@ -48,13 +48,30 @@ with Server() as server:
     ok(code == 0 and lines[0].split() == ['RECEIVED', 'ID', 'SOURCE', 'TYPE', 'STATE', 'SIZE'] and len(lines) == 5,
        'events: a table')
     ok(second in lines[1] and first in lines[-1], 'newest first')
-    for option, value, count in (('--source', 'open', 1), ('--source', 'repo', 3), ('--source', 'nope', 0),
+    for option, value, count in (('--source', 'open', 1), ('--source', 'repo', 3), ('--type', 'nope', 0),
                                  ('--type', 'issues', 1), ('--state', 'rejected', 1), ('--state', 'duplicate', 1),
                                  ('--since', '1h', 4), ('--until', '1h', 0),
                                  ('--since', '2020-02-29', 4), ('--until', '2020-02-29', 0), ('--limit', '2', 2),
-                                 ('--canvas', 'default', 4), ('--canvas', 'x', 0)):
+                                 ('--canvas', 'default', 4)):
         code, out, err = server.cli('events', option, value, '-o', 'json')
-        ok(code == 0 and len(json.loads(out)['items']) == count, 'events %s %s: %d' % (option, value, count))
+        ok(code == 0 and err == '' and len(json.loads(out)['items']) == count, 'events %s %s: %d' % (option, value, count))
+    # A name that nothing has is no empty list.
+    for words, what in ((['events', '--source', 'nope'], 'EventSource nope in canvas default'),
+                        (['events', '--canvas', 'x'], 'Canvas x'),
+                        (['events', '--source', 'nope', '-o', 'json'], 'becket get event-sources'),
+                        (['deliveries', '--destination', 'nope'], 'Destination nope in canvas default'),
+                        (['deliveries', '--canvas', 'x'], 'no Canvas x'),
+                        (['deliveries', '--event', 'evt_x'], 'evt_x is not an event'),
+                        (['replay', '--source', 'nope', '--since', '1h'], 'EventSource nope in canvas default'),
+                        (['replay', '--since', '1h', '--to', 'nope'], 'Destination nope in canvas default'),
+                        (['replay', 'evt_x'], 'evt_x is not an event'),
+                        (['get', 'secret', 'nope'], 'Secret nope in canvas default'),
+                        (['get', 'routes', '--canvas', 'x'], 'no Canvas x')):
+        code, out, err = server.cli(*words)
+        ok(code == 1 and out == '' and what in err and err.count('\n') == 1, ' '.join(words)) or diag('%d %r %r' % (code, out, err))
+    for words, what in ((['events', '--type', 'nope'], 'no events\n'), (['deliveries'], 'no deliveries\n'),
+                        (['get', 'routes'], 'no routes in canvas default\n')):
+        is_equal(server.cli(*words), (0, '', what), 'nothing there: ' + ' '.join(words))
     code, out, err = server.cli('events', '--since', 'yesterday')
     ok(code == 1 and 'since' in err and '2026-01-02T03:04:05Z' in err, 'a time that is none')
 

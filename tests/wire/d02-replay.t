@@ -153,7 +153,7 @@ spec: {from: [{source: repo}], to: [{destination: many-1}, {destination: many-21
     stray = subprocess.Popen([server.program, 'listen', 'rep', '--forward', 'http://127.0.0.1:%d/dev' % port,
                               '--server', 'http://127.0.0.1:%d' % server.admin, '--data', server.data],
                              stderr=subprocess.PIPE, text=True)
-    ok('no source rep' in stray.stderr.readline(), 'a source that is not there is told')
+    ok('no EventSource rep' in stray.stderr.readline(), 'a source that is not there is told')
     stray.terminate()
     stray.wait(10)
     code, out, err = server.cli('listen', 'repo', '--forward', 'http://192.0.2.1/')
