@@ -65,7 +65,7 @@ const struct option cli_serve_options[] = {
     {"segment-bytes", 0, OPTION_BYTES, SERVE_FLAGS, "BYTES", NULL,
      "size of a journal file; default 128M, 64M on a small disk", NULL, 1U << 20, 1ULL << 32, NULL},
     {"dedupe-memory", 0, OPTION_BYTES, SERVE_FLAGS, "BYTES", "256M",
-     "memory for delivery ids, 32 bytes each (two thirds filled)", NULL, 16U << 20, 1ULL << 40,
+     "memory for delivery ids, some 48 bytes each", NULL, 16U << 20, 1ULL << 40,
      NULL},
     {"connections", 0, OPTION_NUMBER, SERVE_FLAGS, "N", NULL,
      "at once, per thread; default by RLIMIT_NOFILE", NULL, 8, 1000000, NULL},

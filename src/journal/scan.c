@@ -2,23 +2,24 @@
  * inside. */
 #include "journal/scan.h"
 
+#include "base/pages.h"
 #include "ring/file.h"
-
-#include <stdlib.h>
 
 enum bk_err scan_init(struct scan *scan)
 {
     memset(scan, 0, sizeof *scan);
     scan->file = -1;
-    scan->buffer_bytes = (size_t)2 * SCAN_READ_BYTES;
-    scan->buffer = aligned_alloc(FORMAT_BLOCK_BYTES, scan->buffer_bytes);
+    scan->buffer_bytes = SCAN_BUFFER_BYTES;
+    scan->buffer = pages_map(scan->buffer_bytes);
     return scan->buffer ? BK_OK : BK_NO_MEMORY;
 }
 
 void scan_fini(struct scan *scan)
 {
-    free(scan->buffer);
-    scan->buffer = NULL;
+    if (scan->buffer) {
+        pages_unmap(scan->buffer, scan->buffer_bytes);
+        scan->buffer = NULL;
+    }
 }
 
 static void window_reset(struct scan *scan, uint64_t offset)
@@ -56,12 +57,12 @@ static enum bk_err grow(struct scan *scan, size_t bytes)
     if (bytes <= scan->buffer_bytes) {
         return BK_OK;
     }
-    uint8_t *larger = aligned_alloc(FORMAT_BLOCK_BYTES, bytes);
+    uint8_t *larger = pages_map(bytes);
     if (!larger) {
         return BK_NO_MEMORY;
     }
     memcpy(larger, scan->buffer, scan->window_bytes);
-    free(scan->buffer);
+    pages_unmap(scan->buffer, scan->buffer_bytes);
     scan->buffer = larger;
     scan->buffer_bytes = bytes;
     return BK_OK;

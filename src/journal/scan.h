@@ -2,14 +2,16 @@
  *
  * Blocking    Direct reads of at most 1 MiB each; scan_next does at most one and then says
  *             BK_AGAIN.
- * Memory      2 MiB, more while a larger frame is looked at.
+ * Memory      2 MiB, more once a larger frame was looked at; a huge page where there is one, which
+ *             the kernel takes as one piece for a direct read.
  */
 #ifndef BECKET_JOURNAL_SCAN_H
 #define BECKET_JOURNAL_SCAN_H
 
 #include "journal/format.h"
 
-#define SCAN_READ_BYTES 1048576U
+#define SCAN_READ_BYTES   1048576U
+#define SCAN_BUFFER_BYTES ((size_t)2 * SCAN_READ_BYTES)
 
 struct scan {
     int file;

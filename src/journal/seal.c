@@ -34,7 +34,9 @@ static void reset(struct catalog_sealer *sealer)
         file_close(sealer->file);
         sealer->file = -1;
     }
-    scan_fini(&sealer->scan);
+    if (sealer->scan.buffer_bytes > SCAN_BUFFER_BYTES) {
+        scan_fini(&sealer->scan);
+    }
     index_builder_fini(&sealer->builder);
     free(sealer->image);
     sealer->image = NULL;
@@ -45,6 +47,7 @@ static void reset(struct catalog_sealer *sealer)
 void catalog_seal_fini(struct catalog *catalog)
 {
     reset(&catalog->sealer);
+    scan_fini(&catalog->sealer.scan);
 }
 
 static enum bk_err begin(struct catalog *catalog, struct segment *segment)
@@ -52,7 +55,7 @@ static enum bk_err begin(struct catalog *catalog, struct segment *segment)
     struct catalog_sealer *sealer = &catalog->sealer;
     sealer->segment = segment;
     index_builder_init(&sealer->builder);
-    enum bk_err err = scan_init(&sealer->scan);
+    enum bk_err err = sealer->scan.buffer ? BK_OK : scan_init(&sealer->scan);
     if (err == BK_OK) {
         err = segment_file(catalog, segment);
     }

@@ -10,6 +10,7 @@
 #define GENERATIONS_MAX 16U
 #define SLOTS_FIRST     (1U << 17) /* 4 MiB of address space */
 #define SLOTS_LARGEST   (1U << 21) /* 64 MiB */
+#define GROWTH_LEAD     (1U << 16) /* free slots at which a small generation wants a successor */
 
 enum { EMPTY = 0, BUSY = 1, PENDING = 2, DURABLE = 3 };
 #define STATE_MASK 3ULL
@@ -374,11 +375,14 @@ void dedupe_recover(struct dedupe *dedupe, const uint64_t fingerprint[2],
     }
 }
 
+/* While the control thread makes the next one, claims go on into this one. */
 bool dedupe_wants_growth(const struct dedupe *dedupe)
 {
     const struct generations *list =
         atomic_load_explicit(&dedupe->generations, memory_order_acquire);
-    return atomic_load_explicit(&list->at[0]->used, memory_order_relaxed) * 2 > list->at[0]->mask;
+    size_t slots = list->at[0]->mask + 1;
+    size_t spare = slots / 3 > GROWTH_LEAD ? slots / 3 : GROWTH_LEAD;
+    return atomic_load_explicit(&list->at[0]->used, memory_order_relaxed) + spare > slots;
 }
 
 static bool generation_over(const struct generation *generation, int64_t now_ms,

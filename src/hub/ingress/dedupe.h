@@ -5,14 +5,14 @@
  *             duplicate that overtakes its first is answered only after the first is safe.
  * Key         128 bits: the first half of SHA-256 over source number and delivery id. No full
  *             compare is needed.
- * Shape       Generations of open-addressing tables, each at most half full. New claims go to the
- *             newest one; a probe asks all. Old generations are dropped whole when nothing in them
- *             can be inside any window, or when bytes_max is reached (then the window is
- *             effectively shorter: dedupe_horizon_ms tells).
+ * Shape       Generations of open-addressing tables. New claims go to the newest one, until it is
+ *             two thirds full (the first: half); a probe asks all. Old generations are dropped
+ *             whole when nothing in them can be inside any window, or when bytes_max is reached
+ *             (then the window is effectively shorter: dedupe_horizon_ms tells).
  * Threads     claim/confirm/release: any reactor. grow/drop: the control thread. Dropped
  *             generations are freed after a grace period: every reactor has passed a turn, and has
  *             confirmed or released what it had claimed before (reactor_when_settled).
- * Cost        32 B per delivery; a claim touches one cache line per generation.
+ * Cost        48 B per delivery; a claim touches a cache line or two per generation.
  */
 #ifndef BECKET_HUB_DEDUPE_H
 #define BECKET_HUB_DEDUPE_H
@@ -70,7 +70,7 @@ void dedupe_recover(struct dedupe *dedupe, const uint64_t fingerprint[2],
 /* Control thread: true when dedupe_grow should be called (any thread may ask; one relaxed load). */
 bool dedupe_wants_growth(const struct dedupe *dedupe);
 struct dedupe_garbage;
-/* Add a generation when the newest is half full, drop those that are over; *ret_garbage (or NULL)
+/* Add a generation when the newest is full enough, drop those that are over; *ret_garbage (or NULL)
  * is to be freed after a grace period. window_max_ms: the longest window of any source. */
 enum bk_err dedupe_grow(struct dedupe *dedupe, int64_t now_ms, int64_t window_max_ms,
                         struct dedupe_garbage **ret_garbage) BK_MUST_CHECK;
