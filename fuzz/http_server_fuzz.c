@@ -152,10 +152,25 @@ void ring_cancel(struct ring *ring, struct ring_op *target)
 
 static unsigned requests;
 
+/* A target that nobody has. Who asks first is answered before the body, so its answer depends on
+ * how the bytes came: it finds somebody everywhere. */
+static bool is_nobody(const struct http_head *head)
+{
+    return slice_starts(http_target(head), SLICE("/no")) && !head->expect_continue;
+}
+
+static void refuse(struct http_exchange *exchange)
+{
+    http_answer_error(exchange, 404, "not_found", "nobody", SLICE_EMPTY);
+}
+
 static uint64_t on_head(void *context, struct http_exchange *exchange, const struct http_head *head)
 {
-    (void)context, (void)exchange, (void)head;
-    return BODY_MAX;
+    (void)context;
+    if (is_nobody(head) && !exchange->comes_whole) {
+        refuse(exchange);
+    }
+    return is_nobody(head) ? head->content_length : BODY_MAX;
 }
 
 static uint32_t sum(struct slice text, uint32_t hash)
@@ -171,6 +186,10 @@ static enum http_outcome on_request(void *context, struct http_exchange *exchang
 {
     char text[80];
     (void)context;
+    if (is_nobody(message->head)) {
+        refuse(exchange);
+        return HTTP_TAKEN;
+    }
     requests++;
     if (message->body.bytes > BODY_MAX) {
         http_answer_error(exchange, 413, "too_large", "body is over this source's limit",

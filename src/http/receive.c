@@ -155,7 +155,18 @@ static bool body_is_here(const struct http_head *head, size_t bytes)
     return head->content_length <= bytes - head->head_bytes;
 }
 
-/* The head is there but the body is not: ask how much body is wanted. False = answered or dead. */
+/* It could have come whole in one receive buffer. So that its answer does not depend on how the
+ * network cuts it, it is gathered first: an answer before the body would end the connection. Who
+ * asks first (Expect) and has sent nothing yet is answered. */
+static bool comes_whole(const struct http_head *head, size_t bytes)
+{
+    _Static_assert(HTTP_HEAD_BYTES_MAX <= RECV_BUFFER_BYTES, "a head fits");
+    bool asks = head->expect_continue && head->minor_version >= 1;
+    return !head->chunked && body_is_here(head, RECV_BUFFER_BYTES) &&
+           (!asks || body_is_here(head, bytes));
+}
+
+/* The head is there: ask how much body is wanted. False = answered or dead. */
 static bool spill_head_done(struct http_conn *conn)
 {
     struct spill *spill = conn->spill;
@@ -164,7 +175,8 @@ static bool spill_head_done(struct http_conn *conn)
     spill->body_since_ns = ring_now_ns(server->ring);
     spill->scanned = spill->head.head_bytes;
     http_chunked_init(&spill->chunked);
-    if (!spill->head.chunked && body_is_here(&spill->head, spill->bytes)) {
+    bool whole = comes_whole(&spill->head, spill->bytes);
+    if (whole && body_is_here(&spill->head, spill->bytes)) {
         spill->body_max = spill->head.content_length;
         return true;
     }
@@ -174,6 +186,7 @@ static bool spill_head_done(struct http_conn *conn)
         return false;
     }
     exchange_describe(exchange, &spill->head);
+    exchange->comes_whole = whole;
     exchange->close_after = true; /* an answer before the body was read ends the connection */
     spill->body_max = server->handler.on_head(server->handler.context, exchange, &spill->head);
     if (exchange->ready || exchange->inline_bytes) {

@@ -50,6 +50,7 @@ struct http_exchange {
     bool ready;
     bool handler_many; /* handler: handler_pointer is something else this time */
     bool close_after;
+    bool comes_whole; /* during on_head: see there */
     bool head_only; /* HEAD: no body in the answer */
     bool keep_alive;
     uint8_t minor_version;
@@ -72,7 +73,9 @@ enum http_outcome {
 struct http_handler {
     void *context;
     /* The head is complete but the body is not: return the largest body wanted, or answer now (then
-     * the return value does not matter and the connection closes after the answer). */
+     * the return value does not matter and the connection closes after the answer). Where
+     * exchange->comes_whole is set the body is small and on its way: an answer that would keep the
+     * connection if the request came whole, at once, has to wait for on_request. */
     uint64_t (*on_head)(void *context, struct http_exchange *exchange,
                         const struct http_head *head);
     /* A whole request. */

@@ -72,6 +72,7 @@ struct delivery {
     unsigned unanswered; /* attempts that were refused, or whose answer was lost */
     unsigned found;      /* records on the disk */
     bool position_found;
+    bool plain; /* its request has a Content-Length, and no Expect */
 };
 
 struct world {
@@ -199,10 +200,10 @@ static void request_post(struct buf *out, const struct delivery *delivery)
     if (delivery->wish == WISH_FORGED && delivery->body_bytes) {
         body[sim_below(delivery->body_bytes)] ^= 1;
     }
-    if (sim_below(8) == 0) {
+    if (!delivery->plain && sim_below(8) == 0) {
         buf_add_str(out, "Expect: 100-continue\r\n");
     }
-    if (sim_below(4) == 0) {
+    if (!delivery->plain && sim_below(4) == 0) {
         buf_add_str(out, "Transfer-Encoding: chunked\r\n\r\n");
         body_chunked(out, body, delivery->body_bytes);
     } else {
@@ -992,7 +993,8 @@ enum slow_kind {
     SLOW_NOTHING, /* connects, and says nothing */
     SLOW_IDLE,    /* one request, and then nothing */
     SLOW_DEAF,    /* asks and asks, and never reads */
-    SLOW_HEALTHY,
+    SLOW_NOBODY,  /* a small body below the least rate, for no source */
+    SLOW_HEALTHY, /* behind a request for no source, which comes in pieces */
     SLOW_KINDS_DRAWN = SLOW_HEALTHY,
     SLOW_QUIET, /* beside a loud source */
     SLOW_KINDS
@@ -1001,7 +1003,7 @@ enum slow_kind {
 struct slow {
     enum slow_kind kind;
     uint64_t began_ns;
-    struct batch batch; /* of one request, for those who send events */
+    struct batch batch; /* of those who send events */
     struct sim_socket *socket;
     size_t asked; /* bytes */
 };
@@ -1016,8 +1018,8 @@ static const struct slow_time {
     [SLOW_HEAD] = {9000, 13000},     [SLOW_BODY] = {19000, 28000},
     [SLOW_STEADY] = {10000, 300000}, [SLOW_ENDLESS] = {599000, 610000},
     [SLOW_NOTHING] = {74000, 79000}, [SLOW_IDLE] = {74000, 80000},
-    [SLOW_DEAF] = {29000, 120000},   [SLOW_HEALTHY] = {0, 3000},
-    [SLOW_QUIET] = {0, 1300},
+    [SLOW_DEAF] = {29000, 120000},   [SLOW_NOBODY] = {19000, 28000},
+    [SLOW_HEALTHY] = {0, 3000},      [SLOW_QUIET] = {0, 1300},
 };
 
 static void slow_in_time(const struct slow *slow, const char *what)
@@ -1033,9 +1035,10 @@ static void slow_answer(void *context, unsigned request, unsigned status, struct
 {
     struct slow *slow = context;
     struct delivery *delivery = slow->batch.deliveries[request];
-    bool stored = slow->kind == SLOW_STEADY || slow->kind >= SLOW_HEALTHY;
+    bool in_time = slow->kind == SLOW_STEADY || slow->kind >= SLOW_HEALTHY;
+    unsigned wanted = !in_time ? 408 : delivery->wish == WISH_UNKNOWN ? 404 : 200;
     (void)sent;
-    sim_check(status == (stored ? 200U : 408U), "kind %d is answered %u", (int)slow->kind, status);
+    sim_check(status == wanted, "kind %d is answered %u", (int)slow->kind, status);
     slow_in_time(slow, "answered");
     delivery->unanswered += status != 200;
     if (status == 200) {
@@ -1047,19 +1050,30 @@ static void slow_ended(void *context, enum bk_err err)
 {
     struct slow *slow = context;
     (void)err;
-    buf_fini(&slow->batch.bytes[0]);
+    for (unsigned i = 0; i < slow->batch.count; i++) {
+        buf_fini(&slow->batch.bytes[i]);
+    }
     free(slow);
+}
+
+static void slow_add(struct batch *batch, enum wish wish, uint32_t body_bytes)
+{
+    struct delivery *delivery = delivery_new();
+    delivery->source = 0;
+    delivery->wish = wish;
+    delivery->body_bytes = body_bytes;
+    delivery->plain = wish == WISH_UNKNOWN;
+    batch_add(batch, delivery);
 }
 
 /* A head that never ends; else a plain webhook. */
 static void slow_request(struct slow *slow, uint32_t body_bytes)
 {
     struct batch *batch = &slow->batch;
-    struct delivery *delivery = delivery_new();
-    delivery->source = 0;
-    delivery->wish = WISH_STORED;
-    delivery->body_bytes = body_bytes;
-    batch_add(batch, delivery);
+    if (slow->kind == SLOW_HEALTHY) {
+        slow_add(batch, WISH_UNKNOWN, (uint32_t)sim_below(15000));
+    }
+    slow_add(batch, slow->kind == SLOW_NOBODY ? WISH_UNKNOWN : WISH_STORED, body_bytes);
     if (slow->kind == SLOW_HEAD) {
         buf_reset(&batch->bytes[0]);
         buf_add_str(&batch->bytes[0], "POST /hooks/alpha HTTP/1.1\r\nHost: sim\r\nX: ");
@@ -1079,7 +1093,8 @@ static void slow_send(enum slow_kind kind)
     } pace[SLOW_KINDS] = {
         [SLOW_HEAD] = {1, 2},           [SLOW_BODY] = {30000, 300},
         [SLOW_STEADY] = {120000, 4000}, [SLOW_ENDLESS] = {1 << 20, 1500},
-        [SLOW_HEALTHY] = {800, 100000}, [SLOW_QUIET] = {800, 100000},
+        [SLOW_NOBODY] = {9000, 300},    [SLOW_HEALTHY] = {800, 3000},
+        [SLOW_QUIET] = {800, 100000},
     };
     struct slow *slow = calloc(1, sizeof *slow);
     bk_assert(slow);
@@ -1089,8 +1104,8 @@ static void slow_send(enum slow_kind kind)
     struct peer_client_config config = {
         .to = {.family = 4, .port = PORT, .at = {127, 0, 0, 1}},
         .requests = slow->batch.requests,
-        .count = 1,
-        .pipeline = 1,
+        .count = slow->batch.count,
+        .pipeline = slow->batch.count,
         .piece_bytes = pace[kind].piece_bytes,
         .pause_us = kind >= SLOW_HEALTHY ? 0 : 1000000,
         .patience_ns = 700 * SECOND,

@@ -36,14 +36,14 @@ with Server() as server:
         connection.send(data[at:])
         stored(connection.read(), body, 'body of %d in two parts' % size)
 
-    # ---- pipelining: answers in order, whatever their kind. No 404 among them: of a request that came in two pieces it
-    # is said before the body is read, and ends the connection
+    # ---- pipelining: answers in order, whatever their kind
     parts, kinds = [], []
     for i in range(100):
         body = b'{"n":%d}' % i + b' ' * rng.randint(0, 2000)
-        kind = rng.choice([200, 200, 200, 401])
+        kind = rng.choice([200, 200, 200, 401, 404])
+        path = '/hooks/nobody' if kind == 404 else '/hooks/repo'
         secret = 'wrong' if kind == 401 else SECRET
-        parts.append(request_bytes('POST', '/hooks/repo', body, github(body, secret)))
+        parts.append(request_bytes('POST', path, body, github(body, secret)))
         kinds.append(kind)
     connection.send(b''.join(parts))
     is_equal([connection.read().status for _ in kinds], kinds, 'a hundred pipelined requests are answered in order')
@@ -90,6 +90,10 @@ with Server() as server:
     stored(connection.read(), body, 'and then the body is taken')
     connection.send(head.replace(b'/hooks/repo', b'/hooks/none'))
     is_equal(connection.read().status, 404, 'Expect on an unknown source: the final answer at once')
+    connection.close()
+    connection = server.connect()
+    connection.send(request_bytes('POST', '/hooks/none', b'{}', {'Expect': '100-continue'})[:-2])
+    is_equal(connection.read().status, 404, 'also when the body would be small')
     connection.close()
 
     # ---- connection handling

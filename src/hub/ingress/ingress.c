@@ -1592,6 +1592,19 @@ static uint64_t bytes_max(const struct source *source, const struct address *add
     return small ? SUPERPLANE_BODY_BYTES_MAX : source->body_bytes_max;
 }
 
+/* The source at this address, or NULL. */
+static const struct source *source_at(const struct ingress *ingress, const struct address *address)
+{
+    const struct source *source = source_table_find(ingress->config->sources, address->path);
+    return source && (address->spelling == SPELLED_OURS || is_spelled(source, address)) ? source
+                                                                                        : NULL;
+}
+
+static bool takes_method(const struct source *source, const struct http_head *head)
+{
+    return scheme_methods(source->scheme) >> head->method & 1;
+}
+
 /* The source of a hook's head, or NULL after an answer. */
 static const struct source *find_source(struct ingress *ingress, struct http_exchange *exchange,
                                         const struct http_head *head, struct address *ret_address)
@@ -1610,17 +1623,26 @@ static const struct source *find_source(struct ingress *ingress, struct http_exc
         }
         return NULL;
     }
-    const struct source *source = source_table_find(ingress->config->sources, ret_address->path);
-    if (!source || (ret_address->spelling != SPELLED_OURS && !is_spelled(source, ret_address))) {
+    const struct source *source = source_at(ingress, ret_address);
+    if (!source) {
         refuse(ingress, exchange, 0, 404, "not_found", "no such source", SLICE_EMPTY);
         return NULL;
     }
-    unsigned methods = scheme_methods(source->scheme);
-    if (!(methods >> head->method & 1)) {
-        answer_method(ingress, exchange, source->number, methods);
+    if (!takes_method(source, head)) {
+        answer_method(ingress, exchange, source->number, scheme_methods(source->scheme));
         return NULL;
     }
     return source;
+}
+
+/* The same without an answer: NULL where find_source() has one. */
+static const struct source *look_for_source(const struct ingress *ingress,
+                                            const struct http_head *head,
+                                            struct address *ret_address)
+{
+    const struct source *source =
+        hook_address(path_of(head), ret_address) ? source_at(ingress, ret_address) : NULL;
+    return source && takes_method(source, head) ? source : NULL;
 }
 
 uint64_t ingress_on_head(void *context, struct http_exchange *exchange,
@@ -1628,9 +1650,11 @@ uint64_t ingress_on_head(void *context, struct http_exchange *exchange,
 {
     struct ingress *ingress = context;
     struct address address;
-    const struct source *source = find_source(ingress, exchange, head, &address);
+    const struct source *source = exchange->comes_whole
+                                      ? look_for_source(ingress, head, &address)
+                                      : find_source(ingress, exchange, head, &address);
     if (!source) {
-        return 0;
+        return head->content_length; /* answered, or when the rest is here */
     }
     if (head->content_length > bytes_max(source, &address)) {
         refuse(ingress, exchange, source->number, 413, "too_large",
