@@ -805,7 +805,7 @@ static enum bk_err open_operations(struct control *control, char ret_why[CONTROL
     control->api.operations = control->operations;
     control->api.web_call = web_call_start;
     control->api.outbound = control->outbound;
-    if (err == BK_OK && operations_check_address(control->operations, wall_now(control)) != BK_OK) {
+    if (err == BK_OK && operations_check_address(control->operations) != BK_OK) {
         log_event(LOG_WARN, "hooks at providers could not be looked at for another public address");
     }
     if (err == BK_OK) {

@@ -45,6 +45,9 @@
  *                                                       to be made due
  *            "m/operations"                             "1": "O/" and "z/" have what "q/" has
  *            "m/public-url"                             where providers were told to send, a text
+ *            "m/leading"                                u64 number, u64 count, text: hooks of
+ *                                                       operations behind this number are to be
+ *                                                       led to this address; so many are
  *   "s/"     "s/" 16 bytes of metadata.id               status, where a provider has a part in
  *                                                       it: members of a JSON object
  *   "e/"     "e/" i64 due time, 16 bytes of id          empty: the token of this IntegrationUser is
@@ -106,6 +109,7 @@
 #define KEY_USES SLICE("m/uses")
 #define KEY_OPERATION_INDEXES SLICE("m/operations")
 #define KEY_PUBLIC_URL SLICE("m/public-url")
+#define KEY_LEADING SLICE("m/leading")
 #define KEY_OBJECT_INDEXES SLICE("m/indexes")
 #define KEY_TOKEN_INDEXES SLICE("m/tokens")
 #define KEY_AUDIT_NUMBER SLICE("m/audit")

@@ -85,6 +85,7 @@ static const char *serve(const struct operation_call *call)
 
 /* ---- the world of one run */
 
+static const char *public_url;
 static char directory[200];
 static struct hub *hub;
 static struct operations *operations;
@@ -147,7 +148,7 @@ static void open_all(void)
 {
     char why[HUB_WHY_BYTES];
     struct hub_config hub_config = {
-        .data_directory = directory, .public_url = "https://hooks.example", .now_ns = NOW};
+        .data_directory = directory, .public_url = public_url, .now_ns = NOW};
     if (hub_open(&hub_config, &hub, why) != BK_OK) {
         bail_out("%s", why);
     }
@@ -175,6 +176,7 @@ static void fresh(void)
         bail_out("mkdtemp");
     }
     memset(&github, 0, sizeof github);
+    public_url = "https://hooks.example";
     object_exists = true;
     settled = 0;
     now_ns = NOW;
@@ -424,6 +426,19 @@ static unsigned count_state(const char *state)
     return count;
 }
 
+/* As time goes on, until nothing is left to do soon. */
+static unsigned steps(void)
+{
+    unsigned turns = 0;
+    while (turns < 100 && operations_next_ns(operations) <= now_ns + NS_PER_SECOND) {
+        int64_t next_ns = operations_next_ns(operations);
+        now_ns = next_ns > now_ns ? next_ns : now_ns;
+        operations_run(operations, now_ns);
+        turns++;
+    }
+    return turns;
+}
+
 /* A new credential wakes all that waits for it, some at a time, also over a kill. */
 static void test_many(void)
 {
@@ -437,15 +452,75 @@ static void test_many(void)
     operations_wake(operations);
     operations_run(operations, now_ns);
     is_uint(count_state("pending"), 2 * OPERATIONS_RESUMED_MAX, "a turn takes no more than that");
+    operations_wake(operations);
+    operations_run(operations, now_ns);
+    is_uint(count_state("pending"), 2 * OPERATIONS_RESUMED_MAX, "nor does the next one at once");
     kill_all();
     open_all();
-    unsigned turns = 0;
-    while (turns < 20 && operations_next_ns(operations) <= now_ns) {
-        operations_run(operations, now_ns);
-        turns++;
-    }
+    unsigned turns = steps();
     is_uint(count_state("pending"), MANY, "then all of them, after %u turns", turns);
     is_uint(count_state("failed"), 0, "none is left");
+    silent = false;
+    finish();
+}
+
+static bool is_leading(void)
+{
+    struct store_txn *txn;
+    struct slice value;
+    if (store_read(hub_store(hub), &txn) != BK_OK) {
+        bail_out("store_read");
+    }
+    bool found = store_get(txn, KEY_LEADING, &value) == BK_OK;
+    store_read_end(txn);
+    return found;
+}
+
+static void start_at(const char *url)
+{
+    kill_all();
+    public_url = url;
+    open_all();
+    is_int(operations_check_address(operations), BK_OK, "started at %s", url);
+}
+
+/* Another public address wakes every hook, some at a time, also over a kill, and back again. */
+static void test_address(void)
+{
+    fresh();
+    silent = true;
+    is_int(operations_check_address(operations), BK_OK);
+    is_int(store_update(hub_store(hub), add_failed, NULL), BK_OK);
+    start_at(public_url);
+    steps();
+    is_uint(count_state("failed"), MANY, "the same address: nothing is done");
+    start_at("https://elsewhere.example");
+    ok(is_leading(), "it is noted");
+    is_uint(count_state("failed"), MANY, "a start does not wait for it");
+    operations_run(operations, now_ns);
+    operations_wake(operations);
+    operations_run(operations, now_ns);
+    is_uint(count_state("pending"), OPERATIONS_LED_MAX, "a turn takes no more than that");
+    start_at(public_url);
+    steps();
+    ok(!is_leading(), "it ends");
+    is_uint(count_state("pending"), MANY, "then all of them");
+    start_at(public_url);
+    silent = false;
+    ok(operations_next_ns(operations) <= now_ns, "they are due");
+    finish();
+
+    fresh();
+    silent = true;
+    is_int(operations_check_address(operations), BK_OK);
+    is_int(store_update(hub_store(hub), add_failed, NULL), BK_OK);
+    start_at("https://elsewhere.example");
+    operations_run(operations, now_ns);
+    start_at("https://hooks.example");
+    steps();
+    ok(!is_leading(), "it ends");
+    is_uint(count_state("pending"), MANY, "back before all were led away: all are led back");
+    start_at("https://hooks.example");
     silent = false;
     finish();
 }
@@ -509,5 +584,6 @@ int main(void)
     test_superseded();
     test_list();
     test_many();
+    test_address();
     return done_testing();
 }

@@ -111,12 +111,17 @@ enum bk_err operations_resume(struct store_txn *txn, struct slice canvas, struct
 /* Some more of what is noted. *ret_more: there may be more still. */
 enum bk_err operations_resume_rest(struct store_txn *txn, int64_t now_ns,
                                    bool *ret_more) BK_MUST_CHECK;
-#define OPERATIONS_RESUMED_MAX 256U
+#define OPERATIONS_RESUMED_MAX 64U
 
-/* Where providers are to send to. Another address than at the last start: every hook is made due,
- * to be led here; *ret_count of them. */
-enum bk_err operations_address(struct store_txn *txn, struct slice public_url, int64_t now_ns,
-                               uint64_t *ret_count) BK_MUST_CHECK;
+/* Where providers are to send to. *ret_leading: hooks are to be led there with operations_lead(),
+ * for it is another address than they know, or a start before this one was not done with it. */
+enum bk_err operations_address(struct store_txn *txn, struct slice public_url,
+                               bool *ret_leading) BK_MUST_CHECK;
+/* Make some more of them due, by looking at OPERATIONS_LED_MAX operations; where it stands is
+ * noted in the store. *ret_more: not all were looked at. *ret_count: hooks since the change. */
+enum bk_err operations_lead(struct store_txn *txn, int64_t now_ns, bool *ret_more,
+                            uint64_t *ret_count) BK_MUST_CHECK;
+#define OPERATIONS_LED_MAX 64U
 
 /* Index what an older version stored; nothing when it has been done. */
 enum bk_err operations_index_all(struct store_txn *txn) BK_MUST_CHECK;

@@ -16,6 +16,7 @@
 #define RUN_BYTES_MAX    (8U << 20) /* of one run's arena */
 #define SCAN_MAX         256U       /* due operations looked at per turn */
 #define SCAN_PAUSE_NS    (20 * NS_PER_MS)
+#define STEP_PAUSE_NS    (20 * NS_PER_MS) /* between steps of what concerns many */
 #define STORE_RETRY_NS   (5 * NS_PER_SECOND)
 #define PASSES_FIRST_NS  NS_PER_SECOND
 #define PASSES_LAST_NS   (300 * NS_PER_SECOND)
@@ -24,6 +25,9 @@
 #define LIMITED_LEAST_NS (60 * NS_PER_SECOND)
 #define RECHECK_NS       (6 * 3600 * NS_PER_SECOND)
 #define USER_AGENT       "User-Agent: becket\r\n"
+#define WRITES_MAX       32U /* runs stored in one commit: others wait for the thread meanwhile */
+#define FEW              4U  /* so few never rest */
+#define REST_MAX_NS      (50 * NS_PER_MS)
 /* A call that may have been made is looked for only when it must have arrived. */
 #define DOUBT_NS (2 * NS_PER_SECOND)
 
@@ -40,7 +44,8 @@ struct live {
     enum live_state state;
     bool gone; /* the object is: remove the record */
     bool logging_in;
-    bool again; /* asked for while it was running: once more from the start */
+    bool stored; /* in this turn */
+    bool again;  /* asked for while it was running: once more from the start */
     struct arena arena;
     struct json_tree record; /* the operation's slices */
     struct json_tree reply;  /* the last answer's */
@@ -71,8 +76,18 @@ struct operations {
     int64_t held_ns;       /* of what is due but in doubt or on hold; INT64_MAX = nothing is */
     uint8_t scan_from[18]; /* key behind which to look next; all zero = from the start */
     bool scanning;
-    bool resuming;  /* more of an integration is to be made due */
-    int64_t now_ns; /* of the turn, for what it writes */
+    bool resuming; /* more of an integration is to be made due */
+    bool leading;  /* more hooks are to be led to another public address */
+    bool stepping; /* some of either in this turn */
+    struct step {  /* what came of it; counts when it is committed */
+        bool resuming, leading;
+        uint64_t led;
+    } step;
+    int64_t step_ns;  /* of such work: not before */
+    unsigned written; /* runs, in this turn's commit */
+    int64_t wrote_ns; /* a commit of many began then; 0 = the last turn had none */
+    int64_t rest_ns;  /* the thread is others' until then */
+    int64_t now_ns;   /* of the turn, for what it writes */
     struct operations_stats stats;
 };
 
@@ -117,7 +132,8 @@ void operations_wake(struct operations *operations)
 
 int64_t operations_next_ns(const struct operations *operations)
 {
-    return operations->woken ? 0 : operations->next_ns;
+    int64_t next_ns = operations->woken || operations->wrote_ns ? 0 : operations->next_ns;
+    return next_ns > operations->rest_ns ? next_ns : operations->rest_ns;
 }
 
 void operations_stats(const struct operations *operations, struct operations_stats *ret_stats)
@@ -749,16 +765,32 @@ static enum bk_err write_one(struct store_txn *txn, struct live *live)
     return err;
 }
 
+/* Of a new credential's or address's work, as much as holds up nobody. */
+static enum bk_err write_step(struct operations *operations, struct store_txn *txn)
+{
+    enum bk_err err = BK_OK;
+    struct step *step = &operations->step;
+    *step = (struct step){.resuming = false};
+    if (operations->resuming) {
+        err = operations_resume_rest(txn, operations->now_ns, &step->resuming);
+    }
+    if (err == BK_OK && operations->leading) {
+        err = operations_lead(txn, operations->now_ns, &step->leading, &step->led);
+    }
+    return err;
+}
+
 static enum bk_err write_all(struct store_txn *txn, void *context)
 {
     struct operations *operations = context;
-    enum bk_err err = operations->resuming
-                          ? operations_resume_rest(txn, operations->now_ns, &operations->resuming)
-                          : BK_OK;
+    operations->written = 0;
+    enum bk_err err = operations->stepping ? write_step(operations, txn) : BK_OK;
     for (struct list *node = operations->live.next; err == BK_OK && node != &operations->live;
          node = node->next) {
         struct live *live = bk_container_of(node, struct live, node);
-        if (live->state != LIVE_SENT) {
+        live->stored = live->state != LIVE_SENT && operations->written < WRITES_MAX;
+        if (live->stored) {
+            operations->written++;
             err = write_one(txn, live);
         }
     }
@@ -779,9 +811,27 @@ static void say_fault(const struct operation *operation)
                     provider_fault_advice(provider_find(operation->provider), operation->fault)));
 }
 
+static void step_done(struct operations *operations, int64_t now_ns)
+{
+    const struct step *step = &operations->step;
+    if (operations->leading && !step->leading) {
+        log_event(LOG_INFO, "hooks at providers are all on their way to another public address",
+                  LOG_I("hooks", step->led),
+                  LOG_Z("publicUrl", operations->config.hub->public_url));
+    }
+    operations->resuming = step->resuming;
+    operations->leading = step->leading;
+    operations->step_ns = now_ns + STEP_PAUSE_NS;
+    operations->next_ns = now_ns; /* what is due now */
+}
+
 static void store_and_send(struct operations *operations, int64_t now_ns)
 {
-    bool any = operations->resuming;
+    int64_t wait_ns = operations->step_ns - now_ns; /* the clock may have been set back */
+    bool stepping =
+        (operations->resuming || operations->leading) && (wait_ns <= 0 || wait_ns > STORE_RETRY_NS);
+    bool any = stepping;
+    operations->stepping = stepping;
     operations->now_ns = now_ns;
     for (struct list *node = operations->live.next; node != &operations->live; node = node->next) {
         any = any || bk_container_of(node, struct live, node)->state != LIVE_SENT;
@@ -794,14 +844,20 @@ static void store_and_send(struct operations *operations, int64_t now_ns)
         log_event(LOG_ERROR, "operations cannot be stored", LOG_Z("message", bk_err_text(err)),
                   LOG_Z("effect", "no provider is called until they can"));
         operations->next_ns = now_ns + STORE_RETRY_NS;
+        operations->step_ns = operations->next_ns;
         return;
     }
-    operations->woken = operations->woken || operations->resuming;
+    operations->wrote_ns = stepping || operations->written > FEW ? now_ns : 0;
+    if (stepping) {
+        step_done(operations, now_ns);
+    }
     struct list *node = operations->live.next;
     while (node != &operations->live) {
         struct live *live = bk_container_of(node, struct live, node);
         node = node->next;
-        if (live->state == LIVE_TO_END) {
+        if (!live->stored) {
+            operations->woken = operations->woken || live->state != LIVE_SENT;
+        } else if (live->state == LIVE_TO_END) {
             if (!live->gone) {
                 say_fault(&live->operation);
                 if (operations->config.settled) {
@@ -820,8 +876,27 @@ static void store_and_send(struct operations *operations, int64_t now_ns)
     }
 }
 
+/* Half of the time is others', if there is much to store: what a commit took is taken off. False:
+ * not now. */
+static bool rested(struct operations *operations, int64_t now_ns)
+{
+    if (operations->wrote_ns > 0) {
+        int64_t took_ns = now_ns - operations->wrote_ns;
+        took_ns = took_ns < 0 ? 0 : took_ns;
+        operations->rest_ns = now_ns + (took_ns < REST_MAX_NS ? took_ns : REST_MAX_NS);
+        operations->wrote_ns = 0;
+    }
+    if (operations->rest_ns - now_ns > REST_MAX_NS) {
+        operations->rest_ns = 0; /* the clock was set back */
+    }
+    return now_ns >= operations->rest_ns;
+}
+
 void operations_run(struct operations *operations, int64_t now_ns)
 {
+    if (!rested(operations, now_ns)) {
+        return;
+    }
     if (!operations->woken && now_ns < operations->next_ns) {
         return;
     }
@@ -831,30 +906,28 @@ void operations_run(struct operations *operations, int64_t now_ns)
         start_due(operations, now_ns);
     }
     store_and_send(operations, now_ns);
+    if ((operations->resuming || operations->leading) &&
+        operations->step_ns < operations->next_ns) {
+        operations->next_ns = operations->step_ns;
+    }
 }
 
 /* ---- another public address */
 
-struct address {
-    struct hub *hub;
-    int64_t now_ns;
-    uint64_t count;
-};
-
 static enum bk_err note_address(struct store_txn *txn, void *context)
 {
-    struct address *address = context;
-    return operations_address(txn, slice_str(address->hub->public_url), address->now_ns,
-                              &address->count);
+    struct operations *operations = context;
+    return operations_address(txn, slice_str(operations->config.hub->public_url),
+                              &operations->leading);
 }
 
-enum bk_err operations_check_address(struct operations *operations, int64_t now_ns)
+enum bk_err operations_check_address(struct operations *operations)
 {
-    struct address address = {.hub = operations->config.hub, .now_ns = now_ns};
-    enum bk_err err = store_update(hub_store(address.hub), note_address, &address);
-    if (err == BK_OK && address.count > 0) {
+    enum bk_err err = store_update(hub_store(operations->config.hub), note_address, operations);
+    operations->leading = operations->leading && err == BK_OK;
+    if (operations->leading) {
         log_event(LOG_INFO, "hooks at providers are led to another public address",
-                  LOG_I("hooks", address.count), LOG_Z("publicUrl", address.hub->public_url));
+                  LOG_Z("publicUrl", operations->config.hub->public_url));
     }
     return err;
 }

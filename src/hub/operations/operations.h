@@ -7,6 +7,8 @@
  * Order       State is stored before a call is sent and after its answer came; one commit carries
  *             all that happened in a turn. Per object one operation at a time, per integration
  *             OPERATIONS_PER_INTEGRATION, in all OPERATIONS_RUNNING_MAX.
+ * Others      Who has much to store stores at most 32 runs in one commit, and then leaves the
+ *             thread to others for as long as that took.
  * Moved       A redirect at the same server is followed where it keeps the method; nobody else gets
  *             the credential.
  * Limits      An answer that asks to slow down, or says that nothing is left of what the provider
@@ -17,7 +19,8 @@
  *             30 min, doubled up to a day: somebody may have mended it at the provider.
  * Drift       A hook that is right is looked at again after 6 h, more or less: one that was deleted
  *             or switched off at the provider is mended.
- *             With another public address than at the last start, all of them are led here at once.
+ *             With another public address than at the last start, all of them are led here, in
+ *             steps: OPERATIONS_LED_MAX looked at every 20 ms, so that nothing else waits.
  * Threads     The control thread.
  * Failure     A store that cannot take a write: nothing is sent, tried again in 5 s.
  */
@@ -97,8 +100,9 @@ enum bk_err operations_open(const struct operations_config *config,
 /* Calls that are still out must not be answered any more. */
 void operations_close(struct operations *operations);
 
-/* At a start: is the public address another one than before? */
-enum bk_err operations_check_address(struct operations *operations, int64_t now_ns) BK_MUST_CHECK;
+/* At a start: is the public address another one than before? The work itself comes in steps of
+ * operations_run(), and goes on after a restart. */
+enum bk_err operations_check_address(struct operations *operations) BK_MUST_CHECK;
 
 /* Once per turn of the control thread: start what is due, store, send. now_ns: wall clock. */
 void operations_run(struct operations *operations, int64_t now_ns);
