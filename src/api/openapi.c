@@ -36,7 +36,8 @@ static const struct schema schemas[] = {
               "\"message\":" TEXT ",\"details\":{\"type\":\"array\",\"items\":{\"type\":\"object\","
               "\"properties\":{\"field\":" TEXT ",\"message\":" TEXT
               ",\"document\":{\"type\":\"integer\"},\"line\":{\"type\":\"integer\"},"
-              "\"column\":{\"type\":\"integer\"}}}}}}"},
+              "\"column\":{\"type\":\"integer\"}}}},"
+              "\"more\":{\"type\":\"integer\",\"description\":\"mistakes that are not listed\"}}}"},
     {"Metadata", "{\"type\":\"object\",\"required\":[\"name\"],\"properties\":{\"name\":" NAME
                  ",\"canvasId\":" NAME ",\"description\":" TEXT
                  ",\"domainType\":{\"enum\":[\"DOMAIN_TYPE_UNSPECIFIED\","

@@ -47,6 +47,31 @@ const struct option cli_delete_options[] = {FILE_OPTION, CANVAS_OPTION, REMOTE_O
 
 /* ---- apply, diff */
 
+/* "github.yaml:4:3: spec.tipe: unknown field", by itself or as one of several. */
+static void print_mistake(struct files *files, yyjson_mut_val *detail, bool only)
+{
+    struct slice field = text_at(detail, "field"), message = text_at(detail, "message");
+    unsigned line = (unsigned)yyjson_mut_get_uint(value_at(detail, "line"));
+    unsigned column = (unsigned)yyjson_mut_get_uint(value_at(detail, "column"));
+    struct buf text, safe;
+    buf_init(&text, 1U << 16);
+    buf_init(&safe, 1U << 18);
+    if (line != 0) {
+        buf_printf(&text, "%s:%u: ", files_place(files, line), column);
+    }
+    buf_add_slice(&text, field);
+    buf_add_str(&text, field.bytes != 0 ? ": " : "");
+    buf_add_slice(&text, message);
+    print_safe(&safe, buf_slice(&text), false);
+    if (only) {
+        cli_error("%s", buf_text(&safe));
+    } else {
+        fprintf(stderr, "  %s\n", buf_text(&safe));
+    }
+    buf_fini(&text);
+    buf_fini(&safe);
+}
+
 /* "invalid" answers name lines of the joined text: say them as lines of the user's files. */
 static int print_invalid(struct files *files, const struct client_response *response)
 {
@@ -64,26 +89,17 @@ static int print_invalid(struct files *files, const struct client_response *resp
         json_tree_fini(&tree);
         return remote_refused(response);
     }
-    struct slice summary = text_at(tree.roots[0], "message");
-    cli_error("%.*s", (int)summary.bytes, (const char *)summary.at);
+    size_t dropped = (size_t)yyjson_mut_get_uint(value_at(tree.roots[0], "more"));
+    size_t mistakes = yyjson_mut_arr_size(details) + dropped;
+    if (mistakes > 1) {
+        cli_error("%zu mistakes, nothing was changed:", mistakes);
+    }
     yyjson_mut_arr_foreach(details, i, count, detail)
     {
-        struct slice field = text_at(detail, "field"), message = text_at(detail, "message");
-        unsigned line = (unsigned)yyjson_mut_get_uint(value_at(detail, "line"));
-        unsigned column = (unsigned)yyjson_mut_get_uint(value_at(detail, "column"));
-        struct buf text, safe;
-        buf_init(&text, 1U << 16);
-        buf_init(&safe, 1U << 18);
-        if (line != 0) {
-            buf_printf(&text, "%s:%u: ", files_place(files, line), column);
-        }
-        buf_add_slice(&text, field);
-        buf_add_str(&text, field.bytes != 0 ? ": " : "");
-        buf_add_slice(&text, message);
-        print_safe(&safe, buf_slice(&text), false);
-        fprintf(stderr, "  %s\n", buf_text(&safe));
-        buf_fini(&text);
-        buf_fini(&safe);
+        print_mistake(files, detail, mistakes == 1);
+    }
+    if (dropped > 0) {
+        fprintf(stderr, "  and %zu more\n", dropped);
     }
     json_tree_fini(&tree);
     return CLI_FAILED;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Objects by command: apply, diff, get, describe, delete; files, directories, standard input; tokens."""
-import json, os, sys, tempfile, time
+import json, os, re, sys, tempfile, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 
@@ -92,6 +92,20 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
        'mistakes with file and line')
     diag(err) if '2-bad.yaml:4:' not in err else None
     ok(server.cli('get', 'secret', 'new')[0] == 1, 'all or nothing')
+    # what is wrong in a document and what is wrong between documents come in one round
+    rounds = write('f/1-a.yaml', 'kind: EventSource\nmetadata: {name: x}\nspec:\n  type: githup\n  verification:\n    secrets:\n'
+                   '      - valueFrom: {secret: {name: nobody, key: k}}\n')
+    write('f/2-b.yaml', 'kind: Route\nmetadata: {name: r}\nspec:\n  from: [{source: x}, {source: y}]\n  to: [{destination: z}]\n')
+    code, out, err = server.cli('apply', '-f', os.path.join(base, 'f'))
+    places = [re.match(r'  .*/(\d-.\.yaml:\d+):\d+: (\S+): ', l) for l in err.splitlines()[1:]]
+    is_equal([p and p.groups() for p in places],
+             [('1-a.yaml:4', 'spec.type'), ('1-a.yaml:7', 'spec.verification.secrets[0].valueFrom.secret'),
+              ('2-b.yaml:4', 'spec.from[1].source'), ('2-b.yaml:5', 'spec.to[0].destination')], 'every mistake at once')
+    is_equal(err.splitlines()[0], 'becket: 4 mistakes, nothing was changed:', 'and how many there are')
+    code, out, err = server.cli('apply', '-f', '-', stdin=b''.join(b'kind: Secrt\nmetadata: {name: x}\n---\n' for _ in range(250)))
+    ok(code == 1 and err.startswith('becket: 250 mistakes') and err.endswith('\n  and 50 more\n'), 'very many are counted')
+    code, out, err = server.cli('apply', '-f', '-', stdin=b'kind: Secrt\nmetadata: {name: x}\n')
+    is_equal((code, err), (1, 'becket: standard input:1:7: kind: unknown kind; did you mean Secret?\n'), 'a single one is one line')
     code, out, err = server.cli('apply', '-f', write('broken.yaml', 'a: [1\nb: 2\n'))
     ok(code == 1 and 'broken.yaml:2:' in err, 'YAML errors with file and line')
 
@@ -156,7 +170,7 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
     code, out, err = server.cli('get', 'secrets', '--canvas', 'other', '-o', 'json')
     ok(code == 0 and len(json.loads(out)['items']) == 1, 'its own secrets')
     code, out, err = server.cli('get', 'secrets', '--canvas', 'nowhere')
-    ok(code == 1 and 'canvas' in err, 'a canvas that is not there')
+    ok(code == 1 and 'no Canvas nowhere' in err, 'a canvas that is not there')
 
     # ---- tokens
     code, token, err = server.cli('token', 'create', 'ci')

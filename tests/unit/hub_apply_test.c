@@ -486,6 +486,132 @@ static void test_mistakes(void)
     clean();
 }
 
+/* Mistakes of the documents, of references between them and of paths come together, in the order of
+ * the text; what is only a consequence of another mistake does not come. */
+static void test_one_round(void)
+{
+    static const char set[] = "kind: Secret\n"          /* 1 */
+                              "metadata: {name: k}\n"   /* 2 */
+                              "spec: {data: {a: ''}}\n" /* 3: wrong; so nobody misses k */
+                              "---\n"                   /* 4 */
+                              "kind: EventSource\n"     /* 5 */
+                              "metadata: {name: e}\n"   /* 6 */
+                              "spec:\n"                 /* 7 */
+                              "  type: githup\n"        /* 8: wrong */
+                              "  verification:\n"       /* 9 */
+                              "    secrets:\n"          /* 10 */
+                              "      - valueFrom: {secret: {name: no, key: b}}\n" /* 11: wrong */
+                              "      - valueFrom: {secret: {name: k, key: b}}\n"  /* 12 */
+                              "---\n"                                             /* 13 */
+                              "kind: Destinaton\n"               /* 14: wrong; so nobody misses d */
+                              "metadata: {name: d}\n"            /* 15 */
+                              "---\n"                            /* 16 */
+                              "kind: EventSource\n"              /* 17 */
+                              "metadata: {name: f}\n"            /* 18 */
+                              "spec:\n"                          /* 19 */
+                              "  type: generic\n"                /* 20 */
+                              "  path: held\n"                   /* 21: wrong */
+                              "  verification: {scheme: none}\n" /* 22 */
+                              "---\n"                            /* 23 */
+                              "kind: Route\n"                    /* 24 */
+                              "metadata: {name: r}\n"            /* 25 */
+                              "spec:\n"                          /* 26 */
+                              "  from: [{source: e}, {source: away}]\n" /* 27: wrong */
+                              "  to: [{destination: d}]\n";             /* 28 */
+    static const struct {
+        unsigned line;
+        const char *field;
+    } want[] = {{3, "spec.data.a"},
+                {8, "spec.type"},
+                {11, "spec.verification.secrets[0].valueFrom.secret"},
+                {14, "kind"},
+                {21, "spec.path"},
+                {27, "spec.from[1].source"}};
+    struct hub_counts before, after;
+    fresh();
+    is_int(apply("kind: EventSource\nmetadata: {name: held}\nspec: {type: generic, path: held, "
+                 "verification: {scheme: none}}\n"),
+           BK_OK, "a path is taken");
+    hub_counts(hub, &before);
+    for (unsigned prune = 0; prune < 2; prune++) {
+        struct apply_options options = {.now_ns = NOW, .prune = prune == 1};
+        apply_outcome_fini(&outcome);
+        is_int(apply_text(hub, slice_str(set), &options, &outcome), BK_INVALID, "all in one round");
+        is_uint(outcome.problems.count, bk_array_length(want), "and no more");
+        for (size_t i = 0; i < outcome.problems.count && i < bk_array_length(want); i++) {
+            is_uint(outcome.problems.at[i].place.line, want[i].line, "%s: the line", want[i].field);
+            is_str(outcome.problems.at[i].field, want[i].field);
+        }
+    }
+    hub_counts(hub, &after);
+    is_uint(after.event_sources, before.event_sources, "nothing was changed");
+    /* A path that a document with mistakes may be about to give up is not said to be taken. */
+    is_int(apply("kind: EventSource\nmetadata: {name: held}\nspec: {type: generic, path: 'a/b', "
+                 "verification: {scheme: none}}\n---\n"
+                 "kind: EventSource\nmetadata: {name: g}\nspec: {type: generic, path: held, "
+                 "verification: {scheme: none}}\n"),
+           BK_INVALID, "two sources");
+    is_uint(outcome.problems.count, 1, "one mistake");
+    clean();
+}
+
+/* A set of all kinds with something torn out of it: whatever was half decoded is only looked at. */
+static void test_torn(void)
+{
+    static const char set[] =
+        "kind: Canvas\nmetadata: {name: c}\n---\n"
+        "kind: Secret\nmetadata: {name: k}\nspec: {data: {a: x, b: y}}\n---\n"
+        "kind: User\nmetadata: {name: u}\nspec: {fullName: U, email: u@u.example}\n---\n"
+        "kind: Team\nmetadata: {name: t}\nspec: {title: T, members: [u, u2]}\n---\n"
+        "kind: Integration\nmetadata: {name: i}\nspec: {type: github, url: 'https://g.example/a', "
+        "auth: {use: AUTH_TYPE_TOKEN, token: {valueFrom: {secret: {name: k, key: a}}}}}\n---\n"
+        "kind: IntegrationUser\nmetadata: {name: p}\nspec: {integration: {name: i}, user: {name: "
+        "u}, "
+        "uid: '7', accessToken: {value: t}, refreshToken: {valueFrom: {secret: {name: k, key: "
+        "b}}}}\n---\n"
+        "kind: EventSource\nmetadata: {name: e}\nspec: {integration: {name: i}, resource: {type: "
+        "repository, name: r}, events: [{type: push, filters: [{type: FILTER_TYPE_DATA, data: "
+        "{expression: '$.a == 1'}}]}]}\n---\n"
+        "kind: EventSource\nmetadata: {name: f, canvasId: c}\nspec: {type: stripe, path: f, "
+        "verification: {secrets: [{valueFrom: {secret: {name: k, key: a}}}, {value: z}], "
+        "tolerance: "
+        "5m}, dedupe: {window: 1h}, limits: {bodyBytes: 10, perSecond: 1}}\n---\n"
+        "kind: Destination\nmetadata: {name: d}\nspec: {url: 'https://d.example/', headers: {X-A: "
+        "b, "
+        "X-B: {valueFrom: {secret: {name: k, key: b}}}}, signing: {secrets: [{valueFrom: {secret: "
+        "{name: k, key: a}}}]}, retry: {schedule: [5s], jitter: 0.2}, ordering: {mode: strict, "
+        "key: "
+        "'$.a'}}\n---\n"
+        "kind: IntegrationLink\nmetadata: {name: l}\nspec: {type: github, integration: {name: i}, "
+        "team: {name: t}, settings: {repository: r}}\n---\n"
+        "kind: Route\nmetadata: {name: r}\nspec: {from: [{source: e, types: [push]}], to: "
+        "[{destination: d}], filters: [{type: FILTER_TYPE_HEADER, header: {expression: "
+        "\"headers['a'] == 'b'\"}}]}\n";
+    unsigned refused = 0, others = 0;
+    uint64_t random = 1;
+    fresh();
+    for (unsigned round = 0; round < 3000; round++) {
+        char text[sizeof set];
+        struct apply_options options = {.now_ns = NOW, .dry_run = true, .prune = round % 4 == 0};
+        memcpy(text, set, sizeof set);
+        for (unsigned holes = 0; holes <= round % 3; holes++) {
+            random = random * 6364136223846793005U + 1442695040888963407U;
+            size_t at = (size_t)(random >> 33) % (sizeof set - 20);
+            size_t bytes = 1 + (size_t)(random >> 20) % 12;
+            for (size_t i = at; i < at + bytes; i++) {
+                text[i] = text[i] == '\n' ? '\n' : ' ';
+            }
+        }
+        apply_outcome_fini(&outcome);
+        enum bk_err err = apply_text(hub, slice_str(text), &options, &outcome);
+        refused += err == BK_INVALID && outcome.problems.count > 0;
+        others += err != BK_OK && err != BK_INVALID;
+    }
+    ok(refused > 2000, "torn sets are refused: %u", refused);
+    is_uint(others, 0, "and as what they are");
+    clean();
+}
+
 static void test_generic(void)
 {
     fresh();
@@ -1069,6 +1195,8 @@ int main(void)
     test_update();
     test_modes();
     test_mistakes();
+    test_one_round();
+    test_torn();
     test_generic();
     test_prune();
     test_paths();

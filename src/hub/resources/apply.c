@@ -27,7 +27,7 @@ void apply_wrong(struct apply *apply, struct apply_work *work, struct json_place
     va_end(args);
     work->failed = true;
     resource_problem_add(&apply->outcome->problems, work->document ? work->document->index : 0,
-                         place, field, "%s", text);
+                         apply_place(work, place, field), field, "%s", text);
 }
 
 enum bk_err apply_fail(struct apply *apply, enum bk_err err, const char *format, ...)
@@ -169,8 +169,8 @@ static int compare_works(const void *a, const void *b)
     return order ? order : (left > right) - (left < right);
 }
 
-static struct apply_work *find_work(const struct apply *apply, enum resource_kind kind,
-                                    struct slice canvas, struct slice name)
+struct apply_work *apply_find_work(const struct apply *apply, enum resource_kind kind,
+                                   struct slice canvas, struct slice name)
 {
     size_t low = 0, high = apply->count;
     while (low < high) {
@@ -218,7 +218,8 @@ static enum bk_err start_run(struct apply *apply)
 {
     drop_changes(apply);
     apply->removal_count = apply->user_count = apply->waiting_count = 0;
-    apply->outcome->problems.count = apply->outcome->problems.dropped = 0;
+    apply->outcome->problems.count = apply->decoded_count;
+    apply->outcome->problems.dropped = apply->decoded_dropped;
     apply->outcome->message = NULL;
     for (size_t i = 0; i < apply->count; i++) {
         struct apply_work *work = &apply->works[i];
@@ -242,6 +243,7 @@ static enum bk_err start_run(struct apply *apply)
                                     .kind = document->kind,
                                     .canvas = slice_str(result->canvas),
                                     .name = slice_str(result->name),
+                                    .failed = document->broken,
                                     .result = result};
         apply->sorted[i] = work;
     }
@@ -267,10 +269,11 @@ static enum bk_err put_all(struct apply *apply)
     for (unsigned kind = 0; kind < RESOURCE_KIND_COUNT; kind++) {
         for (size_t i = 0; i < apply->count; i++) {
             struct apply_work *work = &apply->works[i];
-            if ((unsigned)work->kind != kind || work->failed) {
+            if ((unsigned)work->kind != kind || (work->failed && !work->document->broken)) {
                 continue;
             }
-            enum bk_err err = apply_put(apply, work);
+            enum bk_err err =
+                work->document->broken ? apply_look(apply, work) : apply_put(apply, work);
             if (err != BK_OK) {
                 return err;
             }
@@ -294,7 +297,7 @@ static bool prune_one(void *context, struct slice key, struct slice value)
         walk->err = BK_CORRUPT;
     } else if (walk->kind == RESOURCE_EVENT_SOURCE && link_owns(walk->apply->txn, canvas, name)) {
         walk->err = BK_OK; /* it goes with its link */
-    } else if (!find_work(walk->apply, walk->kind, canvas, name)) {
+    } else if (!apply_find_work(walk->apply, walk->kind, canvas, name)) {
         walk->err = add_removal(walk->apply, walk->kind, canvas, name);
     }
     return walk->err == BK_OK;
@@ -408,6 +411,9 @@ static enum bk_err claim_paths(struct apply *apply)
         key_path(&key, work->path);
         enum bk_err err = store_get(apply->txn, key_slice(&key), &owner);
         if (err == BK_OK && hub_split(owner, &canvas, &name)) {
+            if (apply_is_doubtful(apply, RESOURCE_EVENT_SOURCE, canvas, name)) {
+                continue; /* it may be about to give it up */
+            }
             apply_wrong(apply, work, work->document->spec_place, "spec.path",
                         "EventSource \"%.*s\" of canvas \"%.*s\" has this path already",
                         (int)name.bytes, (const char *)name.at, (int)canvas.bytes,
@@ -512,6 +518,9 @@ static enum bk_err check_keys(struct apply *apply, struct apply_work *secret, si
     enum bk_err err = hub_record(apply->txn, RESOURCE_SECRET, secret->canvas, secret->name, &now);
     for (size_t i = from; err == BK_OK && i < apply->user_count; i++) {
         const struct apply_user *user = &apply->users[i];
+        if (apply_is_doubtful(apply, user->kind, user->canvas, user->name)) {
+            continue;
+        }
         struct slice rest = user->keys;
         while (rest.bytes > 0) {
             size_t end = slice_find(rest, '\0');
@@ -570,7 +579,8 @@ static enum bk_err compile_users(struct apply *apply)
         if (!kind->compile || (i > 0 && compare_users(user, user - 1) == 0)) {
             continue;
         }
-        const struct apply_work *work = find_work(apply, user->kind, user->canvas, user->name);
+        const struct apply_work *work =
+            apply_find_work(apply, user->kind, user->canvas, user->name);
         if (!work || !work->changed) {
             err = kind->compile(apply, user->canvas, user->name, user->used, false);
         }
@@ -607,22 +617,11 @@ static enum bk_err put_counter(struct apply *apply, struct slice key, uint64_t n
     return store_put(apply->txn, key, slice_of(text, sizeof text));
 }
 
-static enum bk_err say_problems(struct apply *apply)
-{
-    const struct resource_problems *problems = &apply->outcome->problems;
-    size_t count = problems->count + problems->dropped;
-    if (count == 0) {
-        return BK_OK;
-    }
-    return apply_fail(apply, BK_INVALID, "%zu mistake%s, nothing was changed; the first: %s%s%s",
-                      count, count > 1 ? "s" : "", problems->at[0].field,
-                      problems->at[0].field[0] ? ": " : "", problems->at[0].message);
-}
-
+/* With mistakes in it, nothing is removed: what the set does not name any more is not known. */
 static enum bk_err run_steps(struct apply *apply)
 {
     enum bk_err err = put_all(apply);
-    if (err == BK_OK && apply->options->prune) {
+    if (err == BK_OK && apply->options->prune && apply->outcome->problems.count == 0) {
         err = find_pruned(apply);
     }
     if (err == BK_OK) {
@@ -644,7 +643,7 @@ static enum bk_err run_steps(struct apply *apply)
         err = compile_all(apply);
     }
     if (err == BK_OK) {
-        err = say_problems(apply);
+        err = apply->decoded_count > 0 ? BK_INVALID : apply_say_problems(apply);
     }
     return err;
 }
@@ -810,6 +809,11 @@ static enum bk_err execute(struct apply *apply)
 {
     enum bk_err err = store_update(apply->hub->store, run, apply);
     bool committed = err == BK_OK;
+    if (apply->decoded_count > 0 && err != BK_NO_MEMORY) {
+        bk_assert(!committed);
+        apply->outcome->message = NULL; /* mistakes of the text before whatever else */
+        err = apply_say_problems(apply);
+    }
     if (err == BK_CANCELLED) {
         err = BK_OK;
     }
@@ -833,6 +837,21 @@ static enum bk_err execute(struct apply *apply)
         apply_fail(apply, err, "%s, nothing was changed", bk_err_text(err));
     }
     return err;
+}
+
+/* What was decoded has mistakes: all else that is wrong with the set is found, too, and nothing
+ * done. */
+static void apply_look_only(struct apply *apply)
+{
+    const struct resource_problems *problems = &apply->outcome->problems;
+    apply->decoded_count = problems->count;
+    apply->decoded_dropped = problems->dropped;
+    if (problems->count > 0) {
+        apply->look_only = *apply->options;
+        apply->look_only.dry_run = true;
+        apply->look_only.prune = false;
+        apply->options = &apply->look_only;
+    }
 }
 
 static void apply_init(struct apply *apply, struct hub *hub, const struct apply_options *options,
@@ -862,6 +881,7 @@ static void apply_fini(struct apply *apply)
     free(apply->sorted);
     free(apply->removals);
     free(apply->wanted);
+    free(apply->unread);
     free(apply->users);
     free(apply->changes);
     free(apply->targets);
@@ -897,8 +917,8 @@ static enum bk_err imply_documents(struct apply *apply, struct json_tree *tree,
     size_t count = apply->count;
     for (size_t i = 0; i < count; i++) {
         const struct resource_document *document = &documents[i];
-        if (document->kind != RESOURCE_INTEGRATION_LINK || !document->spec.link.type ||
-            !document->spec.link.type->makes_hook) {
+        if (document->kind != RESOURCE_INTEGRATION_LINK || document->broken ||
+            !document->spec.link.type || !document->spec.link.type->makes_hook) {
             continue;
         }
         yyjson_mut_val *root = link_source_document(document, tree);
@@ -939,9 +959,13 @@ static void decode_one(struct apply *apply, struct json_tree *tree, yyjson_mut_v
         want_document(apply, tree, root, &expect, number);
         return;
     }
-    size_t index = apply->count++;
-    resource_decode(tree, index, root, &expect, &documents[index], &apply->outcome->problems);
-    apply->works[index].document = &documents[index];
+    struct resource_document *document = &documents[apply->count];
+    resource_decode(tree, number, root, &expect, document, &apply->outcome->problems);
+    if (document->addressed) {
+        apply->works[apply->count++].document = document;
+    } else {
+        apply->unread[apply->unread_count++] = document->name;
+    }
 }
 
 /* At most so many documents are implied. */
@@ -977,7 +1001,8 @@ static enum bk_err decode_all(struct apply *apply, struct json_tree *tree)
     apply->works = calloc(count + links + 1, sizeof *apply->works);
     apply->sorted = calloc(count + links + 1, sizeof(struct apply_work *));
     apply->wanted = calloc(apply->options->remove ? count + 1 : 1, sizeof *apply->wanted);
-    if (!documents || !apply->works || !apply->sorted || !apply->wanted) {
+    apply->unread = calloc(count + 1, sizeof *apply->unread);
+    if (!documents || !apply->works || !apply->sorted || !apply->wanted || !apply->unread) {
         return BK_NO_MEMORY;
     }
     for (size_t i = 0; i < tree->count; i++) {
@@ -992,12 +1017,11 @@ static enum bk_err decode_all(struct apply *apply, struct json_tree *tree)
             decode_one(apply, tree, item, documents, number++);
         }
     }
-    bk_assert(apply->options->remove || apply->count == count);
-    enum bk_err err = say_problems(apply);
-    if (err == BK_OK && links > 0) {
-        err = imply_documents(apply, tree, documents);
-        err = err == BK_OK ? say_problems(apply) : err;
+    enum bk_err err = links > 0 ? imply_documents(apply, tree, documents) : BK_OK;
+    if (err == BK_OK && (apply->options->remove || apply->count == 0)) {
+        err = apply_say_problems(apply);
     }
+    apply_look_only(apply);
     return err;
 }
 

@@ -196,6 +196,10 @@ enum bk_err apply_refer(struct apply *apply, struct apply_work *work, enum resou
 {
     struct record record;
     struct slice canvas = work->canvas;
+    if (apply_is_doubtful(apply, kind, canvas, name)) {
+        work->failed = true;
+        return BK_NOT_FOUND;
+    }
     enum bk_err err = find_target(apply, kind, name, &canvas, &record);
     if (err == BK_NOT_FOUND) {
         apply_wrong(apply, work, place, path, "there is no %s \"%.*s\"%s",
@@ -220,6 +224,10 @@ enum bk_err apply_refer_secret(struct apply *apply, struct apply_work *work,
 {
     struct record record;
     struct slice canvas = work->canvas;
+    if (apply_is_doubtful(apply, RESOURCE_SECRET, canvas, ref->name)) {
+        work->failed = true;
+        return BK_NOT_FOUND;
+    }
     enum bk_err err = find_target(apply, RESOURCE_SECRET, ref->name, &canvas, &record);
     if (err == BK_NOT_FOUND) {
         apply_wrong(

@@ -13,6 +13,9 @@ struct apply_kind {
     /* Fill apply->spec, slots, compiled and references from work->document; apply->old is the
      * record before when apply->existed. Mistakes: apply_wrong() and BK_OK. */
     enum bk_err (*build)(struct apply *apply, struct apply_work *work);
+    /* Only look whether what it refers to is there: of a document with other mistakes, so each
+     * field may be empty. NULL = it refers to nothing. */
+    enum bk_err (*refer)(struct apply *apply, struct apply_work *work);
     /* Behind the record, when it was new or differs: indexes of this kind's own. NULL = none. */
     enum bk_err (*index)(struct apply *apply, struct apply_work *work, uint64_t number);
     /* The object goes; apply->old is it. NULL = nothing to do. */
@@ -26,8 +29,8 @@ struct apply_kind {
 };
 
 extern const struct apply_kind apply_secret_kind, apply_integration_kind, apply_source_kind,
-    apply_destination_kind,
-    apply_route_kind, apply_user_kind, apply_team_kind, apply_person_kind, apply_link_kind;
+    apply_destination_kind, apply_route_kind, apply_user_kind, apply_team_kind, apply_person_kind,
+    apply_link_kind;
 
 /* ---- sealed values: slots of the record */
 
@@ -48,6 +51,14 @@ struct source_secret;
 enum bk_err apply_secret_source(struct apply *apply, struct apply_work *work,
                                 const struct resource_source_secret *secret, const char *field,
                                 const char *path, struct source_secret *ret_secret) BK_MUST_CHECK;
+/* For apply_kind.refer: when it is a reference, is it there? `path` is the field it stands in. */
+enum bk_err apply_look_secret(struct apply *apply, struct apply_work *work,
+                              const struct resource_source_secret *secret,
+                              const char *path) BK_MUST_CHECK;
+/* The same of an object. */
+enum bk_err apply_look_object(struct apply *apply, struct apply_work *work, enum resource_kind kind,
+                              struct slice name, struct json_place place,
+                              const char *path) BK_MUST_CHECK;
 
 /* ---- references: an object that is referred to cannot be deleted */
 

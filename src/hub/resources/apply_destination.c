@@ -91,7 +91,7 @@ static void write_destination(struct buf *json, const struct resource_destinatio
     write_headers(&writer, destination);
     spec_open(&writer, "signing");
     spec_text(&writer, "scheme",
-               destination->unsigned_ ? SLICE("none") : SLICE("standard-webhooks"));
+              destination->unsigned_ ? SLICE("none") : SLICE("standard-webhooks"));
     if (destination->secret_count > 0) {
         spec_secrets(&writer, destination->secrets, destination->secret_count);
     }
@@ -235,6 +235,33 @@ static enum bk_err destination_build(struct apply *apply, struct apply_work *wor
     return err;
 }
 
+static enum bk_err destination_refer(struct apply *apply, struct apply_work *work)
+{
+    const struct resource_destination *destination = &work->document->spec.destination;
+    enum bk_err err = BK_OK;
+    for (unsigned i = 0; err == BK_OK && i < destination->secret_count; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "spec.%s", secret_slots[i]);
+        err = apply_look_secret(apply, work, &destination->secrets[i], path);
+    }
+    for (unsigned i = 0; err == BK_OK && i < destination->header_count; i++) {
+        const struct resource_destination_header *header = &destination->headers[i];
+        char path[96];
+        snprintf(path, sizeof path, "spec.headers.%.*s",
+                 (int)(header->name.bytes > 60 ? 60 : header->name.bytes),
+                 (const char *)(header->name.at ? header->name.at : (const uint8_t *)""));
+        err =
+            header->text.plain ? BK_OK : apply_look_secret(apply, work, &header->text.value, path);
+    }
+    for (unsigned i = 0; err == BK_OK && i < RESOURCE_TLS_COUNT; i++) {
+        const struct resource_text *text = destination->tls[i];
+        char path[64];
+        snprintf(path, sizeof path, "spec.tls.%s", resource_tls_names[i]);
+        err = text && !text->plain ? apply_look_secret(apply, work, &text->value, path) : BK_OK;
+    }
+    return err;
+}
+
 /* ---- indexes, compiling */
 
 static enum bk_err destination_index(struct apply *apply, struct apply_work *work, uint64_t number)
@@ -245,9 +272,8 @@ static enum bk_err destination_index(struct apply *apply, struct apply_work *wor
         return BK_OK;
     }
     key_target(&key, number);
-    return store_put(
-        apply->txn, key_slice(&key),
-        address_value(work, resource_kind_info(work->kind)->key, SLICE_EMPTY, &value));
+    return store_put(apply->txn, key_slice(&key),
+                     address_value(work, resource_kind_info(work->kind)->key, SLICE_EMPTY, &value));
 }
 
 static enum bk_err destination_unindex(struct apply *apply, struct apply_work *work)
@@ -311,6 +337,7 @@ static enum bk_err destination_compile(struct apply *apply, struct slice canvas,
 }
 
 const struct apply_kind apply_destination_kind = {.build = destination_build,
+                                                  .refer = destination_refer,
                                                   .index = destination_index,
                                                   .unindex = destination_unindex,
                                                   .compile = destination_compile,

@@ -176,5 +176,9 @@ void apply_error_json(const struct apply_outcome *outcome, enum bk_err err, stru
         }
         buf_add_byte(json, '}');
     }
-    buf_add_str(json, "]}");
+    buf_add_byte(json, ']');
+    if (problems->dropped > 0) {
+        buf_printf(json, ",\"more\":%zu", problems->dropped);
+    }
+    buf_add_byte(json, '}');
 }

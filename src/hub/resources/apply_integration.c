@@ -154,6 +154,14 @@ static enum bk_err integration_build(struct apply *apply, struct apply_work *wor
     return err == BK_OK ? check_audience(apply, work, integration) : err;
 }
 
+static enum bk_err integration_refer(struct apply *apply, struct apply_work *work)
+{
+    const struct resource_integration *integration = &work->document->spec.integration;
+    return integration->has_credential
+               ? apply_look_secret(apply, work, &integration->credential, "spec.auth")
+               : BK_OK;
+}
+
 /* Does it lead elsewhere than before? Then what goes through it has to follow. */
 static enum bk_err compare_addresses(struct apply *apply, struct apply_work *work)
 {
@@ -209,6 +217,7 @@ static enum bk_err integration_compile(struct apply *apply, struct slice canvas,
 }
 
 const struct apply_kind apply_integration_kind = {.build = integration_build,
+                                                  .refer = integration_refer,
                                                   .index = integration_index,
                                                   .unindex = integration_unindex,
                                                   .compile = integration_compile};

@@ -410,6 +410,13 @@ enum bk_err apply_put(struct apply *apply, struct apply_work *work)
     return err;
 }
 
+enum bk_err apply_look(struct apply *apply, struct apply_work *work)
+{
+    const struct apply_kind *kind = apply_kind_of(work->kind);
+    scratch_reset(apply);
+    return kind->refer ? kind->refer(apply, work) : BK_OK;
+}
+
 /* ---- removing */
 
 /* A person's token would be nobody's. */

@@ -35,6 +35,13 @@ static enum bk_err refer(struct apply *apply, struct apply_work *work, enum reso
     return err == BK_NOT_FOUND ? BK_OK : err;
 }
 
+/* Of a document with mistakes. */
+static enum bk_err look(struct apply *apply, struct apply_work *work, enum resource_kind kind,
+                        const struct resource_ref *ref, const char *path)
+{
+    return apply_look_object(apply, work, kind, ref->name, ref->place, path);
+}
+
 /* ---- User */
 
 static enum bk_err user_build(struct apply *apply, struct apply_work *work)
@@ -74,7 +81,19 @@ static enum bk_err team_build(struct apply *apply, struct apply_work *work)
     return err;
 }
 
-const struct apply_kind apply_team_kind = {.build = team_build};
+static enum bk_err team_refer(struct apply *apply, struct apply_work *work)
+{
+    const struct resource_team *team = &work->document->spec.team;
+    enum bk_err err = BK_OK;
+    char path[64];
+    for (unsigned i = 0; err == BK_OK && i < team->member_count; i++) {
+        snprintf(path, sizeof path, "spec.members[%u]", i);
+        err = look(apply, work, RESOURCE_USER, &team->members[i], path);
+    }
+    return err;
+}
+
+const struct apply_kind apply_team_kind = {.build = team_build, .refer = team_refer};
 
 /* ---- IntegrationUser */
 
@@ -145,6 +164,14 @@ static enum bk_err person_build(struct apply *apply, struct apply_work *work)
     return err;
 }
 
+static enum bk_err person_refer(struct apply *apply, struct apply_work *work)
+{
+    const struct resource_integration_user *person = &work->document->spec.person;
+    enum bk_err err =
+        look(apply, work, RESOURCE_INTEGRATION, &person->integration, "spec.integration");
+    return err == BK_OK ? look(apply, work, RESOURCE_USER, &person->user, "spec.user") : err;
+}
+
 static enum bk_err person_index(struct apply *apply, struct apply_work *work, uint64_t number)
 {
     (void)number;
@@ -157,7 +184,7 @@ static enum bk_err person_unindex(struct apply *apply, struct apply_work *work)
 }
 
 const struct apply_kind apply_person_kind = {
-    .build = person_build, .index = person_index, .unindex = person_unindex};
+    .build = person_build, .refer = person_refer, .index = person_index, .unindex = person_unindex};
 
 /* ---- IntegrationLink */
 
@@ -352,6 +379,25 @@ static enum bk_err link_build(struct apply *apply, struct apply_work *work)
     return err == BK_OK && apply->arena->overflow ? BK_NO_MEMORY : err;
 }
 
+static enum bk_err link_refer(struct apply *apply, struct apply_work *work)
+{
+    const struct resource_integration_link *link = &work->document->spec.link;
+    const struct {
+        enum resource_kind kind;
+        const struct resource_ref *ref;
+        const char *path;
+    } refs[] = {{RESOURCE_INTEGRATION, &link->integration, "spec.integration"},
+                {RESOURCE_TEAM, &link->team, "spec.team"},
+                {RESOURCE_USER, &link->user, "spec.user"},
+                {RESOURCE_EVENT_SOURCE, &link->source, "spec.source"},
+                {RESOURCE_DESTINATION, &link->destination, "spec.destination"}};
+    enum bk_err err = BK_OK;
+    for (unsigned i = 0; err == BK_OK && i < sizeof refs / sizeof refs[0]; i++) {
+        err = look(apply, work, refs[i].kind, refs[i].ref, refs[i].path);
+    }
+    return err;
+}
+
 static enum bk_err link_index(struct apply *apply, struct apply_work *work, uint64_t number)
 {
     (void)number;
@@ -364,4 +410,4 @@ static enum bk_err link_unindex(struct apply *apply, struct apply_work *work)
 }
 
 const struct apply_kind apply_link_kind = {
-    .build = link_build, .index = link_index, .unindex = link_unindex};
+    .build = link_build, .refer = link_refer, .index = link_index, .unindex = link_unindex};

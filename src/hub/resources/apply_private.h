@@ -67,7 +67,13 @@ struct apply {
 
     struct apply_work *works; /* one per document */
     size_t count;
-    struct apply_work **sorted;  /* the same, by kind, canvas, name */
+    struct apply_work **sorted; /* the same, by kind, canvas, name */
+    struct slice *unread;       /* names of documents of the set that are no work: no known kind */
+    size_t unread_count;
+    /* Mistakes of the documents as such, before those of the set; with any, `options` is
+     * look_only. */
+    size_t decoded_count, decoded_dropped;
+    struct apply_options look_only;
     struct apply_wanted *wanted; /* objects to be deleted */
     size_t wanted_count;
     size_t waiting_count; /* of them */
@@ -119,6 +125,25 @@ enum bk_err apply_add_change(struct apply *apply, const struct source_change *ch
 
 /* A zeroed one, to be filled; apply->target_count-- takes it back. NULL = no memory. */
 struct apply_target *apply_add_target(struct apply *apply);
+
+/* ---- apply_check.c: every mistake in one round */
+
+/* Where the field of a mistake stands, when all that is known is a place of its document or spec.
+ */
+struct json_place apply_place(const struct apply_work *work, struct json_place place,
+                              const char *field);
+/* Is this an object that the set declares, but wrongly? Then nothing can be said about what refers
+ * to it. */
+bool apply_is_doubtful(const struct apply *apply, enum resource_kind kind, struct slice canvas,
+                       struct slice name);
+/* BK_OK without mistakes. Else they are in the order of the text, each once, and the message tells
+ * how many. */
+enum bk_err apply_say_problems(struct apply *apply) BK_MUST_CHECK;
+/* NULL = it is not in the set. */
+struct apply_work *apply_find_work(const struct apply *apply, enum resource_kind kind,
+                                   struct slice canvas, struct slice name);
+/* Of a document with mistakes: is what it refers to there? */
+enum bk_err apply_look(struct apply *apply, struct apply_work *work) BK_MUST_CHECK;
 
 /* Create or update one object from its document. An error ends the transaction; mistakes only mark
  * the work as failed. */

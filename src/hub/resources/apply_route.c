@@ -64,6 +64,24 @@ static enum bk_err route_build(struct apply *apply, struct apply_work *work)
     return BK_OK;
 }
 
+static enum bk_err route_refer(struct apply *apply, struct apply_work *work)
+{
+    const struct resource_route *route = &work->document->spec.route;
+    enum bk_err err = BK_OK;
+    char path[64];
+    for (unsigned i = 0; err == BK_OK && i < route->from_count; i++) {
+        snprintf(path, sizeof path, "spec.from[%u].source", i);
+        err = apply_look_object(apply, work, RESOURCE_EVENT_SOURCE, route->from[i].name,
+                                route->from[i].place, path);
+    }
+    for (unsigned i = 0; err == BK_OK && i < route->to_count; i++) {
+        snprintf(path, sizeof path, "spec.to[%u].destination", i);
+        err = apply_look_object(apply, work, RESOURCE_DESTINATION, route->to[i].name,
+                                route->to[i].place, path);
+    }
+    return err;
+}
+
 static enum bk_err route_index(struct apply *apply, struct apply_work *work, uint64_t number)
 {
     struct key key, value;
@@ -71,9 +89,8 @@ static enum bk_err route_index(struct apply *apply, struct apply_work *work, uin
         return BK_OK;
     }
     key_target(&key, number);
-    return store_put(
-        apply->txn, key_slice(&key),
-        address_value(work, resource_kind_info(work->kind)->key, SLICE_EMPTY, &value));
+    return store_put(apply->txn, key_slice(&key),
+                     address_value(work, resource_kind_info(work->kind)->key, SLICE_EMPTY, &value));
 }
 
 static enum bk_err route_unindex(struct apply *apply, struct apply_work *work)
@@ -110,12 +127,13 @@ static enum bk_err route_compile(struct apply *apply, struct slice canvas, struc
     if (err == BK_NO_MEMORY) {
         return err;
     }
-    apply_wrong(apply, blame, blame->document->spec_place, "spec", "%s%s", own ? "" : "a route: ",
-                message);
+    apply_wrong(apply, blame, blame->document->spec_place, "spec", "%s%s",
+                own ? "" : "a route: ", message);
     return BK_OK;
 }
 
 const struct apply_kind apply_route_kind = {.build = route_build,
+                                            .refer = route_refer,
                                             .index = route_index,
                                             .unindex = route_unindex,
                                             .compile = route_compile,

@@ -356,6 +356,22 @@ static enum bk_err source_build(struct apply *apply, struct apply_work *work)
     return err;
 }
 
+static enum bk_err source_refer(struct apply *apply, struct apply_work *work)
+{
+    const struct resource_event_source *source = &work->document->spec.source;
+    enum bk_err err = apply_look_object(apply, work, RESOURCE_INTEGRATION, source->integration,
+                                        source->integration_place, "spec.integration.name");
+    for (unsigned i = 0; err == BK_OK && i < source->secret_count; i++) {
+        char path[80];
+        snprintf(path, sizeof path, "spec.verification.%s", slot_names[i]);
+        err = apply_look_secret(apply, work, &source->secrets[i], path);
+    }
+    return err == BK_OK && source->verify_token
+               ? apply_look_secret(apply, work, source->verify_token,
+                                   "spec.verification.verifyToken")
+               : err;
+}
+
 /* ---- indexes */
 
 static enum bk_err source_index(struct apply *apply, struct apply_work *work, uint64_t number)
@@ -472,6 +488,7 @@ static enum bk_err source_compile(struct apply *apply, struct slice canvas, stru
 }
 
 const struct apply_kind apply_source_kind = {.build = source_build,
+                                             .refer = source_refer,
                                              .index = source_index,
                                              .unindex = source_unindex,
                                              .compile = source_compile,

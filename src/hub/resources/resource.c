@@ -263,18 +263,21 @@ static void decode_metadata(struct decoder *decoder, const struct decode_object 
                      RESOURCE_DESCRIPTION_BYTES_MAX);
     }
     enum resource_domain domain = decode_domain(decoder, &metadata);
+    bool known_kind = document->kind != RESOURCE_KIND_COUNT;
     if (document->kind == RESOURCE_SECRET || document->kind == RESOURCE_INTEGRATION) {
         document->domain = domain;
     }
     const char *field = decode_field(&metadata, "canvasId") ? "canvasId" : "canvasName";
     struct slice canvas = decode_text(decoder, &metadata, field);
-    if (canvas.bytes > 0 && !resource_name_valid(canvas)) {
+    bool canvas_wrong = canvas.bytes > 0 && !resource_name_valid(canvas);
+    if (canvas_wrong) {
         decode_wrong(decoder, &metadata, field, "must be " NAME_RULE);
     }
     document->canvas = canvas.bytes > 0 ? canvas : expect->canvas;
-    if (!kinds[document->kind].in_canvas) {
+    if (known_kind && !kinds[document->kind].in_canvas) {
         document->canvas = SLICE_EMPTY;
     }
+    document->addressed = known_kind && resource_name_valid(document->name) && !canvas_wrong;
 }
 
 /* What a document is about. False: its kind is not known. */
@@ -283,7 +286,10 @@ static bool decode_head(struct decoder *decoder, const struct decode_object *roo
                         struct resource_document *ret_document)
 {
     static const char *const known[] = {"apiVersion", "kind", "metadata", "spec", "status", NULL};
-    *ret_document = (struct resource_document){.index = decoder->document, .place = root->place};
+    *ret_document = (struct resource_document){.index = decoder->document,
+                                               .place = root->place,
+                                               .root = root->value,
+                                               .kind = RESOURCE_KIND_COUNT};
     if (!yyjson_mut_is_obj(root->value)) {
         resource_problem_add(decoder->problems, decoder->document, root->place, "",
                              "must be a map with kind, metadata and spec");
@@ -294,11 +300,12 @@ static bool decode_head(struct decoder *decoder, const struct decode_object *roo
     if (version.bytes > 0 && !slice_equal(version, SLICE("v1"))) {
         decode_wrong(decoder, root, "apiVersion", "must be v1");
     }
-    if (!decode_kind(decoder, root, expect, &ret_document->kind)) {
-        return false;
+    bool known_kind = decode_kind(decoder, root, expect, &ret_document->kind);
+    if (!known_kind) {
+        ret_document->kind = RESOURCE_KIND_COUNT;
     }
     decode_metadata(decoder, root, expect, ret_document);
-    return true;
+    return known_kind;
 }
 
 bool resource_decode_address(struct json_tree *tree, size_t index, yyjson_mut_val *value,
@@ -347,5 +354,6 @@ bool resource_decode(struct json_tree *tree, size_t index, yyjson_mut_val *value
             decode_known(&decoder, &spec, nothing);
         }
     }
-    return problems->count + problems->dropped == before;
+    ret_document->broken = problems->count + problems->dropped != before;
+    return !ret_document->broken;
 }

@@ -164,8 +164,8 @@ struct resource_event_source {
     struct slice dedupe_text;
     uint64_t body_bytes; /* 0 = the default */
     bool per_second_given;
-    uint32_t per_second;      /* 0 = no limit */
-    struct slice integration; /* empty = none: the user tells the provider */
+    uint32_t per_second;                     /* 0 = no limit */
+    struct slice integration;                /* empty = none: the user tells the provider */
     enum resource_domain integration_domain; /* as in a resource_secret_ref */
     struct json_place integration_place;
     struct slice resource_type;
@@ -197,9 +197,9 @@ struct resource_integration {
     struct slice client_id;
     struct slice scopes; /* separated by blanks */
     struct slice authorize_url, token_url, revoke_url, identity_url;
-    struct slice issuer; /* of ID tokens, letter by letter */
+    struct slice issuer;   /* of ID tokens, letter by letter */
     struct slice audience; /* of tokens that we issue for its calls; empty = its id */
-    bool client_basic;   /* the client shows itself by Basic, not in the form */
+    bool client_basic;     /* the client shows itself by Basic, not in the form */
     bool oidc_given;
     bool oidc_enabled;
     yyjson_mut_val *claims; /* NULL = none */
@@ -333,7 +333,10 @@ struct resource_secret {
 
 struct resource_document {
     size_t index;
-    bool implied; /* nobody wrote it: another document of the set wants it */
+    bool implied;   /* nobody wrote it: another document of the set wants it */
+    bool broken;    /* it has mistakes: of its spec only what it refers to can be looked at */
+    bool addressed; /* its kind, name and canvas are right */
+    yyjson_mut_val *root;
     enum resource_kind kind;
     struct slice name;
     struct slice canvas; /* "" for a Canvas */
@@ -363,7 +366,8 @@ struct resource_expect {
     struct slice name;
 };
 
-/* Decode one document. False when anything was wrong: then problems has grown. */
+/* Decode one document. False when anything was wrong: then problems has grown, and the document is
+ * broken. Of one whose kind is not known, the name is what it says. */
 bool resource_decode(struct json_tree *tree, size_t index, yyjson_mut_val *root,
                      const struct resource_expect *expect, struct resource_document *ret_document,
                      struct resource_problems *problems);
