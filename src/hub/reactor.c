@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "base/time.h"
 #include "http/client.h"
+#include "hub/ingress/counters.h"
 #include "net/dns.h"
 
 #include <limits.h>
@@ -690,11 +691,5 @@ const struct metrics_reactor *reactor_metrics(const struct reactor *reactor)
 
 const struct metrics_source *reactor_source_metrics(const struct reactor *reactor, uint64_t number)
 {
-    uint64_t chunk = number / COUNTER_CHUNK;
-    if (chunk >= COUNTER_CHUNKS) {
-        return NULL;
-    }
-    const struct metrics_source *counters =
-        __atomic_load_n(&reactor->ingress.counters[chunk], __ATOMIC_ACQUIRE);
-    return counters ? &counters[number % COUNTER_CHUNK] : NULL;
+    return counters_read(&reactor->ingress, number);
 }

@@ -1,22 +1,16 @@
 /* ingress.h - the path of one webhook on one core, from a whole request to its answer.
  *
- * Addresses   /hooks/{path}; /api/v1/sources/{path}[/{type}] with Superplane's answers; and for the
- *             source whose path is its type: /integrations/{type}/hook (I Done This, answered
- *             empty) and, of type github, /hooks (Gitploy).
  * Purpose     Find the source, check method, size and rate, verify, de-duplicate, append, wait for
- *             the disk, answer. Order: reference providers, rules for every inbound source.
+ *             the disk, answer. Which file does what: intake.h. Order: reference providers, rules
+ *             for every inbound source.
+ * Addresses   hook_address.h; besides hooks fixed_paths.h.
  * Answers     200 {"id"} once durable, 200 {"id","duplicate":true}, 401, 404, 405, 413, 429, 503.
  * Disk        A flush that takes INGRESS_PATIENCE_NS is waited for no longer: who waits is told
  *             503, and so is who comes, until it is over. What was told so may be stored all the
  *             same; its claims are kept until that is known, so a sender that tries again is a
  *             duplicate.
- * Quarantine  Refused requests are journalled with their reason, within a budget per core that no
- *             source may use up alone.
  * Threads     One core. Nothing here blocks, locks or reads the database; memory is taken only for
  *             a batch while it is taken apart, and for who is given up (Disk).
- * Batches     A request that carries several events (providers/batch.h) becomes as many records in
- *             one frame of the journal: all of them are durable before the 200, a crash leaves all
- *             or none. Each is de-duplicated by itself.
  */
 #ifndef BECKET_HUB_INGRESS_H
 #define BECKET_HUB_INGRESS_H
@@ -74,7 +68,6 @@ struct ingress {
     struct metrics_reactor *metrics;
     struct list
         waiting; /* exchanges; those of duplicates wait for older records than their neighbours */
-    unsigned waiting_count;
     uint64_t appended;   /* the last sequence that somebody waits for */
     struct list foreign; /* other cores' duplicates that wait for our records */
     /* Records that were refused, latest ranges: durable_through passes them later. */

@@ -28,9 +28,9 @@ struct source {
     size_t scheme_bytes;
     struct source_state *state; /* not NULL where interval_ns is not 0 */
     uint64_t body_bytes_max;
-    int64_t dedupe_window_ns;    /* 0 = off */
-    uint64_t interval_ns;        /* rate limit: one event each; 0 = none */
-    struct filter_set **events;  /* owned: which events are taken; none = all */
+    int64_t dedupe_window_ns;   /* 0 = off */
+    uint64_t interval_ns;       /* rate limit: one event each; 0 = none */
+    struct filter_set **events; /* owned: which events are taken; none = all */
     unsigned event_count;
     struct source *retired_next; /* the writer's, as is `removed` */
     bool removed;
