@@ -17,8 +17,16 @@ struct json_node {
 
 void json_tree_init(struct json_tree *tree)
 {
-    *tree = (struct json_tree){0};
+    *tree = (struct json_tree){.scale = 1};
     arena_init(&tree->arena, TREE_BYTES_MAX);
+}
+
+void json_tree_enlarge(struct json_tree *tree, size_t scale)
+{
+    bk_assert(tree->nodes == 0 && scale > 0);
+    tree->scale = scale;
+    arena_fini(&tree->arena);
+    arena_init(&tree->arena, scale * TREE_BYTES_MAX);
 }
 
 void json_tree_fini(struct json_tree *tree)
@@ -48,7 +56,7 @@ bool json_tree_add_root(struct json_tree *tree, yyjson_mut_val *root)
 yyjson_mut_val *json_new(struct json_tree *tree, struct json_place place)
 {
     if (tree->slab_free == 0) {
-        if (tree->nodes >= JSON_NODES_MAX) {
+        if (tree->nodes >= tree->scale * JSON_NODES_MAX) {
             return NULL;
         }
         tree->slab = arena_take(&tree->arena, SLAB_NODES * sizeof(struct json_node));
@@ -222,7 +230,7 @@ static struct json_place place_at(struct slice text, size_t at)
 }
 
 /* Depth and size before anything is built; does not care whether the text is valid. */
-static enum bk_err check_bounds(struct slice text, struct json_problem *problem)
+static enum bk_err check_bounds(struct slice text, size_t nodes_max, struct json_problem *problem)
 {
     size_t depth = 0, nodes = 1;
     bool in_string = false;
@@ -247,7 +255,7 @@ static enum bk_err check_bounds(struct slice text, struct json_problem *problem)
             nodes++;
         }
     }
-    if (nodes > JSON_NODES_MAX) {
+    if (nodes > nodes_max) {
         return fail(problem, place_at(text, 0), BK_TOO_LARGE, "too many values (limit 1000000)");
     }
     return BK_OK;
@@ -424,13 +432,13 @@ static const yyjson_alc wiping = {wiping_malloc, wiping_realloc, wiping_free, NU
 enum bk_err json_parse(struct slice text, struct json_tree *tree, struct json_problem *ret_problem)
 {
     *ret_problem = (struct json_problem){0};
-    if (text.bytes > JSON_TEXT_BYTES_MAX) {
+    if (text.bytes > tree->scale * JSON_TEXT_BYTES_MAX) {
         return fail(ret_problem, (struct json_place){1, 1}, BK_TOO_LARGE, "larger than 8 MiB");
     }
     if (slice_starts(text, SLICE("\xef\xbb\xbf"))) {
         text = slice_skip(text, 3);
     }
-    enum bk_err err = check_bounds(text, ret_problem);
+    enum bk_err err = check_bounds(text, tree->scale * JSON_NODES_MAX, ret_problem);
     if (err != BK_OK) {
         return err;
     }

@@ -42,12 +42,16 @@ struct json_tree {
     size_t count;
     size_t roots_size; /* json.c's and yaml.c's */
     size_t nodes;
+    size_t scale; /* times the limits */
     struct json_node *slab;
     size_t slab_free;
 };
 
 void json_tree_init(struct json_tree *tree);
 void json_tree_fini(struct json_tree *tree);
+/* Of a fresh tree: so many times the limits on text and nodes. For what a program of ours answered,
+ * which may be longer than what it was sent. */
+void json_tree_enlarge(struct json_tree *tree, size_t scale);
 
 /* Parse one JSON text into tree->roots[0]. BK_INVALID or BK_TOO_LARGE with *ret_problem filled. */
 enum bk_err json_parse(struct slice text, struct json_tree *tree,

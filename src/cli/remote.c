@@ -243,10 +243,14 @@ void remote_nothing(const char *what, enum print_format format)
 bool remote_json(const struct client_response *response, struct json_tree *tree)
 {
     struct json_problem problem;
-    if (json_parse(buf_slice(&response->body), tree, &problem) == BK_OK) {
+    json_tree_enlarge(tree, 1 + ANSWER_BYTES_MAX / JSON_TEXT_BYTES_MAX);
+    enum bk_err err = json_parse(buf_slice(&response->body), tree, &problem);
+    if (err == BK_OK) {
         return true;
     }
-    cli_error("the answer is not JSON; is --server the admin address of becket?");
+    cli_error(err == BK_INVALID
+                  ? "the answer is not JSON; is --server the admin address of becket?"
+                  : "the answer is too large to be read here; what was asked for may be done");
     return false;
 }
 

@@ -101,6 +101,22 @@ static void test_sizes(void)
     text[0] = '[';
     text[bytes - 1] = '\0';
     is_int(parse(text), BK_TOO_LARGE, "over a million values");
+    memset(text, ' ', bytes);
+    text[0] = '1';
+    json_tree_fini(&tree);
+    json_tree_init(&tree);
+    json_tree_enlarge(&tree, 2);
+    is_int(json_parse(slice_of(text, bytes), &tree, &problem), BK_OK, "over 8 MiB, where it may");
+    text[0] = '[';
+    for (unsigned i = 1; i < 2 * 1100000; i += 2) {
+        memcpy(text + i, "1,", 2);
+    }
+    memcpy(text + 2 * 1100000, "1]", 2);
+    json_tree_fini(&tree);
+    json_tree_init(&tree);
+    json_tree_enlarge(&tree, 2);
+    is_int(json_parse(slice_of(text, bytes), &tree, &problem), BK_OK,
+           "over a million values, where there may be: %s", problem.message);
     free(text);
 }
 

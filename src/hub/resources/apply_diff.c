@@ -93,7 +93,9 @@ const char *apply_action_name(enum apply_action action)
 
 static void add_text_field(struct buf *json, const char *name, const char *text)
 {
-    buf_printf(json, ",\"%s\":", name);
+    buf_add_str(json, ",\""); /* many times in a large apply: no printf */
+    buf_add_str(json, name);
+    buf_add_str(json, "\":");
     json_add_string(json, slice_str(text));
 }
 
