@@ -16,9 +16,10 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #define SECOND_NS     1000000000ULL
-#define NAMES_DEFAULT 512U
+#define NAMES_DEFAULT 1024U
 #define TTL_MIN_S     5U
 #define TTL_MAX_S     3600U
 #define STALE_NS      (3600 * SECOND_NS)
@@ -30,13 +31,22 @@
  * works nearly everywhere, is worth a longer wait. */
 #define WAIT_V6_NS (SECOND_NS / 20)
 #define WAIT_V4_NS SECOND_NS
-/* Names that are being asked for at once; others wait for their turn. Those that nobody answered
- * for the last time have half of it, and go behind the others: each takes as long as a question
- * may. */
-#define ASKING_MAX          64U
-#define ASKING_MAX_DOUBTFUL (ASKING_MAX / 2)
-/* One for each question, as many that are closing (a reload), and connections to servers. */
-#define SOCKETS_MAX (2 * ASKING_MAX * FAMILIES + 32U)
+/* Names that are being asked for at once, as far as there are descriptors; others wait for their
+ * turn. A name that nobody answers for takes as long as a question may, so it is no measure for
+ * others: only those that were asked for in the last quarter of a second count as young, and only
+ * the young ones are few. Names that were answered for before do not wait for young ones, and have
+ * an eighth of all places for themselves; those that nobody answered for the last time go behind
+ * all others, and leave a quarter to them. */
+#define ASKED_MAX          512U
+#define ASKED_MIN          64U
+#define ASKED_KNOWN_SHARE  8U
+#define YOUNG_MAX          128U
+#define YOUNG_DOUBTFUL_MAX 32U
+#define YOUNG_NS           (SECOND_NS / 4)
+/* Of the process' descriptors, for the questions of one core: two each. */
+#define DESCRIPTORS_SHARE 16U
+/* So large a part of the names may wait as doubtful ones; others are not asked for at all. */
+#define DOUBTFUL_SHARE 2U
 /* Answers above come again by TCP; below, they are never cut into fragments. */
 #define EDNS_BYTES 1232
 /* Each question has a socket, and so a random port, of its own; and what is wrong with an answer is
@@ -54,13 +64,19 @@ struct query {
 
 enum { V4, V6, FAMILIES };
 
+/* How likely there is an answer. */
+enum rank { KNOWN, NEW, DOUBTFUL, RANKS };
+
 /* One name. In `lru` while nothing is asked, else reached through its queries only. */
 struct entry {
     struct resolver *resolver;
     struct entry *next; /* in its bucket */
     struct list lru;
     struct list settle;
-    struct list turn; /* in the queue */
+    struct list turn;  /* in a queue */
+    struct list young; /* asked for a moment ago */
+    uint64_t young_until_ns;
+    enum rank rank; /* while it is asked for */
     struct list waiters;
     struct timer timer; /* the other family is late, or the servers are slow */
     uint64_t hash;
@@ -100,15 +116,22 @@ struct resolver {
     char *hosts_path;
     ares_channel channel;
     struct timer timer; /* c-ares' next timeout */
-    struct socket sockets[SOCKETS_MAX];
+    /* One for each question, as many that are closing (a reload), and connections to servers. */
+    struct socket *sockets;
+    unsigned sockets_max, sockets_used; /* beyond the used ones all are free */
     struct entry *entries;
+    unsigned entries_used; /* the others were never */
     struct entry **buckets;
-    unsigned bucket_count; /* a power of two */
-    struct list lru;       /* the front leaves first */
-    struct list settle;    /* queries ended */
-    struct list queue;     /* to be asked for when it is their turn */
-    struct list doubtful;  /* the same, but there was no answer the last time */
-    unsigned asking;
+    unsigned bucket_count;     /* a power of two */
+    struct list lru;           /* the front leaves first, */
+    struct list spent;         /* and before those the ones without addresses */
+    struct list settle;        /* queries ended */
+    struct list queues[RANKS]; /* to be asked for when it is their turn */
+    unsigned doubtful_waiting;
+    unsigned asked, asked_max, asked_doubtful;
+    struct list young; /* the oldest first */
+    unsigned young_count, young_doubtful;
+    struct timer young_timer;
     uint8_t key[SIPHASH_KEY_BYTES];
     bool restarting;
     bool stopped;
@@ -172,7 +195,7 @@ static void socket_arm(struct socket *socket)
 
 static struct socket *socket_find(struct resolver *resolver, int os_fd)
 {
-    for (unsigned i = 0; i < SOCKETS_MAX; i++) {
+    for (unsigned i = 0; i < resolver->sockets_used; i++) {
         if (resolver->sockets[i].os_fd == os_fd) {
             return &resolver->sockets[i];
         }
@@ -180,14 +203,23 @@ static struct socket *socket_find(struct resolver *resolver, int os_fd)
     return NULL;
 }
 
+static bool socket_is_free(const struct socket *socket)
+{
+    return socket->os_fd < 0 && !ring_op_busy(&socket->op);
+}
+
 static struct socket *socket_free(struct resolver *resolver)
 {
-    for (unsigned i = 0; i < SOCKETS_MAX; i++) {
-        if (resolver->sockets[i].os_fd < 0 && !ring_op_busy(&resolver->sockets[i].op)) {
+    unsigned *used = &resolver->sockets_used;
+    while (*used > 0 && socket_is_free(&resolver->sockets[*used - 1])) {
+        --*used;
+    }
+    for (unsigned i = 0; i < *used; i++) {
+        if (socket_is_free(&resolver->sockets[i])) {
             return &resolver->sockets[i];
         }
     }
-    return NULL;
+    return *used < resolver->sockets_max ? &resolver->sockets[*used] : NULL;
 }
 
 /* Asked by c-ares for each socket it opens: without a place for it the server counts as refusing.
@@ -212,6 +244,7 @@ static void socket_wanted(void *context, ares_socket_t os_fd, int readable, int 
     }
     if (!socket) {
         socket = socket_free(resolver);
+        resolver->sockets_used += socket == &resolver->sockets[resolver->sockets_used];
     }
     if (socket) {
         socket->os_fd = os_fd;
@@ -349,14 +382,26 @@ static void entry_drop(struct resolver *resolver, struct entry *entry)
     resolver->stats.evicted++;
 }
 
-/* The least recently used place that nobody waits for; NULL when there is none. */
+/* A place that was never used, else the least recently used one that nobody waits for, those
+ * without addresses first; NULL when there is none. */
+static struct entry *entry_place(struct resolver *resolver)
+{
+    if (resolver->entries_used < resolver->config.names_max) {
+        struct entry *entry = &resolver->entries[resolver->entries_used++];
+        list_init(&entry->waiters);
+        return entry;
+    }
+    struct list *node = list_pop_front(&resolver->spent);
+    node = node ? node : list_pop_front(&resolver->lru);
+    return node ? bk_container_of(node, struct entry, lru) : NULL;
+}
+
 static struct entry *entry_make(struct resolver *resolver, const char *name, uint64_t hash)
 {
-    struct list *node = list_pop_front(&resolver->lru);
-    if (!node) {
+    struct entry *entry = entry_place(resolver);
+    if (!entry) {
         return NULL;
     }
-    struct entry *entry = bk_container_of(node, struct entry, lru);
     if (entry->used) {
         entry_drop(resolver, entry);
     }
@@ -374,15 +419,16 @@ static struct entry *entry_make(struct resolver *resolver, const char *name, uin
     struct entry **bucket = bucket_of(resolver, hash);
     entry->next = *bucket;
     *bucket = entry;
-    list_push_back(&resolver->lru, &entry->lru);
+    list_push_back(&resolver->spent, &entry->lru);
     return entry;
 }
 
 static void entry_touch(struct entry *entry)
 {
+    struct resolver *resolver = entry->resolver;
     if (list_linked(&entry->lru)) {
         list_remove(&entry->lru);
-        list_push_back(&entry->resolver->lru, &entry->lru);
+        list_push_back(entry->count > 0 ? &resolver->lru : &resolver->spent, &entry->lru);
     }
 }
 
@@ -480,8 +526,9 @@ static void answer_waiters(struct entry *entry)
 /* Nothing is asked any more: the place may be used for another name one day. */
 static void entry_rest(struct entry *entry)
 {
+    struct resolver *resolver = entry->resolver;
     if (!entry_asking(entry) && !list_linked(&entry->lru)) {
-        list_push_back(&entry->resolver->lru, &entry->lru);
+        list_push_back(entry->count > 0 ? &resolver->lru : &resolver->spent, &entry->lru);
     }
 }
 
@@ -625,12 +672,98 @@ static void query_ended(void *context, int status, int timeouts, struct ares_add
     }
 }
 
+/* ---- turns */
+
+static enum rank rank_of(const struct entry *entry)
+{
+    return entry->err == BK_TIMEOUT ? DOUBTFUL : entry->count > 0 ? KNOWN : NEW;
+}
+
+static bool may_ask(const struct resolver *resolver, enum rank rank)
+{
+    if (rank == KNOWN) {
+        return resolver->asked < resolver->asked_max;
+    }
+    return resolver->young_count < YOUNG_MAX &&
+           resolver->asked < resolver->asked_max - resolver->asked_max / ASKED_KNOWN_SHARE &&
+           (rank == NEW || (resolver->young_doubtful < YOUNG_DOUBTFUL_MAX &&
+                            resolver->asked_doubtful < resolver->asked_max / 4 * 3));
+}
+
+static void young_end(struct entry *entry)
+{
+    struct resolver *resolver = entry->resolver;
+    if (list_linked(&entry->young)) {
+        list_remove(&entry->young);
+        resolver->young_count--;
+        resolver->young_doubtful -= entry->rank == DOUBTFUL;
+    }
+}
+
+static void settle(struct resolver *resolver);
+
+static void young_fire(struct timer *timer)
+{
+    struct resolver *resolver = bk_container_of(timer, struct resolver, young_timer);
+    uint64_t now_ns = now_of(resolver);
+    while (!list_empty(&resolver->young)) {
+        struct entry *entry = bk_container_of(resolver->young.next, struct entry, young);
+        if (entry->young_until_ns > now_ns) {
+            timer_start(resolver->config.wheel, timer, entry->young_until_ns, young_fire);
+            break;
+        }
+        young_end(entry);
+    }
+    settle(resolver);
+    timeouts_arm(resolver);
+}
+
+static void asked_begin(struct entry *entry)
+{
+    struct resolver *resolver = entry->resolver;
+    resolver->asked++;
+    resolver->asked_doubtful += entry->rank == DOUBTFUL;
+    entry->young_until_ns = now_of(resolver) + YOUNG_NS;
+    list_push_back(&resolver->young, &entry->young);
+    resolver->young_count++;
+    resolver->young_doubtful += entry->rank == DOUBTFUL;
+    if (!timer_running(&resolver->young_timer)) {
+        timer_start(resolver->config.wheel, &resolver->young_timer, entry->young_until_ns,
+                    young_fire);
+    }
+}
+
+static void asked_end(struct entry *entry)
+{
+    struct resolver *resolver = entry->resolver;
+    bk_assert(resolver->asked > 0);
+    resolver->asked--;
+    resolver->asked_doubtful -= entry->rank == DOUBTFUL;
+    young_end(entry);
+    if (list_empty(&resolver->young)) {
+        timer_stop(resolver->config.wheel, &resolver->young_timer);
+    }
+}
+
+/* Whose turn it is; NULL: nobody's. */
+static struct entry *turn_next(struct resolver *resolver)
+{
+    for (enum rank rank = KNOWN; rank < RANKS; rank++) {
+        struct list *node =
+            may_ask(resolver, rank) ? list_pop_front(&resolver->queues[rank]) : NULL;
+        if (node) {
+            resolver->doubtful_waiting -= rank == DOUBTFUL;
+            return bk_container_of(node, struct entry, turn);
+        }
+    }
+    return NULL;
+}
+
 /* Both families ended. */
 static void round_over(struct entry *entry)
 {
     struct resolver *resolver = entry->resolver;
-    bk_assert(resolver->asking > 0);
-    resolver->asking--;
+    asked_end(entry);
     if (!entry->fresh_round) {
         entry->err = entry->round_err;
         entry->reason = entry->round_reason;
@@ -677,36 +810,20 @@ static bool entry_settle(struct entry *entry)
 
 static void queries_start(struct entry *entry);
 
-static bool is_doubtful(const struct entry *entry)
-{
-    return entry->err == BK_TIMEOUT;
-}
-
-static bool may_ask(const struct resolver *resolver, bool doubtful)
-{
-    return resolver->asking < (doubtful ? ASKING_MAX_DOUBTFUL : ASKING_MAX);
-}
-
-/* Whose turn it is; NULL: nobody's. */
-static struct list *turn_next(struct resolver *resolver)
-{
-    if (may_ask(resolver, false) && !list_empty(&resolver->queue)) {
-        return list_pop_front(&resolver->queue);
-    }
-    return may_ask(resolver, true) ? list_pop_front(&resolver->doubtful) : NULL;
-}
-
 static void settle(struct resolver *resolver)
 {
-    while (!list_empty(&resolver->settle)) {
+    for (;;) {
+        for (struct entry *next; (next = turn_next(resolver)) != NULL;) {
+            asked_begin(next);
+            queries_start(next);
+        }
+        if (list_empty(&resolver->settle)) {
+            return;
+        }
         struct entry *entry = bk_container_of(resolver->settle.next, struct entry, settle);
         if (entry_settle(entry)) {
             answer_waiters(entry);
             entry_rest(entry);
-        }
-        for (struct list *node; (node = turn_next(resolver)) != NULL;) {
-            resolver->asking++;
-            queries_start(bk_container_of(node, struct entry, turn));
         }
     }
 }
@@ -753,6 +870,18 @@ static void queries_start(struct entry *entry)
     }
 }
 
+/* Too many of those that nobody answered for wait already: it is not asked for now. */
+static bool is_hopeless(struct entry *entry)
+{
+    struct resolver *resolver = entry->resolver;
+    if (entry->rank != DOUBTFUL || may_ask(resolver, DOUBTFUL) ||
+        resolver->doubtful_waiting < resolver->config.names_max / DOUBTFUL_SHARE) {
+        return false;
+    }
+    entry->failed_until_ns = now_of(resolver) + FAILED_NS;
+    return true;
+}
+
 /* Ask for a name. Its answer may be there when this returns. */
 static void entry_ask(struct entry *entry)
 {
@@ -767,6 +896,10 @@ static void entry_ask(struct entry *entry)
         entry_end_answer(entry, TTL_MIN_S);
         return;
     }
+    entry->rank = rank_of(entry);
+    if (is_hopeless(entry)) {
+        return;
+    }
     if (list_linked(&entry->lru)) {
         list_remove(&entry->lru);
     }
@@ -774,12 +907,12 @@ static void entry_ask(struct entry *entry)
     if (entry_stale(entry, now_of(resolver))) {
         timer_start(resolver->config.wheel, &entry->timer, now_of(resolver) + SLOW_NS, entry_late);
     }
-    bool doubtful = is_doubtful(entry);
-    if (!may_ask(resolver, doubtful)) {
-        list_push_back(doubtful ? &resolver->doubtful : &resolver->queue, &entry->turn);
+    if (!may_ask(resolver, entry->rank)) {
+        list_push_back(&resolver->queues[entry->rank], &entry->turn);
+        resolver->doubtful_waiting += entry->rank == DOUBTFUL;
         return;
     }
-    resolver->asking++;
+    asked_begin(entry);
     queries_start(entry);
     if (!entry_asking(entry)) {
         (void)entry_settle(entry);
@@ -905,6 +1038,17 @@ void resolver_won(struct resolver *resolver, struct slice host, uint8_t family)
 
 /* ---- life */
 
+/* Each name that is asked for has two sockets. */
+static unsigned asked_most(void)
+{
+    struct rlimit limit;
+    uint64_t fitting = ASKED_MAX;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+        fitting = limit.rlim_cur / DESCRIPTORS_SHARE;
+    }
+    return fitting < ASKED_MIN ? ASKED_MIN : fitting < ASKED_MAX ? (unsigned)fitting : ASKED_MAX;
+}
+
 enum bk_err resolver_open(const struct resolver_config *config, struct resolver **ret_resolver,
                           const char **ret_why)
 {
@@ -915,14 +1059,17 @@ enum bk_err resolver_open(const struct resolver_config *config, struct resolver 
     while (buckets < names) {
         buckets *= 2;
     }
+    unsigned asked_max = asked_most();
+    unsigned sockets_max = 2 * asked_max * FAMILIES + 32U;
     struct resolver *resolver = calloc(1, sizeof *resolver);
+    struct socket *sockets = calloc(sockets_max, sizeof *sockets);
     struct entry *entries = calloc(names, sizeof *entries);
     struct entry **heads = calloc(buckets, sizeof *heads);
     char *hosts_path = config->hosts_path ? strdup(config->hosts_path) : NULL;
     *ret_why = "out of memory for the resolver";
-    if (!resolver || !entries || !heads || (config->hosts_path && !hosts_path) ||
+    if (!resolver || !sockets || !entries || !heads || (config->hosts_path && !hosts_path) ||
         library_status != ARES_SUCCESS) {
-        free(resolver), free(entries), free((void *)heads), free(hosts_path);
+        free(resolver), free(sockets), free(entries), free((void *)heads), free(hosts_path);
         return BK_NO_MEMORY;
     }
     resolver->config = *config;
@@ -931,21 +1078,23 @@ enum bk_err resolver_open(const struct resolver_config *config, struct resolver 
         resolver->servers[i] = config->servers[i];
     }
     resolver->hosts_path = hosts_path;
+    resolver->sockets = sockets;
+    resolver->sockets_max = sockets_max;
+    resolver->asked_max = asked_max;
     resolver->entries = entries;
     resolver->buckets = heads;
     resolver->bucket_count = buckets;
     ring_entropy(resolver->key, sizeof resolver->key);
     list_init(&resolver->lru);
+    list_init(&resolver->spent);
     list_init(&resolver->settle);
-    list_init(&resolver->queue);
-    list_init(&resolver->doubtful);
-    for (unsigned i = 0; i < SOCKETS_MAX; i++) {
-        resolver->sockets[i].resolver = resolver;
-        resolver->sockets[i].os_fd = -1;
+    list_init(&resolver->young);
+    for (unsigned i = 0; i < RANKS; i++) {
+        list_init(&resolver->queues[i]);
     }
-    for (unsigned i = 0; i < names; i++) {
-        list_init(&entries[i].waiters);
-        list_push_back(&resolver->lru, &entries[i].lru);
+    for (unsigned i = 0; i < sockets_max; i++) {
+        sockets[i].resolver = resolver;
+        sockets[i].os_fd = -1;
     }
     enum bk_err err = channel_open(resolver, &resolver->channel);
     if (err != BK_OK) {
@@ -969,7 +1118,7 @@ void resolver_reload(struct resolver *resolver)
     resolver->restarting = false;
     resolver->channel = channel;
     uint64_t now_ns = now_of(resolver);
-    for (unsigned i = 0; i < resolver->config.names_max; i++) {
+    for (unsigned i = 0; i < resolver->entries_used; i++) {
         struct entry *entry = &resolver->entries[i];
         entry->failed_until_ns = 0;
         entry->fresh_until_ns = entry->fresh_until_ns < now_ns ? entry->fresh_until_ns : now_ns;
@@ -981,15 +1130,17 @@ void resolver_reload(struct resolver *resolver)
 }
 
 /* Those that were never asked end as those do whose channel is destroyed. */
-static void queue_drop(struct resolver *resolver)
+static void queues_drop(struct resolver *resolver)
 {
-    list_splice_back(&resolver->queue, &resolver->doubtful);
-    for (struct list *node; (node = list_pop_front(&resolver->queue));) {
-        struct entry *entry = bk_container_of(node, struct entry, turn);
-        resolver->asking++;
-        query_ended(&entry->queries[V4], ARES_EDESTRUCTION, 0, NULL);
-        query_ended(&entry->queries[V6], ARES_EDESTRUCTION, 0, NULL);
+    for (enum rank rank = KNOWN; rank < RANKS; rank++) {
+        for (struct list *node; (node = list_pop_front(&resolver->queues[rank]));) {
+            struct entry *entry = bk_container_of(node, struct entry, turn);
+            asked_begin(entry);
+            query_ended(&entry->queries[V4], ARES_EDESTRUCTION, 0, NULL);
+            query_ended(&entry->queries[V6], ARES_EDESTRUCTION, 0, NULL);
+        }
     }
+    resolver->doubtful_waiting = 0;
 }
 
 void resolver_stop(struct resolver *resolver)
@@ -999,8 +1150,8 @@ void resolver_stop(struct resolver *resolver)
         ares_destroy(resolver->channel);
         resolver->channel = NULL;
     }
-    queue_drop(resolver);
-    for (unsigned i = 0; i < resolver->config.names_max; i++) {
+    queues_drop(resolver);
+    for (unsigned i = 0; i < resolver->entries_used; i++) {
         struct entry *entry = &resolver->entries[i];
         for (struct list *node; (node = list_pop_front(&entry->waiters));) {
             struct dns_lookup *lookup = bk_container_of(node, struct dns_lookup, node);
@@ -1015,7 +1166,7 @@ void resolver_stop(struct resolver *resolver)
 
 bool resolver_idle(const struct resolver *resolver)
 {
-    for (unsigned i = 0; i < SOCKETS_MAX; i++) {
+    for (unsigned i = 0; i < resolver->sockets_max; i++) {
         if (ring_op_busy(&resolver->sockets[i].op)) {
             return false;
         }
@@ -1027,6 +1178,7 @@ void resolver_close(struct resolver *resolver)
 {
     bk_assert(resolver_idle(resolver));
     free(resolver->hosts_path);
+    free(resolver->sockets);
     free(resolver->entries);
     free((void *)resolver->buckets);
     free(resolver);

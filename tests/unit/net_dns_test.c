@@ -422,6 +422,65 @@ static void test_hanging(void)
     stop();
 }
 
+static uint64_t ms_until_found(const char *host)
+{
+    uint64_t start_ns = ring_now_ns(ring);
+    (void)look(host);
+    return (ring_now_ns(ring) - start_ns) / MS;
+}
+
+#define DEAD 300U
+
+static unsigned look_for_dead(struct dns_lookup *lookups, unsigned count)
+{
+    unsigned asked = 0;
+    memset(lookups, 0, count * sizeof *lookups);
+    for (unsigned i = 0; i < count; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "dead%u.test", i);
+        asked += resolver_lookup(resolver, &lookups[i], slice_str(name), 80, looked_up) == BK_AGAIN;
+    }
+    return asked;
+}
+
+/* Hundreds of names that never answer, each for four seconds: a good one does not wait for them. */
+static void test_dead(void)
+{
+    static struct dns_lookup lookups[DEAD];
+    start((struct resolver_config){.timeout_ms = 1500, .tries = 2});
+    for (unsigned i = 0; i < DEAD; i++) {
+        tell("set dead%u.test A hang", i);
+        tell("set dead%u.test AAAA hang", i);
+    }
+    tell("set known.test A 1.1.1.1 ttl=0");
+    tell("set fresh.test A 1.1.1.2");
+    tell("set newer.test A 1.1.1.3");
+    tell("set late.test A hang | hang | 1.1.1.4");
+    tell("set late.test AAAA nodata");
+    is_str(found("known.test"), "1.1.1.1", "a name that is known");
+    resolver_reload(resolver); /* it is to be asked for again */
+    is_uint(look_for_dead(lookups, DEAD), DEAD, "three hundred names that were never asked for");
+    uint64_t took_ms = ms_until_found("fresh.test");
+    ok(last.err == BK_OK && took_ms < 1500, "one behind them took %u ms", (unsigned)took_ms);
+    took_ms = ms_until_found("known.test");
+    ok(last.err == BK_OK && took_ms < 100, "the known one took %u ms", (unsigned)took_ms);
+    is_uint(told("count known.test A"), 2, "though it was asked for again");
+    struct dns_lookup late = {.err = BK_OK};
+    ok(resolver_lookup(resolver, &late, SLICE("late.test"), 80, looked_up) == BK_AGAIN);
+    while (resolver_stats(resolver)->failures < DEAD + 1) {
+        turn(50);
+    }
+    ok(late.err == BK_TIMEOUT, "all of them end, and one that will answer later");
+    resolver_reload(resolver); /* failures are asked again */
+    is_uint(look_for_dead(lookups, DEAD), DEAD, "a second round");
+    took_ms = ms_until_found("newer.test");
+    ok(last.err == BK_OK && took_ms < 200, "one beside them took %u ms", (unsigned)took_ms);
+    took_ms = ms_until_found("late.test");
+    ok(last.err == BK_OK && took_ms < 4000, "one that did not answer the last time took %u ms",
+       (unsigned)took_ms);
+    stop();
+}
+
 static void test_ttl_and_stale(void)
 {
     start((struct resolver_config){0});
@@ -586,6 +645,7 @@ int main(void)
     test_single_flight();
     test_bounds();
     test_hanging();
+    test_dead();
     test_ttl_and_stale();
     test_slow();
     test_rebinding();
