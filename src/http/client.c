@@ -87,6 +87,7 @@ enum bk_err http_client_open(struct ring *ring, struct timer_wheel *wheel, struc
     list_init(&client->idle);
     list_init(&client->starved);
     list_init(&client->unused);
+    list_init(&client->young);
     *ret_client = client;
     return BK_OK;
 }
@@ -95,6 +96,7 @@ void http_client_close(struct http_client *client)
 {
     bk_assert(http_client_idle(client));
     timer_stop(client->wheel, &client->wake);
+    timer_stop(client->wheel, &client->young_timer);
     for (unsigned i = 0; i < client->pools_used; i++) {
         pool_forget(&client->pools[i]);
     }

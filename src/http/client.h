@@ -49,8 +49,8 @@ struct resolver;
 struct client_line;
 struct client_pool;
 
-#define HTTP_CALL_PIECES        4U
-#define HTTP_CALL_WHY_BYTES     160U
+#define HTTP_CALL_PIECES    4U
+#define HTTP_CALL_WHY_BYTES 160U
 
 /* How far a call came. */
 enum http_stage {
@@ -126,7 +126,9 @@ struct http_call {
 struct http_client_config {
     unsigned conns_max;            /* open or being opened, all origins */
     unsigned conns_per_origin_max; /* of these */
-    unsigned dials_max;            /* being opened (DNS to TLS) at once */
+    /* Being opened (DNS to TLS) at once. Those that take longer than a moment do not count: a
+     * server that hangs keeps no other one waiting. */
+    unsigned dials_max;
     unsigned dials_per_origin_max;
     unsigned origins_max; /* remembered or in use */
     unsigned waiting_max; /* calls without a connection */

@@ -13,12 +13,49 @@ static void try_done(struct ring_op *op, const struct ring_result *result);
 
 /* ---- bookkeeping */
 
+static void young_end(struct client_line *line)
+{
+    if (list_linked(&line->young)) {
+        list_remove(&line->young);
+        line->client->young_count--;
+    }
+}
+
+/* A dial that has not ended by now may go on for long: others need not wait for it. */
+static void young_fire(struct timer *timer)
+{
+    struct http_client *client = bk_container_of(timer, struct http_client, young_timer);
+    uint64_t now_ns = ring_now_ns(client->ring);
+    while (!list_empty(&client->young)) {
+        struct client_line *line = bk_container_of(client->young.next, struct client_line, young);
+        uint64_t due_ns = line->dial_ns + YOUNG_MS * (uint64_t)NS_PER_MS;
+        if (due_ns > now_ns) {
+            timer_start(client->wheel, timer, due_ns, young_fire);
+            break;
+        }
+        young_end(line);
+    }
+    pools_unblock(client);
+}
+
+static void young_begin(struct client_line *line)
+{
+    struct http_client *client = line->client;
+    list_push_back(&client->young, &line->young);
+    client->young_count++;
+    if (!timer_running(&client->young_timer)) {
+        timer_start(client->wheel, &client->young_timer,
+                    line->dial_ns + YOUNG_MS * (uint64_t)NS_PER_MS, young_fire);
+    }
+}
+
 static void dial_leave(struct client_line *line)
 {
     struct client_pool *pool = line->pool;
 
     bk_assert(pool->dial_count > 0 && pool->client->dial_count > 0);
     list_remove(&line->node);
+    young_end(line);
     pool->dial_count--;
     pool->client->dial_count--;
     if (pool->waiting_count > 0) {
@@ -64,6 +101,7 @@ void dial_fail(struct client_line *line, enum bk_err err, enum http_stage stage)
     struct client_pool *pool = line->pool;
 
     counter_add(&line->client->stats.dials_failed, 1);
+    pool->came = false;
     if (!list_empty(&pool->waiting)) {
         struct http_call *call = bk_container_of(pool->waiting.next, struct http_call, node);
         pool_unqueue(call);
@@ -78,6 +116,7 @@ void dial_fail(struct client_line *line, enum bk_err err, enum http_stage stage)
 void dial_done(struct client_line *line)
 {
     dial_leave(line);
+    line->pool->came = true;
     line_idle(line);
 }
 
@@ -355,6 +394,7 @@ void dial_start(struct client_pool *pool, uint32_t connect_timeout_ms)
     pool->dial_count++;
     client->dial_count++;
     line->dial_ns = ring_now_ns(client->ring);
+    young_begin(line);
     line->dial_deadline_ns = after_ms(line, connect_timeout_ms);
     line_deadline(line, line->dial_deadline_ns);
     if (pool->proxy && refused_behind_proxy(line)) {

@@ -1,6 +1,8 @@
 /* Origins, their queues, and who gets which connection. */
 #include "http/client_private.h"
 
+#define CONNS_SHARE 8U
+
 /* ---- the table of origins */
 
 static struct client_pool **bucket_of(struct http_client *client, const struct http_origin *origin)
@@ -232,14 +234,21 @@ static void give_idle(struct client_pool *pool)
     }
 }
 
-/* Dials to hosts that never answer last until their timeout. So an origin has its first one while
- * there is any, and beyond that as many as half of those that are free: some are left for the next.
- */
+/* Dials to hosts that never answer last until their timeout, so an origin must not need any of
+ * those places: its first dial waits for young ones only, and not even for these when it was
+ * reached the last time. An eighth of all connections is kept from those that were not. Beyond its
+ * first one an origin has as many as half of those that are free. */
 static bool has_dial(const struct client_pool *pool)
 {
     const struct http_client *client = pool->client;
-    unsigned free_count = client->config.dials_max - client->dial_count;
-    return pool->dial_count == 0 ? free_count > 0 : pool->dial_count < free_count / 2;
+    const struct http_client_config *config = &client->config;
+    unsigned counted = pool->came ? client->young_count : client->dial_count;
+    unsigned free_count = counted < config->dials_max ? config->dials_max - counted : 0;
+    if (pool->dial_count > 0) {
+        return pool->dial_count < free_count / 2;
+    }
+    return pool->came || (client->young_count < config->dials_max &&
+                          client->dial_count < config->conns_max - config->conns_max / CONNS_SHARE);
 }
 
 /* Whether another connection may be opened now; else whether that depends on other origins. */

@@ -24,6 +24,8 @@
 /* Addresses that are being connected to at once: the second after EYEBALLS_MS, ... (RFC 8305). */
 #define CLIENT_TRIES_MAX 4U
 #define EYEBALLS_MS      250U
+/* So long a dial counts among dials_max. */
+#define YOUNG_MS 250U
 /* The answer is here, the request not yet sent whole: how long the rest may take. */
 #define ANSWERED_SEND_MS 1000U
 /* Our send failed: how long an answer that says why may take. */
@@ -74,6 +76,7 @@ struct client_line {
     struct list node;    /* of the pool: idle, or dialling */
     struct list lru;     /* of the client: idle, oldest first */
     struct list starved; /* of the client: wants to receive, but there were no buffers */
+    struct list young;   /* of the client: dialling since a moment ago */
     struct timer timer;  /* lazy: fires at or before deadline_ns */
     uint64_t deadline_ns;
     struct http_client *client;
@@ -134,6 +137,7 @@ struct client_pool {
     unsigned waiting_count;
     unsigned conn_count; /* of any state */
     unsigned dial_count;
+    bool came;                  /* the last dial that ended brought a connection */
     unsigned call_count;        /* not yet FINISHED */
     struct tls_session session; /* zero = none */
 };
@@ -156,7 +160,11 @@ struct http_client {
     struct client_pool **buckets;
     unsigned bucket_count;
     unsigned conns_used, pools_used; /* never-used slots are handed out in order */
-    unsigned conn_count, dial_count, call_count, waiting_count;
+    unsigned conn_count, call_count, waiting_count;
+    unsigned dial_count; /* with the young ones */
+    struct list young;   /* dials, the oldest first */
+    unsigned young_count;
+    struct timer young_timer;
     unsigned credentials_count; /* pools that hold some */
     size_t map_bytes;
     uint8_t *engines, *engines_free;

@@ -3,13 +3,13 @@
  * Purpose     What an HTTP client needs of DNS, never blocking the loop: hosts file, search list,
  *             A and AAAA at once, TCP for long answers (all by c-ares, whose sockets the ring polls
  *             and whose timeouts run on the core's wheel), and around it a cache.
- * Cache       One entry per name, at most config.names_max; the least recently used one leaves, but
- *             first of all those without addresses.
+ * Cache       One entry per name, at most config.names_max; the least recently used one leaves,
+ *             those without addresses first.
  *             Addresses live as long as DNS says, within 5 s and 1 h. "No such name" is kept 30 s,
  *             a failure (no answer, SERVFAIL) 5 s. Lookups of one name share one query. When the
  *             servers fail, or say nothing for 1.5 s, addresses that expired less than an hour ago
  *             are used again (RFC 8767); a clear "no such name" is believed.
- * Dead ones   A name that nobody answers for keeps no other one waiting: after a quarter of a second
+ * Dead ones   A name that nobody answers for keeps no other waiting: after a quarter of a second
  *             its question no longer counts among the few that are asked at once.
  * Order       Families take turns (RFC 8305), IPv6 first, or the family that won the last race to
  *             this host, for 10 minutes: tell it with resolver_won(). Within a family as DNS said.

@@ -28,7 +28,7 @@ static enum flow_answer take(unsigned core)
 
 static bool give(unsigned core, enum flow_outcome outcome, bool probe)
 {
-    return flow_give(&flows[core], &shared, outcome, probe, 0, now);
+    return flow_give(&flows[core], &shared, outcome, probe, 0, 0, now);
 }
 
 static unsigned take_all(unsigned core)
@@ -196,17 +196,43 @@ static void test_rate(void)
     is_uint(take_all(0), 1);
 }
 
+/* Who hangs has few calls under way, and each for long. */
+static void test_hanging(void)
+{
+    fresh(16, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        ok(!flow_is_open(&shared), "a timeout or two");
+        is_int(take(0), FLOW_GO);
+        now += 20 * SECOND;
+        (void)flow_give(&flows[0], &shared, FLOW_BAD, false, 0, 20 * SECOND, now);
+    }
+    ok(flow_is_open(&shared), "three timeouts in a row open it, however long they took");
+    now += FLOW_INTERVAL_FIRST_NS;
+    is_int(take(0), FLOW_PROBE);
+    now += 20 * SECOND;
+    ok(flow_give(&flows[0], &shared, FLOW_BAD, true, 0, 20 * SECOND, now), "it is failing");
+    is_int(take(0), FLOW_LATER);
+    is_uint(at, now + 20 * SECOND, "and rests as long as its probe took");
+    fresh(16, 0);
+    for (unsigned i = 0; i < 10; i++) {
+        is_int(take(0), FLOW_GO);
+        (void)flow_give(&flows[0], &shared, FLOW_BAD, false, 0, 2 * SECOND, now);
+        now += 30 * SECOND;
+    }
+    ok(!flow_is_open(&shared), "timeouts far apart do not");
+}
+
 static void test_hold(void)
 {
     fresh(16, 0);
     is_int(take(0), FLOW_GO);
-    (void)flow_give(&flows[0], &shared, FLOW_BAD, false, now + 5 * SECOND, now);
+    (void)flow_give(&flows[0], &shared, FLOW_BAD, false, now + 5 * SECOND, 0, now);
     is_int(take(1), FLOW_LATER, "Retry-After holds back all");
     is_uint(at, now + 5 * SECOND);
     is_uint(flow_room(NULL, &shared, &limits, now, &at), 0);
     now += 5 * SECOND;
     is_int(take(1), FLOW_GO);
-    (void)flow_give(&flows[1], &shared, FLOW_BAD, false, now + 5 * SECOND, now);
+    (void)flow_give(&flows[1], &shared, FLOW_BAD, false, now + 5 * SECOND, 0, now);
     (void)flow_room(NULL, &shared, &limits, now, &at);
     is_uint(at, now + 5 * SECOND);
     is_uint(flow_lifts(&shared), 0);
@@ -222,6 +248,7 @@ int main(void)
     test_breaker();
     test_late_ends();
     test_rate();
+    test_hanging();
     test_hold();
     return done_testing();
 }

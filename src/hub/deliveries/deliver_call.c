@@ -14,9 +14,15 @@
 
 /* An answer is of no use beyond what is kept; reading a little more saves the connection. */
 #define ANSWER_BYTES_MAX 1048576U
-/* Beyond its first two, a destination gets slots only while a quarter of all is free. */
-#define SLOTS_ALONE 2U
-#define SLOTS_SHARE 4U
+/* A destination that answers has its first two slots while there are any, and more while an eighth
+ * of all is free. One that fails, is silent, or was never tried has its first while a quarter is
+ * free, and more while a half is: so those that hang, however many they are, leave a quarter to
+ * those that do not. */
+#define SLOTS_ALONE          2U
+#define SLOTS_SHARE          8U
+#define SLOTS_TROUBLED_SHARE 2U
+#define SLOTS_TROUBLED_FIRST 4U
+#define SILENT_NS            250000000ULL
 /* No memory for a large event: others may have given some back by then. */
 #define LARGE_LOOK_NS 250000000ULL
 /* A report goes without the record of its try after so long: the disk may stand still. */
@@ -24,11 +30,27 @@
 
 /* ---- slots */
 
+static bool is_troubled(const struct target *target)
+{
+    return !target->well ||
+           (target->silent_since_ns != 0 &&
+            ring_now_ns(target->deliver->config.ring) - target->silent_since_ns > SILENT_NS);
+}
+
 static bool may_take(const struct target *target)
 {
     const struct deliver *deliver = target->deliver;
-    return deliver->free_count > 0 && (target->slots < SLOTS_ALONE ||
-                                       deliver->free_count > deliver->config.slots / SLOTS_SHARE);
+    unsigned slots = deliver->config.slots;
+    if (is_troubled(target)) {
+        unsigned share = target->slots == 0 ? SLOTS_TROUBLED_FIRST : SLOTS_TROUBLED_SHARE;
+        return deliver->free_count > slots / share;
+    }
+    return deliver->free_count > (target->slots < SLOTS_ALONE ? 0 : slots / SLOTS_SHARE);
+}
+
+uint64_t delivery_no_room_ns(const struct target *target)
+{
+    return may_take(target) ? 0 : is_troubled(target) ? SILENT_NS : FLOW_LOOK_NS;
 }
 
 /* Memory for events that do not fit a slot: the first one if there is any, beyond that as much as
@@ -481,7 +503,10 @@ static void delivery_done(struct http_call *call)
                           cut                                   ? FLOW_CANCELLED
                           : ending.outcome == ATTEMPT_DELIVERED ? FLOW_GOOD
                                                                 : FLOW_BAD,
-                          delivery->probe, ending.hold_ns, ring_now_ns(deliver->config.ring));
+                          delivery->probe, ending.hold_ns, call->reply.total_ns,
+                          ring_now_ns(deliver->config.ring));
+    target->silent_since_ns = target->flow.inflight > 0 ? ring_now_ns(deliver->config.ring) : 0;
+    target->well = ending.outcome == ATTEMPT_DELIVERED;
     if (cut) {
         cancelled(delivery);
         return;
@@ -533,6 +558,9 @@ bool delivery_start(struct delivery *delivery, const struct destination *destina
     call->on_body = NULL;
     call->done = delivery_done;
     call->context = delivery;
+    if (delivery->target->silent_since_ns == 0) {
+        delivery->target->silent_since_ns = ring_now_ns(deliver->config.ring);
+    }
     delivery->flying = true;
     deliver->flying++;
     http_call_start(deliver->config.client, call);

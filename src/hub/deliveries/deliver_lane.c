@@ -511,7 +511,7 @@ static void pump_queues(struct target *target, const struct destination *destina
         }
         delivery->probe = answer == FLOW_PROBE;
         if (!delivery_start(delivery, destination)) {
-            (void)flow_give(&target->flow, shared_of(destination), FLOW_CANCELLED, false, 0, 0);
+            (void)flow_give(&target->flow, shared_of(destination), FLOW_CANCELLED, false, 0, 0, 0);
             if (delivery->bucket != ORDER_NO_KEY && delivery->lane) {
                 unqueue(delivery);
                 delivery_wait(delivery); /* built anew when the store sends it */
@@ -560,8 +560,9 @@ static void pump_behind(struct target *target, struct lane *lane,
     if (room == 0 && (open || lane->queued > 0)) {
         return;
     }
-    if (deliver->free_count == 0) {
-        pump_at(target, ring_now_ns(deliver->config.ring) + FLOW_LOOK_NS);
+    uint64_t look_ns = delivery_no_room_ns(target);
+    if (look_ns != 0) {
+        pump_at(target, ring_now_ns(deliver->config.ring) + look_ns);
         return;
     }
     lane_ask(lane, open ? 1 : most - lane->queued);

@@ -97,6 +97,8 @@ struct target {
     size_t large_bytes;          /* out, for events that do not fit a slot */
     uint64_t no_large_before_ns; /* there was no more: the journal is not read again before */
     bool retry_turn;             /* lanes and retries take turns */
+    bool well;                   /* its last try was a success */
+    uint64_t silent_since_ns;    /* nothing came of what is under way; 0 = nothing is */
     bool strict;                 /* in order */
     struct bucket_first *firsts; /* in order per key: ORDER_BUCKETS of them; else NULL */
     struct target_wake {
@@ -220,6 +222,8 @@ struct delivery *order_next_of_keys(struct target *target, bool *ret_waits);
 struct delivery *delivery_take(struct target *target, const struct destination *destination,
                                const struct event_view *event, uint32_t number);
 void delivery_give(struct delivery *delivery);
+/* There is no slot for it now: look again after so long; else 0. */
+uint64_t delivery_no_room_ns(const struct target *target);
 /* False: the destination changed since it was built: address, headers, secrets. */
 bool delivery_start(struct delivery *delivery, const struct destination *destination);
 /* Reports whose tries are durable in the journal go to the control thread; with `all`, all do. */

@@ -127,13 +127,16 @@ static void shrink(struct flow *flow)
     flow->settling = flow->inflight;
 }
 
-static void count_failure(struct flow_shared *shared, uint64_t now_ns)
+static void count_failure(struct flow_shared *shared, uint64_t took_ns, uint64_t now_ns)
 {
-    if (load(&shared->failures) == 0 || now_ns - load(&shared->since_ns) > FLOW_TRIP_NS) {
+    uint64_t weight = took_ns >= FLOW_SLOW_NS ? FLOW_SLOW_WEIGHT : 1;
+    uint64_t within_ns = FLOW_TRIP_NS + (weight > 1 ? FLOW_TRIP * took_ns : 0);
+    if (load(&shared->failures) == 0 || now_ns - load(&shared->since_ns) > within_ns) {
         put(&shared->failures, 0);
         put(&shared->since_ns, now_ns);
     }
-    uint64_t failures = atomic_fetch_add_explicit(&shared->failures, 1, memory_order_relaxed) + 1;
+    uint64_t failures =
+        atomic_fetch_add_explicit(&shared->failures, weight, memory_order_relaxed) + weight;
     if (failures < FLOW_TRIP) {
         return;
     }
@@ -160,7 +163,7 @@ uint64_t flow_lifts(struct flow_shared *shared)
 }
 
 bool flow_give(struct flow *flow, struct flow_shared *shared, enum flow_outcome outcome, bool probe,
-               uint64_t hold_ns, uint64_t now_ns)
+               uint64_t hold_ns, uint64_t took_ns, uint64_t now_ns)
 {
     bk_assert(flow->inflight > 0);
     flow->inflight--;
@@ -182,13 +185,14 @@ bool flow_give(struct flow *flow, struct flow_shared *shared, enum flow_outcome 
     shrink(flow);
     if (probe) {
         uint64_t before = load(&shared->interval_ns), longer = before * 2;
+        longer = longer > took_ns ? longer : took_ns;
         longer = longer < FLOW_INTERVAL_LAST_NS ? longer : FLOW_INTERVAL_LAST_NS;
         put(&shared->interval_ns, longer);
         put(&shared->probe_ns, now_ns + longer);
         return before < FLOW_INTERVAL_TOLD_NS && longer >= FLOW_INTERVAL_TOLD_NS;
     }
     if (load(&shared->probe_ns) == 0) {
-        count_failure(shared, now_ns);
+        count_failure(shared, took_ns, now_ns);
     }
     return false;
 }

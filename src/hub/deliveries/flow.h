@@ -5,7 +5,10 @@
  *                 breaker   FLOW_TRIP failures in a row within FLOW_TRIP_NS, on all cores together,
  *                           open it: one probe per interval, whoever takes it; a success closes
  *                           it. The interval doubles from 10 ms to 30 s: who only stumbles is not
- *                           kept waiting, who is down costs two tries a minute
+ *                           kept waiting, who is down costs two tries a minute. A failure that took
+ *                           long (a timeout) counts as FLOW_SLOW_WEIGHT, its time does not count to
+ *                           the FLOW_TRIP_NS, and no interval is shorter: who hangs holds a slot
+ *                           all that time
  *                 window    per core: shrinks by half on failure, grows by one per window of
  *                           successes; after the breaker it starts at 1 and doubles (slow start)
  *                 limits    the destination's own: concurrency and rate, over all cores
@@ -24,6 +27,8 @@
 
 #define FLOW_TRIP              8U
 #define FLOW_TRIP_NS           10000000000ULL
+#define FLOW_SLOW_NS           1000000000ULL
+#define FLOW_SLOW_WEIGHT       3U
 #define FLOW_INTERVAL_FIRST_NS 10000000ULL
 #define FLOW_INTERVAL_TOLD_NS  1000000000ULL /* from here on it is called failing */
 #define FLOW_INTERVAL_LAST_NS  30000000000ULL
@@ -70,9 +75,10 @@ enum flow_outcome {
 /* May one more start? GO and PROBE count it in. */
 enum flow_answer flow_take(struct flow *flow, struct flow_shared *shared,
                            const struct flow_limits *limits, uint64_t now_ns, uint64_t *ret_at_ns);
-/* One ended. hold_ns: absolute, 0 = none. Returns true when it is called failing from now on. */
+/* One ended, after took_ns. hold_ns: absolute, 0 = none. Returns true when it is called failing
+ * from now on. */
 bool flow_give(struct flow *flow, struct flow_shared *shared, enum flow_outcome outcome, bool probe,
-               uint64_t hold_ns, uint64_t now_ns);
+               uint64_t hold_ns, uint64_t took_ns, uint64_t now_ns);
 /* Forget what the receiver asked for and how it failed. Any thread. */
 void flow_lift(struct flow_shared *shared);
 /* How often that was done. */

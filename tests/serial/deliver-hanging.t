@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Six hundred destinations that hang, a third each at connecting, before the first byte and behind the head, each at an origin
+of its own: a healthy one's p50 and p99 stay, one that is made beside them is reached at once, and memory does not grow.
+HANGING=600 EVENTS=300"""
+import os
+import re
+import selectors
+import socket
+import sys
+import threading
+import time
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+from sink import Sink
+
+hanging = int(os.environ.get('HANGING', '600'))
+events = int(os.environ.get('EVENTS', '200'))
+HEAD = b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n'
+
+
+class Hanging:
+    """Many ports in one thread: full ones, whose connections never come up, and those that accept and say little."""
+
+    def __init__(self):
+        self.selector = selectors.DefaultSelector()
+        self.full, self.kept, self.ports = [], [], []
+
+    def start(self):
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def add(self, manner):
+        listener = socket.socket()
+        listener.bind(('127.0.0.1', 0))
+        port = listener.getsockname()[1]
+        if manner == 'connect':
+            listener.listen(0)
+            for _ in range(2):
+                sock = socket.socket()
+                sock.setblocking(False)
+                sock.connect_ex(('127.0.0.1', port))
+                self.full.append(sock)
+            self.kept.append(listener)
+        else:
+            listener.listen(64)
+            listener.setblocking(False)
+            self.selector.register(listener, selectors.EVENT_READ, ('listener', manner))
+        return port
+
+    def run(self):
+        while True:
+            for key, _ in self.selector.select():
+                what, manner = key.data
+                try:
+                    if what == 'listener':
+                        sock, _ = key.fileobj.accept()
+                        sock.setblocking(False)
+                        self.selector.register(sock, selectors.EVENT_READ, ('connection', manner))
+                    elif not key.fileobj.recv(65536):
+                        raise OSError()
+                    elif manner == 'head':
+                        key.fileobj.send(HEAD)
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    if what == 'connection':
+                        self.selector.unregister(key.fileobj)
+                        key.fileobj.close()
+
+
+def resident(server):
+    with open('/proc/%d/status' % server.process.pid) as f:
+        return int(re.search(r'VmRSS:\s+(\d+)', f.read()).group(1)) // 1024
+
+
+def destination(name, url, route=None):
+    return '''---
+kind: Destination
+metadata: {name: %s}
+spec: {url: "%s", allowPrivate: true, timeout: 20s}
+---
+kind: Route
+metadata: {name: to-%s}
+spec: {from: [{source: repo}], to: [{destination: %s}]}
+''' % (name, url, name, name)
+
+
+def pour(server, sink, path, total):
+    """Milliseconds from before each POST until the sink had it, ascending."""
+    sent = {}
+    for number in range(events):
+        body = json.dumps({'n': number, 'total': total}).encode()
+        headers = github(body, SECRET)
+        began = time.time()
+        answer = server.post('/hooks/repo', body, headers)
+        assert answer.status == 200, answer
+        sent[answer.json['id']] = began
+        time.sleep(0.005)
+    ok(sink.wait(path, total, 20), 'all %d arrive' % total)
+    return sorted(1e3 * (r.at - sent[r.id]) for r in sink.got(path) if r.id in sent)
+
+
+def at(values, part):
+    return values[min(len(values) - 1, int(part * len(values)))]
+
+
+def tell(name, values):
+    diag('%-8s p50 %.2f ms, p99 %.2f ms, max %.2f ms (%d events)' %
+         (name, at(values, 0.5), at(values, 0.99), values[-1], len(values)))
+
+
+MANNERS = ('connect', 'first', 'head')
+others = Hanging()
+ports = [(MANNERS[i % 3], others.add(MANNERS[i % 3])) for i in range(hanging)]
+others.start()
+with Sink() as sink, Server(threads=1) as server:
+    server.apply(GITHUB_SOURCE + destination('good', sink.url('/good')))
+    alone = pour(server, sink, '/good', events)
+    tell('alone', alone)
+    for at_once in range(0, hanging, 100):
+        server.apply(''.join(destination('hangs-%d' % i, 'http://127.0.0.1:%d/%s' % (port, manner))
+                             for i, (manner, port) in enumerate(ports[at_once:at_once + 100], at_once)))
+    beside = pour(server, sink, '/good', 2 * events)
+    tell('beside', beside)
+    first = resident(server)
+    server.apply(destination('new', sink.url('/new')))
+    began = time.time()
+    body = b'{"new": true}'
+    server.post('/hooks/repo', body, github(body, SECRET))
+    ok(sink.wait('/new', 1, 30), 'one that is made beside them is reached')
+    reached_ms = 1e3 * (sink.got('/new')[0].at - began)
+    ok(reached_ms < 3000, 'after %.1f ms' % reached_ms)
+    while time.time() - began < 12:     # those that hang at connecting fail meanwhile
+        time.sleep(0.1)
+    later = pour(server, sink, '/good', 3 * events + 1)
+    tell('later', later)
+    ok(at(beside, 0.5) <= 1.5 * at(alone, 0.5) + 2 and at(later, 0.5) <= 1.5 * at(alone, 0.5) + 2, 'p50 is the same')
+    ok(at(beside, 0.99) <= 2 * at(alone, 0.99) + 15 and at(later, 0.99) <= 2 * at(alone, 0.99) + 15, 'p99 is the same')
+    ok(resident(server) - first <= 16, 'memory stays: %d MiB, then %d MiB' % (first, resident(server)))
+    metrics = server.metrics()
+    diag('slots free: %s' % [value for name, value in metrics.items() if 'slots' in name])
+    is_equal(sum(value for name, value in metrics.items()
+                 if name.startswith('becket_deliveries_total{destination="hangs') and 'outcome="delivered"' in name), 0,
+             'nothing was delivered to those that hang')
+    server.kill()
+done()
