@@ -319,11 +319,12 @@ $(B)/compile_commands.json: FORCE $(VENDOR_A)
 # ---- Install, clean ----------------------------------------------------------------------------------
 
 .PHONY: install clean distclean help
+share := $(DESTDIR)$(PREFIX)/share
 install: $(B)/becket
-	install -d '$(DESTDIR)$(PREFIX)/bin'
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(share)/man/man1' '$(share)/bash-completion/completions'
 	install -m 755 $(B)/becket '$(DESTDIR)$(PREFIX)/bin/becket'
-	$(if $(wildcard src/cli/becket.1),install -d '$(DESTDIR)$(PREFIX)/share/man/man1')
-	$(if $(wildcard src/cli/becket.1),install -m 644 src/cli/becket.1 '$(DESTDIR)$(PREFIX)/share/man/man1/')
+	$(B)/becket help --man > '$(share)/man/man1/becket.1'
+	$(B)/becket help --completion bash > '$(share)/bash-completion/completions/becket'
 
 # Keeps the libraries and their archives, and the data of `make run`.
 clean:
@@ -345,7 +346,7 @@ help:
 	@echo 'make lint        everything through clang with -Werror, then the advice of clang-tidy'
 	@echo 'make format      clang-format over all C files'
 	@echo 'make cov         coverage of the unit tests and the fuzz corpus, by folder and by file'
-	@echo 'make install     to PREFIX=/usr/local, below DESTDIR'
+	@echo 'make install     program, manual page and completion to PREFIX=/usr/local, below DESTDIR'
 	@echo 'make compile_commands   build/compile_commands.json for editors'
 	@echo 'make vendor-archive DIR=...   source archives of the libraries, for machines without a network'
 	@echo 'make clean       all but the libraries and the data of `make run`; make distclean: all of build/'

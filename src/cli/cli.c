@@ -16,27 +16,30 @@
 #define IO_URING_VERSION_MINOR 3
 #endif
 
-static int help(int argc, char **argv);
 static int version(int argc, char **argv);
 
 static const struct option no_options[] = {{.kind = OPTION_END}};
 
-static const struct cli_command commands[] = {
-    {"serve", cli_serve, NULL, "run the server", NULL, cli_serve_options},
+const struct cli_command cli_commands[] = {
+    {"serve", cli_serve, NULL, "run the server",
+     "SIGTERM or SIGINT (Ctrl-C) ends it: what is under way is finished, and whatever was "
+     "acknowledged is on disk. A second one ends it at once. The data directory holds everything: "
+     "admin.token and master.key, made at the first start, state and journal.",
+     cli_serve_options},
     {"apply", cli_apply, "-f FILE|DIR|- [--dry-run] [--prune]",
      "create or change what files declare",
      "All or nothing: one mistake anywhere and nothing changes. A directory stands for its *.yaml, "
-     "*.yml\n"
+     "*.yml "
      "and *.json files. With --prune, objects of the kinds and canvases in the files that the "
-     "files do\n"
+     "files do "
      "not name are deleted.",
      cli_apply_options},
     {"diff", cli_diff, "-f FILE|DIR|-", "show what apply would change", NULL, cli_diff_options},
     {"get", cli_get, "KIND [NAME]", "list objects, or print one",
      "KIND is Secret, EventSource, Destination, Route, Integration, User, Team, IntegrationUser, "
-     "IntegrationLink,\nCanvas, Entry, Operation or Token, in any spelling: event-source, "
+     "IntegrationLink, Canvas, Entry, Operation or Token, in any spelling: event-source, "
      "EventSources "
-     "… Events are not objects:\n`becket events`.",
+     "… Events are not objects: `becket events`.",
      cli_get_options},
     {"describe", cli_describe, "KIND NAME", "an object, and what happened to it lately", NULL,
      cli_describe_options},
@@ -54,8 +57,8 @@ static const struct cli_command commands[] = {
     {"secrets", cli_secrets, "[KIND] NAME",
      "what a source verifies with, or a destination's requests are signed with",
      "In clear, one a line, also those that becket made or that a provider brought. Needs a token "
-     "of\nrole admin and leaves an audit record. KIND, event-source or destination, is needed "
-     "where both\nhave that name.",
+     "of role admin and leaves an audit record. KIND, event-source or destination, is needed "
+     "where both have that name.",
      cli_secrets_options},
     {"retry", cli_retry, "OPERATION", "try work at a provider again, now",
      "What waits is listed by `becket get operations`, why by `becket describe operation op-1`.",
@@ -63,18 +66,18 @@ static const struct cli_command commands[] = {
     {"reset-key", cli_reset_key, "SOURCE [--now]", "a new signing key for a source",
      "Of keys that becket made. The one before is accepted until the next reset, so that nothing "
      "is "
-     "lost\nmeanwhile; with --now it is refused at once. A hook that becket made gets the new one.",
+     "lost meanwhile; with --now it is refused at once. A hook that becket made gets the new one.",
      cli_reset_key_options},
     {"events", cli_events, NULL, "search the events that were received",
-     "Newest first. --since and --until take RFC 3339, a day (UTC), unix seconds, or a duration\n"
-     "before now (1h).\n"
+     "Newest first. --since and --until take RFC 3339, a day (UTC), unix seconds, or a duration "
+     "before now (1h).\n\n"
      "--follow prints events as they arrive, from now or from --since on; end it with Ctrl-C.",
      cli_events_options},
     {"event", cli_event, "ID", "one event: headers and body", NULL, cli_event_options},
     {"deliveries", cli_deliveries, NULL, "what became of events",
      "Without --state, the tries that were made, newest first.", cli_deliveries_options},
     {"replay", cli_replay, "ID | --since TIME", "deliver events again",
-     "With the same webhook-id. Events go where routes lead now, or --to one destination.\n"
+     "With the same webhook-id. Events go where routes lead now, or --to one destination. "
      "--dry-run tells how many they would be.",
      cli_replay_options},
     {"listen", cli_listen, "SOURCE --forward URL", "forward events to a local program",
@@ -82,7 +85,7 @@ static const struct cli_command commands[] = {
      cli_listen_options},
     {"verify", cli_verify, NULL, "is a webhook genuine? Off line, as the server would check it",
      "Exit code 0: genuine; 1: not, and why. A source of your own scheme is checked with --type "
-     "generic\n"
+     "generic "
      "and --scheme … --signed, or with the file that declares it: -f source.yaml.",
      cli_verify_options},
     {"send", cli_send, "URL", "sign a webhook as the provider would, and post it",
@@ -95,13 +98,13 @@ static const struct cli_command commands[] = {
      cli_journal_options},
     {"token", cli_token, "create NAME | list | show | revoke NAME", "who may use the admin API",
      "Roles: read (see everything but secrets), write (also diff and change objects), admin (also "
-     "tokens).\n--user makes a person's token: what it connects, links and writes is that User's. "
-     "`show` tells about\nthe token that is in use.",
+     "tokens). --user makes a person's token: what it connects, links and writes is that User's. "
+     "`show` tells about the token that is in use.",
      cli_token_options},
     {"entry", cli_entry, "create TEXT --team TEAM | update ID | delete ID",
      "what somebody did, written, changed or deleted by hand",
      "It goes out through the team's links when it is made. What has gone out is neither recalled "
-     "nor\nsent again. `becket get entries` lists them.",
+     "nor sent again. `becket get entries` lists them.",
      cli_entry_options},
     {"key", cli_key, "rotate --oidc", "a new key to sign tokens for providers with",
      "The new key is published at once and signs ten minutes later, when all who keep a copy of "
@@ -113,16 +116,18 @@ static const struct cli_command commands[] = {
      cli_audit_options},
     {"bench", cli_bench, "URL", "measure a server: open or closed loop, signed bodies", NULL,
      cli_bench_options},
-    {"help", help, "[COMMAND]", "this, or all about one command", NULL, no_options},
+    {"help", cli_help_command, "[COMMAND]", "this, or all about one command", NULL,
+     cli_help_options},
     {"version", version, "", "version of becket and of its libraries", NULL, no_options},
 };
-#define COMMAND_COUNT (sizeof commands / sizeof commands[0])
+#define COMMAND_COUNT (sizeof cli_commands / sizeof cli_commands[0])
+const size_t cli_command_count = COMMAND_COUNT;
 
-static const struct cli_command *find_command(const char *name)
+const struct cli_command *cli_find_command(const char *name)
 {
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(commands[i].name, name) == 0) {
-            return &commands[i];
+        if (strcmp(cli_commands[i].name, name) == 0) {
+            return &cli_commands[i];
         }
     }
     return NULL;
@@ -168,11 +173,11 @@ int cli_usage_error(const char *command, const struct options *options)
     return cli_usage("%s: %s (see `becket help %s`)", command, options->error, command);
 }
 
-static int unknown_command(const char *name)
+int cli_unknown_command(const char *name)
 {
     const char *names[COMMAND_COUNT + 1];
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        names[i] = commands[i].name;
+        names[i] = cli_commands[i].name;
     }
     names[COMMAND_COUNT] = NULL;
     const char *near = option_nearest(name, names);
@@ -199,91 +204,6 @@ bool cli_begin(struct options *options, const struct option *table, int argc, ch
     return false;
 }
 
-/* ---- help */
-
-static void help_all(void)
-{
-    puts("becket: webhooks in, verified, once, on disk.\n\nusage: becket COMMAND [OPTIONS]\n");
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        printf("  %-10s %s\n", commands[i].name, commands[i].summary);
-    }
-    puts("\n`becket help COMMAND` tells more. Exit codes: 0 done, 1 failed or refused, 2 wrong "
-         "usage.");
-}
-
-static void help_option(const struct option *option)
-{
-    char left[80];
-    snprintf(left, sizeof left, "%c%c%s --%s%s%s", option->letter ? '-' : ' ',
-             option->letter ? option->letter : ' ', option->letter ? "," : " ", option->name,
-             option->argument ? " " : "", option->argument ? option->argument : "");
-    printf("  %-28s %s", left, option->help);
-    if (option->choices != NULL) {
-        printf(": %s", option->choices);
-    }
-    if (option->fallback != NULL) {
-        printf(" [%s]", option->fallback);
-    }
-    if ((option->flags & OPTION_LIST) != 0) {
-        printf(" (may be repeated)");
-    }
-    /* For options of the file, one sentence at the end tells the rule. */
-    if ((option->flags & OPTION_ENV) != 0 && (option->flags & OPTION_FILE) == 0) {
-        char name[80];
-        option_environment_name(option, name);
-        printf(" ($%s)", name);
-    }
-    putchar('\n');
-}
-
-void cli_help(const char *name)
-{
-    const struct cli_command *command = find_command(name);
-    if (command == NULL) {
-        return;
-    }
-    printf("becket %s - %s\n\nusage: becket %s%s%s%s\n", command->name, command->summary,
-           command->name, command->usage && *command->usage ? " " : "",
-           command->usage ? command->usage : "",
-           command->options->kind != OPTION_END ? " [OPTIONS]" : "");
-    if (command->more != NULL) {
-        printf("\n%s\n", command->more);
-    }
-    bool file = false;
-    if (command->options->kind != OPTION_END) {
-        puts("\noptions:");
-    }
-    for (const struct option *option = command->options; option->kind != OPTION_END; option++) {
-        if ((option->flags & OPTION_HIDDEN) == 0) {
-            help_option(option);
-        }
-        file = file || (option->flags & OPTION_FILE) != 0;
-    }
-    if (file) {
-        puts(
-            "\nEvery option can also be set as BECKET_<OPTION> in the environment (--log-level: "
-            "BECKET_LOG_LEVEL)\n"
-            "and, but for --config, as `option: value` in the configuration file. The command line "
-            "beats the\n"
-            "environment, the environment beats the file. SIGHUP reads the file again: log-level "
-            "and log-format\n"
-            "change at once, for others it says that a restart is needed.");
-    }
-}
-
-static int help(int argc, char **argv)
-{
-    if (argc < 2) {
-        help_all();
-        return CLI_DONE;
-    }
-    if (find_command(argv[1]) == NULL) {
-        return unknown_command(argv[1]);
-    }
-    cli_help(argv[1]);
-    return CLI_DONE;
-}
-
 static int version(int argc, char **argv)
 {
     (void)argc;
@@ -297,18 +217,18 @@ static int version(int argc, char **argv)
 static const struct cli_command *spelled(const char *name)
 {
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
-        return find_command("help");
+        return cli_find_command("help");
     }
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
-        return find_command("version");
+        return cli_find_command("version");
     }
-    return find_command(name);
+    return cli_find_command(name);
 }
 
 int cli_main(int argc, char **argv)
 {
     if (argc < 2) {
-        help_all();
+        cli_help_all();
         return CLI_USAGE;
     }
     const struct cli_command *command = spelled(argv[1]);
@@ -316,7 +236,11 @@ int cli_main(int argc, char **argv)
         return cli_usage("options go behind the command: becket COMMAND %s", argv[1]);
     }
     if (command == NULL) {
-        return unknown_command(argv[1]);
+        return cli_unknown_command(argv[1]);
+    }
+    if (argc == 3 && strcmp(argv[2], "help") == 0 && command->run != cli_help_command) {
+        cli_help(command->name);
+        return CLI_DONE;
     }
     int code = command->run(argc - 1, argv + 1);
     if (fflush(stdout) != 0 && code == CLI_DONE) {

@@ -38,8 +38,7 @@ static bool colours(void)
 
 /* ---- text */
 
-/* One UTF-8 character: its length, 0 when malformed. */
-static size_t decode(struct slice text, uint32_t *ret_point)
+size_t print_decode(struct slice text, uint32_t *ret_point)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     uint8_t first = text.at[0];
@@ -77,7 +76,7 @@ void print_safe(struct buf *out, struct slice text, bool lines)
 {
     while (text.bytes != 0) {
         uint32_t point;
-        size_t bytes = decode(text, &point);
+        size_t bytes = print_decode(text, &point);
         if (bytes == 0) {
             buf_add_str(out, "\xef\xbf\xbd");
             bytes = 1;
@@ -112,7 +111,7 @@ unsigned print_width(struct slice text)
     unsigned width = 0;
     while (text.bytes != 0) {
         uint32_t point = ' ';
-        size_t bytes = decode(text, &point);
+        size_t bytes = print_decode(text, &point);
         width += point_width(point);
         text = slice_skip(text, bytes == 0 ? 1 : bytes);
     }
@@ -125,7 +124,7 @@ static struct slice cut(struct slice text, unsigned width)
     struct slice rest = text;
     while (rest.bytes != 0) {
         uint32_t point = ' ';
-        size_t bytes = decode(rest, &point);
+        size_t bytes = print_decode(rest, &point);
         unsigned wide = point_width(point);
         if (wide > width) {
             return slice_of(text.at, (size_t)(rest.at - text.at));
@@ -134,6 +133,33 @@ static struct slice cut(struct slice text, unsigned width)
         rest = slice_skip(rest, bytes == 0 ? 1 : bytes);
     }
     return text;
+}
+
+void print_wrapped(struct buf *out, struct slice text, unsigned indent, unsigned used,
+                   unsigned width)
+{
+    bool first = true;
+    while (text.bytes > 0) {
+        size_t bytes = slice_find(text, ' ');
+        struct slice word = slice_of(text.at, bytes);
+        unsigned wide = print_width(word);
+        if (!first && used + 1 + wide > width) {
+            buf_add_byte(out, '\n');
+            used = 0;
+            first = true;
+        } else if (!first) {
+            buf_add_byte(out, ' ');
+            used++;
+        }
+        for (; first && used < indent; used++) {
+            buf_add_byte(out, ' ');
+        }
+        buf_add_slice(out, word);
+        used += wide;
+        first = false;
+        text = slice_skip(text, bytes + 1);
+    }
+    buf_add_byte(out, '\n');
 }
 
 const char *print_bytes_text(uint64_t bytes, char text[16])
@@ -232,7 +258,7 @@ void table_cellf(struct table *table, const char *format, ...)
     table_cell(table, slice_str(text));
 }
 
-static unsigned terminal_width(void)
+unsigned print_terminal_width(void)
 {
     struct winsize size;
     if (!print_is_terminal() || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 20) {
@@ -244,7 +270,7 @@ static unsigned terminal_width(void)
 /* Widths that fit: as long as the row is too wide, the widest column gives. */
 static void fit(const struct table *table, unsigned widths[TABLE_COLUMNS_MAX])
 {
-    unsigned terminal = terminal_width();
+    unsigned terminal = print_terminal_width();
     unsigned total = (table->columns - 1) * COLUMN_GAP;
     for (unsigned i = 0; i < table->columns; i++) {
         total += widths[i];
@@ -365,7 +391,7 @@ static void escape_unsafe(struct buf *out, struct slice json)
 {
     while (json.bytes != 0) {
         uint32_t point;
-        size_t bytes = decode(json, &point);
+        size_t bytes = print_decode(json, &point);
         if (bytes > 1 && is_unsafe(point) && point < 0x10000) {
             buf_printf(out, "\\u%04x", point);
         } else if (bytes == 1 && point == 0x7f) {

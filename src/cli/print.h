@@ -62,5 +62,14 @@ const char *print_bytes_text(uint64_t bytes, char text[16]);
 void print_time(struct slice rfc3339, char text[32]);
 
 bool print_is_terminal(void);
+/* Columns of standard output; 0 = it is no terminal. */
+unsigned print_terminal_width(void);
+
+/* Words of `text` in lines of `width` columns and a line feed at the end. Each line begins with
+ * `indent` blanks; of the first one `used` columns are written already. */
+void print_wrapped(struct buf *out, struct slice text, unsigned indent, unsigned used,
+                   unsigned width);
+/* The first UTF-8 character: its length, 0 when malformed. */
+size_t print_decode(struct slice text, uint32_t *ret_point);
 
 #endif

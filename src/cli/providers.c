@@ -16,11 +16,16 @@ const struct option cli_providers_options[] = {
     {.kind = OPTION_END},
 };
 
+/* Of a terminal so wide that all four columns can be read. */
+#define WIDE 160U
+
 static void print_table(void)
 {
     struct table table;
     struct buf text;
-    table_init(&table, "TYPE!|PROVIDER|VERIFIED BY|NEEDS");
+    unsigned width = print_terminal_width();
+    bool narrow = width != 0 && width < WIDE;
+    table_init(&table, narrow ? "TYPE!|PROVIDER|NEEDS" : "TYPE!|PROVIDER|VERIFIED BY|NEEDS");
     buf_init(&text, 1U << 16);
     for (size_t i = 0; i < scheme_row_count(); i++) {
         const struct scheme_row *row = scheme_row_at(i);
@@ -29,10 +34,15 @@ static void print_table(void)
         table_row(&table);
         table_cell(&table, slice_str(scheme_row_name(row)));
         table_cell(&table, slice_str(scheme_row_title(row)));
-        table_cell(&table, buf_slice(&text));
+        if (!narrow) {
+            table_cell(&table, buf_slice(&text));
+        }
         table_cell(&table, slice_str(scheme_row_needs(row)));
     }
     table_print(&table);
+    if (narrow) {
+        fprintf(stderr, "`becket providers TYPE` tells all about one\n");
+    }
     table_fini(&table);
     buf_fini(&text);
 }

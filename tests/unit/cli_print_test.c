@@ -57,6 +57,27 @@ static void test_numbers(void)
     is_str(time_text, "");
 }
 
+static void is_wrapped(const char *text, unsigned indent, unsigned used, unsigned width,
+                       const char *want)
+{
+    struct buf out;
+    buf_init(&out, 4096);
+    print_wrapped(&out, slice_str(text), indent, used, width);
+    is_str(buf_text(&out), want);
+    buf_fini(&out);
+}
+
+static void test_wrapping(void)
+{
+    is_wrapped("", 4, 0, 20, "\n");
+    is_wrapped("one two three", 0, 0, 80, "one two three\n");
+    is_wrapped("one two three", 0, 0, 7, "one two\nthree\n");
+    is_wrapped("one two three", 2, 0, 9, "  one two\n  three\n");
+    is_wrapped("one two", 6, 4, 9, "  one\n      two\n");
+    is_wrapped("much-too-long x", 2, 0, 6, "  much-too-long\n  x\n");
+    is_wrapped("漢字 漢字", 0, 0, 8, "漢字\n漢字\n");
+}
+
 static void test_urls(void)
 {
     static const struct {
@@ -104,6 +125,7 @@ int main(void)
 {
     test_safe();
     test_numbers();
+    test_wrapping();
     test_urls();
     return done_testing();
 }

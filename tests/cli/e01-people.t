@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""What people meet besides the commands' work: help that fits the terminal, the manual page, completion, narrow tables."""
+import os, re, shutil, subprocess, sys, tempfile
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+from terminal import on_terminal
+
+COMMANDS = re.findall(r'(?m)^  ([a-z-]+) ', subprocess.run([BECKET, 'help'], capture_output=True, text=True).stdout)
+ok(len(COMMANDS) > 20, '%d commands' % len(COMMANDS))
+
+
+def run(*words):
+    p = subprocess.run([BECKET] + list(words), capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30)
+    return p.returncode, p.stdout, p.stderr
+
+
+# ---- help, in all places, as wide as there is room
+helps = {c: run('help', c)[1] for c in COMMANDS}
+for form in (lambda c: (c, '--help'), lambda c: (c, '-h'), lambda c: (c, 'help'), lambda c: ('--help', c), lambda c: ('-h', c)):
+    wrong = [c for c in COMMANDS if c not in ('help', 'version') and run(*form(c)) != (0, helps[c], '')]
+    is_equal(wrong, [], 'becket %s' % ' '.join(form('COMMAND')))
+is_equal([c for c in COMMANDS if any(len(line) > 80 for line in helps[c].splitlines())], [], 'without a terminal: 80 columns')
+for columns in (40, 80, 120, 200):
+    text = ''.join(on_terminal([BECKET, 'help'] + ([c] if c else []), columns)[1] for c in ('', 'serve', 'verify'))
+    long = [line for line in text.splitlines() if len(line) > min(columns, 100) and len(line.split()) > 1]
+    is_equal(long, [], 'help on %d columns' % columns)
+code, out, err = run('help', 'serve', 'now')
+ok(code == 2 and err.count('\n') == 1, 'help of two commands: one line')
+
+# ---- the manual page and completion, out of the same tables
+code, page, err = run('help', '--man')
+ok(code == 0 and page.count('\n.SS ') == len(COMMANDS), 'a manual page with every command')
+options = {o for c in COMMANDS for o in re.findall(r'(?m)^  (?:-.,|   ) --([a-z0-9-]+)', helps[c])}
+plain = page.replace('\\-', '-')
+is_equal([o for o in options if not re.search(r'--%s\b' % o, plain)], [], 'and each of %d options' % len(options))
+if shutil.which('groff'):
+    p = subprocess.run(['groff', '-man', '-Tutf8', '-ww', '-z'], input=page, capture_output=True, text=True)
+    is_equal((p.returncode, p.stderr), (0, ''), 'groff has nothing to say against it')
+else:
+    skip('groff has nothing to say against it', 'groff is not installed')
+code, script, err = run('help', '--completion', 'bash')
+
+
+def complete(*words):
+    line = '%s\nCOMP_WORDS=(%s); COMP_CWORD=%d; _becket; echo "${COMPREPLY[*]}"' % (
+        script, ' '.join("'%s'" % w for w in words), len(words) - 1)
+    return subprocess.run(['bash', '-c', line], capture_output=True, text=True).stdout.split()
+
+
+is_equal(complete('becket', 'rep'), ['replay'], 'completion: a command')
+is_equal(complete('becket', 'get', 'event-s'), ['event-source', 'event-sources'], 'a kind')
+is_equal(complete('becket', 'serve', '--log-l'), ['--log-level'], 'an option')
+is_equal(complete('becket', 'events', '--state', 're'), ['rejected'], 'a value')
+is_equal(complete('becket', 'apply', '-f', ''), [], 'a file: the shell\'s own')
+with tempfile.TemporaryDirectory() as base:
+    p = subprocess.run(['make', '-s', 'install', 'DESTDIR=' + base, 'PREFIX=/usr'], capture_output=True, text=True,
+                       cwd=os.environ.get('BECKET_ROOT', '.'))
+    there = sorted(os.path.relpath(os.path.join(d, f), base) for d, _, files in os.walk(base) for f in files)
+    is_equal(there, ['usr/bin/becket', 'usr/share/bash-completion/completions/becket', 'usr/share/man/man1/becket.1'],
+             'make install brings them: %s' % p.stderr)
+
+# ---- tables
+code, text = on_terminal([BECKET, 'providers'], 80, {'NO_COLOR': '1'})
+ok(code == 0 and max(len(line) for line in text.splitlines()) <= 80 and 'becket providers TYPE' in text, 'providers on 80 columns')
+code, text = on_terminal([BECKET, 'providers'], 200, {'NO_COLOR': '1'})
+ok('VERIFIED BY' in text and max(len(line) for line in text.splitlines()) <= 200, 'on 200, with how each is verified')
+code, out, err = run('providers')
+ok('VERIFIED BY' in out and '… \n' not in out and '…\n' not in out and err == '', 'whole, where no terminal is')
+done()
