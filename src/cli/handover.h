@@ -10,7 +10,7 @@
 #ifndef BECKET_CLI_HANDOVER_H
 #define BECKET_CLI_HANDOVER_H
 
-#include "api/control.h"
+#include "control/control.h"
 
 #define HANDOVER_WHY_BYTES 256U
 

@@ -1,7 +1,7 @@
 /* becket serve: options in, a running server out. */
 #include "cli/cli.h"
 
-#include "api/control.h"
+#include "control/control.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "cli/handover.h"

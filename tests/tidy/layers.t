@@ -19,7 +19,8 @@ my %sees = (
     providers => [qw(base)],
     hub       => [qw(providers journal store http tls net ring base)],
     api       => [qw(hub providers journal store http tls net ring base)],
-    cli       => [qw(api hub providers journal store http tls net ring base)],
+    control   => [qw(api hub providers journal store http tls net ring base)],
+    cli       => [qw(control api hub providers journal store http tls net ring base)],
 );
 # Single headers beyond that: providers see message types, never I/O.
 my %also = (providers => { 'http/message.h' => 1 });

@@ -1,4 +1,4 @@
-#include "api/guard.h"
+#include "control/guard.h"
 
 #include "base/assert.h"
 #include "base/log.h"

@@ -7,8 +7,8 @@
  *             only writer.
  * Life cycle  control_open -> control_run (returns after a drain) -> control_close.
  */
-#ifndef BECKET_API_CONTROL_H
-#define BECKET_API_CONTROL_H
+#ifndef BECKET_CONTROL_CONTROL_H
+#define BECKET_CONTROL_CONTROL_H
 
 #include "hub/hub.h"
 #include "hub/reactor.h"

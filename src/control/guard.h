@@ -8,8 +8,8 @@
  * Life cycle  Until the process ends: it also watches over the orderly end.
  * Disk        Nothing here touches a file, but for the log.
  */
-#ifndef BECKET_API_GUARD_H
-#define BECKET_API_GUARD_H
+#ifndef BECKET_CONTROL_GUARD_H
+#define BECKET_CONTROL_GUARD_H
 
 #include "ring/ring.h"
 

@@ -1,0 +1,81 @@
+#include "control/control_private.h"
+
+#include "base/time.h"
+#include "ring/socket.h"
+
+#define ADDRESS_WAIT_NS (800 * (uint64_t)NS_PER_MS)
+#define ADDRESS_STEP_NS (20 * (uint64_t)NS_PER_MS)
+
+/* What a killed server had in its rings is closed by the kernel a moment after it ended; who starts
+ * it again at once finds the address still taken. False: that has lasted too long for this. */
+static bool wait_for_address(struct control *control)
+{
+    uint64_t now_ns = ring_clock_ns(control->ring);
+    if (!control->address_until_ns) {
+        control->address_until_ns = now_ns + ADDRESS_WAIT_NS;
+    }
+    ring_turn(control->ring, now_ns + ADDRESS_STEP_NS);
+    return now_ns < control->address_until_ns;
+}
+
+/* The reactors share their address (SO_REUSEPORT), and so could another server of the same user.
+ * Asking for it alone first finds that out. */
+static enum bk_err probe_address(struct control *control, char ret_why[CONTROL_WHY_BYTES])
+{
+    enum bk_err err = ring_address_probe(&control->config.listen);
+    while (err == BK_BUSY && wait_for_address(control)) {
+        err = ring_address_probe(&control->config.listen);
+    }
+    if (err == BK_BUSY) {
+        return open_failed(
+            ret_why, err, "start",
+            "the --listen address is in use: is another server running? choose another "
+            "--listen");
+    }
+    return BK_OK; /* anything else is told by the reactor that listens */
+}
+
+enum bk_err sockets_open(struct control *control, char ret_why[CONTROL_WHY_BYTES])
+{
+    struct control_sockets *sockets = control->config.sockets;
+    enum bk_err err = sockets->ingress_count ? BK_OK : probe_address(control, ret_why);
+    if (err != BK_OK) {
+        return err;
+    }
+    if (!sockets->ingress_count) {
+        while (err == BK_OK && sockets->ingress_count < control->config.threads) {
+            err = socket_listen(&control->config.listen, true, REACTOR_BACKLOG,
+                                &sockets->ingress[sockets->ingress_count]);
+            sockets->ingress_count += err == BK_OK;
+        }
+    }
+    if (err == BK_OK && !sockets->admin_count) {
+        do {
+            err = socket_listen(&control->config.admin_listen, false, REACTOR_BACKLOG,
+                                &sockets->admin[0]);
+        } while (err == BK_BUSY && wait_for_address(control));
+        sockets->admin_count = err == BK_OK;
+    }
+    return err == BK_OK ? BK_OK : open_failed(ret_why, err, "start", reactor_listen_text(err));
+}
+
+unsigned sockets_of(const struct control *control, unsigned index, int *ret_sockets)
+{
+    const struct control_sockets *sockets = control->config.sockets;
+    unsigned count = 0;
+    for (unsigned i = index % sockets->ingress_count; i < sockets->ingress_count;
+         i += control->config.threads) {
+        ret_sockets[count++] = sockets->ingress[i];
+    }
+    return count;
+}
+
+void sockets_close(struct control_sockets *sockets)
+{
+    while (sockets->ingress_count) {
+        socket_close(sockets->ingress[--sockets->ingress_count]);
+    }
+    while (sockets->admin_count) {
+        socket_close(sockets->admin[--sockets->admin_count]);
+    }
+}
