@@ -66,7 +66,8 @@ INCLUDES  := -Isrc $(foreach n,$(VENDORED),-isystem $(B)/vendor/include/$(n))
 
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum \
             -Wvla -Wundef -Wformat=2 -Wwrite-strings
-x86      := $(filter x86_64%,$(shell $(CC) -dumpmachine))
+# On a bare machine the compiler comes only with the first target.
+x86      := $(filter x86_64%,$(or $(shell $(CC) -dumpmachine 2>/dev/null),$(shell uname -m)))
 # Level 3 needs gcc 12 or clang 9 and a C library that knows it.
 fortify  := $(if $(findstring level 2,$(shell printf '\043include <features.h>\nlevel __USE_FORTIFY_LEVEL\n' | \
               $(CC) -O2 -D_FORTIFY_SOURCE=3 -E -P - 2>/dev/null)),2,3)
