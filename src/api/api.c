@@ -581,6 +581,7 @@ void api_apply_as(const struct token_info *token, struct apply_options *options)
     options->only_canvas = slice_str(token->canvas);
     options->only_user = token->role == TOKEN_ADMIN ? SLICE_EMPTY : token_user(token);
     options->person = token->role != TOKEN_ADMIN && token->user[0] != '\0';
+    options->below_admin = token->role != TOKEN_ADMIN;
 }
 
 /* The name of the canvas that a parameter names, perhaps by its id. */

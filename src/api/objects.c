@@ -139,6 +139,10 @@ static enum api_step apply_refused(struct api_call *call, const struct apply_opt
     if (status == 503) {
         api_add_header(response, "Retry-After", "5");
     }
+    if (outcome->refused && !options->dry_run) {
+        api_note_diff(call, "refused", resource_kind_info(outcome->refused->kind)->name,
+                      slice_str(outcome->refused->name), outcome->refused_diff);
+    }
     buf_reset(&response->body);
     apply_error_json(outcome, err, &response->body);
     return api_json(call, status);

@@ -53,6 +53,7 @@ struct apply_options {
     struct slice only_canvas;
     struct slice only_user;
     bool person;
+    bool below_admin;     /* leads no credential that it does not give elsewhere */
     struct slice learned; /* a secret that the provider brought (ingress/learn.h); else empty */
 };
 
@@ -90,6 +91,9 @@ struct apply_outcome {
     size_t count;
     struct resource_problems problems; /* when the error is BK_INVALID */
     const char *message;               /* one line for people when it failed */
+    /* An attempt that belongs into the audit records, and what it would have changed; or NULL. */
+    const struct apply_result *refused;
+    struct slice refused_diff;
 };
 
 void apply_outcome_fini(struct apply_outcome *outcome);

@@ -136,12 +136,132 @@ static enum bk_err check_audience(struct apply *apply, const struct apply_work *
                       (int)work->name.bytes, (const char *)work->name.at);
 }
 
+/* ---- where its credential goes */
+
+static const char *const addresses[] = {
+    "url",
+    "apiUrl",
+    "auth/oauth/authorizeUrl",
+    "auth/oauth/tokenUrl",
+    "auth/oauth/revokeUrl",
+    "auth/oauth/identityUrl",
+    "auth/oauth/issuer",
+};
+
+/* [{"path","before","after"}] of what is another one; empty = nothing is. */
+static enum bk_err changed_addresses(const struct apply *apply, struct buf *json)
+{
+    struct integration_view before, now;
+    enum bk_err err = integration_view_open(apply->old.spec, &before);
+    if (err != BK_OK) {
+        return err;
+    }
+    err = integration_view_open(buf_slice(&apply->spec), &now);
+    for (size_t i = 0; err == BK_OK && i < bk_array_length(addresses); i++) {
+        struct slice old = integration_text(&before, addresses[i]);
+        struct slice new = integration_text(&now, addresses[i]);
+        if (!slice_equal(old, new)) {
+            buf_printf(json, "%s{\"path\":\"spec/%s\",\"before\":", json->bytes > 0 ? "," : "[",
+                       addresses[i]);
+            json_add_string(json, old);
+            buf_add_str(json, ",\"after\":");
+            json_add_string(json, new);
+            buf_add_byte(json, '}');
+        }
+    }
+    buf_add_str(json, json->bytes > 0 ? "]" : "");
+    if (err == BK_OK) {
+        integration_view_close(&now);
+    }
+    integration_view_close(&before);
+    return err == BK_OK && json->overflow ? BK_TOO_LARGE : err;
+}
+
+static bool found_one(void *context, struct slice key, struct slice value)
+{
+    (void)key;
+    (void)value;
+    *(bool *)context = true;
+    return false;
+}
+
+/* Has anybody signed in through it? */
+static enum bk_err is_connected(struct apply *apply, const struct apply_work *work, bool *ret_is)
+{
+    struct key prefix;
+    uint8_t kind = resource_kind_info(RESOURCE_INTEGRATION_USER)->key;
+    key_users(&prefix, resource_kind_info(RESOURCE_INTEGRATION)->key, work->canvas, work->name);
+    key_add(&prefix, &kind, 1);
+    *ret_is = false;
+    return store_walk(apply->txn, key_slice(&prefix), SLICE_EMPTY, found_one, ret_is);
+}
+
+/* The credential itself, or in the same set the Secret that has it. */
+static bool is_given_again(const struct apply *apply,
+                           const struct resource_integration *integration,
+                           const struct source_secret *secret)
+{
+    const struct resource_source_secret *credential = &integration->credential;
+    if (!integration->has_credential || credential->inline_value) {
+        return integration->has_credential &&
+               !slice_equal(credential->value, slice_str(RESOURCE_HIDDEN));
+    }
+    const struct apply_work *work =
+        apply_find_work(apply, RESOURCE_SECRET, secret->canvas, secret->name);
+    bool whole = work && work->document && !work->failed && !work->document->broken;
+    for (size_t i = 0; whole && i < work->document->spec.secret.count; i++) {
+        const struct resource_secret_item *item = &work->document->spec.secret.items[i];
+        if (slice_equal(item->key, secret->key)) {
+            return !slice_equal(item->value, slice_str(RESOURCE_HIDDEN));
+        }
+    }
+    return false;
+}
+
+/* To another address go the credential, and the tokens of those who signed in: whoever says so, but
+ * administrators, has to have them. */
+static enum bk_err check_address(struct apply *apply, const struct apply_work *work,
+                                 const struct resource_integration *integration,
+                                 const struct source_secret *secret)
+{
+    bool connected = false;
+    struct buf json;
+    if (!apply->options->below_admin || !apply->existed) {
+        return BK_OK;
+    }
+    buf_init(&json, 65536);
+    enum bk_err err = changed_addresses(apply, &json);
+    if (err == BK_OK && json.bytes > 0) {
+        err = is_connected(apply, work, &connected);
+    }
+    bool issued = integration->auth == INTEGRATION_AUTH_OIDC; /* a token for it opens the old one */
+    bool free_of_any = integration->auth == INTEGRATION_AUTH_NONE && !connected;
+    if (err == BK_OK && json.bytes > 0 && !free_of_any &&
+        (connected || issued || !is_given_again(apply, integration, secret))) {
+        char *diff = arena_copy(apply->arena, json.at, json.bytes);
+        apply->outcome->refused = work->result;
+        apply->outcome->refused_diff = slice_of(diff, diff ? json.bytes : 0);
+        err = apply_fail(
+            apply, BK_FORBIDDEN,
+            "Integration \"%.*s\": at another address %s: %s use a token of role admin",
+            (int)work->name.bytes, (const char *)work->name.at,
+            connected ? "it would send the tokens of those who are connected by it elsewhere"
+            : issued  ? "whoever is there could use its tokens at the old one"
+                      : "it would send its credential elsewhere",
+            connected || issued
+                ? ""
+                : "give that again, here or as its Secret in the same documents, or");
+    }
+    buf_fini(&json);
+    return err;
+}
+
 /* ---- the kind */
 
 static enum bk_err integration_build(struct apply *apply, struct apply_work *work)
 {
     const struct resource_integration *integration = &work->document->spec.integration;
-    struct source_secret secret;
+    struct source_secret secret = {.by_reference = false};
     enum bk_err err = BK_OK;
     if (integration->has_credential) {
         err = apply_secret_source(apply, work, &integration->credential, CREDENTIAL_FIELD,
@@ -150,6 +270,9 @@ static enum bk_err integration_build(struct apply *apply, struct apply_work *wor
     if (err == BK_OK) {
         write_integration(&apply->spec, integration);
         err = apply_domain(apply, work);
+    }
+    if (err == BK_OK && !work->failed) {
+        err = check_address(apply, work, integration, &secret);
     }
     return err == BK_OK ? check_audience(apply, work, integration) : err;
 }
