@@ -202,9 +202,8 @@ static bool is_given_again(const struct apply *apply,
                            const struct source_secret *secret)
 {
     const struct resource_source_secret *credential = &integration->credential;
-    if (!integration->has_credential || credential->inline_value) {
-        return integration->has_credential &&
-               !slice_equal(credential->value, slice_str(RESOURCE_HIDDEN));
+    if (credential->inline_value) {
+        return !slice_equal(credential->value, slice_str(RESOURCE_HIDDEN));
     }
     const struct apply_work *work =
         apply_find_work(apply, RESOURCE_SECRET, secret->canvas, secret->name);
@@ -235,9 +234,8 @@ static enum bk_err check_address(struct apply *apply, const struct apply_work *w
         err = is_connected(apply, work, &connected);
     }
     bool issued = integration->auth == INTEGRATION_AUTH_OIDC; /* a token for it opens the old one */
-    bool free_of_any = integration->auth == INTEGRATION_AUTH_NONE && !connected;
-    if (err == BK_OK && json.bytes > 0 && !free_of_any &&
-        (connected || issued || !is_given_again(apply, integration, secret))) {
+    bool kept = integration->has_credential && !is_given_again(apply, integration, secret);
+    if (err == BK_OK && json.bytes > 0 && (connected || issued || kept)) {
         char *diff = arena_copy(apply->arena, json.at, json.bytes);
         apply->outcome->refused = work->result;
         apply->outcome->refused_diff = slice_of(diff, diff ? json.bytes : 0);
