@@ -36,7 +36,7 @@ static void print_records(yyjson_mut_val *items)
     struct table table;
     size_t i, count;
     yyjson_mut_val *record;
-    table_init(&table, "AT|ACTOR|FROM|ACTION|KIND|NAME|CHANGED");
+    table_init(&table, "AT@|ACTOR|FROM?|ACTION|KIND|NAME|CHANGED");
     yyjson_mut_arr_foreach(items, i, count, record)
     {
         char at[32];

@@ -92,7 +92,7 @@ static const struct remote_list deliveries = {
     .path = "/api/v1/deliveries",
     .what = "deliveries",
     .filters = delivery_filters,
-    .columns = "WHEN!|EVENT!|DESTINATION|STATE|TRY>|STATUS|TOOK>|REASON",
+    .columns = "WHEN@|EVENT!|DESTINATION|STATE|TRY>?|STATUS?|TOOK>?|REASON",
     .add_row = add_delivery};
 
 int cli_deliveries(int argc, char **argv)

@@ -11,7 +11,7 @@
 
 #define FOLLOW_INTERVAL_MS 300
 #define BODY_SHOWN_BYTES   8192U
-#define COLUMNS            "RECEIVED!|ID!|SOURCE|TYPE|STATE|SIZE>"
+#define COLUMNS            "RECEIVED@|ID!|SOURCE|TYPE|STATE|SIZE>?"
 
 const struct option cli_events_options[] = {
     {.name = "source",

@@ -360,17 +360,17 @@ static const char *columns_of(const char *plural)
     static const struct {
         const char *plural, *columns;
     } known[] = {
-        {"secrets", "NAME!|KEYS|UPDATED!"},
+        {"secrets", "NAME!|KEYS|UPDATED@?"},
         {"integrations", "NAME!|TYPE|STATE|ACCOUNT|URL|WHAT TO DO"},
         {"integration-links", "NAME!|TYPE|FOR|STATE|WHAT IT DOES|WHAT TO DO"},
-        {"integration-users", "NAME!|INTEGRATION|USER|UID|NICKNAME|UPDATED!"},
-        {"teams", "NAME!|TITLE|MEMBERS|UPDATED!"},
-        {"users", "NAME!|FULL NAME|EMAIL|UPDATED!"},
+        {"integration-users", "NAME!|INTEGRATION|USER|UID|NICKNAME|UPDATED@?"},
+        {"teams", "NAME!|TITLE|MEMBERS|UPDATED@?"},
+        {"users", "NAME!|FULL NAME|EMAIL|UPDATED@?"},
         {"entries", "ID!|DAY!|WHO|STATUS|TEAM|STATE|WHAT"},
-        {"operations", "NAME!|WHAT|OBJECT!|STATE|TRIES>|NEXT|WHY"},
-        {"event-sources", "NAME!|TYPE|STATE|URL!|UPDATED!|WHAT TO DO"},
-        {"destinations", "NAME!|STATE|URL!|UPDATED!|WHY"},
-        {"routes", "NAME!|FROM|TO|FILTERS|UPDATED!"},
+        {"operations", "NAME!|WHAT|OBJECT!|STATE|TRIES>?|NEXT@?|WHY"},
+        {"event-sources", "NAME!|TYPE|STATE|URL!|UPDATED@?|WHAT TO DO"},
+        {"destinations", "NAME!|STATE|URL!|UPDATED@?|WHY"},
+        {"routes", "NAME!|FROM|TO|FILTERS|UPDATED@?"},
         {"tokens", CLI_TOKEN_COLUMNS},
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {

@@ -198,11 +198,18 @@ void table_init(struct table *table, const char *headings)
     for (const char *at = headings; *at != '\0';) {
         bk_assert(table->columns < TABLE_COLUMNS_MAX);
         size_t bytes = strcspn(at, "|");
-        bool right = bytes != 0 && at[bytes - 1] == '>';
-        bool whole = bytes != 0 && at[bytes - 1] == '!';
-        table->right |= (unsigned)right << table->columns;
-        table->whole |= (unsigned)whole << table->columns;
-        table->headings[table->columns++] = arena_copy(&table->arena, at, bytes - right - whole);
+        size_t name = bytes;
+        for (unsigned bit = 1U << table->columns; name != 0; name--) {
+            char mark = at[name - 1];
+            if (strchr(">!@?", mark) == NULL) {
+                break;
+            }
+            table->right |= mark == '>' ? bit : 0;
+            table->whole |= mark == '!' || mark == '@' ? bit : 0;
+            table->times |= mark == '@' ? bit : 0;
+            table->optional |= mark == '?' ? bit : 0;
+        }
+        table->headings[table->columns++] = arena_copy(&table->arena, at, name);
         at += bytes + (at[bytes] == '|');
     }
 }
@@ -267,18 +274,69 @@ unsigned print_terminal_width(void)
     return size.ws_col;
 }
 
-/* Widths that fit: as long as the row is too wide, the widest column gives. */
-static void fit(const struct table *table, unsigned widths[TABLE_COLUMNS_MAX])
+static bool is_hidden(const struct table *table, unsigned column)
 {
-    unsigned terminal = print_terminal_width();
-    unsigned total = (table->columns - 1) * COLUMN_GAP;
+    return (table->hidden >> column & 1) != 0;
+}
+
+#define TIME_BYTES 19U /* "2026-01-02 03:04:05" */
+#define YEAR_BYTES 5U
+
+static bool is_whole_time(const struct table *table, unsigned column, unsigned width)
+{
+    return (table->times >> column & 1) != 0 && width >= TIME_BYTES;
+}
+
+/* Columns of the terminal for a row; least: when all that may be cut is. */
+static unsigned row_width(const struct table *table, const unsigned widths[TABLE_COLUMNS_MAX],
+                          bool least)
+{
+    unsigned total = 0;
     for (unsigned i = 0; i < table->columns; i++) {
-        total += widths[i];
+        bool cut = least && (table->whole >> i & 1) == 0 && widths[i] > COLUMN_LEAST;
+        if (!is_hidden(table, i)) {
+            total += (total ? COLUMN_GAP : 0) + (cut ? COLUMN_LEAST : widths[i]);
+        }
     }
-    while (terminal != 0 && total > terminal) {
+    return total;
+}
+
+static bool is_empty(const struct table *table, unsigned column)
+{
+    bool empty = true;
+    for (size_t row = 0; empty && row < table->rows; row++) {
+        const char *cell = table->cells[row * table->columns + column];
+        empty = cell == NULL || *cell == '\0';
+    }
+    return empty;
+}
+
+/* What is left out so that the rest can be read: first what is empty (unless rows that come later
+ * may fill it), then the years, then what is optional. */
+static void choose_columns(struct table *table, unsigned widths[TABLE_COLUMNS_MAX],
+                           unsigned terminal, unsigned kept)
+{
+    for (unsigned i = 1; i < table->columns && row_width(table, widths, false) > terminal; i++) {
+        table->hidden |= is_empty(table, i) && (kept >> i & 1) == 0 ? 1U << i : 0;
+    }
+    table->short_times = row_width(table, widths, true) > terminal;
+    for (unsigned i = 0; i < table->columns && table->short_times; i++) {
+        widths[i] -= is_whole_time(table, i, widths[i]) ? YEAR_BYTES : 0;
+    }
+    for (unsigned i = table->columns; i-- > 0 && row_width(table, widths, true) > terminal;) {
+        table->hidden |= table->optional & 1U << i;
+    }
+}
+
+/* Widths that fit: as long as the row is too wide, the widest column gives. */
+static void fit(const struct table *table, unsigned widths[TABLE_COLUMNS_MAX], unsigned terminal)
+{
+    unsigned total = row_width(table, widths, false);
+    while (total > terminal) {
         unsigned widest = TABLE_COLUMNS_MAX;
         for (unsigned i = 0; i < table->columns; i++) {
-            bool may = (table->whole >> i & 1) == 0 && widths[i] > COLUMN_LEAST;
+            bool may =
+                (table->whole >> i & 1) == 0 && widths[i] > COLUMN_LEAST && !is_hidden(table, i);
             if (may && (widest == TABLE_COLUMNS_MAX || widths[i] > widths[widest])) {
                 widest = i;
             }
@@ -294,6 +352,9 @@ static void fit(const struct table *table, unsigned widths[TABLE_COLUMNS_MAX])
 static void print_cell(const struct table *table, struct buf *out, unsigned column, unsigned width,
                        struct slice text)
 {
+    if (table->short_times && (table->times >> column & 1) != 0) {
+        text = slice_skip(text, text.bytes == TIME_BYTES ? YEAR_BYTES : 0);
+    }
     unsigned needed = print_width(text);
     struct slice shown = text;
     if (needed > width) {
@@ -320,7 +381,9 @@ static void print_row(const struct table *table, struct buf *out, const unsigned
                       const char *const *cells)
 {
     for (unsigned i = 0; i < table->columns; i++) {
-        print_cell(table, out, i, widths[i], slice_str(cells[i] ? cells[i] : ""));
+        if (!is_hidden(table, i)) {
+            print_cell(table, out, i, widths[i], slice_str(cells[i] ? cells[i] : ""));
+        }
     }
     while (out->bytes != 0 && out->at[out->bytes - 1] == ' ') {
         out->bytes--;
@@ -330,10 +393,11 @@ static void print_row(const struct table *table, struct buf *out, const unsigned
 
 void table_print(struct table *table)
 {
-    unsigned widths[TABLE_COLUMNS_MAX];
+    unsigned widths[TABLE_COLUMNS_MAX] = {0}, terminal = print_terminal_width(), kept = 0;
     struct buf out;
     buf_init(&out, 256U << 20);
     for (unsigned i = 0; i < table->columns; i++) {
+        kept |= table->widths[i] > 0 ? 1U << i : 0;
         unsigned least = print_width(slice_str(table->headings[i]));
         table->widths[i] = table->widths[i] > least ? table->widths[i] : least;
         for (size_t row = 0; row < table->rows; row++) {
@@ -343,7 +407,16 @@ void table_print(struct table *table)
         }
         widths[i] = table->widths[i];
     }
-    fit(table, widths);
+    if (terminal != 0 && !table->headless) {
+        choose_columns(table, widths, terminal, kept);
+    } else if (table->short_times) {
+        for (unsigned i = 0; i < table->columns; i++) {
+            widths[i] -= is_whole_time(table, i, widths[i]) ? YEAR_BYTES : 0;
+        }
+    }
+    if (terminal != 0) {
+        fit(table, widths, terminal);
+    }
     if (!table->headless) {
         buf_add_str(&out, colours() ? "\033[1m" : "");
         print_row(table, &out, widths, table->headings);

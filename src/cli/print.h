@@ -2,8 +2,9 @@
  *
  * Purpose     Everything that came from outside (names, headers, bodies) is made harmless before it
  *             reaches a terminal: control characters, escapes, text direction marks.
- * Tables      Columns as wide as needed; on a terminal the widest ones are cut to its width, by
- *             columns of the terminal, not bytes. Headings are bold there unless NO_COLOR is set.
+ * Tables      Columns as wide as needed; on a terminal they are made to fit its width: some are
+ * left out, the widest ones are cut, by columns of the terminal, not bytes. Headings are bold there
+ * unless NO_COLOR is set.
  */
 #ifndef BECKET_CLI_PRINT_H
 #define BECKET_CLI_PRINT_H
@@ -26,13 +27,19 @@ struct table {
     const char *headings[TABLE_COLUMNS_MAX];
     unsigned right;     /* bit per column: numbers, to the right */
     unsigned whole;     /* bit per column: never cut */
+    unsigned times;     /* bit per column: print_time()'s, which can do without the year */
+    unsigned optional;  /* bit per column: left out where there is no room */
+    unsigned hidden;    /* bit per column: chosen when the headings are printed */
+    bool short_times;   /* likewise */
     const char **cells; /* rows * columns */
     size_t rows, rows_size;
     bool headless;                      /* do not print the headings (again) */
     unsigned widths[TABLE_COLUMNS_MAX]; /* at least; kept from page to page */
 };
 
-/* headings: "ID!|TYPE|SIZE>": '>' = to the right, '!' = never cut (what people copy). */
+/* headings: "WHEN@|ID!|TYPE|SIZE>?": '>' = to the right, '!' = never cut (what people copy), '@' =
+ * a time, '?' = left out on a terminal where there is no room otherwise, the last one first. What
+ * is empty in all rows goes before. */
 void table_init(struct table *table, const char *headings);
 void table_fini(struct table *table);
 /* Begin a row, then add its cells; missing ones are empty. Text is copied and made harmless. */

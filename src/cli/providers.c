@@ -5,6 +5,8 @@
 #include "cli/print.h"
 #include "providers/scheme.h"
 
+#include <limits.h>
+
 const struct option cli_providers_options[] = {
     {.name = "output",
      .letter = 'o',
@@ -50,13 +52,16 @@ static void print_table(void)
 /* One of them in lines, which no terminal is too narrow for. */
 static void print_one(const struct scheme_row *row)
 {
+    unsigned width = print_terminal_width() ? print_terminal_width() : UINT_MAX;
     struct buf text, verification;
     buf_init(&text, 1U << 17);
     buf_init(&verification, 1U << 16);
     scheme_row_verification(row, &verification);
-    buf_printf(&text, "type         %s\nprovider     %s\nverified by  %s\nneeds        %s\n",
-               scheme_row_name(row), scheme_row_title(row), buf_text(&verification),
-               scheme_row_needs(row));
+    buf_printf(&text, "type         %s\nprovider     %s\nverified by  ", scheme_row_name(row),
+               scheme_row_title(row));
+    print_wrapped(&text, buf_slice(&verification), 13, 13, width);
+    buf_add_str(&text, "needs        ");
+    print_wrapped(&text, slice_str(scheme_row_needs(row)), 13, 13, width);
     print_bytes(buf_slice(&text));
     buf_fini(&verification);
     buf_fini(&text);

@@ -64,6 +64,42 @@ code, text = on_terminal([BECKET, 'providers'], 80, {'NO_COLOR': '1'})
 ok(code == 0 and max(len(line) for line in text.splitlines()) <= 80 and 'becket providers TYPE' in text, 'providers on 80 columns')
 code, text = on_terminal([BECKET, 'providers'], 200, {'NO_COLOR': '1'})
 ok('VERIFIED BY' in text and max(len(line) for line in text.splitlines()) <= 200, 'on 200, with how each is verified')
+code, text = on_terminal([BECKET, 'providers', 'datadog'], 60)
+ok(code == 0 and max(len(line) for line in text.splitlines()) <= 60, 'one provider on 60')
 code, out, err = run('providers')
 ok('VERIFIED BY' in out and '… \n' not in out and '…\n' not in out and err == '', 'whole, where no terminal is')
+
+# ---- tables of a server
+with Server(options=['--quick-start']) as server:
+    env = {'BECKET_URL': 'http://127.0.0.1:%d' % server.admin, 'BECKET_DATA': server.data, 'NO_COLOR': '1'}
+    server.apply(GITHUB_SOURCE)
+    for event in ('push', 'pull_request_review_comment'):
+        server.post('/hooks/repo', b'{}', github(b'{}', SECRET, event=event))
+    for words in (['events'], ['get', 'event-sources'], ['audit'], ['token', 'list']):
+        for columns in (80, 100):
+            code, text = on_terminal([BECKET] + words, columns, env)
+            widest = max(len(line) for line in text.splitlines())
+            ok(code == 0 and widest <= columns, '%s on %d columns: %d' % (' '.join(words), columns, widest)) or diag(text)
+    code, text = on_terminal([BECKET, 'events'], 70, env)
+    ok(all(re.match(r'\d\d-\d\d \d\d:\d\d:\d\d  evt_\w{26}  repo', line) for line in text.splitlines()[1:]), 'a time without its year, ids whole')
+    for values, bold in (({}, True), ({'NO_COLOR': '1'}, False), ({'NO_COLOR': ''}, True), ({'TERM': 'dumb'}, False)):
+        code, text = on_terminal([BECKET, 'get', 'secrets'], 80, dict({k: v for k, v in env.items() if k != 'NO_COLOR'}, **values))
+        is_equal('\x1b[1m' in text, bold, 'bold headings: %s' % values)
+
+    # ---- the quick start: what it prints works, also at a later start, which shows no secret
+    for start in range(2):
+        lines = [line for line in server.log_text().split(' ready ')[-1].splitlines() if line.startswith('  ')]
+        secrets = 'whsec_' in ''.join(lines)
+        is_equal((len(lines), secrets), (2, start == 0), 'start %d: two commands' % start)
+        p = subprocess.run(['sh', '-c', lines[0]], capture_output=True, text=True, timeout=30)
+        ok(p.returncode == 0 and p.stdout.startswith('200 '), 'the first one is taken: %s%s' % (p.stdout, p.stderr))
+        p = subprocess.run(['sh', '-c', lines[1].replace('--follow', '--source quickstart')], capture_output=True, text=True, timeout=30)
+        is_equal(len(p.stdout.splitlines()), start + 2, 'the second one shows it')
+        if start == 0:
+            server.stop()
+            server.start()
+    server.cli('delete', 'event-source', 'quickstart')
+    server.stop()
+    server.start()
+    ok('Try it' not in server.log_text().split(' ready ')[-1], 'and says nothing more of a source that was deleted')
 done()

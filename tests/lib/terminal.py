@@ -8,7 +8,8 @@ class Terminal:
     def __init__(self, words, columns=80, env=None, cwd=None):
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
-        environment = dict(os.environ, TERM='xterm', **(env or {}))
+        environment = dict(os.environ, TERM='xterm')
+        environment.update(env or {})
         self.process = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave, env=environment, cwd=cwd,
                                         preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)))
         os.close(slave)
