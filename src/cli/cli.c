@@ -206,8 +206,17 @@ bool cli_begin(struct options *options, const struct option *table, int argc, ch
 
 static int version(int argc, char **argv)
 {
-    (void)argc;
-    (void)argv;
+    struct options options;
+    int code;
+    argv[0] = (char *)"version"; /* it may have been called --version */
+    if (!cli_begin(&options, no_options, argc, argv, &code)) {
+        return code;
+    }
+    bool extra = options.argument_count > 0;
+    options_fini(&options);
+    if (extra) {
+        return cli_usage("version takes no argument");
+    }
     printf("becket %s (liburing %d.%d, yyjson %s, libyaml %s, libsodium %s)\n", BECKET_VERSION,
            IO_URING_VERSION_MAJOR, IO_URING_VERSION_MINOR, YYJSON_VERSION_STRING,
            yaml_get_version_string(), SODIUM_VERSION_STRING);
@@ -243,8 +252,8 @@ int cli_main(int argc, char **argv)
         return CLI_DONE;
     }
     int code = command->run(argc - 1, argv + 1);
-    if (fflush(stdout) != 0 && code == CLI_DONE) {
-        return cli_error("cannot write to standard output");
+    if (!print_flush() && code == CLI_DONE) {
+        code = CLI_FAILED;
     }
     return code;
 }

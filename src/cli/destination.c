@@ -159,7 +159,7 @@ static int ask(int argc, char **argv, const struct option *table, const char *pl
         return code;
     }
     if (options.argument_count != 1) {
-        code = cli_usage("%s takes the name of one of the %s", argv[0], plural);
+        code = cli_usage("%s takes one name; `becket get %s` lists them", argv[0], plural);
     } else {
         code = ask_one(&options, plural, argv[0], method, print);
     }

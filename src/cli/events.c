@@ -40,7 +40,7 @@ const struct option cli_events_options[] = {
      .fallback = "100",
      .help = "at most so many",
      .number_min = 1},
-    {.name = "follow", .kind = OPTION_FLAG, .help = "print events as they arrive"},
+    {.name = "follow", .letter = 'f', .kind = OPTION_FLAG, .help = "print events as they arrive"},
     OUTPUT_OPTION,
     REMOTE_OPTIONS,
     OPTIONS_END,

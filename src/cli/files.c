@@ -14,6 +14,9 @@ static bool read_stdin(size_t bytes_max, char **ret_text, size_t *ret_bytes)
 {
     size_t size = 65536, used = 0;
     char *text = malloc(size + 1);
+    if (isatty(STDIN_FILENO) == 1) {
+        fprintf(stderr, "reading from the terminal; Ctrl-D at the beginning of a line ends it\n");
+    }
     while (text != NULL) {
         ssize_t bytes = read(STDIN_FILENO, text + used, size - used);
         if (bytes < 0 && errno == EINTR) {

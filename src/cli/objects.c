@@ -294,6 +294,24 @@ int cli_diff(int argc, char **argv)
 
 /* ---- kinds */
 
+/* "source" is the end of "event-source", "links" of "integration-links". */
+static const char *ending_in(const char *text)
+{
+    size_t bytes = strlen(text);
+    for (unsigned kind = 0; bytes > 2 && kind < RESOURCE_KIND_COUNT; kind++) {
+        const struct resource_kind_info *info = resource_kind_info((enum resource_kind)kind);
+        const char *const names[] = {info->singular, info->plural};
+        for (unsigned i = 0; info->supported && i < bk_array_length(names); i++) {
+            size_t length = strlen(names[i]);
+            if (length > bytes &&
+                slice_equal_nocase(slice_str(text), slice_str(names[i] + length - bytes))) {
+                return names[i];
+            }
+        }
+    }
+    return NULL;
+}
+
 /* The plural for the URL: of a kind, or "tokens", "events". NULL after an error was printed. */
 static const char *plural_of(const char *text, bool *ret_in_canvas)
 {
@@ -320,7 +338,8 @@ static const char *plural_of(const char *text, bool *ret_in_canvas)
             return NULL;
         }
     }
-    const char *near = option_nearest(text, resource_kind_names);
+    const char *near = ending_in(text);
+    near = near ? near : option_nearest(text, resource_kind_names);
     cli_usage("there is no kind %s; %s%s%s", text,
               near ? "did you mean " : "there are Entry, Operation, Token, " RESOURCE_KINDS,
               near ? near : "", near ? "?" : "");

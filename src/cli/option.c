@@ -159,6 +159,10 @@ static const char *value_problem(const struct option *option, const char *text)
         }
         return number_fits(option, number) ? NULL : "within";
     case OPTION_DURATION:
+        /* "5" of days or of seconds? Only of nothing it does not matter. */
+        if (parse_number(text, &number) && number != 0) {
+            return "a duration with its unit, such as 20s, 5m or 24h";
+        }
         return time_parse_duration(slice_str(text), &duration_ns) == BK_OK
                    ? NULL
                    : "a duration such as 20s, 5m or 24h";
@@ -322,7 +326,9 @@ static bool parse_short(struct options *options, int argc, char **argv, int *at)
             continue;
         }
         char name[3] = {'-', option->letter, '\0'};
-        const char *value = argument[2] != '\0' ? argument + 2 : NULL;
+        const char *value = argument[2] == '='    ? argument + 3
+                            : argument[2] != '\0' ? argument + 2
+                                                  : NULL;
         if (option->kind == OPTION_FLAG && value == NULL) {
             value = "true";
         } else if (option->kind == OPTION_FLAG) {

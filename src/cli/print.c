@@ -436,17 +436,27 @@ void table_print(struct table *table)
 
 /* ---- values */
 
+static bool lost(void)
+{
+    static bool said;
+    if (!said) {
+        said = true;
+        cli_error("cannot write to standard output");
+    }
+    return false;
+}
+
 bool print_bytes(struct slice bytes)
 {
     if (bytes.bytes != 0 && fwrite(bytes.at, 1, bytes.bytes, stdout) != bytes.bytes) {
-        cli_error("cannot write to standard output");
-        return false;
+        return lost();
     }
-    if (fflush(stdout) != 0) {
-        cli_error("cannot write to standard output");
-        return false;
-    }
-    return true;
+    return fflush(stdout) == 0 || lost();
+}
+
+bool print_flush(void)
+{
+    return (fflush(stdout) == 0 && ferror(stdout) == 0) || lost();
 }
 
 void print_line(struct slice text)

@@ -61,6 +61,8 @@ unsigned print_width(struct slice text);
 void print_value(yyjson_mut_val *value, enum print_format format);
 /* Write bytes to stdout; false (with one line on stderr) when that failed. */
 bool print_bytes(struct slice bytes);
+/* At the end: is everything written? False, with one line on stderr in all, when it is not. */
+bool print_flush(void);
 /* A line of text on stdout, made harmless. */
 void print_line(struct slice text);
 

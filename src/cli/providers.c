@@ -18,6 +18,8 @@ const struct option cli_providers_options[] = {
     {.kind = OPTION_END},
 };
 
+#define TYPES_MAX 512U
+
 /* Of a terminal so wide that all four columns can be read. */
 #define WIDE 160U
 
@@ -97,6 +99,19 @@ static int print_list(const char *only, enum print_format format)
     return code;
 }
 
+static int unknown_type(const char *type)
+{
+    const char *names[TYPES_MAX + 1];
+    size_t count = scheme_row_count() < TYPES_MAX ? scheme_row_count() : TYPES_MAX;
+    for (size_t i = 0; i < count; i++) {
+        names[i] = scheme_row_name(scheme_row_at(i));
+    }
+    names[count] = NULL;
+    const char *near = option_nearest(type, names);
+    return near ? cli_usage("there is no provider %s; did you mean %s?", type, near)
+                : cli_usage("there is no provider %s; `becket providers` lists them", type);
+}
+
 int cli_providers(int argc, char **argv)
 {
     struct options options;
@@ -112,7 +127,7 @@ int cli_providers(int argc, char **argv)
         code = cli_usage("generic is a scheme of your own: spec.verification says how it signs "
                          "(src/guides/receive.md)");
     } else if (only != NULL && scheme_row_find(slice_str(only)) == NULL) {
-        code = cli_usage("there is no provider %s; becket providers lists them", only);
+        code = unknown_type(only);
     } else if (strcmp(format, "markdown") == 0) {
         struct buf text;
         buf_init(&text, 4U << 20);

@@ -488,6 +488,8 @@ int signer_open(struct signer *signer, const struct options *options, bool type_
         return private_key_path != NULL
                    ? cli_usage("--private-key: not a key that webhooks of %s are signed with",
                                signer->type)
+               : secrets.count == 0
+                   ? cli_usage("--secret is missing: the one that is configured at the provider")
                    : cli_usage("--secret: %s", message ? message : bk_err_text(err));
     }
     return CLI_DONE;

@@ -1,7 +1,10 @@
 #include "control/control_private.h"
 
 #include "base/time.h"
+#include "net/address.h"
 #include "ring/socket.h"
+
+#include <stdio.h>
 
 #define ADDRESS_WAIT_NS (800 * (uint64_t)NS_PER_MS)
 #define ADDRESS_STEP_NS (20 * (uint64_t)NS_PER_MS)
@@ -18,6 +21,17 @@ static bool wait_for_address(struct control *control)
     return now_ns < control->address_until_ns;
 }
 
+/* "--listen 127.0.0.1:8080: in use; …" */
+static enum bk_err cannot_listen(const char *option, const struct ring_address *address,
+                                 enum bk_err err, char ret_why[CONTROL_WHY_BYTES])
+{
+    char host[ADDRESS_TEXT_BYTES], what[80];
+    address_format(address, host);
+    snprintf(what, sizeof what, address->family == 6 ? "%s [%s]:%u" : "%s %s:%u", option, host,
+             address->port);
+    return open_failed(ret_why, err, what, reactor_listen_text(err));
+}
+
 /* The reactors share their address (SO_REUSEPORT), and so could another server of the same user.
  * Asking for it alone first finds that out. */
 static enum bk_err probe_address(struct control *control, char ret_why[CONTROL_WHY_BYTES])
@@ -27,10 +41,7 @@ static enum bk_err probe_address(struct control *control, char ret_why[CONTROL_W
         err = ring_address_probe(&control->config.listen);
     }
     if (err == BK_BUSY) {
-        return open_failed(
-            ret_why, err, "start",
-            "the --listen address is in use: is another server running? choose another "
-            "--listen");
+        return cannot_listen("--listen", &control->config.listen, err, ret_why);
     }
     return BK_OK; /* anything else is told by the reactor that listens */
 }
@@ -49,14 +60,18 @@ enum bk_err sockets_open(struct control *control, char ret_why[CONTROL_WHY_BYTES
             sockets->ingress_count += err == BK_OK;
         }
     }
-    if (err == BK_OK && !sockets->admin_count) {
+    if (err != BK_OK) {
+        return cannot_listen("--listen", &control->config.listen, err, ret_why);
+    }
+    if (!sockets->admin_count) {
         do {
             err = socket_listen(&control->config.admin_listen, false, REACTOR_BACKLOG,
                                 &sockets->admin[0]);
         } while (err == BK_BUSY && wait_for_address(control));
         sockets->admin_count = err == BK_OK;
     }
-    return err == BK_OK ? BK_OK : open_failed(ret_why, err, "start", reactor_listen_text(err));
+    return err == BK_OK ? BK_OK
+                        : cannot_listen("--admin", &control->config.admin_listen, err, ret_why);
 }
 
 unsigned sockets_of(const struct control *control, unsigned index, int *ret_sockets)

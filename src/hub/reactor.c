@@ -44,12 +44,10 @@ struct reactor {
 
 const char *reactor_listen_text(enum bk_err err)
 {
-    return err == BK_BUSY
-               ? "the address is in use: is another server running? choose another --listen or "
-                 "--admin"
-           : err == BK_PERMISSION
-               ? "not allowed to listen there: choose a port above 1023 for --listen and --admin"
-               : "cannot listen on this address: check --listen and --admin";
+    return err == BK_BUSY ? "in use; is another server running there? Choose another address"
+           : err == BK_PERMISSION ? "not allowed for this user; choose a port above 1023, or allow "
+                                    "CAP_NET_BIND_SERVICE"
+                                  : "cannot listen there; is it an address of this machine?";
 }
 
 struct reactor *reactor_make(const struct reactor_config *config)

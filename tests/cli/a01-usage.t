@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Commands without a server: help, versions, exit codes, one-line errors, suggestions, verify."""
-import hashlib, hmac, json, os, subprocess, sys, tempfile
+import hashlib, hmac, json, os, shutil, subprocess, sys, tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 
@@ -48,6 +48,22 @@ refused(['serve', '--resolver', 'name:53'], 2, 'no name server')
 refused(['serve', '--resolver', '10.0.0.2', '--resolver', '1.2.3.4:0'], 2, 'no name server')
 refused(['get', 'evensources'], 2, 'did you mean')
 refused(['get', 'a', 'b', 'c'], 2)
+refused(['get', 'source'], 2, 'did you mean event-source?')
+refused(['get', 'links'], 2, 'did you mean integration-links?')
+refused(['get', 'secrets', '-o=xml'], 2, 'not "xml"')
+refused(['providers', 'strip'], 2, 'did you mean stripe?')
+refused(['version', 'x'], 2, 'no argument')
+refused(['serve', '--retain-age', '5'], 2, 'with its unit', '"5"')
+refused(['serve', '--listen', '192.0.2.1:1234', '--data', os.path.join(tempfile.gettempdir(), 'becket-%d' % os.getpid())], 1,
+        '--listen 192.0.2.1:1234: cannot listen there')
+refused(['send', 'http://127.0.0.1:1/', '--type', 'github'], 2, '--secret is missing')
+shutil.rmtree(os.path.join(tempfile.gettempdir(), 'becket-%d' % os.getpid()), ignore_errors=True)
+for command in ('help', 'version', 'providers', 'help serve'):
+    p = subprocess.run('"$BECKET" %s > /dev/full' % command, shell=True, capture_output=True, text=True, env=dict(CLEAN, BECKET=BECKET))
+    is_equal((p.returncode, p.stderr), (1, 'becket: cannot write to standard output\n'), '%s to a full disk: 1, one line' % command)
+    p = subprocess.run('"$BECKET" %s | true; "$BECKET" %s | head -n 1' % (command, command), shell=True, capture_output=True, text=True,
+                       env=dict(CLEAN, BECKET=BECKET))
+    is_equal(p.stderr, '', '%s to who does not read: not a word' % command)
 refused(['events', '--limit', '0'], 2, 'at least 1')
 refused(['events', '--state', 'lost'], 2, 'accepted|rejected|duplicate')
 refused(['event'], 2, 'becket event evt_')

@@ -3,7 +3,7 @@
 import os, re, shutil, subprocess, sys, tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
-from terminal import on_terminal
+from terminal import Terminal, on_terminal
 
 COMMANDS = re.findall(r'(?m)^  ([a-z-]+) ', subprocess.run([BECKET, 'help'], capture_output=True, text=True).stdout)
 ok(len(COMMANDS) > 20, '%d commands' % len(COMMANDS))
@@ -85,6 +85,18 @@ with Server(options=['--quick-start']) as server:
     for values, bold in (({}, True), ({'NO_COLOR': '1'}, False), ({'NO_COLOR': ''}, True), ({'TERM': 'dumb'}, False)):
         code, text = on_terminal([BECKET, 'get', 'secrets'], 80, dict({k: v for k, v in env.items() if k != 'NO_COLOR'}, **values))
         is_equal('\x1b[1m' in text, bold, 'bold headings: %s' % values)
+
+    # ---- Ctrl-C, and a terminal that something is read from
+    for words, shown in ((['events', '-f'], 'RECEIVED'), (['listen', 'repo', '--forward', 'http://127.0.0.1:1/'], 'Ctrl-C ends it'),
+                         (['apply', '-f', '-'], 'Ctrl-D'), (['send', 'http://127.0.0.1:%d/hooks/repo' % server.port, '--body', '-'], 'Ctrl-D')):
+        terminal = Terminal([BECKET] + words, 80, env)
+        if shown == 'RECEIVED':
+            time.sleep(0.5)
+            server.post('/hooks/repo', b'{}', github(b'{}', SECRET))
+        text = terminal.read(shown, 10)
+        terminal.key(b'\x03')
+        code = terminal.wait(10)
+        ok(shown in text and code in (0, -signal.SIGINT), '%s: Ctrl-C ends it: %d' % (words[0], code)) or diag(text)
 
     # ---- the quick start: what it prints works, also at a later start, which shows no secret
     for start in range(2):

@@ -13,7 +13,11 @@ class Terminal:
         self.process = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave, env=environment, cwd=cwd,
                                         preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)))
         os.close(slave)
-        self.text = ''
+        self.data = b''
+
+    @property
+    def text(self):
+        return self.data.decode('utf-8', 'replace').replace('\r\n', '\n')
 
     def read(self, until=None, seconds=20):
         """What it says until `until` comes or it ends."""
@@ -26,7 +30,7 @@ class Terminal:
                     data = b''
                 if not data:
                     break
-                self.text += data.decode('utf-8', 'replace').replace('\r\n', '\n')
+                self.data += data
             if until is not None and until in self.text:
                 break
         return self.text
