@@ -50,7 +50,7 @@ struct operation_call {
 
 struct operation_answer {
     bool arrived;
-    const char *why; /* one line, when it did not */
+    const char *why;           /* one line, when it did not */
     enum provider_fault fault; /* then; NONE = DOWN */
     const struct http_head *head;
     struct slice body;
