@@ -114,6 +114,7 @@ struct delivery *delivery_take(struct target *target, const struct destination *
     delivery->flags = 0;
     delivery->version = destination->version;
     delivery->bucket = ORDER_NO_KEY;
+    list_init(&delivery->followers);
     http_origin_take(&delivery->origin, &destination->origin);
     request_build(&request, delivery->at, &delivery->layout);
     return delivery;
@@ -125,6 +126,7 @@ void delivery_give(struct delivery *delivery)
     struct deliver *deliver = target->deliver;
     bk_assert(!delivery->flying);
     bk_assert(target->slots > 0);
+    bk_assert(list_empty(&delivery->followers));
     if (delivery->large_bytes > 0) {
         buffers_give(&deliver->large, delivery->at, delivery->large_bytes);
         target->large_bytes -= delivery->large_bytes;
@@ -209,6 +211,7 @@ static void report(struct delivery *delivery, enum report_kind kind, bool gone)
     letter->home = deliver;
     letter->kind = kind;
     letter->gone = gone;
+    letter->more = kind == REPORT_SETTLED && !list_empty(&delivery->followers);
     letter->flags = delivery->flags;
     letter->bucket = delivery->bucket;
     letter->counted = false;
@@ -237,9 +240,31 @@ void deliver_report_back(struct ring_mail *mail)
     target_pump_later(target);
 }
 
+static void refuse_followers(struct delivery *delivery)
+{
+    struct list *node;
+    while ((node = list_pop_front(&delivery->followers)) != NULL) {
+        report(bk_container_of(node, struct delivery, node), REPORT_REFUSED, false);
+    }
+}
+
 void delivery_refuse(struct delivery *delivery)
 {
+    refuse_followers(delivery);
     report(delivery, REPORT_REFUSED, false);
+}
+
+/* Order per key: the next one of its key goes without waiting until the store knows of this one.
+ * After a crash the store and the records of tries tell how far it came, as with all others. */
+static void start_follower(struct delivery *delivery)
+{
+    struct list *node = list_pop_front(&delivery->followers);
+    struct delivery *next = bk_container_of(node, struct delivery, node);
+    struct target *target = delivery->target;
+    list_splice_back(&next->followers, &delivery->followers);
+    list_push_back(target->retries.next, node); /* first: before what has no such claim */
+    target->retry_count++;
+    target_pump_later(target);
 }
 
 void delivery_wait(struct delivery *delivery)
@@ -440,6 +465,11 @@ static void settle(struct delivery *delivery, const struct ending *ending)
                : ending->outcome == ATTEMPT_FAILED  ? REPORT_AGAIN
                                                     : REPORT_DEAD,
                ending->gone);
+        if (letter->more) {
+            start_follower(delivery);
+        } else {
+            refuse_followers(delivery);
+        }
     }
     if (lane) {
         lane_settle(lane, journal_position_unpack(delivery->position).sequence);
@@ -594,14 +624,23 @@ void deliver_retries_arrived(struct ring_mail *mail)
 {
     struct event_chunk *chunk = bk_container_of(mail, struct event_chunk, mail);
     struct deliver *deliver = chunk->home;
+    struct delivery *leader = NULL;
     for (unsigned i = 0; i < chunk->count; i++) {
         struct chunk_event *event = &chunk->events[i];
-        struct delivery *delivery = retry_take(deliver, chunk, event);
+        bool waits_for_none = event->follows && !leader; /* one in front of it had no room */
+        struct delivery *delivery = waits_for_none ? NULL : retry_take(deliver, chunk, event);
         event->refused = delivery == NULL;
         if (delivery) {
             delivery->previous_due_ms = event->due_ms;
             delivery->flags = event->flags;
             delivery->bucket = (event->flags & ATTEMPT_KEYED) != 0 ? event->bucket : ORDER_NO_KEY;
+        }
+        if (delivery && event->follows) {
+            list_push_back(&leader->followers, &delivery->node);
+            continue;
+        }
+        leader = delivery;
+        if (delivery) {
             list_push_back(&delivery->target->retries, &delivery->node);
             delivery->target->retry_count++;
             target_pump_later(delivery->target);

@@ -30,6 +30,7 @@ struct chunk_event {
     uint32_t number; /* tries made */
     uint8_t flags;   /* ATTEMPT_REPLAY, ATTEMPT_KEYED */
     uint16_t bucket;
+    bool follows; /* order per key: goes when the one before it in the chunk was delivered */
     bool refused; /* the core had no room: it is due again later */
 };
 
@@ -88,6 +89,7 @@ struct delivery_report {
     struct deliver *home;
     enum report_kind kind;
     bool gone; /* 410: pause the destination */
+    bool more; /* order per key: delivered, and the next one of the key is under way already */
     uint8_t flags;
     uint16_t bucket; /* with ATTEMPT_KEYED */
     bool counted;    /* in order_keys.mail, and */

@@ -33,7 +33,8 @@ struct delivery {
     uint16_t bucket;  /* order per key; else ORDER_NO_KEY */
     bool probe;
     bool flying;
-    uint8_t *at; /* the request: in the pool, or from `large` */
+    struct list followers; /* order per key: retries that go behind this one, in order */
+    uint8_t *at;           /* the request: in the pool, or from `large` */
     uint8_t *pool_at;
     size_t large_bytes; /* 0 = in the pool */
     struct request_layout layout;

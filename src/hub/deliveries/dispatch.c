@@ -277,7 +277,7 @@ void dispatch_report_arrived(struct ring_mail *mail)
     if (dispatch->early) {
         take_early(dispatch);
     }
-    if ((report->flags & ATTEMPT_KEYED) != 0 && report->previous_due_ms != 0) {
+    if ((report->flags & ATTEMPT_KEYED) != 0 && report->previous_due_ms != 0 && !report->more) {
         commit_soon(report->dispatch); /* its key waits for it */
     }
 }

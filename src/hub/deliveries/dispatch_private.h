@@ -11,7 +11,8 @@
 #define DISPATCH_CHUNK_BYTES 524288U /* or one larger event */
 #define DISPATCH_READ_BYTES  1048576U
 #define DISPATCH_FLYING_MAX  2048U /* retries that are with the cores */
-#define DISPATCH_FLYING_EACH 64U   /* of one destination */
+#define DISPATCH_FLYING_EACH 64U   /* of one destination, and */
+#define DISPATCH_BEHIND_EACH 128U  /* those of its keys that go behind one of these */
 #define DISPATCH_NAMES       256U
 
 /* A destination that has retries or was heard of. */
@@ -22,6 +23,7 @@ struct fare {
     uint64_t not_before_ns; /* no room, paused: look again then */
     size_t due_at;          /* its place in the heap, from 1; 0 = not there */
     unsigned flying;
+    unsigned behind;             /* of these: behind another one of their key */
     bool removed;                /* its rows are being deleted */
     bool retry_probed;           /* the last probe of an open breaker was a retry */
     struct target_status *cores; /* one for each */
@@ -82,6 +84,7 @@ struct dispatch {
     struct {
         uint64_t destination, position;
         int64_t due_ms;
+        bool keyed, behind;
     } flying[2 * DISPATCH_FLYING_MAX];
     unsigned flying_count;
 

@@ -254,10 +254,23 @@ static void commit_reports(struct recovery *recovery)
     }
 }
 
-static void take_attempt(struct recovery *recovery, const struct journal_record *record)
+/* Tries of an event are in its own journal, in their order. In order per key one may be made by
+ * another core, behind one of that core's; it comes before those that are made once the event is
+ * its key's head, so these others are applied first. */
+static bool is_abroad(const struct recovery *recovery, const struct journal_record *record,
+                      const struct attempt *attempt)
+{
+    uint16_t cores = recovery->dispatch->config.cores;
+    return (attempt->flags & ATTEMPT_KEYED) != 0 &&
+           attempt->event.journal % cores != record->position.journal % cores;
+}
+
+static void take_attempt(struct recovery *recovery, const struct journal_record *record,
+                         bool abroad)
 {
     struct attempt attempt;
     if (!attempt_decode(&record->entry, record->message, &attempt) ||
+        is_abroad(recovery, record, &attempt) != abroad ||
         !route_table_destination(recovery->dispatch->config.routes, attempt.destination)) {
         return;
     }
@@ -322,7 +335,8 @@ static void take_event(struct recovery *recovery, const struct journal_record *r
     }
 }
 
-static void scan(struct recovery *recovery, bool attempts)
+/* Twice: events and the attempts abroad, then the others. */
+static void scan(struct recovery *recovery, bool first)
 {
     for (unsigned i = 0; recovery->err == BK_OK && i < recovery->journal_count; i++) {
         struct reader_walk walk;
@@ -332,9 +346,9 @@ static void scan(struct recovery *recovery, bool attempts)
         reader_walk_begin(&walk, recovery->journals[i], false, recovery->through[i]);
         while (recovery->err == BK_OK && (err == BK_OK || err == BK_CORRUPT)) {
             err = reader_next(recovery->dispatch->reader, &walk, &budget, &record);
-            if (err == BK_OK && attempts && record.entry.type == JOURNAL_ATTEMPT) {
-                take_attempt(recovery, &record);
-            } else if (err == BK_OK && !attempts && record.entry.type == JOURNAL_ACCEPTED) {
+            if (err == BK_OK && record.entry.type == JOURNAL_ATTEMPT) {
+                take_attempt(recovery, &record, first);
+            } else if (err == BK_OK && first && record.entry.type == JOURNAL_ACCEPTED) {
                 take_event(recovery, &record);
             }
         }

@@ -35,9 +35,12 @@ static void flying_begin(struct dispatch *dispatch, const struct retry_row *row)
     dispatch->flying[at].destination = row->destination;
     dispatch->flying[at].position = row->position;
     dispatch->flying[at].due_ms = row->due_ms;
+    dispatch->flying[at].keyed = (row->flags & ATTEMPT_KEYED) != 0;
+    dispatch->flying[at].behind = order_is_waiting(row->due_ms);
     dispatch->flying_count++;
     struct fare *fare = fare_find(dispatch, row->destination);
     fare->flying++;
+    fare->behind += order_is_waiting(row->due_ms);
     due_changed(dispatch, fare, 0);
 }
 
@@ -52,6 +55,7 @@ void dispatch_flying_end(struct dispatch *dispatch, uint64_t destination, uint64
     struct fare *fare = fare_find(dispatch, destination);
     if (fare && fare->flying > 0) {
         fare->flying--;
+        fare->behind -= dispatch->flying[hole].behind && fare->behind > 0;
         due_changed(dispatch, fare, 0);
     }
     /* Close the gap: what comes behind may have been pushed past it. */
@@ -63,6 +67,8 @@ void dispatch_flying_end(struct dispatch *dispatch, uint64_t destination, uint64
         dispatch->flying[to].destination = moved;
         dispatch->flying[to].position = dispatch->flying[at].position;
         dispatch->flying[to].due_ms = dispatch->flying[at].due_ms;
+        dispatch->flying[to].keyed = dispatch->flying[at].keyed;
+        dispatch->flying[to].behind = dispatch->flying[at].behind;
     }
 }
 
@@ -76,16 +82,25 @@ struct load {
     bool twice; /* another row of an event that is under way was left */
     bool owed;  /* one that a core owes as well was left */
     struct retry_row rows[DISPATCH_FLYING_EACH];
+    /* Order per key: what waits behind a head goes with it, in order. */
+    unsigned behind_count, behind_max;
+    struct {
+        unsigned head; /* of rows[] */
+        struct retry_row row;
+    } behind[DISPATCH_BEHIND_EACH];
 };
 
 /* One event has two rows after a crash between the commit of one and the record of its attempt, or
- * by a replay: one after the other. */
+ * by a replay: one after the other. In order per key it has one that moves when it becomes the
+ * head.
+ */
 static bool is_under_way(struct load *load, const struct retry_row *row)
 {
     const struct dispatch *dispatch = load->dispatch;
     unsigned at = flying_slot(dispatch, row->destination, row->position);
     if (dispatch->flying[at].destination != 0) {
-        load->twice |= dispatch->flying[at].due_ms != row->due_ms;
+        bool moved = dispatch->flying[at].keyed && (row->flags & ATTEMPT_KEYED) != 0;
+        load->twice |= dispatch->flying[at].due_ms != row->due_ms && !moved;
         return true;
     }
     for (unsigned i = 0; i < load->count; i++) {
@@ -122,6 +137,55 @@ static bool pick(void *context, struct slice key, struct slice value)
     return true;
 }
 
+/* ---- order per key: what waits behind a head */
+
+struct train {
+    struct load *load;
+    unsigned head; /* of load->rows */
+    unsigned max;
+};
+
+static bool pick_behind(void *context, struct slice key, struct slice value)
+{
+    struct train *train = context;
+    struct load *load = train->load;
+    const struct retry_row *head = &load->rows[train->head];
+    struct retry_row row;
+    if (train->max == 0 || !retry_row_decode(key, value, &row) || row.bucket != head->bucket ||
+        (row.flags & ATTEMPT_KEYED) == 0 || is_under_way(load, &row) ||
+        heads_owed(load->dispatch, row.destination, row.bucket, row.event_ns)) {
+        return false; /* whatever comes behind it has to wait for it */
+    }
+    load->behind[load->behind_count].head = train->head;
+    load->behind[load->behind_count++].row = row;
+    train->max--;
+    return true;
+}
+
+/* Only behind one that was never tried: a receiver that failed its head may well fail again. */
+static bool has_train(const struct retry_row *row)
+{
+    return (row->flags & ATTEMPT_KEYED) != 0 && row->number == 0 && !order_is_waiting(row->due_ms);
+}
+
+static void pick_trains(struct load *load, struct store_txn *txn, const struct slice *prefix)
+{
+    unsigned trains = 0;
+    for (unsigned i = 0; i < load->count; i++) {
+        trains += has_train(&load->rows[i]);
+    }
+    for (unsigned i = 0; i < load->count && trains > 0; i++) {
+        if (!has_train(&load->rows[i])) {
+            continue;
+        }
+        struct train train = {load, i, (load->behind_max - load->behind_count) / trains--};
+        struct key from;
+        key_retry(&from, load->rows[i].destination,
+                  (uint64_t)order_waiting_ms(load->rows[i].bucket, 0), 0);
+        (void)!store_walk(txn, *prefix, key_slice(&from), pick_behind, &train);
+    }
+}
+
 /* The event is not there any more: the retry ends, loudly. */
 static void event_lost(struct dispatch *dispatch, const struct retry_row *row,
                        const struct destination *destination)
@@ -150,48 +214,80 @@ static void send_chunk(struct dispatch *dispatch, struct event_chunk *chunk, uns
     ring_post(dispatch->config.ring, dispatch->rings[core], &chunk->mail);
 }
 
-/* One row into the chunk of its core; sends full ones. False: no chunk is free. */
-static bool send_row(struct dispatch *dispatch, struct event_chunk **chunks,
-                     const struct retry_row *row, const struct destination *destination)
+static void event_fill(struct chunk_event *event, const struct retry_row *row)
+{
+    event->destination = row->destination;
+    event->due_ms = row->due_ms;
+    event->number = row->number;
+    event->flags = row->flags;
+    event->bucket = row->bucket;
+}
+
+enum sent { SENT, SENT_LOST, SENT_NO_ROOM };
+
+/* One row into the chunk of its core; sends full ones. No room: no chunk is free. */
+static enum sent send_row(struct dispatch *dispatch, struct event_chunk **chunks,
+                          const struct retry_row *row, const struct destination *destination)
 {
     struct journal_record record;
     struct journal_position position = journal_position_unpack(row->position);
     unsigned core = position.journal % dispatch->config.cores;
     enum bk_err err = reader_get(dispatch->reader, position, &record);
-    if (err != BK_OK) {
-        if (err == BK_NOT_FOUND || err == BK_CORRUPT) {
-            flying_begin(dispatch, row);
-            event_lost(dispatch, row, destination);
-        }
-        return err == BK_NOT_FOUND || err == BK_CORRUPT;
+    if (err == BK_NOT_FOUND || err == BK_CORRUPT) {
+        flying_begin(dispatch, row);
+        event_lost(dispatch, row, destination);
+        return SENT_LOST;
     }
-    for (unsigned tries = 0; tries < 2; tries++) {
+    for (unsigned tries = 0; err == BK_OK && tries < 2; tries++) {
         if (!chunks[core]) {
             chunks[core] = chunk_take(dispatch);
         }
         struct chunk_event *event =
             chunks[core] ? chunk_add(dispatch, chunks[core], &record) : NULL;
         if (event) {
-            event->destination = row->destination;
-            event->due_ms = row->due_ms;
-            event->number = row->number;
-            event->flags = row->flags;
-            event->bucket = row->bucket;
+            event_fill(event, row);
             flying_begin(dispatch, row);
-            return true;
+            return SENT;
         }
         if (!chunks[core]) {
-            return false;
+            break;
         }
         if (chunks[core]->count == 0) { /* no memory */
             chunk_give(dispatch, chunks[core]);
             chunks[core] = NULL;
-            return false;
+            break;
         }
         send_chunk(dispatch, chunks[core], core);
         chunks[core] = NULL;
     }
-    return false;
+    return SENT_NO_ROOM;
+}
+
+/* What goes behind a head: in its chunk, to its core, as far as it fits. What is lost is found out
+ * when it is the head. */
+static void send_train(struct dispatch *dispatch, struct event_chunk **chunks,
+                       const struct load *load, unsigned head)
+{
+    unsigned core =
+        journal_position_unpack(load->rows[head].position).journal % dispatch->config.cores;
+    for (unsigned i = 0; i < load->behind_count; i++) {
+        const struct retry_row *row = &load->behind[i].row;
+        struct journal_record record;
+        if (load->behind[i].head != head) {
+            continue;
+        }
+        if (reader_get(dispatch->reader, journal_position_unpack(row->position), &record) !=
+            BK_OK) {
+            return;
+        }
+        struct chunk_event *event = chunk_add(dispatch, chunks[core], &record);
+        if (!event) {
+            return;
+        }
+        event_fill(event, row);
+        event->follows = true;
+        flying_begin(dispatch, row);
+    }
 }
 
 static void load_rows(struct dispatch *dispatch, struct fare *fare, struct load *load,
@@ -199,7 +295,11 @@ static void load_rows(struct dispatch *dispatch, struct fare *fare, struct load 
 {
     struct event_chunk *chunks[CORES_MAX] = {NULL};
     for (unsigned i = 0; i < load->count; i++) {
-        if (!send_row(dispatch, chunks, &load->rows[i], destination)) {
+        enum sent sent = send_row(dispatch, chunks, &load->rows[i], destination);
+        if (sent == SENT) {
+            send_train(dispatch, chunks, load, i);
+        }
+        if (sent == SENT_NO_ROOM) {
             fare->next_due_ms = load->rows[i].due_ms;
             fare->not_before_ns = ring_now_ns(dispatch->config.ring) + LOOK_NS;
             break;
@@ -225,7 +325,8 @@ static unsigned room_of(struct dispatch *dispatch, struct fare *fare,
     struct flow_shared *shared = (struct flow_shared *)(void *)destination->state->words;
     uint32_t room = flow_room(NULL, shared, &limits, now_ns, &at_ns);
     unsigned free_count = DISPATCH_FLYING_MAX - dispatch->flying_count;
-    unsigned each = fare->flying < DISPATCH_FLYING_EACH ? DISPATCH_FLYING_EACH - fare->flying : 0;
+    unsigned flying = fare->flying - fare->behind;
+    unsigned each = flying < DISPATCH_FLYING_EACH ? DISPATCH_FLYING_EACH - flying : 0;
     /* A few more than can start at once, so that the cores need not wait for this thread. */
     room = room > 0 && !flow_is_open(shared) ? 2 * room : room;
     room = room < each ? room : each;
@@ -234,6 +335,19 @@ static unsigned room_of(struct dispatch *dispatch, struct fare *fare,
         fare->not_before_ns = at_ns > now_ns ? at_ns : now_ns + LOOK_NS;
     }
     return room;
+}
+
+/* Order per key: how many may go behind others of their key. */
+static unsigned behind_room(const struct dispatch *dispatch, const struct fare *fare,
+                            const struct destination *destination)
+{
+    struct flow_shared *shared = (struct flow_shared *)(void *)destination->state->words;
+    unsigned room = fare->behind < DISPATCH_BEHIND_EACH ? DISPATCH_BEHIND_EACH - fare->behind : 0;
+    unsigned free_count = DISPATCH_FLYING_MAX - dispatch->flying_count;
+    /* Those in front of them come out of the same places. */
+    free_count = free_count > DISPATCH_FLYING_EACH ? free_count - DISPATCH_FLYING_EACH : 0;
+    room = room < free_count ? room : free_count;
+    return destination->order_key && !flow_is_open(shared) ? room : 0;
 }
 
 static bool load_of(struct dispatch *dispatch, struct fare *fare)
@@ -248,13 +362,16 @@ static bool load_of(struct dispatch *dispatch, struct fare *fare)
                         .now_ms = dispatch_now_ms(dispatch),
                         .next_due_ms = INT64_MAX,
                         .count_max = room_of(dispatch, fare, destination)};
+    load.behind_max = behind_room(dispatch, fare, destination);
     struct store_txn *txn;
     struct key prefix;
     if (load.count_max == 0 || store_read(hub_store(dispatch->config.hub), &txn) != BK_OK) {
         return false;
     }
     key_of_destination(&prefix, 'd', fare->number);
-    (void)!store_walk(txn, key_slice(&prefix), SLICE_EMPTY, pick, &load);
+    struct slice all = key_slice(&prefix);
+    (void)!store_walk(txn, all, SLICE_EMPTY, pick, &load);
+    pick_trains(&load, txn, &all);
     store_read_end(txn);
     fare->next_due_ms = load.next_due_ms;
     if (load.twice) {

@@ -273,6 +273,10 @@ static enum bk_err keyed_apply(struct store_txn *txn, struct delivery_report *re
     if (err == BK_OK) {
         err = head_get(txn, report, &head);
     }
+    if (err == BK_OK && head == report->position && order_is_waiting(report->previous_due_ms)) {
+        /* It went behind the head, and is the head meanwhile. */
+        err = delete_retry(txn, report->destination, HEAD_DUE_MS, report->position);
+    }
     bool persist = report->kind == REPORT_AGAIN || report->kind == REPORT_WAITS;
     if (err == BK_OK && report->kind == REPORT_PROMOTE) {
         err = head == 0 ? head_next(txn, report) : BK_OK;
