@@ -304,6 +304,7 @@ void conn_kill(struct http_conn *conn)
     }
     conn->state = CONN_DEAD;
     conn_unlist(conn);
+    conn_secure_dead(conn);
     timer_stop(conn->server->wheel, &conn->timer);
     struct http_exchange *half_read = conn->spill ? conn->spill->exchange : NULL;
     spill_give(conn);

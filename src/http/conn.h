@@ -2,7 +2,7 @@
  *
  * Purpose     conn.c: life cycle, deadlines, pools. receive.c: from bytes to whole requests.
  *             answer.c: heads, order, sending. secure.c: TLS between ring and parser.
- *             listener.c: accepting. server.c: the rest.
+ *             handshakes.c: in which order. listener.c: accepting. server.c: the rest.
  * Threads     One core.
  * Invariants  A connection is reused only when no operation is in flight on it. A dead one is in
  *             no list. The exchanges of a connection are in the order of its requests; the first
@@ -12,6 +12,7 @@
 #define BECKET_HTTP_CONN_H
 
 #include "base/time.h"
+#include "http/handshakes.h"
 #include "http/parse.h"
 #include "http/server.h"
 #include "tls/tls.h"
@@ -119,9 +120,7 @@ struct http_server {
     struct addresses *addresses;            /* NULL: connections per address are not limited */
     const char *later_code, *later_message; /* of the request at hand; see http_later() */
     bool draining;
-    unsigned handshakes; /* TLS: under way */
-    unsigned heavy_left; /* TLS: steps of handshakes that may still be computed in this turn */
-    struct list heavy;   /* TLS: connections whose next step waits for its turn */
+    struct handshakes handshakes; /* TLS */
     unsigned secure_used;
     uint8_t *secure; /* the pool */
     struct conn_secure *secure_free;
@@ -232,10 +231,16 @@ void conn_secure_input(struct http_conn *conn, const uint8_t *at, size_t bytes);
 void conn_secure_send(struct http_conn *conn, const void *at, size_t bytes);
 /* True: close_notify is on its way, conn_linger() is called again when it has left. */
 bool conn_secure_goodbye(struct http_conn *conn);
-/* Once per turn: steps of handshakes that waited. */
+/* Once per turn: steps of handshakes. */
 void http_secure_flush(struct http_server *server);
-/* Bytes wait for the engine: read no more now. */
+/* Bytes wait for the engine. */
 bool conn_secure_waits(const struct http_conn *conn);
+/* So many that no more are read now. */
+bool conn_secure_full(const struct http_conn *conn);
+/* A peer who says no more now cannot complete the handshake. */
+bool conn_secure_hopeless(const struct http_conn *conn);
+/* Nothing more is computed for it. */
+void conn_secure_dead(struct http_conn *conn);
 /* Requires: no operation in flight. */
 void conn_secure_give(struct http_conn *conn);
 

@@ -420,6 +420,10 @@ static void conn_end_of_stream(struct http_conn *conn)
         }
         return;
     }
+    if (conn_secure_hopeless(conn)) {
+        conn_kill(conn);
+        return;
+    }
     /* A half-closed peer still gets answers to all it has sent. */
     if (conn->exchange_count == 0 && !conn->parked) {
         conn_dirty(conn); /* the flush runs what was gathered, then closes */
@@ -432,7 +436,7 @@ void conn_read_again(struct http_conn *conn)
         return;
     }
     bool wanted = conn_may_read(conn) || conn->state == CONN_LINGER || conn->state == CONN_LAST;
-    if (!wanted || conn_secure_waits(conn)) {
+    if (!wanted || conn_secure_full(conn)) {
         return;
     }
     if (ring_buffers_low(conn->server->ring) && conn->starved) {

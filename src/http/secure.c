@@ -2,9 +2,10 @@
  *
  * A connection of a server with certificates gets an engine when its first bytes come, from a pool
  * made at the start. Plain text lies in the engine's own buffer while the parser looks at it;
- * answers are copied into it, and leave from there: one record, one send. While a record is under
- * way the engine may be unable to take more input (it may have to answer first): what came then
- * waits in a buffer, and nothing more is read.
+ * answers are copied into it, and leave from there: one record, one send. What comes before the
+ * handshake is done waits in a buffer for its turn (handshakes.h), as does what the engine cannot
+ * take because a record of its own is still under way. Meanwhile it is read on, up to a limit, to
+ * see who has gone.
  */
 #include "http/conn.h"
 
@@ -16,13 +17,16 @@
 
 #define REPORTS_WINDOW_NS (1000 * (uint64_t)NS_PER_MS)
 #define REPORTS_MAX       8U
-/* A step costs up to some milliseconds (RSA); requests of others come in between. */
-#define HEAVY_PER_TURN 2U
+/* A step costs up to some milliseconds (RSA), a turn some microseconds; requests of others come in
+ * between. */
+#define STEPS_PER_TURN 1U
+/* So much of a peer waits at most, and what one receive brings. */
+#define STASH_BYTES_MAX 16384U
 
 struct conn_secure {
     struct conn_secure *next_free;
     struct http_conn *conn;
-    struct list heavy;    /* in server->heavy, or detached */
+    struct handshake handshake;
     struct tls *tls;      /* behind this struct */
     const uint8_t *plain; /* an answer's bytes that are not in the engine yet */
     size_t plain_bytes;
@@ -31,7 +35,7 @@ struct conn_secure {
     size_t stash_bytes, stash_room;
     bool answering; /* conn_sent() is to be told when all has left */
     bool closing;   /* close_notify was said */
-    bool open;      /* counted as open */
+    bool open;      /* the handshake was completed */
     bool spoken;    /* an alert of our own leaves, the engine is dead */
 };
 
@@ -52,9 +56,6 @@ size_t http_secure_pool_bytes(const struct http_server_config *config)
 static struct conn_secure *secure_take(struct http_server *server)
 {
     struct conn_secure *secure = server->secure_free;
-    if (server->handshakes >= server->config.tls_handshakes_max) {
-        return NULL;
-    }
     if (secure) {
         server->secure_free = secure->next_free;
     } else if (server->secure_used < server->config.tls_conns_max) {
@@ -68,7 +69,6 @@ static struct conn_secure *secure_take(struct http_server *server)
     struct tls *tls = secure->tls;
     memset(secure, 0, sizeof *secure);
     secure->tls = tls;
-    server->handshakes++;
     return secure;
 }
 
@@ -91,16 +91,24 @@ void conn_secure_give(struct http_conn *conn)
         return;
     }
     stash_give(conn);
-    if (list_linked(&secure->heavy)) {
-        list_remove(&secure->heavy);
-    }
-    if (!secure->open) {
-        server->handshakes--;
-    }
+    handshake_end(&server->handshakes, &secure->handshake);
     tls_end(secure->tls);
     secure->next_free = server->secure_free;
     server->secure_free = secure;
     conn->secure = NULL;
+}
+
+static void report(struct http_conn *conn, const char *why);
+
+/* There are as many handshakes as may be: the one that has had most time makes room. */
+static void make_room(struct http_server *server)
+{
+    struct handshake *oldest = handshakes_oldest(&server->handshakes);
+    if (oldest && server->handshakes.count >= server->config.tls_handshakes_max) {
+        struct http_conn *conn = bk_container_of(oldest, struct conn_secure, handshake)->conn;
+        report(conn, "made room for others: too many handshakes at once");
+        conn_kill(conn);
+    }
 }
 
 static bool secure_begin(struct http_conn *conn)
@@ -111,7 +119,9 @@ static bool secure_begin(struct http_conn *conn)
     if (!conn->secure) {
         return false;
     }
+    make_room(server);
     conn->secure->conn = conn;
+    handshake_begin(&server->handshakes, &conn->secure->handshake, &conn->peer);
     struct tls_server *identities = tls_slot_take(server->config.tls);
     ring_entropy(entropy, sizeof entropy);
     tls_server_begin(conn->secure->tls, identities, ring_wall_ns(server->ring) / NS_PER_SECOND,
@@ -149,6 +159,7 @@ static void secure_sent(struct ring_op *op, const struct ring_result *result);
 static void secure_over(struct http_conn *conn)
 {
     struct conn_secure *secure = conn->secure;
+    handshake_end(&conn->server->handshakes, &secure->handshake);
     const char *why = tls_why(secure->tls);
     size_t bytes;
     const uint8_t *words = tls_last_words(secure->tls, &bytes);
@@ -191,6 +202,8 @@ static void secure_pump(struct http_conn *conn)
         }
     }
     if (record) {
+        bk_assert(secure->handshake.answered || !list_linked(&secure->handshake.line));
+        secure->handshake.answered = true;
         secure->record_bytes = bytes;
         ring_send(conn->server->ring, &conn->send_op, conn->handle, record, bytes, secure_sent);
     } else if (tls_state(tls) == TLS_CLOSED && !secure->closing) {
@@ -237,7 +250,7 @@ static void handshake_done(struct http_conn *conn)
     struct conn_secure *secure = conn->secure;
     if (!secure->open && tls_is_open(secure->tls)) {
         secure->open = true;
-        server->handshakes--;
+        handshake_end(&server->handshakes, &secure->handshake);
         server->stats.tls_handshakes++;
         server->stats.tls_resumed += tls_resumed(secure->tls);
         conn_deadline_sooner(conn,
@@ -294,31 +307,10 @@ static bool stash_add(struct http_conn *conn, const uint8_t *at, size_t bytes)
     return true;
 }
 
-/* May the next step of a handshake be computed now? If not, it is put in line. */
-static bool may_compute(struct http_conn *conn)
-{
-    struct http_server *server = conn->server;
-    struct conn_secure *secure = conn->secure;
-    if (secure->open) {
-        return true;
-    }
-    if (server->heavy_left) {
-        server->heavy_left--;
-        return true;
-    }
-    if (!list_linked(&secure->heavy)) {
-        list_push_back(&server->heavy, &secure->heavy);
-    }
-    return false;
-}
-
-/* What waited, now that a record has left or the turn has come. */
+/* What waited, now that its turn has come. */
 static void stash_run(struct http_conn *conn)
 {
     struct conn_secure *secure = conn->secure;
-    if (!may_compute(conn)) {
-        return;
-    }
     size_t used = secure_feed(conn, secure->stash, secure->stash_bytes);
     if (conn->state == CONN_DEAD) {
         return; /* the stash went with it, or goes soon */
@@ -327,7 +319,18 @@ static void stash_run(struct http_conn *conn)
     memmove(secure->stash, secure->stash + used, secure->stash_bytes);
     if (secure->stash_bytes == 0) {
         stash_give(conn);
-        conn_dirty(conn); /* to read again */
+    }
+    conn_dirty(conn); /* to read again, or to close behind what was read */
+}
+
+/* The same, as soon as it may be. */
+static void stash_wait(struct http_conn *conn)
+{
+    struct conn_secure *secure = conn->secure;
+    if (secure->open) {
+        stash_run(conn);
+    } else if (list_linked(&secure->handshake.node)) {
+        handshake_wait(&conn->server->handshakes, &secure->handshake);
     }
 }
 
@@ -337,37 +340,42 @@ void conn_secure_input(struct http_conn *conn, const uint8_t *at, size_t bytes)
         return; /* dropped */
     }
     if (!conn->secure && !secure_begin(conn)) {
-        report(conn, "too many connections or handshakes at once");
+        report(conn, "too many connections at once");
         conn_kill(conn);
         return;
     }
-    bool now = conn->secure->stash_bytes == 0 && may_compute(conn);
-    size_t used = now ? secure_feed(conn, at, bytes) : 0;
+    struct conn_secure *secure = conn->secure;
+    size_t used = secure->open && secure->stash_bytes == 0 ? secure_feed(conn, at, bytes) : 0;
     if (conn->state == CONN_DEAD) {
         return;
     }
-    bool closed = tls_state(conn->secure->tls) == TLS_CLOSED;
-    if (used < bytes && !closed) {
+    if (used < bytes && tls_state(secure->tls) != TLS_CLOSED) {
         if (!stash_add(conn, at + used, bytes - used)) {
             conn_kill(conn);
             return;
         }
-        ring_cancel(conn->server->ring, &conn->recv_op); /* let TCP push back */
+        if (conn_secure_full(conn)) {
+            ring_cancel(conn->server->ring, &conn->recv_op); /* let TCP push back */
+        }
+        if (!secure->open) {
+            stash_wait(conn);
+        }
     }
     secure_pump(conn);
 }
 
+/* One step of one handshake: then the others of this core are looked after. */
 void http_secure_flush(struct http_server *server)
 {
-    server->heavy_left = HEAVY_PER_TURN;
-    for (unsigned i = 0; i < HEAVY_PER_TURN && !list_empty(&server->heavy); i++) {
-        struct list *node = list_pop_front(&server->heavy);
-        struct http_conn *conn = bk_container_of(node, struct conn_secure, heavy)->conn;
-        bool runs = conn->state != CONN_DEAD && !conn->secure->closing && conn->secure->stash_bytes;
-        if (runs) {
-            stash_run(conn);
+    for (unsigned i = 0; i < STEPS_PER_TURN; i++) {
+        struct handshake *handshake = handshakes_next(&server->handshakes);
+        if (!handshake) {
+            return;
         }
-        if (runs && conn->state != CONN_DEAD) {
+        struct http_conn *conn = bk_container_of(handshake, struct conn_secure, handshake)->conn;
+        bk_assert(conn->state != CONN_DEAD && conn->secure->stash_bytes > 0);
+        stash_run(conn);
+        if (conn->state != CONN_DEAD) {
             secure_pump(conn);
         }
     }
@@ -376,6 +384,24 @@ void http_secure_flush(struct http_server *server)
 bool conn_secure_waits(const struct http_conn *conn)
 {
     return conn->secure && conn->secure->stash_bytes > 0;
+}
+
+bool conn_secure_full(const struct http_conn *conn)
+{
+    return conn->secure && conn->secure->stash_bytes >= STASH_BYTES_MAX;
+}
+
+/* Before our hello nobody can have said all. */
+bool conn_secure_hopeless(const struct http_conn *conn)
+{
+    return conn->secure && !conn->secure->open && !conn->secure->handshake.answered;
+}
+
+void conn_secure_dead(struct http_conn *conn)
+{
+    if (conn->secure) {
+        handshake_end(&conn->server->handshakes, &conn->secure->handshake);
+    }
 }
 
 static void secure_sent(struct ring_op *op, const struct ring_result *result)
@@ -395,7 +421,7 @@ static void secure_sent(struct ring_op *op, const struct ring_result *result)
         handshake_done(conn);
     }
     if (conn->secure->stash_bytes && !conn->secure->closing) {
-        stash_run(conn);
+        stash_wait(conn);
     }
     if (conn->state != CONN_DEAD) {
         secure_pump(conn);

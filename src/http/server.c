@@ -54,7 +54,11 @@ enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struc
     list_init(&server->dirty);
     list_init(&server->parked);
     list_init(&server->starved);
-    list_init(&server->heavy);
+    if (config->tls) {
+        uint8_t key[SIPHASH_KEY_BYTES];
+        ring_entropy(key, sizeof key);
+        handshakes_init(&server->handshakes, key);
+    }
     server->conns = (struct http_conn *)(void *)(map + server_bytes);
     server->exchanges = (struct http_exchange *)(void *)(map + server_bytes + conns_bytes);
     server->spills = (struct spill *)(void *)(map + server_bytes + conns_bytes + exchanges_bytes);
@@ -71,7 +75,7 @@ enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struc
 
 bool http_server_has_work(const struct http_server *server)
 {
-    return !list_empty(&server->heavy);
+    return handshakes_wait(&server->handshakes);
 }
 
 void http_server_flush(struct http_server *server)

@@ -96,7 +96,7 @@ struct http_server_config {
     uint32_t write_timeout_ms;
     uint32_t parked_timeout_ms;
     /* TLS: who we are, NULL = plain. Engines come from a pool of tls_conns_max (about 30 KiB each,
-     * resident as used); handshakes beyond tls_handshakes_max are refused. */
+     * resident as used); beyond tls_handshakes_max handshakes the oldest makes room. */
     struct tls_slot *tls;
     unsigned tls_conns_max;
     unsigned tls_handshakes_max;

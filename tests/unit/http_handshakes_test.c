@@ -1,0 +1,125 @@
+/* Description: in which order handshakes are computed, and which of them makes room. */
+#include "http/handshakes.h"
+#include "tests/tap.h"
+
+static struct handshakes handshakes;
+
+static struct ring_address v4(unsigned number)
+{
+    return (struct ring_address){.family = 4,
+                                 .at = {10, 0, (uint8_t)(number >> 8), (uint8_t)number}};
+}
+
+static void begin(struct handshake *handshake, unsigned address)
+{
+    struct ring_address peer = v4(address);
+    handshake_begin(&handshakes, handshake, &peer);
+}
+
+/* Two addresses of different groups. */
+static unsigned another(unsigned address)
+{
+    struct handshake a, b;
+    begin(&a, address);
+    unsigned other = address;
+    do {
+        begin(&b, ++other);
+        handshake_end(&handshakes, &b);
+    } while (a.group == b.group);
+    handshake_end(&handshakes, &a);
+    return other;
+}
+
+static void test_order(void)
+{
+    struct handshake loud[10], quiet, further[2];
+    unsigned other = another(1);
+    for (unsigned i = 0; i < 10; i++) {
+        begin(&loud[i], 1);
+        handshake_wait(&handshakes, &loud[i]);
+    }
+    begin(&quiet, other);
+    handshake_wait(&handshakes, &quiet);
+    handshake_wait(&handshakes, &quiet); /* once more is fine */
+    for (unsigned i = 0; i < 2; i++) {
+        begin(&further[i], 1);
+        further[i].answered = true;
+        handshake_wait(&handshakes, &further[i]);
+    }
+    ok(handshakes_next(&handshakes) == &further[0] && handshakes_next(&handshakes) == &further[1],
+       "who was answered comes first, in order");
+    struct handshake *first = handshakes_next(&handshakes), *second = handshakes_next(&handshakes);
+    ok((first == &quiet && second == &loud[9]) || (first == &loud[9] && second == &quiet),
+       "then the groups in turn, the newest of each");
+    handshake_end(&handshakes, &loud[8]);
+    ok(handshakes_next(&handshakes) == &loud[7], "who is over is passed by");
+    handshake_wait(&handshakes, &loud[7]);
+    ok(handshakes_next(&handshakes) == &loud[7], "and who comes again is the newest");
+    for (unsigned i = 7; i-- > 0;) {
+        ok(handshakes_next(&handshakes) == &loud[i], "%u", i);
+    }
+    ok(!handshakes_wait(&handshakes) && !handshakes_next(&handshakes), "nobody is left");
+    for (unsigned i = 0; i < 10; i++) {
+        handshake_end(&handshakes, &loud[i]); /* one of them for the second time */
+    }
+    is_uint(handshakes.count, 3, "three are not over");
+    handshake_end(&handshakes, &quiet);
+    handshake_end(&handshakes, &further[0]);
+    handshake_end(&handshakes, &further[1]);
+}
+
+static void test_room(void)
+{
+    struct handshake loud[10], quiet[2];
+    ok(!handshakes_oldest(&handshakes), "none is there to make room");
+    unsigned other = another(1);
+    begin(&quiet[0], other);
+    for (unsigned i = 0; i < 10; i++) {
+        begin(&loud[i], 1);
+    }
+    begin(&quiet[1], other);
+    for (unsigned i = 0; i < 8; i++) {
+        ok(handshakes_oldest(&handshakes) == &loud[i], "the oldest of the largest group");
+        handshake_end(&handshakes, &loud[i]);
+    }
+    handshake_end(&handshakes, &loud[8]);
+    ok(handshakes_oldest(&handshakes) == &quiet[0], "which is another now");
+    handshake_end(&handshakes, &loud[9]);
+    handshake_end(&handshakes, &quiet[0]);
+    handshake_end(&handshakes, &quiet[1]);
+    is_uint(handshakes.count, 0, "all are over");
+}
+
+static void test_groups(void)
+{
+    struct handshake made[1000];
+    unsigned most = 0;
+    for (unsigned i = 0; i < 1000; i++) {
+        begin(&made[i], i);
+    }
+    for (unsigned i = 0; i < HANDSHAKE_GROUPS; i++) {
+        most = handshakes.groups[i].count > most ? handshakes.groups[i].count : most;
+    }
+    ok(most < 60, "a thousand addresses lie in all groups, %u in the largest", most);
+    for (unsigned i = 0; i < 1000; i++) {
+        handshake_end(&handshakes, &made[i]);
+    }
+    struct handshake a, b;
+    struct ring_address peer = {.family = 6, .at = {0x20, 1, 0x0d, 0xb8, 1, 2, 3, 4, 5}};
+    handshake_begin(&handshakes, &a, &peer);
+    peer.at[8] = 200;
+    handshake_begin(&handshakes, &b, &peer);
+    ok(a.group == b.group, "an IPv6 network is one address");
+    handshake_end(&handshakes, &a);
+    handshake_end(&handshakes, &b);
+}
+
+int main(void)
+{
+    static const uint8_t key[SIPHASH_KEY_BYTES] = {1, 2, 3};
+    handshakes_init(&handshakes, key);
+    test_order();
+    test_room();
+    test_groups();
+    return done_testing();
+}

@@ -1,0 +1,214 @@
+#!/usr/bin/env python3
+"""A flood of handshakes that nobody means to complete, beside healthy clients: those who have gone are not computed for, those
+who say nothing make room, and who comes from another address waits for none of them.
+
+    FLOOD=SECONDS tests/run tests/wire/t02-handshakes.t    latencies beside 3000 a second (FLOOD_RATE), for each kind of them"""
+import os, resource, select, ssl, struct, sys, tempfile, threading
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+from certs import Certs
+from tls_server import *
+
+HANDSHAKES_MAX = 512  # of one core
+NO_PORT_YET = 24      # IP_BIND_ADDRESS_NO_PORT
+KINDS = {'close': 'who close behind their hello', 'reset': 'who reset behind their hello',
+         'read': 'who reset when they are answered', 'hold': 'who say nothing more'}
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def hello():
+    ctx = ssl.create_default_context()
+    ctx.maximum_version = ssl.TLSVersion.TLSv1_2
+    out = ssl.MemoryBIO()
+    try:
+        ctx.wrap_bio(ssl.MemoryBIO(), out, server_hostname='localhost').do_handshake()
+    except ssl.SSLWantReadError:
+        return out.read()
+
+
+HELLO = hello()
+
+
+def stranger(port, number, data, lingers=False):
+    """A connection from another address of this machine, and its first bytes."""
+    sock = socket.socket()
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_IP, NO_PORT_YET, 1)
+    sock.bind(('127.0.7.%d' % (1 + number % 20), 0))
+    if not lingers:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    try:
+        sock.connect(('127.0.0.1', port))
+    except BlockingIOError:
+        pass
+    try:
+        sock.send(data)
+    except OSError:
+        pass  # refused
+    return sock
+
+
+def timed(server):
+    """Seconds for a new connection with its handshake and one request; None: it failed."""
+    began = time.monotonic()
+    try:
+        c = server.secure()
+        status = c.request('GET', '/health/live').status
+        c.close()
+        return time.monotonic() - began if status == 200 else None
+    except (OSError, Broken):
+        return None
+
+
+def failed(server):
+    return server.metrics()['becket_tls_handshakes_total{outcome="failed"}']
+
+
+class Flood(threading.Thread):
+    def __init__(self, port, kind, rate):
+        super().__init__()
+        self.port, self.kind, self.rate = port, kind, rate
+        self.made = self.answered = 0
+        self.over = threading.Event()
+        self.start()
+
+    def stop(self):
+        self.over.set()
+        self.join()
+
+    def run(self):
+        poll, live, kept = select.epoll(), {}, []
+        began = time.monotonic()
+        while not self.over.is_set():
+            due = int((time.monotonic() - began) * self.rate)
+            while self.made < due and not self.over.is_set():
+                sock = stranger(self.port, self.made, HELLO, self.kind == 'close')
+                self.made += 1
+                if self.kind in ('close', 'reset'):
+                    sock.close()
+                else:
+                    live[sock.fileno()] = sock
+                    poll.register(sock, select.EPOLLIN)
+            for fd, _ in poll.poll(0.001):
+                sock = live.pop(fd)
+                poll.unregister(fd)
+                try:
+                    got = sock.recv(10)
+                except OSError:
+                    got = b''
+                self.answered += len(got) > 0
+                if got and self.kind == 'hold':
+                    kept.append(sock)
+                else:
+                    sock.close()
+            while len(kept) > 4000:
+                kept.pop(0).close()
+        for sock in kept + list(live.values()):
+            sock.close()
+
+
+def percentiles(times):
+    times = sorted(times) or [0]
+    return 'p50 %.1f, p99 %.1f, most %.1f ms' % tuple(1000 * times[int((len(times) - 1) * p)] for p in (0.5, 0.99, 1))
+
+
+def latencies(server, seconds):
+    """The same for who is connected already, with TLS and without (the admin listener), and for who comes."""
+    end = time.monotonic() + seconds
+    times = {'established': [], 'plain': [], 'new': []}
+    lost = []
+
+    def ask(name, connection):
+        while time.monotonic() < end:
+            began = time.monotonic()
+            ok_ = connection.request('GET', '/health/live').status == 200
+            times[name].append(time.monotonic() - began)
+            if not ok_:
+                lost.append(name)
+            time.sleep(0.003)
+
+    def come():
+        while time.monotonic() < end:
+            took = timed(server)
+            (lost if took is None else times['new']).append(took)
+            time.sleep(0.01)
+    asking = [threading.Thread(target=ask, args=('established', server.secure())),
+              threading.Thread(target=ask, args=('plain', Connection(server.admin))), threading.Thread(target=come)]
+    [t.start() for t in asking]
+    [t.join() for t in asking]
+    for name, got in times.items():
+        diag('%-12s %5d: %s' % (name, len(got), percentiles(got)))
+    diag('failed: %d' % len(lost))
+    return times, lost
+
+
+with tempfile.TemporaryDirectory() as directory:
+    certs = Certs(directory)
+    cert = certs.make('ecdsa')
+    # One core, that they meet.
+    with TlsServer(certs, ['--tls-cert', cert[0], '--tls-key', cert[1]], threads=1) as server:
+        kept = server.secure()
+        is_equal(kept.request('GET', '/health/live').status, 200, 'a connection from before')
+
+        # ---- hellos whose senders have gone: nothing is computed for them
+        before = failed(server)
+        for i in range(1000):
+            stranger(server.port, i, HELLO, i % 2 == 0).close()
+        took = timed(server)
+        ok(took is not None and took < 2, 'beside 1000 who have gone: %.0f ms' % (1000 * (took or 0)))
+        ok(failed(server) - before < 250, 'few of them had a step computed') or diag(failed(server) - before)
+
+        # ---- half a hello, and nothing more: the oldest make room, and not for each other only
+        silent = [stranger(server.port, i, HELLO[:40]) for i in range(HANDSHAKES_MAX)]
+        time.sleep(0.3)
+        slow = Connection(server.port)  # from the address of the healthy ones
+        slow.send(HELLO[:40])
+        silent += [stranger(server.port, i, HELLO[:40]) for i in range(HANDSHAKES_MAX)]
+        took = timed(server)
+        ok(took is not None and took < 2, 'beside 1024 who say nothing more: %.0f ms' % (1000 * (took or 0)))
+        slow.send(HELLO[40:])
+        slow.sock.settimeout(5)
+        ok(slow.sock.recv(1) == b'\x16', 'an older handshake of a small group goes on')
+        slow.close()
+        ok('made room for others: too many handshakes at once' in server.log_text(), 'the log has it')
+        gone = 0
+        for sock in silent:
+            try:
+                gone += sock.recv(1) == b''
+            except BlockingIOError:
+                pass
+            except OSError:
+                gone += 1
+        ok(HANDSHAKES_MAX <= gone < HANDSHAKES_MAX + 20, '%d of them made room' % gone)
+        for sock in silent:
+            sock.close()
+
+        # ---- who waits for an answer
+        flood = Flood(server.port, 'read', 1500)
+        time.sleep(0.5)
+        times = [timed(server) for _ in range(10)]
+        began = time.monotonic()
+        status = kept.request('GET', '/health/live').status
+        beside = time.monotonic() - began
+        flood.stop()
+        ok(None not in times and max(times) < 2, 'beside 1500 a second who go when they are answered: %s' %
+           percentiles([t for t in times if t is not None]))
+        ok(status == 200 and beside < 1, 'and who was connected: %.1f ms' % (1000 * beside))
+        is_equal(server.stop(), 0, 'and stops in order')
+
+    seconds = float(os.environ.get('FLOOD', 0))
+    if seconds:
+        with TlsServer(certs, ['--tls-cert', cert[0], '--tls-key', cert[1]]) as server:
+            diag('alone')
+            latencies(server, seconds)
+            for kind, words in KINDS.items():
+                flood = Flood(server.port, kind, int(os.environ.get('FLOOD_RATE', 3000)))
+                time.sleep(0.5)
+                diag('beside those %s' % words)
+                times, lost = latencies(server, seconds)
+                flood.stop()
+                diag('they were %d, %d of them answered' % (flood.made, flood.answered))
+                ok(not lost and times['new'], 'beside those %s nobody healthy is lost' % words)
+                time.sleep(1)
+done()
