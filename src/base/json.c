@@ -450,9 +450,14 @@ enum bk_err json_parse(struct slice text, struct json_tree *tree, struct json_pr
     yyjson_doc *doc =
         yyjson_read_opts((char *)(uintptr_t)text.at, text.bytes, YYJSON_READ_NOFLAG, &wiping, &why);
     if (!doc) {
+        const char *says =
+            why.code == YYJSON_READ_ERROR_UNEXPECTED_CONTENT
+                ? "a second value; several make a list, [one, two], or have lines of --- between"
+            : why.code == YYJSON_READ_ERROR_UNEXPECTED_END ? "it ends too early: is } or ] missing?"
+                                                           : why.msg;
         return fail(ret_problem, place_at(text, why.pos),
                     why.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION ? BK_NO_MEMORY : BK_INVALID,
-                    why.msg ? why.msg : "not JSON");
+                    says ? says : "not JSON");
     }
     struct cursor cursor = {tree, text, 0, {1, 1}, ret_problem, BK_OK};
     yyjson_mut_val *root = convert(&cursor, yyjson_doc_get_root(doc));

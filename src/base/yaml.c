@@ -363,7 +363,8 @@ static enum bk_err on_open(struct reader *reader, const yaml_event_t *event, boo
     const char *anchor = (const char *)(object ? event->data.mapping_start.anchor
                                                : event->data.sequence_start.anchor);
     if (wants_key(reader)) {
-        return fail(reader, place, BK_INVALID, "a key must be a plain text");
+        return fail(reader, place, BK_INVALID,
+                    "a key must be plain text; is {{ … }} what a template left?");
     }
     if (tag && strcmp(tag, object ? CORE_TAG "map" : CORE_TAG "seq") != 0) {
         return fail(reader, place, BK_INVALID, "tag %.60s is not allowed", tag);
@@ -449,6 +450,52 @@ static struct json_place place_of_byte(struct slice text, size_t offset)
     return place;
 }
 
+/* libyaml's words, and what they mean to who wrote the text. */
+static const struct saying {
+    const char *problem;
+    const char *says;
+    bool at_start; /* of what it was in the middle of; that is where to look */
+} sayings[] = {
+    {"found character that cannot start any token",
+     "no value begins with this character; put it in quotes", false},
+    {"mapping values are not allowed",
+     "a second `: ` in one line; put the value in quotes, or is the indentation wrong?", false},
+    {"mapping keys are not allowed", "no key can stand here; is the indentation right?", false},
+    {"block sequence entries are not allowed",
+     "no list item can stand here; begin the list on a line of its own", false},
+    {"could not find expected ':'",
+     "no `key: value`: is a colon missing, or does this belong to the line before?", true},
+    {"did not find expected key", "the indentation does not fit the lines before", false},
+    {"did not find expected '-' indicator",
+     "the indentation does not fit the list before; items begin with `- `", false},
+    {"did not find expected ',' or '}'", "this { is not closed: `,` or `}` is missing", true},
+    {"did not find expected ',' or ']'", "this [ is not closed: `,` or `]` is missing", true},
+    {"did not find expected node content", "a value is missing", false},
+    {"did not find expected <document start>",
+     "this does not belong to the document before; is the indentation right, or `---` missing?",
+     false},
+    {"found unexpected end of stream", "this quote is not closed", true},
+    {"found unexpected document indicator", "this quote is not closed", true},
+    {"found unknown escape character",
+     "\"…\" knows no such escape; write \\\\ for a backslash, or use '…'", false},
+    {"did not find expected alphabetic or numeric character",
+     "& and * name anchors; put a value that begins so in quotes", true},
+    {"found a tab character", "a tab: YAML is indented with spaces", false},
+    {"invalid leading UTF-8 octet", "this is not UTF-8; save the file as UTF-8", false},
+    {"invalid trailing UTF-8 octet", "this is not UTF-8; save the file as UTF-8", false},
+    {"incomplete UTF-8 octet sequence", "this is not UTF-8; save the file as UTF-8", false},
+};
+
+static const struct saying *find_saying(const char *problem)
+{
+    for (size_t i = 0; i < bk_array_length(sayings); i++) {
+        if (strncmp(problem, sayings[i].problem, strlen(sayings[i].problem)) == 0) {
+            return &sayings[i];
+        }
+    }
+    return NULL;
+}
+
 static enum bk_err fail_parser(struct reader *reader, const yaml_parser_t *parser,
                                struct slice text)
 {
@@ -462,6 +509,12 @@ static enum bk_err fail_parser(struct reader *reader, const yaml_parser_t *parse
     size_t at = parser->problem_mark.index; /* in characters: where all before is ASCII, the byte */
     if (parser->error == YAML_SCANNER_ERROR && at < text.bytes && text.at[at] == '\t') {
         return fail(reader, place, BK_INVALID, "a tab: YAML is indented with spaces");
+    }
+    const struct saying *saying = parser->problem ? find_saying(parser->problem) : NULL;
+    if (saying) {
+        bool at_start = saying->at_start && parser->context;
+        return fail(reader, at_start ? place_of(parser->context_mark) : place, BK_INVALID, "%s",
+                    saying->says);
     }
     return fail(reader, place, BK_INVALID, "%s%s%s", parser->problem ? parser->problem : "not YAML",
                 parser->context ? " " : "", parser->context ? parser->context : "");

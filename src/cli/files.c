@@ -28,7 +28,8 @@ static bool read_stdin(size_t bytes_max, char **ret_text, size_t *ret_bytes)
         }
         used += (size_t)bytes;
         if (used > bytes_max) {
-            cli_error("standard input is over %zu bytes", bytes_max);
+            cli_error("standard input is over %zu MiB, which is the most at once; split it",
+                      bytes_max >> 20);
             break;
         }
         if (bytes == 0) {
@@ -62,6 +63,10 @@ bool file_or_stdin(const char *path, size_t bytes_max, char **ret_text, size_t *
     }
     if (stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
         cli_error("%s is a directory", path);
+    } else if (err == BK_TOO_LARGE) {
+        cli_error("%s is over %zu MiB, which is the most at once; split it", path, bytes_max >> 20);
+    } else if (strstr(path, "://") != NULL) {
+        cli_error("%s is no file; pipe it in with curl -fsS URL | and give - instead", path);
     } else {
         cli_error("cannot read %s: %s", path, bk_err_text(err));
     }
@@ -130,7 +135,10 @@ static bool add_file(struct files *files, const char *path)
     bk_wipe(text, bytes);
     free(text);
     if (added && files->text.overflow) {
-        cli_error("the documents are over %u bytes together; apply them in parts", FILES_BYTES_MAX);
+        cli_error(
+            "the documents are over %u MiB together, which is the most at once; apply them in "
+            "parts",
+            FILES_BYTES_MAX >> 20);
         return false;
     }
     return added;

@@ -86,8 +86,16 @@ static int print_invalid(struct files *files, const struct client_response *resp
     yyjson_mut_val *detail;
     if (yyjson_mut_arr_size(details) == 0 ||
         value_at(yyjson_mut_arr_get_first(details), "line") == NULL) {
+        bool nothing = response->status == 400 && yyjson_mut_arr_size(details) == 0;
+        struct slice message = nothing ? text_at(tree.roots[0], "message") : SLICE_EMPTY;
+        if (message.bytes > 0) { /* of the text as a whole */
+            cli_error("%s: %.*s", files->count == 1 ? files->parts[0].path : "the files",
+                      (int)message.bytes, (const char *)message.at);
+        } else {
+            remote_refused(response);
+        }
         json_tree_fini(&tree);
-        return remote_refused(response);
+        return CLI_FAILED;
     }
     size_t dropped = (size_t)yyjson_mut_get_uint(value_at(tree.roots[0], "more"));
     size_t mistakes = yyjson_mut_arr_size(details) + dropped;
@@ -207,6 +215,11 @@ static bool read_files(struct files *files, const struct options *options)
             return false;
         }
     }
+    if (files->text.bytes == 0) {
+        cli_error("%s is empty: there is no document in it",
+                  files->count == 1 ? files->parts[0].path : "each of the files");
+        return false;
+    }
     return true;
 }
 
@@ -271,7 +284,8 @@ static int apply_or_diff(int argc, char **argv, const struct option *table, bool
         return code;
     }
     if (option_list_count(&options, "file") == 0 || options.argument_count != 0) {
-        code = cli_usage("%s takes its documents with -f: becket %s -f FILE", argv[0], argv[0]);
+        code = cli_usage("%s takes its documents with -f: becket %s -f %s", argv[0], argv[0],
+                         options.argument_count > 0 ? options.arguments[0] : "FILE");
         options_fini(&options);
         return code;
     }

@@ -107,7 +107,40 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
     code, out, err = server.cli('apply', '-f', '-', stdin=b'kind: Secrt\nmetadata: {name: x}\n')
     is_equal((code, err), (1, 'becket: standard input:1:7: kind: unknown kind; did you mean Secret?\n'), 'a single one is one line')
     code, out, err = server.cli('apply', '-f', write('broken.yaml', 'a: [1\nb: 2\n'))
-    ok(code == 1 and 'broken.yaml:2:' in err, 'YAML errors with file and line')
+    ok(code == 1 and 'broken.yaml:1:4: this [ is not closed' in err, 'YAML errors with file and line')
+
+    # Written by hand, with every mistake: one line, the file, where, what to do.
+    one = 'kind: Secret\nmetadata: {name: hand}\nspec:\n  data:\n    k: %s\n'
+    for name, text, place, what in (
+            ('tab', one % 'v\n\tj: w', ':6:1', 'a tab'), ('twice', one % 'v\n    k: w', ':6:5', '"k" is there twice'),
+            ('indent', one % 'v\n   j: w', ':6:4', 'indentation'), ('anchor', one % '*v', ':5:8', 'no anchor'),
+            ('colon', one % 'a: b', ':5:9', 'quotes'), ('at', one % '@v', ':5:8', 'quotes'), ('quote', one % '"v', ':5:8', 'not closed'),
+            ('number', one % '5', ':5:8: spec.data.k', 'put it in quotes'), ('tag', one % '!x v', ':5:8', 'tag !x'),
+            ('noname', 'kind: Secret\nspec: {data: {k: v}}\n', ':1:1: metadata.name', 'is missing'),
+            ('nokind', 'metadata: {name: a}\n', ':1:1: kind', 'is missing'), ('kind', 'kind: Secrets2\n', ':1:7: kind', 'did you mean Secret?'),
+            ('empty', '', '', ' is empty'), ('blank', ' \n\n', ': ', 'no document'), ('comments', '# a\n---\n---\n', ': ', 'no document'),
+            ('latin1', b'kind: \xe4\n', ':1:7', 'not UTF-8'), ('utf16', 'kind: Secret\n'.encode('utf-16'), ':1:1', 'not UTF-8'),
+            ('large', 'a' * 9000000, '', ' is over 8 MiB'), ('scalar', 'hello\n', ':1:1', 'must be a map'),
+            ('json', '{"kind": "Secret" "a": 1}', ':1:19', 'comma'), ('json-two', '{"a": 1}\n{"a": 1}\n', ':2:1', 'a second value'),
+            ('version', 'apiVersion: v2\n' + one % 'v', ':1:13: apiVersion', 'must be v1')):
+        path = os.path.join(base, name + '.yaml')
+        with open(path, 'wb') as f:
+            f.write(text if isinstance(text, bytes) else text.encode())
+        code, out, err = server.cli('apply', '-f', path)
+        lines = [line for line in err.splitlines() if what in line]
+        ok(code == 1 and out == '' and len(lines) == 1 and path + place in lines[0], 'by hand: ' + name) or diag(err)
+    for name, text in (('crlf', (one % 'v').replace('\n', '\r\n')), ('bom', '\ufeff' + one % 'v'), ('documents', '---\n---\n' + one % 'v' + '---\n# c\n...\n'),
+                       ('anchors', one.replace('hand}', 'hand}  # &a').replace('data:', 'data: &d') % 'v'), ('list', json.dumps([{'kind': 'Secret', 'metadata': {'name': 'hand'}, 'spec': {'data': {'k': 'v'}}}]))):
+        code, out, err = server.cli('apply', '-f', '-', '--dry-run', stdin=text.encode())
+        ok(code == 0 and out.split()[-3:] == ['created', 'Secret', 'hand'], 'taken: ' + name) or diag(out + err)
+    for words, what in ((['-f', 'https://example.com/x.yaml'], 'curl'), (['-f', os.path.join(base, 'no', 'where')], 'not found'), (['x.yaml'], 'apply -f x.yaml')):
+        code, out, err = server.cli('apply', *words)
+        ok(code != 0 and what in err and err.count('\n') == 1, 'apply %s' % ' '.join(words)) or diag(err)
+    # in a sender of one's own, too
+    code, out, err = server.cli('apply', '-f', '-', stdin=b'kind: EventSource\nmetadata: {name: g}\nspec: {type: generic, verification: {scheme: hmac, '
+                                b'algorithm: md5, signature: X-Sig, signed: "{foo}", timestamp: {header: X-T, unit: years}, secrets: s3}}\n')
+    ok(code == 1 and all('verification.' + f in err for f in ('algorithm', 'signature:', 'signed', 'timestamp.unit', 'secrets')) and
+       's3' not in err.replace('secrets', ''), 'every mistake of a scheme at once') or diag(err)
 
     code, out, err = server.cli('delete', 'secret', 'hub')
     ok(code == 1 and 'repo' in err, 'a secret in use is not deleted')

@@ -18,7 +18,8 @@
 
 /* The list at `name`, or NULL when it is absent or wrong. */
 static yyjson_mut_val *list_at(struct decoder *decoder, const struct decode_object *object,
-                               const char *name, size_t min, size_t max, size_t *ret_count)
+                               const char *name, size_t min, size_t max, const char *items,
+                               size_t *ret_count)
 {
     yyjson_mut_val *list = decode_field(object, name);
     *ret_count = 0;
@@ -27,7 +28,7 @@ static yyjson_mut_val *list_at(struct decoder *decoder, const struct decode_obje
     }
     size_t count = yyjson_mut_arr_size(list);
     if (!yyjson_mut_is_arr(list) || count < min || count > max) {
-        decode_wrong(decoder, object, name, "must be a list of %zu to %zu", min, max);
+        decode_wrong(decoder, object, name, "must be a list of %zu to %zu %s", min, max, items);
         return NULL;
     }
     *ret_count = count;
@@ -105,7 +106,8 @@ void decode_filters(struct decoder *decoder, const struct decode_object *object,
                     struct resource_filters *ret_filters)
 {
     size_t count, index, max;
-    yyjson_mut_val *list = list_at(decoder, object, "filters", 0, RESOURCE_FILTERS_MAX, &count);
+    yyjson_mut_val *list = list_at(decoder, object, "filters", 0, RESOURCE_FILTERS_MAX,
+                                   "{type, data: {expression}}", &count);
     yyjson_mut_val *value;
     struct slice any = decode_text(decoder, object, "filterOperator");
     ret_filters->any = slice_equal(any, SLICE("FILTER_OPERATOR_OR"));
@@ -154,7 +156,9 @@ static void decode_types(struct decoder *decoder, const struct decode_object *ob
                          struct resource_filters *filters)
 {
     size_t count, index, max;
-    yyjson_mut_val *list = list_at(decoder, object, "types", 1, RESOURCE_TYPES_MAX, &count), *value;
+    yyjson_mut_val *list =
+                       list_at(decoder, object, "types", 1, RESOURCE_TYPES_MAX, "texts", &count),
+                   *value;
     if (!list) {
         return;
     }
@@ -179,7 +183,9 @@ void decode_events(struct decoder *decoder, const struct decode_object *spec,
 {
     static const char *const known[] = {"type", "filters", "filterOperator", NULL};
     size_t count, index, max;
-    yyjson_mut_val *list = list_at(decoder, spec, "events", 0, RESOURCE_EVENTS_MAX, &count), *value;
+    yyjson_mut_val *list = list_at(decoder, spec, "events", 0, RESOURCE_EVENTS_MAX,
+                                   "{type, filters}", &count),
+                   *value;
     if (count == 0) {
         return;
     }
@@ -385,7 +391,8 @@ static void decode_schedule(struct decoder *decoder, const struct decode_object 
                             struct resource_destination *destination)
 {
     size_t count, index, max;
-    yyjson_mut_val *list = list_at(decoder, retry, "schedule", 0, DESTINATION_RETRIES_MAX, &count);
+    yyjson_mut_val *list = list_at(decoder, retry, "schedule", 0, DESTINATION_RETRIES_MAX,
+                                   "durations such as 5s", &count);
     yyjson_mut_val *value;
     if (!list) {
         return;
@@ -513,7 +520,8 @@ static unsigned decode_ends(struct decoder *decoder, const struct decode_object 
     bool from = strcmp(field, "from") == 0;
     const char *const known[] = {name, from ? "types" : NULL, NULL};
     size_t count, index, max;
-    yyjson_mut_val *list = list_at(decoder, spec, field, 1, RESOURCE_ROUTE_ENDS_MAX, &count);
+    yyjson_mut_val *list = list_at(decoder, spec, field, 1, RESOURCE_ROUTE_ENDS_MAX,
+                                   from ? "{source: name}" : "{destination: name}", &count);
     yyjson_mut_val *value;
     if (!decode_field(spec, field)) {
         decode_wrong(decoder, spec, field, "is missing: [{%s: name}]", name);

@@ -329,22 +329,53 @@ void source_custom(const struct resource_event_source *source, struct scheme_cus
     }
 }
 
-/* Is it a row that can be built? */
-static void check_custom(struct decoder *decoder, const struct decode_object *spec,
-                         const struct decode_object *verification,
-                         const struct resource_event_source *source)
+#define VERIFICATION "spec.verification."
+
+/* Was something said of this field, or of what is in it? */
+static bool is_told(const struct decoder *decoder, size_t before, const char *field)
 {
-    struct scheme_custom custom;
-    struct scheme_row *row = NULL;
-    const char *field = NULL, *message = NULL;
-    source_custom(source, &custom);
-    enum bk_err err = scheme_row_custom(&custom, &row, &field, &message);
-    scheme_row_free(row);
-    if (err == BK_OK) {
-        return;
+    size_t bytes = strcspn(field, ".");
+    for (size_t i = before; i < decoder->problems->count; i++) {
+        const char *told = decoder->problems->at[i].field;
+        if (strncmp(told, VERIFICATION, sizeof VERIFICATION - 1) == 0) {
+            told += sizeof VERIFICATION - 1;
+            if (strcspn(told, ".") == bytes && strncmp(told, field, bytes) == 0) {
+                return true;
+            }
+        }
     }
-    field = field ? field : "scheme";
-    message = message ? message : bk_err_text(err);
+    return false;
+}
+
+/* Take a field out that cannot be, to see whether there is more. False when there is nothing to
+ * take out. */
+static bool take_out(struct scheme_custom *custom, const char *field)
+{
+    const struct {
+        const char *name;
+        struct slice *text, then;
+    } fields[] = {{"scheme", &custom->scheme, SLICE("hmac")},
+                  {"algorithm", &custom->algorithm, SLICE_EMPTY},
+                  {"signature.format", &custom->signature_format, SLICE("{hex}")},
+                  {"signature.field", &custom->signature_field, SLICE_EMPTY},
+                  {"timestamp.unit", &custom->timestamp_unit, SLICE_EMPTY},
+                  {"timestamp.field", &custom->timestamp_field, SLICE_EMPTY},
+                  {"id.field", &custom->id_field, SLICE_EMPTY},
+                  {"type.field", &custom->type_field, SLICE_EMPTY},
+                  {"signed", &custom->signed_template, SLICE_EMPTY}};
+    for (size_t i = 0; i < bk_array_length(fields); i++) {
+        if (strcmp(field, fields[i].name) == 0 && !slice_equal(*fields[i].text, fields[i].then)) {
+            *fields[i].text = fields[i].then;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void say_custom(struct decoder *decoder, const struct decode_object *spec,
+                       const struct decode_object *verification, const char *field,
+                       const char *message)
+{
     /* "signature.format": the inner object has the place. */
     const char *dot = strchr(field, '.');
     if (!verification->value) {
@@ -356,6 +387,31 @@ static void check_custom(struct decoder *decoder, const struct decode_object *sp
         snprintf(outer, sizeof outer, "%.*s", (int)(dot - field), field);
         struct decode_object inner = decode_inner(decoder, verification, outer);
         decode_wrong(decoder, &inner, dot + 1, "%s", message);
+    }
+}
+
+/* Is it a row that can be built? What was told since `before` is not told again. */
+static void check_custom(struct decoder *decoder, const struct decode_object *spec,
+                         const struct decode_object *verification,
+                         const struct resource_event_source *source, size_t before)
+{
+    struct scheme_custom custom;
+    bool more = !is_told(decoder, before, "scheme");
+    source_custom(source, &custom);
+    while (more) {
+        struct scheme_row *row = NULL;
+        const char *field = NULL, *message = NULL;
+        enum bk_err err = scheme_row_custom(&custom, &row, &field, &message);
+        scheme_row_free(row);
+        if (err == BK_OK) {
+            return;
+        }
+        field = field ? field : "scheme";
+        message = message ? message : bk_err_text(err);
+        if (!is_told(decoder, before, field)) {
+            say_custom(decoder, spec, verification, field, message);
+        }
+        more = strcmp(field, "scheme") != 0 && take_out(&custom, field);
     }
 }
 
@@ -518,17 +574,13 @@ static void decode_verification(struct decoder *decoder, const struct decode_obj
         refuse_fields(decoder, &verification, source, row_fields);
         decode_token(decoder, &verification, source);
         source->custom = true;
-        if (decoder->problems->count + decoder->problems->dropped == before) {
-            check_custom(decoder, spec, &verification, source);
-        }
+        check_custom(decoder, spec, &verification, source, before);
     } else if (!source->custom) {
         refuse_fields(decoder, &verification, source, row_fields);
         refuse_fields(decoder, &verification, source, token_fields);
     } else {
         decode_custom(decoder, &verification, source);
-        if (decoder->problems->count + decoder->problems->dropped == before) {
-            check_custom(decoder, spec, &verification, source);
-        }
+        check_custom(decoder, spec, &verification, source, before);
     }
     check_secrets(decoder, spec, &verification, source);
 }

@@ -239,17 +239,52 @@ static void decode_name(struct decoder *decoder, const struct decode_object *met
     document->name = name;
 }
 
+/* What the server sets is taken and not looked at, so that what was read can be applied. */
+static const char *const metadata_known[] = {
+    "name",      "canvasId",       "canvasName", "description", "id",
+    "createdAt", "updatedAt",      "createdBy",  "revision",    "domainType",
+    "domainId",  "organizationId", NULL};
+
+static bool is_one_of(struct slice word, const char *const *words)
+{
+    for (; *words; words++) {
+        if (slice_equal(word, slice_str(*words))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What stands beside metadata and spec was mostly to stand below one of them. */
+static void decode_known_root(struct decoder *decoder, const struct decode_object *root)
+{
+    static const char *const known[] = {"apiVersion", "kind", "metadata", "spec", "status", NULL};
+    size_t index, max;
+    yyjson_mut_val *key, *item;
+    yyjson_mut_obj_foreach(root->value, index, max, key, item)
+    {
+        struct slice name = json_text(key);
+        const char *nearest = decode_nearest(name, known);
+        (void)item;
+        if (is_one_of(name, known)) {
+            continue;
+        }
+        bool below = is_one_of(name, metadata_known);
+        resource_problem_add(decoder->problems, decoder->document, json_place(key),
+                             yyjson_mut_get_str(key), "unknown field%s%s%s",
+                             below     ? "; indent it, it stands below metadata"
+                             : nearest ? "; did you mean "
+                                       : "; is it to be indented, below spec?",
+                             !below && nearest ? nearest : "", !below && nearest ? "?" : "");
+    }
+}
+
 static void decode_metadata(struct decoder *decoder, const struct decode_object *root,
                             const struct resource_expect *expect,
                             struct resource_document *document)
 {
-    /* What the server sets is taken and not looked at, so that what was read can be applied. */
-    static const char *const known[] = {"name",     "canvasId",   "canvasName", "description",
-                                        "id",       "createdAt",  "updatedAt",  "createdBy",
-                                        "revision", "domainType", "domainId",   "organizationId",
-                                        NULL};
     struct decode_object metadata = decode_inner(decoder, root, "metadata");
-    decode_known(decoder, &metadata, known);
+    decode_known(decoder, &metadata, metadata_known);
     decode_name(decoder, &metadata, expect, document);
     document->description = decode_field(&metadata, "description")
                                 ? json_text(decode_field(&metadata, "description"))
@@ -285,7 +320,6 @@ static bool decode_head(struct decoder *decoder, const struct decode_object *roo
                         const struct resource_expect *expect,
                         struct resource_document *ret_document)
 {
-    static const char *const known[] = {"apiVersion", "kind", "metadata", "spec", "status", NULL};
     *ret_document = (struct resource_document){.index = decoder->document,
                                                .place = root->place,
                                                .root = root->value,
@@ -295,7 +329,7 @@ static bool decode_head(struct decoder *decoder, const struct decode_object *roo
                              "must be a map with kind, metadata and spec");
         return false;
     }
-    decode_known(decoder, root, known);
+    decode_known_root(decoder, root);
     struct slice version = decode_text(decoder, root, "apiVersion");
     if (version.bytes > 0 && !slice_equal(version, SLICE("v1"))) {
         decode_wrong(decoder, root, "apiVersion", "must be v1");
