@@ -1,5 +1,9 @@
-/* apply_private.h - what the parts of apply share: apply.c (the engine), apply_object.c (one
- * object's record), apply_diff.c (what changed, as text).
+/* apply_private.h - what the parts of apply share; for apply*.c only.
+ *
+ * Order       apply_documents.c reads the set; apply.c runs it in one transaction: each object into
+ *             its record (apply_object.c), what goes (apply_delete.c), who refers to what changed
+ *             (apply_users.c), what the cores are to see (apply_feed.c). Mistakes are gathered by
+ *             apply_check.c; apply_diff.c is what changed, as text.
  */
 #ifndef BECKET_HUB_APPLY_PRIVATE_H
 #define BECKET_HUB_APPLY_PRIVATE_H
@@ -120,11 +124,29 @@ __attribute__((format(printf, 3, 4))) enum bk_err apply_fail(struct apply *apply
 
 struct apply_kind;
 const struct apply_kind *apply_kind_of(enum resource_kind kind);
+/* Of an object of the set, or of one that goes; texts are copied. NULL = no memory. */
+struct apply_result *apply_new_result(struct apply *apply, enum resource_kind kind,
+                                      struct slice canvas, struct slice name);
+/* Into the outcome's arena; apply->arena->overflow tells that there is no memory. */
+struct slice apply_copy_slice(struct apply *apply, struct slice text);
+/* Who is bound to a canvas has no part in others, nor in canvases themselves. */
+enum bk_err apply_check_canvas(struct apply *apply, enum resource_kind kind, struct slice canvas,
+                               struct slice name) BK_MUST_CHECK;
+
+/* ---- apply_documents.c */
+/* The works of the set, or, with options->remove, what it names to be deleted. */
+enum bk_err apply_decode_all(struct apply *apply, struct json_tree *tree) BK_MUST_CHECK;
+
+/* ---- apply_feed.c */
 /* For the feed; slices are copied. The scheme stays the caller's when it fails. */
 enum bk_err apply_add_change(struct apply *apply, const struct source_change *change) BK_MUST_CHECK;
-
 /* A zeroed one, to be filled; apply->target_count-- takes it back. NULL = no memory. */
 struct apply_target *apply_add_target(struct apply *apply);
+void apply_drop_changes(struct apply *apply);
+/* Before the commit: changes of all that was written, and of who refers to it. */
+enum bk_err apply_compile(struct apply *apply) BK_MUST_CHECK;
+/* After it. A route comes when all it names is there, and goes before it does. */
+void apply_feed(struct apply *apply);
 
 /* ---- apply_check.c: every mistake in one round */
 
@@ -145,6 +167,7 @@ struct apply_work *apply_find_work(const struct apply *apply, enum resource_kind
 /* Of a document with mistakes: is what it refers to there? */
 enum bk_err apply_look(struct apply *apply, struct apply_work *work) BK_MUST_CHECK;
 
+/* ---- apply_object.c */
 /* Create or update one object from its document. An error ends the transaction; mistakes only mark
  * the work as failed. */
 enum bk_err apply_put(struct apply *apply, struct apply_work *work) BK_MUST_CHECK;
@@ -152,18 +175,28 @@ enum bk_err apply_put(struct apply *apply, struct apply_work *work) BK_MUST_CHEC
 enum bk_err apply_remove(struct apply *apply, struct apply_work *work) BK_MUST_CHECK;
 enum bk_err apply_load(struct apply *apply, const struct apply_work *work) BK_MUST_CHECK;
 
-/* Objects that refer to `used` are added to apply->users. */
-enum bk_err apply_find_users(struct apply *apply, struct apply_work *used) BK_MUST_CHECK;
+/* ---- apply.c */
 /* By kind, canvas, name. */
 int apply_compare(const struct apply_work *a, const struct apply_work *b);
+int apply_compare_users(const void *a, const void *b); /* for qsort() */
 
-/* ---- apply_delete.c: options->remove */
+/* ---- apply_users.c */
+/* Objects that refer to `used` are added to apply->users. */
+enum bk_err apply_find_users(struct apply *apply, struct apply_work *used) BK_MUST_CHECK;
+/* All objects of the set are written by now, so the references are those of the end. */
+enum bk_err apply_check_references(struct apply *apply) BK_MUST_CHECK;
 
-/* In the order in which they may go, each once. */
-void apply_order_removals(struct apply *apply);
-/* Sets work->waits where it has to stay for now. All that goes before it is gone. */
-enum bk_err apply_must_wait(struct apply *apply, struct apply_work *work) BK_MUST_CHECK;
+/* ---- apply_delete.c */
+/* What somebody named. Of a set, what is not there need not be deleted. */
+enum bk_err apply_find_wanted(struct apply *apply) BK_MUST_CHECK;
+/* What the set does not name, of each kind and canvas that somebody wrote into it: the source that
+ * a link implies does not make the set one of sources. */
+enum bk_err apply_find_pruned(struct apply *apply) BK_MUST_CHECK;
+/* All that was found, and what goes with it; with options->remove what has to stay for now waits.
+ */
+enum bk_err apply_remove_all(struct apply *apply) BK_MUST_CHECK;
 
+/* ---- apply_diff.c */
 /* Note a difference; before and after are JSON text. */
 void apply_diff_add(struct apply *apply, const char *path, const char *before, const char *after);
 /* Compare two specs. Objects are compared field by field, all else as a whole. */
