@@ -287,6 +287,7 @@ struct ending {
     enum attempt_outcome outcome;
     uint16_t status;
     bool gone;
+    bool looped; /* the event is to blame, not the receiver */
     int64_t due_ms;
     uint64_t hold_ns; /* Retry-After, monotonic */
     struct slice why;
@@ -304,8 +305,9 @@ static void explain(struct ending *ending, const struct http_reply *reply)
         return;
     }
     bool redirect = ending->status >= 300 && ending->status <= 399;
-    const char *text = ending->status == 410   ? "says it is gone: paused"
-                       : ending->status == 508 ? "says it goes round in a loop: look at the routes"
+    const char *text = ending->status == 410 ? "says it is gone: paused"
+                       : ending->looped
+                           ? "says it goes round in a loop: not tried again, look at the routes"
                        : redirect              ? "is a redirect: not followed"
                        : ending->status == 429 ? "asks to slow down"
                                                : "is no success";
@@ -325,6 +327,16 @@ static uint32_t asked_to_wait_ms(const struct deliver *deliver, const struct htt
                   : 0;
 }
 
+/* A becket at the other end refuses what came through becket too often, and will each time. The
+ * same status from others is their own, often of a moment (a host's resource limits). */
+static bool is_refused_as_loop(const struct delivery *delivery, uint16_t status)
+{
+    struct http_head head;
+    return status == 508 &&
+           http_parse_request(delivery->at, delivery->layout.bytes, &head) == HTTP_PARSE_DONE &&
+           request_hops(&head) >= REQUEST_HOPS_MAX;
+}
+
 static void judge(struct delivery *delivery, const struct destination *destination,
                   struct ending *ending)
 {
@@ -342,6 +354,9 @@ static void judge(struct delivery *delivery, const struct destination *destinati
     }
     if (verdict == RETRY_DELIVERED) {
         ending->outcome = ATTEMPT_DELIVERED;
+    } else if (is_refused_as_loop(delivery, ending->status)) {
+        ending->outcome = ATTEMPT_DEAD;
+        ending->looped = true;
     } else {
         bool more =
             retry_delay(&schedule, delivery->number, after_ms, deliver_random(deliver), &delay_ms);
@@ -530,13 +545,13 @@ static void delivery_done(struct http_call *call)
     }
     bool failing = destination->state && flow_is_failing(shared_of(destination));
     bool told = flow_give(&target->flow, shared_of(destination),
-                          cut                                   ? FLOW_CANCELLED
+                          cut || ending.looped                  ? FLOW_CANCELLED
                           : ending.outcome == ATTEMPT_DELIVERED ? FLOW_GOOD
                                                                 : FLOW_BAD,
                           delivery->probe, ending.hold_ns, call->reply.total_ns,
                           ring_now_ns(deliver->config.ring));
     target->silent_since_ns = target->flow.inflight > 0 ? ring_now_ns(deliver->config.ring) : 0;
-    target->well = ending.outcome == ATTEMPT_DELIVERED;
+    target->well = ending.outcome == ATTEMPT_DELIVERED || ending.looped;
     if (cut) {
         cancelled(delivery);
         return;

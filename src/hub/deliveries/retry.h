@@ -5,6 +5,7 @@
  *                 2xx            delivered
  *                 410            the destination says it is gone: it is paused, the event waits
  *                 everything else, no answer included: tried again, until the schedule is over.
+ *             508 to an event that came through becket too often ends it (deliver_call.c).
  *             3xx is a failure: a redirect is not followed, for it could lead anywhere.
  * Retry-After Counts with 429 and 503. The later of it and the schedule's own delay is taken, and
  *             it also holds back the destination's other events until then.
