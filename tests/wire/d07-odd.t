@@ -1,0 +1,305 @@
+#!/usr/bin/env python3
+"""Receivers that are odd rather than hostile: Retry-After in every spelling, connections that say one thing and do another, IPv6
+only, half-closed ones, answers while the request is still being sent; a loop through another becket; and what people do meanwhile:
+replay in a pause, routes edited, a destination deleted with deliveries pending."""
+import email.utils
+import os
+import re
+import socket
+import sys
+import threading
+import time
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+from sink import Sink
+
+SOURCE = '''
+kind: EventSource
+metadata: {name: repo}
+spec: {type: github, path: repo, verification: {secrets: [{value: s3cr3t}]}, limits: {bodyBytes: 4194304}}
+'''
+OK = b'HTTP/1.1 200 OK\r\n'
+GOOD = OK + b'Content-Length: 2\r\n\r\nok'
+
+
+class Peer:
+    """serve(connection, number of the connection, request's number on it, head) -> whether it goes on."""
+
+    def __init__(self, serve, address='127.0.0.1'):
+        family = socket.AF_INET6 if ':' in address else socket.AF_INET
+        self.serve, self.count, self.got = serve, 0, []
+        self.listener = socket.create_server((address, 0), family=family, backlog=50)
+        host = '[%s]' % address if ':' in address else address
+        self.url = 'http://%s:%d/' % (host, self.listener.getsockname()[1])
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            connection, _ = self.listener.accept()
+            self.count += 1
+            threading.Thread(target=self.run, args=(connection, self.count), daemon=True).start()
+
+    def run(self, connection, number):
+        data, requests = b'', 0
+        try:
+            while True:
+                while b'\r\n\r\n' not in data:
+                    more = connection.recv(65536)
+                    if not more:
+                        return
+                    data += more
+                head, data = data.split(b'\r\n\r\n', 1)
+                length = int(re.search(rb'(?i)content-length: (\d+)', head).group(1))
+                while len(data) < length:
+                    more = connection.recv(65536)
+                    if not more:
+                        return
+                    data += more
+                data = data[length:]
+                requests += 1
+                self.got.append((number, re.search(rb'webhook-id: (\S+)', head).group(1).decode(), time.time()))
+                if not self.serve(connection, number, requests, head):
+                    return
+        except OSError:
+            pass
+        finally:
+            connection.close()
+
+
+def says(answer, then=True):
+    def serve(connection, number, request, head):
+        connection.sendall(answer)
+        return then
+    return serve
+
+
+def half(connection, number, request, head):
+    connection.sendall(GOOD)
+    connection.shutdown(socket.SHUT_WR)     # and reads on
+    connection.settimeout(3)
+    connection.recv(65536)
+    return False
+
+
+def resets(connection, number, request, head):
+    connection.sendall(GOOD)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
+    return False
+
+
+def drips(connection, number, request, head):
+    for byte in OK + b'Content-Length: 2\r\n\r\nok':
+        connection.sendall(bytes([byte]))
+        time.sleep(0.002)
+    return True
+
+
+def closes_second(connection, number, request, head):
+    if request == 2 and number == 1:
+        return False    # a keep-alive that ends just as the next one comes
+    connection.sendall(GOOD)
+    return True
+
+
+def first_fails(answer):
+    state = {}
+
+    def serve(connection, number, request, head):
+        connection.sendall(GOOD if state else answer)
+        state['done'] = True
+        return True
+    return serve
+
+
+def destination(name, url, more=''):
+    return '''---
+kind: Destination
+metadata: {name: %s}
+spec: {url: "%s", allowPrivate: true, timeout: 6s%s}
+---
+kind: Route
+metadata: {name: to-%s}
+spec: {from: [{source: repo}], to: [{destination: %s}]}
+''' % (name, url, more, name, name)
+
+
+def post(server, n, pad=b''):
+    body = b'{"n": %d, "pad": "%s"}' % (n, pad)
+    answer = server.post('/hooks/repo', body, github(body, 's3cr3t'))
+    assert answer.status == 200, answer
+    return answer.json['id']
+
+
+SAME, OTHER, ANY = 1, 2, None
+MANNERS = [
+    # name, what it does, connections for three events one after another
+    ('both-connections', says(OK + b'Connection: Keep-Alive, close\r\nContent-Length: 2\r\n\r\nok'), 3),
+    ('close-in-case', says(OK + b'Connection: CLOSE\r\nContent-Length: 2\r\n\r\nok'), 3),
+    ('two-connection-lines', says(OK + b'Connection: keep-alive\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok'), 3),
+    ('keep-alive-zero', says(OK + b'Keep-Alive: timeout=0, max=0\r\nContent-Length: 2\r\n\r\nok'), ANY),
+    ('keep-alive-lies', closes_second, ANY),
+    ('old-with-length', says(b'HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok'), 3),
+    ('half-closed', half, 3),
+    ('resets', resets, 3),
+    ('drips', drips, 1),
+    ('continues', says(b'HTTP/1.1 100 Continue\r\n\r\n' * 8 + GOOD), 1),
+    ('hints', says(b'HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n' + GOOD), 1),
+    ('trailers', says(OK + b'Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2;ext="a;b"\r\nok\r\n0\r\nX-Sum: 1\r\nSet-Cookie: a\r\n\r\n'), 1),
+    ('created', says(b'HTTP/1.1 201 Created\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n'), 1),
+    ('accepted-bare', says(b'HTTP/1.1 202\r\nContent-Length: 0\r\n\r\n'), 1),
+    ('reset-content', says(b'HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n'), 1),
+    ('lines-end-with-lf', says(b'HTTP/1.1 200 OK\nContent-Length: 2\n\nok'), ANY),
+]
+
+
+def manners():
+    peers = {name: Peer(serve) for name, serve, _ in MANNERS}
+    peers['six'] = Peer(says(GOOD), '::1')
+    with Server(threads=1) as server:
+        server.apply(SOURCE + ''.join(destination(name, peer.url) for name, peer in peers.items()))
+        events = []
+        for n in range(3):
+            events.append(post(server, n))
+            ok(when(lambda: all(events[-1] in [i for _, i, _ in peer.got] for peer in peers.values())), 'event %d reaches all' % n)
+            time.sleep(0.1)
+        for name, _, connections in MANNERS:
+            tried = [i for _, i, _ in peers[name].got]
+            states = sorted(set(d['state'] for d in server.api('GET', '/api/v1/deliveries?destination=' + name).json['items']))
+            if name == 'lines-end-with-lf':
+                ok(True, 'bare line feeds: %s' % states)
+                continue
+            is_equal(states, ['delivered'], '%s: delivered' % name)
+            extra = 1 if name == 'keep-alive-lies' else 0
+            is_equal(sorted(set(tried)), sorted(events), 'each event')
+            ok(len(tried) <= 3 + extra, 'once: %d' % len(tried))
+            if connections is not ANY:
+                is_equal(peers[name].count, connections, '%s: on %d connections' % (name, connections))
+        is_equal(peers['six'].count, 1, 'IPv6 alone')
+
+
+def retry_after():
+    now = time.time()
+    forms = [
+        # Retry-After, least and most seconds until the next try (the schedule says 0.2)
+        (b'1', 0.9, 4), (b' 1 ', 0.9, 4), (b'0', 0, 2), (b'-5', 0, 2), (b'1.5', 0, 2), (b'soon', 0, 2), (b'', 0, 2), (b'1, 2', 0, 2),
+        (email.utils.formatdate(now + 3, usegmt=True).encode(), 0.9, 6), (email.utils.formatdate(now - 99, usegmt=True).encode(), 0, 2),
+        (b'Sunday, 06-Nov-94 08:49:37 GMT', 0, 2), (b'Sun Nov  6 08:49:37 1994', 0, 2), (b'0x10', 0, 2), (b'1' * 400, 86000, 100000),
+    ]
+    peers = [Peer(first_fails(b'HTTP/1.1 503 No\r\nRetry-After: %s\r\nContent-Length: 0\r\n\r\n' % form)) for form, _, _ in forms]
+    with Server(threads=1) as server:
+        server.apply(SOURCE + ''.join(destination('after-%d' % i, peer.url, ', retry: {schedule: [200ms], jitter: 0}')
+                                      for i, peer in enumerate(peers)))
+        post(server, 1)
+        when(lambda: all(len(peer.got) == 2 for peer, (_, least, _) in zip(peers, forms) if least < 1000), 8)
+        for peer, (form, least, most) in zip(peers, forms):
+            times = [at for _, _, at in peer.got]
+            if least > 1000:
+                is_equal(len(times), 1, 'Retry-After: %s...: not before tomorrow' % form[:20].decode())
+            else:
+                ok(len(times) == 2 and least <= times[1] - times[0] <= most, 'Retry-After: "%s": %s' %
+                   (form.decode(), times[1] - times[0] if len(times) == 2 else times))
+        server.kill()
+
+
+def loop():
+    """Another becket's word on what came through becket sixteen times is the last; anybody else's 508 is not."""
+    with Server(threads=1) as server:
+        server.apply(SOURCE)
+        text = 'kind: EventSource\nmetadata: {name: open}\nspec: {type: generic, path: open, verification: {scheme: none}}\n'
+        server.apply(text + '---\nkind: Destination\nmetadata: {name: round}\nspec: {url: "http://127.0.0.1:%d/hooks/open", allowPrivate: true, retry: {schedule: [200ms, 200ms]}}\n'
+                     '---\nkind: Route\nmetadata: {name: round}\nspec: {from: [{source: open}], to: [{destination: round}]}\n' % server.port)
+        server.post('/hooks/open', b'{"n": 1}', {'Content-Type': 'application/json'})
+        dead = lambda name: server.api('GET', '/api/v1/deliveries?destination=%s&state=dead' % name).json['items']
+        ok(when(lambda: dead('round')), 'a loop ends')
+        time.sleep(0.6)
+        found = server.api('GET', '/api/v1/deliveries?destination=round&limit=100').json['items']
+        last = [d for d in found if d['state'] != 'delivered']
+        ok(len(last) == 1 and last[0]['attempt'] == 1 and 'loop' in last[0]['reason'], 'with the first try: %s' % last)
+        is_equal(len(found), 16, 'sixteen deliveries')
+        peer = Peer(first_fails(b'HTTP/1.1 508 Resource Limit Is Reached\r\nContent-Length: 0\r\n\r\n'))
+        server.apply(destination('limited', peer.url, ', retry: {schedule: [200ms]}'))
+        post(server, 1)
+        ok(when(lambda: len(peer.got) == 2), 'a host that is over its limits is tried again')
+
+
+def meanwhile():
+    with Sink() as sink, Server() as server:
+        text = SOURCE + ''.join(destination(name, sink.url('/' + name), ', retry: {schedule: [200ms, 200ms, 200ms, 500ms, 500ms, 500ms, 1s, 1s, 1s]}')
+                                for name in ('kept', 'gone', 'moved'))
+        server.apply(text)
+        first = post(server, 1)
+        ok(all(sink.wait('/' + name, 1) for name in ('kept', 'gone', 'moved')), 'all get the first')
+
+        # A replay of what was delivered, into a pause.
+        server.api('POST', '/api/v1/destinations/kept/pause')
+        code, out, err = server.cli('replay', first, '--to', 'kept')
+        ok(code == 0, 'replayed in a pause: ' + out + err)
+        time.sleep(0.4)
+        is_equal(len(sink.got('/kept')), 1, 'nothing goes before it is resumed')
+        server.api('POST', '/api/v1/destinations/kept/resume')
+        ok(when(lambda: len(sink.got('/kept')) == 2), 'then it goes, once')
+        time.sleep(0.3)
+        is_equal([r.id for r in sink.got('/kept')], [first, first], 'under its id')
+
+        # Deleted with deliveries under way and retries pending.
+        sink.manner('/gone', status=500)
+        for n in range(20):
+            post(server, 10 + n)
+        ok(when(lambda: len(sink.got('/gone', 500)) >= 8), 'it fails')
+        is_equal(server.api('DELETE', '/api/v1/routes/to-gone').status // 100, 2, 'its route goes')
+        is_equal(server.api('DELETE', '/api/v1/destinations/gone').status // 100, 2, 'and so does it')
+        time.sleep(0.3)
+        before = len(sink.got('/gone', 500))
+        time.sleep(1.2)
+        ok(len(sink.got('/gone', 500)) <= before, 'nothing comes there any more')
+        ok(when(lambda: not any('gone' in name for name in server.metrics() if name.startswith('becket_deliver'))),
+           'and no metric tells of it')
+        server.apply(destination('gone', sink.url('/again')))
+        event = post(server, 40)
+        ok(when(lambda: sink.ids('/again') == [event]), 'one of the same name begins anew: %s' % sink.ids('/again'))
+
+        # Its address and its routes are edited while deliveries are pending.
+        sink.manner('/moved', status=500)
+        more = [post(server, 50 + n) for n in range(10)]
+        ok(when(lambda: len(sink.got('/moved', 500)) >= 3), 'it fails')
+        server.apply(destination('moved', sink.url('/there')))
+        ok(when(lambda: set(more) <= set(sink.ids('/there'))), 'what is pending goes to the new address')
+        server.api('DELETE', '/api/v1/routes/to-moved')
+        late = post(server, 70)
+        ok(when(lambda: late in sink.ids('/kept')), 'without its route')
+        ok(late not in sink.ids('/there'), 'nothing new comes')
+        is_equal(server.stop(), 0, 'stops')
+
+
+def large():
+    """An answer as soon as the head is there, and the rest of a large request unread for a while."""
+    def serve(connection):
+        data = b''
+        while b'\r\n\r\n' not in data:
+            data += connection.recv(4096)
+        connection.sendall(b'HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n')
+        connection.shutdown(socket.SHUT_WR)
+        time.sleep(1)
+        while connection.recv(1 << 20):
+            pass
+        connection.close()
+
+    def accept():
+        while True:
+            threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+    listener = socket.create_server(('127.0.0.1', 0))
+    threading.Thread(target=accept, daemon=True).start()
+    with Server(threads=1) as server:
+        server.apply(SOURCE + destination('large', 'http://127.0.0.1:%d/' % listener.getsockname()[1], ', retry: {schedule: [1h]}'))
+        post(server, 1, b'x' * 3000000)
+        found = lambda: [d for d in server.api('GET', '/api/v1/deliveries?destination=large').json['items'] if d['state'] == 'failed']
+        ok(when(found), 'refused by its head')
+        ok('413' in found()[0]['reason'], 'the receiver\'s word is kept: %s' % found()[0]['reason'])
+
+
+manners()
+retry_after()
+loop()
+meanwhile()
+large()
+done()
