@@ -2,6 +2,7 @@
 
 #include "base/ct.h"
 #include "cli/cli.h"
+#include "cli/remote.h"
 #include "ring/file.h"
 
 #include <errno.h>
@@ -227,4 +228,86 @@ const char *files_place(struct files *files, unsigned line)
         }
     }
     return "";
+}
+
+bool files_read(struct files *files, const struct options *options)
+{
+    unsigned count = option_list_count(options, "file");
+    for (unsigned i = 0; i < count; i++) {
+        if (!files_add(files, option_list_at(options, "file", i))) {
+            return false;
+        }
+    }
+    if (files->text.bytes == 0) {
+        cli_error("%s is empty: there is no document in it",
+                  files->count == 1 ? files->parts[0].path : "each of the files");
+        return false;
+    }
+    return true;
+}
+
+/* "github.yaml:4:3: spec.tipe: unknown field", by itself or as one of several. */
+static void print_mistake(struct files *files, yyjson_mut_val *detail, bool only)
+{
+    struct slice field = text_at(detail, "field"), message = text_at(detail, "message");
+    unsigned line = (unsigned)yyjson_mut_get_uint(value_at(detail, "line"));
+    unsigned column = (unsigned)yyjson_mut_get_uint(value_at(detail, "column"));
+    struct buf text, safe;
+    buf_init(&text, 1U << 16);
+    buf_init(&safe, 1U << 18);
+    if (line != 0) {
+        buf_printf(&text, "%s:%u: ", files_place(files, line), column);
+    }
+    buf_add_slice(&text, field);
+    buf_add_str(&text, field.bytes != 0 ? ": " : "");
+    buf_add_slice(&text, message);
+    print_safe(&safe, buf_slice(&text), false);
+    if (only) {
+        cli_error("%s", buf_text(&safe));
+    } else {
+        fprintf(stderr, "  %s\n", buf_text(&safe));
+    }
+    buf_fini(&text);
+    buf_fini(&safe);
+}
+
+/* "invalid" answers name lines of the joined text: say them as lines of the user's files. */
+int files_invalid(struct files *files, const struct client_response *response)
+{
+    struct json_tree tree;
+    struct json_problem problem;
+    json_tree_init(&tree);
+    yyjson_mut_val *details = NULL;
+    if (json_parse(buf_slice(&response->body), &tree, &problem) == BK_OK) {
+        details = value_at(tree.roots[0], "details");
+    }
+    size_t i, count;
+    yyjson_mut_val *detail;
+    if (yyjson_mut_arr_size(details) == 0 ||
+        value_at(yyjson_mut_arr_get_first(details), "line") == NULL) {
+        bool nothing = response->status == 400 && yyjson_mut_arr_size(details) == 0;
+        struct slice message = nothing ? text_at(tree.roots[0], "message") : SLICE_EMPTY;
+        if (message.bytes > 0) { /* of the text as a whole */
+            cli_error("%s: %.*s", files->count == 1 ? files->parts[0].path : "the files",
+                      (int)message.bytes, (const char *)message.at);
+        } else {
+            remote_refused(response);
+        }
+        json_tree_fini(&tree);
+        return CLI_FAILED;
+    }
+    size_t dropped = (size_t)yyjson_mut_get_uint(value_at(tree.roots[0], "more"));
+    size_t mistakes = yyjson_mut_arr_size(details) + dropped;
+    if (mistakes > 1) {
+        cli_error("%zu mistakes, nothing was changed:", mistakes);
+    }
+    yyjson_mut_arr_foreach(details, i, count, detail)
+    {
+        print_mistake(files, detail, mistakes == 1);
+    }
+    if (dropped > 0) {
+        fprintf(stderr, "  and %zu more\n", dropped);
+    }
+    json_tree_fini(&tree);
+    return CLI_FAILED;
 }

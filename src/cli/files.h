@@ -10,8 +10,16 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/json.h"
+#include "cli/client.h"
+#include "cli/option.h"
 
 #define FILES_BYTES_MAX (8U << 20)
+
+#define FILE_OPTION                                                                                \
+    {                                                                                              \
+        .name = "file", .letter = 'f', .kind = OPTION_TEXT, .flags = OPTION_LIST,                  \
+        .argument = "FILE|DIR|-", .help = "documents, YAML or JSON; - is standard input"           \
+    }
 
 struct file_part {
     const char *path;
@@ -33,6 +41,11 @@ void files_fini(struct files *files);
 bool files_add(struct files *files, const char *path);
 /* Where a line of the text came from: "app.yaml:12". */
 const char *files_place(struct files *files, unsigned line);
+
+/* All that --file names. False after an error was printed. */
+bool files_read(struct files *files, const struct options *options);
+/* Prints why the server refused them, each mistake with its file and line. Gives the exit code. */
+int files_invalid(struct files *files, const struct client_response *response);
 
 /* A whole file or standard input ("-"), malloc'ed. False after an error was printed. */
 bool file_or_stdin(const char *path, size_t bytes_max, char **ret_text, size_t *ret_bytes);

@@ -1,0 +1,470 @@
+/* get, describe. */
+#include "cli/commands.h"
+
+#include "base/assert.h"
+#include "base/time.h"
+#include "base/yaml.h"
+#include "cli/kind.h"
+#include "cli/remote.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+const struct option cli_get_options[] = {CANVAS_OPTION, OUTPUT_OPTION, REMOTE_OPTIONS, OPTIONS_END};
+const struct option cli_describe_options[] = {CANVAS_OPTION, REMOTE_OPTIONS, OPTIONS_END};
+
+/* ---- rows of a table */
+
+static void secret_keys(struct buf *text, yyjson_mut_val *object)
+{
+    yyjson_mut_val *data = value_at(object, "spec.local.data");
+    data = data ? data : value_at(object, "spec.data");
+    size_t i, count;
+    yyjson_mut_val *key, *value;
+    yyjson_mut_obj_foreach(data, i, count, key, value)
+    {
+        buf_add_str(text, i == 0 ? "" : ", ");
+        buf_add_slice(text, json_text(key));
+    }
+}
+
+static const char *columns_of(const char *plural)
+{
+    static const struct {
+        const char *plural, *columns;
+    } known[] = {
+        {"secrets", "NAME!|KEYS|UPDATED@?"},
+        {"integrations", "NAME!|TYPE|STATE|ACCOUNT|URL|WHAT TO DO"},
+        {"integration-links", "NAME!|TYPE|FOR|STATE|WHAT IT DOES|WHAT TO DO"},
+        {"integration-users", "NAME!|INTEGRATION|USER|UID|NICKNAME|UPDATED@?"},
+        {"teams", "NAME!|TITLE|MEMBERS|UPDATED@?"},
+        {"users", "NAME!|FULL NAME|EMAIL|UPDATED@?"},
+        {"entries", "ID!|DAY!|WHO|STATUS|TEAM|STATE|WHAT"},
+        {"operations", "NAME!|WHAT|OBJECT!|STATE|TRIES>?|NEXT@?|WHY"},
+        {"event-sources", "NAME!|TYPE|STATE|URL!|UPDATED@?|WHAT TO DO"},
+        {"destinations", "NAME!|STATE|URL!|UPDATED@?|WHY"},
+        {"routes", "NAME!|FROM|TO|FILTERS|UPDATED@?"},
+        {"tokens", CLI_TOKEN_COLUMNS},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (strcmp(known[i].plural, plural) == 0) {
+            return known[i].columns;
+        }
+    }
+    return "NAME|UPDATED";
+}
+
+static void cell_time(struct table *table, struct slice rfc3339)
+{
+    char text[32];
+    print_time(rfc3339, text);
+    table_cell(table, slice_str(text));
+}
+
+/* One field of each element of a list: "payments, shop". */
+static void list_cell(struct table *table, yyjson_mut_val *list, const char *field)
+{
+    struct buf text;
+    size_t i, count;
+    yyjson_mut_val *item;
+    buf_init(&text, 1U << 20);
+    yyjson_mut_arr_foreach(list, i, count, item)
+    {
+        buf_add_str(&text, i == 0 ? "" : ", ");
+        buf_add_slice(&text, text_at(item, field));
+    }
+    table_cell(table, buf_slice(&text));
+    buf_fini(&text);
+}
+
+static void route_cells(struct table *table, yyjson_mut_val *object)
+{
+    char filters[32];
+    list_cell(table, value_at(object, "spec.from"), "source");
+    list_cell(table, value_at(object, "spec.to"), "destination");
+    snprintf(filters, sizeof filters, "%zu", yyjson_mut_arr_size(value_at(object, "spec.filters")));
+    table_cell(table, slice_str(filters));
+}
+
+/* "what is wrong; what to do" */
+static void advice_cell(struct table *table, yyjson_mut_val *object)
+{
+    struct buf text;
+    struct slice message = text_at(object, "status.message"),
+                 advice = text_at(object, "status.advice");
+    buf_init(&text, 1U << 16);
+    buf_add_slice(&text, message);
+    buf_add_str(&text, message.bytes != 0 && advice.bytes != 0 ? "; " : "");
+    buf_add_slice(&text, advice);
+    table_cell(table, buf_slice(&text));
+    buf_fini(&text);
+}
+
+static void operation_cells(struct table *table, yyjson_mut_val *object)
+{
+    struct slice next = text_at(object, "status.nextAttemptAt");
+    char text[32];
+    table_cell(table, text_at(object, "spec.intent"));
+    table_cell(table, text_at(object, "spec.object.name"));
+    table_cell(table, text_at(object, "status.state"));
+    snprintf(text, sizeof text, "%u",
+             (unsigned)yyjson_mut_get_uint(value_at(object, "status.attempts")));
+    table_cell(table, slice_str(text));
+    cell_time(table, next.bytes != 0 ? next : text_at(object, "status.nextCheckAt"));
+    advice_cell(table, object);
+}
+
+static void names_cell(struct table *table, yyjson_mut_val *list)
+{
+    struct buf text;
+    size_t i, count;
+    yyjson_mut_val *item;
+    buf_init(&text, 1U << 20);
+    yyjson_mut_arr_foreach(list, i, count, item)
+    {
+        buf_add_str(&text, i == 0 ? "" : ", ");
+        buf_add_slice(&text, yyjson_mut_is_str(item) ? json_text(item) : SLICE_EMPTY);
+    }
+    table_cell(table, buf_slice(&text));
+    buf_fini(&text);
+}
+
+static void link_cells(struct table *table, yyjson_mut_val *object)
+{
+    struct slice team = text_at(object, "spec.team.name");
+    table_cell(table, text_at(object, "spec.type"));
+    table_cell(table, team.bytes != 0 ? team : text_at(object, "spec.user.name"));
+    table_cell(table, text_at(object, "status.state"));
+    table_cell(table, text_at(object, "status.summary"));
+    advice_cell(table, object);
+}
+
+/* Whoever it is not of ours: as the provider calls them. */
+static void entry_cells(struct table *table, yyjson_mut_val *entry)
+{
+    struct slice user = text_at(entry, "user");
+    table_cell(table, text_at(entry, "id"));
+    table_cell(table, text_at(entry, "occurredOn"));
+    table_cell(table, user.bytes != 0 ? user : text_at(entry, "author"));
+    table_cell(table, text_at(entry, "status"));
+    table_cell(table, text_at(entry, "team"));
+    table_cell(table, text_at(entry, "state"));
+    table_cell(table, text_at(entry, "body"));
+}
+
+static void object_row(struct table *table, const char *plural, yyjson_mut_val *object)
+{
+    if (strcmp(plural, "tokens") == 0) {
+        cli_add_token(table, object);
+        return;
+    }
+    table_row(table);
+    if (strcmp(plural, "entries") == 0) {
+        entry_cells(table, object);
+        return;
+    }
+    table_cell(table, text_at(object, "metadata.name"));
+    if (strcmp(plural, "secrets") == 0) {
+        struct buf keys;
+        buf_init(&keys, 1U << 20);
+        secret_keys(&keys, object);
+        table_cell(table, buf_slice(&keys));
+        buf_fini(&keys);
+    } else if (strcmp(plural, "integrations") == 0) {
+        table_cell(table, text_at(object, "spec.type"));
+        table_cell(table, text_at(object, "status.state"));
+        table_cell(table, text_at(object, "status.account"));
+        table_cell(table, text_at(object, "spec.url"));
+        advice_cell(table, object);
+        return;
+    } else if (strcmp(plural, "operations") == 0) {
+        operation_cells(table, object);
+        return;
+    } else if (strcmp(plural, "integration-links") == 0) {
+        link_cells(table, object);
+        return;
+    } else if (strcmp(plural, "integration-users") == 0) {
+        table_cell(table, text_at(object, "spec.integration.name"));
+        table_cell(table, text_at(object, "spec.user.name"));
+        table_cell(table, text_at(object, "spec.uid"));
+        table_cell(table, text_at(object, "spec.nickname"));
+    } else if (strcmp(plural, "teams") == 0) {
+        table_cell(table, text_at(object, "spec.title"));
+        names_cell(table, value_at(object, "spec.members"));
+    } else if (strcmp(plural, "users") == 0) {
+        table_cell(table, text_at(object, "spec.fullName"));
+        table_cell(table, text_at(object, "spec.email"));
+    } else if (strcmp(plural, "event-sources") == 0) {
+        struct slice url = text_at(object, "status.url"), type = text_at(object, "spec.type");
+        table_cell(table, type.bytes != 0 ? type : text_at(object, "spec.integration.name"));
+        table_cell(table, text_at(object, "status.state"));
+        table_cell(table, url.bytes != 0 ? url : text_at(object, "status.path"));
+    } else if (strcmp(plural, "destinations") == 0) {
+        table_cell(table, text_at(object, "status.state"));
+        table_cell(table, text_at(object, "spec.url"));
+    } else if (strcmp(plural, "routes") == 0) {
+        route_cells(table, object);
+    }
+    cell_time(table, text_at(object, "metadata.updatedAt"));
+    if (strcmp(plural, "event-sources") == 0) {
+        advice_cell(table, object);
+    } else if (strcmp(plural, "destinations") == 0) {
+        table_cell(table, text_at(object, "status.reason"));
+    }
+}
+
+/* All pages, joined into `all`'s array "items". */
+static bool get_pages(struct remote *remote, const char *target, struct json_tree *all,
+                      yyjson_mut_val *items)
+{
+    char cursor[2048] = "";
+    do {
+        struct client_response response = {0};
+        struct json_tree page;
+        struct buf full;
+        buf_init(&full, 8192);
+        buf_add_str(&full, target);
+        remote_query(&full, "limit", "1000");
+        remote_query(&full, "cursor", cursor);
+        json_tree_init(&page);
+        bool done = remote_call(remote, "GET", buf_text(&full), NULL, SLICE_EMPTY, &response) &&
+                    remote_json(&response, &page);
+        size_t i, count;
+        yyjson_mut_val *item;
+        yyjson_mut_arr_foreach(done ? value_at(page.roots[0], "items") : NULL, i, count, item)
+        {
+            yyjson_mut_arr_append(items, json_copy(all, item));
+        }
+        struct slice next = done ? text_at(page.roots[0], "next") : SLICE_EMPTY;
+        snprintf(cursor, sizeof cursor, "%.*s", (int)next.bytes,
+                 (const char *)(next.at ? next.at : (const uint8_t *)""));
+        json_tree_fini(&page);
+        buf_fini(&full);
+        client_response_fini(&response);
+        if (!done) {
+            return false;
+        }
+        if (cursor[0] != '\0') {
+            remote_progress("%zu so far ", yyjson_mut_arr_size(items));
+        }
+    } while (cursor[0] != '\0');
+    remote_progress(NULL);
+    return true;
+}
+
+/* "no secrets in canvas default" */
+static int say_none(struct remote *remote, const struct options *options, const char *plural,
+                    bool in_canvas)
+{
+    char what[200];
+    const char *canvas = option_text(options, "canvas");
+    int code = remote_empty(remote, options, NULL);
+    if (code == CLI_DONE) {
+        snprintf(what, sizeof what, "%s%s%s", plural, in_canvas ? " in canvas " : "",
+                 !in_canvas ? ""
+                 : canvas   ? canvas
+                            : "default");
+        remote_nothing(what, PRINT_TABLE);
+    }
+    return code;
+}
+
+static int get_list(struct remote *remote, const struct options *options, const char *target,
+                    const char *plural, bool in_canvas)
+{
+    enum print_format format = print_format(option_text(options, "output"));
+    struct json_tree all;
+    json_tree_init(&all);
+    yyjson_mut_val *items = json_new_array(&all), *list = json_new_object(&all);
+    int code = CLI_FAILED;
+    if (items != NULL && list != NULL && get_pages(remote, target, &all, items)) {
+        code = CLI_DONE;
+        if (yyjson_mut_arr_size(items) == 0 && format == PRINT_TABLE) {
+            code = say_none(remote, options, plural, in_canvas);
+        } else if (format != PRINT_TABLE) {
+            json_set(&all, list, "items", items);
+            print_value(list, format);
+        } else {
+            struct table table;
+            size_t i, count;
+            yyjson_mut_val *item;
+            table_init(&table, columns_of(plural));
+            yyjson_mut_arr_foreach(items, i, count, item)
+            {
+                object_row(&table, plural, item);
+            }
+            table_print(&table);
+            table_fini(&table);
+        }
+    }
+    json_tree_fini(&all);
+    return code;
+}
+
+static int get_one(struct remote *remote, const char *target, const char *plural,
+                   enum print_format format)
+{
+    struct client_response response = {0};
+    struct json_tree tree;
+    int code = CLI_FAILED;
+    json_tree_init(&tree);
+    if (remote_call(remote, "GET", target, NULL, SLICE_EMPTY, &response) &&
+        remote_json(&response, &tree)) {
+        code = CLI_DONE;
+        if (format != PRINT_TABLE) {
+            print_value(tree.roots[0], format);
+        } else {
+            struct table table;
+            table_init(&table, columns_of(plural));
+            object_row(&table, plural, tree.roots[0]);
+            table_print(&table);
+            table_fini(&table);
+        }
+    }
+    json_tree_fini(&tree);
+    client_response_fini(&response);
+    return code;
+}
+
+int cli_get(int argc, char **argv)
+{
+    struct options options;
+    struct remote remote;
+    struct buf target;
+    int code;
+    bool in_canvas;
+    if (!cli_begin(&options, cli_get_options, argc, argv, &code)) {
+        return code;
+    }
+    code = CLI_USAGE;
+    const char *plural = NULL;
+    if (options.argument_count < 1 || options.argument_count > 2) {
+        cli_usage("get takes a kind and perhaps a name: becket get event-sources");
+    } else {
+        plural = kind_plural(options.arguments[0], &in_canvas);
+    }
+    if (plural != NULL) {
+        enum print_format format = print_format(option_text(&options, "output"));
+        const char *name = options.argument_count == 2 ? options.arguments[1] : NULL;
+        buf_init(&target, 8192);
+        kind_target(&target, &options, plural, in_canvas, name);
+        code = !remote_open(&remote, &options) ? CLI_FAILED
+               : name != NULL                  ? get_one(&remote, buf_text(&target), plural, format)
+                              : get_list(&remote, &options, buf_text(&target), plural, in_canvas);
+        remote_fini(&remote);
+        buf_fini(&target);
+    }
+    options_fini(&options);
+    return code;
+}
+
+/* ---- describe */
+
+static void print_part(yyjson_mut_val *object, const char *heading, const char *name)
+{
+    yyjson_mut_val *part = value_at(object, name);
+    if (part == NULL || yyjson_mut_obj_size(part) == 0) {
+        return;
+    }
+    struct buf yaml, safe;
+    buf_init(&yaml, 16U << 20);
+    buf_init(&safe, 32U << 20);
+    yaml_add_value(&yaml, part);
+    buf_printf(&safe, "\n%s\n", heading);
+    struct slice rest = buf_slice(&yaml);
+    while (rest.bytes != 0) {
+        size_t bytes = slice_find(rest, '\n');
+        buf_add_str(&safe, "  ");
+        print_safe(&safe, slice_of(rest.at, bytes), false);
+        buf_add_byte(&safe, '\n');
+        rest = slice_skip(rest, bytes + 1);
+    }
+    print_bytes(buf_slice(&safe));
+    buf_fini(&yaml);
+    buf_fini(&safe);
+}
+
+static void print_recent(struct remote *remote, yyjson_mut_val *object)
+{
+    struct client_response response = {0};
+    struct json_tree tree;
+    struct buf target;
+    struct slice name = text_at(object, "metadata.name"),
+                 canvas = text_at(object, "metadata.canvasId");
+    char text[256];
+    buf_init(&target, 4096);
+    buf_add_str(&target, "/api/v1/events?limit=5");
+    snprintf(text, sizeof text, "%.*s", (int)name.bytes, (const char *)name.at);
+    remote_query(&target, "source", text);
+    snprintf(text, sizeof text, "%.*s", (int)canvas.bytes,
+             (const char *)(canvas.at ? canvas.at : (const uint8_t *)""));
+    remote_query(&target, "canvas", text);
+    json_tree_init(&tree);
+    if (remote_call(remote, "GET", buf_text(&target), NULL, SLICE_EMPTY, &response) &&
+        remote_json(&response, &tree)) {
+        puts("\nlatest events");
+        cli_print_events(value_at(tree.roots[0], "items"));
+    }
+    json_tree_fini(&tree);
+    client_response_fini(&response);
+    buf_fini(&target);
+}
+
+static int describe(struct remote *remote, const char *target, const char *plural)
+{
+    struct client_response response = {0};
+    struct json_tree tree;
+    int code = CLI_FAILED;
+    json_tree_init(&tree);
+    if (remote_call(remote, "GET", target, NULL, SLICE_EMPTY, &response) &&
+        remote_json(&response, &tree)) {
+        yyjson_mut_val *object = tree.roots[0];
+        struct slice kind = text_at(object, "kind"), name = text_at(object, "metadata.name");
+        struct buf title;
+        buf_init(&title, 4096);
+        buf_add_slice(&title, kind);
+        buf_add_str(&title, kind.bytes != 0 ? " " : "");
+        buf_add_slice(&title, name.bytes != 0 ? name : text_at(object, "name"));
+        print_line(buf_slice(&title));
+        buf_fini(&title);
+        print_part(object, "metadata", "metadata");
+        print_part(object, "spec", "spec");
+        print_part(object, "status", "status");
+        if (strcmp(plural, "event-sources") == 0) {
+            print_recent(remote, object);
+        }
+        code = CLI_DONE;
+    }
+    json_tree_fini(&tree);
+    client_response_fini(&response);
+    return code;
+}
+
+int cli_describe(int argc, char **argv)
+{
+    struct options options;
+    struct remote remote;
+    struct buf target;
+    int code;
+    bool in_canvas;
+    if (!cli_begin(&options, cli_describe_options, argc, argv, &code)) {
+        return code;
+    }
+    code = CLI_USAGE;
+    const char *plural = NULL;
+    if (options.argument_count != 2) {
+        cli_usage("describe takes a kind and a name: becket describe event-source payments");
+    } else {
+        plural = kind_plural(options.arguments[0], &in_canvas);
+    }
+    if (plural != NULL) {
+        buf_init(&target, 8192);
+        kind_target(&target, &options, plural, in_canvas, options.arguments[1]);
+        code = remote_open(&remote, &options) ? describe(&remote, buf_text(&target), plural)
+                                              : CLI_FAILED;
+        remote_fini(&remote);
+        buf_fini(&target);
+    }
+    options_fini(&options);
+    return code;
+}
