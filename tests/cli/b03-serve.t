@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How serve is told what to do: what SIGHUP changes and what it says, addresses and URLs that are refused, help that
 names the variables there are."""
-import os, re, sys
+import os, re, shutil, subprocess, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 
@@ -50,6 +50,26 @@ with tempfile.TemporaryDirectory() as base:
         dry = server.api('POST', '/api/v1/apply?dryRun=true', source.replace('generic,', 'generic, limits: {bodyBytes: 1000},').encode()).json
         is_equal(dry['results'][0].get('url'), url, 'and stays')
         is_equal(server.stop(), 0, 'SIGTERM: 0')
+
+# ---- a copy of the data directory is a backup
+with Server() as server:
+    server.apply(GITHUB_SOURCE)
+    for i in range(20):
+        server.post('/hooks/repo', b'{"n": %d}' % i, github(b'{"n": %d}' % i, SECRET))
+    server.stop()
+    copy = server.data + '-copy'
+    subprocess.run(['cp', '-a', server.data + '/.', copy], check=True)
+    server.start()
+    server.post('/hooks/repo', b'{}', github(b'{}', SECRET))
+    server.cli('delete', 'event-source', 'repo')
+    server.stop()
+    shutil.rmtree(server.data)
+    os.rename(copy, server.data)
+    server.start()
+    ok(len(server.events()) == 20 and server.post('/hooks/repo', b'{}', github(b'{}', SECRET)).status == 200,
+       'restored: events, objects and secrets are those of the copy')
+    code, out, err = server.cli('journal', 'check')
+    ok(code == 0, 'and every checksum is right: %s%s' % (out, err))
 
 for command in ('apply', 'events', 'journal', 'verify', 'send', 'token'):
     text = subprocess.run([BECKET, 'help', command], capture_output=True, text=True, timeout=30).stdout

@@ -138,6 +138,9 @@ def check_commands(server, text):
     for line, block in blocks(text, 'sh'):
         for offset, one in enumerate(block.replace('\\\n', ' ').splitlines()):
             found += check_line(server, 'line %d' % (line + 1 + offset), one)
+    for line, block in blocks(text, 'ini'):
+        for start in re.findall(r'(?m)^ExecStart=/usr/local/bin/(becket .*)$', block):
+            found += check_line(server, 'line %d' % line, start)
     plain = re.sub(r'(?ms)^```.*?^```$', lambda m: '\n' * m.group(0).count('\n'), text)
     for m in re.finditer(r'`([^`\n]+)`', plain):
         where = 'line %d' % (plain.count('\n', 0, m.start()) + 1)
