@@ -83,7 +83,7 @@ struct api_work {
     uint64_t wake_ns;
 };
 
-/* ---- reading */
+/* ---- reading (query.c; canvases: access.c) */
 /* Parameter by name: it must be in the route's list. NULL slice = not given. */
 struct slice api_value(const struct api_call *call, const char *name);
 /* Canvases. A token that is bound to one may call what has a parameter "canvas" (which is then that
@@ -109,7 +109,7 @@ int64_t api_time(const struct api_call *call, const char *name, int64_t absent);
 /* "a=b", %XX and + decoded into the arena. False when malformed, or not UTF-8. */
 bool api_decode(struct arena *arena, struct slice text, bool plus, struct slice *ret_text);
 
-/* ---- answering; each finishes the call */
+/* ---- answering (answer.c); each finishes the call */
 enum api_step api_error(struct api_call *call, unsigned status, const char *code,
                         const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* {"details":[{field,message}]} with one entry. */
