@@ -167,8 +167,9 @@ enum api_step api_tokens_create(struct api_call *call)
         return api_error(call, 409, "conflict", "there is a token of this name; revoke it first");
     }
     if (err == BK_NOT_FOUND) {
-        return api_invalid(call, missing, "there is no %s of this name%s", missing,
-                           strcmp(missing, "user") == 0 ? ": apply a User first" : "");
+        bool user = strcmp(missing, "user") == 0;
+        return api_invalid(call, missing, "there is no %s of this name: apply it first",
+                           user ? "User" : "Canvas");
     }
     if (err != BK_OK) {
         return api_fail(call, err, "token");

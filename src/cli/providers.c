@@ -51,6 +51,42 @@ static void print_table(void)
     buf_fini(&text);
 }
 
+/* Of everybody's own installations: whose tokens are to be taken? */
+static bool wants_issuer(const struct scheme_row *row)
+{
+    struct scheme_custom custom = {.scheme = SLICE("jwt"), .base = slice_str(scheme_row_name(row))};
+    struct scheme_row *own = NULL;
+    const char *field = NULL, *message = NULL;
+    enum bk_err err = scheme_row_custom(&custom, &own, &field, &message);
+    scheme_row_free(own);
+    return err != BK_OK && field && strcmp(field, "issuer") == 0;
+}
+
+/* What to apply, so that nobody has to look for it. */
+static void add_example(struct buf *text, const struct scheme_row *row)
+{
+    const char *name = scheme_row_name(row);
+    bool secret = scheme_row_needs_secret(row) && !scheme_row_learns(row);
+    buf_add_str(text, "\nto apply (then `becket get event-sources`: its address)\n\n");
+    if (secret) {
+        buf_printf(text,
+                   "  kind: Secret\n  metadata: {name: %s}\n"
+                   "  spec: {data: {key: PUT-IT-HERE}}\n  ---\n",
+                   name);
+    }
+    buf_printf(text, "  kind: EventSource\n  metadata: {name: %s}\n  spec:\n    type: %s\n", name,
+               name);
+    if (secret) {
+        buf_printf(text,
+                   "    verification:\n"
+                   "      secrets: [{valueFrom: {secret: {name: %s, key: key}}}]\n",
+                   name);
+    } else if (scheme_row_takes_claims(row)) {
+        buf_printf(text, "    verification: {%saudience: PUT-IT-HERE}\n",
+                   wants_issuer(row) ? "issuer: https://PUT-IT-HERE, " : "");
+    }
+}
+
 /* One of them in lines, which no terminal is too narrow for. */
 static void print_one(const struct scheme_row *row)
 {
@@ -64,6 +100,7 @@ static void print_one(const struct scheme_row *row)
     print_wrapped(&text, buf_slice(&verification), 13, 13, width);
     buf_add_str(&text, "needs        ");
     print_wrapped(&text, slice_str(scheme_row_needs(row)), 13, 13, width);
+    add_example(&text, row);
     print_bytes(buf_slice(&text));
     buf_fini(&verification);
     buf_fini(&text);
