@@ -1,5 +1,5 @@
-/* link_pages.c - the catalogue, the forms of links, and the settings lists. */
-#include "api/page.h"
+/* link_pages.c - the catalogue, and the forms of links. */
+#include "api/page_objects.h"
 #include "base/hex.h"
 #include "base/json.h"
 #include "base/time.h"
@@ -14,174 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define NAMES_MAX     200U /* of a choice; with more of them the name is typed in */
-#define PAGE_NAMES    50U  /* of a settings list */
 #define OF_TYPE_MAX   16U
 #define COUNT_MAX     1000U
 #define MADE_WAIT_NS  (25 * (uint64_t)NS_PER_SECOND)
 #define MADE_POLL_NS  (50 * (uint64_t)NS_PER_MS)
-#define OBJECT_BYTES  (1U << 20)
 #define TITLE_BYTES   80U
 #define MESSAGE_BYTES 400U
-
-/* ---- names out of the store */
-
-struct names {
-    struct arena *arena;
-    size_t skip;         /* of the key, in front of the name */
-    struct slice canvas; /* of the key, behind that; empty = it is in front */
-    bool more;           /* than fit */
-    struct slice behind;
-    unsigned count, most;
-    struct slice at[NAMES_MAX];
-};
-
-static bool add_name(void *context, struct slice key, struct slice value)
-{
-    struct names *names = context;
-    struct slice canvas, name = slice_skip(key, names->skip);
-    (void)value;
-    if (names->canvas.bytes > 0 &&
-        (!hub_split(name, &canvas, &name) || !slice_equal(canvas, names->canvas))) {
-        return true;
-    }
-    if (slice_equal(name, names->behind)) {
-        return true;
-    }
-    names->more = names->count == names->most;
-    char *copy = names->more ? NULL : arena_copy(names->arena, name.at, name.bytes);
-    if (copy) {
-        names->at[names->count++] = slice_of(copy, name.bytes);
-    }
-    return !names->more;
-}
-
-static void walk_names(struct page *page, const struct key *prefix, const struct key *from,
-                       struct names *names)
-{
-    struct store_txn *txn;
-    if (store_read(page->call->api->hub->store, &txn) != BK_OK) {
-        return;
-    }
-    names->skip = prefix->bytes;
-    if (store_walk(txn, key_slice(prefix), key_slice(from), add_name, names) != BK_OK) {
-        names->count = 0;
-    }
-    store_read_end(txn);
-}
-
-/* All of a kind. */
-static struct names *names_of_kind(struct page *page, enum resource_kind kind, struct slice behind)
-{
-    struct names *names = arena_take(&page->call->arena, sizeof *names);
-    struct key prefix, from;
-    if (names) {
-        names->arena = &page->call->arena;
-        names->most = NAMES_MAX;
-        key_canvas(&prefix, resource_kind_info(kind)->key, page->canvas);
-        from = prefix;
-        if (resource_name_valid(behind)) {
-            names->behind = behind;
-            key_add(&from, behind.at, behind.bytes);
-        }
-        walk_names(page, &prefix, &from, names);
-    }
-    return names;
-}
-
-/* A page of the objects of a kind that refer to an object. */
-static struct names *names_of_users(struct page *page, enum resource_kind used, struct slice name,
-                                    enum resource_kind kind, struct slice behind)
-{
-    struct names *names = arena_take(&page->call->arena, sizeof *names);
-    struct key prefix, from;
-    uint8_t user = resource_kind_info(kind)->key;
-    if (names) {
-        names->arena = &page->call->arena;
-        names->canvas = page->canvas;
-        names->most = PAGE_NAMES;
-        key_users(&prefix, resource_kind_info(used)->key, page->canvas, name);
-        key_add(&prefix, &user, 1);
-        from = prefix;
-        if (resource_name_valid(behind)) {
-            names->behind = behind;
-            key_add_address(&from, page->canvas, behind);
-        }
-        walk_names(page, &prefix, &from, names);
-    }
-    return names;
-}
-
-static unsigned count_of(const struct names *names)
-{
-    return names ? names->count : 0;
-}
-
-/* ---- an object as the API shows it */
-
-struct object {
-    struct json_tree tree;
-    yyjson_mut_val *root; /* NULL: it is not there */
-};
-
-static bool object_open_in(struct page *page, enum resource_kind kind, struct slice canvas,
-                           struct slice name, struct object *ret_object)
-{
-    struct json_problem problem;
-    struct buf json;
-    json_tree_init(&ret_object->tree);
-    buf_init(&json, OBJECT_BYTES);
-    ret_object->root = NULL;
-    if (hub_get_json(page->call->api->hub, kind, canvas, name, &json, NULL) == BK_OK &&
-        json_parse(buf_slice(&json), &ret_object->tree, &problem) == BK_OK) {
-        yyjson_mut_val *found = provider_get(ret_object->tree.roots[0], "metadata/canvasId");
-        /* an id finds objects of other canvases, too */
-        ret_object->root = slice_equal(json_text(found), canvas) ? ret_object->tree.roots[0] : NULL;
-    }
-    buf_fini(&json);
-    return ret_object->root != NULL;
-}
-
-static bool object_open(struct page *page, enum resource_kind kind, struct slice name,
-                        struct object *ret_object)
-{
-    return object_open_in(page, kind, page->canvas, name, ret_object);
-}
-
-static void object_close(struct object *object)
-{
-    json_tree_fini(&object->tree);
-}
-
-static struct slice object_text(const struct object *object, const char *path)
-{
-    yyjson_mut_val *value = provider_get(object->root, path);
-    return yyjson_mut_is_str(value) ? json_text(value) : SLICE_EMPTY;
-}
-
-/* Accounts and links of people: theirs, and administrators'. */
-static bool may_change(const struct page *page, struct slice owner)
-{
-    const struct token_info *token = &page->session->token;
-    return token->role == TOKEN_ADMIN ||
-           (token->role == TOKEN_WRITE && (owner.bytes == 0 || slice_equal(owner, page->user)));
-}
-
-/* Links of a team: a person's only where they are a member. */
-static bool may_change_team(const struct page *page, struct slice team)
-{
-    const struct token_info *token = &page->session->token;
-    struct store_txn *txn;
-    if (token->role != TOKEN_WRITE || token->user[0] == '\0' || team.bytes == 0) {
-        return token->role >= TOKEN_WRITE;
-    }
-    if (store_read(page->call->api->hub->store, &txn) != BK_OK) {
-        return false;
-    }
-    bool member = entry_member(txn, page->canvas, team, page->user);
-    store_read_end(txn);
-    return member;
-}
 
 /* ---- integrations of a type: those of the canvas, and of the default one, whose are everybody's
  */
@@ -333,15 +171,6 @@ static const char *wrong_of(const struct wrongs *wrongs, const char *field)
     return NULL;
 }
 
-static void add_wrong(struct buf *html, const char *id, const char *wrong)
-{
-    if (wrong) {
-        buf_printf(html, "<p class=\"bad\" id=\"%s-wrong\" role=\"alert\">", id);
-        html_add(html, slice_str(wrong));
-        buf_add_str(html, "</p>");
-    }
-}
-
 static void add_input(struct page *page, struct buf *html, const struct link_field *field,
                       const struct wrongs *wrongs)
 {
@@ -358,65 +187,7 @@ static void add_input(struct page *page, struct buf *html, const struct link_fie
         wrong ? field->name : "", wrong ? "-wrong" : "", wrong ? " aria-invalid=\"true\"" : "");
     html_add(html, form_text(page->form, field->name, &page->call->arena));
     buf_add_str(html, "\">");
-    add_wrong(html, field->name, wrong);
-}
-
-static struct slice chosen_of(struct page *page, const char *id)
-{
-    struct slice chosen = form_text(page->form, id, &page->call->arena);
-    return chosen.bytes > 0 ? chosen : form_text(page->query, id, &page->call->arena);
-}
-
-/* Too many to choose from: the first ones are proposed while a name is typed. */
-static void add_typed(struct page *page, struct buf *html, const char *id, const char *label,
-                      const struct slice *names, unsigned count, const char *none,
-                      const struct wrongs *wrongs)
-{
-    buf_printf(html,
-               "<label for=\"%s\">%s</label><p class=\"hint\" id=\"%s-hint\">its name%s%s</p>"
-               "<input id=\"%s\" name=\"%s\" list=\"%s-names\" maxlength=\"%u\" "
-               "aria-describedby=\"%s-hint\"%s value=\"",
-               id, label, id, none ? "; left empty: " : "", none ? none : "", id, id, id,
-               NAME_BYTES_MAX, id, none ? "" : " required");
-    html_add(html, chosen_of(page, id));
-    buf_printf(html, "\"><datalist id=\"%s-names\">", id);
-    for (unsigned i = 0; i < count; i++) {
-        buf_add_str(html, "<option value=\"");
-        html_add(html, names[i]);
-        buf_add_str(html, "\">");
-    }
-    buf_add_str(html, "</datalist>");
-    add_wrong(html, id, wrong_of(wrongs, id));
-}
-
-static void add_select(struct page *page, struct buf *html, const char *id, const char *label,
-                       const struct slice *names, unsigned count, const char *none,
-                       const struct wrongs *wrongs)
-{
-    struct slice chosen = chosen_of(page, id);
-    buf_printf(html, "<label for=\"%s\">%s</label><select id=\"%s\" name=\"%s\">", id, label, id,
-               id);
-    if (none) {
-        buf_printf(html, "<option value=\"\">%s</option>", none);
-    }
-    for (unsigned i = 0; i < count; i++) {
-        buf_add_str(html, "<option value=\"");
-        html_add(html, names[i]);
-        buf_printf(html, "\"%s>", slice_equal(names[i], chosen) ? " selected" : "");
-        html_add(html, names[i]);
-        buf_add_str(html, "</option>");
-    }
-    buf_add_str(html, "</select>");
-    add_wrong(html, id, wrong_of(wrongs, id));
-}
-
-static void add_kind_select(struct page *page, struct buf *html, const char *id, const char *label,
-                            enum resource_kind kind, const char *none, const struct wrongs *wrongs)
-{
-    const struct names *names = names_of_kind(page, kind, SLICE_EMPTY);
-    bool many = names && names->more;
-    (many ? add_typed : add_select)(page, html, id, label, names ? names->at : NULL,
-                                    count_of(names), none, wrongs);
+    page_wrong(html, field->name, wrong);
 }
 
 static enum api_step show_form(struct page *page, const struct link_type *type, unsigned status,
@@ -429,7 +200,7 @@ static enum api_step show_form(struct page *page, const struct link_type *type, 
     find_of_type(page, type, &integrations);
     struct buf *html = page_begin(page, title);
     buf_printf(html, "<p>%s</p>", type->about);
-    if (type->for_team && !type->for_user && count_of(teams) == 0) {
+    if (type->for_team && !type->for_user && names_count(teams) == 0) {
         buf_add_str(html, "<p class=\"note bad\">There is no team yet: apply one first, "
                           "<code>kind: Team</code> with a name.</p>");
     }
@@ -442,23 +213,23 @@ static enum api_step show_form(struct page *page, const struct link_type *type, 
                type->name);
     page_csrf(page, html);
     if (type->integration) {
-        (integrations.more ? add_typed : add_select)(page, html, "integration", "Integration",
-                                                     integrations.names, integrations.count, NULL,
-                                                     wrongs);
+        page_choice_of(page, html, "integration", "Integration", integrations.names,
+                       integrations.count, integrations.more, NULL,
+                       wrong_of(wrongs, "integration"));
     }
     if (type->for_team) {
-        add_kind_select(page, html, "team", "Team", RESOURCE_TEAM,
-                        type->for_user ? "none: for me alone" : NULL, wrongs);
+        page_choice(page, html, "team", "Team", RESOURCE_TEAM,
+                    type->for_user ? "none: for me alone" : NULL, wrong_of(wrongs, "team"));
     }
     for (const struct link_field *field = type->fields; field->name; field++) {
         add_input(page, html, field, wrongs);
     }
     if (!type->makes_hook) {
-        add_kind_select(page, html, "source", "Entries come in from", RESOURCE_EVENT_SOURCE,
-                        "nowhere", wrongs);
+        page_choice(page, html, "source", "Entries come in from", RESOURCE_EVENT_SOURCE, "nowhere",
+                    wrong_of(wrongs, "source"));
     }
-    add_kind_select(page, html, "destination", "Entries of the team go to", RESOURCE_DESTINATION,
-                    "no destination", wrongs);
+    page_choice(page, html, "destination", "Entries of the team go to", RESOURCE_DESTINATION,
+                "no destination", wrong_of(wrongs, "destination"));
     if (!type->integration) {
         static const struct link_field expressions[] = {
             {"body", "Text of an entry", "an expression, such as $.message", false},
@@ -764,7 +535,7 @@ enum api_step page_link_create(struct page *page)
     if (type->for_user) {
         ensure_user(page);
     }
-    buf_init(&json, OBJECT_BYTES);
+    buf_init(&json, PAGE_OBJECT_BYTES);
     write_document(page, type, name, &json);
     struct apply_options options = {.mode = APPLY_CREATE,
                                     .canvas = page->canvas,
@@ -813,235 +584,4 @@ enum api_step page_link_delete(struct page *page)
     page_flash(page, err != BK_OK, "%s%s", err == BK_OK ? "Removed." : "It could not be removed: ",
                err == BK_OK ? "" : message);
     return to_settings(page, for_team, owner);
-}
-
-/* ---- settings */
-
-static void add_link(struct page *page, struct buf *html, struct slice name)
-{
-    struct object link;
-    if (!object_open(page, RESOURCE_INTEGRATION_LINK, name, &link)) {
-        object_close(&link);
-        return;
-    }
-    struct slice state = object_text(&link, "status/state");
-    const struct link_type *type = link_type_find(object_text(&link, "spec/type"));
-    buf_add_str(html, "<li><div><strong>");
-    html_add(html, object_text(&link, "status/shortName"));
-    buf_add_str(html, "</strong> <span class=\"tag\">");
-    html_add(html, state);
-    buf_add_str(html, "</span><p>");
-    html_add(html, object_text(&link, "status/summary"));
-    buf_add_str(html, "</p>");
-    if (!slice_equal(state, SLICE("ready"))) {
-        buf_add_str(html, "<p class=\"bad\">");
-        html_add(html, object_text(&link, "status/message"));
-        buf_add_str(html, " ");
-        html_add(html, object_text(&link, "status/advice"));
-        buf_add_str(html, "</p>");
-    }
-    if (!may_change(page, object_text(&link, "spec/user/name")) ||
-        !may_change_team(page, object_text(&link, "spec/team/name"))) {
-        buf_add_str(html, "</div></li>");
-        object_close(&link);
-        return;
-    }
-    buf_printf(html, "</div><form method=\"post\" action=\"/integrations/%s/link\">",
-               type ? type->name : "");
-    page_csrf(page, html);
-    buf_add_str(html, "<input type=\"hidden\" name=\"_method\" value=\"delete\">"
-                      "<input type=\"hidden\" name=\"name\" value=\"");
-    html_add(html, name);
-    buf_add_str(html, "\"><button class=\"remove\" aria-label=\"Remove ");
-    html_add(html, object_text(&link, "status/shortName"));
-    buf_add_str(html, "\">Remove</button></form></li>");
-    object_close(&link);
-}
-
-/* What did not fit is behind a link that begins there. */
-static void add_more(struct buf *html, const struct names *names, const char *list)
-{
-    if (names->more && names->count > 0) {
-        buf_printf(html, "<p><a href=\"?%s=", list);
-        url_add(html, names->at[names->count - 1]);
-        buf_printf(html, "\">More %s</a></p>", list);
-    }
-}
-
-static void add_links(struct page *page, struct buf *html, enum resource_kind kind,
-                      struct slice owner)
-{
-    struct slice behind = form_text(page->query, "links", &page->call->arena);
-    const struct names *names =
-        names_of_users(page, kind, owner, RESOURCE_INTEGRATION_LINK, behind);
-    buf_add_str(html, "<h2>Links</h2>");
-    if (count_of(names) == 0) {
-        buf_add_str(html, "<p>None yet. <a href=\"/integrations\">Add one</a>.</p>");
-        return;
-    }
-    buf_add_str(html, "<ul class=\"cards\">");
-    for (unsigned i = 0; i < count_of(names); i++) {
-        add_link(page, html, names->at[i]);
-    }
-    buf_add_str(html, "</ul>");
-    add_more(html, names, "links");
-}
-
-static void add_account(struct page *page, struct buf *html, struct slice name)
-{
-    struct object person;
-    if (object_open(page, RESOURCE_INTEGRATION_USER, name, &person)) {
-        struct slice shown = object_text(&person, "spec/nickname");
-        buf_add_str(html, "<li><div><strong>");
-        html_add(html, object_text(&person, "spec/integration/name"));
-        buf_add_str(html, "</strong> <span class=\"tag\">");
-        html_add(html, object_text(&person, "status/state"));
-        buf_add_str(html, "</span><p>");
-        html_add(html, shown.bytes > 0 ? shown : object_text(&person, "spec/uid"));
-        buf_add_str(html, " ");
-        html_add(html, object_text(&person, "spec/fullName"));
-        buf_add_str(html, "</p><p class=\"bad\">");
-        html_add(html, object_text(&person, "status/message"));
-        buf_add_byte(html, ' ');
-        html_add(html, object_text(&person, "status/advice"));
-        buf_add_str(html, "</p></div>");
-        if (may_change(page, object_text(&person, "spec/user/name"))) {
-            buf_add_str(html, "<form method=\"post\" action=\"/auth/");
-            url_add(html, name);
-            buf_add_str(html, "/disconnect\">");
-            page_csrf(page, html);
-            buf_add_str(html, "<button class=\"remove\">Disconnect</button></form>");
-        }
-        buf_add_str(html, "</li>");
-    }
-    object_close(&person);
-}
-
-static void add_accounts(struct page *page, struct buf *html, struct slice user)
-{
-    struct slice behind = form_text(page->query, "accounts", &page->call->arena);
-    const struct names *names =
-        names_of_users(page, RESOURCE_USER, user, RESOURCE_INTEGRATION_USER, behind);
-    buf_add_str(html, "<h2>Accounts</h2>");
-    if (count_of(names) == 0) {
-        buf_add_str(html, "<p>Nothing is connected.</p>");
-        return;
-    }
-    buf_add_str(html, "<ul class=\"cards\">");
-    for (unsigned i = 0; i < count_of(names); i++) {
-        add_account(page, html, names->at[i]);
-    }
-    buf_add_str(html, "</ul>");
-    add_more(html, names, "accounts");
-}
-
-/* To choose from, for who is bound to none. */
-static void add_canvases(struct page *page, struct buf *html)
-{
-    struct names *names = arena_take(&page->call->arena, sizeof *names);
-    struct key prefix;
-    if (!names || page->session->token.canvas[0]) {
-        return;
-    }
-    names->arena = &page->call->arena;
-    names->most = NAMES_MAX;
-    key_canvas(&prefix, resource_kind_info(RESOURCE_CANVAS)->key, SLICE_EMPTY);
-    walk_names(page, &prefix, &prefix, names);
-    if (names->count < 2) {
-        return;
-    }
-    buf_add_str(html, "<h2>Canvases</h2><ul>");
-    for (unsigned i = 0; i < names->count; i++) {
-        bool here = slice_equal(names->at[i], page->canvas);
-        buf_add_str(html, "<li><a href=\"/settings?canvas=");
-        url_add(html, names->at[i]);
-        buf_printf(html, "\"%s>", here ? " aria-current=\"true\"" : "");
-        html_add(html, names->at[i]);
-        buf_add_str(html, here ? "</a> (this one)</li>" : "</a></li>");
-    }
-    buf_add_str(html, "</ul>");
-}
-
-/* Administrators act for somebody else only when they say so. */
-static void add_act_for(struct page *page, struct buf *html)
-{
-    if (page->session->token.role != TOKEN_ADMIN) {
-        return;
-    }
-    buf_add_str(html, "<h2>Act for somebody</h2><form class=\"wide\" method=\"post\" "
-                      "action=\"/settings/user\">");
-    page_csrf(page, html);
-    add_kind_select(page, html, "user", "User", RESOURCE_USER, "nobody but me", NULL);
-    buf_add_str(html, "<p class=\"hint\">What you connect and link is theirs then.</p>"
-                      "<button class=\"plain\">Act for this user</button></form>");
-}
-
-static enum api_step show_user(struct page *page, struct slice user, bool teams)
-{
-    char title[NAME_BYTES_MAX + 16];
-    snprintf(title, sizeof title, "Settings of %.*s", (int)user.bytes, (const char *)user.at);
-    struct buf *html = page_begin(page, title);
-    add_accounts(page, html, user);
-    add_links(page, html, RESOURCE_USER, user);
-    struct slice behind = form_text(page->query, "teams", &page->call->arena);
-    const struct names *names = teams ? names_of_kind(page, RESOURCE_TEAM, behind) : NULL;
-    if (count_of(names) > 0) {
-        buf_add_str(html, "<h2>Teams</h2><ul>");
-        for (unsigned i = 0; i < names->count; i++) {
-            buf_add_str(html, "<li><a href=\"/teams/");
-            url_add(html, names->at[i]);
-            buf_add_str(html, "/settings\">");
-            html_add(html, names->at[i]);
-            buf_add_str(html, "</a></li>");
-        }
-        buf_add_str(html, "</ul>");
-        add_more(html, names, "teams");
-    }
-    if (teams) {
-        add_act_for(page, html);
-        add_canvases(page, html);
-    }
-    return page_end(page, 200);
-}
-
-enum api_step page_settings(struct page *page)
-{
-    return show_user(page, page->user, true);
-}
-
-static bool is_there(struct page *page, enum resource_kind kind)
-{
-    struct object object;
-    bool there = object_open(page, kind, page->segment, &object);
-    object_close(&object);
-    if (!there) {
-        page_says(page, 404, "Not found", "There is no %s \"%.*s\".",
-                  resource_kind_info(kind)->singular,
-                  (int)(page->segment.bytes < 100 ? page->segment.bytes : 100),
-                  (const char *)page->segment.at);
-    }
-    return there;
-}
-
-enum api_step page_user(struct page *page)
-{
-    const struct token_info *token = &page->session->token;
-    if (token->role != TOKEN_ADMIN && token->user[0] != '\0' &&
-        !slice_equal(page->segment, page->user)) {
-        return page_says(page, 403, "Not allowed", "Settings of people are theirs alone.");
-    }
-    return is_there(page, RESOURCE_USER) ? show_user(page, page->segment, false) : API_DONE;
-}
-
-enum api_step page_team(struct page *page)
-{
-    char title[NAME_BYTES_MAX + 24];
-    if (!is_there(page, RESOURCE_TEAM)) {
-        return API_DONE;
-    }
-    snprintf(title, sizeof title, "Settings of team %.*s", (int)page->segment.bytes,
-             (const char *)page->segment.at);
-    struct buf *html = page_begin(page, title);
-    add_links(page, html, RESOURCE_TEAM, page->segment);
-    return page_end(page, 200);
 }

@@ -74,7 +74,7 @@ __attribute__((format(printf, 3, 4))) void page_flash(struct page *page, bool ba
 /* <input type=hidden> with the session's CSRF token. */
 void page_csrf(struct page *page, struct buf *html);
 
-/* ---- handlers; connect.c, link_pages.c */
+/* ---- handlers; connect.c, link_pages.c, settings_pages.c */
 page_fn page_connect, page_callback, page_failure, page_slack, page_slack_signin,
     page_slack_signout, page_disconnect;
 page_fn page_catalogue, page_link_form, page_link_create, page_link_delete, page_settings,

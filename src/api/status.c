@@ -1,3 +1,4 @@
+/* status.c - what becket says of itself: health, figures, providers. */
 #include "api/route.h"
 #include "providers/scheme.h"
 
