@@ -92,6 +92,12 @@ void tls_sessions_put(struct tls_sessions *sessions, const br_ssl_session_parame
 bool tls_sessions_find(struct tls_sessions *sessions, br_ssl_session_parameters *session,
                        int64_t now_seconds);
 
+/* ---- hello.c */
+
+/* `rest` is what has come of a client's hello from its suites on. Would a protocol of that name be
+ * chosen, or did it ask for none (RFC 7301)? False also when that cannot be seen yet. */
+bool tls_hello_speaks(struct slice rest, struct slice name);
+
 /* ---- policy.c: BearSSL asks which certificate, and for signatures */
 
 struct tls_policy {

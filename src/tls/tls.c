@@ -196,8 +196,11 @@ static void cache_save(const br_ssl_session_cache_class **context, br_ssl_server
 static int cache_load(const br_ssl_session_cache_class **context, br_ssl_server_context *server,
                       br_ssl_session_parameters *session)
 {
-    (void)server;
     struct tls *tls = tls_of_cache(context);
+    struct slice rest = slice_of(server->eng.hbuf_in, server->eng.hlen_in);
+    if (!tls_hello_speaks(rest, slice_str(protocols[0]))) {
+        return 0; /* and what is wrong with the protocols is said by a full handshake */
+    }
     tls->found = tls_sessions_find(tls->server->sessions, session, tls->now_seconds);
     return tls->found;
 }

@@ -505,8 +505,7 @@ static void checked(const struct refused *test, const struct raw_chain *chain,
     struct slice certificates[CHAIN];
     char why[TLS_WHY_BYTES] = "";
     for (unsigned i = 0; i < chain->count; i++) {
-        certificates[i] =
-            slice_of(chain->certificates[i].data, chain->certificates[i].data_len);
+        certificates[i] = slice_of(chain->certificates[i].data, chain->certificates[i].data_len);
     }
     int64_t now = test->now ? test->now : NOW;
     enum bk_err err = tls_trust_check(trust, certificates, chain->count, test->name, now, why);
@@ -572,9 +571,8 @@ static void check_names(void)
     struct tls_trust *trust = trust_of("ca.pem");
     char why[TLS_WHY_BYTES];
     raw_chain_read("server.pem", &chain);
-    struct slice both[2] = {
-        slice_of(chain.certificates[0].data, chain.certificates[0].data_len),
-        slice_of(chain.certificates[1].data, chain.certificates[1].data_len)};
+    struct slice both[2] = {slice_of(chain.certificates[0].data, chain.certificates[0].data_len),
+                            slice_of(chain.certificates[1].data, chain.certificates[1].data_len)};
     is_int(tls_trust_check(trust, both, 2, "c.example a.example", NOW, why), BK_OK,
            "one of the names is enough");
     is_int(tls_trust_check(trust, both, 2, "c.example d.example", NOW, why), BK_INVALID,
@@ -737,6 +735,22 @@ static void old_server(void)
 
 static const char *odd_protocols[] = {"h2"};
 
+/* A session that the server made with an ordinary client. */
+static void resume_raw(br_ssl_engine_context *raw, struct tls_server *server)
+{
+    struct tls_trust *trust = trust_of("ca.pem");
+    struct tls_session session = {0};
+    bool at_server;
+    (void)session_try(server, trust, &session, NOW, &at_server);
+    br_ssl_session_parameters parameters = {.session_id_len = session.id_bytes,
+                                            .version = session.version,
+                                            .cipher_suite = session.suite};
+    memcpy(parameters.session_id, session.id, sizeof parameters.session_id);
+    memcpy(parameters.master_secret, session.master, sizeof parameters.master_secret);
+    br_ssl_engine_set_session_parameters(raw, &parameters);
+    tls_trust_close(trust);
+}
+
 /* A client of plain BearSSL, bent by `how`. */
 static void odd_client(const char *how, const char *words)
 {
@@ -745,7 +759,11 @@ static void odd_client(const char *how, const char *words)
     static uint8_t buffer[BR_SSL_BUFSIZE_BIDI];
     struct tls_server *server = server_of("server", NULL);
     struct tls *s = server_new();
+    bool resumes = strcmp(how, "h2, resuming") == 0;
     br_ssl_client_init_full(&raw, &minimal, NULL, 0);
+    if (resumes) {
+        resume_raw(&raw.eng, server);
+    }
     if (strcmp(how, "old") == 0) {
         br_ssl_engine_set_versions(&raw.eng, BR_TLS10, BR_TLS11);
     } else if (strcmp(how, "cbc") == 0) {
@@ -756,7 +774,7 @@ static void odd_client(const char *how, const char *words)
         br_ssl_engine_set_protocol_names(&raw.eng, odd_protocols, 1);
     }
     br_ssl_engine_set_buffer(&raw.eng, buffer, sizeof buffer, 1);
-    br_ssl_client_reset(&raw, "a.example", 0);
+    br_ssl_client_reset(&raw, "a.example", resumes);
     tls_server_begin(s, server, NOW, entropy_b);
     struct end a = {.raw = &raw.eng}, b = {.tls = s};
     carry(&a, &b, 512);
@@ -930,6 +948,7 @@ int main(void)
     odd_client("old", "TLS 1.2 is not spoken by both");
     odd_client("cbc", "no common version or suite");
     odd_client("h2", "http/1.1 is not among");
+    odd_client("h2, resuming", "http/1.1 is not among");
     plain_http();
     client_certificate("client", "ca.pem", NOW, NULL);
     client_certificate("client_rsa", "ca.pem rsa_ca.pem", NOW, NULL);

@@ -163,6 +163,20 @@ with TlsServer(certs, OPTIONS) as server:
     ctx.set_alpn_protocols(['h2'])
     refused('HTTP/2 only', server.port, ctx)
 
+    ctx = context(ca)
+    ctx.set_alpn_protocols(['http/1.1'])
+    c = server.secure(ctx=ctx)
+    session = c.sock.session
+    c.close()
+    for names, reused in ((['h2', 'http/1.1'], True), ([], True), (['h2'], None), (['http/1.1'], True)):
+        ctx.set_alpn_protocols(names)
+        try:
+            c = server.secure(ctx=ctx, session=session)
+            got = c.sock.session_reused if c.request('GET', '/health/live').status == 200 else 'bad'
+        except (ssl.SSLError, OSError) as problem:
+            got = None if 'no application protocol' in str(problem).lower().replace('_', ' ') else str(problem)
+        is_equal(got, reused, 'a session resumed with the protocols %s' % names)
+
     # ---- bytes cut everywhere, and both halves slowly
     for piece in (1, 2, 5, 17, 64, 1000):
         t = Trickle(server.port, server.ctx, piece)
