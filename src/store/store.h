@@ -19,7 +19,7 @@ struct store;
 struct store_txn;
 
 /* 1: indexes only by name. 2: with those of store/keys.h; who does not keep them must not write. */
-#define STORE_FORMAT 3U
+#define STORE_FORMAT 4U
 #define STORE_MAP_BYTES_START (1ULL << 30) /* virtual; the file grows as used */
 #define STORE_MAP_BYTES_MAX (1ULL << 40)
 #define STORE_KEY_BYTES_MAX 511U

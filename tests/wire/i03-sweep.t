@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # Seconds: 900
-"""The life of a hook at each provider (made, given other events and another key, removed) with one fault at one of its calls: an
+"""The life of a hook at each provider (made, given other events and another key, led to another server, removed) with one fault at one of its calls: an
 error, a lost call, a cut answer, the server killed before the provider does it, or after. In the end the provider has one hook
-and the key that the source takes, and then none. SWEEP=all tries every fault at every call; else a few are drawn (SWEEP=seed)."""
+and the key that the source takes, none is left at the server before, and then none at all. SWEEP=all tries every fault at every call; else a few are drawn (SWEEP=seed)."""
 import hashlib
 import hmac
 import os
@@ -59,16 +59,18 @@ KINDS = [Kind('github', GitHub, 'repository', 'repositories'), Kind('gitea', Git
 
 class Life:
     def __init__(self, kind, number=0, fault=None):
-        self.kind, self.number, self.fault, self.problems = kind, number, fault, []
-        self.double = kind.make()
-        getattr(self.double, kind.keep)['hello' if kind.name == 'semaphore' else 'acme/hello'] = \
-            '11111111-1111-4111-8111-111111111111' if kind.name == 'semaphore' else {}
-        self.double.fault = self.at_call
+        self.kind, self.number, self.fault, self.problems, self.calls = kind, number, fault, [], 0
+        self.double, self.other = kind.make(), kind.make('t0k3n-of-the-other')
+        for double in (self.double, self.other):
+            getattr(double, kind.keep)['hello' if kind.name == 'semaphore' else 'acme/hello'] = \
+                '11111111-1111-4111-8111-111111111111' if kind.name == 'semaphore' else {}
+            double.fault = self.at_call
         self.server = Server(options=['--public-url', PUBLIC])
         self.wounded = threading.Event()
 
     def at_call(self, call):
-        if call.number != self.number:
+        self.calls += 1
+        if self.calls != self.number:
             return None
         reply = {'503': Reply(503, {'message': 'not now'}), 'lost': LOST, 'cut': CUT,
                  'limit': Reply(429, {'message': 'later'}, {'Retry-After': '1'})}.get(self.fault)
@@ -116,12 +118,13 @@ class Life:
         return self.server.post('/hooks/s', body, self.kind.signed(things[0][1], body)).status == 200
 
     def run(self):
-        kind, double = self.kind, self.double
+        kind, double, other = self.kind, self.double, self.other
         try:
             owner = '' if kind.name == 'semaphore' else '/acme'
-            self.ask('POST', '/api/v1/apply', (
+            integration = lambda of: (
                 'kind: Integration\nmetadata: {name: i}\nspec: {type: %s, url: "%s%s", apiUrl: "%s", check: false, allowPrivate: true, '
-                'auth: {use: token, token: {value: %s}}}' % (kind.name, double.url, owner, double.url, double.token)).encode())
+                'auth: {use: token, token: {value: %s}}}' % (kind.name, of.url, owner, of.url, of.token)).encode()
+            self.ask('POST', '/api/v1/apply', integration(double))
             self.ask('POST', '/api/v1/apply', self.source('pipeline_done' if kind.name == 'semaphore' else 'push'))
             self.until(self.right, 'made')
             if kind.name != 'semaphore':
@@ -130,15 +133,21 @@ class Life:
             before = kind.things(double)[0][1] if kind.things(double) else ''
             self.ask('POST', '/api/v1/event-sources/s/reset-key')
             self.until(lambda: self.right() and kind.things(double)[0][1] != before, 'with another key')
+            self.double = other
+            self.ask('POST', '/api/v1/apply', integration(other))
+            self.until(self.right, 'at another server')
+            self.until(lambda: not kind.things(double), 'and not at the one before')
+            self.until(self.right, 'still at the other')
             self.ask('DELETE', '/api/v1/event-sources/s')
-            self.until(lambda: not kind.things(double), 'removed')
+            self.until(lambda: not kind.things(other), 'removed')
             self.until(lambda: all(o['status']['state'] == 'done' for o in self.server.api('GET', '/api/v1/operations').json['items']),
                        'all operations done')
         finally:
             self.server.stop()
-            double.server.shutdown()
-            double.server.server_close()
-        return self.problems + double.misfits
+            for of in (double, other):
+                of.server.shutdown()
+                of.server.server_close()
+        return self.problems + double.misfits + other.misfits
 
 
 which, only = os.environ.get('SWEEP') or str(int(time.time())), os.environ.get('SWEEP_KIND')
@@ -146,7 +155,7 @@ kinds = [kind for kind in KINDS if only in (None, kind.name)]
 with ThreadPoolExecutor(6) as pool:
     def lead(*what):
         life = Life(*what)
-        return life.run(), len(life.double.calls)
+        return life.run(), life.calls
     counts = {}
     for kind, led in [(kind, pool.submit(lead, kind)) for kind in kinds]:
         problems, counts[kind] = led.result()

@@ -105,11 +105,55 @@ def test_elsewhere():
         is_equal([h['events'] for h in double.repositories['acme/hello'].values()], [['release']], 'as it is now')
         server.apply(hub('acme', server_of_own))
         ok(when(lambda: there(server_of_own) == [('acme/hello', 1), ('fixed/hello', 1)]), 'another server: %s' % there(server_of_own))
+        ok(when(lambda: there(double) == []), 'and nothing stays at the one before: %s' % there(double))
         answer = server.api('POST', '/api/v1/apply', hub('acme', server_of_own).replace('type: github', 'type: gitea').encode())
         ok(answer.status == 400 and 'cannot change while EventSource' in answer.body.decode(), 'another type: %s' % answer.body.decode()[:200])
         is_equal(server.api('GET', '/api/v1/integrations/hub').json['spec']['type'], 'github', 'is refused')
     double.close()
     server_of_own.close()
+
+
+def test_left():
+    """Where an integration led before, its hooks go with what it called with then: the server was down, its Secret has another value
+    by now, the removal of another source waited there. Two names of one server are no loss."""
+    old, new = GitHub('ghp_old'), GitHub('ghp_new')
+    for of in (old, new):
+        of.repositories.update({'acme/' + n: {} for n in ('one', 'two', 'three')})
+    there = lambda of: [(n, len(h)) for n, h in sorted(of.repositories.items()) if h]
+    hub = lambda url: ('kind: Integration\nmetadata: {name: hub}\nspec: {type: github, url: "https://github.com/acme", apiUrl: "%s", '
+                       'check: false, allowPrivate: true, auth: {use: token, token: {valueFrom: {secret: {name: key, key: token}}}}}' % url)
+    secret = lambda of: 'kind: Secret\nmetadata: {name: key}\nspec: {data: {token: %s}}\n---\n' % of.token
+    source = lambda n, m: ('\n---\nkind: EventSource\nmetadata: {name: %s}\nspec: {integration: {name: hub}, path: %s, resource: {type: '
+                           'repository, name: %s}}' % (n, n, m))
+    with Server() as server:
+        operations = lambda: {o['metadata']['name']: o for o in server.api('GET', '/api/v1/operations').json['items']}
+        waiting = lambda: [o for o in operations().values() if o['status']['state'] != 'done']
+        server.apply(secret(old) + hub(old.url) + source('one', 'one') + source('two', 'two') + source('three', 'three'))
+        ok(when(lambda: there(old) == [('acme/one', 1), ('acme/three', 1), ('acme/two', 1)]), 'made')
+        old.fault = lambda call: Reply(503, {'message': 'not now'})
+        server.api('DELETE', '/api/v1/event-sources/three')
+        ok(when(lambda: any(o['status'].get('reason') for o in waiting())), 'the removal of one waits')
+        server.apply(secret(new) + hub(new.url) + source('two', 'three'))
+        ok(when(lambda: there(new) == [('acme/one', 1), ('acme/three', 1)]), 'at the new one: %s' % there(new))
+        ok(when(lambda: len(waiting()) == 3 and all(o['status'].get('reason') for o in waiting())), 'three removals wait: %s' % waiting())
+        is_equal({o['spec'].get('formerAddress') for o in waiting()}, {old.url}, 'at the old address, as they tell')
+        ok('ghp_' not in json.dumps(operations()) and old.url in server.cli('get', 'operations', '-o', 'yaml')[1], 'and no more than that')
+        server.kill()
+        old.fault = lambda call: None
+        server.start()
+        for o in waiting():
+            server.api('POST', '/api/v1/operations/%s/retry' % o['metadata']['name'])
+        ok(when(lambda: there(old) == []), 'up again, over a kill, nothing is left: %s' % there(old))
+        ok(when(lambda: not waiting()), 'and all is done')
+        is_equal(there(new), [('acme/one', 1), ('acme/three', 1)], 'the new ones stay')
+        is_equal({c.headers.get('Authorization') for c in old.calls}, {'Bearer ghp_old'}, 'the old one saw its own credential alone')
+        is_equal({c.headers.get('Authorization') for c in new.calls}, {'Bearer ghp_new'}, 'so did the new one')
+        count = len(new.calls)
+        server.apply(hub(new.url.replace('127.0.0.1', 'localhost')))
+        ok(when(lambda: len([c for c in new.calls[count:] if c.method == 'DELETE']) == 2 and not waiting() and
+                there(new) == [('acme/one', 1), ('acme/three', 1)]), 'another name of the same server: %s' % there(new))
+    old.close()
+    new.close()
 
 
 def test_given_up():
@@ -178,6 +222,7 @@ def test_limits():
 test_renamed()
 test_moved()
 test_elsewhere()
+test_left()
 test_given_up()
 test_limits()
 done()

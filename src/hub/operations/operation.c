@@ -79,6 +79,7 @@ static void add_facts(struct buf *json, const struct provider_facts *facts)
     add_text(json, "resource", facts->resource);
     add_text(json, "hookUrl", facts->hook_url);
     add_text(json, "hookName", facts->hook_name);
+    add_text(json, "hookId", facts->hook_id);
     buf_add_byte(json, '}');
 }
 
@@ -101,15 +102,16 @@ void operation_encode(const struct operation *operation, struct buf *json)
 {
     char id[HUB_ID_TEXT_BYTES];
     hub_id_text(operation->object, id);
-    buf_printf(json,
-               "{\"number\":%llu,\"intent\":%d,\"state\":%d,\"kind\":\"%s\",\"object\":\"%s\","
-               "\"doubt\":%s,\"fault\":%d,\"attempts\":%u,\"created\":%lld,\"updated\":%lld,"
-               "\"due\":%lld",
-               (unsigned long long)operation->number, (int)operation->intent, (int)operation->state,
-               resource_kind_info(operation->kind)->name, id,
-               operation->in_doubt ? "true" : "false", (int)operation->fault, operation->attempts,
-               (long long)operation->created_ns, (long long)operation->updated_ns,
-               (long long)operation->due_ns);
+    buf_printf(
+        json,
+        "{\"number\":%llu,\"intent\":%d,\"state\":%d,\"kind\":\"%s\",\"object\":\"%s\","
+        "\"doubt\":%s,\"made\":%s,\"fault\":%d,\"attempts\":%u,\"created\":%lld,\"updated\":%lld,"
+        "\"due\":%lld",
+        (unsigned long long)operation->number, (int)operation->intent, (int)operation->state,
+        resource_kind_info(operation->kind)->name, id, operation->in_doubt ? "true" : "false",
+        operation->made ? "true" : "false", (int)operation->fault, operation->attempts,
+        (long long)operation->created_ns, (long long)operation->updated_ns,
+        (long long)operation->due_ns);
     add_text(json, "canvas", operation->canvas);
     add_text(json, "name", operation->name);
     add_text(json, "integrationCanvas", operation->integration_canvas);
@@ -117,6 +119,9 @@ void operation_encode(const struct operation *operation, struct buf *json)
     add_text(json, "provider", operation->provider);
     add_text(json, "step", operation->step);
     add_text(json, "why", operation->why);
+    add_text(json, "formerSpec", operation->former_spec);
+    add_text(json, "formerBase", operation->former_base);
+    add_text(json, "formerCredential", operation->former_credential);
     add_facts(json, &operation->facts);
     add_memory(json, &operation->memory);
     add_calls(json, operation);
@@ -149,6 +154,7 @@ static void decode_facts(yyjson_mut_val *from, struct provider_facts *facts)
     facts->resource = text_of(from, "resource");
     facts->hook_url = text_of(from, "hookUrl");
     facts->hook_name = text_of(from, "hookName");
+    facts->hook_id = text_of(from, "hookId");
 }
 
 static void decode_memory(yyjson_mut_val *from, struct provider_memory *memory)
@@ -195,6 +201,7 @@ enum bk_err operation_decode(struct slice bytes, struct json_tree *tree,
         .intent = (enum provider_intent)index_of(root, "intent", PROVIDER_INTENT_COUNT, &good),
         .state = (enum operation_state)index_of(root, "state", 3, &good),
         .in_doubt = yyjson_mut_get_bool(provider_get(root, "doubt")),
+        .made = !yyjson_mut_is_false(provider_get(root, "made")), /* an older one does not say */
         .fault = (enum provider_fault)index_of(root, "fault", PROVIDER_FAULT_COUNT, &good),
         .attempts = (unsigned)number_of(root, "attempts"),
         .created_ns = number_of(root, "created"),
@@ -207,6 +214,9 @@ enum bk_err operation_decode(struct slice bytes, struct json_tree *tree,
         .provider = text_of(root, "provider"),
         .step = text_of(root, "step"),
         .why = text_of(root, "why"),
+        .former_spec = text_of(root, "formerSpec"),
+        .former_base = text_of(root, "formerBase"),
+        .former_credential = text_of(root, "formerCredential"),
     };
     good = good && resource_kind_find(text_of(root, "kind"), &operation.kind);
     memcpy(operation.object, ret_operation->object, sizeof operation.object);
@@ -352,6 +362,9 @@ static enum bk_err supersede(struct store_txn *txn, uint64_t number, struct oper
             /* Its call may still be on its way: look only when it has arrived. */
             by->due_ns += 2 * NS_PER_SECOND;
         }
+        if (by) {
+            by->made = by->made || old.made;
+        }
         err = remove_one(txn, &old);
     }
     json_tree_fini(&tree);
@@ -480,7 +493,7 @@ static bool look_at_resumed(void *context, const struct operation_waiting *waiti
     return true;
 }
 
-static enum bk_err make_due(struct store_txn *txn, uint64_t number, int64_t now_ns)
+enum bk_err operation_make_due(struct store_txn *txn, uint64_t number, int64_t now_ns)
 {
     struct json_tree tree;
     struct operation operation;
@@ -504,7 +517,7 @@ enum bk_err operations_resume(struct store_txn *txn, struct slice canvas, struct
     uint8_t at[8];
     enum bk_err err = operations_waiting(txn, canvas, integration, after, look_at_resumed, &resume);
     for (unsigned i = 0; err == BK_OK && i < resume.count; i++) {
-        err = make_due(txn, resume.numbers[i], now_ns);
+        err = operation_make_due(txn, resume.numbers[i], now_ns);
     }
     if (err != BK_OK) {
         return err;
@@ -676,7 +689,7 @@ static enum bk_err lead_one(struct store_txn *txn, uint64_t number, int64_t now_
     bool hook = err == BK_OK && operation.intent == PROVIDER_HOOK_ENSURE; /* refused ones, too */
     json_tree_fini(&tree);
     *count += hook;
-    err = hook ? make_due(txn, number, now_ns) : err;
+    err = hook ? operation_make_due(txn, number, now_ns) : err;
     return err == BK_CORRUPT ? BK_OK : err; /* told when it is due */
 }
 
@@ -779,6 +792,7 @@ void operation_json(const struct operation *operation, struct buf *json)
     add_text(json, "integration", operation->integration);
     add_text(json, "provider", operation->provider);
     add_text(json, "resource", operation->facts.resource);
+    add_text(json, "formerAddress", operation->former_base);
     buf_add_str(json, "},");
     add_status(json, operation);
     buf_add_byte(json, '}');

@@ -7,7 +7,8 @@
  *             that are not finished, and of finished ones of its intent.
  * Store       "q/" number: the record (JSON). "Q/" due time, number: what is to be done when. "u/"
  *             id of the object, number: by object. See store/keys.h.
- * Secrets     None is in it: keys and tokens are looked up when a call is made.
+ * Secrets     None is in it: keys and tokens are looked up when a call is made. Only what is to be
+ *             undone where an integration led before has that one's credential, sealed.
  * Threads     The control thread.
  */
 #ifndef BECKET_HUB_OPERATION_H
@@ -24,6 +25,7 @@ enum operation_state {
 };
 
 #define OPERATION_CALLS_KEPT 16U
+#define OPERATION_FORMER     "former"
 #define OPERATION_NAME_BYTES 24U /* "op-18446744073709551615" */
 
 struct operation_call_log {
@@ -48,8 +50,13 @@ struct operation {
     struct slice provider;
     /* Snapshot for objects that are gone: key, channel and text are not part of it. */
     struct provider_facts facts;
+    /* What is to be undone where the integration led before: its spec of then, the base of its API,
+     * and what it called with, sealed for `object` and field OPERATION_FORMER, in base64; empty =
+     * where it leads now, as it is now. */
+    struct slice former_spec, former_base, former_credential;
     struct slice step; /* empty = the first */
     bool in_doubt;     /* the step's call may have been made */
+    bool made;         /* something may be at the provider, of this or of what it took over */
     struct provider_memory memory;
     enum provider_fault fault;
     struct slice why;
@@ -90,6 +97,9 @@ enum bk_err operation_find(struct store_txn *txn, const uint8_t object[16],
                            struct operation *ret_operation) BK_MUST_CHECK;
 /* Remove this one; BK_OK when it is not there. */
 enum bk_err operation_drop(struct store_txn *txn, uint64_t number) BK_MUST_CHECK;
+/* To be done now, whatever it waits for. */
+enum bk_err operation_make_due(struct store_txn *txn, uint64_t number,
+                               int64_t now_ns) BK_MUST_CHECK;
 /* All of an object, finished ones too. */
 enum bk_err operation_forget(struct store_txn *txn, const uint8_t object[16]) BK_MUST_CHECK;
 

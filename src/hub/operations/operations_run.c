@@ -123,6 +123,7 @@ static void end_done(struct live *live, int64_t now_ns)
     operation->why = SLICE_EMPTY;
     operation->attempts = 0;
     operation->in_doubt = false;
+    operation->made = operation->intent == PROVIDER_HOOK_ENSURE;
     operation->step = SLICE_EMPTY;
     operation->memory = live->run.memory;
     operation->updated_ns = now_ns;
@@ -196,6 +197,7 @@ static void prepare_call(struct live *live, int64_t now_ns)
     };
     operation->step = slice_str(live->run.step->name);
     operation->in_doubt = live->run.step->makes;
+    operation->made = operation->made || live->run.step->makes;
     operation->memory = live->run.memory;
     operation->updated_ns = now_ns;
 }

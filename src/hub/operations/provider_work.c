@@ -7,6 +7,7 @@
 #include "hub/keys/oidc_issuer.h"
 #include "hub/links/entry.h"
 #include "hub/links/link.h"
+#include "hub/operations/former.h"
 #include "hub/operations/integration_view.h"
 #include "hub/people/people.h"
 #include "hub/resources/apply_build.h"
@@ -29,14 +30,20 @@ enum bk_err provider_work_type(struct slice spec, struct arena *arena, struct sl
     return copy ? BK_OK : BK_NO_MEMORY;
 }
 
+/* Under what a token that was bought is kept: the one for a former address is another one. */
+static const uint8_t *bought_for(const struct operation *operation, const struct record *record)
+{
+    return operation->former_spec.bytes > 0 ? operation->object : record->id;
+}
+
 /* A GitHub App: a token that was bought before, or what is needed to buy one. */
 static enum bk_err load_app(struct hub *hub, const struct integration_view *view,
-                            const struct record *record, struct slice private_key,
+                            const uint8_t *bought_for_id, struct slice private_key,
                             int64_t now_seconds, struct arena *arena,
                             struct operation_ground *ground)
 {
     struct slice installation = integration_text(view, "auth/app/installationId");
-    struct slice known = app_token_find(&hub->app_tokens, record->id, now_seconds);
+    struct slice known = app_token_find(&hub->app_tokens, bought_for_id, now_seconds);
     if (known.bytes > 0) {
         ground->credential = slice_of(arena_copy(arena, known.at, known.bytes), known.bytes);
         return BK_OK;
@@ -84,6 +91,49 @@ static enum bk_err load_oidc(struct hub *hub, const struct integration_view *vie
     return err;
 }
 
+/* The credential as a text, before it is one for a header. ground->why after BK_INVALID. */
+static enum bk_err open_credential(struct hub *hub, struct store_txn *txn,
+                                   const struct integration_view *view, const struct record *record,
+                                   const struct operation *operation, struct arena *arena,
+                                   struct operation_ground *ground, struct slice *ret_text)
+{
+    if (operation->former_spec.bytes == 0) {
+        return integration_open_credential(hub, txn, view, record, operation->integration_canvas,
+                                           arena, ground->why, ret_text);
+    }
+    if (operation->former_credential.bytes > 0) {
+        return former_open(hub, operation, arena, ret_text);
+    }
+    snprintf(ground->why, sizeof ground->why,
+             "integration \"%.*s\" leads elsewhere now, and what it called %.*s with was gone "
+             "already: remove the hook to %.*s there by hand",
+             (int)operation->integration.bytes, (const char *)operation->integration.at,
+             (int)operation->former_base.bytes, (const char *)operation->former_base.at,
+             (int)operation->facts.hook_url.bytes, (const char *)operation->facts.hook_url.at);
+    return BK_INVALID;
+}
+
+/* The token of somebody who signed in. */
+static enum bk_err open_token(struct hub *hub, struct store_txn *txn,
+                              const struct integration_view *view, const struct record *record,
+                              const struct operation *operation, struct arena *arena,
+                              struct operation_ground *ground, struct slice *ret_text)
+{
+    struct slice name = operation->integration;
+    if (operation->former_spec.bytes > 0) {
+        return open_credential(hub, txn, view, record, operation, arena, ground, ret_text);
+    }
+    enum bk_err err = people_token(hub, txn, operation->integration_canvas, name, operation->canvas,
+                                   arena, ret_text);
+    if (err == BK_NOT_FOUND) {
+        snprintf(ground->why, sizeof ground->why,
+                 "nobody has connected the integration: open /auth/%.*s on the admin address",
+                 (int)name.bytes, (const char *)name.at);
+        return BK_INVALID;
+    }
+    return err;
+}
+
 /* The credential and the header that carries it. */
 static enum bk_err load_auth(struct hub *hub, struct store_txn *txn,
                              const struct integration_view *view, const struct record *record,
@@ -100,24 +150,16 @@ static enum bk_err load_auth(struct hub *hub, struct store_txn *txn,
         return load_oidc(hub, view, record, canvas, name, now_ns / NS_PER_SECOND, arena, ground);
     }
     if (slice_equal(use, SLICE("AUTH_TYPE_OAUTH"))) {
-        enum bk_err err =
-            people_token(hub, txn, canvas, name, operation->canvas, arena, &ground->credential);
         ground->auth = view->provider->oauth.header ? view->provider->oauth : ground->auth;
-        if (err == BK_NOT_FOUND) {
-            snprintf(ground->why, sizeof ground->why,
-                     "nobody has connected the integration: open /auth/%.*s on the admin address",
-                     (int)name.bytes, (const char *)name.at);
-            return BK_INVALID;
-        }
-        return err;
+        return open_token(hub, txn, view, record, operation, arena, ground, &ground->credential);
     }
-    enum bk_err err =
-        integration_open_credential(hub, txn, view, record, canvas, arena, ground->why, &text);
+    enum bk_err err = open_credential(hub, txn, view, record, operation, arena, ground, &text);
     if (err != BK_OK) {
         return err;
     }
     if (slice_equal(use, SLICE("AUTH_TYPE_APP"))) {
-        return load_app(hub, view, record, text, now_ns / NS_PER_SECOND, arena, ground);
+        return load_app(hub, view, bought_for(operation, record), text, now_ns / NS_PER_SECOND,
+                        arena, ground);
     }
     for (size_t i = 0; i < text.bytes; i++) {
         if (text.at[i] < 0x21 || text.at[i] > 0x7e) {
@@ -239,7 +281,13 @@ static enum bk_err status_pending(struct store_txn *txn, const struct operation 
 static enum bk_err add(struct apply *apply, struct operation *operation)
 {
     operation->created_ns = operation->updated_ns = operation->due_ns = apply->options->now_ns;
-    enum bk_err err = operation_add(apply->txn, operation);
+    struct buf former;
+    buf_init(&former, 2 * SEAL_VALUE_BYTES_MAX);
+    enum bk_err err =
+        operation->intent == PROVIDER_HOOK_REMOVE ? former_note(apply, operation) : BK_OK;
+    err = err == BK_OK ? former_seal(apply, operation, &former) : err;
+    err = err == BK_OK ? operation_add(apply->txn, operation) : err;
+    buf_fini(&former);
     if (err == BK_OK && operation->intent != PROVIDER_HOOK_REMOVE) {
         err = status_pending(apply->txn, operation);
     }
@@ -314,6 +362,21 @@ static struct slice place_of(const struct operation *operation, struct arena *ar
     return told ? place : SLICE_EMPTY;
 }
 
+/* The provider's id of a source's hook, as far as it is known. */
+static struct slice known_hook(struct apply *apply, const uint8_t source_id[16])
+{
+    struct json_tree tree;
+    struct slice id = SLICE_EMPTY;
+    json_tree_init(&tree);
+    yyjson_mut_val *status = read_status(apply->txn, source_id, &tree);
+    yyjson_mut_val *hook = status ? yyjson_mut_obj_get(status, "hookId") : NULL;
+    if (yyjson_mut_is_str(hook)) {
+        id = apply_keep(apply, json_text(hook));
+    }
+    json_tree_fini(&tree);
+    return id;
+}
+
 /* What was made for the source where its integration led before, goes on its own account. */
 static enum bk_err leave_old_place(struct apply *apply, const uint8_t id[16],
                                    const struct operation *wanted)
@@ -322,21 +385,31 @@ static enum bk_err leave_old_place(struct apply *apply, const uint8_t id[16],
     struct operation before;
     json_tree_init(&tree);
     enum bk_err err = operation_find(apply->txn, id, PROVIDER_HOOK_ENSURE, &tree, &before);
-    if (err == BK_OK &&
-        !slice_equal(place_of(&before, apply->arena), place_of(wanted, apply->arena))) {
-        struct operation removal = {.intent = PROVIDER_HOOK_REMOVE,
-                                    .kind = before.kind,
-                                    .canvas = before.canvas,
-                                    .name = before.name,
-                                    .integration_canvas = before.integration_canvas,
-                                    .integration = before.integration,
-                                    .provider = before.provider,
-                                    .facts = before.facts};
-        hub_id_make(removal.object);
+    if (err != BK_OK) {
+        json_tree_fini(&tree);
+        return err == BK_NOT_FOUND ? BK_OK : err;
+    }
+    struct operation removal = {.intent = PROVIDER_HOOK_REMOVE,
+                                .kind = before.kind,
+                                .canvas = before.canvas,
+                                .name = before.name,
+                                .integration_canvas = before.integration_canvas,
+                                .integration = before.integration,
+                                .provider = before.provider,
+                                .facts = before.facts,
+                                .in_doubt = before.in_doubt};
+    hub_id_make(removal.object);
+    removal.facts.hook_id = known_hook(apply, id);
+    bool made =
+        before.in_doubt || before.state == OPERATION_DONE || removal.facts.hook_id.bytes > 0;
+    err = made ? former_note(apply, &removal) : BK_OK;
+    bool left = removal.former_spec.bytes > 0 ||
+                !slice_equal(place_of(&before, apply->arena), place_of(wanted, apply->arena));
+    if (err == BK_OK && before.made && left) {
         err = add(apply, &removal);
     }
     json_tree_fini(&tree);
-    return err == BK_NOT_FOUND ? BK_OK : err;
+    return err;
 }
 
 static enum bk_err want_hook(struct apply *apply, const struct apply_work *work,
@@ -376,6 +449,7 @@ enum bk_err provider_work_source_changed(struct apply *apply, const struct apply
     if (apply->existed && old->integration.bytes > 0 && !same_hook(old, input)) {
         /* The old hook goes on its own account: the source has a new life. */
         err = hook_operation(apply, work, old, apply->id, PROVIDER_HOOK_REMOVE, &operation);
+        operation.facts.hook_id = known_hook(apply, apply->id);
         hub_id_make(operation.object);
         err = err == BK_OK ? add(apply, &operation) : err == BK_NOT_FOUND ? BK_OK : err;
     }
@@ -404,10 +478,66 @@ enum bk_err provider_work_source_removed(struct apply *apply, const struct apply
     enum bk_err err =
         hook_operation(apply, work, old, apply->old.id, PROVIDER_HOOK_REMOVE, &operation);
     if (err == BK_OK) {
+        operation.facts.hook_id = known_hook(apply, apply->old.id);
         err = add(apply, &operation);
     }
     key_status(&key, apply->old.id);
     return err == BK_OK ? store_delete(apply->txn, key_slice(&key)) : err;
+}
+
+struct waiting_removals {
+    uint64_t after;
+    unsigned count;
+    uint64_t numbers[64];
+};
+
+static bool take_removal(void *context, const struct operation_waiting *waiting)
+{
+    struct waiting_removals *found = context;
+    found->after = waiting->number;
+    if (waiting->state != OPERATION_DONE && waiting->intent == PROVIDER_HOOK_REMOVE) {
+        found->numbers[found->count++] = waiting->number;
+    }
+    return found->count < bk_array_length(found->numbers);
+}
+
+/* As another operation: one that is under way finds its record gone, and ends. */
+static enum bk_err removal_stays(struct apply *apply, uint64_t number)
+{
+    struct slice bytes;
+    struct json_tree tree;
+    struct operation removal;
+    json_tree_init(&tree);
+    enum bk_err err = operation_get(apply->txn, number, &bytes);
+    if (err == BK_OK) {
+        err = operation_decode(bytes, &tree, &removal);
+    }
+    if (err == BK_OK && removal.former_spec.bytes == 0) {
+        removal.step = SLICE_EMPTY;
+        removal.state = OPERATION_PENDING;
+        removal.attempts = 0;
+        err = add(apply, &removal);
+    }
+    json_tree_fini(&tree);
+    return err == BK_CORRUPT || err == BK_NOT_FOUND ? BK_OK : err;
+}
+
+/* What waits to be removed stands where the integration led until now. */
+static enum bk_err removals_stay(struct apply *apply, const struct apply_work *work)
+{
+    struct waiting_removals found = {.after = 0};
+    uint64_t last = 0;
+    enum bk_err err = store_number(apply->txn, KEY_OPERATION_NUMBER, &last);
+    do {
+        found.count = 0;
+        err = err == BK_OK ? operations_waiting(apply->txn, work->canvas, work->name, found.after,
+                                                take_removal, &found)
+                           : err;
+        for (unsigned i = 0; err == BK_OK && i < found.count && found.numbers[i] <= last; i++) {
+            err = removal_stays(apply, found.numbers[i]);
+        }
+    } while (err == BK_OK && found.count == bk_array_length(found.numbers) && found.after < last);
+    return err;
 }
 
 enum bk_err provider_work_integration_changed(struct apply *apply, const struct apply_work *work)
@@ -421,8 +551,11 @@ enum bk_err provider_work_integration_changed(struct apply *apply, const struct 
         integration->provider &&
         (integration->auth == INTEGRATION_AUTH_TOKEN || integration->auth == INTEGRATION_AUTH_APP ||
          integration->auth == INTEGRATION_AUTH_OIDC || integration->auth == INTEGRATION_AUTH_BASIC);
-    enum bk_err err =
-        apply->existed ? provider_work_credential_changed(apply, work->canvas, work->name) : BK_OK;
+    enum bk_err err = work->moved ? removals_stay(apply, work) : BK_OK;
+    if (err == BK_OK && apply->existed) {
+        app_token_drop(&apply->hub->app_tokens, apply->id); /* it was bought at the old address */
+        err = provider_work_credential_changed(apply, work->canvas, work->name);
+    }
     if (err != BK_OK) {
         return err;
     }
@@ -692,6 +825,11 @@ enum bk_err provider_work_load(void *context, struct store_txn *txn,
                                             .facts = operation->facts};
     enum bk_err err = hub_record(txn, RESOURCE_INTEGRATION, operation->integration_canvas,
                                  operation->integration, &record);
+    bool former = operation->former_spec.bytes > 0;
+    if (err == BK_NOT_FOUND && former) {
+        record = (struct record){.spec = SLICE_EMPTY};
+        err = BK_OK;
+    }
     if (err == BK_NOT_FOUND && operation->intent == PROVIDER_HOOK_REMOVE) {
         snprintf(ret_ground->why, sizeof ret_ground->why,
                  "integration \"%.*s\" is gone: remove the hook to %.*s by hand",
@@ -700,7 +838,7 @@ enum bk_err provider_work_load(void *context, struct store_txn *txn,
         return BK_INVALID;
     }
     if (err == BK_OK) {
-        err = integration_view_open(record.spec, &view);
+        err = integration_view_open(former ? operation->former_spec : record.spec, &view);
     }
     if (err != BK_OK) {
         return err;
@@ -753,7 +891,8 @@ enum bk_err provider_work_logged_in(void *context, const struct operation *opera
     enum bk_err err = store_read(hub->store, &txn);
     if (err == BK_OK) {
         if (integration_of(txn, operation, &record) == BK_OK) {
-            app_token_keep(&hub->app_tokens, record.id, text, expires_ns / NS_PER_SECOND);
+            app_token_keep(&hub->app_tokens, bought_for(operation, &record), text,
+                           expires_ns / NS_PER_SECOND);
         }
         store_read_end(txn);
     }
@@ -859,6 +998,25 @@ static enum bk_err settle_post(struct store_txn *txn, const struct operation *op
                : err;
 }
 
+/* The old and the new address may be the same server's: what was removed there is made again. */
+static enum bk_err look_again(struct store_txn *txn, const struct operation *removal)
+{
+    struct record record;
+    struct json_tree tree;
+    struct operation ensure;
+    json_tree_init(&tree);
+    enum bk_err err =
+        hub_record(txn, RESOURCE_EVENT_SOURCE, removal->canvas, removal->name, &record);
+    if (err == BK_OK) {
+        err = operation_find(txn, record.id, PROVIDER_HOOK_ENSURE, &tree, &ensure);
+    }
+    if (err == BK_OK) {
+        err = operation_make_due(txn, ensure.number, removal->updated_ns);
+    }
+    json_tree_fini(&tree);
+    return err == BK_NOT_FOUND ? BK_OK : err;
+}
+
 enum bk_err provider_work_settle(void *context, struct store_txn *txn,
                                  const struct operation *operation)
 {
@@ -866,12 +1024,15 @@ enum bk_err provider_work_settle(void *context, struct store_txn *txn,
     if (operation->intent == PROVIDER_POST) {
         return settle_post(txn, operation);
     }
+    if (operation->former_spec.bytes > 0 && operation->state == OPERATION_DONE) {
+        return look_again(txn, operation);
+    }
     struct slice value;
     struct key key;
     struct record record;
     if (operation->fault == PROVIDER_FAULT_AUTH &&
         integration_of(txn, operation, &record) == BK_OK) {
-        app_token_drop(&hub->app_tokens, record.id);
+        app_token_drop(&hub->app_tokens, bought_for(operation, &record));
     }
     key_id(&key, operation->object);
     enum bk_err err = store_get(txn, key_slice(&key), &value);

@@ -98,6 +98,12 @@ static int compare_works(const void *a, const void *b)
     return order ? order : (left > right) - (left < right);
 }
 
+struct slice apply_keep(struct apply *apply, struct slice text)
+{
+    const char *copy = arena_copy(apply->arena, text.at, text.bytes);
+    return slice_of(copy, copy ? text.bytes : 0);
+}
+
 struct apply_work *apply_find_work(const struct apply *apply, enum resource_kind kind,
                                    struct slice canvas, struct slice name)
 {

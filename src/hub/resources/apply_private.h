@@ -11,6 +11,15 @@
 #include "hub/hub_private.h"
 #include "hub/resources/apply.h"
 
+/* An Integration as it was before the set, where that led elsewhere (operations/provider_work.c).
+ */
+struct apply_former {
+    bool known; /* looked up */
+    bool left;  /* its API is elsewhere now */
+    bool by_person;
+    struct slice spec, base, url, credential; /* in the outcome's arena */
+};
+
 /* One object of the set on its way into the store, or out of it. */
 struct apply_work {
     const struct resource_document *document; /* NULL: to be deleted */
@@ -25,7 +34,8 @@ struct apply_work {
     struct slice path;      /* in the outcome's arena */
     bool users_indifferent; /* who refers to it need not be compiled anew (set by its index) */
     bool moved, retyped;    /* an Integration with another address, or of another type */
-    bool waits;             /* to be deleted, but not yet (apply_delete.c) */
+    struct apply_former former;
+    bool waits; /* to be deleted, but not yet (apply_delete.c) */
 };
 
 /* An object to be deleted, as somebody named it. */
@@ -118,6 +128,8 @@ struct apply {
 __attribute__((format(printf, 5, 6))) void apply_wrong(struct apply *apply, struct apply_work *work,
                                                        struct json_place place, const char *field,
                                                        const char *format, ...);
+/* A copy in the outcome's arena; empty without memory. */
+struct slice apply_keep(struct apply *apply, struct slice text);
 /* The whole set fails with err; the first message stays. */
 __attribute__((format(printf, 3, 4))) enum bk_err apply_fail(struct apply *apply, enum bk_err err,
                                                              const char *format, ...);
