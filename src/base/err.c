@@ -38,7 +38,11 @@ enum bk_err bk_err_from_errno(int errno_value)
     case 0: return BK_OK;
     case EAGAIN: case EINTR: return BK_AGAIN;
     case EINVAL: return BK_INVALID;
-    case ENOENT: return BK_NOT_FOUND;
+    case ENOENT:
+    case ENOTDIR:
+        return BK_NOT_FOUND;
+    case EISDIR:
+        return BK_DIRECTORY;
     case EEXIST: return BK_EXISTS;
     case EPERM: case EACCES: return BK_PERMISSION;
     case EPIPE: case ECONNRESET: return BK_RESET;

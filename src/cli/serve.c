@@ -249,6 +249,11 @@ static bool read_addresses(struct serve *serve)
     }
     format_address(&serve->control.listen, serve->listen_text);
     format_address(&serve->control.admin_listen, serve->admin_text);
+    if (strcmp(serve->listen_text, serve->admin_text) == 0) {
+        cli_usage("--listen and --admin are both %s; hooks and API need a port each",
+                  serve->listen_text);
+        return false;
+    }
     const char *url = option_text(&serve->options, "public-url");
     if (url && !valid_url(url)) {
         cli_usage("--public-url \"%s\" is no http:// or https:// URL", url);

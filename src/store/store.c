@@ -107,7 +107,12 @@ static enum bk_err open_env(struct store *store, const char *path, char *ret_why
         store->map_bytes = info.me_mapsize;
     }
     if (code != 0) {
-        return refuse(ret_why, error_of(code), path, "cannot open the store", mdb_strerror(code));
+        bool damaged = code == MDB_INVALID || code == MDB_CORRUPTED || code == MDB_PAGE_NOTFOUND;
+        return refuse(ret_why, error_of(code), path, "cannot open the store",
+                      damaged ? "it is damaged; put a copy of the data directory in its place"
+                      : code == ENOMEM
+                          ? "no memory for its map; is the address space limited (ulimit -v)?"
+                          : mdb_strerror(code));
     }
     return BK_OK;
 }

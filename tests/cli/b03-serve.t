@@ -25,6 +25,15 @@ with tempfile.TemporaryDirectory() as base:
     for url in ('foo', 'http://', 'https:///x', 'http://a b', 'http://a/?q=', 'http://' + 'a' * 600):
         refused(['serve', '--data', os.path.join(base, 'd'), '--public-url', url], '--public-url')
     refused(['serve', '--data', file], 'file of this name')
+    refused(['serve', '--data', file + '/below'], 'cannot be made: not found')
+    refused(['serve', '--data', os.path.join(base, 'd'), '--config', base], 'is a directory')
+    refused(['serve', '--data', os.path.join(base, 'd'), '--tls-cert', base, '--tls-key', base], 'is a directory')
+    refused(['serve', '--data', os.path.join(base, 'd'), '--listen', '127.0.0.1:1234', '--admin', '127.0.0.1:1234'], '--listen and --admin are both 127.0.0.1:1234')
+    os.makedirs(os.path.join(base, 'torn', 'state'))
+    with open(os.path.join(base, 'torn', 'state', 'data.mdb'), 'wb') as f:
+        f.write(b'x' * 8192)
+    refused(['serve', '--data', os.path.join(base, 'torn'), '--listen', '127.0.0.1:%d' % free_port(), '--admin', '127.0.0.1:%d' % free_port()],
+            'it is damaged; put a copy')
 
     config = os.path.join(base, 'serve.yaml')
 
