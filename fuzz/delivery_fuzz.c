@@ -3,7 +3,7 @@
  * any bytes injects nothing; Retry-After and attempts of any bytes stay in bounds. */
 #include "base/assert.h"
 #include "http/parse.h"
-#include "hub/deliveries/attempt.h"
+#include "hub/events/attempt.h"
 #include "hub/deliveries/request.h"
 #include "hub/deliveries/retry.h"
 

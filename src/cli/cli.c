@@ -1,5 +1,6 @@
 #include "cli/commands.h"
 
+#include "base/nearest.h"
 #include "base/buf.h"
 #include "cli/print.h"
 
@@ -180,7 +181,7 @@ int cli_unknown_command(const char *name)
         names[i] = cli_commands[i].name;
     }
     names[COMMAND_COUNT] = NULL;
-    const char *near = option_nearest(name, names);
+    const char *near = nearest_word(slice_str(name), names);
     if (near != NULL) {
         return cli_usage("there is no command %s; did you mean %s?", name, near);
     }

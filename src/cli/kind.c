@@ -1,5 +1,6 @@
 #include "cli/kind.h"
 
+#include "base/nearest.h"
 #include "base/assert.h"
 #include "cli/cli.h"
 #include "cli/remote.h"
@@ -49,7 +50,7 @@ const char *kind_plural(const char *text, bool *ret_in_canvas)
         }
     }
     const char *near = ending_in(text);
-    near = near ? near : option_nearest(text, resource_kind_names);
+    near = near ? near : nearest_word(slice_str(text), resource_kind_names);
     cli_usage("there is no kind %s; %s%s%s", text,
               near ? "did you mean " : "there are Entry, Operation, Token, " RESOURCE_KINDS,
               near ? near : "", near ? "?" : "");

@@ -1,5 +1,6 @@
 #include "cli/option.h"
 
+#include "base/nearest.h"
 #include "base/assert.h"
 #include "base/ct.h"
 #include "base/json.h"
@@ -219,51 +220,6 @@ static bool set_value(struct options *options, unsigned index, enum option_sourc
 
 /* ---- command line */
 
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[64];
-    size_t a_bytes = strlen(a);
-    size_t b_bytes = strlen(b);
-    if (a_bytes >= 64 || b_bytes >= 64) {
-        return SIZE_MAX;
-    }
-    for (size_t j = 0; j <= b_bytes; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 1; i <= a_bytes; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_bytes; j++) {
-            size_t best =
-                diagonal + (ascii_lower((uint8_t)a[i - 1]) != ascii_lower((uint8_t)b[j - 1]));
-            diagonal = row[j];
-            best = row[j] + 1 < best ? row[j] + 1 : best;
-            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-            row[j] = best;
-        }
-    }
-    return row[b_bytes];
-}
-
-const char *option_nearest(const char *word, const char *const *candidates)
-{
-    const char *nearest = NULL;
-    size_t word_bytes = strlen(word);
-    size_t best =
-        word_bytes < 4 ? 2 : word_bytes / 3 + 2; /* anything further is no spelling mistake */
-    for (; *candidates != NULL; candidates++) {
-        size_t far = distance(word, *candidates);
-        if (word_bytes >= 3 && strncmp(*candidates, word, word_bytes) == 0) {
-            far = 1; /* a beginning of the name */
-        }
-        if (far < best) {
-            best = far;
-            nearest = *candidates;
-        }
-    }
-    return nearest;
-}
-
 static bool unknown_option(struct options *options, const char *argument, size_t name_bytes)
 {
     const char *names[OPTIONS_MAX + 2];
@@ -277,7 +233,7 @@ static bool unknown_option(struct options *options, const char *argument, size_t
     names[count] = NULL;
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)(name_bytes < 60 ? name_bytes : 60), argument);
-    const char *near = option_nearest(name + strspn(name, "-"), names);
+    const char *near = nearest_word(slice_str(name + strspn(name, "-")), names);
     if (near != NULL && name[0] == '-' && name[1] == '-') {
         return fail(options, "unknown option %s; did you mean --%s?", name, near);
     }
@@ -562,7 +518,7 @@ static bool file_entry(struct options *options, const char *path, yyjson_mut_val
             }
         }
         names[count] = NULL;
-        const char *near = option_nearest(yyjson_mut_get_str(key), names);
+        const char *near = nearest_word(slice_str(yyjson_mut_get_str(key)), names);
         return fail(options, "%.150s:%u:%u: unknown setting %.60s%s%s%s", base_name(path),
                     place.line, place.column, yyjson_mut_get_str(key),
                     near ? "; did you mean " : "", near ? near : "", near ? "?" : "");

@@ -94,10 +94,6 @@ bool option_given(const struct options *options, const char *name);
 unsigned option_list_count(const struct options *options, const char *name);
 const char *option_list_at(const struct options *options, const char *name, unsigned index);
 
-/* The candidate (a NULL-terminated array) nearest to `word` by edit distance, or NULL when none is
- * near. */
-const char *option_nearest(const char *word, const char *const *candidates);
-
 /* "65536", "64K", "16MiB" …; false when malformed or over 2^63. */
 bool option_parse_bytes(const char *text, uint64_t *ret_bytes);
 

@@ -2,6 +2,7 @@
  */
 #include "cli/commands.h"
 
+#include "base/nearest.h"
 #include "cli/print.h"
 #include "providers/scheme.h"
 
@@ -144,7 +145,7 @@ static int unknown_type(const char *type)
         names[i] = scheme_row_name(scheme_row_at(i));
     }
     names[count] = NULL;
-    const char *near = option_nearest(type, names);
+    const char *near = nearest_word(slice_str(type), names);
     return near ? cli_usage("there is no provider %s; did you mean %s?", type, near)
                 : cli_usage("there is no provider %s; `becket providers` lists them", type);
 }

@@ -1,5 +1,6 @@
 #include "cli/signer.h"
 
+#include "base/nearest.h"
 #include "base/base64.h"
 #include "base/cidr.h"
 #include "base/ct.h"
@@ -126,7 +127,7 @@ static int unknown_type(const char *option, const char *type)
     }
     names[count++] = "generic";
     names[count] = NULL;
-    const char *near = option_nearest(type, names);
+    const char *near = nearest_word(slice_str(type), names);
     return cli_usage("--%s %s is not known%s%s%s", option, type,
                      near ? "; did you mean "
                           : "; for your own scheme there is "

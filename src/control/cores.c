@@ -1,5 +1,7 @@
 #include "control/control_private.h"
 
+#include "hub/resources/learn.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -28,7 +28,7 @@ enum journal_record_type {
     JOURNAL_ACCEPTED = 1,
     JOURNAL_REJECTED = 2,  /* quarantine: reason says why */
     JOURNAL_DUPLICATE = 3, /* head only; original says whose */
-    JOURNAL_ATTEMPT = 4    /* what a delivery came to (hub/deliveries/attempt.h), of `original` */
+    JOURNAL_ATTEMPT = 4    /* what a delivery came to (hub/events/attempt.h), of `original` */
 };
 
 enum {

@@ -31,7 +31,25 @@ my %library = (
     'ares.h'     => { net => 1 },
 );
 
-my (@up, @foreign, @unknown);
+# The folders of hub/, from the top; each sees itself, those in its own line and those in the lines below
+# (src/hub/README.md). Files of hub/ itself stand by their name.
+my @hub = (
+    [qw(operations people links resources)],
+    [qw(reactor)],
+    [qw(ingress)],
+    [qw(deliveries)],
+    [qw(events routes keys calls)],
+    [qw(hub hub_private metrics)],
+);
+# Headers of hub/ that are seen from below: words and data, no work.
+my %hub_words = map { ("hub/$_" => 1) } qw(
+    resources/resource.h resources/compile.h resources/audit.h resources/token.h operations/github_app.h
+    links/link_feed.h deliveries/flow.h deliveries/order.h);
+my %hub_line;
+$hub_line{$_->[1]} = $_->[0] for map { my $line = $_; map { [$line, $_] } @{ $hub[$line] } } 0 .. $#hub;
+sub hub_place { $_[0] =~ m{hub/(\w+)[/.]} ? $1 : '' }
+
+my (@up, @foreign, @unknown, %words_used);
 for my $file (project_files(qr{^src/.*\.[ch]$})) {
     my ($folder) = $file =~ m{^src/([^/]+)/};
     $folder //= 'main';
@@ -51,6 +69,13 @@ for my $file (project_files(qr{^src/.*\.[ch]$})) {
                 push @up, "$file:$line: \"$header\": write the folder" if $header =~ /\.h$/;
             } elsif (!$allowed{$target} && !$also{$folder}{$header}) {
                 push @up, "$file:$line: $folder must not see $header";
+            } elsif ($folder eq 'hub' && $target eq 'hub') {
+                my ($here, $there) = map { $hub_line{ hub_place($_) } } "$file", "src/$header";
+                push @unknown, "$file:$line: $header: a folder without a place in hub/ (tests/tidy/layers.t)"
+                    unless defined $here && defined $there;
+                next unless defined $here && defined $there && $there < $here;
+                $words_used{$header} = 1;
+                push @up, "$file:$line: $header is above it in hub/" unless $hub_words{$header};
             }
         } elsif (/^\s*#\s*include\s+<([^>]+)>/) {
             my $owners = $library{$1};
@@ -61,5 +86,6 @@ for my $file (project_files(qr{^src/.*\.[ch]$})) {
 }
 check('every folder of src/ has its layer', @unknown);
 check('include lines point down', @up);
+check('headers seen from below are', grep { !$words_used{$_} } sort keys %hub_words);
 check('libraries are seen only where they are wrapped', @foreign);
 done_testing();

@@ -234,15 +234,6 @@ static void test_file(void)
     options_fini(&options);
 }
 
-static void test_nearest(void)
-{
-    static const char *const names[] = {"EventSource", "Secret", "Canvas", NULL};
-    is_str(option_nearest("evensource", names), "EventSource");
-    is_str(option_nearest("secrets", names), "Secret");
-    ok(option_nearest("deployment", names) == NULL);
-    ok(option_nearest("", names) == NULL);
-}
-
 int main(void)
 {
     test_line();
@@ -250,6 +241,5 @@ int main(void)
     test_bytes();
     test_environment();
     test_file();
-    test_nearest();
     return done_testing();
 }

@@ -6,7 +6,7 @@
 #include "journal_world.h"
 
 #include "http/parse.h"
-#include "hub/deliveries/attempt.h"
+#include "hub/events/attempt.h"
 #include "hub/deliveries/deliver.h"
 #include "hub/deliveries/deliveries.h"
 #include "hub/deliveries/dispatch.h"

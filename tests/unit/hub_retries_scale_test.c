@@ -11,7 +11,7 @@
  * more. */
 #include "journal_world.h"
 
-#include "hub/deliveries/attempt.h"
+#include "hub/events/attempt.h"
 #include "hub/deliveries/deliver.h"
 #include "hub/deliveries/dispatch.h"
 #include "hub/deliveries/dispatch_private.h"

@@ -1,5 +1,5 @@
 /* Description: retry schedule, jitter, Retry-After, and attempts as bytes. */
-#include "hub/deliveries/attempt.h"
+#include "hub/events/attempt.h"
 #include "hub/deliveries/retry.h"
 
 #include "tap.h"

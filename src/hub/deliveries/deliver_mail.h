@@ -9,7 +9,7 @@
 #define BECKET_HUB_DELIVER_MAIL_H
 
 #include "base/list.h"
-#include "hub/deliveries/attempt.h"
+#include "hub/events/attempt.h"
 #include "ring/ring.h"
 
 struct deliver;

@@ -5,9 +5,9 @@
 #include "base/json.h"
 #include "base/time.h"
 #include "http/parse.h"
-#include "hub/deliveries/attempt.h"
+#include "hub/events/attempt.h"
 #include "hub/events/event_id.h"
-#include "hub/ingress/ingress.h"
+#include "hub/events/reason.h"
 #include "providers/scheme.h"
 
 #include <arpa/inet.h>
@@ -402,8 +402,8 @@ static void add_state(struct buf *json, const struct journal_entry *entry, const
     add_text(json, "state", slice_str(event_state_name(entry->type)));
     if (entry->type == JOURNAL_REJECTED) {
         enum scheme_verdict verdict = entry->reason;
-        bool known = verdict < SCHEME_VERDICT_COUNT, filtered = entry->reason == INGRESS_FILTERED;
-        bool failed = entry->reason == INGRESS_FILTER_FAILED;
+        bool known = verdict < SCHEME_VERDICT_COUNT, filtered = entry->reason == EVENT_FILTERED;
+        bool failed = entry->reason == EVENT_FILTER_FAILED;
         add_text(json, "reason",
                  slice_str(known      ? scheme_verdict_name(verdict)
                            : filtered ? "filtered"

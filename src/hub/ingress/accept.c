@@ -1,6 +1,7 @@
 #include "hub/ingress/accept.h"
 
 #include "base/time.h"
+#include "hub/events/reason.h"
 #include "hub/ingress/acknowledge.h"
 #include "hub/ingress/answer.h"
 #include "hub/ingress/counters.h"
@@ -11,13 +12,13 @@ uint16_t accept_reason(struct ingress *ingress, const struct intake *intake)
 {
     const struct source *source = intake->source;
     struct filter_event event;
-    uint16_t reason = INGRESS_FILTERED;
+    uint16_t reason = EVENT_FILTERED;
     if (source->event_count == 0) {
         return 0;
     }
     if (!ingress->filters &&
         filter_scratch_open(FILTER_SCRATCH_BYTES, &ingress->filters) != BK_OK) {
-        return INGRESS_FILTER_FAILED;
+        return EVENT_FILTER_FAILED;
     }
     filter_event_init(&event, ingress->filters, intake->message->head, intake->message->body,
                       intake->identity.type, SLICE_EMPTY);
@@ -26,7 +27,7 @@ uint16_t accept_reason(struct ingress *ingress, const struct intake *intake)
         if (result == FILTER_TRUE) {
             return 0;
         }
-        reason = result == FILTER_FAILED ? INGRESS_FILTER_FAILED : reason;
+        reason = result == FILTER_FAILED ? EVENT_FILTER_FAILED : reason;
     }
     return reason;
 }

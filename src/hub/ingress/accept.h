@@ -14,7 +14,7 @@
 enum http_outcome accept_event(struct ingress *ingress, struct http_exchange *exchange,
                                const struct intake *intake, bool dedupes);
 
-/* 0 = the source wants this event; else an enum ingress_reason. */
+/* 0 = the source wants this event; else an enum event_reason. */
 uint16_t accept_reason(struct ingress *ingress, const struct intake *intake);
 /* After a claim: the table may want to grow. */
 void accept_ask_for_growth(struct ingress *ingress);

@@ -10,6 +10,7 @@
 #include "hub/ingress/reject.h"
 #include "providers/batch.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* One frame has them all, so that a crash leaves all or none. What is beyond has to be split by who

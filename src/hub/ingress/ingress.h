@@ -55,12 +55,6 @@ struct ingress_config {
     void *context;
 };
 
-/* Why a genuine event is kept as rejected; in the record's `reason`, above every verdict. */
-enum ingress_reason {
-    INGRESS_FILTERED = 1000, /* no entry of spec.events takes it */
-    INGRESS_FILTER_FAILED    /* an expression failed, and no other entry takes it */
-};
-
 struct ingress {
     const struct ingress_config *config;
     struct ring *ring;

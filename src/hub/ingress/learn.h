@@ -1,8 +1,7 @@
 /* learn.h - a secret that the provider itself brings when it sets a hook up (Asana, Notion).
  *
- * Purpose     The ingress sees the handshake, the control thread stores the secret sealed in the
- *             source's record and compiles the source anew, and only then the handshake is
- *             answered.
+ * Purpose     The ingress sees the handshake, the control thread stores the secret
+ *             (resources/learn.h), and only then the handshake is answered.
  * Rules       Once: a source that has a secret, configured or learned, learns no other. To begin
  *             anew, delete the source and make it again.
  * Threads     struct learn_request: made by a reactor, taken to the control thread and back by
@@ -11,7 +10,7 @@
 #ifndef BECKET_HUB_LEARN_H
 #define BECKET_HUB_LEARN_H
 
-#include "hub/hub.h"
+#include "base/err.h"
 #include "ring/ring.h"
 
 #define LEARN_SECRET_BYTES_MAX 256U
@@ -27,11 +26,5 @@ struct learn_request {
     uint16_t secret_bytes;
     uint8_t secret[LEARN_SECRET_BYTES_MAX]; /* whoever frees the request wipes it */
 };
-
-/* Control thread. BK_EXISTS: it has one; BK_NOT_FOUND: no such source, or not of a type that
- * learns.
- */
-enum bk_err hub_learn(struct hub *hub, uint64_t source, struct slice secret,
-                      int64_t now_ns) BK_MUST_CHECK;
 
 #endif

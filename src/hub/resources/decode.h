@@ -6,6 +6,7 @@
 #ifndef BECKET_HUB_DECODE_H
 #define BECKET_HUB_DECODE_H
 
+#include "base/nearest.h"
 #include "hub/resources/resource.h"
 
 struct decoder {
@@ -48,9 +49,6 @@ bool decode_number(struct decoder *decoder, const struct decode_object *object, 
 /* Text ("300s") or a number of seconds. *ret_text is what to keep. False when absent or wrong. */
 bool decode_duration(struct decoder *decoder, const struct decode_object *object, const char *name,
                      int64_t min_ns, int64_t max_ns, int64_t *ret_ns, struct slice *ret_text);
-
-/* The word of the list nearest to `text`, or NULL when none is near. */
-const char *decode_nearest(struct slice text, const char *const *words);
 
 /* {value: …} or {valueFrom: {secret: {name, key}}}. */
 void decode_secret_source(struct decoder *decoder, const struct decode_object *item,

@@ -44,7 +44,7 @@ static void decode_type(struct decoder *decoder, const struct decode_object *spe
         names[count] = providers[count]->name;
     }
     names[count] = NULL;
-    const char *nearest = decode_nearest(type, names);
+    const char *nearest = nearest_word(type, names);
     decode_wrong(decoder, spec, "type", "no integration of this type is available%s%s%s",
                  nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
 }

@@ -48,7 +48,7 @@ static void decode_type(struct decoder *decoder, const struct decode_object *spe
     }
     names[count++] = "generic";
     names[count] = NULL;
-    const char *nearest = decode_nearest(type, names);
+    const char *nearest = nearest_word(type, names);
     decode_wrong(decoder, spec, "type", "this version knows no provider of this name%s%s%s",
                  nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
     source->type = SLICE_EMPTY;

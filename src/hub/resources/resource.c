@@ -204,7 +204,7 @@ static bool decode_kind(struct decoder *decoder, const struct decode_object *roo
         return false;
     }
     if (!resource_kind_find(text, ret_kind)) {
-        const char *nearest = decode_nearest(text, resource_kind_names);
+        const char *nearest = nearest_word(text, resource_kind_names);
         decode_wrong(decoder, root, "kind", "unknown kind; %s%s%s",
                      nearest ? "did you mean " : "there are " RESOURCE_KINDS,
                      nearest ? nearest : "", nearest ? "?" : "");
@@ -264,7 +264,7 @@ static void decode_known_root(struct decoder *decoder, const struct decode_objec
     yyjson_mut_obj_foreach(root->value, index, max, key, item)
     {
         struct slice name = json_text(key);
-        const char *nearest = decode_nearest(name, known);
+        const char *nearest = nearest_word(name, known);
         (void)item;
         if (is_one_of(name, known)) {
             continue;

@@ -1,7 +1,7 @@
 /* filter_compile.c - from an expression's text to its program: lexer and precedence climbing in one
  * pass, each operator written out as soon as its operands are. Contract in routes/filter.h. */
 #include "base/assert.h"
-#include "hub/resources/decode.h"
+#include "base/nearest.h"
 #include "hub/routes/filter_private.h"
 
 #include <errno.h>
@@ -805,7 +805,7 @@ static void parse_all(struct compile *compile, bool want_bool)
     enum known known = parse(compile, 0);
     if (!compile->failed && compile->token.kind != TOKEN_END) {
         const char *nearest = compile->token.kind == TOKEN_NAME
-                                  ? decode_nearest(compile->token.text, words)
+                                  ? nearest_word(compile->token.text, words)
                                   : NULL;
         wrong(compile, compile->token.at, "expected an operator or the end, found %s%s%s%s",
               token_name(compile, text), nearest ? "; did you mean " : "", nearest ? nearest : "",

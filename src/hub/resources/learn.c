@@ -1,4 +1,4 @@
-#include "hub/ingress/learn.h"
+#include "hub/resources/learn.h"
 
 #include "base/assert.h"
 #include "base/log.h"

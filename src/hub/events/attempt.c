@@ -1,4 +1,4 @@
-#include "hub/deliveries/attempt.h"
+#include "hub/events/attempt.h"
 
 #include "base/assert.h"
 
