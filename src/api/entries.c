@@ -26,6 +26,10 @@ enum api_step api_entries_get(struct api_call *call)
 {
     enum bk_err err = entries_get_json(call->api->hub, call->segment, slice_str(call->token.canvas),
                                        &call->response->body);
+    if (err == BK_NOT_FOUND) {
+        return api_error(call, 404, "not_found", "there is no entry %.*s", (int)call->segment.bytes,
+                         (const char *)call->segment.at);
+    }
     return err == BK_OK ? api_json(call, 200) : api_fail(call, err, "entry");
 }
 

@@ -3,6 +3,7 @@
 
 #include "cli/files.h"
 #include "cli/remote.h"
+#include "hub/resources/resource.h"
 
 #define PRUNE_OPTION                                                                               \
     {                                                                                              \
@@ -144,6 +145,32 @@ static int show_applied(const struct options *options, yyjson_mut_val *answer, b
     return diff && option_flag(options, "exit-code") && differing != 0 ? CLI_FAILED : CLI_DONE;
 }
 
+#define CANVASES_NOTED 4U
+
+/* Is each canvas that something was put into there? Its name may be mistyped. */
+static void note_canvases(struct remote *remote, yyjson_mut_val *results)
+{
+    char seen[CANVASES_NOTED][NAME_BYTES_MAX + 1];
+    size_t i, count, known = 0;
+    yyjson_mut_val *result;
+    yyjson_mut_arr_foreach(results, i, count, result)
+    {
+        struct slice canvas = text_at(result, "canvasId");
+        bool again = canvas.bytes == 0 || canvas.bytes > NAME_BYTES_MAX ||
+                     slice_equal(canvas, SLICE(RESOURCE_CANVAS_DEFAULT)) ||
+                     known == CANVASES_NOTED ||
+                     slice_equal(text_at(result, "action"), SLICE("deleted"));
+        for (size_t k = 0; !again && k < known; k++) {
+            again = slice_equal(canvas, slice_str(seen[k]));
+        }
+        if (!again) {
+            snprintf(seen[known], sizeof seen[known], "%.*s", (int)canvas.bytes,
+                     (const char *)canvas.at);
+            remote_note_canvas(remote, seen[known++]);
+        }
+    }
+}
+
 static int apply_files(const struct options *options, struct files *files, bool diff)
 {
     struct remote remote;
@@ -165,6 +192,9 @@ static int apply_files(const struct options *options, struct files *files, bool 
             code = files_invalid(files, &response);
         } else if (remote_json(&response, &tree)) {
             code = show_applied(options, tree.roots[0], diff, dry_run);
+            if (!dry_run && code == CLI_DONE) {
+                note_canvases(&remote, value_at(tree.roots[0], "results"));
+            }
         }
     }
     client_response_fini(&response);

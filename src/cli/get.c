@@ -51,7 +51,7 @@ static const char *columns_of(const char *plural)
             return known[i].columns;
         }
     }
-    return "NAME|UPDATED";
+    return "NAME!|UPDATED@?";
 }
 
 static void cell_time(struct table *table, struct slice rfc3339)
@@ -370,7 +370,7 @@ static void print_part(yyjson_mut_val *object, const char *heading, const char *
     buf_init(&yaml, 16U << 20);
     buf_init(&safe, 32U << 20);
     yaml_add_value(&yaml, part);
-    buf_printf(&safe, "\n%s\n", heading);
+    buf_printf(&safe, *heading ? "\n%s\n" : "%s\n", heading);
     struct slice rest = buf_slice(&yaml);
     while (rest.bytes != 0) {
         size_t bytes = slice_find(rest, '\n');
@@ -420,16 +420,23 @@ static int describe(struct remote *remote, const char *target, const char *plura
         remote_json(&response, &tree)) {
         yyjson_mut_val *object = tree.roots[0];
         struct slice kind = text_at(object, "kind"), name = text_at(object, "metadata.name");
+        bool enveloped = value_at(object, "metadata") != NULL;
+        bool token = strcmp(plural, "tokens") == 0;
+        kind = enveloped ? kind : token ? SLICE("Token") : SLICE("Entry");
+        name = enveloped ? name : text_at(object, token ? "name" : "id");
         struct buf title;
         buf_init(&title, 4096);
         buf_add_slice(&title, kind);
         buf_add_str(&title, kind.bytes != 0 ? " " : "");
-        buf_add_slice(&title, name.bytes != 0 ? name : text_at(object, "name"));
+        buf_add_slice(&title, name);
         print_line(buf_slice(&title));
         buf_fini(&title);
         print_part(object, "metadata", "metadata");
         print_part(object, "spec", "spec");
         print_part(object, "status", "status");
+        if (!enveloped) {
+            print_part(object, "", "");
+        }
         if (strcmp(plural, "event-sources") == 0) {
             print_recent(remote, object);
         }

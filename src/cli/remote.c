@@ -233,6 +233,16 @@ int remote_empty(struct remote *remote, const struct options *options, const cha
     return presence == THERE ? CLI_DONE : CLI_FAILED;
 }
 
+void remote_note_canvas(struct remote *remote, const char *canvas)
+{
+    if (look_for(remote, "canvases", canvas, NULL) == NOT_THERE) {
+        fprintf(stderr,
+                "note: there is no Canvas %s; what is in it is not listed until one is "
+                "applied (kind: Canvas)\n",
+                canvas);
+    }
+}
+
 void remote_nothing(const char *what, enum print_format format)
 {
     if (format == PRINT_TABLE) {

@@ -120,6 +120,8 @@ bool remote_note_source(struct remote *remote, const char *source, const char *c
  * "canvas", then the source (NULL = none was named). CLI_DONE, or CLI_FAILED after it was said that
  * there is no such thing, or the server could not be asked. */
 int remote_empty(struct remote *remote, const struct options *options, const char *source);
+/* Says on standard error when there is no such Canvas: what is in it is not listed. */
+void remote_note_canvas(struct remote *remote, const char *canvas);
 /* "no events" on standard error, where standard output has nothing for people. */
 void remote_nothing(const char *what, enum print_format format);
 

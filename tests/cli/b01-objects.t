@@ -205,6 +205,17 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
     code, out, err = server.cli('get', 'secrets', '--canvas', 'nowhere')
     ok(code == 1 and 'no Canvas nowhere' in err, 'a canvas that is not there')
 
+    # ---- a canvas that nobody declared, and what has no envelope
+    code, out, err = server.cli('apply', '-f', '-', stdin=SECRET_YAML.replace('name: hub', 'name: hub, canvasId: elswhere').encode())
+    ok(code == 0 and err.startswith('note: there is no Canvas elswhere') and err.count('\n') == 1, 'objects of no canvas: a note') or diag(err)
+    code, out, err = server.cli('apply', '-f', '-', stdin=b'kind: Canvas\nmetadata: {name: elswhere}\n')
+    is_equal((code, err), (0, ''), 'with it: no note')
+    ok(len(server.cli('get', 'secrets', '--canvas', 'elswhere')[1].splitlines()) == 2, 'and they are listed')
+    code, out, err = server.cli('describe', 'token', 'admin')
+    ok(code == 0 and out.startswith('Token admin\n') and 'role: admin' in out, 'describe token') or diag(out)
+    code, out, err = server.cli('describe', 'entry', '0123')
+    is_equal((code, err), (1, 'becket: there is no entry 0123\n'), 'describe of an entry that is not there')
+
     # ---- tokens
     code, token, err = server.cli('token', 'create', 'ci')
     ok(code == 0 and token.startswith('bkt_') and 'only time' in err, 'token create')
