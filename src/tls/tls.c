@@ -12,6 +12,10 @@
 #define CLIENT_OUT_BYTES BR_SSL_BUFSIZE_OUTPUT
 #define SERVER_OUT_BYTES (4096U + 85U)
 
+#define RECORD_HEAD_BYTES 5U
+#define RECORD_ALERT      21
+#define ALERT_FATAL       2U
+
 struct tls {
     union {
         br_ssl_engine_context engine; /* the first member of both */
@@ -35,7 +39,9 @@ struct tls {
     enum bk_err err;
     uint8_t offered_bytes;
     uint8_t offered[32];
-    uint8_t alert[7]; /* a record; zeros: none */
+    uint8_t alert[64];       /* room for a sealed record with … */
+    const uint8_t *alert_at; /* … the alert that we have for the peer; NULL: none */
+    size_t alert_bytes;
     char why[TLS_WHY_BYTES];
     struct tls_chain chain;
     uint8_t buffers[]; /* in, then out */
@@ -531,6 +537,34 @@ static uint8_t alert_for(const struct tls *tls, int error)
     case BR_ERR_UNSUPPORTED_VERSION:
     case BR_ERR_BAD_VERSION:
         return BR_ALERT_PROTOCOL_VERSION;
+    case BR_ERR_UNKNOWN_TYPE:
+    case BR_ERR_UNEXPECTED:
+    case BR_ERR_BAD_CCS:
+        return BR_ALERT_UNEXPECTED_MESSAGE;
+    case BR_ERR_BAD_LENGTH: /* too long, or too short for what is added to a sealed one */
+        return tls->u.engine.incrypt ? BR_ALERT_BAD_RECORD_MAC : BR_ALERT_RECORD_OVERFLOW;
+    case BR_ERR_TOO_LARGE:
+        return BR_ALERT_RECORD_OVERFLOW;
+    case BR_ERR_BAD_MAC:
+        return BR_ALERT_BAD_RECORD_MAC;
+    case BR_ERR_BAD_PARAM: /* an element beyond its end */
+    case BR_ERR_BAD_ALERT:
+    case BR_ERR_BAD_HANDSHAKE:
+    case BR_ERR_OVERSIZED_ID:
+    case BR_ERR_BAD_SNI:
+    case BR_ERR_BAD_HELLO_DONE:
+        return BR_ALERT_DECODE_ERROR;
+    case BR_ERR_BAD_CIPHER_SUITE:
+    case BR_ERR_BAD_COMPRESSION:
+    case BR_ERR_BAD_FRAGLEN:
+    case BR_ERR_RESUME_MISMATCH:
+    case BR_ERR_INVALID_ALGORITHM:
+        return BR_ALERT_ILLEGAL_PARAMETER;
+    case BR_ERR_EXTRA_EXTENSION:
+        return BR_ALERT_UNSUPPORTED_EXTENSION;
+    case BR_ERR_BAD_FINISHED:
+    case BR_ERR_BAD_SIGNATURE:
+        return BR_ALERT_DECRYPT_ERROR;
     default:
         return tls->err == BK_UNAUTHENTICATED && error != BR_ERR_NO_CLIENT_AUTH
                    ? BR_ALERT_BAD_CERTIFICATE
@@ -538,20 +572,27 @@ static uint8_t alert_for(const struct tls *tls, int error)
     }
 }
 
-/* BearSSL ends most failures without a word; as long as nothing is encrypted we can say it. */
+/* BearSSL ends most failures without a word. Its engine makes no records any more, but what seals
+ * them still works. */
 static void make_alert(struct tls *tls, int error)
 {
-    bool clear = tls->u.engine.out.vtable == &br_sslrec_out_clear_vtable;
-    if (!tls->open && clear && !tls->http && error < BR_ERR_RECV_FATAL_ALERT) {
-        uint8_t record[] = {21, 3, 3, 0, 2, 2, alert_for(tls, error)};
-        memcpy(tls->alert, record, sizeof record);
+    const br_sslrec_out_class **out = &tls->u.engine.out.vtable;
+    if (tls->http || error >= BR_ERR_RECV_FATAL_ALERT) {
+        return;
     }
+    size_t from = RECORD_HEAD_BYTES, to = sizeof tls->alert, bytes = 2;
+    (*out)->max_plaintext(out, &from, &to);
+    bk_assert(from + bytes <= to && to <= sizeof tls->alert);
+    tls->alert[from] = ALERT_FATAL;
+    tls->alert[from + 1] = alert_for(tls, error);
+    tls->alert_at = (*out)->encrypt(out, RECORD_ALERT, BR_TLS12, tls->alert + from, &bytes);
+    tls->alert_bytes = bytes;
 }
 
 const uint8_t *tls_last_words(const struct tls *tls, size_t *ret_bytes)
 {
-    *ret_bytes = tls->alert[0] ? sizeof tls->alert : 0;
-    return tls->alert[0] ? tls->alert : NULL;
+    *ret_bytes = tls->alert_bytes;
+    return tls->alert_at;
 }
 
 /* Fills err and why once, from BearSSL's number. */

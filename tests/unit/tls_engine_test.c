@@ -363,6 +363,88 @@ static void cut_without_goodbye(void)
     tls_server_give(server);
 }
 
+/* ---- alerts */
+
+/* The server's last words reach the client, which names the alert. */
+static void told(struct end *from, struct tls *to, int alert)
+{
+    size_t bytes;
+    const uint8_t *words = tls_last_words(from->tls, &bytes);
+    ok(words != NULL, "there are last words: %s", tls_why(from->tls));
+    if (words) {
+        struct end end = {.tls = to};
+        (void)give(&end, words, bytes);
+        ok(tls_why(to) && strstr(tls_why(to), alert == 20 ? "number 20" : "peer"), "%d: %s", alert,
+           tls_why(to));
+    }
+}
+
+/* What BearSSL ends without a word is told all the same, also when records are sealed. */
+static void sealed_alert(const char *server_name, const char *suite)
+{
+    struct tls_server *server = server_of(server_name, NULL);
+    struct tls_trust *trust = trust_of("ca.pem rsa_ca.pem");
+    struct tls *c = client_new(), *s = server_new();
+    tls_client_begin(c, trust, NULL, "a.example", NULL, NOW, entropy_a);
+    tls_server_begin(s, server, NOW, entropy_b);
+    struct end a = {.tls = c}, b = {.tls = s};
+    carry(&a, &b, 512);
+    is_str(tls_suite(s), suite);
+    say(c, "hello");
+    const uint8_t *at;
+    uint8_t copy[128];
+    size_t bytes = take(&a, &at);
+    ok(bytes < sizeof copy, "a short record");
+    memcpy(copy, at, bytes);
+    taken(&a, bytes);
+    copy[bytes - 1] ^= 1;
+    (void)give(&b, copy, bytes);
+    told(&b, c, 20);
+    tls_end(c);
+    tls_end(s);
+    free(c);
+    free(s);
+    tls_trust_close(trust);
+    tls_server_give(server);
+}
+
+static void clear_alert(const char *name, const void *record, size_t bytes, uint8_t alert)
+{
+    struct tls_server *server = server_of("server", NULL);
+    struct tls *s = server_new();
+    struct end b = {.tls = s};
+    size_t words_bytes;
+    tls_server_begin(s, server, NOW, entropy_b);
+    (void)give(&b, record, bytes);
+    const uint8_t *words = tls_last_words(s, &words_bytes);
+    uint8_t want[] = {21, 3, 3, 0, 2, 2, alert};
+    is_bytes(words, words_bytes, want, sizeof want, "%s", name);
+    tls_end(s);
+    free(s);
+    tls_server_give(server);
+}
+
+#define CLEAR_ALERT(name, record, alert) clear_alert((name), (record), sizeof(record) - 1, (alert))
+
+static void alerts(void)
+{
+    sealed_alert("server", "ECDHE-ECDSA-AES128-GCM-SHA256");
+    sealed_alert("server_rsa", "ECDHE-RSA-AES128-GCM-SHA256");
+    CLEAR_ALERT("a message at the wrong time", "\x16\3\3\0\4\x14\0\0\0", 10);
+    CLEAR_ALERT("a type nobody knows", "\x18\3\3\0\4\1\0\0\0", 10);
+    CLEAR_ALERT("an id that is too long",
+                "\x16\3\3\0\x2b\1\0\0\x27\3\3"
+                "01234567890123456789012345678901\x21"
+                "abcd",
+                50);
+    CLEAR_ALERT("suites beyond the hello's end",
+                "\x16\3\3\0\x2f\1\0\0\x2b\3\3"
+                "01234567890123456789012345678901\0"
+                "\0\xff\xc0\x2b\1\0\0\0",
+                50);
+    CLEAR_ALERT("a record that is too large", "\x16\3\3\xff\xff\1\0\0", 22);
+}
+
 /* ---- sessions */
 
 static bool session_try_at(struct tls_server *server, struct tls_trust *trust,
@@ -940,6 +1022,7 @@ int main(void)
     large();
     cut_everywhere();
     cut_without_goodbye();
+    alerts();
     sessions();
     refused();
     check_names();
