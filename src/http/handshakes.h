@@ -16,7 +16,7 @@
 #include "base/siphash.h"
 #include "ring/ring.h"
 
-#define HANDSHAKE_GROUPS 64U
+#define HANDSHAKE_GROUPS 256U
 
 struct handshake {
     struct list node; /* in its group, in order of their beginning; detached when over */

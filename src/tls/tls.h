@@ -175,8 +175,8 @@ bool tls_clean(const struct tls *tls);
 enum bk_err tls_err(const struct tls *tls);
 /* One line in words: "certificate expired on 2024-05-01", …; NULL = no error. Lives in `tls`. */
 const char *tls_why(const struct tls *tls);
-/* After a refusal: the alert that tells the peer, to be sent before the connection is closed, behind
- * what is on its way. NULL: there is nothing to say, or nobody who would understand. */
+/* After a refusal: the alert that tells the peer, to be sent before the connection is closed and
+ * behind what is on its way. NULL: there is nothing to say, or nobody who would understand. */
 const uint8_t *tls_last_words(const struct tls *tls, size_t *ret_bytes);
 /* Name of the suite, "ECDHE-RSA-AES128-GCM-SHA256"; "" before the handshake is done. */
 const char *tls_suite(const struct tls *tls);

@@ -112,8 +112,8 @@ class Broken(Exception):
 class Connection:
     """One keep-alive HTTP/1.1 connection, as little as possible between the test and the bytes."""
 
-    def __init__(self, port, timeout=10):
-        self.sock = socket.create_connection(('127.0.0.1', port), timeout=timeout)
+    def __init__(self, port, timeout=10, source=None):
+        self.sock = socket.create_connection(('127.0.0.1', port), timeout=timeout, source_address=source and (source, 0))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.rest = b''
 

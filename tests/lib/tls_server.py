@@ -21,8 +21,8 @@ def context(ca, cert=None, version=None):
 
 
 class Secure(Connection):
-    def __init__(self, port, ctx, name='localhost', timeout=10, session=None):
-        super().__init__(port, timeout)
+    def __init__(self, port, ctx, name='localhost', timeout=10, session=None, source=None):
+        super().__init__(port, timeout, source)
         self.sock = ctx.wrap_socket(self.sock, server_hostname=name, session=session)
 
 

@@ -100,7 +100,7 @@ static void test_groups(void)
     for (unsigned i = 0; i < HANDSHAKE_GROUPS; i++) {
         most = handshakes.groups[i].count > most ? handshakes.groups[i].count : most;
     }
-    ok(most < 60, "a thousand addresses lie in all groups, %u in the largest", most);
+    ok(most < 25, "a thousand addresses lie in all groups, %u in the largest", most);
     for (unsigned i = 0; i < 1000; i++) {
         handshake_end(&handshakes, &made[i]);
     }

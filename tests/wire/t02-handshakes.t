@@ -10,6 +10,9 @@ from certs import Certs
 from tls_server import *
 
 HANDSHAKES_MAX = 512  # of one core
+# Addresses are in one of 256 groups, by chance in one with a hostile one: so there are several.
+HEALTHY = ['127.0.0.%d' % i for i in (1, 2, 3)]
+HOSTILE = ['127.0.7.%d' % i for i in (1, 2, 3, 4)]
 NO_PORT_YET = 24      # IP_BIND_ADDRESS_NO_PORT
 KINDS = {'close': 'who close behind their hello', 'reset': 'who reset behind their hello',
          'read': 'who reset when they are answered', 'hold': 'who say nothing more'}
@@ -35,7 +38,7 @@ def stranger(port, number, data, lingers=False):
     sock = socket.socket()
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_IP, NO_PORT_YET, 1)
-    sock.bind(('127.0.7.%d' % (1 + number % 20), 0))
+    sock.bind((HOSTILE[number % len(HOSTILE)], 0))
     if not lingers:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
     try:
@@ -49,11 +52,11 @@ def stranger(port, number, data, lingers=False):
     return sock
 
 
-def timed(server):
+def timed(server, source=None):
     """Seconds for a new connection with its handshake and one request; None: it failed."""
     began = time.monotonic()
     try:
-        c = server.secure()
+        c = server.secure(source=source)
         status = c.request('GET', '/health/live').status
         c.close()
         return time.monotonic() - began if status == 200 else None
@@ -130,7 +133,7 @@ def latencies(server, seconds):
 
     def come():
         while time.monotonic() < end:
-            took = timed(server)
+            took = timed(server, HEALTHY[1])
             (lost if took is None else times['new']).append(took)
             time.sleep(0.01)
     asking = [threading.Thread(target=ask, args=('established', server.secure())),
@@ -162,15 +165,21 @@ with tempfile.TemporaryDirectory() as directory:
         # ---- half a hello, and nothing more: the oldest make room, and not for each other only
         silent = [stranger(server.port, i, HELLO[:40]) for i in range(HANDSHAKES_MAX)]
         time.sleep(0.3)
-        slow = Connection(server.port)  # from the address of the healthy ones
-        slow.send(HELLO[:40])
+        slow = [Connection(server.port, 5, source) for source in HEALTHY]
+        for c in slow:
+            c.send(HELLO[:40])
         silent += [stranger(server.port, i, HELLO[:40]) for i in range(HANDSHAKES_MAX)]
         took = timed(server)
         ok(took is not None and took < 2, 'beside 1024 who say nothing more: %.0f ms' % (1000 * (took or 0)))
-        slow.send(HELLO[40:])
-        slow.sock.settimeout(5)
-        ok(slow.sock.recv(1) == b'\x16', 'an older handshake of a small group goes on')
-        slow.close()
+        went_on = 0
+        for c in slow:
+            try:
+                c.send(HELLO[40:])
+                went_on += c.sock.recv(1) == b'\x16'
+            except OSError:
+                pass
+            c.close()
+        ok(went_on >= 2, 'older handshakes of small groups go on')
         ok('made room for others: too many handshakes at once' in server.log_text(), 'the log has it')
         gone = 0
         for sock in silent:
@@ -187,13 +196,13 @@ with tempfile.TemporaryDirectory() as directory:
         # ---- who waits for an answer
         flood = Flood(server.port, 'read', 1500)
         time.sleep(0.5)
-        times = [timed(server) for _ in range(10)]
+        times = [timed(server, HEALTHY[i % len(HEALTHY)]) for i in range(9)]
         began = time.monotonic()
         status = kept.request('GET', '/health/live').status
         beside = time.monotonic() - began
         flood.stop()
-        ok(None not in times and max(times) < 2, 'beside 1500 a second who go when they are answered: %s' %
-           percentiles([t for t in times if t is not None]))
+        served = [t for t in times if t is not None]
+        ok(len(served) >= 6 and max(served) < 2, 'beside 1500 a second who go when they are answered: %s' % percentiles(served))
         ok(status == 200 and beside < 1, 'and who was connected: %.1f ms' % (1000 * beside))
         is_equal(server.stop(), 0, 'and stops in order')
 
