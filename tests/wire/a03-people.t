@@ -83,7 +83,7 @@ with tempfile.TemporaryDirectory(prefix='becket-people-') as data, \
 
     server.apply(SETUP)
     code, out, err = server.cli('token', 'create', 'x', '--user', 'nobody')
-    ok(code == 1 and 'user' in err, 'a token of nobody: %s' % err.strip())
+    ok(code == 1 and 'no User' in err, 'a token of nobody: %s' % err.strip())
     ann, ben = cli_token('anns-laptop', '--role', 'write', '--user', 'ann'), cli_token('bens', '--role', 'write', '--user', 'ben')
     reader, chief = cli_token('anns-phone', '--user', 'ann'), cli_token('chief', '--role', 'admin', '--user', 'ann')
     machine = cli_token('ci', '--role', 'write')
