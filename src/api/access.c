@@ -4,6 +4,7 @@
 #include "base/hex.h"
 #include "base/time.h"
 #include "hub/hub_private.h"
+#include "hub/resources/token_use.h"
 
 /* ---- hosts and tokens */
 
@@ -137,7 +138,9 @@ static bool authenticate(struct api_call *call)
     if (!api_guard(call, err)) {
         return false;
     }
-    if (err != BK_OK) {
+    if (err == BK_OK) {
+        token_used(api->hub, &call->token, call->request->wall_ns);
+    } else {
         refuse_token(call, "this token is not valid; see `becket token list`");
     }
     return err == BK_OK;

@@ -185,9 +185,10 @@ static const struct schema schemas[] = {
                      "\"diff\":{\"type\":\"array\","
                      "\"items\":{\"type\":\"object\",\"properties\":{\"path\":" TEXT
                      ",\"before\":{},\"after\":{}}}},\"key\":" TEXT ",\"url\":" TEXT "}}}}}"},
-    {"Token", "{\"type\":\"object\",\"properties\":{\"id\":" TEXT ",\"name\":" NAME
-              ",\"role\":{\"enum\":[\"admin\",\"write\",\"read\"]},\"canvas\":" NAME
-              ",\"user\":" NAME ",\"last4\":" TEXT ",\"createdAt\":" TIME "}}"},
+    {"Token",
+     "{\"type\":\"object\",\"properties\":{\"id\":" TEXT ",\"name\":" NAME
+     ",\"role\":{\"enum\":[\"admin\",\"write\",\"read\"]},\"canvas\":" NAME ",\"user\":" NAME
+     ",\"last4\":" TEXT ",\"createdAt\":" TIME ",\"lastUsedAt\":" TIME "}}"},
     {"OidcRotated", "{\"type\":\"object\",\"properties\":{\"published\":{\"type\":\"integer\"},"
                     "\"signsInSeconds\":{\"type\":\"integer\"}}}"},
     {"TokenList", LIST_OF("Token")},

@@ -2,6 +2,7 @@
 
 #include "api/page.h"
 #include "hub/hub_private.h"
+#include "hub/resources/token_use.h"
 #include "base/base64.h"
 #include "base/ct.h"
 #include "base/hmac.h"
@@ -318,6 +319,7 @@ static bool session_lives(struct page *page, struct session *session)
         return false;
     }
     session->token = token;
+    token_used(page->call->api->hub, &token, now_ns);
     session->idle_ns = now_ns + IDLE_NS;
     if (session->idle_ns - session->kept_idle_ns > KEEP_NS) {
         session_store(page, session);

@@ -36,7 +36,7 @@ bool cli_begin(struct options *options, const struct option *table, int argc, ch
 /* A table of events out of their JSON. */
 void cli_print_events(yyjson_mut_val *events);
 /* The columns of a table of tokens, and a row of it. */
-#define CLI_TOKEN_COLUMNS "NAME!|ROLE|CANVAS|USER|ENDS WITH|CREATED@?"
+#define CLI_TOKEN_COLUMNS "NAME!|ROLE|CANVAS|USER|ENDS WITH|CREATED@?|USED@?"
 struct table;
 void cli_add_token(struct table *table, yyjson_mut_val *token);
 

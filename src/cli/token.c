@@ -64,7 +64,7 @@ static int create(struct remote *remote, const struct options *options, const ch
 
 void cli_add_token(struct table *table, yyjson_mut_val *token)
 {
-    char created[32];
+    char created[32], used[32] = "-";
     struct slice canvas = text_at(token, "canvas"), user = text_at(token, "user");
     print_time(text_at(token, "createdAt"), created);
     table_row(table);
@@ -74,6 +74,10 @@ void cli_add_token(struct table *table, yyjson_mut_val *token)
     table_cell(table, user.bytes > 0 ? user : SLICE("-"));
     table_cell(table, text_at(token, "last4"));
     table_cell(table, slice_str(created));
+    if (text_at(token, "lastUsedAt").bytes > 0) {
+        print_time(text_at(token, "lastUsedAt"), used);
+    }
+    table_cell(table, slice_str(used));
 }
 
 static int list(struct remote *remote, const struct options *options)

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "hub/calls/outbound.h"
+#include "hub/resources/token_use.h"
 
 #include <stdlib.h>
 
@@ -67,6 +68,7 @@ static uint64_t timed_step(struct control *control)
     int64_t next_ns = entries_run(control->entries, now_ns);
     next_ns = earlier(next_ns, outbox_run(control->outbox, now_ns));
     next_ns = earlier(next_ns, people_keeper_run(control->keeper, now_ns));
+    next_ns = earlier(next_ns, token_uses_run(control->hub, now_ns));
     next_ns = earlier(next_ns, operations_step(control, now_ns));
     if (next_ns == INT64_MAX) {
         return UINT64_MAX;

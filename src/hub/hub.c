@@ -317,6 +317,7 @@ void hub_close(struct hub *hub)
     store_close(hub->store);
     seal_fini(&hub->seal);
     free(hub->linked);
+    free(hub->token_uses);
     free(hub->public_url);
     free(hub->data_directory);
     free(hub);

@@ -29,6 +29,8 @@
  *            "c/c" "red\0" "ci", "c/u" "alice\0" "laptop", "c/a" "admin"
  *                                                       empty: tokens of a canvas, of a user, of
  *                                                       role admin that are good everywhere
+ *   "U/"     "U/" 16 bytes of a token's id              u64: when it was last used, to the hour
+ *                                                       (hub/resources/token_use.h)
  *            "m/tokens"                                 "1": "c/" has all tokens
  *            "m/audit"                                  u64: last number given to an audit record
  *   "a/"     "a/" u64 number                            an audit record, JSON
@@ -255,6 +257,12 @@ static inline void key_add_used(struct key *uses, uint8_t used_kind, struct slic
                                 struct slice used_name)
 {
     key_add_user(uses, used_kind, used_canvas, used_name);
+}
+
+static inline void key_token_use(struct key *key, const uint8_t id[16])
+{
+    key_start(key, 'U');
+    key_add(key, id, 16);
 }
 
 static inline void key_token(struct key *key, const uint8_t hash[32])

@@ -93,6 +93,21 @@ with Server(options=['--admin-host', 'admin.example, other.example', '--admin-ho
     code, out, err = server.cli('audit', '-o', 'json', '--token', robot)
     ok(code == 1 and 'admin' in err, 'and what it says without the role')
 
+    # ---- when each was last used: at most one write a token and hour, and not while somebody waits
+    tokens = lambda: {t['name']: t for t in ask(server, 'GET', '/api/v1/tokens').json['items']}
+    ask(server, 'POST', '/api/v1/tokens', b'{"name":"idle","role":"read"}', {'Content-Type': 'application/json'})
+    ok(when(lambda: 'lastUsedAt' in tokens()['robot'], 10), 'a token that was used says when')
+    ok('lastUsedAt' not in tokens()['idle'], 'one that was not does not')
+    first, written = tokens()['robot']['lastUsedAt'], lambda: os.stat(os.path.join(server.data, 'state', 'data.mdb')).st_mtime_ns
+    time.sleep(2.2)  # of `idle`, too
+    before = written()
+    ask(server, 'GET', '/api/v1/audit', token=robot)
+    time.sleep(2.5)
+    is_equal(tokens()['robot']['lastUsedAt'], first, 'it is not written anew with each use')
+    is_equal(written(), before, 'nothing is written for it')
+    code, out, err = server.cli('get', 'tokens')
+    ok('USED' in out.splitlines()[0], 'get tokens shows it: ' + out)
+
     # ---- wrong tokens are slowed down, and never shown
     codes = [server.api('GET', '/api/v1/tokens', token='bkt_' + PLANTED[4] + 'x' * 19).status for _ in range(25)]
     is_equal((codes[:20], codes[24]), ([401] * 20, 429), 'after 20 wrong tokens: wait')

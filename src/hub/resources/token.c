@@ -7,6 +7,7 @@
 #include "base/sha256.h"
 #include "base/time.h"
 #include "hub/hub_private.h"
+#include "hub/resources/token_use.h"
 #include "ring/file.h"
 #include "ring/ring.h"
 
@@ -58,7 +59,8 @@ static struct slice take_part(struct slice *rest)
     return part;
 }
 
-static enum bk_err decode_token(struct slice bytes, struct token_info *ret_info)
+static enum bk_err decode_token(struct store_txn *txn, struct slice bytes,
+                                struct token_info *ret_info)
 {
     if (bytes.bytes <= TOKEN_RECORD_BYTES) {
         return BK_CORRUPT;
@@ -75,6 +77,7 @@ static enum bk_err decode_token(struct slice bytes, struct token_info *ret_info)
         return BK_CORRUPT;
     }
     ret_info->role = (enum token_role)bytes.at[1];
+    ret_info->used_ns = token_use_get(txn, bytes.at + 2);
     hub_id_text(bytes.at + 2, ret_info->id);
     ret_info->created_ns = (int64_t)key_get_u64(bytes.at + 18);
     memcpy(ret_info->last4, bytes.at + 26, 4);
@@ -355,7 +358,7 @@ enum bk_err token_check(struct hub *hub, struct slice text, struct token_info *r
     }
     key_token(&key, hash);
     err = store_get(txn, key_slice(&key), &value);
-    err = err == BK_OK ? decode_token(value, ret_info) : err;
+    err = err == BK_OK ? decode_token(txn, value, ret_info) : err;
     store_read_end(txn);
     return err == BK_NOT_FOUND ? BK_UNAUTHENTICATED : err;
 }
@@ -377,7 +380,9 @@ static enum bk_err get_hashed(struct store_txn *txn, struct slice hash, struct t
     }
     key_token(&key, hash.at);
     enum bk_err err = store_get(txn, key_slice(&key), &record);
-    return err == BK_OK ? decode_token(record, ret_info) : err == BK_NOT_FOUND ? BK_CORRUPT : err;
+    return err == BK_OK          ? decode_token(txn, record, ret_info)
+           : err == BK_NOT_FOUND ? BK_CORRUPT
+                                 : err;
 }
 
 static bool walk_one(void *context, struct slice key, struct slice value)
@@ -461,6 +466,7 @@ static enum bk_err remove_token(struct store_txn *txn, void *context)
     struct token_info info;
     struct key key, name_key;
     struct slice hash;
+    uint8_t id[16];
     unsigned admins = 0;
     enum bk_err err = get_in(txn, removal->name_or_id, &info);
     if (err == BK_OK && info.role == TOKEN_ADMIN && info.canvas[0] == '\0') {
@@ -482,6 +488,9 @@ static enum bk_err remove_token(struct store_txn *txn, void *context)
     }
     if (err == BK_OK) {
         err = change_rows(txn, &info, false);
+    }
+    if (err == BK_OK && hub_id_parse(slice_str(info.id), id)) {
+        err = token_use_drop(txn, id);
     }
     return err == BK_OK ? audit_token(removal->hub, txn, "deleted", &info, 0) : err;
 }
@@ -597,8 +606,13 @@ void token_info_json(const struct token_info *info, struct buf *json)
     time_format_rfc3339(info->created_ns, created);
     buf_printf(json,
                "{\"id\":\"%s\",\"name\":\"%s\",\"role\":\"%s\",%s%s%s%s%s%s\"last4\":\"%s\","
-               "\"createdAt\":\"%s\"}",
+               "\"createdAt\":\"%s\"",
                info->id, info->name, token_role_name(info->role), bound ? "\"canvas\":\"" : "",
                info->canvas, bound ? "\"," : "", somebodys ? "\"user\":\"" : "", info->user,
                somebodys ? "\"," : "", info->last4, created);
+    if (info->used_ns > 0) {
+        time_format_rfc3339(info->used_ns, created);
+        buf_printf(json, ",\"lastUsedAt\":\"%s\"", created);
+    }
+    buf_add_byte(json, '}');
 }

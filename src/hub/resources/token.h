@@ -34,6 +34,7 @@ struct token_info {
     char user[NAME_BYTES_MAX + 1];   /* whose it is; empty = a machine's */
     char last4[5];
     int64_t created_ns;
+    int64_t used_ns; /* to the hour; 0 = not yet (token_use.h) */
 };
 
 /* The user that a token acts for. */
@@ -70,8 +71,8 @@ enum bk_err token_of_canvas(struct store_txn *txn, struct slice canvas,
 /* One exists that would be nobody's without this User. */
 enum bk_err token_of_user(struct store_txn *txn, struct slice canvas, struct slice user,
                           bool *ret_any) BK_MUST_CHECK;
-/* {"id","name","role","canvas","user","last4","createdAt"}; canvas only where it is bound to one,
- * user only where it is somebody's. */
+/* {"id","name","role","canvas","user","last4","createdAt","lastUsedAt"}; canvas only where it is
+ * bound to one, user only where it is somebody's, lastUsedAt only where it was used. */
 void token_info_json(const struct token_info *info, struct buf *json);
 
 /* For a store of before "c/"; says itself that it was done. */
