@@ -134,7 +134,8 @@ static void print_identity(const struct signer *signer, const struct scheme_requ
     const struct scheme_row *row = scheme_row(signer->scheme);
     const struct scheme_row *found =
         scheme_row_is_auto(row) ? scheme_row_detect(request->head) : row;
-    scheme_identify(signer->scheme, request, &identity);
+    struct scheme_request copy = *request;
+    scheme_identify(signer->scheme, &copy, &identity);
     scheme_subject(found != NULL ? found : row, request, &subject);
     buf_init(&line, 1U << 16);
     buf_printf(&line, "genuine: %s",

@@ -30,6 +30,8 @@ enum place_kind { PLACE_NONE, PLACE_HEADER, PLACE_FIELD, PLACE_EACH, PLACE_FORM,
 struct place {
     enum place_kind kind;
     uint8_t slot;       /* of a header: 1 + its index among the plan's names, 0 = look for it */
+    uint32_t twice;     /* the bit of scheme_slots.found that says that it is there twice */
+    uint8_t field;      /* of a field: the same, among the plan's fields */
     struct slice text;  /* lower-case header name, form field, constant */
     struct slice shown; /* as the row spells it */
     struct json_path path;
@@ -43,12 +45,13 @@ enum op_kind {
     OP_TIMESTAMP,
     OP_METHOD,
     OP_PATH,
-    OP_URL,
+    OP_URL, /* up to the path, or all of it; OP_URL_REST stands behind it */
+    OP_URL_REST,
     OP_QUERY,
     OP_HEADER,
     OP_PLACE,
     OP_FORM,
-    OP_URL_UNESCAPED,
+    OP_URL_UNESCAPED, /* as OP_URL */
     OP_BODY_SHA256,
     OP_SECRET
 };
@@ -59,8 +62,16 @@ struct op {
     struct slice text; /* of OP_TEXT, or the lower-case name of OP_HEADER */
 };
 
+/* Fields of the body that are looked for in one pass. */
+struct fields {
+    unsigned count;
+    struct json_path paths[JSON_PATHS_MAX];
+};
+_Static_assert(JSON_PATHS_MAX <= SCHEME_FIELDS_MAX, "each has a place in scheme_slots");
+
 struct places {
     unsigned count;
+    bool has_field;
     bool has_form;
     struct place at[PLACES_MAX];
 };
@@ -68,22 +79,55 @@ struct places {
 enum encoding { ENCODING_HEX, ENCODING_BASE64, ENCODING_BASE64URL };
 
 /* The kinds of signature one text can hold. */
-enum lane_kind { LANE_MAC, LANE_ED25519, LANE_PUBLIC_KEY, LANE_COUNT };
+enum lane_kind { LANE_MAC, LANE_ED25519, LANE_PUBLIC_KEY };
+
+/* What an element begins with. Its first bytes as they are loaded, so that nearly always one
+ * comparison is enough. */
+struct prefix {
+    struct slice text;
+    size_t least; /* of the element's bytes, for that; SIZE_MAX = it is not enough */
+    uint64_t front, front_mask;
+};
+
+static inline bool prefix_is(const struct prefix *prefix, struct slice text)
+{
+    uint64_t front;
+    if (__builtin_expect(text.bytes < prefix->least, 0)) {
+        return slice_starts(text, prefix->text);
+    }
+    memcpy(&front, text.at, sizeof front);
+    return (front & prefix->front_mask) == prefix->front;
+}
 
 struct lane {
     bool used;
     bool prefix_optional;
+    enum lane_kind kind;
     uint16_t bytes; /* of the decoded signature; the most of LANE_PUBLIC_KEY */
     enum encoding encoding;
-    struct slice prefix;
+    struct prefix prefix;
 };
 
 struct format {
     uint8_t separator; /* 0: the value is one element */
     bool open;         /* elements with another prefix may be there, and several signatures */
     bool has_timestamp;
-    struct slice timestamp_prefix;
-    struct lane lanes[LANE_COUNT];
+    struct prefix timestamp_prefix;
+    struct lane lanes[2]; /* the one that rows have, and one for Ed25519 besides MACs */
+};
+
+/* The lane of a kind that the format has. */
+static inline const struct lane *format_lane(const struct format *format, enum lane_kind kind)
+{
+    return &format->lanes[format->lanes[0].kind != kind];
+}
+
+/* Where the time is that a request was sent at, and when it is read. */
+enum time_from {
+    TIME_NONE,
+    TIME_FORMAT, /* among the elements of the signature's text */
+    TIME_PLACE,  /* of the timestamp: it is signed, or a header */
+    TIME_BODY    /* the same, but the whole body is signed: worth nothing before that is checked */
 };
 
 /* Only the bytes that its program needs are there: program.key_bytes. */
@@ -98,12 +142,24 @@ struct key {
     };
 };
 
+struct program;
+typedef enum scheme_verdict program_verify_fn(const struct scheme *scheme,
+                                              const struct scheme_request *request,
+                                              struct scheme_answer *ret_answer,
+                                              const struct program *program);
+/* The one for a program: what it looks at is known when it is compiled. */
+program_verify_fn *scheme_verify_fn(const struct program *program);
+
 /* One way of signing. */
 struct program {
+    program_verify_fn *verify; /* of a prepared request, with the handshakes that are signed */
     enum row_kind kind;
     enum row_unit unit;
+    enum time_from time;
     enum hmac_algorithm algorithm;
+    bool is_sha256; /* its MACs are of HMAC-SHA-256 */
     bool url_ports;
+    int64_t scale;             /* unit_scale() */
     int64_t tolerance_seconds; /* the row's own; scheme_tolerance_seconds() is what counts */
     struct place signature;    /* or the token */
     struct place select;       /* where nothing there makes the next program the right one */
@@ -117,6 +173,11 @@ struct program {
     bool signs_timestamp;
     unsigned op_count;
     struct op ops[OPS_MAX];
+    /* The signed text as far as it is the same for all requests, and which pieces of it are what;
+     * OPS_MAX = none. `made`: mask of the others. */
+    struct slice parts[OPS_MAX];
+    uint8_t body_at, timestamp_at, id_at;
+    unsigned made;
     unsigned op_place_count;
     struct place op_places[OP_PLACES_MAX];
     uint16_t key_bytes;   /* of each key in the scheme */
@@ -167,24 +228,21 @@ struct scheme_plan {
     struct slice constant_type;
     unsigned handshake_count;
     unsigned unsigned_count; /* handshakes that are looked for first; they come first */
-    bool learns;             /* a handshake brings the secret */
-    /* HMAC-SHA-256 over the body with one signature in a header, as most have it: what scheme.c
-     * needs for that. slot 0 = it is no such row. */
-    struct plain {
-        uint8_t slot;
-        uint8_t prefix_bytes;
-        uint8_t handshake_slot; /* its only handshake is told by this header: 0 = otherwise */
-        uint8_t handshake_last; /* letter of what the header must be */
-        bool hex;
-        enum base64_alphabet alphabet;
-        uint64_t prefix, prefix_mask; /* as eight bytes of the value are loaded */
-    } plain;
-    bool is_named; /* type and id are first looked for in a header with a slot */
+    /* The only one that is signed is told by this header: its last letter. slot 0 = otherwise. */
+    uint8_t told_slot, told_last;
+    bool learns; /* a handshake brings the secret */
+    /* Its only way of signing, when nothing has to be done before: no handshake to look for, no
+     * fields to find in one pass. NULL = there is more. */
+    const struct program *only;
+    struct fields fields;
+    unsigned
+        signed_fields; /* so many, which come first, take part in signatures; 0 = at most one */
     struct handshake *handshakes;
     unsigned secret_name_count;
     struct slice secret_names[SECRET_NAMES_MAX];
     uint8_t secret_slots[SECRET_NAMES_MAX];
-    uint32_t secret_mask;        /* of names; 0 = not all secrets have a slot */
+    /* Of what is found in a head without secrets, these bits are secret_none. */
+    uint32_t secret_mask, secret_none;
     unsigned secret_field_count; /* of the query */
     struct slice secret_fields[PROGRAMS_MAX];
     struct slice only_prefix;   /* secrets without it are not used */
@@ -282,9 +340,10 @@ bool text_form_decode(struct slice text, struct slice *ret_text);
 struct slice text_form_field(struct slice form, struct slice name);
 /* Names and values, decoded, sorted by name and value, each pair once, one behind the other. */
 bool text_form_sorted(struct slice form, struct slice *ret_text);
-/* The public URL of a request. */
-bool text_url(const struct scheme_request *request, struct slice *ret_url);
-bool text_url_unescaped(const struct scheme_request *request, struct slice *ret_url);
+/* The public URL of a request, in two pieces; false: there is none. */
+bool text_url(const struct scheme_request *request, struct slice ret_pieces[2]);
+/* With the escapes undone that HubSpot undoes. */
+bool text_url_unescape(struct slice url, struct slice *ret_url);
 /* With its default port when it is written without, and the other way round. */
 bool text_url_other_port(struct slice url, struct slice *ret_url);
 /* As the inside of a JSON string. */
@@ -307,20 +366,22 @@ struct reading {
     int64_t timestamp_value; /* in the program's unit */
     struct slice id;
     unsigned signature_count;
-    struct signature signatures[SIGNATURES_MAX];
     unsigned part_count;
-    struct slice parts[OPS_MAX];
+    struct signature *signatures; /* SIGNATURES_MAX */
+    struct slice *parts;          /* OPS_MAX, and one that does not count */
 };
 
 /* The scheme that is meant: of type auto, the one of the provider that the request looks like. NULL
  * = none of them. */
 const struct scheme *scheme_resolve(const struct scheme *scheme, const struct http_head *head);
-/* The program for this request. */
+/* The program for this request, which is prepared, as for all that follow. */
 const struct program *scheme_select(const struct scheme *scheme,
                                     const struct scheme_request *request);
 /* Everything up to the point where keys are needed. SCHEME_GENUINE means: go on. */
 enum scheme_verdict scheme_read(const struct scheme *scheme, const struct program *program,
-                                const struct scheme_request *request, struct reading *ret_reading);
+                                const struct scheme_request *request,
+                                struct signature signatures[SIGNATURES_MAX],
+                                struct slice parts[OPS_MAX + 1], struct reading *ret_reading);
 /* Does one of the keys match? Returns its index, or -1. */
 int scheme_match(const struct reading *reading);
 /* The only header of this name; `missing` when it is not there or empty. */
@@ -380,5 +441,7 @@ struct block {
     uint8_t *end;
 };
 bool places_parse(const char *text, struct block *block, struct places *ret_places);
+/* Makes the fields among these places part of `fields`, as far as there is room. */
+void fields_add_places(struct fields *fields, struct places *places);
 
 #endif

@@ -10,29 +10,37 @@
 
 /* ---- places */
 
-/* The first header of a place's name. */
-static inline const struct http_header *place_header(const struct place *place,
-                                                     const struct scheme_request *request)
+static inline struct slice slot_value(const struct scheme_request *request, size_t slot)
 {
-    if (place->slot != 0 && request->slots.scheme != NULL) {
-        unsigned at = request->slots.at[place->slot - 1];
-        return at != 0 ? &request->head->headers[at - 1] : NULL;
+    size_t at = request->slots.at[slot];
+    return at != 0 ? http_header_value(request->head, &request->head->headers[at - 1])
+                   : SLICE_EMPTY;
+}
+
+/* The first header of a place's name. */
+static inline struct slice header_value(const struct place *place,
+                                        const struct scheme_request *request)
+{
+    if (place->slot != 0) {
+        return slot_value(request, place->slot);
     }
-    return http_find(request->head, place->text, NULL);
+    const struct http_header *header = http_find(request->head, place->text, NULL);
+    return header != NULL ? http_header_value(request->head, header) : SLICE_EMPTY;
 }
 
 struct slice place_value(const struct place *place, const struct scheme_request *request)
 {
-    const struct http_header *header;
     struct json_found found;
     struct slice value;
     switch (place->kind) {
     case PLACE_NONE:
         return SLICE_EMPTY;
     case PLACE_HEADER:
-        header = place_header(place, request);
-        return header != NULL ? http_header_value(request->head, header) : SLICE_EMPTY;
+        return header_value(place, request);
     case PLACE_FIELD:
+        if (place->field != 0 && place->field <= request->slots.field_count) {
+            return request->slots.fields[place->field - 1];
+        }
         json_scan(request->body, &place->path, 1, &found);
         return found.text;
     case PLACE_EACH:
@@ -51,20 +59,14 @@ struct slice place_value(const struct place *place, const struct scheme_request 
 
 int64_t unit_scale(enum row_unit unit)
 {
-    switch (unit) {
-    case UNIT_SECONDS:
-        return 1;
-    case UNIT_MS:
-        return 1000;
-    case UNIT_RFC3339:
-        return NS_PER_SECOND;
-    }
-    bk_never("unknown unit");
+    static const int64_t scales[] = {
+        [UNIT_SECONDS] = 1, [UNIT_MS] = 1000, [UNIT_RFC3339] = NS_PER_SECOND};
+    return scales[unit];
 }
 
-bool unit_parse(enum row_unit unit, struct slice text, int64_t *ret_value)
+static inline bool parse_time(enum row_unit unit, struct slice text, int64_t *ret_value)
 {
-    if (unit == UNIT_RFC3339) {
+    if (__builtin_expect(unit == UNIT_RFC3339, 0)) {
         return time_parse_rfc3339(text, ret_value) == BK_OK;
     }
     int64_t value = 0;
@@ -82,16 +84,28 @@ bool unit_parse(enum row_unit unit, struct slice text, int64_t *ret_value)
     return true;
 }
 
-enum scheme_verdict scheme_check_age(const struct scheme *scheme, const struct program *program,
-                                     int64_t value, int64_t now_seconds)
+bool unit_parse(enum row_unit unit, struct slice text, int64_t *ret_value)
 {
-    int64_t scale = unit_scale(program->unit);
+    return parse_time(unit, text, ret_value);
+}
+
+static inline enum scheme_verdict check_age(const struct scheme *scheme,
+                                            const struct program *program, int64_t value,
+                                            int64_t now_seconds)
+{
+    int64_t scale = program->scale;
     int64_t window = scheme_tolerance_seconds(scheme, program) * scale;
     int64_t age = now_seconds * scale - value;
-    if (window == 0 || (age <= window && age >= -window)) {
+    if (__builtin_expect((age <= window && age >= -window) || window == 0, 1)) {
         return SCHEME_GENUINE;
     }
     return age > 0 ? SCHEME_STALE : SCHEME_FUTURE;
+}
+
+enum scheme_verdict scheme_check_age(const struct scheme *scheme, const struct program *program,
+                                     int64_t value, int64_t now_seconds)
+{
+    return check_age(scheme, program, value, now_seconds);
 }
 
 enum scheme_verdict scheme_read_body_time(const struct program *program,
@@ -104,10 +118,83 @@ enum scheme_verdict scheme_read_body_time(const struct program *program,
     return unit_parse(program->unit, text, ret_value) ? SCHEME_GENUINE : SCHEME_TIMESTAMP_MALFORMED;
 }
 
-/* ---- reading the signature header */
+static enum scheme_verdict check_body_time(const struct scheme *scheme,
+                                           const struct program *program,
+                                           const struct scheme_request *request)
+{
+    int64_t value;
+    enum scheme_verdict verdict = scheme_read_body_time(program, request, &value);
+    return verdict == SCHEME_GENUINE
+               ? scheme_check_age(scheme, program, value, request->now_seconds)
+               : verdict;
+}
+
+/* ---- handshakes */
+
+/* Is it one of the handshakes from .. to - 1? Then it is answered, else GENUINE. */
+static enum scheme_verdict find_handshake(const struct scheme *scheme, unsigned from, unsigned to,
+                                          const struct scheme_request *request,
+                                          struct scheme_answer *ret_answer)
+{
+    scratch_reset();
+    for (unsigned i = from; i < to; i++) {
+        if (handshake_is(scheme, &scheme->plan->handshakes[i], request)) {
+            return handshake_answer(scheme, &scheme->plan->handshakes[i], request, ret_answer);
+        }
+    }
+    return SCHEME_GENUINE;
+}
+
+/* Of a genuine request: is it one of those handshakes that are signed? */
+static inline enum scheme_verdict signed_handshakes(const struct scheme *scheme,
+                                                    const struct scheme_request *request,
+                                                    struct scheme_answer *ret_answer)
+{
+    const struct scheme_plan *plan = scheme->plan;
+    if (plan->handshake_count == plan->unsigned_count) {
+        return SCHEME_GENUINE;
+    }
+    /* Nearly always it is another type of event; its last letter is enough to tell. */
+    if (plan->told_slot != 0) {
+        struct slice is = slot_value(request, plan->told_slot);
+        if (is.bytes == 0 || is.at[is.bytes - 1] != plan->told_last) {
+            return SCHEME_GENUINE;
+        }
+    }
+    return find_handshake(scheme, plan->unsigned_count, plan->handshake_count, request, ret_answer);
+}
+
+/* ---- reading the signature header
+
+   What every webhook runs through is inlined and does without calls; what is rare is not. */
+
+#define RARE   __attribute__((noinline, cold))
+#define INLINE __attribute__((always_inline)) static inline
+
+/* What is known of a program when this file is compiled: the functions below are compiled for each
+ * of the shapes that most rows have (SHAPES), and for the unknown one, which looks at the program.
+ * A known one is HMAC-SHA-256, and all that is read before is in headers with slots. */
+struct shape {
+    bool known;
+    bool list; /* has a separator */
+    bool macs; /* has signatures of no other kind */
+    enum encoding encoding;
+    enum time_from time;
+    bool whole; /* the body is signed and nothing else */
+};
+
+INLINE bool shape_may_sign_id(struct shape shape)
+{
+    return !shape.known || shape.time == TIME_PLACE;
+}
+
+INLINE enum time_from shape_time(struct shape shape, const struct program *program)
+{
+    return shape.known ? shape.time : program->time;
+}
 
 /* Base 64; signatures of public keys come in any length up to the lane's. */
-static bool decode_base64(const struct lane *lane, enum base64_alphabet alphabet, struct slice text,
+INLINE bool decode_base64(const struct lane *lane, enum base64_alphabet alphabet, struct slice text,
                           struct signature *to)
 {
     size_t bytes = 0;
@@ -116,12 +203,21 @@ static bool decode_base64(const struct lane *lane, enum base64_alphabet alphabet
     return good && (bytes == lane->bytes || (to->lane == LANE_PUBLIC_KEY && bytes != 0));
 }
 
-static bool decode(const struct lane *lane, struct slice text, struct signature *to)
+RARE static bool decode_public_hex(const struct lane *lane, struct slice text, struct signature *to)
 {
-    switch (lane->encoding) {
+    to->count = (uint16_t)(text.bytes / 2);
+    return to->count != 0 && text.bytes / 2 <= lane->bytes &&
+           hex_decode(text, to->bytes, to->count);
+}
+
+INLINE bool decode(struct shape shape, const struct lane *lane, struct slice text,
+                   struct signature *to)
+{
+    switch (shape.known ? shape.encoding : lane->encoding) {
     case ENCODING_HEX:
-        to->count = to->lane == LANE_PUBLIC_KEY ? (uint16_t)(text.bytes / 2) : lane->bytes;
-        return to->count != 0 && to->count <= lane->bytes && hex_decode(text, to->bytes, to->count);
+        return !shape.known && to->lane == LANE_PUBLIC_KEY
+                   ? decode_public_hex(lane, text, to)
+                   : hex_decode(text, to->bytes, lane->bytes);
     case ENCODING_BASE64:
         return decode_base64(lane, BASE64_STANDARD, text, to);
     case ENCODING_BASE64URL:
@@ -130,54 +226,80 @@ static bool decode(const struct lane *lane, struct slice text, struct signature 
     bk_never("unknown encoding");
 }
 
-/* One element of the value. False: it makes the whole value malformed. */
-static bool read_element(const struct format *format, struct slice text, struct reading *r)
+INLINE bool read_signature(struct shape shape, const struct format *format, const struct lane *lane,
+                           struct slice text, struct reading *r)
 {
-    if (format->has_timestamp && slice_starts(text, format->timestamp_prefix)) {
-        bool again = r->timestamp.at != NULL;
-        r->timestamp = slice_of(text.at + format->timestamp_prefix.bytes,
-                                text.bytes - format->timestamp_prefix.bytes);
-        return !again;
+    if (r->signature_count != 0 && (!format->open || r->signature_count == SIGNATURES_MAX)) {
+        return false;
     }
-    for (unsigned i = 0; i < LANE_COUNT; i++) {
-        const struct lane *lane = &format->lanes[i];
-        if (!lane->used || (!slice_starts(text, lane->prefix) && !lane->prefix_optional)) {
-            continue;
-        }
-        bool prefixed = slice_starts(text, lane->prefix);
-        if (r->signature_count == SIGNATURES_MAX || (r->signature_count != 0 && !format->open)) {
-            return false;
-        }
-        struct signature *to = &r->signatures[r->signature_count];
-        to->lane = (enum lane_kind)i;
-        if (!decode(lane, slice_skip(text, prefixed ? lane->prefix.bytes : 0), to)) {
-            return format->open;
-        }
-        r->signature_count++;
-        return true;
+    struct signature *to = &r->signatures[r->signature_count];
+    if (!shape.macs) {
+        to->lane = lane->kind;
+    }
+    if (!decode(shape, lane, text, to)) {
+        return format->open;
+    }
+    r->signature_count++;
+    return true;
+}
+
+/* Which does not begin as most do. */
+RARE static bool read_other_element(const struct format *format, struct slice text,
+                                    struct reading *r)
+{
+    static const struct shape unknown;
+    const struct lane *first = &format->lanes[0], *second = &format->lanes[1];
+    if (second->used && prefix_is(&second->prefix, text)) {
+        text = slice_skip(text, second->prefix.text.bytes);
+        return read_signature(unknown, format, second, text, r);
+    }
+    if (first->prefix_optional) {
+        return read_signature(unknown, format, first, text, r);
+    }
+    if (second->used && second->prefix_optional) {
+        return read_signature(unknown, format, second, text, r);
     }
     return format->open;
 }
 
-static enum scheme_verdict read_header(const struct format *format, struct reading *r)
+/* One element of the value. False: it makes the whole value malformed. */
+INLINE bool read_element(struct shape shape, const struct format *format, struct slice text,
+                         struct reading *r)
+{
+    const struct lane *lane = &format->lanes[0];
+    if (prefix_is(&lane->prefix, text)) {
+        size_t bytes = lane->prefix.text.bytes;
+        text = slice_of(text.at + bytes, text.bytes - bytes);
+        return read_signature(shape, format, lane, text, r);
+    }
+    if ((!shape.known || shape.time == TIME_FORMAT) && format->has_timestamp &&
+        prefix_is(&format->timestamp_prefix, text)) {
+        bool again = r->timestamp.at != NULL;
+        size_t bytes = format->timestamp_prefix.text.bytes;
+        r->timestamp = slice_of(text.at + bytes, text.bytes - bytes);
+        return !again;
+    }
+    struct reading copy = *r; /* so that all of it may be in registers otherwise */
+    bool good = read_other_element(format, text, &copy);
+    r->signature_count = copy.signature_count;
+    return good;
+}
+
+INLINE enum scheme_verdict read_header(struct shape shape, const struct format *format,
+                                       struct reading *r)
 {
     struct slice rest = r->header;
-    if (rest.bytes == 0) {
-        return SCHEME_SIGNATURE_MISSING;
+    bool good = true;
+    if (shape.known ? !shape.list : format->separator == 0) {
+        good = read_element(shape, format, rest, r);
+        rest.bytes = 0;
     }
-    if (format->separator == 0) {
-        return read_element(format, rest, r) && r->signature_count == 1
-                   ? SCHEME_GENUINE
-                   : SCHEME_SIGNATURE_MALFORMED;
-    }
-    while (rest.bytes != 0) {
+    while (rest.bytes != 0 && good) {
         struct slice element = slice_of(rest.at, slice_find(rest, format->separator));
         rest = slice_skip(rest, element.bytes + 1);
-        if (!read_element(format, slice_trim(element), r)) {
-            return SCHEME_SIGNATURE_MALFORMED;
-        }
+        good = read_element(shape, format, slice_trim(element), r);
     }
-    return r->signature_count != 0 ? SCHEME_GENUINE : SCHEME_SIGNATURE_MALFORMED;
+    return good && r->signature_count != 0 ? SCHEME_GENUINE : SCHEME_SIGNATURE_MALFORMED;
 }
 
 /* A header that takes part in the signature must not be there twice: another reader might take the
@@ -194,38 +316,52 @@ enum scheme_verdict scheme_single(const struct http_head *head, struct slice nam
     return ret_value->bytes != 0 ? SCHEME_GENUINE : missing;
 }
 
-/* What is at a place that takes part in the signature. */
-static enum scheme_verdict read_place(const struct place *place,
-                                      const struct scheme_request *request,
-                                      enum scheme_verdict missing, struct slice *ret_value)
+/* What is at a place that takes part in the signature, when it is no header with a slot. */
+RARE static enum scheme_verdict read_other_place(const struct place *place,
+                                                 const struct scheme_request *request,
+                                                 enum scheme_verdict missing,
+                                                 struct slice *ret_value)
 {
-    if (place->kind == PLACE_HEADER && (place->slot == 0 || request->slots.scheme == NULL)) {
+    if (place->kind == PLACE_HEADER) {
         return scheme_single(request->head, place->text, missing, ret_value);
-    }
-    if (place->kind == PLACE_HEADER && (request->slots.found >> (15 + place->slot) & 1)) {
-        return SCHEME_SIGNATURE_DOUBLED;
     }
     *ret_value = place_value(place, request);
     return ret_value->bytes != 0 ? SCHEME_GENUINE : missing;
 }
 
-static enum scheme_verdict read_timestamp(const struct program *program,
+INLINE enum scheme_verdict read_place(struct shape shape, const struct place *place,
+                                      const struct scheme_request *request,
+                                      enum scheme_verdict missing, struct slice *ret_value)
+{
+    if (!shape.known && place->slot == 0) {
+        struct slice value;
+        enum scheme_verdict verdict = read_other_place(place, request, missing, &value);
+        *ret_value = value;
+        return verdict;
+    }
+    if (__builtin_expect((request->slots.found & place->twice) != 0, 0)) {
+        return SCHEME_SIGNATURE_DOUBLED;
+    }
+    *ret_value = slot_value(request, place->slot);
+    return ret_value->bytes != 0 ? SCHEME_GENUINE : missing;
+}
+
+INLINE enum scheme_verdict read_timestamp(struct shape shape, const struct program *program,
                                           const struct scheme_request *request, struct reading *r)
 {
-    enum scheme_verdict verdict = SCHEME_GENUINE;
-    if (program->timestamp.kind == PLACE_HEADER ||
-        (program->timestamp.kind != PLACE_NONE && program->signs_timestamp)) {
-        verdict = read_place(&program->timestamp, request, SCHEME_TIMESTAMP_MISSING, &r->timestamp);
-    } else if (program->format.has_timestamp && r->timestamp.bytes == 0) {
-        verdict = SCHEME_TIMESTAMP_MISSING;
-    } else if (!program->format.has_timestamp) {
-        return SCHEME_GENUINE;
+    int64_t value;
+    if (shape_time(shape, program) == TIME_PLACE) {
+        enum scheme_verdict verdict = read_place(shape, &program->timestamp, request,
+                                                 SCHEME_TIMESTAMP_MISSING, &r->timestamp);
+        if (verdict != SCHEME_GENUINE) {
+            return verdict;
+        }
     }
-    if (verdict == SCHEME_GENUINE &&
-        !unit_parse(program->unit, r->timestamp, &r->timestamp_value)) {
-        verdict = SCHEME_TIMESTAMP_MALFORMED;
+    if (!parse_time(program->unit, r->timestamp, &value)) {
+        return r->timestamp.bytes == 0 ? SCHEME_TIMESTAMP_MISSING : SCHEME_TIMESTAMP_MALFORMED;
     }
-    return verdict;
+    r->timestamp_value = value;
+    return SCHEME_GENUINE;
 }
 
 /* Texts that are computed: they may be too long for that. */
@@ -245,34 +381,24 @@ static bool body_sha256(struct slice body, struct slice *ret_text)
     return out != NULL;
 }
 
-static enum scheme_verdict read_part(const struct program *program, const struct op *op,
-                                     const struct scheme_request *request, const struct reading *r,
-                                     struct slice *ret_part)
+static enum scheme_verdict make_text(const struct program *program, const struct op *op,
+                                     const struct scheme_request *request,
+                                     const struct slice *parts, struct slice *ret_part)
 {
+    static const struct shape unknown;
     struct slice target = http_target(request->head);
     switch (op->kind) {
-    case OP_TEXT:
-        *ret_part = op->text;
-        return SCHEME_GENUINE;
-    case OP_BODY:
-        *ret_part = request->body;
-        return SCHEME_GENUINE;
-    case OP_ID:
-        *ret_part = r->id;
-        return SCHEME_GENUINE;
-    case OP_TIMESTAMP:
-        *ret_part = r->timestamp;
-        return SCHEME_GENUINE;
+    case OP_URL:
+        return computed(text_url(request, ret_part));
+    case OP_URL_UNESCAPED:
+        return computed(text_url(request, ret_part) && text_url_unescape(ret_part[0], ret_part) &&
+                        text_url_unescape(ret_part[1], ret_part + 1));
     case OP_METHOD:
         *ret_part = http_method_text(request->head);
         return SCHEME_GENUINE;
     case OP_PATH:
         *ret_part = slice_of(target.at, slice_find(target, '?'));
         return SCHEME_GENUINE;
-    case OP_URL:
-        return computed(text_url(request, ret_part));
-    case OP_URL_UNESCAPED:
-        return computed(text_url_unescaped(request, ret_part));
     case OP_QUERY:
         *ret_part = text_query(request->head);
         return SCHEME_GENUINE;
@@ -280,7 +406,8 @@ static enum scheme_verdict read_part(const struct program *program, const struct
         /* A header that is not there was signed as the empty text. */
         return scheme_single(request->head, op->text, SCHEME_GENUINE, ret_part);
     case OP_PLACE:
-        return read_place(&program->op_places[op->place], request, SCHEME_GENUINE, ret_part);
+        return read_place(unknown, &program->op_places[op->place], request, SCHEME_GENUINE,
+                          ret_part);
     case OP_FORM:
         return computed(text_form_sorted(request->body, ret_part));
     case OP_BODY_SHA256:
@@ -288,18 +415,66 @@ static enum scheme_verdict read_part(const struct program *program, const struct
     case OP_SECRET:
         *ret_part = SLICE_EMPTY; /* of each key in turn */
         return SCHEME_GENUINE;
+    /* Those that are not the first of their kind. */
+    case OP_BODY:
+        *ret_part = parts[program->body_at];
+        return SCHEME_GENUINE;
+    case OP_ID:
+        *ret_part = parts[program->id_at];
+        return SCHEME_GENUINE;
+    case OP_TIMESTAMP:
+        *ret_part = parts[program->timestamp_at];
+        return SCHEME_GENUINE;
+    case OP_TEXT:
+    case OP_URL_REST:
+        return SCHEME_GENUINE;
     }
     bk_never("unknown op");
 }
 
-/* The body itself is not signed, its hash is. */
-static enum scheme_verdict check_body_hash(const struct program *program,
-                                           const struct scheme_request *request)
+/* Pieces of the signed text that are no text as it is and no place of the request. */
+__attribute__((noinline)) static enum scheme_verdict make_texts(
+    const struct program *program, const struct scheme_request *request,
+    struct slice parts[OPS_MAX])
 {
-    uint8_t want[SHA256_BYTES], is[SHA256_BYTES];
-    if (program->body_hash.kind == PLACE_NONE) {
+    enum scheme_verdict verdict = SCHEME_GENUINE;
+    scratch_reset();
+    for (unsigned rest = program->made; rest != 0 && verdict == SCHEME_GENUINE; rest &= rest - 1) {
+        unsigned i = (unsigned)__builtin_ctz(rest);
+        verdict = make_text(program, &program->ops[i], request, parts, &parts[i]);
+    }
+    return verdict;
+}
+
+/* As many as are copied without a loop. */
+#define PARTS_FEW 5U
+
+INLINE enum scheme_verdict read_parts(struct shape shape, const struct program *program,
+                                      const struct scheme_request *request, struct reading *r)
+{
+    if (shape.whole) {
+        r->parts[0] = request->body;
+        r->part_count = 1;
         return SCHEME_GENUINE;
     }
+    r->part_count = program->op_count;
+    memcpy(r->parts, program->parts, PARTS_FEW * sizeof *r->parts);
+    if (__builtin_expect(program->op_count > PARTS_FEW, 0)) {
+        memcpy(r->parts, program->parts, sizeof program->parts);
+    }
+    r->parts[program->body_at] = request->body;
+    r->parts[program->timestamp_at] = r->timestamp;
+    if (shape_may_sign_id(shape)) {
+        r->parts[program->id_at] = r->id;
+    }
+    return program->made != 0 ? make_texts(program, request, r->parts) : SCHEME_GENUINE;
+}
+
+/* The body itself is not signed, its hash is. */
+RARE static enum scheme_verdict check_body_hash(const struct program *program,
+                                                const struct scheme_request *request)
+{
+    uint8_t want[SHA256_BYTES], is[SHA256_BYTES];
     if (!hex_decode(place_value(&program->body_hash, request), want, sizeof want)) {
         return SCHEME_SIGNATURE_MALFORMED;
     }
@@ -307,30 +482,33 @@ static enum scheme_verdict check_body_hash(const struct program *program,
     return bk_ct_equal(want, is, sizeof is) ? SCHEME_GENUINE : SCHEME_SIGNATURE_WRONG;
 }
 
-enum scheme_verdict scheme_read(const struct scheme *scheme, const struct program *program,
-                                const struct scheme_request *request, struct reading *r)
+INLINE enum scheme_verdict read_all(struct shape shape, const struct program *program,
+                                    const struct scheme_request *request, struct reading *r)
 {
-    bk_assert(kind_signs(program->kind));
-    r->scheme = scheme;
-    r->program = program;
-    r->timestamp = r->id = SLICE_EMPTY;
-    r->timestamp_value = 0;
-    r->signature_count = r->part_count = 0;
+    enum time_from time = shape_time(shape, program);
     enum scheme_verdict verdict =
-        read_place(&program->signature, request, SCHEME_SIGNATURE_MISSING, &r->header);
+        read_place(shape, &program->signature, request, SCHEME_SIGNATURE_MISSING, &r->header);
     if (verdict == SCHEME_GENUINE) {
-        verdict = read_header(&program->format, r);
+        verdict = read_header(shape, &program->format, r);
     }
-    if (verdict == SCHEME_GENUINE) {
-        verdict = read_timestamp(program, request, r);
+    if (verdict == SCHEME_GENUINE && (time == TIME_PLACE || time == TIME_FORMAT)) {
+        verdict = read_timestamp(shape, program, request, r);
     }
-    if (verdict == SCHEME_GENUINE && program->signs_id) {
-        verdict = read_place(&program->id, request, SCHEME_ID_MISSING, &r->id);
+    if (verdict == SCHEME_GENUINE && shape_may_sign_id(shape) && program->signs_id) {
+        verdict = read_place(shape, &program->id, request, SCHEME_ID_MISSING, &r->id);
     }
-    for (unsigned i = 0; i < program->op_count && verdict == SCHEME_GENUINE; i++) {
-        verdict = read_part(program, &program->ops[i], request, r, &r->parts[r->part_count++]);
-    }
-    return verdict;
+    return verdict == SCHEME_GENUINE ? read_parts(shape, program, request, r) : verdict;
+}
+
+enum scheme_verdict scheme_read(const struct scheme *scheme, const struct program *program,
+                                const struct scheme_request *request,
+                                struct signature signatures[SIGNATURES_MAX],
+                                struct slice parts[OPS_MAX + 1], struct reading *ret_reading)
+{
+    bk_assert(kind_signs(program->kind) && request->slots.scheme == scheme);
+    *ret_reading = (struct reading){
+        .scheme = scheme, .program = program, .signatures = signatures, .parts = parts};
+    return read_all((struct shape){.known = false}, program, request, ret_reading);
 }
 
 static const br_hash_class *hash_class(enum hmac_algorithm algorithm)
@@ -363,56 +541,69 @@ size_t hash_parts(enum hmac_algorithm algorithm, const struct slice *parts, unsi
 }
 
 /* The hash with this secret in its place. */
-static size_t hash_with(const struct reading *r, const struct key *key,
+static size_t hash_with(const struct program *program, const struct key *key,
+                        const struct slice *parts, unsigned part_count,
                         uint8_t ret_digest[HMAC_BYTES_MAX])
 {
-    struct slice parts[OPS_MAX];
-    for (unsigned i = 0; i < r->part_count; i++) {
-        parts[i] = r->program->ops[i].kind == OP_SECRET ? key->token : r->parts[i];
+    struct slice own[OPS_MAX];
+    for (unsigned i = 0; i < part_count; i++) {
+        own[i] = program->ops[i].kind == OP_SECRET ? key->token : parts[i];
     }
-    return hash_parts(r->program->algorithm, parts, r->part_count, ret_digest);
+    return hash_parts(program->algorithm, own, part_count, ret_digest);
 }
 
-int scheme_match(const struct reading *r)
+static inline bool key_signed(const struct program *program, const struct key *key,
+                              const struct signature *given, const struct slice *parts,
+                              unsigned part_count)
 {
-    const struct program *program = r->program;
-    for (unsigned k = 0; k < r->scheme->key_count; k++) {
-        const struct key *key = scheme_key(r->scheme, program, k);
-        uint8_t mac[HMAC_BYTES_MAX];
-        size_t bytes = 0;
-        for (unsigned i = 0; i < r->signature_count; i++) {
-            const struct signature *given = &r->signatures[i];
-            if (given->lane != key->lane) {
-                continue;
-            }
-            if (key->lane == LANE_PUBLIC_KEY) {
-                if (public_key_verify(&key->public_key, program->row->signature, r->parts,
-                                      r->part_count, slice_of(given->bytes, given->count))) {
-                    return (int)k;
-                }
-                continue;
-            }
-            if (key->lane == LANE_ED25519) {
-                if (ed25519_verify(given->bytes, key->ed25519, r->parts, r->part_count)) {
-                    return (int)k;
-                }
-                continue;
-            }
-            if (bytes == 0) {
-                bytes = program->kind == ROW_HMAC
-                            ? key_mac(program, key, r->parts, r->part_count, mac)
-                            : hash_with(r, key, mac);
-            }
-            if (bk_ct_equal(mac, given->bytes, bytes)) {
-                return (int)k;
-            }
+    return key->lane == LANE_PUBLIC_KEY
+               ? public_key_verify(&key->public_key, program->row->signature, parts, part_count,
+                                   slice_of(given->bytes, given->count))
+               : ed25519_verify(given->bytes, key->ed25519, parts, part_count);
+}
+
+static bool key_matches(const struct program *program, const struct key *key,
+                        const struct signature *signatures, unsigned signature_count,
+                        const struct slice *parts, unsigned part_count)
+{
+    uint8_t mac[HMAC_BYTES_MAX];
+    size_t bytes = 0;
+    if (key->lane == LANE_MAC) {
+        bytes = program->kind == ROW_HMAC ? key_mac(program, key, parts, part_count, mac)
+                                          : hash_with(program, key, parts, part_count, mac);
+    }
+    for (unsigned i = 0; i < signature_count; i++) {
+        const struct signature *given = &signatures[i];
+        if (given->lane == key->lane &&
+            (key->lane == LANE_MAC ? bk_ct_equal(mac, given->bytes, bytes)
+                                   : key_signed(program, key, given, parts, part_count))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int match_from(unsigned from, const struct scheme *scheme, const struct program *program,
+                      const struct signature *signatures, unsigned signature_count,
+                      const struct slice *parts, unsigned part_count)
+{
+    for (unsigned k = from; k < scheme->key_count; k++) {
+        if (key_matches(program, scheme_key(scheme, program, k), signatures, signature_count, parts,
+                        part_count)) {
+            return (int)k;
         }
     }
     return -1;
 }
 
+int scheme_match(const struct reading *r)
+{
+    return match_from(0, r->scheme, r->program, r->signatures, r->signature_count, r->parts,
+                      r->part_count);
+}
+
 /* The same URL with its default port, or without it. */
-static int match_other_port(struct reading *r)
+static int match_other_port(const struct reading *r)
 {
     int index = -1;
     for (unsigned i = 0; i < r->part_count && index < 0; i++) {
@@ -425,31 +616,134 @@ static int match_other_port(struct reading *r)
     return index;
 }
 
-static enum scheme_verdict verify_signature(const struct scheme *scheme,
-                                            const struct program *program,
-                                            const struct scheme_request *request)
+/* When the first key is not one for HMAC-SHA-256 that matches. */
+RARE static enum scheme_verdict match_others(bool first_failed, const struct scheme *scheme,
+                                             const struct program *program,
+                                             const struct signature *signatures,
+                                             unsigned signature_count, struct slice *parts)
 {
-    struct reading r;
-    enum scheme_verdict verdict = scheme_read(scheme, program, request, &r);
-    if (verdict != SCHEME_GENUINE) {
-        return verdict;
-    }
-    if (scheme_match(&r) < 0 && (!program->url_ports || match_other_port(&r) < 0)) {
-        return scheme->key_count != 0 ? SCHEME_SIGNATURE_WRONG : SCHEME_NO_SECRET_YET;
-    }
-    verdict = check_body_hash(program, request);
-    if (verdict != SCHEME_GENUINE) {
-        return verdict;
-    }
-    /* Only now is the time worth anything: it was signed. */
-    if (program->timestamp.kind == PLACE_FIELD && !program->signs_timestamp) {
-        verdict = scheme_read_body_time(program, request, &r.timestamp_value);
-    } else if (program->timestamp.kind == PLACE_NONE && !program->format.has_timestamp) {
+    struct reading r = {.scheme = scheme,
+                        .program = program,
+                        .signatures = (struct signature *)(uintptr_t)signatures,
+                        .signature_count = signature_count,
+                        .parts = parts,
+                        .part_count = program->op_count};
+    if (match_from(first_failed, scheme, program, signatures, signature_count, parts,
+                   program->op_count) >= 0 ||
+        (program->url_ports && match_other_port(&r) >= 0)) {
         return SCHEME_GENUINE;
     }
-    return verdict == SCHEME_GENUINE
-               ? scheme_check_age(scheme, program, r.timestamp_value, request->now_seconds)
-               : verdict;
+    return scheme->key_count != 0 ? SCHEME_SIGNATURE_WRONG : SCHEME_NO_SECRET_YET;
+}
+
+INLINE enum scheme_verdict match(struct shape shape, const struct scheme *scheme,
+                                 const struct program *program, const struct reading *r)
+{
+    const struct key *key = scheme_key(scheme, program, 0);
+    uint8_t mac[SHA256_BYTES];
+    bool tried = (shape.known || program->is_sha256) && scheme->key_count != 0 &&
+                 (shape.macs || key->lane == LANE_MAC);
+    if (__builtin_expect(tried, 1)) {
+        unsigned count = shape.known && !shape.list ? 1 : r->signature_count;
+        hmac_sha256(&key->sha256, r->parts, r->part_count, mac);
+        for (unsigned i = 0; i < count; i++) {
+            const struct signature *given = &r->signatures[i];
+            if ((shape.macs || given->lane == LANE_MAC) &&
+                bk_ct_equal(mac, given->bytes, sizeof mac)) {
+                return SCHEME_GENUINE;
+            }
+        }
+    }
+    if (shape.macs) {
+        for (unsigned i = 0; i < r->signature_count; i++) {
+            r->signatures[i].lane = LANE_MAC;
+        }
+    }
+    return match_others(tried, scheme, program, r->signatures, r->signature_count, r->parts);
+}
+
+INLINE enum scheme_verdict verify_text(struct shape shape, const struct scheme *scheme,
+                                       const struct program *program,
+                                       const struct scheme_request *request,
+                                       struct scheme_answer *ret_answer)
+{
+    struct signature signatures[SIGNATURES_MAX];
+    struct slice parts[OPS_MAX + 1];
+    struct reading r = {.signatures = signatures, .parts = parts};
+    enum time_from time = shape_time(shape, program);
+    enum scheme_verdict verdict = read_all(shape, program, request, &r);
+    if (verdict == SCHEME_GENUINE) {
+        verdict = match(shape, scheme, program, &r);
+    }
+    if (verdict == SCHEME_GENUINE && !shape.known && program->body_hash.kind != PLACE_NONE) {
+        verdict = check_body_hash(program, request);
+    }
+    /* Only now is the time worth anything: it was signed. */
+    if (verdict == SCHEME_GENUINE && time != TIME_NONE) {
+        verdict = time == TIME_BODY
+                      ? check_body_time(scheme, program, request)
+                      : check_age(scheme, program, r.timestamp_value, request->now_seconds);
+    }
+    return verdict == SCHEME_GENUINE ? signed_handshakes(scheme, request, ret_answer) : verdict;
+}
+
+/* Name, and the shape in the order of its members. */
+#define SHAPES(X)                                                                                  \
+    X(verify_any, false, false, false, ENCODING_HEX, TIME_NONE, false)                             \
+    X(verify_hex, true, false, true, ENCODING_HEX, TIME_NONE, true)                                \
+    X(verify_base64, true, false, true, ENCODING_BASE64, TIME_NONE, true)                          \
+    X(verify_base64_text, true, false, true, ENCODING_BASE64, TIME_NONE, false)                    \
+    X(verify_hex_body_time, true, false, true, ENCODING_HEX, TIME_BODY, true)                      \
+    X(verify_hex_timed, true, false, true, ENCODING_HEX, TIME_PLACE, false)                        \
+    X(verify_base64_timed, true, false, true, ENCODING_BASE64, TIME_PLACE, false)                  \
+    X(verify_hexes, true, true, true, ENCODING_HEX, TIME_NONE, true)                               \
+    X(verify_hexes_timed, true, true, true, ENCODING_HEX, TIME_FORMAT, false)                      \
+    X(verify_base64s_timed, true, true, false, ENCODING_BASE64, TIME_PLACE, false)
+
+#define SHAPE_FUNCTION(name, ...)                                                                  \
+    static enum scheme_verdict name(                                                               \
+        const struct scheme *scheme, const struct scheme_request *request,                         \
+        struct scheme_answer *ret_answer, const struct program *program)                           \
+    {                                                                                              \
+        return verify_text((struct shape){__VA_ARGS__}, scheme, program, request, ret_answer);     \
+    }
+SHAPES(SHAPE_FUNCTION)
+
+static const struct {
+    program_verify_fn *verify;
+    struct shape shape;
+} shapes[] = {
+#define SHAPE_ENTRY(name, ...) {name, {__VA_ARGS__}},
+    SHAPES(SHAPE_ENTRY)
+#undef SHAPE_ENTRY
+};
+
+/* Does the program look so? */
+static bool shape_fits(struct shape shape, const struct program *program)
+{
+    const struct format *format = &program->format;
+    bool whole = program->op_count == 1 && program->ops[0].kind == OP_BODY;
+    return !shape.known ||
+           (program->is_sha256 && program->signature.slot != 0 &&
+            shape.list == (format->separator != 0) && (!shape.macs || !format->lanes[1].used) &&
+            shape.encoding == format->lanes[0].encoding && shape.time == program->time &&
+            (shape.time != TIME_PLACE || program->timestamp.slot != 0) &&
+            (!program->signs_id || (shape_may_sign_id(shape) && program->id.slot != 0)) &&
+            (!shape.whole || whole) && program->body_hash.kind == PLACE_NONE);
+}
+
+static program_verify_fn verify_secret;
+
+program_verify_fn *scheme_verify_fn(const struct program *program)
+{
+    size_t i = bk_array_length(shapes) - 1;
+    if (!kind_signs(program->kind)) {
+        return verify_secret;
+    }
+    while (!shape_fits(shapes[i].shape, program)) {
+        i--;
+    }
+    return shapes[i].verify;
 }
 
 /* ---- secrets that are sent as they are */
@@ -519,12 +813,13 @@ static enum scheme_verdict verify_each(const struct scheme *scheme, const struct
 static enum scheme_verdict verify_token(const struct scheme *scheme, const struct program *program,
                                         const struct scheme_request *request)
 {
+    static const struct shape unknown;
     struct slice value, rest;
     if (program->signature.kind == PLACE_EACH) {
         return verify_each(scheme, program, request);
     }
     enum scheme_verdict verdict =
-        read_place(&program->signature, request, SCHEME_SIGNATURE_MISSING, &value);
+        read_place(unknown, &program->signature, request, SCHEME_SIGNATURE_MISSING, &value);
     if (verdict != SCHEME_GENUINE) {
         return verdict;
     }
@@ -613,54 +908,7 @@ __attribute__((noinline)) static bool extra_allows(const struct scheme *scheme,
     return !extra->has_allow || address_allowed(extra, request);
 }
 
-/* ---- the whole
-
-   Most rows are a MAC over the body with everything in headers (plan->plain, is_named). They go a
-   short way, which decides as the long one does and costs what a function written for the provider
-   would (bench/rows.c). It takes a prepared request. */
-
-static inline struct slice slot_value(const struct scheme_request *request, uint8_t slot)
-{
-    unsigned at = request->slots.at[slot - 1];
-    return at != 0 ? http_header_value(request->head, &request->head->headers[at - 1])
-                   : SLICE_EMPTY;
-}
-
-static inline enum scheme_verdict verify_plain(const struct scheme *scheme,
-                                               const struct plain *plain,
-                                               const struct scheme_request *request)
-{
-    const struct program *program = &scheme->plan->programs[0];
-    uint8_t given[SHA256_BYTES], mac[SHA256_BYTES];
-    struct slice value = slot_value(request, plain->slot);
-    uint64_t front;
-    size_t bytes;
-    if (__builtin_expect(request->slots.found >> (15 + plain->slot) & 1, 0)) {
-        return SCHEME_SIGNATURE_DOUBLED;
-    }
-    if (__builtin_expect(value.bytes < plain->prefix_bytes + sizeof front, 0)) {
-        return value.bytes == 0 ? SCHEME_SIGNATURE_MISSING : SCHEME_SIGNATURE_MALFORMED;
-    }
-    memcpy(&front, value.at, sizeof front);
-    value = slice_of(value.at + plain->prefix_bytes, value.bytes - plain->prefix_bytes);
-    bool good = (front & plain->prefix_mask) == plain->prefix &&
-                (plain->hex ? hex_decode(value, given, sizeof given)
-                            : base64_decode(value, plain->alphabet, given, sizeof given, &bytes) &&
-                                  bytes == sizeof given);
-    if (__builtin_expect(!good, 0)) {
-        return SCHEME_SIGNATURE_MALFORMED;
-    }
-    const uint8_t *at = scheme->tail;
-    for (unsigned k = 0; k < scheme->key_count; k++) {
-        const struct key *key = (const struct key *)(const void *)at;
-        hmac_sha256(&key->sha256, &request->body, 1, mac);
-        if (__builtin_expect(bk_ct_equal(mac, given, sizeof mac), 1)) {
-            return SCHEME_GENUINE;
-        }
-        at += program->key_bytes;
-    }
-    return scheme->key_count != 0 ? SCHEME_SIGNATURE_WRONG : SCHEME_NO_SECRET_YET;
-}
+/* ---- the whole */
 
 const struct scheme *scheme_resolve(const struct scheme *scheme, const struct http_head *head)
 {
@@ -691,27 +939,40 @@ void scheme_prepare(const struct scheme *scheme, struct scheme_request *request)
 {
     struct scheme_slots *slots = &request->slots;
     slots->scheme = scheme_resolve(scheme, request->head);
+    slots->field_count = 0;
     if (slots->scheme != NULL) {
         const struct scheme_plan *plan = slots->scheme->plan;
         slots->found =
-            http_locate(request->head, plan->names, plan->tags, plan->name_count, slots->at);
-        slots->no_secrets = plan->secret_mask != 0 && (slots->found & plan->secret_mask) == 0;
+            http_locate(request->head, plan->names, plan->tags, plan->name_count, slots->at + 1);
+        slots->no_secrets = (slots->found & plan->secret_mask) == plan->secret_none;
     }
+}
+
+/* The first `count` fields of the body, in one pass. */
+static void fields_find(const struct fields *fields, unsigned count, struct scheme_request *request)
+{
+    struct json_found found[JSON_PATHS_MAX];
+    json_scan(request->body, fields->paths, count, found);
+    for (unsigned i = 0; i < count; i++) {
+        request->slots.fields[i] = found[i].text;
+    }
+    request->slots.field_count = (uint8_t)count;
 }
 
 static bool selects(const struct program *program, const struct scheme_request *request)
 {
     const struct place *select = &program->select;
     if (select->kind == PLACE_HEADER && program->select_equals.bytes == 0) {
-        return place_header(select, request) != NULL;
+        return select->slot != 0 ? request->slots.at[select->slot] != 0
+                                 : http_find(request->head, select->text, NULL) != NULL;
     }
     struct slice found = place_value(select, request);
     return program->select_equals.bytes != 0 ? slice_equal(found, program->select_equals)
                                              : found.bytes != 0;
 }
 
-const struct program *scheme_select(const struct scheme *scheme,
-                                    const struct scheme_request *request)
+static inline const struct program *select_program(const struct scheme *scheme,
+                                                   const struct scheme_request *request)
 {
     const struct program *program = &scheme->plan->programs[0];
     const struct program *last = program + scheme->plan->program_count - 1;
@@ -721,194 +982,150 @@ const struct program *scheme_select(const struct scheme *scheme,
     return program;
 }
 
-static enum scheme_verdict verify_program(const struct scheme *scheme,
-                                          const struct program *program,
-                                          const struct scheme_request *request,
-                                          struct scheme_answer *ret_answer)
-{
-    if (kind_signs(program->kind)) {
-        return verify_signature(scheme, program, request);
-    }
-    if (program->kind == ROW_CODE) {
-        return program->row->verify(scheme, program, request, ret_answer);
-    }
-    return program->kind != ROW_NONE ? verify_token(scheme, program, request) : SCHEME_GENUINE;
-}
-
-/* Of a genuine request: is it one of those handshakes that are signed? */
-__attribute__((noinline)) static enum scheme_verdict
-signed_handshakes(const struct scheme *scheme, const struct scheme_request *request,
-                  struct scheme_answer *ret_answer)
-{
-    const struct scheme_plan *plan = scheme->plan;
-    scratch_reset();
-    for (unsigned i = plan->unsigned_count; i < plan->handshake_count; i++) {
-        if (handshake_is(scheme, &plan->handshakes[i], request)) {
-            return handshake_answer(scheme, &plan->handshakes[i], request, ret_answer);
-        }
-    }
-    return SCHEME_GENUINE;
-}
-
-/* Nearly always it is another type of event; its last letter is enough to tell. */
-static inline bool may_be_handshake(const struct scheme_plan *plan,
+const struct program *scheme_select(const struct scheme *scheme,
                                     const struct scheme_request *request)
 {
-    if (plan->plain.handshake_slot == 0) {
-        return plan->handshake_count != 0;
-    }
-    struct slice is = slot_value(request, plan->plain.handshake_slot);
-    return is.bytes != 0 && is.at[is.bytes - 1] == plan->plain.handshake_last;
+    return select_program(scheme, request);
 }
 
-/* The long way. */
-__attribute__((noinline)) static enum scheme_verdict
-verify_any(const struct scheme *scheme, const struct scheme_request *request,
-           struct scheme_answer *ret_answer)
+static enum scheme_verdict verify_secret(const struct scheme *scheme,
+                                         const struct scheme_request *request,
+                                         struct scheme_answer *ret_answer,
+                                         const struct program *program)
 {
+    scratch_reset();
+    enum scheme_verdict verdict =
+        program->kind == ROW_CODE   ? program->row->verify(scheme, program, request, ret_answer)
+        : program->kind != ROW_NONE ? verify_token(scheme, program, request)
+                                    : SCHEME_GENUINE;
+    return verdict == SCHEME_GENUINE ? signed_handshakes(scheme, request, ret_answer) : verdict;
+}
+
+/* The whole of it, of a prepared request. */
+static inline enum scheme_verdict verify_all(const struct scheme *scheme,
+                                             const struct scheme_request *request,
+                                             struct scheme_answer *ret_answer)
+{
+    const struct scheme_plan *plan = scheme->plan;
+    if (plan->unsigned_count != 0) {
+        enum scheme_verdict verdict =
+            find_handshake(scheme, 0, plan->unsigned_count, request, ret_answer);
+        if (verdict != SCHEME_GENUINE) {
+            return verdict;
+        }
+    }
+    const struct program *program = select_program(scheme, request);
+    return program->verify(scheme, request, ret_answer, program);
+}
+
+/* A request that is not prepared, or of whose body several fields are wanted. */
+RARE static enum scheme_verdict verify_copy(const struct scheme *scheme,
+                                            const struct scheme_request *request,
+                                            struct scheme_answer *ret_answer)
+{
+    struct scheme_request copy = *request;
     bk_assert(request->head != NULL);
-    scheme = resolve(scheme, request);
+    if (copy.slots.scheme == NULL) {
+        scheme_prepare(scheme, &copy);
+    }
+    scheme = copy.slots.scheme;
     if (scheme == NULL) {
         return SCHEME_TYPE_UNKNOWN;
     }
-    const struct scheme_plan *plan = scheme->plan;
-    scratch_reset();
-    for (unsigned i = 0; i < plan->unsigned_count; i++) {
-        if (handshake_is(scheme, &plan->handshakes[i], request)) {
-            return handshake_answer(scheme, &plan->handshakes[i], request, ret_answer);
-        }
+    fields_find(&scheme->plan->fields, scheme->plan->signed_fields, &copy);
+    return verify_all(scheme, &copy, ret_answer);
+}
+
+/* There is something to do before the signature is looked at. */
+__attribute__((noinline)) static enum scheme_verdict verify_longer(
+    const struct scheme *scheme, const struct scheme_request *request,
+    struct scheme_answer *ret_answer)
+{
+    const struct scheme *prepared = request->slots.scheme;
+    if (scheme->extra_at != 0 && !extra_allows(scheme, request)) {
+        return SCHEME_ADDRESS_REFUSED;
     }
-    enum scheme_verdict verdict =
-        verify_program(scheme, scheme_select(scheme, request), request, ret_answer);
-    return verdict == SCHEME_GENUINE ? signed_handshakes(scheme, request, ret_answer) : verdict;
+    return prepared == NULL || prepared->plan->signed_fields > request->slots.field_count
+               ? verify_copy(scheme, request, ret_answer)
+               : verify_all(prepared, request, ret_answer);
 }
 
 enum scheme_verdict scheme_verify(const struct scheme *scheme, const struct scheme_request *request,
                                   struct scheme_answer *ret_answer)
 {
-    if (__builtin_expect(scheme->extra_at != 0, 0) && !extra_allows(scheme, request)) {
-        return SCHEME_ADDRESS_REFUSED;
-    }
     const struct scheme *prepared = request->slots.scheme;
-    if (__builtin_expect(prepared == NULL || prepared->plan->plain.slot == 0, 0)) {
-        return verify_any(scheme, request, ret_answer);
+    if (prepared != NULL && scheme->extra_at == 0 && prepared->plan->only != NULL) {
+        const struct program *program = prepared->plan->only;
+        return program->verify(prepared, request, ret_answer, program);
     }
-    scheme = prepared;
-    const struct scheme_plan *plan = scheme->plan;
-    enum scheme_verdict verdict = verify_plain(scheme, &plan->plain, request);
-    return verdict == SCHEME_GENUINE && may_be_handshake(plan, request)
-               ? signed_handshakes(scheme, request, ret_answer)
-               : verdict;
+    return verify_longer(scheme, request, ret_answer);
 }
 
 /* ---- identity */
 
-static struct slice first_header(const struct places *places, const struct scheme_request *request)
+/* Not in a header: in the body, which is looked through once for all that the row wants of it. */
+__attribute__((noinline)) static struct slice first_in_body(const struct places *places,
+                                                            struct scheme_request *request)
 {
-    for (unsigned i = 0; i < places->count; i++) {
-        if (places->at[i].kind == PLACE_HEADER) {
-            const struct http_header *header = place_header(&places->at[i], request);
-            if (header != NULL && header->value_bytes != 0) {
-                return http_header_value(request->head, header);
+    struct slice value = SLICE_EMPTY;
+    if (places->has_field && request->slots.field_count == 0) {
+        const struct fields *fields = &request->slots.scheme->plan->fields;
+        fields_find(fields, fields->count, request);
+    }
+    for (unsigned form = 0; form < 2; form++) {
+        enum place_kind kind = form ? PLACE_FORM : PLACE_FIELD;
+        for (unsigned i = 0; i < places->count && value.bytes == 0; i++) {
+            if (places->at[i].kind == kind) {
+                value = place_value(&places->at[i], request);
             }
         }
     }
-    return SLICE_EMPTY;
+    return value;
 }
 
-static struct slice first_form(const struct places *places, const struct scheme_request *request)
-{
-    struct slice found = SLICE_EMPTY;
-    for (unsigned i = 0; i < places->count && found.bytes == 0; i++) {
-        if (places->at[i].kind == PLACE_FORM) {
-            found = place_value(&places->at[i], request);
-        }
-    }
-    return found;
-}
-
-static unsigned add_paths(const struct places *places, struct json_path *paths, unsigned count)
+/* Headers first, then fields, then forms. */
+static inline struct slice first_of(const struct places *places, struct scheme_request *request)
 {
     for (unsigned i = 0; i < places->count; i++) {
-        if (places->at[i].kind == PLACE_FIELD) {
-            paths[count++] = places->at[i].path;
+        struct slice value = places->at[i].kind == PLACE_HEADER
+                                 ? header_value(&places->at[i], request)
+                                 : SLICE_EMPTY;
+        if (value.bytes != 0) {
+            return value;
         }
     }
-    return count;
+    return places->has_field || places->has_form ? first_in_body(places, request) : SLICE_EMPTY;
 }
 
-static struct slice first_found(const struct json_found *found, unsigned count)
+static inline void identify(struct scheme_request *request, struct scheme_identity *ret_identity)
 {
-    for (unsigned i = 0; i < count; i++) {
-        if (found[i].text.bytes != 0) {
-            return found[i].text;
-        }
-    }
-    return SLICE_EMPTY;
+    const struct scheme_plan *plan = request->slots.scheme->plan;
+    ret_identity->type = first_of(&plan->type, request);
+    ret_identity->delivery_id = first_of(&plan->id, request);
+    ret_identity->within = first_of(&plan->within, request);
 }
 
-/* Headers first, then forms, then one pass over the body for both. */
-static void find_both(const struct places *a, const struct places *b,
-                      const struct scheme_request *request, struct slice *ret_a,
-                      struct slice *ret_b)
+/* Of a request that is not prepared, and stays so. */
+__attribute__((noinline)) static void identify_copy(const struct scheme *scheme,
+                                                    const struct scheme_request *request,
+                                                    struct scheme_identity *ret_identity)
 {
-    struct json_path paths[2 * PLACES_MAX];
-    struct json_found found[2 * PLACES_MAX];
-    unsigned of_b = 0, all;
-    *ret_b = first_header(b, request);
-    *ret_a = first_header(a, request);
-    if (ret_b->bytes == 0) {
-        of_b = add_paths(b, paths, 0);
-    }
-    all = ret_a->bytes == 0 ? add_paths(a, paths, of_b) : of_b;
-    if (all != 0) {
-        json_scan(request->body, paths, all, found);
-        if (of_b != 0) {
-            *ret_b = first_found(found, of_b);
-        }
-        if (all != of_b) {
-            *ret_a = first_found(found + of_b, all - of_b);
-        }
-    }
-    if (b->has_form && ret_b->bytes == 0) {
-        *ret_b = first_form(b, request);
-    }
-    if (a->has_form && ret_a->bytes == 0) {
-        *ret_a = first_form(a, request);
+    struct scheme_request copy = *request;
+    scheme_prepare(scheme, &copy);
+    *ret_identity = (struct scheme_identity){SLICE_EMPTY, SLICE_EMPTY, SLICE_EMPTY};
+    if (copy.slots.scheme != NULL) {
+        identify(&copy, ret_identity);
     }
 }
 
-__attribute__((noinline)) static void identify_any(const struct scheme *scheme,
-                                                   const struct scheme_request *request,
-                                                   struct scheme_identity *identity)
-{
-    scheme = resolve(scheme, request);
-    if (scheme != NULL) {
-        const struct scheme_plan *plan = scheme->plan;
-        find_both(&plan->type, &plan->id, request, &identity->type, &identity->delivery_id);
-        if (__builtin_expect(plan->within.count != 0, 0)) {
-            static const struct places none;
-            struct slice nothing;
-            find_both(&none, &plan->within, request, &nothing, &identity->within);
-        }
-    }
-}
-
-void scheme_identify(const struct scheme *scheme, const struct scheme_request *request,
+void scheme_identify(const struct scheme *scheme, struct scheme_request *request,
                      struct scheme_identity *ret_identity)
 {
-    const struct scheme *prepared = request->slots.scheme;
-    ret_identity->within = SLICE_EMPTY;
-    if (__builtin_expect(prepared != NULL && prepared->plan->is_named, 1)) {
-        const struct scheme_plan *plan = prepared->plan;
-        ret_identity->type = slot_value(request, plan->type.at[0].slot);
-        ret_identity->delivery_id = slot_value(request, plan->id.at[0].slot);
-        if (ret_identity->type.bytes != 0 && ret_identity->delivery_id.bytes != 0) {
-            return;
-        }
+    if (__builtin_expect(request->slots.scheme != NULL, 1)) {
+        identify(request, ret_identity);
+    } else {
+        identify_copy(scheme, request, ret_identity);
     }
-    ret_identity->type = ret_identity->delivery_id = SLICE_EMPTY;
-    identify_any(scheme, request, ret_identity);
 }
 
 void scheme_subject(const struct scheme_row *row, const struct scheme_request *request,
@@ -917,11 +1134,17 @@ void scheme_subject(const struct scheme_row *row, const struct scheme_request *r
     uint8_t text[512];
     struct places account, resource;
     struct block block = {text, text + sizeof text};
+    struct fields fields = {.count = 0};
+    struct scheme_request copy = *request;
     bk_assert(row != NULL && request != NULL && ret_subject != NULL);
     *ret_subject = (struct scheme_subject){SLICE_EMPTY, SLICE_EMPTY};
     if (places_parse(row->account, &block, &account) &&
         places_parse(row->resource, &block, &resource)) {
-        find_both(&account, &resource, request, &ret_subject->account, &ret_subject->resource);
+        fields_add_places(&fields, &account);
+        fields_add_places(&fields, &resource);
+        fields_find(&fields, fields.count, &copy);
+        ret_subject->account = first_of(&account, &copy);
+        ret_subject->resource = first_of(&resource, &copy);
     }
 }
 
@@ -970,7 +1193,7 @@ unsigned scheme_redactions(const struct scheme *scheme, const struct scheme_requ
     const struct scheme_plan *plan = one != NULL ? one->plan : scheme->plan;
     for (unsigned i = 0; i < plan->secret_name_count; i++) {
         unsigned slot = request->slots.scheme != NULL ? plan->secret_slots[i] : 0;
-        if (slot == 0 || request->slots.at[slot - 1] != 0) {
+        if (slot == 0 || request->slots.at[slot] != 0) {
             count = redact_name(head, plan->secret_names[i], ret_redactions, count, max);
         }
     }

@@ -54,13 +54,17 @@ enum scheme_verdict {
     SCHEME_VERDICT_COUNT
 };
 
-/* Where a scheme's headers are in a request: scheme_prepare()'s, and NULL without it. */
-#define SCHEME_SLOTS_MAX 16U
+/* Where a scheme's headers are in a request: scheme_prepare()'s, and NULL without it; and what is
+ * in the fields of the body that it looks at, once these were looked for. */
+#define SCHEME_SLOTS_MAX  16U
+#define SCHEME_FIELDS_MAX 8U
 struct scheme_slots {
     const struct scheme *scheme;
-    uint32_t found;  /* http_locate()'s result */
-    bool no_secrets; /* no header has to be blanked */
-    uint8_t at[SCHEME_SLOTS_MAX];
+    uint32_t found;                   /* http_locate()'s result */
+    bool no_secrets;                  /* no header has to be blanked */
+    uint8_t field_count;              /* so many of them are known */
+    uint8_t at[1 + SCHEME_SLOTS_MAX]; /* from 1 on */
+    struct slice fields[SCHEME_FIELDS_MAX];
 };
 
 struct scheme_request {
@@ -111,8 +115,9 @@ void scheme_prepare(const struct scheme *scheme, struct scheme_request *request)
 /* Verify. On SCHEME_HANDSHAKE *ret_answer says what to reply. */
 enum scheme_verdict scheme_verify(const struct scheme *scheme, const struct scheme_request *request,
                                   struct scheme_answer *ret_answer);
-/* Type and delivery id. Cheap: headers first, else a bounded scan of the JSON's top level. */
-void scheme_identify(const struct scheme *scheme, const struct scheme_request *request,
+/* Type and delivery id. Cheap: headers first, else a scan of the JSON; what is found there a
+ * prepared request keeps, so that it is not looked for again. */
+void scheme_identify(const struct scheme *scheme, struct scheme_request *request,
                      struct scheme_identity *ret_identity);
 /* The type of every event of a provider that sends one kind only ("pipeline_done"); else empty. */
 struct slice scheme_constant_type(const struct scheme *scheme);

@@ -27,14 +27,26 @@ static const struct placeholder placeholders[] = {
     {"{base64}", ENCODING_BASE64},
 };
 
+static struct prefix prefix_of(struct slice text)
+{
+    struct prefix prefix = {
+        .text = text, .least = text.bytes <= sizeof prefix.front ? sizeof prefix.front : SIZE_MAX};
+    size_t bytes = text.bytes < sizeof prefix.front ? text.bytes : sizeof prefix.front;
+    if (bytes != 0) {
+        memcpy(&prefix.front, text.at, bytes);
+        memset(&prefix.front_mask, 0xff, bytes);
+    }
+    return prefix;
+}
+
 /* The literal before a placeholder; "[text]" may be left out. */
-static bool prefix_parse(struct slice literal, struct slice *ret_prefix, bool *ret_optional,
+static bool prefix_parse(struct slice literal, struct prefix *ret_prefix, bool *ret_optional,
                          struct problem *problem)
 {
-    *ret_prefix = literal;
+    *ret_prefix = prefix_of(literal);
     *ret_optional = false;
     if (literal.bytes >= 2 && literal.at[0] == '[' && literal.at[literal.bytes - 1] == ']') {
-        *ret_prefix = slice_of(literal.at + 1, literal.bytes - 2);
+        *ret_prefix = prefix_of(slice_of(literal.at + 1, literal.bytes - 2));
         *ret_optional = true;
     } else if (slice_find(literal, '[') != literal.bytes) {
         return fail(problem, "signature.format", "[ ] may only enclose a whole prefix");
@@ -43,12 +55,11 @@ static bool prefix_parse(struct slice literal, struct slice *ret_prefix, bool *r
 }
 
 /* One element at the front of *text, which moves behind it. */
-static bool element_parse(struct slice *text, enum lane_kind kind, struct format *format,
+static bool element_parse(struct slice *text, struct lane *lane, struct format *format,
                           struct problem *problem)
 {
     struct slice literal = slice_of(text->at, slice_find(*text, '{'));
     struct slice rest = slice_skip(*text, literal.bytes);
-    struct lane *lane = &format->lanes[kind];
     for (size_t i = 0; i < bk_array_length(placeholders); i++) {
         struct slice word = slice_str(placeholders[i].text);
         if (!slice_starts(rest, word)) {
@@ -65,7 +76,7 @@ static bool element_parse(struct slice *text, enum lane_kind kind, struct format
     }
     if (slice_starts(rest, SLICE("{timestamp}")) && !format->has_timestamp && literal.bytes != 0) {
         format->has_timestamp = true;
-        format->timestamp_prefix = literal;
+        format->timestamp_prefix = prefix_of(literal);
         *text = slice_skip(rest, strlen("{timestamp}"));
         return true;
     }
@@ -80,9 +91,10 @@ static bool prefix_possible(const struct format *format, struct slice prefix)
            (prefix.bytes == 0 || (prefix.at[0] != ' ' && prefix.at[0] != '\t'));
 }
 
-static bool format_parse(const char *text, enum hmac_algorithm algorithm, enum lane_kind lane,
+static bool format_parse(const char *text, enum hmac_algorithm algorithm, enum lane_kind kind,
                          struct format *format, struct problem *problem)
 {
+    struct lane *lane = &format->lanes[format->lanes[0].used];
     struct slice rest = slice_str(text);
     while (rest.bytes != 0 && !slice_equal(rest, SLICE("..."))) {
         if (!element_parse(&rest, lane, format, problem)) {
@@ -100,19 +112,20 @@ static bool format_parse(const char *text, enum hmac_algorithm algorithm, enum l
         }
     }
     format->open |= rest.bytes != 0;
-    if (!prefix_possible(format, format->lanes[lane].prefix) ||
-        !prefix_possible(format, format->timestamp_prefix) ||
-        (format->has_timestamp &&
-         slice_starts(format->lanes[lane].prefix, format->timestamp_prefix))) {
+    struct slice prefix = lane->prefix.text;
+    if (!prefix_possible(format, prefix) ||
+        !prefix_possible(format, format->timestamp_prefix.text) ||
+        (format->has_timestamp && slice_starts(prefix, format->timestamp_prefix.text))) {
         return fail(problem, "signature.format",
                     "a prefix has the separator in it, begins with a blank, or is another's");
     }
-    if (!format->lanes[lane].used) {
+    if (!lane->used) {
         return fail(problem, "signature.format", "no {hex}, {base64} or {base64url}");
     }
-    format->lanes[lane].bytes = lane == LANE_ED25519      ? ED25519_SIGNATURE_BYTES
-                                : lane == LANE_PUBLIC_KEY ? SIGNATURE_BYTES_MAX
-                                                          : (uint16_t)hmac_bytes(algorithm);
+    lane->kind = kind;
+    lane->bytes = kind == LANE_ED25519      ? ED25519_SIGNATURE_BYTES
+                  : kind == LANE_PUBLIC_KEY ? SIGNATURE_BYTES_MAX
+                                            : (uint16_t)hmac_bytes(algorithm);
     return true;
 }
 
@@ -179,13 +192,19 @@ static bool ops_parse(const char *template, struct program *program, struct prob
         } else if (!op_parse(&text, &op, problem)) {
             return false;
         }
-        if (program->op_count == OPS_MAX) {
+        bool url = op.kind == OP_URL || op.kind == OP_URL_UNESCAPED;
+        if (program->op_count + url >= OPS_MAX) {
             return fail(problem, "signed",
-                        "too many pieces: placeholders and the texts between are 16 at most");
+                        "too many pieces: placeholders and the texts between are 16 at most, a "
+                        "URL counts twice");
         }
         program->signs_id |= op.kind == OP_ID;
         program->signs_timestamp |= op.kind == OP_TIMESTAMP;
         program->ops[program->op_count++] = op;
+        if (url) {
+            op.kind = OP_URL_REST;
+            program->ops[program->op_count++] = op;
+        }
     }
     return true;
 }
@@ -300,16 +319,56 @@ bool places_parse(const char *text, struct block *block, struct places *ret_plac
 {
     struct slice rest = slice_str(text);
     ret_places->count = 0;
-    ret_places->has_form = false;
+    ret_places->has_form = ret_places->has_field = false;
     while (slice_trim(rest).bytes != 0) {
         struct place *place = &ret_places->at[ret_places->count];
         if (ret_places->count == PLACES_MAX || !place_parse(next_word(&rest), block, place)) {
             return false;
         }
         ret_places->has_form |= place->kind == PLACE_FORM;
+        ret_places->has_field |= place->kind == PLACE_FIELD;
         ret_places->count++;
     }
     return true;
+}
+
+/* ---- fields */
+
+static bool same_path(const struct json_path *a, const struct json_path *b)
+{
+    bool same = a->step_count == b->step_count;
+    for (unsigned i = 0; same && i < a->step_count; i++) {
+        same = slice_equal(a->steps[i], b->steps[i]);
+    }
+    return same;
+}
+
+/* 0 = there is no room for another, or it is no field. */
+static uint8_t field_of(struct fields *fields, const struct place *place, bool may_add)
+{
+    unsigned i = 0;
+    while (i < fields->count && !same_path(&fields->paths[i], &place->path)) {
+        i++;
+    }
+    if (place->kind != PLACE_FIELD || i == JSON_PATHS_MAX || (i == fields->count && !may_add)) {
+        return 0;
+    }
+    if (i == fields->count) {
+        fields->paths[fields->count++] = place->path;
+    }
+    return (uint8_t)(i + 1);
+}
+
+static void field_add(struct fields *fields, struct place *place)
+{
+    place->field = field_of(fields, place, true);
+}
+
+void fields_add_places(struct fields *fields, struct places *places)
+{
+    for (unsigned i = 0; i < places->count; i++) {
+        field_add(fields, &places->at[i]);
+    }
 }
 
 /* ---- programs */
@@ -360,6 +419,26 @@ static size_t keys_before(const struct scheme_row *active, const struct scheme_r
     return bytes;
 }
 
+/* The first piece of each kind has its place; others are made like those that differ. */
+static void parts_assign(struct program *program)
+{
+    program->body_at = program->timestamp_at = program->id_at = OPS_MAX;
+    for (unsigned i = 0; i < program->op_count; i++) {
+        enum op_kind kind = program->ops[i].kind;
+        uint8_t *at = kind == OP_BODY        ? &program->body_at
+                      : kind == OP_TIMESTAMP ? &program->timestamp_at
+                      : kind == OP_ID        ? &program->id_at
+                                             : NULL;
+        if (kind == OP_TEXT) {
+            program->parts[i] = program->ops[i].text;
+        } else if (at != NULL && *at == OPS_MAX) {
+            *at = (uint8_t)i;
+        } else if (kind != OP_URL_REST) {
+            program->made |= 1U << i;
+        }
+    }
+}
+
 static bool op_places_parse(struct program *program, struct block *block, struct problem *problem)
 {
     for (unsigned i = 0; i < program->op_count; i++) {
@@ -402,10 +481,17 @@ static bool signature_compile(const struct scheme_row *row, struct block *block,
         !place_parse(slice_str(row->body_hash), block, &program->body_hash)) {
         return fail(problem, "timestamp.header", "not a header name");
     }
-    bool timed = program->format.has_timestamp || program->timestamp.kind != PLACE_NONE;
-    if (program->signs_timestamp && !timed) {
+    bool has_place = program->timestamp.kind != PLACE_NONE;
+    program->time =
+        program->timestamp.kind == PLACE_HEADER || (has_place && program->signs_timestamp)
+            ? TIME_PLACE
+        : program->format.has_timestamp ? TIME_FORMAT
+        : has_place                     ? TIME_BODY
+                                        : TIME_NONE;
+    if (program->signs_timestamp && program->time == TIME_NONE) {
         return fail(problem, "timestamp.header", "is missing, and `signed` has {timestamp}");
     }
+    parts_assign(program);
     struct places ids;
     if (!places_parse(row->id, block, &ids) || (program->signs_id && ids.count == 0)) {
         return fail(problem, "id.header",
@@ -430,7 +516,9 @@ static bool program_compile(const struct scheme_row *active, const struct scheme
     memset(program, 0, sizeof *program);
     program->row = row;
     program->kind = row->kind;
+    program->is_sha256 = row->kind == ROW_HMAC && row->algorithm == HMAC_SHA256;
     program->unit = row->unit;
+    program->scale = unit_scale(row->unit);
     program->algorithm = row->algorithm;
     program->url_ports = row->url_ports;
     program->tolerance_seconds = scheme_row_tolerance_seconds(row);
@@ -543,7 +631,7 @@ static const char *key_compile(const struct program *program, struct slice secre
         if (!slice_starts(secret, SLICE("whpk_"))) {
             return base64_key(row->algorithm, secret, key);
         }
-        return program->format.lanes[LANE_ED25519].used
+        return program->row->format_ed25519 != NULL
                    ? ed25519_key(secret, key)
                    : "this provider has no signatures with public keys";
     }
@@ -709,50 +797,32 @@ static uint8_t slot_of(struct scheme_plan *plan, struct slice name)
 static void place_slot(struct scheme_plan *plan, struct place *place)
 {
     place->slot = place->kind == PLACE_HEADER ? slot_of(plan, place->text) : 0;
+    place->twice = place->slot != 0 ? 1U << (15 + place->slot) : 0;
 }
 
-/* Which of the short ways through scheme.c it may go. */
-static bool is_plain(const struct scheme_plan *plan)
+/* Those of the signatures first; a handshake's only where they are looked for anyway. */
+static void fields_assign(struct scheme_plan *plan)
 {
-    const struct program *program = &plan->programs[0];
-    const struct format *format = &program->format;
-    const struct lane *lane = &format->lanes[LANE_MAC];
-    return plan->program_count == 1 && plan->unsigned_count == 0 && program->kind == ROW_HMAC &&
-           program->algorithm == HMAC_SHA256 && program->signature.slot != 0 &&
-           format->separator == 0 && !format->open && !format->has_timestamp && lane->used &&
-           !lane->prefix_optional && lane->prefix.bytes <= 8 && !format->lanes[LANE_ED25519].used &&
-           !format->lanes[LANE_PUBLIC_KEY].used && program->op_count == 1 &&
-           program->ops[0].kind == OP_BODY && program->timestamp.kind == PLACE_NONE &&
-           program->body_hash.kind == PLACE_NONE && !program->signs_id;
-}
-
-static void plain_fill(struct scheme_plan *plan)
-{
-    const struct program *program = &plan->programs[0];
-    const struct lane *lane = &program->format.lanes[LANE_MAC];
-    struct plain *plain = &plan->plain;
-    if (plan->program_count == 0 || !is_plain(plan)) {
-        return;
+    for (unsigned i = 0; i < plan->program_count; i++) {
+        struct program *program = &plan->programs[i];
+        field_add(&plan->fields, &program->select);
+        field_add(&plan->fields, &program->signature);
+        field_add(&plan->fields, &program->timestamp);
+        if (program->signs_id) {
+            field_add(&plan->fields, &program->id);
+        }
+        for (unsigned o = 0; o < program->op_place_count; o++) {
+            field_add(&plan->fields, &program->op_places[o]);
+        }
     }
-    plain->slot = program->signature.slot;
-    plain->prefix_bytes = (uint8_t)lane->prefix.bytes;
-    plain->hex = lane->encoding == ENCODING_HEX;
-    plain->alphabet = lane->encoding == ENCODING_BASE64URL ? BASE64_URL : BASE64_STANDARD;
-    const struct handshake *handshake = &plan->handshakes[0];
-    if (plan->handshake_count == 1 && handshake->has_equals && handshake->equals.bytes != 0) {
-        plain->handshake_slot = handshake->when.slot;
-        plain->handshake_last = handshake->equals.at[handshake->equals.bytes - 1];
+    plan->signed_fields = plan->fields.count > 1 ? plan->fields.count : 0;
+    fields_add_places(&plan->fields, &plan->id);
+    fields_add_places(&plan->fields, &plan->type);
+    fields_add_places(&plan->fields, &plan->within);
+    for (unsigned i = 0; i < plan->handshake_count; i++) {
+        struct place *when = &plan->handshakes[i].when;
+        when->field = field_of(&plan->fields, when, false);
     }
-    if (lane->prefix.bytes != 0) {
-        memcpy(&plain->prefix, lane->prefix.at, lane->prefix.bytes);
-        memset(&plain->prefix_mask, 0xff, lane->prefix.bytes);
-    }
-}
-
-static bool is_named(const struct scheme_plan *plan)
-{
-    return plan->within.count == 0 && plan->type.count != 0 && plan->type.at[0].slot != 0 &&
-           plan->id.count != 0 && plan->id.at[0].slot != 0;
 }
 
 static void slots_assign(struct scheme_plan *plan)
@@ -780,9 +850,25 @@ static void slots_assign(struct scheme_plan *plan)
         mask |= plan->secret_slots[i] != 0 ? 1U << (plan->secret_slots[i] - 1) : 0;
         all = all && plan->secret_slots[i] != 0;
     }
-    plan->secret_mask = all && plan->secret_field_count == 0 ? mask : 0;
-    plain_fill(plan);
-    plan->is_named = is_named(plan);
+    bool known = all && plan->secret_field_count == 0;
+    plan->secret_mask = known ? mask : 0;
+    plan->secret_none = known ? 0 : 1;
+}
+
+static void told_assign(struct scheme_plan *plan)
+{
+    const struct handshake *last = &plan->handshakes[plan->unsigned_count];
+    if (plan->handshake_count == plan->unsigned_count + 1 && last->equals.bytes != 0) {
+        plan->told_slot = last->when.slot;
+        plan->told_last = last->equals.at[last->equals.bytes - 1];
+    }
+}
+
+static const struct program *only_program(const struct scheme_plan *plan)
+{
+    return plan->program_count == 1 && plan->unsigned_count == 0 && plan->signed_fields == 0
+               ? &plan->programs[0]
+               : NULL;
 }
 
 static bool plan_fill(struct scheme_plan *plan, const struct scheme_row *active,
@@ -817,6 +903,12 @@ static bool plan_fill(struct scheme_plan *plan, const struct scheme_row *active,
     secret_names_compile(plan, block);
     handshakes_compile(plan, block);
     slots_assign(plan);
+    fields_assign(plan);
+    told_assign(plan);
+    for (unsigned i = 0; i < plan->program_count; i++) {
+        plan->programs[i].verify = scheme_verify_fn(&plan->programs[i]);
+    }
+    plan->only = only_program(plan);
     return true;
 }
 

@@ -35,7 +35,7 @@ static void explain_time(const struct program *program, const struct scheme_requ
 {
     int64_t value = r->timestamp_value;
     struct slice shown = r->timestamp;
-    if (program->timestamp.kind == PLACE_FIELD && !program->signs_timestamp) {
+    if (program->time == TIME_BODY) {
         shown = place_value(&program->timestamp, request);
         if (scheme_read_body_time(program, request, &value) != SCHEME_GENUINE) {
             return;
@@ -135,7 +135,9 @@ static const char *near_miss_ending(struct reading *r, struct slice body)
 /* The signature over something else that a sender may have taken for the signed text. */
 static const char *near_miss_template(struct reading *r, const struct scheme_request *request)
 {
+    struct slice parts[OPS_MAX];
     struct reading other = *r;
+    other.parts = parts;
     other.part_count = 1;
     other.parts[0] = request->body;
     if (r->part_count > 1 && r->program->kind != ROW_HASH && scheme_match(&other) >= 0) {
@@ -166,14 +168,14 @@ static const char *near_miss_url(struct reading *r)
         if (program->ops[i].kind != OP_URL && program->ops[i].kind != OP_URL_UNESCAPED) {
             continue;
         }
-        if (r->parts[i].bytes == 0) {
+        struct slice *end = &r->parts[i + (r->parts[i + 1].bytes != 0)], url = *end;
+        if (url.bytes == 0) {
             return "this scheme signs the public URL, which is not known: set it";
         }
-        struct slice url = r->parts[i];
         bool slash = url.at[url.bytes - 1] == '/';
-        r->parts[i] = slice_of(url.at, url.bytes - slash);
+        end->bytes -= slash;
         bool matches = slash && scheme_match(r) >= 0;
-        r->parts[i] = url;
+        *end = url;
         return matches ? "the signature matches the URL without its last '/'"
                        : "this scheme signs the public URL: compare it with the provider's, "
                          "character by character";
@@ -184,9 +186,11 @@ static const char *near_miss_url(struct reading *r)
 static void explain_wrong(const struct scheme *scheme, const struct program *program,
                           const struct scheme_request *request, struct buf *text)
 {
+    struct signature signatures[SIGNATURES_MAX];
+    struct slice parts[OPS_MAX + 1];
     struct reading r;
     buf_printf(text, "%u %s tried\n", scheme->key_count, secret_word(scheme));
-    if (scheme_read(scheme, program, request, &r) != SCHEME_GENUINE) {
+    if (scheme_read(scheme, program, request, signatures, parts, &r) != SCHEME_GENUINE) {
         return;
     }
     const char *found = near_miss_template(&r, request);
@@ -269,10 +273,8 @@ static void explain_malformed(const struct program *program, const struct scheme
     case ROW_HMAC:
     case ROW_HASH:
     case ROW_ED25519:
-        buf_printf(
-            text, "%.*s should look like %s, with %u bytes of signature\n",
-            SHOW(program->signature.shown), format,
-            program->format.lanes[program->kind == ROW_ED25519 ? LANE_ED25519 : LANE_MAC].bytes);
+        buf_printf(text, "%.*s should look like %s, with %u bytes of signature\n",
+                   SHOW(program->signature.shown), format, program->format.lanes[0].bytes);
         buf_printf(text, "it is: %.*s (%zu characters)\n", SHOW(value), value.bytes);
         return;
     case ROW_BASIC:
@@ -314,8 +316,11 @@ static void explain_doubled(const struct program *program, const struct http_hea
 static void explain_good(const struct scheme *scheme, const struct program *program,
                          const struct scheme_request *request, struct buf *text)
 {
+    struct signature signatures[SIGNATURES_MAX];
+    struct slice parts[OPS_MAX + 1];
     struct reading r;
-    if (!kind_signs(program->kind) || scheme_read(scheme, program, request, &r) != SCHEME_GENUINE) {
+    if (!kind_signs(program->kind) ||
+        scheme_read(scheme, program, request, signatures, parts, &r) != SCHEME_GENUINE) {
         return;
     }
     int index = scheme_match(&r);
@@ -347,7 +352,10 @@ void scheme_explain(const struct scheme *scheme, const struct scheme_request *re
 {
     bk_assert(scheme != NULL && request != NULL && text != NULL);
     buf_printf(text, "%s\n", scheme_verdict_text(verdict));
-    scheme = scheme_resolve(scheme, request->head);
+    struct scheme_request prepared = *request;
+    scheme_prepare(scheme, &prepared);
+    request = &prepared;
+    scheme = prepared.slots.scheme;
     if (scheme == NULL) {
         return;
     }

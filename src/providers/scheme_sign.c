@@ -221,7 +221,6 @@ static bool gather(struct making *m, const struct key *key, struct slice parts[O
     const struct program *program = m->program;
     struct slice whole = buf_slice(&m->url), body = buf_slice(&m->body);
     struct url_parts url = split_url(whole);
-    const struct scheme_request request = {.url = whole, .body = body};
     uint8_t digest[SHA256_BYTES], *hex;
     for (unsigned i = 0; i < program->op_count; i++) {
         switch (program->ops[i].kind) {
@@ -247,9 +246,12 @@ static bool gather(struct making *m, const struct key *key, struct slice parts[O
             parts[i] = whole;
             break;
         case OP_URL_UNESCAPED:
-            if (!text_url_unescaped(&request, &parts[i])) {
+            if (!text_url_unescape(whole, &parts[i])) {
                 return false;
             }
+            break;
+        case OP_URL_REST:
+            parts[i] = SLICE_EMPTY;
             break;
         case OP_QUERY:
             parts[i] = url.query;
@@ -294,12 +296,11 @@ static size_t sign_parts(const struct making *m, const struct key *key, const st
     for (unsigned i = 0; i < m->program->op_count; i++) {
         buf_add_slice(&whole, parts[i]);
     }
-    size_t bytes =
-        whole.overflow
-            ? 0
-            : private_key_sign(m->send->private_key,
-                               ed25519 ? SIGNATURE_ED25519 : m->program->row->signature,
-                               buf_slice(&whole), ret_signature);
+    size_t bytes = whole.overflow
+                       ? 0
+                       : private_key_sign(m->send->private_key,
+                                          ed25519 ? SIGNATURE_ED25519 : m->program->row->signature,
+                                          buf_slice(&whole), ret_signature);
     buf_fini(&whole);
     return bytes;
 }
@@ -307,7 +308,7 @@ static size_t sign_parts(const struct making *m, const struct key *key, const st
 static enum bk_err add_signature(struct making *m, const struct key *key, const struct slice *parts)
 {
     const struct program *program = m->program;
-    const struct lane *lane = &program->format.lanes[key->lane];
+    const struct lane *lane = format_lane(&program->format, key->lane);
     uint8_t mac[SIGNATURE_BYTES_MAX];
     char text[2 * SIGNATURE_BYTES_MAX];
     size_t bytes = key->lane != LANE_MAC ? sign_parts(m, key, parts, mac)
@@ -332,12 +333,12 @@ static enum bk_err add_signature(struct making *m, const struct key *key, const 
     struct buf value;
     buf_init(&value, 1024);
     if (program->format.has_timestamp) {
-        buf_add_slice(&value, program->format.timestamp_prefix);
+        buf_add_slice(&value, program->format.timestamp_prefix.text);
         buf_add_slice(&value, m->timestamp);
         buf_add_byte(&value, program->format.separator);
     }
     if (!lane->prefix_optional) {
-        buf_add_slice(&value, lane->prefix);
+        buf_add_slice(&value, lane->prefix.text);
     }
     buf_add(&value, text, text_bytes);
     enum bk_err err =

@@ -167,34 +167,26 @@ bool text_form_sorted(struct slice form, struct slice *ret_text)
 
 /* ---- URLs */
 
-bool text_url(const struct scheme_request *request, struct slice *ret_url)
+bool text_url(const struct scheme_request *request, struct slice ret_pieces[2])
 {
-    *ret_url = request->url;
-    if (request->url.bytes != 0 || request->base.bytes == 0) {
-        return true;
-    }
     struct slice target = http_target(request->head);
-    /* The absolute form has the whole URL in it, as the client likes to spell it. */
-    if (target.bytes == 0 || target.at[0] != '/') {
-        return false;
+    ret_pieces[0] = request->url;
+    ret_pieces[1] = SLICE_EMPTY;
+    if (request->url.bytes == 0 && request->base.bytes != 0) {
+        ret_pieces[0] = request->base;
+        ret_pieces[1] = target;
+        /* The absolute form has the whole URL in it, as the client likes to spell it. */
+        return target.bytes != 0 && target.at[0] == '/';
     }
-    uint8_t *out = scratch_take(request->base.bytes + target.bytes);
-    size_t bytes = 0;
-    if (out == NULL) {
-        return false;
-    }
-    append(out, &bytes, request->base);
-    append(out, &bytes, target);
-    *ret_url = slice_of(out, bytes);
     return true;
 }
 
-bool text_url_unescaped(const struct scheme_request *request, struct slice *ret_url)
+bool text_url_unescape(struct slice url, struct slice *ret_url)
 {
-    struct slice url;
     size_t n = 0;
-    if (!text_url(request, &url)) {
-        return false;
+    *ret_url = url;
+    if (slice_find(url, '%') == url.bytes) {
+        return true;
     }
     uint8_t *out = scratch_take(url.bytes);
     for (size_t i = 0; out != NULL && i < url.bytes; i++) {
@@ -207,7 +199,7 @@ bool text_url_unescaped(const struct scheme_request *request, struct slice *ret_
         out[n++] = c;
     }
     *ret_url = slice_of(out, n);
-    return out != NULL || url.bytes == 0;
+    return out != NULL;
 }
 
 bool text_url_other_port(struct slice url, struct slice *ret_url)

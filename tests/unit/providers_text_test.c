@@ -41,9 +41,8 @@ static void port(const char *url, const char *want)
 static void unescaped(const char *url, const char *want)
 {
     struct slice got;
-    struct scheme_request request = {.url = slice_str(url)};
     scratch_reset();
-    ok(text_url_unescaped(&request, &got));
+    ok(text_url_unescape(slice_str(url), &got));
     is_bytes(got.at, got.bytes, want, strlen(want), "%s", url);
 }
 
