@@ -12,39 +12,30 @@
  * stops in time, everything is given back. */
 #include "peer_sim.h"
 #include "scenario.h"
-#include "sim_internal.h"
+#include "server_sim.h"
 #include "sink_sim.h"
 #include "store_sim.h"
 #include "tls_sim.h"
 
 #include "base/base64.h"
-#include "base/buf.h"
 #include "hub/deliveries/deliver.h"
 #include "hub/deliveries/dispatch.h"
 #include "hub/events/event_id.h"
 #include "hub/hub_private.h"
-#include "hub/ingress/dedupe.h"
 #include "hub/ingress/source_table.h"
-#include "hub/reactor.h"
 #include "hub/routes/route_table.h"
-#include "journal/catalog.h"
-#include "providers/scheme.h"
 #include "tls/credentials.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CORES      2U
-#define PORT       8080U
 #define SINK_PORT  9100U
 #define SOURCE     1U
 #define FIRST      100U /* number of the first destination */
 #define EVENTS_MAX 512U
 #define BATCH_MAX  4U
 #define KEYS       3U
-#define SECOND     1000000000ULL
-#define MS         1000000ULL
 #define SECRET     "it is a secret"
 #define SIGNING    "0123456789abcdef"
 #define TRIES      33U
@@ -109,41 +100,24 @@ static struct {
     bool store_dead; /* it takes nothing any more while this life stops */
 } plan;
 
-static struct world {
-    struct source_table *sources;
+/* What a server has besides when it delivers. */
+static struct {
     struct route_table *routes;
-    struct dedupe *dedupe;
-    struct catalog *catalog;
     struct dispatch *dispatch;
     struct hub hub;
-    struct ring *ring; /* the control thread's */
-    struct ingress *peers[CORES];
     struct deliver *delivers[CORES];
     int64_t clock_ms;
-    struct core {
-        unsigned index;
-        struct reactor *reactor;
-        struct sim_thread *thread;
-        struct ring *ring;
-        struct ring_mail drain, exit, stopped_mail, grace;
-        bool opened;
-    } core[CORES];
-    unsigned stopped_count;
     struct route_garbage *garbage;
-    unsigned grace_open;
     bool running;
-} world;
+} outgoing;
 
 /* ---- events and what they look like */
 
+/* Its number in front. */
 static void body_fill(const struct event *event, uint8_t *at)
 {
-    uint64_t state = event->content | 1;
     int bytes = snprintf((char *)at, 16, "%08u ", event->number);
-    for (uint32_t i = (uint32_t)bytes; i < event->body_bytes; i++) {
-        state = state * 6364136223846793005ULL + 1442695040888963407ULL;
-        at[i] = (uint8_t)('a' + (state >> 33) % 26);
-    }
+    server_sim_body(event->content, at + bytes, event->body_bytes - (uint32_t)bytes);
 }
 
 static struct event *event_new(void)
@@ -162,21 +136,12 @@ static struct event *event_new(void)
 static void request_make(struct buf *out, const struct event *event)
 {
     uint8_t *body = malloc(event->body_bytes + 16);
-    struct buf headers;
     bk_assert(body);
-    buf_init(&headers, 1 << 16);
     buf_init(out, 1 << 20);
     body_fill(event, body);
-    struct scheme_send send = {.body = slice_of(body, event->body_bytes),
-                               .type = SLICE("push"),
-                               .now_seconds = sim_wall_ns() / (int64_t)SECOND};
-    enum bk_err err = scheme_sign(signer, &send, &headers);
-    sim_check(err == BK_OK, "signing: %s", bk_err_name(err));
-    buf_printf(out, "POST /hooks/alpha HTTP/1.1\r\nHost: sim\r\nX-Key: k%u\r\n", event->key);
-    buf_add(out, headers.at, headers.bytes);
-    buf_printf(out, "Content-Length: %u\r\n\r\n", event->body_bytes);
+    server_sim_sign(out, signer, "alpha", SLICE_EMPTY, slice_of(body, event->body_bytes));
+    buf_printf(out, "X-Key: k%u\r\nContent-Length: %u\r\n\r\n", event->key, event->body_bytes);
     buf_add(out, body, event->body_bytes);
-    buf_fini(&headers);
     free(body);
     bk_assert(!out->overflow);
 }
@@ -430,15 +395,15 @@ static void destination_put(enum manner manner)
                                          &destination->order_key, &error);
         sim_check(err == BK_OK, "the key does not compile");
     }
-    bk_assert(route_table_put_destination(world.routes, destination) == BK_OK);
-    if (world.dispatch) {
-        dispatch_changed(world.dispatch, FIRST + manner);
+    bk_assert(route_table_put_destination(outgoing.routes, destination) == BK_OK);
+    if (outgoing.dispatch) {
+        dispatch_changed(outgoing.dispatch, FIRST + manner);
     }
 }
 
 static void routes_open(void)
 {
-    bk_assert(route_table_open(&world.routes) == BK_OK);
+    bk_assert(route_table_open(&outgoing.routes) == BK_OK);
     for (unsigned manner = 0; manner < MANNERS; manner++) {
         uint64_t to = FIRST + manner;
         destination_put((enum manner)manner);
@@ -452,7 +417,7 @@ static void routes_open(void)
                                       .from_count = 1,
                                       .to = &to,
                                       .to_count = 1};
-        bk_assert(route_table_change_route(world.routes, &change) == BK_OK);
+        bk_assert(route_table_change_route(outgoing.routes, &change) == BK_OK);
     }
 }
 
@@ -477,244 +442,111 @@ static void gone_resume(void)
 
 /* ---- the server */
 
-static void core_opened(void *context, struct reactor *reactor, enum bk_err err, const char *why)
-{
-    struct core *core = context;
-    sim_check(err == BK_OK, "reactor %u does not open: %s", core->index, why);
-    core->ring = reactor_ring(reactor);
-    core->opened = true;
-}
-
-static void stopped_run(struct ring_mail *mail)
-{
-    (void)mail;
-    world.stopped_count++;
-}
-
-static void core_stopped(void *context, struct reactor *reactor)
-{
-    struct core *core = context;
-    (void)reactor;
-    core->stopped_mail.run = stopped_run;
-    ring_post(core->ring, world.ring, &core->stopped_mail);
-}
-
-static void core_main(void *context)
-{
-    reactor_run(((struct core *)context)->reactor);
-}
-
-static void drain_run(struct ring_mail *mail)
-{
-    struct reactor *reactor = bk_container_of(mail, struct core, drain)->reactor;
-    uint64_t now_ns = ring_now_ns(reactor_ring(reactor));
-    reactor_drain(reactor, now_ns + 500 * MS, now_ns + 20 * SECOND);
-}
-
-static void exit_run(struct ring_mail *mail)
-{
-    reactor_exit(bk_container_of(mail, struct core, exit)->reactor);
-}
-
-static bool always_ready(void *context, const char **ret_why)
-{
-    (void)context, (void)ret_why;
-    return true;
-}
-
-static void no_growth(void *context)
-{
-    (void)context;
-}
-
 static void core_start(unsigned index)
 {
-    struct core *core = &world.core[index];
-    core->index = index;
     struct reactor_config config = {
-        .ingress = {.id = (uint16_t)index,
-                    .sources = world.sources,
-                    .dedupe = world.dedupe,
-                    .peers = world.peers,
-                    .peer_count = plan.cores,
-                    .ready = always_ready,
-                    .growth = no_growth,
-                    .context = core},
-        .peers = world.peers,
-        .cpu = -1,
         .durable = true,
-        .catalog = world.catalog,
-        .listen = {.family = 4, .port = PORT, .at = {127, 0, 0, 1}},
         .conns_max = 32,
         .buffers_bytes_max = 16 << 20,
         .deliver = {.core = (uint16_t)index,
                     .cores = (uint16_t)plan.cores,
-                    .routes = world.routes,
-                    .control = world.ring,
-                    .dispatch = world.dispatch,
-                    .peers = world.delivers,
-                    .clock_ms = world.clock_ms,
+                    .routes = outgoing.routes,
+                    .control = server.ring,
+                    .dispatch = outgoing.dispatch,
+                    .peers = outgoing.delivers,
+                    .clock_ms = outgoing.clock_ms,
                     .slots = (unsigned)sim_between(16, 64)},
-        .opened = core_opened,
-        .stopped = core_stopped,
-        .context = core,
     };
     config.deliver.lane_count =
-        dispatch_lanes(world.dispatch, (uint16_t)index, &config.deliver.lanes);
-    core->reactor = reactor_make(&config);
-    bk_assert(core->reactor);
-    core->thread = sim_spawn(index ? "reactor1" : "reactor0", core_main, core);
-    while (!core->opened) {
-        sim_sleep(10 * US);
-    }
-}
-
-static void sources_open(void)
-{
-    const struct scheme_row *row = scheme_row_find(SLICE("github"));
-    struct slice secret = SLICE(SECRET);
-    struct source_change change = {.number = SOURCE,
-                                   .path = SLICE("alpha"),
-                                   .name = SLICE("alpha"),
-                                   .type = SLICE("github"),
-                                   .body_bytes_max = 1 << 20};
-    const char *message = "";
-    bk_assert(source_table_open(&world.sources) == BK_OK);
-    bk_assert(scheme_compile(row, &secret, 1, -1, &change.scheme, &change.scheme_bytes, &message) ==
-              BK_OK);
-    bk_assert(source_table_change(world.sources, &change) == BK_OK);
+        dispatch_lanes(outgoing.dispatch, (uint16_t)index, &config.deliver.lanes);
+    server_sim_start(index, config);
 }
 
 /* What a start reads of the journals; a disk that fails then is not this scenario's matter. */
 static void dispatch_begin(void)
 {
-    struct dispatch_config config = {.hub = &world.hub,
-                                     .catalog = world.catalog,
-                                     .routes = world.routes,
-                                     .ring = world.ring,
+    struct dispatch_config config = {.hub = &outgoing.hub,
+                                     .catalog = server.catalog,
+                                     .routes = outgoing.routes,
+                                     .ring = server.ring,
                                      .cores = (uint16_t)plan.cores,
-                                     .clock_ms = world.clock_ms,
+                                     .clock_ms = outgoing.clock_ms,
                                      .gone = gone};
-    bk_assert(dispatch_open(&config, &world.dispatch) == BK_OK);
-    enum bk_err err = dispatch_recover(world.dispatch);
+    bk_assert(dispatch_open(&config, &outgoing.dispatch) == BK_OK);
+    enum bk_err err = dispatch_recover(outgoing.dispatch);
     sim_check(err == BK_OK, "deliveries do not recover: %s", bk_err_name(err));
 }
 
 static void server_open(void)
 {
-    const char *why = "";
-    struct ring_config config = {.entries = 64, .handles_max = 16, .cpu = -1};
-    struct catalog_config catalog = {.directory = "data/journal",
-                                     .journals = CORES,
-                                     .segment_bytes = 2 << 20,
-                                     .dedupe_window_ns = 1};
-    struct journal_report report;
-    memset(&world, 0, sizeof world);
-    world.hub.store = store_sim();
-    sources_open();
+    memset(&outgoing, 0, sizeof outgoing);
+    outgoing.hub.store = store_sim();
     routes_open();
-    bk_assert(dedupe_open(64 << 20, &world.dedupe) == BK_OK);
-    bk_assert(ring_open(&config, &world.ring, &why) == BK_OK);
-    enum bk_err err = catalog_open(&catalog, sim_wall_ns(), NULL, NULL, &report, &world.catalog);
-    sim_check(err == BK_OK, "recovery: %s %s", bk_err_name(err), report.problem);
-    world.clock_ms =
-        ring_wall_ns(world.ring) / (int64_t)MS - (int64_t)(ring_now_ns(world.ring) / MS);
+    server_sim_open(plan.cores, CORES, 1);
+    struct source_change change = server_sim_source(SOURCE, "alpha", "github", SECRET);
+    server_sim_put(&change);
+    outgoing.clock_ms =
+        ring_wall_ns(server.ring) / (int64_t)MS - (int64_t)(ring_now_ns(server.ring) / MS);
     dispatch_begin();
-    catalog_start(world.catalog, world.ring);
+    catalog_start(server.catalog, server.ring);
     for (unsigned i = 0; i < plan.cores; i++) {
         core_start(i);
     }
-    struct ring *rings[CORES] = {world.core[0].ring, world.core[1].ring};
-    dispatch_started(world.dispatch, world.delivers, rings);
-    world.running = true;
+    struct ring *rings[CORES] = {server.core[0].ring, server.core[1].ring};
+    dispatch_started(outgoing.dispatch, outgoing.delivers, rings);
+    outgoing.running = true;
 }
 
 static void server_close(void)
 {
-    ring_turn(world.ring, 0); /* the last mail */
-    dispatch_flush(world.dispatch);
-    for (unsigned i = 0; i < plan.cores; i++) {
-        reactor_free(world.core[i].reactor);
-    }
-    dispatch_close(world.dispatch);
-    catalog_close(world.catalog);
-    source_table_close(world.sources);
-    route_table_close(world.routes);
-    dedupe_close(world.dedupe);
-    ring_close(world.ring);
-    memset(&world, 0, sizeof world);
+    ring_turn(server.ring, 0); /* the last mail */
+    dispatch_flush(outgoing.dispatch);
+    server_sim_free_cores();
+    dispatch_close(outgoing.dispatch);
+    server_sim_close();
+    route_table_close(outgoing.routes);
 }
 
 /* ---- the control thread */
 
-static void grace_back(struct ring_mail *mail)
+static void grace_over(void)
 {
-    (void)mail;
-    if (--world.grace_open == 0) {
-        route_table_free(world.garbage);
-        world.garbage = NULL;
-    }
-}
-
-static void grace_there(struct ring_mail *mail)
-{
-    struct core *core = bk_container_of(mail, struct core, grace);
-    mail->run = grace_back;
-    ring_post(core->ring, world.ring, mail);
+    route_table_free(outgoing.garbage);
+    outgoing.garbage = NULL;
 }
 
 static void grace_begin(void)
 {
-    world.garbage = route_table_retired(world.routes);
-    if (!world.garbage) {
-        return;
-    }
-    world.grace_open = plan.cores;
-    for (unsigned core = 0; core < plan.cores; core++) {
-        world.core[core].grace.run = grace_there;
-        ring_post(world.ring, world.core[core].ring, &world.core[core].grace);
+    outgoing.garbage = route_table_retired(outgoing.routes);
+    if (outgoing.garbage) {
+        server_sim_grace(grace_over);
     }
 }
 
 static void control_turn(void)
 {
-    bool more = catalog_step(world.catalog, ring_wall_ns(world.ring));
-    more |= dispatch_step(world.dispatch);
-    if (world.running) {
+    bool more = dispatch_step(outgoing.dispatch);
+    if (outgoing.running) {
         gone_resume();
-        if (!world.garbage) {
+        if (!outgoing.garbage) {
             grace_begin();
         }
     }
-    uint64_t next_ns = ring_now_ns(world.ring) + 100 * MS;
-    uint64_t dispatch_ns = dispatch_next_ns(world.dispatch);
+    uint64_t next_ns = ring_now_ns(server.ring) + 100 * MS;
+    uint64_t dispatch_ns = dispatch_next_ns(outgoing.dispatch);
     next_ns = dispatch_ns < next_ns ? dispatch_ns : next_ns;
-    ring_turn(world.ring, more ? 0 : next_ns);
+    server_sim_turn(more ? 0 : next_ns);
 }
 
 static void cores_stop(void)
 {
     /* Deliveries are cut after half a second, whatever receivers do. */
     uint64_t most = plan.store_dead ? 15 : plan.disk_fails || plan.crash ? 120 : 8;
-    uint64_t until_ns = sim_now_ns() + most * SECOND;
-    dispatch_drain(world.dispatch);
+    dispatch_drain(outgoing.dispatch);
+    server_sim_stop(500 * MS, 20 * SECOND, most * SECOND, control_turn);
     for (unsigned i = 0; i < plan.cores; i++) {
-        world.core[i].drain.run = drain_run;
-        ring_post(world.ring, world.core[i].ring, &world.core[i].drain);
-    }
-    while (world.stopped_count < plan.cores || world.garbage) {
-        control_turn();
-        sim_check(sim_now_ns() < until_ns, "a core does not stop");
-    }
-    for (unsigned i = 0; i < plan.cores; i++) {
-        const struct deliver_stats *stats = deliver_stats(world.delivers[i]);
+        const struct deliver_stats *stats = deliver_stats(outgoing.delivers[i]);
         sim_check(stats->slots_free > 0, "core %u has no slot left", i);
-        world.core[i].exit.run = exit_run;
-        ring_post(world.ring, world.core[i].ring, &world.core[i].exit);
-    }
-    ring_turn(world.ring, 0);
-    for (unsigned i = 0; i < plan.cores; i++) {
-        sim_join(world.core[i].thread);
     }
 }
 
@@ -808,7 +640,7 @@ static void life(void)
         control_turn();
     }
     sim_join(senders);
-    world.running = false;
+    outgoing.running = false;
     plan.store_dead = plan.disk_fails && sim_below(2);
     if (plan.disk_fails && (plan.crash || plan.store_dead)) {
         crashed_ns = end_ns;
@@ -828,9 +660,6 @@ static void life(void)
 
 void deliver_run(void)
 {
-    const struct scheme_row *row = scheme_row_find(SLICE("github"));
-    struct slice secret = SLICE(SECRET);
-    const char *message = "";
     size_t bytes;
     bk_assert(directory_make("data") == BK_OK && directory_sync("") == BK_OK);
     store_sim_begin();
@@ -841,7 +670,7 @@ void deliver_run(void)
     memset(&plan, 0, sizeof plan);
     memset(receivers, 0, sizeof receivers);
     hmac_sha256_key_init(&signing, SLICE(SIGNING));
-    bk_assert(scheme_compile(row, &secret, 1, -1, &signer, &bytes, &message) == BK_OK);
+    signer = server_sim_scheme("github", SECRET, &bytes);
     plan.tls = sim_below(8) == 0 ? (unsigned)sim_below(1U << MANNERS) : 0;
     if (plan.tls) { /* its certificates are from a later year */
         sim_wall_jump(4 * 365 * 86400 * (int64_t)SECOND);
@@ -890,18 +719,8 @@ void deliver_run(void)
 
 void deliver_configure(struct sim_config *config)
 {
-    config->op_delay_us = (uint32_t)sim_below(100);
-    config->turn_batch = (uint32_t)sim_below(6);
-    config->multishot_end = sim_below(2) ? 30 : 0;
-    config->mail_delay_us = (uint32_t)sim_below(300);
-    config->cancel_delay_us = (uint32_t)sim_below(300);
-    config->latency_us = (uint32_t)sim_below(500);
+    server_sim_configure(config);
     config->window_bytes = 1U << sim_between(12, 17);
     config->segment_bytes = 1U << sim_between(8, 16);
     config->dribble = sim_below(8) ? 0 : 50;
-    config->receive_cut = sim_below(3) ? 0 : 200;
-    config->recv_buffers_max = 1U << sim_between(3, 8);
-    config->disk_us_min = 20;
-    config->disk_us_max = 20U << sim_below(8);
-    config->disk_zeroes = sim_below(2) == 0;
 }

@@ -1,6 +1,5 @@
 /* The whole path of a webhook: senders, reactors, dedupe table, journal, store thread, through
- * faults and crashes. The state in LMDB is not simulated; sources are put into the source table
- * directly. Checked:
+ * faults and crashes. Checked:
  *   - every answer is well-formed and belongs to a request (peer_sim.c), and says what the request
  * deserves;
  *   - an event that was acknowledged is durable at that moment, and is on the disk after the crash,
@@ -11,28 +10,18 @@
  *   - a reactor that stopped has given back every connection, buffer, handle and operation. */
 #include "peer_sim.h"
 #include "scenario.h"
-#include "sim_internal.h"
+#include "server_sim.h"
 
-#include "base/buf.h"
-#include "hub/events/event_id.h"
-#include "hub/ingress/dedupe.h"
 #include "hub/ingress/source_table.h"
-#include "hub/reactor.h"
-#include "journal/catalog.h"
 #include "journal/reader.h"
-#include "providers/scheme.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CORES          2U
-#define PORT           8080U
 #define SOURCES        3U
 #define DELIVERIES_MAX 4096U
 #define BATCH_MAX      16U
-#define SECOND         1000000000ULL
-#define HOUR_NS        (3600LL * 1000000000)
 
 struct source_spec {
     const char *path;
@@ -75,28 +64,7 @@ struct delivery {
     bool plain; /* its request has a Content-Length, and no Expect */
 };
 
-struct world {
-    struct source_table *sources;
-    struct dedupe *dedupe;
-    struct catalog *catalog;
-    struct ring *ring; /* the store thread's */
-    struct ingress *peers[CORES];
-    unsigned cores;
-    struct core {
-        unsigned index;
-        struct reactor *reactor;
-        struct sim_thread *thread;
-        struct ring *ring;
-        struct ring_mail drain, exit, stopped_mail, grace;
-        bool opened;
-        bool stopped;
-    } core[CORES];
-    unsigned stopped_count;
-    struct source_garbage *garbage; /* freed when every core has answered a letter */
-    unsigned grace_open;
-};
-
-static struct world world;
+static struct source_garbage *garbage; /* freed when every core has answered a letter */
 static struct scheme *signers[SOURCES];
 static struct delivery deliveries[DELIVERIES_MAX];
 static unsigned delivery_count;
@@ -120,52 +88,16 @@ static struct {
 
 /* ---- sources */
 
-static struct scheme *scheme_make(const struct source_spec *spec, size_t *ret_bytes)
-{
-    const struct scheme_row *row = scheme_row_find(slice_str(spec->type));
-    struct slice secret = slice_str(spec->secret);
-    struct scheme *scheme = NULL;
-    const char *message = "";
-    bk_assert(row);
-    enum bk_err err = scheme_compile(row, &secret, 1, -1, &scheme, ret_bytes, &message);
-    sim_check(err == BK_OK, "scheme %s: %s", spec->type, message);
-    return scheme;
-}
-
 static struct source_change source_change_of(unsigned index)
 {
-    struct source_change change = {
-        .number = index + 1,
-        .path = slice_str(specs[index].path),
-        .name = slice_str(specs[index].path),
-        .type = slice_str(specs[index].type),
-        .body_bytes_max = specs[index].body_bytes_max,
-        .dedupe_window_ns = specs[index].dedupes ? 24 * HOUR_NS : 0,
-    };
-    change.scheme = scheme_make(&specs[index], &change.scheme_bytes);
+    struct source_change change =
+        server_sim_source(index + 1, specs[index].path, specs[index].type, specs[index].secret);
+    change.body_bytes_max = specs[index].body_bytes_max;
+    change.dedupe_window_ns = specs[index].dedupes ? 24 * HOUR_NS : 0;
     return change;
 }
 
-static void sources_open(void)
-{
-    bk_assert(source_table_open(&world.sources) == BK_OK);
-    for (unsigned i = 0; i < SOURCES; i++) {
-        struct source_change change = source_change_of(i);
-        bk_assert(source_table_change(world.sources, &change) == BK_OK);
-    }
-}
-
 /* ---- requests */
-
-static void body_fill(const struct delivery *delivery, uint8_t *at)
-{
-    uint64_t state = delivery->content | 1;
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyz ,:0123";
-    for (uint32_t i = 0; i < delivery->body_bytes; i++) {
-        state = state * 6364136223846793005ULL + 1442695040888963407ULL;
-        at[i] = (uint8_t)letters[(state >> 33) % (sizeof letters - 1)];
-    }
-}
 
 static void body_chunked(struct buf *out, const uint8_t *body, size_t bytes)
 {
@@ -184,19 +116,11 @@ static void body_chunked(struct buf *out, const uint8_t *body, size_t bytes)
 static void request_post(struct buf *out, const struct delivery *delivery)
 {
     uint8_t *body = malloc(delivery->body_bytes + 1);
-    struct buf headers;
     bk_assert(body);
-    buf_init(&headers, 1 << 16);
-    body_fill(delivery, body);
-    struct scheme_send send = {.body = slice_of(body, delivery->body_bytes),
-                               .type = SLICE("push"),
-                               .id = slice_str(delivery->id),
-                               .now_seconds = sim_wall_ns() / (int64_t)SECOND};
-    enum bk_err err = scheme_sign(signers[delivery->source], &send, &headers);
-    sim_check(err == BK_OK, "signing: %s", bk_err_name(err));
-    const char *path = delivery->wish == WISH_UNKNOWN ? "nobody" : specs[delivery->source].path;
-    buf_printf(out, "POST /hooks/%s HTTP/1.1\r\nHost: sim\r\n", path);
-    buf_add(out, headers.at, headers.bytes);
+    server_sim_body(delivery->content, body, delivery->body_bytes);
+    server_sim_sign(out, signers[delivery->source],
+                    delivery->wish == WISH_UNKNOWN ? "nobody" : specs[delivery->source].path,
+                    slice_str(delivery->id), slice_of(body, delivery->body_bytes));
     if (delivery->wish == WISH_FORGED && delivery->body_bytes) {
         body[sim_below(delivery->body_bytes)] ^= 1;
     }
@@ -210,7 +134,6 @@ static void request_post(struct buf *out, const struct delivery *delivery)
         buf_printf(out, "Content-Length: %u\r\n\r\n", delivery->body_bytes);
         buf_add(out, body, delivery->body_bytes);
     }
-    buf_fini(&headers);
     free(body);
 }
 
@@ -291,34 +214,12 @@ struct batch {
     uint64_t last_position; /* of a first event on this connection */
 };
 
-static uint64_t position_of(struct slice body, bool *ret_duplicate)
-{
-    static const char start[] = "{\"id\":\"";
-    struct journal_position position;
-    sim_check(slice_starts(body, SLICE("{\"id\":\"")) &&
-                  body.bytes >= sizeof start - 1 + EVENT_ID_BYTES,
-              "an acknowledgement without an id: %.*s", (int)body.bytes, (const char *)body.at);
-    sim_check(event_id_parse(slice_of(body.at + sizeof start - 1, EVENT_ID_BYTES), &position, NULL),
-              "an acknowledgement with a bad id: %.*s", (int)body.bytes, (const char *)body.at);
-    struct slice rest = slice_skip(body, sizeof start - 1 + EVENT_ID_BYTES);
-    *ret_duplicate = slice_equal(rest, SLICE("\",\"duplicate\":true}"));
-    sim_check(*ret_duplicate || slice_equal(rest, SLICE("\"}")), "an odd acknowledgement: %.*s",
-              (int)body.bytes, (const char *)body.at);
-    return journal_position_pack(position);
-}
-
 static void acknowledged(struct batch *batch, struct delivery *delivery, struct slice body)
 {
     bool duplicate;
-    uint64_t packed = position_of(body, &duplicate);
+    uint64_t packed = server_sim_acknowledged(body, &duplicate);
     struct journal_position position = journal_position_unpack(packed);
     bool dedupes = specs[delivery->source].dedupes;
-    sim_check(position.journal < CORES, "acknowledged in journal %u", position.journal);
-    const struct core *core = &world.core[position.journal];
-    sim_check(position.journal >= plan.cores || !core->reactor || core->stopped ||
-                  journal_durable_through(reactor_journal(core->reactor)) >= position.sequence,
-              "%s is acknowledged before record %u/%" PRIu64 " is durable", delivery->id,
-              position.journal, position.sequence);
     sim_check(!duplicate || dedupes, "%s is called a duplicate", delivery->id);
     sim_check(!dedupes || !delivery->position || delivery->position == packed,
               "%s was stored twice", delivery->id);
@@ -482,196 +383,43 @@ static void senders_again(void *context)
 
 /* ---- the server */
 
-static void core_opened(void *context, struct reactor *reactor, enum bk_err err, const char *why)
-{
-    struct core *core = context;
-    sim_check(err == BK_OK, "reactor %u does not open: %s", core->index, why);
-    core->ring = reactor_ring(reactor);
-    core->opened = true;
-}
-
-static void stopped_run(struct ring_mail *mail)
-{
-    (void)mail;
-    world.stopped_count++;
-}
-
-static void core_stopped(void *context, struct reactor *reactor)
-{
-    struct core *core = context;
-    (void)reactor;
-    core->stopped = true;
-    core->stopped_mail.run = stopped_run;
-    ring_post(core->ring, world.ring, &core->stopped_mail);
-}
-
-static void core_main(void *context)
-{
-    struct core *core = context;
-    reactor_run(core->reactor);
-}
-
-static void drain_run(struct ring_mail *mail)
-{
-    struct reactor *reactor = bk_container_of(mail, struct core, drain)->reactor;
-    uint64_t now_ns = ring_now_ns(reactor_ring(reactor));
-    reactor_drain(reactor, now_ns, now_ns + 20 * SECOND);
-}
-
-static void exit_run(struct ring_mail *mail)
-{
-    reactor_exit(bk_container_of(mail, struct core, exit)->reactor);
-}
-
-static bool always_ready(void *context, const char **ret_why)
-{
-    (void)context, (void)ret_why;
-    return true;
-}
-
-static void growth(void *context)
-{
-    (void)context;
-    sim_fail("the dedupe table wants to grow with so few deliveries");
-}
-
-static void core_start(unsigned index)
-{
-    struct core *core = &world.core[index];
-    core->index = index;
-    struct reactor_config config = {
-        .ingress = {.id = (uint16_t)index,
-                    .sources = world.sources,
-                    .dedupe = world.dedupe,
-                    .peers = world.peers,
-                    .peer_count = plan.cores,
-                    .ready = always_ready,
-                    .growth = growth,
-                    .context = core},
-        .peers = world.peers,
-        .cpu = -1,
-        .durable = plan.flushes,
-        .catalog = world.catalog,
-        .listen = {.family = 4, .port = PORT, .at = {127, 0, 0, 1}},
-        .conns_max = plan.conns_max,
-        .buffers_bytes_max = 16 << 20,
-        .opened = core_opened,
-        .stopped = core_stopped,
-        .context = core,
-    };
-    core->reactor = reactor_make(&config);
-    bk_assert(core->reactor);
-    core->thread = sim_spawn(index ? "reactor1" : "reactor0", core_main, core);
-    while (!core->opened) {
-        sim_sleep(10 * US);
-    }
-}
-
-static void recovered(const struct journal_seen *seen, void *context)
-{
-    (void)context;
-    dedupe_recover(world.dedupe, seen->fingerprint, seen->position, seen->received_ns / 1000000);
-}
-
-static void catalog_recover(void)
-{
-    struct catalog_config config = {.directory = "data/journal",
-                                    .journals = (uint16_t)plan.cores,
-                                    .segment_bytes = 2 << 20,
-                                    .dedupe_window_ns = 24 * HOUR_NS};
-    struct journal_report report;
-    enum bk_err err =
-        catalog_open(&config, sim_wall_ns(), recovered, NULL, &report, &world.catalog);
-    sim_check(err == BK_OK, "recovery: %s %s", bk_err_name(err), report.problem);
-    sim_log("recovered %" PRIu64 " records, %" PRIu64 " torn frames", report.records,
-            report.torn_frames);
-}
-
 static void server_open(void)
 {
-    const char *why = "";
-    struct ring_config config = {.entries = 64, .handles_max = 16, .cpu = -1};
-    memset(&world, 0, sizeof world);
-    sources_open();
-    bk_assert(dedupe_open(64 << 20, &world.dedupe) == BK_OK);
-    bk_assert(ring_open(&config, &world.ring, &why) == BK_OK);
-    catalog_recover();
-}
-
-static void server_close(void)
-{
-    ring_turn(world.ring, 0); /* the journals' last mail */
-    catalog_close(world.catalog);
-    for (unsigned i = 0; i < plan.cores; i++) {
-        if (world.core[i].reactor) {
-            reactor_free(world.core[i].reactor);
-        }
+    server_sim_open(plan.cores, (uint16_t)plan.cores, 24 * HOUR_NS);
+    for (unsigned i = 0; i < SOURCES; i++) {
+        struct source_change change = source_change_of(i);
+        server_sim_put(&change);
     }
-    source_table_close(world.sources);
-    dedupe_close(world.dedupe);
-    ring_close(world.ring);
-    memset(&world, 0, sizeof world);
 }
 
 /* ---- sources change while they are used, as after an apply */
 
-static void grace_back(struct ring_mail *mail)
+static void grace_over(void)
 {
-    (void)mail;
-    if (--world.grace_open == 0) {
-        source_table_free(world.garbage);
-        world.garbage = NULL;
-    }
-}
-
-static void grace_there(struct ring_mail *mail)
-{
-    struct core *core = bk_container_of(mail, struct core, grace);
-    mail->run = grace_back;
-    ring_post(core->ring, world.ring, mail);
+    source_table_free(garbage);
+    garbage = NULL;
 }
 
 static void source_renew(void)
 {
-    unsigned i = (unsigned)sim_below(SOURCES);
-    struct source_change change = source_change_of(i);
-    bk_assert(source_table_change(world.sources, &change) == BK_OK);
-    world.garbage = source_table_retired(world.sources);
-    if (!world.garbage) {
-        return;
-    }
-    world.grace_open = plan.cores;
-    for (unsigned core = 0; core < plan.cores; core++) {
-        world.core[core].grace.run = grace_there;
-        ring_post(world.ring, world.core[core].ring, &world.core[core].grace);
+    struct source_change change = source_change_of((unsigned)sim_below(SOURCES));
+    server_sim_put(&change);
+    garbage = source_table_retired(server.sources);
+    if (garbage) {
+        server_sim_grace(grace_over);
     }
 }
 
-static void store_turn(uint64_t cut_ns)
+static void stopping_turn(void)
 {
-    bool more = catalog_step(world.catalog, ring_wall_ns(world.ring));
-    ring_turn(world.ring, more ? 0 : ring_now_ns(world.ring) + sim_between(1, 20000) * US);
-    if (!plan.clean && ring_now_ns(world.ring) >= cut_ns) {
+    server_sim_turn(ring_now_ns(server.ring) + sim_between(1, 20000) * US);
+}
+
+static void control_turn(uint64_t cut_ns)
+{
+    stopping_turn();
+    if (!plan.clean && ring_now_ns(server.ring) >= cut_ns) {
         sim_disk_cut();
-    }
-}
-
-static void cores_stop(void)
-{
-    for (unsigned i = 0; i < plan.cores; i++) {
-        world.core[i].drain.run = drain_run;
-        ring_post(world.ring, world.core[i].ring, &world.core[i].drain);
-    }
-    while (world.stopped_count < plan.cores || world.garbage) {
-        store_turn(SIM_NEVER);
-    }
-    for (unsigned i = 0; i < plan.cores; i++) {
-        world.core[i].exit.run = exit_run;
-        ring_post(world.ring, world.core[i].ring, &world.core[i].exit);
-    }
-    ring_turn(world.ring, 0);
-    for (unsigned i = 0; i < plan.cores; i++) {
-        sim_join(world.core[i].thread);
     }
 }
 
@@ -705,7 +453,7 @@ static void record_check(const struct journal_record *record)
               entry->body_bytes, delivery->body_bytes);
     uint8_t *body = malloc(delivery->body_bytes + 1);
     bk_assert(body);
-    body_fill(delivery, body);
+    server_sim_body(delivery->content, body, delivery->body_bytes);
     sim_check(memcmp(body, record->message + entry->head_bytes, delivery->body_bytes) == 0,
               "%s has other bytes", delivery->id);
     free(body);
@@ -723,33 +471,16 @@ static void record_check(const struct journal_record *record)
 
 static void disk_compare(void)
 {
-    struct reader *reader = NULL;
-    bk_assert(reader_open(world.catalog, &reader) == BK_OK);
     for (unsigned i = 0; i < delivery_count; i++) {
         deliveries[i].found = 0;
         deliveries[i].position_found = false;
     }
-    for (uint16_t id = 0; id < CORES; id++) {
-        struct reader_walk walk;
-        enum bk_err err;
-        reader_walk_begin(&walk, id, false, 1);
-        do {
-            struct journal_record record;
-            size_t budget = 1 << 20;
-            err = reader_next(reader, &walk, &budget, &record);
-            sim_check(err == BK_OK || err == BK_AGAIN || err == BK_NOT_FOUND, "reading: %s %s",
-                      bk_err_name(err), reader_problem(reader));
-            if (err == BK_OK) {
-                record_check(&record);
-            }
-        } while (err != BK_NOT_FOUND);
-    }
+    server_sim_records(record_check);
     for (unsigned i = 0; i < delivery_count; i++) {
         const struct delivery *delivery = &deliveries[i];
         sim_check(!delivery->acked || delivery->position_found,
                   "%s was acknowledged and is not on the disk", delivery->id);
     }
-    reader_close(reader);
 }
 
 /* ---- lives */
@@ -817,26 +548,28 @@ static void life(sim_thread_fn *senders)
 {
     server_open();
     disk_compare();
-    catalog_start(world.catalog, world.ring);
+    catalog_start(server.catalog, server.ring);
     for (unsigned i = 0; i < plan.cores; i++) {
-        core_start(i);
+        server_sim_start(i, (struct reactor_config){.durable = plan.flushes,
+                                                    .conns_max = plan.conns_max,
+                                                    .buffers_bytes_max = 16 << 20});
     }
     if (!plan.calm) {
         faults_draw();
     }
-    uint64_t cut_ns = ring_now_ns(world.ring) + plan.cut_after_ns;
+    uint64_t cut_ns = ring_now_ns(server.ring) + plan.cut_after_ns;
     struct sim_thread *thread = sim_spawn("senders", senders, NULL);
     bool early =
         !plan.calm && !plan.patient && sim_below(3) == 0; /* stop while senders are at work */
     while (!sim_thread_ended(thread) || (!early && peer_clients())) {
-        store_turn(cut_ns);
-        if (!world.garbage && sim_below(20) == 0) {
+        control_turn(cut_ns);
+        if (!garbage && sim_below(20) == 0) {
             source_renew();
         }
     }
     sim_join(thread);
-    cores_stop();
-    server_close(); /* also the listeners, with connections that were never accepted */
+    server_sim_stop(0, 20 * SECOND, SIM_NEVER, stopping_turn);
+    server_sim_close(); /* also the listeners, with connections that were never accepted */
     while (peer_clients()) {
         sim_sleep(SECOND);
     }
@@ -846,22 +579,11 @@ static void life(sim_thread_fn *senders)
 
 void server_configure(struct sim_config *config)
 {
-    config->op_delay_us = (uint32_t)sim_below(100);
-    config->turn_batch = (uint32_t)sim_below(6);
-    config->multishot_end = sim_below(2) ? 30 : 0;
-    config->mail_delay_us = (uint32_t)sim_below(300);
-    config->cancel_delay_us = (uint32_t)sim_below(300);
-    config->latency_us = (uint32_t)sim_below(500);
+    server_sim_configure(config);
     config->window_bytes = 1U << sim_between(10, 17);
     config->segment_bytes = 1U << sim_between(6, 16);
     config->dribble = sim_below(3) ? 0 : 100;
-    config->receive_cut = sim_below(3) ? 0 : 200;
     config->recv_buffers_max = 1U << sim_between(2, 8);
-    config->disk_us_min = 20;
-    config->disk_us_max = 20U << sim_below(8);
-    config->disk_zeroes = sim_below(2) == 0;
-    config->pass_fail = sim_below(2) ? 0 : (uint32_t)sim_below(300);
-    config->pass_never = sim_below(4) == 0;
 }
 
 static void lives_begin(void)
@@ -872,7 +594,7 @@ static void lives_begin(void)
     plan.sweep = SWEEP_OFF;
     for (unsigned i = 0; i < SOURCES; i++) {
         size_t bytes;
-        signers[i] = scheme_make(&specs[i], &bytes);
+        signers[i] = server_sim_scheme(specs[i].type, specs[i].secret, &bytes);
     }
 }
 
@@ -885,7 +607,7 @@ static void lives_end(void)
     sim_disk_crash();
     server_open();
     disk_compare();
-    server_close();
+    server_sim_close();
     for (unsigned i = 0; i < SOURCES; i++) {
         scheme_wipe(signers[i]);
         free(signers[i]);

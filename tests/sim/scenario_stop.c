@@ -1,6 +1,5 @@
 /* The edges of a server's life: a stop under load, servers that follow each other on the same
- * listening sockets, and more than it can take. Whole cores, journal, control thread; the state in
- * LMDB is not simulated. Checked:
+ * listening sockets, and more than it can take. Checked:
  *   - drain: a request that was sent before it began, on a connection that was accepted, has its
  * answer, and so has one that comes a moment later on a connection that was not told to close; the
  * cores stop in time;
@@ -12,32 +11,21 @@
  *   - always: what was acknowledged is durable then, and is on the disk once, byte for byte. */
 #include "peer_sim.h"
 #include "scenario.h"
-#include "sim_internal.h"
+#include "server_sim.h"
 
-#include "base/buf.h"
-#include "hub/events/event_id.h"
-#include "hub/ingress/dedupe.h"
 #include "hub/ingress/source_table.h"
 #include "hub/metrics.h"
-#include "hub/reactor.h"
-#include "journal/catalog.h"
 #include "journal/reader.h"
-#include "providers/scheme.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CORES            2U
-#define PORT             8080U
 #define EVENTS_MAX       2048U
 #define BATCH_MAX        6U
 #define SENDERS_MAX      64U
 #define IDLERS_MAX       32U
 #define HEALTHY_REQUESTS 30U
-#define SECOND           ((uint64_t)1000000000)
-#define MS               ((uint64_t)1000000)
-#define HOUR_NS          (3600LL * 1000000000)
 #define SECRET           "it is a secret"
 /* A request on its way that long before the drain has arrived when it begins. */
 #define ARRIVES_NS (100 * MS)
@@ -72,23 +60,6 @@ struct idler {
     bool answered, over;
 };
 
-static struct process {
-    struct source_table *sources;
-    struct dedupe *dedupe;
-    struct catalog *catalog;
-    struct ring *ring; /* the control thread's */
-    struct ingress *peers[CORES];
-    struct core {
-        unsigned index;
-        struct reactor *reactor;
-        struct sim_thread *thread;
-        struct ring *ring;
-        struct ring_mail drain, exit, stopped_mail;
-        bool opened, stopped;
-    } core[CORES];
-    unsigned stopped_count;
-} process;
-
 static struct {
     enum mode { DRAIN, HAND_OVER, OVERLOAD, CROWDED, CALM } mode;
     unsigned cores;
@@ -112,15 +83,6 @@ static struct scheme *signer;
 
 /* ---- events */
 
-static void body_fill(const struct event *event, uint8_t *at)
-{
-    uint64_t state = event->content | 1;
-    for (uint32_t i = 0; i < event->body_bytes; i++) {
-        state = state * 6364136223846793005ULL + 1442695040888963407ULL;
-        at[i] = (uint8_t)('a' + (state >> 33) % 26);
-    }
-}
-
 static struct event *event_new(uint32_t body_bytes_max)
 {
     bk_assert(event_count < EVENTS_MAX);
@@ -134,22 +96,12 @@ static struct event *event_new(uint32_t body_bytes_max)
 static void request_make(struct buf *out, const struct event *event)
 {
     uint8_t *body = malloc(event->body_bytes + 1);
-    struct buf headers;
     bk_assert(body);
-    buf_init(&headers, 1 << 16);
     buf_init(out, 1 << 20);
-    body_fill(event, body);
-    struct scheme_send send = {.body = slice_of(body, event->body_bytes),
-                               .type = SLICE("push"),
-                               .id = slice_str(event->id),
-                               .now_seconds = sim_wall_ns() / (int64_t)SECOND};
-    enum bk_err err = scheme_sign(signer, &send, &headers);
-    sim_check(err == BK_OK, "signing: %s", bk_err_name(err));
-    buf_add_str(out, "POST /hooks/alpha HTTP/1.1\r\nHost: sim\r\n");
-    buf_add(out, headers.at, headers.bytes);
+    server_sim_body(event->content, body, event->body_bytes);
+    server_sim_sign(out, signer, "alpha", slice_str(event->id), slice_of(body, event->body_bytes));
     buf_printf(out, "Content-Length: %u\r\n\r\n", event->body_bytes);
     buf_add(out, body, event->body_bytes);
-    buf_fini(&headers);
     free(body);
     bk_assert(!out->overflow);
 }
@@ -160,18 +112,8 @@ static void sender_next(void *context, uint64_t number);
 
 static void acknowledged(struct event *event, struct slice body)
 {
-    static const char start[] = "{\"id\":\"";
-    struct journal_position position;
-    sim_check(
-        slice_starts(body, SLICE("{\"id\":\"")) &&
-            body.bytes >= sizeof start - 1 + EVENT_ID_BYTES &&
-            event_id_parse(slice_of(body.at + sizeof start - 1, EVENT_ID_BYTES), &position, NULL),
-        "an odd acknowledgement: %.*s", (int)body.bytes, (const char *)body.at);
-    const struct core *core = &process.core[position.journal];
-    sim_check(!core->reactor || core->stopped ||
-                  journal_durable_through(reactor_journal(core->reactor)) >= position.sequence,
-              "%s is acknowledged before it is durable", event->id);
-    uint64_t packed = journal_position_pack(position);
+    bool duplicate;
+    uint64_t packed = server_sim_acknowledged(body, &duplicate);
     sim_check(!event->position || event->position == packed, "%s was stored twice", event->id);
     event->position = packed;
     event->acked++;
@@ -452,173 +394,35 @@ static unsigned idlers_that(bool are_over)
 
 /* ---- the server */
 
-static void core_opened(void *context, struct reactor *reactor, enum bk_err err, const char *why)
-{
-    struct core *core = context;
-    sim_check(err == BK_OK, "reactor %u does not open: %s", core->index, why);
-    core->ring = reactor_ring(reactor);
-    core->opened = true;
-}
-
-static void stopped_run(struct ring_mail *mail)
-{
-    (void)mail;
-    process.stopped_count++;
-}
-
-static void core_stopped(void *context, struct reactor *reactor)
-{
-    struct core *core = context;
-    (void)reactor;
-    core->stopped = true;
-    core->stopped_mail.run = stopped_run;
-    ring_post(core->ring, process.ring, &core->stopped_mail);
-}
-
-static void core_main(void *context)
-{
-    reactor_run(((struct core *)context)->reactor);
-}
-
-static void drain_letter(struct ring_mail *mail)
-{
-    struct reactor *reactor = bk_container_of(mail, struct core, drain)->reactor;
-    uint64_t now_ns = ring_now_ns(reactor_ring(reactor));
-    reactor_drain(reactor, now_ns, now_ns + 18 * SECOND);
-}
-
-static void exit_letter(struct ring_mail *mail)
-{
-    reactor_exit(bk_container_of(mail, struct core, exit)->reactor);
-}
-
-static bool always_ready(void *context, const char **ret_why)
-{
-    (void)context, (void)ret_why;
-    return true;
-}
-
-static void no_growth(void *context)
-{
-    (void)context;
-}
-
 static void core_start(unsigned index)
 {
-    struct core *core = &process.core[index];
-    core->index = index;
     struct reactor_config config = {
-        .ingress = {.id = (uint16_t)index,
-                    .sources = process.sources,
-                    .dedupe = process.dedupe,
-                    .peers = process.peers,
-                    .peer_count = plan.cores,
-                    .ready = always_ready,
-                    .growth = no_growth,
-                    .context = core},
-        .peers = process.peers,
-        .cpu = -1,
-        .durable = true,
-        .catalog = process.catalog,
-        .listen = {.family = 4, .port = PORT, .at = {127, 0, 0, 1}},
-        .conns_max = plan.conns_max,
-        .buffers_bytes_max = plan.request_bytes_max,
-        .opened = core_opened,
-        .stopped = core_stopped,
-        .context = core,
-    };
+        .durable = true, .conns_max = plan.conns_max, .buffers_bytes_max = plan.request_bytes_max};
     int sockets[CORES];
     for (unsigned i = index; i < plan.socket_count; i += plan.cores) {
         sockets[config.socket_count++] = plan.sockets[i];
     }
     config.sockets = sockets;
-    core->reactor = reactor_make(&config);
-    bk_assert(core->reactor);
-    core->thread = sim_spawn(index ? "reactor1" : "reactor0", core_main, core);
-    while (!core->opened) {
-        sim_sleep(10 * US);
-    }
-}
-
-static void recovered(const struct journal_seen *seen, void *context)
-{
-    (void)context;
-    dedupe_recover(process.dedupe, seen->fingerprint, seen->position, seen->received_ns / 1000000);
-}
-
-static struct scheme *scheme_make(size_t *ret_bytes)
-{
-    struct slice secret = SLICE(SECRET);
-    struct scheme *scheme = NULL;
-    const char *message = "";
-    enum bk_err err = scheme_compile(scheme_row_find(SLICE("github")), &secret, 1, -1, &scheme,
-                                     ret_bytes, &message);
-    sim_check(err == BK_OK, "scheme: %s", message);
-    return scheme;
-}
-
-static void sources_open(void)
-{
-    struct source_change change = {.number = 1,
-                                   .path = SLICE("alpha"),
-                                   .name = SLICE("alpha"),
-                                   .type = SLICE("github"),
-                                   .body_bytes_max = 1 << 20,
-                                   .dedupe_window_ns = 24 * HOUR_NS};
-    change.scheme = scheme_make(&change.scheme_bytes);
-    bk_assert(source_table_open(&process.sources) == BK_OK);
-    bk_assert(source_table_change(process.sources, &change) == BK_OK);
-}
-
-static void journals_open(void)
-{
-    struct ring_config config = {.entries = 64, .handles_max = 16, .cpu = -1};
-    struct catalog_config catalog = {.directory = "data/journal",
-                                     .journals = CORES,
-                                     .segment_bytes = 2 << 20,
-                                     .dedupe_window_ns = 24 * HOUR_NS};
-    struct journal_report report;
-    const char *why = "";
-    memset(&process, 0, sizeof process);
-    bk_assert(dedupe_open(64 << 20, &process.dedupe) == BK_OK);
-    bk_assert(ring_open(&config, &process.ring, &why) == BK_OK);
-    enum bk_err err =
-        catalog_open(&catalog, sim_wall_ns(), recovered, NULL, &report, &process.catalog);
-    sim_check(err == BK_OK, "recovery: %s %s", bk_err_name(err), report.problem);
+    server_sim_start(index, config);
 }
 
 static void process_open(void)
 {
-    journals_open();
-    sources_open();
-    catalog_start(process.catalog, process.ring);
+    server_sim_open(plan.cores, CORES, 24 * HOUR_NS);
+    struct source_change change = server_sim_source(1, "alpha", "github", SECRET);
+    change.dedupe_window_ns = 24 * HOUR_NS;
+    server_sim_put(&change);
+    catalog_start(server.catalog, server.ring);
     for (unsigned i = 0; i < plan.cores; i++) {
         core_start(i);
     }
-}
-
-static void process_close(void)
-{
-    ring_turn(process.ring, 0);
-    catalog_close(process.catalog);
-    for (unsigned i = 0; i < CORES; i++) {
-        if (process.core[i].reactor) {
-            reactor_free(process.core[i].reactor);
-        }
-    }
-    if (process.sources) {
-        source_table_close(process.sources);
-    }
-    dedupe_close(process.dedupe);
-    ring_close(process.ring);
-    memset(&process, 0, sizeof process);
 }
 
 /* Bounds hold at every moment. */
 static void look_at_cores(void)
 {
     for (unsigned i = 0; i < plan.cores; i++) {
-        const struct metrics_reactor *metrics = reactor_metrics(process.core[i].reactor);
+        const struct metrics_reactor *metrics = reactor_metrics(server.core[i].reactor);
         sim_check(metrics->connections_ingress <= plan.conns_max,
                   "core %u has %" PRIu64 " connections in %u slots", i,
                   metrics->connections_ingress, plan.conns_max);
@@ -630,8 +434,7 @@ static void look_at_cores(void)
 
 static void control_turn(void)
 {
-    bool more = catalog_step(process.catalog, ring_wall_ns(process.ring));
-    ring_turn(process.ring, more ? 0 : ring_now_ns(process.ring) + sim_between(1, 20) * MS);
+    server_sim_turn(ring_now_ns(server.ring) + sim_between(1, 20) * MS);
     look_at_cores();
 }
 
@@ -646,23 +449,8 @@ static void process_stop(uint64_t within_ns)
 {
     plan.drain_ns = sim_now_ns();
     sim_log("the drain begins");
-    for (unsigned i = 0; i < plan.cores; i++) {
-        process.core[i].drain.run = drain_letter;
-        ring_post(process.ring, process.core[i].ring, &process.core[i].drain);
-    }
-    while (process.stopped_count < plan.cores) {
-        control_turn();
-        sim_check(sim_now_ns() - plan.drain_ns < within_ns, "a core does not stop");
-    }
-    for (unsigned i = 0; i < plan.cores; i++) {
-        process.core[i].exit.run = exit_letter;
-        ring_post(process.ring, process.core[i].ring, &process.core[i].exit);
-    }
-    ring_turn(process.ring, 0);
-    for (unsigned i = 0; i < plan.cores; i++) {
-        sim_join(process.core[i].thread);
-    }
-    process_close();
+    server_sim_stop(0, 18 * SECOND, within_ns, control_turn);
+    server_sim_close();
     sim_log("the process is gone");
 }
 
@@ -683,7 +471,7 @@ static void record_check(const struct journal_record *record)
     struct event *event = &events[number];
     uint8_t *body = malloc(event->body_bytes + 1);
     bk_assert(body);
-    body_fill(event, body);
+    server_sim_body(event->content, body, event->body_bytes);
     sim_check(entry->body_bytes == event->body_bytes &&
                   memcmp(body, record->message + entry->head_bytes, event->body_bytes) == 0,
               "%s has other bytes", event->id);
@@ -694,26 +482,9 @@ static void record_check(const struct journal_record *record)
 
 static void disk_compare(void)
 {
-    struct reader *reader = NULL;
-    journals_open();
-    bk_assert(reader_open(process.catalog, &reader) == BK_OK);
-    for (uint16_t id = 0; id < CORES; id++) {
-        struct reader_walk walk;
-        enum bk_err err;
-        reader_walk_begin(&walk, id, false, 1);
-        do {
-            struct journal_record record;
-            size_t budget = 1 << 20;
-            err = reader_next(reader, &walk, &budget, &record);
-            sim_check(err == BK_OK || err == BK_AGAIN || err == BK_NOT_FOUND, "reading: %s %s",
-                      bk_err_name(err), reader_problem(reader));
-            if (err == BK_OK) {
-                record_check(&record);
-            }
-        } while (err != BK_NOT_FOUND);
-    }
-    reader_close(reader);
-    process_close();
+    server_sim_open(plan.cores, CORES, 24 * HOUR_NS);
+    server_sim_records(record_check);
+    server_sim_close();
     for (unsigned i = 0; i < event_count; i++) {
         const struct event *event = &events[i];
         sim_check(!event->acked || event->position_found,
@@ -733,7 +504,7 @@ static void begin(enum mode mode)
     plan.request_bytes_max = 16 << 20;
     event_count = sender_count = idler_count = 0;
     bk_assert(directory_make("data") == BK_OK && directory_sync("") == BK_OK);
-    signer = scheme_make(&bytes);
+    signer = server_sim_scheme("github", SECRET, &bytes);
 }
 
 /* Whoever was left over sends again to a healthy server; then the disk is looked at. */
@@ -903,20 +674,8 @@ void stop_crowded_run(void)
 
 void stop_configure(struct sim_config *config)
 {
-    config->op_delay_us = (uint32_t)sim_below(100);
-    config->turn_batch = (uint32_t)sim_below(6);
-    config->multishot_end = sim_below(2) ? 30 : 0;
-    config->mail_delay_us = (uint32_t)sim_below(300);
-    config->cancel_delay_us = (uint32_t)sim_below(300);
-    config->latency_us = (uint32_t)sim_below(500);
+    server_sim_configure(config);
     config->window_bytes = 1U << sim_between(13, 17);
     config->segment_bytes = 1U << sim_between(10, 16);
-    config->receive_cut = sim_below(3) ? 0 : 200;
-    config->recv_buffers_max = 1U << sim_between(3, 8);
-    config->disk_us_min = 20;
-    config->disk_us_max = 20U << sim_below(8);
-    config->disk_zeroes = sim_below(2) == 0;
     config->reset_unseen = sim_below(2) ? 0 : 300;
-    config->pass_fail = sim_below(2) ? 0 : (uint32_t)sim_below(300);
-    config->pass_never = sim_below(4) == 0;
 }
