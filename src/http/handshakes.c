@@ -18,7 +18,7 @@ static uint8_t group_of(const struct handshakes *handshakes, const struct ring_a
 {
     uint64_t hash[2];
     siphash128(handshakes->key, peer->at, peer->family == 6 ? 8 : 4, hash);
-    return hash[0] % HANDSHAKE_GROUPS;
+    return (uint8_t)(hash[0] % HANDSHAKE_GROUPS);
 }
 
 void handshake_begin(struct handshakes *handshakes, struct handshake *handshake,
