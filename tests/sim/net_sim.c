@@ -188,13 +188,23 @@ size_t net_available(const struct sim_socket *socket)
     return (size_t)(socket->arrived - socket->taken);
 }
 
+/* Where a byte of the stream lies in the ring, and how many of `bytes` lie together there. */
+static uint8_t *ring_at(const struct sim_socket *socket, uint64_t number, size_t bytes,
+                        size_t *ret_together)
+{
+    size_t at = (size_t)(number % socket->bytes_size), left = socket->bytes_size - at;
+    *ret_together = bytes < left ? bytes : left;
+    return socket->bytes + at;
+}
+
 size_t net_read(struct sim_socket *socket, void *at, size_t bytes)
 {
     size_t available = net_available(socket);
     size_t count = bytes < available ? bytes : available;
     uint8_t *target = at;
-    for (size_t i = 0; i < count; i++) {
-        target[i] = socket->bytes[(socket->taken + i) % socket->bytes_size];
+    for (size_t done = 0, together; done < count; done += together) {
+        const uint8_t *from = ring_at(socket, socket->taken + done, count - done, &together);
+        memcpy(target + done, from, together);
     }
     socket->taken += count;
     if (count && !socket->other->closed) {
@@ -260,8 +270,9 @@ void net_write(struct sim_socket *socket, const void *at, size_t bytes)
         event_for(other, sim_now_ns() + latency_ns(), bytes_arrive, 0);
         return;
     }
-    for (size_t i = 0; i < bytes; i++) {
-        other->bytes[(other->sent + i) % other->bytes_size] = source[i];
+    for (size_t done = 0, together; done < bytes; done += together) {
+        uint8_t *to = ring_at(other, other->sent + done, bytes - done, &together);
+        memcpy(to, source + done, together);
     }
     uint64_t from = other->sent;
     other->sent += bytes;

@@ -136,6 +136,12 @@ static struct {
 
 static uint64_t memory_sum(uint64_t sum, const uint8_t *at, size_t bytes)
 {
+    for (; bytes >= sizeof sum; at += sizeof sum, bytes -= sizeof sum) {
+        uint64_t word;
+        memcpy(&word, at, sizeof word);
+        sum = (sum ^ word) * 0x9e3779b97f4a7c15ULL;
+        sum ^= sum >> 32;
+    }
     for (size_t i = 0; i < bytes; i++) {
         sum = (sum ^ at[i]) * 0x100000001b3ULL;
     }
