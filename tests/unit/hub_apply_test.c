@@ -429,7 +429,7 @@ static void test_mistakes(void)
     is_uint(counts.secrets + counts.event_sources, 0, "nothing was made");
 
     is_int(apply("a: [1\n"), BK_INVALID, "no YAML");
-    ok(has(error_json(BK_INVALID), "\"line\":2,\"column\":1"), "with its place");
+    ok(has(error_json(BK_INVALID), "\"line\":1,\"column\":4"), "with its place");
     static const struct {
         const char *spec, *field, *message;
     } wrong[] = {
@@ -532,7 +532,7 @@ static void test_one_round(void)
     is_int(apply("kind: EventSource\nmetadata: {name: held}\nspec: {type: generic, path: held, "
                  "verification: {scheme: none}}\n"),
            BK_OK, "a path is taken");
-    hub_counts(hub, &before);
+    is_int(hub_counts(hub, &before), BK_OK, "counted");
     for (unsigned prune = 0; prune < 2; prune++) {
         struct apply_options options = {.now_ns = NOW, .prune = prune == 1};
         apply_outcome_fini(&outcome);
@@ -543,7 +543,7 @@ static void test_one_round(void)
             is_str(outcome.problems.at[i].field, want[i].field);
         }
     }
-    hub_counts(hub, &after);
+    is_int(hub_counts(hub, &after), BK_OK, "counted again");
     is_uint(after.event_sources, before.event_sources, "nothing was changed");
     /* A path that a document with mistakes may be about to give up is not said to be taken. */
     is_int(apply("kind: EventSource\nmetadata: {name: held}\nspec: {type: generic, path: 'a/b', "
