@@ -6,7 +6,7 @@
  * an engine, or open it, just the same. */
 #include "base/assert.h"
 #include "fuzz/tls_vectors.h"
-#include "tls/tls.h"
+#include "tls/private.h"
 
 #include <stdlib.h>
 
@@ -26,6 +26,13 @@ static void set_up(void)
     bk_assert(tls_server_open(&identity, 1, NULL, 16, &server) == BK_OK);
     bk_assert(tls_trust_open(&trust) == BK_OK &&
               tls_trust_add_pem(trust, "ca", slice_str(vector_ca_pem), why) == BK_OK);
+    /* One that the corpus asks for. */
+    br_ssl_session_parameters session = {.session_id = "a session that strangers know of",
+                                         .session_id_len = 32,
+                                         .version = BR_TLS12,
+                                         .cipher_suite =
+                                             BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256};
+    tls_sessions_put(server->sessions, &session, NOW);
 }
 
 static void drain(struct tls *tls)
