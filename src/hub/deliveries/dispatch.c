@@ -67,11 +67,15 @@ struct fare *fare_take(struct dispatch *dispatch, uint64_t number)
         return NULL;
     }
     struct target_status *cores = calloc(dispatch->config.cores, sizeof *cores);
-    if (!cores) {
+    uint64_t *covered = calloc(dispatch->config.cores, sizeof *covered);
+    if (!cores || !covered) {
+        free(cores);
+        free(covered);
         return NULL;
     }
     fare = &dispatch->fares[fare_slot(dispatch, number)];
-    *fare = (struct fare){.number = number, .next_due_ms = INT64_MAX, .cores = cores};
+    *fare = (struct fare){
+        .number = number, .next_due_ms = INT64_MAX, .cores = cores, .covered = covered};
     dispatch->fare_count++;
     return fare;
 }
@@ -90,6 +94,7 @@ static void fare_drop(struct dispatch *dispatch, struct fare *fare)
     size_t at = (size_t)(fare - dispatch->fares);
     bk_assert(fare->due_at == 0);
     free(fare->cores);
+    free(fare->covered);
     *fare = (struct fare){0};
     dispatch->fare_count--;
     for (at = (at + 1) & mask; dispatch->fares[at].number != 0; at = (at + 1) & mask) {
@@ -443,10 +448,22 @@ static void post_home(struct dispatch *dispatch, struct letter *letter)
     ring_post(dispatch->config.ring, dispatch->rings[deliver_core(report->home)], &report->mail);
 }
 
+static void checkpoint_covers(struct dispatch *dispatch, const struct checkpoint *checkpoint)
+{
+    for (size_t i = 0; i < checkpoint->lane_count; i++) {
+        const struct checkpoint_lane *lane = &checkpoint->lanes[i];
+        struct fare *fare = fare_find(dispatch, lane->destination);
+        if (fare && lane->journal == checkpoint->core) {
+            fare->covered[checkpoint->core] = lane->cursor ? lane->cursor : checkpoint->through;
+        }
+    }
+}
+
 /* What it asked to keep is kept. */
 static void send_home(struct dispatch *dispatch, struct letter *letter)
 {
     if (letter->checkpoint) {
+        checkpoint_covers(dispatch, bk_container_of(letter, const struct checkpoint, letter));
         post_home(dispatch, letter);
         return;
     }
@@ -826,6 +843,7 @@ void dispatch_close(struct dispatch *dispatch)
     }
     for (size_t i = 0; i < dispatch->fares_size; i++) {
         free(dispatch->fares[i].cores);
+        free(dispatch->fares[i].covered);
     }
     free(dispatch->fares);
     free(dispatch->due);

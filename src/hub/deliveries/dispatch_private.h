@@ -27,6 +27,9 @@ struct fare {
     bool removed;                /* its rows are being deleted */
     bool retry_probed;           /* the last probe of an open breaker was a retry */
     struct target_status *cores; /* one for each */
+    /* Of each core's journal: the store knows of all events below that they are settled; 0 = of
+     * those from before the start. */
+    uint64_t *covered;
 };
 
 struct headless {
@@ -89,6 +92,8 @@ struct dispatch {
     unsigned flying_count;
 
     struct source_name names[DISPATCH_NAMES];
+
+    uint64_t start_tails[CORES_MAX]; /* of the journals, when it started */
 
     /* start-up only */
     struct lane_start *starts[CORES_MAX];

@@ -359,6 +359,60 @@ static void scan(struct recovery *recovery, bool first)
     commit_reports(recovery);
 }
 
+/* ---- order per key: what the store has, no lane owes any more
+ *
+ * Letters that put events behind their key's head are committed before the checkpoint that says so.
+ * While the order is by that key it would do no harm, for lanes send to the store what is there
+ * already; but the order may be another one by the time that the lane comes there. */
+
+struct keyed_rows {
+    struct recovery *recovery;
+    uint64_t destination; /* that was walked last */
+    struct store_txn *txn;
+};
+
+static bool note_row(void *context, struct slice key, struct slice value)
+{
+    struct recovery *recovery = context;
+    struct retry_row row;
+    if (!retry_row_decode(key, value, &row) || (row.flags & ATTEMPT_REPLAY) != 0) {
+        return true;
+    }
+    struct start_lane *lane = lane_find(recovery, row.destination, row.position);
+    uint64_t sequence = journal_position_unpack(row.position).sequence;
+    if (lane && sequence >= journal_position_unpack(lane->position).sequence) {
+        lane_done(recovery, lane, sequence);
+    }
+    return recovery->err == BK_OK;
+}
+
+/* One for each key that waits; by destination. */
+static bool note_bucket(void *context, struct slice key, struct slice value)
+{
+    struct keyed_rows *rows = context;
+    struct key prefix;
+    (void)value;
+    uint64_t destination = key.bytes == 12 ? key_get_u64(key.at + 2) : rows->destination;
+    if (destination != rows->destination) {
+        rows->destination = destination;
+        key_of_destination(&prefix, 'd', destination);
+        (void)!store_walk(rows->txn, key_slice(&prefix), SLICE_EMPTY, note_row, rows->recovery);
+    }
+    return rows->recovery->err == BK_OK;
+}
+
+static void spread_rows(struct recovery *recovery)
+{
+    struct keyed_rows rows = {.recovery = recovery};
+    recovery->err = store_read(hub_store(recovery->dispatch->config.hub), &rows.txn);
+    if (recovery->err != BK_OK) {
+        return;
+    }
+    enum bk_err err = store_walk(rows.txn, SLICE("b/"), SLICE_EMPTY, note_bucket, &rows);
+    store_read_end(rows.txn);
+    recovery->err = recovery->err == BK_OK ? err : recovery->err;
+}
+
 static int compare_numbers(const void *a, const void *b)
 {
     const uint64_t *left = a, *right = b;
@@ -432,6 +486,29 @@ static void tell_owed(const struct dispatch *dispatch, uint64_t number, unsigned
     }
 }
 
+/* What the store knows to be settled, for trains: dispatch_retry.c. */
+static bool tell_covered(const struct recovery *recovery)
+{
+    struct dispatch *dispatch = recovery->dispatch;
+    for (unsigned i = 0; i < recovery->journal_count; i++) {
+        if (recovery->journals[i] < CORES_MAX) {
+            dispatch->start_tails[recovery->journals[i]] = recovery->tails[i];
+        }
+    }
+    for (size_t i = 0; i < recovery->lane_count; i++) {
+        const struct start_lane *lane = &recovery->lanes[i];
+        struct journal_position cursor = journal_position_unpack(lane->position);
+        struct fare *fare = fare_take(dispatch, lane->destination);
+        if (!fare) {
+            return false;
+        }
+        if (cursor.journal < dispatch->config.cores) {
+            fare->covered[cursor.journal] = cursor.sequence;
+        }
+    }
+    return true;
+}
+
 static bool hand_out(struct recovery *recovery)
 {
     struct dispatch *dispatch = recovery->dispatch;
@@ -442,7 +519,7 @@ static bool hand_out(struct recovery *recovery)
         done_total += recovery->lanes[i].done_count;
     }
     dispatch->start_done = malloc((done_total + 1) * sizeof *dispatch->start_done);
-    bool all = dispatch->start_done != NULL;
+    bool all = dispatch->start_done != NULL && tell_covered(recovery);
     for (unsigned core = 0; core < cores; core++) {
         dispatch->starts[core] =
             calloc(dispatch->start_counts[core] + 1, sizeof *dispatch->starts[core]);
@@ -505,6 +582,9 @@ enum bk_err dispatch_recover(struct dispatch *dispatch)
     }
     if (recovery.err == BK_OK && any) {
         scan(&recovery, false);
+    }
+    if (recovery.err == BK_OK) {
+        spread_rows(&recovery);
     }
     if (recovery.err == BK_OK) {
         spread_settled(&recovery);

@@ -139,6 +139,25 @@ static bool pick(void *context, struct slice key, struct slice value)
 
 /* ---- order per key: what waits behind a head */
 
+/* A try is recorded by the core that makes it, and a start reads that core's journal from its own
+ * checkpoint on. So another core's event may go with it only when the store knows of that event's
+ * lane that it is settled there: else a crash may forget the try and not the debt. */
+static bool may_go_abroad(const struct dispatch *dispatch, const struct retry_row *head,
+                          const struct retry_row *row)
+{
+    uint16_t cores = dispatch->config.cores;
+    struct journal_position at = journal_position_unpack(row->position);
+    if (at.journal % cores == journal_position_unpack(head->position).journal % cores) {
+        return true;
+    }
+    const struct fare *fare = fare_find(dispatch, row->destination);
+    if (!fare || at.journal >= cores) {
+        return false;
+    }
+    uint64_t covered = fare->covered[at.journal];
+    return at.sequence < (covered ? covered : dispatch->start_tails[at.journal]);
+}
+
 struct train {
     struct load *load;
     unsigned head; /* of load->rows */
@@ -153,6 +172,7 @@ static bool pick_behind(void *context, struct slice key, struct slice value)
     struct retry_row row;
     if (train->max == 0 || !retry_row_decode(key, value, &row) || row.bucket != head->bucket ||
         (row.flags & ATTEMPT_KEYED) == 0 || is_under_way(load, &row) ||
+        !may_go_abroad(load->dispatch, head, &row) ||
         heads_owed(load->dispatch, row.destination, row.bucket, row.event_ns)) {
         return false; /* whatever comes behind it has to wait for it */
     }
@@ -337,7 +357,8 @@ static unsigned room_of(struct dispatch *dispatch, struct fare *fare,
     return room;
 }
 
-/* Order per key: how many may go behind others of their key. */
+/* Order per key: how many may go behind others of their key; also when the order is another one by
+ * now. */
 static unsigned behind_room(const struct dispatch *dispatch, const struct fare *fare,
                             const struct destination *destination)
 {
@@ -347,7 +368,7 @@ static unsigned behind_room(const struct dispatch *dispatch, const struct fare *
     /* Those in front of them come out of the same places. */
     free_count = free_count > DISPATCH_FLYING_EACH ? free_count - DISPATCH_FLYING_EACH : 0;
     room = room < free_count ? room : free_count;
-    return destination->order_key && !flow_is_open(shared) ? room : 0;
+    return flow_is_open(shared) ? 0 : room;
 }
 
 static bool load_of(struct dispatch *dispatch, struct fare *fare)
