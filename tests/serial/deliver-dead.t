@@ -52,16 +52,17 @@ def wait_for(check, seconds):
 
 
 dead_port = free_port()
+retries = ', '.join(['4s'] * 30)  # else the few that failed first would come half a minute after the others
 with Sink() as good, Server(options=['--retain-bytes', '4G']) as server:
     server.apply(SOURCE + ''.join('''---
 kind: Destination
 metadata: {name: %s}
-spec: {url: "http://127.0.0.1:%d/%s", allowPrivate: true, concurrency: 64}
+spec: {url: "http://127.0.0.1:%d/%s", allowPrivate: true, concurrency: 64, retry: {schedule: [%s]}}
 ---
 kind: Route
 metadata: {name: to-%s}
 spec: {from: [{source: repo}], to: [{destination: %s}]}
-''' % (name, port, name, name, name) for name, port in (('good', good.port), ('dead', dead_port))))
+''' % (name, port, name, retries, name, name) for name, port in (('good', good.port), ('dead', dead_port))))
     pour(server, events // 2)
     half = resident(server)
     pour(server, events // 2)

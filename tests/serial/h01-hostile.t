@@ -55,10 +55,14 @@ def gone(server, name, wait=5, left=0):
     ok(open_count(server) <= left, '%s: their connections are gone within %d s' % (name, wait)) or diag(open_count(server))
 
 
-def sockets(server, count):
+def sockets(server, count, buffer_bytes=0):
+    """With a buffer of that size, the kernel does not hold megabytes of what nobody reads."""
     made = []
     for _ in range(count):
         sock = socket.socket()
+        if buffer_bytes:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
         sock.setblocking(False)
         try:
             sock.connect(('127.0.0.1', server.port))
@@ -138,7 +142,7 @@ with Server(options=['--head-timeout', '2s', '--idle-timeout', '3s', '--request-
 
     # ---- pipelines whose answers are never read
     one = request_bytes('GET', '/hooks/nobody')
-    greedy = sockets(server, 20)
+    greedy = sockets(server, 20, 65536)
     full = set()
     end = time.monotonic() + 20
     while len(full) < len(greedy) and time.monotonic() < end:
