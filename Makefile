@@ -249,14 +249,20 @@ prove    := $(test_env) prove --timer --exec tests/run
 test_programs := $(if $(main),$(B)/becket $(B)/asan/becket) $(call sim_main,release) $(call sim_main,asan) \
                  $(call units,release,$(UNIT)) $(call units,asan,$(UNIT)) $(call units,tsan,$(UNIT_MT)) \
                  $(call replays,asan) $(BENCH:%.c=$(B)/release/%)
-# Scripts first, for they take longest; those in tests/serial want the machine for themselves.
-test_list     := $(filter-out tests/serial/%,$(SCRIPTS)) $(call units,asan,$(UNIT)) \
-                 $(call units,tsan,$(UNIT_MT)) $(call replays,asan) $(call units,release,$(UNIT)) \
-                 $(filter tests/serial/%,$(SCRIPTS))
+# Most scripts wait more than they compute, the simulator and programs only compute: these take turns in the
+# list, and one job more than there are cores is under way. Those in tests/serial want the machine for themselves.
+TEST_JOBS     ?= $(shell expr $(JOBS) + 1)
+comma         := ,
+sim_scripts   := $(filter tests/sim/%,$(SCRIPTS))
+test_scripts  := $(filter-out tests/serial/% tests/sim/%,$(SCRIPTS))
+test_units    := $(call units,asan,$(UNIT)) $(call units,tsan,$(UNIT_MT)) $(call replays,asan) $(call units,release,$(UNIT))
+mixed         := $(subst $(comma), ,$(join $(test_scripts:%=%$(comma)),$(test_units)))
+test_list     := $(wordlist 1,2,$(sim_scripts)) $(wordlist 1,70,$(mixed)) $(wordlist 3,9,$(sim_scripts)) \
+                 $(wordlist 71,9999,$(mixed)) $(filter tests/serial/%,$(SCRIPTS))
 
 .PHONY: test check unit tidy sim
 test: $(test_programs) | $(B)/.tools-test
-	$(Q)HARNESS_RULESFILE=tests/rules.yml $(prove) -j$(JOBS) $(test_list)
+	$(Q)HARNESS_RULESFILE=tests/rules.yml $(prove) -j$(TEST_JOBS) $(test_list)
 
 check: test
 
