@@ -362,12 +362,25 @@ enum provider_next provider_resume(struct provider_run *run, struct slice name, 
     return ask(run, step);
 }
 
+/* A page for people, of a proxy or a server that is looked after: in words, not by what it lacks.
+ */
+static enum provider_next odd(struct provider_run *run, const struct provider_reply *reply)
+{
+    struct slice body = slice_trim(reply->body);
+    if (run->fault == PROVIDER_FAULT_ODD && !reply->json && body.bytes > 0) {
+        provider_fail(run, PROVIDER_FAULT_ODD, "%s answered %u with %s, not with JSON",
+                      run->provider->title, reply->head->status,
+                      body.at[0] == '<' ? "a page for browsers" : "something else");
+    }
+    return PROVIDER_FAILED;
+}
+
 enum provider_next provider_take(struct provider_run *run, const struct provider_reply *reply)
 {
     bk_assert(run->step);
     bool judged = run->provider->judge && run->provider->judge(run, reply);
     if (judged && run->fault != PROVIDER_FAULT_NONE) {
-        return PROVIDER_FAILED;
+        return odd(run, reply);
     }
     if (!judged && !wanted(run->step, reply->head->status)) {
         fault_of_status(run, reply);
@@ -379,7 +392,7 @@ enum provider_next provider_take(struct provider_run *run, const struct provider
     const char *next = run->step->take(run, reply);
     if (run->fault != PROVIDER_FAULT_NONE || !next) {
         bk_assert(run->fault != PROVIDER_FAULT_NONE);
-        return PROVIDER_FAILED;
+        return odd(run, reply);
     }
     if (next == PROVIDER_END) {
         provider_forget(run, DOUBT);

@@ -67,7 +67,7 @@ class Double:
                 if fault is CUT:
                     self.close_connection = True
                     return
-                text = b'' if reply.body is None else json.dumps(reply.body).encode()
+                text = b'' if reply.body is None else reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
                 self.send_response(reply.status)
                 for name, value in reply.headers.items():
                     self.send_header(name, value)

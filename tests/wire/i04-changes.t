@@ -156,6 +156,29 @@ def test_left():
     new.close()
 
 
+def test_refused_later():
+    """A credential that is not taken any more while a hook is made: the integration says so, too, not only the source. A page for
+    browsers is called that."""
+    double = GitHub()
+    double.repositories.update({'acme/one': {}, 'acme/two': {}})
+    with Server() as server:
+        server.apply('kind: Integration\nmetadata: {name: hub}\nspec: {type: github, url: "https://github.com/acme", apiUrl: "%s", '
+                     'allowPrivate: true, auth: {use: token, token: {value: %s}}}' % (double.url, double.token))
+        ok(when(lambda: status(server, 'integrations', 'hub').get('state') == 'ready'), 'it is good when it is checked')
+        double.fault = lambda call: Reply(401, {'message': 'Bad credentials'}) if len(double.calls) > 2 else None
+        source = lambda n: server.apply('kind: EventSource\nmetadata: {name: %s}\nspec: {integration: {name: hub}, resource: '
+                                        '{type: repository, name: %s}}' % (n, n))
+        source('one')
+        ok(when(lambda: status(server, 'event-sources', 'one').get('reason') == 'auth'), 'then not: the source says so')
+        ok(when(lambda: status(server, 'integrations', 'hub').get('reason') == 'auth'), 'and the integration: %s' %
+           status(server, 'integrations', 'hub'))
+        double.fault = lambda call: Reply(200, b'<html>We are back soon</html>')
+        source('two')
+        ok(when(lambda: 'answered 200 with' in status(server, 'event-sources', 'two').get('message', '')), 'a page: %s' %
+           status(server, 'event-sources', 'two').get('message'))
+    double.close()
+
+
 def test_given_up():
     """A provider that lets nobody in any more does not keep an integration from being deleted, when a person says so."""
     double = GitHub()
@@ -223,6 +246,7 @@ test_renamed()
 test_moved()
 test_elsewhere()
 test_left()
+test_refused_later()
 test_given_up()
 test_limits()
 done()

@@ -1017,10 +1017,27 @@ static enum bk_err look_again(struct store_txn *txn, const struct operation *rem
     return err == BK_NOT_FOUND ? BK_OK : err;
 }
 
-enum bk_err provider_work_settle(void *context, struct store_txn *txn,
-                                 const struct operation *operation)
+/* A credential that was good when it was checked is not taken any more: the integration is to say
+ * so. */
+static enum bk_err check_again(struct store_txn *txn, const struct operation *refused)
 {
-    struct hub *hub = context;
+    struct record record;
+    struct json_tree tree;
+    struct operation check;
+    json_tree_init(&tree);
+    enum bk_err err = integration_of(txn, refused, &record);
+    if (err == BK_OK) {
+        err = operation_find(txn, record.id, PROVIDER_CHECK, &tree, &check);
+    }
+    if (err == BK_OK && check.state == OPERATION_DONE) {
+        err = operation_make_due(txn, check.number, refused->updated_ns);
+    }
+    json_tree_fini(&tree);
+    return err == BK_NOT_FOUND ? BK_OK : err;
+}
+
+static enum bk_err settle(struct hub *hub, struct store_txn *txn, const struct operation *operation)
+{
     if (operation->intent == PROVIDER_POST) {
         return settle_post(txn, operation);
     }
@@ -1052,4 +1069,13 @@ enum bk_err provider_work_settle(void *context, struct store_txn *txn,
     err = put_status(txn, operation->object, &members);
     buf_fini(&members);
     return err;
+}
+
+enum bk_err provider_work_settle(void *context, struct store_txn *txn,
+                                 const struct operation *operation)
+{
+    bool doubted = operation->fault == PROVIDER_FAULT_AUTH && operation->intent != PROVIDER_CHECK &&
+                   operation->former_spec.bytes == 0;
+    enum bk_err err = settle(context, txn, operation);
+    return err == BK_OK && doubted ? check_again(txn, operation) : err;
 }
