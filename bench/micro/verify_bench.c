@@ -46,7 +46,7 @@ static void fill_body(char *body, size_t bytes)
     memcpy(body + bytes - 31, "\"z\":0}},\"type\":\"charge.created\"}", 31);
 }
 
-static double fastest(const struct scheme *scheme, const struct scheme_request *request, bool all)
+static double fastest(const struct scheme *scheme, struct scheme_request *request, bool all)
 {
     double best = 1e18;
     struct scheme_answer answer;
