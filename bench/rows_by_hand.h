@@ -27,7 +27,7 @@ struct seen {
 
 typedef void hand_fn(const struct scheme_request *request, bool all, struct seen *seen);
 
-#define HAND_NAMES_MAX      8U
+#define HAND_NAMES_MAX      9U
 #define HAND_SIGNATURES_MAX 8U
 #define SECRET_NAMES        SLICE("authorization"), SLICE("proxy-authorization"), SLICE("cookie")
 
@@ -173,19 +173,27 @@ static void github(const struct scheme_request *request, bool all, struct seen *
 
 static const struct slice shopify_names[] = {SLICE("x-shopify-hmac-sha256"),
                                              SLICE("x-shopify-topic"),
-                                             SLICE("x-shopify-webhook-id"), SECRET_NAMES};
+                                             SLICE("x-shopify-webhook-id"),
+                                             SLICE("shopify-hmac-sha256"),
+                                             SLICE("shopify-topic"),
+                                             SLICE("shopify-webhook-id"),
+                                             SECRET_NAMES};
 
+/* Its Events have the same headers without the X. */
 static void shopify(const struct scheme_request *request, bool all, struct seen *seen)
 {
     uint8_t at[HAND_NAMES_MAX], given[SHA256_BYTES], mac[SHA256_BYTES];
     uint32_t found = locate(request, at);
-    struct slice value = value_at(request->head, at[0]);
+    unsigned own = at[0] != 0 ? 0 : 3;
+    struct slice value = value_at(request->head, at[own]);
     if (all) {
         seen->type = value_at(request->head, at[1]);
+        seen->type = seen->type.bytes != 0 ? seen->type : value_at(request->head, at[4]);
         seen->id = value_at(request->head, at[2]);
-        seen->has_secrets = has_secrets(found, 3);
+        seen->id = seen->id.bytes != 0 ? seen->id : value_at(request->head, at[5]);
+        seen->has_secrets = has_secrets(found, 6);
     }
-    if (found >> 16 & 1) {
+    if (found >> (16 + own) & 1) {
         seen->verdict = SCHEME_SIGNATURE_DOUBLED;
     } else if (value.bytes == 0) {
         seen->verdict = SCHEME_SIGNATURE_MISSING;
@@ -516,7 +524,7 @@ static void mailgun(const struct scheme_request *request, bool all, struct seen 
         const struct slice parts[] = {fields[1].text, fields[2].text};
         hmac_sha256(&hand.key, parts, 2, mac);
         seen->verdict = bk_ct_equal(mac, given, sizeof mac)
-                            ? in_window(time, request->now_seconds, 900)
+                            ? in_window(time, request->now_seconds, 29700)
                             : SCHEME_SIGNATURE_WRONG;
     }
 }

@@ -112,6 +112,7 @@ struct format {
     uint8_t separator; /* 0: the value is one element */
     bool open;         /* elements with another prefix may be there, and several signatures */
     bool has_timestamp;
+    uint8_t signatures_max; /* well-formed ones; more make the value malformed */
     struct prefix timestamp_prefix;
     struct lane lanes[2]; /* the one that rows have, and one for Ed25519 besides MACs */
 };
@@ -231,9 +232,10 @@ struct scheme_plan {
     /* The only one that is signed is told by this header: its last letter. slot 0 = otherwise. */
     uint8_t told_slot, told_last;
     bool learns; /* a handshake brings the secret */
-    /* Its only way of signing, when nothing has to be done before: no handshake to look for, no
-     * fields to find in one pass. NULL = there is more. */
+    /* The first way of signing, which nothing has to be done before for a request that has this
+     * slot: no handshake to look for, no fields to find. NULL = there is more to do. */
     const struct program *only;
+    uint8_t only_slot;
     struct fields fields;
     unsigned
         signed_fields; /* so many, which come first, take part in signatures; 0 = at most one */

@@ -219,12 +219,19 @@ static const struct scheme_row twilio_form = {
     .url_ports = true,
 };
 
+/* Its Events come under names without the X. */
+static const struct scheme_row shopify_events = {
+    .name = "shopify", .header = "Shopify-Hmac-Sha256", .format = "{base64}"};
+
+/* A retry repeats time and token of the first try, and they go on for eight hours. */
+#define MAILGUN_SECONDS (8 * 3600 + 900)
+
 /* As old forms had it. */
 static const struct scheme_row mailgun_form = {
     .name = "mailgun",
     .header = "?signature",
     .timestamp = "?timestamp",
-    .tolerance_seconds = 900,
+    .tolerance_seconds = MAILGUN_SECONDS,
     .signed_template = "{timestamp}{id}",
     .id = "?token",
 };
@@ -645,12 +652,13 @@ const struct scheme_row scheme_rows[] = {
      .needs = "The app's client secret",
      .header = "X-Shopify-Hmac-Sha256",
      .format = "{base64}",
-     .id = "X-Shopify-Webhook-Id",
-     .type = "X-Shopify-Topic",
-     .account = "X-Shopify-Shop-Domain",
+     .id = "X-Shopify-Webhook-Id Shopify-Webhook-Id",
+     .type = "X-Shopify-Topic Shopify-Topic",
+     .account = "X-Shopify-Shop-Domain Shopify-Shop-Domain",
      .resource = "/id",
-     .detect = "X-Shopify-Topic X-Shopify-Hmac-Sha256",
-     .sample_type = "orders/create"},
+     .detect = "X-Shopify-Topic X-Shopify-Hmac-Sha256 Shopify-Topic Shopify-Hmac-Sha256",
+     .sample_type = "orders/create",
+     .otherwise = &shopify_events},
     {.name = "square",
      .title = "Square",
      .group = GROUP_MONEY,
@@ -723,7 +731,7 @@ const struct scheme_row scheme_rows[] = {
      .needs = "The account's HTTP webhook signing key",
      .header = "/signature/signature",
      .timestamp = "/signature/timestamp",
-     .tolerance_seconds = 900,
+     .tolerance_seconds = MAILGUN_SECONDS,
      .signed_template = "{timestamp}{id}",
      .id = "/signature/token ?token",
      .type = "/event-data/event ?event",

@@ -229,7 +229,7 @@ INLINE bool decode(struct shape shape, const struct lane *lane, struct slice tex
 INLINE bool read_signature(struct shape shape, const struct format *format, const struct lane *lane,
                            struct slice text, struct reading *r)
 {
-    if (r->signature_count != 0 && (!format->open || r->signature_count == SIGNATURES_MAX)) {
+    if (r->signature_count == format->signatures_max) {
         return false;
     }
     struct signature *to = &r->signatures[r->signature_count];
@@ -297,7 +297,10 @@ INLINE enum scheme_verdict read_header(struct shape shape, const struct format *
     while (rest.bytes != 0 && good) {
         struct slice element = slice_of(rest.at, slice_find(rest, format->separator));
         rest = slice_skip(rest, element.bytes + 1);
-        good = read_element(shape, format, slice_trim(element), r);
+        if (element.bytes == 0 || element.at[0] <= ' ' || element.at[element.bytes - 1] <= ' ') {
+            element = slice_trim(element);
+        }
+        good = read_element(shape, format, element, r);
     }
     return good && r->signature_count != 0 ? SCHEME_GENUINE : SCHEME_SIGNATURE_MALFORMED;
 }
@@ -639,7 +642,8 @@ RARE static enum scheme_verdict match_others(bool first_failed, const struct sch
 INLINE enum scheme_verdict match(struct shape shape, const struct scheme *scheme,
                                  const struct program *program, const struct reading *r)
 {
-    const struct key *key = scheme_key(scheme, program, 0);
+    const struct key *key = shape.known ? (const struct key *)(const void *)scheme->tail
+                                        : scheme_key(scheme, program, 0);
     uint8_t mac[SHA256_BYTES];
     bool tried = (shape.known || program->is_sha256) && scheme->key_count != 0 &&
                  (shape.macs || key->lane == LANE_MAC);
@@ -724,7 +728,7 @@ static bool shape_fits(struct shape shape, const struct program *program)
     const struct format *format = &program->format;
     bool whole = program->op_count == 1 && program->ops[0].kind == OP_BODY;
     return !shape.known ||
-           (program->is_sha256 && program->signature.slot != 0 &&
+           (program->is_sha256 && program->signature.slot != 0 && program->keys_before == 0 &&
             shape.list == (format->separator != 0) && (!shape.macs || !format->lanes[1].used) &&
             shape.encoding == format->lanes[0].encoding && shape.time == program->time &&
             (shape.time != TIME_PLACE || program->timestamp.slot != 0) &&
@@ -940,6 +944,7 @@ void scheme_prepare(const struct scheme *scheme, struct scheme_request *request)
     struct scheme_slots *slots = &request->slots;
     slots->scheme = scheme_resolve(scheme, request->head);
     slots->field_count = 0;
+    slots->at[0] = 1; /* always there: plan->only_slot */
     if (slots->scheme != NULL) {
         const struct scheme_plan *plan = slots->scheme->plan;
         slots->found =
@@ -959,7 +964,7 @@ static void fields_find(const struct fields *fields, unsigned count, struct sche
     request->slots.field_count = (uint8_t)count;
 }
 
-static bool selects(const struct program *program, const struct scheme_request *request)
+static inline bool selects(const struct program *program, const struct scheme_request *request)
 {
     const struct place *select = &program->select;
     if (select->kind == PLACE_HEADER && program->select_equals.bytes == 0) {
@@ -1054,9 +1059,11 @@ enum scheme_verdict scheme_verify(const struct scheme *scheme, const struct sche
                                   struct scheme_answer *ret_answer)
 {
     const struct scheme *prepared = request->slots.scheme;
-    if (prepared != NULL && scheme->extra_at == 0 && prepared->plan->only != NULL) {
-        const struct program *program = prepared->plan->only;
-        return program->verify(prepared, request, ret_answer, program);
+    if (prepared != NULL && scheme->extra_at == 0) {
+        const struct program *only = prepared->plan->only;
+        if (only != NULL && request->slots.at[prepared->plan->only_slot] != 0) {
+            return only->verify(prepared, request, ret_answer, only);
+        }
     }
     return verify_longer(scheme, request, ret_answer);
 }

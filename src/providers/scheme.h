@@ -63,7 +63,7 @@ struct scheme_slots {
     uint32_t found;                   /* http_locate()'s result */
     bool no_secrets;                  /* no header has to be blanked */
     uint8_t field_count;              /* so many of them are known */
-    uint8_t at[1 + SCHEME_SLOTS_MAX]; /* from 1 on */
+    uint8_t at[1 + SCHEME_SLOTS_MAX]; /* from 1 on; at[0] is not 0 */
     struct slice fields[SCHEME_FIELDS_MAX];
 };
 

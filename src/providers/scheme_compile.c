@@ -112,6 +112,7 @@ static bool format_parse(const char *text, enum hmac_algorithm algorithm, enum l
         }
     }
     format->open |= rest.bytes != 0;
+    format->signatures_max = format->open ? SIGNATURES_MAX : 1;
     struct slice prefix = lane->prefix.text;
     if (!prefix_possible(format, prefix) ||
         !prefix_possible(format, format->timestamp_prefix.text) ||
@@ -864,11 +865,16 @@ static void told_assign(struct scheme_plan *plan)
     }
 }
 
-static const struct program *only_program(const struct scheme_plan *plan)
+/* Slot 0 is there in every request. */
+static void only_assign(struct scheme_plan *plan)
 {
-    return plan->program_count == 1 && plan->unsigned_count == 0 && plan->signed_fields == 0
-               ? &plan->programs[0]
-               : NULL;
+    const struct program *first = &plan->programs[0];
+    bool single = plan->program_count == 1;
+    if (plan->program_count != 0 && plan->unsigned_count == 0 && plan->signed_fields == 0 &&
+        (single || (first->select.slot != 0 && first->select_equals.bytes == 0))) {
+        plan->only = first;
+        plan->only_slot = single ? 0 : first->select.slot;
+    }
 }
 
 static bool plan_fill(struct scheme_plan *plan, const struct scheme_row *active,
@@ -908,7 +914,7 @@ static bool plan_fill(struct scheme_plan *plan, const struct scheme_row *active,
     for (unsigned i = 0; i < plan->program_count; i++) {
         plan->programs[i].verify = scheme_verify_fn(&plan->programs[i]);
     }
-    plan->only = only_program(plan);
+    only_assign(plan);
     return true;
 }
 
