@@ -211,6 +211,7 @@ static void report(struct delivery *delivery, enum report_kind kind, bool gone)
     letter->home = deliver;
     letter->kind = kind;
     letter->gone = gone;
+    letter->recovered = false;
     letter->more = kind == REPORT_SETTLED && !list_empty(&delivery->followers);
     letter->flags = delivery->flags;
     letter->bucket = delivery->bucket;

@@ -88,8 +88,9 @@ struct delivery_report {
     struct dispatch *dispatch;
     struct deliver *home;
     enum report_kind kind;
-    bool gone; /* 410: pause the destination */
-    bool more; /* order per key: delivered, and the next one of the key is under way already */
+    bool gone;      /* 410: pause the destination */
+    bool recovered; /* a start found it in the journal: later ones of its event may follow */
+    bool more;      /* order per key: delivered, and the next one of the key is under way already */
     uint8_t flags;
     uint16_t bucket; /* with ATTEMPT_KEYED */
     bool counted;    /* in order_keys.mail, and */

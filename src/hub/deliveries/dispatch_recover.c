@@ -293,6 +293,7 @@ static void take_attempt(struct recovery *recovery, const struct journal_record 
     *report = (struct delivery_report){.kind = attempt.outcome == ATTEMPT_DELIVERED ? REPORT_SETTLED
                                                : attempt.outcome == ATTEMPT_FAILED  ? REPORT_AGAIN
                                                                                     : REPORT_DEAD,
+                                       .recovered = true,
                                        .flags = attempt.flags & (ATTEMPT_REPLAY | ATTEMPT_KEYED),
                                        .bucket = attempt.bucket % ORDER_BUCKETS,
                                        .status = attempt.status,

@@ -109,6 +109,11 @@ static bool is_under_way(struct load *load, const struct retry_row *row)
             return true;
         }
     }
+    for (unsigned i = 0; i < load->behind_count; i++) {
+        if (load->behind[i].row.position == row->position) {
+            return true;
+        }
+    }
     return false;
 }
 

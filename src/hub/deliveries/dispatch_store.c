@@ -230,7 +230,7 @@ static enum bk_err keyed_persist(struct store_txn *txn, struct delivery_report *
     if (is_head && waits) { /* from before a crash */
         return BK_OK;
     }
-    bool first = is_head || (head == 0 && !waits);
+    bool first = is_head || (head == 0 && !waits && !report->recovered);
     struct retry_row row =
         row_of(report, first ? report->due_ms : order_waiting_ms(report->bucket, report->event_ns));
     enum bk_err err = first && !is_head ? head_set(txn, report, report->position) : BK_OK;
@@ -238,7 +238,7 @@ static enum bk_err keyed_persist(struct store_txn *txn, struct delivery_report *
         err = rows_put_retry(txn, &row);
     }
     /* The one that failed was settled meanwhile, and nothing older is on its way. */
-    return err == BK_OK && head == 0 && waits ? head_next(txn, report) : err;
+    return err == BK_OK && !first && head == 0 ? head_next(txn, report) : err;
 }
 
 static enum bk_err keyed_settle(struct store_txn *txn, struct delivery_report *report,
@@ -273,8 +273,8 @@ static enum bk_err keyed_apply(struct store_txn *txn, struct delivery_report *re
     if (err == BK_OK) {
         err = head_get(txn, report, &head);
     }
-    if (err == BK_OK && head == report->position && order_is_waiting(report->previous_due_ms)) {
-        /* It went behind the head, and is the head meanwhile. */
+    if (err == BK_OK && head == report->position && report->kind != REPORT_WAITS) {
+        /* It went behind the head, and became it meanwhile: no row of it must stay. */
         err = delete_retry(txn, report->destination, HEAD_DUE_MS, report->position);
     }
     bool persist = report->kind == REPORT_AGAIN || report->kind == REPORT_WAITS;
