@@ -755,8 +755,7 @@ static void log_ready(struct serve *serve, struct control *control)
         log_event(LOG_WARN, "durability is none: acknowledged events may be lost in a crash",
                   LOG_Z("use", "comparison runs only"));
     }
-    log_event(LOG_INFO, "machine", LOG_Z("ring", control_ring_features(control)),
-              LOG_Z("sandbox", serve->sandbox[0] ? serve->sandbox : "off"),
+    log_event(LOG_INFO, "machine", LOG_Z("sandbox", serve->sandbox[0] ? serve->sandbox : "off"),
               LOG_I("connectionsPerThread", serve->control.conns_max));
     log_event(LOG_INFO, "ready", LOG_Z("listen", serve->listen_text),
               LOG_Z("admin", serve->admin_text), LOG_Z("publicUrl", serve->public_url),
@@ -766,7 +765,8 @@ static void log_ready(struct serve *serve, struct control *control)
               LOG_I("threads", serve->control.threads),
               LOG_Z("durability", serve->control.durable ? "fsync" : "none"),
               LOG_I("memoryMaxMiB", memory_max_mib(serve)), LOG_I("events", report->records),
-              LOG_I("startMs", control_start_ms(control)));
+              LOG_I("startMs", control_start_ms(control)),
+              LOG_Z("ring", control_ring_features(control)));
 }
 
 static int serve_run(struct serve *serve)

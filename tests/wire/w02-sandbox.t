@@ -27,7 +27,9 @@ with Server() as server:
     is_equal(sorted({facts(t)['Seccomp'] for t in threads}), ['2'], 'each has a filter of system calls')
     sandbox = re.search(r'sandbox="?([^"\n]*?)"? connectionsPerThread', server.log_text()).group(1)
     ok('seccomp' in sandbox, 'the line before ready tells: ' + sandbox)
-    ok('restricted' in server.log_text(), 'the rings are restricted')
+    ready = re.search(r' ready listen=.*', server.log_text()).group(0)
+    ok(all(f' {name}=' in ready for name in ('admin', 'threads', 'durability', 'memoryMaxMiB')) and
+       re.search(r' ring="[^"]*restricted', ready), 'one line ready says all, and that the rings are restricted')
     is_equal(os.stat('/proc/%d/environ' % server.process.pid).st_uid == os.geteuid() and os.geteuid() != 0, False,
              'not dumpable: /proc is not for its user')
     # All that a server does, in short.
