@@ -258,11 +258,17 @@ void oauth2_scrub(const struct oauth2_client *client, void *at, size_t bytes)
     bk_wipe(text, sizeof text);
 }
 
-static void begin_request(struct buf *headers, const char *content_type)
+static void begin_request(const struct oauth2_server *server, const struct oauth2_client *client,
+                          struct buf *headers, const char *content_type)
 {
     buf_init(headers, 32768);
-    buf_printf(headers, "User-Agent: becket\r\nAccept: application/json\r\nContent-Type: %s\r\n",
-               content_type);
+    if (server->agent && client->address.bytes > 0) {
+        buf_printf(headers, "User-Agent: %s (%.*s, becket)\r\n", server->agent,
+                   (int)client->address.bytes, (const char *)client->address.at);
+    } else {
+        buf_add_str(headers, "User-Agent: becket\r\n");
+    }
+    buf_printf(headers, "Accept: application/json\r\nContent-Type: %s\r\n", content_type);
 }
 
 /* The client's proof of itself, in the form or as a header. */
@@ -301,7 +307,7 @@ void oauth2_code_request(const struct oauth2_server *server, struct slice base,
 {
     struct buf form, headers;
     buf_init(&form, 32768);
-    begin_request(&headers, FORM);
+    begin_request(server, client, &headers, FORM);
     oauth2_form_add(&form, "grant_type", SLICE("authorization_code"));
     oauth2_form_add(&form, "code", code);
     oauth2_form_add(&form, "redirect_uri", client->redirect_uri);
@@ -318,7 +324,7 @@ void oauth2_refresh_request(const struct oauth2_server *server, struct slice bas
 {
     struct buf form, headers;
     buf_init(&form, 32768);
-    begin_request(&headers, FORM);
+    begin_request(server, client, &headers, FORM);
     oauth2_form_add(&form, "grant_type", SLICE("refresh_token"));
     oauth2_form_add(&form, "refresh_token", refresh_token);
     if (server->redirect_on_refresh && client->redirect_uri.bytes > 0) {
@@ -334,7 +340,7 @@ void oauth2_revoke_request(const struct oauth2_server *server, struct slice base
 {
     struct buf form, headers;
     buf_init(&form, 32768);
-    begin_request(&headers, server->revoke_by_delete ? "application/json" : FORM);
+    begin_request(server, client, &headers, server->revoke_by_delete ? "application/json" : FORM);
     if (server->revoke_by_delete) {
         add_basic(&headers, client);
         buf_add_str(&form, "{\"access_token\":");

@@ -55,6 +55,7 @@ struct oauth2_client {
     struct slice id;
     struct slice secret; /* empty: a public client, which has PKCE only */
     struct slice redirect_uri;
+    struct slice address; /* ours, for a server's `agent` */
 };
 
 #define OAUTH2_VERIFIER_BYTES  43U /* base64url of 32 random bytes, without a NUL */

@@ -154,6 +154,52 @@ DISCORD = {
         'nonce': dict(TEXT, maxLength=25), 'enforce_nonce': {'type': 'boolean', 'enum': [True]}})},
 }
 
+# ---- signing in: the endpoints of each are at /authorize, /token, /revoke and /user here; `kind` is the integration's type.
+# https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps, https://docs.gitlab.com/api/oauth2/,
+# https://docs.gitea.com/development/oauth2-provider, https://docs.slack.dev/authentication/installing-with-oauth,
+# https://discord.com/developers/docs/topics/oauth2, https://developers.google.com/identity/protocols/oauth2/web-server,
+# https://developer.atlassian.com/cloud/jira/platform/oauth-2-3lo-apps/
+
+VERIFIER = word(r'[A-Za-z0-9_-]{43}')
+PKCE = {'code_challenge': VERIFIER, 'code_challenge_method': word('S256')}
+SIGN_IN = {'response_type': word('code'), 'client_id': TEXT, 'redirect_uri': ADDRESS, 'scope': TEXT, 'state': word(r'[A-Za-z0-9_-]{22,}')}
+GOOGLE_ASKS = {'access_type': word('offline'), 'prompt': word('consent'), 'include_granted_scopes': word('true')}
+ATLASSIAN_ASKS = {'audience': word('api.atlassian.com'), 'prompt': word('consent')}
+IN_FORM = {'client_id': TEXT, 'client_secret': TEXT}
+
+
+def signing_in(asks={}, pkce=True, basic=False, refresh={}, revoke='form', agent=r'becket', identity=True):
+    code = {'grant_type': word('authorization_code'), 'code': TEXT, 'redirect_uri': ADDRESS}
+    code.update({'code_verifier': VERIFIER} if pkce else {})
+    again = dict({'grant_type': word('refresh_token'), 'refresh_token': TEXT}, **refresh)
+    form = {} if basic else IN_FORM
+    headers = {'User-Agent': agent, 'Accept': r'application/json'}
+    who = dict(headers, Authorization=r'Basic \S+') if basic else headers
+    requests = {
+        'authorize': object_of(dict(SIGN_IN, **dict(PKCE if pkce else {}, **asks)), ['scope']),
+        'authorization_code': {'headers': who, 'form': object_of(dict(code, **form))},
+        'refresh_token': {'headers': who, 'form': object_of(dict(again, **form))},
+    }
+    if identity:
+        requests['identity'] = {'headers': dict(headers, Authorization=r'Bearer \S+')}
+    if revoke == 'form':
+        requests['revoke'] = {'method': 'POST', 'headers': who, 'form': object_of(dict({'token': TEXT}, **form))}
+    elif revoke == 'json':
+        requests['revoke'] = {'method': 'DELETE', 'headers': dict(headers, Authorization=r'Basic \S+'),
+                              'body': object_of({'access_token': TEXT})}
+    return requests
+
+
+SIGN_INS = {
+    'github': signing_in(revoke='json'),
+    'gitlab': signing_in(refresh={'redirect_uri': ADDRESS}),
+    'gitea': signing_in(revoke=None),
+    'slack': signing_in(pkce=False, basic=True, identity=False),
+    'discord': signing_in(basic=True, agent=r'DiscordBot \(https?://\S+, becket\)'),
+    'google': signing_in(GOOGLE_ASKS),
+    'atlassian': signing_in(ATLASSIAN_ASKS, pkce=False, revoke=None),
+}
+
 PARAMETER = {'number': r'[0-9]+'}  # what stands in braces; anything but a slash else
 
 

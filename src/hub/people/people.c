@@ -305,7 +305,8 @@ enum bk_err people_oauth(struct hub *hub, struct store_txn *txn, struct slice ca
     }
     *ret_oauth = (struct people_oauth){
         .base = kept_slice(arena, integration_text(&view, "url")),
-        .client = {.id = kept_slice(arena, integration_text(&view, "auth/oauth/clientId"))},
+        .client = {.id = kept_slice(arena, integration_text(&view, "auth/oauth/clientId")),
+                   .address = slice_str(hub->public_url)},
         .scopes = kept_slice(arena, integration_text(&view, "auth/oauth/scopes")),
         .type = kept_slice(arena, view.type),
         .allow_private = integration_flag(&view, "allowPrivate", false)};

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Every request of a sign-in, to the letter, for each provider (our_requests.py): where the browser is sent, the code, who it is, the
+renewal, the end. GitHub's own description judges its part, where it is there."""
+import os
+import sys
+import urllib.parse
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+from browser import Browser
+from doubles import *
+from openapi import Description
+from our_requests import SIGN_INS, Requests, object_of
+
+FILE = os.path.join(os.environ.get('BECKET_DESCRIPTIONS') or os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'descriptions'),
+                    'github.json')
+CHECKER = Requests({}).checker
+
+
+class SignInServer(Double):
+    """Knows every code, gives tokens that are soon over, and judges what comes."""
+
+    def __init__(self, kind):
+        self.kind, self.wrong, self.seen, self.count = kind, [], [], 0
+        super().__init__('unused')
+
+    def judge(self, name, call):
+        request = SIGN_INS[self.kind].get(name)
+        self.seen.append(name)
+        if request is None:
+            self.wrong.append('%s: becket makes no request %s' % (self.kind, name))
+            return
+        wrong = Requests({'headers': request['headers']}).header_wrongs(call.headers)
+        wrong += Requests({}).body_wrongs(call.method, request, call.headers, call.body)
+        wrong += [] if call.method == request.get('method', 'GET' if name == 'identity' else 'POST') else ['method ' + call.method]
+        self.wrong += ['%s %s: %s' % (self.kind, name, w) for w in wrong]
+
+    def answer(self, call):
+        self.count += 1
+        if call.path == '/user':
+            self.judge('identity', call)
+            return Reply(200, {'id': 7, 'sub': '7', 'account_id': '7', 'login': 'octo', 'username': 'octo', 'name': 'Octo'})
+        if call.path != '/token':
+            self.judge('revoke', call)
+            return Reply(200, {'ok': True, 'revoked': True})
+        form = dict(urllib.parse.parse_qsl(call.body.decode()))
+        self.judge(form.get('grant_type') or 'token', call)
+        return Reply(200, {'ok': True, 'access_token': 'access-%d' % self.count, 'token_type': 'bearer', 'scope': 'x',
+                           'refresh_token': 'refresh-%d' % self.count, 'expires_in': 3 if self.count < 3 else 9999,
+                           'team': {'id': 'T1', 'name': 'Acme'}, 'authed_user': {'id': 'U061F7AUR'}})
+
+
+github = Description(FILE) if os.path.exists(FILE) else None
+with Server() as server:
+    browser = Browser(server.admin)
+    browser.login(server.token)
+    for kind, requests in SIGN_INS.items():
+        double = SignInServer(kind)
+        revoke = ('/applications/the-client/grant' if kind == 'github' else '/revoke') if 'revoke' in requests else None
+        server.apply('''
+kind: Integration
+metadata: {name: %s}
+spec:
+  type: %s
+  url: %s/acme
+  %s
+  allowPrivate: true
+  check: false
+  auth:
+    use: oauth
+    oauth: {clientId: the-client, clientSecret: {value: the-secret}, authorizeUrl: "%s/authorize", tokenUrl: "%s/token"%s%s}
+''' % (kind, kind, double.url, 'apiUrl: "%s"' % double.url if kind not in ('google', 'atlassian') else '', double.url, double.url,
+       ', revokeUrl: "%s%s"' % (double.url, revoke) if revoke else '',
+       ', identityUrl: "%s/user"' % double.url if 'identity' in requests else ''))
+        where = urllib.parse.urlsplit(browser.get('/auth/' + kind).where or '')
+        asked = urllib.parse.parse_qsl(where.query, keep_blank_values=True)
+        is_equal(CHECKER.check(requests['authorize'], dict(asked), 'authorize'), [], kind + ': where the browser is sent')
+        is_equal(len(dict(asked)), len(asked), kind + ': each name once')
+        back = dict(asked).get('redirect_uri', '') + '?' + urllib.parse.urlencode({'code': 'a+code/1', 'state': dict(asked).get('state', '')})
+        back = urllib.parse.urlsplit(back)
+        browser.get(back.path + '?' + back.query)
+        people = lambda: [p['metadata']['name'] for p in server.api('GET', '/api/v1/integration-users').json['items']
+                          if p['spec']['integration']['name'] == kind]
+        ok(when(lambda: people()), kind + ': connected')
+        ok(when(lambda: 'refresh_token' in double.seen), kind + ': renewed')
+        for name in people():
+            server.api('DELETE', '/api/v1/integration-users/' + name)
+        ok(not revoke or when(lambda: 'revoke' in double.seen), kind + ': revoked')
+        is_equal(sorted(set(requests) - {'authorize'} - set(double.seen)), [], kind + ': all of its requests were made')
+        is_equal(double.wrong, [], kind + ': and each to the letter')
+        if kind == 'github' and github:
+            call = next(c for c in double.calls if c.method == 'DELETE')
+            is_equal(github.wrongs('DELETE', call.path, call.query_text, dict(call.headers), call.body), [], 'as GitHub describes it')
+        double.server.shutdown()
+        double.server.server_close()
+done()
