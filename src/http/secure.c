@@ -22,6 +22,9 @@
 #define STEPS_PER_TURN 1U
 /* So much of a peer waits at most, and what one receive brings. */
 #define STASH_BYTES_MAX 16384U
+/* Of these there are some for everybody, so that handshakes need no memory of requests: a hello, or
+ * what follows it without a certificate. */
+#define STASH_OWN_BYTES 2048U
 
 struct conn_secure {
     struct conn_secure *next_free;
@@ -37,6 +40,7 @@ struct conn_secure {
     bool closing;   /* close_notify was said */
     bool open;      /* the handshake was completed */
     bool spoken;    /* an alert of our own leaves, the engine is dead */
+    uint8_t own[STASH_OWN_BYTES];
 };
 
 static size_t slot_bytes(void)
@@ -67,7 +71,7 @@ static struct conn_secure *secure_take(struct http_server *server)
         return NULL;
     }
     struct tls *tls = secure->tls;
-    memset(secure, 0, sizeof *secure);
+    memset(secure, 0, offsetof(struct conn_secure, own));
     secure->tls = tls;
     return secure;
 }
@@ -75,12 +79,12 @@ static struct conn_secure *secure_take(struct http_server *server)
 static void stash_give(struct http_conn *conn)
 {
     struct conn_secure *secure = conn->secure;
-    if (secure->stash) {
+    if (secure->stash && secure->stash != secure->own) {
         buffers_give(conn->server->buffers, secure->stash, secure->stash_room);
-        secure->stash = NULL;
-        secure->stash_bytes = 0;
-        secure->stash_room = 0;
     }
+    secure->stash = NULL;
+    secure->stash_bytes = 0;
+    secure->stash_room = 0;
 }
 
 void conn_secure_give(struct http_conn *conn)
@@ -286,24 +290,36 @@ static size_t secure_feed(struct http_conn *conn, const uint8_t *at, size_t byte
     return total;
 }
 
+static bool stash_grow(struct http_conn *conn, size_t bytes)
+{
+    struct conn_secure *secure = conn->secure;
+    size_t room = sizeof secure->own, kept = secure->stash_bytes;
+    uint8_t *larger = secure->own;
+    if (bytes > room) {
+        larger = buffers_take(conn->server->buffers, bytes, &room);
+    }
+    if (!larger) {
+        return false;
+    }
+    if (kept) {
+        memcpy(larger, secure->stash, kept);
+    }
+    stash_give(conn);
+    secure->stash = larger;
+    secure->stash_bytes = kept;
+    secure->stash_room = room;
+    return true;
+}
+
 static bool stash_add(struct http_conn *conn, const uint8_t *at, size_t bytes)
 {
     struct conn_secure *secure = conn->secure;
-    if (secure->stash_bytes + bytes > secure->stash_room) {
-        size_t room;
-        uint8_t *larger = buffers_take(conn->server->buffers, secure->stash_bytes + bytes, &room);
-        if (!larger) {
-            return false;
-        }
-        if (secure->stash) {
-            memcpy(larger, secure->stash, secure->stash_bytes);
-            buffers_give(conn->server->buffers, secure->stash, secure->stash_room);
-        }
-        secure->stash = larger;
-        secure->stash_room = room;
+    size_t wanted = secure->stash_bytes + bytes;
+    if (wanted > secure->stash_room && !stash_grow(conn, wanted)) {
+        return false;
     }
     memcpy(secure->stash + secure->stash_bytes, at, bytes);
-    secure->stash_bytes += bytes;
+    secure->stash_bytes = wanted;
     return true;
 }
 

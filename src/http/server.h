@@ -95,7 +95,7 @@ struct http_server_config {
     uint32_t body_timeout_ms;
     uint32_t write_timeout_ms;
     uint32_t parked_timeout_ms;
-    /* TLS: who we are, NULL = plain. Engines come from a pool of tls_conns_max (about 30 KiB each,
+    /* TLS: who we are, NULL = plain. Engines come from a pool of tls_conns_max (about 32 KiB each,
      * resident as used); beyond tls_handshakes_max handshakes the oldest makes room. */
     struct tls_slot *tls;
     unsigned tls_conns_max;

@@ -206,6 +206,22 @@ with tempfile.TemporaryDirectory() as directory:
         ok(status == 200 and beside < 1, 'and who was connected: %.1f ms' % (1000 * beside))
         is_equal(server.stop(), 0, 'and stops in order')
 
+    # ---- requests that do not come whole have taken all memory for them: handshakes need none of it
+    with TlsServer(certs, ['--tls-cert', cert[0], '--tls-key', cert[1], '--request-memory', '1M'], threads=1) as server:
+        server.apply(GITHUB_SOURCE)
+        half = [server.secure() for _ in range(32)]
+        for c in half:
+            c.send(b'POST /hooks/repo HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\nabc')
+        time.sleep(0.3)
+        last = server.secure()
+        last.send(b'POST /hooks/repo HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\nabc')
+        is_equal(last.read().status, 503, 'memory for requests is used up')
+        took = timed(server)
+        ok(took is not None, 'a new connection comes in all the same')
+        for c in half:
+            c.close()
+        is_equal(server.stop(), 0, 'and stops in order')
+
     seconds = float(os.environ.get('FLOOD', 0))
     if seconds:
         with TlsServer(certs, ['--tls-cert', cert[0], '--tls-key', cert[1]]) as server:
