@@ -7,6 +7,7 @@
     done()
 """
 import base64
+import concurrent.futures
 import hashlib
 import hmac
 import json
@@ -28,14 +29,16 @@ BECKET = os.environ.get('BECKET', 'build/becket')
 
 _count = 0
 _failed = 0
+_lock = threading.RLock()  # some worlds run at once
 
 
 def ok(condition, name):
     global _count, _failed
-    _count += 1
-    if not condition:
-        _failed += 1
-    print('%s %d - %s' % ('ok' if condition else 'not ok', _count, name.replace('#', '\\#')), flush=True)
+    with _lock:
+        _count += 1
+        if not condition:
+            _failed += 1
+        print('%s %d - %s' % ('ok' if condition else 'not ok', _count, name.replace('#', '\\#')), flush=True)
     return bool(condition)
 
 
@@ -80,15 +83,28 @@ def when(check, seconds=20):
         time.sleep(0.03)
 
 
+def at_once(*works):
+    """What each of these functions gives; they have nothing in common, and mostly wait."""
+    with concurrent.futures.ThreadPoolExecutor(len(works)) as pool:
+        return [work.result() for work in [pool.submit(work) for work in works]]
+
+
 # ---- the server
 
+_ports = set()
+
+
 def free_port():
-    """Below the ports that the kernel gives to connections: one of those would be somebody's while a server starts anew."""
+    """Below the ports that the kernel gives to connections: one of those would be somebody's while a server starts anew.
+    None twice."""
     while True:
-        with socket.socket() as s:
+        with _lock, socket.socket() as s:
+            port = random.randrange(12000, 32000)
             try:
-                s.bind(('127.0.0.1', random.randrange(12000, 32000)))
-                return s.getsockname()[1]
+                if port not in _ports:
+                    s.bind(('127.0.0.1', port))
+                    _ports.add(port)
+                    return port
             except OSError:
                 pass
 

@@ -197,16 +197,22 @@ def test_faults():
 
     kinds = {'a 503': Reply(503, {'message': 'Unavailable'}), 'a cut answer': CUT, 'a lost call': LOST,
              'a limit': Reply(403, {'message': 'API rate limit exceeded'}, {'X-RateLimit-Remaining': '0', 'Retry-After': '1'})}
-    for number in (1, 2):
-        for name, fault in kinds.items():
-            def prepare(double, server, number=number, fault=fault):
-                double.fault = lambda call: fault if call.number == number else None
-            ok(life(prepare), '%s in call %d' % (name, number))
-        def during(double, server, number=number):
+    def fault_in(number, fault):
+        def prepare(double, server):
+            double.fault = lambda call: fault if call.number == number else None
+        return lambda: life(prepare)
+
+    def kill_in(number):
+        def during(double, server):
             when(lambda: len(double.calls) >= number)
             server.kill()
             server.start()
-        ok(life(lambda double, server: None, during), 'kill -9 at call %d' % number)
+        return lambda: life(lambda double, server: None, during)
+
+    lives = {'%s in call %d' % (name, number): fault_in(number, fault) for number in (1, 2) for name, fault in kinds.items()}
+    lives.update({'kill -9 at call %d' % number: kill_in(number) for number in (1, 2)})
+    for name, lived in zip(lives, at_once(*lives.values())):
+        ok(lived, name)
 
 
 def test_app():

@@ -376,9 +376,5 @@ def test_slack():
     double.close()
 
 
-test_sessions()
-test_restart()
-test_slack()
-test_round_trip()
-test_renewal()
+at_once(test_sessions, test_restart, test_slack, test_round_trip, test_renewal)
 done()

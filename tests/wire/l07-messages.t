@@ -162,6 +162,5 @@ spec: {type: slack, integration: {name: slack}, team: {name: core}, settings: {c
     double.close()
 
 
-test_messages()
-test_scopes()
+at_once(test_messages, test_scopes)
 done()
