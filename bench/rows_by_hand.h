@@ -134,7 +134,8 @@ static struct slice query_or_form(const struct scheme_request *request, struct s
 {
     struct slice target = http_target(request->head);
     struct slice value = form_value(slice_skip(target, slice_find(target, '?') + 1), name);
-    return value.bytes != 0 ? value : form_value(request->body, name);
+    bool json = request->body.bytes != 0 && request->body.at[0] == '{';
+    return value.bytes != 0 || json ? value : form_value(request->body, name);
 }
 
 /* ---- a MAC over the body, in hex: GitHub */

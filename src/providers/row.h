@@ -143,7 +143,7 @@ struct scheme_row {
     const struct scheme_answer *acknowledgement; /* {id} in its body is the event's */
     unsigned methods;                            /* besides POST: mask of 1 << enum http_method */
     /* Another way the same provider signs: used when the request has nothing at `select` (NULL =
-     * `header`), or not the text `select_equals`. */
+     * `header`), or not the text `select_equals` ("*text": or nothing that ends so). */
     const struct scheme_row *otherwise;
     const char *select;
     const char *select_equals;

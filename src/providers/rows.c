@@ -219,6 +219,18 @@ static const struct scheme_row twilio_form = {
     .url_ports = true,
 };
 
+/* With a shared key instead of the auth token, where a Webhook Rule says so; forms only. */
+static const struct scheme_row twilio_shared = {
+    .name = "twilio",
+    .header = "X-Twilio-Signature",
+    .format = "{base64}",
+    .signed_template = "{url}{form}",
+    .url_ports = true,
+    .select = "X-Twilio-Webhooks-Signature-Settings",
+    .select_equals = "*algorithm=HMAC_SHA256",
+    .otherwise = &twilio_form,
+};
+
 /* Its Events come under names without the X. */
 static const struct scheme_row shopify_events = {
     .name = "shopify", .header = "Shopify-Hmac-Sha256", .format = "{base64}"};
@@ -707,7 +719,8 @@ const struct scheme_row scheme_rows[] = {
      .title = "Twilio",
      .group = GROUP_MESSAGES,
      .documentation = "https://www.twilio.com/docs/usage/webhooks/webhooks-security",
-     .needs = "The account's auth token; the server's public URL must be the one Twilio calls",
+     .needs = "The account's auth token, or the shared key that a Webhook Rule names; the server's "
+              "public URL must be the one Twilio calls",
      .algorithm = HMAC_SHA1,
      .header = "X-Twilio-Signature",
      .format = "{base64}",
@@ -722,7 +735,7 @@ const struct scheme_row scheme_rows[] = {
      .acknowledgement = &twilio_nothing,
      .methods = GET,
      .select = "?bodySHA256",
-     .otherwise = &twilio_form},
+     .otherwise = &twilio_shared},
     {.name = "mailgun",
      .title = "Mailgun",
      .group = GROUP_MESSAGES,

@@ -28,6 +28,12 @@ static inline struct slice header_value(const struct place *place,
     return header != NULL ? http_header_value(request->head, header) : SLICE_EMPTY;
 }
 
+/* No form: what looks like a field of one in there may have been written by anybody. */
+static inline bool is_json(struct slice body)
+{
+    return body.bytes != 0 && (body.at[0] == '{' || body.at[0] == '[');
+}
+
 struct slice place_value(const struct place *place, const struct scheme_request *request)
 {
     struct json_found found;
@@ -48,7 +54,9 @@ struct slice place_value(const struct place *place, const struct scheme_request 
         return found.kind == JSON_OTHER ? request->body : SLICE_EMPTY;
     case PLACE_FORM:
         value = text_form_field(text_query(request->head), place->text);
-        return value.bytes != 0 ? value : text_form_field(request->body, place->text);
+        return value.bytes != 0 || is_json(request->body)
+                   ? value
+                   : text_form_field(request->body, place->text);
     case PLACE_CONSTANT:
         return place->text;
     }
@@ -971,9 +979,12 @@ static inline bool selects(const struct program *program, const struct scheme_re
         return select->slot != 0 ? request->slots.at[select->slot] != 0
                                  : http_find(request->head, select->text, NULL) != NULL;
     }
-    struct slice found = place_value(select, request);
-    return program->select_equals.bytes != 0 ? slice_equal(found, program->select_equals)
-                                             : found.bytes != 0;
+    struct slice found = place_value(select, request), want = program->select_equals;
+    if (want.bytes != 0 && want.at[0] == '*') {
+        want = slice_skip(want, 1);
+        found = slice_skip(found, found.bytes > want.bytes ? found.bytes - want.bytes : 0);
+    }
+    return want.bytes != 0 ? slice_equal(found, want) : found.bytes != 0;
 }
 
 static inline const struct program *select_program(const struct scheme *scheme,

@@ -959,6 +959,9 @@ static void answers(void)
     is_int(scheme_verify(slack, &s.request, &answer), SCHEME_HANDSHAKE, "ssl_check by GET");
     sample_build(&s, "POST", "/", SLICE(""), SLICE("token=x&ssl_check=1"), NOW);
     is_int(scheme_verify(slack, &s.request, &answer), SCHEME_HANDSHAKE, "ssl_check by POST");
+    sample_build(&s, "POST", "/", SLICE(""), SLICE("{\"text\":\"&ssl_check=1&\"}"), NOW);
+    is_int(scheme_verify(slack, &s.request, &answer), SCHEME_SIGNATURE_MISSING,
+           "what somebody wrote into a message is no form");
     sample_build(&s, "POST", "/", SLICE(""), SLICE("token=x&xssl_check=1&ssl_check=12"), NOW);
     is_int(scheme_verify(slack, &s.request, &answer), SCHEME_SIGNATURE_MISSING, "something else");
     static const struct {
