@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Who may lead an integration's credential to another address: administrators, and who has it. An attempt is on record."""
+import json
 import os
 import sys
 
@@ -32,7 +33,7 @@ with Server() as server:
 
     def refused(text, what, says, who=write):
         status, body = apply(text, who)
-        ok(status == 403 and says in body, '%s: is refused: %d %s' % (what, status, body[:300]))
+        ok(status == 403 and says in body and json.loads(body)['code'] == 'forbidden', '%s: is refused: %d %s' % (what, status, body[:300]))
 
     def done_(text, what, who=write):
         status, body = apply(text, who)

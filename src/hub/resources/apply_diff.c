@@ -147,6 +147,9 @@ void apply_results_json(const struct apply_outcome *outcome, struct buf *json)
 /* One of the API's few codes. */
 static const char *error_code(enum bk_err err)
 {
+    if (err == BK_FORBIDDEN) {
+        return "forbidden";
+    }
     if (err == BK_EXISTS || err == BK_CONFLICT || err == BK_IN_USE) {
         return "conflict";
     }
