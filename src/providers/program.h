@@ -177,7 +177,7 @@ struct program {
     /* The signed text as far as it is the same for all requests, and which pieces of it are what;
      * OPS_MAX = none. `made`: mask of the others. */
     struct slice parts[OPS_MAX];
-    uint8_t body_at, timestamp_at, id_at;
+    uint8_t body_at, timestamp_at, id_at, url_at;
     unsigned made;
     unsigned op_place_count;
     struct place op_places[OP_PLACES_MAX];

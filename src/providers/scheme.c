@@ -473,6 +473,9 @@ INLINE enum scheme_verdict read_parts(struct shape shape, const struct program *
     if (__builtin_expect(program->op_count > PARTS_FEW, 0)) {
         memcpy(r->parts, program->parts, sizeof program->parts);
     }
+    if (program->url_at != OPS_MAX && !text_url(request, &r->parts[program->url_at])) {
+        return SCHEME_BODY_MALFORMED;
+    }
     r->parts[program->body_at] = request->body;
     r->parts[program->timestamp_at] = r->timestamp;
     if (shape_may_sign_id(shape)) {

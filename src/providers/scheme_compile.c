@@ -423,12 +423,13 @@ static size_t keys_before(const struct scheme_row *active, const struct scheme_r
 /* The first piece of each kind has its place; others are made like those that differ. */
 static void parts_assign(struct program *program)
 {
-    program->body_at = program->timestamp_at = program->id_at = OPS_MAX;
+    program->body_at = program->timestamp_at = program->id_at = program->url_at = OPS_MAX;
     for (unsigned i = 0; i < program->op_count; i++) {
         enum op_kind kind = program->ops[i].kind;
         uint8_t *at = kind == OP_BODY        ? &program->body_at
                       : kind == OP_TIMESTAMP ? &program->timestamp_at
                       : kind == OP_ID        ? &program->id_at
+                      : kind == OP_URL       ? &program->url_at
                                              : NULL;
         if (kind == OP_TEXT) {
             program->parts[i] = program->ops[i].text;
