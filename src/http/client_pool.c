@@ -294,8 +294,9 @@ static void start_timers(struct client_pool *pool)
 }
 
 /* Nobody is going to want them: it ends, or its credentials are retired. */
-static void end_idle(struct client_pool *pool)
+static void end_unwanted(struct client_pool *pool)
 {
+    pool_trim(pool);
     while (!list_empty(&pool->idle)) {
         line_kill(bk_container_of(pool->idle.next, struct client_line, node));
     }
@@ -307,7 +308,7 @@ void pool_dispatch(struct client_pool *pool)
 
     give_idle(pool);
     if (pool->waiting_count == 0 && (pool->client->draining || pool_retired(pool))) {
-        end_idle(pool);
+        end_unwanted(pool);
     }
     while (pool->waiting_count > pool->dial_count && may_dial(pool, &blocked)) {
         struct http_call *first = bk_container_of(pool->waiting.next, struct http_call, node);
