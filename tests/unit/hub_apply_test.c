@@ -555,6 +555,34 @@ static void test_one_round(void)
     clean();
 }
 
+/* Names that are no work are found among many, and a document without a name is none of them. */
+static void test_unread(void)
+{
+    static const char *const wrong[] = {"m", "a", "zz", "z", "mm"};
+    struct buf set;
+    fresh();
+    buf_init(&set, 1U << 20);
+    for (unsigned i = 0; i < 2000; i++) {
+        buf_add_str(&set, "{}\n---\n");
+    }
+    for (unsigned i = 0; i < bk_array_length(wrong); i++) {
+        buf_printf(&set, "kind: Destinaton\nmetadata: {name: %s}\n---\n", wrong[i]);
+    }
+    buf_add_str(&set, "kind: EventSource\nmetadata: {name: e}\nspec: {type: generic, path: e, "
+                      "verification: {scheme: none}}\n---\n");
+    buf_add_str(&set, "kind: Route\nmetadata: {name: r}\nspec:\n  from: [{source: e}]\n  to: [");
+    for (unsigned i = 0; i < bk_array_length(wrong); i++) {
+        buf_printf(&set, "{destination: %s}, ", wrong[i]);
+    }
+    buf_add_str(&set, "{destination: away}]\n");
+    is_int(apply(buf_text(&set)), BK_INVALID, "kinds that nobody knows");
+    is_uint(outcome.problems.count + outcome.problems.dropped,
+            2 * 2000 + bk_array_length(wrong) + 1,
+            "no kind and no name, each wrong kind, and the one that is not there");
+    buf_fini(&set);
+    clean();
+}
+
 /* A set of all kinds with something torn out of it: whatever was half decoded is only looked at. */
 static void test_torn(void)
 {
@@ -1196,6 +1224,7 @@ int main(void)
     test_modes();
     test_mistakes();
     test_one_round();
+    test_unread();
     test_torn();
     test_generic();
     test_prune();

@@ -2,6 +2,8 @@
  * that is only the consequence of another. */
 #include "hub/resources/apply_build.h"
 
+#include <stdlib.h>
+
 /* ---- where */
 
 /* The next step of "spec.to[1].destination": a name, or an index with its brackets. */
@@ -53,15 +55,28 @@ static bool has_failed(const struct apply *apply, enum resource_kind kind, struc
     return work && work->failed;
 }
 
+static int compare_names(const void *a, const void *b)
+{
+    const struct slice *left = a, *right = b;
+    size_t bytes = left->bytes < right->bytes ? left->bytes : right->bytes;
+    int order = bytes > 0 ? memcmp(left->at, right->at, bytes) : 0;
+    return order != 0 ? order : (left->bytes > right->bytes) - (left->bytes < right->bytes);
+}
+
+void apply_sort_unread(struct apply *apply)
+{
+    if (apply->unread_count > 1) {
+        qsort(apply->unread, apply->unread_count, sizeof *apply->unread, compare_names);
+    }
+}
+
 bool apply_is_doubtful(const struct apply *apply, enum resource_kind kind, struct slice canvas,
                        struct slice name)
 {
-    bool doubtful = has_failed(apply, kind, canvas, name) ||
-                    has_failed(apply, kind, slice_str(RESOURCE_CANVAS_DEFAULT), name);
-    for (size_t i = 0; !doubtful && i < apply->unread_count; i++) {
-        doubtful = apply->unread[i].bytes > 0 && slice_equal(apply->unread[i], name);
-    }
-    return doubtful;
+    return has_failed(apply, kind, canvas, name) ||
+           has_failed(apply, kind, slice_str(RESOURCE_CANVAS_DEFAULT), name) ||
+           (apply->unread_count > 0 && bsearch(&name, apply->unread, apply->unread_count,
+                                               sizeof *apply->unread, compare_names));
 }
 
 enum bk_err apply_look_object(struct apply *apply, struct apply_work *work, enum resource_kind kind,

@@ -93,7 +93,7 @@ static void decode_one(struct apply *apply, struct json_tree *tree, yyjson_mut_v
     resource_decode(tree, number, root, &expect, document, &apply->outcome->problems);
     if (document->addressed) {
         apply->works[apply->count++].document = document;
-    } else {
+    } else if (document->name.bytes > 0) {
         apply->unread[apply->unread_count++] = document->name;
     }
 }
@@ -147,6 +147,7 @@ enum bk_err apply_decode_all(struct apply *apply, struct json_tree *tree)
             decode_one(apply, tree, item, documents, number++);
         }
     }
+    apply_sort_unread(apply);
     enum bk_err err = links > 0 ? imply_documents(apply, tree, documents) : BK_OK;
     if (err == BK_OK && (apply->options->remove || apply->count == 0)) {
         err = apply_say_problems(apply);

@@ -82,7 +82,8 @@ struct apply {
     struct apply_work *works; /* one per document */
     size_t count;
     struct apply_work **sorted; /* the same, by kind, canvas, name */
-    struct slice *unread;       /* names of documents of the set that are no work: no known kind */
+    struct slice
+        *unread; /* names of documents of the set that are no work, sorted: no known kind */
     size_t unread_count;
     /* Mistakes of the documents as such, before those of the set; with any, `options` is
      * look_only. */
@@ -170,6 +171,8 @@ struct json_place apply_place(const struct apply_work *work, struct json_place p
  * to it. */
 bool apply_is_doubtful(const struct apply *apply, enum resource_kind kind, struct slice canvas,
                        struct slice name);
+/* Before it is asked: a set may have very many references, and as many that are no work. */
+void apply_sort_unread(struct apply *apply);
 /* BK_OK without mistakes. Else they are in the order of the text, each once, and the message tells
  * how many. */
 enum bk_err apply_say_problems(struct apply *apply) BK_MUST_CHECK;
