@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Who may lead an integration's credential to another address: administrators, and who has it. An attempt is on record."""
+"""Who may lead the credential of an integration, an account or a destination to another address: administrators, and who has it. An attempt is on record."""
 import json
 import os
 import sys
@@ -70,6 +70,14 @@ with Server() as server:
     done_(hub('{use: none}', **ELSEWHERE), 'it may lead anywhere')
     done_(hub('{use: oidc}'), 'tokens that becket issues', None)
     refused(hub('{use: oidc}', **ELSEWHERE), 'to another address', 'could use its tokens at the old one')
+    done_(hub('{use: none}', **ELSEWHERE), 'without them')
+    refused(hub('{use: oidc}', **ELSEWHERE), 'and with them again', 'could use its tokens at the old one')
+    is_equal(server.api('GET', '/api/v1/audit').json['items'][0]['diff'],
+             [{'path': 'spec/auth/use', 'before': 'AUTH_TYPE_NONE', 'after': 'AUTH_TYPE_OIDC'}], 'on record')
+    cloud = lambda api: hub('{use: oidc, oidc: {audience: "https://cloud.example"}}', 'https://cloud.example', api).replace('name: hub', 'name: cloud')
+    refused(cloud('https://elsewhere.example'), 'a token for its url, sent elsewhere', 'audience')
+    refused(cloud('http://cloud.example'), 'or in clear', 'audience')
+    done_(cloud('https://cloud.example:443/api'), 'to its url')
 
     done_(hub(OAUTH % ('s3cr3t', 'https://a.example/t')), 'a client secret')
     refused(hub(OAUTH % ('***', 'https://elsewhere.example/t')), 'another token endpoint', 'give that again')
@@ -78,4 +86,25 @@ with Server() as server:
           'somebody is connected', None)
     refused(hub(OAUTH % ('s3cr3t', 'https://c.example/t')), 'then also with the secret', 'tokens of those who are connected')
     done_(hub(OAUTH % ('***', 'https://c.example/t')), 'but an administrator may', None)
+
+    account = lambda at, access, refresh='ghr_1': ('kind: IntegrationUser\nmetadata: {name: bot}\nspec: {integration: {name: %s}, uid: "8", '
+                                                   'accessToken: {value: "%s"}, refreshToken: {value: "%s"}}' % (at, access, refresh))
+    done_(hub(INLINE % 'ghp_two', **ELSEWHERE).replace('name: hub', 'name: own'), 'another integration')
+    done_(account('hub', 'gho_2'), 'an account', None)
+    refused(account('own', '***', '***'), 'it goes to another integration', 'would send its tokens')
+    refused(account('own', 'gho_3', '***'), 'with one of its tokens', 'would send its tokens')
+    record = server.api('GET', '/api/v1/audit').json['items'][0]
+    is_equal((record['action'], record['kind'], record['diff'][0]),
+             ('refused', 'IntegrationUser', {'path': 'spec/integration/name', 'before': 'hub', 'after': 'own'}), 'on record')
+    done_(account('own', '***', '***'), 'an administrator may', None)
+
+    place = lambda url, value: ('kind: Destination\nmetadata: {name: app}\nspec: {url: "%s", headers: {X-Plain: "1", Authorization: {value: "%s"}}}'
+                                % (url, value))
+    done_(place('https://app.example/a', 'Bearer one'), 'a destination with a secret')
+    done_(place('https://app.example/b', '***'), 'at another path')
+    refused(place('https://elsewhere.example/b', '***'), 'at another address', 'would send its secrets')
+    refused(place('http://app.example/b', '***'), 'or in clear', 'would send its secrets')
+    is_equal(server.api('GET', '/api/v1/audit').json['items'][0]['kind'], 'Destination', 'on record')
+    done_(place('https://elsewhere.example/b', 'Bearer one'), 'who has it may')
+    done_(place('https://app.example/b', '***'), 'an administrator, too', None)
 done()

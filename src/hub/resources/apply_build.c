@@ -4,6 +4,7 @@
 #include "base/base64.h"
 #include "base/ct.h"
 #include "base/json.h"
+#include "base/url.h"
 #include "hub/resources/apply_build.h"
 #include "ring/ring.h"
 
@@ -447,6 +448,16 @@ enum bk_err apply_secret_source(struct apply *apply, struct apply_work *work,
                                              .key = secret->ref.key};
     }
     return err == BK_NOT_FOUND ? BK_OK : err;
+}
+
+/* ---- addresses */
+
+bool apply_same_origin(struct slice a, struct slice b)
+{
+    struct url left, right;
+    const char *why;
+    return url_parse(a, &left, &why) == BK_OK && url_parse(b, &right, &why) == BK_OK &&
+           left.tls == right.tls && left.port == right.port && strcmp(left.host, right.host) == 0;
 }
 
 /* ---- the spec in its one spelling */

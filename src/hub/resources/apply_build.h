@@ -85,6 +85,11 @@ enum bk_err apply_drop_references(struct apply *apply, const struct apply_work *
 struct slice address_value(const struct apply_work *work, uint8_t kind, struct slice type,
                            struct key *storage);
 
+/* ---- addresses */
+
+/* Scheme, host and port. An address that cannot be read is of none. */
+bool apply_same_origin(struct slice a, struct slice b);
+
 /* ---- writing the spec as JSON; empty texts are left out */
 
 struct spec_writer {

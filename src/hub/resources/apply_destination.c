@@ -195,6 +195,55 @@ static enum bk_err gather_headers(struct apply *apply, struct apply_work *work,
     return err;
 }
 
+static bool is_kept(const struct resource_text *text)
+{
+    return text && !text->plain && text->value.inline_value &&
+           slice_equal(text->value.value, slice_str(RESOURCE_HIDDEN));
+}
+
+static bool keeps_any(const struct resource_destination *destination)
+{
+    bool kept = false;
+    for (unsigned i = 0; i < destination->header_count; i++) {
+        kept |= is_kept(&destination->headers[i].text);
+    }
+    for (unsigned i = 0; i < RESOURCE_TLS_COUNT; i++) {
+        kept |= is_kept(destination->tls[i]);
+    }
+    return kept;
+}
+
+/* To another server go the values of its headers, and what it proves itself with: whoever says so,
+ * but administrators, has to have them. */
+static enum bk_err check_address(struct apply *apply, struct apply_work *work)
+{
+    const struct resource_destination *destination = &work->document->spec.destination;
+    struct json_problem problem;
+    struct json_tree tree;
+    if (!apply->options->below_admin || !apply->existed || !keeps_any(destination)) {
+        return BK_OK;
+    }
+    json_tree_init(&tree);
+    enum bk_err err = json_parse(apply->old.spec, &tree, &problem) == BK_OK ? BK_OK : BK_CORRUPT;
+    struct slice before = SLICE_EMPTY;
+    if (err == BK_OK) {
+        before = json_text(yyjson_mut_obj_get(tree.roots[0], "url"));
+    }
+    if (err == BK_OK && !slice_equal(before, destination->url) &&
+        !apply_same_origin(before, destination->url)) {
+        struct buf json;
+        buf_init(&json, 65536);
+        apply_add_attempt(&json, "spec/url", before, destination->url);
+        err = apply_refuse(apply, work, &json,
+                           "Destination \"%.*s\": at another address it would send its secrets "
+                           "elsewhere: give them again, or use a token of role admin",
+                           (int)work->name.bytes, (const char *)work->name.at);
+        buf_fini(&json);
+    }
+    json_tree_fini(&tree);
+    return err;
+}
+
 static enum bk_err destination_build(struct apply *apply, struct apply_work *work)
 {
     const struct resource_destination *destination = &work->document->spec.destination;
@@ -221,7 +270,10 @@ static enum bk_err destination_build(struct apply *apply, struct apply_work *wor
             input.retry_schedule_ms[i] = (uint32_t)(destination->schedule[i].ns / NS_PER_MS);
         }
     }
-    enum bk_err err = gather_secrets(apply, work, &input);
+    enum bk_err err = check_address(apply, work);
+    if (err == BK_OK) {
+        err = gather_secrets(apply, work, &input);
+    }
     if (err == BK_OK) {
         err = gather_headers(apply, work, &input);
     }

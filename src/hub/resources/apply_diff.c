@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "hub/resources/apply_private.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -26,6 +27,30 @@ void apply_diff_add(struct apply *apply, const char *path, const char *before, c
         apply->diff_size = size;
     }
     apply->diffs[apply->diff_count++] = (struct apply_diff){path, before, after};
+}
+
+void apply_add_attempt(struct buf *json, const char *path, struct slice before, struct slice after)
+{
+    buf_printf(json, "%s{\"path\":\"%s\",\"before\":", json->bytes > 0 ? "," : "[", path);
+    json_add_string(json, before);
+    buf_add_str(json, ",\"after\":");
+    json_add_string(json, after);
+    buf_add_byte(json, '}');
+}
+
+enum bk_err apply_refuse(struct apply *apply, const struct apply_work *work, struct buf *json,
+                         const char *format, ...)
+{
+    va_list arguments;
+    char message[500];
+    buf_add_byte(json, ']');
+    char *diff = json->overflow ? NULL : arena_copy(apply->arena, json->at, json->bytes);
+    apply->outcome->refused = work->result;
+    apply->outcome->refused_diff = slice_of(diff, diff ? json->bytes : 0);
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    return apply_fail(apply, BK_FORBIDDEN, "%s", message);
 }
 
 static const char *value_text(struct apply *apply, yyjson_val *value)

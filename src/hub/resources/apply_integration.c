@@ -117,6 +117,14 @@ static bool is_as_before(const struct apply *apply, const struct resource_integr
     return same;
 }
 
+/* The address itself, to which it is sent then. */
+static bool is_its_address(const struct resource_integration *integration)
+{
+    return slice_equal(integration->audience, integration->url) &&
+           (integration->api_url.bytes == 0 ||
+            apply_same_origin(integration->url, integration->api_url));
+}
+
 /* A token that becket issues goes to the integration's address, and whoever it names trusts it: for
  * another audience than the integration itself or that address, by who has a say on the whole
  * server only. Or else a token for a cloud's audience could be had by sending it to oneself. */
@@ -126,12 +134,13 @@ static enum bk_err check_audience(struct apply *apply, const struct apply_work *
     const struct apply_options *options = apply->options;
     bool whole = options->only_canvas.bytes == 0 && options->only_user.bytes == 0;
     if (whole || integration->auth != INTEGRATION_AUTH_OIDC || integration->audience.bytes == 0 ||
-        slice_equal(integration->audience, integration->url) || is_as_before(apply, integration)) {
+        is_its_address(integration) || is_as_before(apply, integration)) {
         return BK_OK;
     }
     return apply_fail(apply, BK_FORBIDDEN,
-                      "Integration \"%.*s\": spec.auth.oidc.audience may be its url, or absent "
-                      "(then it is its id); another one needs a token of role admin that is bound "
+                      "Integration \"%.*s\": spec.auth.oidc.audience may be its url, if its API is "
+                      "there too, or absent (then it is its id); another one needs a token of role "
+                      "admin that is bound "
                       "to no canvas",
                       (int)work->name.bytes, (const char *)work->name.at);
 }
@@ -139,16 +148,17 @@ static enum bk_err check_audience(struct apply *apply, const struct apply_work *
 /* ---- where its credential goes */
 
 static const char *const addresses[] = {
-    "url",
-    "apiUrl",
-    "auth/oauth/authorizeUrl",
-    "auth/oauth/tokenUrl",
-    "auth/oauth/revokeUrl",
-    "auth/oauth/identityUrl",
-    "auth/oauth/issuer",
+    "spec/url",
+    "spec/apiUrl",
+    "spec/auth/oauth/authorizeUrl",
+    "spec/auth/oauth/tokenUrl",
+    "spec/auth/oauth/revokeUrl",
+    "spec/auth/oauth/identityUrl",
+    "spec/auth/oauth/issuer",
 };
 
-/* [{"path","before","after"}] of what is another one; empty = nothing is. */
+/* What is another one; empty = nothing is. That becket issues its tokens from now on counts as
+ * well: the address may have been changed while there was nothing to send. */
 static enum bk_err changed_addresses(const struct apply *apply, struct buf *json)
 {
     struct integration_view before, now;
@@ -158,19 +168,18 @@ static enum bk_err changed_addresses(const struct apply *apply, struct buf *json
     }
     err = integration_view_open(buf_slice(&apply->spec), &now);
     for (size_t i = 0; err == BK_OK && i < bk_array_length(addresses); i++) {
-        struct slice old = integration_text(&before, addresses[i]);
-        struct slice new = integration_text(&now, addresses[i]);
+        const char *path = addresses[i] + sizeof "spec/" - 1;
+        struct slice old = integration_text(&before, path), new = integration_text(&now, path);
         if (!slice_equal(old, new)) {
-            buf_printf(json, "%s{\"path\":\"spec/%s\",\"before\":", json->bytes > 0 ? "," : "[",
-                       addresses[i]);
-            json_add_string(json, old);
-            buf_add_str(json, ",\"after\":");
-            json_add_string(json, new);
-            buf_add_byte(json, '}');
+            apply_add_attempt(json, addresses[i], old, new);
         }
     }
-    buf_add_str(json, json->bytes > 0 ? "]" : "");
     if (err == BK_OK) {
+        struct slice old = integration_text(&before, "auth/use");
+        struct slice new = integration_text(&now, "auth/use");
+        if (slice_equal(new, SLICE("AUTH_TYPE_OIDC")) && !slice_equal(old, new)) {
+            apply_add_attempt(json, "spec/auth/use", old, new);
+        }
         integration_view_close(&now);
     }
     integration_view_close(&before);
@@ -236,16 +245,14 @@ static enum bk_err check_address(struct apply *apply, const struct apply_work *w
     bool issued = integration->auth == INTEGRATION_AUTH_OIDC; /* a token for it opens the old one */
     bool kept = integration->has_credential && !is_given_again(apply, integration, secret);
     if (err == BK_OK && json.bytes > 0 && (connected || issued || kept)) {
-        char *diff = arena_copy(apply->arena, json.at, json.bytes);
-        apply->outcome->refused = work->result;
-        apply->outcome->refused_diff = slice_of(diff, diff ? json.bytes : 0);
-        err = apply_fail(
-            apply, BK_FORBIDDEN,
-            "Integration \"%.*s\": at another address %s: %s use a token of role admin",
+        err = apply_refuse(
+            apply, work, &json, "Integration \"%.*s\": %s: %s use a token of role admin",
             (int)work->name.bytes, (const char *)work->name.at,
-            connected ? "it would send the tokens of those who are connected by it elsewhere"
-            : issued  ? "whoever is there could use its tokens at the old one"
-                      : "it would send its credential elsewhere",
+            connected ? "at another address it would send the tokens of those who are connected by "
+                        "it elsewhere"
+            : issued  ? "at another address than it had with tokens that becket issues, whoever is "
+                        "there could use its tokens at the old one"
+                      : "at another address it would send its credential elsewhere",
             connected || issued
                 ? ""
                 : "give that again, here or as its Secret in the same documents, or");

@@ -3,6 +3,7 @@
 #include "hub/links/link.h"
 #include "hub/links/link_find.h"
 #include "hub/links/link_index.h"
+#include "hub/operations/integration_view.h"
 #include "hub/operations/provider_work.h"
 #include "hub/people/people.h"
 #include "hub/resources/apply_build.h"
@@ -125,6 +126,49 @@ static void write_person(struct buf *json, const struct resource_integration_use
     buf_add_byte(json, '}');
 }
 
+static bool is_kept(bool given, const struct resource_source_secret *token)
+{
+    return given && token->inline_value && slice_equal(token->value, slice_str(RESOURCE_HIDDEN));
+}
+
+/* Of another integration, its tokens would go to that one's address: whoever says so, but
+ * administrators, has to have them. */
+static enum bk_err check_integration(struct apply *apply, struct apply_work *work,
+                                     struct slice integration_canvas)
+{
+    const struct resource_integration_user *person = &work->document->spec.person;
+    struct people_input before;
+    struct integration_view view; /* of any spec */
+    if (!apply->options->below_admin || !apply->existed ||
+        !(is_kept(person->has_access, &person->access_token) ||
+          is_kept(person->has_refresh, &person->refresh_token))) {
+        return BK_OK;
+    }
+    enum bk_err err = people_input_decode(apply->old.compiled, &before);
+    if (err == BK_OK) {
+        err = integration_view_open(apply->old.spec, &view);
+    }
+    if (err != BK_OK) {
+        return err;
+    }
+    struct slice name = integration_text(&view, "integration/name");
+    if (!slice_equal(name, person->integration.name) ||
+        !slice_equal(before.integration_canvas, integration_canvas)) {
+        struct buf json;
+        buf_init(&json, 65536);
+        apply_add_attempt(&json, "spec/integration/name", name, person->integration.name);
+        apply_add_attempt(&json, "spec/integration/canvas", before.integration_canvas,
+                          integration_canvas);
+        err = apply_refuse(apply, work, &json,
+                           "IntegrationUser \"%.*s\": another integration would send its tokens "
+                           "elsewhere: give them again, or use a token of role admin",
+                           (int)work->name.bytes, (const char *)work->name.at);
+        buf_fini(&json);
+    }
+    integration_view_close(&view);
+    return err;
+}
+
 static enum bk_err person_build(struct apply *apply, struct apply_work *work)
 {
     const struct resource_integration_user *person = &work->document->spec.person;
@@ -142,6 +186,9 @@ static enum bk_err person_build(struct apply *apply, struct apply_work *work)
                         "the integration's type is another one");
         }
         provider = type;
+    }
+    if (err == BK_OK && integration_canvas.bytes > 0) {
+        err = check_integration(apply, work, integration_canvas);
     }
     if (err == BK_OK) {
         err = refer(apply, work, RESOURCE_USER, &person->user, "spec.user", &canvas, NULL);

@@ -216,5 +216,13 @@ enum bk_err apply_remove_all(struct apply *apply) BK_MUST_CHECK;
 void apply_diff_add(struct apply *apply, const char *path, const char *before, const char *after);
 /* Compare two specs. Objects are compared field by field, all else as a whole. */
 void apply_diff_specs(struct apply *apply, struct slice before, struct slice after);
+/* One more of [{"path","before","after"}, without the last bracket: what an attempt would change.
+ */
+void apply_add_attempt(struct buf *json, const char *path, struct slice before, struct slice after);
+/* Such an attempt is refused: it goes into the audit records. BK_FORBIDDEN. */
+__attribute__((format(printf, 4, 5))) enum bk_err apply_refuse(struct apply *apply,
+                                                               const struct apply_work *work,
+                                                               struct buf *json, const char *format,
+                                                               ...);
 
 #endif
