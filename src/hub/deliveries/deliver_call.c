@@ -14,12 +14,13 @@
 
 /* An answer is of no use beyond what is kept; reading a little more saves the connection. */
 #define ANSWER_BYTES_MAX 1048576U
-/* A destination that answers has its first two slots while there are any, and more while an eighth
- * of all is free. One that fails, is silent, or was never tried has its first while a quarter is
- * free, and more while a half is: so those that hang, however many they are, leave a quarter to
- * those that do not. */
+/* A destination that answers has its first two slots while there are any, and more while more than
+ * three eighths of all are free. One that fails, is silent, or was never tried has its first while
+ * a quarter is free, and more while a half is: so those that hang, however many they are, leave a
+ * quarter to those that do not, and those that answer, however much they are owed, leave an eighth
+ * to the first tries of the others. */
 #define SLOTS_ALONE          2U
-#define SLOTS_SHARE          8U
+#define SLOTS_WELL_SHARE(s)  ((s)*3 / 8)
 #define SLOTS_TROUBLED_SHARE 2U
 #define SLOTS_TROUBLED_FIRST 4U
 #define SILENT_NS            250000000ULL
@@ -45,7 +46,7 @@ static bool may_take(const struct target *target)
         unsigned share = target->slots == 0 ? SLOTS_TROUBLED_FIRST : SLOTS_TROUBLED_SHARE;
         return deliver->free_count > slots / share;
     }
-    return deliver->free_count > (target->slots < SLOTS_ALONE ? 0 : slots / SLOTS_SHARE);
+    return deliver->free_count > (target->slots < SLOTS_ALONE ? 0 : SLOTS_WELL_SHARE(slots));
 }
 
 uint64_t delivery_no_room_ns(const struct target *target)
