@@ -75,7 +75,7 @@ enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struc
 
 bool http_server_has_work(const struct http_server *server)
 {
-    return handshakes_wait(&server->handshakes);
+    return server->config.tls && handshakes_wait(&server->handshakes);
 }
 
 void http_server_flush(struct http_server *server)

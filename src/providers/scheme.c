@@ -274,18 +274,19 @@ RARE static bool read_other_element(const struct format *format, struct slice te
 INLINE bool read_element(struct shape shape, const struct format *format, struct slice text,
                          struct reading *r)
 {
-    const struct lane *lane = &format->lanes[0];
-    if (prefix_is(&lane->prefix, text)) {
-        size_t bytes = lane->prefix.text.bytes;
-        text = slice_of(text.at + bytes, text.bytes - bytes);
-        return read_signature(shape, format, lane, text, r);
-    }
+    /* The timestamp first: a signature may have no prefix at all. */
     if ((!shape.known || shape.time == TIME_FORMAT) && format->has_timestamp &&
         prefix_is(&format->timestamp_prefix, text)) {
         bool again = r->timestamp.at != NULL;
         size_t bytes = format->timestamp_prefix.text.bytes;
         r->timestamp = slice_of(text.at + bytes, text.bytes - bytes);
         return !again;
+    }
+    const struct lane *lane = &format->lanes[0];
+    if (prefix_is(&lane->prefix, text)) {
+        size_t bytes = lane->prefix.text.bytes;
+        text = slice_of(text.at + bytes, text.bytes - bytes);
+        return read_signature(shape, format, lane, text, r);
     }
     struct reading copy = *r; /* so that all of it may be in registers otherwise */
     bool good = read_other_element(format, text, &copy);
@@ -473,8 +474,11 @@ INLINE enum scheme_verdict read_parts(struct shape shape, const struct program *
     if (__builtin_expect(program->op_count > PARTS_FEW, 0)) {
         memcpy(r->parts, program->parts, sizeof program->parts);
     }
-    if (program->url_at != OPS_MAX && !text_url(request, &r->parts[program->url_at])) {
-        return SCHEME_BODY_MALFORMED;
+    if (program->url_at != OPS_MAX) {
+        scratch_reset(); /* the same URL with another port may be made there */
+        if (!text_url(request, &r->parts[program->url_at])) {
+            return SCHEME_BODY_MALFORMED;
+        }
     }
     r->parts[program->body_at] = request->body;
     r->parts[program->timestamp_at] = r->timestamp;
@@ -496,6 +500,25 @@ RARE static enum scheme_verdict check_body_hash(const struct program *program,
     return bk_ct_equal(want, is, sizeof is) ? SCHEME_GENUINE : SCHEME_SIGNATURE_WRONG;
 }
 
+/* By what the event will be known, if not by the id that this program signs: who has one genuine
+ * signature must not be able to send it again under other names. */
+RARE static bool is_known_by_another(const struct program *program,
+                                     const struct scheme_request *request, struct slice id)
+{
+    static const enum place_kind order[] = {PLACE_HEADER, PLACE_FIELD, PLACE_FORM};
+    const struct places *places = &request->slots.scheme->plan->id;
+    for (unsigned k = 0; k < bk_array_length(order) && order[k] != program->id.kind; k++) {
+        for (unsigned i = 0; i < places->count; i++) {
+            struct slice value =
+                places->at[i].kind == order[k] ? place_value(&places->at[i], request) : SLICE_EMPTY;
+            if (value.bytes != 0 && !slice_equal(value, id)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 INLINE enum scheme_verdict read_all(struct shape shape, const struct program *program,
                                     const struct scheme_request *request, struct reading *r)
 {
@@ -510,6 +533,10 @@ INLINE enum scheme_verdict read_all(struct shape shape, const struct program *pr
     }
     if (verdict == SCHEME_GENUINE && shape_may_sign_id(shape) && program->signs_id) {
         verdict = read_place(shape, &program->id, request, SCHEME_ID_MISSING, &r->id);
+        if (verdict == SCHEME_GENUINE && program->id.kind == PLACE_FORM &&
+            is_known_by_another(program, request, r->id)) {
+            verdict = SCHEME_BODY_MALFORMED;
+        }
     }
     return verdict == SCHEME_GENUINE ? read_parts(shape, program, request, r) : verdict;
 }

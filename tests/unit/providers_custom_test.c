@@ -399,6 +399,31 @@ static void places(void)
     }
 }
 
+/* A signature without a prefix beside a timestamp with one. */
+static void bare_beside_time(void)
+{
+    static const char *const formats[3] = {"t={timestamp},{hex}", "{hex},t={timestamp}",
+                                          "t={timestamp},{hex},..."};
+    for (size_t i = 0; i < 3; i++) {
+        struct scheme_custom custom = {.scheme = SLICE("hmac"),
+                                       .signature_header = SLICE("X-Sig"),
+                                       .signature_format = slice_str(formats[i]),
+                                       .signed_template = SLICE("{timestamp}.{body}")};
+        struct scheme *scheme = compile(&custom, "k3y");
+        struct scheme_send send = {.body = SLICE("{}"), .now_seconds = NOW};
+        struct buf headers;
+        struct sample s;
+        buf_init(&headers, 1000);
+        is_int(scheme_sign(scheme, &send, &headers), BK_OK);
+        sample_build(&s, "POST", "/hooks/x", slice_of(headers.at, headers.bytes), SLICE("{}"), NOW);
+        is_int(sample_verify(scheme, &s), SCHEME_GENUINE, "%s", formats[i]);
+        s.request.body = SLICE("[]");
+        is_int(sample_verify(scheme, &s), SCHEME_SIGNATURE_WRONG);
+        buf_fini(&headers);
+        sample_scheme_free(scheme);
+    }
+}
+
 int main(void)
 {
     unsigned wrong = 0;
@@ -409,5 +434,6 @@ int main(void)
     refused();
     kinds();
     places();
+    bare_beside_time();
     return done_testing();
 }

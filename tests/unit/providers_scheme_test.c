@@ -1010,8 +1010,35 @@ static void learning(void)
     sample_scheme_free(has);
 }
 
+/* Who has one genuine signature of Mailgun's form may not send it under another token. */
+static void test_mailgun_by_two_names(void)
+{
+    struct scheme *scheme = sample_scheme("mailgun", "key");
+    struct slice signed_text = SLICE("1767225600token-1");
+    uint8_t mac[32];
+    char hex[65], target[200];
+    br_hmac_key_context key;
+    br_hmac_context context;
+    br_hmac_key_init(&key, &br_sha256_vtable, "key", 3);
+    br_hmac_init(&context, &key, 0);
+    br_hmac_update(&context, signed_text.at, signed_text.bytes);
+    br_hmac_out(&context, mac);
+    for (size_t i = 0; i < sizeof mac; i++) {
+        snprintf(hex + 2 * i, 3, "%02x", mac[i]);
+    }
+    snprintf(target, sizeof target, "/hooks/x?timestamp=1767225600&token=token-1&signature=%s",
+             hex);
+    struct sample s;
+    sample_build(&s, "POST", target, SLICE(""), SLICE("{\"event-data\":{}}"), 1767225600);
+    is_int(sample_verify(scheme, &s), SCHEME_GENUINE, "as it was signed");
+    s.request.body = SLICE("{\"signature\":{\"token\":\"token-2\"}}");
+    is_int(sample_verify(scheme, &s), SCHEME_BODY_MALFORMED, "not under another name");
+    sample_scheme_free(scheme);
+}
+
 int main(void)
 {
+    test_mailgun_by_two_names();
     learning();
     table();
     every_row();
