@@ -13,6 +13,46 @@
 const struct option cli_get_options[] = {CANVAS_OPTION, OUTPUT_OPTION, REMOTE_OPTIONS, OPTIONS_END};
 const struct option cli_describe_options[] = {CANVAS_OPTION, REMOTE_OPTIONS, OPTIONS_END};
 
+/* ---- what both commands are asked for */
+
+struct asked {
+    const struct options *options;
+    const char *target, *plural;
+    bool in_canvas;
+};
+
+/* A kind, and a name where `arguments_min` is 2. */
+static int on_objects(int argc, char **argv, const struct option *rows, size_t arguments_min,
+                      const char *usage,
+                      int (*run)(struct remote *remote, const struct asked *asked))
+{
+    struct options options;
+    struct remote remote;
+    struct buf target;
+    struct asked asked = {.options = &options};
+    int code;
+    if (!cli_begin(&options, rows, argc, argv, &code)) {
+        return code;
+    }
+    code = CLI_USAGE;
+    if (options.argument_count < arguments_min || options.argument_count > 2) {
+        cli_usage("%s", usage);
+    } else {
+        asked.plural = kind_plural(options.arguments[0], &asked.in_canvas);
+    }
+    if (asked.plural != NULL) {
+        buf_init(&target, 8192);
+        kind_target(&target, &options, asked.plural, asked.in_canvas,
+                    options.argument_count == 2 ? options.arguments[1] : NULL);
+        asked.target = buf_text(&target);
+        code = remote_open(&remote, &options) ? run(&remote, &asked) : CLI_FAILED;
+        remote_fini(&remote);
+        buf_fini(&target);
+    }
+    options_fini(&options);
+    return code;
+}
+
 /* ---- rows of a table */
 
 static void secret_keys(struct buf *text, yyjson_mut_val *object)
@@ -269,18 +309,17 @@ static int say_none(struct remote *remote, const struct options *options, const 
     return code;
 }
 
-static int get_list(struct remote *remote, const struct options *options, const char *target,
-                    const char *plural, bool in_canvas)
+static int get_list(struct remote *remote, const struct asked *asked)
 {
-    enum print_format format = print_format(option_text(options, "output"));
+    enum print_format format = print_format(option_text(asked->options, "output"));
     struct json_tree all;
     json_tree_init(&all);
     yyjson_mut_val *items = json_new_array(&all), *list = json_new_object(&all);
     int code = CLI_FAILED;
-    if (items != NULL && list != NULL && get_pages(remote, target, &all, items)) {
+    if (items != NULL && list != NULL && get_pages(remote, asked->target, &all, items)) {
         code = CLI_DONE;
         if (yyjson_mut_arr_size(items) == 0 && format == PRINT_TABLE) {
-            code = say_none(remote, options, plural, in_canvas);
+            code = say_none(remote, asked->options, asked->plural, asked->in_canvas);
         } else if (format != PRINT_TABLE) {
             json_set(&all, list, "items", items);
             print_value(list, format);
@@ -288,10 +327,10 @@ static int get_list(struct remote *remote, const struct options *options, const 
             struct table table;
             size_t i, count;
             yyjson_mut_val *item;
-            table_init(&table, columns_of(plural));
+            table_init(&table, columns_of(asked->plural));
             yyjson_mut_arr_foreach(items, i, count, item)
             {
-                object_row(&table, plural, item);
+                object_row(&table, asked->plural, item);
             }
             table_print(&table);
             table_fini(&table);
@@ -301,22 +340,22 @@ static int get_list(struct remote *remote, const struct options *options, const 
     return code;
 }
 
-static int get_one(struct remote *remote, const char *target, const char *plural,
-                   enum print_format format)
+static int get_one(struct remote *remote, const struct asked *asked)
 {
     struct client_response response = {0};
     struct json_tree tree;
+    enum print_format format = print_format(option_text(asked->options, "output"));
     int code = CLI_FAILED;
     json_tree_init(&tree);
-    if (remote_call(remote, "GET", target, NULL, SLICE_EMPTY, &response) &&
+    if (remote_call(remote, "GET", asked->target, NULL, SLICE_EMPTY, &response) &&
         remote_json(&response, &tree)) {
         code = CLI_DONE;
         if (format != PRINT_TABLE) {
             print_value(tree.roots[0], format);
         } else {
             struct table table;
-            table_init(&table, columns_of(plural));
-            object_row(&table, plural, tree.roots[0]);
+            table_init(&table, columns_of(asked->plural));
+            object_row(&table, asked->plural, tree.roots[0]);
             table_print(&table);
             table_fini(&table);
         }
@@ -326,36 +365,15 @@ static int get_one(struct remote *remote, const char *target, const char *plural
     return code;
 }
 
+static int get(struct remote *remote, const struct asked *asked)
+{
+    return asked->options->argument_count == 2 ? get_one(remote, asked) : get_list(remote, asked);
+}
+
 int cli_get(int argc, char **argv)
 {
-    struct options options;
-    struct remote remote;
-    struct buf target;
-    int code;
-    bool in_canvas;
-    if (!cli_begin(&options, cli_get_options, argc, argv, &code)) {
-        return code;
-    }
-    code = CLI_USAGE;
-    const char *plural = NULL;
-    if (options.argument_count < 1 || options.argument_count > 2) {
-        cli_usage("get takes a kind and perhaps a name: becket get event-sources");
-    } else {
-        plural = kind_plural(options.arguments[0], &in_canvas);
-    }
-    if (plural != NULL) {
-        enum print_format format = print_format(option_text(&options, "output"));
-        const char *name = options.argument_count == 2 ? options.arguments[1] : NULL;
-        buf_init(&target, 8192);
-        kind_target(&target, &options, plural, in_canvas, name);
-        code = !remote_open(&remote, &options) ? CLI_FAILED
-               : name != NULL                  ? get_one(&remote, buf_text(&target), plural, format)
-                              : get_list(&remote, &options, buf_text(&target), plural, in_canvas);
-        remote_fini(&remote);
-        buf_fini(&target);
-    }
-    options_fini(&options);
-    return code;
+    return on_objects(argc, argv, cli_get_options, 1,
+                      "get takes a kind and perhaps a name: becket get event-sources", get);
 }
 
 /* ---- describe */
@@ -410,18 +428,18 @@ static void print_recent(struct remote *remote, yyjson_mut_val *object)
     buf_fini(&target);
 }
 
-static int describe(struct remote *remote, const char *target, const char *plural)
+static int describe(struct remote *remote, const struct asked *asked)
 {
     struct client_response response = {0};
     struct json_tree tree;
     int code = CLI_FAILED;
     json_tree_init(&tree);
-    if (remote_call(remote, "GET", target, NULL, SLICE_EMPTY, &response) &&
+    if (remote_call(remote, "GET", asked->target, NULL, SLICE_EMPTY, &response) &&
         remote_json(&response, &tree)) {
         yyjson_mut_val *object = tree.roots[0];
         struct slice kind = text_at(object, "kind"), name = text_at(object, "metadata.name");
         bool enveloped = value_at(object, "metadata") != NULL;
-        bool token = strcmp(plural, "tokens") == 0;
+        bool token = strcmp(asked->plural, "tokens") == 0;
         kind = enveloped ? kind : token ? SLICE("Token") : SLICE("Entry");
         name = enveloped ? name : text_at(object, token ? "name" : "id");
         struct buf title;
@@ -437,7 +455,7 @@ static int describe(struct remote *remote, const char *target, const char *plura
         if (!enveloped) {
             print_part(object, "", "");
         }
-        if (strcmp(plural, "event-sources") == 0) {
+        if (strcmp(asked->plural, "event-sources") == 0) {
             print_recent(remote, object);
         }
         code = CLI_DONE;
@@ -449,29 +467,7 @@ static int describe(struct remote *remote, const char *target, const char *plura
 
 int cli_describe(int argc, char **argv)
 {
-    struct options options;
-    struct remote remote;
-    struct buf target;
-    int code;
-    bool in_canvas;
-    if (!cli_begin(&options, cli_describe_options, argc, argv, &code)) {
-        return code;
-    }
-    code = CLI_USAGE;
-    const char *plural = NULL;
-    if (options.argument_count != 2) {
-        cli_usage("describe takes a kind and a name: becket describe event-source payments");
-    } else {
-        plural = kind_plural(options.arguments[0], &in_canvas);
-    }
-    if (plural != NULL) {
-        buf_init(&target, 8192);
-        kind_target(&target, &options, plural, in_canvas, options.arguments[1]);
-        code = remote_open(&remote, &options) ? describe(&remote, buf_text(&target), plural)
-                                              : CLI_FAILED;
-        remote_fini(&remote);
-        buf_fini(&target);
-    }
-    options_fini(&options);
-    return code;
+    return on_objects(argc, argv, cli_describe_options, 2,
+                      "describe takes a kind and a name: becket describe event-source payments",
+                      describe);
 }
