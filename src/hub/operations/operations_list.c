@@ -86,46 +86,59 @@ enum bk_err operations_list_json(struct operations *operations, struct slice can
     return err == BK_OK && json->overflow ? BK_TOO_LARGE : err;
 }
 
-enum bk_err operations_canvas(struct operations *operations, uint64_t number,
-                              char ret_canvas[NAME_BYTES_MAX + 1])
-{
+/* One operation as it is stored, while it is looked at. look_end() only after BK_OK. */
+struct look {
     struct store_txn *txn;
     struct json_tree tree;
     struct operation operation;
-    struct hub_born born;
-    enum bk_err err = store_read(hub_store(operations->config.hub), &txn);
+};
+
+static void look_end(struct look *look)
+{
+    json_tree_fini(&look->tree);
+    store_read_end(look->txn);
+}
+
+static enum bk_err look_begin(struct operations *operations, uint64_t number, struct look *look)
+{
+    enum bk_err err = store_read(hub_store(operations->config.hub), &look->txn);
     if (err != BK_OK) {
         return err;
     }
-    json_tree_init(&tree);
-    err = operation_read(txn, number, &tree, &operation);
-    if (err == BK_OK) {
-        err = hub_born(txn, operation.canvas, &born);
-        bool before = number <= born.operation;
-        snprintf(ret_canvas, NAME_BYTES_MAX + 1, "%.*s", before ? 0 : (int)operation.canvas.bytes,
-                 (const char *)operation.canvas.at);
+    json_tree_init(&look->tree);
+    err = operation_read(look->txn, number, &look->tree, &look->operation);
+    if (err != BK_OK) {
+        look_end(look);
     }
-    json_tree_fini(&tree);
-    store_read_end(txn);
+    return err;
+}
+
+enum bk_err operations_canvas(struct operations *operations, uint64_t number,
+                              char ret_canvas[NAME_BYTES_MAX + 1])
+{
+    struct look look;
+    struct hub_born born;
+    enum bk_err err = look_begin(operations, number, &look);
+    if (err != BK_OK) {
+        return err;
+    }
+    struct slice canvas = look.operation.canvas;
+    err = hub_born(look.txn, canvas, &born);
+    bool before = number <= born.operation;
+    snprintf(ret_canvas, NAME_BYTES_MAX + 1, "%.*s", before ? 0 : (int)canvas.bytes,
+             (const char *)canvas.at);
+    look_end(&look);
     return err;
 }
 
 enum bk_err operations_get_json(struct operations *operations, uint64_t number, struct buf *json)
 {
-    struct store_txn *txn;
-    struct json_tree tree;
-    struct operation operation;
-    enum bk_err err = store_read(hub_store(operations->config.hub), &txn);
+    struct look look;
+    enum bk_err err = look_begin(operations, number, &look);
     if (err != BK_OK) {
         return err;
     }
-    json_tree_init(&tree);
-    err = operation_read(txn, number, &tree, &operation);
-    if (err == BK_OK) {
-        operation_json(&operation, json);
-        err = json->overflow ? BK_TOO_LARGE : BK_OK;
-    }
-    json_tree_fini(&tree);
-    store_read_end(txn);
-    return err;
+    operation_json(&look.operation, json);
+    look_end(&look);
+    return json->overflow ? BK_TOO_LARGE : BK_OK;
 }
