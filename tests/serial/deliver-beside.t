@@ -3,9 +3,9 @@
 p99, with and without the two beside it, in alternating rounds. ROUNDS=6 EVENTS=300"""
 import os
 import sys
-import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
+from delays import delays_ms, quantile
 from sink import Sink
 
 rounds = int(os.environ.get('ROUNDS', '4'))
@@ -22,25 +22,6 @@ spec: {from: [{source: repo}], to: [%s]}
 '''
 
 
-def pour(server, sink, total):
-    """Milliseconds from before each POST until the sink had it, ascending."""
-    sent = {}
-    for number in range(events):
-        body = json.dumps({'n': number, 'total': total}).encode()
-        headers = github(body, SECRET)
-        began = time.time()
-        answer = server.post('/hooks/repo', body, headers)
-        assert answer.status == 200, answer
-        sent[answer.json['id']] = began
-        time.sleep(0.002)
-    ok(sink.wait('/good', total, 20), 'all %d arrive' % total)
-    return sorted(1e3 * (r.at - sent[r.id]) for r in sink.got('/good') if r.id in sent)
-
-
-def at(values, part):
-    return values[min(len(values) - 1, int(part * len(values)))]
-
-
 with Sink() as sink, Server(threads=2) as server:
     sink.manner('/hangs', delay=60)
     server.apply(GITHUB_SOURCE + DESTINATION % ('good', sink.url('/good')) + DESTINATION % ('hangs', sink.url('/hangs')) +
@@ -49,17 +30,17 @@ with Sink() as sink, Server(threads=2) as server:
     for round_number in range(rounds):
         server.apply(ROUTE % '{destination: good}')
         total += events
-        alone += pour(server, sink, total)
+        alone += delays_ms(server, sink, '/good', total, events, 0.002)
         server.apply(ROUTE % '{destination: good}, {destination: hangs}, {destination: dead}')
         total += events
-        beside += pour(server, sink, total)
+        beside += delays_ms(server, sink, '/good', total, events, 0.002)
     alone.sort()
     beside.sort()
     for name, values in (('alone', alone), ('beside', beside)):
         diag('%-7s p50 %.2f ms, p99 %.2f ms, max %.2f ms (%d events)' %
-             (name, at(values, 0.5), at(values, 0.99), values[-1], len(values)))
-    ok(at(beside, 0.5) <= 1.5 * at(alone, 0.5) + 1, 'p50 is the same')
-    ok(at(beside, 0.99) <= 2 * at(alone, 0.99) + 10, 'p99 is the same')
+             (name, quantile(values, 0.5), quantile(values, 0.99), values[-1], len(values)))
+    ok(quantile(beside, 0.5) <= 1.5 * quantile(alone, 0.5) + 1, 'p50 is the same')
+    ok(quantile(beside, 0.99) <= 2 * quantile(alone, 0.99) + 10, 'p99 is the same')
     for name in ('dead', 'hangs'):
         status = server.api('GET', '/api/v1/destinations/%s' % name).json['status']['delivery']
         ok(status['delivered'] == 0 and status['backlog'] + status['retries'] + status['inflight'] > 0,

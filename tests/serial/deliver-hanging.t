@@ -12,6 +12,7 @@ import threading
 import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
+from delays import delays_ms, quantile
 from sink import Sink
 
 hanging = int(os.environ.get('HANGING', '600'))
@@ -85,28 +86,9 @@ spec: {from: [{source: repo}], to: [{destination: %s}]}
 ''' % (name, url, name, name)
 
 
-def pour(server, sink, path, total):
-    """Milliseconds from before each POST until the sink had it, ascending."""
-    sent = {}
-    for number in range(events):
-        body = json.dumps({'n': number, 'total': total}).encode()
-        headers = github(body, SECRET)
-        began = time.time()
-        answer = server.post('/hooks/repo', body, headers)
-        assert answer.status == 200, answer
-        sent[answer.json['id']] = began
-        time.sleep(0.005)
-    ok(sink.wait(path, total, 20), 'all %d arrive' % total)
-    return sorted(1e3 * (r.at - sent[r.id]) for r in sink.got(path) if r.id in sent)
-
-
-def at(values, part):
-    return values[min(len(values) - 1, int(part * len(values)))]
-
-
 def tell(name, values):
     diag('%-8s p50 %.2f ms, p99 %.2f ms, max %.2f ms (%d events)' %
-         (name, at(values, 0.5), at(values, 0.99), values[-1], len(values)))
+         (name, quantile(values, 0.5), quantile(values, 0.99), values[-1], len(values)))
 
 
 MANNERS = ('connect', 'first', 'head')
@@ -115,12 +97,12 @@ ports = [(MANNERS[i % 3], others.add(MANNERS[i % 3])) for i in range(hanging)]
 others.start()
 with Sink() as sink, Server(threads=1) as server:
     server.apply(GITHUB_SOURCE + destination('good', sink.url('/good')))
-    alone = pour(server, sink, '/good', events)
+    alone = delays_ms(server, sink, '/good', events, events, 0.005)
     tell('alone', alone)
     for at_once in range(0, hanging, 100):
         server.apply(''.join(destination('hangs-%d' % i, 'http://127.0.0.1:%d/%s' % (port, manner))
                              for i, (manner, port) in enumerate(ports[at_once:at_once + 100], at_once)))
-    beside = pour(server, sink, '/good', 2 * events)
+    beside = delays_ms(server, sink, '/good', 2 * events, events, 0.005)
     tell('beside', beside)
     first = resident(server)
     server.apply(destination('new', sink.url('/new')))
@@ -133,11 +115,11 @@ with Sink() as sink, Server(threads=1) as server:
     later = beside
     if os.environ.get('LATER'):
         time.sleep(12)      # those that hang at connecting fail meanwhile
-        later = pour(server, sink, '/good', 3 * events + 1)
+        later = delays_ms(server, sink, '/good', 3 * events + 1, events, 0.005)
         tell('later', later)
-    ok(at(beside, 0.5) <= 1.5 * at(alone, 0.5) + 2 and at(later, 0.5) <= 1.5 * at(alone, 0.5) + 2, 'p50 is the same')
+    ok(quantile(beside, 0.5) <= 1.5 * quantile(alone, 0.5) + 2 and quantile(later, 0.5) <= 1.5 * quantile(alone, 0.5) + 2, 'p50 is the same')
     tail = 0.99 if events >= 200 else 0.95     # of few events the disk decides
-    ok(at(beside, tail) <= 2 * at(alone, tail) + 15 and at(later, tail) <= 2 * at(alone, tail) + 15, 'p99 is the same')
+    ok(quantile(beside, tail) <= 2 * quantile(alone, tail) + 15 and quantile(later, tail) <= 2 * quantile(alone, tail) + 15, 'p99 is the same')
     ok(resident(server) - first <= 16, 'memory stays: %d MiB, then %d MiB' % (first, resident(server)))
     metrics = server.metrics()
     diag('slots free: %s' % [value for name, value in metrics.items() if 'slots' in name])
