@@ -95,7 +95,8 @@ bool tls_sessions_find(struct tls_sessions *sessions, br_ssl_session_parameters 
 /* ---- hello.c */
 
 /* `rest` is what has come of a client's hello from its suites on. Would a protocol of that name be
- * chosen, or did it ask for none (RFC 7301)? False also when that cannot be seen yet. */
+ * chosen, or did it ask for none (RFC 7301)? False also when the hello goes on in another record.
+ */
 bool tls_hello_speaks(struct slice rest, struct slice name);
 
 /* ---- policy.c: BearSSL asks which certificate, and for signatures */

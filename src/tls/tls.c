@@ -37,6 +37,7 @@ struct tls {
     bool failed; /* by us, not by BearSSL */
     bool http;
     enum bk_err err;
+    size_t held_bytes; /* of a record that has not come whole, in the engine's buffer */
     uint8_t offered_bytes;
     uint8_t offered[32];
     uint8_t alert[64];       /* room for a sealed record with … */
@@ -300,11 +301,18 @@ size_t tls_recv_record(struct tls *tls, const uint8_t *at, size_t bytes)
         if (!tls->open && br_ssl_engine_sendrec_buf(engine, &pending)) {
             break;
         }
-        size_t count = bytes - used < room ? bytes - used : room;
-        memcpy(buffer, at + used, count);
+        size_t wanted = room - tls->held_bytes;
+        size_t count = bytes - used < wanted ? bytes - used : wanted;
+        memcpy(buffer + tls->held_bytes, at + used, count);
         used += count;
-        br_ssl_engine_recvrec_ack(engine, count);
-        look(tls);
+        tls->held_bytes += count;
+        /* BearSSL reads a plain record as it comes. A hello is looked at from its middle on
+         * (hello.c): what we find there must not depend on how the network cuts it. */
+        if (tls->held_bytes == room) {
+            tls->held_bytes = 0;
+            br_ssl_engine_recvrec_ack(engine, room);
+            look(tls);
+        }
     }
     return used;
 }

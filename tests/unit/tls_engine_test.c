@@ -449,7 +449,7 @@ static void alerts(void)
 
 static bool session_try_at(struct tls_server *server, struct tls_trust *trust,
                            struct tls_session *session, int64_t client_now, int64_t server_now,
-                           bool *ret_server_resumed)
+                           size_t piece, bool *ret_server_resumed)
 {
     struct tls *c = client_new(), *s = server_new();
     uint8_t entropy[32] = {9};
@@ -459,12 +459,12 @@ static bool session_try_at(struct tls_server *server, struct tls_trust *trust,
     entropy[2] = 1;
     tls_server_begin(s, server, server_now, entropy);
     struct end a = {.tls = c}, b = {.tls = s};
-    carry(&a, &b, 512);
+    carry(&a, &b, piece);
     ok(tls_is_open(c) && tls_is_open(s), "open");
     bool resumed = tls_resumed(c);
     *ret_server_resumed = tls_resumed(s);
     say(c, "x");
-    carry(&a, &b, 512);
+    carry(&a, &b, piece);
     hears(s, "x");
     tls_session_get(c, session);
     tls_end(c);
@@ -477,7 +477,7 @@ static bool session_try_at(struct tls_server *server, struct tls_trust *trust,
 static bool session_try(struct tls_server *server, struct tls_trust *trust,
                         struct tls_session *session, int64_t now, bool *ret_server_resumed)
 {
-    return session_try_at(server, trust, session, now, now, ret_server_resumed);
+    return session_try_at(server, trust, session, now, now, 512, ret_server_resumed);
 }
 
 static void sessions(void)
@@ -492,6 +492,8 @@ static void sessions(void)
     ok(session_try(server, trust, &session, NOW + 5, &at_server) && at_server,
        "the second one resumes");
     ok(session_try(server, trust, &session, NOW + 6, &at_server) && at_server, "and the third");
+    ok(session_try_at(server, trust, &session, NOW + 6, NOW + 6, 1, &at_server) && at_server,
+       "also when its hello comes byte by byte");
     ok(!session_try(other, trust, &session, NOW + 7, &at_server) && !at_server,
        "another server does not know it");
     ok(session_try(other, trust, &session, NOW + 8, &at_server) && at_server,
@@ -503,11 +505,11 @@ static void sessions(void)
        "a new one was made");
     struct tls_session old = session;
     ok(!session_try_at(other, trust, &session, NOW + 3700 + TLS_SESSION_SECONDS_MAX, NOW + 3701,
-                       &at_server) &&
+                       512, &at_server) &&
            !at_server,
        "the client forgets by its own clock");
     ok(!session_try_at(other, trust, &old, NOW + 3701, NOW + 3700 + TLS_SESSION_SECONDS_MAX,
-                       &at_server) &&
+                       512, &at_server) &&
            !at_server,
        "and so does the server");
     session.id[3] ^= 1;
