@@ -87,18 +87,25 @@ bool retry_row_decode(struct slice key, struct slice value, struct retry_row *re
     return true;
 }
 
-static enum bk_err delete_retry(struct store_txn *txn, uint64_t destination, int64_t due_ms,
-                                uint64_t position)
+/* BK_NOT_FOUND: there is none. */
+static enum bk_err take_retry(struct store_txn *txn, uint64_t destination, int64_t due_ms,
+                              uint64_t position)
 {
     struct key key;
     struct slice value;
     key_retry(&key, destination, (uint64_t)due_ms, position);
     enum bk_err err = store_get(txn, key_slice(&key), &value);
-    if (err != BK_OK) {
-        return err == BK_NOT_FOUND ? BK_OK : err;
+    if (err == BK_OK) {
+        err = store_delete(txn, key_slice(&key));
     }
-    err = store_delete(txn, key_slice(&key));
     return err == BK_OK ? count_add(txn, destination, -1) : err;
+}
+
+static enum bk_err delete_retry(struct store_txn *txn, uint64_t destination, int64_t due_ms,
+                                uint64_t position)
+{
+    enum bk_err err = take_retry(txn, destination, due_ms, position);
+    return err == BK_NOT_FOUND ? BK_OK : err;
 }
 
 /* ---- dead letters */
@@ -261,26 +268,50 @@ static enum bk_err count_get(struct store_txn *txn, uint64_t destination, int64_
     return err == BK_NOT_FOUND ? BK_OK : err;
 }
 
+/* The row that the try was made from goes. */
+static enum bk_err keyed_take(struct store_txn *txn, const struct delivery_report *report,
+                              uint64_t head, bool *ret_taken)
+{
+    enum bk_err err = BK_NOT_FOUND;
+    *ret_taken = false;
+    if (report->previous_due_ms != 0) {
+        err = take_retry(txn, report->destination, report->previous_due_ms, report->position);
+        *ret_taken = err == BK_OK;
+    }
+    if ((err == BK_OK || err == BK_NOT_FOUND) && head == report->position &&
+        report->kind != REPORT_WAITS) {
+        /* It went behind the head, and became it meanwhile: no row of it must stay. */
+        err = take_retry(txn, report->destination, HEAD_DUE_MS, report->position);
+        *ret_taken = *ret_taken || err == BK_OK;
+    }
+    return err == BK_NOT_FOUND ? BK_OK : err;
+}
+
+/* A start reads the failed try of one that waited, and no row of then is there: the store knew of
+ * the try before the crash, and maybe of later ones, which are in another core's journal. */
+static bool is_known(const struct delivery_report *report, bool taken)
+{
+    return report->recovered && report->kind == REPORT_AGAIN && !taken &&
+           order_is_waiting(report->previous_due_ms);
+}
+
 static enum bk_err keyed_apply(struct store_txn *txn, struct delivery_report *report)
 {
     uint64_t head = 0;
     int64_t before = 0, after = 0;
+    bool taken = false;
     enum bk_err err = count_get(txn, report->destination, &before);
     report->promoted = false;
-    if (err == BK_OK && report->previous_due_ms != 0) {
-        err = delete_retry(txn, report->destination, report->previous_due_ms, report->position);
-    }
     if (err == BK_OK) {
         err = head_get(txn, report, &head);
     }
-    if (err == BK_OK && head == report->position && report->kind != REPORT_WAITS) {
-        /* It went behind the head, and became it meanwhile: no row of it must stay. */
-        err = delete_retry(txn, report->destination, HEAD_DUE_MS, report->position);
+    if (err == BK_OK) {
+        err = keyed_take(txn, report, head, &taken);
     }
     bool persist = report->kind == REPORT_AGAIN || report->kind == REPORT_WAITS;
     if (err == BK_OK && report->kind == REPORT_PROMOTE) {
         err = head == 0 ? head_next(txn, report) : BK_OK;
-    } else if (err == BK_OK) {
+    } else if (err == BK_OK && !is_known(report, taken)) {
         err = persist ? keyed_persist(txn, report, head) : keyed_settle(txn, report, head);
     }
     if (err == BK_OK) {
