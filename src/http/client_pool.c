@@ -159,6 +159,7 @@ static void call_timer(struct timer *timer)
 
     if (!list_empty(&pool->dialling)) {
         stage = line_stage(bk_container_of(pool->dialling.next, struct client_line, node));
+        pool->came = false; /* as with a dial that fails: the next one waits its turn */
     }
     pool_unqueue(call);
     call_fail(call, BK_TIMEOUT, stage, "no connection within %u ms (%s)",
