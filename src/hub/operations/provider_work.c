@@ -400,13 +400,17 @@ static enum bk_err leave_old_place(struct apply *apply, const uint8_t id[16],
                                 .in_doubt = before.in_doubt};
     hub_id_make(removal.object);
     removal.facts.hook_id = known_hook(apply, id);
-    bool made =
-        before.in_doubt || before.state == OPERATION_DONE || removal.facts.hook_id.bytes > 0;
+    /* Also a hook whose making got no answer is at the old server. */
+    bool made = before.made || removal.facts.hook_id.bytes > 0;
     err = made ? former_note(apply, &removal) : BK_OK;
     bool left = removal.former_spec.bytes > 0 ||
                 !slice_equal(place_of(&before, apply->arena), place_of(wanted, apply->arena));
     if (err == BK_OK && before.made && left) {
         err = add(apply, &removal);
+    }
+    if (err == BK_OK && left) {
+        /* What was made there is none of what is wanted now: that begins with nothing made. */
+        err = operation_drop(apply->txn, before.number);
     }
     json_tree_fini(&tree);
     return err;
