@@ -15,6 +15,7 @@ MODULES      ?=
 # Which unit tests: T=http_parse runs tests/unit/http_parse*_test.c.
 T            ?=
 FUZZ_SECONDS ?= 60
+FUZZ_SEED ?= 0
 FUZZ_TARGET  ?=
 SEEDS        ?= 200
 SEED         ?= 1
@@ -284,7 +285,7 @@ fuzz_targets := $(if $(FUZZ_TARGET),$(FUZZ_TARGET),$(FUZZ:fuzz/%_fuzz.c=%))
 
 .PHONY: fuzz bench lint cov compile_commands
 fuzz: $(fuzz_targets:%=$(B)/fuzz/fuzz/%_fuzz)
-	$(Q)fuzz/run.sh $(FUZZ_SECONDS) $(JOBS) $(fuzz_targets)
+	$(Q)fuzz/run.sh $(FUZZ_SECONDS) $(FUZZ_SEED) $(JOBS) $(fuzz_targets)
 
 # The page of providers out of the table.
 .PHONY: catalogue

@@ -1,15 +1,17 @@
 #!/bin/sh
 # run.sh - run fuzz targets with libFuzzer for a bounded time; called by `make fuzz`.
 #
-#   fuzz/run.sh SECONDS JOBS TARGET...
+#   fuzz/run.sh SECONDS SEED JOBS TARGET...
 #
+# With seed 0 every run searches elsewhere; with another the same inputs are tried in the same order.
 # New inputs go to build/fuzz/corpus/TARGET, what fails to build/fuzz/crash/TARGET-*, the log to
 # build/fuzz/log/TARGET. A failure is told at once with the command that repeats it.
 set -eu
 
 seconds=$1
-jobs=$2
-shift 2
+seed=$2
+jobs=$3
+shift 3
 cd "$(dirname "$0")/.."
 mkdir -p build/fuzz/crash build/fuzz/log
 
@@ -17,7 +19,7 @@ printf '%s\n' "$@" | xargs -P "$jobs" -I '{}' sh -c '
     t=$1
     new=build/fuzz/corpus/$t
     mkdir -p "$new"
-    set -- -max_total_time='"$seconds"' -timeout=20 -rss_limit_mb=3000 -print_final_stats=1 \
+    set -- -max_total_time='"$seconds"' -seed='"$seed"' -timeout=20 -rss_limit_mb=3000 -print_final_stats=1 \
         -artifact_prefix="build/fuzz/crash/$t-"
     [ ! -f "fuzz/dict/$t.dict" ] || set -- "$@" "-dict=fuzz/dict/$t.dict"
     set -- "$@" "$new"
