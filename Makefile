@@ -349,7 +349,7 @@ help:
 	@echo 'make tidy        what the source must look like'
 	@echo 'make sim         simulator: SEEDS=200 SEED=1, VARIANT=asan'
 	@echo 'make catalogue   src/providers/CATALOGUE.md out of the table of providers'
-	@echo 'make fuzz        libFuzzer: FUZZ_SECONDS=60, FUZZ_TARGET=http_request (needs clang)'
+	@echo 'make fuzz        libFuzzer: FUZZ_SECONDS=60, FUZZ_SEED=0, FUZZ_TARGET=http_request (needs clang)'
 	@echo 'make bench       benchmarks of bench/'
 	@echo 'make lint        everything through clang with -Werror, then the advice of clang-tidy'
 	@echo 'make format      clang-format over all C files'
