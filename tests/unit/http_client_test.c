@@ -757,6 +757,121 @@ static void test_refused(void)
     jobs_free();
 }
 
+/* ---- servers whose queue of connections is full: who connects waits */
+
+#define FULL_FDS 4
+
+struct full {
+    int listener;
+    uint16_t port;
+    int fds[FULL_FDS];
+};
+
+static void full_open(struct full *full)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t bytes = sizeof address;
+    full->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    bk_assert(bind(full->listener, (struct sockaddr *)&address, sizeof address) == 0);
+    bk_assert(listen(full->listener, 0) == 0);
+    bk_assert(getsockname(full->listener, (struct sockaddr *)&address, &bytes) == 0);
+    full->port = ntohs(address.sin_port);
+}
+
+static void full_fill(struct full *full)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                  .sin_port = htons(full->port)};
+    for (unsigned i = 0; i < FULL_FDS; i++) {
+        full->fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)!connect(full->fds[i], (struct sockaddr *)&address, sizeof address);
+    }
+}
+
+static void full_close(struct full *full)
+{
+    for (unsigned i = 0; i < FULL_FDS; i++) {
+        close(full->fds[i]);
+    }
+    close(full->listener);
+}
+
+static struct job *full_get(const struct full *full, uint32_t timeout_ms)
+{
+    char text[100];
+    snprintf(text, sizeof text, "http://127.0.0.1:%u/", full->port);
+    struct job *job = job_new(text, "GET", 0);
+    job->call.timeout_ms = timeout_ms;
+    job_start(job);
+    return job;
+}
+
+static bool full_serve_one(const struct full *full)
+{
+    struct job *job = full_get(full, 5000);
+    int fd = -1;
+    while (fd < 0 && !job->done) {
+        turn_for(1);
+        fd = accept(full->listener, NULL, NULL);
+    }
+    SAY(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+    bool good = wait_all(5000) && answered(job, 200, "ok");
+    close(fd);
+    return good;
+}
+
+/* Where a call ends that is given 20 ms, while another origin's dial has the only place. */
+static enum http_stage stage_beside(const struct full *full, const struct full *other)
+{
+    for (unsigned tries = 0; tries < 10; tries++) {
+        uint64_t began_ns = ring_now_ns(ring);
+        struct job *job_other = full_get(other, 5000);
+        turn_for(1);
+        struct job *job = full_get(full, 20);
+        while (!job->done) {
+            turn_for(1);
+        }
+        bool in_time = ring_now_ns(ring) - began_ns < 200 * MS; /* later it has no place */
+        http_call_cancel(client, &job_other->call);
+        waited = wait_all(1000);
+        if (in_time) {
+            return job->reply.stage;
+        }
+    }
+    bail_out("the machine is too slow");
+}
+
+/* Who was reached the last time needs none of the places of those that are being opened. A dial
+ * that is given up with the call that waited for it did not reach anybody. */
+static void test_given_up(void)
+{
+    struct full full, other;
+    struct http_client *before = client;
+    struct http_client_config narrow = config;
+    narrow.dials_max = 1;
+    bk_assert(http_client_open(ring, &wheel, &buffers, &narrow, &client) == BK_OK);
+    full_open(&full);
+    full_open(&other);
+    ok(full_serve_one(&full), "a server is reached,");
+    full_fill(&full);
+    full_fill(&other);
+    is_int(stage_beside(&full, &other), HTTP_STAGE_CONNECT,
+           "so it is dialled beside one that hangs, and hangs itself:");
+    is_int(stage_beside(&full, &other), HTTP_STAGE_QUEUED, "from then on it waits for its turn");
+    http_client_drain(client);
+    for (unsigned i = 0; i < 1000 && !http_client_idle(client); i++) {
+        turn_for(1);
+    }
+    ok(http_client_idle(client), "nothing is left of it");
+    turn_for(1);
+    http_client_close(client);
+    client = before;
+    full_close(&full);
+    full_close(&other);
+    jobs_free();
+}
+
 int main(int argc, char **argv)
 {
     config = http_client_defaults;
@@ -772,6 +887,7 @@ int main(int argc, char **argv)
     test_many();
     test_stale();
     test_refused();
+    test_given_up();
     ok(close_client(), "every connection and buffer came back");
     shutdown(server_fd, SHUT_RDWR);
     pthread_join(server, NULL);
