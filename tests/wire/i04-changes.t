@@ -156,6 +156,49 @@ def test_left():
     new.close()
 
 
+def test_unanswered():
+    """A hook whose making got no answer is at the old server all the same, also when looking for it failed before the integration
+    was led elsewhere. At an address that was mistyped nothing was made: nobody is sent there to remove it."""
+    old, wrong, new = GitHub('ghp_old'), GitHub('ghp_wrong'), GitHub('ghp_new')
+    for of in (old, wrong, new):
+        of.repositories['acme/hello'] = {}
+    hub = lambda of: ('kind: Integration\nmetadata: {name: hub}\nspec: {type: github, url: "https://github.com/acme", apiUrl: "%s", '
+                      'check: false, allowPrivate: true, auth: {use: token, token: {value: %s}}}' % (of.url, of.token))
+    with Server() as server:
+        operations = lambda: server.api('GET', '/api/v1/operations').json['items']
+        all_done = lambda: all(o['status']['state'] == 'done' for o in operations())
+        made = lambda of: len(of.repositories['acme/hello'])
+        not_now = Reply(503, {'message': 'not now'})
+        old.fault = lambda call: CUT if call.method == 'POST' else not_now if made(old) else None
+        server.apply(hub(old) + '\n---\nkind: EventSource\nmetadata: {name: s}\nspec: {integration: {name: hub}, resource: '
+                     '{type: repository, name: hello}}')
+        ok(when(lambda: made(old) == 1 and status(server, 'event-sources', 's').get('reason')), 'made, and the answer is lost')
+        count = len(old.calls)
+        server.api('POST', '/api/v1/operations/%s/retry' % operations()[0]['metadata']['name'])
+        ok(when(lambda: len(old.calls) > count and operations()[0]['status']['state'] == 'pending'), 'nor is it found again')
+        ok('hookId' not in status(server, 'event-sources', 's'), 'so nobody knows its number')
+        wrong.fault = lambda call: not_now
+        server.apply(hub(wrong))
+        old.fault = lambda call: None
+        ok(when(lambda: made(old) == 0), 'led elsewhere: it is removed from the old server: %d' % made(old))
+        ok(when(lambda: wrong.calls), 'the new address is a mistake')
+        server.apply(hub(new))
+        ok(when(lambda: made(new) == 1 and all_done()), 'which is mended: %s' % operations())
+        is_equal([o['spec'].get('formerAddress') for o in operations() if o['spec'].get('formerAddress')], [old.url],
+                 'one removal, at the old server')
+        server.apply(hub(wrong))
+        ok(when(lambda: made(new) == 0), 'and once more, with a hook that was made')
+        server.apply(hub(new))
+        ok(when(lambda: made(new) == 1 and all_done()), 'mended')
+        is_equal(sorted({o['spec']['formerAddress'] for o in operations() if o['spec'].get('formerAddress')}), sorted({old.url, new.url}),
+                 'nothing was to be removed where nothing was made')
+        is_equal({c.method for c in wrong.calls}, {'GET'}, 'there somebody looked, that is all')
+        for of in (old, wrong, new):
+            is_equal({c.headers.get('Authorization') for c in of.calls}, {'Bearer ' + of.token}, 'each saw its own credential alone')
+    for of in (old, wrong, new):
+        of.close()
+
+
 def test_refused_later():
     """A credential that is not taken any more while a hook is made: the integration says so, too, not only the source. A page for
     browsers is called that."""
@@ -246,6 +289,7 @@ test_renamed()
 test_moved()
 test_elsewhere()
 test_left()
+test_unanswered()
 test_refused_later()
 test_given_up()
 test_limits()
