@@ -1,5 +1,7 @@
 #include "providers/hooks.h"
 
+#include <stdio.h>
+
 /* ---- whose credential */
 
 static void user_ask(struct provider_run *run)
@@ -196,12 +198,29 @@ bool hooks_config_is_json(struct provider_run *run, yyjson_mut_val *hook)
     return slice_equal(provider_text(run, hook, "config/content_type"), SLICE("json"));
 }
 
+/* ---- a list that is not shown */
+
+/* 404 is also the answer to a token that may not see the hooks of what it may see otherwise; then
+ * they are not gone. Else it is what the first answer said. */
+static const char *seen_without_hooks(struct provider_run *run)
+{
+    struct slice name = run->facts->resource;
+    return provider_fail(run, PROVIDER_FAULT_FORBIDDEN,
+                         "%s shows %.*s to this token, but not its webhooks (404)",
+                         run->provider->title, (int)name.bytes, (const char *)name.at);
+}
+
+#define IS_IT_THERE "is it there"
+
 /* ---- ensure */
 
 static const char *ensure_look_take(struct provider_run *run, const struct provider_reply *reply)
 {
     const struct provider_hooks *hooks = run->provider->hooks;
     bool more;
+    if (reply->head->status == 404) {
+        return IS_IT_THERE;
+    }
     yyjson_mut_val *hook = find(run, reply, &more);
     if (run->fault != PROVIDER_FAULT_NONE) {
         return NULL;
@@ -223,8 +242,28 @@ static void create_ask(struct provider_run *run)
     }
 }
 
+/* A hook to our address is there but was not listed: one whose making got no answer. It is looked
+ * for again. Where there is room for no more, somebody has to make some. */
+static const char *not_created(struct provider_run *run, const struct provider_reply *reply)
+{
+    provider_refused(run, reply);
+    bool exists = strstr(run->why, "already exists") != NULL;
+    bool full = strstr(run->why, "more than") || strstr(run->why, "aximum number");
+    char why[PROVIDER_WHY_BYTES];
+    snprintf(why, sizeof why, "%s", run->why);
+    if (exists) {
+        return provider_fail(run, PROVIDER_FAULT_DOWN, "%.180s; it is not listed yet", why);
+    }
+    return full ? provider_fail(run, PROVIDER_FAULT_REFUSED,
+                                "%.180s: remove one there that nobody needs", why)
+                : NULL;
+}
+
 static const char *create_take(struct provider_run *run, const struct provider_reply *reply)
 {
+    if (reply->head->status == 422) {
+        return not_created(run, reply);
+    }
     struct slice id = provider_text(run, reply->json, "id");
     if (id.bytes == 0) {
         return provider_fail(run, PROVIDER_FAULT_ODD, "%s: the new hook has no id",
@@ -247,9 +286,19 @@ static const char *update_take(struct provider_run *run, const struct provider_r
     return reply->head->status == 404 ? "look" : PROVIDER_END;
 }
 
+static const char *ensure_there_take(struct provider_run *run, const struct provider_reply *reply)
+{
+    if (reply->head->status == 404) {
+        provider_refused(run, reply);
+        return NULL;
+    }
+    return seen_without_hooks(run);
+}
+
 const struct provider_step hooks_ensure_steps[] = {
-    {.name = "look", .ask = look_ask, .take = ensure_look_take},
-    {.name = "create", .makes = true, .ask = create_ask, .take = create_take},
+    {.name = "look", .ask = look_ask, .take = ensure_look_take, .also = {404}},
+    {.name = IS_IT_THERE, .ask = place_ask, .take = ensure_there_take, .also = {404}},
+    {.name = "create", .makes = true, .ask = create_ask, .take = create_take, .also = {422}},
     {.name = "update", .ask = update_ask, .take = update_take, .also = {404}},
     {0},
 };
@@ -260,15 +309,25 @@ static const char *remove_look_take(struct provider_run *run, const struct provi
 {
     bool more = false;
     unsigned status = reply->head->status;
-    if (status == 404 || status == 410) { /* what it watched is gone, and its hooks with it */
-        provider_forget(run, "hookId");
-        return PROVIDER_END;
+    if (status == 404 || status == 410) {
+        return IS_IT_THERE;
     }
     yyjson_mut_val *hook = find(run, reply, &more);
     if (run->fault != PROVIDER_FAULT_NONE) {
         return NULL;
     }
     return hook ? "delete" : more ? "look" : PROVIDER_END;
+}
+
+/* What it watched is gone, and its hooks with it. */
+static const char *remove_there_take(struct provider_run *run, const struct provider_reply *reply)
+{
+    unsigned status = reply->head->status;
+    if (status != 404 && status != 410) {
+        return seen_without_hooks(run);
+    }
+    provider_forget(run, "hookId");
+    return PROVIDER_END;
 }
 
 static void delete_ask(struct provider_run *run)
@@ -285,6 +344,7 @@ static const char *delete_take(struct provider_run *run, const struct provider_r
 
 const struct provider_step hooks_remove_steps[] = {
     {.name = "look", .ask = look_ask, .take = remove_look_take, .also = {404, 410}},
+    {.name = IS_IT_THERE, .ask = place_ask, .take = remove_there_take, .also = {404, 410}},
     {.name = "delete", .ask = delete_ask, .take = delete_take, .also = {404, 410}},
     {0},
 };

@@ -268,6 +268,11 @@ static const char *fault_of_status(struct provider_run *run, const struct provid
                                                         : "this",
                              status, said(run, reply));
     }
+    if (status == 451) {
+        return provider_fail(run, PROVIDER_FAULT_REFUSED,
+                             "%s blocks it for legal reasons (451)%s: its support knows why", title,
+                             said(run, reply));
+    }
     if (status >= 500 || status == 408 || status == 425) {
         return provider_fail(run, PROVIDER_FAULT_DOWN, "%s answers %u%s", title, status,
                              said(run, reply));

@@ -189,8 +189,71 @@ static void test_github(void)
                 {"GET", HOOKS "1", NULL, OK("[]")}),
            PROVIDER_DONE, "no hook of ours is left");
     fresh("github", PROVIDER_HOOK_REMOVE);
-    is_int(PLAY("gone", {"GET", HOOKS "1", NULL, STATUS(404, "{}")}), PROVIDER_DONE,
-           "the repository is gone");
+    is_int(PLAY("gone", {"GET", HOOKS "1", NULL, STATUS(404, "{}")},
+                {"GET", "/repos/acme/hello", NULL, STATUS(404, "{}")}),
+           PROVIDER_DONE, "the repository is gone");
+}
+
+/* What is not to be found may only be hidden; what is full or there already is told as that. */
+static void test_not_shown(void)
+{
+    static const char hidden[] = "GitHub shows hello to this token, but not its webhooks (404)";
+    static const enum provider_intent intents[] = {PROVIDER_HOOK_ENSURE, PROVIDER_HOOK_REMOVE};
+    for (unsigned i = 0; i < 2; i++) {
+        fresh("github", intents[i]);
+        is_int(PLAY("hidden", {"GET", HOOKS "1", NULL, STATUS(404, "{\"message\":\"Not Found\"}")},
+                    {"GET", "/repos/acme/hello", NULL, OK("{\"id\":9}")}),
+               PROVIDER_FAILED, "the hooks of what is there are not shown");
+        is_int(run.fault, PROVIDER_FAULT_FORBIDDEN, "a right is missing");
+        is_str(run.why, hidden, "in words");
+    }
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    is_int(PLAY("absent", {"GET", HOOKS "1", NULL, STATUS(404, "{}")},
+                {"GET", "/repos/acme/hello", NULL, STATUS(404, "{\"message\":\"Not Found\"}")}),
+           PROVIDER_FAILED, "neither is to be found");
+    is_int(run.fault, PROVIDER_FAULT_NOT_FOUND);
+    is_str(run.why, "GitHub does not know hello (404): Not Found", "in words");
+
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    is_int(PLAY("exists", {"GET", HOOKS "1", NULL, OK("[]")},
+                {"POST", "/repos/acme/hello/hooks", "\"active\":true",
+                 STATUS(422, "{\"message\":\"Validation Failed\",\"errors\":[{\"message\":\"Hook "
+                             "already exists on this repository\"}]}")}),
+           PROVIDER_FAILED, "it is there and was not listed");
+    ok(provider_fault_passes(run.fault), "it is looked for again: %s", run.why);
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    is_int(PLAY("full", {"GET", HOOKS "1", NULL, OK("[]")},
+                {"POST", "/repos/acme/hello/hooks", "\"active\":true",
+                 STATUS(422, "{\"message\":\"Validation Failed\",\"errors\":[{\"message\":\"The "
+                             "\\\"push\\\" event cannot have more than 20 hooks\"}]}")}),
+           PROVIDER_FAILED, "there is no room");
+    is_int(run.fault, PROVIDER_FAULT_REFUSED);
+    is_str(
+        run.why,
+        "GitHub refuses it (422): Validation Failed, The \"push\" event cannot have more than 20 "
+        "hooks: remove one there that nobody needs",
+        "and what to do");
+    fresh("gitlab", PROVIDER_HOOK_ENSURE);
+    facts.resource_type = SLICE("project");
+    facts.event_count = 1;
+    is_int(PLAY("full", {"GET", "/projects/acme%2Fhello/hooks?per_page=100&page=1", NULL, OK("[]")},
+                {"POST", "/projects/acme%2Fhello/hooks", "\"push_events\":true",
+                 STATUS(422, "{\"message\":{\"base\":[\"Maximum number of project webhooks (100) "
+                             "exceeded\"]}}")}),
+           PROVIDER_FAILED, "nor there");
+    is_str(run.why,
+           "GitLab refuses it (422): Maximum number of project webhooks (100) exceeded: remove one "
+           "there that nobody needs",
+           "the same");
+    fresh("gitlab", PROVIDER_HOOK_ENSURE);
+    facts.resource_type = SLICE("project");
+    facts.event_count = 1;
+    is_int(PLAY("refused",
+                {"GET", "/projects/acme%2Fhello/hooks?per_page=100&page=1", NULL, OK("[]")},
+                {"POST", "/projects/acme%2Fhello/hooks", "\"push_events\":true",
+                 STATUS(422, "{\"error\":\"Invalid url given\"}")}),
+           PROVIDER_FAILED, "another 422");
+    is_str(run.why, "GitLab refuses it (422): Invalid url given", "as it is");
 }
 
 static void test_faults(void)
@@ -227,6 +290,7 @@ static void test_faults(void)
         {"HTTP/1.1 429 x\r\n\r\n{}", PROVIDER_FAULT_LIMITED, 0},
         {STATUS(404, "{}"), PROVIDER_FAULT_NOT_FOUND, 0},
         {STATUS(409, "{}"), PROVIDER_FAULT_REFUSED, 0},
+        {STATUS(451, "{\"message\":\"Repository access blocked\"}"), PROVIDER_FAULT_REFUSED, 0},
         {STATUS(422, "{\"message\":\"Validation Failed\"}"), PROVIDER_FAULT_REFUSED, 0},
         {STATUS(422, "{\"message\":{\"base\":[\"no\"]}}"), PROVIDER_FAULT_REFUSED, 0},
         {STATUS(422, "{\"message\":[[[[[[\"deep\"]]]]]],\"errors\":{}}"), PROVIDER_FAULT_REFUSED,
@@ -560,6 +624,7 @@ int main(void)
     arena_init(&arena, 1U << 20);
     test_table();
     test_github();
+    test_not_shown();
     test_faults();
     test_doubt();
     test_wide();
