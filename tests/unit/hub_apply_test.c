@@ -555,6 +555,76 @@ static void test_one_round(void)
     clean();
 }
 
+/* A Secret that changes under a source whose document has a mistake of its own: what the source was
+ * says nothing of what it is to be. */
+static void test_consequences(void)
+{
+    static const char source[] =
+        "kind: EventSource\nmetadata: {name: e}\nspec: {type: discord, path: e, "
+        "verification: {secrets: [{valueFrom: {secret: {name: k, key: a}}}]%s}}\n";
+    static const char good[] =
+        "kind: Secret\nmetadata: {name: k}\nspec: {data: {a: "
+        "'0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20', b: x}}\n";
+    static const char bad[] =
+        "kind: Secret\nmetadata: {name: k}\nspec: {data: {a: 'no key', b: x}}\n";
+    char text[2048], right[512], wrong[512];
+    fresh();
+    snprintf(right, sizeof right, source, "");
+    snprintf(wrong, sizeof wrong, source, ", tolerance: soon");
+    snprintf(text, sizeof text, "%s---\n%s", good, right);
+    is_int(apply(text), BK_OK, "a key, and who uses it");
+    is_int(apply(bad), BK_INVALID, "no key any more");
+    ok(said("spec.local.data", "cannot use it any more"), "who uses it is told");
+    snprintf(text, sizeof text, "%s---\n%s", bad, wrong);
+    is_int(apply(text), BK_INVALID, "with the source, which has a mistake");
+    is_uint(outcome.problems.count, 1, "that one alone");
+    ok(said("spec.verification.tolerance", ""), "it is the source's");
+    snprintf(text, sizeof text,
+             "%s---\n%s---\nkind: EventSource\nmetadata: {name: f}\nspec: {type: githup}\n", bad,
+             right);
+    is_int(apply(text), BK_INVALID, "with the source as it was, beside another mistake");
+    is_uint(outcome.problems.count, 2, "both are told");
+    clean();
+}
+
+/* All that is to go and is used is told at once, also beside a mistake that is found later. */
+static void test_used_in_one_round(void)
+{
+    static const char used[] = "Secret \"a\" is still used by Integration \"ia\"; Secret \"b\" is "
+                               "still used by Integration "
+                               "\"ib\"";
+    struct apply_options prune = {.prune = true};
+    char text[2048] = "kind: Canvas\nmetadata: {name: o}\n---\n"
+                      "kind: EventSource\nmetadata: {name: e, canvasId: o}\nspec: {type: generic, "
+                      "path: held, verification: {scheme: none}}\n---\n"
+                      "kind: Secret\nmetadata: {name: c}\nspec: {data: {k: x}}\n";
+    fresh();
+    for (unsigned i = 0; i < 2; i++) {
+        size_t at = strlen(text);
+        snprintf(
+            text + at, sizeof text - at,
+            "---\nkind: Secret\nmetadata: {name: %c}\nspec: {data: {k: x}}\n---\n"
+            "kind: Integration\nmetadata: {name: i%c}\nspec: {type: gitea, url: "
+            "'https://g.example', check: false, auth: {use: token, token: {valueFrom: {secret: "
+            "{name: %c, key: k}}}}}\n",
+            'a' + (int)i, 'a' + (int)i, 'a' + (int)i);
+    }
+    is_int(apply(text), BK_OK, "two secrets are used");
+    is_int(apply_with("kind: Secret\nmetadata: {name: c}\nspec: {data: {k: x}}\n", prune),
+           BK_IN_USE, "neither goes");
+    is_str(outcome.message, used, "both are told");
+    is_int(apply_with("kind: Secret\nmetadata: {name: c}\nspec: {data: {k: x}}\n---\n"
+                      "kind: EventSource\nmetadata: {name: f}\n"
+                      "spec:\n  type: generic\n  path: held\n  verification: {scheme: none}\n",
+                      prune),
+           BK_INVALID, "a path that another canvas has");
+    is_uint(outcome.problems.count, 2, "comes with it");
+    ok(said("spec.path", "canvas \"o\" has this path") && said("", used), "each in its words");
+    is_uint(outcome.problems.at[0].place.line, 9, "and where there is a line, with it");
+    ok(get(RESOURCE_SECRET, "a")[0] == '{', "nothing was changed");
+    clean();
+}
+
 /* Names that are no work are found among many, and a document without a name is none of them. */
 static void test_unread(void)
 {
@@ -1224,6 +1294,8 @@ int main(void)
     test_modes();
     test_mistakes();
     test_one_round();
+    test_consequences();
+    test_used_in_one_round();
     test_unread();
     test_torn();
     test_generic();

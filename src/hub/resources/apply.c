@@ -155,6 +155,7 @@ static enum bk_err start_run(struct apply *apply)
     apply->outcome->problems.count = apply->decoded_count;
     apply->outcome->problems.dropped = apply->decoded_dropped;
     apply->outcome->message = NULL;
+    apply->in_use = NULL;
     for (size_t i = 0; i < apply->count; i++) {
         struct apply_work *work = &apply->works[i];
         const struct resource_document *document = work->document;
@@ -260,6 +261,17 @@ static enum bk_err put_counter(struct apply *apply, struct slice key, uint64_t n
     return store_put(apply->txn, key, slice_of(text, sizeof text));
 }
 
+/* Beside mistakes it is one more of them. */
+static enum bk_err refuse_removals(struct apply *apply)
+{
+    struct resource_problems *problems = &apply->outcome->problems;
+    if (problems->count == 0) {
+        return apply_fail(apply, BK_IN_USE, "%s", apply->in_use);
+    }
+    resource_problem_add(problems, 0, (struct json_place){0}, "", "%s", apply->in_use);
+    return apply->decoded_count > 0 ? BK_INVALID : apply_say_problems(apply);
+}
+
 /* With mistakes in it, nothing is removed: what the set does not name any more is not known. */
 static enum bk_err run_steps(struct apply *apply)
 {
@@ -275,6 +287,9 @@ static enum bk_err run_steps(struct apply *apply)
     }
     if (err == BK_OK) {
         err = apply_check_references(apply);
+    }
+    if (err == BK_OK && apply->in_use) {
+        return refuse_removals(apply); /* what used them would not compile */
     }
     if (err == BK_OK) {
         err = apply_compile(apply);

@@ -65,7 +65,9 @@ static enum bk_err compile_users(struct apply *apply)
     for (size_t i = 0; err == BK_OK && i < apply->user_count; i++) {
         const struct apply_user *user = &apply->users[i];
         const struct apply_kind *kind = apply_kind_of(user->kind);
-        if (!kind->compile || (i > 0 && apply_compare_users(user, user - 1) == 0)) {
+        /* Of one that is in the set with a mistake of its own nobody knows what it is to be. */
+        if (!kind->compile || (i > 0 && apply_compare_users(user, user - 1) == 0) ||
+            apply_is_doubtful(apply, user->kind, user->canvas, user->name)) {
             continue;
         }
         const struct apply_work *work =

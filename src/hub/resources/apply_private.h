@@ -95,6 +95,7 @@ struct apply {
     struct apply_work *removals;
     size_t removal_count;
     size_t removal_size;
+    const char *in_use; /* what is to go but is still used, in words; NULL = nothing is */
     struct apply_user *users;
     size_t user_count;
     size_t user_size;

@@ -106,19 +106,40 @@ static enum bk_err check_keys(struct apply *apply, struct apply_work *secret, si
     return err;
 }
 
-enum bk_err apply_check_references(struct apply *apply)
+#define IN_USE_SHOWN 5U
+
+/* All that is to go and is still used, in one line: apply->in_use. */
+static enum bk_err check_removals(struct apply *apply)
 {
     enum bk_err err = BK_OK;
+    size_t count = 0;
+    struct buf text;
+    buf_init(&text, 8192);
     for (size_t i = 0; err == BK_OK && i < apply->removal_count; i++) {
         struct apply_work *work = &apply->removals[i];
         size_t from = apply->user_count;
         err = work->waits ? BK_OK : apply_find_users(apply, work);
-        if (err == BK_OK && apply->user_count > from) {
-            err = apply_fail(apply, BK_IN_USE, "%s \"%s\" is still used by %s",
-                             resource_kind_info(work->kind)->name, work->result->name,
-                             name_users(apply, from));
+        if (err == BK_OK && apply->user_count > from && ++count <= IN_USE_SHOWN) {
+            buf_printf(&text, "%s%s \"%s\" is still used by %s", count > 1 ? "; " : "",
+                       resource_kind_info(work->kind)->name, work->result->name,
+                       name_users(apply, from));
         }
+        apply->user_count = from;
     }
+    if (count > IN_USE_SHOWN) {
+        buf_printf(&text, "; and %zu more", count - IN_USE_SHOWN);
+    }
+    if (count > 0) {
+        apply->in_use = arena_string(apply->arena, buf_text(&text));
+        err = apply->in_use ? err : BK_NO_MEMORY;
+    }
+    buf_fini(&text);
+    return err;
+}
+
+enum bk_err apply_check_references(struct apply *apply)
+{
+    enum bk_err err = check_removals(apply);
     for (size_t i = 0; err == BK_OK && i < apply->count; i++) {
         struct apply_work *work = &apply->works[i];
         if (!work->changed || work->users_indifferent || work->result->action != APPLY_UPDATED) {
