@@ -215,6 +215,7 @@ struct connect {
     struct people_grant grant;
     struct slice code;
     bool asks_metadata; /* is what `out` is about */
+    bool by_query;      /* the code was sent in the other form */
     bool has_tokens;
     bool has_identity;         /* or it is being asked for */
     yyjson_mut_val *claims;    /* of an ID token that was checked */
@@ -325,9 +326,28 @@ static void ask_identity(struct connect *connect)
     send(connect, &call);
 }
 
+/* True: asked once more, in the other form. */
+static bool ask_by_query(struct connect *connect, unsigned status)
+{
+    struct oauth2_request request;
+    if (connect->by_query ||
+        !oauth2_code_query(&connect->oauth.server, connect->oauth.base, &connect->oauth.client,
+                           status, connect->code, &connect->arena, &request)) {
+        return false;
+    }
+    struct web_call call = {
+        .method = request.method, .url = request.url, .headers = request.headers};
+    connect->by_query = true;
+    send(connect, &call);
+    return true;
+}
+
 static void take_tokens(struct connect *connect, const struct outbound_answer *answer)
 {
     char why[OAUTH2_WHY_BYTES];
+    if (ask_by_query(connect, answer->status)) {
+        return;
+    }
     struct slice body = slice_of(arena_copy(&connect->arena, answer->body.at, answer->body.bytes),
                                  answer->body.bytes);
     oauth2_scrub(&connect->oauth.client, (uint8_t *)(uintptr_t)body.at, body.at ? body.bytes : 0);

@@ -99,6 +99,8 @@ static const struct oauth2_server servers[] = {
      .revoke = "https://slack.com/api/auth.revoke",
      .scopes = "chat:write,commands,channels:read",
      .revoke_access_only = true,
+     .revoke_bare = true,
+     .by_query = true,
      .client_auth = OAUTH2_BASIC, /* which it asks for, where possible */
      .scope_separator = ','},
 };
@@ -258,16 +260,22 @@ void oauth2_scrub(const struct oauth2_client *client, void *at, size_t bytes)
     bk_wipe(text, sizeof text);
 }
 
-static void begin_request(const struct oauth2_server *server, const struct oauth2_client *client,
-                          struct buf *headers, const char *content_type)
+static void add_agent(const struct oauth2_server *server, const struct oauth2_client *client,
+                      struct buf *headers)
 {
-    buf_init(headers, 32768);
     if (server->agent && client->address.bytes > 0) {
         buf_printf(headers, "User-Agent: %s (%.*s, becket)\r\n", server->agent,
                    (int)client->address.bytes, (const char *)client->address.at);
     } else {
         buf_add_str(headers, "User-Agent: becket\r\n");
     }
+}
+
+static void begin_request(const struct oauth2_server *server, const struct oauth2_client *client,
+                          struct buf *headers, const char *content_type)
+{
+    buf_init(headers, 32768);
+    add_agent(server, client, headers);
     buf_printf(headers, "Accept: application/json\r\nContent-Type: %s\r\n", content_type);
 }
 
@@ -348,12 +356,72 @@ void oauth2_revoke_request(const struct oauth2_server *server, struct slice base
         buf_add_byte(&form, '}');
     } else {
         oauth2_form_add(&form, "token", token);
-        add_client(server, client, &form, &headers);
+        if (!server->revoke_bare) {
+            add_client(server, client, &form, &headers);
+        }
     }
     end_request(server->revoke, base, client, &form, &headers, arena, ret_request);
     if (server->revoke_by_delete) {
         ret_request->method = HTTP_DELETE;
     }
+}
+
+static bool wants_query(const struct oauth2_server *server, unsigned status)
+{
+    return server->by_query && (status == 404 || status == 405);
+}
+
+/* Takes what is in query. */
+static void query_request(const struct oauth2_server *server, const char *endpoint,
+                          struct slice base, const struct oauth2_client *client, struct buf *query,
+                          struct arena *arena, struct oauth2_request *ret_request)
+{
+    struct buf url, headers;
+    buf_init(&url, 32768);
+    buf_init(&headers, 1024);
+    add_endpoint(&url, endpoint, base, client->id);
+    buf_add_byte(&url, memchr(url.at, '?', url.bytes) ? '&' : '?');
+    buf_add_slice(&url, buf_slice(query));
+    url.overflow = url.overflow || query->overflow;
+    add_agent(server, client, &headers);
+    buf_add_str(&headers, "Accept: application/json\r\n");
+    *ret_request = (struct oauth2_request){
+        .method = HTTP_GET, .url = keep(arena, &url), .headers = keep(arena, &headers)};
+    bk_wipe(query->at, query->bytes);
+    buf_fini(query);
+}
+
+bool oauth2_code_query(const struct oauth2_server *server, struct slice base,
+                       const struct oauth2_client *client, unsigned status, struct slice code,
+                       struct arena *arena, struct oauth2_request *ret_request)
+{
+    struct buf query;
+    if (!wants_query(server, status)) {
+        return false;
+    }
+    buf_init(&query, 32768);
+    oauth2_form_add(&query, "code", code);
+    oauth2_form_add(&query, "redirect_uri", client->redirect_uri);
+    oauth2_form_add(&query, "client_id", client->id);
+    if (client->secret.bytes > 0) {
+        oauth2_form_add(&query, "client_secret", client->secret);
+    }
+    query_request(server, server->token, base, client, &query, arena, ret_request);
+    return true;
+}
+
+bool oauth2_revoke_query(const struct oauth2_server *server, struct slice base,
+                         const struct oauth2_client *client, unsigned status, struct slice token,
+                         struct arena *arena, struct oauth2_request *ret_request)
+{
+    struct buf query;
+    if (!wants_query(server, status)) {
+        return false;
+    }
+    buf_init(&query, 32768);
+    oauth2_form_add(&query, "token", token);
+    query_request(server, server->revoke, base, client, &query, arena, ret_request);
+    return true;
 }
 
 /* ---- reading */

@@ -42,6 +42,8 @@ struct oauth2_server {
     bool redirect_on_refresh; /* redirect_uri is wanted there, too */
     bool revoke_by_delete;    /* GitHub: DELETE with Basic and a JSON body */
     bool revoke_access_only;  /* it takes no refresh tokens there */
+    bool revoke_bare;         /* the token alone, without the client's proof of itself */
+    bool by_query;            /* its description knows GET alone: oauth2_code_query() */
     const char *uid; /* places in the identity's JSON, first that is there; separated by ' ' */
     const char *nickname;
     const char *full_name;
@@ -90,6 +92,16 @@ void oauth2_refresh_request(const struct oauth2_server *server, struct slice bas
 void oauth2_revoke_request(const struct oauth2_server *server, struct slice base,
                            const struct oauth2_client *client, struct slice token,
                            struct arena *arena, struct oauth2_request *ret_request);
+
+/* Where the server does not know the POST (404, 405), so that code and token are as they were: the
+ * same as the query of a GET, as Slack describes its API. Slack itself takes both, and what is in a
+ * body stays out of logs, so that comes first. False: this server has no such form. */
+bool oauth2_code_query(const struct oauth2_server *server, struct slice base,
+                       const struct oauth2_client *client, unsigned status, struct slice code,
+                       struct arena *arena, struct oauth2_request *ret_request);
+bool oauth2_revoke_query(const struct oauth2_server *server, struct slice base,
+                         const struct oauth2_client *client, unsigned status, struct slice token,
+                         struct arena *arena, struct oauth2_request *ret_request);
 
 struct oauth2_tokens {
     struct slice access_token;

@@ -136,6 +136,7 @@ struct provider {
     struct provider_auth also;  /* sent beside either; header NULL = nothing is */
     const char *rights;         /* advice to who is forbidden something; NULL = the usual */
     const char *agent;          /* "User-Agent: agent (our address, becket)"; NULL = becket */
+    bool agent_alone;           /* without what stands in brackets there */
     bool takes_issued;          /* may be made to take tokens that becket issues */
     const char *const *headers; /* lines that every request has: "Accept: …", NULL ends */
     const char *resource_type;  /* "repository"; NULL = it has no resources */

@@ -238,6 +238,8 @@ const struct provider provider_semaphore = {
     .takes_issued = true,
     .token = {"Authorization", "Token "},
     .headers = semaphore_headers,
+    .agent = "SemaphoreCI v2.0 Client", /* its reference: all requests must have this one */
+    .agent_alone = true,
     .resource_type = "project",
     .plans =
         {

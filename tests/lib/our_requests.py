@@ -106,7 +106,7 @@ for place, more, late in (('/projects/{id}', [], GITLAB_LATE),
 NAME = word(r'becket-webhook-[0-9a-f]{32}')
 NONE = {'type': 'array', 'items': TEXT, 'maxItems': 0}
 SEMAPHORE = {
-    'headers': dict(CALLER, **JSON, **{'Authorization': r'(Token|Bearer) \S+'}),
+    'headers': dict({'User-Agent': r'SemaphoreCI v2\.0 Client'}, **JSON, **{'Authorization': r'(Token|Bearer) \S+'}),
     'GET /api/v1alpha/projects': {},
     'GET /api/v1alpha/projects/{name}': {},
     'GET /api/v1beta/secrets/{name}': {},
@@ -168,7 +168,7 @@ ATLASSIAN_ASKS = {'audience': word('api.atlassian.com'), 'prompt': word('consent
 IN_FORM = {'client_id': TEXT, 'client_secret': TEXT}
 
 
-def signing_in(asks={}, pkce=True, basic=False, refresh={}, revoke='form', agent=r'becket', identity=True):
+def signing_in(asks={}, pkce=True, basic=False, refresh={}, revoke='form', agent=r'becket', identity=True, bare=False):
     code = {'grant_type': word('authorization_code'), 'code': TEXT, 'redirect_uri': ADDRESS}
     code.update({'code_verifier': VERIFIER} if pkce else {})
     again = dict({'grant_type': word('refresh_token'), 'refresh_token': TEXT}, **refresh)
@@ -183,7 +183,8 @@ def signing_in(asks={}, pkce=True, basic=False, refresh={}, revoke='form', agent
     if identity:
         requests['identity'] = {'headers': dict(headers, Authorization=r'Bearer \S+')}
     if revoke == 'form':
-        requests['revoke'] = {'method': 'POST', 'headers': who, 'form': object_of(dict({'token': TEXT}, **form))}
+        requests['revoke'] = {'method': 'POST', 'headers': headers if bare else who,
+                              'form': object_of(dict({'token': TEXT}, **({} if bare else form)))}
     elif revoke == 'json':
         requests['revoke'] = {'method': 'DELETE', 'headers': dict(headers, Authorization=r'Basic \S+'),
                               'body': object_of({'access_token': TEXT})}
@@ -194,10 +195,18 @@ SIGN_INS = {
     'github': signing_in(revoke='json'),
     'gitlab': signing_in(refresh={'redirect_uri': ADDRESS}),
     'gitea': signing_in(revoke=None),
-    'slack': signing_in(pkce=False, basic=True, identity=False),
+    'slack': signing_in(pkce=False, basic=True, identity=False, bare=True),
     'discord': signing_in(basic=True, agent=r'DiscordBot \(https?://\S+, becket\)'),
     'google': signing_in(GOOGLE_ASKS),
     'atlassian': signing_in(ATLASSIAN_ASKS, pkce=False, revoke=None),
+}
+
+# Where the POST is not known: as Slack's description of its API has it, GET alone.
+SLACK_BY_QUERY = {
+    'base': '/api',
+    'headers': {'User-Agent': r'becket', 'Accept': r'application/json'},
+    'GET /oauth.v2.access': {'query': {'code': TEXT, 'redirect_uri': ADDRESS, 'client_id': TEXT, 'client_secret': TEXT}},
+    'GET /auth.revoke': {'query': {'token': TEXT}},
 }
 
 PARAMETER = {'number': r'[0-9]+'}  # what stands in braces; anything but a slash else

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Every request of a sign-in, to the letter, for each provider (our_requests.py): where the browser is sent, the code, who it is, the
-renewal, the end. GitHub's own description judges its part, where it is there."""
+renewal, the end. GitHub's and Slack's own descriptions judge their parts, where they are there: Slack's knows GET alone."""
 import os
 import sys
 import urllib.parse
@@ -10,10 +10,9 @@ from becket import *
 from browser import Browser
 from doubles import *
 from openapi import Description
-from our_requests import SIGN_INS, Requests, object_of
+from our_requests import SIGN_INS, SLACK_BY_QUERY, Requests, object_of
 
-FILE = os.path.join(os.environ.get('BECKET_DESCRIPTIONS') or os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'descriptions'),
-                    'github.json')
+FOLDER = os.environ.get('BECKET_DESCRIPTIONS') or os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'descriptions')
 CHECKER = Requests({}).checker
 
 
@@ -50,7 +49,37 @@ class SignInServer(Double):
                            'team': {'id': 'T1', 'name': 'Acme'}, 'authed_user': {'id': 'U061F7AUR'}})
 
 
-github = Description(FILE) if os.path.exists(FILE) else None
+class DescribedSlack(Double):
+    """Only what Slack's description of its API has: 405 for a POST, and nothing is done then."""
+    ours = Requests(SLACK_BY_QUERY)
+
+    def __init__(self, code, description):
+        self.code, self.description, self.revoked, self.refused = code, description, [], 0
+        super().__init__('unused')
+
+    def answer(self, call):
+        if call.method == 'POST':
+            self.refused += 1
+            return Reply(405, {'title': 'the method is not described'})
+        self.misfits += self.ours.wrongs(call.method, call.path, call.query_text, call.headers, call.body)
+        if self.description:
+            self.misfits += self.description.wrongs(call.method, call.path.removeprefix('/api'), call.query_text, dict(call.headers),
+                                                    call.body)
+        if call.path == '/api/auth.revoke':
+            self.revoked.append(call.query['token'])
+            return Reply(200, {'ok': True, 'revoked': True})
+        if call.query['code'] != self.code:
+            return Reply(200, {'ok': False, 'error': 'invalid_code'})
+        return Reply(200, {'ok': True, 'access_token': 'xoxb-by-query', 'token_type': 'bot', 'scope': 'chat:write',
+                           'team': {'id': 'T1', 'name': 'Acme'}, 'authed_user': {'id': 'U061F7AUR'}})
+
+
+def described(name):
+    file = os.path.join(FOLDER, name + '.json')
+    return Description(file) if os.path.exists(file) else None
+
+
+github, slack = described('github'), described('slack')
 with Server() as server:
     browser = Browser(server.admin)
     browser.login(server.token)
@@ -93,4 +122,22 @@ spec:
             is_equal(github.wrongs('DELETE', call.path, call.query_text, dict(call.headers), call.body), [], 'as GitHub describes it')
         double.server.shutdown()
         double.server.server_close()
+    double = DescribedSlack('a+code/2', slack)
+    server.apply('kind: Integration\nmetadata: {name: described}\nspec: {type: slack, url: "%s", apiUrl: "%s", allowPrivate: true, '
+                 'check: false, auth: {use: oauth, oauth: {clientId: the-client, clientSecret: {value: planted-secret}, authorizeUrl: '
+                 '"%s/authorize", tokenUrl: "%s/api/oauth.v2.access", revokeUrl: "%s/api/auth.revoke"}}}' % ((double.url,) * 5))
+    where = urllib.parse.urlsplit(browser.get('/auth/described').where or '')
+    asked = dict(urllib.parse.parse_qsl(where.query))
+    back = urllib.parse.urlsplit(asked['redirect_uri'] + '?' + urllib.parse.urlencode({'code': 'a+code/2', 'state': asked['state']}))
+    browser.get(back.path + '?' + back.query)
+    people = lambda: [p['metadata']['name'] for p in server.api('GET', '/api/v1/integration-users').json['items']
+                      if p['spec']['integration']['name'] == 'described']
+    ok(when(people), 'a server that knows GET alone: connected')
+    for name in people():
+        server.api('DELETE', '/api/v1/integration-users/' + name)
+    ok(when(lambda: double.revoked == ['xoxb-by-query']), 'and revoked: %s' % double.revoked)
+    is_equal((double.refused, double.misfits), (2, []), 'each was tried as a POST, and sent to the letter')
+    double.close()
+    said = server.log_text()
+    ok('planted-secret' not in said and 'xoxb-by-query' not in said, 'no log has what was in a query')
 done()

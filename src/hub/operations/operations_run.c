@@ -148,7 +148,9 @@ static struct slice headers_of(struct live *live)
     const struct operation_ground *ground = &live->ground;
     struct buf lines;
     buf_init(&lines, 32768);
-    if (ground->provider->agent) {
+    if (ground->provider->agent_alone) {
+        buf_printf(&lines, "User-Agent: %s\r\n", ground->provider->agent);
+    } else if (ground->provider->agent) {
         buf_printf(&lines, "User-Agent: %s (%s, becket)\r\n", ground->provider->agent,
                    live->operations->config.hub->public_url);
     } else {

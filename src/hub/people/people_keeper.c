@@ -33,6 +33,7 @@ struct job {
     char name[NAME_BYTES_MAX + 1];
     struct slice refresh_token; /* the one that is used */
     struct slice revoked_token; /* of a revocation */
+    bool by_query;              /* asked in the other form */
     struct slice canvas;        /* of the integration */
     int64_t begun_ns;           /* an earlier renewal whose outcome is not known; 0 = none */
     int64_t expires_ns;         /* of the access token there is; 0 = never */
@@ -457,9 +458,29 @@ static void end_revocation(struct job *job, const struct outbound_answer *answer
     end_revoked(job);
 }
 
+static enum bk_err call(struct job *job, const struct oauth2_request *request,
+                        const char **ret_why);
+
+/* True: asked once more, in the other form. */
+static bool revoke_by_query(struct job *job, const struct outbound_answer *answer)
+{
+    struct oauth2_request request;
+    const char *why;
+    if (job->by_query || answer->err != BK_OK ||
+        !oauth2_revoke_query(&job->oauth.server, job->oauth.base, &job->oauth.client,
+                             answer->status, job->revoked_token, &job->arena, &request)) {
+        return false;
+    }
+    job->by_query = true;
+    return call(job, &request, &why) == BK_OK;
+}
+
 static void answered(void *context, const struct outbound_answer *answer)
 {
     struct job *job = context;
+    if (job->revokes && revoke_by_query(job, answer)) {
+        return;
+    }
     if (job->revokes) {
         end_revocation(job, answer);
     } else if (answer->err != BK_OK) {
