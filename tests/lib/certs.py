@@ -39,8 +39,9 @@ class Certs:
 
     def ca(self, name):
         self.key(name)
-        self.run('req', '-x509', '-new', '-key', name + '.key', '-subj', '/CN=authority ' + name, '-days', '30', '-out',
-                 name + '.pem')
+        # Python 3.13 believes no authority that does not say what its key is for.
+        self.run('req', '-x509', '-new', '-key', name + '.key', '-subj', '/CN=authority ' + name, '-days', '30', '-addext',
+                 'keyUsage=critical,keyCertSign,cRLSign', '-out', name + '.pem')
 
     def make(self, name, san='DNS:localhost,IP:127.0.0.1', kind='prime256v1', ca='ca', digest='sha256',
              usage='serverAuth', extra=(), start=None, end=None):
@@ -48,6 +49,8 @@ class Certs:
         self.key(name, kind)
         with open(self.path(name + '.ext'), 'w') as f:
             f.write('basicConstraints=CA:FALSE\n')
+            if ca is not None:
+                f.write('authorityKeyIdentifier=keyid\n')
             if san:
                 f.write('subjectAltName=%s\n' % san)
             if usage:

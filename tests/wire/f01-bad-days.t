@@ -8,9 +8,9 @@ from becket import *
 os.environ.setdefault('ASAN_OPTIONS', 'detect_leaks=0')
 
 
-def start(data, *options, preexec=None, environment=None, seconds=10):
+def start(data, *options, preexec=None, environment=None, seconds=10, program=BECKET):
     """(exit code, stderr) of a serve that should refuse to start."""
-    process = subprocess.Popen([BECKET, 'serve', '--data', data, '--listen', '127.0.0.1:%d' % free_port(), '--admin',
+    process = subprocess.Popen([program, 'serve', '--data', data, '--listen', '127.0.0.1:%d' % free_port(), '--admin',
                                 '127.0.0.1:%d' % free_port(), '--threads', '1', '--segment-bytes', '1M'] + list(options),
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                preexec_fn=preexec, env=environment)
@@ -62,9 +62,7 @@ with Server(threads=1) as server:
     refused(start(data + '-d', preexec=limit), 'RLIMIT_NOFILE too low', 'RLIMIT_NOFILE', 'raise')
     shutil.rmtree(data + '-d', ignore_errors=True)
     if os.geteuid() == 0:
-        plain = data + '-e'
-        os.makedirs(plain)
-        os.chmod(plain, 0o700)
+        plain = tempfile.mkdtemp(prefix='becket-f01-')    # the checkout may be where only root comes
         os.chown(plain, 65534, 65534)
 
         def nobody():
@@ -73,7 +71,7 @@ with Server(threads=1) as server:
             os.setuid(65534)
         copy = os.path.join(plain, 'becket')
         shutil.copy(BECKET, copy)
-        status, err = start(plain + '/data', preexec=nobody, seconds=4)
+        status, err = start(plain + '/data', preexec=nobody, seconds=4, program=copy)
         if status is None:
             ok(True, 'RLIMIT_MEMLOCK 64 KiB is enough on this kernel')
         else:

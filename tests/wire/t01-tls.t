@@ -168,7 +168,8 @@ with TlsServer(certs, OPTIONS) as server:
     c = server.secure(ctx=ctx)
     session = c.sock.session
     c.close()
-    for names, reused in ((['h2', 'http/1.1'], True), ([], True), (['h2'], None), (['http/1.1'], True)):
+    # The refused one last: OpenSSL 3.5 does not offer a session again that a fatal alert came to.
+    for names, reused in ((['h2', 'http/1.1'], True), ([], True), (['http/1.1'], True), (['h2'], None)):
         ctx.set_alpn_protocols(names)
         try:
             c = server.secure(ctx=ctx, session=session)
