@@ -130,34 +130,51 @@ static bool skip_plain(struct cursor *c)
     return c->at != from;
 }
 
+/* Written in the one way that there is: no fraction, no exponent, no needless zero. */
+static bool is_integer(struct slice text)
+{
+    size_t minus = text.bytes > 1 && text.at[0] == '-';
+    for (size_t i = minus; i < text.bytes; i++) {
+        if (text.at[i] < '0' || text.at[i] > '9') {
+            return false;
+        }
+    }
+    return text.at[minus] != '0' || text.bytes == 1;
+}
+
 static bool take_value(struct cursor *c, struct json_member *member)
 {
-    struct slice text;
-    bool escaped;
+    struct slice text = SLICE_EMPTY;
+    bool escaped = false;
     skip_blank(c);
     if (c->at == c->end) {
         return false;
     }
+    const uint8_t *from = c->at;
+    enum json_member_kind kind = JSON_MEMBER_INTEGER;
     if (*c->at == '"') {
+        kind = JSON_MEMBER_STRING;
         if (!take_string(c, &text, &escaped)) {
             return false;
         }
-        if (member != NULL) {
-            member->found = true;
-            member->escaped = escaped;
-            member->text = text;
+    } else if (*c->at == '{' || *c->at == '[') {
+        kind = JSON_MEMBER_OBJECT;
+        size_t bytes = json_skip(slice_of(c->at, (size_t)(c->end - c->at)));
+        c->at += bytes;
+        if (bytes == 0) {
+            return false;
         }
-        return true;
-    }
-    if (member != NULL) {
+    } else if (!skip_plain(c)) {
         return false;
     }
-    if (*c->at != '{' && *c->at != '[') {
-        return skip_plain(c);
+    if (member == NULL) {
+        return true;
     }
-    size_t bytes = json_skip(slice_of(c->at, (size_t)(c->end - c->at)));
-    c->at += bytes;
-    return bytes != 0;
+    text = kind == JSON_MEMBER_STRING ? text : slice_of(from, (size_t)(c->at - from));
+    member->found = true;
+    member->escaped = kind == JSON_MEMBER_STRING && escaped;
+    member->text = text;
+    return kind == member->kind && (kind != JSON_MEMBER_INTEGER || is_integer(text));
 }
 
 static bool take_member(struct cursor *c, struct json_member *members, unsigned count)
@@ -199,6 +216,26 @@ bool json_members(struct slice text, struct json_member *members, unsigned count
         if (!take(&c, '}')) {
             return false;
         }
+    }
+    skip_blank(&c);
+    return c.at == c.end;
+}
+
+bool json_only_element(struct slice text, struct slice *ret_object)
+{
+    bk_assert(ret_object != NULL);
+    struct cursor c = {text.at, text.bytes ? text.at + text.bytes : text.at};
+    if (!take(&c, '[')) {
+        return false;
+    }
+    skip_blank(&c);
+    const uint8_t *from = c.at;
+    size_t bytes =
+        c.at < c.end && *c.at == '{' ? json_skip(slice_of(c.at, (size_t)(c.end - c.at))) : 0;
+    c.at += bytes;
+    *ret_object = slice_of(from, bytes);
+    if (bytes == 0 || !take(&c, ']')) {
+        return false;
     }
     skip_blank(&c);
     return c.at == c.end;

@@ -112,6 +112,7 @@ struct format {
     uint8_t separator; /* 0: the value is one element */
     bool open;         /* elements with another prefix may be there, and several signatures */
     bool has_timestamp;
+    bool timestamp_first;   /* it has no prefix */
     uint8_t signatures_max; /* well-formed ones; more make the value malformed */
     struct prefix timestamp_prefix;
     struct lane lanes[2]; /* the one that rows have, and one for Ed25519 besides MACs */
@@ -392,7 +393,7 @@ enum scheme_verdict scheme_single(const struct http_head *head, struct slice nam
 /* "Scheme credentials": the scheme's name in any case, one blank. */
 bool scheme_credentials(struct slice value, struct slice lower_scheme, struct slice *ret_rest);
 /* ---- ROW_CODE */
-row_verify_fn jwt_verify, sns_verify, paypal_verify, http_signature_verify;
+row_verify_fn jwt_verify, sns_verify, paypal_verify, http_signature_verify, adyen_verify;
 /* A token by itself, against a row of an issuer and an audience: signature, both of these, times,
  * the row's claims. */
 enum scheme_verdict jwt_check(const struct scheme_row *row, const struct scheme_request *request,

@@ -16,7 +16,8 @@
  *   format    what the signature's text looks like: one element, or several with one separator.
  *             An element is a literal prefix and a placeholder.
  *               {hex} {base64} {base64url}   the signature (exactly one of them)
- *               {timestamp}                  the timestamp that was signed
+ *               {timestamp}                  the timestamp that was signed; without a prefix it is
+ *                                            the first element
  *               [text] before a placeholder  a prefix that may be left out
  *               ...  as the last element     more elements may follow; those with an unknown prefix
  *                                            do not count, any signature that matches is enough
@@ -59,6 +60,7 @@ enum row_kind {
 enum row_secret {
     SECRET_TEXT,       /* its bytes as they are */
     SECRET_BASE64,     /* whsec_ (may be left out) and base64; whpk_ is an Ed25519 key */
+    SECRET_HEX,        /* hexadecimal digits */
     SECRET_KEY,        /* an Ed25519 public key: 64 hex digits, base64, or whpk_ and base64 */
     SECRET_PUBLIC_KEY, /* PEM, base64 of a SubjectPublicKeyInfo, or a JWK */
     SECRET_NONE        /* there is none: what is trusted is published */
@@ -147,6 +149,7 @@ struct scheme_row {
     const struct scheme_row *otherwise;
     const char *select;
     const char *select_equals;
+    bool tries_otherwise; /* it is also tried when the signature is wrong: either is enough */
     /* Another way that is used, and then only, when a secret begins with this prefix. */
     const char *signing_prefix;
     const struct scheme_row *signing;
@@ -166,7 +169,7 @@ struct scheme_row {
 };
 
 /* The table: rows.c. */
-#define SCHEME_ROWS_MAX 128U
+#define SCHEME_ROWS_MAX 160U
 extern const struct scheme_row scheme_rows[];
 extern const size_t scheme_rows_count;
 

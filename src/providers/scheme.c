@@ -276,6 +276,7 @@ INLINE bool read_element(struct shape shape, const struct format *format, struct
 {
     /* The timestamp first: a signature may have no prefix at all. */
     if ((!shape.known || shape.time == TIME_FORMAT) && format->has_timestamp &&
+        (shape.known || !format->timestamp_first || r->timestamp.at == NULL) &&
         prefix_is(&format->timestamp_prefix, text)) {
         bool again = r->timestamp.at != NULL;
         size_t bytes = format->timestamp_prefix.text.bytes;
@@ -767,6 +768,7 @@ static bool shape_fits(struct shape shape, const struct program *program)
     bool whole = program->op_count == 1 && program->ops[0].kind == OP_BODY;
     return !shape.known ||
            (program->is_sha256 && program->signature.slot != 0 && program->keys_before == 0 &&
+            !format->timestamp_first &&
             shape.list == (format->separator != 0) && (!shape.macs || !format->lanes[1].used) &&
             shape.encoding == format->lanes[0].encoding && shape.time == program->time &&
             (shape.time != TIME_PLACE || program->timestamp.slot != 0) &&
@@ -1047,6 +1049,23 @@ static enum scheme_verdict verify_secret(const struct scheme *scheme,
     return verdict == SCHEME_GENUINE ? signed_handshakes(scheme, request, ret_answer) : verdict;
 }
 
+/* The ways of signing behind `program`, as long as each that is there is wrong. */
+RARE static enum scheme_verdict verify_otherwise(const struct scheme *scheme,
+                                                 const struct scheme_request *request,
+                                                 struct scheme_answer *ret_answer,
+                                                 const struct program *program)
+{
+    const struct program *last = scheme->plan->programs + scheme->plan->program_count - 1;
+    enum scheme_verdict verdict = SCHEME_SIGNATURE_WRONG;
+    while (verdict == SCHEME_SIGNATURE_WRONG && program < last && program->row->tries_otherwise) {
+        program++;
+        if (selects(program, request)) {
+            verdict = program->verify(scheme, request, ret_answer, program);
+        }
+    }
+    return verdict;
+}
+
 /* The whole of it, of a prepared request. */
 static inline enum scheme_verdict verify_all(const struct scheme *scheme,
                                              const struct scheme_request *request,
@@ -1061,7 +1080,10 @@ static inline enum scheme_verdict verify_all(const struct scheme *scheme,
         }
     }
     const struct program *program = select_program(scheme, request);
-    return program->verify(scheme, request, ret_answer, program);
+    enum scheme_verdict verdict = program->verify(scheme, request, ret_answer, program);
+    return verdict == SCHEME_SIGNATURE_WRONG && program->row->tries_otherwise
+               ? verify_otherwise(scheme, request, ret_answer, program)
+               : verdict;
 }
 
 /* A request that is not prepared, or of whose body several fields are wanted. */

@@ -74,8 +74,11 @@ static bool element_parse(struct slice *text, struct lane *lane, struct format *
         *text = slice_skip(rest, word.bytes);
         return prefix_parse(literal, &lane->prefix, &lane->prefix_optional, problem);
     }
-    if (slice_starts(rest, SLICE("{timestamp}")) && !format->has_timestamp && literal.bytes != 0) {
+    bool first = !lane->used && format->separator == 0;
+    if (slice_starts(rest, SLICE("{timestamp}")) && !format->has_timestamp &&
+        (literal.bytes != 0 || first)) {
         format->has_timestamp = true;
+        format->timestamp_first = literal.bytes == 0;
         format->timestamp_prefix = prefix_of(literal);
         *text = slice_skip(rest, strlen("{timestamp}"));
         return true;
@@ -116,7 +119,8 @@ static bool format_parse(const char *text, enum hmac_algorithm algorithm, enum l
     struct slice prefix = lane->prefix.text;
     if (!prefix_possible(format, prefix) ||
         !prefix_possible(format, format->timestamp_prefix.text) ||
-        (format->has_timestamp && slice_starts(prefix, format->timestamp_prefix.text))) {
+        (format->has_timestamp && !format->timestamp_first &&
+         slice_starts(prefix, format->timestamp_prefix.text))) {
         return fail(problem, "signature.format",
                     "a prefix has the separator in it, begins with a blank, or is another's");
     }
@@ -615,6 +619,18 @@ static const char *base64_key(enum hmac_algorithm algorithm, struct slice text, 
     return wrong;
 }
 
+static const char *hex_key(enum hmac_algorithm algorithm, struct slice text, struct key *key)
+{
+    uint8_t plain[256];
+    size_t bytes = text.bytes / 2;
+    if (text.bytes % 2 != 0 || bytes > sizeof plain || !hex_decode(text, plain, bytes)) {
+        return "the secret is not hexadecimal digits";
+    }
+    mac_key(algorithm, slice_of(plain, bytes), key);
+    bk_wipe(plain, sizeof plain);
+    return NULL;
+}
+
 /* NULL, or what is wrong with the secret. */
 static const char *key_compile(const struct program *program, struct slice secret,
                                struct block *block, struct key *key)
@@ -636,6 +652,9 @@ static const char *key_compile(const struct program *program, struct slice secre
         return program->row->format_ed25519 != NULL
                    ? ed25519_key(secret, key)
                    : "this provider has no signatures with public keys";
+    }
+    if (row->kind == ROW_HMAC && row->secret == SECRET_HEX) {
+        return hex_key(row->algorithm, secret, key);
     }
     if (row->kind == ROW_HMAC) {
         mac_key(row->algorithm, secret, key);
@@ -872,6 +891,7 @@ static void only_assign(struct scheme_plan *plan)
     const struct program *first = &plan->programs[0];
     bool single = plan->program_count == 1;
     if (plan->program_count != 0 && plan->unsigned_count == 0 && plan->signed_fields == 0 &&
+        !first->row->tries_otherwise &&
         (single || (first->select.slot != 0 && first->select_equals.bytes == 0))) {
         plan->only = first;
         plan->only_slot = single ? 0 : first->select.slot;

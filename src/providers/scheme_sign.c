@@ -482,12 +482,22 @@ static enum bk_err sign_code(struct making *m)
                : BK_UNSUPPORTED; /* with a certificate that only its provider can publish */
 }
 
+/* Of a body whose fields are signed. */
+static struct slice content_type(const struct program *program)
+{
+    bool form = false;
+    for (unsigned i = 0; i < program->op_count; i++) {
+        form |= program->ops[i].kind == OP_FORM;
+    }
+    return form ? SLICE("application/x-www-form-urlencoded") : SLICE("application/json");
+}
+
 static enum bk_err sign_any(struct making *m)
 {
     const struct scheme_plan *plan = m->scheme->plan;
     struct slice type =
         m->send->type.bytes != 0 ? m->send->type : slice_str(m->program->row->sample_type);
-    add_header(m->headers, SLICE("Content-Type"), SLICE("application/json"));
+    add_header(m->headers, SLICE("Content-Type"), content_type(m->program));
     add_label(m, &plan->type, type);
     add_label(m, &plan->id, m->send->id);
     switch (m->program->kind) {

@@ -199,7 +199,7 @@ static const struct bad_case *bad_cases(size_t *ret_count)
     BAD(BK_INVALID, "signature.format", .signature_format = SLICE("{hex}x..."), HEADER);
     BAD(BK_INVALID, "signature.format", .signature_format = SLICE("a[b]{hex}"), HEADER);
     BAD(BK_INVALID, "signature.format", .signature_format = SLICE("t={timestamp}"), HEADER);
-    BAD(BK_INVALID, "signature.format", .signature_format = SLICE("{timestamp},v={hex}"), HEADER);
+    BAD(BK_INVALID, "signature.format", .signature_format = SLICE("v={hex},{timestamp}"), HEADER);
     BAD(BK_INVALID, "signature.format", .signature_format = SLICE("t={timestamp},v={hex};..."),
         HEADER);
     BAD(BK_INVALID, "signature.format", .scheme = SLICE("token"),
@@ -399,12 +399,13 @@ static void places(void)
     }
 }
 
-/* A signature without a prefix beside a timestamp with one. */
+/* A signature without a prefix beside a timestamp with one, or with none: then it is the first. */
 static void bare_beside_time(void)
 {
-    static const char *const formats[3] = {"t={timestamp},{hex}", "{hex},t={timestamp}",
-                                          "t={timestamp},{hex},..."};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const formats[] = {"t={timestamp},{hex}",     "{hex},t={timestamp}",
+                                          "t={timestamp},{hex},...", "{timestamp},{hex}",
+                                          "{timestamp},v={hex}",     "{timestamp},{hex},..."};
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
         struct scheme_custom custom = {.scheme = SLICE("hmac"),
                                        .signature_header = SLICE("X-Sig"),
                                        .signature_format = slice_str(formats[i]),

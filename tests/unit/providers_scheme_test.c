@@ -28,9 +28,19 @@ static const char *secret_for(const struct scheme_row *row)
     case SECRET_KEY:
         return "829a27427c7dbbd756a2d1edc1421532d571a96865e84776a8f3817bb70c4d5a";
     case SECRET_PUBLIC_KEY:
-        return "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAELZS/4+CKTEXZ9vNABR7V/fV/"
-               "a6FmKOdMnGSJ+vCtGjTpQf3kBRayCFYv"
-               "9UrT8fEhPQVT36WQbujIfcVQ/TXcLA==";
+        return row->signature == SIGNATURE_RSA_SHA256
+                   ? "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAtAh00DsCrKbLPZ3qDkjY"
+                     "wnIJJRCeSkkTB/XpOvfXLdN5Mkf+u2WIltc7WV4TkM9QoVBiuPW6IYC6ZVV3ro+C"
+                     "H/fU1swg8D/CgvvSC9UMDmBepSDWHtI3YRwwXXPVT3OtUuSWX8GPqIyTub089bop"
+                     "kmloDmCTe2d0Fzju5xMxu5glDBgeUIh9ZeFxwiLwVVvjyM+uikUBpg3SqQY1G2ni"
+                     "ZJHhO/RAf0E/nDH3BMSUAVjJpDGR7B302c2Hf6GRfOk6J/2Sj9kXWUpFaySS4EXh"
+                     "1wuv8m6za4+lPVOe42tw9vC4c6Onic2tLExi2D8RSQJ7RwaSDILpDjfRgqAlSBWQ"
+                     "EwIDAQAB"
+                   : "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAELZS/4+CKTEXZ9vNABR7V/fV/"
+                     "a6FmKOdMnGSJ+vCtGjTpQf3kBRayCFYv"
+                     "9UrT8fEhPQVT36WQbujIfcVQ/TXcLA==";
+    case SECRET_HEX:
+        return "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056";
     case SECRET_NONE:
         return NULL;
     case SECRET_TEXT:
@@ -144,7 +154,9 @@ static unsigned flip_headers(const struct scheme *scheme, const struct scheme_ro
                 unsigned char now = (unsigned char)*c;
                 bool sendable = now > ' ' && now != 127;
                 bool named = row->kind == ROW_BASIC || row->kind == ROW_BEARER ||
-                             row->kind == ROW_AUTHORIZATION;
+                             row->kind == ROW_AUTHORIZATION ||
+                             (strcmp(row->header, "Authorization") == 0 &&
+                              c < strchr(line, ':') + 8); /* Bearer */
                 bool same = (isxdigit((unsigned char)before) && is_case_of_hex(before, *c) &&
                              (row->format == NULL || strstr(row->format, "{hex}") != NULL)) ||
                             (named && (before ^ *c) == 0x20 && isalpha(now));
@@ -237,8 +249,8 @@ static void try_row(const struct scheme_row *row, const struct scheme *scheme, s
     deliver_again(d, &s);
     is_int(sample_verify(scheme, &s), SCHEME_GENUINE, "%s verifies", row->name);
     is_uint(flip_headers(scheme, row, d), 0, "%s: headers altered", row->name);
-    if ((row->kind == ROW_HMAC && strstr(template, "{body}")) || row->body_hash != NULL ||
-        row->kind == ROW_CODE) {
+    if ((row->kind == ROW_HMAC && (strstr(template, "{body}") || strstr(template, "{form}"))) ||
+        row->body_hash != NULL || row->kind == ROW_CODE) {
         is_uint(flip_body(scheme, d), 0, "%s: body altered", row->name);
     } else if (row->kind == ROW_HMAC) {
         is_uint(flip_fields(scheme, d), 0, "%s: signed fields altered", row->name);
@@ -576,17 +588,20 @@ static void every_row_rotates(void)
     static const char *const base64[] = {"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
                                          "whsec_AAAQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
                                          "whsec_BBBQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"};
+    static const char *const hex[] = {"44782DEF547AAA06", "54782DEF547AAA06", "64782DEF547AAA06"};
     static const char *const plain[] = {"user:one", "user:two", "user:three"};
     unsigned rows = 0;
     for (size_t i = 0; i < scheme_row_count(); i++) {
         const struct scheme_row *row = scheme_row_at(i);
-        const char *const *texts = row->secret == SECRET_BASE64 ? base64 : plain;
+        const char *const *texts = row->secret == SECRET_BASE64 ? base64
+                                   : row->secret == SECRET_HEX  ? hex
+                                                                : plain;
         struct slice secrets[] = {slice_str(texts[0]), slice_str(texts[1])};
         struct scheme *both = NULL;
         size_t bytes;
         const char *message;
         const char *with = scheme_row_sends_with(row);
-        if (row->secret > SECRET_BASE64 || row->kind == ROW_AUTO || with == NULL ||
+        if (row->secret > SECRET_HEX || row->kind == ROW_AUTO || with == NULL ||
             strcmp(with, "the secret") != 0) {
             continue;
         }

@@ -263,6 +263,14 @@ static bool in_json_escape(const uint8_t *body, size_t at)
     return false;
 }
 
+/* The way of signing that the request is looked at by. */
+static const struct program *selected(const struct scheme *scheme, const struct sample *s)
+{
+    struct scheme_request prepared = s->request;
+    scheme_prepare(scheme, &prepared);
+    return scheme_select(scheme, &prepared);
+}
+
 static bool passes(const struct scheme *scheme, const struct sample *s)
 {
     enum scheme_verdict verdict = sample_verify(scheme, s);
@@ -281,7 +289,7 @@ static unsigned step_of(const struct program *program)
 static unsigned flip_body(const struct scheme *scheme, struct sample *s)
 {
     size_t bytes = s->request.body.bytes;
-    enum row_kind kind = scheme_select(scheme, &s->request)->kind;
+    enum row_kind kind = selected(scheme, s)->kind;
     bool code = kind == ROW_CODE &&
                 (is_row(scheme, "paypal") || is_row(scheme, "drone") || is_row(scheme, "aws-sns"));
     code &= scheme->tolerance_seconds != 0; /* the relaxed case does not sign it */
@@ -297,7 +305,7 @@ static unsigned flip_body(const struct scheme *scheme, struct sample *s)
     }
     memcpy(copy, before, bytes);
     s->request.body.at = copy;
-    unsigned step = step_of(scheme_select(scheme, &s->request));
+    unsigned step = step_of(selected(scheme, s));
     for (size_t bit = 0; bit < 8 * bytes; bit += step) {
         size_t at = bit / 8;
         bool same = bit % 8 == 5 && (in_escape(copy, at) || in_json_escape(copy, at));
@@ -357,6 +365,17 @@ static bool means_the_same(const struct program *program, const struct http_head
     return letter && (scheme_word || hex || date);
 }
 
+/* The same in several headers. */
+static bool has_ways(const struct scheme *scheme, const struct http_head *head)
+{
+    unsigned ways = 0;
+    for (unsigned i = 0; i < scheme->plan->program_count; i++) {
+        const struct place *place = &scheme->plan->programs[i].signature;
+        ways += place->kind == PLACE_HEADER && http_find(head, place->text, NULL) != NULL;
+    }
+    return scheme_row(scheme)->tries_otherwise && ways > 1;
+}
+
 /* Any of several signatures is enough, and those of another kind do not count: one may change. */
 static bool has_several(const struct program *program, struct slice value)
 {
@@ -372,12 +391,12 @@ static bool has_several(const struct program *program, struct slice value)
 static unsigned flip_headers(const struct scheme *scheme, struct sample *s, unsigned *ret_tried)
 {
     const struct http_head before = s->head;
-    const struct program *program = scheme_select(scheme, &s->request);
+    const struct program *program = selected(scheme, s);
     unsigned passed = 0;
     for (unsigned i = 0; i < before.header_count; i++) {
         const struct http_header *header = &before.headers[i];
         struct slice name = http_header_name(&before, header);
-        if (!header_is_checked(scheme, program, name) ||
+        if (!header_is_checked(scheme, program, name) || has_ways(scheme, &before) ||
             has_several(program, http_header_value(&before, header))) {
             continue;
         }
@@ -404,7 +423,46 @@ static unsigned flip_headers(const struct scheme *scheme, struct sample *s, unsi
     return passed;
 }
 
-static bool tried[SCHEME_ROWS_MAX];
+static bool tried[SCHEME_ROWS_MAX], auto_tried[SCHEME_ROWS_MAX];
+
+static bool detects(const struct scheme_row *row, const struct http_head *head)
+{
+    struct slice rest = slice_str(row->detect);
+    bool there = false;
+    while (rest.bytes != 0) {
+        struct slice name = slice_of(rest.at, slice_find(rest, ' '));
+        rest = slice_skip(rest, name.bytes + 1);
+        for (unsigned i = 0; i < head->header_count; i++) {
+            there |= slice_equal_nocase(http_header_name(head, &head->headers[i]), name);
+        }
+    }
+    return there;
+}
+
+/* A source of type auto with the same secrets takes what the provider's own takes, as that
+ * provider's, where its headers tell; and refuses what that refuses. */
+static void as_auto(const char *id, const struct scheme_row *row, yyjson_val *from, bool accepted,
+                    struct sample *s)
+{
+    yyjson_val *config = yyjson_obj_get(from, "config");
+    bool more = yyjson_obj_get(from, "issuer") != NULL || yyjson_obj_get(config, "allow") != NULL ||
+                yyjson_obj_get(config, "max_skew_seconds") != NULL ||
+                yyjson_obj_get(config, "require_digest") != NULL;
+    if (more || !detects(row, &s->head)) {
+        return;
+    }
+    const struct scheme_row *found = scheme_row_detect(&s->head);
+    ok(found == row, "%s: by its headers it is %s", id, found->name);
+    auto_tried[row - scheme_row_at(0)] |= accepted && found == row;
+    if (strcmp(row->name, "aws-sns") == 0) {
+        return; /* its secrets are the names of topics */
+    }
+    struct scheme *any = compile(scheme_row_find(SLICE("auto")), from);
+    enum scheme_verdict verdict = sample_verify(any, s);
+    bool passed = verdict == SCHEME_GENUINE || verdict == SCHEME_HANDSHAKE;
+    ok(passed == accepted, "%s: the same of type auto (%s)", id, scheme_verdict_name(verdict));
+    sample_scheme_free(any);
+}
 
 static void flip(const char *id, const struct scheme *scheme, struct sample *s)
 {
@@ -426,6 +484,9 @@ static void every_row_was_tried(void)
         const char *with = scheme_row_sends_with(row);
         if (!scheme_row_is_auto(row) && (with == NULL || strcmp(with, "the secret") != 0)) {
             ok(tried[i], "%s: a genuine request is among the vectors", row->name);
+        }
+        if (row->detect != NULL) {
+            ok(auto_tried[i], "%s: detected by its headers", row->name);
         }
     }
 }
@@ -470,6 +531,9 @@ static void run_case(const char *file, yyjson_val *from)
     buf_fini(&text);
     if (accepted) {
         flip((const char *)member(from, "id").at, scheme, &s);
+    }
+    if (own == NULL) {
+        as_auto((const char *)member(from, "id").at, row, from, accepted, &s);
     }
     free((void *)(uintptr_t)body.at);
     sample_scheme_free(scheme);
