@@ -1,0 +1,129 @@
+// Verifiers of providers' own libraries, for tests/wire/p04-judges.t: `sign` writes requests as the libraries sign them, or as
+// their documentation says where they only verify, `verify` writes what they say about requests. JSON on stdin and stdout.
+import { createRequire } from 'node:module';
+import { createHmac } from 'node:crypto';
+
+const require = createRequire(import.meta.url);
+const mac = (secret, text, encoding = 'hex', algorithm = 'sha256') =>
+  createHmac(algorithm, secret).update(text).digest(encoding);
+const json = { 'Content-Type': 'application/json' };
+const hexKey = '44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056';
+const seconds = () => Math.floor(Date.now() / 1000);
+const header = (r, name) => Object.entries(r.headers).find(([k]) => k.toLowerCase() === name)?.[1];
+const lower = (r) => Object.fromEntries(Object.entries(r.headers).map(([k, v]) => [k.toLowerCase(), v]));
+const once = (load) => { let value; return () => (value ??= load()); };
+const adyen = once(() => new (require('@adyen/api-library/lib/src/utils/hmacValidator').default)());
+const pusher = once(() => new (require('pusher'))({ appId: '1', key: 'key', secret: 'pusher-s', cluster: 'x' }));
+const box = { 'BOX-SIGNATURE-VERSION': '1', 'BOX-SIGNATURE-ALGORITHM': 'HmacSHA256', 'BOX-DELIVERY-ID': 'd' };
+
+// For each type: its secret, headers for a body, and whether its library takes a request.
+const judges = {
+  adyen: { secret: hexKey,
+    sign: (body) => ({ ...json, HmacSignature: adyen().calculateHmac(body, hexKey) }),
+    verify: (r, body) => adyen().validateHMACSignature(hexKey, header(r, 'hmacsignature'), body) },
+  box: { secret: 'box-s',
+    sign: (body) => {
+      const at = new Date().toISOString();
+      return { ...json, ...box, 'BOX-DELIVERY-TIMESTAMP': at, 'BOX-SIGNATURE-PRIMARY': mac('box-s', body + at, 'base64'),
+        'BOX-SIGNATURE-SECONDARY': mac('another', body + at, 'base64') };
+    },
+    verify: (r, body) => require('box-node-sdk/managers/webhooks').WebhooksManager.validateMessage(body,
+      { ...lower({ headers: box }), ...lower(r) }, 'box-s') },
+  gocardless: { secret: 'gc-s',
+    sign: (body) => ({ ...json, 'Webhook-Signature': mac('gc-s', body) }),
+    verify: (r, body) => { require('gocardless-nodejs/webhooks').verifySignature(body, 'gc-s', header(r, 'webhook-signature')); return true; } },
+  hubspot: { secret: 'hs-s',
+    sign: (body, url) => {
+      const { Signature } = require('@hubspot/api-client'), timestamp = Date.now();
+      return { ...json, 'X-HubSpot-Request-Timestamp': String(timestamp), 'X-HubSpot-Signature-v3':
+        Signature.getSignature('POST', 'v3', { clientSecret: 'hs-s', requestBody: body, url, timestamp }) };
+    },
+    verify: (r, body) => require('@hubspot/api-client').Signature.isValid({ signatureVersion: 'v3', method: 'POST',
+      signature: header(r, 'x-hubspot-signature-v3'), clientSecret: 'hs-s', requestBody: body, url: r.url,
+      timestamp: Number(header(r, 'x-hubspot-request-timestamp')) }) },
+  linear: { secret: 'lin-s', body: (body) => body.replace('{', `{"webhookTimestamp":${Date.now()},`),
+    sign: (body) => ({ ...json, 'Linear-Event': 'Issue', 'Linear-Delivery': mac('id', body).slice(0, 16),
+      'Linear-Signature': mac('lin-s', body) }),
+    verify: (r, body) => new (require('@linear/sdk/webhooks').LinearWebhookClient)('lin-s').verify(Buffer.from(body),
+      header(r, 'linear-signature')) },
+  mux: { secret: 'mux-s',
+    sign: (body) => { const t = seconds(); return { ...json, 'Mux-Signature': `t=${t},v1=${mac('mux-s', `${t}.${body}`)}` }; },
+    verify: async (r, body) => {
+      const { Mux } = require('@mux/mux-node');
+      await new Mux({ tokenId: 'x', tokenSecret: 'y' }).webhooks.verifySignature(body, lower(r), 'mux-s');
+      return true;
+    } },
+  notion: { secret: 'secret_notion',
+    sign: async (body) => ({ ...json, 'X-Notion-Signature':
+      await require('@notionhq/client').signWebhookPayload({ body, verificationToken: 'secret_notion' }) }),
+    verify: (r, body) => require('@notionhq/client').verifyWebhookSignature({ body,
+      signature: header(r, 'x-notion-signature'), verificationToken: 'secret_notion' }) },
+  paddle: { secret: 'pdl-s',
+    sign: (body) => { const t = seconds(); return { ...json, 'Paddle-Signature': `ts=${t};h1=${mac('pdl-s', `${t}:${body}`)}` }; },
+    verify: (r, body) => new (require('@paddle/paddle-node-sdk').Paddle)('x').webhooks.isSignatureValid(body, 'pdl-s',
+      header(r, 'paddle-signature')) },
+  pusher: { secret: 'pusher-s',
+    sign: (body) => ({ ...json, 'X-Pusher-Key': 'key', 'X-Pusher-Signature':
+      new (require('pusher/lib/token'))('key', 'pusher-s').sign(body) }),
+    verify: (r, body) => pusher().webhook({ headers: { ...lower(r), 'x-pusher-key': 'key' }, rawBody: body }).isValid() },
+  razorpay: { secret: 'rzp-s',
+    sign: (body) => ({ ...json, 'X-Razorpay-Signature': mac('rzp-s', body), 'x-razorpay-event-id': mac('id', body) }),
+    verify: (r, body) => require('razorpay').validateWebhookSignature(body, header(r, 'x-razorpay-signature'), 'rzp-s') },
+  retell: { secret: 'key_retell',
+    sign: async (body) => ({ ...json, 'x-retell-signature': await require('retell-sdk').sign(body, 'key_retell') }),
+    verify: (r, body) => require('retell-sdk').verify(body, 'key_retell', header(r, 'x-retell-signature')) },
+  sanity: { secret: 'sanity-s',
+    sign: async (body) => ({ ...json, 'idempotency-key': mac('id', body), 'sanity-webhook-signature':
+      await require('@sanity/webhook').encodeSignatureHeader(body, Date.now(), 'sanity-s') }),
+    verify: (r, body) => require('@sanity/webhook').isValidSignature(body, header(r, 'sanity-webhook-signature'), 'sanity-s') },
+  vonage: { secret: 'a signature secret that is long enough',
+    sign: (body) => {
+      const part = (o) => Buffer.from(JSON.stringify(o)).toString('base64url');
+      const text = `${part({ typ: 'JWT', alg: 'HS256' })}.${part({ iss: 'Vonage', iat: seconds(), jti: mac('id', body),
+        payload_hash: require('node:crypto').createHash('sha256').update(body).digest('hex') })}`;
+      return { ...json, Authorization: `Bearer ${text}.${mac(judges.vonage.secret, text, 'base64url')}` };
+    },
+    verify: (r) => require('@vonage/jwt').verifySignature(header(r, 'authorization').slice(7), judges.vonage.secret) },
+  workos: { secret: 'wos-s', compact: true,
+    sign: (body) => { const t = Date.now(); return { ...json, 'WorkOS-Signature': `t=${t}, v1=${mac('wos-s', `${t}.${body}`)}` }; },
+    verify: (r, body) => new (require('@workos-inc/node').WorkOS)('sk_test', { clientId: 'c' }).webhooks.verifyHeader({
+      payload: JSON.parse(body), sigHeader: header(r, 'workos-signature'), secret: 'wos-s' }) },
+};
+
+// Adyen's standard webhooks are signed in the body.
+function adyenItem() {
+  const item = { pspReference: '7914073381342284', merchantAccountCode: 'TestMerchant', merchantReference: 'grüße "1"',
+    amount: { value: 1130, currency: 'EUR' }, eventCode: 'AUTHORISATION', success: 'true' };
+  item.additionalData = { hmacSignature: adyen().calculateHmac({ originalReference: '', ...item }, hexKey) };
+  return JSON.stringify({ live: 'false', notificationItems: [{ NotificationRequestItem: item }] });
+}
+
+async function sign({ base }) {
+  const out = [];
+  for (const [type, judge] of Object.entries(judges)) {
+    for (const text of ['{"id":"e1","type":"a.b","text":"grüße"}', '{\n  "id": "e2",\r\n "x": "\u{1f600}" }\n']) {
+      const body = judge.body ? judge.body(text) : text;
+      out.push({ type, secret: judge.secret, body: Buffer.from(body).toString('base64'),
+        headers: await judge.sign(body, `${base}/hooks/${type}`) });
+    }
+  }
+  out.push({ type: 'adyen', secret: hexKey, headers: json, body: Buffer.from(adyenItem()).toString('base64'), inside: 'true' });
+  return out;
+}
+
+async function verify(requests) {
+  return Promise.all(requests.map(async (r) => {
+    try {
+      return await judges[r.type].verify(r, Buffer.from(r.body, 'base64').toString());
+    } catch (e) {
+      return String(e.message);
+    }
+  }));
+}
+
+const types = () => Object.entries(judges).map(([type, j]) => ({ type, secret: j.secret, compact: !!j.compact }));
+
+let text = '';
+for await (const chunk of process.stdin) text += chunk;
+const result = { sign, verify, types }[process.argv[2]](text ? JSON.parse(text) : null);
+process.stdout.write(JSON.stringify(await result), () => process.exit(0));
