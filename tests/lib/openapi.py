@@ -19,7 +19,11 @@ class Description:
             self.root = json.load(f)
         self.swagger = 'swagger' in self.root
         self.paths = []
+        # GitLab's has its base in every path
+        prefixes = {re.match(r'(/api/v\d+(?=/))?', path).group() for path in self.root['paths']}
+        self.prefix = prefixes.pop() if len(prefixes) == 1 else ''
         for path, item in self.root['paths'].items():
+            path = path[len(self.prefix):]
             pattern = ''.join('([^/]+)' if part.startswith('{') else re.escape(part)
                               for part in re.split(r'(\{[^}]+\})', path))
             self.paths.append((re.compile(pattern), path.count('{'), path, item))
@@ -28,8 +32,8 @@ class Description:
     def base(self):
         """What stands before its paths."""
         if self.swagger:
-            return self.root.get('basePath', '').rstrip('/')
-        return urllib.parse.urlsplit((self.root.get('servers') or [{'url': ''}])[0]['url']).path.rstrip('/')
+            return self.root.get('basePath', '').rstrip('/') + self.prefix
+        return urllib.parse.urlsplit((self.root.get('servers') or [{'url': ''}])[0]['url']).path.rstrip('/') + self.prefix
 
     def resolve(self, node):
         while isinstance(node, dict) and '$ref' in node:
