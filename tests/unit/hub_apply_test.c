@@ -625,6 +625,46 @@ static void test_used_in_one_round(void)
     clean();
 }
 
+/* "***" stands for what was stored in this very place, or it is asked what stays. */
+static void test_kept(void)
+{
+    static const char hub_of[] = "kind: Integration\nmetadata: {name: h}\nspec: {type: gitea, url: "
+                                 "'https://g.example', check: false, auth: %s}\n";
+    static const char source[] =
+        "kind: EventSource\nmetadata: {name: e}\nspec: {type: github, path: "
+        "e, verification: {secrets: [%s]}}\n";
+    char text[1024];
+    fresh();
+    snprintf(text, sizeof text, hub_of, "{use: token, token: {value: t0ken}}");
+    is_int(apply(text), BK_OK, "a token");
+    snprintf(text, sizeof text, hub_of, "{use: token, token: {value: '***'}}");
+    is_int(apply(text), BK_OK, "kept");
+    is_int(outcome.results[0].action, APPLY_UNCHANGED, "as it is");
+    snprintf(text, sizeof text, hub_of,
+             "{use: basic, basic: {username: u, password: {value: '***'}}}");
+    is_int(apply(text), BK_INVALID, "it is no password");
+    ok(said("spec.auth", "stored for AUTH_TYPE_TOKEN"), "says so");
+    snprintf(text, sizeof text, hub_of, "{use: basic, basic: {username: u, password: {value: p}}}");
+    is_int(apply(text), BK_OK, "with one");
+
+    snprintf(text, sizeof text, source, "{value: one}, {value: two}");
+    is_int(apply(text), BK_OK, "two secrets");
+    char *shown = strdup(get(RESOURCE_EVENT_SOURCE, "e"));
+    is_int(apply(shown), BK_OK, "as it is shown");
+    is_int(outcome.results[0].action, APPLY_UNCHANGED, "nothing changes");
+    free(shown);
+    snprintf(text, sizeof text, source, "{value: '***'}");
+    is_int(apply(text), BK_INVALID, "one of two");
+    ok(said("spec.verification.secrets[0].value", "may be any"), "which?");
+    snprintf(text, sizeof text, source, "{value: two}");
+    is_int(apply(text), BK_OK, "this one");
+    snprintf(text, sizeof text, source, "{value: '***'}, {value: three}");
+    is_int(apply(text), BK_OK, "and one more");
+    snprintf(text, sizeof text, source, "{value: four}, {value: '***'}");
+    is_int(apply(text), BK_OK, "the first is another");
+    clean();
+}
+
 /* Names that are no work are found among many, and a document without a name is none of them. */
 static void test_unread(void)
 {
@@ -1296,6 +1336,7 @@ int main(void)
     test_one_round();
     test_consequences();
     test_used_in_one_round();
+    test_kept();
     test_unread();
     test_torn();
     test_generic();

@@ -412,6 +412,43 @@ static void source_events(void)
     is_uint(outcome.problems.count, 3, "everything at once");
 }
 
+#define KEPT "kind: Destination\nmetadata: {name: kept}\nspec: {url: 'https://kept.example/', "
+
+/* "***" keeps a value under its own name, wherever it stands, and never in another's place. */
+static void kept_values(void)
+{
+    is_int(apply(KEPT "headers: {X-A: {value: alpha}, X-B: {value: beta}, X-C: {value: gamma}}, "
+                      "signing: {secrets: [{value: whsec_YWJjZGVmZ2hpamtsbW5vcA==}, "
+                      "{value: whsec_MDEyMzQ1Njc4OWFiY2RlZg==}]}}"),
+           BK_OK, "headers and keys");
+    char *shown = strdup(get(RESOURCE_DESTINATION, "kept"));
+    ok(!strstr(shown, "alpha") && !strstr(shown, "whsec_"), "nothing is shown");
+    is_int(apply(shown), BK_OK, "applied as it is shown");
+    is_int(outcome.results[0].action, APPLY_UNCHANGED, "nothing changes");
+    free(shown);
+    is_int(apply(KEPT "headers: {x-b: {value: '***'}, X-D: {value: delta}, X-A: {value: '***'}}, "
+                      "signing: {secrets: [{value: '***'}, {value: '***'}]}}"),
+           BK_OK, "in another order, with one more and one less");
+    ok(slice_equal(destination_of("kept")->header_lines,
+                   SLICE("x-b: beta\r\nX-D: delta\r\nX-A: alpha\r\n")),
+       "each has its own value: %.*s", (int)destination_of("kept")->header_lines.bytes,
+       (const char *)destination_of("kept")->header_lines.at);
+    is_int(apply(KEPT "headers: {X-C: {value: '***'}}}"), BK_INVALID, "one that is gone");
+    is_int(apply(KEPT "headers: {X-A: {value: '***'}}, signing: {secrets: [{value: '***'}]}}"),
+           BK_INVALID, "one key of two, and which?");
+    ok(has(outcome.message, "spec.signing.secrets[0].value: *** may be any"), "it is asked");
+    is_int(apply(KEPT "headers: {X-A: {value: '***'}}, signing: {secrets: "
+                      "[{value: whsec_MDEyMzQ1Njc4OWFiY2RlZg==}]}}"),
+           BK_OK, "it is told");
+    ok(slice_equal(destination_of("kept")->header_lines, SLICE("X-A: alpha\r\n")), "and kept");
+    struct hmac_sha256_key key;
+    hmac_sha256_key_init(&key, SLICE("0123456789abcdef"));
+    ok(destination_of("kept")->secret_count == 1 &&
+           memcmp(&key, &destination_of("kept")->secrets[0], sizeof key) == 0,
+       "the key that was told");
+    is_int(delete_one(RESOURCE_DESTINATION, "kept"), BK_OK, "it goes");
+}
+
 int main(void)
 {
     const char *base = getenv("TMPDIR");
@@ -429,6 +466,7 @@ int main(void)
     pausing();
     removal();
     source_events();
+    kept_values();
     close_hub();
     event_count = 0;
     open_hub();

@@ -8,7 +8,9 @@
  *             kind in that canvas which the set does not name are deleted (a file of event sources
  *             alone never deletes a secret, one of links no source; canvases are never pruned). A
  *             secret that is still used by something that stays is an error and nothing changes.
- * Secrets     A value of `***` keeps what is stored; it is an error where nothing is stored.
+ * Secrets     A value of `***` keeps what is stored there: under this name, at this place of a
+ *             list. It is an error where nothing is stored, where a list became shorter, so that it
+ *             may be any, and for another way of auth than it was stored for.
  *             Results show secrets as "***" and changed ones as "(changed)".
  * Threads     The control thread.
  */

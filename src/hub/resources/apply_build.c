@@ -69,6 +69,33 @@ enum bk_err apply_value(struct apply *apply, struct apply_work *work, struct sli
     }
     return apply_seal(apply, field, text);
 }
+static bool is_hidden(const struct resource_source_secret *secret)
+{
+    return secret->inline_value && slice_equal(secret->value, slice_str(RESOURCE_HIDDEN));
+}
+
+/* A list that became shorter does not say which of its values went: "***" in it may be any. */
+void apply_check_kept(struct apply *apply, struct apply_work *work,
+                      const struct resource_source_secret *secrets, unsigned count,
+                      const char *const *slots, unsigned slot_max, const char *path)
+{
+    struct record_slot slot;
+    bool lost = false;
+    for (unsigned i = count; apply->existed && i < slot_max; i++) {
+        lost |= record_slot_find(&apply->old, slice_str(slots[i]), &slot);
+    }
+    for (unsigned i = 0; lost && i < count; i++) {
+        if (is_hidden(&secrets[i])) {
+            char field[96];
+            snprintf(field, sizeof field, "%s[%u].value", path, i);
+            apply_wrong(apply, work, secrets[i].place, field,
+                        RESOURCE_HIDDEN " may be any of the values that were there before, for the "
+                                        "list became shorter: give the one that stays");
+            return;
+        }
+    }
+}
+
 /* ---- references */
 
 struct slice address_value(const struct apply_work *work, uint8_t kind, struct slice type,

@@ -51,6 +51,11 @@ struct source_secret;
 enum bk_err apply_secret_source(struct apply *apply, struct apply_work *work,
                                 const struct resource_source_secret *secret, const char *field,
                                 const char *path, struct source_secret *ret_secret) BK_MUST_CHECK;
+/* Of a list of secrets, `path`, kept in these slots by its order: does it say which of the stored
+ * ones stay? Else it is noted. */
+void apply_check_kept(struct apply *apply, struct apply_work *work,
+                      const struct resource_source_secret *secrets, unsigned count,
+                      const char *const *slots, unsigned slot_max, const char *path);
 /* For apply_kind.refer: when it is a reference, is it there? `path` is the field it stands in. */
 enum bk_err apply_look_secret(struct apply *apply, struct apply_work *work,
                               const struct resource_source_secret *secret,

@@ -135,6 +135,8 @@ static enum bk_err gather_secrets(struct apply *apply, struct apply_work *work,
         err = apply_secret_source(apply, work, &destination->secrets[i], secret_slots[i], path,
                                   &input->secrets[i]);
     }
+    apply_check_kept(apply, work, destination->secrets, destination->secret_count, secret_slots,
+                     DESTINATION_SECRETS_MAX, "spec.signing.secrets");
     input->secret_count = destination->secret_count;
     if (err == BK_OK && destination->generate_key) {
         input->secrets[0] = (struct source_secret){.field = KEY_FIELD};
@@ -175,21 +177,42 @@ static enum bk_err gather_tls(struct apply *apply, struct apply_work *work,
     return err;
 }
 
+/* A header's value goes with its name, wherever the header stands among the others; it stays in the
+ * slot that it has. */
+static const char *header_slot(struct apply *apply, const struct destination_input *old,
+                               struct slice name)
+{
+    for (unsigned i = 0; i < old->header_count; i++) {
+        const struct destination_input_header *header = &old->headers[i];
+        if (!header->text.plain && !header->text.secret.by_reference &&
+            slice_equal_nocase(header->name, name)) {
+            return arena_copy(apply->arena, header->text.secret.field.at,
+                              header->text.secret.field.bytes);
+        }
+    }
+    char *slot = arena_printf(apply->arena, "headers.%.*s", (int)name.bytes, (const char *)name.at);
+    for (char *at = slot; at && *at; at++) {
+        *at = (char)ascii_lower((uint8_t)*at);
+    }
+    return slot;
+}
+
 static enum bk_err gather_headers(struct apply *apply, struct apply_work *work,
                                   struct destination_input *input)
 {
     const struct resource_destination *destination = &work->document->spec.destination;
-    enum bk_err err = BK_OK;
+    struct destination_input old = {.header_count = 0};
+    enum bk_err err = apply->existed ? destination_input_decode(apply->old.compiled, &old) : BK_OK;
     for (unsigned i = 0; err == BK_OK && i < destination->header_count; i++) {
         const struct resource_destination_header *header = &destination->headers[i];
         struct destination_input_header *to = &input->headers[i];
-        char path[96], slot[24];
+        char path[96];
         to->name = header->name;
         snprintf(path, sizeof path, "spec.headers.%.*s",
                  (int)(header->name.bytes > 60 ? 60 : header->name.bytes),
                  (const char *)header->name.at);
-        snprintf(slot, sizeof slot, "headers[%u]", i);
-        err = gather_text(apply, work, &header->text, slot, path, &to->text);
+        const char *slot = header_slot(apply, &old, header->name);
+        err = slot ? gather_text(apply, work, &header->text, slot, path, &to->text) : BK_NO_MEMORY;
     }
     input->header_count = destination->header_count;
     return err;

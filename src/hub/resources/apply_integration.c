@@ -261,6 +261,35 @@ static enum bk_err check_address(struct apply *apply, const struct apply_work *w
     return err;
 }
 
+/* What is kept was for one way of proving oneself, and is nothing for another. */
+static enum bk_err check_kept(struct apply *apply, struct apply_work *work,
+                              const struct resource_source_secret *credential)
+{
+    struct integration_view before, now;
+    if (!apply->existed || !credential->inline_value ||
+        !slice_equal(credential->value, slice_str(RESOURCE_HIDDEN))) {
+        return BK_OK;
+    }
+    enum bk_err err = integration_view_open(apply->old.spec, &before);
+    if (err != BK_OK) {
+        return err;
+    }
+    err = integration_view_open(buf_slice(&apply->spec), &now);
+    if (err == BK_OK) {
+        struct slice old = integration_text(&before, "auth/use");
+        struct slice new = integration_text(&now, "auth/use");
+        if (!slice_equal(old, new)) {
+            apply_wrong(apply, work, credential->place, "spec.auth",
+                        RESOURCE_HIDDEN
+                        " stands for what was stored for %.*s: give what %.*s needs",
+                        (int)old.bytes, (const char *)old.at, (int)new.bytes, (const char *)new.at);
+        }
+        integration_view_close(&now);
+    }
+    integration_view_close(&before);
+    return err;
+}
+
 /* ---- the kind */
 
 static enum bk_err integration_build(struct apply *apply, struct apply_work *work)
@@ -275,6 +304,9 @@ static enum bk_err integration_build(struct apply *apply, struct apply_work *wor
     if (err == BK_OK) {
         write_integration(&apply->spec, integration);
         err = apply_domain(apply, work);
+    }
+    if (err == BK_OK && integration->has_credential) {
+        err = check_kept(apply, work, &integration->credential);
     }
     if (err == BK_OK && !work->failed) {
         err = check_address(apply, work, integration, &secret);

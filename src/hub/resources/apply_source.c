@@ -222,6 +222,8 @@ static enum bk_err gather_secrets(struct apply *apply, struct apply_work *work,
         err = apply_secret_source(apply, work, &source->secrets[i], slot_names[i], path,
                                   &input->secrets[i]);
     }
+    apply_check_kept(apply, work, source->secrets, source->secret_count, slot_names,
+                     SECRETS_PER_SOURCE_MAX, "spec.verification.secrets");
     input->secret_count = source->secret_count;
     if (err == BK_OK && source->generate_key) {
         input->secrets[0] = (struct source_secret){.field = KEY_FIELD};
