@@ -17,6 +17,10 @@ const struct option cli_send_options[] = {
      .kind = OPTION_TEXT,
      .argument = "FILE",
      .help = "sign with this key (PEM, or whsk_…), where the provider signs with one"},
+    {.name = "cert-url",
+     .kind = OPTION_TEXT,
+     .argument = "URL",
+     .help = "SNS and PayPal: where that key's certificate lies, on a host of theirs"},
     {.name = "key-id",
      .kind = OPTION_TEXT,
      .argument = "TEXT",
@@ -157,14 +161,20 @@ static int sign(const struct signer *signer, const struct options *options, cons
             .make_body = !message->own_body,
             .private_key = signer->private_key,
             .key_id = slice_str(option_text(options, "key-id")),
+            .certificate_url = slice_str(option_text(options, "cert-url")),
             .now_seconds = option_given(options, "now") ? (int64_t)option_number(options, "now")
                                                         : (int64_t)time(NULL)};
         enum bk_err err = scheme_sign(signer->scheme, &send, &signature);
         if (err != BK_OK) {
-            code = cli_error("webhooks of %s cannot be signed here: %s%s", signer->type,
-                             err == BK_UNSUPPORTED ? "what is signed needs more than a body, an id "
-                                                     "and the headers given with --header"
-                                                   : bk_err_text(err),
+            const char *why = bk_err_text(err);
+            if (err == BK_UNSUPPORTED) {
+                why = "what is signed needs more than a body, an id and the headers given with "
+                      "--header";
+            } else if (err == BK_INVALID && option_given(options, "cert-url")) {
+                why = "--cert-url is on no host of the provider's, so no server would look there; "
+                      "or the body is no text";
+            }
+            code = cli_error("webhooks of %s cannot be signed here: %s%s", signer->type, why,
                              signer->private_key != NULL ? " (is the key of the right kind?)" : "");
         }
         add_signature(headers, buf_slice(&signature));

@@ -416,13 +416,6 @@ static int sender_row(struct signer *signer, const struct options *options,
         return cli_usage("a source of type auto takes several: say whose webhook this is to be, "
                          "such as --as github");
     }
-    if (scheme_row_sends_with(*row) == NULL) {
-        return cli_error("webhooks of %s cannot be signed here: only the provider can, for its "
-                         "certificate lies on a host of its own. Have it send a test from its "
-                         "console, or check a recorded request with becket verify --type %s --key "
-                         "CERTIFICATE",
-                         signer->type, signer->type);
-    }
     return CLI_DONE;
 }
 
@@ -458,6 +451,15 @@ int signer_open(struct signer *signer, const struct options *options, bool type_
     if (code != CLI_DONE) {
         return code;
     }
+    if (!type_required && scheme_row_wants_certificate(row) &&
+        (private_key_path == NULL || !option_given(options, "cert-url"))) {
+        return cli_error("webhooks of %s are signed with a key whose certificate lies on a host "
+                         "of the provider: have it send a test from its console, or check a "
+                         "recorded request with becket verify --type %s --key CERTIFICATE. Where "
+                         "your server gets there through a proxy of yours and believes your "
+                         "--ca-file: --private-key FILE --cert-url URL",
+                         signer->type, signer->type);
+    }
     if (!type_required && scheme_row_wants_private_key(row) && private_key_path == NULL) {
         return cli_error("webhooks of %s are signed with a private key: give one of yours with "
                          "--private-key FILE, and let the source trust its public half",
@@ -468,13 +470,16 @@ int signer_open(struct signer *signer, const struct options *options, bool type_
                          signer->type);
     }
     if (private_key_path != NULL) {
-        secrets.count = 1;
-        code = open_private_key(signer, private_key_path, &secrets.at[0]);
+        struct slice public_half;
+        code = open_private_key(signer, private_key_path, &public_half);
         if (code != CLI_DONE) {
             return code;
         }
-        /* Whose keys are published has none configured. */
-        secrets.count = scheme_row_is_keyless(row) ? 0 : 1;
+        /* Whose keys are published has none configured, or something else. */
+        if (!scheme_row_wants_certificate(row)) {
+            secrets.at[0] = public_half;
+            secrets.count = scheme_row_is_keyless(row) ? 0 : 1;
+        }
     }
     if (secrets.too_many) {
         return cli_usage("at most %u secrets can be checked at once", SECRETS_PER_SOURCE_MAX);
@@ -486,7 +491,7 @@ int signer_open(struct signer *signer, const struct options *options, bool type_
     enum bk_err err = scheme_compile_with(row, secrets.at, secrets.count, &besides.options,
                                           &signer->scheme, &signer->scheme_bytes, &message);
     if (err != BK_OK) {
-        return private_key_path != NULL
+        return private_key_path != NULL && !scheme_row_wants_certificate(row)
                    ? cli_usage("--private-key: not a key that webhooks of %s are signed with",
                                signer->type)
                : secrets.count == 0

@@ -252,9 +252,11 @@ static void add_row_text(const struct scheme_row *row, struct buf *text)
     add_line(text, "resource", slice_str(row->resource), true);
     add_words_line(text, "handshakes", row, add_handshakes);
     add_words_line(text, "answer", row, add_answer);
-    if (scheme_row_sends_with(row) == NULL && row->kind != ROW_AUTO) {
-        buf_add_str(text, "- `becket send` cannot sign as this provider: the certificate is on a "
-                          "host of its own\n");
+    if (scheme_row_wants_certificate(row)) {
+        buf_add_str(text, "- `becket send --private-key FILE --cert-url URL` signs with a key of "
+                          "yours, for a server that believes your authority (`--ca-file`)\n  and "
+                          "reaches the provider's host through a proxy of yours: the hosts stay "
+                          "pinned\n");
     } else if (scheme_row_wants_private_key(row)) {
         buf_add_str(text, "- `becket send --private-key FILE` signs with a key of yours; its "
                           "public half is what the source trusts\n");

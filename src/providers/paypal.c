@@ -4,6 +4,8 @@
 #include "providers/program.h"
 
 #include "base/assert.h"
+#include "base/private_key.h"
+#include "base/time.h"
 #include "providers/key_find.h"
 #include "providers/pinned.h"
 
@@ -98,4 +100,42 @@ enum scheme_verdict paypal_verify(const struct scheme *scheme, const struct prog
         }
     }
     return SCHEME_SIGNATURE_WRONG;
+}
+
+/* ---- the other direction */
+
+enum bk_err paypal_sign(const struct scheme *scheme, const struct program *program,
+                        const struct scheme_send *send, struct slice body, struct buf *headers)
+{
+    uint8_t signature[SIGNATURE_BYTES_MAX];
+    char encoded[BASE64_ENCODED(SIGNATURE_BYTES_MAX)], when[25];
+    struct buf text;
+    if (send->private_key == NULL || scheme->key_count == 0) {
+        return BK_UNSUPPORTED;
+    }
+    if (!pinned_one_of(send->certificate_url, HOSTS)) {
+        return BK_INVALID;
+    }
+    time_format_rfc3339(send->now_seconds * NS_PER_SECOND, when);
+    buf_init(&text, 4096);
+    buf_add_slice(&text, send->id);
+    buf_printf(&text, "|%s|", when);
+    buf_add_slice(&text, scheme_key(scheme, program, 0)->token);
+    buf_printf(&text, "|%u", (unsigned)crc32_of(body));
+    size_t bytes = text.overflow ? 0
+                                 : private_key_sign(send->private_key, SIGNATURE_RSA_SHA256,
+                                                    buf_slice(&text), signature);
+    buf_fini(&text);
+    if (bytes == 0) {
+        return BK_UNSUPPORTED;
+    }
+    buf_add_str(headers, "PAYPAL-TRANSMISSION-ID: ");
+    buf_add_slice(headers, send->id);
+    buf_printf(headers,
+               "\r\nPAYPAL-TRANSMISSION-TIME: %s\r\nPAYPAL-AUTH-ALGO: SHA256withRSA\r\n"
+               "PAYPAL-TRANSMISSION-SIG: %.*s\r\nPAYPAL-CERT-URL: ",
+               when, (int)base64_encode(signature, bytes, BASE64_STANDARD, encoded), encoded);
+    buf_add_slice(headers, send->certificate_url);
+    buf_add_str(headers, "\r\n");
+    return BK_OK;
 }

@@ -404,6 +404,11 @@ enum bk_err jwt_sign(const struct scheme *scheme, const struct program *program,
 enum bk_err http_signature_sign(const struct scheme *scheme, const struct program *program,
                                 const struct scheme_send *send, struct slice body,
                                 struct buf *headers);
+/* The body becomes a notification whose message is what `body` holds. */
+enum bk_err sns_sign(const struct scheme *scheme, const struct program *program,
+                     const struct scheme_send *send, struct buf *body, struct buf *headers);
+enum bk_err paypal_sign(const struct scheme *scheme, const struct program *program,
+                        const struct scheme_send *send, struct slice body, struct buf *headers);
 
 /* Units per second, and a timestamp's text as a number of units. */
 int64_t unit_scale(enum row_unit unit);

@@ -69,9 +69,15 @@ bool scheme_row_is_keyless(const struct scheme_row *row)
     return row != NULL && row->secret == SECRET_NONE;
 }
 
+bool scheme_row_wants_certificate(const struct scheme_row *row)
+{
+    return row->kind == ROW_CODE && (row->verify == sns_verify || row->verify == paypal_verify);
+}
+
 bool scheme_row_wants_private_key(const struct scheme_row *row)
 {
     return row->kind == ROW_ED25519 || row->kind == ROW_PUBLIC_KEY ||
+           scheme_row_wants_certificate(row) ||
            (row->kind == ROW_CODE && row->verify == jwt_verify && !row->hs256);
 }
 
@@ -85,9 +91,7 @@ const char *scheme_row_sends_with(const struct scheme_row *row)
     if (scheme_row_wants_private_key(row)) {
         return "a private key";
     }
-    bool certificate =
-        row->kind == ROW_CODE && row->verify != jwt_verify && row->verify != http_signature_verify;
-    return row->kind == ROW_AUTO || certificate ? NULL : "the secret";
+    return row->kind == ROW_AUTO ? NULL : "the secret";
 }
 
 size_t scheme_row_count(void)

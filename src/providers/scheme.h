@@ -172,6 +172,8 @@ const char *scheme_row_name(const struct scheme_row *row);
 size_t scheme_row_count(void);
 /* Does whoever sends sign with a private key? */
 bool scheme_row_wants_private_key(const struct scheme_row *row);
+/* And names that key's certificate? Then the secrets are none of the key's. */
+bool scheme_row_wants_certificate(const struct scheme_row *row);
 /* Can it be signed with one? */
 bool scheme_row_takes_private_key(const struct scheme_row *row);
 /* What `becket send` signs with, in words; NULL = it cannot. */
@@ -283,6 +285,9 @@ struct scheme_send {
     /* For rows that sign with one; NULL = there is none. */
     const struct private_key *private_key;
     struct slice key_id; /* `kid` of a token; empty = without */
+    /* Where the key's certificate lies, of rows that want one: on a host that the row pins, else it
+     * is BK_INVALID. */
+    struct slice certificate_url;
 };
 /* Appends header lines ("Name: value\r\n"), without Host, Content-Length. BK_UNSUPPORTED when the
  * row cannot sign, or needs a private key and has none or one of another kind. */

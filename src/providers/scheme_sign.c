@@ -476,10 +476,17 @@ static enum bk_err sign_code(struct making *m)
 {
     struct slice body = buf_slice(&m->body);
     row_verify_fn *verify = m->program->row->verify;
+    if (verify == sns_verify) {
+        return m->send->ret_body != NULL
+                   ? sns_sign(m->scheme, m->program, m->send, &m->body, m->headers)
+                   : BK_UNSUPPORTED;
+    }
     return verify == jwt_verify ? jwt_sign(m->scheme, m->program, m->send, body, m->headers)
            : verify == http_signature_verify
                ? http_signature_sign(m->scheme, m->program, m->send, body, m->headers)
-               : BK_UNSUPPORTED; /* with a certificate that only its provider can publish */
+           : verify == paypal_verify
+               ? paypal_sign(m->scheme, m->program, m->send, body, m->headers)
+               : BK_UNSUPPORTED;
 }
 
 /* Of a body whose fields are signed. */

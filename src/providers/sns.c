@@ -7,6 +7,9 @@
 
 #include "base/assert.h"
 #include "base/glob.h"
+#include "base/json.h"
+#include "base/private_key.h"
+#include "base/time.h"
 #include "providers/json_members.h"
 #include "providers/key_find.h"
 #include "providers/pinned.h"
@@ -201,4 +204,89 @@ enum scheme_verdict sns_verify(const struct scheme *scheme, const struct program
     }
     *ret_answer = (struct scheme_answer){.status = 200, .confirm = members[SUBSCRIBE_URL].text};
     return SCHEME_HANDSHAKE;
+}
+
+/* ---- the other direction */
+
+/* The first topic that is taken; a pattern's stars stand for nothing. */
+static void add_topic(const struct scheme *scheme, const struct program *program, struct buf *text)
+{
+    struct slice pattern = scheme_key(scheme, program, 0)->token;
+    for (size_t i = 0; i < pattern.bytes; i++) {
+        if (pattern.at[i] != '*') {
+            buf_add_byte(text, pattern.at[i]);
+        }
+    }
+    if (text->bytes == 0) {
+        buf_add_str(text, "arn:aws:sns:us-east-1:000000000000:test");
+    }
+}
+
+/* Names and values of the envelope, without the signature. */
+static void add_envelope(struct buf *json, struct buf *signed_text, const struct slice *values)
+{
+    static const char *const names[] = {"Message", "MessageId", "Timestamp", "TopicArn", "Type"};
+    for (size_t i = 0; i < bk_array_length(names); i++) {
+        buf_printf(json, "%s\"%s\":", i != 0 ? "," : "{", names[i]);
+        json_add_string(json, values[i]);
+        buf_printf(signed_text, "%s\n", names[i]);
+        buf_add_slice(signed_text, values[i]);
+        buf_add_byte(signed_text, '\n');
+    }
+}
+
+static enum bk_err envelope_sign(const struct scheme *scheme, const struct program *program,
+                                 const struct scheme_send *send, struct buf *json,
+                                 struct buf *text, struct buf *topic)
+{
+    uint8_t signature[SIGNATURE_BYTES_MAX];
+    char encoded[BASE64_ENCODED(SIGNATURE_BYTES_MAX)], when[25];
+    struct json_member message = {.name = SLICE("Message")};
+    struct slice region;
+    bool china;
+    if (!pinned_sns(send->certificate_url, &region, &china) || !ends_pem(send->certificate_url)) {
+        return BK_INVALID;
+    }
+    time_format_rfc3339(send->now_seconds * NS_PER_SECOND, when);
+    add_topic(scheme, program, topic);
+    const struct slice values[] = {send->body, send->id, slice_str(when), buf_slice(topic),
+                                   SLICE("Notification")};
+    add_envelope(json, text, values);
+    size_t bytes =
+        private_key_sign(send->private_key, SIGNATURE_RSA_SHA256, buf_slice(text), signature);
+    if (bytes == 0 || text->overflow) {
+        return bytes == 0 ? BK_UNSUPPORTED : BK_NO_MEMORY;
+    }
+    buf_printf(json, ",\"SignatureVersion\":\"2\",\"Signature\":\"%.*s\",\"SigningCertURL\":",
+               (int)base64_encode(signature, bytes, BASE64_STANDARD, encoded), encoded);
+    json_add_string(json, send->certificate_url);
+    buf_add_byte(json, '}');
+    /* A message that is no UTF-8 cannot be in one. */
+    return json_members(buf_slice(json), &message, 1) ? BK_OK : BK_INVALID;
+}
+
+enum bk_err sns_sign(const struct scheme *scheme, const struct program *program,
+                     const struct scheme_send *send, struct buf *body, struct buf *headers)
+{
+    struct buf json, text, topic;
+    if (send->private_key == NULL || scheme->key_count == 0) {
+        return BK_UNSUPPORTED;
+    }
+    buf_init(&json, body->bytes_max);
+    buf_init(&text, body->bytes_max);
+    buf_init(&topic, body->bytes_max);
+    enum bk_err err = envelope_sign(scheme, program, send, &json, &text, &topic);
+    if (err == BK_OK) {
+        body->bytes = 0;
+        buf_add_slice(body, buf_slice(&json));
+        buf_printf(headers, "x-amz-sns-message-type: Notification\r\nx-amz-sns-message-id: ");
+        buf_add_slice(headers, send->id);
+        buf_add_str(headers, "\r\nx-amz-sns-topic-arn: ");
+        buf_add_slice(headers, buf_slice(&topic));
+        buf_add_str(headers, "\r\n");
+    }
+    buf_fini(&json);
+    buf_fini(&text);
+    buf_fini(&topic);
+    return err;
 }

@@ -32,7 +32,7 @@ make_key = certs.key
 def copy_key(name, kind='prime256v1'):
     """Making one for each takes long."""
     if kind == 'rsa:2048':
-        shutil.copy(certs.path(('two' if name == 'pp-sandbox' else 'one') + '.key'), certs.path(name + '.key'))
+        shutil.copy(certs.path(('two' if name == 'pp-sandbox' else 'one') + '.key'), certs.path(name + ".key"))
     else:
         make_key(name, kind)
 
@@ -94,7 +94,7 @@ class Internet:
 
 
 def signature(name, text):
-    return base64.b64encode(subprocess.run(['openssl', 'dgst', '-sha256', '-sign', certs.path(name + '.key')], input=text,
+    return base64.b64encode(subprocess.run(['openssl', 'dgst', '-sha256', '-sign', certs.path(name + ".key")], input=text,
                                            stdout=subprocess.PIPE, check=True).stdout).decode()
 
 
@@ -179,6 +179,22 @@ spec: {type: aws-sns, path: sns, verification: {secrets: [{value: "arn:aws:sns:e
         if not good:
             diag('%d %r' % (answer.status, answer.body))
             diag(server.log_text()[log:])
+    # ---- becket send with a key of ours, whose certificate lies where the provider's do
+    for name, type, secret, url, status in (
+            ('pp-good', 'paypal', 'hook-id', API + 'CERT-1', 200), ('sns-good', 'aws-sns', 'arn:aws:sns:eu-central-1:1:t', SNS + 'a.pem', 200),
+            ('sns-china', 'aws-sns', 'arn:aws:sns:eu-*-1:1:t', CHINA + 'c.pem', 401), ('pp-good', 'paypal', 'another', API + 'CERT-1', 401),
+            ('pp-sandbox', 'paypal', 'hook-id', API + 'CERT-1', 401), ('sns-stranger', 'aws-sns', 'arn:aws:sns:eu-central-1:1:t', SNS + 'f.pem', 503),
+            ('pp-good', 'paypal', 'hook-id', 'https://pay.example/cert', None), ('sns-good', 'aws-sns', '*', 'https://sns.example.com/a.pem', None),
+            ('sns-good', 'aws-sns', '*', SNS + 'a', None)):
+        for body in ('{"text":"grüße \\u00fc \\n"}', 'hello\n"you"\t\\'):
+            p = subprocess.run([BECKET, 'send', 'http://127.0.0.1:%d/hooks/%s' % (server.port, 'sns' if 'sns' in type else type), '--type', type,
+                                '--secret', secret, '--private-key', certs.path(name + ".key"), '--cert-url', url, '--body', '-'],
+                               input=body.encode(), capture_output=True, timeout=60)
+            if not ok((b'no host of the provider' in p.stderr) if status is None else p.stdout.startswith(b'%d ' % status),
+                      'becket send as %s, %s: %s' % (type, url, status)):
+                diag('%r %r' % (p.stdout, p.stderr))
+    event = server.events('source=sns&state=accepted')[0]
+    is_equal(json.loads(server.body_of(event['id']))['Message'], 'hello\n"you"\t\\', 'the body is what the notification says')
     before = list(internet.asked)
     ok(send(server, 'sns-stranger', SNS + 'f.pem').status == 503 and paypal(server, 'pp-good', API + 'CERT-1').status == 200 and
        paypal(server, 'pp-fetched', API + 'CERT-4').status == 200 and internet.asked == before,

@@ -102,11 +102,15 @@ with Server(threads=1) as server:
         for words, said in ((['sendgrid', '--private-key', keys['ed'][0]], 'not a key'),
                             (['sendgrid', '--secret', 'x'], '--private-key FILE'),
                             (['github', '--private-key', keys['ec'][0]], '--secret'),
-                            (['aws-sns'], 'only the provider can'), (['paypal', '--secret', 'x'], 'only the provider can'),
+                            (['aws-sns'], 'on a host of the provider'), (['paypal', '--secret', 'x'], '--cert-url URL'),
+                            (['paypal', '--secret', 'x', '--private-key', keys['rsa'][0]], '--cert-url URL'),
+                            (['aws-sns', '--private-key', keys['rsa'][0], '--cert-url', 'https://sns.us-east-1.amazonaws.com/a.pem'], '--secret is missing'),
+                            (['paypal', '--secret', 'x', '--private-key', keys['ed'][0], '--cert-url', 'https://api.paypal.com/c'], 'right kind'),
+                            (['github', '--secret', 'x', '--cert-url', 'https://api.paypal.com/c', '--dry-run', '--private-key', keys['ed'][0]], '--secret'),
                             (['paypal', '--secret', 'x'], 'becket verify --type paypal --key'),
                             (['auto', '--secret', 'x'], '--as github'), (['auto', '--as', 'githup', '--secret', 'x'], 'github?'),
                             (['auto', '--as', 'auto', '--secret', 'x'], '--as github'),
-                            (['auto', '--as', 'aws-sns'], 'only the provider can'),
+                            (['auto', '--as', 'aws-sns'], 'on a host of the provider'),
                             (['slack', '--as', 'github', '--secret', 'x'], 'of type auto')):
             code, out, err = command('send', 'http://127.0.0.1:1/x', '--type', *words)
             ok(code in (1, 2) and said in err, 'clear words: %s' % ' '.join(words)[:40])
