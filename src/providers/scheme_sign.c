@@ -382,7 +382,8 @@ static enum bk_err sign_text(struct making *m)
     if (err == BK_OK && program->signs_id && m->id.bytes == 0) {
         err = BK_INVALID;
     }
-    if (err == BK_OK && program->signs_id && program->id.kind == PLACE_FIELD) {
+    bool inside = program->id.kind == PLACE_FIELD || program->id.kind == PLACE_FORM;
+    if (err == BK_OK && program->signs_id && inside) {
         err = put(m, &program->id, m->id, true);
     }
     if (err == BK_OK) {
