@@ -5,7 +5,7 @@
  * Only those eight values are signed: the item's other members (additionalData, reason, eventDate)
  * are as trustworthy as the way they came.
  * https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures */
-#include "providers/program.h"
+#include "providers/row_code.h"
 
 #include "base/assert.h"
 #include "base/ct.h"
@@ -33,12 +33,14 @@ static bool read_item(struct slice body, struct json_member *values, struct json
     struct json_member list = {.name = SLICE("notificationItems"), .kind = JSON_MEMBER_OBJECT};
     struct json_member item = {.name = SLICE("NotificationRequestItem"),
                                .kind = JSON_MEMBER_OBJECT};
-    struct json_member members[] = {
-        {.name = SLICE("pspReference")},        {.name = SLICE("originalReference")},
-        {.name = SLICE("merchantAccountCode")}, {.name = SLICE("merchantReference")},
-        {.name = SLICE("eventCode")},           {.name = SLICE("success")},
-        {.name = SLICE("amount"), .kind = JSON_MEMBER_OBJECT},
-        {.name = SLICE("additionalData"), .kind = JSON_MEMBER_OBJECT}};
+    struct json_member members[] = {{.name = SLICE("pspReference")},
+                                    {.name = SLICE("originalReference")},
+                                    {.name = SLICE("merchantAccountCode")},
+                                    {.name = SLICE("merchantReference")},
+                                    {.name = SLICE("eventCode")},
+                                    {.name = SLICE("success")},
+                                    {.name = SLICE("amount"), .kind = JSON_MEMBER_OBJECT},
+                                    {.name = SLICE("additionalData"), .kind = JSON_MEMBER_OBJECT}};
     struct json_member amount[] = {{.name = SLICE("value"), .kind = JSON_MEMBER_INTEGER},
                                    {.name = SLICE("currency")}};
     struct slice only;

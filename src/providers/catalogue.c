@@ -1,5 +1,5 @@
 /* The table for people: as JSON, and as the page CATALOGUE.md. Control plane. */
-#include "providers/program.h"
+#include "providers/row_code.h"
 
 #include "base/assert.h"
 #include "base/json.h"

@@ -1,12 +1,14 @@
 /* Handshakes: requests that set a hook up, as rows describe them. */
-#include "providers/program.h"
+#include "providers/handshake.h"
+#include "providers/text.h"
+#include "providers/verify.h"
 
 #include "base/assert.h"
 #include "base/ct.h"
 #include "base/hex.h"
 
-bool handshake_is(const struct scheme *scheme, const struct handshake *handshake,
-                  const struct scheme_request *request)
+static bool handshake_is(const struct scheme *scheme, const struct handshake *handshake,
+                         const struct scheme_request *request)
 {
     const struct row_handshake *row = handshake->row;
     if (row->methods != 0 && !(row->methods >> request->head->method & 1)) {
@@ -178,9 +180,10 @@ static bool is_granted(const struct scheme *scheme, const struct handshake *hand
            bk_ct_equal_slice(found, extra->verify_token);
 }
 
-enum scheme_verdict handshake_answer(const struct scheme *scheme, const struct handshake *handshake,
-                                     const struct scheme_request *request,
-                                     struct scheme_answer *ret_answer)
+static enum scheme_verdict handshake_answer(const struct scheme *scheme,
+                                            const struct handshake *handshake,
+                                            const struct scheme_request *request,
+                                            struct scheme_answer *ret_answer)
 {
     *ret_answer = handshake->reply;
     if (!is_granted(scheme, handshake, request)) {
@@ -201,4 +204,17 @@ enum scheme_verdict handshake_answer(const struct scheme *scheme, const struct h
         return SCHEME_BODY_MALFORMED;
     }
     return SCHEME_HANDSHAKE;
+}
+
+enum scheme_verdict handshake_find(const struct scheme *scheme, unsigned from, unsigned to,
+                                   const struct scheme_request *request,
+                                   struct scheme_answer *ret_answer)
+{
+    scratch_reset();
+    for (unsigned i = from; i < to; i++) {
+        if (handshake_is(scheme, &scheme->plan->handshakes[i], request)) {
+            return handshake_answer(scheme, &scheme->plan->handshakes[i], request, ret_answer);
+        }
+    }
+    return SCHEME_GENUINE;
 }

@@ -2,7 +2,9 @@
  * with the body covered by its digest. What the list must have is the row's `signed_template`,
  * names separated by blanks. Nothing that the sender says weakens that.
  * https://datatracker.ietf.org/doc/html/draft-cavage-http-signatures */
-#include "providers/program.h"
+#include "providers/row_code.h"
+#include "providers/sent_at.h"
+#include "providers/verify.h"
 
 #include "base/assert.h"
 #include "base/ct.h"

@@ -2,7 +2,7 @@
 
 #include "base/base64.h"
 #include "base/ct.h"
-#include "providers/program.h"
+#include "providers/row_code.h"
 
 #include <stdlib.h>
 

@@ -4,7 +4,8 @@
  * What is trusted is configuration only: issuer, audience and where keys come from are never taken
  * from the token (`jku`, `x5u`, `jwk` and the like are not looked at), and which algorithms there
  * are does not depend on the key. `none` is no algorithm. RFC 7515, RFC 7519, RFC 8725. */
-#include "providers/program.h"
+#include "providers/row_code.h"
+#include "providers/verify.h"
 
 #include "base/assert.h"
 #include "base/ct.h"

@@ -22,13 +22,15 @@ static void add(br_sha256_context *hash, struct slice text)
 
 void kept_row_print(const struct scheme_custom *custom, uint8_t ret_print[SHA256_BYTES])
 {
-    const struct slice texts[] = {
-        custom->scheme,           custom->algorithm,        custom->signature_header,
-        custom->signature_format, custom->timestamp_header, custom->id_header,
-        custom->type_header,      custom->type_field,       custom->id_field,
-        custom->signed_template,  custom->timestamp_unit,   custom->signature_field,
-        custom->timestamp_field,  custom->base,             custom->issuer,
-        custom->audience,         custom->claims,           custom->jwks_url};
+    const struct slice texts[] = {custom->scheme,           custom->algorithm,
+                                  custom->signature_header, custom->signature_format,
+                                  custom->timestamp_header, custom->id_header,
+                                  custom->type_header,      custom->type_field,
+                                  custom->id_field,         custom->signed_template,
+                                  custom->timestamp_unit,   custom->signature_field,
+                                  custom->timestamp_field,  custom->base,
+                                  custom->issuer,           custom->audience,
+                                  custom->claims,           custom->jwks_url};
     _Static_assert(sizeof texts + 8 == sizeof *custom, "a new member of a custom row belongs here");
     br_sha256_context hash;
     sha256_init(&hash);
@@ -57,9 +59,8 @@ struct scheme_row *kept_row_find(const uint8_t print[SHA256_BYTES])
 bool kept_row_add(const uint8_t print[SHA256_BYTES], struct scheme_row *row,
                   struct scheme_plan *plan)
 {
-    struct kept *kept = row->block_bytes <= KEPT_ROW_BYTES_MAX
-                            ? (struct kept *)malloc(sizeof *kept)
-                            : NULL;
+    struct kept *kept =
+        row->block_bytes <= KEPT_ROW_BYTES_MAX ? (struct kept *)malloc(sizeof *kept) : NULL;
     if (kept == NULL || atomic_fetch_add(&kept_count, 1) >= KEPT_ROWS_MAX) {
         if (kept != NULL) {
             atomic_fetch_sub(&kept_count, 1);

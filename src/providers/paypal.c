@@ -1,7 +1,8 @@
 /* PayPal: RSA over transmission id, time, the webhook's id and the CRC-32 of the body, with a
  * certificate that a header names. The secret is the webhook's id.
  * https://developer.paypal.com/api/rest/webhooks/rest/ */
-#include "providers/program.h"
+#include "providers/row_code.h"
+#include "providers/verify.h"
 
 #include "base/assert.h"
 #include "base/private_key.h"
@@ -11,7 +12,7 @@
 
 #include <stdio.h>
 
-#define HOSTS            "api.paypal.com api.sandbox.paypal.com"
+#define HOSTS "api.paypal.com api.sandbox.paypal.com"
 /* Of its own SDKs: the name must be one of paypal.com. These are the two it uses. */
 #define CERTIFICATE_NAMES                                                                          \
     "messageverificationcerts.paypal.com messageverificationcerts.sandbox.paypal.com"

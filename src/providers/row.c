@@ -1,5 +1,6 @@
 /* Finding rows by name, and making rows from a user's own words. Control plane. */
-#include "providers/program.h"
+#include "providers/compile.h"
+#include "providers/row_code.h"
 
 #include "base/assert.h"
 #include "base/ct.h"

@@ -162,7 +162,7 @@ struct scheme_row {
     const char *claims;     /* name=value lines, all of which must hold; * stands for any text */
     const char *jwks_url;   /* NULL = the issuer's discovery document tells */
     const char *body_claim; /* the claim with the body's SHA-256 in hex */
-    bool allow_private; /* the issuer may be at a private address */
+    bool allow_private;     /* the issuer may be at a private address */
     bool hs256;             /* signed with the source's secrets, by HMAC-SHA-256 */
     size_t block_bytes; /* of a row made at run time: it and its strings are one block; else 0 */
     const struct scheme_plan *kept; /* of one that is kept (kept_rows.h); NULL = it is not */

@@ -1,5 +1,7 @@
 /* Explaining a verdict to a person: what was found, what was expected, what to look at. */
-#include "providers/program.h"
+#include "providers/sent_at.h"
+#include "providers/text.h"
+#include "providers/verify.h"
 
 #include "base/assert.h"
 #include "base/hex.h"

@@ -1,5 +1,7 @@
 /* Signing as a provider does: for test deliveries, the benchmark's load and the tests. */
-#include "providers/program.h"
+#include "providers/row_code.h"
+#include "providers/text.h"
+#include "providers/verify.h"
 
 #include "base/assert.h"
 #include "base/ct.h"
@@ -485,9 +487,8 @@ static enum bk_err sign_code(struct making *m)
     return verify == jwt_verify ? jwt_sign(m->scheme, m->program, m->send, body, m->headers)
            : verify == http_signature_verify
                ? http_signature_sign(m->scheme, m->program, m->send, body, m->headers)
-           : verify == paypal_verify
-               ? paypal_sign(m->scheme, m->program, m->send, body, m->headers)
-               : BK_UNSUPPORTED;
+           : verify == paypal_verify ? paypal_sign(m->scheme, m->program, m->send, body, m->headers)
+                                     : BK_UNSUPPORTED;
 }
 
 /* Of a body whose fields are signed. */

@@ -3,7 +3,7 @@
  * Anybody can make a topic and subscribe any address to it, so a right signature says only that
  * Amazon sent it: the source's secrets are the ARNs of the topics it takes, where * stands for any
  * text. https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html */
-#include "providers/program.h"
+#include "providers/row_code.h"
 
 #include "base/assert.h"
 #include "base/glob.h"
@@ -236,8 +236,8 @@ static void add_envelope(struct buf *json, struct buf *signed_text, const struct
 }
 
 static enum bk_err envelope_sign(const struct scheme *scheme, const struct program *program,
-                                 const struct scheme_send *send, struct buf *json,
-                                 struct buf *text, struct buf *topic)
+                                 const struct scheme_send *send, struct buf *json, struct buf *text,
+                                 struct buf *topic)
 {
     uint8_t signature[SIGNATURE_BYTES_MAX];
     char encoded[BASE64_ENCODED(SIGNATURE_BYTES_MAX)], when[25];

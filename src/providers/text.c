@@ -1,5 +1,5 @@
 /* Texts that are computed from a request: decoded, sorted, joined. Bounded, and without malloc. */
-#include "providers/program.h"
+#include "providers/text.h"
 
 #include "base/assert.h"
 #include "base/hex.h"

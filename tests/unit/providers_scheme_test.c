@@ -2,7 +2,7 @@
  * verdict; rotation, windows, sizes; identity, redactions, handshakes. */
 #include "base/base64.h"
 #include "base/hex.h"
-#include "providers/program.h"
+#include "providers/row_code.h"
 #include "unit/providers_request.h"
 
 #include <ctype.h>

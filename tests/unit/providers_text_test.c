@@ -1,5 +1,6 @@
 /* Texts computed from a request: escapes, sorted forms, URLs; lists in JSON. */
-#include "providers/program.h"
+#include "providers/json_scan.h"
+#include "providers/text.h"
 #include "unit/providers_request.h"
 
 static void decode(const char *text, const char *want)

@@ -4,7 +4,7 @@
 #include "base/cidr.h"
 #include "base/jwk.h"
 #include "base/x509.h"
-#include "providers/program.h"
+#include "providers/verify.h"
 #include "unit/providers_request.h"
 
 #include <ctype.h>

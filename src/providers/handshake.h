@@ -1,0 +1,31 @@
+/* handshake.h - requests that set a hook up, as rows describe them. */
+#ifndef BECKET_PROVIDERS_HANDSHAKE_H
+#define BECKET_PROVIDERS_HANDSHAKE_H
+
+#include "providers/place.h"
+
+/* Is it one of the handshakes from .. to - 1? Then it is answered, else GENUINE. */
+enum scheme_verdict handshake_find(const struct scheme *scheme, unsigned from, unsigned to,
+                                   const struct scheme_request *request,
+                                   struct scheme_answer *ret_answer);
+
+/* Of a genuine request: is it one of those handshakes that are signed? */
+static inline enum scheme_verdict signed_handshakes(const struct scheme *scheme,
+                                                    const struct scheme_request *request,
+                                                    struct scheme_answer *ret_answer)
+{
+    const struct scheme_plan *plan = scheme->plan;
+    if (plan->handshake_count == plan->unsigned_count) {
+        return SCHEME_GENUINE;
+    }
+    /* Nearly always it is another type of event; its last letter is enough to tell. */
+    if (plan->told_slot != 0) {
+        struct slice is = slot_value(request, plan->told_slot);
+        if (is.bytes == 0 || is.at[is.bytes - 1] != plan->told_last) {
+            return SCHEME_GENUINE;
+        }
+    }
+    return handshake_find(scheme, plan->unsigned_count, plan->handshake_count, request, ret_answer);
+}
+
+#endif

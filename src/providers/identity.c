@@ -1,0 +1,95 @@
+/* What a request is called: event type, delivery id, whose event it is. */
+#include "providers/compile.h"
+#include "providers/place.h"
+
+#include "base/assert.h"
+
+/* Not in a header: in the body, which is looked through once for all that the row wants of it. */
+__attribute__((noinline)) static struct slice first_in_body(const struct places *places,
+                                                            struct scheme_request *request)
+{
+    struct slice value = SLICE_EMPTY;
+    if (places->has_field && request->slots.field_count == 0) {
+        const struct fields *fields = &request->slots.scheme->plan->fields;
+        fields_find(fields, fields->count, request);
+    }
+    for (unsigned form = 0; form < 2; form++) {
+        enum place_kind kind = form ? PLACE_FORM : PLACE_FIELD;
+        for (unsigned i = 0; i < places->count && value.bytes == 0; i++) {
+            if (places->at[i].kind == kind) {
+                value = place_value(&places->at[i], request);
+            }
+        }
+    }
+    return value;
+}
+
+/* Headers first, then fields, then forms. */
+static inline struct slice first_of(const struct places *places, struct scheme_request *request)
+{
+    for (unsigned i = 0; i < places->count; i++) {
+        struct slice value = places->at[i].kind == PLACE_HEADER
+                                 ? header_value(&places->at[i], request)
+                                 : SLICE_EMPTY;
+        if (value.bytes != 0) {
+            return value;
+        }
+    }
+    return places->has_field || places->has_form ? first_in_body(places, request) : SLICE_EMPTY;
+}
+
+static inline void identify(struct scheme_request *request, struct scheme_identity *ret_identity)
+{
+    const struct scheme_plan *plan = request->slots.scheme->plan;
+    ret_identity->type = first_of(&plan->type, request);
+    ret_identity->delivery_id = first_of(&plan->id, request);
+    ret_identity->within = first_of(&plan->within, request);
+}
+
+/* Of a request that is not prepared, and stays so. */
+__attribute__((noinline)) static void identify_copy(const struct scheme *scheme,
+                                                    const struct scheme_request *request,
+                                                    struct scheme_identity *ret_identity)
+{
+    struct scheme_request copy = *request;
+    scheme_prepare(scheme, &copy);
+    *ret_identity = (struct scheme_identity){SLICE_EMPTY, SLICE_EMPTY, SLICE_EMPTY};
+    if (copy.slots.scheme != NULL) {
+        identify(&copy, ret_identity);
+    }
+}
+
+void scheme_identify(const struct scheme *scheme, struct scheme_request *request,
+                     struct scheme_identity *ret_identity)
+{
+    if (__builtin_expect(request->slots.scheme != NULL, 1)) {
+        identify(request, ret_identity);
+    } else {
+        identify_copy(scheme, request, ret_identity);
+    }
+}
+
+void scheme_subject(const struct scheme_row *row, const struct scheme_request *request,
+                    struct scheme_subject *ret_subject)
+{
+    uint8_t text[512];
+    struct places account, resource;
+    struct block block = {text, text + sizeof text};
+    struct fields fields = {.count = 0};
+    struct scheme_request copy = *request;
+    bk_assert(row != NULL && request != NULL && ret_subject != NULL);
+    *ret_subject = (struct scheme_subject){SLICE_EMPTY, SLICE_EMPTY};
+    if (places_parse(row->account, &block, &account) &&
+        places_parse(row->resource, &block, &resource)) {
+        fields_add_places(&fields, &account);
+        fields_add_places(&fields, &resource);
+        fields_find(&fields, fields.count, &copy);
+        ret_subject->account = first_of(&account, &copy);
+        ret_subject->resource = first_of(&resource, &copy);
+    }
+}
+
+struct slice scheme_constant_type(const struct scheme *scheme)
+{
+    return scheme->plan->constant_type;
+}

@@ -1,0 +1,55 @@
+/* Which bytes of a request's head are secrets, to be blanked in the journal's copy. */
+#include "providers/text.h"
+#include "providers/verify.h"
+
+/* In the order of the head; what is full stays as it is. */
+static unsigned add_redaction(struct scheme_redaction *redactions, unsigned count, unsigned max,
+                              uint32_t at, uint32_t bytes)
+{
+    if (count == max || bytes == 0) {
+        return count;
+    }
+    unsigned place = count;
+    for (; place > 0 && redactions[place - 1].at > at; place--) {
+        redactions[place] = redactions[place - 1];
+    }
+    redactions[place] = (struct scheme_redaction){at, bytes};
+    return count + 1;
+}
+
+/* Every header of one name. */
+static unsigned redact_name(const struct http_head *head, struct slice name,
+                            struct scheme_redaction *redactions, unsigned count, unsigned max)
+{
+    const struct http_header *header = NULL;
+    while ((header = http_next(head, name, header)) != NULL) {
+        count = add_redaction(redactions, count, max, header->value_at, header->value_bytes);
+    }
+    return count;
+}
+
+unsigned scheme_redactions(const struct scheme *scheme, const struct scheme_request *request,
+                           struct scheme_redaction *ret_redactions, unsigned max)
+{
+    if (__builtin_expect(request->slots.no_secrets, 1)) {
+        return 0;
+    }
+    unsigned count = 0;
+    const struct http_head *head = request->head;
+    const struct scheme *one = resolve(scheme, request);
+    const struct scheme_plan *plan = one != NULL ? one->plan : scheme->plan;
+    for (unsigned i = 0; i < plan->secret_name_count; i++) {
+        unsigned slot = request->slots.scheme != NULL ? plan->secret_slots[i] : 0;
+        if (slot == 0 || request->slots.at[slot] != 0) {
+            count = redact_name(head, plan->secret_names[i], ret_redactions, count, max);
+        }
+    }
+    for (unsigned i = 0; i < plan->secret_field_count; i++) {
+        struct slice value = text_form_field(text_query(head), plan->secret_fields[i]);
+        if (value.bytes != 0) {
+            count = add_redaction(ret_redactions, count, max, (uint32_t)(value.at - head->at),
+                                  (uint32_t)value.bytes);
+        }
+    }
+    return count;
+}
