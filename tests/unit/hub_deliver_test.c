@@ -37,13 +37,14 @@ enum manner {
 };
 
 static const char *const manner_names[MANNERS] = {
-    "good", "flaky", "slow", "dead for a while", "always 500", "429 with Retry-After", "410",
-    "strict", "strict per key"};
+    "good", "flaky",  "slow",          "dead for a while", "always 500", "429 with Retry-After",
+    "410",  "strict", "strict per key"};
 
 struct receiver {
     uint8_t got[EVENTS_MAX]; /* 2xx answers by event number */
     uint64_t calls, answers, duplicates;
     uint64_t order_breaks, key_breaks;
+    unsigned steps_back[KEYS], last_answer[KEYS]; /* also of what comes again */
     unsigned last_event;
     unsigned last_of_key[KEYS];
     unsigned key_inflight[KEYS];
@@ -69,6 +70,7 @@ static struct receiver receivers[MANNERS];
 static struct http_client clients[CORES];
 static uint64_t alive_at_ns;
 static uint64_t stuck_until_ns;
+static bool calm; /* those per key take all but what is stuck */
 static bool gone_is_back;
 static char ids[EVENTS_MAX][40]; /* the webhook-id under which an event came first */
 static unsigned id_mismatches, bad_requests;
@@ -121,6 +123,8 @@ static unsigned receive(const struct http_call *call, bool answered)
     if (answered) {
         receiver->answers++;
         receiver->duplicates += receiver->got[event] > 0;
+        receiver->steps_back[event % KEYS] += event < receiver->last_answer[event % KEYS];
+        receiver->last_answer[event % KEYS] = event;
         if (receiver->got[event] == 0) {
             receiver->order_breaks += event < receiver->last_event;
             receiver->last_event = event;
@@ -206,7 +210,10 @@ static void answer(struct http_client *client, unsigned index)
         return;
     case FLAKY:
         receive(call, dice < 60);
-        end_call(client, index, dice < 60 ? BK_OK : dice < 80 ? BK_OK : BK_TIMEOUT,
+        end_call(client, index,
+                 dice < 60   ? BK_OK
+                 : dice < 80 ? BK_OK
+                             : BK_TIMEOUT,
                  dice < 60 ? 204 : 502);
         return;
     case DEAD_FOR_A_WHILE:
@@ -227,6 +234,7 @@ static void answer(struct http_client *client, unsigned index)
         end_call(client, index, BK_OK, dice < 80 ? 200 : 500);
         return;
     case KEYED:
+        dice = calm ? 0 : dice;
         if (event_of(call) % KEYS == STUCK_KEY && fake_now_ns < stuck_until_ns) {
             dice = 100;
         }
@@ -267,11 +275,12 @@ static struct server {
     unsigned gone_calls;
     unsigned first_manner, manners; /* which of them have a destination */
     bool paused_gone;
-    bool narrow;    /* one at a time */
-    bool moved;     /* all of them have the good one's address */
+    bool narrow;     /* one at a time */
+    bool moved;      /* all of them have the good one's address */
+    bool one_core;   /* takes all events */
     bool all_is_cut; /* what is in flight at a crash did not arrive */
-    bool loose; /* the strict ones are not, just now */
-    bool whole; /* the one per key has one order for all, just now */
+    bool loose;      /* the strict ones are not, just now */
+    bool whole;      /* the one per key has one order for all, just now */
 } server;
 
 static void put_destination(unsigned manner, enum destination_pause pause)
@@ -349,9 +358,8 @@ static void open_routes(void)
 static void open_server(void)
 {
     char why[HUB_WHY_BYTES];
-    struct hub_config hub_config = {.data_directory = server.state,
-                                    .public_url = "http://b",
-                                    .now_ns = fake_wall_ns};
+    struct hub_config hub_config = {
+        .data_directory = server.state, .public_url = "http://b", .now_ns = fake_wall_ns};
     if (hub_open(&hub_config, &server.hub, why) != BK_OK) {
         bail_out("%s", why);
     }
@@ -426,7 +434,7 @@ static void step(void)
 static void append(void)
 {
     char message[20000];
-    unsigned core = random_below(CORES);
+    unsigned core = server.one_core ? 0 : random_below(CORES);
     uint64_t number = server.appended + 1, sequence = 0;
     unsigned filler = random_below(40) == 0 ? 9000 + random_below(9000) : random_below(300);
     int head = snprintf(message, sizeof message,
@@ -509,7 +517,7 @@ static void fresh(unsigned manners)
     server.first_manner = 0;
     server.manners = manners;
     server.gone_calls = 0;
-    server.narrow = server.moved = server.all_is_cut = false;
+    server.one_core = server.narrow = server.moved = server.all_is_cut = calm = false;
     server.paused_gone = server.loose = server.whole = false;
     stuck_until_ns = 0;
     world_init(&server.world, CORES, 8 << 20);
@@ -801,8 +809,8 @@ static void test_replay(void)
     struct event_filter filter = {.since_ns = INT64_MIN, .until_ns = INT64_MAX};
     struct replay replay = {.dry_run = true};
     enum bk_err err = replay_begin(&replay, server.dispatch, server.world.catalog, reader, &filter);
-    while (err == BK_OK && (err = replay_step(&replay, server.dispatch, reader, 1 << 20)) ==
-                               BK_AGAIN) {
+    while (err == BK_OK &&
+           (err = replay_step(&replay, server.dispatch, reader, 1 << 20)) == BK_AGAIN) {
         err = BK_OK;
     }
     is_uint(replay.events, 500, "a dry run counts");
@@ -847,8 +855,7 @@ static void test_crashes(unsigned seed)
     for (unsigned round = 0; round < 12; round++) {
         unsigned steps = 1 + random_below(1500);
         for (unsigned i = 0; i < steps; i++) {
-            for (unsigned n = random_below(3); n > 0 && server.appended < 120 * (round + 1U);
-                 n--) {
+            for (unsigned n = random_below(3); n > 0 && server.appended < 120 * (round + 1U); n--) {
                 append();
             }
             step();
@@ -970,6 +977,53 @@ static void test_keys(unsigned seed)
     }
     (void)dispatch_status(server.dispatch, 100 + KEYED, &status);
     is_uint(status.retries, 0, "nothing is left in the store");
+    stop();
+    done();
+}
+
+/* What was delivered from the store, and is in no journal yet when it is cut, comes again: the key
+ * goes back to there, once, and not to what its lanes still owe. */
+static void test_keys_cut(void)
+{
+    fresh(KEYED + 1);
+    server.first_manner = KEYED;
+    calm = server.one_core = true;
+    open_server();
+    append(); /* the next checkpoint is half a second after this one's */
+    steps_until(fake_now_ns + SECOND);
+    stuck_until_ns = UINT64_MAX;
+    while (server.appended < 50 * KEYS) {
+        append();
+        fake_wall_ns += 1000;
+        if (server.appended % 10 == 0) {
+            step();
+        }
+    }
+    for (unsigned i = 0; i < 1000 && dispatch_retries(server.dispatch) < 50; i++) {
+        step();
+    }
+    is_uint(dispatch_retries(server.dispatch), 50, "all of one key are in the store");
+    stuck_until_ns = 0;
+    for (unsigned i = 0; i < 1000 && missing(KEYED) > 48; i++) { /* the others go behind these */
+        step();
+    }
+    hold_disks(true);
+    for (unsigned i = 0; i < 1000 && missing(KEYED) > 20; i++) {
+        step();
+    }
+    ok(missing(KEYED) <= 20, "most of them are delivered, %llu are missing,",
+       (unsigned long long)missing(KEYED));
+    steps_until(fake_now_ns + 30 * SECOND / 1000);
+    hold_disks(false);
+    crash();
+    open_server();
+    ok(run_until_all(KEYED, 60), "and all, after a crash");
+    steps_until(fake_now_ns + 2 * SECOND);
+    is_uint(dispatch_retries(server.dispatch), 0);
+    ok(receivers[KEYED].duplicates > 0, "%llu come again, in order",
+       (unsigned long long)receivers[KEYED].duplicates);
+    is_uint(receivers[KEYED].steps_back[STUCK_KEY], 1, "behind one step back");
+    is_uint(receivers[KEYED].key_breaks + receivers[KEYED].key_overlaps, 0);
     stop();
     done();
 }
@@ -1185,6 +1239,7 @@ int main(void)
     test_failures();
     test_dead_letter();
     test_recorded();
+    test_keys_cut();
     test_deliveries();
     test_replay();
     test_switch();

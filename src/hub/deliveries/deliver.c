@@ -360,11 +360,29 @@ static void checkpoint_due(struct timer *timer)
     }
 }
 
+static void lanes_kept(struct deliver *deliver, const struct checkpoint *checkpoint)
+{
+    for (size_t i = 0; i < checkpoint->lane_count; i++) {
+        const struct checkpoint_lane *from = &checkpoint->lanes[i];
+        struct target *target = target_find(deliver, from->destination);
+        uint64_t whole = from->journal == checkpoint->core ? checkpoint->through : UINT64_MAX;
+        uint64_t kept = from->cursor != 0 ? from->cursor : whole;
+        struct list *node = target ? target->lanes.next : NULL;
+        for (; target && node != &target->lanes; node = node->next) {
+            struct lane *lane = bk_container_of(node, struct lane, node);
+            if (lane->journal == from->journal && lane->kept < kept) {
+                lane->kept = kept;
+            }
+        }
+    }
+}
+
 void deliver_checkpoint_back(struct ring_mail *mail)
 {
     struct checkpoint *checkpoint = bk_container_of(mail, struct checkpoint, mail);
     struct deliver *deliver = checkpoint->home;
     deliver->checkpoint_out = false;
+    lanes_kept(deliver, checkpoint);
     bool more = !list_empty(&deliver->dirty) || deliver->watching;
     for (struct list *node = deliver->targets.next; !more && node != &deliver->targets;
          node = node->next) {
@@ -477,6 +495,7 @@ static enum bk_err adopt(struct deliver *deliver, const struct lane_start *start
     lane->backlog = 1; /* unknown: at least one, and as old as can be */
     lane->left_ns = 1;
     lane->next = start->cursor;
+    lane->kept = start->cursor;
     lane->held_sequence = start->held_sequence;
     lane->held_number = start->held_number;
     lane->missed = start->foreign ? 0 : journal_durable_through(deliver->config.journal);
@@ -553,6 +572,7 @@ enum bk_err deliver_open(const struct deliver_config *config, struct deliver **r
     list_init(&deliver->dirty);
     list_init(&deliver->unposted);
     buffers_init(&deliver->large, DELIVER_LARGE_BYTES_MAX);
+    deliver->start_tail = journal_durable_through(config->journal) + 1;
     ring_entropy(&deliver->random, sizeof deliver->random);
     deliver->random |= 1;
     enum bk_err err = take_memory(deliver);

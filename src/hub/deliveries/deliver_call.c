@@ -166,13 +166,27 @@ static void post(struct deliver *deliver, struct delivery_report *letter)
 
 /* The first try of a lane's event makes a row of it, and its lane's row says only with the next
  * checkpoint that it is settled. Between the two a start knows by the record of the try. So the row
- * must not be there before the record is: the event would be owed twice. In order per key a row
- * that is there already is seen by the lane itself. */
+ * must not be there before the record is: the event would be owed twice. In order per key a start
+ * knows by the row itself, so that one must not go before the record is there: the lane would owe
+ * the event again, and send it behind later ones. */
 static bool waits_for_record(const struct delivery *delivery, enum report_kind kind)
 {
     bool keyed = (delivery->flags & ATTEMPT_KEYED) != 0;
-    return delivery->lane && delivery->recorded != 0 &&
-           (kind == REPORT_DEAD || (kind == REPORT_AGAIN && !keyed));
+    if (delivery->recorded == 0) {
+        return false;
+    }
+    if (delivery->lane) {
+        return kind == REPORT_DEAD || (kind == REPORT_AGAIN && !keyed);
+    }
+    return keyed && (kind == REPORT_SETTLED || kind == REPORT_DEAD) &&
+           !lane_is_kept(delivery->target, delivery->position);
+}
+
+/* Order per key: nor do reports of what came behind it overtake it. */
+static bool waits_for_others(const struct delivery *delivery)
+{
+    return !delivery->lane && (delivery->flags & ATTEMPT_KEYED) != 0 &&
+           !list_empty(&delivery->target->deliver->unposted);
 }
 
 static void unposted_due(struct timer *timer)
@@ -225,7 +239,7 @@ static void report(struct delivery *delivery, enum report_kind kind, bool gone)
     letter->previous_due_ms = delivery->previous_due_ms;
     count_in(delivery, letter);
     deliver->reports_out++;
-    if (waits_for_record(delivery, kind)) {
+    if (waits_for_record(delivery, kind) || waits_for_others(delivery)) {
         post_when_recorded(deliver, delivery);
     } else {
         post(deliver, letter);

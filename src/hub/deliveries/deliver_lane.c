@@ -94,6 +94,18 @@ uint64_t lane_cursor(const struct lane *lane)
     return lane->behind ? lane->next : 0;
 }
 
+bool lane_is_kept(const struct target *target, uint64_t position)
+{
+    struct journal_position at = journal_position_unpack(position);
+    for (struct list *node = target->lanes.next; node != &target->lanes; node = node->next) {
+        const struct lane *lane = bk_container_of(node, const struct lane, node);
+        if (lane->journal == at.journal) {
+            return at.sequence < lane->kept;
+        }
+    }
+    return true; /* from before the start, or another core's: dispatch_retry.c, may_go_abroad() */
+}
+
 int64_t lane_bucket_oldest(const struct lane *lane, uint16_t bucket, uint64_t *ret_sequence)
 {
     const struct window *window = lane->window;
@@ -131,6 +143,7 @@ struct lane *lane_take(struct target *target, uint16_t journal)
     }
     lane->target = target;
     lane->journal = journal;
+    lane->kept = target->deliver->start_tail;
     list_init(&lane->queue);
     list_push_back(&target->lanes, &lane->node);
     if (journal == target->deliver->config.core) {

@@ -61,6 +61,7 @@ struct lane {
     bool behind;
     bool asked;            /* `want` is with the control thread */
     uint64_t next;         /* behind: the first sequence not looked at */
+    uint64_t kept;         /* the store knows of all below that they are settled here */
     uint64_t missed;       /* the newest wanted sequence that was left to the journal */
     uint64_t backlog;      /* how many of them, as far as we know */
     struct window *window; /* NULL: nothing is under way */
@@ -137,6 +138,7 @@ struct deliver {
     struct checkpoint checkpoint;
     bool checkpoint_out;   /* with the control thread */
     uint64_t through_sent; /* of the last checkpoint */
+    uint64_t start_tail;   /* of the journal, when it started */
     bool watching;         /* some lane is behind: a pause may end */
     bool draining;
     bool drained;         /* the last checkpoint was sent */
@@ -185,6 +187,8 @@ void lane_offer(struct lane *lane, const struct destination *destination,
 void lane_settle(struct lane *lane, uint64_t sequence);
 /* The lowest sequence that is not settled; 0 = nothing is under way or left behind. */
 uint64_t lane_cursor(const struct lane *lane);
+/* Does the store know that this one is settled in its lane? */
+bool lane_is_kept(const struct target *target, uint64_t position);
 /* When the event there was received, about; 0 = none. */
 int64_t lane_oldest_ns(const struct lane *lane);
 void target_pump(struct target *target);
