@@ -231,8 +231,8 @@ void conn_secure_input(struct http_conn *conn, const uint8_t *at, size_t bytes);
 void conn_secure_send(struct http_conn *conn, const void *at, size_t bytes);
 /* True: close_notify is on its way, conn_linger() is called again when it has left. */
 bool conn_secure_goodbye(struct http_conn *conn);
-/* Once per turn: steps of handshakes. */
-void http_secure_flush(struct http_server *server);
+/* Steps of handshakes, as many as one turn may have. */
+void http_secure_compute(struct http_server *server);
 /* Bytes wait for the engine. */
 bool conn_secure_waits(const struct http_conn *conn);
 /* So many that no more are read now. */

@@ -2,14 +2,17 @@
 
 #include <string.h>
 
+/* While somebody waits in both lines, each so many steps one is for who waits for our hello. */
+#define FRESH_EACH 3U
+
 void handshakes_init(struct handshakes *handshakes, const uint8_t key[SIPHASH_KEY_BYTES])
 {
     memset(handshakes, 0, sizeof *handshakes);
     for (unsigned i = 0; i < HANDSHAKE_GROUPS; i++) {
         list_init(&handshakes->groups[i].begun);
-        list_init(&handshakes->groups[i].fresh);
+        list_init(&handshakes->groups[i].lines[HANDSHAKE_FRESH]);
+        list_init(&handshakes->groups[i].lines[HANDSHAKE_FURTHER]);
     }
-    list_init(&handshakes->further);
     memcpy(handshakes->key, key, sizeof handshakes->key);
 }
 
@@ -31,11 +34,16 @@ void handshake_begin(struct handshakes *handshakes, struct handshake *handshake,
     handshakes->count++;
 }
 
+static enum handshake_line line_of(const struct handshake *handshake)
+{
+    return handshake->answered ? HANDSHAKE_FURTHER : HANDSHAKE_FRESH;
+}
+
 static void leave_line(struct handshakes *handshakes, struct handshake *handshake)
 {
     if (list_linked(&handshake->line)) {
         list_remove(&handshake->line);
-        handshakes->fresh_count -= !handshake->answered;
+        handshakes->waiting[line_of(handshake)]--;
     }
 }
 
@@ -51,34 +59,56 @@ void handshake_end(struct handshakes *handshakes, struct handshake *handshake)
     handshakes->count--;
 }
 
+void handshake_answered(struct handshakes *handshakes, struct handshake *handshake)
+{
+    if (handshake->answered) {
+        return;
+    }
+    bk_assert(!list_linked(&handshake->line));
+    handshake->answered = true;
+    if (list_linked(&handshake->node)) {
+        list_remove(&handshake->node);
+        list_push_back(&handshakes->groups[handshake->group].begun, &handshake->node);
+    }
+}
+
 void handshake_wait(struct handshakes *handshakes, struct handshake *handshake)
 {
     bk_assert(list_linked(&handshake->node));
     if (list_linked(&handshake->line)) {
         return;
     }
-    struct list *fresh = &handshakes->groups[handshake->group].fresh;
-    list_push_back(handshake->answered ? &handshakes->further : fresh, &handshake->line);
-    handshakes->fresh_count += !handshake->answered;
+    enum handshake_line line = line_of(handshake);
+    list_push_back(&handshakes->groups[handshake->group].lines[line], &handshake->line);
+    handshakes->waiting[line]++;
 }
 
 bool handshakes_wait(const struct handshakes *handshakes)
 {
-    return handshakes->fresh_count > 0 || !list_empty(&handshakes->further);
+    return handshakes->waiting[HANDSHAKE_FRESH] > 0 || handshakes->waiting[HANDSHAKE_FURTHER] > 0;
 }
 
-static struct list *next_line(struct handshakes *handshakes)
+static enum handshake_line next_line(struct handshakes *handshakes)
 {
-    if (!list_empty(&handshakes->further)) {
-        return handshakes->further.next;
+    if (handshakes->waiting[HANDSHAKE_FRESH] == 0) {
+        return HANDSHAKE_FURTHER;
     }
-    bk_assert(handshakes->fresh_count > 0);
-    struct list *fresh;
+    if (handshakes->waiting[HANDSHAKE_FURTHER] == 0) {
+        return HANDSHAKE_FRESH;
+    }
+    return ++handshakes->steps % FRESH_EACH == 0 ? HANDSHAKE_FRESH : HANDSHAKE_FURTHER;
+}
+
+static struct list *next_of(struct handshakes *handshakes, enum handshake_line line)
+{
+    unsigned *turn = &handshakes->turn[line];
+    struct list *waiting;
+    bk_assert(handshakes->waiting[line] > 0);
     do {
-        handshakes->turn = (handshakes->turn + 1) % HANDSHAKE_GROUPS;
-        fresh = &handshakes->groups[handshakes->turn].fresh;
-    } while (list_empty(fresh));
-    return fresh->prev;
+        *turn = (*turn + 1) % HANDSHAKE_GROUPS;
+        waiting = &handshakes->groups[*turn].lines[line];
+    } while (list_empty(waiting));
+    return line == HANDSHAKE_FRESH ? waiting->prev : waiting->next;
 }
 
 struct handshake *handshakes_next(struct handshakes *handshakes)
@@ -86,7 +116,8 @@ struct handshake *handshakes_next(struct handshakes *handshakes)
     if (!handshakes_wait(handshakes)) {
         return NULL;
     }
-    struct handshake *handshake = bk_container_of(next_line(handshakes), struct handshake, line);
+    struct list *next = next_of(handshakes, next_line(handshakes));
+    struct handshake *handshake = bk_container_of(next, struct handshake, line);
     leave_line(handshakes, handshake);
     return handshake;
 }

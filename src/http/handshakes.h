@@ -1,10 +1,18 @@
 /* handshakes.h - private to the server: whose TLS handshake is computed next, and whose makes room.
  *
  * Purpose     A step of a handshake costs us up to milliseconds, a stranger nothing. So steps are
- *             computed one after the other, and the order is such that a flood waits for itself:
- *             who was answered already comes first, for there a step was spent; the others by
- *             groups of addresses in turn, within a group the newest first, for the oldest may have
- *             given up. When there are too many, the oldest of the largest group makes room.
+ *             computed one after the other, and the order is such that a flood waits for itself.
+ *             There are two lines: those who were answered already, where a step was spent, get
+ *             two of three; who waits for our hello gets the third. In both the groups of
+ *             addresses have turns; within a group the answered come in their order, of the others
+ *             the newest, for the oldest may have given up. When there are too many, the one of
+ *             the largest group makes room that has got no further for the longest time.
+ * Fairness    Between addresses: who is in a group without a flood waits for one step of each
+ *             group that has something to compute. Within an address nothing tells a healthy hello
+ *             from a hostile one: of n a second c are computed (some 1200 a core, P-256), the
+ *             newest, so one try in n/c is answered. Who was answered is not forgotten before as
+ *             many others came as there may be handshakes: at 3000 a second he has 170 ms for his
+ *             reply. A client behind the address of a flood comes in by trying again.
  * Ownership   A handshake lies in its connection and is ours from begin to end.
  * Threads     One core.
  * Limits      HANDSHAKE_GROUPS; by a hash with a key of our own, so that nobody chooses his group.
@@ -19,22 +27,25 @@
 #define HANDSHAKE_GROUPS 256U
 
 struct handshake {
-    struct list node; /* in its group, in order of their beginning; detached when over */
+    struct list node; /* in its group, in order of their last progress; detached when over */
     struct list line; /* waits for its next step */
     uint8_t group;
     bool answered; /* our hello is on its way */
 };
 
+/* What they wait for: our hello, or the rest. */
+enum handshake_line { HANDSHAKE_FRESH, HANDSHAKE_FURTHER, HANDSHAKE_LINES };
+
 struct handshakes {
     struct handshake_group {
         struct list begun;
-        struct list fresh; /* these wait for our hello */
+        struct list lines[HANDSHAKE_LINES];
         unsigned count;
     } groups[HANDSHAKE_GROUPS];
-    struct list further; /* these wait for the rest */
-    unsigned count;      /* begun and not over */
-    unsigned fresh_count;
-    unsigned turn; /* of which group it is */
+    unsigned count;                    /* begun and not over */
+    unsigned waiting[HANDSHAKE_LINES]; /* in all groups */
+    unsigned turn[HANDSHAKE_LINES];    /* of which group it was last */
+    unsigned steps;                    /* while somebody waited in both */
     uint8_t key[SIPHASH_KEY_BYTES];
 };
 
@@ -43,12 +54,15 @@ void handshake_begin(struct handshakes *handshakes, struct handshake *handshake,
                      const struct ring_address *peer);
 /* Done, refused or given up. More than once is fine. */
 void handshake_end(struct handshakes *handshakes, struct handshake *handshake);
+/* Our hello is on its way. More than once is fine, also when it is over. Requires: it is not in
+ * the line of those who wait for one. */
+void handshake_answered(struct handshakes *handshakes, struct handshake *handshake);
 /* It has something to compute. Once more is fine. Requires: it is not over. */
 void handshake_wait(struct handshakes *handshakes, struct handshake *handshake);
 bool handshakes_wait(const struct handshakes *handshakes);
 /* Whose turn it is, out of the line now; NULL: nobody waits. */
 struct handshake *handshakes_next(struct handshakes *handshakes);
-/* Who is to make room; NULL: there is none. */
+/* Who is to make room; NULL: nobody is there. */
 struct handshake *handshakes_oldest(const struct handshakes *handshakes);
 
 #endif

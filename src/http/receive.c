@@ -155,15 +155,19 @@ static bool body_is_here(const struct http_head *head, size_t bytes)
     return head->content_length <= bytes - head->head_bytes;
 }
 
+/* Whether it waits for our word before it sends its body. It is answered by its head (RFC 9110
+ * 10.1.1), also when the body came along: who could not know that must not read another answer. */
+static inline bool asks_first(const struct http_head *head)
+{
+    return head->expect_continue && (head->chunked || head->content_length > 0);
+}
+
 /* It could have come whole in one receive buffer. So that its answer does not depend on how the
- * network cuts it, it is gathered first: an answer before the body would end the connection. Who
- * asks first (Expect) and has sent nothing yet is answered. */
-static bool comes_whole(const struct http_head *head, size_t bytes)
+ * network cuts it, it is gathered first: an answer before the body would end the connection. */
+static bool comes_whole(const struct http_head *head)
 {
     _Static_assert(HTTP_HEAD_BYTES_MAX <= RECV_BUFFER_BYTES, "a head fits");
-    bool asks = head->expect_continue && head->minor_version >= 1;
-    return !head->chunked && body_is_here(head, RECV_BUFFER_BYTES) &&
-           (!asks || body_is_here(head, bytes));
+    return !head->chunked && body_is_here(head, RECV_BUFFER_BYTES) && !asks_first(head);
 }
 
 /* The head is there: ask how much body is wanted. False = answered or dead. */
@@ -175,7 +179,7 @@ static bool spill_head_done(struct http_conn *conn)
     spill->body_since_ns = ring_now_ns(server->ring);
     spill->scanned = spill->head.head_bytes;
     http_chunked_init(&spill->chunked);
-    bool whole = comes_whole(&spill->head, spill->bytes);
+    bool whole = comes_whole(&spill->head);
     if (whole && body_is_here(&spill->head, spill->bytes)) {
         spill->body_max = spill->head.content_length;
         return true;
@@ -201,8 +205,7 @@ static bool spill_head_done(struct http_conn *conn)
     exchange->close_after = false;
     exchange_leave(conn, exchange);
     exchange_give(server, exchange);
-    if (spill->head.expect_continue && spill->head.minor_version >= 1 &&
-        spill->bytes == spill->head.head_bytes) {
+    if (asks_first(&spill->head) && spill->bytes == spill->head.head_bytes) {
         send_continue(conn);
     }
     conn_deadline_gathering(conn, server->config.body_timeout_ms);
@@ -362,7 +365,7 @@ static size_t conn_whole(struct http_conn *conn, const uint8_t *at, size_t bytes
         conn_fail_parse(conn, result);
         return bytes;
     }
-    if (head.chunked || !body_is_here(&head, bytes)) {
+    if (head.chunked || asks_first(&head) || !body_is_here(&head, bytes)) {
         return 0;
     }
     struct http_exchange *exchange = exchange_take(conn);

@@ -104,7 +104,7 @@ void conn_secure_give(struct http_conn *conn)
 
 static void report(struct http_conn *conn, const char *why);
 
-/* There are as many handshakes as may be: the one that has had most time makes room. */
+/* There are as many handshakes as may be: the one that got no further for longest makes room. */
 static void make_room(struct http_server *server)
 {
     struct handshake *oldest = handshakes_oldest(&server->handshakes);
@@ -206,8 +206,7 @@ static void secure_pump(struct http_conn *conn)
         }
     }
     if (record) {
-        bk_assert(secure->handshake.answered || !list_linked(&secure->handshake.line));
-        secure->handshake.answered = true;
+        handshake_answered(&conn->server->handshakes, &secure->handshake);
         secure->record_bytes = bytes;
         ring_send(conn->server->ring, &conn->send_op, conn->handle, record, bytes, secure_sent);
     } else if (tls_state(tls) == TLS_CLOSED && !secure->closing) {
@@ -381,7 +380,7 @@ void conn_secure_input(struct http_conn *conn, const uint8_t *at, size_t bytes)
 }
 
 /* One step of one handshake: then the others of this core are looked after. */
-void http_secure_flush(struct http_server *server)
+void http_secure_compute(struct http_server *server)
 {
     for (unsigned i = 0; i < STEPS_PER_TURN; i++) {
         struct handshake *handshake = handshakes_next(&server->handshakes);

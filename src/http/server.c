@@ -81,9 +81,6 @@ bool http_server_has_work(const struct http_server *server)
 void http_server_flush(struct http_server *server)
 {
     struct list now;
-    if (server->config.tls) {
-        http_secure_flush(server);
-    }
     list_init(&now);
     list_splice_back(&now, &server->dirty);
     struct list *node;
@@ -107,6 +104,14 @@ void http_server_flush(struct http_server *server)
         struct http_conn *conn = bk_container_of(node, struct http_conn, waiting);
         conn->starved = false;
         conn_read_again(conn);
+    }
+}
+
+void http_server_compute(struct http_server *server)
+{
+    if (http_server_has_work(server)) {
+        http_secure_compute(server);
+        http_server_flush(server);
     }
 }
 

@@ -51,7 +51,7 @@ struct http_exchange {
     bool handler_many; /* handler: handler_pointer is something else this time */
     bool close_after;
     bool comes_whole; /* during on_head: see there */
-    bool head_only; /* HEAD: no body in the answer */
+    bool head_only;   /* HEAD: no body in the answer */
     bool keep_alive;
     uint8_t minor_version;
     uint8_t inline_at[HTTP_ANSWER_INLINE_BYTES];
@@ -122,10 +122,13 @@ enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struc
 void http_server_accept(struct http_server *server, int32_t listener);
 /* A connection that another ring accepted is ours now. */
 void http_server_adopt(struct http_server *server, int32_t handle, const struct ring_address *peer);
-/* Send what became ready since the last call. Once per turn, last. */
+/* Send what became ready since the last call. Once per turn. */
 void http_server_flush(struct http_server *server);
-/* There is computing left for the next turn: do not wait in it. Only with TLS. */
+/* There is something to compute: do not wait in the next turn. Only with TLS. */
 bool http_server_has_work(const struct http_server *server);
+/* Compute some of it, up to a few milliseconds, then flush. Once per turn, when all else of it was
+ * submitted. */
+void http_server_compute(struct http_server *server);
 /* Ask parked connections again (after a journal commit). */
 void http_server_resume(struct http_server *server);
 bool http_server_has_parked(const struct http_server *server);

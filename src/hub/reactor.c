@@ -35,7 +35,8 @@ struct reactor {
     unsigned passing;       /* connections on their way to another core */
     bool cannot_pass;       /* the kernel says */
     uint64_t pass_again_ns; /* what failed lately may work then */
-    uint64_t watch_ns;      /* config.watch wants to be called then */
+    uint64_t compute_again_ns;
+    uint64_t watch_ns; /* config.watch wants to be called then */
     bool draining;
     bool journal_stopped;
     bool stopped;
@@ -592,6 +593,28 @@ static void gather(struct reactor *reactor)
     ring_gather(reactor->ring, count > 1 ? count : 0, count > 1 ? us : 0);
 }
 
+/* A step of a handshake takes as long as a thousand turns. So it comes when nothing else waits, or
+ * when all else has had as long as the last one took: computing gets one half of the time at most,
+ * and a flood of handshakes does not stand before a commit's completion. What the others wait for,
+ * a commit and answers, is on its way before; what comes of the step follows with the next turn. */
+static void compute(struct reactor *reactor)
+{
+    uint64_t began_ns = ring_clock_ns(reactor->ring);
+    if (ring_behind(reactor->ring) && began_ns < reactor->compute_again_ns) {
+        return;
+    }
+    ring_submit(reactor->ring);
+    http_server_compute(reactor->ingress_server);
+    if (reactor->admin_server) {
+        http_server_compute(reactor->admin_server);
+    }
+    if (!reactor->stopped) {
+        journal_turn(reactor->journal); /* of requests that came with the end of a handshake */
+    }
+    uint64_t ended_ns = ring_clock_ns(reactor->ring);
+    reactor->compute_again_ns = ended_ns + (ended_ns - began_ns);
+}
+
 static void reactor_turn(struct reactor *reactor)
 {
     consume_when_wanted(reactor);
@@ -630,6 +653,9 @@ static void reactor_turn(struct reactor *reactor)
         deliver_turn(reactor->deliver);
     }
     http_client_flush(reactor->client);
+    if (has_work(reactor)) {
+        compute(reactor);
+    }
     count_turn(reactor);
     metrics_observe(&reactor->metrics.turn_ns, ring_clock_ns(reactor->ring) - now_ns,
                     METRICS_TIME_SHIFT);

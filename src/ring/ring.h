@@ -97,6 +97,12 @@ const struct ring_stats *ring_stats(const struct ring *ring);
  * deadline passed. */
 void ring_turn(struct ring *ring, uint64_t deadline_ns);
 
+/* Submit what is queued now: for who computes for long before the next turn. Runs no completion. */
+void ring_submit(struct ring *ring);
+
+/* Completions are there that the last turn did not run. */
+bool ring_behind(const struct ring *ring);
+
 /* A hint: from the next turn on, while nothing but gathering can be done anyway (a commit is held
  * back), wait up to wait_us for `completions` of them, lazy sends not counted, instead of waking
  * for each. 0, 0 = off. Where the kernel cannot (before 6.12) it does nothing. */

@@ -117,8 +117,11 @@ static _Thread_local char why_text[512];
 
 /* ---- submission queue */
 
-static void ring_submit(struct ring *ring)
+void ring_submit(struct ring *ring)
 {
+    if (io_uring_sq_ready(&ring->uring) == 0) {
+        return;
+    }
     ring->stats.enters++;
     int rc = io_uring_submit(&ring->uring);
     bk_assert(rc >= 0 || rc == -EBUSY || rc == -EAGAIN || rc == -EINTR);
@@ -1138,6 +1141,13 @@ static void enter(struct ring *ring, uint64_t deadline_ns)
     }
     ring->connect_count = 0;
     ring->lazy_sends = 0;
+}
+
+/* Since Linux 6.13 an entry brings some forty completions of sockets, however many wait. */
+bool ring_behind(const struct ring *ring)
+{
+    return io_uring_cq_ready(&ring->uring) > 0 ||
+           (__atomic_load_n(ring->uring.sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_TASKRUN);
 }
 
 void ring_turn(struct ring *ring, uint64_t deadline_ns)

@@ -32,7 +32,7 @@ static unsigned another(unsigned address)
 
 static void test_order(void)
 {
-    struct handshake loud[10], quiet, further[2];
+    struct handshake loud[10], quiet, further[3];
     unsigned other = another(1);
     for (unsigned i = 0; i < 10; i++) {
         begin(&loud[i], 1);
@@ -41,16 +41,18 @@ static void test_order(void)
     begin(&quiet, other);
     handshake_wait(&handshakes, &quiet);
     handshake_wait(&handshakes, &quiet); /* once more is fine */
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < 3; i++) {
         begin(&further[i], 1);
-        further[i].answered = true;
+        handshake_answered(&handshakes, &further[i]);
         handshake_wait(&handshakes, &further[i]);
     }
     ok(handshakes_next(&handshakes) == &further[0] && handshakes_next(&handshakes) == &further[1],
-       "who was answered comes first, in order");
-    struct handshake *first = handshakes_next(&handshakes), *second = handshakes_next(&handshakes);
+       "who was answered has two of three steps, in order");
+    struct handshake *first = handshakes_next(&handshakes);
+    ok(handshakes_next(&handshakes) == &further[2], "then again");
+    struct handshake *second = handshakes_next(&handshakes);
     ok((first == &quiet && second == &loud[9]) || (first == &loud[9] && second == &quiet),
-       "then the groups in turn, the newest of each");
+       "the others by groups in turn, the newest of each");
     handshake_end(&handshakes, &loud[8]);
     ok(handshakes_next(&handshakes) == &loud[7], "who is over is passed by");
     handshake_wait(&handshakes, &loud[7]);
@@ -62,10 +64,42 @@ static void test_order(void)
     for (unsigned i = 0; i < 10; i++) {
         handshake_end(&handshakes, &loud[i]); /* one of them for the second time */
     }
-    is_uint(handshakes.count, 3, "three are not over");
+    is_uint(handshakes.count, 4, "four are not over");
     handshake_end(&handshakes, &quiet);
-    handshake_end(&handshakes, &further[0]);
-    handshake_end(&handshakes, &further[1]);
+    for (unsigned i = 0; i < 3; i++) {
+        handshake_end(&handshakes, &further[i]);
+    }
+}
+
+/* A burst of those who were answered keeps nobody waiting, in neither line. */
+static void test_further(void)
+{
+    struct handshake loud[30], quiet, fresh;
+    unsigned other = another(1);
+    for (unsigned i = 0; i < 30; i++) {
+        begin(&loud[i], 1);
+        handshake_answered(&handshakes, &loud[i]);
+        handshake_wait(&handshakes, &loud[i]);
+    }
+    begin(&quiet, other);
+    handshake_answered(&handshakes, &quiet);
+    handshake_wait(&handshakes, &quiet);
+    begin(&fresh, other);
+    handshake_wait(&handshakes, &fresh);
+    unsigned quiet_at = 0, fresh_at = 0;
+    for (unsigned i = 1; i <= 32; i++) {
+        struct handshake *next = handshakes_next(&handshakes);
+        quiet_at = next == &quiet ? i : quiet_at;
+        fresh_at = next == &fresh ? i : fresh_at;
+    }
+    ok(quiet_at >= 1 && quiet_at <= 3, "groups have turns there, too: %u", quiet_at);
+    ok(fresh_at >= 1 && fresh_at <= 3, "and a hello is heard among them: %u", fresh_at);
+    ok(!handshakes_wait(&handshakes), "nobody is left");
+    for (unsigned i = 0; i < 30; i++) {
+        handshake_end(&handshakes, &loud[i]);
+    }
+    handshake_end(&handshakes, &quiet);
+    handshake_end(&handshakes, &fresh);
 }
 
 static void test_room(void)
@@ -87,6 +121,14 @@ static void test_room(void)
     handshake_end(&handshakes, &loud[9]);
     handshake_end(&handshakes, &quiet[0]);
     handshake_end(&handshakes, &quiet[1]);
+    begin(&loud[0], 1);
+    begin(&loud[1], 1);
+    handshake_answered(&handshakes, &loud[0]);
+    handshake_answered(&handshakes, &loud[0]);
+    ok(handshakes_oldest(&handshakes) == &loud[1], "who was answered has his time from then on");
+    handshake_end(&handshakes, &loud[0]);
+    handshake_answered(&handshakes, &loud[0]);
+    handshake_end(&handshakes, &loud[1]);
     is_uint(handshakes.count, 0, "all are over");
 }
 
@@ -119,6 +161,7 @@ int main(void)
     static const uint8_t key[SIPHASH_KEY_BYTES] = {1, 2, 3};
     handshakes_init(&handshakes, key);
     test_order();
+    test_further();
     test_room();
     test_groups();
     return done_testing();
