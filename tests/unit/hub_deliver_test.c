@@ -70,6 +70,7 @@ static struct receiver receivers[MANNERS];
 static struct http_client clients[CORES];
 static uint64_t alive_at_ns;
 static uint64_t stuck_until_ns;
+static bool lazy; /* the good one takes its time */
 static bool calm; /* those per key take all but what is stuck */
 static bool gone_is_back;
 static char ids[EVENTS_MAX][40]; /* the webhook-id under which an event came first */
@@ -143,7 +144,8 @@ void http_call_start(struct http_client *client, struct http_call *call)
     bk_assert(call->state == 0);
     call->state = 1;
     uint64_t takes_ns = manner_of(call) == SLOW ? 50 * 1000000ULL + random_below(300) * 1000000ULL
-                                                : 100000 + random_below(2000000);
+                        : manner_of(call) == GOOD && lazy ? 20 * 1000000ULL
+                                                          : 100000 + random_below(2000000);
     client->calls[client->count++] = (struct fake_call){call, fake_now_ns + takes_ns};
     receiver->calls++;
     receiver->inflight++;
@@ -283,11 +285,11 @@ static struct server {
     bool whole;      /* the one per key has one order for all, just now */
 } server;
 
-static void put_destination(unsigned manner, enum destination_pause pause)
+static void put_destination_at(uint64_t number, unsigned manner, enum destination_pause pause)
 {
     static const uint32_t schedule[] = {50, 100, 200, 400, 800, 1000, 1000, 1000};
     struct destination *destination = calloc(1, sizeof *destination);
-    destination->number = 100 + manner;
+    destination->number = number;
     destination->name = slice_str(manner_names[manner]);
     destination->origin.port = (uint16_t)(1000 + (server.moved ? GOOD : manner));
     destination->target = SLICE("/in");
@@ -314,7 +316,29 @@ static void put_destination(unsigned manner, enum destination_pause pause)
         bail_out("no memory");
     }
     if (server.dispatch) {
-        dispatch_changed(server.dispatch, 100 + manner);
+        dispatch_changed(server.dispatch, number);
+    }
+}
+
+static void put_destination(unsigned manner, enum destination_pause pause)
+{
+    put_destination_at(100 + manner, manner, pause);
+}
+
+static void put_route(uint64_t number, const uint64_t *to, unsigned to_count)
+{
+    struct route_from from = {.source_number = SOURCE,
+                              .source_name = SLICE("orders"),
+                              .source_type = SLICE("generic"),
+                              .filters = filter_set_make(NULL, 0, false, NULL, 0)};
+    struct route_change change = {.number = number,
+                                  .since_ns = 1,
+                                  .from = &from,
+                                  .from_count = 1,
+                                  .to = to,
+                                  .to_count = to_count};
+    if (route_table_change_route(server.routes, &change) != BK_OK) {
+        bail_out("no memory");
     }
 }
 
@@ -338,19 +362,7 @@ static void open_routes(void)
         /* Two routes to the same destination: it gets each event once. */
         for (unsigned twice = 0; twice < (manner == GOOD ? 2U : 1U); twice++) {
             uint64_t to = 100 + manner;
-            struct route_from from = {.source_number = SOURCE,
-                                      .source_name = SLICE("orders"),
-                                      .source_type = SLICE("generic"),
-                                      .filters = filter_set_make(NULL, 0, false, NULL, 0)};
-            struct route_change change = {.number = 500 + 2 * manner + twice,
-                                          .since_ns = 1,
-                                          .from = &from,
-                                          .from_count = 1,
-                                          .to = &to,
-                                          .to_count = 1};
-            if (route_table_change_route(server.routes, &change) != BK_OK) {
-                bail_out("no memory");
-            }
+            put_route(500 + 2 * manner + twice, &to, 1);
         }
     }
 }
@@ -702,6 +714,46 @@ static void test_recorded(void)
     hold_disks(false);
     steps_until(failed_ns + SECOND / 1000 * 195);
     is_uint(dispatch_retries(server.dispatch), 1, "soon after the record is there, the row");
+    stop();
+    done();
+}
+
+/* More destinations than there are slots, that answer and are owed a lot, and one that was never
+ * tried. */
+static void test_crowd(void)
+{
+    enum { CROWD = 140 };
+    uint64_t crowd[CROWD], new = 100 + DEAD_FOR_A_WHILE;
+    fresh(0);
+    server.one_core = true;
+    open_server();
+    for (unsigned i = 0; i < CROWD; i++) {
+        crowd[i] = 1000 + i;
+        put_destination_at(crowd[i], GOOD, DESTINATION_RUNNING);
+    }
+    put_route(500, crowd, CROWD);
+    alive_at_ns = 0;
+    lazy = true;
+    for (unsigned i = 0; i < 60; i++) {
+        append();
+        step();
+    }
+    steps_until(fake_now_ns + SECOND / 10);
+    put_destination_at(new, DEAD_FOR_A_WHILE, DESTINATION_RUNNING);
+    put_route(501, &new, 1);
+    append();
+    uint64_t until_ns = fake_now_ns + SECOND / 10;
+    while (receivers[DEAD_FOR_A_WHILE].calls == 0 && fake_now_ns < until_ns) {
+        step();
+    }
+    uint64_t left = CROWD * server.appended - receivers[GOOD].answers;
+    ok(receivers[DEAD_FOR_A_WHILE].calls == 1 && left > CROWD * 10,
+       "it is tried while all the others are owed more: %llu", (unsigned long long)left);
+    lazy = false;
+    for (unsigned i = 0; i < 100000 && receivers[GOOD].answers < CROWD * server.appended; i++) {
+        step();
+    }
+    is_uint(receivers[GOOD].answers, CROWD * server.appended, "which get all that they are owed");
     stop();
     done();
 }
@@ -1240,6 +1292,7 @@ int main(void)
     test_dead_letter();
     test_recorded();
     test_keys_cut();
+    test_crowd();
     test_deliveries();
     test_replay();
     test_switch();

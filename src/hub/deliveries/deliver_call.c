@@ -18,11 +18,13 @@
  * three eighths of all are free. One that fails, is silent, or was never tried has its first while
  * a quarter is free, and more while a half is: so those that hang, however many they are, leave a
  * quarter to those that do not, and those that answer, however much they are owed, leave an eighth
- * to the first tries of the others. */
+ * to the first tries of the others. Of those that answer there may be so many that their first two
+ * are all: an eighth is kept from them for such first tries, less what these have already. */
 #define SLOTS_ALONE          2U
 #define SLOTS_WELL_SHARE(s)  ((s)*3 / 8)
 #define SLOTS_TROUBLED_SHARE 2U
 #define SLOTS_TROUBLED_FIRST 4U
+#define SLOTS_KEPT_SHARE     8U
 #define SILENT_NS            250000000ULL
 /* No memory for a large event: others may have given some back by then. */
 #define LARGE_LOOK_NS 250000000ULL
@@ -42,11 +44,15 @@ static bool may_take(const struct target *target)
 {
     const struct deliver *deliver = target->deliver;
     unsigned slots = deliver->config.slots;
+    unsigned kept = slots / SLOTS_KEPT_SHARE;
+    kept = kept > deliver->first_count ? kept - deliver->first_count : 0;
     if (is_troubled(target)) {
-        unsigned share = target->slots == 0 ? SLOTS_TROUBLED_FIRST : SLOTS_TROUBLED_SHARE;
-        return deliver->free_count > slots / share;
+        bool first = target->slots == 0;
+        unsigned share = first ? SLOTS_TROUBLED_FIRST : SLOTS_TROUBLED_SHARE;
+        return deliver->free_count > slots / share ||
+               (first && kept > 0 && deliver->free_count > 0);
     }
-    return deliver->free_count > (target->slots < SLOTS_ALONE ? 0 : SLOTS_WELL_SHARE(slots));
+    return deliver->free_count > (target->slots < SLOTS_ALONE ? kept : SLOTS_WELL_SHARE(slots));
 }
 
 uint64_t delivery_no_room_ns(const struct target *target)
@@ -102,6 +108,8 @@ struct delivery *delivery_take(struct target *target, const struct destination *
     }
     list_remove(&delivery->node);
     deliver->free_count--;
+    delivery->first = target->slots == 0 && is_troubled(target);
+    deliver->first_count += delivery->first;
     counter_set(&deliver->stats.slots_free, deliver->free_count);
     target->slots++;
     delivery->target = target;
@@ -141,6 +149,7 @@ void delivery_give(struct delivery *delivery)
     target_changed(target);
     list_push_back(deliver->free.next, &delivery->node); /* first again: its memory is warm */
     deliver->free_count++;
+    deliver->first_count -= delivery->first;
     counter_set(&deliver->stats.slots_free, deliver->free_count);
 }
 

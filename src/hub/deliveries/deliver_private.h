@@ -33,6 +33,7 @@ struct delivery {
     uint16_t bucket;  /* order per key; else ORDER_NO_KEY */
     bool probe;
     bool flying;
+    bool first; /* the only one of a destination that fails, is silent, or was never tried */
     struct list followers; /* order per key: retries that go behind this one, in order */
     uint8_t *at;           /* the request: in the pool, or from `large` */
     uint8_t *pool_at;
@@ -125,6 +126,7 @@ struct deliver {
     uint8_t *pool;
     struct list free;
     unsigned free_count;
+    unsigned first_count; /* slots that are such a one's */
     struct window *windows;
     struct list windows_free;
     struct target *buckets[TARGET_BUCKETS];
