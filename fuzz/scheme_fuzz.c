@@ -13,6 +13,18 @@
 
 static struct scheme *schemes[SCHEME_ROWS_MAX];
 
+#define P256_KEY                                                                                   \
+    "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAELZS/4+CKTEXZ9vNABR7V/fV/a6FmKOdMnGSJ+vCtGjTpQf3kBRay"     \
+    "CFYv9UrT8fEhPQVT36WQbujIfcVQ/TXcLA=="
+#define RSA_KEY                                                                                    \
+    "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAtAh00DsCrKbLPZ3qDkjY"                             \
+    "wnIJJRCeSkkTB/XpOvfXLdN5Mkf+u2WIltc7WV4TkM9QoVBiuPW6IYC6ZVV3ro+C"                             \
+    "H/fU1swg8D/CgvvSC9UMDmBepSDWHtI3YRwwXXPVT3OtUuSWX8GPqIyTub089bop"                             \
+    "kmloDmCTe2d0Fzju5xMxu5glDBgeUIh9ZeFxwiLwVVvjyM+uikUBpg3SqQY1G2ni"                             \
+    "ZJHhO/RAf0E/nDH3BMSUAVjJpDGR7B302c2Hf6GRfOk6J/2Sj9kXWUpFaySS4EXh"                             \
+    "1wuv8m6za4+lPVOe42tw9vC4c6Onic2tLExi2D8RSQJ7RwaSDILpDjfRgqAlSBWQ"                             \
+    "EwIDAQAB"
+
 static const char *secret_for(const struct scheme_row *row)
 {
     switch (row->secret) {
@@ -21,9 +33,9 @@ static const char *secret_for(const struct scheme_row *row)
     case SECRET_KEY:
         return "829a27427c7dbbd756a2d1edc1421532d571a96865e84776a8f3817bb70c4d5a";
     case SECRET_PUBLIC_KEY:
-        return "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAELZS/4+CKTEXZ9vNABR7V/fV/"
-               "a6FmKOdMnGSJ+vCtGjTpQf3kBRayCFYv"
-               "9UrT8fEhPQVT36WQbujIfcVQ/TXcLA==";
+        return row->signature == SIGNATURE_RSA_SHA256 ? RSA_KEY : P256_KEY;
+    case SECRET_HEX:
+        return "44782def547aaa06c910c43932b1eb0c";
     case SECRET_NONE:
         return NULL;
     case SECRET_TEXT:

@@ -53,7 +53,9 @@ static void add_kind(const struct scheme_row *row, struct buf *text)
         return;
     case ROW_CODE:
         buf_add_str(text, row->verify == jwt_verify              ? "a token of its issuer"
-                          : row->verify == http_signature_verify ? "HMAC over signed headers"
+                          : row->verify == http_signature_verify ||
+                                    row->verify == contentful_verify
+                                                                 ? "HMAC over signed headers"
                           : row->verify == adyen_verify          ? "HMAC-SHA-256 of eight values"
                                                                  : "RSA with its certificate");
         return;

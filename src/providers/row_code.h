@@ -4,7 +4,8 @@
 
 #include "providers/program.h"
 
-row_verify_fn jwt_verify, sns_verify, paypal_verify, http_signature_verify, adyen_verify;
+row_verify_fn jwt_verify, sns_verify, paypal_verify, http_signature_verify, adyen_verify,
+    contentful_verify;
 /* A token by itself, against a row of an issuer and an audience: signature, both of these, times,
  * the row's claims. */
 enum scheme_verdict jwt_check(const struct scheme_row *row, const struct scheme_request *request,
@@ -20,5 +21,7 @@ enum bk_err sns_sign(const struct scheme *scheme, const struct program *program,
                      const struct scheme_send *send, struct buf *body, struct buf *headers);
 enum bk_err paypal_sign(const struct scheme *scheme, const struct program *program,
                         const struct scheme_send *send, struct slice body, struct buf *headers);
+enum bk_err contentful_sign(const struct scheme *scheme, const struct program *program,
+                            const struct scheme_send *send, struct slice body, struct buf *headers);
 
 #endif

@@ -488,7 +488,9 @@ static enum bk_err sign_code(struct making *m)
            : verify == http_signature_verify
                ? http_signature_sign(m->scheme, m->program, m->send, body, m->headers)
            : verify == paypal_verify ? paypal_sign(m->scheme, m->program, m->send, body, m->headers)
-                                     : BK_UNSUPPORTED;
+           : verify == contentful_verify
+               ? contentful_sign(m->scheme, m->program, m->send, body, m->headers)
+               : BK_UNSUPPORTED;
 }
 
 /* Of a body whose fields are signed. */

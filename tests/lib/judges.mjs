@@ -29,6 +29,13 @@ const judges = {
     },
     verify: (r, body) => require('box-node-sdk/managers/webhooks').WebhooksManager.validateMessage(body,
       { ...lower({ headers: box }), ...lower(r) }, 'box-s') },
+  contentful: { secret: hexKey,
+    sign: (body, url) => ({ ...json, 'X-Contentful-Topic': 'ContentManagement.Entry.publish',
+      ...require('@contentful/node-apps-toolkit').signRequest(hexKey, { method: 'POST', path: new URL(url).pathname, body,
+        headers: { ...json, 'X-Contentful-Topic': 'ContentManagement.Entry.publish' } }) }),
+    verify: (r, body) => { const { pathname, search } = new URL(r.url);
+      return require('@contentful/node-apps-toolkit').verifyRequest(hexKey, { method: 'POST', path: pathname + search,
+        headers: r.headers, body }); } },
   gocardless: { secret: 'gc-s',
     sign: (body) => ({ ...json, 'Webhook-Signature': mac('gc-s', body) }),
     verify: (r, body) => { require('gocardless-nodejs/webhooks').verifySignature(body, 'gc-s', header(r, 'webhook-signature')); return true; } },

@@ -4,6 +4,7 @@
 #include "base/cidr.h"
 #include "base/jwk.h"
 #include "base/x509.h"
+#include "providers/row_code.h"
 #include "providers/verify.h"
 #include "unit/providers_request.h"
 
@@ -291,7 +292,8 @@ static unsigned flip_body(const struct scheme *scheme, struct sample *s)
     size_t bytes = s->request.body.bytes;
     enum row_kind kind = selected(scheme, s)->kind;
     bool code = kind == ROW_CODE &&
-                (is_row(scheme, "paypal") || is_row(scheme, "drone") || is_row(scheme, "aws-sns"));
+                (is_row(scheme, "paypal") || is_row(scheme, "drone") || is_row(scheme, "aws-sns") ||
+                 is_row(scheme, "contentful"));
     code &= scheme->tolerance_seconds != 0; /* the relaxed case does not sign it */
     bool signs_body = (kind_signs(kind) || code) && !is_row(scheme, "mailgun");
     if (!signs_body || bytes > 2048) {
@@ -341,6 +343,11 @@ static bool header_is_checked(const struct scheme *scheme, const struct program 
     for (size_t i = 0; i < sizeof paypal / sizeof paypal[0] && is_row(scheme, "paypal"); i++) {
         checked |= slice_equal_nocase(slice_str(paypal[i]), name);
     }
+    if (is_row(scheme, "contentful")) {
+        checked = slice_equal_nocase(name, SLICE("x-contentful-signature")) ||
+                  slice_equal_nocase(name, SLICE("x-contentful-signed-headers")) ||
+                  slice_equal_nocase(name, SLICE("x-contentful-timestamp"));
+    }
     if (is_row(scheme, "drone")) {
         checked =
             slice_equal_nocase(name, SLICE("date")) || slice_equal_nocase(name, SLICE("digest"));
@@ -358,7 +365,8 @@ static bool means_the_same(const struct program *program, const struct http_head
     bool scheme_word = at < header->value_at + word && word < header->value_bytes &&
                        (program->kind == ROW_BASIC || program->kind == ROW_BEARER ||
                         program->kind == ROW_AUTHORIZATION || program->kind == ROW_CODE);
-    bool hex = kind_signs(program->kind) && isxdigit((unsigned char)text[at]);
+    bool hex = (kind_signs(program->kind) || program->row->verify == contentful_verify) &&
+               isxdigit((unsigned char)text[at]);
     bool date =
         slice_equal_nocase(slice_of(text + header->name_at, header->name_bytes), SLICE("digest")) &&
         at < header->value_at + 8U; /* SHA-256= in any case */
