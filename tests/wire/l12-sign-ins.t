@@ -140,4 +140,27 @@ spec:
     double.close()
     said = server.log_text()
     ok('planted-secret' not in said and 'xoxb-by-query' not in said, 'no log has what was in a query')
+    # A renewal that is refused for good: the account says so, and whoever works with it, with what to do.
+    double = SignIn()
+    double.expires_in = 2
+    server.apply('kind: Integration\nmetadata: {name: tired}\nspec: {type: github, url: "%s/acme", apiUrl: "%s", allowPrivate: true, auth: '
+                 '{use: oauth, oauth: {clientId: %s, clientSecret: {value: %s}, authorizeUrl: "%s/authorize", tokenUrl: "%s/token", '
+                 'identityUrl: "%s/user"}}}\n---\nkind: EventSource\nmetadata: {name: tired}\nspec: {integration: {name: tired}, resource: '
+                 '{type: repository, name: hello}}' % ((double.url,) * 2 + (double.client, double.secret) + (double.url,) * 3))
+    status = lambda plural, name='tired': server.api('GET', '/api/v1/%s/%s' % (plural, name)).json.get('status', {})
+
+    def connect():
+        back = urllib.parse.urlsplit(double.allow(browser.get('/auth/tired').where))
+        browser.get(back.path + '?' + back.query)
+    double.fault = lambda call: Reply(400, {'error': 'invalid_grant'}) if b'grant_type=refresh_token' in call.body else None
+    connect()
+    for plural in ('integrations', 'event-sources'):
+        ok(when(lambda: '/auth/tired' in status(plural).get('message', '') and 'connected again' in status(plural)['message']),
+           'an account that cannot be renewed: %s say what to do: %s' % (plural, status(plural)))
+    ok('/auth/tired' in server.cli('get', 'integration', 'tired', '-o', 'yaml')[1], 'to who asks for it')
+    double.fault, double.expires_in = lambda call: None, 3600
+    connect()
+    ok(when(lambda: status('integrations').get('state') == 'ready'), 'connected again: %s' % status('integrations'))
+    ok(when(lambda: status('event-sources').get('reason') == 'not_found'), 'and work goes on: %s' % status('event-sources'))
+    double.close()
 done()

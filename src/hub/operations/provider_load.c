@@ -9,6 +9,7 @@
 #include "hub/operations/integration_view.h"
 #include "hub/operations/provider_work_private.h"
 #include "hub/people/people.h"
+#include "hub/people/people_index.h"
 #include "store/keys.h"
 
 #include <stdio.h>
@@ -99,6 +100,38 @@ static enum bk_err open_credential(struct hub *hub, struct store_txn *txn,
     return BK_INVALID;
 }
 
+/* The account whose token is used: it can be renewed no more, as its status says. What waits for
+ * that says so as well, rather than what a provider says to a token that is over. */
+static enum bk_err check_account(struct store_txn *txn, const struct operation *operation,
+                                 struct operation_ground *ground)
+{
+    struct hub_address address;
+    struct record record;
+    struct json_tree tree;
+    struct slice name = operation->integration;
+    enum bk_err err =
+        people_index_newest(txn, operation->integration_canvas, name, operation->canvas, &address);
+    if (err == BK_OK) {
+        err = hub_record(txn, RESOURCE_INTEGRATION_USER, slice_str(address.canvas),
+                         slice_str(address.name), &record);
+    }
+    if (err != BK_OK) {
+        return err;
+    }
+    json_tree_init(&tree);
+    yyjson_mut_val *status = work_read_status(txn, record.id, &tree);
+    if (slice_equal(json_text(yyjson_mut_obj_get(status, "state")), SLICE("error")) &&
+        slice_equal(json_text(yyjson_mut_obj_get(status, "reason")), SLICE("auth"))) {
+        snprintf(ground->why, sizeof ground->why,
+                 "account \"%s\" has to be connected again, see its status: open /auth/%.*s on the "
+                 "admin address",
+                 address.name, (int)name.bytes, (const char *)name.at);
+        err = BK_INVALID;
+    }
+    json_tree_fini(&tree);
+    return err;
+}
+
 /* The token of somebody who signed in. */
 static enum bk_err open_token(struct hub *hub, struct store_txn *txn,
                               const struct integration_view *view, const struct record *record,
@@ -109,8 +142,11 @@ static enum bk_err open_token(struct hub *hub, struct store_txn *txn,
     if (operation->former_spec.bytes > 0) {
         return open_credential(hub, txn, view, record, operation, arena, ground, ret_text);
     }
-    enum bk_err err = people_token(hub, txn, operation->integration_canvas, name, operation->canvas,
-                                   arena, ret_text);
+    enum bk_err err = check_account(txn, operation, ground);
+    if (err == BK_OK) {
+        err = people_token(hub, txn, operation->integration_canvas, name, operation->canvas, arena,
+                           ret_text);
+    }
     if (err == BK_NOT_FOUND) {
         snprintf(ground->why, sizeof ground->why,
                  "nobody has connected the integration: open /auth/%.*s on the admin address",

@@ -6,6 +6,7 @@
 #include "base/time.h"
 #include "hub/calls/web_call.h"
 #include "hub/operations/integration_view.h"
+#include "hub/operations/operation.h"
 #include "hub/people/people.h"
 
 #include <stdio.h>
@@ -152,6 +153,11 @@ static enum bk_err write_ending(struct store_txn *txn, void *context)
     }
     if (ending->state) {
         err = write_status(txn, ending);
+    }
+    if (err == BK_OK && ending->is_end && ending->state &&
+        job->canvas.bytes > 0) { /* who works with it is to say so */
+        err = operations_resume(txn, job->canvas, job->grant.integration, 0, job->keeper->now_ns);
+        job->keeper->hub->work_added = true;
     }
     if (err == BK_OK && ending->known) {
         err = people_put_begun(txn, job->id, 0);
