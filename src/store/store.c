@@ -4,8 +4,10 @@
 #include "base/log.h"
 #include "ring/file.h"
 #include "store/keys.h"
+#include "store/store_check.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,6 +90,21 @@ static enum bk_err make_directory(const char *path, char *ret_why)
         log_event(LOG_WARN, "others can list the data directory", LOG_Z("path", path));
     }
     return BK_OK;
+}
+
+static enum bk_err check_file(const char *path, char *ret_why)
+{
+    char file[PATH_MAX], why[STORE_CHECK_WHY_BYTES], detail[STORE_CHECK_WHY_BYTES + 80];
+    if (snprintf(file, sizeof file, "%s/data.mdb", path) >= (int)sizeof file) {
+        return refuse(ret_why, BK_TOO_LARGE, path, "cannot open the store", "the path is too long");
+    }
+    enum bk_err err = store_check(file, why);
+    if (err == BK_CORRUPT) {
+        snprintf(detail, sizeof detail,
+                 "it is damaged; put a copy of the data directory in its place (%s)", why);
+        return refuse(ret_why, err, path, "cannot open the store", detail);
+    }
+    return err == BK_OK ? BK_OK : refuse(ret_why, err, path, "cannot read the store", why);
 }
 
 static enum bk_err open_env(struct store *store, const char *path, char *ret_why)
@@ -192,6 +209,9 @@ static enum bk_err open_at(struct store *store, const char *path, const char *da
     enum bk_err err = make_directory(data_directory, ret_why);
     if (err == BK_OK) {
         err = make_directory(path, ret_why);
+    }
+    if (err == BK_OK) {
+        err = check_file(path, ret_why);
     }
     if (err == BK_OK) {
         err = open_env(store, path, ret_why);

@@ -34,6 +34,13 @@ with tempfile.TemporaryDirectory() as base:
         f.write(b'x' * 8192)
     refused(['serve', '--data', os.path.join(base, 'torn'), '--listen', '127.0.0.1:%d' % free_port(), '--admin', '127.0.0.1:%d' % free_port()],
             'it is damaged; put a copy')
+    with Server(data=os.path.join(base, 'cut')) as server:
+        server.apply(''.join('---\nkind: EventSource\nmetadata: {name: s%d}\nspec: {type: generic, verification: {scheme: none}}\n' % i for i in range(40)))
+        cut = server.data
+    with open(os.path.join(cut, 'state', 'data.mdb'), 'r+b') as f:
+        f.truncate(6 * 4096)
+    refused(['serve', '--data', cut, '--listen', '127.0.0.1:%d' % free_port(), '--admin', '127.0.0.1:%d' % free_port()],
+            'the file ends before it)')
 
     config = os.path.join(base, 'serve.yaml')
 
