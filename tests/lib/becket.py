@@ -298,6 +298,10 @@ class Server:
             raise RuntimeError('apply: %r' % answer)
         return answer.json
 
+    def status(self, plural, name):
+        """Of an object; {} when it is not there."""
+        return self.api('GET', '/api/v1/%s/%s' % (plural, name)).json.get('status', {})
+
     def events(self, query='', limit=1000):
         """All events that match, newest first, over all pages."""
         items, cursor = [], ''

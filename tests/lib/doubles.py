@@ -107,6 +107,16 @@ class Double:
         return refused or self.route(call)
 
 
+def integration(double, kind, name=None):
+    """The document of one that leads to the double, not checked, with its token."""
+    return '''
+kind: Integration
+metadata: {name: %s}
+spec: {type: %s, url: "%s/acme", apiUrl: "%s", check: false, allowPrivate: true,
+       auth: {use: AUTH_TYPE_TOKEN, token: {value: %s}}}
+''' % (name or kind, kind, double.url, double.url, double.token)
+
+
 def valid(schema, value):
     """A few words of JSON schema: type by example, nested; unknown members are refused."""
     if isinstance(schema, dict):

@@ -45,27 +45,22 @@ def get(server, kind, name):
     return server.api('GET', '/api/v1/%s/%s' % (kind, name))
 
 
-def status(server, kind, name):
-    answer = get(server, kind, name)
-    return answer.json['status'] if answer.status == 200 else {}
-
-
 def test_life():
     github_double = GitHub()
     github_double.repositories['acme/hello'] = {}
     with Server() as server:
         answer = server.apply(integration(github_double, github_double.token) + SOURCE)
         ok(len(answer['results']) == 3, 'applied')
-        ok(when(lambda: status(server, 'integrations', 'hub').get('state') == 'ready'), 'the credential is checked')
-        is_equal(status(server, 'integrations', 'hub').get('account'), 'octo', 'whose it is')
-        ok(when(lambda: status(server, 'event-sources', 'repo').get('state') == 'ready'), 'the hook is made')
+        ok(when(lambda: server.status('integrations', 'hub').get('state') == 'ready'), 'the credential is checked')
+        is_equal(server.status('integrations', 'hub').get('account'), 'octo', 'whose it is')
+        ok(when(lambda: server.status('event-sources', 'repo').get('state') == 'ready'), 'the hook is made')
         hooks = github_double.repositories['acme/hello']
         is_equal(len(hooks), 1, 'one hook')
         counts = {k: v for k, v in server.metrics().items() if k.startswith('becket_provider_calls_total')}
         is_equal(counts.get('becket_provider_calls_total{type="github",operation="hook-ensure",code="201"}'), 1,
                  'the calls are counted: %s' % counts)
         hook = list(hooks.values())[0]
-        source = status(server, 'event-sources', 'repo')
+        source = server.status('event-sources', 'repo')
         is_equal(hook['config']['url'], source['url'], 'to our address')
         is_equal(hook['events'], ['push'], 'for the events of the source')
         path = '/hooks/' + source['path']
@@ -80,18 +75,18 @@ def test_life():
 
         server.stop()
         server.start()
-        operation = status(server, 'event-sources', 'repo')['operation']
+        operation = server.status('event-sources', 'repo')['operation']
         server.api('POST', '/api/v1/operations/%s/retry' % operation)
-        ok(when(lambda: [h['config']['url'] for h in hooks.values()] == [status(server, 'event-sources', 'repo')['url']]),
+        ok(when(lambda: [h['config']['url'] for h in hooks.values()] == [server.status('event-sources', 'repo')['url']]),
            'the hook follows when our address changes')
 
         hook['active'] = False
-        operation = status(server, 'event-sources', 'repo')['operation']
+        operation = server.status('event-sources', 'repo')['operation']
         server.api('POST', '/api/v1/operations/%s/retry' % operation)
         ok(when(lambda: list(hooks.values())[0]['active']), 'a hook that was switched off is mended')
 
         old = list(hooks.values())[0]['config']['secret']
-        path = '/hooks/' + status(server, 'event-sources', 'repo')['path']
+        path = '/hooks/' + server.status('event-sources', 'repo')['path']
         code, out, err = server.cli('reset-key', 'repo')
         ok(code == 0 and len(out.strip()) == 44, 'a new key: %s' % err)
         ok(when(lambda: list(hooks.values())[0]['config']['secret'] == out.strip()), 'the hook gets it')
@@ -114,31 +109,31 @@ def test_refusals():
     github_double = GitHub()
     with Server() as server:
         server.apply(integration(github_double, 'ghp_wrong'))
-        ok(when(lambda: status(server, 'integrations', 'hub').get('state') == 'error'), 'a wrong token is told')
-        told = status(server, 'integrations', 'hub')
+        ok(when(lambda: server.status('integrations', 'hub').get('state') == 'error'), 'a wrong token is told')
+        told = server.status('integrations', 'hub')
         ok('401' in told['message'] and told['advice'] and told['reason'] == 'auth', str(told))
         server.apply(integration(github_double, github_double.token) + SOURCE)
-        ok(when(lambda: status(server, 'integrations', 'hub').get('state') == 'ready'), 'a right one mends it')
-        ok(when(lambda: status(server, 'event-sources', 'repo').get('reason') == 'not_found'), 'no such repository')
-        operation = status(server, 'event-sources', 'repo')['operation']
+        ok(when(lambda: server.status('integrations', 'hub').get('state') == 'ready'), 'a right one mends it')
+        ok(when(lambda: server.status('event-sources', 'repo').get('reason') == 'not_found'), 'no such repository')
+        operation = server.status('event-sources', 'repo')['operation']
         github_double.repositories['acme/hello'] = {}
         github_double.may = False
         server.api('POST', '/api/v1/operations/%s/retry' % operation)
-        ok(when(lambda: status(server, 'event-sources', 'repo').get('reason') == 'forbidden'), 'a scope is missing')
+        ok(when(lambda: server.status('event-sources', 'repo').get('reason') == 'forbidden'), 'a scope is missing')
         github_double.may = True
         server.apply(integration(github_double, github_double.token).replace('metadata: {name: token}',
                      'metadata: {name: token, description: again}'))
         server.api('POST', '/api/v1/operations/%s/retry' % operation)
-        ok(when(lambda: status(server, 'event-sources', 'repo').get('state') == 'ready'), 'and mended')
+        ok(when(lambda: server.status('event-sources', 'repo').get('state') == 'ready'), 'and mended')
 
         def new_token(token):
             server.apply('kind: Secret\nmetadata: {name: token}\nspec: {data: {token: %s}}' % token)
         new_token('ghp_stale')
-        ok(when(lambda: status(server, 'integrations', 'hub').get('state') == 'error'), 'a secret that changes is tried')
+        ok(when(lambda: server.status('integrations', 'hub').get('state') == 'error'), 'a secret that changes is tried')
         code, out, err = server.cli('get', 'integrations')
         ok('github' in out and 'error' in out and '401' in out, 'the table says what is wrong: %s%s' % (out, err))
         new_token(github_double.token)
-        ok(when(lambda: status(server, 'integrations', 'hub').get('state') == 'ready'), 'and again')
+        ok(when(lambda: server.status('integrations', 'hub').get('state') == 'ready'), 'and again')
         code, out, err = server.cli('get', 'integration', 'hub')
         ok('ready' in out and 'octo' in out, 'and whose it is')
         code, out, err = server.cli('get', 'operations')
@@ -185,7 +180,7 @@ def test_faults():
             server.apply(integration(double, double.token).replace('allowPrivate', 'check: false\n  allowPrivate') + SOURCE)
             if during:
                 during(double, server)
-            made = when(lambda: status(server, 'event-sources', 'repo').get('state') == 'ready')
+            made = when(lambda: server.status('event-sources', 'repo').get('state') == 'ready')
             once = len(double.repositories['acme/hello']) == 1
             double.fault = lambda call: None
             server.api('DELETE', '/api/v1/event-sources/repo')
@@ -238,16 +233,16 @@ spec:
   allowPrivate: true
   auth: {use: AUTH_TYPE_APP, app: {appId: 1234, installationId: 99, privateKey: {valueFrom: {secret: {name: app, key: key}}}}}
 ''' % (double.url, double.url) + SOURCE)
-            ok(when(lambda: status(server, 'integrations', 'hub').get('state') == 'ready'), 'an app can log in')
-            ok(when(lambda: status(server, 'event-sources', 'repo').get('state') == 'ready'), 'and make hooks')
+            ok(when(lambda: server.status('integrations', 'hub').get('state') == 'ready'), 'an app can log in')
+            ok(when(lambda: server.status('event-sources', 'repo').get('state') == 'ready'), 'and make hooks')
             bought = sum('/access_tokens' in c.path for c in double.calls)
             ok(bought <= 2, 'the token is used again: %d bought' % bought)
             double.issued.clear()
-            operation = status(server, 'event-sources', 'repo')['operation']
+            operation = server.status('event-sources', 'repo')['operation']
             server.api('POST', '/api/v1/operations/%s/retry' % operation)
-            ok(when(lambda: status(server, 'event-sources', 'repo').get('reason') == 'auth'), 'a token that was revoked')
+            ok(when(lambda: server.status('event-sources', 'repo').get('reason') == 'auth'), 'a token that was revoked')
             server.api('POST', '/api/v1/operations/%s/retry' % operation)
-            ok(when(lambda: status(server, 'event-sources', 'repo').get('state') == 'ready'), 'the next run buys another')
+            ok(when(lambda: server.status('event-sources', 'repo').get('state') == 'ready'), 'the next run buys another')
             ok(pem.splitlines()[5] not in server.log_text() and 'ghs_' not in server.log_text(), 'no secret in the log')
     double.close()
 
@@ -266,15 +261,15 @@ spec:
   resource: {type: project, name: semaphore-demo-go}
 ''')
         ok(len(answer['results']) == 3, 'applied')
-        ok(when(lambda: status(server, 'event-sources', 'my-project').get('state') == 'ready'), 'provisioned')
+        ok(when(lambda: server.status('event-sources', 'my-project').get('state') == 'ready'), 'provisioned')
         is_equal((len(semaphore.secrets), len(semaphore.notifications)), (1, 1), 'a secret and a notification')
         rule = list(semaphore.notifications.values())[0]['spec']['rules'][0]
-        is_equal(rule['notify']['webhook']['endpoint'], status(server, 'event-sources', 'my-project')['url'], 'our address')
+        is_equal(rule['notify']['webhook']['endpoint'], server.status('event-sources', 'my-project')['url'], 'our address')
         is_equal(rule['filter']['projects'], ['semaphore-demo-go'], 'the project')
         key = list(semaphore.secrets.values())[0]['data']['env_vars'][0]['value']
         body = b'{"pipeline":{"id":"p","state":"done","result":"passed"},"workflow":{"id":"w"}}'
         signature = hmac.new(key.encode(), body, hashlib.sha256).hexdigest()
-        answer = server.post('/hooks/' + status(server, 'event-sources', 'my-project')['path'], body,
+        answer = server.post('/hooks/' + server.status('event-sources', 'my-project')['path'], body,
                              {'X-Semaphore-Signature-256': 'sha256=' + signature, 'Content-Type': 'application/json'})
         is_equal(answer.status, 200, 'what Semaphore signs is taken')
         server.api('DELETE', '/api/v1/event-sources/my-project')

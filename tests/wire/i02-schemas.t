@@ -52,17 +52,13 @@ spec: {type: %s, url: "%s", apiUrl: "%s", allowPrivate: true, auth: {use: token,
         kind, double.url), double.url + base, double.token)
 
 
-def state(server, plural, name):
-    return server.api('GET', '/api/v1/%s/%s' % (plural, name)).json.get('status', {})
-
-
 def ready(server, double, plural, name, what):
-    ok(when(lambda: double.wrong or state(server, plural, name).get('state') in ('ready', 'error')) and
-       state(server, plural, name).get('state') == 'ready', '%s: %s' % (what, state(server, plural, name).get('message')))
+    ok(when(lambda: double.wrong or server.status(plural, name).get('state') in ('ready', 'error')) and
+       server.status(plural, name).get('state') == 'ready', '%s: %s' % (what, server.status(plural, name).get('message')))
 
 
 def again(server, plural, name):
-    server.api('POST', '/api/v1/operations/%s/retry' % state(server, plural, name)['operation'])
+    server.api('POST', '/api/v1/operations/%s/retry' % server.status(plural, name)['operation'])
 
 
 def hooks(server, kind, double, what, wide=False):

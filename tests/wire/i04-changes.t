@@ -11,10 +11,6 @@ from becket import *
 from doubles import *
 
 
-def status(server, plural, name):
-    return server.api('GET', '/api/v1/%s/%s' % (plural, name)).json.get('status', {})
-
-
 def test_renamed():
     """A repository with a new name is found where GitHub says it is, at GitHub only; nobody else gets the token."""
     double, thief = GitHub(), GitHub()
@@ -62,8 +58,8 @@ def test_moved():
                      'check: false, allowPrivate: true, auth: {use: token, token: {value: %s}}}' % (double.url, double.token) + ''.join(
                          '\n---\nkind: EventSource\nmetadata: {name: %s}\nspec: {integration: {name: hub}, path: %s, resource: '
                          '{type: repository, name: %s}}' % (n, n, n) for n in ('one', 'two')))
-        state = lambda name: status(server, 'event-sources', name).get('state')
-        ok(when(lambda: (state('one'), state('two')) == ('ready', 'error')), 'one is refused: %s' % status(server, 'event-sources', 'two'))
+        state = lambda name: server.status('event-sources', name).get('state')
+        ok(when(lambda: (state('one'), state('two')) == ('ready', 'error')), 'one is refused: %s' % server.status('event-sources', 'two'))
         server.stop()
         count = len(double.calls)
         server.start()
@@ -172,11 +168,11 @@ def test_unanswered():
         old.fault = lambda call: CUT if call.method == 'POST' else not_now if made(old) else None
         server.apply(hub(old) + '\n---\nkind: EventSource\nmetadata: {name: s}\nspec: {integration: {name: hub}, resource: '
                      '{type: repository, name: hello}}')
-        ok(when(lambda: made(old) == 1 and status(server, 'event-sources', 's').get('reason')), 'made, and the answer is lost')
+        ok(when(lambda: made(old) == 1 and server.status('event-sources', 's').get('reason')), 'made, and the answer is lost')
         count = len(old.calls)
         server.api('POST', '/api/v1/operations/%s/retry' % operations()[0]['metadata']['name'])
         ok(when(lambda: len(old.calls) > count and operations()[0]['status']['state'] == 'pending'), 'nor is it found again')
-        ok('hookId' not in status(server, 'event-sources', 's'), 'so nobody knows its number')
+        ok('hookId' not in server.status('event-sources', 's'), 'so nobody knows its number')
         wrong.fault = lambda call: not_now
         server.apply(hub(wrong))
         old.fault = lambda call: None
@@ -207,18 +203,18 @@ def test_refused_later():
     with Server() as server:
         server.apply('kind: Integration\nmetadata: {name: hub}\nspec: {type: github, url: "https://github.com/acme", apiUrl: "%s", '
                      'allowPrivate: true, auth: {use: token, token: {value: %s}}}' % (double.url, double.token))
-        ok(when(lambda: status(server, 'integrations', 'hub').get('state') == 'ready'), 'it is good when it is checked')
+        ok(when(lambda: server.status('integrations', 'hub').get('state') == 'ready'), 'it is good when it is checked')
         double.fault = lambda call: Reply(401, {'message': 'Bad credentials'}) if len(double.calls) > 2 else None
         source = lambda n: server.apply('kind: EventSource\nmetadata: {name: %s}\nspec: {integration: {name: hub}, resource: '
                                         '{type: repository, name: %s}}' % (n, n))
         source('one')
-        ok(when(lambda: status(server, 'event-sources', 'one').get('reason') == 'auth'), 'then not: the source says so')
-        ok(when(lambda: status(server, 'integrations', 'hub').get('reason') == 'auth'), 'and the integration: %s' %
-           status(server, 'integrations', 'hub'))
+        ok(when(lambda: server.status('event-sources', 'one').get('reason') == 'auth'), 'then not: the source says so')
+        ok(when(lambda: server.status('integrations', 'hub').get('reason') == 'auth'), 'and the integration: %s' %
+           server.status('integrations', 'hub'))
         double.fault = lambda call: Reply(200, b'<html>We are back soon</html>')
         source('two')
-        ok(when(lambda: 'answered 200 with' in status(server, 'event-sources', 'two').get('message', '')), 'a page: %s' %
-           status(server, 'event-sources', 'two').get('message'))
+        ok(when(lambda: 'answered 200 with' in server.status('event-sources', 'two').get('message', '')), 'a page: %s' %
+           server.status('event-sources', 'two').get('message'))
     double.close()
 
 
@@ -230,7 +226,7 @@ def test_given_up():
         server.apply('kind: Integration\nmetadata: {name: hub}\nspec: {type: github, url: "https://github.com/acme", apiUrl: "%s", '
                      'check: false, allowPrivate: true, auth: {use: token, token: {value: %s}}}\n---\nkind: EventSource\nmetadata: '
                      '{name: s}\nspec: {integration: {name: hub}, resource: {type: repository, name: hello}}' % (double.url, double.token))
-        ok(when(lambda: hooks and status(server, 'event-sources', 's').get('state') == 'ready'), 'a hook')
+        ok(when(lambda: hooks and server.status('event-sources', 's').get('state') == 'ready'), 'a hook')
         operations = lambda: server.api('GET', '/api/v1/operations').json['items']
         code, out, err = server.cli('delete', 'operation', operations()[0]['metadata']['name'])
         ok(code == 1 and 'delete that' in err, 'what a source wants goes with it: ' + err)

@@ -37,11 +37,6 @@ spec:
          extra)
 
 
-def status(server, kind, name):
-    answer = server.api('GET', '/api/v1/%s/%s' % (kind, name))
-    return answer.json['status'] if answer.status == 200 else {}
-
-
 def path_of(location):
     url = urllib.parse.urlsplit(location)
     return url.path + ('?' + url.query if url.query else '')
@@ -114,7 +109,7 @@ def test_round_trip():
     double = SignIn()
     with Server() as server:
         server.apply(integration(double))
-        is_equal(status(server, 'integrations', 'hub').get('reason'), 'disconnected', 'nobody has connected it')
+        is_equal(server.status('integrations', 'hub').get('reason'), 'disconnected', 'nobody has connected it')
         browser = Browser(server.admin)
         browser.login(server.token)
         answer = browser.get('/auth/hub')
@@ -136,7 +131,7 @@ def test_round_trip():
                  {'provider': 'github', 'uid': '583231', 'nickname': 'octo', 'user': {'name': 'admin'},
                   'accessToken': {'value': '***'}}, 'who it is')
         is_equal(server.api('GET', '/api/v1/users/admin').status, 200, 'its user')
-        is_equal(status(server, 'integrations', 'hub').get('state'), 'ready', 'the integration is connected')
+        is_equal(server.status('integrations', 'hub').get('state'), 'ready', 'the integration is connected')
         is_equal(browser.get(back).status, 400, 'a state is good for once')
         is_equal(browser.get('/auth/hub/callback?code=x&state=made-up').status, 400, 'a state of nobody')
         is_equal(browser.get('/auth/hub/callback?code=x').status, 400, 'no state')
@@ -189,7 +184,7 @@ def test_round_trip():
         is_equal(server.api('DELETE', '/api/v1/integrations/hub').status, 409, 'an integration with users stays')
         is_equal(server.api('DELETE', '/api/v1/integration-users/hub-583231').status, 204, 'disconnected')
         ok(when(lambda: double.revoked == list(double.access)), 'and revoked: %s' % double.revoked)
-        is_equal(status(server, 'integrations', 'hub').get('reason'), 'disconnected', 'the integration says so')
+        is_equal(server.status('integrations', 'hub').get('reason'), 'disconnected', 'the integration says so')
         is_equal(server.api('DELETE', '/api/v1/integrations/hub').status, 204, 'now it can go')
     double.close()
 
@@ -229,13 +224,13 @@ def test_renewal():
         double.expires_in = 1
         double.fault = lambda call: Reply(400, {'error': 'invalid_grant'}) if b'refresh_token' in call.body else None
         connect(browser, double)
-        ok(when(lambda: status(server, 'integration-users', 'hub-583231').get('state') == 'error'), 'a dead grant')
-        told = status(server, 'integration-users', 'hub-583231')
+        ok(when(lambda: server.status('integration-users', 'hub-583231').get('state') == 'error'), 'a dead grant')
+        told = server.status('integration-users', 'hub-583231')
         ok('invalid_grant' in told['message'] and '/auth/hub' in told['advice'], str(told))
         double.fault = lambda call: None
         double.expires_in = 3600
         connect(browser, double)
-        is_equal(status(server, 'integration-users', 'hub-583231').get('state'), 'ready', 'mended by connecting again')
+        is_equal(server.status('integration-users', 'hub-583231').get('state'), 'ready', 'mended by connecting again')
         last = max(double.refresh, key=lambda t: int(t.rsplit('-', 1)[1]))
         double.fault = lambda call: Reply(503, {}) if call.path == '/revoke' else None
         server.api('DELETE', '/api/v1/integration-users/hub-583231')
@@ -326,7 +321,7 @@ def test_restart():
         limit_store(server, False)
         ok(when(lambda: 'a token was renewed' in server.log_text()), 'held, and stored when there is room')
         is_equal(len(double.used), first + 1, 'by one call')
-        is_equal(status(server, 'integration-users', 'hub-583231').get('state'), 'ready', 'and all is well')
+        is_equal(server.status('integration-users', 'hub-583231').get('state'), 'ready', 'and all is well')
     double.close()
 
 

@@ -63,15 +63,6 @@ spec:
 '''
 
 
-def integration(double, kind, name):
-    return '''
-kind: Integration
-metadata: {name: %s}
-spec: {type: %s, url: "%s/acme", apiUrl: "%s", check: false, allowPrivate: true,
-       auth: {use: AUTH_TYPE_TOKEN, token: {value: %s}}}
-''' % (name, kind, double.url, double.url, double.token)
-
-
 def entries(server, query=''):
     return server.api('GET', '/api/v1/entries' + query).json['items']
 

@@ -17,15 +17,6 @@ FAULTS = {'503': Reply(503, {'message': 'Unavailable'}), 'cut': CUT, 'lost': LOS
           '429': Reply(429, {'message': 'Slow down'}, {'Retry-After': '1'})}
 
 
-def integration(double, kind):
-    return '''
-kind: Integration
-metadata: {name: %s}
-spec: {type: %s, url: "%s/acme", apiUrl: "%s", check: false, allowPrivate: true,
-       auth: {use: AUTH_TYPE_TOKEN, token: {value: %s}}}
-''' % (kind, kind, double.url, double.url, double.token)
-
-
 def source(kind, name, thing, resource, events='[{type: push}]'):
     return '''
 kind: EventSource

@@ -10,15 +10,6 @@ from becket import *
 from doubles import *
 
 
-def integration(double, kind):
-    return '''
-kind: Integration
-metadata: {name: %s}
-spec: {type: %s, url: "%s/acme", apiUrl: "%s", check: false, allowPrivate: true,
-       auth: {use: AUTH_TYPE_TOKEN, token: {value: %s}}}
-''' % (kind, kind, double.url, double.url, double.token)
-
-
 def status(server, name, kind='event-sources'):
     answer = server.api('GET', '/api/v1/%s/%s' % (kind, name))
     return answer.json['status'] if answer.status == 200 else {}
