@@ -194,7 +194,7 @@ enum api_step api_events_replay(struct api_call *call)
     err = replay_event(call->api->dispatch, replay, &record);
     if (err == BK_NOT_FOUND) {
         return api_error(call, 409, "conflict",
-                         "no route leads anywhere for this event; name a destination with `to`");
+                         "no route leads anywhere for this event; name a destination: `to` (--to)");
     }
     return err == BK_OK ? answer_replay(call, replay, call->segment)
                         : api_fail(call, err, "replay");

@@ -97,6 +97,14 @@ const struct cli_command cli_commands[] = {
      "verify every checksum of the journal; print its records",
      "Off line: it reads DIR/journal itself, and may do so while the server runs.",
      cli_journal_options},
+    {"backup", cli_backup, "DIR", "copy a data directory, beside a server that runs",
+     "Off line: it reads the files itself. DIR then holds everything as it was at one moment, every "
+     "checksum verified, with master.key where that is a file.",
+     cli_backup_options},
+    {"restore", cli_restore, "DIR", "make a data directory out of a backup",
+     "What was delivered after the backup was made is delivered again, with the same webhook-id; "
+     "what came in after it is not there.",
+     cli_restore_options},
     {"token", cli_token, "create NAME | list | show | revoke NAME", "who may use the admin API",
      "Roles: read (see everything but secrets), write (also diff and change objects), admin (also "
      "tokens). --user makes a person's token: what it connects, links and writes is that User's. "

@@ -41,11 +41,12 @@ const char *kind_plural(const char *text, bool *ret_in_canvas)
         *ret_in_canvas = true;
         return "entries";
     }
-    static const char *const lists[] = {"event", "events", "delivery", "deliveries"};
+    static const char *const lists[] = {"event",      "events",   "delivery",
+                                        "deliveries", "provider", "providers"};
     for (size_t i = 0; i < bk_array_length(lists); i++) {
         if (slice_equal_nocase(slice_str(text), slice_str(lists[i]))) {
-            cli_usage("%s are listed by `becket %s`, and are no objects",
-                      i < 2 ? "events" : "deliveries", i < 2 ? "events" : "deliveries");
+            const char *plural = lists[i | 1];
+            cli_usage("%s are listed by `becket %s`, and are no objects", plural, plural);
             return NULL;
         }
     }

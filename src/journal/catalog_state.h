@@ -34,6 +34,9 @@ struct catalog_audit {
     /* A good frame. Return false to stop. */
     bool (*frame)(struct catalog_audit *audit, const struct segment *segment,
                   const struct format_frame *frame);
+    /* After its frames: the segment counts up to `end`. NULL: not wanted. An error ends it. */
+    enum bk_err (*segment)(struct catalog_audit *audit, const struct segment *segment,
+                           uint64_t end);
     unsigned sidecars;
     bool stopped;
 };

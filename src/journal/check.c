@@ -8,8 +8,10 @@ struct check {
     struct catalog_audit audit;
     check_problem_fn *problem;
     check_record_fn *record;
+    check_segment_fn *segment;
     void *context;
     struct check_totals *totals;
+    struct catalog *catalog;
 };
 
 static void check_problem(struct catalog_audit *audit, const char *path, uint64_t offset,
@@ -57,31 +59,79 @@ static void count_spare(const struct catalog_segment *segment, void *context)
     totals->spares += segment->state == SEGMENT_SPARE;
 }
 
-enum bk_err journal_check(const char *directory, check_problem_fn *problem, check_record_fn *record,
-                          void *context, struct check_totals *ret_totals)
+static enum bk_err check_segment(struct catalog_audit *audit, const struct segment *segment,
+                                 uint64_t end)
+{
+    struct check *check = bk_container_of(audit, struct check, audit);
+    char path[CATALOG_PATH_BYTES];
+    catalog_path(check->catalog, path, "", segment->journal_id, segment->number, ".log");
+    struct check_segment view = {.path = path,
+                                 .journal = segment->journal_id,
+                                 .number = segment->number,
+                                 .bytes = segment->bytes > end ? segment->bytes : end,
+                                 .end = end};
+    return check->segment ? check->segment(&view, check->context) : BK_OK;
+}
+
+static enum bk_err check_orphans(struct check *check)
+{
+    enum bk_err err = BK_OK;
+    char path[CATALOG_PATH_BYTES];
+    const struct list *orphans = &check->catalog->orphans;
+    for (const struct list *node = orphans->next; node != orphans; node = node->next) {
+        const struct catalog_orphan *orphan =
+            bk_container_of(node, const struct catalog_orphan, node);
+        catalog_path(check->catalog, path, "", orphan->journal, orphan->number, ".idx");
+        struct check_segment view = {.path = path,
+                                     .journal = orphan->journal,
+                                     .number = orphan->number,
+                                     .sidecar = true};
+        err = err == BK_OK ? check->segment(&view, check->context) : err;
+    }
+    return err;
+}
+
+static enum bk_err check_all(struct check *check, const char *directory)
 {
     struct catalog_config config = {.directory = directory, .read_only = true};
     struct journal_report report = {0};
-    struct catalog *catalog = NULL;
-    struct check check = {.audit = {.problem = check_problem, .frame = check_frame},
-                          .problem = problem,
-                          .record = record,
-                          .context = context,
-                          .totals = ret_totals};
-    memset(ret_totals, 0, sizeof *ret_totals);
-    enum bk_err err = catalog_new(&config, &catalog);
+    struct check_totals *totals = check->totals;
+    memset(totals, 0, sizeof *totals);
+    check->audit = (struct catalog_audit){
+        .problem = check_problem, .frame = check_frame, .segment = check_segment};
+    enum bk_err err = catalog_new(&config, &check->catalog);
     if (err != BK_OK) {
         return err;
     }
-    catalog->audit = &check.audit;
-    err = catalog_recover(catalog, 0, NULL, NULL, &report);
-    catalog_each(catalog, count_spare, ret_totals);
-    ret_totals->journals = report.journals;
-    ret_totals->segments = report.segments;
-    ret_totals->sidecars = check.audit.sidecars;
-    ret_totals->bytes = report.bytes;
-    ret_totals->torn_frames = report.torn_frames;
-    ret_totals->torn_bytes = report.torn_bytes;
-    catalog_close(catalog);
-    return check.audit.stopped ? BK_OK : err;
+    check->catalog->audit = &check->audit;
+    err = catalog_recover(check->catalog, 0, NULL, NULL, &report);
+    if (err == BK_OK && check->segment) {
+        err = check_orphans(check);
+    }
+    catalog_each(check->catalog, count_spare, totals);
+    totals->journals = report.journals;
+    totals->segments = report.segments;
+    totals->sidecars = check->audit.sidecars;
+    totals->bytes = report.bytes;
+    totals->torn_frames = report.torn_frames;
+    totals->torn_bytes = report.torn_bytes;
+    catalog_close(check->catalog);
+    return check->audit.stopped ? BK_OK : err;
+}
+
+enum bk_err journal_check(const char *directory, check_problem_fn *problem, check_record_fn *record,
+                          void *context, struct check_totals *ret_totals)
+{
+    struct check check = {
+        .problem = problem, .record = record, .context = context, .totals = ret_totals};
+    return check_all(&check, directory);
+}
+
+enum bk_err journal_check_segments(const char *directory, check_problem_fn *problem,
+                                   check_segment_fn *segment, void *context,
+                                   struct check_totals *ret_totals)
+{
+    struct check check = {
+        .problem = problem, .segment = segment, .context = context, .totals = ret_totals};
+    return check_all(&check, directory);
 }

@@ -28,8 +28,24 @@ struct check_totals {
     uint64_t problems;
 };
 
+/* A segment that was read, or a sidecar that outlived its own. */
+struct check_segment {
+    const char *path;
+    uint16_t journal;
+    uint64_t number;
+    bool sidecar;
+    uint64_t bytes; /* a segment's size; 0 = as it is */
+    uint64_t end;   /* behind its last good commit */
+};
+/* An error ends the check, and is what it returns. */
+typedef enum bk_err check_segment_fn(const struct check_segment *segment, void *context);
+
 /* BK_OK also when there are problems (see totals); an error when the directory cannot be read. */
 enum bk_err journal_check(const char *directory, check_problem_fn *problem, check_record_fn *record,
                           void *context, struct check_totals *ret_totals) BK_MUST_CHECK;
+/* The same, one segment after the other: of a journal with ascending numbers. */
+enum bk_err journal_check_segments(const char *directory, check_problem_fn *problem,
+                                   check_segment_fn *segment, void *context,
+                                   struct check_totals *ret_totals) BK_MUST_CHECK;
 
 #endif

@@ -50,6 +50,20 @@ struct recovery {
 
 /* ---- problems */
 
+/* A check runs beside the server, which may have removed the file since the directory was read. */
+static bool went_meanwhile(const struct recovery *recovery, const char *path)
+{
+    unsigned mode;
+    return recovery->catalog->audit && file_mode(path, &mode) == BK_NOT_FOUND;
+}
+
+static bool segment_went(const struct recovery *recovery, const struct segment *segment)
+{
+    char path[CATALOG_PATH_BYTES];
+    catalog_path(recovery->catalog, path, "", segment->journal_id, segment->number, ".log");
+    return went_meanwhile(recovery, path);
+}
+
 /* Report damage in `<journal>-<number><suffix>`. BK_OK when the caller shall go on behind it. */
 __attribute__((format(printf, 7, 8))) static enum bk_err problem_in(
     struct recovery *recovery, const char *suffix, uint16_t journal, uint64_t number,
@@ -62,6 +76,9 @@ __attribute__((format(printf, 7, 8))) static enum bk_err problem_in(
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
     catalog_path(recovery->catalog, path, "", journal, number, suffix);
+    if (went_meanwhile(recovery, path)) {
+        return BK_OK;
+    }
     if (recovery->catalog->audit) {
         recovery->catalog->audit->problem(recovery->catalog->audit, path, offset, err, what);
         return err == BK_CORRUPT || err == BK_VERSION || err == BK_IO ? BK_OK : err;
@@ -492,7 +509,7 @@ static enum bk_err read_frames(struct recovery *recovery, struct candidate *cand
     uint64_t end = candidate->limited ? candidate->limit_end : segment->bytes;
     enum bk_err err = segment_file(recovery->catalog, segment);
     if (err != BK_OK) {
-        return err;
+        return segment_went(recovery, segment) ? BK_OK : err;
     }
     scan_begin(scan, segment->file, segment->uuid, segment->block_crc, end);
     uint64_t expected = builder->last_commit + 1;
@@ -527,7 +544,7 @@ static enum bk_err read_frames(struct recovery *recovery, struct candidate *cand
 
 /* check.c: the segment was read; does its sidecar, if there is one, say the same? */
 static enum bk_err audit_sidecar(struct recovery *recovery, const struct segment *segment,
-                                 const struct index_builder *builder)
+                                 bool newest, const struct index_builder *builder)
 {
     struct index_file file = {0};
     char path[CATALOG_PATH_BYTES];
@@ -552,8 +569,10 @@ static enum bk_err audit_sidecar(struct recovery *recovery, const struct segment
                        file.header.state == SEGMENT_ABANDONED && file.header.end < builder->end &&
                        file.header.last_commit < builder->last_commit &&
                        file.header.records <= builder->records;
+        /* Read while the server wrote it, and sealed since. */
+        bool sealed = newest && file.header.end > builder->end;
         index_file_fini(&file);
-        if (agrees || refused) {
+        if (agrees || refused || sealed || segment_went(recovery, segment)) {
             return BK_OK;
         }
         err = BK_CORRUPT;
@@ -574,6 +593,16 @@ static enum bk_err drop_sidecar(struct recovery *recovery, const struct segment 
         return BK_OK;
     }
     return err == BK_OK ? directory_sync(catalog->directory) : err;
+}
+
+/* `end` 0: not told by its frames; then all of the file. */
+static enum bk_err audit_segment(struct recovery *recovery, const struct candidate *candidate,
+                                 uint64_t end)
+{
+    struct catalog_audit *audit = recovery->catalog->audit;
+    return audit && audit->segment
+               ? audit->segment(audit, candidate->segment, end > 0 ? end : candidate->file_bytes)
+               : BK_OK;
 }
 
 static enum bk_err use_frames(struct recovery *recovery, struct candidate *candidate, bool newest,
@@ -599,7 +628,10 @@ static enum bk_err use_frames(struct recovery *recovery, struct candidate *candi
                        candidate->file_bytes == segment->bytes &&
                        segment->bytes - builder.end >= CONTINUE_BYTES_MIN;
         if (recovery->catalog->audit) {
-            err = audit_sidecar(recovery, segment, &builder);
+            err = audit_sidecar(recovery, segment, newest, &builder);
+        }
+        if (err == BK_OK) {
+            err = audit_segment(recovery, candidate, builder.end);
         }
         if (goes_on || (newest && recovery->catalog->read_only)) {
             segment->state = SEGMENT_LIVE;
@@ -620,7 +652,7 @@ static enum bk_err read_contents(struct recovery *recovery, struct candidate *ca
     if (candidate->empty) {
         segment->state = SEGMENT_ABANDONED;
         segment->indexed = true;
-        return BK_OK;
+        return audit_segment(recovery, candidate, 0);
     }
     /* A check reads everything. */
     enum bk_err err =
@@ -638,6 +670,14 @@ static enum bk_err read_contents(struct recovery *recovery, struct candidate *ca
     return err;
 }
 
+/* A check runs beside the server, which may have opened the segment since its head was read. */
+static bool opened_meanwhile(struct recovery *recovery, const struct segment *segment)
+{
+    struct scan_head now;
+    return recovery->catalog->audit &&
+           scan_head(&recovery->scan, segment->file, &now) == BK_OK && now.opened;
+}
+
 /* Behind the newest one: spares, made and never written, or with an opening that was never
  * finished. */
 static enum bk_err check_spare(struct recovery *recovery, struct candidate *candidate,
@@ -653,11 +693,14 @@ static enum bk_err check_spare(struct recovery *recovery, struct candidate *cand
     }
     enum bk_err err = segment_file(recovery->catalog, segment);
     if (err != BK_OK) {
-        return err;
+        return segment_went(recovery, segment) ? BK_OK : err;
     }
     uint64_t limit = segment->bytes < SPARE_LOOK_BYTES ? segment->bytes : SPARE_LOOK_BYTES;
     scan_begin(scan, segment->file, segment->uuid, segment->block_crc, segment->bytes);
     err = scan_look_ahead(scan, last_commit + 1, limit, &ahead);
+    if (err == BK_OK && ahead.frames > 0 && opened_meanwhile(recovery, segment)) {
+        return BK_OK;
+    }
     if (err == BK_OK && ahead.damage) {
         err =
             problem(recovery, segment, FORMAT_FRAME_AT, BK_CORRUPT,

@@ -35,7 +35,7 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
     ok(code == 1 and 'admin address' in err, 'asked at the hooks\' listener: says so')
     code, out, err = server.cli('get', 'secret', 'absent')
     ok(code == 1 and 'admin address' not in err, 'and does not where only the object is missing')
-    for word in ('events', 'delivery'):
+    for word in ('events', 'delivery', 'providers'):
         code, out, err = server.cli('get', word)
         ok(code == 2 and '`becket ' in err, '%s: no objects, but a command lists them' % word)
     code, out, err = server.cli('get', 'event-sources', '-o', 'json')
