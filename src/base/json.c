@@ -318,7 +318,8 @@ static void skip_scalar(struct cursor *cursor)
 
 static yyjson_mut_val *out_of_room(struct cursor *cursor)
 {
-    cursor->err = fail(cursor->problem, cursor->place, BK_TOO_LARGE, "document too large");
+    cursor->err = fail(cursor->problem, cursor->place, BK_TOO_LARGE,
+                       "from here on it is too much at once; apply it in parts");
     return NULL;
 }
 

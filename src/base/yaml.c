@@ -52,7 +52,9 @@ fail(struct reader *reader, struct json_place place, enum bk_err err, const char
 
 static enum bk_err fail_room(struct reader *reader, struct json_place place)
 {
-    return fail(reader, place, BK_TOO_LARGE, "document too large");
+    return fail(reader, place, BK_TOO_LARGE,
+                "from here on it is too much at once: at most %u values; apply it in parts",
+                JSON_NODES_MAX);
 }
 
 /* ---- scalars */

@@ -98,8 +98,8 @@ const struct cli_command cli_commands[] = {
      "Off line: it reads DIR/journal itself, and may do so while the server runs.",
      cli_journal_options},
     {"backup", cli_backup, "DIR", "copy a data directory, beside a server that runs",
-     "Off line: it reads the files itself. DIR then holds everything as it was at one moment, every "
-     "checksum verified, with master.key where that is a file.",
+     "Off line: it reads the files itself. DIR then holds everything as it was at one moment, "
+     "every checksum verified, with master.key where that is a file.",
      cli_backup_options},
     {"restore", cli_restore, "DIR", "make a data directory out of a backup",
      "What was delivered after the backup was made is delivered again, with the same webhook-id; "

@@ -4,8 +4,8 @@
  *             is what a power cut at one moment would have left, without its torn tail.
  * Threads     Any one thread (CLI). The server may write meanwhile, and may remove segments: those
  *             that went are left out, with all older ones of their journal.
- * Order       Copy the store first: a journal that knows more than the store is what a crash leaves,
- *             too; the other way round is not.
+ * Order       Copy the store first: a journal that knows more than the store is what a crash
+ *             leaves, too; the other way round is not.
  */
 #ifndef BECKET_JOURNAL_COPY_H
 #define BECKET_JOURNAL_COPY_H

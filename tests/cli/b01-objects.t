@@ -38,6 +38,13 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
     for word in ('events', 'delivery', 'providers'):
         code, out, err = server.cli('get', word)
         ok(code == 2 and '`becket ' in err, '%s: no objects, but a command lists them' % word)
+    for words, told in (('port: {clientId: x}\ntriggerChannel: {type: KAFKA}\nintegrations: []\n', 'Port'),
+                        ('executor: {type: TYPE_SEMAPHORE}\n', 'a Stage'), ('on: deployment\n', 'kind, metadata and spec')):
+        code, out, err = server.cli('apply', '-f', '-', stdin=words.encode())
+        ok(code == 1 and told in err and err.count('\n') == 1, 'a file of something else: one line (%s)' % told)
+    many = ''.join('---\nkind: Secret\nmetadata: {name: s%d}\nspec: {data: {k: v}}\n' % i for i in range(100000))
+    code, out, err = server.cli('apply', '-f', '-', stdin=many.encode())
+    ok(code == 1 and 'in parts' in err and err.count('\n') == 1, 'too much at once: says how much may be')
     code, out, err = server.cli('get', 'event-sources', '-o', 'json')
     is_equal(json.loads(out), {'items': []}, 'nothing was made')
     code, out, err = server.cli('diff', '-f', folder)

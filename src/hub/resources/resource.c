@@ -315,6 +315,39 @@ static void decode_metadata(struct decoder *decoder, const struct decode_object 
     document->addressed = known_kind && resource_name_valid(document->name) && !canvas_wrong;
 }
 
+/* A file of another tool, or a piece of a document, has none of our words: that is said in one line
+ * rather than once for each of its fields. */
+static bool decode_foreign(struct decoder *decoder, const struct decode_object *root)
+{
+    static const struct {
+        const char *word, *what;
+    } others[] = {
+        {"executor",
+         "an executor stands in a Stage; stages are not part of this version of becket"},
+        {"triggerChannel", "this configures integrations of Port; they are not part of this "
+                           "version of becket"},
+    };
+    const char *what = "this is no document of becket: it needs kind, metadata and spec";
+    static const char *const ours[] = {"kind", "metadata", "spec", NULL};
+    size_t index, max;
+    yyjson_mut_val *key, *item;
+    yyjson_mut_obj_foreach(root->value, index, max, key, item)
+    {
+        (void)item;
+        if (is_one_of(json_text(key), ours) || is_one_of(json_text(key), metadata_known)) {
+            return false;
+        }
+    }
+    if (max == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < bk_array_length(others); i++) {
+        what = yyjson_mut_obj_get(root->value, others[i].word) ? others[i].what : what;
+    }
+    resource_problem_add(decoder->problems, decoder->document, root->place, "", "%s", what);
+    return true;
+}
+
 /* What a document is about. False: its kind is not known. */
 static bool decode_head(struct decoder *decoder, const struct decode_object *root,
                         const struct resource_expect *expect,
@@ -327,6 +360,9 @@ static bool decode_head(struct decoder *decoder, const struct decode_object *roo
     if (!yyjson_mut_is_obj(root->value)) {
         resource_problem_add(decoder->problems, decoder->document, root->place, "",
                              "must be a map with kind, metadata and spec");
+        return false;
+    }
+    if (decode_foreign(decoder, root)) {
         return false;
     }
     decode_known_root(decoder, root);
