@@ -1,12 +1,17 @@
 """A terminal of some width, for what programs show to people only."""
 import fcntl, os, pty, select, signal, struct, subprocess, termios, time
 
+from becket import skip_all
+
 
 class Terminal:
     """A program whose three standard streams are one terminal; stdout may be a pipe instead."""
 
     def __init__(self, words, columns=80, env=None, cwd=None):
-        self.master, slave = pty.openpty()
+        try:
+            self.master, slave = pty.openpty()
+        except OSError as error:
+            skip_all('no terminal can be made here: %s; is /dev/pts mounted?' % error)
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
         environment = dict(os.environ, TERM='xterm')
         environment.update(env or {})

@@ -5,6 +5,7 @@ import os, shutil, sys
 here = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(here, '..', 'lib'))
 from becket import *
+from certs import Certs
 
 SMUGGLES = [
     b'POST /hooks/open HTTP/1.1\r\nHost: a\r\nContent-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /nothing HTTP/1.1\r\nX: y\r\n\r\n',
@@ -51,6 +52,25 @@ upstream becket { server 127.0.0.1:%(u)d; keepalive 2; }
 server { listen 127.0.0.1:%(p)d; location / { proxy_pass http://becket; proxy_http_version 1.1;
 proxy_request_buffering off; proxy_set_header Connection ""; } } }""" % {'d': folder, 'u': upstream, 'p': port})
     return [program, '-p', folder, '-c', folder + '/nginx.conf', '-e', folder + '/error.log']
+
+
+def nginx_of_the_guide(folder, port, upstream):
+    """What src/guides/deploy.md says to put into conf.d, with our ports and certificate."""
+    text = open(os.path.join(here, '..', '..', 'src', 'guides', 'deploy.md'), encoding='utf-8').read()
+    block = text.partition('```nginx\n')[2].partition('```')[0]
+    certs = Certs(folder)
+    chain, key = certs.make('hooks')
+    for old, new in (('127.0.0.1:8080', '127.0.0.1:%d' % upstream), ('listen 443', 'listen 127.0.0.1:%d' % port),
+                     ('/etc/ssl/hooks/chain.pem', chain), ('/etc/ssl/hooks/key.pem', key)):
+        assert old in block, old
+        block = block.replace(old, new)
+    command = nginx(folder, port, upstream)
+    if command:
+        with open(folder + '/nginx.conf') as f:
+            head = f.read().partition('upstream becket')[0]
+        with open(folder + '/nginx.conf', 'w') as f:
+            f.write(head + block + '}')
+    return command, certs
 
 
 def haproxy(folder, port, upstream):
@@ -134,6 +154,31 @@ with Server() as server:
             proxy.terminate()
             proxy.wait(10)
             shutil.rmtree(folder, ignore_errors=True)
+    server.apply("""kind: EventSource
+metadata: {name: theirs}
+spec: {type: github, path: theirs, limits: {bodyBytes: 4194304}, verification: {secrets: [{value: %s}], allow: [127.0.0.2/32],
+       trustedProxies: [127.0.0.1/32]}}
+""" % SECRET)
+    folder = os.path.abspath(tempfile.mkdtemp(prefix='nginx-', dir=os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'tests')))
+    port = free_port()
+    command, certs = nginx_of_the_guide(folder, port, server.port)
+    if command:
+        proxy = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            body = b'x' * 3000000
+            got = []
+            for address in ('127.0.0.2', '127.0.0.3'):
+                request = ['curl', '-s', '-m', '10', '-o', os.devnull, '-w', '%{http_code}', '--interface', address, '--cacert',
+                           certs.path('ca.pem'), '--retry', '20', '--retry-connrefused', '--retry-delay', '1', '--data-binary', '@-']
+                for name, value in github(body, SECRET).items():
+                    request += ['-H', '%s: %s' % (name, value)]
+                got.append(subprocess.run(request + ['https://localhost:%d/hooks/theirs' % port], input=body,
+                                          capture_output=True).stdout)
+            is_equal(got, [b'200', b'403'], 'nginx of the guide: TLS, a large body, and becket knows who sends')
+        finally:
+            proxy.terminate()
+            proxy.wait(10)
+    shutil.rmtree(folder, ignore_errors=True)
     is_equal(server.stop(), 0, 'becket stops in order')
 for name in skipped:
     skip(name, name + ' is not installed')
