@@ -10,6 +10,7 @@
 #include "hub/deliveries/deliver.h"
 #include "hub/deliveries/deliveries.h"
 #include "hub/deliveries/dispatch.h"
+#include "hub/deliveries/dispatch_private.h"
 #include "ring/timer.h"
 #include "store/keys.h"
 
@@ -19,6 +20,7 @@
 #define SOURCE     7U
 #define CALLS_MAX  4096U
 #define KEYS       12U
+#define OTHERS     7U
 #define STUCK_KEY  3U /* the receiver fails it for long */
 
 /* ---- receivers */
@@ -47,6 +49,8 @@ struct receiver {
     unsigned steps_back[KEYS], last_answer[KEYS]; /* also of what comes again */
     unsigned last_event;
     unsigned last_of_key[KEYS];
+    unsigned last_of_other[OTHERS]; /* from changed_at on */
+    uint64_t other_breaks;
     unsigned key_inflight[KEYS];
     uint64_t key_overlaps;
     uint32_t attempt_max;
@@ -70,8 +74,9 @@ static struct receiver receivers[MANNERS];
 static struct http_client clients[CORES];
 static uint64_t alive_at_ns;
 static uint64_t stuck_until_ns;
-static bool lazy; /* the good one takes its time */
-static bool calm; /* those per key take all but what is stuck */
+static unsigned changed_at; /* the last event that came while the first key was the one */
+static bool lazy;           /* the good one takes its time */
+static bool calm;           /* those per key take all but what is stuck */
 static bool gone_is_back;
 static char ids[EVENTS_MAX][40]; /* the webhook-id under which an event came first */
 static unsigned id_mismatches, bad_requests;
@@ -131,6 +136,10 @@ static unsigned receive(const struct http_call *call, bool answered)
             receiver->last_event = event;
             receiver->key_breaks += event < receiver->last_of_key[event % KEYS];
             receiver->last_of_key[event % KEYS] = event;
+            if (event > changed_at) {
+                receiver->other_breaks += event < receiver->last_of_other[event % OTHERS];
+                receiver->last_of_other[event % OTHERS] = event;
+            }
         }
         receiver->got[event] = 1;
     }
@@ -282,6 +291,7 @@ static struct server {
     bool one_core;   /* takes all events */
     bool all_is_cut; /* what is in flight at a crash did not arrive */
     bool loose;      /* the strict ones are not, just now */
+    bool other;      /* the one per key goes by another one, just now */
     bool whole;      /* the one per key has one order for all, just now */
 } server;
 
@@ -308,8 +318,8 @@ static void put_destination_at(uint64_t number, unsigned manner, enum destinatio
     destination->strict = (manner == STRICT || manner == KEYED) && !server.loose;
     struct filter_error error;
     if (manner == KEYED && !server.whole &&
-        filter_compile(SLICE("$headers['X-Key']"), FILTER_DATA, false, &destination->order_key,
-                       &error) != BK_OK) {
+        filter_compile(server.other ? SLICE("$headers['X-Other']") : SLICE("$headers['X-Key']"),
+                       FILTER_DATA, false, &destination->order_key, &error) != BK_OK) {
         bail_out("the key does not compile");
     }
     if (route_table_put_destination(server.routes, destination) != BK_OK) {
@@ -450,9 +460,9 @@ static void append(void)
     uint64_t number = server.appended + 1, sequence = 0;
     unsigned filler = random_below(40) == 0 ? 9000 + random_below(9000) : random_below(300);
     int head = snprintf(message, sizeof message,
-                        "POST /hooks/x HTTP/1.1\r\nHost: b\r\nX-Key: k%u\r\n"
+                        "POST /hooks/x HTTP/1.1\r\nHost: b\r\nX-Key: k%u\r\nX-Other: o%u\r\n"
                         "Content-Type: text/plain\r\n\r\n",
-                        (unsigned)number % KEYS);
+                        (unsigned)number % KEYS, (unsigned)number % OTHERS);
     int body = snprintf(message + head, sizeof message - (size_t)head, "[%llu] %0*d",
                         (unsigned long long)number, (int)filler, 0);
     struct journal_entry entry = {.type = JOURNAL_ACCEPTED,
@@ -530,7 +540,7 @@ static void fresh(unsigned manners)
     server.manners = manners;
     server.gone_calls = 0;
     server.one_core = server.narrow = server.moved = server.all_is_cut = calm = false;
-    server.paused_gone = server.loose = server.whole = false;
+    server.paused_gone = server.loose = server.whole = server.other = false;
     stuck_until_ns = 0;
     world_init(&server.world, CORES, 8 << 20);
     snprintf(server.state, sizeof server.state, "%s.state", server.world.directory);
@@ -1114,6 +1124,112 @@ static void test_keys_behind(unsigned seed)
     done();
 }
 
+/* The key becomes another one while a backlog waits: in memory, in the journal and, behind one that
+ * fails, in the store. */
+static void test_key_changed(unsigned seed)
+{
+    fake_random = 88172645463325252ULL + (seed + 4000) * 0x9e3779b97f4a7c15ULL;
+    next_random();
+    fresh(KEYED + 1);
+    server.first_manner = KEYED;
+    open_server();
+    stuck_until_ns = UINT64_MAX;
+    changed_at = EVENTS_MAX;
+    for (unsigned i = 0; i < 1500; i++) {
+        append();
+        fake_wall_ns += 1000;
+        if (i % 20 == 0) {
+            step();
+        }
+        if (i == 800) {
+            server.other = true;
+            put_destination(KEYED, DESTINATION_RUNNING);
+            changed_at = (unsigned)server.appended;
+            stuck_until_ns = fake_now_ns + 5 * SECOND;
+        }
+    }
+    if (seed % 2 == 0) {
+        steps_until(fake_now_ns + SECOND);
+        crash();
+        open_server();
+    }
+    uint64_t duplicates = receivers[KEYED].duplicates;
+    ok(run_until_all(KEYED, 300), "seed %u: another key: all arrive (missing %llu)", seed,
+       (unsigned long long)missing(KEYED));
+    is_uint(receivers[KEYED].other_breaks, 0, "the new ones in order by it");
+    ok(seed % 2 == 0 || duplicates == 0, "once");
+    steps_until(fake_now_ns + 2 * SECOND);
+    is_uint(dispatch_retries(server.dispatch), 0, "nothing is left in the store");
+    changed_at = EVENTS_MAX;
+    stop();
+    done();
+}
+
+/* What is queued is queued anew, by the new key, and does not go through the store. */
+static void test_key_queued(void)
+{
+    uint64_t rows = 0;
+    fresh(KEYED + 1);
+    server.first_manner = KEYED;
+    calm = server.narrow = true;
+    open_server();
+    for (unsigned i = 0; i < 40; i++) {
+        append();
+        fake_wall_ns += 1000;
+    }
+    step();
+    step();
+    server.other = true;
+    put_destination(KEYED, DESTINATION_RUNNING);
+    for (unsigned i = 0; i < 1000; i++) {
+        step();
+        rows = dispatch_retries(server.dispatch) > rows ? dispatch_retries(server.dispatch) : rows;
+    }
+    ok(missing(KEYED) == 0 && rows == 0, "another key: what is queued goes by it (rows %llu)",
+       (unsigned long long)rows);
+    is_uint(receivers[KEYED].duplicates, 0);
+    calm = false;
+    stop();
+    done();
+}
+
+/* A crash left one that waits in the store and no head, and an apply says that there is no key. */
+static enum bk_err put_waiting(struct store_txn *txn, void *context)
+{
+    struct retry_row row = {.destination = 100 + KEYED,
+                            .due_ms = order_waiting_ms(5, fake_wall_ns),
+                            .position = *(uint64_t *)context,
+                            .flags = ATTEMPT_KEYED,
+                            .bucket = 5,
+                            .event_ns = fake_wall_ns,
+                            .source = SOURCE};
+    return rows_put_retry(txn, &row);
+}
+
+static void test_key_gone(void)
+{
+    fresh(KEYED + 1);
+    server.first_manner = KEYED;
+    calm = server.one_core = true;
+    open_server();
+    put_destination(KEYED, DESTINATION_PAUSED_BY_HAND);
+    append();
+    append();
+    steps_until(fake_now_ns + SECOND);
+    uint64_t second = journal_position_pack((struct journal_position){0, 2});
+    is_int(store_update(hub_store(server.hub), put_waiting, &second), BK_OK);
+    crash();
+    server.whole = true;
+    open_server();
+    ok(run_until_all(KEYED, 10), "a key that is none any more: all arrive (missing %llu)",
+       (unsigned long long)missing(KEYED));
+    steps_until(fake_now_ns + 2 * SECOND);
+    is_uint(receivers[KEYED].duplicates + dispatch_retries(server.dispatch), 0, "once");
+    calm = false;
+    stop();
+    done();
+}
+
 /* The head of a strict order goes on counting over a crash and a stop. */
 static void test_held_number(void)
 {
@@ -1293,6 +1409,8 @@ int main(void)
     test_recorded();
     test_keys_cut();
     test_crowd();
+    test_key_queued();
+    test_key_gone();
     test_deliveries();
     test_replay();
     test_switch();
@@ -1306,6 +1424,7 @@ int main(void)
         test_order(seed);
         test_keys(seed);
         test_keys_behind(seed);
+        test_key_changed(seed);
         test_crashes(seed);
     }
     for (unsigned core = 0; core < CORES; core++) {

@@ -52,13 +52,17 @@ static void per_key_end(struct target *target, struct order_keys *keys)
 void order_set(struct target *target, const struct destination *destination)
 {
     bool per_key = destination->strict && destination->order_key;
-    if (target->strict == destination->strict && per_key == (target->firsts != NULL)) {
+    bool same_key = !per_key || target->order_version == destination->version;
+    if (target->strict == destination->strict && per_key == (target->firsts != NULL) && same_key) {
         return;
     }
+    target->order_version = destination->version;
     if (per_key && !target->firsts) {
         per_key_begin(target);
     } else if (!per_key && target->firsts) {
         per_key_end(target, keys_of(destination));
+    } else if (per_key) {
+        target_rebuild(target); /* perhaps by another key */
     }
     target->strict = destination->strict;
     if (target->strict) {

@@ -103,6 +103,7 @@ struct target {
     bool well;                   /* its last try was a success */
     uint64_t silent_since_ns;    /* nothing came of what is under way; 0 = nothing is */
     bool strict;                 /* in order */
+    uint64_t order_version;      /* of the destination that told the order */
     struct bucket_first *firsts; /* in order per key: ORDER_BUCKETS of them; else NULL */
     struct target_wake {
         struct ring_mail mail;

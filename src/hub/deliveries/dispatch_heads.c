@@ -24,11 +24,12 @@ static bool note(struct dispatch *dispatch, uint64_t destination, uint16_t bucke
     return true;
 }
 
+/* NULL: its order was never per key since the start, but rows of before may be. */
 static struct order_keys *keys_of(const struct dispatch *dispatch, uint64_t number)
 {
     const struct destination *destination =
         route_table_destination(dispatch->config.routes, number);
-    return destination && destination->order_key ? atomic_load(&destination->state->keys) : NULL;
+    return destination ? atomic_load(&destination->state->keys) : NULL;
 }
 
 static enum bk_err find_of(struct dispatch *dispatch, struct store_txn *txn, uint64_t number,
@@ -45,8 +46,10 @@ static enum bk_err find_of(struct dispatch *dispatch, struct store_txn *txn, uin
         if (err != BK_OK) {
             break;
         }
-        if (head == 0) {
+        if (head == 0 && keys) {
             atomic_store(&keys->rows[row.bucket], true);
+        }
+        if (head == 0) {
             err = note(dispatch, number, row.bucket) ? BK_OK : BK_NO_MEMORY;
         }
     }
@@ -56,15 +59,14 @@ static enum bk_err find_of(struct dispatch *dispatch, struct store_txn *txn, uin
 enum bk_err heads_find(struct dispatch *dispatch)
 {
     struct store_txn *txn;
-    uint64_t numbers = route_table_numbers(dispatch->config.routes);
     enum bk_err err = store_read(hub_store(dispatch->config.hub), &txn);
     if (err != BK_OK) {
         return err;
     }
-    for (uint64_t number = 1; err == BK_OK && number < numbers; number++) {
-        struct order_keys *keys = keys_of(dispatch, number);
-        if (keys) {
-            err = find_of(dispatch, txn, number, keys);
+    for (size_t i = 0; err == BK_OK && i < dispatch->fares_size; i++) {
+        const struct fare *fare = &dispatch->fares[i];
+        if (fare->number != 0 && fare->retries > 0 && !fare->removed) {
+            err = find_of(dispatch, txn, fare->number, keys_of(dispatch, fare->number));
         }
     }
     store_read_end(txn);
@@ -77,8 +79,8 @@ bool heads_owed(const struct dispatch *dispatch, uint64_t number, uint16_t bucke
         route_table_destination(dispatch->config.routes, number);
     const struct order_keys *keys = keys_of(dispatch, number);
     bool owed = false;
-    for (unsigned core = 0; keys && core < dispatch->config.cores; core++) {
-        int64_t of_key = atomic_load(&keys->oldest_ns[core][bucket]);
+    for (unsigned core = 0; destination && core < dispatch->config.cores; core++) {
+        int64_t of_key = keys ? atomic_load(&keys->oldest_ns[core][bucket]) : 0;
         int64_t of_any = atomic_load(&destination->state->oldest_ns[core]);
         owed |= (of_key != 0 && of_key <= event_ns) || (of_any != 0 && of_any <= event_ns);
     }
@@ -91,7 +93,7 @@ static bool look_at(struct dispatch *dispatch, struct store_txn *txn, const stru
     struct order_keys *keys = keys_of(dispatch, one->destination);
     struct retry_row row;
     uint64_t head = 0;
-    if (!keys) {
+    if (!route_table_destination(dispatch->config.routes, one->destination)) {
         return false;
     }
     enum bk_err err = rows_head(txn, one->destination, one->bucket, &head);
@@ -101,7 +103,7 @@ static bool look_at(struct dispatch *dispatch, struct store_txn *txn, const stru
     if (head != 0 || err == BK_NOT_FOUND || (err == BK_OK && row.bucket != one->bucket)) {
         return false;
     }
-    if (err == BK_OK && atomic_load(&keys->mail[one->bucket]) == 0 &&
+    if (err == BK_OK && (!keys || atomic_load(&keys->mail[one->bucket]) == 0) &&
         !heads_owed(dispatch, one->destination, one->bucket, row.event_ns)) {
         struct delivery_report report = {.kind = REPORT_PROMOTE,
                                          .flags = ATTEMPT_KEYED,

@@ -402,6 +402,22 @@ static bool note_bucket(void *context, struct slice key, struct slice value)
     return rows->recovery->err == BK_OK;
 }
 
+/* Those that wait, also where no key has a head. */
+static bool note_waiting(void *context, struct slice key, struct slice value)
+{
+    struct keyed_rows *rows = context;
+    struct key prefix, from;
+    (void)value;
+    if (key.bytes == 10) {
+        uint64_t destination = key_get_u64(key.at + 2);
+        key_of_destination(&prefix, 'd', destination);
+        key_retry(&from, destination, (uint64_t)order_waiting_ms(0, 0), 0);
+        (void)!store_walk(rows->txn, key_slice(&prefix), key_slice(&from), note_row,
+                          rows->recovery);
+    }
+    return rows->recovery->err == BK_OK;
+}
+
 static void spread_rows(struct recovery *recovery)
 {
     struct keyed_rows rows = {.recovery = recovery};
@@ -410,6 +426,9 @@ static void spread_rows(struct recovery *recovery)
         return;
     }
     enum bk_err err = store_walk(rows.txn, SLICE("b/"), SLICE_EMPTY, note_bucket, &rows);
+    if (err == BK_OK) {
+        err = store_walk(rows.txn, SLICE("D/"), SLICE_EMPTY, note_waiting, &rows);
+    }
     store_read_end(rows.txn);
     recovery->err = recovery->err == BK_OK ? err : recovery->err;
 }

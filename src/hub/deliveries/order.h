@@ -15,6 +15,9 @@
  *             So letters of a bucket are sent in the order of their events' age, but those of
  *             several cores overtake each other on the way: each has a number, from `sent`, and the
  *             control thread takes them in the order of these (deliveries/dispatch.c).
+ * Changes     When an apply names another key, or none, what is under way or in the rows keeps the
+ *             order in which it was put there; all else, also what waits in the journal, goes by
+ *             the new one. Between the two there is no order.
  * Memory      One for each destination with ordering.key, resident as far as there are cores.
  */
 #ifndef BECKET_HUB_ORDER_H
