@@ -75,7 +75,7 @@ struct control {
     struct outbox *outbox;               /* entries on their way to destinations */
     struct people_keeper *keeper;        /* renews and revokes tokens */
     struct deliver *delivers[CORES_MAX]; /* set by the reactors as they open */
-    int64_t clock_ms; /* wall minus monotonic clock at the start: what retries are due by */
+    int64_t clock_ms;                    /* what retries are due by: hub/deliveries/dispatch.h */
     struct dedupe *dedupe;
     struct keys *keys;
     struct ring *ring;

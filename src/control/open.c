@@ -126,6 +126,8 @@ static void destination_gone(void *context, uint64_t destination)
 
 static enum bk_err open_dispatch(struct control *control, char ret_why[CONTROL_WHY_BYTES])
 {
+    enum bk_err err = dispatch_clock_begin(control->hub, ring_wall_ns(control->ring) / NS_PER_MS,
+                                           ring_now_ns(control->ring), &control->clock_ms);
     struct dispatch_config config = {.hub = control->hub,
                                      .catalog = control->catalog,
                                      .routes = control->routes,
@@ -134,7 +136,9 @@ static enum bk_err open_dispatch(struct control *control, char ret_why[CONTROL_W
                                      .clock_ms = control->clock_ms,
                                      .gone = destination_gone,
                                      .context = control};
-    enum bk_err err = dispatch_open(&config, &control->dispatch);
+    if (err == BK_OK) {
+        err = dispatch_open(&config, &control->dispatch);
+    }
     if (err == BK_OK) {
         err = dispatch_recover(control->dispatch);
     }
@@ -271,8 +275,6 @@ static enum bk_err open_api(struct control *control, char ret_why[CONTROL_WHY_BY
 static enum bk_err open_tables(struct control *control, char ret_why[CONTROL_WHY_BYTES])
 {
     control->start_wall_ns = ring_wall_ns(control->ring);
-    control->clock_ms = control->start_wall_ns / NS_PER_MS -
-                        (int64_t)(ring_now_ns(control->ring) / (uint64_t)NS_PER_MS);
     bool opened = source_table_open(&control->sources) == BK_OK &&
                   route_table_open(&control->routes) == BK_OK &&
                   dedupe_open(control->config.dedupe_bytes_max, &control->dedupe) == BK_OK;

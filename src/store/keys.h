@@ -96,6 +96,8 @@
  *   "x/"     "x/" u64 destination, u64 position         a dead letter
  *   "l/"     "l/" u64 destination, u16 journal          a lane's cursor and what is settled above
  *   "L/"     "L/" u16 journal                           u64: looked at by its core up to here
+ *            "m/deliveries"                             u64: ms, the clock of due times when one
+ *                                                       was kept last (hub/deliveries/dispatch.h)
  */
 #ifndef BECKET_STORE_KEYS_H
 #define BECKET_STORE_KEYS_H
@@ -119,6 +121,7 @@
 #define KEY_ENTRY_NUMBER SLICE("m/entry")
 #define KEY_ENTRY_INDEXES SLICE("m/entry-indexes")
 #define KEY_ENTRIES_CURSOR SLICE("m/entries")
+#define KEY_DELIVERIES_CLOCK SLICE("m/deliveries")
 #define KEY_REVOCATION_NUMBER SLICE("m/revocation")
 
 /* Longest: a user by what it is called, 2 + 64 + 64 + 1 + 16 + 64 + 63. */

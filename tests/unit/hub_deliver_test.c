@@ -389,7 +389,10 @@ static void open_server(void)
     if (world_open(&server.world) != BK_OK) {
         bail_out("the journal does not open: %s", server.world.report.problem);
     }
-    server.clock_ms = fake_wall_ns / 1000000 - (int64_t)(fake_now_ns / 1000000);
+    if (dispatch_clock_begin(server.hub, fake_wall_ns / 1000000, fake_now_ns, &server.clock_ms) !=
+        BK_OK) {
+        bail_out("no clock");
+    }
     struct dispatch_config config = {.hub = server.hub,
                                      .catalog = server.world.catalog,
                                      .routes = server.routes,
@@ -1043,6 +1046,66 @@ static void test_keys(unsigned seed)
     done();
 }
 
+#define DAY_NS (86400 * (int64_t)SECOND)
+
+/* Somebody sets the wall clock while retries wait. */
+static void test_clock(void)
+{
+    static const int64_t jumps[] = {-2 * DAY_NS, 2 * DAY_NS, -3600 * (int64_t)SECOND};
+    fresh(THROTTLES + 1);
+    open_server();
+    for (unsigned i = 0; i < 3; i++) {
+        for (unsigned n = 0; n < 100; n++) {
+            append();
+            step();
+        }
+        alive_at_ns = fake_now_ns + SECOND;
+        steps_until(fake_now_ns + SECOND / 10);
+        uint64_t calls = receivers[DEAD_FOR_A_WHILE].calls;
+        fake_wall_ns += jumps[i];
+        steps_until(fake_now_ns + SECOND / 50);
+        ok(receivers[DEAD_FOR_A_WHILE].calls <= calls + 4, "%lld s: no retry is brought forward",
+           (long long)(jumps[i] / (int64_t)SECOND));
+        ok(run_until_all(DEAD_FOR_A_WHILE, 30) && run_until_all(FLAKY, 60) &&
+               run_until_all(THROTTLES, 60),
+           "nor back");
+    }
+    ok(receivers[THROTTLES].early <= 4, "Retry-After holds: %llu early calls",
+       (unsigned long long)receivers[THROTTLES].early);
+    is_uint(receivers[FLAKY].duplicates + receivers[DEAD_FOR_A_WHILE].duplicates, 0);
+    stop();
+    done();
+}
+
+/* The same between a stop and a start. */
+static void test_clock_restart(void)
+{
+    static const int64_t jumps[] = {-2 * DAY_NS, 2 * DAY_NS, -3600 * (int64_t)SECOND};
+    fresh(DEAD_FOR_A_WHILE + 1);
+    server.first_manner = DEAD_FOR_A_WHILE;
+    open_server();
+    for (unsigned i = 0; i < 6; i++) {
+        alive_at_ns = UINT64_MAX;
+        append();
+        append();
+        steps_until(fake_now_ns + SECOND);
+        ok(dispatch_retries(server.dispatch) > 0, "retries wait");
+        if (i % 2 == 0) {
+            stop();
+        } else {
+            crash();
+        }
+        fake_wall_ns += jumps[i / 2];
+        alive_at_ns = 0;
+        open_server();
+        ok(run_until_all(DEAD_FOR_A_WHILE, 5), "%lld s while it is %s: tried when they were to be",
+           (long long)(jumps[i / 2] / (int64_t)SECOND), i % 2 == 0 ? "stopped" : "killed");
+    }
+    is_uint(receivers[DEAD_FOR_A_WHILE].duplicates, 0);
+    stop();
+    done();
+}
+
 /* What was delivered from the store, and is in no journal yet when it is cut, comes again: the key
  * goes back to there, once, and not to what its lanes still owe. */
 static void test_keys_cut(void)
@@ -1407,6 +1470,8 @@ int main(void)
     test_failures();
     test_dead_letter();
     test_recorded();
+    test_clock();
+    test_clock_restart();
     test_keys_cut();
     test_crowd();
     test_key_queued();

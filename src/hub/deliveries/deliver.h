@@ -46,9 +46,8 @@ struct deliver_config {
     struct filter_scratch *scratch;
     struct ring *control;
     struct dispatch *dispatch;
-    struct deliver **peers; /* every core's, by id */
-    int64_t clock_ms;       /* wall clock minus monotonic clock, in ms: taken once, so that a wall
-                               clock that is set brings no retry forward or back */
+    struct deliver **peers;         /* every core's, by id */
+    int64_t clock_ms;               /* of due times, minus the monotonic one: dispatch.h */
     const struct lane_start *lanes; /* of this core */
     size_t lane_count;
     unsigned slots;

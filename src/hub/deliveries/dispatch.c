@@ -369,7 +369,7 @@ static enum bk_err apply(struct store_txn *txn, void *context)
         err = rows_apply_report(txn, report);
         report->kind = kind;
     }
-    return err;
+    return err == BK_OK ? rows_put_clock(txn, dispatch_now_ms(dispatch)) : err;
 }
 
 /* The cores learn that the store has some of its key before the letter is counted out. */
@@ -800,6 +800,25 @@ uint64_t dispatch_retries(const struct dispatch *dispatch)
 }
 
 /* ---- life cycle */
+
+enum bk_err dispatch_clock_begin(struct hub *hub, int64_t wall_ms, uint64_t now_ns,
+                                 int64_t *ret_clock_ms)
+{
+    struct store_txn *txn;
+    int64_t kept_ms = 0;
+    enum bk_err err = store_read(hub_store(hub), &txn);
+    if (err == BK_OK) {
+        err = rows_clock(txn, &kept_ms);
+        store_read_end(txn);
+    }
+    if (kept_ms > wall_ms) {
+        log_event(LOG_WARN, "the wall clock was set back since the last run",
+                  LOG_I("seconds", (kept_ms - wall_ms) / 1000),
+                  LOG_Z("deliveries", "are tried again when they would have been"));
+    }
+    *ret_clock_ms = (kept_ms > wall_ms ? kept_ms : wall_ms) - (int64_t)(now_ns / NS_PER_MS);
+    return err;
+}
 
 enum bk_err dispatch_open(const struct dispatch_config *config, struct dispatch **ret_dispatch)
 {

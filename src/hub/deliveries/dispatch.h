@@ -8,6 +8,12 @@
  *             relies on, and a full disk slows failing deliveries down instead of losing them.
  * Retries     Keys by destination, then due time: a destination that is down costs one look at its
  *             first key, a million pending retries cost no memory.
+ * Clock       Due times are of a clock that runs with the monotonic one. At a start it begins at
+ *             the wall clock, or where it was when a due time was kept last if that is later. So a
+ *             wall clock that is set while the server runs moves no retry; one that was set back
+ *             between stop and start lets none wait longer than it was to; one that was set
+ *             forward makes them due, no more. Hold (Retry-After), breaker and rate limit go by
+ *             the monotonic clock alone, and end with the process.
  * Start       dispatch_recover() reads what the journals hold behind the last checkpoint: attempts
  *             say what was delivered, records what is still owed.
  * Threads     The control thread; the *_arrived and *_back functions run on it by mail.
@@ -28,12 +34,15 @@ struct dispatch_config {
     const struct route_table *routes;
     struct ring *ring;
     uint16_t cores;
-    int64_t clock_ms; /* as deliver_config has it */
+    int64_t clock_ms; /* of dispatch_clock_begin(); as deliver_config has it */
     /* A destination answered 410: pause it (DESTINATION_PAUSED_BY_GONE). May be NULL. */
     void (*gone)(void *context, uint64_t destination);
     void *context;
 };
 
+/* The clock of due times minus the monotonic one, at a start. */
+enum bk_err dispatch_clock_begin(struct hub *hub, int64_t wall_ms, uint64_t now_ns,
+                                 int64_t *ret_clock_ms) BK_MUST_CHECK;
 enum bk_err dispatch_open(const struct dispatch_config *config,
                           struct dispatch **ret_dispatch) BK_MUST_CHECK;
 void dispatch_close(struct dispatch *dispatch);

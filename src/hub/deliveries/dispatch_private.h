@@ -134,6 +134,9 @@ enum bk_err rows_put_lane(struct store_txn *txn, const struct lane_row *row,
                           const uint64_t *done) BK_MUST_CHECK;
 enum bk_err rows_put_through(struct store_txn *txn, uint16_t journal,
                              uint64_t through) BK_MUST_CHECK;
+enum bk_err rows_put_clock(struct store_txn *txn, int64_t now_ms) BK_MUST_CHECK;
+/* 0: never written. */
+enum bk_err rows_clock(struct store_txn *txn, int64_t *ret_ms) BK_MUST_CHECK;
 /* BK_NOT_FOUND: never written. */
 enum bk_err rows_through(struct store_txn *txn, uint16_t journal,
                          uint64_t *ret_through) BK_MUST_CHECK;

@@ -447,6 +447,24 @@ enum bk_err rows_through(struct store_txn *txn, uint16_t journal, uint64_t *ret_
     return err;
 }
 
+enum bk_err rows_put_clock(struct store_txn *txn, int64_t now_ms)
+{
+    uint8_t at[8];
+    key_put_u64(at, (uint64_t)now_ms);
+    return store_put(txn, KEY_DELIVERIES_CLOCK, slice_of(at, sizeof at));
+}
+
+enum bk_err rows_clock(struct store_txn *txn, int64_t *ret_ms)
+{
+    struct slice value;
+    *ret_ms = 0;
+    enum bk_err err = store_get(txn, KEY_DELIVERIES_CLOCK, &value);
+    if (err == BK_OK && value.bytes == 8) {
+        *ret_ms = (int64_t)key_get_u64(value.at);
+    }
+    return err == BK_NOT_FOUND ? BK_OK : err;
+}
+
 enum bk_err rows_apply_checkpoint(struct store_txn *txn, const struct checkpoint *checkpoint,
                                   const struct route_table *routes)
 {
