@@ -166,6 +166,21 @@ static int tell(const char *from, const char *to, bool restore, const struct che
                            (unsigned long long)totals->problems);
 }
 
+static bool has_state(const char *from, bool restore)
+{
+    struct path state = path_in(from, "state/data.mdb");
+    unsigned mode = 0;
+    enum bk_err err = file_mode(state.text, &mode);
+    if (err != BK_OK && err != BK_NOT_FOUND) {
+        cli_error("cannot read %s: %s", state.text, bk_err_text(err));
+    } else if (err != BK_OK && restore) {
+        cli_error("%s is not a backup, or one that was not finished: it has no state", from);
+    } else if (err != BK_OK) {
+        cli_error("%s is not a data directory: it has no state; --data names it", from);
+    }
+    return err == BK_OK;
+}
+
 static int run(int argc, char **argv, bool restore)
 {
     struct options options;
@@ -186,12 +201,8 @@ static int run(int argc, char **argv, bool restore)
                                    "--data /var/lib/becket");
     } else if (strlen(from) > BACKUP_PATH_BYTES / 2 || strlen(to) > BACKUP_PATH_BYTES / 2) {
         code = cli_usage("a path may have at most %u bytes", BACKUP_PATH_BYTES / 2);
-    } else if (!is_there(path_in(from, "state/data.mdb").text)) {
-        code = restore ? cli_error("%s is not a backup, or one that was not finished: it has no "
-                                   "state",
-                                   from)
-                       : cli_error("%s is not a data directory: it has no state; --data names it",
-                                   from);
+    } else if (!has_state(from, restore)) {
+        code = CLI_FAILED;
     } else {
         umask(077); /* LMDB would let others read its copy */
         code = copy_all(from, to, restore ? COPY_WRITTEN : COPY_SPARSE, &totals);

@@ -71,6 +71,12 @@ with Sink() as sink, Server() as server:
 
     refused('no data directory', 'backup', os.path.join(folder, 'x'), '--data', os.path.join(folder, 'none'), told='no state')
     ok(not os.path.exists(os.path.join(folder, 'x')), 'and nothing is made')
+    if os.geteuid() == 0:
+        copy = os.path.join(folder, 'becket')    # the checkout may be where only root comes
+        shutil.copy(BECKET, copy)
+        os.chmod(folder, 0o755)
+        run = subprocess.run([copy, 'backup', '/tmp/never', '--data', data], capture_output=True, text=True, user=65534)
+        ok(run.returncode == 1 and 'permission denied' in run.stderr, 'who may not read it is told that')
     backup = os.path.join(folder, 'cold')
     is_equal(becket('backup', backup, '--data', data)[0], 0, 'of a server that is stopped')
     modes = {oct(os.stat(os.path.join(d, n)).st_mode & 0o077) for d, _, names in os.walk(backup) for n in names + ['.']}
