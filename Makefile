@@ -222,8 +222,8 @@ endef
 $(foreach v,$(VARIANTS),$(eval $(call variant_rules,$(v))))
 
 # What every webhook runs through, and where it pays (bench/instructions).
-HOT := base/crc32c base/hex base/sha256 http/parse http/message http/answer http/receive \
-       providers/scheme providers/verify_text providers/verify_keys providers/signed_text \
+HOT := base/crc32c base/hex base/sha256 base/sha256_blocks http/parse http/message http/answer \
+       http/receive providers/scheme providers/verify_text providers/verify_keys providers/signed_text \
        providers/place providers/sent_at providers/handshake providers/identity providers/redact \
        hub/ingress/ingress hub/ingress/accept hub/ingress/acknowledge hub/ingress/answer \
        hub/ingress/record hub/ingress/source_table journal/journal

@@ -368,7 +368,7 @@ sub start_becket
     remove_tree($data) unless $o{keep};
     my $begin = time;
     my $server = start($name, "$out/$name.log", pinned($o{cpu} // $server_cpu, @first, @{ $o{under} // [] },
-        $becket, 'serve', '--data', $data, '--listen', "127.0.0.1:$port", '--admin', "127.0.0.1:$admin",
+        $o{program} // $becket, 'serve', '--data', $data, '--listen', "127.0.0.1:$port", '--admin', "127.0.0.1:$admin",
         '--threads', $o{threads} // 1, '--log-level', 'warn',
         $o{durability} ? ('--durability', $o{durability}) : (), @{ $o{flags} // [] }));
     wait_port($server, $port, $o{patience});

@@ -203,6 +203,15 @@ static enum http_outcome on_request(void *context, struct http_exchange *exchang
     return HTTP_TAKEN;
 }
 
+/* With it the bytes of one connection wait till the turn's end, or for those of another. */
+static void on_two(void *context, struct http_exchange *const exchanges[2],
+                   const struct http_message *const messages[2], enum http_outcome ret_outcomes[2])
+{
+    for (unsigned i = 0; i < 2; i++) {
+        ret_outcomes[i] = on_request(context, exchanges[i], messages[i]);
+    }
+}
+
 /* ---- one connection's life */
 
 static void settle(struct ring *ring, struct http_server *server)
@@ -238,6 +247,7 @@ static void deliver(struct ring *ring, struct http_server *server, const uint8_t
         ring->recv_op = NULL;
     }
     op->done(op, &result);
+    http_server_received(server);
     free(piece);
     settle(ring, server);
 }
@@ -264,7 +274,7 @@ static size_t live(const uint8_t *data, size_t size, uint8_t cuts, uint8_t *ret_
     struct buffers buffers;
     struct http_server *server;
     struct http_server_config config = http_server_defaults;
-    struct http_handler handler = {NULL, on_head, on_request};
+    struct http_handler handler = {NULL, on_head, on_request, cuts % 2 ? on_two : NULL};
     config.conns_max = 4;
     config.exchanges_max = 64;
     memset(ring, 0, offsetof(struct ring, out));

@@ -308,5 +308,5 @@ void admin_fini(struct admin *admin)
 
 struct http_handler admin_handler(struct admin *admin)
 {
-    return (struct http_handler){admin, on_head, on_request};
+    return (struct http_handler){.context = admin, .on_head = on_head, .on_request = on_request};
 }

@@ -303,6 +303,9 @@ void conn_kill(struct http_conn *conn)
         return;
     }
     conn->state = CONN_DEAD;
+    if (conn->server->first.conn == conn) {
+        received_drop(conn->server);
+    }
     conn_unlist(conn);
     conn_secure_dead(conn);
     timer_stop(conn->server->wheel, &conn->timer);

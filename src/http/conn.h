@@ -78,6 +78,14 @@ struct http_conn {
     struct ring_address peer;
 };
 
+/* What came in one receive buffer. */
+struct received {
+    struct http_conn *conn;
+    uint8_t *at;
+    size_t bytes;
+    uint16_t buffer_id;
+};
+
 /* An accepted connection that waits for a slot: as if it were not accepted yet. */
 struct held {
     struct ring_address peer;
@@ -112,6 +120,9 @@ struct http_server {
     unsigned conns_used, exchanges_used, spills_used;
     struct held *held; /* a queue of config.held_max */
     unsigned held_from, held_count;
+    /* Not looked at yet, so that it may be handled with another one of this turn; no conn = none.
+     */
+    struct received first;
     bool crowded;        /* no slot is left */
     uint64_t crowded_ns; /* when idle connections were last told to hurry */
     size_t map_bytes;
@@ -203,6 +214,8 @@ void address_leave(struct http_server *server, const struct ring_address *peer);
 /* ---- receive.c */
 
 void conn_recv_done(struct ring_op *op, const struct ring_result *result);
+/* What waits for a second one is of a connection that is dead. */
+void received_drop(struct http_server *server);
 void conn_read_again(struct http_conn *conn);
 void conn_run_spill(struct http_conn *conn);
 /* Answer `status` and close; `exchange` may be NULL. */

@@ -67,14 +67,10 @@ static void conn_park(struct http_conn *conn, struct list *where, const char *co
     conn_deadline_sooner(conn, conn->server->config.parked_timeout_ms);
 }
 
-/* Hand a whole request to the handler. */
-static enum http_outcome conn_request(struct http_conn *conn, struct http_exchange *exchange,
-                                      const struct http_message *message)
+/* What the handler made of a whole request. */
+static void request_done(struct http_conn *conn, const struct http_message *message,
+                         enum http_outcome outcome)
 {
-    exchange_describe(exchange, message->head);
-    exchange->started_ns = ring_now_ns(conn->server->ring);
-    enum http_outcome outcome =
-        conn->server->handler.on_request(conn->server->handler.context, exchange, message);
     if (outcome == HTTP_TAKEN) {
         conn->server->stats.requests++;
         if (!message->head->keep_alive) {
@@ -82,7 +78,6 @@ static enum http_outcome conn_request(struct http_conn *conn, struct http_exchan
         }
         conn_deadline(conn, conn->server->config.idle_timeout_ms);
     }
-    return outcome;
 }
 
 /* ---- the split path: gather the request in a buffer of its own */
@@ -282,7 +277,10 @@ static bool spill_deliver(struct http_conn *conn, size_t body_bytes)
         next = conn->spill;
         conn->spill = spill;
     }
-    enum http_outcome outcome = conn_request(conn, exchange, &message);
+    exchange_describe(exchange, &spill->head);
+    enum http_outcome outcome =
+        conn->server->handler.on_request(conn->server->handler.context, exchange, &message);
+    request_done(conn, &message, outcome);
     if (outcome == HTTP_LATER) {
         spill->exchange = NULL;
         exchange_leave(conn, exchange);
@@ -353,11 +351,19 @@ static void conn_spill(struct http_conn *conn, const uint8_t *at, size_t bytes)
 
 /* ---- the whole path: a request inside one receive buffer */
 
-/* Returns the bytes used; 0 = the rest has to be gathered (or the connection failed). */
-static size_t conn_whole(struct http_conn *conn, const uint8_t *at, size_t bytes)
-{
+struct whole {
+    struct http_exchange *exchange; /* NULL = there is none */
     struct http_head head;
-    enum http_parse result = http_parse_request(at, bytes, &head);
+    struct http_message message;
+};
+
+/* Returns the bytes used; 0 = the rest has to be gathered. Without an exchange the connection
+ * failed. */
+static inline size_t whole_read(struct http_conn *conn, const uint8_t *at, size_t bytes,
+                                struct whole *whole)
+{
+    whole->exchange = NULL;
+    enum http_parse result = http_parse_request(at, bytes, &whole->head);
     if (result == HTTP_PARSE_PARTIAL) {
         return 0;
     }
@@ -365,24 +371,50 @@ static size_t conn_whole(struct http_conn *conn, const uint8_t *at, size_t bytes
         conn_fail_parse(conn, result);
         return bytes;
     }
-    if (head.chunked || asks_first(&head) || !body_is_here(&head, bytes)) {
+    if (whole->head.chunked || asks_first(&whole->head) || !body_is_here(&whole->head, bytes)) {
         return 0;
     }
-    struct http_exchange *exchange = exchange_take(conn);
-    if (!exchange) {
+    whole->exchange = exchange_take(conn);
+    if (!whole->exchange) {
         return 0;
     }
-    struct http_message message = {
-        .head = &head,
-        .body = slice_of(at + head.head_bytes, (size_t)head.content_length),
+    exchange_describe(whole->exchange, &whole->head);
+    size_t body_bytes = (size_t)whole->head.content_length;
+    whole->message = (struct http_message){
+        .head = &whole->head,
+        .body = slice_of(at + whole->head.head_bytes, body_bytes),
         .peer = conn->peer,
     };
-    if (conn_request(conn, exchange, &message) == HTTP_LATER) {
-        exchange_leave(conn, exchange);
-        exchange_give(conn->server, exchange);
-        return 0;
+    return whole->head.head_bytes + body_bytes;
+}
+
+/* False: it could not be taken now, and is to be gathered. */
+static inline bool whole_done(struct http_conn *conn, const struct whole *whole,
+                              enum http_outcome outcome)
+{
+    request_done(conn, &whole->message, outcome);
+    if (outcome == HTTP_LATER) {
+        exchange_leave(conn, whole->exchange);
+        exchange_give(conn->server, whole->exchange);
+        return false;
     }
-    return head.head_bytes + (size_t)head.content_length;
+    return true;
+}
+
+static inline enum http_outcome whole_ask(struct http_server *server, const struct whole *whole)
+{
+    return server->handler.on_request(server->handler.context, whole->exchange, &whole->message);
+}
+
+/* Returns the bytes used; 0 = the rest has to be gathered (or the connection failed). */
+static size_t conn_whole(struct http_conn *conn, const uint8_t *at, size_t bytes)
+{
+    struct whole whole;
+    size_t used = whole_read(conn, at, bytes, &whole);
+    if (whole.exchange && !whole_done(conn, &whole, whole_ask(conn->server, &whole))) {
+        used = 0;
+    }
+    return used;
 }
 
 /* Inlined where plain bytes come in; TLS may pay for a call. */
@@ -452,9 +484,118 @@ void conn_read_again(struct http_conn *conn)
     ring_recv(conn->server->ring, &conn->recv_op, conn->handle, conn_recv_done);
 }
 
+/* ---- requests of two connections at once
+
+   Only bytes wait for a second request, and not beyond the turn. Nothing was looked at yet: what
+   happens meanwhile happens as if they had come a little later. */
+
+static bool may_wait(const struct http_conn *conn, const struct ring_result *result)
+{
+    const struct http_server *server = conn->server;
+    return server->handler.on_two && !server->config.tls && result->has_buffer &&
+           result->value > 0 && result->more && conn_may_read(conn) && !conn->spill;
+}
+
+void received_drop(struct http_server *server)
+{
+    server->first.conn = NULL;
+    ring_buffer_give(server->ring, server->first.buffer_id);
+}
+
+static void received_end(const struct received *received)
+{
+    struct http_conn *conn = received->conn;
+    ring_buffer_give(conn->server->ring, received->buffer_id);
+    if (conn->state == CONN_OPEN && !conn_may_read(conn)) {
+        ring_cancel(conn->server->ring, &conn->recv_op); /* full pipeline: let TCP push back */
+    }
+}
+
+static void received_alone(const struct received *received)
+{
+    conn_input(received->conn, received->at, received->bytes);
+    received_end(received);
+}
+
+/* Both were read as far as `used`; 0 = the first request has to be gathered. */
+static void received_rest(const struct received *received, size_t used)
+{
+    if (used) {
+        conn_input(received->conn, received->at + used, received->bytes - used);
+    } else {
+        conn_spill(received->conn, received->at, received->bytes);
+    }
+    received_end(received);
+}
+
+static void ask_two(struct http_server *server, const struct whole wholes[2],
+                    enum http_outcome ret_outcomes[2])
+{
+    if (wholes[0].exchange && wholes[1].exchange) {
+        struct http_exchange *exchanges[2] = {wholes[0].exchange, wholes[1].exchange};
+        const struct http_message *messages[2] = {&wholes[0].message, &wholes[1].message};
+        server->handler.on_two(server->handler.context, exchanges, messages, ret_outcomes);
+        return;
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        if (wholes[i].exchange) {
+            ret_outcomes[i] = whole_ask(server, &wholes[i]);
+        }
+    }
+}
+
+static void received_two(struct http_server *server, const struct received two[2])
+{
+    struct whole wholes[2];
+    size_t used[2];
+    enum http_outcome outcomes[2];
+    for (unsigned i = 0; i < 2; i++) {
+        used[i] = whole_read(two[i].conn, two[i].at, two[i].bytes, &wholes[i]);
+    }
+    ask_two(server, wholes, outcomes);
+    for (unsigned i = 0; i < 2; i++) {
+        if (wholes[i].exchange && !whole_done(two[i].conn, &wholes[i], outcomes[i])) {
+            used[i] = 0;
+        }
+        received_rest(&two[i], used[i]);
+    }
+}
+
+void http_server_received(struct http_server *server)
+{
+    if (server->first.conn) {
+        struct received alone = server->first;
+        server->first.conn = NULL;
+        received_alone(&alone);
+    }
+}
+
+/* It waits, or goes with the one that does. */
+static void received(struct http_conn *conn, const struct ring_result *result)
+{
+    struct http_server *server = conn->server;
+    struct received second = {conn, result->buffer, (size_t)result->value, result->buffer_id};
+    struct http_conn *waits = server->first.conn;
+    if (waits && conn_may_read(waits) && !waits->spill) {
+        struct received two[2] = {server->first, second};
+        server->first.conn = NULL;
+        received_two(server, two);
+        return;
+    }
+    http_server_received(server); /* an answer has ended its connection meanwhile */
+    server->first = second;
+}
+
 void conn_recv_done(struct ring_op *op, const struct ring_result *result)
 {
     struct http_conn *conn = bk_container_of(op, struct http_conn, recv_op);
+    if (conn->server->first.conn == conn) {
+        http_server_received(conn->server);
+    }
+    if (may_wait(conn, result)) {
+        received(conn, result);
+        return;
+    }
     if (result->has_buffer) {
         if (conn->state != CONN_DEAD && result->value > 0) {
             if (__builtin_expect(conn->server->config.tls != NULL, 0)) {

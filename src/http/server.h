@@ -81,6 +81,10 @@ struct http_handler {
     /* A whole request. */
     enum http_outcome (*on_request)(void *context, struct http_exchange *exchange,
                                     const struct http_message *message);
+    /* Two of them, of different connections, for a handler that needs less time for both at once.
+     * Those of one turn are paired in the order in which they come. NULL = one by one. */
+    void (*on_two)(void *context, struct http_exchange *const exchanges[2],
+                   const struct http_message *const messages[2], enum http_outcome ret_outcomes[2]);
 };
 
 struct tls_slot;
@@ -122,6 +126,9 @@ enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struc
 void http_server_accept(struct http_server *server, int32_t listener);
 /* A connection that another ring accepted is ours now. */
 void http_server_adopt(struct http_server *server, int32_t handle, const struct ring_address *peer);
+/* No more is received in this turn: handle the request that waits for a second one. Once per turn,
+ * after the ring's, of a server whose handler has on_two. */
+void http_server_received(struct http_server *server);
 /* Send what became ready since the last call. Once per turn. */
 void http_server_flush(struct http_server *server);
 /* There is something to compute: do not wait in the next turn. Only with TLS. */

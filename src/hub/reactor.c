@@ -416,13 +416,14 @@ static enum bk_err reactor_open(struct reactor *reactor, const char **ret_why)
     if (err != BK_OK) {
         return err;
     }
-    struct http_handler hooks = {&reactor->ingress, ingress_on_head, ingress_on_request};
+    struct http_handler hooks = {&reactor->ingress, ingress_on_head, ingress_on_request,
+                                 ingress_on_two};
     const struct reactor_config *config = &reactor->config;
     struct place place = {&config->listen, true, config->sockets, config->socket_count,
                           config->tls};
     err = open_server(reactor, &hooks, &place, &reactor->ingress_server, ret_why);
     if (err == BK_OK && config->admin) {
-        struct http_handler admin = {reactor, admin_on_head, admin_on_request};
+        struct http_handler admin = {reactor, admin_on_head, admin_on_request, NULL};
         place = (struct place){&config->admin_listen, false, config->admin_sockets,
                                config->admin_socket_count, config->admin_tls};
         err = open_server(reactor, &admin, &place, &reactor->admin_server, ret_why);
@@ -620,6 +621,7 @@ static void reactor_turn(struct reactor *reactor)
     consume_when_wanted(reactor);
     gather(reactor);
     ring_turn(reactor->ring, has_work(reactor) ? 0 : next_ns(reactor));
+    http_server_received(reactor->ingress_server);
     uint64_t now_ns = ring_now_ns(reactor->ring);
     timer_wheel_run(&reactor->wheel, now_ns);
     if (reactor->config.watch) {

@@ -109,6 +109,7 @@ void slots_compile(struct scheme_plan *plan)
     told_assign(plan);
     for (unsigned i = 0; i < plan->program_count; i++) {
         plan->programs[i].verify = scheme_verify_fn(&plan->programs[i]);
+        plan->programs[i].plain = scheme_is_plain(&plan->programs[i]);
     }
     only_assign(plan);
 }

@@ -151,6 +151,8 @@ typedef enum scheme_verdict program_verify_fn(const struct scheme *scheme,
                                               const struct program *program);
 /* The one for a program: what it looks at is known when it is compiled. */
 program_verify_fn *scheme_verify_fn(const struct program *program);
+/* Is what is signed known without a look at the signature, and nothing of it to be made? */
+bool scheme_is_plain(const struct program *program);
 
 /* One way of signing. */
 struct program {
@@ -160,6 +162,7 @@ struct program {
     enum time_from time;
     enum hmac_algorithm algorithm;
     bool is_sha256; /* its MACs are of HMAC-SHA-256 */
+    bool plain; /* scheme_is_plain() */
     bool url_ports;
     int64_t scale;             /* unit_scale() */
     int64_t tolerance_seconds; /* the row's own; scheme_tolerance_seconds() is what counts */

@@ -24,6 +24,7 @@
 
 struct scheme_row; /* providers/row.h */
 struct scheme;
+struct key;
 
 /* Also the journal's `reason` of a rejected record: append only. */
 enum scheme_verdict {
@@ -79,6 +80,9 @@ struct scheme_request {
     uint8_t peer_family; /* 4 or 6; 0 = unknown. Only for sources that allow some addresses. */
     const uint8_t *peer; /* 4 or 16 bytes */
     struct scheme_slots slots;
+    /* Of what is signed, with this key: scheme_prepare_two()'s; NULL = it is not computed. */
+    const struct key *mac_key;
+    uint8_t mac[32];
 };
 
 /* Slices point into the request (head or body); empty when the row or the request has none, and the
@@ -112,6 +116,9 @@ struct scheme_redaction {
 /* Finds the headers that the scheme looks at, in one pass: what follows for this request and this
  * scheme is then faster, and says the same. */
 void scheme_prepare(const struct scheme *scheme, struct scheme_request *request);
+/* Of two requests that are prepared: computes what both have to be signed with in one pass, which
+ * takes little longer than for one (base/sha256.h). Where that cannot be it does nothing. */
+void scheme_prepare_two(struct scheme_request *a, struct scheme_request *b);
 /* Verify. On SCHEME_HANDSHAKE *ret_answer says what to reply. */
 enum scheme_verdict scheme_verify(const struct scheme *scheme, const struct scheme_request *request,
                                   struct scheme_answer *ret_answer);

@@ -259,20 +259,26 @@ enum scheme_verdict scheme_read(const struct scheme *scheme, const struct progra
 }
 
 INLINE enum scheme_verdict match(struct shape shape, const struct scheme *scheme,
-                                 const struct program *program, const struct reading *r)
+                                 const struct program *program,
+                                 const struct scheme_request *request, const struct reading *r)
 {
     const struct key *key = shape.known ? (const struct key *)(const void *)scheme->tail
                                         : scheme_key(scheme, program, 0);
-    uint8_t mac[SHA256_BYTES];
+    uint8_t own[SHA256_BYTES];
+    const uint8_t *mac = own;
     bool tried = (shape.known || program->is_sha256) && scheme->key_count != 0 &&
                  (shape.macs || key->lane == LANE_MAC);
     if (__builtin_expect(tried, 1)) {
         unsigned count = shape.known && !shape.list ? 1 : r->signature_count;
-        hmac_sha256(&key->sha256, r->parts, r->part_count, mac);
+        if (shape.known && request->mac_key == key) {
+            mac = request->mac;
+        } else {
+            hmac_sha256(&key->sha256, r->parts, r->part_count, own);
+        }
         for (unsigned i = 0; i < count; i++) {
             const struct signature *given = &r->signatures[i];
             if ((shape.macs || given->lane == LANE_MAC) &&
-                bk_ct_equal(mac, given->bytes, sizeof mac)) {
+                bk_ct_equal(mac, given->bytes, sizeof own)) {
                 return SCHEME_GENUINE;
             }
         }
@@ -307,7 +313,7 @@ INLINE enum scheme_verdict verify_text(struct shape shape, const struct scheme *
     enum time_from time = shape_time(shape, program);
     enum scheme_verdict verdict = read_all(shape, program, request, &r);
     if (verdict == SCHEME_GENUINE) {
-        verdict = match(shape, scheme, program, &r);
+        verdict = match(shape, scheme, program, request, &r);
     }
     if (verdict == SCHEME_GENUINE && !shape.known && program->body_hash.kind != PLACE_NONE) {
         verdict = check_body_hash(program, request);
@@ -377,4 +383,49 @@ program_verify_fn *scheme_verify_fn(const struct program *program)
         i--;
     }
     return shapes[i].verify;
+}
+
+/* ---- two at once */
+
+bool scheme_is_plain(const struct program *program)
+{
+    return kind_signs(program->kind) && program->verify != verify_any &&
+           program->time != TIME_FORMAT && program->made == 0 && program->url_at == OPS_MAX;
+}
+
+/* What match() will want of a program that is plain: the first key, over the same parts. */
+static const struct key *plain_text(const struct scheme_request *request,
+                                    struct slice parts[OPS_MAX + 1],
+                                    struct hmac_sha256_text *ret_text)
+{
+    static const struct shape unknown;
+    const struct scheme *scheme = request->slots.scheme;
+    const struct program *only = scheme != NULL ? scheme->plan->only : NULL;
+    if (only == NULL || !only->plain || request->slots.at[scheme->plan->only_slot] == 0 ||
+        scheme->key_count == 0 || scheme->extra_at != 0) {
+        return NULL;
+    }
+    const struct key *key = (const struct key *)(const void *)scheme->tail;
+    size_t timestamp = only->timestamp.slot, id = only->id.slot;
+    struct reading r = {.parts = parts,
+                        .timestamp = timestamp != 0 ? slot_value(request, timestamp) : SLICE_EMPTY,
+                        .id = id != 0 ? slot_value(request, id) : SLICE_EMPTY};
+    if (key->lane != LANE_MAC || read_parts(unknown, only, request, &r) != SCHEME_GENUINE) {
+        return NULL;
+    }
+    *ret_text = (struct hmac_sha256_text){&key->sha256, parts, r.part_count};
+    return key;
+}
+
+void scheme_prepare_two(struct scheme_request *a, struct scheme_request *b)
+{
+    struct slice parts_a[OPS_MAX + 1], parts_b[OPS_MAX + 1];
+    struct hmac_sha256_text texts[2];
+    const struct key *key_a = plain_text(a, parts_a, &texts[0]);
+    const struct key *key_b = key_a != NULL ? plain_text(b, parts_b, &texts[1]) : NULL;
+    if (key_b != NULL) {
+        hmac_sha256_two(texts, a->mac, b->mac);
+        a->mac_key = key_a;
+        b->mac_key = key_b;
+    }
 }

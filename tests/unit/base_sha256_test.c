@@ -1,5 +1,5 @@
 /* sha256, hmac: FIPS 180-4 and RFC 4231 / 2202 values; equal to BearSSL on random input and random
- * splits, with and without the CPU's instructions. */
+ * splits, also two at once, with and without the CPU's instructions. */
 #include "base/hex.h"
 #include "base/hmac.h"
 #include "tap.h"
@@ -140,6 +140,78 @@ static unsigned hmac_differs(const uint8_t *bytes, size_t n)
     return memcmp(a, b, 32) != 0 || memcmp(c, b, 32) != 0;
 }
 
+/* Two at once, of any lengths and in any pieces, against BearSSL one by one. */
+static unsigned two_differ(const uint8_t *bytes, size_t length_a, size_t length_b)
+{
+    size_t length[2] = {length_a, length_b};
+    struct hmac_sha256_key keys[2];
+    struct slice parts[2][6];
+    struct hmac_sha256_text texts[2];
+    uint8_t macs[2][32], want[32];
+    for (int t = 0; t < 2; t++) {
+        struct slice secret = slice_of(bytes + next() % 50, next() % 100);
+        const uint8_t *at = bytes + 100 + next() % 100;
+        unsigned count = length[t] == 0 ? (unsigned)(next() % 3) : 1 + (unsigned)(next() % 6);
+        hmac_sha256_key_init(&keys[t], secret);
+        texts[t] = (struct hmac_sha256_text){&keys[t], parts[t], count};
+        size_t used = 0;
+        for (unsigned i = 0; i < count; i++) {
+            size_t left = length[t] - used;
+            size_t most = next() % 2 ? left + 1 : 70 < left ? 70 : left + 1;
+            size_t step = i + 1 == count ? left : next() % most;
+            parts[t][i] = step == 0 ? SLICE_EMPTY : slice_of(at + used, step);
+            used += step;
+        }
+        memset(macs[t], 0, 32);
+    }
+    hmac_sha256_two(texts, macs[0], macs[1]);
+    unsigned differ = 0;
+    for (int t = 0; t < 2; t++) {
+        hmac_sha256(&keys[t], parts[t], texts[t].part_count, want);
+        differ += memcmp(macs[t], want, 32) != 0;
+    }
+    return differ;
+}
+
+static unsigned blocks_differ(const uint8_t *bytes, size_t blocks)
+{
+    uint32_t a[8], b[8], want_a[8], want_b[8];
+    for (int i = 0; i < 8; i++) {
+        want_a[i] = a[i] = (uint32_t)next();
+        want_b[i] = b[i] = (uint32_t)next();
+    }
+    sha256_blocks_two(a, bytes + 1, b, bytes + 77, blocks);
+    sha256_accelerate(false);
+    sha256_blocks(want_a, bytes + 1, blocks);
+    sha256_blocks(want_b, bytes + 77, blocks);
+    return memcmp(a, want_a, sizeof a) != 0 || memcmp(b, want_b, sizeof b) != 0;
+}
+
+static void two(const uint8_t *bytes, bool accelerate)
+{
+    static const size_t edges[] = {0,   1,   54,  55,  56,  63,  64,  65,   118, 119,
+                                   120, 127, 128, 129, 183, 184, 192, 1023, 1024};
+    unsigned wrong = 0;
+    for (size_t i = 0; i < sizeof edges / sizeof edges[0]; i++) {
+        for (size_t j = 0; j < sizeof edges / sizeof edges[0]; j++) {
+            wrong += two_differ(bytes, edges[i], edges[j]);
+        }
+    }
+    is_uint(wrong, 0, "two at once, of lengths around those of blocks");
+    wrong = 0;
+    for (unsigned i = 0; i < 3000; i++) {
+        wrong += two_differ(bytes, next() % 2500, next() % (i % 2 ? 2500 : 200));
+    }
+    is_uint(wrong, 0, "two at once, of any lengths");
+    wrong = 0;
+    for (size_t blocks = 0; blocks < 20; blocks++) {
+        sha256_accelerate(accelerate);
+        wrong += blocks_differ(bytes, blocks);
+    }
+    is_uint(wrong, 0, "blocks of two equal BearSSL's");
+    sha256_accelerate(accelerate);
+}
+
 int main(void)
 {
     static uint8_t bytes[5000];
@@ -158,6 +230,7 @@ int main(void)
         }
         is_uint(class_wrong, 0, "the class equals BearSSL's on every split");
         is_uint(hmac_wrong, 0, "HMAC over parts equals BearSSL's");
+        two(bytes, on == 1);
     }
     sha256_accelerate(true);
     uint8_t a[48], b[48];

@@ -1182,8 +1182,59 @@ static void test_mailgun_by_two_names(void)
     sample_scheme_free(scheme);
 }
 
+/* Two requests that are hashed in one pass: each has its own key, text and verdict. */
+static void pairs(void)
+{
+    static const struct {
+        const char *row, *secret, *body;
+        bool paired;
+    } cases[] = {
+        {"github", "one secret", "{\"a\":1}", true},
+        {"zendesk", "two secrets", "{\"type\":\"x\",\"longer\":\"body than the others have it\"}",
+         true},
+        {"shopify", "three", "", true},
+        {"stripe", "whsec_four", "{\"id\":\"evt_1\",\"type\":\"x\"}", false},
+        {"telegram", "five", "{}", false},
+    };
+    enum { COUNT = sizeof cases / sizeof cases[0] };
+    static struct sample samples[COUNT];
+    struct scheme *schemes[COUNT];
+    struct scheme_answer answer;
+    for (unsigned i = 0; i < COUNT; i++) {
+        struct buf headers;
+        struct slice body = slice_str(cases[i].body);
+        schemes[i] = sample_scheme(cases[i].row, cases[i].secret);
+        is_int(sign(schemes[i], body, SLICE_EMPTY, &headers), BK_OK, "%s", cases[i].row);
+        sample_build(&samples[i], "POST", "/", buf_slice(&headers), body, NOW);
+        scheme_prepare(schemes[i], &samples[i].request);
+        buf_fini(&headers);
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        for (unsigned j = 0; j < COUNT; j++) {
+            struct scheme_request a = samples[i].request, b = samples[j].request;
+            bool both = cases[i].paired && cases[j].paired;
+            scheme_prepare_two(&a, &b);
+            ok((a.mac_key != NULL) == both && (b.mac_key != NULL) == both, "%s and %s",
+               cases[i].row, cases[j].row);
+            is_int(scheme_verify(schemes[i], &a, &answer), SCHEME_GENUINE, "the first");
+            is_int(scheme_verify(schemes[j], &b, &answer), SCHEME_GENUINE, "the second");
+            a = samples[i].request;
+            b = samples[j].request;
+            b.body = SLICE("{\"another\":\"body\"}");
+            scheme_prepare_two(&a, &b);
+            is_int(scheme_verify(schemes[i], &a, &answer), SCHEME_GENUINE, "beside a forged one");
+            ok(j == 4 || scheme_verify(schemes[j], &b, &answer) == SCHEME_SIGNATURE_WRONG,
+               "the forged one");
+        }
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        sample_scheme_free(schemes[i]);
+    }
+}
+
 int main(void)
 {
+    pairs();
     test_mailgun_by_two_names();
     learning();
     table();

@@ -117,39 +117,38 @@ static void fingerprint_of(struct intake *intake)
     }
 }
 
-/* Its type and delivery id. True: it is de-duplicated by that id; the table's cache lines arrive
- * while the signature is checked. */
-static bool identify(struct ingress *ingress, struct intake *intake)
+/* Its type and delivery id. If it is de-duplicated by that, the table's cache lines arrive while
+ * the signature is checked. */
+static void identify(struct ingress *ingress, struct intake *intake)
 {
     const struct source *source = intake->source;
     scheme_prepare(source->scheme, &intake->request);
     scheme_identify(source->scheme, &intake->request, &intake->identity);
     intake->fingerprint[0] = intake->fingerprint[1] = 0;
-    if (source->dedupe_window_ns == 0 || intake->identity.delivery_id.bytes == 0) {
-        return false;
+    intake->dedupes = source->dedupe_window_ns != 0 && intake->identity.delivery_id.bytes != 0;
+    if (intake->dedupes) {
+        fingerprint_of(intake);
+        dedupe_prefetch(ingress->config->dedupe, intake->fingerprint);
     }
-    fingerprint_of(intake);
-    dedupe_prefetch(ingress->config->dedupe, intake->fingerprint);
-    return true;
 }
 
 static enum http_outcome accept_some(struct ingress *ingress, struct http_exchange *exchange,
-                                     struct intake *intake, bool dedupes)
+                                     struct intake *intake)
 {
     const struct source *source = intake->source;
     if (__builtin_expect(scheme_is_batch(source->scheme, &intake->request), 0)) {
         return accept_batch(ingress, exchange, intake);
     }
-    if (!dedupes && source->dedupe_window_ns > 0 &&
+    if (!intake->dedupes && source->dedupe_window_ns > 0 &&
         scheme_body_is_id(source->scheme, &intake->request)) {
         dedupe_fingerprint(source->number, intake->message->body, intake->fingerprint);
-        dedupes = true;
+        intake->dedupes = true;
     }
-    return accept_event(ingress, exchange, intake, dedupes);
+    return accept_event(ingress, exchange, intake, intake->dedupes);
 }
 
 static enum http_outcome take_genuine(struct ingress *ingress, struct http_exchange *exchange,
-                                      struct intake *intake, bool dedupes)
+                                      struct intake *intake)
 {
     const struct source *source = intake->source;
     if (__builtin_expect(request_hops(intake->message->head) >= REQUEST_HOPS_MAX, 0)) {
@@ -164,7 +163,7 @@ static enum http_outcome take_genuine(struct ingress *ingress, struct http_excha
                       "over this source's rate limit", SLICE("Retry-After: 1\r\n"));
         return HTTP_TAKEN;
     }
-    enum http_outcome outcome = accept_some(ingress, exchange, intake, dedupes);
+    enum http_outcome outcome = accept_some(ingress, exchange, intake);
     if (outcome == HTTP_LATER) {
         rate_refund(source);
     }
@@ -175,22 +174,10 @@ static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *
                                  struct intake *intake)
 {
     const struct source *source = intake->source;
-    const struct http_message *message = intake->message;
-    const struct key_finder finder = {key_wait_find, ingress};
-    intake->request = (struct scheme_request){
-        .head = message->head,
-        .body = message->body,
-        .base = ingress->config->public_url,
-        .now_seconds = intake->wall_ns / NS_PER_SECOND,
-        .peer_family = message->peer.family,
-        .peer = message->peer.at,
-        .keys = &finder,
-    };
     struct ingress_key_wait *wait = key_wait_of(ingress, exchange, intake);
     if (wait != NULL && key_wait_goes_on(ingress, wait)) {
         return key_wait_later(exchange);
     }
-    bool dedupes = identify(ingress, intake);
     struct scheme_answer answer;
     enum scheme_verdict verdict = scheme_verify(source->scheme, &intake->request, &answer);
     if (verdict == SCHEME_KEY_WANTED) {
@@ -198,7 +185,7 @@ static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *
     }
     key_wait_end(ingress, wait);
     if (verdict == SCHEME_GENUINE) {
-        return take_genuine(ingress, exchange, intake, dedupes);
+        return take_genuine(ingress, exchange, intake);
     }
     if (verdict == SCHEME_HANDSHAKE || verdict == SCHEME_HANDSHAKE_REFUSED) {
         return answer_handshake(ingress, exchange, source->number, verdict, &answer);
@@ -206,40 +193,87 @@ static enum http_outcome take_in(struct ingress *ingress, struct http_exchange *
     return reject_request(ingress, exchange, intake, verdict);
 }
 
-enum http_outcome ingress_on_request(void *context, struct http_exchange *exchange,
-                                     const struct http_message *message)
+/* ---- requests */
+
+/* Everything up to the signature. False: that is all, and *ret_outcome is what becomes of it. */
+static bool intake_begin(struct ingress *ingress, struct http_exchange *exchange,
+                         const struct http_message *message, struct intake *intake,
+                         enum http_outcome *ret_outcome)
 {
-    struct ingress *ingress = context;
     struct hook_address address;
     const struct source *source = find_source(ingress, exchange, message->head, &address);
+    *ret_outcome = HTTP_TAKEN;
     if (!source) {
-        bool later = ingress->documents_later;
-        ingress->documents_later = false;
-        return later ? http_later(exchange, "unavailable",
-                                  "these documents are being made, try again")
-                     : HTTP_TAKEN;
+        if (ingress->documents_later) {
+            ingress->documents_later = false;
+            *ret_outcome =
+                http_later(exchange, "unavailable", "these documents are being made, try again");
+        }
+        return false;
     }
     if (message->body.bytes > hook_address_body_bytes_max(&address, source)) {
         answer_refuse(ingress, exchange, source->number, 413, "too_large",
                       "body is over this source's limit", SLICE_EMPTY);
-        return HTTP_TAKEN;
+        return false;
     }
     const struct hook_refusal *refusal =
         address.spelling == SPELLED_OURS ? NULL : hook_address_refusal(&address, message->head);
     if (refusal) {
         answer_refuse(ingress, exchange, source->number, refusal->status, refusal->code,
                       refusal->message, SLICE_EMPTY);
-        return HTTP_TAKEN;
+        return false;
     }
     if (!share_is_left(ingress, source->number, message)) {
-        return answer_later(exchange); /* before anything is computed for it */
+        *ret_outcome = answer_later(exchange); /* before anything is computed for it */
+        return false;
     }
-    struct intake intake; /* take_in() fills the rest */
-    intake.source = source;
-    intake.spelling = address.spelling;
-    intake.message = message;
-    intake.wall_ns = ring_wall_ns(ingress->ring);
-    return take_in(ingress, exchange, &intake);
+    intake->source = source;
+    intake->spelling = address.spelling;
+    intake->message = message;
+    intake->wall_ns = ring_wall_ns(ingress->ring);
+    intake->request = (struct scheme_request){
+        .head = message->head,
+        .body = message->body,
+        .base = ingress->config->public_url,
+        .now_seconds = intake->wall_ns / NS_PER_SECOND,
+        .peer_family = message->peer.family,
+        .peer = message->peer.at,
+        .keys = &ingress->key_finder,
+    };
+    identify(ingress, intake);
+    return true;
+}
+
+enum http_outcome ingress_on_request(void *context, struct http_exchange *exchange,
+                                     const struct http_message *message)
+{
+    struct ingress *ingress = context;
+    struct intake intake;
+    enum http_outcome outcome;
+    return intake_begin(ingress, exchange, message, &intake, &outcome)
+               ? take_in(ingress, exchange, &intake)
+               : outcome;
+}
+
+/* Their signatures are computed in one pass; all else is done for one after the other. */
+void ingress_on_two(void *context, struct http_exchange *const exchanges[2],
+                    const struct http_message *const messages[2], enum http_outcome ret_outcomes[2])
+{
+    struct ingress *ingress = context;
+    struct intake intakes[2];
+    bool goes_on[2];
+    for (unsigned i = 0; i < 2; i++) {
+        goes_on[i] =
+            intake_begin(ingress, exchanges[i], messages[i], &intakes[i], &ret_outcomes[i]);
+    }
+    if (goes_on[0] && goes_on[1]) {
+        scheme_prepare_two(&intakes[0].request, &intakes[1].request);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        if (goes_on[i]) {
+            ret_outcomes[i] = take_in(ingress, exchanges[i], &intakes[i]);
+        }
+    }
 }
 
 /* ---- life */
@@ -254,6 +288,7 @@ void ingress_init(struct ingress *ingress, const struct ingress_config *config)
 {
     memset(ingress, 0, sizeof *ingress);
     ingress->config = config;
+    ingress->key_finder = (struct key_finder){key_wait_find, ingress};
     acknowledge_init(ingress);
     reject_init(ingress);
 }

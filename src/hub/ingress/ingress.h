@@ -85,6 +85,7 @@ struct ingress {
     struct list unheard; /* what those held who did not wait for it to its end, in order */
     bool growth_asked;
     bool documents_later; /* the request at hand must come again: documents are being made */
+    struct key_finder key_finder;
     /* Requests that wait for a key: their connections are parked. `key_epoch` changes when a key
      * came or failed; until then they are not looked at again. */
     uint32_t key_epoch;
@@ -113,6 +114,9 @@ uint64_t ingress_on_head(void *context, struct http_exchange *exchange,
                          const struct http_head *head);
 enum http_outcome ingress_on_request(void *context, struct http_exchange *exchange,
                                      const struct http_message *message);
+void ingress_on_two(void *context, struct http_exchange *const exchanges[2],
+                    const struct http_message *const messages[2],
+                    enum http_outcome ret_outcomes[2]);
 /* True when the path is one that the ingress answers (also on the admin listener). */
 bool ingress_owns(const struct http_head *head);
 

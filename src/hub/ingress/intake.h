@@ -3,7 +3,8 @@
  * Order       ingress.c finds the source, and has the request checked (providers/scheme.h);
  *             reject.c, answer_handshake.c and key_wait.c are where it may end; accept.c and
  *             accept_batch.c store it; acknowledge.c answers it when it is safe.
- * Life time   On the stack of ingress_on_request(); its slices point into the request.
+ * Life time   On the stack of ingress_on_request() or ingress_on_two(); its slices point into the
+ *             request.
  */
 #ifndef BECKET_HUB_INTAKE_H
 #define BECKET_HUB_INTAKE_H
@@ -19,6 +20,7 @@ struct intake {
     struct scheme_request request;
     struct scheme_identity identity;
     uint64_t fingerprint[2]; /* 0: it is not de-duplicated */
+    bool dedupes;            /* by its delivery id */
     int64_t wall_ns;
 };
 
