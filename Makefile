@@ -56,11 +56,16 @@ SYSTEM    := $(if $(filter 1,$(SYSTEM_LIBS)),$(LIBRARIES),$(SYSTEM_LIBS))
 VENDORED  := $(filter-out $(SYSTEM),$(LIBRARIES))
 lib_file   = lib$(patsubst lib%,%,$(1)).a
 VENDOR_A  := $(foreach n,$(VENDORED),$(B)/vendor/lib/$(call lib_file,$(n)))
+# These are made with sanitizers, too; the others take too long to compile so (vendor/README.md).
+SANITIZED_asan := bearssl libyaml cares
+SANITIZED_fuzz := bearssl
 # The system's static archive where there is one, else its shared library.
 system_name = $(if $(filter pcre2,$(1)),pcre2-8,$(1))
 system_lib = $(or $(filter /%,$(shell $(CC) -print-file-name=$(call lib_file,$(call system_name,$(1))))),\
                -l$(patsubst lib%,%,$(call system_name,$(1))))
-LIBS      := $(VENDOR_A) $(foreach n,$(SYSTEM),$(call system_lib,$(n)))
+SYSTEM_A  := $(foreach n,$(SYSTEM),$(call system_lib,$(n)))
+libs_vendored = $(foreach n,$(VENDORED),$(B)/vendor$(if $(filter $(n),$(SANITIZED_$(1))),-$(1))/lib/$(call lib_file,$(n)))
+libs      = $(call libs_vendored,$(1)) $(SYSTEM_A)
 INCLUDES  := -Isrc $(foreach n,$(VENDORED),-isystem $(B)/vendor/include/$(n))
 
 # ---- Flags -------------------------------------------------------------------------------------------
@@ -148,6 +153,12 @@ $(B)/vendor/fetched: vendor/pins vendor/fetch.sh | $(B)/.tools
 define vendor_rule
 $(B)/vendor/lib/$(call lib_file,$(1)): vendor/build.sh $(B)/vendor/fetched
 	$$(Q)CC='$(CC)' vendor/build.sh $(1)
+
+$(B)/vendor-asan/lib/$(call lib_file,$(1)): vendor/build.sh $(B)/vendor/fetched
+	$$(Q)CC='$(CC_asan)' vendor/build.sh $(1) asan
+
+$(B)/vendor-fuzz/lib/$(call lib_file,$(1)): vendor/build.sh $(B)/vendor/fetched
+	$$(Q)CC='$(CC_fuzz)' vendor/build.sh $(1) fuzz
 endef
 $(foreach n,$(LIBRARIES),$(eval $(call vendor_rule,$(n))))
 
@@ -172,8 +183,8 @@ $(B)/$(1)/settings: FORCE | $(B)/.tools $(if $(SYSTEM),system-libs)
 	$(Q)command -v $$(firstword $$(CC_$(1))) > /dev/null || { \
 	    echo 'becket: VARIANT=$(1) needs $$(firstword $$(CC_$(1)))' >&2; exit 1; }
 	$(Q)mkdir -p $$(@D)
-	$(Q)echo '$$(CC_$(1)) $$(flags_$(1)) $(LDFLAGS) $(LIBS)' | cmp -s - $$@ || \
-	    echo '$$(CC_$(1)) $$(flags_$(1)) $(LDFLAGS) $(LIBS)' > $$@
+	$(Q)echo '$$(CC_$(1)) $$(flags_$(1)) $(LDFLAGS) $(call libs,$(1))' | cmp -s - $$@ || \
+	    echo '$$(CC_$(1)) $$(flags_$(1)) $(LDFLAGS) $(call libs,$(1))' > $$@
 
 $(B)/$(1)/%.o: %.c $(B)/$(1)/settings $(VENDOR_A)
 	$$(call say,CC,$(1) $$<)
@@ -196,28 +207,28 @@ $(B)/$(1)/libbecket$(lib_tag).a: $(LIB_SRC:%.c=$(B)/$(1)/%.o) $(B)/$(1)/libbecke
 
 link_$(1) = $$(CC_$(1)) $(LINK) $(LDFLAGS_$(1)) $(LDFLAGS)
 
-$(B)/$(1)/becket: $(B)/$(1)/src/main.o $(B)/$(1)/libbecket$(lib_tag).a
+$(B)/$(1)/becket: $(B)/$(1)/src/main.o $(B)/$(1)/libbecket$(lib_tag).a $(call libs_vendored,$(1))
 	$$(call say,LINK,$$@)
-	$(Q)$$(link_$(1)) -o $$@ $$^ $(LIBS) -lm
+	$(Q)$$(link_$(1)) -o $$@ $$^ $(SYSTEM_A) -lm
 
-$(B)/$(1)/tests/unit/%_test: $(B)/$(1)/tests/unit/%_test.o $(B)/$(1)/libbecket$(lib_tag).a
+$(B)/$(1)/tests/unit/%_test: $(B)/$(1)/tests/unit/%_test.o $(B)/$(1)/libbecket$(lib_tag).a $(call libs_vendored,$(1))
 	$$(call say,LINK,$$@)
-	$(Q)$$(link_$(1)) -o $$@ $$^ $(LIBS) -lm
+	$(Q)$$(link_$(1)) -o $$@ $$^ $(SYSTEM_A) -lm
 
-$(B)/$(1)/bench/%: $(B)/$(1)/bench/%.o $(B)/$(1)/libbecket$(lib_tag).a
+$(B)/$(1)/bench/%: $(B)/$(1)/bench/%.o $(B)/$(1)/libbecket$(lib_tag).a $(call libs_vendored,$(1))
 	$$(call say,LINK,$$@)
-	$(Q)$$(link_$(1)) -o $$@ $$^ $(LIBS) -lm
+	$(Q)$$(link_$(1)) -o $$@ $$^ $(SYSTEM_A) -lm
 
-$(B)/$(1)/fuzz/%_replay: $(B)/$(1)/fuzz/%_fuzz.o $(B)/$(1)/fuzz/replay.o $(B)/$(1)/libbecket$(lib_tag).a
+$(B)/$(1)/fuzz/%_replay: $(B)/$(1)/fuzz/%_fuzz.o $(B)/$(1)/fuzz/replay.o $(B)/$(1)/libbecket$(lib_tag).a $(call libs_vendored,$(1))
 	$$(call say,LINK,$$@)
-	$(Q)$$(link_$(1)) -o $$@ $$^ $(LIBS) -lm
+	$(Q)$$(link_$(1)) -o $$@ $$^ $(SYSTEM_A) -lm
 
 # tests/sim defines what src/ring/ring_uring.c and file_posix.c define. Its objects come first, so the
 # linker does not take these two from the archive; a function it lacks would show as defined twice.
-$(B)/$(1)/sim/sim_main: $(SIM:%.c=$(B)/$(1)/%.o) $(B)/$(1)/libbecket$(lib_tag).a
+$(B)/$(1)/sim/sim_main: $(SIM:%.c=$(B)/$(1)/%.o) $(B)/$(1)/libbecket$(lib_tag).a $(call libs_vendored,$(1))
 	$$(call say,LINK,$$@)
 	$(Q)mkdir -p $$(@D)
-	$(Q)$$(link_$(1)) -o $$@ $$^ $(LIBS) -lm
+	$(Q)$$(link_$(1)) -o $$@ $$^ $(SYSTEM_A) -lm
 endef
 $(foreach v,$(VARIANTS),$(eval $(call variant_rules,$(v))))
 
@@ -229,9 +240,9 @@ HOT := base/crc32c base/hex base/sha256 base/sha256_blocks http/parse http/messa
        hub/ingress/record hub/ingress/source_table journal/journal
 $(HOT:%=$(B)/release/src/%.o): extra = -O3
 
-$(B)/fuzz/fuzz/%_fuzz: $(B)/fuzz/fuzz/%_fuzz.o $(B)/fuzz/libbecket$(lib_tag).a
+$(B)/fuzz/fuzz/%_fuzz: $(B)/fuzz/fuzz/%_fuzz.o $(B)/fuzz/libbecket$(lib_tag).a $(call libs_vendored,fuzz)
 	$(call say,LINK,$@)
-	$(Q)$(CLANG) $(LINK) -fsanitize=fuzzer,address,undefined $(LDFLAGS) -o $@ $^ $(LIBS) -lm
+	$(Q)$(CLANG) $(LINK) -fsanitize=fuzzer,address,undefined $(LDFLAGS) -o $@ $^ $(SYSTEM_A) -lm
 
 -include $(foreach v,$(VARIANTS),$(patsubst %.c,$(B)/$(v)/%.d,$(SRC) $(UNIT) $(SIM) $(FUZZ) $(BENCH) \
              fuzz/replay.c))

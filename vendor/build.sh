@@ -1,21 +1,42 @@
 #!/bin/sh
 # build.sh - make build/vendor/lib/lib*.a and build/vendor/include/NAME/ from one pinned archive.
 #
-#   vendor/build.sh NAME       NAME as in vendor/pins; CC names the compiler
+#   vendor/build.sh NAME [asan|fuzz]     NAME as in vendor/pins; CC names the compiler
 #
-# Vendored code has its own flags and none of the project's warnings. The plain archives serve every
-# variant, the sanitizers' too. Libraries are compiled by the rules here, not by their own build
+# asan and fuzz: the same code with sanitizers, to build/vendor-asan/ or build/vendor-fuzz/. Vendored
+# code has its own flags and none of the project's warnings. Libraries are compiled by the rules here, not by their own build
 # systems (only liburing's configure runs, for it looks at the kernel's headers): no cmake, autoconf or
 # libtool needed, and the same flags everywhere.
 set -eu
 
 name=$1
 cd "$(dirname "$0")/.."
-out=$PWD/build/vendor
+variant=${2:-}
+archives=$PWD/build/vendor/src
+out=$PWD/build/vendor${variant:+-$variant}
 cc=${CC:-cc}
 jobs=$(nproc 2> /dev/null || echo 2)
 flags="-O2 -g -w -pthread -fPIE -fstack-protector-strong -ffunction-sections -fdata-sections"
 case $($cc -dumpmachine) in x86_64*) flags="$flags -fcf-protection" ;; esac
+
+# With sanitizers a fault ends the process, as in our own code. What upstream does on purpose and every
+# compiler and machine of ours bears is not looked for: one line for each library.
+case $name in
+    bearssl) flags="$flags${variant:+ -DBR_LE_UNALIGNED=0 -DBR_BE_UNALIGNED=0}" ;;
+esac
+case $variant in
+    '') ;;
+    asan | fuzz)
+        checks=address,undefined
+        [ $variant = asan ] || checks=fuzzer-no-link,$checks
+        flags="$(echo "$flags" | sed s,-O2,-O1,) -fno-omit-frame-pointer"
+        flags="$flags -fsanitize=$checks -fno-sanitize-recover=all"
+        ;;
+    *)
+        echo "vendor: no variant $variant" >&2
+        exit 1
+        ;;
+esac
 
 die() {
     echo "vendor: $*" >&2
@@ -28,11 +49,11 @@ unpack() {
     [ -n "$archive" ] || die "no library $name in vendor/pins"
     rm -rf "$out/src/$name"
     mkdir -p "$out/src/$name"
-    tar -xf "$out/src/$archive" --strip-components=1 -C "$out/src/$name"
+    tar -xf "$archives/$archive" --strip-components=1 -C "$out/src/$name"
 }
 
 # compile LIB FLAGS...: the C files named on standard input, relative to the working directory, become
-# build/vendor/lib/LIB.a. Object names keep the folders, for two files may share a base name.
+# lib/LIB.a. Object names keep the folders, for two files may share a base name.
 compile() {
     lib=$1
     shift
@@ -52,7 +73,7 @@ compile() {
     ar rcsD "$out/lib/$lib.a.tmp" "$objects"/*.o
 }
 
-# headers FILE|DIR...: to build/vendor/include/NAME. One folder a library, so that SYSTEM_LIBS can choose.
+# headers FILE|DIR...: to include/NAME. One folder a library, so that SYSTEM_LIBS can choose.
 headers() {
     rm -rf "${out:?}/include/$name"
     mkdir -p "$out/include/$name"
@@ -177,6 +198,7 @@ build_pcre2() {
             -DSUPPORT_UNICODE -DHAVE_MEMMOVE -I.
 }
 
+mkdir -p "$out"
 exec 9> "$out/.build.lock"
 flock 9
 lib=$out/lib/lib${name#lib}.a
@@ -184,7 +206,7 @@ lib=$out/lib/lib${name#lib}.a
 if [ "$lib" -nt vendor/build.sh ] && [ "$lib" -nt vendor/pins ]; then
     exit 0
 fi
-echo "  VENDOR  $name"
+echo "  VENDOR  $name${variant:+ $variant}"
 unpack
 cd "$out/src/$name"
 "build_$name"
