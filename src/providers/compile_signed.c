@@ -105,22 +105,27 @@ static bool op_places_parse(struct program *program, struct block *block, struct
 /* The first piece of each kind has its place; others are made like those that differ. */
 static void parts_assign(struct program *program)
 {
-    program->body_at = program->timestamp_at = program->id_at = program->url_at = OPS_MAX;
+    program->body_at = program->timestamp_at = program->id_at = program->url_at =
+        program->method_at = OPS_MAX;
     for (unsigned i = 0; i < program->op_count; i++) {
         enum op_kind kind = program->ops[i].kind;
-        uint8_t *at = kind == OP_BODY        ? &program->body_at
-                      : kind == OP_TIMESTAMP ? &program->timestamp_at
-                      : kind == OP_ID        ? &program->id_at
-                      : kind == OP_URL       ? &program->url_at
-                                             : NULL;
+        uint8_t *at = kind == OP_BODY                              ? &program->body_at
+                      : kind == OP_TIMESTAMP                       ? &program->timestamp_at
+                      : kind == OP_ID                              ? &program->id_at
+                      : kind == OP_URL || kind == OP_URL_UNESCAPED ? &program->url_at
+                      : kind == OP_METHOD                          ? &program->method_at
+                                                                   : NULL;
         if (kind == OP_TEXT) {
             program->parts[i] = program->ops[i].text;
         } else if (at != NULL && *at == OPS_MAX) {
             *at = (uint8_t)i;
+            program->url_unescapes |= kind == OP_URL_UNESCAPED;
         } else if (kind != OP_URL_REST) {
             program->made |= 1U << i;
         }
     }
+    program->of_request =
+        program->url_at != OPS_MAX || program->method_at != OPS_MAX || program->made != 0;
 }
 
 bool signed_compile(const char *template, struct block *block, struct program *program,

@@ -1,6 +1,8 @@
 /* Which headers and fields a plan looks for, and what it may leave out. */
 #include "providers/compile.h"
 
+#include "base/assert.h"
+
 /* Which of the plan's names; 0 = there is no room for another. */
 static uint8_t slot_of(struct scheme_plan *plan, struct slice name)
 {
@@ -84,8 +86,28 @@ static void told_assign(struct scheme_plan *plan)
 {
     const struct handshake *last = &plan->handshakes[plan->unsigned_count];
     if (plan->handshake_count == plan->unsigned_count + 1 && last->equals.bytes != 0) {
-        plan->told_slot = last->when.slot;
+        plan->told = last->when.slot != 0 || last->when.kind == PLACE_FIELD ? &last->when : NULL;
         plan->told_last = last->equals.at[last->equals.bytes - 1];
+    }
+}
+
+/* Those that are not signed are looked for in forms only. */
+static void forms_assign(struct scheme_plan *plan)
+{
+    plan->unsigned_forms = plan->unsigned_count != 0;
+    for (unsigned i = 0; i < plan->unsigned_count; i++) {
+        plan->unsigned_forms &= plan->handshakes[i].when.kind == PLACE_FORM;
+    }
+}
+
+/* Which of the ids counts: one that is signed must be what the event is known by, or who has one
+ * genuine signature could send it again under other names. */
+static void id_assign(struct scheme_plan *plan)
+{
+    for (unsigned i = 0; i < plan->program_count; i++) {
+        const struct program *program = &plan->programs[i];
+        plan->id_is_signed |= program->signs_id && (plan->program_count > 1 || plan->id.count > 1);
+        bk_assert(!program->signs_id || !program->row->tries_otherwise);
     }
 }
 
@@ -94,8 +116,8 @@ static void only_assign(struct scheme_plan *plan)
 {
     const struct program *first = &plan->programs[0];
     bool single = plan->program_count == 1;
-    if (plan->program_count != 0 && plan->unsigned_count == 0 && plan->signed_fields == 0 &&
-        !first->row->tries_otherwise &&
+    if (plan->program_count != 0 && (plan->unsigned_count == 0 || plan->unsigned_forms) &&
+        plan->signed_fields == 0 && !first->row->tries_otherwise &&
         (single || (first->select.slot != 0 && first->select_equals.bytes == 0))) {
         plan->only = first;
         plan->only_slot = single ? 0 : first->select.slot;
@@ -107,6 +129,8 @@ void slots_compile(struct scheme_plan *plan)
     slots_assign(plan);
     fields_assign(plan);
     told_assign(plan);
+    forms_assign(plan);
+    id_assign(plan);
     for (unsigned i = 0; i < plan->program_count; i++) {
         plan->programs[i].verify = scheme_verify_fn(&plan->programs[i]);
         plan->programs[i].plain = scheme_is_plain(&plan->programs[i]);

@@ -9,6 +9,14 @@ enum scheme_verdict handshake_find(const struct scheme *scheme, unsigned from, u
                                    const struct scheme_request *request,
                                    struct scheme_answer *ret_answer);
 
+/* Is there a form in the request, in which a handshake could be looked for? */
+static inline bool handshake_has_form(const struct scheme_request *request)
+{
+    struct slice target = http_target(request->head);
+    return (request->body.bytes <= HANDSHAKE_BODY_BYTES_MAX && !is_json(request->body)) ||
+           slice_find(target, '?') != target.bytes;
+}
+
 /* Of a genuine request: is it one of those handshakes that are signed? */
 static inline enum scheme_verdict signed_handshakes(const struct scheme *scheme,
                                                     const struct scheme_request *request,
@@ -19,8 +27,13 @@ static inline enum scheme_verdict signed_handshakes(const struct scheme *scheme,
         return SCHEME_GENUINE;
     }
     /* Nearly always it is another type of event; its last letter is enough to tell. */
-    if (plan->told_slot != 0) {
-        struct slice is = slot_value(request, plan->told_slot);
+    if (plan->told != NULL) {
+        bool in_header = plan->told->slot != 0;
+        if (!in_header && request->body.bytes > HANDSHAKE_BODY_BYTES_MAX) {
+            return SCHEME_GENUINE;
+        }
+        struct slice is = in_header ? slot_value(request, plan->told->slot)
+                                    : place_known_value(plan->told, request);
         if (is.bytes == 0 || is.at[is.bytes - 1] != plan->told_last) {
             return SCHEME_GENUINE;
         }

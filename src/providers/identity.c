@@ -1,6 +1,6 @@
 /* What a request is called: event type, delivery id, whose event it is. */
 #include "providers/compile.h"
-#include "providers/place.h"
+#include "providers/verify.h"
 
 #include "base/assert.h"
 
@@ -38,11 +38,26 @@ static inline struct slice first_of(const struct places *places, struct scheme_r
     return places->has_field || places->has_form ? first_in_body(places, request) : SLICE_EMPTY;
 }
 
+/* The id that the request's way of signing signs, if it does; without it, it will not be genuine.
+ */
+__attribute__((noinline)) static struct slice signed_id(struct scheme_request *request)
+{
+    const struct scheme *scheme = request->slots.scheme;
+    const struct fields *fields = &scheme->plan->fields;
+    if (fields->count > request->slots.field_count) {
+        fields_find(fields, fields->count, request);
+    }
+    const struct program *program = scheme_select(scheme, request);
+    struct slice id = program->signs_id ? place_known_value(&program->id, request) : SLICE_EMPTY;
+    return id.bytes != 0 ? id : first_of(&scheme->plan->id, request);
+}
+
 static inline void identify(struct scheme_request *request, struct scheme_identity *ret_identity)
 {
     const struct scheme_plan *plan = request->slots.scheme->plan;
     ret_identity->type = first_of(&plan->type, request);
-    ret_identity->delivery_id = first_of(&plan->id, request);
+    ret_identity->delivery_id =
+        plan->id_is_signed ? signed_id(request) : first_of(&plan->id, request);
     ret_identity->within = first_of(&plan->within, request);
 }
 

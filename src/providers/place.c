@@ -4,12 +4,6 @@
 
 #include "base/assert.h"
 
-/* No form: what looks like a field of one in there may have been written by anybody. */
-static inline bool is_json(struct slice body)
-{
-    return body.bytes != 0 && (body.at[0] == '{' || body.at[0] == '[');
-}
-
 struct slice place_value(const struct place *place, const struct scheme_request *request)
 {
     struct json_found found;

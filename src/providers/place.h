@@ -30,6 +30,12 @@ static inline struct slice header_value(const struct place *place,
     return header != NULL ? http_header_value(request->head, header) : SLICE_EMPTY;
 }
 
+/* No form: what looks like a field of one in there may have been written by anybody. */
+static inline bool is_json(struct slice body)
+{
+    return body.bytes != 0 && (body.at[0] == '{' || body.at[0] == '[');
+}
+
 /* What is at a place of the request; empty = nothing. */
 struct slice place_value(const struct place *place, const struct scheme_request *request);
 /* The only header of this name; `missing` when it is not there or empty. */
@@ -42,13 +48,28 @@ enum scheme_verdict place_read_other(const struct place *place,
 /* The first `count` fields of the body, in one pass. */
 void fields_find(const struct fields *fields, unsigned count, struct scheme_request *request);
 
-/* What is at a place that takes part in the signature: there once, else `missing` or doubled.
- * `slotted`: it is known to be a header with a slot. */
-INLINE enum scheme_verdict place_read(bool slotted, const struct place *place,
+/* The same, without a call for a field that is known. */
+static inline struct slice place_known_value(const struct place *place,
+                                             const struct scheme_request *request)
+{
+    return place->field != 0 && place->field <= request->slots.field_count
+               ? request->slots.fields[place->field - 1]
+               : place_value(place, request);
+}
+
+/* What is known of where a place is: a header with a slot, a field of those that were found. */
+enum place_in { IN_ANY, IN_SLOT, IN_FIELD };
+
+/* What is at a place that takes part in the signature: there once, else `missing` or doubled. */
+INLINE enum scheme_verdict place_read(enum place_in in, const struct place *place,
                                       const struct scheme_request *request,
                                       enum scheme_verdict missing, struct slice *ret_value)
 {
-    if (!slotted && place->slot == 0) {
+    if (in == IN_FIELD) {
+        *ret_value = request->slots.fields[place->field - 1];
+        return ret_value->bytes != 0 ? SCHEME_GENUINE : missing;
+    }
+    if (in == IN_ANY && place->slot == 0) {
         struct slice value;
         enum scheme_verdict verdict = place_read_other(place, request, missing, &value);
         *ret_value = value;

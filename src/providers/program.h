@@ -181,7 +181,9 @@ struct program {
     /* The signed text as far as it is the same for all requests, and which pieces of it are what;
      * OPS_MAX = none. `made`: mask of the others. */
     struct slice parts[OPS_MAX];
-    uint8_t body_at, timestamp_at, id_at, url_at;
+    uint8_t body_at, timestamp_at, id_at, url_at, method_at;
+    bool url_unescapes;
+    bool of_request; /* one of the last two, or `made`: there is something to be made */
     unsigned made;
     unsigned op_place_count;
     struct place op_places[OP_PLACES_MAX];
@@ -228,16 +230,21 @@ struct scheme_plan {
     unsigned program_count;
     struct program *programs; /* in `tail`, as handshakes: a plan of a source's own must be small */
     struct places id;
+    bool id_is_signed; /* of a way of signing with an id that is the one that counts */
     struct places within;
     struct places type;
     struct slice constant_type;
     unsigned handshake_count;
     unsigned unsigned_count; /* handshakes that are looked for first; they come first */
-    /* The only one that is signed is told by this header: its last letter. slot 0 = otherwise. */
-    uint8_t told_slot, told_last;
-    bool learns; /* a handshake brings the secret */
+    /* The only one that is signed is told by this header, or field of the body: its last letter.
+     * NULL = otherwise. */
+    const struct place *told;
+    uint8_t told_last;
+    bool unsigned_forms; /* all that are not signed are told by a field of a form */
+    bool learns;         /* a handshake brings the secret */
     /* The first way of signing, which nothing has to be done before for a request that has this
-     * slot: no handshake to look for, no fields to find. NULL = there is more to do. */
+     * slot: no handshake to look for but in forms, no fields to find. NULL = there is more to do.
+     */
     const struct program *only;
     uint8_t only_slot;
     struct fields fields;

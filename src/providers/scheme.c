@@ -45,7 +45,7 @@ static inline bool selects(const struct program *program, const struct scheme_re
         return select->slot != 0 ? request->slots.at[select->slot] != 0
                                  : http_find(request->head, select->text, NULL) != NULL;
     }
-    struct slice found = place_value(select, request), want = program->select_equals;
+    struct slice found = place_known_value(select, request), want = program->select_equals;
     if (want.bytes != 0 && want.at[0] == '*') {
         want = slice_skip(want, 1);
         found = slice_skip(found, found.bytes > want.bytes ? found.bytes - want.bytes : 0);
@@ -93,7 +93,7 @@ static inline enum scheme_verdict verify_all(const struct scheme *scheme,
                                              struct scheme_answer *ret_answer)
 {
     const struct scheme_plan *plan = scheme->plan;
-    if (plan->unsigned_count != 0) {
+    if (plan->unsigned_count != 0 && (!plan->unsigned_forms || handshake_has_form(request))) {
         enum scheme_verdict verdict =
             handshake_find(scheme, 0, plan->unsigned_count, request, ret_answer);
         if (verdict != SCHEME_GENUINE) {
@@ -107,16 +107,24 @@ static inline enum scheme_verdict verify_all(const struct scheme *scheme,
                : verdict;
 }
 
-/* A request that is not prepared, or of whose body several fields are wanted. */
+/* The only way of signing, unless there is a form with a handshake in it. */
+__attribute__((noinline)) static enum scheme_verdict verify_formless(
+    const struct scheme *scheme, const struct scheme_request *request,
+    struct scheme_answer *ret_answer)
+{
+    const struct program *only = scheme->plan->only;
+    return handshake_has_form(request) ? verify_all(scheme, request, ret_answer)
+                                       : only->verify(scheme, request, ret_answer, only);
+}
+
+/* A request that is not prepared, and stays so. */
 RARE static enum scheme_verdict verify_copy(const struct scheme *scheme,
                                             const struct scheme_request *request,
                                             struct scheme_answer *ret_answer)
 {
     struct scheme_request copy = *request;
     bk_assert(request->head != NULL);
-    if (copy.slots.scheme == NULL) {
-        scheme_prepare(scheme, &copy);
-    }
+    scheme_prepare(scheme, &copy);
     scheme = copy.slots.scheme;
     if (scheme == NULL) {
         return SCHEME_TYPE_UNKNOWN;
@@ -126,27 +134,33 @@ RARE static enum scheme_verdict verify_copy(const struct scheme *scheme,
 }
 
 /* There is something to do before the signature is looked at. */
-__attribute__((noinline)) static enum scheme_verdict verify_longer(
-    const struct scheme *scheme, const struct scheme_request *request,
-    struct scheme_answer *ret_answer)
+__attribute__((noinline)) static enum scheme_verdict verify_longer(const struct scheme *scheme,
+                                                                   struct scheme_request *request,
+                                                                   struct scheme_answer *ret_answer)
 {
     const struct scheme *prepared = request->slots.scheme;
     if (scheme->extra_at != 0 && !extra_allows(scheme, request)) {
         return SCHEME_ADDRESS_REFUSED;
     }
-    return prepared == NULL || prepared->plan->signed_fields > request->slots.field_count
-               ? verify_copy(scheme, request, ret_answer)
-               : verify_all(prepared, request, ret_answer);
+    if (prepared == NULL) {
+        return verify_copy(scheme, request, ret_answer);
+    }
+    if (prepared->plan->signed_fields > request->slots.field_count) {
+        fields_find(&prepared->plan->fields, prepared->plan->signed_fields, request);
+    }
+    return verify_all(prepared, request, ret_answer);
 }
 
-enum scheme_verdict scheme_verify(const struct scheme *scheme, const struct scheme_request *request,
+enum scheme_verdict scheme_verify(const struct scheme *scheme, struct scheme_request *request,
                                   struct scheme_answer *ret_answer)
 {
     const struct scheme *prepared = request->slots.scheme;
     if (prepared != NULL && scheme->extra_at == 0) {
         const struct program *only = prepared->plan->only;
         if (only != NULL && request->slots.at[prepared->plan->only_slot] != 0) {
-            return only->verify(prepared, request, ret_answer, only);
+            return prepared->plan->unsigned_forms
+                       ? verify_formless(prepared, request, ret_answer)
+                       : only->verify(prepared, request, ret_answer, only);
         }
     }
     return verify_longer(scheme, request, ret_answer);

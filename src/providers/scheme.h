@@ -119,8 +119,9 @@ void scheme_prepare(const struct scheme *scheme, struct scheme_request *request)
 /* Of two requests that are prepared: computes what both have to be signed with in one pass, which
  * takes little longer than for one (base/sha256.h). Where that cannot be it does nothing. */
 void scheme_prepare_two(struct scheme_request *a, struct scheme_request *b);
-/* Verify. On SCHEME_HANDSHAKE *ret_answer says what to reply. */
-enum scheme_verdict scheme_verify(const struct scheme *scheme, const struct scheme_request *request,
+/* Verify. On SCHEME_HANDSHAKE *ret_answer says what to reply. A prepared request keeps what is
+ * found in its body. */
+enum scheme_verdict scheme_verify(const struct scheme *scheme, struct scheme_request *request,
                                   struct scheme_answer *ret_answer);
 /* Type and delivery id. Cheap: headers first, else a scan of the JSON; what is found there a
  * prepared request keeps, so that it is not looked for again. */

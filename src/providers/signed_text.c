@@ -47,7 +47,8 @@ static enum scheme_verdict make_text(const struct program *program, const struct
         /* A header that is not there was signed as the empty text. */
         return scheme_single(request->head, op->text, SCHEME_GENUINE, ret_part);
     case OP_PLACE:
-        return place_read(false, &program->op_places[op->place], request, SCHEME_GENUINE, ret_part);
+        return place_read(IN_ANY, &program->op_places[op->place], request, SCHEME_GENUINE,
+                          ret_part);
     case OP_FORM:
         return computed(text_form_sorted(request->body, ret_part));
     case OP_BODY_SHA256:
@@ -77,7 +78,6 @@ enum scheme_verdict signed_text_make(const struct program *program,
                                      struct slice parts[OPS_MAX])
 {
     enum scheme_verdict verdict = SCHEME_GENUINE;
-    scratch_reset();
     for (unsigned rest = program->made; rest != 0 && verdict == SCHEME_GENUINE; rest &= rest - 1) {
         unsigned i = (unsigned)__builtin_ctz(rest);
         verdict = make_text(program, &program->ops[i], request, parts, &parts[i]);

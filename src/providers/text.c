@@ -74,17 +74,43 @@ struct pair {
     struct slice name, value;
 };
 
-static int compare(struct slice a, struct slice b)
+static inline int compare(struct slice a, struct slice b)
 {
     size_t both = a.bytes < b.bytes ? a.bytes : b.bytes;
+    if (both != 0 && a.at[0] != b.at[0]) {
+        return a.at[0] - b.at[0]; /* as nearly always */
+    }
     int order = both != 0 ? memcmp(a.at, b.at, both) : 0;
     return order != 0 ? order : (a.bytes > b.bytes) - (a.bytes < b.bytes);
 }
 
-static int compare_pairs(const struct pair *a, const struct pair *b)
+static inline int compare_pairs(const struct pair *a, const struct pair *b)
 {
     int order = compare(a->name, b->name);
     return order != 0 ? order : compare(a->value, b->value);
+}
+
+/* Each pair goes to its place among those before it: the cheapest way for a few. Gives how many
+ * there are, the same ones counting once. */
+#define FEW_PAIRS 32U
+static size_t sort_few(struct pair *pairs, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct pair pair = pairs[i];
+        size_t to = kept;
+        int order = -1;
+        while (to > 0 && (order = compare_pairs(&pairs[to - 1], &pair)) > 0) {
+            to--;
+        }
+        if (to > 0 && order == 0) {
+            continue;
+        }
+        memmove(&pairs[to + 1], &pairs[to], (kept - to) * sizeof pair);
+        pairs[to] = pair;
+        kept++;
+    }
+    return kept;
 }
 
 /* Heap sort: qsort may take memory, and a stranger chooses the order. */
@@ -101,7 +127,7 @@ static void sift(struct pair *pairs, size_t at, size_t count)
     }
 }
 
-static void sort_pairs(struct pair *pairs, size_t count)
+static size_t sort_many(struct pair *pairs, size_t count)
 {
     for (size_t i = count / 2; i-- > 0;) {
         sift(pairs, i, count);
@@ -112,6 +138,13 @@ static void sort_pairs(struct pair *pairs, size_t count)
         pairs[n] = swap;
         sift(pairs, 0, n);
     }
+    size_t kept = 1;
+    for (size_t i = 1; i < count; i++) {
+        if (compare_pairs(&pairs[kept - 1], &pairs[i]) != 0) {
+            pairs[kept++] = pairs[i];
+        }
+    }
+    return kept;
 }
 
 static bool split_form(struct slice form, struct pair *pairs, size_t *ret_count)
@@ -149,15 +182,12 @@ bool text_form_sorted(struct slice form, struct slice *ret_text)
     if (!split_form(form, pairs, &count)) {
         return false;
     }
-    sort_pairs(pairs, count);
+    count = count <= FEW_PAIRS ? sort_few(pairs, count) : sort_many(pairs, count);
     uint8_t *out = scratch_take(form.bytes);
     if (out == NULL) {
         return false;
     }
     for (size_t i = 0; i < count; i++) {
-        if (i != 0 && compare_pairs(&pairs[i - 1], &pairs[i]) == 0) {
-            continue;
-        }
         append(out, &bytes, pairs[i].name);
         append(out, &bytes, pairs[i].value);
     }
@@ -166,20 +196,6 @@ bool text_form_sorted(struct slice form, struct slice *ret_text)
 }
 
 /* ---- URLs */
-
-bool text_url(const struct scheme_request *request, struct slice ret_pieces[2])
-{
-    struct slice target = http_target(request->head);
-    ret_pieces[0] = request->url;
-    ret_pieces[1] = SLICE_EMPTY;
-    if (request->url.bytes == 0 && request->base.bytes != 0) {
-        ret_pieces[0] = request->base;
-        ret_pieces[1] = target;
-        /* The absolute form has the whole URL in it, as the client likes to spell it. */
-        return target.bytes != 0 && target.at[0] == '/';
-    }
-    return true;
-}
 
 bool text_url_unescape(struct slice url, struct slice *ret_url)
 {

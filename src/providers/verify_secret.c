@@ -75,7 +75,7 @@ static enum scheme_verdict verify_token(const struct scheme *scheme, const struc
         return verify_each(scheme, program, request);
     }
     enum scheme_verdict verdict =
-        place_read(false, &program->signature, request, SCHEME_SIGNATURE_MISSING, &value);
+        place_read(IN_ANY, &program->signature, request, SCHEME_SIGNATURE_MISSING, &value);
     if (verdict != SCHEME_GENUINE) {
         return verdict;
     }

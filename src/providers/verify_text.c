@@ -19,7 +19,8 @@ struct shape {
     bool macs; /* has signatures of no other kind */
     enum encoding encoding;
     enum time_from time;
-    bool whole; /* the body is signed and nothing else */
+    bool whole;  /* the body is signed and nothing else */
+    bool fields; /* not in headers: in fields of the body, which are found before */
 };
 
 INLINE bool shape_may_sign_id(struct shape shape)
@@ -30,6 +31,11 @@ INLINE bool shape_may_sign_id(struct shape shape)
 INLINE enum time_from shape_time(struct shape shape, const struct program *program)
 {
     return shape.known ? shape.time : program->time;
+}
+
+INLINE enum place_in shape_place(struct shape shape)
+{
+    return !shape.known ? IN_ANY : shape.fields ? IN_FIELD : IN_SLOT;
 }
 
 /* Base 64; signatures of public keys come in any length up to the lane's. */
@@ -151,7 +157,7 @@ INLINE enum scheme_verdict read_timestamp(struct shape shape, const struct progr
 {
     int64_t value;
     if (shape_time(shape, program) == TIME_PLACE) {
-        enum scheme_verdict verdict = place_read(shape.known, &program->timestamp, request,
+        enum scheme_verdict verdict = place_read(shape_place(shape), &program->timestamp, request,
                                                  SCHEME_TIMESTAMP_MISSING, &r->timestamp);
         if (verdict != SCHEME_GENUINE) {
             return verdict;
@@ -162,6 +168,27 @@ INLINE enum scheme_verdict read_timestamp(struct shape shape, const struct progr
     }
     r->timestamp_value = value;
     return SCHEME_GENUINE;
+}
+
+/* Pieces of the request's first line, and such as have to be made. */
+INLINE enum scheme_verdict read_request_line(const struct program *program,
+                                             const struct scheme_request *request,
+                                             struct slice parts[OPS_MAX + 1])
+{
+    struct slice *url = &parts[program->url_at];
+    scratch_reset(); /* the same URL with another port may be made there, too */
+    if (program->url_at != OPS_MAX) {
+        if (!text_url(request, url) ||
+            (program->url_unescapes &&
+             (slice_find(url[1], '%') != url[1].bytes || slice_find(url[0], '%') != url[0].bytes) &&
+             (!text_url_unescape(url[0], url) || !text_url_unescape(url[1], url + 1)))) {
+            return SCHEME_BODY_MALFORMED;
+        }
+    }
+    if (program->method_at != OPS_MAX) {
+        parts[program->method_at] = http_method_text(request->head);
+    }
+    return program->made != 0 ? signed_text_make(program, request, parts) : SCHEME_GENUINE;
 }
 
 /* As many as are copied without a loop. */
@@ -180,18 +207,12 @@ INLINE enum scheme_verdict read_parts(struct shape shape, const struct program *
     if (__builtin_expect(program->op_count > PARTS_FEW, 0)) {
         memcpy(r->parts, program->parts, sizeof program->parts);
     }
-    if (program->url_at != OPS_MAX) {
-        scratch_reset(); /* the same URL with another port may be made there */
-        if (!text_url(request, &r->parts[program->url_at])) {
-            return SCHEME_BODY_MALFORMED;
-        }
-    }
     r->parts[program->body_at] = request->body;
     r->parts[program->timestamp_at] = r->timestamp;
     if (shape_may_sign_id(shape)) {
         r->parts[program->id_at] = r->id;
     }
-    return program->made != 0 ? signed_text_make(program, request, r->parts) : SCHEME_GENUINE;
+    return program->of_request ? read_request_line(program, request, r->parts) : SCHEME_GENUINE;
 }
 
 /* The body itself is not signed, its hash is. */
@@ -206,31 +227,12 @@ RARE static enum scheme_verdict check_body_hash(const struct program *program,
     return bk_ct_equal(want, is, sizeof is) ? SCHEME_GENUINE : SCHEME_SIGNATURE_WRONG;
 }
 
-/* By what the event will be known, if not by the id that this program signs: who has one genuine
- * signature must not be able to send it again under other names. */
-RARE static bool is_known_by_another(const struct program *program,
-                                     const struct scheme_request *request, struct slice id)
-{
-    static const enum place_kind order[] = {PLACE_HEADER, PLACE_FIELD, PLACE_FORM};
-    const struct places *places = &request->slots.scheme->plan->id;
-    for (unsigned k = 0; k < bk_array_length(order) && order[k] != program->id.kind; k++) {
-        for (unsigned i = 0; i < places->count; i++) {
-            struct slice value =
-                places->at[i].kind == order[k] ? place_value(&places->at[i], request) : SLICE_EMPTY;
-            if (value.bytes != 0 && !slice_equal(value, id)) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 INLINE enum scheme_verdict read_all(struct shape shape, const struct program *program,
                                     const struct scheme_request *request, struct reading *r)
 {
     enum time_from time = shape_time(shape, program);
-    enum scheme_verdict verdict =
-        place_read(shape.known, &program->signature, request, SCHEME_SIGNATURE_MISSING, &r->header);
+    enum scheme_verdict verdict = place_read(shape_place(shape), &program->signature, request,
+                                             SCHEME_SIGNATURE_MISSING, &r->header);
     if (verdict == SCHEME_GENUINE) {
         verdict = read_header(shape, &program->format, r);
     }
@@ -238,11 +240,7 @@ INLINE enum scheme_verdict read_all(struct shape shape, const struct program *pr
         verdict = read_timestamp(shape, program, request, r);
     }
     if (verdict == SCHEME_GENUINE && shape_may_sign_id(shape) && program->signs_id) {
-        verdict = place_read(shape.known, &program->id, request, SCHEME_ID_MISSING, &r->id);
-        if (verdict == SCHEME_GENUINE && program->id.kind == PLACE_FORM &&
-            is_known_by_another(program, request, r->id)) {
-            verdict = SCHEME_BODY_MALFORMED;
-        }
+        verdict = place_read(shape_place(shape), &program->id, request, SCHEME_ID_MISSING, &r->id);
     }
     return verdict == SCHEME_GENUINE ? read_parts(shape, program, request, r) : verdict;
 }
@@ -329,16 +327,17 @@ INLINE enum scheme_verdict verify_text(struct shape shape, const struct scheme *
 
 /* Name, and the shape in the order of its members. */
 #define SHAPES(X)                                                                                  \
-    X(verify_any, false, false, false, ENCODING_HEX, TIME_NONE, false)                             \
-    X(verify_hex, true, false, true, ENCODING_HEX, TIME_NONE, true)                                \
-    X(verify_base64, true, false, true, ENCODING_BASE64, TIME_NONE, true)                          \
-    X(verify_base64_text, true, false, true, ENCODING_BASE64, TIME_NONE, false)                    \
-    X(verify_hex_body_time, true, false, true, ENCODING_HEX, TIME_BODY, true)                      \
-    X(verify_hex_timed, true, false, true, ENCODING_HEX, TIME_PLACE, false)                        \
-    X(verify_base64_timed, true, false, true, ENCODING_BASE64, TIME_PLACE, false)                  \
-    X(verify_hexes, true, true, true, ENCODING_HEX, TIME_NONE, true)                               \
-    X(verify_hexes_timed, true, true, true, ENCODING_HEX, TIME_FORMAT, false)                      \
-    X(verify_base64s_timed, true, true, false, ENCODING_BASE64, TIME_PLACE, false)
+    X(verify_any, false, false, false, ENCODING_HEX, TIME_NONE, false, false)                      \
+    X(verify_hex, true, false, true, ENCODING_HEX, TIME_NONE, true, false)                         \
+    X(verify_base64, true, false, true, ENCODING_BASE64, TIME_NONE, true, false)                   \
+    X(verify_base64_text, true, false, true, ENCODING_BASE64, TIME_NONE, false, false)             \
+    X(verify_hex_body_time, true, false, true, ENCODING_HEX, TIME_BODY, true, false)               \
+    X(verify_hex_timed, true, false, true, ENCODING_HEX, TIME_PLACE, false, false)                 \
+    X(verify_base64_timed, true, false, true, ENCODING_BASE64, TIME_PLACE, false, false)           \
+    X(verify_hexes, true, true, true, ENCODING_HEX, TIME_NONE, true, false)                        \
+    X(verify_hexes_timed, true, true, true, ENCODING_HEX, TIME_FORMAT, false, false)               \
+    X(verify_base64s_timed, true, true, false, ENCODING_BASE64, TIME_PLACE, false, false)          \
+    X(verify_hex_fields, true, false, true, ENCODING_HEX, TIME_PLACE, false, true)
 
 #define SHAPE_FUNCTION(name, ...)                                                                  \
     static enum scheme_verdict name(                                                               \
@@ -358,18 +357,23 @@ static const struct {
 #undef SHAPE_ENTRY
 };
 
+static bool is_in(struct shape shape, const struct place *place)
+{
+    return (shape.fields ? place->field : place->slot) != 0;
+}
+
 /* Does the program look so? */
 static bool shape_fits(struct shape shape, const struct program *program)
 {
     const struct format *format = &program->format;
     bool whole = program->op_count == 1 && program->ops[0].kind == OP_BODY;
     return !shape.known ||
-           (program->is_sha256 && program->signature.slot != 0 && program->keys_before == 0 &&
+           (program->is_sha256 && is_in(shape, &program->signature) && program->keys_before == 0 &&
             !format->timestamp_first && shape.list == (format->separator != 0) &&
             (!shape.macs || !format->lanes[1].used) &&
             shape.encoding == format->lanes[0].encoding && shape.time == program->time &&
-            (shape.time != TIME_PLACE || program->timestamp.slot != 0) &&
-            (!program->signs_id || (shape_may_sign_id(shape) && program->id.slot != 0)) &&
+            (shape.time != TIME_PLACE || is_in(shape, &program->timestamp)) &&
+            (!program->signs_id || (shape_may_sign_id(shape) && is_in(shape, &program->id))) &&
             (!shape.whole || whole) && program->body_hash.kind == PLACE_NONE);
 }
 
@@ -390,7 +394,7 @@ program_verify_fn *scheme_verify_fn(const struct program *program)
 bool scheme_is_plain(const struct program *program)
 {
     return kind_signs(program->kind) && program->verify != verify_any &&
-           program->time != TIME_FORMAT && program->made == 0 && program->url_at == OPS_MAX;
+           program->time != TIME_FORMAT && !program->of_request;
 }
 
 /* What match() will want of a program that is plain: the first key, over the same parts. */

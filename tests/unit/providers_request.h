@@ -31,11 +31,11 @@ static inline void sample_build(struct sample *s, const char *method, const char
 static inline enum scheme_verdict sample_verify(const struct scheme *scheme, const struct sample *s)
 {
     struct scheme_answer answer;
-    struct scheme_request prepared = s->request, paired[2];
+    struct scheme_request plain = s->request, prepared = s->request, paired[2];
     scheme_prepare(scheme, &prepared);
     paired[0] = paired[1] = prepared;
     scheme_prepare_two(&paired[0], &paired[1]);
-    enum scheme_verdict verdict = scheme_verify(scheme, &s->request, &answer);
+    enum scheme_verdict verdict = scheme_verify(scheme, &plain, &answer);
     if (scheme_verify(scheme, &prepared, &answer) != verdict) {
         bail_out("prepared, the verdict is another than %s", scheme_verdict_name(verdict));
     }

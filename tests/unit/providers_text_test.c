@@ -67,6 +67,23 @@ static void many_pairs(void)
     }
 }
 
+/* The same pair counts once, however many there are besides. */
+static void same_pairs(void)
+{
+    static const unsigned counts[] = {2, 32, 33, 500};
+    char form[4096];
+    for (size_t c = 0; c < 4; c++) {
+        size_t bytes = 0;
+        for (unsigned i = 0; i < counts[c]; i++) {
+            bytes += (size_t)snprintf(form + bytes, sizeof form - bytes, "b%u=1&", i % 2);
+        }
+        struct slice got = SLICE_EMPTY;
+        scratch_reset();
+        ok(text_form_sorted(slice_of(form, bytes), &got), "%u fields, two different", counts[c]);
+        is_bytes(got.at, got.bytes, "b01b11", 6);
+    }
+}
+
 struct seen {
     unsigned count;
     char text[100];
@@ -126,6 +143,7 @@ int main(void)
     sorted("a%26=%3D&a=x", "axa&=");
     sorted("a=%zz", NULL);
     many_pairs();
+    same_pairs();
     port("https://h/x", "https://h:443/x");
     port("https://h:443/x?y=:1", "https://h/x?y=:1");
     port("http://h?a", "http://h:80?a");
