@@ -3,6 +3,7 @@
 
 #include "http/explain.h"
 #include "http/write.h"
+#include "net/dns.h"
 
 #include <stdio.h>
 
@@ -352,7 +353,7 @@ static void lookup_done(struct dns_lookup *lookup)
 static enum bk_err lookup_plain(struct dns_lookup *lookup, const char *host, uint16_t port)
 {
     static const char *const local[] = {"127.0.0.1", "::1"};
-    bool is_local = strcmp(host, "localhost") == 0;
+    bool is_local = dns_is_localhost(host);
 
     lookup->count = is_local ? 2 : 1;
     for (unsigned i = 0; i < lookup->count; i++) {

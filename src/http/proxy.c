@@ -4,6 +4,7 @@
 #include "base/ct.h"
 #include "base/percent.h"
 #include "net/address.h"
+#include "net/dns.h"
 
 #include <stdio.h>
 
@@ -210,7 +211,7 @@ static bool is_loopback(const struct http_origin *origin, const struct ring_addr
     static const uint8_t one[16] = {[15] = 1};
 
     if (!address) {
-        return strcmp(origin->host, "localhost") == 0;
+        return dns_is_localhost(origin->host);
     }
     return address->family == 4 ? address->at[0] == 127 : memcmp(address->at, one, 16) == 0;
 }

@@ -198,14 +198,6 @@ static void entry_ask(struct dns_entry *entry)
 
 /* ---- looking up */
 
-/* RFC 6761: these never leave the machine. */
-static bool is_localhost(const char *name)
-{
-    size_t bytes = strlen(name);
-    const char *end = bytes >= 9 ? name + bytes - 9 : NULL;
-    return end && strcmp(end, "localhost") == 0 && (end == name || end[-1] == '.');
-}
-
 static enum bk_err give_literal(struct resolver *resolver, struct dns_lookup *lookup,
                                 const struct url *url)
 {
@@ -278,7 +270,7 @@ enum bk_err resolver_lookup(struct resolver *resolver, struct dns_lookup *lookup
         resolver->stats.failures++;
         return fail(lookup, BK_INVALID, shown, reason);
     }
-    if (url.host_kind != URL_HOST_NAME || is_localhost(url.host)) {
+    if (url.host_kind != URL_HOST_NAME || dns_is_localhost(url.host)) {
         return give_literal(resolver, lookup, &url);
     }
     if (resolver->stopped) {

@@ -76,6 +76,14 @@ struct resolver_stats {
 /* *ret_why: static text. */
 enum bk_err resolver_open(const struct resolver_config *config, struct resolver **ret_resolver,
                           const char **ret_why) BK_MUST_CHECK;
+/* "localhost", or a name that ends in it (RFC 6761): these never leave the machine. `name` as
+ * url_parse_host() gives it. */
+static inline bool dns_is_localhost(const char *name)
+{
+    size_t bytes = strlen(name);
+    const char *end = bytes >= 9 ? name + bytes - 9 : NULL;
+    return end && strcmp(end, "localhost") == 0 && (end == name || end[-1] == '.');
+}
 /* Look up `host`, read as url_parse_host() reads it, for `port`. "localhost" and what ends in it is
  * this machine (RFC 6761).
  * BK_OK      the answer is in *lookup; done() will not run

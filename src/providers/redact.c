@@ -28,6 +28,23 @@ static unsigned redact_name(const struct http_head *head, struct slice name,
     return count;
 }
 
+/* Every field of the query of one name. */
+static unsigned redact_field(const struct http_head *head, struct slice name,
+                             struct scheme_redaction *redactions, unsigned count, unsigned max)
+{
+    struct slice form = text_query(head);
+    while (form.bytes != 0) {
+        struct slice pair = slice_of(form.at, slice_find(form, '&'));
+        struct slice value = text_form_field(pair, name);
+        if (value.bytes != 0) {
+            count = add_redaction(redactions, count, max, (uint32_t)(value.at - head->at),
+                                  (uint32_t)value.bytes);
+        }
+        form = slice_skip(form, pair.bytes + 1);
+    }
+    return count;
+}
+
 unsigned scheme_redactions(const struct scheme *scheme, const struct scheme_request *request,
                            struct scheme_redaction *ret_redactions, unsigned max)
 {
@@ -45,11 +62,7 @@ unsigned scheme_redactions(const struct scheme *scheme, const struct scheme_requ
         }
     }
     for (unsigned i = 0; i < plan->secret_field_count; i++) {
-        struct slice value = text_form_field(text_query(head), plan->secret_fields[i]);
-        if (value.bytes != 0) {
-            count = add_redaction(ret_redactions, count, max, (uint32_t)(value.at - head->at),
-                                  (uint32_t)value.bytes);
-        }
+        count = redact_field(head, plan->secret_fields[i], ret_redactions, count, max);
     }
     return count;
 }

@@ -872,12 +872,33 @@ static void test_given_up(void)
     jobs_free();
 }
 
+/* What is on this machine is not on the proxy's. */
+static void test_proxied(void)
+{
+    static const struct {
+        const char *host;
+        bool proxied;
+    } cases[] = {{"app.example", true},   {"localhost", false}, {"app.localhost", false},
+                 {"127.0.0.9", false},    {"::1", false},       {"notlocalhost", true},
+                 {"localhost.net", true}, {"10.0.0.1", true}};
+    struct http_proxy behind;
+    const char *why;
+    is_int(http_proxy_init(&behind, "http://proxy.example:1", NULL, NULL, &why), BK_OK);
+    for (size_t i = 0; i < bk_array_length(cases); i++) {
+        struct http_origin origin = {.port = 80};
+        snprintf(origin.host, sizeof origin.host, "%s", cases[i].host);
+        ok((http_proxy_for(&behind, &origin) != NULL) == cases[i].proxied, "%s", cases[i].host);
+    }
+    http_proxy_fini(&behind);
+}
+
 int main(int argc, char **argv)
 {
     config = http_client_defaults;
     if (argc > 1) {
         return script_main(argc, argv);
     }
+    test_proxied();
     config.conns_per_origin_max = 20;
     pthread_t server = server_start();
     open_client();

@@ -1077,6 +1077,14 @@ static void redact(void)
     is_bytes(s.head_text + r[4].at, r[4].bytes, "x", 1);
     is_uint(scheme_redactions(scheme, &s.request, r, 2), 2, "at most as many as there is room for");
     sample_scheme_free(scheme);
+
+    scheme = sample_scheme("quay", "s");
+    sample_build(&s, "POST", "/?a=1&token=first&b=token&token=&token=second", SLICE(""),
+                 SLICE("{}"), NOW);
+    is_uint(scheme_redactions(scheme, &s.request, r, SCHEME_REDACTIONS), 2);
+    is_bytes(s.head_text + r[0].at, r[0].bytes, "first", 5);
+    is_bytes(s.head_text + r[1].at, r[1].bytes, "second", 6, "and it once more");
+    sample_scheme_free(scheme);
 }
 
 static void answers(void)
