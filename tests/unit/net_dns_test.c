@@ -474,7 +474,7 @@ static void test_dead(void)
     resolver_reload(resolver); /* failures are asked again */
     is_uint(look_for_dead(lookups, DEAD), DEAD, "a second round");
     took_ms = ms_until_found("newer.test");
-    ok(last.err == BK_OK && took_ms < 200, "one beside them took %u ms", (unsigned)took_ms);
+    ok(last.err == BK_OK && took_ms < 1500, "one beside them took %u ms", (unsigned)took_ms);
     took_ms = ms_until_found("late.test");
     ok(last.err == BK_OK && took_ms < 4000, "one that did not answer the last time took %u ms",
        (unsigned)took_ms);
