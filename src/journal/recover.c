@@ -438,9 +438,11 @@ static enum bk_err use_sidecar(struct recovery *recovery, struct candidate *cand
 }
 
 /* The scan stopped where the commit *expected should stand: the end, an unfinished commit, or
- * damage? *ret_resume: go on there (damage was accepted); *expected is what should stand there. */
+ * damage? *ret_resume: go on there (damage was accepted); *expected is what should stand there.
+ * BK_AGAIN, unless it was read once more already: a server may have written it since, and then what
+ * says that it was durable. */
 static enum bk_err judge_end(struct recovery *recovery, struct candidate *candidate,
-                             const struct index_builder *builder, uint64_t *expected,
+                             const struct index_builder *builder, bool again, uint64_t *expected,
                              uint64_t *ret_resume)
 {
     struct scan *scan = &recovery->scan;
@@ -455,6 +457,9 @@ static enum bk_err judge_end(struct recovery *recovery, struct candidate *candid
     enum bk_err err = scan_look_ahead(scan, *expected, scan->end, &ahead);
     if (err != BK_OK) {
         return err;
+    }
+    if (ahead.damage && recovery->catalog->audit && !again) {
+        return BK_AGAIN;
     }
     if (candidate->limited || ahead.damage) {
         err = problem(recovery, segment, bad, BK_CORRUPT,
@@ -513,6 +518,7 @@ static enum bk_err read_frames(struct recovery *recovery, struct candidate *cand
     }
     scan_begin(scan, segment->file, segment->uuid, segment->block_crc, end);
     uint64_t expected = builder->last_commit + 1;
+    uint64_t again_at = 0;
     for (;;) {
         const struct format_frame *frame = NULL;
         err = scan_next_blocking(scan, &frame);
@@ -533,7 +539,12 @@ static enum bk_err read_frames(struct recovery *recovery, struct candidate *cand
             return err;
         }
         uint64_t resume = 0;
-        err = judge_end(recovery, candidate, builder, &expected, &resume);
+        err = judge_end(recovery, candidate, builder, again_at == scan->offset, &expected, &resume);
+        if (err == BK_AGAIN) {
+            again_at = scan->offset;
+            scan_again(scan);
+            continue;
+        }
         if (err != BK_OK || resume == 0) {
             return err;
         }

@@ -225,6 +225,11 @@ void scan_resume(struct scan *scan, uint64_t offset)
     window_reset(scan, offset);
 }
 
+void scan_again(struct scan *scan)
+{
+    window_reset(scan, scan->offset);
+}
+
 enum bk_err scan_head(struct scan *scan, int file, struct scan_head *ret_head)
 {
     size_t done = 0;

@@ -60,6 +60,8 @@ struct scan_ahead {
 /* Blocking, 1 MiB at a time. expected_commit: of the frame that should stand at scan->offset. */
 enum bk_err scan_look_ahead(struct scan *scan, uint64_t expected_commit, uint64_t limit,
                             struct scan_ahead *ret_ahead) BK_MUST_CHECK;
+/* Read what stands at scan->offset once more: it may have been written meanwhile. */
+void scan_again(struct scan *scan);
 /* Go on behind damage at ahead->resume_at. */
 void scan_resume(struct scan *scan, uint64_t offset);
 

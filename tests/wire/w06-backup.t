@@ -95,7 +95,7 @@ with Sink() as sink, Server() as server:
 # ---- while retention removes what is being copied
 with Server(options=['--segment-bytes', '1M', '--retain-bytes', '4M'], threads=1) as server:
     server.apply(GITHUB_SOURCE)
-    load = Load(server.port, connections=6, body_bytes=(60000, 100000)).start()
+    load = Load(server.port, connections=1, body_bytes=(30000, 60000)).start()
     time.sleep(0.5)
     for i in range(3):
         data = copied(server, 'retained-%d' % i)
