@@ -72,7 +72,7 @@ static int copy_state(const char *from, const char *to)
     char why[STORE_WHY_BYTES];
     struct store *store = NULL;
     struct path part = path_in(to, STATE_PART);
-    if (store_open(from, NULL, &store, why) != BK_OK) {
+    if (store_open(from, &(struct store_options){.shared = true}, &store, why) != BK_OK) {
         return cli_error("%s", why);
     }
     enum bk_err err = directory_make(part.text);

@@ -204,13 +204,13 @@ static enum bk_err open_dbi(struct store *store)
 }
 
 static enum bk_err open_at(struct store *store, const char *path, const char *data_directory,
-                           char *ret_why)
+                           bool shared, char *ret_why)
 {
     enum bk_err err = make_directory(data_directory, ret_why);
     if (err == BK_OK) {
         err = make_directory(path, ret_why);
     }
-    if (err == BK_OK) {
+    if (err == BK_OK && !shared) {
         err = check_file(path, ret_why);
     }
     if (err == BK_OK) {
@@ -252,7 +252,7 @@ enum bk_err store_open(const char *data_directory, const struct store_options *o
         snprintf(path, path_bytes, "%s/state", data_directory);
         store->map_bytes = options && options->map_bytes_start ? options->map_bytes_start
                                                                : STORE_MAP_BYTES_START;
-        err = open_at(store, path, data_directory, ret_why);
+        err = open_at(store, path, data_directory, options && options->shared, ret_why);
     }
     if (store) {
         store->path = path;

@@ -28,6 +28,9 @@ struct store_txn;
 
 struct store_options {
     uint64_t map_bytes_start; /* 0 = STORE_MAP_BYTES_START; tests make it small */
+    /* A server may have it open and write meanwhile: the file is not looked through, for it would
+     * change under the look. */
+    bool shared;
 };
 
 /* Makes <data> (0700) and <data>/state where missing. ret_why: one line for people, on failure. */

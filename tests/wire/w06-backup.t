@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """becket backup beside a server under load, also while old segments are removed, and becket restore: what was acknowledged
 before is there, secrets open, repeats are known, deliveries that waited go on. Half a backup is refused."""
-import os, shutil, sys
+import itertools, os, shutil, sys, threading
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 from sink import Sink
@@ -103,5 +103,26 @@ with Server(options=['--segment-bytes', '1M', '--retain-bytes', '4M'], threads=1
     with Server(data=data, threads=1) as again:
         events = again.events('state=accepted')
         ok(events and all(e['deliveryId'] in load.sent for e in events), 'what is left is served (%d events)' % len(events))
+
+# ---- while its store is written: half of what a look finds there is of another moment
+SOURCE = 'kind: EventSource\nmetadata: {name: s%d, description: "%s"}\nspec: {type: github, verification: {secrets: [{value: of-the-backup}]}}\n'
+with Server() as server:
+    server.apply('---\n'.join(SOURCE % (i, 'first') for i in range(2000)))
+    stopping = threading.Event()
+
+    def change():
+        for n in itertools.count():
+            if stopping.is_set():
+                return
+            server.apply(SOURCE % (n * 37 % 2000, 'y' * (n % 300)))
+
+    writers = [threading.Thread(target=change) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    told = [becket('backup', os.path.join(folder, 'written-%d' % i), '--data', server.data)[::2] for i in range(20)]
+    stopping.set()
+    for writer in writers:
+        writer.join()
+    is_equal(set(told), {(0, '')}, 'twenty backups while objects change')
 shutil.rmtree(folder)
 done()
