@@ -366,9 +366,14 @@ void oauth2_revoke_request(const struct oauth2_server *server, struct slice base
     }
 }
 
-static bool wants_query(const struct oauth2_server *server, unsigned status)
+/* False: this answer asks for no query. */
+static bool begin_query(const struct oauth2_server *server, unsigned status, struct buf *query)
 {
-    return server->by_query && (status == 404 || status == 405);
+    if (!server->by_query || (status != 404 && status != 405)) {
+        return false;
+    }
+    buf_init(query, 32768);
+    return true;
 }
 
 /* Takes what is in query. */
@@ -396,10 +401,9 @@ bool oauth2_code_query(const struct oauth2_server *server, struct slice base,
                        struct arena *arena, struct oauth2_request *ret_request)
 {
     struct buf query;
-    if (!wants_query(server, status)) {
+    if (!begin_query(server, status, &query)) {
         return false;
     }
-    buf_init(&query, 32768);
     oauth2_form_add(&query, "code", code);
     oauth2_form_add(&query, "redirect_uri", client->redirect_uri);
     oauth2_form_add(&query, "client_id", client->id);
@@ -415,10 +419,9 @@ bool oauth2_revoke_query(const struct oauth2_server *server, struct slice base,
                          struct arena *arena, struct oauth2_request *ret_request)
 {
     struct buf query;
-    if (!wants_query(server, status)) {
+    if (!begin_query(server, status, &query)) {
         return false;
     }
-    buf_init(&query, 32768);
     oauth2_form_add(&query, "token", token);
     query_request(server, server->revoke, base, client, &query, arena, ret_request);
     return true;
