@@ -1,4 +1,5 @@
 /* Which bytes of a request's head are secrets, to be blanked in the journal's copy. */
+#include "base/hex.h"
 #include "providers/text.h"
 #include "providers/verify.h"
 
@@ -28,17 +29,38 @@ static unsigned redact_name(const struct http_head *head, struct slice name,
     return count;
 }
 
-/* Every field of the query of one name. */
+/* Is this what `text` says, with %XX and + undone? Where that is no escape, it stands for itself.
+ */
+static bool spells(struct slice text, struct slice name)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < text.bytes; i++, at++) {
+        uint8_t c = text.at[i];
+        if (c == '%' && text.bytes - i >= 3 && hex_decode(slice_of(text.at + i + 1, 2), &c, 1)) {
+            i += 2;
+        } else if (c == '+') {
+            c = ' ';
+        }
+        if (at == name.bytes || name.at[at] != c) {
+            return false;
+        }
+    }
+    return at == name.bytes;
+}
+
+/* Every field of the query of one name, also where it is written in a way that is not taken: a
+ * sender that escapes its letters says its secret all the same. */
 static unsigned redact_field(const struct http_head *head, struct slice name,
                              struct scheme_redaction *redactions, unsigned count, unsigned max)
 {
     struct slice form = text_query(head);
     while (form.bytes != 0) {
         struct slice pair = slice_of(form.at, slice_find(form, '&'));
-        struct slice value = text_form_field(pair, name);
-        if (value.bytes != 0) {
-            count = add_redaction(redactions, count, max, (uint32_t)(value.at - head->at),
-                                  (uint32_t)value.bytes);
+        size_t name_bytes = slice_find(pair, '=');
+        if (spells(slice_of(pair.at, name_bytes), name)) {
+            struct slice value = slice_skip(pair, name_bytes + 1);
+            uint32_t at = value.bytes != 0 ? (uint32_t)(value.at - head->at) : 0;
+            count = add_redaction(redactions, count, max, at, (uint32_t)value.bytes);
         }
         form = slice_skip(form, pair.bytes + 1);
     }

@@ -392,6 +392,21 @@ static void places(void)
         bool in_query = slice_equal(placed[i].custom.signature_field, SLICE("?key"));
         is_uint(count, in_query ? 1 : 0, "a secret in the query is blanked");
         ok(!in_query || memcmp(s.head_text + redaction.at, "a+b%26c", redaction.bytes) == 0);
+        static const char *const spelled[] = {"%6bey", "k%65y", "%6B%65%79"};
+        static const char *const others[] = {"%6key", "%256bey", "key%00", "ke", "%6bey+", "%6b%6"};
+        for (size_t j = 0; j < 3; j++) {
+            char target[64];
+            snprintf(target, sizeof target, "/x?%s=1&%s=plain&c", others[j], spelled[j]);
+            sample_build(&s, "POST", target, SLICE(""), SLICE("{}"), NOW);
+            is_uint(scheme_redactions(scheme, &s.request, &redaction, 1), in_query ? 1 : 0,
+                    "%s: also where its name is escaped", target);
+            ok(!in_query ||
+               (redaction.bytes == 5 && memcmp(s.head_text + redaction.at, "plain", 5) == 0));
+            snprintf(target, sizeof target, "/x?%s=1&%s&%s=", others[j + 3], spelled[j],
+                     spelled[j]);
+            sample_build(&s, "POST", target, SLICE(""), SLICE("{}"), NOW);
+            is_uint(scheme_redactions(scheme, &s.request, &redaction, 1), 0, "%s: none", target);
+        }
         buf_fini(&headers);
         buf_fini(&body);
         buf_fini(&url);
