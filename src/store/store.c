@@ -5,6 +5,7 @@
 #include "ring/file.h"
 #include "store/keys.h"
 #include "store/store_check.h"
+#include "store/store_fault.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -214,6 +215,7 @@ static enum bk_err open_at(struct store *store, const char *path, const char *da
         err = check_file(path, ret_why);
     }
     if (err == BK_OK) {
+        store_fault_watch(path);
         err = open_env(store, path, ret_why);
     }
     if (err != BK_OK) {

@@ -1,0 +1,20 @@
+/* store_fault.h - the store's file fails under the map: words, then the end.
+ *
+ * Purpose     LMDB reads its file through a map, so a page that is not there any more (the file was
+ * cut short) or that the disk cannot give is no error but a signal, SIGBUS, in the middle of a
+ *             read. Nothing of the map can be believed from then on, and what is half done cannot
+ * be undone: the process ends, as it did, but says why and with STORE_FAULT_EXIT. What was
+ *             acknowledged is in the journal, or committed.
+ * Threads     Once, before others read. The signal comes on the thread that reads.
+ * Limits      The one file that becket maps is the store's. A SIGBUS that somebody sent, or from an
+ *             address that cannot be, keeps its own end.
+ */
+#ifndef BECKET_STORE_STORE_FAULT_H
+#define BECKET_STORE_STORE_FAULT_H
+
+#define STORE_FAULT_EXIT 1
+
+/* `path`: the store's directory, for the words. The last one counts. */
+void store_fault_watch(const char *path);
+
+#endif
