@@ -4,13 +4,6 @@
 #include "base/assert.h"
 #include "base/json.h"
 
-static const char *const groups[GROUP_COUNT] = {
-    [GROUP_CODE] = "Code, CI and deployment", [GROUP_PEOPLE] = "Chat, tickets, documents",
-    [GROUP_MONEY] = "Payments and shops",     [GROUP_MESSAGES] = "Mail, telephone, messengers",
-    [GROUP_WATCH] = "Alerts and monitoring",  [GROUP_CLOUD] = "Platforms and identity",
-    [GROUP_GENERIC] = "Building blocks",
-};
-
 static const char *algorithm_name(enum hmac_algorithm algorithm)
 {
     switch (algorithm) {
@@ -165,12 +158,13 @@ static void add_words(struct buf *json, const char *name, const struct scheme_ro
     buf_fini(&text);
 }
 
-static void add_row_json(const struct scheme_row *row, struct buf *json)
+static void add_row_json(const struct row_table *table, const struct scheme_row *row,
+                         struct buf *json)
 {
     buf_add_str(json, "{\"type\":");
     json_add_string(json, slice_str(row->name));
     add_member(json, "title", slice_str(scheme_row_title(row)));
-    add_member(json, "group", slice_str(groups[row->group]));
+    add_member(json, "group", slice_str(table->title));
     add_member(json, "aliases", slice_str(row->aliases));
     add_member(json, "documentation", slice_str(row->documentation));
     add_member(json, "needs", slice_str(row->needs));
@@ -199,9 +193,11 @@ static void add_row_json(const struct scheme_row *row, struct buf *json)
 void scheme_catalogue_json(struct buf *json)
 {
     buf_add_str(json, "{\"items\":[");
-    for (size_t i = 0; i < scheme_rows_count; i++) {
-        buf_add_str(json, i != 0 ? "," : "");
-        add_row_json(&scheme_rows[i], json);
+    for (size_t t = 0; t < row_tables_count; t++) {
+        for (size_t i = 0; i < row_tables[t]->count; i++) {
+            buf_add_str(json, t + i != 0 ? "," : "");
+            add_row_json(row_tables[t], &row_tables[t]->rows[i], json);
+        }
     }
     buf_add_str(json, "]}");
 }
@@ -271,18 +267,16 @@ void scheme_catalogue_markdown(struct buf *text)
     buf_printf(text,
                "# Providers\n\n"
                "What `spec.type` of an EventSource may be: %zu, and `generic` for a scheme of your "
-               "own. This page is made from the table\nin `rows.c` by `becket providers -o "
+               "own. This page is made from the tables\nin `rows_*.c` by `becket providers -o "
                "markdown`; a test fails when it is not up to date.\n\n"
                "How to read it: a place is a header's name, `/pointer` into the JSON body, `?name` "
                "of the query or of a form,\n`=text` for a constant; the first that has something "
                "counts. `{…}` stands for what is signed.\n\n",
-               scheme_rows_count);
-    for (unsigned group = 0; group < GROUP_COUNT; group++) {
-        buf_printf(text, "## %s\n\n", groups[group]);
-        for (size_t i = 0; i < scheme_rows_count; i++) {
-            if (scheme_rows[i].group == (enum row_group)group) {
-                add_row_text(&scheme_rows[i], text);
-            }
+               scheme_row_count());
+    for (size_t t = 0; t < row_tables_count; t++) {
+        buf_printf(text, "## %s\n\n", row_tables[t]->title);
+        for (size_t i = 0; i < row_tables[t]->count; i++) {
+            add_row_text(&row_tables[t]->rows[i], text);
         }
     }
     text->bytes -= text->bytes != 0 && text->at[text->bytes - 1] == '\n';

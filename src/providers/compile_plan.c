@@ -111,8 +111,8 @@ static bool plan_fill(struct scheme_plan *plan, const struct scheme_row *active,
                       struct block *block, struct problem *problem)
 {
     plan->methods = 1U << HTTP_POST | plan->row->methods;
-    for (size_t i = 0; i < scheme_rows_count && active->kind == ROW_AUTO; i++) {
-        plan->methods |= scheme_rows[i].detect != NULL ? scheme_rows[i].methods : 0;
+    for (size_t i = 0; i < scheme_row_count() && active->kind == ROW_AUTO; i++) {
+        plan->methods |= scheme_row_at(i)->detect != NULL ? scheme_row_at(i)->methods : 0;
     }
     for (const struct scheme_row *row = active; row != NULL && row->kind != ROW_AUTO;
          row = row->otherwise) {
@@ -202,21 +202,21 @@ struct scheme_plan *scheme_row_plan(const struct scheme_row *row, struct problem
     return plan_make(row, row, problem);
 }
 
-/* Of the rows of the table, and of their other ways of signing. Never freed: as constant as they
+/* Of the rows of the tables, and of their other ways of signing. Never freed: as constant as they
  * are, and schemes of any age point to them. */
 static _Atomic(struct scheme_plan *) plans[SCHEME_ROWS_MAX][2];
 
 bool plan_is_shared(const struct scheme_row *row)
 {
-    uintptr_t at = (uintptr_t)row, first = (uintptr_t)scheme_rows;
-    return at >= first && at - first < scheme_rows_count * sizeof *row;
+    return scheme_row_index(row) != SIZE_MAX;
 }
 
 const struct scheme_plan *plan_shared(const struct scheme_row *row, const struct scheme_row *active,
                                       struct problem *problem)
 {
-    bk_assert(scheme_rows_count <= SCHEME_ROWS_MAX);
-    _Atomic(struct scheme_plan *) *at = &plans[row - scheme_rows][active != row];
+    size_t index = scheme_row_index(row);
+    bk_assert(index < SCHEME_ROWS_MAX);
+    _Atomic(struct scheme_plan *) *at = &plans[index][active != row];
     struct scheme_plan *plan = atomic_load_explicit(at, memory_order_acquire);
     if (plan != NULL) {
         return plan;

@@ -52,9 +52,10 @@ const struct scheme_row *scheme_row_find(struct slice name)
     if (slice_equal_nocase(prefix, SLICE("type_")) || slice_equal_nocase(prefix, SLICE("type-"))) {
         name = slice_skip(name, prefix.bytes);
     }
-    for (size_t i = 0; i < scheme_rows_count; i++) {
-        if (same_name(name, scheme_rows[i].name) || is_alias(name, scheme_rows[i].aliases)) {
-            return &scheme_rows[i];
+    for (size_t i = 0; i < scheme_row_count(); i++) {
+        const struct scheme_row *row = scheme_row_at(i);
+        if (same_name(name, row->name) || is_alias(name, row->aliases)) {
+            return row;
         }
     }
     return NULL;
@@ -97,13 +98,36 @@ const char *scheme_row_sends_with(const struct scheme_row *row)
 
 size_t scheme_row_count(void)
 {
-    return scheme_rows_count;
+    size_t count = 0;
+    for (size_t i = 0; i < row_tables_count; i++) {
+        count += row_tables[i]->count;
+    }
+    return count;
 }
 
 const struct scheme_row *scheme_row_at(size_t index)
 {
-    bk_assert(index < scheme_rows_count);
-    return &scheme_rows[index];
+    for (size_t i = 0; i < row_tables_count; i++) {
+        if (index < row_tables[i]->count) {
+            return &row_tables[i]->rows[index];
+        }
+        index -= row_tables[i]->count;
+    }
+    bk_never("no such row");
+}
+
+size_t scheme_row_index(const struct scheme_row *row)
+{
+    uintptr_t at = (uintptr_t)row;
+    size_t before = 0;
+    for (size_t i = 0; i < row_tables_count; i++) {
+        uintptr_t first = (uintptr_t)row_tables[i]->rows;
+        if (at >= first && at - first < row_tables[i]->count * sizeof *row) {
+            return before + (at - first) / sizeof *row;
+        }
+        before += row_tables[i]->count;
+    }
+    return SIZE_MAX;
 }
 
 int64_t scheme_row_tolerance_seconds(const struct scheme_row *row)
@@ -169,11 +193,11 @@ static bool has_any(const char *names, const struct http_head *head)
     return false;
 }
 
-/* In the order of the table: whoever sends another's headers too comes before it. */
+/* In the order of the tables: whoever sends another's headers too comes before it. */
 const struct scheme_row *scheme_row_detect(const struct http_head *head)
 {
-    for (size_t i = 0; i < scheme_rows_count; i++) {
-        const struct scheme_row *row = &scheme_rows[i];
+    for (size_t i = 0; i < scheme_row_count(); i++) {
+        const struct scheme_row *row = scheme_row_at(i);
         if (row->detect != NULL && has_any(row->detect, head) &&
             (row->detect_not == NULL || !has_any(row->detect_not, head))) {
             return row;

@@ -3,7 +3,7 @@
  * Purpose     A row is constant data, spelled as the provider's documentation spells it.
  *             scheme_compile() turns it into a short program; nothing of it is parsed while
  *             requests are verified. src/providers/README.md is the guide; the rows themselves are
- *             in rows.c.
+ *             in rows_*.c.
  * Strings     Header names may be written in any case. NULL means: the row has none.
  *
  *   place     where a signature, a token, a timestamp, an id or a type is. Several are separated by
@@ -97,23 +97,10 @@ typedef enum scheme_verdict row_verify_fn(const struct scheme *scheme,
                                           const struct scheme_request *request,
                                           struct scheme_answer *ret_answer);
 
-/* For people: the chapters of the catalogue. */
-enum row_group {
-    GROUP_CODE,     /* forges, CI, deployment */
-    GROUP_PEOPLE,   /* chat, tickets, documents */
-    GROUP_MONEY,    /* payments, shops */
-    GROUP_MESSAGES, /* mail, telephone */
-    GROUP_WATCH,    /* alerts and monitoring */
-    GROUP_CLOUD,    /* platforms, identity */
-    GROUP_GENERIC,  /* building blocks that many use */
-    GROUP_COUNT
-};
-
 struct scheme_row {
     const char *name;
     const char *title;   /* as the provider spells itself; NULL in other ways of signing */
     const char *aliases; /* further names, separated by blanks */
-    enum row_group group;
     const char *documentation; /* the provider's page these facts are from */
     const char *needs;         /* what the secret is, and what else to set, in words */
     enum row_kind kind;
@@ -168,9 +155,15 @@ struct scheme_row {
     const struct scheme_plan *kept; /* of one that is kept (kept_rows.h); NULL = it is not */
 };
 
-/* The table: rows.c. */
-#define SCHEME_ROWS_MAX 160U
-extern const struct scheme_row scheme_rows[];
-extern const size_t scheme_rows_count;
+/* The tables, one for each kind of provider: rows.c. The title is the catalogue's chapter. */
+struct row_table {
+    const char *title;
+    const struct scheme_row *rows;
+    size_t count;
+};
+
+#define SCHEME_ROWS_MAX 160U /* of all tables */
+extern const struct row_table *const row_tables[];
+extern const size_t row_tables_count;
 
 #endif

@@ -189,6 +189,8 @@ const char *scheme_row_sends_with(const struct scheme_row *row);
 /* Has a source of this row no secret, because keys are published? */
 bool scheme_row_is_keyless(const struct scheme_row *row);
 const struct scheme_row *scheme_row_at(size_t index);
+/* The other way round; SIZE_MAX for a row that is in no table. */
+size_t scheme_row_index(const struct scheme_row *row);
 /* Tolerance in seconds that the row has by itself; 0 = its requests carry no time. */
 int64_t scheme_row_tolerance_seconds(const struct scheme_row *row);
 /* The one event type that the provider sends, static; empty when the request says it. */

@@ -215,8 +215,9 @@ static struct scheme *auto_build(const struct scheme_row *row, const struct slic
                                    .verify_token = options->verify_token};
     unsigned count = 0;
     size_t bytes = 0;
-    for (size_t i = 0; i < scheme_rows_count; i++) {
-        const struct scheme_row *one = &scheme_rows[i];
+    bk_assert(scheme_row_count() <= SCHEME_ROWS_MAX);
+    for (size_t i = 0; i < scheme_row_count(); i++) {
+        const struct scheme_row *one = scheme_row_at(i);
         if (one->detect == NULL) {
             continue;
         }
