@@ -79,6 +79,7 @@ static const struct scheme_row rows[] = {
      .methods = GET},
     {.name = "netlify",
      .title = "Netlify",
+     .body_is_id = true, /* a deploy has one id in all that is told of it */
      .documentation = "https://docs.netlify.com/deploy/deploy-notifications/",
      .needs = "The notification's JWS secret token",
      .kind = ROW_CODE,
@@ -87,8 +88,7 @@ static const struct scheme_row rows[] = {
      .body_claim = "sha256",
      .issuer = "netlify",
      .header = "X-Webhook-Signature",
-     .type = "/state",
-     .id = "/id",
+     .type = "X-Netlify-Event /state",
      .account = "/user_id",
      .resource = "/site_id",
      .detect = "X-Webhook-Signature"},
@@ -209,7 +209,7 @@ static const struct scheme_row rows[] = {
      .kind = ROW_TOKEN,
      .header = "X-Webhook-Secret",
      .type = "/event/scope",
-     .account = "/webhook/id",
+     .account = "/repo/owner/id",
      .resource = "/repo/name",
      .detect = "X-Webhook-Secret"},
     {.name = "elevenlabs",
@@ -246,7 +246,8 @@ static const struct scheme_row rows[] = {
      .verify = sns_verify,
      .header = "x-amz-sns-message-type",
      .id = "/MessageId",
-     .type = "/Type"},
+     .type = "/Type",
+     .resource = "/TopicArn"},
     {.name = "google-pubsub",
      .title = "Google Cloud Pub/Sub push",
      .needs = "No secret: `audience` as the subscription has it, and `claims: {email: …}` of its "
@@ -260,6 +261,7 @@ static const struct scheme_row rows[] = {
      .claims = "email_verified=true",
      .id = "/message/messageId",
      .type = "=message",
+     .resource = "/subscription",
      .tolerance_seconds = 60},
 };
 

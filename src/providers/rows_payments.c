@@ -335,7 +335,8 @@ static const struct scheme_row rows[] = {
      .verify = paypal_verify,
      .header = "PAYPAL-TRANSMISSION-SIG",
      .id = "/id",
-     .type = "/event_type"},
+     .type = "/event_type",
+     .resource = "/resource/id"},
 };
 
 const struct row_table rows_payments = {"Payments and shops", rows, bk_array_length(rows)};

@@ -499,6 +499,29 @@ static void every_row_was_tried(void)
     }
 }
 
+static void is_told(yyjson_val *from, const char *what, struct slice got)
+{
+    struct slice want = member(from, what);
+    if (yyjson_obj_get(from, what) != NULL) {
+        is_bytes(got.at, got.bytes, want.at, want.bytes, "%s: %s",
+                 (const char *)member(from, "id").at, what);
+    }
+}
+
+/* What the request tells of its event, where the case says what that is. */
+static void check_event(yyjson_val *from, const struct scheme *scheme, struct sample *s)
+{
+    struct scheme_identity identity;
+    struct scheme_subject subject;
+    scheme_identify(scheme, &s->request, &identity);
+    scheme_subject(scheme_row(scheme), &s->request, &subject);
+    struct slice constant = scheme_constant_type(scheme);
+    is_told(from, "event_type", identity.type.bytes != 0 ? identity.type : constant);
+    is_told(from, "delivery_id", identity.delivery_id);
+    is_told(from, "account", subject.account);
+    is_told(from, "resource", subject.resource);
+}
+
 static void run_case(const char *file, yyjson_val *from)
 {
     static struct sample s;
@@ -538,6 +561,7 @@ static void run_case(const char *file, yyjson_val *from)
     ok(text.bytes > 0 && !text.overflow && !told, "explained");
     buf_fini(&text);
     if (accepted) {
+        check_event(from, scheme, &s);
         flip((const char *)member(from, "id").at, scheme, &s);
     }
     if (own == NULL) {
