@@ -174,6 +174,9 @@ system-libs: | $(B)/.tools
 
 # ---- Rules, the same for every variant ---------------------------------------------------------------
 
+# For `becket version`: the one library whose headers do not say which it is.
+bearssl_version := $(if $(filter bearssl,$(VENDORED)),-DBEARSSL_VERSION='"$(word 2,$(shell grep '^bearssl ' vendor/pins))"')
+
 # $(1) is the variant. Objects depend on a file with the settings, so that a changed flag or compiler
 # makes them anew, and on the libraries for their headers.
 define variant_rules
@@ -194,6 +197,7 @@ $(B)/$(1)/%.o: %.c $(B)/$(1)/settings $(VENDOR_A)
 $(B)/$(1)/tests/%.o: extra = -Itests -I.
 $(B)/$(1)/fuzz/%.o: extra = -Itests -Ifuzz -I. -Wno-missing-prototypes
 $(B)/$(1)/bench/%.o: extra = -Ibench -I.
+$(B)/$(1)/src/cli/cli.o: extra = $(bearssl_version)
 
 # The list of members is in a file, so that a removed source makes the archive anew too.
 $(B)/$(1)/libbecket$(lib_tag).members: FORCE

@@ -223,7 +223,7 @@ enum bk_err time_parse_http(struct slice text, int64_t *ret_wall_seconds)
 
 enum bk_err time_parse_duration(struct slice text, int64_t *ret_ns)
 {
-    const int64_t max_ns = 100LL * 365 * 86400 * (NS_PER_SECOND / 1000) * 1000 / 2;
+    const int64_t max_ns = 100LL * 365 * 86400 * NS_PER_SECOND;
     int64_t total_ns = 0;
     bool any = false;
     while (text.bytes) {

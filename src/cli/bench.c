@@ -141,7 +141,7 @@ const struct option cli_bench_options[] = {
      .kind = OPTION_DURATION,
      .argument = "TIME",
      .fallback = "10s",
-     .help = "give up when nothing is answered for so long"},
+     .number_min = 1, .help = "give up when nothing is answered for so long"},
     {.name = "allow-remote",
      .kind = OPTION_FLAG,
      .help = "also load a server that is not on this machine"},

@@ -3,6 +3,9 @@
 #include "base/nearest.h"
 #include "base/buf.h"
 #include "cli/print.h"
+#include "hub/routes/filter.h"
+#include "net/dns.h"
+#include "store/store.h"
 
 #include <sodium/version.h>
 #include <stdarg.h>
@@ -15,6 +18,10 @@
 #else
 #define IO_URING_VERSION_MAJOR 2
 #define IO_URING_VERSION_MINOR 3
+#endif
+
+#ifndef BEARSSL_VERSION
+#define BEARSSL_VERSION "of the system" /* its headers do not say */
 #endif
 
 static int version(int argc, char **argv);
@@ -226,9 +233,11 @@ static int version(int argc, char **argv)
     if (extra) {
         return cli_usage("version takes no argument");
     }
-    printf("becket %s (liburing %d.%d, yyjson %s, libyaml %s, libsodium %s)\n", BECKET_VERSION,
-           IO_URING_VERSION_MAJOR, IO_URING_VERSION_MINOR, YYJSON_VERSION_STRING,
-           yaml_get_version_string(), SODIUM_VERSION_STRING);
+    printf("becket %s (liburing %d.%d, LMDB %s, BearSSL %s, yyjson %s, libyaml %s, libsodium %s, "
+           "c-ares %s, PCRE2 %s)\n",
+           BECKET_VERSION, IO_URING_VERSION_MAJOR, IO_URING_VERSION_MINOR, store_library_version(),
+           BEARSSL_VERSION, YYJSON_VERSION_STRING, yaml_get_version_string(),
+           sodium_version_string(), dns_library_version(), filter_library_version());
     return CLI_DONE;
 }
 

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/time.h"
 #include "cli/remote.h"
+#include "hub/events/event_id.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -17,8 +18,8 @@ const struct option cli_deliveries_options[] = {
      .argument = "STATE",
      .help = "pending: will be tried again; dead: given up; else tries that were made",
      .choices = "pending|delivered|failed|dead"},
-    {.name = "since", .kind = OPTION_TEXT, .argument = "TIME", .help = "tried at or after"},
-    {.name = "until", .kind = OPTION_TEXT, .argument = "TIME", .help = "tried before"},
+    {.name = "since", .kind = OPTION_TIME, .argument = "TIME", .help = "tried at or after"},
+    {.name = "until", .kind = OPTION_TIME, .argument = "TIME", .help = "tried before"},
     {.name = "limit",
      .letter = 'n',
      .kind = OPTION_NUMBER,
@@ -37,8 +38,8 @@ const struct option cli_replay_options[] = {
      .kind = OPTION_TEXT,
      .argument = "TYPE",
      .help = "only of this event type; invoice.*: all that begin so"},
-    {.name = "since", .kind = OPTION_TEXT, .argument = "TIME", .help = "received at or after"},
-    {.name = "until", .kind = OPTION_TEXT, .argument = "TIME", .help = "received before; now else"},
+    {.name = "since", .kind = OPTION_TIME, .argument = "TIME", .help = "received at or after"},
+    {.name = "until", .kind = OPTION_TIME, .argument = "TIME", .help = "received before; now else"},
     {.name = "to",
      .kind = OPTION_TEXT,
      .argument = "DESTINATION",
@@ -103,8 +104,12 @@ int cli_deliveries(int argc, char **argv)
     if (!cli_begin(&options, cli_deliveries_options, argc, argv, &code)) {
         return code;
     }
+    struct journal_position position;
+    const char *event = option_text(&options, "event");
     if (options.argument_count != 0) {
         code = cli_usage("deliveries takes no arguments; one event's are listed by --event ID");
+    } else if (event && !event_id_parse(slice_str(event), &position, NULL)) {
+        code = cli_usage("--event takes an event's id, evt_ and 26 characters, not %.100s", event);
     } else {
         code = remote_open(&remote, &options) ? remote_print_list(&remote, &options, &deliveries)
                                               : CLI_FAILED;

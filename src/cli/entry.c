@@ -13,7 +13,7 @@ const struct option cli_entry_options[] = {
      .choices = "done|goal|blocked",
      .help = "else as the text says: [] in front is a goal, ! is blocked"},
     {.name = "day",
-     .kind = OPTION_TEXT,
+     .kind = OPTION_DAY,
      .argument = "YYYY-MM-DD",
      .help = "when; today where nothing is said"},
     {.name = "canvas",
@@ -111,6 +111,34 @@ static int run(const struct options *options, const char *verb, const char *argu
     return code;
 }
 
+/* Which options go with which verb. */
+static int check(const struct options *options)
+{
+    const char *verb = options->argument_count == 2 ? options->arguments[0] : "";
+    bool team = option_given(options, "team"), body = option_given(options, "body");
+    bool canvas = option_given(options, "canvas");
+    bool more = option_given(options, "user") || option_given(options, "status") ||
+                option_given(options, "day");
+    if (strcmp(verb, "create") == 0) {
+        return !team  ? cli_usage("entry create wants --team TEAM: whose it is")
+               : body ? cli_usage("entry create takes the text as an argument; --body goes with "
+                                  "entry update")
+                      : CLI_DONE;
+    }
+    if (strcmp(verb, "update") == 0) {
+        return team || canvas ? cli_usage("--team and --canvas go with entry create")
+               : body || more ? CLI_DONE
+                              : cli_usage("entry update wants what to change: --body, --user, "
+                                          "--status or --day");
+    }
+    if (strcmp(verb, "delete") == 0) {
+        return team || body || canvas || more
+                   ? cli_usage("entry delete takes none of the entry's options")
+                   : CLI_DONE;
+    }
+    return cli_usage("entry takes: create TEXT --team TEAM, update ID, or delete ID");
+}
+
 int cli_entry(int argc, char **argv)
 {
     struct options options;
@@ -118,11 +146,10 @@ int cli_entry(int argc, char **argv)
     if (!cli_begin(&options, cli_entry_options, argc, argv, &code)) {
         return code;
     }
-    const char *verb = options.argument_count == 2 ? options.arguments[0] : "";
-    bool known =
-        strcmp(verb, "create") == 0 || strcmp(verb, "update") == 0 || strcmp(verb, "delete") == 0;
-    code = known ? run(&options, verb, options.arguments[1])
-                 : cli_usage("entry takes: create TEXT --team TEAM, update ID, or delete ID");
+    code = check(&options);
+    if (code == CLI_DONE) {
+        code = run(&options, options.arguments[0], options.arguments[1]);
+    }
     options_fini(&options);
     return code;
 }

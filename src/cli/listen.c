@@ -31,7 +31,7 @@ const struct option cli_listen_options[] = {
      .kind = OPTION_TEXT,
      .argument = "TYPE",
      .help = "only of this event type; invoice.*: all that begin so"},
-    {.name = "since", .kind = OPTION_TEXT, .argument = "TIME", .help = "begin here; now else"},
+    {.name = "since", .kind = OPTION_TIME, .argument = "TIME", .help = "begin here; now else"},
     CANVAS_OPTION,
     REMOTE_OPTIONS,
     OPTIONS_END,

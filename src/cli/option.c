@@ -142,7 +142,7 @@ static bool number_fits(const struct option *option, uint64_t number)
 static const char *value_problem(const struct option *option, const char *text)
 {
     uint64_t number = 0;
-    int64_t duration_ns;
+    int64_t duration_ns, time_ns;
     bool flag;
     switch (option->kind) {
     case OPTION_TEXT:
@@ -164,9 +164,20 @@ static const char *value_problem(const struct option *option, const char *text)
         if (parse_number(text, &number) && number != 0) {
             return "a duration with its unit, such as 20s, 5m or 24h";
         }
-        return time_parse_duration(slice_str(text), &duration_ns) == BK_OK
+        if (time_parse_duration(slice_str(text), &duration_ns) != BK_OK) {
+            return "a duration such as 20s, 5m or 24h";
+        }
+        return option->number_min > 0 && duration_ns < NS_PER_MS ? "a time of 1ms or more" : NULL;
+    case OPTION_TIME:
+        return time_parse_since(slice_str(text), INT64_MAX, &time_ns) == BK_OK
                    ? NULL
-                   : "a duration such as 20s, 5m or 24h";
+                   : "a time: 2026-01-02T03:04:05Z, 2026-01-02, seconds since 1970, or a duration "
+                     "before now such as 1h";
+    case OPTION_DAY:
+        return strlen(text) == 10 && text[4] == '-' &&
+                       time_parse_since(slice_str(text), 0, &time_ns) == BK_OK
+                   ? NULL
+                   : "a day such as 2026-01-31";
     case OPTION_CHOICE:
         return is_choice(option->choices, text) ? NULL : "choice";
     case OPTION_END:
@@ -180,6 +191,9 @@ static bool check_value(struct options *options, unsigned index, const char *whe
                         const char *text)
 {
     const struct option *option = &options->table[index];
+    if (*text == '\0' && option->kind != OPTION_FLAG) {
+        return fail(options, "%s is empty; it wants a value: %s", where, option->argument);
+    }
     const char *problem = value_problem(option, text);
     if (problem == NULL) {
         return true;

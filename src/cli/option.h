@@ -3,7 +3,8 @@
  * Purpose     Each command describes its options once, in a constant table; parsing, checking,
  *             `becket help COMMAND` and the nearest-name suggestion all come from it.
  * Spelling    `--name value`, `--name=value`, `-f value`, `-fvalue`, `-f=value`; a FLAG takes no
- * value but may be given as `--name=true|false`. `--` ends the options. Options and arguments may
+ * value but may be given as `--name=true|false`. An empty value is refused: `--to "$unset"` is a
+ * mistake, not all there is. `--` ends the options. Options and arguments may
  * be mixed. Precedence  command line, then environment (OPTION_ENV: BECKET_<NAME>, upper case, '-'
  * is '_'), then configuration file (OPTION_FILE: the option's name as YAML key), then the table's
  * default. Ownership   Values point into argv, the environment, the table, or `options` itself
@@ -22,7 +23,9 @@ enum option_kind {
     OPTION_TEXT,
     OPTION_FLAG,     /* true or false */
     OPTION_NUMBER,   /* decimal, between number_min and number_max */
-    OPTION_DURATION, /* "20s", "1m30s", "24h", see base/time.h */
+    OPTION_DURATION, /* "20s", "1m30s", "24h", see base/time.h; number_min 1: not none at all */
+    OPTION_TIME,     /* a point in time: RFC 3339, a day, unix seconds, "1h" before now */
+    OPTION_DAY,      /* "2026-01-31" */
     OPTION_BYTES,    /* "65536", "64K", "16M", "1G" (powers of 1024) */
     OPTION_CHOICE    /* one of `choices` */
 };

@@ -41,6 +41,7 @@
         CA_FILE_OPTION,                                                                            \
     {                                                                                              \
         .name = "timeout", .kind = OPTION_DURATION, .argument = "TIME", .fallback = "60s",         \
+        .number_min = 1,                                                                           \
         .help = "how long the server may take to answer"                                           \
     }
 #define OUTPUT_OPTION                                                                              \

@@ -62,7 +62,7 @@ const struct option cli_send_options[] = {
      .kind = OPTION_DURATION,
      .argument = "TIME",
      .fallback = "30s",
-     .help = "how long the answer may take"},
+     .number_min = 1, .help = "how long the answer may take"},
     {.name = "ca-file",
      .kind = OPTION_TEXT,
      .flags = OPTION_ENV,

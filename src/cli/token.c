@@ -189,6 +189,10 @@ int cli_token(int argc, char **argv)
     bool known = named || strcmp(verb, "list") == 0 || strcmp(verb, "show") == 0;
     if (!known || options.argument_count != (named ? 2U : 1U)) {
         code = cli_usage("token takes: create NAME --role ROLE, list, show, or revoke NAME");
+    } else if (strcmp(verb, "create") != 0 &&
+               (option_given(&options, "role") || option_given(&options, "canvas") ||
+                option_given(&options, "user"))) {
+        code = cli_usage("--role, --canvas and --user go with token create");
     } else {
         code = run(&options, verb, named ? options.arguments[1] : NULL);
     }

@@ -433,3 +433,8 @@ const struct resolver_stats *resolver_stats(const struct resolver *resolver)
 {
     return &resolver->stats;
 }
+
+const char *dns_library_version(void)
+{
+    return ares_version(NULL);
+}

@@ -110,5 +110,7 @@ void resolver_stop(struct resolver *resolver);
 bool resolver_idle(const struct resolver *resolver);
 void resolver_close(struct resolver *resolver);
 const struct resolver_stats *resolver_stats(const struct resolver *resolver);
+/* c-ares': "1.34.8". */
+const char *dns_library_version(void);
 
 #endif

@@ -514,3 +514,12 @@ enum bk_err store_copy(struct store *store, const char *directory)
     int code = mdb_env_copy2(store->env, directory, MDB_CP_COMPACT);
     return code == 0 ? directory_sync(directory) : error_of(code);
 }
+
+const char *store_library_version(void)
+{
+    static char text[32];
+    int major, minor, patch;
+    mdb_version(&major, &minor, &patch);
+    snprintf(text, sizeof text, "%d.%d.%d", major, minor, patch);
+    return text;
+}

@@ -85,5 +85,7 @@ struct store_stats {
 void store_stats(struct store *store, struct store_stats *ret_stats);
 /* A compacted copy of the whole state into an existing empty directory, durable. */
 enum bk_err store_copy(struct store *store, const char *directory) BK_MUST_CHECK;
+/* LMDB's: "0.9.31". */
+const char *store_library_version(void);
 
 #endif

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Commands without a server: help, versions, exit codes, one-line errors, suggestions, verify."""
-import hashlib, hmac, json, os, shutil, subprocess, sys, tempfile
+import hashlib, hmac, json, os, re, shutil, subprocess, sys, tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 
@@ -35,7 +35,8 @@ for command in COMMANDS:
         same = run(command, '--help')
         ok(same == (0, out, ''), '%s --help says the same' % command)
 code, out, err = run('--version')
-ok(code == 0 and out.startswith('becket ') and 'yyjson' in out and out.count('\n') == 1, '--version')
+ok(code == 0 and re.fullmatch(r'becket [0-9.]+ \((\S+ ([0-9]+\.[0-9.]+|of the system)(, )?){8}\)\n', out), '--version names all libraries: ' + out)
+is_equal(run('version'), (0, out, ''), 'version says the same')
 
 refused(['aply'], 2, 'did you mean apply?')
 refused(['help', 'aply'], 2, 'did you mean apply?')
@@ -64,6 +65,24 @@ for command in ('help', 'version', 'providers', 'help serve'):
     p = subprocess.run('"$BECKET" %s | true; "$BECKET" %s | head -n 1' % (command, command), shell=True, capture_output=True, text=True,
                        env=dict(CLEAN, BECKET=BECKET))
     is_equal(p.stderr, '', '%s to who does not read: not a word' % command)
+for words in (['events'], ['deliveries'], ['replay'], ['listen', 's', '--forward', 'http://127.0.0.1:1/']):
+    for name in ('--since', '--until'):
+        if words[0] != 'listen' or name == '--since':
+            refused(words + [name, '5x'], 2, name + ' must be a time', 'such as 1h')
+# An unset variable of a script must not mean everything.
+refused(['replay', '--since', '1h', '--source', ''], 2, '--source is empty')
+refused(['replay', 'evt_01M8B0HH0F000G000000000001', '--to='], 2, '--to is empty')
+refused(['token', 'create', 'ci', '--canvas', ''], 2, '--canvas is empty')
+refused(['deliveries', '--event', 'abc'], 2, '--event takes an event', 'abc')
+refused(['get', 'secrets', '--timeout', '0'], 2, '1ms or more')
+refused(['serve', '--idle-timeout', '0'], 2, '1ms or more')
+refused(['entry', 'create', 'x', '--team', 't', '--day', 'monday'], 2, 'a day such as')
+refused(['entry', 'create', 'x'], 2, '--team')
+refused(['entry', 'create', 'x', '--team', 't', '--body', 'y'], 2, '--body')
+refused(['entry', 'update', 'x', '--team', 't'], 2, '--team')
+refused(['entry', 'update', 'x'], 2, '--body')
+refused(['entry', 'delete', 'x', '--status', 'done'], 2, 'takes none')
+refused(['token', 'revoke', 'ci', '--role', 'admin'], 2, 'go with token create')
 refused(['events', '--limit', '0'], 2, 'at least 1')
 refused(['events', '--state', 'lost'], 2, 'accepted|rejected|duplicate')
 refused(['event'], 2, 'becket event evt_')

@@ -25,6 +25,9 @@ static const struct option table[] = {
      .fallback = "info",
      .choices = "error|warn|info"},
     {.name = "wait", .kind = OPTION_DURATION, .argument = "TIME", .fallback = "20s"},
+    {.name = "patience", .kind = OPTION_DURATION, .argument = "TIME", .number_min = 1},
+    {.name = "since", .kind = OPTION_TIME, .argument = "TIME"},
+    {.name = "day", .kind = OPTION_DAY, .argument = "YYYY-MM-DD"},
     {.name = "room", .kind = OPTION_BYTES, .flags = OPTION_FILE, .argument = "BYTES"},
     {.name = "force", .letter = 'F', .kind = OPTION_FLAG, .flags = OPTION_FILE},
     {.name = "header",
@@ -66,10 +69,9 @@ static void test_line(void)
     is_int(option_duration_ns(&options, "wait"), 20000000000LL);
     ok(option_text(&options, "server") == NULL, "no default");
     options_fini(&options);
-    ok(PARSE(&options, "--force=false", "-", "--data="));
+    ok(PARSE(&options, "--force=false", "-"));
     ok(!option_flag(&options, "force") && option_given(&options, "force"));
     is_str(options.arguments[0], "-", "a single dash is an argument");
-    is_str(option_text(&options, "data"), "", "empty is a value");
     options_fini(&options);
     ok(PARSE(&options, "--nonsense", "--help") == false);
     options_fini(&options);
@@ -84,6 +86,19 @@ static void refuses(const char *one, const char *two, const char *error)
     bool parsed = options_parse(&options, table, two ? 3 : 2, (char **)(uintptr_t)argv);
     ok(!parsed, "%s %s is refused", one, two ? two : "");
     is_str(options.error, error);
+    options_fini(&options);
+}
+
+static void test_times(void)
+{
+    static const char *const times[] = {"2026-01-02T03:04:05Z", "2026-01-02T03:04:05.5+02:00",
+                                        "2026-01-02", "1700000000", "0", "1h", "30d"};
+    struct options options;
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+        ok(PARSE(&options, "--since", times[i]), "--since %s", times[i]);
+        options_fini(&options);
+    }
+    ok(PARSE(&options, "--day", "2024-02-29", "--patience", "1ms"));
     options_fini(&options);
 }
 
@@ -104,7 +119,16 @@ static void test_errors(void)
     refuses("--log-level", "loud", "--log-level must be one of error|warn|info, not \"loud\"");
     refuses("--log-level", "error|warn",
             "--log-level must be one of error|warn|info, not \"error|warn\"");
-    refuses("--log-level", "", "--log-level must be one of error|warn|info, not \"\"");
+    refuses("--log-level", "", "--log-level is empty; it wants a value: L");
+    refuses("--data", "", "--data is empty; it wants a value: DIR");
+    refuses("--data=", NULL, "--data is empty; it wants a value: DIR");
+    refuses("-d=", NULL, "-d is empty; it wants a value: DIR");
+    refuses("--patience", "0", "--patience must be a time of 1ms or more, not \"0\"");
+    refuses("--since", "5x",
+            "--since must be a time: 2026-01-02T03:04:05Z, 2026-01-02, seconds since 1970, or a "
+            "duration before now such as 1h, not \"5x\"");
+    refuses("--day", "1700000000", "--day must be a day such as 2026-01-31, not \"1700000000\"");
+    refuses("--day", "2026-02-31", "--day must be a day such as 2026-01-31, not \"2026-02-31\"");
     refuses("--wait", "soon", "--wait must be a duration such as 20s, 5m or 24h, not \"soon\"");
     refuses("--room", "12X", "--room must be a size such as 65536, 64K or 16M, not \"12X\"");
     refuses("--force=maybe", NULL, "--force must be true or false, not \"maybe\"");
@@ -237,6 +261,7 @@ static void test_file(void)
 int main(void)
 {
     test_line();
+    test_times();
     test_errors();
     test_bytes();
     test_environment();

@@ -131,4 +131,7 @@ struct filter_set *filter_set_make(struct filter *const *filters, unsigned count
                                    const struct slice *types, unsigned type_count);
 void filter_set_free(struct filter_set *set); /* and its filters; NULL does nothing */
 
+/* PCRE2's, "10.46". */
+const char *filter_library_version(void);
+
 #endif

@@ -126,3 +126,11 @@ int filter_regex_match(struct filter_regex *regex, const pcre2_code *code, struc
     }
     return -1;
 }
+
+const char *filter_library_version(void)
+{
+    static char text[64]; /* at most 24 characters, says pcre2api(3) */
+    pcre2_config(PCRE2_CONFIG_VERSION, text);
+    text[strcspn(text, " ")] = '\0';
+    return text;
+}
