@@ -1,304 +1,28 @@
-/* filter_compile.c - from an expression's text to its program: lexer and precedence climbing in one
- * pass, each operator written out as soon as its operands are. Contract in routes/filter.h. */
+/* filter_compile.c - from an expression's text to its program: precedence climbing in one pass,
+ * each operator written out as soon as its operands are. Contract in routes/filter.h. */
 #include "base/assert.h"
 #include "base/nearest.h"
-#include "hub/routes/filter_private.h"
+#include "hub/routes/filter_lex.h"
 
-#include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 const char *const filter_function_names[FILTER_FUNCTION_COUNT] = {
     "len", "lower", "upper", "trim", "string", "int", "float"};
 
-enum token_kind { TOKEN_END, TOKEN_NAME, TOKEN_NUMBER, TOKEN_TEXT, TOKEN_SIGN };
-
-struct token {
-    enum token_kind kind;
-    struct slice text; /* as written; of TOKEN_TEXT the value */
-    struct filter_value value;
-    size_t at;
-};
-
 /* What is known of a value before any event. */
 enum known { KNOWN_NOT, KNOWN_BOOL, KNOWN_NUMBER, KNOWN_TEXT, KNOWN_NIL, KNOWN_LIST, KNOWN_MAP };
 
 struct compile {
-    struct slice text;
+    struct filter_lexer lexer;
     enum filter_kind kind;
-    size_t at; /* of what follows `token` */
-    struct token token;
     unsigned nesting;
     unsigned stack;
     unsigned stack_max;
     uint32_t op_count;
-    size_t strings; /* bytes of string values so far */
-    bool failed;
     bool no_memory;
-    size_t error_at;
-    struct filter_error *error;
     struct filter_op ops[FILTER_OPS_MAX];
-    uint8_t bytes[FILTER_TEXT_BYTES_MAX * 2]; /* of string values, which escapes make no longer */
 };
-
-__attribute__((format(printf, 3, 4))) static void wrong(struct compile *compile, size_t at,
-                                                        const char *format, ...)
-{
-    if (compile->failed) {
-        return; /* the first one counts */
-    }
-    va_list args;
-    va_start(args, format);
-    vsnprintf(compile->error->message, sizeof compile->error->message, format, args);
-    va_end(args);
-    compile->failed = true;
-    compile->error_at = at;
-}
-
-/* ---- lexer */
-
-static bool is_digit(uint8_t c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static bool starts_name(uint8_t c)
-{
-    uint8_t lower = ascii_lower(c);
-    return (lower >= 'a' && lower <= 'z') || c == '_' || c == '$' || c >= 0x80;
-}
-
-static uint8_t peek(const struct compile *compile, size_t ahead)
-{
-    size_t at = compile->at + ahead;
-    return at < compile->text.bytes ? compile->text.at[at] : 0;
-}
-
-static void keep_byte(struct compile *compile, uint8_t byte)
-{
-    bk_assert(compile->strings < sizeof compile->bytes);
-    compile->bytes[compile->strings++] = byte;
-}
-
-static void keep_rune(struct compile *compile, uint32_t rune)
-{
-    if (rune < 0x80) {
-        keep_byte(compile, (uint8_t)rune);
-    } else if (rune < 0x800) {
-        keep_byte(compile, (uint8_t)(0xc0 | rune >> 6));
-        keep_byte(compile, (uint8_t)(0x80 | (rune & 0x3f)));
-    } else {
-        keep_byte(compile, (uint8_t)(0xe0 | rune >> 12));
-        keep_byte(compile, (uint8_t)(0x80 | (rune >> 6 & 0x3f)));
-        keep_byte(compile, (uint8_t)(0x80 | (rune & 0x3f)));
-    }
-}
-
-/* The digits of \xHH and \uHHHH. */
-static void lex_hex(struct compile *compile, unsigned digits)
-{
-    uint32_t rune = 0;
-    for (unsigned i = 0; i < digits; i++) {
-        uint8_t c = ascii_lower(peek(compile, 0));
-        bool letter = c >= 'a' && c <= 'f';
-        if (!letter && !is_digit(c)) {
-            wrong(compile, compile->at, "\\%c wants %u hexadecimal digits", digits == 2 ? 'x' : 'u',
-                  digits);
-            return;
-        }
-        rune = rune << 4 | (uint32_t)(letter ? c - 'a' + 10 : c - '0');
-        compile->at++;
-    }
-    if (rune >= 0xd800 && rune <= 0xdfff) {
-        wrong(compile, compile->at, "\\u is half of a character; write the character itself");
-        return;
-    }
-    keep_rune(compile, rune);
-}
-
-static void lex_escape(struct compile *compile)
-{
-    static const char plain[] = "\\'\"`nrtbfv0", becomes[] = "\\'\"`\n\r\t\b\f\v\0";
-    uint8_t c = peek(compile, 0);
-    compile->at++;
-    const char *found = c ? strchr(plain, c) : NULL;
-    if (c == 'x' || c == 'u') {
-        lex_hex(compile, c == 'x' ? 2 : 4);
-    } else if (found) {
-        keep_byte(compile, (uint8_t)becomes[found - plain]);
-    } else {
-        wrong(compile, compile->at - 2,
-              "unknown escape in text; a backslash is written \\\\, or put the text in ` `");
-    }
-}
-
-static void lex_text(struct compile *compile, struct token *token)
-{
-    uint8_t quote = peek(compile, 0);
-    size_t start = compile->strings;
-    compile->at++;
-    while (!compile->failed && peek(compile, 0) != quote) {
-        uint8_t c = peek(compile, 0);
-        if (compile->at >= compile->text.bytes) {
-            wrong(compile, token->at, "the text that begins here has no closing %c", quote);
-            return;
-        }
-        compile->at++;
-        if (c == '\\' && quote != '`') {
-            lex_escape(compile);
-        } else {
-            keep_byte(compile, c);
-        }
-    }
-    compile->at++;
-    token->kind = TOKEN_TEXT;
-    token->text = slice_of(compile->bytes + start, compile->strings - start);
-}
-
-/* 12, 1_000, 0x1f, 1.5, .5, 1e3 */
-static void lex_number(struct compile *compile, struct token *token)
-{
-    char text[64], *end;
-    size_t bytes = 0;
-    bool hex = peek(compile, 0) == '0' && ascii_lower(peek(compile, 1)) == 'x', real = false;
-    for (;; compile->at++) {
-        uint8_t c = peek(compile, 0), lower = ascii_lower(c);
-        bool sign = (c == '+' || c == '-') && !hex && bytes > 0 &&
-                    ascii_lower((uint8_t)text[bytes - 1]) == 'e';
-        bool dot = c == '.' && !hex && is_digit(peek(compile, 1));
-        if (c == '_' && bytes > 0) {
-            continue;
-        }
-        if (!(is_digit(c) || sign || dot || (lower >= 'a' && lower <= 'z'))) {
-            break;
-        }
-        if (bytes == sizeof text - 1) {
-            wrong(compile, token->at, "the number is too long");
-            return;
-        }
-        real |= dot || (!hex && lower == 'e');
-        text[bytes++] = (char)c;
-    }
-    text[bytes] = '\0';
-    errno = 0;
-    token->kind = TOKEN_NUMBER;
-    if (real) {
-        token->value = (struct filter_value){.type = FILTER_FLOAT, .as.real = strtod(text, &end)};
-    } else {
-        token->value = (struct filter_value){.type = FILTER_INT,
-                                             .as.integer = strtoll(text, &end, hex ? 16 : 10)};
-    }
-    if (*end != '\0') {
-        wrong(compile, token->at, "\"%s\" is no number; text stands in quotes", text);
-    } else if (errno == ERANGE) {
-        wrong(compile, token->at, "the number does not fit 64 bits");
-    }
-}
-
-static void lex_sign(struct compile *compile, struct token *token)
-{
-    static const char *const signs[] = {"==", "!=", "<=", ">=", "&&", "||", "??", "?.", "?[", "<",
-                                        ">",  "!",  "(",  ")",  "[",  "]",  ".",  ",",  ":",  "?",
-                                        "+",  "-",  "*",  "/",  "%"};
-    struct slice rest = slice_skip(compile->text, compile->at);
-    token->kind = TOKEN_SIGN;
-    for (size_t i = 0; i < bk_array_length(signs); i++) {
-        if (slice_starts(rest, slice_str(signs[i]))) {
-            token->text = slice_of(rest.at, strlen(signs[i]));
-            compile->at += token->text.bytes;
-            return;
-        }
-    }
-    uint8_t c = rest.at[0];
-    if (c == '=') {
-        wrong(compile, token->at, "= alone means nothing; to compare write ==");
-    } else if (c == '&' || c == '|') {
-        wrong(compile, token->at, "%c alone means nothing; write %c%c or %s", c, c, c,
-              c == '&' ? "and" : "or");
-    } else if (c == '{') {
-        wrong(compile, token->at, "maps cannot be written in an expression");
-    } else if (c >= 0x20 && c < 0x7f) {
-        wrong(compile, token->at, "unexpected character %c", c);
-    } else {
-        wrong(compile, token->at, "unexpected byte 0x%02x", c);
-    }
-}
-
-static void next(struct compile *compile)
-{
-    while (compile->at < compile->text.bytes) {
-        uint8_t c = peek(compile, 0);
-        if (c != ' ' && c != '\t' && c != '\n' && c != '\r') {
-            break;
-        }
-        compile->at++;
-    }
-    struct token *token = &compile->token;
-    *token = (struct token){.kind = TOKEN_END, .at = compile->at};
-    if (compile->failed || compile->at >= compile->text.bytes) {
-        return;
-    }
-    uint8_t c = peek(compile, 0);
-    if (starts_name(c)) {
-        size_t start = compile->at;
-        while (starts_name(peek(compile, 0)) || is_digit(peek(compile, 0))) {
-            compile->at++;
-        }
-        token->kind = TOKEN_NAME;
-        token->text = slice_of(compile->text.at + start, compile->at - start);
-    } else if (is_digit(c) || (c == '.' && is_digit(peek(compile, 1)))) {
-        lex_number(compile, token);
-    } else if (c == '\'' || c == '"' || c == '`') {
-        lex_text(compile, token);
-    } else {
-        lex_sign(compile, token);
-    }
-}
-
-static bool at_sign(const struct compile *compile, const char *sign)
-{
-    return compile->token.kind == TOKEN_SIGN &&
-           slice_equal(compile->token.text, slice_str(sign));
-}
-
-static bool at_word(const struct compile *compile, const char *word)
-{
-    return compile->token.kind == TOKEN_NAME &&
-           slice_equal(compile->token.text, slice_str(word));
-}
-
-static bool take_sign(struct compile *compile, const char *sign)
-{
-    if (!at_sign(compile, sign)) {
-        return false;
-    }
-    next(compile);
-    return true;
-}
-
-static const char *token_name(const struct compile *compile, char text[64])
-{
-    const struct token *token = &compile->token;
-    if (token->kind == TOKEN_END) {
-        return "the end";
-    }
-    if (token->kind == TOKEN_TEXT || token->kind == TOKEN_NUMBER) {
-        return token->kind == TOKEN_TEXT ? "a text" : "a number";
-    }
-    snprintf(text, 64, "\"%.*s\"", (int)(token->text.bytes > 40 ? 40 : token->text.bytes),
-             (const char *)token->text.at);
-    return text;
-}
-
-static void want_sign(struct compile *compile, const char *sign, const char *for_what)
-{
-    char text[64];
-    if (!take_sign(compile, sign)) {
-        wrong(compile, compile->token.at, "expected %s %s, found %s", sign, for_what,
-              token_name(compile, text));
-    }
-}
 
 /* ---- writing the program */
 
@@ -306,16 +30,17 @@ static void want_sign(struct compile *compile, const char *sign, const char *for
 static uint32_t emit(struct compile *compile, enum filter_op_code code, int pushes)
 {
     if (compile->op_count == FILTER_OPS_MAX) {
-        wrong(compile, compile->token.at, "the expression is too long");
+        filter_lex_wrong(&compile->lexer, compile->lexer.token.at, "the expression is too long");
     }
-    if (compile->failed) {
+    if (compile->lexer.failed) {
         return 0;
     }
     compile->stack = (unsigned)((int)compile->stack + pushes);
     if (compile->stack > compile->stack_max) {
         compile->stack_max = compile->stack;
         if (compile->stack > FILTER_STACK_MAX) {
-            wrong(compile, compile->token.at, "the expression is nested too deeply");
+            filter_lex_wrong(&compile->lexer, compile->lexer.token.at,
+                             "the expression is nested too deeply");
         }
     }
     compile->ops[compile->op_count] = (struct filter_op){.code = code};
@@ -325,7 +50,7 @@ static uint32_t emit(struct compile *compile, enum filter_op_code code, int push
 static void emit_const(struct compile *compile, struct filter_value value)
 {
     uint32_t at = emit(compile, FILTER_OP_CONST, 1);
-    if (!compile->failed) {
+    if (!compile->lexer.failed) {
         compile->ops[at].value = value;
     }
 }
@@ -333,7 +58,7 @@ static void emit_const(struct compile *compile, struct filter_value value)
 /* The jump at `at` goes to what is written next. */
 static void land(struct compile *compile, uint32_t at)
 {
-    if (!compile->failed) {
+    if (!compile->lexer.failed) {
         compile->ops[at].target = compile->op_count;
     }
 }
@@ -353,7 +78,8 @@ enum {
     BIND_ELSE = 500
 };
 
-struct operator {
+struct operator
+{
     const char *text;
     int binds;
     enum filter_op_code code;
@@ -384,12 +110,12 @@ static const struct operator operators[] = {
 };
 
 /* For suggestions. */
-static const char *const words[] = {"or",       "and",        "not",      "in",    "contains",
-                                    "matches",  "startsWith", "endsWith", NULL};
+static const char *const words[] = {"or",      "and",        "not",      "in", "contains",
+                                    "matches", "startsWith", "endsWith", NULL};
 
 static enum known parse(struct compile *compile, int binds_min);
 
-static const struct operator *find_operator(const struct token *token)
+static const struct operator* find_operator(const struct filter_token *token)
 {
     for (size_t i = 0; i < bk_array_length(operators); i++) {
         if ((token->kind == TOKEN_SIGN || token->kind == TOKEN_NAME) &&
@@ -404,8 +130,9 @@ static void want_condition(struct compile *compile, enum known known, size_t at)
 {
     static const char *const names[] = {"", "", "a number", "text", "nothing", "a list", "a map"};
     if (known != KNOWN_NOT && known != KNOWN_BOOL) {
-        wrong(compile, at, "this is %s, where true or false is wanted: is a comparison missing?",
-              names[known]);
+        filter_lex_wrong(&compile->lexer, at,
+                         "this is %s, where true or false is wanted: is a comparison missing?",
+                         names[known]);
     }
 }
 
@@ -413,9 +140,9 @@ static void want_condition(struct compile *compile, enum known known, size_t at)
 static enum known parse_call(struct compile *compile, struct slice name, size_t at)
 {
     static const enum known gives[FILTER_FUNCTION_COUNT] = {
-        [FILTER_LEN] = KNOWN_NUMBER,       [FILTER_LOWER] = KNOWN_TEXT,
-        [FILTER_UPPER] = KNOWN_TEXT,       [FILTER_TRIM] = KNOWN_TEXT,
-        [FILTER_TO_STRING] = KNOWN_TEXT,   [FILTER_TO_INT] = KNOWN_NUMBER,
+        [FILTER_LEN] = KNOWN_NUMBER,     [FILTER_LOWER] = KNOWN_TEXT,
+        [FILTER_UPPER] = KNOWN_TEXT,     [FILTER_TRIM] = KNOWN_TEXT,
+        [FILTER_TO_STRING] = KNOWN_TEXT, [FILTER_TO_INT] = KNOWN_NUMBER,
         [FILTER_TO_FLOAT] = KNOWN_NUMBER};
     unsigned function = 0;
     while (function < FILTER_FUNCTION_COUNT &&
@@ -423,17 +150,19 @@ static enum known parse_call(struct compile *compile, struct slice name, size_t 
         function++;
     }
     if (function == FILTER_FUNCTION_COUNT) {
-        wrong(compile, at,
-              "there is no function %.*s; there are len, lower, upper, trim, string, int, float",
-              (int)(name.bytes > 40 ? 40 : name.bytes), (const char *)name.at);
+        filter_lex_wrong(
+            &compile->lexer, at,
+            "there is no function %.*s; there are len, lower, upper, trim, string, int, float",
+            (int)(name.bytes > 40 ? 40 : name.bytes), (const char *)name.at);
         return KNOWN_NOT;
     }
-    next(compile);
+    filter_lex_next(&compile->lexer);
     parse(compile, 0);
-    if (at_sign(compile, ",")) {
-        wrong(compile, compile->token.at, "%s takes one argument", filter_function_names[function]);
+    if (filter_lex_is_sign(&compile->lexer, ",")) {
+        filter_lex_wrong(&compile->lexer, compile->lexer.token.at, "%s takes one argument",
+                         filter_function_names[function]);
     }
-    want_sign(compile, ")", "after the argument");
+    filter_lex_want_sign(&compile->lexer, ")", "after the argument");
     uint32_t op = emit(compile, FILTER_OP_CALL, 0);
     compile->ops[op].count = function;
     return gives[function];
@@ -441,30 +170,26 @@ static enum known parse_call(struct compile *compile, struct slice name, size_t 
 
 static void emit_field(struct compile *compile, struct slice name)
 {
-    size_t start = compile->strings;
-    for (size_t i = 0; i < name.bytes; i++) {
-        keep_byte(compile, name.at[i]);
-    }
+    struct slice kept = filter_lex_keep(&compile->lexer, name);
     uint32_t op = emit(compile, FILTER_OP_FIELD, 0);
-    if (!compile->failed) {
-        compile->ops[op].value = (struct filter_value){
-            .type = FILTER_STRING, .as.text = slice_of(compile->bytes + start, name.bytes)};
+    if (!compile->lexer.failed) {
+        compile->ops[op].value = (struct filter_value){.type = FILTER_STRING, .as.text = kept};
     }
 }
 
 /* A bare name: a word of the language, what the kind of filter sees, or a field of the body. */
 static enum known parse_name(struct compile *compile)
 {
-    struct slice name = compile->token.text;
-    size_t at = compile->token.at;
+    struct slice name = compile->lexer.token.text;
+    size_t at = compile->lexer.token.at;
     bool data = compile->kind == FILTER_DATA;
-    next(compile);
-    if (at_sign(compile, "(")) {
+    filter_lex_next(&compile->lexer);
+    if (filter_lex_is_sign(&compile->lexer, "(")) {
         return parse_call(compile, name, at);
     }
     if (slice_equal(name, SLICE("true")) || slice_equal(name, SLICE("false"))) {
-        emit_const(compile, (struct filter_value){.type = FILTER_BOOL,
-                                                  .as.truth = name.bytes == 4});
+        emit_const(compile,
+                   (struct filter_value){.type = FILTER_BOOL, .as.truth = name.bytes == 4});
         return KNOWN_BOOL;
     }
     if (slice_equal(name, SLICE("nil")) || slice_equal(name, SLICE("null"))) {
@@ -485,19 +210,22 @@ static enum known parse_name(struct compile *compile)
     }
     if (slice_equal(name, SLICE("$")) || slice_equal(name, SLICE("$env"))) {
         if (!data) {
-            wrong(compile, at, "$ is the body: a condition on it is a filter of FILTER_TYPE_DATA");
+            filter_lex_wrong(&compile->lexer, at,
+                             "$ is the body: a condition on it is a filter of FILTER_TYPE_DATA");
         }
         emit(compile, FILTER_OP_BODY, 1);
         return KNOWN_NOT;
     }
     if (name.at[0] == '$') {
-        wrong(compile, at, "unknown name %.*s; there are $, $headers, $type and $source; a field "
-              "of the body is $.%.*s", (int)(name.bytes > 40 ? 40 : name.bytes),
-              (const char *)name.at, (int)(name.bytes > 40 ? 39 : name.bytes - 1),
-              (const char *)name.at + 1);
+        filter_lex_wrong(&compile->lexer, at,
+                         "unknown name %.*s; there are $, $headers, $type and $source; a field "
+                         "of the body is $.%.*s",
+                         (int)(name.bytes > 40 ? 40 : name.bytes), (const char *)name.at,
+                         (int)(name.bytes > 40 ? 39 : name.bytes - 1), (const char *)name.at + 1);
     } else if (!data) {
-        wrong(compile, at, "unknown name %.*s; a header filter sees headers, type and source",
-              (int)(name.bytes > 40 ? 40 : name.bytes), (const char *)name.at);
+        filter_lex_wrong(&compile->lexer, at,
+                         "unknown name %.*s; a header filter sees headers, type and source",
+                         (int)(name.bytes > 40 ? 40 : name.bytes), (const char *)name.at);
     }
     emit(compile, FILTER_OP_BODY, 1);
     emit_field(compile, name);
@@ -506,20 +234,20 @@ static enum known parse_name(struct compile *compile)
 
 static enum known parse_list(struct compile *compile)
 {
-    size_t at = compile->token.at;
+    size_t at = compile->lexer.token.at;
     uint32_t count = 0;
-    next(compile);
-    while (!compile->failed && !at_sign(compile, "]")) {
+    filter_lex_next(&compile->lexer);
+    while (!compile->lexer.failed && !filter_lex_is_sign(&compile->lexer, "]")) {
         parse(compile, 0);
         count++;
-        if (!take_sign(compile, ",")) {
+        if (!filter_lex_take_sign(&compile->lexer, ",")) {
             break;
         }
     }
     if (count > FILTER_LIST_ITEMS_MAX) {
-        wrong(compile, at, "a list has at most %u items", FILTER_LIST_ITEMS_MAX);
+        filter_lex_wrong(&compile->lexer, at, "a list has at most %u items", FILTER_LIST_ITEMS_MAX);
     }
-    want_sign(compile, "]", "at the end of the list");
+    filter_lex_want_sign(&compile->lexer, "]", "at the end of the list");
     uint32_t op = emit(compile, FILTER_OP_LIST, 1 - (int)count);
     compile->ops[op].count = count;
     return KNOWN_LIST;
@@ -527,8 +255,8 @@ static enum known parse_list(struct compile *compile)
 
 static enum known parse_unary(struct compile *compile, bool negation)
 {
-    size_t at = compile->token.at;
-    next(compile);
+    size_t at = compile->lexer.token.at;
+    filter_lex_next(&compile->lexer);
     enum known known = parse(compile, negation ? BIND_NOT : BIND_NEGATE);
     if (negation) {
         want_condition(compile, known, at);
@@ -539,20 +267,20 @@ static enum known parse_unary(struct compile *compile, bool negation)
 
 static enum known parse_first(struct compile *compile)
 {
-    const struct token token = compile->token;
+    const struct filter_token token = compile->lexer.token;
     char text[64];
     enum known known;
     switch (token.kind) {
     case TOKEN_NUMBER:
-        next(compile);
+        filter_lex_next(&compile->lexer);
         emit_const(compile, token.value);
         return KNOWN_NUMBER;
     case TOKEN_TEXT:
-        next(compile);
+        filter_lex_next(&compile->lexer);
         emit_const(compile, (struct filter_value){.type = FILTER_STRING, .as.text = token.text});
         return KNOWN_TEXT;
     case TOKEN_NAME:
-        if (at_word(compile, "not")) {
+        if (filter_lex_is_word(&compile->lexer, "not")) {
             return parse_unary(compile, true);
         }
         if (!find_operator(&token)) {
@@ -560,61 +288,63 @@ static enum known parse_first(struct compile *compile)
         }
         break;
     case TOKEN_SIGN:
-        if (at_sign(compile, "!") || at_sign(compile, "-")) {
-            return parse_unary(compile, at_sign(compile, "!"));
+        if (filter_lex_is_sign(&compile->lexer, "!") || filter_lex_is_sign(&compile->lexer, "-")) {
+            return parse_unary(compile, filter_lex_is_sign(&compile->lexer, "!"));
         }
-        if (at_sign(compile, "[")) {
+        if (filter_lex_is_sign(&compile->lexer, "[")) {
             return parse_list(compile);
         }
-        if (take_sign(compile, "(")) {
+        if (filter_lex_take_sign(&compile->lexer, "(")) {
             known = parse(compile, 0);
-            want_sign(compile, ")", "to close the bracket");
+            filter_lex_want_sign(&compile->lexer, ")", "to close the bracket");
             return known;
         }
         break;
     case TOKEN_END:
         break;
     }
-    wrong(compile, token.at, "expected a value, found %s", token_name(compile, text));
+    filter_lex_wrong(&compile->lexer, token.at, "expected a value, found %s",
+                     filter_lex_token_name(&compile->lexer, text));
     return KNOWN_NOT;
 }
 
 /* What stands in the brackets: an index or [from:to]. */
 static enum known parse_index(struct compile *compile, enum known of)
 {
-    bool from = !at_sign(compile, ":");
+    bool from = !filter_lex_is_sign(&compile->lexer, ":");
     if (from) {
         parse(compile, 0);
     }
-    if (!take_sign(compile, ":")) {
+    if (!filter_lex_take_sign(&compile->lexer, ":")) {
         emit(compile, FILTER_OP_INDEX, -1);
-        want_sign(compile, "]", "after the index");
+        filter_lex_want_sign(&compile->lexer, "]", "after the index");
         return KNOWN_NOT;
     }
     if (!from) {
         emit_const(compile, (struct filter_value){.type = FILTER_NIL});
     }
-    if (at_sign(compile, "]")) {
+    if (filter_lex_is_sign(&compile->lexer, "]")) {
         emit_const(compile, (struct filter_value){.type = FILTER_NIL});
     } else {
         parse(compile, 0);
     }
     emit(compile, FILTER_OP_SLICE, -2);
-    want_sign(compile, "]", "after the bounds");
+    filter_lex_want_sign(&compile->lexer, "]", "after the bounds");
     return of == KNOWN_TEXT || of == KNOWN_LIST ? of : KNOWN_NOT;
 }
 
 static void parse_member(struct compile *compile)
 {
     char text[64];
-    if (compile->token.kind == TOKEN_NAME) {
-        emit_field(compile, compile->token.text);
-        next(compile);
+    if (compile->lexer.token.kind == TOKEN_NAME) {
+        emit_field(compile, compile->lexer.token.text);
+        filter_lex_next(&compile->lexer);
     } else {
-        wrong(compile, compile->token.at,
-              "expected a field's name after the dot, found %s; odd names stand in brackets: "
-              "$['a b']",
-              token_name(compile, text));
+        filter_lex_wrong(
+            &compile->lexer, compile->lexer.token.at,
+            "expected a field's name after the dot, found %s; odd names stand in brackets: "
+            "$['a b']",
+            filter_lex_token_name(&compile->lexer, text));
     }
 }
 
@@ -624,20 +354,23 @@ static enum known parse_chain(struct compile *compile)
     uint32_t jumps[FILTER_DEPTH_MAX];
     unsigned count = 0;
     enum known known = parse_first(compile);
-    while (!compile->failed) {
-        bool optional = at_sign(compile, "?.") || at_sign(compile, "?[");
-        bool brackets = at_sign(compile, "[") || at_sign(compile, "?[");
-        if (!optional && !brackets && !at_sign(compile, ".")) {
+    while (!compile->lexer.failed) {
+        bool optional =
+            filter_lex_is_sign(&compile->lexer, "?.") || filter_lex_is_sign(&compile->lexer, "?[");
+        bool brackets =
+            filter_lex_is_sign(&compile->lexer, "[") || filter_lex_is_sign(&compile->lexer, "?[");
+        if (!optional && !brackets && !filter_lex_is_sign(&compile->lexer, ".")) {
             break;
         }
         if (optional) {
             if (count == FILTER_DEPTH_MAX) {
-                wrong(compile, compile->token.at, "too many ?. in one value");
+                filter_lex_wrong(&compile->lexer, compile->lexer.token.at,
+                                 "too many ?. in one value");
                 break;
             }
             jumps[count++] = emit(compile, FILTER_OP_JUMP_NIL, 0);
         }
-        next(compile);
+        filter_lex_next(&compile->lexer);
         if (brackets) {
             known = parse_index(compile, optional ? KNOWN_NOT : known);
         } else {
@@ -654,28 +387,29 @@ static enum known parse_chain(struct compile *compile)
 /* The pattern must be written out: it is compiled now, not on a reactor. */
 static enum known parse_matches(struct compile *compile)
 {
-    const struct token token = compile->token;
+    const struct filter_token token = compile->lexer.token;
     char why[FILTER_WHY_BYTES];
     size_t at = 0;
     if (token.kind != TOKEN_TEXT) {
-        wrong(compile, token.at, "matches wants its pattern written out in quotes");
+        filter_lex_wrong(&compile->lexer, token.at,
+                         "matches wants its pattern written out in quotes");
         return KNOWN_BOOL;
     }
-    next(compile);
+    filter_lex_next(&compile->lexer);
     uint32_t op = emit(compile, FILTER_OP_MATCHES, 0);
-    if (compile->failed) {
+    if (compile->lexer.failed) {
         return KNOWN_BOOL;
     }
     pcre2_code *regex = filter_regex_compile(token.text, &at, why);
     if (!regex) {
-        wrong(compile, token.at + 1 + at, "%s", why);
+        filter_lex_wrong(&compile->lexer, token.at + 1 + at, "%s", why);
     }
     compile->ops[op].regex = regex;
     return KNOWN_BOOL;
 }
 
 /* and, or, ??: the right side runs only when it decides. */
-static enum known parse_lazy(struct compile *compile, const struct operator *operator,
+static enum known parse_lazy(struct compile *compile, const struct operator* operator,
                              enum known left, size_t at)
 {
     bool condition = operator->code != FILTER_OP_JUMP_VALUE;
@@ -683,7 +417,7 @@ static enum known parse_lazy(struct compile *compile, const struct operator *ope
         want_condition(compile, left, at);
     }
     uint32_t jump = emit(compile, operator->code, -1);
-    at = compile->token.at;
+    at = compile->lexer.token.at;
     enum known right = parse(compile, operator->binds + 1);
     if (condition) {
         want_condition(compile, right, at);
@@ -695,14 +429,17 @@ static enum known parse_lazy(struct compile *compile, const struct operator *ope
     return condition ? KNOWN_BOOL : left == right ? left : KNOWN_NOT;
 }
 
-static enum known parse_operator(struct compile *compile, const struct operator *operator,
+static enum known parse_operator(struct compile *compile, const struct operator* operator,
                                  enum known left, size_t at)
 {
-    next(compile);
-    if (left == KNOWN_BOOL && operator->binds == BIND_COMPARE &&
-        operator->code >= FILTER_OP_LESS && operator->code != FILTER_OP_IN) {
-        wrong(compile, at, "the left side of %s is true or false; to deny the whole write "
-              "not (a %s b)", operator->text, operator->text);
+    filter_lex_next(&compile->lexer);
+    if (left == KNOWN_BOOL &&
+        operator->binds == BIND_COMPARE && operator->code >= FILTER_OP_LESS && operator->code !=
+        FILTER_OP_IN) {
+        filter_lex_wrong(&compile->lexer, at,
+                         "the left side of %s is true or false; to deny the whole write "
+                         "not (a %s b)",
+                         operator->text, operator->text);
     }
     if (operator->code == FILTER_OP_JUMP_TRUE || operator->code == FILTER_OP_JUMP_FALSE ||
         operator->code == FILTER_OP_JUMP_VALUE) {
@@ -724,11 +461,11 @@ static enum known parse_operator(struct compile *compile, const struct operator 
 
 static enum known parse_ternary(struct compile *compile, enum known condition, size_t at)
 {
-    next(compile);
+    filter_lex_next(&compile->lexer);
     want_condition(compile, condition, at);
     uint32_t branch = emit(compile, FILTER_OP_BRANCH, -1);
     enum known left = parse(compile, 0);
-    want_sign(compile, ":", "between the two results of ?");
+    filter_lex_want_sign(&compile->lexer, ":", "between the two results of ?");
     uint32_t jump = emit(compile, FILTER_OP_JUMP, -1);
     land(compile, branch);
     enum known right = parse(compile, 0);
@@ -737,36 +474,35 @@ static enum known parse_ternary(struct compile *compile, enum known condition, s
 }
 
 /* `not` before a comparing word: a not in b. */
-static const struct operator *find_negated(struct compile *compile)
+static const struct operator* find_negated(struct compile *compile)
 {
-    struct compile *ahead = compile;
-    struct token kept = compile->token;
-    size_t at = compile->at;
-    next(ahead);
-    const struct operator *found = find_operator(&compile->token);
-    bool good = found && found->binds == BIND_COMPARE && compile->token.kind == TOKEN_NAME;
+    struct filter_token kept = compile->lexer.token;
+    size_t at = compile->lexer.at;
+    filter_lex_next(&compile->lexer);
+    const struct operator* found = find_operator(&compile->lexer.token);
+    bool good = found && found->binds == BIND_COMPARE && compile->lexer.token.kind == TOKEN_NAME;
     if (!good) {
-        compile->token = kept;
-        compile->at = at;
+        compile->lexer.token = kept;
+        compile->lexer.at = at;
     }
     return good ? found : NULL;
 }
 
 static enum known parse_rest(struct compile *compile, enum known known, int binds_min, size_t at)
 {
-    while (!compile->failed) {
+    while (!compile->lexer.failed) {
         bool negated = false;
-        const struct operator *operator = find_operator(&compile->token);
-        if (at_word(compile, "not") && binds_min <= BIND_COMPARE) {
-            operator = find_negated(compile);
-            negated = operator != NULL;
+        const struct operator* operator= find_operator(&compile->lexer.token);
+        if (filter_lex_is_word(&compile->lexer, "not") && binds_min <= BIND_COMPARE) {
+            operator= find_negated(compile);
+            negated = operator!= NULL;
         }
-        if (operator && operator->binds >= binds_min) {
+        if (operator&& operator->binds >= binds_min) {
             known = parse_operator(compile, operator, known, at);
             if (negated) {
                 emit(compile, FILTER_OP_NOT, 0);
             }
-        } else if (at_sign(compile, "?") && binds_min <= BIND_TERNARY) {
+        } else if (filter_lex_is_sign(&compile->lexer, "?") && binds_min <= BIND_TERNARY) {
             known = parse_ternary(compile, known, at);
         } else {
             break;
@@ -778,12 +514,13 @@ static enum known parse_rest(struct compile *compile, enum known known, int bind
 static enum known parse(struct compile *compile, int binds_min)
 {
     if (compile->nesting == FILTER_DEPTH_MAX) {
-        wrong(compile, compile->token.at, "the expression is nested too deeply");
+        filter_lex_wrong(&compile->lexer, compile->lexer.token.at,
+                         "the expression is nested too deeply");
     }
-    if (compile->failed) {
+    if (compile->lexer.failed) {
         return KNOWN_NOT;
     }
-    size_t at = compile->token.at;
+    size_t at = compile->lexer.token.at;
     compile->nesting++;
     enum known known = parse_chain(compile);
     known = parse_rest(compile, known, binds_min, at);
@@ -796,32 +533,34 @@ static enum known parse(struct compile *compile, int binds_min)
 static void parse_all(struct compile *compile, bool want_bool)
 {
     char text[64];
-    next(compile);
-    if (!compile->failed && compile->token.kind == TOKEN_END) {
-        wrong(compile, compile->token.at, "the expression is empty");
+    filter_lex_next(&compile->lexer);
+    if (!compile->lexer.failed && compile->lexer.token.kind == TOKEN_END) {
+        filter_lex_wrong(&compile->lexer, compile->lexer.token.at, "the expression is empty");
         return;
     }
-    size_t at = compile->token.at;
+    size_t at = compile->lexer.token.at;
     enum known known = parse(compile, 0);
-    if (!compile->failed && compile->token.kind != TOKEN_END) {
-        const char *nearest = compile->token.kind == TOKEN_NAME
-                                  ? nearest_word(compile->token.text, words)
+    if (!compile->lexer.failed && compile->lexer.token.kind != TOKEN_END) {
+        const char *nearest = compile->lexer.token.kind == TOKEN_NAME
+                                  ? nearest_word(compile->lexer.token.text, words)
                                   : NULL;
-        wrong(compile, compile->token.at, "expected an operator or the end, found %s%s%s%s",
-              token_name(compile, text), nearest ? "; did you mean " : "", nearest ? nearest : "",
-              nearest ? "?" : "");
+        filter_lex_wrong(&compile->lexer, compile->lexer.token.at,
+                         "expected an operator or the end, found %s%s%s%s",
+                         filter_lex_token_name(&compile->lexer, text),
+                         nearest ? "; did you mean " : "", nearest ? nearest : "",
+                         nearest ? "?" : "");
     }
     if (want_bool) {
         want_condition(compile, known, at);
     }
-    bk_assert(compile->failed || compile->stack == 1);
+    bk_assert(compile->lexer.failed || compile->stack == 1);
 }
 
 static void place_error(struct compile *compile)
 {
     uint32_t line = 1, column = 1;
-    for (size_t i = 0; i < compile->error_at && i < compile->text.bytes; i++) {
-        uint8_t c = compile->text.at[i];
+    for (size_t i = 0; i < compile->lexer.error_at && i < compile->lexer.text.bytes; i++) {
+        uint8_t c = compile->lexer.text.at[i];
         if (c == '\n') {
             line++;
             column = 1;
@@ -829,26 +568,26 @@ static void place_error(struct compile *compile)
             column++;
         }
     }
-    compile->error->line = line;
-    compile->error->column = column;
+    compile->lexer.error->line = line;
+    compile->lexer.error->column = column;
 }
 
 /* Program and texts in one block. */
 static struct filter *finish(struct compile *compile)
 {
     size_t ops = compile->op_count * sizeof(struct filter_op);
-    struct filter *filter = calloc(1, sizeof *filter + ops + compile->strings);
+    struct filter *filter = calloc(1, sizeof *filter + ops + compile->lexer.strings);
     if (!filter) {
         return NULL;
     }
     filter->ops = (struct filter_op *)(void *)(filter + 1);
     uint8_t *strings = (uint8_t *)filter->ops + ops;
     memcpy(filter->ops, compile->ops, ops);
-    memcpy(strings, compile->bytes, compile->strings);
+    memcpy(strings, compile->lexer.bytes, compile->lexer.strings);
     for (uint32_t i = 0; i < compile->op_count; i++) {
         struct filter_value *value = &filter->ops[i].value;
         if (value->type == FILTER_STRING) {
-            value->as.text.at = strings + (value->as.text.at - compile->bytes);
+            value->as.text.at = strings + (value->as.text.at - compile->lexer.bytes);
         }
     }
     filter->op_count = compile->op_count;
@@ -869,13 +608,13 @@ enum bk_err filter_compile(struct slice text, enum filter_kind kind, bool want_b
     if (!compile) {
         return BK_NO_MEMORY;
     }
-    compile->text = text;
+    compile->lexer.text = text;
     compile->kind = kind;
-    compile->error = ret_error;
+    compile->lexer.error = ret_error;
     parse_all(compile, want_bool);
-    struct filter *filter = compile->failed ? NULL : finish(compile);
-    enum bk_err err = compile->failed ? BK_INVALID : filter ? BK_OK : BK_NO_MEMORY;
-    if (compile->failed) {
+    struct filter *filter = compile->lexer.failed ? NULL : finish(compile);
+    enum bk_err err = compile->lexer.failed ? BK_INVALID : filter ? BK_OK : BK_NO_MEMORY;
+    if (compile->lexer.failed) {
         place_error(compile);
     }
     for (uint32_t i = 0; !filter && i < compile->op_count; i++) {

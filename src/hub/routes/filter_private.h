@@ -1,4 +1,4 @@
-/* filter_private.h - the program of a filter; for src/hub/filter*.c only. */
+/* filter_private.h - the program of a filter; for filter*.c only. */
 #ifndef BECKET_HUB_FILTER_PRIVATE_H
 #define BECKET_HUB_FILTER_PRIVATE_H
 

@@ -5,12 +5,11 @@
  * automatic callouts: one before each item, each time the item is tried. The callout counts one
  * step and the distance since the last one, which is what the item before it has read. Back
  * references, whose comparisons a callout does not see, are refused; RE2 has none either. */
-#include "base/assert.h"
 #include "hub/routes/filter_private.h"
 
 #include <stdio.h>
 
-#define HEAP_KIB_MAX 1024U
+#define HEAP_KIB_MAX    1024U
 #define MATCH_CALLS_MAX 10000000U
 
 pcre2_code *filter_regex_compile(struct slice pattern, size_t *ret_error_at,

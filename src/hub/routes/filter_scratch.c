@@ -1,0 +1,113 @@
+/* filter_scratch.c - the memory of a core's runs, and the event that runs look at */
+#include "base/assert.h"
+#include "hub/routes/filter_run.h"
+
+#include <stdio.h>
+#include <sys/mman.h>
+
+#define TEXT_MEMORY_BYTES (1U << 20)
+/* Beyond it, what a large body took is given back to the system. */
+#define KEEP_BYTES (4U << 20)
+
+enum bk_err filter_scratch_open(size_t bytes, struct filter_scratch **ret_scratch)
+{
+    size_t fixed = 4096 + FILTER_REGEX_MEMORY_BYTES + TEXT_MEMORY_BYTES;
+    bk_assert(bytes >= fixed + (1U << 20));
+    /* Pages cost memory when they are touched, so the room for a large body is free. */
+    uint8_t *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) {
+        return BK_NO_MEMORY;
+    }
+    struct filter_scratch *scratch = (struct filter_scratch *)(void *)at;
+    scratch->bytes = bytes;
+    scratch->regex = filter_regex_open(at + 4096);
+    scratch->text = at + 4096 + FILTER_REGEX_MEMORY_BYTES;
+    scratch->json = at + fixed;
+    scratch->json_bytes = bytes - fixed;
+    bk_assert(scratch->regex);
+    *ret_scratch = scratch;
+    return BK_OK;
+}
+
+void filter_scratch_close(struct filter_scratch *scratch)
+{
+    if (scratch) {
+        munmap(scratch, scratch->bytes);
+    }
+}
+
+void *filter_scratch_take(struct filter_scratch *scratch, size_t bytes)
+{
+    size_t rounded = (bytes + 15U) / 16U * 16U;
+    if (bytes > TEXT_MEMORY_BYTES || rounded > TEXT_MEMORY_BYTES - scratch->text_used) {
+        return NULL;
+    }
+    void *at = scratch->text + scratch->text_used;
+    scratch->text_used += rounded;
+    return at;
+}
+
+void filter_event_init(struct filter_event *event, struct filter_scratch *scratch,
+                       const struct http_head *head, struct slice body, struct slice type,
+                       struct slice source)
+{
+    if (scratch->json_used > KEEP_BYTES) {
+        madvise(scratch->json, scratch->json_bytes, MADV_DONTNEED);
+    }
+    scratch->json_used = 0;
+    scratch->text_used = 0;
+    event->head = head;
+    event->body = body;
+    event->type = type;
+    event->source = source;
+    event->why[0] = '\0';
+    event->scratch = scratch;
+    event->steps_left = FILTER_EVENT_STEPS_MAX;
+    event->json_state = JSON_UNREAD;
+    event->json_root = NULL;
+}
+
+/* ---- the body */
+
+static void read_body(struct filter_event *event)
+{
+    struct filter_scratch *scratch = event->scratch;
+    yyjson_alc pool;
+    yyjson_read_err error;
+    event->json_state = JSON_WRONG;
+    if (event->body.bytes == 0) {
+        snprintf(event->why, sizeof event->why, "the body is empty, not JSON");
+        return;
+    }
+    yyjson_alc_pool_init(&pool, scratch->json, scratch->json_bytes);
+    scratch->json_used = event->body.bytes * 4; /* the text's copy, and values */
+    yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)event->body.at, event->body.bytes,
+                                       YYJSON_READ_BIGNUM_AS_RAW, &pool, &error);
+    if (!doc) {
+        bool large = error.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION;
+        snprintf(event->why, sizeof event->why,
+                 large ? "the body is too large for expressions"
+                       : "the body is not JSON: %s, byte %zu",
+                 error.msg, error.pos);
+        return;
+    }
+    event->json_state = JSON_READ;
+    event->json_root = yyjson_doc_get_root(doc);
+}
+
+bool filter_push_body(struct filter_run *run, struct filter_value *to)
+{
+    struct filter_event *event = run->event;
+    if (event->json_state == JSON_WRONG) {
+        return filter_fail(run, "the body is not JSON");
+    }
+    if (event->json_state == JSON_UNREAD) {
+        read_body(event);
+        if (event->json_state == JSON_WRONG) {
+            return false;
+        }
+    }
+    *to = filter_of_json((yyjson_val *)(uintptr_t)event->json_root);
+    return true;
+}
