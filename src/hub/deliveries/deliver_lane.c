@@ -34,7 +34,9 @@ static void window_push(struct lane *lane, uint64_t sequence, int64_t received_n
     if (!lane->window) {
         lane->window = bk_container_of(list_pop_front(&deliver->windows_free), struct window, node);
         lane->window->head = lane->window->tail = 0;
+        lane->newest_ns = received_ns;
     }
+    lane->newest_ns = received_ns > lane->newest_ns ? received_ns : lane->newest_ns;
     struct window *window = lane->window;
     bk_assert(window->tail - window->head < WINDOW_ENTRIES);
     bk_assert(window->tail == window->head || *window_at(window, window->tail - 1) >> 1 < sequence);
@@ -125,6 +127,11 @@ int64_t lane_oldest_ns(const struct lane *lane)
         return lane->window->times[lane->window->head % WINDOW_ENTRIES];
     }
     return lane->behind && (lane->backlog > 0 || lane->target->strict) ? lane->left_ns : 0;
+}
+
+int64_t lane_left_ns(const struct lane *lane)
+{
+    return lane->window && lane->newest_ns > lane->left_ns ? lane->newest_ns : lane->left_ns;
 }
 
 /* ---- lanes */

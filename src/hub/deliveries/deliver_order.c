@@ -78,8 +78,8 @@ static int64_t left_oldest(const struct target *target, const struct lane *but)
     int64_t oldest = 0;
     for (struct list *node = target->lanes.next; node != &target->lanes; node = node->next) {
         const struct lane *lane = bk_container_of(node, const struct lane, node);
-        if (lane != but && lane->behind && (oldest == 0 || lane->left_ns < oldest)) {
-            oldest = lane->left_ns;
+        if (lane != but && lane->behind && (oldest == 0 || lane_left_ns(lane) < oldest)) {
+            oldest = lane_left_ns(lane);
         }
     }
     return oldest;

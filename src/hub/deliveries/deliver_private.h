@@ -71,6 +71,7 @@ struct lane {
     uint64_t held_until_ns;
     uint32_t held_number; /* tries made */
     int64_t left_ns;      /* behind: when the first event left behind was received, about */
+    int64_t newest_ns;    /* of those in the window, since it was empty */
     struct list queue;    /* built, in order */
     unsigned queued;
     uint64_t *done; /* settled ones from before the start, ascending */
@@ -192,6 +193,9 @@ void lane_settle(struct lane *lane, uint64_t sequence);
 uint64_t lane_cursor(const struct lane *lane);
 /* Does the store know that this one is settled in its lane? */
 bool lane_is_kept(const struct target *target, uint64_t position);
+/* Behind: what is left came after all that is in the window, also where the wall clock was set back
+ * between the two. Else two cores would wait for each other: each for what the other left. */
+int64_t lane_left_ns(const struct lane *lane);
 /* When the event there was received, about; 0 = none. */
 int64_t lane_oldest_ns(const struct lane *lane);
 void target_pump(struct target *target);
