@@ -116,13 +116,8 @@ static uint64_t segments_next_ns(struct control *control)
     }
     struct catalog_stats stats;
     catalog_stats(control->catalog, &stats);
-    uint64_t now_ns = ring_now_ns(control->ring);
     if (stats.maker_err != BK_OK) {
-        return now_ns + (uint64_t)NS_PER_SECOND;
-    }
-    if (control->config.retain_ns && stats.oldest_ns) {
-        int64_t wait_ns = stats.oldest_ns + control->config.retain_ns - ring_wall_ns(control->ring);
-        return now_ns + (uint64_t)(wait_ns > NS_PER_SECOND ? wait_ns : NS_PER_SECOND);
+        return ring_now_ns(control->ring) + (uint64_t)NS_PER_SECOND;
     }
     return UINT64_MAX;
 }

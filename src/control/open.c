@@ -142,6 +142,9 @@ static enum bk_err open_dispatch(struct control *control, char ret_why[CONTROL_W
     if (err == BK_OK) {
         err = dispatch_recover(control->dispatch);
     }
+    if (err == BK_OK) {
+        catalog_guard(control->catalog, dispatch_owed, control->dispatch);
+    }
     return err == BK_OK ? BK_OK : open_failed(ret_why, err, "deliveries", bk_err_text(err));
 }
 

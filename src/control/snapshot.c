@@ -79,7 +79,8 @@ static void add_destination(void *context, uint64_t number, const struct dispatc
     uint64_t outcomes[METRICS_DELIVERY_COUNT] = {
         [METRICS_DELIVERED] = status->outcomes[TARGET_DELIVERED],
         [METRICS_DELIVERY_FAILED] = status->outcomes[TARGET_FAILED],
-        [METRICS_DEAD] = status->outcomes[TARGET_DEAD]};
+        [METRICS_DEAD] = status->outcomes[TARGET_DEAD],
+        [METRICS_LOST] = status->lost};
     int64_t lag_ns =
         status->oldest_ns != 0 ? ring_wall_ns(metrics->control->ring) - status->oldest_ns : 0;
     metrics_add_destination(metrics->snapshot, slice_str(label), outcomes, lag_ns);
@@ -140,6 +141,9 @@ void snapshot_take(void *context, struct metrics_snapshot *snapshot)
     struct catalog_stats stats;
     catalog_stats(control->catalog, &stats);
     snapshot->journal_file_bytes = stats.file_bytes;
+    snapshot->journal_removed_records = stats.removed_records_total;
+    snapshot->journal_removed_owed = stats.removed_owed_total;
+    snapshot->journals_held = stats.held;
     metrics_of_sources(control, snapshot);
     metrics_of_deliveries(control, snapshot);
     snapshot->provider_calls = control->provider_calls.counts;

@@ -253,6 +253,15 @@ static void print_journal(const struct metrics_snapshot *snapshot, struct buf *o
     if (!snapshot->partial) {
         print_one(out, "becket_journal_file_bytes", "gauge", "Size of all journal files.",
                   snapshot->journal_file_bytes);
+        print_one(out, "becket_journal_removed_records_total", "counter",
+                  "Records that retention removed.", snapshot->journal_removed_records);
+        print_one(out, "becket_journal_removed_owed_total", "counter",
+                  "Segments that --retain-bytes removed although a destination was owed some of "
+                  "their events.",
+                  snapshot->journal_removed_owed);
+        print_one(out, "becket_journal_held", "gauge",
+                  "Journals that keep what is beyond --retain-age, for it is owed.",
+                  snapshot->journals_held);
     }
     print_one(out, "becket_journal_room_bytes", "gauge",
               "Bytes that fit without a new segment, on the core that has least.",
@@ -264,7 +273,8 @@ static void print_journal(const struct metrics_snapshot *snapshot, struct buf *o
 static void print_outcomes(struct buf *out, const char *destination,
                            const uint64_t outcomes[METRICS_DELIVERY_COUNT])
 {
-    static const char *const names[METRICS_DELIVERY_COUNT] = {"delivered", "failed", "dead"};
+    static const char *const names[METRICS_DELIVERY_COUNT] = {"delivered", "failed", "dead",
+                                                              "lost"};
     for (unsigned i = 0; i < METRICS_DELIVERY_COUNT; i++) {
         if (outcomes[i] != 0) {
             buf_add_str(out, "becket_deliveries_total{destination=");
@@ -289,8 +299,10 @@ static void print_provider_calls(const struct metrics_snapshot *snapshot, struct
 
 static void print_deliveries(const struct metrics_snapshot *snapshot, struct buf *out)
 {
-    print_type(out, "becket_deliveries_total", "counter",
-               "Tries to deliver: delivered, failed (tried again), dead (given up).");
+    print_type(
+        out, "becket_deliveries_total", "counter",
+        "Tries to deliver: delivered, failed (tried again), dead (given up); and lost: events "
+        "that --retain-bytes removed before their first.");
     for (size_t i = 0; i < snapshot->destination_count; i++) {
         print_outcomes(out, snapshot->destinations[i].name, snapshot->destinations[i].outcomes);
     }

@@ -110,6 +110,7 @@ enum metrics_delivery {
     METRICS_DELIVERED,
     METRICS_DELIVERY_FAILED, /* and tried again */
     METRICS_DEAD,
+    METRICS_LOST, /* events that went by --retain-bytes before their first try */
     METRICS_DELIVERY_COUNT
 };
 
@@ -136,6 +137,9 @@ struct metrics_snapshot {
     uint64_t journal_bytes;                 /* written */
     uint64_t journal_failures;
     uint64_t journal_file_bytes;           /* on disk */
+    uint64_t journal_removed_records;      /* by retention */
+    uint64_t journal_removed_owed;         /* segments, although something in them was owed */
+    unsigned journals_held;                /* beyond their age, for what is owed */
     uint64_t journal_pending_bytes;        /* not yet durable */
     uint64_t journal_room_bytes;           /* without a new segment, of the core that has least */
     uint64_t sources;                      /* configured */

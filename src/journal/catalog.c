@@ -215,7 +215,7 @@ uint64_t catalog_segment_bytes(const struct catalog *catalog)
 /* ---- life cycle */
 
 /* On a full disk what need not be kept goes first: else a server that was stopped there could not
- * start again with a smaller --retain-bytes. */
+ * start again with a smaller --retain-bytes. Nothing goes by age yet: retain.c. */
 static enum bk_err make_first(struct catalog *catalog, struct catalog_journal *journal,
                               int64_t now_ns, struct segment **ret_segment)
 {
@@ -401,6 +401,12 @@ void catalog_retain(struct catalog *catalog, uint64_t retain_bytes, int64_t reta
 {
     catalog->retain_bytes = retain_bytes;
     catalog->retain_ns = retain_ns;
+}
+
+void catalog_guard(struct catalog *catalog, catalog_owed_fn *owed, void *context)
+{
+    catalog->owed = owed;
+    catalog->owed_context = context;
 }
 
 /* ---- views */

@@ -6,6 +6,14 @@
  *             the store thread only. Reactors talk to it through journal.h (by mail), never
  *             through this header.
  * Ownership   The catalog owns segment objects and files; a live one is lent to its journal.
+ * Retention   By size: while there is more than retain_bytes, the oldest segment goes, whatever it
+ *             holds. By age: what is older than retain_ns, but nothing that somebody is owed
+ *             (catalog_guard), and only by a wall clock that can be believed: one that ran on
+ *             for an eighth of retain_ns (six hours at most) since catalog_start and since it was
+ *             set forward. From there on what a day brought takes an hour to go. So a clock that
+ *             is wrong for a while removes nothing, one that stays wrong begins with what was the
+ *             oldest anyway. A segment is no younger than what was received after it, whatever a
+ *             wrong clock wrote into it.
  * Blocking    catalog_step does one bounded step: one system call or at most 1 MiB of disk.
  * Failure     Disk full or broken: spares are tried again every second; the journals answer
  *             BK_NO_SPACE or BK_IO.
@@ -74,6 +82,13 @@ uint64_t catalog_next_ns(struct catalog *catalog);
 /* Change retention while running. */
 void catalog_retain(struct catalog *catalog, uint64_t retain_bytes, int64_t retain_ns);
 
+/* Is anything up to this sequence of a journal owed to anybody? Asked before a segment goes, again
+ * and again while the answer is LOOKING; OWED is asked again after a minute. */
+enum catalog_owed { CATALOG_FREE, CATALOG_OWED, CATALOG_LOOKING };
+typedef enum catalog_owed catalog_owed_fn(void *context, uint16_t journal, uint64_t through);
+/* Without it nothing is. */
+void catalog_guard(struct catalog *catalog, catalog_owed_fn *owed, void *context);
+
 enum segment_state {
     SEGMENT_SPARE,    /* ready, not yet written to */
     SEGMENT_LIVE,     /* a journal appends to it */
@@ -103,6 +118,8 @@ struct catalog_stats {
     uint64_t used_bytes; /* frames in them */
     uint64_t made_total, recycled_total, removed_total, indexed_total, failures_total;
     uint64_t removed_records_total; /* by retention */
+    uint64_t removed_owed_total;    /* segments that went by size although something was owed */
+    unsigned held;                  /* journals whose oldest segment stays for that alone */
     int64_t oldest_ns;              /* first record that is still there; 0 = none */
     enum bk_err maker_err;          /* why no spare can be made now, BK_OK else */
 };

@@ -23,7 +23,11 @@ struct catalog_journal {
     struct journal_start start;
     uint64_t after_sequence; /* from sidecars whose segments are gone; 0 = none */
     uint64_t after_commit;
-    _Atomic int spare_err; /* enum bk_err; what an append gets when there is no spare */
+    _Atomic int spare_err;  /* enum bk_err; what an append gets when there is no spare */
+    /* What was asked last of what is owed, monotonic. */
+    uint64_t owed_through;
+    uint64_t owed_until_ns; /* it is owed, and not asked for before */
+    uint64_t ask_ns;        /* the next time */
 };
 
 /* check.c: recovery that reads everything, changes nothing and stops at no problem. */
@@ -87,6 +91,11 @@ struct catalog_remover {
     struct segment *renamed; /* whose name is gone, but the directory could not be synced */
     bool renamed_keep;       /* into the pool */
     char renamed_to[CATALOG_PATH_BYTES];
+    /* Whether the wall clock can be believed. */
+    bool clock_seen;
+    int64_t clock_offset_ns;  /* wall minus monotonic, when it was looked at last */
+    uint64_t clock_stands_ns; /* monotonic: since when it runs on by itself */
+    uint64_t age_from_ns;     /* monotonic: the next one goes by age then */
 };
 
 struct catalog {
@@ -108,6 +117,8 @@ struct catalog {
     struct catalog_maker maker;
     struct catalog_sealer sealer;
     struct catalog_remover remover;
+    catalog_owed_fn *owed; /* NULL: nothing is */
+    void *owed_context;
     struct catalog_stats stats; /* only the totals are kept up to date here */
 };
 
@@ -151,7 +162,8 @@ void catalog_seal_fini(struct catalog *catalog);
 
 /* ---- retain.c */
 bool retain_step(struct catalog *catalog, int64_t now_ns);
-uint64_t retain_next_ns(const struct catalog *catalog);
+/* When (monotonic) it has something to do, but for the disk's failures. */
+uint64_t retain_next_ns(struct catalog *catalog);
 
 /* Monotonic, for pacing. 0 before catalog_start: then nothing is paced. */
 static inline uint64_t catalog_clock(const struct catalog *catalog)

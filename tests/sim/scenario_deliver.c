@@ -8,6 +8,9 @@
  *   - in order where that is asked for: whoever was acknowledged before another one was sent comes
  * first, on the whole or for each key;
  *   - who asks for a pause (429, 503) has it; who says 410 is left alone;
+ *   - also while the wall clock is set forward and back, running and between stop and start, with a
+ * journal that keeps little longer than some receivers are away: what is owed stays, what is not
+ * goes in its time;
  *   - what stays in memory does not grow with what is owed: slots and buffers all come back, a core
  * stops in time, everything is given back. */
 #include "peer_sim.h"
@@ -88,6 +91,7 @@ static uint64_t gone_back_ns;
 static uint64_t
     crashed_ns; /* the last time on a failing disk, or with a store that takes nothing */
 static unsigned crashes;
+static uint64_t set_back_ns; /* when the wall clock was, last */
 
 static struct {
     unsigned cores;
@@ -98,6 +102,9 @@ static struct {
     bool disk_fails; /* the journal or the store may refuse */
     bool net_fails;
     bool store_dead; /* it takes nothing any more while this life stops */
+    bool clocks;     /* the wall clock is set now and then, */
+    bool forward;    /* never back, */
+    uint64_t retain_ns; /* and the journal keeps events so long, and what is owed */
 } plan;
 
 /* What a server has besides when it delivers. */
@@ -128,8 +135,9 @@ static struct event *event_new(void)
                             .key = (unsigned)sim_below(KEYS),
                             .content = sim_random(),
                             .sent_ns = sim_now_ns()};
-    /* Some do not fit a slot. */
-    event->body_bytes = (uint32_t)sim_between(9, sim_below(20) ? 700 : 12000);
+    /* Some do not fit a slot; where segments are to be filled they are larger. */
+    event->body_bytes = plan.clocks ? (uint32_t)sim_between(9, 60000)
+                                    : (uint32_t)sim_between(9, sim_below(20) ? 700 : 12000);
     return event;
 }
 
@@ -183,13 +191,15 @@ static void check_signature(const struct http_head *head, struct slice id, struc
               "a delivery with a wrong signature");
 }
 
-/* Whoever was acknowledged before this one was sent is here already. */
+/* Whoever was acknowledged before this one was sent is here already; which of two is
+ * older is told by the wall clock, so not where that was set back. */
 static void check_order(const struct receiver *receiver, const struct event *event)
 {
     for (unsigned i = 0; i < event_count; i++) {
         const struct event *before = &events[i];
         bool first = before->acked_ns != 0 && before->acked_ns < event->sent_ns &&
-                     (receiver->manner == STRICT || before->key == event->key);
+                     (receiver->manner == STRICT || before->key == event->key) &&
+                     set_back_ns == 0;
         sim_check(!first || before->got[receiver->manner].count > 0,
                   "%s gets event %u before event %u", manner_names[receiver->manner], event->number,
                   before->number);
@@ -485,9 +495,15 @@ static void server_open(void)
     server_sim_open(plan.cores, CORES, 1);
     struct source_change change = server_sim_source(SOURCE, "alpha", "github", SECRET);
     server_sim_put(&change);
-    outgoing.clock_ms =
-        ring_wall_ns(server.ring) / (int64_t)MS - (int64_t)(ring_now_ns(server.ring) / MS);
+    enum bk_err err =
+        dispatch_clock_begin(&outgoing.hub, ring_wall_ns(server.ring) / (int64_t)MS,
+                             ring_now_ns(server.ring), &outgoing.clock_ms);
+    bk_assert(err == BK_OK);
     dispatch_begin();
+    if (plan.clocks) {
+        catalog_retain(server.catalog, 0, (int64_t)plan.retain_ns);
+        catalog_guard(server.catalog, dispatch_owed, outgoing.dispatch);
+    }
     catalog_start(server.catalog, server.ring);
     for (unsigned i = 0; i < plan.cores; i++) {
         core_start(i);
@@ -523,8 +539,21 @@ static void grace_begin(void)
     }
 }
 
+static void clock_set(void)
+{
+    int64_t days = (int64_t)sim_below(400) - 200;
+    days = days < 0 && plan.forward ? -days : days;
+    int64_t by_ns = (sim_below(2) ? days * 86400 : days) * (int64_t)SECOND;
+    sim_log("the wall clock is set by %" PRId64 " s", by_ns / (int64_t)SECOND);
+    sim_wall_jump(by_ns);
+    set_back_ns = by_ns < 0 ? sim_now_ns() : set_back_ns;
+}
+
 static void control_turn(void)
 {
+    if (plan.clocks && sim_below(200) == 0) {
+        clock_set();
+    }
     bool more = dispatch_step(outgoing.dispatch);
     if (outgoing.running) {
         gone_resume();
@@ -614,6 +643,22 @@ static unsigned owed(void)
     return count;
 }
 
+/* What nobody is owed goes, in its time; deliveries may have been in no checkpoint before. */
+static void retention_check(void)
+{
+    struct catalog_stats stats;
+    uint64_t until_ns = sim_now_ns() + 400 * SECOND;
+    plan.clocks = false; /* it stands now, ahead of all that was received */
+    sim_wall_jump(HOUR_NS * 24 * 10000);
+    do {
+        control_turn();
+        catalog_stats(server.catalog, &stats);
+    } while (stats.sealed > 0 && sim_now_ns() < until_ns);
+    sim_log("%" PRIu64 " segments were removed", stats.removed_total);
+    sim_check(stats.sealed == 0, "%u segments stay that nobody is owed", stats.sealed);
+    plan.clocks = true;
+}
+
 static void life(void)
 {
     server_open();
@@ -631,6 +676,9 @@ static void life(void)
         }
         sim_check(!plan.calm || sim_now_ns() < begin_ns + 600 * SECOND,
                   "%u deliveries are owed, although all is well", owed());
+    }
+    if (plan.clocks && plan.calm) {
+        retention_check();
     }
     end_ns = sim_now_ns();
     if (plan.crash) {
@@ -667,6 +715,7 @@ void deliver_run(void)
     gone_is_back = gone_paused = false;
     crashed_ns = 0;
     crashes = 0;
+    set_back_ns = 0;
     memset(&plan, 0, sizeof plan);
     memset(receivers, 0, sizeof receivers);
     hmac_sha256_key_init(&signing, SLICE(SIGNING));
@@ -684,10 +733,17 @@ void deliver_run(void)
                                      .context = &receivers[i]};
         receivers[i].sink = sink_open(&config);
     }
+    plan.clocks = plan.tls == 0 && sim_below(16) == 0;
+    plan.forward = sim_below(2) == 0;
+    plan.retain_ns = sim_between(2, 20) * SECOND;
     plan.cores = (unsigned)sim_between(1, CORES);
     unsigned lives = (unsigned)sim_between(1, 2);
     for (unsigned i = 0; i < lives; i++) {
         plan.connections = (unsigned)sim_between(1, sim_below(4) ? 4 : 12);
+        if (plan.clocks) {
+            plan.connections = (unsigned)sim_between(20, 50);
+            clock_set();
+        }
         plan.crash = sim_below(2) == 0;
         sim_log("life %u: %u cores, %u connections%s", i, plan.cores, plan.connections,
                 plan.crash ? ", crashes" : "");

@@ -3,7 +3,8 @@
 
 #include "base/log.h"
 
-#define DAY_NS (24LL * 3600 * 1000000000)
+#define HOUR_NS (3600LL * 1000000000)
+#define DAY_NS  (24 * HOUR_NS)
 
 static struct catalog_stats stats_of(const struct world *world)
 {
@@ -12,7 +13,12 @@ static struct catalog_stats stats_of(const struct world *world)
     return stats;
 }
 
-static unsigned names_with(const struct world *world, const char *prefix, const char *suffix);
+/* On both clocks. */
+static void time_passes(int64_t ns)
+{
+    fake_wall_ns += ns;
+    fake_now_ns += (uint64_t)ns;
+}
 
 struct counter {
     const char *prefix;
@@ -85,11 +91,11 @@ static void test_age(void)
     world_fill(&world, 1, 1, 10, 1);
     unsigned sidecars = names_with(&world, "j0-", ".idx");
     ok(sidecars >= 3);
-    fake_wall_ns += DAY_NS * 5 / 2;
+    time_passes(DAY_NS * 5 / 2);
     world_fill(&world, 0, 1001, 1500, 1);
     uint64_t before = stats_of(&world).removed_total;
     is_uint(before, 0, "nothing is old enough");
-    fake_wall_ns += DAY_NS;
+    time_passes(DAY_NS);
     world_run(&world);
     struct catalog_stats stats = stats_of(&world);
     ok(stats.removed_total >= 3 && stats.removed_total <= sidecars + 1, "%u removed",
@@ -117,7 +123,7 @@ static void test_window(void)
     is_int(world_open(&world), BK_OK);
     world_run(&world);
     world_fill(&world, 0, 1, 1000, 1);
-    fake_wall_ns += 2 * 3600LL * 1000000000;
+    time_passes(2 * 3600LL * 1000000000);
     world_fill(&world, 0, 1001, 1300, 1);
     uint64_t gone = stats_of(&world).removed_records_total;
     ok(gone > 500, "%u records removed after an hour", (unsigned)gone);
@@ -126,9 +132,11 @@ static void test_window(void)
     is_uint(world.seen_count, 1300, "their fingerprints are known for a day");
     world_run(&world);
     world_crash(&world);
-    fake_wall_ns += DAY_NS - 3600LL * 1000000000;
+    time_passes(DAY_NS - 3600LL * 1000000000);
     is_int(world_open(&world), BK_OK);
     is_uint(world.seen_count, 300, "then no longer");
+    world_run(&world);
+    time_passes(4 * HOUR_NS);
     world_run(&world);
     unsigned left = names_with(&world, "j0-", ".idx");
     ok(left <= 3, "%u sidecars left", left);
@@ -139,6 +147,127 @@ static void test_window(void)
     world_stop(&world);
     is_int(world_open(&world), BK_OK);
     is_uint(world.durable[0], 1300);
+    world_stop(&world);
+    world_fini(&world);
+}
+
+static uint64_t removed(struct world *world)
+{
+    world_run(world);
+    return stats_of(world).removed_total;
+}
+
+/* A wall clock that is wrong: nothing goes by it until it stood for a while, and then not all at
+ * once. */
+static void test_clock(void)
+{
+    struct world world;
+    world_init(&world, 1, 1 << 20);
+    world.config.retain_ns = 30 * DAY_NS;
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    for (unsigned day = 0; day < 20; day++) { /* a segment a day, about */
+        world_fill(&world, 0, day * 1000 + 1, day * 1000 + 1000, 10);
+        time_passes(DAY_NS);
+    }
+    is_uint(removed(&world), 0, "nothing is old");
+    fake_wall_ns += 3650 * DAY_NS;
+    is_uint(removed(&world), 0, "the clock is set ten years forward: nothing goes");
+    time_passes(5 * HOUR_NS);
+    is_uint(removed(&world), 0, "also not five hours later");
+    fake_wall_ns -= 3650 * DAY_NS;
+    time_passes(7 * HOUR_NS);
+    is_uint(removed(&world), 0, "it is set right: all is there");
+    world_stop(&world);
+    fake_wall_ns += 3650 * DAY_NS;
+    is_int(world_open(&world), BK_OK);
+    is_uint(removed(&world), 0, "a start ten years ahead: nothing goes");
+    time_passes(5 * HOUR_NS);
+    is_uint(removed(&world), 0, "also not five hours later");
+    world_fill(&world, 0, 20001, 20010, 10);
+    time_passes(HOUR_NS + HOUR_NS / 10);
+    uint64_t first = removed(&world), last = first;
+    ok(first >= 1 && first <= 4, "after six hours it begins with the oldest: %u", (unsigned)first);
+    unsigned hours = 0;
+    for (; hours < 60 && stats_of(&world).sealed > 1; hours++) {
+        time_passes(HOUR_NS);
+        uint64_t now = removed(&world);
+        ok(now - last <= 6, "%u in an hour", (unsigned)(now - last));
+        last = now;
+    }
+    ok(hours >= 15 && hours < 60, "all that was old is gone after %u hours more", hours);
+    is_uint(world_read(&world, 0, NULL).last, 20010);
+    /* What was received ten years ahead is as old as what came behind it. */
+    world_fill(&world, 0, 20011, 21500, 10);
+    fake_wall_ns -= 3650 * DAY_NS;
+    time_passes(HOUR_NS);
+    world_fill(&world, 0, 21501, 21510, 10);
+    unsigned sealed = stats_of(&world).sealed;
+    ok(sealed >= 1, "%u of another time", sealed);
+    for (unsigned day = 0; day < 32; day++) {
+        time_passes(DAY_NS);
+        world_run(&world);
+    }
+    is_uint(stats_of(&world).sealed, 0, "it goes in its time");
+    world_stop(&world);
+    world_fini(&world);
+}
+
+struct debt {
+    uint64_t from; /* what is owed */
+    unsigned looks;
+    bool looking;
+};
+
+static enum catalog_owed owes(void *context, uint16_t journal, uint64_t through)
+{
+    struct debt *debt = context;
+    debt->looks++;
+    return debt->looking                           ? CATALOG_LOOKING
+           : journal == 0 && debt->from <= through ? CATALOG_OWED
+                                                   : CATALOG_FREE;
+}
+
+static void test_owed(void)
+{
+    struct world world;
+    struct debt debt = {.from = 2500};
+    world_init(&world, 2, 1 << 20);
+    world.config.retain_ns = 3 * DAY_NS;
+    is_int(world_open(&world), BK_OK);
+    catalog_guard(world.catalog, owes, &debt);
+    world_run(&world);
+    world_fill(&world, 0, 1, 6000, 10);
+    world_fill(&world, 1, 1, 6000, 10);
+    for (unsigned i = 0; i < 100; i++) {
+        time_passes(HOUR_NS);
+        world_run(&world);
+    }
+    struct found found = world_read(&world, 0, NULL);
+    ok(found.last - found.count < 2499 && found.last > found.count,
+       "what is owed stays, what is older goes: %u went", (unsigned)(found.last - found.count));
+    is_uint(stats_of(&world).held, 1, "one journal is held");
+    is_uint(stats_of(&world).removed_owed_total, 0);
+    struct found other = world_read(&world, 1, NULL);
+    ok(other.count < 1500, "the other journal's go");
+    unsigned looks = debt.looks;
+    world_run(&world);
+    is_uint(debt.looks, looks, "not asked again at once");
+    debt.from = 4500;
+    time_passes(2 * HOUR_NS);
+    world_run(&world);
+    found = world_read(&world, 0, NULL);
+    ok(found.last - found.count >= 2499 && found.last - found.count < 4499, "then more: %u went",
+       (unsigned)(found.last - found.count));
+    /* By size it goes, and that is counted. */
+    debt.looking = true;
+    time_passes(HOUR_NS);
+    catalog_retain(world.catalog, 1, 3 * DAY_NS);
+    uint64_t before = removed(&world);
+    is_uint(removed(&world), before, "not while it is looked for");
+    debt.looking = false;
+    ok(removed(&world) > before, "the size is a limit in any case");
+    ok(stats_of(&world).removed_owed_total >= 1, "and says what it took");
     world_stop(&world);
     world_fini(&world);
 }
@@ -213,6 +342,8 @@ int main(void)
     test_bytes();
     test_age();
     test_window();
+    test_clock();
+    test_owed();
     test_last_durable();
     test_rubbish();
     return done_testing();

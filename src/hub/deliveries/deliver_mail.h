@@ -107,8 +107,9 @@ struct delivery_report {
     char why[ATTEMPT_WHY_BYTES_MAX];
     /* The commit's, with ATTEMPT_KEYED. */
     int rows_change;
-    bool promoted; /* another one of its key is due now */
-    bool blocks;   /* the store has some of its key */
+    bool promoted;              /* another one of its key is due now, */
+    uint64_t promoted_position; /* that one */
+    bool blocks;                /* the store has some of its key */
 };
 
 /* One lane as it stands. */

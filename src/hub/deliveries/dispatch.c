@@ -368,6 +368,10 @@ static enum bk_err apply(struct store_txn *txn, void *context)
         }
         err = rows_apply_report(txn, report);
         report->kind = kind;
+        owed_note(dispatch, report->position);
+        if (report->promoted) {
+            owed_note(dispatch, report->promoted_position);
+        }
     }
     return err == BK_OK ? rows_put_clock(txn, dispatch_now_ms(dispatch)) : err;
 }
@@ -676,6 +680,7 @@ enum bk_err dispatch_add_with(struct dispatch *dispatch, const struct retry_row 
         if (!fare_take(dispatch, rows[i].destination)) {
             return BK_NO_MEMORY;
         }
+        owed_note(dispatch, rows[i].position);
     }
     enum bk_err err = store_update(hub_store(dispatch->config.hub), add_rows, &addition);
     for (size_t i = 0; err == BK_OK && i < count; i++) {
@@ -706,6 +711,7 @@ bool dispatch_step(struct dispatch *dispatch)
         (void)commit(dispatch);
     }
     bool more = dispatch_serve_want(dispatch);
+    more |= owed_step(dispatch);
     if (dispatch->started && now_ns >= dispatch->load_due_ns) {
         dispatch_load_retries(dispatch);
     }

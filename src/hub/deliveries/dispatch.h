@@ -102,6 +102,10 @@ typedef void dispatch_each_fn(void *context, uint64_t destination,
 void dispatch_each(const struct dispatch *dispatch, dispatch_each_fn *each, void *context);
 uint64_t dispatch_retries(const struct dispatch *dispatch); /* pending, of all destinations */
 
+/* For catalog_guard(), with the dispatch as its context: is any destination that exists owed an
+ * event of this journal up to there? It is looked for in the steps. */
+enum catalog_owed dispatch_owed(void *context, uint16_t journal, uint64_t through);
+
 /* ---- the store's rows, for deliveries/deliveries.h */
 struct retry_row {
     uint64_t destination;

@@ -6,6 +6,7 @@
 #include "hub/deliveries/dispatch.h"
 #include "hub/routes/fan_out.h"
 #include "journal/reader.h"
+#include "store/keys.h"
 
 #define DISPATCH_CHUNKS      16U     /* on their way at once */
 #define DISPATCH_CHUNK_BYTES 524288U /* or one larger event */
@@ -30,6 +31,15 @@ struct fare {
     /* Of each core's journal: the store knows of all events below that they are settled; 0 = of
      * those from before the start. */
     uint64_t *covered;
+};
+
+/* dispatch_owed.c: one question at a time. */
+struct owed_look {
+    enum { OWED_NONE, OWED_LANES, OWED_RETRIES, OWED_ANSWERED } at;
+    uint16_t journal;
+    uint64_t through;
+    bool found;
+    struct key next; /* the walk goes on here */
 };
 
 struct headless {
@@ -90,6 +100,8 @@ struct dispatch {
         bool keyed, behind;
     } flying[2 * DISPATCH_FLYING_MAX];
     unsigned flying_count;
+
+    struct owed_look owed;
 
     struct source_name names[DISPATCH_NAMES];
 
@@ -186,6 +198,12 @@ bool heads_owed(const struct dispatch *dispatch, uint64_t number, uint16_t bucke
                 int64_t event_ns);
 /* Make the oldest one the first, once no core owes an older one. A bounded part of them. */
 void heads_mend(struct dispatch *dispatch);
+
+/* ---- dispatch_owed.c */
+/* A bounded part of it. True: there is more, or an answer. */
+bool owed_step(struct dispatch *dispatch);
+/* A row of this event is put in: the look may be beyond its place. */
+void owed_note(struct dispatch *dispatch, uint64_t position);
 
 /* ---- dispatch_retry.c */
 void dispatch_load_retries(struct dispatch *dispatch);

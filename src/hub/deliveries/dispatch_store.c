@@ -225,6 +225,7 @@ static enum bk_err head_next(struct store_txn *txn, struct delivery_report *repo
         search.row.due_ms = HEAD_DUE_MS;
         err = rows_put_retry(txn, &search.row);
         report->promoted = true;
+        report->promoted_position = search.row.position;
     }
     return err;
 }
