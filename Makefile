@@ -56,8 +56,8 @@ SYSTEM    := $(if $(filter 1,$(SYSTEM_LIBS)),$(LIBRARIES),$(SYSTEM_LIBS))
 VENDORED  := $(filter-out $(SYSTEM),$(LIBRARIES))
 lib_file   = lib$(patsubst lib%,%,$(1)).a
 VENDOR_A  := $(foreach n,$(VENDORED),$(B)/vendor/lib/$(call lib_file,$(n)))
-# These are made with sanitizers, too; the others take too long to compile so (vendor/README.md).
-SANITIZED_asan := bearssl libyaml cares
+# These are made with sanitizers, too (vendor/README.md).
+SANITIZED_asan := bearssl libyaml cares lmdb yyjson libsodium pcre2
 SANITIZED_fuzz := bearssl
 # The system's static archive where there is one, else its shared library.
 system_name = $(if $(filter pcre2,$(1)),pcre2-8,$(1))

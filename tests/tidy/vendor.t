@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# Description: archives come from BECKET_VENDOR_DIR when it is set, and one with another sum is refused.
+# Description: archives come from BECKET_VENDOR_DIR when it is set, one with another sum is refused, and sanitizers see the inside of libraries.
 use strict;
 use warnings;
 use Cwd qw(getcwd);
@@ -42,4 +42,15 @@ ok(!-e "$dir/build/vendor/src/$archive", 'and nothing of it stays in the cache')
 unlink "$dir/archives/$archive";
 like(fetch(), qr/BECKET_VENDOR_DIR=\S+ has no \Q$archive\E/, 'a missing archive is named');
 chdir $here;
+
+# What the asan variant links is watched inside, too.
+my ($watched) = slurp('Makefile') =~ /^SANITIZED_asan := (.*)/m;
+for my $library (split ' ', $watched) {
+    my $file = 'build/vendor-asan/lib/lib' . ($library =~ s/^lib//r) . '.a';
+  SKIP: {
+        skip "$file is not made here", 1 unless -e $file;
+        my %calls = map { $_ => 1 } `nm $file 2>/dev/null` =~ /(__asan_report|__ubsan_handle)/g;
+        is_deeply([sort keys %calls], ['__asan_report', '__ubsan_handle'], "$file has the checks of both sanitizers");
+    }
+}
 done_testing();
