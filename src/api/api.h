@@ -60,6 +60,7 @@ struct api_header {
 };
 
 struct outbound;
+struct reseal;
 struct web_call;
 struct web; /* sessions and sign-ins: api/web.h */
 struct api_work;   /* an unfinished request */
@@ -110,6 +111,7 @@ struct api {
     unsigned stream_count;
     struct operations *operations; /* NULL: not open yet */
     struct keys *keys;     /* NULL: there is no issuer */
+    struct reseal *reseal; /* NULL: not open yet */
     /* web_call_start() with the server's outbound; NULL: nobody is called. */
     enum bk_err (*web_call)(struct outbound *outbound, const struct web_call *call,
                             const char **ret_why);

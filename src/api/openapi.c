@@ -191,6 +191,13 @@ static const struct schema schemas[] = {
      ",\"last4\":" TEXT ",\"createdAt\":" TIME ",\"lastUsedAt\":" TIME "}}"},
     {"OidcRotated", "{\"type\":\"object\",\"properties\":{\"published\":{\"type\":\"integer\"},"
                     "\"signsInSeconds\":{\"type\":\"integer\"}}}"},
+    {"MasterKey",
+     "{\"type\":\"object\",\"required\":[\"id\",\"place\",\"sealing\"],\"properties\":{"
+     "\"id\":{\"type\":\"string\",\"description\":\"Tells keys apart; not the key\"},"
+     "\"place\":{\"enum\":[\"data\",\"file\",\"environment\"]},\"since\":" TIME
+     ",\"sealing\":{\"type\":\"boolean\",\"description\":\"Secrets are still being sealed anew\"},"
+     "\"sealed\":{\"type\":\"integer\"},\"looked\":{\"type\":\"integer\"},"
+     "\"of\":{\"type\":\"integer\"},\"before\":" TEXT ",\"warning\":" TEXT "}}"},
     {"TokenList", LIST_OF("Token")},
     {"TokenRequest",
      "{\"type\":\"object\",\"required\":[\"name\",\"role\"],\"additionalProperties\":false,"

@@ -145,7 +145,7 @@ api_run_fn api_objects_list, api_objects_get, api_objects_create, api_objects_up
 api_run_fn api_destinations_pause, api_destinations_resume, api_objects_secrets;
 api_run_fn api_apply;
 api_run_fn api_tokens_list, api_tokens_get, api_tokens_create, api_tokens_delete, api_me;
-api_run_fn api_oidc_rotate;
+api_run_fn api_oidc_rotate, api_master_key_get, api_master_key_rotate;
 api_run_fn api_audit_list, api_entries_list, api_entries_get, api_entries_create,
     api_entries_update, api_entries_delete;
 api_run_fn api_sources_reset_key, api_operations_list, api_operations_get, api_operations_retry;

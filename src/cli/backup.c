@@ -4,6 +4,7 @@
 
 #include "base/ct.h"
 #include "cli/remote.h"
+#include "hub/data_key.h"
 #include "journal/copy.h"
 #include "ring/file.h"
 #include "store/store.h"
@@ -14,7 +15,6 @@
 #define BACKUP_PATH_BYTES   1024U
 #define SMALL_FILE_BYTES    65536U
 #define STATE_PART          "state.part" /* its final name says that all is there */
-#define MASTER_KEY          "master.key"
 
 #define BACKUP_OPTIONS(what)                                                                       \
     {.name = "data",                                                                               \
@@ -67,21 +67,91 @@ static int make_target(const char *to)
                         : cli_error("%s is not empty; name a directory that is new or empty", to);
 }
 
-static int copy_state(const char *from, const char *to)
+/* ---- state and master key: a server may exchange the key meanwhile */
+
+#define KEYS_SEEN_MAX 4U
+#define STATE_TRIES   5U
+
+struct keys_seen {
+    bool sealed; /* there is a key to fit to */
+    uint8_t wrapped[DATA_KEY_WRAPPED_BYTES];
+    unsigned count;
+    uint8_t at[KEYS_SEEN_MAX][MASTER_KEY_BYTES];
+};
+
+/* The next one first: when it has taken the other's place in between, that one is read. */
+static void see_keys(const char *from, struct keys_seen *seen)
+{
+    static const char *const names[] = {MASTER_KEY_FILE_NEXT, MASTER_KEY_FILE};
+    char why[MASTER_KEY_WHY_BYTES];
+    for (unsigned i = 0; i < 2; i++) {
+        struct path path = path_in(from, names[i]);
+        seen->count += master_key_read(path.text, seen->at[seen->count], why) == BK_OK;
+    }
+}
+
+/* One state, and all keys that were there before and after it was copied. */
+static enum bk_err copy_once(struct store *store, const char *from, const char *part,
+                             struct keys_seen *ret_seen)
+{
+    uint8_t before[DATA_KEY_WRAPPED_BYTES];
+    *ret_seen = (struct keys_seen){.count = 0};
+    see_keys(from, ret_seen);
+    enum bk_err err = data_key_wrapped(store, before);
+    ret_seen->sealed = err == BK_OK;
+    if (err == BK_OK || err == BK_NOT_FOUND) {
+        err = store_copy(store, part);
+    }
+    if (err == BK_OK && ret_seen->sealed) {
+        err = data_key_wrapped(store, ret_seen->wrapped);
+    }
+    if (err == BK_OK && ret_seen->sealed &&
+        memcmp(before, ret_seen->wrapped, sizeof before) != 0) {
+        return BK_AGAIN;
+    }
+    see_keys(from, ret_seen);
+    return err;
+}
+
+static int copy_state(const char *from, const char *to, struct keys_seen *ret_seen)
 {
     char why[STORE_WHY_BYTES];
     struct store *store = NULL;
-    struct path part = path_in(to, STATE_PART);
+    struct path part = path_in(to, STATE_PART), file = path_in(to, STATE_PART "/data.mdb");
     if (store_open(from, &(struct store_options){.shared = true}, &store, why) != BK_OK) {
         return cli_error("%s", why);
     }
     enum bk_err err = directory_make(part.text);
     if (err == BK_OK) {
-        err = store_copy(store, part.text);
+        err = copy_once(store, from, part.text, ret_seen);
+    }
+    for (unsigned i = 1; err == BK_AGAIN && i < STATE_TRIES; i++) {
+        err = file_unlink(file.text);
+        err = err == BK_OK ? copy_once(store, from, part.text, ret_seen) : err;
     }
     store_close(store);
-    return err == BK_OK ? CLI_DONE
-                        : cli_error("cannot write %s: %s", part.text, bk_err_text(err));
+    return err == BK_OK      ? CLI_DONE
+           : err == BK_AGAIN ? cli_error("the master key was changed again and again meanwhile")
+                             : cli_error("cannot write %s: %s", part.text, bk_err_text(err));
+}
+
+/* The one that opens the copy. None: it is elsewhere. */
+static int copy_key(const char *from, const char *to, const struct keys_seen *seen)
+{
+    char why[MASTER_KEY_WHY_BYTES];
+    struct path target = path_in(to, MASTER_KEY_FILE);
+    for (unsigned i = 0; i < seen->count; i++) {
+        if (!seen->sealed || data_key_fits(seen->wrapped, seen->at[i])) {
+            return master_key_write(target.text, seen->at[i], why) == BK_OK ? CLI_DONE
+                                                                           : cli_error("%s", why);
+        }
+    }
+    if (seen->count > 0) {
+        fprintf(stderr,
+                "becket: %s/master.key does not open the secrets in it and was not copied\n",
+                from);
+    }
+    return CLI_DONE;
 }
 
 static void print_problem(const struct check_problem *problem, void *context)
@@ -131,10 +201,12 @@ static int copy_all(const char *from, const char *to, enum copy_space space,
 {
     struct path part = path_in(to, STATE_PART);
     struct path state = path_in(to, "state");
+    struct keys_seen seen = {.count = 0};
     int code = make_target(to);
-    code = code == CLI_DONE ? copy_state(from, to) : code;
+    code = code == CLI_DONE ? copy_state(from, to, &seen) : code;
     code = code == CLI_DONE ? copy_journal(from, to, space, ret_totals) : code;
-    code = code == CLI_DONE ? copy_small_file(from, to, MASTER_KEY) : code;
+    code = code == CLI_DONE ? copy_key(from, to, &seen) : code;
+    bk_wipe(&seen, sizeof seen);
     code = code == CLI_DONE ? copy_small_file(from, to, "admin.token") : code;
     if (code != CLI_DONE) {
         return code;
@@ -152,7 +224,7 @@ static int tell(const char *from, const char *to, bool restore, const struct che
     printf("%s %s to %s: %llu events, %llu rejected, %llu attempts\n",
            restore ? "restored" : "copied", from, to, (unsigned long long)totals->accepted,
            (unsigned long long)totals->rejected, (unsigned long long)totals->attempts);
-    if (!is_there(path_in(to, MASTER_KEY).text)) {
+    if (!is_there(path_in(to, MASTER_KEY_FILE).text)) {
         printf("the master key is not in it: keep BECKET_MASTER_KEY, or its file, elsewhere\n");
     } else if (!restore) {
         printf("the master key is in it: keep it as secret as the server\n");

@@ -122,10 +122,14 @@ const struct cli_command cli_commands[] = {
      "It goes out through the team's links when it is made. What has gone out is neither recalled "
      "nor sent again. `becket get entries` lists them.",
      cli_entry_options},
-    {"key", cli_key, "rotate --oidc", "a new key to sign tokens for providers with",
-     "The new key is published at once and signs ten minutes later, when all who keep a copy of "
-     "the "
-     "key set have seen it.",
+    {"key", cli_key, "rotate [--oidc] | show", "a new master key for the secrets",
+     "`rotate` gives the running server a new master key, destroys the one before and waits until "
+     "all secrets are sealed anew; nobody is refused meanwhile. That is for a key in the data "
+     "directory. One that comes from BECKET_MASTER_KEY or BECKET_MASTER_KEY_FILE is changed there, "
+     "with the old one as BECKET_MASTER_KEY_BEFORE or BECKET_MASTER_KEY_BEFORE_FILE at one start. "
+     "`show` tells which key it is, not the key.\n\n"
+     "With --oidc, a new key to sign tokens for providers with: it is published at once and signs "
+     "ten minutes later, when all who keep a copy of the key set have seen it.",
      cli_key_options},
     {"audit", cli_audit, NULL, "who changed what, the newest first",
      "Needs a token of role admin. -o json has the values before and after, without secrets.",

@@ -358,7 +358,7 @@ static void print_completion(void)
     buf_add_str(&out, "' ;;\n        token:token) words='create list show revoke' ;;\n"
                       "        journal:journal) words='check dump' ;;\n"
                       "        entry:entry) words='create update delete' ;;\n"
-                      "        key:key) words='rotate' ;;\n");
+                      "        key:key) words='rotate show' ;;\n");
     for (size_t i = 0; i < cli_command_count; i++) {
         if (strcmp(cli_commands[i].name, "help") != 0) {
             add_values(&out, &cli_commands[i]);

@@ -69,6 +69,7 @@ static uint64_t timed_step(struct control *control)
     next_ns = earlier(next_ns, outbox_run(control->outbox, now_ns));
     next_ns = earlier(next_ns, people_keeper_run(control->keeper, now_ns));
     next_ns = earlier(next_ns, token_uses_run(control->hub, now_ns));
+    next_ns = earlier(next_ns, reseal_run(control->reseal, now_ns));
     next_ns = earlier(next_ns, operations_step(control, now_ns));
     if (next_ns == INT64_MAX) {
         return UINT64_MAX;
@@ -204,6 +205,7 @@ void control_close(struct control *control)
     api_fini(&control->api);
     operations_close(control->operations);
     people_keeper_close(control->keeper);
+    reseal_close(control->reseal);
     entries_close(control->entries);
     outbox_close(control->outbox);
     if (outbound_idle(control->outbound)) { /* else a letter was lost with its core: leave it */

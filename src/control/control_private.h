@@ -17,6 +17,7 @@
 #include "hub/links/outbox.h"
 #include "hub/operations/provider_calls.h"
 #include "hub/people/people_keeper.h"
+#include "hub/resources/reseal.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -74,6 +75,7 @@ struct control {
     struct entries *entries;             /* made of events of links */
     struct outbox *outbox;               /* entries on their way to destinations */
     struct people_keeper *keeper;        /* renews and revokes tokens */
+    struct reseal *reseal;               /* after a change of the data key */
     struct deliver *delivers[CORES_MAX]; /* set by the reactors as they open */
     int64_t clock_ms;                    /* what retries are due by: hub/deliveries/dispatch.h */
     struct dedupe *dedupe;

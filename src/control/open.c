@@ -216,6 +216,10 @@ static enum bk_err open_links(struct control *control, char ret_why[CONTROL_WHY_
     if (err == BK_OK) {
         err = outbox_open(&outbox, &control->outbox);
     }
+    if (err == BK_OK) {
+        err = reseal_open(control->hub, &control->reseal);
+        control->api.reseal = control->reseal;
+    }
     return err == BK_OK ? BK_OK : open_failed(ret_why, err, "start", bk_err_text(err));
 }
 

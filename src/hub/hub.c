@@ -1,9 +1,9 @@
 #include "hub/hub.h"
 
 #include "base/assert.h"
-#include "base/ct.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "hub/data_key.h"
 #include "hub/hub_private.h"
 #include "hub/links/link_feed.h"
 #include "hub/resources/token.h"
@@ -12,10 +12,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-/* The data key is sealed under the master key as the value of this record and field. */
-static const uint8_t data_key_record[16] = "becket data key";
-#define DATA_KEY_FIELD SLICE("key")
 
 /* ---- names */
 
@@ -145,50 +141,6 @@ enum bk_err hub_find(struct store_txn *txn, enum resource_kind kind, struct slic
 
 /* ---- opening */
 
-struct setup {
-    struct hub *hub;
-    uint8_t sealed[AEAD_KEY_BYTES + SEAL_OVERHEAD_BYTES];
-    int64_t now_ns;
-};
-
-static enum bk_err put_default_canvas(struct store_txn *txn, int64_t now_ns)
-{
-    struct record record = {.kind = resource_kind_info(RESOURCE_CANVAS)->key,
-                            .created_ns = now_ns,
-                            .updated_ns = now_ns,
-                            .spec = SLICE("{}")};
-    struct key key, id_key;
-    struct buf bytes, value;
-    hub_id_make(record.id);
-    enum bk_err err = store_next_number(txn, KEY_REVISION, &record.revision);
-    if (err != BK_OK) {
-        return err;
-    }
-    buf_init(&bytes, 4096);
-    buf_init(&value, 4096);
-    record_encode(&record, &bytes);
-    buf_add_byte(&value, record.kind);
-    buf_add_byte(&value, 0);
-    buf_add_str(&value, RESOURCE_CANVAS_DEFAULT);
-    key_object(&key, record.kind, SLICE_EMPTY, slice_str(RESOURCE_CANVAS_DEFAULT));
-    key_id(&id_key, record.id);
-    err = bytes.overflow || value.overflow ? BK_NO_MEMORY
-                                           : store_put(txn, key_slice(&key), buf_slice(&bytes));
-    if (err == BK_OK) {
-        err = store_put(txn, key_slice(&id_key), buf_slice(&value));
-    }
-    buf_fini(&bytes);
-    buf_fini(&value);
-    return err;
-}
-
-static enum bk_err write_setup(struct store_txn *txn, void *context)
-{
-    struct setup *setup = context;
-    enum bk_err err = store_put(txn, KEY_DATA_KEY, slice_of(setup->sealed, sizeof setup->sealed));
-    return err == BK_OK ? put_default_canvas(txn, setup->now_ns) : err;
-}
-
 __attribute__((format(printf, 3, 4))) static enum bk_err refuse(char *ret_why, enum bk_err err,
                                                                 const char *format, ...)
 {
@@ -196,71 +148,6 @@ __attribute__((format(printf, 3, 4))) static enum bk_err refuse(char *ret_why, e
     va_start(args, format);
     vsnprintf(ret_why, HUB_WHY_BYTES, format, args);
     va_end(args);
-    return err;
-}
-
-/* The sealed data key; BK_NOT_FOUND in a new state. */
-static enum bk_err read_data_key(struct store *store, uint8_t *ret_sealed)
-{
-    struct store_txn *txn;
-    struct slice value;
-    enum bk_err err = store_read(store, &txn);
-    if (err != BK_OK) {
-        return err;
-    }
-    err = store_get(txn, KEY_DATA_KEY, &value);
-    if (err == BK_OK && value.bytes != AEAD_KEY_BYTES + SEAL_OVERHEAD_BYTES) {
-        err = BK_CORRUPT;
-    }
-    if (err == BK_OK) {
-        memcpy(ret_sealed, value.at, value.bytes);
-    }
-    store_read_end(txn);
-    return err;
-}
-
-static enum bk_err open_keys(struct hub *hub, int64_t now_ns, char *ret_why)
-{
-    uint8_t master[MASTER_KEY_BYTES], data_key[AEAD_KEY_BYTES];
-    struct setup setup = {.hub = hub, .now_ns = now_ns};
-    struct seal master_seal;
-    size_t bytes = 0;
-    enum bk_err err = read_data_key(hub->store, setup.sealed);
-    hub->is_new = err == BK_NOT_FOUND;
-    if (err != BK_OK && !hub->is_new) {
-        return refuse(ret_why, err, "%s: cannot read the keys of the store: %s",
-                      hub->data_directory, bk_err_text(err));
-    }
-    err = master_key_load(hub->data_directory, hub->is_new, master, ret_why);
-    if (err != BK_OK) {
-        return err;
-    }
-    seal_init(&master_seal, master);
-    bk_wipe(master, sizeof master);
-    if (hub->is_new) {
-        ring_entropy(data_key, sizeof data_key);
-        seal_value(&master_seal, data_key_record, DATA_KEY_FIELD,
-                   slice_of(data_key, sizeof data_key), setup.sealed);
-        err = store_update(hub->store, write_setup, &setup);
-        if (err != BK_OK) {
-            refuse(ret_why, err, "%s: cannot write the store: %s", hub->data_directory,
-                   bk_err_text(err));
-        }
-    } else {
-        err = seal_open(&master_seal, data_key_record, DATA_KEY_FIELD,
-                        slice_of(setup.sealed, sizeof setup.sealed), data_key, &bytes);
-        if (err != BK_OK) {
-            refuse(ret_why, err,
-                   "%s: the master key is not the one this directory was made with; bring back the "
-                   "right master.key (or BECKET_MASTER_KEY)",
-                   hub->data_directory);
-        }
-    }
-    seal_fini(&master_seal);
-    if (err == BK_OK) {
-        seal_init(&hub->seal, data_key);
-    }
-    bk_wipe(data_key, sizeof data_key);
     return err;
 }
 
@@ -285,7 +172,7 @@ enum bk_err hub_open(const struct hub_config *config, struct hub **ret_hub,
         err = store_open(config->data_directory, config->store_options, &hub->store, ret_why);
     }
     if (err == BK_OK) {
-        err = open_keys(hub, config->now_ns, ret_why);
+        err = data_key_open(hub, config->now_ns, ret_why);
     }
     if (err == BK_OK) {
         err = hub_migrate(hub->store);

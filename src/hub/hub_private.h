@@ -7,12 +7,16 @@
 #include "hub/operations/github_app.h"
 #include "hub/resources/audit.h"
 #include "store/keys.h"
+#include "store/master_key.h"
 #include "store/record.h"
 #include "tls/tls.h"
 
 struct hub {
     struct store *store;
     struct seal seal;
+    enum master_key_place master_key_place; /* data_key.h */
+    char master_key_id[MASTER_KEY_ID_BYTES];
+    int64_t master_key_since_ns;
     char *public_url;
     char *data_directory;
     source_change_fn *changed;

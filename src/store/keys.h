@@ -11,6 +11,10 @@
  *            "m/uses"                                   "1": "R/" has what "r/" has
  *            "m/operation"                              u64: last number given to an operation
  *            "m/key"                                    data key, sealed under the master key
+ *            "m/key-before"                             the data key before, sealed under that one,
+ *                                                       while values are sealed under it
+ *            "m/key-id"                                 8 hex digits, i64: which master key wraps,
+ *                                                       and since when (store/master_key.h)
  *   "o/"     "o/E" "default\0" "payments"               the object (store/record.h); E, S, C = kind
  *   "i/"     "i/" 16 bytes of metadata.id               kind, canvas \0 name
  *   "n/"     "n/" u64 number                            canvas \0 name \0 type; kept for ever
@@ -110,6 +114,8 @@
 #define KEY_REVISION SLICE("m/revision")
 #define KEY_NUMBER SLICE("m/number")
 #define KEY_DATA_KEY SLICE("m/key")
+#define KEY_DATA_KEY_BEFORE SLICE("m/key-before")
+#define KEY_MASTER_KEY_ID SLICE("m/key-id")
 #define KEY_USES SLICE("m/uses")
 #define KEY_OPERATION_INDEXES SLICE("m/operations")
 #define KEY_PUBLIC_URL SLICE("m/public-url")

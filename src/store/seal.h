@@ -1,12 +1,12 @@
-/* seal.h - secrets at rest: a master key wraps a data key, the data key seals values.
+/* seal.h - secrets at rest: values sealed under the data key (which the master key wraps:
+ * store/master_key.h, hub/keys/data_key.h).
  *
  * Purpose     Each sealed value is bound to the record and field it belongs to, so exchanging two
  *             sealed values on disk makes both unreadable.
  * Nonces      96 random bits each, from the system; never a counter, so a restored backup cannot
  *             repeat one.
- * Master key  BECKET_MASTER_KEY (64 hex digits or base64 of 32 bytes), else the file that
- *             BECKET_MASTER_KEY_FILE names, else <data>/master.key, made at first start. A key file
- *             that others can read is refused.
+ * Two keys    While a data key is being replaced, values that the one before sealed are opened
+ *             too; what is sealed is sealed under the new one.
  * Threads     One at a time. seal_fini wipes.
  * Format      sealed value: 1 version | 12 nonce | ciphertext | 16 tag.
  */
@@ -18,20 +18,21 @@
 #include "base/slice.h"
 
 #define SEAL_OVERHEAD_BYTES 29U
-#define SEAL_WHY_BYTES 512U
 #define SEAL_VALUE_BYTES_MAX 65536U
 
 struct seal {
     struct aead_key key;
+    struct aead_key before; /* while has_before */
+    bool has_before;
 };
 
-#define MASTER_KEY_BYTES 32U
-/* Find or make the master key. `make`: the state is new, so a missing file may be made.
- * ret_why: one line on failure. Nothing is written unless `make`. */
-enum bk_err master_key_load(const char *data_directory, bool make, uint8_t
-                            ret_key[MASTER_KEY_BYTES], char ret_why[SEAL_WHY_BYTES]) BK_MUST_CHECK;
-
 void seal_init(struct seal *seal, const uint8_t key[AEAD_KEY_BYTES]);
+/* Another key from now on; what the present one sealed is opened until seal_forget_before(). There
+ * must be none before it. */
+void seal_replace(struct seal *seal, const uint8_t key[AEAD_KEY_BYTES]);
+/* The key that was replaced, where it was in an earlier process. */
+void seal_init_before(struct seal *seal, const uint8_t key[AEAD_KEY_BYTES]);
+void seal_forget_before(struct seal *seal);
 void seal_fini(struct seal *seal);
 
 /* ret_sealed: plain.bytes + SEAL_OVERHEAD_BYTES. */
@@ -41,5 +42,9 @@ void seal_value(const struct seal *seal, const uint8_t record_id[16], struct sli
  * */
 enum bk_err seal_open(const struct seal *seal, const uint8_t record_id[16], struct slice field,
                       struct slice sealed, uint8_t *ret_plain, size_t *ret_bytes) BK_MUST_CHECK;
+/* The same value under the present key: ret_sealed has sealed.bytes. BK_OK: it is another one now;
+ * BK_EXISTS: it is under that key already, or is none of ours, and was copied as it is. */
+enum bk_err seal_renew(const struct seal *seal, const uint8_t record_id[16], struct slice field,
+                       struct slice sealed, uint8_t *ret_sealed) BK_MUST_CHECK;
 
 #endif

@@ -1,6 +1,7 @@
 /* The ordered map: all or nothing, growth, versions, full disk. Sealing and the master key. */
 #include "ring/file.h"
 #include "store/keys.h"
+#include "store/master_key.h"
 #include "store/seal.h"
 #include "store/store.h"
 #include "tests/tap.h"
@@ -309,6 +310,23 @@ static void test_seal(void)
         opened += seal_open(&seal, id, SLICE("a"), slice_of(sealed, i), plain, &bytes) == BK_OK;
     }
     is_uint(opened, 0, "and every cut");
+    static const uint8_t third[32] = {3};
+    seal_replace(&seal, other_key);
+    is_int(seal_open(&seal, id, SLICE("a"), box, plain, &bytes), BK_OK, "a key that was replaced");
+    is_int(seal_renew(&seal, id, SLICE("b"), box, again), BK_EXISTS, "renewed for another field");
+    is_mem(again, sealed, sealed_bytes, "it is as it was");
+    is_int(seal_renew(&seal, id, SLICE("a"), box, again), BK_OK, "renewed");
+    is_int(seal_renew(&seal, id, SLICE("a"), slice_of(again, sealed_bytes), plain), BK_EXISTS,
+           "once");
+    seal_forget_before(&seal);
+    is_int(seal_open(&seal, id, SLICE("a"), box, plain, &bytes), BK_SEALED, "the old one");
+    is_int(seal_open(&seal, id, SLICE("a"), slice_of(again, sealed_bytes), plain, &bytes), BK_OK,
+           "the renewed one");
+    is_bytes(plain, bytes, text.at, text.bytes, "with the same text");
+    seal_fini(&seal);
+    seal_init(&seal, third);
+    seal_init_before(&seal, key);
+    is_int(seal_open(&seal, id, SLICE("a"), box, plain, &bytes), BK_OK, "of an earlier process");
     seal_value(&seal, id, SLICE(""), SLICE_EMPTY, sealed);
     is_int(seal_open(&seal, id, SLICE(""), slice_of(sealed, SEAL_OVERHEAD_BYTES), plain, &bytes),
            BK_OK, "an empty text");
@@ -317,16 +335,27 @@ static void test_seal(void)
     seal_fini(&other);
 }
 
+static enum bk_err load_key(const char *at, bool make, uint8_t ret_key[32], char *ret_why)
+{
+    struct master_keys keys;
+    enum bk_err err = master_keys_load(at, make, &keys, ret_why);
+    memcpy(ret_key, keys.key, sizeof keys.key);
+    master_keys_wipe(&keys);
+    return err;
+}
+
 static void test_master_key(void)
 {
     uint8_t key[32], again[32];
     char path[300];
     fresh();
+    unsetenv("BECKET_MASTER_KEY_BEFORE");
+    unsetenv("BECKET_MASTER_KEY_BEFORE_FILE");
     unsetenv("BECKET_MASTER_KEY");
     unsetenv("BECKET_MASTER_KEY_FILE");
-    is_int(master_key_load(directory, false, key, why), BK_NOT_FOUND, "missing: %s", why);
-    is_int(master_key_load(directory, true, key, why), BK_OK, "made");
-    is_int(master_key_load(directory, false, again, why), BK_OK, "read");
+    is_int(load_key(directory, false, key, why), BK_NOT_FOUND, "missing: %s", why);
+    is_int(load_key(directory, true, key, why), BK_OK, "made");
+    is_int(load_key(directory, false, again, why), BK_OK, "read");
     is_mem(again, key, 32, "the same key");
     snprintf(path, sizeof path, "%s/master.key", directory);
     unsigned mode = 0;
@@ -335,29 +364,29 @@ static void test_master_key(void)
     static const unsigned bad[] = {0640, 0604, 0660, 0644};
     for (size_t i = 0; i < 4; i++) {
         chmod(path, bad[i]);
-        is_int(master_key_load(directory, true, again, why), BK_PERMISSION, "%04o", bad[i]);
+        is_int(load_key(directory, true, again, why), BK_PERMISSION, "%04o", bad[i]);
         ok(strstr(why, "chmod 600") != NULL, "says how to mend it: %s", why);
     }
     chmod(path, 0600);
     setenv("BECKET_MASTER_KEY",
            "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff", 1);
     const char *value = getenv("BECKET_MASTER_KEY");
-    is_int(master_key_load(directory, true, again, why), BK_OK, "from the environment, hex");
+    is_int(load_key(directory, true, again, why), BK_OK, "from the environment, hex");
     ok(again[0] == 0 && again[31] == 0xff, "that key");
     ok(value[0] == '\0' && value[5] == '\0' && getenv("BECKET_MASTER_KEY") == NULL,
        "the environment does not show it any more");
     setenv("BECKET_MASTER_KEY", "ABEiM0RVZneImaq7zN3u/wARIjNEVWZ3iJmqu8zd7v8=", 1);
-    is_int(master_key_load(directory, true, key, why), BK_OK, "base64");
+    is_int(load_key(directory, true, key, why), BK_OK, "base64");
     is_mem(key, again, 32, "the same");
     setenv("BECKET_MASTER_KEY", "short", 1);
-    is_int(master_key_load(directory, true, key, why), BK_INVALID, "%s", why);
+    is_int(load_key(directory, true, key, why), BK_INVALID, "%s", why);
     snprintf(path, sizeof path, "%s/other.key", directory);
     is_int(file_replace(path, "ABEiM0RVZneImaq7zN3u/wARIjNEVWZ3iJmqu8zd7v8=\n", 45), BK_OK);
     setenv("BECKET_MASTER_KEY_FILE", path, 1);
-    is_int(master_key_load(directory, true, key, why), BK_OK, "another file");
+    is_int(load_key(directory, true, key, why), BK_OK, "another file");
     is_mem(key, again, 32, "the same");
     is_int(file_replace(path, "junk", 4), BK_OK);
-    is_int(master_key_load(directory, true, key, why), BK_INVALID, "%s", why);
+    is_int(load_key(directory, true, key, why), BK_INVALID, "%s", why);
     unsetenv("BECKET_MASTER_KEY_FILE");
     clean();
 }

@@ -138,3 +138,41 @@ enum bk_err former_open(struct hub *hub, const struct operation *operation, stru
     *ret_text = slice_of(plain, err == BK_OK ? bytes : 0);
     return err;
 }
+
+static enum bk_err renew_text(const struct hub *hub, struct operation *operation, char *text,
+                              uint8_t *sealed, uint8_t *again)
+{
+    size_t bytes;
+    if (!base64_decode(operation->former_credential, BASE64_STANDARD, sealed,
+                       operation->former_credential.bytes + 3, &bytes)) {
+        return BK_EXISTS; /* nobody can open it, under whatever key */
+    }
+    enum bk_err err = seal_renew(&hub->seal, operation->object, SLICE(OPERATION_FORMER),
+                                 slice_of(sealed, bytes), again);
+    if (err == BK_OK) {
+        operation->former_credential =
+            slice_of(text, base64_encode(again, bytes, BASE64_STANDARD, text));
+    }
+    return err;
+}
+
+enum bk_err former_renew(const struct hub *hub, struct slice record, struct buf *json)
+{
+    struct json_tree tree;
+    struct operation operation;
+    json_tree_init(&tree);
+    enum bk_err err = operation_decode(record, &tree, &operation);
+    if (err == BK_OK) {
+        size_t room = operation.former_credential.bytes + 8;
+        uint8_t *at = room > 8 ? malloc(3 * room) : NULL;
+        err = at ? renew_text(hub, &operation, (char *)at, at + room, at + 2 * room)
+              : room > 8 ? BK_NO_MEMORY
+                         : BK_EXISTS;
+        if (err == BK_OK) {
+            operation_encode(&operation, json);
+        }
+        free(at);
+    }
+    json_tree_fini(&tree);
+    return err;
+}

@@ -24,4 +24,9 @@ enum bk_err former_seal(struct apply *apply, struct operation *removal,
 enum bk_err former_open(struct hub *hub, const struct operation *operation, struct arena *arena,
                         struct slice *ret_text) BK_MUST_CHECK;
 
+/* The same record with what it called with under the present data key, in json. BK_EXISTS: it is so
+ * already, or there is none. */
+enum bk_err former_renew(const struct hub *hub, struct slice record,
+                         struct buf *json) BK_MUST_CHECK;
+
 #endif

@@ -399,6 +399,28 @@ enum bk_err operation_add(struct store_txn *txn, struct operation *operation)
     return err;
 }
 
+/* The credential lies in the store as it was sealed last, perhaps after this operation was read. */
+static enum bk_err put_as_sealed(struct store_txn *txn, const struct operation *operation)
+{
+    struct json_tree tree;
+    struct operation stored, now = *operation;
+    struct slice bytes;
+    if (operation->former_credential.bytes == 0) {
+        return put_record(txn, operation);
+    }
+    json_tree_init(&tree);
+    enum bk_err err = operation_get(txn, operation->number, &bytes);
+    if (err == BK_OK) {
+        err = operation_decode(bytes, &tree, &stored);
+    }
+    if (err == BK_OK) {
+        now.former_credential = stored.former_credential;
+        err = put_record(txn, &now);
+    }
+    json_tree_fini(&tree);
+    return err;
+}
+
 enum bk_err operation_put(struct store_txn *txn, const struct operation *operation)
 {
     int64_t old_due_ns;
@@ -409,7 +431,7 @@ enum bk_err operation_put(struct store_txn *txn, const struct operation *operati
         err = store_delete(txn, key_slice(&key));
     }
     if (err == BK_OK) {
-        err = put_record(txn, operation);
+        err = put_as_sealed(txn, operation);
     }
     return err == BK_OK ? put_due(txn, operation) : err;
 }
