@@ -183,7 +183,7 @@ def check_names(server, path, text, metrics):
     options = ['--' + name[len('BECKET_'):].lower().replace('_', '-') for name in re.findall(r'BECKET_[A-Z_]*[A-Z]', text)]
     for option in options:
         shown = any(check_option(help_of(server, c) or '', option) for c in ('serve', 'apply'))
-        if not shown and option not in ('--url', '--master-key', '--master-key-file'):
+        if not shown and option not in ('--url', '--master-key', '--master-key-file', '--master-key-before', '--master-key-before-file'):
             WRONG.append('no option is set by BECKET_%s' % option[2:].upper().replace('-', '_'))
 
 
