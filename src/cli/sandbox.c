@@ -143,7 +143,7 @@ bool sandbox_files(const struct sandbox_files *files, int *ret_abi)
 #endif
 
 /* What a running server calls, the busiest first. Rings are made before; the operations inside them
- * are restricted by ring_uring.c. */
+ * are restricted by ring_uring_open.c. */
 static const int allowed[] = {
     SYS_io_uring_enter,
     SYS_io_uring_register,

@@ -1,66 +1,32 @@
-/* The io_uring implementation of ring.h. Facts about each feature: io_uring_setup(2),
- * io_uring_enter(2) and the liburing manual pages. Works with liburing 2.3 and later; what its
- * headers may lack is defined here and probed when the ring opens. */
-#include "ring/ring.h"
+/* ring_uring.c - ring.h on io_uring: operations, completions, the turn. Opening a ring is in
+ * ring_uring_open.c. */
+#include "ring/ring_uring.h"
 
 #include "base/assert.h"
 #include "base/pages.h"
 #include "ring/socket.h"
 #include "ring/socket_os.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <liburing.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #ifndef IORING_FILE_INDEX_ALLOC
 #define IORING_FILE_INDEX_ALLOC (~0U)
 #endif
-/* Newer than the headers of liburing 2.3. */
-#define OP_SOCKET           45
-#define OP_URING_CMD        46
-#define FEATURE_MIN_TIMEOUT (1U << 15)
-#if defined(IO_URING_VERSION_MAJOR) && (IO_URING_VERSION_MAJOR > 2 || IO_URING_VERSION_MINOR >= 8)
-#define HAVE_MIN_TIMEOUT 1
-#else
-#define HAVE_MIN_TIMEOUT 0
-#endif
-#define SOCKET_COMMAND_GETSOCKOPT 2
-#define MESSAGE_SEND_FD           1 /* of a message: a descriptor, … */
-#define MESSAGE_QUIET             1 /* … and no completion over there */
-#define SO_PEERNAME_OPTION        28
+#define MESSAGE_SEND_FD 1 /* of a message: a descriptor, … */
+#define MESSAGE_QUIET   1 /* … and no completion over there */
 
-/* The first handles are ours to place (listeners, journal files, the signal descriptor); the kernel
- * allocates accepted and connected sockets from the rest. */
-#define HANDLES_RESERVED      64U
-#define COMPLETIONS_PER_ENTRY 8U
-#define REAP_BATCH            128U
-#define CONNECT_ADDRESSES     64U
-#define PEER_LOOKUPS          256U
-#define BUFFER_GROUP          0
-/* The first bytes of all buffers would compete for a few places of the caches without it. */
-#define BUFFER_GAP_BYTES    64U
+#define REAP_BATCH          128U
 #define BUFFERS_OFFERED_MIN 64U
 #define LAZY_US             100U /* how long completions of lazy sends alone may wait */
-
-/* user_data: a ring_op, or one of these, or a peer lookup (tag in the low bits). */
-#define DATA_IGNORED  2ULL
-#define DATA_DOORBELL 4ULL
-#define DATA_PEER_TAG 1ULL
 
 enum op_kind {
     OP_PLAIN,
@@ -73,47 +39,6 @@ enum op_kind {
     OP_POLL,
     OP_SIGNALS
 };
-
-/* One accepted connection whose peer address is being asked for. */
-struct peer_lookup {
-    struct peer_lookup *next_free;
-    struct ring_op *op;
-    int32_t handle;
-    int os_fd; /* without RING_FEATURE_PEER_COMMAND: to close once installed */
-    struct sockaddr_storage address;
-};
-
-struct ring {
-    struct io_uring uring;
-    struct ring_config config;
-    struct ring_stats stats;
-    uint64_t now_ns;
-    int64_t wall_ns;
-    _Atomic(struct ring_mail *) mailbox;
-    uint64_t reserved_used; /* bit per reserved handle */
-    struct io_uring_buf_ring *buffer_ring;
-    uint8_t *buffers;
-    uint16_t *buffers_stack; /* free ones that the kernel has not, the one used last on top */
-    unsigned buffers_stacked;
-    unsigned buffers_offered; /* to the kernel */
-    unsigned receives;        /* armed */
-    uint8_t *write_buffers;
-    size_t write_buffers_bytes;
-    bool peer_command;
-    bool min_timeout;
-    bool restricted;
-    unsigned gather_count;
-    unsigned gather_us;
-    unsigned lazy_sends; /* queued since the last enter */
-    unsigned connect_count;
-    struct sockaddr_storage connect_addresses[CONNECT_ADDRESSES];
-    struct peer_lookup lookups[PEER_LOOKUPS];
-    struct peer_lookup *lookups_free;
-    int signal_fd;
-    char features[160];
-};
-
-static _Thread_local char why_text[512];
 
 /* ---- submission queue */
 
@@ -129,7 +54,7 @@ void ring_submit(struct ring *ring)
     ring->lazy_sends = 0;
 }
 
-static struct io_uring_sqe *sqe_take(struct ring *ring)
+struct io_uring_sqe *ring_sqe_take(struct ring *ring)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
     /* A full queue is normal in a burst: submit what is there. Under completion back-pressure
@@ -160,39 +85,9 @@ static void sqe_bind(struct io_uring_sqe *sqe, struct ring_op *op)
     io_uring_sqe_set_data64(sqe, (uint64_t)(uintptr_t)op);
 }
 
-/* ---- opening */
+/* ---- clock and entropy */
 
-static enum bk_err open_failed(const char **ret_why, int errno_value)
-{
-    enum bk_err err = bk_err_from_errno(errno_value);
-    const char *mend = "see the kernel log";
-    if (errno_value == EPERM || errno_value == ENOSYS || errno_value == EACCES) {
-        mend = "this host forbids io_uring: set sysctl kernel.io_uring_disabled=0, or run the "
-               "container with a seccomp profile that allows io_uring_setup, io_uring_enter and "
-               "io_uring_register";
-        err = BK_PERMISSION;
-    } else if (errno_value == ENOMEM) {
-        mend = "raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=) to at least 16 MiB";
-    } else if (errno_value == EMFILE || errno_value == ENFILE) {
-        mend = "raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=)";
-    } else if (errno_value == EINVAL) {
-        mend = "becket needs Linux 6.1 or newer";
-        err = BK_UNSUPPORTED;
-    }
-    snprintf(why_text, sizeof why_text, "io_uring_setup: %s; %s", strerror(errno_value), mend);
-    *ret_why = why_text;
-    return err;
-}
-
-static enum bk_err step_failed(const char **ret_why, const char *step, int errno_value,
-                               const char *mend)
-{
-    snprintf(why_text, sizeof why_text, "%s: %s; %s", step, strerror(errno_value), mend);
-    *ret_why = why_text;
-    return bk_err_from_errno(errno_value);
-}
-
-static void clock_read(struct ring *ring)
+void ring_clock_read(struct ring *ring)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -200,299 +95,6 @@ static void clock_read(struct ring *ring)
     clock_gettime(CLOCK_REALTIME, &now);
     ring->wall_ns = (int64_t)now.tv_sec * 1000000000LL + now.tv_nsec;
 }
-
-/* What a ring of ours may be asked to do, whoever asks (io_uring_register(2),
- * IORING_REGISTER_RESTRICTIONS): seccomp cannot see it. No opening, reading, linking or removing of
- * files, no splicing. */
-static const uint8_t opcodes[] = {
-    IORING_OP_NOP,          IORING_OP_WRITE_FIXED, IORING_OP_POLL_ADD,     IORING_OP_POLL_REMOVE,
-    IORING_OP_SENDMSG,      IORING_OP_RECVMSG,     IORING_OP_TIMEOUT,      IORING_OP_TIMEOUT_REMOVE,
-    IORING_OP_LINK_TIMEOUT, IORING_OP_ACCEPT,      IORING_OP_ASYNC_CANCEL, IORING_OP_CONNECT,
-    IORING_OP_CLOSE,        IORING_OP_WRITE,       IORING_OP_FILES_UPDATE, IORING_OP_SEND,
-    IORING_OP_RECV,         IORING_OP_SHUTDOWN,    IORING_OP_MSG_RING,     OP_SOCKET,
-    OP_URING_CMD,
-};
-
-static const uint8_t registrations[] = {
-    IORING_REGISTER_BUFFERS,          IORING_UNREGISTER_BUFFERS,
-    IORING_REGISTER_FILES_UPDATE,     IORING_REGISTER_FILES2,
-    IORING_REGISTER_FILES_UPDATE2,    IORING_UNREGISTER_FILES,
-    IORING_REGISTER_ENABLE_RINGS,     IORING_REGISTER_IOWQ_MAX_WORKERS,
-    IORING_REGISTER_RING_FDS,         IORING_UNREGISTER_RING_FDS,
-    IORING_REGISTER_PBUF_RING,        IORING_UNREGISTER_PBUF_RING,
-    IORING_REGISTER_FILE_ALLOC_RANGE,
-};
-
-static bool restrict_operations(struct ring *ring)
-{
-    struct io_uring_restriction list[bk_array_length(opcodes) + bk_array_length(registrations) + 1];
-    unsigned count = 0;
-    memset(list, 0, sizeof list);
-    for (size_t i = 0; i < bk_array_length(opcodes); i++, count++) {
-        list[count].opcode = IORING_RESTRICTION_SQE_OP;
-        list[count].sqe_op = opcodes[i];
-    }
-    for (size_t i = 0; i < bk_array_length(registrations); i++, count++) {
-        list[count].opcode = IORING_RESTRICTION_REGISTER_OP;
-        list[count].register_op = registrations[i];
-    }
-    list[count].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
-    list[count++].sqe_flags = IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS |
-                              IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_ASYNC;
-    return io_uring_register_restrictions(&ring->uring, list, count) == 0;
-}
-
-static int queue_open(struct ring *ring)
-{
-    struct io_uring_params params = {
-        .flags = IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE |
-                 IORING_SETUP_CLAMP,
-        .cq_entries = ring->config.entries * COMPLETIONS_PER_ENTRY,
-    };
-    int rc = io_uring_queue_init_params(ring->config.entries, &ring->uring, &params);
-    if (rc < 0) {
-        return rc;
-    }
-    ring->restricted = restrict_operations(ring);
-    rc = io_uring_enable_rings(&ring->uring);
-    if (rc < 0) {
-        io_uring_queue_exit(&ring->uring);
-    }
-    return rc;
-}
-
-static enum bk_err handles_open(struct ring *ring, const char **ret_why)
-{
-    unsigned handles = ring->config.handles_max + HANDLES_RESERVED;
-    unsigned wished = handles + ring->config.handles_spare;
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wished) {
-        struct rlimit raised = {wished < limit.rlim_max ? wished : limit.rlim_max, limit.rlim_max};
-        (void)setrlimit(RLIMIT_NOFILE, &raised);
-        wished = raised.rlim_cur < wished ? (unsigned)raised.rlim_cur : wished;
-    }
-    handles = wished > handles ? wished : handles;
-    int rc = io_uring_register_files_sparse(&ring->uring, handles);
-    if (rc == -EMFILE) {
-        snprintf(
-            why_text, sizeof why_text,
-            "RLIMIT_NOFILE is below the %u descriptors this core may use; raise it (ulimit -n, "
-            "LimitNOFILE=) or lower --connections",
-            handles);
-        *ret_why = why_text;
-        return BK_NO_DESCRIPTORS;
-    }
-    if (rc == 0) {
-        rc = io_uring_register_file_alloc_range(&ring->uring, HANDLES_RESERVED,
-                                                handles - HANDLES_RESERVED);
-    }
-    return rc == 0 ? BK_OK
-                   : step_failed(ret_why, "registering descriptors", -rc,
-                                 "becket needs Linux 6.1 or newer");
-}
-
-static size_t buffers_bytes(const struct ring_config *config)
-{
-    return (size_t)config->recv_buffers * (config->recv_buffer_bytes + BUFFER_GAP_BYTES);
-}
-
-static uint8_t *buffer_at(const struct ring *ring, unsigned buffer_id)
-{
-    return ring->buffers + (size_t)buffer_id * (ring->config.recv_buffer_bytes + BUFFER_GAP_BYTES);
-}
-
-static enum bk_err buffers_open(struct ring *ring, const char **ret_why)
-{
-    unsigned count = ring->config.recv_buffers;
-    if (!count) {
-        return BK_OK;
-    }
-    bk_assert((count & (count - 1)) == 0 && count <= 32768);
-    ring->buffers = pages_map(buffers_bytes(&ring->config));
-    ring->buffers_stack = calloc(count, sizeof ring->buffers_stack[0]);
-    void *ring_map = mmap(NULL, count * sizeof(struct io_uring_buf), PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (ring_map == MAP_FAILED || !ring->buffers || !ring->buffers_stack) {
-        return step_failed(ret_why, "receive buffers", ENOMEM, "give the process more memory");
-    }
-    struct io_uring_buf_reg registration = {
-        .ring_addr = (uint64_t)(uintptr_t)ring_map,
-        .ring_entries = count,
-        .bgid = BUFFER_GROUP,
-    };
-    int rc = io_uring_register_buf_ring(&ring->uring, &registration, 0);
-    if (rc < 0) {
-        return step_failed(ret_why, "registering receive buffers", -rc,
-                           "raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=) to at least 16 MiB");
-    }
-    ring->buffer_ring = ring_map;
-    io_uring_buf_ring_init(ring->buffer_ring);
-    for (unsigned i = count; i > 0; i--) {
-        ring_buffer_give(ring, (uint16_t)(i - 1));
-    }
-    return BK_OK;
-}
-
-/* Written by offset: the fields have no name in liburing 2.3's header. */
-static void prepare_peer_command(struct io_uring_sqe *sqe, int32_t handle, void *address,
-                                 uint32_t bytes)
-{
-    memset(sqe, 0, sizeof *sqe);
-    sqe->opcode = OP_URING_CMD;
-    sqe->fd = handle;
-    sqe->flags = IOSQE_FIXED_FILE;
-    sqe->off = SOCKET_COMMAND_GETSOCKOPT;
-    sqe->addr = (uint64_t)SOL_SOCKET | (uint64_t)SO_PEERNAME_OPTION << 32;
-    uint64_t option_value = (uint64_t)(uintptr_t)address;
-    memcpy((uint8_t *)sqe + 44, &bytes, sizeof bytes);
-    memcpy((uint8_t *)sqe + 48, &option_value, sizeof option_value);
-}
-
-static bool reserved_install(struct ring *ring, int os_fd, int32_t *ret_handle)
-{
-    for (unsigned i = 0; i < HANDLES_RESERVED; i++) {
-        if (!(ring->reserved_used >> i & 1)) {
-            if (io_uring_register_files_update(&ring->uring, i, &os_fd, 1) != 1) {
-                return false;
-            }
-            ring->reserved_used |= 1ULL << i;
-            *ret_handle = (int32_t)i;
-            return true;
-        }
-    }
-    return false;
-}
-
-static void reserved_remove(struct ring *ring, int32_t handle)
-{
-    int none = -1;
-    (void)io_uring_register_files_update(&ring->uring, (unsigned)handle, &none, 1);
-    ring->reserved_used &= ~(1ULL << handle);
-}
-
-/* Ask a Unix socket pair for its peer's name: an unnamed one has two bytes (the family). */
-static bool probe_peer_command(struct ring *ring)
-{
-    int pair[2];
-    int32_t handle;
-    if (ring->config.features_off & RING_FEATURE_PEER_COMMAND ||
-        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
-        return false;
-    }
-    bool works = false;
-    if (reserved_install(ring, pair[0], &handle)) {
-        struct sockaddr_storage address;
-        struct io_uring_sqe *sqe = sqe_take(ring);
-        prepare_peer_command(sqe, handle, &address, sizeof(sa_family_t));
-        sqe->user_data = DATA_IGNORED;
-        struct io_uring_cqe *cqe;
-        if (io_uring_submit_and_wait(&ring->uring, 1) >= 0 &&
-            io_uring_peek_cqe(&ring->uring, &cqe) == 0) {
-            works = cqe->res == (int)sizeof(sa_family_t);
-            io_uring_cqe_seen(&ring->uring, cqe);
-        }
-        reserved_remove(ring, handle);
-    }
-    close(pair[0]);
-    close(pair[1]);
-    return works;
-}
-
-static void limit_workers(struct ring *ring)
-{
-    /* Nothing on the hot path may need a worker; a runaway must not start hundreds. */
-    unsigned workers[2] = {2, 4};
-    (void)io_uring_register_iowq_max_workers(&ring->uring, workers);
-}
-
-static void pin(int cpu)
-{
-    if (cpu >= 0) {
-        cpu_set_t set;
-        CPU_ZERO(&set);
-        CPU_SET((unsigned)cpu, &set);
-        (void)sched_setaffinity(0, sizeof set, &set);
-    }
-}
-
-enum bk_err ring_open(const struct ring_config *config, struct ring **ret_ring,
-                      const char **ret_why)
-{
-    struct ring *ring =
-        mmap(NULL, sizeof *ring, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (ring == MAP_FAILED) {
-        return step_failed(ret_why, "ring memory", ENOMEM, "give the process more memory");
-    }
-    ring->config = *config;
-    ring->signal_fd = -1;
-    pin(config->cpu);
-    int rc = queue_open(ring);
-    if (rc < 0) {
-        munmap(ring, sizeof *ring);
-        return open_failed(ret_why, -rc);
-    }
-    bool registered = io_uring_register_ring_fd(&ring->uring) == 1;
-    enum bk_err err = handles_open(ring, ret_why);
-    if (err == BK_OK) {
-        err = buffers_open(ring, ret_why);
-    }
-    if (err != BK_OK) {
-        io_uring_queue_exit(&ring->uring);
-        munmap(ring, sizeof *ring);
-        return err;
-    }
-    limit_workers(ring);
-    for (unsigned i = 0; i < PEER_LOOKUPS; i++) {
-        ring->lookups[i].next_free = ring->lookups_free;
-        ring->lookups_free = &ring->lookups[i];
-    }
-    ring->peer_command = probe_peer_command(ring);
-    ring->min_timeout = HAVE_MIN_TIMEOUT && ring->uring.features & FEATURE_MIN_TIMEOUT &&
-                        !(config->features_off & RING_FEATURE_MIN_TIMEOUT);
-    snprintf(ring->features, sizeof ring->features,
-             "single-issuer defer-taskrun multishot direct-descriptors buffer-ring%s%s%s%s",
-             registered ? " ring-fd" : "", ring->peer_command ? " peer-command" : "",
-             ring->min_timeout ? " min-timeout" : "", ring->restricted ? " restricted" : "");
-    clock_read(ring);
-    *ret_ring = ring;
-    return BK_OK;
-}
-
-void ring_close(struct ring *ring)
-{
-    io_uring_queue_exit(&ring->uring);
-    if (ring->buffer_ring) {
-        munmap(ring->buffer_ring, ring->config.recv_buffers * sizeof(struct io_uring_buf));
-        pages_unmap(ring->buffers, buffers_bytes(&ring->config));
-        free(ring->buffers_stack);
-    }
-    if (ring->write_buffers) {
-        pages_unmap(ring->write_buffers, ring->write_buffers_bytes);
-    }
-    if (ring->signal_fd >= 0) {
-        close(ring->signal_fd);
-    }
-    munmap(ring, sizeof *ring);
-}
-
-const char *ring_features(const struct ring *ring)
-{
-    return ring->features;
-}
-
-const struct ring_stats *ring_stats(const struct ring *ring)
-{
-    return &ring->stats;
-}
-
-void ring_gather(struct ring *ring, unsigned completions, unsigned wait_us)
-{
-    ring->gather_count = completions;
-    ring->gather_us = wait_us;
-}
-
-/* ---- clock and entropy */
 
 uint64_t ring_now_ns(const struct ring *ring)
 {
@@ -525,7 +127,46 @@ void ring_entropy(void *at, size_t bytes)
     }
 }
 
+/* ---- handles that we place */
+
+bool ring_reserved_install(struct ring *ring, int os_fd, int32_t *ret_handle)
+{
+    for (unsigned i = 0; i < HANDLES_RESERVED; i++) {
+        if (!(ring->reserved_used >> i & 1)) {
+            if (io_uring_register_files_update(&ring->uring, i, &os_fd, 1) != 1) {
+                return false;
+            }
+            ring->reserved_used |= 1ULL << i;
+            *ret_handle = (int32_t)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+void ring_reserved_remove(struct ring *ring, int32_t handle)
+{
+    int none = -1;
+    (void)io_uring_register_files_update(&ring->uring, (unsigned)handle, &none, 1);
+    ring->reserved_used &= ~(1ULL << handle);
+}
+
 /* ---- listening and accepting */
+
+/* Written by offset: the fields have no name in liburing 2.3's header. */
+void ring_prepare_peer_command(struct io_uring_sqe *sqe, int32_t handle, void *address,
+                               uint32_t bytes)
+{
+    memset(sqe, 0, sizeof *sqe);
+    sqe->opcode = OP_URING_CMD;
+    sqe->fd = handle;
+    sqe->flags = IOSQE_FIXED_FILE;
+    sqe->off = SOCKET_COMMAND_GETSOCKOPT;
+    sqe->addr = (uint64_t)SOL_SOCKET | (uint64_t)SO_PEERNAME_OPTION << 32;
+    uint64_t option_value = (uint64_t)(uintptr_t)address;
+    memcpy((uint8_t *)sqe + 44, &bytes, sizeof bytes);
+    memcpy((uint8_t *)sqe + 48, &option_value, sizeof option_value);
+}
 
 enum bk_err ring_listen_on(struct ring *ring, int socket, int32_t *ret_handle)
 {
@@ -537,7 +178,7 @@ enum bk_err ring_listen_on(struct ring *ring, int socket, int32_t *ret_handle)
     (void)setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
     (void)setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &between_s, sizeof between_s);
     (void)setsockopt(socket, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
-    return reserved_install(ring, socket, ret_handle) ? BK_OK : BK_NO_DESCRIPTORS;
+    return ring_reserved_install(ring, socket, ret_handle) ? BK_OK : BK_NO_DESCRIPTORS;
 }
 
 enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool reuse_port,
@@ -570,7 +211,7 @@ enum bk_err ring_address_probe(const struct ring_address *address)
 
 static void accept_submit(struct ring *ring, struct ring_op *op, int32_t listener)
 {
-    struct io_uring_sqe *sqe = sqe_take(ring);
+    struct io_uring_sqe *sqe = ring_sqe_take(ring);
     if (ring->peer_command) {
         io_uring_prep_multishot_accept_direct(sqe, listener, NULL, NULL, 0);
     } else {
@@ -621,11 +262,11 @@ static void accept_lookup(struct ring *ring, struct ring_op *op, int value)
     lookup->handle = value;
     memset(&lookup->address, 0, sizeof lookup->address);
     op->private_[0]++;
-    struct io_uring_sqe *sqe = sqe_take(ring);
+    struct io_uring_sqe *sqe = ring_sqe_take(ring);
     if (ring->peer_command) {
         /* IPv6 sockets answer 28 bytes, IPv4 ones 16; asking IPv4's length first works for both
          * only on IPv4, so ask for what the family needs: try 28, fall back in the completion. */
-        prepare_peer_command(sqe, value, &lookup->address, sizeof(struct sockaddr_in));
+        ring_prepare_peer_command(sqe, value, &lookup->address, sizeof(struct sockaddr_in));
     } else {
         socklen_t bytes = sizeof lookup->address;
         (void)getpeername(value, (struct sockaddr *)&lookup->address, &bytes);
@@ -642,9 +283,9 @@ static void lookup_complete(struct ring *ring, struct peer_lookup *lookup, int v
         if (value == (int)sizeof(struct sockaddr_in) && lookup->address.ss_family == AF_INET6) {
             /* The first 16 bytes of an IPv6 name: ask again for all of it. */
             lookup->address.ss_family = AF_UNSPEC;
-            struct io_uring_sqe *sqe = sqe_take(ring);
-            prepare_peer_command(sqe, lookup->handle, &lookup->address,
-                                 sizeof(struct sockaddr_in6));
+            struct io_uring_sqe *sqe = ring_sqe_take(ring);
+            ring_prepare_peer_command(sqe, lookup->handle, &lookup->address,
+                                      sizeof(struct sockaddr_in6));
             io_uring_sqe_set_data64(sqe, (uint64_t)(uintptr_t)lookup | DATA_PEER_TAG);
             return;
         }
@@ -698,7 +339,7 @@ void ring_connect(struct ring *ring, struct ring_op *op, const struct ring_addre
     *ret_handle = fd;
     /* Linked: the install must succeed before the connect is tried. The connect runs on the OS
      * descriptor, which stays open until both are done. */
-    struct io_uring_sqe *sqe = sqe_take(ring);
+    struct io_uring_sqe *sqe = ring_sqe_take(ring);
     io_uring_prep_connect(sqe, fd, (struct sockaddr *)os, os_bytes);
     op->private_[1] = (uint64_t)(int64_t)fd;
     sqe_bind(sqe, op);
@@ -711,7 +352,7 @@ static bool connect_complete(struct ring *ring, struct ring_op *op, int *value)
     if (op->kind == OP_CONNECT_INSTALL && *value == 0) {
         op->kind = OP_CONNECT;
         *ret_handle = fd;
-        struct io_uring_sqe *sqe = sqe_take(ring);
+        struct io_uring_sqe *sqe = ring_sqe_take(ring);
         io_uring_prep_files_update(sqe, ret_handle, 1, (int)IORING_FILE_INDEX_ALLOC);
         sqe_bind(sqe, op);
         return false;
@@ -734,7 +375,7 @@ void ring_recv(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_
 {
     bk_assert(ring->buffer_ring);
     op_begin(op, done, OP_RECV);
-    struct io_uring_sqe *sqe = sqe_take(ring);
+    struct io_uring_sqe *sqe = ring_sqe_take(ring);
     io_uring_prep_recv_multishot(sqe, handle, NULL, 0, 0);
     sqe->flags |= IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT;
     sqe->buf_group = BUFFER_GROUP;
@@ -758,7 +399,7 @@ static void buffers_offer(struct ring *ring)
     unsigned count = missing < ring->buffers_stacked ? missing : ring->buffers_stacked;
     for (unsigned i = 0; i < count; i++) {
         uint16_t buffer_id = ring->buffers_stack[--ring->buffers_stacked];
-        io_uring_buf_ring_add(ring->buffer_ring, buffer_at(ring, buffer_id),
+        io_uring_buf_ring_add(ring->buffer_ring, ring_buffer_at(ring, buffer_id),
                               ring->config.recv_buffer_bytes, buffer_id,
                               io_uring_buf_ring_mask(ring->config.recv_buffers), (int)i);
     }
@@ -779,7 +420,7 @@ void ring_send(struct ring *ring, struct ring_op *op, int32_t handle, const void
     bk_assert(bytes > 0 && bytes <= INT32_MAX);
     op_begin(op, done, OP_SEND);
     op->private_[0] = bytes;
-    struct io_uring_sqe *sqe = sqe_take(ring);
+    struct io_uring_sqe *sqe = ring_sqe_take(ring);
     /* WAITALL: the kernel goes on after a short send, so that a completion means all or an error.
      */
     io_uring_prep_send(sqe, handle, at, bytes, MSG_NOSIGNAL | MSG_WAITALL);
@@ -813,7 +454,7 @@ void ring_send_pieces(struct ring *ring, struct ring_op *op, int32_t handle,
     op->private_[0] = bytes;
     *message =
         (struct msghdr){.msg_iov = (struct iovec *)(void *)pieces->at, .msg_iovlen = pieces->count};
-    struct io_uring_sqe *sqe = sqe_take(ring);
+    struct io_uring_sqe *sqe = ring_sqe_take(ring);
     io_uring_prep_sendmsg(sqe, handle, message, MSG_NOSIGNAL | MSG_WAITALL);
     sqe->flags |= IOSQE_FIXED_FILE;
     sqe_bind(sqe, op);
@@ -822,7 +463,7 @@ void ring_send_pieces(struct ring *ring, struct ring_op *op, int32_t handle,
 void ring_shutdown(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_fn *done)
 {
     op_begin(op, done, OP_PLAIN);
-    struct io_uring_sqe *sqe = sqe_take(ring);
+    struct io_uring_sqe *sqe = ring_sqe_take(ring);
     io_uring_prep_shutdown(sqe, handle, SHUT_WR);
     sqe->flags |= IOSQE_FIXED_FILE;
     sqe_bind(sqe, op);
@@ -832,7 +473,7 @@ void ring_pass(struct ring *ring, struct ring_op *op, int32_t handle, struct rin
                ring_done_fn *done)
 {
     op_begin(op, done, OP_PLAIN);
-    struct io_uring_sqe *sqe = sqe_take(ring);
+    struct io_uring_sqe *sqe = ring_sqe_take(ring);
     io_uring_prep_msg_ring(sqe, target->uring.ring_fd, 0, 0, MESSAGE_QUIET);
     sqe->addr = MESSAGE_SEND_FD;
     sqe->addr3 = (uint32_t)handle;
@@ -845,7 +486,7 @@ void ring_close_handle(struct ring *ring, struct ring_op *op, int32_t handle, ri
     bk_assert(handle >= 0);
     op_begin(op, done, OP_CLOSE);
     op->private_[0] = (uint64_t)handle;
-    struct io_uring_sqe *sqe = sqe_take(ring);
+    struct io_uring_sqe *sqe = ring_sqe_take(ring);
     io_uring_prep_close_direct(sqe, (unsigned)handle);
     sqe_bind(sqe, op);
 }
@@ -855,7 +496,7 @@ void ring_cancel(struct ring *ring, struct ring_op *target)
     if (!ring_op_busy(target)) {
         return;
     }
-    struct io_uring_sqe *sqe = sqe_take(ring);
+    struct io_uring_sqe *sqe = ring_sqe_take(ring);
     io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)target, 0);
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     sqe->user_data = DATA_IGNORED;
@@ -870,7 +511,7 @@ void ring_poll(struct ring *ring, struct ring_op *op, int os_fd, unsigned events
     bk_assert(events != 0 && (events & ~(RING_POLL_READ | RING_POLL_WRITE)) == 0);
     op_begin(op, done, OP_POLL);
     op->private_[0] = events;
-    struct io_uring_sqe *sqe = sqe_take(ring);
+    struct io_uring_sqe *sqe = ring_sqe_take(ring);
     io_uring_prep_poll_add(sqe, os_fd,
                            (events & RING_POLL_READ ? (unsigned)POLLIN : 0U) |
                                (events & RING_POLL_WRITE ? (unsigned)POLLOUT : 0U));
@@ -893,7 +534,7 @@ static int poll_bits(const struct ring_op *op, int revents)
 /* Polled, not read: a read of this descriptor would keep a kernel worker waiting in it for good. */
 static void signals_poll(struct ring *ring, struct ring_op *op)
 {
-    struct io_uring_sqe *sqe = sqe_take(ring);
+    struct io_uring_sqe *sqe = ring_sqe_take(ring);
     io_uring_prep_poll_add(sqe, ring->signal_fd, POLLIN);
     sqe_bind(sqe, op);
 }
@@ -924,7 +565,7 @@ void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, uns
 
 enum bk_err ring_file_attach(struct ring *ring, int file, int32_t *ret_handle)
 {
-    return reserved_install(ring, file, ret_handle) ? BK_OK : BK_NO_DESCRIPTORS;
+    return ring_reserved_install(ring, file, ret_handle) ? BK_OK : BK_NO_DESCRIPTORS;
 }
 
 enum bk_err ring_write_buffers(struct ring *ring, unsigned count, size_t bytes, uint8_t **ret_first)
@@ -955,7 +596,7 @@ void ring_write(struct ring *ring, struct ring_op *op, int32_t handle, const voi
     bk_assert(bytes % 4096 == 0 && offset % 4096 == 0 && (uintptr_t)at % 4096 == 0);
     bk_assert(bytes > 0 && bytes <= INT32_MAX);
     op_begin(op, done, OP_PLAIN);
-    struct io_uring_sqe *sqe = sqe_take(ring);
+    struct io_uring_sqe *sqe = ring_sqe_take(ring);
     if (buffer >= 0) {
         io_uring_prep_write_fixed(sqe, handle, at, (unsigned)bytes, offset, buffer);
     } else {
@@ -977,7 +618,7 @@ void ring_post(struct ring *from, struct ring *target, struct ring_mail *mail)
                                                     memory_order_release, memory_order_relaxed));
     /* Only the first letter rings; whoever empties the box sees all that came after it. */
     if (!head && from != target) {
-        struct io_uring_sqe *sqe = sqe_take(from);
+        struct io_uring_sqe *sqe = ring_sqe_take(from);
         io_uring_prep_msg_ring(sqe, target->uring.ring_fd, 0, DATA_DOORBELL, 0);
         sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
         sqe->user_data = DATA_IGNORED;
@@ -1008,6 +649,12 @@ static bool mail_run(struct ring *ring)
 
 /* ---- the turn */
 
+void ring_gather(struct ring *ring, unsigned completions, unsigned wait_us)
+{
+    ring->gather_count = completions;
+    ring->gather_us = wait_us;
+}
+
 static void op_complete(struct ring *ring, struct ring_op *op, int value, uint32_t flags)
 {
     bool more = (flags & IORING_CQE_F_MORE) != 0;
@@ -1016,7 +663,7 @@ static void op_complete(struct ring *ring, struct ring_op *op, int value, uint32
     if (flags & IORING_CQE_F_BUFFER) {
         result.has_buffer = true;
         result.buffer_id = (uint16_t)(flags >> IORING_CQE_BUFFER_SHIFT);
-        result.buffer = buffer_at(ring, result.buffer_id);
+        result.buffer = ring_buffer_at(ring, result.buffer_id);
         bk_assert(ring->buffers_offered > 0);
         ring->buffers_offered--;
     }
@@ -1158,7 +805,7 @@ void ring_turn(struct ring *ring, uint64_t deadline_ns)
     bool mail_waits = atomic_load_explicit(&ring->mailbox, memory_order_relaxed) != NULL;
     bool ready = io_uring_cq_ready(&ring->uring) > 0;
     enter(ring, mail_waits || ready ? 0 : deadline_ns);
-    clock_read(ring);
+    ring_clock_read(ring);
     if (io_uring_cq_has_overflow(&ring->uring)) {
         ring->stats.cq_overflows++;
     }
