@@ -899,6 +899,40 @@ static void test_canvases(void)
     clean();
 }
 
+/* Who misses an object is told where it was looked for, and of one in another canvas. */
+static void test_where(void)
+{
+    static const char secret[] =
+        "kind: Secret\nmetadata: {name: s%s}\nspec: {provider: local, local: {token: t}}\n";
+    static const char rest[] =
+        "---\nkind: Integration\nmetadata: {name: i, canvasId: one}\nspec: {type: semaphore, url: "
+        "'https://s.example', auth: {use: token, token: {valueFrom: {secret: {name: s, key: "
+        "token}}}}}\n---\nkind: EventSource\nmetadata: {name: e, canvasId: %s}\nspec: {integration: "
+        "{name: i}, resource: {type: project, name: p}}\n";
+    char text[1024];
+    size_t bytes = (size_t)snprintf(text, sizeof text, secret, ", canvasId: two");
+    fresh();
+    snprintf(text + bytes, sizeof text - bytes, rest, "two");
+    is_int(apply(text), BK_INVALID, "in other canvases");
+    ok(said("spec.auth.token.valueFrom.secret",
+            "no Secret \"s\" in canvas \"one\"; the one in \"two\" is that canvas's own"),
+       "of the set: where");
+    bytes = (size_t)snprintf(text, sizeof text, secret, "");
+    snprintf(text + bytes, sizeof text - bytes, rest, "two");
+    is_int(apply(text), BK_INVALID, "the organization's secret, another canvas's integration");
+    ok(said("spec.integration.name",
+            "no Integration \"i\" in canvas \"two\"; the one in \"one\" is that canvas's own: give "
+            "both the same canvasId, or that one none"),
+       "what to do");
+    is_int(apply("kind: EventSource\nmetadata: {name: e, canvasId: two}\nspec: {integration: {name: "
+                 "i}, resource: {type: project, name: p}}\n"),
+           BK_INVALID, "nowhere");
+    ok(said("spec.integration.name", "no Integration \"i\" in canvas \"two\" or \"default\""),
+       "where it was looked for");
+    snprintf(text + bytes, sizeof text - bytes, rest, "one");
+    is_int(apply(text), BK_OK, "in one canvas");
+}
+
 static void test_lists(void)
 {
     fresh();
@@ -1343,6 +1377,7 @@ int main(void)
     test_prune();
     test_paths();
     test_canvases();
+    test_where();
     test_lists();
     test_at_rest();
     test_tokens();

@@ -134,9 +134,31 @@ static bool is_shared_with(const struct apply *apply, enum resource_kind kind)
            (kind != RESOURCE_SECRET && kind != RESOURCE_EVENT_SOURCE && kind != RESOURCE_TEAM);
 }
 
-static const char *where_told(const struct apply *apply, enum resource_kind kind)
+#define WHERE_BYTES 320U
+
+/* Where was looked for it; and that the set has one which the user cannot see. */
+static const char *where_told(const struct apply *apply, const struct apply_work *work,
+                              enum resource_kind kind, struct slice name, char text[WHERE_BYTES])
 {
-    return is_shared_with(apply, kind) ? "" : " in the canvas that your token is for";
+    if (!is_shared_with(apply, kind)) {
+        return " in the canvas that your token is for";
+    }
+    for (size_t i = 0; i < apply->count; i++) {
+        const struct apply_work *other = &apply->works[i];
+        if (other->document && other->kind == kind && slice_equal(other->name, name) &&
+            !slice_equal(other->canvas, work->canvas)) {
+            snprintf(text, WHERE_BYTES,
+                     " in canvas \"%.*s\"; the one in \"%.*s\" is that canvas's own: give both the "
+                     "same canvasId, or that one none",
+                     (int)work->canvas.bytes, (const char *)work->canvas.at,
+                     (int)other->canvas.bytes, (const char *)other->canvas.at);
+            return text;
+        }
+    }
+    bool is_default = slice_equal(work->canvas, SLICE(RESOURCE_CANVAS_DEFAULT));
+    snprintf(text, WHERE_BYTES, " in canvas \"%.*s\" or \"" RESOURCE_CANVAS_DEFAULT "\"",
+             (int)work->canvas.bytes, (const char *)work->canvas.at);
+    return is_default ? "" : text;
 }
 
 /* The canvas a name means: the user's own, else the default one. BK_NOT_FOUND. */
@@ -222,6 +244,7 @@ enum bk_err apply_refer(struct apply *apply, struct apply_work *work, enum resou
                         struct slice name, struct json_place place, const char *path,
                         struct slice *ret_canvas, struct record *ret_record)
 {
+    char where[WHERE_BYTES];
     struct record record;
     struct slice canvas = work->canvas;
     if (apply_is_doubtful(apply, kind, canvas, name)) {
@@ -232,7 +255,7 @@ enum bk_err apply_refer(struct apply *apply, struct apply_work *work, enum resou
     if (err == BK_NOT_FOUND) {
         apply_wrong(apply, work, place, path, "there is no %s \"%.*s\"%s",
                     resource_kind_info(kind)->name, (int)name.bytes, (const char *)name.at,
-                    where_told(apply, kind));
+                    where_told(apply, work, kind, name, where));
         return BK_NOT_FOUND;
     }
     if (err != BK_OK) {
@@ -250,6 +273,7 @@ enum bk_err apply_refer_secret(struct apply *apply, struct apply_work *work,
                                const struct resource_secret_ref *ref, struct json_place place,
                                const char *path, struct slice *ret_canvas)
 {
+    char where[WHERE_BYTES];
     struct record record;
     struct slice canvas = work->canvas;
     if (apply_is_doubtful(apply, RESOURCE_SECRET, canvas, ref->name)) {
@@ -260,7 +284,8 @@ enum bk_err apply_refer_secret(struct apply *apply, struct apply_work *work,
     if (err == BK_NOT_FOUND) {
         apply_wrong(
             apply, work, place, path, "there is no Secret \"%.*s\"%s (wanted for its key \"%.*s\")",
-            (int)ref->name.bytes, (const char *)ref->name.at, where_told(apply, RESOURCE_SECRET),
+            (int)ref->name.bytes, (const char *)ref->name.at,
+            where_told(apply, work, RESOURCE_SECRET, ref->name, where),
             (int)ref->key.bytes, (const char *)ref->key.at);
         return BK_NOT_FOUND;
     }

@@ -290,6 +290,24 @@ static enum bk_err check_kept(struct apply *apply, struct apply_work *work,
     return err;
 }
 
+/* Where the credential stands in the document. */
+static const char *credential_path(const struct resource_integration *integration)
+{
+    switch (integration->auth) {
+    case INTEGRATION_AUTH_BASIC:
+        return "spec.auth.basic.password";
+    case INTEGRATION_AUTH_APP:
+        return "spec.auth.app.privateKey";
+    case INTEGRATION_AUTH_OAUTH:
+        return "spec.auth.oauth.clientSecret";
+    case INTEGRATION_AUTH_TOKEN:
+    case INTEGRATION_AUTH_NONE:
+    case INTEGRATION_AUTH_OIDC:
+        break;
+    }
+    return "spec.auth.token";
+}
+
 /* ---- the kind */
 
 static enum bk_err integration_build(struct apply *apply, struct apply_work *work)
@@ -299,7 +317,7 @@ static enum bk_err integration_build(struct apply *apply, struct apply_work *wor
     enum bk_err err = BK_OK;
     if (integration->has_credential) {
         err = apply_secret_source(apply, work, &integration->credential, CREDENTIAL_FIELD,
-                                  "spec.auth", &secret);
+                                  credential_path(integration), &secret);
     }
     if (err == BK_OK) {
         write_integration(&apply->spec, integration);
@@ -318,7 +336,8 @@ static enum bk_err integration_refer(struct apply *apply, struct apply_work *wor
 {
     const struct resource_integration *integration = &work->document->spec.integration;
     return integration->has_credential
-               ? apply_look_secret(apply, work, &integration->credential, "spec.auth")
+               ? apply_look_secret(apply, work, &integration->credential,
+                                   credential_path(integration))
                : BK_OK;
 }
 

@@ -174,13 +174,17 @@ static void decode_secret(struct decoder *decoder, const struct decode_object *s
         decode_wrong(decoder, spec, "provider", "only PROVIDER_LOCAL is supported by this version");
     }
     struct decode_object local = decode_inner(decoder, spec, "local");
-    decode_known(decoder, &local, local_known);
+    /* An older dialect has the keys in `local` itself. */
+    bool flat = local.value && !decode_field(&local, "data") && yyjson_mut_obj_size(local.value) > 0;
+    if (!flat) {
+        decode_known(decoder, &local, local_known);
+    }
     struct decode_object data = decode_inner(decoder, &local, "data");
     struct decode_object brief = decode_inner(decoder, spec, "data");
-    if (data.value && brief.value) {
+    if ((data.value || flat) && brief.value) {
         decode_wrong(decoder, spec, "data", "give either local.data or data, not both");
-    } else if (data.value || brief.value) {
-        decode_items(decoder, data.value ? &data : &brief, secret);
+    } else if (data.value || brief.value || flat) {
+        decode_items(decoder, data.value ? &data : brief.value ? &brief : &local, secret);
     } else if (!decode_field(&local, "data") && !decode_field(spec, "data")) {
         decode_wrong(decoder, spec, "local.data", "is missing: a map of keys and values");
     }
