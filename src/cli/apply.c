@@ -13,6 +13,7 @@
 
 const struct option cli_apply_options[] = {
     FILE_OPTION,
+    RECURSIVE_OPTION,
     {.name = "dry-run", .kind = OPTION_FLAG, .help = "check and show, change nothing"},
     PRUNE_OPTION,
     CANVAS_OPTION,
@@ -22,6 +23,7 @@ const struct option cli_apply_options[] = {
 };
 const struct option cli_diff_options[] = {
     FILE_OPTION,
+    RECURSIVE_OPTION,
     PRUNE_OPTION,
     {.name = "exit-code", .kind = OPTION_FLAG, .help = "exit with 1 when there are differences"},
     CANVAS_OPTION,
@@ -219,7 +221,9 @@ static int apply_or_diff(int argc, char **argv, const struct option *table, bool
         return code;
     }
     files_init(&files);
-    code = files_read(&files, &options) ? apply_files(&options, &files, diff) : CLI_FAILED;
+    code = files_read(&files, &options, option_flag(&options, "prune"))
+               ? apply_files(&options, &files, diff)
+               : CLI_FAILED;
     files_fini(&files);
     options_fini(&options);
     return code;

@@ -10,8 +10,8 @@
 
 #define WAITING_POLL_MS 300
 
-const struct option cli_delete_options[] = {FILE_OPTION, CANVAS_OPTION, REMOTE_OPTIONS,
-                                            OPTIONS_END};
+const struct option cli_delete_options[] = {FILE_OPTION, RECURSIVE_OPTION, CANVAS_OPTION,
+                                            REMOTE_OPTIONS, OPTIONS_END};
 
 static int delete_one(struct remote *remote, const char *target, const char *what, const char *name)
 {
@@ -121,7 +121,7 @@ static int delete_files(const struct options *options)
     buf_init(&target, 4096);
     buf_add_str(&target, "/api/v1/apply?delete=true");
     remote_query(&target, "canvas", option_text(options, "canvas"));
-    if (files_read(&files, options)) {
+    if (files_read(&files, options, false)) {
         code = remote_open(&remote, options) ? delete_until_gone(&remote, &files, buf_text(&target))
                                              : CLI_FAILED;
         remote_fini(&remote);

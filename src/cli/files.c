@@ -147,6 +147,8 @@ static bool add_file(struct files *files, const char *path)
 
 /* ---- directories */
 
+#define DEPTH_MAX 16U
+
 struct names {
     char **at;
     size_t count, size;
@@ -159,12 +161,15 @@ static bool ends_with(const char *name, const char *end)
     return bytes > end_bytes && strcmp(name + bytes - end_bytes, end) == 0;
 }
 
+static bool is_document(const char *name)
+{
+    return ends_with(name, ".yaml") || ends_with(name, ".yml") || ends_with(name, ".json");
+}
+
 static void take_name(const char *name, void *context)
 {
     struct names *names = context;
-    bool wanted = name[0] != '.' &&
-                  (ends_with(name, ".yaml") || ends_with(name, ".yml") || ends_with(name, ".json"));
-    if (!wanted) {
+    if (name[0] == '.') {
         return;
     }
     if (names->count == names->size) {
@@ -187,25 +192,92 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static bool add_directory(struct files *files, const char *path)
+/* What is in it, by name. free_names() in any case. */
+static bool list_names(const char *path, struct names *ret_names)
 {
-    struct names names = {0};
-    bool added = directory_list(path, take_name, &names) == BK_OK && !names.failed;
+    *ret_names = (struct names){0};
+    bool listed = directory_list(path, take_name, ret_names) == BK_OK && !ret_names->failed;
+    if (listed && ret_names->count > 0) {
+        qsort(ret_names->at, ret_names->count, sizeof *ret_names->at, compare_names);
+    }
+    return listed;
+}
+
+static void free_names(struct names *names)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        free(names->at[i]);
+    }
+    free(names->at);
+}
+
+/* "path/name" into `full`; is it a directory? A link to one is none, so there are no circles. */
+static bool is_folder(const char *path, const char *name, char full[4096])
+{
+    struct stat status;
+    snprintf(full, 4096, "%s/%s", path, name);
+    return lstat(full, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+static bool has_documents(const char *path, unsigned depth)
+{
+    struct names names;
+    bool has = false;
+    if (list_names(path, &names)) {
+        for (size_t i = 0; !has && i < names.count; i++) {
+            char full[4096];
+            bool folder = is_folder(path, names.at[i], full);
+            has = folder ? depth < DEPTH_MAX && has_documents(full, depth + 1)
+                         : is_document(names.at[i]);
+        }
+    }
+    free_names(&names);
+    return has;
+}
+
+/* A folder that is not looked into, with documents: said, for nobody sees what is missing. */
+static bool pass_over(const struct files *files, const char *path)
+{
+    if (!has_documents(path, 1)) {
+        return true;
+    }
+    if (files->whole) {
+        cli_error("%s is not looked into, and --prune would delete what it declares: give "
+                  "--recursive, or -f %s, too",
+                  path, path);
+        return false;
+    }
+    fprintf(stderr, "note: %s is not looked into; --recursive does\n", path);
+    return true;
+}
+
+static bool add_directory(struct files *files, const char *path, unsigned depth)
+{
+    char full[4096];
+    struct names names;
+    bool added = list_names(path, &names);
     if (!added) {
         cli_error("cannot read the directory %s", path);
-    } else if (names.count == 0) {
-        added = false;
-        cli_error("%s has no *.yaml, *.yml or *.json files in it", path);
-    } else {
-        qsort(names.at, names.count, sizeof *names.at, compare_names);
     }
-    for (size_t i = 0; i < names.count; i++) {
-        char full[4096];
-        snprintf(full, sizeof full, "%s/%s", path, names.at[i]);
-        added = added && add_file(files, full);
-        free(names.at[i]);
+    for (size_t i = 0; added && i < names.count; i++) {
+        if (!is_folder(path, names.at[i], full) && is_document(names.at[i])) {
+            added = add_file(files, full);
+        }
     }
-    free(names.at);
+    for (size_t i = 0; added && i < names.count; i++) {
+        if (!is_folder(path, names.at[i], full)) {
+            continue;
+        }
+        if (!files->recursive) {
+            added = pass_over(files, full);
+        } else if (depth < DEPTH_MAX) {
+            added = add_directory(files, full, depth + 1);
+        } else {
+            added = false;
+            cli_error("%s lies deeper than %u folders", full, DEPTH_MAX);
+        }
+    }
+    free_names(&names);
     return added;
 }
 
@@ -213,7 +285,12 @@ bool files_add(struct files *files, const char *path)
 {
     struct stat status;
     if (strcmp(path, "-") != 0 && stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
-        return add_directory(files, path);
+        unsigned before = files->count;
+        bool added = add_directory(files, path, 0);
+        if (added && files->count == before) {
+            cli_error("%s has no *.yaml, *.yml or *.json files in it", path);
+        }
+        return added && files->count > before;
     }
     return add_file(files, path);
 }
@@ -230,8 +307,10 @@ const char *files_place(struct files *files, unsigned line)
     return "";
 }
 
-bool files_read(struct files *files, const struct options *options)
+bool files_read(struct files *files, const struct options *options, bool whole)
 {
+    files->recursive = option_flag(options, "recursive");
+    files->whole = whole;
     unsigned count = option_list_count(options, "file");
     for (unsigned i = 0; i < count; i++) {
         if (!files_add(files, option_list_at(options, "file", i))) {

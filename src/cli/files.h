@@ -21,12 +21,20 @@
         .argument = "FILE|DIR|-", .help = "documents, YAML or JSON; - is standard input"           \
     }
 
+#define RECURSIVE_OPTION                                                                           \
+    {                                                                                              \
+        .name = "recursive", .letter = 'R', .kind = OPTION_FLAG,                                   \
+        .help = "directories with all that is below them"                                          \
+    }
+
 struct file_part {
     const char *path;
     unsigned first_line; /* of `text`, from 1 */
 };
 
 struct files {
+    bool recursive; /* look into folders of folders, too (set by files_read) */
+    bool whole;     /* what is not read would be deleted: refuse folders that are not looked into */
     struct arena arena;
     struct buf text;
     struct file_part *parts;
@@ -36,14 +44,15 @@ struct files {
 
 void files_init(struct files *files);
 void files_fini(struct files *files);
-/* A file, a directory (its *.yaml, *.yml, *.json, by name) or "-". False after an error was
- * printed. */
+/* A file, a directory (its *.yaml, *.yml, *.json, by name; then its folders, where that is wanted;
+ * else it is said that there are documents in one) or "-". False after an error was printed. */
 bool files_add(struct files *files, const char *path);
 /* Where a line of the text came from: "app.yaml:12". */
 const char *files_place(struct files *files, unsigned line);
 
-/* All that --file names. False after an error was printed. */
-bool files_read(struct files *files, const struct options *options);
+/* All that --file names; the table has RECURSIVE_OPTION, too. `whole`: see struct files. False
+ * after an error was printed. */
+bool files_read(struct files *files, const struct options *options, bool whole);
 /* Prints why the server refused them, each mistake with its file and line. Gives the exit code. */
 int files_invalid(struct files *files, const struct client_response *response);
 

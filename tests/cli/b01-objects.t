@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Objects by command: apply, diff, get, describe, delete; files, directories, standard input; tokens."""
-import json, os, re, sys, tempfile, time
+import json, os, re, shutil, sys, tempfile, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 
@@ -58,6 +58,25 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
     is_equal([r['action'] for r in json.loads(out)['results']], ['unchanged', 'unchanged'], 'again, two files')
     code, out, err = server.cli('diff', '-f', folder, '--exit-code')
     is_equal((code, out, err), (0, '', ''), 'diff after')
+    # Folders of folders: never passed over in silence, and never pruned for not being read.
+    write('d/sub/deep/4.yaml', SOURCE_YAML.replace('repo', 'deep'))
+    write('d/assets/logo.svg', '<svg/>')
+    write('d/.git/config.yaml', 'nonsense')
+    os.symlink('..', os.path.join(base, 'd', 'up'))
+    inner = os.path.join(folder, 'sub')
+    code, out, err = server.cli('diff', '-f', folder)
+    is_equal((code, out, err), (0, '', 'note: %s is not looked into; --recursive does\n' % inner), 'a folder with documents: a note')
+    for verb in ('apply', 'diff'):
+        code, out, err = server.cli(verb, '-f', folder, '--prune')
+        ok(code == 1 and out == '' and inner in err and '--recursive' in err and err.count('\n') == 1, verb + ' --prune: refused') or diag(err)
+    code, out, err = server.cli('apply', '-R', '-f', folder, '--prune', '-o', 'json')
+    ok(code == 0 and err == '' and [r['name'] for r in json.loads(out)['results'] if r['action'] != 'unchanged'] == ['deep'],
+       '--recursive: read, too') or diag(err)
+    code, out, err = server.cli('delete', '-f', inner)
+    ok(code == 1 and '-R' not in out and 'no *.yaml' in err, 'a folder with folders alone') or diag(err)
+    code, out, err = server.cli('delete', '--recursive', '-f', inner)
+    is_equal((code, out, err), (0, 'deleted EventSource deep\n', ''), 'delete --recursive')
+    shutil.rmtree(inner)
     ok(server.post('/hooks/repo', b'{}', github(b'{}', 'v3rysecret')).status == 200, 'and it works')
 
     code, out, err = server.cli('apply', '-f', '-', stdin=SOURCE_YAML.replace('path: repo', 'path: other').encode())

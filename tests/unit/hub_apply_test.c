@@ -592,7 +592,8 @@ static void test_used_in_one_round(void)
 {
     static const char used[] = "Secret \"a\" is still used by Integration \"ia\"; Secret \"b\" is "
                                "still used by Integration "
-                               "\"ib\"";
+                               "\"ib\"; pruning would "
+                               "delete these, which the documents do not name";
     struct apply_options prune = {.prune = true};
     char text[2048] = "kind: Canvas\nmetadata: {name: o}\n---\n"
                       "kind: EventSource\nmetadata: {name: e, canvasId: o}\nspec: {type: generic, "
@@ -809,6 +810,7 @@ static void test_prune(void)
     is_int(apply_with("kind: Secret\nmetadata: {name: s1}\nspec: {data: {a: x}}\n", prune),
            BK_IN_USE, "s2 is still used");
     ok(has(outcome.message, "\"s2\"") && has(outcome.message, "\"e2\""), "both named");
+    ok(has(outcome.message, "; pruning would delete it"), "why it would go");
     is_int(apply_with("kind: EventSource\nmetadata: {name: e1}\nspec: {type: github, path: p1, "
                       "verification: {secrets: [{valueFrom: {secret: {name: s1, key: a}}}]}}\n",
                       prune),
@@ -905,10 +907,10 @@ static void test_where(void)
     static const char secret[] =
         "kind: Secret\nmetadata: {name: s%s}\nspec: {provider: local, local: {token: t}}\n";
     static const char rest[] =
-        "---\nkind: Integration\nmetadata: {name: i, canvasId: one}\nspec: {type: semaphore, url: "
-        "'https://s.example', auth: {use: token, token: {valueFrom: {secret: {name: s, key: "
-        "token}}}}}\n---\nkind: EventSource\nmetadata: {name: e, canvasId: %s}\nspec: {integration: "
-        "{name: i}, resource: {type: project, name: p}}\n";
+        "---\nkind: Integration\nmetadata: {name: i, canvasId: one}\nspec: {type: semaphore, "
+        "url: 'https://s.example', auth: {use: token, token: {valueFrom: {secret: {name: s, key: "
+        "token}}}}}\n---\nkind: EventSource\nmetadata: {name: e, canvasId: %s}\nspec: "
+        "{integration: {name: i}, resource: {type: project, name: p}}\n";
     char text[1024];
     size_t bytes = (size_t)snprintf(text, sizeof text, secret, ", canvasId: two");
     fresh();
@@ -924,8 +926,8 @@ static void test_where(void)
             "no Integration \"i\" in canvas \"two\"; the one in \"one\" is that canvas's own: give "
             "both the same canvasId, or that one none"),
        "what to do");
-    is_int(apply("kind: EventSource\nmetadata: {name: e, canvasId: two}\nspec: {integration: {name: "
-                 "i}, resource: {type: project, name: p}}\n"),
+    is_int(apply("kind: EventSource\nmetadata: {name: e, canvasId: two}\nspec: {integration: "
+                 "{name: i}, resource: {type: project, name: p}}\n"),
            BK_INVALID, "nowhere");
     ok(said("spec.integration.name", "no Integration \"i\" in canvas \"two\" or \"default\""),
        "where it was looked for");

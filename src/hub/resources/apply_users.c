@@ -129,6 +129,10 @@ static enum bk_err check_removals(struct apply *apply)
     if (count > IN_USE_SHOWN) {
         buf_printf(&text, "; and %zu more", count - IN_USE_SHOWN);
     }
+    if (count > 0 && apply->options->prune) {
+        buf_printf(&text, "; pruning would delete %s, which the documents do not name",
+                   count > 1 ? "these" : "it");
+    }
     if (count > 0) {
         apply->in_use = arena_string(apply->arena, buf_text(&text));
         err = apply->in_use ? err : BK_NO_MEMORY;

@@ -175,7 +175,8 @@ static void decode_secret(struct decoder *decoder, const struct decode_object *s
     }
     struct decode_object local = decode_inner(decoder, spec, "local");
     /* An older dialect has the keys in `local` itself. */
-    bool flat = local.value && !decode_field(&local, "data") && yyjson_mut_obj_size(local.value) > 0;
+    bool flat =
+        local.value && !decode_field(&local, "data") && yyjson_mut_obj_size(local.value) > 0;
     if (!flat) {
         decode_known(decoder, &local, local_known);
     }
