@@ -1,5 +1,6 @@
 /* destinations.c - what is asked of a destination besides reading and changing it. */
 #include "api/route.h"
+#include "hub/deliveries/dispatch.h"
 
 static enum api_step no_destination(struct api_call *call)
 {
@@ -16,6 +17,9 @@ static enum api_step set_pause(struct api_call *call, enum destination_pause pau
     enum bk_err err = hub_destination_number(hub, api_canvas(call), call->segment, &number);
     if (err == BK_OK) {
         err = hub_destination_pause(hub, number, pause, call->request->wall_ns);
+    }
+    if (err == BK_OK && pause == DESTINATION_RUNNING && call->api->dispatch) {
+        err = dispatch_hurry(call->api->dispatch, number);
     }
     if (err == BK_OK) {
         err = hub_get_json(hub, RESOURCE_DESTINATION, api_canvas(call), call->segment,

@@ -59,7 +59,9 @@ const struct cli_command cli_commands[] = {
     {"pause", cli_pause, "DESTINATION", "stop deliveries to a destination; its events wait", NULL,
      cli_pause_options},
     {"resume", cli_resume, "DESTINATION", "go on with deliveries to a destination",
-     "Also after it answered 410, which pauses it.", cli_resume_options},
+     "Also after it answered 410, which pauses it. What failed is tried again now, not at its time "
+     "(but for what is in order).",
+     cli_resume_options},
     {"secrets", cli_secrets, "[KIND] NAME",
      "what a source verifies with, or a destination's requests are signed with",
      "In clear, one a line, also those that becket made or that a provider brought. Needs a token "

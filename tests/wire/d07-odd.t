@@ -247,6 +247,26 @@ def meanwhile():
         time.sleep(0.3)
         is_equal([r.id for r in sink.got('/kept')], [first, first], 'under its id')
 
+        # Mended: who resumes it does not wait for the schedule, and what it fails then costs no try of it.
+        server.apply(destination('later', sink.url('/later'), ', retry: {schedule: [100ms, 1h]}'))
+        sink.manner('/later', status=500)
+        held = post(server, 1)
+        def pending():
+            return [(d['attempt'], d['nextAttemptAt']) for d in server.api('GET', '/api/v1/deliveries?destination=later&state=pending').json['items']]
+        ok(when(lambda: [n for n, at in pending()] == [2]), 'two tries failed, the next is in an hour')
+        for again in range(3):
+            before = pending()
+            code, out, err = server.cli('resume', 'later')
+            ok(code == 0 and '1 that failed is tried now' in out, 'resume tells of it') or diag(out + err)
+            ok(when(lambda: len(sink.got('/later')) == 3 + again), 'it is tried at once')
+            ok(when(lambda: [n for n, at in pending()] == [2] and pending() != before), 'and waits again: no dead letter by looking')
+        sink.manner('/later', status=200)
+        server.cli('resume', 'later')
+        ok(when(lambda: sink.ids('/later')[-1:] == [held] and pending() == []), 'delivered')
+        code, out, err = server.cli('resume', 'later')
+        is_equal(out, 'Destination later is ready\n', 'nothing waits any more')
+        server.api('DELETE', '/api/v1/routes/to-later')
+
         # Deleted with deliveries under way and retries pending.
         sink.manner('/gone', status=500)
         for n in range(20):

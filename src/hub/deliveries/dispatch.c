@@ -697,6 +697,68 @@ enum bk_err dispatch_add_with(struct dispatch *dispatch, const struct retry_row 
     return err;
 }
 
+/* ---- at once */
+
+#define HURRIED_MAX 8192U
+
+struct hurry {
+    const struct dispatch *dispatch;
+    uint64_t destination;
+    int64_t now_ms;
+    struct retry_row *rows;
+    unsigned count;
+};
+
+static bool pick_later(void *context, struct slice key, struct slice value)
+{
+    struct hurry *hurry = context;
+    struct retry_row row;
+    if (retry_row_decode(key, value, &row) && row.due_ms > hurry->now_ms &&
+        (row.flags & ATTEMPT_KEYED) == 0 &&
+        !dispatch_is_flying(hurry->dispatch, row.destination, row.position)) {
+        /* An extra try, so that nobody makes dead letters by looking whether it is up again. */
+        row.number -= row.number > 1;
+        hurry->rows[hurry->count++] = row;
+    }
+    return hurry->count < HURRIED_MAX;
+}
+
+static enum bk_err hurry_rows(struct store_txn *txn, void *context)
+{
+    struct hurry *hurry = context;
+    struct key prefix;
+    key_of_destination(&prefix, 'd', hurry->destination);
+    hurry->count = 0;
+    enum bk_err err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, pick_later, hurry);
+    for (unsigned i = 0; err == BK_OK && i < hurry->count; i++) {
+        err = rows_move_retry(txn, &hurry->rows[i], hurry->now_ms);
+    }
+    return err;
+}
+
+enum bk_err dispatch_hurry(struct dispatch *dispatch, uint64_t destination)
+{
+    struct fare *fare = fare_find(dispatch, destination);
+    if (!fare || fare->removed || fare->retries == 0) {
+        return BK_OK;
+    }
+    struct hurry hurry = {dispatch, destination, dispatch_now_ms(dispatch),
+                          malloc(HURRIED_MAX * sizeof *hurry.rows), 0};
+    if (!hurry.rows) {
+        return BK_NO_MEMORY;
+    }
+    enum bk_err err = store_update(hub_store(dispatch->config.hub), hurry_rows, &hurry);
+    uint64_t now = fare->retries;
+    if (err == BK_OK && hurry.count > 0 && count_rows(dispatch, destination, &now) == BK_OK) {
+        dispatch->retries_total -= fare->retries - now; /* some were there twice */
+        fare->retries = now;
+        fare->next_due_ms = hurry.now_ms < fare->next_due_ms ? hurry.now_ms : fare->next_due_ms;
+        due_changed(dispatch, fare, 0);
+    }
+    free(hurry.rows);
+    return err;
+}
+
 /* ---- steps */
 
 bool dispatch_step(struct dispatch *dispatch)

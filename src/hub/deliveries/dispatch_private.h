@@ -141,6 +141,9 @@ enum bk_err rows_apply_report(struct store_txn *txn, struct delivery_report *rep
 enum bk_err rows_apply_checkpoint(struct store_txn *txn, const struct checkpoint *checkpoint,
                                   const struct route_table *routes) BK_MUST_CHECK;
 enum bk_err rows_put_retry(struct store_txn *txn, const struct retry_row *row) BK_MUST_CHECK;
+/* It is due at another time. Where the event has a row of that time already, one is left. */
+enum bk_err rows_move_retry(struct store_txn *txn, const struct retry_row *row,
+                            int64_t due_ms) BK_MUST_CHECK;
 /* cursor 0: nothing is outstanding, no row. */
 enum bk_err rows_put_lane(struct store_txn *txn, const struct lane_row *row,
                           const uint64_t *done) BK_MUST_CHECK;
@@ -211,5 +214,6 @@ void dispatch_load_retries(struct dispatch *dispatch);
  * was sent instead, for both take turns: what fails at first may well succeed the second time. */
 bool dispatch_probe_by_retry(struct dispatch *dispatch, uint64_t destination);
 void dispatch_flying_end(struct dispatch *dispatch, uint64_t destination, uint64_t position);
+bool dispatch_is_flying(const struct dispatch *dispatch, uint64_t destination, uint64_t position);
 
 #endif

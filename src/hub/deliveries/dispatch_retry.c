@@ -72,6 +72,11 @@ void dispatch_flying_end(struct dispatch *dispatch, uint64_t destination, uint64
     }
 }
 
+bool dispatch_is_flying(const struct dispatch *dispatch, uint64_t destination, uint64_t position)
+{
+    return dispatch->flying[flying_slot(dispatch, destination, position)].destination != 0;
+}
+
 /* ---- loading */
 
 struct load {

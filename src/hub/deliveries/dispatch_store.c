@@ -101,6 +101,14 @@ static enum bk_err take_retry(struct store_txn *txn, uint64_t destination, int64
     return err == BK_OK ? count_add(txn, destination, -1) : err;
 }
 
+enum bk_err rows_move_retry(struct store_txn *txn, const struct retry_row *row, int64_t due_ms)
+{
+    struct retry_row moved = *row;
+    moved.due_ms = due_ms;
+    enum bk_err err = take_retry(txn, row->destination, row->due_ms, row->position);
+    return err == BK_OK ? rows_put_retry(txn, &moved) : err;
+}
+
 static enum bk_err delete_retry(struct store_txn *txn, uint64_t destination, int64_t due_ms,
                                 uint64_t position)
 {
