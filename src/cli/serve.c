@@ -10,6 +10,7 @@
 #include "cli/outgoing.h"
 #include "cli/sandbox.h"
 #include "cli/serve_tls.h"
+#include "control/certificates.h"
 #include "control/control.h"
 #include "hub/resources/environment.h"
 #include "hub/resources/quickstart.h"
@@ -412,7 +413,7 @@ static bool open_tls(struct serve *serve)
         cli_error("%s", why);
         return false;
     }
-    serve_tls_log(server, time(NULL));
+    certificates_log(server, time(NULL));
     if (tls_slot_open(server, &serve->control.tls) != BK_OK) {
         cli_error("out of memory");
         return false;
@@ -445,7 +446,7 @@ static bool reload_tls(struct serve *serve, const struct options *fresh)
         log_event(LOG_ERROR, "certificates not reloaded, the old ones stay", LOG_Z("why", why));
         return false;
     }
-    serve_tls_log(server, time(NULL));
+    certificates_log(server, time(NULL));
     tls_slot_put(serve->control.tls, server);
     return true;
 }

@@ -1,13 +1,9 @@
 #include "cli/serve_tls.h"
 
-#include "base/log.h"
-
 #include <stdio.h>
 
 #define IDENTITIES_MAX 32U
 #define SESSIONS_MAX   32768U
-#define DAY_SECONDS    86400
-#define SOON_DAYS      14
 
 bool serve_tls_wanted(const struct options *options)
 {
@@ -77,18 +73,6 @@ bool serve_tls_read(const struct options *options, struct tls_server **ret_serve
         return false;
     }
     return true;
-}
-
-void serve_tls_log(const struct tls_server *server, int64_t now_seconds)
-{
-    char expires[TLS_DAY_BYTES];
-    int64_t left = tls_server_expires(server) - now_seconds;
-    tls_day(tls_server_expires(server), expires);
-    log_event(left < SOON_DAYS * DAY_SECONDS ? LOG_WARN : LOG_INFO,
-              left < 0                         ? "a certificate has expired"
-              : left < SOON_DAYS * DAY_SECONDS ? "a certificate expires soon"
-                                               : "certificates read",
-              LOG_I("count", tls_server_identities(server)), LOG_Z("expires", expires));
 }
 
 bool serve_tls_is_loopback(const struct ring_address *address)

@@ -32,8 +32,6 @@
 bool serve_tls_wanted(const struct options *options);
 /* False: ret_why (TLS_WHY_BYTES) is one line. Requires: serve_tls_wanted(). */
 bool serve_tls_read(const struct options *options, struct tls_server **ret_server, char *ret_why);
-/* Logs what was read, and certificates that end soon. */
-void serve_tls_log(const struct tls_server *server, int64_t now_seconds);
 bool serve_tls_is_loopback(const struct ring_address *address);
 /* Is this option read again by a reload? */
 bool serve_tls_owns(const char *option_name);

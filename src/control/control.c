@@ -3,6 +3,7 @@
 #include "api/stream.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "control/certificates.h"
 #include "hub/calls/outbound.h"
 #include "hub/resources/token_use.h"
 
@@ -57,6 +58,13 @@ static int64_t operations_step(struct control *control, int64_t now_ns)
     return operations_next_ns(control->operations);
 }
 
+static int64_t certificates_step(struct control *control, int64_t now_ns)
+{
+    int64_t seconds = certificates_watch(control->config.tls, &control->certificates_seconds,
+                                         now_ns / NS_PER_SECOND);
+    return seconds > INT64_MAX / NS_PER_SECOND ? INT64_MAX : seconds * NS_PER_SECOND;
+}
+
 /* What counts by the wall clock, for it outlives the process: entries, tokens, operations. Gives
  * when to come again. */
 static uint64_t timed_step(struct control *control)
@@ -71,6 +79,7 @@ static uint64_t timed_step(struct control *control)
     next_ns = earlier(next_ns, token_uses_run(control->hub, now_ns));
     next_ns = earlier(next_ns, reseal_run(control->reseal, now_ns));
     next_ns = earlier(next_ns, operations_step(control, now_ns));
+    next_ns = earlier(next_ns, certificates_step(control, now_ns));
     if (next_ns == INT64_MAX) {
         return UINT64_MAX;
     }

@@ -1,5 +1,6 @@
 #include "control/control_private.h"
 
+#include "control/certificates.h"
 #include "ring/file.h"
 
 #include <stdio.h>
@@ -116,6 +117,7 @@ static void metrics_of_cores(struct control *control, uint64_t now_ns,
     snapshot->durability = control->config.durable ? "fsync" : "none";
     snapshot->start_wall_ns = control->start_wall_ns;
     snapshot->threads = control->core_count;
+    snapshot->certificate_expires = certificates_expire(control->config.tls);
     snapshot->sources = source_table_count(control->sources);
     snapshot->resident_bytes = resident_bytes();
     for (unsigned i = 0; i < control->core_count; i++) {

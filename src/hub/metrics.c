@@ -369,6 +369,12 @@ void metrics_print(const struct metrics_snapshot *snapshot, struct buf *out)
         buf_printf(out, "becket_tls_handshakes_total{outcome=\"%s\"} %" PRIu64 "\n", outcomes[i],
                    sum->tls_handshakes[i]);
     }
+    if (snapshot->certificate_expires != 0) {
+        print_type(out, "becket_tls_certificate_expiry_timestamp_seconds", "gauge",
+                   "When the first certificate of the listeners ends, in seconds since 1970.");
+        buf_printf(out, "becket_tls_certificate_expiry_timestamp_seconds %" PRId64 "\n",
+                   snapshot->certificate_expires);
+    }
     print_histogram(out, "becket_loop_turn_seconds",
                     "Work of one turn of an event loop, without its wait.", &sum->turn_ns,
                     METRICS_TIME_SHIFT, ns);

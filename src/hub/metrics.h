@@ -131,6 +131,7 @@ struct metrics_snapshot {
     uint64_t journal_stalled_ns; /* age of the oldest flush under way; 0 = none */
     uint64_t control_stalled_ns; /* of the control thread's present step */
     unsigned threads;
+    int64_t certificate_expires;            /* seconds since 1970; 0 = leave out */
     struct metrics_reactor reactors;        /* the sum */
     struct metrics_histogram commit_ns;     /* shift METRICS_TIME_SHIFT */
     struct metrics_histogram batch_records; /* shift 0 */

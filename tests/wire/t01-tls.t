@@ -327,6 +327,13 @@ with TlsServer(certs, ['--tls-cert', live[0], '--tls-key', live[1]], admin_host=
                          server.data)
     ok(code == 1 and 'is it https://?' in err, 'by http it gets a hint')
 
+# ---- a certificate that ends while the server runs
+brief = certs.make('brief', end=4)
+with TlsServer(certs, ['--tls-cert', brief[0], '--tls-key', brief[1]]) as server:
+    expiry = server.metrics()['becket_tls_certificate_expiry_timestamp_seconds']
+    ok(0 < expiry - time.time() < 5 and server.wait_log('a certificate expires soon'), 'said at the start, and in the metrics')
+    ok(server.wait_log('a certificate has expired'), 'and when it has ended')
+
 # ---- mistakes at the start
 with tempfile.TemporaryDirectory() as data:
     def start(*options):
