@@ -37,6 +37,7 @@ bool cli_begin(struct options *options, const struct option *table, int argc, ch
                int *ret_code);
 /* A table of events out of their JSON. */
 void cli_print_events(yyjson_mut_val *events);
+void cli_print_deliveries(yyjson_mut_val *items);
 /* The columns of a table of tokens, and a row of it. */
 #define CLI_TOKEN_COLUMNS "NAME!|ROLE|CANVAS|USER|ENDS WITH|CREATED@?|USED@?"
 struct table;

@@ -59,6 +59,8 @@ const struct option cli_replay_options[] = {
 
 /* ---- deliveries */
 
+#define COLUMNS "WHEN@|EVENT!|DESTINATION|STATE|TRY>?|STATUS?|TOOK>?|REASON"
+
 static void add_delivery(struct table *table, yyjson_mut_val *item)
 {
     char time_text[32] = "";
@@ -93,8 +95,22 @@ static const struct remote_list deliveries = {
     .path = "/api/v1/deliveries",
     .what = "deliveries",
     .filters = delivery_filters,
-    .columns = "WHEN@|EVENT!|DESTINATION|STATE|TRY>?|STATUS?|TOOK>?|REASON",
+    .columns = COLUMNS,
     .add_row = add_delivery};
+
+void cli_print_deliveries(yyjson_mut_val *items)
+{
+    struct table table;
+    size_t i, count;
+    yyjson_mut_val *item;
+    table_init(&table, COLUMNS);
+    yyjson_mut_arr_foreach(items, i, count, item)
+    {
+        add_delivery(&table, item);
+    }
+    table_print(&table);
+    table_fini(&table);
+}
 
 int cli_deliveries(int argc, char **argv)
 {

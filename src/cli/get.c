@@ -140,6 +140,42 @@ static void advice_cell(struct table *table, yyjson_mut_val *object)
     buf_fini(&text);
 }
 
+/* What is wrong with the source; else what its sender did wrong last, until one is accepted. */
+static void refusal_cell(struct table *table, yyjson_mut_val *object)
+{
+    struct slice refused = text_at(object, "status.lastRefused.at"),
+                 accepted = text_at(object, "status.lastAccepted.at"),
+                 message = text_at(object, "status.lastRefused.message");
+    bool told =
+        text_at(object, "status.message").bytes + text_at(object, "status.advice").bytes > 0;
+    /* Times of one form: their order is that of their texts. */
+    if (told || refused.bytes == 0 ||
+        (accepted.bytes == refused.bytes &&
+         memcmp(accepted.at, refused.at, refused.bytes) >= 0)) {
+        advice_cell(table, object);
+        return;
+    }
+    char when[32];
+    print_time(refused, when);
+    table_cellf(table, "refused %s: %.*s", when, (int)message.bytes, (const char *)message.at);
+}
+
+/* Why it is paused; else why the last delivery failed, and how many wait for another try. */
+static void failure_cell(struct table *table, yyjson_mut_val *object)
+{
+    struct slice reason = text_at(object, "status.reason"),
+                 outcome = text_at(object, "status.delivery.lastAttempt.outcome"),
+                 why = text_at(object, "status.delivery.lastAttempt.reason");
+    uint64_t waiting = yyjson_mut_get_uint(value_at(object, "status.delivery.retries")) +
+                       yyjson_mut_get_uint(value_at(object, "status.delivery.backlog"));
+    if (reason.bytes != 0 || outcome.bytes == 0 || slice_equal(outcome, SLICE("delivered"))) {
+        table_cell(table, reason);
+    } else {
+        table_cellf(table, "%.*s; %llu wait", (int)why.bytes, (const char *)why.at,
+                    (unsigned long long)waiting);
+    }
+}
+
 static void operation_cells(struct table *table, yyjson_mut_val *object)
 {
     struct slice next = text_at(object, "status.nextAttemptAt");
@@ -247,9 +283,9 @@ static void object_row(struct table *table, const char *plural, yyjson_mut_val *
     }
     cell_time(table, text_at(object, "metadata.updatedAt"));
     if (strcmp(plural, "event-sources") == 0) {
-        advice_cell(table, object);
+        refusal_cell(table, object);
     } else if (strcmp(plural, "destinations") == 0) {
-        table_cell(table, text_at(object, "status.reason"));
+        failure_cell(table, object);
     }
 }
 
@@ -402,7 +438,10 @@ static void print_part(yyjson_mut_val *object, const char *heading, const char *
     buf_fini(&safe);
 }
 
-static void print_recent(struct remote *remote, yyjson_mut_val *object)
+/* The newest few of `path` whose `filter` is this object. */
+static void print_recent(struct remote *remote, yyjson_mut_val *object, const char *path,
+                         const char *filter, const char *heading,
+                         void (*print)(yyjson_mut_val *items))
 {
     struct client_response response = {0};
     struct json_tree tree;
@@ -411,17 +450,22 @@ static void print_recent(struct remote *remote, yyjson_mut_val *object)
                  canvas = text_at(object, "metadata.canvasId");
     char text[256];
     buf_init(&target, 4096);
-    buf_add_str(&target, "/api/v1/events?limit=5");
+    buf_printf(&target, "%s?limit=5", path);
     snprintf(text, sizeof text, "%.*s", (int)name.bytes, (const char *)name.at);
-    remote_query(&target, "source", text);
+    remote_query(&target, filter, text);
     snprintf(text, sizeof text, "%.*s", (int)canvas.bytes,
              (const char *)(canvas.at ? canvas.at : (const uint8_t *)""));
     remote_query(&target, "canvas", text);
     json_tree_init(&tree);
     if (remote_call(remote, "GET", buf_text(&target), NULL, SLICE_EMPTY, &response) &&
         remote_json(&response, &tree)) {
-        puts("\nlatest events");
-        cli_print_events(value_at(tree.roots[0], "items"));
+        yyjson_mut_val *items = value_at(tree.roots[0], "items");
+        printf("\n%s\n", heading);
+        if (yyjson_mut_arr_size(items) > 0) {
+            print(items);
+        } else {
+            puts("  none yet");
+        }
     }
     json_tree_fini(&tree);
     client_response_fini(&response);
@@ -456,7 +500,11 @@ static int describe(struct remote *remote, const struct asked *asked)
             print_part(object, "", "");
         }
         if (strcmp(asked->plural, "event-sources") == 0) {
-            print_recent(remote, object);
+            print_recent(remote, object, "/api/v1/events", "source", "latest events",
+                         cli_print_events);
+        } else if (strcmp(asked->plural, "destinations") == 0) {
+            print_recent(remote, object, "/api/v1/deliveries", "destination", "latest deliveries",
+                         cli_print_deliveries);
         }
         code = CLI_DONE;
     }

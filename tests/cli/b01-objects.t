@@ -77,7 +77,14 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
     code, out, err = server.cli('delete', '--recursive', '-f', inner)
     is_equal((code, out, err), (0, 'deleted EventSource deep\n', ''), 'delete --recursive')
     shutil.rmtree(inner)
+    def told():
+        return [l for l in server.cli('get', 'event-sources')[1].splitlines() if l.startswith('repo ')][0]
+    code, out, err = server.cli('describe', 'event-source', 'repo')
+    ok(code == 0 and out.endswith('latest events\n  none yet\n'), 'describe: none yet')
+    ok(server.post('/hooks/repo', b'{}', github(b'{}', 'another')).status == 401, 'refused')
+    ok(when(lambda: 'refused 20' in told() and 'another secret' in told()), 'get event-sources says why its sender is refused') or diag(told())
     ok(server.post('/hooks/repo', b'{}', github(b'{}', 'v3rysecret')).status == 200, 'and it works')
+    ok(when(lambda: 'refused' not in told()), 'not any more, when one is accepted') or diag(told())
 
     code, out, err = server.cli('apply', '-f', '-', stdin=SOURCE_YAML.replace('path: repo', 'path: other').encode())
     ok(code == 0 and 'updated' in out, 'standard input')

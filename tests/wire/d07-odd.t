@@ -254,6 +254,11 @@ def meanwhile():
         def pending():
             return [(d['attempt'], d['nextAttemptAt']) for d in server.api('GET', '/api/v1/deliveries?destination=later&state=pending').json['items']]
         ok(when(lambda: [n for n, at in pending()] == [2]), 'two tries failed, the next is in an hour')
+        def told():
+            return [l for l in server.cli('get', 'destinations')[1].splitlines() if l.startswith('later ')][0]
+        ok(when(lambda: told().endswith('the answer 500 is no success; 1 wait')), 'get destinations says why') or diag(told())
+        code, out, err = server.cli('describe', 'destination', 'later')
+        ok(code == 0 and out.count(' failed ') == 2 and 'latest deliveries' in out, 'describe has the latest deliveries') or diag(out)
         for again in range(3):
             before = pending()
             code, out, err = server.cli('resume', 'later')
