@@ -119,25 +119,25 @@ static const char *method_text(enum http_method method)
     }
 }
 
-static bool plural_is_known(struct slice plural, const char **ret_name)
+/* A kind that this version knows by name alone. */
+static bool is_to_come(struct slice plural)
 {
     for (int i = 0; i < RESOURCE_KIND_COUNT; i++) {
         const struct resource_kind_info *info = resource_kind_info((enum resource_kind)i);
         if (slice_equal(slice_str(info->plural), plural)) {
-            *ret_name = info->plural;
-            return true;
+            return !info->supported;
         }
     }
-    *ret_name = "deliveries";
-    return slice_equal(plural, SLICE("deliveries"));
+    return false;
 }
 
 static enum api_step no_route(struct api_call *call, struct slice path)
 {
     struct slice rest = slice_starts(path, SLICE("/api/v1/")) ? slice_skip(path, 8) : SLICE_EMPTY;
-    const char *name;
-    if (rest.bytes != 0 && plural_is_known(slice_of(rest.at, slice_find(rest, '/')), &name)) {
-        return api_error(call, 404, "not_found", "%s are not part of this version of becket", name);
+    struct slice plural = slice_of(rest.at, rest.bytes ? slice_find(rest, '/') : 0);
+    if (is_to_come(plural)) {
+        return api_error(call, 404, "not_found", "%.*s are not part of this version of becket",
+                         (int)plural.bytes, (const char *)plural.at);
     }
     return api_error(call, 404, "not_found",
                      "no such path; GET /api/v1/openapi.json lists what there is");

@@ -20,12 +20,21 @@ struct schema {
 #define TIME "{\"type\":\"string\",\"format\":\"date-time\"}"
 #define NAME "{\"type\":\"string\",\"pattern\":\"^[a-z0-9-]{1,63}$\"}"
 
+#define COUNT "{\"type\":\"integer\"}"
+
 #define OBJECT     "{\"type\":\"object\",\"properties\":{"
 #define EXPRESSION OBJECT "\"expression\":{\"type\":\"string\",\"maxLength\":4096}}}"
 #define FILTERS                                                                                    \
     "{\"type\":\"array\",\"maxItems\":32,\"items\":" OBJECT                                        \
     "\"type\":{\"enum\":[\"FILTER_TYPE_DATA\",\"FILTER_TYPE_HEADER\"]},\"data\":" EXPRESSION       \
     ",\"header\":" EXPRESSION "}}}"
+
+/* What becket tells of an object that it keeps at a provider. */
+#define WORK_STATES "{\"enum\":[\"pending\",\"waiting\",\"ready\",\"error\"]}"
+#define WORK_STATUS                                                                                \
+    "\"state\":" WORK_STATES ",\"reason\":" TEXT ",\"message\":" TEXT                              \
+    ",\"advice\":" TEXT ",\"notice\":" TEXT ",\"operation\":" TEXT                                 \
+    ",\"checkedAt\":" TIME ",\"nextAttemptAt\":" TIME
 
 static const struct schema schemas[] = {
     {"Error", "{\"type\":\"object\",\"required\":[\"code\",\"message\",\"details\"],\"properties\":"
@@ -63,8 +72,18 @@ static const struct schema schemas[] = {
                     "\"dedupe\":{\"type\":\"object\",\"properties\":{\"window\":" TEXT
                     "}},\"limits\":{\"type\":\"object\","
                     "\"properties\":{\"bodyBytes\":{\"type\":\"integer\"},\"perSecond\":{\"type\":"
-                    "\"integer\"}}}}},\"status\":"
-                    "{\"type\":\"object\",\"readOnly\":true},\"key\":{\"type\":\"string\","
+                    "\"integer\"}}},\"integration\":" OBJECT "\"name\":" NAME
+                    ",\"domainType\":" TEXT "}},\"resource\":" OBJECT "\"type\":" TEXT
+                    ",\"name\":" TEXT "}},\"events\":{\"type\":\"array\",\"items\":" OBJECT
+                    "\"type\":" TEXT ",\"filters\":" FILTERS
+                    ",\"filterOperator\":{\"enum\":[\"FILTER_OPERATOR_AND\","
+                    "\"FILTER_OPERATOR_OR\"]}}}}}},\"status\":{\"type\":\"object\","
+                    "\"readOnly\":true,\"properties\":{" WORK_STATUS ",\"path\":" TEXT
+                    ",\"url\":" TEXT ",\"lastAccepted\":" OBJECT "\"at\":" TIME
+                    "}},\"lastRefused\":" OBJECT "\"at\":" TIME ",\"reason\":" TEXT
+                    ",\"message\":" TEXT "}},\"resourceId\":" TEXT ",\"resourceName\":" TEXT
+                    ",\"hookId\":" TEXT ",\"keyFingerprint\":" TEXT
+                    "}},\"key\":{\"type\":\"string\","
                     "\"readOnly\":true,\"description\":"
                     "\"signing key that was generated; only in the answer that created it\"}}}"},
     {"EventSourceList", LIST_OF("EventSource")},
@@ -84,7 +103,12 @@ static const struct schema schemas[] = {
      "\"key\":" TEXT "}},\"allowPrivate\":{\"type\":\"boolean\"},\"paused\":{\"type\":"
      "\"boolean\"}}},\"status\":{\"type\":\"object\",\"readOnly\":true,\"properties\":{\"state\":"
      "{\"enum\":[\"ready\",\"paused\",\"error\"]},\"reason\":" TEXT ",\"since\":" TIME
-     ",\"delivery\":{\"type\":\"object\"}}},\"key\":{\"type\":\"string\",\"readOnly\":true,"
+     ",\"delivery\":" OBJECT "\"state\":{\"enum\":[\"live\",\"behind\",\"failing\",\"paused\"]},"
+     "\"inflight\":" COUNT ",\"queued\":" COUNT ",\"backlog\":" COUNT ",\"retries\":" COUNT
+     ",\"delivered\":" COUNT ",\"failed\":" COUNT ",\"dead\":" COUNT ",\"lost\":" COUNT
+     ",\"oldestUndelivered\":" TIME ",\"nextRetryAt\":" TIME ",\"lastAttempt\":" OBJECT
+     "\"at\":" TIME ",\"attempt\":" COUNT ",\"outcome\":" TEXT ",\"status\":" COUNT
+     ",\"reason\":" TEXT "}}}}}},\"key\":{\"type\":\"string\",\"readOnly\":true,"
      "\"description\":"
      "\"signing secret that was generated; only in the answer that created it\"}}}"},
     {"DestinationList", LIST_OF("Destination")},
@@ -108,9 +132,7 @@ static const struct schema schemas[] = {
      ",\"url\":" TEXT ",\"apiUrl\":" TEXT
      ",\"auth\":{\"type\":\"object\"},\"oidc\":{\"type\":\"object\"},\"allowPrivate\":{\"type\":"
      "\"boolean\"},\"check\":{\"type\":\"boolean\"}}},\"status\":{\"type\":\"object\",\"readOnly\":"
-     "true,\"properties\":{\"state\":{\"enum\":[\"pending\",\"ready\",\"error\"]},\"reason\":" TEXT
-     ",\"message\":" TEXT ",\"advice\":" TEXT ",\"account\":" TEXT ",\"checkedAt\":" TIME
-     ",\"operation\":" TEXT "}}}}"},
+     "true,\"properties\":{" WORK_STATUS ",\"account\":" TEXT ",\"accountId\":" TEXT "}}}}"},
     {"IntegrationList", LIST_OF("Integration")},
     {"User",
      "{\"type\":\"object\",\"properties\":{" METADATA ",\"kind\":{\"const\":\"User\"},"
@@ -181,7 +203,9 @@ static const struct schema schemas[] = {
     {"ApplyResults", "{\"type\":\"object\",\"properties\":{\"results\":{\"type\":\"array\","
                      "\"items\":{\"type\":\"object\","
                      "\"properties\":{\"kind\":" TEXT ",\"name\":" TEXT ",\"canvasId\":" TEXT
-                     ",\"action\":{\"enum\":[\"created\",\"updated\",\"unchanged\",\"deleted\"]},"
+                     ",\"id\":" TEXT ",\"revision\":" COUNT
+                     ",\"action\":{\"enum\":[\"created\",\"updated\",\"unchanged\",\"deleted\","
+                     "\"waiting\"]},"
                      "\"diff\":{\"type\":\"array\","
                      "\"items\":{\"type\":\"object\",\"properties\":{\"path\":" TEXT
                      ",\"before\":{},\"after\":{}}}},\"key\":" TEXT ",\"url\":" TEXT "}}}}}"},
@@ -236,7 +260,9 @@ static const struct schema schemas[] = {
      "\"sendsWith\":{\"type\":\"string\"}}}}}}"},
     {"Delivery",
      "{\"type\":\"object\",\"required\":[\"event\",\"destination\",\"state\"],\"properties\":{"
-     "\"event\":" TEXT ",\"destination\":" TEXT ",\"source\":" TEXT
+     "\"event\":" TEXT ",\"destination\":" TEXT ",\"canvasId\":" TEXT ",\"source\":" TEXT
+     ",\"stage\":{\"type\":\"string\",\"description\":"
+     "\"how far a try came that got no answer\"}"
      ",\"state\":{\"enum\":[\"pending\",\"delivered\",\"failed\",\"dead\"]},\"attempt\":"
      "{\"type\":\"integer\"},\"status\":{\"type\":\"integer\"},\"reason\":" TEXT
      ",\"durationMs\":{\"type\":\"number\"},\"endedAt\":" TIME ",\"nextAttemptAt\":" TIME
@@ -356,6 +382,16 @@ static void add_body(struct buf *json, const struct api_route *route)
     buf_add_str(json, "}}");
 }
 
+static bool takes_dry_run(const struct api_route *route)
+{
+    for (size_t i = 0; route->params != NULL && route->params[i].name != NULL; i++) {
+        if (strcmp(route->params[i].name, "dryRun") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void add_responses(struct buf *json, const struct api_route *route)
 {
     buf_printf(json, ",\"responses\":{\"%u\":{\"description\":\"%s\"", route->status,
@@ -368,6 +404,12 @@ static void add_responses(struct buf *json, const struct api_route *route)
         buf_add_byte(json, '}');
     } else if (route->answer_type != NULL) {
         buf_printf(json, ",\"content\":{\"%s\":{}}", route->answer_type);
+    }
+    if (route->status == 202 && takes_dry_run(route)) {
+        buf_add_str(json, "},\"200\":{\"description\":\"dryRun: counted, nothing done\","
+                          "\"content\":{");
+        add_content(json, "application/json", route->schema);
+        buf_add_byte(json, '}');
     }
     buf_add_str(json, "},\"default\":{\"description\":\"refused\",\"content\":{");
     add_content(json, "application/json", "Error");

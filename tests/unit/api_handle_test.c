@@ -183,7 +183,9 @@ static void test_routes(void)
     is_uint(ASK(HTTP_GET, "/api/v1/stages", .token = admin), 404);
     ok(has("stages are not part of this version"));
     is_uint(ASK(HTTP_GET, "/api/v1/deliveries/x", .token = admin), 404);
-    ok(has("deliveries are not part of this version"));
+    ok(has("no such path"), "deliveries are, this is not");
+    is_uint(ASK(HTTP_GET, "/api/v1/secrets/x/y", .token = admin), 404);
+    ok(has("no such path"), "nor below what is there");
     is_uint(ASK(HTTP_PATCH, "/api/v1/secrets", .token = admin), 405);
     is_str(header("Allow"), "OPTIONS, GET, HEAD, POST");
     is_uint(ASK(HTTP_OPTIONS, "/api/v1/secrets/x"), 204);
