@@ -33,7 +33,7 @@ static const char *secret_for(const struct scheme_row *row)
     case SECRET_KEY:
         return "829a27427c7dbbd756a2d1edc1421532d571a96865e84776a8f3817bb70c4d5a";
     case SECRET_PUBLIC_KEY:
-        return row->signature == SIGNATURE_RSA_SHA256 ? RSA_KEY : P256_KEY;
+        return signature_key_kind(row->signature) == PUBLIC_KEY_RSA ? RSA_KEY : P256_KEY;
     case SECRET_HEX:
         return "44782def547aaa06c910c43932b1eb0c";
     case SECRET_NONE:

@@ -66,7 +66,7 @@ size_t public_key_write_spki(const struct public_key *key, uint8_t out[PUBLIC_KE
 bool public_key_equal(const struct public_key *a, const struct public_key *b);
 
 enum signature_algorithm {
-    SIGNATURE_RSA_SHA1, /* SNS's first version only */
+    SIGNATURE_RSA_SHA1, /* SNS's first version and Travis CI only */
     SIGNATURE_RSA_SHA256,
     SIGNATURE_RSA_SHA384,
     SIGNATURE_RSA_SHA512,

@@ -45,12 +45,12 @@ static void add_kind(const struct scheme_row *row, struct buf *text)
         buf_add_str(text, row->signature == SIGNATURE_P256_DER ? "ECDSA P-256" : "a public key");
         return;
     case ROW_CODE:
-        buf_add_str(text, row->verify == jwt_verify              ? "a token of its issuer"
-                          : row->verify == http_signature_verify ||
-                                    row->verify == contentful_verify
-                                                                 ? "HMAC over signed headers"
-                          : row->verify == adyen_verify          ? "HMAC-SHA-256 of eight values"
-                                                                 : "RSA with its certificate");
+        buf_add_str(text, row->verify == jwt_verify && row->secret != SECRET_NONE ? "a signed token"
+                          : row->verify == jwt_verify ? "a token of its issuer"
+                          : row->verify == http_signature_verify || row->verify == contentful_verify
+                              ? "HMAC over signed headers"
+                          : row->verify == adyen_verify ? "HMAC-SHA-256 of eight values"
+                                                        : "RSA with its certificate");
         return;
     case ROW_TOKEN:
         buf_add_str(text, "the secret itself");
@@ -90,7 +90,7 @@ void scheme_row_verification(const struct scheme_row *row, struct buf *text)
                             : one->header[0] == '?' ? " in the query's "
                                                     : " in ";
         buf_printf(text, "%s%s", where, one->header);
-        if (one->format != NULL) {
+        if (one->format != NULL && *one->format != 0) {
             buf_printf(text, ": %s", one->format);
         }
     }

@@ -13,7 +13,7 @@ size_t key_bytes(const struct scheme_row *row)
                                               : sizeof(struct hmac_key);
     } else if (row->kind == ROW_ED25519) {
         bytes = sizeof((struct key *)NULL)->ed25519;
-    } else if (row->kind == ROW_PUBLIC_KEY) {
+    } else if (row->secret == SECRET_PUBLIC_KEY) {
         bytes = public_key_bytes(signature_key_kind(row->signature));
     }
     return (offsetof(struct key, sha256) + bytes + 7) & ~(size_t)7;
@@ -22,7 +22,7 @@ size_t key_bytes(const struct scheme_row *row)
 /* The secrets of both rows become the same keys. */
 static bool same_keys(const struct scheme_row *a, const struct scheme_row *b)
 {
-    if (kind_keeps_text(a->kind) && kind_keeps_text(b->kind)) {
+    if (row_keeps_text(a) && row_keeps_text(b)) {
         return true;
     }
     return a->kind == b->kind && a->algorithm == b->algorithm && a->secret == b->secret &&
@@ -130,7 +130,7 @@ static const char *key_compile(const struct program *program, struct slice secre
     if (row->kind == ROW_ED25519) {
         return ed25519_key(secret, key);
     }
-    if (row->kind == ROW_PUBLIC_KEY) {
+    if (row->secret == SECRET_PUBLIC_KEY) {
         return public_key(row->signature, secret, key);
     }
     if (row->kind == ROW_HMAC && row->secret == SECRET_BASE64) {

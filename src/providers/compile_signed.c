@@ -16,6 +16,7 @@ static const struct {
     {"{url-unescaped}", OP_URL_UNESCAPED},
     {"{query}", OP_QUERY},
     {"{form}", OP_FORM},
+    {"{form:", OP_FORM_FIELD},
     {"{sha256}", OP_BODY_SHA256},
     {"{secret}", OP_SECRET},
     {"{header:", OP_HEADER},
@@ -49,7 +50,7 @@ static bool op_parse(struct slice *text, struct op *op, struct problem *problem)
     }
     return fail(problem, "signed",
                 "expected {body} {id} {timestamp} {method} {path} {url} {query} {header:Name} "
-                "{/pointer} {?name} {form} or {sha256}");
+                "{/pointer} {?name} {form} {form:name} or {sha256}");
 }
 
 static bool ops_parse(const char *template, struct program *program, struct problem *problem)

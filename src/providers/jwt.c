@@ -205,7 +205,7 @@ static bool time_of(yyjson_val *claims, struct slice name, bool *ret_there, doub
 static enum scheme_verdict check_times(const struct scheme *scheme, const struct program *program,
                                        yyjson_val *claims, int64_t now_seconds)
 {
-    bool has_end, has_start, has_issue;
+    bool has_end, has_start, has_issue, ages = program->row->ages;
     double end = 0, start = 0, issue = 0;
     double now = (double)now_seconds;
     double skew = (double)scheme_tolerance_seconds(scheme, program);
@@ -214,22 +214,26 @@ static enum scheme_verdict check_times(const struct scheme *scheme, const struct
         !time_of(claims, SLICE("iat"), &has_issue, &issue)) {
         return SCHEME_TIMESTAMP_MALFORMED;
     }
-    if (!has_end && !program->row->hs256) {
+    if (ages ? !has_issue : !has_end && !program->row->hs256) {
         return SCHEME_TIMESTAMP_MISSING;
     }
-    if (has_end && now >= end + skew) {
+    if ((has_end && now >= end + skew) || (ages && now > issue + skew)) {
         return SCHEME_TOKEN_EXPIRED;
     }
     bool early = (has_start && now < start - skew) || (has_issue && now < issue - skew);
     return early ? SCHEME_TOKEN_EARLY : SCHEME_GENUINE;
 }
 
-static bool body_is_claimed(yyjson_val *claims, const char *name, struct slice body)
+static bool body_is_claimed(const struct scheme_row *row, yyjson_val *claims, struct slice body)
 {
     uint8_t digest[SHA256_BYTES], given[SHA256_BYTES];
-    struct slice text = text_of(member(claims, slice_str(name)));
+    struct slice text = text_of(member(claims, slice_str(row->body_claim)));
+    size_t bytes = sizeof given;
+    bool good = row->body_claim_base64
+                    ? base64_decode(text, BASE64_STANDARD, given, sizeof given, &bytes)
+                    : hex_decode(text, given, sizeof given);
     sha256(body, digest);
-    return hex_decode(text, given, sizeof given) && memcmp(given, digest, sizeof digest) == 0;
+    return good && bytes == sizeof given && memcmp(given, digest, sizeof digest) == 0;
 }
 
 /* All but the times. */
@@ -242,7 +246,7 @@ static enum scheme_verdict check_claims(const struct scheme_row *row, yyjson_val
     if (row->claims != NULL && !claims_match(claims, slice_str(row->claims))) {
         return SCHEME_CLAIM_WRONG;
     }
-    if (row->body_claim != NULL && !body_is_claimed(claims, row->body_claim, body)) {
+    if (row->body_claim != NULL && !body_is_claimed(row, claims, body)) {
         return SCHEME_DIGEST_WRONG;
     }
     return SCHEME_GENUINE;
@@ -261,6 +265,19 @@ static enum scheme_verdict check_mac(const struct scheme *scheme, const struct p
         hmac_sha256(&key, &token->signed_part, 1, mac);
         found |= bk_ct_equal_slice(slice_of(mac, sizeof mac), signature);
         bk_wipe(&key, sizeof key);
+    }
+    return found ? SCHEME_GENUINE : SCHEME_SIGNATURE_WRONG;
+}
+
+/* Configured keys have no names, so each is tried. */
+static enum scheme_verdict check_own_keys(const struct scheme *scheme,
+                                          const struct program *program,
+                                          const struct token *token, struct slice signature)
+{
+    bool found = false;
+    for (unsigned k = 0; k < scheme->key_count && !found; k++) {
+        found = public_key_verify(&scheme_key(scheme, program, k)->public_key,
+                                  program->row->signature, &token->signed_part, 1, signature);
     }
     return found ? SCHEME_GENUINE : SCHEME_SIGNATURE_WRONG;
 }
@@ -293,6 +310,10 @@ static enum scheme_verdict check_signature(const struct scheme *scheme,
                             .now_seconds = request->now_seconds};
     if (!jwk_algorithm(name, &want.algorithm)) {
         return SCHEME_SIGNATURE_MALFORMED;
+    }
+    if (row->secret == SECRET_PUBLIC_KEY) {
+        return want.algorithm == row->signature ? check_own_keys(scheme, program, token, signature)
+                                                : SCHEME_SIGNATURE_MALFORMED;
     }
     const struct public_key *key;
     enum scheme_verdict verdict = key_find(request, &want, &key);
@@ -343,13 +364,14 @@ enum scheme_verdict jwt_verify(const struct scheme *scheme, const struct program
     if (verdict != SCHEME_GENUINE) {
         return verdict;
     }
-    /* The row's format is the word before the token, Bearer where the header is Authorization. */
+    /* The row's format is the word before the token, Bearer where the header is Authorization and
+     * the row does not say that there is none (""). */
     const char *word = program->row->format;
     text = value;
     if (word == NULL && slice_equal(program->signature.text, SLICE("authorization"))) {
         word = "bearer";
     }
-    if ((word != NULL && !scheme_credentials(value, slice_str(word), &text)) ||
+    if ((word != NULL && *word != 0 && !scheme_credentials(value, slice_str(word), &text)) ||
         !token_split(text, &token)) {
         return SCHEME_SIGNATURE_MALFORMED;
     }
@@ -414,9 +436,14 @@ static bool add_payload(const struct scheme_row *row, int64_t now_seconds, struc
     if (row->body_claim != NULL) {
         uint8_t digest[SHA256_BYTES];
         char text[2 * SHA256_BYTES];
+        size_t bytes = sizeof text;
         sha256(body, digest);
-        hex_encode(digest, sizeof digest, text);
-        add_claim(json, slice_str(row->body_claim), slice_of(text, sizeof text));
+        if (row->body_claim_base64) {
+            bytes = base64_encode(digest, sizeof digest, BASE64_STANDARD, text);
+        } else {
+            hex_encode(digest, sizeof digest, text);
+        }
+        add_claim(json, slice_str(row->body_claim), slice_of(text, bytes));
     }
     bool good = row->claims == NULL || add_claims(json, slice_str(row->claims));
     buf_printf(json, "%s\"iat\":%lld,\"exp\":%lld}", json->bytes > 1 ? "," : "",

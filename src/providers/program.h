@@ -51,6 +51,7 @@ enum op_kind {
     OP_HEADER,
     OP_PLACE,
     OP_FORM,
+    OP_FORM_FIELD, /* the only one of the form */
     OP_URL_UNESCAPED, /* as OP_URL */
     OP_BODY_SHA256,
     OP_SECRET
@@ -59,7 +60,7 @@ enum op_kind {
 struct op {
     enum op_kind kind;
     unsigned place;    /* of OP_PLACE: which of the program's op_places */
-    struct slice text; /* of OP_TEXT, or the lower-case name of OP_HEADER */
+    struct slice text; /* of OP_TEXT, or the lower-case name of OP_HEADER, or OP_FORM_FIELD's */
 };
 
 /* Fields of the body that are looked for in one pass. */
@@ -333,11 +334,13 @@ static inline bool kind_signs(enum row_kind kind)
     return kind == ROW_HMAC || kind == ROW_ED25519 || kind == ROW_PUBLIC_KEY || kind == ROW_HASH;
 }
 
-/* Is a key of this kind the text of its secret? */
-static inline bool kind_keeps_text(enum row_kind kind)
+/* Is a key of this row the text of its secret? */
+static inline bool row_keeps_text(const struct scheme_row *row)
 {
+    enum row_kind kind = row->kind;
     return kind == ROW_TOKEN || kind == ROW_BASIC || kind == ROW_BEARER ||
-           kind == ROW_AUTHORIZATION || kind == ROW_HASH || kind == ROW_CODE;
+           kind == ROW_AUTHORIZATION || kind == ROW_HASH ||
+           (kind == ROW_CODE && row->secret != SECRET_PUBLIC_KEY);
 }
 
 #endif

@@ -145,7 +145,7 @@ int64_t scheme_row_tolerance_seconds(const struct scheme_row *row)
 
 bool scheme_row_takes_claims(const struct scheme_row *row)
 {
-    return row->verify == jwt_verify && !row->hs256;
+    return row->verify == jwt_verify && row->secret == SECRET_NONE;
 }
 
 bool scheme_row_needs_secret(const struct scheme_row *row)

@@ -26,6 +26,7 @@
  *               {id} {timestamp} {body} {method} {path} {url} {query} {header:Name}
  *               {/pointer} {?name}     what is at a place of the body or the query
  *               {form}                 names and values of a form in the body, decoded and sorted
+ *               {form:name}            the value, decoded, of a form that has this one field only
  *               {url-unescaped}        the URL with the escapes undone that HubSpot undoes
  *               {sha256}               SHA-256 of the body in hex
  *               {secret}               the secret itself; for ROW_HASH only
@@ -99,8 +100,8 @@ typedef enum scheme_verdict row_verify_fn(const struct scheme *scheme,
 
 struct scheme_row {
     const char *name;
-    const char *title;   /* as the provider spells itself; NULL in other ways of signing */
-    const char *aliases; /* further names, separated by blanks */
+    const char *title;         /* as the provider spells itself; NULL in other ways of signing */
+    const char *aliases;       /* further names, separated by blanks */
     const char *documentation; /* the provider's page these facts are from */
     const char *needs;         /* what the secret is, and what else to set, in words */
     enum row_kind kind;
@@ -140,8 +141,9 @@ struct scheme_row {
     /* Another way that is used, and then only, when a secret begins with this prefix. */
     const char *signing_prefix;
     const struct scheme_row *signing;
-    enum signature_algorithm signature; /* of ROW_PUBLIC_KEY */
-    row_verify_fn *verify;              /* of ROW_CODE */
+    enum signature_algorithm
+        signature;         /* of ROW_PUBLIC_KEY, and of tokens with SECRET_PUBLIC_KEY */
+    row_verify_fn *verify; /* of ROW_CODE */
     /* ---- tokens (jwt.c) */
     const char *issuer;     /* exactly what `iss` must be */
     const char *audience;   /* one of them must be in `aud`; separated by blanks */
@@ -149,8 +151,11 @@ struct scheme_row {
     const char *claims;     /* name=value lines, all of which must hold; * stands for any text */
     const char *jwks_url;   /* NULL = the issuer's discovery document tells */
     const char *body_claim; /* the claim with the body's SHA-256 in hex */
+    bool body_claim_base64; /* it is in base64 */
+    bool ages;              /* there must be a time of issue, not older than the tolerance */
     bool allow_private;     /* the issuer may be at a private address */
-    bool hs256;             /* signed with the source's secrets, by HMAC-SHA-256 */
+    bool hs256;         /* signed with the source's secrets, by HMAC-SHA-256; else by public keys
+                         * that are its secrets (SECRET_PUBLIC_KEY) or that the issuer has */
     size_t block_bytes; /* of a row made at run time: it and its strings are one block; else 0 */
     const struct scheme_plan *kept; /* of one that is kept (kept_rows.h); NULL = it is not */
 };

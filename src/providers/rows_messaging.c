@@ -221,6 +221,7 @@ static const struct scheme_row rows[] = {
      .account = "X-Pusher-Key",
      .resource = "/events/0/channel",
      .detect = "X-Pusher-Signature"},
+    /* Also under two headers of others: of forges, and of Intercom. */
     {.name = "meta",
      .title = "Facebook, Instagram, WhatsApp",
      .aliases = "facebook instagram whatsapp",

@@ -46,7 +46,7 @@ static size_t keys_bytes(const struct scheme_row *active, unsigned key_count, si
     for (const struct scheme_row *row = active; row != NULL; row = row->otherwise) {
         if (keys_of(active, row) == row) {
             bytes += key_count * key_bytes(row);
-            bytes += kind_keeps_text(row->kind) ? secret_bytes : 0;
+            bytes += row_keeps_text(row) ? secret_bytes : 0;
         }
     }
     return bytes;
@@ -196,7 +196,7 @@ static void move_texts(struct scheme *scheme, const struct scheme *from)
     for (unsigned i = 0; i < scheme->plan->program_count; i++) {
         const struct program *program = &scheme->plan->programs[i];
         bool own = keys_of(active, program->row) == program->row;
-        for (unsigned k = 0; k < scheme->key_count && own && kind_keeps_text(program->kind); k++) {
+        for (unsigned k = 0; k < scheme->key_count && own && row_keeps_text(program->row); k++) {
             ((struct key *)(uintptr_t)scheme_key(scheme, program, k))->token.at += by;
         }
     }

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/ct.h"
 #include "base/hex.h"
+#include "base/percent.h"
 #include "base/private_key.h"
 #include "base/time.h"
 
@@ -266,6 +267,11 @@ static bool gather(struct making *m, const struct key *key, struct slice parts[O
                 return false;
             }
             break;
+        case OP_FORM_FIELD:
+            if (!text_form_alone(body, program->ops[i].text, &parts[i])) {
+                return false;
+            }
+            break;
         case OP_BODY_SHA256:
             hex = scratch_take(2 * SHA256_BYTES);
             if (hex == NULL) {
@@ -362,6 +368,28 @@ static enum bk_err put_body_hash(struct making *m)
     return put(m, &m->program->body_hash, slice_of(text, sizeof text), true);
 }
 
+/* The body becomes the one field of a form, if it is not yet. */
+static enum bk_err put_in_form(struct making *m, struct slice name)
+{
+    struct slice body = buf_slice(&m->body), value;
+    if (text_form_alone(body, name, &value)) {
+        return BK_OK;
+    }
+    if (m->send->ret_body == NULL) {
+        return BK_UNSUPPORTED;
+    }
+    char *text = (char *)scratch_take(3 * body.bytes + 1);
+    if (text == NULL) {
+        return BK_NO_MEMORY;
+    }
+    size_t bytes = percent_encode(body, text);
+    m->body.bytes = 0;
+    buf_add_slice(&m->body, name);
+    buf_add_byte(&m->body, '=');
+    buf_add(&m->body, text, bytes);
+    return BK_OK;
+}
+
 static enum bk_err sign_text(struct making *m)
 {
     const struct program *program = m->program;
@@ -390,6 +418,11 @@ static enum bk_err sign_text(struct making *m)
     }
     if (err == BK_OK) {
         err = put_body_hash(m);
+    }
+    for (unsigned i = 0; i < program->op_count && err == BK_OK; i++) {
+        if (program->ops[i].kind == OP_FORM_FIELD) {
+            err = put_in_form(m, program->ops[i].text);
+        }
     }
     /* What the message had by itself counts. */
     struct slice own = at_place(m, &program->timestamp);
@@ -498,7 +531,7 @@ static struct slice content_type(const struct program *program)
 {
     bool form = false;
     for (unsigned i = 0; i < program->op_count; i++) {
-        form |= program->ops[i].kind == OP_FORM;
+        form |= program->ops[i].kind == OP_FORM || program->ops[i].kind == OP_FORM_FIELD;
     }
     return form ? SLICE("application/x-www-form-urlencoded") : SLICE("application/json");
 }

@@ -51,6 +51,8 @@ static enum scheme_verdict make_text(const struct program *program, const struct
                           ret_part);
     case OP_FORM:
         return computed(text_form_sorted(request->body, ret_part));
+    case OP_FORM_FIELD:
+        return computed(text_form_alone(request->body, op->text, ret_part));
     case OP_BODY_SHA256:
         return computed(body_sha256(request->body, ret_part));
     case OP_SECRET:

@@ -175,6 +175,13 @@ static void append(uint8_t *out, size_t *bytes, struct slice text)
     }
 }
 
+bool text_form_alone(struct slice form, struct slice name, struct slice *ret_value)
+{
+    bool named = slice_starts(form, name) && form.bytes > name.bytes && form.at[name.bytes] == '=';
+    struct slice value = slice_skip(form, name.bytes + 1);
+    return named && slice_find(value, '&') == value.bytes && text_form_decode(value, ret_value);
+}
+
 bool text_form_sorted(struct slice form, struct slice *ret_text)
 {
     struct pair pairs[FORM_PAIRS_MAX];

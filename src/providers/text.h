@@ -14,6 +14,9 @@ uint8_t *scratch_take(size_t bytes);
 bool text_form_decode(struct slice text, struct slice *ret_text);
 /* Value of `name` among name=value pairs joined by &; as sent, nothing is decoded. */
 struct slice text_form_field(struct slice form, struct slice name);
+/* The same, decoded, of a form that is this one field: another of that name, or one besides, might
+ * be what its reader takes. False: it is not such a form. */
+bool text_form_alone(struct slice form, struct slice name, struct slice *ret_value);
 /* Names and values, decoded, sorted by name and value, each pair once, one behind the other. */
 bool text_form_sorted(struct slice form, struct slice *ret_text);
 /* The public URL of a request, in two pieces; false: there is none. */

@@ -1,7 +1,7 @@
 // Verifiers of providers' own libraries, for tests/wire/p04-judges.t: `sign` writes requests as the libraries sign them, or as
 // their documentation says where they only verify, `verify` writes what they say about requests. JSON on stdin and stdout.
 import { createRequire } from 'node:module';
-import { createHmac } from 'node:crypto';
+import { createHash, createHmac } from 'node:crypto';
 
 const require = createRequire(import.meta.url);
 const mac = (secret, text, encoding = 'hex', algorithm = 'sha256') =>
@@ -12,6 +12,8 @@ const seconds = () => Math.floor(Date.now() / 1000);
 const header = (r, name) => Object.entries(r.headers).find(([k]) => k.toLowerCase() === name)?.[1];
 const lower = (r) => Object.fromEntries(Object.entries(r.headers).map(([k, v]) => [k.toLowerCase(), v]));
 const once = (load) => { let value; return () => (value ??= load()); };
+// The secret's text is the key, which their documentation says in base64.
+const standard = (secret) => new (require('standardwebhooks').Webhook)(Buffer.from(secret).toString('base64'));
 const adyen = once(() => new (require('@adyen/api-library/lib/src/utils/hmacValidator').default)());
 const pusher = once(() => new (require('pusher'))({ appId: '1', key: 'key', secret: 'pusher-s', cluster: 'x' }));
 const box = { 'BOX-SIGNATURE-VERSION': '1', 'BOX-SIGNATURE-ALGORITHM': 'HmacSHA256', 'BOX-DELIVERY-ID': 'd' };
@@ -29,6 +31,10 @@ const judges = {
     },
     verify: (r, body) => require('box-node-sdk/managers/webhooks').WebhooksManager.validateMessage(body,
       { ...lower({ headers: box }), ...lower(r) }, 'box-s') },
+  bigcommerce: { secret: 'bc-s',
+    sign: (body) => { const at = new Date(), id = mac('id', body).slice(0, 16); return { ...json, 'webhook-id': id,
+      'webhook-timestamp': String(Math.floor(at / 1000)), 'webhook-signature': standard('bc-s').sign(id, at, body) }; },
+    verify: (r, body) => { standard('bc-s').verify(body, lower(r)); return true; } },
   contentful: { secret: hexKey,
     sign: (body, url) => ({ ...json, 'X-Contentful-Topic': 'ContentManagement.Entry.publish',
       ...require('@contentful/node-apps-toolkit').signRequest(hexKey, { method: 'POST', path: new URL(url).pathname, body,
@@ -48,6 +54,13 @@ const judges = {
     verify: (r, body) => require('@hubspot/api-client').Signature.isValid({ signatureVersion: 'v3', method: 'POST',
       signature: header(r, 'x-hubspot-signature-v3'), clientSecret: 'hs-s', requestBody: body, url: r.url,
       timestamp: Number(header(r, 'x-hubspot-request-timestamp')) }) },
+  // Of whom a token is, becket send cannot know.
+  livekit: { secret: 'livekit-s-livekit-s-livekit-s-32',
+    sign: async (body) => { const token = new (require('livekit-server-sdk').AccessToken)('key', judges.livekit.secret, { ttl: '5m' });
+      token.sha256 = createHash('sha256').update(body).digest('base64');
+      return { 'Content-Type': 'application/webhook+json', Authorization: await token.toJwt() }; },
+    verify: async (r, body) => !!await new (require('livekit-server-sdk').WebhookReceiver)(undefined, judges.livekit.secret)
+      .receive(body, header(r, 'authorization')) },
   linear: { secret: 'lin-s', body: (body) => body.replace('{', `{"webhookTimestamp":${Date.now()},`),
     sign: (body) => ({ ...json, 'Linear-Event': 'Issue', 'Linear-Delivery': mac('id', body).slice(0, 16),
       'Linear-Signature': mac('lin-s', body) }),
@@ -87,7 +100,7 @@ const judges = {
     sign: (body) => {
       const part = (o) => Buffer.from(JSON.stringify(o)).toString('base64url');
       const text = `${part({ typ: 'JWT', alg: 'HS256' })}.${part({ iss: 'Vonage', iat: seconds(), jti: mac('id', body),
-        payload_hash: require('node:crypto').createHash('sha256').update(body).digest('hex') })}`;
+        payload_hash: createHash('sha256').update(body).digest('hex') })}`;
       return { ...json, Authorization: `Bearer ${text}.${mac(judges.vonage.secret, text, 'base64url')}` };
     },
     verify: (r) => require('@vonage/jwt').verifySignature(header(r, 'authorization').slice(7), judges.vonage.secret) },

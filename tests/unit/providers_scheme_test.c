@@ -29,7 +29,7 @@ static const char *secret_for(const struct scheme_row *row)
     case SECRET_KEY:
         return "829a27427c7dbbd756a2d1edc1421532d571a96865e84776a8f3817bb70c4d5a";
     case SECRET_PUBLIC_KEY:
-        return row->signature == SIGNATURE_RSA_SHA256
+        return signature_key_kind(row->signature) == PUBLIC_KEY_RSA
                    ? "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAtAh00DsCrKbLPZ3qDkjY"
                      "wnIJJRCeSkkTB/XpOvfXLdN5Mkf+u2WIltc7WV4TkM9QoVBiuPW6IYC6ZVV3ro+C"
                      "H/fU1swg8D/CgvvSC9UMDmBepSDWHtI3YRwwXXPVT3OtUuSWX8GPqIyTub089bop"
@@ -918,7 +918,7 @@ static void bodies(void)
         const char *template = row->signed_template ? row->signed_template : "{body}";
         bool in_body = row->timestamp != NULL && row->timestamp[0] == '/';
         bool digest = row->verify == http_signature_verify || row->body_hash != NULL ||
-                      row->body_claim != NULL;
+                      (row->body_claim != NULL && row->hs256);
         if (!digest && (row->kind != ROW_HMAC || in_body || !strstr(template, "{body}"))) {
             continue; /* no body is signed, or one of a certain form only */
         }

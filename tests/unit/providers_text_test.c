@@ -27,6 +27,31 @@ static void sorted(const char *form, const char *want)
     }
 }
 
+static void alone(const char *form, const char *want)
+{
+    struct slice got = SLICE_EMPTY;
+    scratch_reset();
+    bool good = text_form_alone(slice_str(form), SLICE("payload"), &got);
+    if (want == NULL) {
+        ok(!good, "'%s' is not this field only", form);
+    } else if (ok(good, "'%s'", form)) {
+        is_bytes(got.at, got.bytes, want, strlen(want));
+    }
+}
+
+static void only_fields(void)
+{
+    alone("payload=%7B%22a+b%22%7D", "{\"a b\"}");
+    alone("payload=", "");
+    static const char *const others[] = {
+        "",           "payload",    "payloads=1",          "xpayload=1",
+        "Payload=1",  "payload=1&", "payload=1&payload=2", "a=1&payload=2",
+        "&payload=1", "payload=%4"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        alone(others[i], NULL);
+    }
+}
+
 static void port(const char *url, const char *want)
 {
     struct slice got;
@@ -142,6 +167,7 @@ int main(void)
     sorted("m=z&m=a&m=a", "mamz");
     sorted("a%26=%3D&a=x", "axa&=");
     sorted("a=%zz", NULL);
+    only_fields();
     many_pairs();
     same_pairs();
     port("https://h/x", "https://h:443/x");

@@ -82,6 +82,7 @@ with Server(threads=1) as server:
                 ('discord-events', 'discord-events', 'ed', base64.b64decode(raw).hex(), [], {}),
                 ('sendgrid', 'sendgrid', 'ec', keys['ec'][1], [], {}),
                 ('telnyx', 'telnyx', 'ed', raw, [], {}), ('wise', 'wise', 'rsa', keys['rsa'][1], [], {}),
+                ('travis', 'travis-ci', 'rsa', keys['rsa'][1], [], {}), ('plaid', 'plaid', 'ec', keys['ec'][1], [], {}),
                 ('v1a', 'standard-webhooks', 'ed', 'whpk_' + raw, [], {}),
                 ('g-ed', 'generic', 'ed', 'whpk_' + raw, ['ed25519'], {'scheme': 'ed25519'}),
                 ('g-ec', 'generic', 'ec', keys['ec'][1], ['ecdsa-p256'], {'scheme': 'ecdsa-p256'}),
