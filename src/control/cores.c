@@ -96,6 +96,9 @@ static void reactor_opened(void *context, struct reactor *reactor, enum bk_err e
 static void *core_main(void *context)
 {
     struct core *core = context;
+    char name[16]; /* as top, ps and perf show it */
+    snprintf(name, sizeof name, "becket-core-%u", (unsigned)(core - core->control->cores) % 1000);
+    (void)pthread_setname_np(pthread_self(), name);
     reactor_run(core->reactor);
     return NULL;
 }

@@ -150,6 +150,7 @@ static const int guarded[] = {SIGTERM, SIGINT, SIGHUP};
 static void *guard_main(void *context)
 {
     struct guard *guard = context;
+    (void)pthread_setname_np(pthread_self(), "becket-guard");
     struct ring_config config = {.entries = 16, .handles_max = 16, .cpu = -1};
     enum bk_err err = ring_open(&config, &guard->ring, &guard->why);
     if (err == BK_OK) {
