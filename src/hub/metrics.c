@@ -369,9 +369,9 @@ void metrics_print(const struct metrics_snapshot *snapshot, struct buf *out)
         buf_printf(out, "becket_tls_handshakes_total{outcome=\"%s\"} %" PRIu64 "\n", outcomes[i],
                    sum->tls_handshakes[i]);
     }
+    print_type(out, "becket_tls_certificate_expiry_timestamp_seconds", "gauge",
+               "When the first certificate of the listeners ends, in seconds since 1970.");
     if (snapshot->certificate_expires != 0) {
-        print_type(out, "becket_tls_certificate_expiry_timestamp_seconds", "gauge",
-                   "When the first certificate of the listeners ends, in seconds since 1970.");
         buf_printf(out, "becket_tls_certificate_expiry_timestamp_seconds %" PRId64 "\n",
                    snapshot->certificate_expires);
     }

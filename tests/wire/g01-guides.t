@@ -173,7 +173,8 @@ def check_names(server, path, text, metrics):
     for name in re.findall(r'`((?:src|tests|bench|fuzz|vendor)/[\w./-]*)`', text):
         if not os.path.exists(os.path.join(ROOT, name)):
             WRONG.append('there is no file %s' % name)
-    for name in re.findall(r'`(becket_\w+)', text):
+    shown = ''.join(block for _, block in blocks(text, 'text'))
+    for name in re.findall(r'`(becket_\w+)', text) + re.findall(r'\b(becket_\w+)', shown):
         if name not in metrics:
             WRONG.append('there is no metric %s' % name)
     paths = server.api('GET', '/api/v1/openapi.json').json['paths']
