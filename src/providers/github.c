@@ -6,8 +6,10 @@
  */
 #include "providers/hooks.h"
 
-static const char *const github_headers[] = {"Accept: application/vnd.github+json",
-                                             "X-GitHub-Api-Version: 2022-11-28", NULL};
+/* The type that GitHub recommends, and the one that its description of the API has for answers. */
+static const char *const github_headers[] = {
+    "Accept: application/vnd.github+json, application/json", "X-GitHub-Api-Version: 2022-11-28",
+    NULL};
 /* What the seed's own integration listens to when the source names no events. */
 static const char *const github_events[] = {"create",           "package", "pull_request", "push",
                                             "registry_package", "release", "workflow_run", NULL};

@@ -4,12 +4,12 @@
 
 /* ---- whose credential */
 
-static void user_ask(struct provider_run *run)
+void hooks_user_ask(struct provider_run *run)
 {
     provider_ask(run, HTTP_GET, "/user");
 }
 
-static const char *user_take(struct provider_run *run, const struct provider_reply *reply)
+const char *hooks_user_take(struct provider_run *run, const struct provider_reply *reply)
 {
     struct slice login = provider_text(run, reply->json, "login");
     if (login.bytes == 0) {
@@ -25,7 +25,7 @@ static const char *user_take(struct provider_run *run, const struct provider_rep
 }
 
 const struct provider_step user_check_steps[] = {
-    {.name = "user", .ask = user_ask, .take = user_take},
+    {.name = "user", .ask = hooks_user_ask, .take = hooks_user_take},
     {0},
 };
 
@@ -138,14 +138,19 @@ static yyjson_mut_val *our_hook(struct provider_run *run, yyjson_mut_val *list)
     return NULL;
 }
 
-static void turn_page(struct provider_run *run)
+/* False: there is no further page. */
+static bool turn_page(struct provider_run *run, const struct provider_reply *reply)
 {
     struct slice page = provider_recall(run, "page");
     unsigned number = page.bytes == 0 ? 1 : 0;
     for (size_t i = 0; i < page.bytes; i++) {
         number = number * 10 + (unsigned)(page.at[i] - '0');
     }
-    provider_note(run, "page", slice_str(arena_printf(run->arena, "%u", number + 1)));
+    number = provider_next_page(reply, number);
+    if (number > 0) {
+        provider_note(run, "page", slice_str(arena_printf(run->arena, "%u", number)));
+    }
+    return number > 0;
 }
 
 /* Ours on this page, its id remembered. NULL with *ret_more: it may be on the next one. */
@@ -159,10 +164,8 @@ static yyjson_mut_val *find(struct provider_run *run, const struct provider_repl
         return NULL;
     }
     yyjson_mut_val *hook = our_hook(run, reply->json);
-    *ret_more = !hook && provider_has_next_page(reply);
-    if (*ret_more) {
-        turn_page(run);
-    } else {
+    *ret_more = !hook && turn_page(run, reply);
+    if (!*ret_more) {
         provider_forget(run, "page");
     }
     if (hook) {

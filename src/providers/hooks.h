@@ -39,6 +39,9 @@ extern const struct provider_step hooks_ensure_steps[];
 extern const struct provider_step hooks_remove_steps[];
 /* GET /user: login and id. */
 extern const struct provider_step user_check_steps[];
+/* Its one step. */
+void hooks_user_ask(struct provider_run *run);
+const char *hooks_user_take(struct provider_run *run, const struct provider_reply *reply);
 
 /* ---- for the rows */
 

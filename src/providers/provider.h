@@ -234,8 +234,9 @@ yyjson_mut_val *provider_get(yyjson_mut_val *value, const char *path);
 struct slice provider_text(struct provider_run *run, yyjson_mut_val *value, const char *path);
 /* True when the list has exactly the events that are wanted, in any order. */
 bool provider_same_events(const struct provider_run *run, yyjson_mut_val *list);
-/* Whether another page follows, by a Link header with rel="next" or X-Next-Page. */
-bool provider_has_next_page(const struct provider_reply *reply);
+/* The page that follows, by a Link header with rel="next" or X-Next-Page. 0 = there is none, or it
+ * leads no further. */
+unsigned provider_next_page(const struct provider_reply *reply, unsigned page);
 /* owner/name of the resource: the name itself when it has a slash, else with the owner that the
  * path of facts.url ends with. False: no owner is known. Encoded, ready for a target. */
 bool provider_owner_and_name(struct provider_run *run, struct slice *ret_path);

@@ -154,28 +154,70 @@ struct slice provider_text(struct provider_run *run, yyjson_mut_val *value, cons
             arena_printf(run->arena, "%llu", (unsigned long long)yyjson_mut_get_uint(found));
         return slice_str(text);
     }
+    if (yyjson_mut_is_sint(found)) {
+        return slice_str(arena_printf(run->arena, "%lld", (long long)yyjson_mut_get_sint(found)));
+    }
     return SLICE_EMPTY;
 }
 
-bool provider_has_next_page(const struct provider_reply *reply)
+/* The link with rel="next", or as RFC 8288 also allows it rel=next: what stands between < and >.
+ */
+static struct slice next_link(struct slice links)
 {
-    const struct http_header *header = http_find(reply->head, SLICE("x-next-page"), NULL);
-    if (header) {
-        return header->value_bytes > 0;
-    }
-    header = http_find(reply->head, SLICE("link"), NULL);
-    if (!header) {
-        return false;
-    }
-    struct slice value = http_header_value(reply->head, header);
-    /* rel="next", and as RFC 8288 also allows it: rel=next */
     static const char *const forms[] = {"rel=\"next\"", "rel=next"};
-    for (size_t i = 0; i < 2; i++) {
-        if (memmem(value.at, value.bytes, forms[i], strlen(forms[i]))) {
-            return true;
+    while (links.bytes > 0) {
+        size_t begin = slice_find(links, '<') + 1, end = slice_find(links, '>');
+        struct slice rest = slice_skip(links, end);
+        struct slice parameters = slice_of(rest.at, slice_find(rest, '<'));
+        for (size_t i = 0; i < bk_array_length(forms) && begin <= end; i++) {
+            if (memmem(parameters.at, parameters.bytes, forms[i], strlen(forms[i]))) {
+                return slice_of(links.at + begin, end - begin);
+            }
+        }
+        links = slice_skip(rest, parameters.bytes);
+    }
+    return SLICE_EMPTY;
+}
+
+/* 0 = it is none. */
+static unsigned number_in(struct slice digits)
+{
+    unsigned number = 0;
+    for (size_t i = 0; i < digits.bytes; i++) {
+        if (digits.at[i] < '0' || digits.at[i] > '9' || i == 9) {
+            return 0;
+        }
+        number = number * 10 + (unsigned)(digits.at[i] - '0');
+    }
+    return number;
+}
+
+/* 0 = there is none. */
+static unsigned page_of(struct slice url)
+{
+    for (struct slice rest = slice_skip(url, slice_find(url, '?') + 1); rest.bytes > 0;
+         rest = slice_skip(rest, slice_find(rest, '&') + 1)) {
+        struct slice pair = slice_of(rest.at, slice_find(rest, '&')), name = SLICE("page=");
+        if (slice_starts(pair, name)) {
+            return number_in(slice_skip(pair, name.bytes));
         }
     }
-    return false;
+    return 0;
+}
+
+unsigned provider_next_page(const struct provider_reply *reply, unsigned page)
+{
+    const struct http_header *header = http_find(reply->head, SLICE("x-next-page"), NULL);
+    const struct http_header *link = http_find(reply->head, SLICE("link"), NULL);
+    unsigned next = 0;
+    if (header) {
+        next = number_in(http_header_value(reply->head, header));
+    } else if (link) {
+        struct slice url = next_link(http_header_value(reply->head, link));
+        next = page_of(url);
+        next = next == 0 && url.bytes > 0 ? page + 1 : next;
+    }
+    return next > page ? next : 0;
 }
 
 unsigned provider_events(const struct provider_run *run,

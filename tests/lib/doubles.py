@@ -602,6 +602,8 @@ class GitLab(Double):
 
     def route(self, call):
         path = call.path.removeprefix('/api/v4')
+        if path == '/version':
+            return Reply(200, {'version': '18.4.0', 'revision': 'c0ffee'})
         if path == '/user':
             return Reply(200, {'id': 5, 'username': 'tanuki', 'name': 'T', 'state': 'active'})
         match = re.fullmatch(r'/(projects|groups)/([^/]+)(/hooks(?:/(\d+))?)?', path)

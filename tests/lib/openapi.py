@@ -33,7 +33,8 @@ class Description:
         """What stands before its paths."""
         if self.swagger:
             return self.root.get('basePath', '').rstrip('/') + self.prefix
-        return urllib.parse.urlsplit((self.root.get('servers') or [{'url': ''}])[0]['url']).path.rstrip('/') + self.prefix
+        url = (self.root.get('servers') or [{'url': ''}])[0]['url']  # '{protocol}://{hostname}/api/v3'
+        return re.sub(r'^[^/]*//[^/]*', '', url).rstrip('/') + self.prefix
 
     def resolve(self, node):
         while isinstance(node, dict) and '$ref' in node:
@@ -79,7 +80,21 @@ class Description:
             else:
                 schema = p.get('schema') or p
                 wrong += self.check(schema, self.typed(schema, source[name]), '%s %s' % (p['in'], p['name']))
-        return wrong + self.body_wrongs(operation, parameters, lower, body)
+        return wrong + self.accept_wrongs(operation, lower) + self.body_wrongs(operation, parameters, lower, body)
+
+    def knows(self, path):
+        return any(pattern.fullmatch(path) for pattern, _, _, _ in self.paths)
+
+    def accept_wrongs(self, operation, headers):
+        """Is a type asked for that it answers with? To the letter: application/vnd.x+json is not application/json."""
+        if self.swagger:
+            kinds = operation.get('produces') or self.root.get('produces') or []
+        else:
+            kinds = {kind for status, response in operation.get('responses', {}).items() if status.startswith('2')
+                     for kind in self.resolve(response).get('content', {})}
+        wanted = [part.partition(';')[0].strip() for part in headers.get('accept', '*/*').split(',')]
+        fit = any(w in ('*/*', kind, kind.partition('/')[0] + '/*') for w in wanted for kind in kinds)
+        return [] if fit or not kinds else ['it answers with %s, not with %s' % (', '.join(kinds), ', '.join(wanted))]
 
     def body_wrongs(self, operation, parameters, headers, body):
         schema, required, kinds = self.body_schema(operation, parameters)
@@ -200,6 +215,13 @@ class Description:
         if schema is None:
             schema = next(iter(response.get('content', {}).values()), {}).get('schema')
         return says if schema is None or says is None else self.overlay(schema, says, way)
+
+    def headers(self, method, path, status):
+        """The examples of an answer's headers."""
+        found = self.operation(method, path)
+        response = {} if isinstance(found, str) else self.resolve(found[0].get('responses', {}).get(str(status)) or {})
+        headers = {name: self.resolve(header) for name, header in response.get('headers', {}).items()}
+        return {name: str(header['example']) for name, header in headers.items() if 'example' in header}
 
     def overlay(self, schema, says, way):
         schema = self.resolve(schema)

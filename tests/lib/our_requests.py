@@ -40,7 +40,7 @@ GITHUB_CONFIG = object_of({'url': ADDRESS, 'content_type': word('json'), 'secret
 GITHUB_NEW = object_of({'name': word('web'), 'active': FLAG, 'events': EVENTS, 'config': GITHUB_CONFIG})
 GITHUB_CHANGE = object_of({'active': FLAG, 'events': EVENTS, 'config': GITHUB_CONFIG})
 GITHUB = {
-    'headers': dict(CALLER, **{'Accept': r'application/vnd\.github\+json', 'X-GitHub-Api-Version': r'2022-11-28',
+    'headers': dict(CALLER, **{'Accept': r'application/vnd\.github\+json, application/json', 'X-GitHub-Api-Version': r'2022-11-28',
                                'Authorization': r'(Bearer|Basic) \S+'}),
     'GET /user': {},
     'GET /repos/{owner}/{repo}': {},
@@ -87,6 +87,7 @@ GITLAB = {
     'headers': dict(CALLER, **JSON),
     'one of': {'PRIVATE-TOKEN': r'\S+', 'Authorization': r'(Bearer|Basic) \S+'},
     'GET /user': {},
+    'GET /version': {},  # where /user is not known
     'GET /projects/{id}': {},
     'GET /groups/{id}': {},
 }

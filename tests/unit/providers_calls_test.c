@@ -195,6 +195,44 @@ static void test_github(void)
 }
 
 /* What is not to be found may only be hidden; what is full or there already is told as that. */
+/* A list ends where its pages lead no further, whatever they say; as made from a description, which
+ * has one example for all of them. */
+static void test_pages(void)
+{
+#define LINK(next) "HTTP/1.1 200 OK\r\nLink: " next "\r\n\r\n[" HOOK(1, "https://x", true, "[]") "]"
+#define SECOND     LINK("<https://x/r?page=2>; rel=\"next\", <https://x/r?page=5>; rel=\"last\"")
+    static const char made[] = "HTTP/1.1 201 Created\r\n\r\n{\"id\":-41}";
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    is_int(PLAY("next is always 2", {"GET", HOOKS "1", NULL, SECOND},
+                {"GET", HOOKS "2", NULL, SECOND},
+                {"POST", "/repos/acme/hello/hooks", "\"web\"", made}),
+           PROVIDER_DONE);
+    recalled("hookId", "-41", "a number below zero");
+
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    is_int(PLAY("the link's own page",
+                {"GET", HOOKS "1", NULL, LINK("<x?per_page=100&page=3&x=page=9>; rel=next")},
+                {"GET", HOOKS "3", NULL, LINK("<x?page=4>; rel=\"prev\"; rel=\"last\"")},
+                {"POST", "/repos/acme/hello/hooks", "\"web\"", made}),
+           PROVIDER_DONE);
+
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    is_int(PLAY("a link without a number",
+                {"GET", HOOKS "1", NULL, LINK("<x?per_page=100&cursor=page>; rel=\"next\"")},
+                {"GET", HOOKS "2", NULL, OK("[]")},
+                {"POST", "/repos/acme/hello/hooks", "\"web\"", made}),
+           PROVIDER_DONE);
+
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    is_int(PLAY("X-Next-Page",
+                {"GET", HOOKS "1", NULL, "HTTP/1.1 200 OK\r\nX-Next-Page: 2\r\n\r\n[]"},
+                {"GET", HOOKS "2", NULL, "HTTP/1.1 200 OK\r\nX-Next-Page: 2\r\n\r\n[]"},
+                {"POST", "/repos/acme/hello/hooks", "\"web\"", made}),
+           PROVIDER_DONE);
+#undef SECOND
+#undef LINK
+}
+
 static void test_not_shown(void)
 {
     static const char hidden[] = "GitHub shows hello to this token, but not its webhooks (404)";
@@ -434,6 +472,22 @@ static void test_wide(void)
 
 static void test_gitlab(void)
 {
+    fresh("gitlab", PROVIDER_CHECK);
+    is_int(PLAY("gitlab without /user", {"GET", "/user", NULL, STATUS(404, "{}")},
+                {"GET", "/version", NULL, OK("{\"version\":\"15.5\",\"revision\":\"c41\"}")}),
+           PROVIDER_DONE);
+    recalled("account", "", "it does not say whose");
+    fresh("gitlab", PROVIDER_CHECK);
+    is_int(PLAY("another server", {"GET", "/user", NULL, STATUS(404, "{}")},
+                {"GET", "/version", NULL, STATUS(404, "{}")}),
+           PROVIDER_FAILED);
+    is_int(run.fault, PROVIDER_FAULT_NOT_FOUND, "%s", run.why);
+    fresh("gitlab", PROVIDER_CHECK);
+    is_int(PLAY("another API", {"GET", "/user", NULL, STATUS(404, "{}")},
+                {"GET", "/version", NULL, OK("{}")}),
+           PROVIDER_FAILED);
+    is_int(run.fault, PROVIDER_FAULT_ODD, "%s", run.why);
+
     fresh("gitlab", PROVIDER_HOOK_ENSURE);
     is_int(PLAY("gitlab",
                 {"GET", "/projects/acme%2Fhello/hooks?per_page=100&page=1", NULL,
@@ -624,6 +678,7 @@ int main(void)
     arena_init(&arena, 1U << 20);
     test_table();
     test_github();
+    test_pages();
     test_not_shown();
     test_faults();
     test_doubt();
