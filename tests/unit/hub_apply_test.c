@@ -537,11 +537,16 @@ static void test_one_round(void)
         struct apply_options options = {.now_ns = NOW, .prune = prune == 1};
         apply_outcome_fini(&outcome);
         is_int(apply_text(hub, slice_str(set), &options, &outcome), BK_INVALID, "all in one round");
-        is_uint(outcome.problems.count, bk_array_length(want), "and no more");
-        for (size_t i = 0; i < outcome.problems.count && i < bk_array_length(want); i++) {
-            is_uint(outcome.problems.at[i].place.line, want[i].line, "%s: the line", want[i].field);
-            is_str(outcome.problems.at[i].field, want[i].field);
+        size_t count = 0;
+        for (size_t i = 0; i < bk_array_length(want); i++) {
+            if (prune == 1 && want[i].line == 21) {
+                continue; /* who has the path would go */
+            }
+            is_uint(outcome.problems.at[count].place.line, want[i].line, "%s: the line",
+                    want[i].field);
+            is_str(outcome.problems.at[count++].field, want[i].field);
         }
+        is_uint(outcome.problems.count, count, "and no more");
     }
     is_int(hub_counts(hub, &after), BK_OK, "counted again");
     is_uint(after.event_sources, before.event_sources, "nothing was changed");
@@ -622,6 +627,39 @@ static void test_used_in_one_round(void)
     is_uint(outcome.problems.count, 2, "comes with it");
     ok(said("spec.path", "canvas \"o\" has this path") && said("", used), "each in its words");
     is_uint(outcome.problems.at[0].place.line, 9, "and where there is a line, with it");
+
+    static const char keep[] = "kind: Secret\nmetadata: {name: c}\nspec: {data: {k: x}}\n---\n";
+    static const struct {
+        const char *beside;
+        bool told;
+        const char *what;
+    } mistakes[] = {
+        {"kind: Route\nmetadata: {name: r}\nspec: {nonsense: 1}\n", true, "a mistake in a spec"},
+        {"kind: Route\nmetadata: {name: r}\n"
+         "spec: {from: [{source: no}], to: [{destination: no}]}\n",
+         true, "one between documents"},
+        {"kind: Rout\nmetadata: {name: r}\n", true, "a kind that there is not"},
+        {"kind: Secret\nmetadata: {nam: a}\nspec: {data: {k: x}}\n", false,
+         "it may be the one that is missing"},
+        {"kind: Integration\nmetadata: {name: ia}\nspec: {type: gitea, nonsense: 1}\n---\n"
+         "kind: Secrt\nmetadata: {name: b}\nspec: {data: {k: x}}\n",
+         false, "who used one has a mistake, and the other is not gone"},
+    };
+    for (size_t i = 0; i < sizeof mistakes / sizeof mistakes[0]; i++) {
+        snprintf(text, sizeof text, "%s%s", keep, mistakes[i].beside);
+        is_int(apply_with(text, prune), BK_INVALID, "beside %s", mistakes[i].what);
+        ok(said("", used) == mistakes[i].told, "what is used is %s: %s",
+           mistakes[i].told ? "told" : "not", mistakes[i].what);
+        ok(outcome.problems.count > (size_t)mistakes[i].told, "and the mistake");
+    }
+    struct apply_options removal = {.remove = true};
+    static const char gone[] = "kind: Secret\nmetadata: {name: a}\n---\n";
+    snprintf(text, sizeof text, "%skind: Secret\nmetadata: {name: B}\n", gone);
+    is_int(apply_with(text, removal), BK_INVALID, "to delete, and a name that is none");
+    ok(said("", "Secret \"a\" is still used by Integration \"ia\""), "both are told");
+    snprintf(text, sizeof text, "%skind: Integratio\nmetadata: {name: ia}\n", gone);
+    is_int(apply_with(text, removal), BK_INVALID, "who uses it is to go as well, wrongly spelled");
+    is_uint(outcome.problems.count, 1, "that alone is told");
     ok(get(RESOURCE_SECRET, "a")[0] == '{', "nothing was changed");
     clean();
 }

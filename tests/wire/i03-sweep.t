@@ -2,7 +2,8 @@
 # Seconds: 900
 """The life of a hook at each provider (made, given other events and another key, led to another server, removed) with one fault at one of its calls: an
 error, a lost call, a cut answer, the server killed before the provider does it, or after. In the end the provider has one hook
-and the key that the source takes, none is left at the server before, and then none at all. SWEEP=all tries every fault at every call; else a few are drawn (SWEEP=seed)."""
+and the key that the source takes, none is left at the server before, and then none at all. SWEEP=all tries every fault at every call, with
+SWEEP_KIND=github SWEEP_PART=2/5 the second fifth of them at one provider; else a few are drawn (SWEEP=seed)."""
 import hashlib
 import hmac
 import os
@@ -161,6 +162,8 @@ with ThreadPoolExecutor(6) as pool:
         problems, counts[kind] = led.result()
         is_equal(problems, [], '%s: without a fault, %d calls' % (kind.name, counts[kind]))
     tries = [(kind, number, fault) for kind in kinds for number in range(1, counts[kind] + 1) for fault in FAULTS]
+    part, _, parts = os.environ.get('SWEEP_PART', '1/1').partition('/')
+    tries = tries[int(part) - 1::int(parts)]
     if which != 'all':
         diag('SWEEP=%s' % which)
         random.seed(which)

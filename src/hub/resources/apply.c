@@ -272,15 +272,35 @@ static enum bk_err refuse_removals(struct apply *apply)
     return apply->decoded_count > 0 ? BK_INVALID : apply_say_problems(apply);
 }
 
-/* With mistakes in it, nothing is removed: what the set does not name any more is not known. */
-static enum bk_err run_steps(struct apply *apply)
+/* With mistakes in the set nothing will be, but whether all could go is told in the same round;
+ * unless of a document not even the name is known: it may stand for what seems to be gone. */
+static enum bk_err remove_all(struct apply *apply)
 {
-    enum bk_err err = put_all(apply);
-    if (err == BK_OK && apply->options->prune && apply->outcome->problems.count == 0) {
+    bool wrong = apply->outcome->problems.count > 0;
+    enum bk_err err = BK_OK;
+    if (wrong && apply->nameless) {
+        apply->removal_count = 0;
+        return BK_OK;
+    }
+    if (apply->options->prune) {
         err = apply_find_pruned(apply);
     }
     if (err == BK_OK) {
         err = apply_remove_all(apply);
+    }
+    if (err == BK_IN_USE && wrong) {
+        apply->in_use = apply->outcome->message;
+        apply->outcome->message = NULL;
+        err = apply->in_use ? refuse_removals(apply) : BK_NO_MEMORY;
+    }
+    return err;
+}
+
+static enum bk_err run_steps(struct apply *apply)
+{
+    enum bk_err err = put_all(apply);
+    if (err == BK_OK) {
+        err = remove_all(apply);
     }
     if (err == BK_OK) {
         err = claim_paths(apply);

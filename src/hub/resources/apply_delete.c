@@ -76,7 +76,8 @@ static bool prune_one(void *context, struct slice key, struct slice value)
         walk->err = BK_CORRUPT;
     } else if (walk->kind == RESOURCE_EVENT_SOURCE && link_owns(walk->apply->txn, canvas, name)) {
         walk->err = BK_OK; /* it goes with its link */
-    } else if (!apply_find_work(walk->apply, walk->kind, canvas, name)) {
+    } else if (!apply_find_work(walk->apply, walk->kind, canvas, name) &&
+               !apply_is_doubtful(walk->apply, walk->kind, canvas, name)) {
         walk->err = add_removal(walk->apply, walk->kind, canvas, name);
     }
     return walk->err == BK_OK;

@@ -14,7 +14,6 @@ static void look_only(struct apply *apply)
     if (problems->count > 0) {
         apply->look_only = *apply->options;
         apply->look_only.dry_run = true;
-        apply->look_only.prune = false;
         apply->options = &apply->look_only;
     }
 }
@@ -66,6 +65,15 @@ static enum bk_err imply_documents(struct apply *apply, struct json_tree *tree,
     return BK_OK;
 }
 
+static void remember_unread(struct apply *apply, struct slice name)
+{
+    if (name.bytes > 0) {
+        apply->unread[apply->unread_count++] = name;
+    } else {
+        apply->nameless = true;
+    }
+}
+
 /* One to delete: it is found as apply would put it. */
 static void want_document(struct apply *apply, struct json_tree *tree, yyjson_mut_val *root,
                           const struct resource_expect *expect, size_t number)
@@ -74,6 +82,8 @@ static void want_document(struct apply *apply, struct json_tree *tree, yyjson_mu
     if (resource_decode_address(tree, number, root, expect, &document, &apply->outcome->problems)) {
         apply->wanted[apply->wanted_count++] =
             (struct apply_wanted){document.kind, document.canvas, document.name};
+    } else {
+        remember_unread(apply, document.name);
     }
 }
 
@@ -93,8 +103,8 @@ static void decode_one(struct apply *apply, struct json_tree *tree, yyjson_mut_v
     resource_decode(tree, number, root, &expect, document, &apply->outcome->problems);
     if (document->addressed) {
         apply->works[apply->count++].document = document;
-    } else if (document->name.bytes > 0) {
-        apply->unread[apply->unread_count++] = document->name;
+    } else {
+        remember_unread(apply, document->name);
     }
 }
 
@@ -149,7 +159,7 @@ enum bk_err apply_decode_all(struct apply *apply, struct json_tree *tree)
     }
     apply_sort_unread(apply);
     enum bk_err err = links > 0 ? imply_documents(apply, tree, documents) : BK_OK;
-    if (err == BK_OK && (apply->options->remove || apply->count == 0)) {
+    if (err == BK_OK && apply->count == 0 && apply->wanted_count == 0) {
         err = apply_say_problems(apply);
     }
     look_only(apply);

@@ -85,6 +85,7 @@ struct apply {
     struct slice
         *unread; /* names of documents of the set that are no work, sorted: no known kind */
     size_t unread_count;
+    bool nameless; /* one has not even a name that can be read: it may be any */
     /* Mistakes of the documents as such, before those of the set; with any, `options` is
      * look_only. */
     size_t decoded_count, decoded_dropped;
@@ -95,7 +96,7 @@ struct apply {
     struct apply_work *removals;
     size_t removal_count;
     size_t removal_size;
-    const char *in_use; /* what is to go but is still used, in words; NULL = nothing is */
+    const char *in_use; /* what is to go but has to stay, in words; NULL = nothing has */
     struct apply_user *users;
     size_t user_count;
     size_t user_size;

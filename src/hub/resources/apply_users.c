@@ -108,6 +108,19 @@ static enum bk_err check_keys(struct apply *apply, struct apply_work *secret, si
 
 #define IN_USE_SHOWN 5U
 
+/* Of a document with mistakes it is not known whether it uses the same as before. */
+static void drop_doubtful(struct apply *apply, size_t from)
+{
+    size_t count = from;
+    for (size_t i = from; i < apply->user_count; i++) {
+        const struct apply_user user = apply->users[i];
+        if (!apply_is_doubtful(apply, user.kind, user.canvas, user.name)) {
+            apply->users[count++] = user;
+        }
+    }
+    apply->user_count = count;
+}
+
 /* All that is to go and is still used, in one line: apply->in_use. */
 static enum bk_err check_removals(struct apply *apply)
 {
@@ -119,6 +132,7 @@ static enum bk_err check_removals(struct apply *apply)
         struct apply_work *work = &apply->removals[i];
         size_t from = apply->user_count;
         err = work->waits ? BK_OK : apply_find_users(apply, work);
+        drop_doubtful(apply, from);
         if (err == BK_OK && apply->user_count > from && ++count <= IN_USE_SHOWN) {
             buf_printf(&text, "%s%s \"%s\" is still used by %s", count > 1 ? "; " : "",
                        resource_kind_info(work->kind)->name, work->result->name,
