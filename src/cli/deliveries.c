@@ -59,7 +59,7 @@ const struct option cli_replay_options[] = {
 
 /* ---- deliveries */
 
-#define COLUMNS "WHEN@|EVENT!|DESTINATION|STATE|TRY>?|STATUS?|TOOK>?|REASON"
+#define COLUMNS "WHEN@|EVENT!|DESTINATION|STATE|TRY>?|STATUS?|TOOK>?|REASON~"
 
 static void add_delivery(struct table *table, yyjson_mut_val *item)
 {

@@ -74,15 +74,15 @@ static const char *columns_of(const char *plural)
         const char *plural, *columns;
     } known[] = {
         {"secrets", "NAME!|KEYS|UPDATED@?"},
-        {"integrations", "NAME!|TYPE|STATE|ACCOUNT|URL|WHAT TO DO"},
-        {"integration-links", "NAME!|TYPE|FOR|STATE|WHAT IT DOES|WHAT TO DO"},
+        {"integrations", "NAME!|TYPE|STATE|ACCOUNT|URL|WHAT TO DO~"},
+        {"integration-links", "NAME!|TYPE|FOR|STATE|WHAT IT DOES|WHAT TO DO~"},
         {"integration-users", "NAME!|INTEGRATION|USER|UID|NICKNAME|UPDATED@?"},
         {"teams", "NAME!|TITLE|MEMBERS|UPDATED@?"},
         {"users", "NAME!|FULL NAME|EMAIL|UPDATED@?"},
         {"entries", "ID!|DAY!|WHO|STATUS|TEAM|STATE|WHAT"},
-        {"operations", "NAME!|WHAT|OBJECT!|STATE|TRIES>?|NEXT@?|WHY"},
-        {"event-sources", "NAME!|TYPE|STATE|URL!|UPDATED@?|WHAT TO DO"},
-        {"destinations", "NAME!|STATE|URL!|UPDATED@?|WHY"},
+        {"operations", "NAME!|WHAT|OBJECT!|STATE|TRIES>?|NEXT@?|WHY~"},
+        {"event-sources", "NAME!|TYPE|STATE|URL!|UPDATED@?|WHAT TO DO~"},
+        {"destinations", "NAME!|STATE|URL!|UPDATED@?|WHY~"},
         {"routes", "NAME!|FROM|TO|FILTERS|UPDATED@?"},
         {"tokens", CLI_TOKEN_COLUMNS},
     };
@@ -155,9 +155,7 @@ static void refusal_cell(struct table *table, yyjson_mut_val *object)
         advice_cell(table, object);
         return;
     }
-    char when[32];
-    print_time(refused, when);
-    table_cellf(table, "refused %s: %.*s", when, (int)message.bytes, (const char *)message.at);
+    table_cellf(table, "refused: %.*s", (int)message.bytes, (const char *)message.at);
 }
 
 /* Why it is paused; else why the last delivery failed, and how many wait for another try. */

@@ -15,6 +15,7 @@
 #define TABLE_ARENA_BYTES (64U << 20)
 #define COLUMN_GAP        2U
 #define COLUMN_LEAST      8U
+#define SENTENCE_LEAST    24U
 
 enum print_format print_format(const char *text)
 {
@@ -201,13 +202,14 @@ void table_init(struct table *table, const char *headings)
         size_t name = bytes;
         for (unsigned bit = 1U << table->columns; name != 0; name--) {
             char mark = at[name - 1];
-            if (strchr(">!@?", mark) == NULL) {
+            if (strchr(">!@?~", mark) == NULL) {
                 break;
             }
             table->right |= mark == '>' ? bit : 0;
             table->whole |= mark == '!' || mark == '@' ? bit : 0;
             table->times |= mark == '@' ? bit : 0;
             table->optional |= mark == '?' ? bit : 0;
+            table->sentences |= mark == '~' ? bit : 0;
         }
         table->headings[table->columns++] = arena_copy(&table->arena, at, name);
         at += bytes + (at[bytes] == '|');
@@ -293,9 +295,10 @@ static unsigned row_width(const struct table *table, const unsigned widths[TABLE
 {
     unsigned total = 0;
     for (unsigned i = 0; i < table->columns; i++) {
-        bool cut = least && (table->whole >> i & 1) == 0 && widths[i] > COLUMN_LEAST;
+        unsigned may_be = (table->sentences >> i & 1) != 0 ? SENTENCE_LEAST : COLUMN_LEAST;
+        bool cut = least && (table->whole >> i & 1) == 0 && widths[i] > may_be;
         if (!is_hidden(table, i)) {
-            total += (total ? COLUMN_GAP : 0) + (cut ? COLUMN_LEAST : widths[i]);
+            total += (total ? COLUMN_GAP : 0) + (cut ? may_be : widths[i]);
         }
     }
     return total;
@@ -328,24 +331,28 @@ static void choose_columns(struct table *table, unsigned widths[TABLE_COLUMNS_MA
     }
 }
 
-/* Widths that fit: as long as the row is too wide, the widest column gives. */
+/* Widths that fit: as long as the row is too wide, the widest column gives; sentences no more than
+ * to SENTENCE_LEAST while another can. */
 static void fit(const struct table *table, unsigned widths[TABLE_COLUMNS_MAX], unsigned terminal)
 {
-    unsigned total = row_width(table, widths, false);
+    unsigned total = row_width(table, widths, false), sentence_least = SENTENCE_LEAST;
     while (total > terminal) {
         unsigned widest = TABLE_COLUMNS_MAX;
         for (unsigned i = 0; i < table->columns; i++) {
-            bool may =
-                (table->whole >> i & 1) == 0 && widths[i] > COLUMN_LEAST && !is_hidden(table, i);
+            unsigned least = (table->sentences >> i & 1) != 0 ? sentence_least : COLUMN_LEAST;
+            bool may = (table->whole >> i & 1) == 0 && widths[i] > least && !is_hidden(table, i);
             if (may && (widest == TABLE_COLUMNS_MAX || widths[i] > widths[widest])) {
                 widest = i;
             }
         }
-        if (widest == TABLE_COLUMNS_MAX) {
+        if (widest < TABLE_COLUMNS_MAX) {
+            widths[widest]--;
+            total--;
+        } else if (sentence_least > COLUMN_LEAST) {
+            sentence_least = COLUMN_LEAST;
+        } else {
             return;
         }
-        widths[widest]--;
-        total--;
     }
 }
 

@@ -29,6 +29,7 @@ struct table {
     unsigned whole;     /* bit per column: never cut */
     unsigned times;     /* bit per column: print_time()'s, which can do without the year */
     unsigned optional;  /* bit per column: left out where there is no room */
+    unsigned sentences; /* bit per column: to be read, so optional ones make room for it */
     unsigned hidden;    /* bit per column: chosen when the headings are printed */
     bool short_times;   /* likewise */
     const char **cells; /* rows * columns */
@@ -37,9 +38,9 @@ struct table {
     unsigned widths[TABLE_COLUMNS_MAX]; /* at least; kept from page to page */
 };
 
-/* headings: "WHEN@|ID!|TYPE|SIZE>?": '>' = to the right, '!' = never cut (what people copy), '@' =
- * a time, '?' = left out on a terminal where there is no room otherwise, the last one first. What
- * is empty in all rows goes before. */
+/* headings: "WHEN@|ID!|TYPE|SIZE>?|WHY~": '>' = to the right, '!' = never cut (what people copy),
+ * '@' = a time, '?' = left out on a terminal where there is no room otherwise, the last one first,
+ * '~' = a sentence, which wants room. What is empty in all rows goes before. */
 void table_init(struct table *table, const char *headings);
 void table_fini(struct table *table);
 /* Begin a row, then add its cells; missing ones are empty. Text is copied and made harmless. */

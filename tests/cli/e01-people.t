@@ -86,6 +86,12 @@ with Server(options=['--quick-start']) as server:
         code, text = on_terminal([BECKET, 'get', 'secrets'], 80, dict({k: v for k, v in env.items() if k != 'NO_COLOR'}, **values))
         is_equal('\x1b[1m' in text, bold, 'bold headings: %s' % values)
 
+    # What is to be read has room: a time that nobody asked for goes before it.
+    server.post('/hooks/repo', b'{}', github(b'{}', 'another'))
+    when(lambda: 'refused' in server.cli('get', 'event-sources')[1])
+    code, text = on_terminal([BECKET, 'get', 'event-sources'], 100, env)
+    ok('refused: no conf' in text and 'WHAT TO DO' in text and 'UPDATED' not in text, 'why it is refused, on 100 columns') or diag(text)
+
     # ---- what `providers TYPE` says is to be applied can be
     wrong = []
     types = [i['type'] for i in json.loads(run('providers', '-o', 'json')[1])['items']]
