@@ -79,7 +79,8 @@ const struct cli_command cli_commands[] = {
     {"events", cli_events, NULL, "search the events that were received",
      "Newest first. --since and --until take RFC 3339, a day (UTC), unix seconds, or a duration "
      "before now (1h).\n\n"
-     "--follow prints events as they arrive, from now or from --since on; end it with Ctrl-C.",
+     "--follow prints events as they arrive, from now or from --since on, also behind a restart of "
+     "the server; end it with Ctrl-C.",
      cli_events_options},
     {"event", cli_event, "ID", "one event: headers and body", NULL, cli_event_options},
     {"deliveries", cli_deliveries, NULL, "what became of events",

@@ -121,6 +121,11 @@ static void interrupt(int signal_number)
     interrupted = 1;
 }
 
+static bool is_interrupted(void)
+{
+    return interrupted != 0;
+}
+
 /* JSON: one object a line, so that a reader can go along. YAML: one document each. */
 static void print_followed(struct table *table, yyjson_mut_val *events, enum print_format format)
 {
@@ -170,6 +175,7 @@ static int follow_events(struct remote *remote, const struct options *options,
         const char *from = cursor[0] != '\0' ? NULL : since ? since : "0s";
         const char *const more[] = {"order", "asc", from ? "since" : NULL, from, NULL};
         done = remote_page(remote, options, &list, more, left, cursor, &page);
+        remote->interrupted = done ? is_interrupted : remote->interrupted;
         yyjson_mut_val *events = done ? value_at(page.roots[0], "items") : NULL;
         size_t count = yyjson_mut_arr_size(events);
         if (count != 0) {

@@ -11,7 +11,8 @@
 #include <time.h>
 
 const struct option cli_get_options[] = {CANVAS_OPTION, OUTPUT_OPTION, REMOTE_OPTIONS, OPTIONS_END};
-const struct option cli_describe_options[] = {CANVAS_OPTION, REMOTE_OPTIONS, OPTIONS_END};
+const struct option cli_describe_options[] = {CANVAS_OPTION, OUTPUT_OPTION, REMOTE_OPTIONS,
+                                              OPTIONS_END};
 
 /* ---- what both commands are asked for */
 
@@ -472,6 +473,9 @@ static void print_recent(struct remote *remote, yyjson_mut_val *object, const ch
 
 static int describe(struct remote *remote, const struct asked *asked)
 {
+    if (print_format(option_text(asked->options, "output")) != PRINT_TABLE) {
+        return get_one(remote, asked); /* for programs it is the same */
+    }
     struct client_response response = {0};
     struct json_tree tree;
     int code = CLI_FAILED;

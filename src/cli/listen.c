@@ -54,6 +54,11 @@ static void interrupt(int signal_number)
     interrupted = 1;
 }
 
+static bool is_interrupted(void)
+{
+    return interrupted != 0;
+}
+
 static int64_t wall_ns(void)
 {
     struct timespec now;
@@ -259,6 +264,7 @@ static int follow(struct listen *listen)
         yyjson_mut_val *event;
         json_tree_init(&page);
         done = get_page(listen, cursor, &page);
+        listen->remote->interrupted = done ? is_interrupted : listen->remote->interrupted;
         yyjson_mut_arr_foreach(done ? value_at(page.roots[0], "items") : NULL, i, count, event)
         {
             done = done && !interrupted && forward(listen, event);

@@ -6,6 +6,7 @@
 
 #include <stdarg.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ANSWER_BYTES_MAX (256U << 20)
@@ -125,6 +126,29 @@ static void show_call(const struct client_watch *watch)
     }
 }
 
+/* Whoever follows goes on behind a restart. */
+static bool has_to_wait(struct remote *remote, bool answered, unsigned status, const char *error)
+{
+    const struct timespec pause = {1, 0};
+    if (!remote->interrupted || remote->interrupted()) {
+        return false;
+    }
+    if (answered && status != 503) {
+        if (remote->waiting) {
+            fprintf(stderr, "note: it answers again\n");
+        }
+        remote->waiting = false;
+        return false;
+    }
+    if (!remote->waiting) {
+        fprintf(stderr, "note: %s; waiting for the server, Ctrl-C ends that\n",
+                answered ? "503" : error);
+    }
+    remote->waiting = true;
+    nanosleep(&pause, NULL); /* a signal ends it early */
+    return !remote->interrupted();
+}
+
 bool remote_try(struct remote *remote, const char *method, const char *target,
                 const char *content_type, struct slice body, struct client_response *ret_response)
 {
@@ -153,8 +177,13 @@ bool remote_try(struct remote *remote, const char *method, const char *target,
                                      .body_bytes_max = ANSWER_BYTES_MAX,
                                      .watch = isatty(STDERR_FILENO) == 1 ? show_call : NULL};
     bool answered = client_call(&request, ret_response, error);
+    while (has_to_wait(remote, answered, ret_response->status, error)) {
+        client_response_fini(ret_response);
+        *ret_response = (struct client_response){0};
+        answered = client_call(&request, ret_response, error);
+    }
     remote_progress(NULL);
-    if (!answered) {
+    if (!answered && !(remote->interrupted && remote->interrupted())) {
         bool refused = strstr(error, "refused") != NULL;
         cli_error("%s%s", error,
                   refused ? "; is `becket serve` running? Its address is given by --server" : "");

@@ -64,6 +64,10 @@ struct remote {
     struct buf headers; /* Authorization */
     const char *ca_file;
     unsigned timeout_ms;
+    /* Not NULL: a server that cannot be reached, or answers 503, is waited for until this says yes;
+     * it is being restarted. */
+    bool (*interrupted)(void);
+    bool waiting; /* that was said */
 };
 
 /* False after an error was printed. remote_fini() in any case. */

@@ -81,6 +81,8 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
         return [l for l in server.cli('get', 'event-sources')[1].splitlines() if l.startswith('repo ')][0]
     code, out, err = server.cli('describe', 'event-source', 'repo')
     ok(code == 0 and out.endswith('latest events\n  none yet\n'), 'describe: none yet')
+    is_equal(server.cli('describe', 'event-source', 'repo', '-o', 'json'), server.cli('get', 'event-source', 'repo', '-o', 'json'),
+             'for programs it is what get prints')
     ok(server.post('/hooks/repo', b'{}', github(b'{}', 'another')).status == 401, 'refused')
     ok(when(lambda: 'refused: no configured secret' in told() and 'another secret' in told()), 'get event-sources says why its sender is refused') or diag(told())
     ok(server.post('/hooks/repo', b'{}', github(b'{}', 'v3rysecret')).status == 200, 'and it works')

@@ -170,4 +170,22 @@ with Server() as server:
                 break
     code, out, err = server.cli('journal', 'check')
     ok(code == 1 and log in err, 'a flipped bit is found and placed')
+
+# ---- who follows goes on behind a restart
+with Server() as server:
+    server.apply(OPEN)
+    followers = [subprocess.Popen([BECKET] + words + ['--data', server.data, '--server', 'http://127.0.0.1:%d' % server.admin],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                 for words in (['events', '--follow', '--source', 'open'], ['listen', 'open', '--forward', 'http://127.0.0.1:1/'])]
+    time.sleep(1)
+    server.stop()
+    time.sleep(1)
+    server.start(same_ports=True)
+    after = server.post('/hooks/open', b'after').json['id']
+    time.sleep(2.5)
+    for follower, words in zip(followers, ('follow', 'listen')):
+        follower.send_signal(signal.SIGINT)
+        out, err = follower.communicate(timeout=10)
+        ok(follower.returncode == 0 and out.count(after) == 1 and 'waiting for the server' in err and err.endswith('it answers again\n') and
+           'becket: ' not in err, words + ': goes on behind a restart, and says so') or diag(out + err)
 done()
