@@ -52,7 +52,7 @@ enum bk_err bk_err_from_errno(int errno_value)
     case ENOBUFS: return BK_NO_BUFFERS;
     case EMFILE: case ENFILE: return BK_NO_DESCRIPTORS;
     case ENOMEM: return BK_NO_MEMORY;
-    case ENOSPC: case EDQUOT: return BK_NO_SPACE;
+    case ENOSPC: case EDQUOT: case EFBIG: return BK_NO_SPACE;
     case EROFS: return BK_READ_ONLY;
     case ECANCELED: return BK_CANCELLED;
     case EBADF: case ENOTCONN: return BK_CLOSED;

@@ -7,6 +7,7 @@
 #include "net/dns.h"
 #include "store/store.h"
 
+#include <signal.h>
 #include <sodium/version.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -259,6 +260,8 @@ static const struct cli_command *spelled(const char *name)
 
 int cli_main(int argc, char **argv)
 {
+    /* A file that may not grow (RLIMIT_FSIZE) is an error like a full disk, not the end. */
+    (void)signal(SIGXFSZ, SIG_IGN);
     if (argc < 2) {
         cli_help_all();
         return CLI_USAGE;

@@ -202,6 +202,28 @@ static bool choose_connections(struct serve *serve)
     return true;
 }
 
+#define FILE_BYTES_MIN (64ULL << 20)
+
+/* A segment has its size from the beginning, and the store grows. */
+static bool check_file_limit(const struct serve *serve)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_max == RLIM_INFINITY) {
+        limit.rlim_max = UINT64_MAX;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_FSIZE, &limit);
+    uint64_t needed = serve->control.segment_bytes;
+    needed = needed < FILE_BYTES_MIN ? FILE_BYTES_MIN : needed;
+    if (limit.rlim_max < needed) {
+        cli_error("RLIMIT_FSIZE is %llu, becket makes files of %llu bytes; raise it (ulimit -f, "
+                  "LimitFSIZE=)",
+                  (unsigned long long)limit.rlim_max, (unsigned long long)needed);
+        return false;
+    }
+    return true;
+}
+
 /* ---- options */
 
 /* A scheme and something of a host; no query, for a path is put behind it. */
@@ -851,7 +873,7 @@ int cli_serve(int argc, char **argv)
     }
     name_sockets(&serve);
     choose_threads(&serve);
-    if (!choose_connections(&serve)) {
+    if (!choose_connections(&serve) || !check_file_limit(&serve)) {
         return CLI_FAILED;
     }
     fit_memory(&serve);

@@ -187,7 +187,8 @@ enum bk_err file_zero(int file, uint64_t offset, uint64_t bytes)
         return BK_OK;
     }
     /* Old kernels say EOPNOTSUPP or EINVAL to a flag they do not know; a device may say ENOTTY. */
-    return errno == ENOSPC || errno == EDQUOT || errno == EIO ? last_error() : BK_UNSUPPORTED;
+    bool failed = errno == ENOSPC || errno == EDQUOT || errno == EFBIG || errno == EIO;
+    return failed ? last_error() : BK_UNSUPPORTED;
 }
 
 enum bk_err file_sync(int file)

@@ -12,10 +12,13 @@
 #include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 /* A commit of one object writes some ten pages; more than this free means it was not the space. */
 #define DISK_FULL_BYTES (1U << 20)
+/* More than one commit of ours adds. */
+#define FILE_GROWTH_BYTES (64U << 20)
 
 struct store_txn {
     struct store *store;
@@ -432,10 +435,17 @@ static enum bk_err grow(struct store *store)
     return BK_OK;
 }
 
-/* LMDB reports a write that was cut short by a full disk as EIO. */
-static bool disk_is_full(const struct store *store)
+/* LMDB reports a write that was cut short as EIO: by a full disk, or by what a file may have. */
+static bool disk_is_full(struct store *store)
 {
     uint64_t free_bytes = 0, total_bytes = 0;
+    struct store_stats stats;
+    struct rlimit limit;
+    store_stats(store, &stats);
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+        limit.rlim_cur < stats.used_bytes + FILE_GROWTH_BYTES) {
+        return true;
+    }
     return file_system_space(store->path, &free_bytes, &total_bytes) == BK_OK &&
            free_bytes < DISK_FULL_BYTES;
 }
