@@ -7,10 +7,41 @@
 #include "base/ct.h"
 #include "base/hex.h"
 
+/* Does it give a stranger what our secret makes of words of his? The place of these words, or
+ * NULL. A provider that signs bodies with the same secret (X) has made that the signature of a
+ * body. So such words must be what no event is (nonce_is), no event is what such words may be, and
+ * for a source of type auto, whose secrets are other providers', too, there is no such answer. */
+static const struct place *oracle_of(const struct handshake *handshake)
+{
+    for (unsigned i = 0; handshake->row->is_unsigned && i < handshake->answer.count; i++) {
+        const struct piece *piece = &handshake->answer.at[i];
+        if (piece->kind == PIECE_HMAC_HEX || piece->kind == PIECE_HMAC_BASE64) {
+            return &piece->place;
+        }
+    }
+    return NULL;
+}
+
+#define NONCE_BYTES_MAX 256U
+
+/* Neither JSON nor a form. */
+static bool nonce_is(struct slice text)
+{
+    for (size_t i = 0; i < text.bytes; i++) {
+        if (!ascii_is_alphanumeric(text.at[i]) && !memchr("-._~+/=", text.at[i], 7)) {
+            return false;
+        }
+    }
+    return text.bytes > 0 && text.bytes <= NONCE_BYTES_MAX;
+}
+
 static bool handshake_is(const struct scheme *scheme, const struct handshake *handshake,
                          const struct scheme_request *request)
 {
     const struct row_handshake *row = handshake->row;
+    if (scheme->of_auto && oracle_of(handshake) != NULL) {
+        return false;
+    }
     if (row->methods != 0 && !(row->methods >> request->head->method & 1)) {
         return false;
     }
@@ -191,6 +222,11 @@ static enum scheme_verdict handshake_answer(const struct scheme *scheme,
         ret_answer->content_type = NULL;
         return SCHEME_HANDSHAKE_REFUSED;
     }
+    const struct place *words = oracle_of(handshake);
+    struct slice text;
+    if (words != NULL && (!text_of(words, request, false, &text) || !nonce_is(text))) {
+        return SCHEME_BODY_MALFORMED;
+    }
     bool json = handshake->reply.content_type != NULL &&
                 strcmp(handshake->reply.content_type, "application/json") == 0;
     if (!fill(scheme, &handshake->answer, request, json, &ret_answer->body) ||
@@ -214,6 +250,9 @@ enum scheme_verdict handshake_find(const struct scheme *scheme, unsigned from, u
     for (unsigned i = from; i < to; i++) {
         if (handshake_is(scheme, &scheme->plan->handshakes[i], request)) {
             return handshake_answer(scheme, &scheme->plan->handshakes[i], request, ret_answer);
+        }
+        if (oracle_of(&scheme->plan->handshakes[i]) != NULL && nonce_is(request->body)) {
+            return SCHEME_BODY_MALFORMED;
         }
     }
     return SCHEME_GENUINE;

@@ -281,7 +281,8 @@ struct scheme {
     int64_t tolerance_seconds; /* 0: age does not matter; < 0: the program's own */
     uint32_t bytes;
     uint8_t key_count; /* of each program */
-    bool is_auto;      /* the tail is other schemes, one after the other */
+    bool is_auto : 1;  /* the tail is other schemes, one after the other */
+    bool of_auto : 1;  /* one of these: its secrets are others', too */
     uint16_t extra_at; /* in units of 8 bytes from the tail; 0 = none */
     /* Keys, program by program; tokens; extra; the plan if it is not shared. */
     _Alignas(8) uint8_t tail[];

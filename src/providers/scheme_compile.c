@@ -237,6 +237,7 @@ static struct scheme *auto_build(const struct scheme_row *row, const struct slic
         if (scheme != NULL) {
             memcpy(at, all[i], all[i]->bytes);
             move_texts((struct scheme *)(void *)at, all[i]);
+            ((struct scheme *)(void *)at)->of_auto = true;
             at += scheme_stride(all[i]);
         }
         scheme_wipe(all[i]);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every provider of the table against a running server: what `becket send` signs is taken; handshakes; secrets that a
 provider brings; who may send; type auto; the addresses of other systems; what a source's status tells."""
-import os, sys
+import os, sys, urllib.parse
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 
@@ -130,6 +130,7 @@ with Server(threads=1) as server:
         source('zm', 'zoom', secrets=[{'value': 's'}]),
         source('ce', 'cloudevents', secrets=[{'value': 's'}], origins=['a.example']),
         source('tr', 'trello', secrets=[{'value': 's'}]),
+        source('mixed', 'auto', secrets=[{'value': 'consumer'}]),
         source('grid', 'event-grid', secrets=[{'value': 's'}])]))
     a = hook(server, 'GET', '/hooks/fb?hub.mode=subscribe&hub.challenge=1%2B1&hub.verify_token=v+t')
     ok((a.status, a.body) == (200, b'1+1') and a.headers['content-type'].startswith('text/plain'), 'Meta: challenge')
@@ -152,6 +153,19 @@ with Server(threads=1) as server:
     a = hook(server, 'GET', '/hooks/x?crc_token=abc&nonce=1')
     want = base64.b64encode(hmac.new(b'consumer', b'abc', hashlib.sha256).digest()).decode()
     ok(a.json == {'response_token': 'sha256=' + want}, 'X: CRC')
+    # What it answers is the signature of a body that reads so: nobody gets one of a body that is an event.
+    event = b'{"for_user_id":"1"}'
+    for text in urllib.parse.quote(event), 'payload%3D%257B', 'a+b', 'a' * 257, '%ff', 'a%00':
+        is_equal(hook(server, 'GET', '/hooks/x?crc_token=' + text).status, 400, 'X: no CRC of %.30s' % text)
+    made = 'sha256=' + want
+    is_equal(hook(server, 'POST', '/hooks/x', b'abc', {'x-twitter-webhooks-signature': made}).status, 400,
+             'X: what a CRC may be is no event')
+    signed = 'sha256=' + base64.b64encode(hmac.new(b'consumer', event, hashlib.sha256).digest()).decode()
+    is_equal(hook(server, 'POST', '/hooks/x', event, {'x-twitter-webhooks-signature': signed}).status, 200, 'X: an event')
+    for text in 'abc', urllib.parse.quote(event):
+        a = hook(server, 'GET', '/hooks/mixed?crc_token=' + text, headers={'x-twitter-webhooks-signature': 'x'})
+        ok(a.status == 401 and b'response_token' not in a.body, 'auto: a secret that is also of others signs no words of a stranger')
+    is_equal(hook(server, 'POST', '/hooks/mixed', event, {'x-twitter-webhooks-signature': signed}).status, 200, 'auto: but X may send')
     ok(hook(server, 'GET', '/hooks/box?challenge=abc').body == b'abc', 'Dropbox: challenge')
     a = hook(server, 'GET', '/hooks/okta1', headers={'X-Okta-Verification-Challenge': 'a"b', 'Authorization': 'static'})
     ok(a.json == {'verification': 'a"b'}, 'Okta: challenge, escaped')
