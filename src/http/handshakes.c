@@ -4,14 +4,18 @@
 
 /* While somebody waits in both lines, each so many steps one is for who waits for our hello. */
 #define FRESH_EACH 3U
+/* While others wait, each so many steps one is not for those who resume. */
+#define OTHERS_EACH 4U
 
 void handshakes_init(struct handshakes *handshakes, const uint8_t key[SIPHASH_KEY_BYTES])
 {
     memset(handshakes, 0, sizeof *handshakes);
     for (unsigned i = 0; i < HANDSHAKE_GROUPS; i++) {
         list_init(&handshakes->groups[i].begun);
-        list_init(&handshakes->groups[i].lines[HANDSHAKE_FRESH]);
-        list_init(&handshakes->groups[i].lines[HANDSHAKE_FURTHER]);
+        list_init(&handshakes->groups[i].answered);
+        for (unsigned line = 0; line < HANDSHAKE_LINES; line++) {
+            list_init(&handshakes->groups[i].lines[line]);
+        }
     }
     memcpy(handshakes->key, key, sizeof handshakes->key);
 }
@@ -36,7 +40,9 @@ void handshake_begin(struct handshakes *handshakes, struct handshake *handshake,
 
 static enum handshake_line line_of(const struct handshake *handshake)
 {
-    return handshake->answered ? HANDSHAKE_FURTHER : HANDSHAKE_FRESH;
+    return handshake->resumes    ? HANDSHAKE_RESUMED
+           : handshake->answered ? HANDSHAKE_FURTHER
+                                 : HANDSHAKE_FRESH;
 }
 
 static void leave_line(struct handshakes *handshakes, struct handshake *handshake)
@@ -54,8 +60,10 @@ void handshake_end(struct handshakes *handshakes, struct handshake *handshake)
     }
     leave_line(handshakes, handshake);
     list_remove(&handshake->node);
-    bk_assert(handshakes->groups[handshake->group].count > 0);
-    handshakes->groups[handshake->group].count--;
+    struct handshake_group *group = &handshakes->groups[handshake->group];
+    bk_assert(group->count > 0);
+    group->count--;
+    group->answered_count -= handshake->answered;
     handshakes->count--;
 }
 
@@ -67,9 +75,17 @@ void handshake_answered(struct handshakes *handshakes, struct handshake *handsha
     bk_assert(!list_linked(&handshake->line));
     handshake->answered = true;
     if (list_linked(&handshake->node)) {
+        struct handshake_group *group = &handshakes->groups[handshake->group];
         list_remove(&handshake->node);
-        list_push_back(&handshakes->groups[handshake->group].begun, &handshake->node);
+        list_push_back(&group->answered, &handshake->node);
+        group->answered_count++;
     }
+}
+
+void handshake_resumes(struct handshakes *handshakes, struct handshake *handshake)
+{
+    leave_line(handshakes, handshake);
+    handshake->resumes = true;
 }
 
 void handshake_wait(struct handshakes *handshakes, struct handshake *handshake)
@@ -83,13 +99,23 @@ void handshake_wait(struct handshakes *handshakes, struct handshake *handshake)
     handshakes->waiting[line]++;
 }
 
-bool handshakes_wait(const struct handshakes *handshakes)
+/* Who do not resume. */
+static bool others_wait(const struct handshakes *handshakes)
 {
     return handshakes->waiting[HANDSHAKE_FRESH] > 0 || handshakes->waiting[HANDSHAKE_FURTHER] > 0;
 }
 
+bool handshakes_wait(const struct handshakes *handshakes)
+{
+    return others_wait(handshakes) || handshakes->waiting[HANDSHAKE_RESUMED] > 0;
+}
+
 static enum handshake_line next_line(struct handshakes *handshakes)
 {
+    if (handshakes->waiting[HANDSHAKE_RESUMED] > 0 &&
+        (!others_wait(handshakes) || ++handshakes->resumed_steps % OTHERS_EACH != 0)) {
+        return HANDSHAKE_RESUMED;
+    }
     if (handshakes->waiting[HANDSHAKE_FRESH] == 0) {
         return HANDSHAKE_FURTHER;
     }
@@ -129,5 +155,10 @@ struct handshake *handshakes_oldest(const struct handshakes *handshakes)
         const struct handshake_group *group = &handshakes->groups[i];
         largest = group->count > largest->count ? group : largest;
     }
-    return largest->count ? bk_container_of(largest->begun.next, struct handshake, node) : NULL;
+    if (largest->count == 0) {
+        return NULL;
+    }
+    const struct list *from =
+        2 * largest->answered_count > largest->count ? &largest->answered : &largest->begun;
+    return bk_container_of(from->next, struct handshake, node);
 }

@@ -345,6 +345,10 @@ static void stash_wait(struct http_conn *conn)
     if (secure->open) {
         stash_run(conn);
     } else if (list_linked(&secure->handshake.node)) {
+        if (!secure->handshake.answered && !secure->handshake.resumes &&
+            tls_would_resume(secure->tls, secure->stash, secure->stash_bytes)) {
+            handshake_resumes(&conn->server->handshakes, &secure->handshake);
+        }
         handshake_wait(&conn->server->handshakes, &secure->handshake);
     }
 }

@@ -39,6 +39,44 @@ static bool has_protocol(struct slice extension, struct slice name)
     return found;
 }
 
+bool tls_hello_read(struct slice bytes, struct tls_hello *ret_hello)
+{
+    struct slice record, message;
+    if (bytes.bytes < 3 || bytes.at[0] != 22 || bytes.at[1] != 3) {
+        return false;
+    }
+    bytes = slice_skip(bytes, 3);
+    if (!take_block(&bytes, 2, &record) || record.bytes == 0 || record.at[0] != 1) {
+        return false;
+    }
+    record = slice_skip(record, 1);
+    if (!take_block(&record, 3, &message) || message.bytes < 34) {
+        return false;
+    }
+    ret_hello->version = (unsigned)message.at[0] << 8 | message.at[1];
+    message = slice_skip(message, 34);
+    ret_hello->rest = SLICE_EMPTY;
+    if (!take_block(&message, 1, &ret_hello->session)) {
+        return false;
+    }
+    ret_hello->rest = message;
+    return true;
+}
+
+bool tls_hello_offers(const struct tls_hello *hello, unsigned suite)
+{
+    struct slice rest = hello->rest, suites;
+    if (!take_block(&rest, 2, &suites)) {
+        return false;
+    }
+    for (size_t i = 0; i + 1 < suites.bytes; i += 2) {
+        if (((unsigned)suites.at[i] << 8 | suites.at[i + 1]) == suite) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool tls_hello_speaks(struct slice rest, struct slice name)
 {
     struct slice suites, compressions, extensions, extension;

@@ -98,6 +98,14 @@ bool tls_sessions_find(struct tls_sessions *sessions, br_ssl_session_parameters 
  * chosen, or did it ask for none (RFC 7301)? False also when the hello goes on in another record.
  */
 bool tls_hello_speaks(struct slice rest, struct slice name);
+/* A hello that came whole, in one record. */
+struct tls_hello {
+    unsigned version;
+    struct slice session;
+    struct slice rest; /* from its suites on */
+};
+bool tls_hello_read(struct slice bytes, struct tls_hello *ret_hello);
+bool tls_hello_offers(const struct tls_hello *hello, unsigned suite);
 
 /* ---- policy.c: BearSSL asks which certificate, and for signatures */
 

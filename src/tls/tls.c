@@ -212,6 +212,23 @@ static int cache_load(const br_ssl_session_cache_class **context, br_ssl_server_
     return tls->found;
 }
 
+bool tls_would_resume(const struct tls *tls, const uint8_t *at, size_t bytes)
+{
+    struct tls_hello hello;
+    br_ssl_session_parameters session = {.session_id_len = sizeof session.session_id};
+    if (!tls->server || !tls_hello_read(slice_of(at, bytes), &hello) ||
+        hello.session.bytes != sizeof session.session_id ||
+        !tls_hello_speaks(hello.rest, slice_str(protocols[0]))) {
+        return false;
+    }
+    memcpy(session.session_id, hello.session.at, sizeof session.session_id);
+    bool found = tls_sessions_find(tls->server->sessions, &session, tls->now_seconds) &&
+                 hello.version >= session.version &&
+                 tls_hello_offers(&hello, session.cipher_suite);
+    bk_wipe(&session, sizeof session);
+    return found;
+}
+
 void tls_server_begin(struct tls *tls, struct tls_server *server, int64_t now_seconds,
                       const uint8_t entropy[32])
 {

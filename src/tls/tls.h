@@ -149,6 +149,8 @@ unsigned tls_state(const struct tls *tls);
 /* Bytes for the peer. They stay where they are until the ack, even if other calls come between. */
 const uint8_t *tls_send_record_buf(const struct tls *tls, size_t *ret_bytes);
 void tls_send_record_ack(struct tls *tls, size_t bytes);
+/* A server: are these first bytes a whole hello that will resume a session, which costs little? */
+bool tls_would_resume(const struct tls *tls, const uint8_t *at, size_t bytes);
 /* Bytes from the peer: copied in, as many as the engine wants now; how many that were. 0: plain
  * text must be taken or records sent first (or it is closed). */
 size_t tls_recv_record(struct tls *tls, const uint8_t *at, size_t bytes);

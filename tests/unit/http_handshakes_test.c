@@ -102,6 +102,68 @@ static void test_further(void)
     handshake_end(&handshakes, &fresh);
 }
 
+/* Who resumes goes first, and leaves one step of four. */
+static void test_resumed(void)
+{
+    struct handshake resumed[9], fresh[2], further;
+    begin(&fresh[0], 1);
+    begin(&fresh[1], 1);
+    begin(&further, 1);
+    handshake_answered(&handshakes, &further);
+    handshake_wait(&handshakes, &fresh[0]);
+    handshake_wait(&handshakes, &fresh[1]);
+    handshake_wait(&handshakes, &further);
+    for (unsigned i = 0; i < 9; i++) {
+        begin(&resumed[i], 1);
+        handshake_wait(&handshakes, &resumed[i]);
+        handshake_resumes(&handshakes, &resumed[i]); /* once his hello is whole */
+        handshake_wait(&handshakes, &resumed[i]);
+    }
+    unsigned others = 0, in_order = 0, last_other = 0;
+    for (unsigned i = 1; i <= 12; i++) {
+        struct handshake *next = handshakes_next(&handshakes);
+        bool other = next == &fresh[0] || next == &fresh[1] || next == &further;
+        in_order += !other && next == &resumed[i - 1 - others];
+        others += other;
+        last_other = other ? i : last_other;
+    }
+    ok(others == 3 && in_order == 9, "nine resume in their order: %u", in_order);
+    ok(last_other >= 9 && last_other <= 12, "the others have a step of four: %u", last_other);
+    handshake_answered(&handshakes, &resumed[0]);
+    handshake_wait(&handshakes, &fresh[0]);
+    handshake_wait(&handshakes, &resumed[0]);
+    is_uint(handshakes.waiting[HANDSHAKE_RESUMED], 1, "so are their further steps");
+    ok(handshakes_next(&handshakes) && handshakes_next(&handshakes), "both come");
+    ok(!handshakes_wait(&handshakes), "nobody is left");
+    for (unsigned i = 0; i < 9; i++) {
+        handshake_end(&handshakes, &resumed[i]);
+    }
+    handshake_end(&handshakes, &fresh[0]);
+    handshake_end(&handshakes, &fresh[1]);
+    handshake_end(&handshakes, &further);
+}
+
+/* Who was answered makes room for others who were, not for who only came. */
+static void test_room_answered(void)
+{
+    struct handshake answered[6], silent[6];
+    for (unsigned i = 0; i < 6; i++) {
+        begin(&answered[i], 1);
+        handshake_answered(&handshakes, &answered[i]);
+        begin(&silent[i], 1);
+    }
+    ok(handshakes_oldest(&handshakes) == &silent[0], "half were answered: who was not goes");
+    handshake_end(&handshakes, &silent[0]);
+    ok(handshakes_oldest(&handshakes) == &answered[0], "more than half: the oldest of these");
+    handshake_end(&handshakes, &answered[0]);
+    ok(handshakes_oldest(&handshakes) == &silent[1], "and so on");
+    for (unsigned i = 1; i < 6; i++) {
+        handshake_end(&handshakes, &answered[i]);
+        handshake_end(&handshakes, &silent[i]);
+    }
+    ok(handshakes.count == 0 && !handshakes_oldest(&handshakes), "all are over");
+}
+
 static void test_room(void)
 {
     struct handshake loud[10], quiet[2];
@@ -162,7 +224,9 @@ int main(void)
     handshakes_init(&handshakes, key);
     test_order();
     test_further();
+    test_resumed();
     test_room();
+    test_room_answered();
     test_groups();
     return done_testing();
 }

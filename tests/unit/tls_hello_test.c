@@ -33,8 +33,47 @@ static void every_prefix(const char *at, size_t bytes)
     is_uint(found, 0, "what is not there whole says nothing");
 }
 
+#define ID32 "0123456789abcdef0123456789abcdef"
+#define REST SUITES COMPRESSION "\0\0"
+/* version, random, session; REST is 10 bytes */
+#define BODY    "\3\3" ID32 "\x20" ID32 REST
+#define MESSAGE "\1\0\0\x4d" BODY
+#define RECORD  "\x16\3\1\0\x51" MESSAGE
+
+/* Every prefix, and each byte changed, in memory of its own. */
+static void test_read(void)
+{
+    static const char whole[] = RECORD;
+    size_t bytes = sizeof whole - 1, read = 0;
+    for (size_t cut = 0; cut <= bytes; cut++) {
+        uint8_t *copy = malloc(cut ? cut : 1);
+        struct tls_hello hello;
+        if (!copy) {
+            bail_out("no memory");
+        }
+        memcpy(copy, whole, cut);
+        bool found = tls_hello_read(slice_of(copy, cut), &hello);
+        read += found;
+        if (found) {
+            is_uint(hello.version, 0x303, "its version");
+            ok(slice_equal(hello.session, SLICE(ID32)), "its session");
+            ok(tls_hello_offers(&hello, 0xc02b) && tls_hello_offers(&hello, 0xff), "its suites");
+            ok(!tls_hello_offers(&hello, 0x2b00), "no others");
+            ok(tls_hello_speaks(hello.rest, SLICE("http/1.1")), "its protocols");
+        }
+        for (size_t i = 0; cut == bytes && i < bytes; i++) {
+            copy[i] ^= 0x80;
+            (void)(tls_hello_read(slice_of(copy, cut), &hello) && tls_hello_offers(&hello, 1));
+            copy[i] ^= 0x80;
+        }
+        free(copy);
+    }
+    is_uint(read, 1, "it is there when it is whole");
+}
+
 int main(void)
 {
+    test_read();
     static const char two[] = SUITES COMPRESSION "\0\x16\0\x17\0\0" ALPN("\xe", "\xc") "\2h2" HTTP;
     ok(SPEAKS(two), "ours is one of two");
     every_prefix(two, sizeof two - 1);

@@ -11,6 +11,7 @@ from certs import Certs
 from tls_server import *
 
 HANDSHAKES_MAX = 512  # of one core
+NEVER_LOST = 'established', 'plain', 'new', 'resumed, as they'
 # Addresses are in one of 256 groups, by chance in one with a hostile one: so there are several.
 HEALTHY = ['127.0.0.%d' % i for i in (1, 2, 3)]
 HOSTILE = ['127.0.7.%d' % i for i in (1, 2, 3, 4)]
@@ -53,11 +54,11 @@ def stranger(port, number, data, lingers=False):
     return sock
 
 
-def timed(server, source=None):
+def timed(server, source=None, session=None):
     """Seconds for a new connection with its handshake and one request; None: it failed."""
     began = time.monotonic()
     try:
-        c = server.secure(source=source)
+        c = server.secure(source=source, session=session)
         status = c.request('GET', '/health/live').status
         c.close()
         return time.monotonic() - began if status == 200 else None
@@ -158,13 +159,13 @@ def keep_posting(connect, seconds):
     return times, lost
 
 
-def come_and_post(server, source, seconds):
+def come_and_post(server, source, seconds, session=None):
     """Over a new connection each time."""
     times, lost, end = [], [], time.monotonic() + seconds
     while time.monotonic() < end:
         began = time.monotonic()
         try:
-            c = server.secure(source=source)
+            c = server.secure(source=source, session=session)
             webhook(c)
             times.append(time.monotonic() - began)
             c.close()
@@ -174,16 +175,18 @@ def come_and_post(server, source, seconds):
     return times, lost
 
 
-def latencies(server, seconds):
-    """The same for who is connected already, with TLS and without (the admin listener), and for who comes."""
+def latencies(server, seconds, session):
+    """The same for who is connected already, with TLS and without (the admin listener), and for who comes, without a session and
+    with one, also from the address of those who are hostile."""
     asking = {'established': elsewhere(keep_posting, lambda: server.secure(source=HEALTHY[0]), seconds),
               'plain': elsewhere(keep_posting, lambda: Connection(server.admin), seconds),
               'new': elsewhere(come_and_post, server, HEALTHY[1], seconds),
-              'new, as they': elsewhere(come_and_post, server, HOSTILE[0], seconds)}
+              'new, as they': elsewhere(come_and_post, server, HOSTILE[0], seconds),
+              'resumed, as they': elsewhere(come_and_post, server, HOSTILE[0], seconds, session)}
     found = {}
     for name, result in asking.items():
         times, lost = found[name] = result()
-        diag('%-12s %5d: %s; lost %d %s' % (name, len(times), percentiles(times), len(lost), sorted(set(lost))[:3]))
+        diag('%-16s %5d: %s; lost %d %s' % (name, len(times), percentiles(times), len(lost), sorted(set(lost))[:3]))
     return found
 
 
@@ -258,12 +261,15 @@ with tempfile.TemporaryDirectory() as directory:
         flood = Flood(server.port, 'read', 1500)
         time.sleep(0.5)
         times = [timed(server, HEALTHY[i % len(HEALTHY)]) for i in range(9)]
+        resumed = [timed(server, HOSTILE[i % len(HOSTILE)], kept.sock.session) for i in range(8)]
         began = time.monotonic()
         status = kept.request('GET', '/health/live').status
         beside = time.monotonic() - began
         flood.stop()
         served = [t for t in times if t is not None]
         ok(len(served) >= 6 and max(served) < 2, 'beside 1500 a second who go when they are answered: %s' % percentiles(served))
+        ok(None not in resumed and max(resumed) < 1, 'who resumes a session, from their own addresses: %s' %
+           percentiles([t for t in resumed if t is not None]))
         ok(status == 200 and beside < 1, 'and who was connected: %.1f ms' % (1000 * beside))
         is_equal(server.stop(), 0, 'and stops in order')
 
@@ -301,16 +307,17 @@ with tempfile.TemporaryDirectory() as directory:
     if seconds:
         with TlsServer(certs, ['--tls-cert', cert[0], '--tls-key', cert[1]], threads=int(os.environ.get('THREADS', 2))) as server:
             server.apply(GITHUB_SOURCE)
+            session = server.secure().sock.session
             diag('alone')
-            latencies(server, seconds)
+            latencies(server, seconds, session)
             for kind, words in KINDS.items():
                 stop = flood_elsewhere(server.port, kind, int(os.environ.get('FLOOD_RATE', 3000)))
                 time.sleep(0.5)
                 diag('beside those %s' % words)
-                found = latencies(server, seconds)
+                found = latencies(server, seconds, session)
                 diag('they were %d, %d of them answered' % stop())
-                lost = [why for name in ('established', 'plain', 'new') for why in found[name][1]]
-                ok(not lost and all(found[name][0] for name in ('established', 'plain', 'new')),
+                lost = [why for name in NEVER_LOST for why in found[name][1]]
+                ok(not lost and all(found[name][0] for name in NEVER_LOST),
                    'beside those %s nobody healthy is lost' % words)
                 time.sleep(1)
 done()
