@@ -190,12 +190,12 @@ static enum http_outcome on_request(void *context, struct http_exchange *exchang
         refuse(exchange);
         return HTTP_TAKEN;
     }
-    requests++;
-    if (message->body.bytes > BODY_MAX) {
+    if (message->body.bytes > BODY_MAX) { /* as the server answers one that comes in pieces */
         http_answer_error(exchange, 413, "too_large", "body is over this source's limit",
                           SLICE_EMPTY);
         return HTTP_TAKEN;
     }
+    requests++;
     uint32_t head = sum(http_target(message->head), sum(http_method_text(message->head), 1));
     int bytes = snprintf(text, sizeof text, "%u %zu %08x %08x", requests, message->body.bytes, head,
                          sum(message->body, 2));

@@ -133,7 +133,8 @@ static void round_trip(const struct scheme *scheme, struct slice body)
             (row->signed_template == NULL || strstr(row->signed_template, "{body}") != NULL)) {
             text.at[text.bytes - 1] ^= 1;
             bk_assert(judge(scheme, buf_slice(&text), &verdict));
-            bk_assert(verdict == SCHEME_SIGNATURE_WRONG || row->handshakes != NULL);
+            bk_assert(verdict == SCHEME_SIGNATURE_WRONG || verdict == SCHEME_BODY_MALFORMED ||
+                      row->handshakes != NULL);
         }
     }
     buf_fini(&text);

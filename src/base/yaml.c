@@ -10,7 +10,7 @@
 #include <yaml.h>
 
 #define ANCHORS_MAX 256U
-#define CORE_TAG "tag:yaml.org,2002:"
+#define CORE_TAG    "tag:yaml.org,2002:"
 
 struct frame {
     yyjson_mut_val *value; /* object or array being filled */
@@ -39,8 +39,10 @@ static struct json_place place_of(yaml_mark_t mark)
     return (struct json_place){(uint32_t)mark.line + 1, (uint32_t)mark.column + 1};
 }
 
-__attribute__((format(printf, 4, 5))) static enum bk_err
-fail(struct reader *reader, struct json_place place, enum bk_err err, const char *format, ...)
+__attribute__((format(printf, 4, 5))) static enum bk_err fail(struct reader *reader,
+                                                              struct json_place place,
+                                                              enum bk_err err, const char *format,
+                                                              ...)
 {
     va_list args;
     va_start(args, format);
@@ -175,8 +177,9 @@ static enum bk_err set_plain(struct reader *reader, struct slice text, struct js
     }
     struct slice bare = text.at[0] == '-' || text.at[0] == '+' ? slice_skip(text, 1) : text;
     if (one_of(bare, ".inf", ".Inf", ".INF") || one_of(text, ".nan", ".NaN", ".NAN")) {
-        return fail(reader, place, BK_INVALID, "infinity and not-a-number are not allowed; quote "
-                                               "it if text is meant");
+        return fail(reader, place, BK_INVALID,
+                    "infinity and not-a-number are not allowed; quote "
+                    "it if text is meant");
     }
     if (set_based(text, value)) {
         return BK_OK;
@@ -189,8 +192,8 @@ static enum bk_err set_plain(struct reader *reader, struct slice text, struct js
     return set_string(reader, text, value);
 }
 
-static enum bk_err set_scalar(struct reader *reader, const yaml_event_t *event,
-                              struct slice text, yyjson_mut_val *value)
+static enum bk_err set_scalar(struct reader *reader, const yaml_event_t *event, struct slice text,
+                              yyjson_mut_val *value)
 {
     struct json_place place = place_of(event->start_mark);
     const char *tag = (const char *)event->data.scalar.tag;
@@ -206,8 +209,10 @@ static enum bk_err set_scalar(struct reader *reader, const yaml_event_t *event,
     static const struct {
         const char *tag;
         yyjson_type type;
-    } core[] = {{CORE_TAG "int", YYJSON_TYPE_NUM}, {CORE_TAG "float", YYJSON_TYPE_NUM},
-                {CORE_TAG "bool", YYJSON_TYPE_BOOL}, {CORE_TAG "null", YYJSON_TYPE_NULL}};
+    } core[] = {{CORE_TAG "int", YYJSON_TYPE_NUM},
+                {CORE_TAG "float", YYJSON_TYPE_NUM},
+                {CORE_TAG "bool", YYJSON_TYPE_BOOL},
+                {CORE_TAG "null", YYJSON_TYPE_NULL}};
     for (size_t i = 0; i < bk_array_length(core); i++) {
         if (strcmp(tag, core[i].tag) == 0) {
             enum bk_err err = set_plain(reader, text, place, value);
@@ -360,8 +365,8 @@ static enum bk_err on_alias(struct reader *reader, const yaml_event_t *event)
 static enum bk_err on_open(struct reader *reader, const yaml_event_t *event, bool object)
 {
     struct json_place place = place_of(event->start_mark);
-    const char *tag = (const char *)(object ? event->data.mapping_start.tag
-                                            : event->data.sequence_start.tag);
+    const char *tag =
+        (const char *)(object ? event->data.mapping_start.tag : event->data.sequence_start.tag);
     const char *anchor = (const char *)(object ? event->data.mapping_start.anchor
                                                : event->data.sequence_start.anchor);
     if (wants_key(reader)) {
@@ -422,17 +427,24 @@ static enum bk_err on_document_end(struct reader *reader)
 static enum bk_err on_event(struct reader *reader, const yaml_event_t *event)
 {
     switch (event->type) {
-    case YAML_SCALAR_EVENT: return on_scalar(reader, event);
-    case YAML_ALIAS_EVENT: return on_alias(reader, event);
-    case YAML_MAPPING_START_EVENT: return on_open(reader, event, true);
-    case YAML_SEQUENCE_START_EVENT: return on_open(reader, event, false);
+    case YAML_SCALAR_EVENT:
+        return on_scalar(reader, event);
+    case YAML_ALIAS_EVENT:
+        return on_alias(reader, event);
+    case YAML_MAPPING_START_EVENT:
+        return on_open(reader, event, true);
+    case YAML_SEQUENCE_START_EVENT:
+        return on_open(reader, event, false);
     case YAML_MAPPING_END_EVENT:
-    case YAML_SEQUENCE_END_EVENT: return on_close(reader);
-    case YAML_DOCUMENT_END_EVENT: return on_document_end(reader);
+    case YAML_SEQUENCE_END_EVENT:
+        return on_close(reader);
+    case YAML_DOCUMENT_END_EVENT:
+        return on_document_end(reader);
     case YAML_NO_EVENT:
     case YAML_STREAM_START_EVENT:
     case YAML_STREAM_END_EVENT:
-    case YAML_DOCUMENT_START_EVENT: break;
+    case YAML_DOCUMENT_START_EVENT:
+        break;
     }
     return BK_OK;
 }
@@ -594,8 +606,8 @@ enum bk_err yaml_or_json_parse(struct slice text, struct json_tree *tree,
 
 static bool plain_string(struct slice text)
 {
-    static const char *const words[] = {"true", "false", "null", "yes", "no", "on", "off", "y", "n",
-                                        ".inf", ".nan"};
+    static const char *const words[] = {"true", "false", "null", "yes",  "no",  "on",
+                                        "off",  "y",     "n",    ".inf", ".nan"};
     bool integer;
     if (text.bytes == 0 || text.bytes > 200 || number_shaped(text, &integer)) {
         return false;
@@ -638,6 +650,23 @@ static void add_indent(struct buf *buf, unsigned depth)
     }
 }
 
+/* A key as written has 1,024 characters at most (YAML 1.2.2, 7.4.2); a longer one says what it is.
+ * A byte is written as six at most. */
+#define SIMPLE_KEY_BYTES_MAX 170U
+
+static void add_key(struct buf *buf, struct slice key, unsigned depth)
+{
+    if (key.bytes > SIMPLE_KEY_BYTES_MAX) {
+        buf_add(buf, "? ", 2);
+        add_text(buf, key);
+        buf_add_byte(buf, '\n');
+        add_indent(buf, depth);
+    } else {
+        add_text(buf, key);
+    }
+    buf_add_byte(buf, ':');
+}
+
 static void add_block(struct buf *buf, yyjson_mut_val *value, unsigned depth, bool first_inline);
 
 /* The value behind "key:" or "-". */
@@ -669,8 +698,7 @@ static void add_block(struct buf *buf, yyjson_mut_val *value, unsigned depth, bo
         yyjson_mut_obj_foreach(value, index, max, key, item)
         {
             add_indent(buf, index == 0 && first_inline ? 0 : depth);
-            add_text(buf, json_text(key));
-            buf_add_byte(buf, ':');
+            add_key(buf, json_text(key), depth);
             add_after(buf, item, depth + 1, false);
         }
         return;

@@ -256,6 +256,21 @@ static void test_writer(void)
         is_str(as_json(0), texts[i], "and means the same");
         buf_fini(&buf);
     }
+    for (size_t bytes = 168; bytes <= 2048; bytes += bytes < 172 ? 1 : bytes) {
+        char key[2049], text[9000];
+        memset(key, '\\', bytes);
+        key[bytes & ~(size_t)1] = '\0'; /* each character an escape of two */
+        snprintf(text, sizeof text, "[{\"a\":1,\"%s\":{\"%s\":[1,{}]}}]", key, key);
+        json_tree_fini(&tree);
+        json_tree_init(&tree);
+        is_int(json_parse(slice_str(text), &tree, &problem), BK_OK);
+        struct buf buf;
+        buf_init(&buf, 65536);
+        yaml_add_value(&buf, tree.roots[0]);
+        is_int(parse(buf_text(&buf)), BK_OK, "a key of %zu bytes is read again", bytes);
+        is_str(as_json(0), text, "as it was");
+        buf_fini(&buf);
+    }
     is_int(parse("{kind: Secret, metadata: {name: a}, list: [{x: 1, w: 2}, z]}"), BK_OK);
     struct buf buf;
     buf_init(&buf, 65536);
