@@ -77,6 +77,10 @@ const struct cli_command cli_commands[] = {
      "is "
      "lost meanwhile; with --now it is refused at once. A hook that becket made gets the new one.",
      cli_reset_key_options},
+    {"status", cli_status, "", "is the server well, and what asks for somebody?",
+     "Refused senders, destinations that fail, integrations and work at providers that wait, of "
+     "all canvases that the token is good for. Exit code 0: it takes events; 1: it does not.",
+     cli_status_options},
     {"events", cli_events, NULL, "search the events that were received",
      "Newest first. --since and --until take RFC 3339, a day (UTC), unix seconds, or a duration "
      "before now (1h).\n\n"

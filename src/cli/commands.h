@@ -10,7 +10,7 @@ cli_run_fn cli_apply, cli_diff, cli_get, cli_describe, cli_delete;
 cli_run_fn cli_deliveries, cli_replay, cli_listen;
 cli_run_fn cli_pause, cli_resume, cli_secrets, cli_retry, cli_reset_key;
 cli_run_fn cli_providers, cli_entry, cli_audit, cli_key, cli_help_command;
-cli_run_fn cli_backup, cli_restore;
+cli_run_fn cli_backup, cli_restore, cli_status;
 cli_run_fn cli_events, cli_event, cli_verify, cli_send, cli_journal, cli_token;
 
 extern const struct option cli_apply_options[], cli_diff_options[], cli_get_options[];
@@ -20,7 +20,7 @@ extern const struct option cli_pause_options[], cli_resume_options[], cli_secret
     cli_retry_options[], cli_reset_key_options[];
 extern const struct option cli_events_options[], cli_event_options[];
 extern const struct option cli_verify_options[], cli_send_options[];
-extern const struct option cli_backup_options[], cli_restore_options[];
+extern const struct option cli_backup_options[], cli_restore_options[], cli_status_options[];
 extern const struct option cli_journal_options[], cli_token_options[], cli_audit_options[];
 extern const struct option cli_providers_options[], cli_entry_options[], cli_key_options[],
     cli_help_options[];

@@ -6,6 +6,7 @@
 #include "base/yaml.h"
 #include "cli/kind.h"
 #include "cli/remote.h"
+#include "cli/trouble.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -127,52 +128,14 @@ static void route_cells(struct table *table, yyjson_mut_val *object)
     table_cell(table, slice_str(filters));
 }
 
-/* "what is wrong; what to do" */
-static void advice_cell(struct table *table, yyjson_mut_val *object)
+static void trouble_cell(struct table *table, yyjson_mut_val *object,
+                         void (*trouble)(struct buf *text, yyjson_mut_val *object))
 {
     struct buf text;
-    struct slice message = text_at(object, "status.message"),
-                 advice = text_at(object, "status.advice");
     buf_init(&text, 1U << 16);
-    buf_add_slice(&text, message);
-    buf_add_str(&text, message.bytes != 0 && advice.bytes != 0 ? "; " : "");
-    buf_add_slice(&text, advice);
+    trouble(&text, object);
     table_cell(table, buf_slice(&text));
     buf_fini(&text);
-}
-
-/* What is wrong with the source; else what its sender did wrong last, until one is accepted. */
-static void refusal_cell(struct table *table, yyjson_mut_val *object)
-{
-    struct slice refused = text_at(object, "status.lastRefused.at"),
-                 accepted = text_at(object, "status.lastAccepted.at"),
-                 message = text_at(object, "status.lastRefused.message");
-    bool told =
-        text_at(object, "status.message").bytes + text_at(object, "status.advice").bytes > 0;
-    /* Times of one form: their order is that of their texts. */
-    if (told || refused.bytes == 0 ||
-        (accepted.bytes == refused.bytes &&
-         memcmp(accepted.at, refused.at, refused.bytes) >= 0)) {
-        advice_cell(table, object);
-        return;
-    }
-    table_cellf(table, "refused: %.*s", (int)message.bytes, (const char *)message.at);
-}
-
-/* Why it is paused; else why the last delivery failed, and how many wait for another try. */
-static void failure_cell(struct table *table, yyjson_mut_val *object)
-{
-    struct slice reason = text_at(object, "status.reason"),
-                 outcome = text_at(object, "status.delivery.lastAttempt.outcome"),
-                 why = text_at(object, "status.delivery.lastAttempt.reason");
-    uint64_t waiting = yyjson_mut_get_uint(value_at(object, "status.delivery.retries")) +
-                       yyjson_mut_get_uint(value_at(object, "status.delivery.backlog"));
-    if (reason.bytes != 0 || outcome.bytes == 0 || slice_equal(outcome, SLICE("delivered"))) {
-        table_cell(table, reason);
-    } else {
-        table_cellf(table, "%.*s; %llu wait", (int)why.bytes, (const char *)why.at,
-                    (unsigned long long)waiting);
-    }
 }
 
 static void operation_cells(struct table *table, yyjson_mut_val *object)
@@ -186,7 +149,7 @@ static void operation_cells(struct table *table, yyjson_mut_val *object)
              (unsigned)yyjson_mut_get_uint(value_at(object, "status.attempts")));
     table_cell(table, slice_str(text));
     cell_time(table, next.bytes != 0 ? next : text_at(object, "status.nextCheckAt"));
-    advice_cell(table, object);
+    trouble_cell(table, object, trouble_advice);
 }
 
 static void names_cell(struct table *table, yyjson_mut_val *list)
@@ -211,7 +174,7 @@ static void link_cells(struct table *table, yyjson_mut_val *object)
     table_cell(table, team.bytes != 0 ? team : text_at(object, "spec.user.name"));
     table_cell(table, text_at(object, "status.state"));
     table_cell(table, text_at(object, "status.summary"));
-    advice_cell(table, object);
+    trouble_cell(table, object, trouble_advice);
 }
 
 /* Whoever it is not of ours: as the provider calls them. */
@@ -250,7 +213,7 @@ static void object_row(struct table *table, const char *plural, yyjson_mut_val *
         table_cell(table, text_at(object, "status.state"));
         table_cell(table, text_at(object, "status.account"));
         table_cell(table, text_at(object, "spec.url"));
-        advice_cell(table, object);
+        trouble_cell(table, object, trouble_advice);
         return;
     } else if (strcmp(plural, "operations") == 0) {
         operation_cells(table, object);
@@ -282,9 +245,9 @@ static void object_row(struct table *table, const char *plural, yyjson_mut_val *
     }
     cell_time(table, text_at(object, "metadata.updatedAt"));
     if (strcmp(plural, "event-sources") == 0) {
-        refusal_cell(table, object);
+        trouble_cell(table, object, trouble_of_source);
     } else if (strcmp(plural, "destinations") == 0) {
-        failure_cell(table, object);
+        trouble_cell(table, object, trouble_of_destination);
     }
 }
 

@@ -34,6 +34,8 @@ with LoopDisk('diskfull', mib=96) as disk:
     is_equal(server.get('/health/live').status, 200, 'still live')
     ready = server.get('/health/ready')
     ok(ready.status == 503 and b'disk full' in ready.body, 'but not ready: %s' % ready.body.decode())
+    code, out, err = server.cli('status')
+    ok(code == 1 and out.startswith('not ready: disk full'), 'becket status says so: 1') or diag(out + err)
     again = server.post('/hooks/repo', first[0], first[1])
     is_equal((again.status, again.json.get('id')), (200, first[2]), 'a duplicate of what is stored is answered as ever')
     is_equal(server.post('/hooks/repo', b'{}', github(b'{}', 'guess')).status, 401, 'a forged one is refused as ever')
