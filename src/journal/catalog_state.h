@@ -12,8 +12,15 @@
 #define CATALOG_RETRY_NS       1000000000LL /* after a failure of the disk */
 #define CATALOG_TRUNCATE_BYTES (32ULL << 20)
 
+/* Which segments there have to be (mark.h). */
+struct journal_mark {
+    uint64_t first; /* none before this one; 0 = not known */
+    uint64_t last;  /* this one, or a later one */
+};
+
 struct catalog_journal {
     uint16_t id;
+    struct journal_mark mark;
     bool writer;          /* a reactor writes it in this run */
     bool rolled;          /* busy enough to have two spares ready */
     struct list segments; /* of struct segment, ascending numbers, any state */

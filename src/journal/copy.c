@@ -1,8 +1,10 @@
-/* copy.c - a check that writes down what it reads. Sidecars are not copied, a start makes them
- * again; but one that outlived its segment is all that remembers its delivery ids. */
+/* copy.c - a check that writes down what it reads. A sidecar goes along when it says of its segment
+ * what was copied: without it the first start reads the segment whole. One that outlived its
+ * segment is all that remembers its delivery ids. */
 #include "journal/copy.h"
 
 #include "journal/format.h"
+#include "journal/index.h"
 #include "ring/file.h"
 
 #include <stdio.h>
@@ -108,6 +110,29 @@ static enum bk_err copy_file(struct copy *copy, const struct check_segment *segm
     return err;
 }
 
+/* The segment may have been completed since it was read: then its sidecar knows more. Any failure
+ * but a full disk costs the first start some time, no more. */
+static enum bk_err copy_sidecar(struct copy *copy, const struct check_segment *segment)
+{
+    char from[COPY_PATH_BYTES], path[COPY_PATH_BYTES];
+    struct index_file file = {.memory = NULL};
+    size_t bytes = strlen(segment->path);
+    if (bytes < 4 || bytes >= sizeof from) {
+        return BK_OK;
+    }
+    snprintf(from, sizeof from, "%.*s.idx", (int)(bytes - 4), segment->path);
+    if (index_read(from, false, &file) != BK_OK) {
+        return BK_OK;
+    }
+    bool same = file.header.end == segment->end && file.header.number == segment->number &&
+                file.header.journal == segment->journal;
+    index_file_fini(&file);
+    struct check_segment sidecar = {.path = from, .sidecar = true};
+    copy_path(copy, path, from);
+    enum bk_err err = same ? copy_file(copy, &sidecar, path) : BK_OK;
+    return err == BK_NOT_FOUND || err == BK_CORRUPT ? BK_OK : err;
+}
+
 static enum bk_err copy_segment(const struct check_segment *segment, void *context)
 {
     struct copy *copy = context;
@@ -122,6 +147,10 @@ static enum bk_err copy_segment(const struct check_segment *segment, void *conte
         return err == BK_NOT_FOUND ? BK_OK : err;
     }
     if (err != BK_OK || segment->sidecar) {
+        return err;
+    }
+    err = copy_sidecar(copy, segment);
+    if (err != BK_OK) {
         return err;
     }
     if (copy->journal != segment->journal) {

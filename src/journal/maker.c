@@ -6,6 +6,7 @@
  */
 #include "base/log.h"
 #include "journal/catalog_state.h"
+#include "journal/mark.h"
 #include "ring/file.h"
 
 #include <stdlib.h>
@@ -217,6 +218,21 @@ static enum bk_err name_it(struct catalog *catalog)
     return err;
 }
 
+/* It is there from now on. */
+static void mark_made(struct catalog *catalog, struct catalog_journal *journal, uint64_t number)
+{
+    const struct segment *first = bk_container_of(journal->segments.next, struct segment, node);
+    if (journal->mark.first == 0) {
+        journal->mark.first = first->number;
+    }
+    journal->mark.last = number;
+    enum bk_err err = mark_write(catalog, journal->id, &journal->mark);
+    if (err != BK_OK) { /* an older one is there: it asks for less */
+        log_event(LOG_WARN, "journal_mark_failed", LOG_I("journal", journal->id),
+                  LOG_Z("error", bk_err_text(err)));
+    }
+}
+
 static enum bk_err finish(struct catalog *catalog)
 {
     struct catalog_maker *maker = &catalog->maker;
@@ -234,6 +250,7 @@ static enum bk_err finish(struct catalog *catalog)
     catalog->stats.made_total++;
     catalog->stats.recycled_total += maker->recycled;
     atomic_store_explicit(&maker->journal->spare_err, (int)BK_BUSY, memory_order_relaxed);
+    mark_made(catalog, maker->journal, segment->number);
     if (maker->journal->ring) {
         maker_lend(catalog, maker->journal, segment);
     }

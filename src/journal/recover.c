@@ -7,6 +7,7 @@
  */
 #include "base/log.h"
 #include "journal/catalog_state.h"
+#include "journal/mark.h"
 #include "ring/file.h"
 
 #include <stdarg.h>
@@ -43,6 +44,7 @@ struct recovery {
     } * names;
     size_t name_count;
     size_t name_max;
+    bool marked[FORMAT_JOURNALS_MAX]; /* there is a mark's file */
     char (*rubbish)[FORMAT_NAME_BYTES];
     size_t rubbish_count;
     size_t rubbish_max;
@@ -64,18 +66,13 @@ static bool segment_went(const struct recovery *recovery, const struct segment *
     return went_meanwhile(recovery, path);
 }
 
-/* Report damage in `<journal>-<number><suffix>`. BK_OK when the caller shall go on behind it. */
-__attribute__((format(printf, 7, 8))) static enum bk_err problem_in(
-    struct recovery *recovery, const char *suffix, uint16_t journal, uint64_t number,
-    uint64_t offset, enum bk_err err, const char *format, ...)
+/* Report damage in a file that is there. BK_OK when the caller shall go on behind it. */
+__attribute__((format(printf, 5, 0))) static enum bk_err
+problem_at(struct recovery *recovery, const char *path, uint64_t offset, enum bk_err err,
+           const char *format, va_list args)
 {
-    char path[CATALOG_PATH_BYTES];
-    char what[128];
-    va_list args;
-    va_start(args, format);
+    char what[160];
     vsnprintf(what, sizeof what, format, args);
-    va_end(args);
-    catalog_path(recovery->catalog, path, "", journal, number, suffix);
     if (went_meanwhile(recovery, path)) {
         return BK_OK;
     }
@@ -97,6 +94,20 @@ __attribute__((format(printf, 7, 8))) static enum bk_err problem_in(
     log_event(LOG_ERROR, "journal_damage", LOG_Z("file", path), LOG_I("offset", offset),
               LOG_Z("what", what));
     return go_on ? BK_OK : err;
+}
+
+/* The same, in `<journal>-<number><suffix>`. */
+__attribute__((format(printf, 7, 8))) static enum bk_err problem_in(
+    struct recovery *recovery, const char *suffix, uint16_t journal, uint64_t number,
+    uint64_t offset, enum bk_err err, const char *format, ...)
+{
+    char path[CATALOG_PATH_BYTES];
+    va_list args;
+    catalog_path(recovery->catalog, path, "", journal, number, suffix);
+    va_start(args, format);
+    err = problem_at(recovery, path, offset, err, format, args);
+    va_end(args);
+    return err;
 }
 
 #define problem(recovery, segment, offset, err, ...)                                               \
@@ -169,6 +180,10 @@ static void note_name(const char *name, void *context)
     struct recovery *recovery = context;
     struct name found = {0};
     if (recovery->err != BK_OK) {
+        return;
+    }
+    if (mark_name_parse(name, &found.journal)) {
+        recovery->marked[found.journal] = true;
         return;
     }
     if (starts(name, "tmp-") || starts(name, "old-")) {
@@ -844,9 +859,99 @@ static enum bk_err check_last(struct recovery *recovery, const struct name *name
         names[count - 1].number <= names[segments - 1].number) {
         return BK_OK;
     }
-    const struct name *last = &names[count - 1];
-    return problem_in(recovery, ".log", last->journal, last->number, 0, BK_CORRUPT,
-                      "the segment is missing, its sidecar is there: records are lost");
+    return problem_in(recovery, ".log", names[0].journal, names[segments - 1].number, 0, BK_CORRUPT,
+                      "the segment behind it is missing (number %llu), its sidecar is there: "
+                      "records are lost",
+                      (unsigned long long)names[count - 1].number);
+}
+
+/* ---- segments that have to be there (mark.h) */
+
+static bool is_there(const struct recovery *recovery, uint16_t journal, uint64_t number)
+{
+    char path[CATALOG_PATH_BYTES];
+    unsigned mode;
+    catalog_path(recovery->catalog, path, "", journal, number, ".log");
+    return file_mode(path, &mode) == BK_OK;
+}
+
+/* names: the segments. What a server did since they were listed is no loss: the mark is read after
+ * that, and the newest are looked for once more. */
+static enum bk_err check_mark(struct recovery *recovery, const struct name *names, size_t segments)
+{
+    struct journal_mark mark;
+    uint16_t id = names[0].journal;
+    if (segments == 0 || !recovery->marked[id] ||
+        mark_read(recovery->catalog, id, &mark) != BK_OK) {
+        return BK_OK;
+    }
+    uint64_t first = names[0].number, last = names[segments - 1].number;
+    enum bk_err err = BK_OK;
+    if (first > mark.first) {
+        err = problem_in(recovery, ".log", id, first, 0, BK_CORRUPT,
+                         "segments before it are missing (from number %llu), which retention did "
+                         "not remove: their records are lost",
+                         (unsigned long long)mark.first);
+    }
+    if (err == BK_OK && last < mark.last && !is_there(recovery, id, mark.last)) {
+        err = problem_in(recovery, ".log", id, last, 0, BK_CORRUPT,
+                         "segments behind it are missing (up to number %llu): their records are "
+                         "lost",
+                         (unsigned long long)mark.last);
+    }
+    return err;
+}
+
+__attribute__((format(printf, 3, 4))) static enum bk_err problem_of_mark(struct recovery *recovery,
+                                                                         uint16_t journal,
+                                                                         const char *format, ...)
+{
+    char path[CATALOG_PATH_BYTES];
+    va_list args;
+    mark_path(recovery->catalog, journal, path);
+    va_start(args, format);
+    enum bk_err err = problem_at(recovery, path, 0, BK_CORRUPT, format, args);
+    va_end(args);
+    return err;
+}
+
+/* Of a journal that there is nothing else of. */
+static enum bk_err check_gone(struct recovery *recovery, uint16_t id)
+{
+    struct journal_mark mark;
+    struct catalog_journal *journal = recovery->catalog->journals[id];
+    if (!recovery->marked[id] || (journal && !list_empty(&journal->segments)) ||
+        mark_read(recovery->catalog, id, &mark) != BK_OK || mark.last == 0 ||
+        is_there(recovery, id, mark.last)) {
+        return BK_OK;
+    }
+    return problem_of_mark(recovery, id,
+                           "all segments of the journal are missing (up to number %llu): their "
+                           "records are lost",
+                           (unsigned long long)mark.last);
+}
+
+/* All was understood: what is there has to be there from now on. */
+static void mark_found(struct recovery *recovery, struct catalog_journal *journal)
+{
+    struct journal_mark on_disk = {0, 0};
+    if (list_empty(&journal->segments)) {
+        return;
+    }
+    journal->mark.first =
+        bk_container_of(journal->segments.next, const struct segment, node)->number;
+    journal->mark.last =
+        bk_container_of(journal->segments.prev, const struct segment, node)->number;
+    enum bk_err err = mark_read(recovery->catalog, journal->id, &on_disk);
+    if (err == BK_OK && on_disk.first == journal->mark.first &&
+        on_disk.last == journal->mark.last) {
+        return;
+    }
+    err = mark_write(recovery->catalog, journal->id, &journal->mark);
+    if (err != BK_OK) {
+        log_event(LOG_WARN, "journal_mark_failed", LOG_I("journal", journal->id),
+                  LOG_Z("error", bk_err_text(err)));
+    }
 }
 
 /* names: all of one journal, segments by number, then sidecars by number. */
@@ -872,6 +977,9 @@ static enum bk_err recover_journal(struct recovery *recovery, const struct name 
     }
     if (err == BK_OK) {
         err = check_last(recovery, names, segments, count);
+    }
+    if (err == BK_OK) {
+        err = check_mark(recovery, names, segments);
     }
     for (size_t i = 0; i < segments && err == BK_OK; i++) {
         err = read_head(recovery, &names[i], &list[i]);
@@ -911,6 +1019,14 @@ enum bk_err catalog_recover(struct catalog *catalog, int64_t now_ns, journal_see
         }
         err = recover_journal(&recovery, recovery.names + i, end - i);
         i = end;
+    }
+    for (unsigned id = 0; id < FORMAT_JOURNALS_MAX && err == BK_OK; id++) {
+        err = check_gone(&recovery, (uint16_t)id);
+    }
+    for (unsigned id = 0; id < catalog->journals_end && err == BK_OK && !catalog->read_only; id++) {
+        if (catalog->journals[id]) {
+            mark_found(&recovery, catalog->journals[id]);
+        }
     }
     report->scanned_bytes = recovery.scan.read_bytes;
     if (err == BK_OK && !catalog->read_only) {

@@ -6,6 +6,7 @@
  */
 #include "base/log.h"
 #include "journal/catalog_state.h"
+#include "journal/mark.h"
 #include "ring/file.h"
 
 #include <stdio.h>
@@ -228,7 +229,16 @@ static enum bk_err rename_away(struct catalog *catalog, struct segment *segment)
 static enum bk_err take_away(struct catalog *catalog, struct segment *segment)
 {
     struct catalog_remover *remover = &catalog->remover;
-    enum bk_err err = rename_away(catalog, segment);
+    struct journal_mark *mark = &catalog->journals[segment->journal_id]->mark;
+    enum bk_err err = BK_OK;
+    if (mark->first <= segment->number) { /* before its name goes */
+        struct journal_mark now = {segment->number + 1, mark->last};
+        err = mark_write(catalog, segment->journal_id, &now);
+        *mark = err == BK_OK ? now : *mark;
+    }
+    if (err == BK_OK) {
+        err = rename_away(catalog, segment);
+    }
     if (err == BK_OK) {
         err = directory_sync(catalog->directory);
     }

@@ -2,6 +2,9 @@
 #include "journal_world.h"
 
 #include "base/log.h"
+#include "journal/check.h"
+#include "journal/copy.h"
+#include "journal/mark.h"
 
 #define HOUR_NS (3600LL * 1000000000)
 #define DAY_NS  (24 * HOUR_NS)
@@ -336,6 +339,176 @@ static void test_rubbish(void)
     world_fini(&world);
 }
 
+/* ---- what has to be there */
+
+struct names {
+    unsigned count;
+    char at[100][FORMAT_NAME_BYTES];
+};
+
+static void note_log(const char *name, void *context)
+{
+    struct names *names = context;
+    uint16_t journal;
+    uint64_t number;
+    if (format_name_parse(name, ".log", &journal, &number)) {
+        snprintf(names->at[names->count++], FORMAT_NAME_BYTES, "%s", name);
+    }
+}
+
+static int by_name(const void *left, const void *right)
+{
+    return strcmp(left, right);
+}
+
+static void move(const struct world *world, const char *from, const char *to)
+{
+    char from_path[512], to_path[512];
+    world_path(world, from_path, from);
+    world_path(world, to_path, to);
+    if (rename(from_path, to_path) != 0) {
+        bail_out("%s to %s", from, to);
+    }
+}
+
+/* Is it told, by a check and by a start? Nothing is changed. */
+static bool is_told(struct world *world, const char *what, bool told)
+{
+    struct check_totals totals;
+    bool good = journal_check(world->directory, NULL, NULL, NULL, &totals) == BK_OK &&
+                (totals.problems > 0) == told;
+    enum bk_err err = world_open_catalog(world);
+    bool missing = strstr(world->report.problem, "missing") != NULL;
+    if (err == BK_OK) {
+        catalog_close(world->catalog);
+    }
+    good = good && err == (told ? BK_CORRUPT : BK_OK) && missing == told;
+    if (!good) {
+        diag("%s: check %u, start %d: %s", what, (unsigned)totals.problems, err,
+             world->report.problem);
+    }
+    return good;
+}
+
+static void test_missing(void)
+{
+    struct world world;
+    struct names names = {0};
+    unsigned told = 0, cut = 0;
+    char mark[512], saved[100];
+    world_init(&world, 2, 1 << 20);
+    world.config.retain_bytes = 9 << 20;
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    world_fill(&world, 1, 1, 10, 1);
+    world_fill(&world, 0, 1, 4000, 1);
+    world_crash(&world);
+    (void)!directory_list(world.directory, note_log, &names);
+    qsort(names.at, names.count, FORMAT_NAME_BYTES, by_name);
+    world_path(&world, mark, "old-marks-j0");
+    ok(names.count > 4 && strcmp(names.at[0], "j0-0000000001.log") != 0 &&
+           world_has(&world, "old-marks-j0") && world_has(&world, "old-marks-j1"),
+       "%u segments, the first ones are removed", names.count);
+    ok(is_told(&world, "whole", false), "nothing is missing");
+    for (unsigned i = 0; i < names.count; i++) {
+        move(&world, names.at[i], "elsewhere");
+        told += is_told(&world, names.at[i], true);
+        move(&world, "elsewhere", names.at[i]);
+    }
+    is_uint(told, names.count, "each that is taken away is missed");
+    ok(is_told(&world, "whole", false), "with all of them there it is well");
+    for (unsigned i = 0; i < 3; i++) {
+        char other[40];
+        snprintf(other, sizeof other, "elsewhere%u", i);
+        move(&world, names.at[i], other);
+    }
+    ok(is_told(&world, "head", true), "and so are several");
+    FILE *file = fopen(mark, "r");
+    size_t bytes = file ? fread(saved, 1, sizeof saved, file) : 0;
+    fclose(file);
+    unlink(mark);
+    ok(is_told(&world, "no mark", false), "as an older becket left it: the names are believed");
+    ok(world_has(&world, "old-marks-j0"), "and from then on asked for");
+    file = fopen(mark, "w");
+    fwrite(saved, 1, bytes, file);
+    fclose(file);
+    ok(is_told(&world, "head", true), "the mark of before again");
+    world.config.accept_damage = true;
+    is_int(world_open_catalog(&world), BK_OK, "told to go on");
+    catalog_close(world.catalog);
+    world.config.accept_damage = false;
+    ok(is_told(&world, "accepted", false), "and not asked again");
+    for (unsigned i = 0; i < bytes; i++) {
+        file = fopen(mark, "w");
+        fwrite(saved, 1, i, file);
+        fclose(file);
+        cut += is_told(&world, "cut", false);
+    }
+    is_uint(cut, bytes, "a mark that is cut says nothing");
+    is_int(world_open_catalog(&world), BK_OK);
+    struct journal_mark now = {1, 1};
+    is_int(mark_read(world.catalog, 0, &now), BK_OK, "it is made anew");
+    now.first++;
+    is_int(mark_write(world.catalog, 0, &now), BK_OK, "as before a removal that did not come");
+    catalog_close(world.catalog);
+    ok(is_told(&world, "not removed", false), "is well");
+    for (unsigned i = 0; i < names.count; i++) {
+        char path[512];
+        world_path(&world, path, names.at[i]);
+        (void)unlink(path);
+    }
+    for (uint64_t i = 1; i < 60; i++) {
+        char name[FORMAT_NAME_BYTES], path[512];
+        format_name(name, 0, i, ".idx");
+        world_path(&world, path, name);
+        (void)unlink(path);
+    }
+    ok(is_told(&world, "all", true), "a journal that is gone");
+    world_fini(&world);
+}
+
+/* A copy is started like what it was copied from: sidecars go along, those that agree. */
+static void test_copied(void)
+{
+    struct world world, copy;
+    struct check_totals totals;
+    struct journal_report report;
+    char path[512];
+    world_init(&world, 1, 1 << 20);
+    world_init(&copy, 1, 1 << 20);
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    world_fill(&world, 0, 1, 3000, 1);
+    world_stop(&world);
+    is_int(world_open(&world), BK_OK);
+    report = world.report;
+    world_stop(&world);
+    unsigned sidecars = names_with(&world, "j0-", ".idx");
+    ok(sidecars > 5 && report.scanned_bytes < 4 << 20, "%u sidecars, %u bytes read at a start",
+       sidecars, (unsigned)report.scanned_bytes);
+    is_int(journal_copy(world.directory, copy.directory, COPY_WRITTEN, NULL, NULL, &totals), BK_OK);
+    is_uint(names_with(&copy, "j0-", ".idx"), sidecars, "all are copied");
+    is_int(world_open(&copy), BK_OK);
+    ok(copy.report.scanned_bytes <= report.scanned_bytes, "no more is read");
+    is_uint(world_read(&copy, 0, NULL).count, 3000);
+    is_uint(copy.seen_count, 3000, "all ids are known");
+    world_stop(&copy);
+    world_fini(&copy);
+
+    world_init(&copy, 1, 1 << 20);
+    world_path(&world, path, "j0-0000000002.idx");
+    FILE *file = fopen(path, "r+");
+    fputs("damage", file);
+    fclose(file);
+    is_int(journal_copy(world.directory, copy.directory, COPY_WRITTEN, NULL, NULL, &totals), BK_OK);
+    is_uint(names_with(&copy, "j0-", ".idx"), sidecars - 1, "but not a damaged one");
+    is_int(world_open(&copy), BK_OK);
+    is_uint(copy.seen_count, 3000, "which is made again");
+    world_stop(&copy);
+    world_fini(&copy);
+    world_fini(&world);
+}
+
 int main(void)
 {
     log_setup(LOG_ERROR, LOG_TEXT);
@@ -346,5 +519,7 @@ int main(void)
     test_owed();
     test_last_durable();
     test_rubbish();
+    test_missing();
+    test_copied();
     return done_testing();
 }
