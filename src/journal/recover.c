@@ -485,6 +485,16 @@ static enum bk_err judge_end(struct recovery *recovery, struct candidate *candid
         *expected = ahead.resume_commit;
         return err;
     }
+    /* No crash makes a file shorter. An empty block says that nothing came behind; a closing frame,
+     * too. */
+    if (candidate->file_bytes < segment->bytes && (builder->last_flags & FORMAT_CLOSING) == 0 &&
+        (ahead.frames > 0 || ahead.begun || bad + FORMAT_BLOCK_BYTES > candidate->file_bytes)) {
+        return problem(recovery, segment, bad, BK_CORRUPT,
+                       "the file is cut short, to %llu of %llu bytes: commits from here on are "
+                       "lost",
+                       (unsigned long long)candidate->file_bytes,
+                       (unsigned long long)segment->bytes);
+    }
     if (ahead.frames > 0 || ahead.begun) {
         recovery->report->torn_frames += ahead.frames > 0 ? ahead.frames : 1;
         recovery->report->torn_bytes +=
@@ -739,10 +749,17 @@ static enum bk_err check_spare(struct recovery *recovery, struct candidate *cand
         recovery->report->torn_frames += ahead.frames;
         recovery->report->torn_bytes += ahead.last_end - FORMAT_FRAME_AT;
     }
-    if (candidate->file_bytes != segment->bytes) { /* cut short: no use as a spare */
+    if (candidate->file_bytes != segment->bytes) { /* nobody knows whether it was one */
         segment->state = SEGMENT_ABANDONED;
         segment->indexed = true;
-        return err;
+        bool begun = ahead.frames > 0 || ahead.begun ||
+                     candidate->file_bytes < FORMAT_FRAME_AT + FORMAT_BLOCK_BYTES;
+        return err == BK_OK && begun
+                   ? problem(recovery, segment, candidate->file_bytes, BK_CORRUPT,
+                             "the file is cut short, to %llu of %llu bytes: commits in it are lost",
+                             (unsigned long long)candidate->file_bytes,
+                             (unsigned long long)segment->bytes)
+                   : err;
     }
     segment->state = SEGMENT_SPARE;
     return err;
