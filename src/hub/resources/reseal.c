@@ -35,6 +35,7 @@ struct reseal {
     unsigned seen;
     size_t seen_bytes;
     bool full; /* it ended before the place did */
+    bool no_memory;
     struct buf fresh;
 };
 
@@ -152,6 +153,10 @@ static bool look_at_one(void *context, struct slice key, struct slice value)
     }
     buf_reset(&reseal->fresh);
     enum bk_err err = places[reseal->place].renew(reseal->hub, key, value, &reseal->fresh);
+    if (err == BK_NO_MEMORY || reseal->fresh.overflow) {
+        reseal->no_memory = true; /* passed over, it would be lost with the key before */
+        return false;
+    }
     reseal->from.bytes = 0;
     key_add(&reseal->from, key.at, key.bytes);
     if (err == BK_OK) {
@@ -201,10 +206,13 @@ static enum bk_err step(struct reseal *reseal)
     }
     reseal->stale_count = reseal->seen = 0;
     reseal->seen_bytes = 0;
-    reseal->full = false;
+    reseal->full = reseal->no_memory = false;
     err = store_walk(txn, slice_str(places[reseal->place].prefix), key_slice(&from), look_at_one,
                      reseal);
     store_read_end(txn);
+    if (err == BK_OK && reseal->no_memory) {
+        err = BK_NO_MEMORY;
+    }
     if (err == BK_OK && reseal->stale_count > 0) {
         err = store_update(reseal->hub->store, renew_stale, reseal);
     }
