@@ -127,7 +127,7 @@ def others(server, api):
     ask(server, api, 'POST', '/api/v1/tokens', {'name': 'reader', 'role': 'x'})
     for method, path in (('GET', 'me'), ('GET', 'tokens'), ('GET', 'tokens/reader'), ('DELETE', 'tokens/reader'), ('GET', 'tokens/reader'),
                          ('GET', 'audit'), ('GET', 'audit?limit=1000'), ('GET', 'audit?limit=x'), ('GET', 'providers'),
-                         ('GET', 'openapi.json'), ('POST', 'oidc/rotate')):
+                         ('GET', 'openapi.json'), ('POST', 'oidc/rotate'), ('GET', 'master-key'), ('POST', 'master-key/rotate'), ('GET', 'master-key')):
         ask(server, api, method, '/api/v1/' + path)
     for path in ('/metrics', '/health/live', '/health/ready'):
         ask(server, api, 'GET', path)
