@@ -111,10 +111,11 @@ enum api_step api_objects_get(struct api_call *call)
 
 /* ---- changing */
 
-/* "7", W/"7", 7 or *; false when malformed. */
+/* "7", W/"7", 7 or *; false when malformed, also when it is there and says nothing: who lost the
+ * tag on the way meant to be careful. */
 static bool parse_if_match(struct slice text, struct apply_options *options)
 {
-    if (text.bytes == 0 || slice_equal(text, SLICE("*"))) {
+    if (text.at == NULL || slice_equal(text, SLICE("*"))) {
         return true;
     }
     text = slice_starts(text, SLICE("W/")) ? slice_skip(text, 2) : text;

@@ -285,6 +285,9 @@ static void test_objects(void)
                 .body = secret, .if_match = "soon"),
             400);
     is_uint(ASK(HTTP_PUT, "/api/v1/secrets/s", .token = writer, .type = "application/json",
+                .body = secret, .if_match = ""),
+            400, "a condition that says nothing is none that holds");
+    is_uint(ASK(HTTP_PUT, "/api/v1/secrets/s", .token = writer, .type = "application/json",
                 .body = "{\"spec\":{\"data\":{\"k\":\"another\"}}}", .if_match = revision),
             200, "the name comes from the path");
     ok(header("ETag") != NULL && strcmp(header("ETag"), revision) != 0, "a new revision");
