@@ -39,6 +39,18 @@ struct store {
     bool updating;
 };
 
+/* Once: each look at the same page would say it again. */
+static void report_damage(int code)
+{
+    static bool reported; /* one thread */
+    if (!reported) {
+        log_event(LOG_ERROR, "the store is damaged", LOG_Z("why", mdb_strerror(code)),
+                  LOG_Z("effect", "what lies there cannot be read; put a copy of the data "
+                                  "directory in its place"));
+    }
+    reported = true;
+}
+
 /* The one place where LMDB's codes become ours. */
 static enum bk_err error_of(int code)
 {
@@ -51,7 +63,7 @@ static enum bk_err error_of(int code)
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
     case MDB_INVALID:
-    case MDB_PANIC: return BK_CORRUPT;
+    case MDB_PANIC: report_damage(code); return BK_CORRUPT;
     case MDB_BAD_VALSIZE: return BK_TOO_LARGE;
     case EFBIG: return BK_NO_SPACE;
     default: return code > 0 ? bk_err_from_errno(code) : BK_IO;
@@ -129,7 +141,7 @@ static enum bk_err open_env(struct store *store, const char *path, char *ret_why
     }
     if (code != 0) {
         bool damaged = code == MDB_INVALID || code == MDB_CORRUPTED || code == MDB_PAGE_NOTFOUND;
-        return refuse(ret_why, error_of(code), path, "cannot open the store",
+        return refuse(ret_why, damaged ? BK_CORRUPT : error_of(code), path, "cannot open the store",
                       damaged ? "it is damaged; put a copy of the data directory in its place"
                       : code == ENOMEM
                           ? "no memory for its map; is the address space limited (ulimit -v)?"

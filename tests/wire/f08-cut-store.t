@@ -56,6 +56,20 @@ for form in 'text', 'json':
         server.start()
         ok(first.json['id'] in [event['id'] for event in server.events('state=accepted')], 'what was acknowledged is there')
 
+# Other bytes than were written: what cannot be read is told, once.
+with Server() as server:
+    server.apply(GITHUB_SOURCE + '---\n' + SECRETS)
+    token, store = server.token, os.path.join(server.data, 'state', 'data.mdb')
+    with open(store, 'r+b') as f:
+        for page in range(2, os.path.getsize(store) // 4096):
+            f.seek(page * 4096)
+            f.write(bytes([0xa5]) * 4096)
+    statuses = {server.api('GET', '/api/v1/secrets/s%d' % i, token=token).status for i in range(20)}
+    is_equal(statuses, {500}, 'damaged: what cannot be read is no answer')
+    is_equal(server.log_text().count(' error the store is damaged '), 1, 'and the log says so, once')
+    body = b'{"b":1}'
+    is_equal(server.post('/hooks/repo', body, github(body, SECRET)).status, 200, 'webhooks are taken on')
+
 # A SIGBUS that somebody sends keeps its own end.
 with Server() as server:
     server.process.send_signal(signal.SIGBUS)
