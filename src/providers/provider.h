@@ -68,6 +68,7 @@ struct provider_facts {
     struct slice channel; /* PROVIDER_POST */
     struct slice text;
     struct slice once; /* names this message, the same in every try: 24 hex digits */
+    int64_t since_seconds; /* when it was first to be posted */
 };
 
 /* Small named strings that outlive the run: provider object ids. */

@@ -529,7 +529,7 @@ class Slack(Double):
 
 class Discord(Double):
     """https://discord.com/developers/docs/resources/message: the same nonce by the same author is one message, for a while;
-    five messages in five seconds a channel."""
+    the history is empty for who may not read it, and has no nonces."""
     ours = our_requests.Requests(our_requests.DISCORD)
     MESSAGE = {'content': str, 'allowed_mentions': {'parse': [str]}, 'nonce': str, 'enforce_nonce': bool}
 
@@ -538,7 +538,16 @@ class Discord(Double):
         self.hidden = set()       # channels that the bot may not see
         self.messages = []
         self.limit = None         # messages until 429
+        self.forgets = False      # nonces
+        self.reads = True         # Read Message History
         super().__init__(token)
+
+    def history(self, call, channel):
+        """Those behind `after`, the oldest of them, the newest first. Ids begin with a time: milliseconds since 2015."""
+        found = [m for m in self.messages if m['channel'] == channel and int(m['id']) > int(call.query['after'])]
+        shown = [{'id': m['id'], 'content': m['content'].strip(), 'author': {'id': '80351110224678912', 'bot': True}}
+                 for m in found[:int(call.query['limit'])]]
+        return Reply(200, shown[::-1] if self.reads else [])
 
     def authenticate(self, call):
         if not re.match(r'DiscordBot \(\S+, \S+\)', call.headers.get('User-Agent', '')):
@@ -559,6 +568,8 @@ class Discord(Double):
             return Reply(403, {'message': 'Missing Access', 'code': 50001})
         if not match.group(2):
             return Reply(200, {'id': channel, 'type': 0, 'name': self.channels[channel], 'guild_id': '1'})
+        if call.method == 'GET':
+            return self.history(call, channel)
         message = call.json
         if not valid(self.MESSAGE, message) or not 1 <= len(message['content']) <= 2000 or len(message.get('nonce', '')) > 25:
             return Reply(400, {'message': 'Invalid Form Body', 'code': 50035, 'errors': {}})
@@ -568,12 +579,13 @@ class Discord(Double):
                              {'Retry-After': '1', 'X-RateLimit-Remaining': '0', 'X-RateLimit-Reset-After': '0.5',
                               'X-RateLimit-Scope': 'user'})
             self.limit -= 1
-        if message.get('enforce_nonce'):
-            for number, other in enumerate(self.messages, 1):
+        if message.get('enforce_nonce') and not self.forgets:
+            for other in self.messages:
                 if other.get('nonce') == message['nonce']:
-                    return Reply(200, {'id': str(number), 'content': other['content']})
-        self.messages.append(dict(message, channel=channel))
-        return Reply(200, {'id': str(len(self.messages)), 'content': message['content'], 'nonce': message.get('nonce')})
+                    return Reply(200, {'id': other['id'], 'content': other['content']})
+        number = str((int(time.time() * 1000) - 1420070400000 << 22) + len(self.messages))
+        self.messages.append(dict(message, channel=channel, id=number))
+        return Reply(200, {'id': number, 'content': message['content'], 'nonce': message.get('nonce')})
 
 
 class GitLab(Double):

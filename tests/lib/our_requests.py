@@ -150,6 +150,7 @@ DISCORD = {
     'headers': dict(JSON, **{'User-Agent': r'DiscordBot \(https?://\S+, becket\)', 'Authorization': r'(Bot|Bearer) \S+'}),
     'GET /users/@me': {},
     'GET /channels/{number}': {},
+    'GET /channels/{number}/messages': {'query': {'limit': word('100'), 'after': word(r'[0-9]{1,20}')}},
     'POST /channels/{number}/messages': {'body': object_of({
         'content': dict(TEXT, maxLength=2000), 'allowed_mentions': object_of({'parse': NONE}),
         'nonce': dict(TEXT, maxLength=25), 'enforce_nonce': {'type': 'boolean', 'enum': [True]}})},

@@ -146,6 +146,16 @@ static const char *of_discord(const struct operation_call *call, const char *url
     if (!strstr(url, "/messages")) {
         return say(200, "{\"id\":\"41771983423143937\",\"name\":\"general\"}");
     }
+    if (call->method == HTTP_GET) {
+        size_t at = (size_t)snprintf(answer_text, sizeof answer_text, "HTTP/1.1 200 OK\r\n\r\n[");
+        for (unsigned i = 0; i < service.count; i++) {
+            at += (size_t)snprintf(answer_text + at, sizeof answer_text - at,
+                                   "%s{\"id\":\"1\",\"nonce\":\"%s\"}", i ? "," : "",
+                                   service.at[i].text);
+        }
+        snprintf(answer_text + at, sizeof answer_text - at, "]");
+        return answer_text;
+    }
     word_behind(call, "\"nonce\":\"", text);
     for (unsigned i = 0; i < service.count; i++) {
         if (strcmp(service.at[i].text, text) == 0) {

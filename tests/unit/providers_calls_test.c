@@ -603,8 +603,72 @@ static void test_slack_doubt(void)
     is_int(provider_no_reply(&run, PROVIDER_FAULT_DOWN, "cut"), PROVIDER_FAILED);
 }
 
+/* Discord's history: what came since a minute before it was to be posted. */
+static void test_discord_doubt(void)
+{
+#define LOOK  "/channels/C012345678/messages?limit=100&after="
+#define SINCE "1435825770332160000" /* (1762398000 - 60) * 1000 ms behind 2015, << 22 */
+#define SAID(id, who, text)                                                                        \
+    "{\"id\":\"" id "\",\"author\":{\"id\":\"8\"" who "},\"content\":\"" text "\"}"
+#define SEND                                                                                       \
+    {                                                                                              \
+        "POST", "/channels/C012345678/messages", "\"nonce\":\"00112233445566778899aabb\"",         \
+            OK("{\"id\":\"99\"}")                                                                  \
+    }
+    static const struct {
+        const char *history;
+        const char *id;
+        const char *what;
+    } looks[] = {
+        {OK("[" SAID("7", "", "say \\\"hi\\\"") "," SAID("6", ",\"bot\":true",
+                                                         "say \\\"hi\\\"") "]"),
+         "6", "a bot says so, and what is at the ends does not count"},
+        {OK("[" SAID("7", "", "say \\\"hi\\\"") "]"), "99", "a person says so"},
+        {OK("[" SAID("7", ",\"bot\":true", "say") "]"), "99", "a bot says something else"},
+        {OK("[{\"id\":\"5\",\"nonce\":\"00112233445566778899aabb\",\"content\":\"\"}]"), "5",
+         "its nonce is shown"},
+        {OK("[{\"id\":\"5\",\"nonce\":1,\"author\":{\"bot\":true},\"content\":\"say "
+            "\\\"hi\\\"\"}]"),
+         "99", "another nonce is"},
+        {OK("[]"), "99", "nothing is shown"},
+        {OK("{\"messages\":[]}"), "99", "nor in another form"},
+        {STATUS(403, "{\"code\":50001}"), "99", "it may not look"},
+    };
+    for (size_t i = 0; i < sizeof looks / sizeof looks[0]; i++) {
+        fresh("discord", PROVIDER_POST);
+        facts.since_seconds = 1762398000;
+        enum provider_next next = provider_resume(&run, SLICE("message"), true);
+        next = answer(next, &(struct exchange){"GET", LOOK SINCE, NULL, looks[i].history},
+                      looks[i].what);
+        if (strcmp(looks[i].id, "99") == 0) {
+            next = answer(next, &(struct exchange)SEND, looks[i].what);
+        }
+        is_int(next, PROVIDER_DONE, "%s", looks[i].what);
+        recalled("messageId", looks[i].id, looks[i].what);
+    }
+    static char page[20000];
+    size_t at = (size_t)snprintf(page, sizeof page, "HTTP/1.1 200 OK\r\n\r\n[");
+    for (unsigned i = 0; i < 100; i++) {
+        at += (size_t)snprintf(page + at, sizeof page - at, "%s{\"id\":\"%u\",\"content\":\"\"}",
+                               i ? "," : "", 109 - i);
+    }
+    snprintf(page + at, sizeof page - at, "]");
+    fresh("discord", PROVIDER_POST);
+    enum provider_next next = provider_resume(&run, SLICE("message"), true);
+    next = answer(next, &(struct exchange){"GET", LOOK "0", NULL, page}, "a full page");
+    for (unsigned i = 0; i < 4; i++) {
+        next = answer(next, &(struct exchange){"GET", LOOK "109", NULL, page}, "the newest of it");
+    }
+    is_int(answer(next, &(struct exchange)SEND, "and no more pages"), PROVIDER_DONE);
+#undef SEND
+#undef SAID
+#undef SINCE
+#undef LOOK
+}
+
 static void test_chat(void)
 {
+    test_discord_doubt();
     fresh("slack", PROVIDER_CHECK);
     is_int(
         PLAY("slack", {"GET", "/auth.test", NULL, OK("{\"ok\":false,\"error\":\"invalid_auth\"}")}),

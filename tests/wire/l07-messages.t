@@ -67,6 +67,15 @@ spec: {type: discord, integration: {name: discord}, team: {name: core}, settings
         for text in faults:
             say(text)
         ok(when(lambda: is_idle() and all(counts(text) == (1, 1) for text in faults)), 'once: %s' % [counts(t) for t in faults])
+        discord.forgets = True
+        faulty({'forgotten': CUT})
+        say('forgotten')
+        ok(when(lambda: is_idle() and counts('forgotten') == (1, 1)), 'Discord has forgotten the nonce: %s' % (counts('forgotten'),))
+        discord.reads = False
+        faulty({'unread': CUT})
+        say('unread')
+        ok(when(lambda: is_idle() and counts('unread') == (1, 2)), 'and does not show its history: twice rather than never')
+        discord.forgets, discord.reads = False, True
         slack_double.scopes.discard('channels:history')
         faulty({'no-history': CUT})
         say('no-history')

@@ -304,6 +304,7 @@ static enum bk_err load_post(struct store_txn *txn, const struct operation *oper
     char once[25];
     hex_encode(operation->object, 12, once);
     ground->facts.once = slice_of(arena_copy(arena, once, 24), 24);
+    ground->facts.since_seconds = operation->created_ns / NS_PER_SECOND;
     struct slice entry = work_recall(operation, "entry");
     char number[24];
     snprintf(number, sizeof number, "%.*s", (int)entry.bytes, (const char *)entry.at);
