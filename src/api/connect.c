@@ -501,15 +501,21 @@ static enum api_step go_to_failure(struct page *page, const struct sign_in *flow
     return step;
 }
 
+/* The provider has agreed to something that came to nothing. */
+static void add_nothing_kept(char *why, size_t why_bytes)
+{
+    size_t used = strlen(why);
+    snprintf(why + used, why_bytes - used,
+             "; nothing was kept here, though the provider may list becket now: connect again, or "
+             "remove it there");
+}
+
 static enum api_step finish(struct page *page, struct connect *connect)
 {
-    char why[PROVIDER_WHY_BYTES] = "", location[NAME_BYTES_MAX + 32];
+    char why[PROVIDER_WHY_BYTES + 160] = "", location[NAME_BYTES_MAX + 32];
     if (connect->failed) {
-        if (connect->has_tokens) { /* the provider has agreed to something that came to nothing */
-            size_t used = strlen(connect->why);
-            snprintf(connect->why + used, sizeof connect->why - used,
-                     "; nothing was kept here, though the provider may list becket now: connect "
-                     "again, or remove it there");
+        if (connect->has_tokens) {
+            add_nothing_kept(connect->why, sizeof connect->why);
         }
         return go_to_failure(page, &connect->flow, connect->why);
     }
@@ -521,7 +527,13 @@ static enum api_step finish(struct page *page, struct connect *connect)
     enum bk_err err = people_store(connect->api->hub, &connect->grant, why);
     audit_actor_set(connect->api->hub, NULL);
     if (err != BK_OK) {
-        return go_to_failure(page, &connect->flow, why[0] ? why : bk_err_text(err));
+        if (why[0] == '\0') {
+            snprintf(why, sizeof why, "%s", bk_err_text(err));
+        }
+        if (err != BK_CONFLICT) { /* somebody else's account, who has agreed to it */
+            add_nothing_kept(why, sizeof why);
+        }
+        return go_to_failure(page, &connect->flow, why);
     }
     const struct link_type *type = link_type_find(connect->oauth.type);
     struct slice shown = connect->grant.identity.nickname.bytes > 0

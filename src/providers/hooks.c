@@ -228,9 +228,15 @@ static const char *ensure_look_take(struct provider_run *run, const struct provi
     if (run->fault != PROVIDER_FAULT_NONE) {
         return NULL;
     }
+    if (!hook && !more && provider_recall(run, PROVIDER_MADE).bytes > 0) {
+        return provider_fail(run, PROVIDER_FAULT_ODD,
+                             "%s took the new hook, but neither tells its id nor lists it",
+                             run->provider->title);
+    }
     if (!hook) {
         return more ? "look" : "create";
     }
+    provider_forget(run, PROVIDER_MADE);
     bool right = hooks->is_right(run, hook) && run->facts->key_is_current &&
                  slice_equal(provider_text(run, hook, hooks->url), run->facts->hook_url);
     return right ? PROVIDER_END : "update";
@@ -268,9 +274,9 @@ static const char *create_take(struct provider_run *run, const struct provider_r
         return not_created(run, reply);
     }
     struct slice id = provider_text(run, reply->json, "id");
-    if (id.bytes == 0) {
-        return provider_fail(run, PROVIDER_FAULT_ODD, "%s: the new hook has no id",
-                             run->provider->title);
+    if (id.bytes == 0) { /* 204, or a body that does not say: the list does */
+        provider_note(run, PROVIDER_MADE, SLICE("yes"));
+        return "look";
     }
     provider_note(run, "hookId", id);
     return PROVIDER_END;

@@ -340,6 +340,7 @@ enum provider_next provider_begin(struct provider_run *run)
     run->why[0] = '\0';
     provider_forget(run, "page"); /* a list is read from its start */
     provider_forget(run, "cursor");
+    provider_forget(run, PROVIDER_MADE);
     const struct provider_step *first = run->provider->plans[run->intent].steps;
     if (first && first->in_doubt_only && provider_recall(run, DOUBT).bytes == 0) {
         first++;

@@ -212,6 +212,8 @@ const char *provider_fault_advice(const struct provider *provider, enum provider
 /* Remember; replaces. The value is copied. */
 void provider_note(struct provider_run *run, const char *name, struct slice value);
 void provider_forget(struct provider_run *run, const char *name);
+/* The note that in this run one was made whose id was not told. */
+#define PROVIDER_MADE "made"
 /* Empty when there is none. */
 struct slice provider_recall(const struct provider_run *run, const char *name);
 const char *provider_fail(struct provider_run *run, enum provider_fault fault, const char *format,

@@ -231,6 +231,21 @@ static void test_pages(void)
            PROVIDER_DONE);
 #undef SECOND
 #undef LINK
+    static const char none[] = "HTTP/1.1 204 No Content\r\n\r\n";
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    is_int(PLAY("made without a word", {"GET", HOOKS "1", NULL, OK("[]")},
+                {"POST", "/repos/acme/hello/hooks", "\"web\"", none},
+                {"GET", HOOKS "1", NULL, OK("[" HOOK(5, URL, true, "[\"push\",\"release\"]") "]")},
+                {"PATCH", "/repos/acme/hello/hooks/5", "\"active\":true", none}),
+           PROVIDER_DONE);
+    recalled("hookId", "5", "the list tells its id");
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    is_int(PLAY("made and not there", {"GET", HOOKS "1", NULL, OK("[]")},
+                {"POST", "/repos/acme/hello/hooks", "\"web\"", OK("{\"id\":null}")},
+                {"GET", HOOKS "1", NULL, OK("[]")}),
+           PROVIDER_FAILED);
+    is_int(run.fault, PROVIDER_FAULT_ODD, "%s", run.why);
+    is_int(provider_begin(&run), PROVIDER_SEND, "by hand it begins anew");
 }
 
 static void test_not_shown(void)

@@ -185,7 +185,14 @@ def test_round_trip():
         is_equal(server.api('DELETE', '/api/v1/integration-users/hub-583231').status, 204, 'disconnected')
         ok(when(lambda: double.revoked == list(double.access)), 'and revoked: %s' % double.revoked)
         is_equal(server.status('integrations', 'hub').get('reason'), 'disconnected', 'the integration says so')
-        is_equal(server.api('DELETE', '/api/v1/integrations/hub').status, 204, 'now it can go')
+        back = path_of(double.allow(browser.get('/auth/hub').where))
+
+        def goes(call):
+            if call.path == '/user':
+                is_equal(server.api('DELETE', '/api/v1/integrations/hub').status, 204, 'now it can go')
+        double.fault = goes
+        answer = urllib.parse.unquote(browser.get(back).where)
+        ok('no Integration "hub"' in answer and 'may list becket now' in answer, 'while somebody signs in: %s' % answer)
     double.close()
 
 
