@@ -168,8 +168,14 @@ static yyjson_mut_val *find(struct provider_run *run, const struct provider_repl
     if (!*ret_more) {
         provider_forget(run, "page");
     }
+    struct slice id = provider_text(run, hook, "id");
+    if (hook && id.bytes == 0) {
+        provider_fail(run, PROVIDER_FAULT_ODD, "%s: our hook in the list has no id",
+                      run->provider->title);
+        return NULL;
+    }
     if (hook) {
-        provider_note(run, "hookId", provider_text(run, hook, "id"));
+        provider_note(run, "hookId", id);
     } else {
         provider_forget(run, "hookId");
     }

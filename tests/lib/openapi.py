@@ -15,8 +15,11 @@ METHODS = ('get', 'put', 'post', 'delete', 'options', 'head', 'patch')
 
 class Description:
     def __init__(self, file):
-        with open(file) as f:
-            self.root = json.load(f)
+        """Of a file, or of a dict (answers.py)."""
+        self.root = file
+        if not isinstance(file, dict):
+            with open(file) as f:
+                self.root = json.load(f)
         self.swagger = 'swagger' in self.root
         self.paths = []
         # GitLab's has its base in every path

@@ -239,6 +239,14 @@ static void test_pages(void)
                 {"PATCH", "/repos/acme/hello/hooks/5", "\"active\":true", none}),
            PROVIDER_DONE);
     recalled("hookId", "5", "the list tells its id");
+    for (unsigned i = 0; i < 2; i++) {
+        fresh("github", i ? PROVIDER_HOOK_REMOVE : PROVIDER_HOOK_ENSURE);
+        is_int(PLAY("a hook without an id",
+                    {"GET", HOOKS "1", NULL,
+                     OK("[{\"id\":null,\"config\":{\"url\":\"" URL "\"}}]")}),
+               PROVIDER_FAILED);
+        is_int(run.fault, PROVIDER_FAULT_ODD, "%s", run.why);
+    }
     fresh("github", PROVIDER_HOOK_ENSURE);
     is_int(PLAY("made and not there", {"GET", HOOKS "1", NULL, OK("[]")},
                 {"POST", "/repos/acme/hello/hooks", "\"web\"", OK("{\"id\":null}")},
