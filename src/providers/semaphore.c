@@ -21,9 +21,11 @@ static void projects_ask(struct provider_run *run)
     provider_ask(run, HTTP_GET, "/api/v1alpha/projects");
 }
 
+/* A list, or one with a name, as its newer APIs answer. */
 static const char *projects_take(struct provider_run *run, const struct provider_reply *reply)
 {
-    return yyjson_mut_is_arr(reply->json)
+    return yyjson_mut_is_arr(reply->json) ||
+                   yyjson_mut_is_arr(provider_get(reply->json, "projects"))
                ? PROVIDER_END
                : provider_fail(run, PROVIDER_FAULT_ODD,
                                "Semaphore: the list of projects is no list");

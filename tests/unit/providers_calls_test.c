@@ -539,6 +539,17 @@ static void test_gitlab(void)
 
 static void test_semaphore(void)
 {
+    static const struct {
+        const char *json;
+        enum provider_next next;
+    } lists[] = {{OK("[]"), PROVIDER_DONE},
+                 {OK("{\"projects\":[],\"next_page_token\":\"\"}"), PROVIDER_DONE},
+                 {OK("{\"projects\":null}"), PROVIDER_FAILED}};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        fresh("semaphore", PROVIDER_CHECK);
+        is_int(PLAY("projects", {"GET", "/api/v1alpha/projects", NULL, lists[i].json}),
+               lists[i].next, "%s", lists[i].json);
+    }
     fresh("semaphore", PROVIDER_HOOK_ENSURE);
     is_int(PLAY("semaphore", {"GET", "/api/v1beta/secrets/becket-0011", NULL, STATUS(404, "")},
                 {"POST", "/api/v1beta/secrets", "\"name\":\"WEBHOOK_SECRET\",\"value\":\"k\\\"1\"",
