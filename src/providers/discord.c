@@ -103,14 +103,14 @@ static struct slice bare(struct slice text)
     return text;
 }
 
-static bool is_ours(struct provider_run *run, yyjson_mut_val *message)
+static bool is_ours(struct provider_run *run, yyjson_mut_val *message, struct slice text)
 {
     struct slice nonce = provider_text(run, message, "nonce");
     if (nonce.bytes > 0) {
         return slice_equal(nonce, run->facts->once);
     }
     return yyjson_mut_is_true(provider_get(message, "author/bot")) &&
-           slice_equal(bare(provider_text(run, message, "content")), bare(post_text(run)));
+           slice_equal(bare(provider_text(run, message, "content")), text);
 }
 
 static bool is_later(struct slice id, struct slice other)
@@ -121,14 +121,14 @@ static bool is_later(struct slice id, struct slice other)
 
 static const char *history_take(struct provider_run *run, const struct provider_reply *reply)
 {
-    struct slice last = SLICE_EMPTY;
+    struct slice last = SLICE_EMPTY, text = bare(post_text(run));
     size_t count = 0;
     yyjson_mut_val *message;
     yyjson_mut_arr_iter iter;
     yyjson_mut_arr_iter_init(reply->json, &iter);
     while ((message = yyjson_mut_arr_iter_next(&iter))) {
         struct slice id = provider_text(run, message, "id");
-        if (is_ours(run, message)) {
+        if (is_ours(run, message, text)) {
             provider_forget(run, "cursor");
             provider_note(run, "messageId", id);
             return PROVIDER_END;

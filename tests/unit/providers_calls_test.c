@@ -683,16 +683,22 @@ static void test_discord_doubt(void)
     static char page[20000];
     size_t at = (size_t)snprintf(page, sizeof page, "HTTP/1.1 200 OK\r\n\r\n[");
     for (unsigned i = 0; i < 100; i++) {
-        at += (size_t)snprintf(page + at, sizeof page - at, "%s{\"id\":\"%u\",\"content\":\"\"}",
-                               i ? "," : "", 109 - i);
+        at += (size_t)snprintf(page + at, sizeof page - at,
+                               "%s{\"id\":\"%u\",\"author\":{\"bot\":true}}", i ? "," : "",
+                               109 - i);
     }
     snprintf(page + at, sizeof page - at, "]");
+    static char long_text[60000];
+    memset(long_text, 'x', sizeof long_text);
     fresh("discord", PROVIDER_POST);
+    facts.text = slice_of(long_text, sizeof long_text);
+    size_t taken = arena.bytes_taken;
     enum provider_next next = provider_resume(&run, SLICE("message"), true);
     next = answer(next, &(struct exchange){"GET", LOOK "0", NULL, page}, "a full page");
     for (unsigned i = 0; i < 4; i++) {
         next = answer(next, &(struct exchange){"GET", LOOK "109", NULL, page}, "the newest of it");
     }
+    ok(arena.bytes_taken - taken < 60000, "a look takes little: %zu", arena.bytes_taken - taken);
     is_int(answer(next, &(struct exchange)SEND, "and no more pages"), PROVIDER_DONE);
 #undef SEND
 #undef SAID
