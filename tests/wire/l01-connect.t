@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
@@ -138,6 +139,17 @@ def test_round_trip():
         back = path_of(double.allow(browser.get('/auth/hub').where))
         is_equal(thief.get(back).status, 400, 'another browser')
         is_equal(browser.get(back).status, 400, 'and then it is over')
+        back = path_of(double.allow(browser.get('/auth/hub').where))
+        twins, count = [Browser(server.admin) for _ in range(3)], len(double.calls)
+        for twin in twins:
+            twin.cookies = dict(browser.cookies)
+        double.fault = lambda call: time.sleep(0.2)
+        answers = at_once(*[lambda twin=twin: twin.get(back) for twin in twins])
+        is_equal(sorted(a.status for a in answers), [302, 400, 400], 'of three callbacks at once one counts')
+        is_equal([c.path for c in double.calls[count:]], ['/token', '/user'], 'and the code goes out once')
+        double.fault = lambda call: None
+        ways = [path_of(double.allow(browser.get('/auth/hub').where)) for _ in range(2)]
+        is_equal([browser.get(way).where for way in ways], ['/integrations/github/link'] * 2, 'two tabs, one after the other')
         server.apply(integration(double, name='other'))
         back = path_of(double.allow(browser.get('/auth/hub').where))
         is_equal(browser.get(back.replace('/auth/hub/', '/auth/other/')).status, 400, 'the way back of another integration')
@@ -246,6 +258,22 @@ def test_renewal():
         double.fault = lambda call: None
         server.start()
         ok(when(lambda: last in double.revoked), 'a revocation is not forgotten over kill -9')
+        browser = Browser(server.admin)
+        browser.login(server.token)
+        double.expires_in = 2
+        connect(browser, double)
+        double.expires_in = 3600
+        begun = threading.Event()
+
+        def slow(call):
+            if b'refresh_token' in call.body and call.path == '/token':
+                begun.set()
+                time.sleep(0.5)
+        double.fault = slow
+        begun.wait(10)
+        is_equal(server.api('DELETE', '/api/v1/integration-users/hub-583231').status, 204, 'disconnected while it is renewed')
+        ok(when(lambda: len(double.access & set(double.revoked)) == 1), 'what came of that is revoked, too: %s' % double.revoked)
+        is_equal(server.api('GET', '/api/v1/integration-users').json['items'], [], 'and nobody is connected')
         secrets = ['access-planted-%d' % n for n in range(1, double.count + 1)]
         secrets += ['refresh-planted-%d' % n for n in range(1, double.count + 1)]
         is_equal(planted(server, browser, secrets), [], 'the tokens are nowhere in clear')
