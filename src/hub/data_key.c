@@ -4,6 +4,8 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "hub/hub_private.h"
+#include "journal/format.h"
+#include "ring/file.h"
 #include "ring/ring.h"
 
 #include <stdarg.h>
@@ -348,6 +350,31 @@ static enum bk_err open_with(struct hub *hub, const struct master_keys *keys,
     return err;
 }
 
+static void note_segment(const char *name, void *context)
+{
+    bool *any = context;
+    uint16_t journal;
+    uint64_t number;
+    *any = *any || format_name_parse(name, ".log", &journal, &number);
+}
+
+/* A new state beside a journal: there was another one, with sources, keys and tokens. To begin anew
+ * would answer 404 to all senders, and give numbers a second time. */
+static enum bk_err check_is_new(const struct hub *hub, char *ret_why)
+{
+    char path[PATH_BYTES];
+    bool any = false;
+    snprintf(path, sizeof path, "%s/journal", hub->data_directory);
+    enum bk_err err = directory_list(path, note_segment, &any);
+    if (err == BK_NOT_FOUND || !any) {
+        return BK_OK;
+    }
+    return refuse(ret_why, BK_CORRUPT,
+                  "%s/state is missing or empty, but %s has events of before: put a copy of the "
+                  "data directory in its place, or move %s away to begin anew",
+                  hub->data_directory, path, path);
+}
+
 enum bk_err data_key_open(struct hub *hub, int64_t now_ns, char ret_why[HUB_WHY_BYTES])
 {
     struct master_keys keys;
@@ -357,6 +384,10 @@ enum bk_err data_key_open(struct hub *hub, int64_t now_ns, char ret_why[HUB_WHY_
     if (err != BK_OK && !hub->is_new) {
         return refuse(ret_why, err, "%s: cannot read the keys of the store: %s",
                       hub->data_directory, bk_err_text(err));
+    }
+    err = hub->is_new ? check_is_new(hub, ret_why) : BK_OK;
+    if (err != BK_OK) {
+        return err;
     }
     err = master_keys_load(hub->data_directory, hub->is_new, &keys, ret_why);
     if (err == BK_OK) {

@@ -13,9 +13,14 @@
 #define CATALOG_TRUNCATE_BYTES (32ULL << 20)
 
 /* Which segments there have to be (mark.h). */
+#define JOURNAL_MARK_NEWEST 3U /* one in use and its spares */
 struct journal_mark {
     uint64_t first; /* none before this one; 0 = not known */
     uint64_t last;  /* this one, or a later one */
+    /* The low half of the first one's, and of those from the last one back: what no other directory
+     * has. The newest have no other that names them yet. 0 = none. */
+    uint64_t first_uuid;
+    uint64_t last_uuids[JOURNAL_MARK_NEWEST];
 };
 
 struct catalog_journal {

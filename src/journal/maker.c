@@ -219,13 +219,15 @@ static enum bk_err name_it(struct catalog *catalog)
 }
 
 /* It is there from now on. */
-static void mark_made(struct catalog *catalog, struct catalog_journal *journal, uint64_t number)
+static void mark_made(struct catalog *catalog, struct catalog_journal *journal)
 {
-    const struct segment *first = bk_container_of(journal->segments.next, struct segment, node);
-    if (journal->mark.first == 0) {
-        journal->mark.first = first->number;
+    struct journal_mark now;
+    mark_of(journal, &now);
+    if (now.first < journal->mark.first) { /* it is being removed */
+        now.first = journal->mark.first;
+        now.first_uuid = journal->mark.first_uuid;
     }
-    journal->mark.last = number;
+    journal->mark = now;
     enum bk_err err = mark_write(catalog, journal->id, &journal->mark);
     if (err != BK_OK) { /* an older one is there: it asks for less */
         log_event(LOG_WARN, "journal_mark_failed", LOG_I("journal", journal->id),
@@ -250,7 +252,7 @@ static enum bk_err finish(struct catalog *catalog)
     catalog->stats.made_total++;
     catalog->stats.recycled_total += maker->recycled;
     atomic_store_explicit(&maker->journal->spare_err, (int)BK_BUSY, memory_order_relaxed);
-    mark_made(catalog, maker->journal, segment->number);
+    mark_made(catalog, maker->journal);
     if (maker->journal->ring) {
         maker_lend(catalog, maker->journal, segment);
     }

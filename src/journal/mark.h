@@ -1,9 +1,9 @@
 /* mark.h - which segments of a journal there have to be, for a start that finds fewer.
  *
  * Purpose     What retention removed cannot be told from what was lost by the names that are left.
- *             So a small file for each journal says: the first one may be missing up to here, and
- *             the last one there was is this. Written before a segment is removed, and after one
- *             was made.
+ *             So a small file for each journal says: the first one is this one at the latest, and
+ *             the last one there was is this; and which they are, for one of another directory in
+ *             their place. Written before a segment is removed, and after one was made.
  * Name        "old-marks-j0". A becket that does not know it takes it for rubbish and removes it at
  *             its start, and what it removes later misleads nobody; who finds none believes the
  *             names, and makes one.
@@ -21,6 +21,10 @@ void mark_path(const struct catalog *catalog, uint16_t journal, char ret_path[CA
 /* BK_NOT_FOUND: there is none, or none that is whole. */
 enum bk_err mark_read(const struct catalog *catalog, uint16_t journal,
                       struct journal_mark *ret_mark) BK_MUST_CHECK;
+/* Of the segments that are there; at least one. */
+void mark_of(const struct catalog_journal *journal, struct journal_mark *ret_mark);
+/* Is it the one that the mark means, or of none of its numbers? */
+bool mark_agrees(const struct journal_mark *mark, const struct segment *segment);
 /* Durable, or there is none any more. */
 enum bk_err mark_write(const struct catalog *catalog, uint16_t journal,
                        const struct journal_mark *mark) BK_MUST_CHECK;

@@ -797,6 +797,28 @@ static void set_start(struct catalog_journal *journal, const struct candidate *n
     }
 }
 
+/* One of another directory in the place of ours: what it says is true, and is not ours. */
+static enum bk_err check_own(struct recovery *recovery, const struct candidate *list, size_t count)
+{
+    struct journal_mark mark;
+    uint16_t id = list[0].segment->journal_id;
+    if (!recovery->marked[id] || mark_read(recovery->catalog, id, &mark) != BK_OK) {
+        return BK_OK;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct segment *segment = list[i].segment;
+        enum bk_err err =
+            mark_agrees(&mark, segment) || list[i].unreadable
+                ? BK_OK
+                : problem(recovery, segment, 0, BK_CORRUPT,
+                          "it is a segment of another directory: the records of ours are lost");
+        if (err != BK_OK) {
+            return err;
+        }
+    }
+    return BK_OK;
+}
+
 static enum bk_err recover_segments(struct recovery *recovery, struct catalog_journal *journal,
                                     struct candidate *list, size_t count)
 {
@@ -806,6 +828,9 @@ static enum bk_err recover_segments(struct recovery *recovery, struct catalog_jo
         opened = list[i].head.opened ? i + 1 : opened;
     }
     enum bk_err err = check_holes(recovery, list, count);
+    if (err == BK_OK && count > 0) {
+        err = check_own(recovery, list, count);
+    }
     if (err == BK_OK && opened > 0) {
         err = follow_openings(recovery, list, opened - 1);
     }
@@ -951,17 +976,13 @@ static enum bk_err check_gone(struct recovery *recovery, uint16_t id)
 /* All was understood: what is there has to be there from now on. */
 static void mark_found(struct recovery *recovery, struct catalog_journal *journal)
 {
-    struct journal_mark on_disk = {0, 0};
+    struct journal_mark on_disk = {.first = 0};
     if (list_empty(&journal->segments)) {
         return;
     }
-    journal->mark.first =
-        bk_container_of(journal->segments.next, const struct segment, node)->number;
-    journal->mark.last =
-        bk_container_of(journal->segments.prev, const struct segment, node)->number;
+    mark_of(journal, &journal->mark);
     enum bk_err err = mark_read(recovery->catalog, journal->id, &on_disk);
-    if (err == BK_OK && on_disk.first == journal->mark.first &&
-        on_disk.last == journal->mark.last) {
+    if (err == BK_OK && memcmp(&on_disk, &journal->mark, sizeof on_disk) == 0) {
         return;
     }
     err = mark_write(recovery->catalog, journal->id, &journal->mark);

@@ -232,7 +232,10 @@ static enum bk_err take_away(struct catalog *catalog, struct segment *segment)
     struct journal_mark *mark = &catalog->journals[segment->journal_id]->mark;
     enum bk_err err = BK_OK;
     if (mark->first <= segment->number) { /* before its name goes */
-        struct journal_mark now = {segment->number + 1, mark->last};
+        const struct segment *next = bk_container_of(segment->node.next, struct segment, node);
+        struct journal_mark now = *mark;
+        now.first = next->number;
+        now.first_uuid = next->uuid[0];
         err = mark_write(catalog, segment->journal_id, &now);
         *mark = err == BK_OK ? now : *mark;
     }

@@ -90,7 +90,11 @@ enum bk_err master_key_read(const char *path, uint8_t ret_key[MASTER_KEY_BYTES],
                             char ret_why[MASTER_KEY_WHY_BYTES])
 {
     unsigned mode = 0;
+    struct stat status;
     enum bk_err err = file_mode(path, &mode);
+    if (err == BK_OK && stat(path, &status) == 0 && !S_ISREG(status.st_mode)) {
+        return refuse(ret_why, BK_INVALID, "%s: this is no file, and has no master key", path);
+    }
     if (err == BK_OK && (mode & 077) != 0) {
         return refuse(ret_why, BK_PERMISSION,
                       "%s: others can read this key file (mode %04o); run: chmod 600 %s", path,

@@ -508,6 +508,32 @@ static void test_elsewhere(void)
     clean();
 }
 
+/* The state is gone, and the journal is there. */
+static void test_state_gone(void)
+{
+    fresh();
+    close_hub();
+    unlink(path_of(directory, "state/data.mdb"));
+    is_int(open_in(directory), BK_OK, "nothing else is there: it begins anew");
+    close_hub();
+    char path[400];
+    snprintf(path, sizeof path, "%s", path_of(directory, "journal"));
+    is_int(mkdir(path, 0700), 0);
+    is_int(open_in(directory), BK_OK, "an empty journal");
+    close_hub();
+    (void)!file_replace(path_of(path, "j0-0000000001.log"), "", 0);
+    is_int(open_in(directory), BK_OK, "a journal that it has the state of");
+    close_hub();
+    is_int(truncate(path_of(directory, "state/data.mdb"), 0), 0);
+    is_int(open_in(directory), BK_CORRUPT, "one of another: %s", why);
+    ok(strchr(why, '\n') == NULL && strstr(why, "move"), "one line, what to do");
+    unlink(path_of(directory, "state/data.mdb"));
+    is_int(open_in(directory), BK_CORRUPT, "also where there is no file");
+    remove_all(path);
+    is_int(open_in(directory), BK_OK, "without the journal it begins anew");
+    clean();
+}
+
 /* More than one step looks at; of some the store has other keys in between. */
 static void test_many(void)
 {
@@ -598,6 +624,7 @@ int main(void)
     test_elsewhere();
     test_written_back();
     test_many();
+    test_state_gone();
     test_killed();
     return done_testing();
 }

@@ -395,7 +395,7 @@ static void test_missing(void)
     struct world world;
     struct names names = {0};
     unsigned told = 0, cut = 0;
-    char mark[512], saved[100];
+    char mark[512], saved[200];
     world_init(&world, 2, 1 << 20);
     world.config.retain_bytes = 9 << 20;
     is_int(world_open(&world), BK_OK);
@@ -417,10 +417,38 @@ static void test_missing(void)
     }
     is_uint(told, names.count, "each that is taken away is missed");
     ok(is_told(&world, "whole", false), "with all of them there it is well");
+    struct world other;
+    world_init(&other, 1, 1 << 20);
+    other.config.retain_bytes = 9 << 20;
+    is_int(world_open(&other), BK_OK);
+    world_run(&other);
+    world_fill(&other, 0, 1, 4000, 1);
+    world_crash(&other);
+    told = 0;
+    for (unsigned i = 0; i < names.count; i++) {
+        char from[512], to[512], command[1100];
+        world_path(&other, from, names.at[i]);
+        world_path(&world, to, names.at[i]);
+        move(&world, names.at[i], "elsewhere");
+        snprintf(command, sizeof command, "cp %s %s", from, to);
+        if (system(command) == 0) {
+            enum bk_err err = world_open_catalog(&world);
+            told += err == BK_CORRUPT;
+            if (err == BK_OK) {
+                catalog_close(world.catalog);
+                diag("%s of another directory is not told", names.at[i]);
+            }
+        } else {
+            told++; /* of the second journal: the other one has none */
+        }
+        move(&world, "elsewhere", names.at[i]);
+    }
+    world_fini(&other);
+    is_uint(told, names.count, "so is each of another directory in its place");
     for (unsigned i = 0; i < 3; i++) {
-        char other[40];
-        snprintf(other, sizeof other, "elsewhere%u", i);
-        move(&world, names.at[i], other);
+        char hidden[40];
+        snprintf(hidden, sizeof hidden, "elsewhere%u", i);
+        move(&world, names.at[i], hidden);
     }
     ok(is_told(&world, "head", true), "and so are several");
     FILE *file = fopen(mark, "r");
@@ -446,7 +474,7 @@ static void test_missing(void)
     }
     is_uint(cut, bytes, "a mark that is cut says nothing");
     is_int(world_open_catalog(&world), BK_OK);
-    struct journal_mark now = {1, 1};
+    struct journal_mark now = {.first = 1};
     is_int(mark_read(world.catalog, 0, &now), BK_OK, "it is made anew");
     now.first++;
     is_int(mark_write(world.catalog, 0, &now), BK_OK, "as before a removal that did not come");

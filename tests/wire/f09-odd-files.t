@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""A data directory in which one file is gone, cut, another directory's, or no file: the start is refused in one line that tells what
+to do, or all events are there. Never a signal, and never fewer events in silence."""
+import os, shutil, sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from becket import *
+
+folder = tempfile.mkdtemp(prefix='becket-odd-')
+EVENTS = 25
+
+
+def made(name):
+    with Server(data=os.path.join(folder, name), threads=1) as server:
+        server.apply(GITHUB_SOURCE)
+        for i in range(EVENTS):
+            body = b'{"n":%d,"pad":"%s"}' % (i, b'x' * 3000)
+            server.post('/hooks/repo', body, github(body, SECRET, delivery='%s%d' % (name, i)))
+        server.kill()
+        return server.data
+
+
+def refusal(data, prefix=()):
+    """None: it started, with all events."""
+    words = list(prefix) + [BECKET, 'serve', '--data', data, '--listen', '127.0.0.1:%d' % free_port(), '--admin', '127.0.0.1:%d' % free_port(),
+                            '--segment-bytes', '16M', '--threads', '1']
+    run = subprocess.run(words, capture_output=True, text=True, timeout=20)
+    told = [line for line in run.stderr.splitlines() if line.startswith('becket: ')]
+    return run.returncode, told
+
+
+def is_refused(data, what, *told):
+    code, lines = refusal(data)
+    if not ok(code == 1 and len(lines) == 1 and all(word in lines[0] for word in told), '%s: %s' % (what, lines[0][8:300] if lines else '')):
+        diag('%r %r' % (code, lines))
+
+
+def changed(data, path, change):
+    """A copy of it, in which this was done to the file."""
+    copy = os.path.join(folder, 'copy')
+    shutil.rmtree(copy, ignore_errors=True)
+    subprocess.run(['cp', '-a', data, copy], check=True)
+    change(os.path.join(copy, path))
+    return copy
+
+
+def as_folder(path):
+    os.unlink(path)
+    os.mkdir(path)
+
+
+def as_link(path):
+    os.unlink(path)
+    os.symlink('/nonexistent/becket', path)
+
+
+def from_other(path):
+    shutil.copy2(path.replace('/copy/', '/other/'), path)
+
+
+def cut(size):
+    return lambda path: os.truncate(path, size)
+
+
+data, other = made('ours'), made('other')
+FIRST, LAST, STATE = 'journal/j0-0000000001.log', 'journal/j0-0000000002.log', 'state/data.mdb'
+for path in (FIRST, LAST):
+    is_refused(changed(data, path, os.unlink), '%s is gone' % path, 'missing')
+    is_refused(changed(data, path, from_other), '%s of another directory' % path, 'another directory')
+    is_refused(changed(data, path, as_folder), '%s is a folder' % path, 'is a directory')
+    is_refused(changed(data, path, as_link), '%s leads nowhere' % path, path)
+for size in (0, 100, 4096, 8192, 30000, 65536 + 17):
+    is_refused(changed(data, FIRST, cut(size)), 'the journal is cut to %d bytes' % size, FIRST)
+for path in (FIRST, LAST):
+    copy = changed(data, path, from_other)
+    code = subprocess.run([BECKET, 'journal', 'check', '--data', copy], capture_output=True, text=True)
+    ok(code.returncode == 1 and 'another directory' in code.stderr, 'becket journal check tells it, too')
+copy = changed(data, LAST, os.unlink)
+code = subprocess.run([BECKET, 'journal', 'check', '--data', copy], capture_output=True, text=True)
+ok(code.returncode == 1 and 'missing' in code.stderr, 'and what is missing: ' + code.stderr.splitlines()[0])
+is_refused(changed(data, STATE, os.unlink), 'the state is gone', 'journal has events', 'move')
+is_refused(changed(data, STATE, cut(0)), 'the state is empty', 'journal has events', 'move')
+is_refused(changed(data, STATE, from_other), 'the state of another directory', 'master key')
+is_refused(changed(data, STATE, as_folder), 'the state is a folder', 'is a directory')
+is_refused(changed(data, 'master.key', as_folder), 'the key is a folder', 'no file')
+is_refused(changed(data, 'master.key', from_other), "another directory's key", 'is not the one')
+is_refused(changed(data, 'master.key', cut(20)), 'the key is cut', 'no master key in it')
+
+for path in ('journal/old-marks-j0', 'admin.token', 'becket.lock', 'state/lock.mdb'):
+    for change in (os.unlink, cut(0)):
+        copy = changed(data, path, change)
+        with open(os.path.join(data, 'admin.token')) as file:
+            token = file.read().strip()
+        with Server(data=copy, threads=1) as server:
+            items = server.api('GET', '/api/v1/events?limit=100', token=token).json['items']
+            is_equal(len(items), EVENTS, 'nothing is missed where %s is %s' % (path, 'gone' if change is os.unlink else 'empty'))
+
+if os.geteuid() == 0 and shutil.which('setpriv'):
+    os.chmod(folder, 0o755)
+    copy = changed(data, STATE, lambda path: None)
+    code, lines = refusal(copy, ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'])
+    if not ok(code == 1 and len(lines) == 1 and 'ermi' in lines[0], 'of another user: %s' % (lines[:1],)):
+        diag((code, lines))
+else:
+    skip('of another user', 'wants root and setpriv')
+shutil.rmtree(folder)
+done()
