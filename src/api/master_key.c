@@ -30,6 +30,9 @@ static void add_state(const struct api_call *call)
     buf_printf(json, ",\"sealing\":%s,\"sealed\":%llu,\"looked\":%llu,\"of\":%llu",
                state.before ? "true" : "false", (unsigned long long)stats.done,
                (unsigned long long)stats.looked, (unsigned long long)stats.total);
+    if (state.before && stats.err != BK_OK) {
+        buf_printf(json, ",\"trouble\":\"%s\"", bk_err_text(stats.err));
+    }
 }
 
 enum api_step api_master_key_get(struct api_call *call)

@@ -221,7 +221,8 @@ static const struct schema schemas[] = {
      "\"place\":{\"enum\":[\"data\",\"file\",\"environment\"]},\"since\":" TIME
      ",\"sealing\":{\"type\":\"boolean\",\"description\":\"Secrets are still being sealed anew\"},"
      "\"sealed\":{\"type\":\"integer\"},\"looked\":{\"type\":\"integer\"},"
-     "\"of\":{\"type\":\"integer\"},\"before\":" TEXT ",\"warning\":" TEXT "}}"},
+     "\"of\":{\"type\":\"integer\"},\"before\":" TEXT ",\"warning\":" TEXT
+     ",\"trouble\":{\"type\":\"string\",\"description\":\"Why sealing does not go on now\"}}}"},
     {"TokenList", LIST_OF("Token")},
     {"TokenRequest",
      "{\"type\":\"object\",\"required\":[\"name\",\"role\"],\"additionalProperties\":false,"

@@ -56,7 +56,7 @@ static int rotate_oidc(struct remote *remote, const struct options *options)
 /* ---- the master key */
 
 struct master {
-    char id[16], before[16], place[16], since[32], warning[512];
+    char id[16], before[16], place[16], since[32], warning[512], trouble[128];
     bool sealing;
     uint64_t sealed, looked, of;
 };
@@ -71,6 +71,7 @@ static void read_master(yyjson_mut_val *object, struct master *ret_master)
     keep(object, "id", ret_master->id, sizeof ret_master->id);
     keep(object, "place", ret_master->place, sizeof ret_master->place);
     keep(object, "since", ret_master->since, sizeof ret_master->since);
+    keep(object, "trouble", ret_master->trouble, sizeof ret_master->trouble);
     ret_master->sealing = yyjson_mut_get_bool(value_at(object, "sealing"));
     ret_master->sealed = yyjson_mut_get_uint(value_at(object, "sealed"));
     ret_master->looked = yyjson_mut_get_uint(value_at(object, "looked"));
@@ -106,6 +107,9 @@ static void print_master(const struct master *master)
     if (master->sealing) {
         printf("secrets are being sealed anew after its change: %llu of about %llu looked at\n",
                (unsigned long long)master->looked, (unsigned long long)master->of);
+        if (master->trouble[0] != '\0') {
+            printf("it does not go on now: %s\n", master->trouble);
+        }
     } else {
         puts("all secrets are sealed under it");
     }
@@ -130,7 +134,7 @@ static int show(struct remote *remote, enum print_format format)
 /* The server goes on by itself; who waits sees how far it is. */
 static bool wait_until_sealed(struct remote *remote, struct master *master)
 {
-    while (master->sealing) {
+    while (master->sealing && master->trouble[0] == '\0') {
         struct json_tree tree;
         const struct timespec pause = {.tv_nsec = ASK_AGAIN_MS * 1000000L};
         if (master->of > 0) {
@@ -181,7 +185,13 @@ static int rotate(struct remote *remote, enum print_format format)
     if (!good) {
         return CLI_FAILED;
     }
-    if (!wait_until_sealed(remote, &master)) {
+    bool known = wait_until_sealed(remote, &master);
+    if (known && master.sealing) {
+        return cli_error("the master key is a new one (%s), but secrets cannot be sealed anew now: "
+                         "%s; the server goes on by itself, `becket key show` tells how far it is",
+                         master.id, master.trouble);
+    }
+    if (!known) {
         return cli_error("the master key is a new one (%s), but it is not known whether all "
                          "secrets are sealed under it; `becket key show` tells",
                          master.id);

@@ -80,34 +80,41 @@ void cli_add_token(struct table *table, yyjson_mut_val *token)
     table_cell(table, slice_str(used));
 }
 
+/* All of them, as `becket get tokens` has them. */
 static int list(struct remote *remote, const struct options *options)
 {
-    struct client_response response = {0};
-    struct json_tree tree;
+    static const char *const no_filters[] = {NULL};
+    static const struct remote_list tokens = {
+        .path = "/api/v1/tokens", .what = "tokens", .filters = no_filters};
     enum print_format format = print_format(option_text(options, "output"));
-    int code = CLI_FAILED;
-    json_tree_init(&tree);
-    if (remote_call(remote, "GET", "/api/v1/tokens?limit=1000", NULL, SLICE_EMPTY, &response) &&
-        remote_json(&response, &tree)) {
-        code = CLI_DONE;
-        if (format != PRINT_TABLE) {
-            print_value(tree.roots[0], format);
-        } else {
-            struct table table;
-            size_t i, count;
-            yyjson_mut_val *token;
-            table_init(&table, CLI_TOKEN_COLUMNS);
-            yyjson_mut_arr_foreach(value_at(tree.roots[0], "items"), i, count, token)
-            {
-                cli_add_token(&table, token);
-            }
-            table_print(&table);
-            table_fini(&table);
+    char cursor[REMOTE_CURSOR_BYTES] = "";
+    struct json_tree all;
+    struct table table;
+    bool done;
+    json_tree_init(&all);
+    yyjson_mut_val *items = json_new_array(&all), *value = json_new_object(&all);
+    table_init(&table, CLI_TOKEN_COLUMNS);
+    do {
+        struct json_tree page;
+        size_t i, count;
+        yyjson_mut_val *token;
+        done = remote_page(remote, options, &tokens, NULL, UINT64_MAX, cursor, &page);
+        yyjson_mut_arr_foreach(done ? value_at(page.roots[0], "items") : NULL, i, count, token)
+        {
+            cli_add_token(&table, token);
+            yyjson_mut_arr_append(items, json_copy(&all, token));
         }
+        json_tree_fini(&page);
+    } while (done && cursor[0] != '\0');
+    json_set(&all, value, "items", items);
+    if (done && format == PRINT_TABLE) {
+        table_print(&table);
+    } else if (done) {
+        print_value(value, format);
     }
-    json_tree_fini(&tree);
-    client_response_fini(&response);
-    return code;
+    table_fini(&table);
+    json_tree_fini(&all);
+    return done ? CLI_DONE : CLI_FAILED;
 }
 
 /* Whose token this is, and what it allows. */

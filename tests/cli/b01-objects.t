@@ -287,4 +287,12 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
     ok(code == 1 and 'not valid' in err, 'then it is not valid')
     code, out, err = server.cli('token', 'revoke', 'admin')
     ok(code == 1 and 'last admin' in err, 'the last admin token stays')
+    connection = Connection(server.admin)
+    headers = {'Authorization': 'Bearer ' + server.token, 'Content-Type': 'application/json'}
+    for i in range(1002):  # more than a page of the API
+        connection.request('POST', '/api/v1/tokens', b'{"name":"t%d","role":"read"}' % i, headers)
+    connection.close()
+    for words in ([], ['-o', 'json']):
+        out = server.cli('token', 'list', *words)[1]
+        ok(out == server.cli('get', 'tokens', *words)[1] and 't1001' in out and 't999' in out, 'token list has all, as get tokens')
 done()

@@ -134,6 +134,34 @@ with Server() as server:
     ok(code == 1 and 'chmod 600' in err and err.count('\n') == 1, 'a key that others may read is refused')
     os.chmod(os.path.join(server.data, 'master.key'), 0o600)
 
+# ---- a full disk
+disk = os.path.join(folder, 'disk')
+os.mkdir(disk)
+if os.geteuid() == 0 and subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=64m', 'tmpfs', disk], capture_output=True).returncode == 0:
+    try:
+        with Server(data=os.path.join(disk, 'data'), threads=1) as server:
+            server.apply(MANY)
+            server.apply(source('one'))
+            for left, told in ((0, 'no space left'), (64, 'cannot be sealed anew now')):
+                was = key_of(server.data)
+                with open(os.path.join(disk, 'fill'), 'wb', buffering=0) as file:
+                    try:
+                        while True:
+                            file.write(b'x' * 4096)
+                    except OSError:
+                        file.truncate(max(0, file.tell() - left * 1024))
+                code, out, err = server.cli('key', 'rotate')
+                ok(code == 1 and told in err and err.count('\n') == 1, 'with %d KiB left: %s' % (left, err.strip()))
+                ok((key_of(server.data) == was) == (left == 0) and not os.path.exists(os.path.join(server.data, 'master.key.next')),
+                   'one key is left, %s' % ('the old one' if left == 0 else 'the new one'))
+                os.unlink(os.path.join(disk, 'fill'))
+            ok(when(lambda: not server.api('GET', '/api/v1/master-key').json['sealing']), 'with room again it goes on by itself')
+            is_equal(genuine(server, ['one']), [200], 'and nothing is lost')
+    finally:
+        subprocess.run(['umount', '-l', disk])
+else:
+    skip('a full disk', 'no tmpfs can be mounted here')
+
 # ---- a key from elsewhere
 first, second = os.urandom(32).hex(), os.urandom(32).hex()
 data = os.path.join(folder, 'elsewhere')

@@ -29,6 +29,7 @@ struct reseal {
     struct key from;      /* the last one that was looked at; 0 bytes = none */
     uint64_t round_found; /* in this round */
     uint64_t done, looked, total;
+    enum bk_err err; /* of the last step */
     struct key stale[RESEAL_LOOKS];
     unsigned stale_count;
     /* of one step */
@@ -286,11 +287,11 @@ int64_t reseal_run(struct reseal *reseal, int64_t now_ns)
     enum bk_err err = !reseal->running               ? begin(reseal)
                       : reseal->place == PLACE_COUNT ? end_round(reseal)
                                                      : step(reseal);
-    if (err != BK_OK) {
+    if (err != BK_OK && err != reseal->err) {
         log_event(LOG_WARN, "secrets are not sealed anew for now", LOG_Z("why", bk_err_text(err)));
-        return now_ns + RETRY_NS;
     }
-    return now_ns;
+    reseal->err = err;
+    return err == BK_OK ? now_ns : now_ns + RETRY_NS;
 }
 
 void reseal_stats(const struct reseal *reseal, struct reseal_stats *ret_stats)
@@ -298,7 +299,8 @@ void reseal_stats(const struct reseal *reseal, struct reseal_stats *ret_stats)
     *ret_stats = (struct reseal_stats){.running = reseal->hub->seal.has_before,
                                        .done = reseal->done,
                                        .total = reseal->total,
-                                       .looked = reseal->looked};
+                                       .looked = reseal->looked,
+                                       .err = reseal->err};
 }
 
 /* ---- life */

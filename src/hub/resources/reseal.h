@@ -32,6 +32,7 @@ struct reseal_stats {
     uint64_t done;  /* records that were sealed anew since the change, or the start */
     uint64_t total; /* records to look at, about */
     uint64_t looked;
+    enum bk_err err; /* why it does not go on now; BK_OK = it does */
 };
 void reseal_stats(const struct reseal *reseal, struct reseal_stats *ret_stats);
 
