@@ -58,10 +58,10 @@ static int delete_set(struct remote *remote, struct files *files, const char *ta
     return code;
 }
 
-/* What was deleted, or at the end what was not. */
-static void print_deleted(const struct json_tree *tree, const char *action)
+/* What was deleted, or at the end what was not. How many. */
+static size_t print_deleted(const struct json_tree *tree, const char *action)
 {
-    size_t i, count;
+    size_t i, count, printed = 0;
     yyjson_mut_val *result;
     yyjson_mut_arr_foreach(value_at(tree->roots[0], "results"), i, count, result)
     {
@@ -72,9 +72,11 @@ static void print_deleted(const struct json_tree *tree, const char *action)
             buf_printf(&line, "%s %.*s %.*s", action, (int)kind.bytes, (const char *)kind.at,
                        (int)name.bytes, (const char *)name.at);
             print_line(buf_slice(&line));
+            printed++;
             buf_fini(&line);
         }
     }
+    return printed;
 }
 
 /* Integrations wait until the hooks that were made with them are removed at the provider. */
@@ -84,11 +86,12 @@ static int delete_until_gone(struct remote *remote, struct files *files, const c
     size_t waiting;
     int code;
     unsigned waited_ms = 0;
+    size_t deleted = 0;
     for (;;) {
         json_tree_init(&tree);
         code = delete_set(remote, files, target, &tree, &waiting);
         if (code == CLI_DONE) {
-            print_deleted(&tree, "deleted");
+            deleted += print_deleted(&tree, "deleted");
         }
         if (code != CLI_DONE || waiting == 0 || waited_ms >= remote->timeout_ms) {
             break;
@@ -102,10 +105,13 @@ static int delete_until_gone(struct remote *remote, struct files *files, const c
     }
     remote_progress(NULL);
     if (code == CLI_DONE && waiting > 0) {
-        print_deleted(&tree, "waiting");
+        (void)print_deleted(&tree, "waiting");
         code = cli_error("hooks made with them are still to be removed at the provider: see "
                          "`becket get operations`, then run this again, or give the removal up "
                          "with `becket delete operation NAME`");
+    }
+    if (code == CLI_DONE && deleted == 0) {
+        fprintf(stderr, "note: nothing to delete, what the documents name is not there\n");
     }
     json_tree_fini(&tree);
     return code;

@@ -76,6 +76,8 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
     ok(code == 1 and '-R' not in out and 'no *.yaml' in err, 'a folder with folders alone') or diag(err)
     code, out, err = server.cli('delete', '--recursive', '-f', inner)
     is_equal((code, out, err), (0, 'deleted EventSource deep\n', ''), 'delete --recursive')
+    code, out, err = server.cli('delete', '--recursive', '-f', inner)
+    is_equal((code, out, err), (0, '', 'note: nothing to delete, what the documents name is not there\n'), 'again: done, and says why nothing happened')
     shutil.rmtree(inner)
     def told():
         return [l for l in server.cli('get', 'event-sources')[1].splitlines() if l.startswith('repo ')][0]
