@@ -79,7 +79,9 @@ bool program_compile(const struct scheme_row *active, const struct scheme_row *r
     }
     program->select_equals = slice_str(row->select_equals);
     if (kind_signs(row->kind)) {
-        return signature_compile(row, block, program, problem);
+        bool good = signature_compile(row, block, program, problem);
+        program->scratches = program->made != 0 || program->url_ports;
+        return good;
     }
     if (row->kind == ROW_TOKEN && row->format != NULL) {
         struct slice format = slice_str(row->format), word = SLICE("{token}");

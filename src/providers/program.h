@@ -184,6 +184,7 @@ struct program {
     struct slice parts[OPS_MAX];
     uint8_t body_at, timestamp_at, id_at, url_at, method_at;
     bool url_unescapes;
+    bool scratches; /* pieces are made, or the URL may be with another port */
     bool of_request; /* one of the last two, or `made`: there is something to be made */
     unsigned made;
     unsigned op_place_count;

@@ -23,15 +23,15 @@ bool text_form_sorted(struct slice form, struct slice *ret_text);
 static inline bool text_url(const struct scheme_request *request, struct slice ret_pieces[2])
 {
     struct slice target = http_target(request->head);
-    ret_pieces[0] = request->url;
-    ret_pieces[1] = SLICE_EMPTY;
-    if (request->url.bytes == 0 && request->base.bytes != 0) {
-        ret_pieces[0] = request->base;
-        ret_pieces[1] = target;
-        /* The absolute form has the whole URL in it, as the client likes to spell it. */
-        return target.bytes != 0 && target.at[0] == '/';
+    if (__builtin_expect(request->url.bytes != 0 || request->base.bytes == 0, 0)) {
+        ret_pieces[0] = request->url;
+        ret_pieces[1] = SLICE_EMPTY;
+        return true;
     }
-    return true;
+    ret_pieces[0] = request->base;
+    ret_pieces[1] = target;
+    /* The absolute form has the whole URL in it, as the client likes to spell it. */
+    return target.bytes != 0 && target.at[0] == '/';
 }
 /* With the escapes undone that HubSpot undoes. */
 bool text_url_unescape(struct slice url, struct slice *ret_url);

@@ -28,6 +28,11 @@ INLINE bool shape_may_sign_id(struct shape shape)
     return !shape.known || shape.time == TIME_PLACE;
 }
 
+INLINE bool shape_may_sign_time(struct shape shape)
+{
+    return !shape.known || shape.time == TIME_PLACE || shape.time == TIME_FORMAT;
+}
+
 INLINE enum time_from shape_time(struct shape shape, const struct program *program)
 {
     return shape.known ? shape.time : program->time;
@@ -39,10 +44,14 @@ INLINE enum place_in shape_place(struct shape shape)
 }
 
 /* Base 64; signatures of public keys come in any length up to the lane's. */
-INLINE bool decode_base64(const struct lane *lane, enum base64_alphabet alphabet, struct slice text,
-                          struct signature *to)
+INLINE bool decode_base64(struct shape shape, const struct lane *lane,
+                          enum base64_alphabet alphabet, struct slice text, struct signature *to)
 {
     size_t bytes = 0;
+    if (shape.macs) { /* of SHA-256 */
+        return base64_decode(text, alphabet, to->bytes, SHA256_BYTES, &bytes) &&
+               bytes == SHA256_BYTES;
+    }
     bool good = base64_decode(text, alphabet, to->bytes, lane->bytes, &bytes);
     to->count = (uint16_t)bytes;
     return good && (bytes == lane->bytes || (to->lane == LANE_PUBLIC_KEY && bytes != 0));
@@ -62,11 +71,11 @@ INLINE bool decode(struct shape shape, const struct lane *lane, struct slice tex
     case ENCODING_HEX:
         return !shape.known && to->lane == LANE_PUBLIC_KEY
                    ? decode_public_hex(lane, text, to)
-                   : hex_decode(text, to->bytes, lane->bytes);
+                   : hex_decode(text, to->bytes, shape.macs ? SHA256_BYTES : lane->bytes);
     case ENCODING_BASE64:
-        return decode_base64(lane, BASE64_STANDARD, text, to);
+        return decode_base64(shape, lane, BASE64_STANDARD, text, to);
     case ENCODING_BASE64URL:
-        return decode_base64(lane, BASE64_URL, text, to);
+        return decode_base64(shape, lane, BASE64_URL, text, to);
     }
     bk_never("unknown encoding");
 }
@@ -74,7 +83,7 @@ INLINE bool decode(struct shape shape, const struct lane *lane, struct slice tex
 INLINE bool read_signature(struct shape shape, const struct format *format, const struct lane *lane,
                            struct slice text, struct reading *r)
 {
-    if (r->signature_count == format->signatures_max) {
+    if ((!shape.known || shape.list) && r->signature_count == format->signatures_max) {
         return false;
     }
     struct signature *to = &r->signatures[r->signature_count];
@@ -170,20 +179,30 @@ INLINE enum scheme_verdict read_timestamp(struct shape shape, const struct progr
     return SCHEME_GENUINE;
 }
 
+/* With its escapes undone, where it has any. */
+__attribute__((noinline)) static bool unescape(const struct program *program, struct slice url[2])
+{
+    if (slice_find(url[1], '%') == url[1].bytes && slice_find(url[0], '%') == url[0].bytes) {
+        return true;
+    }
+    if (!program->scratches) {
+        scratch_reset();
+    }
+    return text_url_unescape(url[0], url) && text_url_unescape(url[1], url + 1);
+}
+
 /* Pieces of the request's first line, and such as have to be made. */
 INLINE enum scheme_verdict read_request_line(const struct program *program,
                                              const struct scheme_request *request,
                                              struct slice parts[OPS_MAX + 1])
 {
     struct slice *url = &parts[program->url_at];
-    scratch_reset(); /* the same URL with another port may be made there, too */
-    if (program->url_at != OPS_MAX) {
-        if (!text_url(request, url) ||
-            (program->url_unescapes &&
-             (slice_find(url[1], '%') != url[1].bytes || slice_find(url[0], '%') != url[0].bytes) &&
-             (!text_url_unescape(url[0], url) || !text_url_unescape(url[1], url + 1)))) {
-            return SCHEME_BODY_MALFORMED;
-        }
+    if (program->scratches) {
+        scratch_reset();
+    }
+    if (program->url_at != OPS_MAX &&
+        (!text_url(request, url) || (program->url_unescapes && !unescape(program, url)))) {
+        return SCHEME_BODY_MALFORMED;
     }
     if (program->method_at != OPS_MAX) {
         parts[program->method_at] = http_method_text(request->head);
@@ -208,7 +227,9 @@ INLINE enum scheme_verdict read_parts(struct shape shape, const struct program *
         memcpy(r->parts, program->parts, sizeof program->parts);
     }
     r->parts[program->body_at] = request->body;
-    r->parts[program->timestamp_at] = r->timestamp;
+    if (shape_may_sign_time(shape)) {
+        r->parts[program->timestamp_at] = r->timestamp;
+    }
     if (shape_may_sign_id(shape)) {
         r->parts[program->id_at] = r->id;
     }
@@ -373,6 +394,7 @@ static bool shape_fits(struct shape shape, const struct program *program)
             (!shape.macs || !format->lanes[1].used) &&
             shape.encoding == format->lanes[0].encoding && shape.time == program->time &&
             (shape.time != TIME_PLACE || is_in(shape, &program->timestamp)) &&
+            (!program->signs_timestamp || shape_may_sign_time(shape)) &&
             (!program->signs_id || (shape_may_sign_id(shape) && is_in(shape, &program->id))) &&
             (!shape.whole || whole) && program->body_hash.kind == PLACE_NONE);
 }
