@@ -971,6 +971,7 @@ static void test_where(void)
        "where it was looked for");
     snprintf(text + bytes, sizeof text - bytes, rest, "one");
     is_int(apply(text), BK_OK, "in one canvas");
+    clean();
 }
 
 static void test_lists(void)
