@@ -15,6 +15,8 @@ def made(name):
         for i in range(EVENTS):
             body = b'{"n":%d,"pad":"%s"}' % (i, b'x' * 3000)
             server.post('/hooks/repo', body, github(body, SECRET, delivery='%s%d' % (name, i)))
+        # The next segment is made meanwhile, and noted when it is there.
+        when(lambda: 'last %020d' % 2 in open(os.path.join(server.data, 'journal', 'old-marks-j0')).read())
         server.kill()
         return server.data
 
