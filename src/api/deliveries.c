@@ -86,6 +86,9 @@ static enum bk_err next_delivery(struct api_call *call, struct api_listing *list
         }
         if (is_own(call, deliveries, item.destination)) {
             api_listing_row(call, listing);
+            if (item.state == DELIVERY_PENDING && item.next_due_ms != 0) {
+                item.next_due_ms = dispatch_wall_ms(call->api->dispatch, item.next_due_ms);
+            }
             delivery_json(call->api->hub, call->api->routes, &item, &call->response->body);
             return BK_OK;
         }

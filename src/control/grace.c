@@ -27,7 +27,7 @@ static void grow(struct control *control)
     enum bk_err err = BK_OK;
     /* Several cores ask at once: the first one's growth serves them all. */
     if (dedupe_wants_growth(control->dedupe)) {
-        err = dedupe_grow(control->dedupe, ring_wall_ns(control->ring) / NS_PER_MS,
+        err = dedupe_grow(control->dedupe, moment_of(control->ring, ring_wall_ns(control->ring)),
                           control->window_max_ns / NS_PER_MS, &garbage);
     }
     if (err != BK_OK) {

@@ -104,6 +104,7 @@ static enum bk_err open_journals(struct control *control, char ret_why[CONTROL_W
         }
         return open_failed(ret_why, err, "journal", problem[0] ? problem : bk_err_text(err));
     }
+    dedupe_begin(control->dedupe, moment_of(control->ring, ring_wall_ns(control->ring)));
     catalog_start(control->catalog, control->ring);
     return BK_OK;
 }

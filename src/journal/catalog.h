@@ -33,7 +33,8 @@ struct catalog_config {
                         * A journal's first segments are smaller: 1/8, 1/4, 1/2 of it. */
     uint64_t retain_bytes;    /* of all journals together; 0 = no limit */
     int64_t retain_ns;        /* 0 = no limit */
-    int64_t dedupe_window_ns; /* fingerprints younger than this are reported at start; 0 = none */
+    int64_t dedupe_window_ns; /* fingerprints younger than this, and some older ones, are reported
+                               * at start; 0 = none */
     bool read_only;     /* CLI: recover and read, write nothing; catalog_start is not allowed */
     bool accept_damage; /* go on behind damage: what is bad is left out, and recorded. Default:
                            refuse */

@@ -16,6 +16,7 @@
 
 #define CONTINUE_BYTES_MIN 65536U   /* with less room a start takes the next segment */
 #define SPARE_LOOK_BYTES   1048576U /* behind the first block of a segment that was not opened */
+#define TOLD_SHARE         4        /* of the dedupe window: as long as a segment lasts at most */
 
 /* One segment while recovery looks at it. */
 struct candidate {
@@ -27,6 +28,7 @@ struct candidate {
     uint64_t limit_commit;
     bool empty;      /* … or that nothing in it is */
     bool unreadable; /* accepted damage of block 0 */
+    bool told;       /* its fingerprints are */
 };
 
 struct recovery {
@@ -376,23 +378,35 @@ static enum bk_err follow_openings(struct recovery *recovery, struct candidate *
 
 /* ---- contents */
 
-static bool in_window(const struct recovery *recovery, int64_t time_ns)
+/* Fingerprints younger than the window are told: of whole segments, by when the next one was begun.
+ * A wall clock that was set makes some of these times far apart, or backward: so each counts for no
+ * more than a part of the window. Too much is told where all goes slowly; who is told judges by
+ * himself what time has passed. */
+static void choose_told(struct recovery *recovery, struct candidate *list, size_t count)
 {
     int64_t window_ns = recovery->catalog->dedupe_window_ns;
-    return recovery->seen && window_ns > 0 && time_ns >= recovery->now_ns - window_ns;
+    int64_t next_ns = recovery->now_ns, age_ns = 0;
+    for (size_t i = count; recovery->seen && window_ns > 0 && i > 0; i--) {
+        struct candidate *candidate = &list[i - 1];
+        candidate->told = age_ns <= window_ns;
+        if (candidate->head.opened) {
+            int64_t apart_ns = next_ns - candidate->head.opening.created_ns;
+            apart_ns = apart_ns < window_ns / TOLD_SHARE ? apart_ns : window_ns / TOLD_SHARE;
+            age_ns += apart_ns > 0 ? apart_ns : 0;
+            next_ns = candidate->head.opening.created_ns;
+        }
+    }
 }
 
-static void deliver_seen(struct recovery *recovery, uint16_t journal, const struct index_seen *seen,
-                         uint32_t count)
+static void tell_seen(struct recovery *recovery, uint16_t journal, const struct index_seen *seen,
+                      uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        if (in_window(recovery, seen[i].received_ns)) {
-            struct journal_seen entry = {
-                .fingerprint = {seen[i].fingerprint[0], seen[i].fingerprint[1]},
-                .position = {journal, seen[i].sequence},
-                .received_ns = seen[i].received_ns};
-            recovery->seen(&entry, recovery->context);
-        }
+        struct journal_seen entry = {
+            .fingerprint = {seen[i].fingerprint[0], seen[i].fingerprint[1]},
+            .position = {journal, seen[i].sequence},
+            .received_ns = seen[i].received_ns};
+        recovery->seen(&entry, recovery->context);
     }
 }
 
@@ -414,7 +428,7 @@ static enum bk_err use_sidecar(struct recovery *recovery, struct candidate *cand
     struct index_file file = {0};
     char path[CATALOG_PATH_BYTES];
     catalog_path(catalog, path, "", segment->journal_id, segment->number, ".idx");
-    enum bk_err err = index_read(path, recovery->seen && catalog->dedupe_window_ns > 0, &file);
+    enum bk_err err = index_read(path, candidate->told, &file);
     if (err != BK_OK) {
         return err;
     }
@@ -441,7 +455,7 @@ static enum bk_err use_sidecar(struct recovery *recovery, struct candidate *cand
     segment->indexed = true;
     recovery->report->records += header->records;
     if (file.seen) {
-        deliver_seen(recovery, segment->journal_id, file.seen, header->seen_count);
+        tell_seen(recovery, segment->journal_id, file.seen, header->seen_count);
     }
     *ret = (struct contents){.end = header->end,
                              .last_commit = header->last_commit,
@@ -652,7 +666,9 @@ static enum bk_err use_frames(struct recovery *recovery, struct candidate *candi
     if (err == BK_OK) {
         segment->last_commit = builder.last_commit;
         recovery->report->records += builder.records;
-        deliver_seen(recovery, segment->journal_id, builder.seen, builder.seen_count);
+        if (candidate->told) {
+            tell_seen(recovery, segment->journal_id, builder.seen, builder.seen_count);
+        }
         *ret = (struct contents){.end = builder.end,
                                  .last_commit = builder.last_commit,
                                  .next_sequence = builder.next_sequence,
@@ -879,8 +895,11 @@ static enum bk_err read_orphan(struct recovery *recovery, const struct name *nam
         struct catalog_journal *journal = catalog->journals[name->journal];
         journal->after_sequence = file.header.next_sequence;
         journal->after_commit = file.header.last_commit + 1;
-        journal->next_number = name->number + 1;
-        deliver_seen(recovery, name->journal, file.seen, file.header.seen_count);
+        journal->next_number =
+            name->number < journal->next_number ? journal->next_number : name->number + 1;
+        if (recovery->seen && catalog->dedupe_window_ns > 0) { /* retention removes it in time */
+            tell_seen(recovery, name->journal, file.seen, file.header.seen_count);
+        }
         orphan->last_ns = file.header.last_ns;
         index_file_fini(&file);
     } else { /* of no more use; the first retention step removes it */
@@ -1004,6 +1023,12 @@ static enum bk_err recover_journal(struct recovery *recovery, const struct name 
     struct candidate *list = calloc(segments + 1, sizeof *list);
     enum bk_err err = journal && list ? BK_OK : BK_NO_MEMORY;
     recovery->report->journals += segments > 0;
+    for (size_t i = 0; i < segments && err == BK_OK; i++) {
+        err = read_head(recovery, &names[i], &list[i]);
+    }
+    if (err == BK_OK) {
+        choose_told(recovery, list, segments);
+    }
     size_t at = 0;
     for (size_t i = segments; i < count && err == BK_OK; i++) {
         while (at < segments && names[at].number < names[i].number) {
@@ -1018,9 +1043,6 @@ static enum bk_err recover_journal(struct recovery *recovery, const struct name 
     }
     if (err == BK_OK) {
         err = check_mark(recovery, names, segments);
-    }
-    for (size_t i = 0; i < segments && err == BK_OK; i++) {
-        err = read_head(recovery, &names[i], &list[i]);
     }
     if (err == BK_OK) {
         err = recover_segments(recovery, journal, list, segments);

@@ -5,7 +5,8 @@
  *   - an event that was acknowledged is durable at that moment, and is on the disk after the crash,
  * once, with the bytes that were sent;
  *   - no event is stored twice, none that was not genuine, none that nobody sent;
- *   - a duplicate names its first, which is durable by then;
+ *   - a duplicate names its first, which is durable by then, also when the wall clock was set
+ * meanwhile, forward or back by months;
  *   - on one connection events are stored in the order in which they were sent;
  *   - a reactor that stopped has given back every connection, buffer, handle and operation. */
 #include "peer_sim.h"
@@ -84,6 +85,7 @@ static struct {
     unsigned freeze_from; /* … before this connection is opened */
     uint64_t patience_ns; /* of senders; 0 = theirs */
     bool patient;         /* the stop waits until the senders have done */
+    unsigned jumps;       /* so often the wall clock is still set, running or not */
 } plan;
 
 /* ---- sources */
@@ -195,6 +197,10 @@ static struct delivery *delivery_new(void)
     memset(delivery, 0, sizeof *delivery);
     delivery->source = (unsigned)sim_below(SOURCES);
     delivery->wish = wish_draw();
+    if (plan.jumps > 0 && delivery->source == 1) { /* its signatures hold a time */
+        delivery->source = 0;
+        delivery->wish = delivery->wish == WISH_OVERSIZE ? WISH_STORED : delivery->wish;
+    }
     if (delivery->wish == WISH_OVERSIZE) {
         delivery->source = 1; /* the one with a small limit */
     }
@@ -544,6 +550,17 @@ static void faults_draw(void)
     }
 }
 
+/* In all no more often than the window has hours, which each may cost. */
+static void clock_set(void)
+{
+    if (plan.jumps > 1) {
+        plan.jumps--;
+        int64_t days = (int64_t)sim_below(400) - 200;
+        sim_log("the wall clock is set by %" PRId64 " days", days);
+        sim_wall_jump(days * 24 * HOUR_NS);
+    }
+}
+
 static void life(sim_thread_fn *senders)
 {
     server_open();
@@ -563,6 +580,9 @@ static void life(sim_thread_fn *senders)
         !plan.calm && !plan.patient && sim_below(3) == 0; /* stop while senders are at work */
     while (!sim_thread_ended(thread) || (!early && peer_clients())) {
         control_turn(cut_ns);
+        if (sim_below(200) == 0) {
+            clock_set();
+        }
         if (!garbage && sim_below(20) == 0) {
             source_renew();
         }
@@ -617,6 +637,7 @@ static void lives_end(void)
 static void lives_run(void)
 {
     lives_begin();
+    plan.jumps = sim_below(4) == 0 ? 12 : 0;
     unsigned lives = (unsigned)sim_between(1, 3);
     for (unsigned i = 0; i < lives; i++) {
         plan.cores = (unsigned)sim_between(1, CORES);
@@ -632,8 +653,10 @@ static void lives_run(void)
         } else {
             sim_disk_restart();
         }
+        clock_set();
     }
     lives_end();
+    plan.jumps = 0;
 }
 
 /* A small workload, first whole, then with one operation of the disk failing, or the power cut in

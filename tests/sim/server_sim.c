@@ -34,6 +34,7 @@ void server_sim_open(unsigned cores, uint16_t journals, int64_t dedupe_window_ns
     enum bk_err err =
         catalog_open(&catalog, sim_wall_ns(), recovered, NULL, &report, &server.catalog);
     sim_check(err == BK_OK, "recovery: %s %s", bk_err_name(err), report.problem);
+    dedupe_begin(server.dedupe, moment_of(server.ring, sim_wall_ns()));
     sim_log("recovered %" PRIu64 " records, %" PRIu64 " torn frames", report.records,
             report.torn_frames);
 }

@@ -1106,6 +1106,43 @@ static void test_clock_restart(void)
     done();
 }
 
+/* A start with the clock ten years ahead: what is asked for then is not due in ten years when it is
+ * right again. */
+static void test_clock_ahead(void)
+{
+    static const int64_t ahead_ns = 3650 * DAY_NS;
+    struct dispatch_status status;
+    fresh(GOOD + 1);
+    open_server();
+    append();
+    ok(run_until_all(GOOD, 60));
+    stop();
+    fake_wall_ns += ahead_ns;
+    open_server();
+    struct retry_row row = {.destination = 100 + GOOD,
+                            .due_ms = dispatch_clock_ms(server.dispatch) + 3600000,
+                            .position = journal_position_pack((struct journal_position){0, 1}),
+                            .flags = ATTEMPT_REPLAY,
+                            .event_ns = fake_wall_ns,
+                            .source = 1};
+    is_int(dispatch_add(server.dispatch, &row, 1), BK_OK);
+    crash();
+    fake_wall_ns -= ahead_ns;
+    open_server();
+    uint64_t answers = receivers[GOOD].answers;
+    steps_until(fake_now_ns + SECOND);
+    is_uint(receivers[GOOD].answers, answers, "not yet");
+    (void)dispatch_status(server.dispatch, 100 + GOOD, &status);
+    int64_t wait_ms = status.next_retry_ms - fake_wall_ns / 1000000;
+    ok(wait_ms > 3000000 && wait_ms < 3601000, "the status says so, by the clock as it is: %lld s",
+       (long long)wait_ms / 1000);
+    steps_until(fake_now_ns + 1799 * SECOND);
+    steps_until(fake_now_ns + 1810 * SECOND);
+    is_uint(receivers[GOOD].answers, answers + 1, "then it comes");
+    stop();
+    done();
+}
+
 /* What was delivered from the store, and is in no journal yet when it is cut, comes again: the key
  * goes back to there, once, and not to what its lanes still owe. */
 static void test_keys_cut(void)
@@ -1472,6 +1509,7 @@ int main(void)
     test_recorded();
     test_clock();
     test_clock_restart();
+    test_clock_ahead();
     test_keys_cut();
     test_crowd();
     test_key_queued();

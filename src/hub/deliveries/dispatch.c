@@ -630,6 +630,7 @@ static void remove_some(struct dispatch *dispatch)
 /* ---- replays */
 
 struct addition {
+    const struct dispatch *dispatch;
     const struct retry_row *rows;
     size_t count;
     store_update_fn *also; /* may be NULL */
@@ -642,6 +643,9 @@ static enum bk_err add_rows(struct store_txn *txn, void *context)
     enum bk_err err = BK_OK;
     for (size_t i = 0; err == BK_OK && i < addition->count; i++) {
         err = rows_put_retry(txn, &addition->rows[i]);
+    }
+    if (err == BK_OK) {
+        err = rows_put_clock(txn, dispatch_now_ms(addition->dispatch));
     }
     return err == BK_OK && addition->also ? addition->also(txn, addition->context) : err;
 }
@@ -662,6 +666,12 @@ static enum bk_err count_rows(struct dispatch *dispatch, uint64_t destination, u
     return err == BK_NOT_FOUND ? BK_OK : err;
 }
 
+int64_t dispatch_wall_ms(const struct dispatch *dispatch, int64_t due_ms)
+{
+    return due_ms - dispatch_now_ms(dispatch) +
+           ring_wall_ns(dispatch->config.ring) / (int64_t)NS_PER_MS;
+}
+
 int64_t dispatch_clock_ms(const struct dispatch *dispatch)
 {
     return dispatch_now_ms(dispatch);
@@ -675,7 +685,7 @@ enum bk_err dispatch_add(struct dispatch *dispatch, const struct retry_row *rows
 enum bk_err dispatch_add_with(struct dispatch *dispatch, const struct retry_row *rows, size_t count,
                               store_update_fn *also, void *context)
 {
-    struct addition addition = {rows, count, also, context};
+    struct addition addition = {dispatch, rows, count, also, context};
     for (size_t i = 0; i < count; i++) { /* what was committed can no longer fail */
         if (!fare_take(dispatch, rows[i].destination)) {
             return BK_NO_MEMORY;
@@ -836,7 +846,7 @@ static void fare_status(const struct dispatch *dispatch, const struct fare *fare
         add_core(ret_status, &fare->cores[i]);
     }
     if (fare->retries > 0 && fare->next_due_ms > 0 && fare->next_due_ms < ORDER_WAITING_MS) {
-        ret_status->next_retry_ms = fare->next_due_ms;
+        ret_status->next_retry_ms = dispatch_wall_ms(dispatch, fare->next_due_ms);
     }
 }
 

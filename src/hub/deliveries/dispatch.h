@@ -12,8 +12,10 @@
  *             the wall clock, or where it was when a due time was kept last if that is later. So a
  *             wall clock that is set while the server runs moves no retry; one that was set back
  *             between stop and start lets none wait longer than it was to; one that was set
- *             forward makes them due, no more. Hold (Retry-After), breaker and rate limit go by
- *             the monotonic clock alone, and end with the process.
+ *             forward makes them due, no more; one that was far ahead when a due time was kept
+ *             stays in the due times alone: people see them by the wall clock as it is
+ *             (dispatch_wall_ms). Hold (Retry-After), breaker and rate limit go by the monotonic
+ *             clock alone, and end with the process.
  * Start       dispatch_recover() reads what the journals hold behind the last checkpoint: attempts
  *             say what was delivered, records what is still owed.
  * Threads     The control thread; the *_arrived and *_back functions run on it by mail.
@@ -128,6 +130,8 @@ enum bk_err dispatch_add(struct dispatch *dispatch, const struct retry_row *rows
 /* The same, and in the same transaction what the caller has to say about it. */
 enum bk_err dispatch_add_with(struct dispatch *dispatch, const struct retry_row *rows, size_t count,
                               store_update_fn *also, void *context) BK_MUST_CHECK;
+/* When a due time is by the wall clock, as it is set now. */
+int64_t dispatch_wall_ms(const struct dispatch *dispatch, int64_t due_ms);
 /* The clock that due_ms is of. */
 int64_t dispatch_clock_ms(const struct dispatch *dispatch);
 

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #define REPORTS_PER_COMMIT 4096U
+#define AHEAD_MS           3600000
 
 /* Settled by an attempt that the rows do not know yet. */
 struct settled {
@@ -265,6 +266,15 @@ static bool is_abroad(const struct recovery *recovery, const struct journal_reco
            attempt->event.journal % cores != record->position.journal % cores;
 }
 
+/* The clock that it was of may have been far ahead, and not be kept: then it is the delay that it
+ * was given, from now on. */
+static int64_t due_of(const struct dispatch *dispatch, const struct attempt *attempt)
+{
+    int64_t delay_ms = attempt->next_due_ms - attempt->ended_ns / 1000000;
+    int64_t latest_ms = dispatch_now_ms(dispatch) + (delay_ms > 0 ? delay_ms : 0);
+    return attempt->next_due_ms > latest_ms + AHEAD_MS ? latest_ms : attempt->next_due_ms;
+}
+
 static void take_attempt(struct recovery *recovery, const struct journal_record *record,
                          bool abroad)
 {
@@ -302,7 +312,7 @@ static void take_attempt(struct recovery *recovery, const struct journal_record 
                                        .source = attempt.source,
                                        .position = journal_position_pack(attempt.event),
                                        .event_ns = attempt.event_ns,
-                                       .due_ms = attempt.next_due_ms,
+                                       .due_ms = due_of(recovery->dispatch, &attempt),
                                        .previous_due_ms = attempt.previous_due_ms,
                                        .ended_ns = attempt.ended_ns};
     size_t why =

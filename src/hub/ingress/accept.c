@@ -131,7 +131,8 @@ static enum http_outcome store(struct ingress *ingress, struct http_exchange *ex
     }
     struct journal_position position = {ingress->config->id, sequence};
     if (slot) {
-        dedupe_pending(slot, position, intake->wall_ns / NS_PER_MS);
+        dedupe_pending(ingress->config->dedupe, slot, position,
+                       moment_of(ingress->ring, intake->wall_ns));
     }
     count_stored(counters_of(ingress, number), reason, intake->wall_ns);
     answer_prepare(intake, exchange, position, intake->wall_ns, false);
@@ -157,9 +158,9 @@ enum http_outcome accept_event(struct ingress *ingress, struct http_exchange *ex
 {
     struct dedupe_claim claim = {.slot = NULL};
     if (dedupes) {
-        enum dedupe_outcome outcome =
-            dedupe_claim(ingress->config->dedupe, intake->fingerprint, intake->wall_ns / NS_PER_MS,
-                         intake->source->dedupe_window_ns / NS_PER_MS, &claim);
+        enum dedupe_outcome outcome = dedupe_claim(
+            ingress->config->dedupe, intake->fingerprint, moment_of(ingress->ring, intake->wall_ns),
+            intake->source->dedupe_window_ns / NS_PER_MS, &claim);
         if (outcome != DEDUPE_NEW) {
             return not_claimed(ingress, exchange, intake, &claim, outcome);
         }

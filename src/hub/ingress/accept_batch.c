@@ -90,7 +90,8 @@ static void store_one(struct ingress *ingress, struct taking *taking, struct cla
     append_one(ingress, taking, &entry, &taking->sequence);
     struct journal_position position = {ingress->config->id, taking->sequence};
     if (slot) {
-        dedupe_pending(slot, position, one->wall_ns / NS_PER_MS);
+        dedupe_pending(ingress->config->dedupe, slot, position,
+                       moment_of(ingress->ring, one->wall_ns));
         claims->slots[claims->count++] = slot;
     }
     count_stored(counters, reason, one->wall_ns);
@@ -126,7 +127,8 @@ static enum bk_err take_one(struct ingress *ingress, struct taking *taking, stru
     struct dedupe_claim claim = {.slot = NULL};
     enum dedupe_outcome outcome = DEDUPE_NEW;
     if (one->source->dedupe_window_ns > 0) {
-        outcome = dedupe_claim(ingress->config->dedupe, one->fingerprint, one->wall_ns / NS_PER_MS,
+        outcome = dedupe_claim(ingress->config->dedupe, one->fingerprint,
+                               moment_of(ingress->ring, one->wall_ns),
                                one->source->dedupe_window_ns / NS_PER_MS, &claim);
     }
     if (outcome == DEDUPE_FULL || outcome == DEDUPE_NEW) {

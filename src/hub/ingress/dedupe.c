@@ -21,7 +21,7 @@ struct generation {
     size_t mask;
     size_t map_bytes;
     _Atomic size_t used;
-    _Atomic int64_t newest_ms;
+    _Atomic uint64_t newest; /* moments.h */
     struct dedupe_slot *slots;
 };
 
@@ -35,6 +35,7 @@ struct dedupe {
     _Atomic(struct generations *) generations;
     size_t bytes_max;
     _Atomic int64_t horizon_ms;
+    struct moments moments;
 };
 
 struct dedupe_garbage {
@@ -90,6 +91,7 @@ enum bk_err dedupe_open(size_t bytes_max, struct dedupe **ret_dedupe)
     list->count = 1;
     list->at[0] = first;
     dedupe->bytes_max = bytes_max;
+    moments_init(&dedupe->moments);
     atomic_init(&dedupe->generations, list);
     *ret_dedupe = dedupe;
     return BK_OK;
@@ -194,11 +196,11 @@ static uint64_t meta_settled(struct dedupe_slot *slot)
 }
 
 /* State and time that belong together: an expired slot may be claimed anew between two loads. */
-static uint64_t slot_read(struct dedupe_slot *slot, int64_t *ret_received_ms)
+static uint64_t slot_read(struct dedupe_slot *slot, uint64_t *ret_received)
 {
     for (;;) {
         uint64_t meta = meta_settled(slot);
-        *ret_received_ms = atomic_load_explicit(&slot->received_ms, memory_order_acquire);
+        *ret_received = atomic_load_explicit(&slot->received, memory_order_acquire);
         if (atomic_load_explicit(&slot->meta, memory_order_relaxed) == meta) {
             return meta;
         }
@@ -227,18 +229,32 @@ static struct dedupe_slot *generation_find(struct generation *generation,
     return NULL;
 }
 
+/* A claim: when, and for how long others are remembered; -1 = not at all. */
+struct asking {
+    const struct moments *moments;
+    uint64_t now;
+    int64_t window_ms;
+};
+
+static bool is_over(const struct asking *asking, uint64_t received)
+{
+    return asking->window_ms < 0 || moment_steady_ms(asking->moments, asking->now) -
+                                            moment_steady_ms(asking->moments, received) >
+                                        asking->window_ms;
+}
+
 /* What a slot with our fingerprint means now. NEW: we made it busy. */
-static enum dedupe_outcome slot_judge(struct dedupe_slot *slot, int64_t now_ms, int64_t window_ms,
+static enum dedupe_outcome slot_judge(struct dedupe_slot *slot, const struct asking *asking,
                                       struct dedupe_claim *ret_claim)
 {
     for (;;) {
-        int64_t received_ms;
-        uint64_t meta = slot_read(slot, &received_ms);
+        uint64_t received;
+        uint64_t meta = slot_read(slot, &received);
         bool gone = meta == RELEASED;
-        bool expired = (meta & STATE_MASK) == DURABLE && now_ms - received_ms > window_ms;
+        bool expired = (meta & STATE_MASK) == DURABLE && is_over(asking, received);
         if (!gone && !expired) {
             ret_claim->first = meta_position(meta);
-            ret_claim->first_received_ms = received_ms;
+            ret_claim->first_received_ms = moment_wall_ms(received);
             return (meta & STATE_MASK) == DURABLE ? DEDUPE_DURABLE : DEDUPE_PENDING;
         }
         if (atomic_compare_exchange_strong_explicit(&slot->meta, &meta, BUSY, memory_order_acq_rel,
@@ -250,25 +266,28 @@ static enum dedupe_outcome slot_judge(struct dedupe_slot *slot, int64_t now_ms, 
 }
 
 /* A generation with a claim of now must not be dropped as over. */
-static void generation_touch(struct generation *generation, int64_t now_ms)
+static void generation_touch(struct generation *generation, const struct asking *asking)
 {
-    if (atomic_load_explicit(&generation->newest_ms, memory_order_relaxed) < now_ms) {
-        atomic_store_explicit(&generation->newest_ms, now_ms, memory_order_relaxed);
+    uint64_t newest = atomic_load_explicit(&generation->newest, memory_order_relaxed);
+    if (newest == 0 || moment_steady_ms(asking->moments, newest) <
+                           moment_steady_ms(asking->moments, asking->now)) {
+        atomic_store_explicit(&generation->newest, asking->now, memory_order_relaxed);
     }
 }
 
 /* Claim in one generation: an existing slot with the fingerprint, or a fresh one. */
 static enum dedupe_outcome generation_claim(struct generation *generation,
-                                            const uint64_t fingerprint[2], int64_t now_ms,
-                                            int64_t window_ms, struct dedupe_claim *ret_claim)
+                                            const uint64_t fingerprint[2],
+                                            const struct asking *asking,
+                                            struct dedupe_claim *ret_claim)
 {
     for (;;) {
         struct dedupe_slot *empty;
         struct dedupe_slot *slot = generation_find(generation, fingerprint, &empty);
         if (slot) {
-            enum dedupe_outcome outcome = slot_judge(slot, now_ms, window_ms, ret_claim);
+            enum dedupe_outcome outcome = slot_judge(slot, asking, ret_claim);
             if (outcome == DEDUPE_NEW) {
-                generation_touch(generation, now_ms);
+                generation_touch(generation, asking);
             }
             return outcome;
         }
@@ -281,7 +300,7 @@ static enum dedupe_outcome generation_claim(struct generation *generation,
             empty->fingerprint[0] = fingerprint[0];
             empty->fingerprint[1] = fingerprint[1];
             atomic_fetch_add_explicit(&generation->used, 1, memory_order_relaxed);
-            generation_touch(generation, now_ms);
+            generation_touch(generation, asking);
             ret_claim->slot = empty;
             return DEDUPE_NEW;
         }
@@ -291,39 +310,37 @@ static enum dedupe_outcome generation_claim(struct generation *generation,
 /* Look, without claiming, in the generations behind the newest. An entry that is released or
  * expired counts as not there: the claim in the newest generation stands for it from now on. */
 static enum dedupe_outcome older_look(struct generation *generation, const uint64_t fingerprint[2],
-                                      int64_t now_ms, int64_t window_ms,
-                                      struct dedupe_claim *ret_claim)
+                                      const struct asking *asking, struct dedupe_claim *ret_claim)
 {
     struct dedupe_slot *empty;
     struct dedupe_slot *slot = generation_find(generation, fingerprint, &empty);
     if (!slot) {
         return DEDUPE_NEW;
     }
-    int64_t received_ms;
-    uint64_t meta = slot_read(slot, &received_ms);
-    if (meta == RELEASED || ((meta & STATE_MASK) == DURABLE && now_ms - received_ms > window_ms)) {
+    uint64_t received;
+    uint64_t meta = slot_read(slot, &received);
+    if (meta == RELEASED || ((meta & STATE_MASK) == DURABLE && is_over(asking, received))) {
         return DEDUPE_NEW;
     }
     ret_claim->first = meta_position(meta);
-    ret_claim->first_received_ms = received_ms;
+    ret_claim->first_received_ms = moment_wall_ms(received);
     return (meta & STATE_MASK) == DURABLE ? DEDUPE_DURABLE : DEDUPE_PENDING;
 }
 
 /* Claim in the newest generation first, look in the older ones after that: whoever claims the same
  * id at the same time in a generation that was the newest a moment ago is then seen by one side or
  * the other. The list is read again at the end for the same reason. */
-enum dedupe_outcome dedupe_claim(struct dedupe *dedupe, const uint64_t fingerprint[2],
-                                 int64_t now_ms, int64_t window_ms, struct dedupe_claim *ret_claim)
+static enum dedupe_outcome claim_at(struct dedupe *dedupe, const uint64_t fingerprint[2],
+                                    uint64_t now, int64_t window_ms, struct dedupe_claim *ret_claim)
 {
+    const struct asking asking = {&dedupe->moments, now, window_ms};
     for (;;) {
         struct generations *list = atomic_load(&dedupe->generations);
         struct dedupe_claim claim = {.slot = NULL};
-        enum dedupe_outcome outcome =
-            generation_claim(list->at[0], fingerprint, now_ms, window_ms, &claim);
+        enum dedupe_outcome outcome = generation_claim(list->at[0], fingerprint, &asking, &claim);
         for (unsigned i = 1; i < list->count && outcome == DEDUPE_NEW; i++) {
             struct dedupe_claim older = {.slot = NULL};
-            enum dedupe_outcome seen =
-                older_look(list->at[i], fingerprint, now_ms, window_ms, &older);
+            enum dedupe_outcome seen = older_look(list->at[i], fingerprint, &asking, &older);
             if (seen != DEDUPE_NEW) {
                 dedupe_release(claim.slot);
                 claim = older;
@@ -340,12 +357,26 @@ enum dedupe_outcome dedupe_claim(struct dedupe *dedupe, const uint64_t fingerpri
     }
 }
 
-void dedupe_pending(struct dedupe_slot *slot, struct journal_position position, int64_t received_ms)
+enum dedupe_outcome dedupe_claim(struct dedupe *dedupe, const uint64_t fingerprint[2],
+                                 struct moment now, int64_t window_ms,
+                                 struct dedupe_claim *ret_claim)
+{
+    return claim_at(dedupe, fingerprint, moments_now(&dedupe->moments, now), window_ms, ret_claim);
+}
+
+static void pending_at(struct dedupe_slot *slot, struct journal_position position,
+                       uint64_t received)
 {
     bk_assert((atomic_load_explicit(&slot->meta, memory_order_relaxed) & STATE_MASK) == BUSY);
     /* Release: who reads this time also sees that the slot is no longer what it was. */
-    atomic_store_explicit(&slot->received_ms, received_ms, memory_order_release);
+    atomic_store_explicit(&slot->received, received, memory_order_release);
     atomic_store_explicit(&slot->meta, meta_pack(PENDING, position), memory_order_release);
+}
+
+void dedupe_pending(struct dedupe *dedupe, struct dedupe_slot *slot,
+                    struct journal_position position, struct moment now)
+{
+    pending_at(slot, position, moments_now(&dedupe->moments, now));
 }
 
 void dedupe_durable(struct dedupe_slot *slot)
@@ -360,19 +391,28 @@ void dedupe_release(struct dedupe_slot *slot)
     atomic_store_explicit(&slot->meta, RELEASED, memory_order_release);
 }
 
+static enum bk_err grow_at(struct dedupe *dedupe, uint64_t now, int64_t window_max_ms,
+                           struct dedupe_garbage **ret_garbage);
+
 void dedupe_recover(struct dedupe *dedupe, const uint64_t fingerprint[2],
                     struct journal_position position, int64_t received_ms)
 {
     struct dedupe_garbage *garbage;
     struct dedupe_claim claim;
-    if (dedupe_wants_growth(dedupe) &&
-        dedupe_grow(dedupe, received_ms, INT64_MAX, &garbage) == BK_OK && garbage) {
+    uint64_t received = moments_past(&dedupe->moments, position.journal, received_ms);
+    if (dedupe_wants_growth(dedupe) && grow_at(dedupe, received, INT64_MAX, &garbage) == BK_OK &&
+        garbage) {
         dedupe_free(garbage);
     }
-    if (dedupe_claim(dedupe, fingerprint, received_ms, -1, &claim) == DEDUPE_NEW) {
-        dedupe_pending(claim.slot, position, received_ms);
+    if (claim_at(dedupe, fingerprint, received, -1, &claim) == DEDUPE_NEW) {
+        pending_at(claim.slot, position, received);
         dedupe_durable(claim.slot);
     }
+}
+
+void dedupe_begin(struct dedupe *dedupe, struct moment now)
+{
+    moments_begin(&dedupe->moments, now);
 }
 
 /* While the control thread makes the next one, claims go on into this one. */
@@ -385,16 +425,16 @@ bool dedupe_wants_growth(const struct dedupe *dedupe)
     return atomic_load_explicit(&list->at[0]->used, memory_order_relaxed) + spare > slots;
 }
 
-static bool generation_over(const struct generation *generation, int64_t now_ms,
-                            int64_t window_max_ms)
-{
-    int64_t newest_ms = atomic_load_explicit(&generation->newest_ms, memory_order_relaxed);
-    return window_max_ms != INT64_MAX && now_ms - newest_ms > window_max_ms;
-}
-
-enum bk_err dedupe_grow(struct dedupe *dedupe, int64_t now_ms, int64_t window_max_ms,
+enum bk_err dedupe_grow(struct dedupe *dedupe, struct moment now, int64_t window_max_ms,
                         struct dedupe_garbage **ret_garbage)
 {
+    return grow_at(dedupe, moments_now(&dedupe->moments, now), window_max_ms, ret_garbage);
+}
+
+static enum bk_err grow_at(struct dedupe *dedupe, uint64_t now, int64_t window_max_ms,
+                           struct dedupe_garbage **ret_garbage)
+{
+    const struct asking asking = {&dedupe->moments, now, window_max_ms};
     *ret_garbage = NULL;
     struct generations *old = atomic_load_explicit(&dedupe->generations, memory_order_relaxed);
     size_t slots = (old->at[0]->mask + 1) * 2;
@@ -414,7 +454,8 @@ enum bk_err dedupe_grow(struct dedupe *dedupe, int64_t now_ms, int64_t window_ma
     size_t bytes = fresh->map_bytes;
     for (unsigned i = 0; i < old->count; i++) {
         struct generation *generation = old->at[i];
-        bool over = generation_over(generation, now_ms, window_max_ms);
+        uint64_t newest = atomic_load_explicit(&generation->newest, memory_order_relaxed);
+        bool over = window_max_ms != INT64_MAX && (newest == 0 || is_over(&asking, newest));
         bool room =
             list->count < GENERATIONS_MAX && bytes + generation->map_bytes <= dedupe->bytes_max;
         if (!over && (room || i == 0)) {
@@ -422,7 +463,7 @@ enum bk_err dedupe_grow(struct dedupe *dedupe, int64_t now_ms, int64_t window_ma
             bytes += generation->map_bytes;
             continue;
         }
-        int64_t newest_ms = atomic_load(&generation->newest_ms);
+        int64_t newest_ms = moment_wall_ms(newest);
         if (!over && newest_ms > atomic_load(&dedupe->horizon_ms)) {
             atomic_store(&dedupe->horizon_ms, newest_ms);
         }

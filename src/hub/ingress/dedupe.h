@@ -9,6 +9,8 @@
  *             two thirds full (the first: half); a probe asks all. Old generations are dropped
  *             whole when nothing in them can be inside any window, or when bytes_max is reached
  *             (then the window is effectively shorter: dedupe_horizon_ms tells).
+ * Windows     go by a clock that nobody sets (moments.h), over a restart, too: a wall clock that is
+ *             set makes no duplicate new, and none a duplicate for ever.
  * Threads     claim/confirm/release: any reactor. grow/drop: the control thread. Dropped
  *             generations are freed after a grace period: every reactor has passed a turn, and has
  *             confirmed or released what it had claimed before (reactor_when_settled).
@@ -18,6 +20,7 @@
 #define BECKET_HUB_DEDUPE_H
 
 #include "base/err.h"
+#include "hub/ingress/moments.h"
 #include "journal/journal.h"
 
 #include <stdatomic.h>
@@ -28,7 +31,7 @@ struct dedupe;
 struct dedupe_slot {
     uint64_t fingerprint[2];
     _Atomic uint64_t meta;
-    _Atomic int64_t received_ms;
+    _Atomic uint64_t received; /* moments.h */
 };
 
 enum dedupe_outcome {
@@ -54,25 +57,28 @@ void dedupe_fingerprint_within(uint64_t source, struct slice within, struct slic
 /* Fetch the cache lines that a claim will want; do something else meanwhile. */
 void dedupe_prefetch(const struct dedupe *dedupe, const uint64_t fingerprint[2]);
 enum dedupe_outcome dedupe_claim(struct dedupe *dedupe, const uint64_t fingerprint[2],
-                                 int64_t now_ms, int64_t window_ms, struct dedupe_claim *ret_claim);
+                                 struct moment now, int64_t window_ms,
+                                 struct dedupe_claim *ret_claim);
 /* The claimed event has this position but is not durable yet. Soon after the claim: others spin
  * meanwhile. */
-void dedupe_pending(struct dedupe_slot *slot, struct journal_position position,
-                    int64_t received_ms);
+void dedupe_pending(struct dedupe *dedupe, struct dedupe_slot *slot,
+                    struct journal_position position, struct moment now);
 void dedupe_durable(struct dedupe_slot *slot);
 /* The event was not stored: the next delivery with this id is a first one again. */
 void dedupe_release(struct dedupe_slot *slot);
 
-/* Start-up, before any reactor runs: an event that recovery found. */
+/* Start-up, before any reactor runs: an event that recovery found. Oldest first, one journal after
+ * the other; then dedupe_begin(). */
 void dedupe_recover(struct dedupe *dedupe, const uint64_t fingerprint[2],
                     struct journal_position position, int64_t received_ms);
+void dedupe_begin(struct dedupe *dedupe, struct moment now);
 
 /* Control thread: true when dedupe_grow should be called (any thread may ask; one relaxed load). */
 bool dedupe_wants_growth(const struct dedupe *dedupe);
 struct dedupe_garbage;
 /* Add a generation when the newest is full enough, drop those that are over; *ret_garbage (or NULL)
  * is to be freed after a grace period. window_max_ms: the longest window of any source. */
-enum bk_err dedupe_grow(struct dedupe *dedupe, int64_t now_ms, int64_t window_max_ms,
+enum bk_err dedupe_grow(struct dedupe *dedupe, struct moment now, int64_t window_max_ms,
                         struct dedupe_garbage **ret_garbage) BK_MUST_CHECK;
 void dedupe_free(struct dedupe_garbage *garbage);
 
