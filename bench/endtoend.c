@@ -5,8 +5,10 @@
  *
  *   endtoend DIRECTORY FRAME_BYTES HOOK_PORT SINK_PORT RATE SLICES SECONDS SECRET PID
  *
- * RATE 0: one after the other, the next one up to 20 ms after the last was delivered. PID: whose
- * CPU time is ours too. One line of JSON per slice; bench/endtoend reads them. */
+ * RATE 0: one after the other, the next one up to 20 ms after the last was delivered. RATE below 0:
+ * as fast as it goes, with so many posted and not yet delivered: the peak of the whole path, unless
+ * this program is the limit, which its share of a core tells. PID: whose CPU time is ours too. One
+ * line of JSON per slice; bench/endtoend reads them. */
 #include "base/hex.h"
 #include "base/hmac.h"
 #include "cli/bench_histogram.h"
@@ -26,7 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CONNS        64U
+#define CONNS        256U
 #define SINK_CONNS   1024U
 #define BUFFER_BYTES 16384U
 #define BODY_BYTES   1024U
@@ -48,6 +50,7 @@ struct conn {
 struct slice_result {
     struct bench_histogram ack, delivered;
     uint64_t sent, answered, arrived, wrong;
+    uint64_t in_time; /* arrived before the slice was over */
 };
 
 struct flushes {
@@ -65,6 +68,7 @@ static uint64_t measure_from_ns; /* what was due before does not count */
 static uint64_t sent_number, last_arrived_ns;
 static struct hmac_key key;
 static bool one_by_one; /* nothing waits: what counts is when it was sent */
+static uint64_t most;   /* posted and not yet delivered; 0 = an open loop */
 static int epoll, listener;
 
 static uint64_t now_ns(void)
@@ -291,24 +295,34 @@ static uint64_t pause_ns(double rate)
     return (uint64_t)(rate > 0 ? -log(part) / rate * 1e9 : part * PAUSE_NS_MAX);
 }
 
+static bool is_ready(double rate)
+{
+    if (most > 0) {
+        return result.sent - result.arrived + (due_tail - due_head) < most && idle_count > 0;
+    }
+    return rate > 0 || (result.arrived == result.sent && result.answered == result.sent);
+}
+
 static void load_slice(double rate, double seconds)
 {
     uint64_t next_ns = now_ns(), end_ns = next_ns + (uint64_t)(seconds * 1e9);
     memset(&result, 0, sizeof result);
     measure_from_ns = next_ns + WARM_NS;
     for (uint64_t now = next_ns; now < end_ns; now = now_ns()) {
-        bool ready = rate > 0 || (result.arrived == result.sent && result.answered == result.sent);
+        bool ready = is_ready(rate);
         while (ready && next_ns <= now && due_tail - due_head < DUE_MAX) {
             due[due_tail++ % DUE_MAX] = next_ns;
-            next_ns += pause_ns(rate);
-            ready = rate > 0;
+            next_ns = most > 0 ? now : next_ns + pause_ns(rate);
+            post_what_is_due();
+            ready = (rate > 0 || most > 0) && is_ready(rate);
         }
         post_what_is_due();
-        turn(rate > 0 || ready ? next_ns : end_ns);
+        turn(rate > 0 || (ready && most == 0) ? next_ns : end_ns);
         if (rate == 0 && last_arrived_ns > next_ns) {
             next_ns = last_arrived_ns + pause_ns(rate);
         }
     }
+    result.in_time = result.arrived;
     for (uint64_t now = end_ns; now < end_ns + DRAIN_NS; now = now_ns()) {
         if (due_head == due_tail && result.answered == result.sent &&
             result.arrived >= result.sent) {
@@ -323,12 +337,29 @@ static void load_slice(double rate, double seconds)
     exit(1);
 }
 
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec now = {0};
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
+}
+
+/* CPU time of this program, and of becket. */
+static uint64_t own_ns(void)
+{
+    return clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+static uint64_t server_ns(pid_t server)
+{
+    clockid_t clock;
+    return clock_getcpuclockid(server, &clock) == 0 ? clock_ns(clock) : 0;
+}
+
 /* Nanoseconds that all CPUs were busy, less ours: what somebody else used. */
 static uint64_t foreign_ns(pid_t server)
 {
     unsigned long long j[8] = {0};
-    clockid_t clock;
-    struct timespec own, its = {0};
     FILE *file = fopen("/proc/stat", "r");
     if (!file ||
         fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &j[0], &j[1], &j[2], &j[3],
@@ -336,14 +367,8 @@ static uint64_t foreign_ns(pid_t server)
         stop("/proc/stat");
     }
     fclose(file);
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &own);
-    if (clock_getcpuclockid(server, &clock) == 0) {
-        clock_gettime(clock, &its);
-    }
     uint64_t busy = j[0] + j[1] + j[2] + j[5] + j[6] + j[7];
-    return busy * (uint64_t)(1000000000L / sysconf(_SC_CLK_TCK)) -
-           (uint64_t)(own.tv_sec + its.tv_sec) * 1000000000ULL -
-           (uint64_t)(own.tv_nsec + its.tv_nsec);
+    return busy * (uint64_t)(1000000000L / sysconf(_SC_CLK_TCK)) - own_ns() - server_ns(server);
 }
 
 static void print(const char *name, const struct bench_histogram *histogram)
@@ -379,11 +404,16 @@ int main(int argc, char **argv)
     listen_at(atoi(argv[4]));
     connect_all(atoi(argv[3]));
     one_by_one = rate == 0;
+    most = rate < 0 ? (uint64_t)-rate : 0;
     load_slice(rate > 0 ? rate : 100, 0.3); /* connections, memory */
     flush_slice(file, block, bytes, seconds / 2, &flush);
     for (unsigned i = 0; i < slices; i++) {
         uint64_t begin_ns = now_ns(), foreign = foreign_ns(server);
+        uint64_t own = own_ns(), its = server_ns(server), load_ns = now_ns();
         load_slice(rate, seconds);
+        load_ns = now_ns() - load_ns;
+        own = own_ns() - own;
+        its = server_ns(server) - its;
         memset(&next_flush, 0, sizeof next_flush);
         flush_slice(file, block, bytes, seconds / 2, &next_flush);
         double foreign_core =
@@ -395,6 +425,8 @@ int main(int argc, char **argv)
         print("flushByCall", &flush.by_call);
         print("ack", &result.ack);
         print("delivered", &result.delivered);
+        printf("\"perSecond\":%.0f,\"own\":%.3f,\"server\":%.3f,", (double)result.in_time / seconds,
+               (double)own / (double)load_ns, (double)its / (double)load_ns);
         printf("\"wrong\":%llu,\"foreign\":%.3f}\n", (unsigned long long)result.wrong,
                foreign_core);
         fflush(stdout);
