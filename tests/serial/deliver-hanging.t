@@ -2,7 +2,8 @@
 """Six hundred destinations that hang, a third each at connecting, before the first byte and behind the head, each at an origin
 of its own: a healthy one's p50 and p99 stay, one that is made beside them is reached at once, and memory does not grow.
 HANGING=600 EVENTS=300 LATER=1 (once
-more when those that hang at connecting failed)"""
+more when those that hang at connecting failed). HANGING=1300: more than a core has slots; then one that is made beside them
+waits for one round of time-outs at most."""
 import os
 import re
 import selectors
@@ -109,9 +110,9 @@ with Sink() as sink, Server(threads=1) as server:
     began = time.time()
     body = b'{"new": true}'
     server.post('/hooks/repo', body, github(body, SECRET))
-    ok(sink.wait('/new', 1, 30), 'one that is made beside them is reached')
+    ok(sink.wait('/new', 1, 60), 'one that is made beside them is reached')
     reached_ms = 1e3 * (sink.got('/new')[0].at - began)
-    ok(reached_ms < 3000, 'after %.1f ms' % reached_ms)
+    ok(reached_ms < (3000 if hanging <= 700 else 25000), 'after %.1f ms' % reached_ms)
     later = beside
     if os.environ.get('LATER'):
         time.sleep(12)      # those that hang at connecting fail meanwhile

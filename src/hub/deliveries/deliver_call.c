@@ -19,7 +19,9 @@
  * a quarter is free, and more while a half is: so those that hang, however many they are, leave a
  * quarter to those that do not, and those that answer, however much they are owed, leave an eighth
  * to the first tries of the others. Of those that answer there may be so many that their first two
- * are all: an eighth is kept from them for such first tries, less what these have already. */
+ * are all: an eighth is kept from them for such first tries, less what these have already. Where
+ * more hang than there are slots, those whose try took long have none but while a half is free: so
+ * one that comes then waits for a round of them, not for many. */
 #define SLOTS_ALONE          2U
 #define SLOTS_WELL_SHARE(s)  ((s)*3 / 8)
 #define SLOTS_TROUBLED_SHARE 2U
@@ -40,6 +42,12 @@ static bool is_troubled(const struct target *target)
             ring_now_ns(target->deliver->config.ring) - target->silent_since_ns > SILENT_NS);
 }
 
+/* One whose last try hung has had its first: it does not stand in the way of who had none. */
+static bool is_first(const struct target *target)
+{
+    return target->slots == 0 && !target->hung;
+}
+
 static bool may_take(const struct target *target)
 {
     const struct deliver *deliver = target->deliver;
@@ -47,7 +55,7 @@ static bool may_take(const struct target *target)
     unsigned kept = slots / SLOTS_KEPT_SHARE;
     kept = kept > deliver->first_count ? kept - deliver->first_count : 0;
     if (is_troubled(target)) {
-        bool first = target->slots == 0;
+        bool first = is_first(target);
         unsigned share = first ? SLOTS_TROUBLED_FIRST : SLOTS_TROUBLED_SHARE;
         return deliver->free_count > slots / share ||
                (first && kept > 0 && deliver->free_count > 0);
@@ -108,7 +116,7 @@ struct delivery *delivery_take(struct target *target, const struct destination *
     }
     list_remove(&delivery->node);
     deliver->free_count--;
-    delivery->first = target->slots == 0 && is_troubled(target);
+    delivery->first = is_first(target) && is_troubled(target);
     deliver->first_count += delivery->first;
     counter_set(&deliver->stats.slots_free, deliver->free_count);
     target->slots++;
@@ -577,6 +585,7 @@ static void delivery_done(struct http_call *call)
                           ring_now_ns(deliver->config.ring));
     target->silent_since_ns = target->flow.inflight > 0 ? ring_now_ns(deliver->config.ring) : 0;
     target->well = ending.outcome == ATTEMPT_DELIVERED || ending.looped;
+    target->hung = !target->well && !cut && call->reply.total_ns >= FLOW_SLOW_NS;
     if (cut) {
         cancelled(delivery);
         return;

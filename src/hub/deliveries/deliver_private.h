@@ -102,6 +102,7 @@ struct target {
     uint64_t no_large_before_ns; /* there was no more: the journal is not read again before */
     bool retry_turn;             /* lanes and retries take turns */
     bool well;                   /* its last try was a success */
+    bool hung;                   /* its last try failed and took long */
     uint64_t silent_since_ns;    /* nothing came of what is under way; 0 = nothing is */
     bool strict;                 /* in order */
     uint64_t order_version;      /* of the destination that told the order */
