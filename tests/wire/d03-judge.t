@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
@@ -33,6 +35,17 @@ def judge(cases):
     return json.loads(run.stdout)
 
 
+def destination(*secrets):
+    return '''---
+kind: Destination
+metadata: {name: app}
+spec:
+  url: %s
+  allowPrivate: true
+  signing: {scheme: standard-webhooks, secrets: [%s]}
+''' % (sink.url('/app'), ', '.join('{value: %s}' % secret for secret in secrets))
+
+
 OLD, NEW = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD'
 with Sink() as sink, Server() as server:
     server.apply(GITHUB_SOURCE + '''---
@@ -55,4 +68,38 @@ spec: {from: [{source: repo}], to: [{destination: app}]}
     is_equal(judge(cases), ['genuine'] * 8, 'genuine with the new and with the old secret')
     broken = [dict(case, body=case['body'] + ' ') for case in cases]
     ok(all('genuine' != verdict for verdict in judge(broken)), 'and it is a judge: an altered body is refused')
+
+    # Rotated under load: the receiver knows one secret at any time, and takes the new one while both sign.
+    server.apply(destination(OLD))
+    time.sleep(0.2)     # what was signed with both is there
+    seen = len(sink.got('/app'))
+    ids, over = set(), threading.Event()
+
+    def post():
+        number = 0
+        while not over.is_set():
+            number += 1
+            body = json.dumps({'number': number, 'of': threading.get_ident()}).encode()
+            ids.add(server.post('/hooks/repo', body, github(body, SECRET)).json['id'])
+
+    posters = [threading.Thread(target=post) for _ in range(2)]
+    for poster in posters:
+        poster.start()
+    time.sleep(0.3)
+    server.apply(destination(NEW, OLD))
+    time.sleep(0.5)
+    switched = time.time()
+    time.sleep(0.5)
+    server.apply(destination(NEW))
+    time.sleep(0.3)
+    over.set()
+    for poster in posters:
+        poster.join()
+    when(lambda: ids <= set(sink.ids('/app')))
+    ok(ids and ids <= set(sink.ids('/app')), 'each of %d events arrived' % len(ids))
+    cases = [dict(secret=OLD if r.at < switched else NEW, body=r.body.decode(), headers=r.headers) for r in sink.got('/app')[seen:]]
+    refused = [verdict for verdict in judge(cases) if verdict != 'genuine']
+    is_equal(refused, [], 'a receiver that knows one of the two refuses none of %d deliveries' % len(cases))
+    signatures = [len(c['headers']['webhook-signature'].split(' ')) for c in cases]
+    ok(set(signatures) == {1, 2}, 'signed by one, by both, by one: %s' % {n: signatures.count(n) for n in set(signatures)})
 done()
