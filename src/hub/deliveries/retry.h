@@ -7,6 +7,9 @@
  *                 everything else, no answer included: tried again, until the schedule is over.
  *             508 to an event that came through becket too often ends it (deliver_call.c).
  *             3xx is a failure: a redirect is not followed, for it could lead anywhere.
+ *             No other status is taken for final, 400, 404 and 501 neither: Svix and others try
+ *             those again, too, for a deployment that went wrong answers with them, and what was
+ *             given up for it would be lost where the mending takes an hour.
  * Retry-After Counts with 429 and 503. The later of it and the schedule's own delay is taken, and
  *             it also holds back the destination's other events until then.
  */
