@@ -28,6 +28,7 @@ bool place_parse(struct slice word, struct block *block, struct place *ret_place
     } else if (word.at[0] == '=' || word.at[0] == '?') {
         ret_place->kind = word.at[0] == '=' ? PLACE_CONSTANT : PLACE_FORM;
         ret_place->text = slice_skip(word, 1);
+        return ret_place->kind == PLACE_CONSTANT || ret_place->text.bytes != 0;
     } else {
         if ((size_t)(block->end - block->at) < word.bytes) {
             return false;

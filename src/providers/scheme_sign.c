@@ -191,7 +191,9 @@ static struct slice at_place(const struct making *m, const struct place *place)
         value = found.text;
     } else if (place->kind == PLACE_FORM) {
         value = text_form_field(split_url(buf_slice(&m->url)).query, place->text);
-        value = value.bytes != 0 ? value : text_form_field(buf_slice(&m->body), place->text);
+        value = value.bytes != 0 || is_json(buf_slice(&m->body))
+                    ? value
+                    : text_form_field(buf_slice(&m->body), place->text);
     }
     return value;
 }
