@@ -69,9 +69,9 @@ static bool segment_went(const struct recovery *recovery, const struct segment *
 }
 
 /* Report damage in a file that is there. BK_OK when the caller shall go on behind it. */
-__attribute__((format(printf, 5, 0))) static enum bk_err
-problem_at(struct recovery *recovery, const char *path, uint64_t offset, enum bk_err err,
-           const char *format, va_list args)
+__attribute__((format(printf, 5, 0))) static enum bk_err problem_at(
+    struct recovery *recovery, const char *path, uint64_t offset, enum bk_err err,
+    const char *format, va_list args)
 {
     char what[160];
     vsnprintf(what, sizeof what, format, args);
@@ -466,6 +466,27 @@ static enum bk_err use_sidecar(struct recovery *recovery, struct candidate *cand
     return BK_OK;
 }
 
+/* No crash makes a file shorter: what was behind may have been acknowledged. It cannot be told, and
+ * what is there is good: the start goes on, but not without a word; a check counts it as damage. */
+static enum bk_err cut_short(struct recovery *recovery, const struct candidate *candidate,
+                             uint64_t offset)
+{
+    char path[CATALOG_PATH_BYTES];
+    const struct segment *segment = candidate->segment;
+    if (recovery->catalog->audit) {
+        return problem(
+            recovery, segment, offset, BK_CORRUPT,
+            "the file is cut short, to %llu of %llu bytes: commits from here on are lost",
+            (unsigned long long)candidate->file_bytes, (unsigned long long)segment->bytes);
+    }
+    catalog_path(recovery->catalog, path, "", segment->journal_id, segment->number, ".log");
+    log_event(LOG_ERROR, "journal_cut_short", LOG_Z("file", path), LOG_I("offset", offset),
+              LOG_I("bytes", candidate->file_bytes), LOG_I("ofBytes", segment->bytes),
+              LOG_Z("what", "no crash does this: events from here on, if there were any, are lost; "
+                            "look for a copy of the file"));
+    return BK_OK;
+}
+
 /* The scan stopped where the commit *expected should stand: the end, an unfinished commit, or
  * damage? *ret_resume: go on there (damage was accepted); *expected is what should stand there.
  * BK_AGAIN, unless it was read once more already: a server may have written it since, and then what
@@ -499,15 +520,13 @@ static enum bk_err judge_end(struct recovery *recovery, struct candidate *candid
         *expected = ahead.resume_commit;
         return err;
     }
-    /* No crash makes a file shorter. An empty block says that nothing came behind; a closing frame,
-     * too. */
+    /* An empty block says that nothing came behind; a closing frame, too. */
     if (candidate->file_bytes < segment->bytes && (builder->last_flags & FORMAT_CLOSING) == 0 &&
         (ahead.frames > 0 || ahead.begun || bad + FORMAT_BLOCK_BYTES > candidate->file_bytes)) {
-        return problem(recovery, segment, bad, BK_CORRUPT,
-                       "the file is cut short, to %llu of %llu bytes: commits from here on are "
-                       "lost",
-                       (unsigned long long)candidate->file_bytes,
-                       (unsigned long long)segment->bytes);
+        err = cut_short(recovery, candidate, bad);
+        if (err != BK_OK) {
+            return err;
+        }
     }
     if (ahead.frames > 0 || ahead.begun) {
         recovery->report->torn_frames += ahead.frames > 0 ? ahead.frames : 1;
@@ -726,8 +745,8 @@ static enum bk_err read_contents(struct recovery *recovery, struct candidate *ca
 static bool opened_meanwhile(struct recovery *recovery, const struct segment *segment)
 {
     struct scan_head now;
-    return recovery->catalog->audit &&
-           scan_head(&recovery->scan, segment->file, &now) == BK_OK && now.opened;
+    return recovery->catalog->audit && scan_head(&recovery->scan, segment->file, &now) == BK_OK &&
+           now.opened;
 }
 
 /* Behind the newest one: spares, made and never written, or with an opening that was never
@@ -770,12 +789,7 @@ static enum bk_err check_spare(struct recovery *recovery, struct candidate *cand
         segment->indexed = true;
         bool begun = ahead.frames > 0 || ahead.begun ||
                      candidate->file_bytes < FORMAT_FRAME_AT + FORMAT_BLOCK_BYTES;
-        return err == BK_OK && begun
-                   ? problem(recovery, segment, candidate->file_bytes, BK_CORRUPT,
-                             "the file is cut short, to %llu of %llu bytes: commits in it are lost",
-                             (unsigned long long)candidate->file_bytes,
-                             (unsigned long long)segment->bytes)
-                   : err;
+        return err == BK_OK && begun ? cut_short(recovery, candidate, candidate->file_bytes) : err;
     }
     segment->state = SEGMENT_SPARE;
     return err;
