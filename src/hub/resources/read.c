@@ -488,7 +488,7 @@ enum bk_err hub_source_name(struct hub *hub, uint64_t number, struct hub_source_
     size_t at = err == BK_OK ? slice_find(value, 0) : 0;
     if (err == BK_OK) {
         canvas = slice_of(value.at, at);
-        rest = slice_skip(value, at + 1);
+        rest = slice_skip(slice_skip(value, at), 1);
         at = slice_find(rest, 0);
         slice_keep(canvas, ret_name->canvas, sizeof ret_name->canvas);
         slice_keep(slice_of(rest.at, at), ret_name->name, sizeof ret_name->name);
