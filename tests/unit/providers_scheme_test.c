@@ -178,8 +178,8 @@ static unsigned flip_headers(const struct scheme *scheme, const struct scheme_ro
 static unsigned flip_body(const struct scheme *scheme, const struct delivery *d)
 {
     static struct sample s;
+    static uint8_t copy[512];
     unsigned passed = 0;
-    uint8_t copy[512];
     deliver_again(d, &s);
     memcpy(copy, d->sent_body.at, d->sent_body.bytes);
     s.request.body.at = copy;
@@ -197,8 +197,8 @@ static unsigned flip_body(const struct scheme *scheme, const struct delivery *d)
 static unsigned flip_fields(const struct scheme *scheme, const struct delivery *d)
 {
     static struct sample s;
+    static uint8_t copy[512];
     unsigned passed = 0;
-    uint8_t copy[512];
     deliver_again(d, &s);
     memcpy(copy, d->sent_body.at, d->sent_body.bytes);
     s.request.body.at = copy;
@@ -217,8 +217,8 @@ static unsigned flip_fields(const struct scheme *scheme, const struct delivery *
 static unsigned flip_url(const struct scheme *scheme, const struct delivery *d)
 {
     static struct sample s;
+    static char copy[512];
     unsigned passed = 0;
-    char copy[512];
     deliver_again(d, &s);
     memcpy(copy, d->sent_url.at, d->sent_url.bytes);
     s.request.url.at = (const uint8_t *)copy;
