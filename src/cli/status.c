@@ -45,12 +45,15 @@ static void trouble_of_operation(struct buf *text, yyjson_mut_val *object)
     }
 }
 
-/* All objects of a kind in a canvas (NULL: the kind is in none). False after an error. */
-static bool look_at(struct looking *looking, const char *path, const char *canvas,
-                    trouble_fn *trouble)
+typedef bool visit_fn(struct looking *looking, yyjson_mut_val *object, trouble_fn *trouble);
+
+/* All objects of a kind in a canvas (NULL: the kind is in none), until one visit gives false. False
+ * then, and after an error. */
+static bool each_object(struct looking *looking, const char *path, const char *canvas,
+                        visit_fn *visit, trouble_fn *trouble)
 {
     static const char *const no_filters[] = {NULL};
-    struct remote_list list = {.path = path, .filters = no_filters};
+    const struct remote_list list = {.path = path, .filters = no_filters};
     const char *const more[] = {canvas ? "canvas" : NULL, canvas, NULL};
     char cursor[REMOTE_CURSOR_BYTES] = "";
     bool done;
@@ -58,21 +61,33 @@ static bool look_at(struct looking *looking, const char *path, const char *canva
         struct json_tree page;
         size_t i, count;
         yyjson_mut_val *object;
-        done = remote_page(looking->remote, looking->options, &list, more, PAGE_ITEMS, cursor,
-                           &page);
+        done =
+            remote_page(looking->remote, looking->options, &list, more, PAGE_ITEMS, cursor, &page);
         yyjson_mut_arr_foreach(done ? value_at(page.roots[0], "items") : NULL, i, count, object)
         {
-            struct buf text;
-            buf_init(&text, 1U << 16);
-            trouble(&text, object);
-            if (text.bytes != 0) {
-                note_trouble(looking, object, buf_text(&text));
-            }
-            buf_fini(&text);
+            done = done && visit(looking, object, trouble);
         }
         json_tree_fini(&page);
     } while (done && cursor[0] != '\0');
     return done;
+}
+
+static bool visit_object(struct looking *looking, yyjson_mut_val *object, trouble_fn *trouble)
+{
+    struct buf text;
+    buf_init(&text, 1U << 16);
+    trouble(&text, object);
+    if (text.bytes != 0) {
+        note_trouble(looking, object, buf_text(&text));
+    }
+    buf_fini(&text);
+    return true;
+}
+
+static bool look_at(struct looking *looking, const char *path, const char *canvas,
+                    trouble_fn *trouble)
+{
+    return each_object(looking, path, canvas, visit_object, trouble);
 }
 
 static bool look_at_canvas(struct looking *looking, const char *canvas)
@@ -99,35 +114,20 @@ static bool ask_canvas(struct remote *remote, char ret_canvas[NAME_BYTES_MAX + 1
     return done;
 }
 
-static bool look_at_canvases(struct looking *looking)
+static bool visit_canvas(struct looking *looking, yyjson_mut_val *canvas, trouble_fn *trouble)
 {
-    static const char *const no_filters[] = {NULL};
-    const struct remote_list list = {.path = "/api/v1/canvases", .filters = no_filters};
-    char cursor[REMOTE_CURSOR_BYTES] = "";
-    bool done;
-    do {
-        struct json_tree page;
-        size_t i, count;
-        yyjson_mut_val *canvas;
-        done = remote_page(looking->remote, looking->options, &list, NULL, PAGE_ITEMS, cursor,
-                           &page);
-        yyjson_mut_arr_foreach(done ? value_at(page.roots[0], "items") : NULL, i, count, canvas)
-        {
-            char name[NAME_BYTES_MAX + 1];
-            struct slice text = text_at(canvas, "metadata.name");
-            snprintf(name, sizeof name, "%.*s", (int)text.bytes, (const char *)text.at);
-            done = done && look_at_canvas(looking, name);
-        }
-        json_tree_fini(&page);
-    } while (done && cursor[0] != '\0');
-    return done;
+    (void)trouble;
+    char name[NAME_BYTES_MAX + 1];
+    slice_keep(text_at(canvas, "metadata.name"), name, sizeof name);
+    return look_at_canvas(looking, name);
 }
 
 static bool look_at_all(struct looking *looking)
 {
     char only[NAME_BYTES_MAX + 1];
     return ask_canvas(looking->remote, only) &&
-           (only[0] != '\0' ? look_at_canvas(looking, only) : look_at_canvases(looking)) &&
+           (only[0] != '\0' ? look_at_canvas(looking, only)
+                            : each_object(looking, "/api/v1/canvases", NULL, visit_canvas, NULL)) &&
            look_at(looking, "/api/v1/operations", NULL, trouble_of_operation);
 }
 
