@@ -8,7 +8,6 @@
 #include "ring/file.h"
 #include "ring/ring.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 
 /* The data key is sealed under the master key as the value of this record and field; the one before
@@ -20,16 +19,6 @@ static const uint8_t data_key_record[16] = "becket data key";
 #define PATH_BYTES    4096U
 #define WRAPPED_BYTES DATA_KEY_WRAPPED_BYTES
 #define ID_ROW_BYTES  (MASTER_KEY_ID_BYTES - 1 + 8) /* id, i64: since when */
-
-__attribute__((format(printf, 3, 4))) static enum bk_err refuse(char *ret_why, enum bk_err err,
-                                                                const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(ret_why, HUB_WHY_BYTES, format, args);
-    va_end(args);
-    return err;
-}
 
 /* ---- what the store has */
 
@@ -242,17 +231,19 @@ static enum bk_err does_not_fit(const struct hub *hub, const struct master_keys 
     char id[MASTER_KEY_ID_BYTES], since[25];
     master_key_id(keys->has_key ? keys->key : keys->next, id);
     if (wrapped->id[0] == '\0') {
-        return refuse(ret_why, BK_SEALED,
-                      "%s: the master key (%s) is not the one that its secrets are sealed under; "
-                      "bring back the right master.key (or BECKET_MASTER_KEY)",
-                      hub->data_directory, id);
+        return hub_refuse(
+            ret_why, BK_SEALED,
+            "%s: the master key (%s) is not the one that its secrets are sealed under; "
+            "bring back the right master.key (or BECKET_MASTER_KEY)",
+            hub->data_directory, id);
     }
     time_format_rfc3339(wrapped->since_ns, since);
-    return refuse(ret_why, BK_SEALED,
-                  "%s: the master key (%s) is not the one that its secrets are sealed under (%s, "
-                  "since %s); bring back that master.key (or BECKET_MASTER_KEY); a backup needs "
-                  "the key of its own time",
-                  hub->data_directory, id, wrapped->id, since);
+    return hub_refuse(
+        ret_why, BK_SEALED,
+        "%s: the master key (%s) is not the one that its secrets are sealed under (%s, "
+        "since %s); bring back that master.key (or BECKET_MASTER_KEY); a backup needs "
+        "the key of its own time",
+        hub->data_directory, id, wrapped->id, since);
 }
 
 /* In the data directory: what a crash left of an exchange. */
@@ -283,8 +274,8 @@ static enum bk_err open_before(struct hub *hub, const struct wrapped *wrapped,
     if (err == BK_OK) {
         seal_init_before(&hub->seal, before);
     } else {
-        refuse(ret_why, err, "%s: the data key before (m/key-before) is damaged",
-               hub->data_directory);
+        hub_refuse(ret_why, err, "%s: the data key before (m/key-before) is damaged",
+                   hub->data_directory);
     }
     bk_wipe(before, sizeof before);
     return err;
@@ -298,11 +289,12 @@ static enum bk_err exchange_at_start(struct hub *hub, const struct master_keys *
 {
     uint8_t fresh[AEAD_KEY_BYTES];
     if (wrapped->has_before) {
-        return refuse(ret_why, BK_BUSY,
-                      "%s: the secrets are not yet all under the master key of the last change "
-                      "(%s); start with that one once more and wait until `becket key show` says "
-                      "so",
-                      hub->data_directory, wrapped->id);
+        return hub_refuse(
+            ret_why, BK_BUSY,
+            "%s: the secrets are not yet all under the master key of the last change "
+            "(%s); start with that one once more and wait until `becket key show` says "
+            "so",
+            hub->data_directory, wrapped->id);
     }
     master_key_id(keys->before, hub->master_key_id); /* for the audit record */
     enum bk_err err = write_new(hub, keys->key, key, now_ns, fresh);
@@ -311,8 +303,8 @@ static enum bk_err exchange_at_start(struct hub *hub, const struct master_keys *
         log_event(LOG_INFO, "the master key was changed; the one before is not needed any more",
                   LOG_Z("id", hub->master_key_id));
     } else {
-        refuse(ret_why, err, "%s: cannot write the store: %s", hub->data_directory,
-               bk_err_text(err));
+        hub_refuse(ret_why, err, "%s: cannot write the store: %s", hub->data_directory,
+                   bk_err_text(err));
     }
     bk_wipe(fresh, sizeof fresh);
     return err;
@@ -325,8 +317,8 @@ static enum bk_err open_with(struct hub *hub, const struct master_keys *keys,
     if (hub->is_new) {
         enum bk_err err = write_new(hub, keys->has_key ? keys->key : keys->next, NULL, now_ns, key);
         if (err != BK_OK) {
-            return refuse(ret_why, err, "%s: cannot write the store: %s", hub->data_directory,
-                          bk_err_text(err));
+            return hub_refuse(ret_why, err, "%s: cannot write the store: %s", hub->data_directory,
+                              bk_err_text(err));
         }
         seal_init(&hub->seal, key);
         end_exchange(hub, keys, keys->has_key ? FIT_KEY : FIT_NEXT);
@@ -369,10 +361,11 @@ static enum bk_err check_is_new(const struct hub *hub, char *ret_why)
     if (err == BK_NOT_FOUND || !any) {
         return BK_OK;
     }
-    return refuse(ret_why, BK_CORRUPT,
-                  "%s/state is missing or empty, but %s has events of before: put a copy of the "
-                  "data directory in its place, or move %s away to begin anew",
-                  hub->data_directory, path, path);
+    return hub_refuse(
+        ret_why, BK_CORRUPT,
+        "%s/state is missing or empty, but %s has events of before: put a copy of the "
+        "data directory in its place, or move %s away to begin anew",
+        hub->data_directory, path, path);
 }
 
 enum bk_err data_key_open(struct hub *hub, int64_t now_ns, char ret_why[HUB_WHY_BYTES])
@@ -382,8 +375,8 @@ enum bk_err data_key_open(struct hub *hub, int64_t now_ns, char ret_why[HUB_WHY_
     enum bk_err err = read_wrapped(hub->store, &wrapped);
     hub->is_new = err == BK_NOT_FOUND;
     if (err != BK_OK && !hub->is_new) {
-        return refuse(ret_why, err, "%s: cannot read the keys of the store: %s",
-                      hub->data_directory, bk_err_text(err));
+        return hub_refuse(ret_why, err, "%s: cannot read the keys of the store: %s",
+                          hub->data_directory, bk_err_text(err));
     }
     err = hub->is_new ? check_is_new(hub, ret_why) : BK_OK;
     if (err != BK_OK) {
@@ -411,17 +404,19 @@ void data_key_state(const struct hub *hub, struct data_key_state *ret_state)
 static enum bk_err may_exchange(const struct hub *hub, char *ret_why)
 {
     if (hub->seal.has_before) {
-        return refuse(ret_why, BK_BUSY,
-                      "the secrets are still being sealed anew after the last change of the master "
-                      "key; `becket key show` tells when that is done");
+        return hub_refuse(
+            ret_why, BK_BUSY,
+            "the secrets are still being sealed anew after the last change of the master "
+            "key; `becket key show` tells when that is done");
     }
     if (hub->master_key_place != MASTER_KEY_IN_DATA) {
         const char *name = hub->master_key_place == MASTER_KEY_IN_FILE ? "BECKET_MASTER_KEY_FILE"
                                                                        : "BECKET_MASTER_KEY";
-        return refuse(ret_why, BK_UNSUPPORTED,
-                      "the master key comes from %s, which the server cannot change: give it a new "
-                      "one there and the old one as BECKET_MASTER_KEY_BEFORE%s, and start it anew",
-                      name, hub->master_key_place == MASTER_KEY_IN_FILE ? "_FILE" : "");
+        return hub_refuse(
+            ret_why, BK_UNSUPPORTED,
+            "the master key comes from %s, which the server cannot change: give it a new "
+            "one there and the old one as BECKET_MASTER_KEY_BEFORE%s, and start it anew",
+            name, hub->master_key_place == MASTER_KEY_IN_FILE ? "_FILE" : "");
     }
     return master_key_may_change(hub->data_directory, ret_why);
 }
@@ -442,11 +437,12 @@ static enum bk_err read_data_key(struct hub *hub, uint8_t ret_key[AEAD_KEY_BYTES
         err = unwrap(master, DATA_KEY_FIELD, wrapped.key, ret_key);
     }
     bk_wipe(master, sizeof master);
-    return err == BK_OK ? err
-                        : refuse(ret_why, BK_CONFLICT,
-                                 "%s is not the key that the server started with; bring that one "
-                                 "(%s) back",
-                                 path, hub->master_key_id);
+    return err == BK_OK
+               ? err
+               : hub_refuse(ret_why, BK_CONFLICT,
+                            "%s is not the key that the server started with; bring that one "
+                            "(%s) back",
+                            path, hub->master_key_id);
 }
 
 static enum bk_err exchange(struct hub *hub, const uint8_t master[MASTER_KEY_BYTES],
@@ -462,8 +458,8 @@ static enum bk_err exchange(struct hub *hub, const uint8_t master[MASTER_KEY_BYT
     if (err == BK_OK) {
         seal_replace(&hub->seal, fresh);
     } else {
-        refuse(ret_why, err, "%s: cannot write the store: %s", hub->data_directory,
-               bk_err_text(err));
+        hub_refuse(ret_why, err, "%s: cannot write the store: %s", hub->data_directory,
+                   bk_err_text(err));
         /* A failed flush may have put it on the disk, or not: then both keys are needed. */
         if (err != BK_IO && master_key_next_drop(hub->data_directory, why) != BK_OK) {
             log_event(LOG_WARN, "the new master key, which is not used, could not be removed",

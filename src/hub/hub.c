@@ -141,8 +141,7 @@ enum bk_err hub_find(struct store_txn *txn, enum resource_kind kind, struct slic
 
 /* ---- opening */
 
-__attribute__((format(printf, 3, 4))) static enum bk_err refuse(char *ret_why, enum bk_err err,
-                                                                const char *format, ...)
+enum bk_err hub_refuse(char *ret_why, enum bk_err err, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -177,15 +176,15 @@ enum bk_err hub_open(const struct hub_config *config, struct hub **ret_hub,
     if (err == BK_OK) {
         err = hub_migrate(hub->store);
         if (err != BK_OK) {
-            refuse(ret_why, err, "%s/state: cannot bring it up to this version: %s",
-                   config->data_directory, bk_err_text(err));
+            hub_refuse(ret_why, err, "%s/state: cannot bring it up to this version: %s",
+                       config->data_directory, bk_err_text(err));
         }
     }
     if (err == BK_OK) {
         err = token_bootstrap(hub, config->data_directory, config->now_ns);
         if (err != BK_OK) {
-            refuse(ret_why, err, "%s/admin.token: cannot write it: %s", config->data_directory,
-                   bk_err_text(err));
+            hub_refuse(ret_why, err, "%s/admin.token: cannot write it: %s", config->data_directory,
+                       bk_err_text(err));
         }
     }
     if (err != BK_OK) {

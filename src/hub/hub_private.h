@@ -46,6 +46,10 @@ struct hub {
 /* Bring the state of an older version up to this one's; nothing where there is nothing to do. */
 enum bk_err hub_migrate(struct store *store) BK_MUST_CHECK;
 
+/* For an opening that fails: the line that says why (HUB_WHY_BYTES), and `err`. */
+__attribute__((format(printf, 3, 4))) enum bk_err hub_refuse(char *ret_why, enum bk_err err,
+                                                             const char *format, ...);
+
 /* ---- names */
 
 void hub_id_text(const uint8_t id[16], char ret_text[HUB_ID_TEXT_BYTES]);
