@@ -104,7 +104,7 @@ static inline void segment_publish(struct segment *segment, uint64_t offset, uin
     atomic_store_explicit(&segment->last_sequence, last_sequence, memory_order_release);
 }
 
-/* ---- catalog.c, for journal.c */
+/* ---- catalog.c, for the writer */
 /* Any thread, before the store thread runs: where journal `id` goes on. */
 const struct journal_start *catalog_journal_start(const struct catalog *catalog, uint16_t id);
 struct ring *catalog_ring(const struct catalog *catalog);
@@ -125,7 +125,7 @@ struct catalog_hello {
 void catalog_hello_run(struct ring_mail *mail); /* on the store thread */
 void catalog_retired_run(
     struct ring_mail *mail); /* on the store thread: mail of a segment that is given back */
-/* ---- journal.c, for catalog.c: on the reactor */
+/* ---- the writer, for catalog.c: on the reactor */
 void journal_spare_run(struct ring_mail *mail); /* mail of a segment */
 void journal_bye_run(
     struct ring_mail *mail); /* the catalog's answer to bye: no spare is under way any more */
