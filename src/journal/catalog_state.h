@@ -1,5 +1,5 @@
-/* catalog_state.h - inside the catalog: what catalog.c, recover.c, maker.c, seal.c, retain.c share.
- */
+/* catalog_state.h - inside the catalog: what catalog.c, recover*.c, maker.c, seal.c and retain.c
+ * share. */
 #ifndef BECKET_JOURNAL_CATALOG_STATE_H
 #define BECKET_JOURNAL_CATALOG_STATE_H
 
