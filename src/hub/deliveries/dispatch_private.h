@@ -1,4 +1,4 @@
-/* dispatch_private.h - what hub/dispatch*.c share. */
+/* dispatch_private.h - what dispatch*.c share. */
 #ifndef BECKET_HUB_DISPATCH_PRIVATE_H
 #define BECKET_HUB_DISPATCH_PRIVATE_H
 
@@ -15,6 +15,7 @@
 #define DISPATCH_FLYING_EACH 64U   /* of one destination, and */
 #define DISPATCH_BEHIND_EACH 128U  /* those of its keys that go behind one of these */
 #define DISPATCH_NAMES       256U
+#define STORE_RETRY_NS       1000000000ULL /* after the store failed */
 
 /* A destination that has retries or was heard of. */
 struct fare {
@@ -167,16 +168,29 @@ bool retry_row_decode(struct slice key, struct slice value, struct retry_row *re
 bool dead_row_decode(struct slice key, struct slice value, struct dead_row *ret_row);
 bool lane_row_decode(struct slice key, struct slice value, struct lane_row *ret_row);
 
-/* ---- dispatch.c */
+/* ---- dispatch_fares.c */
 struct fare *fare_find(const struct dispatch *dispatch, uint64_t number);
 struct fare *fare_take(struct dispatch *dispatch, uint64_t number); /* NULL: no memory */
+/* None is made for one that was deleted. */
+struct fare *fare_of(struct dispatch *dispatch, uint64_t number);
+void fare_drop(struct dispatch *dispatch, struct fare *fare);
+
+/* ---- dispatch_chunks.c */
 const struct hub_source_name *dispatch_source(struct dispatch *dispatch, uint64_t number);
 struct event_chunk *chunk_take(struct dispatch *dispatch); /* NULL: all are out */
 void chunk_give(struct dispatch *dispatch, struct event_chunk *chunk);
 /* The event and the names that go with it. NULL: it does not fit any more (never the first). */
 struct chunk_event *chunk_add(struct dispatch *dispatch, struct event_chunk *chunk,
                               const struct journal_record *record);
+
+/* ---- dispatch_letters.c */
 void dispatch_queue_own(struct dispatch *dispatch, const struct delivery_report *report);
+/* What may be committed is. */
+void letters_step(struct dispatch *dispatch, uint64_t now_ns);
+
+/* ---- dispatch_asked.c */
+/* A bounded part of the removals. */
+void remove_some(struct dispatch *dispatch);
 
 /* ---- dispatch_read.c */
 bool dispatch_serve_want(struct dispatch *dispatch);

@@ -14,7 +14,7 @@
  *             `rows` before it counts the letter out. Read `oldest_ns`, then `mail`, then `rows`.
  *             So letters of a bucket are sent in the order of their events' age, but those of
  *             several cores overtake each other on the way: each has a number, from `sent`, and the
- *             control thread takes them in the order of these (deliveries/dispatch.c).
+ *             control thread takes them in the order of these (deliveries/dispatch_letters.c).
  * Changes     When an apply names another key, or none, what is under way or in the rows keeps the
  *             order in which it was put there; all else, also what waits in the journal, goes by
  *             the new one. Between the two there is no order.
