@@ -40,9 +40,6 @@ struct page {
     bool https;
 };
 
-/* Whose doings these are, for the audit records. */
-void page_actor(const struct page *page, struct audit_actor *ret_actor);
-
 typedef enum api_step page_fn(struct page *page);
 
 /* 32 random bytes as text, and the hash that is kept. */
@@ -74,15 +71,37 @@ __attribute__((format(printf, 3, 4))) void page_flash(struct page *page, bool ba
 /* <input type=hidden> with the session's CSRF token. */
 void page_csrf(struct page *page, struct buf *html);
 
-/* ---- handlers; connect.c, link_pages.c, settings_pages.c */
-page_fn page_connect, page_callback, page_failure, page_slack, page_slack_signin,
-    page_slack_signout, page_disconnect;
-page_fn page_catalogue, page_link_form, page_link_create, page_link_delete, page_settings,
-    page_team, page_user, page_act_for;
+/* ---- sessions.c */
+/* By its cookie; NULL: nobody is logged in. */
+void session_find(struct page *page);
+/* For who has this token; what was there before ends. */
+void session_begin(struct page *page, const struct token_info *token);
+/* For good. */
+enum bk_err session_end(struct page *page, struct session *session) BK_MUST_CHECK;
+void session_cookie_clear(struct page *page);
+/* Whose things are shown, and for whom: as chosen before, or by this request. False when it was
+ * answered: there is no such canvas, or it is not the token's; the form was made for somebody else.
+ */
+bool page_choose(struct page *page);
 /* After a wait the page is made anew; what it needs must be in its work. */
 bool page_resume(struct api_call *call, const uint8_t session[32], const char *canvas,
                  struct page *ret_page);
 /* As the session's token: only_canvas and only_user. */
 void page_apply_as(const struct page *page, struct apply_options *options);
+/* Whose doings these are, for the audit records. */
+void page_actor(const struct page *page, struct audit_actor *ret_actor);
+
+/* ---- connect_exchange.c: from a code to an account. named: the answer said whose it is. */
+enum api_step connect_exchange(struct page *page, const struct sign_in *flow, struct slice code,
+                               bool named);
+enum api_step connect_failed(struct page *page, const struct sign_in *flow, const char *message);
+
+/* ---- handlers: page.c, login_pages.c, connect.c, disconnect_pages.c, link_pages.c,
+ * settings_pages.c, sessions.c */
+page_fn page_style, page_login, page_login_post, page_logout;
+page_fn page_connect, page_callback, page_failure, page_slack, page_slack_signin,
+    page_slack_signout, page_disconnect;
+page_fn page_catalogue, page_link_form, page_link_create, page_link_delete, page_settings,
+    page_team, page_user, page_act_for;
 
 #endif
