@@ -40,6 +40,7 @@ enum bk_err bk_err_from_errno(int errno_value)
     case EINVAL: return BK_INVALID;
     case ENOENT:
     case ENOTDIR:
+    case ELOOP:
         return BK_NOT_FOUND;
     case EISDIR:
         return BK_DIRECTORY;

@@ -588,6 +588,8 @@ static bool lock_data(struct serve *serve)
         cli_error("data directory %s is in use by another becket; stop that one, take it over "
                   "(--take-over) or choose another --data",
                   data);
+    } else if (err == BK_NOT_A_FILE || err == BK_DIRECTORY) {
+        cli_error("%s %s; remove it, it is made anew", path, bk_err_text(err));
     } else if (err != BK_OK) {
         cli_error("data directory %s cannot be used: %s; it must be writable for this user", data,
                   bk_err_text(err));

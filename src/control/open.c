@@ -104,6 +104,11 @@ static enum bk_err open_journals(struct control *control, char ret_why[CONTROL_W
         }
         return open_failed(ret_why, err, "journal", problem[0] ? problem : bk_err_text(err));
     }
+    if (control->report.segments == 0 && !hub_is_new(control->hub)) {
+        log_event(LOG_WARN, "journal_empty", LOG_Z("directory", directory),
+                  LOG_Z("effect", "the state is of before, but no event is; if it was not moved "
+                                  "away on purpose, stop, and put it back"));
+    }
     dedupe_begin(control->dedupe, moment_of(control->ring, ring_wall_ns(control->ring)));
     catalog_start(control->catalog, control->ring);
     return BK_OK;

@@ -342,7 +342,7 @@ enum bk_err catalog_open(const struct catalog_config *config, int64_t now_ns, jo
     }
     if (ret_report->problem[0] == '\0') {
         snprintf(ret_report->problem, sizeof ret_report->problem, "%.300s: %s", config->directory,
-                 bk_err_text(err));
+                 err == BK_EXISTS ? "this is no directory; move it away" : bk_err_text(err));
     }
     if (catalog) {
         catalog_close(catalog);

@@ -102,7 +102,7 @@ static enum bk_err overwrite(const char *path, const char *text, size_t bytes)
     int file = -1;
     uint64_t old_bytes = 0;
     enum bk_err err = file_open(path, FILE_WRITE, &file);
-    if (err == BK_NOT_FOUND) {
+    if (err == BK_NOT_FOUND || err == BK_NOT_A_FILE) {
         return file_replace(path, text, bytes);
     }
     if (err != BK_OK) {

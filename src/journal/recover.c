@@ -46,6 +46,8 @@ __attribute__((format(printf, 5, 0))) enum bk_err problem_at(struct recovery *re
     if (err == BK_CORRUPT && !go_on) {
         hint = "; look with `becket journal check`, restore the file from a copy, or start with "
                "--accept-journal-damage to go on without what is unreadable";
+    } else if (err == BK_NOT_FOUND || err == BK_DIRECTORY || err == BK_NOT_A_FILE) {
+        hint = "; put the file itself, or a copy of it, in its place";
     }
     char *text = recovery->report->problem;
     if (text[0] == '\0') {

@@ -165,6 +165,12 @@ static enum bk_err judge_end(struct recovery *recovery, struct candidate *candid
     return BK_OK;
 }
 
+static enum bk_err sidecar_in_the_way(struct recovery *recovery, const struct segment *segment)
+{
+    return problem_in(recovery, ".idx", segment->journal_id, segment->number, 0, BK_EXISTS,
+                      "its place is taken by a directory; remove that, it is made anew");
+}
+
 static enum bk_err save_sidecar(struct recovery *recovery, struct segment *segment,
                                 const struct index_builder *builder, enum segment_state state)
 {
@@ -182,6 +188,9 @@ static enum bk_err save_sidecar(struct recovery *recovery, struct segment *segme
         free(image);
     }
     segment->indexed = err == BK_OK;
+    if (err == BK_DIRECTORY) {
+        return sidecar_in_the_way(recovery, segment);
+    }
     /* On a full disk it is made later; a start before then only takes longer. */
     return err == BK_NO_SPACE ? BK_OK : err;
 }
@@ -282,6 +291,9 @@ static enum bk_err drop_sidecar(struct recovery *recovery, const struct segment 
     enum bk_err err = file_unlink(path);
     if (err == BK_NOT_FOUND) {
         return BK_OK;
+    }
+    if (err == BK_DIRECTORY) {
+        return sidecar_in_the_way(recovery, segment);
     }
     return err == BK_OK ? directory_sync(catalog->directory) : err;
 }

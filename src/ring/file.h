@@ -26,7 +26,12 @@ enum {
 /* Keep descriptors back: when the process has no other left, files are still opened for reading,
  * one after the other. Once, at start-up, before much else is open. */
 void file_reserve(void);
+/* BK_DIRECTORY, BK_NOT_A_FILE: nothing else but a regular file is opened, so this never waits for
+ * somebody. */
 enum bk_err file_open(const char *path, unsigned flags, int *ret_file) BK_MUST_CHECK;
+/* BK_OK, or what open() would make of it: BK_NOT_FOUND, BK_DIRECTORY, BK_NOT_A_FILE and others. For
+ * files that somebody else opens. */
+enum bk_err file_is_regular(const char *path) BK_MUST_CHECK;
 void file_close(int file);
 enum bk_err file_bytes(int file, uint64_t *ret_bytes) BK_MUST_CHECK;
 enum bk_err file_read(int file, void *at, size_t bytes, uint64_t offset,
@@ -53,7 +58,7 @@ enum bk_err file_system_space(const char *path, uint64_t *ret_free_bytes,
 /* Exclusive advisory lock until the file is closed; BK_BUSY when another process has it. */
 enum bk_err file_lock(int file) BK_MUST_CHECK;
 /* Whole small file, NUL-terminated, malloc'ed; BK_TOO_LARGE over bytes_max. Caller wipes and frees.
- */
+ * Also what a character device has at once: /dev/null is an empty file to many. */
 enum bk_err file_read_all(const char *path, size_t bytes_max, char **ret_text,
                           size_t *ret_bytes) BK_MUST_CHECK;
 /* Write to a temporary name, sync, rename, sync the directory: old or new, never half. Mode 0600.

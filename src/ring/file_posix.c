@@ -75,10 +75,33 @@ static int os_open(const char *path, int os_flags)
     return file;
 }
 
-enum bk_err file_open(const char *path, unsigned flags, int *ret_file)
+static enum bk_err check_kind(const char *path, bool devices)
+{
+    struct stat status;
+    if (stat(path, &status) != 0) {
+        return last_error();
+    }
+    if (S_ISREG(status.st_mode) || (devices && S_ISCHR(status.st_mode))) {
+        return BK_OK;
+    }
+    return S_ISDIR(status.st_mode) ? BK_DIRECTORY : BK_NOT_A_FILE;
+}
+
+enum bk_err file_is_regular(const char *path)
+{
+    return check_kind(path, false);
+}
+
+static enum bk_err open_kind(const char *path, unsigned flags, bool devices, int *ret_file)
 {
     bk_assert((flags & (FILE_READ | FILE_WRITE)) != 0);
-    int os_flags = O_CLOEXEC | O_NOCTTY;
+    /* Before it is opened: a pipe would wait for its other end, a device might do anything. Who
+     * could change it in between could as well change what is in it. */
+    enum bk_err err = check_kind(path, devices);
+    if (err != BK_OK && err != BK_NOT_FOUND) {
+        return err;
+    }
+    int os_flags = O_CLOEXEC | O_NOCTTY | (devices ? O_NONBLOCK : 0);
     if ((flags & FILE_READ) && (flags & FILE_WRITE)) {
         os_flags |= O_RDWR;
     } else {
@@ -104,6 +127,11 @@ enum bk_err file_open(const char *path, unsigned flags, int *ret_file)
     }
     *ret_file = file;
     return BK_OK;
+}
+
+enum bk_err file_open(const char *path, unsigned flags, int *ret_file)
+{
+    return open_kind(path, flags, false, ret_file);
 }
 
 void file_close(int file)
@@ -297,7 +325,7 @@ enum bk_err file_lock(int file)
 enum bk_err file_read_all(const char *path, size_t bytes_max, char **ret_text, size_t *ret_bytes)
 {
     int file = -1;
-    enum bk_err err = file_open(path, FILE_READ, &file);
+    enum bk_err err = open_kind(path, FILE_READ, true, &file);
     if (err != BK_OK) {
         return err;
     }

@@ -93,7 +93,9 @@ static enum bk_err make_directory(const char *path, char *ret_why)
 {
     enum bk_err err = directory_make(path);
     if (err != BK_OK) {
-        return refuse(ret_why, err, path, "cannot make the directory", bk_err_text(err));
+        return refuse(ret_why, err, path, "cannot make the directory",
+                      err == BK_EXISTS ? "there is something else of this name; move it away"
+                                       : bk_err_text(err));
     }
     unsigned mode = 0;
     err = file_mode(path, &mode);
@@ -108,12 +110,31 @@ static enum bk_err make_directory(const char *path, char *ret_why)
     return BK_OK;
 }
 
+static enum bk_err check_kinds(const char *path, char *ret_why)
+{
+    static const char *const names[] = {"data.mdb", "lock.mdb"};
+    char file[PATH_MAX];
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (snprintf(file, sizeof file, "%s/%s", path, names[i]) >= (int)sizeof file) {
+            return refuse(ret_why, BK_TOO_LARGE, path, "cannot open the store",
+                          "the path is too long");
+        }
+        enum bk_err err = file_is_regular(file);
+        if (err == BK_NOT_A_FILE || err == BK_DIRECTORY) {
+            char detail[STORE_CHECK_WHY_BYTES];
+            snprintf(detail, sizeof detail, "this %s; %s", bk_err_text(err),
+                     i == 0 ? "put a copy of the data directory in its place"
+                            : "remove it, it is made anew");
+            return refuse(ret_why, err, path, names[i], detail);
+        }
+    }
+    return BK_OK;
+}
+
 static enum bk_err check_file(const char *path, char *ret_why)
 {
     char file[PATH_MAX], why[STORE_CHECK_WHY_BYTES], detail[STORE_CHECK_WHY_BYTES + 80];
-    if (snprintf(file, sizeof file, "%s/data.mdb", path) >= (int)sizeof file) {
-        return refuse(ret_why, BK_TOO_LARGE, path, "cannot open the store", "the path is too long");
-    }
+    snprintf(file, sizeof file, "%s/data.mdb", path); /* check_kinds has seen that it fits */
     enum bk_err err = store_check(file, why);
     if (err == BK_CORRUPT) {
         snprintf(detail, sizeof detail,
@@ -225,6 +246,9 @@ static enum bk_err open_at(struct store *store, const char *path, const char *da
     enum bk_err err = make_directory(data_directory, ret_why);
     if (err == BK_OK) {
         err = make_directory(path, ret_why);
+    }
+    if (err == BK_OK) {
+        err = check_kinds(path, ret_why);
     }
     if (err == BK_OK && !shared) {
         err = check_file(path, ret_why);

@@ -591,7 +591,7 @@ enum bk_err file_open(const char *path, unsigned flags, int *ret_file)
         return BK_EXISTS;
     }
     if (name->live && name->live->directory) {
-        return BK_INVALID;
+        return BK_DIRECTORY;
     }
     if (!name->live) {
         enum bk_err err = blocking_op();
@@ -614,6 +614,15 @@ enum bk_err file_open(const char *path, unsigned flags, int *ret_file)
         }
     }
     return BK_NO_DESCRIPTORS;
+}
+
+enum bk_err file_is_regular(const char *path)
+{
+    const struct name *name = name_find(path, false);
+    if (!name || !name->live) {
+        return BK_NOT_FOUND;
+    }
+    return name->live->directory ? BK_DIRECTORY : BK_OK;
 }
 
 void file_close(int file)

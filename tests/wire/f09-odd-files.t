@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A data directory in which one file is gone, cut, another directory's, or no file: the start is refused in one line that tells what
 to do, or it goes on with what is whole and says what is not. Never a signal, and never fewer events in silence."""
-import os, shutil, sys
+import os, shutil, stat, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 
@@ -58,6 +58,30 @@ def as_link(path):
     os.symlink('/nonexistent/becket', path)
 
 
+def as_itself(path):
+    os.unlink(path)
+    os.symlink(path, path)
+
+
+def as_pipe(path):
+    """Nobody is at its other end, and who opens it waits."""
+    os.path.isdir(path) and shutil.rmtree(path) or os.path.lexists(path) and os.unlink(path)
+    os.mkfifo(path)
+
+
+def as_socket(path):
+    os.unlink(path)
+    with socket.socket(socket.AF_UNIX) as there:
+        folder = os.open(os.path.dirname(path), os.O_PATH)
+        there.bind('/proc/self/fd/%d/%s' % (folder, os.path.basename(path)))
+        os.close(folder)
+
+
+def as_device(path):
+    os.unlink(path)
+    os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+
+
 def from_other(path):
     shutil.copy2(path.replace('/copy/', '/other/'), path)
 
@@ -94,6 +118,47 @@ is_refused(changed(data, STATE, as_folder), 'the state is a folder', 'is a direc
 is_refused(changed(data, 'master.key', as_folder), 'the key is a folder', 'no file')
 is_refused(changed(data, 'master.key', from_other), "another directory's key", 'is not the one')
 is_refused(changed(data, 'master.key', cut(20)), 'the key is cut', 'no master key in it')
+
+def can_make_devices():
+    try:
+        os.mknod(os.path.join(folder, 'device'), 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+        return True
+    except PermissionError:
+        return False
+
+
+NO_FILE = ((as_pipe, 'a pipe'), (as_socket, 'a socket')) + (((as_device, 'a device'),) if can_make_devices() else ())
+for path, mend in ((FIRST, 'put'), (LAST, 'put'), (STATE, 'put'), ('state/lock.mdb', 'remove'), ('becket.lock', 'remove'),
+                   ('master.key', 'no file')):
+    for change, kind in NO_FILE:
+        is_refused(changed(data, path, change), '%s is %s' % (path, kind), os.path.basename(path), 'no file', mend)
+for path in (FIRST, LAST, 'becket.lock'):
+    is_refused(changed(data, path, as_itself), '%s is a link to itself' % path, 'data directory' if path == 'becket.lock' else path, 'not found')
+for path in ('state', 'journal'):
+    is_refused(changed(data, path, as_pipe), '%s is a pipe' % path, path, 'move it away')
+is_refused(changed(data, 'journal/j0-0000000001.idx', os.mkdir), 'an index is a folder', 'j0-0000000001.idx', 'remove')
+for path, words in ((STATE, ['backup', os.path.join(folder, 'backup')]), (FIRST, ['journal', 'check']), ('admin.token', ['status'])):
+    copy = changed(data, path, as_pipe)
+    try:
+        run = subprocess.run([BECKET] + words + ['--data', copy], capture_output=True, text=True, timeout=8)
+        ok(run.returncode == 1 and run.stderr.strip(), 'becket %s does not wait at a pipe: %s' % (words[0], run.stderr.strip()[:200]))
+    except subprocess.TimeoutExpired:
+        ok(False, 'becket %s does not wait at a pipe' % words[0])
+
+
+def with_pipes(copy):
+    """Where what is made anew lies."""
+    for path in ('journal/old-marks-j0', 'journal/j0-0000000001.idx', 'journal/spare-7.log', 'master.key.next', 'admin.token.new'):
+        as_pipe(os.path.join(copy, path))
+
+
+with Server(data=changed(data, '', with_pipes), threads=1) as server:
+    ok(len(server.events()) == EVENTS, 'pipes where the mark, an index, a spare and half-made files lie keep nobody')
+    mark = os.path.join(server.data, 'journal', 'old-marks-j0')
+    ok(when(lambda: stat.S_ISREG(os.stat(mark).st_mode)), 'and the mark is made anew')
+copy = changed(data, 'journal', lambda path: (shutil.rmtree(path), os.mkdir(path)))
+with Server(data=copy, threads=1) as server:
+    ok('journal_empty' in server.log_text(), 'a journal that is empty while the state is of before is told')
 
 for path in ('journal/old-marks-j0', 'admin.token', 'becket.lock', 'state/lock.mdb'):
     for change in (os.unlink, cut(0)):
