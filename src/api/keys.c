@@ -91,6 +91,7 @@ static bool fetch_fill(struct fetch *fetch, const struct key_get *get)
     http_write_init(&write, fetch->head, sizeof fetch->head);
     http_write_request(&write, SLICE("GET"), &fetch->origin, url.path, url.query);
     http_write_header(&write, SLICE("Accept"), SLICE("*/*"));
+    http_write_header(&write, SLICE("Accept-Encoding"), SLICE("identity"));
     http_write_header(&write, SLICE("User-Agent"), SLICE("becket"));
     if (http_write_end(&write, &head) != BK_OK) {
         return false;

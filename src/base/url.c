@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <string.h>
 
 #define LABEL_BYTES_MAX 63U
 
@@ -294,6 +295,24 @@ enum bk_err url_parse(struct slice text, struct url *ret_url, const char **ret_w
     ret_url->query = slice_skip(text, path_bytes);
     err = check_path(ret_url->path, false, ret_why);
     return err == BK_OK ? check_path(ret_url->query, true, ret_why) : err;
+}
+
+static struct slice without_slash(struct slice path)
+{
+    return slice_of(path.at, path.bytes - (path.at[path.bytes - 1] == '/'));
+}
+
+bool url_same(struct slice left, struct slice right)
+{
+    struct url a, b;
+    const char *why;
+    if (slice_equal(left, right) || url_parse(left, &a, &why) != BK_OK ||
+        url_parse(right, &b, &why) != BK_OK) {
+        return slice_equal(left, right);
+    }
+    return a.tls == b.tls && a.port == b.port && strcmp(a.host, b.host) == 0 &&
+           slice_equal(without_slash(a.path), without_slash(b.path)) &&
+           slice_equal(a.query, b.query);
 }
 
 size_t url_authority(const char *host, uint16_t port, bool tls, bool always_port,

@@ -1,5 +1,7 @@
 #include "providers/hooks.h"
 
+#include "base/url.h"
+
 #include <stdio.h>
 
 /* ---- whose credential */
@@ -120,6 +122,12 @@ static bool same_path(struct slice url, struct slice ours)
            slice_equal(slice_skip(url, url.bytes - path.bytes), path);
 }
 
+/* A provider may spell our address in its own way: without the port, with a slash behind it. */
+static bool is_ours(const struct provider_run *run, struct slice url)
+{
+    return url_same(url, run->facts->hook_url);
+}
+
 /* The id alone is not enough: another server, to which the integration leads now, gives out the
  * same numbers. */
 static yyjson_mut_val *our_hook(struct provider_run *run, yyjson_mut_val *list)
@@ -129,7 +137,7 @@ static yyjson_mut_val *our_hook(struct provider_run *run, yyjson_mut_val *list)
     yyjson_mut_arr_iter_init(list, &iter);
     while ((hook = yyjson_mut_arr_iter_next(&iter))) {
         struct slice url = provider_text(run, hook, run->provider->hooks->url);
-        if (slice_equal(url, run->facts->hook_url) ||
+        if (is_ours(run, url) ||
             (run->facts->hook_id.bytes > 0 && same_path(url, run->facts->hook_url) &&
              slice_equal(provider_text(run, hook, "id"), run->facts->hook_id))) {
             return hook;
@@ -244,7 +252,7 @@ static const char *ensure_look_take(struct provider_run *run, const struct provi
     }
     provider_forget(run, PROVIDER_MADE);
     bool right = hooks->is_right(run, hook) && run->facts->key_is_current &&
-                 slice_equal(provider_text(run, hook, hooks->url), run->facts->hook_url);
+                 is_ours(run, provider_text(run, hook, hooks->url));
     return right ? PROVIDER_END : "update";
 }
 

@@ -368,15 +368,20 @@ enum provider_next provider_resume(struct provider_run *run, struct slice name, 
     return ask(run, step);
 }
 
-/* A page for people, of a proxy or a server that is looked after: in words, not by what it lacks.
- */
+/* A page for people, of a proxy or a server that is looked after; packed, although that was
+ * declined: in words, not by what it lacks. */
 static enum provider_next odd(struct provider_run *run, const struct provider_reply *reply)
 {
     struct slice body = slice_trim(reply->body);
     if (run->fault == PROVIDER_FAULT_ODD && !reply->json && body.bytes > 0) {
+        struct slice packed;
+        bool is_packed = header_text(reply, "content-encoding", &packed) &&
+                         !slice_equal_nocase(packed, SLICE("identity"));
         provider_fail(run, PROVIDER_FAULT_ODD, "%s answered %u with %s, not with JSON",
                       run->provider->title, reply->head->status,
-                      body.at[0] == '<' ? "a page for browsers" : "something else");
+                      is_packed           ? "something packed (Content-Encoding)"
+                      : body.at[0] == '<' ? "a page for browsers"
+                                          : "something else");
     }
     return PROVIDER_FAILED;
 }

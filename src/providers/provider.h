@@ -67,7 +67,7 @@ struct provider_facts {
     unsigned event_count;
     struct slice channel; /* PROVIDER_POST */
     struct slice text;
-    struct slice once; /* names this message, the same in every try: 24 hex digits */
+    struct slice once;     /* names this message, the same in every try: 24 hex digits */
     int64_t since_seconds; /* when it was first to be posted */
 };
 
@@ -140,6 +140,7 @@ struct provider {
     bool agent_alone;           /* without what stands in brackets there */
     bool takes_issued;          /* may be made to take tokens that becket issues */
     const char *const *headers; /* lines that every request has: "Accept: …", NULL ends */
+    const char *content_type;   /* of requests without a body, too; NULL = those have none */
     const char *resource_type;  /* "repository"; NULL = it has no resources */
     const char
         *wide_type; /* "organization", whose hook tells of all it has; NULL = there is none */

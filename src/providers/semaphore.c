@@ -5,6 +5,7 @@
  * secret's value cannot be compared from outside, so it is made anew unless it is known to be the
  * current one; the source accepts the old key meanwhile.
  */
+#include "base/url.h"
 #include "providers/provider.h"
 
 static const char *const semaphore_headers[] = {"Accept: application/json", NULL};
@@ -117,7 +118,7 @@ static bool notification_is_right(struct provider_run *run, yyjson_mut_val *noti
 {
     yyjson_mut_val *rule = yyjson_mut_arr_get_first(provider_get(notification, "spec/rules"));
     yyjson_mut_val *project = yyjson_mut_arr_get_first(provider_get(rule, "filter/projects"));
-    return slice_equal(provider_text(run, rule, "notify/webhook/endpoint"), run->facts->hook_url) &&
+    return url_same(provider_text(run, rule, "notify/webhook/endpoint"), run->facts->hook_url) &&
            slice_equal(provider_text(run, rule, "notify/webhook/secret"), run->facts->hook_name) &&
            yyjson_mut_is_str(project) && slice_equal(json_text(project), run->facts->resource);
 }
@@ -240,6 +241,7 @@ const struct provider provider_semaphore = {
     .takes_issued = true,
     .token = {"Authorization", "Token "},
     .headers = semaphore_headers,
+    .content_type = "application/json",
     .agent = "SemaphoreCI v2.0 Client", /* its reference: all requests must have this one */
     .agent_alone = true,
     .resource_type = "project",

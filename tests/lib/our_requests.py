@@ -32,7 +32,7 @@ ADDRESS = word(r'https?://[^/\s]+/\S*')
 EVENTS = a_list(word(r'[a-z_*]+'), 1)
 PAGE = word(r'[1-9][0-9]{0,5}')
 CALLER = {'User-Agent': r'becket'}
-JSON = {'Accept': r'application/json'}
+JSON = {'Accept': r'application/json', 'Accept-Encoding': r'identity'}
 
 # ---- GitHub: https://docs.github.com/en/rest/repos/webhooks, /rest/orgs/webhooks, /rest/apps/apps
 
@@ -40,7 +40,8 @@ GITHUB_CONFIG = object_of({'url': ADDRESS, 'content_type': word('json'), 'secret
 GITHUB_NEW = object_of({'name': word('web'), 'active': FLAG, 'events': EVENTS, 'config': GITHUB_CONFIG})
 GITHUB_CHANGE = object_of({'active': FLAG, 'events': EVENTS, 'config': GITHUB_CONFIG})
 GITHUB = {
-    'headers': dict(CALLER, **{'Accept': r'application/vnd\.github\+json, application/json', 'X-GitHub-Api-Version': r'2022-11-28',
+    'headers': dict(CALLER, **{'Accept': r'application/vnd\.github\+json, application/json', 'Accept-Encoding': r'identity',
+                               'X-GitHub-Api-Version': r'2022-11-28',
                                'Authorization': r'(Bearer|Basic) \S+'}),
     'GET /user': {},
     'GET /repos/{owner}/{repo}': {},
@@ -107,7 +108,8 @@ for place, more, late in (('/projects/{id}', [], GITLAB_LATE),
 NAME = word(r'becket-webhook-[0-9a-f]{32}')
 NONE = {'type': 'array', 'items': TEXT, 'maxItems': 0}
 SEMAPHORE = {
-    'headers': dict({'User-Agent': r'SemaphoreCI v2\.0 Client'}, **JSON, **{'Authorization': r'(Token|Bearer) \S+'}),
+    'headers': dict(JSON, **{'User-Agent': r'SemaphoreCI v2\.0 Client', 'Content-Type': r'application/json',
+                             'Authorization': r'(Token|Bearer) \S+'}),
     'GET /api/v1alpha/projects': {},
     'GET /api/v1alpha/projects/{name}': {},
     'GET /api/v1beta/secrets/{name}': {},
@@ -175,7 +177,7 @@ def signing_in(asks={}, pkce=True, basic=False, refresh={}, revoke='form', agent
     code.update({'code_verifier': VERIFIER} if pkce else {})
     again = dict({'grant_type': word('refresh_token'), 'refresh_token': TEXT}, **refresh)
     form = {} if basic else IN_FORM
-    headers = {'User-Agent': agent, 'Accept': r'application/json'}
+    headers = dict(JSON, **{'User-Agent': agent})
     who = dict(headers, Authorization=r'Basic \S+') if basic else headers
     requests = {
         'authorize': object_of(dict(SIGN_IN, **dict(PKCE if pkce else {}, **asks)), ['scope']),
@@ -206,7 +208,7 @@ SIGN_INS = {
 # Where the POST is not known: as Slack's description of its API has it, GET alone.
 SLACK_BY_QUERY = {
     'base': '/api',
-    'headers': {'User-Agent': r'becket', 'Accept': r'application/json'},
+    'headers': dict(CALLER, **JSON),
     'GET /oauth.v2.access': {'query': {'code': TEXT, 'redirect_uri': ADDRESS, 'client_id': TEXT, 'client_secret': TEXT}},
     'GET /auth.revoke': {'query': {'token': TEXT}},
 }
@@ -271,7 +273,7 @@ class Requests:
         if method in ('POST', 'PUT', 'PATCH') and 'Content-Length' not in headers:
             return ['header Content-Length is missing']
         if not schema and 'form' not in request:
-            return ['it takes no body'] if body or kind else []
+            return ['it takes no body'] if body or (kind and 'Content-Type' not in self.headers) else []
         if schema:
             if kind != 'application/json':
                 return ['content type %r' % kind]

@@ -206,8 +206,35 @@ static void lengths(void)
     ok(url_parse(slice_of(text, 7 + 64), &url, &why) == BK_INVALID, "no label of 64");
 }
 
+static void spellings(void)
+{
+    static const struct {
+        const char *left, *right;
+        bool same;
+    } pairs[] = {
+        {"https://h.example/hooks/a", "HTTPS://H.Example:443/hooks/a", true},
+        {"https://h.example/hooks/a", "https://h.example/hooks/a/", true},
+        {"http://h.example:80", "http://h.example/", true},
+        {"no url", "no url", true},
+        {"https://h.example/hooks/a", "http://h.example/hooks/a", false},
+        {"https://h.example/hooks/a", "https://h.example:8443/hooks/a", false},
+        {"https://h.example/hooks/a", "https://h.example/hooks/A", false},
+        {"https://h.example/hooks/a", "https://h.example/hooks/a//", false},
+        {"https://h.example/hooks/a", "https://h.example/hooks/a?b", false},
+        {"https://h.example/hooks/a", "https://g.example/hooks/a", false},
+        {"https://h.example/hooks/a", "", false},
+        {"no url", "No url", false},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        struct slice left = slice_str(pairs[i].left), right = slice_str(pairs[i].right);
+        ok(url_same(left, right) == pairs[i].same && url_same(right, left) == pairs[i].same,
+           "%s and %s are %sthe same", pairs[i].left, pairs[i].right, pairs[i].same ? "" : "not ");
+    }
+}
+
 int main(void)
 {
+    spellings();
     accepted();
     refused();
     bytes_of_hosts();

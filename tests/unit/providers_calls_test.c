@@ -179,6 +179,14 @@ static void test_github(void)
         PROVIDER_DONE, "a stranger's hook of the same number is left alone");
     recalled("hookId", "9", "another server");
 
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    facts.key_is_current = true;
+    is_int(PLAY("spelling", {"GET", HOOKS "1", NULL,
+                             OK("[" HOOK(5, "https://Hooks.Example:443/hooks/abc/", true,
+                                         "[\"release\",\"push\"]") "]")}),
+           PROVIDER_DONE, "our address as the provider spells it is ours, and right");
+    recalled("hookId", "5", "spelling");
+
     fresh("github", PROVIDER_HOOK_REMOVE);
     is_int(PLAY("remove",
                 {"GET", HOOKS "1", NULL,
@@ -241,10 +249,10 @@ static void test_pages(void)
     recalled("hookId", "5", "the list tells its id");
     for (unsigned i = 0; i < 2; i++) {
         fresh("github", i ? PROVIDER_HOOK_REMOVE : PROVIDER_HOOK_ENSURE);
-        is_int(PLAY("a hook without an id",
-                    {"GET", HOOKS "1", NULL,
-                     OK("[{\"id\":null,\"config\":{\"url\":\"" URL "\"}}]")}),
-               PROVIDER_FAILED);
+        is_int(
+            PLAY("a hook without an id",
+                 {"GET", HOOKS "1", NULL, OK("[{\"id\":null,\"config\":{\"url\":\"" URL "\"}}]")}),
+            PROVIDER_FAILED);
         is_int(run.fault, PROVIDER_FAULT_ODD, "%s", run.why);
     }
     fresh("github", PROVIDER_HOOK_ENSURE);
@@ -268,6 +276,13 @@ static void test_not_shown(void)
         is_int(run.fault, PROVIDER_FAULT_FORBIDDEN, "a right is missing");
         is_str(run.why, hidden, "in words");
     }
+    fresh("github", PROVIDER_CHECK);
+    is_int(PLAY("packed", {"GET", "/user", NULL,
+                           "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b"}),
+           PROVIDER_FAILED, "what is packed although that was declined");
+    is_str(run.why, "GitHub answered 200 with something packed (Content-Encoding), not with JSON",
+           "in words");
+
     fresh("github", PROVIDER_HOOK_ENSURE);
     is_int(PLAY("absent", {"GET", HOOKS "1", NULL, STATUS(404, "{}")},
                 {"GET", "/repos/acme/hello", NULL, STATUS(404, "{\"message\":\"Not Found\"}")}),
@@ -567,7 +582,7 @@ static void test_semaphore(void)
              {"GET", "/api/v1alpha/notifications/becket-0011", NULL,
               OK("{\"metadata\":{\"id\":\"n-1\"},\"spec\":{\"rules\":[{\"filter\":{\"projects\":["
                  "\"hello\"]},\"notify\":{\"webhook\":{\"endpoint\":\"" URL
-                 "\",\"secret\":\"becket-0011\"}}}]}}")}),
+                 "/\",\"secret\":\"becket-0011\"}}}]}}")}),
         PROVIDER_DONE, "a new key replaces the secret and leaves the notification");
     fresh("semaphore", PROVIDER_HOOK_REMOVE);
     is_int(PLAY("semaphore remove",
@@ -683,9 +698,9 @@ static void test_discord_doubt(void)
     static char page[20000];
     size_t at = (size_t)snprintf(page, sizeof page, "HTTP/1.1 200 OK\r\n\r\n[");
     for (unsigned i = 0; i < 100; i++) {
-        at += (size_t)snprintf(page + at, sizeof page - at,
-                               "%s{\"id\":\"%u\",\"author\":{\"bot\":true}}", i ? "," : "",
-                               109 - i);
+        at +=
+            (size_t)snprintf(page + at, sizeof page - at,
+                             "%s{\"id\":\"%u\",\"author\":{\"bot\":true}}", i ? "," : "", 109 - i);
     }
     snprintf(page + at, sizeof page - at, "]");
     static char long_text[60000];

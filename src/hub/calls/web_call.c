@@ -79,6 +79,8 @@ static enum bk_err start(struct outbound *outbound, struct pending *pending,
     http_origin_init(&pending->origin);
     http_write_init(&write, pending->head, sizeof pending->head);
     http_write_request(&write, method_text(call->method), &pending->origin, url.path, url.query);
+    /* Who is told nothing may pack its answer. */
+    http_write_header(&write, SLICE("Accept-Encoding"), SLICE("identity"));
     write_lines(&write, call->headers);
     if (call->body.bytes > 0 || call->method == HTTP_POST || call->method == HTTP_PUT ||
         call->method == HTTP_PATCH) {

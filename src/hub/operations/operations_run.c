@@ -169,8 +169,10 @@ static struct slice headers_of(struct live *live)
         buf_printf(&lines, "%s: %s%.*s\r\n", also->header, also->prefix,
                    (int)ground->credential.bytes, (const char *)ground->credential.at);
     }
-    if (live->run.request.content_type) {
-        buf_printf(&lines, "Content-Type: %s\r\n", live->run.request.content_type);
+    const char *content_type = live->run.request.content_type ? live->run.request.content_type
+                                                              : ground->provider->content_type;
+    if (content_type) {
+        buf_printf(&lines, "Content-Type: %s\r\n", content_type);
     }
     char *copy = arena_copy(&live->arena, lines.at, lines.bytes);
     struct slice result = slice_of(copy, copy ? lines.bytes : 0);
