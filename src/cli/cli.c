@@ -7,6 +7,8 @@
 #include "net/dns.h"
 #include "store/store.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sodium/version.h>
 #include <stdarg.h>
@@ -262,8 +264,20 @@ static const struct cli_command *spelled(const char *name)
     return cli_find_command(name);
 }
 
+/* Started without some of the standard files, the next ones that are opened would have their
+ * numbers, and the log would go into the data directory. */
+static void fill_standard_files(void)
+{
+    for (int file = 0; file <= 2; file++) {
+        if (fcntl(file, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) < 0) {
+            (void)open("/", O_RDONLY | O_DIRECTORY); /* a container without devices */
+        }
+    }
+}
+
 int cli_main(int argc, char **argv)
 {
+    fill_standard_files();
     /* A file that may not grow (RLIMIT_FSIZE) is an error like a full disk, not the end. */
     (void)signal(SIGXFSZ, SIG_IGN);
     if (argc < 2) {

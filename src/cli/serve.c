@@ -4,6 +4,7 @@
 #include "base/ct.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "cli/ground.h"
 #include "cli/handover.h"
 #include "cli/machine.h"
 #include "cli/notify.h"
@@ -566,6 +567,19 @@ static enum bk_err take_over(struct serve *serve)
 
 /* ---- the data directory */
 
+static bool check_modes(const struct serve *serve)
+{
+    unsigned mode;
+    if (!ground_keeps_modes(serve->lock_file, &mode)) {
+        cli_error("data directory %s is on a file system that keeps no permissions (its files are "
+                  "%04o): keys and tokens would lie open; mount it with umask=077, or choose "
+                  "another with --data",
+                  serve->control.data_directory, mode);
+        return false;
+    }
+    return true;
+}
+
 static bool lock_data(struct serve *serve)
 {
     const char *data = serve->control.data_directory;
@@ -582,7 +596,7 @@ static bool lock_data(struct serve *serve)
         err = file_lock(serve->lock_file);
     }
     if (err == BK_BUSY && option_flag(&serve->options, "take-over")) {
-        return take_over(serve) == BK_OK;
+        return take_over(serve) == BK_OK && check_modes(serve);
     }
     if (err == BK_BUSY) {
         cli_error("data directory %s is in use by another becket; stop that one, take it over "
@@ -594,7 +608,7 @@ static bool lock_data(struct serve *serve)
         cli_error("data directory %s cannot be used: %s; it must be writable for this user", data,
                   bk_err_text(err));
     }
-    return err == BK_OK;
+    return err == BK_OK && check_modes(serve);
 }
 
 /* ---- what a person sees */
@@ -769,6 +783,17 @@ static void fit_memory(struct serve *serve)
     }
 }
 
+/* What the file system under the data directory does with what it is told. */
+static void log_ground(const struct serve *serve)
+{
+    const char *effect, *advice;
+    const char *trouble = ground_trouble(serve->lock_file, &effect, &advice);
+    if (trouble && serve->control.durable) {
+        log_event(LOG_WARN, trouble, LOG_Z("path", serve->control.data_directory),
+                  LOG_Z("effect", effect), LOG_Z("advice", advice));
+    }
+}
+
 static void log_ready(struct serve *serve, struct control *control)
 {
     const struct journal_report *report = control_report(control);
@@ -780,6 +805,7 @@ static void log_ready(struct serve *serve, struct control *control)
         log_event(LOG_WARN, "durability is none: acknowledged events may be lost in a crash",
                   LOG_Z("use", "comparison runs only"));
     }
+    log_ground(serve);
     log_event(LOG_INFO, "machine", LOG_Z("sandbox", serve->sandbox[0] ? serve->sandbox : "off"),
               LOG_I("connectionsPerThread", serve->control.conns_max));
     log_event(LOG_INFO, "ready", LOG_Z("listen", serve->listen_text),

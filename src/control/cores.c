@@ -183,7 +183,11 @@ enum bk_err cores_open(struct control *control, char ret_why[CONTROL_WHY_BYTES])
     for (unsigned i = 0; i < control->config.threads; i++) {
         if (!core_start(control, i)) {
             return open_failed(ret_why, BK_NO_MEMORY, "threads",
-                               "no memory for another reactor: lower --threads");
+                               control->cores[i].reactor
+                                   ? "no more of them for this user or container: raise "
+                                     "RLIMIT_NPROC (ulimit -u, TasksMax=, --pids-limit), or lower "
+                                     "--threads"
+                                   : "no memory for another reactor: lower --threads");
         }
         pthread_mutex_lock(&control->lock);
         while (control->opened_count <= i) {

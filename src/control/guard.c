@@ -196,7 +196,8 @@ struct guard *guard_open(const struct guard_config *config, const char **ret_why
     pthread_mutex_init(&guard.lock, NULL);
     pthread_cond_init(&guard.opened, NULL);
     if (!thread_start(&guard)) {
-        *ret_why = "no more threads";
+        *ret_why = "no more threads for this user or container: raise RLIMIT_NPROC (ulimit -u, "
+                   "TasksMax=, --pids-limit)";
         return NULL;
     }
     pthread_mutex_lock(&guard.lock);

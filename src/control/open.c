@@ -130,6 +130,17 @@ static void destination_gone(void *context, uint64_t destination)
                                            : "it could not be paused: the store failed"));
 }
 
+/* Does anybody still want something of this segment? Links before destinations: entries go to
+ * those. */
+static enum catalog_owed is_owed(void *context, uint16_t journal, uint64_t through)
+{
+    const struct control *control = context;
+    if (control->entries && entries_owed(control->entries, journal, through)) {
+        return CATALOG_OWED;
+    }
+    return dispatch_owed(control->dispatch, journal, through);
+}
+
 static enum bk_err open_dispatch(struct control *control, char ret_why[CONTROL_WHY_BYTES])
 {
     enum bk_err err = dispatch_clock_begin(control->hub, ring_wall_ns(control->ring) / NS_PER_MS,
@@ -149,7 +160,7 @@ static enum bk_err open_dispatch(struct control *control, char ret_why[CONTROL_W
         err = dispatch_recover(control->dispatch);
     }
     if (err == BK_OK) {
-        catalog_guard(control->catalog, dispatch_owed, control->dispatch);
+        catalog_guard(control->catalog, is_owed, control);
     }
     return err == BK_OK ? BK_OK : open_failed(ret_why, err, "deliveries", bk_err_text(err));
 }

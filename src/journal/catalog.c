@@ -267,6 +267,10 @@ static enum bk_err make_directory(const char *path)
     memcpy(parent, path, bytes);
     parent[bytes] = '\0';
     enum bk_err err = directory_make(path);
+    /* Where copies are written, a commit would need room that nobody set aside. */
+    if (err == BK_OK && file_in_place(path) == BK_OK) {
+        log_event(LOG_DEBUG, "journal files are overwritten in place", LOG_Z("path", path));
+    }
     if (err == BK_OK) {
         err = directory_sync(!slash ? "." : bytes ? parent : "/");
     }

@@ -127,7 +127,7 @@ static void tell_held(struct catalog *catalog, unsigned held)
 {
     if (held > 0 && catalog->stats.held == 0) {
         log_event(LOG_WARN, "the journal keeps what is beyond --retain-age",
-                  LOG_Z("why", "destinations have yet to be given something of it"),
+                  LOG_Z("why", "destinations or links have yet to be given something of it"),
                   LOG_Z("limit", catalog->retain_bytes > 0 ? "--retain-bytes" : "the disk"));
     }
     catalog->stats.held = held;
@@ -306,7 +306,7 @@ static enum bk_err remove_by_size(struct catalog *catalog, struct segment *segme
     enum bk_err err = remove_segment(catalog, segment, "--retain-bytes");
     if (err == BK_OK && owed == CATALOG_OWED) {
         catalog->stats.removed_owed_total++;
-        log_event(LOG_ERROR, "events went that destinations have yet to be given",
+        log_event(LOG_ERROR, "events went that destinations or links have yet to be given",
                   LOG_Z("why", "there is no room for more: --retain-bytes"),
                   LOG_I("journal", journal), LOG_I("last_sequence", through));
     }

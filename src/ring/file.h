@@ -42,6 +42,10 @@ enum bk_err file_allocate(int file, uint64_t bytes) BK_MUST_CHECK;
 /* Make a range of an allocated file written zeros without writing them, where kernel, file system
  * and device can. BK_UNSUPPORTED: they cannot, write zeros. */
 enum bk_err file_zero(int file, uint64_t offset, uint64_t bytes) BK_MUST_CHECK;
+/* Whatever is overwritten from now on in this file (empty as yet), or in files that are made in
+ * this directory, lies where it lay and needs no further room, on a file system that would write a
+ * copy elsewhere (btrfs). BK_UNSUPPORTED: this one has no need to, or cannot. */
+enum bk_err file_in_place(const char *path) BK_MUST_CHECK;
 enum bk_err file_truncate(int file, uint64_t bytes) BK_MUST_CHECK;
 /* Data and size on the device. BK_IO: nothing may be assumed; never call it again to "retry". */
 enum bk_err file_sync(int file) BK_MUST_CHECK;

@@ -6,11 +6,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -217,6 +221,22 @@ enum bk_err file_zero(int file, uint64_t offset, uint64_t bytes)
     /* Old kernels say EOPNOTSUPP or EINVAL to a flag they do not know; a device may say ENOTTY. */
     bool failed = errno == ENOSPC || errno == EDQUOT || errno == EFBIG || errno == EIO;
     return failed ? last_error() : BK_UNSUPPORTED;
+}
+
+enum bk_err file_in_place(const char *path)
+{
+    struct statfs status;
+    int flags = 0;
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (file < 0) {
+        return last_error();
+    }
+    bool copies = fstatfs(file, &status) == 0 && status.f_type == BTRFS_SUPER_MAGIC;
+    bool set = copies && ioctl(file, FS_IOC_GETFLAGS, &flags) == 0;
+    flags |= FS_NOCOW_FL;
+    set = set && ioctl(file, FS_IOC_SETFLAGS, &flags) == 0;
+    (void)close(file);
+    return set ? BK_OK : BK_UNSUPPORTED;
 }
 
 enum bk_err file_sync(int file)

@@ -144,6 +144,30 @@ static enum bk_err check_file(const char *path, char *ret_why)
     return err == BK_OK ? BK_OK : refuse(ret_why, err, path, "cannot read the store", why);
 }
 
+/* LMDB writes to its lock file through memory, where no room cannot be told: the process would be
+ * sent SIGBUS (store_fault.h). So it is overwritten in place, where the file system copies. */
+static void make_lock_file(const char *path)
+{
+    char name[PATH_MAX];
+    int file = -1;
+    if (snprintf(name, sizeof name, "%s/lock.mdb", path) < (int)sizeof name &&
+        file_open(name, FILE_READ | FILE_WRITE | FILE_CREATE | FILE_EXCLUSIVE, &file) == BK_OK) {
+        file_close(file);
+        (void)(file_in_place(name) == BK_OK); /* most file systems have no need */
+    }
+}
+
+static const char *words_of(int code)
+{
+    switch (code) {
+    case ENOMEM: return "no memory for its map; is the address space limited (ulimit -v)?";
+    case ENODEV: return "this file system cannot show files as memory (mmap); put the data "
+                        "directory on a local one";
+    case ENOSPC: return "no space left on the device; free some there";
+    default: return mdb_strerror(code);
+    }
+}
+
 static enum bk_err open_env(struct store *store, const char *path, char *ret_why)
 {
     int code = mdb_env_create(&store->env);
@@ -164,9 +188,7 @@ static enum bk_err open_env(struct store *store, const char *path, char *ret_why
         bool damaged = code == MDB_INVALID || code == MDB_CORRUPTED || code == MDB_PAGE_NOTFOUND;
         return refuse(ret_why, damaged ? BK_CORRUPT : error_of(code), path, "cannot open the store",
                       damaged ? "it is damaged; put a copy of the data directory in its place"
-                      : code == ENOMEM
-                          ? "no memory for its map; is the address space limited (ulimit -v)?"
-                          : mdb_strerror(code));
+                              : words_of(code));
     }
     return BK_OK;
 }
@@ -252,6 +274,7 @@ static enum bk_err open_at(struct store *store, const char *path, const char *da
     }
     if (err == BK_OK && !shared) {
         err = check_file(path, ret_why);
+        make_lock_file(path);
     }
     if (err == BK_OK) {
         store_fault_watch(path);

@@ -834,6 +834,12 @@ enum bk_err file_mode(const char *path, unsigned *ret_mode)
     return BK_OK;
 }
 
+enum bk_err file_in_place(const char *path)
+{
+    (void)path;
+    return BK_UNSUPPORTED;
+}
+
 enum bk_err directory_make(const char *path)
 {
     if (directory_there(path)) {

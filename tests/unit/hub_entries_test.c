@@ -82,6 +82,13 @@ static unsigned turns(void)
     return 0;
 }
 
+/* Would retention be told to leave what this journal has? */
+static bool owed(unsigned journal)
+{
+    return entries_owed(entries, (uint16_t)journal,
+                        journal_durable_through(world.journals[journal]));
+}
+
 static uint64_t kept(void)
 {
     struct store_txn *txn;
@@ -172,6 +179,7 @@ int main(void)
     }
     turns();
     is_uint(kept(), 0, "without a link nothing is made");
+    ok(!owed(0) && !owed(1), "nor owed");
     apply("kind: IntegrationLink\nmetadata: {name: one}\nspec: {type: generic, team: {name: core}, "
           "source: {name: one}, entry: {body: $.text}}");
     turns();
@@ -184,11 +192,16 @@ int main(void)
     for (unsigned i = 0; i < 500; i++) {
         say(loud, i % JOURNALS);
     }
+    world_run(&world);
+    ok(!owed(0) && !owed(1), "events of others are not owed");
     is_uint(turns(), 0, "events of others cost no turn");
     is_uint(kept(), 50);
     say(one, 1);
+    world_run(&world);
+    ok(!owed(0) && owed(1), "an event that was not looked at is owed to its link");
     turns();
     is_uint(kept(), 51, "and what comes behind them is found");
+    ok(!owed(0) && !owed(1), "then no more");
 
     for (unsigned i = 0; i < 2 * LINK_FEED_ENTRIES + 500; i++) {
         say(one, 0);
@@ -196,6 +209,7 @@ int main(void)
     say(one, 1);
     world_run(&world);
     ok(feeds[0].full, "a feed that runs over");
+    ok(owed(0) && owed(1), "what it does not name is owed");
     uint64_t before = kept();
     turns();
     is_uint(kept() - before, 2 * LINK_FEED_ENTRIES + 501, "loses none and repeats none");
@@ -248,7 +262,9 @@ int main(void)
             say(one, 0);
         }
         open_all();
+        bool early = owed(0) && owed(1);
         turns();
+        ok(early && !owed(0) && !owed(1), "a start owes all until it has looked");
         is_uint(kept() - before, 45, "a start in between, round %u", round);
     }
     close_all();

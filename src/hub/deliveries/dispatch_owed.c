@@ -131,11 +131,11 @@ enum catalog_owed dispatch_owed(void *context, uint16_t journal, uint64_t throug
     struct dispatch *dispatch = context;
     struct owed_look *look = &dispatch->owed;
     bool mine = look->journal == journal && look->through == through;
-    if (!dispatch->started) {
-        return CATALOG_OWED; /* it drains: the next start asks again */
-    }
     if (route_table_destinations(dispatch->config.routes) == 0) {
         return CATALOG_FREE;
+    }
+    if (!dispatch->started) {
+        return CATALOG_OWED; /* it drains: the next start asks again */
     }
     if (look->at == OWED_ANSWERED && mine) {
         look->at = OWED_NONE;

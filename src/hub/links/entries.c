@@ -562,6 +562,30 @@ static bool step(struct entries *entries)
     return entries->feed_count > 0;
 }
 
+/* Of what the cores name only that is owed: behind the last accepted event of a segment there may
+ * lie what is of no interest, to which the walk does not go. All that a complete segment has was
+ * looked at by its core before. */
+bool entries_owed(const struct entries *entries, uint16_t journal, uint64_t through)
+{
+    const struct reader_merge *merge = &entries->scan.merge;
+    const struct link_feed *feed = journal < entries->feed_count ? entries->feeds[journal] : NULL;
+    const struct reader_walk *walk = NULL;
+    uint64_t sequence;
+    if (!entries->active) {
+        return entries->hub->links_changed; /* links may have come: not looked yet */
+    }
+    for (unsigned i = 0; i < merge->count && !walk; i++) {
+        walk = merge->walks[i].journal == journal ? &merge->walks[i] : NULL;
+    }
+    if (!walk || walk->next > through) {
+        return false;
+    }
+    if (entries->scanning || !feed || atomic_load_explicit(&feed->full, memory_order_acquire)) {
+        return true;
+    }
+    return link_feed_peek(feed, 0, &sequence) && sequence <= through;
+}
+
 int64_t entries_run(struct entries *entries, int64_t now_ns)
 {
     static struct event_scan before; /* the control thread's */

@@ -35,5 +35,8 @@ enum bk_err entries_open(struct hub *hub, struct catalog *catalog, struct link_f
 void entries_close(struct entries *entries);
 /* Once per turn; when (wall clock) it wants to be called again. */
 int64_t entries_run(struct entries *entries, int64_t now_ns);
+/* Retention asks (catalog_guard): is an event of this complete segment, up to `through`, still to
+ * be looked at? Then it stays. */
+bool entries_owed(const struct entries *entries, uint16_t journal, uint64_t through);
 
 #endif
