@@ -57,7 +57,7 @@ static const struct kind {
     {"hubspot", "hubspot", LIST, "", sign_row, hubspot, NAMES(hubspot_names)},
     {"mailgun", "mailgun", OBJECT, "", sign_row, mailgun, NAMES(mailgun_names)},
     {"twilio", "twilio", FORM, "", sign_form, twilio, NAMES(twilio_names)},
-    {"hubspot-v2", "hubspot", LIST, "", sign_v2, hubspot_v2, NAMES(hubspot_v2_names)},
+    {"hubspot-v2", "hubspot", LIST, "", sign_v2, hubspot, NAMES(hubspot_names)},
 #undef NAMES
 };
 #define KIND_COUNT (sizeof kinds / sizeof kinds[0])

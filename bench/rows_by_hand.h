@@ -530,10 +530,12 @@ static void mailgun(const struct scheme_request *request, bool all, struct seen 
     }
 }
 
-/* ---- with the URL and its escapes undone: HubSpot's v3 */
+/* ---- three ways of signing: HubSpot. v3 with the URL and its escapes undone, which counts when it
+ * is there; v1 and v2 are hashes with the secret in them, under one name. */
 
-static const struct slice hubspot_names[] = {SLICE("x-hubspot-signature-v3"),
-                                             SLICE("x-hubspot-request-timestamp"), SECRET_NAMES};
+static const struct slice hubspot_names[] = {
+    SLICE("x-hubspot-signature-v3"), SLICE("x-hubspot-request-timestamp"),
+    SLICE("x-hubspot-signature"), SLICE("x-hubspot-signature-version"), SECRET_NAMES};
 
 static struct slice hubspot_target(struct slice target, uint8_t *out)
 {
@@ -554,82 +556,83 @@ static struct slice hubspot_target(struct slice target, uint8_t *out)
     return slice_of(out, n);
 }
 
-static void hubspot(const struct scheme_request *request, bool all, struct seen *seen)
+static enum scheme_verdict hubspot_v3(const struct scheme_request *request, const uint8_t *at,
+                                      uint32_t found)
 {
     static uint8_t room[65536];
-    static const char *const type[] = {"0", "subscriptionType"};
-    uint8_t at[HAND_NAMES_MAX], given[SHA256_BYTES], mac[SHA256_BYTES];
-    uint32_t found = locate(request, at);
+    uint8_t given[SHA256_BYTES], mac[SHA256_BYTES];
     struct slice value = value_at(request->head, at[0]), target = http_target(request->head);
     struct slice timestamp = value_at(request->head, at[1]);
     int64_t time;
-    if (all) {
-        seen->type = field(request->body, type, 2);
-        seen->has_secrets = has_secrets(found, 2);
-    }
     if (found >> 16 & 1) {
-        seen->verdict = SCHEME_SIGNATURE_DOUBLED;
-    } else if (value.bytes == 0) {
-        seen->verdict = SCHEME_SIGNATURE_MISSING;
-    } else if (!decode_base64(value, given, sizeof given)) {
-        seen->verdict = SCHEME_SIGNATURE_MALFORMED;
-    } else if (found >> 17 & 1) {
-        seen->verdict = SCHEME_SIGNATURE_DOUBLED;
-    } else if (!decimal(timestamp, &time)) {
-        seen->verdict =
-            timestamp.bytes == 0 ? SCHEME_TIMESTAMP_MISSING : SCHEME_TIMESTAMP_MALFORMED;
-    } else if (target.bytes == 0 || target.at[0] != '/') {
-        seen->verdict = SCHEME_BODY_MALFORMED;
-    } else {
-        const struct slice parts[] = {http_method_text(request->head), request->base,
-                                      hubspot_target(target, room), request->body, timestamp};
-        hmac_sha256(&hand.key, parts, 5, mac);
-        seen->verdict = bk_ct_equal(mac, given, sizeof mac)
-                            ? in_window(time, request->now_seconds * 1000, 300000)
-                            : SCHEME_SIGNATURE_WRONG;
+        return SCHEME_SIGNATURE_DOUBLED;
     }
+    if (value.bytes == 0) {
+        return SCHEME_SIGNATURE_MISSING;
+    }
+    if (!decode_base64(value, given, sizeof given)) {
+        return SCHEME_SIGNATURE_MALFORMED;
+    }
+    if (found >> 17 & 1) {
+        return SCHEME_SIGNATURE_DOUBLED;
+    }
+    if (!decimal(timestamp, &time)) {
+        return timestamp.bytes == 0 ? SCHEME_TIMESTAMP_MISSING : SCHEME_TIMESTAMP_MALFORMED;
+    }
+    if (target.bytes == 0 || target.at[0] != '/') {
+        return SCHEME_BODY_MALFORMED;
+    }
+    const struct slice parts[] = {http_method_text(request->head), request->base,
+                                  hubspot_target(target, room), request->body, timestamp};
+    hmac_sha256(&hand.key, parts, 5, mac);
+    return bk_ct_equal(mac, given, sizeof mac)
+               ? in_window(time, request->now_seconds * 1000, 300000)
+               : SCHEME_SIGNATURE_WRONG;
 }
 
-/* ---- a hash with the secret in it: HubSpot's v2 */
+static enum scheme_verdict hubspot_hash(const struct scheme_request *request, const uint8_t *at,
+                                        uint32_t found)
+{
+    uint8_t given[SHA256_BYTES], digest[SHA256_BYTES];
+    struct slice value = value_at(request->head, at[2]), target = http_target(request->head);
+    struct slice method = http_method_text(request->head);
+    bool v2 = slice_equal(value_at(request->head, at[3]), SLICE("v2"));
+    br_sha256_context context;
+    if (found >> 18 & 1) {
+        return SCHEME_SIGNATURE_DOUBLED;
+    }
+    if (value.bytes == 0) {
+        return SCHEME_SIGNATURE_MISSING;
+    }
+    if (!hex_decode(value, given, sizeof given)) {
+        return SCHEME_SIGNATURE_MALFORMED;
+    }
+    if (v2 && (target.bytes == 0 || target.at[0] != '/')) {
+        return SCHEME_BODY_MALFORMED;
+    }
+    sha256_init(&context);
+    sha256_update(&context, hand.secret.at, hand.secret.bytes);
+    if (v2) {
+        sha256_update(&context, method.at, method.bytes);
+        sha256_update(&context, request->base.at, request->base.bytes);
+        sha256_update(&context, target.at, target.bytes);
+    }
+    sha256_update(&context, request->body.at, request->body.bytes);
+    sha256_out(&context, digest);
+    bk_wipe(&context, sizeof context);
+    return bk_ct_equal(digest, given, sizeof digest) ? SCHEME_GENUINE : SCHEME_SIGNATURE_WRONG;
+}
 
-static const struct slice hubspot_v2_names[] = {SLICE("x-hubspot-signature"),
-                                                SLICE("x-hubspot-signature-version"), SECRET_NAMES};
-
-static void hubspot_v2(const struct scheme_request *request, bool all, struct seen *seen)
+static void hubspot(const struct scheme_request *request, bool all, struct seen *seen)
 {
     static const char *const type[] = {"0", "subscriptionType"};
-    uint8_t at[HAND_NAMES_MAX], given[SHA256_BYTES], digest[SHA256_BYTES];
+    uint8_t at[HAND_NAMES_MAX];
     uint32_t found = locate(request, at);
-    struct slice value = value_at(request->head, at[0]), target = http_target(request->head);
-    struct slice method = http_method_text(request->head);
-    bool v2 = slice_equal(value_at(request->head, at[1]), SLICE("v2"));
     if (all) {
         seen->type = field(request->body, type, 2);
-        seen->has_secrets = has_secrets(found, 2);
+        seen->has_secrets = has_secrets(found, 4);
     }
-    if (found >> 16 & 1) {
-        seen->verdict = SCHEME_SIGNATURE_DOUBLED;
-    } else if (value.bytes == 0) {
-        seen->verdict = SCHEME_SIGNATURE_MISSING;
-    } else if (!hex_decode(value, given, sizeof given)) {
-        seen->verdict = SCHEME_SIGNATURE_MALFORMED;
-    } else if (target.bytes == 0 || target.at[0] != '/') {
-        seen->verdict = SCHEME_BODY_MALFORMED;
-    } else {
-        br_sha256_context context;
-        sha256_init(&context);
-        sha256_update(&context, hand.secret.at, hand.secret.bytes);
-        if (v2) {
-            sha256_update(&context, method.at, method.bytes);
-            sha256_update(&context, request->base.at, request->base.bytes);
-            sha256_update(&context, target.at, target.bytes);
-        }
-        sha256_update(&context, request->body.at, request->body.bytes);
-        sha256_out(&context, digest);
-        seen->verdict =
-            bk_ct_equal(digest, given, sizeof digest) ? SCHEME_GENUINE : SCHEME_SIGNATURE_WRONG;
-        bk_wipe(&context, sizeof context);
-    }
+    seen->verdict = at[0] != 0 ? hubspot_v3(request, at, found) : hubspot_hash(request, at, found);
 }
 
 /* ---- a form, sorted: Twilio */

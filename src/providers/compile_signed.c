@@ -118,6 +118,8 @@ static void parts_assign(struct program *program)
                                                                    : NULL;
         if (kind == OP_TEXT) {
             program->parts[i] = program->ops[i].text;
+        } else if (kind == OP_SECRET) {
+            program->secrets |= 1U << i;
         } else if (at != NULL && *at == OPS_MAX) {
             *at = (uint8_t)i;
             program->url_unescapes |= kind == OP_URL_UNESCAPED;

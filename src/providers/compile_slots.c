@@ -134,6 +134,7 @@ void slots_compile(struct scheme_plan *plan)
     for (unsigned i = 0; i < plan->program_count; i++) {
         plan->programs[i].verify = scheme_verify_fn(&plan->programs[i]);
         plan->programs[i].plain = scheme_is_plain(&plan->programs[i]);
+        plan->programs[i].last = i + 1 == plan->program_count;
     }
     only_assign(plan);
 }

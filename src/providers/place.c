@@ -15,7 +15,7 @@ struct slice place_value(const struct place *place, const struct scheme_request 
         return header_value(place, request);
     case PLACE_FIELD:
         if (place->field != 0 && place->field <= request->slots.field_count) {
-            return request->slots.fields[place->field - 1];
+            return request->slots.fields[place->field].text;
         }
         json_scan(request->body, &place->path, 1, &found);
         return found.text;
@@ -56,14 +56,4 @@ RARE enum scheme_verdict place_read_other(const struct place *place,
     }
     *ret_value = place_value(place, request);
     return ret_value->bytes != 0 ? SCHEME_GENUINE : missing;
-}
-
-void fields_find(const struct fields *fields, unsigned count, struct scheme_request *request)
-{
-    struct json_found found[JSON_PATHS_MAX];
-    json_scan(request->body, fields->paths, count, found);
-    for (unsigned i = 0; i < count; i++) {
-        request->slots.fields[i] = found[i].text;
-    }
-    request->slots.field_count = (uint8_t)count;
 }

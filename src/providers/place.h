@@ -46,14 +46,19 @@ enum scheme_verdict place_read_other(const struct place *place,
                                      const struct scheme_request *request,
                                      enum scheme_verdict missing, struct slice *ret_value);
 /* The first `count` fields of the body, in one pass. */
-void fields_find(const struct fields *fields, unsigned count, struct scheme_request *request);
+static inline void fields_find(const struct fields *fields, unsigned count,
+                               struct scheme_request *request)
+{
+    json_scan(request->body, fields->paths, count, request->slots.fields + 1);
+    request->slots.field_count = (uint8_t)count;
+}
 
 /* The same, without a call for a field that is known. */
 static inline struct slice place_known_value(const struct place *place,
                                              const struct scheme_request *request)
 {
     return place->field != 0 && place->field <= request->slots.field_count
-               ? request->slots.fields[place->field - 1]
+               ? request->slots.fields[place->field].text
                : place_value(place, request);
 }
 
@@ -66,7 +71,8 @@ INLINE enum scheme_verdict place_read(enum place_in in, const struct place *plac
                                       enum scheme_verdict missing, struct slice *ret_value)
 {
     if (in == IN_FIELD) {
-        *ret_value = request->slots.fields[place->field - 1];
+        struct slice text = request->slots.fields[place->field].text;
+        *ret_value = slice_of(text.at, text.bytes);
         return ret_value->bytes != 0 ? SCHEME_GENUINE : missing;
     }
     if (in == IN_ANY && place->slot == 0) {

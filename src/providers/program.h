@@ -29,6 +29,7 @@ enum place_kind { PLACE_NONE, PLACE_HEADER, PLACE_FIELD, PLACE_EACH, PLACE_FORM,
 
 struct place {
     enum place_kind kind;
+    uint8_t joint;      /* not 0: joined, with this between, to the place before it (of a type) */
     uint8_t slot;       /* of a header: 1 + its index among the plan's names, 0 = look for it */
     uint32_t twice;     /* the bit of scheme_slots.found that says that it is there twice */
     uint8_t field;      /* of a field: the same, among the plan's fields */
@@ -51,7 +52,7 @@ enum op_kind {
     OP_HEADER,
     OP_PLACE,
     OP_FORM,
-    OP_FORM_FIELD, /* the only one of the form */
+    OP_FORM_FIELD,    /* the only one of the form */
     OP_URL_UNESCAPED, /* as OP_URL */
     OP_BODY_SHA256,
     OP_SECRET
@@ -74,6 +75,7 @@ struct places {
     unsigned count;
     bool has_field;
     bool has_form;
+    bool joined; /* some of them */
     struct place at[PLACES_MAX];
 };
 
@@ -163,7 +165,8 @@ struct program {
     enum time_from time;
     enum hmac_algorithm algorithm;
     bool is_sha256; /* its MACs are of HMAC-SHA-256 */
-    bool plain; /* scheme_is_plain() */
+    bool last;      /* the way that is left when none before it is selected */
+    bool plain;     /* scheme_is_plain() */
     bool url_ports;
     int64_t scale;             /* unit_scale() */
     int64_t tolerance_seconds; /* the row's own; scheme_tolerance_seconds() is what counts */
@@ -183,8 +186,9 @@ struct program {
      * OPS_MAX = none. `made`: mask of the others. */
     struct slice parts[OPS_MAX];
     uint8_t body_at, timestamp_at, id_at, url_at, method_at;
+    unsigned secrets; /* mask of the pieces that are the secret, each key's in turn */
     bool url_unescapes;
-    bool scratches; /* pieces are made, or the URL may be with another port */
+    bool scratches;  /* pieces are made, or the URL may be with another port */
     bool of_request; /* one of the last two, or `made`: there is something to be made */
     unsigned made;
     unsigned op_place_count;

@@ -41,11 +41,15 @@ void scheme_prepare(const struct scheme *scheme, struct scheme_request *request)
 static inline bool selects(const struct program *program, const struct scheme_request *request)
 {
     const struct place *select = &program->select;
-    if (select->kind == PLACE_HEADER && program->select_equals.bytes == 0) {
-        return select->slot != 0 ? request->slots.at[select->slot] != 0
-                                 : http_find(request->head, select->text, NULL) != NULL;
+    struct slice want = program->select_equals;
+    if (select->slot != 0 && want.bytes == 0) {
+        return request->slots.at[select->slot] != 0;
     }
-    struct slice found = place_known_value(select, request), want = program->select_equals;
+    if (select->kind == PLACE_HEADER && want.bytes == 0) {
+        return http_find(request->head, select->text, NULL) != NULL;
+    }
+    struct slice found =
+        select->slot != 0 ? slot_value(request, select->slot) : place_known_value(select, request);
     if (want.bytes != 0 && want.at[0] == '*') {
         want = slice_skip(want, 1);
         found = slice_skip(found, found.bytes > want.bytes ? found.bytes - want.bytes : 0);
@@ -57,8 +61,7 @@ static inline const struct program *select_program(const struct scheme *scheme,
                                                    const struct scheme_request *request)
 {
     const struct program *program = &scheme->plan->programs[0];
-    const struct program *last = program + scheme->plan->program_count - 1;
-    while (program < last && !selects(program, request)) {
+    while (!program->last && !selects(program, request)) {
         program++;
     }
     return program;
@@ -76,9 +79,8 @@ RARE static enum scheme_verdict verify_otherwise(const struct scheme *scheme,
                                                  struct scheme_answer *ret_answer,
                                                  const struct program *program)
 {
-    const struct program *last = scheme->plan->programs + scheme->plan->program_count - 1;
     enum scheme_verdict verdict = SCHEME_SIGNATURE_WRONG;
-    while (verdict == SCHEME_SIGNATURE_WRONG && program < last && program->row->tries_otherwise) {
+    while (verdict == SCHEME_SIGNATURE_WRONG && !program->last && program->row->tries_otherwise) {
         program++;
         if (selects(program, request)) {
             verdict = program->verify(scheme, request, ret_answer, program);

@@ -19,7 +19,9 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/limits.h"
 #include "http/message.h"
+#include "providers/json_scan.h"
 #include "providers/keys.h"
 
 struct scheme_row; /* providers/row.h */
@@ -61,11 +63,11 @@ enum scheme_verdict {
 #define SCHEME_FIELDS_MAX 8U
 struct scheme_slots {
     const struct scheme *scheme;
-    uint32_t found;                   /* http_locate()'s result */
-    bool no_secrets;                  /* no header has to be blanked */
-    uint8_t field_count;              /* so many of them are known */
-    uint8_t at[1 + SCHEME_SLOTS_MAX]; /* from 1 on; at[0] is not 0 */
-    struct slice fields[SCHEME_FIELDS_MAX];
+    uint32_t found;                                  /* http_locate()'s result */
+    bool no_secrets;                                 /* no header has to be blanked */
+    uint8_t field_count;                             /* so many of them are known */
+    uint8_t at[1 + SCHEME_SLOTS_MAX];                /* from 1 on; at[0] is not 0 */
+    struct json_found fields[1 + SCHEME_FIELDS_MAX]; /* from 1 on */
 };
 
 struct scheme_request {
@@ -88,11 +90,21 @@ struct scheme_request {
 /* Slices point into the request (head or body); empty when the row or the request has none, and the
  * type also when the row has a constant one (scheme_constant_type): it is not in the request, so
  * who shows an event fills it in. A JSON string is given as written: escapes stay. */
+#define SCHEME_TYPE_MORE 2U
+struct scheme_type_part {
+    struct slice text;
+    uint8_t joint; /* before it */
+};
 struct scheme_identity {
-    struct slice type; /* event type as the provider names it */
+    struct slice type; /* event type as the provider names it; its first part */
     struct slice delivery_id;
     struct slice within; /* what the id is unique in, where a row says so; else empty */
+    unsigned more_count; /* further parts of the type, of rows that join several */
+    struct scheme_type_part more[SCHEME_TYPE_MORE];
 };
+/* The whole type, cut to EVENT_TYPE_BYTES_MAX; in `room` if it has several parts. */
+struct slice scheme_type_text(const struct scheme_identity *identity,
+                              uint8_t room[EVENT_TYPE_BYTES_MAX]);
 
 /* Slices point into the request, are static, or live until the next verification on this thread. */
 struct scheme_answer {
@@ -226,7 +238,7 @@ struct scheme_custom {
     struct slice timestamp_header;
     struct slice id_header;
     struct slice type_header;
-    struct slice type_field; /* JSON pointer, e.g. /type */
+    struct slice type_field; /* JSON pointer, e.g. /type; or {header:X-Resource}.{/action} */
     struct slice id_field;
     struct slice signed_template; /* "{timestamp}.{body}"; empty = "{body}" */
     struct slice timestamp_unit;  /* s ms rfc3339; empty = s */

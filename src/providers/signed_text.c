@@ -55,9 +55,6 @@ static enum scheme_verdict make_text(const struct program *program, const struct
         return computed(text_form_alone(request->body, op->text, ret_part));
     case OP_BODY_SHA256:
         return computed(body_sha256(request->body, ret_part));
-    case OP_SECRET:
-        *ret_part = SLICE_EMPTY; /* of each key in turn */
-        return SCHEME_GENUINE;
     /* Those that are not the first of their kind. */
     case OP_BODY:
         *ret_part = parts[program->body_at];
@@ -69,6 +66,7 @@ static enum scheme_verdict make_text(const struct program *program, const struct
         *ret_part = parts[program->timestamp_at];
         return SCHEME_GENUINE;
     case OP_TEXT:
+    case OP_SECRET:
     case OP_URL_REST:
         return SCHEME_GENUINE;
     }

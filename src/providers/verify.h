@@ -57,6 +57,14 @@ enum scheme_verdict signed_text_make(const struct program *program,
 bool extra_allows(const struct scheme *scheme, const struct scheme_request *request);
 /* Of programs that check no text. */
 program_verify_fn verify_secret;
+/* The secret in its places of what is hashed; empty again when that is done. */
+static inline void parts_show_secret(const struct program *program, struct slice *parts,
+                                     struct slice secret)
+{
+    for (unsigned rest = program->secrets; rest != 0; rest &= rest - 1) {
+        parts[__builtin_ctz(rest)] = secret;
+    }
+}
 /* A plain hash over parts. Gives its bytes. */
 size_t hash_parts(enum hmac_algorithm algorithm, const struct slice *parts, unsigned part_count,
                   uint8_t ret_digest[HMAC_BYTES_MAX]);

@@ -35,15 +35,13 @@ size_t hash_parts(enum hmac_algorithm algorithm, const struct slice *parts, unsi
 }
 
 /* The hash with this secret in its place. */
-static size_t hash_with(const struct program *program, const struct key *key,
-                        const struct slice *parts, unsigned part_count,
-                        uint8_t ret_digest[HMAC_BYTES_MAX])
+static size_t hash_with(const struct program *program, const struct key *key, struct slice *parts,
+                        unsigned part_count, uint8_t ret_digest[HMAC_BYTES_MAX])
 {
-    struct slice own[OPS_MAX];
-    for (unsigned i = 0; i < part_count; i++) {
-        own[i] = program->ops[i].kind == OP_SECRET ? key->token : parts[i];
-    }
-    return hash_parts(program->algorithm, own, part_count, ret_digest);
+    parts_show_secret(program, parts, key->token);
+    size_t bytes = hash_parts(program->algorithm, parts, part_count, ret_digest);
+    parts_show_secret(program, parts, SLICE_EMPTY);
+    return bytes;
 }
 
 static inline bool key_signed(const struct program *program, const struct key *key,
@@ -58,7 +56,7 @@ static inline bool key_signed(const struct program *program, const struct key *k
 
 static bool key_matches(const struct program *program, const struct key *key,
                         const struct signature *signatures, unsigned signature_count,
-                        const struct slice *parts, unsigned part_count)
+                        struct slice *parts, unsigned part_count)
 {
     uint8_t mac[HMAC_BYTES_MAX];
     size_t bytes = 0;
@@ -79,7 +77,7 @@ static bool key_matches(const struct program *program, const struct key *key,
 
 static int match_from(unsigned from, const struct scheme *scheme, const struct program *program,
                       const struct signature *signatures, unsigned signature_count,
-                      const struct slice *parts, unsigned part_count)
+                      struct slice *parts, unsigned part_count)
 {
     for (unsigned k = from; k < scheme->key_count; k++) {
         if (key_matches(program, scheme_key(scheme, program, k), signatures, signature_count, parts,

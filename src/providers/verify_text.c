@@ -21,6 +21,7 @@ struct shape {
     enum time_from time;
     bool whole;  /* the body is signed and nothing else */
     bool fields; /* not in headers: in fields of the body, which are found before */
+    bool hash;   /* a plain hash, with the secret in the text */
 };
 
 INLINE bool shape_may_sign_id(struct shape shape)
@@ -182,13 +183,15 @@ INLINE enum scheme_verdict read_timestamp(struct shape shape, const struct progr
 /* With its escapes undone, where it has any. */
 __attribute__((noinline)) static bool unescape(const struct program *program, struct slice url[2])
 {
-    if (slice_find(url[1], '%') == url[1].bytes && slice_find(url[0], '%') == url[0].bytes) {
+    /* What stands before the target is the server's own address, which has none. */
+    struct slice *last = &url[url[1].bytes != 0];
+    if (slice_find(*last, '%') == last->bytes) {
         return true;
     }
     if (!program->scratches) {
         scratch_reset();
     }
-    return text_url_unescape(url[0], url) && text_url_unescape(url[1], url + 1);
+    return text_url_unescape(*last, last);
 }
 
 /* Pieces of the request's first line, and such as have to be made. */
@@ -236,6 +239,21 @@ INLINE enum scheme_verdict read_parts(struct shape shape, const struct program *
     return program->of_request ? read_request_line(program, request, r->parts) : SCHEME_GENUINE;
 }
 
+/* SHA-256 with the secret in its place. */
+INLINE void hash_with(const struct program *program, struct slice secret, struct slice *parts,
+                      unsigned part_count, uint8_t ret_digest[SHA256_BYTES])
+{
+    br_sha256_context context;
+    sha256_init(&context);
+    parts_show_secret(program, parts, secret);
+    for (unsigned i = 0; i < part_count; i++) {
+        sha256_update(&context, parts[i].at, parts[i].bytes);
+    }
+    parts_show_secret(program, parts, SLICE_EMPTY);
+    sha256_out(&context, ret_digest);
+    bk_wipe(&context, sizeof context);
+}
+
 /* The body itself is not signed, its hash is. */
 RARE static enum scheme_verdict check_body_hash(const struct program *program,
                                                 const struct scheme_request *request)
@@ -281,15 +299,18 @@ INLINE enum scheme_verdict match(struct shape shape, const struct scheme *scheme
                                  const struct program *program,
                                  const struct scheme_request *request, const struct reading *r)
 {
-    const struct key *key = shape.known ? (const struct key *)(const void *)scheme->tail
-                                        : scheme_key(scheme, program, 0);
+    const struct key *key = shape.known && !shape.hash
+                                ? (const struct key *)(const void *)scheme->tail
+                                : scheme_key(scheme, program, 0);
     uint8_t own[SHA256_BYTES];
     const uint8_t *mac = own;
     bool tried = (shape.known || program->is_sha256) && scheme->key_count != 0 &&
                  (shape.macs || key->lane == LANE_MAC);
     if (__builtin_expect(tried, 1)) {
         unsigned count = shape.known && !shape.list ? 1 : r->signature_count;
-        if (shape.known && request->mac_key == key) {
+        if (shape.hash) {
+            hash_with(program, key->token, r->parts, r->part_count, own);
+        } else if (shape.known && request->mac_key == key) {
             mac = request->mac;
         } else {
             hmac_sha256(&key->sha256, r->parts, r->part_count, own);
@@ -348,17 +369,18 @@ INLINE enum scheme_verdict verify_text(struct shape shape, const struct scheme *
 
 /* Name, and the shape in the order of its members. */
 #define SHAPES(X)                                                                                  \
-    X(verify_any, false, false, false, ENCODING_HEX, TIME_NONE, false, false)                      \
-    X(verify_hex, true, false, true, ENCODING_HEX, TIME_NONE, true, false)                         \
-    X(verify_base64, true, false, true, ENCODING_BASE64, TIME_NONE, true, false)                   \
-    X(verify_base64_text, true, false, true, ENCODING_BASE64, TIME_NONE, false, false)             \
-    X(verify_hex_body_time, true, false, true, ENCODING_HEX, TIME_BODY, true, false)               \
-    X(verify_hex_timed, true, false, true, ENCODING_HEX, TIME_PLACE, false, false)                 \
-    X(verify_base64_timed, true, false, true, ENCODING_BASE64, TIME_PLACE, false, false)           \
-    X(verify_hexes, true, true, true, ENCODING_HEX, TIME_NONE, true, false)                        \
-    X(verify_hexes_timed, true, true, true, ENCODING_HEX, TIME_FORMAT, false, false)               \
-    X(verify_base64s_timed, true, true, false, ENCODING_BASE64, TIME_PLACE, false, false)          \
-    X(verify_hex_fields, true, false, true, ENCODING_HEX, TIME_PLACE, false, true)
+    X(verify_any, false, false, false, ENCODING_HEX, TIME_NONE, false, false, false)               \
+    X(verify_hex, true, false, true, ENCODING_HEX, TIME_NONE, true, false, false)                  \
+    X(verify_base64, true, false, true, ENCODING_BASE64, TIME_NONE, true, false, false)            \
+    X(verify_base64_text, true, false, true, ENCODING_BASE64, TIME_NONE, false, false, false)      \
+    X(verify_hex_body_time, true, false, true, ENCODING_HEX, TIME_BODY, true, false, false)        \
+    X(verify_hex_timed, true, false, true, ENCODING_HEX, TIME_PLACE, false, false, false)          \
+    X(verify_base64_timed, true, false, true, ENCODING_BASE64, TIME_PLACE, false, false, false)    \
+    X(verify_hexes, true, true, true, ENCODING_HEX, TIME_NONE, true, false, false)                 \
+    X(verify_hexes_timed, true, true, true, ENCODING_HEX, TIME_FORMAT, false, false, false)        \
+    X(verify_base64s_timed, true, true, false, ENCODING_BASE64, TIME_PLACE, false, false, false)   \
+    X(verify_hex_fields, true, false, true, ENCODING_HEX, TIME_PLACE, false, true, false)          \
+    X(verify_hash, true, false, true, ENCODING_HEX, TIME_NONE, false, false, true)
 
 #define SHAPE_FUNCTION(name, ...)                                                                  \
     static enum scheme_verdict name(                                                               \
@@ -383,13 +405,19 @@ static bool is_in(struct shape shape, const struct place *place)
     return (shape.fields ? place->field : place->slot) != 0;
 }
 
+static bool is_sha256(const struct program *program)
+{
+    return program->kind == ROW_HASH ? program->algorithm == HMAC_SHA256 : program->is_sha256;
+}
+
 /* Does the program look so? */
 static bool shape_fits(struct shape shape, const struct program *program)
 {
     const struct format *format = &program->format;
     bool whole = program->op_count == 1 && program->ops[0].kind == OP_BODY;
     return !shape.known ||
-           (program->is_sha256 && is_in(shape, &program->signature) && program->keys_before == 0 &&
+           (shape.hash == (program->kind == ROW_HASH) && is_sha256(program) &&
+            is_in(shape, &program->signature) && (shape.hash || program->keys_before == 0) &&
             !format->timestamp_first && shape.list == (format->separator != 0) &&
             (!shape.macs || !format->lanes[1].used) &&
             shape.encoding == format->lanes[0].encoding && shape.time == program->time &&
@@ -415,7 +443,7 @@ program_verify_fn *scheme_verify_fn(const struct program *program)
 
 bool scheme_is_plain(const struct program *program)
 {
-    return kind_signs(program->kind) && program->verify != verify_any &&
+    return kind_signs(program->kind) && program->verify != verify_any && program->is_sha256 &&
            program->time != TIME_FORMAT && !program->of_request;
 }
 
