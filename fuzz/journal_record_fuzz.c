@@ -51,6 +51,9 @@ static void walk_all(uint8_t *bytes, const struct format_frame *frame, uint32_t 
         bk_assert(message >= bytes && message + message_bytes <= bytes + frame->bytes);
         bk_assert((size_t)entry.type_at + entry.type_bytes <= message_bytes);
         bk_assert((size_t)entry.id_at + entry.id_bytes <= message_bytes);
+        uint8_t room[EVENT_TYPE_BYTES_MAX];
+        struct slice type = journal_event_type(&entry, message, room);
+        bk_assert(type.at == room ? type.bytes <= sizeof room : type.bytes == entry.type_bytes);
     }
     bk_assert(count <= frame->record_count);
     bk_assert(walk.offset <= frame->bytes);
@@ -122,16 +125,19 @@ static uint32_t build(uint8_t *bytes, const uint8_t *data, size_t size, uint32_t
         if (record_bytes > FRAME_BYTES - frame->bytes) {
             break;
         }
-        struct journal_entry entry = {.type = (enum journal_record_type)(1 + data[at + 2] % 3),
-                                      .flags = data[at + 2],
-                                      .received_ns = (int64_t)at,
-                                      .source = ~(uint64_t)at,
-                                      .fingerprint = {at, size},
-                                      .head_bytes = (uint32_t)(message / 2),
-                                      .body_bytes = (uint32_t)(message - message / 2),
-                                      .type_bytes = (uint16_t)(message / 4),
-                                      .id_at = (uint32_t)(message / 2),
-                                      .id_bytes = (uint16_t)(message / 4)};
+        struct journal_entry entry = {
+            .type = (enum journal_record_type)(1 + data[at + 2] % 3),
+            .flags = data[at + 2],
+            .received_ns = (int64_t)at,
+            .source = ~(uint64_t)at,
+            .fingerprint = {at, size},
+            .head_bytes = (uint32_t)(message / 2),
+            .body_bytes = (uint32_t)(message - message / 2),
+            .type_bytes = (uint16_t)(message / 4),
+            .id_at = (uint32_t)(message / 2),
+            .id_bytes = (uint16_t)(message / 4),
+            .type_more = {
+                {(uint32_t)(message / 2), (uint16_t)(message / 8), data[at + 2] & '.', 0}}};
         uint8_t *record = bytes + frame->bytes;
         memset(record, 0, (size_t)record_bytes);
         memcpy(record + sizeof(struct format_record), data + at + 3, message);

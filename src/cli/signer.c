@@ -155,7 +155,7 @@ static int row_of_options(struct signer *signer, const struct options *options,
     static const char *const own[] = {"scheme",           "algorithm",       "signature-header",
                                       "signature-format", "signature-field", "signed",
                                       "timestamp-header", "timestamp-field", "timestamp-unit",
-                                      "id-header",        "type-header"};
+                                      "id-header",        "type-header",     "type-template"};
     struct slice type = text_option(options, "type");
     if (slice_equal_nocase(type, SLICE("generic")) ||
         slice_equal_nocase(type, SLICE("TYPE_GENERIC"))) {
@@ -173,6 +173,7 @@ static int row_of_options(struct signer *signer, const struct options *options,
             .timestamp_unit = text_option(options, "timestamp-unit"),
             .id_header = text_option(options, "id-header"),
             .type_header = text_option(options, "type-header"),
+            .type_field = text_option(options, "type-template"),
             .issuer = text_option(options, "issuer"),
             .audience = text_option(options, "audience")};
         signer->type = "generic";

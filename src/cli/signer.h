@@ -108,9 +108,13 @@
          .kind = OPTION_TEXT,                                                                      \
          .argument = "NAME",                                                                       \
          .help = "generic: where the delivery id is"},                                             \
+        {.name = "type-header",                                                                    \
+         .kind = OPTION_TEXT,                                                                      \
+         .argument = "NAME",                                                                       \
+         .help = "generic: where the event type is"},                                              \
     {                                                                                              \
-        .name = "type-header", .kind = OPTION_TEXT, .argument = "NAME",                            \
-        .help = "generic: where the event type is"                                                 \
+        .name = "type-template", .kind = OPTION_TEXT, .argument = "TEMPLATE",                      \
+        .help = "generic: the same in several places, such as \"{/resource}.{/action}\""           \
     }
 
 struct signer {

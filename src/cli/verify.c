@@ -140,8 +140,10 @@ static void print_identity(const struct signer *signer, const struct scheme_requ
     buf_init(&line, 1U << 16);
     buf_printf(&line, "genuine: %s",
                found != NULL && found != row ? scheme_row_name(found) : signer->type);
-    if (identity.type.bytes != 0) {
-        buf_printf(&line, ", type %.*s", (int)identity.type.bytes, (const char *)identity.type.at);
+    uint8_t room[EVENT_TYPE_BYTES_MAX];
+    struct slice type = scheme_type_text(&identity, room);
+    if (type.bytes != 0) {
+        buf_printf(&line, ", type %.*s", (int)type.bytes, (const char *)type.at);
     }
     if (identity.delivery_id.bytes != 0) {
         buf_printf(&line, ", delivery id %.*s", (int)identity.delivery_id.bytes,

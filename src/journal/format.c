@@ -40,6 +40,12 @@ enum bk_err format_segment_check(const struct format_segment *block)
 
 static bool record_sane(const struct format_record *record, uint64_t message_bytes)
 {
+    for (unsigned i = 0; i < JOURNAL_TYPE_MORE; i++) {
+        const struct journal_type_part *part = &record->type_more[i];
+        if ((uint64_t)part->at + part->bytes > message_bytes) {
+            return false;
+        }
+    }
     return record->type >= JOURNAL_ACCEPTED && record->type <= JOURNAL_ATTEMPT &&
            (uint64_t)record->type_at + record->type_bytes <= message_bytes &&
            (uint64_t)record->id_at + record->id_bytes <= message_bytes;
@@ -68,7 +74,8 @@ uint32_t format_record_seal(struct format_record *record, const struct journal_e
     record->peer_family = entry->peer.family;
     record->reserved8 = 0;
     memcpy(record->peer_at, entry->peer.at, sizeof record->peer_at);
-    memset(record->reserved, 0, sizeof record->reserved);
+    memcpy(record->type_more, entry->type_more, sizeof record->type_more);
+    record->reserved = 0;
     size_t bytes = sizeof *record + (size_t)entry->head_bytes + entry->body_bytes;
     /* What the reader would call damaged must not be written. */
     bk_assert(record_sane(record, (uint64_t)entry->head_bytes + entry->body_bytes));
@@ -179,6 +186,7 @@ void format_record_entry(const struct format_record *record, struct journal_entr
                                .id_bytes = record->id_bytes,
                                .id_at = record->id_at};
     memcpy(ret_entry->peer.at, record->peer_at, sizeof record->peer_at);
+    memcpy(ret_entry->type_more, record->type_more, sizeof record->type_more);
 }
 
 void format_name(char ret_name[FORMAT_NAME_BYTES], uint16_t journal, uint64_t number,

@@ -120,7 +120,8 @@ struct format_record {
     uint8_t peer_family;
     uint8_t reserved8;
     uint8_t peer_at[16];
-    uint64_t reserved[3];
+    struct journal_type_part type_more[JOURNAL_TYPE_MORE]; /* 0 in records of earlier versions */
+    uint64_t reserved;
 };
 
 _Static_assert(sizeof(struct format_segment) == FORMAT_BLOCK_BYTES, "block 0");

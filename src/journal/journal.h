@@ -18,6 +18,7 @@
 #define BECKET_JOURNAL_JOURNAL_H
 
 #include "base/err.h"
+#include "base/event_type.h"
 #include "base/slice.h"
 #include "ring/ring.h"
 
@@ -34,6 +35,15 @@ enum journal_record_type {
 enum {
     JOURNAL_BODY_DECODED = 1 /* was chunked */,
     JOURNAL_CUT = 2 /* body cut for the quarantine */
+};
+
+/* A type may be joined of several parts. */
+#define JOURNAL_TYPE_MORE 2U
+struct journal_type_part {
+    uint32_t at; /* offset into the message */
+    uint16_t bytes;
+    uint8_t joint; /* the character before it; 0 = there is no such part */
+    uint8_t reserved;
 };
 
 /* What is appended and what is read back. The message is head+body as received, contiguous. */
@@ -54,7 +64,25 @@ struct journal_entry {
     uint16_t type_bytes;
     uint16_t id_bytes; /* delivery id, likewise */
     uint32_t id_at;
+    struct journal_type_part type_more[JOURNAL_TYPE_MORE];
 };
+
+/* The event's type; in `room` if it has several parts. Empty = unknown. */
+static inline struct slice journal_event_type(const struct journal_entry *entry,
+                                              const uint8_t *message,
+                                              uint8_t room[EVENT_TYPE_BYTES_MAX])
+{
+    struct slice first = slice_of(message + entry->type_at, entry->type_bytes);
+    if (entry->type_more[0].joint == 0) {
+        return first;
+    }
+    size_t bytes = event_type_add(room, 0, 0, first);
+    for (unsigned i = 0; i < JOURNAL_TYPE_MORE && entry->type_more[i].joint != 0; i++) {
+        const struct journal_type_part *part = &entry->type_more[i];
+        bytes = event_type_add(room, bytes, part->joint, slice_of(message + part->at, part->bytes));
+    }
+    return slice_of(room, bytes);
+}
 
 /* Where a record is: journal id and sequence number (1, 2, 3 … per journal, never reused). */
 struct journal_position {

@@ -24,6 +24,8 @@ struct block {
     uint8_t *end;
 };
 bool places_parse(const char *text, struct block *block, struct places *ret_places);
+/* The same, where some may be joined. */
+bool types_parse(const char *text, struct block *block, struct places *ret_places);
 /* Makes the fields among these places part of `fields`, as far as there is room. */
 void fields_add_places(struct fields *fields, struct places *places);
 

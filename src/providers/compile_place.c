@@ -38,21 +38,75 @@ bool place_parse(struct slice word, struct block *block, struct place *ret_place
     return true;
 }
 
-bool places_parse(const char *text, struct block *block, struct places *ret_places)
+static bool places_add(struct slice word, uint8_t joint, struct block *block, struct places *places)
+{
+    if (places->count == PLACES_MAX) {
+        return false;
+    }
+    struct place *place = &places->at[places->count];
+    bool good = place_parse(word, block, place);
+    place->joint = joint;
+    places->has_form |= place->kind == PLACE_FORM;
+    places->has_field |= place->kind == PLACE_FIELD;
+    places->joined |= joint != 0;
+    places->count++;
+    return good;
+}
+
+/* "{header:Name}.{/pointer}": what is between the braces is a place by itself. */
+static bool joined_add(struct slice word, struct block *block, struct places *places)
+{
+    const struct slice header = SLICE("header:");
+    uint8_t joint = 0;
+    while (word.bytes != 0) {
+        struct slice place = slice_of(word.at + 1, slice_find(word, '}'));
+        if (word.at[0] != '{' || place.bytes == word.bytes) {
+            return false;
+        }
+        place.bytes--;
+        word = slice_skip(word, place.bytes + 2);
+        bool named = slice_starts(place, header);
+        place = named ? slice_skip(place, header.bytes) : place;
+        bool good = named ? row_is_header_name(place) && place.bytes != 0
+                          : place.bytes > 1 && (place.at[0] == '/' || place.at[0] == '?');
+        if (!good || slice_find(place, '{') != place.bytes ||
+            !places_add(place, joint, block, places) ||
+            places->at[places->count - 1].kind == PLACE_EACH) {
+            return false;
+        }
+        joint = word.bytes != 0 ? word.at[0] : 0;
+        if (word.bytes == 1 || joint == '{' || joint == '}' || (joint != 0 && joint <= ' ') ||
+            joint >= 127) {
+            return false;
+        }
+        word = slice_skip(word, word.bytes != 0);
+    }
+    return true;
+}
+
+static bool parse(const char *text, bool may_join, struct block *block, struct places *ret_places)
 {
     struct slice rest = slice_str(text);
     ret_places->count = 0;
-    ret_places->has_form = ret_places->has_field = false;
+    ret_places->has_form = ret_places->has_field = ret_places->joined = false;
     while (slice_trim(rest).bytes != 0) {
-        struct place *place = &ret_places->at[ret_places->count];
-        if (ret_places->count == PLACES_MAX || !place_parse(next_word(&rest), block, place)) {
+        struct slice word = next_word(&rest);
+        if (may_join && word.at[0] == '{' ? !joined_add(word, block, ret_places)
+                                          : !places_add(word, 0, block, ret_places)) {
             return false;
         }
-        ret_places->has_form |= place->kind == PLACE_FORM;
-        ret_places->has_field |= place->kind == PLACE_FIELD;
-        ret_places->count++;
     }
     return true;
+}
+
+bool places_parse(const char *text, struct block *block, struct places *ret_places)
+{
+    return parse(text, false, block, ret_places);
+}
+
+bool types_parse(const char *text, struct block *block, struct places *ret_places)
+{
+    return parse(text, true, block, ret_places);
 }
 
 /* ---- fields */

@@ -128,8 +128,12 @@ static bool plan_fill(struct scheme_plan *plan, const struct scheme_row *active,
     if (!places_parse(active->id_within, block, &plan->within)) {
         return fail(problem, "id.field", "not a JSON pointer of at most four steps");
     }
-    if (!places_parse(active->type, block, &plan->type)) {
-        return fail(problem, "type.field", "not a JSON pointer of at most four steps");
+    if (!types_parse(active->type, block, &plan->type)) {
+        return active->type != NULL && active->type[0] == '{'
+                   ? fail(problem, "type.template",
+                          "expected {header:Name}, {/pointer} or {?name}, three at most, with one "
+                          "character between")
+                   : fail(problem, "type.field", "not a JSON pointer of at most four steps");
     }
     for (unsigned i = 0; i < plan->type.count; i++) {
         if (plan->type.at[i].kind == PLACE_CONSTANT) {

@@ -3,6 +3,7 @@
 #include "providers/verify.h"
 
 #include "base/assert.h"
+#include "base/event_type.h"
 
 /* Not in a header: in the body, which is looked through once for all that the row wants of it. */
 __attribute__((noinline)) static struct slice first_in_body(const struct places *places,
@@ -52,10 +53,44 @@ __attribute__((noinline)) static struct slice signed_id(struct scheme_request *r
     return id.bytes != 0 ? id : first_of(&scheme->plan->id, request);
 }
 
+/* A type in several places: of what is joined, the first of these must be there. */
+__attribute__((noinline)) static void joined_type(const struct places *places,
+                                                  struct scheme_request *request,
+                                                  struct scheme_identity *ret_identity)
+{
+    const struct fields *fields = &request->slots.scheme->plan->fields;
+    if (fields->count > request->slots.field_count) {
+        fields_find(fields, fields->count, request);
+    }
+    for (unsigned i = 0; i < places->count; i++) {
+        const struct place *place = &places->at[i];
+        bool first = place->joint == 0, begun = ret_identity->type.bytes != 0;
+        if (first == begun) {
+            if (first) {
+                return; /* the next one is another way */
+            }
+            continue;
+        }
+        struct slice value = place_known_value(place, request);
+        if (first) {
+            ret_identity->type = value;
+        } else if (value.bytes != 0) {
+            ret_identity->more[ret_identity->more_count++] =
+                (struct scheme_type_part){value, place->joint};
+        }
+    }
+}
+
 static inline void identify(struct scheme_request *request, struct scheme_identity *ret_identity)
 {
     const struct scheme_plan *plan = request->slots.scheme->plan;
-    ret_identity->type = first_of(&plan->type, request);
+    ret_identity->more_count = 0;
+    if (__builtin_expect(plan->type.joined, 0)) {
+        ret_identity->type = SLICE_EMPTY;
+        joined_type(&plan->type, request, ret_identity);
+    } else {
+        ret_identity->type = first_of(&plan->type, request);
+    }
     ret_identity->delivery_id =
         plan->id_is_signed ? signed_id(request) : first_of(&plan->id, request);
     ret_identity->within = first_of(&plan->within, request);
@@ -68,7 +103,7 @@ __attribute__((noinline)) static void identify_copy(const struct scheme *scheme,
 {
     struct scheme_request copy = *request;
     scheme_prepare(scheme, &copy);
-    *ret_identity = (struct scheme_identity){SLICE_EMPTY, SLICE_EMPTY, SLICE_EMPTY};
+    *ret_identity = (struct scheme_identity){.type = SLICE_EMPTY};
     if (copy.slots.scheme != NULL) {
         identify(&copy, ret_identity);
     }
@@ -82,6 +117,21 @@ void scheme_identify(const struct scheme *scheme, struct scheme_request *request
     } else {
         identify_copy(scheme, request, ret_identity);
     }
+}
+
+struct slice scheme_type_text(const struct scheme_identity *identity,
+                              uint8_t room[EVENT_TYPE_BYTES_MAX])
+{
+    struct slice text = identity->type;
+    if (identity->more_count == 0) {
+        return slice_of(text.at,
+                        text.bytes < EVENT_TYPE_BYTES_MAX ? text.bytes : EVENT_TYPE_BYTES_MAX);
+    }
+    size_t bytes = event_type_add(room, 0, 0, text);
+    for (unsigned i = 0; i < identity->more_count; i++) {
+        bytes = event_type_add(room, bytes, identity->more[i].joint, identity->more[i].text);
+    }
+    return slice_of(room, bytes);
 }
 
 void scheme_subject(const struct scheme_row *row, const struct scheme_request *request,

@@ -375,6 +375,7 @@ static bool has_control(struct slice text)
 
 static enum bk_err fields_check(const struct scheme_custom *custom, struct problem *problem)
 {
+    bool joined = slice_starts(custom->type_field, SLICE("{"));
     const struct {
         struct slice text;
         const char *field;
@@ -388,7 +389,7 @@ static enum bk_err fields_check(const struct scheme_custom *custom, struct probl
         {custom->timestamp_field, "timestamp.field", false, true},
         {custom->signature_field, "signature.field", false,
          custom->signature_field.bytes != 0 && custom->signature_field.at[0] != '?'},
-        {custom->type_field, "type.field", false, true},
+        {custom->type_field, joined ? "type.template" : "type.field", false, !joined},
         {custom->signature_format, "signature.format", false, false},
         {custom->signed_template, "signed", false, false},
         {custom->issuer, "issuer", false, false},
@@ -414,6 +415,9 @@ static enum bk_err fields_check(const struct scheme_custom *custom, struct probl
     if (has_control(custom->issuer) || has_control(custom->audience) ||
         has_control(custom->jwks_url)) {
         return refuse(BK_INVALID, problem, "issuer", "has a control character");
+    }
+    if (joined && slice_find(custom->type_field, ' ') != custom->type_field.bytes) {
+        return refuse(BK_INVALID, problem, "type.template", "has a blank");
     }
     if (has_control(custom->signature_format)) {
         return refuse(BK_INVALID, problem, "signature.format", "has a control character");

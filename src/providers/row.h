@@ -13,6 +13,9 @@
  *               ?name         a field of the query, or of a form in the body; as sent
  *               /list/ * /x   (without the blanks) x in every element of a list: tokens only
  *               =text         a constant, for providers that send one kind of event only
+ *   type      an event's type: places, or several joined with one character between, as `signed`
+ *             spells them: "{header:Sentry-Hook-Resource}.{/action}". The first must be there; what
+ *             else is not there is left out, with its character.
  *   format    what the signature's text looks like: one element, or several with one separator.
  *             An element is a literal prefix and a placeholder.
  *               {hex} {base64} {base64url}   the signature (exactly one of them)
@@ -121,7 +124,7 @@ struct scheme_row {
     bool body_is_id;         /* there is no id, but retries repeat the body, and no two events are
                                 the same in every byte */
     bool batches;            /* requests may be CloudEvents' batches (batch.h) */
-    const char *type;        /* places */
+    const char *type;        /* places, or joined ones */
     const char *account;     /* places: whose event it is (installation, team, shop) */
     const char *resource;    /* places: what it is about (repository, project) */
     const char *redact;      /* more headers that carry secrets, separated by blanks */

@@ -33,7 +33,7 @@ static const struct scheme_row rows[] = {
      .needs = "The integration's client secret",
      .header = "Sentry-Hook-Signature",
      .id = "Request-ID",
-     .type = "Sentry-Hook-Resource",
+     .type = "{header:Sentry-Hook-Resource}.{/action}",
      .account = "/installation/uuid",
      .resource = "/data/issue/project/slug",
      .detect = "Sentry-Hook-Signature",
@@ -77,7 +77,7 @@ static const struct scheme_row rows[] = {
      .title = "Datadog",
      .documentation = "https://docs.datadoghq.com/integrations/webhooks/",
      .needs = NEEDS_ANYHOW ". The payload as Datadog has it, and in it, where you want to tell "
-              "alerts apart, \"alert_id\": \"$ALERT_ID\"",
+                           "alerts apart, \"alert_id\": \"$ALERT_ID\"",
      .id = "/id",
      .type = "/event_type",
      .account = "/org/id",

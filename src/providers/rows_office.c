@@ -132,7 +132,7 @@ static const struct scheme_row rows[] = {
      .needs = "Nothing: Asana brings the secret when the webhook is made. One source for each "
               "webhook",
      .header = "X-Hook-Signature",
-     .type = "/events/0/action",
+     .type = "{/events/0/resource/resource_type}.{/events/0/action}",
      .resource = "/events/0/resource/gid",
      .detect = "X-Hook-Signature X-Hook-Secret",
      .handshakes = asana_handshakes,

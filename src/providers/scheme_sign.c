@@ -493,6 +493,39 @@ static enum bk_err sign_token(struct making *m)
     return err;
 }
 
+/* How much of a joined type is at place[0], when `left` more are joined to it. Its own text may
+ * have the character that joins: the last one counts. */
+static size_t part_bytes(struct slice type, const struct place *place, unsigned left)
+{
+    for (; left > 0; left--) {
+        size_t at = type.bytes;
+        while (at > 0 && type.at[at - 1] != place[left].joint) {
+            at--;
+        }
+        type.bytes = at > 1 ? at - 1 : type.bytes;
+    }
+    return type.bytes;
+}
+
+/* Each part of a type that is joined, as far as the text has parts, where its place is. */
+static void add_type(struct making *m, const struct places *places, struct slice type)
+{
+    for (unsigned i = 0; i < places->count && type.bytes != 0; i++) {
+        const struct place *place = &places->at[i];
+        unsigned left = 0;
+        while (i + left + 1 < places->count && place[left + 1].joint != 0) {
+            left++;
+        }
+        struct slice part = slice_of(type.at, part_bytes(type, place, left));
+        if (place->kind == PLACE_HEADER) {
+            add_header(m->headers, place->shown, part);
+        } else if (m->send->make_body && place->kind == PLACE_FIELD && m->send->ret_body != NULL) {
+            (void)body_put(&m->body, &place->path, part, true);
+        }
+        type = slice_skip(type, part.bytes + 1);
+    }
+}
+
 /* At the first place that is a header, else in a body that is ours to change. */
 static void add_label(struct making *m, const struct places *places, struct slice value)
 {
@@ -544,7 +577,11 @@ static enum bk_err sign_any(struct making *m)
     struct slice type =
         m->send->type.bytes != 0 ? m->send->type : slice_str(m->program->row->sample_type);
     add_header(m->headers, SLICE("Content-Type"), content_type(m->program));
-    add_label(m, &plan->type, type);
+    if (plan->type.joined) {
+        add_type(m, &plan->type, type);
+    } else {
+        add_label(m, &plan->type, type);
+    }
     add_label(m, &plan->id, m->send->id);
     switch (m->program->kind) {
     case ROW_HMAC:

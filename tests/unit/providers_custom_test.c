@@ -165,7 +165,7 @@ struct bad_case {
 
 static const struct bad_case *bad_cases(size_t *ret_count)
 {
-    static struct bad_case cases[60];
+    static struct bad_case cases[80];
     size_t n = 0;
 #define BAD(error, name, ...)                                                                      \
     cases[n++] = (struct bad_case){.custom = {__VA_ARGS__}, .err = error, .field = name}
@@ -189,6 +189,19 @@ static const struct bad_case *bad_cases(size_t *ret_count)
     BAD(BK_INVALID, "type.header", .type_header = SLICE("/type"), HEADER);
     BAD(BK_INVALID, "type.field", .type_field = SLICE("type"), HEADER);
     BAD(BK_INVALID, "type.field", .type_field = SLICE("/a/b/c/d/e"), HEADER);
+    BAD(BK_INVALID, "type.template",
+        .type_field = SLICE("{/a}"
+                            "{/b}"),
+        HEADER);
+    BAD(BK_INVALID, "type.template", .type_field = SLICE("{/a}."), HEADER);
+    BAD(BK_INVALID, "type.template", .type_field = SLICE("{/a}.{/b"), HEADER);
+    BAD(BK_INVALID, "type.template", .type_field = SLICE("{a}.{/b}"), HEADER);
+    BAD(BK_INVALID, "type.template", .type_field = SLICE("{header:}.{/b}"), HEADER);
+    BAD(BK_INVALID, "type.template", .type_field = SLICE("{/a}\t{/b}"), HEADER);
+    BAD(BK_INVALID, "type.template", .type_field = SLICE("{/a} {/b}"), HEADER);
+    BAD(BK_INVALID, "type.template", .type_field = SLICE("{/a/*/b}.{/b}"), HEADER);
+    BAD(BK_INVALID, "type.template", .type_field = SLICE("{/1}.{/2}.{/3}.{/4}"), HEADER);
+    BAD(BK_INVALID, "id.field", .id_field = SLICE("{/a}.{/b}"), HEADER);
     BAD(BK_INVALID, "id.field", .id_field = SLICE("/a b"), HEADER);
     BAD(BK_INVALID, "id.field", .id_field = SLICE("/"), HEADER);
     BAD(BK_INVALID, "signature.format", .signature_format = SLICE("sha256="), HEADER);
@@ -338,6 +351,11 @@ static const struct {
       .signature_header = SLICE("X-Sum"),
       .signed_template = SLICE("{secret}:{body}"),
       .algorithm = SLICE("sha512")},
+     "s",
+     SCHEME_SIGNATURE_MISSING},
+    {{.scheme = SLICE("hash"),
+      .signature_header = SLICE("X-Sum"),
+      .signed_template = SLICE("{secret}.{method}{url}{body}.{secret}")},
      "s",
      SCHEME_SIGNATURE_MISSING},
     {{.scheme = SLICE("token"), .signature_field = SLICE("?key")},

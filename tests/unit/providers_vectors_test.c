@@ -516,7 +516,9 @@ static void check_event(yyjson_val *from, const struct scheme *scheme, struct sa
     scheme_identify(scheme, &s->request, &identity);
     scheme_subject(scheme_row(scheme), &s->request, &subject);
     struct slice constant = scheme_constant_type(scheme);
-    is_told(from, "event_type", identity.type.bytes != 0 ? identity.type : constant);
+    uint8_t room[EVENT_TYPE_BYTES_MAX];
+    is_told(from, "event_type",
+            identity.type.bytes != 0 ? scheme_type_text(&identity, room) : constant);
     is_told(from, "delivery_id", identity.delivery_id);
     is_told(from, "account", subject.account);
     is_told(from, "resource", subject.resource);

@@ -119,6 +119,48 @@ with Server(threads=1) as server:
     ok(status['lastAccepted']['at'] and status['lastRefused']['reason'] == 'signature_wrong' and
        'secret' in status['lastRefused']['message'], 'status tells the last accepted and the last refused')
 
+    # ---- types in several places
+    def own(name, type):
+        made = source(name, 'generic', scheme='token', signature={'header': 'X-Token'}, id={'header': 'X-Id'}, secrets=[{'value': 's'}])
+        made['spec']['verification']['type'] = type
+        return made
+    some = source('some', 'sentry', secrets=[{'value': 's'}])
+    some['spec']['events'] = [{'type': 'issue.c*'}]
+    server.apply(json.dumps([source('joined', 'sentry', secrets=[{'value': 's'}]), some,
+                             own('own', {'template': '{header:X-What}:{/sub/kind}:{?how}'})]))
+    def types(name, query='state=accepted'):
+        return [e.get('type') for e in server.api('GET', '/api/v1/events?source=%s&%s' % (name, query)).json['items']]
+    for type in 'issue.created', 'issue.resolved', 'error':
+        for name in 'joined', 'some':
+            code, out, err = command('send', 'http://127.0.0.1:%d/hooks/%s' % (server.port, name), '--type', 'sentry', '--secret', 's',
+                                     '--event', type, '--id', type)
+            ok(code == 0, 'Sentry: %s is sent (%s)' % (type, out.strip()[:60]))
+    is_equal(sorted(types('joined')), ['error', 'issue.created', 'issue.resolved'], 'Sentry: resource and action')
+    is_equal(types('joined', 'type=issue.*&limit=1'), types('joined', 'type=issue.resolved'), 'asked for by the whole type')
+    is_equal(types('some'), ['issue.created'], 'a source that takes some of them')
+    spec = server.api('GET', '/api/v1/event-sources/own').json['spec']
+    is_equal(spec['verification']['type'], {'template': '{header:X-What}:{/sub/kind}:{?how}'}, 'a template of one\'s own')
+    is_equal(hook(server, 'POST', '/hooks/own?how=twice', b'{"sub":{"kind":"b"}}', {'X-Token': 's', 'X-What': 'a', 'X-Id': '1'}).status, 200, 'taken')
+    is_equal(hook(server, 'POST', '/hooks/own', b'{}', {'X-Token': 's', 'X-What': 'a' * 300, 'X-Id': '2'}).status, 200, 'taken')
+    is_equal(hook(server, 'POST', '/hooks/own?how=twice', b'{"sub":{"kind":"b"}}', {'X-Token': 's', 'X-Id': '3'}).status, 200, 'taken')
+    a = hook(server, 'POST', '/hooks/own?how=twice', b'{"sub":{"kind":"b"}}', {'X-Token': 's', 'X-What': 'a', 'X-Id': '1'})
+    ok(a.json.get('duplicate'), 'a repetition')
+    is_equal(types('own'), [None, 'a' * 255, 'a:b:twice'], 'all its parts; the first alone; without the first none')
+    ok(when(lambda: types('own', 'state=duplicate') == [None]), 'a repetition has no body that would tell')
+    for wrong, said in (({'template': '{/a} {/b}'}, 'blank'), ({'template': '/a'}, 'like'), ({'field': '{/a}.{/b}'}, 'template'),
+                        ({'template': '{/a}.{/b}', 'header': 'X'}, 'alone'), ({'template': '{/a}{/b}'}, 'character'),
+                        ({'template': '{/a}.'}, 'character'), ({'template': '{/1}.{/2}.{/3}.{/4}'}, 'three')):
+        a = server.api('POST', '/api/v1/apply', json.dumps(own('wrong', wrong)).encode())
+        told = a.json.get('details', [{}])[0]
+        ok(a.status >= 400 and told.get('field', '').startswith('spec.verification.type.') and said in told['message'],
+           '%s is refused: %s' % (wrong, told))
+    words = ['verify', '--type', 'generic', '--scheme', 'token', '--signature-header', 'X-Token', '--secret', 's', '--header', 'X-Token: s',
+             '--header', 'X-What: a', '--type-template', '{header:X-What}/{/kind}', '--body', os.path.join(server.data, 'kind')]
+    with open(words[-1], 'w') as f:
+        f.write('{"kind":"b"}')
+    code, out, err = command(*words)
+    ok(code == 0 and 'type a/b' in out, 'becket verify: %s%s' % (out.strip(), err.strip()))
+
     # ---- handshakes
     server.apply(json.dumps([
         source('fb', 'meta', secrets=[{'value': 'app'}], verifyToken={'value': 'v t'}),

@@ -82,7 +82,9 @@ struct chunk_event *chunk_add(struct dispatch *dispatch, struct event_chunk *chu
                               const struct journal_record *record)
 {
     const struct hub_source_name *source = dispatch_source(dispatch, record->entry.source);
-    struct slice type = event_type_of(&record->entry, record->message, slice_str(source->type));
+    uint8_t room[EVENT_TYPE_BYTES_MAX];
+    struct slice type =
+        event_type_of(&record->entry, record->message, slice_str(source->type), room);
     size_t message = (size_t)record->entry.head_bytes + record->entry.body_bytes;
     size_t name = strlen(source->name);
     if (chunk->count == CHUNK_EVENTS_MAX || !chunk_reserve(chunk, message + name + type.bytes)) {

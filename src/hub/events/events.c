@@ -171,12 +171,13 @@ static const struct scheme_row *record_row(struct hub *hub, const struct journal
 }
 
 /* As the request says it, or the one type that its source's provider sends. */
-static struct slice record_type(struct hub *hub, const struct journal_record *record)
+static struct slice record_type(struct hub *hub, const struct journal_record *record,
+                                uint8_t room[EVENT_TYPE_BYTES_MAX])
 {
     const struct journal_entry *entry = &record->entry;
     struct http_head head;
     if (entry->type_bytes != 0) {
-        return slice_of(record->message + entry->type_at, entry->type_bytes);
+        return journal_event_type(entry, record->message, room);
     }
     const struct scheme_row *row = record_row(hub, record, &head);
     return row != NULL ? scheme_row_constant_type(row) : SLICE_EMPTY;
@@ -226,7 +227,8 @@ static bool passes(struct event_scan *scan, struct hub *hub, const struct journa
     if (entry->received_ns < filter->since_ns || entry->received_ns >= filter->until_ns) {
         return false;
     }
-    if (filter->type.bytes != 0 && !type_passes(filter->type, record_type(hub, record))) {
+    uint8_t room[EVENT_TYPE_BYTES_MAX];
+    if (filter->type.bytes != 0 && !type_passes(filter->type, record_type(hub, record, room))) {
         return false;
     }
     if (filter->source.bytes == 0 && filter->canvas.bytes == 0) {
@@ -457,7 +459,8 @@ void event_json(struct hub *hub, const struct journal_record *record, struct buf
     buf_add_byte(json, '{');
     add_id(json, "id", record->position, entry->received_ns);
     add_source(json, hub, record);
-    struct slice type = record_type(hub, record);
+    uint8_t room[EVENT_TYPE_BYTES_MAX];
+    struct slice type = record_type(hub, record, room);
     if (type.bytes != 0) {
         add_text(json, "type", type);
     }

@@ -12,6 +12,7 @@ uint16_t accept_reason(struct ingress *ingress, const struct intake *intake)
 {
     const struct source *source = intake->source;
     struct filter_event event;
+    uint8_t type_room[EVENT_TYPE_BYTES_MAX];
     uint16_t reason = EVENT_FILTERED;
     if (source->event_count == 0) {
         return 0;
@@ -21,7 +22,7 @@ uint16_t accept_reason(struct ingress *ingress, const struct intake *intake)
         return EVENT_FILTER_FAILED;
     }
     filter_event_init(&event, ingress->filters, intake->message->head, intake->message->body,
-                      intake->identity.type, SLICE_EMPTY);
+                      scheme_type_text(&intake->identity, type_room), SLICE_EMPTY);
     for (unsigned i = 0; i < source->event_count; i++) {
         enum filter_result result = filter_set_test(source->events[i], &event);
         if (result == FILTER_TRUE) {

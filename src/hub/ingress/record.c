@@ -35,6 +35,12 @@ void record_entry(const struct intake *intake, enum journal_record_type type,
           &ret_entry->type_bytes);
     place(message, intake->identity.delivery_id, DELIVERY_ID_BYTES_MAX, &ret_entry->id_at,
           &ret_entry->id_bytes);
+    for (unsigned i = 0; i < intake->identity.more_count; i++) {
+        struct journal_type_part *part = &ret_entry->type_more[i];
+        part->joint = intake->identity.more[i].joint;
+        place(message, intake->identity.more[i].text, EVENT_TYPE_BYTES_MAX, &part->at,
+              &part->bytes);
+    }
 }
 
 static void forget_outside(uint64_t message_bytes, uint32_t *at, uint16_t *bytes)
@@ -49,6 +55,17 @@ void record_forget_cut(struct journal_entry *entry)
 {
     uint64_t bytes = (uint64_t)entry->head_bytes + entry->body_bytes;
     forget_outside(bytes, &entry->type_at, &entry->type_bytes);
+    /* Half of a type would be another one. */
+    for (unsigned i = 0; i < JOURNAL_TYPE_MORE; i++) {
+        const struct journal_type_part *part = &entry->type_more[i];
+        if ((uint64_t)part->at + part->bytes > bytes) {
+            entry->type_at = 0;
+            entry->type_bytes = 0;
+        }
+    }
+    if (entry->type_bytes == 0) {
+        memset(entry->type_more, 0, sizeof entry->type_more);
+    }
     forget_outside(bytes, &entry->id_at, &entry->id_bytes);
 }
 

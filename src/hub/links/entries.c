@@ -371,8 +371,8 @@ static void consider(struct entries *entries, const struct journal_record *recor
         } else if (links.count > 1) {
             choose_channel(txn, record, &links);
         }
-        struct slice type =
-            slice_of(record->message + record->entry.type_at, record->entry.type_bytes);
+        uint8_t room[EVENT_TYPE_BYTES_MAX];
+        struct slice type = journal_event_type(&record->entry, record->message, room);
         name = link_kept(&entries->arena, name);
         for (unsigned i = 0; i < links.count; i++) {
             take_link(entries, txn, links.at[i].canvas, links.at[i].name, record, type, name);

@@ -98,7 +98,8 @@ static void write_verification(struct spec_writer *writer,
     write_three(writer, "timestamp", timestamp, source->timestamp_header, source->timestamp_field,
                 source->timestamp_unit);
     spec_pair(writer, "id", "header", source->id_header, "field", source->id_field);
-    spec_pair(writer, "type", "header", source->type_header, "field", source->type_field);
+    const char *field = slice_starts(source->type_field, SLICE("{")) ? "template" : "field";
+    spec_pair(writer, "type", "header", source->type_header, field, source->type_field);
     spec_text(writer, "signed", source->signed_template);
     spec_text(writer, "issuer", source->issuer);
     write_audience(writer, source->audience);

@@ -171,6 +171,31 @@ static struct slice header_of(struct decoder *decoder, const struct decode_objec
     return decode_text(decoder, &place, "header");
 }
 
+/* type: {header, field | template}; a template is kept as a field, which it cannot be taken for. */
+static void decode_type_place(struct decoder *decoder, const struct decode_object *verification,
+                              struct resource_event_source *source)
+{
+    static const char *const known[] = {"header", "field", "template", NULL};
+    struct decode_object place = decode_inner(decoder, verification, "type");
+    decode_known(decoder, &place, known);
+    source->type_header = decode_text(decoder, &place, "header");
+    source->type_field = decode_text(decoder, &place, "field");
+    struct slice template = decode_text(decoder, &place, "template");
+    if (slice_starts(source->type_field, SLICE("{"))) {
+        decode_wrong(decoder, &place, "field", "not a JSON pointer; several places are a template");
+    }
+    if (template.bytes == 0) {
+        return;
+    }
+    if (source->type_header.bytes + source->type_field.bytes > 0) {
+        decode_wrong(decoder, &place, "template", "goes alone, without header or field");
+    } else if (!slice_starts(template, SLICE("{"))) {
+        decode_wrong(decoder, &place, "template", "must be like {header:X-Resource}.{/action}");
+    } else {
+        source->type_field = template;
+    }
+}
+
 /* claims: {name: text, number or true, …}, as name=value lines. */
 static void decode_claims(struct decoder *decoder, const struct decode_object *verification,
                           struct resource_event_source *source)
@@ -292,7 +317,7 @@ static void decode_custom(struct decoder *decoder, const struct decode_object *v
     }
     decode_timestamp(decoder, verification, source);
     source->id_header = header_of(decoder, verification, "id", &source->id_field);
-    source->type_header = header_of(decoder, verification, "type", &source->type_field);
+    decode_type_place(decoder, verification, source);
 }
 
 void source_custom(const struct resource_event_source *source, struct scheme_custom *ret_custom)
@@ -362,6 +387,7 @@ static bool take_out(struct scheme_custom *custom, const char *field)
                   {"timestamp.field", &custom->timestamp_field, SLICE_EMPTY},
                   {"id.field", &custom->id_field, SLICE_EMPTY},
                   {"type.field", &custom->type_field, SLICE_EMPTY},
+                  {"type.template", &custom->type_field, SLICE_EMPTY},
                   {"signed", &custom->signed_template, SLICE_EMPTY}};
     for (size_t i = 0; i < bk_array_length(fields); i++) {
         if (strcmp(field, fields[i].name) == 0 && !slice_equal(*fields[i].text, fields[i].then)) {

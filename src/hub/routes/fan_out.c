@@ -8,8 +8,7 @@ void fan_out_init(struct fan_out *out, struct filter_scratch *scratch,
                   const uint8_t *message)
 {
     /* Not all of it: the head and the filters' view are large, and often not needed. */
-    out->view =
-        (struct event_view){.position = position, .entry = entry, .message = message};
+    out->view = (struct event_view){.position = position, .entry = entry, .message = message};
     out->scratch = scratch;
     out->parsed = out->filtered = out->broken = false;
     out->failed = 0;
@@ -27,10 +26,10 @@ bool fan_out_head(struct fan_out *out)
 }
 
 struct slice event_type_of(const struct journal_entry *entry, const uint8_t *message,
-                           struct slice provider)
+                           struct slice provider, uint8_t room[EVENT_TYPE_BYTES_MAX])
 {
     if (entry->type_bytes > 0) {
-        return slice_of(message + entry->type_at, entry->type_bytes);
+        return journal_event_type(entry, message, room);
     }
     const struct scheme_row *row = scheme_row_find(provider);
     return row ? scheme_row_constant_type(row) : SLICE_EMPTY;
@@ -47,7 +46,8 @@ bool fan_out_passes(struct fan_out *out, const struct route_target *route)
     struct event_view *view = &out->view;
     const struct filter_set *filters = route_target_filters(route);
     view->source = route_target_source(route);
-    view->type = event_type_of(view->entry, view->message, route_target_type(route));
+    view->type =
+        event_type_of(view->entry, view->message, route_target_type(route), out->type_room);
     if (filters->count == 0 && filters->type_count == 0) {
         return true;
     }
@@ -56,10 +56,10 @@ bool fan_out_passes(struct fan_out *out, const struct route_target *route)
     }
     if (!out->filtered) {
         out->filtered = true;
-        filter_event_init(&out->filter, out->scratch, &out->head,
-                          slice_of(view->message + view->entry->head_bytes,
-                                   view->entry->body_bytes),
-                          view->type, view->source);
+        filter_event_init(
+            &out->filter, out->scratch, &out->head,
+            slice_of(view->message + view->entry->head_bytes, view->entry->body_bytes), view->type,
+            view->source);
     }
     enum filter_result result = filter_set_test(filters, &out->filter);
     out->failed += result == FILTER_FAILED;

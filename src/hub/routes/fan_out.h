@@ -26,7 +26,8 @@ struct fan_out {
     struct filter_event filter;
     struct filter_scratch *scratch;
     bool parsed, filtered, broken;
-    uint64_t failed; /* filters that could not be evaluated */
+    uint8_t type_room[EVENT_TYPE_BYTES_MAX]; /* of view.type */
+    uint64_t failed;                         /* filters that could not be evaluated */
 };
 
 void fan_out_init(struct fan_out *out, struct filter_scratch *scratch,
@@ -40,8 +41,9 @@ bool fan_out_wants(struct fan_out *out, const struct route_target *route);
 /* Set view.head. False: it cannot be parsed (cannot be: only parsed heads are appended). */
 bool fan_out_head(struct fan_out *out);
 
-/* The event's type: as the message says, or the one that its provider always sends. */
+/* The event's type: as the message says, or the one that its provider always sends. In `room` when
+ * the message says it in several places. */
 struct slice event_type_of(const struct journal_entry *entry, const uint8_t *message,
-                           struct slice provider);
+                           struct slice provider, uint8_t room[EVENT_TYPE_BYTES_MAX]);
 
 #endif
