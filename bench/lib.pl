@@ -555,7 +555,7 @@ sub must_be_clean
 sub flush_probe
 {
     my ($seconds, $how) = @_;
-    my $text = run_for(60, pinned($load_cpu, @first, "$programs/flush", $out, $seconds // 1, 4096, $how // ()));
+    my $text = run_for(60, pinned($server_cpu, @first, "$programs/flush", $out, $seconds // 1, 4096, $how // ()));
     return eval { $json->decode($text) } // die "flush probe failed\n";
 }
 
