@@ -11,6 +11,7 @@
 #include "hub/hub_private.h"
 #include "hub/links/link.h"
 #include "hub/people/people.h"
+#include "hub/people/people_index.h"
 #include "providers/id_token.h"
 
 #include <stdarg.h>
@@ -24,7 +25,7 @@
 
 struct connect {
     struct api_work work;
-    bool abandoned; /* the request is gone; the call is still out */
+    bool abandoned; /* the request is over; the call is still out */
     bool out;
     struct api *api;
     uint8_t session[32];
@@ -37,6 +38,8 @@ struct connect {
     bool asks_metadata; /* is what `out` is about */
     bool by_query;      /* the code was sent in the other form */
     bool has_tokens;
+    bool forgets;              /* is what `out` is about: the tokens came to nothing */
+    struct slice forgotten;    /* the one that `out` revokes */
     bool has_identity;         /* or it is being asked for */
     yyjson_mut_val *claims;    /* of an ID token that was checked */
     uint64_t keys_deadline_ns; /* for the keys it is checked with; 0 = not wanted yet */
@@ -287,12 +290,100 @@ static void take_metadata(struct connect *connect, const struct outbound_answer 
     }
 }
 
+/* ---- tokens that came to nothing */
+
+static bool forget_next(struct connect *connect)
+{
+    const struct oauth2_server *server = &connect->oauth.server;
+    struct oauth2_tokens *tokens = &connect->grant.tokens;
+    /* The refresh token first: it could make another access token. */
+    struct slice *next = tokens->refresh_token.bytes > 0 && !server->revoke_access_only
+                             ? &tokens->refresh_token
+                             : &tokens->access_token;
+    struct oauth2_request request;
+    if (next->bytes == 0) {
+        return false;
+    }
+    connect->forgotten = *next;
+    *next = SLICE_EMPTY;
+    connect->by_query = false;
+    oauth2_revoke_request(server, connect->oauth.base, &connect->oauth.client, connect->forgotten,
+                          &connect->arena, &request);
+    send(connect, &(struct web_call){.method = request.method,
+                                     .url = request.url,
+                                     .headers = request.headers,
+                                     .body = request.body});
+    return connect->out;
+}
+
+/* What the provider gave is in nobody's hands any more: it is told to forget it, once, for nothing
+ * of it is kept. Not while somebody is connected: some take back all that the application was ever
+ * given by who signed in, or by their workspace. True: it is told. */
+static bool forget(struct connect *connect)
+{
+    struct store_txn *txn;
+    if (!connect->has_tokens || !connect->oauth.server.revoke ||
+        store_read(connect->api->hub->store, &txn) != BK_OK) {
+        return false;
+    }
+    bool alone = !people_index_anywhere(txn, slice_str(connect->flow.integration_canvas),
+                                        slice_str(connect->flow.integration));
+    store_read_end(txn);
+    connect->forgets = alone;
+    return alone && forget_next(connect);
+}
+
+/* True: asked once more, in the other form. */
+static bool forget_by_query(struct connect *connect, const struct outbound_answer *answer)
+{
+    struct oauth2_request request;
+    if (connect->by_query || answer->err != BK_OK ||
+        !oauth2_revoke_query(&connect->oauth.server, connect->oauth.base, &connect->oauth.client,
+                             answer->status, connect->forgotten, &connect->arena, &request)) {
+        return false;
+    }
+    connect->by_query = true;
+    send(connect, &(struct web_call){
+                      .method = request.method, .url = request.url, .headers = request.headers});
+    return connect->out;
+}
+
+static void take_forgotten(struct connect *connect, const struct outbound_answer *answer)
+{
+    char why[OAUTH2_WHY_BYTES];
+    if (forget_by_query(connect, answer)) {
+        return;
+    }
+    uint8_t *copy = (uint8_t *)arena_copy(&connect->arena, answer->body.at, answer->body.bytes);
+    struct slice body = slice_of(copy, copy ? answer->body.bytes : 0);
+    oauth2_scrub(&connect->oauth.client, copy, body.bytes);
+    scrub(copy, body.bytes, connect->forgotten);
+    enum bk_err err = answer->err;
+    if (err == BK_OK) {
+        err = oauth2_take_revoked(answer->head, body, why);
+    } else {
+        snprintf(why, sizeof why, "%s", answer->why);
+    }
+    if (err == BK_OK) {
+        log_event(LOG_INFO, "a token was revoked", LOG_Z("integration", connect->flow.integration));
+    } else {
+        log_event(LOG_WARN, "a token was not revoked",
+                  LOG_Z("integration", connect->flow.integration), LOG_Z("why", why));
+    }
+    forget_next(connect);
+}
+
 static void answered(void *context, const struct outbound_answer *answer)
 {
     struct connect *connect = context;
     connect->out = false;
     if (connect->abandoned) {
-        connect_drop(connect);
+        if (connect->forgets) {
+            take_forgotten(connect, answer);
+        }
+        if (!connect->out) {
+            connect_drop(connect);
+        }
         return;
     }
     if (answer->err != BK_OK) {
@@ -321,12 +412,13 @@ enum api_step connect_failed(struct page *page, const struct sign_in *flow, cons
 }
 
 /* The provider has agreed to something that came to nothing. */
-static void add_nothing_kept(char *why, size_t why_bytes)
+static void add_nothing_kept(struct connect *connect, char *why, size_t why_bytes)
 {
     size_t used = strlen(why);
-    snprintf(why + used, why_bytes - used,
-             "; nothing was kept here, though the provider may list becket now: connect again, or "
-             "remove it there");
+    snprintf(why + used, why_bytes - used, "; nothing was kept here, %s",
+             forget(connect) ? "and the provider is told to take back what it gave"
+                             : "though the provider may list becket now: connect again, or remove "
+                               "it there");
 }
 
 static enum api_step finish(struct page *page, struct connect *connect)
@@ -334,7 +426,7 @@ static enum api_step finish(struct page *page, struct connect *connect)
     char why[PROVIDER_WHY_BYTES + 160] = "", location[NAME_BYTES_MAX + 32];
     if (connect->failed) {
         if (connect->has_tokens) {
-            add_nothing_kept(connect->why, sizeof connect->why);
+            add_nothing_kept(connect, connect->why, sizeof connect->why);
         }
         return connect_failed(page, &connect->flow, connect->why);
     }
@@ -350,7 +442,7 @@ static enum api_step finish(struct page *page, struct connect *connect)
             snprintf(why, sizeof why, "%s", bk_err_text(err));
         }
         if (err != BK_CONFLICT) { /* somebody else's account, who has agreed to it */
-            add_nothing_kept(why, sizeof why);
+            add_nothing_kept(connect, why, sizeof why);
         }
         return connect_failed(page, &connect->flow, why);
     }
@@ -384,6 +476,7 @@ static enum api_step connect_resume(struct api_call *call)
         }
     }
     if (!page_resume(call, connect->session, connect->flow.canvas, &page)) {
+        forget(connect);
         return page_says(&page, 400, "Not logged in",
                          "You were logged out while the sign-in went on: log in and begin again.");
     }

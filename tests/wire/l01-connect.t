@@ -204,7 +204,8 @@ def test_round_trip():
                 is_equal(server.api('DELETE', '/api/v1/integrations/hub').status, 204, 'now it can go')
         double.fault = goes
         answer = urllib.parse.unquote(browser.get(back).where)
-        ok('no Integration "hub"' in answer and 'may list becket now' in answer, 'while somebody signs in: %s' % answer)
+        ok('no Integration "hub"' in answer and 'told to take back' in answer, 'while somebody signs in: %s' % answer)
+        ok(when(lambda: set(double.revoked) >= double.access), 'and what was given meanwhile is given back: %s' % double.revoked)
     double.close()
 
 
@@ -277,6 +278,44 @@ def test_renewal():
         secrets = ['access-planted-%d' % n for n in range(1, double.count + 1)]
         secrets += ['refresh-planted-%d' % n for n in range(1, double.count + 1)]
         is_equal(planted(server, browser, secrets), [], 'the tokens are nowhere in clear')
+    double.close()
+
+
+def test_given_back():
+    """Tokens of a sign-in that comes to nothing are given back; not where it might take something from who is connected."""
+    double = SignIn()
+    double.expires_in = 3600
+
+    def given():
+        return {'access-planted-%d' % n for n in range(1, double.count + 1)} & double.access | double.refresh
+    with Server() as server:
+        server.apply(integration(double).replace('type: github', 'type: gitlab'))
+        browser = Browser(server.admin)
+        browser.login(server.token)
+        double.fault = lambda call: Reply(503, {}) if call.path == '/user' else None
+        answer = urllib.parse.unquote(connect(browser, double).where)
+        ok('told to take back' in answer, 'who it is was not told: %s' % answer)
+        ok(when(lambda: given() and given() <= set(double.revoked)), 'all of it is given back: %s' % double.revoked)
+
+        def elsewhere(call):
+            if call.path == '/token':
+                page = browser.get('/integrations')
+                browser.request('POST', '/logout', browser.form(page.text, '/logout'))
+        double.fault = elsewhere
+        is_equal(connect(browser, double).status, 400, 'logged out meanwhile')
+        ok(when(lambda: given() <= set(double.revoked)), 'given back, too: %s' % double.revoked)
+
+        browser.login(server.token)
+        double.fault = lambda call: None
+        is_equal(connect(browser, double).where, '/integrations/gitlab/link', 'connected')
+        kept, revoked = set(double.access), list(double.revoked)
+        double.fault = lambda call: Reply(503, {}) if call.path == '/user' else None
+        answer = urllib.parse.unquote(connect(browser, double).where)
+        ok('may list becket now' in answer, 'somebody is connected: %s' % answer)
+        time.sleep(0.5)
+        is_equal(double.revoked, revoked, 'and loses nothing')
+        secrets = ['%s-planted-%d' % (what, n) for n in range(1, double.count + 1) for what in ('access', 'refresh')]
+        is_equal(planted(server, browser, secrets + [double.secret]), [], 'the tokens are nowhere in clear')
     double.close()
 
 
@@ -406,5 +445,5 @@ def test_slack():
     double.close()
 
 
-at_once(test_sessions, test_restart, test_slack, test_round_trip, test_renewal)
+at_once(test_given_back, test_sessions, test_restart, test_slack, test_round_trip, test_renewal)
 done()

@@ -186,14 +186,27 @@ enum bk_err people_index_newest(struct store_txn *txn, struct slice canvas,
                : err;
 }
 
+static void start_users(struct key *prefix, struct slice canvas, struct slice integration)
+{
+    uint8_t kind = resource_kind_info(RESOURCE_INTEGRATION_USER)->key;
+    key_users(prefix, resource_kind_info(RESOURCE_INTEGRATION)->key, canvas, integration);
+    key_add(prefix, &kind, 1);
+}
+
+bool people_index_anywhere(struct store_txn *txn, struct slice canvas, struct slice integration)
+{
+    bool found = false;
+    struct key prefix;
+    start_users(&prefix, canvas, integration);
+    return store_any(txn, key_slice(&prefix), &found) != BK_OK || found;
+}
+
 static bool anybody_of(struct store_txn *txn, struct slice canvas, struct slice integration,
                        struct slice own)
 {
     bool found = false;
     struct key prefix;
-    uint8_t kind = resource_kind_info(RESOURCE_INTEGRATION_USER)->key;
-    key_users(&prefix, resource_kind_info(RESOURCE_INTEGRATION)->key, canvas, integration);
-    key_add(&prefix, &kind, 1);
+    start_users(&prefix, canvas, integration);
     key_add_name(&prefix, own);
     return store_any(txn, key_slice(&prefix), &found) == BK_OK && found;
 }

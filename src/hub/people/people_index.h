@@ -27,6 +27,9 @@ enum bk_err people_index_newest(struct store_txn *txn, struct slice canvas,
 bool people_index_anybody(struct store_txn *txn, struct slice canvas, struct slice integration,
                           struct slice own);
 
+/* Of whatever canvas. */
+bool people_index_anywhere(struct store_txn *txn, struct slice canvas, struct slice integration);
+
 /* A person of an integration: by uid, else nickname, else mail address; empty texts are nobody's.
  * Names and addresses are the same in any case. Of the canvas `own`, where it is asked, else of the
  * integration's: no other canvas says who somebody is there. BK_NOT_FOUND. */
