@@ -29,13 +29,23 @@ static bool changes_state(enum http_method method)
 
 /* ---- body */
 
+static struct slice media_type(const struct api_call *call)
+{
+    struct slice type = call->request->content_type;
+    return slice_trim(slice_of(type.at, slice_find(type, ';')));
+}
+
+bool api_sent_json(const struct api_call *call)
+{
+    return slice_equal_nocase(media_type(call), SLICE("application/json"));
+}
+
 /* A form or plain text can be sent by any web page; JSON and YAML cannot without asking first. */
 static bool content_type_allowed(const struct api_call *call)
 {
     static const char *const documents[] = {"application/json", "application/yaml",
                                             "application/x-yaml", "text/yaml", "text/x-yaml"};
-    struct slice type = call->request->content_type;
-    type = slice_trim(slice_of(type.at, slice_find(type, ';')));
+    struct slice type = media_type(call);
     size_t count = call->route->body == API_BODY_JSON ? 1 : bk_array_length(documents);
     for (size_t i = 0; i < count; i++) {
         if (slice_equal_nocase(type, slice_str(documents[i]))) {

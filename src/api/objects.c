@@ -184,6 +184,7 @@ static enum api_step change_object(struct api_call *call, enum apply_mode mode, 
                                     .one = true,
                                     .kind = call->route->kind,
                                     .name = call->segment,
+                                    .json = api_sent_json(call),
                                     .now_ns = call->request->wall_ns};
     api_apply_as(&call->token, &options);
     if (mode == APPLY_UPDATE && !parse_if_match(call->request->if_match, &options)) {
@@ -303,6 +304,7 @@ enum api_step api_apply(struct api_call *call)
                                     .dry_run = api_flag(call, "dryRun"),
                                     .prune = api_flag(call, "prune"),
                                     .remove = api_flag(call, "delete"),
+                                    .json = api_sent_json(call),
                                     .canvas = api_value(call, "canvas"),
                                     .now_ns = call->request->wall_ns};
     api_apply_as(&call->token, &options);

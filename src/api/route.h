@@ -84,6 +84,8 @@ struct api_work {
 };
 
 /* ---- reading (query.c; canvases: access.c) */
+/* The body is said to be JSON. */
+bool api_sent_json(const struct api_call *call);
 /* Parameter by name: it must be in the route's list. NULL slice = not given. */
 struct slice api_value(const struct api_call *call, const char *name);
 /* Canvases. A token that is bound to one may call what has a parameter "canvas" (which is then that

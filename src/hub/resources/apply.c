@@ -476,7 +476,8 @@ enum bk_err apply_text(struct hub *hub, struct slice text, const struct apply_op
     struct json_problem problem;
     apply_init(&apply, hub, options, ret_outcome);
     json_tree_init(&tree);
-    enum bk_err err = yaml_or_json_parse(text, &tree, &problem);
+    enum bk_err err = options->json ? json_parse(text, &tree, &problem)
+                                    : yaml_or_json_parse(text, &tree, &problem);
     if (err != BK_OK) {
         resource_problem_add(&ret_outcome->problems, 0, problem.place, "", "%s", problem.message);
         apply_fail(&apply, err, "line %u, column %u: %s", problem.place.line, problem.place.column,

@@ -8,6 +8,10 @@
  *             kind in that canvas which the set does not name are deleted (a file of event sources
  *             alone never deletes a secret, one of links no source; canvases are never pruned). A
  *             secret that is still used by something that stays is an error and nothing changes.
+ * Revision    A document that has metadata.revision was read, and is applied to what was read alone:
+ *             BK_CONFLICT where it would change what is at another revision by now. Without it, or
+ *             where nothing would change, it is applied to whatever there is. Of one object (PUT)
+ *             if_match is looked at instead.
  * Secrets     A value of `***` keeps what is stored there: under this name, at this place of a
  *             list. It is an error where nothing is stored, where a list became shorter, so that it
  *             may be any, and for another way of auth than it was stored for.
@@ -36,6 +40,7 @@ struct apply_options {
     enum apply_mode mode;
     bool dry_run;        /* everything but the commit */
     bool prune;          /* APPLY_SET only */
+    bool json;           /* the text is said to be JSON: no YAML */
     bool remove;         /* delete what the documents name, and nothing else; gone is gone */
     struct slice canvas; /* for documents without canvasId; empty = "default" */
     /* One object (POST, PUT): what the URL says. The document's kind and name may then be absent
@@ -100,7 +105,7 @@ struct apply_outcome {
 
 void apply_outcome_fini(struct apply_outcome *outcome);
 
-/* Apply documents out of text (YAML or JSON; a list or {"items":[…]} counts as its elements).
+/* Apply documents out of text (YAML or JSON, or JSON alone; a list or {"items":[…]} counts as its elements).
  * *ret_outcome is always initialised.
  * BK_INVALID: outcome->problems lists everything that is wrong. BK_EXISTS, BK_NOT_FOUND,
  * BK_CONFLICT, BK_FORBIDDEN,
