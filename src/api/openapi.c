@@ -32,9 +32,8 @@ struct schema {
 /* What becket tells of an object that it keeps at a provider. */
 #define WORK_STATES "{\"enum\":[\"pending\",\"waiting\",\"ready\",\"error\"]}"
 #define WORK_STATUS                                                                                \
-    "\"state\":" WORK_STATES ",\"reason\":" TEXT ",\"message\":" TEXT                              \
-    ",\"advice\":" TEXT ",\"notice\":" TEXT ",\"operation\":" TEXT                                 \
-    ",\"checkedAt\":" TIME ",\"nextAttemptAt\":" TIME
+    "\"state\":" WORK_STATES ",\"reason\":" TEXT ",\"message\":" TEXT ",\"advice\":" TEXT          \
+    ",\"notice\":" TEXT ",\"operation\":" TEXT ",\"checkedAt\":" TIME ",\"nextAttemptAt\":" TIME
 
 static const struct schema schemas[] = {
     {"Error", "{\"type\":\"object\",\"required\":[\"code\",\"message\",\"details\"],\"properties\":"
@@ -65,27 +64,25 @@ static const struct schema schemas[] = {
      "}}},\"data\":{\"type\":\"object\",\"additionalProperties\":" TEXT
      "}}},\"status\":{\"type\":\"object\",\"readOnly\":true}}}"},
     {"SecretList", LIST_OF("Secret")},
-    {"EventSource", "{\"type\":\"object\",\"properties\":{" METADATA
-                    ",\"kind\":{\"const\":\"EventSource\"},\"spec\":"
-                    "{\"type\":\"object\",\"properties\":{\"type\":" TEXT ",\"path\":" TEXT
-                    ",\"verification\":{\"type\":\"object\"},"
-                    "\"dedupe\":{\"type\":\"object\",\"properties\":{\"window\":" TEXT
-                    "}},\"limits\":{\"type\":\"object\","
-                    "\"properties\":{\"bodyBytes\":{\"type\":\"integer\"},\"perSecond\":{\"type\":"
-                    "\"integer\"}}},\"integration\":" OBJECT "\"name\":" NAME
-                    ",\"domainType\":" TEXT "}},\"resource\":" OBJECT "\"type\":" TEXT
-                    ",\"name\":" TEXT "}},\"events\":{\"type\":\"array\",\"items\":" OBJECT
-                    "\"type\":" TEXT ",\"filters\":" FILTERS
-                    ",\"filterOperator\":{\"enum\":[\"FILTER_OPERATOR_AND\","
-                    "\"FILTER_OPERATOR_OR\"]}}}}}},\"status\":{\"type\":\"object\","
-                    "\"readOnly\":true,\"properties\":{" WORK_STATUS ",\"path\":" TEXT
-                    ",\"url\":" TEXT ",\"lastAccepted\":" OBJECT "\"at\":" TIME
-                    "}},\"lastRefused\":" OBJECT "\"at\":" TIME ",\"reason\":" TEXT
-                    ",\"message\":" TEXT "}},\"resourceId\":" TEXT ",\"resourceName\":" TEXT
-                    ",\"hookId\":" TEXT ",\"keyFingerprint\":" TEXT
-                    "}},\"key\":{\"type\":\"string\","
-                    "\"readOnly\":true,\"description\":"
-                    "\"signing key that was generated; only in the answer that created it\"}}}"},
+    {"EventSource",
+     "{\"type\":\"object\",\"properties\":{" METADATA
+     ",\"kind\":{\"const\":\"EventSource\"},\"spec\":"
+     "{\"type\":\"object\",\"properties\":{\"type\":" TEXT ",\"path\":" TEXT
+     ",\"verification\":{\"type\":\"object\"},"
+     "\"dedupe\":{\"type\":\"object\",\"properties\":{\"window\":" TEXT
+     "}},\"limits\":{\"type\":\"object\","
+     "\"properties\":{\"bodyBytes\":{\"type\":\"integer\"},\"perSecond\":{\"type\":"
+     "\"integer\"}}},\"integration\":" OBJECT "\"name\":" NAME ",\"domainType\":" TEXT
+     "}},\"resource\":" OBJECT "\"type\":" TEXT ",\"name\":" TEXT
+     "}},\"events\":{\"type\":\"array\",\"items\":" OBJECT "\"type\":" TEXT ",\"filters\":" FILTERS
+     ",\"filterOperator\":{\"enum\":[\"FILTER_OPERATOR_AND\","
+     "\"FILTER_OPERATOR_OR\"]}}}}}},\"status\":{\"type\":\"object\","
+     "\"readOnly\":true,\"properties\":{" WORK_STATUS ",\"path\":" TEXT ",\"url\":" TEXT
+     ",\"lastAccepted\":" OBJECT "\"at\":" TIME "}},\"lastRefused\":" OBJECT "\"at\":" TIME
+     ",\"reason\":" TEXT ",\"message\":" TEXT "}},\"resourceId\":" TEXT ",\"resourceName\":" TEXT
+     ",\"hookId\":" TEXT ",\"keyFingerprint\":" TEXT "}},\"key\":{\"type\":\"string\","
+     "\"readOnly\":true,\"description\":"
+     "\"signing key that was generated; only in the answer that created it\"}}}"},
     {"EventSourceList", LIST_OF("EventSource")},
     {"Destination",
      "{\"type\":\"object\",\"properties\":{" METADATA ",\"kind\":{\"const\":\"Destination\"},"
@@ -241,7 +238,8 @@ static const struct schema schemas[] = {
      "\"properties\":{\"path\":" TEXT ",\"before\":{},\"after\":{}}}}}}"},
     {"AuditList", LIST_OF("Audit")},
     {"Event",
-     "{\"type\":\"object\",\"required\":[\"id\",\"source\",\"receivedAt\",\"state\",\"size\"],"
+     "{\"type\":\"object\",\"required\":[\"id\",\"source\",\"provider\",\"type\",\"deliveryId\","
+     "\"receivedAt\",\"state\",\"reason\",\"headers\",\"contentType\",\"size\",\"remote\"],"
      "\"properties\":{"
      "\"id\":{\"type\":\"string\",\"pattern\":\"^evt_[0-9A-HJKMNP-TV-Z]{26}$\"},\"source\":" TEXT
      ",\"canvasId\":" TEXT ",\"provider\":" TEXT ",\"type\":" TEXT ",\"deliveryId\":" TEXT

@@ -222,10 +222,10 @@ static void test_json(struct reader *reader)
     event_json(NULL, &record, &json);
     const char *text = buf_text(&json);
     char want[1000];
-    snprintf(
-        want, sizeof want,
-        "{\"id\":\"%.30s\",\"source\":\"7\",\"type\":\"t1\",\"deliveryId\":\"d\",\"receivedAt\":\"",
-        id);
+    snprintf(want, sizeof want,
+             "{\"id\":\"%.30s\",\"source\":\"7\",\"provider\":\"\",\"type\":\"t1\",\"deliveryId\":"
+             "\"d\",\"receivedAt\":\"",
+             id);
     ok(strncmp(text, want, strlen(want)) == 0, "begins as it should");
     snprintf(want, sizeof want,
              "\"state\":\"rejected\",\"reason\":\"stale\",\"message\":\"%s\",\"method\":\"POST\","
@@ -246,7 +246,8 @@ static void test_json(struct reader *reader)
     buf_reset(&json);
     is_int(reader_get(reader, (struct journal_position){0, appended[0] - 1}, &record), BK_OK);
     event_json(NULL, &record, &json);
-    ok(strstr(buf_text(&json), "\"state\":\"duplicate\",\"duplicateOf\":\"evt_") != NULL);
+    ok(strstr(buf_text(&json), "\"state\":\"duplicate\",\"reason\":\"\",\"duplicateOf\":\"evt_") !=
+       NULL);
     buf_fini(&json);
     id[10] = id[10] == 'Z' ? 'Y' : 'Z'; /* another time than the record has */
     is_int(event_get(reader, slice_of(id, sizeof id), &record), BK_NOT_FOUND);

@@ -335,17 +335,19 @@ static void add_source(struct buf *json, struct hub *hub, const struct journal_r
     char text[24];
     snprintf(text, sizeof text, "%llu", (unsigned long long)number);
     add_text(json, "source", slice_str(text));
+    add_text(json, "provider", SLICE_EMPTY);
 }
 
 static void add_remote(struct buf *json, const struct ring_address *peer)
 {
-    char host[INET6_ADDRSTRLEN];
+    char host[INET6_ADDRSTRLEN] = "";
+    add_name(json, "remote");
     if (peer->family == 4 && inet_ntop(AF_INET, peer->at, host, sizeof host)) {
-        add_name(json, "remote");
         buf_printf(json, "\"%s:%u\"", host, peer->port);
     } else if (peer->family == 6 && inet_ntop(AF_INET6, peer->at, host, sizeof host)) {
-        add_name(json, "remote");
         buf_printf(json, "\"[%s]:%u\"", host, peer->port);
+    } else { /* becket's own doing */
+        buf_add_str(json, "\"\"");
     }
 }
 
@@ -388,9 +390,7 @@ static void add_head(struct buf *json, const struct journal_record *record)
              slice_of(head.at + (head.target_at - 1 - head.method_bytes), head.method_bytes));
     add_text(json, "target", http_target(&head));
     const struct http_header *type = http_find(&head, SLICE("content-type"), NULL);
-    if (type != NULL) {
-        add_text(json, "contentType", http_header_value(&head, type));
-    }
+    add_text(json, "contentType", type ? http_header_value(&head, type) : SLICE_EMPTY);
     add_name(json, "headers");
     buf_add_byte(json, '{');
     for (unsigned i = 0; i < head.header_count && !json->overflow; i++) {
@@ -426,6 +426,9 @@ static void add_state(struct buf *json, const struct journal_entry *entry, const
         add_text(json, "outcome", slice_str(attempt_outcome_text(attempt.outcome)));
         add_text(json, "reason", attempt.why);
     }
+    if (entry->type == JOURNAL_ACCEPTED || entry->type == JOURNAL_DUPLICATE) {
+        add_text(json, "reason", SLICE_EMPTY);
+    }
     if (entry->type == JOURNAL_DUPLICATE) {
         add_id(json, "duplicateOf", journal_position_unpack(entry->original), entry->original_ns);
     }
@@ -460,13 +463,8 @@ void event_json(struct hub *hub, const struct journal_record *record, struct buf
     add_id(json, "id", record->position, entry->received_ns);
     add_source(json, hub, record);
     uint8_t room[EVENT_TYPE_BYTES_MAX];
-    struct slice type = record_type(hub, record, room);
-    if (type.bytes != 0) {
-        add_text(json, "type", type);
-    }
-    if (entry->id_bytes != 0) {
-        add_text(json, "deliveryId", record_delivery_id(record));
-    }
+    add_text(json, "type", record_type(hub, record, room));
+    add_text(json, "deliveryId", record_delivery_id(record));
     add_subject(json, hub, record);
     add_text(json, "receivedAt", slice_str(received));
     add_state(json, entry, record->message);
