@@ -8,10 +8,9 @@
  *             kind in that canvas which the set does not name are deleted (a file of event sources
  *             alone never deletes a secret, one of links no source; canvases are never pruned). A
  *             secret that is still used by something that stays is an error and nothing changes.
- * Revision    A document that has metadata.revision was read, and is applied to what was read alone:
- *             BK_CONFLICT where it would change what is at another revision by now. Without it, or
- *             where nothing would change, it is applied to whatever there is. Of one object (PUT)
- *             if_match is looked at instead.
+ * Revision    A document that has metadata.revision was read, and changes nothing that is at
+ *             another revision by now: BK_CONFLICT. Without it, or where nothing would change,
+ *             it is applied to what there is. Of one object (PUT) if_match is looked at instead.
  * Secrets     A value of `***` keeps what is stored there: under this name, at this place of a
  *             list. It is an error where nothing is stored, where a list became shorter, so that it
  *             may be any, and for another way of auth than it was stored for.
@@ -105,7 +104,8 @@ struct apply_outcome {
 
 void apply_outcome_fini(struct apply_outcome *outcome);
 
-/* Apply documents out of text (YAML or JSON, or JSON alone; a list or {"items":[…]} counts as its elements).
+/* Apply documents out of text (YAML or JSON, or JSON alone; a list or {"items":[…]} counts as its
+ * elements).
  * *ret_outcome is always initialised.
  * BK_INVALID: outcome->problems lists everything that is wrong. BK_EXISTS, BK_NOT_FOUND,
  * BK_CONFLICT, BK_FORBIDDEN,
