@@ -65,7 +65,9 @@ static const uint16_t suites_chacha_first[] = {
     BR_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
 };
 
-static const char *protocols[] = {"http/1.1"};
+/* The first is preferred. A server also takes a client that offers nothing but the second, as curl
+ * --http1.0 does; ours never offers it. */
+static const char *protocols[] = {"http/1.1", "http/1.0"};
 
 /* ---- begin and end */
 
@@ -102,7 +104,7 @@ static void engine_begin(struct tls *tls, uint32_t flags, const uint8_t entropy[
     br_ssl_engine_set_default_ecdsa(engine);
     br_ssl_engine_set_default_aes_gcm(engine);
     br_ssl_engine_set_default_chapol(engine);
-    br_ssl_engine_set_protocol_names(engine, protocols, 1);
+    br_ssl_engine_set_protocol_names(engine, protocols, tls->is_server ? 2 : 1);
     br_ssl_engine_set_all_flags(engine, BR_OPT_NO_RENEGOTIATION | flags);
     size_t out_bytes = tls->is_server ? SERVER_OUT_BYTES : CLIENT_OUT_BYTES;
     br_ssl_engine_set_buffers_bidi(engine, tls->buffers, IN_BYTES, tls->buffers + IN_BYTES,
@@ -200,12 +202,18 @@ static void cache_save(const br_ssl_session_cache_class **context, br_ssl_server
     tls_sessions_put(tls->server->sessions, session, tls->now_seconds);
 }
 
+static bool speaks_ours(struct slice rest)
+{
+    return tls_hello_speaks(rest, slice_str(protocols[0])) ||
+           tls_hello_speaks(rest, slice_str(protocols[1]));
+}
+
 static int cache_load(const br_ssl_session_cache_class **context, br_ssl_server_context *server,
                       br_ssl_session_parameters *session)
 {
     struct tls *tls = tls_of_cache(context);
     struct slice rest = slice_of(server->eng.hbuf_in, server->eng.hlen_in);
-    if (!tls_hello_speaks(rest, slice_str(protocols[0]))) {
+    if (!speaks_ours(rest)) {
         return 0; /* and what is wrong with the protocols is said by a full handshake */
     }
     tls->found = tls_sessions_find(tls->server->sessions, session, tls->now_seconds);
@@ -218,7 +226,7 @@ bool tls_would_resume(const struct tls *tls, const uint8_t *at, size_t bytes)
     br_ssl_session_parameters session = {.session_id_len = sizeof session.session_id};
     if (!tls->server || !tls_hello_read(slice_of(at, bytes), &hello) ||
         hello.session.bytes != sizeof session.session_id ||
-        !tls_hello_speaks(hello.rest, slice_str(protocols[0]))) {
+        !speaks_ours(hello.rest)) {
         return false;
     }
     memcpy(session.session_id, hello.session.at, sizeof session.session_id);

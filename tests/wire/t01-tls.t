@@ -163,13 +163,19 @@ with TlsServer(certs, OPTIONS) as server:
     ctx.set_alpn_protocols(['h2'])
     refused('HTTP/2 only', server.port, ctx)
 
+    for offered, taken in ((['http/1.0'], 'http/1.0'), (['http/1.0', 'http/1.1'], 'http/1.1'), (['h2', 'http/1.0'], 'http/1.0')):
+        ctx.set_alpn_protocols(offered)
+        c = server.secure(ctx=ctx)
+        is_equal(c.sock.selected_alpn_protocol(), taken, 'of the protocols %s' % ' and '.join(offered))
+        c.close()
+
     ctx = context(ca)
     ctx.set_alpn_protocols(['http/1.1'])
     c = server.secure(ctx=ctx)
     session = c.sock.session
     c.close()
     # The refused one last: OpenSSL 3.5 does not offer a session again that a fatal alert came to.
-    for names, reused in ((['h2', 'http/1.1'], True), ([], True), (['http/1.1'], True), (['h2'], None)):
+    for names, reused in ((['h2', 'http/1.1'], True), ([], True), (['http/1.1'], True), (['http/1.0'], True), (['h2'], None)):
         ctx.set_alpn_protocols(names)
         try:
             c = server.secure(ctx=ctx, session=session)
