@@ -1,5 +1,5 @@
 /* seal.h - secrets at rest: values sealed under the data key (which the master key wraps:
- * store/master_key.h, hub/keys/data_key.h).
+ * store/master_key.h, hub/data_key.h).
  *
  * Purpose     Each sealed value is bound to the record and field it belongs to, so exchanging two
  *             sealed values on disk makes both unreadable.

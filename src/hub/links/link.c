@@ -156,7 +156,7 @@ yyjson_mut_val *link_source_document(const struct resource_document *document,
     yyjson_mut_val *resource = json_new_object(tree), *events = json_new_array(tree);
     bool good = root && metadata && spec && integration && resource && events;
     if (!link_source_name(document->name, name)) {
-        name[0] = '\0'; /* apply_link.c has said so */
+        name[0] = '\0'; /* apply_people.c has said so */
     }
     good = good && json_set(tree, root, "kind", json_new_string(tree, SLICE("EventSource"))) &&
            json_set(tree, metadata, "name", json_new_string(tree, slice_str(name))) &&

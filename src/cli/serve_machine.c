@@ -1,0 +1,134 @@
+/* serve_machine.c - how much machine there is, and how much of it becket takes. */
+#include "cli/serve.h"
+
+#include "base/log.h"
+#include "cli/machine.h"
+#include "ring/file.h"
+
+#include <sys/resource.h>
+
+static void choose_threads(struct serve *serve)
+{
+    unsigned usable = machine_cpus(serve->cpus);
+    unsigned quota = machine_cpu_quota();
+    unsigned wanted = (unsigned)option_number(&serve->options, "threads");
+    unsigned fitting = quota && quota < usable ? quota : usable;
+    serve->control.threads = wanted ? wanted : fitting;
+    /* Pinning pays when each reactor has a CPU of its own; under a quota the scheduler knows
+     * better. */
+    bool own = serve->control.threads <= usable && !(quota && quota < usable);
+    serve->control.cpus = own ? serve->cpus : NULL;
+}
+
+#define DESCRIPTORS_MIN     512U
+#define CONNECTIONS_DEFAULT 16384U
+
+static bool choose_connections(struct serve *serve)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return false;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    file_reserve();
+    uint64_t wanted = option_number(&serve->options, "connections");
+    if (limit.rlim_max < DESCRIPTORS_MIN) {
+        cli_error(
+            "RLIMIT_NOFILE is %llu, becket needs at least %u; raise it (ulimit -n, LimitNOFILE=)",
+            (unsigned long long)limit.rlim_max, DESCRIPTORS_MIN);
+        return false;
+    }
+    uint64_t fitting = limit.rlim_max - 256;
+    if (wanted > fitting) {
+        cli_error("--connections %llu needs RLIMIT_NOFILE %llu, it is %llu; raise it (ulimit -n, "
+                  "LimitNOFILE=)",
+                  (unsigned long long)wanted, (unsigned long long)wanted + 256,
+                  (unsigned long long)limit.rlim_max);
+        return false;
+    }
+    uint64_t chosen = wanted                          ? wanted
+                      : fitting < CONNECTIONS_DEFAULT ? fitting
+                                                      : CONNECTIONS_DEFAULT;
+    serve->control.conns_max = (unsigned)chosen;
+    return true;
+}
+
+#define FILE_BYTES_MIN (64ULL << 20)
+
+/* A segment has its size from the beginning, and the store grows. */
+static bool check_file_limit(const struct serve *serve)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_max == RLIM_INFINITY) {
+        limit.rlim_max = UINT64_MAX;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_FSIZE, &limit);
+    uint64_t needed = serve->control.segment_bytes;
+    needed = needed < FILE_BYTES_MIN ? FILE_BYTES_MIN : needed;
+    if (limit.rlim_max < needed) {
+        cli_error("RLIMIT_FSIZE is %llu, becket makes files of %llu bytes; raise it (ulimit -f, "
+                  "LimitFSIZE=)",
+                  (unsigned long long)limit.rlim_max, (unsigned long long)needed);
+        return false;
+    }
+    return true;
+}
+
+/* The dedupe table (which may grow to its limit); for each thread its
+ * large requests, receive buffers and journal frames, and all its connections. TLS takes about 30
+ * KiB of a connection. Not the pages of the state that the kernel caches. */
+uint64_t serve_memory_max_mib(const struct serve *serve)
+{
+    const struct control_config *control = &serve->control;
+    struct http_server_config server = http_server_defaults;
+    server.conns_max = server.tls_conns_max = control->conns_max;
+    server.exchanges_max = 2 * control->conns_max;
+    server.tls = control->tls;
+    uint64_t connections = http_server_bytes(&server);
+    uint64_t receive = (uint64_t)RECV_BUFFERS_PER_CORE * RECV_BUFFER_BYTES;
+    uint64_t thread = control->buffers_bytes_max + receive + (8U << 20) + connections;
+    return (control->dedupe_bytes_max + control->threads * thread + connections) >> 20;
+}
+
+#define CONNECTIONS_LEAST 256U
+
+/* What was not asked for shall fit into the control group's memory, with a quarter of it left for
+ * what is not counted, the state's pages first of all: who is over is killed. */
+static void fit_memory(struct serve *serve)
+{
+    uint64_t limit = machine_memory_bytes();
+    struct control_config *control = &serve->control;
+    if (!limit) {
+        return;
+    }
+    uint64_t dedupe = limit / 4, requests = limit / 4 / control->threads;
+    if (!option_given(&serve->options, "dedupe-memory") && dedupe < control->dedupe_bytes_max) {
+        control->dedupe_bytes_max = dedupe > 16U << 20 ? dedupe : 16U << 20;
+    }
+    if (!option_given(&serve->options, "request-memory") && requests < control->buffers_bytes_max) {
+        control->buffers_bytes_max = requests > 4U << 20 ? requests : 4U << 20;
+    }
+    while (!option_given(&serve->options, "connections") &&
+           control->conns_max > CONNECTIONS_LEAST &&
+           serve_memory_max_mib(serve) > (limit / 4 * 3) >> 20) {
+        control->conns_max /= 2;
+    }
+    if (serve_memory_max_mib(serve) > limit >> 20) {
+        log_event(LOG_WARN, "memory may not suffice", LOG_I("limitMiB", limit >> 20),
+                  LOG_I("memoryMaxMiB", serve_memory_max_mib(serve)),
+                  LOG_Z("advice", "raise the limit, or lower --connections, --request-memory, "
+                                  "--dedupe-memory or --threads"));
+    }
+}
+
+bool serve_fit(struct serve *serve)
+{
+    choose_threads(serve);
+    if (!choose_connections(serve) || !check_file_limit(serve)) {
+        return false;
+    }
+    fit_memory(serve);
+    return true;
+}
