@@ -41,9 +41,7 @@ const struct cli_command cli_commands[] = {
      "create or change what files declare",
      "All or nothing: one mistake anywhere and nothing changes. A directory stands for its *.yaml, "
      "*.yml and *.json files; with --recursive of those below it, too. With --prune, objects of "
-     "the kinds and canvases in the files that the files do not name are deleted. A document that "
-     "`get -o yaml` gave has a metadata.revision: it changes nothing that somebody changed since; "
-     "without it, it does.",
+     "the kinds and canvases in the files that the files do not name are deleted.",
      cli_apply_options},
     {"diff", cli_diff, "-f FILE|DIR|-", "show what apply would change", NULL, cli_diff_options},
     {"get", cli_get, "KIND [NAME]", "list objects, or print one",

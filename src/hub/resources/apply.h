@@ -8,9 +8,8 @@
  *             kind in that canvas which the set does not name are deleted (a file of event sources
  *             alone never deletes a secret, one of links no source; canvases are never pruned). A
  *             secret that is still used by something that stays is an error and nothing changes.
- * Revision    A document that has metadata.revision was read, and changes nothing that is at
- *             another revision by now: BK_CONFLICT. Without it, or where nothing would change,
- *             it is applied to what there is. Of one object (PUT) if_match is looked at instead.
+ * Revision    metadata.revision is taken and not looked at: what was read may be put back later, or
+ *             on another server. Of one object (PUT) if_match guards against another's change.
  * Secrets     A value of `***` keeps what is stored there: under this name, at this place of a
  *             list. It is an error where nothing is stored, where a list became shorter, so that it
  *             may be any, and for another way of auth than it was stored for.

@@ -194,15 +194,6 @@ static void scratch_reset(struct apply *apply)
     apply->diff_count = apply->diff_size = 0;
 }
 
-static enum bk_err not_at(struct apply *apply, const struct apply_work *work, uint64_t revision,
-                          const char *advice)
-{
-    return apply_fail(apply, BK_CONFLICT, "%s \"%.*s\" is at revision %llu, not %llu: %s",
-                      resource_kind_info(work->kind)->name, (int)work->name.bytes,
-                      (const char *)work->name.at, (unsigned long long)apply->old.revision,
-                      (unsigned long long)revision, advice);
-}
-
 /* Mode and If-Match. */
 static enum bk_err check_existing(struct apply *apply, const struct apply_work *work)
 {
@@ -220,21 +211,12 @@ static enum bk_err check_existing(struct apply *apply, const struct apply_work *
         return apply_fail(apply, BK_NOT_FOUND, "there is no %s \"%.*s\"", kind, bytes, name);
     }
     if (options->if_match_given && apply->old.revision != options->if_match) {
-        return not_at(apply, work, options->if_match, "read it again");
+        return apply_fail(apply, BK_CONFLICT,
+                          "%s \"%.*s\" is at revision %llu, not %llu: read it again", kind, bytes,
+                          name, (unsigned long long)apply->old.revision,
+                          (unsigned long long)options->if_match);
     }
     return BK_OK;
-}
-
-/* Somebody else's change since the document was read is not undone unseen. */
-static enum bk_err check_read(struct apply *apply, const struct apply_work *work)
-{
-    uint64_t revision = work->document->revision;
-    bool fresh = revision == 0 || !apply->existed || revision == apply->old.revision;
-    return fresh || apply->options->mode != APPLY_SET
-               ? BK_OK
-               : not_at(apply, work, revision,
-                        "it was changed since this was read; read it again, or leave "
-                        "metadata.revision out");
 }
 
 /* Whose an account or a link is: "user": {"name"} of a spec, or "team": {"name"}; empty = nobody's.
@@ -420,10 +402,7 @@ enum bk_err apply_put(struct apply *apply, struct apply_work *work)
         work->result->action = APPLY_UNCHANGED;
     } else {
         work->result->action = apply->existed ? APPLY_UPDATED : APPLY_CREATED;
-        err = check_read(apply, work);
-        err = err == BK_OK
-                  ? check_owner(apply, work, apply->existed ? apply->old.spec : SLICE_EMPTY, true)
-                  : err;
+        err = check_owner(apply, work, apply->existed ? apply->old.spec : SLICE_EMPTY, true);
         err = err == BK_OK ? check_owner(apply, work, buf_slice(&apply->spec), true) : err;
         err = err == BK_OK ? put_record(apply, work) : err;
     }

@@ -244,8 +244,8 @@ static void decode_name(struct decoder *decoder, const struct decode_object *met
     document->name = name;
 }
 
-/* What the server sets is taken, so that what was read can be applied; the revision alone is looked
- * at (apply.h). */
+/* What the server sets is taken and not looked at, so that what was read can be applied, now, later
+ * or elsewhere. */
 static const char *const metadata_known[] = {
     "name",      "canvasId",       "canvasName", "description", "id",
     "createdAt", "updatedAt",      "createdBy",  "revision",    "domainType",
@@ -302,11 +302,6 @@ static void decode_metadata(struct decoder *decoder, const struct decode_object 
     } else if (document->description.bytes > RESOURCE_DESCRIPTION_BYTES_MAX) {
         decode_wrong(decoder, &metadata, "description", "longer than %u bytes",
                      RESOURCE_DESCRIPTION_BYTES_MAX);
-    }
-    yyjson_mut_val *revision = decode_field(&metadata, "revision");
-    document->revision = yyjson_mut_is_uint(revision) ? yyjson_mut_get_uint(revision) : 0;
-    if (revision && !yyjson_mut_is_null(revision) && document->revision == 0) {
-        decode_wrong(decoder, &metadata, "revision", "must be the number that was read, or absent");
     }
     enum resource_domain domain = decode_domain(decoder, &metadata);
     bool known_kind = document->kind != RESOURCE_KIND_COUNT;

@@ -341,7 +341,6 @@ struct resource_document {
     struct slice name;
     struct slice canvas; /* "" for a Canvas */
     struct slice description;
-    uint64_t revision; /* of what was read; 0 = it says none */
     enum resource_domain domain;
     struct json_place place; /* of the document */
     struct json_place spec_place;
