@@ -35,6 +35,12 @@ static bool nonce_is(struct slice text)
     return text.bytes > 0 && text.bytes <= NONCE_BYTES_MAX;
 }
 
+/* Could what is signed with this body be such words? Of nothing, if words are signed before it. */
+static bool words_sign(const struct scheme *scheme, struct slice body)
+{
+    return nonce_is(body) || (body.bytes == 0 && scheme->plan->programs[0].op_count > 1);
+}
+
 static bool handshake_is(const struct scheme *scheme, const struct handshake *handshake,
                          const struct scheme_request *request)
 {
@@ -251,7 +257,7 @@ enum scheme_verdict handshake_find(const struct scheme *scheme, unsigned from, u
         if (handshake_is(scheme, &scheme->plan->handshakes[i], request)) {
             return handshake_answer(scheme, &scheme->plan->handshakes[i], request, ret_answer);
         }
-        if (oracle_of(&scheme->plan->handshakes[i]) != NULL && nonce_is(request->body)) {
+        if (oracle_of(&scheme->plan->handshakes[i]) != NULL && words_sign(scheme, request->body)) {
             return SCHEME_BODY_MALFORMED;
         }
     }

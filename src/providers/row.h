@@ -170,7 +170,7 @@ struct row_table {
     size_t count;
 };
 
-#define SCHEME_ROWS_MAX 160U /* of all tables */
+#define SCHEME_ROWS_MAX 192U /* of all tables */
 extern const struct row_table *const row_tables[];
 extern const size_t row_tables_count;
 

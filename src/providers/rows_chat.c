@@ -65,6 +65,36 @@ static const struct row_handshake discourse_handshakes[ROW_HANDSHAKES_MAX] = {
 static const struct scheme_row mattermost_form = {
     .name = "mattermost", .kind = ROW_TOKEN, .header = "?token"};
 
+/* Where a rule sends the webhook, instead of an application. */
+static const struct scheme_row front_rule = {
+    .name = "front", .algorithm = HMAC_SHA1, .header = "X-Front-Signature", .format = "{base64}"};
+
+static const struct row_handshake front_handshakes[ROW_HANDSHAKES_MAX] = {
+    {.when = "X-Front-Challenge", .content_type = "text/plain", .answer = "${X-Front-Challenge}"},
+};
+
+static const struct row_handshake viber_handshakes[ROW_HANDSHAKES_MAX] = {
+    {.when = "/event", .equals = "webhook"},
+};
+
+static const struct row_handshake linkedin_handshakes[ROW_HANDSHAKES_MAX] = {
+    {.is_unsigned = true,
+     .methods = GET,
+     .when = "?challengeCode",
+     .content_type = "application/json",
+     .answer = "{\"challengeCode\":\"${?challengeCode}\","
+               "\"challengeResponse\":\"${hmac-hex:?challengeCode}\"}"},
+};
+
+static const struct row_handshake strava_handshakes[ROW_HANDSHAKES_MAX] = {
+    {.is_unsigned = true,
+     .methods = GET,
+     .when = "?hub.challenge",
+     .must = "?hub.verify_token",
+     .content_type = "application/json",
+     .answer = "{\"hub.challenge\":\"${?hub.challenge}\"}"},
+};
+
 /* ---- the rows */
 
 static const struct scheme_row rows[] = {
@@ -210,6 +240,65 @@ static const struct scheme_row rows[] = {
      .handshakes = x_handshakes,
      .acknowledgement = &empty_200,
      .methods = GET},
+    {.name = "front",
+     .title = "Front",
+     .documentation = "https://dev.frontapp.com/docs/application-webhooks",
+     .needs = "The application's signing key; of rules, the API secret",
+     .header = "X-Front-Signature",
+     .format = "{base64}",
+     .timestamp = "X-Front-Request-Timestamp",
+     .unit = UNIT_MS,
+     .signed_template = "{timestamp}:{body}",
+     .select = "X-Front-Request-Timestamp",
+     .otherwise = &front_rule,
+     .id = "/payload/id /id",
+     .type = "/type",
+     .account = "/authorization/id",
+     .handshakes = front_handshakes,
+     .detect = "X-Front-Signature"},
+    {.name = "viber",
+     .title = "Viber bots",
+     .documentation = "https://developers.viber.com/docs/api/rest-bot-api/#callbacks",
+     .needs = "The bot's authentication token",
+     .header = "X-Viber-Content-Signature",
+     .id = "/message_token",
+     .type = "/event",
+     .handshakes = viber_handshakes,
+     .detect = "X-Viber-Content-Signature"},
+    {.name = "linkedin",
+     .title = "LinkedIn",
+     .documentation = "https://learn.microsoft.com/linkedin/shared/api-guide/webhook-validation",
+     .needs = "The app's client secret",
+     .header = "X-LI-Signature",
+     .format = "[hmacsha256=]{hex}",
+     .signed_template = "hmacsha256={body}",
+     .type = "/type",
+     .handshakes = linkedin_handshakes,
+     .methods = GET,
+     .detect = "X-LI-Signature"},
+    {.name = "tiktok",
+     .title = "TikTok",
+     .documentation = "https://developers.tiktok.com/doc/webhooks-verification/",
+     .needs = "The app's client secret",
+     .header = "TikTok-Signature",
+     .format = "t={timestamp},s={hex}",
+     .signed_template = "{timestamp}.{body}",
+     .type = "/event",
+     .account = "/user_openid",
+     .detect = "TikTok-Signature"},
+    {.name = "strava",
+     .title = "Strava",
+     .documentation = "https://developers.strava.com/docs/webhooks/",
+     .needs = "A secret of your choice, as `?token=` of the callback's URL; `verifyToken` is the "
+              "subscription's verify_token",
+     .kind = ROW_TOKEN,
+     .header = "?token",
+     .type = "{/object_type}.{/aspect_type}",
+     .account = "/owner_id",
+     .resource = "/object_id",
+     .handshakes = strava_handshakes,
+     .methods = GET,
+     .acknowledgement = &empty_200},
 };
 
 const struct row_table rows_chat = {"Chat, meetings, communities", rows, bk_array_length(rows)};

@@ -34,6 +34,16 @@ static const struct row_handshake okta_handshakes[ROW_HANDSHAKES_MAX] = {
      .answer = "{\"verification\":\"${X-Okta-Verification-Challenge}\"}"},
 };
 
+/* 404 to a wrong code is as much asked for as 204 to the right one. */
+static const struct row_handshake fitbit_handshakes[ROW_HANDSHAKES_MAX] = {
+    {.is_unsigned = true,
+     .methods = GET,
+     .when = "?verify",
+     .must = "?verify",
+     .refusal = 404,
+     .status = 204},
+};
+
 /* ---- the rows */
 
 static const struct scheme_row rows[] = {
@@ -279,6 +289,69 @@ static const struct scheme_row rows[] = {
      .type = "=message",
      .resource = "/subscription",
      .tolerance_seconds = 60},
+    {.name = "cloudflare-stream",
+     .title = "Cloudflare Stream",
+     .documentation =
+         "https://developers.cloudflare.com/stream/manage-video-library/using-webhooks/",
+     .needs = "The secret that the API told when the webhook was made",
+     .header = "Webhook-Signature",
+     .format = "time={timestamp},sig1={hex},...",
+     .signed_template = "{timestamp}.{body}",
+     .type = "/status/state",
+     .resource = "/uid"},
+    {.name = "ghost",
+     .title = "Ghost",
+     .documentation = "https://docs.ghost.org/webhooks",
+     .needs = "The webhook's secret; Ghost must sign the time, too, which old versions do not",
+     .header = "X-Ghost-Signature",
+     .format = "sha256={hex},t={timestamp}",
+     .unit = UNIT_MS,
+     .signed_template = "{body}{timestamp}",
+     .detect = "X-Ghost-Signature"},
+    {.name = "fitbit",
+     .title = "Fitbit",
+     .documentation = "https://dev.fitbit.com/build/reference/web-api/developer-guide/"
+                      "using-subscriptions/",
+     .needs = "The app's client secret with an & behind it; `verifyToken` is the subscriber's "
+              "verification code",
+     .algorithm = HMAC_SHA1,
+     .header = "X-Fitbit-Signature",
+     .format = "{base64}",
+     .type = "/0/collectionType",
+     .account = "/0/ownerId",
+     .handshakes = fitbit_handshakes,
+     .methods = GET,
+     .acknowledgement = &empty_204,
+     .detect = "X-Fitbit-Signature"},
+    {.name = "terra",
+     .title = "Terra",
+     .documentation = "https://docs.tryterra.co/health-and-fitness-api/"
+                      "integration-setup/setting-up-data-destinations",
+     .needs = "The destination's signing secret",
+     .header = "terra-signature",
+     .format = "t={timestamp},v1={hex},...",
+     .signed_template = "{timestamp}.{body}",
+     .type = "/type",
+     .account = "/user/user_id",
+     .detect = "terra-signature"},
+    {.name = "nango",
+     .title = "Nango",
+     .documentation = "https://nango.dev/docs/implementation-guides/platform/webhooks-from-nango",
+     .needs = "The environment's secret key",
+     .header = "X-Nango-Hmac-Sha256",
+     .type = "/type",
+     .account = "/connectionId",
+     .resource = "/providerConfigKey",
+     .detect = "X-Nango-Hmac-Sha256"},
+    {.name = "hookdeck",
+     .title = "Hookdeck Event Gateway",
+     .documentation = "https://hookdeck.com/docs/authentication",
+     .needs = "The project's signing secret",
+     .header = "x-hookdeck-signature",
+     .format = "{base64}",
+     .id = "x-hookdeck-eventid",
+     .resource = "x-hookdeck-source-name",
+     .detect = "x-hookdeck-signature"},
 };
 
 const struct row_table rows_cloud = {"Platforms and identity", rows, bk_array_length(rows)};

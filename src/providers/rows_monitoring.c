@@ -106,6 +106,16 @@ static const struct scheme_row rows[] = {
      .resource = "/id",
      .detect = "X-MMS-Signature",
      .sample_type = "alert.open"},
+    {.name = "rootly",
+     .title = "Rootly",
+     .documentation = "https://docs.rootly.com/configuration/webhooks",
+     .needs = "The webhook's secret",
+     .header = "X-Rootly-Signature",
+     .format = "t={timestamp},v1={hex}",
+     .signed_template = "{timestamp}{body}",
+     .id = "/event/id",
+     .type = "/event/type",
+     .detect = "X-Rootly-Signature"},
 };
 
 const struct row_table rows_monitoring = {"Alerts and monitoring", rows, bk_array_length(rows)};

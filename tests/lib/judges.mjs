@@ -42,6 +42,15 @@ const judges = {
     verify: (r, body) => { const { pathname, search } = new URL(r.url);
       return require('@contentful/node-apps-toolkit').verifyRequest(hexKey, { method: 'POST', path: pathname + search,
         headers: r.headers, body }); } },
+  cashfree: { secret: 'cf-s',
+    sign: (body) => { const t = Date.now(); return { ...json, 'x-webhook-timestamp': String(t),
+      'x-webhook-signature': mac('cf-s', t + body, 'base64') }; },
+    verify: (r, body) => { const { Cashfree } = require('cashfree-pg'); new Cashfree(1, 'id', 'cf-s').PGVerifyWebhookSignature(
+      header(r, 'x-webhook-signature'), body, header(r, 'x-webhook-timestamp')); return true; } },
+  easypost: { secret: 'ep-s',
+    sign: (body) => ({ ...json, 'X-Hmac-Signature': `hmac-sha256-hex=${mac('ep-s', body)}` }),
+    verify: (r, body) => { const EasyPost = require('@easypost/api'); new (EasyPost.default ?? EasyPost)('key').Utils.validateWebhook(
+      Buffer.from(body), lower(r), 'ep-s'); return true; } },
   gocardless: { secret: 'gc-s',
     sign: (body) => ({ ...json, 'Webhook-Signature': mac('gc-s', body) }),
     verify: (r, body) => { require('gocardless-nodejs/webhooks').verifySignature(body, 'gc-s', header(r, 'webhook-signature')); return true; } },
@@ -66,6 +75,10 @@ const judges = {
       'Linear-Signature': mac('lin-s', body) }),
     verify: (r, body) => new (require('@linear/sdk/webhooks').LinearWebhookClient)('lin-s').verify(Buffer.from(body),
       header(r, 'linear-signature')) },
+  'modern-treasury': { secret: 'mt-s',
+    sign: (body) => ({ ...json, 'X-Signature': mac('mt-s', body) }),
+    verify: (r, body) => { const MT = require('modern-treasury'); return new (MT.default ?? MT)({ apiKey: 'k', organizationID: 'o' })
+      .webhooks.validateSignature(body, header(r, 'x-signature'), { key: 'mt-s' }); } },
   mux: { secret: 'mux-s',
     sign: (body) => { const t = seconds(); return { ...json, 'Mux-Signature': `t=${t},v1=${mac('mux-s', `${t}.${body}`)}` }; },
     verify: async (r, body) => {
@@ -73,11 +86,18 @@ const judges = {
       await new Mux({ tokenId: 'x', tokenSecret: 'y' }).webhooks.verifySignature(body, lower(r), 'mux-s');
       return true;
     } },
+  nango: { secret: 'nango-s',
+    sign: (body) => ({ ...json, 'X-Nango-Hmac-Sha256': mac('nango-s', body) }),
+    verify: (r, body) => new (require('@nangohq/node').Nango)({ secretKey: 'nango-s' }).verifyIncomingWebhookRequest(body, lower(r)) },
   notion: { secret: 'secret_notion',
     sign: async (body) => ({ ...json, 'X-Notion-Signature':
       await require('@notionhq/client').signWebhookPayload({ body, verificationToken: 'secret_notion' }) }),
     verify: (r, body) => require('@notionhq/client').verifyWebhookSignature({ body,
       signature: header(r, 'x-notion-signature'), verificationToken: 'secret_notion' }) },
+  onfido: { secret: 'onfido-s',
+    sign: (body) => ({ ...json, 'X-SHA2-Signature': mac('onfido-s', body) }),
+    verify: (r, body) => { new (require('@onfido/api').WebhookEventVerifier)('onfido-s').readPayload(Buffer.from(body),
+      header(r, 'x-sha2-signature')); return true; } },
   paddle: { secret: 'pdl-s',
     sign: (body) => { const t = seconds(); return { ...json, 'Paddle-Signature': `ts=${t};h1=${mac('pdl-s', `${t}:${body}`)}` }; },
     verify: (r, body) => new (require('@paddle/paddle-node-sdk').Paddle)('x').webhooks.isSignatureValid(body, 'pdl-s',
@@ -96,6 +116,9 @@ const judges = {
     sign: async (body) => ({ ...json, 'idempotency-key': mac('id', body), 'sanity-webhook-signature':
       await require('@sanity/webhook').encodeSignatureHeader(body, Date.now(), 'sanity-s') }),
     verify: (r, body) => require('@sanity/webhook').isValidSignature(body, header(r, 'sanity-webhook-signature'), 'sanity-s') },
+  terra: { secret: 'terra-s',
+    sign: (body) => { const t = seconds(); return { ...json, 'terra-signature': `t=${t},v1=${mac('terra-s', `${t}.${body}`)}` }; },
+    verify: (r, body) => require('terra-api').verifyTerraWebhookSignature(body, header(r, 'terra-signature'), 'terra-s') },
   vonage: { secret: 'a signature secret that is long enough',
     sign: (body) => {
       const part = (o) => Buffer.from(JSON.stringify(o)).toString('base64url');

@@ -929,7 +929,9 @@ static void bodies(void)
             deliver(scheme, slice_of(big, sizes[i]), URL, &d);
             wrong += d.err != BK_OK;
             deliver_again(&d, &s);
-            wrong += sample_verify(scheme, &s) != SCHEME_GENUINE;
+            /* Nothing is what LinkedIn's challenge may be the signature of. */
+            bool words = sizes[i] == 0 && strcmp(row->name, "linkedin") == 0;
+            wrong += sample_verify(scheme, &s) != (words ? SCHEME_BODY_MALFORMED : SCHEME_GENUINE);
             if (sizes[i] != 0 && d.sent_body.at == big) {
                 big[sizes[i] - 1] ^= 1;
                 enum scheme_verdict verdict = sample_verify(scheme, &s);

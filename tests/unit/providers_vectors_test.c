@@ -638,7 +638,7 @@ static void run_handshake(yyjson_val *from)
     enum scheme_verdict verdict = scheme_verify(scheme, &s.request, &answer);
     int64_t status = yyjson_get_sint(yyjson_obj_get(response, "status"));
     if (status >= 400) {
-        ok(verdict == SCHEME_SIGNATURE_WRONG ||
+        ok(verdict == (status == 400 ? SCHEME_BODY_MALFORMED : SCHEME_SIGNATURE_WRONG) ||
                (verdict == SCHEME_HANDSHAKE_REFUSED && answer.status == status),
            "%s refused (%s)", id, scheme_verdict_name(verdict));
         ok(verdict != SCHEME_HANDSHAKE_REFUSED ||

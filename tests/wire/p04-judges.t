@@ -8,7 +8,7 @@ from becket import *
 folder = os.environ.get('BECKET_NODE_MODULES') or os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'signers')
 if not shutil.which('node'):
     skip_all('node is not installed')
-if not all(os.path.isdir(os.path.join(folder, 'node_modules', p)) for p in ('razorpay', '@adyen', 'box-node-sdk', 'retell-sdk', 'livekit-server-sdk')):
+if not all(os.path.isdir(os.path.join(folder, 'node_modules', p)) for p in ('razorpay', '@adyen', 'box-node-sdk', 'retell-sdk', 'livekit-server-sdk', '@easypost', 'terra-api')):
     skip_all('the packages of .ci/signers are not in %s: npm install --prefix %s' % (folder, folder))
 shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib', 'judges.mjs'), folder)
 
