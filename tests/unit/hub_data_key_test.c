@@ -15,8 +15,10 @@
 #include "tests/tap.h"
 
 #include <dirent.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -612,6 +614,102 @@ static void test_written_back(void)
     clean();
 }
 
+/* ---- no memory for one of the records */
+
+#define LARGE_BYTES 900000U
+
+static enum bk_err put_large(struct store_txn *txn, void *context)
+{
+    struct buf sealed, spec;
+    buf_init(&sealed, 4096);
+    buf_init(&spec, 1U << 20);
+    while (spec.bytes < LARGE_BYTES) {
+        buf_add_str(&spec, "0123456789abcdef");
+    }
+    seal_text(person, "refresh", "planted-large", &sealed);
+    struct people_revocation revocation = {.id = person,
+                                           .field = SLICE("refresh"),
+                                           .sealed = buf_slice(&sealed),
+                                           .canvas = SLICE("default"),
+                                           .spec = buf_slice(&spec)};
+    (void)context;
+    enum bk_err err = people_put_revocation(txn, &revocation);
+    buf_fini(&sealed);
+    buf_fini(&spec);
+    return err;
+}
+
+static bool large_opens(void)
+{
+    struct store_txn *txn;
+    struct slice value;
+    struct key key;
+    key_revocation(&key, 2);
+    if (store_read(hub->store, &txn) != BK_OK) {
+        return false;
+    }
+    bool good = store_get(txn, key_slice(&key), &value) == BK_OK && value.bytes > LARGE_BYTES &&
+                opens(person, "refresh",
+                      slice_of(value.at + 28, strlen("planted-large") + SEAL_OVERHEAD_BYTES),
+                      "planted-large");
+    store_read_end(txn);
+    return good;
+}
+
+#ifdef __SANITIZE_ADDRESS__
+#define HAS_LIMIT 0 /* the sanitizer wants all addresses there are */
+#elif defined(__has_feature)
+#define HAS_LIMIT !__has_feature(address_sanitizer)
+#else
+#define HAS_LIMIT 1
+#endif
+
+/* No address more than there are now. */
+static void limit_memory(bool on)
+{
+    unsigned long pages = 0;
+    malloc_trim(0);
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (!file || fscanf(file, "%lu", &pages) != 1) {
+        bail_out("/proc/self/statm");
+    }
+    fclose(file);
+    struct rlimit limit = {.rlim_cur = on ? pages * 4096 + 65536 : RLIM_INFINITY,
+                           .rlim_max = RLIM_INFINITY};
+    if (setrlimit(RLIMIT_AS, &limit) != 0) {
+        bail_out("setrlimit");
+    }
+}
+
+static void test_no_memory(void)
+{
+    struct reseal *reseal;
+    if (!HAS_LIMIT) {
+        skip("memory cannot be limited here");
+        return;
+    }
+    fresh();
+    is_int(store_update(hub->store, put_large, NULL), BK_OK);
+    ok(large_opens(), "a record of %u bytes", LARGE_BYTES);
+    is_int(data_key_exchange(hub, NOW, why), BK_OK);
+    if (reseal_open(hub, &reseal) != BK_OK) {
+        bail_out("reseal_open");
+    }
+    limit_memory(true);
+    unsigned tries = 0;
+    for (unsigned i = 0; i < 1000 && tries < 5; i++) {
+        tries += reseal_run(reseal, NOW) > NOW;
+    }
+    limit_memory(false);
+    is_uint(tries, 5, "what there is no memory for is tried again");
+    ok(hub->seal.has_before, "and the key before is kept");
+    reseal_close(reseal);
+    seal_anew();
+    ok(!hub->seal.has_before && large_opens(), "with memory again it is sealed under the new key");
+    ok(all_opens(), "as everything is");
+    clean();
+}
+
 int main(void)
 {
     unsetenv("BECKET_MASTER_KEY");
@@ -623,6 +721,7 @@ int main(void)
     test_between();
     test_elsewhere();
     test_written_back();
+    test_no_memory();
     test_many();
     test_state_gone();
     test_killed();
