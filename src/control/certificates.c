@@ -17,8 +17,7 @@ void certificates_log(const struct tls_server *server, int64_t now_seconds)
               LOG_I("count", tls_server_identities(server)), LOG_Z("expires", expires));
 }
 
-/* Two weeks before, when it ends, and each day between and behind. */
-static int64_t next_look(int64_t expires, int64_t now_seconds)
+int64_t certificates_next_look(int64_t expires, int64_t now_seconds)
 {
     int64_t next = expires - SOON_SECONDS;
     if (next <= now_seconds) {
@@ -40,7 +39,7 @@ int64_t certificates_watch(struct tls_slot *slot, int64_t *next_seconds, int64_t
         if (*next_seconds != 0 && expires - SOON_SECONDS <= now_seconds) { /* else it was said */
             certificates_log(server, now_seconds);
         }
-        *next_seconds = next_look(expires, now_seconds);
+        *next_seconds = certificates_next_look(expires, now_seconds);
         tls_server_give(server);
     }
     return *next_seconds;

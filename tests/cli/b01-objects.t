@@ -248,6 +248,17 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
     server.cli('delete', '-f', folder)
     code, out, err = server.cli('delete', 'event-source', 'repo')
     ok(code == 1 and 'no EventSource repo' in err, 'delete of what is not there')
+    server.apply(GITHUB_SOURCE)
+    server.apply(GITHUB_SOURCE.replace('name: hub', 'name: hub2').replace('name: repo', 'name: repo2').replace('path: repo', 'path: r2'))
+    one = b'kind: Secret\nmetadata: {name: hub2}\nspec: {data: {webhook: %s}}\n' % SECRET.encode()
+    code, out, err = server.cli('apply', '--prune', '-f', '-', stdin=one)
+    ok(code == 1 and out == '' and 'Secret "hub" is still used by EventSource "repo"; pruning would delete it, which the documents '
+       'do not name' in err, 'a prune says what it would delete') or diag(err)
+    code, out, err = server.cli('apply', '--prune', '-f', '-', stdin=one.replace(b'hub2', b'hub3'))
+    ok(code == 1 and 'EventSource "repo"; Secret "hub2" is still used by EventSource "repo2"; pruning would delete these' in err,
+       'and of several') or diag(err)
+    is_equal(server.cli('delete', 'event-source', 'repo')[0] + server.cli('delete', 'event-source', 'repo2')[0], 0, 'nobody uses them')
+    is_equal(server.cli('delete', 'secret', 'hub')[0] + server.cli('delete', 'secret', 'hub2')[0], 0, 'and they go')
     code, out, err = server.cli('apply', '--prune', '-f', '-', stdin=SECRET_YAML.encode())
     ok(code == 0 and out.count('deleted') == 1203 and out.count('created') == 1, '--prune')
 
