@@ -300,6 +300,10 @@ static int serve_run(struct serve *serve)
     if (!lock_data(serve) || !open_tls(serve) || !open_outgoing(serve)) {
         return CLI_FAILED;
     }
+    if (control_free_ports(&serve->control, why) != BK_OK) {
+        return cli_error("%s", why);
+    }
+    name_sockets(serve);
     if (sandboxed(serve)) {
         restrict_files(serve);
     }

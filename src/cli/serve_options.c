@@ -24,7 +24,7 @@ const struct option cli_serve_options[] = {
     {"data", 'd', OPTION_TEXT, SERVE_FLAGS, "DIR", "./becket-data",
      "data directory, made when absent", NULL, 0, 0, NULL},
     {"listen", 'l', OPTION_TEXT, SERVE_FLAGS, "ADDR:PORT", "127.0.0.1:8080",
-     "where webhooks come in", NULL, 0, 0, NULL},
+     "where webhooks come in; port 0: a free one, which the log's `ready` names", NULL, 0, 0, NULL},
     {"admin", 'a', OPTION_TEXT, SERVE_FLAGS, "ADDR:PORT", "127.0.0.1:8081",
      "where API and metrics are", NULL, 0, 0, NULL},
     {"admin-host", 0, OPTION_TEXT, SERVE_FLAGS | OPTION_LIST, "NAME,...", NULL,
@@ -81,7 +81,8 @@ const struct option cli_serve_options[] = {
     {.kind = OPTION_END},
 };
 
-/* "127.0.0.1:8080", "[::1]:8080", "localhost:8080", ":8080" (all IPv4 addresses). */
+/* "127.0.0.1:8080", "[::1]:8080", "localhost:8080", ":8080" (all IPv4 addresses). Port 0 is one
+ * that is free. */
 static bool parse_address(const char *text, struct ring_address *ret_address)
 {
     const char *colon = strrchr(text, ':');
@@ -91,7 +92,7 @@ static bool parse_address(const char *text, struct ring_address *ret_address)
         return false;
     }
     unsigned long port = strtoul(colon + 1, &end, 10);
-    if (colon[1] == 0 || *end || port == 0 || port > 65535) {
+    if (colon[1] < '0' || colon[1] > '9' || *end || port > 65535) {
         return false;
     }
     memcpy(host, text, (size_t)(colon - text));
@@ -175,7 +176,7 @@ static bool read_addresses(struct serve *serve)
     }
     serve_name_listen(serve);
     serve_name_admin(serve);
-    if (strcmp(serve->listen_text, serve->admin_text) == 0) {
+    if (serve->control.listen.port && strcmp(serve->listen_text, serve->admin_text) == 0) {
         cli_usage("--listen and --admin are both %s; hooks and API need a port each",
                   serve->listen_text);
         return false;

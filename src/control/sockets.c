@@ -46,6 +46,43 @@ static enum bk_err probe_address(struct control *control, char ret_why[CONTROL_W
     return BK_OK; /* anything else is told by the reactor that listens */
 }
 
+/* One for each reactor, at one address. */
+static enum bk_err listen_ingress(struct control_config *config)
+{
+    struct control_sockets *sockets = config->sockets;
+    enum bk_err err = BK_OK;
+    while (err == BK_OK && sockets->ingress_count < config->threads) {
+        err = socket_listen(&config->listen, true, REACTOR_BACKLOG,
+                            &sockets->ingress[sockets->ingress_count]);
+        sockets->ingress_count += err == BK_OK;
+    }
+    return err;
+}
+
+static enum bk_err listen_admin(struct control_config *config)
+{
+    struct control_sockets *sockets = config->sockets;
+    enum bk_err err =
+        socket_listen(&config->admin_listen, false, REACTOR_BACKLOG, &sockets->admin[0]);
+    sockets->admin_count = err == BK_OK;
+    return err;
+}
+
+enum bk_err control_free_ports(struct control_config *config, char ret_why[CONTROL_WHY_BYTES])
+{
+    enum bk_err err = BK_OK;
+    if (config->listen.port == 0) {
+        err = listen_ingress(config);
+    }
+    if (err != BK_OK) {
+        return cannot_listen("--listen", &config->listen, err, ret_why);
+    }
+    if (config->admin_listen.port == 0) {
+        err = listen_admin(config);
+    }
+    return err == BK_OK ? BK_OK : cannot_listen("--admin", &config->admin_listen, err, ret_why);
+}
+
 enum bk_err sockets_open(struct control *control, char ret_why[CONTROL_WHY_BYTES])
 {
     struct control_sockets *sockets = control->config.sockets;
@@ -54,21 +91,15 @@ enum bk_err sockets_open(struct control *control, char ret_why[CONTROL_WHY_BYTES
         return err;
     }
     if (!sockets->ingress_count) {
-        while (err == BK_OK && sockets->ingress_count < control->config.threads) {
-            err = socket_listen(&control->config.listen, true, REACTOR_BACKLOG,
-                                &sockets->ingress[sockets->ingress_count]);
-            sockets->ingress_count += err == BK_OK;
-        }
+        err = listen_ingress(&control->config);
     }
     if (err != BK_OK) {
         return cannot_listen("--listen", &control->config.listen, err, ret_why);
     }
     if (!sockets->admin_count) {
         do {
-            err = socket_listen(&control->config.admin_listen, false, REACTOR_BACKLOG,
-                                &sockets->admin[0]);
+            err = listen_admin(&control->config);
         } while (err == BK_BUSY && wait_for_address(control));
-        sockets->admin_count = err == BK_OK;
     }
     return err == BK_OK ? BK_OK
                         : cannot_listen("--admin", &control->config.admin_listen, err, ret_why);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How serve is told what to do: what SIGHUP changes and what it says, addresses and URLs that are refused, help that
 names the variables there are."""
-import os, re, shutil, subprocess, sys
+import os, re, shutil, subprocess, sys, urllib.request
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 
@@ -66,6 +66,23 @@ with tempfile.TemporaryDirectory() as base:
         dry = server.api('POST', '/api/v1/apply?dryRun=true', source.replace('generic,', 'generic, limits: {bodyBytes: 1000},').encode()).json
         is_equal(dry['results'][0].get('url'), url, 'and stays')
         is_equal(server.stop(), 0, 'SIGTERM: 0')
+
+# ---- port 0: one that is free
+with tempfile.TemporaryDirectory() as base:
+    log = os.path.join(base, 'log')
+    with open(log, 'w') as out:
+        process = subprocess.Popen([BECKET, 'serve', '--data', os.path.join(base, 'd'), '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0',
+                                    '--threads', '2'], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    end, ready = time.monotonic() + 10, None
+    while not ready and time.monotonic() < end:
+        time.sleep(0.02)
+        with open(log) as f:
+            ready = re.search(r' ready listen=127\.0\.0\.1:(\d+) admin=127\.0\.0\.1:(\d+) publicUrl=http://127\.0\.0\.1:(\d+)', f.read())
+    ok(ready and ready[1] == ready[3] and '0' not in ready.groups() and ready[1] != ready[2], 'free ports are taken, and told')
+    asked = [urllib.request.urlopen('http://127.0.0.1:%s/health/ready' % port, timeout=10).status for port in ready.groups() * 8]
+    ok(set(asked) == {200}, 'both listeners answer there')
+    process.send_signal(signal.SIGTERM)
+    is_equal(process.wait(20), 0, 'SIGTERM: 0')
 
 # ---- a copy of the data directory is a backup
 with Server() as server:
