@@ -65,6 +65,26 @@ static int64_t certificates_step(struct control *control, int64_t now_ns)
     return seconds > INT64_MAX / NS_PER_SECOND ? INT64_MAX : seconds * NS_PER_SECOND;
 }
 
+#define CLOCK_SET_NS NS_PER_SECOND /* further apart than clocks that are disciplined drift */
+
+/* Who waits for a time of day would wait for hours when the clock was set back by so much: all look
+ * again at once. What they have stored keeps its time. */
+static void clock_watch(struct control *control, int64_t now_ns)
+{
+    int64_t offset_ns = now_ns - (int64_t)ring_now_ns(control->ring);
+    int64_t set_ns = offset_ns - control->wall_offset_ns;
+    bool first = control->wall_offset_ns == 0;
+    control->wall_offset_ns = offset_ns;
+    if (first || (set_ns < CLOCK_SET_NS && set_ns > -CLOCK_SET_NS)) {
+        return;
+    }
+    log_event(LOG_INFO, "the wall clock was set", LOG_I("bySeconds", set_ns / NS_PER_SECOND));
+    struct clock_sets sets = hub_clock_was_set(control->hub, now_ns - set_ns, now_ns);
+    route_table_clock_was_set(control->routes, sets);
+    operations_wake(control->operations);
+    control->certificates_seconds = 0;
+}
+
 /* What counts by the wall clock, for it outlives the process: entries, tokens, operations. Gives
  * when to come again. */
 static uint64_t timed_step(struct control *control)
@@ -73,6 +93,7 @@ static uint64_t timed_step(struct control *control)
         return UINT64_MAX;
     }
     int64_t now_ns = ring_wall_ns(control->ring);
+    clock_watch(control, now_ns);
     int64_t next_ns = entries_run(control->entries, now_ns);
     next_ns = earlier(next_ns, outbox_run(control->outbox, now_ns));
     next_ns = earlier(next_ns, people_keeper_run(control->keeper, now_ns));

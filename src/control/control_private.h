@@ -95,6 +95,7 @@ struct control {
     atomic_bool drain_sent;                /* by the control thread, or the guard */
     uint64_t address_until_ns;             /* start-up only */
     int64_t certificates_seconds;          /* look at them again then; wall clock */
+    int64_t wall_offset_ns;                /* wall minus monotonic clock, when looked at last */
     uint64_t pulse_ns;                     /* the next one */
     unsigned pulses_out;
     char why_text[READY_WHY_BYTES]; /* why it is not ready, for the control thread */

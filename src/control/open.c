@@ -143,8 +143,13 @@ static enum catalog_owed is_owed(void *context, uint16_t journal, uint64_t throu
 
 static enum bk_err open_dispatch(struct control *control, char ret_why[CONTROL_WHY_BYTES])
 {
-    enum bk_err err = dispatch_clock_begin(control->hub, ring_wall_ns(control->ring) / NS_PER_MS,
+    int64_t wall_ns = ring_wall_ns(control->ring);
+    enum bk_err err = dispatch_clock_begin(control->hub, wall_ns / NS_PER_MS,
                                            ring_now_ns(control->ring), &control->clock_ms);
+    int64_t clock_ns = control->clock_ms * NS_PER_MS + (int64_t)ring_now_ns(control->ring);
+    struct clock_sets sets =
+        hub_clock_begin(control->hub, clock_ns > wall_ns + NS_PER_SECOND ? clock_ns : 0, wall_ns);
+    route_table_clock_was_set(control->routes, sets);
     struct dispatch_config config = {.hub = control->hub,
                                      .catalog = control->catalog,
                                      .routes = control->routes,

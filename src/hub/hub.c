@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "base/time.h"
 #include "hub/data_key.h"
 #include "hub/hub_private.h"
 #include "hub/links/link_feed.h"
@@ -213,6 +214,72 @@ void hub_watch(struct hub *hub, source_activity_fn *activity, void *context)
 {
     hub->activity = activity;
     hub->activity_context = context;
+}
+
+/* ---- a wall clock that was set back */
+
+/* Sets that lie further apart are no longer one: nothing of the first one is owed any more. */
+#define CLOCK_APART_NS (30 * 86400 * NS_PER_SECOND)
+
+static enum bk_err clock_read(struct store_txn *txn, struct clock_sets *ret_sets)
+{
+    struct slice value;
+    enum bk_err err = store_get(txn, KEY_CLOCK_SETS, &value);
+    *ret_sets = (struct clock_sets){0};
+    if (err == BK_OK && value.bytes == 16) {
+        ret_sets->low_ns = (int64_t)key_get_u64(value.at);
+        ret_sets->high_ns = (int64_t)key_get_u64(value.at + 8);
+    }
+    return err == BK_NOT_FOUND ? BK_OK : err;
+}
+
+static enum bk_err clock_write(struct store_txn *txn, void *context)
+{
+    struct clock_sets *now = context, before;
+    uint8_t at[16];
+    enum bk_err err = clock_read(txn, &before);
+    if (err != BK_OK) {
+        return err;
+    }
+    if (before.high_ns != 0 && now->low_ns < before.high_ns + CLOCK_APART_NS) {
+        now->low_ns = before.low_ns < now->low_ns ? before.low_ns : now->low_ns;
+        now->high_ns = before.high_ns > now->high_ns ? before.high_ns : now->high_ns;
+    }
+    key_put_u64(at, (uint64_t)now->low_ns);
+    key_put_u64(at + 8, (uint64_t)now->high_ns);
+    return store_put(txn, KEY_CLOCK_SETS, slice_of(at, sizeof at));
+}
+
+static struct clock_sets clock_set_back(struct hub *hub, int64_t from_ns, int64_t to_ns)
+{
+    struct clock_sets sets = {to_ns, from_ns};
+    enum bk_err err = store_update(hub->store, clock_write, &sets);
+    if (err != BK_OK) {
+        log_event(LOG_WARN, "that the wall clock was set back is not stored",
+                  LOG_Z("why", bk_err_text(err)),
+                  LOG_Z("effect", "events of meanwhile that are not delivered before the next "
+                                  "start may not be"));
+    }
+    return sets;
+}
+
+struct clock_sets hub_clock_begin(struct hub *hub, int64_t from_ns, int64_t to_ns)
+{
+    struct clock_sets sets;
+    struct store_txn *txn;
+    if (to_ns < from_ns) {
+        hub->clock = clock_set_back(hub, from_ns, to_ns);
+    } else if (store_read(hub->store, &txn) == BK_OK) {
+        hub->clock = clock_read(txn, &sets) == BK_OK ? sets : hub->clock;
+        store_read_end(txn);
+    }
+    return hub->clock;
+}
+
+struct clock_sets hub_clock_was_set(struct hub *hub, int64_t from_ns, int64_t to_ns)
+{
+    hub->links_changed = hub->outbox_filled = hub->people_changed = true;
+    return hub_clock_begin(hub, from_ns, to_ns);
 }
 
 void hub_issue_by(struct hub *hub, oidc_token_fn *issue, void *context)

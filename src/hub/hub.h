@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "hub/clock_sets.h"
 #include "hub/resources/compile.h"
 #include "hub/resources/resource.h"
 #include "store/seal.h"
@@ -47,6 +48,10 @@ void hub_close(struct hub *hub);
 /* True once after operations were added: wake them (operations/operations.h). */
 bool hub_take_work(struct hub *hub);
 bool hub_is_new(const struct hub *hub);
+/* The wall clock was set: who waits for a time of day looks again. */
+struct clock_sets hub_clock_was_set(struct hub *hub, int64_t from_ns, int64_t to_ns);
+/* At a start; from: 0, or what it was at the end of the last run. */
+struct clock_sets hub_clock_begin(struct hub *hub, int64_t from_ns, int64_t to_ns);
 struct store *hub_store(struct hub *hub);
 /* Sources that links refer to (links/link_feed.h); for the cores. */
 struct linked_sources *hub_linked(struct hub *hub);

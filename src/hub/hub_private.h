@@ -32,6 +32,7 @@ struct hub {
     struct linked_sources *linked; /* links/link_feed.h */
     bool outbox_filled;
     bool people_changed; /* the same for renewals and revocations */
+    struct clock_sets clock;
     bool issuer_wanted;  /* an integration takes tokens that we issue: there should be a key */
     oidc_token_fn *oidc_token; /* NULL: nothing is issued */
     void *oidc_context;

@@ -102,6 +102,8 @@
  *   "L/"     "L/" u16 journal                           u64: looked at by its core up to here
  *            "m/deliveries"                             u64: ms, the clock of due times when one
  *                                                       was kept last (hub/deliveries/dispatch.h)
+ *            "m/clock"                                  i64, i64: the wall clock was set back, to
+ *                                                       and from (hub/hub.h)
  */
 #ifndef BECKET_STORE_KEYS_H
 #define BECKET_STORE_KEYS_H
@@ -128,6 +130,7 @@
 #define KEY_ENTRY_INDEXES SLICE("m/entry-indexes")
 #define KEY_ENTRIES_CURSOR SLICE("m/entries")
 #define KEY_DELIVERIES_CLOCK SLICE("m/deliveries")
+#define KEY_CLOCK_SETS SLICE("m/clock")
 #define KEY_REVOCATION_NUMBER SLICE("m/revocation")
 
 /* Longest: a user by what it is called, 2 + 64 + 64 + 1 + 16 + 64 + 63. */

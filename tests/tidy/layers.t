@@ -39,7 +39,7 @@ my @hub = (
     [qw(ingress)],
     [qw(deliveries)],
     [qw(events routes keys calls)],
-    [qw(hub hub_private data_key metrics)],
+    [qw(hub hub_private clock_sets data_key metrics)],
 );
 # Headers of hub/ that are seen from below: words and data, no work.
 my %hub_words = map { ("hub/$_" => 1) } qw(

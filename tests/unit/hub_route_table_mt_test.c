@@ -65,7 +65,7 @@ static const char *targets_of(uint64_t source)
         counts[route_target_destination(target)->number % 10]++;
         bk_assert(slice_equal(route_target_source(target), SLICE("a source")));
         bk_assert(slice_equal(route_target_type(target), SLICE("github")));
-        bk_assert(route_target_since_ns(target) == (int64_t)route_target_route(target));
+        bk_assert(route_table_since_ns(table, target) == (int64_t)route_target_route(target));
         bk_assert(route_target_filters(target)->count == 0);
     }
     for (unsigned i = 0; i < 10; i++) {

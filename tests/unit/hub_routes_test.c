@@ -232,7 +232,12 @@ static void first_apply(void)
     const struct route_target *target = route_table_first(table, number);
     is_uint(route_target_filters(target)->count, 1, "its filter");
     is_uint(route_target_filters(target)->type_count, 1, "its type");
-    is_int(route_target_since_ns(target), NOW, "since it was made");
+    is_int(route_table_since_ns(table, target), NOW, "since it was made");
+    route_table_clock_was_set(table, (struct clock_sets){NOW - 7, NOW - 1});
+    is_int(route_table_since_ns(table, target), NOW, "a clock that was set back before");
+    route_table_clock_was_set(table, (struct clock_sets){NOW - 7, NOW});
+    is_int(route_table_since_ns(table, target), NOW - 7, "a clock that was set back behind it");
+    route_table_clock_was_set(table, (struct clock_sets){0});
     ok(slice_equal(route_target_source(target), SLICE("payments")), "its source's name");
     const char *text = get(RESOURCE_DESTINATION, "app");
     ok(!strstr(text, "Bearer") && !strstr(text, "MDEyMzQ1"), "no secret is shown: %s", text);

@@ -203,7 +203,7 @@ void deliver_consume(void *context, uint64_t sequence, const struct journal_entr
         const struct target *target =
             destination ? target_find(deliver, destination->number) : NULL;
         bool twice = target && target->last_sequence == sequence;
-        if (destination && !twice && fan_out_wants(&out, route)) {
+        if (destination && !twice && fan_out_passes(&out, route)) { /* it comes now */
             hand_to(deliver, &out, destination);
         }
     }

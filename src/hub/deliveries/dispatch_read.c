@@ -16,7 +16,8 @@ bool dispatch_wants(struct dispatch *dispatch, const struct journal_record *reco
     fan_out_init(&out, dispatch->scratch, record->position, &record->entry, record->message);
     for (; route; route = route_target_next(route)) {
         const struct destination *to = route_target_destination(route);
-        if (to && to->number == destination && fan_out_wants(&out, route)) {
+        if (to && to->number == destination &&
+            fan_out_wants(&out, dispatch->config.routes, route)) {
             return true;
         }
     }

@@ -337,7 +337,7 @@ static void take_event(struct recovery *recovery, const struct journal_record *r
     for (; route; route = route_target_next(route)) {
         const struct destination *destination = route_target_destination(route);
         uint64_t position = journal_position_pack(record->position);
-        if (destination && fan_out_wants(&out, route)) {
+        if (destination && fan_out_wants(&out, dispatch->config.routes, route)) {
             recovery->owed++;
             if (!lane_find(recovery, destination->number, position)) {
                 (void)lane_add(recovery, destination->number, position);

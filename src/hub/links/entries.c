@@ -246,7 +246,7 @@ static void take_link(struct entries *entries, struct store_txn *txn, struct sli
     struct record stored;
     struct slice body = event_body(record);
     if (!drafts || hub_record(txn, RESOURCE_INTEGRATION_LINK, canvas, name, &stored) != BK_OK ||
-        record->entry.received_ns < stored.created_ns ||
+        record->entry.received_ns < clock_since_ns(entries->hub->clock, stored.created_ns) ||
         integration_view_open(stored.spec, &link) != BK_OK) {
         return; /* a link is for what comes after it */
     }
@@ -434,6 +434,8 @@ static enum bk_err begin(struct entries *entries, int64_t now_ns, bool anew)
         err = event_scan_begin(&entries->scan, entries->catalog, entries->reader, &filter, true,
                                SLICE_EMPTY);
     }
+    /* Where it began is found. What comes behind may say that it is older: the clock was set. */
+    entries->scan.filter.since_ns = INT64_MIN;
     return err;
 }
 
@@ -453,6 +455,7 @@ static void look_for_links(struct entries *entries, int64_t now_ns)
     }
     entries->scanning = true;
     entries->started = true;
+    entries->cursor_ns = 0; /* the clock may have been set */
 }
 
 static bool has_room(const struct entries *entries)

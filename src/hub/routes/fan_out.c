@@ -35,9 +35,10 @@ struct slice event_type_of(const struct journal_entry *entry, const uint8_t *mes
     return row ? scheme_row_constant_type(row) : SLICE_EMPTY;
 }
 
-bool fan_out_wants(struct fan_out *out, const struct route_target *route)
+bool fan_out_wants(struct fan_out *out, const struct route_table *table,
+                   const struct route_target *route)
 {
-    return out->view.entry->received_ns >= route_target_since_ns(route) &&
+    return out->view.entry->received_ns >= route_table_since_ns(table, route) &&
            fan_out_passes(out, route);
 }
 

@@ -36,7 +36,8 @@ void fan_out_init(struct fan_out *out, struct filter_scratch *scratch,
 /* Do type and filters of the route let it through? A filter that fails does not. */
 bool fan_out_passes(struct fan_out *out, const struct route_target *route);
 /* And it is not from before the route began. */
-bool fan_out_wants(struct fan_out *out, const struct route_target *route);
+bool fan_out_wants(struct fan_out *out, const struct route_table *table,
+                   const struct route_target *route);
 
 /* Set view.head. False: it cannot be parsed (cannot be: only parsed heads are appended). */
 bool fan_out_head(struct fan_out *out);

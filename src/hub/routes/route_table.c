@@ -62,6 +62,7 @@ struct route_table {
     uint64_t route_count;
     struct route *retired_routes;
     struct destination *retired_destinations;
+    struct clock_sets clock;
 };
 
 struct route_garbage {
@@ -189,9 +190,14 @@ uint64_t route_target_route(const struct route_target *target)
     return target->route;
 }
 
-int64_t route_target_since_ns(const struct route_target *target)
+int64_t route_table_since_ns(const struct route_table *table, const struct route_target *target)
 {
-    return target->since_ns;
+    return clock_since_ns(table->clock, target->since_ns);
+}
+
+void route_table_clock_was_set(struct route_table *table, struct clock_sets sets)
+{
+    table->clock = sets;
 }
 
 struct slice route_target_source(const struct route_target *target)

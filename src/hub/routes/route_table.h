@@ -12,6 +12,7 @@
 #define BECKET_HUB_ROUTE_TABLE_H
 
 #include "base/err.h"
+#include "hub/clock_sets.h"
 #include "hub/routes/destination.h"
 
 struct route_table;
@@ -33,8 +34,10 @@ const struct destination *route_target_destination(const struct route_target *ta
 /* Never NULL; may be empty, which every event passes. */
 const struct filter_set *route_target_filters(const struct route_target *target);
 uint64_t route_target_route(const struct route_target *target);
-/* Wall clock when this pair began to exist: events from before are not meant. */
-int64_t route_target_since_ns(const struct route_target *target);
+/* Wall clock when this pair began to exist: events from before are not meant. Where that clock was
+ * set back behind it, events from after say that they are from before: it counts as made when the
+ * clock was set. The writer's thread; who gets events as they come has no need to ask. */
+int64_t route_table_since_ns(const struct route_table *table, const struct route_target *target);
 /* The event source's name and its type ("github"): what filters see as `source`, and how deliveries
  * are labelled. */
 struct slice route_target_source(const struct route_target *target);
@@ -71,6 +74,8 @@ enum bk_err route_table_put_destination(struct route_table *table,
                                         struct destination *destination) BK_MUST_CHECK;
 /* Requires: no route leads to it. */
 void route_table_remove_destination(struct route_table *table, uint64_t number);
+/* The wall clock was set back (hub/hub.h). */
+void route_table_clock_was_set(struct route_table *table, struct clock_sets sets);
 /* Takes the filters over, also on BK_NO_MEMORY (then the old version of the route stays). */
 enum bk_err route_table_change_route(struct route_table *table,
                                      const struct route_change *change) BK_MUST_CHECK;
