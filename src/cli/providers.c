@@ -161,7 +161,7 @@ int cli_providers(int argc, char **argv)
     const char *only = options.argument_count != 0 ? options.arguments[0] : NULL;
     if (options.argument_count > 1) {
         code = cli_usage("providers takes one TYPE at most");
-    } else if (only != NULL && strcmp(only, "generic") == 0) {
+    } else if (only != NULL && scheme_is_generic(slice_str(only))) {
         code = cli_usage("generic is a scheme of your own: spec.verification says how it signs "
                          "(src/guides/receive.md)");
     } else if (only != NULL && scheme_row_find(slice_str(only)) == NULL) {

@@ -157,8 +157,7 @@ static int row_of_options(struct signer *signer, const struct options *options,
                                       "timestamp-header", "timestamp-field", "timestamp-unit",
                                       "id-header",        "type-header",     "type-template"};
     struct slice type = text_option(options, "type");
-    if (slice_equal_nocase(type, SLICE("generic")) ||
-        slice_equal_nocase(type, SLICE("TYPE_GENERIC"))) {
+    if (scheme_is_generic(type)) {
         struct resource_event_source source = {
             .type = SLICE("generic"),
             .custom = true,

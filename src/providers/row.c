@@ -46,12 +46,22 @@ static bool is_alias(struct slice text, const char *aliases)
     return false;
 }
 
-const struct scheme_row *scheme_row_find(struct slice name)
+/* The seeds write TYPE_GITHUB. */
+static struct slice without_prefix(struct slice name)
 {
     struct slice prefix = slice_of(name.at, name.bytes < 5 ? 0 : 5);
-    if (slice_equal_nocase(prefix, SLICE("type_")) || slice_equal_nocase(prefix, SLICE("type-"))) {
-        name = slice_skip(name, prefix.bytes);
-    }
+    return same_name(prefix, "type-") ? slice_skip(name, prefix.bytes) : name;
+}
+
+bool scheme_is_generic(struct slice name)
+{
+    name = without_prefix(name);
+    return same_name(name, "generic") || same_name(name, "generic-hmac");
+}
+
+const struct scheme_row *scheme_row_find(struct slice name)
+{
+    name = without_prefix(name);
     for (size_t i = 0; i < scheme_row_count(); i++) {
         const struct scheme_row *row = scheme_row_at(i);
         if (same_name(name, row->name) || is_alias(name, row->aliases)) {
@@ -313,8 +323,8 @@ static enum bk_err words_parse(const struct scheme_custom *custom, struct scheme
     }
     if (i == bk_array_length(kinds)) {
         return refuse(BK_INVALID, problem, "scheme",
-                      "expected none, token, basic, hmac, ed25519, ecdsa-p256, "
-                      "ecdsa-p256-raw, rsa or jwt");
+                      "expected hmac, token, bearer, basic, hash, ed25519, ecdsa-p256, "
+                      "ecdsa-p256-raw, rsa, jwt or none");
     }
     row->kind = kinds[i].kind;
     row->secret = kinds[i].secret;

@@ -187,6 +187,8 @@ const char *scheme_verdict_name(enum scheme_verdict verdict);
 /* By name as users write it: "github", "standard-webhooks", "standard_webhooks", "TYPE_GITHUB".
  * NULL = unknown. "generic" is none: its rows are made with scheme_row_custom. */
 const struct scheme_row *scheme_row_find(struct slice name);
+/* "generic", also as "generic-hmac", in these spellings. */
+bool scheme_is_generic(struct slice name);
 /* Canonical name ("github"). */
 const char *scheme_row_name(const struct scheme_row *row);
 size_t scheme_row_count(void);

@@ -372,6 +372,27 @@ static void test_json_alone(void)
     clean();
 }
 
+/* Type and scheme in any case, and as the seeds write them. */
+static void test_spellings(void)
+{
+    static const char *const specs[] = {
+        "type: Generic",
+        "type: TYPE_GENERIC",
+        "type: generic_hmac",
+        "type: TYPE_STANDARD_WEBHOOKS, verification: {secrets: [{value: whsec_YWFhYWFhYWFh}]}",
+        "type: generic, verification: {scheme: HMAC}",
+        "type: GENERIC, verification: {scheme: None}",
+        "type: generic, verification: {scheme: JWT, issuer: 'https://i.example', audience: a}"};
+    char text[300];
+    fresh();
+    for (size_t i = 0; i < sizeof specs / sizeof specs[0]; i++) {
+        snprintf(text, sizeof text, "{kind: EventSource, metadata: {name: s%zu}, spec: {%s}}", i,
+                 specs[i]);
+        is_int(apply(text), BK_OK, "a spelling");
+    }
+    clean();
+}
+
 static void test_modes(void)
 {
     fresh();
@@ -1434,6 +1455,7 @@ int main(void)
     test_create();
     test_update();
     test_put_back();
+    test_spellings();
     test_json_alone();
     test_modes();
     test_mistakes();

@@ -20,11 +20,6 @@ static const char *const row_fields[] = {"scheme", "algorithm", "signature", "ti
 static const char *const token_fields[] = {"issuer",  "audience",     "claims",
                                            "jwksUrl", "allowPrivate", NULL};
 
-static bool is_generic(struct slice type)
-{
-    return slice_equal(type, SLICE("generic")) || slice_equal(type, SLICE("TYPE_GENERIC"));
-}
-
 static void decode_type(struct decoder *decoder, const struct decode_object *spec,
                         struct resource_event_source *source)
 {
@@ -32,7 +27,7 @@ static void decode_type(struct decoder *decoder, const struct decode_object *spe
     source->type_given = type.bytes > 0;
     source->type = SLICE("generic");
     source->custom = true;
-    if (type.bytes == 0 || is_generic(type)) {
+    if (type.bytes == 0 || scheme_is_generic(type)) {
         return;
     }
     source->custom = false;
@@ -322,7 +317,7 @@ static void decode_custom(struct decoder *decoder, const struct decode_object *v
 
 void source_custom(const struct resource_event_source *source, struct scheme_custom *ret_custom)
 {
-    bool hmac = source->scheme.bytes == 0 || slice_equal(source->scheme, SLICE("hmac"));
+    bool hmac = source->scheme.bytes == 0 || slice_equal_nocase(source->scheme, SLICE("hmac"));
     /* Superplane's plain webhook, when nothing is said: the prefix may be left out. */
     bool plain = hmac && source->signature_header.bytes == 0 && source->signature_field.bytes == 0;
     *ret_custom = (struct scheme_custom){
@@ -445,11 +440,11 @@ static void check_secrets(struct decoder *decoder, const struct decode_object *s
                           const struct decode_object *verification,
                           struct resource_event_source *source)
 {
-    bool none = slice_equal(source->scheme, SLICE("none"));
-    bool hmac = source->scheme.bytes == 0 || slice_equal(source->scheme, SLICE("hmac"));
+    bool none = slice_equal_nocase(source->scheme, SLICE("none"));
+    bool hmac = source->scheme.bytes == 0 || slice_equal_nocase(source->scheme, SLICE("hmac"));
     const struct scheme_row *row = source->custom ? NULL : scheme_row_find(source->type);
     bool token = source->custom &&
-                 (slice_equal(source->scheme, SLICE("jwt")) ||
+                 (slice_equal_nocase(source->scheme, SLICE("jwt")) ||
                   !slice_equal(source->type, SLICE("generic"))) &&
                  source->algorithm.bytes == 0;
     bool needed = source->custom ? !none && !token
