@@ -45,8 +45,9 @@ static bool open_tls(struct serve *serve)
 static bool open_outgoing(struct serve *serve)
 {
     char why[TLS_WHY_BYTES];
-    if (!outgoing_open(option_text(&serve->options, "ca-file"), &serve->outgoing, why)) {
-        cli_error("%s", why);
+    const char *ca_file = option_text(&serve->options, "ca-file");
+    if (!outgoing_open(ca_file, &serve->outgoing, why)) {
+        cli_error("%s%s", ca_file && strstr(why, ca_file) == why ? "--ca-file: " : "", why);
         return false;
     }
     serve->control.trust = serve->outgoing.trust;

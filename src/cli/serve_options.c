@@ -299,7 +299,12 @@ static void read_numbers(struct serve *serve)
 
 bool serve_configure(struct serve *serve)
 {
+    char why[TLS_WHY_BYTES];
     if (!read_addresses(serve) || !read_resolvers(serve) || !read_admin_hosts(serve)) {
+        return false;
+    }
+    if (!serve_tls_paired(&serve->options, why)) {
+        cli_usage("%s", why);
         return false;
     }
     read_numbers(serve);

@@ -30,7 +30,9 @@
     }
 
 bool serve_tls_wanted(const struct options *options);
-/* False: ret_why (TLS_WHY_BYTES) is one line. Requires: serve_tls_wanted(). */
+/* A key for each certificate? Else it is wrong usage, and said so in ret_why (TLS_WHY_BYTES). */
+bool serve_tls_paired(const struct options *options, char *ret_why);
+/* False: ret_why is one line. Requires: serve_tls_wanted(). */
 bool serve_tls_read(const struct options *options, struct tls_server **ret_server, char *ret_why);
 bool serve_tls_is_loopback(const struct ring_address *address);
 /* Is this option read again by a reload? */

@@ -42,6 +42,10 @@ with tempfile.TemporaryDirectory() as base:
     refused(['serve', '--data', cut, '--listen', '127.0.0.1:%d' % free_port(), '--admin', '127.0.0.1:%d' % free_port()],
             'the file ends before it)')
 
+    one = subprocess.run([BECKET, 'serve', '--data', os.path.join(base, 'd'), '--tls-cert', file], capture_output=True, text=True, timeout=30)
+    ok(one.returncode == 2 and 'in pairs' in one.stderr, 'a certificate without a key is wrong usage')
+    refused(['serve', '--data', os.path.join(base, 'd'), '--ca-file', file + 'x', '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0'], '--ca-file: ')
+
     config = os.path.join(base, 'serve.yaml')
 
     def configure(text):
