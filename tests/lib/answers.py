@@ -1,5 +1,5 @@
-"""What GitLab and Discord answer with, in the form of a description (openapi.py) and in our own words: their published ones
-are in no package. Requests are judged by our_requests.py; this is for answers with all members, the fewest, and odd ones.
+"""What GitLab and Discord answer with, in the form of a description (openapi.py) and in our own words: GitLab's
+own is in no package, Discord's in one that may not be there. Requests are judged by our_requests.py; this is for answers with all members, the fewest, and odd ones.
 https://docs.gitlab.com/api/project_webhooks/, /api/users/, /api/projects/, /api/groups/; https://discord.com/developers/docs/resources/"""
 
 

@@ -2,7 +2,7 @@
 """Requests to providers fit the descriptions that these publish (OpenAPI), to the letter, and answers of every shape that
 a description allows are understood: all members, the fewest, null wherever it may be, numbers beyond a double, members
 that are not there yet, the example of a header on every page. Wants the descriptions in build/descriptions (.ci/run brings
-them); GitLab's and Discord's answers are in lib/answers.py otherwise."""
+them; of GitLab's requests what its client library types); GitLab's and Discord's answers are in lib/answers.py otherwise."""
 import os
 import shutil
 import subprocess
@@ -21,6 +21,9 @@ KINDS = {'github': (GitHub, 'acme/hello'), 'gitea': (Gitea, 'acme/hello'), 'gitl
          'slack': (Slack, '#general'), 'discord': (Discord, '41771983423143937')}
 # What a description may leave out although it is there, and what becket does without.
 LEFT_OUT = {'gitlab': ['/user']}
+# Of requests alone: what a client library knows of a provider whose own description is in no package.
+HOOKS = os.path.join(FOLDER, 'gitlab-hooks.json')
+hooks_alone = Description(HOOKS) if os.path.exists(HOOKS) else None
 present = {kind: os.path.join(FOLDER, kind + '.json') for kind in KINDS}
 present = {kind: file for kind, file in present.items() if os.path.exists(file)}
 
@@ -35,6 +38,9 @@ def judged(kind, description, way):
                 return Reply(404, {'message': '404 Not Found'})
             if kind in present:
                 self.wrong += ['%s %s: %s' % (call.method, path, w) for w in description.wrongs(
+                    call.method, path, call.query_text, dict(call.headers), call.body)]
+            elif kind == 'gitlab' and hooks_alone and hooks_alone.knows(path):
+                self.wrong += ['%s %s: %s' % (call.method, path, w) for w in hooks_alone.wrongs(
                     call.method, path, call.query_text, dict(call.headers), call.body)]
             if self.wrong:
                 return Reply(422, {'message': self.wrong[-1]})
