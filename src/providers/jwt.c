@@ -47,8 +47,9 @@ static bool token_split(struct slice text, struct token *token)
     for (size_t i = 0; i < text.bytes; i++) {
         dots += text.at[i] == '.';
     }
-    if (dots != 2 || text.bytes > TOKEN_BYTES_MAX || !take_part(&rest, &token->header) ||
-        !take_part(&rest, &token->payload)) {
+    /* RFC 7515: base64url without padding; other readers refuse what has some. */
+    if (dots != 2 || text.bytes > TOKEN_BYTES_MAX || slice_find(text, '=') != text.bytes ||
+        !take_part(&rest, &token->header) || !take_part(&rest, &token->payload)) {
         return false;
     }
     token->signature = rest;
