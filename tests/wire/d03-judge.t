@@ -3,7 +3,6 @@
 node and the packages of .ci/signers; their folder is in BECKET_NODE_MODULES, or build/signers."""
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -11,13 +10,10 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
+from node import *
 from sink import Sink
 
-folder = os.environ.get('BECKET_NODE_MODULES') or os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'signers')
-if not shutil.which('node'):
-    skip_all('node is not installed')
-if not os.path.isdir(os.path.join(folder, 'node_modules', 'standardwebhooks')):
-    skip_all('standardwebhooks is not in %s: npm install --prefix %s standardwebhooks' % (folder, folder))
+folder = node_folder('standardwebhooks')
 
 JUDGE = '''
 const { Webhook } = require('standardwebhooks');

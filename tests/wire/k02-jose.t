@@ -1,17 +1,12 @@
 #!/usr/bin/env python3
 """Another library's tokens are accepted and ours by it: jose as issuer of every algorithm, and as judge of what becket
 issues. Wants node and the packages of .ci/signers; their folder is in BECKET_NODE_MODULES, or build/signers."""
-import os, shutil, subprocess, sys
+import os, subprocess, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
+from node import *
 
-build = os.environ.get('BECKET_BUILD', 'build')
-folder = os.environ.get('BECKET_NODE_MODULES') or os.path.join(build, 'signers')
-if not shutil.which('node'):
-    skip_all('node is not installed')
-if not os.path.isdir(os.path.join(folder, 'node_modules', 'jose')):
-    skip_all('the packages of .ci/signers are not in %s: npm install --prefix %s' % (folder, folder))
-script = shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib', 'jose.mjs'), folder)
+script = node_script('jose.mjs', 'jose')
 
 issuer = subprocess.Popen(['node', script, 'serve'], stdout=subprocess.PIPE)
 try:
@@ -32,9 +27,9 @@ spec:
 finally:
     issuer.kill()
 
-unit = os.path.join(build, 'release', 'tests', 'unit', 'hub_oidc_issuer_test')
+unit = os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'release', 'tests', 'unit', 'hub_oidc_issuer_test')
 if os.path.exists(unit):
-    sample = os.path.join(folder, 'sample.json')
+    sample = os.path.join(os.path.dirname(script), 'sample.json')
     subprocess.run([unit], env=dict(os.environ, BECKET_OIDC_SAMPLE=sample), stdout=subprocess.DEVNULL, check=True)
     judged = subprocess.run(['node', script, 'judge'], stdin=open(sample, 'rb'), capture_output=True)
     ok(judged.returncode == 0, 'jose takes a token of becket')

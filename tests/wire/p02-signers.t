@@ -2,25 +2,13 @@
 """The providers' own libraries: what they sign, a running server takes; what `becket send` signs, they take; GitHub's
 example payloads go in typed and come back byte for byte. Wants node and the packages of .ci/signers; their folder is in
 BECKET_NODE_MODULES, or build/signers."""
-import os, shutil, subprocess, sys
+import os, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
+from node import *
 
 WHSEC = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
-folder = os.environ.get('BECKET_NODE_MODULES') or os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'signers')
-if not shutil.which('node'):
-    skip_all('node is not installed')
-if not all(os.path.isdir(os.path.join(folder, 'node_modules', p)) for p in ('stripe', '@sendgrid')):
-    skip_all('the packages of .ci/signers are not in %s: npm install --prefix %s' % (folder, folder))
-shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib', 'signers.mjs'), folder)
-
-
-def node(what, value=None):
-    p = subprocess.run(['node', os.path.join(folder, 'signers.mjs'), what], input=json.dumps(value).encode() if value
-                       else b'', capture_output=True, timeout=120)
-    if p.returncode:
-        diag(p.stderr.decode()[-2000:])
-    return json.loads(p.stdout)
+script = node_script('signers.mjs', 'stripe', '@sendgrid')
 
 
 def source(type, secret):
@@ -30,7 +18,7 @@ def source(type, secret):
 
 with Server(threads=1) as server:
     base = 'http://127.0.0.1:%d' % server.port
-    signed = node('sign', {'base': base})
+    signed = node_json(script, 'sign', {'base': base})
     ok(len(signed) >= 20, '%d requests signed' % len(signed))
     for r in signed:
         server.apply(json.dumps([source(r['type'], r['secret'])]))
@@ -44,7 +32,7 @@ with Server(threads=1) as server:
         ok(a.status == 401, '%s: altered, refused' % r['type'])
 
     # ---- becket send, and what their verifiers say
-    requests, keys = [], node('keys')
+    requests, keys = [], node_json(script, 'keys')
     for type, key in keys.items():
         key['path'] = os.path.join(server.data, type + '.pem')
         with open(key['path'], 'w') as f:
@@ -53,21 +41,13 @@ with Server(threads=1) as server:
                          ('github', 's3cret'), ('stripe', 'whsec_x'), ('standard-webhooks', WHSEC), ('svix', WHSEC),
                          ('slack', 'slack-s'), ('twilio', 'tw-token'), ('line', 'line-s')):
         for text in (b'{"type":"a.b","n":1}', '{"t":"grüße"}'.encode(), None):
-            words = ['send', 'http://hooks.example.com/hooks/x?a=1', '--url',
-                     'https://hooks.example.com/hooks/x?a=1', '--dry-run', '--type', type, '--event', 'a.b'] + (
-                         ['--private-key', keys[type]['path']] if type in keys else ['--secret', secret]) + (['--body', '-'] if text else [])
-            p = subprocess.run([BECKET] + words, input=text or b'', capture_output=True, timeout=60)
-            head, _, body = p.stdout.partition(b'\n\n')
-            lines = head.decode().split('\n')
-            headers = dict(l.split(': ', 1) for l in lines[1:] if l)
-            requests.append({'type': type, 'secret': secret, 'headers': headers,
-                             'url': 'https://hooks.example.com' + lines[0].split(' ')[1],
-                             'body': base64.b64encode(body[:-1]).decode()})
-    for r, said in zip(requests, node('verify', requests)):
+            key = ['--private-key', keys[type]['path']] if type in keys else ['--secret', secret]
+            requests.append(dict(signed_by_becket(type, key, text), secret=secret))
+    for r, said in zip(requests, node_json(script, 'verify', requests)):
         ok(said is True, '%s: what becket send signs, its library takes (%s)' % (r['type'], said))
 
     # ---- GitHub's examples
-    examples = node('examples')
+    examples = node_json(script, 'examples')
     server.apply(json.dumps([source('github', 's')]))
     connection = Connection(server.port)
     sent, wrong = {}, 0
