@@ -190,8 +190,6 @@ int main(void)
     hub_close(api.hub);
     world_stop(&world);
     world_fini(&world);
-    char command[400];
-    snprintf(command, sizeof command, "rm -rf '%s'", world.directory);
-    ok(system(command) == 0);
+    test_directory_drop(world.directory);
     return done_testing();
 }

@@ -5,7 +5,7 @@
 #include "hub/hub.h"
 #include "hub/metrics.h"
 #include "hub/resources/token.h"
-#include "tap.h"
+#include "directory.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -435,8 +435,6 @@ int main(void)
     api_response_fini(&answer);
     api_fini(&api);
     hub_close(api.hub);
-    char command[100];
-    snprintf(command, sizeof command, "rm -rf '%s'", directory);
-    ok(system(command) == 0);
+    test_directory_drop(directory);
     return done_testing();
 }

@@ -4,7 +4,7 @@
 #include "hub/resources/quickstart.h"
 #include "hub/resources/token.h"
 #include "ring/file.h"
-#include "tests/tap.h"
+#include "tests/directory.h"
 
 #include <dirent.h>
 #include <sys/mount.h>
@@ -78,11 +78,7 @@ static void close_hub(void)
 
 static void fresh(void)
 {
-    const char *base = getenv("TMPDIR");
-    snprintf(directory, sizeof directory, "%s/hub-XXXXXX", base ? base : "/tmp");
-    if (!mkdtemp(directory)) {
-        bail_out("no temporary directory");
-    }
+    test_directory(directory, sizeof directory, false);
     if (open_hub() != BK_OK) {
         bail_out("%s", why);
     }
@@ -90,10 +86,8 @@ static void fresh(void)
 
 static void clean(void)
 {
-    char command[512];
     close_hub();
-    snprintf(command, sizeof command, "rm -rf '%s'", directory);
-    ok(system(command) == 0, "clean up");
+    test_directory_drop(directory);
 }
 
 static enum bk_err apply_with(const char *text, struct apply_options options)

@@ -2,7 +2,7 @@
  * which reads a report once more, from the journal of whichever core, brings nothing back. */
 #include "hub/deliveries/dispatch_private.h"
 #include "store/store.h"
-#include "tests/tap.h"
+#include "tests/directory.h"
 
 #include <unistd.h>
 
@@ -175,16 +175,14 @@ static void test_unknown(void)
 
 int main(void)
 {
-    char directory[200], command[300], why[STORE_WHY_BYTES];
-    const char *base = getenv("TMPDIR");
-    snprintf(directory, sizeof directory, "%s/rows-XXXXXX", base ? base : "/tmp");
-    if (!mkdtemp(directory) || store_open(directory, NULL, &store, why) != BK_OK) {
+    char directory[200], why[STORE_WHY_BYTES];
+    test_directory(directory, sizeof directory, false);
+    if (store_open(directory, NULL, &store, why) != BK_OK) {
         bail_out("no store");
     }
     test_known();
     test_unknown();
     store_close(store);
-    snprintf(command, sizeof command, "rm -rf '%s'", directory);
-    ok(system(command) == 0, "clean up");
+    test_directory_drop(directory);
     return done_testing();
 }

@@ -551,11 +551,7 @@ static void fresh(unsigned manners)
 
 static void done(void)
 {
-    char command[700];
-    snprintf(command, sizeof command, "rm -rf '%s'", server.state);
-    if (system(command) != 0) {
-        diag("cannot remove %s", server.state);
-    }
+    test_directory_drop(server.state);
     world_fini(&server.world);
 }
 

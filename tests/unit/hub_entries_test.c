@@ -156,11 +156,7 @@ static void test_feed(void)
 
 int main(void)
 {
-    const char *base = getenv("TMPDIR");
-    snprintf(directory, sizeof directory, "%s/becket-entries-XXXXXX", base ? base : "/tmp");
-    if (!mkdtemp(directory)) {
-        bail_out("mkdtemp");
-    }
+    test_directory(directory, sizeof directory, false);
     test_feed();
     world_init(&world, JOURNALS, 1U << 20);
     is_int(world_open(&world), BK_OK);
@@ -270,10 +266,6 @@ int main(void)
     close_all();
     world_stop(&world);
     world_fini(&world);
-    char command[256];
-    snprintf(command, sizeof command, "rm -rf '%s'", directory);
-    if (system(command) != 0) {
-        diag("cannot remove %s", directory);
-    }
+    test_directory_drop(directory);
     return done_testing();
 }

@@ -6,7 +6,7 @@
 #include "hub/operations/operation.h"
 #include "hub/people/people_index.h"
 #include "hub/resources/apply.h"
-#include "tests/tap.h"
+#include "tests/directory.h"
 
 #define NOW 1767225600000000000LL
 
@@ -436,13 +436,9 @@ static void test_migration(void)
 
 int main(void)
 {
-    const char *base = getenv("TMPDIR");
     unsetenv("BECKET_MASTER_KEY");
     unsetenv("BECKET_MASTER_KEY_FILE");
-    snprintf(directory, sizeof directory, "%s/indexes-XXXXXX", base ? base : "/tmp");
-    if (!mkdtemp(directory)) {
-        bail_out("mkdtemp");
-    }
+    test_directory(directory, sizeof directory, false);
     open_hub();
     test_people();
     test_types();
@@ -450,8 +446,6 @@ int main(void)
     test_migration();
     test_older_format();
     hub_close(hub);
-    char command[300];
-    snprintf(command, sizeof command, "rm -rf '%s'", directory);
-    ok(system(command) == 0, "clean up");
+    test_directory_drop(directory);
     return done_testing();
 }

@@ -9,7 +9,7 @@
 #include "hub/operations/operations.h"
 #include "hub/operations/provider_work.h"
 #include "hub/resources/apply.h"
-#include "tests/tap.h"
+#include "tests/directory.h"
 
 #include <unistd.h>
 
@@ -563,12 +563,8 @@ static void sweep_entries(const char *kind, const char *channel)
 int main(void)
 {
     static const char *const kinds[] = {"gitlab", "github", "gitea", "slack", "discord"};
-    const char *base = getenv("TMPDIR");
     all = getenv("BECKET_SWEEP") != NULL;
-    snprintf(directory, sizeof directory, "%s/becket-links-XXXXXX", base ? base : "/tmp");
-    if (!mkdtemp(directory)) {
-        bail_out("mkdtemp");
-    }
+    test_directory(directory, sizeof directory, false);
     open_all();
     apply("kind: Team\nmetadata: {name: core}\nspec: {}");
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
@@ -583,10 +579,6 @@ int main(void)
     sweep_entries("discord", "41771983423143937");
     operations_close(operations);
     hub_close(hub);
-    char command[256];
-    snprintf(command, sizeof command, "rm -rf '%s'", directory);
-    if (system(command) != 0) {
-        diag("cannot remove %s", directory);
-    }
+    test_directory_drop(directory);
     return done_testing();
 }

@@ -4,7 +4,7 @@
 #include "http/parse.h"
 #include "hub/hub_private.h"
 #include "hub/operations/operations.h"
-#include "tests/tap.h"
+#include "tests/directory.h"
 
 #include <unistd.h>
 
@@ -170,11 +170,7 @@ static void kill_all(void)
 
 static void fresh(void)
 {
-    const char *base = getenv("TMPDIR");
-    snprintf(directory, sizeof directory, "%s/becket-operations-XXXXXX", base ? base : "/tmp");
-    if (!mkdtemp(directory)) {
-        bail_out("mkdtemp");
-    }
+    test_directory(directory, sizeof directory, false);
     memset(&github, 0, sizeof github);
     public_url = "https://hooks.example";
     object_exists = true;
@@ -185,12 +181,8 @@ static void fresh(void)
 
 static void finish(void)
 {
-    char command[256];
     kill_all();
-    snprintf(command, sizeof command, "rm -rf '%s'", directory);
-    if (system(command) != 0) {
-        diag("cannot remove %s", directory);
-    }
+    test_directory_drop(directory);
 }
 
 static enum bk_err add_one(struct store_txn *txn, void *context)

@@ -10,7 +10,7 @@
 #include "hub/people/people.h"
 #include "hub/people/people_keeper.h"
 #include "hub/resources/apply.h"
-#include "tests/tap.h"
+#include "tests/directory.h"
 
 #include <signal.h>
 #include <sys/resource.h>
@@ -211,12 +211,7 @@ static void connect_person(unsigned number)
 
 static void fresh(void)
 {
-    const char *base = getenv("TMPDIR");
-    base = base ? base : access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"; /* many commits */
-    snprintf(directory, sizeof directory, "%s/becket-people-XXXXXX", base);
-    if (!mkdtemp(directory)) {
-        bail_out("mkdtemp");
-    }
+    test_directory(directory, sizeof directory, false);
     memset(&provider, 0, sizeof provider);
     provider.last = 1;
     now_ns = NOW;
@@ -231,12 +226,8 @@ static void fresh(void)
 
 static void finish(void)
 {
-    char command[256];
     close_all();
-    snprintf(command, sizeof command, "rm -rf '%s'", directory);
-    if (system(command) != 0) {
-        diag("cannot remove %s", directory);
-    }
+    test_directory_drop(directory);
 }
 
 /* ---- what is in the store */

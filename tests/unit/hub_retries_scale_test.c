@@ -296,9 +296,7 @@ int main(int count, char **words)
     (void)dispatch_status(dispatch, 100, &status);
     is_uint(status.retries, 0);
     close_all();
-    char command[700];
-    snprintf(command, sizeof command, "rm -rf '%s'", state);
-    ok(system(command) == 0);
+    test_directory_drop(state);
     world_fini(&world);
     return done_testing();
 }

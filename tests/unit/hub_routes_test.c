@@ -3,7 +3,7 @@
 #include "base/assert.h"
 #include "hub/hub_private.h"
 #include "hub/resources/apply.h"
-#include "tests/tap.h"
+#include "tests/directory.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -456,13 +456,8 @@ static void kept_values(void)
 
 int main(void)
 {
-    const char *base = getenv("TMPDIR");
-    char command[512];
     buf_init(&json, 1U << 20);
-    snprintf(directory, sizeof directory, "%s/routes-XXXXXX", base ? base : "/tmp");
-    if (!mkdtemp(directory)) {
-        bail_out("no temporary directory");
-    }
+    test_directory(directory, sizeof directory, false);
     open_hub();
     first_apply();
     generated_secret();
@@ -479,7 +474,6 @@ int main(void)
     close_hub();
     apply_outcome_fini(&outcome);
     buf_fini(&json);
-    snprintf(command, sizeof command, "rm -rf '%s'", directory);
-    ok(system(command) == 0, "clean up");
+    test_directory_drop(directory);
     return done_testing();
 }

@@ -1,7 +1,7 @@
 /* Many sources: bulk apply, the feed at start, one more object. BECKET_SCALE_SOURCES=1000000 for
  * the full size; the default is small, so that it runs with every other test. */
 #include "hub/resources/apply.h"
-#include "tests/tap.h"
+#include "tests/directory.h"
 
 #include <sys/resource.h>
 #include <time.h>
@@ -167,8 +167,6 @@ int main(void)
         ok(sum / 20 <= 0.010, "one more object takes at most 10 ms");
     }
     hub_close(hub);
-    char command[300];
-    snprintf(command, sizeof command, "rm -rf '%s'", directory);
-    ok(system(command) == 0, "clean up");
+    test_directory_drop(directory);
     return done_testing();
 }

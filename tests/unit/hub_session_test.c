@@ -4,7 +4,7 @@
 #include "hub/hub_private.h"
 #include "hub/people/session.h"
 #include "hub/resources/pack.h"
-#include "tests/tap.h"
+#include "tests/directory.h"
 
 #include <unistd.h>
 
@@ -194,19 +194,16 @@ static void test_sign_ins(void)
 
 int main(void)
 {
-    char why[HUB_WHY_BYTES], command[256];
-    const char *base = getenv("TMPDIR");
-    base = base ? base : access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    snprintf(directory, sizeof directory, "%s/becket-session-XXXXXX", base);
+    char why[HUB_WHY_BYTES];
+    test_directory(directory, sizeof directory, false);
     struct hub_config config = {
         .data_directory = directory, .public_url = "https://hooks.example", .now_ns = NOW};
-    if (!mkdtemp(directory) || hub_open(&config, &hub, why) != BK_OK) {
+    if (hub_open(&config, &hub, why) != BK_OK) {
         bail_out("cannot open");
     }
     test_sessions();
     test_sign_ins();
     hub_close(hub);
-    snprintf(command, sizeof command, "rm -rf '%s'", directory);
-    is_int(system(command), 0);
+    test_directory_drop(directory);
     return done_testing();
 }

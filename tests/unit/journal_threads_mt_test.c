@@ -2,7 +2,7 @@
  * seals, and reads what is durable; then a stop and a start. */
 #include "journal/reader.h"
 #include "ring/file.h"
-#include "tap.h"
+#include "directory.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -230,11 +230,7 @@ static void remove_entry(const char *name, void *context)
 
 int main(void)
 {
-    const char *base = getenv("TMPDIR");
-    snprintf(directory, sizeof directory, "%s/becket-journal-XXXXXX", base ? base : "/tmp");
-    if (!mkdtemp(directory)) {
-        bail_out("no directory for tests");
-    }
+    test_directory(directory, sizeof directory, true);
     round_trip(1);
     round_trip(1 + RECORDS);
     (void)(directory_list(directory, remove_entry, NULL) == BK_OK);

@@ -11,7 +11,7 @@
 #include "journal/journal.h"
 #include "journal/reader.h"
 #include "ring/file.h"
-#include "tap.h"
+#include "directory.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -276,12 +276,7 @@ UNUSED static void world_seen(const struct journal_seen *seen, void *context)
 static void world_init(struct world *world, uint16_t journals, uint64_t segment_bytes)
 {
     memset(world, 0, sizeof *world);
-    const char *base = getenv("TMPDIR");
-    snprintf(world->directory, sizeof world->directory, "%s/becket-journal-XXXXXX",
-             base ? base : "/tmp");
-    if (!mkdtemp(world->directory)) {
-        bail_out("no directory for tests");
-    }
+    test_directory(world->directory, sizeof world->directory, true);
     world->config = (struct catalog_config){.directory = world->directory,
                                             .journals = journals,
                                             .segment_bytes = segment_bytes,

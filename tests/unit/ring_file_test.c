@@ -1,7 +1,7 @@
 /* Description: blocking files: direct and buffered, whole replacement, locks, directories, errors.
  */
 #include "ring/file.h"
-#include "tap.h"
+#include "directory.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -162,11 +162,7 @@ static void test_full(void)
 
 int main(void)
 {
-    const char *base = getenv("TMPDIR");
-    snprintf(directory, sizeof directory, "%s/becket-file-XXXXXX", base ? base : "/tmp");
-    if (!mkdtemp(directory)) {
-        bail_out("no directory for tests");
-    }
+    test_directory(directory, sizeof directory, true);
     test_open();
     test_direct();
     test_whole();

@@ -3,7 +3,7 @@
 #include "store/store_check.h"
 #include "ring/file.h"
 #include "store/store.h"
-#include "tests/tap.h"
+#include "tests/directory.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -45,7 +45,7 @@ static enum bk_err churn(struct store_txn *txn, void *context)
                   ? store_delete(txn, at)
                   : store_put(txn, at,
                               slice_of(value, random_below(20) == 0 ? random_below(sizeof value)
-                                                                   : random_below(900)));
+                                                                    : random_below(900)));
     }
     return err;
 }
@@ -172,12 +172,8 @@ static void test_damaged(void)
 
 int main(void)
 {
-    const char *base = getenv("TMPDIR");
     char command[260];
-    snprintf(directory, sizeof directory, "%s/check-XXXXXX", base ? base : "/tmp");
-    if (!mkdtemp(directory)) {
-        bail_out("no temporary directory");
-    }
+    test_directory(directory, sizeof directory, false);
     snprintf(file_path, sizeof file_path, "%s/state/data.mdb", directory);
     test_sound();
     test_damaged();

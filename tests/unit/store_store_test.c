@@ -4,7 +4,7 @@
 #include "store/master_key.h"
 #include "store/seal.h"
 #include "store/store.h"
-#include "tests/tap.h"
+#include "tests/directory.h"
 
 #include <signal.h>
 #include <sys/mount.h>
@@ -17,18 +17,12 @@ static char why[STORE_WHY_BYTES];
 
 static void fresh(void)
 {
-    const char *base = getenv("TMPDIR");
-    snprintf(directory, sizeof directory, "%s/store-XXXXXX", base ? base : "/tmp");
-    if (!mkdtemp(directory)) {
-        bail_out("no temporary directory");
-    }
+    test_directory(directory, sizeof directory, false);
 }
 
 static void clean(void)
 {
-    char command[512];
-    snprintf(command, sizeof command, "rm -rf '%s'", directory);
-    ok(system(command) == 0, "clean up");
+    test_directory_drop(directory);
 }
 
 static struct slice key_of(const char *text)
@@ -368,8 +362,8 @@ static void test_master_key(void)
         ok(strstr(why, "chmod 600") != NULL, "says how to mend it: %s", why);
     }
     chmod(path, 0600);
-    setenv("BECKET_MASTER_KEY",
-           "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff", 1);
+    setenv("BECKET_MASTER_KEY", "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+           1);
     const char *value = getenv("BECKET_MASTER_KEY");
     is_int(load_key(directory, true, again, why), BK_OK, "from the environment, hex");
     ok(again[0] == 0 && again[31] == 0xff, "that key");
