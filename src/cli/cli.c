@@ -52,7 +52,7 @@ const struct cli_command cli_commands[] = {
      cli_get_options},
     {"describe", cli_describe, "KIND NAME", "an object, and what happened to it lately", NULL,
      cli_describe_options},
-    {"delete", cli_delete, "KIND NAME | -f FILE|DIR|-",
+    {"delete", cli_delete, "KIND NAME | -f FILE|DIR|- [--dry-run]",
      "delete an object, or those that files declare",
      "With -f, all goes or nothing does; what is gone already is passed over. Integrations whose "
      "hooks "

@@ -10,8 +10,13 @@
 
 #define WAITING_POLL_MS 300
 
-const struct option cli_delete_options[] = {FILE_OPTION, RECURSIVE_OPTION, CANVAS_OPTION,
-                                            REMOTE_OPTIONS, OPTIONS_END};
+const struct option cli_delete_options[] = {
+    FILE_OPTION,
+    RECURSIVE_OPTION,
+    {.name = "dry-run", .kind = OPTION_FLAG, .help = "with -f: show what would go, delete nothing"},
+    CANVAS_OPTION,
+    REMOTE_OPTIONS,
+    OPTIONS_END};
 
 static int delete_one(struct remote *remote, const char *target, const char *what, const char *name)
 {
@@ -58,8 +63,8 @@ static int delete_set(struct remote *remote, struct files *files, const char *ta
     return code;
 }
 
-/* What was deleted, or at the end what was not. How many. */
-static size_t print_deleted(const struct json_tree *tree, const char *action)
+/* What was deleted, or at the end what was not, in the words of `said`. How many. */
+static size_t print_deleted(const struct json_tree *tree, const char *action, const char *said)
 {
     size_t i, count, printed = 0;
     yyjson_mut_val *result;
@@ -69,7 +74,7 @@ static size_t print_deleted(const struct json_tree *tree, const char *action)
         if (slice_equal(text_at(result, "action"), slice_str(action))) {
             struct buf line;
             buf_init(&line, 4096);
-            buf_printf(&line, "%s %.*s %.*s", action, (int)kind.bytes, (const char *)kind.at,
+            buf_printf(&line, "%s %.*s %.*s", said, (int)kind.bytes, (const char *)kind.at,
                        (int)name.bytes, (const char *)name.at);
             print_line(buf_slice(&line));
             printed++;
@@ -80,7 +85,8 @@ static size_t print_deleted(const struct json_tree *tree, const char *action)
 }
 
 /* Integrations wait until the hooks that were made with them are removed at the provider. */
-static int delete_until_gone(struct remote *remote, struct files *files, const char *target)
+static int delete_until_gone(struct remote *remote, struct files *files, const char *target,
+                             bool dry_run)
 {
     struct json_tree tree;
     size_t waiting;
@@ -91,7 +97,11 @@ static int delete_until_gone(struct remote *remote, struct files *files, const c
         json_tree_init(&tree);
         code = delete_set(remote, files, target, &tree, &waiting);
         if (code == CLI_DONE) {
-            deleted += print_deleted(&tree, "deleted");
+            deleted += print_deleted(&tree, "deleted", dry_run ? "would be deleted:" : "deleted");
+        }
+        if (code == CLI_DONE && dry_run) {
+            deleted += print_deleted(&tree, "waiting", "would be deleted:");
+            waiting = 0;
         }
         if (code != CLI_DONE || waiting == 0 || waited_ms >= remote->timeout_ms) {
             break;
@@ -105,7 +115,7 @@ static int delete_until_gone(struct remote *remote, struct files *files, const c
     }
     remote_progress(NULL);
     if (code == CLI_DONE && waiting > 0) {
-        (void)print_deleted(&tree, "waiting");
+        (void)print_deleted(&tree, "waiting", "waiting");
         code = cli_error("hooks made with them are still to be removed at the provider: see "
                          "`becket get operations`, then run this again, or give the removal up "
                          "with `becket delete operation NAME`");
@@ -125,11 +135,14 @@ static int delete_files(const struct options *options)
     int code = CLI_FAILED;
     files_init(&files);
     buf_init(&target, 4096);
+    bool dry_run = option_flag(options, "dry-run");
     buf_add_str(&target, "/api/v1/apply?delete=true");
+    remote_query(&target, "dryRun", dry_run ? "true" : NULL);
     remote_query(&target, "canvas", option_text(options, "canvas"));
     if (files_read(&files, options, false)) {
-        code = remote_open(&remote, options) ? delete_until_gone(&remote, &files, buf_text(&target))
-                                             : CLI_FAILED;
+        code = remote_open(&remote, options)
+                   ? delete_until_gone(&remote, &files, buf_text(&target), dry_run)
+                   : CLI_FAILED;
         remote_fini(&remote);
     }
     buf_fini(&target);
@@ -148,6 +161,8 @@ int cli_delete(int argc, char **argv)
     bool by_file = option_list_count(&options, "file") != 0;
     if (by_file ? options.argument_count != 0 : options.argument_count != 2) {
         code = cli_usage("delete takes a kind and a name, or -f FILE: becket delete secret github");
+    } else if (!by_file && option_flag(&options, "dry-run")) {
+        code = cli_usage("--dry-run goes with -f; `becket describe` shows one object");
     } else if (by_file) {
         code = delete_files(&options);
     } else {
