@@ -198,6 +198,7 @@ static void fail_pending(struct journal *journal)
     journal->retry_ns = journal->backoff_ns ? ring_now_ns(journal->ring) + journal->backoff_ns : 0;
     uint64_t longer = journal->backoff_ns ? journal->backoff_ns * 2 : BACKOFF_FIRST_NS;
     journal->backoff_ns = longer < BACKOFF_LAST_NS ? longer : BACKOFF_LAST_NS;
+    atomic_store_explicit(&journal->failing_full, err == BK_NO_SPACE, memory_order_relaxed);
     journal->fail_err = BK_OK;
     if (journal->stop == CLOSING_SENT) {
         journal->stop = STOPPED;

@@ -211,7 +211,8 @@ uint64_t journal_room_bytes(const struct journal *journal)
 enum bk_err journal_refuses(const struct journal *journal, uint64_t now_ns)
 {
     if (atomic_load_explicit(&journal->failing_until_ns, memory_order_relaxed) > now_ns) {
-        return BK_IO;
+        return atomic_load_explicit(&journal->failing_full, memory_order_relaxed) ? BK_NO_SPACE
+                                                                                  : BK_IO;
     }
     if (journal_room_bytes(journal) >= JOURNAL_ROOM_LEAST) {
         return BK_OK;

@@ -125,6 +125,7 @@ struct journal {
     _Atomic uint64_t writing_since_ns;
     _Atomic uint64_t room_bytes;
     _Atomic uint64_t failing_until_ns; /* no segment is taken before; 0 = one may be */
+    _Atomic bool failing_full;         /* the last failure: there was no space for an overwrite */
 };
 
 static inline struct frame *frame_at(struct journal *journal, uint32_t index)

@@ -8,6 +8,7 @@
 #include "ring/socket_os.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -15,6 +16,7 @@
 #include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/statfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -563,8 +565,30 @@ void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, uns
 
 /* ---- files */
 
+/* Those of other programs and machines write, or flush, while the entry is submitted: when they
+ * hang, so would the core. Their writes go to a worker of the kernel. */
+static bool blocks_on_write(int file)
+{
+    static const unsigned long magics[] = {
+        0x65735546UL /* FUSE */, NFS_SUPER_MAGIC,       0xFE534D42UL /* SMB2 */,
+        0xFF534D42UL /* CIFS */, 0x01021997UL /* 9p */, 0x00C36400UL /* Ceph */,
+    };
+    struct statfs status;
+    bool found = false;
+    if (fstatfs(file, &status) == 0) {
+        for (size_t i = 0; i < bk_array_length(magics); i++) {
+            found |= (unsigned long)status.f_type == magics[i];
+        }
+    }
+    return found;
+}
+
 enum bk_err ring_file_attach(struct ring *ring, int file, int32_t *ret_handle)
 {
+    if (!ring->files_known) { /* once, at a start: to ask may hang as well, and all lie together */
+        ring->files_known = true;
+        ring->files_block = blocks_on_write(file);
+    }
     return ring_reserved_install(ring, file, ret_handle) ? BK_OK : BK_NO_DESCRIPTORS;
 }
 
@@ -603,7 +627,7 @@ void ring_write(struct ring *ring, struct ring_op *op, int32_t handle, const voi
         io_uring_prep_write(sqe, handle, at, (unsigned)bytes, offset);
     }
     sqe->rw_flags = durable ? RWF_DSYNC : 0;
-    sqe->flags |= IOSQE_FIXED_FILE;
+    sqe->flags |= IOSQE_FIXED_FILE | (ring->files_block ? IOSQE_ASYNC : 0);
     sqe_bind(sqe, op);
 }
 

@@ -62,6 +62,8 @@ struct ring {
     unsigned receives;        /* armed */
     uint8_t *write_buffers;
     size_t write_buffers_bytes;
+    bool files_known; /* a file was attached: */
+    bool files_block; /* their file system keeps who submits a write until it is done */
     bool peer_command;
     bool min_timeout;
     bool restricted;

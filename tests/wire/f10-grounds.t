@@ -7,7 +7,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 from becket import *
 from grounds import *
 
-CHEAP = 6
+CHEAP = 5
 SAYS = {'tmpfs': 'in memory', 'overlayfs': 'overlay', 'volatile overlayfs': 'flushes nothing', 'bindfs': 'FUSE',
         'fuse-overlayfs': 'FUSE', 'exfat': 'FUSE'}
 
