@@ -81,7 +81,7 @@ static void clock_watch(struct control *control, int64_t now_ns)
     log_event(LOG_INFO, "the wall clock was set", LOG_I("bySeconds", set_ns / NS_PER_SECOND));
     struct clock_sets sets = hub_clock_was_set(control->hub, now_ns - set_ns, now_ns);
     route_table_clock_was_set(control->routes, sets);
-    operations_wake(control->operations);
+    operations_clock_was_set(control->operations, now_ns - set_ns, now_ns);
     control->certificates_seconds = 0;
 }
 

@@ -344,6 +344,29 @@ static void test_refused(void)
     buf_fini(&json);
 }
 
+/* Set back, a clock does not keep what is tried again from its time; set forward, neither. */
+static void test_clock(void)
+{
+    static const int64_t hours[] = {-7, 5};
+    for (unsigned i = 0; i < sizeof hours / sizeof hours[0]; i++) {
+        fresh();
+        add(PROVIDER_HOOK_ENSURE);
+        operations_run(operations, now_ns);
+        reply(FAULT_503);
+        operations_run(operations, now_ns);
+        int64_t before_ns = now_ns;
+        now_ns += hours[i] * 3600 * NS_PER_SECOND;
+        operations_clock_was_set(operations, before_ns, now_ns);
+        operations_run(operations, now_ns);
+        int64_t wait_ns = out ? 0 : operations_next_ns(operations) - now_ns;
+        ok(wait_ns <= 2 * NS_PER_SECOND, "a clock set by %d h: another try after %d ms",
+           (int)hours[i], (int)(wait_ns / 1000000));
+        run(0, FAULT_NONE, 0, false);
+        ok(settled_state == OPERATION_DONE && github.creations == 1, "and it is done once");
+        finish();
+    }
+}
+
 static enum bk_err resume(struct store_txn *txn, void *context)
 {
     (void)context;
@@ -572,6 +595,7 @@ int main(void)
     test_sweep(PROVIDER_HOOK_ENSURE, 1, 1);
     test_sweep(PROVIDER_HOOK_REMOVE, 1, 0);
     test_refused();
+    test_clock();
     test_credential();
     test_superseded();
     test_list();

@@ -421,6 +421,69 @@ enum bk_err operations_check_address(struct operations *operations)
     return err;
 }
 
+/* ---- the wall clock was set */
+
+#define SHIFT_SOON_NS (3600 * NS_PER_SECOND)
+
+struct shift {
+    struct operations *operations;
+    int64_t from_ns, to_ns;
+    unsigned count;
+    uint64_t numbers[OPERATIONS_SHIFT_MAX];
+};
+
+static bool shift_note(void *context, struct slice key, struct slice value)
+{
+    struct shift *shift = context;
+    int64_t due_ns = (int64_t)key_get_u64(key.at + 2);
+    uint64_t number = key_get_u64(key.at + 10);
+    (void)value;
+    if (due_ns > shift->from_ns + SHIFT_SOON_NS || shift->count == OPERATIONS_SHIFT_MAX) {
+        return false;
+    }
+    if (due_ns > shift->to_ns && !find_live(shift->operations, number)) {
+        shift->numbers[shift->count++] = number;
+    }
+    return true;
+}
+
+static enum bk_err shift_all(struct store_txn *txn, void *context)
+{
+    struct shift *shift = context;
+    struct key prefix;
+    key_operations_due(&prefix);
+    shift->count = 0;
+    enum bk_err err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, shift_note, shift);
+    for (unsigned i = 0; err == BK_OK && i < shift->count; i++) {
+        struct json_tree tree;
+        struct operation operation;
+        json_tree_init(&tree);
+        err = operation_read(txn, shift->numbers[i], &tree, &operation);
+        if (err == BK_OK && operation.state == OPERATION_PENDING && operation.due_ns != 0) {
+            operation.due_ns -= shift->from_ns - shift->to_ns;
+            err = operation_put(txn, &operation);
+        }
+        json_tree_fini(&tree);
+    }
+    return err;
+}
+
+void operations_clock_was_set(struct operations *operations, int64_t from_ns, int64_t to_ns)
+{
+    static struct shift shift; /* the control thread's */
+    memset(operations->holds, 0, sizeof operations->holds);
+    operations->woken = true;
+    if (to_ns >= from_ns) {
+        return;
+    }
+    shift = (struct shift){.operations = operations, .from_ns = from_ns, .to_ns = to_ns};
+    enum bk_err err = store_update(hub_store(operations->config.hub), shift_all, &shift);
+    if (err != BK_OK) {
+        log_event(LOG_WARN, "work at providers waits for a time of day that is far away",
+                  LOG_Z("why", bk_err_text(err)), LOG_Z("advice", "becket retry does it now"));
+    }
+}
+
 /* ---- by hand */
 
 struct retry {

@@ -106,6 +106,10 @@ enum bk_err operations_check_address(struct operations *operations) BK_MUST_CHEC
 
 /* Once per turn of the control thread: start what is due, store, send. now_ns: wall clock. */
 void operations_run(struct operations *operations, int64_t now_ns);
+/* The wall clock was set. Where it was set back, what waits for another try waits as long as it
+ * did: the first OPERATIONS_SHIFT_MAX that are due soon; a recheck of what is well can wait. */
+#define OPERATIONS_SHIFT_MAX 1024U
+void operations_clock_was_set(struct operations *operations, int64_t from_ns, int64_t to_ns);
 /* When operations_run() has something to do by itself (wall clock); INT64_MAX = nothing. */
 int64_t operations_next_ns(const struct operations *operations);
 /* Something was added or changed behind its back. */
