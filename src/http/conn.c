@@ -3,7 +3,10 @@
 
 #include <stdlib.h>
 
-#define LINGER_MS 2000U
+/* Who was refused early may still send for a while and read only then; who sends nothing is not
+ * waited for. */
+#define LINGER_MS        2000U
+#define LINGER_COUNT_MAX 15U
 /* Between requests, while all slots are taken. */
 #define CROWDED_IDLE_MS 5000U
 /* Who resets in the middle of a request is now and then not told of by a receive that is armed
@@ -166,6 +169,18 @@ static bool body_keeps_coming(const struct http_conn *conn)
     return since_ms < BODY_TOTAL_MS && spill->bytes >= since_ms * BODY_BYTES_PER_SECOND / 1000;
 }
 
+static bool linger_longer(struct http_conn *conn)
+{
+    const struct http_server *server = conn->server;
+    if (conn->state != CONN_LINGER || !conn->lingers_on || conn->linger_count >= LINGER_COUNT_MAX ||
+        server->draining || server->crowded) {
+        return false;
+    }
+    conn->lingers_on = false;
+    conn->linger_count++;
+    return true;
+}
+
 void conn_timer(struct timer *timer)
 {
     struct http_conn *conn = bk_container_of(timer, struct http_conn, timer);
@@ -185,6 +200,10 @@ void conn_timer(struct timer *timer)
     if (conn->state == CONN_OPEN && !conn->parked && conn->exchange_count == 0 &&
         body_keeps_coming(conn)) {
         conn_deadline_sooner(conn, BODY_CHECK_MS);
+        return;
+    }
+    if (linger_longer(conn)) {
+        conn_deadline_sooner(conn, LINGER_MS);
         return;
     }
     server->stats.timeouts++;

@@ -75,6 +75,8 @@ struct http_conn {
     bool starved;
     bool peer_done;
     bool pausing;
+    bool lingers_on; /* CONN_LINGER: bytes came since its deadline was set */
+    uint8_t linger_count;
     struct ring_address peer;
 };
 

@@ -439,6 +439,7 @@ static inline __attribute__((always_inline)) void conn_input(struct http_conn *c
         conn_kill(conn);
     }
     /* CONN_LAST and CONN_LINGER: dropped. */
+    conn->lingers_on = conn->state == CONN_LINGER;
 }
 
 void conn_input_plain(struct http_conn *conn, uint8_t *at, size_t bytes)

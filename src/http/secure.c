@@ -356,6 +356,7 @@ static void stash_wait(struct http_conn *conn)
 void conn_secure_input(struct http_conn *conn, const uint8_t *at, size_t bytes)
 {
     if (conn->state == CONN_LINGER || (conn->secure && conn->secure->closing)) {
+        conn->lingers_on = true;
         return; /* dropped */
     }
     if (!conn->secure && !secure_begin(conn)) {

@@ -166,6 +166,37 @@ with Server() as server:
             got = repr(error)
         is_equal(got in (400, 501), True, name + ', byte by byte: refused before a line ended') or diag(got)
         connection.close()
+
+    # ---- refused before its body: who sends on for a while, and only then reads, finds the answer; who is silent is not waited for
+    TOO_LARGE = b'POST /hooks/repo HTTP/1.1\r\nHost: a\r\nContent-Length: 900000000\r\n\r\n'
+
+    def sends_on():
+        connection = server.connect()
+        connection.send(TOO_LARGE)
+        try:
+            for _ in range(35):
+                connection.send(b'x' * 20000)
+                time.sleep(0.1)
+            return connection.read().status
+        except (OSError, Broken) as error:
+            return repr(error)
+
+    def is_silent():
+        connection = server.connect()
+        connection.send(TOO_LARGE)
+        try:
+            connection.read()
+            time.sleep(3.1)
+            for _ in range(2):
+                connection.send(b'x')
+                time.sleep(0.1)
+            return 'still there'
+        except (OSError, Broken):
+            return 'gone'
+
+    sent_on, silent = at_once(sends_on, is_silent)
+    is_equal(sent_on, 413, 'a refusal waits for who sends on')
+    is_equal(silent, 'gone', 'and not for who does not')
     is_equal(server.get('/health/live').status, 200, 'the server is well')
     is_equal(server.stop(), 0, 'and stops in order')
 done()
