@@ -297,11 +297,6 @@ enum bk_err url_parse(struct slice text, struct url *ret_url, const char **ret_w
     return err == BK_OK ? check_path(ret_url->query, true, ret_why) : err;
 }
 
-static struct slice without_slash(struct slice path)
-{
-    return slice_of(path.at, path.bytes - (path.at[path.bytes - 1] == '/'));
-}
-
 bool url_same(struct slice left, struct slice right)
 {
     struct url a, b;
@@ -311,8 +306,7 @@ bool url_same(struct slice left, struct slice right)
         return slice_equal(left, right);
     }
     return a.tls == b.tls && a.port == b.port && strcmp(a.host, b.host) == 0 &&
-           slice_equal(without_slash(a.path), without_slash(b.path)) &&
-           slice_equal(a.query, b.query);
+           slice_equal(a.path, b.path) && slice_equal(a.query, b.query);
 }
 
 size_t url_authority(const char *host, uint16_t port, bool tls, bool always_port,

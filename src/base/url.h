@@ -44,8 +44,8 @@ enum bk_err url_parse(struct slice text, struct url *ret_url, const char **ret_w
 /* A host alone, normalised as above: "[::1]" and "::1" are the same here. */
 enum bk_err url_parse_host(struct slice text, struct url *ret_url,
                            const char **ret_why) BK_MUST_CHECK;
-/* One address in two spellings: the host in another case, the scheme's own port named, a slash more
- * at the end. What is no URL is the same as its very bytes alone. */
+/* One address in two spellings: the host in another case, the scheme's own port named. What is no
+ * URL is the same as its very bytes alone. */
 bool url_same(struct slice left, struct slice right);
 /* host or [host], with :port unless it is the scheme's own, and a NUL: for Host and request lines.
  * `always_port`: for CONNECT. Returns the length. */

@@ -122,9 +122,11 @@ static bool same_path(struct slice url, struct slice ours)
            slice_equal(slice_skip(url, url.bytes - path.bytes), path);
 }
 
-/* A provider may spell our address in its own way: without the port, with a slash behind it. */
+/* A provider, or who edits a hook there, may spell our address in another way: without the port,
+ * with a slash behind it. That one leads nowhere here, but is found. */
 static bool is_ours(const struct provider_run *run, struct slice url)
 {
+    url.bytes -= url.bytes > 0 && url.at[url.bytes - 1] == '/';
     return url_same(url, run->facts->hook_url);
 }
 
@@ -252,7 +254,7 @@ static const char *ensure_look_take(struct provider_run *run, const struct provi
     }
     provider_forget(run, PROVIDER_MADE);
     bool right = hooks->is_right(run, hook) && run->facts->key_is_current &&
-                 is_ours(run, provider_text(run, hook, hooks->url));
+                 url_same(provider_text(run, hook, hooks->url), run->facts->hook_url);
     return right ? PROVIDER_END : "update";
 }
 

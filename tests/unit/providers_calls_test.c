@@ -182,10 +182,17 @@ static void test_github(void)
     fresh("github", PROVIDER_HOOK_ENSURE);
     facts.key_is_current = true;
     is_int(PLAY("spelling", {"GET", HOOKS "1", NULL,
-                             OK("[" HOOK(5, "https://Hooks.Example:443/hooks/abc/", true,
+                             OK("[" HOOK(5, "https://Hooks.Example:443/hooks/abc", true,
                                          "[\"release\",\"push\"]") "]")}),
            PROVIDER_DONE, "our address as the provider spells it is ours, and right");
     recalled("hookId", "5", "spelling");
+    fresh("github", PROVIDER_HOOK_ENSURE);
+    facts.key_is_current = true;
+    is_int(
+        PLAY("slash",
+             {"GET", HOOKS "1", NULL, OK("[" HOOK(5, URL "/", true, "[\"release\",\"push\"]") "]")},
+             {"PATCH", "/repos/acme/hello/hooks/5", "\"url\":\"" URL "\"", OK("{}")}),
+        PROVIDER_DONE, "with a slash behind it it is ours, and mended");
 
     fresh("github", PROVIDER_HOOK_REMOVE);
     is_int(PLAY("remove",
@@ -581,8 +588,8 @@ static void test_semaphore(void)
              {"POST", "/api/v1beta/secrets", "WEBHOOK_SECRET", OK("{}")},
              {"GET", "/api/v1alpha/notifications/becket-0011", NULL,
               OK("{\"metadata\":{\"id\":\"n-1\"},\"spec\":{\"rules\":[{\"filter\":{\"projects\":["
-                 "\"hello\"]},\"notify\":{\"webhook\":{\"endpoint\":\"" URL
-                 "/\",\"secret\":\"becket-0011\"}}}]}}")}),
+                 "\"hello\"]},\"notify\":{\"webhook\":{\"endpoint\":"
+                 "\"https://HOOKS.example:443/hooks/abc\",\"secret\":\"becket-0011\"}}}]}}")}),
         PROVIDER_DONE, "a new key replaces the secret and leaves the notification");
     fresh("semaphore", PROVIDER_HOOK_REMOVE);
     is_int(PLAY("semaphore remove",
