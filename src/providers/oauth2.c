@@ -531,12 +531,14 @@ static int64_t seconds_at(yyjson_mut_val *object, const char *name)
 
 static enum bk_err refusal(unsigned status, yyjson_mut_val *object, char why[OAUTH2_WHY_BYTES])
 {
-    char code[64], words[120];
+    char code[64], words[112];
     struct slice error = text_at(object, "error");
+    bool client = slice_equal(error, SLICE("invalid_client"));
     printable(error, code, sizeof code);
     printable(text_at(object, "error_description"), words, sizeof words);
-    snprintf(why, OAUTH2_WHY_BYTES, "the token endpoint says %s (%u)%s%s", code[0] ? code : "no",
-             status, words[0] ? ": " : "", words);
+    snprintf(why, OAUTH2_WHY_BYTES, "the token endpoint says %s (%u)%s%s%s", code[0] ? code : "no",
+             status, words[0] ? ": " : "", words,
+             client ? "; see clientId, clientSecret, clientAuth" : "");
     if (status == 429 || status >= 500) {
         return BK_BUSY;
     }

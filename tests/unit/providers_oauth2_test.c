@@ -198,6 +198,9 @@ static void test_answers(void)
             is_int(tokens.expires_in, rows[i].expires_in, "expiry");
         } else {
             ok(why[0] != '\0', "why: %s", why);
+            bool about_client = strstr(rows[i].answer, "invalid_client") != NULL;
+            ok(about_client == (strstr(why, "; see clientId, clientSecret, clientAuth") != NULL),
+               "and where to look, if it is about the client");
         }
         json_tree_fini(&tree);
     }
