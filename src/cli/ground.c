@@ -48,7 +48,8 @@ static const struct {
 };
 
 /* Words among the options of a mount, with which a flush is an empty word. */
-static const char *const unflushed[] = {"volatile", "nobarrier", "barrier=0"};
+static const char *const unflushed[] = {"volatile", "fsync=volatile", "nobarrier",
+                                         "barrier=0"};
 
 static bool has_option(struct slice options, const char *option)
 {

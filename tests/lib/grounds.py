@@ -125,10 +125,10 @@ class Fuse(Ground):
 class Block(Ground):
     """A file system on a loop device, whose image is on an ext4 that can be cut, frozen, or be too small for it.
     `make` and `mount`: commands that the device, and the mount point, are appended to."""
-    cuts = True
 
-    def __init__(self, name, test, make, mount=('mount',), sector=512, mib=200, below_mib=0):
+    def __init__(self, name, test, make, mount=('mount',), sector=512, mib=200, below_mib=0, cuts=True):
         super().__init__(name, test, mib)
+        self.cuts = cuts
         self.make, self.how, self.sector = make.split(), list(mount), sector
         self.below = LoopDisk(os.path.basename(self.base) + '-below', mib=below_mib or mib + 64)
         self.device = ''
@@ -185,7 +185,7 @@ class Block(Ground):
 def grounds(test):
     ext4, xfs, btrfs = 'mkfs.ext4 -q -F -m 0', 'mkfs.xfs -q -f', 'mkfs.btrfs -q -f'
     over = 'lowerdir={base}.low,upperdir={base}.up,workdir={base}.work'
-    found = [
+    return [
         Memory('tmpfs', test),
         Overlay('overlayfs', test),
         Block('ext4 of 1 KiB blocks', test, ext4 + ' -b 1024'),
@@ -195,12 +195,10 @@ def grounds(test):
         # The rest where somebody asks for all.
         Volatile('volatile overlayfs', test),
         Block('ext4', test, ext4),
-        Block('ext4 without journal', test, ext4 + ' -O ^has_journal'),
+        Block('ext4 without journal', test, ext4 + ' -O ^has_journal', cuts=False),  # it would want fsck
         Block('ext4 on 4 KiB sectors', test, ext4, sector=4096),
         Block('xfs', test, xfs, mib=320),
         Block('btrfs compressed', test, btrfs, mount=['mount', '-o', 'compress=zstd']),
         Block('exfat', test, 'mkfs.exfat', mount=['mount.exfat-fuse', '-o', 'umask=077']),
         Fuse('fuse-overlayfs', test, 'fuse-overlayfs', '-o', over, '{mount}'),
     ]
-    found[7].cuts = False  # without fsck nothing is promised there
-    return found

@@ -26,7 +26,7 @@ def life(ground):
             return
         server = ground.watch(Server(data=ground.link, threads=2, options=['--segment-bytes', '2M', '--retain-bytes', '0'], start=False))
         server.start()
-        said = [line for line in server.log_text().splitlines() if ' warn ' in line]
+        said = [line for line in server.log_text().splitlines() if ' warn ' in line and 'no hand-over' not in line]
         is_equal([SAYS[name] in line for line in said] if name in SAYS else said, [True] if name in SAYS else [],
                  '%s: what is to be said of it: %s' % (name, said[0][30:110] if said else 'nothing'))
         server.apply(GITHUB_SOURCE)
@@ -115,10 +115,14 @@ def full(old):
         for i in range(300):
             body = os.urandom(20000)
             headers = github(body, SECRET)
-            answer = server.post('/hooks/repo', body, headers)
+            connection = server.connect(timeout=30)  # with an older lock file the control thread waits, and so does this
+            answer = connection.request('POST', '/hooks/repo', body, headers)
+            connection.close()
             statuses[answer.status] = statuses.get(answer.status, 0) + 1
             if answer.status == 200:
                 acknowledged[headers['X-GitHub-Delivery']] = (answer.json['id'], hashlib.sha256(body).hexdigest())
+            elif old:
+                break
         ok(set(statuses) == {200, 503} and statuses[200] > 20, '%s: the room there was is used, then 503: %r' % (what, statuses))
         is_equal(server.process.poll(), None, '%s: it lives' % what)
         is_equal(when(lambda: server.get('/health/ready').status == 503), True, '%s: not ready' % what)
@@ -139,10 +143,12 @@ chosen = all_grounds if os.environ.get('GROUNDS') == 'all' else all_grounds[:CHE
 wanted = [ground for ground in chosen if os.environ.get('GROUNDS', 'all') in ('all', ground.name)] or \
     [ground for ground in all_grounds if ground.name == os.environ['GROUNDS']]
 works = [lambda ground=ground: life(ground) for ground in wanted]
+if os.environ.get('GROUNDS') == 'all':
+    works += [lambda: full(True)]
 if os.environ.get('GROUNDS', 'all') == 'all':
-    works += [lambda: full(False), lambda: full(True),
+    works += [lambda: full(False),
               lambda: kept(Block('exfat-open', 'f10', 'mkfs.exfat', mount=['mount.exfat-fuse'], mib=64)),
               lambda: refused(Fuse('unmapped', 'f10', 'bindfs', '-o', 'direct_io', '{base}.low', '{mount}'), 'no mmap', 'mmap', 'local')]
-for work in works:
-    work()
+for at in range(0, len(works), 3):
+    at_once(*works[at:at + 3])
 done()
