@@ -95,12 +95,6 @@ static yyjson_val *member(yyjson_val *object, struct slice name)
     return count == 1 ? found : NULL;
 }
 
-static struct slice text_of(yyjson_val *value)
-{
-    return yyjson_is_str(value) ? slice_of(yyjson_get_str(value), yyjson_get_len(value))
-                                : SLICE_EMPTY;
-}
-
 /* ---- claims */
 
 /* A claim's value against a pattern: texts, whole numbers and booleans as they are written, lists
@@ -111,7 +105,7 @@ static bool value_matches(yyjson_val *value, struct slice pattern)
     size_t index, max;
     yyjson_val *item;
     if (yyjson_is_str(value)) {
-        return glob_matches(pattern, text_of(value));
+        return glob_matches(pattern, json_read_text(value));
     }
     if (yyjson_is_bool(value)) {
         return slice_equal(pattern, yyjson_get_bool(value) ? SLICE("true") : SLICE("false"));
@@ -124,7 +118,7 @@ static bool value_matches(yyjson_val *value, struct slice pattern)
     bool any = false;
     yyjson_arr_foreach(value, index, max, item)
     {
-        any |= yyjson_is_str(item) && glob_matches(pattern, text_of(item));
+        any |= yyjson_is_str(item) && glob_matches(pattern, json_read_text(item));
     }
     return any;
 }
@@ -174,8 +168,8 @@ static bool is_one_of(struct slice text, struct slice words)
 static bool is_audience(const struct scheme_row *row, yyjson_val *value)
 {
     struct slice wanted = slice_str(row->audience);
-    return yyjson_is_str(value) && (row->one_audience ? slice_equal(text_of(value), wanted)
-                                                      : is_one_of(text_of(value), wanted));
+    return yyjson_is_str(value) && (row->one_audience ? slice_equal(json_read_text(value), wanted)
+                                                      : is_one_of(json_read_text(value), wanted));
 }
 
 static bool audience_matches(const struct scheme_row *row, yyjson_val *claims)
@@ -228,7 +222,7 @@ static enum scheme_verdict check_times(const struct scheme *scheme, const struct
 static bool body_is_claimed(const struct scheme_row *row, yyjson_val *claims, struct slice body)
 {
     uint8_t digest[SHA256_BYTES], given[SHA256_BYTES];
-    struct slice text = text_of(member(claims, slice_str(row->body_claim)));
+    struct slice text = json_read_text(member(claims, slice_str(row->body_claim)));
     size_t bytes = sizeof given;
     bool good = row->body_claim_base64
                     ? base64_decode(text, BASE64_STANDARD, given, sizeof given, &bytes)
@@ -272,8 +266,8 @@ static enum scheme_verdict check_mac(const struct scheme *scheme, const struct p
 
 /* Configured keys have no names, so each is tried. */
 static enum scheme_verdict check_own_keys(const struct scheme *scheme,
-                                          const struct program *program,
-                                          const struct token *token, struct slice signature)
+                                          const struct program *program, const struct token *token,
+                                          struct slice signature)
 {
     bool found = false;
     for (unsigned k = 0; k < scheme->key_count && !found; k++) {
@@ -289,8 +283,8 @@ static enum scheme_verdict check_signature(const struct scheme *scheme,
                                            const struct token *token, yyjson_val *header)
 {
     const struct scheme_row *row = program->row;
-    struct slice name = text_of(member(header, SLICE("alg")));
-    struct slice kid = text_of(member(header, SLICE("kid")));
+    struct slice name = json_read_text(member(header, SLICE("alg")));
+    struct slice kid = json_read_text(member(header, SLICE("kid")));
     uint8_t bytes[SIGNATURE_BYTES_MAX];
     size_t count;
     /* `crit` names what must be understood, and we understand nothing of that kind. */
@@ -341,7 +335,7 @@ static enum scheme_verdict check_token(const struct scheme *scheme, const struct
     }
     /* Before a key is looked for: another issuer's token is none of ours. */
     if (row->issuer != NULL &&
-        !slice_equal(text_of(member(payload.root, SLICE("iss"))), slice_str(row->issuer))) {
+        !slice_equal(json_read_text(member(payload.root, SLICE("iss"))), slice_str(row->issuer))) {
         return SCHEME_CLAIM_WRONG;
     }
     enum scheme_verdict verdict = check_signature(scheme, program, request, token, header.root);

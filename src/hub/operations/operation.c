@@ -275,9 +275,8 @@ enum bk_err operation_get(struct store_txn *txn, uint64_t number, struct slice *
     return store_get(txn, key_slice(&key), ret_bytes);
 }
 
-/* As it is stored; slices in the tree. */
-static enum bk_err read_one(struct store_txn *txn, uint64_t number, struct json_tree *tree,
-                            struct operation *ret_operation)
+enum bk_err operation_read(struct store_txn *txn, uint64_t number, struct json_tree *tree,
+                           struct operation *ret_operation)
 {
     struct slice bytes;
     enum bk_err err = operation_get(txn, number, &bytes);
@@ -289,7 +288,7 @@ enum bk_err operation_due(struct store_txn *txn, uint64_t number, int64_t *ret_d
     struct json_tree tree;
     struct operation operation;
     json_tree_init(&tree);
-    enum bk_err err = read_one(txn, number, &tree, &operation);
+    enum bk_err err = operation_read(txn, number, &tree, &operation);
     *ret_due_ns = err == BK_OK ? operation.due_ns : 0;
     json_tree_fini(&tree);
     return err;
@@ -317,7 +316,7 @@ enum bk_err operation_drop(struct store_txn *txn, uint64_t number)
     struct json_tree tree;
     struct operation stored;
     json_tree_init(&tree);
-    enum bk_err err = read_one(txn, number, &tree, &stored);
+    enum bk_err err = operation_read(txn, number, &tree, &stored);
     if (err == BK_OK) {
         err = remove_one(txn, &stored);
     }
@@ -355,7 +354,7 @@ static enum bk_err supersede(struct store_txn *txn, uint64_t number, struct oper
     struct json_tree tree;
     struct operation old;
     json_tree_init(&tree);
-    enum bk_err err = read_one(txn, number, &tree, &old);
+    enum bk_err err = operation_read(txn, number, &tree, &old);
     bool goes = err == BK_OK && (!by || old.state != OPERATION_DONE || old.intent == by->intent);
     if (goes) {
         if (by && old.in_doubt && old.state == OPERATION_PENDING) {
@@ -443,7 +442,7 @@ enum bk_err operation_find(struct store_txn *txn, const uint8_t object[16],
     struct of_object found;
     enum bk_err err = numbers_of(txn, object, &found);
     for (unsigned i = 0; err == BK_OK && i < found.count; i++) {
-        err = read_one(txn, found.numbers[i], tree, ret_operation);
+        err = operation_read(txn, found.numbers[i], tree, ret_operation);
         if (err == BK_OK && ret_operation->intent == intent) {
             return BK_OK;
         }
@@ -520,7 +519,7 @@ enum bk_err operation_make_due(struct store_txn *txn, uint64_t number, int64_t n
     struct json_tree tree;
     struct operation operation;
     json_tree_init(&tree);
-    enum bk_err err = read_one(txn, number, &tree, &operation);
+    enum bk_err err = operation_read(txn, number, &tree, &operation);
     if (err == BK_OK) {
         operation.due_ns = now_ns;
         operation.state = OPERATION_PENDING;
@@ -614,7 +613,7 @@ static enum bk_err index_one(struct store_txn *txn, uint64_t number)
     struct operation operation;
     struct key key;
     json_tree_init(&tree);
-    enum bk_err err = read_one(txn, number, &tree, &operation);
+    enum bk_err err = operation_read(txn, number, &tree, &operation);
     if (err == BK_OK) {
         key_operation_in(&key, operation.canvas, number);
         err = put_waiting(txn, &operation);
@@ -707,7 +706,7 @@ static enum bk_err lead_one(struct store_txn *txn, uint64_t number, int64_t now_
     struct json_tree tree;
     struct operation operation;
     json_tree_init(&tree);
-    enum bk_err err = read_one(txn, number, &tree, &operation);
+    enum bk_err err = operation_read(txn, number, &tree, &operation);
     bool hook = err == BK_OK && operation.intent == PROVIDER_HOOK_ENSURE; /* refused ones, too */
     json_tree_fini(&tree);
     *count += hook;

@@ -90,6 +90,9 @@ enum bk_err operation_due(struct store_txn *txn, uint64_t number,
 /* The value lives as long as store_get's. BK_NOT_FOUND. */
 enum bk_err operation_get(struct store_txn *txn, uint64_t number,
                           struct slice *ret_bytes) BK_MUST_CHECK;
+/* The same, decoded: its slices point into the tree, which the caller inits and ends. */
+enum bk_err operation_read(struct store_txn *txn, uint64_t number, struct json_tree *tree,
+                           struct operation *ret_operation) BK_MUST_CHECK;
 /* The one of an object with this intent; slices point into the tree, which the caller inits and
  * keeps. BK_NOT_FOUND. */
 enum bk_err operation_find(struct store_txn *txn, const uint8_t object[16],

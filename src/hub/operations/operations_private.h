@@ -75,15 +75,6 @@ struct operations {
     struct operations_stats stats;
 };
 
-/* An operation's record; its slices point into the tree, which the caller inits and ends. */
-static inline enum bk_err operation_read(struct store_txn *txn, uint64_t number,
-                                         struct json_tree *tree, struct operation *ret_operation)
-{
-    struct slice bytes;
-    enum bk_err err = operation_get(txn, number, &bytes);
-    return err == BK_OK ? operation_decode(bytes, tree, ret_operation) : err;
-}
-
 /* ---- operations_run.c */
 /* The first call of a run, or its end. */
 void run_begin(struct live *live, struct store_txn *txn, int64_t now_ns);

@@ -75,17 +75,12 @@ static const char *connect_again(const struct job *job, char advice[200])
     return advice;
 }
 
-static void time_text(int64_t time_ns, char text[25])
-{
-    time_format_rfc3339(time_ns, text);
-}
-
 /* The person has to connect again. */
 static void end_refused(struct job *job, const char *why)
 {
     char message[PROVIDER_WHY_BYTES + 200], advice[200], begun[25];
     if (job->begun_ns != 0) {
-        time_text(job->begun_ns, begun);
+        time_format_rfc3339(job->begun_ns, begun);
         snprintf(message, sizeof message,
                  "the answer to the token's renewal of %s was lost, and the old refresh token is "
                  "not taken again: %s",

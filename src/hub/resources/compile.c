@@ -55,21 +55,6 @@ static void option_texts(struct source_input *input, struct slice *ret_texts[OPT
     memcpy(ret_texts, texts, sizeof texts);
 }
 
-static void add_text(struct buf *bytes, struct slice text)
-{
-    bk_assert(text.bytes <= UINT16_MAX);
-    buf_add_byte(bytes, (uint8_t)(text.bytes >> 8));
-    buf_add_byte(bytes, (uint8_t)text.bytes);
-    buf_add_slice(bytes, text);
-}
-
-static void add_u64(struct buf *bytes, uint64_t number)
-{
-    uint8_t at[8];
-    key_put_u64(at, number);
-    buf_add(bytes, at, sizeof at);
-}
-
 void source_input_encode(const struct source_input *input, struct buf *bytes)
 {
     bk_assert(input->secret_count <= SECRETS_PER_SOURCE_MAX);
@@ -89,22 +74,22 @@ void source_input_encode(const struct source_input *input, struct buf *bytes)
                                   (input->event_count > 0 ? INPUT_EVENTS : 0) |
                                   (input->integration.bytes > 0 ? INPUT_INTEGRATION : 0)));
     buf_add_byte(bytes, (uint8_t)input->secret_count);
-    add_u64(bytes, (uint64_t)input->tolerance_seconds);
-    add_u64(bytes, (uint64_t)input->dedupe_window_ns);
-    add_u64(bytes, input->body_bytes);
-    add_u64(bytes, input->per_second);
-    add_text(bytes, input->path);
-    add_text(bytes, input->type);
+    pack_u64(bytes, (uint64_t)input->tolerance_seconds);
+    pack_u64(bytes, (uint64_t)input->dedupe_window_ns);
+    pack_u64(bytes, input->body_bytes);
+    pack_u64(bytes, input->per_second);
+    pack_text(bytes, input->path);
+    pack_text(bytes, input->type);
     for (unsigned i = 0; i < input->secret_count; i++) {
         const struct source_secret *secret = &input->secrets[i];
         buf_add_byte(bytes, (uint8_t)((secret->by_reference ? SECRET_BY_REFERENCE : 0) |
                                       (secret->is_verify_token ? SECRET_VERIFY_TOKEN : 0)));
         if (secret->by_reference) {
-            add_text(bytes, secret->canvas);
-            add_text(bytes, secret->name);
-            add_text(bytes, secret->key);
+            pack_text(bytes, secret->canvas);
+            pack_text(bytes, secret->name);
+            pack_text(bytes, secret->key);
         } else {
-            add_text(bytes, secret->field);
+            pack_text(bytes, secret->field);
         }
     }
     if (input->custom) {
@@ -112,11 +97,11 @@ void source_input_encode(const struct source_input *input, struct buf *bytes)
         struct slice *texts[CUSTOM_TEXTS];
         custom_texts(&row, texts);
         for (unsigned i = 0; i < CUSTOM_TEXTS; i++) {
-            add_text(bytes, *texts[i]);
+            pack_text(bytes, *texts[i]);
         }
     }
     for (unsigned i = 0; i < OPTION_TEXTS && has_options; i++) {
-        add_text(bytes, *options[i]);
+        pack_text(bytes, *options[i]);
     }
     if (input->event_count > 0) {
         buf_add_byte(bytes, (uint8_t)input->event_count);
@@ -128,10 +113,10 @@ void source_input_encode(const struct source_input *input, struct buf *bytes)
         buf_add_slice(bytes, input->events_packed);
     }
     if (input->integration.bytes > 0) {
-        add_text(bytes, input->integration_canvas);
-        add_text(bytes, input->integration);
-        add_text(bytes, input->resource_type);
-        add_text(bytes, input->resource);
+        pack_text(bytes, input->integration_canvas);
+        pack_text(bytes, input->integration);
+        pack_text(bytes, input->resource_type);
+        pack_text(bytes, input->resource);
     }
 }
 
@@ -154,40 +139,6 @@ static bool take_events(struct slice *rest, struct source_input *input)
     return true;
 }
 
-static bool take_u64(struct slice *rest, uint64_t *ret_number)
-{
-    if (rest->bytes < 8) {
-        return false;
-    }
-    *ret_number = key_get_u64(rest->at);
-    *rest = slice_of(rest->at + 8, rest->bytes - 8);
-    return true;
-}
-
-static bool take_byte(struct slice *rest, uint8_t *ret_byte)
-{
-    if (rest->bytes < 1) {
-        return false;
-    }
-    *ret_byte = rest->at[0];
-    *rest = slice_of(rest->at + 1, rest->bytes - 1);
-    return true;
-}
-
-static bool take_text(struct slice *rest, size_t bytes_max, struct slice *ret_text)
-{
-    if (rest->bytes < 2) {
-        return false;
-    }
-    size_t bytes = (size_t)rest->at[0] << 8 | rest->at[1];
-    if (bytes > rest->bytes - 2 || bytes > bytes_max) {
-        return false;
-    }
-    *ret_text = slice_of(rest->at + 2, bytes);
-    *rest = slice_of(rest->at + 2 + bytes, rest->bytes - 2 - bytes);
-    return true;
-}
-
 static bool take_options(struct slice *rest, uint8_t flags, struct source_input *input)
 {
     struct slice *options[OPTION_TEXTS];
@@ -199,7 +150,7 @@ static bool take_options(struct slice *rest, uint8_t flags, struct source_input 
         return !filled;
     }
     for (unsigned i = 0; i < OPTION_TEXTS; i++) {
-        if (!take_text(rest, UINT16_MAX, options[i])) {
+        if (!unpack_text(rest, UINT16_MAX, options[i])) {
             return false;
         }
         filled = filled || options[i]->bytes > 0;
@@ -209,26 +160,26 @@ static bool take_options(struct slice *rest, uint8_t flags, struct source_input 
 
 static bool take_integration(struct slice *rest, struct source_input *input)
 {
-    return take_text(rest, NAME_BYTES_MAX, &input->integration_canvas) &&
-           take_text(rest, NAME_BYTES_MAX, &input->integration) &&
-           take_text(rest, UINT16_MAX, &input->resource_type) &&
-           take_text(rest, UINT16_MAX, &input->resource) && input->integration.bytes > 0;
+    return unpack_text(rest, NAME_BYTES_MAX, &input->integration_canvas) &&
+           unpack_text(rest, NAME_BYTES_MAX, &input->integration) &&
+           unpack_text(rest, UINT16_MAX, &input->resource_type) &&
+           unpack_text(rest, UINT16_MAX, &input->resource) && input->integration.bytes > 0;
 }
 
 static bool take_secret(struct slice *rest, struct source_secret *secret)
 {
     uint8_t flags;
-    if (!take_byte(rest, &flags) || flags > (SECRET_BY_REFERENCE | SECRET_VERIFY_TOKEN)) {
+    if (!unpack_byte(rest, &flags) || flags > (SECRET_BY_REFERENCE | SECRET_VERIFY_TOKEN)) {
         return false;
     }
     *secret = (struct source_secret){.by_reference = (flags & SECRET_BY_REFERENCE) != 0,
                                      .is_verify_token = (flags & SECRET_VERIFY_TOKEN) != 0};
     if (!secret->by_reference) {
-        return take_text(rest, RESOURCE_SECRET_KEY_BYTES_MAX, &secret->field);
+        return unpack_text(rest, RESOURCE_SECRET_KEY_BYTES_MAX, &secret->field);
     }
-    return take_text(rest, NAME_BYTES_MAX, &secret->canvas) &&
-           take_text(rest, NAME_BYTES_MAX, &secret->name) &&
-           take_text(rest, RESOURCE_SECRET_KEY_BYTES_MAX, &secret->key);
+    return unpack_text(rest, NAME_BYTES_MAX, &secret->canvas) &&
+           unpack_text(rest, NAME_BYTES_MAX, &secret->name) &&
+           unpack_text(rest, RESOURCE_SECRET_KEY_BYTES_MAX, &secret->key);
 }
 
 enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_input)
@@ -236,12 +187,13 @@ enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_inp
     struct slice rest = bytes;
     uint8_t version, flags, count;
     uint64_t tolerance, dedupe, per_second;
-    if (!take_byte(&rest, &version) || version == 0 || version > INPUT_VERSION ||
-        !take_byte(&rest, &flags) || !take_byte(&rest, &count) || count > SECRETS_PER_SOURCE_MAX ||
-        (flags & ~INPUT_ALL) != 0 || !take_u64(&rest, &tolerance) || !take_u64(&rest, &dedupe) ||
-        !take_u64(&rest, &ret_input->body_bytes) || !take_u64(&rest, &per_second) ||
-        per_second > UINT32_MAX || !take_text(&rest, SOURCE_PATH_BYTES_MAX, &ret_input->path) ||
-        !take_text(&rest, NAME_BYTES_MAX, &ret_input->type)) {
+    if (!unpack_byte(&rest, &version) || version == 0 || version > INPUT_VERSION ||
+        !unpack_byte(&rest, &flags) || !unpack_byte(&rest, &count) ||
+        count > SECRETS_PER_SOURCE_MAX || (flags & ~INPUT_ALL) != 0 ||
+        !unpack_u64(&rest, &tolerance) || !unpack_u64(&rest, &dedupe) ||
+        !unpack_u64(&rest, &ret_input->body_bytes) || !unpack_u64(&rest, &per_second) ||
+        per_second > UINT32_MAX || !unpack_text(&rest, SOURCE_PATH_BYTES_MAX, &ret_input->path) ||
+        !unpack_text(&rest, NAME_BYTES_MAX, &ret_input->type)) {
         return BK_CORRUPT;
     }
     ret_input->custom = (flags & INPUT_CUSTOM) != 0;
@@ -260,7 +212,7 @@ enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_inp
         struct slice *texts[CUSTOM_TEXTS];
         custom_texts(&ret_input->row, texts);
         for (unsigned i = 0; i < (version == 1 ? CUSTOM_TEXTS_1 : CUSTOM_TEXTS); i++) {
-            if (!take_text(&rest, UINT16_MAX, texts[i])) {
+            if (!unpack_text(&rest, UINT16_MAX, texts[i])) {
                 return BK_CORRUPT;
             }
         }
