@@ -109,6 +109,18 @@ static void add_line(struct buf *headers, const char *name, struct slice value)
                (const char *)(value.at ? value.at : (const uint8_t *)""));
 }
 
+/* As the server's deliveries have it: whatever an event calls itself, it stays in its line. */
+static void add_type(struct buf *headers, struct slice type)
+{
+    buf_add_str(headers, "becket-type: ");
+    for (size_t i = 0; i < type.bytes; i++) {
+        uint8_t c = type.at[i];
+        bool plain = c > ' ' && c < 127 && c != '%';
+        buf_printf(headers, plain ? "%c" : "%%%02x", c);
+    }
+    buf_add_str(headers, "\r\n");
+}
+
 static void add_signature(const struct listen *listen, struct buf *headers, struct slice id,
                           struct slice timestamp, struct slice body)
 {
@@ -150,7 +162,7 @@ static void add_headers(const struct listen *listen, struct buf *headers, yyjson
     }
     add_line(headers, "becket-source", text_at(event, "source"));
     if (type.bytes > 0) {
-        add_line(headers, "becket-type", type);
+        add_type(headers, type);
     }
     add_line(headers, "becket-attempt", SLICE("1"));
     add_hops(headers, event);

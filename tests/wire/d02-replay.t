@@ -150,6 +150,20 @@ spec: {from: [{source: repo}], to: [{destination: many-1}, {destination: many-21
     ok(forwarded in listener.stdout.readline(), 'and says so')
     listener.terminate()
     is_equal(listener.wait(10), 0, 'it ends when told')
+    server.apply(json.dumps({'kind': 'EventSource', 'metadata': {'name': 'odd'}, 'spec': {
+        'type': 'generic', 'path': 'odd', 'verification': {'scheme': 'none', 'type': {'field': '/type'}}}}))
+    received.clear()
+    listener = subprocess.Popen([server.program, 'listen', 'odd', '--forward', 'http://127.0.0.1:%d/odd' % port,
+                                 '--server', 'http://127.0.0.1:%d' % server.admin, '--data', server.data],
+                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    listener.stderr.readline()
+    time.sleep(0.6)
+    Connection(server.port).request('POST', '/hooks/odd', b'{"type":"a%\r\nX-Evil: 1"}')
+    if ok(when(lambda: any(p == '/odd' for p, _, _ in received)), 'becket listen forwards what has an odd type'):
+        headers = next(h for p, h, _ in received if p == '/odd')
+        ok(headers['becket-type'] == 'a%25%0d%0aX-Evil:%201' and 'x-evil' not in headers, 'which stays in its line')
+    listener.terminate()
+    listener.wait(10)
     stray = subprocess.Popen([server.program, 'listen', 'rep', '--forward', 'http://127.0.0.1:%d/dev' % port,
                               '--server', 'http://127.0.0.1:%d' % server.admin, '--data', server.data],
                              stderr=subprocess.PIPE, text=True)
