@@ -259,6 +259,42 @@ static unsigned flip_target(const struct scheme *scheme, const struct delivery *
     return passed;
 }
 
+/* A header that counts is there twice: the same again, or another one before or behind it, whose
+ * name is in other letters. Another reader might take the other one. */
+static unsigned double_headers(const struct scheme *scheme, const struct scheme_row *row,
+                               const struct delivery *d)
+{
+    static struct sample s;
+    unsigned passed = 0;
+    char text[4096], more[8192];
+    memcpy(text, d->headers.at, d->headers.bytes);
+    text[d->headers.bytes] = 0;
+    for (char *line = text, *end; *line != 0; line = end + 2) {
+        end = strstr(line, "\r\n");
+        for (unsigned how = 0; is_checked(row, line) && how < 3; how++) {
+            size_t n = (size_t)(end - line), name = strcspn(line, ":");
+            char other[2048];
+            memcpy(other, line, n);
+            other[n] = 0;
+            for (size_t i = 0; i < name; i++) {
+                other[i] = (char)toupper((unsigned char)other[i]);
+            }
+            if (how != 0) {
+                other[n - 1] ^= 1;
+            }
+            snprintf(more, sizeof more, how == 1 ? "%s\r\n%s" : "%.0s%s%s\r\n", other, text, other);
+            sample_build(&s, "POST", d->target, slice_str(more), d->sent_body, NOW);
+            s.request.url = d->sent_url;
+            enum scheme_verdict verdict = sample_verify(scheme, &s);
+            if (verdict == SCHEME_GENUINE || verdict == SCHEME_HANDSHAKE) {
+                diag("%s: %s twice (%u)", row->name, other, how);
+                passed++;
+            }
+        }
+    }
+    return passed;
+}
+
 static void random_case(struct buf *headers)
 {
     bool in_name = true;
@@ -285,6 +321,7 @@ static void try_row(const struct scheme_row *row, const struct scheme *scheme, s
     deliver_again(d, &s);
     is_int(sample_verify(scheme, &s), SCHEME_GENUINE, "%s verifies", row->name);
     is_uint(flip_headers(scheme, row, d), 0, "%s: headers altered", row->name);
+    is_uint(double_headers(scheme, row, d), 0, "%s: headers twice", row->name);
     if ((row->kind == ROW_HMAC && (strstr(template, "{body}") || strstr(template, "{form}"))) ||
         row->body_hash != NULL || (row->kind == ROW_CODE && !is_bare_token(row))) {
         is_uint(flip_body(scheme, d), 0, "%s: body altered", row->name);
