@@ -251,6 +251,15 @@ static const struct scheme_row rows[] = {
      .signed_template = "{timestamp}{body}",
      .id = "/0/sg_event_id",
      .type = "/0/event"},
+    {.name = "sparkpost",
+     .title = "SparkPost",
+     .documentation = "https://developers.sparkpost.com/api/webhooks/",
+     .needs = NEEDS_ANYHOW,
+     .id = "X-MessageSystems-Batch-ID",
+     .type = "/0/msys/message_event/type /0/msys/track_event/type /0/msys/unsubscribe_event/type",
+     .account = "/0/msys/message_event/subaccount_id /0/msys/track_event/subaccount_id",
+     .detect = "X-MessageSystems-Batch-ID",
+     SENT_ANYHOW},
 };
 
 const struct row_table rows_messaging = {"Mail, telephone, messengers", rows,

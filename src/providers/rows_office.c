@@ -491,6 +491,15 @@ static const struct scheme_row rows[] = {
      .type = "/payload/action",
      .resource = "/payload/object/id",
      .detect = "X-SHA2-Signature"},
+    {.name = "prismic",
+     .title = "Prismic",
+     .documentation = "https://prismic.io/docs/webhooks",
+     .needs = "The webhook's secret",
+     .kind = ROW_TOKEN,
+     .header = "/secret",
+     .type = "/type",
+     .account = "/domain",
+     .resource = "/masterRef"},
 };
 
 const struct row_table rows_office = {"Tickets, documents, customers", rows, bk_array_length(rows)};
