@@ -167,6 +167,23 @@ with Server() as server:
         is_equal(got in (400, 501), True, name + ', byte by byte: refused before a line ended') or diag(got)
         connection.close()
 
+    # ---- each byte that is no part of a field, around the name and the value of Transfer-Encoding, beside a Content-Length that ends
+    # somewhere else: who strips it reads another request than who does not, so nobody is answered but with a refusal, and it is the last
+    taken = []
+    for byte in [bytes([n]) for n in (*range(1, 0x21), *range(0x7f, 0x100))]:
+        for field in (byte + b'Transfer-Encoding: chunked', b'Transfer-Encoding' + byte + b': chunked',
+                      b'Transfer-Encoding:' + byte + b'chunked', b'Transfer-Encoding: chunked' + byte):
+            connection = server.connect(timeout=5)
+            connection.send(b'POST /hooks/repo HTTP/1.1\r\nHost: a\r\n' + field + b'\r\nContent-Length: 6\r\n\r\n0\r\n\r\nG')
+            try:
+                status = connection.read().status
+                if status not in (400, 501) or not connection.at_end():
+                    taken.append((field, status))
+            except (OSError, Broken) as error:
+                taken.append((field, repr(error)))
+            connection.close()
+    is_equal(taken, [], 'nothing hides Transfer-Encoding')
+
     # ---- refused before its body: who sends on for a while, and only then reads, finds the answer; who is silent is not waited for
     TOO_LARGE = b'POST /hooks/repo HTTP/1.1\r\nHost: a\r\nContent-Length: 900000000\r\n\r\n'
 
