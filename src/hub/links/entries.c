@@ -573,7 +573,7 @@ bool entries_owed(const struct entries *entries, uint16_t journal, uint64_t thro
     const struct reader_merge *merge = &entries->scan.merge;
     const struct link_feed *feed = journal < entries->feed_count ? entries->feeds[journal] : NULL;
     const struct reader_walk *walk = NULL;
-    uint64_t sequence;
+    uint64_t sequence = 0;
     if (!entries->active) {
         return entries->hub->links_changed; /* links may have come: not looked yet */
     }
