@@ -15,10 +15,9 @@ import os
 import shutil
 import struct
 import threading
-import time
 
 from becket import skip_all
-from loop_disk import run
+from mounted import Mounted, run
 
 (LOOKUP, FORGET, GETATTR, SETATTR, MKNOD, MKDIR, UNLINK, RMDIR, RENAME, OPEN, READ, WRITE, STATFS, RELEASE, FSYNC, FLUSH, INIT, OPENDIR,
  READDIR, RELEASEDIR, FSYNCDIR, CREATE, INTERRUPT, DESTROY, BATCH_FORGET, FALLOCATE, RENAME2) = (
@@ -28,18 +27,16 @@ WRITE_BYTES_MAX = 1 << 20
 HEAD = struct.Struct('<IIQQIIII')
 
 
-class FaultyDisk:
+class FaultyDisk(Mounted):
     def __init__(self, name):
-        base = os.path.abspath(os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'tests', name))
-        self.below, self.mount_point, self.link = base + '.low', base + '.mnt', base + '.data'
-        self.data = os.path.join(self.mount_point, 'data')
+        super().__init__(name)
+        self.below = self.base + '.low'
         self.faults = []         # (kind, part of the name, errno or None = hang)
         self.changed = threading.Condition()
         self.nodes, self.numbers = {1: self.below}, {self.below: 1}
         self.files, self.next = {}, 2
         self.lock = threading.RLock()
         self.counts = {}
-        self.servers = []
 
     # ---- for the test
     def fail(self, kind, name='', number=errno.EIO):
@@ -54,10 +51,6 @@ class FaultyDisk:
         with self.changed:
             self.faults = []
             self.changed.notify_all()
-
-    def watch(self, server):
-        self.servers.append(server)
-        return server
 
     def __enter__(self):
         if os.geteuid() != 0 or not os.path.exists('/dev/fuse'):
@@ -74,22 +67,13 @@ class FaultyDisk:
             skip_all('this host does not allow a FUSE mount: ' + os.strerror(ctypes.get_errno()))
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
-        os.mkdir(self.data, 0o700)
-        if os.path.islink(self.link):
-            os.unlink(self.link)
-        os.symlink(self.data, self.link)
+        self.make_data()
         return self
 
     def __exit__(self, *args):
         self.mend()
-        for server in self.servers:
-            if server.process:
-                server.kill()
-        for _ in range(50):
-            if run('umount', self.mount_point).returncode == 0:
-                break
-            time.sleep(0.1)
-        else:
+        self.kill_servers()
+        if not self.unmount():
             run('umount', '-l', self.mount_point)
         os.unlink(self.link)
         shutil.rmtree(self.below, ignore_errors=True)

@@ -12,21 +12,18 @@ down (loop_disk.py). To the one under test that is a device that fails from then
 """
 import os
 import shutil
-import subprocess
-import time
 
-from loop_disk import LoopDisk, run
+from loop_disk import LoopDisk
+from mounted import Mounted, run
 
 
-class Ground:
+class Ground(Mounted):
     cuts = False
+    patience = 100
 
     def __init__(self, name, test, mib=200):
+        super().__init__(test + '-' + name.replace(' ', '-'))
         self.name, self.mib, self.test = name, mib, test
-        self.base = os.path.join(os.path.abspath(os.environ.get('BECKET_BUILD', 'build')), 'tests', test + '-' + name.replace(' ', '-'))
-        self.mount_point, self.link = self.base + '.mnt', self.base + '.data'
-        self.data = os.path.join(self.mount_point, 'data')
-        self.servers = []
 
     def __enter__(self):
         os.makedirs(self.mount_point, exist_ok=True)
@@ -36,34 +33,13 @@ class Ground:
             self.make_data()
         return self
 
-    def make_data(self):
-        if not os.path.isdir(self.data):
-            os.mkdir(self.data, 0o700)
-        if os.path.islink(self.link):
-            os.unlink(self.link)
-        os.symlink(self.data, self.link)
-
     def __exit__(self, *args):
-        for server in self.servers:
-            if server.process:
-                server.kill()
+        self.kill_servers()
         self.close()
         if os.path.islink(self.link):
             os.unlink(self.link)
         if os.path.exists(self.link + '.log'):
             os.unlink(self.link + '.log')
-
-    def watch(self, server):
-        self.servers.append(server)
-        return server
-
-    def unmount(self, where=None):
-        where = where or self.mount_point
-        for _ in range(100):
-            if run('umount', where).returncode == 0 or not os.path.ismount(where):
-                return True
-            time.sleep(0.1)
-        return False
 
     def mount(self, *words):
         """'', or why not."""

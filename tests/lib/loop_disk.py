@@ -10,26 +10,19 @@ import ctypes
 import fcntl
 import os
 import shutil
-import subprocess
-import time
 
 from becket import skip_all
+from mounted import Mounted, run
 
 EXT4_IOC_SHUTDOWN, NOLOGFLUSH = 0x8004587d, 2
 
 
-def run(*words):
-    return subprocess.run(words, capture_output=True, text=True)
-
-
-class LoopDisk:
+class LoopDisk(Mounted):
     def __init__(self, name, mib=160, freezes=False):
-        base = os.path.abspath(os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'tests', name))
-        self.image, self.mount_point, self.link = base + '.img', base + '.mnt', base + '.data'
-        self.data = os.path.join(self.mount_point, 'data')
+        super().__init__(name)
+        self.image = self.base + '.img'
         self.mib, self.freezes = mib, freezes
         self.frozen = False
-        self.servers = []
 
     def __enter__(self):
         if os.geteuid() != 0:
@@ -47,34 +40,18 @@ class LoopDisk:
         if mounted.returncode:
             os.unlink(self.image)
             skip_all('this host does not allow a loop mount: ' + mounted.stderr.strip())
-        os.mkdir(self.data, 0o700)
-        if os.path.islink(self.link):
-            os.unlink(self.link)
-        os.symlink(self.data, self.link)
+        self.make_data()
         return self
 
     def __exit__(self, *args):
         self.thaw()
-        for server in self.servers:
-            if server.process:
-                server.kill()
+        self.kill_servers()
         self.unmount()
         os.unlink(self.link)
         os.unlink(self.image)
 
-    def watch(self, server):
-        self.servers.append(server)
-        return server
-
     def _mount(self):
         return run('mount', '-o', 'loop,noatime', self.image, self.mount_point)
-
-    def unmount(self):
-        for _ in range(50):
-            if run('umount', self.mount_point).returncode == 0 or not os.path.ismount(self.mount_point):
-                return True
-            time.sleep(0.1)
-        return False
 
     def again(self):
         """Unmounted and mounted anew: what was not durable is gone after cut()."""
