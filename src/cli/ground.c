@@ -1,22 +1,15 @@
 #include "cli/ground.h"
 
 #include "base/slice.h"
+#include "ring/file_magic.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
-
-/* Those that older headers of the kernel do not name. */
-#define FUSE_MAGIC 0x65735546UL
-#define SMB2_MAGIC 0xFE534D42UL
-#define CIFS_MAGIC 0xFF534D42UL
-#define CEPH_MAGIC 0x00C36400UL
-#define NINE_MAGIC 0x01021997UL
 
 static const char in_memory[] = "the data directory is in memory (tmpfs)";
 static const char in_layer[] = "the data directory is on an overlay, as a container has";

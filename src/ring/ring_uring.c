@@ -4,11 +4,11 @@
 
 #include "base/assert.h"
 #include "base/pages.h"
+#include "ring/file_magic.h"
 #include "ring/socket.h"
 #include "ring/socket_os.h"
 
 #include <errno.h>
-#include <linux/magic.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -570,8 +570,7 @@ void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, uns
 static bool blocks_on_write(int file)
 {
     static const unsigned long magics[] = {
-        0x65735546UL /* FUSE */, NFS_SUPER_MAGIC,       0xFE534D42UL /* SMB2 */,
-        0xFF534D42UL /* CIFS */, 0x01021997UL /* 9p */, 0x00C36400UL /* Ceph */,
+        FUSE_MAGIC, NFS_SUPER_MAGIC, SMB2_MAGIC, CIFS_MAGIC, NINE_MAGIC, CEPH_MAGIC,
     };
     struct statfs status;
     bool found = false;
