@@ -346,11 +346,23 @@ static void write_document(struct page *page, const struct link_type *type, cons
     buf_add_str(json, "}}}");
 }
 
+/* Does the form show what is wrong with it beside the field? */
+static bool is_shown(const char *field)
+{
+    static const char *const shown[] = {"integration", "team", "source", "destination"};
+    bool found = strncmp(field, "settings.", 9) == 0;
+    for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++) {
+        found = found || strcmp(field, shown[i]) == 0;
+    }
+    return found;
+}
+
 /* "spec.settings.channel" → "settings.channel"; "spec.team.name" → "team" */
 static void take_wrongs(struct page *page, const struct apply_outcome *outcome,
                         struct wrongs *ret_wrongs)
 {
     struct arena *arena = &page->call->arena;
+    bool all_shown = true;
     *ret_wrongs = (struct wrongs){.message = "This could not be linked: see below."};
     for (size_t i = 0; i < outcome->problems.count && ret_wrongs->count < 16; i++) {
         const struct resource_problem *problem = &outcome->problems.at[i];
@@ -365,6 +377,7 @@ static void take_wrongs(struct page *page, const struct apply_outcome *outcome,
             copy[strcspn(copy, ".")] = '\0';
             copy = entry ? entry : copy;
         }
+        all_shown = all_shown && copy && is_shown(copy);
         if (copy && message) {
             ret_wrongs->at[ret_wrongs->count].field = copy;
             ret_wrongs->at[ret_wrongs->count++].message = message;
@@ -373,7 +386,7 @@ static void take_wrongs(struct page *page, const struct apply_outcome *outcome,
     if (ret_wrongs->count == 0 || outcome->problems.count == 0) {
         char *message = arena_string(arena, outcome->message ? outcome->message : "it failed");
         ret_wrongs->message = message;
-    } else if (outcome->message) { /* the first also in full: it may be of no field of the form */
+    } else if (outcome->message && !all_shown) { /* the first in full */
         ret_wrongs->message = arena_printf(arena, "%s", outcome->message);
     }
 }
@@ -429,7 +442,7 @@ static enum api_step undo(struct page *page, struct making *making, const struct
     struct audit_actor actor;
     struct slice told = object_text(link, "status/message");
     struct slice advice = object_text(link, "status/advice");
-    struct wrongs wrongs = {.message = arena_printf(arena, "%s did not agree: %.*s. %.*s",
+    struct wrongs wrongs = {.message = arena_printf(arena, "%s did not agree: %.*s; %.*s",
                                                     making->type->title, (int)told.bytes,
                                                     (const char *)told.at, (int)advice.bytes,
                                                     (const char *)advice.at)};

@@ -41,8 +41,9 @@ static const char style[] =
     "h2{font-size:1.15rem;margin:2rem 0 .5rem}p{margin:.5rem 0}"
     "ul.cards{list-style:none;margin:1rem 0;padding:0;display:grid;gap:.75rem}"
     "ul.cards li{background:var(--card);border:1px solid var(--line);border-radius:.6rem;"
-    "padding:.9rem 1rem;display:flex;gap:1rem;align-items:center;justify-content:space-between}"
-    "ul.cards div{min-width:0;overflow-wrap:anywhere}ul.cards p{color:var(--soft);margin:.15rem 0}"
+    "padding:.9rem 1rem;display:flex;flex-wrap:wrap;gap:.6rem 1rem;align-items:center;"
+    "justify-content:space-between}main{overflow-wrap:anywhere}"
+    "ul.cards div{flex:1 1 15rem;min-width:0}ul.cards p{color:var(--soft);margin:.15rem 0}"
     "label{display:block;font-weight:600;margin:1rem 0 .25rem}"
     "input,select{font:inherit;color:inherit;background:var(--paper);width:100%;padding:.5rem "
     ".6rem;"
@@ -57,7 +58,8 @@ static const char style[] =
     "button.plain{background:none;color:var(--go)}button.remove{background:none;color:var(--bad);"
     "border-color:var(--bad)}form.wide button{margin-top:1.25rem}"
     ":focus-visible{outline:3px solid var(--go);outline-offset:2px}"
-    ".tag{font-size:.8rem;border:1px solid currentColor;border-radius:1rem;padding:.05rem .5rem;"
+    ".tag{display:inline-block;white-space:nowrap;font-size:.8rem;border:1px solid currentColor;"
+    "border-radius:1rem;padding:.05rem .5rem;"
     "color:var(--soft)}";
 
 static void add_headers(struct api_response *response)

@@ -4,6 +4,26 @@
 
 #include <stdio.h>
 
+/* A name that people chose: marks of another direction of writing end with it. */
+static void add_name(struct buf *html, struct slice name)
+{
+    buf_add_str(html, "<bdi>");
+    html_add(html, name);
+    buf_add_str(html, "</bdi>");
+}
+
+/* What is not well with an object, and what to do. */
+static void add_fault(struct buf *html, const struct object *object)
+{
+    if (!slice_equal(object_text(object, "status/state"), SLICE("ready"))) {
+        buf_add_str(html, "<p class=\"bad\">");
+        html_add(html, object_text(object, "status/message"));
+        buf_add_byte(html, ' ');
+        html_add(html, object_text(object, "status/advice"));
+        buf_add_str(html, "</p>");
+    }
+}
+
 static void add_link(struct page *page, struct buf *html, struct slice name)
 {
     struct object link;
@@ -11,22 +31,17 @@ static void add_link(struct page *page, struct buf *html, struct slice name)
         object_close(&link);
         return;
     }
-    struct slice state = object_text(&link, "status/state");
     const struct link_type *type = link_type_find(object_text(&link, "spec/type"));
     buf_add_str(html, "<li><div><strong>");
     html_add(html, object_text(&link, "status/shortName"));
     buf_add_str(html, "</strong> <span class=\"tag\">");
-    html_add(html, state);
-    buf_add_str(html, "</span><p>");
+    html_add(html, object_text(&link, "status/state"));
+    buf_add_str(html, "</span><p id=\"");
+    html_add(html, name); /* what the button removes, for who does not see the card */
+    buf_add_str(html, "\">");
     html_add(html, object_text(&link, "status/summary"));
     buf_add_str(html, "</p>");
-    if (!slice_equal(state, SLICE("ready"))) {
-        buf_add_str(html, "<p class=\"bad\">");
-        html_add(html, object_text(&link, "status/message"));
-        buf_add_str(html, " ");
-        html_add(html, object_text(&link, "status/advice"));
-        buf_add_str(html, "</p>");
-    }
+    add_fault(html, &link);
     if (!page_may_change(page, object_text(&link, "spec/user/name")) ||
         !page_may_change_team(page, object_text(&link, "spec/team/name"))) {
         buf_add_str(html, "</div></li>");
@@ -41,6 +56,8 @@ static void add_link(struct page *page, struct buf *html, struct slice name)
     html_add(html, name);
     buf_add_str(html, "\"><button class=\"remove\" aria-label=\"Remove ");
     html_add(html, object_text(&link, "status/shortName"));
+    buf_add_str(html, "\" aria-describedby=\"");
+    html_add(html, name);
     buf_add_str(html, "\">Remove</button></form></li>");
     object_close(&link);
 }
@@ -84,20 +101,20 @@ static void add_account(struct page *page, struct buf *html, struct slice name)
         buf_add_str(html, "</strong> <span class=\"tag\">");
         html_add(html, object_text(&person, "status/state"));
         buf_add_str(html, "</span><p>");
-        html_add(html, shown.bytes > 0 ? shown : object_text(&person, "spec/uid"));
+        add_name(html, shown.bytes > 0 ? shown : object_text(&person, "spec/uid"));
         buf_add_str(html, " ");
-        html_add(html, object_text(&person, "spec/fullName"));
-        buf_add_str(html, "</p><p class=\"bad\">");
-        html_add(html, object_text(&person, "status/message"));
-        buf_add_byte(html, ' ');
-        html_add(html, object_text(&person, "status/advice"));
-        buf_add_str(html, "</p></div>");
+        add_name(html, object_text(&person, "spec/fullName"));
+        buf_add_str(html, "</p>");
+        add_fault(html, &person);
+        buf_add_str(html, "</div>");
         if (page_may_change(page, object_text(&person, "spec/user/name"))) {
             buf_add_str(html, "<form method=\"post\" action=\"/auth/");
             url_add(html, name);
             buf_add_str(html, "/disconnect\">");
             page_csrf(page, html);
-            buf_add_str(html, "<button class=\"remove\">Disconnect</button></form>");
+            buf_add_str(html, "<button class=\"remove\" aria-label=\"Disconnect ");
+            html_add(html, object_text(&person, "spec/integration/name"));
+            buf_add_str(html, "\">Disconnect</button></form>");
         }
         buf_add_str(html, "</li>");
     }
@@ -163,11 +180,26 @@ static void add_act_for(struct page *page, struct buf *html)
                       "<button class=\"plain\">Act for this user</button></form>");
 }
 
+/* Below the heading: what the object is called beside its name. */
+static void add_called(struct page *page, struct buf *html, enum resource_kind kind,
+                       struct slice name, const char *path)
+{
+    struct object object;
+    bool there = object_open(page, kind, name, &object);
+    if (there && object_text(&object, path).bytes > 0) {
+        buf_add_str(html, "<p class=\"hint\">");
+        add_name(html, object_text(&object, path));
+        buf_add_str(html, "</p>");
+    }
+    object_close(&object);
+}
+
 static enum api_step show_user(struct page *page, struct slice user, bool teams)
 {
     char title[NAME_BYTES_MAX + 16];
     snprintf(title, sizeof title, "Settings of %.*s", (int)user.bytes, (const char *)user.at);
     struct buf *html = page_begin(page, title);
+    add_called(page, html, RESOURCE_USER, user, "spec/fullName");
     add_accounts(page, html, user);
     add_links(page, html, RESOURCE_USER, user);
     struct slice behind = form_text(page->query, "teams", &page->call->arena);
@@ -229,6 +261,7 @@ enum api_step page_team(struct page *page)
     snprintf(title, sizeof title, "Settings of team %.*s", (int)page->segment.bytes,
              (const char *)page->segment.at);
     struct buf *html = page_begin(page, title);
+    add_called(page, html, RESOURCE_TEAM, page->segment, "spec/title");
     add_links(page, html, RESOURCE_TEAM, page->segment);
     return page_end(page, 200);
 }

@@ -127,11 +127,13 @@ static bool csrf_is_right(struct page *page)
 static enum api_step to_login(struct page *page)
 {
     struct buf location;
+    char allow[64];
+    bool form = page->call->request->method != HTTP_GET; /* then to where it was filled in */
     buf_init(&location, 2048);
     buf_add_str(&location, "/login");
-    if (page->call->request->method == HTTP_GET) {
+    if (!form || find_route(page, HTTP_GET, allow)) {
         buf_add_str(&location, "?next=");
-        url_add(&location, page->call->request->target);
+        url_add(&location, form ? page->path : page->call->request->target);
     }
     enum api_step step = page_redirect(
         page, location.overflow ? "/login" : arena_string(&page->call->arena, buf_text(&location)));

@@ -155,6 +155,20 @@ with Server(options=['--durability', 'none']) as server:
     wrong += [] if '<script' not in answer.text and '<script' not in admin.get('/settings').text else ['who signed in']
     is_equal(wrong, [], 'names, answers and addresses with markup are shown as text')
 
+    # ---- what is told to whom: by name, in either direction of writing, and to who does not see where a button stands
+    text = admin.get('/users/ann/settings').text
+    ok(text.count('<bdi>') == text.count('</bdi>') >= 2, 'names keep their direction of writing to themselves')
+    ok('aria-label="Disconnect hub"' in text, 'a button says what it disconnects')
+    ok('<p id="mine">' in text and 'aria-label="Remove Generic" aria-describedby="mine"' in text, 'and which link it removes')
+    ok('<p class="hint"><bdi>' + EVIL.split('<')[0].replace('"', '&quot;').replace('>', '&gt;') in admin.get('/teams/ann/settings').text,
+       'a team\'s title is shown')
+    form = dict(admin.form(admin.get('/integrations/generic/link').text, '/integrations/generic/link'), body='$.x ++')
+    answer = admin.request('POST', '/integrations/generic/link', form)
+    ok('see below' in answer.text and 'spec.' not in answer.text and 'found &quot;+&quot;' in answer.text,
+       'what is wrong stands beside its field, in no words of the API')
+    answer = Browser(server.admin).request('POST', '/integrations/generic/link', form)
+    is_equal(answer.where, '/login?next=%2Fintegrations%2Fgeneric%2Flink', 'who is not logged in any more comes back to the form')
+
     # ---- where a login leads
     wrong = []
     for place in ('//evil.example', '/\\evil.example', '\\/evil.example', 'https://evil.example', 'http:evil.example', 'evil.example',
