@@ -34,6 +34,22 @@ static struct slice header(const struct http_head *head, const char *lower_name)
     return found ? http_header_value(head, found) : SLICE_EMPTY;
 }
 
+/* Headers that are there once at most (RFC 9110 5.3): of two, who is in front may have looked at
+ * the other one. */
+static const char *doubled_header(const struct http_head *head)
+{
+    static const char *const names[] = {"authorization", "cookie", "content-type",
+                                        "if-match",      "origin", "sec-fetch-site",
+                                        "last-event-id"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        unsigned count;
+        if (http_find(head, slice_str(names[i]), &count) && count > 1) {
+            return names[i];
+        }
+    }
+    return NULL;
+}
+
 static void call_describe(struct admin_call *call, const struct http_message *message)
 {
     struct http_head *head = &call->head;
@@ -247,6 +263,13 @@ static enum http_outcome on_request(void *context, struct http_exchange *exchang
                                     const struct http_message *message)
 {
     struct admin *admin = context;
+    const char *doubled = doubled_header(message->head);
+    if (doubled) {
+        char why[64];
+        snprintf(why, sizeof why, "the header %s is there twice", doubled);
+        http_answer_error(exchange, 400, "invalid", why, SLICE_EMPTY);
+        return HTTP_TAKEN;
+    }
     if (admin->calls == admin->calls_max) {
         http_answer_error(exchange, 503, "unavailable", "too many API requests at once, try again",
                           SLICE("Retry-After: 1\r\n"));

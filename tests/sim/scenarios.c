@@ -30,6 +30,8 @@ const struct scenario scenarios[] = {
      "a disk that stands still under load: no more is accepted, then not read, then 503",
      stop_configure, stop_overload_run, NULL},
     {"crowded", "idle connections in all slots make room", stop_configure, stop_crowded_run, NULL},
+    {"linger", "who is refused and sends on is read for a while, and no longer",
+     server_slow_configure, linger_run, NULL},
     {"canary-flush", "a log that does not flush loses what it acknowledged", canary_configure,
      canary_flush_run, "is not on the disk"},
     {"canary-ack", "a server that does not flush loses what it acknowledged", server_configure,

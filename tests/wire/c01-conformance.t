@@ -224,5 +224,15 @@ with Server() as server:
                          (method, target, host, server.token)).encode())
         is_equal(connection.read().status, status, 'admin: %s %s with Host %s' % (method, target, host))
         connection.close()
+    # What may be there once only: who is in front may have looked at the other one.
+    for name, first, second in (('Authorization', 'Bearer ' + server.token, 'Bearer ' + server.token),
+                                ('authorization', 'Bearer nobody', 'Bearer ' + server.token), ('Cookie', 'a=1', 'b=2'),
+                                ('Content-Type', 'application/json', 'text/plain'), ('Origin', 'http://localhost', 'null')):
+        connection = Connection(server.admin)
+        own = '' if name.lower() == 'authorization' else 'Authorization: Bearer %s\r\n' % server.token
+        connection.send(('GET /api/v1/event-sources HTTP/1.1\r\nHost: localhost\r\n%s%s: %s\r\nX: y\r\n%s: %s\r\n\r\n' %
+                         (own, name, first, name.upper(), second)).encode())
+        is_equal(connection.read().status, 400, 'admin: two of %s' % name)
+        connection.close()
     is_equal(server.stop(), 0, 'and stops in order')
 done()

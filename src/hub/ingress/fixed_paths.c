@@ -10,6 +10,23 @@ bool fixed_path_is(struct slice path)
            slice_starts(path, SLICE("/health/"));
 }
 
+static bool is_health(struct slice path)
+{
+    return slice_equal(path, SLICE("/health/live")) || slice_equal(path, SLICE("/health/ready"));
+}
+
+static bool is_document(struct slice path)
+{
+    return slice_equal(path, SLICE("/.well-known/jwks.json")) ||
+           slice_equal(path, SLICE("/.well-known/openid-configuration"));
+}
+
+bool fixed_path_takes(const struct http_head *head, struct slice path)
+{
+    bool reads = head->method == HTTP_GET || head->method == HTTP_HEAD;
+    return slice_equal(path, SLICE("*")) || (reads && (is_health(path) || is_document(path)));
+}
+
 static void answer_health(struct ingress *ingress, struct http_exchange *exchange, bool live)
 {
     const char *why = NULL;
@@ -27,9 +44,7 @@ static void answer_health(struct ingress *ingress, struct http_exchange *exchang
 static bool answer_document(struct ingress *ingress, struct http_exchange *exchange,
                             const struct http_head *head, struct slice path)
 {
-    bool keys = slice_equal(path, SLICE("/.well-known/jwks.json"));
-    if ((!keys && !slice_equal(path, SLICE("/.well-known/openid-configuration"))) ||
-        !ingress->config->documents) {
+    if (!is_document(path) || !ingress->config->documents) {
         return false;
     }
     if (head->method != HTTP_GET && head->method != HTTP_HEAD) {
@@ -41,7 +56,8 @@ static bool answer_document(struct ingress *ingress, struct http_exchange *excha
     if (documents != NULL) {
         count_answer(ingress, 0, 200);
         http_answer(exchange, 200, "application/json", SLICE("Cache-Control: max-age=300\r\n"),
-                    keys ? documents->keys : documents->configuration);
+                    slice_equal(path, SLICE("/.well-known/jwks.json")) ? documents->keys
+                                                                       : documents->configuration);
     }
     return true;
 }
@@ -59,10 +75,9 @@ bool fixed_path_answer(struct ingress *ingress, struct http_exchange *exchange,
     if (answer_document(ingress, exchange, head, path)) {
         return true;
     }
-    bool live = slice_equal(path, SLICE("/health/live"));
-    if (live || slice_equal(path, SLICE("/health/ready"))) {
+    if (is_health(path)) {
         if (head->method == HTTP_GET || head->method == HTTP_HEAD) {
-            answer_health(ingress, exchange, live);
+            answer_health(ingress, exchange, slice_equal(path, SLICE("/health/live")));
         } else {
             answer_method(ingress, exchange, 0, 1U << HTTP_GET | 1U << HTTP_HEAD);
         }

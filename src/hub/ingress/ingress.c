@@ -91,6 +91,9 @@ uint64_t ingress_on_head(void *context, struct http_exchange *exchange,
 {
     struct ingress *ingress = context;
     struct hook_address address;
+    if (fixed_path_takes(head, path_of(head))) {
+        return FIXED_PATH_BODY_BYTES_MAX;
+    }
     const struct source *source = exchange->comes_whole
                                       ? look_for_source(ingress, head, &address)
                                       : find_source(ingress, exchange, head, &address);
