@@ -32,7 +32,7 @@ static void set_up(void)
                                          .version = BR_TLS12,
                                          .cipher_suite =
                                              BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256};
-    tls_sessions_put(server->sessions, &session, NOW);
+    tls_sessions_put(server->sessions, &session, SLICE_EMPTY, NOW);
 }
 
 static void drain(struct tls *tls)

@@ -86,11 +86,13 @@ struct tls_sessions;
 /* NULL when out of memory. */
 struct tls_sessions *tls_sessions_open(unsigned count_max);
 void tls_sessions_close(struct tls_sessions *sessions);
+/* `name`: whom the client asked for. */
 void tls_sessions_put(struct tls_sessions *sessions, const br_ssl_session_parameters *session,
-                      int64_t now_seconds);
-/* By the id in *session; false when it is not there, or older than TLS_SESSION_SECONDS_MAX. */
+                      struct slice name, int64_t now_seconds);
+/* By the id in *session; false when it is not there, made for another name (RFC 6066 3), or older
+ * than TLS_SESSION_SECONDS_MAX. */
 bool tls_sessions_find(struct tls_sessions *sessions, br_ssl_session_parameters *session,
-                       int64_t now_seconds);
+                       struct slice name, int64_t now_seconds);
 
 /* ---- hello.c */
 
@@ -105,7 +107,21 @@ struct tls_hello {
     struct slice rest; /* from its suites on */
 };
 bool tls_hello_read(struct slice bytes, struct tls_hello *ret_hello);
+/* From what is in the record. */
+bool tls_hello_parse(struct slice record, struct tls_hello *ret_hello);
 bool tls_hello_offers(const struct tls_hello *hello, unsigned suite);
+
+/* What is malformed in a client's hello, from its suites on, and BearSSL passes over: the alert for
+ * it (RFC 5246 7.4.1, RFC 6066 3, RFC 7301, RFC 8422 5.1), or 0. */
+unsigned tls_hello_fault(struct slice rest);
+/* Whom it asks for, SLICE_EMPTY: nobody. */
+struct slice tls_hello_name(struct slice rest);
+
+/* ---- curves.c: ECDHE */
+
+void tls_curves_init(br_ec_impl *curves);
+/* Since it was last asked on this thread: was there a key of a peer that cannot be? */
+bool tls_curves_refused(void);
 
 /* ---- policy.c: BearSSL asks which certificate, and for signatures */
 

@@ -13,6 +13,7 @@
 
 struct session {
     int64_t made_seconds;
+    uint64_t name_hash;
     uint16_t version, suite;
     uint8_t used;
     uint8_t id[32];
@@ -61,6 +62,17 @@ void tls_sessions_close(struct tls_sessions *sessions)
     }
 }
 
+/* FNV-1a, in any case of the letters. Who finds two names of one hash resumes his own session. */
+static uint64_t hash_of(struct slice name)
+{
+    uint64_t hash = 0xcbf29ce484222325U;
+    for (size_t i = 0; i < name.bytes; i++) {
+        uint8_t c = name.at[i];
+        hash = (hash ^ (c >= 'A' && c <= 'Z' ? c | 0x20U : c)) * 0x100000001b3U;
+    }
+    return hash;
+}
+
 /* NULL when somebody else has it just now. */
 static struct set *set_take(struct tls_sessions *sessions, const uint8_t id[32])
 {
@@ -76,7 +88,7 @@ static void set_give(struct set *set)
 }
 
 void tls_sessions_put(struct tls_sessions *sessions, const br_ssl_session_parameters *session,
-                      int64_t now_seconds)
+                      struct slice name, int64_t now_seconds)
 {
     struct set *set =
         session->session_id_len == 32 ? set_take(sessions, session->session_id) : NULL;
@@ -86,6 +98,7 @@ void tls_sessions_put(struct tls_sessions *sessions, const br_ssl_session_parame
     struct session *way = &set->ways[set->next];
     set->next = (uint8_t)((set->next + 1) % WAYS);
     way->made_seconds = now_seconds;
+    way->name_hash = hash_of(name);
     way->version = session->version;
     way->suite = session->cipher_suite;
     way->used = 1;
@@ -95,15 +108,17 @@ void tls_sessions_put(struct tls_sessions *sessions, const br_ssl_session_parame
 }
 
 bool tls_sessions_find(struct tls_sessions *sessions, br_ssl_session_parameters *session,
-                       int64_t now_seconds)
+                       struct slice name, int64_t now_seconds)
 {
     struct set *set =
         session->session_id_len == 32 ? set_take(sessions, session->session_id) : NULL;
     bool found = false;
+    uint64_t name_hash = hash_of(name);
     for (unsigned i = 0; set && i < WAYS && !found; i++) {
         struct session *way = &set->ways[i];
         int64_t age = now_seconds - way->made_seconds;
-        found = way->used && age >= 0 && age < TLS_SESSION_SECONDS_MAX &&
+        found = way->used && way->name_hash == name_hash && age >= 0 &&
+                age < TLS_SESSION_SECONDS_MAX &&
                 bk_ct_equal(way->id, session->session_id, sizeof way->id);
         if (found) {
             session->version = way->version;

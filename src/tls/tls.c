@@ -27,6 +27,7 @@ struct tls {
         const br_ssl_session_cache_class *vtable;
         struct tls *tls;
     } cache;
+    br_ec_impl curves;
     struct tls_server *server; /* a reference, until the handshake is over */
     int64_t now_seconds;
     bool begun;
@@ -36,6 +37,8 @@ struct tls {
     bool saved;  /* server: a new session was made */
     bool failed; /* by us, not by BearSSL */
     bool http;
+    bool headed; /* the first record's head was read … */
+    bool heard;  /* … and what is in it: a server, the client's hello */
     enum bk_err err;
     size_t held_bytes; /* of a record that has not come whole, in the engine's buffer */
     uint8_t offered_bytes;
@@ -102,6 +105,8 @@ static void engine_begin(struct tls *tls, uint32_t flags, const uint8_t entropy[
     br_ssl_engine_set_prf_sha384(engine, br_tls12_sha384_prf);
     br_ssl_engine_set_default_rsavrfy(engine);
     br_ssl_engine_set_default_ecdsa(engine);
+    tls_curves_init(&tls->curves);
+    br_ssl_engine_set_ec(engine, &tls->curves);
     br_ssl_engine_set_default_aes_gcm(engine);
     br_ssl_engine_set_default_chapol(engine);
     br_ssl_engine_set_protocol_names(engine, protocols, tls->is_server ? 2 : 1);
@@ -196,10 +201,10 @@ static struct tls *tls_of_cache(const br_ssl_session_cache_class **context)
 static void cache_save(const br_ssl_session_cache_class **context, br_ssl_server_context *server,
                        const br_ssl_session_parameters *session)
 {
-    (void)server;
     struct tls *tls = tls_of_cache(context);
+    struct slice name = slice_str(br_ssl_engine_get_server_name(&server->eng));
     tls->saved = true;
-    tls_sessions_put(tls->server->sessions, session, tls->now_seconds);
+    tls_sessions_put(tls->server->sessions, session, name, tls->now_seconds);
 }
 
 static bool speaks_ours(struct slice rest)
@@ -216,7 +221,8 @@ static int cache_load(const br_ssl_session_cache_class **context, br_ssl_server_
     if (!speaks_ours(rest)) {
         return 0; /* and what is wrong with the protocols is said by a full handshake */
     }
-    tls->found = tls_sessions_find(tls->server->sessions, session, tls->now_seconds);
+    tls->found =
+        tls_sessions_find(tls->server->sessions, session, tls_hello_name(rest), tls->now_seconds);
     return tls->found;
 }
 
@@ -225,14 +231,13 @@ bool tls_would_resume(const struct tls *tls, const uint8_t *at, size_t bytes)
     struct tls_hello hello;
     br_ssl_session_parameters session = {.session_id_len = sizeof session.session_id};
     if (!tls->server || !tls_hello_read(slice_of(at, bytes), &hello) ||
-        hello.session.bytes != sizeof session.session_id ||
-        !speaks_ours(hello.rest)) {
+        hello.session.bytes != sizeof session.session_id || !speaks_ours(hello.rest)) {
         return false;
     }
     memcpy(session.session_id, hello.session.at, sizeof session.session_id);
-    bool found = tls_sessions_find(tls->server->sessions, &session, tls->now_seconds) &&
-                 hello.version >= session.version &&
-                 tls_hello_offers(&hello, session.cipher_suite);
+    bool found = tls_sessions_find(tls->server->sessions, &session, tls_hello_name(hello.rest),
+                                   tls->now_seconds) &&
+                 hello.version >= session.version && tls_hello_offers(&hello, session.cipher_suite);
     bk_wipe(&session, sizeof session);
     return found;
 }
@@ -275,6 +280,7 @@ void tls_end(struct tls *tls)
 /* ---- state */
 
 static void learn(struct tls *tls);
+static void refuse(struct tls *tls, uint8_t alert, const char *why);
 
 /* Once after everything that may have moved the engine. */
 static void look(struct tls *tls)
@@ -284,8 +290,11 @@ static void look(struct tls *tls)
         tls_server_give(tls->server);
         tls->server = NULL;
     }
+    bool refused = tls_curves_refused();
     if (br_ssl_engine_current_state(&tls->u.engine) == BR_SSL_CLOSED) {
         learn(tls);
+    } else if (refused) {
+        refuse(tls, BR_ALERT_ILLEGAL_PARAMETER, "the peer's key of ECDHE is none of its curve");
     }
 }
 
@@ -308,6 +317,25 @@ void tls_send_record_ack(struct tls *tls, size_t bytes)
 {
     br_ssl_engine_sendrec_ack(&tls->u.engine, bytes);
     look(tls);
+}
+
+/* A record, its head and then what is in it: of a server's first one, is it a hello that BearSSL
+ * should not have passed over? One that comes in several records is left to it. */
+static bool hear(struct tls *tls, const uint8_t *at, size_t bytes)
+{
+    struct tls_hello hello;
+    unsigned alert = 0;
+    if (tls->is_server && tls->headed && !tls->heard) {
+        tls->heard = true;
+        if (tls_hello_parse(slice_of(at, bytes), &hello)) {
+            alert = tls_hello_fault(hello.rest);
+        }
+    }
+    tls->headed = true;
+    if (alert) {
+        refuse(tls, (uint8_t)alert, "the client's hello is malformed");
+    }
+    return !alert;
 }
 
 size_t tls_recv_record(struct tls *tls, const uint8_t *at, size_t bytes)
@@ -335,8 +363,10 @@ size_t tls_recv_record(struct tls *tls, const uint8_t *at, size_t bytes)
          * (hello.c): what we find there must not depend on how the network cuts it. */
         if (tls->held_bytes == room) {
             tls->held_bytes = 0;
-            br_ssl_engine_recvrec_ack(engine, room);
-            look(tls);
+            if (hear(tls, buffer, room)) {
+                br_ssl_engine_recvrec_ack(engine, room);
+                look(tls);
+            }
         }
     }
     return used;
@@ -607,17 +637,14 @@ static uint8_t alert_for(const struct tls *tls, int error)
 
 /* BearSSL ends most failures without a word. Its engine makes no records any more, but what seals
  * them still works. */
-static void make_alert(struct tls *tls, int error)
+static void make_alert(struct tls *tls, uint8_t alert)
 {
     const br_sslrec_out_class **out = &tls->u.engine.out.vtable;
-    if (tls->http || error >= BR_ERR_RECV_FATAL_ALERT) {
-        return;
-    }
     size_t from = RECORD_HEAD_BYTES, to = sizeof tls->alert, bytes = 2;
     (*out)->max_plaintext(out, &from, &to);
     bk_assert(from + bytes <= to && to <= sizeof tls->alert);
     tls->alert[from] = ALERT_FATAL;
-    tls->alert[from + 1] = alert_for(tls, error);
+    tls->alert[from + 1] = alert;
     tls->alert_at = (*out)->encrypt(out, RECORD_ALERT, BR_TLS12, tls->alert + from, &bytes);
     tls->alert_bytes = bytes;
 }
@@ -667,8 +694,17 @@ static void learn(struct tls *tls)
     int error = br_ssl_engine_last_error(&tls->u.engine);
     if (tls->err == BK_OK && !tls->failed && error != BR_ERR_OK) {
         learn_words(tls, error);
-        make_alert(tls, error);
+        if (!tls->http && error < BR_ERR_RECV_FATAL_ALERT) {
+            make_alert(tls, alert_for(tls, error));
+        }
     }
+}
+
+/* What BearSSL would not. */
+static void refuse(struct tls *tls, uint8_t alert, const char *why)
+{
+    fail(tls, BK_PROTOCOL, why);
+    make_alert(tls, alert);
 }
 
 enum bk_err tls_err(const struct tls *tls)

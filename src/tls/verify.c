@@ -320,7 +320,5 @@ enum bk_err tls_trust_check(const struct tls_trust *trust, const struct slice *c
             error = check_for(&check, chain, count);
         }
     }
-    return error == 0                         ? BK_OK
-           : error == BR_ERR_X509_NOT_TRUSTED ? BK_NOT_FOUND
-                                              : BK_INVALID;
+    return error == 0 ? BK_OK : error == BR_ERR_X509_NOT_TRUSTED ? BK_NOT_FOUND : BK_INVALID;
 }

@@ -2,7 +2,7 @@
  * that must be refused, each with its words. Certificates: tests/vectors/tls. */
 #include "base/ct.h"
 #include "ring/file.h"
-#include "tls/tls.h"
+#include "tls/private.h"
 #include "tap.h"
 
 #include <bearssl.h>
@@ -447,6 +447,8 @@ static void alerts(void)
 
 /* ---- sessions */
 
+static const char *session_name = "a.example";
+
 static bool session_try_at(struct tls_server *server, struct tls_trust *trust,
                            struct tls_session *session, int64_t client_now, int64_t server_now,
                            size_t piece, bool *ret_server_resumed)
@@ -455,7 +457,7 @@ static bool session_try_at(struct tls_server *server, struct tls_trust *trust,
     uint8_t entropy[32] = {9};
     static uint8_t number;
     entropy[1] = ++number;
-    tls_client_begin(c, trust, NULL, "a.example", session, client_now, entropy);
+    tls_client_begin(c, trust, NULL, session_name, session, client_now, entropy);
     entropy[2] = 1;
     tls_server_begin(s, server, server_now, entropy);
     struct end a = {.tls = c}, b = {.tls = s};
@@ -494,6 +496,18 @@ static void sessions(void)
     ok(session_try(server, trust, &session, NOW + 6, &at_server) && at_server, "and the third");
     ok(session_try_at(server, trust, &session, NOW + 6, NOW + 6, 1, &at_server) && at_server,
        "also when its hello comes byte by byte");
+    session_name = "A.Example";
+    ok(session_try(server, trust, &session, NOW + 6, &at_server) && at_server,
+       "its name in other letters is the same");
+    session_name = "x.b.example";
+    struct tls_session kept = session;
+    ok(!session_try(server, trust, &session, NOW + 6, &at_server) && !at_server,
+       "another name is another session");
+    session = kept;
+    session_name = "127.0.0.1";
+    ok(!session_try(server, trust, &session, NOW + 6, &at_server) && !at_server, "and so is none");
+    session = kept;
+    session_name = "a.example";
     ok(!session_try(other, trust, &session, NOW + 7, &at_server) && !at_server,
        "another server does not know it");
     ok(session_try(other, trust, &session, NOW + 8, &at_server) && at_server,
@@ -508,8 +522,8 @@ static void sessions(void)
                        512, &at_server) &&
            !at_server,
        "the client forgets by its own clock");
-    ok(!session_try_at(other, trust, &old, NOW + 3701, NOW + 3700 + TLS_SESSION_SECONDS_MAX,
-                       512, &at_server) &&
+    ok(!session_try_at(other, trust, &old, NOW + 3701, NOW + 3700 + TLS_SESSION_SECONDS_MAX, 512,
+                       &at_server) &&
            !at_server,
        "and so does the server");
     session.id[3] ^= 1;
@@ -835,16 +849,50 @@ static void resume_raw(br_ssl_engine_context *raw, struct tls_server *server)
     tls_trust_close(trust);
 }
 
+static size_t zeros(unsigned char *point, const unsigned char *key, size_t bytes, int curve)
+{
+    size_t point_bytes = br_ec_get_default()->mulgen(point, key, bytes, curve);
+    memset(point, 0, point_bytes);
+    return point_bytes;
+}
+
+static size_t beside(unsigned char *point, const unsigned char *key, size_t bytes, int curve)
+{
+    size_t point_bytes = br_ec_get_default()->mulgen(point, key, bytes, curve);
+    point[point_bytes - 1] ^= 1;
+    return point_bytes;
+}
+
+/* Its key of ECDHE is one that cannot be. */
+static bool bend_key(br_ssl_client_context *raw, br_ec_impl *curves, const char *how)
+{
+    *curves = *br_ec_get_default();
+    curves->supported_curves = 1U << (strstr(how, "X25519") ? BR_EC_curve25519 : BR_EC_secp256r1);
+    if (strstr(how, "zeros")) {
+        curves->mulgen = zeros;
+    } else if (strstr(how, "beside")) {
+        curves->mulgen = beside;
+    } else {
+        return false;
+    }
+    curves->supported_curves |= 1U << BR_EC_secp256r1; /* of the certificate */
+    br_ssl_engine_set_ec(&raw->eng, curves);
+    return true;
+}
+
 /* A client of plain BearSSL, bent by `how`. */
 static void odd_client(const char *how, const char *words)
 {
     static br_ssl_client_context raw;
     static br_x509_minimal_context minimal;
+    static br_ec_impl curves;
     static uint8_t buffer[BR_SSL_BUFSIZE_BIDI];
     struct tls_server *server = server_of("server", NULL);
+    struct tls_trust *trust = trust_of("ca.pem");
     struct tls *s = server_new();
-    bool resumes = strcmp(how, "h2, resuming") == 0;
-    br_ssl_client_init_full(&raw, &minimal, NULL, 0);
+    bool resumes = strcmp(how, "h2, resuming") == 0, bent = false;
+    br_ssl_client_init_full(&raw, &minimal, trust->anchors, trust->count);
+    br_x509_minimal_set_time(&minimal, (uint32_t)(NOW / 86400) + 719528U, NOW % 86400);
     if (resumes) {
         resume_raw(&raw.eng, server);
     }
@@ -854,7 +902,7 @@ static void odd_client(const char *how, const char *words)
         static const uint16_t suites[] = {BR_TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256,
                                           BR_TLS_RSA_WITH_AES_128_GCM_SHA256};
         br_ssl_engine_set_suites(&raw.eng, suites, 2);
-    } else {
+    } else if (!(bent = bend_key(&raw, &curves, how))) {
         br_ssl_engine_set_protocol_names(&raw.eng, odd_protocols, 1);
     }
     br_ssl_engine_set_buffer(&raw.eng, buffer, sizeof buffer, 1);
@@ -865,11 +913,15 @@ static void odd_client(const char *how, const char *words)
     ok(!tls_is_open(s) && tls_state(s) == TLS_CLOSED && tls_err(s) == BK_PROTOCOL,
        "a client with %s is refused", how);
     ok(tls_why(s) && strstr(tls_why(s), words), "%s", tls_why(s));
-    ok(br_ssl_engine_last_error(&raw.eng) == BR_ERR_UNSUPPORTED_VERSION ||
+    size_t word_bytes;
+    const uint8_t *word = tls_last_words(s, &word_bytes);
+    ok((bent && word_bytes == 7 && memcmp(word, "\x15\3\3\0\2\2\x2f", 7) == 0) ||
+           br_ssl_engine_last_error(&raw.eng) == BR_ERR_UNSUPPORTED_VERSION ||
            br_ssl_engine_last_error(&raw.eng) > BR_ERR_RECV_FATAL_ALERT,
        "and told by an alert (%d)", br_ssl_engine_last_error(&raw.eng));
     tls_end(s);
     free(s);
+    tls_trust_close(trust);
     tls_server_give(server);
 }
 
@@ -1034,6 +1086,8 @@ int main(void)
     odd_client("cbc", "no common version or suite");
     odd_client("h2", "http/1.1 is not among");
     odd_client("h2, resuming", "http/1.1 is not among");
+    odd_client("a key of X25519 that is zeros", "key of ECDHE");
+    odd_client("a key beside the curve", "key of ECDHE");
     plain_http();
     client_certificate("client", "ca.pem", NOW, NULL);
     client_certificate("client_rsa", "ca.pem rsa_ca.pem", NOW, NULL);
