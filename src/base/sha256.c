@@ -96,6 +96,32 @@ void sha256_out(const br_sha256_context *context, uint8_t ret_digest[SHA256_BYTE
     store_state(ret_digest, state);
 }
 
+/* Parts behind `count` bytes, of which the last ones may wait in the buffer. Gives how many that
+ * makes. */
+static inline uint64_t absorb_parts(uint32_t state[8], uint8_t buffer[SHA256_BLOCK_BYTES],
+                                    uint64_t count, const struct slice *parts, unsigned part_count)
+{
+    for (unsigned i = 0; i < part_count; i++) {
+        if (parts[i].bytes != 0) {
+            absorb(state, buffer, (size_t)count & 63, parts[i].at, parts[i].bytes);
+            count += parts[i].bytes;
+        }
+    }
+    return count;
+}
+
+void sha256_out_with(const br_sha256_context *context, const struct slice *parts,
+                     unsigned part_count, uint8_t ret_digest[SHA256_BYTES])
+{
+    uint8_t buffer[2 * SHA256_BLOCK_BYTES];
+    uint32_t state[8];
+    bk_assert(part_count == 0 || parts != NULL);
+    memcpy(buffer, context->buf, SHA256_BLOCK_BYTES);
+    memcpy(state, context->val, sizeof state);
+    finish(state, buffer, absorb_parts(state, buffer, context->count, parts, part_count));
+    store_state(ret_digest, state);
+}
+
 void sha256(struct slice text, uint8_t ret_digest[SHA256_BYTES])
 {
     br_sha256_context context;
@@ -170,16 +196,9 @@ void hmac_sha256(const struct hmac_sha256_key *key, const struct slice *parts, u
 {
     uint8_t buffer[2 * SHA256_BLOCK_BYTES];
     uint32_t state[8];
-    uint64_t count = SHA256_BLOCK_BYTES;
     bk_assert(key != NULL && (part_count == 0 || parts != NULL));
     memcpy(state, key->inner, sizeof state);
-    for (unsigned i = 0; i < part_count; i++) {
-        if (parts[i].bytes != 0) {
-            absorb(state, buffer, (size_t)count & 63, parts[i].at, parts[i].bytes);
-            count += parts[i].bytes;
-        }
-    }
-    finish(state, buffer, count);
+    finish(state, buffer, absorb_parts(state, buffer, SHA256_BLOCK_BYTES, parts, part_count));
     store_state(buffer, state);
     memcpy(state, key->outer, sizeof state);
     finish(state, buffer, SHA256_BLOCK_BYTES + SHA256_BYTES);

@@ -26,6 +26,10 @@ void sha256_init(br_sha256_context *context);
 void sha256_update(br_sha256_context *context, const void *at, size_t bytes);
 /* The context is not changed: more may be added afterwards. */
 void sha256_out(const br_sha256_context *context, uint8_t ret_digest[SHA256_BYTES]);
+/* What is in the context with the parts behind it. It is not changed: it may be the beginning of
+ * many texts. */
+void sha256_out_with(const br_sha256_context *context, const struct slice *parts,
+                     unsigned part_count, uint8_t ret_digest[SHA256_BYTES]);
 /* In one call. */
 void sha256(struct slice text, uint8_t ret_digest[SHA256_BYTES]);
 

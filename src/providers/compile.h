@@ -64,6 +64,8 @@ void slots_compile(struct scheme_plan *plan);
 /* ---- compile_keys.c */
 /* Of one key: what its algorithm needs. */
 size_t key_bytes(const struct scheme_row *row);
+/* Is it a SHA-256 that begins with the secret, and has it nowhere else? */
+bool row_hash_begins(const struct scheme_row *row);
 /* The way of signing, at or before `row`, whose keys `row` uses. */
 const struct scheme_row *keys_of(const struct scheme_row *active, const struct scheme_row *row);
 /* For each secret: the bytes of keys in front of those of `row`. */

@@ -5,6 +5,14 @@
 #include "base/ct.h"
 #include "base/hex.h"
 
+bool row_hash_begins(const struct scheme_row *row)
+{
+    static const char word[] = "{secret}";
+    return row->kind == ROW_HASH && row->algorithm == HMAC_SHA256 && row->signed_template != NULL &&
+           strncmp(row->signed_template, word, sizeof word - 1) == 0 &&
+           strstr(row->signed_template + sizeof word - 1, word) == NULL;
+}
+
 size_t key_bytes(const struct scheme_row *row)
 {
     size_t bytes = sizeof(struct slice);
@@ -13,6 +21,8 @@ size_t key_bytes(const struct scheme_row *row)
                                               : sizeof(struct hmac_key);
     } else if (row->kind == ROW_ED25519) {
         bytes = sizeof((struct key *)NULL)->ed25519;
+    } else if (row_hash_begins(row)) {
+        bytes = sizeof((struct key *)NULL)->hashed;
     } else if (row->secret == SECRET_PUBLIC_KEY) {
         bytes = public_key_bytes(signature_key_kind(row->signature));
     }
@@ -23,7 +33,7 @@ size_t key_bytes(const struct scheme_row *row)
 static bool same_keys(const struct scheme_row *a, const struct scheme_row *b)
 {
     if (row_keeps_text(a) && row_keeps_text(b)) {
-        return true;
+        return row_hash_begins(a) == row_hash_begins(b);
     }
     return a->kind == b->kind && a->algorithm == b->algorithm && a->secret == b->secret &&
            (a->format_ed25519 != NULL) == (b->format_ed25519 != NULL);
@@ -157,6 +167,10 @@ static const char *key_compile(const struct program *program, struct slice secre
     }
     key->lane = LANE_MAC;
     key->token = block_keep(block, secret);
+    if (program->hash_begins) {
+        sha256_init(&key->hashed.begun);
+        sha256_update(&key->hashed.begun, secret.at, secret.bytes);
+    }
     return NULL;
 }
 

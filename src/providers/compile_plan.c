@@ -102,6 +102,7 @@ static void handshakes_compile(struct scheme_plan *plan, struct block *block)
             to->reply.status = from[i].status != 0 ? from[i].status : 200;
             to->reply.content_type = from[i].content_type;
             plan->unsigned_count += from[i].is_unsigned;
+            plan->signed_handshakes |= !from[i].is_unsigned;
             plan->learns |= from[i].learn != NULL;
         }
     }

@@ -60,9 +60,12 @@ bool program_compile(const struct scheme_row *active, const struct scheme_row *r
     program->is_sha256 = row->kind == ROW_HMAC && row->algorithm == HMAC_SHA256;
     program->unit = row->unit;
     program->scale = unit_scale(row->unit);
+    program->tries_otherwise = row->tries_otherwise;
     program->algorithm = row->algorithm;
+    program->hash_begins = row_hash_begins(row);
     program->url_ports = row->url_ports;
     program->tolerance_seconds = scheme_row_tolerance_seconds(row);
+    program->window = program->tolerance_seconds * program->scale;
     program->key_bytes = (uint16_t)key_bytes(row);
     program->keys_before = (uint16_t)keys_before(active, row);
     if (row->kind == ROW_NONE) {

@@ -127,6 +127,9 @@ static void parts_assign(struct program *program)
             program->made |= 1U << i;
         }
     }
+    program->body_offset = (uint16_t)(program->body_at * sizeof *program->parts);
+    program->timestamp_offset = (uint16_t)(program->timestamp_at * sizeof *program->parts);
+    program->id_offset = (uint16_t)(program->id_at * sizeof *program->parts);
     program->of_request =
         program->url_at != OPS_MAX || program->method_at != OPS_MAX || program->made != 0;
 }

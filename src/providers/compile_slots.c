@@ -116,11 +116,14 @@ static void only_assign(struct scheme_plan *plan)
 {
     const struct program *first = &plan->programs[0];
     bool single = plan->program_count == 1;
-    if (plan->program_count != 0 && (plan->unsigned_count == 0 || plan->unsigned_forms) &&
-        plan->signed_fields == 0 && !first->row->tries_otherwise &&
-        (single || (first->select.slot != 0 && first->select_equals.bytes == 0))) {
+    if (plan->program_count == 0 || first->row->tries_otherwise) {
+        return;
+    }
+    bool in_header = plan->signed_fields == 0 && (single || first->select_slot != 0);
+    bool in_field = scheme_finds_fields(first) && first->row->select == NULL;
+    if ((plan->unsigned_count == 0 || plan->unsigned_forms) && (in_header || in_field)) {
         plan->only = first;
-        plan->only_slot = single ? 0 : first->select.slot;
+        plan->only_slot = single || in_field ? 0 : first->select_slot;
     }
 }
 
@@ -132,9 +135,12 @@ void slots_compile(struct scheme_plan *plan)
     forms_assign(plan);
     id_assign(plan);
     for (unsigned i = 0; i < plan->program_count; i++) {
-        plan->programs[i].verify = scheme_verify_fn(&plan->programs[i]);
-        plan->programs[i].plain = scheme_is_plain(&plan->programs[i]);
-        plan->programs[i].last = i + 1 == plan->program_count;
+        struct program *program = &plan->programs[i];
+        program->verify = scheme_verify_fn(program);
+        program->plain = scheme_is_plain(program);
+        program->last = i + 1 == plan->program_count;
+        program->select_slot = program->select_equals.bytes == 0 ? program->select.slot : 0;
     }
     only_assign(plan);
+    plan->verify = scheme_plan_verify(plan);
 }

@@ -17,15 +17,12 @@ static inline bool handshake_has_form(const struct scheme_request *request)
            slice_find(target, '?') != target.bytes;
 }
 
-/* Of a genuine request: is it one of those handshakes that are signed? */
+/* Of a genuine request: is it one of those handshakes that are signed, of which there are some? */
 static inline enum scheme_verdict signed_handshakes(const struct scheme *scheme,
                                                     const struct scheme_request *request,
                                                     struct scheme_answer *ret_answer)
 {
     const struct scheme_plan *plan = scheme->plan;
-    if (plan->handshake_count == plan->unsigned_count) {
-        return SCHEME_GENUINE;
-    }
     /* Nearly always it is another type of event; its last letter is enough to tell. */
     if (plan->told != NULL) {
         bool in_header = plan->told->slot != 0;

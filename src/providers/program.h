@@ -144,16 +144,29 @@ struct key {
         uint8_t ed25519[32];
         struct public_key public_key; /* as long as its kind needs */
         struct slice token;           /* also user:password, and what is hashed */
+        struct {
+            struct slice token;      /* the same */
+            br_sha256_context begun; /* with it: program.hash_begins */
+        } hashed;
     };
 };
 
 struct program;
+struct scheme_plan;
 typedef enum scheme_verdict program_verify_fn(const struct scheme *scheme,
-                                              const struct scheme_request *request,
+                                              struct scheme_request *request,
                                               struct scheme_answer *ret_answer,
                                               const struct program *program);
 /* The one for a program: what it looks at is known when it is compiled. */
 program_verify_fn *scheme_verify_fn(const struct program *program);
+/* Does it look for the fields of the body itself, and leave a request without its signature to the
+ * ways behind it? */
+bool scheme_finds_fields(const struct program *program);
+/* What a plan has to do for a prepared request. */
+typedef enum scheme_verdict plan_verify_fn(const struct scheme *scheme,
+                                           struct scheme_request *request,
+                                           struct scheme_answer *ret_answer);
+plan_verify_fn *scheme_plan_verify(const struct scheme_plan *plan);
 /* Is what is signed known without a look at the signature, and nothing of it to be made? */
 bool scheme_is_plain(const struct program *program);
 
@@ -168,7 +181,10 @@ struct program {
     bool last;      /* the way that is left when none before it is selected */
     bool plain;     /* scheme_is_plain() */
     bool url_ports;
+    bool tries_otherwise;      /* the row's */
+    uint8_t select_slot;       /* of `select`, where that something is there is enough; else 0 */
     int64_t scale;             /* unit_scale() */
+    int64_t window;            /* tolerance_seconds in units */
     int64_t tolerance_seconds; /* the row's own; scheme_tolerance_seconds() is what counts */
     struct place signature;    /* or the token */
     struct place select;       /* where nothing there makes the next program the right one */
@@ -186,7 +202,9 @@ struct program {
      * OPS_MAX = none. `made`: mask of the others. */
     struct slice parts[OPS_MAX];
     uint8_t body_at, timestamp_at, id_at, url_at, method_at;
+    uint16_t body_offset, timestamp_offset, id_offset; /* the first three in bytes */
     unsigned secrets; /* mask of the pieces that are the secret, each key's in turn */
+    bool hash_begins; /* a SHA-256 of which it is the first piece, and no other */
     bool url_unescapes;
     bool scratches;  /* pieces are made, or the URL may be with another port */
     bool of_request; /* one of the last two, or `made`: there is something to be made */
@@ -228,6 +246,7 @@ struct handshake {
 #define PROGRAMS_MAX 4U
 
 struct scheme_plan {
+    plan_verify_fn *verify;
     const struct scheme_row *row;
     unsigned methods;
     unsigned name_count; /* of headers, for scheme_prepare() */
@@ -242,6 +261,7 @@ struct scheme_plan {
     struct slice constant_type;
     unsigned handshake_count;
     unsigned unsigned_count; /* handshakes that are looked for first; they come first */
+    bool signed_handshakes;  /* there are others, too */
     /* The only one that is signed is told by this header, or field of the body: its last letter.
      * NULL = otherwise. */
     const struct place *told;

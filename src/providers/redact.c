@@ -67,12 +67,10 @@ static unsigned redact_field(const struct http_head *head, struct slice name,
     return count;
 }
 
-unsigned scheme_redactions(const struct scheme *scheme, const struct scheme_request *request,
-                           struct scheme_redaction *ret_redactions, unsigned max)
+/* There may be some. */
+RARE static unsigned redact(const struct scheme *scheme, const struct scheme_request *request,
+                            struct scheme_redaction *redactions, unsigned max)
 {
-    if (__builtin_expect(request->slots.no_secrets, 1)) {
-        return 0;
-    }
     unsigned count = 0;
     const struct http_head *head = request->head;
     const struct scheme *one = resolve(scheme, request);
@@ -80,11 +78,22 @@ unsigned scheme_redactions(const struct scheme *scheme, const struct scheme_requ
     for (unsigned i = 0; i < plan->secret_name_count; i++) {
         unsigned slot = request->slots.scheme != NULL ? plan->secret_slots[i] : 0;
         if (slot == 0 || request->slots.at[slot] != 0) {
-            count = redact_name(head, plan->secret_names[i], ret_redactions, count, max);
+            count = redact_name(head, plan->secret_names[i], redactions, count, max);
         }
     }
     for (unsigned i = 0; i < plan->secret_field_count; i++) {
-        count = redact_field(head, plan->secret_fields[i], ret_redactions, count, max);
+        count = redact_field(head, plan->secret_fields[i], redactions, count, max);
     }
     return count;
+}
+
+unsigned scheme_redactions(const struct scheme *scheme, const struct scheme_request *request,
+                           struct scheme_redaction *ret_redactions, unsigned max)
+{
+    const struct scheme *prepared = request->slots.scheme;
+    if (prepared != NULL &&
+        (request->slots.found & prepared->plan->secret_mask) == prepared->plan->secret_none) {
+        return 0;
+    }
+    return redact(scheme, request, ret_redactions, max);
 }

@@ -34,17 +34,15 @@ void scheme_prepare(const struct scheme *scheme, struct scheme_request *request)
         const struct scheme_plan *plan = slots->scheme->plan;
         slots->found =
             http_locate(request->head, plan->names, plan->tags, plan->name_count, slots->at + 1);
-        slots->no_secrets = (slots->found & plan->secret_mask) == plan->secret_none;
     }
 }
 
-static inline bool selects(const struct program *program, const struct scheme_request *request)
+/* By what is there, not only by whether something is. */
+__attribute__((noinline)) static bool selects_text(const struct program *program,
+                                                   const struct scheme_request *request)
 {
     const struct place *select = &program->select;
     struct slice want = program->select_equals;
-    if (select->slot != 0 && want.bytes == 0) {
-        return request->slots.at[select->slot] != 0;
-    }
     if (select->kind == PLACE_HEADER && want.bytes == 0) {
         return http_find(request->head, select->text, NULL) != NULL;
     }
@@ -55,6 +53,17 @@ static inline bool selects(const struct program *program, const struct scheme_re
         found = slice_skip(found, found.bytes > want.bytes ? found.bytes - want.bytes : 0);
     }
     return want.bytes != 0 ? slice_equal(found, want) : found.bytes != 0;
+}
+
+static inline bool selects(const struct program *program, const struct scheme_request *request)
+{
+    size_t field = program->select.field;
+    if (program->select_slot != 0) {
+        return request->slots.at[program->select_slot] != 0;
+    }
+    return field != 0 && field <= request->slots.field_count && program->select_equals.bytes == 0
+               ? request->slots.fields[field].text.bytes != 0
+               : selects_text(program, request);
 }
 
 static inline const struct program *select_program(const struct scheme *scheme,
@@ -73,13 +82,13 @@ const struct program *scheme_select(const struct scheme *scheme,
     return select_program(scheme, request);
 }
 
-/* The ways of signing behind `program`, as long as each that is there is wrong. */
-RARE static enum scheme_verdict verify_otherwise(const struct scheme *scheme,
-                                                 const struct scheme_request *request,
-                                                 struct scheme_answer *ret_answer,
-                                                 const struct program *program)
+/* This way of signing and those behind it, as long as each that is there is wrong. */
+RARE static enum scheme_verdict verify_tried(const struct scheme *scheme,
+                                             struct scheme_request *request,
+                                             struct scheme_answer *ret_answer,
+                                             const struct program *program)
 {
-    enum scheme_verdict verdict = SCHEME_SIGNATURE_WRONG;
+    enum scheme_verdict verdict = program->verify(scheme, request, ret_answer, program);
     while (verdict == SCHEME_SIGNATURE_WRONG && !program->last && program->row->tries_otherwise) {
         program++;
         if (selects(program, request)) {
@@ -89,34 +98,77 @@ RARE static enum scheme_verdict verify_otherwise(const struct scheme *scheme,
     return verdict;
 }
 
-/* The whole of it, of a prepared request. */
-static inline enum scheme_verdict verify_all(const struct scheme *scheme,
-                                             const struct scheme_request *request,
-                                             struct scheme_answer *ret_answer)
+/* ---- what there is to do, of a prepared request: plan->verify */
+
+/* Of its fields those that take part in signatures. */
+static inline void find_signed(const struct scheme_plan *plan, struct scheme_request *request)
+{
+    if (plan->signed_fields > request->slots.field_count) {
+        fields_find(&plan->fields, plan->signed_fields, request);
+    }
+}
+
+/* There may be several ways of signing, and fields of the body in them. */
+static enum scheme_verdict verify_chosen(const struct scheme *scheme,
+                                         struct scheme_request *request,
+                                         struct scheme_answer *ret_answer)
+{
+    find_signed(scheme->plan, request);
+    const struct program *program = select_program(scheme, request);
+    return program->tries_otherwise ? verify_tried(scheme, request, ret_answer, program)
+                                    : program->verify(scheme, request, ret_answer, program);
+}
+
+enum scheme_verdict scheme_verify_next(const struct scheme *scheme, struct scheme_request *request,
+                                       struct scheme_answer *ret_answer,
+                                       const struct program *program)
+{
+    return scheme->plan->only == program && !program->last
+               ? verify_chosen(scheme, request, ret_answer)
+               : SCHEME_SIGNATURE_MISSING;
+}
+
+/* The first one, which is nearly always it. */
+static enum scheme_verdict verify_only(const struct scheme *scheme, struct scheme_request *request,
+                                       struct scheme_answer *ret_answer)
+{
+    const struct program *only = scheme->plan->only;
+    return __builtin_expect(request->slots.at[scheme->plan->only_slot] != 0, 1)
+               ? only->verify(scheme, request, ret_answer, only)
+               : verify_chosen(scheme, request, ret_answer);
+}
+
+/* A handshake may stand before it. */
+static enum scheme_verdict verify_all(const struct scheme *scheme, struct scheme_request *request,
+                                      struct scheme_answer *ret_answer)
 {
     const struct scheme_plan *plan = scheme->plan;
-    if (plan->unsigned_count != 0 && (!plan->unsigned_forms || handshake_has_form(request))) {
+    find_signed(plan, request);
+    if (!plan->unsigned_forms || handshake_has_form(request)) {
         enum scheme_verdict verdict =
             handshake_find(scheme, 0, plan->unsigned_count, request, ret_answer);
         if (verdict != SCHEME_GENUINE) {
             return verdict;
         }
     }
-    const struct program *program = select_program(scheme, request);
-    enum scheme_verdict verdict = program->verify(scheme, request, ret_answer, program);
-    return verdict == SCHEME_SIGNATURE_WRONG && program->row->tries_otherwise
-               ? verify_otherwise(scheme, request, ret_answer, program)
-               : verdict;
+    return verify_chosen(scheme, request, ret_answer);
 }
 
-/* The only way of signing, unless there is a form with a handshake in it. */
-__attribute__((noinline)) static enum scheme_verdict verify_formless(
-    const struct scheme *scheme, const struct scheme_request *request,
-    struct scheme_answer *ret_answer)
+/* The first one, unless there is a form with a handshake in it. */
+static enum scheme_verdict verify_formless(const struct scheme *scheme,
+                                           struct scheme_request *request,
+                                           struct scheme_answer *ret_answer)
 {
-    const struct program *only = scheme->plan->only;
     return handshake_has_form(request) ? verify_all(scheme, request, ret_answer)
-                                       : only->verify(scheme, request, ret_answer, only);
+                                       : verify_only(scheme, request, ret_answer);
+}
+
+plan_verify_fn *scheme_plan_verify(const struct scheme_plan *plan)
+{
+    if (plan->unsigned_count == 0) {
+        return plan->only != NULL ? verify_only : verify_chosen;
+    }
+    return plan->only != NULL ? verify_formless : verify_all;
 }
 
 /* A request that is not prepared, and stays so. */
@@ -128,44 +180,29 @@ RARE static enum scheme_verdict verify_copy(const struct scheme *scheme,
     bk_assert(request->head != NULL);
     scheme_prepare(scheme, &copy);
     scheme = copy.slots.scheme;
-    if (scheme == NULL) {
-        return SCHEME_TYPE_UNKNOWN;
-    }
-    fields_find(&scheme->plan->fields, scheme->plan->signed_fields, &copy);
-    return verify_all(scheme, &copy, ret_answer);
+    return scheme != NULL ? scheme->plan->verify(scheme, &copy, ret_answer) : SCHEME_TYPE_UNKNOWN;
 }
 
-/* There is something to do before the signature is looked at. */
-__attribute__((noinline)) static enum scheme_verdict verify_longer(const struct scheme *scheme,
-                                                                   struct scheme_request *request,
-                                                                   struct scheme_answer *ret_answer)
+/* Not everybody may send, or it is not prepared. */
+RARE static enum scheme_verdict verify_longer(const struct scheme *scheme,
+                                              struct scheme_request *request,
+                                              struct scheme_answer *ret_answer)
 {
     const struct scheme *prepared = request->slots.scheme;
     if (scheme->extra_at != 0 && !extra_allows(scheme, request)) {
         return SCHEME_ADDRESS_REFUSED;
     }
-    if (prepared == NULL) {
-        return verify_copy(scheme, request, ret_answer);
-    }
-    if (prepared->plan->signed_fields > request->slots.field_count) {
-        fields_find(&prepared->plan->fields, prepared->plan->signed_fields, request);
-    }
-    return verify_all(prepared, request, ret_answer);
+    return prepared != NULL ? prepared->plan->verify(prepared, request, ret_answer)
+                            : verify_copy(scheme, request, ret_answer);
 }
 
 enum scheme_verdict scheme_verify(const struct scheme *scheme, struct scheme_request *request,
                                   struct scheme_answer *ret_answer)
 {
     const struct scheme *prepared = request->slots.scheme;
-    if (prepared != NULL && scheme->extra_at == 0) {
-        const struct program *only = prepared->plan->only;
-        if (only != NULL && request->slots.at[prepared->plan->only_slot] != 0) {
-            return prepared->plan->unsigned_forms
-                       ? verify_formless(prepared, request, ret_answer)
-                       : only->verify(prepared, request, ret_answer, only);
-        }
-    }
-    return verify_longer(scheme, request, ret_answer);
+    return __builtin_expect(prepared != NULL && scheme->extra_at == 0, 1)
+               ? prepared->plan->verify(prepared, request, ret_answer)
+               : verify_longer(scheme, request, ret_answer);
 }
 
 /* ---- what is known of a scheme */

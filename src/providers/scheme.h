@@ -64,7 +64,6 @@ enum scheme_verdict {
 struct scheme_slots {
     const struct scheme *scheme;
     uint32_t found;                                  /* http_locate()'s result */
-    bool no_secrets;                                 /* no header has to be blanked */
     uint8_t field_count;                             /* so many of them are known */
     uint8_t at[1 + SCHEME_SLOTS_MAX];                /* from 1 on; at[0] is not 0 */
     struct json_found fields[1 + SCHEME_FIELDS_MAX]; /* from 1 on */

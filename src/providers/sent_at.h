@@ -42,9 +42,12 @@ static inline enum scheme_verdict check_age(const struct scheme *scheme,
                                             int64_t now_seconds)
 {
     int64_t scale = program->scale;
-    int64_t window = scheme_tolerance_seconds(scheme, program) * scale;
+    int64_t window = __builtin_expect(scheme->tolerance_seconds >= 0, 0)
+                         ? scheme->tolerance_seconds * scale
+                         : program->window;
     int64_t age = now_seconds * scale - value;
-    if (__builtin_expect((age <= window && age >= -window) || window == 0, 1)) {
+    if (__builtin_expect((uint64_t)age + (uint64_t)window <= 2 * (uint64_t)window, 1) ||
+        window == 0) {
         return SCHEME_GENUINE;
     }
     return age > 0 ? SCHEME_STALE : SCHEME_FUTURE;

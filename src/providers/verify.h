@@ -55,6 +55,11 @@ enum scheme_verdict signed_text_make(const struct program *program,
                                      struct slice parts[OPS_MAX]);
 /* Does what the source configures besides secrets allow the sender? */
 bool extra_allows(const struct scheme *scheme, const struct scheme_request *request);
+/* The request has nothing where this program's signature would be in the body: what the ways behind
+ * it say. */
+enum scheme_verdict scheme_verify_next(const struct scheme *scheme, struct scheme_request *request,
+                                       struct scheme_answer *ret_answer,
+                                       const struct program *program);
 /* Of programs that check no text. */
 program_verify_fn verify_secret;
 /* The secret in its places of what is hashed; empty again when that is done. */

@@ -97,7 +97,7 @@ static enum scheme_verdict verify_token(const struct scheme *scheme, const struc
     return match_token(scheme, program, value);
 }
 
-enum scheme_verdict verify_secret(const struct scheme *scheme, const struct scheme_request *request,
+enum scheme_verdict verify_secret(const struct scheme *scheme, struct scheme_request *request,
                                   struct scheme_answer *ret_answer, const struct program *program)
 {
     scratch_reset();
@@ -105,5 +105,7 @@ enum scheme_verdict verify_secret(const struct scheme *scheme, const struct sche
         program->kind == ROW_CODE   ? program->row->verify(scheme, program, request, ret_answer)
         : program->kind != ROW_NONE ? verify_token(scheme, program, request)
                                     : SCHEME_GENUINE;
-    return verdict == SCHEME_GENUINE ? signed_handshakes(scheme, request, ret_answer) : verdict;
+    return verdict == SCHEME_GENUINE && scheme->plan->signed_handshakes
+               ? signed_handshakes(scheme, request, ret_answer)
+               : verdict;
 }

@@ -20,8 +20,8 @@ struct shape {
     enum encoding encoding;
     enum time_from time;
     bool whole;  /* the body is signed and nothing else */
-    bool fields; /* not in headers: in fields of the body, which are found before */
-    bool hash;   /* a plain hash, with the secret in the text */
+    bool fields; /* not in headers: in fields of the body */
+    bool hash;   /* a plain hash that begins with the secret */
 };
 
 INLINE bool shape_may_sign_id(struct shape shape)
@@ -180,18 +180,27 @@ INLINE enum scheme_verdict read_timestamp(struct shape shape, const struct progr
     return SCHEME_GENUINE;
 }
 
-/* With its escapes undone, where it has any. */
-__attribute__((noinline)) static bool unescape(const struct program *program, struct slice url[2])
+/* With its escapes undone. */
+RARE static bool unescape(const struct program *program, struct slice *url)
 {
-    /* What stands before the target is the server's own address, which has none. */
-    struct slice *last = &url[url[1].bytes != 0];
-    if (slice_find(*last, '%') == last->bytes) {
-        return true;
-    }
+    struct slice text = *url;
     if (!program->scratches) {
         scratch_reset();
     }
-    return text_url_unescape(*last, last);
+    return text_url_unescape(text, url);
+}
+
+/* The URL, in two pieces of which the second may be empty. What stands before the request's target
+ * is the server's own address, which has no escapes. */
+INLINE bool read_url(const struct program *program, const struct scheme_request *request,
+                     struct slice url[2])
+{
+    if (!text_url(request, url)) {
+        return false;
+    }
+    struct slice *last = &url[url[1].bytes != 0];
+    return !program->url_unescapes || slice_find(*last, '%') == last->bytes ||
+           unescape(program, last);
 }
 
 /* Pieces of the request's first line, and such as have to be made. */
@@ -199,18 +208,21 @@ INLINE enum scheme_verdict read_request_line(const struct program *program,
                                              const struct scheme_request *request,
                                              struct slice parts[OPS_MAX + 1])
 {
-    struct slice *url = &parts[program->url_at];
     if (program->scratches) {
         scratch_reset();
     }
-    if (program->url_at != OPS_MAX &&
-        (!text_url(request, url) || (program->url_unescapes && !unescape(program, url)))) {
+    if (program->url_at != OPS_MAX && !read_url(program, request, &parts[program->url_at])) {
         return SCHEME_BODY_MALFORMED;
     }
     if (program->method_at != OPS_MAX) {
         parts[program->method_at] = http_method_text(request->head);
     }
     return program->made != 0 ? signed_text_make(program, request, parts) : SCHEME_GENUINE;
+}
+
+static inline struct slice *part_at(struct slice *parts, size_t offset)
+{
+    return (struct slice *)(void *)((uint8_t *)parts + offset);
 }
 
 /* As many as are copied without a loop. */
@@ -229,29 +241,14 @@ INLINE enum scheme_verdict read_parts(struct shape shape, const struct program *
     if (__builtin_expect(program->op_count > PARTS_FEW, 0)) {
         memcpy(r->parts, program->parts, sizeof program->parts);
     }
-    r->parts[program->body_at] = request->body;
+    *part_at(r->parts, program->body_offset) = request->body;
     if (shape_may_sign_time(shape)) {
-        r->parts[program->timestamp_at] = r->timestamp;
+        *part_at(r->parts, program->timestamp_offset) = r->timestamp;
     }
     if (shape_may_sign_id(shape)) {
-        r->parts[program->id_at] = r->id;
+        *part_at(r->parts, program->id_offset) = r->id;
     }
     return program->of_request ? read_request_line(program, request, r->parts) : SCHEME_GENUINE;
-}
-
-/* SHA-256 with the secret in its place. */
-INLINE void hash_with(const struct program *program, struct slice secret, struct slice *parts,
-                      unsigned part_count, uint8_t ret_digest[SHA256_BYTES])
-{
-    br_sha256_context context;
-    sha256_init(&context);
-    parts_show_secret(program, parts, secret);
-    for (unsigned i = 0; i < part_count; i++) {
-        sha256_update(&context, parts[i].at, parts[i].bytes);
-    }
-    parts_show_secret(program, parts, SLICE_EMPTY);
-    sha256_out(&context, ret_digest);
-    bk_wipe(&context, sizeof context);
 }
 
 /* The body itself is not signed, its hash is. */
@@ -304,12 +301,12 @@ INLINE enum scheme_verdict match(struct shape shape, const struct scheme *scheme
                                 : scheme_key(scheme, program, 0);
     uint8_t own[SHA256_BYTES];
     const uint8_t *mac = own;
+    unsigned count = shape.known && !shape.list ? 1 : r->signature_count;
     bool tried = (shape.known || program->is_sha256) && scheme->key_count != 0 &&
                  (shape.macs || key->lane == LANE_MAC);
     if (__builtin_expect(tried, 1)) {
-        unsigned count = shape.known && !shape.list ? 1 : r->signature_count;
         if (shape.hash) {
-            hash_with(program, key->token, r->parts, r->part_count, own);
+            sha256_out_with(&key->hashed.begun, r->parts + 1, r->part_count - 1, own);
         } else if (shape.known && request->mac_key == key) {
             mac = request->mac;
         } else {
@@ -324,11 +321,11 @@ INLINE enum scheme_verdict match(struct shape shape, const struct scheme *scheme
         }
     }
     if (shape.macs) {
-        for (unsigned i = 0; i < r->signature_count; i++) {
+        for (unsigned i = 0; i < count; i++) {
             r->signatures[i].lane = LANE_MAC;
         }
     }
-    return scheme_match_others(tried, scheme, program, r->signatures, r->signature_count, r->parts);
+    return scheme_match_others(tried, scheme, program, r->signatures, count, r->parts);
 }
 
 static enum scheme_verdict check_body_time(const struct scheme *scheme,
@@ -344,14 +341,20 @@ static enum scheme_verdict check_body_time(const struct scheme *scheme,
 
 INLINE enum scheme_verdict verify_text(struct shape shape, const struct scheme *scheme,
                                        const struct program *program,
-                                       const struct scheme_request *request,
+                                       struct scheme_request *request,
                                        struct scheme_answer *ret_answer)
 {
+    if (shape.fields && scheme->plan->signed_fields > request->slots.field_count) {
+        fields_find(&scheme->plan->fields, scheme->plan->signed_fields, request);
+    }
     struct signature signatures[SIGNATURES_MAX];
     struct slice parts[OPS_MAX + 1];
     struct reading r = {.signatures = signatures, .parts = parts};
     enum time_from time = shape_time(shape, program);
     enum scheme_verdict verdict = read_all(shape, program, request, &r);
+    if (shape.fields && __builtin_expect(verdict == SCHEME_SIGNATURE_MISSING, 0)) {
+        return scheme_verify_next(scheme, request, ret_answer, program);
+    }
     if (verdict == SCHEME_GENUINE) {
         verdict = match(shape, scheme, program, request, &r);
     }
@@ -364,7 +367,9 @@ INLINE enum scheme_verdict verify_text(struct shape shape, const struct scheme *
                       ? check_body_time(scheme, program, request)
                       : check_age(scheme, program, r.timestamp_value, request->now_seconds);
     }
-    return verdict == SCHEME_GENUINE ? signed_handshakes(scheme, request, ret_answer) : verdict;
+    return verdict == SCHEME_GENUINE && scheme->plan->signed_handshakes
+               ? signed_handshakes(scheme, request, ret_answer)
+               : verdict;
 }
 
 /* Name, and the shape in the order of its members. */
@@ -383,9 +388,9 @@ INLINE enum scheme_verdict verify_text(struct shape shape, const struct scheme *
     X(verify_hash, true, false, true, ENCODING_HEX, TIME_NONE, false, false, true)
 
 #define SHAPE_FUNCTION(name, ...)                                                                  \
-    static enum scheme_verdict name(                                                               \
-        const struct scheme *scheme, const struct scheme_request *request,                         \
-        struct scheme_answer *ret_answer, const struct program *program)                           \
+    static enum scheme_verdict name(const struct scheme *scheme, struct scheme_request *request,   \
+                                    struct scheme_answer *ret_answer,                              \
+                                    const struct program *program)                                 \
     {                                                                                              \
         return verify_text((struct shape){__VA_ARGS__}, scheme, program, request, ret_answer);     \
     }
@@ -400,14 +405,14 @@ static const struct {
 #undef SHAPE_ENTRY
 };
 
+bool scheme_finds_fields(const struct program *program)
+{
+    return program->verify == verify_hex_fields;
+}
+
 static bool is_in(struct shape shape, const struct place *place)
 {
     return (shape.fields ? place->field : place->slot) != 0;
-}
-
-static bool is_sha256(const struct program *program)
-{
-    return program->kind == ROW_HASH ? program->algorithm == HMAC_SHA256 : program->is_sha256;
 }
 
 /* Does the program look so? */
@@ -416,7 +421,7 @@ static bool shape_fits(struct shape shape, const struct program *program)
     const struct format *format = &program->format;
     bool whole = program->op_count == 1 && program->ops[0].kind == OP_BODY;
     return !shape.known ||
-           (shape.hash == (program->kind == ROW_HASH) && is_sha256(program) &&
+           ((shape.hash ? program->hash_begins : program->is_sha256) &&
             is_in(shape, &program->signature) && (shape.hash || program->keys_before == 0) &&
             !format->timestamp_first && shape.list == (format->separator != 0) &&
             (!shape.macs || !format->lanes[1].used) &&
@@ -444,7 +449,7 @@ program_verify_fn *scheme_verify_fn(const struct program *program)
 bool scheme_is_plain(const struct program *program)
 {
     return kind_signs(program->kind) && program->verify != verify_any && program->is_sha256 &&
-           program->time != TIME_FORMAT && !program->of_request;
+           program->signature.slot != 0 && program->time != TIME_FORMAT && !program->of_request;
 }
 
 /* What match() will want of a program that is plain: the first key, over the same parts. */

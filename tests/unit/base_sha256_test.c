@@ -140,6 +140,26 @@ static unsigned hmac_differs(const uint8_t *bytes, size_t n)
     return memcmp(a, b, 32) != 0 || memcmp(c, b, 32) != 0;
 }
 
+/* A beginning that is hashed, and parts behind it, twice; against all of it in one piece. */
+static unsigned begun_differs(const uint8_t *bytes, size_t n)
+{
+    br_sha256_context begun;
+    struct slice parts[4];
+    uint8_t a[32], b[32], c[32];
+    size_t at = next() % (n + 1);
+    sha256_init(&begun);
+    sha256_update(&begun, bytes, at);
+    for (int i = 0; i < 4; i++) {
+        size_t step = i == 3 ? n - at : next() % (n - at + 1);
+        parts[i] = step == 0 ? SLICE_EMPTY : slice_of(bytes + at, step);
+        at += step;
+    }
+    sha256_out_with(&begun, parts, 4, a);
+    sha256_out_with(&begun, parts, 4, b);
+    sha256(slice_of(bytes, n), c);
+    return memcmp(a, c, 32) != 0 || memcmp(b, c, 32) != 0;
+}
+
 /* Two at once, of any lengths and in any pieces, against BearSSL one by one. */
 static unsigned two_differ(const uint8_t *bytes, size_t length_a, size_t length_b)
 {
@@ -223,13 +243,15 @@ int main(void)
         diag("SHA instructions: %s", sha256_accelerated() ? "yes" : "no");
         known();
         rfc();
-        unsigned class_wrong = 0, hmac_wrong = 0;
+        unsigned class_wrong = 0, hmac_wrong = 0, begun_wrong = 0;
         for (size_t n = 0; n < 1500; n++) {
             class_wrong += class_differs(bytes + n % 7, n);
             hmac_wrong += hmac_differs(bytes + 200 + n % 5, n * 3);
+            begun_wrong += begun_differs(bytes + n % 7, n);
         }
         is_uint(class_wrong, 0, "the class equals BearSSL's on every split");
         is_uint(hmac_wrong, 0, "HMAC over parts equals BearSSL's");
+        is_uint(begun_wrong, 0, "one beginning, and parts behind it");
         two(bytes, on == 1);
     }
     sha256_accelerate(true);
