@@ -221,6 +221,64 @@ enum bk_err time_parse_http(struct slice text, int64_t *ret_wall_seconds)
     return BK_INVALID;
 }
 
+/* The year that ends in these two digits and is not over 50 years ahead. */
+static unsigned whole_year(unsigned digits, int64_t now_seconds)
+{
+    char now[30];
+    unsigned this_year;
+    time_format_http(now_seconds, now);
+    struct slice text = slice_of((const uint8_t *)now + 12, 4);
+    if (!take_digits(&text, 4, &this_year)) {
+        return 0;
+    }
+    unsigned year = this_year / 100 * 100 + 100 + digits;
+    while (year > this_year + 50) {
+        year -= 100;
+    }
+    return year;
+}
+
+/* "06-Nov-94 08:49:37 GMT" */
+static bool rfc850_to_http(struct slice text, int64_t now_seconds, char ret_http[30])
+{
+    const char *at = (const char *)text.at;
+    struct slice digits;
+    unsigned year;
+    if (text.bytes != 22 || at[2] != '-' || at[6] != '-' || at[9] != ' ') {
+        return false;
+    }
+    digits = slice_of(text.at + 7, 2);
+    if (!take_digits(&digits, 2, &year)) {
+        return false;
+    }
+    snprintf(ret_http, 30, "Sun, %.2s %.3s %04u %.12s", at, at + 3,
+             whole_year(year, now_seconds) % 10000, at + 10);
+    return true;
+}
+
+/* "Sun Nov  6 08:49:37 1994" */
+static bool asctime_to_http(struct slice text, char ret_http[30])
+{
+    const char *at = (const char *)text.at;
+    if (text.bytes != 24 || at[3] != ' ' || at[7] != ' ' || at[10] != ' ' || at[19] != ' ') {
+        return false;
+    }
+    snprintf(ret_http, 30, "Sun, %c%c %.3s %.4s %.8s GMT", at[8] == ' ' ? '0' : at[8], at[9],
+             at + 4, at + 20, at + 11);
+    return true;
+}
+
+enum bk_err time_parse_http_any(struct slice text, int64_t now_seconds, int64_t *ret_wall_seconds)
+{
+    char http[30];
+    enum bk_err err = time_parse_http(text, ret_wall_seconds);
+    size_t comma = slice_find(text, ',');
+    bool other = asctime_to_http(text, http) ||
+                 (comma + 2 < text.bytes && text.at[comma + 1] == ' ' &&
+                  rfc850_to_http(slice_skip(text, comma + 2), now_seconds, http));
+    return err == BK_OK || !other ? err : time_parse_http(slice_str(http), ret_wall_seconds);
+}
+
 enum bk_err time_parse_duration(struct slice text, int64_t *ret_ns)
 {
     const int64_t max_ns = 100LL * 365 * 86400 * NS_PER_SECOND;

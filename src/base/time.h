@@ -21,6 +21,10 @@ void time_format_http(int64_t wall_seconds, char ret_text[30]);
 /* The same text read back; the obsolete forms are refused. BK_INVALID. The day of the week may be
  * any. */
 enum bk_err time_parse_http(struct slice text, int64_t *ret_wall_seconds) BK_MUST_CHECK;
+/* The obsolete forms, too: "Sunday, 06-Nov-94 08:49:37 GMT" (at most 50 years ahead of
+ * now_seconds) and "Sun Nov  6 08:49:37 1994". */
+enum bk_err time_parse_http_any(struct slice text, int64_t now_seconds,
+                                int64_t *ret_wall_seconds) BK_MUST_CHECK;
 /* Durations of YAML and flags: "300s", "24h", "7d", "150ms", "1m30s", "0s" or a bare number of
  * seconds. BK_INVALID when malformed, negative or over 100 years. */
 enum bk_err time_parse_duration(struct slice text, int64_t *ret_ns) BK_MUST_CHECK;

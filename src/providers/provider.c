@@ -112,9 +112,19 @@ static bool header_text(const struct provider_reply *reply, const char *name,
     return header != NULL;
 }
 
-static uint32_t until(uint64_t seconds, int64_t now_seconds)
+/* By the clock of who answered, else by ours: times that it tells are of its own. */
+static int64_t answered_at(const struct provider_reply *reply)
 {
-    uint64_t now = (uint64_t)now_seconds;
+    struct slice text;
+    int64_t at;
+    bool told = header_text(reply, "date", &text) &&
+                time_parse_http_any(text, reply->now_seconds, &at) == BK_OK && at > 0;
+    return told ? at : reply->now_seconds;
+}
+
+static uint32_t until(uint64_t seconds, const struct provider_reply *reply)
+{
+    uint64_t now = (uint64_t)answered_at(reply);
     seconds = seconds > now ? seconds - now : 0;
     return seconds > WAIT_SECONDS_MAX ? WAIT_SECONDS_MAX : (uint32_t)seconds;
 }
@@ -128,8 +138,8 @@ static uint32_t told_to_wait(const struct provider_reply *reply)
     if (!header_text(reply, "retry-after", &text)) {
         return 0;
     }
-    if (time_parse_http(text, &at) == BK_OK) {
-        return at > 0 ? until((uint64_t)at, reply->now_seconds) : 0;
+    if (time_parse_http_any(text, reply->now_seconds, &at) == BK_OK) {
+        return at > 0 ? until((uint64_t)at, reply) : 0;
     }
     seconds_of(text, &seconds);
     return seconds > WAIT_SECONDS_MAX ? WAIT_SECONDS_MAX : (uint32_t)seconds;
@@ -145,7 +155,7 @@ static uint32_t window_ends(const struct provider_reply *reply)
     uint64_t seconds;
     for (size_t i = 0; i < bk_array_length(names); i++) {
         if (header_text(reply, names[i], &text) && seconds_of(text, &seconds)) {
-            return seconds > 1000000000         ? until(seconds, reply->now_seconds)
+            return seconds > 1000000000         ? until(seconds, reply)
                    : seconds > WAIT_SECONDS_MAX ? WAIT_SECONDS_MAX
                                                 : (uint32_t)seconds;
         }

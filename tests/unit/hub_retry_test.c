@@ -66,13 +66,35 @@ static void test_retry_after(void)
                  {"Sun, 06 Nop 1994 08:49:37 GMT", 0},
                  {"Sun, 06 Nov 1994 25:49:37 GMT", 0},
                  {"Sun, 06 Nov 1994 08:49:37 UTC", 0},
-                 {"Sunday, 06-Nov-94 08:49:37 GMT", 0}};
+                 {"Sunday, 06-Nov-94 08:49:37 GMT", 17000},
+                 {"Sunday, 06-Nov-94 08:49:20 GMT", 0},
+                 {"Sunday, 06 Nov-94 08:49:37 GMT", 0},
+                 {"Sunday, 06-Nov-9x 08:49:37 GMT", 0},
+                 {"Sunday,", 0},
+                 {"Sun Nov  6 08:49:37 1994", 17000},
+                 {"Sun Nov 06 08:49:37 1994", 17000},
+                 {"Sun Nov  6 08:49:37 19x4", 0},
+                 {"Sun Nov  6 08:49:37_1994", 0}};
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        is_uint(retry_after_ms(slice_str(cases[i].text), 784111760), cases[i].ms, "Retry-After: %s",
-                cases[i].text);
+        is_uint(retry_after_ms(slice_str(cases[i].text), SLICE_EMPTY, 784111760), cases[i].ms,
+                "Retry-After: %s", cases[i].text);
     }
-    is_uint(retry_after_ms(SLICE("Thu, 01 Mar 2096 00:00:10 GMT"), 3981398400), 10000,
+    is_uint(retry_after_ms(SLICE("Thu, 01 Mar 2096 00:00:10 GMT"), SLICE_EMPTY, 3981398400), 10000,
             "behind a 29 February");
+    struct slice at = SLICE("Sun, 06 Nov 1994 08:49:37 GMT");
+    is_uint(retry_after_ms(at, SLICE("Sun, 06 Nov 1994 08:49:07 GMT"), 4000000000), 30000,
+            "by the receiver's clock, which is years behind ours");
+    is_uint(retry_after_ms(at, SLICE("Sun, 06 Nov 1994 08:49:38 GMT"), 0), 0, "or ahead of it");
+    is_uint(retry_after_ms(at, SLICE("yesterday"), 784111760), 17000, "no date: by ours");
+    is_uint(retry_after_ms(SLICE("7"), SLICE("Sun, 06 Nov 1994 08:49:07 GMT"), 0), 7000,
+            "seconds are seconds");
+    /* Two digits of a year: at most 50 years ahead. */
+    is_uint(retry_after_ms(SLICE("Sunday, 06-Nov-44 08:49:37 GMT"), SLICE_EMPTY, 784111760),
+            RETRY_AFTER_MS_MAX, "2044");
+    is_uint(retry_after_ms(SLICE("Monday, 06-Nov-45 08:49:37 GMT"), SLICE_EMPTY, 784111760), 0,
+            "1945");
+    is_uint(retry_after_ms(SLICE("Friday, 01-Jan-00 00:00:05 GMT"), SLICE_EMPTY, 946684799), 6000,
+            "the turn of a century");
 }
 
 static void test_attempts(void)

@@ -355,7 +355,9 @@ static uint32_t asked_to_wait_ms(const struct deliver *deliver, const struct htt
         return 0;
     }
     const struct http_header *header = http_find(reply->head, SLICE("retry-after"), NULL);
+    const struct http_header *date = http_find(reply->head, SLICE("date"), NULL);
     return header ? retry_after_ms(http_header_value(reply->head, header),
+                                   date ? http_header_value(reply->head, date) : SLICE_EMPTY,
                                    ring_wall_ns(deliver->config.ring) / NS_PER_SECOND)
                   : 0;
 }

@@ -37,8 +37,9 @@ struct retry_schedule {
 bool retry_delay(const struct retry_schedule *schedule, uint32_t number, uint32_t after_ms,
                  uint32_t random, uint64_t *ret_delay_ms);
 
-/* Value of a Retry-After header: seconds, or an HTTP date. 0 when it is neither or lies in the
- * past; at most RETRY_AFTER_MS_MAX. */
-uint32_t retry_after_ms(struct slice value, int64_t now_seconds);
+/* Value of a Retry-After header: seconds, or an HTTP date in any of its three forms. 0 when it is
+ * neither or lies in the past; at most RETRY_AFTER_MS_MAX. date: the answer's Date, or nothing: a
+ * time of the receiver's clock is measured by that clock; now_seconds is ours. */
+uint32_t retry_after_ms(struct slice value, struct slice date, int64_t now_seconds);
 
 #endif
