@@ -9,6 +9,7 @@
 #define ABSENT_NS     (30 * SECOND_NS) /* "no such name" */
 #define SLOW_NS       (SECOND_NS * 3 / 2)
 #define WON_NS        (600 * SECOND_NS)
+#define CONF_PATH     "/etc/resolv.conf"
 /* After the first family answered, the other one has so long (RFC 8305 section 3). IPv4, which
  * works nearly everywhere, is worth a longer wait. */
 #define WAIT_V6_NS (SECOND_NS / 20)
@@ -161,6 +162,9 @@ void dns_settle(struct resolver *resolver)
 static void entry_ask(struct dns_entry *entry)
 {
     struct resolver *resolver = entry->resolver;
+    if (dns_conf_changed(resolver)) {
+        resolver_reload(resolver);
+    }
     entry->fresh_round = false;
     entry->slow = false;
     entry->round_err = BK_OK;
@@ -321,9 +325,12 @@ enum bk_err resolver_open(const struct resolver_config *config, struct resolver 
     struct dns_entry *entries = calloc(names, sizeof *entries);
     struct dns_entry **heads = calloc(buckets, sizeof *heads);
     char *hosts_path = config->hosts_path ? strdup(config->hosts_path) : NULL;
+    char *conf_path = strdup(config->conf_path ? config->conf_path : CONF_PATH);
     *ret_why = "out of memory for the resolver";
-    if (!resolver || !sockets || !entries || !heads || (config->hosts_path && !hosts_path)) {
-        free(resolver), free(sockets), free(entries), free((void *)heads), free(hosts_path);
+    if (!resolver || !sockets || !entries || !heads || (config->hosts_path && !hosts_path) ||
+        !conf_path) {
+        free(resolver), free(sockets), free(entries), free((void *)heads);
+        free(hosts_path), free(conf_path);
         return BK_NO_MEMORY;
     }
     resolver->config = *config;
@@ -332,6 +339,7 @@ enum bk_err resolver_open(const struct resolver_config *config, struct resolver 
         resolver->servers[i] = config->servers[i];
     }
     resolver->hosts_path = hosts_path;
+    resolver->conf_path = conf_path;
     resolver->sockets = sockets;
     resolver->sockets_max = sockets_max;
     resolver->asked_max = asked_max;
@@ -423,6 +431,7 @@ void resolver_close(struct resolver *resolver)
 {
     bk_assert(resolver_idle(resolver));
     free(resolver->hosts_path);
+    free(resolver->conf_path);
     free(resolver->sockets);
     free(resolver->entries);
     free((void *)resolver->buckets);

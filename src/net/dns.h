@@ -19,6 +19,8 @@
  * Threads     The ring's owner.
  * Hosts file  Read again for each question that is not in the cache: a small blocking read. A name
  *             that is in it is never asked of DNS.
+ * Conf        resolv.conf is looked at before a question, at most once a second. When it is another
+ *             file than it was, or was written, that is a resolver_reload().
  * Memory      Everything of ours is taken by resolver_open(). A query is c-ares' and allocates, at
  *             most once per name and TTL and never for a webhook that comes in; literal addresses
  *             and cache hits allocate nothing.
@@ -58,9 +60,11 @@ struct resolver_config {
     const struct ring_address *servers; /* port set; none: resolv.conf */
     unsigned server_count;
     const char *hosts_path; /* NULL: the system's */
+    const char *conf_path;  /* resolv.conf; NULL: the system's */
     unsigned names_max;     /* cache; 0 = 1024 */
-    uint32_t timeout_ms;    /* first wait for a server, doubled with each try; 0 = 1000 */
-    unsigned tries;         /* per server; 0 = 3 */
+    uint32_t timeout_ms;    /* first wait for a server, doubled with each try; 0 = 1000. One whose
+                               answers are known has less: five times as long as they take */
+    unsigned tries;         /* per server; 0 = 5 */
 };
 
 struct resolver_stats {

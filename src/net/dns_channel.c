@@ -1,16 +1,24 @@
 #include "net/dns_private.h"
 
+#include "base/time.h"
+
 #include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 /* Answers above come again by TCP; below, they are never cut into fragments. */
 #define EDNS_BYTES 1232
 /* Each question has a socket, and so a random port, of its own; and what is wrong with an answer is
  * no other question's concern (c-ares gives up a socket that brought garbage). */
 #define QUERIES_PER_SOCKET 1
+#define CONF_LOOK_NS       SECOND_NS
+/* c-ares waits for a server as long as its answers of late let expect, at least a quarter of a
+ * second: one that answers at once out of its cache has so little for a name that it must find out.
+ * With five tries, each twice as long as the one before, that name has five seconds. */
 #define TIMEOUT_MS_DEFAULT 1000
-#define TRIES_DEFAULT      3
+#define TIMEOUT_MS_MAX     3000
+#define TRIES_DEFAULT      5
 
 /* ---- its sockets on the ring */
 
@@ -170,8 +178,35 @@ static enum bk_err channel_servers(struct resolver *resolver, ares_channel chann
                                                                                    : BK_INVALID;
 }
 
+static struct dns_conf conf_of(const char *path)
+{
+    struct stat status;
+    if (stat(path, &status) != 0) {
+        return (struct dns_conf){.there = false};
+    }
+    return (struct dns_conf){.there = true,
+                             .device = status.st_dev,
+                             .number = status.st_ino,
+                             .bytes = status.st_size,
+                             .written_ns =
+                                 status.st_mtim.tv_sec * NS_PER_SECOND + status.st_mtim.tv_nsec};
+}
+
+bool dns_conf_changed(struct resolver *resolver)
+{
+    uint64_t now_ns = dns_now_ns(resolver);
+    if (now_ns < resolver->conf_look_ns) {
+        return false;
+    }
+    struct dns_conf now = conf_of(resolver->conf_path), was = resolver->conf;
+    resolver->conf_look_ns = now_ns + CONF_LOOK_NS;
+    return now.there != was.there || now.device != was.device || now.number != was.number ||
+           now.bytes != was.bytes || now.written_ns != was.written_ns;
+}
+
 static enum bk_err channel_open(struct resolver *resolver, ares_channel *ret_channel)
 {
+    struct dns_conf conf = conf_of(resolver->conf_path); /* before it is read */
     struct ares_options options = {
         .flags = ARES_FLAG_EDNS | ARES_FLAG_NOALIASES,
         .timeout =
@@ -188,9 +223,17 @@ static enum bk_err channel_open(struct resolver *resolver, ares_channel *ret_cha
     options.qcache_max_ttl = 0;
     set |= ARES_OPT_QUERY_CACHE;
 #endif
+#ifdef ARES_OPT_MAXTIMEOUTMS
+    options.maxtimeout = options.timeout > TIMEOUT_MS_MAX ? options.timeout : TIMEOUT_MS_MAX;
+    set |= ARES_OPT_MAXTIMEOUTMS;
+#endif
 #ifdef ARES_OPT_UDP_MAX_QUERIES
     options.udp_max_queries = QUERIES_PER_SOCKET;
     set |= ARES_OPT_UDP_MAX_QUERIES;
+#endif
+#ifdef ARES_OPT_RESOLVCONF
+    options.resolvconf_path = resolver->conf_path;
+    set |= ARES_OPT_RESOLVCONF;
 #endif
 #ifdef ARES_OPT_HOSTS_FILE
     if (resolver->hosts_path) {
@@ -208,6 +251,7 @@ static enum bk_err channel_open(struct resolver *resolver, ares_channel *ret_cha
         ares_destroy(channel);
         return err;
     }
+    resolver->conf = conf;
     *ret_channel = channel;
     return BK_OK;
 }

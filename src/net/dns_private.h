@@ -77,10 +77,20 @@ struct dns_socket {
     unsigned armed;
 };
 
+/* Which resolv.conf the channel has read. */
+struct dns_conf {
+    bool there;
+    uint64_t device, number;
+    int64_t bytes, written_ns;
+};
+
 struct resolver {
     struct resolver_config config;
     struct ring_address servers[DNS_SERVERS_MAX];
     char *hosts_path;
+    char *conf_path;
+    struct dns_conf conf;
+    uint64_t conf_look_ns; /* not looked at before */
     ares_channel channel;
     struct timer timer; /* c-ares' next timeout */
     /* One for each question, as many that are closing (a reload), and connections to servers. */
@@ -153,6 +163,8 @@ bool dns_hopeless(struct dns_entry *entry);
 enum bk_err dns_channel_open(struct resolver *resolver) BK_MUST_CHECK;
 /* resolv.conf anew, and the queries under way. False: there is no memory, the old one goes on. */
 bool dns_channel_restart(struct resolver *resolver);
+/* resolv.conf is another one than the channel has read; looked at once a second. */
+bool dns_conf_changed(struct resolver *resolver);
 /* Queries under way end, as failed. */
 void dns_channel_close(struct resolver *resolver);
 /* The hosts file has this name: its addresses are added. */

@@ -24,6 +24,13 @@ TYPE is A or AAAA. An ANSWER is
     wrongid ANSWER                      the answer with another id (twice), then the right one
     wrongname ANSWER                    the answer to another question, then nothing
     loop                                aliases that lead to each other
+    pointers                            names in it that are compressed into a circle
+    beyond                              a name in it that points behind the end
+    othertype ANSWER                    the right question, records of another type (TXT)
+    absent=SECONDS                      no such name, with an SOA that says for how long
+    notruncation                        "too long" by UDP and by TCP
+    closes                              "too long" by UDP, by TCP the end at once
+    trickle ANSWER                      "too long" by UDP, by TCP a byte each 20 ms
     huge                                more records than anybody wants, by TCP
 A name that was never set does not exist.
 """
@@ -34,7 +41,7 @@ import sys
 import threading
 import time
 
-TYPES = {'A': 1, 'AAAA': 28, 'CNAME': 5, 'SOA': 6, 'OPT': 41}
+TYPES = {'A': 1, 'AAAA': 28, 'CNAME': 5, 'SOA': 6, 'TXT': 16, 'OPT': 41}
 NAMES = {number: name for name, number in TYPES.items()}
 
 
@@ -62,6 +69,10 @@ def reply(message, question, records=(), code=0, flags=0x8180, id_change=0, coun
     return head + question + b''.join(records)
 
 
+class Trickle(bytes):
+    """A message that leaves byte by byte."""
+
+
 class DnsDouble:
     def __init__(self, address='127.0.0.1'):
         self.lock = threading.Lock()
@@ -71,6 +82,11 @@ class DnsDouble:
             self.tcp_socket = socket.create_server((address, 0))
             self.port = self.tcp_socket.getsockname()[1]
             self.udp_socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            for option in (socket.SO_RCVBUF, 33):   # SO_RCVBUFFORCE, for root
+                try:
+                    self.udp_socket.setsockopt(socket.SOL_SOCKET, option, 4 << 20)
+                except OSError:
+                    pass
             try:
                 self.udp_socket.bind((address, self.port))
                 break
@@ -142,6 +158,22 @@ class DnsDouble:
         if what in ('nxdomain', 'nodata', 'servfail', 'refused'):
             code = {'nxdomain': 3, 'nodata': 0, 'servfail': 2, 'refused': 5}[what]
             return [reply(message, question, code=code)]
+        if what in ('pointers', 'beyond'):
+            # A pointer to itself, right behind the question; or one to where nothing is.
+            at = 12 + len(question) if what == 'pointers' else 0x3fff
+            return [reply(message, question, [struct.pack('>HHHIH', 0xc000 | at, TYPES[kind], 1, 60, 4) + b'\6\6\6\6'])]
+        if what == 'othertype':
+            return [reply(message, question, [record(name, 'TXT', 60, b'\7v=spf1 ')])]
+        if what.startswith('absent='):
+            soa = pack_name('ns.test') + pack_name('admin.test') + struct.pack('>IIIII', 1, 3600, 600, 86400, int(what[7:]))
+            head = reply(message, question, code=3)
+            return [head[:8] + b'\0\1' + head[10:] + record('test', 'SOA', int(what[7:]), soa)]
+        if what in ('notruncation', 'closes', 'trickle') and not tcp or what == 'notruncation':
+            return [reply(message, question, flags=0x8380)]
+        if what == 'closes':
+            raise OSError('closed')
+        if what == 'trickle':
+            return [Trickle(reply(message, question, self.records(name, kind, rest)))]
         if what == 'garbage':
             return [b'\x00', bytes(range(256)), message[:2] + b'\xff' * 40]
         if what == 'huge':
@@ -181,10 +213,22 @@ class DnsDouble:
                 send(out)
 
     def serve_udp(self):
+        """Hundreds may come at once, on a busy machine: only those that sleep have a thread of their own."""
         while True:
             message, peer = self.udp_socket.recvfrom(65535)
-            threading.Thread(target=self.answer, daemon=True, args=(
-                message, lambda out, peer=peer: self.udp_socket.sendto(out, peer), False)).start()
+            work = (message, lambda out, peer=peer: self.udp_socket.sendto(out, peer), False)
+            if self.may_sleep(message):
+                threading.Thread(target=self.answer, daemon=True, args=work).start()
+            else:
+                self.answer(*work)
+
+    def may_sleep(self, message):
+        try:
+            name, kind, _ = read_question(message)
+        except (IndexError, struct.error):
+            return False
+        with self.lock:
+            return any(word.startswith('late=') for answer in self.answers.get((name, kind), []) for word in answer)
 
     def serve_connection(self, connection):
         try:
@@ -192,10 +236,18 @@ class DnsDouble:
                 size, = struct.unpack('>H', connection.recv(2, socket.MSG_WAITALL))
                 message = connection.recv(size, socket.MSG_WAITALL)
                 self.tcp_count += 1
-                self.answer(message, lambda out: connection.sendall(
-                    struct.pack('>H', len(out)) + out), True)
+                self.answer(message, lambda out: self.send_by_tcp(connection, out), True)
         except (OSError, struct.error):
             connection.close()
+
+    def send_by_tcp(self, connection, out):
+        whole = struct.pack('>H', len(out)) + out
+        if not isinstance(out, Trickle):
+            connection.sendall(whole)
+            return
+        for byte in whole:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.02)
 
     def serve_tcp(self):
         while True:
