@@ -270,11 +270,12 @@ def proxies():
 def insists():
     """A receiver asks for a day, and more than there is; its operator need not wait."""
     with Server() as server, Sink() as sink:
-        names = ('plain', 'strict', 'moved')
+        names = ('plain', 'strict', 'awake', 'keyed', 'moved')
         for name in names:
             sink.manner('/' + name, answers=[503], headers=['Retry-After: 99999999999999999999'])
         text = SOURCE + ''.join(destination(name, sink.url('/' + name)) for name in names)
         text = text.replace('/strict", ', '/strict", ordering: {mode: strict}, ')
+        text = text.replace('/keyed", ', '/keyed", ordering: {mode: strict, key: "\'one\'"}, ')
         server.apply(text)
         first = post(server, 1)
         ok(when(lambda: all(len(sink.got('/' + name)) == 1 for name in names)), 'a day of Retry-After')
@@ -285,11 +286,14 @@ def insists():
             sink.manner('/' + name)
         for name in names[:2]:
             server.api('POST', '/api/v1/destinations/%s/pause' % name)
+        for name in names[:4]:
             server.api('POST', '/api/v1/destinations/%s/resume' % name)
         server.apply(text.replace(sink.url('/moved'), sink.url('/new')))
         ok(when(lambda: second in sink.ids('/plain')), 'resumed: it goes on')
         ok(when(lambda: sink.ids('/strict') == [first, second]), 'in order, too: %s' % sink.ids('/strict'))
         ok(when(lambda: second in sink.ids('/new')), 'and where it is another address now')
+        ok(when(lambda: sorted(sink.ids('/awake')) == sorted([first, second])), 'also where it was not paused')
+        ok(when(lambda: sink.ids('/keyed') == [first, second]), 'and in order per key: %s' % sink.ids('/keyed'))
 
 
 def large():

@@ -73,9 +73,10 @@ void dispatch_flush(struct dispatch *dispatch);
 void dispatch_removed(struct dispatch *dispatch, uint64_t destination);
 /* It was applied, paused or resumed: what is due is looked at again. */
 void dispatch_changed(struct dispatch *dispatch, uint64_t destination);
-/* What failed is due now, not at its time: whoever mended the destination does not wait for hours.
- * Not what is in order, for that goes by its head, nor what is under way; HURRIED_MAX at once,
- * those that were due first. An error of the store: nothing has changed. */
+/* Somebody mended the destination, paused or not, and does not wait for hours: its breaker and what
+ * it asked for (Retry-After) are lifted, and what failed is due now, not at its time; in order per
+ * key the heads, for the rest goes behind them. Not what is under way; HURRIED_MAX at once, those
+ * that were due first. An error of the store: no row has changed. */
 enum bk_err dispatch_hurry(struct dispatch *dispatch, uint64_t destination) BK_MUST_CHECK;
 /* An event source was applied: its type may be another one. */
 void dispatch_source_changed(struct dispatch *dispatch, uint64_t source);

@@ -2,6 +2,8 @@
  * of them, at once. */
 #include "base/array.h"
 #include "hub/deliveries/dispatch_private.h"
+#include "hub/deliveries/flow.h"
+#include "hub/deliveries/order.h"
 
 #include <stdlib.h>
 
@@ -142,8 +144,13 @@ static bool pick_later(void *context, struct slice key, struct slice value)
 {
     struct hurry *hurry = context;
     struct retry_row row;
-    if (retry_row_decode(key, value, &row) && row.due_ms > hurry->now_ms &&
-        (row.flags & ATTEMPT_KEYED) == 0 &&
+    if (!retry_row_decode(key, value, &row)) {
+        return true;
+    }
+    if (order_is_waiting(row.due_ms)) { /* behind the head of its key, and so are all that follow */
+        return false;
+    }
+    if (row.due_ms > hurry->now_ms &&
         !dispatch_is_flying(hurry->dispatch, row.destination, row.position)) {
         /* An extra try, so that nobody makes dead letters by looking whether it is up again. */
         row.number -= row.number > 1;
@@ -165,9 +172,21 @@ static enum bk_err hurry_rows(struct store_txn *txn, void *context)
     return err;
 }
 
+/* Also of one that was not paused: it failed, or asked to be left alone for a day. */
+static void lift(struct dispatch *dispatch, uint64_t number)
+{
+    const struct destination *destination =
+        route_table_destination(dispatch->config.routes, number);
+    if (destination) {
+        flow_lift((struct flow_shared *)(void *)destination->state->words);
+    }
+    dispatch_changed(dispatch, number);
+}
+
 enum bk_err dispatch_hurry(struct dispatch *dispatch, uint64_t destination)
 {
     struct fare *fare = fare_find(dispatch, destination);
+    lift(dispatch, destination);
     if (!fare || fare->removed || fare->retries == 0) {
         return BK_OK;
     }
