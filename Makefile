@@ -77,8 +77,9 @@ x86      := $(filter x86_64%,$(or $(shell $(CC) -dumpmachine 2>/dev/null),$(shel
 # Level 3 needs gcc 12 or clang 9 and a C library that knows it.
 fortify  := $(if $(findstring level 2,$(shell printf '\043include <features.h>\nlevel __USE_FORTIFY_LEVEL\n' | \
               $(CC) -O2 -D_FORTIFY_SOURCE=3 -E -P - 2>/dev/null)),2,3)
+# "$PWD" is the shell's, as the compiler sees it: a path may have spaces, quotes, or links in it.
 BASE     := -std=c17 -D_GNU_SOURCE -g -pthread -fPIE -fno-strict-aliasing -fno-common \
-            -ffunction-sections -fdata-sections -ffile-prefix-map=$(CURDIR)=. \
+            -ffunction-sections -fdata-sections -ffile-prefix-map="$$PWD"=. \
             $(if $(x86),-fcf-protection)
 LINK     := -pthread -pie -static-libgcc -Wl,--gc-sections -Wl,--as-needed -Wl,-z,relro -Wl,-z,now \
             -Wl,-z,noexecstack
@@ -133,7 +134,7 @@ $(B)/becket: $(B)/release/becket
 # Tools are looked for once. .ci/tools installs what is missing, or says what to install.
 $(B)/.tools: .ci/tools
 	$(Q)mkdir -p $(B)
-	$(Q)CC='$(CC)' .ci/tools
+	$(Q)CC='$(CC)' .ci/tools $(if $(filter test check unit tidy,$(MAKECMDGOALS)),test)
 	$(Q)touch $@
 
 $(B)/.tools-test: .ci/tools | $(B)/.tools
@@ -180,7 +181,7 @@ bearssl_version := $(if $(filter bearssl,$(VENDORED)),-DBEARSSL_VERSION='"$(word
 # $(1) is the variant. Objects depend on a file with the settings, so that a changed flag or compiler
 # makes them anew, and on the libraries for their headers.
 define variant_rules
-flags_$(1) = $(BASE) $(WARNINGS) $(CFLAGS_$(1)) $(CFLAGS) $(INCLUDES)
+flags_$(1) = $$(BASE) $(WARNINGS) $(CFLAGS_$(1)) $(CFLAGS) $(INCLUDES)
 
 $(B)/$(1)/settings: FORCE | $(B)/.tools $(if $(SYSTEM),system-libs)
 	$(Q)command -v $$(firstword $$(CC_$(1))) > /dev/null || { \
@@ -258,8 +259,8 @@ run: $(B)/becket
 	$(Q)$(B)/becket serve --data $(B)/run --quick-start
 
 # What tests find in their environment; all paths are absolute.
-test_env := BECKET='$(CURDIR)/$(B)/becket' BECKET_ASAN='$(CURDIR)/$(B)/asan/becket' \
-            BECKET_BUILD='$(CURDIR)/$(B)' BECKET_ROOT='$(CURDIR)' VECTORS='$(CURDIR)/tests/vectors' \
+test_env := BECKET="$$PWD/$(B)/becket" BECKET_ASAN="$$PWD/$(B)/asan/becket" \
+            BECKET_BUILD="$$PWD/$(B)" BECKET_ROOT="$$PWD" VECTORS="$$PWD/tests/vectors" \
             BECKET_SYSTEM_LIBS='$(SYSTEM)' BECKET_CFLAGS='$(flags_release)' CC='$(CC)' \
             UBSAN_OPTIONS=print_stacktrace=1
 prove    := $(test_env) prove --timer --exec tests/run
@@ -329,7 +330,7 @@ format:
 
 cov: $(call units,cov,$(UNIT)) $(call replays,cov)
 	$(Q)find $(B)/cov -name '*.gcda' -delete
-	$(Q)BECKET_BUILD='$(CURDIR)/$(B)/cov' $(prove) -j$(JOBS) $^
+	$(Q)BECKET_BUILD="$$PWD/$(B)/cov" $(prove) -j$(JOBS) $^
 	$(Q)tests/cov $(B)/cov $(LIB_SRC)
 
 # Below build/, where clangd looks for it by itself.
@@ -337,7 +338,7 @@ compile_commands: $(B)/compile_commands.json
 $(B)/compile_commands.json: FORCE $(VENDOR_A)
 	$(Q){ echo '['; for f in $(SRC) $(UNIT) $(SIM) $(FUZZ) $(BENCH) $(wildcard fuzz/replay.c); do \
 	    printf '%s{"directory":"%s","file":"%s","command":"%s -Itests -Ifuzz -I. -c %s"}\n' "$$sep" \
-	        '$(CURDIR)' "$$f" '$(CC) $(flags_release)' "$$f"; sep=,; done; echo ']'; } > $@.tmp
+	        "$$PWD" "$$f" '$(CC) $(filter-out -ffile-prefix-map%,$(flags_release))' "$$f"; sep=,; done; echo ']'; } > $@.tmp
 	$(Q)mv $@.tmp $@
 	@echo '$@ written'
 

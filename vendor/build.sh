@@ -65,15 +65,15 @@ compile() {
     objects=$out/obj/$name
     rm -rf "$objects"
     mkdir -p "$objects" "$out/lib"
-    command="$cc $flags -ffile-prefix-map=$PWD=vendor/$name $*"
+    command="$cc $flags $*"
     sort | xargs -P "$jobs" -n 8 sh -c '
-        objects=$1 command=$2
-        shift 2
+        objects=$1 map=$2 command=$3
+        shift 3
         for c; do
             o=${c#./}
             o=$objects/$(echo "${o%.c}" | tr / _).o
-            $command -c "$c" -o "$o" || exit 255
-        done' sh "$objects" "$command" || die "$name does not compile with $cc"
+            $command "$map" -c "$c" -o "$o" || exit 255
+        done' sh "$objects" "-ffile-prefix-map=$PWD=vendor/$name" "$command" || die "$name does not compile with $cc"
     rm -f "$out/lib/$lib.a.tmp"
     ar rcsD "$out/lib/$lib.a.tmp" "$objects"/*.o
 }
@@ -86,6 +86,7 @@ headers() {
 }
 
 build_liburing() {
+    sed -i 's/^TOP :=.*/TOP := ./' Makefile.common # it finds no version below a folder with a blank
     ./configure --cc="$cc" --use-libc > configure.log 2>&1 || die "liburing's configure failed"
     headers src/include/liburing.h src/include/liburing
     cd src

@@ -11,15 +11,14 @@ require "$FindBin::Bin/lib.pl";
 plan skip_all => 'flags are missing: run through make tidy' unless defined $ENV{BECKET_CFLAGS};
 my $cc = $ENV{CC} // 'cc';
 my $here = getcwd();
-my $there = tempdir(CLEANUP => 1);
+my $there = tempdir('a place XXXXX', TMPDIR => 1, CLEANUP => 1);
 system("cp -R src '$there/' && mkdir '$there/build' && ln -s '$here/build/vendor' '$there/build/vendor'") == 0
     or die;
-(my $moved = $ENV{BECKET_CFLAGS}) =~ s/\Q-ffile-prefix-map=$here=\E/-ffile-prefix-map=$there=/;
 
 my @different;
 for my $file (grep { -s } (project_files(qr{^src/base/.*\.c$}))[0 .. 5]) {
     system("$cc $ENV{BECKET_CFLAGS} -c -o '$there/a.o' $file 2>/dev/null") == 0 or next;
-    system("cd '$there' && $cc $moved -c -o b.o $file") == 0 or next;
+    system("cd '$there' && $cc $ENV{BECKET_CFLAGS} -c -o b.o $file") == 0 or next;
     push @different, $file if slurp("$there/a.o") ne slurp("$there/b.o");
 }
 check('objects do not know when and where they were made', @different);
