@@ -29,16 +29,39 @@ static const char *name_program(char ret_program[4096])
     return name;
 }
 
+/* As a shell reads it as one word. */
+static void add_word(struct buf *text, const char *word)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:[]";
+    if (word[strspn(word, plain)] == '\0') {
+        buf_add_str(text, word);
+        return;
+    }
+    buf_add_byte(text, '\'');
+    for (; *word != '\0'; word++) {
+        if (*word == '\'') {
+            buf_add_str(text, "'\\'");
+        }
+        buf_add_byte(text, (uint8_t)*word);
+    }
+    buf_add_byte(text, '\'');
+}
+
 /* Two commands. secret: NULL = it is not shown again, so the first one asks for it. */
 static void print_try(const struct serve *serve, const char *secret)
 {
     char program[4096];
-    const char *name = name_program(program);
-    struct buf text, server;
+    struct buf text, server, name_text;
     buf_init(&text, 64U << 10);
     buf_init(&server, 16U << 10);
-    buf_printf(&server, "--data %s --server %s://%s", serve->control.data_directory,
-               serve->control.admin_tls ? "https" : "http", serve->admin_text);
+    buf_init(&name_text, 16U << 10);
+    add_word(&name_text, name_program(program));
+    const char *name = buf_text(&name_text);
+    buf_add_str(&server, "--data ");
+    add_word(&server, serve->control.data_directory);
+    buf_printf(&server, " --server %s://%s", serve->control.admin_tls ? "https" : "http",
+               serve->admin_text);
     /* The public URL may be a proxy's that is not there yet; a certificate has its names. */
     buf_printf(&text,
                "\nTry it in a second terminal:\n\n"
@@ -52,12 +75,14 @@ static void print_try(const struct serve *serve, const char *secret)
         buf_printf(&text, "\"$(%s secrets event-source %s %s)\"", name, QUICKSTART_NAME,
                    buf_text(&server));
     }
-    buf_printf(&text, " --body -\n  %s events --follow %s\n\n", name, buf_text(&server));
+    /* --since: whoever sends first and looks then shall see it all the same. */
+    buf_printf(&text, " --body -\n  %s events --follow --since 1h %s\n\n", name, buf_text(&server));
     fputs(buf_text(&text), stdout);
     fflush(stdout);
     bk_wipe(text.at, text.bytes);
     buf_fini(&text);
     buf_fini(&server);
+    buf_fini(&name_text);
 }
 
 void serve_print_try(struct serve *serve, struct control *control)
