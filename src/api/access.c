@@ -216,17 +216,54 @@ void api_apply_as(const struct token_info *token, struct apply_options *options)
     options->below_admin = token->role != TOKEN_ADMIN;
 }
 
-/* The name of the canvas that a parameter names, perhaps by its id. */
+/* The name of the canvas that a parameter names, perhaps by its id. BK_NOT_FOUND: there is none; it
+ * is in ret_name all the same where it could be one's name. */
+static enum bk_err find_canvas(struct api_call *call, struct slice given,
+                               char ret_name[NAME_BYTES_MAX + 1])
+{
+    struct store_txn *txn;
+    struct record record;
+    enum bk_err err = store_read(hub_store(call->api->hub), &txn);
+    ret_name[0] = '\0';
+    if (err != BK_OK) {
+        return err;
+    }
+    err = hub_canvas(txn, given, ret_name);
+    if (err == BK_OK && strcmp(ret_name, RESOURCE_CANVAS_DEFAULT) != 0) {
+        err = hub_record(txn, RESOURCE_CANVAS, SLICE_EMPTY, slice_str(ret_name), &record);
+    }
+    store_read_end(txn);
+    return err == BK_INVALID ? BK_NOT_FOUND : err;
+}
+
 static bool is_own_canvas(struct api_call *call, struct slice given)
 {
-    char name[NAME_BYTES_MAX + 1] = "";
-    struct store_txn *txn;
-    if (store_read(hub_store(call->api->hub), &txn) != BK_OK) {
+    char name[NAME_BYTES_MAX + 1];
+    enum bk_err err = find_canvas(call, given, name);
+    return (err == BK_OK || err == BK_NOT_FOUND) && strcmp(name, call->token.canvas) == 0;
+}
+
+/* An empty list of a canvas that is not there would hide a spelling mistake. Documents may bring
+ * theirs along. False when the call was answered. */
+static bool name_canvas(struct api_call *call, struct slice *value)
+{
+    char name[NAME_BYTES_MAX + 1];
+    if (value->bytes == 0 || call->route->body == API_BODY_DOCUMENTS) {
+        return true;
+    }
+    enum bk_err err = find_canvas(call, *value, name);
+    if (err == BK_NOT_FOUND) {
+        api_error(call, 404, "not_found", "there is no Canvas %.*s",
+                  (int)(value->bytes < 100 ? value->bytes : 100), (const char *)value->at);
         return false;
     }
-    enum bk_err err = hub_canvas(txn, given, name);
-    store_read_end(txn);
-    return err == BK_OK && slice_equal(slice_str(name), slice_str(call->token.canvas));
+    const char *copy = err == BK_OK ? arena_copy(&call->arena, name, strlen(name)) : NULL;
+    if (copy == NULL) {
+        api_fail(call, err == BK_OK ? BK_NO_MEMORY : err, "canvas");
+        return false;
+    }
+    *value = slice_str(copy);
+    return true;
 }
 
 static bool is_by_canvas(const struct api_route *route)
@@ -249,8 +286,11 @@ bool access_bind_canvas(struct api_call *call)
     const struct api_route *route = call->route;
     struct slice own = slice_str(call->token.canvas);
     int index = query_index(route, SLICE("canvas"));
-    if (route->role == 0 || own.bytes == 0) {
+    if (route->role == 0) {
         return true;
+    }
+    if (own.bytes == 0) {
+        return index < 0 || name_canvas(call, &call->values[index]);
     }
     if (index < 0 && !is_by_canvas(route)) {
         api_error(call, 403, "forbidden",
@@ -267,6 +307,9 @@ bool access_bind_canvas(struct api_call *call)
             return refuse_canvas(call);
         }
         call->values[index] = slice_of(copy, own.bytes);
+        if (!name_canvas(call, &call->values[index])) {
+            return false;
+        }
     }
     if (route->kind != RESOURCE_KIND_COUNT && resource_kind_info(route->kind)->in_canvas &&
         call->segment.bytes > 0 && api_is_elsewhere(call, route->kind, call->segment)) {

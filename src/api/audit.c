@@ -22,7 +22,10 @@ enum api_step api_audit_list(struct api_call *call)
     if (cursor.bytes != 0 && before == 0) {
         return api_invalid(call, "cursor", "cursor is not one that a list gave; begin without it");
     }
-    enum bk_err err =
-        audit_list_json(call->api->hub, before, api_limit(call), &call->response->body);
+    struct audit_query query = {.before = before,
+                                .limit = api_limit(call),
+                                .since_ns = api_time(call, "since", INT64_MIN),
+                                .until_ns = api_time(call, "until", INT64_MAX)};
+    enum bk_err err = audit_list_json(call->api->hub, &query, &call->response->body);
     return err == BK_OK ? api_json(call, 200) : api_fail(call, err, "audit");
 }

@@ -17,18 +17,6 @@ static void add_etag(struct api_response *response, uint64_t revision)
     api_add_header(response, "ETag", "\"%llu\"", (unsigned long long)revision);
 }
 
-/* An empty list of a canvas that is not there would hide a spelling mistake. */
-static bool canvas_exists(const struct api_call *call, struct slice canvas)
-{
-    struct buf json;
-    bool named = canvas.bytes != 0 && !slice_equal(canvas, SLICE(RESOURCE_CANVAS_DEFAULT));
-    buf_init(&json, 1U << 20);
-    bool exists = !named || hub_get_json(call->api->hub, RESOURCE_CANVAS, SLICE_EMPTY, canvas,
-                                         &json, NULL) != BK_NOT_FOUND;
-    buf_fini(&json);
-    return exists;
-}
-
 /* The only canvas there is for a token that is bound to one. */
 static enum api_step list_own_canvas(struct api_call *call)
 {
@@ -44,10 +32,6 @@ enum api_step api_objects_list(struct api_call *call)
 {
     if (call->route->kind == RESOURCE_CANVAS && call->token.canvas[0] != '\0') {
         return list_own_canvas(call);
-    }
-    if (!canvas_exists(call, canvas_of(call))) {
-        return api_error(call, 404, "not_found", "there is no Canvas %.*s",
-                         (int)canvas_of(call).bytes, (const char *)canvas_of(call).at);
     }
     struct slice cursor = api_value(call, "cursor");
     enum bk_err err =

@@ -54,6 +54,16 @@ static const struct api_param apply_params[] = {
     {"canvas", API_PARAM_TEXT, "canvas of documents that name none; `default` when absent", NULL},
     {0},
 };
+static const struct api_param audit_params[] = {
+    {"since", API_PARAM_TIME,
+     "made at or after: RFC 3339, a day (UTC), unix seconds, or a duration before now", NULL},
+    {"until", API_PARAM_TIME, "made before", NULL},
+    {"limit", API_PARAM_LIMIT, "items of a page", NULL},
+    {"cursor", API_PARAM_TEXT,
+     "`next` of the page before, with the same query; a page may have fewer items and a `next`",
+     NULL},
+    {0},
+};
 static const struct api_param event_params[] = {
     {"source", API_PARAM_TEXT, "name of the event source; deleted ones are found too", NULL},
     {"canvas", API_PARAM_TEXT, "canvas of the event source; all when absent", NULL},
@@ -239,7 +249,7 @@ const struct api_route api_routes[] = {
      "getToken", "tokens", "Get one, by name or id", NULL, 200, "Token", NULL},
     {HTTP_DELETE, "/api/v1/tokens/{name}", TOKEN_ADMIN, api_tokens_delete, NO_KIND, API_BODY_NONE,
      NULL, "deleteToken", "tokens", "Revoke one, by name or id", NULL, 204, NULL, NULL},
-    {HTTP_GET, "/api/v1/audit", TOKEN_ADMIN, api_audit_list, NO_KIND, API_BODY_NONE, page_params,
+    {HTTP_GET, "/api/v1/audit", TOKEN_ADMIN, api_audit_list, NO_KIND, API_BODY_NONE, audit_params,
      "listAudit", "audit", "Who changed what: the newest first, without secrets", NULL, 200,
      "AuditList", NULL},
     {HTTP_GET, "/api/v1/events", TOKEN_READ, api_events_list, NO_KIND, API_BODY_NONE, event_params,

@@ -140,7 +140,8 @@ const struct cli_command cli_commands[] = {
      "ten minutes later, when all who keep a copy of the key set have seen it.",
      cli_key_options},
     {"audit", cli_audit, NULL, "who changed what, the newest first",
-     "Needs a token of role admin. -o json has the values before and after, without secrets.",
+     "Needs a token of role admin. --since and --until take times as `becket events` does. -o json "
+     "has the values before and after, without secrets.",
      cli_audit_options},
     {"bench", cli_bench, "URL", "measure a server: open or closed loop, signed bodies", NULL,
      cli_bench_options},

@@ -439,6 +439,15 @@ bool remote_page(struct remote *remote, const struct options *options,
     return done;
 }
 
+static bool filters_by(const struct remote_list *list, const char *name)
+{
+    const char *const *filter = list->filters;
+    while (*filter && strcmp(*filter, name) != 0) {
+        filter++;
+    }
+    return *filter != NULL;
+}
+
 /* A table is printed as a whole, for its widths; JSON and YAML come as one value. */
 int remote_print_list(struct remote *remote, const struct options *options,
                       const struct remote_list *list)
@@ -470,7 +479,7 @@ int remote_print_list(struct remote *remote, const struct options *options,
     } while (done && left != 0 && cursor[0] != '\0');
     bool empty = left == option_number(options, "limit");
     int code = done ? CLI_DONE : CLI_FAILED;
-    if (done && empty) {
+    if (done && empty && filters_by(list, "canvas")) {
         code = remote_empty(remote, options, list->source ? option_text(options, "source") : NULL);
     }
     if (code == CLI_DONE && format == PRINT_TABLE && !empty) {

@@ -78,10 +78,19 @@ with Server(options=['--admin-host', 'admin.example, other.example', '--admin-ho
     first = ask(server, 'GET', '/api/v1/audit?limit=2').json
     second = ask(server, 'GET', '/api/v1/audit?limit=2&cursor=' + first['next']).json
     is_equal([r['id'] for r in first['items'] + second['items']], [r['id'] for r in records[:4]], 'in pages')
+    split = records[2]['at']
+    listed = lambda query: [r['id'] for r in ask(server, 'GET', '/api/v1/audit?' + query).json['items']]
+    is_equal(listed('since=%s&limit=1000' % split), [r['id'] for r in records if r['at'] >= split], 'since a time')
+    is_equal(listed('until=%s&limit=1000' % split), [r['id'] for r in records if r['at'] < split], 'before one')
+    is_equal(listed('since=%s&until=%s' % (split, split)), [], 'in no time')
+    is_equal(ask(server, 'GET', '/api/v1/audit?since=tomorrow').status, 400, 'a time that is none')
     is_equal(ask(server, 'GET', '/api/v1/audit', token=robot).status, 403, 'only for the role admin')
     is_equal(ask(server, 'GET', '/api/v1/audit?cursor=x').status, 400, 'a made-up cursor')
     code, out, err = server.cli('audit', '--limit', '5')
     ok(code == 0 and 'robot' in out and 'spec.path' in out, 'becket audit') or diag(out + err)
+    code, out, err = server.cli('audit', '--since', '1h', '--until', split, '-o', 'json')
+    is_equal((code, [r['id'] for r in json.loads(out)['items']]), (0, [r['id'] for r in records if r['at'] < split][:50]), 'becket audit --since --until')
+    is_equal(server.cli('audit', '--until', '2020-01-01')[:2] + ('no records' in server.cli('audit', '--until', '2020-01-01')[2],), (0, '', True), 'none of then')
     made = 'kind: EventSource\nmetadata: {name: made}\nspec: {type: generic, verification: {scheme: hmac, signature: {header: X-S}}}\n'
     server.apply(made)
     for words, told in (([], 'accepted until the next'), (['--now'], 'refused from now on')):

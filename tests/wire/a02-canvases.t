@@ -464,6 +464,14 @@ with tempfile.TemporaryDirectory(prefix='becket-canvases-', dir=shm) as data, \
     ok(any(e['source'] == 'becket.entries' for e in json.loads(ask('GET', '/api/v1/events', new_token).text)['items']),
        'the events of its entries')
 
+    # ---- a canvas that is not there is no empty list, and one goes by its id as well
+    for path in ('events', 'events/stream', 'deliveries', 'entries', 'operations', 'routes', 'secrets/x'):
+        answer = ask('GET', '/api/v1/%s?canvas=nowhere' % path, server.token)
+        is_equal((answer.status, 'no Canvas nowhere' in answer.text), (404, True), path + ' of no canvas')
+    is_equal(ask('POST', '/api/v1/replay?since=1h&dryRun=true&canvas=nowhere', server.token).status, 404, 'nor is it replayed')
+    by_id = get('/api/v1/canvases/green')['metadata']['id']
+    is_equal(get('/api/v1/events?canvas=' + by_id), get('/api/v1/events?canvas=green'), 'events by the id of their canvas')
+
     # ---- the command line
     code, out, err = server.cli('token', 'create', 'cli', '--role', 'write', '--canvas', 'red')
     ok(code == 0 and out.startswith('bkt_'), 'token create --canvas') or diag(err)

@@ -32,8 +32,8 @@ static void add_text(struct buf *json, const char *name, const char *text)
 static void add_remote(struct buf *json, const struct ring_address *remote)
 {
     char host[INET6_ADDRSTRLEN];
-    if (remote->family && inet_ntop(remote->family == 6 ? AF_INET6 : AF_INET, remote->at, host,
-                                    sizeof host)) {
+    if (remote->family &&
+        inet_ntop(remote->family == 6 ? AF_INET6 : AF_INET, remote->at, host, sizeof host)) {
         add_text(json, "remote", host);
     }
 }
@@ -90,13 +90,33 @@ enum bk_err audit_add(struct hub *hub, struct store_txn *txn, const struct audit
     return err;
 }
 
-static enum bk_err list_in(struct store_txn *txn, uint64_t from, unsigned limit, struct buf *json)
+#define LOOKED_AT_MAX 10000U
+
+/* The time of a record: behind its number, as record_json() has it. The wall clock may have been
+ * set, so they are not in order. */
+static bool is_wanted(const struct audit_query *query, struct slice record)
+{
+    static const char name[] = ",\"at\":\"";
+    size_t at = slice_find(record, ',');
+    int64_t made_ns;
+    if (query->since_ns == INT64_MIN && query->until_ns == INT64_MAX) {
+        return true;
+    }
+    struct slice text = slice_of(slice_skip(record, at + sizeof name - 1).at, 24);
+    return record.bytes > at + sizeof name + 24 && time_parse_rfc3339(text, &made_ns) == BK_OK &&
+           made_ns >= query->since_ns && made_ns < query->until_ns;
+}
+
+static enum bk_err list_in(struct store_txn *txn, uint64_t from, const struct audit_query *query,
+                           struct buf *json)
 {
     struct key key;
     struct slice value;
     uint64_t number = from;
+    unsigned count = 0;
     buf_add_str(json, "{\"items\":[");
-    for (unsigned count = 0; number > 0 && count < limit; number--, count++) {
+    for (unsigned looked = 0; number > 0 && count < query->limit && looked < LOOKED_AT_MAX;
+         number--, looked++) {
         audit_key(&key, number);
         enum bk_err err = store_get(txn, key_slice(&key), &value);
         if (err == BK_NOT_FOUND) {
@@ -106,10 +126,12 @@ static enum bk_err list_in(struct store_txn *txn, uint64_t from, unsigned limit,
         if (err != BK_OK) {
             return err;
         }
-        if (count > 0) {
-            buf_add_byte(json, ',');
+        if (is_wanted(query, value)) {
+            if (count++ > 0) {
+                buf_add_byte(json, ',');
+            }
+            buf_add_slice(json, value);
         }
-        buf_add_slice(json, value);
     }
     buf_add_byte(json, ']');
     if (number > 0) {
@@ -119,7 +141,7 @@ static enum bk_err list_in(struct store_txn *txn, uint64_t from, unsigned limit,
     return json->overflow ? BK_NO_MEMORY : BK_OK;
 }
 
-enum bk_err audit_list_json(struct hub *hub, uint64_t before, unsigned limit, struct buf *json)
+enum bk_err audit_list_json(struct hub *hub, const struct audit_query *query, struct buf *json)
 {
     struct store_txn *txn;
     uint64_t newest = 0;
@@ -129,7 +151,8 @@ enum bk_err audit_list_json(struct hub *hub, uint64_t before, unsigned limit, st
     }
     err = store_number(txn, KEY_AUDIT_NUMBER, &newest);
     if (err == BK_OK) {
-        err = list_in(txn, before && before <= newest ? before - 1 : newest, limit, json);
+        bool inside = query->before != 0 && query->before <= newest;
+        err = list_in(txn, inside ? query->before - 1 : newest, query, json);
     }
     store_read_end(txn);
     return err;

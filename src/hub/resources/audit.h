@@ -46,8 +46,15 @@ enum bk_err audit_add(struct hub *hub, struct store_txn *txn,
                       const struct audit_change *change) BK_MUST_CHECK;
 /* In a transaction of its own: for what changes nothing in the store by itself (a replay). */
 enum bk_err audit_note(struct hub *hub, const struct audit_change *change) BK_MUST_CHECK;
-/* {"items":[…],"next":"…"}, newest first, from the one before `before` on (0 = the newest). */
-enum bk_err audit_list_json(struct hub *hub, uint64_t before, unsigned limit,
+struct audit_query {
+    uint64_t before; /* begin behind the record of this number; 0 = with the newest */
+    unsigned limit;
+    int64_t since_ns; /* made at or after; INT64_MIN = whenever */
+    int64_t until_ns; /* made before; INT64_MAX = whenever */
+};
+/* {"items":[…],"next":"…"}, newest first. A page may have fewer items than `limit`, or none, and a
+ * `next`: that many records at most are looked at. */
+enum bk_err audit_list_json(struct hub *hub, const struct audit_query *query,
                             struct buf *json) BK_MUST_CHECK;
 
 #endif
