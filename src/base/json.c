@@ -567,6 +567,20 @@ void json_add_string(struct buf *buf, struct slice text)
     buf_add_byte(buf, '"');
 }
 
+void json_add_name(struct buf *buf, const char *name)
+{
+    bool first = buf->bytes == 0 || buf->at[buf->bytes - 1] == '{';
+    buf_printf(buf, "%s\"%s\":", first ? "" : ",", name);
+}
+
+void json_add_member(struct buf *buf, const char *name, struct slice text)
+{
+    if (text.bytes > 0) {
+        json_add_name(buf, name);
+        json_add_string(buf, text);
+    }
+}
+
 static void add_scalar(struct buf *buf, yyjson_mut_val *value)
 {
     if (yyjson_mut_is_str(value)) {

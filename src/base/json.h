@@ -91,6 +91,10 @@ static inline struct slice json_read_text(yyjson_val *value)
 /* "text" with quotes and escapes, also of what is no visible text: controls, separators, marks of
  * direction. Bytes that are not UTF-8 become U+FFFD. */
 void json_add_string(struct buf *buf, struct slice text);
+/* "name": and the comma before it, unless it is the first of its object. */
+void json_add_name(struct buf *buf, const char *name);
+/* The same with a text; nothing where that is empty. */
+void json_add_member(struct buf *buf, const char *name, struct slice text);
 /* A whole value, minified. */
 void json_add_value(struct buf *buf, yyjson_mut_val *value);
 

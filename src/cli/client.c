@@ -1,6 +1,7 @@
 #include "cli/client.h"
 
 #include "base/ct.h"
+#include "cli/clock.h"
 #include "http/parse.h"
 #include "ring/ring.h"
 #include "tls/tls.h"
@@ -15,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define READ_BYTES 65536U
@@ -94,13 +94,6 @@ bool client_url_parse(const char *text, struct client_url *ret_url, char error[C
 
 /* ---- socket */
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 #define WATCH_EVERY_MS 250
 
 static void tell_watcher(struct call *call, int64_t at_ms)
@@ -118,7 +111,7 @@ static bool wait_for(struct call *call, short events)
 {
     int64_t most_ms = call->request->watch ? WATCH_EVERY_MS : 60000;
     for (;;) {
-        int64_t at_ms = now_ms(), left_ms = call->deadline_ms - at_ms;
+        int64_t at_ms = clock_steady_ms(), left_ms = call->deadline_ms - at_ms;
         struct pollfd poll_for = {.fd = call->socket, .events = events};
         if (call->request->watch) {
             tell_watcher(call, at_ms);
@@ -518,7 +511,7 @@ bool client_call(const struct client_request *request, struct client_response *r
     struct call call = {.request = request,
                         .response = ret_response,
                         .error = error,
-                        .deadline_ms = now_ms() + request->timeout_ms,
+                        .deadline_ms = clock_steady_ms() + request->timeout_ms,
                         .socket = -1};
     bool done = connect_any(&call) && tls_start(&call) && send_request(&call) &&
                 receive_head(&call) && receive_body(&call);

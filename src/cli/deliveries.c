@@ -2,12 +2,11 @@
 #include "cli/commands.h"
 
 #include "base/assert.h"
-#include "base/time.h"
+#include "cli/clock.h"
 #include "cli/remote.h"
 #include "hub/events/event_id.h"
 
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 const struct option cli_deliveries_options[] = {
@@ -91,12 +90,11 @@ static void add_delivery(struct table *table, yyjson_mut_val *item)
 
 static const char *const delivery_filters[] = {"destination", "event",  "state", "since",
                                                "until",       "canvas", NULL};
-static const struct remote_list deliveries = {
-    .path = "/api/v1/deliveries",
-    .what = "deliveries",
-    .filters = delivery_filters,
-    .columns = COLUMNS,
-    .add_row = add_delivery};
+static const struct remote_list deliveries = {.path = "/api/v1/deliveries",
+                                              .what = "deliveries",
+                                              .filters = delivery_filters,
+                                              .columns = COLUMNS,
+                                              .add_row = add_delivery};
 
 void cli_print_deliveries(yyjson_mut_val *items)
 {
@@ -237,13 +235,6 @@ static bool replay_parts(struct remote *remote, const struct options *options, i
     return true;
 }
 
-static int64_t wall_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec * NS_PER_SECOND + now.tv_nsec;
-}
-
 /* As the API reads them: RFC 3339, unix seconds, or a duration before now. Whole milliseconds. */
 static bool read_time(const char *name, const char *text, int64_t now_ns, int64_t *ret_ns)
 {
@@ -259,7 +250,8 @@ static bool read_time(const char *name, const char *text, int64_t now_ns, int64_
 
 static int replay_query(struct remote *remote, const struct options *options, struct replayed *sum)
 {
-    int64_t now_ns = wall_ns(), since_ns, until_ns = now_ns / NS_PER_MS * NS_PER_MS + NS_PER_MS;
+    int64_t now_ns = clock_wall_ns(), since_ns,
+            until_ns = now_ns / NS_PER_MS * NS_PER_MS + NS_PER_MS;
     const char *until = option_text(options, "until");
     if (!read_time("since", option_text(options, "since"), now_ns, &since_ns) ||
         (until && !read_time("until", until, now_ns, &until_ns))) {

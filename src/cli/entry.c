@@ -25,22 +25,14 @@ const struct option cli_entry_options[] = {
     OPTIONS_END,
 };
 
-static void add_member(struct buf *json, const char *name, const char *value)
-{
-    if (value) {
-        buf_printf(json, "%s\"%s\":", json->bytes > 1 ? "," : "", name);
-        json_add_string(json, slice_str(value));
-    }
-}
-
 static void write_request(const struct options *options, const char *body, struct buf *json)
 {
     buf_add_byte(json, '{');
-    add_member(json, "team", option_text(options, "team"));
-    add_member(json, "body", body);
-    add_member(json, "user", option_text(options, "user"));
-    add_member(json, "status", option_text(options, "status"));
-    add_member(json, "occurredOn", option_text(options, "day"));
+    json_add_member(json, "team", slice_str(option_text(options, "team")));
+    json_add_member(json, "body", slice_str(body));
+    json_add_member(json, "user", slice_str(option_text(options, "user")));
+    json_add_member(json, "status", slice_str(option_text(options, "status")));
+    json_add_member(json, "occurredOn", slice_str(option_text(options, "day")));
     buf_add_byte(json, '}');
 }
 

@@ -250,14 +250,13 @@ static void *offer_main(void *context)
     }
 }
 
-bool handover_offer(const char *data_directory, const struct control_sockets *sockets,
-                    struct control *control)
+/* -1: ret_why says why. */
+static int listen_in(const char *data_directory, char *ret_why)
 {
     struct sockaddr_un address;
-    pthread_t thread;
     int directory = open(data_directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool good = directory >= 0 && listener >= 0;
+    int listener = directory >= 0 ? socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
+    bool good = listener >= 0;
     if (good) {
         socklen_t bytes = address_in(directory, &address);
         (void)unlinkat(directory, SOCKET_NAME, 0); /* of one that is gone: we have the lock */
@@ -265,18 +264,41 @@ bool handover_offer(const char *data_directory, const struct control_sockets *so
         good = bind(listener, (struct sockaddr *)&address, bytes) == 0 && listen(listener, 4) == 0;
         umask(mask);
     }
+    if (!good) {
+        int error = errno;
+        bool no_proc = listener >= 0 && access("/proc/self/fd", F_OK) != 0;
+        snprintf(ret_why, HANDOVER_WHY_BYTES, "%s",
+                 no_proc ? "there is no /proc, by which " SOCKET_NAME " is reached"
+                         : strerror(error));
+    }
     if (directory >= 0) {
         close(directory);
     }
+    if (!good && listener >= 0) {
+        close(listener);
+        listener = -1;
+    }
+    return listener;
+}
+
+bool handover_offer(const char *data_directory, const struct control_sockets *sockets,
+                    struct control *control, char ret_why[HANDOVER_WHY_BYTES])
+{
+    pthread_t thread;
+    int listener = listen_in(data_directory, ret_why);
+    bool good = listener >= 0;
     if (good) {
         pthread_mutex_lock(&offer.lock); /* a stop may come at any time, on another thread */
         offer.listener = listener;
         offer.sockets = sockets;
         offer.control = control;
         pthread_mutex_unlock(&offer.lock);
-        good = pthread_create(&thread, NULL, offer_main, NULL) == 0;
+        int error = pthread_create(&thread, NULL, offer_main, NULL);
+        good = error == 0;
         if (good) {
             pthread_detach(thread);
+        } else {
+            snprintf(ret_why, HANDOVER_WHY_BYTES, "no thread for it: %s", strerror(error));
         }
     }
     if (!good && listener >= 0) {

@@ -23,9 +23,9 @@ bool handover_ask(const char *data_directory, struct control_sockets *ret_socket
                   char ret_why[HANDOVER_WHY_BYTES]);
 
 /* Answer the next one: a thread of its own, which calls control_hand_over() when it has given the
- * sockets away. They must not change any more. */
+ * sockets away. They must not change any more. False: ret_why says why nobody will be answered. */
 bool handover_offer(const char *data_directory, const struct control_sockets *sockets,
-                    struct control *control);
+                    struct control *control, char ret_why[HANDOVER_WHY_BYTES]);
 /* Nobody is answered any more, and the sockets may be closed. Any thread; touches no disk. */
 void handover_stop(void);
 /* The same, and its address is gone. May be called again. */

@@ -1,12 +1,12 @@
 /* journal check, dump: off line. */
 #include "cli/commands.h"
 
+#include "cli/clock.h"
 #include "cli/print.h"
 #include "cli/remote.h"
 #include "hub/events/events.h"
 #include "journal/check.h"
 
-#include <time.h>
 #include <unistd.h>
 
 const struct option cli_journal_options[] = {
@@ -48,19 +48,13 @@ static void print_problem(const struct check_problem *problem, void *context)
               problem->what, bk_err_text(problem->err));
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static bool count_record(const struct journal_record *record, void *context)
 {
     struct walk *walk = context;
     (void)record;
-    if (++walk->records % 1024 == 0 && walk->progress && now_ms() - walk->shown_ms >= 200) {
-        walk->shown_ms = now_ms();
+    if (++walk->records % 1024 == 0 && walk->progress &&
+        clock_steady_ms() - walk->shown_ms >= 200) {
+        walk->shown_ms = clock_steady_ms();
         fprintf(stderr, "\r%llu records", (unsigned long long)walk->records);
     }
     return true;
@@ -96,17 +90,23 @@ static bool print_record(const struct journal_record *record, void *context)
     return --walk->left != 0 && !ferror(stdout);
 }
 
+static const char *plural(uint64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 static void print_totals(const struct check_totals *totals)
 {
     char text[16];
-    printf("%s, %u segments of %u journals, %llu records: %llu accepted, %llu rejected, %llu "
+    printf("%s, %u segment%s of %u journal%s, %llu record%s: %llu accepted, %llu rejected, %llu "
            "duplicates, %llu attempts\n",
-           print_bytes_text(totals->bytes, text), totals->segments, totals->journals,
-           (unsigned long long)totals->records, (unsigned long long)totals->accepted,
+           print_bytes_text(totals->bytes, text), totals->segments, plural(totals->segments),
+           totals->journals, plural(totals->journals), (unsigned long long)totals->records,
+           plural(totals->records), (unsigned long long)totals->accepted,
            (unsigned long long)totals->rejected, (unsigned long long)totals->duplicates,
            (unsigned long long)totals->attempts);
     if (totals->torn_frames != 0 || totals->torn_bytes != 0) {
-        printf("%llu unfinished commits at the ends (%llu bytes), never acknowledged; the next "
+        printf("unfinished commits at the ends: %llu (%llu bytes), never acknowledged; the next "
                "start cuts them off\n",
                (unsigned long long)totals->torn_frames, (unsigned long long)totals->torn_bytes);
     }
@@ -145,7 +145,7 @@ static int walk_journal(const struct options *options, bool dump)
     struct walk walk = {.format = format == PRINT_YAML ? PRINT_YAML : PRINT_JSON,
                         .bodies = option_flag(options, "bodies"),
                         .progress = isatty(STDERR_FILENO) == 1,
-                        .shown_ms = now_ms(),
+                        .shown_ms = clock_steady_ms(),
                         .left = option_given(options, "limit") ? option_number(options, "limit")
                                                                : UINT64_MAX};
     char directory[4096];
@@ -165,8 +165,8 @@ static int walk_journal(const struct options *options, bool dump)
         print_totals_json(&totals, format);
     }
     if (walk.problems != 0) {
-        return cli_error("%llu problems; what is damaged cannot be restored from this directory",
-                         (unsigned long long)walk.problems);
+        return cli_error("%llu problem%s; what is damaged cannot be restored from this directory",
+                         (unsigned long long)walk.problems, plural(walk.problems));
     }
     return CLI_DONE;
 }

@@ -4,14 +4,13 @@
 #include "base/assert.h"
 #include "base/base64.h"
 #include "base/sha256.h"
-#include "base/time.h"
+#include "cli/clock.h"
 #include "cli/remote.h"
 #include "hub/deliveries/request.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define INTERVAL_MS 250
 
@@ -57,13 +56,6 @@ static void interrupt(int signal_number)
 static bool is_interrupted(void)
 {
     return interrupted != 0;
-}
-
-static int64_t wall_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec * NS_PER_SECOND + now.tv_nsec;
 }
 
 /* ---- one event */
@@ -154,7 +146,7 @@ static void add_headers(const struct listen *listen, struct buf *headers, yyjson
     size_t i, count;
     yyjson_mut_val *key, *value;
     struct slice id = text_at(event, "id"), type = text_at(event, "type");
-    snprintf(timestamp, sizeof timestamp, "%lld", (long long)(wall_ns() / NS_PER_SECOND));
+    snprintf(timestamp, sizeof timestamp, "%lld", (long long)(clock_wall_ns() / NS_PER_SECOND));
     add_line(headers, "webhook-id", id);
     add_line(headers, "webhook-timestamp", slice_str(timestamp));
     if (listen->sign) {
@@ -223,13 +215,13 @@ static bool forward(struct listen *listen, yyjson_mut_val *event)
                                      .body = buf_slice(&stored.body),
                                      .timeout_ms = 20000,
                                      .body_bytes_max = 1U << 20};
-    int64_t before = wall_ns();
+    int64_t before = clock_read_ns(CLOCK_MONOTONIC);
     if (client_call(&request, &answer, error)) {
         snprintf(outcome, sizeof outcome, "%u", answer.status);
     } else {
         snprintf(outcome, sizeof outcome, "failed: %s", error);
     }
-    print_forwarded(event, outcome, (double)(wall_ns() - before) / 1e6);
+    print_forwarded(event, outcome, (double)(clock_read_ns(CLOCK_MONOTONIC) - before) / 1e6);
     client_response_fini(&answer);
     client_response_fini(&stored);
     buf_fini(&headers);

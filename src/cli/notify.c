@@ -1,6 +1,6 @@
 #include "cli/notify.h"
 
-#include "base/time.h"
+#include "cli/clock.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 static int notify_socket = -1;
@@ -56,11 +55,9 @@ void notify_send(const char *lines)
 
 void notify_reloading(void)
 {
-    struct timespec now;
     char lines[80];
-    clock_gettime(CLOCK_MONOTONIC, &now);
     snprintf(lines, sizeof lines, "RELOADING=1\nMONOTONIC_USEC=%lld",
-             (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+             (long long)clock_read_ns(CLOCK_MONOTONIC) / 1000);
     notify_send(lines);
 }
 

@@ -311,8 +311,10 @@ static int serve_run(struct serve *serve)
     if (control_open(&serve->control, &control, why) != BK_OK) {
         return cli_error("%s", why);
     }
-    if (!handover_offer(serve->control.data_directory, &serve->sockets, control)) {
-        log_event(LOG_WARN, "no hand-over", LOG_Z("effect", "--take-over will not work"));
+    char handover_why[HANDOVER_WHY_BYTES];
+    if (!handover_offer(serve->control.data_directory, &serve->sockets, control, handover_why)) {
+        log_event(LOG_WARN, "no hand-over", LOG_Z("why", handover_why),
+                  LOG_Z("effect", "--take-over will not work"));
     }
     if (sandboxed(serve)) {
         restrict_calls(serve);

@@ -137,16 +137,7 @@ static void add_answer(const struct scheme_row *row, struct buf *text)
     }
 }
 
-/* Can a test delivery be made? */
 /* ---- JSON */
-
-static void add_member(struct buf *json, const char *name, struct slice text)
-{
-    if (text.bytes != 0) {
-        buf_printf(json, ",\"%s\":", name);
-        json_add_string(json, text);
-    }
-}
 
 static void add_words(struct buf *json, const char *name, const struct scheme_row *row,
                       void (*words)(const struct scheme_row *row, struct buf *text))
@@ -154,39 +145,39 @@ static void add_words(struct buf *json, const char *name, const struct scheme_ro
     struct buf text;
     buf_init(&text, 4096);
     words(row, &text);
-    add_member(json, name, buf_slice(&text));
+    json_add_member(json, name, buf_slice(&text));
     buf_fini(&text);
 }
 
 static void add_row_json(const struct row_table *table, const struct scheme_row *row,
                          struct buf *json)
 {
-    buf_add_str(json, "{\"type\":");
-    json_add_string(json, slice_str(row->name));
-    add_member(json, "title", slice_str(scheme_row_title(row)));
-    add_member(json, "group", slice_str(table->title));
-    add_member(json, "aliases", slice_str(row->aliases));
-    add_member(json, "documentation", slice_str(row->documentation));
-    add_member(json, "needs", slice_str(row->needs));
+    buf_add_byte(json, '{');
+    json_add_member(json, "type", slice_str(row->name));
+    json_add_member(json, "title", slice_str(scheme_row_title(row)));
+    json_add_member(json, "group", slice_str(table->title));
+    json_add_member(json, "aliases", slice_str(row->aliases));
+    json_add_member(json, "documentation", slice_str(row->documentation));
+    json_add_member(json, "needs", slice_str(row->needs));
     add_words(json, "verification", row, scheme_row_verification);
     const struct scheme_row *signing = row->signing != NULL ? row->signing : row;
     if (kind_signs(signing->kind)) {
         const char *template = signing->signed_template;
-        add_member(json, "signed", slice_str(template != NULL ? template : "{body}"));
+        json_add_member(json, "signed", slice_str(template != NULL ? template : "{body}"));
     }
     if (scheme_row_tolerance_seconds(row) != 0) {
         buf_printf(json, ",\"toleranceSeconds\":%lld",
                    (long long)scheme_row_tolerance_seconds(row));
     }
-    add_member(json, "eventType", slice_str(row->type));
-    add_member(json, "deliveryId", slice_str(row->id));
-    add_member(json, "account", slice_str(row->account));
-    add_member(json, "resource", slice_str(row->resource));
+    json_add_member(json, "eventType", slice_str(row->type));
+    json_add_member(json, "deliveryId", slice_str(row->id));
+    json_add_member(json, "account", slice_str(row->account));
+    json_add_member(json, "resource", slice_str(row->resource));
     add_words(json, "handshakes", row, add_handshakes);
     add_words(json, "answer", row, add_answer);
     buf_printf(json, ",\"auto\":%s,\"canSend\":%s", row->detect != NULL ? "true" : "false",
                scheme_row_sends_with(row) != NULL ? "true" : "false");
-    add_member(json, "sendsWith", slice_str(scheme_row_sends_with(row)));
+    json_add_member(json, "sendsWith", slice_str(scheme_row_sends_with(row)));
     buf_add_byte(json, '}');
 }
 

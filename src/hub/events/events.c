@@ -298,14 +298,9 @@ static bool is_first(const struct buf *json)
     return json->bytes == 0 || json->at[json->bytes - 1] == '{';
 }
 
-static void add_name(struct buf *json, const char *name)
-{
-    buf_printf(json, "%s\"%s\":", is_first(json) ? "" : ",", name);
-}
-
 static void add_text(struct buf *json, const char *name, struct slice text)
 {
-    add_name(json, name);
+    json_add_name(json, name);
     json_add_string(json, text);
 }
 
@@ -341,7 +336,7 @@ static void add_source(struct buf *json, struct hub *hub, const struct journal_r
 static void add_remote(struct buf *json, const struct ring_address *peer)
 {
     char host[INET6_ADDRSTRLEN] = "";
-    add_name(json, "remote");
+    json_add_name(json, "remote");
     if (peer->family == 4 && inet_ntop(AF_INET, peer->at, host, sizeof host)) {
         buf_printf(json, "\"%s:%u\"", host, peer->port);
     } else if (peer->family == 6 && inet_ntop(AF_INET6, peer->at, host, sizeof host)) {
@@ -391,7 +386,7 @@ static void add_head(struct buf *json, const struct journal_record *record)
     add_text(json, "target", http_target(&head));
     const struct http_header *type = http_find(&head, SLICE("content-type"), NULL);
     add_text(json, "contentType", type ? http_header_value(&head, type) : SLICE_EMPTY);
-    add_name(json, "headers");
+    json_add_name(json, "headers");
     buf_add_byte(json, '{');
     for (unsigned i = 0; i < head.header_count && !json->overflow; i++) {
         add_header(json, &head, i);
@@ -420,7 +415,7 @@ static void add_state(struct buf *json, const struct journal_entry *entry, const
     struct attempt attempt;
     if (attempt_decode(entry, message, &attempt)) {
         add_id(json, "attemptOf", attempt.event, attempt.event_ns);
-        add_name(json, "destination");
+        json_add_name(json, "destination");
         buf_printf(json, "%llu,\"attempt\":%u,\"status\":%u",
                    (unsigned long long)attempt.destination, attempt.number, attempt.status);
         add_text(json, "outcome", slice_str(attempt_outcome_text(attempt.outcome)));
@@ -469,10 +464,10 @@ void event_json(struct hub *hub, const struct journal_record *record, struct buf
     add_text(json, "receivedAt", slice_str(received));
     add_state(json, entry, record->message);
     add_head(json, record);
-    add_name(json, "size");
+    json_add_name(json, "size");
     buf_printf(json, "%u", entry->body_bytes);
     if ((entry->flags & JOURNAL_CUT) != 0) {
-        add_name(json, "cut");
+        json_add_name(json, "cut");
         buf_add_str(json, "true");
     }
     add_remote(json, &entry->peer);

@@ -14,7 +14,7 @@ static void add_key(struct hub *hub, struct store_txn *txn, const struct operati
     arena_init(&arena, 1U << 20);
     if (work_load_source(hub, txn, operation, &arena, &ground) == BK_OK) {
         work_fingerprint(ground.facts.hook_key, print);
-        work_add_member(members, "keyFingerprint", slice_str(print));
+        json_add_member(members, "keyFingerprint", slice_str(print));
     }
     arena_fini(&arena);
 }
@@ -22,18 +22,18 @@ static void add_key(struct hub *hub, struct store_txn *txn, const struct operati
 static void add_done(struct hub *hub, struct store_txn *txn, const struct operation *operation,
                      struct buf *members)
 {
-    work_add_member(members, "state", SLICE("ready"));
+    json_add_member(members, "state", SLICE("ready"));
     if (operation->intent == PROVIDER_RESOURCE_CHECK) {
-        work_add_member(members, "resourceId", work_recall(operation, "resourceId"));
-        work_add_member(members, "resourceName", work_recall(operation, "resourceName"));
-        work_add_member(members, "notice", work_recall(operation, "notice"));
+        json_add_member(members, "resourceId", work_recall(operation, "resourceId"));
+        json_add_member(members, "resourceName", work_recall(operation, "resourceName"));
+        json_add_member(members, "notice", work_recall(operation, "notice"));
         work_add_time(members, "checkedAt", operation->updated_ns);
     } else if (operation->intent == PROVIDER_CHECK) {
-        work_add_member(members, "account", work_recall(operation, "account"));
-        work_add_member(members, "accountId", work_recall(operation, "accountId"));
+        json_add_member(members, "account", work_recall(operation, "account"));
+        json_add_member(members, "accountId", work_recall(operation, "accountId"));
         work_add_time(members, "checkedAt", operation->updated_ns);
     } else {
-        work_add_member(members, "hookId", work_recall(operation, "hookId"));
+        json_add_member(members, "hookId", work_recall(operation, "hookId"));
         add_key(hub, txn, operation, members);
         work_add_time(members, "checkedAt", operation->updated_ns);
     }
@@ -42,11 +42,11 @@ static void add_done(struct hub *hub, struct store_txn *txn, const struct operat
 static void add_fault(struct store_txn *txn, const struct operation *operation, struct buf *members)
 {
     struct json_tree tree;
-    work_add_member(members, "state",
+    json_add_member(members, "state",
                     operation->state == OPERATION_FAILED ? SLICE("error") : SLICE("pending"));
-    work_add_member(members, "reason", slice_str(provider_fault_name(operation->fault)));
-    work_add_member(members, "message", operation->why);
-    work_add_member(
+    json_add_member(members, "reason", slice_str(provider_fault_name(operation->fault)));
+    json_add_member(members, "message", operation->why);
+    json_add_member(
         members, "advice",
         slice_str(provider_fault_advice(provider_find(operation->provider), operation->fault)));
     work_add_time(members, "nextAttemptAt", operation->due_ns);
@@ -79,7 +79,7 @@ static enum bk_err settle_post(struct store_txn *txn, const struct operation *op
         yyjson_mut_val *state = before ? yyjson_mut_obj_get(before, "state") : NULL;
         if (yyjson_mut_is_str(state) && !slice_equal(json_text(state), SLICE("ready")) &&
             !tells_of_a_later_one(before, operation)) {
-            work_add_member(&members, "state", SLICE("ready"));
+            json_add_member(&members, "state", SLICE("ready"));
             work_add_lasting(&members, before);
         }
         json_tree_fini(&tree);
@@ -89,7 +89,7 @@ static enum bk_err settle_post(struct store_txn *txn, const struct operation *op
         char number[OPERATION_NAME_BYTES];
         operation_name(operation->number, number);
         add_fault(txn, &of_link, &members);
-        work_add_member(&members, "operation", slice_str(number));
+        json_add_member(&members, "operation", slice_str(number));
     }
     if (err == BK_OK && members.bytes > 0) {
         err = work_put_status(txn, record.id, &members);
@@ -168,7 +168,7 @@ static enum bk_err settle(struct hub *hub, struct store_txn *txn, const struct o
         add_fault(txn, operation, &members);
     }
     operation_name(operation->number, name);
-    work_add_member(&members, "operation", slice_str(name));
+    json_add_member(&members, "operation", slice_str(name));
     err = work_put_status(txn, operation->object, &members);
     buf_fini(&members);
     return err;

@@ -12,14 +12,6 @@ enum bk_err work_put_status(struct store_txn *txn, const uint8_t id[16], const s
     return members->overflow ? BK_TOO_LARGE : store_put(txn, key_slice(&key), buf_slice(members));
 }
 
-void work_add_member(struct buf *members, const char *name, struct slice text)
-{
-    if (text.bytes > 0) {
-        buf_printf(members, "%s\"%s\":", members->bytes > 0 ? "," : "", name);
-        json_add_string(members, text);
-    }
-}
-
 /* What was known before and stays true. */
 static const char *const lasting[] = {"hookId",     "keyFingerprint", "account",
                                       "accountId",  "provisionedAt",  "checkedAt",
@@ -54,7 +46,7 @@ void work_add_lasting(struct buf *members, yyjson_mut_val *before)
     for (size_t i = 0; before && i < sizeof lasting / sizeof lasting[0]; i++) {
         yyjson_mut_val *value = yyjson_mut_obj_get(before, lasting[i]);
         if (yyjson_mut_is_str(value)) {
-            work_add_member(members, lasting[i], json_text(value));
+            json_add_member(members, lasting[i], json_text(value));
         }
     }
 }
@@ -63,7 +55,7 @@ void work_add_time(struct buf *members, const char *name, int64_t wall_ns)
 {
     char text[25];
     time_format_rfc3339(wall_ns, text);
-    work_add_member(members, name, slice_str(text));
+    json_add_member(members, name, slice_str(text));
 }
 
 /* A key of 256 random bits says nothing of itself through this. */
@@ -83,8 +75,8 @@ enum bk_err work_status_pending(struct store_txn *txn, const struct operation *o
     buf_init(&members, 65536);
     json_tree_init(&tree);
     operation_name(operation->number, name);
-    work_add_member(&members, "state", SLICE("pending"));
-    work_add_member(&members, "operation", slice_str(name));
+    json_add_member(&members, "state", SLICE("pending"));
+    json_add_member(&members, "operation", slice_str(name));
     work_add_lasting(&members, work_read_status(txn, operation->object, &tree));
     enum bk_err err = work_put_status(txn, operation->object, &members);
     json_tree_fini(&tree);

@@ -19,8 +19,6 @@ enum bk_err work_put_status(struct store_txn *txn, const uint8_t id[16],
 /* To be done, with what stays true of the status before. */
 enum bk_err work_status_pending(struct store_txn *txn,
                                 const struct operation *operation) BK_MUST_CHECK;
-/* Nothing for an empty text. */
-void work_add_member(struct buf *members, const char *name, struct slice text);
 void work_add_time(struct buf *members, const char *name, int64_t wall_ns);
 /* Of a status before, what was known and stays true. */
 void work_add_lasting(struct buf *members, yyjson_mut_val *before);
