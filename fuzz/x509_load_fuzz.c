@@ -19,13 +19,16 @@ static void check_words(const char *why)
 
 static void check_pieces(struct slice der)
 {
-    static const struct cert_name want = {.bytes = 9, .at = "a.example"};
+    static const struct cert_name name = {.bytes = 9, .at = "a.example"};
+    static const struct cert_name address = {.address = true, .bytes = 4, .at = {127, 0, 0, 1}};
+    const struct cert_name want = der.bytes % 2 ? name : address;
     struct cert_facts whole, cut;
     memset(&whole, 0, sizeof whole);
     memset(&cut, 0, sizeof cut);
     cert_scan_all(der, &want, &whole);
     bk_assert(strnlen(whole.first_name, sizeof whole.first_name) < sizeof whole.first_name);
     bk_assert(!whole.named || whole.name_count > 0);
+    bk_assert(!whole.forbids || whole.constrained);
     for (size_t piece = 1; piece < 40; piece = piece * 3 + 1) {
         struct cert_scan scan;
         cert_scan_begin(&scan, &want);
@@ -39,6 +42,7 @@ static void check_pieces(struct slice der)
                   cut.key == whole.key && cut.rsa_bits == whole.rsa_bits &&
                   cut.is_ca == whole.is_ca && cut.may_sign == whole.may_sign &&
                   cut.for_servers == whole.for_servers && cut.for_clients == whole.for_clients &&
+                  cut.constrained == whole.constrained && cut.forbids == whole.forbids &&
                   cut.self_issued == whole.self_issued && cut.hash == whole.hash);
     }
 }

@@ -27,7 +27,13 @@ enum node {
     NODE_EXTENDED_USAGE_LIST,
     NODE_NAMES,
     NODE_NAMES_LIST,
-    NODE_LAST_CONTAINER = NODE_NAMES_LIST,
+    NODE_CONSTRAINTS,
+    NODE_CONSTRAINTS_LIST,
+    NODE_PERMITTED,
+    NODE_PERMITTED_TREE,
+    NODE_EXCLUDED,
+    NODE_EXCLUDED_TREE,
+    NODE_LAST_CONTAINER = NODE_EXCLUDED_TREE,
     VALUE_ISSUER,
     VALUE_SUBJECT,
     VALUE_NOT_BEFORE,
@@ -41,7 +47,9 @@ enum node {
     VALUE_KEY_USAGE_BITS,
     VALUE_USAGE_OID,
     VALUE_DNS_NAME,
-    VALUE_ADDRESS
+    VALUE_ADDRESS,
+    VALUE_PERMITTED,
+    VALUE_EXCLUDED
 };
 
 enum extension {
@@ -49,7 +57,8 @@ enum extension {
     EXTENSION_BASIC,
     EXTENSION_KEY_USAGE,
     EXTENSION_EXTENDED,
-    EXTENSION_NAMES
+    EXTENSION_NAMES,
+    EXTENSION_CONSTRAINTS
 };
 
 enum {
@@ -60,6 +69,8 @@ enum {
     TAG_SEQUENCE = 0x30,
     TAG_VERSION = 0xa0,
     TAG_EXTENSIONS = 0xa3,
+    TAG_PERMITTED = 0xa0,
+    TAG_EXCLUDED = 0xa1,
     TAG_DNS_NAME = 0x82,
     TAG_ADDRESS = 0x87
 };
@@ -126,6 +137,31 @@ bool cert_name_matches(const struct cert_name *name, struct slice pattern)
     return two_labels && ours.bytes > 0 && slice_equal_nocase(rest, ours);
 }
 
+static bool address_within(const struct cert_name *name, struct slice subtree)
+{
+    for (size_t i = 0; i < name->bytes; i++) {
+        if ((name->at[i] ^ subtree.at[i]) & subtree.at[name->bytes + i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool cert_name_within(const struct cert_name *name, struct slice subtree)
+{
+    struct slice ours = slice_of(name->at, name->bytes);
+    if (name->address) {
+        return subtree.bytes == 2U * name->bytes && address_within(name, subtree);
+    }
+    if (subtree.bytes > ours.bytes || name->any) {
+        return false;
+    }
+    size_t more = ours.bytes - subtree.bytes;
+    bool whole_labels =
+        subtree.bytes == 0 || more == 0 || subtree.at[0] == '.' || ours.at[more - 1] == '.';
+    return whole_labels && slice_equal_nocase(slice_skip(ours, more), subtree);
+}
+
 /* ---- values */
 
 static int64_t days_since_1970(int64_t year, int64_t month, int64_t day)
@@ -186,23 +222,24 @@ void tls_day(int64_t seconds, char ret_text[TLS_DAY_BYTES])
 }
 
 /* Object identifiers as they are encoded. */
-#define OID(bytes)     SLICE(bytes)
-#define OID_RSA        OID("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01")
-#define OID_EC         OID("\x2a\x86\x48\xce\x3d\x02\x01")
-#define OID_P256       OID("\x2a\x86\x48\xce\x3d\x03\x01\x07")
-#define OID_P384       OID("\x2b\x81\x04\x00\x22")
-#define OID_P521       OID("\x2b\x81\x04\x00\x23")
-#define OID_MD2_RSA    OID("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x02")
-#define OID_MD5_RSA    OID("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x04")
-#define OID_SHA1_RSA   OID("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x05")
-#define OID_SHA1_ECDSA OID("\x2a\x86\x48\xce\x3d\x04\x01")
-#define OID_BASIC      OID("\x55\x1d\x13")
-#define OID_KEY_USAGE  OID("\x55\x1d\x0f")
-#define OID_EXTENDED   OID("\x55\x1d\x25")
-#define OID_NAMES      OID("\x55\x1d\x11")
-#define OID_ANY_USAGE  OID("\x55\x1d\x25\x00")
-#define OID_SERVERS    OID("\x2b\x06\x01\x05\x05\x07\x03\x01")
-#define OID_CLIENTS    OID("\x2b\x06\x01\x05\x05\x07\x03\x02")
+#define OID(bytes)      SLICE(bytes)
+#define OID_RSA         OID("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01")
+#define OID_EC          OID("\x2a\x86\x48\xce\x3d\x02\x01")
+#define OID_P256        OID("\x2a\x86\x48\xce\x3d\x03\x01\x07")
+#define OID_P384        OID("\x2b\x81\x04\x00\x22")
+#define OID_P521        OID("\x2b\x81\x04\x00\x23")
+#define OID_MD2_RSA     OID("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x02")
+#define OID_MD5_RSA     OID("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x04")
+#define OID_SHA1_RSA    OID("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x05")
+#define OID_SHA1_ECDSA  OID("\x2a\x86\x48\xce\x3d\x04\x01")
+#define OID_BASIC       OID("\x55\x1d\x13")
+#define OID_KEY_USAGE   OID("\x55\x1d\x0f")
+#define OID_EXTENDED    OID("\x55\x1d\x25")
+#define OID_NAMES       OID("\x55\x1d\x11")
+#define OID_CONSTRAINTS OID("\x55\x1d\x1e")
+#define OID_ANY_USAGE   OID("\x55\x1d\x25\x00")
+#define OID_SERVERS     OID("\x2b\x06\x01\x05\x05\x07\x03\x01")
+#define OID_CLIENTS     OID("\x2b\x06\x01\x05\x05\x07\x03\x02")
 
 static const char *weak_hash_of(struct slice oid)
 {
@@ -214,11 +251,12 @@ static const char *weak_hash_of(struct slice oid)
 
 static enum extension extension_of(struct slice oid)
 {
-    return slice_equal(oid, OID_BASIC)       ? EXTENSION_BASIC
-           : slice_equal(oid, OID_KEY_USAGE) ? EXTENSION_KEY_USAGE
-           : slice_equal(oid, OID_EXTENDED)  ? EXTENSION_EXTENDED
-           : slice_equal(oid, OID_NAMES)     ? EXTENSION_NAMES
-                                             : EXTENSION_OTHER;
+    return slice_equal(oid, OID_BASIC)         ? EXTENSION_BASIC
+           : slice_equal(oid, OID_KEY_USAGE)   ? EXTENSION_KEY_USAGE
+           : slice_equal(oid, OID_EXTENDED)    ? EXTENSION_EXTENDED
+           : slice_equal(oid, OID_NAMES)       ? EXTENSION_NAMES
+           : slice_equal(oid, OID_CONSTRAINTS) ? EXTENSION_CONSTRAINTS
+                                               : EXTENSION_OTHER;
 }
 
 /* Length of the modulus, from the first bytes of a BIT STRING with SEQUENCE { INTEGER n, … }; 0
@@ -283,6 +321,25 @@ static void note_address(struct cert_scan *scan, struct slice address)
         slice_equal(address, slice_of(scan->want->at, scan->want->bytes))) {
         scan->facts.named = true;
     }
+}
+
+/* A subtree of the kind of name that we want. What cannot be understood permits and excludes as it
+ * is worse for the certificate. */
+static void note_permitted(struct cert_scan *scan, struct slice subtree, bool cut)
+{
+    scan->permits_some = true;
+    scan->permits_ours |= !cut && cert_name_within(scan->want, subtree);
+}
+
+static void note_excluded(struct cert_scan *scan, struct slice subtree, bool cut)
+{
+    struct slice domain = subtree;
+    if (!scan->want->address && subtree.bytes > 1 && subtree.at[0] == '.') {
+        domain = slice_skip(subtree, 1); /* meant or not: the domain itself, too */
+    }
+    bool odd = scan->want->address && subtree.bytes != 2U * scan->want->bytes &&
+               subtree.bytes != 8 && subtree.bytes != 32;
+    scan->facts.forbids |= cut || odd || cert_name_within(scan->want, domain);
 }
 
 static void note_extension(struct cert_scan *scan, struct slice oid)
@@ -366,6 +423,12 @@ static void note_value(struct cert_scan *scan, uint32_t bytes)
     case VALUE_ADDRESS:
         note_address(scan, cut ? SLICE_EMPTY : value);
         break;
+    case VALUE_PERMITTED:
+        note_permitted(scan, value, cut);
+        break;
+    case VALUE_EXCLUDED:
+        note_excluded(scan, value, cut);
+        break;
     case NODE_SKIP:
     case NODE_ROOT:
     case NODE_CERTIFICATE:
@@ -384,6 +447,12 @@ static void note_value(struct cert_scan *scan, uint32_t bytes)
     case NODE_EXTENDED_USAGE_LIST:
     case NODE_NAMES:
     case NODE_NAMES_LIST:
+    case NODE_CONSTRAINTS:
+    case NODE_CONSTRAINTS_LIST:
+    case NODE_PERMITTED:
+    case NODE_PERMITTED_TREE:
+    case NODE_EXCLUDED:
+    case NODE_EXCLUDED_TREE:
         break;
     }
 }
@@ -402,8 +471,8 @@ static enum node tbs_child(uint8_t tag, unsigned index)
 
 static enum node extension_child(struct cert_scan *scan, uint8_t tag, unsigned index)
 {
-    static const enum node nodes[] = {NODE_SKIP, NODE_BASIC, NODE_KEY_USAGE, NODE_EXTENDED_USAGE,
-                                      NODE_NAMES};
+    static const enum node nodes[] = {NODE_SKIP,           NODE_BASIC, NODE_KEY_USAGE,
+                                      NODE_EXTENDED_USAGE, NODE_NAMES, NODE_CONSTRAINTS};
     if (index == 0) {
         scan->extension = EXTENSION_OTHER;
         return tag == TAG_OID ? VALUE_EXTENSION_OID : NODE_SKIP;
@@ -411,10 +480,18 @@ static enum node extension_child(struct cert_scan *scan, uint8_t tag, unsigned i
     if (tag != TAG_OCTETS) {
         return NODE_SKIP;
     }
+    scan->facts.constrained |= scan->extension == EXTENSION_CONSTRAINTS;
     scan->facts.has_basic |= scan->extension == EXTENSION_BASIC;
     scan->facts.has_key_usage |= scan->extension == EXTENSION_KEY_USAGE;
     scan->facts.has_extended_usage |= scan->extension == EXTENSION_EXTENDED;
     return nodes[scan->extension];
+}
+
+/* Does a subtree tell of the kind of name that we want? */
+static bool is_subtree(const struct cert_scan *scan, uint8_t tag, unsigned index)
+{
+    const struct cert_name *want = scan->want;
+    return index == 0 && want && !want->any && tag == (want->address ? TAG_ADDRESS : TAG_DNS_NAME);
 }
 
 /* What the `index`th child of a container is, by its tag. */
@@ -462,6 +539,20 @@ static enum node child_of(struct cert_scan *scan, enum node parent, uint8_t tag,
         return tag == TAG_DNS_NAME  ? VALUE_DNS_NAME
                : tag == TAG_ADDRESS ? VALUE_ADDRESS
                                     : NODE_SKIP;
+    case NODE_CONSTRAINTS:
+        return sequence ? NODE_CONSTRAINTS_LIST : NODE_SKIP;
+    case NODE_CONSTRAINTS_LIST:
+        return tag == TAG_PERMITTED  ? NODE_PERMITTED
+               : tag == TAG_EXCLUDED ? NODE_EXCLUDED
+                                     : NODE_SKIP;
+    case NODE_PERMITTED:
+        return sequence ? NODE_PERMITTED_TREE : NODE_SKIP;
+    case NODE_EXCLUDED:
+        return sequence ? NODE_EXCLUDED_TREE : NODE_SKIP;
+    case NODE_PERMITTED_TREE:
+        return is_subtree(scan, tag, index) ? VALUE_PERMITTED : NODE_SKIP;
+    case NODE_EXCLUDED_TREE:
+        return is_subtree(scan, tag, index) ? VALUE_EXCLUDED : NODE_SKIP;
     case NODE_SKIP:
     case VALUE_ISSUER:
     case VALUE_SUBJECT:
@@ -477,6 +568,8 @@ static enum node child_of(struct cert_scan *scan, enum node parent, uint8_t tag,
     case VALUE_USAGE_OID:
     case VALUE_DNS_NAME:
     case VALUE_ADDRESS:
+    case VALUE_PERMITTED:
+    case VALUE_EXCLUDED:
         break;
     }
     return NODE_SKIP;
@@ -607,6 +700,7 @@ void cert_scan_add(struct cert_scan *scan, const uint8_t *at, size_t bytes)
 const struct cert_facts *cert_scan_end(struct cert_scan *scan)
 {
     scan->facts.whole = scan->done && !scan->bad;
+    scan->facts.forbids |= scan->permits_some && !scan->permits_ours;
     return &scan->facts;
 }
 

@@ -34,6 +34,9 @@ bool cert_name_from(const char *text, struct cert_name *ret_name);
 /* RFC 6125: the same in any case, or "*." for one whole first label when two labels follow. */
 bool cert_name_matches(const struct cert_name *name, struct slice pattern);
 
+/* RFC 5280 4.2.1.10: is it within this subtree, a DNS name or an address and its mask? */
+bool cert_name_within(const struct cert_name *name, struct slice subtree);
+
 enum cert_key { CERT_KEY_OTHER, CERT_KEY_RSA, CERT_KEY_EC, CERT_KEY_EC_OTHER };
 
 struct cert_facts {
@@ -44,8 +47,10 @@ struct cert_facts {
     bool may_sign, may_issue; /* digitalSignature, keyCertSign */
     bool has_extended_usage;  /* extendedKeyUsage */
     bool for_servers, for_clients;
-    bool named;     /* it names whom we want */
-    bool weak_hash; /* signed with MD2, MD5 or SHA-1 */
+    bool named;       /* it names whom we want */
+    bool constrained; /* nameConstraints */
+    bool forbids;     /* an issuer: its nameConstraints exclude whom we want */
+    bool weak_hash;   /* signed with MD2, MD5 or SHA-1 */
     enum cert_key key;
     uint32_t rsa_bits;
     uint32_t name_count;           /* DNS names and addresses */
@@ -66,7 +71,8 @@ struct cert_scan {
     uint8_t length_bytes; /* still to come of its length */
     uint8_t value;        /* node of the value that is read, 0 = none */
     uint8_t extension;
-    uint8_t seen; /* bits: extensions that came */
+    uint8_t seen;                    /* bits: extensions that came */
+    bool permits_some, permits_ours; /* nameConstraints, for the kind of name we want */
     bool bad, done;
     uint32_t length;
     uint32_t value_left;

@@ -19,7 +19,8 @@ struct tls_trust {
     struct tls_anchor_note {
         int64_t not_before, not_after;
         uint8_t name_hash[32];
-    } * notes; /* of the same index */
+        struct slice constrained; /* the certificate, malloc'ed, where it has nameConstraints */
+    } * notes;                    /* of the same index */
     unsigned count;
     unsigned room;
 };
@@ -27,6 +28,10 @@ struct tls_trust {
 /* Is one of the authorities of this name within its time? */
 bool tls_trust_current(const struct tls_trust *trust, const uint8_t name_hash[32],
                        int64_t now_seconds);
+
+/* May all authorities of this name, for all their nameConstraints say, issue for that one? */
+bool tls_trust_permits(const struct tls_trust *trust, const uint8_t name_hash[32],
+                       const struct cert_name *want);
 
 /* ---- identity.c */
 
@@ -60,6 +65,7 @@ struct tls_chain {
     bool of_server;      /* the peer is a server */
     bool relevant;       /* the certificate that is read counts */
     bool wrong_usage;    /* one of them is for something else */
+    bool forbidden;      /* an issuer may not issue for whom we want */
     bool malformed;
     bool has_culprit;
     char *why; /* TLS_WHY_BYTES, filled on refusal */

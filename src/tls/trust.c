@@ -96,7 +96,9 @@ static const char *add_certificate(struct tls_trust *trust, struct slice der)
         return why;
     }
     struct draft draft = {.name = malloc(der.bytes), .room = der.bytes};
-    if (!draft.name || !make_room(trust)) {
+    uint8_t *kept = facts.constrained ? malloc(der.bytes) : NULL;
+    if (!draft.name || (facts.constrained && !kept) || !make_room(trust)) {
+        free(kept);
         free(draft.name);
         return "out of memory";
     }
@@ -105,6 +107,7 @@ static const char *add_certificate(struct tls_trust *trust, struct slice der)
     const br_x509_pkey *key = br_x509_decoder_get_pkey(&draft.decoder);
     br_x509_trust_anchor *anchor = &trust->anchors[trust->count];
     if (!key || draft.failed || !copy_key(key, &anchor->pkey)) {
+        free(kept);
         free(draft.name);
         return "this certificate cannot be read";
     }
@@ -115,6 +118,10 @@ static const char *add_certificate(struct tls_trust *trust, struct slice der)
     note->not_before = facts.not_before;
     note->not_after = facts.not_after;
     sha256(slice_of(draft.name, draft.name_bytes), note->name_hash);
+    note->constrained = slice_of(kept, kept ? der.bytes : 0);
+    if (kept) {
+        memcpy(kept, der.at, der.bytes);
+    }
     return NULL;
 }
 
@@ -122,6 +129,7 @@ static void drop_from(struct tls_trust *trust, unsigned count)
 {
     while (trust->count > count) {
         br_x509_trust_anchor *anchor = &trust->anchors[--trust->count];
+        free((uint8_t *)(uintptr_t)trust->notes[trust->count].constrained.at);
         free(anchor->dn.data);
         free_key(&anchor->pkey);
     }
@@ -253,4 +261,21 @@ bool tls_trust_current(const struct tls_trust *trust, const uint8_t name_hash[32
         }
     }
     return !known; /* believed directly: its own dates were checked */
+}
+
+bool tls_trust_permits(const struct tls_trust *trust, const uint8_t name_hash[32],
+                       const struct cert_name *want)
+{
+    for (unsigned i = 0; i < trust->count; i++) {
+        const struct tls_anchor_note *note = &trust->notes[i];
+        if (note->constrained.bytes > 0 && (trust->anchors[i].flags & BR_X509_TA_CA) &&
+            memcmp(note->name_hash, name_hash, 32) == 0) {
+            struct cert_facts facts;
+            cert_scan_all(note->constrained, want, &facts);
+            if (facts.forbids) {
+                return false;
+            }
+        }
+    }
+    return true;
 }

@@ -159,6 +159,21 @@ static unsigned check_usage(struct tls_chain *chain)
     return 0;
 }
 
+/* BearSSL refuses an issuer's nameConstraints where they are critical, and passes over all others.
+ * Of the names that the certificate has, the one that we want is what counts here. */
+static unsigned check_constraints(struct tls_chain *chain)
+{
+    char wanted[CERT_NAME_BYTES];
+    if (!chain->forbidden &&
+        tls_trust_permits(chain->trust, chain->minimal.saved_dn_hash, &chain->want)) {
+        return 0;
+    }
+    wanted_text(&chain->want, wanted);
+    return refuse(chain, BR_ERR_X509_BAD_SERVER_NAME,
+                  "an authority of the certificate may not issue any for %s (nameConstraints)",
+                  wanted);
+}
+
 static unsigned check_key(struct tls_chain *chain)
 {
     /* BearSSL knows only three curves; its lengths were checked. */
@@ -179,6 +194,9 @@ static unsigned check(struct tls_chain *chain)
     if (!error && !chain->leaf.named) {
         error = refuse_name(chain);
     }
+    if (!error) {
+        error = check_constraints(chain);
+    }
     return error ? error : check_usage(chain);
 }
 
@@ -195,7 +213,7 @@ static void start_cert(const br_x509_class **context, uint32_t length)
 {
     struct tls_chain *chain = chain_of(context);
     chain->relevant = chain->minimal.err == 0;
-    cert_scan_begin(&chain->scan, chain->count == 0 ? &chain->want : NULL);
+    cert_scan_begin(&chain->scan, &chain->want);
     chain->count++;
     chain->minimal.vtable->start_cert(minimal_of(chain), length);
 }
@@ -221,6 +239,7 @@ static void end_cert(const br_x509_class **context)
         !facts->has_extended_usage || (chain->of_server ? facts->for_servers : facts->for_clients);
     chain->wrong_usage |= !fits;
     chain->malformed |= !facts->whole;
+    chain->forbidden |= chain->count > 1 && facts->forbids;
     if (chain->count == 1) {
         chain->leaf = *facts;
     }

@@ -711,6 +711,12 @@ static void refused(void)
          .now = 1800000000LL,
          .accepted = true},
         {.chain = "server_p384", .trust = "ca.pem", .name = "c.example", .accepted = true},
+        {.chain = "by_bounded", .trust = "bounded_ca.pem", .name = "a.example", .accepted = true},
+        {.chain = "by_bounded", .trust = "bounded_ca.pem", .name = "y.b.example", .accepted = true},
+        {.chain = "by_bounded", .trust = "bounded_ca.pem", .name = "127.0.0.1", .accepted = true},
+        {.chain = "by_within", .trust = "ca.pem", .name = "y.b.example", .accepted = true},
+        {.chain = "by_within", .trust = "ca.pem", .name = "127.0.0.1", .accepted = true},
+        {.chain = "by_within", .trust = "within.pem", .name = "x.b.example", .accepted = true},
 
         {"server", "ca.pem", "a.example", NOW_2200, "expired on 2126-", 0, 0},
         {"server", "ca.pem", "a.example", NOW_2020, "not valid before 2026-", 0, 0},
@@ -738,6 +744,13 @@ static void refused(void)
         {"md5", "rsa_ca.pem", "a.example", 0, "signed with MD5", 0, 0},
         {"critical", "ca.pem", "a.example", 0, "critical extension", 0, 0},
         {"by_old", "old_ca.pem", "a.example", 0, "the authority's own certificate", 0, 0},
+        {"by_bounded", "bounded_ca.pem", "c.example", 0, "may not issue any for c.example", 0, 0},
+        {"by_bounded", "bounded_ca.pem", "x.b.example", 0, "(nameConstraints)", 0, 0},
+        {"by_bounded", "bounded_ca.pem", "10.0.0.1", 0, "any for this address", 0, 0},
+        {"by_bounded", "bounded_ca.pem", "::1", 0, "(nameConstraints)", 0, 0},
+        {"by_within", "ca.pem", "a.example", 0, "(nameConstraints)", 0, 0},
+        {"by_within", "ca.pem", "10.0.0.1", 0, "(nameConstraints)", 0, 0},
+        {"by_within", "within.pem", "a.example", 0, "(nameConstraints)", 0, 0},
     };
     for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
         one_refused(&tests[i]);
@@ -1054,6 +1067,31 @@ static void files(void)
     tls_trust_close(trust);
 }
 
+static void within(const char *name, const char *subtree, size_t bytes, bool want)
+{
+    struct cert_name wanted;
+    ok(cert_name_from(name, &wanted), "%s", name);
+    is_int(cert_name_within(&wanted, slice_of((const uint8_t *)subtree, bytes)), want, "%s %s %s",
+           name, want ? "is within" : "is not within", wanted.address ? "it" : subtree);
+}
+
+static void subtrees(void)
+{
+    within("a.example", "a.example", 9, true);
+    within("b.a.example", "A.EXAMPLE", 9, true);
+    within("ba.example", "a.example", 9, false);
+    within("example", "a.example", 9, false);
+    within("a.example", "", 0, true);
+    within("a.example", ".example", 8, true);
+    within("example", ".example", 8, false);
+    within("a.example", "*.example", 9, false);
+    within("10.1.2.3", "\x0a\0\0\0\xff\0\0\0", 8, true);
+    within("11.1.2.3", "\x0a\0\0\0\xff\0\0\0", 8, false);
+    within("10.1.2.3", "\x0a\0\0\0", 4, false);
+    within("::1", "\0\0\0\0\0\0\0\0", 8, false);
+    within("::1", "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 32, true);
+}
+
 static void days(void)
 {
     char day[TLS_DAY_BYTES];
@@ -1070,6 +1108,7 @@ static void days(void)
 int main(void)
 {
     days();
+    subtrees();
     talk("server", "ca.pem", "a.example", 512, "ECDHE-ECDSA-AES128-GCM-SHA256");
     talk("server", "ca.pem", "127.0.0.1", 512, "ECDHE-ECDSA-AES128-GCM-SHA256");
     talk("server_rsa", "rsa_ca.pem", "a.example", 7, "ECDHE-RSA-AES128-GCM-SHA256");

@@ -72,4 +72,13 @@ key critical prime256v1 && certificate critical ca a.example sha256 "$leaf" "$ku
 key old_ca prime256v1
 days=400 certificate old_ca self 'becket test CA of old' sha256 "$ca" "$caku"
 key by_old prime256v1 && certificate by_old old_ca a.example sha256 "$leaf" "$ku" "$eku" "$san"
-rm -f old_ca.key between_clients.key other_ca.key between.key
+# Authorities that may issue for some names only: one that is believed, and one below another.
+many='subjectAltName=DNS:a.example,DNS:*.b.example,DNS:c.example,IP:127.0.0.1,IP:10.0.0.1,IP:::1'
+key bounded_ca prime256v1 && certificate bounded_ca self 'becket test CA for some' sha256 "$ca" "$caku" \
+    "nameConstraints=critical,permitted;DNS:A.example,permitted;DNS:b.example,permitted;IP:127.0.0.0/255.0.0.0,excluded;DNS:x.b.example"
+key by_bounded prime256v1 && certificate by_bounded bounded_ca a.example sha256 "$leaf" "$ku" "$eku" "$many"
+key within prime256v1 && certificate within ca 'below it, for some' sha256 "$ca" "$caku" \
+    "nameConstraints=permitted;DNS:.b.example,excluded;IP:10.0.0.0/255.0.0.0"
+key by_within prime256v1 && certificate by_within within a.example sha256 "$leaf" "$ku" "$eku" "$many"
+cat within.pem >> by_within.pem
+rm -f bounded_ca.key within.key old_ca.key between_clients.key other_ca.key between.key
