@@ -61,6 +61,7 @@ static void call_describe(struct admin_call *call, const struct http_message *me
         .cookie = header(head, "cookie"),
         .if_match = header(head, "if-match"),
         .content_type = header(head, "content-type"),
+        .content_encoding = header(head, "content-encoding"),
         .accept = header(head, "accept"),
         .origin = header(head, "origin"),
         .sec_fetch_site = header(head, "sec-fetch-site"),

@@ -69,6 +69,13 @@ static bool body_allowed(struct api_call *call)
         }
         return bytes == 0;
     }
+    struct slice coding = call->request->content_encoding;
+    if (coding.bytes != 0 && !slice_equal_nocase(coding, SLICE("identity"))) {
+        api_add_header(call->response, "Accept-Encoding", "identity");
+        api_error(call, 415, "unsupported_media_type",
+                  "the body is packed (Content-Encoding); send it as it is");
+        return false;
+    }
     if (!content_type_allowed(call)) {
         api_error(call, 415, "unsupported_media_type", "Content-Type must be application/json%s",
                   call->route->body == API_BODY_JSON ? "" : " or application/yaml");

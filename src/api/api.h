@@ -43,6 +43,7 @@ struct api_request {
     struct slice cookie;
     struct slice if_match;
     struct slice content_type;
+    struct slice content_encoding;
     struct slice accept;
     /* Origin and Sec-Fetch-Site: requests that another site made are refused */
     struct slice origin;

@@ -195,6 +195,9 @@ enum api_step api_objects_create(struct api_call *call)
 
 enum api_step api_objects_update(struct api_call *call)
 {
+    if (!resource_name_valid(call->segment)) {
+        return no_object(call, call->segment);
+    }
     return change_object(call, APPLY_UPDATE, 200);
 }
 

@@ -18,7 +18,7 @@ static uint64_t now_ns = 1000000000;
 
 struct ask {
     enum http_method method;
-    const char *target, *token, *type, *body, *host, *origin, *site, *if_match;
+    const char *target, *token, *type, *body, *host, *origin, *site, *if_match, *coding;
     uint8_t remote;
 };
 
@@ -42,6 +42,7 @@ static unsigned ask_for(const struct ask *ask)
                                   .authorization = slice_str(authorization),
                                   .if_match = slice_str(ask->if_match),
                                   .content_type = slice_str(ask->type),
+                                  .content_encoding = slice_str(ask->coding),
                                   .origin = slice_str(ask->origin),
                                   .sec_fetch_site = slice_str(ask->site),
                                   .body = slice_str(ask->body),
@@ -278,7 +279,11 @@ static void test_objects(void)
     is_uint(ASK(HTTP_GET, "/api/v1/secrets/s", .token = reader), 200);
     is_str(header("ETag"), revision);
     is_uint(ASK(HTTP_PUT, "/api/v1/secrets/s", .token = writer, .type = "application/json",
-                .body = secret, .if_match = "\"999\""),
+                .body = secret, .coding = "gzip"),
+            415, "what is packed is not read");
+    is_str(header("Accept-Encoding"), "identity");
+    is_uint(ASK(HTTP_PUT, "/api/v1/secrets/s", .token = writer, .type = "application/json",
+                .body = secret, .if_match = "\"999\"", .coding = "Identity"),
             412);
     ok(has("\"code\":\"conflict\""));
     is_uint(ASK(HTTP_PUT, "/api/v1/secrets/s", .token = writer, .type = "application/json",

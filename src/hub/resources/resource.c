@@ -238,6 +238,9 @@ static void decode_name(struct decoder *decoder, const struct decode_object *met
         decode_wrong(decoder, metadata, "name", "differs from the name in the address");
     } else if (name.bytes == 0 && expect->name.bytes > 0) {
         name = expect->name;
+        if (!resource_name_valid(name)) {
+            decode_wrong(decoder, metadata, "name", "must be " NAME_RULE);
+        }
     } else if (!decode_field(metadata, "name")) {
         decode_wrong(decoder, metadata, "name", "is missing");
     }
