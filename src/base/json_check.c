@@ -1,21 +1,9 @@
 #include "base/json_check.h"
 
 #include "base/assert.h"
+#include "base/json_cursor.h"
 
-struct cursor {
-    const uint8_t *at;
-    const uint8_t *end;
-};
-
-static void skip_blank(struct cursor *c)
-{
-    while (c->at < c->end &&
-           (*c->at == ' ' || *c->at == '\t' || *c->at == '\n' || *c->at == '\r')) {
-        c->at++;
-    }
-}
-
-static bool take(struct cursor *c, uint8_t byte)
+static bool take(struct json_cursor *c, uint8_t byte)
 {
     if (c->at == c->end || *c->at != byte) {
         return false;
@@ -24,12 +12,12 @@ static bool take(struct cursor *c, uint8_t byte)
     return true;
 }
 
-static bool is_digit(const struct cursor *c)
+static bool is_digit(const struct json_cursor *c)
 {
     return c->at < c->end && *c->at >= '0' && *c->at <= '9';
 }
 
-static bool take_digits(struct cursor *c)
+static bool take_digits(struct json_cursor *c)
 {
     const uint8_t *from = c->at;
     while (is_digit(c)) {
@@ -38,7 +26,7 @@ static bool take_digits(struct cursor *c)
     return c->at != from;
 }
 
-static bool take_number(struct cursor *c)
+static bool take_number(struct json_cursor *c)
 {
     (void)take(c, '-');
     if (!take(c, '0') && !take_digits(c)) {
@@ -54,7 +42,7 @@ static bool take_number(struct cursor *c)
     return true;
 }
 
-static int32_t take_hex4(struct cursor *c)
+static int32_t take_hex4(struct json_cursor *c)
 {
     int32_t value = 0;
     for (int i = 0; i < 4; i++) {
@@ -71,7 +59,7 @@ static int32_t take_hex4(struct cursor *c)
     return value;
 }
 
-static bool take_escape(struct cursor *c)
+static bool take_escape(struct json_cursor *c)
 {
     uint8_t letter = c->at < c->end ? *c->at++ : 0;
     if (letter != 'u') {
@@ -91,7 +79,7 @@ static bool take_escape(struct cursor *c)
     return low >= 0xdc00 && low < 0xe000;
 }
 
-static bool take_utf8(struct cursor *c)
+static bool take_utf8(struct json_cursor *c)
 {
     uint8_t first = *c->at++;
     unsigned more = first >= 0xf0 && first <= 0xf4  ? 3
@@ -111,7 +99,7 @@ static bool take_utf8(struct cursor *c)
     return true;
 }
 
-static bool take_string(struct cursor *c)
+static bool take_string(struct json_cursor *c)
 {
     if (!take(c, '"')) {
         return false;
@@ -133,7 +121,7 @@ static bool take_string(struct cursor *c)
     return take(c, '"');
 }
 
-static bool take_word(struct cursor *c)
+static bool take_word(struct json_cursor *c)
 {
     static const char *const words[] = {"true", "false", "null"};
     for (size_t i = 0; i < bk_array_length(words); i++) {
@@ -147,19 +135,19 @@ static bool take_word(struct cursor *c)
 }
 
 /* "name" and the colon. */
-static bool take_name(struct cursor *c)
+static bool take_name(struct json_cursor *c)
 {
-    skip_blank(c);
+    json_skip_blank(c);
     if (!take_string(c)) {
         return false;
     }
-    skip_blank(c);
+    json_skip_blank(c);
     bool colon = take(c, ':');
-    skip_blank(c);
+    json_skip_blank(c);
     return colon;
 }
 
-static bool take_scalar(struct cursor *c)
+static bool take_scalar(struct json_cursor *c)
 {
     if (c->at == c->end) {
         return false;
@@ -176,7 +164,7 @@ struct depth {
 };
 
 /* A value begins. False: bad. *ret_open: it is a container with something in it. */
-static bool begin(struct cursor *c, struct depth *depth, bool *ret_open)
+static bool begin(struct json_cursor *c, struct depth *depth, bool *ret_open)
 {
     bool object = c->at < c->end && *c->at == '{';
     *ret_open = false;
@@ -184,7 +172,7 @@ static bool begin(struct cursor *c, struct depth *depth, bool *ret_open)
         return take_scalar(c);
     }
     c->at++;
-    skip_blank(c);
+    json_skip_blank(c);
     if (take(c, object ? '}' : ']')) {
         return true;
     }
@@ -199,14 +187,14 @@ static bool begin(struct cursor *c, struct depth *depth, bool *ret_open)
 }
 
 /* A value ended: what comes next? False: bad. *ret_next: another value. */
-static bool after(struct cursor *c, struct depth *depth, bool *ret_next)
+static bool after(struct json_cursor *c, struct depth *depth, bool *ret_next)
 {
     while (depth->count > 0) {
         bool object = depth->objects >> (depth->count - 1) & 1;
-        skip_blank(c);
+        json_skip_blank(c);
         if (take(c, ',')) {
             *ret_next = true;
-            skip_blank(c);
+            json_skip_blank(c);
             return !object || take_name(c);
         }
         if (!take(c, object ? '}' : ']')) {
@@ -220,7 +208,7 @@ static bool after(struct cursor *c, struct depth *depth, bool *ret_next)
 
 size_t json_check_value(struct slice text)
 {
-    struct cursor c = {text.at, text.at + text.bytes};
+    struct json_cursor c = {text.at, text.at + text.bytes};
     struct depth depth = {0, 0};
     bool more = text.bytes != 0;
     if (!more) {
@@ -236,8 +224,8 @@ size_t json_check_value(struct slice text)
 
 static struct slice without_blank(struct slice text)
 {
-    struct cursor c = {text.at, text.at + text.bytes};
-    skip_blank(&c);
+    struct json_cursor c = {text.at, text.at + text.bytes};
+    json_skip_blank(&c);
     return slice_of(c.at, (size_t)(c.end - c.at));
 }
 

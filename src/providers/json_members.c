@@ -2,24 +2,12 @@
 
 #include "base/assert.h"
 #include "base/hex.h"
+#include "base/json_cursor.h"
 #include "providers/json_scan.h"
 
-struct cursor {
-    const uint8_t *at;
-    const uint8_t *end;
-};
-
-static void skip_blank(struct cursor *c)
+static bool take(struct json_cursor *c, uint8_t byte)
 {
-    while (c->at < c->end &&
-           (*c->at == ' ' || *c->at == '\t' || *c->at == '\n' || *c->at == '\r')) {
-        c->at++;
-    }
-}
-
-static bool take(struct cursor *c, uint8_t byte)
-{
-    skip_blank(c);
+    json_skip_blank(c);
     if (c->at == c->end || *c->at != byte) {
         return false;
     }
@@ -92,7 +80,7 @@ static size_t utf8_bytes(const uint8_t *at, const uint8_t *end)
     return bad ? 0 : bytes;
 }
 
-static bool take_string(struct cursor *c, struct slice *ret_text, bool *ret_escaped)
+static bool take_string(struct json_cursor *c, struct slice *ret_text, bool *ret_escaped)
 {
     *ret_escaped = false;
     if (!take(c, '"')) {
@@ -120,7 +108,7 @@ static bool take_string(struct cursor *c, struct slice *ret_text, bool *ret_esca
 }
 
 /* A number or a word: what stands up to the next , or }. */
-static bool skip_plain(struct cursor *c)
+static bool skip_plain(struct json_cursor *c)
 {
     const uint8_t *from = c->at;
     while (c->at < c->end &&
@@ -142,11 +130,11 @@ static bool is_integer(struct slice text)
     return text.at[minus] != '0' || text.bytes == 1;
 }
 
-static bool take_value(struct cursor *c, struct json_member *member)
+static bool take_value(struct json_cursor *c, struct json_member *member)
 {
     struct slice text = SLICE_EMPTY;
     bool escaped = false;
-    skip_blank(c);
+    json_skip_blank(c);
     if (c->at == c->end) {
         return false;
     }
@@ -177,7 +165,7 @@ static bool take_value(struct cursor *c, struct json_member *member)
     return kind == member->kind && (kind != JSON_MEMBER_INTEGER || is_integer(text));
 }
 
-static bool take_member(struct cursor *c, struct json_member *members, unsigned count)
+static bool take_member(struct json_cursor *c, struct json_member *members, unsigned count)
 {
     struct slice name;
     bool escaped;
@@ -199,7 +187,7 @@ static bool take_member(struct cursor *c, struct json_member *members, unsigned 
 bool json_members(struct slice text, struct json_member *members, unsigned count)
 {
     bk_assert(members != NULL);
-    struct cursor c = {text.at, text.bytes ? text.at + text.bytes : text.at};
+    struct json_cursor c = {text.at, text.bytes ? text.at + text.bytes : text.at};
     for (unsigned i = 0; i < count; i++) {
         members[i].found = members[i].escaped = false;
         members[i].text = SLICE_EMPTY;
@@ -217,18 +205,18 @@ bool json_members(struct slice text, struct json_member *members, unsigned count
             return false;
         }
     }
-    skip_blank(&c);
+    json_skip_blank(&c);
     return c.at == c.end;
 }
 
 bool json_only_element(struct slice text, struct slice *ret_object)
 {
     bk_assert(ret_object != NULL);
-    struct cursor c = {text.at, text.bytes ? text.at + text.bytes : text.at};
+    struct json_cursor c = {text.at, text.bytes ? text.at + text.bytes : text.at};
     if (!take(&c, '[')) {
         return false;
     }
-    skip_blank(&c);
+    json_skip_blank(&c);
     const uint8_t *from = c.at;
     size_t bytes =
         c.at < c.end && *c.at == '{' ? json_skip(slice_of(c.at, (size_t)(c.end - c.at))) : 0;
@@ -237,7 +225,7 @@ bool json_only_element(struct slice text, struct slice *ret_object)
     if (bytes == 0 || !take(&c, ']')) {
         return false;
     }
-    skip_blank(&c);
+    json_skip_blank(&c);
     return c.at == c.end;
 }
 

@@ -138,6 +138,9 @@ enum bk_err operations_lead(struct store_txn *txn, int64_t now_ns, bool *ret_mor
 
 /* Index what an older version stored; nothing when it has been done. */
 enum bk_err operations_index_all(struct store_txn *txn) BK_MUST_CHECK;
+/* One of them alone: does it wait at its integration? */
+enum bk_err operation_put_waiting(struct store_txn *txn,
+                                  const struct operation *operation) BK_MUST_CHECK;
 
 /* The object of the API. */
 void operation_json(const struct operation *operation, struct buf *json);
