@@ -248,6 +248,12 @@ static bool read_admin_hosts(struct serve *serve)
             cli_usage("--admin-host: at most %zu names", bk_array_length(serve->admin_hosts));
             return false;
         }
+        struct url url;
+        const char *why;
+        if (url_parse_host(slice_str(name), &url, &why) != BK_OK) {
+            cli_usage("--admin-host \"%.100s\" is no host name: %s", name, why);
+            return false;
+        }
         serve->admin_hosts[serve->control.admin_host_count++] = name;
     }
     serve->control.admin_hosts = serve->admin_hosts;
