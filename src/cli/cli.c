@@ -110,7 +110,8 @@ const struct cli_command cli_commands[] = {
      "Off line. -o markdown makes the page src/providers/CATALOGUE.md.", cli_providers_options},
     {"journal", cli_journal, "check|dump",
      "verify every checksum of the journal; print its records",
-     "Off line: it reads DIR/journal itself, and may do so while the server runs.",
+     "Off line: it reads DIR/journal itself, and may do so while the server runs. dump prints one "
+     "JSON object a line, or with -o yaml one document each.",
      cli_journal_options},
     {"backup", cli_backup, "DIR", "copy a data directory, beside a server that runs",
      "Off line: it reads the files itself. DIR then holds everything as it was at one moment, "

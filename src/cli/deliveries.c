@@ -296,17 +296,11 @@ static void print_replayed(const struct options *options, const struct replayed 
         return;
     }
     struct buf text;
-    struct json_tree tree;
-    struct json_problem problem;
     buf_init(&text, 1024);
-    json_tree_init(&tree);
     buf_printf(&text, "{\"events\":%llu,\"deliveries\":%llu,\"dryRun\":%s}",
                (unsigned long long)sum->events, (unsigned long long)sum->deliveries,
                dry_run ? "true" : "false");
-    if (json_parse(buf_slice(&text), &tree, &problem) == BK_OK) {
-        print_value(tree.roots[0], format);
-    }
-    json_tree_fini(&tree);
+    print_json(buf_slice(&text), format);
     buf_fini(&text);
 }
 

@@ -63,21 +63,6 @@ static int change(struct remote *remote, const struct options *options, const ch
     return code;
 }
 
-static int remove_entry(struct remote *remote, const char *target, const char *id)
-{
-    struct client_response response = {0};
-    struct buf line;
-    buf_init(&line, 4096);
-    bool done = remote_call(remote, "DELETE", target, NULL, SLICE_EMPTY, &response);
-    if (done) {
-        buf_printf(&line, "deleted entry %s", id);
-        print_line(buf_slice(&line));
-    }
-    client_response_fini(&response);
-    buf_fini(&line);
-    return done ? CLI_DONE : CLI_FAILED;
-}
-
 static int run(const struct options *options, const char *verb, const char *argument)
 {
     struct remote remote;
@@ -96,7 +81,8 @@ static int run(const struct options *options, const char *verb, const char *argu
         code = creates ? change(&remote, options, "POST", buf_text(&target), argument)
                : strcmp(verb, "update") == 0 ? change(&remote, options, "PUT", buf_text(&target),
                                                       option_text(options, "body"))
-                                             : remove_entry(&remote, buf_text(&target), argument);
+                                             : remote_remove(&remote, options, buf_text(&target),
+                                                             "Entry", argument, "deleted entry");
     }
     remote_fini(&remote);
     buf_fini(&target);

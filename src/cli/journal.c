@@ -77,14 +77,8 @@ static bool print_record(const struct journal_record *record, void *context)
         buf_add_byte(&line, '\n');
         print_bytes(buf_slice(&line));
     } else {
-        struct json_tree tree;
-        struct json_problem problem;
-        json_tree_init(&tree);
-        if (json_parse(buf_slice(&line), &tree, &problem) == BK_OK) {
-            print_bytes(SLICE("---\n"));
-            print_value(tree.roots[0], PRINT_YAML);
-        }
-        json_tree_fini(&tree);
+        print_bytes(SLICE("---\n"));
+        print_json(buf_slice(&line), PRINT_YAML);
     }
     buf_fini(&line);
     return --walk->left != 0 && !ferror(stdout);
@@ -114,8 +108,6 @@ static void print_totals(const struct check_totals *totals)
 
 static void print_totals_json(const struct check_totals *totals, enum print_format format)
 {
-    struct json_tree tree;
-    struct json_problem problem;
     struct buf json;
     buf_init(&json, 4096);
     buf_printf(&json,
@@ -130,11 +122,7 @@ static void print_totals_json(const struct check_totals *totals, enum print_form
                (unsigned long long)totals->rejected, (unsigned long long)totals->duplicates,
                (unsigned long long)totals->attempts, (unsigned long long)totals->torn_frames,
                (unsigned long long)totals->torn_bytes, (unsigned long long)totals->problems);
-    json_tree_init(&tree);
-    if (json_parse(buf_slice(&json), &tree, &problem) == BK_OK) {
-        print_value(tree.roots[0], format);
-    }
-    json_tree_fini(&tree);
+    print_json(buf_slice(&json), format);
     buf_fini(&json);
 }
 

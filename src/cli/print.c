@@ -513,3 +513,14 @@ void print_value(yyjson_mut_val *value, enum print_format format)
     print_bytes(buf_slice(&out));
     buf_fini(&out);
 }
+
+void print_json(struct slice json, enum print_format format)
+{
+    struct json_tree tree;
+    struct json_problem problem;
+    json_tree_init(&tree);
+    if (json_parse(json, &tree, &problem) == BK_OK) {
+        print_value(tree.roots[0], format);
+    }
+    json_tree_fini(&tree);
+}

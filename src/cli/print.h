@@ -60,6 +60,8 @@ unsigned print_width(struct slice text);
 
 /* JSON (indented) or YAML on stdout. */
 void print_value(yyjson_mut_val *value, enum print_format format);
+/* The same of a value that is JSON text already. */
+void print_json(struct slice json, enum print_format format);
 /* Write bytes to stdout; false (with one line on stderr) when that failed. */
 bool print_bytes(struct slice bytes);
 /* At the end: is everything written? False, with one line on stderr in all, when it is not. */

@@ -279,6 +279,30 @@ void remote_nothing(const char *what, enum print_format format)
     }
 }
 
+int remote_remove(struct remote *remote, const struct options *options, const char *target,
+                  const char *kind, const char *name, const char *said)
+{
+    struct client_response response = {0};
+    enum print_format format = print_format(option_text(options, "output"));
+    struct buf text;
+    buf_init(&text, 4096);
+    bool done = remote_call(remote, "DELETE", target, NULL, SLICE_EMPTY, &response);
+    if (done && format == PRINT_TABLE) {
+        buf_printf(&text, "%s %s", said, name);
+        print_line(buf_slice(&text));
+    } else if (done) {
+        buf_add_byte(&text, '{');
+        json_add_member(&text, "kind", slice_str(kind));
+        json_add_member(&text, "name", slice_str(name));
+        json_add_member(&text, "action", SLICE("deleted"));
+        buf_add_byte(&text, '}');
+        print_json(buf_slice(&text), format);
+    }
+    client_response_fini(&response);
+    buf_fini(&text);
+    return done ? CLI_DONE : CLI_FAILED;
+}
+
 bool remote_json(const struct client_response *response, struct json_tree *tree)
 {
     struct json_problem problem;

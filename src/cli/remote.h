@@ -41,8 +41,7 @@
         CA_FILE_OPTION,                                                                            \
     {                                                                                              \
         .name = "timeout", .kind = OPTION_DURATION, .argument = "TIME", .fallback = "60s",         \
-        .number_min = 1,                                                                           \
-        .help = "how long the server may take to answer"                                           \
+        .number_min = 1, .help = "how long the server may take to answer"                          \
     }
 #define OUTPUT_OPTION                                                                              \
     {                                                                                              \
@@ -84,6 +83,9 @@ bool remote_try(struct remote *remote, const char *method, const char *target,
                 const char *content_type, struct slice body, struct client_response *ret_response);
 /* The refusal in words: message, then one indented line per detail. Returns CLI_FAILED. */
 int remote_refused(const struct client_response *response);
+/* DELETE of target, and "SAID NAME", or what -o wants, of what is gone. Returns the exit code. */
+int remote_remove(struct remote *remote, const struct options *options, const char *target,
+                  const char *kind, const char *name, const char *said);
 /* The answer as JSON into `tree`; roots[0] is it. */
 bool remote_json(const struct client_response *response, struct json_tree *tree);
 

@@ -152,22 +152,15 @@ static int show(struct remote *remote, const struct options *options)
     return code;
 }
 
-static int revoke(struct remote *remote, const char *name)
+static int revoke(struct remote *remote, const struct options *options, const char *name)
 {
-    struct client_response response = {0};
     struct buf target;
     buf_init(&target, 4096);
     buf_add_str(&target, "/api/v1/tokens/");
     remote_segment(&target, name);
-    bool done = remote_call(remote, "DELETE", buf_text(&target), NULL, SLICE_EMPTY, &response);
-    if (done) {
-        buf_reset(&target);
-        buf_printf(&target, "revoked %s", name);
-        print_line(buf_slice(&target));
-    }
-    client_response_fini(&response);
+    int code = remote_remove(remote, options, buf_text(&target), "Token", name, "revoked");
     buf_fini(&target);
-    return done ? CLI_DONE : CLI_FAILED;
+    return code;
 }
 
 static int run(const struct options *options, const char *verb, const char *name)
@@ -178,7 +171,7 @@ static int run(const struct options *options, const char *verb, const char *name
         code = strcmp(verb, "create") == 0 ? create(&remote, options, name)
                : strcmp(verb, "list") == 0 ? list(&remote, options)
                : strcmp(verb, "show") == 0 ? show(&remote, options)
-                                           : revoke(&remote, name);
+                                           : revoke(&remote, options, name);
     }
     remote_fini(&remote);
     return code;
