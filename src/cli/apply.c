@@ -53,9 +53,14 @@ static void print_results(yyjson_mut_val *results, bool dry_run)
         if (key.bytes != 0 && !dry_run) {
             struct buf line;
             buf_init(&line, 4096);
-            buf_printf(&line, "\nsigning key of %.*s: %.*s (`becket secrets %.*s` shows it again)",
+            struct slice canvas = text_at(result, "canvasId");
+            bool elsewhere = canvas.bytes != 0 && !slice_equal(canvas, SLICE("default"));
+            buf_printf(&line, "\nsigning key of %.*s: %.*s (`becket secrets %.*s",
                        (int)name.bytes, (const char *)name.at, (int)key.bytes, (const char *)key.at,
                        (int)name.bytes, (const char *)name.at);
+            buf_add_str(&line, elsewhere ? " --canvas " : "");
+            buf_add_slice(&line, elsewhere ? canvas : SLICE_EMPTY);
+            buf_add_str(&line, "` shows it again)");
             print_line(buf_slice(&line));
             buf_fini(&line);
         }

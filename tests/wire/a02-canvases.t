@@ -480,6 +480,11 @@ with tempfile.TemporaryDirectory(prefix='becket-canvases-', dir=shm) as data, \
     ok(code == 0 and 'ruby' in out, 'it is at home without a word') or diag(out + err)
     code, out, err = server.cli('get', 'users', '--canvas', 'blue', '--token', made)
     ok(code == 1 and 'red' in err, 'and nowhere else: %s' % err.strip())
+    with open(os.path.join(server.data, 'red.yaml'), 'w') as file:
+        file.write('kind: Destination\nmetadata: {name: keyed, canvasId: red}\nspec: {url: "https://192.0.2.1/"}\n')
+    code, out, err = server.cli('apply', '-f', file.name)
+    told = re.search('`becket (secrets keyed.*)` shows it again', out)
+    ok(told and server.cli(*told.group(1).split())[1].strip() in out, 'the command that shows a key again works') or diag(out + err)
     code, out, err = server.cli('token', 'list')
     ok('red' in out and 'all' in out, 'the list tells it')
     server.kill()
