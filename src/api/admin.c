@@ -106,6 +106,7 @@ static void call_returned(struct ring_mail *mail)
     uint8_t *body = response->body.at;
     size_t bytes = response->body.bytes;
     call->admin->calls--;
+    call->admin->calls_bytes -= call->head.head_bytes + call->request.body.bytes;
     if (!call->exchange) {
         if (response->stream) {
             struct api_stream *stream = response->stream;
@@ -271,7 +272,8 @@ static enum http_outcome on_request(void *context, struct http_exchange *exchang
         http_answer_error(exchange, 400, "invalid", why, SLICE_EMPTY);
         return HTTP_TAKEN;
     }
-    if (admin->calls == admin->calls_max) {
+    size_t bytes = message->head->head_bytes + message->body.bytes;
+    if (admin->calls == admin->calls_max || admin->calls_bytes + bytes > ADMIN_CALLS_BYTES_MAX) {
         http_answer_error(exchange, 503, "unavailable", "too many API requests at once, try again",
                           SLICE("Retry-After: 1\r\n"));
         return HTTP_TAKEN;
@@ -286,7 +288,6 @@ static enum http_outcome on_request(void *context, struct http_exchange *exchang
         answer_alone(admin, exchange, is_metrics, busy_ns);
         return HTTP_TAKEN;
     }
-    size_t bytes = message->head->head_bytes + message->body.bytes;
     struct admin_call *call = malloc(sizeof *call + bytes);
     if (!call) {
         http_answer_error(exchange, 503, "unavailable", "out of memory",
@@ -306,6 +307,7 @@ static enum http_outcome on_request(void *context, struct http_exchange *exchang
     call_describe(call, message);
     api_response_init(&call->response);
     admin->calls++;
+    admin->calls_bytes += bytes;
     call->mail.run = call_arrived;
     ring_post(*admin->reactor, admin->control, &call->mail);
     return HTTP_TAKEN;

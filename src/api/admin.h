@@ -17,6 +17,10 @@
 
 #include <stdatomic.h>
 
+/* Requests that the control thread has not answered, copied: nobody has shown a token yet, and it
+ * may stand in the disk. */
+#define ADMIN_CALLS_BYTES_MAX (12U << 20)
+
 struct admin {
     struct api *api;
     struct ring *control;  /* the control thread's ring */
@@ -25,6 +29,7 @@ struct admin {
     struct list waiting;   /* control thread: calls that wait for something */
     unsigned calls_max;    /* requests under way; further ones wait in their connections */
     unsigned calls;        /* the reactor's count */
+    size_t calls_bytes;    /* of their requests */
     struct list out;       /* reactor: calls with the control thread that still have an answer */
     /* Set by the control thread: since when (monotonic) it has been at its present step; 0: it
      * waits for work. */

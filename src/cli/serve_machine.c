@@ -1,6 +1,7 @@
 /* serve_machine.c - how much machine there is, and how much of it becket takes. */
 #include "cli/serve.h"
 
+#include "api/admin.h"
 #include "base/log.h"
 #include "cli/machine.h"
 #include "ring/file.h"
@@ -77,8 +78,9 @@ static bool check_file_limit(const struct serve *serve)
 }
 
 /* The dedupe table (which may grow to its limit); for each thread its
- * large requests, receive buffers and journal frames, and all its connections. TLS takes about 30
- * KiB of a connection. Not the pages of the state that the kernel caches. */
+ * large requests, receive buffers and journal frames, and all its connections; what the API was
+ * asked and has not answered. TLS takes about 30 KiB of a connection. Not the pages of the state
+ * that the kernel caches. */
 uint64_t serve_memory_max_mib(const struct serve *serve)
 {
     const struct control_config *control = &serve->control;
@@ -89,7 +91,9 @@ uint64_t serve_memory_max_mib(const struct serve *serve)
     uint64_t connections = http_server_bytes(&server);
     uint64_t receive = (uint64_t)RECV_BUFFERS_PER_CORE * RECV_BUFFER_BYTES;
     uint64_t thread = control->buffers_bytes_max + receive + (8U << 20) + connections;
-    return (control->dedupe_bytes_max + control->threads * thread + connections) >> 20;
+    return (control->dedupe_bytes_max + control->threads * thread + connections +
+            ADMIN_CALLS_BYTES_MAX) >>
+           20;
 }
 
 #define CONNECTIONS_LEAST 256U

@@ -53,6 +53,15 @@ with LoopDisk('frozen', freezes=True) as disk:
     document = b'kind: Secret\nmetadata: {name: more}\nspec: {data: {a: b}}\n'
     apply.send(request_bytes('POST', '/api/v1/apply', document, {'Content-Type': 'application/yaml', 'Authorization': 'Bearer ' + server.token}))
     time.sleep(0.3)
+    # What strangers ask of it meanwhile is kept up to 12 MiB.
+    strangers = []
+    for _ in range(6):
+        strangers.append(Connection(server.admin, timeout=30))
+        strangers[-1].send(request_bytes('POST', '/api/v1/apply', b'#' * (8 << 20), {'Content-Type': 'application/yaml'}))
+    answers, took = timed(lambda: [connection.read().status for connection in strangers[4:]])
+    ok(answers == [503, 503] and took < 4, 'large requests beyond what is kept: %s in %.1f s' % (answers, took))
+    for connection in strangers:
+        connection.close()
     # It would have to fetch this one's key.
     token = '.'.join([url64({'alg': 'RS256', 'kid': 'k'}), url64({'iss': 'http://127.0.0.1:9', 'aud': 'becket', 'exp': time.time() + 600}), 'AAAA'])
     keyless = Connection(server.port, timeout=30)
