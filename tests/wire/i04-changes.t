@@ -215,6 +215,11 @@ def test_refused_later():
         source('two')
         ok(when(lambda: 'answered 200 with' in server.status('event-sources', 'two').get('message', '')), 'a page: %s' %
            server.status('event-sources', 'two').get('message'))
+        double.fault = lambda call: Reply(200, b' ' * 9000000)
+        source('three')
+        said = lambda: server.status('event-sources', 'three')
+        ok(when(lambda: 'over the limit' in said().get('message', '')), 'an answer without an end: %s' % said())
+        ok(said()['reason'] == 'odd' and said()['state'] == 'error', 'is not asked for again and again')
     double.close()
 
 

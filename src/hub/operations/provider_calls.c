@@ -39,10 +39,13 @@ static void finish(struct pending *pending, const struct operation_answer *answe
     operations_answered(calls->operations, call, answer, calls->now_ns(calls->context));
 }
 
-/* Before the request was sent nothing can have come of it. */
+/* Before the request was sent nothing can have come of it. An answer that is too long is so the
+ * next time, too, unless it only says that the provider has trouble. */
 static enum provider_fault fault_of(const struct outbound_answer *answer)
 {
+    bool endless = answer->err == BK_TOO_LARGE && answer->status > 0 && answer->status < 500;
     return answer->err == BK_OK                  ? PROVIDER_FAULT_NONE
+           : endless                             ? PROVIDER_FAULT_ODD
            : answer->stage == HTTP_STAGE_POLICY  ? PROVIDER_FAULT_BLOCKED
            : answer->stage == HTTP_STAGE_RESOLVE ? PROVIDER_FAULT_UNREACHABLE
            : answer->stage == HTTP_STAGE_CONNECT ? PROVIDER_FAULT_UNREACHABLE
