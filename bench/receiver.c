@@ -39,7 +39,7 @@ struct path {
     uint64_t failed, came, again, disorder;
     uint64_t last_ns;             /* of a try that failed */
     uint64_t gaps_ms[TRIES_KEPT]; /* between those, the latest of them */
-    uint64_t newest[KEYS];        /* sequence, by the first byte of the delivery's id */
+    uint64_t newest[KEYS];        /* sequence, by the last two digits of the delivery's id */
     uint8_t seen[SEQUENCES_MAX / 8];
 };
 
@@ -123,7 +123,8 @@ static void note_came(struct path *path, const char *head)
         return;
     }
     *seen |= bit;
-    char digits[3] = {delivery[0], delivery[1], '\0'};
+    const char *last = delivery + strcspn(delivery, "\r") - 2;
+    char digits[3] = {last[0], last[1], '\0'};
     uint64_t *newest = &path->newest[strtoul(digits, NULL, 16) % KEYS];
     path->disorder += position.sequence < *newest;
     *newest = position.sequence > *newest ? position.sequence : *newest;
