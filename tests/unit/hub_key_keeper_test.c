@@ -157,6 +157,40 @@ static void test_discovery(void)
     end();
 }
 
+/* Set back by hours: neither a new key nor one that failed waits for the time that it was. */
+static void test_clock(void)
+{
+    const struct public_key *key;
+    const int64_t hours = 3 * 3600;
+    static const char found[] =
+        "{\"issuer\":\"https://issuer.example\",\"jwks_uri\":\"https://keys.example/set\"}";
+    struct key_want want = issuer_want("a", NOW + hours), other = issuer_want("b", NOW);
+    begin();
+    is_int(find(&want, &key), KEY_LATER);
+    answer(0, 0, "", NOW + hours);
+    is_int(find(&want, &key), KEY_UNAVAILABLE, "it failed just now");
+    want.now_seconds = NOW + hours / 2;
+    is_int(find(&want, &key), KEY_LATER, "set back: it is tried again");
+    is_int(net.count, 2);
+    answer(1, 200, found, NOW + hours / 2);
+    answer(2, 200, "{\"keys\":[" KEY_A "]}", NOW + hours / 2);
+    is_int(find(&want, &key), KEY_FOUND);
+    is_int(net.count, 3);
+    is_int(find(&other, &key), KEY_LATER, "set back again: a key that is new is asked for");
+    is_int(net.count, 4);
+    want.now_seconds = NOW;
+    is_int(find(&want, &key), KEY_FOUND, "the old one serves");
+    answer(3, 200, found, NOW);
+    answer(4, 200, "{\"keys\":[" KEY_A "," KEY_B "]}", NOW);
+    is_int(find(&other, &key), KEY_FOUND, "and is there");
+    is_int(find(&want, &key), KEY_FOUND);
+    is_int(net.count, 5, "once");
+    want.now_seconds = NOW - hours;
+    is_int(find(&want, &key), KEY_FOUND);
+    is_int(net.count, 6, "what was fetched by a clock that was ahead is fetched anew");
+    end();
+}
+
 /* Whose issuer is no text, but has as many members as the text has letters. */
 static void test_odd_discovery(void)
 {
@@ -452,6 +486,7 @@ int main(void)
     test_odd_discovery();
     test_made_up();
     test_failures();
+    test_clock();
     test_flood();
     test_certificate();
     test_trust();

@@ -7,6 +7,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#define SET_BACK_SECONDS 60
+
 struct key_cache {
     _Atomic(struct key_entry *) at[KEY_CACHE_BUCKETS][KEY_CACHE_WAYS];
     struct key_entry *retired;
@@ -88,6 +90,25 @@ static int64_t pause_of(const struct key_entry *entry)
     return entry->attempt_failed || pause > KEY_RETRY_SECONDS_MAX ? KEY_RETRY_SECONDS_MAX : pause;
 }
 
+/* What happened at a time that has not come yet was noted by a clock that is set back now; seconds
+ * may be a matter of two cores. How long ago it was nobody knows: long ago, so that nothing waits
+ * for that time. */
+static bool was_set_back(int64_t now_seconds, int64_t then_seconds)
+{
+    return now_seconds < then_seconds - SET_BACK_SECONDS;
+}
+
+static int64_t since(int64_t now_seconds, int64_t then_seconds)
+{
+    return was_set_back(now_seconds, then_seconds) ? INT64_MAX : now_seconds - then_seconds;
+}
+
+static bool may_retry(const struct key_entry *entry, int64_t now_seconds)
+{
+    return now_seconds >= entry->retry_seconds ||
+           was_set_back(now_seconds, entry->attempted_seconds);
+}
+
 /* The key of a set that is there. */
 static enum key_found find_in(const struct key_entry *entry, const struct key_want *want,
                               const struct public_key **ret_key, bool *ret_ask)
@@ -95,10 +116,11 @@ static enum key_found find_in(const struct key_entry *entry, const struct key_wa
     bool certificate = want->form == KEY_CERTIFICATE;
     const struct jwk *jwk =
         certificate ? &entry->set->keys[0] : jwk_set_find(entry->set, want->kid, want->algorithm);
-    bool may_ask = want->now_seconds - entry->attempted_seconds >= pause_of(entry);
+    bool may_ask = since(want->now_seconds, entry->attempted_seconds) >= pause_of(entry);
     if (jwk != NULL) {
         *ret_key = &jwk->key;
-        *ret_ask = may_ask && want->now_seconds - entry->fetched_seconds >= KEY_REFRESH_SECONDS;
+        *ret_ask =
+            may_ask && since(want->now_seconds, entry->fetched_seconds) >= KEY_REFRESH_SECONDS;
         return KEY_FOUND;
     }
     *ret_ask = may_ask; /* its publisher may have a new one */
@@ -122,13 +144,13 @@ enum key_found key_cache_find(const struct key_cache *cache, const struct key_wa
     case KEY_ENTRY_PENDING:
         return KEY_LATER;
     case KEY_ENTRY_FAILED:
-        *ret_ask = want->now_seconds >= entry->retry_seconds;
+        *ret_ask = may_retry(entry, want->now_seconds);
         return *ret_ask ? KEY_LATER : KEY_UNAVAILABLE;
     case KEY_ENTRY_READY:
         break;
     }
     if (want->now_seconds >= entry->expires_seconds) {
-        *ret_ask = want->now_seconds >= entry->retry_seconds;
+        *ret_ask = may_retry(entry, want->now_seconds);
         return *ret_ask ? KEY_LATER : KEY_UNAVAILABLE;
     }
     return find_in(entry, want, ret_key, ret_ask);
