@@ -82,6 +82,7 @@ static void clock_watch(struct control *control, int64_t now_ns)
     struct clock_sets sets = hub_clock_was_set(control->hub, now_ns - set_ns, now_ns);
     route_table_clock_was_set(control->routes, sets);
     operations_clock_was_set(control->operations, now_ns - set_ns, now_ns);
+    people_keeper_clock_was_set(control->keeper, now_ns - set_ns, now_ns);
     control->certificates_seconds = 0;
 }
 

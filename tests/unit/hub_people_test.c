@@ -554,6 +554,49 @@ static void test_revocation(void)
     }
 }
 
+static void set_clock(int64_t to_ns)
+{
+    int64_t from_ns = now_ns;
+    now_ns = to_ns;
+    people_keeper_clock_was_set(keeper, from_ns, to_ns);
+}
+
+/* False: nothing was sent in all that time. */
+static bool wait_for_call(unsigned seconds)
+{
+    for (unsigned i = 0; i < seconds && out_count() == 0; i++) {
+        now_ns += NS_PER_SECOND;
+        people_keeper_run(keeper, now_ns);
+    }
+    return out_count() > 0;
+}
+
+/* Hours ahead when the token was noted, or when the provider was down; then it is set right. */
+static void test_clock(void)
+{
+    const int64_t hour_ns = 3600 * NS_PER_SECOND;
+    fresh();
+    set_clock(NOW + 30 * hour_ns);
+    settle();
+    look();
+    ok(is_current() && provider.last == 2, "renewed by a clock that is ahead");
+    set_clock(NOW + 2 * hour_ns);
+    ok(wait_for_call(3600), "it is due within its hour, not in a day");
+    for (unsigned tries = 0; tries < 5; tries++) {
+        reply(0, FATE_503);
+        ok(wait_for_call(1000), "with growing pauses: %u", tries);
+    }
+    reply(0, FATE_503);
+    set_clock(now_ns - 20 * hour_ns);
+    ok(wait_for_call(1000), "a pause that was begun by the other clock ends");
+    set_clock(now_ns + 50 * hour_ns);
+    reply(0, FATE_NONE);
+    settle();
+    look();
+    ok(is_current(), "renewed");
+    finish();
+}
+
 int main(void)
 {
     signal(SIGXFSZ, SIG_IGN);
@@ -563,5 +606,6 @@ int main(void)
     test_not_rotated();
     test_refused();
     test_revocation();
+    test_clock();
     return done_testing();
 }

@@ -263,3 +263,85 @@ int64_t people_keeper_run(struct people_keeper *keeper, int64_t now_ns)
     }
     return keeper->woken ? now_ns : keeper->next_ns;
 }
+
+/* ---- the wall clock was set */
+
+struct shift {
+    const struct people_keeper *keeper;
+    int64_t from_ns, to_ns;
+    unsigned count;
+    struct {
+        int64_t due_ns;
+        uint8_t id[16];
+    } due[PEOPLE_SHIFT_MAX];
+};
+
+static bool shift_note(void *context, struct slice key, struct slice value)
+{
+    struct shift *shift = context;
+    (void)value;
+    if (key.bytes == 26 && (int64_t)key_get_u64(key.at + 2) > shift->to_ns &&
+        !is_out(shift->keeper, key.at + 10)) {
+        shift->due[shift->count].due_ns = (int64_t)key_get_u64(key.at + 2);
+        memcpy(shift->due[shift->count++].id, key.at + 10, 16);
+    }
+    return shift->count < PEOPLE_SHIFT_MAX;
+}
+
+/* Was it changed at a time that has not come yet? */
+static enum bk_err noted_ahead(struct store_txn *txn, const uint8_t id[16], int64_t now_ns,
+                               bool *ret_ahead)
+{
+    struct hub_address address;
+    struct record record;
+    char text[HUB_ID_TEXT_BYTES];
+    hub_id_text(id, text);
+    enum bk_err err =
+        hub_find(txn, RESOURCE_INTEGRATION_USER, SLICE_EMPTY, slice_str(text), &address);
+    if (err == BK_OK) {
+        err = hub_record(txn, RESOURCE_INTEGRATION_USER, slice_str(address.canvas),
+                         slice_str(address.name), &record);
+    }
+    *ret_ahead = err == BK_OK && record.updated_ns > now_ns;
+    return err == BK_NOT_FOUND ? BK_OK : err;
+}
+
+static enum bk_err shift_all(struct store_txn *txn, void *context)
+{
+    struct shift *shift = context;
+    struct key key;
+    bool ahead = false;
+    key_start(&key, 'e');
+    shift->count = 0;
+    enum bk_err err = store_walk(txn, key_slice(&key), SLICE_EMPTY, shift_note, shift);
+    for (unsigned i = 0; err == BK_OK && i < shift->count; i++) {
+        err = noted_ahead(txn, shift->due[i].id, shift->to_ns, &ahead);
+        if (err == BK_OK && ahead) {
+            int64_t due_ns = shift->due[i].due_ns - (shift->from_ns - shift->to_ns);
+            due_ns = due_ns > shift->to_ns ? due_ns : shift->to_ns;
+            err = people_put_due(txn, shift->due[i].id, due_ns);
+        }
+    }
+    return err;
+}
+
+void people_keeper_clock_was_set(struct people_keeper *keeper, int64_t from_ns, int64_t to_ns)
+{
+    static struct shift shift; /* the control thread's */
+    for (unsigned i = 0; i < TRIES_KEPT; i++) {
+        keeper->tries[i].until_ns += keeper->tries[i].count > 0 ? to_ns - from_ns : 0;
+    }
+    for (struct list *node = keeper->jobs.next; node != &keeper->jobs; node = node->next) {
+        bk_container_of(node, struct job, node)->again_ns += to_ns - from_ns;
+    }
+    keeper->woken = true;
+    if (to_ns >= from_ns) {
+        return;
+    }
+    shift = (struct shift){.keeper = keeper, .from_ns = from_ns, .to_ns = to_ns};
+    enum bk_err err = store_update(keeper->hub->store, shift_all, &shift);
+    if (err != BK_OK) {
+        log_event(LOG_WARN, "renewals of tokens wait for a time of day that is far away",
+                  LOG_Z("why", bk_err_text(err)));
+    }
+}

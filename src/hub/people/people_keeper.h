@@ -32,5 +32,10 @@ enum bk_err people_keeper_open(struct hub *hub, struct outbound *outbound, web_c
 void people_keeper_close(struct people_keeper *keeper);
 /* Once per turn; returns when (wall clock) it has something to do by itself. */
 int64_t people_keeper_run(struct people_keeper *keeper, int64_t now_ns);
+/* The wall clock was set from one time to another. What waits in memory waits as long as it would
+ * have; what was noted by a clock that was ahead is due as much earlier, of the first
+ * PEOPLE_SHIFT_MAX renewals. */
+#define PEOPLE_SHIFT_MAX 4096U
+void people_keeper_clock_was_set(struct people_keeper *keeper, int64_t from_ns, int64_t to_ns);
 
 #endif
