@@ -137,6 +137,11 @@ static const char *key_compile(const struct program *program, struct slice secre
     if (secret.bytes == 0) {
         return "a secret is empty";
     }
+    uint8_t last = secret.at[secret.bytes - 1];
+    if (row->secret != SECRET_PUBLIC_KEY && (last == '\n' || last == '\r')) {
+        return "a secret ends with a line break, which is none of it: write it without (in YAML |- "
+               "instead of |)";
+    }
     if (row->kind == ROW_ED25519) {
         return ed25519_key(secret, key);
     }
