@@ -379,6 +379,16 @@ static const struct scheme_row rows[] = {
      .account = "/organization",
      .resource = "/database",
      .detect = "X-PlanetScale-Signature"},
+    {.name = "cursor",
+     .title = "Cursor cloud agents",
+     .documentation = "https://cursor.com/docs/cloud-agent/api/webhooks",
+     .needs = "The webhook's secret",
+     .header = "X-Webhook-Signature",
+     .format = "sha256={hex}",
+     .id = "X-Webhook-ID",
+     .type = "X-Webhook-Event /event",
+     .account = "/source/repository",
+     .resource = "/id"},
 };
 
 const struct row_table rows_code = {"Code, CI and deployment", rows, bk_array_length(rows)};

@@ -116,6 +116,12 @@ static const struct scheme_row rows[] = {
      .id = "/event/id",
      .type = "/event/type",
      .detect = "X-Rootly-Signature"},
+    {.name = "incident-io",
+     .title = "incident.io",
+     .documentation = "https://docs.incident.io/integrations/webhooks",
+     .needs = "The endpoint's signing secret (whsec_…)",
+     SIGNED_AS_STANDARD_WEBHOOKS,
+     .type = "/event_type"},
 };
 
 const struct row_table rows_monitoring = {"Alerts and monitoring", rows, bk_array_length(rows)};

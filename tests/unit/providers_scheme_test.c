@@ -949,6 +949,7 @@ static void bodies(void)
     for (size_t i = 0; i < n; i++) {
         big[i] = (uint8_t)below(256);
     }
+    big[0] = 0x80; /* no word that a challenge may be */
     const size_t sizes[] = {0, 1, 55, 56, 63, 64, 65, 1000, 1 << 20};
     for (size_t r = 0; r < scheme_row_count(); r++) {
         const struct scheme_row *row = scheme_row_at(r);
