@@ -70,7 +70,13 @@ enum row_secret {
     SECRET_NONE        /* there is none: what is trusted is published */
 };
 
-enum row_unit { UNIT_SECONDS, UNIT_MS, UNIT_RFC3339 };
+enum row_unit {
+    UNIT_SECONDS,
+    UNIT_MS,
+    UNIT_RFC3339,
+    UNIT_ISO_UTC,  /* the same, or without a zone, which means UTC */
+    UNIT_HTTP_DATE /* "Sun, 06 Nov 1994 08:49:37 GMT" */
+};
 
 /* A request that sets the hook up and is no event. */
 struct row_handshake {

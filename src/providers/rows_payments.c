@@ -430,9 +430,9 @@ static const struct scheme_row rows[] = {
      .needs = "The endpoint's signing secret",
      .header = "X-Orb-Signature",
      .format = "v1={hex}",
-     /* A time without its zone, which its own library takes as UTC: it is signed, its age is not
-        looked at. */
-     .signed_template = "v1:{header:X-Orb-Timestamp}:{body}",
+     .unit = UNIT_ISO_UTC, /* it is sent without a zone; its library takes it so, too */
+     .timestamp = "X-Orb-Timestamp",
+     .signed_template = "v1:{timestamp}:{body}",
      .id = "/id",
      .type = "/type",
      .resource = "/subscription/id /invoice/id /customer/id",

@@ -40,7 +40,11 @@ static void timestamp_text(enum row_unit unit, int64_t now_seconds, char text[32
     case UNIT_MS:
         snprintf(text, 32, "%lld000", (long long)now_seconds);
         return;
+    case UNIT_HTTP_DATE:
+        time_format_http(now_seconds, text);
+        return;
     case UNIT_RFC3339:
+    case UNIT_ISO_UTC:
         time_format_rfc3339(now_seconds * NS_PER_SECOND, text);
         return;
     }
@@ -604,20 +608,48 @@ static enum bk_err sign_any(struct making *m)
     return BK_OK;
 }
 
+static bool has_op(const struct program *program, enum op_kind kind)
+{
+    unsigned i = 0;
+    while (i < program->op_count && program->ops[i].kind != kind) {
+        i++;
+    }
+    return i < program->op_count;
+}
+
+/* name=value pairs, and nothing that a form would escape. */
+static bool is_form(struct slice body)
+{
+    bool good = !is_json(body) && slice_find(body, '=') != body.bytes;
+    for (size_t i = 0; i < body.bytes && good; i++) {
+        good = body.at[i] > ' ' && body.at[i] < 127;
+    }
+    return good;
+}
+
+/* The first way of signing; of a form, the one for forms, where there is one that nothing else
+ * selects. */
+static const struct program *way_of(const struct scheme_plan *plan, struct slice body)
+{
+    const struct program *last = &plan->programs[plan->program_count - 1];
+    return plan->program_count > 1 && has_op(last, OP_FORM) && is_form(body) ? last
+                                                                             : &plan->programs[0];
+}
+
 enum bk_err scheme_sign(const struct scheme *scheme, const struct scheme_send *send,
                         struct buf *headers)
 {
     bk_assert(scheme != NULL && send != NULL && headers != NULL);
     char stamp[32] = "";
     size_t before = headers->bytes;
-    struct making m = {.scheme = scheme,
-                       .program = &scheme->plan->programs[0],
-                       .send = send,
-                       .id = send->id,
-                       .headers = headers};
     if (scheme->is_auto) {
         return BK_UNSUPPORTED;
     }
+    struct making m = {.scheme = scheme,
+                       .program = way_of(scheme->plan, send->body),
+                       .send = send,
+                       .id = send->id,
+                       .headers = headers};
     scratch_reset();
     timestamp_text(m.program->unit, send->now_seconds, stamp);
     m.timestamp = slice_str(stamp);

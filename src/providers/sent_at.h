@@ -16,11 +16,15 @@ enum scheme_verdict scheme_check_age(const struct scheme *scheme, const struct p
 enum scheme_verdict scheme_read_body_time(const struct program *program,
                                           const struct scheme_request *request, int64_t *ret_value);
 
+/* Of the units behind UNIT_RFC3339. */
+bool parse_words(enum row_unit unit, struct slice text, int64_t *ret_value);
+
 /* The same, inlined. */
 static inline bool parse_time(enum row_unit unit, struct slice text, int64_t *ret_value)
 {
-    if (__builtin_expect(unit == UNIT_RFC3339, 0)) {
-        return time_parse_rfc3339(text, ret_value) == BK_OK;
+    if (__builtin_expect(unit >= UNIT_RFC3339, 0)) {
+        return unit == UNIT_RFC3339 ? time_parse_rfc3339(text, ret_value) == BK_OK
+                                    : parse_words(unit, text, ret_value);
     }
     int64_t value = 0;
     if (text.bytes == 0 || text.bytes > 18) {

@@ -83,9 +83,11 @@ static struct slice secret_text(const struct scheme_row *row, struct slice bytes
 {
     size_t n = 0;
     if (private_key_of(row) != NULL) {
-        return slice_str(strcpy(
-            room, public_texts[row->kind == ROW_ED25519 ? PUBLIC_KEY_ED25519
-                                                        : signature_key_kind(row->signature)]));
+        struct slice text =
+            slice_str(public_texts[row->kind == ROW_ED25519 ? PUBLIC_KEY_ED25519
+                                                            : signature_key_kind(row->signature)]);
+        memcpy(room, text.at, text.bytes);
+        return slice_of(room, text.bytes);
     }
     if (row->secret == SECRET_HEX) {
         hex_encode(bytes.at, bytes.bytes, room);
@@ -413,7 +415,7 @@ static void odd_times(const struct scheme *scheme, const struct scheme_row *row,
         }
         is_uint(wrong, 0, "%s: only the time that was signed", row->name);
     }
-    bool in_words = row->unit == UNIT_RFC3339;
+    bool in_words = row->unit >= UNIT_RFC3339;
     bool timed =
         line != NULL || (row->format != NULL && strstr(row->format, "{timestamp}") != NULL);
     if (timed && !in_words && row->kind != ROW_CODE) {
@@ -442,7 +444,8 @@ static void spellings(const struct scheme *scheme, const struct scheme_row *row,
              strchr(line, ':') + 2);
     size_t n = strlen(value);
     if (strstr(format, "{hex}") != NULL) {
-        for (char *c = strcpy(text, value) + n - 32; *c != '\0'; c++) {
+        memcpy(text, value, n + 1);
+        for (char *c = text + n - 32; *c != '\0'; c++) {
             *c = (char)toupper((unsigned char)*c);
         }
         ok(taken(with_value(scheme, d, line, text)), "%s: digits in capitals", row->name);
@@ -452,7 +455,7 @@ static void spellings(const struct scheme *scheme, const struct scheme_row *row,
     bool url = strstr(format, "{base64url}") != NULL;
     unsigned wrong = 0;
     for (size_t i = 0; i < n; i++) {
-        strcpy(text, value);
+        memcpy(text, value, n + 1);
         const char *from = url ? "-_" : "+/", *to = url ? "+/" : "-_";
         const char *found = strchr(from, text[i]);
         if (found != NULL && text[i] != '\0') {
@@ -465,8 +468,7 @@ static void spellings(const struct scheme *scheme, const struct scheme_row *row,
         wrong += taken(with_value(scheme, d, line, text));
         /* Bits of the last letter that mean nothing. */
         size_t last = n - 1 - (value[n - 2] == '=');
-        strcpy(text, value);
-        text[last - 0] = '=';
+        memcpy(text, value, n + 1);
         text[last - 1] ^= 1;
         wrong += isalnum((unsigned char)text[last - 1]) && taken(with_value(scheme, d, line, text));
     }
@@ -492,7 +494,7 @@ static void many_signatures(const struct scheme *scheme, const struct scheme_row
              strchr(line, ':') + 2);
     const char *mine = strrchr(value, separator);
     mine = mine != NULL ? mine + 1 : value;
-    strcpy(wrong_one, mine);
+    snprintf(wrong_one, sizeof wrong_one, "%s", mine);
     char *digit = wrong_one + strlen(wrong_one) - 8;
     *digit = *digit == '0' ? '1' : '0';
     for (unsigned count = 7; count < 400; count = count < 9 ? count + 1 : count * 3) {
