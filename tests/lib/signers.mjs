@@ -75,7 +75,13 @@ async function verifyOne(r) {
         'x-slack-signature': header(r, 'x-slack-signature'),
         'x-slack-request-timestamp': Number(header(r, 'x-slack-request-timestamp')) } });
       return true;
-    case 'twilio': return twilio.validateRequestWithBody(r.secret, header(r, 'x-twilio-signature'), r.url, body);
+    case 'twilio':
+      if (header(r, 'content-type').includes('form')) {
+        const params = {};
+        for (const [k, v] of new URLSearchParams(body)) params[k] = k in params ? [params[k], v].flat() : v;
+        return twilio.validateRequest(r.secret, header(r, 'x-twilio-signature'), r.url, params);
+      }
+      return twilio.validateRequestWithBody(r.secret, header(r, 'x-twilio-signature'), r.url, body);
     case 'line': return line.validateSignature(body, r.secret, header(r, 'x-line-signature'));
     case 'discord': return discord.verifyKey(body, header(r, 'x-signature-ed25519'), header(r, 'x-signature-timestamp'),
       r.secret);

@@ -43,6 +43,8 @@ with Server(threads=1) as server:
         for text in (b'{"type":"a.b","n":1}', '{"t":"grüße"}'.encode(), None):
             key = ['--private-key', keys[type]['path']] if type in keys else ['--secret', secret]
             requests.append(dict(signed_by_becket(type, key, text), secret=secret))
+    for form in (b'MediaUrl=b&MediaUrl=a&MediaUrl=b&Empty=', b'Body=gr%C3%BC%C3%9Fe+%26+%2B&B=2&a=x%20y&%C3%BC=1'):
+        requests.append(dict(signed_by_becket('twilio', ['--secret', 'tw-token'], form), secret='tw-token'))
     for r, said in zip(requests, node_json(script, 'verify', requests)):
         ok(said is True, '%s: what becket send signs, its library takes (%s)' % (r['type'], said))
 

@@ -6,7 +6,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 from becket import *
 from node import *
 
-script = node_script('judges.mjs', 'razorpay', '@adyen', 'box-node-sdk', 'retell-sdk', 'livekit-server-sdk', '@easypost', 'terra-api')
+script = node_script('judges.mjs', 'razorpay', '@adyen', 'box-node-sdk', 'retell-sdk', 'livekit-server-sdk', '@easypost', 'terra-api', 'orb-billing')
 
 with Server(options=['--public-url', 'https://hooks.example.com'], threads=1) as server:
     types = node_json(script, 'types')
