@@ -85,8 +85,6 @@ void options_fini(struct options *options);
 
 /* Values by name; the name must be in the table (asserted). */
 /* NULL = not given, no default */
-/* What an OPTION_ENV option is called in the environment: at most 79 characters. */
-void option_environment_name(const struct option *option, char ret_name[80]);
 const char *option_text(const struct options *options, const char *name);
 bool option_flag(const struct options *options, const char *name);
 /* NUMBER and BYTES; 0 when absent */
@@ -97,6 +95,8 @@ bool option_given(const struct options *options, const char *name);
 unsigned option_list_count(const struct options *options, const char *name);
 const char *option_list_at(const struct options *options, const char *name, unsigned index);
 
+/* What an OPTION_ENV option is called in the environment: at most 79 characters. */
+void option_environment_name(const struct option *option, char ret_name[80]);
 /* "65536", "64K", "16MiB" …; false when malformed or over 2^63. */
 bool option_parse_bytes(const char *text, uint64_t *ret_bytes);
 
