@@ -70,6 +70,15 @@ bool option_parse_flag(const char *text, bool *ret_flag)
     return false;
 }
 
+static bool is_web_address(const char *text)
+{
+    struct slice url = slice_str(text);
+    size_t scheme = slice_starts(url, SLICE("https://"))  ? 8
+                    : slice_starts(url, SLICE("http://")) ? 7
+                                                          : url.bytes;
+    return url.bytes > scheme;
+}
+
 static bool is_choice(const char *choices, const char *text)
 {
     for (const char *at = choices; *at != '\0';) {
@@ -96,6 +105,8 @@ const char *option_value_problem(const struct option *option, const char *text)
     switch (option->kind) {
     case OPTION_TEXT:
         return NULL;
+    case OPTION_URL:
+        return is_web_address(text) ? NULL : "a URL such as http://127.0.0.1:8081";
     case OPTION_FLAG:
         return option_parse_flag(text, &flag) ? NULL : "true or false";
     case OPTION_NUMBER:

@@ -20,7 +20,7 @@
 #define REMOTE_OPTIONS                                                                             \
     {.name = "server",                                                                             \
      .letter = 's',                                                                                \
-     .kind = OPTION_TEXT,                                                                          \
+     .kind = OPTION_URL,                                                                           \
      .flags = OPTION_ENV,                                                                          \
      .argument = "URL",                                                                            \
      .fallback = "http://127.0.0.1:8081",                                                          \
