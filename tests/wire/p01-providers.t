@@ -59,6 +59,22 @@ with Server(threads=1) as server:
         code, out, err = command('send', url, '--type', p['type'], '--secret',
                                  {WHSEC: WHSEC.replace('A', 'B'), WHHEX: WHHEX[::-1]}.get(secret_of(p), 'user:other'), '--id', 'd-2')
         ok(code == 1 and out.startswith('401 '), '%s: with another secret it is not' % p['type'])
+    # ---- in small chunks, blanks around the values, and a proxy that tells another story of where it came to
+    for p in sending:
+        code, out, err = command('send', 'http://127.0.0.1:%d/hooks/%s' % (server.port, p['type']), '--type', p['type'], '--secret',
+                                 secret_of(p), '--id', 'd-3', '--event', 'a.b', '--dry-run')
+        head, _, body = out.partition('\n\n')
+        first, *lines = head.split('\n')
+        body = body[:-1].encode()
+        raw = first + '\r\nHost: other.example:81\r\nTransfer-Encoding: chunked\r\nX-Forwarded-Proto: https\r\n' \
+            'X-Forwarded-Host: other.example\r\nX-Forwarded-Port: 81\r\nForwarded: host=other.example;proto=https\r\n'
+        raw += ''.join('%s: \t%s \t\r\n' % tuple(l.split(': ', 1)) for l in lines if not l.lower().startswith('host:'))
+        chunks = b''.join(b'%x\r\n%s\r\n' % (len(body[i:i + 7]), body[i:i + 7]) for i in range(0, len(body), 7))
+        connection = Connection(server.port)
+        connection.send(raw.encode() + b'\r\n' + chunks + b'0\r\n\r\n')
+        a = connection.read()
+        if not ok(a.status in (200, 202, 204), '%s: in chunks, through a proxy' % p['type']):
+            diag('%r %r %r' % (a.status, a.body, raw))
     # ---- those that sign with a private key: one of ours, the source trusts its public half
     def openssl(*words):
         p = subprocess.run(['openssl'] + list(words), capture_output=True, timeout=60)
