@@ -97,7 +97,8 @@ static char settled_why[256];
 static int64_t now_ns;
 static const uint8_t object[16] = {1, 2, 3};
 
-static bool silent; /* nobody answers */
+static bool silent;            /* nobody answers */
+static const char *load_lacks; /* what an operation needs and is not there */
 
 static void send_call(void *context, struct operation_call *call)
 {
@@ -122,12 +123,19 @@ static enum bk_err load(void *context, struct store_txn *txn, const struct opera
     if (!object_exists && operation->intent != PROVIDER_HOOK_REMOVE) {
         return BK_NOT_FOUND;
     }
-    *ground = (struct operation_ground){.provider = provider_find(SLICE("github")),
+    if (load_lacks) {
+        snprintf(ground->why, sizeof ground->why, "%s", load_lacks);
+        return BK_INVALID;
+    }
+    *ground = (struct operation_ground){.provider = provider_find(operation->provider),
                                         .facts = operation->facts,
                                         .base = SLICE("https://api.github.com"),
                                         .credential = SLICE("ghp_planted_secret"),
                                         .auth = {"Authorization", "Bearer "}};
     ground->facts.hook_key = SLICE("key");
+    ground->facts.channel = SLICE("C0123456789");
+    ground->facts.text = SLICE("done");
+    ground->facts.once = SLICE("0123456789abcdef01234567");
     ground->facts.events = push;
     ground->facts.event_count = 1;
     return BK_OK;
@@ -194,7 +202,8 @@ static enum bk_err add_one(struct store_txn *txn, void *context)
                                   .name = SLICE("repo"),
                                   .integration_canvas = SLICE("default"),
                                   .integration = SLICE("hub"),
-                                  .provider = SLICE("github"),
+                                  .provider = *intent == PROVIDER_POST ? SLICE("slack")
+                                                                       : SLICE("github"),
                                   .facts = {.url = SLICE("https://github.com/acme"),
                                             .resource = SLICE("hello"),
                                             .hook_url = SLICE(URL)},
@@ -342,6 +351,58 @@ static void test_refused(void)
     is_int(operations_get_json(operations, 1, &json), BK_NOT_FOUND, "its object is gone, so is it");
     finish();
     buf_fini(&json);
+}
+
+/* What the call that is out is answered, whatever it is. */
+static void reply_with(const char *text)
+{
+    struct operation_call *call = out;
+    struct operation_answer answer = {.why = "connection reset"};
+    struct http_head head;
+    out = NULL;
+    if (text) {
+        is_int(http_parse_response((const uint8_t *)text, strlen(text), &head), HTTP_PARSE_DONE);
+        answer = (struct operation_answer){.arrived = true, .head = &head};
+        answer.body = slice_of(text + head.head_bytes, strlen(text) - head.head_bytes);
+    }
+    operations_answered(operations, call, &answer, now_ns);
+    operations_run(operations, now_ns);
+}
+
+static bool asks_for(const char *what)
+{
+    for (unsigned turn = 0; turn < 100 && !out; turn++) {
+        now_ns += NS_PER_SECOND / 2;
+        operations_run(operations, now_ns);
+    }
+    return out && memmem(out->url.at, out->url.bytes, what, strlen(what));
+}
+
+/* A message whose answer told nothing is looked for before it is posted again, whatever else goes
+ * wrong in between. */
+static void test_doubt(void)
+{
+    static const char *const answers[] = {NULL, "HTTP/1.1 200 x\r\n\r\n<html>a proxy's page"};
+    for (unsigned i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        for (unsigned lacks = 0; lacks < 2; lacks++) {
+            fresh();
+            add(PROVIDER_POST);
+            ok(asks_for("/chat.postMessage"), "posted at once");
+            reply_with(answers[i]);
+            if (lacks) {
+                load_lacks = "nobody is connected";
+                is_int(operations_retry(operations, 1, now_ns), BK_OK);
+                operations_run(operations, now_ns += 5 * NS_PER_SECOND);
+                is_int(settled_state, OPERATION_FAILED, "%s", settled_why);
+                load_lacks = NULL;
+            }
+            is_int(operations_retry(operations, 1, now_ns), BK_OK);
+            ok(asks_for("/conversations.history"), "looked for, then");
+            reply_with("HTTP/1.1 200 x\r\n\r\n{\"ok\":true,\"messages\":[]}");
+            ok(asks_for("/chat.postMessage"), "posted, as it was not there");
+            finish();
+        }
+    }
 }
 
 /* Set back, a clock does not keep what is tried again from its time; set forward, neither. */
@@ -595,6 +656,7 @@ int main(void)
     test_sweep(PROVIDER_HOOK_ENSURE, 1, 1);
     test_sweep(PROVIDER_HOOK_REMOVE, 1, 0);
     test_refused();
+    test_doubt();
     test_clock();
     test_credential();
     test_superseded();

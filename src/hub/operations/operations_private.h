@@ -30,6 +30,7 @@ struct live {
     bool logging_in;
     bool stored; /* in this turn */
     bool again;  /* asked for while it was running: once more from the start */
+    bool asked;  /* a step's call was made in this run */
     struct arena arena;
     struct json_tree record; /* the operation's slices */
     struct json_tree reply;  /* the last answer's */

@@ -81,7 +81,9 @@ static void schedule(struct live *live, int64_t now_ns)
     operation->attempts = before < 1000 ? before + 1 : before;
     if (!provider_fault_passes(run->fault)) {
         operation->state = OPERATION_FAILED;
-        operation->step = SLICE_EMPTY; /* what was found before the refusal may have changed */
+        if (!operation->in_doubt) { /* what was found before the refusal may have changed */
+            operation->step = SLICE_EMPTY;
+        }
         operation->due_ns = now_ns + back_off(before, MENDED_FIRST_NS, MENDED_LAST_NS);
         return;
     }
@@ -106,8 +108,10 @@ static void end_failed(struct live *live, int64_t now_ns)
     scrub_why(live);
     operation->fault = run->fault;
     operation->why = slice_str(arena_string(&live->arena, run->why));
-    /* A refusal is certain: the call did nothing. After anything else it may have. */
-    bool certain = run->fault != PROVIDER_FAULT_DOWN && run->fault != PROVIDER_FAULT_ODD;
+    /* A refusal is certain: the call did nothing. After anything else it may have. Where none was
+     * made, what an earlier run left in doubt is so still. */
+    bool certain =
+        live->asked && run->fault != PROVIDER_FAULT_DOWN && run->fault != PROVIDER_FAULT_ODD;
     operation->in_doubt = operation->in_doubt && !certain;
     operation->updated_ns = now_ns;
     schedule(live, now_ns);
@@ -186,6 +190,7 @@ static void prepare_call(struct live *live, int64_t now_ns)
     struct slice base = live->ground.base;
     struct operation *operation = &live->operation;
     live->state = LIVE_TO_SEND;
+    live->asked = true;
     live->redirects = 0;
     live->call = (struct operation_call){
         .method = request->method,
