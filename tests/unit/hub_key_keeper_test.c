@@ -231,6 +231,28 @@ static void test_made_up(void)
     end();
 }
 
+/* One fetch failed just when the keys had changed: what a new one signs does not wait a minute. */
+static void test_blip(void)
+{
+    const struct public_key *key;
+    struct key_want want = issuer_want("a", NOW), other = issuer_want("b", NOW + 100);
+    begin();
+    want.form = other.form = KEY_SET;
+    is_int(find(&want, &key), KEY_LATER);
+    answer(0, 200, "{\"keys\":[" KEY_A "]}", NOW);
+    is_int(find(&other, &key), KEY_LATER, "an unknown key");
+    answer(1, 500, "", NOW + 100);
+    other.now_seconds = NOW + 109;
+    is_int(find(&other, &key), KEY_UNAVAILABLE, "the fetch failed a moment ago");
+    want.now_seconds = NOW + 109;
+    is_int(find(&want, &key), KEY_FOUND, "the key from before serves on");
+    other.now_seconds = NOW + 110;
+    is_int(find(&other, &key), KEY_LATER, "ten seconds later it is asked for again");
+    answer(2, 200, "{\"keys\":[" KEY_B "]}", NOW + 110);
+    is_int(find(&other, &key), KEY_FOUND);
+    end();
+}
+
 static void test_failures(void)
 {
     static const struct {
@@ -485,6 +507,7 @@ int main(void)
     test_discovery();
     test_odd_discovery();
     test_made_up();
+    test_blip();
     test_failures();
     test_clock();
     test_flood();

@@ -153,6 +153,8 @@ with Server() as server:
         is_equal(document['jwks_uri'], document['issuer'] + '/.well-known/jwks.json', 'discovery')
         connection.request('GET', '/.well-known/jwks.json')
         answer = connection.getresponse()
+        is_equal((answer.getheader('Access-Control-Allow-Origin'), answer.getheader('Cache-Control')), ('*', 'public, max-age=300'),
+                 'public to all')
         keys = json.loads(answer.read())['keys']
         ok(answer.status == 200 and len(keys) == 1 and keys[0]['alg'] == 'RS256' and 'd' not in keys[0], 'one key')
         connection.request('POST', '/.well-known/jwks.json', b'')

@@ -93,6 +93,8 @@ spec: {integration: {name: sem}, resource: {type: project, name: hello}}
     is_equal({k: claims[k] for k in ('sub', 'aud', 'integration', 'canvas')},
              {'sub': 'app-installation:' + id_of, 'aud': id_of, 'integration': 'sem', 'canvas': 'default'}, 'whose call it is')
     is_equal(claims['exp'] - claims['iat'], 300, 'five minutes')
+    seen = {c['jti']: c['exp'] for c in double.claims}
+    ok(len(seen) > 1 and all(len(name) == 32 for name in seen), 'each has a name of its own')
     ok(when(lambda: of('integrations', 'sem')['status']['state'] == 'ready'), 'and its check')
     server.api('POST', '/api/v1/oidc/rotate')
     double.keys = keys()

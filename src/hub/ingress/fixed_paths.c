@@ -55,7 +55,9 @@ static bool answer_document(struct ingress *ingress, struct http_exchange *excha
     ingress->documents_later = documents == NULL;
     if (documents != NULL) {
         count_answer(ingress, 0, 200);
-        http_answer(exchange, 200, "application/json", SLICE("Cache-Control: max-age=300\r\n"),
+        http_answer(exchange, 200, "application/json",
+                    SLICE("Cache-Control: public, max-age=300\r\n"
+                          "Access-Control-Allow-Origin: *\r\n"),
                     slice_equal(path, SLICE("/.well-known/jwks.json")) ? documents->keys
                                                                        : documents->configuration);
     }

@@ -83,11 +83,14 @@ const struct key_entry *key_cache_entry(const struct key_cache *cache, const str
     return find_entry(cache, want, key_cache_hash(want));
 }
 
+/* A failure counts by itself: the keys may have changed just before it, and all that is signed
+ * with a new one waits for the next attempt. */
 static int64_t pause_of(const struct key_entry *entry)
 {
     unsigned doubled = entry->unchanged < 6 ? entry->unchanged : 6;
-    int64_t pause = (int64_t)KEY_RETRY_SECONDS << doubled;
-    return entry->attempt_failed || pause > KEY_RETRY_SECONDS_MAX ? KEY_RETRY_SECONDS_MAX : pause;
+    int64_t pause = entry->attempt_failed ? entry->retry_seconds - entry->attempted_seconds
+                                          : (int64_t)KEY_RETRY_SECONDS << doubled;
+    return pause > KEY_RETRY_SECONDS_MAX ? KEY_RETRY_SECONDS_MAX : pause;
 }
 
 /* What happened at a time that has not come yet was noted by a clock that is set back now; seconds

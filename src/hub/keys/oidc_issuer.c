@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/base64.h"
 #include "base/ct.h"
+#include "base/hex.h"
 #include "base/json.h"
 #include "base/public_key.h"
 #include "base/sha256.h"
@@ -363,6 +364,8 @@ static void write_claims(const struct oidc_issuer *issuer, const struct oidc_tok
                          int64_t now_seconds, struct buf *json)
 {
     int64_t lifetime = token->lifetime_seconds ? token->lifetime_seconds : OIDC_TOKEN_SECONDS;
+    uint8_t random[16];
+    char id[2 * sizeof random + 1];
     buf_add_str(json, "{\"iss\":");
     json_add_string(json, slice_str(issuer->url));
     buf_add_str(json, ",\"sub\":");
@@ -371,6 +374,9 @@ static void write_claims(const struct oidc_issuer *issuer, const struct oidc_tok
     json_add_string(json, token->audience.bytes ? token->audience : SLICE(OIDC_AUDIENCE));
     buf_printf(json, ",\"iat\":%lld,\"nbf\":%lld,\"exp\":%lld", (long long)now_seconds,
                (long long)now_seconds, (long long)(now_seconds + lifetime));
+    ring_entropy(random, sizeof random); /* for who takes a token once */
+    hex_encode(random, sizeof random, id);
+    buf_printf(json, ",\"jti\":\"%.*s\"", (int)sizeof id - 1, id);
     if (token->claims.bytes != 0) {
         buf_add_byte(json, ',');
         buf_add_slice(json, token->claims);
