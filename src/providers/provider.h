@@ -48,7 +48,7 @@ enum provider_fault {
 };
 
 #define PROVIDER_MEMORY_MAX 24U
-#define PROVIDER_CALLS_MAX  64U
+#define PROVIDER_CALLS_MAX  1024U /* so many pages of a list, one after the other */
 #define PROVIDER_EVENTS_MAX 64U
 #define PROVIDER_WHY_BYTES  256U
 

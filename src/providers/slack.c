@@ -128,6 +128,8 @@ static struct slice channel_name(const struct provider_run *run)
     return name.bytes > 0 && name.at[0] == '#' ? slice_skip(name, 1) : name;
 }
 
+/* 200 are what Slack recommends; a workspace that has more may have very many, and is asked for 20
+ * pages a minute at most. */
 static void channel_ask(struct provider_run *run)
 {
     struct slice name = channel_name(run);
@@ -139,9 +141,9 @@ static void channel_ask(struct provider_run *run)
     struct slice cursor = provider_segment(run, provider_recall(run, "cursor"));
     bool both = provider_recall(run, PUBLIC_ONLY).bytes == 0;
     provider_ask(run, HTTP_GET,
-                 "/conversations.list?exclude_archived=true&limit=200&types=public_channel%s%s%.*s",
-                 both ? ",private_channel" : "", cursor.bytes ? "&cursor=" : "", (int)cursor.bytes,
-                 (const char *)cursor.at);
+                 "/conversations.list?exclude_archived=true&limit=%s&types=public_channel%s%s%.*s",
+                 cursor.bytes ? "999" : "200", both ? ",private_channel" : "",
+                 cursor.bytes ? "&cursor=" : "", (int)cursor.bytes, (const char *)cursor.at);
 }
 
 /* Has the token this scope? What it has stands in a header, where it is told at all. */

@@ -135,7 +135,7 @@ SLACK = {
     'base': '/api',
     'headers': dict(CALLER, **JSON, **{'Authorization': r'Bearer \S+', 'token': r'\S+'}),
     'GET /auth.test': {},
-    'GET /conversations.list': {'query': {'exclude_archived': word('true'), 'limit': word('200'),
+    'GET /conversations.list': {'query': {'exclude_archived': word('true'), 'limit': word('200|999'),
                                           'types': word('public_channel(,private_channel)?'), 'cursor': CURSOR},
                                 'optional': ['cursor']},
     'GET /conversations.info': {'query': {'channel': CHANNEL}},

@@ -162,5 +162,23 @@ spec: {type: slack, integration: {name: slack}, team: {name: core}, settings: {c
     double.close()
 
 
-at_once(test_messages, test_scopes)
+def test_many_channels():
+    """A channel of a workspace that has very many, behind pages that bring less than they were asked for."""
+    double = Slack()
+    double.channels = dict({'C%09d' % n: 'channel-%d' % n for n in range(400)}, C9999999999='general')
+    double.page_size = 2
+    with Server(options=['--durability', 'none']) as server:
+        server.apply('kind: Team\nmetadata: {name: core}\nspec: {}\n---' + integration(double, 'slack') + '''
+---
+kind: IntegrationLink
+metadata: {name: slack}
+spec: {type: slack, integration: {name: slack}, team: {name: core}, settings: {channel: "#general"}}''')
+        of = lambda: status(server, 'slack', 'integration-links')
+        ok(when(lambda: of().get('resourceId') == 'C9999999999', 30), 'found: %s' % of())
+        pages = [c for c in double.calls if c.path.endswith('conversations.list')]
+        is_equal(len(pages), 202, 'on the last of so many pages, and one for who may not see private ones')
+    double.close()
+
+
+at_once(test_messages, test_scopes, test_many_channels)
 done()
