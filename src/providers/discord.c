@@ -80,7 +80,7 @@ static struct slice post_text(struct provider_run *run)
 
 static void history_ask(struct provider_run *run)
 {
-    struct slice id = provider_segment(run, run->facts->channel);
+    struct slice id = provider_segment(run, provider_posted_channel(run));
     struct slice cursor = provider_recall(run, "cursor");
     int64_t ms = (run->facts->since_seconds - SKEW_SECONDS) * 1000 - EPOCH_MS;
     const char *after = arena_printf(run->arena, "%llu", ms > 0 ? (unsigned long long)ms << 22 : 0);
@@ -149,7 +149,7 @@ static const char *history_take(struct provider_run *run, const struct provider_
 /* The text may be anybody's: it must not ring a whole channel. */
 static void post_ask(struct provider_run *run)
 {
-    struct slice id = provider_segment(run, run->facts->channel);
+    struct slice id = provider_segment(run, provider_post_channel(run));
     provider_ask(run, HTTP_POST, "/channels/%.*s/messages", (int)id.bytes, (const char *)id.at);
     provider_body(run,
                   "{\"content\":%s,\"allowed_mentions\":{\"parse\":[]},\"nonce\":%s,"

@@ -215,6 +215,10 @@ void provider_note(struct provider_run *run, const char *name, struct slice valu
 void provider_forget(struct provider_run *run, const char *name);
 /* The note that in this run one was made whose id was not told. */
 #define PROVIDER_MADE "made"
+/* Where a message is to be posted now, noted; and where it was posted, if it was, or is to be: a
+ * link may lead to another channel meanwhile, but a message in doubt is looked for where it is. */
+struct slice provider_post_channel(struct provider_run *run);
+struct slice provider_posted_channel(const struct provider_run *run);
 /* Empty when there is none. */
 struct slice provider_recall(const struct provider_run *run, const char *name);
 const char *provider_fail(struct provider_run *run, enum provider_fault fault, const char *format,

@@ -47,6 +47,20 @@ struct slice provider_recall(const struct provider_run *run, const char *name)
     return note ? note->value : SLICE_EMPTY;
 }
 
+#define POSTED_IN "postedIn"
+
+struct slice provider_post_channel(struct provider_run *run)
+{
+    provider_note(run, POSTED_IN, run->facts->channel);
+    return run->facts->channel;
+}
+
+struct slice provider_posted_channel(const struct provider_run *run)
+{
+    struct slice posted = provider_recall(run, POSTED_IN);
+    return posted.bytes > 0 ? posted : run->facts->channel;
+}
+
 /* ---- requests */
 
 /* "." and ".." mean a step in a path, and are escaped as no encoder does by itself. */

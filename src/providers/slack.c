@@ -56,10 +56,14 @@ static const struct slack_error *find_error(struct slice error)
     return &other;
 }
 
-/* Where the history may not be read there is no look into it: better twice than never. */
+/* Where the history may not be read, or a link left a channel that is gone, there is no look into
+ * it: better twice than never. */
 static bool may_not_look(const struct provider_run *run, struct slice error)
 {
-    return run->step->in_doubt_only && find_error(error)->fault == PROVIDER_FAULT_FORBIDDEN;
+    enum provider_fault fault = find_error(error)->fault;
+    bool left = !slice_equal(provider_posted_channel(run), run->facts->channel);
+    return run->step->in_doubt_only &&
+           (fault == PROVIDER_FAULT_FORBIDDEN || (left && fault == PROVIDER_FAULT_NOT_FOUND));
 }
 
 #define PUBLIC_ONLY "publicOnly" /* the note that private channels may not be listed */
@@ -235,7 +239,7 @@ static const struct provider_step channel_steps[] = {
 
 static void history_ask(struct provider_run *run)
 {
-    struct slice channel = provider_segment(run, run->facts->channel);
+    struct slice channel = provider_segment(run, provider_posted_channel(run));
     struct slice cursor = provider_segment(run, provider_recall(run, "cursor"));
     provider_ask(run, HTTP_GET, "/conversations.history?channel=%.*s&limit=100%s%.*s",
                  (int)channel.bytes, (const char *)channel.at, cursor.bytes ? "&cursor=" : "",
@@ -308,7 +312,7 @@ static void post_ask(struct provider_run *run)
         "[{\"type\":\"section\",\"block_id\":\"" BLOCK "%.*s\",\"text\":{\"type\":\"mrkdwn\","
         "\"text\":%s}}]",
         (int)once.bytes, (const char *)once.at, provider_json(run, text));
-    struct slice channel = provider_segment(run, run->facts->channel);
+    struct slice channel = provider_segment(run, provider_post_channel(run));
     struct slice block = provider_segment(run, slice_str(blocks ? blocks : ""));
     text = provider_segment(run, text);
     provider_ask(run, HTTP_POST, "/chat.postMessage");

@@ -746,7 +746,7 @@ static void test_chat(void)
                  OK("{\"ok\":true,\"channels\":[{\"id\":\"C1\",\"name\":\"random\"}],\"response_"
                     "metadata\":{\"next_cursor\":\"a=\"}}")},
                 {"GET",
-                 "/conversations.list?exclude_archived=true&limit=200&types=public_channel,private_"
+                 "/conversations.list?exclude_archived=true&limit=999&types=public_channel,private_"
                  "channel&cursor=a%3D",
                  NULL, OK("{\"ok\":true,\"channels\":[{\"id\":\"C2\",\"name\":\"general\"}]}")}),
            PROVIDER_DONE);

@@ -90,8 +90,15 @@ static void decode_addresses(struct decoder *decoder, const struct decode_object
     if (!url.tls && !integration->allow_private) {
         decode_wrong(decoder, spec, "url", "must begin with https://, or set allowPrivate");
     }
-    if (provider && provider->url_host && integration->api_url.bytes == 0 &&
-        strcmp(url.host, provider->url_host) != 0) {
+    bool on_host = provider && provider->url_host && integration->api_url.bytes == 0;
+    struct slice below = slice_skip(url.path, 1 + slice_find(slice_skip(url.path, 1), '/') + 1);
+    if (on_host && strcmp(url.host, provider->url_host) == 0 && below.bytes > 0) {
+        decode_wrong(decoder, spec, "url",
+                     "must end with the owner, https://%s/OWNER: which repository is said by what "
+                     "uses it",
+                     provider->url_host);
+    }
+    if (on_host && strcmp(url.host, provider->url_host) != 0) {
         decode_wrong(decoder, spec, "url",
                      "must be on %s; for a server of your own also give apiUrl",
                      provider->url_host);
@@ -377,16 +384,34 @@ static void decode_resource(struct decoder *decoder, const struct decode_object 
     decode_known(decoder, &resource, known);
     source->resource_type = decode_text(decoder, &resource, "type");
     source->resource = decode_text(decoder, &resource, "name");
-    for (size_t i = 0; i < 3 && !resource.value; i++) {
+    for (size_t i = 0; i < 3; i++) {
         struct decode_object block = decode_inner(decoder, spec, old[i][0]);
-        if (block.value) {
+        const char *const block_known[] = {old[i][1], NULL};
+        if (!block.value) {
+            continue;
+        }
+        decode_known(decoder, &block, block_known);
+        struct slice named = decode_text(decoder, &block, old[i][1]);
+        if (!resource.value) {
             source->resource_type = slice_str(old[i][2]);
-            source->resource = decode_text(decoder, &block, old[i][1]);
+            source->resource = named;
+        } else if (named.bytes > 0 && !slice_equal(named, source->resource)) {
+            decode_wrong(decoder, &block, old[i][1], "is not what spec.resource names");
         }
     }
-    if (source->resource_type.bytes == 0 || source->resource.bytes == 0) {
+    if (source->resource_type.bytes > 0 && source->resource.bytes > 0) {
+        return;
+    }
+    if (!resource.value) {
         decode_wrong(decoder, spec, "resource",
-                     "is needed with an integration: {type: repository, name: …}");
+                     "is needed with an integration: {type: repository, name: …}, or type project "
+                     "where the service has those");
+        return;
+    }
+    for (size_t i = 0; known[i]; i++) {
+        if (!decode_field(&resource, known[i])) {
+            decode_wrong(decoder, &resource, known[i], "is missing");
+        }
     }
 }
 
