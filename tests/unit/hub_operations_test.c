@@ -458,6 +458,17 @@ static void test_credential(void)
     }
     is_uint(github.calls, calls + 1);
     finish();
+    fresh();
+    add(PROVIDER_RESOURCE_CHECK);
+    operations_run(operations, now_ns);
+    ok(out != NULL, "its first call is out");
+    is_int(store_update(hub_store(hub), resume, NULL), BK_OK);
+    operations_wake(operations);
+    reply(FAULT_NONE);
+    operations_run(operations, now_ns);
+    operations_run(operations, now_ns);
+    ok(out != NULL, "refused with the old credential, it is made again with the new one");
+    finish();
 }
 
 #define MANY 1000U

@@ -38,6 +38,7 @@ struct resume {
     uint64_t last; /* looked at */
     bool more;
     uint64_t numbers[OPERATIONS_RESUMED_MAX];
+    bool pending[OPERATIONS_RESUMED_MAX];
 };
 
 static bool look_at_resumed(void *context, const struct operation_waiting *waiting)
@@ -48,9 +49,8 @@ static bool look_at_resumed(void *context, const struct operation_waiting *waiti
         return false;
     }
     resume->last = waiting->number;
-    if (waiting->state != OPERATION_PENDING) { /* failed, or the check of a credential */
-        resume->numbers[resume->count++] = waiting->number;
-    }
+    resume->pending[resume->count] = waiting->state == OPERATION_PENDING;
+    resume->numbers[resume->count++] = waiting->number; /* or failed, or the check of a credential */
     return true;
 }
 
@@ -61,13 +61,21 @@ enum bk_err operation_make_due(struct store_txn *txn, uint64_t number, int64_t n
     json_tree_init(&tree);
     enum bk_err err = operation_read(txn, number, &tree, &operation);
     if (err == BK_OK) {
-        operation.due_ns = now_ns;
+        operation.due_ns = now_ns - (operation.due_ns == now_ns); /* who carries it out sees it */
         operation.state = OPERATION_PENDING;
         operation.attempts = 0;
         err = operation_put(txn, &operation);
     }
     json_tree_fini(&tree);
     return err;
+}
+
+/* Of what is to be done anyway only what may be under way, with what was there before. */
+static enum bk_err resume_one(struct store_txn *txn, uint64_t number, bool pending, int64_t now_ns)
+{
+    int64_t due_ns = 0;
+    enum bk_err err = pending ? operation_due(txn, number, &due_ns) : BK_OK;
+    return err == BK_OK && due_ns <= now_ns ? operation_make_due(txn, number, now_ns) : err;
 }
 
 enum bk_err operations_resume(struct store_txn *txn, struct slice canvas, struct slice integration,
@@ -78,7 +86,7 @@ enum bk_err operations_resume(struct store_txn *txn, struct slice canvas, struct
     uint8_t at[8];
     enum bk_err err = operations_waiting(txn, canvas, integration, after, look_at_resumed, &resume);
     for (unsigned i = 0; err == BK_OK && i < resume.count; i++) {
-        err = operation_make_due(txn, resume.numbers[i], now_ns);
+        err = resume_one(txn, resume.numbers[i], resume.pending[i], now_ns);
     }
     if (err != BK_OK) {
         return err;
