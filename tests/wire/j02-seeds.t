@@ -4,6 +4,7 @@ them: other spellings of the same, and mistakes, each told with its field, line 
 import os, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
+from browser import Browser
 
 SECRET = 'kind: Secret\nmetadata: {name: semaphore}\nspec: {provider: PROVIDER_LOCAL, local: {data: {token: t0k3n}}}\n'
 INTEGRATION = '''kind: Integration
@@ -126,4 +127,17 @@ with Server(options=['--durability', 'none']) as server:
                       ('https://github.com/acme/hello', 'must end with the owner, https://github.com/OWNER: which repository is said by '
                        'what uses it')):
         is_equal(apply(GITHUB % url), (400, ['spec.url@3:32 ' + told]), url)
+
+    # Endpoints are called as they are written: Django's end with a slash, others' have a query.
+    endpoints = {'authorizeUrl': 'https://a.example/o/authorize/?p=1', 'tokenUrl': 'https://a.example/o/token/',
+                 'revokeUrl': 'https://a.example/o/revoke_token/', 'identityUrl': 'https://a.example/o/userinfo/'}
+    server.apply(json.dumps({'kind': 'Integration', 'metadata': {'name': 'own'}, 'spec': {
+        'type': 'http', 'url': 'https://a.example/', 'check': False, 'auth': {'use': 'AUTH_TYPE_OAUTH', 'oauth': dict(
+            endpoints, clientId='c', clientSecret={'value': 's3cret-of-c'})}}}))
+    spec = server.api('GET', '/api/v1/integrations/own').json['spec']
+    is_equal({k: spec['auth']['oauth'].get(k) for k in endpoints}, endpoints, 'endpoints as they were written')
+    browser = Browser(server.admin)
+    browser.login(server.token)
+    where = browser.get('/auth/own').where
+    ok(where.startswith(endpoints['authorizeUrl'] + '&response_type=code&'), 'asked there: ' + where[:80])
 done()

@@ -67,6 +67,21 @@ static struct slice decode_url(struct decoder *decoder, const struct decode_obje
     return text;
 }
 
+/* An endpoint is called as it is written: with the slash at its end that Django wants, with the query
+ * that RFC 6749 3.1 lets it have. */
+static struct slice decode_endpoint(struct decoder *decoder, const struct decode_object *spec,
+                                    const char *name)
+{
+    struct slice text = decode_text(decoder, spec, name);
+    struct url url;
+    const char *why;
+    if (text.bytes > 0 && url_parse(text, &url, &why) != BK_OK) {
+        decode_wrong(decoder, spec, name, "%s", why);
+        return SLICE_EMPTY;
+    }
+    return text;
+}
+
 static void decode_addresses(struct decoder *decoder, const struct decode_object *spec,
                              struct resource_integration *integration)
 {
@@ -182,7 +197,6 @@ static void decode_oauth(struct decoder *decoder, const struct decode_object *au
     struct slice *const to[] = {&integration->authorize_url, &integration->token_url,
                                 &integration->revoke_url, &integration->identity_url};
     struct decode_object oauth = decode_inner(decoder, auth, "oauth");
-    struct url url;
     decode_known(decoder, &oauth, known);
     if (!oauth.value) {
         decode_wrong(decoder, auth, "oauth", "is missing: {clientId, clientSecret, scopes}");
@@ -198,7 +212,7 @@ static void decode_oauth(struct decoder *decoder, const struct decode_object *au
     }
     decode_scopes(decoder, &oauth, integration);
     for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
-        *to[i] = decode_url(decoder, &oauth, urls[i], &url);
+        *to[i] = decode_endpoint(decoder, &oauth, urls[i]);
     }
     decode_issuer(decoder, &oauth, integration);
     decode_client_auth(decoder, &oauth, integration);
