@@ -46,6 +46,7 @@ class Double:
         self.misfits = []
         self.calls = []
         self.fault = lambda call: None
+        self.pause = lambda method, path: 0  # seconds until it is looked at; others come first
         self.lock = threading.Lock()
         double = self
 
@@ -56,6 +57,7 @@ class Double:
                 length = int(self.headers.get('Content-Length') or 0)
                 body = self.rfile.read(length)
                 url = urllib.parse.urlsplit(self.path)
+                time.sleep(double.pause(self.command, url.path))
                 with double.lock:
                     call = Call(len(double.calls) + 1, self.command, url.path, url.query, self.headers, body)
                     double.calls.append(call)

@@ -195,6 +195,35 @@ def test_unanswered():
         of.close()
 
 
+def test_overtaken():
+    """A hook whose making takes long, while its source is given another repository, or led to another server: what comes of it in
+    the end is removed all the same."""
+    one, two = GitHub('ghp_one'), GitHub('ghp_two')
+    for of in (one, two):
+        of.repositories.update({'acme/old': {}, 'acme/new': {}})
+        of.pause = lambda method, path: 3 if method == 'POST' and 'old' in path else 0
+    hub = lambda of: ('kind: Integration\nmetadata: {name: hub}\nspec: {type: github, url: "https://github.com/acme", apiUrl: "%s", '
+                      'check: false, allowPrivate: true, auth: {use: token, token: {value: %s}}}' % (of.url, of.token))
+    source = lambda repository: ('kind: EventSource\nmetadata: {name: s}\nspec: {path: s, integration: {name: hub}, resource: '
+                                 '{type: repository, name: %s}}' % repository)
+    made = lambda of: (len(of.repositories['acme/old']), len(of.repositories['acme/new']))
+    with Server() as server:
+        idle = lambda: all(o['status']['state'] == 'done' for o in server.api('GET', '/api/v1/operations').json['items'])
+        server.apply(hub(one) + '\n---\n' + source('old'))
+        ok(when(lambda: one.calls), 'it is looked for, and then made, slowly')
+        time.sleep(0.5)
+        server.apply(source('new'))
+        time.sleep(3)
+        ok(when(lambda: made(one) == (0, 1) and idle()), 'another repository meanwhile: %s' % (made(one),))
+        server.apply(source('old'))
+        time.sleep(0.7)
+        server.apply(hub(two))
+        time.sleep(3)
+        ok(when(lambda: made(one) == (0, 0) and made(two) == (1, 0) and idle()), 'another server meanwhile: %s %s' % (made(one), made(two)))
+    one.close()
+    two.close()
+
+
 def test_refused_later():
     """A credential that is not taken any more while a hook is made: the integration says so, too, not only the source. A page for
     browsers is called that."""
@@ -291,6 +320,7 @@ test_moved()
 test_elsewhere()
 test_left()
 test_unanswered()
+test_overtaken()
 test_refused_later()
 test_given_up()
 test_limits()

@@ -68,13 +68,22 @@ void operations_stats(const struct operations *operations, struct operations_sta
 
 /* ---- starting */
 
+/* Is it about the same hook? A removal where a source was before is an object of its own, and would
+ * not find what is being made there still. */
+static bool same_hook(const struct operation *a, const struct operation *b)
+{
+    return a->facts.hook_url.bytes > 0 && slice_equal(a->facts.hook_url, b->facts.hook_url) &&
+           slice_equal(a->integration, b->integration) &&
+           slice_equal(a->integration_canvas, b->integration_canvas);
+}
+
 static bool may_run(const struct operations *operations, const struct operation *operation)
 {
     unsigned same = 0;
     for (struct list *node = operations->live.next; node != &operations->live; node = node->next) {
         const struct live *live = bk_container_of(node, struct live, node);
         const struct operation *other = &live->operation;
-        if (memcmp(other->object, operation->object, 16) == 0) {
+        if (memcmp(other->object, operation->object, 16) == 0 || same_hook(other, operation)) {
             return false;
         }
         same += slice_equal(other->integration, operation->integration) &&

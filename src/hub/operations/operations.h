@@ -5,8 +5,8 @@
  *             is found as it was last stored; a call that may have been made is looked for before
  *             it is made again.
  * Order       State is stored before a call is sent and after its answer came; one commit carries
- *             all that happened in a turn. Per object one operation at a time, per integration
- *             OPERATIONS_PER_INTEGRATION, in all OPERATIONS_RUNNING_MAX.
+ *             all that happened in a turn. Per object and per hook one operation at a time, per
+ *             integration OPERATIONS_PER_INTEGRATION, in all OPERATIONS_RUNNING_MAX.
  * Others      Who has much to store stores at most 32 runs in one commit, and then leaves the
  *             thread to others for as long as that took.
  * Moved       A redirect at the same server is followed where it keeps the method; nobody else gets

@@ -128,6 +128,19 @@ static struct slice known_hook(struct apply *apply, const uint8_t source_id[16])
     return id;
 }
 
+/* May a call that makes the source's hook be on its way, perhaps of a process that is no more? */
+static bool hook_in_doubt(struct apply *apply, const uint8_t source_id[16])
+{
+    struct json_tree tree;
+    struct operation ensure;
+    json_tree_init(&tree);
+    bool doubt =
+        operation_find(apply->txn, source_id, PROVIDER_HOOK_ENSURE, &tree, &ensure) == BK_OK &&
+        ensure.in_doubt;
+    json_tree_fini(&tree);
+    return doubt;
+}
+
 /* What was made for the source where its integration led before, goes on its own account. */
 static enum bk_err leave_old_place(struct apply *apply, const uint8_t id[16],
                                    const struct operation *wanted)
@@ -205,6 +218,7 @@ enum bk_err provider_work_source_changed(struct apply *apply, const struct apply
         /* The old hook goes on its own account: the source has a new life. */
         err = hook_operation(apply, work, old, apply->id, PROVIDER_HOOK_REMOVE, &operation);
         operation.facts.hook_id = known_hook(apply, apply->id);
+        operation.in_doubt = hook_in_doubt(apply, apply->id); /* looked for when it has arrived */
         hub_id_make(operation.object);
         err = err == BK_OK ? add(apply, &operation) : err == BK_NOT_FOUND ? BK_OK : err;
     }
