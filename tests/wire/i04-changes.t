@@ -224,6 +224,33 @@ def test_overtaken():
     two.close()
 
 
+def test_made_again():
+    """Sources that are deleted and made again, with the same address, while their provider is down: what is to be removed and what
+    is to be made are both waiting then, in any order."""
+    double, names = GitHub(), ['r%d' % n for n in range(8)]
+    double.repositories.update({'acme/' + n: {} for n in names})
+    source = 'kind: EventSource\nmetadata: {name: %s}\nspec: {path: %s, integration: {name: hub}, resource: {type: repository, name: %s}}'
+    with Server() as server:
+        server.apply('kind: Integration\nmetadata: {name: hub}\nspec: {type: github, url: "https://github.com/acme", apiUrl: "%s", '
+                     'check: false, allowPrivate: true, auth: {use: token, token: {value: %s}}}' % (double.url, double.token))
+        everything = '\n---\n'.join(source % (n, n, n) for n in names)
+        server.apply(everything)
+        made = lambda: [len(double.repositories['acme/' + n]) for n in names]
+        idle = lambda: all(o['status']['state'] == 'done' for o in server.api('GET', '/api/v1/operations').json['items'])
+        ok(when(lambda: made() == [1] * 8 and idle()), 'hooks')
+        until = time.monotonic() + 4
+        double.fault = lambda call: Reply(503, {'message': 'not now'}) if time.monotonic() < until else None
+        for name in names:
+            server.api('DELETE', '/api/v1/event-sources/' + name)
+        time.sleep(1)
+        server.apply(everything)
+        ok(when(idle, 40), 'all is done')
+        time.sleep(0.5)
+        is_equal(made(), [1] * 8, 'each has its hook')
+        ok(when(idle, 40) and made() == [1] * 8, 'and keeps it')
+    double.close()
+
+
 def test_refused_later():
     """A credential that is not taken any more while a hook is made: the integration says so, too, not only the source. A page for
     browsers is called that."""
@@ -321,6 +348,7 @@ test_elsewhere()
 test_left()
 test_unanswered()
 test_overtaken()
+test_made_again()
 test_refused_later()
 test_given_up()
 test_limits()

@@ -101,7 +101,8 @@ static enum bk_err settle_post(struct store_txn *txn, const struct operation *op
                : err;
 }
 
-/* The old and the new address may be the same server's: what was removed there is made again. */
+/* The old and the new address may be the same server's, and a source may be made again, or go back to
+ * where it was, before its removal was done: what was removed then is made again. */
 static enum bk_err look_again(struct store_txn *txn, const struct operation *removal)
 {
     struct record record;
@@ -144,7 +145,7 @@ static enum bk_err settle(struct hub *hub, struct store_txn *txn, const struct o
     if (operation->intent == PROVIDER_POST) {
         return settle_post(txn, operation);
     }
-    if (operation->former_spec.bytes > 0 && operation->state == OPERATION_DONE) {
+    if (operation->intent == PROVIDER_HOOK_REMOVE && operation->state == OPERATION_DONE) {
         return look_again(txn, operation);
     }
     struct slice value;
