@@ -38,6 +38,14 @@ try {
     await page.waitForURL(plan.admin + '/teams/core/settings');
     await picture('team');
     seen.links = await page.locator('ul.cards li').count();
+    seen.wide = []; // what a telephone would have to be pushed about for
+    await page.setViewportSize({ width: 360, height: 640 });
+    for (const path of ['/settings', '/integrations', '/integrations/github/link', '/integrations/generic/link', '/teams/core/settings']) {
+        await page.goto(plan.admin + path);
+        if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) seen.wide.push(path);
+    }
+    await picture('narrow');
+    await page.setViewportSize({ width: 900, height: 700 });
     await page.getByRole('button', { name: 'Remove GitHub' }).click();
     await page.getByRole('status').waitFor();
     seen.linksAfter = await page.locator('ul.cards li').count();

@@ -73,8 +73,8 @@ spec: {type: github, url: "%s/acme", apiUrl: "%s", check: false, allowPrivate: t
 ---
 kind: Team
 metadata: {name: core}
-spec: {}
-''' % ((idp.issuer,) * 6 + (hub.url, hub.url, hub.token)))
+spec: {title: "%s"}
+''' % ((idp.issuer,) * 6 + (hub.url, hub.url, hub.token, 'W' * 200)))
     pictures = os.environ.get('BECKET_PICTURES', '')
 
     def browse(disconnect):
@@ -93,6 +93,7 @@ spec: {}
     ok('idp is connected as ann' in (seen.get('status') or ''), 'connected: %s' % seen.get('status'))
     ok('GitHub did not agree' in (seen.get('refused') or ''), 'a refusal is shown: %s' % seen.get('refused'))
     is_equal((seen.get('links'), seen.get('linksAfter')), (1, 0), 'a link made and removed')
+    is_equal(seen.get('wide'), [], 'nothing is wider than a telephone, whatever a team is called')
     is_equal((seen.get('errors'), seen.get('alerts'), seen.get('script')), ([], 0, 0), 'no script ran, none was refused')
     person = server.api('GET', '/api/v1/integration-users').json['items'][0]['spec']
     is_equal({k: person.get(k) for k in ('uid', 'nickname', 'fullName', 'email', 'provider')},
