@@ -50,7 +50,7 @@ static bool look_at_resumed(void *context, const struct operation_waiting *waiti
     }
     resume->last = waiting->number;
     resume->pending[resume->count] = waiting->state == OPERATION_PENDING;
-    resume->numbers[resume->count++] = waiting->number; /* or failed, or the check of a credential */
+    resume->numbers[resume->count++] = waiting->number; /* or failed, or a credential's check */
     return true;
 }
 

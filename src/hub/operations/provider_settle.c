@@ -101,8 +101,8 @@ static enum bk_err settle_post(struct store_txn *txn, const struct operation *op
                : err;
 }
 
-/* The old and the new address may be the same server's, and a source may be made again, or go back to
- * where it was, before its removal was done: what was removed then is made again. */
+/* The old and the new address may be the same server's, and a source may be made again, or go back
+ * to where it was, before its removal was done: what was removed then is made again. */
 static enum bk_err look_again(struct store_txn *txn, const struct operation *removal)
 {
     struct record record;

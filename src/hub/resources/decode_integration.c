@@ -67,8 +67,8 @@ static struct slice decode_url(struct decoder *decoder, const struct decode_obje
     return text;
 }
 
-/* An endpoint is called as it is written: with the slash at its end that Django wants, with the query
- * that RFC 6749 3.1 lets it have. */
+/* An endpoint is called as it is written: with the slash at its end that Django wants, with the
+ * query that RFC 6749 3.1 lets it have. */
 static struct slice decode_endpoint(struct decoder *decoder, const struct decode_object *spec,
                                     const char *name)
 {
