@@ -43,6 +43,7 @@ void stop_hand_over_run(void);
 void stop_overload_run(void);
 void stop_crowded_run(void);
 void linger_run(void);
+void tls_run(void);
 void canary_ack_run(void);
 void client_configure(struct sim_config *config);
 void client_run(void);

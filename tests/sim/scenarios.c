@@ -32,6 +32,8 @@ const struct scenario scenarios[] = {
     {"crowded", "idle connections in all slots make room", stop_configure, stop_crowded_run, NULL},
     {"linger", "who is refused and sends on is read for a while, and no longer",
      server_slow_configure, linger_run, NULL},
+    {"tls", "senders over TLS, of whom some fall silent, reset or spoil a byte", server_configure,
+     tls_run, NULL},
     {"canary-flush", "a log that does not flush loses what it acknowledged", canary_configure,
      canary_flush_run, "is not on the disk"},
     {"canary-ack", "a server that does not flush loses what it acknowledged", server_configure,
