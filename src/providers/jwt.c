@@ -224,9 +224,9 @@ static bool body_is_claimed(const struct scheme_row *row, yyjson_val *claims, st
     uint8_t digest[SHA256_BYTES], given[SHA256_BYTES];
     struct slice text = json_read_text(member(claims, slice_str(row->body_claim)));
     size_t bytes = sizeof given;
-    bool good = row->body_claim_base64
-                    ? base64_decode(text, BASE64_STANDARD, given, sizeof given, &bytes)
-                    : hex_decode(text, given, sizeof given);
+    enum base64_alphabet alphabet = row->body_claim_url ? BASE64_URL : BASE64_STANDARD;
+    bool good = row->body_claim_base64 ? base64_decode(text, alphabet, given, sizeof given, &bytes)
+                                       : hex_decode(text, given, sizeof given);
     sha256(body, digest);
     return good && bytes == sizeof given && memcmp(given, digest, sizeof digest) == 0;
 }
@@ -434,7 +434,8 @@ static bool add_payload(const struct scheme_row *row, int64_t now_seconds, struc
         size_t bytes = sizeof text;
         sha256(body, digest);
         if (row->body_claim_base64) {
-            bytes = base64_encode(digest, sizeof digest, BASE64_STANDARD, text);
+            bytes = base64_encode(digest, sizeof digest,
+                                  row->body_claim_url ? BASE64_URL : BASE64_STANDARD, text);
         } else {
             hex_encode(digest, sizeof digest, text);
         }

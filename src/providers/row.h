@@ -161,6 +161,7 @@ struct scheme_row {
     const char *jwks_url;   /* NULL = the issuer's discovery document tells */
     const char *body_claim; /* the claim with the body's SHA-256 in hex */
     bool body_claim_base64; /* it is in base64 */
+    bool body_claim_url;    /* in its alphabet for URLs */
     bool ages;              /* there must be a time of issue, not older than the tolerance */
     bool allow_private;     /* the issuer may be at a private address */
     bool hs256;         /* signed with the source's secrets, by HMAC-SHA-256; else by public keys
@@ -176,7 +177,7 @@ struct row_table {
     size_t count;
 };
 
-#define SCHEME_ROWS_MAX 192U /* of all tables */
+#define SCHEME_ROWS_MAX 256U /* of all tables */
 extern const struct row_table *const row_tables[];
 extern const size_t row_tables_count;
 

@@ -420,6 +420,24 @@ static const struct scheme_row rows[] = {
      .id = "/metadata/request_id /request_id",
      .type = "=transcription",
      .detect = "dg-token"},
+    {.name = "qstash",
+     .title = "Upstash QStash",
+     .aliases = "upstash",
+     .documentation = "https://upstash.com/docs/qstash/howto/signature",
+     .needs = "The current and the next signing key",
+     .kind = ROW_CODE,
+     .verify = jwt_verify,
+     .hs256 = true,
+     .issuer = "Upstash",
+     .body_claim = "body",
+     .body_claim_base64 = true,
+     .body_claim_url = true,
+     .header = "Upstash-Signature",
+     .format = "", /* no Bearer */
+     .id = "Upstash-Message-Id",
+     .type = "=message",
+     .resource = "Upstash-Schedule-Id",
+     .detect = "Upstash-Signature"},
 };
 
 const struct row_table rows_cloud = {"Platforms and identity", rows, bk_array_length(rows)};
