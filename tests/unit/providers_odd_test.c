@@ -166,6 +166,8 @@ static void delivery_fini(struct delivery *d)
     "X-Forwarded-Proto: http\r\nX-Forwarded-Host: other.example\r\nX-Forwarded-Port: 81\r\n"       \
     "Forwarded: proto=http;host=other.example\r\n"
 
+static const char *method = "POST";
+
 /* The verdict about it as a server sees it, with these header lines; COUNT = no request at all.
  * Prepared or not, it must be the same. */
 static enum scheme_verdict judge_at(const struct scheme *scheme, struct delivery *d,
@@ -175,8 +177,8 @@ static enum scheme_verdict judge_at(const struct scheme *scheme, struct delivery
     struct http_head head;
     struct scheme_answer answer;
     const char *url = buf_text(&d->url), *target = strchr(strstr(url, "://") + 3, '/');
-    int n = snprintf(text, sizeof text, "POST %s HTTP/1.1\r\nHost: h\r\n" FORWARDED "%.*s\r\n",
-                     target, (int)headers.bytes, (const char *)headers.at);
+    int n = snprintf(text, sizeof text, "%s %s HTTP/1.1\r\nHost: h\r\n" FORWARDED "%.*s\r\n",
+                     method, target, (int)headers.bytes, (const char *)headers.at);
     if ((size_t)n >= HTTP_HEAD_BYTES_MAX ||
         http_parse_request((const uint8_t *)text, (size_t)n, &head) != HTTP_PARSE_DONE) {
         return SCHEME_VERDICT_COUNT;
@@ -393,6 +395,37 @@ static void blanks_and_twice(const struct scheme *scheme, const struct scheme_ro
         ok(!taken(with_value(scheme, d, line, twice)), "%s: %s is there twice", row->name,
            names[i]);
     }
+}
+
+/* What of the first line is signed is that of this request, and no other. */
+static void another_line(const struct scheme *scheme, const struct scheme_row *row,
+                         struct delivery *d)
+{
+    static const char *const urls[] = {HOST "/hooks/x?a=c",
+                                       HOST "/hooks/y?a=b",
+                                       HOST "/hooks/x?a=b&",
+                                       HOST "/hooks/x?a=b&a=b",
+                                       "https://hooks.example.org" PATH,
+                                       HOST ":8443" PATH,
+                                       HOST "/hooks//x?a=b",
+                                       HOST "/hooks/x?A=b"};
+    const char *template = row->signed_template != NULL ? row->signed_template : "";
+    if (strstr(template, "{method}") != NULL) {
+        method = "PUT";
+        ok(!taken(judge(scheme, d)), "%s: another method", row->name);
+        method = "POST";
+    }
+    bool in_query = d->url.bytes != strlen(HOST PATH);
+    unsigned wrong = 0;
+    for (size_t i = 0; i < sizeof urls / sizeof urls[0] && !in_query; i++) {
+        struct buf own = d->url;
+        buf_init(&d->url, 1000);
+        buf_add_str(&d->url, urls[i]);
+        wrong += strstr(template, "{url") != NULL && taken(judge(scheme, d));
+        buf_fini(&d->url);
+        d->url = own;
+    }
+    is_uint(wrong, 0, "%s: another URL", row->name);
 }
 
 /* A time is the text that was signed. */
@@ -613,6 +646,7 @@ int main(void)
         deliver(scheme, row, BODY, HOST PATH, NOW, &d);
         if (ok(d.err == BK_OK && taken(judge(scheme, &d)), "%s: is sent and taken", row->name)) {
             blanks_and_twice(scheme, row, &d);
+            another_line(scheme, row, &d);
             odd_times(scheme, row, &d);
             spellings(scheme, row, &d);
             many_signatures(scheme, row, &d);
