@@ -213,6 +213,50 @@ static void test_hanging(void)
     ok(flow_give(&flows[0], &shared, FLOW_BAD, true, 0, 20 * SECOND, now), "it is failing");
     is_int(take(0), FLOW_LATER);
     is_uint(at, now + 20 * SECOND, "and rests as long as its probe took");
+
+    /* One probe, however long it takes; and its place counts. */
+    fresh(4, 0);
+    for (unsigned i = 0; i < 4; i++) {
+        is_int(take(i % 2), FLOW_GO);
+    }
+    now += 20 * SECOND;
+    for (unsigned i = 0; i < 3; i++) {
+        (void)flow_give(&flows[i % 2], &shared, FLOW_BAD, false, 0, 20 * SECOND, now);
+    }
+    ok(flow_is_open(&shared), "three timeouts");
+    is_int(take(1), FLOW_LATER, "a probe waits its interval");
+    now += FLOW_INTERVAL_FIRST_NS;
+    is_int(take(1), FLOW_PROBE);
+    is_uint(shared.inflight, 2);
+    for (unsigned i = 0; i < 100; i++) {
+        now += SECOND / 10;
+        is_int(take(i % 2), FLOW_LATER, "none beside it");
+        ok(at > now && at <= now + SECOND, "but looked at again");
+        is_uint(flow_room(NULL, &shared, &limits, now, &at), 0);
+        ok(at > now && at <= now + SECOND);
+    }
+    (void)flow_give(&flows[1], &shared, FLOW_CANCELLED, true, 0, 0, now);
+    is_int(take(0), FLOW_PROBE, "one that was cancelled gives its place");
+    is_int(take(1), FLOW_LATER);
+    is_uint(shared.inflight, 2);
+    flow_lift(&shared);
+    ok(!flow_is_open(&shared), "lifted");
+    (void)flow_give(&flows[0], &shared, FLOW_GOOD, true, 0, SECOND, now);
+    is_uint(shared.inflight, 1);
+    is_int(take(0), FLOW_GO, "and goes on");
+
+    /* What hangs takes all places: no probe beyond them. */
+    fresh(2, 0);
+    for (unsigned i = 0; i < 8; i++) {
+        is_int(take(0), FLOW_GO);
+        (void)give(0, FLOW_BAD, false);
+    }
+    ok(flow_is_open(&shared));
+    now += FLOW_INTERVAL_FIRST_NS;
+    atomic_store(&shared.inflight, 2); /* another core's */
+    is_int(take(0), FLOW_LATER, "a probe is one of those that may be under way");
+    atomic_store(&shared.inflight, 1);
+    is_int(take(0), FLOW_PROBE);
     fresh(16, 0);
     for (unsigned i = 0; i < 10; i++) {
         is_int(take(0), FLOW_GO);

@@ -531,7 +531,8 @@ static void pump_queues(struct target *target, const struct destination *destina
         }
         delivery->probe = answer == FLOW_PROBE;
         if (!delivery_start(delivery, destination)) {
-            (void)flow_give(&target->flow, shared_of(destination), FLOW_CANCELLED, false, 0, 0, 0);
+            (void)flow_give(&target->flow, shared_of(destination), FLOW_CANCELLED, delivery->probe,
+                            0, 0, 0);
             if (delivery->bucket != ORDER_NO_KEY && delivery->lane) {
                 unqueue(delivery);
                 delivery_wait(delivery); /* built anew when the store sends it */

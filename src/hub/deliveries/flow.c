@@ -65,6 +65,39 @@ static bool count_in(struct flow *flow, struct flow_shared *shared, uint32_t con
     return true;
 }
 
+/* Another probe hangs, or what began before the breaker opened takes all of the concurrency. */
+static bool probe_waits(struct flow_shared *shared, const struct flow_limits *limits,
+                        uint64_t now_ns, uint64_t *ret_at_ns)
+{
+    uint64_t look_ns = load(&shared->interval_ns);
+    look_ns = look_ns < FLOW_PROBE_LOOK_NS ? FLOW_PROBE_LOOK_NS : look_ns;
+    *ret_at_ns = now_ns + (look_ns < FLOW_INTERVAL_TOLD_NS ? look_ns : FLOW_INTERVAL_TOLD_NS);
+    return load(&shared->probing_ns) > now_ns || load(&shared->inflight) >= limits->concurrency;
+}
+
+static enum flow_answer take_probe(struct flow *flow, struct flow_shared *shared,
+                                   const struct flow_limits *limits, uint64_t probe_ns,
+                                   uint64_t now_ns, uint64_t *ret_at_ns)
+{
+    flow->was_open = true;
+    if (probe_ns > now_ns) {
+        *ret_at_ns = probe_ns;
+        return FLOW_LATER;
+    }
+    if (probe_waits(shared, limits, now_ns, ret_at_ns)) {
+        return FLOW_LATER;
+    }
+    /* Whoever moves the time on has the probe. */
+    if (!swap(&shared->probe_ns, probe_ns, now_ns + load(&shared->interval_ns))) {
+        *ret_at_ns = now_ns + FLOW_LOOK_NS;
+        return FLOW_LATER;
+    }
+    put(&shared->probing_ns, now_ns + FLOW_PROBE_NS_MAX);
+    atomic_fetch_add_explicit(&shared->inflight, 1, memory_order_relaxed);
+    flow->inflight++;
+    return FLOW_PROBE;
+}
+
 enum flow_answer flow_take(struct flow *flow, struct flow_shared *shared,
                            const struct flow_limits *limits, uint64_t now_ns, uint64_t *ret_at_ns)
 {
@@ -76,16 +109,7 @@ enum flow_answer flow_take(struct flow *flow, struct flow_shared *shared,
         return FLOW_LATER;
     }
     if (probe_ns != 0) {
-        flow->was_open = true;
-        /* Whoever moves the time on has the probe. */
-        if (probe_ns > now_ns ||
-            !swap(&shared->probe_ns, probe_ns, now_ns + load(&shared->interval_ns))) {
-            *ret_at_ns = probe_ns > now_ns ? probe_ns : now_ns + FLOW_LOOK_NS;
-            return FLOW_LATER;
-        }
-        atomic_fetch_add_explicit(&shared->inflight, 1, memory_order_relaxed);
-        flow->inflight++;
-        return FLOW_PROBE;
+        return take_probe(flow, shared, limits, probe_ns, now_ns, ret_at_ns);
     }
     if (flow->was_open) {
         begin_again(flow);
@@ -153,6 +177,7 @@ static void close_breaker(struct flow_shared *shared)
 void flow_lift(struct flow_shared *shared)
 {
     put(&shared->hold_ns, 0);
+    put(&shared->probing_ns, 0);
     close_breaker(shared);
     atomic_fetch_add_explicit(&shared->lifts, 1, memory_order_relaxed);
 }
@@ -171,6 +196,9 @@ bool flow_give(struct flow *flow, struct flow_shared *shared, enum flow_outcome 
     atomic_fetch_sub_explicit(&shared->inflight, 1, memory_order_relaxed);
     if (hold_ns > load(&shared->hold_ns)) {
         put(&shared->hold_ns, hold_ns);
+    }
+    if (probe) {
+        put(&shared->probing_ns, 0);
     }
     if (outcome == FLOW_CANCELLED) {
         return false;
@@ -208,7 +236,9 @@ uint32_t flow_room(const struct flow *flow, struct flow_shared *shared,
         return 0;
     }
     if (probe_ns != 0) {
-        return 1;
+        bool waits = probe_waits(shared, limits, now_ns, &wait_ns);
+        *ret_at_ns = waits ? wait_ns : 0;
+        return waits ? 0 : 1;
     }
     uint32_t window = flow ? window_of(flow, limits) : limits->concurrency;
     uint64_t inflight = flow ? flow->inflight : load(&shared->inflight);

@@ -3,20 +3,18 @@
  * Purpose     Four brakes, in the order in which they are asked:
  *                 hold      a receiver said Retry-After: nothing before
  *                 breaker   FLOW_TRIP failures in a row within FLOW_TRIP_NS, on all cores together,
- *                           open it: one probe per interval, whoever takes it; a success closes
- *                           it. The interval doubles from 10 ms to 30 s: who only stumbles is not
- *                           kept waiting, who is down costs two tries a minute. A failure that took
- *                           long (a timeout) counts as FLOW_SLOW_WEIGHT, its time does not count to
- *                           the FLOW_TRIP_NS, and no interval is shorter: who hangs holds a slot
- *                           all that time
- *                 window    per core: shrinks by half on failure, grows by one per window of
- *                           successes; after the breaker it starts at 1 and doubles (slow start)
- *                 limits    the destination's own: concurrency and rate, over all cores
- * Lifted      hold and breaker, by whoever resumes the destination or gives it another address: a
- *             receiver that once asked for a day must not be able to insist on it.
- * Shared      struct flow_shared lies in destination->state (routes/destination.h) and is touched
- *             by all cores with atomics; struct flow is one core's.
- * Cost        Four relaxed loads and one atomic add per delivery.
+ *                           open it: one probe per interval, whoever takes it, and none beside
+ *                           one that is under way; a success closes it. The interval doubles from
+ * 10 ms to 30 s: who only stumbles is not kept waiting, who is down costs two tries a minute. A
+ * failure that took long (a timeout) counts as FLOW_SLOW_WEIGHT, its time does not count to the
+ * FLOW_TRIP_NS, and no interval is shorter: who hangs holds a slot all that time window    per
+ * core: shrinks by half on failure, grows by one per window of successes; after the breaker it
+ * starts at 1 and doubles (slow start) limits    the destination's own: concurrency and rate, over
+ * all cores Lifted      hold and breaker, by whoever resumes the destination or gives it another
+ * address: a receiver that once asked for a day must not be able to insist on it. Shared struct
+ * flow_shared lies in destination->state (routes/destination.h) and is touched by all cores with
+ * atomics; struct flow is one core's. Cost        Four relaxed loads and one atomic add per
+ * delivery.
  */
 #ifndef BECKET_HUB_FLOW_H
 #define BECKET_HUB_FLOW_H
@@ -34,6 +32,10 @@
 #define FLOW_INTERVAL_LAST_NS  30000000000ULL
 /* No completion of ours will tell when another core's is over: look again then. */
 #define FLOW_LOOK_NS 10000000ULL
+/* While a probe is under way: its end is told to one core only. */
+#define FLOW_PROBE_LOOK_NS 100000000ULL
+/* No try takes longer: a destination's timeout is 5 min at most. */
+#define FLOW_PROBE_NS_MAX 360000000000ULL
 
 struct flow_shared {
     _Atomic uint64_t inflight;
@@ -44,6 +46,7 @@ struct flow_shared {
     _Atomic uint64_t interval_ns; /* between probes */
     _Atomic uint64_t hold_ns;     /* nothing before this */
     _Atomic uint64_t lifts;       /* how often it was lifted */
+    _Atomic uint64_t probing_ns;  /* a probe is under way, until then at the latest; 0 = none is */
 };
 
 struct flow {

@@ -37,7 +37,7 @@ enum destination_pause {
 
 /* What the delivery machine keeps between versions, for all cores; zero at first. */
 struct destination_state {
-    _Atomic uint64_t words[8];
+    _Atomic uint64_t words[9];
     /* Strict order: by core, when its oldest event that is not settled was received; 0 = none. Per
      * key: of those that were left to the journal, whose keys nobody knows. */
     _Atomic int64_t oldest_ns[CORES_MAX];
