@@ -29,6 +29,7 @@ static struct {
     struct talker talkers[TALKERS_MAX];
     unsigned count;
     unsigned conns_max;
+    bool over;         /* the talkers are gone, their next words may still be due */
     uint64_t hurry_ns; /* from then on two seconds are all; 0 = not yet */
     uint64_t waiter_ns, waited_ns;
     struct sim_socket *waiter;
@@ -58,7 +59,7 @@ static void talker_says(void *context, uint64_t number)
     static const char word[] = "2\r\nhm\r\n";
     struct talker *talker = context;
     (void)number;
-    if (talker->over_ns || net_broken(talker->socket) ||
+    if (plan.over || talker->over_ns || net_broken(talker->socket) ||
         (talker->answered_ns && sim_now_ns() > talker->answered_ns + talker->talks_ns)) {
         return;
     }
@@ -117,6 +118,7 @@ static void talkers_check(void)
 
 static void talkers_end(void)
 {
+    plan.over = true;
     for (unsigned i = 0; i < plan.count; i++) {
         net_notify(plan.talkers[i].socket, NULL, NULL);
         net_close(plan.talkers[i].socket, true);
