@@ -40,11 +40,12 @@ static bool choose_connections(struct serve *serve)
             (unsigned long long)limit.rlim_max, DESCRIPTORS_MIN);
         return false;
     }
-    uint64_t fitting = limit.rlim_max - 256;
+    unsigned sharing = ring_has_table() ? 1 : serve->control.threads;
+    uint64_t fitting = (limit.rlim_max - 256) / sharing;
     if (wanted > fitting) {
         cli_error("--connections %llu needs RLIMIT_NOFILE %llu, it is %llu; raise it (ulimit -n, "
                   "LimitNOFILE=)",
-                  (unsigned long long)wanted, (unsigned long long)wanted + 256,
+                  (unsigned long long)wanted, (unsigned long long)wanted * sharing + 256,
                   (unsigned long long)limit.rlim_max);
         return false;
     }

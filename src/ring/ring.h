@@ -12,8 +12,9 @@
  * Batching    Calls only queue; ring_turn() submits what is queued, waits, and runs
  *             completions one after the other, never recursively.
  * Failure     A completion's value is >= 0, or -(int)enum bk_err.
- * Handles     `handle` is an index of this ring's descriptor table, never an OS fd
- *             (ring_poll alone takes one, of a library).
+ * Handles     `handle` is this ring's own name of a socket or file: an index of its table
+ *             where the kernel has a good one, else a descriptor; no other call takes
+ *             it (ring_poll takes a descriptor, of a library).
  */
 #ifndef BECKET_RING_RING_H
 #define BECKET_RING_RING_H
@@ -56,7 +57,7 @@ static inline bool ring_op_busy(const struct ring_op *op)
 
 struct ring_config {
     unsigned entries;       /* submission queue; completions are 8 times that */
-    unsigned handles_max;   /* size of the descriptor table */
+    unsigned handles_max;   /* sockets at once; size of the descriptor table */
     unsigned handles_spare; /* so many more, as far as RLIMIT_NOFILE allows */
     unsigned recv_buffers;  /* power of two; 0 = this ring receives nothing */
     unsigned recv_buffer_bytes;
@@ -67,7 +68,9 @@ struct ring_config {
 enum ring_feature {
     RING_FEATURE_PEER_COMMAND =
         1, /* peer address by a socket command (6.7); else accept, getpeername, install */
-    RING_FEATURE_MIN_TIMEOUT = 2 /* wait for several completions for a while (6.12) */
+    RING_FEATURE_MIN_TIMEOUT = 2, /* wait for several completions for a while (6.12) */
+    RING_FEATURE_TABLE = 4        /* a table of descriptors that closes at once (6.13); else the
+                                     process's descriptors */
 };
 
 /* Counters since ring_open(); read by the owning thread (or racily for metrics). */
@@ -88,6 +91,9 @@ enum bk_err ring_open(const struct ring_config *config, struct ring **ret_ring,
                       const char **ret_why) BK_MUST_CHECK;
 /* Requires: no operation in flight. */
 void ring_close(struct ring *ring);
+/* Have rings tables of their own (RING_FEATURE_TABLE)? Else all their handles count against
+ * RLIMIT_NOFILE together. Any thread; the kernel is asked once. */
+bool ring_has_table(void);
 /* Space-separated names of the features in use, for the `ready` line. */
 const char *ring_features(const struct ring *ring);
 const struct ring_stats *ring_stats(const struct ring *ring);
@@ -182,7 +188,7 @@ void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, uns
                   ring_done_fn *done);
 
 /* ---- durable files: opened with file.h, written here */
-/* Put an open file (file.h, FILE_DIRECT) into the descriptor table. The caller keeps `file`. */
+/* A handle for an open file (file.h, FILE_DIRECT). The caller keeps `file`. */
 enum bk_err ring_file_attach(struct ring *ring, int file, int32_t *ret_handle) BK_MUST_CHECK;
 /* Memory for writes, pinned once: `count` buffers of `bytes`, 4 KiB aligned; owner: the ring.
  * May be called once per ring. BK_NO_MEMORY: RLIMIT_MEMLOCK. */

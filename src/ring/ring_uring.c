@@ -9,6 +9,7 @@
 #include "ring/socket_os.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -38,6 +39,7 @@ enum op_kind {
     OP_CONNECT_INSTALL,
     OP_CONNECT,
     OP_CLOSE,
+    OP_PASS,
     OP_POLL,
     OP_SIGNALS
 };
@@ -129,17 +131,37 @@ void ring_entropy(void *at, size_t bytes)
     }
 }
 
-/* ---- handles that we place */
+/* ---- handles: places in the table, or the descriptors themselves (ring_uring.h) */
+
+static bool handle_count(struct ring *ring)
+{
+    if (atomic_fetch_add_explicit(&ring->handles_used, 1, memory_order_relaxed) <
+        ring->handles_max) {
+        return true;
+    }
+    atomic_fetch_sub_explicit(&ring->handles_used, 1, memory_order_relaxed);
+    return false;
+}
+
+static bool reserved_place(struct ring *ring, unsigned place, int os_fd)
+{
+    if (ring->table) {
+        ring->reserved[place] = (int32_t)place;
+        return io_uring_register_files_update(&ring->uring, place, &os_fd, 1) == 1;
+    }
+    ring->reserved[place] = fcntl(os_fd, F_DUPFD_CLOEXEC, 0);
+    return ring->reserved[place] >= 0;
+}
 
 bool ring_reserved_install(struct ring *ring, int os_fd, int32_t *ret_handle)
 {
     for (unsigned i = 0; i < HANDLES_RESERVED; i++) {
         if (!(ring->reserved_used >> i & 1)) {
-            if (io_uring_register_files_update(&ring->uring, i, &os_fd, 1) != 1) {
+            if (!reserved_place(ring, i, os_fd)) {
                 return false;
             }
             ring->reserved_used |= 1ULL << i;
-            *ret_handle = (int32_t)i;
+            *ret_handle = ring->reserved[i];
             return true;
         }
     }
@@ -151,6 +173,22 @@ void ring_reserved_remove(struct ring *ring, int32_t handle)
     int none = -1;
     (void)io_uring_register_files_update(&ring->uring, (unsigned)handle, &none, 1);
     ring->reserved_used &= ~(1ULL << handle);
+}
+
+/* It was closed. */
+static void handle_forget(struct ring *ring, int32_t handle)
+{
+    if (ring->table) {
+        ring->reserved_used &= handle < (int32_t)HANDLES_RESERVED ? ~(1ULL << handle) : ~0ULL;
+        return;
+    }
+    for (unsigned i = 0; i < HANDLES_RESERVED; i++) {
+        if (ring->reserved_used >> i & 1 && ring->reserved[i] == handle) {
+            ring->reserved_used &= ~(1ULL << i);
+            return;
+        }
+    }
+    atomic_fetch_sub_explicit(&ring->handles_used, 1, memory_order_relaxed);
 }
 
 /* ---- listening and accepting */
@@ -190,7 +228,7 @@ enum bk_err ring_listen(struct ring *ring, struct ring_address *address, bool re
     enum bk_err err = socket_listen(address, reuse_port, backlog, &socket);
     if (err == BK_OK) {
         err = ring_listen_on(ring, socket, ret_handle);
-        socket_close(socket); /* the table keeps it open */
+        socket_close(socket); /* the handle keeps it open */
     }
     return err;
 }
@@ -214,21 +252,24 @@ enum bk_err ring_address_probe(const struct ring_address *address)
 static void accept_submit(struct ring *ring, struct ring_op *op, int32_t listener)
 {
     struct io_uring_sqe *sqe = ring_sqe_take(ring);
-    if (ring->peer_command) {
+    if (!ring->table) {
+        io_uring_prep_accept(sqe, listener, NULL, NULL, SOCK_CLOEXEC);
+    } else if (ring->peer_command) {
         io_uring_prep_multishot_accept_direct(sqe, listener, NULL, NULL, 0);
     } else {
         io_uring_prep_multishot_accept(sqe, listener, NULL, NULL, SOCK_CLOEXEC);
     }
-    sqe->flags |= IOSQE_FIXED_FILE;
+    sqe->flags |= ring->table_flag;
     sqe_bind(sqe, op);
 }
 
-/* private_[0] counts lookups under way; private_[1] holds the final result (plus one, as it is
- * negative or zero) until they are done, so that `more == false` always comes last. */
+/* With a table, private_[0] counts lookups under way; private_[1] holds the final result (plus one,
+ * as it is negative or zero) until they are done, so that `more == false` always comes last.
+ * Without one, private_[0] is the listener, and private_[1] says that it was cancelled. */
 void ring_accept(struct ring *ring, struct ring_op *op, int32_t listener, ring_done_fn *done)
 {
     op_begin(op, done, OP_ACCEPT);
-    op->private_[0] = 0;
+    op->private_[0] = ring->table ? 0 : (uint64_t)listener;
     op->private_[1] = 0;
     accept_submit(ring, op, listener);
 }
@@ -307,8 +348,36 @@ static void lookup_complete(struct ring *ring, struct peer_lookup *lookup, int v
     }
 }
 
+/* Without a table, one after the other: a multishot would go on when there is no more room. The
+ * next is asked for before this one is told, so that a cancel finds it. */
+static void accept_complete_plain(struct ring *ring, struct ring_op *op, int value)
+{
+    enum bk_err end = value < 0 ? bk_err_from_errno(-value) : BK_OK;
+    if (end == BK_OK) {
+        struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+        socklen_t bytes = sizeof address;
+        atomic_fetch_add_explicit(&ring->handles_used, 1, memory_order_relaxed);
+        bool room =
+            atomic_load_explicit(&ring->handles_used, memory_order_relaxed) < ring->handles_max;
+        end = op->private_[1] != 0 ? BK_CANCELLED : room ? BK_OK : BK_NO_DESCRIPTORS;
+        if (end == BK_OK) {
+            accept_submit(ring, op, (int32_t)op->private_[0]);
+        }
+        (void)getpeername(value, (struct sockaddr *)&address, &bytes);
+        accept_deliver(op, value, &address);
+    }
+    if (end != BK_OK) {
+        op->private_[1] = (uint64_t)(int64_t)(-(int)end);
+        accept_finish(op);
+    }
+}
+
 static void accept_complete(struct ring *ring, struct ring_op *op, int value, bool more)
 {
+    if (!ring->table) {
+        accept_complete_plain(ring, op, value);
+        return;
+    }
     if (value >= 0) {
         accept_lookup(ring, op, value);
     }
@@ -321,7 +390,7 @@ static void accept_complete(struct ring *ring, struct ring_op *op, int value, bo
     }
 }
 
-/* ---- connecting: an OS socket is made, installed in the table, then connected */
+/* ---- connecting: an OS socket is made, connected, then installed in the table, if there is one */
 
 void ring_connect(struct ring *ring, struct ring_op *op, const struct ring_address *address,
                   int32_t *ret_handle, ring_done_fn *done)
@@ -339,8 +408,6 @@ void ring_connect(struct ring *ring, struct ring_op *op, const struct ring_addre
     }
     op->private_[0] = (uint64_t)(uintptr_t)ret_handle;
     *ret_handle = fd;
-    /* Linked: the install must succeed before the connect is tried. The connect runs on the OS
-     * descriptor, which stays open until both are done. */
     struct io_uring_sqe *sqe = ring_sqe_take(ring);
     io_uring_prep_connect(sqe, fd, (struct sockaddr *)os, os_bytes);
     op->private_[1] = (uint64_t)(int64_t)fd;
@@ -351,6 +418,14 @@ static bool connect_complete(struct ring *ring, struct ring_op *op, int *value)
 {
     int fd = (int)(int64_t)op->private_[1];
     int32_t *ret_handle = (int32_t *)(uintptr_t)op->private_[0];
+    if (!ring->table) {
+        *value = *value == 0 && !handle_count(ring) ? -ENFILE : *value;
+        if (*value != 0 && fd >= 0) {
+            close(fd);
+        }
+        *ret_handle = *value == 0 ? fd : -1;
+        return true;
+    }
     if (op->kind == OP_CONNECT_INSTALL && *value == 0) {
         op->kind = OP_CONNECT;
         *ret_handle = fd;
@@ -379,7 +454,7 @@ void ring_recv(struct ring *ring, struct ring_op *op, int32_t handle, ring_done_
     op_begin(op, done, OP_RECV);
     struct io_uring_sqe *sqe = ring_sqe_take(ring);
     io_uring_prep_recv_multishot(sqe, handle, NULL, 0, 0);
-    sqe->flags |= IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT;
+    sqe->flags |= (uint8_t)(ring->table_flag | IOSQE_BUFFER_SELECT);
     sqe->buf_group = BUFFER_GROUP;
     ring->receives++;
     sqe_bind(sqe, op);
@@ -426,7 +501,7 @@ void ring_send(struct ring *ring, struct ring_op *op, int32_t handle, const void
     /* WAITALL: the kernel goes on after a short send, so that a completion means all or an error.
      */
     io_uring_prep_send(sqe, handle, at, bytes, MSG_NOSIGNAL | MSG_WAITALL);
-    sqe->flags |= IOSQE_FIXED_FILE;
+    sqe->flags |= ring->table_flag;
     sqe_bind(sqe, op);
 }
 
@@ -458,7 +533,7 @@ void ring_send_pieces(struct ring *ring, struct ring_op *op, int32_t handle,
         (struct msghdr){.msg_iov = (struct iovec *)(void *)pieces->at, .msg_iovlen = pieces->count};
     struct io_uring_sqe *sqe = ring_sqe_take(ring);
     io_uring_prep_sendmsg(sqe, handle, message, MSG_NOSIGNAL | MSG_WAITALL);
-    sqe->flags |= IOSQE_FIXED_FILE;
+    sqe->flags |= ring->table_flag;
     sqe_bind(sqe, op);
 }
 
@@ -467,15 +542,29 @@ void ring_shutdown(struct ring *ring, struct ring_op *op, int32_t handle, ring_d
     op_begin(op, done, OP_PLAIN);
     struct io_uring_sqe *sqe = ring_sqe_take(ring);
     io_uring_prep_shutdown(sqe, handle, SHUT_WR);
-    sqe->flags |= IOSQE_FIXED_FILE;
+    sqe->flags |= ring->table_flag;
     sqe_bind(sqe, op);
+}
+
+/* Without a table it is done at once, and told later. */
+static void pass_plain(struct ring_op *op, int32_t handle, struct ring *target)
+{
+    int copy = handle_count(target) ? fcntl(handle, F_DUPFD_CLOEXEC, 0) : -1;
+    int value = copy >= 0 ? copy : -ENFILE;
+    op->private_[0] = (uint64_t)(int64_t)value;
 }
 
 void ring_pass(struct ring *ring, struct ring_op *op, int32_t handle, struct ring *target,
                ring_done_fn *done)
 {
-    op_begin(op, done, OP_PLAIN);
+    op_begin(op, done, ring->table ? OP_PLAIN : OP_PASS);
     struct io_uring_sqe *sqe = ring_sqe_take(ring);
+    if (!ring->table) {
+        pass_plain(op, handle, target);
+        io_uring_prep_nop(sqe);
+        sqe_bind(sqe, op);
+        return;
+    }
     io_uring_prep_msg_ring(sqe, target->uring.ring_fd, 0, 0, MESSAGE_QUIET);
     sqe->addr = MESSAGE_SEND_FD;
     sqe->addr3 = (uint32_t)handle;
@@ -489,7 +578,11 @@ void ring_close_handle(struct ring *ring, struct ring_op *op, int32_t handle, ri
     op_begin(op, done, OP_CLOSE);
     op->private_[0] = (uint64_t)handle;
     struct io_uring_sqe *sqe = ring_sqe_take(ring);
-    io_uring_prep_close_direct(sqe, (unsigned)handle);
+    if (ring->table) {
+        io_uring_prep_close_direct(sqe, (unsigned)handle);
+    } else {
+        io_uring_prep_close(sqe, handle);
+    }
     sqe_bind(sqe, op);
 }
 
@@ -497,6 +590,9 @@ void ring_cancel(struct ring *ring, struct ring_op *target)
 {
     if (!ring_op_busy(target)) {
         return;
+    }
+    if (!ring->table && target->kind == OP_ACCEPT) {
+        target->private_[1] = 1;
     }
     struct io_uring_sqe *sqe = ring_sqe_take(ring);
     io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)target, 0);
@@ -626,7 +722,7 @@ void ring_write(struct ring *ring, struct ring_op *op, int32_t handle, const voi
         io_uring_prep_write(sqe, handle, at, (unsigned)bytes, offset);
     }
     sqe->rw_flags = durable ? RWF_DSYNC : 0;
-    sqe->flags |= IOSQE_FIXED_FILE | (ring->files_block ? IOSQE_ASYNC : 0);
+    sqe->flags |= (uint8_t)(ring->table_flag | (ring->files_block ? IOSQE_ASYNC : 0));
     sqe_bind(sqe, op);
 }
 
@@ -701,9 +797,10 @@ static void op_complete(struct ring *ring, struct ring_op *op, int value, uint32
         }
         break;
     case OP_CLOSE:
-        if (op->private_[0] < HANDLES_RESERVED) {
-            ring->reserved_used &= ~(1ULL << op->private_[0]);
-        }
+        handle_forget(ring, (int32_t)op->private_[0]);
+        break;
+    case OP_PASS:
+        value = (int)(int64_t)op->private_[0];
         break;
     case OP_SIGNALS:
         if (value != -ECANCELED) {

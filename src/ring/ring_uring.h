@@ -53,7 +53,12 @@ struct ring {
     uint64_t now_ns;
     int64_t wall_ns;
     _Atomic(struct ring_mail *) mailbox;
-    uint64_t reserved_used; /* bit per reserved handle */
+    bool table;                         /* ring_has_table(), and not told to do without */
+    uint8_t table_flag;                 /* of every operation on a handle */
+    unsigned handles_max;               /* without a table: sockets at once, … */
+    _Atomic unsigned handles_used;      /* … which ring_pass() of another thread counts, too */
+    uint64_t reserved_used;             /* bit per reserved handle */
+    int32_t reserved[HANDLES_RESERVED]; /* without a table: which those are */
     struct io_uring_buf_ring *buffer_ring;
     uint8_t *buffers;
     uint16_t *buffers_stack; /* free ones that the kernel has not, the one used last on top */

@@ -109,26 +109,39 @@ static int queue_open(struct ring *ring)
     return rc;
 }
 
-static enum bk_err handles_open(struct ring *ring, const char **ret_why)
+static enum bk_err too_few(const char **ret_why, unsigned handles)
 {
-    unsigned handles = ring->config.handles_max + HANDLES_RESERVED;
-    unsigned wished = handles + ring->config.handles_spare;
+    snprintf(why_text, sizeof why_text,
+             "RLIMIT_NOFILE is below the %u descriptors this core may use; raise it (ulimit -n, "
+             "LimitNOFILE=) or lower --connections",
+             handles);
+    *ret_why = why_text;
+    return BK_NO_DESCRIPTORS;
+}
+
+/* As many as the spare ones allow; the limit is raised to `wished`. */
+static unsigned handles_allowed(unsigned needed, unsigned spare, rlim_t wished)
+{
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wished) {
-        struct rlimit raised = {wished < limit.rlim_max ? wished : limit.rlim_max, limit.rlim_max};
-        (void)setrlimit(RLIMIT_NOFILE, &raised);
-        wished = raised.rlim_cur < wished ? (unsigned)raised.rlim_cur : wished;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return needed;
     }
-    handles = wished > handles ? wished : handles;
+    if (limit.rlim_cur < wished) {
+        limit.rlim_cur = wished < limit.rlim_max ? wished : limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    return limit.rlim_cur < needed + spare ? (unsigned)limit.rlim_cur : needed + spare;
+}
+
+static enum bk_err table_open(struct ring *ring, const char **ret_why)
+{
+    unsigned needed = ring->config.handles_max + HANDLES_RESERVED;
+    unsigned spare = ring->config.handles_spare;
+    unsigned allowed = handles_allowed(needed, spare, needed + spare);
+    unsigned handles = allowed > needed ? allowed : needed;
     int rc = io_uring_register_files_sparse(&ring->uring, handles);
     if (rc == -EMFILE) {
-        snprintf(
-            why_text, sizeof why_text,
-            "RLIMIT_NOFILE is below the %u descriptors this core may use; raise it (ulimit -n, "
-            "LimitNOFILE=) or lower --connections",
-            handles);
-        *ret_why = why_text;
-        return BK_NO_DESCRIPTORS;
+        return too_few(ret_why, handles);
     }
     if (rc == 0) {
         rc = io_uring_register_file_alloc_range(&ring->uring, HANDLES_RESERVED,
@@ -137,6 +150,21 @@ static enum bk_err handles_open(struct ring *ring, const char **ret_why)
     return rc == 0 ? BK_OK
                    : step_failed(ret_why, "registering descriptors", -rc,
                                  "becket needs Linux 6.1 or newer");
+}
+
+/* The process's descriptors, which are of all rings together. */
+static enum bk_err handles_open(struct ring *ring, const char **ret_why)
+{
+    unsigned needed = ring->config.handles_max + HANDLES_RESERVED;
+    if (ring->table) {
+        return table_open(ring, ret_why);
+    }
+    unsigned allowed = handles_allowed(needed, ring->config.handles_spare, RLIM_INFINITY);
+    if (allowed < needed) {
+        return too_few(ret_why, needed);
+    }
+    ring->handles_max = allowed - HANDLES_RESERVED;
+    return BK_OK;
 }
 
 static size_t buffers_bytes(const struct ring_config *config)
@@ -181,7 +209,7 @@ static bool probe_peer_command(struct ring *ring)
 {
     int pair[2];
     int32_t handle;
-    if (ring->config.features_off & RING_FEATURE_PEER_COMMAND ||
+    if (!ring->table || ring->config.features_off & RING_FEATURE_PEER_COMMAND ||
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
         return false;
     }
@@ -231,6 +259,8 @@ enum bk_err ring_open(const struct ring_config *config, struct ring **ret_ring,
     }
     ring->config = *config;
     ring->signal_fd = -1;
+    ring->table = !(config->features_off & RING_FEATURE_TABLE) && ring_has_table();
+    ring->table_flag = ring->table ? IOSQE_FIXED_FILE : 0;
     pin(config->cpu);
     int rc = queue_open(ring);
     if (rc < 0) {
@@ -256,9 +286,10 @@ enum bk_err ring_open(const struct ring_config *config, struct ring **ret_ring,
     ring->min_timeout = HAVE_MIN_TIMEOUT && ring->uring.features & FEATURE_MIN_TIMEOUT &&
                         !(config->features_off & RING_FEATURE_MIN_TIMEOUT);
     snprintf(ring->features, sizeof ring->features,
-             "single-issuer defer-taskrun multishot direct-descriptors buffer-ring%s%s%s%s",
-             registered ? " ring-fd" : "", ring->peer_command ? " peer-command" : "",
-             ring->min_timeout ? " min-timeout" : "", ring->restricted ? " restricted" : "");
+             "single-issuer defer-taskrun multishot%s buffer-ring%s%s%s%s",
+             ring->table ? " direct-descriptors" : "", registered ? " ring-fd" : "",
+             ring->peer_command ? " peer-command" : "", ring->min_timeout ? " min-timeout" : "",
+             ring->restricted ? " restricted" : "");
     ring_clock_read(ring);
     *ret_ring = ring;
     return BK_OK;
@@ -277,6 +308,11 @@ void ring_close(struct ring *ring)
     }
     if (ring->signal_fd >= 0) {
         close(ring->signal_fd);
+    }
+    for (unsigned i = 0; i < HANDLES_RESERVED && !ring->table; i++) {
+        if (ring->reserved_used >> i & 1) {
+            close(ring->reserved[i]);
+        }
     }
     munmap(ring, sizeof *ring);
 }

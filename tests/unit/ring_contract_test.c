@@ -1331,6 +1331,9 @@ int main(void)
     config.features_off = RING_FEATURE_PEER_COMMAND;
     diag("again without the socket command");
     all_tests(config);
+    config.features_off = RING_FEATURE_TABLE;
+    diag("again without a table of descriptors");
+    all_tests(config);
     return done_testing();
 }
 #endif
