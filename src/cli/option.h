@@ -3,14 +3,16 @@
  * Purpose     Each command describes its options once, in a constant table; parsing, checking,
  *             `becket help COMMAND` and the nearest-name suggestion all come from it.
  * Spelling    `--name value`, `--name=value`, `-f value`, `-fvalue`, `-f=value`; a FLAG takes no
- * value but may be given as `--name=true|false`. An empty value is refused: `--to "$unset"` is a
- * mistake, not all there is. `--` ends the options. Options and arguments may
- * be mixed. Precedence  command line, then environment (OPTION_ENV: BECKET_<NAME>, upper case, '-'
- * is '_'), then configuration file (OPTION_FILE: the option's name as YAML key), then the table's
- * default. Ownership   Values point into argv, the environment, the table, or `options` itself
- * (file): keep all of them. options_fini() wipes and frees. Failure     Every function that can
- * fail gives false and leaves one line in options->error: what is wrong and how to mend it.
- * cli_usage_error() prints it; the exit code is 2.
+ *             value but may be given as `--name=true|false`. An empty value is refused: `--to
+ *             "$unset"` is a mistake, not all there is. `--` ends the options. Options and
+ *             arguments may be mixed.
+ * Precedence  command line, then environment (OPTION_ENV: BECKET_<NAME>, upper case, '-' is '_'),
+ *             then configuration file (OPTION_FILE: the option's name as YAML key), then the
+ *             table's default.
+ * Ownership   Values point into argv, the environment, the table, or `options` itself (file): keep
+ *             all of them. options_fini() wipes and frees.
+ * Failure     Every function that can fail gives false and leaves one line in options->error: what
+ *             is wrong and how to mend it. cli_usage_error() prints it; the exit code is 2.
  */
 #ifndef BECKET_CLI_OPTION_H
 #define BECKET_CLI_OPTION_H

@@ -4,17 +4,20 @@
  *                 hold      a receiver said Retry-After: nothing before
  *                 breaker   FLOW_TRIP failures in a row within FLOW_TRIP_NS, on all cores together,
  *                           open it: one probe per interval, whoever takes it, and none beside
- *                           one that is under way; a success closes it. The interval doubles from
- * 10 ms to 30 s: who only stumbles is not kept waiting, who is down costs two tries a minute. A
- * failure that took long (a timeout) counts as FLOW_SLOW_WEIGHT, its time does not count to the
- * FLOW_TRIP_NS, and no interval is shorter: who hangs holds a slot all that time window    per
- * core: shrinks by half on failure, grows by one per window of successes; after the breaker it
- * starts at 1 and doubles (slow start) limits    the destination's own: concurrency and rate, over
- * all cores Lifted      hold and breaker, by whoever resumes the destination or gives it another
- * address: a receiver that once asked for a day must not be able to insist on it. Shared struct
- * flow_shared lies in destination->state (routes/destination.h) and is touched by all cores with
- * atomics; struct flow is one core's. Cost        Four relaxed loads and one atomic add per
- * delivery.
+ *                           one that is under way; a success closes it. The interval doubles
+ *                           from 10 ms to 30 s: who only stumbles is not kept waiting, who is
+ *                           down costs two tries a minute. A failure that took long (a timeout)
+ *                           counts as FLOW_SLOW_WEIGHT, its time does not count to the
+ *                           FLOW_TRIP_NS, and no interval is shorter: who hangs holds a slot
+ *                           all that time
+ *                 window    per core: shrinks by half on failure, grows by one per window of
+ *                           successes; after the breaker it starts at 1 and doubles (slow start)
+ *                 limits    the destination's own: concurrency and rate, over all cores
+ * Lifted      hold and breaker, by whoever resumes the destination or gives it another address: a
+ *             receiver that once asked for a day must not be able to insist on it.
+ * Shared      struct flow_shared lies in destination->state (routes/destination.h) and is touched
+ *             by all cores with atomics; struct flow is one core's.
+ * Cost        Four relaxed loads and one atomic add per delivery.
  */
 #ifndef BECKET_HUB_FLOW_H
 #define BECKET_HUB_FLOW_H
