@@ -1,7 +1,8 @@
 /* json_check.h - is it JSON, and where does a value end? Without building anything.
  *
  * Purpose     Bodies of strangers that are put into other JSON texts, or taken apart, byte for
- * byte. Strict: RFC 8259, valid UTF-8, whole surrogate pairs, at most JSON_CHECK_DEPTH deep.
+ *             byte. Strict: RFC 8259, valid UTF-8, whole surrogate pairs, at most JSON_CHECK_DEPTH
+ *             deep.
  * Threads     Pure; any. No allocation, no recursion, linear time.
  */
 #ifndef BECKET_BASE_JSON_CHECK_H

@@ -1,7 +1,8 @@
 /* pages.h - much memory at once, on huge pages where the system has them.
  *
  * Purpose     What is touched at random, or is given to the kernel: a table in pages of 4 KiB costs
- * a walk through the page tables for nearly each access, twice as long in a virtual machine.
+ *             a walk through the page tables for nearly each access, twice as long in a virtual
+ *             machine.
  * Ownership   The caller's, until pages_unmap() with the same size.
  * Limits      Rounded up to 2 MiB; resident as touched, 2 MiB at a time.
  */

@@ -3,8 +3,8 @@
  * Purpose     Everything that came from outside (names, headers, bodies) is made harmless before it
  *             reaches a terminal: control characters, escapes, text direction marks.
  * Tables      Columns as wide as needed; on a terminal they are made to fit its width: some are
- * left out, the widest ones are cut, by columns of the terminal, not bytes. Headings are bold there
- * unless NO_COLOR is set.
+ *             left out, the widest ones are cut, by columns of the terminal, not bytes. Headings
+ *             are bold there unless NO_COLOR is set.
  */
 #ifndef BECKET_CLI_PRINT_H
 #define BECKET_CLI_PRINT_H

@@ -1,9 +1,10 @@
 /* peer_sim.h - scripted HTTP peers: what senders of webhooks do, and worse.
  *
  * Purpose     A client opens a connection, sends prepared requests (pipelined, in pieces, with
- * pauses), reads answers slowly or fast, resets or half-closes. It checks that each answer is
- * well-formed, that there is at most one for each request, in order, and nothing behind the last
- * one. Ownership   Requests are the caller's until `ended` ran; the client frees itself behind it.
+ *             pauses), reads answers slowly or fast, resets or half-closes. It checks that each
+ *             answer is well-formed, that there is at most one for each request, in order, and
+ *             nothing behind the last one.
+ * Ownership   Requests are the caller's until `ended` ran; the client frees itself behind it.
  * Threads     Events of the simulator, no thread.
  */
 #ifndef SIM_PEER_SIM_H

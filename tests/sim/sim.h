@@ -1,15 +1,17 @@
 /* sim.h - control of the simulator: one seed decides everything that happens.
  *
  * Purpose     Run the objects that ship (everything above ring/ring.h and ring/file.h) against a
- * world in which time, network, disk and scheduling are decided by one pseudo-random generator, so
- * that a failing run is repeated by its seed. No wall time, no address takes part in a decision.
+ *             world in which time, network, disk and scheduling are decided by one pseudo-random
+ *             generator, so that a failing run is repeated by its seed. No wall time, no address
+ *             takes part in a decision.
  * Threads     What is a thread in production is a coroutine here (sim_spawn). It runs until it
- * waits: in ring_turn(), in a blocking file operation, or in sim_sleep(). The scheduler then picks
- * the next one by the generator; when all wait, the clock jumps to what comes first. Failure
- * sim_fail() prints what happened and the command that repeats it, and ends the process. A run in
- *             which all threads wait for ever is a failure too.
+ *             waits: in ring_turn(), in a blocking file operation, or in sim_sleep(). The scheduler
+ *             then picks the next one by the generator; when all wait, the clock jumps to what
+ *             comes first.
+ * Failure     sim_fail() prints what happened and the command that repeats it, and ends the
+ *             process. A run in which all threads wait for ever is a failure too.
  * Faults      struct sim_config: ratios in 1/1000, all 0 = a calm world. What may be injected
- * where, and why, is told in README.md.
+ *             where, and why, is told in README.md.
  */
 #ifndef SIM_SIM_H
 #define SIM_SIM_H

@@ -1,7 +1,7 @@
 /* event_id.h - the public name of an event: "evt_" and 26 characters of Crockford's base32.
  *
  * Purpose     128 bits: 48 bit received time in ms | 16 bit journal | 64 bit sequence. Sorts by
- * time and leads straight to the record; no index is needed.
+ *             time and leads straight to the record; no index is needed.
  */
 #ifndef BECKET_HUB_EVENT_ID_H
 #define BECKET_HUB_EVENT_ID_H

@@ -3,7 +3,8 @@
  *
  * Purpose     What the scheme answers (providers/scheme.h). A secret that the handshake brought is
  *             kept first (learn.h); the exchange is answered when it is, in a later turn. An
- * address that it wants to be confirmed is called by the control thread. Threads     One core.
+ *             address that it wants to be confirmed is called by the control thread.
+ * Threads     One core.
  */
 #ifndef BECKET_HUB_ANSWER_HANDSHAKE_H
 #define BECKET_HUB_ANSWER_HANDSHAKE_H

@@ -4,7 +4,8 @@
  *             with, 400, 403; 503 where the key to check it with cannot be had.
  * Quarantine  Refused requests are journalled with their reason, best effort: no answer waits for
  *             that. They may take 1 MiB at once and 4 KiB/s for long (about 340 MB a day), per
- * core; a source no more of it than it leaves to the others. Threads     One core.
+ *             core; a source no more of it than it leaves to the others.
+ * Threads     One core.
  */
 #ifndef BECKET_HUB_REJECT_H
 #define BECKET_HUB_REJECT_H

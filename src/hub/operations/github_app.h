@@ -1,7 +1,8 @@
 /* github_app.h - GitHub Apps: a signed JWT buys a token of an hour for one installation.
  *
  * Purpose     The JWT, and the tokens that were bought, kept in memory only, until five minutes
- * before they expire. One that is refused (401) is forgotten, so that the next run buys another.
+ *             before they expire. One that is refused (401) is forgotten, so that the next run buys
+ *             another.
  * Threads     The control thread.
  * Source      https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app
  */

@@ -9,8 +9,8 @@
  *             disconnected during the call stays disconnected: what came is revoked. Somebody who
  *             connected anew keeps the new sign-in.
  * Again       A provider that is down is asked again, from 5 s up to 10 min. One that refuses: the
- *             IntegrationUser says so in its status, and waits for its person to connect again.
- *             One that refuses becket itself (client id or secret): likewise, but it is asked again
+ *             IntegrationUser says so in its status, and waits for its person to connect again. One
+ *             that refuses becket itself (client id or secret): likewise, but it is asked again
  *             every 10 min. Revocations are tried for about a day (REVOKE_TRIES).
  * kill -9     What is due is in the store ("e/", "y/"). When the answer to a renewal was lost, "f/"
  *             tells so: the old refresh token is tried again, for some providers take it within a

@@ -2,10 +2,11 @@
  *
  * Purpose     Who keeps tokens wants to know which ones nobody needs any more.
  * Cost        A use looks at what is known of its token. What is more than TOKEN_USE_NS old is
- * noted in memory, and stored with all that was noted in the two seconds since: no request waits
- * for it, and a token costs at most one write an hour. Failure     What cannot be noted or stored
- * is so at a later use. Store       "U/" id of the token: u64, wall clock. Threads     The control
- * thread.
+ *             noted in memory, and stored with all that was noted in the two seconds since: no
+ *             request waits for it, and a token costs at most one write an hour.
+ * Failure     What cannot be noted or stored is so at a later use.
+ * Store       "U/" id of the token: u64, wall clock.
+ * Threads     The control thread.
  */
 #ifndef BECKET_HUB_TOKEN_USE_H
 #define BECKET_HUB_TOKEN_USE_H
