@@ -15,6 +15,7 @@
 
 #define FIRST_INHERITED 3
 #define GREETING        "becket take-over 1\n"
+#define TAKEN           "!"
 #define SOCKET_NAME     "becket.sock"
 #define PATIENCE_S      5
 
@@ -189,7 +190,9 @@ bool handover_ask(const char *data_directory, struct control_sockets *ret_socket
                   (ssize_t)sizeof GREETING - 1 &&
               parcel_receive(peer, ret_sockets);
     }
-    if (!got) {
+    if (got) {
+        (void)send(peer, TAKEN, 1, MSG_NOSIGNAL);
+    } else {
         snprintf(ret_why, HANDOVER_WHY_BYTES,
                  "the server on %.150s does not hand over; stop it, or let it end", data_directory);
     }
@@ -212,11 +215,22 @@ static struct {
     struct control *control;
 } offer = {.lock = PTHREAD_MUTEX_INITIALIZER, .listener = -1};
 
+/* The next one says that it has them: who gave up meanwhile, or was killed, must not end us. */
+static bool taken(int peer)
+{
+    char byte;
+    return recv(peer, &byte, 1, 0) == 1;
+}
+
 /* The sockets are open as long as the offer is. */
 static bool give(int peer)
 {
     pthread_mutex_lock(&offer.lock);
     bool given = !offer.over && parcel_send(peer, offer.sockets);
+    pthread_mutex_unlock(&offer.lock);
+    given = given && taken(peer);
+    pthread_mutex_lock(&offer.lock);
+    given = given && !offer.over; /* a stop may have come */
     offer.over |= given;
     pthread_mutex_unlock(&offer.lock);
     return given;

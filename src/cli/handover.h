@@ -3,8 +3,9 @@
  * Purpose     A restart that refuses no connection. Either the service manager holds the sockets
  *             (LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES as sd_listen_fds(3) has them), or the running
  *             server hands them to the next one: `serve --take-over` asks at <data>/becket.sock,
- *             gets the sockets, and waits for the lock of the data directory while the old server
- *             answers what it has and goes. What connects meanwhile waits in the queue.
+ *             gets the sockets, says that it has them, and waits for the lock of the data directory
+ *             while the old server answers what it has and goes. What connects meanwhile waits in
+ *             the queue. Who asks and does not take them changes nothing.
  * Trust       Only processes of the same user, or root, are answered.
  */
 #ifndef BECKET_CLI_HANDOVER_H
