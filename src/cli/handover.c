@@ -14,10 +14,12 @@
 #include <unistd.h>
 
 #define FIRST_INHERITED 3
-#define GREETING        "becket take-over 1\n"
-#define TAKEN           "!"
+#define GREETING        "becket take-over 2\n"
+#define TAKEN           "!" /* by who asked, when it has the sockets: who gave up meanwhile … */
+#define GONE            "." /* … ends nobody. The answer to that: the old one ends now */
 #define SOCKET_NAME     "becket.sock"
 #define PATIENCE_S      5
+#define SHORT_OF_US     100000U
 
 static void add(struct control_sockets *sockets, int socket, bool admin)
 {
@@ -168,6 +170,13 @@ static bool peer_is_ours(int peer)
            (who.uid == geteuid() || who.uid == 0);
 }
 
+/* The other side's word, which is one byte. */
+static bool hears(int peer)
+{
+    char byte;
+    return recv(peer, &byte, 1, 0) == 1;
+}
+
 static void be_patient(int peer)
 {
     struct timeval patience = {.tv_sec = PATIENCE_S};
@@ -188,11 +197,10 @@ bool handover_ask(const char *data_directory, struct control_sockets *ret_socket
         got = connect(peer, (struct sockaddr *)&address, bytes) == 0 && peer_is_ours(peer) &&
               send(peer, GREETING, sizeof GREETING - 1, MSG_NOSIGNAL) ==
                   (ssize_t)sizeof GREETING - 1 &&
-              parcel_receive(peer, ret_sockets);
+              parcel_receive(peer, ret_sockets) && send(peer, TAKEN, 1, MSG_NOSIGNAL) == 1 &&
+              hears(peer);
     }
-    if (got) {
-        (void)send(peer, TAKEN, 1, MSG_NOSIGNAL);
-    } else {
+    if (!got) {
         snprintf(ret_why, HANDOVER_WHY_BYTES,
                  "the server on %.150s does not hand over; stop it, or let it end", data_directory);
     }
@@ -215,24 +223,20 @@ static struct {
     struct control *control;
 } offer = {.lock = PTHREAD_MUTEX_INITIALIZER, .listener = -1};
 
-/* The next one says that it has them: who gave up meanwhile, or was killed, must not end us. */
-static bool taken(int peer)
-{
-    char byte;
-    return recv(peer, &byte, 1, 0) == 1;
-}
-
 /* The sockets are open as long as the offer is. */
 static bool give(int peer)
 {
     pthread_mutex_lock(&offer.lock);
     bool given = !offer.over && parcel_send(peer, offer.sockets);
     pthread_mutex_unlock(&offer.lock);
-    given = given && taken(peer);
+    given = given && hears(peer);
     pthread_mutex_lock(&offer.lock);
     given = given && !offer.over; /* a stop may have come */
     offer.over |= given;
     pthread_mutex_unlock(&offer.lock);
+    if (given) {
+        (void)send(peer, GONE, 1, MSG_NOSIGNAL);
+    }
     return given;
 }
 
@@ -249,7 +253,12 @@ static void *offer_main(void *context)
     for (;;) {
         int peer = accept4(offer.listener, NULL, NULL, SOCK_CLOEXEC);
         if (peer < 0) {
-            if (errno == EINTR || errno == ECONNABORTED) {
+            bool short_of = errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+                            errno == ENOBUFS; /* for a while */
+            if (short_of) {
+                (void)usleep(SHORT_OF_US);
+            }
+            if (short_of || errno == EINTR || errno == ECONNABORTED) {
                 continue;
             }
             return NULL; /* also when it was shut down */

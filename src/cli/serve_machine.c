@@ -21,8 +21,18 @@ static void choose_threads(struct serve *serve)
     serve->control.cpus = own ? serve->cpus : NULL;
 }
 
-#define DESCRIPTORS_MIN     512U
 #define CONNECTIONS_DEFAULT 16384U
+#define CONNECTIONS_FEWEST  64U  /* by default, where there are few descriptors */
+#define DESCRIPTORS_PROCESS 256U /* of the process: segments, the store, name servers */
+#define DESCRIPTORS_RING    64U  /* of each ring: listeners, segments */
+
+/* The limit for so many connections of each thread. A ring with a table counts by itself, but none
+ * may be larger than the limit. */
+static uint64_t descriptors_for(const struct serve *serve, uint64_t connections)
+{
+    uint64_t ring = connections + reactor_handles_beside() + DESCRIPTORS_RING;
+    return DESCRIPTORS_PROCESS + ring * (ring_has_table() ? 1 : serve->control.threads);
+}
 
 static bool choose_connections(struct serve *serve)
 {
@@ -34,24 +44,19 @@ static bool choose_connections(struct serve *serve)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
     file_reserve();
     uint64_t wanted = option_number(&serve->options, "connections");
-    if (limit.rlim_max < DESCRIPTORS_MIN) {
-        cli_error(
-            "RLIMIT_NOFILE is %llu, becket needs at least %u; raise it (ulimit -n, LimitNOFILE=)",
-            (unsigned long long)limit.rlim_max, DESCRIPTORS_MIN);
-        return false;
-    }
-    unsigned sharing = ring_has_table() ? 1 : serve->control.threads;
-    uint64_t fitting = (limit.rlim_max - 256) / sharing;
-    if (wanted > fitting) {
-        cli_error("--connections %llu needs RLIMIT_NOFILE %llu, it is %llu; raise it (ulimit -n, "
+    uint64_t needed = descriptors_for(serve, wanted ? wanted : CONNECTIONS_FEWEST);
+    if (limit.rlim_max < needed) {
+        cli_error("%s %llu needs RLIMIT_NOFILE %llu, it is %llu; raise it (ulimit -n, "
                   "LimitNOFILE=)",
-                  (unsigned long long)wanted, (unsigned long long)wanted * sharing + 256,
-                  (unsigned long long)limit.rlim_max);
+                  wanted ? "--connections" : "even --connections",
+                  (unsigned long long)(wanted ? wanted : CONNECTIONS_FEWEST),
+                  (unsigned long long)needed, (unsigned long long)limit.rlim_max);
         return false;
     }
-    uint64_t chosen = wanted                          ? wanted
-                      : fitting < CONNECTIONS_DEFAULT ? fitting
-                                                      : CONNECTIONS_DEFAULT;
+    uint64_t chosen = wanted ? wanted : CONNECTIONS_DEFAULT;
+    while (!wanted && descriptors_for(serve, chosen) > limit.rlim_max) {
+        chosen /= 2;
+    }
     serve->control.conns_max = (unsigned)chosen;
     return true;
 }

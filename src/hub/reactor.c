@@ -9,7 +9,8 @@
 #include <limits.h>
 #include <stdlib.h>
 
-#define RING_ENTRIES 2048U
+#define HANDLES_OTHER 64U /* being closed, refused, passed on */
+#define RING_ENTRIES  2048U
 /* After a connection that could not be passed on, for no room, no memory: so long all stay. */
 #define PASS_PAUSE_NS ((uint64_t)NS_PER_SECOND)
 /* The answers of destinations, when they come fast: one half of those under way. */
@@ -370,11 +371,16 @@ static void consume_with_feed(void *context, uint64_t sequence, const struct jou
     link_feed_look(reactor->config.feed, sequence, entry->source);
 }
 
+unsigned reactor_handles_beside(void)
+{
+    return http_client_defaults.conns_max + HANDLES_OTHER;
+}
+
 static enum bk_err reactor_open(struct reactor *reactor, const char **ret_why)
 {
     struct ring_config ring_config = {
         .entries = RING_ENTRIES,
-        .handles_max = reactor->config.conns_max + http_client_defaults.conns_max + 64,
+        .handles_max = reactor->config.conns_max + reactor_handles_beside(),
         .handles_spare = http_server_defaults.held_max,
         .recv_buffers = RECV_BUFFERS_PER_CORE,
         .recv_buffer_bytes = RECV_BUFFER_BYTES,

@@ -67,6 +67,8 @@ const char *reactor_listen_text(enum bk_err err);
 struct reactor *reactor_make(const struct reactor_config *config);
 /* Thread body: opens, calls opened(), runs until reactor_exit(). */
 void reactor_run(struct reactor *reactor);
+/* Handles of its ring that are not senders' connections. */
+unsigned reactor_handles_beside(void);
 /* After the thread ended. */
 void reactor_free(struct reactor *reactor);
 

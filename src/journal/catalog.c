@@ -170,12 +170,16 @@ static void find_live(struct catalog_journal *journal)
 void catalog_retired_run(struct ring_mail *mail)
 {
     struct segment *segment = bk_container_of(mail, struct segment, mail);
-    struct catalog_journal *journal = segment->catalog->journals[segment->journal_id];
+    struct catalog *catalog = segment->catalog;
+    struct catalog_journal *journal = catalog->journals[segment->journal_id];
     segment->journal = NULL;
     if (segment->failed) {
         segment->state = SEGMENT_ABANDONED;
         segment->indexed = atomic_load(&segment->durable_bytes) == 0; /* nothing in it to index */
     } else if (atomic_load(&segment->durable_bytes) == 0) {
+        if (segment->unattached) {
+            catalog->maker.lend_ns = catalog_clock(catalog) + (uint64_t)CATALOG_RETRY_NS;
+        }
         return; /* a spare that was not used */
     } else if (!journal->ring) {
         return; /* after bye: it stays the journal's last one, to go on in after the next start */

@@ -35,7 +35,7 @@ struct catalog_journal {
     struct journal_start start;
     uint64_t after_sequence; /* from sidecars whose segments are gone; 0 = none */
     uint64_t after_commit;
-    _Atomic int spare_err;  /* enum bk_err; what an append gets when there is no spare */
+    _Atomic int spare_err; /* enum bk_err; what an append gets when there is no spare */
     /* What was asked last of what is owed, monotonic. */
     uint64_t owed_through;
     uint64_t owed_until_ns; /* it is owed, and not asked for before */
@@ -79,6 +79,7 @@ struct catalog_maker {
     bool recycled;
     int64_t retry_ns;
     enum bk_err err;
+    uint64_t lend_ns; /* when refused spares are lent again (catalog_clock()); 0 = there are none */
 };
 
 struct catalog_sealer {

@@ -27,9 +27,10 @@ void journal_spare_run(struct ring_mail *mail)
 {
     struct segment *segment = bk_container_of(mail, struct segment, mail);
     struct journal *journal = segment->journal;
-    bool refused = journal->spare_count == SPARES_MAX || journal->stop == STOPPED ||
-                   ring_file_attach(journal->ring, segment->file, &segment->handle) != BK_OK;
-    if (refused) {
+    bool unwanted = journal->spare_count == SPARES_MAX || journal->stop == STOPPED;
+    segment->unattached =
+        !unwanted && ring_file_attach(journal->ring, segment->file, &segment->handle) != BK_OK;
+    if (unwanted || segment->unattached) {
         segment->handle = -1;
         segment->mail.run = catalog_retired_run;
         ring_post(journal->ring, catalog_ring(journal->catalog), &segment->mail);

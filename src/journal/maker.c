@@ -112,7 +112,28 @@ static bool must_wait(const struct catalog *catalog)
 
 uint64_t maker_next_ns(const struct catalog *catalog)
 {
-    return must_wait(catalog) ? catalog->maker.pace_ns : UINT64_MAX;
+    uint64_t pace_ns = must_wait(catalog) ? catalog->maker.pace_ns : UINT64_MAX;
+    uint64_t lend_ns = catalog->maker.lend_ns != 0 ? catalog->maker.lend_ns : UINT64_MAX;
+    return pace_ns < lend_ns ? pace_ns : lend_ns;
+}
+
+/* Spares that were refused for want of a descriptor: nobody makes others while they are there. */
+static void lend_again(struct catalog *catalog)
+{
+    catalog->maker.lend_ns = 0;
+    for (unsigned id = 0; id < catalog->journals_end; id++) {
+        struct catalog_journal *journal = catalog->journals[id];
+        if (!journal || !journal->ring) {
+            continue;
+        }
+        for (struct list *node = journal->segments.next; node != &journal->segments;
+             node = node->next) {
+            struct segment *segment = bk_container_of(node, struct segment, node);
+            if (segment->state == SEGMENT_SPARE && !segment->journal && segment->unattached) {
+                maker_lend(catalog, journal, segment);
+            }
+        }
+    }
 }
 
 static enum bk_err begin_new(struct catalog *catalog, const char *path)
@@ -344,6 +365,9 @@ bool maker_step(struct catalog *catalog, int64_t now_ns)
 {
     struct catalog_maker *maker = &catalog->maker;
     enum bk_err err;
+    if (maker->lend_ns != 0 && catalog_clock(catalog) >= maker->lend_ns) {
+        lend_again(catalog);
+    }
     if (maker->state == MAKE_IDLE) {
         if (maker->err != BK_OK && !catalog_due(maker->retry_ns, now_ns)) {
             return false;

@@ -43,7 +43,7 @@ struct segment {
     int64_t created_ns;
 
     /* The journal's, published. */
-    _Atomic bool taken; /* frames go here, or will; a spare is one that is not taken */
+    _Atomic bool taken;              /* frames go here, or will; a spare is one that is not taken */
     _Atomic uint64_t durable_bytes;  /* behind the last durable frame; 0 = not even an opening */
     _Atomic uint64_t first_sequence; /* 0 = no records yet */
     _Atomic uint64_t last_sequence;
@@ -58,7 +58,8 @@ struct segment {
     bool indexed;
     bool damaged;         /* does not read back as far as it should */
     uint64_t last_commit; /* of the last valid frame; sealed and abandoned ones */
-    bool failed;          /* set by the journal before it gives it back: a flush failed */
+    bool failed;          /* set by the journal before it gives it back: a flush failed, … */
+    bool unattached;      /* … or there was no handle for a spare */
 };
 
 /* Where a journal goes on: made by recovery, taken by journal_open. */

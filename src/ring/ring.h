@@ -58,7 +58,7 @@ static inline bool ring_op_busy(const struct ring_op *op)
 struct ring_config {
     unsigned entries;       /* submission queue; completions are 8 times that */
     unsigned handles_max;   /* sockets at once; size of the descriptor table */
-    unsigned handles_spare; /* so many more, as far as RLIMIT_NOFILE allows */
+    unsigned handles_spare; /* so many more, as far as RLIMIT_NOFILE allows; with a table only */
     unsigned recv_buffers;  /* power of two; 0 = this ring receives nothing */
     unsigned recv_buffer_bytes;
     int cpu;               /* pin the calling thread, -1 = do not */

@@ -143,7 +143,7 @@ static bool handle_count(struct ring *ring)
     return false;
 }
 
-static bool reserved_place(struct ring *ring, unsigned place, int os_fd)
+static bool reserved_fill(struct ring *ring, unsigned place, int os_fd)
 {
     if (ring->table) {
         ring->reserved[place] = (int32_t)place;
@@ -157,7 +157,7 @@ bool ring_reserved_install(struct ring *ring, int os_fd, int32_t *ret_handle)
 {
     for (unsigned i = 0; i < HANDLES_RESERVED; i++) {
         if (!(ring->reserved_used >> i & 1)) {
-            if (!reserved_place(ring, i, os_fd)) {
+            if (!reserved_fill(ring, i, os_fd)) {
                 return false;
             }
             ring->reserved_used |= 1ULL << i;
@@ -175,20 +175,34 @@ void ring_reserved_remove(struct ring *ring, int32_t handle)
     ring->reserved_used &= ~(1ULL << handle);
 }
 
-/* It was closed. */
-static void handle_forget(struct ring *ring, int32_t handle)
+static void handle_uncount(struct ring *ring)
+{
+    atomic_fetch_sub_explicit(&ring->handles_used, 1, memory_order_relaxed);
+}
+
+/* Where a reserved handle is; HANDLES_RESERVED for any other. Asked before it is closed: behind
+ * that, its number may be somebody else's. */
+static unsigned reserved_place_of(const struct ring *ring, int32_t handle)
 {
     if (ring->table) {
-        ring->reserved_used &= handle < (int32_t)HANDLES_RESERVED ? ~(1ULL << handle) : ~0ULL;
-        return;
+        return handle < (int32_t)HANDLES_RESERVED ? (unsigned)handle : HANDLES_RESERVED;
     }
-    for (unsigned i = 0; i < HANDLES_RESERVED; i++) {
-        if (ring->reserved_used >> i & 1 && ring->reserved[i] == handle) {
-            ring->reserved_used &= ~(1ULL << i);
-            return;
-        }
+    unsigned place = 0;
+    while (place < HANDLES_RESERVED &&
+           !(ring->reserved_used >> place & 1 && ring->reserved[place] == handle)) {
+        place++;
     }
-    atomic_fetch_sub_explicit(&ring->handles_used, 1, memory_order_relaxed);
+    return place;
+}
+
+/* It was closed. */
+static void handle_forget(struct ring *ring, unsigned place)
+{
+    if (place < HANDLES_RESERVED) {
+        ring->reserved_used &= ~(1ULL << place);
+    } else if (!ring->table) {
+        handle_uncount(ring);
+    }
 }
 
 /* ---- listening and accepting */
@@ -402,7 +416,7 @@ void ring_connect(struct ring *ring, struct ring_op *op, const struct ring_addre
     struct sockaddr_storage *os = &ring->connect_addresses[ring->connect_count++];
     socklen_t os_bytes = address_to_os(address, os);
     int fd = socket(os->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int on = 1;
+    int on = 1, failed = fd < 0 ? errno : 0;
     if (fd >= 0) {
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     }
@@ -410,14 +424,15 @@ void ring_connect(struct ring *ring, struct ring_op *op, const struct ring_addre
     *ret_handle = fd;
     struct io_uring_sqe *sqe = ring_sqe_take(ring);
     io_uring_prep_connect(sqe, fd, (struct sockaddr *)os, os_bytes);
-    op->private_[1] = (uint64_t)(int64_t)fd;
+    op->private_[1] = (uint64_t)(int64_t)(fd >= 0 ? fd : -failed);
     sqe_bind(sqe, op);
 }
 
 static bool connect_complete(struct ring *ring, struct ring_op *op, int *value)
 {
-    int fd = (int)(int64_t)op->private_[1];
+    int fd = (int)(int64_t)op->private_[1]; /* negative: why there is none */
     int32_t *ret_handle = (int32_t *)(uintptr_t)op->private_[0];
+    *value = fd < 0 ? fd : *value;
     if (!ring->table) {
         *value = *value == 0 && !handle_count(ring) ? -ENFILE : *value;
         if (*value != 0 && fd >= 0) {
@@ -549,8 +564,12 @@ void ring_shutdown(struct ring *ring, struct ring_op *op, int32_t handle, ring_d
 /* Without a table it is done at once, and told later. */
 static void pass_plain(struct ring_op *op, int32_t handle, struct ring *target)
 {
-    int copy = handle_count(target) ? fcntl(handle, F_DUPFD_CLOEXEC, 0) : -1;
+    bool room = handle_count(target);
+    int copy = room ? fcntl(handle, F_DUPFD_CLOEXEC, 0) : -1;
     int value = copy >= 0 ? copy : -ENFILE;
+    if (room && copy < 0) {
+        handle_uncount(target);
+    }
     op->private_[0] = (uint64_t)(int64_t)value;
 }
 
@@ -576,7 +595,7 @@ void ring_close_handle(struct ring *ring, struct ring_op *op, int32_t handle, ri
 {
     bk_assert(handle >= 0);
     op_begin(op, done, OP_CLOSE);
-    op->private_[0] = (uint64_t)handle;
+    op->private_[0] = reserved_place_of(ring, handle);
     struct io_uring_sqe *sqe = ring_sqe_take(ring);
     if (ring->table) {
         io_uring_prep_close_direct(sqe, (unsigned)handle);
@@ -797,7 +816,7 @@ static void op_complete(struct ring *ring, struct ring_op *op, int value, uint32
         }
         break;
     case OP_CLOSE:
-        handle_forget(ring, (int32_t)op->private_[0]);
+        handle_forget(ring, (unsigned)op->private_[0]);
         break;
     case OP_PASS:
         value = (int)(int64_t)op->private_[0];

@@ -126,9 +126,9 @@ static unsigned handles_allowed(unsigned needed, unsigned spare, rlim_t wished)
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
         return needed;
     }
-    if (limit.rlim_cur < wished) {
-        limit.rlim_cur = wished < limit.rlim_max ? wished : limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    struct rlimit raised = {wished < limit.rlim_max ? wished : limit.rlim_max, limit.rlim_max};
+    if (raised.rlim_cur > limit.rlim_cur && setrlimit(RLIMIT_NOFILE, &raised) == 0) {
+        limit = raised;
     }
     return limit.rlim_cur < needed + spare ? (unsigned)limit.rlim_cur : needed + spare;
 }
@@ -159,11 +159,10 @@ static enum bk_err handles_open(struct ring *ring, const char **ret_why)
     if (ring->table) {
         return table_open(ring, ret_why);
     }
-    unsigned allowed = handles_allowed(needed, ring->config.handles_spare, RLIM_INFINITY);
-    if (allowed < needed) {
+    if (handles_allowed(needed, 0, RLIM_INFINITY) < needed) {
         return too_few(ret_why, needed);
     }
-    ring->handles_max = allowed - HANDLES_RESERVED;
+    ring->handles_max = ring->config.handles_max;
     return BK_OK;
 }
 

@@ -68,8 +68,9 @@ bool ring_has_table(void)
     static _Atomic int known; /* 0 = not yet, 1 = no, 2 = yes: the same whoever asks first */
     int answer = atomic_load_explicit(&known, memory_order_relaxed);
     if (answer == 0) {
-        answer = probe() ? 2 : 1;
-        atomic_store_explicit(&known, answer, memory_order_relaxed);
+        int found = probe() ? 2 : 1;
+        /* Two may ask at once: all go by the answer that was there first. */
+        answer = atomic_compare_exchange_strong(&known, &answer, found) ? found : answer;
     }
     return answer == 2;
 }

@@ -109,7 +109,7 @@ with Server() as server:
     is_equal(server.get('/health/ready').status, 200, 'and nothing happens')
     peer = socket.socket(socket.AF_UNIX)
     peer.connect('becket.sock')
-    peer.sendall(b'becket take-over 1\n')
+    peer.sendall(b'becket take-over 2\n')
     data, given, _, _ = socket.recv_fds(peer, 100, 64)
     ok(data and given, 'who greets rightly is given the sockets')
     peer.close()

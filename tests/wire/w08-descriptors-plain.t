@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Before Linux 6.13 a ring's table keeps what is taken out of it until everything older has ended: connections would be closed for
 nobody but us. There the process's own descriptors are used. Here, on any kernel, the question that tells is answered as an old one does."""
-import os, subprocess, sys, tempfile
+import os, resource, subprocess, sys, tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 from sink import Sink
@@ -10,7 +10,11 @@ SHIM = '''
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 ssize_t recv(int fd, void *at, size_t bytes, int flags)
 {
     if (bytes == 1 && flags == MSG_DONTWAIT) {
@@ -19,6 +23,28 @@ ssize_t recv(int fd, void *at, size_t bytes, int flags)
     }
     return ((ssize_t (*)(int, void *, size_t, int))dlsym(RTLD_NEXT, "recv"))(fd, at, bytes, flags);
 }
+/* From the third second to the sixth, if it is asked for, no descriptor is left for another one. */
+static int busy(int command)
+{
+    static time_t begin;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    begin = begin ? begin : now.tv_sec;
+    return command == F_DUPFD_CLOEXEC && getenv("NO_DUP") && now.tv_sec - begin >= 3 && now.tv_sec - begin < 6;
+}
+int fcntl64(int fd, int command, ...)
+{
+    va_list rest;
+    va_start(rest, command);
+    void *argument = va_arg(rest, void *);
+    va_end(rest);
+    if (busy(command)) {
+        errno = EMFILE;
+        return -1;
+    }
+    return ((int (*)(int, int, ...))dlsym(RTLD_NEXT, "fcntl64"))(fd, command, argument);
+}
+int fcntl(int fd, int command, ...) __attribute__((alias("fcntl64")));
 '''
 
 
@@ -40,8 +66,10 @@ def settles(server, wanted):
     return descriptors(server)
 
 
+OLD = dict(os.environ, LD_PRELOAD=shim())
+
 with Server(start=False, threads=2, options=['--segment-bytes', '4M', '--retain-bytes', '12M']) as server, Sink() as sink:
-    server.start(environment=dict(os.environ, LD_PRELOAD=shim()))
+    server.start(environment=OLD)
     ok('direct-descriptors' not in server.log_text() and 'multishot' in server.log_text(), 'an old kernel\'s table is not used')
     server.apply(GITHUB_SOURCE)
     server.apply('kind: Destination\nmetadata: {name: sink}\nspec: {url: "%s", allowPrivate: true}\n---\n'
@@ -76,4 +104,40 @@ with Server(start=False, threads=2, options=['--segment-bytes', '4M', '--retain-
                 if os.readlink('/proc/%d/fd/%s' % (server.process.pid, name)).endswith('(deleted)')]
     is_equal(segments, [], 'a segment that retention removed is not kept open')
     is_equal(server.stop(), 0, 'it stops in order')
+# There is a spare segment, but no descriptor for the core that is to write it.
+with Server(start=False, threads=1, options=['--segment-bytes', '1M']) as server:
+    begin = time.monotonic()
+    server.start(environment=dict(OLD, NO_DUP='1'))
+    server.apply(GITHUB_SOURCE)
+    connection = server.connect()
+
+    def post():
+        body = os.urandom(8000)
+        return connection.request('POST', '/hooks/repo', body, github(body, SECRET)).status
+
+    is_equal({post() for _ in range(20)}, {200}, 'with descriptors')
+    time.sleep(max(0, begin + 3.5 - time.monotonic()))
+    statuses = set()
+    for _ in range(600):
+        statuses.add(post())
+        if 503 in statuses:
+            break
+    ok(statuses <= {200, 503}, 'without any it waits, or says so: %s' % sorted(statuses))
+    ok(when(lambda: post() == 200, 10), 'with descriptors again, it goes on')
+    is_equal({post() for _ in range(400)}, {200}, 'over three segments')
+    is_equal(server.stop(), 0, 'it stops in order')
+
+for environment, what in ((None, 'with a table'), (OLD, 'without one')):
+    for most, starts in ((4096, True), (600, False)):
+        data = tempfile.mkdtemp(dir=os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'tests'))
+        process = subprocess.Popen([BECKET, 'serve', '--data', data, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--threads', '2'],
+                                   env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most)))
+        line = ''
+        for line in process.stdout:
+            if ' ready ' in line:
+                break
+        ok((' ready ' in line) == starts and (starts or 'raise it' in line), '%d descriptors, %s: %s' % (most, what, line.strip()[:90]))
+        process.terminate()
+        process.wait()
 done()
