@@ -134,7 +134,10 @@ static bool parcel_receive(int peer, struct control_sockets *sockets)
                              .msg_iovlen = 1,
                              .msg_control = space.bytes,
                              .msg_controllen = sizeof space.bytes};
-    ssize_t bytes = recvmsg(peer, &message, MSG_CMSG_CLOEXEC | MSG_WAITALL);
+    ssize_t bytes;
+    do {
+        bytes = recvmsg(peer, &message, MSG_CMSG_CLOEXEC | MSG_WAITALL);
+    } while (bytes < 0 && errno == EINTR); /* the kernel's own work may interrupt, too */
     struct cmsghdr *header = bytes > 0 ? CMSG_FIRSTHDR(&message) : NULL;
     unsigned wanted = (unsigned)parcel.ingress_count + parcel.admin_count;
     if (bytes != (ssize_t)sizeof parcel || !header || header->cmsg_type != SCM_RIGHTS ||
@@ -174,7 +177,11 @@ static bool peer_is_ours(int peer)
 static bool hears(int peer)
 {
     char byte;
-    return recv(peer, &byte, 1, 0) == 1;
+    ssize_t bytes;
+    do {
+        bytes = recv(peer, &byte, 1, 0);
+    } while (bytes < 0 && errno == EINTR);
+    return bytes == 1;
 }
 
 static void be_patient(int peer)
@@ -184,25 +191,45 @@ static void be_patient(int peer)
     (void)setsockopt(peer, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
 }
 
+/* NULL: connected; else why not, which may be errno's text. */
+static const char *reach(int peer, int directory)
+{
+    struct sockaddr_un address;
+    if (directory < 0 || peer < 0) {
+        return strerror(errno);
+    }
+    be_patient(peer);
+    socklen_t bytes = address_in(directory, &address);
+    if (connect(peer, (struct sockaddr *)&address, bytes) != 0) {
+        return strerror(errno);
+    }
+    return peer_is_ours(peer) ? NULL : "it is another user's";
+}
+
+/* The sockets, both sides knowing it. */
+static bool fetch(int peer, struct control_sockets *ret_sockets)
+{
+    return send(peer, GREETING, sizeof GREETING - 1, MSG_NOSIGNAL) ==
+               (ssize_t)sizeof GREETING - 1 &&
+           parcel_receive(peer, ret_sockets) && send(peer, TAKEN, 1, MSG_NOSIGNAL) == 1 &&
+           hears(peer);
+}
+
 bool handover_ask(const char *data_directory, struct control_sockets *ret_sockets,
                   char ret_why[HANDOVER_WHY_BYTES])
 {
-    struct sockaddr_un address;
     int directory = open(data_directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
     int peer = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool got = false;
-    if (directory >= 0 && peer >= 0) {
-        be_patient(peer);
-        socklen_t bytes = address_in(directory, &address);
-        got = connect(peer, (struct sockaddr *)&address, bytes) == 0 && peer_is_ours(peer) &&
-              send(peer, GREETING, sizeof GREETING - 1, MSG_NOSIGNAL) ==
-                  (ssize_t)sizeof GREETING - 1 &&
-              parcel_receive(peer, ret_sockets) && send(peer, TAKEN, 1, MSG_NOSIGNAL) == 1 &&
-              hears(peer);
+    const char *why = reach(peer, directory);
+    errno = 0;
+    if (!why && !fetch(peer, ret_sockets)) {
+        why = errno != 0 ? strerror(errno) : "an answer of another version";
     }
-    if (!got) {
+    if (why) {
         snprintf(ret_why, HANDOVER_WHY_BYTES,
-                 "the server on %.150s does not hand over; stop it, or let it end", data_directory);
+                 "the server on %.120s does not hand over (" SOCKET_NAME
+                 ": %s); stop it, or let it end",
+                 data_directory, why);
     }
     if (peer >= 0) {
         close(peer);
@@ -210,7 +237,7 @@ bool handover_ask(const char *data_directory, struct control_sockets *ret_socket
     if (directory >= 0) {
         close(directory);
     }
-    return got;
+    return !why;
 }
 
 /* ---- answering */

@@ -13,21 +13,37 @@
 
 enum { HELD, CLOSED, SLOTS }; /* places in the table */
 
+#define POLL_DATA 1U
+
+/* Completions come and are forgotten; false: not so many, or the last one failed. */
+static bool reap(struct io_uring *uring, unsigned count)
+{
+    struct io_uring_cqe *cqe;
+    int value = -1;
+    if (io_uring_submit_and_wait(uring, count) < 0) {
+        return false;
+    }
+    for (; count > 0 && io_uring_peek_cqe(uring, &cqe) == 0; count--) {
+        value = cqe->res;
+        io_uring_cqe_seen(uring, cqe);
+    }
+    return count == 0 && value >= 0;
+}
+
 /* While something waits for the held one, the other is taken out: does its peer see that? */
 static bool peer_sees_close(struct io_uring *uring, int peer)
 {
-    struct io_uring_sqe *sqe = io_uring_get_sqe(uring);
-    struct io_uring_cqe *cqe;
     char byte;
+    struct io_uring_sqe *sqe = io_uring_get_sqe(uring);
     io_uring_prep_poll_add(sqe, HELD, POLLIN);
     sqe->flags |= IOSQE_FIXED_FILE;
+    sqe->user_data = POLL_DATA;
     io_uring_prep_close_direct(io_uring_get_sqe(uring), CLOSED);
-    if (io_uring_submit_and_wait(uring, 1) < 0 || io_uring_peek_cqe(uring, &cqe) != 0) {
-        return false;
-    }
-    bool closed = cqe->res == 0;
-    io_uring_cqe_seen(uring, cqe);
-    return closed && recv(peer, &byte, 1, MSG_DONTWAIT) == 0;
+    bool sees = reap(uring, 1) && recv(peer, &byte, 1, MSG_DONTWAIT) == 0;
+    /* Nothing may be left: what ends by itself later would interrupt this thread's system calls. */
+    io_uring_prep_cancel64(io_uring_get_sqe(uring), POLL_DATA, 0);
+    (void)reap(uring, 2);
+    return sees;
 }
 
 /* The table then has the only descriptor of `closed`, which is closed here. */
