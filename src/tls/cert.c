@@ -331,14 +331,39 @@ static void note_permitted(struct cert_scan *scan, struct slice subtree, bool cu
     scan->permits_ours |= !cut && cert_name_within(scan->want, subtree);
 }
 
-static void note_excluded(struct cert_scan *scan, struct slice subtree, bool cut)
+/* The domain that a subtree of names means, though it be written as names of certificates or of
+ * zones are, or with a dot before it: then the domain itself, too. */
+static struct slice excluded_domain(struct slice subtree)
 {
     struct slice domain = subtree;
-    if (!scan->want->address && subtree.bytes > 1 && subtree.at[0] == '.') {
-        domain = slice_skip(subtree, 1); /* meant or not: the domain itself, too */
+    if (domain.bytes && domain.at[domain.bytes - 1] == '.') {
+        domain = slice_of(domain.at, domain.bytes - 1);
     }
-    bool odd = scan->want->address && subtree.bytes != 2U * scan->want->bytes &&
-               subtree.bytes != 8 && subtree.bytes != 32;
+    if (domain.bytes && domain.at[0] == '.') {
+        return slice_skip(domain, 1);
+    }
+    return slice_starts(domain, SLICE("*.")) ? slice_skip(domain, 2) : domain;
+}
+
+/* Has it a byte that is in no name, or a label of none? */
+static bool is_no_domain(struct slice domain)
+{
+    bool odd = false;
+    for (size_t i = 0; i < domain.bytes; i++) {
+        uint8_t c = domain.at[i], low = c | 0x20;
+        bool usual = (low >= 'a' && low <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+        odd |= !usual && (c != '.' || i == 0 || domain.at[i - 1] == '.');
+    }
+    return odd;
+}
+
+static void note_excluded(struct cert_scan *scan, struct slice subtree, bool cut)
+{
+    bool address = scan->want->address;
+    struct slice domain = address ? subtree : excluded_domain(subtree);
+    bool odd = address ? subtree.bytes != 2U * scan->want->bytes && subtree.bytes != 8 &&
+                             subtree.bytes != 32
+                       : is_no_domain(domain);
     scan->facts.forbids |= cut || odd || cert_name_within(scan->want, domain);
 }
 

@@ -14,6 +14,7 @@
 
 #define RECORD_HEAD_BYTES 5U
 #define RECORD_ALERT      21
+#define RECORD_HANDSHAKE  22
 #define ALERT_FATAL       2U
 
 struct tls {
@@ -37,8 +38,9 @@ struct tls {
     bool saved;  /* server: a new session was made */
     bool failed; /* by us, not by BearSSL */
     bool http;
-    bool headed; /* the first record's head was read … */
-    bool heard;  /* … and what is in it: a server, the client's hello */
+    bool within; /* a server, before it heard: the head of a record was read, what is in it not … */
+    bool speaks; /* … which is a handshake's */
+    bool heard;  /* a server: what is in the first such record, the client's hello */
     enum bk_err err;
     size_t held_bytes; /* of a record that has not come whole, in the engine's buffer */
     uint8_t offered_bytes;
@@ -319,19 +321,27 @@ void tls_send_record_ack(struct tls *tls, size_t bytes)
     look(tls);
 }
 
-/* A record, its head and then what is in it: of a server's first one, is it a hello that BearSSL
- * should not have passed over? One that comes in several records is left to it. */
+/* A record, its head and then what is in it: of a server's first one of a handshake, is it a hello
+ * that BearSSL should not have passed over? Records before it that are empty, or warnings, it
+ * passes over, too. A hello that comes in several records is left to it. */
 static bool hear(struct tls *tls, const uint8_t *at, size_t bytes)
 {
     struct tls_hello hello;
     unsigned alert = 0;
-    if (tls->is_server && tls->headed && !tls->heard) {
-        tls->heard = true;
-        if (tls_hello_parse(slice_of(at, bytes), &hello)) {
-            alert = tls_hello_fault(hello.rest);
-        }
+    if (!tls->is_server || tls->heard) {
+        return true;
     }
-    tls->headed = true;
+    if (!tls->within) {
+        bk_assert(bytes == RECORD_HEAD_BYTES);
+        tls->within = (at[3] | at[4]) != 0;
+        tls->speaks = at[0] == RECORD_HANDSHAKE;
+        return true;
+    }
+    tls->within = false;
+    tls->heard = tls->speaks;
+    if (tls->heard && tls_hello_parse(slice_of(at, bytes), &hello)) {
+        alert = tls_hello_fault(hello.rest);
+    }
     if (alert) {
         refuse(tls, (uint8_t)alert, "the client's hello is malformed");
     }

@@ -442,6 +442,15 @@ static void alerts(void)
                 "01234567890123456789012345678901\0"
                 "\0\xff\xc0\x2b\1\0\0\0",
                 50);
+    /* A fault that BearSSL passes over, also behind what it passes over. */
+#define TWICE                                                                                      \
+    "\x16\3\3\0\x39\1\0\0\x35\3\3"                                                                 \
+    "01234567890123456789012345678901\0"                                                           \
+    "\0\2\xc0\x2b\1\0\0\xa\x7a\x7a\0\1x\x7a\x7a\0\1y"
+    CLEAR_ALERT("an extension that is there twice", TWICE, 47);
+    CLEAR_ALERT("the same behind an empty record", "\x16\3\3\0\0" TWICE, 47);
+    CLEAR_ALERT("the same behind a warning", "\x15\3\3\0\2\1\x5a" TWICE, 47);
+#undef TWICE
     CLEAR_ALERT("a record that is too large", "\x16\3\3\xff\xff\1\0\0", 22);
 }
 
@@ -1092,6 +1101,56 @@ static void subtrees(void)
     within("::1", "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 32, true);
 }
 
+/* A certificate that has nothing but an excluded subtree. */
+static void excludes(const char *name, const char *subtree, bool want)
+{
+    uint8_t der[200] = {0};
+    size_t bytes = strlen(subtree), at = sizeof der;
+    struct cert_name wanted;
+    struct cert_facts facts;
+    ok(cert_name_from(name, &wanted), "%s", name);
+    static const uint8_t before[] = {5, 0, 5, 0, 0x30, 0, 0x30, 0, 0x30, 0, 0x30, 0};
+    static const uint8_t oid[] = {6, 3, 0x55, 0x1d, 0x1e};
+    static const uint8_t tags[] = {0x82, 0x30, 0xa1, 0x30, 0x04, 0x30, 0x30, 0xa3, 0x30, 0x30};
+    at -= bytes;
+    memcpy(der + at, subtree, bytes);
+    for (size_t i = 0; i < sizeof tags; i++) {
+        const uint8_t *more = i == 5 ? oid : i == 8 ? before : NULL;
+        size_t more_bytes = i == 5 ? sizeof oid : i == 8 ? sizeof before : 0;
+        for (size_t k = more_bytes; k > 0; k--) {
+            der[--at] = more[k - 1];
+        }
+        bytes += more_bytes;
+        der[--at] = (uint8_t)bytes;
+        der[--at] = tags[i];
+        bytes += 2;
+    }
+    cert_scan_all(slice_of(der + at, bytes), &wanted, &facts);
+    ok(facts.constrained, "it is read");
+    is_int(facts.forbids, want, "'%s' %s %s", subtree, want ? "forbids" : "leaves", name);
+}
+
+static void excluded(void)
+{
+    excludes("a.example.com", "example.com", true);
+    excludes("a.example.com", "Example.com.", true);
+    excludes("a.example.com", ".example.com", true);
+    excludes("a.example.com", "*.example.com", true);
+    excludes("a.example.com", "*.example.com.", true);
+    excludes("example.com", "*.example.com", true);
+    excludes("a.example.com", "", true);
+    excludes("a.example.com", ".", true);
+    excludes("a.example.com", "other.com", false);
+    excludes("a.example.com", "*.other.com.", false);
+    excludes("a.example.com", "x-1_y.other.com", false);
+    excludes("a.example.com", "https://other.com", true);
+    excludes("a.example.com", "*", true);
+    excludes("a.example.com", "*.*.com", true);
+    excludes("a.example.com", "..other.com", true);
+    excludes("a.example.com", "other..com", true);
+    excludes("a.example.com", "other com", true);
+}
+
 static void days(void)
 {
     char day[TLS_DAY_BYTES];
@@ -1109,6 +1168,7 @@ int main(void)
 {
     days();
     subtrees();
+    excluded();
     talk("server", "ca.pem", "a.example", 512, "ECDHE-ECDSA-AES128-GCM-SHA256");
     talk("server", "ca.pem", "127.0.0.1", 512, "ECDHE-ECDSA-AES128-GCM-SHA256");
     talk("server_rsa", "rsa_ca.pem", "a.example", 7, "ECDHE-RSA-AES128-GCM-SHA256");
