@@ -31,7 +31,7 @@ struct slice block_keep_lower(struct block *block, struct slice text)
             visit(timestamp) visit(id) visit(type) visit(account) visit(resource) visit(redact)    \
                 visit(sample_type) visit(detect) visit(detect_not) visit(select)                   \
                     visit(select_equals) visit(signing_prefix) visit(issuer) visit(audience)       \
-                        visit(claims) visit(jwks_url) visit(body_claim)
+                        visit(claims) visit(jwks_url) visit(body_claim) visit(url_claim)
 
 size_t row_text_bytes(const struct scheme_row *row)
 {

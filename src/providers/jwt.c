@@ -16,6 +16,7 @@
 #include "base/private_key.h"
 #include "base/sha256.h"
 #include "providers/key_find.h"
+#include "providers/text.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -231,9 +232,18 @@ static bool body_is_claimed(const struct scheme_row *row, yyjson_val *claims, st
     return good && bytes == sizeof given && memcmp(given, digest, sizeof digest) == 0;
 }
 
+/* A server that does not know its public URL knows nobody's token as its own. */
+static bool url_is_claimed(const struct scheme_row *row, yyjson_val *claims,
+                           const struct scheme_request *request)
+{
+    struct slice text = json_read_text(member(claims, slice_str(row->url_claim))), url[2];
+    return text_url(request, url) && text.bytes != 0 && slice_starts(text, url[0]) &&
+           slice_equal(slice_skip(text, url[0].bytes), url[1]);
+}
+
 /* All but the times. */
 static enum scheme_verdict check_claims(const struct scheme_row *row, yyjson_val *claims,
-                                        struct slice body)
+                                        const struct scheme_request *request)
 {
     if (row->audience != NULL && !audience_matches(row, claims)) {
         return SCHEME_CLAIM_WRONG;
@@ -241,7 +251,10 @@ static enum scheme_verdict check_claims(const struct scheme_row *row, yyjson_val
     if (row->claims != NULL && !claims_match(claims, slice_str(row->claims))) {
         return SCHEME_CLAIM_WRONG;
     }
-    if (row->body_claim != NULL && !body_is_claimed(row, claims, body)) {
+    if (row->url_claim != NULL && !url_is_claimed(row, claims, request)) {
+        return SCHEME_CLAIM_WRONG;
+    }
+    if (row->body_claim != NULL && !body_is_claimed(row, claims, request->body)) {
         return SCHEME_DIGEST_WRONG;
     }
     return SCHEME_GENUINE;
@@ -340,7 +353,7 @@ static enum scheme_verdict check_token(const struct scheme *scheme, const struct
     }
     enum scheme_verdict verdict = check_signature(scheme, program, request, token, header.root);
     if (verdict == SCHEME_GENUINE) {
-        verdict = check_claims(row, payload.root, request->body);
+        verdict = check_claims(row, payload.root, request);
     }
     return verdict == SCHEME_GENUINE
                ? check_times(scheme, program, payload.root, request->now_seconds)
@@ -417,8 +430,8 @@ static bool add_claims(struct buf *json, struct slice wanted)
     return true;
 }
 
-static bool add_payload(const struct scheme_row *row, int64_t now_seconds, struct slice body,
-                        struct buf *json)
+static bool add_payload(const struct scheme_row *row, const struct scheme_send *send,
+                        struct slice body, struct buf *json)
 {
     buf_add_byte(json, '{');
     if (row->issuer != NULL) {
@@ -427,6 +440,9 @@ static bool add_payload(const struct scheme_row *row, int64_t now_seconds, struc
     if (row->audience != NULL) {
         struct slice words = slice_str(row->audience);
         add_claim(json, SLICE("aud"), slice_of(words.at, slice_find(words, ' ')));
+    }
+    if (row->url_claim != NULL) {
+        add_claim(json, slice_str(row->url_claim), send->url);
     }
     if (row->body_claim != NULL) {
         uint8_t digest[SHA256_BYTES];
@@ -443,7 +459,7 @@ static bool add_payload(const struct scheme_row *row, int64_t now_seconds, struc
     }
     bool good = row->claims == NULL || add_claims(json, slice_str(row->claims));
     buf_printf(json, "%s\"iat\":%lld,\"exp\":%lld}", json->bytes > 1 ? "," : "",
-               (long long)now_seconds, (long long)now_seconds + 300);
+               (long long)send->now_seconds, (long long)send->now_seconds + 300);
     return good;
 }
 
@@ -494,7 +510,7 @@ enum bk_err jwt_sign(const struct scheme *scheme, const struct program *program,
     add_encoded(&token, buf_slice(&part));
     buf_add_byte(&token, '.');
     part.bytes = 0;
-    bool good = add_payload(row, send->now_seconds, body, &part);
+    bool good = add_payload(row, send, body, &part);
     add_encoded(&token, buf_slice(&part));
     if (row->hs256) {
         struct hmac_sha256_key key;

@@ -534,6 +534,11 @@ static struct scheme_row *row_build(const struct scheme_custom *custom,
     return row;
 }
 
+static bool is_same_place(const char *one, const char *other, bool field)
+{
+    return field ? strcmp(one, other) == 0 : slice_equal_nocase(slice_str(one), slice_str(other));
+}
+
 /* What only the whole row shows. The programs are compiled once without keys to find out. */
 static enum bk_err row_check(const struct scheme_row *row, struct problem *problem)
 {
@@ -542,6 +547,11 @@ static enum bk_err row_check(const struct scheme_row *row, struct problem *probl
     }
     if (row->header == NULL) {
         return refuse(BK_INVALID, problem, "signature.header", "is missing");
+    }
+    bool field = *row->header == '/' || *row->header == '?';
+    if (row->timestamp != NULL && is_same_place(row->header, row->timestamp, field)) {
+        return refuse(BK_INVALID, problem, field ? "timestamp.field" : "timestamp.header",
+                      "is where the signature is: expected another place");
     }
     if (row->signed_template != NULL && row->kind != ROW_TOKEN &&
         strstr(row->signed_template, "{body}") == NULL &&

@@ -162,6 +162,7 @@ struct scheme_row {
     const char *body_claim; /* the claim with the body's SHA-256 in hex */
     bool body_claim_base64; /* it is in base64 */
     bool body_claim_url;    /* in its alphabet for URLs */
+    const char *url_claim;  /* the claim that must be the request's URL */
     bool ages;              /* there must be a time of issue, not older than the tolerance */
     bool allow_private;     /* the issuer may be at a private address */
     bool hs256;         /* signed with the source's secrets, by HMAC-SHA-256; else by public keys

@@ -147,6 +147,7 @@ static const struct scheme_row rows[] = {
      .kind = ROW_CODE,
      .verify = jwt_verify,
      .hs256 = true,
+     .tolerance_seconds = 60,
      .body_claim = "payload_hash",
      .issuer = "Vonage",
      .header = "Authorization",

@@ -259,6 +259,7 @@ bool scheme_signs_url(const struct scheme *scheme)
     bool signs = scheme->is_auto;
     for (unsigned p = 0; p < scheme->plan->program_count; p++) {
         const struct program *program = &scheme->plan->programs[p];
+        signs |= program->row->url_claim != NULL;
         for (unsigned i = 0; i < program->op_count; i++) {
             signs |= program->ops[i].kind == OP_URL || program->ops[i].kind == OP_URL_UNESCAPED;
         }

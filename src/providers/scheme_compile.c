@@ -244,6 +244,7 @@ static struct scheme *auto_build(const struct scheme_row *row, const struct slic
         free(all[i]);
     }
     if (scheme != NULL) {
+        bk_assert(count <= UINT8_MAX);
         scheme->is_auto = true;
         scheme->key_count = (uint8_t)count;
     }

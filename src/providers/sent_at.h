@@ -49,12 +49,13 @@ static inline enum scheme_verdict check_age(const struct scheme *scheme,
     int64_t window = __builtin_expect(scheme->tolerance_seconds >= 0, 0)
                          ? scheme->tolerance_seconds * scale
                          : program->window;
-    int64_t age = now_seconds * scale - value;
-    if (__builtin_expect((uint64_t)age + (uint64_t)window <= 2 * (uint64_t)window, 1) ||
-        window == 0) {
+    /* Years that a sender makes up may be too far away for a difference with a sign. */
+    int64_t now = now_seconds * scale;
+    uint64_t age = (uint64_t)now - (uint64_t)value;
+    if (__builtin_expect(age + (uint64_t)window <= 2 * (uint64_t)window, 1) || window == 0) {
         return SCHEME_GENUINE;
     }
-    return age > 0 ? SCHEME_STALE : SCHEME_FUTURE;
+    return value < now ? SCHEME_STALE : SCHEME_FUTURE;
 }
 
 #endif

@@ -427,6 +427,7 @@ static bool shape_fits(struct shape shape, const struct program *program)
             (!shape.macs || !format->lanes[1].used) &&
             shape.encoding == format->lanes[0].encoding && shape.time == program->time &&
             (shape.time != TIME_PLACE || is_in(shape, &program->timestamp)) &&
+            (!shape.fields || program->signature.field != program->timestamp.field) &&
             (!program->signs_timestamp || shape_may_sign_time(shape)) &&
             (!program->signs_id || (shape_may_sign_id(shape) && is_in(shape, &program->id))) &&
             (!shape.whole || whole) && program->body_hash.kind == PLACE_NONE);

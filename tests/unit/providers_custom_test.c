@@ -235,6 +235,11 @@ static const struct bad_case *bad_cases(size_t *ret_count)
         HEADER);
     BAD(BK_INVALID, "timestamp.header", .signed_template = SLICE("{timestamp}.{body}"), HEADER);
     BAD(BK_INVALID, "id.header", .signed_template = SLICE("{id}.{body}"), HEADER);
+    BAD(BK_INVALID, "timestamp.field", .signature_field = SLICE("/s"),
+        .timestamp_field = SLICE("/s"));
+    BAD(BK_INVALID, "timestamp.field", .signature_field = SLICE("?s"),
+        .timestamp_field = SLICE("?s"));
+    BAD(BK_INVALID, "timestamp.header", .timestamp_header = SLICE("x-sig"), HEADER);
 #undef BAD
     *ret_count = n;
     return cases;

@@ -328,7 +328,7 @@ static void try_row(const struct scheme_row *row, const struct scheme *scheme, s
     } else if (row->kind == ROW_HMAC) {
         is_uint(flip_fields(scheme, d), 0, "%s: signed fields altered", row->name);
     }
-    if (strstr(template, "{url")) {
+    if (strstr(template, "{url") || row->url_claim != NULL) {
         is_uint(flip_url(scheme, d), 0, "%s: URL altered", row->name);
     }
     random_case(&d->headers);
@@ -633,6 +633,40 @@ static void every_window(void)
         sample_scheme_free(scheme);
     }
     ok(timed >= 15, "%u rows have a window", timed);
+}
+
+/* Tokens that are signed with the secret: the sender's clock may be a little ahead of ours. */
+static void every_skew(void)
+{
+    static struct sample s;
+    unsigned skewed = 0;
+    for (size_t i = 0; i < scheme_row_count(); i++) {
+        const struct scheme_row *row = scheme_row_at(i);
+        if (row->verify != jwt_verify || !row->hs256) {
+            continue;
+        }
+        struct scheme *scheme = sample_scheme(row->name, secret_for(row));
+        struct delivery d;
+        deliver(scheme, BODY, URL, &d);
+        deliver_again(&d, &s);
+        s.request.now_seconds = NOW - 30;
+        is_int(sample_verify(scheme, &s), SCHEME_GENUINE, "%s: a clock behind", row->name);
+        s.request.now_seconds = NOW - 100;
+        is_int(sample_verify(scheme, &s), SCHEME_TOKEN_EARLY, "%s: far behind", row->name);
+        if (row->url_claim != NULL) {
+            s.request.now_seconds = NOW;
+            s.request.url = SLICE_EMPTY;
+            is_int(sample_verify(scheme, &s), SCHEME_CLAIM_WRONG, "%s: no URL known", row->name);
+            s.request.base = SLICE("https://hooks.example.com");
+            is_int(sample_verify(scheme, &s), SCHEME_GENUINE, "%s: our address", row->name);
+            s.request.base = SLICE("https://other.example.com");
+            is_int(sample_verify(scheme, &s), SCHEME_CLAIM_WRONG, "%s: another", row->name);
+        }
+        delivery_fini(&d);
+        sample_scheme_free(scheme);
+        skewed++;
+    }
+    ok(skewed >= 5, "%u rows have tokens of their secret", skewed);
 }
 
 static void linear_time(void)
@@ -1328,6 +1362,7 @@ int main(void)
     every_other_way();
     verdicts();
     every_window();
+    every_skew();
     window("slack", -1, 300);
     window("slack", 10, 10);
     window("slack", 0, 0);

@@ -1,5 +1,6 @@
 /* Texts computed from a request: escapes, sorted forms, URLs; lists in JSON. */
 #include "providers/json_scan.h"
+#include "providers/sent_at.h"
 #include "providers/text.h"
 #include "unit/providers_request.h"
 
@@ -149,6 +150,22 @@ static void taken(void)
     ok(!text_form_sorted(slice_of(large, sizeof large), &got));
 }
 
+#define NOW 1767225600LL
+
+/* Farther away than a difference in nanoseconds can tell. */
+static void long_ago(void)
+{
+    static const struct scheme scheme = {.tolerance_seconds = -1};
+    static const struct program program = {.scale = 1000000000, .window = 300 * 1000000000LL};
+    int64_t now = NOW * program.scale;
+    is_int(check_age(&scheme, &program, INT64_MIN, NOW), SCHEME_STALE, "the first time");
+    is_int(check_age(&scheme, &program, now - program.window - 1, NOW), SCHEME_STALE, "too old");
+    is_int(check_age(&scheme, &program, now - program.window, NOW), SCHEME_GENUINE, "just not");
+    is_int(check_age(&scheme, &program, now + program.window, NOW), SCHEME_GENUINE, "nor this");
+    is_int(check_age(&scheme, &program, now + program.window + 1, NOW), SCHEME_FUTURE, "too new");
+    is_int(check_age(&scheme, &program, INT64_MAX, NOW), SCHEME_FUTURE, "the last time");
+}
+
 int main(void)
 {
     decode("abc", "abc");
@@ -190,5 +207,6 @@ int main(void)
     each("{\"value\":[{\"c\":\"a\"},]}", false, "a;");
     each("{\"value\":[1,2,3,4,5,6,7,8,9,10]}", false, ";;;;;;;;;");
     taken();
+    long_ago();
     return done_testing();
 }
