@@ -9,7 +9,8 @@
 
 #include <stdlib.h>
 
-#define NOW 1767225600LL
+#define PUBLIC_URL "https://h.example" /* to it goes what is signed */
+#define NOW        1767225600LL
 
 static struct scheme *schemes[SCHEME_ROWS_MAX];
 
@@ -81,7 +82,7 @@ static bool judge(const struct scheme *scheme, struct slice text, enum scheme_ve
     }
     struct scheme_request request = {.head = &head,
                                      .body = slice_skip(text, head.head_bytes),
-                                     .base = SLICE("https://h.example"),
+                                     .base = SLICE(PUBLIC_URL),
                                      .now_seconds = NOW};
     *ret_verdict = scheme_verify(scheme, &request, &answer);
     struct scheme_request prepared = request;
@@ -118,7 +119,7 @@ static void round_trip(const struct scheme *scheme, struct slice body)
     struct scheme_send send = {.body = body,
                                .type = SLICE("t"),
                                .id = SLICE("id"),
-                               .url = SLICE("http://h/"),
+                               .url = SLICE(PUBLIC_URL "/"),
                                .now_seconds = NOW};
     const struct scheme_row *row = scheme_row(scheme);
     /* Rows that sign a URL or a time in the body need more than this request has. */
