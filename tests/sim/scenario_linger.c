@@ -174,7 +174,7 @@ static void begin(void)
 {
     static const struct ring_address to = {.family = 4, .port = PORT, .at = {127, 0, 0, 1}};
     memset(&plan, 0, sizeof plan);
-    plan.mode = sim_below(3);
+    plan.mode = (unsigned)sim_below(3);
     plan.count = (unsigned)sim_between(1, TALKERS_MAX);
     plan.conns_max = plan.mode == CROWDED ? plan.count : 64;
     bk_assert(directory_make("data") == BK_OK && directory_sync("") == BK_OK);

@@ -604,9 +604,7 @@ static void adyen_twice(void)
 static void odd_names(const struct scheme *scheme, const struct scheme_row *row)
 {
     static char body[40000];
-    static const char *const odd[] = {"", "\\u0000\\ud800",
-                                      "gr\xc3\xbc\xc3\x9f"
-                                      "e \xff",
+    static const char *const odd[] = {"", "\\u0000\\ud800", "gr\303\274\303\237e \377",
                                       "\x01\x7f\t", "a\\\"b\\\\"};
     unsigned wrong = 0;
     for (size_t i = 0; i <= sizeof odd / sizeof odd[0]; i++) {
