@@ -133,13 +133,18 @@ void ring_entropy(void *at, size_t bytes)
 
 /* ---- handles: places in the table, or the descriptors themselves (ring_uring.h) */
 
+static void handle_uncount(struct ring *ring)
+{
+    atomic_fetch_sub_explicit(&ring->handles_used, 1, memory_order_relaxed);
+}
+
 static bool handle_count(struct ring *ring)
 {
     if (atomic_fetch_add_explicit(&ring->handles_used, 1, memory_order_relaxed) <
         ring->handles_max) {
         return true;
     }
-    atomic_fetch_sub_explicit(&ring->handles_used, 1, memory_order_relaxed);
+    handle_uncount(ring);
     return false;
 }
 
@@ -173,11 +178,6 @@ void ring_reserved_remove(struct ring *ring, int32_t handle)
     int none = -1;
     (void)io_uring_register_files_update(&ring->uring, (unsigned)handle, &none, 1);
     ring->reserved_used &= ~(1ULL << handle);
-}
-
-static void handle_uncount(struct ring *ring)
-{
-    atomic_fetch_sub_explicit(&ring->handles_used, 1, memory_order_relaxed);
 }
 
 /* Where a reserved handle is; HANDLES_RESERVED for any other. Asked before it is closed: behind
@@ -370,9 +370,8 @@ static void accept_complete_plain(struct ring *ring, struct ring_op *op, int val
     if (end == BK_OK) {
         struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
         socklen_t bytes = sizeof address;
-        atomic_fetch_add_explicit(&ring->handles_used, 1, memory_order_relaxed);
-        bool room =
-            atomic_load_explicit(&ring->handles_used, memory_order_relaxed) < ring->handles_max;
+        bool room = atomic_fetch_add_explicit(&ring->handles_used, 1, memory_order_relaxed) + 1 <
+                    ring->handles_max;
         end = op->private_[1] != 0 ? BK_CANCELLED : room ? BK_OK : BK_NO_DESCRIPTORS;
         if (end == BK_OK) {
             accept_submit(ring, op, (int32_t)op->private_[0]);

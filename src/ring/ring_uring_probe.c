@@ -1,10 +1,8 @@
 /* ring_uring_probe.c - may sockets and files lie in a ring's own table? */
-#include "base/assert.h"
 #include "ring/ring_uring.h"
 
 #include <poll.h>
 #include <stdatomic.h>
-#include <string.h>
 #include <unistd.h>
 
 /* What is taken out of a table is closed when all operations that began before have ended, those on
