@@ -12,6 +12,7 @@
 #include "base/hex.h"
 #include "base/hmac.h"
 #include "cli/bench_histogram.h"
+#include "clock.h"
 #include "durable_write.h"
 
 #include <arpa/inet.h>
@@ -71,13 +72,6 @@ static struct hmac_key key;
 static bool one_by_one; /* nothing waits: what counts is when it was sent */
 static uint64_t most;   /* posted and not yet delivered; 0 = an open loop */
 static int epoll, listener;
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
-}
 
 static void stop(const char *what)
 {

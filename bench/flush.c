@@ -6,6 +6,7 @@
  *
  * ring: through a ring, as the journal does; else by a blocking call (durable_write.h). */
 #include "cli/bench_histogram.h"
+#include "clock.h"
 #include "durable_write.h"
 
 #include <errno.h>
@@ -14,19 +15,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define FILE_BYTES (16U << 20)
 
 static struct bench_histogram histogram;
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
-}
 
 static int stop(const char *what)
 {

@@ -6,6 +6,7 @@
  * A line on standard input: "mend" (200 from now on, 500 before), "hang" (no answer to what comes
  * while it fails), anything else only asks; each is answered by a line of JSON about every path.
  * The end of the input ends it. bench/dead reads it. */
+#include "clock.h"
 #include "hub/events/event_id.h"
 
 #include <arpa/inet.h>
@@ -17,7 +18,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define CONNS         1024U
@@ -49,13 +49,6 @@ static struct path paths[PATHS];
 static unsigned path_count;
 static bool mended, hangs;
 static int epoll, listener;
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
-}
 
 static void stop(const char *what)
 {

@@ -4,13 +4,13 @@
  * count them, user instructions per head. The head is a GitHub webhook's: 12 headers, about 700
  * bytes, followed by a body as in real life. Goals: 1,200 instructions, 200 ns.
  */
+#include "../clock.h"
 #include "http/parse.h"
 
 #include <linux/perf_event.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #define ROUNDS          20
@@ -45,13 +45,6 @@ static int counter_open(void)
         .exclude_hv = 1,
     };
     return (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
 }
 
 static void measure(const char *name, int counter)
