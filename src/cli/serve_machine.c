@@ -22,7 +22,7 @@ static void choose_threads(struct serve *serve)
 }
 
 #define CONNECTIONS_DEFAULT 16384U
-#define CONNECTIONS_FEWEST  64U  /* by default, where there are few descriptors */
+#define CONNECTIONS_FEWEST  64U  /* by default, where there are few descriptors, little memory */
 #define DESCRIPTORS_PROCESS 256U /* of the process: segments, the store, name servers */
 #define DESCRIPTORS_RING    64U  /* of each ring: listeners, segments */
 
@@ -102,8 +102,6 @@ uint64_t serve_memory_max_mib(const struct serve *serve)
            20;
 }
 
-#define CONNECTIONS_LEAST 256U
-
 /* What was not asked for shall fit into the control group's memory, with a quarter of it left for
  * what is not counted, the state's pages first of all: who is over is killed. */
 static void fit_memory(struct serve *serve)
@@ -121,7 +119,7 @@ static void fit_memory(struct serve *serve)
         control->buffers_bytes_max = requests > 4U << 20 ? requests : 4U << 20;
     }
     while (!option_given(&serve->options, "connections") &&
-           control->conns_max > CONNECTIONS_LEAST &&
+           control->conns_max > CONNECTIONS_FEWEST &&
            serve_memory_max_mib(serve) > (limit / 4 * 3) >> 20) {
         control->conns_max /= 2;
     }

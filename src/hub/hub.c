@@ -140,6 +140,16 @@ enum bk_err hub_find(struct store_txn *txn, enum resource_kind kind, struct slic
     return err == BK_NOT_FOUND ? find_id(txn, kind, name, ret_address) : err;
 }
 
+enum bk_err hub_find_record(struct store_txn *txn, enum resource_kind kind, struct slice canvas,
+                            struct slice name, struct hub_address *ret_address,
+                            struct record *ret_record)
+{
+    enum bk_err err = hub_find(txn, kind, canvas, name, ret_address);
+    return err == BK_OK ? hub_record(txn, kind, slice_str(ret_address->canvas),
+                                     slice_str(ret_address->name), ret_record)
+                        : err;
+}
+
 /* ---- opening */
 
 enum bk_err hub_refuse(char *ret_why, enum bk_err err, const char *format, ...)

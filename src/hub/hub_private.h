@@ -82,6 +82,10 @@ enum bk_err hub_born(struct store_txn *txn, struct slice canvas,
 /* Where the object with this name (or id, of any canvas) is. BK_NOT_FOUND. */
 enum bk_err hub_find(struct store_txn *txn, enum resource_kind kind, struct slice canvas,
                      struct slice name, struct hub_address *ret_address) BK_MUST_CHECK;
+/* The same, and what is there. */
+enum bk_err hub_find_record(struct store_txn *txn, enum resource_kind kind, struct slice canvas,
+                            struct slice name, struct hub_address *ret_address,
+                            struct record *ret_record) BK_MUST_CHECK;
 enum bk_err hub_record(struct store_txn *txn, enum resource_kind kind, struct slice canvas,
                        struct slice name, struct record *ret_record) BK_MUST_CHECK;
 /* canvas \0 name, as in keys behind the kind. False when it is not that. */

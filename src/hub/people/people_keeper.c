@@ -296,12 +296,8 @@ static enum bk_err noted_ahead(struct store_txn *txn, const uint8_t id[16], int6
     struct record record;
     char text[HUB_ID_TEXT_BYTES];
     hub_id_text(id, text);
-    enum bk_err err =
-        hub_find(txn, RESOURCE_INTEGRATION_USER, SLICE_EMPTY, slice_str(text), &address);
-    if (err == BK_OK) {
-        err = hub_record(txn, RESOURCE_INTEGRATION_USER, slice_str(address.canvas),
-                         slice_str(address.name), &record);
-    }
+    enum bk_err err = hub_find_record(txn, RESOURCE_INTEGRATION_USER, SLICE_EMPTY, slice_str(text),
+                                      &address, &record);
     *ret_ahead = err == BK_OK && record.updated_ns > now_ns;
     return err == BK_NOT_FOUND ? BK_OK : err;
 }

@@ -337,12 +337,8 @@ static enum bk_err load_renewal(struct job *job, struct store_txn *txn,
     struct people_input input;
     char id[HUB_ID_TEXT_BYTES];
     hub_id_text(job->id, id);
-    enum bk_err err =
-        hub_find(txn, RESOURCE_INTEGRATION_USER, SLICE_EMPTY, slice_str(id), &address);
-    if (err == BK_OK) {
-        err = hub_record(txn, RESOURCE_INTEGRATION_USER, slice_str(address.canvas),
-                         slice_str(address.name), &record);
-    }
+    enum bk_err err = hub_find_record(txn, RESOURCE_INTEGRATION_USER, SLICE_EMPTY, slice_str(id),
+                                      &address, &record);
     if (err == BK_OK) {
         err = people_input_decode(record.compiled, &input);
     }

@@ -503,11 +503,7 @@ enum bk_err apply_delete(struct hub *hub, enum resource_kind kind, struct slice 
     apply_init(&apply, hub, options, ret_outcome);
     enum bk_err err = store_read(hub->store, &txn);
     if (err == BK_OK) {
-        err = hub_find(txn, kind, options->canvas, name, &address);
-        if (err == BK_OK) {
-            err =
-                hub_record(txn, kind, slice_str(address.canvas), slice_str(address.name), &record);
-        }
+        err = hub_find_record(txn, kind, options->canvas, name, &address, &record);
         if (err == BK_OK && options->if_match_given && record.revision != options->if_match) {
             err = apply_fail(
                 &apply, BK_CONFLICT, "%s \"%s\" is at revision %llu, not %llu: read it again",

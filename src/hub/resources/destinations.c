@@ -42,15 +42,6 @@ enum bk_err hub_target_name(struct hub *hub, uint64_t number, struct hub_target_
     return err;
 }
 
-static enum bk_err find(struct store_txn *txn, struct slice canvas, struct slice name,
-                        struct hub_address *ret_address, struct record *ret_record)
-{
-    enum bk_err err = hub_find(txn, RESOURCE_DESTINATION, canvas, name, ret_address);
-    return err == BK_OK ? hub_record(txn, RESOURCE_DESTINATION, slice_str(ret_address->canvas),
-                                     slice_str(ret_address->name), ret_record)
-                        : err;
-}
-
 enum bk_err hub_destination_number(struct hub *hub, struct slice canvas, struct slice name,
                                    uint64_t *ret_number)
 {
@@ -59,7 +50,7 @@ enum bk_err hub_destination_number(struct hub *hub, struct slice canvas, struct 
     struct record record;
     enum bk_err err = store_read(hub->store, &txn);
     if (err == BK_OK) {
-        err = find(txn, canvas, name, &address, &record);
+        err = hub_find_record(txn, RESOURCE_DESTINATION, canvas, name, &address, &record);
         if (err == BK_OK) {
             *ret_number = record.number;
         }

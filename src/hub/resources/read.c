@@ -305,10 +305,7 @@ enum bk_err hub_get_json(struct hub *hub, enum resource_kind kind, struct slice 
     if (err != BK_OK) {
         return err;
     }
-    err = hub_find(txn, kind, canvas, name, &address);
-    if (err == BK_OK) {
-        err = hub_record(txn, kind, slice_str(address.canvas), slice_str(address.name), &record);
-    }
+    err = hub_find_record(txn, kind, canvas, name, &address, &record);
     if (err == BK_OK) {
         add_object(hub, txn, json, kind, slice_str(address.canvas), slice_str(address.name),
                    &record);
@@ -353,10 +350,7 @@ bool hub_is_of_another(struct hub *hub, enum resource_kind kind, struct slice ca
     if (store_read(hub->store, &txn) != BK_OK) {
         return true;
     }
-    enum bk_err err = hub_find(txn, kind, canvas, name_or_id, &address);
-    if (err == BK_OK) {
-        err = hub_record(txn, kind, slice_str(address.canvas), slice_str(address.name), &record);
-    }
+    enum bk_err err = hub_find_record(txn, kind, canvas, name_or_id, &address, &record);
     bool another = err == BK_OK ? is_of_another(kind, &record, person) : err != BK_NOT_FOUND;
     store_read_end(txn);
     return another;
@@ -510,11 +504,7 @@ enum bk_err hub_source_number(struct hub *hub, struct slice canvas, struct slice
     if (err != BK_OK) {
         return err;
     }
-    err = hub_find(txn, RESOURCE_EVENT_SOURCE, canvas, name, &address);
-    if (err == BK_OK) {
-        err = hub_record(txn, RESOURCE_EVENT_SOURCE, slice_str(address.canvas),
-                         slice_str(address.name), &record);
-    }
+    err = hub_find_record(txn, RESOURCE_EVENT_SOURCE, canvas, name, &address, &record);
     if (err == BK_OK) {
         *ret_number = record.number;
     }

@@ -88,11 +88,8 @@ static enum bk_err run_reveal(struct store_txn *txn, void *context)
     struct hub_address address;
     struct record record;
     struct compiler compiler;
-    enum bk_err err = hub_find(txn, reveal->kind, reveal->canvas, reveal->name, &address);
-    if (err == BK_OK) {
-        err = hub_record(txn, reveal->kind, slice_str(address.canvas), slice_str(address.name),
-                         &record);
-    }
+    enum bk_err err =
+        hub_find_record(txn, reveal->kind, reveal->canvas, reveal->name, &address, &record);
     if (err == BK_OK) {
         err = compiler_init(&compiler, reveal->hub, txn);
     }
