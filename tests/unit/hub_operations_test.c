@@ -112,7 +112,7 @@ static void send_call(void *context, struct operation_call *call)
     out = call;
 }
 
-static enum bk_err load(void *context, struct store_txn *txn, const struct operation *operation,
+static enum bk_err load(void *context, struct store_txn *txn, struct operation *operation,
                         int64_t at_ns, struct arena *arena, struct operation_ground *ground)
 {
     static const struct slice push[] = {SLICE("push")};

@@ -180,5 +180,78 @@ spec: {type: slack, integration: {name: slack}, team: {name: core}, settings: {c
     double.close()
 
 
-at_once(test_messages, test_scopes, test_many_channels)
+def test_links_change():
+    """What waits goes where its link leads by now, and nowhere by a link that is another team's or another one of that name; nothing
+    goes into the channel of before, whatever becomes of the new one; a channel that has another id is found again."""
+    double, other = Slack(), Slack('xoxb-of-another-workspace')
+    double.channels['C0000000002'] = 'second'
+    other.channels = {'C0000000007': 'general'}
+    of = lambda server: status(server, 'chat', 'integration-links')
+    there = lambda double: [(double.channels[m['channel']], m['text'].rpartition(': ')[2]) for m in double.messages]
+
+    def link(channel, team='core', at='slack'):
+        return ('kind: IntegrationLink\nmetadata: {name: chat}\nspec: {type: slack, integration: {name: %s}, team: {name: %s}, '
+                'settings: {channel: "%s"}}' % (at, team, channel))
+
+    def found(server, channel):
+        return when(lambda: (of(server).get('state'), of(server).get('resourceId')) == ('ready', channel))
+
+    with Server(options=['--durability', 'none']) as server:
+        def say(text, team='core'):
+            server.api('POST', '/api/v1/entries', json.dumps({'team': team, 'body': text}).encode(), {'Content-Type': 'application/json'})
+
+        def held(text):
+            """It waits: Slack is down for this one."""
+            double.fault = lambda call: Reply(503, {}) if call.path.endswith('postMessage') else None
+            say(text)
+            ok(when(lambda: of(server).get('reason') == 'down'), '%s: waits' % text)
+
+        def let(where):
+            double.fault = lambda call: None
+            for item in server.api('GET', '/api/v1/operations').json['items']:
+                server.api('POST', '/api/v1/operations/%s/retry' % item['metadata']['name'])
+            ok(when(lambda: not [o for o in server.api('GET', '/api/v1/operations').json['items'] if o['spec']['intent'] == 'post']),
+               'nothing waits')
+            is_equal(there(double) + there(other), where, 'in the end: %s' % where)
+            double.messages, other.messages = [], []
+
+        server.apply('kind: Team\nmetadata: {name: core}\nspec: {}\n---\nkind: Team\nmetadata: {name: rest}\nspec: {}\n---' +
+                     integration(double, 'slack') + '---' + integration(other, 'slack', 'two') + '---\n' + link('C0000000002'))
+        ok(found(server, 'C0000000002'), 'a channel: %s' % of(server))
+        held('of a link that went')
+        server.api('DELETE', '/api/v1/integration-links/chat')
+        server.apply(link('#general', 'rest'))
+        ok(found(server, 'C0123456789'), 'another of that name')
+        let([])
+        server.apply(link('C0000000002'))
+        ok(found(server, 'C0000000002'), 'a channel again')
+        held('of a link that is given to another team')
+        server.apply(link('#general', 'rest'))
+        let([])
+        server.apply(link('C0000000002'))
+        ok(found(server, 'C0000000002'), 'back')
+        held('of a link that goes to another workspace')
+        server.apply(link('#general', at='two'))
+        is_equal(server.api('DELETE', '/api/v1/integrations/slack').status, 204, 'nothing needs the one before')
+        ok(found(server, 'C0000000007'), 'another channel')
+        let([('general', 'of a link that goes to another workspace')])
+
+        server.apply(integration(double, 'slack') + '---\n' + link('C0000000002'))
+        ok(found(server, 'C0000000002'), 'and back')
+        double.fault = lambda call: Reply(200, {'ok': False, 'error': 'channel_not_found'}) if '/conversations' in call.path else None
+        server.apply(link('#general'))
+        say('while it is not found')
+        ok(when(lambda: of(server).get('reason') == 'not_found'), 'the new channel is not found: %s' % of(server))
+        ok('resourceId' not in of(server), 'and nothing is said of the old one')
+        let([('general', 'while it is not found')])
+
+        double.channels = {'C0000000009': 'general'}
+        say('by the name')
+        ok(when(lambda: there(double) == [('general', 'by the name')]), 'a channel with another id is found: %s' % of(server))
+        is_equal(of(server).get('resourceId'), 'C0000000009', 'which the link tells')
+    double.close()
+    other.close()
+
+
+at_once(test_messages, test_scopes, test_many_channels, test_links_change)
 done()

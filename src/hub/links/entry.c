@@ -100,6 +100,16 @@ static bool wants_status(const struct integration_view *link, struct slice statu
 
 /* ---- out, through the team's links */
 
+/* The object of the operation that posts this entry through this link. */
+static void post_id(const uint8_t entry[16], const uint8_t link[16], uint8_t ret_id[16])
+{
+    uint8_t digest[SHA256_BYTES], text[32];
+    memcpy(text, entry, 16);
+    memcpy(text + 16, link, 16);
+    sha256(slice_of(text, sizeof text), digest);
+    memcpy(ret_id, digest, 16);
+}
+
 /* A message in the link's channel: an operation of its own, for this entry and this link. */
 static enum bk_err post(const struct entry_way *way, const struct link_type *type,
                         const struct record *link, struct slice canvas, struct slice name,
@@ -107,7 +117,6 @@ static enum bk_err post(const struct entry_way *way, const struct link_type *typ
 {
     struct record record;
     struct slice place = canvas;
-    uint8_t digest[SHA256_BYTES], text[32];
     enum bk_err err = hub_record(way->txn, RESOURCE_INTEGRATION, place, integration, &record);
     if (err == BK_NOT_FOUND) {
         place = SLICE(RESOURCE_CANVAS_DEFAULT);
@@ -116,9 +125,6 @@ static enum bk_err post(const struct entry_way *way, const struct link_type *typ
     if (err != BK_OK) {
         return err == BK_NOT_FOUND ? BK_OK : err;
     }
-    memcpy(text, way->entry->id, 16);
-    memcpy(text + 16, link->id, 16);
-    sha256(slice_of(text, sizeof text), digest);
     char *shown = arena_printf(way->arena, "%llu", (unsigned long long)way->number);
     struct operation operation = {
         .intent = PROVIDER_POST,
@@ -132,7 +138,7 @@ static enum bk_err post(const struct entry_way *way, const struct link_type *typ
         .created_ns = way->now_ns,
         .updated_ns = way->now_ns,
         .due_ns = way->now_ns};
-    memcpy(operation.object, digest, sizeof operation.object);
+    post_id(way->entry->id, link->id, operation.object);
     way->hub->work_added = true;
     return operation_add(way->txn, &operation);
 }
@@ -257,7 +263,21 @@ enum bk_err entry_stored(struct store_txn *txn, uint64_t number, struct slice *r
     return store_get(txn, key_slice(&key), ret_json);
 }
 
-enum bk_err entries_message(struct store_txn *txn, uint64_t number, struct arena *arena,
+/* What was written for one team and one link goes nowhere else, whatever is called so now. */
+static bool goes_by(const struct integration_view *entry, const uint8_t post[16],
+                    const struct entry_link *link)
+{
+    uint8_t id[16], wanted[16];
+    if (!hex_decode(integration_text(entry, "id"), id, sizeof id)) {
+        return false;
+    }
+    post_id(id, link->id, wanted);
+    return memcmp(wanted, post, sizeof wanted) == 0 &&
+           slice_equal(integration_text(entry, "team"), link->team);
+}
+
+enum bk_err entries_message(struct store_txn *txn, uint64_t number, const uint8_t post[16],
+                            const struct entry_link *link, struct arena *arena,
                             struct slice *ret_text)
 {
     struct slice value;
@@ -268,6 +288,10 @@ enum bk_err entries_message(struct store_txn *txn, uint64_t number, struct arena
     }
     if (err != BK_OK) {
         return err;
+    }
+    if (!goes_by(&entry, post, link)) {
+        integration_view_close(&entry);
+        return BK_NOT_FOUND;
     }
     struct slice user = integration_text(&entry, "user"), body = integration_text(&entry, "body");
     user = user.bytes > 0 ? user : integration_text(&entry, "author");

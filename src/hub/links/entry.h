@@ -14,6 +14,8 @@
  *             again: a message stays where it was posted, and an event that was made of it is
  *             delivered as it was. What has not gone out goes out as it is then, or not at all. One
  *             that waits for somebody of ours goes out when it is told who that is.
+ * Moved       A message that waits goes where its link leads by then, also by another integration;
+ *             nowhere when the link is gone, or another team's by then.
  * Store       "w/" u64 number: the entry (JSON). "W/" 16 bytes of id: its number, which stays when
  *             the entry is deleted. "X/" team, user, status, canvas: its numbers.
  * Threads     The control thread.
@@ -93,8 +95,14 @@ enum bk_err entries_get_json(struct hub *hub, struct slice id, struct slice canv
 
 /* ---- for those that send it out, within a transaction. BK_NOT_FOUND. */
 
-/* Its text as a message. */
-enum bk_err entries_message(struct store_txn *txn, uint64_t number, struct arena *arena,
+struct entry_link {
+    const uint8_t *id; /* 16 bytes */
+    struct slice team;
+};
+/* Its text as a message through this link, for the operation of this object. Also BK_NOT_FOUND: the
+ * link is not the one that it was to go out by, or is another team's by now. */
+enum bk_err entries_message(struct store_txn *txn, uint64_t number, const uint8_t post[16],
+                            const struct entry_link *link, struct arena *arena,
                             struct slice *ret_text) BK_MUST_CHECK;
 /* As it is stored; as long as store_get's. */
 enum bk_err entry_stored(struct store_txn *txn, uint64_t number,

@@ -196,15 +196,28 @@ static enum bk_err put_as_sealed(struct store_txn *txn, const struct operation *
     return err;
 }
 
+static bool at_same(const struct operation *one, const struct operation *other)
+{
+    return slice_equal(one->integration, other->integration) &&
+           slice_equal(one->integration_canvas, other->integration_canvas);
+}
+
 enum bk_err operation_put(struct store_txn *txn, const struct operation *operation)
 {
-    int64_t old_due_ns;
+    struct json_tree tree;
+    struct operation old;
     struct key key;
-    enum bk_err err = operation_due(txn, operation->number, &old_due_ns);
-    if (err == BK_OK && old_due_ns != operation->due_ns) {
-        key_operation_due(&key, old_due_ns, operation->number);
+    json_tree_init(&tree);
+    enum bk_err err = operation_read(txn, operation->number, &tree, &old);
+    if (err == BK_OK && old.due_ns != operation->due_ns) {
+        key_operation_due(&key, old.due_ns, operation->number);
         err = store_delete(txn, key_slice(&key));
     }
+    if (err == BK_OK && !at_same(&old, operation)) {
+        key_waiting(&key, old.integration_canvas, old.integration, old.number);
+        err = store_delete(txn, key_slice(&key));
+    }
+    json_tree_fini(&tree);
     if (err == BK_OK) {
         err = put_as_sealed(txn, operation);
     }

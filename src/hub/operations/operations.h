@@ -81,8 +81,9 @@ struct operations_config {
     struct hub *hub;
     void (*send)(void *send_context, struct operation_call *call);
     void *send_context;
-    /* BK_NOT_FOUND: the object is gone, and nothing is left to do. BK_INVALID: ground->why. */
-    enum bk_err (*load)(void *context, struct store_txn *txn, const struct operation *operation,
+    /* BK_NOT_FOUND: the object is gone, and nothing is left to do. BK_INVALID: ground->why. May say
+     * that the integration is another one by now. */
+    enum bk_err (*load)(void *context, struct store_txn *txn, struct operation *operation,
                         int64_t now_ns, struct arena *arena, struct operation_ground *ret_ground);
     /* The answer to ground->login: the credential in it, in the arena. BK_PROTOCOL: there is none.
      */

@@ -278,8 +278,35 @@ struct slice work_recall(const struct operation *operation, const char *name)
     return SLICE_EMPTY;
 }
 
+static struct slice kept(struct arena *arena, struct slice text)
+{
+    char *copy = arena_copy(arena, text.at, text.bytes);
+    return slice_of(copy, copy ? text.bytes : 0);
+}
+
+/* A message goes where its link leads now: perhaps by another integration than when it was written.
+ */
+static enum bk_err follow_link(struct store_txn *txn, struct operation *operation,
+                               const struct integration_view *link, struct arena *arena)
+{
+    struct record record;
+    struct slice canvas = operation->canvas;
+    struct slice name = integration_text(link, "integration/name");
+    enum bk_err err = hub_record(txn, RESOURCE_INTEGRATION, canvas, name, &record);
+    if (err == BK_NOT_FOUND) {
+        canvas = SLICE(RESOURCE_CANVAS_DEFAULT);
+        err = hub_record(txn, RESOURCE_INTEGRATION, canvas, name, &record);
+    }
+    if (err == BK_OK && !(slice_equal(name, operation->integration) &&
+                          slice_equal(canvas, operation->integration_canvas))) {
+        operation->integration = kept(arena, name);
+        operation->integration_canvas = canvas;
+    }
+    return err;
+}
+
 /* A message: the entry's text, and the channel as it was found, else as it was written. */
-static enum bk_err load_post(struct store_txn *txn, const struct operation *operation,
+static enum bk_err load_post(struct store_txn *txn, struct operation *operation,
                              struct arena *arena, struct operation_ground *ground)
 {
     struct record record;
@@ -298,9 +325,14 @@ static enum bk_err load_post(struct store_txn *txn, const struct operation *oper
     yyjson_mut_val *found = status ? yyjson_mut_obj_get(status, "resourceId") : NULL;
     struct slice channel =
         yyjson_mut_is_str(found) ? json_text(found) : integration_text(&link, "settings/channel");
-    ground->facts.channel = slice_of(arena_copy(arena, channel.at, channel.bytes), channel.bytes);
+    ground->facts.channel = kept(arena, channel);
     json_tree_fini(&tree);
+    struct entry_link by = {record.id, kept(arena, integration_text(&link, "team/name"))};
+    err = follow_link(txn, operation, &link, arena);
     integration_view_close(&link);
+    if (err != BK_OK) {
+        return err;
+    }
     char once[25];
     hex_encode(operation->object, 12, once);
     ground->facts.once = slice_of(arena_copy(arena, once, 24), 24);
@@ -308,20 +340,25 @@ static enum bk_err load_post(struct store_txn *txn, const struct operation *oper
     struct slice entry = work_recall(operation, "entry");
     char number[24];
     snprintf(number, sizeof number, "%.*s", (int)entry.bytes, (const char *)entry.at);
-    return entries_message(txn, strtoull(number, NULL, 10), arena, &ground->facts.text);
+    return entries_message(txn, strtoull(number, NULL, 10), operation->object, &by, arena,
+                           &ground->facts.text);
 }
 
-enum bk_err provider_work_load(void *context, struct store_txn *txn,
-                               const struct operation *operation, int64_t now_ns,
-                               struct arena *arena, struct operation_ground *ret_ground)
+enum bk_err provider_work_load(void *context, struct store_txn *txn, struct operation *operation,
+                               int64_t now_ns, struct arena *arena,
+                               struct operation_ground *ret_ground)
 {
     struct hub *hub = context;
     struct record record;
     struct integration_view view;
     *ret_ground = (struct operation_ground){.provider = provider_find(operation->provider),
                                             .facts = operation->facts};
-    enum bk_err err = hub_record(txn, RESOURCE_INTEGRATION, operation->integration_canvas,
-                                 operation->integration, &record);
+    enum bk_err err =
+        operation->intent == PROVIDER_POST ? load_post(txn, operation, arena, ret_ground) : BK_OK;
+    if (err != BK_OK) {
+        return err;
+    }
+    err = work_integration_of(txn, operation, &record);
     bool former = operation->former_spec.bytes > 0;
     if (err == BK_NOT_FOUND && former) {
         record = (struct record){.spec = SLICE_EMPTY};
@@ -352,9 +389,6 @@ enum bk_err provider_work_load(void *context, struct store_txn *txn,
     err = load_auth(hub, txn, &view, &record, operation, now_ns, arena, ret_ground);
     if (err == BK_OK && operation->intent == PROVIDER_HOOK_ENSURE) {
         err = work_load_source(hub, txn, operation, arena, ret_ground);
-    }
-    if (err == BK_OK && operation->intent == PROVIDER_POST) {
-        err = load_post(txn, operation, arena, ret_ground);
     }
     integration_view_close(&view);
     return err == BK_OK && arena->overflow ? BK_NO_MEMORY : err;

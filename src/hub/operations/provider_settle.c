@@ -64,6 +64,22 @@ static bool tells_of_a_later_one(yyjson_mut_val *status, const struct operation 
            number > operation->number;
 }
 
+/* The channel may be another one by now: the credential is another workspace's, or the old channel
+ * went and a new one is called so. It is looked for again. */
+static enum bk_err find_channel_again(struct store_txn *txn, const struct operation *post,
+                                      const uint8_t link[16])
+{
+    struct json_tree tree;
+    struct operation check;
+    json_tree_init(&tree);
+    enum bk_err err = operation_find(txn, link, PROVIDER_RESOURCE_CHECK, &tree, &check);
+    if (err == BK_OK && check.state == OPERATION_DONE) {
+        err = operation_make_due(txn, check.number, post->updated_ns);
+    }
+    json_tree_fini(&tree);
+    return err == BK_NOT_FOUND ? BK_OK : err;
+}
+
 /* A message that went out leaves nothing behind; one that cannot is told by its link. */
 static enum bk_err settle_post(struct store_txn *txn, const struct operation *operation)
 {
@@ -93,6 +109,9 @@ static enum bk_err settle_post(struct store_txn *txn, const struct operation *op
     }
     if (err == BK_OK && members.bytes > 0) {
         err = work_put_status(txn, record.id, &members);
+    }
+    if (err == BK_OK && operation->fault == PROVIDER_FAULT_NOT_FOUND) {
+        err = find_channel_again(txn, operation, record.id);
     }
     buf_fini(&members);
     err = err == BK_NOT_FOUND ? BK_OK : err;
@@ -140,6 +159,24 @@ static enum bk_err check_again(struct store_txn *txn, const struct operation *re
     return err == BK_NOT_FOUND ? BK_OK : err;
 }
 
+/* What waits may go now: the channel is another than was known, or was not found before. */
+static bool found_anew(struct store_txn *txn, const struct operation *operation)
+{
+    struct json_tree tree;
+    if (operation->intent != PROVIDER_RESOURCE_CHECK || operation->state != OPERATION_DONE) {
+        return false;
+    }
+    json_tree_init(&tree);
+    yyjson_mut_val *before = work_read_status(txn, operation->object, &tree);
+    yyjson_mut_val *state = before ? yyjson_mut_obj_get(before, "state") : NULL;
+    yyjson_mut_val *known = before ? yyjson_mut_obj_get(before, "resourceId") : NULL;
+    bool anew = (yyjson_mut_is_str(state) && slice_equal(json_text(state), SLICE("error"))) ||
+                (yyjson_mut_is_str(known) &&
+                 !slice_equal(json_text(known), work_recall(operation, "resourceId")));
+    json_tree_fini(&tree);
+    return anew;
+}
+
 static enum bk_err settle(struct hub *hub, struct store_txn *txn, const struct operation *operation)
 {
     if (operation->intent == PROVIDER_POST) {
@@ -170,9 +207,13 @@ static enum bk_err settle(struct hub *hub, struct store_txn *txn, const struct o
     }
     operation_name(operation->number, name);
     json_add_member(&members, "operation", slice_str(name));
+    bool anew = found_anew(txn, operation);
     err = work_put_status(txn, operation->object, &members);
     buf_fini(&members);
-    return err;
+    return err == BK_OK && anew
+               ? operations_resume(txn, operation->integration_canvas, operation->integration, 0,
+                                   operation->updated_ns)
+               : err;
 }
 
 enum bk_err provider_work_settle(void *context, struct store_txn *txn,

@@ -438,6 +438,35 @@ enum bk_err provider_work_connected(struct apply *apply, struct slice canvas,
     return wanted ? add(apply, &operation) : BK_OK;
 }
 
+/* What was found out of another channel says nothing of this one: a message would go to the old. */
+static enum bk_err forget_channel(struct apply *apply, const struct link_type *type)
+{
+    struct buf spec = apply->spec;
+    struct integration_view old, now;
+    struct key key;
+    char path[64];
+    if (!apply->existed) {
+        return BK_OK;
+    }
+    enum bk_err err = integration_view_open(apply->old.spec, &old);
+    if (err != BK_OK) {
+        return err;
+    }
+    err = integration_view_open(buf_slice(&spec), &now);
+    if (err == BK_OK) {
+        snprintf(path, sizeof path, "settings/%s", type->channel_setting);
+        bool same = slice_equal(integration_text(&old, "type"), integration_text(&now, "type")) &&
+                    slice_equal(integration_text(&old, "integration/name"),
+                                integration_text(&now, "integration/name")) &&
+                    slice_equal(integration_text(&old, path), integration_text(&now, path));
+        integration_view_close(&now);
+        key_status(&key, apply->id);
+        err = same ? BK_OK : store_delete(apply->txn, key_slice(&key));
+    }
+    integration_view_close(&old);
+    return err;
+}
+
 enum bk_err provider_work_link_changed(struct apply *apply, const struct apply_work *work)
 {
     const struct resource_integration_link *link = &work->document->spec.link;
@@ -447,8 +476,11 @@ enum bk_err provider_work_link_changed(struct apply *apply, const struct apply_w
         return BK_OK;
     }
     struct slice canvas = work->canvas, channel = SLICE_EMPTY;
-    enum bk_err err =
-        hub_record(apply->txn, RESOURCE_INTEGRATION, canvas, link->integration.name, &record);
+    enum bk_err err = forget_channel(apply, link->type);
+    if (err != BK_OK) {
+        return err;
+    }
+    err = hub_record(apply->txn, RESOURCE_INTEGRATION, canvas, link->integration.name, &record);
     if (err == BK_NOT_FOUND) {
         canvas = slice_str(RESOURCE_CANVAS_DEFAULT);
         err = hub_record(apply->txn, RESOURCE_INTEGRATION, canvas, link->integration.name, &record);

@@ -49,9 +49,8 @@ enum bk_err provider_work_link_changed(struct apply *apply,
                                        const struct apply_work *work) BK_MUST_CHECK;
 
 /* ---- for operations_config; context = struct hub */
-enum bk_err provider_work_load(void *context, struct store_txn *txn,
-                               const struct operation *operation, int64_t now_ns,
-                               struct arena *arena,
+enum bk_err provider_work_load(void *context, struct store_txn *txn, struct operation *operation,
+                               int64_t now_ns, struct arena *arena,
                                struct operation_ground *ret_ground) BK_MUST_CHECK;
 enum bk_err provider_work_logged_in(void *context, const struct operation *operation,
                                     yyjson_mut_val *json, int64_t now_ns, struct arena *arena,
