@@ -33,7 +33,9 @@ static bool fill(struct api_stream *stream)
     size_t budget = API_STEP_BYTES / 4;
     if (!stream->started) {
         stream->started = true;
-        buf_add_str(piece, "retry: 1000\n\n");
+        buf_add_str(piece, "retry: 1000\nid: ");
+        event_scan_cursor(&stream->scan, piece);
+        buf_add_str(piece, "\n\n"); /* so nothing is missed by who is cut off before an event */
     }
     while (piece->bytes < STREAM_PIECE_BYTES) {
         struct journal_record record;

@@ -4,8 +4,9 @@
  *             slow one costs no more memory than a quick one; the backlog is the journal.
  * Threads     A stream is with the control thread (it may make a piece) or with the admin's
  *             reactor (a piece is on its way), never with both: it travels by its own mail.
- * Resuming    Each event's `id` is a cursor; Last-Event-ID with it goes on without a gap. An
- *             event's own id (evt_…) is taken too, and repeats it and those of its millisecond.
+ * Resuming    Each event's `id` is a cursor, and one comes ahead of the first event; Last-Event-ID
+ *             with it goes on without a gap. An event's own id (evt_…) is taken too, and repeats it
+ *             and those of its millisecond.
  * Token       A stream ends with the token that opened it.
  * Limits      API_STREAMS_MAX listeners, STREAM_PIECE_BYTES each, a heartbeat every
  *             STREAM_HEARTBEAT_NS, by which a listener that went away is noticed.

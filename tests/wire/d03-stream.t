@@ -29,7 +29,10 @@ class Stream:
     def until(self, what, wait=10):
         self.socket.settimeout(wait)
         while what not in self.bytes:
-            more = self.socket.recv(65536)
+            try:
+                more = self.socket.recv(65536)
+            except socket.timeout:
+                return False
             if not more:
                 return False
             self.bytes += more
@@ -95,6 +98,16 @@ with Server() as server:
     is_equal(len(old.events(5)), 5, 'since: from before')
     is_equal(server.api('GET', '/api/v1/events/stream', headers={'Last-Event-ID': '!!'}).status, 400, 'no id at all')
     is_equal(server.get('/api/v1/events/stream').status, 404, 'not on the ingress listener')
+
+    fresh = Stream(server)
+    fresh.until(b'\n\n')
+    place = [line[4:] for line in fresh.bytes.decode().splitlines() if line.startswith('id: ')]
+    fresh.socket.close()
+    missed = hook(6)
+    is_equal(len(stream.events(1)), 1, 'another event')
+    fresh = Stream(server, last=(place + [None])[0])
+    is_equal([d['id'] for _, d in fresh.events(1, 2)], [missed], 'who was cut off before the first event misses none')
+    fresh.socket.close()
 
     # One that does not read: its backlog is the journal, and nobody waits for it.
     lazy = Stream(server)
