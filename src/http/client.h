@@ -25,7 +25,8 @@
  *             BK_FORBIDDEN   the address policy
  *             BK_UNAUTHENTICATED   TLS: the server could not prove who it is; or the proxy's 407
  *             BK_PROTOCOL    the peer broke HTTP or TLS, or closed early
- *             BK_TOO_LARGE   over body_bytes_max; reply.status is set then
+ *             BK_TOO_LARGE   over body_bytes_max; status, head and what was kept of the body are
+ *                            set then
  *             BK_BUSY        too many calls waiting, or origins in use
  *             BK_CANCELLED   http_call_cancel(), on_body() said enough, or the client is draining
  * Threads     One core: the ring's owner.
@@ -78,7 +79,7 @@ struct http_reply {
     enum http_stage stage;         /* where it failed; HTTP_STAGE_DONE */
     char why[HTTP_CALL_WHY_BYTES]; /* one line when err, else empty */
     uint16_t status;               /* 0 = no head came */
-    const struct http_head *head;  /* NULL unless err == BK_OK (or in on_body) */
+    const struct http_head *head;  /* NULL unless BK_OK or BK_TOO_LARGE (or in on_body) */
     struct slice body;             /* the first keep_body_bytes of it */
     uint64_t body_bytes;           /* all of it */
     bool body_cut;                 /* body is not all of it */

@@ -194,8 +194,9 @@ void line_kill(struct client_line *line)
     if (list_linked(&line->starved)) {
         list_remove(&line->starved);
     }
-    if (line->call && line->call->reply.err == BK_OK && !line->again) {
-        /* Its answer is whole; what was gathered of it stays till done(). */
+    enum bk_err err = line->call ? line->call->reply.err : BK_CANCELLED;
+    if ((err == BK_OK || err == BK_TOO_LARGE) && !line->again) {
+        /* Its answer is here; what was gathered of it stays till done(). */
         line->call->kept = line->gathered;
         line->call->kept_bytes = line->gathered_size;
         line->gathered = NULL;

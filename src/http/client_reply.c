@@ -181,16 +181,11 @@ void reply_deliver(struct client_line *line)
     call_finish(call); /* last: it may start others, and end this one */
 }
 
-/* The answer is whole. `rest`: bytes came behind it. */
-static void reply_done(struct client_line *line, size_t rest)
+/* The answer is here, as far as it is wanted. */
+static void reply_over(struct client_line *line)
 {
     struct http_call *call = line->call;
 
-    if (rest > 0) {
-        line->response.keep_alive = false;
-    }
-    call->reply.err = BK_OK;
-    call->reply.stage = HTTP_STAGE_DONE;
     call->reply.body = line->body;
     call->reply.body_bytes = line->response.body_bytes;
     if (!ring_op_busy(&line->send_op) && (line->sent || line->send_err != BK_OK)) {
@@ -210,6 +205,33 @@ static void reply_done(struct client_line *line, size_t rest)
         line->response.keep_alive = false;
         line_kill(line);
     }
+}
+
+/* The answer is whole. `rest`: bytes came behind it. */
+static void reply_done(struct client_line *line, size_t rest)
+{
+    if (rest > 0) {
+        line->response.keep_alive = false;
+    }
+    line->call->reply.err = BK_OK;
+    line->call->reply.stage = HTTP_STAGE_DONE;
+    reply_over(line);
+}
+
+/* Its body is over the limit. What was said before that counts, and nothing more is read. */
+static void reply_too_large(struct client_line *line)
+{
+    struct http_reply *reply = &line->call->reply;
+
+    line->head_done = true; /* its length alone may be too much */
+    line->response.keep_alive = false;
+    reply->err = BK_TOO_LARGE;
+    reply->stage = HTTP_STAGE_BODY;
+    reply->status = line->head.status;
+    reply->head = &line->head;
+    reply->body_cut = true;
+    snprintf(reply->why, sizeof reply->why, "%s", line->response.why);
+    reply_over(line);
 }
 
 void reply_end(struct client_line *line)
@@ -324,9 +346,8 @@ void reply_input(struct client_line *line, uint8_t *at, size_t bytes)
             return;
         case HTTP_STEP_FAILED:
             if (line->response.err == BK_TOO_LARGE) {
-                call->reply.status = line->head.status; /* its length alone was too much */
-            }
-            if (line->response.malformed) {
+                reply_too_large(line);
+            } else if (line->response.malformed) {
                 reply_malformed(line, at, bytes);
             } else {
                 line_fail(line, line->response.err, line->response.why);

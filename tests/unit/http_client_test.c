@@ -95,7 +95,8 @@ static void job_done(struct http_call *call)
             (void)http_header_value(call->reply.head, &call->reply.head->headers[i]);
         }
     } else {
-        bk_assert(call->reply.why[0] != '\0' && !call->reply.head);
+        bk_assert(call->reply.why[0] != '\0' &&
+                  !call->reply.head == (call->reply.err != BK_TOO_LARGE));
     }
     if (job->print) {
         job_print(job);

@@ -192,6 +192,11 @@ def retry_after():
         (b'Sunday, 06-Nov-94 08:49:37 GMT', 0, 2), (b'Sun Nov  6 08:49:37 1994', 0, 2), (b'0x10', 0, 2), (b'1' * 400, 86000, 100000),
     ]
     peers = [Peer(first_fails(b'HTTP/1.1 503 No\r\nRetry-After: %s\r\nContent-Length: 0\r\n\r\n' % form)) for form, _, _ in forms]
+    # With more of an excuse than anybody reads.
+    page = b'sorry' * 300000
+    for framing in (b'Content-Length: %d\r\n\r\n' % len(page), b'Transfer-Encoding: chunked\r\n\r\n%x\r\n' % len(page), b'\r\n'):
+        forms.append((b'1', 0.9, 4))
+        peers.append(Peer(first_fails(b'HTTP/1.1 429 No\r\nRetry-After: 1\r\n' + framing + page)))
     with Server(threads=1) as server:
         server.apply(SOURCE + ''.join(destination('after-%d' % i, peer.url, ', retry: {schedule: [200ms], jitter: 0}')
                                       for i, peer in enumerate(peers)))
@@ -204,6 +209,9 @@ def retry_after():
             else:
                 ok(len(times) == 2 and least <= times[1] - times[0] <= most, 'Retry-After: "%s": %s' %
                    (form.decode(), times[1] - times[0] if len(times) == 2 else times))
+        for n in (len(forms) - 2, len(forms) - 1):
+            answers = [d.get('answer', '')[:5] for d in server.api('GET', '/api/v1/deliveries?destination=after-%d' % n).json['items']]
+            ok('sorry' in answers, 'the beginning of a long answer is kept: %s' % answers)
         server.kill()
 
 

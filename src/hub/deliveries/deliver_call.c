@@ -458,7 +458,7 @@ static void record(struct delivery *delivery, const struct ending *ending)
         .next_due_ms = ending->due_ms,
         .peer = reply->peer,
         .why = ending->why,
-        .answer = reply->err == BK_OK ? reply->body : SLICE_EMPTY};
+        .answer = reply->body};
     attempt_encode(&attempt, &entry, message);
     scrub_answer(destination_of(delivery->target), message + entry.head_bytes, entry.body_bytes);
     if (journal_append_lazy(deliver->config.journal, &entry, message, &sequence) == BK_OK) {
