@@ -6,8 +6,29 @@ import errno, os, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 from faulty_disk import FaultyDisk
+from sink import Sink
 
+DELIVER = '''
+kind: Destination
+metadata: {name: app}
+spec: {url: "%s", allowPrivate: true, retry: {schedule: [1h, 1h]}}
+---
+kind: Destination
+metadata: {name: late}
+spec: {url: "%s", allowPrivate: true}
+---
+kind: Route
+metadata: {name: both}
+spec: {from: [{source: repo}], to: [{destination: app}, {destination: late}]}
+'''
 APPLY = 'kind: Secret\nmetadata: {name: s%d}\nspec: {data: {a: "%s"}}\n'
+
+
+def journal_of(event):
+    number = 0
+    for c in event[4:]:
+        number = number << 5 | '0123456789ABCDEFGHJKMNPQRSTVWXYZ'.index(c)
+    return number >> 64 & 0xffff
 
 
 class World:
@@ -143,5 +164,41 @@ with FaultyDisk('f12') as disk:
     is_equal(answer.status, 200, '%s: then it is taken' % world.name)
     world.acknowledged[headers['X-GitHub-Delivery']] = (answer.json['id'], hashlib.sha256(body).hexdigest())
     world.compared()
+
+    # What one journal does not give keeps nothing of another one waiting.
+    world.name = 'deliveries cannot be read'
+    server.stop()
+    server.threads = 2
+    server.start()
+    with Sink() as sink:
+        sink.manner('/app', status=500)
+        sink.manner('/late')
+        server.apply(DELIVER % (sink.url('/app'), sink.url('/late')))
+        server.cli('pause', 'late')
+        events = [[], []]
+        while min(len(e) for e in events) < 4 and sum(len(e) for e in events) < 200:
+            world.send()
+            event = list(world.acknowledged.values())[-1][0]
+            events[journal_of(event)].append(event)
+        everything = sorted(events[0] + events[1])
+        ok(min(len(e) for e in events) >= 4, '%s: each journal has some: %r' % (world.name, [len(e) for e in events]))
+        when(lambda: server.status('destinations', 'app')['delivery']['retries'] == len(everything))
+        before = len(server.log_text())
+        disk.fail('read', 'j0-', errno.EIO)
+        sink.manner('/app')
+        server.cli('resume', 'app')
+        server.cli('resume', 'late')
+        for path in ('/app', '/late'):
+            ok(when(lambda: set(events[1]) <= set(r.id for r in sink.got(path) if r.status == 200)),
+               '%s: those of the other journal come to %s' % (world.name, path))
+        said = server.log_text()[before:].count('the journal cannot be read: what waits in it is not delivered destination=')
+        is_equal(said, 1, '%s: it is said, and not all the time' % world.name)
+        disk.counts = {}
+        world.is_calm()
+        ok(disk.counts.get('read', 0) < 10, '%s: nor is it read all the time: %r' % (world.name, disk.counts))
+        disk.mend()
+        server.cli('resume', 'app')
+        ok(when(lambda: sorted(sink.ids('/late')) == everything, 10), '%s: later the rest comes, each once' % world.name)
+        ok(when(lambda: sorted(r.id for r in sink.got('/app') if r.status == 200) == everything, 40), '%s: also what had failed' % world.name)
     is_equal(server.stop(), 0, 'stopped in order')
 done()

@@ -12,7 +12,8 @@
 
 #include <stdlib.h>
 
-#define LOOK_NS_MAX 2000000000ULL
+#define LOOK_NS_MAX        2000000000ULL
+#define UNREADABLE_LOOK_NS 1000000000ULL
 
 /* ---- the window */
 
@@ -414,8 +415,12 @@ static void lane_take_chunk(struct lane *lane, const struct destination *destina
     }
     lane_changed(lane);
     bool progress = taken > 0 || (count == 0 && want->next > want->from);
-    if (!progress && lane->queued == 0) {
-        pump_at(lane->target, ring_now_ns(want->home->config.ring) + FLOW_LOOK_NS);
+    uint64_t now_ns = ring_now_ns(want->home->config.ring);
+    if (want->unreadable) {
+        lane->look_ns = now_ns + UNREADABLE_LOOK_NS;
+        target_pump_later(lane->target);
+    } else if (!progress && lane->queued == 0) {
+        pump_at(lane->target, now_ns + FLOW_LOOK_NS);
     } else {
         target_pump_later(lane->target);
     }
@@ -561,8 +566,9 @@ static void pump_behind(struct target *target, struct lane *lane,
         return;
     }
     struct deliver *deliver = target->deliver;
-    if (lane->held_until_ns > ring_now_ns(deliver->config.ring)) {
-        pump_at(target, lane->held_until_ns);
+    uint64_t from_ns = lane->held_until_ns > lane->look_ns ? lane->held_until_ns : lane->look_ns;
+    if (from_ns > ring_now_ns(deliver->config.ring)) {
+        pump_at(target, from_ns);
         return;
     }
     if (target->no_large_before_ns > ring_now_ns(deliver->config.ring)) {

@@ -62,6 +62,7 @@ struct lane_want {
     struct event_chunk *chunk; /* NULL: nothing to deliver among what was looked at */
     uint64_t next;             /* everything below was looked at */
     bool caught_up;            /* there was nothing durable beyond */
+    bool unreadable;           /* the disk did not give all of it: ask again later */
     uint64_t lost;             /* records that retention had removed before they were read */
 };
 

@@ -15,7 +15,8 @@
 #define DISPATCH_FLYING_EACH 64U   /* of one destination, and */
 #define DISPATCH_BEHIND_EACH 128U  /* those of its keys that go behind one of these */
 #define DISPATCH_NAMES       256U
-#define STORE_RETRY_NS       1000000000ULL /* after the store failed */
+#define STORE_RETRY_NS       1000000000ULL  /* after the store failed */
+#define UNREADABLE_NS        30000000000ULL /* between two words, and two looks at one retry */
 
 /* A destination that has retries or was heard of. */
 struct fare {
@@ -103,6 +104,7 @@ struct dispatch {
     unsigned flying_count;
 
     struct owed_look owed;
+    uint64_t unreadable_told_ns; /* not said again before */
 
     struct source_name names[DISPATCH_NAMES];
 
@@ -194,6 +196,8 @@ void remove_some(struct dispatch *dispatch);
 
 /* ---- dispatch_read.c */
 bool dispatch_serve_want(struct dispatch *dispatch);
+/* The disk did not give what waits for this destination: said, now and then. */
+void dispatch_unreadable(struct dispatch *dispatch, uint64_t number, enum bk_err err);
 /* Does any route lead this event to this destination? */
 bool dispatch_wants(struct dispatch *dispatch, const struct journal_record *record,
                     uint64_t destination);

@@ -54,7 +54,23 @@ static void check_lost(struct dispatch *dispatch, struct lane_want *want)
     log_event(LOG_ERROR, "events were removed by retention before they could be delivered",
               LOG_S("destination", destination ? destination->name : SLICE_EMPTY),
               LOG_I("journal", want->journal), LOG_I("records", want->lost),
-              LOG_Z("mend", "raise --retain-bytes or --retain, or pause the source"));
+              LOG_Z("mend", "raise --retain-bytes"));
+}
+
+/* ---- a disk that does not read */
+
+void dispatch_unreadable(struct dispatch *dispatch, uint64_t number, enum bk_err err)
+{
+    uint64_t now_ns = ring_now_ns(dispatch->config.ring);
+    const struct destination *destination =
+        route_table_destination(dispatch->config.routes, number);
+    if (now_ns < dispatch->unreadable_told_ns) {
+        return;
+    }
+    dispatch->unreadable_told_ns = now_ns + UNREADABLE_NS;
+    log_event(LOG_ERROR, "the journal cannot be read: what waits in it is not delivered",
+              LOG_S("destination", destination ? destination->name : SLICE_EMPTY),
+              LOG_Z("why", bk_err_text(err)), LOG_Z("then", "it is read again until it can be"));
 }
 
 /* ---- one want: at most DISPATCH_READ_BYTES from the disk */
@@ -87,6 +103,10 @@ static void read_for(struct dispatch *dispatch, struct lane_want *want)
         }
         if (err != BK_OK) {
             want->caught_up = err == BK_NOT_FOUND;
+            want->unreadable = err != BK_NOT_FOUND && err != BK_AGAIN;
+            if (want->unreadable) {
+                dispatch_unreadable(dispatch, want->destination, err);
+            }
             break;
         }
         if (first && record.position.sequence > want->from) {

@@ -216,11 +216,12 @@ static void pick_trains(struct load *load, struct store_txn *txn, const struct s
     }
 }
 
-/* The event is not there any more: the retry ends, loudly. */
-static void event_lost(struct dispatch *dispatch, const struct retry_row *row,
-                       const struct destination *destination)
+/* What becomes of a row whose event cannot be had. */
+static void queue_instead(struct dispatch *dispatch, const struct retry_row *row,
+                          enum report_kind kind, int64_t due_ms, const char *why)
 {
-    struct delivery_report report = {.kind = REPORT_DEAD,
+    struct delivery_report report = {.kind = kind,
+                                     .due_ms = due_ms,
                                      .flags = row->flags,
                                      .bucket = row->bucket,
                                      .status = row->status,
@@ -231,10 +232,30 @@ static void event_lost(struct dispatch *dispatch, const struct retry_row *row,
                                      .event_ns = row->event_ns,
                                      .previous_due_ms = row->due_ms,
                                      .ended_ns = ring_wall_ns(dispatch->config.ring)};
-    snprintf(report.why, sizeof report.why, "the event was removed by retention");
-    log_event(LOG_ERROR, "an event was removed by retention before it could be delivered",
-              LOG_S("destination", destination->name), LOG_I("tries", row->number));
+    snprintf(report.why, sizeof report.why, "%s", why);
+    flying_begin(dispatch, row);
     dispatch_queue_own(dispatch, &report);
+}
+
+/* The event is not there any more: the retry ends, loudly. */
+static void event_lost(struct dispatch *dispatch, const struct retry_row *row, bool damaged,
+                       const struct destination *destination)
+{
+    const char *why =
+        damaged ? "the event is damaged in the journal" : "the event was removed by retention";
+    log_event(LOG_ERROR, "an event is lost before it could be delivered",
+              LOG_S("destination", destination->name), LOG_I("tries", row->number),
+              LOG_Z("why", damaged ? reader_problem(dispatch->reader) : why));
+    queue_instead(dispatch, row, REPORT_DEAD, 0, why);
+}
+
+/* It may be there another time, and must not keep those behind it waiting. */
+static void event_unreadable(struct dispatch *dispatch, const struct retry_row *row,
+                             enum bk_err err)
+{
+    dispatch_unreadable(dispatch, row->destination, err);
+    queue_instead(dispatch, row, REPORT_AGAIN,
+                  dispatch_now_ms(dispatch) + (int64_t)(UNREADABLE_NS / NS_PER_MS), "");
 }
 
 static void send_chunk(struct dispatch *dispatch, struct event_chunk *chunk, unsigned core)
@@ -253,7 +274,7 @@ static void event_fill(struct chunk_event *event, const struct retry_row *row)
     event->bucket = row->bucket;
 }
 
-enum sent { SENT, SENT_LOST, SENT_NO_ROOM };
+enum sent { SENT, SENT_NOT, SENT_NO_ROOM };
 
 /* One row into the chunk of its core; sends full ones. No room: no chunk is free. */
 static enum sent send_row(struct dispatch *dispatch, struct event_chunk **chunks,
@@ -264,11 +285,14 @@ static enum sent send_row(struct dispatch *dispatch, struct event_chunk **chunks
     unsigned core = position.journal % dispatch->config.cores;
     enum bk_err err = reader_get(dispatch->reader, position, &record);
     if (err == BK_NOT_FOUND || err == BK_CORRUPT) {
-        flying_begin(dispatch, row);
-        event_lost(dispatch, row, destination);
-        return SENT_LOST;
+        event_lost(dispatch, row, err == BK_CORRUPT, destination);
+        return SENT_NOT;
     }
-    for (unsigned tries = 0; err == BK_OK && tries < 2; tries++) {
+    if (err != BK_OK) {
+        event_unreadable(dispatch, row, err);
+        return SENT_NOT;
+    }
+    for (unsigned tries = 0; tries < 2; tries++) {
         if (!chunks[core]) {
             chunks[core] = chunk_take(dispatch);
         }
