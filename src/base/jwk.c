@@ -144,8 +144,12 @@ enum bk_err jwk_set_parse(struct slice text, struct jwk_set **ret_set)
     }
     yyjson_doc *doc = yyjson_read((const char *)text.at, text.bytes, 0);
     yyjson_val *keys = yyjson_obj_get(yyjson_doc_get_root(doc), "keys"), *key;
-    size_t count = yyjson_arr_size(keys), index, max;
-    count = count < JWK_SET_MAX ? count : JWK_SET_MAX;
+    size_t count = 0, index, max;
+    struct jwk jwk;
+    yyjson_arr_foreach(keys, index, max, key)
+    {
+        count += from_object(key, &jwk);
+    }
     struct jwk_set *set = malloc(sizeof *set + count * sizeof set->keys[0]);
     if (set == NULL) {
         yyjson_doc_free(doc);
@@ -154,7 +158,7 @@ enum bk_err jwk_set_parse(struct slice text, struct jwk_set **ret_set)
     set->count = 0;
     yyjson_arr_foreach(keys, index, max, key)
     {
-        if (set->count < count) {
+        if (set->count < count) { /* all that can be used */
             set->count += from_object(key, &set->keys[set->count]);
         }
     }

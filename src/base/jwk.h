@@ -5,7 +5,8 @@
  *             (`oct`) are never taken.
  * Ownership   A set is one malloc'ed block, immutable; free() ends it.
  * Threads     Pure; any thread may read a set.
- * Limits      JWK_SET_MAX keys, JWK_TEXT_BYTES_MAX of text, JWK_KID_BYTES_MAX for a key's id.
+ * Limits      JWK_TEXT_BYTES_MAX of text, and as many keys as that holds; JWK_KID_BYTES_MAX for a
+ *             key's id.
  * Source      RFC 7517, RFC 7518, RFC 8037.
  */
 #ifndef BECKET_BASE_JWK_H
@@ -14,7 +15,6 @@
 #include "base/err.h"
 #include "base/public_key.h"
 
-#define JWK_SET_MAX        32U
 #define JWK_TEXT_BYTES_MAX 131072U
 #define JWK_KID_BYTES_MAX  128U
 

@@ -1,6 +1,7 @@
 /* Keys and signatures of others: tests/vectors/crypto/public_keys.json, flipped bits, certificates.
  */
 #include "base/base64.h"
+#include "base/buf.h"
 #include "base/jwk.h"
 #include "base/x509.h"
 #include "tap.h"
@@ -184,6 +185,21 @@ static void test_sets(void)
     ok(jwk_set_find(set, SLICE("c"), SIGNATURE_ED25519) == NULL, "unknown id");
     ok(jwk_set_find(set, SLICE_EMPTY, SIGNATURE_ED25519) == NULL, "no id and two keys");
     free(set);
+    struct buf many;
+    buf_init(&many, JWK_TEXT_BYTES_MAX);
+    buf_add_str(&many, "{\"keys\":[");
+    for (unsigned i = 0; i < 500; i++) {
+        buf_printf(&many,
+                   "%s{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k%u\","
+                   "\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"},{\"kty\":\"oct\"}",
+                   i > 0 ? "," : "", i);
+    }
+    buf_add_str(&many, "]}");
+    is_int(jwk_set_parse(buf_slice(&many), &set), BK_OK);
+    ok(set->count == 500 && jwk_set_find(set, SLICE("k499"), SIGNATURE_ED25519) != NULL,
+       "a publisher of very many keys: all of them");
+    free(set);
+    buf_fini(&many);
     is_int(jwk_set_parse(SLICE("{\"keys\":[]}"), &set), BK_INVALID);
     /* What is no string has a length all the same, in yyjson's eyes. */
     static const char *const odd[] = {
