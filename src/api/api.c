@@ -156,6 +156,9 @@ static enum api_step no_route(struct api_call *call, struct slice path)
         return api_error(call, 404, "not_found", "%.*s are not part of this version of becket",
                          (int)plural.bytes, (const char *)plural.at);
     }
+    if (web_wants_page(call->request)) {
+        return web_handle(call);
+    }
     return api_error(call, 404, "not_found",
                      "no such path; GET /api/v1/openapi.json lists what there is");
 }

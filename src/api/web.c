@@ -71,6 +71,13 @@ bool web_owns(const struct api_request *request)
     return false;
 }
 
+bool web_wants_page(const struct api_request *request)
+{
+    struct slice accept = request->accept;
+    return accept.bytes > 0 && memmem(accept.at, accept.bytes, "text/html", 9) != NULL &&
+           !slice_starts(request->target, SLICE("/api/"));
+}
+
 static const struct page_route *find_route(struct page *page, enum http_method method,
                                            char allow[64])
 {
@@ -202,6 +209,9 @@ enum api_step web_handle(struct api_call *call)
         method = HTTP_DELETE;
     }
     const struct page_route *route = find_route(&page, method, allow);
+    if (!route && allow[0] == '\0') {
+        return page_says(&page, 404, "No such page", "There is nothing at this address.");
+    }
     if (!route) {
         api_add_header(call->response, "Allow", "%s", allow);
         return page_says(&page, 405, "Not so", "This address takes %s.", allow);

@@ -18,6 +18,8 @@
 
 /* Is it a page's path? */
 bool web_owns(const struct api_request *request);
+/* Of a path that is nobody's: is it a browser that asks? web_handle() has a page for it. */
+bool web_wants_page(const struct api_request *request);
 struct api_call;
 enum api_step web_handle(struct api_call *call);
 void web_close(struct web *web);

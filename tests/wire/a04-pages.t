@@ -62,6 +62,13 @@ with Server(options=['--durability', 'none']) as server:
     is_equal([p for p in TABLE if p[0] != 'GET' and p[4] == 'false'], [('POST', '/login', '0', 'page_login_post', 'false')],
              'whatever is no GET is a form with a CSRF token; but a login, which has no session yet')
 
+    for path in ('/nothing', '/settings/more', '/integrations/hub'):
+        for kind, accept in (('text/html', 'text/html,application/xhtml+xml,*/*;q=0.8'), ('application/json', '*/*')):
+            answer = Connection(server.admin).request('GET', path, headers={'Accept': accept})
+            ok(answer.status == 404 and answer.headers['content-type'].startswith(kind), '%s: nothing there, as %s' % (path, kind))
+    is_equal(server.api('GET', '/api/v1/nothing', headers={'Accept': 'text/html'}).headers['content-type'], 'application/json',
+             'the API speaks JSON to browsers, too')
+
     # ---- roles: every page with every role, and with nobody
     browsers = {role: browser_of(role) for role in (None, 'read', 'write', 'admin')}
     before, wrong = spec(), []
