@@ -148,6 +148,24 @@ static yyjson_mut_val *our_hook(struct provider_run *run, yyjson_mut_val *list)
     return NULL;
 }
 
+/* Another one to our address on the same page: made by a call that came through after it was given
+ * up. Not the one that is known, whose key is. */
+static struct slice second_hook(struct provider_run *run, yyjson_mut_val *list, struct slice id)
+{
+    struct slice known = run->facts->hook_id, second = SLICE_EMPTY;
+    yyjson_mut_val *hook;
+    yyjson_mut_arr_iter iter;
+    yyjson_mut_arr_iter_init(list, &iter);
+    while ((hook = yyjson_mut_arr_iter_next(&iter))) {
+        struct slice other = provider_text(run, hook, "id");
+        if (other.bytes > 0 && !slice_equal(other, id) &&
+            is_ours(run, provider_text(run, hook, run->provider->hooks->url))) {
+            second = other;
+        }
+    }
+    return second.bytes > 0 && slice_equal(second, known) ? id : second;
+}
+
 /* False: there is no further page. */
 static bool turn_page(struct provider_run *run, const struct provider_reply *reply)
 {
@@ -253,9 +271,26 @@ static const char *ensure_look_take(struct provider_run *run, const struct provi
         return more ? "look" : "create";
     }
     provider_forget(run, PROVIDER_MADE);
+    struct slice second = second_hook(run, reply->json, provider_text(run, hook, "id"));
+    if (second.bytes > 0) {
+        provider_note(run, "hookId", second);
+        return "delete second";
+    }
     bool right = hooks->is_right(run, hook) && run->facts->key_is_current &&
                  url_same(provider_text(run, hook, hooks->url), run->facts->hook_url);
     return right ? PROVIDER_END : "update";
+}
+
+static void delete_ask(struct provider_run *run)
+{
+    hook_ask(run, HTTP_DELETE);
+}
+
+static const char *delete_take(struct provider_run *run, const struct provider_reply *reply)
+{
+    (void)reply;
+    provider_forget(run, "hookId");
+    return "look";
 }
 
 static void create_ask(struct provider_run *run)
@@ -323,6 +358,7 @@ static const char *ensure_there_take(struct provider_run *run, const struct prov
 const struct provider_step hooks_ensure_steps[] = {
     {.name = "look", .ask = look_ask, .take = ensure_look_take, .also = {404}},
     {.name = IS_IT_THERE, .ask = place_ask, .take = ensure_there_take, .also = {404}},
+    {.name = "delete second", .ask = delete_ask, .take = delete_take, .also = {404, 410}},
     {.name = "create", .makes = true, .ask = create_ask, .take = create_take, .also = {422}},
     {.name = "update", .ask = update_ask, .take = update_take, .also = {404}},
     {0},
@@ -353,18 +389,6 @@ static const char *remove_there_take(struct provider_run *run, const struct prov
     }
     provider_forget(run, "hookId");
     return PROVIDER_END;
-}
-
-static void delete_ask(struct provider_run *run)
-{
-    hook_ask(run, HTTP_DELETE);
-}
-
-static const char *delete_take(struct provider_run *run, const struct provider_reply *reply)
-{
-    (void)reply;
-    provider_forget(run, "hookId");
-    return "look";
 }
 
 const struct provider_step hooks_remove_steps[] = {

@@ -5,10 +5,10 @@
  *             provider; the steps are the same.
  *             A hook is ours when its url is our address, or when its id is that of the one we made
  *             and its url ends as ours does (our address may have changed since). Ensure: look
- *             through all pages; make it, or mend what differs. Remove: look, delete, and look
- *             again until no hook of ours is left. Where the list is not to be found, whether it is
- *             the thing or only the right to see its hooks that is missing is told by a look at the
- *             thing: a removal that may not look has removed nothing.
+ *             through all pages; make it, or mend what differs; a second one is removed. Remove:
+ *             look, delete, and look again until no hook of ours is left. Where the list is not to
+ *             be found, whether it is the thing or only the right to see its hooks that is missing
+ *             is told by a look at the thing: a removal that may not look has removed nothing.
  * Threads     Pure, as providers/provider.h says.
  */
 #ifndef BECKET_PROVIDERS_HOOKS_H

@@ -312,6 +312,52 @@ static void test_sweep(enum provider_intent intent, unsigned hooks_before, unsig
     }
 }
 
+/* The call is given up here and does its work there while somebody has looked already: what it made
+ * is found behind that, once. */
+static void test_late(bool killed, enum provider_intent then, unsigned hooks_after)
+{
+    struct operation_answer nothing = {.why = "no answer within 30000 ms"};
+    fresh();
+    add(PROVIDER_HOOK_ENSURE);
+    for (operations_run(operations, now_ns); out->method != HTTP_POST;
+         operations_run(operations, now_ns)) {
+        reply(FAULT_NONE);
+    }
+    struct operation_call *late = out;
+    out = NULL;
+    if (killed) {
+        kill_all();
+        open_all();
+    } else {
+        operations_answered(operations, late, &nothing, now_ns);
+        operations_run(operations, now_ns);
+    }
+    if (then == PROVIDER_HOOK_REMOVE) {
+        add(then);
+    }
+    int64_t began_ns = now_ns;
+    while (settled == 0 || settled_state != OPERATION_DONE) {
+        operations_run(operations, now_ns);
+        int64_t next_ns = operations_next_ns(operations);
+        if (out) {
+            reply(FAULT_NONE);
+        } else if (next_ns > now_ns && next_ns < INT64_MAX) {
+            now_ns = next_ns;
+        }
+    }
+    bool soon = now_ns < began_ns + 20 * NS_PER_SECOND;
+    github.hooks[github.hook_count++] = ++github.next_id; /* what was late */
+    unsigned before = github.hook_count;
+    run(0, FAULT_NONE, 0, false);
+    ok(soon && before == hooks_after + 1 && github.hook_count == hooks_after &&
+           settled_state == OPERATION_DONE && now_ns < began_ns + 120 * NS_PER_SECOND,
+       "%s, %s: %u hooks, then %u", killed ? "killed" : "no answer", operation_intent_name(then),
+       before, github.hook_count);
+    int64_t next_ns = operations_next_ns(operations);
+    ok(next_ns > now_ns + 3600 * NS_PER_SECOND, "and that was all");
+    finish();
+}
+
 static void json_of(uint64_t number, struct buf *json)
 {
     buf_reset(json);
@@ -666,6 +712,10 @@ int main(void)
     test_sweep(PROVIDER_HOOK_ENSURE, 0, 1);
     test_sweep(PROVIDER_HOOK_ENSURE, 1, 1);
     test_sweep(PROVIDER_HOOK_REMOVE, 1, 0);
+    for (int killed = 0; killed < 2; killed++) {
+        test_late(killed, PROVIDER_HOOK_ENSURE, 1);
+        test_late(killed, PROVIDER_HOOK_REMOVE, 0);
+    }
     test_refused();
     test_doubt();
     test_clock();

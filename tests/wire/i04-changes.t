@@ -342,6 +342,45 @@ def test_limits():
     other.close()
 
 
+def test_late():
+    """A hook whose making was still on its way when the server was killed and its source deleted: looked for once more. Not where
+    a source has that very hook again."""
+    double = GitHub()
+    hooks = double.repositories['acme/hello'] = {}
+    source = 'kind: EventSource\nmetadata: {name: s}\nspec: {path: s, integration: {name: github}, resource: {type: repository, name: hello}}'
+    operations = lambda: server.api('GET', '/api/v1/operations').json['items']
+    done = lambda: [o for o in operations() if o['spec']['intent'] == 'hook-remove' and o['status']['state'] == 'done']
+    with Server(options=['--public-url', 'https://hooks.example']) as server:
+        server.apply(integration(double, 'github'))
+        for again in (False, True):
+            double.pause = lambda method, path: 4 if method == 'POST' else 0
+            calls = len(double.calls)
+            server.apply(source)
+            ok(when(lambda: len(double.calls) > calls), 'looked for')
+            time.sleep(0.3)
+            server.kill()
+            server.start()
+            is_equal(server.api('DELETE', '/api/v1/event-sources/s').status, 204, 'deleted while it is made')
+            ok(when(lambda: done() and not hooks), 'removed, as it seems: %s' % [o['status'] for o in operations()])
+            ok(when(lambda: hooks), 'the hook that came late')
+            next_check = done()[-1]['status'].get('nextCheckAt')
+            ok(next_check, 'it is looked for once more: %s' % next_check)
+            double.pause = lambda method, path: 0
+            if again:
+                server.apply(source)
+                ok(when(lambda: server.status('event-sources', 's').get('state') == 'ready'), 'a source has it again')
+            calls = len(double.calls)
+            name = done()[-1]['metadata']['name']
+            server.api('POST', '/api/v1/operations/%s/retry' % name)
+            if again:
+                ok(when(lambda: name not in str(done())), 'that is not looked at')
+                is_equal(([c.method for c in double.calls[calls:]], len(hooks)), ([], 1), 'and stays')
+            else:
+                ok(when(lambda: not hooks), 'and gone')
+                ok(when(lambda: done()[-1]['status'].get('nextCheckAt') == next_check), 'until it must have come')
+    double.close()
+
+
 test_renamed()
 test_moved()
 test_elsewhere()
@@ -352,4 +391,5 @@ test_made_again()
 test_refused_later()
 test_given_up()
 test_limits()
+test_late()
 done()

@@ -131,6 +131,9 @@ static enum bk_err supersede(struct store_txn *txn, uint64_t number, struct oper
     struct operation old;
     json_tree_init(&tree);
     enum bk_err err = operation_read(txn, number, &tree, &old);
+    if (err == BK_OK && by && old.late_ns > by->late_ns) {
+        by->late_ns = old.late_ns;
+    }
     bool goes = err == BK_OK && (!by || old.state != OPERATION_DONE || old.intent == by->intent);
     if (goes) {
         if (by && old.in_doubt && old.state == OPERATION_PENDING) {

@@ -5,6 +5,9 @@
  *             so it is never forgotten; operations/operations.h carries it out.
  * Order       Per object one at a time. A new operation takes the place of older ones of its object
  *             that are not finished, and of finished ones of its intent.
+ * Late        A call that makes a hook, whose answer did not come (lost, over our time, a kill),
+ *             may do its work there when somebody has looked already. So what is done is looked at
+ *             once more behind `late_ns`, by whatever operation the object has then.
  * Store       "q/" number: the record (JSON). "Q/" due time, number: what is to be done when. "u/"
  *             id of the object, number: by object. See store/keys.h.
  * Secrets     None is in it: keys and tokens are looked up when a call is made. Only what is to be
@@ -25,6 +28,7 @@ enum operation_state {
 };
 
 #define OPERATION_CALLS_KEPT 16U
+#define OPERATION_LATE_NS    (60 * NS_PER_SECOND) /* a call's own limit, and some more */
 #define OPERATION_FORMER     "former"
 #define OPERATION_NAME_BYTES 24U /* "op-18446744073709551615" */
 
@@ -57,6 +61,7 @@ struct operation {
     struct slice step; /* empty = the first */
     bool in_doubt;     /* the step's call may have been made */
     bool made;         /* something may be at the provider, of this or of what it took over */
+    int64_t late_ns;   /* a call without an answer may do its work until then; 0 = there is none */
     struct provider_memory memory;
     enum provider_fault fault;
     struct slice why;

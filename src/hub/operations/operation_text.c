@@ -106,12 +106,12 @@ void operation_encode(const struct operation *operation, struct buf *json)
         json,
         "{\"number\":%llu,\"intent\":%d,\"state\":%d,\"kind\":\"%s\",\"object\":\"%s\","
         "\"doubt\":%s,\"made\":%s,\"fault\":%d,\"attempts\":%u,\"created\":%lld,\"updated\":%lld,"
-        "\"due\":%lld",
+        "\"due\":%lld,\"late\":%lld",
         (unsigned long long)operation->number, (int)operation->intent, (int)operation->state,
         resource_kind_info(operation->kind)->name, id, operation->in_doubt ? "true" : "false",
         operation->made ? "true" : "false", (int)operation->fault, operation->attempts,
         (long long)operation->created_ns, (long long)operation->updated_ns,
-        (long long)operation->due_ns);
+        (long long)operation->due_ns, (long long)operation->late_ns);
     add_text(json, "canvas", operation->canvas);
     add_text(json, "name", operation->name);
     add_text(json, "integrationCanvas", operation->integration_canvas);
@@ -207,6 +207,7 @@ enum bk_err operation_decode(struct slice bytes, struct json_tree *tree,
         .created_ns = number_of(root, "created"),
         .updated_ns = number_of(root, "updated"),
         .due_ns = number_of(root, "due"),
+        .late_ns = number_of(root, "late"),
         .canvas = text_of(root, "canvas"),
         .name = text_of(root, "name"),
         .integration_canvas = text_of(root, "integrationCanvas"),

@@ -512,8 +512,10 @@ static enum bk_err retry_one(struct store_txn *txn, void *context)
     }
     if (err == BK_OK) {
         operation.due_ns = retry->now_ns;
-        operation.state = OPERATION_PENDING;
-        operation.attempts = 0;
+        if (operation.state != OPERATION_DONE) {
+            operation.state = OPERATION_PENDING;
+            operation.attempts = 0;
+        }
         err = operation_put(txn, &operation);
     }
     json_tree_fini(&tree);

@@ -36,6 +36,7 @@ struct live {
     struct json_tree reply;  /* the last answer's */
     struct operation operation;
     int64_t stored_due_ns;
+    int64_t late_before_ns; /* the operation's late_ns before this call */
     struct operation_ground ground;
     struct provider_run run;
     struct operation_call call;

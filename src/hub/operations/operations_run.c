@@ -134,6 +134,10 @@ static void end_done(struct live *live, int64_t now_ns)
     operation->due_ns = operation->intent == PROVIDER_HOOK_ENSURE
                             ? now_ns + back_off(0, 2 * RECHECK_NS, 2 * RECHECK_NS)
                             : 0;
+    if (operation->late_ns != 0) { /* what may still come is looked for when it must have come */
+        operation->due_ns =
+            operation->late_ns > now_ns ? operation->late_ns : now_ns + NS_PER_SECOND;
+    }
 }
 
 /* ---- a step's call */
@@ -206,6 +210,10 @@ static void prepare_call(struct live *live, int64_t now_ns)
     };
     operation->step = slice_str(live->run.step->name);
     operation->in_doubt = live->run.step->makes;
+    live->late_before_ns = operation->late_ns;
+    if (live->run.step->makes && operation->intent == PROVIDER_HOOK_ENSURE) {
+        operation->late_ns = now_ns + OPERATION_LATE_NS;
+    }
     operation->made = operation->made || live->run.step->makes;
     operation->memory = live->run.memory;
     operation->updated_ns = now_ns;
@@ -358,6 +366,10 @@ void run_begin(struct live *live, struct store_txn *txn, int64_t now_ns)
     struct operations *operations = live->operations;
     struct operation *operation = &live->operation;
     struct provider_run *run = &live->run;
+    if (now_ns >= operation->late_ns) {
+        operation->late_ns = 0;
+    }
+    live->late_before_ns = operation->late_ns;
     *run = (struct provider_run){
         .intent = operation->intent, .arena = &live->arena, .memory = operation->memory};
     enum bk_err err = operations->config.load(operations->config.context, txn, operation, now_ns,
@@ -397,6 +409,9 @@ void operations_answered(struct operations *operations, struct operation_call *c
     }
     if (live->ground.provider->api_path && follow(live, answer->head)) {
         return;
+    }
+    if (answer->head->status < 500) { /* what this call did is certain */
+        live->operation.late_ns = live->late_before_ns;
     }
     struct provider_reply reply = {.head = answer->head,
                                    .body = scrubbed(live, answer->body),

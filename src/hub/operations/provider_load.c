@@ -344,6 +344,28 @@ static enum bk_err load_post(struct store_txn *txn, struct operation *operation,
                            &ground->facts.text);
 }
 
+/* What was done is looked at once more: not where a source has that very hook again, whose own
+ * operation does so. */
+static bool is_wanted_again(struct store_txn *txn, const struct operation *removal)
+{
+    struct slice url = removal->facts.hook_url, canvas, name, value;
+    struct record record;
+    struct source_input input;
+    struct key key;
+    size_t at = url.bytes;
+    while (at > 0 && url.at[at - 1] != '/') {
+        at--; /* to the path of the source */
+    }
+    key_path(&key, slice_skip(url, at));
+    return store_get(txn, key_slice(&key), &value) == BK_OK && hub_split(value, &canvas, &name) &&
+           hub_record(txn, RESOURCE_EVENT_SOURCE, canvas, name, &record) == BK_OK &&
+           source_input_decode(record.compiled, &input) == BK_OK &&
+           slice_equal(input.integration, removal->integration) &&
+           slice_equal(input.integration_canvas, removal->integration_canvas) &&
+           slice_equal(input.resource_type, removal->facts.resource_type) &&
+           slice_equal(input.resource, removal->facts.resource);
+}
+
 enum bk_err provider_work_load(void *context, struct store_txn *txn, struct operation *operation,
                                int64_t now_ns, struct arena *arena,
                                struct operation_ground *ret_ground)
@@ -363,6 +385,15 @@ enum bk_err provider_work_load(void *context, struct store_txn *txn, struct oper
     if (err == BK_NOT_FOUND && former) {
         record = (struct record){.spec = SLICE_EMPTY};
         err = BK_OK;
+    }
+    bool again =
+        operation->intent == PROVIDER_HOOK_REMOVE && operation->state == OPERATION_DONE && !former;
+    bool by_address = ret_ground->provider && ret_ground->provider->hooks;
+    if (again && err == BK_OK && by_address && is_wanted_again(txn, operation)) {
+        err = BK_NOT_FOUND;
+    }
+    if (again && err != BK_OK) {
+        return err;
     }
     if (err == BK_NOT_FOUND && operation->intent == PROVIDER_HOOK_REMOVE) {
         snprintf(ret_ground->why, sizeof ret_ground->why,

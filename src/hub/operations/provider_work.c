@@ -128,17 +128,17 @@ static struct slice known_hook(struct apply *apply, const uint8_t source_id[16])
     return id;
 }
 
-/* May a call that makes the source's hook be on its way, perhaps of a process that is no more? */
-static bool hook_in_doubt(struct apply *apply, const uint8_t source_id[16])
+/* A call that makes the source's hook may be on its way, perhaps of a process that is no more. */
+static void note_doubt(struct apply *apply, const uint8_t source_id[16], struct operation *removal)
 {
     struct json_tree tree;
     struct operation ensure;
     json_tree_init(&tree);
-    bool doubt =
-        operation_find(apply->txn, source_id, PROVIDER_HOOK_ENSURE, &tree, &ensure) == BK_OK &&
-        ensure.in_doubt;
+    if (operation_find(apply->txn, source_id, PROVIDER_HOOK_ENSURE, &tree, &ensure) == BK_OK) {
+        removal->in_doubt = ensure.in_doubt; /* looked for when it has arrived */
+        removal->late_ns = ensure.late_ns;
+    }
     json_tree_fini(&tree);
-    return doubt;
 }
 
 /* What was made for the source where its integration led before, goes on its own account. */
@@ -161,7 +161,8 @@ static enum bk_err leave_old_place(struct apply *apply, const uint8_t id[16],
                                 .integration = before.integration,
                                 .provider = before.provider,
                                 .facts = before.facts,
-                                .in_doubt = before.in_doubt};
+                                .in_doubt = before.in_doubt,
+                                .late_ns = before.late_ns};
     hub_id_make(removal.object);
     removal.facts.hook_id = known_hook(apply, id);
     /* Also a hook whose making got no answer is at the old server. */
@@ -218,7 +219,7 @@ enum bk_err provider_work_source_changed(struct apply *apply, const struct apply
         /* The old hook goes on its own account: the source has a new life. */
         err = hook_operation(apply, work, old, apply->id, PROVIDER_HOOK_REMOVE, &operation);
         operation.facts.hook_id = known_hook(apply, apply->id);
-        operation.in_doubt = hook_in_doubt(apply, apply->id); /* looked for when it has arrived */
+        note_doubt(apply, apply->id, &operation);
         hub_id_make(operation.object);
         err = err == BK_OK ? add(apply, &operation) : err == BK_NOT_FOUND ? BK_OK : err;
     }
