@@ -245,6 +245,15 @@ def test_links_change():
         ok('resourceId' not in of(server), 'and nothing is said of the old one')
         let([('general', 'while it is not found')])
 
+        double.fault = lambda call: Reply(200, {'ok': False, 'error': 'is_archived'}) if call.path.endswith('postMessage') else None
+        calls = len(double.calls)
+        say('into an archived one')
+        ok(when(lambda: 'archived' in of(server).get('message', '')), 'a channel that is there and takes nothing: %s' % of(server))
+        time.sleep(0.5)
+        ok('archived' in of(server).get('message', '') and len(double.calls) - calls < 6, 'is told, and not asked again and again: %d' %
+           (len(double.calls) - calls))
+        let([('general', 'into an archived one')])
+
         double.channels = {'C0000000009': 'general'}
         say('by the name')
         ok(when(lambda: there(double) == [('general', 'by the name')]), 'a channel with another id is found: %s' % of(server))

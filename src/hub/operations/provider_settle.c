@@ -64,13 +64,26 @@ static bool tells_of_a_later_one(yyjson_mut_val *status, const struct operation 
            number > operation->number;
 }
 
+static struct slice text_in(yyjson_mut_val *status, const char *name)
+{
+    yyjson_mut_val *value = status ? yyjson_mut_obj_get(status, name) : NULL;
+    return yyjson_mut_is_str(value) ? json_text(value) : SLICE_EMPTY;
+}
+
 /* The channel may be another one by now: the credential is another workspace's, or the old channel
- * went and a new one is called so. It is looked for again. */
+ * went and a new one is called so. It is looked for again; has been found while this was posted. */
 static enum bk_err find_channel_again(struct store_txn *txn, const struct operation *post,
                                       const uint8_t link[16])
 {
     struct json_tree tree;
     struct operation check;
+    json_tree_init(&tree);
+    struct slice known = text_in(work_read_status(txn, link, &tree), "resourceId");
+    bool found = known.bytes > 0 && !slice_equal(known, work_recall(post, "postedIn"));
+    json_tree_fini(&tree);
+    if (found) {
+        return operation_make_due(txn, post->number, post->updated_ns);
+    }
     json_tree_init(&tree);
     enum bk_err err = operation_find(txn, link, PROVIDER_RESOURCE_CHECK, &tree, &check);
     if (err == BK_OK && check.state == OPERATION_DONE) {
@@ -159,22 +172,32 @@ static enum bk_err check_again(struct store_txn *txn, const struct operation *re
     return err == BK_NOT_FOUND ? BK_OK : err;
 }
 
-/* What waits may go now: the channel is another than was known, or was not found before. */
-static bool found_anew(struct store_txn *txn, const struct operation *operation)
+/* What a look at a link's channel changes. */
+enum found {
+    FOUND_IT,     /* as before */
+    FOUND_ANEW,   /* as another, or for the first time: what waits may go now */
+    FOUND_IN_VAIN /* as before, while a message cannot be posted there: that stays told */
+};
+
+static enum found what_was_found(struct store_txn *txn, const struct operation *operation,
+                                 const char *name)
 {
     struct json_tree tree;
     if (operation->intent != PROVIDER_RESOURCE_CHECK || operation->state != OPERATION_DONE) {
-        return false;
+        return FOUND_IT;
     }
     json_tree_init(&tree);
     yyjson_mut_val *before = work_read_status(txn, operation->object, &tree);
-    yyjson_mut_val *state = before ? yyjson_mut_obj_get(before, "state") : NULL;
-    yyjson_mut_val *known = before ? yyjson_mut_obj_get(before, "resourceId") : NULL;
-    bool anew = (yyjson_mut_is_str(state) && slice_equal(json_text(state), SLICE("error"))) ||
-                (yyjson_mut_is_str(known) &&
-                 !slice_equal(json_text(known), work_recall(operation, "resourceId")));
+    struct slice state = text_in(before, "state");
+    struct slice known = text_in(before, "resourceId");
+    bool failed = slice_equal(state, SLICE("error"));
+    bool same = slice_equal(known, work_recall(operation, "resourceId"));
+    bool own = slice_equal(text_in(before, "operation"), slice_str(name));
+    enum found found = !same && (failed || known.bytes > 0) ? FOUND_ANEW
+                       : same && failed && !own             ? FOUND_IN_VAIN
+                                                            : FOUND_IT;
     json_tree_fini(&tree);
-    return anew;
+    return found;
 }
 
 static enum bk_err settle(struct hub *hub, struct store_txn *txn, const struct operation *operation)
@@ -199,18 +222,21 @@ static enum bk_err settle(struct hub *hub, struct store_txn *txn, const struct o
     }
     char name[OPERATION_NAME_BYTES];
     struct buf members;
+    operation_name(operation->number, name);
+    enum found found = what_was_found(txn, operation, name);
+    if (found == FOUND_IN_VAIN) {
+        return BK_OK;
+    }
     buf_init(&members, 65536);
     if (operation->state == OPERATION_DONE) {
         add_done(hub, txn, operation, &members);
     } else {
         add_fault(txn, operation, &members);
     }
-    operation_name(operation->number, name);
     json_add_member(&members, "operation", slice_str(name));
-    bool anew = found_anew(txn, operation);
     err = work_put_status(txn, operation->object, &members);
     buf_fini(&members);
-    return err == BK_OK && anew
+    return err == BK_OK && found == FOUND_ANEW
                ? operations_resume(txn, operation->integration_canvas, operation->integration, 0,
                                    operation->updated_ns)
                : err;
