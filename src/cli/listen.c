@@ -197,15 +197,20 @@ static bool get_body(struct listen *listen, struct slice id, struct client_respo
     return done;
 }
 
-/* A local program that is down is no reason to stop: it is told, and the next event is tried. */
+/* A local program that is down is no reason to stop, nor is an event that retention took meanwhile:
+ * it is told, and the next event is tried. */
 static bool forward(struct listen *listen, yyjson_mut_val *event)
 {
     struct client_response stored = {0}, answer = {0};
     char error[CLIENT_ERROR_BYTES], outcome[CLIENT_ERROR_BYTES + 16];
     struct buf headers;
     if (!get_body(listen, text_at(event, "id"), &stored)) {
+        bool gone = stored.status == 404;
+        if (gone) {
+            print_forwarded(event, "failed: it is not there any more", 0);
+        }
         client_response_fini(&stored);
-        return false;
+        return gone;
     }
     buf_init(&headers, 1U << 16);
     add_headers(listen, &headers, event, buf_slice(&stored.body));

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Events by command: list, filters, one event, its bytes, following without loss; send; the journal off line."""
-import json, os, signal, subprocess, sys, threading, time
+import http.server, json, os, signal, subprocess, sys, threading, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 
@@ -188,4 +188,37 @@ with Server() as server:
         out, err = follower.communicate(timeout=10)
         ok(follower.returncode == 0 and out.count(after) == 1 and 'waiting for the server' in err and err.endswith('it answers again\n') and
            'becket: ' not in err, words + ': goes on behind a restart, and says so') or diag(out + err)
+
+# ---- listen goes on behind an event that retention took between its line in the list and its body
+class Answers(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        lists = self.path.startswith('/api/v1/events?')
+        events = [{'id': 'evt_%d' % n, 'source': 'open', 'type': 'x', 'receivedAt': '2026-01-01T00:00:00.000Z', 'headers': {}} for n in (1, 2)]
+        if lists:
+            items, self.server.events = self.server.events, []
+            self.answer(200, json.dumps({'items': items and events, 'next': 'c'}).encode())
+        elif self.path.endswith('/evt_1/body'):
+            self.answer(404, b'{"code":"not_found","message":"there is no event evt_1","details":[]}')
+        else:
+            self.answer(200, b'{}')
+
+
+fake = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Answers)
+fake.events = [1]
+threading.Thread(target=fake.serve_forever, daemon=True).start()
+listener = subprocess.Popen([BECKET, 'listen', 'open', '--forward', 'http://127.0.0.1:1/', '--token', 't', '--server',
+                             'http://127.0.0.1:%d' % fake.server_address[1]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+lines = [listener.stdout.readline() for _ in range(2)]
+ok('evt_1' in lines[0] and 'not there any more' in lines[0] and 'evt_2' in lines[1], 'listen: an event that is gone is told, and the next one forwarded') or diag(lines)
+listener.send_signal(signal.SIGINT)
+is_equal(listener.wait(10), 0, 'and it is ended by Ctrl-C only')
 done()
