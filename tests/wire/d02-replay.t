@@ -97,6 +97,14 @@ with Server() as server:
     code, out, err = server.cli('replay', '--since', '1h', '--to', 'other', '--rate', '1000')
     ok(code == 0 and when(lambda: len(received) == 6) and {p for p, _, _ in received} == {'/other'},
        'everything to one destination, at a rate')
+    received.clear()
+    code, out, err = server.cli('replay', '--since', '1h', '--to', 'other', '--rate', '2')
+    when(lambda: received)
+    server.cli('pause', 'other')
+    server.cli('resume', 'other')
+    time.sleep(0.5)
+    ok(len(received) < 5, 'who resumes hurries what failed, not a slow replay: %d came' % len(received))
+    ok(when(lambda: len(received) == 6), 'which goes on at its rate')
     is_equal(server.api('POST', '/api/v1/replay').status, 400, 'a replay without since')
     is_equal(server.api('POST', '/api/v1/events/evt_x/replay').status, 404, 'an id that is none')
 

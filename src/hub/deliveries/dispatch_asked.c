@@ -150,7 +150,8 @@ static bool pick_later(void *context, struct slice key, struct slice value)
     if (order_is_waiting(row.due_ms)) { /* behind the head of its key, and so are all that follow */
         return false;
     }
-    if (row.due_ms > hurry->now_ms &&
+    bool failed = row.number > 0; /* else a replay that somebody wants slow */
+    if (failed && row.due_ms > hurry->now_ms &&
         !dispatch_is_flying(hurry->dispatch, row.destination, row.position)) {
         /* An extra try, so that nobody makes dead letters by looking whether it is up again. */
         row.number -= row.number > 1;
