@@ -132,6 +132,46 @@ with Sink() as sink:
     is_equal(server.get('/health/ready').status, 200, 'ready')
     ok('the wall clock was set' in server.log_text(), 'the log says that it was set')
     is_equal(server.stop(), 0, 'stopped in order')
-    os.unlink(clock)
     shutil.rmtree(server.data, ignore_errors=True)
+
+    # A dead letter is kept as long as its event, and a day at least.
+    server = Server(start=False, options=['--sandbox', 'off', '--segment-bytes', '1M', '--retain-bytes', '4M'], threads=1)
+    begin()
+    server.apply(GITHUB_SOURCE + '''---
+kind: Destination
+metadata: {name: never}
+spec: {url: "%s", allowPrivate: true, retry: {schedule: [100ms], jitter: 0}}
+---
+kind: Route
+metadata: {name: to-never}
+spec: {from: [{source: repo}], to: [{destination: never}]}
+''' % sink.url('/never'))
+
+    def dead():
+        return [item['event'] for item in server.api('GET', '/api/v1/deliveries?state=dead').json['items']]
+
+    def dies():
+        sink.manner('/never', status=500)
+        event = github_post(os.urandom(400000)).json['id']
+        ok(when(lambda: event in dead()), 'a dead letter')
+        sink.manner('/never')
+        return event
+
+    ids = [dies(), dies()]
+    for i in range(16):
+        github_post(os.urandom(400000))
+    ids.append(dies())
+    ok(when(lambda: server.api('GET', '/api/v1/events/' + ids[1]).status == 404), 'events go')
+    is_equal(sorted(dead()), sorted(ids), 'their dead letters are kept for a day')
+    server.stop()
+    begin()
+    time.sleep(0.5)
+    is_equal(sorted(dead()), sorted(ids), 'also over a start')
+    server.stop()
+    set_clock(25 * HOUR)
+    begin()
+    ok(when(lambda: dead() == ids[2:]), 'and no longer, but for one whose event is there: %s' % dead())
+    is_equal(server.stop(), 0, 'stopped in order')
+    shutil.rmtree(server.data, ignore_errors=True)
+    os.unlink(clock)
 done()

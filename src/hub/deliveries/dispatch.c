@@ -26,6 +26,9 @@ bool dispatch_step(struct dispatch *dispatch)
         remove_some(dispatch);
         more |= dispatch->removal_count > 0 && dispatch->remove_at_ns <= now_ns;
     }
+    if (dispatch->started && now_ns >= dispatch->dead_at_ns) {
+        dead_sweep(dispatch);
+    }
     return more;
 }
 
@@ -37,6 +40,9 @@ uint64_t dispatch_next_ns(const struct dispatch *dispatch)
     }
     if (dispatch->started && dispatch->removal_count > 0 && dispatch->remove_at_ns < next_ns) {
         next_ns = dispatch->remove_at_ns;
+    }
+    if (dispatch->started && dispatch->dead_at_ns < next_ns) {
+        next_ns = dispatch->dead_at_ns;
     }
     if (dispatch->commit_due_ns != 0 && dispatch->commit_due_ns < next_ns) {
         next_ns = dispatch->commit_due_ns;

@@ -105,6 +105,8 @@ struct dispatch {
 
     struct owed_look owed;
     uint64_t unreadable_told_ns; /* not said again before */
+    struct key dead_next;        /* dispatch_dead.c goes on here, */
+    uint64_t dead_at_ns;         /* then */
 
     struct source_name names[DISPATCH_NAMES];
 
@@ -194,10 +196,15 @@ void letters_step(struct dispatch *dispatch, uint64_t now_ns);
 /* A bounded part of the removals. */
 void remove_some(struct dispatch *dispatch);
 
+/* ---- dispatch_dead.c */
+void dead_sweep(struct dispatch *dispatch);
+
 /* ---- dispatch_read.c */
 bool dispatch_serve_want(struct dispatch *dispatch);
 /* The disk did not give what waits for this destination: said, now and then. */
 void dispatch_unreadable(struct dispatch *dispatch, uint64_t number, enum bk_err err);
+/* The oldest record that a journal still has; 0 = none. */
+uint64_t dispatch_oldest(const struct dispatch *dispatch, uint16_t journal);
 /* Does any route lead this event to this destination? */
 bool dispatch_wants(struct dispatch *dispatch, const struct journal_record *record,
                     uint64_t destination);

@@ -40,15 +40,21 @@ static void look_for_oldest(const struct catalog_segment *segment, void *context
     }
 }
 
+uint64_t dispatch_oldest(const struct dispatch *dispatch, uint16_t journal)
+{
+    struct oldest oldest = {journal, 0};
+    catalog_each(dispatch->config.catalog, look_for_oldest, &oldest);
+    return oldest.sequence;
+}
+
 /* Said loudly: these were acknowledged, and are gone before they were delivered. */
 static void check_lost(struct dispatch *dispatch, struct lane_want *want)
 {
-    struct oldest oldest = {want->journal, 0};
-    catalog_each(dispatch->config.catalog, look_for_oldest, &oldest);
-    if (oldest.sequence <= want->from) {
+    uint64_t oldest = dispatch_oldest(dispatch, want->journal);
+    if (oldest <= want->from) {
         return;
     }
-    want->lost = oldest.sequence - want->from;
+    want->lost = oldest - want->from;
     const struct destination *destination =
         route_table_destination(dispatch->config.routes, want->destination);
     log_event(LOG_ERROR, "events were removed by retention before they could be delivered",
