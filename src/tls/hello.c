@@ -60,6 +60,16 @@ bool tls_hello_read(struct slice bytes, struct tls_hello *ret_hello)
     return take_block(&bytes, 2, &record) && tls_hello_parse(record, ret_hello);
 }
 
+bool tls_hello_goes_on(struct slice record)
+{
+    struct slice message;
+    if (record.bytes > 0 && record.at[0] != 1) {
+        return false; /* none at all */
+    }
+    record = slice_skip(record, record.bytes > 0);
+    return !take_block(&record, 3, &message);
+}
+
 bool tls_hello_parse(struct slice record, struct tls_hello *ret_hello)
 {
     struct slice message;

@@ -113,6 +113,8 @@ struct tls_hello {
     struct slice rest; /* from its suites on */
 };
 bool tls_hello_read(struct slice bytes, struct tls_hello *ret_hello);
+/* What is in the record: the beginning of a hello, which goes on in another one? */
+bool tls_hello_goes_on(struct slice record);
 /* From what is in the record. */
 bool tls_hello_parse(struct slice record, struct tls_hello *ret_hello);
 bool tls_hello_offers(const struct tls_hello *hello, unsigned suite);

@@ -40,9 +40,10 @@ struct tls {
     bool http;
     bool within; /* a server, before it heard: the head of a record was read, what is in it not … */
     bool speaks; /* … which is a handshake's */
-    bool heard;  /* a server: what is in the first such record, the client's hello */
+    bool heard;  /* a server: the client's hello, whole */
     enum bk_err err;
-    size_t held_bytes; /* of a record that has not come whole, in the engine's buffer */
+    size_t held_bytes;  /* of a record that has not come whole, in the engine's buffer */
+    size_t hello_bytes; /* of a hello that comes in several records, where what goes out will lie */
     uint8_t offered_bytes;
     uint8_t offered[32];
     uint8_t alert[64];       /* room for a sealed record with … */
@@ -321,11 +322,26 @@ void tls_send_record_ack(struct tls *tls, size_t bytes)
     look(tls);
 }
 
-/* A record, its head and then what is in it: of a server's first one of a handshake, is it a hello
- * that BearSSL should not have passed over? Records before it that are empty, or warnings, it
- * passes over, too. A hello that comes in several records is left to it. */
+/* A piece of a hello, put behind those before it. Nothing goes out before a hello was read, so they
+ * lie where that will. */
+static bool hello_gather(struct tls *tls, struct slice piece, struct slice *ret_hello)
+{
+    uint8_t *at = tls->buffers + IN_BYTES;
+    if (piece.bytes > SERVER_OUT_BYTES - tls->hello_bytes) {
+        refuse(tls, BR_ALERT_ILLEGAL_PARAMETER, "the client's hello is too long for its pieces");
+        return false;
+    }
+    memcpy(at + tls->hello_bytes, piece.at, piece.bytes);
+    tls->hello_bytes += piece.bytes;
+    *ret_hello = slice_of(at, tls->hello_bytes);
+    return true;
+}
+
+/* A record, its head and then what is in it: is it, or does it end, a client's hello that BearSSL
+ * should not have passed over? Records that are empty, or warnings, it passes over, too. */
 static bool hear(struct tls *tls, const uint8_t *at, size_t bytes)
 {
+    struct slice record = slice_of(at, bytes);
     struct tls_hello hello;
     unsigned alert = 0;
     if (!tls->is_server || tls->heard) {
@@ -338,8 +354,15 @@ static bool hear(struct tls *tls, const uint8_t *at, size_t bytes)
         return true;
     }
     tls->within = false;
-    tls->heard = tls->speaks;
-    if (tls->heard && tls_hello_parse(slice_of(at, bytes), &hello)) {
+    if (!tls->speaks) {
+        return true;
+    }
+    if ((tls->hello_bytes > 0 || tls_hello_goes_on(record)) &&
+        !hello_gather(tls, record, &record)) {
+        return false;
+    }
+    tls->heard = !tls_hello_goes_on(record);
+    if (tls->heard && tls_hello_parse(record, &hello)) {
         alert = tls_hello_fault(hello.rest);
     }
     if (alert) {

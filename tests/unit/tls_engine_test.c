@@ -450,9 +450,63 @@ static void alerts(void)
     CLEAR_ALERT("an extension that is there twice", TWICE, 47);
     CLEAR_ALERT("the same behind an empty record", "\x16\3\3\0\0" TWICE, 47);
     CLEAR_ALERT("the same behind a warning", "\x15\3\3\0\2\1\x5a" TWICE, 47);
-#undef TWICE
     CLEAR_ALERT("a record that is too large", "\x16\3\3\xff\xff\1\0\0", 22);
 }
+
+/* The message of one record, in records of so many bytes. Returns their bytes. */
+static size_t cut_record(const uint8_t *record, size_t bytes, size_t piece, uint8_t *ret_records)
+{
+    size_t to = 0;
+    for (size_t at = 5; at < bytes; at += piece) {
+        size_t count = bytes - at < piece ? bytes - at : piece;
+        memcpy(ret_records + to, record, 3);
+        ret_records[to + 3] = (uint8_t)(count >> 8);
+        ret_records[to + 4] = (uint8_t)count;
+        memcpy(ret_records + to + 5, record + at, count);
+        to += 5 + count;
+    }
+    return to;
+}
+
+/* A hello is looked at as a whole, in however many records it comes. */
+static void hello_in_records(void)
+{
+    static const char twice[] = TWICE;
+    static uint8_t large[9 + 41 + 4 + 5000], records[6 * sizeof large];
+    static const uint8_t large_head[] = "\x16\3\1\x13\xbb\1\0\x13\xb7\3\3"
+                                        "01234567890123456789012345678901\0"
+                                        "\0\2\xc0\x2b\1\0\x13\x8c\0\x15\x13\x88";
+    for (size_t piece = 1; piece < sizeof twice - 6; piece++) {
+        size_t bytes = cut_record((const uint8_t *)twice, sizeof twice - 1, piece, records);
+        clear_alert("a hello with a fault, in records of another size", records, bytes, 47);
+    }
+    memcpy(large, large_head, sizeof large_head - 1); /* and an extension of zeros (RFC 7685) */
+    clear_alert("a hello that is too long for several records", records,
+                cut_record(large, sizeof large_head - 1 + 5000, 1000, records), 47);
+
+    struct tls_server *server = server_of("server", NULL);
+    struct tls_trust *trust = trust_of("ca.pem");
+    for (size_t piece = 1; piece < 100; piece += 13) {
+        struct tls *c = client_new(), *s = server_new();
+        struct end a = {.tls = c}, b = {.tls = s};
+        const uint8_t *hello;
+        tls_client_begin(c, trust, NULL, "a.example", NULL, NOW, entropy_a);
+        tls_server_begin(s, server, NOW, entropy_b);
+        size_t bytes = take(&a, &hello);
+        size_t cut = cut_record(hello, bytes, piece, records);
+        is_uint(give(&b, records, cut), cut, "a good hello in records of %zu", piece);
+        taken(&a, bytes);
+        carry(&a, &b, 512);
+        ok(tls_is_open(c) && tls_is_open(s), "is answered");
+        tls_end(c);
+        tls_end(s);
+        free(c);
+        free(s);
+    }
+    tls_trust_close(trust);
+    tls_server_give(server);
+}
+#undef TWICE
 
 /* ---- sessions */
 
@@ -1176,6 +1230,7 @@ int main(void)
     cut_everywhere();
     cut_without_goodbye();
     alerts();
+    hello_in_records();
     sessions();
     refused();
     check_names();
