@@ -94,6 +94,13 @@ struct held {
     int32_t handle;
 };
 
+/* One that is closed without a slot. */
+struct refusal {
+    struct ring_op op;
+    struct http_server *server;
+    struct refusal *next_free;
+};
+
 struct listener {
     struct ring_op op;
     struct timer retry;
@@ -122,6 +129,9 @@ struct http_server {
     unsigned conns_used, exchanges_used, spills_used;
     struct held *held; /* a queue of config.held_max */
     unsigned held_from, held_count;
+    struct refusal *refusals; /* as many as could be open at once, so one is always free */
+    struct refusal *refusals_free;
+    unsigned refusals_used;
     /* Not looked at yet, so that it may be handled with another one of this turn; no conn = none.
      */
     struct received first;
@@ -266,6 +276,8 @@ void listener_retry(struct timer *timer);
 void listeners_wake(struct http_server *server);
 /* Who waits in its queue is told by a reset, and goes to another server. */
 void listener_close(struct listener *listener);
+/* How many conn_refuse() may need at once. */
+unsigned refusals_max(const struct http_server_config *config);
 /* No slot, and none to wait for: close at once. */
 void conn_refuse(struct http_server *server, int32_t handle);
 

@@ -1,9 +1,9 @@
 /* listener.c - accepting, and not accepting when something is short. */
 #include "http/conn.h"
 
-#include <stdlib.h>
-
 #define ACCEPT_RETRY_MS 100U
+/* What a ring may hold beside connections and those that wait for a slot, and more. */
+#define REFUSALS_BESIDE 8192U
 
 static void listener_accept_done(struct ring_op *op, const struct ring_result *result);
 
@@ -15,7 +15,9 @@ static void listener_arm(struct listener *listener)
 static void close_refused(struct ring_op *op, const struct ring_result *result)
 {
     (void)result;
-    free(op);
+    struct refusal *refusal = bk_container_of(op, struct refusal, op);
+    refusal->next_free = refusal->server->refusals_free;
+    refusal->server->refusals_free = refusal;
 }
 
 /* What a burst brings between the last slot and the cancelled accept. False: there are too many. */
@@ -40,12 +42,22 @@ static void open_held(struct http_server *server)
     }
 }
 
+unsigned refusals_max(const struct http_server_config *config)
+{
+    return config->conns_max + config->held_max + REFUSALS_BESIDE;
+}
+
 void conn_refuse(struct http_server *server, int32_t handle)
 {
-    struct ring_op *op = calloc(1, sizeof *op);
-    if (op) {
-        ring_close_handle(server->ring, op, handle, close_refused);
+    struct refusal *refusal = server->refusals_free;
+    if (refusal) {
+        server->refusals_free = refusal->next_free;
+    } else {
+        bk_assert(server->refusals_used < refusals_max(&server->config));
+        refusal = &server->refusals[server->refusals_used++];
+        refusal->server = server;
     }
+    ring_close_handle(server->ring, &refusal->op, handle, close_refused);
 }
 
 static void listener_closed(struct ring_op *op, const struct ring_result *result)

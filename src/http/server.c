@@ -21,7 +21,8 @@ size_t http_server_bytes(const struct http_server_config *config)
 {
     return config->conns_max * (sizeof(struct http_conn) + sizeof(struct spill)) +
            config->exchanges_max * sizeof(struct http_exchange) +
-           config->held_max * sizeof(struct held) + http_secure_pool_bytes(config);
+           config->held_max * sizeof(struct held) + refusals_max(config) * sizeof(struct refusal) +
+           http_secure_pool_bytes(config);
 }
 
 enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struct buffers *buffers,
@@ -32,10 +33,11 @@ enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struc
     size_t exchanges_bytes = config->exchanges_max * sizeof(struct http_exchange);
     size_t spills_bytes = config->conns_max * sizeof(struct spill);
     size_t held_bytes = config->held_max * sizeof(struct held);
+    size_t refusals_bytes = refusals_max(config) * sizeof(struct refusal);
     size_t server_bytes = (sizeof(struct http_server) + 63) & ~(size_t)63;
-    size_t plain_bytes =
-        (server_bytes + conns_bytes + exchanges_bytes + spills_bytes + held_bytes + 63) &
-        ~(size_t)63;
+    size_t plain_bytes = (server_bytes + conns_bytes + exchanges_bytes + spills_bytes + held_bytes +
+                          refusals_bytes + 63) &
+                         ~(size_t)63;
     size_t total = plain_bytes + http_secure_pool_bytes(config);
     uint8_t *map = mmap(NULL, total, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -64,6 +66,8 @@ enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struc
     server->spills = (struct spill *)(void *)(map + server_bytes + conns_bytes + exchanges_bytes);
     server->held =
         (struct held *)(void *)(map + server_bytes + conns_bytes + exchanges_bytes + spills_bytes);
+    server->refusals = (struct refusal *)(void *)(map + server_bytes + conns_bytes +
+                                                  exchanges_bytes + spills_bytes + held_bytes);
     server->secure = map + plain_bytes;
     if (!addresses_open(server)) {
         munmap(map, total);

@@ -43,7 +43,6 @@ my $hot_files = qr{^src/(ring/|http/|journal/(journal|format)\.)};
 my $starts = qr/_(open|create|new|init|start|take_memory)$|^take_memory$/;
 my %may_allocate = (
     'src/http/answer.c:answer_build'      => 'large answers of the control plane',
-    'src/http/listener.c:conn_refuse'       => 'a burst beyond the last slot: the close outlives the slot',
     'src/ring/file_posix.c:file_read_all' => 'configuration files, read by the store thread',
 );
 my $allocation = qr/\b(malloc|calloc|realloc|reallocarray|strdup|strndup|asprintf|vasprintf|aligned_alloc
