@@ -38,9 +38,9 @@ static struct slice header(const struct http_head *head, const char *lower_name)
  * the other one. */
 static const char *doubled_header(const struct http_head *head)
 {
-    static const char *const names[] = {"authorization", "cookie", "content-type",
-                                        "if-match",      "origin", "sec-fetch-site",
-                                        "last-event-id"};
+    static const char *const names[] = {"authorization",  "cookie",        "content-type",
+                                        "if-match",       "if-none-match", "origin",
+                                        "sec-fetch-site", "last-event-id"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         unsigned count;
         if (http_find(head, slice_str(names[i]), &count) && count > 1) {
@@ -60,6 +60,7 @@ static void call_describe(struct admin_call *call, const struct http_message *me
         .authorization = header(head, "authorization"),
         .cookie = header(head, "cookie"),
         .if_match = header(head, "if-match"),
+        .if_none_match = header(head, "if-none-match"),
         .content_type = header(head, "content-type"),
         .content_encoding = header(head, "content-encoding"),
         .accept = header(head, "accept"),

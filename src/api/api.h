@@ -42,6 +42,7 @@ struct api_request {
     struct slice authorization; /* header values, empty when absent */
     struct slice cookie;
     struct slice if_match;
+    struct slice if_none_match;
     struct slice content_type;
     struct slice content_encoding;
     struct slice accept;

@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "hub/hub_private.h"
+#include "hub/resources/etag.h"
 
 /* The canvas that the query names; `default` else. */
 static struct slice canvas_of(const struct api_call *call)
@@ -15,6 +16,20 @@ static struct slice canvas_of(const struct api_call *call)
 static void add_etag(struct api_response *response, uint64_t revision)
 {
     api_add_header(response, "ETag", "\"%llu\"", (unsigned long long)revision);
+}
+
+/* Which of the two conditions on a revision is malformed; NULL: none. */
+static const char *malformed_condition(const struct api_call *call)
+{
+    return !etag_list_valid(call->request->if_match)        ? "If-Match"
+           : !etag_list_valid(call->request->if_none_match) ? "If-None-Match"
+                                                            : NULL;
+}
+
+static enum api_step no_condition(struct api_call *call, const char *header)
+{
+    return api_invalid(call, header, "%s must be an ETag as GET gives it, a list of them, or *",
+                       header);
 }
 
 /* The only canvas there is for a token that is bound to one. */
@@ -95,32 +110,13 @@ enum api_step api_objects_get(struct api_call *call)
 
 /* ---- changing */
 
-/* "7", W/"7", 7 or *; false when malformed, also when it is there and says nothing: who lost the
- * tag on the way meant to be careful. */
-static bool parse_if_match(struct slice text, struct apply_options *options)
-{
-    if (text.at == NULL || slice_equal(text, SLICE("*"))) {
-        return true;
-    }
-    text = slice_starts(text, SLICE("W/")) ? slice_skip(text, 2) : text;
-    if (text.bytes >= 2 && text.at[0] == '"' && text.at[text.bytes - 1] == '"') {
-        text = slice_of(text.at + 1, text.bytes - 2);
-    }
-    for (size_t i = 0; i < text.bytes; i++) {
-        if (text.at[i] < '0' || text.at[i] > '9' || i == 19) {
-            return false;
-        }
-        options->if_match = options->if_match * 10 + (uint64_t)(text.at[i] - '0');
-    }
-    options->if_match_given = true;
-    return text.bytes != 0;
-}
-
 static enum api_step apply_refused(struct api_call *call, const struct apply_options *options,
                                    const struct apply_outcome *outcome, enum bk_err err)
 {
     struct api_response *response = call->response;
-    unsigned status = err == BK_CONFLICT && options->if_match_given ? 412 : api_status(err);
+    unsigned status = err == BK_CONFLICT && (options->if_match.at || options->if_none_match.at)
+                          ? 412
+                          : api_status(err);
     if (status == 503) {
         api_add_header(response, "Retry-After", "5");
     }
@@ -171,8 +167,13 @@ static enum api_step change_object(struct api_call *call, enum apply_mode mode, 
                                     .json = api_sent_json(call),
                                     .now_ns = call->request->wall_ns};
     api_apply_as(&call->token, &options);
-    if (mode == APPLY_UPDATE && !parse_if_match(call->request->if_match, &options)) {
-        return api_invalid(call, "If-Match", "If-Match must be an ETag as GET gives it");
+    if (mode == APPLY_UPDATE) {
+        const char *malformed = malformed_condition(call);
+        if (malformed) {
+            return no_condition(call, malformed);
+        }
+        options.if_match = call->request->if_match;
+        options.if_none_match = call->request->if_none_match;
     }
     struct apply_outcome outcome;
     enum bk_err err = apply_text(call->api->hub, call->request->body, &options, &outcome);
@@ -265,9 +266,12 @@ enum api_step api_objects_delete(struct api_call *call)
                                     .one = true,
                                     .kind = call->route->kind,
                                     .name = call->segment,
+                                    .if_match = call->request->if_match,
+                                    .if_none_match = call->request->if_none_match,
                                     .now_ns = call->request->wall_ns};
-    if (!parse_if_match(call->request->if_match, &options)) {
-        return api_invalid(call, "If-Match", "If-Match must be an ETag as GET gives it");
+    const char *malformed = malformed_condition(call);
+    if (malformed) {
+        return no_condition(call, malformed);
     }
     api_apply_as(&call->token, &options);
     struct apply_outcome outcome;

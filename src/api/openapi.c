@@ -334,6 +334,13 @@ static void add_param(struct buf *json, const struct api_param *param)
     buf_add_byte(json, '}');
 }
 
+/* A change of one object: what is demanded of its revision. */
+static bool has_conditions(const struct api_route *route)
+{
+    return route->kind != RESOURCE_KIND_COUNT &&
+           (route->method == HTTP_PUT || route->method == HTTP_DELETE);
+}
+
 static void add_params(struct buf *json, const struct api_route *route)
 {
     const char *brace = strchr(route->path, '{');
@@ -345,13 +352,13 @@ static void add_params(struct buf *json, const struct api_route *route)
                    (int)strcspn(brace + 1, "}"), brace + 1);
         comma = ",";
     }
-    if (route->method == HTTP_PUT ||
-        (route->method == HTTP_DELETE && route->kind != RESOURCE_KIND_COUNT)) {
-        buf_printf(
-            json,
-            "%s{\"in\":\"header\",\"name\":\"If-Match\",\"description\":\"ETag of the revision "
-            "to change\",\"schema\":" TEXT "}",
-            comma);
+    if (has_conditions(route)) {
+        buf_printf(json,
+                   "%s{\"in\":\"header\",\"name\":\"If-Match\",\"description\":\"ETags of the "
+                   "revisions to change\",\"schema\":" TEXT "},"
+                   "{\"in\":\"header\",\"name\":\"If-None-Match\",\"description\":\"ETags of those "
+                   "not to change\",\"schema\":" TEXT "}",
+                   comma);
         comma = ",";
     }
     for (size_t i = 0; route->params != NULL && route->params[i].name != NULL; i++) {

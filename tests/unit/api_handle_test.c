@@ -18,7 +18,8 @@ static uint64_t now_ns = 1000000000;
 
 struct ask {
     enum http_method method;
-    const char *target, *token, *type, *body, *host, *origin, *site, *if_match, *coding;
+    const char *target, *token, *type, *body, *host, *origin, *site, *if_match, *if_none_match,
+        *coding;
     uint8_t remote;
 };
 
@@ -41,6 +42,7 @@ static unsigned ask_for(const struct ask *ask)
                                   .host = slice_str(ask->host ? ask->host : "127.0.0.1:8081"),
                                   .authorization = slice_str(authorization),
                                   .if_match = slice_str(ask->if_match),
+                                  .if_none_match = slice_str(ask->if_none_match),
                                   .content_type = slice_str(ask->type),
                                   .content_encoding = slice_str(ask->coding),
                                   .origin = slice_str(ask->origin),
@@ -262,6 +264,41 @@ static void test_bodies(void)
 static const char secret[] =
     "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"data\":{\"k\":\"topsecret\"}}}";
 
+/* RFC 9110 13.1.1, 13.1.2: lists, in which foreign tags are none of ours. */
+static void conditions(const char *revision)
+{
+    static const char *const malformed[] = {"soon",        "",         ",", "\"1",
+                                            "\"1\" \"2\"", "*, \"1\"", "W/"};
+    char lists[][128] = {"", "", "", ""};
+    snprintf(lists[0], sizeof lists[0], "\"999\", %s", revision);
+    snprintf(lists[1], sizeof lists[1], "%s ,\t\"a,b\"", revision);
+    snprintf(lists[2], sizeof lists[2], " ,,W/%s,", revision);
+    snprintf(lists[3], sizeof lists[3], "*");
+    for (size_t i = 0; i < sizeof malformed / sizeof malformed[0]; i++) {
+        is_uint(ASK(HTTP_DELETE, "/api/v1/secrets/s", .token = writer, .if_match = malformed[i]),
+                400, "If-Match: %s", malformed[i]);
+        is_uint(ASK(HTTP_PUT, "/api/v1/secrets/s", .token = writer, .type = "application/json",
+                    .body = secret, .if_none_match = malformed[i]),
+                400, "If-None-Match: %s", malformed[i]);
+    }
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        is_uint(ASK(HTTP_PUT, "/api/v1/secrets/s", .token = writer, .type = "application/json",
+                    .body = secret, .if_match = lists[i]),
+                200, "If-Match: %s", lists[i]);
+        is_uint(ASK(HTTP_PUT, "/api/v1/secrets/s", .token = writer, .type = "application/json",
+                    .body = secret, .if_none_match = lists[i]),
+                412, "If-None-Match: %s", lists[i]);
+        is_uint(ASK(HTTP_DELETE, "/api/v1/secrets/s", .token = writer, .if_none_match = lists[i]),
+                412);
+    }
+    is_uint(ASK(HTTP_PUT, "/api/v1/secrets/s", .token = writer, .type = "application/json",
+                .body = secret, .if_match = "\"998\", \"999\", \"x\""),
+            412);
+    is_uint(ASK(HTTP_PUT, "/api/v1/secrets/s", .token = writer, .type = "application/json",
+                .body = secret, .if_none_match = "\"998\", \"x\""),
+            200);
+}
+
 static void test_objects(void)
 {
     char revision[100];
@@ -292,6 +329,7 @@ static void test_objects(void)
     is_uint(ASK(HTTP_PUT, "/api/v1/secrets/s", .token = writer, .type = "application/json",
                 .body = secret, .if_match = ""),
             400, "a condition that says nothing is none that holds");
+    conditions(revision);
     is_uint(ASK(HTTP_PUT, "/api/v1/secrets/s", .token = writer, .type = "application/json",
                 .body = "{\"spec\":{\"data\":{\"k\":\"another\"}}}", .if_match = revision),
             200, "the name comes from the path");

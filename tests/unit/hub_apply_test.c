@@ -401,16 +401,17 @@ static void test_modes(void)
                                 .one = true,
                                 .kind = RESOURCE_SECRET,
                                 .name = SLICE("a"),
-                                .if_match_given = true,
-                                .if_match = 99999};
+                                .if_match = SLICE("99999")};
     is_int(apply_with("spec: {data: {k: w}}", put), BK_CONFLICT, "PUT with another revision");
     uint64_t revision = 0;
     buf_reset(&json);
     is_int(hub_get_json(hub, RESOURCE_SECRET, SLICE_EMPTY, SLICE("a"), &json, &revision), BK_OK);
-    put.if_match = revision;
+    char tag[24];
+    snprintf(tag, sizeof tag, "\"%llu\"", (unsigned long long)revision);
+    put.if_match = slice_str(tag);
     is_int(apply_with("spec: {data: {k: w}}", put), BK_OK, "PUT with the right one");
     is_int(outcome.results[0].action, APPLY_UPDATED);
-    put.if_match_given = false;
+    put.if_match = (struct slice){.at = NULL};
     put.name = SLICE("b");
     is_int(apply_with("spec: {data: {k: w}}", put), BK_NOT_FOUND, "PUT of nothing");
     is_int(apply_with("metadata: {name: c}\nspec: {data: {k: w}}", put), BK_INVALID,

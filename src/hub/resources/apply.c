@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/yaml.h"
 #include "hub/resources/apply_build.h"
+#include "hub/resources/etag.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -145,6 +146,22 @@ enum bk_err apply_check_canvas(struct apply *apply, enum resource_kind kind, str
                       "for that one only",
                       resource_kind_info(kind)->name, (int)name.bytes, (const char *)name.at,
                       (int)only.bytes, (const char *)only.at);
+}
+
+enum bk_err apply_check_revision(struct apply *apply, enum resource_kind kind, struct slice name,
+                                 uint64_t revision)
+{
+    const struct apply_options *options = apply->options;
+    bool demanded = options->if_match.at == NULL || etag_list_names(options->if_match, revision);
+    if (demanded &&
+        (options->if_none_match.at == NULL || !etag_list_names(options->if_none_match, revision))) {
+        return BK_OK;
+    }
+    return apply_fail(apply, BK_CONFLICT,
+                      "%s \"%.*s\" is at revision %llu, which %s: read it again",
+                      resource_kind_info(kind)->name, (int)name.bytes, (const char *)name.at,
+                      (unsigned long long)revision,
+                      demanded ? "If-None-Match excludes" : "If-Match does not name");
 }
 
 /* Everything of an earlier run in a smaller map is forgotten. */
@@ -504,11 +521,8 @@ enum bk_err apply_delete(struct hub *hub, enum resource_kind kind, struct slice 
     enum bk_err err = store_read(hub->store, &txn);
     if (err == BK_OK) {
         err = hub_find_record(txn, kind, options->canvas, name, &address, &record);
-        if (err == BK_OK && options->if_match_given && record.revision != options->if_match) {
-            err = apply_fail(
-                &apply, BK_CONFLICT, "%s \"%s\" is at revision %llu, not %llu: read it again",
-                resource_kind_info(kind)->name, address.name, (unsigned long long)record.revision,
-                (unsigned long long)options->if_match);
+        if (err == BK_OK) {
+            err = apply_check_revision(&apply, kind, slice_str(address.name), record.revision);
         }
         store_read_end(txn);
     }

@@ -46,9 +46,10 @@ struct apply_options {
     bool one;
     enum resource_kind kind;
     struct slice name; /* empty = as in the document */
-    bool if_match_given;
-    uint64_t if_match; /* expected revision, else BK_CONFLICT */
-    int64_t now_ns;    /* wall clock */
+    /* What its revision must be, and must not be (etag.h), else BK_CONFLICT. Valid; no `at`:
+     * anything. */
+    struct slice if_match, if_none_match;
+    int64_t now_ns; /* wall clock */
     enum apply_key key;
     /* Who asks, where that is not becket itself: only what is in this canvas (empty = any), and
      * accounts and links of people only where they are this user's (empty = anybody's). A person,

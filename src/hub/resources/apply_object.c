@@ -194,7 +194,7 @@ static void scratch_reset(struct apply *apply)
     apply->diff_count = apply->diff_size = 0;
 }
 
-/* Mode and If-Match. */
+/* Mode, If-Match and If-None-Match. */
 static enum bk_err check_existing(struct apply *apply, const struct apply_work *work)
 {
     const struct apply_options *options = apply->options;
@@ -210,13 +210,7 @@ static enum bk_err check_existing(struct apply *apply, const struct apply_work *
     if (options->mode == APPLY_UPDATE && !apply->existed) {
         return apply_fail(apply, BK_NOT_FOUND, "there is no %s \"%.*s\"", kind, bytes, name);
     }
-    if (options->if_match_given && apply->old.revision != options->if_match) {
-        return apply_fail(apply, BK_CONFLICT,
-                          "%s \"%.*s\" is at revision %llu, not %llu: read it again", kind, bytes,
-                          name, (unsigned long long)apply->old.revision,
-                          (unsigned long long)options->if_match);
-    }
-    return BK_OK;
+    return apply_check_revision(apply, work->kind, work->name, apply->old.revision);
 }
 
 /* Whose an account or a link is: "user": {"name"} of a spec, or "team": {"name"}; empty = nobody's.

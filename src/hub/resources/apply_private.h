@@ -147,6 +147,9 @@ struct slice apply_copy_slice(struct apply *apply, struct slice text);
 /* Who is bound to a canvas has no part in others, nor in canvases themselves. */
 enum bk_err apply_check_canvas(struct apply *apply, enum resource_kind kind, struct slice canvas,
                                struct slice name) BK_MUST_CHECK;
+/* Is the object what the request demands of it? */
+enum bk_err apply_check_revision(struct apply *apply, enum resource_kind kind, struct slice name,
+                                 uint64_t revision) BK_MUST_CHECK;
 
 /* ---- apply_documents.c */
 /* The works of the set, or, with options->remove, what it names to be deleted. */
