@@ -9,6 +9,8 @@
 #include "cli/sandbox.h"
 #include "cli/serve_tls.h"
 #include "control/certificates.h"
+#include "control/guard.h"
+#include "hub/data_key.h"
 #include "hub/resources/environment.h"
 #include "ring/file.h"
 #include "ring/socket.h"
@@ -133,7 +135,11 @@ static void name_sockets(struct serve *serve)
 static enum bk_err take_over(struct serve *serve)
 {
     struct control_sockets given = {.ingress_count = 0};
-    char why[HANDOVER_WHY_BYTES];
+    char why[HANDOVER_WHY_BYTES], key_why[HUB_WHY_BYTES];
+    if (data_key_look(serve->control.data_directory, key_why) != BK_OK) {
+        cli_error("%s; nothing was taken over", key_why); /* who could not go on ends nobody */
+        return BK_BUSY;
+    }
     if (!handover_ask(serve->control.data_directory, &given, why)) {
         cli_error("%s", why);
         return BK_BUSY;
@@ -298,7 +304,8 @@ static int serve_run(struct serve *serve)
 {
     struct control *control;
     char why[CONTROL_WHY_BYTES];
-    if (!lock_data(serve) || !open_tls(serve) || !open_outgoing(serve)) {
+    /* Last what may end a server that runs. */
+    if (!open_tls(serve) || !open_outgoing(serve) || !lock_data(serve)) {
         return CLI_FAILED;
     }
     if (control_free_ports(&serve->control, why) != BK_OK) {
@@ -372,6 +379,7 @@ int cli_serve(int argc, char **argv)
     serve.control.stopping = stopping;
     serve.control.context = &serve;
     serve.control.sockets = &serve.sockets;
+    guard_hold_signals();
     notify_open();
     serve.control.watchdog_ns = notify_watchdog_ns();
     char why[HANDOVER_WHY_BYTES];

@@ -73,8 +73,7 @@ enum bk_err control_free_ports(struct control_config *config,
                                char ret_why[CONTROL_WHY_BYTES]) BK_MUST_CHECK;
 
 /* SIGTERM, SIGINT and SIGHUP are blocked in all threads from here on. On failure nothing runs, and
- * ret_why is one
- * line: what happened, what to do. */
+ * ret_why is one line: what happened, what to do. */
 enum bk_err control_open(const struct control_config *config, struct control **ret_control,
                          char ret_why[CONTROL_WHY_BYTES]) BK_MUST_CHECK;
 struct hub *control_hub(struct control *control);

@@ -145,7 +145,7 @@ static void look_after(struct guard *guard)
     }
 }
 
-static const int guarded[] = {SIGTERM, SIGINT, SIGHUP};
+static const int guarded[] = {SIGHUP, SIGTERM, SIGINT};
 
 static void *guard_main(void *context)
 {
@@ -180,16 +180,27 @@ static bool thread_start(struct guard *guard)
     return started;
 }
 
+/* So many of them; SIGHUP is the first. */
+static void block(unsigned count)
+{
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    for (unsigned i = 0; i < count; i++) {
+        sigaddset(&blocked, guarded[i]);
+    }
+    pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+}
+
+void guard_hold_signals(void)
+{
+    block(getpid() == 1 ? bk_array_length(guarded) : 1);
+}
+
 struct guard *guard_open(const struct guard_config *config, const char **ret_why)
 {
     /* Never freed: its thread is there until the process ends. */
     static struct guard guard;
-    sigset_t blocked;
-    sigemptyset(&blocked);
-    for (unsigned i = 0; i < bk_array_length(guarded); i++) {
-        sigaddset(&blocked, guarded[i]);
-    }
-    pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+    block(bk_array_length(guarded));
     signal(SIGALRM, alarmed);
     guard.config = *config;
     guard.why = "out of memory";

@@ -44,6 +44,10 @@ struct guard_config {
 #define GUARD_END_NS 3000000000ULL
 
 struct guard;
+/* At the very start of a server: SIGHUP waits from here on until guard_open() has who hears it, for
+ * a reload that is asked for early must not end the process. As process 1 also SIGTERM and SIGINT,
+ * which the kernel would forget. */
+void guard_hold_signals(void);
 /* SIGTERM, SIGINT and SIGHUP are blocked in this thread and those it starts from here on. NULL: out
  * of memory; ret_why says so. */
 struct guard *guard_open(const struct guard_config *config, const char **ret_why);

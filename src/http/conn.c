@@ -224,6 +224,10 @@ void conn_timer(struct timer *timer)
         conn_deadline_sooner(conn, server->config.write_timeout_ms);
         conn_fail(conn, NULL, 408, "the request took too long to arrive");
         return;
+    } else if (conn->state == CONN_OPEN && !conn->spill && conn->exchange_count == 0 &&
+               conn_secure_leave(conn)) {
+        conn_deadline_sooner(conn, LINGER_MS);
+        return;
     }
     conn_kill(conn);
 }

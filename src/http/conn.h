@@ -256,6 +256,8 @@ void conn_secure_input(struct http_conn *conn, const uint8_t *at, size_t bytes);
 void conn_secure_send(struct http_conn *conn, const void *at, size_t bytes);
 /* True: close_notify is on its way, conn_linger() is called again when it has left. */
 bool conn_secure_goodbye(struct http_conn *conn);
+/* The same of one that is idle, and is ended by us: it ends when that has left. */
+bool conn_secure_leave(struct http_conn *conn);
 /* Steps of handshakes, as many as one turn may have. */
 void http_secure_compute(struct http_server *server);
 /* Bytes wait for the engine. */

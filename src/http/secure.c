@@ -245,6 +245,16 @@ bool conn_secure_goodbye(struct http_conn *conn)
     return true;
 }
 
+bool conn_secure_leave(struct http_conn *conn)
+{
+    if (!conn->secure || !conn->secure->open || ring_op_busy(&conn->send_op)) {
+        return false;
+    }
+    conn->peer_done = true; /* nobody waits for the peer's */
+    conn_no_more_requests(conn);
+    return conn_secure_goodbye(conn);
+}
+
 /* ---- in */
 
 static void handshake_done(struct http_conn *conn)

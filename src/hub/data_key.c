@@ -225,7 +225,7 @@ static enum fit find_fit(const struct master_keys *keys, const struct wrapped *w
                : FIT_NONE;
 }
 
-static enum bk_err does_not_fit(const struct hub *hub, const struct master_keys *keys,
+static enum bk_err does_not_fit(const char *data_directory, const struct master_keys *keys,
                                 const struct wrapped *wrapped, char *ret_why)
 {
     char id[MASTER_KEY_ID_BYTES], since[25];
@@ -235,7 +235,7 @@ static enum bk_err does_not_fit(const struct hub *hub, const struct master_keys 
             ret_why, BK_SEALED,
             "%s: the master key (%s) is not the one that its secrets are sealed under; "
             "bring back the right master.key (or BECKET_MASTER_KEY)",
-            hub->data_directory, id);
+            data_directory, id);
     }
     time_format_rfc3339(wrapped->since_ns, since);
     return hub_refuse(
@@ -243,7 +243,7 @@ static enum bk_err does_not_fit(const struct hub *hub, const struct master_keys 
         "%s: the master key (%s) is not the one that its secrets are sealed under (%s, "
         "since %s); bring back that master.key (or BECKET_MASTER_KEY); a backup needs "
         "the key of its own time",
-        hub->data_directory, id, wrapped->id, since);
+        data_directory, id, wrapped->id, since);
 }
 
 /* In the data directory: what a crash left of an exchange. */
@@ -327,7 +327,7 @@ static enum bk_err open_with(struct hub *hub, const struct master_keys *keys,
     }
     enum fit fit = find_fit(keys, wrapped, key);
     if (fit == FIT_NONE) {
-        return does_not_fit(hub, keys, wrapped, ret_why);
+        return does_not_fit(hub->data_directory, keys, wrapped, ret_why);
     }
     seal_init(&hub->seal, key);
     master_key_id(fit == FIT_NEXT ? keys->next : keys->key, hub->master_key_id);
@@ -389,6 +389,37 @@ enum bk_err data_key_open(struct hub *hub, int64_t now_ns, char ret_why[HUB_WHY_
     }
     master_keys_wipe(&keys);
     return err;
+}
+
+static enum bk_err look(const char *data_directory, const struct wrapped *wrapped, char *ret_why)
+{
+    struct master_keys keys;
+    uint8_t key[AEAD_KEY_BYTES];
+    enum bk_err err = master_keys_look(data_directory, &keys, ret_why);
+    if (err == BK_OK && find_fit(&keys, wrapped, key) == FIT_NONE) {
+        err = does_not_fit(data_directory, &keys, wrapped, ret_why);
+    }
+    master_keys_wipe(&keys);
+    bk_wipe(key, sizeof key);
+    return err;
+}
+
+enum bk_err data_key_look(const char *data_directory, char ret_why[HUB_WHY_BYTES])
+{
+    struct store *store;
+    struct wrapped wrapped;
+    enum bk_err err =
+        store_open(data_directory, &(struct store_options){.shared = true}, &store, ret_why);
+    if (err != BK_OK) {
+        return err;
+    }
+    err = read_wrapped(store, &wrapped);
+    store_close(store);
+    if (err == BK_OK) {
+        return look(data_directory, &wrapped, ret_why);
+    }
+    return hub_refuse(ret_why, err, "%s: cannot read the keys of the store: %s", data_directory,
+                      bk_err_text(err));
 }
 
 /* ---- while it runs */

@@ -70,7 +70,7 @@ static bool parse_key(struct slice text, uint8_t ret_key[MASTER_KEY_BYTES])
 }
 
 /* BK_NOT_FOUND: it is not set. */
-static enum bk_err from_environment(const char *name, uint8_t ret_key[MASTER_KEY_BYTES],
+static enum bk_err from_environment(const char *name, bool look, uint8_t ret_key[MASTER_KEY_BYTES],
                                     char *ret_why)
 {
     char *value = getenv(name);
@@ -78,9 +78,10 @@ static enum bk_err from_environment(const char *name, uint8_t ret_key[MASTER_KEY
         return BK_NOT_FOUND;
     }
     bool good = parse_key(slice_str(value), ret_key);
-    /* In place: /proc/PID/environ shows these very bytes. */
-    bk_wipe(value, strlen(value));
-    unsetenv(name);
+    if (!look) { /* in place: /proc/PID/environ shows these very bytes */
+        bk_wipe(value, strlen(value));
+        unsetenv(name);
+    }
     return good ? BK_OK
                 : refuse(ret_why, BK_INVALID,
                          "%s: not a key; give 64 hex digits or base64 of 32 bytes", name);
@@ -166,10 +167,10 @@ static enum bk_err load_in_data(const char *data_directory, bool make, struct ma
     return err;
 }
 
-static enum bk_err load_before(struct master_keys *keys, char *ret_why)
+static enum bk_err load_before(struct master_keys *keys, bool look, char *ret_why)
 {
     const char *file = getenv("BECKET_MASTER_KEY_BEFORE_FILE");
-    enum bk_err err = from_environment("BECKET_MASTER_KEY_BEFORE", keys->before, ret_why);
+    enum bk_err err = from_environment("BECKET_MASTER_KEY_BEFORE", look, keys->before, ret_why);
     if (err == BK_NOT_FOUND && file && file[0] != '\0') {
         err = master_key_read(file, keys->before, ret_why);
         keys->has_before = err == BK_OK;
@@ -179,13 +180,13 @@ static enum bk_err load_before(struct master_keys *keys, char *ret_why)
     return err == BK_NOT_FOUND ? BK_OK : err;
 }
 
-enum bk_err master_keys_load(const char *data_directory, bool make, struct master_keys *ret_keys,
-                             char ret_why[MASTER_KEY_WHY_BYTES])
+static enum bk_err load(const char *data_directory, bool make, bool look,
+                        struct master_keys *ret_keys, char *ret_why)
 {
     const char *file = getenv("BECKET_MASTER_KEY_FILE");
     *ret_keys = (struct master_keys){.place = MASTER_KEY_IN_ENVIRONMENT};
     ret_why[0] = '\0';
-    enum bk_err err = from_environment("BECKET_MASTER_KEY", ret_keys->key, ret_why);
+    enum bk_err err = from_environment("BECKET_MASTER_KEY", look, ret_keys->key, ret_why);
     ret_keys->has_key = err == BK_OK;
     if (err == BK_NOT_FOUND && file && file[0] != '\0') {
         ret_keys->place = MASTER_KEY_IN_FILE;
@@ -196,12 +197,24 @@ enum bk_err master_keys_load(const char *data_directory, bool make, struct maste
         err = load_in_data(data_directory, make, ret_keys, ret_why);
     }
     if (err == BK_OK) {
-        err = load_before(ret_keys, ret_why);
+        err = load_before(ret_keys, look, ret_why);
     }
     if (err != BK_OK) {
         master_keys_wipe(ret_keys);
     }
     return err;
+}
+
+enum bk_err master_keys_load(const char *data_directory, bool make, struct master_keys *ret_keys,
+                             char ret_why[MASTER_KEY_WHY_BYTES])
+{
+    return load(data_directory, make, false, ret_keys, ret_why);
+}
+
+enum bk_err master_keys_look(const char *data_directory, struct master_keys *ret_keys,
+                             char ret_why[MASTER_KEY_WHY_BYTES])
+{
+    return load(data_directory, false, true, ret_keys, ret_why);
 }
 
 void master_keys_wipe(struct master_keys *keys)

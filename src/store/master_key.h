@@ -43,6 +43,9 @@ struct master_keys {
  * file may be made. Nothing is written unless `make`. */
 enum bk_err master_keys_load(const char *data_directory, bool make, struct master_keys *ret_keys,
                              char ret_why[MASTER_KEY_WHY_BYTES]) BK_MUST_CHECK;
+/* The same to look at them beforehand: nothing is made, and the environment keeps what it has. */
+enum bk_err master_keys_look(const char *data_directory, struct master_keys *ret_keys,
+                             char ret_why[MASTER_KEY_WHY_BYTES]) BK_MUST_CHECK;
 void master_keys_wipe(struct master_keys *keys);
 
 /* One key file. BK_NOT_FOUND: there is none. */

@@ -98,6 +98,7 @@ with TlsServer(certs, OPTIONS) as server:
     ok(c.read().status == 200, 'a chunked one')
     c.send(b'GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
     ok(c.read().status == 200, 'the last one')
+    c.sock.suppress_ragged_eofs = False
     ok(c.sock.recv(1) == b'', 'ends with close_notify, as Python wants it')
     c.close()
     code, out, err = server.cli('events', '--limit', '100', '-o', 'json')
@@ -297,7 +298,11 @@ with TlsServer(certs, OPTIONS) as server:
         pass
     took = time.monotonic() - began
     ok(8 < took < 14, 'a byte a second: ended after %.1f s' % took)
+    idle = server.secure()
+    ok(idle.request('GET', '/health/live').status == 200, 'one that is idle then')
+    idle.sock.suppress_ragged_eofs = False
     server.process.send_signal(signal.SIGTERM)
+    is_equal(idle.sock.recv(1), b'', 'hears close_notify')
     is_equal(server.process.wait(10), 0, 'a drain with open connections')
 
 # ---- client certificates, and the admin listener

@@ -126,6 +126,41 @@ with Server() as server:
     server.start(options=['--take-over'])
     is_equal(server.get('/health/ready').status, 200, 'with nobody there, --take-over just starts')
 
+# ---- who could not go on ends nobody
+with Server(options=['--drain-timeout', '2s']) as server:
+    def try_to_take_over(*options, **environment):
+        run = subprocess.run([BECKET, 'serve', '--data', server.data, '--take-over'] + list(options), capture_output=True,
+                             text=True, env=dict(os.environ, **environment), timeout=20)
+        is_equal((run.returncode, server.process.poll(), server.get('/health/ready').status), (1, None, 200),
+                 'the old one goes on: ' + run.stderr.strip()[-70:])
+        return run.stderr
+
+    ok('nothing was taken over' in try_to_take_over(BECKET_MASTER_KEY='00' * 32), 'another master key')
+    ok('/nonexistent' in try_to_take_over(BECKET_MASTER_KEY_FILE='/nonexistent'), 'a key file that is not there')
+    try_to_take_over('--tls-cert', '/nonexistent', '--tls-key', '/nonexistent')
+    try_to_take_over('--ca-file', '/nonexistent')
+
+    # Who waits for the old one has nobody behind it any more: a reload must not end it.
+    server.apply(GITHUB_SOURCE)
+    half = socket.create_connection(('127.0.0.1', server.port))
+    half.sendall(b'POST /hooks/repo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n{')
+    time.sleep(0.2)
+    old, ready = server.process, server._ready_lines()
+    server.process = subprocess.Popen(old.args + ['--take-over'], stdout=server.log, stderr=server.log)
+    for _ in range(200):
+        if ' taking over ' in server.log_text():
+            break
+        time.sleep(0.02)
+    server.process.send_signal(signal.SIGHUP)
+    is_equal(old.wait(20), 0, 'the old one ends')
+    for _ in range(400):
+        if server.process.poll() is not None or server._ready_lines() > ready and ' reloaded ' in server.log_text():
+            break
+        time.sleep(0.02)
+    is_equal((server.process.poll(), server.get('/health/ready').status), (None, 200), 'SIGHUP meanwhile is no end')
+    ok(' reloaded ' in server.log_text(), 'but a reload')
+    half.close()
+
 # ---- sd_notify
 folder = tempfile.mkdtemp()
 manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
