@@ -118,15 +118,33 @@ static void stopping(void *context)
 
 /* ---- sockets that others made */
 
+/* Where a given socket listens counts, whatever the option says; but that is said. */
+static bool name_socket(const struct serve *serve, const char *option, int socket,
+                        struct ring_address *address)
+{
+    struct ring_address is;
+    if (socket_address(socket, &is) != BK_OK) {
+        return false;
+    }
+    bool same = is.family == address->family && is.port == address->port &&
+                memcmp(is.at, address->at, sizeof is.at) == 0;
+    if (!same && address->port != 0 && option_given(&serve->options, option)) {
+        log_event(LOG_WARN, "an option is not used", LOG_Z("option", option),
+                  LOG_Z("why", "the socket that was handed over listens elsewhere"));
+    }
+    *address = is;
+    return true;
+}
+
 static void name_sockets(struct serve *serve)
 {
     const struct control_sockets *sockets = &serve->sockets;
     if (sockets->ingress_count &&
-        socket_address(sockets->ingress[0], &serve->control.listen) == BK_OK) {
+        name_socket(serve, "listen", sockets->ingress[0], &serve->control.listen)) {
         serve_name_listen(serve);
     }
     if (sockets->admin_count &&
-        socket_address(sockets->admin[0], &serve->control.admin_listen) == BK_OK) {
+        name_socket(serve, "admin", sockets->admin[0], &serve->control.admin_listen)) {
         serve_name_admin(serve);
     }
 }

@@ -146,7 +146,7 @@ with Server(options=['--drain-timeout', '2s']) as server:
     half.sendall(b'POST /hooks/repo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n{')
     time.sleep(0.2)
     old, ready = server.process, server._ready_lines()
-    server.process = subprocess.Popen(old.args + ['--take-over'], stdout=server.log, stderr=server.log)
+    server.process = subprocess.Popen(old.args + ['--take-over', '--listen', '127.0.0.1:%d' % free_port()], stdout=server.log, stderr=server.log)
     for _ in range(200):
         if ' taking over ' in server.log_text():
             break
@@ -159,6 +159,7 @@ with Server(options=['--drain-timeout', '2s']) as server:
         time.sleep(0.02)
     is_equal((server.process.poll(), server.get('/health/ready').status), (None, 200), 'SIGHUP meanwhile is no end')
     ok(' reloaded ' in server.log_text(), 'but a reload')
+    ok('an option is not used option=listen' in server.log_text(), 'and another --listen is said not to count')
     half.close()
 
 # ---- sd_notify
