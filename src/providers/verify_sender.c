@@ -13,31 +13,48 @@ static bool in_ranges(const struct cidr *ranges, unsigned count, uint8_t family,
     return inside;
 }
 
-/* The last address of X-Forwarded-For that is none of our own proxies: what is before it was
- * written by who we do not know. */
-static bool forwarded(const struct extra *extra, const struct http_head *head,
-                      struct cidr *ret_address)
+/* The last address of one line that is none of our own proxies, else its first. False: it has none,
+ * or what is none. */
+static bool last_foreign(const struct extra *extra, struct slice line, struct cidr *ret_address,
+                         bool *ret_foreign)
 {
-    const struct http_header *header = NULL, *last = NULL;
-    while ((header = http_next(head, SLICE("x-forwarded-for"), header)) != NULL) {
-        last = header;
-    }
-    struct slice rest = last != NULL ? http_header_value(head, last) : SLICE_EMPTY;
     bool found = false;
-    while (rest.bytes != 0) {
-        size_t from = rest.bytes;
-        while (from > 0 && rest.at[from - 1] != ',') {
+    *ret_foreign = false;
+    while (line.bytes != 0 && !*ret_foreign) {
+        size_t from = line.bytes;
+        while (from > 0 && line.at[from - 1] != ',') {
             from--;
         }
-        struct slice text = slice_trim(slice_of(rest.at + from, rest.bytes - from));
-        rest = slice_of(rest.at, from > 0 ? from - 1 : 0);
+        struct slice text = slice_trim(slice_of(line.at + from, line.bytes - from));
+        line = slice_of(line.at, from > 0 ? from - 1 : 0);
         if (slice_find(text, '/') != text.bytes || !cidr_parse(text, ret_address)) {
             return false;
         }
         found = true;
-        if (!in_ranges(extra->proxies, extra->proxy_count, ret_address->family, ret_address->at)) {
-            break;
+        *ret_foreign = !in_ranges(extra->proxies, extra->proxy_count, ret_address->family,
+                                  ret_address->at);
+    }
+    return found;
+}
+
+/* The last address of X-Forwarded-For that is none of our own proxies: what is before it was
+ * written by who we do not know. A proxy may write a line of its own behind those that it got; they
+ * are one list (RFC 9110 5.3). */
+static bool forwarded(const struct extra *extra, const struct http_head *head,
+                      struct cidr *ret_address)
+{
+    const struct http_header *header = NULL, *lines[HTTP_HEADERS_MAX];
+    unsigned count = 0;
+    while ((header = http_next(head, SLICE("x-forwarded-for"), header)) != NULL) {
+        lines[count++] = header;
+    }
+    bool found = false, foreign = false;
+    while (count > 0 && !foreign) {
+        header = lines[--count];
+        if (!last_foreign(extra, http_header_value(head, header), ret_address, &foreign)) {
+            return false;
         }
+        found = true;
     }
     return found;
 }

@@ -306,14 +306,23 @@ with Server(threads=1) as server:
         source('far', 'github', secrets=[{'value': 's'}], allow=['192.30.252.0/22']),
         source('nobody', 'github', secrets=[{'value': 's'}], allow=[]),
         source('proxied', 'github', secrets=[{'value': 's'}], allow=['192.30.252.0/22'],
+               trustedProxies=['127.0.0.1', '10.0.0.0/8']),
+        source('inner', 'github', secrets=[{'value': 's'}], allow=['10.0.0.0/8'],
                trustedProxies=['127.0.0.1', '10.0.0.0/8'])]))
     body = b'{"a":1}'
     signed = {'X-Hub-Signature-256': 'sha256=' + sha256_hex('s', body), 'X-GitHub-Event': 'push'}
+    line = '\r\nX-Forwarded-For: '
     for name, forwarded, want in (('near', None, 200), ('far', None, 403), ('far', '192.30.252.1', 403),
                                   ('nobody', None, 403), ('proxied', None, 403), ('proxied', '192.30.252.1', 200),
                                   ('proxied', '192.30.252.1, 10.1.2.3', 200),
                                   ('proxied', '192.30.252.1, 1.2.3.4', 403), ('proxied', 'nonsense', 403),
-                                  ('proxied', '192.30.252.1, 10.1.2.3,', 403)):
+                                  ('proxied', '192.30.252.1, 10.1.2.3,', 403),
+                                  # proxies that write a line of their own
+                                  ('proxied', '192.30.252.1' + line + '10.1.2.3', 200),
+                                  ('proxied', '1.2.3.4, 192.30.252.1' + line + '10.1.2.4, 10.1.2.3', 200),
+                                  ('proxied', 'nonsense' + line + '10.1.2.3', 403),
+                                  ('inner', '10.1.2.4' + line + '10.1.2.3', 200),
+                                  ('inner', '1.2.3.4' + line + '10.1.2.3', 403)):
         headers = dict(signed, **({'X-Forwarded-For': forwarded} if forwarded else {}))
         a = hook(server, 'POST', '/hooks/' + name, body, headers)
         is_equal(a.status, want, '%s, X-Forwarded-For: %s' % (name, forwarded))
