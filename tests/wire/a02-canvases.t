@@ -235,6 +235,8 @@ with tempfile.TemporaryDirectory(prefix='becket-canvases-', dir=shm) as data, \
     is_equal(ask('POST', '/api/v1/apply?prune=true', red, {'kind': 'User', 'metadata': {'name': 'ruby'}, 'spec': {}}).status,
              200, 'prune')
     is_equal(snapshot(), before, 'blue is as it was')
+    again = {get('/api/v1/destinations/blue-1?canvas=blue')['status']['delivery'].get('nextRetryAt') for _ in range(40)}
+    is_equal(len(again), 1, 'nor does it change when one asks again: %s' % sorted(again)[:2])
     for what in ('/api/v1/deliveries', '/api/v1/deliveries?event=' + event, '/api/v1/events', '/api/v1/entries',
                  '/api/v1/operations', '/api/v1/deliveries?state=dead', '/api/v1/deliveries?state=pending'):
         is_equal(json.loads(ask('GET', what, red).text)['items'], [], 'red: nothing in ' + what)

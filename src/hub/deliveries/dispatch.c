@@ -52,8 +52,10 @@ uint64_t dispatch_next_ns(const struct dispatch *dispatch)
 
 int64_t dispatch_wall_ms(const struct dispatch *dispatch, int64_t due_ms)
 {
-    return due_ms - dispatch_now_ms(dispatch) +
-           ring_wall_ns(dispatch->config.ring) / (int64_t)NS_PER_MS;
+    const struct ring *ring = dispatch->config.ring;
+    const int64_t ms = (int64_t)NS_PER_MS;
+    return due_ms - dispatch->config.clock_ms +
+           (ring_wall_ns(ring) - (int64_t)ring_now_ns(ring) + ms / 2) / ms;
 }
 
 int64_t dispatch_clock_ms(const struct dispatch *dispatch)
