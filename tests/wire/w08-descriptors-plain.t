@@ -4,58 +4,8 @@ nobody but us. There the process's own descriptors are used. Here, on any kernel
 import os, resource, subprocess, sys, tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
+from old_kernel import old_kernel
 from sink import Sink
-
-SHIM = '''
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <sys/socket.h>
-#include <time.h>
-ssize_t recv(int fd, void *at, size_t bytes, int flags)
-{
-    if (bytes == 1 && flags == MSG_DONTWAIT) {
-        errno = EAGAIN;
-        return -1;
-    }
-    return ((ssize_t (*)(int, void *, size_t, int))dlsym(RTLD_NEXT, "recv"))(fd, at, bytes, flags);
-}
-/* From the third second to the sixth, if it is asked for, no descriptor is left for another one. */
-static int busy(int command)
-{
-    static time_t begin;
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    begin = begin ? begin : now.tv_sec;
-    return command == F_DUPFD_CLOEXEC && getenv("NO_DUP") && now.tv_sec - begin >= 3 && now.tv_sec - begin < 6;
-}
-int fcntl64(int fd, int command, ...)
-{
-    va_list rest;
-    va_start(rest, command);
-    void *argument = va_arg(rest, void *);
-    va_end(rest);
-    if (busy(command)) {
-        errno = EMFILE;
-        return -1;
-    }
-    return ((int (*)(int, int, ...))dlsym(RTLD_NEXT, "fcntl64"))(fd, command, argument);
-}
-int fcntl(int fd, int command, ...) __attribute__((alias("fcntl64")));
-'''
-
-
-def shim():
-    base = tempfile.mkdtemp(prefix='shim-', dir=os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'tests'))
-    source, library = os.path.join(base, 'shim.c'), os.path.join(base, 'shim.so')
-    with open(source, 'w') as file:
-        file.write(SHIM)
-    subprocess.run([os.environ.get('CC', 'cc'), '-shared', '-fPIC', '-o', library, source], check=True)
-    return os.path.abspath(library)
-
 
 def descriptors(server):
     return len(os.listdir('/proc/%d/fd' % server.process.pid))
@@ -66,7 +16,7 @@ def settles(server, wanted):
     return descriptors(server)
 
 
-OLD = dict(os.environ, LD_PRELOAD=shim())
+OLD = old_kernel()
 
 with Server(start=False, threads=2, options=['--segment-bytes', '4M', '--retain-bytes', '12M']) as server, Sink() as sink:
     server.start(environment=OLD)
