@@ -27,7 +27,9 @@
 #define MESSAGE_SEND_FD 1 /* of a message: a descriptor, … */
 #define MESSAGE_QUIET   1 /* … and no completion over there */
 
+#define ACCEPT_ARMED        ((uint64_t)1 << 32)
 #define REAP_BATCH          128U
+#define ACCEPTS_PLAIN       32U /* without a table: armed at once, and what one turn can bring */
 #define BUFFERS_OFFERED_MIN 64U
 #define LAZY_US             100U /* how long completions of lazy sends alone may wait */
 
@@ -277,15 +279,34 @@ static void accept_submit(struct ring *ring, struct ring_op *op, int32_t listene
     sqe_bind(sqe, op);
 }
 
+static uint64_t accepts_armed(const struct ring_op *op)
+{
+    return op->private_[0] / ACCEPT_ARMED;
+}
+
+/* Without a table, as many as there is room for: a multishot would go on when there is no more. */
+static void accepts_arm(struct ring *ring, struct ring_op *op)
+{
+    uint64_t used = atomic_load_explicit(&ring->handles_used, memory_order_relaxed);
+    while (accepts_armed(op) < ACCEPTS_PLAIN && used + (accepts_armed(op)) < ring->handles_max) {
+        op->private_[0] += ACCEPT_ARMED;
+        accept_submit(ring, op, (int32_t)(uint32_t)op->private_[0]);
+    }
+}
+
 /* With a table, private_[0] counts lookups under way; private_[1] holds the final result (plus one,
  * as it is negative or zero) until they are done, so that `more == false` always comes last.
- * Without one, private_[0] is the listener, and private_[1] says that it was cancelled. */
+ * Without one, private_[0] is the listener and, above it, how many are armed, which private_[1]
+ * waits for in the same way. */
 void ring_accept(struct ring *ring, struct ring_op *op, int32_t listener, ring_done_fn *done)
 {
     op_begin(op, done, OP_ACCEPT);
-    op->private_[0] = ring->table ? 0 : (uint64_t)listener;
+    op->private_[0] = ring->table ? 0 : (uint64_t)listener + ACCEPT_ARMED;
     op->private_[1] = 0;
     accept_submit(ring, op, listener);
+    if (!ring->table) {
+        accepts_arm(ring, op);
+    }
 }
 
 static void accept_finish(struct ring_op *op)
@@ -362,25 +383,37 @@ static void lookup_complete(struct ring *ring, struct peer_lookup *lookup, int v
     }
 }
 
-/* Without a table, one after the other: a multishot would go on when there is no more room. The
- * next is asked for before this one is told, so that a cancel finds it. */
+static void cancel_submit(struct ring *ring, const struct ring_op *op, int flags)
+{
+    struct io_uring_sqe *sqe = ring_sqe_take(ring);
+    io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)op, flags);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    sqe->user_data = DATA_IGNORED;
+}
+
+/* The others are asked for before this one is told, so that a cancel finds them. */
 static void accept_complete_plain(struct ring *ring, struct ring_op *op, int value)
 {
+    op->private_[0] -= ACCEPT_ARMED;
     enum bk_err end = value < 0 ? bk_err_from_errno(-value) : BK_OK;
     if (end == BK_OK) {
         struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
         socklen_t bytes = sizeof address;
-        bool room = atomic_fetch_add_explicit(&ring->handles_used, 1, memory_order_relaxed) + 1 <
-                    ring->handles_max;
-        end = op->private_[1] != 0 ? BK_CANCELLED : room ? BK_OK : BK_NO_DESCRIPTORS;
-        if (end == BK_OK) {
-            accept_submit(ring, op, (int32_t)op->private_[0]);
+        atomic_fetch_add_explicit(&ring->handles_used, 1, memory_order_relaxed);
+        if (op->private_[1] == 0) {
+            accepts_arm(ring, op);
         }
         (void)getpeername(value, (struct sockaddr *)&address, &bytes);
         accept_deliver(op, value, &address);
+        end = accepts_armed(op) == 0 ? BK_NO_DESCRIPTORS : BK_OK;
     }
-    if (end != BK_OK) {
+    if (end != BK_OK && op->private_[1] == 0) {
         op->private_[1] = (uint64_t)(int64_t)(-(int)end);
+        if (accepts_armed(op) != 0) {
+            cancel_submit(ring, op, IORING_ASYNC_CANCEL_ALL);
+        }
+    }
+    if (accepts_armed(op) == 0) {
         accept_finish(op);
     }
 }
@@ -609,13 +642,11 @@ void ring_cancel(struct ring *ring, struct ring_op *target)
     if (!ring_op_busy(target)) {
         return;
     }
-    if (!ring->table && target->kind == OP_ACCEPT) {
-        target->private_[1] = 1;
+    bool plain_accept = !ring->table && target->kind == OP_ACCEPT;
+    if (plain_accept && target->private_[1] == 0) {
+        target->private_[1] = (uint64_t)(int64_t)(-(int)BK_CANCELLED);
     }
-    struct io_uring_sqe *sqe = ring_sqe_take(ring);
-    io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)target, 0);
-    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-    sqe->user_data = DATA_IGNORED;
+    cancel_submit(ring, target, plain_accept ? IORING_ASYNC_CANCEL_ALL : 0);
 }
 
 /* ---- readiness of descriptors that others own */

@@ -12,6 +12,7 @@
 #else
 #include "tap.h"
 
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -648,6 +649,39 @@ static void test_table_full(void)
     ring_close(ring);
     ring = outer;
 }
+
+#ifndef RING_CONTRACT_SIM
+/* Who waits in a listener's queue for one turn each is dropped from it in a flood. */
+static void test_accepts_in_a_turn(void)
+{
+    enum { COUNT = 24 };
+    struct acceptor acceptor;
+    struct ring_address address = loopback4(0);
+    ok(acceptor_start(&acceptor, &address), "listen");
+    ring_turn(ring, ring_now_ns(ring));
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(address.port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int clients[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) {
+        clients[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        bk_assert(connect(clients[i], (struct sockaddr *)&to, sizeof to) == 0);
+    }
+    unsigned turns = 0;
+    for (; acceptor.count < COUNT && turns < COUNT; turns++) {
+        ring_turn(ring, ring_now_ns(ring) + 20 * MS);
+    }
+    ok(acceptor.count == COUNT && turns <= COUNT / 4, "%u that wait are accepted in %u turns",
+       acceptor.count, turns);
+    for (unsigned i = 0; i < acceptor.count; i++) {
+        close_handle(acceptor.handles[i], "server side");
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        close(clients[i]);
+    }
+    acceptor_stop(&acceptor);
+}
+#endif
 
 static void test_refused(void)
 {
@@ -1286,6 +1320,9 @@ static void all_tests(struct ring_config config)
     test_accept_and_streams();
     test_close_after_cancel();
     test_cancel_races();
+#ifndef RING_CONTRACT_SIM
+    test_accepts_in_a_turn();
+#endif
     test_refused();
     test_ipv6();
     test_send_whole();
