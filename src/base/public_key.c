@@ -291,6 +291,7 @@ static size_t put_algorithm(const struct public_key *key, uint8_t *out)
         bytes += put_bytes(inner + bytes, oid_rsa, sizeof oid_rsa);
         bytes += put_header(inner + bytes, DER_NULL, 0);
     } else if (curve != NULL) {
+        bk_assert(curve->oid.bytes <= sizeof oid_p256); /* none is longer; gcc 14 warns without */
         bytes += put_header(inner, DER_OID, sizeof oid_ec);
         bytes += put_bytes(inner + bytes, oid_ec, sizeof oid_ec);
         bytes += put_header(inner + bytes, DER_OID, curve->oid.bytes);
