@@ -264,6 +264,12 @@ class Server:
         self.process = None
         return code
 
+    def cpu_s(self):
+        """Seconds of a core that it has used."""
+        with open('/proc/%d/stat' % self.process.pid) as f:
+            fields = f.read().rsplit(')', 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
     @property
     def token(self):
         with open(os.path.join(self.data, 'admin.token')) as f:

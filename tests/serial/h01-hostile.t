@@ -48,12 +48,6 @@ def healthy_once(server, seconds):
     return times[int(len(times) * 0.99)], failed, len(times)
 
 
-def cpu_s(server):
-    with open('/proc/%d/stat' % server.process.pid) as f:
-        fields = f.read().rsplit(')', 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
-
-
 def open_count(server):
     return server.metrics()['becket_connections{listener="ingress"}']
 
@@ -200,9 +194,9 @@ with Server(threads=1, options=['--connections', '50']) as server:
     server.apply(GITHUB_SOURCE)
     held = sockets(server, 200)
     time.sleep(0.5)
-    used = cpu_s(server)
+    used = server.cpu_s()
     time.sleep(2)
-    used = cpu_s(server) - used
+    used = server.cpu_s() - used
     ok(used < 0.3, 'full: %.2f s of CPU in 2 s' % used)
     for sock in held[:160]:
         sock.close()

@@ -157,7 +157,7 @@ at_once(early_ends, closed_files, one_cpu, little_memory)
 at_once(
     lambda: refused('no-threads', NOBODY + ['sh', '-c', 'ulimit -u 1 2>/dev/null || ulimit -p 1; exec "$@"', 'sh'], 'RLIMIT_NPROC', '--pids-limit', owner=65534),
     lambda: refused('volume-of-another', NOBODY, 'volume-of-another', 'writable', mode=0o755),
-    lambda: refused('no-IPv6', inside('sysctl -qw net.ipv6.conf.all.disable_ipv6=1', '-n'), '[::1]:', '--listen', options=['--listen', '[::1]:8080']),
+    lambda: refused('no-IPv6', inside('echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6', '-n'), '[::1]:', '--listen', options=['--listen', '[::1]:8080']),
     lambda: refused('no-such-address', [], '10.255.255.1', '--listen', options=['--listen', '10.255.255.1:8080']))
 if shutil.which('bwrap') and subprocess.run(bare(base) + ['--', '/bin/true'], capture_output=True).returncode in (0, 1, 127):
     server = works('nothing-but-the-program', lambda data: bare(data) + ['--'], says=['no certificate authorities', 'no hand-over'], stop=False)

@@ -56,15 +56,10 @@ class World:
                 statuses['without Retry-After'] = 1
         return statuses
 
-    def cpu_s(self):
-        with open('/proc/%d/stat' % self.server.process.pid) as file:
-            fields = file.read().rsplit(')', 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
-
     def is_calm(self):
-        before = self.cpu_s()
+        before = self.server.cpu_s()
         time.sleep(0.3)
-        used = self.cpu_s() - before
+        used = self.server.cpu_s() - before
         ok(used < 0.15, '%s: it does not spin (%.2f s of 0.3)' % (self.name, used))
 
     def refuses(self, why):

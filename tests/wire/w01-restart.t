@@ -44,6 +44,8 @@ for names, count in (('ingress:admin', 1), (None, 1), ('ingress:ingress:ingress:
     sockets = [first] + [listening(True, first.getsockname()[1]) for _ in range(count - 1)]
     admin = listening()
     what = 'sockets %s' % names
+    for sock in sockets + [admin]:
+        sock.setblocking(names is not None)  # NonBlocking=yes of a unit: no accept may end for it, or turn round and round
     with Server(start=False) as server:
         server.port, server.admin = first.getsockname()[1], admin.getsockname()[1]
         fds = [s.fileno() for s in sockets] + [admin.fileno()]
@@ -68,6 +70,9 @@ for names, count in (('ingress:admin', 1), (None, 1), ('ingress:ingress:ingress:
         load.stop()
         answers(what, load)
         both_ends(what, server, load)
+        used = server.cpu_s()
+        time.sleep(1)
+        ok(server.cpu_s() - used < 0.3, what + ': nothing spins')
     for s in sockets + [admin]:
         s.close()
 

@@ -8,12 +8,6 @@ from becket import *
 from old_kernel import old_kernel
 
 
-def cpu_s(pid):
-    with open('/proc/%d/stat' % pid) as f:
-        fields = f.read().rsplit(')', 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
-
-
 def short_of_descriptors(server):
     plain = 'direct-descriptors' not in server.log_text()
     what = 'without a table: ' if plain else ''
@@ -48,9 +42,9 @@ def short_of_descriptors(server):
     for turn in range(2):
         same = [body_of(event) == body for event, body in stored[::40]]
         ok(all(same), what + 'bodies of all segments are read (%d of %d)' % (sum(same), len(same)))
-    used = cpu_s(pid)
+    used = server.cpu_s()
     time.sleep(1)
-    used = cpu_s(pid) - used
+    used = server.cpu_s() - used
     ok(used < 0.3, what + 'nothing spins: %.2f s of CPU in a second' % used)
 
     statuses, refused = {}, None
