@@ -279,28 +279,68 @@ enum bk_err time_parse_http_any(struct slice text, int64_t now_seconds, int64_t 
     return err == BK_OK || !other ? err : time_parse_http(slice_str(http), ret_wall_seconds);
 }
 
+/* Takes the digits that stand first, at most `most` of them are looked at. */
+static struct slice leading_digits(struct slice *text, size_t most)
+{
+    size_t count = 0;
+    while (count < text->bytes && count < most && text->at[count] >= '0' &&
+           text->at[count] <= '9') {
+        count++;
+    }
+    struct slice digits = slice_of(text->at, count);
+    *text = slice_skip(*text, count);
+    return digits;
+}
+
+/* What stands behind the point: tenths of a unit, hundredths, and so on. */
+static int64_t fraction_ns(struct slice digits, int64_t unit_ns)
+{
+    int64_t sum_ns = 0;
+    for (size_t i = 0; i < digits.bytes; i++) {
+        unit_ns /= 10;
+        sum_ns += (digits.at[i] - '0') * unit_ns;
+    }
+    return sum_ns;
+}
+
+/* One number with its unit; a bare number of seconds when nothing stands before or behind it. */
+static bool take_part(struct slice *text, bool first, int64_t max_ns, int64_t *ret_ns)
+{
+    int64_t value = 0, unit_ns = NS_PER_SECOND;
+    struct slice digits = leading_digits(text, 12), fraction = SLICE_EMPTY;
+    if (text->bytes > 0 && text->at[0] == '.') {
+        *text = slice_skip(*text, 1);
+        fraction = leading_digits(text, 9);
+        if (fraction.bytes == 0) {
+            return false;
+        }
+    }
+    bool bare = text->bytes == 0 && first;
+    if (digits.bytes == 0 || (!bare && !take_unit(text, &unit_ns))) {
+        return false;
+    }
+    for (size_t i = 0; i < digits.bytes; i++) {
+        value = value * 10 + (digits.at[i] - '0');
+    }
+    if (value >= max_ns / unit_ns) {
+        return false;
+    }
+    *ret_ns = value * unit_ns + fraction_ns(fraction, unit_ns);
+    return true;
+}
+
 enum bk_err time_parse_duration(struct slice text, int64_t *ret_ns)
 {
-    const int64_t max_ns = 100LL * 365 * 86400 * NS_PER_SECOND;
-    int64_t total_ns = 0;
-    bool any = false;
-    while (text.bytes) {
-        int64_t value = 0, unit_ns = NS_PER_SECOND;
-        unsigned digits = 0;
-        while (text.bytes && text.at[0] >= '0' && text.at[0] <= '9' && digits++ < 12) {
-            value = value * 10 + (text.at[0] - '0');
-            text = slice_skip(text, 1);
-        }
-        bool bare = text.bytes == 0 && !any;
-        if (!digits || digits > 12 || (!bare && !take_unit(&text, &unit_ns)) ||
-            value > (max_ns - total_ns) / unit_ns) {
+    int64_t left_ns = 100LL * 365 * 86400 * NS_PER_SECOND, total_ns = 0, part_ns;
+    if (text.bytes == 0) {
+        return BK_INVALID;
+    }
+    for (bool first = true; text.bytes > 0; first = false) {
+        if (!take_part(&text, first, left_ns, &part_ns)) {
             return BK_INVALID;
         }
-        total_ns += value * unit_ns;
-        any = true;
-    }
-    if (!any) {
-        return BK_INVALID;
+        total_ns += part_ns;
+        left_ns -= part_ns;
     }
     *ret_ns = total_ns;
     return BK_OK;

@@ -25,8 +25,8 @@ enum bk_err time_parse_http(struct slice text, int64_t *ret_wall_seconds) BK_MUS
  * now_seconds) and "Sun Nov  6 08:49:37 1994". */
 enum bk_err time_parse_http_any(struct slice text, int64_t now_seconds,
                                 int64_t *ret_wall_seconds) BK_MUST_CHECK;
-/* Durations of YAML and flags: "300s", "24h", "7d", "150ms", "1m30s", "0s" or a bare number of
- * seconds. BK_INVALID when malformed, negative or over 100 years. */
+/* Durations of YAML and flags: "300s", "24h", "7d", "150ms", "1m30s", "1.5h", "0s" or a bare number
+ * of seconds. BK_INVALID when malformed, negative or not under 100 years. */
 enum bk_err time_parse_duration(struct slice text, int64_t *ret_ns) BK_MUST_CHECK;
 /* A point in time for --since/--until: RFC 3339, a day (it begins at
  * midnight, UTC), unix seconds, or a duration before now_ns. */
