@@ -472,7 +472,7 @@ static size_t cut_record(const uint8_t *record, size_t bytes, size_t piece, uint
 static void hello_in_records(void)
 {
     static const char twice[] = TWICE;
-    static uint8_t large[9 + 41 + 4 + 5000], records[6 * sizeof large];
+    static uint8_t large[5100], records[6 * sizeof large];
     static const uint8_t large_head[] = "\x16\3\1\x13\xbb\1\0\x13\xb7\3\3"
                                         "01234567890123456789012345678901\0"
                                         "\0\2\xc0\x2b\1\0\x13\x8c\0\x15\x13\x88";
