@@ -137,7 +137,7 @@ BAD = [
     ('an endless body', endless(b'HTTP/1.1 200 OK\r\n\r\n', b'x' * 65536), 'TOO_LARGE', 'body'),
     ('an endless chunk extension', endless(CHUNKED, b'1;' + b'x' * 4000), 'PROTOCOL', 'body'),
     ('endless trailers', endless(CHUNKED + b'0\r\n', b'A: b\r\n' * 100), 'PROTOCOL', 'body'),
-    ('a length over the limit', text(b'HTTP/1.1 200 OK\r\nContent-Length: 1000001\r\n\r\n'), 'TOO_LARGE', 'wait'),
+    ('a length over the limit', text(b'HTTP/1.1 200 OK\r\nContent-Length: 1000001\r\n\r\n'), 'TOO_LARGE', 'body'),
     ('a length that cannot be', text(b'HTTP/1.1 200 OK\r\nContent-Length: 1x\r\n\r\n'), 'PROTOCOL', 'wait'),
     ('two lengths', text(b'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx'), 'PROTOCOL', 'wait'),
     ('both framings', text(b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'),
