@@ -13,6 +13,37 @@ static bool in_ranges(const struct cidr *ranges, unsigned count, uint8_t family,
     return inside;
 }
 
+/* Nothing, or ":" and up to five digits. */
+static bool is_port(struct slice text)
+{
+    bool good = text.bytes == 0 || (text.bytes >= 2 && text.bytes <= 6 && text.at[0] == ':');
+    for (size_t i = 1; i < text.bytes; i++) {
+        good &= text.at[i] >= '0' && text.at[i] <= '9';
+    }
+    return good;
+}
+
+/* One hop, as proxies write it: an address, perhaps with a port behind it (Azure), IPv6 then in
+ * brackets. Without them what is behind the last colon of an IPv6 address is its own. */
+static bool parse_hop(struct slice text, struct cidr *ret_address)
+{
+    struct slice address = text, rest = slice_of(text.at, 0);
+    size_t colon = slice_find(text, ':');
+    if (text.bytes > 0 && text.at[0] == '[') {
+        size_t end = slice_find(text, ']');
+        if (end == text.bytes || colon > end) {
+            return false;
+        }
+        address = slice_of(text.at + 1, end - 1);
+        rest = slice_skip(text, end + 1);
+    } else if (slice_find(text, '.') < colon) {
+        address = slice_of(text.at, colon);
+        rest = slice_skip(text, colon);
+    }
+    return slice_find(address, '/') == address.bytes && is_port(rest) &&
+           cidr_parse(address, ret_address);
+}
+
 /* The last address of one line that is none of our own proxies, else its first. False: it has none,
  * or what is none. */
 static bool last_foreign(const struct extra *extra, struct slice line, struct cidr *ret_address,
@@ -27,12 +58,12 @@ static bool last_foreign(const struct extra *extra, struct slice line, struct ci
         }
         struct slice text = slice_trim(slice_of(line.at + from, line.bytes - from));
         line = slice_of(line.at, from > 0 ? from - 1 : 0);
-        if (slice_find(text, '/') != text.bytes || !cidr_parse(text, ret_address)) {
+        if (!parse_hop(text, ret_address)) {
             return false;
         }
         found = true;
-        *ret_foreign = !in_ranges(extra->proxies, extra->proxy_count, ret_address->family,
-                                  ret_address->at);
+        *ret_foreign =
+            !in_ranges(extra->proxies, extra->proxy_count, ret_address->family, ret_address->at);
     }
     return found;
 }
