@@ -109,7 +109,7 @@ static struct api_guard_slot *guard_slot(struct api *api, const struct ring_addr
 
 static enum api_step refuse_token(struct api_call *call, const char *why)
 {
-    api_add_header(call->response, "WWW-Authenticate", "Bearer realm=\"becket\"");
+    api_add_header(call->response, "WWW-Authenticate", ACCESS_CHALLENGE);
     return api_error(call, 401, "unauthenticated", "%s", why);
 }
 
@@ -121,9 +121,7 @@ static bool authenticate(struct api_call *call)
     struct api *api = call->api;
     struct slice given = call->request->authorization;
     if (given.bytes == 0) {
-        refuse_token(call,
-                     "a token is needed: send \"Authorization: Bearer TOKEN\"; the first one is in "
-                     "admin.token of the data directory");
+        refuse_token(call, ACCESS_NO_TOKEN);
         return false;
     }
     if (given.bytes < 7 || !slice_equal_nocase(slice_of(given.at, 7), SLICE("Bearer "))) {

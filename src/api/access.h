@@ -10,6 +10,12 @@
 
 #include "api/route.h"
 
+/* To who shows no token: 401, this header, and these words. */
+#define ACCESS_CHALLENGE "Bearer realm=\"becket\""
+#define ACCESS_NO_TOKEN                                                                            \
+    "a token is needed: send the header Authorization: Bearer TOKEN; the first one is in "         \
+    "admin.token of the data directory"
+
 /* The token and its role are good enough for the route. False when the call was answered. */
 bool access_allowed(struct api_call *call);
 /* For tokens that are bound to a canvas. False when the call was answered. */

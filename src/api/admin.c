@@ -1,5 +1,6 @@
 #include "api/admin.h"
 
+#include "api/access.h"
 #include "api/route.h"
 #include "api/stream.h"
 #include "hub/metrics.h"
@@ -254,11 +255,17 @@ bool admin_step(struct admin *admin)
 
 /* ---- on the reactor */
 
+/* Who shows no token is told so before a large body is read, and pages send small ones. */
 static uint64_t on_head(void *context, struct http_exchange *exchange, const struct http_head *head)
 {
     (void)context;
-    (void)exchange;
-    (void)head;
+    if (!slice_starts(http_origin_form(head), SLICE("/api/v1/"))) {
+        return ADMIN_PAGE_BODY_BYTES_MAX;
+    }
+    if (!exchange->comes_whole && header(head, "authorization").bytes == 0) {
+        http_answer_error(exchange, 401, "unauthenticated", ACCESS_NO_TOKEN,
+                          SLICE("WWW-Authenticate: " ACCESS_CHALLENGE "\r\n"));
+    }
     return API_BODY_BYTES_MAX;
 }
 

@@ -17,9 +17,11 @@
 
 #include <stdatomic.h>
 
-/* Requests that the control thread has not answered, copied: nobody has shown a token yet, and it
- * may stand in the disk. */
+/* Requests that the control thread has not answered, copied: no token has been looked at yet, and
+ * it may stand in the disk. */
 #define ADMIN_CALLS_BYTES_MAX (12U << 20)
+/* What forms send, and whatever else needs no token. */
+#define ADMIN_PAGE_BODY_BYTES_MAX (1U << 20)
 
 struct admin {
     struct api *api;

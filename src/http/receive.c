@@ -193,7 +193,7 @@ static bool spill_head_done(struct http_conn *conn)
         return false;
     }
     if (spill->head.content_length > spill->body_max) {
-        conn_fail(conn, exchange, 413, "body is over this source's limit");
+        conn_fail(conn, exchange, 413, "the body is over the limit of this address");
         return false;
     }
     /* Not needed until the body is here; taken again then, so that the order of answers stays. */
@@ -229,7 +229,7 @@ static bool spill_decode(struct http_conn *conn, bool *ret_complete)
     }
     spill->decoded += decoded;
     if (spill->decoded > spill->body_max) {
-        conn_fail(conn, NULL, 413, "body is over this source's limit");
+        conn_fail(conn, NULL, 413, "the body is over the limit of this address");
         return false;
     }
     /* Close the gap, so that raw bytes that follow land right behind the decoded ones. */

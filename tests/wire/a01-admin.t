@@ -44,6 +44,24 @@ with Server(options=['--admin-host', 'admin.example, other.example', '--admin-ho
         is_equal(connection.read().status, status, 'Host %s: %d' % (host, status))
         connection.close()
 
+    # ---- who shows no token sends no large body: nothing of these is there when the answer comes
+    bearer = 'Authorization: Bearer %s\r\n' % admin
+    for target, more, status in (('/api/v1/apply', 'Content-Length: 8000000\r\n', 401),
+                                 ('/api/v1/apply', 'Content-Length: 1\r\nExpect: 100-continue\r\n', 401),
+                                 ('/api/v1/apply', 'Transfer-Encoding: chunked\r\n', 401),
+                                 ('/login', 'Content-Length: 8000000\r\n', 413),
+                                 ('/api/v1/apply', bearer + 'Content-Length: 9000000\r\n', 413),
+                                 ('/api/v1/apply', bearer + 'Content-Length: 8000000\r\nExpect: 100-continue\r\n', 100)):
+        connection = Connection(server.admin)
+        connection.send(('POST %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n' % (target, more)).encode())
+        answer = connection.read()
+        is_equal(answer.status, status, 'POST %s, %r: %d before its body' % (target, more.replace(bearer, 'a token, ')[:-2], status))
+        if status != 100:
+            ok(answer.headers['connection'] == 'close' and answer.json['message'], 'which is the last on that connection')
+        if status == 401:
+            is_equal(answer.headers.get('www-authenticate'), 'Bearer realm="becket"', 'and says what is wanted')
+        connection.close()
+
     # ---- changes are recorded with who, what, before and after
     ask(server, 'POST', '/api/v1/apply', SOURCES.encode())
     made = ask(server, 'POST', '/api/v1/tokens', b'{"name":"robot","role":"write"}', {'Content-Type': 'application/json'})
