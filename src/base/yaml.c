@@ -31,6 +31,7 @@ struct reader {
     struct anchor anchors[ANCHORS_MAX];
     unsigned anchor_count;
     size_t alias_nodes;
+    size_t documents; /* empty ones, too */
     yyjson_mut_val *root;
 };
 
@@ -410,16 +411,16 @@ static enum bk_err on_close(struct reader *reader)
     return remember(reader, frame.anchor, frame.value);
 }
 
-static enum bk_err on_document_end(struct reader *reader)
+static enum bk_err on_document_end(struct reader *reader, const yaml_event_t *event)
 {
     yyjson_mut_val *root = reader->root;
     reader->root = NULL;
     reader->anchor_count = 0;
-    if (!root || yyjson_mut_is_null(root)) {
-        return BK_OK;
-    }
-    if (reader->tree->count >= JSON_DOCUMENTS_MAX || !json_tree_add_root(reader->tree, root)) {
-        return fail(reader, json_place(root), BK_TOO_LARGE, "too many documents");
+    bool empty = !root || yyjson_mut_is_null(root);
+    if (++reader->documents > JSON_DOCUMENTS_MAX ||
+        (!empty && !json_tree_add_root(reader->tree, root))) {
+        return fail(reader, place_of(event->start_mark), BK_TOO_LARGE,
+                    "too many documents (limit %u, empty ones count)", JSON_DOCUMENTS_MAX);
     }
     return BK_OK;
 }
@@ -439,7 +440,7 @@ static enum bk_err on_event(struct reader *reader, const yaml_event_t *event)
     case YAML_SEQUENCE_END_EVENT:
         return on_close(reader);
     case YAML_DOCUMENT_END_EVENT:
-        return on_document_end(reader);
+        return on_document_end(reader, event);
     case YAML_NO_EVENT:
     case YAML_STREAM_START_EVENT:
     case YAML_STREAM_END_EVENT:

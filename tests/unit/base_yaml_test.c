@@ -132,6 +132,15 @@ static void test_documents(void)
     is_uint(tree.count, 2, "empty documents are left out");
     is_str(as_json(1), "{\"kind\":\"B\"}");
     is_uint(json_place(tree.roots[1]).line, 7, "lines count through all documents");
+    struct buf many; /* nothing at all, but each is work */
+    buf_init(&many, 4U << 20);
+    for (unsigned i = 0; i < JSON_DOCUMENTS_MAX + 1; i++) {
+        buf_add_str(&many, "---\n");
+    }
+    is_int(parse_slice(slice_of(many.at, many.bytes)), BK_TOO_LARGE, "too many empty documents");
+    ok(strstr(problem.message, "documents (limit") != NULL, "says so");
+    is_int(parse_slice(slice_of(many.at, many.bytes - 4)), BK_OK, "as many as may be");
+    buf_fini(&many);
     is_int(parse(""), BK_OK, "an empty stream");
     is_uint(tree.count, 0, "has no document");
 }

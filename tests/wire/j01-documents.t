@@ -61,6 +61,9 @@ with Server(start=False) as server:
     timed(server, '100,000 keys', 400, 2, 'POST', apply, wide, js)
     timed(server, 'a string of 7 MB', 400, 2, 'POST', apply, b'{"kind":"%s"}' % (b'x' * 7000000), js)
     timed(server, 'a body over 8 MB', 413, 2, 'POST', apply, b'{"kind":"%s"}' % (b'x' * 9000000), js)
+    for what, line in (('empty documents', b'---\n'), ('empty documents with an end', b'---\n...\n'), ('values for documents', b'- !!str a\n')):
+        answer = timed(server, '8 MB of ' + what, 413, 2, 'POST', apply, line * (8000000 // len(line)), yaml)
+        ok('too many documents' in answer.json['message'], what + ': says why')
     answer = timed(server, 'a form', 415, 1, 'POST', apply, b'kind=Canvas', {'Content-Type': 'application/x-www-form-urlencoded'})
     # What YAML 1.1 readers take for booleans are strings here.
     for word in ('on', 'no', 'y'):

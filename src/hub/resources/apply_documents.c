@@ -135,6 +135,10 @@ enum bk_err apply_decode_all(struct apply *apply, struct json_tree *tree)
                           nothing ? "there is no document in it"
                                   : "only one document is wanted here");
     }
+    if (count > JSON_DOCUMENTS_MAX) {
+        return apply_fail(apply, BK_TOO_LARGE, "too many documents (limit %u); apply them in parts",
+                          JSON_DOCUMENTS_MAX);
+    }
     size_t links = apply->options->remove ? 0 : count_links(apply, tree), number = 0;
     struct resource_document *documents =
         arena_take(apply->arena, (count + links + 1) * sizeof *documents);
