@@ -702,6 +702,58 @@ static void steps_until(uint64_t end_ns)
     }
 }
 
+/* ---- no memory for what the control thread has to say itself */
+
+#ifdef __SANITIZE_ADDRESS__
+#define HAS_MALLOC 0 /* the sanitizer's */
+#elif defined(__has_feature)
+#define HAS_MALLOC !__has_feature(address_sanitizer)
+#else
+#define HAS_MALLOC 1
+#endif
+
+static bool no_reports;
+static unsigned refused_reports;
+
+#if HAS_MALLOC
+void *__libc_malloc(size_t bytes); /* glibc's own */
+
+void *malloc(size_t bytes)
+{
+    bool refused = no_reports && bytes == sizeof(struct delivery_report);
+    refused_reports += refused;
+    return refused ? NULL : __libc_malloc(bytes);
+}
+#endif
+
+static void test_no_memory(void)
+{
+    struct dispatch_status status = {0};
+    struct retry_row lost = {.destination = 100 + GOOD,
+                             .due_ms = 1,
+                             .position = journal_position_pack((struct journal_position){0, 9999}),
+                             .flags = ATTEMPT_REPLAY,
+                             .source = SOURCE};
+    if (!HAS_MALLOC) {
+        skip("memory cannot be refused here");
+        return;
+    }
+    fresh(GOOD + 1);
+    open_server();
+    no_reports = true;
+    is_int(dispatch_add(server.dispatch, &lost, 1), BK_OK, "a row whose event is gone");
+    steps_until(fake_now_ns + SECOND);
+    (void)dispatch_status(server.dispatch, 100 + GOOD, &status);
+    ok(refused_reports > 1 && refused_reports < 100 && status.retries == 1,
+       "without memory it stays, and is looked at again: %u times", refused_reports);
+    no_reports = false;
+    steps_until(fake_now_ns + SECOND);
+    (void)dispatch_status(server.dispatch, 100 + GOOD, &status);
+    is_uint(status.retries, 0, "with memory it becomes a dead letter");
+    stop();
+    done();
+}
+
 /* A first try that failed becomes a row when its record is in the journal: by it a start knows that
  * the event is owed once, by the row, and no longer by the lane. */
 static void test_recorded(void)
@@ -1109,6 +1161,7 @@ static void test_clock_ahead(void)
     static const int64_t ahead_ns = 3650 * DAY_NS;
     struct dispatch_status status;
     fresh(GOOD + 1);
+    server.one_core = true;
     open_server();
     append();
     ok(run_until_all(GOOD, 60));
@@ -1503,6 +1556,7 @@ int main(void)
     test_failures();
     test_dead_letter();
     test_recorded();
+    test_no_memory();
     test_clock();
     test_clock_restart();
     test_clock_ahead();

@@ -109,7 +109,7 @@ static bool look_at(struct dispatch *dispatch, struct store_txn *txn, const stru
                                          .flags = ATTEMPT_KEYED,
                                          .bucket = one->bucket,
                                          .destination = one->destination};
-        dispatch_queue_own(dispatch, &report);
+        (void)!dispatch_queue_own(dispatch, &report); /* else the next look */
     }
     return true;
 }

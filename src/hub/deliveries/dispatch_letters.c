@@ -95,16 +95,17 @@ void dispatch_report_arrived(struct ring_mail *mail)
     }
 }
 
-void dispatch_queue_own(struct dispatch *dispatch, const struct delivery_report *report)
+bool dispatch_queue_own(struct dispatch *dispatch, const struct delivery_report *report)
 {
     struct delivery_report *own = malloc(sizeof *own);
     if (!own) {
-        return; /* the row stays, and is looked at again */
+        return false;
     }
     *own = *report;
     own->letter.checkpoint = false;
     own->letter.own = true;
     letter_push(dispatch, &own->letter);
+    return true;
 }
 
 /* What it tells is true at once; what it asks to keep waits for the commit. */

@@ -188,7 +188,9 @@ struct chunk_event *chunk_add(struct dispatch *dispatch, struct event_chunk *chu
                               const struct journal_record *record);
 
 /* ---- dispatch_letters.c */
-void dispatch_queue_own(struct dispatch *dispatch, const struct delivery_report *report);
+/* False: no memory; whoever asked looks at the row again. */
+bool dispatch_queue_own(struct dispatch *dispatch,
+                        const struct delivery_report *report) BK_MUST_CHECK;
 /* What may be committed is. */
 void letters_step(struct dispatch *dispatch, uint64_t now_ns);
 

@@ -216,8 +216,8 @@ static void pick_trains(struct load *load, struct store_txn *txn, const struct s
     }
 }
 
-/* What becomes of a row whose event cannot be had. */
-static void queue_instead(struct dispatch *dispatch, const struct retry_row *row,
+/* What becomes of a row whose event cannot be had. False: no memory, it stays as it is. */
+static bool queue_instead(struct dispatch *dispatch, const struct retry_row *row,
                           enum report_kind kind, int64_t due_ms, const char *why)
 {
     struct delivery_report report = {.kind = kind,
@@ -233,29 +233,35 @@ static void queue_instead(struct dispatch *dispatch, const struct retry_row *row
                                      .previous_due_ms = row->due_ms,
                                      .ended_ns = ring_wall_ns(dispatch->config.ring)};
     snprintf(report.why, sizeof report.why, "%s", why);
-    flying_begin(dispatch, row);
-    dispatch_queue_own(dispatch, &report);
+    bool queued = dispatch_queue_own(dispatch, &report);
+    if (queued) {
+        flying_begin(dispatch, row);
+    }
+    return queued;
 }
 
 /* The event is not there any more: the retry ends, loudly. */
-static void event_lost(struct dispatch *dispatch, const struct retry_row *row, bool damaged,
+static bool event_lost(struct dispatch *dispatch, const struct retry_row *row, bool damaged,
                        const struct destination *destination)
 {
     const char *why =
         damaged ? "the event is damaged in the journal" : "the event was removed by retention";
-    log_event(LOG_ERROR, "an event is lost before it could be delivered",
-              LOG_S("destination", destination->name), LOG_I("tries", row->number),
-              LOG_Z("why", damaged ? reader_problem(dispatch->reader) : why));
-    queue_instead(dispatch, row, REPORT_DEAD, 0, why);
+    bool queued = queue_instead(dispatch, row, REPORT_DEAD, 0, why);
+    if (queued) {
+        log_event(LOG_ERROR, "an event is lost before it could be delivered",
+                  LOG_S("destination", destination->name), LOG_I("tries", row->number),
+                  LOG_Z("why", damaged ? reader_problem(dispatch->reader) : why));
+    }
+    return queued;
 }
 
 /* It may be there another time, and must not keep those behind it waiting. */
-static void event_unreadable(struct dispatch *dispatch, const struct retry_row *row,
+static bool event_unreadable(struct dispatch *dispatch, const struct retry_row *row,
                              enum bk_err err)
 {
     dispatch_unreadable(dispatch, row->destination, err);
-    queue_instead(dispatch, row, REPORT_AGAIN,
-                  dispatch_now_ms(dispatch) + (int64_t)(UNREADABLE_NS / NS_PER_MS), "");
+    return queue_instead(dispatch, row, REPORT_AGAIN,
+                         dispatch_now_ms(dispatch) + (int64_t)(UNREADABLE_NS / NS_PER_MS), "");
 }
 
 static void send_chunk(struct dispatch *dispatch, struct event_chunk *chunk, unsigned core)
@@ -276,7 +282,7 @@ static void event_fill(struct chunk_event *event, const struct retry_row *row)
 
 enum sent { SENT, SENT_NOT, SENT_NO_ROOM };
 
-/* One row into the chunk of its core; sends full ones. No room: no chunk is free. */
+/* One row into the chunk of its core; sends full ones. No room: no chunk is free, or no memory. */
 static enum sent send_row(struct dispatch *dispatch, struct event_chunk **chunks,
                           const struct retry_row *row, const struct destination *destination)
 {
@@ -285,12 +291,10 @@ static enum sent send_row(struct dispatch *dispatch, struct event_chunk **chunks
     unsigned core = position.journal % dispatch->config.cores;
     enum bk_err err = reader_get(dispatch->reader, position, &record);
     if (err == BK_NOT_FOUND || err == BK_CORRUPT) {
-        event_lost(dispatch, row, err == BK_CORRUPT, destination);
-        return SENT_NOT;
+        return event_lost(dispatch, row, err == BK_CORRUPT, destination) ? SENT_NOT : SENT_NO_ROOM;
     }
     if (err != BK_OK) {
-        event_unreadable(dispatch, row, err);
-        return SENT_NOT;
+        return event_unreadable(dispatch, row, err) ? SENT_NOT : SENT_NO_ROOM;
     }
     for (unsigned tries = 0; tries < 2; tries++) {
         if (!chunks[core]) {
