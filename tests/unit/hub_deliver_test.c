@@ -779,6 +779,34 @@ static void test_recorded(void)
     done();
 }
 
+/* Retention by size does not wait for a destination that is paused, and its status says so. */
+static void test_lost_while_paused(void)
+{
+    struct dispatch_status status = {0};
+    fresh(GOOD + 1);
+    server.one_core = true;
+    server.world.config.segment_bytes = 1 << 20;
+    server.world.config.retain_bytes = 4 << 20;
+    open_server();
+    put_destination(GOOD, DESTINATION_PAUSED_BY_HAND);
+    for (unsigned i = 0; i < 2000; i++) {
+        append();
+        step();
+    }
+    steps_until(fake_now_ns + 6 * SECOND);
+    (void)dispatch_status(server.dispatch, 100 + GOOD, &status);
+    uint64_t lost = status.lost;
+    ok(lost > 500 && lost < 2000, "what it was owed is lost while it is paused: %llu",
+       (unsigned long long)lost);
+    put_destination(GOOD, DESTINATION_RUNNING);
+    steps_until(fake_now_ns + 6 * SECOND);
+    (void)dispatch_status(server.dispatch, 100 + GOOD, &status);
+    is_uint(receivers[GOOD].answers + status.lost, 2000, "the rest arrives");
+    is_uint(status.lost, lost, "and nothing is counted twice");
+    stop();
+    done();
+}
+
 /* More destinations than there are slots, that answer and are owed a lot, and one that was never
  * tried. */
 static void test_crowd(void)
@@ -1557,6 +1585,7 @@ int main(void)
     test_dead_letter();
     test_recorded();
     test_no_memory();
+    test_lost_while_paused();
     test_clock();
     test_clock_restart();
     test_clock_ahead();

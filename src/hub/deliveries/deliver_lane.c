@@ -14,6 +14,7 @@
 
 #define LOOK_NS_MAX        2000000000ULL
 #define UNREADABLE_LOOK_NS 1000000000ULL
+#define LOST_LOOK_NS       5000000000ULL
 
 /* ---- the window */
 
@@ -434,6 +435,9 @@ void deliver_want_back(struct ring_mail *mail)
     const struct destination *destination = destination_of(lane->target);
     lane->asked = false;
     deliver->wants_out--;
+    if (want->events_max == 0 && want->lost == 0) {
+        return; /* all is there */
+    }
     if (destination && !deliver->draining && want->from == lane->next) {
         lane_take_chunk(lane, destination, want);
     } else { /* or the lane went back meanwhile (a head that failed, a breaker): what was read
@@ -558,6 +562,16 @@ static void pump_queues(struct target *target, const struct destination *destina
     }
 }
 
+/* Paused, or told to wait for a day: retention goes on meanwhile, and what it took is said then. */
+static void ask_what_is_lost(struct lane *lane)
+{
+    uint64_t now_ns = ring_now_ns(lane->target->deliver->config.ring);
+    if (lane->behind && !lane->asked && now_ns >= lane->lost_ns) {
+        lane->lost_ns = now_ns + LOST_LOOK_NS;
+        lane_ask(lane, 0);
+    }
+}
+
 static void pump_behind(struct target *target, struct lane *lane,
                         const struct destination *destination)
 {
@@ -582,6 +596,7 @@ static void pump_behind(struct target *target, struct lane *lane,
                               ring_now_ns(deliver->config.ring), &at_ns);
     if (at_ns != 0) {
         pump_at(target, at_ns);
+        ask_what_is_lost(lane);
         return;
     }
     if (room == 0 && (open || lane->queued > 0)) {
@@ -622,6 +637,9 @@ void target_pump(struct target *target)
     order_set(target, destination);
     if (destination->pause != DESTINATION_RUNNING) {
         drop_queues(target);
+        for (struct list *node = target->lanes.next; node != &target->lanes; node = node->next) {
+            ask_what_is_lost(bk_container_of(node, struct lane, node));
+        }
         return; /* the checkpoint's timer looks again */
     }
     look_for_lift(target, destination);

@@ -57,7 +57,7 @@ struct lane_want {
     uint16_t journal;
     uint64_t destination;
     uint64_t from; /* the first sequence not looked at yet */
-    unsigned events_max;
+    unsigned events_max; /* 0 = nothing is to be read: is it still there? */
     /* The answer. */
     struct event_chunk *chunk; /* NULL: nothing to deliver among what was looked at */
     uint64_t next;             /* everything below was looked at */

@@ -71,6 +71,7 @@ struct lane {
     uint64_t held_until_ns;
     uint32_t held_number; /* tries made */
     uint64_t look_ns;     /* the journal could not be read: not before */
+    uint64_t lost_ns;     /* nothing is read for long: ask again then what retention took */
     int64_t left_ns;      /* behind: when the first event left behind was received, about */
     int64_t newest_ns;    /* of those in the window, since it was empty */
     struct list queue;    /* built, in order */

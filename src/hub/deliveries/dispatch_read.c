@@ -134,17 +134,21 @@ bool dispatch_serve_want(struct dispatch *dispatch)
         return false;
     }
     struct lane_want *want = bk_container_of(node, struct lane_want, node);
-    want->chunk = chunk_take(dispatch);
-    if (!want->chunk) {
+    if (want->events_max > 0 && !(want->chunk = chunk_take(dispatch))) {
         return false; /* all are out: one comes back by mail */
     }
     list_remove(node);
     want->next = want->from;
-    if (!dispatch_probe_by_retry(dispatch, want->destination)) {
+    if (want->events_max == 0) {
+        check_lost(dispatch, want);
+        want->next += want->lost;
+    } else if (!dispatch_probe_by_retry(dispatch, want->destination)) {
         read_for(dispatch, want);
     }
-    want->chunk->home = want->home;
-    if (want->chunk->count == 0) {
+    if (want->chunk) {
+        want->chunk->home = want->home;
+    }
+    if (want->chunk && want->chunk->count == 0) {
         chunk_give(dispatch, want->chunk);
         want->chunk = NULL;
     }
