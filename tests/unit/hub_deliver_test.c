@@ -754,6 +754,63 @@ static void test_no_memory(void)
     done();
 }
 
+/* ---- a rate that was asked for holds behind an outage, too */
+
+static uint64_t answers_in(uint64_t ns)
+{
+    uint64_t before = receivers[GOOD].answers;
+    steps_until(fake_now_ns + ns);
+    return receivers[GOOD].answers - before;
+}
+
+static void pass_minutes(void)
+{
+    fake_now_ns += 600 * SECOND;
+    fake_wall_ns += 600 * (int64_t)SECOND;
+}
+
+static void test_rate_behind_outage(void)
+{
+    struct reader *journals;
+    struct event_filter filter = {.since_ns = INT64_MIN, .until_ns = INT64_MAX};
+    fresh(GOOD + 1);
+    open_server();
+    for (unsigned i = 0; i < 1000; i++) {
+        append();
+        step();
+    }
+    ok(run_until_all(GOOD, 60));
+    uint64_t answers = receivers[GOOD].answers;
+    if (reader_open(server.world.catalog, &journals) != BK_OK) {
+        bail_out("no memory");
+    }
+    struct replay replay = {.per_second = 100};
+    is_int(replay_begin(&replay, server.dispatch, server.world.catalog, journals, &filter), BK_OK);
+    while (replay_step(&replay, server.dispatch, journals, 1 << 20) == BK_AGAIN) {
+    }
+    reader_close(journals);
+    steps_until(fake_now_ns + SECOND);
+    crash();
+    pass_minutes();
+    open_server();
+    uint64_t first = answers_in(SECOND), second = answers_in(SECOND);
+    ok(first >= 80 && first <= 140 && second >= 80 && second <= 120,
+       "behind ten minutes without the server, at the rate: %llu and %llu in a second",
+       (unsigned long long)first, (unsigned long long)second);
+    put_destination(GOOD, DESTINATION_PAUSED_BY_HAND);
+    steps_until(fake_now_ns + SECOND / 10);
+    pass_minutes();
+    put_destination(GOOD, DESTINATION_RUNNING);
+    first = answers_in(SECOND), second = answers_in(SECOND);
+    ok(first >= 80 && first <= 140 && second >= 80 && second <= 120,
+       "and behind a pause: %llu and %llu", (unsigned long long)first, (unsigned long long)second);
+    steps_until(fake_now_ns + 10 * SECOND);
+    ok(receivers[GOOD].answers >= answers + 1000 && dispatch_retries(server.dispatch) == 0,
+       "all of it comes");
+    stop();
+    done();
+}
+
 /* A first try that failed becomes a row when its record is in the journal: by it a start knows that
  * the event is owed once, by the row, and no longer by the lane. */
 static void test_recorded(void)
@@ -1585,6 +1642,7 @@ int main(void)
     test_dead_letter();
     test_recorded();
     test_no_memory();
+    test_rate_behind_outage();
     test_lost_while_paused();
     test_clock();
     test_clock_restart();

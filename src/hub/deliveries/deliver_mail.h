@@ -105,6 +105,7 @@ struct delivery_report {
     int64_t due_ms;
     int64_t previous_due_ms; /* key of the retry it was; 0 = it was none */
     int64_t ended_ns;
+    uint32_t pace_us; /* the control thread's own: a row at a rate that was not tried */
     char why[ATTEMPT_WHY_BYTES_MAX];
     /* The commit's, with ATTEMPT_KEYED. */
     int rows_change;

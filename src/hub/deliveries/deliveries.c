@@ -140,7 +140,9 @@ static bool row_item(struct slice key, struct slice value, struct delivery_item 
                                            .replay = (retry.flags & ATTEMPT_REPLAY) != 0,
                                            .status = retry.status,
                                            .next_due_ms =
-                                               order_is_waiting(retry.due_ms) ? 0 : retry.due_ms};
+                                               order_is_waiting(retry.due_ms)
+                                                   ? 0
+                                                   : retry_due_ms(retry.due_ms)};
         return true;
     }
     if (!dead_row_decode(key, value, &dead)) {
@@ -368,12 +370,20 @@ static int64_t due_of(const struct dispatch *dispatch, const struct replay *repl
     if (replay->per_second == 0) {
         return dispatch_now_ms(dispatch);
     }
-    return replay->first_due_ms + (int64_t)(replay->deliveries * 1000 / replay->per_second);
+    return RETRY_PACED_MS + replay->first_due_ms +
+           (int64_t)(replay->deliveries * 1000 / replay->per_second);
+}
+
+/* Where an event goes to several, each of them has its part of the rate. */
+static uint32_t pace_of(const struct replay *replay, size_t targets)
+{
+    uint64_t us = replay->per_second > 0 ? targets * 1000000 / replay->per_second : 0;
+    return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
 }
 
 static enum bk_err add_row(const struct dispatch *dispatch, struct replay *replay,
                            struct replay_rows *rows, const struct journal_record *record,
-                           uint64_t destination)
+                           uint64_t destination, size_t targets)
 {
     if (!array_reserve((void **)&rows->rows, &rows->size, rows->count + 1, sizeof *rows->rows)) {
         return BK_NO_MEMORY;
@@ -384,7 +394,8 @@ static enum bk_err add_row(const struct dispatch *dispatch, struct replay *repla
                            .position = journal_position_pack(record->position),
                            .flags = ATTEMPT_REPLAY,
                            .event_ns = record->entry.received_ns,
-                           .source = record->entry.source};
+                           .source = record->entry.source,
+                           .pace_us = pace_of(replay, targets)};
     replay->deliveries++;
     return BK_OK;
 }
@@ -419,6 +430,13 @@ static enum bk_err find_targets(struct dispatch *dispatch, struct replay_rows *r
     if (rows->target_count > 1) {
         qsort(rows->targets, rows->target_count, sizeof *rows->targets, by_number);
     }
+    size_t count = 0;
+    for (size_t i = 0; i < rows->target_count; i++) {
+        if (i == 0 || rows->targets[i] != rows->targets[i - 1]) {
+            rows->targets[count++] = rows->targets[i];
+        }
+    }
+    rows->target_count = count;
     return BK_OK;
 }
 
@@ -429,13 +447,11 @@ static enum bk_err add_event(struct dispatch *dispatch, struct replay *replay,
     uint64_t before = replay->deliveries;
     if (replay->to != 0) {
         replay->events++;
-        return add_row(dispatch, replay, rows, record, replay->to);
+        return add_row(dispatch, replay, rows, record, replay->to, 1);
     }
     enum bk_err err = find_targets(dispatch, rows, record);
     for (size_t i = 0; err == BK_OK && i < rows->target_count; i++) {
-        if (i == 0 || rows->targets[i] != rows->targets[i - 1]) {
-            err = add_row(dispatch, replay, rows, record, rows->targets[i]);
-        }
+        err = add_row(dispatch, replay, rows, record, rows->targets[i], rows->target_count);
     }
     replay->events += replay->deliveries > before;
     return err;

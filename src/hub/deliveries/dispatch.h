@@ -24,6 +24,7 @@
 #define BECKET_HUB_DISPATCH_H
 
 #include "hub/deliveries/deliver_mail.h"
+#include "hub/deliveries/order.h"
 #include "hub/hub.h"
 #include "hub/routes/route_table.h"
 #include "journal/catalog.h"
@@ -125,7 +126,20 @@ struct retry_row {
     uint16_t status; /* of the last try; 0 = no answer */
     int64_t event_ns;
     uint64_t source;
+    uint32_t pace_us; /* a replay at a rate: so far apart, also when all of them are late */
 };
+/* Rows of a replay at a rate stand by themselves, behind those that failed: where they are late (an
+ * outage, a pause), they go on at their rate, and what failed does not wait for them. */
+#define RETRY_PACED_MS (INT64_C(1) << 61)
+static inline bool retry_is_paced(int64_t due_ms)
+{
+    return due_ms >= RETRY_PACED_MS && !order_is_waiting(due_ms) && due_ms != INT64_MAX;
+}
+/* When it is due. */
+static inline int64_t retry_due_ms(int64_t due_ms)
+{
+    return retry_is_paced(due_ms) ? due_ms - RETRY_PACED_MS : due_ms;
+}
 /* Put retries in (replays): due when they say. Rows that are there already stay as they are. */
 enum bk_err dispatch_add(struct dispatch *dispatch, const struct retry_row *rows,
                          size_t count) BK_MUST_CHECK;

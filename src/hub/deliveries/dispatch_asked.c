@@ -117,7 +117,8 @@ enum bk_err dispatch_add_with(struct dispatch *dispatch, const struct retry_row 
     for (size_t i = 0; err == BK_OK && i < count; i++) {
         struct fare *fare = fare_find(dispatch, rows[i].destination);
         bool last = i + 1 == count || rows[i + 1].destination != rows[i].destination;
-        fare->next_due_ms = rows[i].due_ms < fare->next_due_ms ? rows[i].due_ms : fare->next_due_ms;
+        int64_t due_ms = retry_due_ms(rows[i].due_ms);
+        fare->next_due_ms = due_ms < fare->next_due_ms ? due_ms : fare->next_due_ms;
         uint64_t now = fare->retries;
         if (last && count_rows(dispatch, fare->number, &now) == BK_OK) {
             dispatch->retries_total += now - fare->retries;
@@ -147,7 +148,7 @@ static bool pick_later(void *context, struct slice key, struct slice value)
     if (!retry_row_decode(key, value, &row)) {
         return true;
     }
-    if (order_is_waiting(row.due_ms)) { /* behind the head of its key, and so are all that follow */
+    if (row.due_ms >= RETRY_PACED_MS) { /* not tried yet, and so are all that follow */
         return false;
     }
     bool failed = row.number > 0; /* else a replay that somebody wants slow */

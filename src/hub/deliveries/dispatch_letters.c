@@ -213,7 +213,8 @@ static void report_counts(struct dispatch *dispatch, const struct delivery_repor
     if (report->kind == REPORT_AGAIN) {
         fare->retries++;
         dispatch->retries_total++;
-        fare->next_due_ms = report->due_ms < fare->next_due_ms ? report->due_ms : fare->next_due_ms;
+        int64_t due_ms = retry_due_ms(report->due_ms);
+        fare->next_due_ms = due_ms < fare->next_due_ms ? due_ms : fare->next_due_ms;
     }
     if (report->kind == REPORT_REFUSED) {
         fare->next_due_ms = INT64_MIN;

@@ -24,6 +24,7 @@ struct fare {
     uint64_t retries;
     int64_t next_due_ms;    /* nothing is due before; INT64_MIN = unknown */
     uint64_t not_before_ns; /* no room, paused: look again then */
+    uint64_t paced_ns;      /* no replay at a rate that is late goes before */
     size_t due_at;          /* its place in the heap, from 1; 0 = not there */
     unsigned flying;
     unsigned behind;             /* of these: behind another one of their key */

@@ -12,6 +12,9 @@
 #define LOOK_NS      20000000ULL /* while something is due */
 #define SLOTS        (2U * DISPATCH_FLYING_MAX)
 #define LOADS_A_STEP 16U /* destinations */
+/* A row of a replay at a rate that is later than this is not made up for. */
+#define PACED_LATE_MS  1000
+#define PACED_BURST_NS (5 * LOOK_NS)
 
 /* ---- retries that are with the cores */
 
@@ -84,6 +87,8 @@ struct load {
     int64_t now_ms;
     int64_t next_due_ms;
     unsigned count, count_max;
+    uint64_t now_ns;
+    uint64_t paced_ns; /* the fare's, from here on */
     bool twice; /* another row of an event that is under way was left */
     bool owed;  /* one that a core owes as well was left */
     struct retry_row rows[DISPATCH_FLYING_EACH];
@@ -139,9 +144,47 @@ static bool pick(void *context, struct slice key, struct slice value)
     if (!retry_row_decode(key, value, &row) || is_under_way(load, &row) || is_in_lane(load, &row)) {
         return true;
     }
+    if (row.due_ms >= RETRY_PACED_MS) {
+        return false; /* pick_paced() */
+    }
     if (row.due_ms > load->now_ms || load->count == load->count_max) {
         load->next_due_ms = row.due_ms;
         return false;
+    }
+    load->rows[load->count++] = row;
+    return true;
+}
+
+/* ---- replays at a rate */
+
+/* When the row may go, by the clock of due times: those that are late keep their distance. */
+static int64_t paced_due_ms(const struct load *load, const struct retry_row *row)
+{
+    int64_t due_ms = retry_due_ms(row->due_ms);
+    bool early = load->paced_ns > load->now_ns && due_ms <= load->now_ms - PACED_LATE_MS;
+    return early ? load->now_ms + (int64_t)((load->paced_ns - load->now_ns) / NS_PER_MS) + 1
+                 : due_ms;
+}
+
+static bool pick_paced(void *context, struct slice key, struct slice value)
+{
+    struct load *load = context;
+    struct retry_row row;
+    if (!retry_row_decode(key, value, &row) || is_under_way(load, &row)) {
+        return true;
+    }
+    if (!retry_is_paced(row.due_ms)) {
+        return false; /* order per key: behind a head */
+    }
+    int64_t due_ms = paced_due_ms(load, &row);
+    if (due_ms > load->now_ms || load->count == load->count_max) {
+        load->next_due_ms = due_ms < load->next_due_ms ? due_ms : load->next_due_ms;
+        return false;
+    }
+    if (retry_due_ms(row.due_ms) <= load->now_ms - PACED_LATE_MS) {
+        uint64_t least_ns = load->now_ns - PACED_BURST_NS;
+        load->paced_ns = (load->paced_ns > least_ns ? load->paced_ns : least_ns) +
+                         row.pace_us * UINT64_C(1000);
     }
     load->rows[load->count++] = row;
     return true;
@@ -231,7 +274,8 @@ static bool queue_instead(struct dispatch *dispatch, const struct retry_row *row
                                      .position = row->position,
                                      .event_ns = row->event_ns,
                                      .previous_due_ms = row->due_ms,
-                                     .ended_ns = ring_wall_ns(dispatch->config.ring)};
+                                     .ended_ns = ring_wall_ns(dispatch->config.ring),
+                                     .pace_us = row->pace_us};
     snprintf(report.why, sizeof report.why, "%s", why);
     bool queued = dispatch_queue_own(dispatch, &report);
     if (queued) {
@@ -260,8 +304,9 @@ static bool event_unreadable(struct dispatch *dispatch, const struct retry_row *
                              enum bk_err err)
 {
     dispatch_unreadable(dispatch, row->destination, err);
-    return queue_instead(dispatch, row, REPORT_AGAIN,
-                         dispatch_now_ms(dispatch) + (int64_t)(UNREADABLE_NS / NS_PER_MS), "");
+    int64_t due_ms = dispatch_now_ms(dispatch) + (int64_t)(UNREADABLE_NS / NS_PER_MS);
+    due_ms += retry_is_paced(row->due_ms) ? RETRY_PACED_MS : 0;
+    return queue_instead(dispatch, row, REPORT_AGAIN, due_ms, "");
 }
 
 static void send_chunk(struct dispatch *dispatch, struct event_chunk *chunk, unsigned core)
@@ -358,7 +403,7 @@ static void load_rows(struct dispatch *dispatch, struct fare *fare, struct load 
             send_train(dispatch, chunks, load, i);
         }
         if (sent == SENT_NO_ROOM) {
-            fare->next_due_ms = load->rows[i].due_ms;
+            fare->next_due_ms = retry_due_ms(load->rows[i].due_ms);
             fare->not_before_ns = ring_now_ns(dispatch->config.ring) + LOOK_NS;
             break;
         }
@@ -420,19 +465,24 @@ static bool load_of(struct dispatch *dispatch, struct fare *fare)
     struct load load = {.dispatch = dispatch,
                         .now_ms = dispatch_now_ms(dispatch),
                         .next_due_ms = INT64_MAX,
+                        .now_ns = ring_now_ns(dispatch->config.ring),
+                        .paced_ns = fare->paced_ns,
                         .count_max = room_of(dispatch, fare, destination)};
     load.behind_max = behind_room(dispatch, fare, destination);
     struct store_txn *txn;
-    struct key prefix;
+    struct key prefix, paced;
     if (load.count_max == 0 || store_read(hub_store(dispatch->config.hub), &txn) != BK_OK) {
         return false;
     }
     key_of_destination(&prefix, 'd', fare->number);
     struct slice all = key_slice(&prefix);
+    key_retry(&paced, fare->number, RETRY_PACED_MS, 0);
     (void)!store_walk(txn, all, SLICE_EMPTY, pick, &load);
+    (void)!store_walk(txn, all, key_slice(&paced), pick_paced, &load);
     pick_trains(&load, txn, &all);
     store_read_end(txn);
     fare->next_due_ms = load.next_due_ms;
+    fare->paced_ns = load.paced_ns;
     if (load.twice) {
         fare->next_due_ms = INT64_MIN;
         fare->not_before_ns = ring_now_ns(dispatch->config.ring) + 5 * LOOK_NS;

@@ -63,7 +63,7 @@ enum bk_err rows_put_retry(struct store_txn *txn, const struct retry_row *row)
     put_u16(at + 6, (uint16_t)row->number);
     key_put_u64(at + 8, (uint64_t)row->event_ns);
     key_put_u64(at + 16, row->source);
-    key_put_u64(at + 24, row->bucket);
+    key_put_u64(at + 24, (uint64_t)row->pace_us << 32 | row->bucket);
     err = store_put(txn, key_slice(&key), slice_of(at, sizeof at));
     return err == BK_OK ? count_add(txn, row->destination, 1) : err;
 }
@@ -83,6 +83,7 @@ bool retry_row_decode(struct slice key, struct slice value, struct retry_row *re
         .event_ns = (int64_t)key_get_u64(value.at + 8),
         .source = key_get_u64(value.at + 16),
         .bucket = (uint16_t)(key_get_u64(value.at + 24) % ORDER_BUCKETS),
+        .pace_us = (uint32_t)(key_get_u64(value.at + 24) >> 32),
     };
     return true;
 }
@@ -166,7 +167,8 @@ static struct retry_row row_of(const struct delivery_report *report, int64_t due
                               .bucket = report->bucket,
                               .status = report->status,
                               .event_ns = report->event_ns,
-                              .source = report->source};
+                              .source = report->source,
+                              .pace_us = retry_is_paced(due_ms) ? report->pace_us : 0};
 }
 
 /* ---- order per key: one row of each key is due, its head; the others wait behind it */
