@@ -6,6 +6,7 @@
 #include "cli/remote.h"
 #include "hub/events/event_id.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -202,6 +203,33 @@ static void show_progress(uint64_t done, uint64_t all)
             (unsigned long long)all);
 }
 
+/* What the server has taken goes on without us: whoever ends us is told. Two lines, so that the one
+ * that is shown is whole. */
+static char told[2][300];
+static volatile sig_atomic_t told_now;
+
+static void interrupted(int number)
+{
+    const char *line = told[told_now];
+    (void)!write(STDERR_FILENO, line, strlen(line));
+    (void)raise(number); /* SA_RESETHAND: this one ends us */
+}
+
+static void tell_when_interrupted(uint64_t done, uint64_t all)
+{
+    struct sigaction action = {.sa_handler = interrupted, .sa_flags = (int)SA_RESETHAND};
+    sig_atomic_t next = !told_now;
+    snprintf(
+        told[next], sizeof told[next],
+        "%sbecket: ended after %llu of %llu deliveries; these, and what was just asked for, go "
+        "on: becket deliveries --state pending shows them, becket pause DESTINATION stops "
+        "them\n",
+        isatty(STDERR_FILENO) == 1 ? "\n" : "", (unsigned long long)done, (unsigned long long)all);
+    told_now = next;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
 #define PARTS_MAX       40U
 #define PART_DELIVERIES 2000U
 
@@ -222,6 +250,7 @@ static bool replay_parts(struct remote *remote, const struct options *options, i
     for (int64_t at = since_ns; at < until_ns; at += span_ns) {
         int64_t end = at + span_ns < until_ns ? at + span_ns : until_ns;
         uint64_t delay_seconds = rate ? sum->deliveries / rate : 0;
+        tell_when_interrupted(sum->deliveries, all.deliveries);
         if (!replay_span(remote, options, at, end, false, delay_seconds, sum)) {
             return false;
         }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Deliveries and replays by command and by API; events forwarded to a local program."""
-import http.server, json, os, subprocess, sys, threading, time
+import http.server, json, os, signal, subprocess, sys, threading, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 
@@ -158,6 +158,37 @@ spec: {from: [{source: repo}], to: [{destination: many-1}, {destination: many-21
     ok(forwarded in listener.stdout.readline(), 'and says so')
     listener.terminate()
     is_equal(listener.wait(10), 0, 'it ends when told')
+
+    # A replay that is ended says what goes on without it: of a server that takes two parts, and then stands still.
+    parts = []
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            dry = 'dryRun' in self.path
+            parts.extend([] if dry else [self.path])
+            if len(parts) == 3:
+                time.sleep(5)
+            answer = b'{"events":1,"deliveries":%d}' % (9000 if dry else 1800)
+            self.send_response(200)
+            self.send_header('Content-Length', str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *args):
+            pass
+
+    slow = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Slow)
+    threading.Thread(target=slow.serve_forever, daemon=True).start()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        parts.clear()
+        replay = subprocess.Popen([server.program, 'replay', '--since', '1h', '--token', 'x', '--server',
+                                   'http://127.0.0.1:%d' % slow.server_address[1]], stderr=subprocess.PIPE, text=True)
+        ok(when(lambda: len(parts) == 3), 'a replay in parts')
+        replay.send_signal(number)
+        out, err = replay.communicate(timeout=10)
+        ok(replay.returncode == -number and err.count('\n') == 1 and 'after 3600 of 9000 deliveries' in err and
+           '--state pending' in err and 'becket pause' in err, 'is ended: %s' % err.strip())
+    slow.shutdown()
     server.apply(json.dumps({'kind': 'EventSource', 'metadata': {'name': 'odd'}, 'spec': {
         'type': 'generic', 'path': 'odd', 'verification': {'scheme': 'none', 'type': {'field': '/type'}}}}))
     received.clear()

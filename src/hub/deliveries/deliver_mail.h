@@ -56,7 +56,7 @@ struct lane_want {
     struct deliver *home;
     uint16_t journal;
     uint64_t destination;
-    uint64_t from; /* the first sequence not looked at yet */
+    uint64_t from;       /* the first sequence not looked at yet */
     unsigned events_max; /* 0 = nothing is to be read: is it still there? */
     /* The answer. */
     struct event_chunk *chunk; /* NULL: nothing to deliver among what was looked at */

@@ -131,18 +131,16 @@ static bool row_item(struct slice key, struct slice value, struct delivery_item 
     struct retry_row retry;
     struct dead_row dead;
     if (retry_row_decode(key, value, &retry)) {
-        *ret_item = (struct delivery_item){.state = DELIVERY_PENDING,
-                                           .destination = retry.destination,
-                                           .source = retry.source,
-                                           .event = journal_position_unpack(retry.position),
-                                           .event_ns = retry.event_ns,
-                                           .number = retry.number,
-                                           .replay = (retry.flags & ATTEMPT_REPLAY) != 0,
-                                           .status = retry.status,
-                                           .next_due_ms =
-                                               order_is_waiting(retry.due_ms)
-                                                   ? 0
-                                                   : retry_due_ms(retry.due_ms)};
+        *ret_item = (struct delivery_item){
+            .state = DELIVERY_PENDING,
+            .destination = retry.destination,
+            .source = retry.source,
+            .event = journal_position_unpack(retry.position),
+            .event_ns = retry.event_ns,
+            .number = retry.number,
+            .replay = (retry.flags & ATTEMPT_REPLAY) != 0,
+            .status = retry.status,
+            .next_due_ms = order_is_waiting(retry.due_ms) ? 0 : retry_due_ms(retry.due_ms)};
         return true;
     }
     if (!dead_row_decode(key, value, &dead)) {

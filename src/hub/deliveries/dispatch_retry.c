@@ -89,8 +89,8 @@ struct load {
     unsigned count, count_max;
     uint64_t now_ns;
     uint64_t paced_ns; /* the fare's, from here on */
-    bool twice; /* another row of an event that is under way was left */
-    bool owed;  /* one that a core owes as well was left */
+    bool twice;        /* another row of an event that is under way was left */
+    bool owed;         /* one that a core owes as well was left */
     struct retry_row rows[DISPATCH_FLYING_EACH];
     /* Order per key: what waits behind a head goes with it, in order. */
     unsigned behind_count, behind_max;
@@ -183,8 +183,8 @@ static bool pick_paced(void *context, struct slice key, struct slice value)
     }
     if (retry_due_ms(row.due_ms) <= load->now_ms - PACED_LATE_MS) {
         uint64_t least_ns = load->now_ns - PACED_BURST_NS;
-        load->paced_ns = (load->paced_ns > least_ns ? load->paced_ns : least_ns) +
-                         row.pace_us * UINT64_C(1000);
+        load->paced_ns =
+            (load->paced_ns > least_ns ? load->paced_ns : least_ns) + row.pace_us * UINT64_C(1000);
     }
     load->rows[load->count++] = row;
     return true;
