@@ -158,6 +158,23 @@ static void sector_put(struct disk_write *write, size_t sector, struct image *im
               sector_bytes(write, sector));
 }
 
+/* All sectors that are in this state, those that follow each other in one piece. */
+static void sectors_put(struct disk_write *write, enum sector_state state, struct image *image)
+{
+    size_t count = sector_count(write);
+    for (size_t i = 0, end; i < count; i = end) {
+        end = i + 1;
+        if (write->sectors[i] != state) {
+            continue;
+        }
+        while (end < count && write->sectors[end] == state) {
+            end++;
+        }
+        image_put(image, write->offset + i * SECTOR, write->data + i * SECTOR,
+                  (end - i - 1) * SECTOR + sector_bytes(write, end - 1));
+    }
+}
+
 static struct disk_write *write_add(struct inode *inode, const void *at, size_t bytes,
                                     uint64_t offset)
 {
@@ -199,6 +216,16 @@ static void write_show(struct disk_write *write, size_t sector)
     }
 }
 
+static void write_show_all(struct disk_write *write)
+{
+    sectors_put(write, SECTOR_HIDDEN, &write->inode->live);
+    for (size_t i = 0; i < sector_count(write); i++) {
+        if (write->sectors[i] == SECTOR_HIDDEN) {
+            write->sectors[i] = SECTOR_SHOWN;
+        }
+    }
+}
+
 /* Older writes to these bytes cannot come back once newer ones are durable. Sectors that are only
  * partly covered (files written without alignment) are settled too: the live image decides. */
 static void older_settle(struct inode *inode, const struct disk_write *newer, uint64_t from,
@@ -218,12 +245,8 @@ static void older_settle(struct inode *inode, const struct disk_write *newer, ui
 static void write_settle(struct disk_write *write)
 {
     struct inode *inode = write->inode;
-    for (size_t i = 0; i < sector_count(write); i++) {
-        write_show(write, i);
-        if (write->sectors[i] == SECTOR_SHOWN) {
-            sector_put(write, i, &inode->durable);
-        }
-    }
+    write_show_all(write);
+    sectors_put(write, SECTOR_SHOWN, &inode->durable);
     older_settle(inode, write, write->offset, write->offset + write->bytes);
     write_remove(write);
 }
@@ -692,9 +715,7 @@ enum bk_err file_write(int file, const void *at, size_t bytes, uint64_t offset)
         write_scatter(write);
         return err;
     }
-    for (size_t i = 0; i < sector_count(write); i++) {
-        write_show(write, i);
-    }
+    write_show_all(write);
     write->complete = true;
     return BK_OK;
 }
@@ -730,9 +751,7 @@ enum bk_err file_zero(int file, uint64_t offset, uint64_t bytes)
         write_scatter(write);
         return err;
     }
-    for (size_t i = 0; i < sector_count(write); i++) {
-        write_show(write, i);
-    }
+    write_show_all(write);
     write->complete = true;
     return BK_OK;
 }
@@ -776,11 +795,7 @@ enum bk_err file_sync(int file)
     while (write) {
         struct disk_write *next = write == last ? NULL : write->next;
         if (write->complete) {
-            for (size_t i = 0; i < sector_count(write); i++) {
-                if (write->sectors[i] == SECTOR_SHOWN) {
-                    sector_put(write, i, &inode->durable);
-                }
-            }
+            sectors_put(write, SECTOR_SHOWN, &inode->durable);
             write_remove(write);
         }
         write = next;
@@ -1049,9 +1064,7 @@ int32_t disk_write_finish(struct disk_write *write, const void *at)
         write_forget(write);
         return value;
     }
-    for (size_t i = 0; i < sector_count(write); i++) {
-        write_show(write, i);
-    }
+    write_show_all(write);
     write->complete = true;
     write->inode->open_count--;
     if (write->durable) {

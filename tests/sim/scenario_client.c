@@ -92,7 +92,7 @@ struct server {
     size_t checked;      /* of the body of the request that is there */
     struct order *order; /* being answered */
     uint8_t *out;
-    size_t out_bytes, out_at, out_end;
+    size_t out_size, out_bytes, out_at, out_end;
     bool head_seen, waiting, ends, aborts;
     bool spoiled; /* said more than it was asked for */
 };
@@ -127,8 +127,11 @@ static void server_end(struct server *server, bool abort)
 
 static void put(struct server *server, const void *at, size_t bytes)
 {
-    server->out = realloc(server->out, server->out_bytes + bytes + 1);
-    bk_assert(server->out);
+    if (!server->out || server->out_bytes + bytes > server->out_size) {
+        server->out_size = 2 * (server->out_bytes + bytes) + 1;
+        server->out = realloc(server->out, server->out_size);
+        bk_assert(server->out);
+    }
     memcpy(server->out + server->out_bytes, at, bytes);
     server->out_bytes += bytes;
 }

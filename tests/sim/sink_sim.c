@@ -42,7 +42,7 @@ struct server {
     uint8_t *in;
     size_t in_bytes, in_size, request_bytes;
     uint8_t *out;
-    size_t out_bytes, out_at, out_end;
+    size_t out_size, out_bytes, out_at, out_end;
     enum sink_treat treat;
     bool answering, waiting;
     bool fails_early; /* resets before the request is whole */
@@ -86,8 +86,11 @@ static void server_end(struct server *server, bool abort)
 
 static void put(struct server *server, const void *at, size_t bytes)
 {
-    server->out = realloc(server->out, server->out_bytes + bytes + 1);
-    bk_assert(server->out);
+    if (!server->out || server->out_bytes + bytes > server->out_size) {
+        server->out_size = 2 * (server->out_bytes + bytes) + 1;
+        server->out = realloc(server->out, server->out_size);
+        bk_assert(server->out);
+    }
     memcpy(server->out + server->out_bytes, at, bytes);
     server->out_bytes += bytes;
 }
