@@ -4,7 +4,8 @@
  *     sim_main --seed 7 --seeds 200          seeds 7 to 206
  *     sim_main --seed 7 --scenario journal   one of them; --verbose tells what happens
  *
- * Canaries look at the simulator, not at the server: of many seeds the first and each tenth have them.
+ * Canaries look at the simulator, not at the server: of many seeds the first and each tenth have
+ * them.
  *
  * Exit 0: all passed. Else the failing seed and the command that repeats it are the last lines. */
 #include "scenario.h"
@@ -184,7 +185,8 @@ int main(int count, char **values)
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
     signal(SIGABRT, on_abort);
-    /* Files of a run are large and live shortly: the kernel need not clear their memory each time. */
+    /* Files of a run are large and live shortly: their memory is kept, so that the kernel need not
+     * clear it each time. */
     mallopt(M_MMAP_THRESHOLD, 32 << 20);
     mallopt(M_TRIM_THRESHOLD, 512 << 20);
 #if SIM_ASAN

@@ -104,12 +104,13 @@ static void test_signatures(yyjson_val *root)
            (const char *)member(from, "note").at);
         ok(public_key_verify(&key, algorithm, parts, 3, given) == want, "in pieces");
         unsigned passed = 0;
-        for (size_t bit = 0; want && bit<8 * bytes; bit += bytes> 100 ? 37 : 5) {
+        const size_t rarer = TAP_SANITIZED ? 5 : 1;
+        for (size_t bit = 0; want && bit<8 * bytes; bit += rarer * (bytes> 100 ? 37 : 5)) {
             signature[bit / 8] ^= (uint8_t)(1 << bit % 8);
             passed += public_key_verify(&key, algorithm, &text, 1, given);
             signature[bit / 8] ^= (uint8_t)(1 << bit % 8);
         }
-        for (size_t bit = 0; want && bit < 8 * text.bytes; bit += 11) {
+        for (size_t bit = 0; want && bit < 8 * text.bytes; bit += rarer * 11) {
             message[bit / 8] ^= (uint8_t)(1 << bit % 8);
             passed += public_key_verify(&key, algorithm, &text, 1, given);
             message[bit / 8] ^= (uint8_t)(1 << bit % 8);
