@@ -136,6 +136,7 @@ static bool parcel_receive(int peer, struct control_sockets *sockets)
                              .msg_controllen = sizeof space.bytes};
     ssize_t bytes;
     do {
+        errno = 0;
         bytes = recvmsg(peer, &message, MSG_CMSG_CLOEXEC | MSG_WAITALL);
     } while (bytes < 0 && errno == EINTR); /* the kernel's own work may interrupt, too */
     struct cmsghdr *header = bytes > 0 ? CMSG_FIRSTHDR(&message) : NULL;
@@ -179,6 +180,7 @@ static bool hears(int peer)
     char byte;
     ssize_t bytes;
     do {
+        errno = 0;
         bytes = recv(peer, &byte, 1, 0);
     } while (bytes < 0 && errno == EINTR);
     return bytes == 1;
@@ -221,9 +223,10 @@ bool handover_ask(const char *data_directory, struct control_sockets *ret_socket
     int directory = open(data_directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
     int peer = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const char *why = reach(peer, directory);
-    errno = 0;
     if (!why && !fetch(peer, ret_sockets)) {
-        why = errno != 0 ? strerror(errno) : "an answer of another version";
+        why = errno == EAGAIN ? "no answer in time"
+              : errno != 0    ? strerror(errno)
+                              : "no sockets came; it is of another version, or already stopping";
     }
     if (why) {
         snprintf(ret_why, HANDOVER_WHY_BYTES,

@@ -145,6 +145,25 @@ with Server(options=['--drain-timeout', '2s']) as server:
     try_to_take_over('--tls-cert', '/nonexistent', '--tls-key', '/nonexistent')
     try_to_take_over('--ca-file', '/nonexistent')
 
+    # One of another version hangs up. An interruption before that is not what is said.
+    at, aside = os.path.join(server.data, 'becket.sock'), os.path.join(server.data, 'aside.sock')
+    os.rename(at, aside)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(at)
+        other.listen(1)
+        other.settimeout(20)
+        run = subprocess.Popen([BECKET, 'serve', '--data', server.data, '--take-over'], stderr=subprocess.PIPE, text=True)
+        peer, _ = other.accept()
+        ok(peer.recv(100).startswith(b'becket take-over '), 'it asks')
+        for send, state in ((None, 'S'), (signal.SIGSTOP, 'T'), (signal.SIGCONT, 'S')):
+            if send:
+                run.send_signal(send)
+            when(lambda: open('/proc/%d/stat' % run.pid).read().rsplit(')', 1)[1].split()[0] == state)
+        peer.close()
+        said = run.communicate(timeout=20)[1]
+    os.rename(aside, at)
+    ok(run.returncode == 1 and said.count('\n') == 1 and 'another version' in said, 'nobody who hands over: ' + said.strip()[-90:])
+
     # Who waits for the old one has nobody behind it any more: a reload must not end it.
     server.apply(GITHUB_SOURCE)
     half = socket.create_connection(('127.0.0.1', server.port))
