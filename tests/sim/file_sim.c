@@ -12,15 +12,23 @@
 #include <stdlib.h>
 
 #define SECTOR         512U
+#define PAGE_BYTES     4096U
 #define FILES_MAX      4096U
 #define OPEN_MAX       1024U
 #define NAMES_MAX      4096U
 #define PATH_BYTES_MAX 256U
 
+struct page {
+    unsigned references;
+    uint8_t at[PAGE_BYTES];
+};
+
+/* Only what was ever written takes memory, and images share what is the same after a crash. */
 struct image {
-    uint8_t *at;
-    uint64_t size;  /* allocated here */
-    uint64_t bytes; /* length of the file */
+    struct page **pages; /* NULL: zeros */
+    size_t size;         /* room for so many */
+    size_t count;
+    uint64_t bytes; /* length of the file; behind it all is zero */
 };
 
 struct disk_write {
@@ -95,48 +103,98 @@ static struct {
 
 /* ---- images */
 
-static void image_reserve(struct image *image, uint64_t bytes)
+static void page_give(struct page *page)
 {
-    if (bytes <= image->size) {
-        return;
+    if (page && --page->references == 0) {
+        free(page);
     }
-    uint64_t size = image->size ? image->size : 4096;
-    while (size < bytes) {
-        size *= 2;
+}
+
+/* The page, to be changed: one that another image has, too, is copied before. */
+static uint8_t *page_own(struct page **page)
+{
+    if (!*page || (*page)->references > 1) {
+        struct page *own = *page ? malloc(sizeof *own) : calloc(1, sizeof *own);
+        bk_assert(own);
+        if (*page) {
+            memcpy(own->at, (*page)->at, sizeof own->at);
+            (*page)->references--;
+        }
+        own->references = 1;
+        *page = own;
     }
-    image->at = realloc(image->at, size);
-    bk_assert(image->at);
-    memset(image->at + image->size, 0, (size_t)(size - image->size));
-    image->size = size;
+    return (*page)->at;
 }
 
 static void image_resize(struct image *image, uint64_t bytes)
 {
-    image_reserve(image, bytes);
-    if (bytes < image->bytes) {
-        memset(image->at + bytes, 0, (size_t)(image->bytes - bytes));
+    size_t count = (size_t)((bytes + PAGE_BYTES - 1) / PAGE_BYTES);
+    for (size_t i = count; i < image->count; i++) {
+        page_give(image->pages[i]);
     }
+    if (count > image->size) {
+        image->size = 2 * count;
+        image->pages = realloc(image->pages, image->size * sizeof(struct page *));
+        bk_assert(image->pages);
+    }
+    for (size_t i = image->count; i < count; i++) {
+        image->pages[i] = NULL;
+    }
+    size_t rest = (size_t)(bytes % PAGE_BYTES);
+    if (bytes < image->bytes && rest != 0 && image->pages[count - 1]) {
+        memset(page_own(&image->pages[count - 1]) + rest, 0, PAGE_BYTES - rest);
+    }
+    image->count = count;
     image->bytes = bytes;
 }
 
 static void image_copy(struct image *target, const struct image *source)
 {
-    image_reserve(target, source->bytes);
-    if (source->bytes) {
-        memcpy(target->at, source->at, (size_t)source->bytes);
+    image_resize(target, 0);
+    image_resize(target, source->bytes);
+    for (size_t i = 0; i < source->count; i++) {
+        target->pages[i] = source->pages[i];
+        if (target->pages[i]) {
+            target->pages[i]->references++;
+        }
     }
-    if (target->bytes > source->bytes) {
-        memset(target->at + source->bytes, 0, (size_t)(target->bytes - source->bytes));
-    }
-    target->bytes = source->bytes;
+}
+
+static void image_free(struct image *image)
+{
+    image_resize(image, 0);
+    free(image->pages);
 }
 
 static void image_put(struct image *image, uint64_t offset, const uint8_t *at, size_t bytes)
 {
+    static const uint8_t zeros[PAGE_BYTES];
     if (offset + bytes > image->bytes) {
         image_resize(image, offset + bytes);
     }
-    memcpy(image->at + offset, at, bytes);
+    for (size_t piece; bytes > 0; offset += piece, at += piece, bytes -= piece) {
+        struct page **page = &image->pages[offset / PAGE_BYTES];
+        size_t from = (size_t)(offset % PAGE_BYTES);
+        piece = bytes < PAGE_BYTES - from ? bytes : PAGE_BYTES - from;
+        if (*page || memcmp(at, zeros, piece) != 0) {
+            memcpy(page_own(page) + from, at, piece);
+        }
+    }
+}
+
+static void image_get(const struct image *image, uint64_t offset, uint8_t *at, size_t bytes)
+{
+    bk_assert(offset + bytes <= image->bytes);
+    for (size_t piece; bytes > 0; offset += piece, at += piece, bytes -= piece) {
+        const struct page *page = image->pages[offset / PAGE_BYTES];
+        size_t from = (size_t)(offset % PAGE_BYTES);
+        piece = bytes < PAGE_BYTES - from ? bytes : PAGE_BYTES - from;
+        if (page) {
+            memcpy(at, page->at + from, piece);
+        } else {
+            memset(at, 0, piece);
+        }
+    }
 }
 
 /* ---- writes */
@@ -269,8 +327,8 @@ static void inode_free(struct inode *inode)
     while (inode->writes) {
         write_remove(inode->writes);
     }
-    free(inode->live.at);
-    free(inode->durable.at);
+    image_free(&inode->live);
+    image_free(&inode->durable);
     free(inode);
 }
 
@@ -544,7 +602,11 @@ void sim_disk_dump(const char *directory)
         }
         FILE *out = inode && !inode->directory ? fopen(path, "wb") : NULL;
         if (out) {
-            fwrite(inode->live.at, 1, inode->live.bytes, out);
+            for (uint64_t at = 0; at < inode->live.bytes; at++) {
+                uint8_t byte;
+                image_get(&inode->live, at, &byte, 1);
+                fputc(byte, out);
+            }
             fclose(out);
         }
     }
@@ -690,7 +752,7 @@ enum bk_err file_read(int file, void *at, size_t bytes, uint64_t offset, size_t 
     size_t there = offset < inode->live.bytes ? (size_t)(inode->live.bytes - offset) : 0;
     size_t count = bytes < there ? bytes : there;
     if (count) {
-        memcpy(at, inode->live.at + offset, count);
+        image_get(&inode->live, offset, at, count);
     }
     *ret_bytes = count;
     return BK_OK;
@@ -1178,9 +1240,9 @@ bool sim_disk_flip(const char *path, uint64_t offset, unsigned bit)
         return false;
     }
     uint8_t mask = (uint8_t)(1U << bit % 8);
-    name->live->live.at[offset] ^= mask;
+    page_own(&name->live->live.pages[offset / PAGE_BYTES])[offset % PAGE_BYTES] ^= mask;
     if (offset < name->live->durable.bytes) {
-        name->live->durable.at[offset] ^= mask;
+        page_own(&name->live->durable.pages[offset / PAGE_BYTES])[offset % PAGE_BYTES] ^= mask;
     }
     return true;
 }

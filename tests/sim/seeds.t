@@ -31,7 +31,7 @@ if [ $# = 2 ]; then
     check release "$1" "$2"
 else
     check release 1 200
-    check asan 1001 20
+    check asan 1001 12
 fi
 echo "1..$number"
 exit $failed
