@@ -202,8 +202,8 @@ static enum bk_err add_one(struct store_txn *txn, void *context)
                                   .name = SLICE("repo"),
                                   .integration_canvas = SLICE("default"),
                                   .integration = SLICE("hub"),
-                                  .provider = *intent == PROVIDER_POST ? SLICE("slack")
-                                                                       : SLICE("github"),
+                                  .provider =
+                                      *intent == PROVIDER_POST ? SLICE("slack") : SLICE("github"),
                                   .facts = {.url = SLICE("https://github.com/acme"),
                                             .resource = SLICE("hello"),
                                             .hook_url = SLICE(URL)},
@@ -312,9 +312,20 @@ static void test_sweep(enum provider_intent intent, unsigned hooks_before, unsig
     }
 }
 
+static void set_back(int64_t *began_ns)
+{
+    static const int64_t by_ns = 7 * 3600 * NS_PER_SECOND;
+    now_ns -= by_ns;
+    *began_ns -= by_ns;
+    operations_clock_was_set(operations, now_ns + by_ns, now_ns);
+}
+
 /* The call is given up here and does its work there while somebody has looked already: what it made
- * is found behind that, once. */
-static void test_late(bool killed, enum provider_intent then, unsigned hooks_after)
+ * is found behind that, once; also where the clock is set back in between. */
+enum clock { CLOCK_RIGHT, CLOCK_SET_BEFORE, CLOCK_SET_DURING, CLOCK_SET_BEHIND };
+
+static void test_late(bool killed, enum provider_intent then, unsigned hooks_after,
+                      enum clock clock)
 {
     struct operation_answer nothing = {.why = "no answer within 30000 ms"};
     fresh();
@@ -336,8 +347,16 @@ static void test_late(bool killed, enum provider_intent then, unsigned hooks_aft
         add(then);
     }
     int64_t began_ns = now_ns;
-    while (settled == 0 || settled_state != OPERATION_DONE) {
+    if (clock == CLOCK_SET_BEFORE) {
+        set_back(&began_ns);
+    }
+    for (bool during = clock == CLOCK_SET_DURING;
+         settled == 0 || settled_state != OPERATION_DONE;) {
         operations_run(operations, now_ns);
+        if (out && during) {
+            set_back(&began_ns);
+            during = false;
+        }
         int64_t next_ns = operations_next_ns(operations);
         if (out) {
             reply(FAULT_NONE);
@@ -348,11 +367,15 @@ static void test_late(bool killed, enum provider_intent then, unsigned hooks_aft
     bool soon = now_ns < began_ns + 20 * NS_PER_SECOND;
     github.hooks[github.hook_count++] = ++github.next_id; /* what was late */
     unsigned before = github.hook_count;
+    if (clock == CLOCK_SET_BEHIND) {
+        set_back(&began_ns);
+    }
     run(0, FAULT_NONE, 0, false);
     ok(soon && before == hooks_after + 1 && github.hook_count == hooks_after &&
            settled_state == OPERATION_DONE && now_ns < began_ns + 120 * NS_PER_SECOND,
-       "%s, %s: %u hooks, then %u", killed ? "killed" : "no answer", operation_intent_name(then),
-       before, github.hook_count);
+       "%s, %s, clock %d: %u hooks, then %u after %d s", killed ? "killed" : "no answer",
+       operation_intent_name(then), (int)clock, before, github.hook_count,
+       (int)((now_ns - began_ns) / NS_PER_SECOND));
     int64_t next_ns = operations_next_ns(operations);
     ok(next_ns > now_ns + 3600 * NS_PER_SECOND, "and that was all");
     finish();
@@ -713,8 +736,10 @@ int main(void)
     test_sweep(PROVIDER_HOOK_ENSURE, 1, 1);
     test_sweep(PROVIDER_HOOK_REMOVE, 1, 0);
     for (int killed = 0; killed < 2; killed++) {
-        test_late(killed, PROVIDER_HOOK_ENSURE, 1);
-        test_late(killed, PROVIDER_HOOK_REMOVE, 0);
+        for (int clock = CLOCK_RIGHT; clock <= CLOCK_SET_BEHIND; clock++) {
+            test_late(killed, PROVIDER_HOOK_ENSURE, 1, (enum clock)clock);
+            test_late(killed, PROVIDER_HOOK_REMOVE, 0, (enum clock)clock);
+        }
     }
     test_refused();
     test_doubt();

@@ -468,8 +468,10 @@ static enum bk_err shift_all(struct store_txn *txn, void *context)
         struct operation operation;
         json_tree_init(&tree);
         err = operation_read(txn, shift->numbers[i], &tree, &operation);
-        if (err == BK_OK && operation.state == OPERATION_PENDING && operation.due_ns != 0) {
+        bool waits = operation.state == OPERATION_PENDING || operation.late_ns != 0;
+        if (err == BK_OK && waits && operation.due_ns != 0) {
             operation.due_ns -= shift->from_ns - shift->to_ns;
+            operation.late_ns -= operation.late_ns != 0 ? shift->from_ns - shift->to_ns : 0;
             err = operation_put(txn, &operation);
         }
         json_tree_fini(&tree);

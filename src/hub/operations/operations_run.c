@@ -117,9 +117,17 @@ static void end_failed(struct live *live, int64_t now_ns)
     schedule(live, now_ns);
 }
 
+/* Not later than it can be: the clock may have been set back since. */
+static void look_at_late(struct operation *operation, int64_t now_ns)
+{
+    int64_t last_ns = now_ns + OPERATION_LATE_NS;
+    operation->late_ns = operation->late_ns < last_ns ? operation->late_ns : last_ns;
+}
+
 static void end_done(struct live *live, int64_t now_ns)
 {
     struct operation *operation = &live->operation;
+    look_at_late(operation, now_ns);
     live->state = LIVE_TO_END;
     live->operations->stats.done++;
     operation->state = OPERATION_DONE;
@@ -366,6 +374,7 @@ void run_begin(struct live *live, struct store_txn *txn, int64_t now_ns)
     struct operations *operations = live->operations;
     struct operation *operation = &live->operation;
     struct provider_run *run = &live->run;
+    look_at_late(operation, now_ns);
     if (now_ns >= operation->late_ns) {
         operation->late_ns = 0;
     }
