@@ -1550,6 +1550,26 @@ static void test_moved(void)
     done();
 }
 
+/* Whoever leads a destination elsewhere, for it is gone, is not told that by a try from before. */
+static void test_moved_when_gone(void)
+{
+    fresh(GONE + 1);
+    server.first_manner = GONE;
+    open_server();
+    append();
+    for (unsigned i = 0; i < 1000 && clients[0].count + clients[1].count == 0; i++) {
+        step();
+    }
+    server.moved = true;
+    put_destination(GONE, DESTINATION_RUNNING);
+    steps_until(fake_now_ns + 2 * SECOND);
+    is_uint(receivers[GONE].calls, 1, "a try was on its way to the old address");
+    is_uint(server.gone_calls, 0, "which says that it is gone: the new one is not paused");
+    is_uint(receivers[GOOD].answers, 1, "and gets the event");
+    stop();
+    done();
+}
+
 /* What was delivered before a crash is known until the lane has passed it, also when it caught up
  * and is left to the journal once more. */
 static void test_done_before(void)
@@ -1655,6 +1675,7 @@ int main(void)
     test_replay();
     test_switch();
     test_moved();
+    test_moved_when_gone();
     test_done_before();
     test_unwanted();
     test_held_number();

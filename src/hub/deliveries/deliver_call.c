@@ -243,6 +243,7 @@ static void report(struct delivery *delivery, enum report_kind kind, bool gone)
     letter->home = deliver;
     letter->kind = kind;
     letter->gone = gone;
+    letter->lifts = delivery->lifts;
     letter->recovered = false;
     letter->more = kind == REPORT_SETTLED && !list_empty(&delivery->followers);
     letter->flags = delivery->flags;
@@ -338,7 +339,7 @@ static void explain(struct ending *ending, const struct http_reply *reply)
         return;
     }
     bool redirect = ending->status >= 300 && ending->status <= 399;
-    const char *text = ending->status == 410 ? "says it is gone: paused"
+    const char *text = ending->gone ? "says it is gone: paused"
                        : ending->looped
                            ? "says it goes round in a loop: not tried again, look at the routes"
                        : redirect              ? "is a redirect: not followed"
@@ -372,6 +373,12 @@ static bool is_refused_as_loop(const struct delivery *delivery, uint16_t status)
            request_hops(&head) >= REQUEST_HOPS_MAX;
 }
 
+/* Resumed, or led elsewhere, since it was sent: what the receiver asks for is over already. */
+static bool is_from_before(const struct delivery *delivery, const struct destination *destination)
+{
+    return delivery->lifts != flow_lifts(shared_of(destination));
+}
+
 static void judge(struct delivery *delivery, const struct destination *destination,
                   struct ending *ending)
 {
@@ -383,7 +390,8 @@ static void judge(struct delivery *delivery, const struct destination *destinati
     bool answered = reply->err == BK_OK || (reply->err == BK_TOO_LARGE && reply->status != 0);
     ending->status = answered ? reply->status : 0;
     enum retry_verdict verdict = retry_verdict(ending->status);
-    uint32_t after_ms = asked_to_wait_ms(deliver, reply);
+    bool before = is_from_before(delivery, destination);
+    uint32_t after_ms = before ? 0 : asked_to_wait_ms(deliver, reply);
     if (after_ms > 0) {
         ending->hold_ns = ring_now_ns(deliver->config.ring) + after_ms * (uint64_t)NS_PER_MS;
     }
@@ -396,9 +404,10 @@ static void judge(struct delivery *delivery, const struct destination *destinati
         bool more =
             retry_delay(&schedule, delivery->number, after_ms, deliver_random(deliver), &delay_ms);
         /* Who is gone is not to blame the event for: it waits until somebody resumes. */
-        ending->gone = verdict == RETRY_GONE;
-        ending->outcome = more || ending->gone ? ATTEMPT_FAILED : ATTEMPT_DEAD;
-        ending->due_ms = more || ending->gone ? deliver_now_ms(deliver) + (int64_t)delay_ms : 0;
+        more |= verdict == RETRY_GONE;
+        ending->gone = verdict == RETRY_GONE && !before;
+        ending->outcome = more ? ATTEMPT_FAILED : ATTEMPT_DEAD;
+        ending->due_ms = more ? deliver_now_ms(deliver) + (int64_t)delay_ms : 0;
     }
     explain(ending, reply);
 }
@@ -579,8 +588,9 @@ static void delivery_done(struct http_call *call)
         judge(delivery, destination, &ending);
     }
     bool failing = destination->state && flow_is_failing(shared_of(destination));
+    bool before = is_from_before(delivery, destination);
     bool told = flow_give(&target->flow, shared_of(destination),
-                          cut || ending.looped                  ? FLOW_CANCELLED
+                          cut || before || ending.looped        ? FLOW_CANCELLED
                           : ending.outcome == ATTEMPT_DELIVERED ? FLOW_GOOD
                                                                 : FLOW_BAD,
                           delivery->probe, ending.hold_ns, call->reply.total_ns,
@@ -625,6 +635,7 @@ bool delivery_start(struct delivery *delivery, const struct destination *destina
     }
     request_sign(delivery->at, &delivery->layout, destination,
                  ring_wall_ns(deliver->config.ring) / NS_PER_SECOND);
+    delivery->lifts = flow_lifts(shared_of(destination));
     struct http_call *call = &delivery->call;
     call->origin = &delivery->origin;
     call->pieces[0] = slice_of(delivery->at, delivery->layout.bytes);

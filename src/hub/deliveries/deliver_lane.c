@@ -435,7 +435,7 @@ void deliver_want_back(struct ring_mail *mail)
     const struct destination *destination = destination_of(lane->target);
     lane->asked = false;
     deliver->wants_out--;
-    if (want->events_max == 0 && want->lost == 0) {
+    if (destination && want->events_max == 0 && want->lost == 0) {
         return; /* all is there */
     }
     if (destination && !deliver->draining && want->from == lane->next) {

@@ -89,7 +89,8 @@ struct delivery_report {
     struct dispatch *dispatch;
     struct deliver *home;
     enum report_kind kind;
-    bool gone;      /* 410: pause the destination */
+    bool gone;      /* 410: pause the destination, unless it was lifted since: */
+    uint64_t lifts; /* flow_lifts() when it was sent */
     bool recovered; /* a start found it in the journal: later ones of its event may follow */
     bool more;      /* order per key: delivered, and the next one of the key is under way already */
     uint8_t flags;

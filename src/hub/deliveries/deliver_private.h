@@ -28,6 +28,7 @@ struct delivery {
     int64_t event_ns;
     int64_t previous_due_ms;
     uint64_t version; /* of the destination that the request was built for */
+    uint64_t lifts;   /* flow_lifts() when it was sent */
     uint32_t number;  /* this try's: 1, 2, 3 … */
     uint8_t flags;    /* ATTEMPT_REPLAY, ATTEMPT_KEYED */
     uint16_t bucket;  /* order per key; else ORDER_NO_KEY */

@@ -3,6 +3,7 @@
 #include "base/time.h"
 #include "hub/deliveries/deliver.h"
 #include "hub/deliveries/dispatch_private.h"
+#include "hub/deliveries/flow.h"
 
 #include <stdlib.h>
 
@@ -265,7 +266,10 @@ static void send_home(struct dispatch *dispatch, struct letter *letter)
     const struct destination *destination =
         route_table_destination(dispatch->config.routes, report->destination);
     bool running = destination && destination->pause == DESTINATION_RUNNING;
-    if (report->gone && running && dispatch->config.gone) {
+    bool gone =
+        report->gone && running &&
+        report->lifts == flow_lifts((struct flow_shared *)(void *)destination->state->words);
+    if (gone && dispatch->config.gone) {
         dispatch->config.gone(dispatch->config.context, report->destination);
     }
     post_home(dispatch, letter);

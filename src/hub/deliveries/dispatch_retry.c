@@ -182,7 +182,7 @@ static bool pick_paced(void *context, struct slice key, struct slice value)
         return false;
     }
     if (retry_due_ms(row.due_ms) <= load->now_ms - PACED_LATE_MS) {
-        uint64_t least_ns = load->now_ns - PACED_BURST_NS;
+        uint64_t least_ns = load->now_ns > PACED_BURST_NS ? load->now_ns - PACED_BURST_NS : 0;
         load->paced_ns =
             (load->paced_ns > least_ns ? load->paced_ns : least_ns) + row.pace_us * UINT64_C(1000);
     }
