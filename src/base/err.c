@@ -49,7 +49,9 @@ enum bk_err bk_err_from_errno(int errno_value)
     case EPIPE: case ECONNRESET: return BK_RESET;
     case ECONNREFUSED: return BK_REFUSED;
     case ETIMEDOUT: case ETIME: return BK_TIMEOUT;
-    case EHOSTUNREACH: case ENETUNREACH: return BK_UNREACHABLE;
+    case EHOSTUNREACH: case ENETUNREACH: case ENETDOWN:
+    case EADDRNOTAVAIL: case EAFNOSUPPORT: /* IPv6 is off, or there is none */
+        return BK_UNREACHABLE;
     case ENOBUFS: return BK_NO_BUFFERS;
     case EMFILE: case ENFILE: return BK_NO_DESCRIPTORS;
     case ENOMEM: return BK_NO_MEMORY;

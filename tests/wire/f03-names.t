@@ -123,6 +123,17 @@ def main():
         is_equal(at('inside') + at('inside6') + at('garbage') + at('hang'), [], 'nothing went where it must not')
         is_equal({address for address, host, _ in reached if host not in (
             'allowed.test', 'only6.test', 'dual6.test', 'dual4.test')}, {PUBLIC}, 'nowhere')
+        try:
+            with open('/proc/sys/net/ipv6/conf/lo/disable_ipv6', 'w') as f:
+                f.write('1')
+        except OSError as error:
+            skip('IPv6 off', str(error))
+        else:
+            dns.set('off6.test', 'AAAA', '::1')
+            server.apply(destination('off6', port, 'true'))
+            post(server)
+            said = lambda: server.status('destinations', 'off6').get('delivery', {}).get('lastAttempt', {}).get('reason', '')
+            ok(when(lambda: '::1 port %d: host or network unreachable' % port in said(), 5), 'without IPv6: %s' % said())
         post(server)
         is_equal(server.stop(), 0, 'stops while names are being asked for')
 
