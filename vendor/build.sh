@@ -16,25 +16,30 @@ archives=$PWD/build/vendor/src
 out=$PWD/build/vendor${variant:+-$variant}
 cc=${CC:-cc}
 jobs=$(nproc 2> /dev/null || echo 2)
-flags="-O2 -g -w -pthread -fPIE -fstack-protector-strong -ffunction-sections -fdata-sections"
+flags="-O2 -g1 -w -pthread -fPIE -fstack-protector-strong -ffunction-sections -fdata-sections"
 case $($cc -dumpmachine) in x86_64*) flags="$flags -fcf-protection" ;; esac
 
 # With sanitizers a fault ends the process, as in our own code. What upstream does on purpose and every
 # compiler and machine of ours bears is not looked for: one line for each library.
-# Those that cost most to compile are not optimized there.
+# Those that cost most to compile are optimized less, and the two dearest are looked at for addresses only there.
 level=-O1
+checks=address,undefined
 unchecked=nonnull-attribute # memcpy() of no bytes from NULL
 case $name in
     bearssl) flags="$flags${variant:+ -DBR_LE_UNALIGNED=0 -DBR_BE_UNALIGNED=0}" ;;
     lmdb) unchecked=$unchecked,alignment ;; # nodes of a page are laid at even places
-    libsodium | pcre2 | yyjson) level=-O0 ;;
+    libsodium) level=-O0 ;;
+    pcre2 | yyjson)
+        flags=$(echo "$flags" | sed s,-O2,-O1,)
+        level=-O0
+        checks=address
+        ;;
 esac
 case $variant in
     '') ;;
     asan | fuzz)
-        checks=address,undefined
         [ $variant = asan ] || checks=fuzzer-no-link,$checks
-        flags="$(echo "$flags" | sed s,-O2,$level,) -fno-omit-frame-pointer"
+        flags="$(echo "$flags" | sed s,-O[12],$level,) -fno-omit-frame-pointer"
         flags="$flags -fsanitize=$checks -fno-sanitize-recover=all -fno-sanitize=$unchecked"
         ;;
     *)
