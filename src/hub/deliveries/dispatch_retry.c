@@ -170,11 +170,14 @@ static bool pick_paced(void *context, struct slice key, struct slice value)
 {
     struct load *load = context;
     struct retry_row row;
-    if (!retry_row_decode(key, value, &row) || is_under_way(load, &row)) {
+    if (!retry_row_decode(key, value, &row)) {
         return true;
     }
     if (!retry_is_paced(row.due_ms)) {
         return false; /* order per key: behind a head */
+    }
+    if (is_under_way(load, &row)) {
+        return true;
     }
     int64_t due_ms = paced_due_ms(load, &row);
     if (due_ms > load->now_ms || load->count == load->count_max) {
