@@ -271,8 +271,8 @@ test_programs := $(if $(main),$(B)/becket $(B)/asan/becket) $(call sim_main,rele
                  $(call units,release,$(UNIT)) $(call units,asan,$(UNIT)) $(call units,tsan,$(UNIT_MT)) \
                  $(call replays,asan) $(BENCH:%.c=$(B)/release/%)
 # Most scripts wait more than they compute, the simulator and programs only compute: these take turns in the
-# list, and one job more than there are cores is under way. Those in tests/serial want the machine for themselves.
-TEST_JOBS     ?= $(shell expr $(JOBS) + 1)
+# list, and two jobs more than there are cores are under way. Those in tests/serial want the machine for themselves.
+TEST_JOBS     ?= $(shell expr $(JOBS) + 2)
 comma         := ,
 sim_scripts   := $(filter tests/sim/%,$(SCRIPTS))
 test_scripts  := $(filter-out tests/serial/% tests/sim/%,$(SCRIPTS))
