@@ -4,7 +4,10 @@
 #include "base/hex.h"
 #include "base/time.h"
 #include "hub/hub_private.h"
+#include "hub/resources/token_known.h"
 #include "hub/resources/token_use.h"
+
+#define WRONG_TOKEN "this token is not valid; see `becket token list`"
 
 /* ---- hosts and tokens */
 
@@ -113,22 +116,39 @@ static enum api_step refuse_token(struct api_call *call, const char *why)
     return api_error(call, 401, "unauthenticated", "%s", why);
 }
 
+static bool bearer_token(struct slice authorization, struct slice *ret_token)
+{
+    bool bearer = authorization.bytes >= 7 &&
+                  slice_equal_nocase(slice_of(authorization.at, 7), SLICE("Bearer "));
+    *ret_token = bearer ? slice_trim(slice_skip(authorization, 7)) : SLICE_EMPTY;
+    return bearer;
+}
+
+const char *access_why_not(const struct api *api, struct slice authorization)
+{
+    struct slice token;
+    if (authorization.bytes == 0) {
+        return "a token is needed: send the header Authorization: Bearer TOKEN; the first one is "
+               "in admin.token of the data directory";
+    }
+    if (!bearer_token(authorization, &token)) {
+        return "only the header Authorization: Bearer TOKEN is understood";
+    }
+    return token_known(api->hub, token) ? NULL : WRONG_TOKEN;
+}
+
 /* True when the caller has a good token. A good one is never held up by others' failures; 256
  * random
  * bits cannot be guessed, the limit only keeps guessers from costing anything. */
 static bool authenticate(struct api_call *call)
 {
     struct api *api = call->api;
-    struct slice given = call->request->authorization;
-    if (given.bytes == 0) {
-        refuse_token(call, ACCESS_NO_TOKEN);
+    struct slice token;
+    if (!bearer_token(call->request->authorization, &token)) {
+        refuse_token(call, access_why_not(api, call->request->authorization));
         return false;
     }
-    if (given.bytes < 7 || !slice_equal_nocase(slice_of(given.at, 7), SLICE("Bearer "))) {
-        refuse_token(call, "only \"Authorization: Bearer TOKEN\" is understood");
-        return false;
-    }
-    enum bk_err err = token_check(api->hub, slice_trim(slice_skip(given, 7)), &call->token);
+    enum bk_err err = token_check(api->hub, token, &call->token);
     if (err != BK_OK && err != BK_UNAUTHENTICATED) {
         api_fail(call, err, "token");
         return false;
@@ -139,7 +159,7 @@ static bool authenticate(struct api_call *call)
     if (err == BK_OK) {
         token_used(api->hub, &call->token, call->request->wall_ns);
     } else {
-        refuse_token(call, "this token is not valid; see `becket token list`");
+        refuse_token(call, WRONG_TOKEN);
     }
     return err == BK_OK;
 }

@@ -10,12 +10,12 @@
 
 #include "api/route.h"
 
-/* To who shows no token: 401, this header, and these words. */
+/* With the 401 of who shows no good token. */
 #define ACCESS_CHALLENGE "Bearer realm=\"becket\""
-#define ACCESS_NO_TOKEN                                                                            \
-    "a token is needed: send the header Authorization: Bearer TOKEN; the first one is in "         \
-    "admin.token of the data directory"
 
+/* Why a request with this Authorization header (empty: without one) is certainly refused where a
+ * token is needed, in the words for its sender; NULL: it may be good. Any thread. */
+const char *access_why_not(const struct api *api, struct slice authorization);
 /* The token and its role are good enough for the route. False when the call was answered. */
 bool access_allowed(struct api_call *call);
 /* For tokens that are bound to a canvas. False when the call was answered. */

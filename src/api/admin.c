@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CALLS_MAX 256U
+#define CALLS_MAX 256U /* with the control thread; half of it for who shows no token */
 #define WATCH_NS  500000000ULL
 
 /* One request on its way through the control thread. Owned by the reactor, then the control thread,
@@ -21,6 +21,7 @@ struct admin_call {
     struct list out;                /* the reactor's */
     struct http_exchange *exchange; /* NULL: it was answered without the control thread */
     bool is_metrics;
+    bool stranger; /* shows no token */
     uint64_t posted_ns;
     atomic_bool arrived;        /* on the control thread */
     struct api_request request; /* slices point into `bytes` */
@@ -73,6 +74,24 @@ static void call_describe(struct admin_call *call, const struct http_message *me
     };
 }
 
+/* ---- how many there are */
+
+static bool has_room(const struct admin_load *load, size_t bytes, unsigned calls_max,
+                     size_t bytes_max)
+{
+    return load->calls < calls_max && load->bytes + bytes <= bytes_max;
+}
+
+static void count_call(const struct admin_call *call, bool comes)
+{
+    size_t bytes = call->head.head_bytes + call->request.body.bytes;
+    struct admin_load *loads[] = {&call->admin->all, &call->admin->strangers};
+    for (unsigned i = 0; i < 1U + call->stranger; i++) {
+        loads[i]->calls += comes ? 1U : -1U;
+        loads[i]->bytes += comes ? bytes : -bytes;
+    }
+}
+
 /* ---- back on the reactor */
 
 static size_t header_lines(const struct api_response *response, char *at, size_t bytes_max)
@@ -107,8 +126,7 @@ static void call_returned(struct ring_mail *mail)
     struct slice headers = slice_of(lines, header_lines(response, lines, sizeof lines));
     uint8_t *body = response->body.at;
     size_t bytes = response->body.bytes;
-    call->admin->calls--;
-    call->admin->calls_bytes -= call->head.head_bytes + call->request.body.bytes;
+    count_call(call, false);
     if (!call->exchange) {
         if (response->stream) {
             struct api_stream *stream = response->stream;
@@ -255,15 +273,16 @@ bool admin_step(struct admin *admin)
 
 /* ---- on the reactor */
 
-/* Who shows no token is told so before a large body is read, and pages send small ones. */
+/* Who shows no good token is told so before a large body is read, and pages send small ones. */
 static uint64_t on_head(void *context, struct http_exchange *exchange, const struct http_head *head)
 {
-    (void)context;
+    const struct admin *admin = context;
     if (!slice_starts(http_origin_form(head), SLICE("/api/v1/"))) {
         return ADMIN_PAGE_BODY_BYTES_MAX;
     }
-    if (!exchange->comes_whole && header(head, "authorization").bytes == 0) {
-        http_answer_error(exchange, 401, "unauthenticated", ACCESS_NO_TOKEN,
+    const char *why = access_why_not(admin->api, header(head, "authorization"));
+    if (why && !exchange->comes_whole) {
+        http_answer_error(exchange, 401, "unauthenticated", why,
                           SLICE("WWW-Authenticate: " ACCESS_CHALLENGE "\r\n"));
     }
     return API_BODY_BYTES_MAX;
@@ -281,7 +300,10 @@ static enum http_outcome on_request(void *context, struct http_exchange *exchang
         return HTTP_TAKEN;
     }
     size_t bytes = message->head->head_bytes + message->body.bytes;
-    if (admin->calls == admin->calls_max || admin->calls_bytes + bytes > ADMIN_CALLS_BYTES_MAX) {
+    bool stranger = access_why_not(admin->api, header(message->head, "authorization")) != NULL;
+    if (!has_room(&admin->all, bytes, CALLS_MAX, ADMIN_CALLS_BYTES_MAX) ||
+        (stranger &&
+         !has_room(&admin->strangers, bytes, CALLS_MAX / 2, ADMIN_STRANGERS_BYTES_MAX))) {
         http_answer_error(exchange, 503, "unavailable", "too many API requests at once, try again",
                           SLICE("Retry-After: 1\r\n"));
         return HTTP_TAKEN;
@@ -314,8 +336,8 @@ static enum http_outcome on_request(void *context, struct http_exchange *exchang
     list_push_back(&admin->out, &call->out);
     call_describe(call, message);
     api_response_init(&call->response);
-    admin->calls++;
-    admin->calls_bytes += bytes;
+    call->stranger = stranger;
+    count_call(call, true);
     call->mail.run = call_arrived;
     ring_post(*admin->reactor, admin->control, &call->mail);
     return HTTP_TAKEN;
@@ -323,8 +345,7 @@ static enum http_outcome on_request(void *context, struct http_exchange *exchang
 
 void admin_init(struct admin *admin, struct api *api, struct ring *control, struct ring **reactor)
 {
-    *admin =
-        (struct admin){.api = api, .control = control, .reactor = reactor, .calls_max = CALLS_MAX};
+    *admin = (struct admin){.api = api, .control = control, .reactor = reactor};
     list_init(&admin->queue);
     list_init(&admin->waiting);
     list_init(&admin->out);

@@ -17,22 +17,27 @@
 
 #include <stdatomic.h>
 
-/* Requests that the control thread has not answered, copied: no token has been looked at yet, and
- * it may stand in the disk. */
+/* Requests that the control thread has not answered, copied: it may stand in the disk. */
 #define ADMIN_CALLS_BYTES_MAX (12U << 20)
+/* Of them those without a token, pages among them: the rest is for who has one. */
+#define ADMIN_STRANGERS_BYTES_MAX (3U << 20)
 /* What forms send, and whatever else needs no token. */
 #define ADMIN_PAGE_BODY_BYTES_MAX (1U << 20)
 
+struct admin_load {
+    unsigned calls;
+    size_t bytes;
+};
+
 struct admin {
     struct api *api;
-    struct ring *control;  /* the control thread's ring */
-    struct ring **reactor; /* the admin reactor's ring, filled before the first request */
-    struct list queue;     /* control thread: calls to work on, oldest first */
-    struct list waiting;   /* control thread: calls that wait for something */
-    unsigned calls_max;    /* requests under way; further ones wait in their connections */
-    unsigned calls;        /* the reactor's count */
-    size_t calls_bytes;    /* of their requests */
-    struct list out;       /* reactor: calls with the control thread that still have an answer */
+    struct ring *control;        /* the control thread's ring */
+    struct ring **reactor;       /* the admin reactor's ring, filled before the first request */
+    struct list queue;           /* control thread: calls to work on, oldest first */
+    struct list waiting;         /* control thread: calls that wait for something */
+    struct admin_load all;       /* reactor: under way */
+    struct admin_load strangers; /* those of them without a token */
+    struct list out; /* reactor: calls with the control thread that still have an answer */
     /* Set by the control thread: since when (monotonic) it has been at its present step; 0: it
      * waits for work. */
     _Atomic uint64_t busy_since_ns;

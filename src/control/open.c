@@ -54,7 +54,7 @@ static enum bk_err open_state(struct control *control, char ret_why[CONTROL_WHY_
     char why[HUB_WHY_BYTES];
     enum bk_err err = hub_open(&hub_config, &control->hub, why);
     if (err != BK_OK) {
-        return open_failed(ret_why, err, "state", why);
+        return open_failed(ret_why, err, "state", why[0] ? why : bk_err_text(err));
     }
     hub_watch(control->hub, snapshot_source, control);
     err = keys_open(control->hub, control->ring, control->config.public_url, control->config.trust,

@@ -215,6 +215,7 @@ void hub_close(struct hub *hub)
     seal_fini(&hub->seal);
     free(hub->linked);
     free(hub->token_uses);
+    free(hub->tokens_known);
     free(hub->public_url);
     free(hub->data_directory);
     free(hub);

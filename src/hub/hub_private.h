@@ -40,6 +40,7 @@ struct hub {
     struct hub_counts counts;
     struct app_tokens app_tokens;
     struct token_uses *token_uses; /* resources/token_use.h; NULL = none was noted yet */
+    struct token_known *tokens_known; /* resources/token_known.h; from the opening on */
     uint64_t revoked; /* tokens, since the start: what began with one looks whether it is there */
     const struct audit_actor *actor; /* whose changes they are now; NULL = our own */
 };

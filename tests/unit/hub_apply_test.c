@@ -3,6 +3,7 @@
 #include "hub/resources/apply.h"
 #include "hub/resources/quickstart.h"
 #include "hub/resources/token.h"
+#include "hub/resources/token_known.h"
 #include "ring/file.h"
 #include "tests/directory.h"
 
@@ -1178,8 +1179,10 @@ static void test_tokens(void)
     is_int(token_check(hub, slice_str(created), &other), BK_OK);
     is_int(other.role, TOKEN_READ);
     is_str(other.id, info.id);
+    ok(token_known(hub, slice_str(created)), "who must not read the store knows it");
     created[20] ^= 1;
     is_int(token_check(hub, slice_str(created), &other), BK_UNAUTHENTICATED, "altered");
+    ok(!token_known(hub, slice_str(created)), "and is told");
     created[20] ^= 1;
     is_int(token_check(hub, SLICE(""), &other), BK_UNAUTHENTICATED, "empty");
     is_int(token_check(hub, slice_of(created, 46), &other), BK_UNAUTHENTICATED, "cut");
@@ -1195,6 +1198,8 @@ static void test_tokens(void)
     is_int(token_revoke(hub, SLICE("admin")), BK_IN_USE, "the last admin token stays");
     is_int(token_revoke(hub, SLICE("ci")), BK_OK, "revoke");
     is_int(token_check(hub, slice_str(created), &other), BK_UNAUTHENTICATED, "is no token now");
+    ok(!token_known(hub, slice_str(created)), "and nobody knows it");
+    ok(token_known(hub, slice_of(text, bytes - 1)), "the other one is known");
     is_int(token_revoke(hub, SLICE("ci")), BK_NOT_FOUND);
     close_hub();
     is_int(open_hub(), BK_OK);

@@ -44,11 +44,24 @@ with Server(options=['--admin-host', 'admin.example, other.example', '--admin-ho
         is_equal(connection.read().status, status, 'Host %s: %d' % (host, status))
         connection.close()
 
-    # ---- who shows no token sends no large body: nothing of these is there when the answer comes
+    # ---- who shows no good token sends no large body: nothing of these is there when the answer comes
     bearer = 'Authorization: Bearer %s\r\n' % admin
+    token = json.dumps({'name': 'short-lived', 'role': 'read'}).encode()
+    revoked = server.api('POST', '/api/v1/tokens', token, {'Content-Type': 'application/json'}).json['token']
+    connection = Connection(server.admin)
+    connection.send(('POST /api/v1/apply HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nExpect: 100-continue\r\n'
+                     'Authorization: Bearer %s\r\n\r\n' % revoked).encode())
+    is_equal(connection.read().status, 100, 'a token that was made just now is known')
+    connection.close()
+    server.api('DELETE', '/api/v1/tokens/short-lived')
+    other = admin[:-1] + ('A' if admin[-1] != 'A' else 'E')
     for target, more, status in (('/api/v1/apply', 'Content-Length: 8000000\r\n', 401),
                                  ('/api/v1/apply', 'Content-Length: 1\r\nExpect: 100-continue\r\n', 401),
                                  ('/api/v1/apply', 'Transfer-Encoding: chunked\r\n', 401),
+                                 ('/api/v1/apply', 'Authorization: Bearer %s\r\nContent-Length: 8000000\r\n' % other, 401),
+                                 ('/api/v1/apply', 'Authorization: Bearer %s\r\nContent-Length: 8000000\r\n' % revoked, 401),
+                                 ('/api/v1/apply', 'Authorization: Bearer bkt_\r\nTransfer-Encoding: chunked\r\n', 401),
+                                 ('/api/v1/apply', 'Authorization: Basic YTpi\r\nContent-Length: 8000000\r\n', 401),
                                  ('/login', 'Content-Length: 8000000\r\n', 413),
                                  ('/api/v1/apply', bearer + 'Content-Length: 9000000\r\n', 413),
                                  ('/api/v1/apply', bearer + 'Content-Length: 8000000\r\nExpect: 100-continue\r\n', 100)):

@@ -7,6 +7,7 @@
 #include "base/sha256.h"
 #include "base/time.h"
 #include "hub/hub_private.h"
+#include "hub/resources/token_known.h"
 #include "hub/resources/token_use.h"
 #include "ring/file.h"
 #include "ring/ring.h"
@@ -295,6 +296,7 @@ enum bk_err token_create(struct hub *hub, const struct token_request *request, i
         bk_wipe(ret_text, TOKEN_TEXT_BYTES);
         return err;
     }
+    token_known_add(hub, write.hash);
     *ret_info = write.info;
     return BK_OK;
 }
@@ -311,13 +313,8 @@ static enum bk_err any_token(struct hub *hub, bool *ret_any)
     return err;
 }
 
-enum bk_err token_bootstrap(struct hub *hub, const char *data_directory, int64_t now_ns)
+static enum bk_err make_first(struct hub *hub, const char *data_directory, int64_t now_ns)
 {
-    bool any;
-    enum bk_err err = any_token(hub, &any);
-    if (err != BK_OK || any) {
-        return err;
-    }
     char text[TOKEN_TEXT_BYTES], line[TOKEN_TEXT_BYTES], path[4096];
     int count = snprintf(path, sizeof path, "%s/admin.token", data_directory);
     if (count < 0 || (size_t)count >= sizeof path) {
@@ -331,13 +328,23 @@ enum bk_err token_bootstrap(struct hub *hub, const char *data_directory, int64_t
     line[sizeof line - 1] = '\n';
     /* The file first: after a crash between the two there is still no token, and both are made
      * again. */
-    err = file_replace(path, line, sizeof line);
+    enum bk_err err = file_replace(path, line, sizeof line);
     if (err == BK_OK) {
         err = store_update(hub->store, put_token, &write);
     }
     bk_wipe(text, sizeof text);
     bk_wipe(line, sizeof line);
     return err;
+}
+
+enum bk_err token_bootstrap(struct hub *hub, const char *data_directory, int64_t now_ns)
+{
+    bool any;
+    enum bk_err err = any_token(hub, &any);
+    if (err == BK_OK && !any) {
+        err = make_first(hub, data_directory, now_ns);
+    }
+    return err == BK_OK ? token_known_fill(hub) : err;
 }
 
 /* ---- using */
@@ -499,7 +506,11 @@ enum bk_err token_revoke(struct hub *hub, struct slice name_or_id)
 {
     struct token_removal removal = {hub, name_or_id};
     enum bk_err err = store_update(hub->store, remove_token, &removal);
-    hub->revoked += err == BK_OK;
+    if (err == BK_OK) {
+        hub->revoked++;
+        enum bk_err filled = token_known_fill(hub);
+        (void)filled; /* else its requests are refused only behind their bodies */
+    }
     return err;
 }
 

@@ -78,8 +78,8 @@ void token_info_json(const struct token_info *info, struct buf *json);
 /* For a store of before "c/"; says itself that it was done. */
 enum bk_err token_index_fill(struct store_txn *txn) BK_MUST_CHECK;
 
-/* Used by hub_open: the token `admin` and <data>/admin.token (0600) when there is no token at all.
- * */
+/* Used by hub_open: the token `admin` and <data>/admin.token (0600) when there is no token at all;
+ * then token_known() knows them. */
 enum bk_err token_bootstrap(struct hub *hub, const char *data_directory,
                             int64_t now_ns) BK_MUST_CHECK;
 
