@@ -245,6 +245,19 @@ static void test_hanging(void)
     is_uint(shared.inflight, 1);
     is_int(take(0), FLOW_GO, "and goes on");
 
+    /* Resumed while a probe hangs: the next does not wait for its end; then a slow start. */
+    fresh(16, 0);
+    for (unsigned i = 0; i < 8; i++) {
+        is_int(take(0), FLOW_GO);
+        (void)give(0, FLOW_BAD, false);
+    }
+    now += FLOW_INTERVAL_FIRST_NS;
+    is_int(take(0), FLOW_PROBE);
+    flow_lift(&shared);
+    is_uint(take_all(0), 1, "beside a probe of before");
+    (void)give(0, FLOW_GOOD, false);
+    is_uint(take_all(0), 2, "and slowly more");
+
     /* What hangs takes all places: no probe beyond them. */
     fresh(2, 0);
     for (unsigned i = 0; i < 8; i++) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Receivers that are odd rather than hostile: Retry-After in every spelling, connections that say one thing and do another, IPv6
 only, half-closed ones, answers while the request is still being sent; a loop through another becket; and what people do meanwhile:
-replay in a pause, routes edited, a destination deleted with deliveries pending."""
+replay in a pause, routes edited, a destination deleted with deliveries pending, or mended while a try of before is under way."""
 import email.utils
 import os
 import re
@@ -310,6 +310,50 @@ def meanwhile():
         is_equal(server.stop(), 0, 'stops')
 
 
+def from_before():
+    """The end of a try that began before a resume, or a new address, holds, pauses and opens nothing."""
+    slow = 3
+    ends = {'probe': (502, []), 'hold': (503, ['Retry-After: 86400']), 'strict': (503, ['Retry-After: 86400']), 'gone': (410, [])}
+    names = ['%s-%s' % (end, how) for end in ends for how in ('resumed', 'moved')]
+    schedule = ', retry: {schedule: [%s], jitter: 0}' % ', '.join(['200ms'] * 32)
+    with Sink() as sink, Server(threads=1) as server:
+        def manner(name, **words):
+            sink.manner('/' + name, **words)
+        text = {name: destination(name, sink.url('/' + name), schedule + (', ordering: {mode: strict}' if 'strict' in name else ''))
+                for name in names}
+        server.apply(SOURCE + ''.join(text.values()))
+        probes = [name for name in names if name.startswith('probe')]
+        for name in names:
+            manner(name, status=500 if name in probes else 200)
+        for n in range(10):
+            post(server, 100 + n)
+        state = lambda name: server.status('destinations', name).get('delivery', {}).get('state')
+        ok(when(lambda: all(state(name) == 'failing' for name in probes)), 'two fail until their breakers are open')
+        for name in names:
+            status, headers = ends[name.split('-')[0]]
+            manner(name, status=status, headers=headers, delay=slow)
+        under_way = post(server, 2)
+        ok(when(lambda: all(sink.got('/' + name, ends[name.split('-')[0]][0]) for name in names)), 'a try of each is under way')
+        began = max(sink.got('/' + name, ends[name.split('-')[0]][0])[0].at for name in names)
+        is_equal([len(sink.got('/' + name, 502)) for name in probes], [1, 1], 'of those that fail a probe, and no other')
+        for name in names:
+            if name.endswith('resumed'):
+                manner(name)
+                server.api('POST', '/api/v1/destinations/%s/resume' % name)
+            else:
+                server.apply(text[name].replace(sink.url('/' + name), sink.url('/new-' + name)))
+        places = ['/' + name if name.endswith('resumed') else '/new-' + name for name in names]
+        behind = post(server, 3)
+        ok(when(lambda: all(behind in sink.ids(place) for place, name in zip(places, names) if 'strict' not in name), 2),
+           'mended meanwhile: the next event does not wait') or diag([(p, behind in sink.ids(p)) for p in places])
+        ok(time.time() < began + slow, 'the tries of before are still under way')
+        time.sleep(max(0, began + slow + 0.3 - time.time()))
+        last = post(server, 4)
+        for place, name in zip(places, names):
+            ok(when(lambda: {under_way, behind, last} <= set(sink.ids(place)), 2), '%s: how that ended does not count' % name)
+            ok(when(lambda: state(name) == 'live', 2), 'and it is live: %s' % state(name))
+
+
 def large():
     """An answer as soon as the head is there, and the rest of a large request unread for a while."""
     def serve(connection):
@@ -340,5 +384,6 @@ manners()
 retry_after()
 loop()
 meanwhile()
+from_before()
 large()
 done()

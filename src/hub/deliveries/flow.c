@@ -28,11 +28,12 @@ static uint32_t window_of(const struct flow *flow, const struct flow_limits *lim
     return window < 1 ? 1 : window < limit ? window : limit;
 }
 
-/* The breaker was open and is not any more: begin small. */
+/* The breaker was open and is not any more: begin small. What hangs from before (a probe of a
+ * destination that was resumed meanwhile) takes no part of it, else nothing went before it ends. */
 static void begin_again(struct flow *flow)
 {
     flow->was_open = false;
-    flow->window = ONE;
+    flow->window = (flow->inflight + 1) * ONE;
     flow->threshold = UINT32_MAX;
     flow->settling = 0;
 }
