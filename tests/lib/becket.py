@@ -1,4 +1,4 @@
-"""What the scripts in tests/wire and tests/serial need: a server on free ports, signed requests, TAP.
+"""What the scripts in tests/wire, tests/crash and tests/serial need: a server on free ports, signed requests, TAP.
 
     from becket import *
     with Server() as server:

@@ -27,7 +27,7 @@ spec:
 finally:
     issuer.kill()
 
-unit = os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'release', 'tests', 'unit', 'hub_oidc_issuer_test')
+unit = os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'asan', 'tests', 'unit', 'hub_oidc_issuer_test')
 if os.path.exists(unit):
     sample = os.path.join(os.path.dirname(script), 'sample.json')
     subprocess.run([unit], env=dict(os.environ, BECKET_OIDC_SAMPLE=sample), stdout=subprocess.DEVNULL, check=True)
