@@ -345,6 +345,16 @@ static void bodies(void)
     is_int(test_body("$ == 5", SLICE(" 5 "), why), FILTER_TRUE, "a scalar");
     is_int(test_body("$ == 5", SLICE("NaN"), why), FILTER_FAILED, "NaN: %s", why);
     is_int(test_body("$.a == 5", SLICE("\xef\xbb\xbf{}"), why), FILTER_FAILED, "BOM: %s", why);
+    /* A form's one field `payload`. */
+    is_int(test_body("$.a == 'b c+'", SLICE("payload=%7B%22a%22%3a%22b+c%2B%22}"), why),
+           FILTER_TRUE, "a form: %s", why);
+    is_int(test_body("a == 'b'", SLICE("payload={\"a\":\"b\"}"), why), FILTER_TRUE, "all plain");
+    is_int(test_body("$.a == 1", SLICE("payload=%7b%22a%22:1}&b=1"), why), FILTER_FAILED, "two: %s",
+           why);
+    is_int(test_body("$.a == 1", SLICE("payload=%7b%2"), why), FILTER_FAILED, "half an escape: %s",
+           why);
+    is_int(test_body("$ == ''", SLICE("payload="), why), FILTER_FAILED, "of nothing: %s", why);
+    is_int(test_body("$ == 1", SLICE("payload=%00"), why), FILTER_FAILED, "a NUL: %s", why);
     is_int(test_body("$ == '\\u0000'", SLICE("\"\\u0000\""), why), FILTER_TRUE, "a NUL in text");
     is_int(test_body("$ == 'x'", SLICE("\"\\ud800\""), why), FILTER_FAILED, "half a surrogate");
     static char deep[200000];

@@ -46,6 +46,18 @@ with Server() as server:
     is_equal(hook(b'{"ref":"refs/heads/x"}', 'push', 'a2').json.get('duplicate'), True, 'duplicates of these too')
     is_equal(len(states(server, 'state=rejected')), 3, 'they can be searched for')
 
+    # ---- JSON in a form, as GitHub sends it where nobody chose otherwise
+    answers = [server.post('/hooks/repo', body, dict(github(body, 's3cret', 'f%d' % len(body)), **{'Content-Type': 'application/x-www-form-urlencoded'}))
+               for body in (b'payload=%7B%22ref%22%3A%22refs%2Fheads%2Fmain%22%7D', b'payload=%7B%22ref%22%3A%22x%22%7D')]
+    is_equal([server.api('GET', '/api/v1/events/' + a.json['id']).json['reason'] for a in answers], ['', 'filtered'], 'expressions see it')
+
+    # ---- what a route's filter fails on is in the log
+    server.apply(SET.partition('---\n')[2].replace('to: [{', 'filters: [{data: {expression: "$.a.b == 1"}}], to: [{'))
+    event = [hook(b'{}', 'release', 'l%d' % i) for i in range(9)][0].json['id']
+    lines = when(lambda: [l for l in server.log_text().splitlines() if "a route's filter fails" in l])
+    ok(1 <= len(lines) <= 2 and 'of nothing' in lines[0] and 'source=repo' in lines[0], 'and the log has the reason, once a core: %s' % lines)
+    server.apply(SET)
+
     code, out, err = server.cli('get', 'destination', 'app')
     ok(code == 0 and 'paused' in out, 'get destination')
     code, out, err = server.cli('resume', 'app')

@@ -7,13 +7,15 @@
 #include "base/log.h"
 #include "hub/deliveries/deliver_private.h"
 #include "hub/deliveries/dispatch.h"
+#include "hub/events/event_id.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define CHECKPOINT_NS 500000000ULL
-#define PACE_LOOK_NS  1000000ULL
-#define PACE_FAST_NS  62500ULL /* between two answers: 16 in a millisecond */
+#define FILTERS_TOLD_NS 60000000000ULL
+#define CHECKPOINT_NS   500000000ULL
+#define PACE_LOOK_NS    1000000ULL
+#define PACE_FAST_NS    62500ULL /* between two answers: 16 in a millisecond */
 
 uint32_t deliver_random(struct deliver *deliver)
 {
@@ -184,6 +186,21 @@ static void hand_to(struct deliver *deliver, struct fan_out *out,
     }
 }
 
+/* Nobody asks about an event that just is not delivered; one line a minute says why. */
+static void filters_failed(struct deliver *deliver, const struct fan_out *out)
+{
+    uint64_t now_ns = ring_now_ns(deliver->config.ring);
+    counter_add(&deliver->stats.filters_failed, out->failed);
+    if (now_ns >= deliver->filters_told_ns) {
+        char id[EVENT_ID_BYTES];
+        deliver->filters_told_ns = now_ns + FILTERS_TOLD_NS;
+        event_id_format(out->view.position, out->view.entry->received_ns, id);
+        log_event(LOG_WARN, "a route's filter fails on an event: it does not deliver such ones",
+                  LOG_S("source", out->view.source), LOG_S("event", slice_of(id, sizeof id)),
+                  LOG_Z("why", out->filter.why));
+    }
+}
+
 void deliver_consume(void *context, uint64_t sequence, const struct journal_entry *entry,
                      const uint8_t *message)
 {
@@ -208,7 +225,7 @@ void deliver_consume(void *context, uint64_t sequence, const struct journal_entr
         }
     }
     if (out.failed > 0) {
-        counter_add(&deliver->stats.filters_failed, out.failed);
+        filters_failed(deliver, &out);
     }
 }
 

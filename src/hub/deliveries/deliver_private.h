@@ -151,6 +151,7 @@ struct deliver {
     bool draining;
     bool drained;         /* the last checkpoint was sent */
     uint64_t through_max; /* 0; else an event that had no memory is here: a start finds it again */
+    uint64_t filters_told_ns; /* not again before */
     unsigned wants_out, reports_out, wakes_out, flying;
     /* The pace of answers: how many since when, and what was found the last time. */
     uint64_t pace_from_ns;

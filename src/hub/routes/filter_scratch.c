@@ -1,5 +1,6 @@
 /* filter_scratch.c - the memory of a core's runs, and the event that runs look at */
 #include "base/assert.h"
+#include "base/percent.h"
 #include "hub/routes/filter_run.h"
 
 #include <stdio.h>
@@ -70,19 +71,48 @@ void filter_event_init(struct filter_event *event, struct filter_scratch *scratc
 
 /* ---- the body */
 
+/* Its JSON: all of it, or what a form of the one field `payload` has, which is decoded in front of
+ * the room for the tree; *ret_used bytes of that are taken. False: `why` says what is wrong. */
+static bool find_json(struct filter_event *event, struct slice *ret_text, size_t *ret_used)
+{
+    static const struct slice name = SLICE("payload=");
+    struct filter_scratch *scratch = event->scratch;
+    *ret_text = event->body;
+    *ret_used = 0;
+    if (event->body.bytes == 0) {
+        snprintf(event->why, sizeof event->why, "the body is empty, not JSON");
+        return false;
+    }
+    if (!slice_starts(event->body, name)) {
+        return true;
+    }
+    struct slice value = slice_skip(event->body, name.bytes);
+    size_t bytes, room = (value.bytes + 15U) / 16U * 16U;
+    if (room >= scratch->json_bytes || slice_find(value, '&') < value.bytes ||
+        !percent_decode(value, true, scratch->json, &bytes)) {
+        snprintf(event->why, sizeof event->why,
+                 "the body is a form, but not the one field payload with JSON in it");
+        return false;
+    }
+    *ret_text = slice_of(scratch->json, bytes);
+    *ret_used = room;
+    return true;
+}
+
 static void read_body(struct filter_event *event)
 {
     struct filter_scratch *scratch = event->scratch;
+    struct slice text;
+    size_t used;
     yyjson_alc pool;
     yyjson_read_err error;
     event->json_state = JSON_WRONG;
-    if (event->body.bytes == 0) {
-        snprintf(event->why, sizeof event->why, "the body is empty, not JSON");
+    if (!find_json(event, &text, &used)) {
         return;
     }
-    yyjson_alc_pool_init(&pool, scratch->json, scratch->json_bytes);
+    yyjson_alc_pool_init(&pool, scratch->json + used, scratch->json_bytes - used);
     scratch->json_used = event->body.bytes * 4; /* the text's copy, and values */
-    yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)event->body.at, event->body.bytes,
+    yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)text.at, text.bytes,
                                        YYJSON_READ_BIGNUM_AS_RAW, &pool, &error);
     if (!doc) {
         bool large = error.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION;
