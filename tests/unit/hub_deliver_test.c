@@ -811,6 +811,38 @@ static void test_rate_behind_outage(void)
     done();
 }
 
+/* One at a time: the next ones are at hand, and do not wait for a commit each. */
+static void test_narrow_rows(void)
+{
+    struct reader *journals;
+    struct event_filter filter = {.since_ns = INT64_MIN, .until_ns = INT64_MAX};
+    fresh(GOOD + 1);
+    server.narrow = server.one_core = true;
+    open_server();
+    for (unsigned i = 0; i < 2000; i++) {
+        append();
+        step();
+    }
+    ok(run_until_all(GOOD, 60));
+    uint64_t answers = receivers[GOOD].answers;
+    if (reader_open(server.world.catalog, &journals) != BK_OK) {
+        bail_out("no memory");
+    }
+    struct replay replay = {0};
+    is_int(replay_begin(&replay, server.dispatch, server.world.catalog, journals, &filter), BK_OK);
+    while (replay_step(&replay, server.dispatch, journals, 1 << 20) == BK_AGAIN) {
+    }
+    reader_close(journals);
+    uint64_t count = answers_in(2 * SECOND);
+    ok(count > 700, "one at a time, from the store: %llu in two seconds",
+       (unsigned long long)count);
+    steps_until(fake_now_ns + 20 * SECOND);
+    is_uint(receivers[GOOD].answers, answers + 2000, "each once");
+    is_uint(receivers[GOOD].inflight_max, 1);
+    stop();
+    done();
+}
+
 /* A first try that failed becomes a row when its record is in the journal: by it a start knows that
  * the event is owed once, by the row, and no longer by the lane. */
 static void test_recorded(void)
@@ -1663,6 +1695,7 @@ int main(void)
     test_recorded();
     test_no_memory();
     test_rate_behind_outage();
+    test_narrow_rows();
     test_lost_while_paused();
     test_clock();
     test_clock_restart();

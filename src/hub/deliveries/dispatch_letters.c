@@ -191,6 +191,18 @@ static void report_counts_keyed(struct dispatch *dispatch, struct fare *fare,
     due_changed(dispatch, fare, 0);
 }
 
+/* The more retries a destination took in a row, the more of them its cores have at hand. */
+static void report_ahead(struct fare *fare, const struct delivery_report *report)
+{
+    bool retry = report->previous_due_ms != 0;
+    if (report->kind == REPORT_AGAIN || report->kind == REPORT_DEAD ||
+        report->kind == REPORT_REFUSED) {
+        fare->ahead = 0;
+    } else if (report->kind == REPORT_SETTLED && retry && fare->ahead < DISPATCH_FLYING_EACH) {
+        fare->ahead++;
+    }
+}
+
 /* In memory, what the commit made true. */
 static void report_counts(struct dispatch *dispatch, const struct delivery_report *report)
 {
@@ -202,6 +214,7 @@ static void report_counts(struct dispatch *dispatch, const struct delivery_repor
         !route_table_destination(dispatch->config.routes, report->destination)) {
         return;
     }
+    report_ahead(fare, report);
     if ((report->flags & ATTEMPT_KEYED) != 0 && report->kind != REPORT_REFUSED) {
         report_counts_keyed(dispatch, fare, report);
         return;

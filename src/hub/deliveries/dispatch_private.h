@@ -27,9 +27,10 @@ struct fare {
     uint64_t paced_ns;      /* no replay at a rate that is late goes before */
     size_t due_at;          /* its place in the heap, from 1; 0 = not there */
     unsigned flying;
-    unsigned behind;             /* of these: behind another one of their key */
-    bool removed;                /* its rows are being deleted */
-    bool retry_probed;           /* the last probe of an open breaker was a retry */
+    unsigned behind;   /* of these: behind another one of their key */
+    unsigned ahead;    /* so many retries went well in a row, DISPATCH_FLYING_EACH at most */
+    bool removed;      /* its rows are being deleted */
+    bool retry_probed; /* the last probe of an open breaker was a retry */
     struct target_status *cores; /* one for each */
     /* Of each core's journal: the store knows of all events below that they are settled; 0 = of
      * those from before the start. */

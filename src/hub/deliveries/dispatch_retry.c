@@ -433,8 +433,12 @@ static unsigned room_of(struct dispatch *dispatch, struct fare *fare,
     unsigned free_count = DISPATCH_FLYING_MAX - dispatch->flying_count;
     unsigned flying = fare->flying - fare->behind;
     unsigned each = flying < DISPATCH_FLYING_EACH ? DISPATCH_FLYING_EACH - flying : 0;
-    /* A few more than can start at once, so that the cores need not wait for this thread. */
-    room = room > 0 && !flow_is_open(shared) ? 2 * room : room;
+    /* More than can start at once, so that the cores need not wait for this thread: it rests
+     * between two loads, and a commit is between them. */
+    if (at_ns == 0 && !flow_is_open(shared)) {
+        unsigned ahead = flying < fare->ahead ? fare->ahead - flying : 0;
+        room = 2 * room > ahead ? 2 * room : ahead;
+    }
     room = room < each ? room : each;
     room = room < free_count ? room : free_count;
     if (room == 0) {
