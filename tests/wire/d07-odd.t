@@ -311,15 +311,15 @@ def meanwhile():
 
 
 def from_before():
-    """The end of a try that began before a resume, or a new address, holds, pauses and opens nothing."""
+    """The end of a try that began before a resume, or a new address, holds, pauses and opens nothing, and it is tried again at once."""
     slow = 3
     ends = {'probe': (502, []), 'hold': (503, ['Retry-After: 86400']), 'strict': (503, ['Retry-After: 86400']), 'gone': (410, [])}
     names = ['%s-%s' % (end, how) for end in ends for how in ('resumed', 'moved')]
-    schedule = ', retry: {schedule: [%s], jitter: 0}' % ', '.join(['200ms'] * 32)
+    schedule = lambda name: ', retry: {schedule: [%s], jitter: 0}' % ', '.join(['200ms' if 'probe' in name else '1h'] * 32)
     with Sink() as sink, Server(threads=1) as server:
         def manner(name, **words):
             sink.manner('/' + name, **words)
-        text = {name: destination(name, sink.url('/' + name), schedule + (', ordering: {mode: strict}' if 'strict' in name else ''))
+        text = {name: destination(name, sink.url('/' + name), schedule(name) + (', ordering: {mode: strict}' if 'strict' in name else ''))
                 for name in names}
         server.apply(SOURCE + ''.join(text.values()))
         probes = [name for name in names if name.startswith('probe')]

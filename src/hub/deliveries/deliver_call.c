@@ -555,7 +555,9 @@ static void hold(struct delivery *delivery, const struct ending *ending)
     struct lane *lane = delivery->lane;
     uint64_t sequence = journal_position_unpack(delivery->position).sequence;
     uint32_t number = delivery->number;
-    int64_t wait_ms = ending->due_ms - deliver_now_ms(deliver);
+    const struct destination *destination = destination_of(delivery->target);
+    bool before = destination && is_from_before(delivery, destination);
+    int64_t wait_ms = before ? 0 : ending->due_ms - deliver_now_ms(deliver);
     if (ending->gone) {
         report(delivery, REPORT_SETTLED, true); /* no row of its own */
     } else {

@@ -76,9 +76,9 @@ void dispatch_removed(struct dispatch *dispatch, uint64_t destination);
 void dispatch_changed(struct dispatch *dispatch, uint64_t destination);
 /* Somebody mended the destination, paused or not, and does not wait for hours: its breaker and what
  * it asked for (Retry-After) are lifted, and what failed is due now, not at its time; in order per
- * key the heads, for the rest goes behind them. Not what is under way, nor a replay that was not
- * tried yet, for its rate was asked for; HURRIED_MAX at once, those that were due first. An error
- * of the store: no row has changed. */
+ * key the heads, for the rest goes behind them; what is under way, too, should it fail. Not a
+ * replay that was not tried yet, for its rate was asked for; HURRIED_MAX rows at once, those that
+ * were due first. An error of the store: no row has changed. */
 enum bk_err dispatch_hurry(struct dispatch *dispatch, uint64_t destination) BK_MUST_CHECK;
 /* An event source was applied: its type may be another one. */
 void dispatch_source_changed(struct dispatch *dispatch, uint64_t source);

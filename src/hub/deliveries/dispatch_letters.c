@@ -134,6 +134,20 @@ struct commit {
     size_t count;
 };
 
+/* Somebody mended the destination while this was under way: due now, with one try less on its
+ * count, as what was in the store (dispatch_hurry). */
+static void hurry(const struct dispatch *dispatch, const struct letter *letter,
+                  const struct destination *destination)
+{
+    struct delivery_report *report = bk_container_of(letter, struct delivery_report, letter);
+    int64_t now_ms = dispatch_now_ms(dispatch);
+    if (destination && !letter->own && report->kind == REPORT_AGAIN && report->due_ms > now_ms &&
+        report->lifts != flow_lifts((struct flow_shared *)(void *)destination->state->words)) {
+        report->due_ms = now_ms;
+        report->number -= report->number > 1;
+    }
+}
+
 static enum bk_err apply(struct store_txn *txn, void *context)
 {
     struct commit *commit = context;
@@ -154,6 +168,7 @@ static enum bk_err apply(struct store_txn *txn, void *context)
         if (!destination) { /* deleted meanwhile: nothing is kept for it */
             report->kind = kind == REPORT_PROMOTE ? REPORT_REFUSED : REPORT_SETTLED;
         }
+        hurry(dispatch, letter, destination);
         err = rows_apply_report(txn, report);
         report->kind = kind;
         owed_note(dispatch, report->position);
