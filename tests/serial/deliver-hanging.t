@@ -118,12 +118,19 @@ with Sink() as sink, Server(threads=1) as server:
         time.sleep(12)      # those that hang at connecting fail meanwhile
         later = delays_ms(server, sink, '/good', 3 * events + 1, events, 0.005)
         tell('later', later)
-    ok(quantile(beside, 0.5) <= 1.5 * quantile(alone, 0.5) + 2 and quantile(later, 0.5) <= 1.5 * quantile(alone, 0.5) + 2, 'p50 is the same')
-    tail = 0.99 if events >= 200 else 0.95     # of few events the disk decides
-    ok(quantile(beside, tail) <= 2 * quantile(alone, tail) + 15 and quantile(later, tail) <= 2 * quantile(alone, tail) + 15, 'p99 is the same')
+    # Once more without them: the machine may have become slower meanwhile.
+    with Server(threads=1) as other:
+        other.apply(GITHUB_SOURCE + destination('good', sink.url('/other')))
+        after = delays_ms(other, sink, '/other', events, events, 0.005)
+        tell('after', after)
+
+    def same(part, times, more_ms):
+        limit = times * max(quantile(alone, part), quantile(after, part)) + more_ms
+        return max(quantile(beside, part), quantile(later, part)) <= limit
+    ok(same(0.5, 1.5, 2), 'p50 is the same')
+    ok(same(0.99 if events >= 200 else 0.95, 2, 15), 'p99 is the same')    # of few events the disk decides
     ok(resident(server) - first <= 16, 'memory stays: %d MiB, then %d MiB' % (first, resident(server)))
     metrics = server.metrics()
-    diag('slots free: %s' % [value for name, value in metrics.items() if 'slots' in name])
     is_equal(sum(value for name, value in metrics.items()
                  if name.startswith('becket_deliveries_total{destination="hangs') and 'outcome="delivered"' in name), 0,
              'nothing was delivered to those that hang')
