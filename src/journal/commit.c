@@ -214,7 +214,8 @@ static void frame_written(struct ring_op *op, const struct ring_result *result)
     struct journal *journal = frame->journal;
     bk_assert(!frame->done);
     frame->done = true;
-    frame->good = result->value >= 0 && (uint64_t)result->value == frame_disk_bytes(frame);
+    frame->good = result->value >= 0 && (uint64_t)result->value == frame_disk_bytes(frame) &&
+                  !atomic_load_explicit(&frame->segment->gone, memory_order_relaxed);
     if (!frame->good && journal->fail_err == BK_OK) {
         journal->fail_err = result->value == -(int32_t)BK_NO_SPACE ? BK_NO_SPACE : BK_IO;
         close_filling(journal); /* no appends until the failure is dealt with */

@@ -54,6 +54,7 @@ struct segment {
     struct segment_mark *marks;
 
     /* The catalog's. */
+    _Atomic bool gone; /* somebody removed the file: the journal acknowledges nothing in it */
     enum segment_state state;
     bool indexed;
     bool damaged;         /* does not read back as far as it should */

@@ -156,6 +156,12 @@ enum bk_err file_bytes(int file, uint64_t *ret_bytes)
     return BK_OK;
 }
 
+bool file_is_gone(int file)
+{
+    struct stat status;
+    return fstat(file, &status) == 0 && status.st_nlink == 0;
+}
+
 enum bk_err file_read(int file, void *at, size_t bytes, uint64_t offset, size_t *ret_bytes)
 {
     size_t done = 0;

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A data directory in which one file is gone, cut, another directory's, or no file: the start is refused in one line that tells what
-to do, or it goes on with what is whole and says what is not. Never a signal, and never fewer events in silence."""
+to do, or it goes on with what is whole and says what is not. Never a signal, and never fewer events in silence. The same where files
+are removed while they are used."""
 import os, shutil, stat, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
@@ -168,6 +169,34 @@ for path in ('journal/old-marks-j0', 'admin.token', 'becket.lock', 'state/lock.m
         with Server(data=copy, threads=1) as server:
             items = server.api('GET', '/api/v1/events?limit=100', token=token).json['items']
             is_equal(len(items), EVENTS, 'nothing is missed where %s is %s' % (path, 'gone' if change is os.unlink else 'empty'))
+
+# ---- removed while they are used: an acknowledgement would be worth nothing
+def remove_files(data):
+    for name in os.listdir(os.path.join(data, 'journal')):
+        os.unlink(os.path.join(data, 'journal', name))
+
+
+for used, name, remove in (('files', 'the files of the journal', remove_files), ('all', 'all of it', shutil.rmtree)):
+    with Server(data=os.path.join(folder, used), threads=1) as server:
+        def post(delivery):
+            return server.post('/hooks/repo', b'{}', github(b'{}', SECRET, delivery=delivery)).status
+
+        def told():
+            return server.api('GET', '/api/v1/me', token=token).status == 200 and 'journal_removed' in server.log_text()
+        server.apply(GITHUB_SOURCE)
+        token = server.token
+        ok(post('before') == 200 and when(lambda: os.path.exists(os.path.join(server.data, 'journal', 'j0-%010d.log' % 2))), 'an event, and a spare')
+        remove(server.data)
+        ok(when(told), name + ': whoever comes next makes it look')
+        is_equal(post('behind'), 503, 'nothing more is accepted into it')
+        if remove is remove_files:
+            ok(when(lambda: post('after') == 200), 'but into new files')
+            server.kill()
+            code, lines = refusal(server.data)
+            ok(code == 1 and 'their records are lost' in lines[-1], 'and the next start says what is lost')
+        else:
+            ok(post('again') == 503 and when(lambda: server.get('/health/ready').status == 503), 'nor into the spare, and it is not ready')
+            os.mkdir(server.data)
 
 if os.geteuid() == 0 and shutil.which('setpriv'):
     os.chmod(folder, 0o755)
