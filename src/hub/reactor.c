@@ -342,6 +342,7 @@ static enum bk_err open_client(struct reactor *reactor, const char **ret_why)
 static enum bk_err open_deliver(struct reactor *reactor, const char **ret_why)
 {
     struct deliver_config config = reactor->config.deliver;
+    config.proxy = reactor->config.proxy;
     if (!config.routes) {
         return BK_OK;
     }

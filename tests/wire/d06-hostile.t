@@ -225,6 +225,8 @@ def proxy_of(manner):
 
 def gate(head):
     host = head.split()[1].decode()
+    if 'echo' in host:
+        return b'HTTP/1.1 502 Bad Gateway\r\nContent-Length: %d\r\n\r\n' % len(head) + head
     for word, answer in (('who', b'HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n'),
                          ('bad', b'HTTP/1.1 502 Bad Gateway\r\nContent-Length: 4\r\n\r\nno!\n'),
                          ('early', b'HTTP/1.1 200 OK\r\n\r\nand bytes that are no TLS\r\n\r\n'),
@@ -236,7 +238,7 @@ def gate(head):
 
 def proxies():
     port = proxy_of(gate)
-    environment = dict(os.environ, HTTP_PROXY='http://127.0.0.1:%d' % port, HTTPS_PROXY='http://127.0.0.1:%d' % port,
+    environment = dict(os.environ, HTTP_PROXY='http://me:s3creT9word@127.0.0.1:%d' % port, HTTPS_PROXY='http://127.0.0.1:%d' % port,
                        NO_PROXY='direct.test, .suffix.test ,192.0.2.0/24,198.51.100.7,2001:db8::/32')
     environment.pop('http_proxy', None), environment.pop('https_proxy', None), environment.pop('no_proxy', None)
     with Server(start=False) as server:
@@ -244,7 +246,7 @@ def proxies():
         through = {'plain': 'http://plain.test/', 'tls-who': 'https://who.test/', 'tls-bad': 'https://bad.test/',
                    'tls-early': 'https://early.test/', 'tls-noise': 'https://noise.test/',
                    'tls-flood': 'https://flood.test/', 'whole': 'http://notdirect.test/',
-                   'near': 'http://198.51.100.8/'}
+                   'near': 'http://198.51.100.8/', 'echo': 'http://echo.test/'}
         around = {'name': 'http://direct.test/', 'under': 'http://a.suffix.test/', 'range': 'http://192.0.2.77/',
                   'address': 'http://198.51.100.7/', 'six': 'http://[2001:db8::1]/'}
         server.apply(SOURCE + ''.join(destination(n, u) for n, u in list(through.items()) + list(around.items())))
@@ -257,6 +259,8 @@ def proxies():
                             ('tls-flood', '')):
             reason = said[name].get('reason', '')
             ok(said[name]['state'] == 'failed' and words in reason and reason, '%s: %s' % (name, reason))
+        answer = said['echo'].get('answer', '')
+        ok('authorization: basic ' in answer.lower() and 'bWU6czNjcmVUOXdvcmQ' not in answer, 'a proxy that sends back its password: it is not kept: %s' % answer)
         ok('CONNECT who.test:443 HTTP/1.1' in proxied and 'POST http://plain.test/ HTTP/1.1' in proxied,
            'CONNECT for TLS, the whole URL else')
         hosts = ' '.join(proxied)

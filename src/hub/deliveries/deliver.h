@@ -51,6 +51,8 @@ struct deliver_config {
     const struct lane_start *lanes; /* of this core */
     size_t lane_count;
     unsigned slots;
+    const struct http_proxy
+        *proxy; /* the client's: what it may send back is a secret. NULL = none */
 };
 
 struct deliver_stats {

@@ -9,6 +9,7 @@
 #include "hub/deliveries/retry.h"
 
 #include "http/parse.h"
+#include "http/proxy.h"
 
 #include <stdio.h>
 
@@ -432,13 +433,22 @@ static size_t sent_secrets(const struct destination *destination,
     return count;
 }
 
-/* A receiver that sends back what it got: of its answer nothing secret is kept. */
-static void scrub_answer(const struct destination *destination, uint8_t *answer, size_t bytes)
+/* A receiver that sends back what it got, or the proxy before it: of its answer nothing secret is
+ * kept. */
+static void scrub_answer(const struct delivery *delivery, uint8_t *answer, size_t bytes)
 {
+    const struct destination *destination = destination_of(delivery->target);
+    const struct http_proxy *proxies = delivery->target->deliver->config.proxy;
+    const struct http_proxy_server *proxy =
+        proxies ? http_proxy_for(proxies, &delivery->origin) : NULL;
     struct slice secrets[2 * DESTINATION_HEADERS_MAX];
     size_t count = destination && bytes > 0 ? sent_secrets(destination, secrets) : 0;
     for (size_t i = 0; i < count; i++) {
         scrub_shown(answer, bytes, secrets[i]);
+    }
+    if (proxy && proxy->authorization_bytes > 0) {
+        struct slice value = slice_of(proxy->authorization, proxy->authorization_bytes);
+        scrub_shown(answer, bytes, slice_skip(value, slice_find(value, ' ') + 1));
     }
 }
 
@@ -469,7 +479,7 @@ static void record(struct delivery *delivery, const struct ending *ending)
         .why = ending->why,
         .answer = reply->body};
     attempt_encode(&attempt, &entry, message);
-    scrub_answer(destination_of(delivery->target), message + entry.head_bytes, entry.body_bytes);
+    scrub_answer(delivery, message + entry.head_bytes, entry.body_bytes);
     if (journal_append_lazy(deliver->config.journal, &entry, message, &sequence) == BK_OK) {
         delivery->recorded = sequence;
     } else {
