@@ -454,10 +454,12 @@ void catalog_look(struct catalog *catalog)
              node && node != &journal->segments; node = node->prev) {
             struct segment *segment = bk_container_of(node, struct segment, node);
             bool written = segment->state == SEGMENT_SPARE || segment->state == SEGMENT_LIVE;
-            if (written && segment->file >= 0 && !atomic_load(&segment->gone) &&
-                file_is_gone(segment->file)) {
-                char path[CATALOG_PATH_BYTES];
-                catalog_path(catalog, path, "", segment->journal_id, segment->number, ".log");
+            if (!written || segment->file < 0 || atomic_load(&segment->gone)) {
+                continue;
+            }
+            char path[CATALOG_PATH_BYTES];
+            catalog_path(catalog, path, "", segment->journal_id, segment->number, ".log");
+            if (file_is_gone(segment->file, path)) {
                 atomic_store(&segment->gone, true);
                 log_event(LOG_ERROR, "journal_removed", LOG_Z("file", path),
                           LOG_Z("effect", "somebody removed it while it was in use: its events are "

@@ -34,8 +34,9 @@ enum bk_err file_open(const char *path, unsigned flags, int *ret_file) BK_MUST_C
 enum bk_err file_is_regular(const char *path) BK_MUST_CHECK;
 void file_close(int file);
 enum bk_err file_bytes(int file, uint64_t *ret_bytes) BK_MUST_CHECK;
-/* It was removed: what is in it goes with the last descriptor. */
-bool file_is_gone(int file);
+/* It was removed: what is in it goes with the last descriptor. File systems in user space may count
+ * no names at all, so it is not gone where its path still leads to it. */
+bool file_is_gone(int file, const char *path);
 enum bk_err file_read(int file, void *at, size_t bytes, uint64_t offset,
                       size_t *ret_bytes) BK_MUST_CHECK;
 enum bk_err file_write(int file, const void *at, size_t bytes, uint64_t offset) BK_MUST_CHECK;

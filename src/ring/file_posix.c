@@ -156,10 +156,14 @@ enum bk_err file_bytes(int file, uint64_t *ret_bytes)
     return BK_OK;
 }
 
-bool file_is_gone(int file)
+bool file_is_gone(int file, const char *path)
 {
-    struct stat status;
-    return fstat(file, &status) == 0 && status.st_nlink == 0;
+    struct stat status, named;
+    if (fstat(file, &status) < 0 || status.st_nlink > 0) {
+        return false;
+    }
+    return stat(path, &named) < 0 ? errno == ENOENT
+                                  : named.st_ino != status.st_ino || named.st_dev != status.st_dev;
 }
 
 enum bk_err file_read(int file, void *at, size_t bytes, uint64_t offset, size_t *ret_bytes)

@@ -722,9 +722,10 @@ enum bk_err file_bytes(int file, uint64_t *ret_bytes)
 }
 
 /* Nobody else removes files here. */
-bool file_is_gone(int file)
+bool file_is_gone(int file, const char *path)
 {
     (void)file;
+    (void)path;
     return false;
 }
 
