@@ -156,6 +156,37 @@ size_t private_key_sign(const struct private_key *key, enum signature_algorithm 
 
 /* ---- the public half */
 
+static struct slice without_zeros(const uint8_t *at, size_t bytes)
+{
+    while (bytes > 0 && *at == 0) {
+        at++;
+        bytes--;
+    }
+    return slice_of(at, bytes);
+}
+
+/* By hand: br_rsa_compute_modulus() has no room for the product of two primes of 2,048 bits. */
+size_t private_key_modulus(const br_rsa_private_key *rsa,
+                           uint8_t ret_modulus[PUBLIC_KEY_RSA_BYTES_MAX])
+{
+    uint8_t product[PUBLIC_KEY_RSA_BYTES_MAX] = {0};
+    struct slice p = without_zeros(rsa->p, rsa->plen), q = without_zeros(rsa->q, rsa->qlen);
+    if (p.bytes + q.bytes > sizeof product) {
+        return 0;
+    }
+    for (size_t i = p.bytes; i-- > 0;) {
+        uint32_t carry = 0;
+        for (size_t j = q.bytes; j-- > 0; carry >>= 8) {
+            carry += product[i + j + 1] + (uint32_t)p.at[i] * q.at[j];
+            product[i + j + 1] = (uint8_t)carry;
+        }
+        product[i] = (uint8_t)carry;
+    }
+    struct slice modulus = without_zeros(product, p.bytes + q.bytes);
+    memcpy(ret_modulus, modulus.at, modulus.bytes);
+    return modulus.bytes;
+}
+
 /* The exponent is nearly always this one; what is made of it is tried, so another one does no harm.
  */
 static bool public_rsa(const struct private_key *key, struct public_key *ret_public)
@@ -164,11 +195,7 @@ static bool public_rsa(const struct private_key *key, struct public_key *ret_pub
     const br_rsa_private_key *rsa = br_skey_decoder_get_rsa(&key->at.decoder);
     uint8_t modulus[PUBLIC_KEY_RSA_BYTES_MAX], signature[SIGNATURE_BYTES_MAX];
     struct slice text = SLICE("a text");
-    size_t bytes = br_rsa_compute_modulus_get_default()(NULL, rsa);
-    if (bytes == 0 || bytes > sizeof modulus) {
-        return false;
-    }
-    br_rsa_compute_modulus_get_default()(modulus, rsa);
+    size_t bytes = private_key_modulus(rsa, modulus);
     size_t count = private_key_sign(key, SIGNATURE_RSA_SHA256, text, signature);
     return public_key_rsa(slice_of(modulus, bytes), slice_of(exponent, sizeof exponent),
                           ret_public) &&

@@ -31,6 +31,9 @@ size_t private_key_sign(const struct private_key *key, enum signature_algorithm 
 
 /* The public half. False: it cannot be computed. */
 bool private_key_public(const struct private_key *key, struct public_key *ret_public);
+/* The modulus, big-endian without zeros before it; how many bytes. 0: larger than ours may be. */
+size_t private_key_modulus(const br_rsa_private_key *rsa,
+                           uint8_t ret_modulus[PUBLIC_KEY_RSA_BYTES_MAX]);
 /* An Ed25519 key from its seed. */
 void private_key_ed25519(const uint8_t seed[32], struct private_key *ret_key);
 

@@ -1,6 +1,7 @@
 #include "tls/private.h"
 
 #include "base/ct.h"
+#include "base/private_key.h"
 #include "tls/pem_file.h"
 
 #include <stdio.h>
@@ -182,12 +183,8 @@ static enum bk_err read_key(struct tls_identity *identity, const char *name, str
 
 static bool same_rsa(const struct tls_identity *identity, const br_rsa_public_key *public_key)
 {
-    uint8_t modulus[TLS_RSA_BITS_MAX / 8];
-    br_rsa_compute_modulus compute = br_rsa_compute_modulus_get_default();
-    if (identity->rsa.n_bitlen > TLS_RSA_BITS_MAX) {
-        return false;
-    }
-    size_t bytes = compute(modulus, &identity->rsa);
+    uint8_t modulus[PUBLIC_KEY_RSA_BYTES_MAX];
+    size_t bytes = private_key_modulus(&identity->rsa, modulus);
     const uint8_t *n = public_key->n;
     size_t n_bytes = public_key->nlen;
     for (; n_bytes && *n == 0; n_bytes--) {

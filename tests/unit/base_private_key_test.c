@@ -44,6 +44,10 @@ static void round_trip(const char *what, const char *make,
         ok(bytes > 0 && public_key_verify(&public_key, algorithms[i], &message, 1,
                                           slice_of(signature, bytes)),
            "%s: algorithm %d, %zu bytes", what, algorithms[i], bytes);
+        struct public_key half;
+        ok(private_key_public(&key, &half) &&
+               public_key_verify(&half, algorithms[i], &message, 1, slice_of(signature, bytes)),
+           "%s: by the public half that is computed", what);
         signature[bytes / 2] ^= 1;
         ok(!public_key_verify(&public_key, algorithms[i], &message, 1, slice_of(signature, bytes)),
            "%s: altered", what);
@@ -77,6 +81,8 @@ int main(void)
     round_trip("RSA, PKCS#8", "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048", rsa,
                4);
     round_trip("RSA, PKCS#1", "openssl genrsa -traditional 2048", rsa, 4);
+    round_trip("RSA of 4,096 bits", "openssl genrsa 4096", rsa, 4);
+    round_trip("RSA of 3,071 bits", "openssl genrsa 3071", rsa, 4);
     round_trip("P-256, PKCS#8", "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256",
                p256, 2);
     round_trip("P-256, SEC 1", "openssl ecparam -name prime256v1 -genkey", p256, 2);

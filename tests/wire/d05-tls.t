@@ -16,6 +16,7 @@ certs.make('server', ca='private')
 for name in ('one', 'two'):
     certs.make(name, san=None, ca='clients', usage='clientAuth')
 certs.make('rsa', san=None, ca='clients', usage='clientAuth', kind='rsa:2048')
+certs.make('large', san=None, ca='clients', usage='clientAuth', kind='rsa:4096')
 certs.make('unknown', san=None, ca='stranger', usage='clientAuth')
 
 
@@ -185,12 +186,12 @@ def trust(server):
 
 def identities(server):
     with Sink(context=server_context('clients')) as sink:
-        server.apply(client('one') + client('two') + client('rsa') + client('unknown') +
+        server.apply(client('one') + client('two') + client('rsa') + client('large') + client('unknown') +
                      destination('none', sink.url('/none'), 'private') +
                      ''.join(destination(name, sink.url('/' + name), 'private', name)
-                             for name in ('one', 'two', 'rsa', 'unknown')))
+                             for name in ('one', 'two', 'rsa', 'large', 'unknown')))
         post(server, 8)
-        for name, shown in (('none', None), ('one', 'one'), ('two', 'two'), ('rsa', 'rsa')):
+        for name, shown in (('none', None), ('one', 'one'), ('two', 'two'), ('rsa', 'rsa'), ('large', 'large')):
             ok(sink.wait('/' + name, 8), '%s: arrives' % name)
             is_equal({r.peer for r in sink.got('/' + name)}, {shown}, 'with the certificate that is its own')
         said = why(server, 'unknown')
@@ -230,7 +231,7 @@ spec:
             {'kind': 'Destination', 'metadata': {'name': 'two'}, 'spec': spec}).encode(),
             {'Content-Type': 'application/json'})
         is_equal(answer.json.get('results', [{}])[0].get('action'), 'unchanged', 'what was read can be applied again')
-        for name in ('none', 'one', 'two', 'rsa', 'unknown'):
+        for name in ('none', 'one', 'two', 'rsa', 'large', 'unknown'):
             server.api('DELETE', '/api/v1/routes/to-' + name)
             server.api('DELETE', '/api/v1/destinations/' + name)
 

@@ -5,6 +5,7 @@
 #include "base/ct.h"
 #include "base/hex.h"
 #include "base/json.h"
+#include "base/private_key.h"
 #include "base/public_key.h"
 #include "base/sha256.h"
 #include "hub/hub_private.h"
@@ -84,9 +85,7 @@ static bool describe(struct oidc_key *key)
     uint32_t exponent = 0;
     if (decode(secret_slice(&key->der), &decoder)) {
         const br_rsa_private_key *rsa = br_skey_decoder_get_rsa(&decoder);
-        bytes = rsa->n_bitlen <= 8 * sizeof modulus
-                    ? br_rsa_compute_modulus_get_default()(modulus, rsa)
-                    : 0;
+        bytes = private_key_modulus(rsa, modulus);
         exponent = br_rsa_compute_pubexp_get_default()(rsa);
     }
     bk_wipe(&decoder, sizeof decoder);
