@@ -181,11 +181,6 @@ static bool work_step(struct control *control)
     more |= dispatch_step(control->dispatch);
     more |= api_streams_step(&control->api, ring_now_ns(control->ring), control->draining);
     if (!more) {
-        uint64_t now_ns = ring_now_ns(control->ring);
-        if (now_ns >= control->look_ns) {
-            control->look_ns = now_ns + (uint64_t)NS_PER_SECOND;
-            catalog_look(control->catalog);
-        }
         watch_disk(control);
     }
     grace_step(control);

@@ -103,7 +103,6 @@ struct control {
     uint64_t start_took_ns;
     const char *_Atomic not_ready;
     const char *disk_trouble; /* as it was logged */
-    uint64_t look_ns; /* whether the files are there, not again before */
     /* start-up only */
     pthread_mutex_t lock;
     pthread_cond_t opened;

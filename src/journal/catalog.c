@@ -446,29 +446,6 @@ void catalog_each(const struct catalog *catalog, catalog_segment_fn *each, void 
     }
 }
 
-void catalog_look(struct catalog *catalog)
-{
-    for (unsigned id = 0; id < catalog->journals_end; id++) {
-        struct catalog_journal *journal = catalog->journals[id];
-        for (struct list *node = journal ? journal->segments.prev : NULL;
-             node && node != &journal->segments; node = node->prev) {
-            struct segment *segment = bk_container_of(node, struct segment, node);
-            bool written = segment->state == SEGMENT_SPARE || segment->state == SEGMENT_LIVE;
-            if (!written || segment->file < 0 || atomic_load(&segment->gone)) {
-                continue;
-            }
-            char path[CATALOG_PATH_BYTES];
-            catalog_path(catalog, path, "", segment->journal_id, segment->number, ".log");
-            if (file_is_gone(segment->file, path)) {
-                atomic_store(&segment->gone, true);
-                log_event(LOG_ERROR, "journal_removed", LOG_Z("file", path),
-                          LOG_Z("effect", "somebody removed it while it was in use: its events are "
-                                          "lost, and none is accepted into it"));
-            }
-        }
-    }
-}
-
 static void count_segment(const struct catalog_segment *segment, void *context)
 {
     struct catalog_stats *stats = context;

@@ -80,10 +80,6 @@ bool catalog_step(struct catalog *catalog, int64_t now_ns);
  * reading segments is spread out, for every commit's flush waits for what else was written. */
 uint64_t catalog_next_ns(struct catalog *catalog);
 
-/* Looks whether somebody removed files that the journals write to, or will: they are told to leave
- * these, as on a failed flush. It takes no disk's time. */
-void catalog_look(struct catalog *catalog);
-
 /* Change retention while running. */
 void catalog_retain(struct catalog *catalog, uint64_t retain_bytes, int64_t retain_ns);
 

@@ -4,6 +4,9 @@
 
 #include "base/crc32c.h"
 #include "base/histogram.h"
+#include "base/log.h"
+#include "journal/catalog_state.h"
+#include "ring/file.h"
 
 #define INFLIGHT_MAX 2U
 /* A second commit hides the gap between two; a small one only costs a flush. That is nothing where
@@ -21,6 +24,7 @@
 #define COMMIT_UNIT_SHIFT 14U /* 16.4 us */
 #define BACKOFF_FIRST_NS  1000000000ULL
 #define BACKOFF_LAST_NS   32000000000ULL
+#define LOOK_NS           1000000000ULL /* between two looks whether the file is there */
 
 /* ---- holding a commit back
  *
@@ -206,6 +210,25 @@ static void fail_pending(struct journal *journal)
     journal->commit(journal->context, journal_durable_through(journal), failed_through, err);
 }
 
+/* Somebody removed the file that it was written to: it goes with this process. Looked at by the
+ * first frame, then once a second; a stat of an open file does not wait for the disk. */
+static bool is_gone(const struct frame *frame)
+{
+    struct segment *segment = frame->segment;
+    if (frame->submitted_ns >= segment->look_ns && !segment->gone) {
+        char path[CATALOG_PATH_BYTES];
+        segment->look_ns = frame->submitted_ns + LOOK_NS;
+        catalog_path(segment->catalog, path, "", segment->journal_id, segment->number, ".log");
+        segment->gone = file_is_gone(segment->file, path);
+        if (segment->gone) {
+            log_event(LOG_ERROR, "journal_removed", LOG_Z("file", path),
+                      LOG_Z("effect", "somebody removed it while it was in use: its events are "
+                                      "lost, and none is accepted into it"));
+        }
+    }
+    return segment->gone;
+}
+
 static void submit_waiting(struct journal *journal); /* below: what it submits ends here */
 
 static void frame_written(struct ring_op *op, const struct ring_result *result)
@@ -214,8 +237,8 @@ static void frame_written(struct ring_op *op, const struct ring_result *result)
     struct journal *journal = frame->journal;
     bk_assert(!frame->done);
     frame->done = true;
-    frame->good = result->value >= 0 && (uint64_t)result->value == frame_disk_bytes(frame) &&
-                  !atomic_load_explicit(&frame->segment->gone, memory_order_relaxed);
+    frame->good =
+        result->value >= 0 && (uint64_t)result->value == frame_disk_bytes(frame) && !is_gone(frame);
     if (!frame->good && journal->fail_err == BK_OK) {
         journal->fail_err = result->value == -(int32_t)BK_NO_SPACE ? BK_NO_SPACE : BK_IO;
         close_filling(journal); /* no appends until the failure is dealt with */

@@ -53,8 +53,11 @@ struct segment {
     uint32_t mark_max;
     struct segment_mark *marks;
 
+    /* The journal's own. */
+    uint64_t look_ns; /* whether the file is there, not again before */
+    bool gone;        /* somebody removed it: nothing is acknowledged in it */
+
     /* The catalog's. */
-    _Atomic bool gone; /* somebody removed the file: the journal acknowledges nothing in it */
     enum segment_state state;
     bool indexed;
     bool damaged;         /* does not read back as far as it should */
