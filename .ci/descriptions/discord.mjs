@@ -2,8 +2,12 @@
 // schemas that the package discord-api-spec makes of the published one. Runs where that is installed: node discord.mjs FILE
 import { readFileSync, writeFileSync } from 'node:fs';
 import * as z from 'zod';
-import { pathsList } from 'discord-api-spec';
-import * as schemas from 'discord-api-spec/zod';
+
+// Its files are modules and do not say so, which node 18 wants to be told.
+const manifest = new URL('node_modules/discord-api-spec/package.json', import.meta.url);
+writeFileSync(manifest, JSON.stringify({ ...JSON.parse(readFileSync(manifest, 'utf8')), type: 'module' }));
+const { pathsList } = await import('discord-api-spec');
+const schemas = await import('discord-api-spec/zod');
 
 const types = readFileSync(new URL('node_modules/discord-api-spec/build/discord-api-spec.ts', import.meta.url), 'utf8');
 
