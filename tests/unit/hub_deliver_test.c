@@ -769,10 +769,23 @@ static void pass_minutes(void)
     fake_wall_ns += 600 * (int64_t)SECOND;
 }
 
-static void test_rate_behind_outage(void)
+/* Every event once more, for every destination that wants it; 0: as fast as it goes. */
+static void replay_all(uint32_t per_second)
 {
     struct reader *journals;
     struct event_filter filter = {.since_ns = INT64_MIN, .until_ns = INT64_MAX};
+    if (reader_open(server.world.catalog, &journals) != BK_OK) {
+        bail_out("no memory");
+    }
+    struct replay replay = {.per_second = per_second};
+    is_int(replay_begin(&replay, server.dispatch, server.world.catalog, journals, &filter), BK_OK);
+    while (replay_step(&replay, server.dispatch, journals, 1 << 20) == BK_AGAIN) {
+    }
+    reader_close(journals);
+}
+
+static void test_rate_behind_outage(void)
+{
     fresh(GOOD + 1);
     open_server();
     for (unsigned i = 0; i < 1000; i++) {
@@ -781,14 +794,7 @@ static void test_rate_behind_outage(void)
     }
     ok(run_until_all(GOOD, 60));
     uint64_t answers = receivers[GOOD].answers;
-    if (reader_open(server.world.catalog, &journals) != BK_OK) {
-        bail_out("no memory");
-    }
-    struct replay replay = {.per_second = 100};
-    is_int(replay_begin(&replay, server.dispatch, server.world.catalog, journals, &filter), BK_OK);
-    while (replay_step(&replay, server.dispatch, journals, 1 << 20) == BK_AGAIN) {
-    }
-    reader_close(journals);
+    replay_all(100);
     steps_until(fake_now_ns + SECOND);
     crash();
     pass_minutes();
@@ -814,8 +820,6 @@ static void test_rate_behind_outage(void)
 /* One at a time: the next ones are at hand, and do not wait for a commit each. */
 static void test_narrow_rows(void)
 {
-    struct reader *journals;
-    struct event_filter filter = {.since_ns = INT64_MIN, .until_ns = INT64_MAX};
     fresh(GOOD + 1);
     server.narrow = server.one_core = true;
     open_server();
@@ -825,14 +829,7 @@ static void test_narrow_rows(void)
     }
     ok(run_until_all(GOOD, 60));
     uint64_t answers = receivers[GOOD].answers;
-    if (reader_open(server.world.catalog, &journals) != BK_OK) {
-        bail_out("no memory");
-    }
-    struct replay replay = {0};
-    is_int(replay_begin(&replay, server.dispatch, server.world.catalog, journals, &filter), BK_OK);
-    while (replay_step(&replay, server.dispatch, journals, 1 << 20) == BK_AGAIN) {
-    }
-    reader_close(journals);
+    replay_all(0);
     uint64_t count = answers_in(2 * SECOND);
     ok(count > 700, "one at a time, from the store: %llu in two seconds",
        (unsigned long long)count);
