@@ -360,7 +360,7 @@ static enum bk_err feed_source(struct feed *feed, struct slice canvas, struct sl
     if (err == BK_OK && feed->hub->changed) {
         feed->hub->changed(feed->hub->context, &change);
     } else if (err == BK_OK) {
-        source_events_free(change.events, change.event_count);
+        filter_sets_free(change.events, change.event_count);
         scheme_wipe(change.scheme);
         free(change.scheme);
     }

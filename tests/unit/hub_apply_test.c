@@ -48,7 +48,7 @@ static void on_change(void *context, const struct source_change *change)
 {
     (void)context;
     struct fed *to = &fed[fed_count++];
-    source_events_free(change->events, change->event_count); /* ours, as the scheme is */
+    filter_sets_free(change->events, change->event_count); /* ours, as the scheme is */
     *to = (struct fed){.removed = change->removed,
                        .number = change->number,
                        .body_bytes_max = change->body_bytes_max,

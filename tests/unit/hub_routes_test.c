@@ -23,7 +23,7 @@ static void on_source(void *context, const struct source_change *change)
     (void)context;
     if (change->scheme) {
         event_count = change->event_count ? change->event_count : event_count;
-        source_events_free(change->events, change->event_count);
+        filter_sets_free(change->events, change->event_count);
         scheme_wipe(change->scheme);
         free(change->scheme);
     }

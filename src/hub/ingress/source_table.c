@@ -85,7 +85,7 @@ static void source_free(struct source *source)
     if (source->removed) {
         free(source->state);
     }
-    source_events_free(source->events, source->event_count);
+    filter_sets_free(source->events, source->event_count);
     struct scheme *scheme = (struct scheme *)(uintptr_t)source->scheme;
     scheme_wipe(scheme);
     free(scheme);
@@ -314,7 +314,7 @@ enum bk_err source_table_change(struct source_table *table, const struct source_
     if (!change->removed) {
         enum bk_err err = source_put(table, change);
         if (err != BK_OK) {
-            source_events_free(change->events, change->event_count);
+            filter_sets_free(change->events, change->event_count);
             scheme_wipe(change->scheme);
             free(change->scheme);
         }

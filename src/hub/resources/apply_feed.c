@@ -48,7 +48,7 @@ void apply_drop_changes(struct apply *apply)
     apply->target_count = 0;
     for (size_t i = 0; i < apply->change_count; i++) {
         if (apply->changes[i].scheme) {
-            source_events_free(apply->changes[i].events, apply->changes[i].event_count);
+            filter_sets_free(apply->changes[i].events, apply->changes[i].event_count);
             scheme_wipe(apply->changes[i].scheme);
             free(apply->changes[i].scheme);
         }

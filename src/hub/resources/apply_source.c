@@ -470,7 +470,7 @@ static enum bk_err source_compile(struct apply *apply, struct slice canvas, stru
     if (err == BK_OK) {
         err = apply_add_change(apply, &change);
         if (err != BK_OK) {
-            source_events_free(change.events, change.event_count);
+            filter_sets_free(change.events, change.event_count);
             scheme_wipe(change.scheme);
             free(change.scheme);
         }

@@ -430,14 +430,6 @@ static enum bk_err bind_row(struct compiler *compiler, const struct source_input
     return err;
 }
 
-void source_events_free(struct filter_set **events, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++) {
-        filter_set_free(events[i]);
-    }
-    free(events);
-}
-
 static enum bk_err compile_events(const struct source_input *input, struct source_change *change)
 {
     const struct provider *provider = provider_find(input->type);
@@ -501,7 +493,7 @@ enum bk_err compiler_run(struct compiler *compiler, struct slice canvas, struct 
         err = compile_events(&input, ret_change);
     }
     if (err != BK_OK && ret_change->scheme) {
-        source_events_free(ret_change->events, ret_change->event_count);
+        filter_sets_free(ret_change->events, ret_change->event_count);
         scheme_wipe(ret_change->scheme);
         free(ret_change->scheme);
     }

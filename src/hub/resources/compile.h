@@ -35,8 +35,6 @@ struct source_change {
     unsigned event_count;
 };
 
-void source_events_free(struct filter_set **events, unsigned count);
-
 typedef void source_change_fn(void *context, const struct source_change *change);
 
 /* A destination: taken over by the receiver; NULL = removed. */

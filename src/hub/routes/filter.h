@@ -131,6 +131,7 @@ enum filter_result filter_set_test(const struct filter_set *set, struct filter_e
 struct filter_set *filter_set_make(struct filter *const *filters, unsigned count, bool any,
                                    const struct slice *types, unsigned type_count);
 void filter_set_free(struct filter_set *set); /* and its filters; NULL does nothing */
+void filter_sets_free(struct filter_set **sets, unsigned count); /* each, and the array */
 
 /* PCRE2's, "10.46". */
 const char *filter_library_version(void);

@@ -67,3 +67,11 @@ void filter_set_free(struct filter_set *set)
     }
     free(set);
 }
+
+void filter_sets_free(struct filter_set **sets, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        filter_set_free(sets[i]);
+    }
+    free(sets);
+}
