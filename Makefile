@@ -220,8 +220,8 @@ $(B)/$(1)/fuzz/%_replay: $(B)/$(1)/fuzz/%_fuzz.o $(B)/$(1)/fuzz/replay.o $(B)/$(
 	$$(call say,LINK,$$@)
 	$(Q)$$(link_$(1)) -o $$@ $$^ $(SYSTEM_A) -lm
 
-# tests/sim defines what src/ring/ring_uring*.c and file_posix.c define. Its objects come first, so the
-# linker does not take these two from the archive; a function it lacks would show as defined twice.
+# tests/sim defines what src/ring/ring_uring*.c and file_posix.c and src/base/pages.c define. Its objects come first, so
+# the linker does not take these from the archive; a function it lacks would show as defined twice.
 $(B)/$(1)/sim/sim_main: $(SIM:%.c=$(B)/$(1)/%.o) $(B)/$(1)/libbecket$(lib_tag).a $(call libs_vendored,$(1))
 	$$(call say,LINK,$$@)
 	$(Q)mkdir -p $$(@D)

@@ -74,7 +74,7 @@ struct catalog_maker {
     uint64_t capacity; /* of the journal when this file was begun: bytes until it needs it */
     uint64_t pace_ns;  /* monotonic: no zeroing before, unless it is urgent */
     struct format_segment *block; /* aligned */
-    uint8_t *zeros;               /* 2 MiB, aligned: a huge page */
+    uint8_t *zeros;               /* 2 MiB, aligned: a huge page; NULL until needed */
     int file;
     bool recycled;
     int64_t retry_ns;

@@ -25,15 +25,7 @@ enum bk_err maker_init(struct catalog *catalog)
     struct catalog_maker *maker = &catalog->maker;
     maker->file = -1;
     maker->block = aligned_alloc(FORMAT_BLOCK_BYTES, FORMAT_BLOCK_BYTES);
-    maker->zeros = aligned_alloc(ZEROS_MAP_BYTES, ZEROS_MAP_BYTES);
-    if (!maker->block || !maker->zeros) {
-        return BK_NO_MEMORY;
-    }
-    /* One huge page, where there are any: the kernel then takes it as one piece, not page by page,
-     * which was a quarter of the cost of writing zeros. */
-    (void)madvise(maker->zeros, ZEROS_MAP_BYTES, MADV_HUGEPAGE);
-    memset(maker->zeros, 0, ZERO_BYTES);
-    return BK_OK;
+    return maker->block ? BK_OK : BK_NO_MEMORY;
 }
 
 void maker_fini(struct catalog *catalog)
@@ -136,6 +128,23 @@ static void lend_again(struct catalog *catalog)
     }
 }
 
+/* Memory that most never need: the device zeroes by itself, or no file is made. */
+static enum bk_err zeros_take(struct catalog_maker *maker)
+{
+    if (maker->zeros) {
+        return BK_OK;
+    }
+    maker->zeros = aligned_alloc(ZEROS_MAP_BYTES, ZEROS_MAP_BYTES);
+    if (!maker->zeros) {
+        return BK_NO_MEMORY;
+    }
+    /* One huge page, where there are any: the kernel then takes it as one piece, not page by page,
+     * which was a quarter of the cost of writing zeros. */
+    (void)madvise(maker->zeros, ZEROS_MAP_BYTES, MADV_HUGEPAGE);
+    memset(maker->zeros, 0, ZERO_BYTES);
+    return BK_OK;
+}
+
 static enum bk_err begin_new(struct catalog *catalog, const char *path)
 {
     struct catalog_maker *maker = &catalog->maker;
@@ -153,7 +162,7 @@ static enum bk_err begin_new(struct catalog *catalog, const char *path)
     } else if (err == BK_UNSUPPORTED) {
         maker->state = MAKE_ZERO;
         maker->zeroed = 0;
-        err = BK_OK;
+        err = zeros_take(maker);
     }
     return err;
 }

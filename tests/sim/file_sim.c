@@ -19,11 +19,15 @@
 #define PATH_BYTES_MAX 256U
 
 struct page {
-    unsigned references;
-    uint8_t at[PAGE_BYTES];
+    union {
+        unsigned references;
+        struct page *next_free;
+    };
+    _Alignas(64) uint8_t at[PAGE_BYTES];
 };
 
-/* Only what was ever written takes memory, and images share what is the same after a crash. */
+/* Only what was ever written takes memory. Images share with each other, and with the writes that
+ * made them so, what is the same: a page that is written as a whole is copied once. */
 struct image {
     struct page **pages; /* NULL: zeros */
     size_t size;         /* room for so many */
@@ -36,9 +40,9 @@ struct disk_write {
     struct inode *inode;
     uint64_t offset;
     size_t bytes;
-    uint8_t *data;
-    uint8_t *sectors; /* per sector: enum sector_state */
-    bool complete;    /* else in flight */
+    struct page **pages; /* of the file from the one that `offset` lies in; NULL: zeros */
+    uint8_t *sectors;    /* per sector: enum sector_state */
+    bool complete;       /* else in flight */
     bool durable;
     bool writable;
     bool too_late; /* began after the power cut */
@@ -103,10 +107,27 @@ static struct {
 
 /* ---- images */
 
+static const uint8_t zeros[PAGE_BYTES];
+static struct page *pages_free; /* over all runs */
+
+static struct page *page_take(void)
+{
+    struct page *page = pages_free;
+    if (page) {
+        pages_free = page->next_free;
+    } else {
+        page = aligned_alloc(64, sizeof *page);
+        bk_assert(page);
+    }
+    page->references = 1;
+    return page;
+}
+
 static void page_give(struct page *page)
 {
     if (page && --page->references == 0) {
-        free(page);
+        page->next_free = pages_free;
+        pages_free = page;
     }
 }
 
@@ -114,13 +135,9 @@ static void page_give(struct page *page)
 static uint8_t *page_own(struct page **page)
 {
     if (!*page || (*page)->references > 1) {
-        struct page *own = *page ? malloc(sizeof *own) : calloc(1, sizeof *own);
-        bk_assert(own);
-        if (*page) {
-            memcpy(own->at, (*page)->at, sizeof own->at);
-            (*page)->references--;
-        }
-        own->references = 1;
+        struct page *own = page_take();
+        memcpy(own->at, *page ? (*page)->at : zeros, sizeof own->at);
+        page_give(*page);
         *page = own;
     }
     return (*page)->at;
@@ -166,22 +183,6 @@ static void image_free(struct image *image)
     free(image->pages);
 }
 
-static void image_put(struct image *image, uint64_t offset, const uint8_t *at, size_t bytes)
-{
-    static const uint8_t zeros[PAGE_BYTES];
-    if (offset + bytes > image->bytes) {
-        image_resize(image, offset + bytes);
-    }
-    for (size_t piece; bytes > 0; offset += piece, at += piece, bytes -= piece) {
-        struct page **page = &image->pages[offset / PAGE_BYTES];
-        size_t from = (size_t)(offset % PAGE_BYTES);
-        piece = bytes < PAGE_BYTES - from ? bytes : PAGE_BYTES - from;
-        if (*page || memcmp(at, zeros, piece) != 0) {
-            memcpy(page_own(page) + from, at, piece);
-        }
-    }
-}
-
 static void image_get(const struct image *image, uint64_t offset, uint8_t *at, size_t bytes)
 {
     bk_assert(offset + bytes <= image->bytes);
@@ -210,10 +211,49 @@ static size_t sector_bytes(const struct disk_write *write, size_t sector)
     return left < SECTOR ? left : SECTOR;
 }
 
+/* A range of a write, counted from its beginning: what lies in one page of the file. */
+static size_t piece_of(uint64_t offset, size_t bytes, size_t *ret_from)
+{
+    *ret_from = (size_t)(offset % PAGE_BYTES);
+    return bytes < PAGE_BYTES - *ret_from ? bytes : PAGE_BYTES - *ret_from;
+}
+
+static struct page *page_of(const struct disk_write *write, uint64_t offset)
+{
+    return write->pages[offset / PAGE_BYTES - write->offset / PAGE_BYTES];
+}
+
+static void page_put(struct page **page, struct page *source, size_t from, size_t bytes)
+{
+    if (*page == source) {
+        return;
+    }
+    if (bytes == PAGE_BYTES) {
+        if (source) {
+            source->references++;
+        }
+        page_give(*page);
+        *page = source;
+    } else {
+        memcpy(page_own(page) + from, source ? source->at + from : zeros, bytes);
+    }
+}
+
+static void range_put(const struct disk_write *write, size_t at, size_t bytes, struct image *image)
+{
+    uint64_t offset = write->offset + at;
+    if (offset + bytes > image->bytes) {
+        image_resize(image, offset + bytes);
+    }
+    for (size_t piece, from; bytes > 0; offset += piece, bytes -= piece) {
+        piece = piece_of(offset, bytes, &from);
+        page_put(&image->pages[offset / PAGE_BYTES], page_of(write, offset), from, piece);
+    }
+}
+
 static void sector_put(struct disk_write *write, size_t sector, struct image *image)
 {
-    image_put(image, write->offset + sector * SECTOR, write->data + sector * SECTOR,
-              sector_bytes(write, sector));
+    range_put(write, sector * SECTOR, sector_bytes(write, sector), image);
 }
 
 /* All sectors that are in this state, those that follow each other in one piece. */
@@ -228,11 +268,44 @@ static void sectors_put(struct disk_write *write, enum sector_state state, struc
         while (end < count && write->sectors[end] == state) {
             end++;
         }
-        image_put(image, write->offset + i * SECTOR, write->data + i * SECTOR,
-                  (end - i - 1) * SECTOR + sector_bytes(write, end - 1));
+        range_put(write, i * SECTOR, (end - i - 1) * SECTOR + sector_bytes(write, end - 1), image);
     }
 }
 
+/* What is written; nothing has to be kept of zeros. */
+static void write_fill(struct disk_write *write, const uint8_t *at)
+{
+    uint64_t offset = write->offset;
+    for (size_t bytes = write->bytes, piece, from, i = 0; bytes > 0; i++) {
+        piece = piece_of(offset, bytes, &from);
+        if (memcmp(at, zeros, piece) != 0) {
+            write->pages[i] = page_take();
+            memcpy(write->pages[i]->at + from, at, piece);
+        }
+        offset += piece, at += piece, bytes -= piece;
+    }
+}
+
+static bool write_is(const struct disk_write *write, const uint8_t *at)
+{
+    uint64_t offset = write->offset;
+    for (size_t bytes = write->bytes, piece, from; bytes > 0; bytes -= piece) {
+        piece = piece_of(offset, bytes, &from);
+        const struct page *page = page_of(write, offset);
+        if (memcmp(page ? page->at + from : zeros, at, piece) != 0) {
+            return false;
+        }
+        offset += piece, at += piece;
+    }
+    return true;
+}
+
+static size_t page_count(const struct disk_write *write)
+{
+    return (size_t)((write->offset % PAGE_BYTES + write->bytes + PAGE_BYTES - 1) / PAGE_BYTES);
+}
+
+/* at: NULL = zeros. */
 static struct disk_write *write_add(struct inode *inode, const void *at, size_t bytes,
                                     uint64_t offset)
 {
@@ -242,10 +315,12 @@ static struct disk_write *write_add(struct inode *inode, const void *at, size_t 
     write->offset = offset;
     write->bytes = bytes;
     write->too_late = disk.dead;
-    write->data = malloc(bytes ? bytes : 1);
+    write->pages = calloc(page_count(write) + 1, sizeof(struct page *));
     write->sectors = calloc(sector_count(write) + 1, 1);
-    bk_assert(write->data && write->sectors);
-    memcpy(write->data, at, bytes);
+    bk_assert(write->pages && write->sectors);
+    if (at) {
+        write_fill(write, at);
+    }
     struct disk_write **link = &inode->writes;
     while (*link) {
         link = &(*link)->next;
@@ -261,7 +336,10 @@ static void write_remove(struct disk_write *write)
         link = &(*link)->next;
     }
     *link = write->next;
-    free(write->data);
+    for (size_t i = 0; i < page_count(write); i++) {
+        page_give(write->pages[i]);
+    }
+    free(write->pages);
     free(write->sectors);
     free(write);
 }
@@ -811,10 +889,7 @@ enum bk_err file_zero(int file, uint64_t offset, uint64_t bytes)
     if (!sim_config()->disk_zeroes) {
         return BK_UNSUPPORTED;
     }
-    uint8_t *zeros = calloc(1, (size_t)bytes + 1);
-    bk_assert(zeros);
-    struct disk_write *write = write_add(open->inode, zeros, (size_t)bytes, offset);
-    free(zeros);
+    struct disk_write *write = write_add(open->inode, NULL, (size_t)bytes, offset);
     write->writable = true;
     enum bk_err err = blocking_op();
     if (err != BK_OK) {
@@ -1115,7 +1190,7 @@ static void write_forget(struct disk_write *write)
 
 int32_t disk_write_finish(struct disk_write *write, const void *at)
 {
-    sim_check(memcmp(write->data, at, write->bytes) == 0, "the bytes of a write changed in flight");
+    sim_check(write_is(write, at), "the bytes of a write changed in flight");
     int32_t value = (int32_t)write->bytes;
     if (!write->writable) {
         write_forget(write);

@@ -14,14 +14,17 @@
 #define UNPOISON(at, bytes) ((void)(at), (void)(bytes))
 #endif
 
-#define RINGS_MAX         32U
-#define WRITE_BUFFERS_MAX 16U
-#define GARBAGE           0xdb
-#define SIGNALS_MAX       8U
-#define FOREIGN_MAX       64U
-#define FOREIGN_FIRST     100000 /* no descriptor of this process */
-#define SHARED_MAX        16U
-#define SHARED_FIRST      200000
+#define RINGS_MAX          32U
+#define WRITE_BUFFERS_MAX  16U
+#define GARBAGE            0xdb
+#define WRITE_MEMORY_MAX   4U /* kept */
+#define SECTOR             512U
+#define WRITE_MEMORY_BYTES ((size_t)3 << 19) /* of a journal */
+#define SIGNALS_MAX        8U
+#define FOREIGN_MAX        64U
+#define FOREIGN_FIRST      100000 /* no descriptor of this process */
+#define SHARED_MAX         16U
+#define SHARED_FIRST       200000
 
 enum op_kind {
     OP_ACCEPT,
@@ -103,6 +106,7 @@ struct ring {
     unsigned sockets;
     uint8_t **buffers;
     bool *buffer_out;
+    uint32_t *buffer_filled; /* bytes that were received into it */
     uint16_t *buffers_free;
     unsigned buffers_free_count;
     uint8_t *write_buffers;
@@ -134,13 +138,25 @@ static struct {
     unsigned ready; /* RING_POLL_ bits */
 } foreign[FOREIGN_MAX];
 
+static uint64_t word_sum(uint64_t sum, uint64_t word)
+{
+    sum = (sum ^ word) * 0x9e3779b97f4a7c15ULL;
+    return sum ^ sum >> 32;
+}
+
+/* Four lanes, as each word waits for the one before in its own. */
 static uint64_t memory_sum(uint64_t sum, const uint8_t *at, size_t bytes)
 {
-    for (; bytes >= sizeof sum; at += sizeof sum, bytes -= sizeof sum) {
-        uint64_t word;
-        memcpy(&word, at, sizeof word);
-        sum = (sum ^ word) * 0x9e3779b97f4a7c15ULL;
-        sum ^= sum >> 32;
+    uint64_t lanes[4] = {sum, 1, 2, 3}, words[4];
+    for (; bytes >= sizeof words; at += sizeof words, bytes -= sizeof words) {
+        memcpy(words, at, sizeof words);
+        for (unsigned i = 0; i < 4; i++) {
+            lanes[i] = word_sum(lanes[i], words[i]);
+        }
+    }
+    sum = lanes[0];
+    for (unsigned i = 1; i < 4; i++) {
+        sum = word_sum(sum, lanes[i]);
     }
     for (size_t i = 0; i < bytes; i++) {
         sum = (sum ^ at[i]) * 0x100000001b3ULL;
@@ -194,6 +210,47 @@ static uint64_t op_delay(void)
     return sim_now_ns() + sim_below(sim_config()->op_delay_us * US + 1);
 }
 
+/* ---- write buffers: full of garbage at first. Their memory is kept for the next ring, as only
+ * what was used has to be filled again: a frame is written from its beginning on, so of a sector
+ * that was used the first word is another one. */
+
+static uint8_t *write_memory_kept[WRITE_MEMORY_MAX];
+static unsigned write_memory_count;
+
+static bool sector_used(const uint8_t *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word != GARBAGE * 0x0101010101010101ULL;
+}
+
+static uint8_t *write_memory_take(size_t bytes)
+{
+    bool kept = bytes == WRITE_MEMORY_BYTES && write_memory_count > 0;
+    uint8_t *at = kept ? write_memory_kept[--write_memory_count] : aligned_alloc(4096, bytes);
+    bk_assert(at);
+    UNPOISON(at, bytes);
+    if (!kept) {
+        memset(at, GARBAGE, bytes);
+    }
+    for (size_t i = 0; kept && i < bytes; i += SECTOR) {
+        if (sector_used(at + i)) {
+            memset(at + i, GARBAGE, SECTOR);
+        }
+    }
+    return at;
+}
+
+static void write_memory_give(uint8_t *at, size_t bytes)
+{
+    if (bytes == WRITE_MEMORY_BYTES && write_memory_count < WRITE_MEMORY_MAX) {
+        POISON(at, bytes);
+        write_memory_kept[write_memory_count++] = at;
+    } else {
+        free(at);
+    }
+}
+
 /* ---- opening and closing */
 
 enum bk_err ring_open(const struct ring_config *config, struct ring **ret_ring,
@@ -218,8 +275,9 @@ enum bk_err ring_open(const struct ring_config *config, struct ring **ret_ring,
     if (count) {
         ring->buffers = calloc(count, sizeof *ring->buffers);
         ring->buffer_out = calloc(count, sizeof *ring->buffer_out);
+        ring->buffer_filled = calloc(count, sizeof *ring->buffer_filled);
         ring->buffers_free = calloc(count, sizeof *ring->buffers_free);
-        bk_assert(ring->buffers && ring->buffer_out && ring->buffers_free);
+        bk_assert(ring->buffers && ring->buffer_out && ring->buffer_filled && ring->buffers_free);
     }
     for (unsigned i = 0; i < count; i++) {
         ring->buffers[i] = malloc(config->recv_buffer_bytes);
@@ -323,8 +381,9 @@ void ring_close(struct ring *ring)
     }
     free(ring->buffers);
     free(ring->buffer_out);
+    free(ring->buffer_filled);
     free(ring->buffers_free);
-    free(ring->write_buffers);
+    write_memory_give(ring->write_buffers, ring->write_buffer_count * ring->write_buffer_bytes);
     free(ring->handles);
     free(ring);
 }
@@ -624,7 +683,7 @@ void ring_buffer_give(struct ring *ring, uint16_t buffer_id)
     sim_check(ring->buffer_out[buffer_id], "buffer %u given back twice", buffer_id);
     ring->buffer_out[buffer_id] = false;
     UNPOISON(ring->buffers[buffer_id], ring->config.recv_buffer_bytes);
-    memset(ring->buffers[buffer_id], GARBAGE, ring->config.recv_buffer_bytes);
+    memset(ring->buffers[buffer_id], GARBAGE, ring->buffer_filled[buffer_id]);
     POISON(ring->buffers[buffer_id], ring->config.recv_buffer_bytes);
     ring->buffers_free[ring->buffers_free_count++] = buffer_id;
     sim_touch();
@@ -801,9 +860,7 @@ enum bk_err ring_write_buffers(struct ring *ring, unsigned count, size_t bytes, 
 {
     owner_check(ring);
     bk_assert(!ring->write_buffers && count > 0 && count <= WRITE_BUFFERS_MAX && bytes % 4096 == 0);
-    ring->write_buffers = aligned_alloc(4096, count * bytes);
-    bk_assert(ring->write_buffers);
-    memset(ring->write_buffers, GARBAGE, count * bytes);
+    ring->write_buffers = write_memory_take(count * bytes);
     ring->write_buffer_count = count;
     ring->write_buffer_bytes = bytes;
     *ret_first = ring->write_buffers;
@@ -1044,6 +1101,7 @@ static void recv_ready(struct record *record)
     }
     UNPOISON(ring->buffers[id], ring->config.recv_buffer_bytes);
     bytes = net_read(socket, ring->buffers[id], bytes);
+    ring->buffer_filled[id] = (uint32_t)bytes;
     /* Behind the filled bytes there is nothing to see. */
     POISON(ring->buffers[id] + bytes, ring->config.recv_buffer_bytes - bytes);
     struct ring_result result = {

@@ -77,9 +77,45 @@ static struct {
 
 static struct order orders[CALLS_MAX];
 
-static uint8_t pattern(unsigned number, bool answer, size_t at)
+/* A body is letters that depend on the call, the direction and the place. */
+struct pattern {
+    unsigned letter, column;
+};
+
+static struct pattern pattern_at(unsigned number, bool answer, size_t at)
 {
-    return (uint8_t)('a' + (number * 7 + (answer ? 13 : 0) + at * 3 + at / 251) % 26);
+    return (struct pattern){(unsigned)((number * 7 + (answer ? 13 : 0) + at * 3 + at / 251) % 26),
+                            (unsigned)(at % 251)};
+}
+
+static uint8_t pattern_next(struct pattern *pattern)
+{
+    uint8_t byte = (uint8_t)('a' + pattern->letter);
+    pattern->letter += 3;
+    if (++pattern->column == 251) {
+        pattern->column = 0;
+        pattern->letter++;
+    }
+    pattern->letter -= pattern->letter >= 26 ? 26 : 0;
+    return byte;
+}
+
+static struct pattern pattern_fill(struct pattern pattern, uint8_t *at, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        at[i] = pattern_next(&pattern);
+    }
+    return pattern;
+}
+
+/* The first byte that is another one; else `bytes`. */
+static size_t pattern_differs(struct pattern pattern, const uint8_t *at, size_t bytes)
+{
+    size_t i = 0;
+    while (i < bytes && at[i] == pattern_next(&pattern)) {
+        i++;
+    }
+    return i;
 }
 
 /* ---- servers */
@@ -149,9 +185,12 @@ __attribute__((format(printf, 2, 3))) static void say(struct server *server, con
 
 static void put_body(struct server *server, const struct order *order, size_t from, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i++) {
-        uint8_t byte = pattern(order->number, true, from + i);
-        put(server, &byte, 1);
+    uint8_t text[512];
+    struct pattern pattern = pattern_at(order->number, true, from);
+    for (size_t piece; bytes > 0; bytes -= piece) {
+        piece = bytes < sizeof text ? bytes : sizeof text;
+        pattern = pattern_fill(pattern, text, piece);
+        put(server, text, piece);
     }
 }
 
@@ -269,11 +308,11 @@ static bool server_request(struct server *server)
     bool early = order->kind == KIND_EARLY || order->kind == KIND_EARLY_CLOSE;
     size_t body = server->in_bytes - head.head_bytes;
     size_t seen = body < order->body_bytes ? body : order->body_bytes;
-    for (size_t i = server->checked; i < seen; i++) {
-        sim_check(server->in[head.head_bytes + i] == pattern(number, false, i),
-                  "byte %zu of the body of call %u is another one", i, number);
-    }
-    server->checked = seen;
+    server->checked +=
+        pattern_differs(pattern_at(number, false, server->checked),
+                        server->in + head.head_bytes + server->checked, seen - server->checked);
+    sim_check(server->checked == seen, "byte %zu of the body of call %u is another one",
+              server->checked, number);
     if (!early && body < order->body_bytes) {
         return false;
     }
@@ -433,10 +472,10 @@ static void check_answer(const struct order *order, const struct http_reply *rep
     kept = kept < reply->body_bytes ? kept : (size_t)reply->body_bytes;
     sim_check(reply->body.bytes == kept && reply->body_cut == (kept < reply->body_bytes),
               "call %u kept %zu of %zu bytes", order->number, reply->body.bytes, kept);
-    for (size_t i = 0; i < reply->body.bytes; i++) {
-        sim_check(reply->body.at[i] == pattern(order->number, true, i),
-                  "byte %zu of the answer to call %u is another one", i, order->number);
-    }
+    size_t same =
+        pattern_differs(pattern_at(order->number, true, 0), reply->body.at, reply->body.bytes);
+    sim_check(same == reply->body.bytes, "byte %zu of the answer to call %u is another one", same,
+              order->number);
 }
 
 static void order_done(struct http_call *call)
@@ -486,9 +525,7 @@ static void order_start(unsigned number)
     http_write_header_number(&write, SLICE("Content-Length"), order->body_bytes);
     bk_assert(http_write_end(&write, &head) == BK_OK);
     order->head_bytes = head.bytes;
-    for (size_t i = 0; i < order->body_bytes; i++) {
-        order->memory[head.bytes + i] = pattern(number, false, i);
-    }
+    pattern_fill(pattern_at(number, false, 0), order->memory + head.bytes, order->body_bytes);
     order->timeout_ms = world.calm ? 3600000 : (uint32_t)sim_between(1, 5000);
     order->start_ns = sim_now_ns();
     size_t cut = (size_t)sim_below(order->body_bytes + 1);

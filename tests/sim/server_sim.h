@@ -81,6 +81,7 @@ struct source_change server_sim_source(uint64_t number, const char *name, const 
 void server_sim_put(const struct source_change *change);
 /* The same bytes for the same number. */
 void server_sim_body(uint64_t content, uint8_t *at, size_t bytes);
+bool server_sim_body_is(uint64_t content, const uint8_t *at, size_t bytes);
 /* Request line, Host and what is signed; the rest of the head and the body are the caller's. */
 void server_sim_sign(struct buf *out, const struct scheme *signer, const char *path,
                      struct slice id, struct slice body);

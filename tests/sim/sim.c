@@ -1,7 +1,12 @@
 /* sim.c - chance, time, events and threads of the simulator; see sim.h. */
+
+/* It takes a jump to another stack for one into a frame that is gone. */
+#undef _FORTIFY_SOURCE
+
 #include "sim_internal.h"
 
 #include <inttypes.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,9 +31,18 @@ struct event {
     uint64_t number;
 };
 
+/* Where a stack goes on. A ucontext begins a thread; once it runs, jumps do, as switching with
+ * ucontexts is two system calls. AddressSanitizer unpoisons whole stacks at a jump, so not there.
+ */
+struct place {
+    ucontext_t context;
+    jmp_buf jump;
+    bool begun;
+};
+
 struct sim_thread {
     const char *name;
-    ucontext_t context;
+    struct place place;
     void *stack;
     void *fake_stack;
     sim_thread_fn *run;
@@ -57,7 +71,7 @@ static struct {
     struct sim_thread *threads[THREADS_MAX];
     unsigned thread_count;
     struct sim_thread *current;
-    ucontext_t scheduler;
+    struct place scheduler;
     void *scheduler_fake_stack;
     const void *scheduler_stack;
     size_t scheduler_stack_bytes;
@@ -296,11 +310,27 @@ static void switch_end(void *fake_stack, const void **stack, size_t *bytes)
 }
 #endif
 
+static void place_switch(struct place *from, struct place *to)
+{
+    if (SIM_ASAN) {
+        swapcontext(&from->context, &to->context);
+        return;
+    }
+    from->begun = true;
+    if (_setjmp(from->jump) == 0) {
+        if (to->begun) {
+            _longjmp(to->jump, 1);
+        }
+        setcontext(&to->context);
+        bk_never("a thread does not begin");
+    }
+}
+
 static void thread_to_scheduler(struct sim_thread *thread)
 {
     switch_begin(thread->ended ? NULL : &thread->fake_stack, sim.scheduler_stack,
                  sim.scheduler_stack_bytes);
-    swapcontext(&thread->context, &sim.scheduler);
+    place_switch(&thread->place, &sim.scheduler);
     switch_end(thread->fake_stack, &sim.scheduler_stack, &sim.scheduler_stack_bytes);
 }
 
@@ -318,27 +348,28 @@ static void thread_resume(struct sim_thread *thread)
 {
     sim.current = thread;
     switch_begin(&sim.scheduler_fake_stack, thread->stack, STACK_BYTES);
-    swapcontext(&sim.scheduler, &thread->context);
+    place_switch(&sim.scheduler, &thread->place);
     switch_end(sim.scheduler_fake_stack, NULL, NULL);
     sim.current = NULL;
 }
 
-struct sim_thread *sim_spawn(const char *name, sim_thread_fn *run, void *context)
+struct sim_thread *sim_spawn(const char *name, sim_thread_fn *run, void *argument)
 {
     bk_assert(sim.thread_count < THREADS_MAX);
     struct sim_thread *thread = calloc(1, sizeof *thread);
     bk_assert(thread);
     thread->name = name;
     thread->run = run;
-    thread->argument = context;
+    thread->argument = argument;
     thread->stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     bk_assert(thread->stack != MAP_FAILED);
-    getcontext(&thread->context);
-    thread->context.uc_stack.ss_sp = thread->stack;
-    thread->context.uc_stack.ss_size = STACK_BYTES;
-    thread->context.uc_link = NULL;
-    makecontext(&thread->context, thread_entry, 0);
+    ucontext_t *context = &thread->place.context;
+    getcontext(context);
+    context->uc_stack.ss_sp = thread->stack;
+    context->uc_stack.ss_size = STACK_BYTES;
+    context->uc_link = NULL;
+    makecontext(context, thread_entry, 0);
     sim.threads[sim.thread_count++] = thread;
     return thread;
 }

@@ -134,6 +134,9 @@ static void run_seed(uint64_t seed)
                         seed, scenario->name);
                 exit(1);
             }
+            if (options.twice) {
+                printf("  decided %016" PRIx64 "\n", first);
+            }
         }
     }
 }
