@@ -5,6 +5,9 @@
 #   tests/sim/seeds.t [FIRST COUNT]    these seeds of the release build only; seeds2.t to seeds4.t do so, so that
 #                                      a thousand seeds are run side by side
 #
+# With BECKET_SIM_SECONDS in the environment no check begins a further seed after so many seconds (a tenth of its seeds
+# are run in any case); its name, and a remark, say how many were run.
+#
 # A failure ends with the seed and the command that repeats it. Long runs: make sim SEEDS=100000.
 cd "${BECKET_ROOT:-$(dirname "$0")/../..}" || exit 1
 
@@ -18,8 +21,14 @@ check() {
     name="$number - $3 seeds from $2, $1"
     if [ ! -x "$program" ]; then
         echo "ok $name # skip $program is not built"
-    elif said=$("$program" --seed "$2" --seeds "$3" 2>&1); then
-        echo "ok $name"
+    elif said=$("$program" --seed "$2" --seeds "$3" --seconds "${BECKET_SIM_SECONDS:-0}" 2>&1); then
+        ran=$(echo "$said" | sed -n 's/^\([0-9]*\) of [0-9]* seeds were run$/\1/p')
+        if [ "${ran:-$3}" = "$3" ]; then
+            echo "ok $name"
+        else
+            echo "ok $number - $ran of $3 seeds from $2, $1"
+            echo "# $ran of $3 seeds from $2 were run ($1), then $BECKET_SIM_SECONDS seconds had passed" >&2
+        fi
     else
         failed=1
         echo "not ok $name"

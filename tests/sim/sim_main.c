@@ -3,6 +3,8 @@
  *     sim_main --seed 7                      every scenario with that seed
  *     sim_main --seed 7 --seeds 200          seeds 7 to 206
  *     sim_main --seed 7 --scenario journal   one of them; --verbose tells what happens
+ *     sim_main --seeds 200 --seconds 60      no further seed is begun after a minute, but a tenth
+ * of them are run in any case; says how many were
  *
  * Canaries look at the simulator, not at the server: of many seeds the first and each tenth have
  * them.
@@ -17,13 +19,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CANARY_EACH 10U
+#define LEAST_PART  10U /* of the seeds that were asked for */
 
 static struct {
     uint64_t seed;
     uint64_t seeds;
+    uint64_t seconds; /* 0 = no limit */
     const char *scenario;
     bool twice;
 } options = {.seed = 1, .seeds = 1};
@@ -143,8 +148,8 @@ static void run_seed(uint64_t seed)
 
 static void usage(void)
 {
-    fprintf(stderr, "usage: sim_main [--seed N] [--seeds COUNT] [--scenario NAME] [--twice] "
-                    "[--verbose] [--trace]\n");
+    fprintf(stderr, "usage: sim_main [--seed N] [--seeds COUNT] [--seconds N] [--scenario NAME] "
+                    "[--twice] [--verbose] [--trace]\n");
     for (unsigned i = 0; i < scenario_count; i++) {
         fprintf(stderr, "  %-18s %s\n", scenarios[i].name, scenarios[i].title);
     }
@@ -167,12 +172,35 @@ static void options_parse(int count, char **values)
         } else if (strcmp(values[i], "--seeds") == 0 && value) {
             options.seeds = strtoull(value, NULL, 10);
             i++;
+        } else if (strcmp(values[i], "--seconds") == 0 && value) {
+            options.seconds = strtoull(value, NULL, 10);
+            i++;
         } else if (strcmp(values[i], "--scenario") == 0 && value) {
             options.scenario = value;
             i++;
         } else {
             usage();
         }
+    }
+}
+
+static uint64_t clock_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec;
+}
+
+static void run_seeds(void)
+{
+    uint64_t end = clock_seconds() + options.seconds;
+    uint64_t least = (options.seeds + LEAST_PART - 1) / LEAST_PART;
+    uint64_t ran = 0;
+    while (ran < options.seeds && (!options.seconds || ran < least || clock_seconds() < end)) {
+        run_seed(options.seed + ran++);
+    }
+    if (options.seconds) {
+        printf("%" PRIu64 " of %" PRIu64 " seeds were run\n", ran, options.seeds);
     }
 }
 
@@ -195,8 +223,6 @@ int main(int count, char **values)
 #if SIM_ASAN
     __sanitizer_set_death_callback(sim_on_death);
 #endif
-    for (uint64_t i = 0; i < options.seeds; i++) {
-        run_seed(options.seed + i);
-    }
+    run_seeds();
     return 0;
 }

@@ -55,6 +55,7 @@ struct route {
 struct route_table {
     _Atomic(struct places *) places[PAGES];
     _Atomic(struct heads *) heads[PAGES];
+    size_t pages_end; /* the writer's: there is none behind */
     _Atomic uint64_t numbers;
     uint64_t destination_count;
     struct route **routes; /* by number */
@@ -147,7 +148,7 @@ void route_table_close(struct route_table *table)
             route_free(table->routes[i]);
         }
     }
-    for (size_t i = 0; i < PAGES; i++) {
+    for (size_t i = 0; i < table->pages_end; i++) {
         close_places(atomic_load(&table->places[i]));
         free(atomic_load(&table->heads[i]));
     }
@@ -243,6 +244,11 @@ uint64_t route_table_routes(const struct route_table *table)
 
 /* ---- the writer: destinations */
 
+static void page_made(struct route_table *table, size_t page)
+{
+    table->pages_end = page < table->pages_end ? table->pages_end : page + 1;
+}
+
 static struct place *make_place(struct route_table *table, uint64_t number)
 {
     if (number / PAGE_ENTRIES >= PAGES) {
@@ -255,6 +261,7 @@ static struct place *make_place(struct route_table *table, uint64_t number)
             return NULL;
         }
         atomic_store_explicit(page, places, memory_order_release);
+        page_made(table, number / PAGE_ENTRIES);
     }
     return find_place(table, number);
 }
@@ -365,6 +372,7 @@ static _Atomic(struct route_target *) *make_head(struct route_table *table, uint
             return NULL;
         }
         atomic_store_explicit(page, heads, memory_order_release);
+        page_made(table, source / PAGE_ENTRIES);
     }
     return &heads->at[source % PAGE_ENTRIES];
 }
