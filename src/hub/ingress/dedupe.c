@@ -458,7 +458,8 @@ static enum bk_err grow_at(struct dedupe *dedupe, uint64_t now, int64_t window_m
         bool over = window_max_ms != INT64_MAX && (newest == 0 || is_over(&asking, newest));
         bool room =
             list->count < GENERATIONS_MAX && bytes + generation->map_bytes <= dedupe->bytes_max;
-        if (!over && (room || i == 0)) {
+        /* The first is claimed in at this very moment, however old or empty it looks. */
+        if (i == 0 || (!over && room)) {
             list->at[list->count++] = generation;
             bytes += generation->map_bytes;
             continue;
