@@ -104,8 +104,11 @@ static void test_signatures(yyjson_val *root)
            (const char *)member(from, "note").at);
         ok(public_key_verify(&key, algorithm, parts, 3, given) == want, "in pieces");
         unsigned passed = 0;
-        const size_t rarer = TAP_SANITIZED ? 5 : 1;
-        for (size_t bit = 0; want && bit<8 * bytes; bit += rarer * (bytes> 100 ? 37 : 5)) {
+        /* The two curves without code of their own take long. */
+        bool slow = algorithm == SIGNATURE_P384_RAW || algorithm == SIGNATURE_P521_RAW;
+        const size_t rarer = (TAP_SANITIZED ? 5 : 1) * (slow ? 5 : 1);
+        const size_t step = rarer * (bytes > 100 ? 37 : 5);
+        for (size_t bit = 0; want && bit < 8 * bytes; bit += step) {
             signature[bit / 8] ^= (uint8_t)(1 << bit % 8);
             passed += public_key_verify(&key, algorithm, &text, 1, given);
             signature[bit / 8] ^= (uint8_t)(1 << bit % 8);

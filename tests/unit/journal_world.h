@@ -251,13 +251,11 @@ static void record_fingerprint(unsigned journal, uint64_t sequence, uint64_t ret
 static size_t record_message(unsigned journal, uint64_t sequence, size_t bytes, uint8_t *ret)
 {
     uint64_t state = sequence * 0x2545f4914f6cdd1dULL + journal + 1;
-    for (size_t i = 0; i < bytes; i++) {
-        if (i % 8 == 0) {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-        }
-        ret[i] = (uint8_t)(state >> (i % 8 * 8));
+    for (size_t at = 0; at < bytes; at += sizeof state) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        memcpy(ret + at, &state, bytes - at < sizeof state ? bytes - at : sizeof state);
     }
     return bytes;
 }

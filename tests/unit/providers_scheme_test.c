@@ -993,7 +993,6 @@ static void bodies(void)
         big[i] = (uint8_t)below(256);
     }
     big[0] = 0x80; /* no word that a challenge may be */
-    const size_t sizes[] = {0, 1, 55, 56, 63, 64, 65, 1000, 1 << 20};
     for (size_t r = 0; r < scheme_row_count(); r++) {
         const struct scheme_row *row = scheme_row_at(r);
         const char *template = row->signed_template ? row->signed_template : "{body}";
@@ -1005,6 +1004,9 @@ static void bodies(void)
         }
         struct scheme *scheme = sample_scheme(row->name, secret_for(row));
         unsigned wrong = 0;
+        /* Under the sanitizers each row sees many blocks, and some rows a great many. */
+        bool all = !TAP_SANITIZED || r % 10 == 0;
+        const size_t sizes[] = {0, 1, 55, 56, 63, 64, 65, 1000, all ? n : 20000};
         for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
             struct delivery d;
             deliver(scheme, slice_of(big, sizes[i]), URL, &d);
@@ -1021,7 +1023,7 @@ static void bodies(void)
             }
             delivery_fini(&d);
         }
-        is_uint(wrong, 0, "%s: any bytes, nothing to 1 MiB", row->name);
+        is_uint(wrong, 0, "%s: any bytes, nothing to %zu", row->name, all ? n : 20000);
         sample_scheme_free(scheme);
     }
     free(big);
@@ -1073,8 +1075,8 @@ static void ed25519(void)
         struct slice body = slice_of(message + head, sizes[i]);
         crypto_sign_detached(signature, NULL, message, head + sizes[i], secret_key);
         is_int(verify_ed25519(scheme, body, signature), SCHEME_GENUINE, "%zu bytes", sizes[i]);
-        unsigned passed = 0;
-        for (unsigned bit = 0; bit<512; bit += sizes[i]> 8000 ? 37 : 5) {
+        unsigned passed = 0, step = sizes[i] > 100 ? 37 : 5;
+        for (unsigned bit = 0; bit < 512; bit += step) {
             memcpy(other, signature, 64);
             other[bit / 8] ^= (uint8_t)(1U << bit % 8);
             passed += verify_ed25519(scheme, body, other) == SCHEME_GENUINE;
