@@ -17,16 +17,13 @@
 /* Does the user's spelling mean this name? Names are lower case with '-'. */
 static bool same_name(struct slice text, const char *name)
 {
-    if (text.bytes != strlen(name)) {
-        return false;
-    }
     for (size_t i = 0; i < text.bytes; i++) {
         uint8_t c = ascii_lower(text.at[i]);
-        if ((c == '_' ? '-' : c) != (uint8_t)name[i]) {
+        if (name[i] == '\0' || (c == '_' ? '-' : c) != (uint8_t)name[i]) {
             return false;
         }
     }
-    return true;
+    return name[text.bytes] == '\0';
 }
 
 static bool is_alias(struct slice text, const char *aliases)
@@ -62,10 +59,12 @@ bool scheme_is_generic(struct slice name)
 const struct scheme_row *scheme_row_find(struct slice name)
 {
     name = without_prefix(name);
-    for (size_t i = 0; i < scheme_row_count(); i++) {
-        const struct scheme_row *row = scheme_row_at(i);
-        if (same_name(name, row->name) || is_alias(name, row->aliases)) {
-            return row;
+    for (size_t i = 0; i < row_tables_count; i++) {
+        const struct scheme_row *row = row_tables[i]->rows;
+        for (const struct scheme_row *end = row + row_tables[i]->count; row < end; row++) {
+            if (same_name(name, row->name) || is_alias(name, row->aliases)) {
+                return row;
+            }
         }
     }
     return NULL;
