@@ -1,6 +1,7 @@
 // jose.mjs - the library jose as issuer (serve) and as judge (judge) of tokens, for tests/wire/k02-jose.t.
 import http from 'node:http';
 import fs from 'node:fs';
+import crypto from 'node:crypto';
 import * as jose from 'jose';
 
 if (process.argv[2] === 'judge') {
@@ -12,6 +13,11 @@ if (process.argv[2] === 'judge') {
     console.log(JSON.stringify({payload, header: protectedHeader, known: thumb !== undefined}));
 } else {
     const keys = [], documents = {};
+    // Long to make, so all RSA algorithms have the same one.
+    const rsa = crypto.generateKeyPairSync('rsa', {modulusLength: 2048, publicKeyEncoding: {type: 'spki', format: 'pem'},
+        privateKeyEncoding: {type: 'pkcs8', format: 'pem'}});
+    const keyPair = async (alg) => /^[RP]S/.test(alg) ? {publicKey: await jose.importSPKI(rsa.publicKey, alg, {extractable: true}),
+        privateKey: await jose.importPKCS8(rsa.privateKey, alg)} : jose.generateKeyPair(alg);
     const server = http.createServer((request, response) => {
         const found = documents[request.url];
         response.writeHead(found ? 200 : 404, {'Content-Type': 'application/json'});
@@ -21,13 +27,13 @@ if (process.argv[2] === 'judge') {
     const issuer = `http://127.0.0.1:${server.address().port}`;
     const tokens = {};
     for (const alg of ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']) {
-        const {publicKey, privateKey} = await jose.generateKeyPair(alg);
+        const {publicKey, privateKey} = await keyPair(alg);
         keys.push({...(await jose.exportJWK(publicKey)), kid: alg, alg, use: 'sig'});
         tokens[alg] = await new jose.SignJWT({repository_id: 74}).setProtectedHeader({alg, kid: alg, typ: 'JWT'})
             .setIssuer(issuer).setAudience(['other', 'becket']).setIssuedAt().setExpirationTime('5m').sign(privateKey);
     }
     {   // A key that does not say what it is for, as some publish them, is for all of its kind.
-        const {publicKey, privateKey} = await jose.generateKeyPair('PS384');
+        const {publicKey, privateKey} = await keyPair('PS384');
         keys.push({...(await jose.exportJWK(publicKey)), kid: 'plain'});
         tokens.plain = await new jose.SignJWT({repository_id: 74}).setProtectedHeader({alg: 'PS384', kid: 'plain'})
             .setIssuer(issuer).setAudience('becket').setIssuedAt().setExpirationTime('5m').sign(privateKey);
