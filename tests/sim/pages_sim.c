@@ -10,8 +10,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define KEPT_BYTES ((size_t)2 << 20)
-#define KEPT_MAX   8U
+#define KEPT_BYTES   ((size_t)2 << 20)
+#define KEPT_MAX     8U
+#define SECTOR_BYTES 512U
+#define SLACK_BYTES  65536U
 
 static void *kept[KEPT_MAX];
 static unsigned kept_count;
@@ -39,6 +41,18 @@ static void *map_aligned(void)
     return at;
 }
 
+/* Up to where there may be anything but zeros. What is in there are blocks of files, of which most
+ * sectors begin with something; they end long before the map does. */
+static size_t used_bytes(const uint8_t *at)
+{
+    size_t used = KEPT_BYTES;
+    uint64_t word = 0;
+    for (; used > 0 && word == 0; used -= SECTOR_BYTES) {
+        memcpy(&word, at + used - SECTOR_BYTES, sizeof word);
+    }
+    return used + SLACK_BYTES < KEPT_BYTES ? used + SLACK_BYTES : KEPT_BYTES;
+}
+
 void *pages_map(size_t bytes)
 {
     if (bytes > KEPT_BYTES) {
@@ -51,7 +65,7 @@ void *pages_map(size_t bytes)
     if (mprotect(at, KEPT_BYTES, PROT_READ | PROT_WRITE) != 0) {
         return NULL;
     }
-    memset(at, 0, bytes);
+    memset(at, 0, used_bytes(at));
     return at;
 }
 

@@ -18,10 +18,11 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-#define STACK_BYTES (1U << 20)
-#define THREADS_MAX 64U
-#define STEPS_MAX   20000000ULL
-#define TIME_MAX_NS (24ULL * 3600 * 1000000000ULL)
+#define STACK_BYTES     (1U << 20)
+#define STACKS_KEPT_MAX 8U
+#define THREADS_MAX     64U
+#define STEPS_MAX       20000000ULL
+#define TIME_MAX_NS     (24ULL * 3600 * 1000000000ULL)
 
 struct event {
     uint64_t at_ns;
@@ -353,6 +354,30 @@ static void thread_resume(struct sim_thread *thread)
     sim.current = NULL;
 }
 
+/* Stacks are kept for the next threads, except where AddressSanitizer notes what is on them. */
+static void *stacks_kept[STACKS_KEPT_MAX];
+static unsigned stacks_kept_count;
+
+static void *stack_take(void)
+{
+    if (stacks_kept_count > 0) {
+        return stacks_kept[--stacks_kept_count];
+    }
+    void *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    bk_assert(stack != MAP_FAILED);
+    return stack;
+}
+
+static void stack_give(void *stack)
+{
+    if (!SIM_ASAN && stacks_kept_count < STACKS_KEPT_MAX) {
+        stacks_kept[stacks_kept_count++] = stack;
+    } else {
+        munmap(stack, STACK_BYTES);
+    }
+}
+
 struct sim_thread *sim_spawn(const char *name, sim_thread_fn *run, void *argument)
 {
     bk_assert(sim.thread_count < THREADS_MAX);
@@ -361,9 +386,7 @@ struct sim_thread *sim_spawn(const char *name, sim_thread_fn *run, void *argumen
     thread->name = name;
     thread->run = run;
     thread->argument = argument;
-    thread->stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    bk_assert(thread->stack != MAP_FAILED);
+    thread->stack = stack_take();
     ucontext_t *context = &thread->place.context;
     getcontext(context);
     context->uc_stack.ss_sp = thread->stack;
@@ -427,7 +450,7 @@ static void thread_free(struct sim_thread *thread)
             break;
         }
     }
-    munmap(thread->stack, STACK_BYTES);
+    stack_give(thread->stack);
     free(thread);
 }
 

@@ -3,11 +3,10 @@
  *     sim_main --seed 7                      every scenario with that seed
  *     sim_main --seed 7 --seeds 200          seeds 7 to 206
  *     sim_main --seed 7 --scenario journal   one of them; --verbose tells what happens
- *     sim_main --seeds 200 --seconds 60      no further seed is begun after a minute, but a tenth
- * of them are run in any case; says how many were
+ *     sim_main --seeds 200 --seconds 60      begins no more after a minute, but runs a tenth
  *
  * Canaries look at the simulator, not at the server: of many seeds the first and each tenth have
- * them.
+ * them. They come first, as each is a fork, which costs by the memory that there is.
  *
  * Exit 0: all passed. Else the failing seed and the command that repeats it are the last lines. */
 #include "scenario.h"
@@ -116,14 +115,17 @@ static void canary_run(const struct scenario *scenario, uint64_t seed)
     exit(1);
 }
 
-static void run_seed(uint64_t seed)
+static void run_seed(uint64_t seed, bool canaries)
 {
     for (unsigned i = 0; i < scenario_count; i++) {
         const struct scenario *scenario = &scenarios[i];
         if (options.scenario && strcmp(options.scenario, scenario->name) != 0) {
             continue;
         }
-        if (scenario->caught && seed % CANARY_EACH != 0 && seed != options.seed) {
+        if (canaries != (scenario->caught != NULL)) {
+            continue;
+        }
+        if (canaries && seed % CANARY_EACH != 0 && seed != options.seed) {
             continue;
         }
         printf("seed %" PRIu64 " %s\n", seed, scenario->name);
@@ -196,8 +198,11 @@ static void run_seeds(void)
     uint64_t end = clock_seconds() + options.seconds;
     uint64_t least = (options.seeds + LEAST_PART - 1) / LEAST_PART;
     uint64_t ran = 0;
+    for (uint64_t i = 0; i < options.seeds; i++) {
+        run_seed(options.seed + i, true);
+    }
     while (ran < options.seeds && (!options.seconds || ran < least || clock_seconds() < end)) {
-        run_seed(options.seed + ran++);
+        run_seed(options.seed + ran++, false);
     }
     if (options.seconds) {
         printf("%" PRIu64 " of %" PRIu64 " seeds were run\n", ran, options.seeds);
