@@ -43,15 +43,17 @@ unlink "$dir/archives/$archive";
 like(fetch(), qr/BECKET_VENDOR_DIR=\S+ has no \Q$archive\E/, 'a missing archive is named');
 chdir $here;
 
-# What the asan variant links is watched inside, too; the two that cost most to compile (vendor/build.sh) for addresses only.
-my ($watched) = slurp('Makefile') =~ /^SANITIZED_asan := (.*)/m;
-for my $library (split ' ', $watched) {
-    my $file = 'build/vendor-asan/lib/lib' . ($library =~ s/^lib//r) . '.a';
-  SKIP: {
-        skip "$file is not made here", 1 unless -e $file;
-        my %calls = map { $_ => 1 } `nm $file 2>/dev/null` =~ /(__asan_report|__ubsan_handle)/g;
-        my @wanted = ('__asan_report', $library =~ /^(?:pcre2|yyjson)$/ ? () : '__ubsan_handle');
-        is_deeply([sort keys %calls], \@wanted, "$file has the checks of its sanitizers");
+# What these variants link is watched inside, too: for addresses, and in the fuzzer's for undefined behaviour.
+my %checks = (asan => ['__asan_report'], fuzz => ['__asan_report', '__ubsan_handle']);
+for my $variant (sort keys %checks) {
+    my ($watched) = slurp('Makefile') =~ /^SANITIZED_$variant := (.*)/m;
+    for my $library (split ' ', $watched) {
+        my $file = "build/vendor-$variant/lib/lib" . ($library =~ s/^lib//r) . '.a';
+      SKIP: {
+            skip "$file is not made here", 1 unless -e $file;
+            my %calls = map { $_ => 1 } `nm $file 2>/dev/null` =~ /(__asan_report|__ubsan_handle)/g;
+            is_deeply([sort keys %calls], $checks{$variant}, "$file has the checks of its sanitizers");
+        }
     }
 }
 done_testing();
