@@ -57,9 +57,8 @@ static const char *const manner_names[MANNERS] = {"good", "bad", "away", "strict
 /* An event at a receiver. */
 struct got {
     unsigned count;
-    bool sure;         /* it took it and said so, nothing was in the way */
-    uint64_t at_ns;    /* when it took it last */
-    unsigned forgiven; /* repetitions that a crash explains */
+    bool sure;      /* it took it and said so, nothing was in the way */
+    uint64_t at_ns; /* when it took it last */
 };
 
 struct event {
@@ -88,9 +87,6 @@ static struct hmac_sha256_key signing;
 static bool gone_is_back; /* and resumed */
 static bool gone_paused;
 static uint64_t gone_back_ns;
-static uint64_t
-    crashed_ns; /* the last time on a failing disk, or with a store that takes nothing */
-static unsigned crashes;
 static uint64_t set_back_ns; /* when the wall clock was, last */
 
 static struct {
@@ -244,12 +240,6 @@ static enum sink_treat treat_of(const struct receiver *receiver)
 static void take(struct receiver *receiver, struct event *event, bool sure)
 {
     struct got *got = &event->got[receiver->manner];
-    /* What was in the store when it crashed, and whose attempt the journal could not keep, nor a
-     * checkpoint the lane, is owed by its row and by its lane. */
-    if (got->sure && event->sent_ns < crashed_ns && got->forgiven < crashes) {
-        got->forgiven++;
-        got->sure = false;
-    }
     sim_check(!got->sure, "%s took event %u and said so, and gets it again",
               manner_names[receiver->manner], event->number);
     if (got->count == 0 && (receiver->manner == STRICT || receiver->manner == KEYED)) {
@@ -690,17 +680,13 @@ static void life(void)
     sim_join(senders);
     outgoing.running = false;
     plan.store_dead = plan.disk_fails && sim_below(2);
-    if (plan.disk_fails && (plan.crash || plan.store_dead)) {
-        crashed_ns = end_ns;
-        crashes++;
-    }
     if (plan.store_dead) {
         store_sim_faults(1000, 1000);
     }
     cores_stop();
     server_close();
-    faults_off();
     forget_sure(begin_ns, end_ns);
+    faults_off();
     while (peer_clients()) {
         sim_sleep(SECOND);
     }
@@ -713,8 +699,6 @@ void deliver_run(void)
     store_sim_begin();
     event_count = 0;
     gone_is_back = gone_paused = false;
-    crashed_ns = 0;
-    crashes = 0;
     set_back_ns = 0;
     memset(&plan, 0, sizeof plan);
     memset(receivers, 0, sizeof receivers);
