@@ -10,9 +10,13 @@
 
 #define INFLIGHT_MAX 2U
 /* A second commit hides the gap between two; a small one only costs a flush. That is nothing where
- * traffic is so thin that the one ahead has this few records: there it saves half of the wait. */
+ * traffic is so thin that the one ahead has this few records: there it saves half of the wait, … */
 #define SECOND_COMMIT_BYTES 65536U
 #define SECOND_AHEAD_MAX    2U
+/* … unless the device flushes one after the other. */
+#define SECOND_HIDDEN_PART 4U
+#define SECOND_TRY_EACH    32U
+#define AVERAGE_OF         16U
 /* How long a commit is held back: a part of a flush. */
 #define HOLD_PART         2U
 #define HOLD_NS_MAX       1000000ULL
@@ -83,6 +87,48 @@ unsigned journal_held(const struct journal *journal, uint64_t *ret_ns)
     }
     *ret_ns = hold->until_ns - now_ns;
     return hold->target - (frame ? frame->waited : 0);
+}
+
+/* ---- two at once
+ *
+ * Where a device works on two flushes at a time, a second commit is done that much sooner. Where it
+ * works on one after the other, the second is done no sooner than if it had waited, with more in
+ * it, for the first: it only stands in the way of who comes third. What is gained is measured: a
+ * second one that had waited would be done a lone flush behind the first. */
+
+static void average_add(uint64_t *average, uint64_t ns)
+{
+    *average = *average - *average / AVERAGE_OF + ns / AVERAGE_OF;
+}
+
+static void overlap_note(struct journal *journal, const struct frame *frame)
+{
+    struct overlap *overlap = &journal->overlap;
+    uint64_t now_ns = ring_now_ns(journal->ring);
+    uint64_t ahead_ns = overlap->done_ns;
+    overlap->done_ns = now_ns;
+    if (frame->kind != FRAME_SMALL || frame->bytes >= SECOND_COMMIT_BYTES) {
+        return;
+    }
+    if (frame->beside && overlap->alone_ns > 0) {
+        uint64_t hideable_ns = ahead_ns - frame->submitted_ns;
+        uint64_t else_ns = ahead_ns + overlap->alone_ns;
+        uint64_t hidden_ns = else_ns > now_ns ? else_ns - now_ns : 0;
+        average_add(&overlap->hideable_ns, hideable_ns);
+        average_add(&overlap->hidden_ns, hidden_ns < hideable_ns ? hidden_ns : hideable_ns);
+    } else if (!frame->beside && inflight(journal) == 1) {
+        uint64_t took_ns = now_ns - frame->submitted_ns;
+        overlap->alone_ns = overlap->alone_ns ? overlap->alone_ns : took_ns;
+        average_add(&overlap->alone_ns, took_ns);
+    }
+}
+
+/* A device may change its ways: now and then one is tried where it did not pay. */
+static bool second_pays(const struct journal *journal)
+{
+    const struct overlap *overlap = &journal->overlap;
+    return overlap->hidden_ns * SECOND_HIDDEN_PART >= overlap->hideable_ns ||
+           journal->next_commit % SECOND_TRY_EACH == 0;
 }
 
 /* ---- completion */
@@ -165,6 +211,7 @@ static void frame_acknowledge(struct journal *journal, struct frame *frame)
     if (frame->kind == FRAME_CLOSING) {
         journal->stop = STOPPED;
     }
+    overlap_note(journal, frame);
     commit_stats(journal, frame);
     frame_release(journal, frame);
 }
@@ -321,6 +368,7 @@ static void submit(struct journal *journal, struct frame *frame)
                                     .previous_crc = journal->chain_crc};
     journal->chain_crc = format_frame_seal(header, segment->seed);
     frame->submitted_ns = ring_now_ns(journal->ring);
+    frame->beside = inflight(journal) > 0;
     journal->sent++;
     note_writing(journal);
     ring_write(journal->ring, &frame->op, segment->handle, frame->at, (size_t)disk_bytes,
@@ -354,8 +402,9 @@ static bool may_submit(struct journal *journal, const struct frame *frame)
         return false;
     }
     const struct frame *ahead = frame_at(journal, journal->head);
-    bool is_thin = ahead->kind == FRAME_OPENING ||
-                   (ahead->kind == FRAME_SMALL && ahead->waited <= SECOND_AHEAD_MAX);
+    bool is_thin =
+        ahead->kind == FRAME_OPENING ||
+        (ahead->kind == FRAME_SMALL && ahead->waited <= SECOND_AHEAD_MAX && second_pays(journal));
     return frame->closed || frame->bytes >= SECOND_COMMIT_BYTES || is_thin;
 }
 

@@ -53,6 +53,7 @@ struct frame {
     uint64_t lazy_ns; /* filling: no later than this … */
     uint32_t waited;  /* … or at once, for somebody waits for so many records in it */
     bool closed;
+    bool beside; /* submitted while another was in flight */
     bool done;
     bool good;
 };
@@ -65,6 +66,14 @@ struct hold {
     unsigned misses;   /* times in a row that they did not come */
     unsigned pause;    /* so many commits are not held back … */
     unsigned pause_next;
+};
+
+/* See commit.c, overlap_note(). Moving averages of small frames. */
+struct overlap {
+    uint64_t alone_ns;    /* how long one takes with nothing beside it */
+    uint64_t done_ns;     /* when the last frame was acknowledged */
+    uint64_t hideable_ns; /* of a second one: how long the one ahead was still under way */
+    uint64_t hidden_ns;   /* how much of that it was done sooner for it */
 };
 
 enum stop_state { RUNNING, STOPPING, CLOSING_SENT, STOPPED };
@@ -83,6 +92,7 @@ struct journal {
     uint64_t pending_bytes;
     struct journal_stats stats;
     struct hold hold;
+    struct overlap overlap;
 
     struct frame frames[FRAMES_MAX];
     uint32_t head;

@@ -83,6 +83,59 @@ static void test_commit_rule(void)
     world_fini(&world);
 }
 
+/* A record alone, then one with another behind it, on a device that needs `flush_ns` for each; how
+ * many of the second ones did not wait for the first. */
+static unsigned seconds_of(struct world *world, uint64_t *sequence, unsigned rounds, bool both)
+{
+    const uint64_t flush_ns = 1000000;
+    struct ring *ring = &world->rings[0];
+    unsigned seconds = 0;
+    for (unsigned i = 0; i < rounds; i++) {
+        ring->hold = false;
+        world_run(world); /* new files are made, too */
+        ring->hold = true;
+        bk_assert(world_append(world, 0, (*sequence)++, 100) == BK_OK);
+        journal_turn(world->journals[0]);
+        fake_now_ns += flush_ns;
+        fake_complete(ring, 0);
+        bk_assert(world_append(world, 0, (*sequence)++, 100) == BK_OK);
+        journal_turn(world->journals[0]);
+        fake_now_ns += flush_ns / 4;
+        bk_assert(world_append(world, 0, (*sequence)++, 100) == BK_OK);
+        journal_turn(world->journals[0]);
+        bool second = ring->write_count == 2;
+        seconds += second;
+        fake_now_ns += flush_ns - flush_ns / 4;
+        fake_complete(ring, 0);
+        journal_turn(world->journals[0]);
+        fake_now_ns += second && both ? flush_ns / 4 : flush_ns;
+        while (ring->write_count > 0) { /* now and then a segment is opened, too */
+            fake_complete(ring, 0);
+        }
+    }
+    bk_assert(world->durable[0] == *sequence - 1);
+    return seconds;
+}
+
+static void test_overlap(void)
+{
+    struct world world;
+    world_init(&world, 1, 32 << 20);
+    is_int(world_open(&world), BK_OK);
+    world_run(&world);
+    uint64_t sequence = 1;
+    is_uint(seconds_of(&world, &sequence, 100, true), 100, "two flushes at once: nobody waits");
+    (void)seconds_of(&world, &sequence, 100, false);
+    unsigned seconds = seconds_of(&world, &sequence, 320, false);
+    ok(seconds > 0 && seconds <= 40, "one after the other: a few try (%u of 320)", seconds);
+    (void)seconds_of(&world, &sequence, 640, true);
+    is_uint(seconds_of(&world, &sequence, 100, true), 100, "at once again: this is noticed");
+    world.rings[0].hold = false;
+    world_run(&world);
+    world_stop(&world);
+    world_fini(&world);
+}
+
 static void test_busy(void)
 {
     struct world world;
@@ -366,7 +419,7 @@ static void test_consume(void)
 {
     struct world world;
     struct consumed consumed = {0};
-    world_init(&world, 1, 4 << 20);
+    world_init(&world, 1, 32 << 20);
     is_int(world_open(&world), BK_OK);
     world_run(&world);
     is_int(world_append(&world, 0, 1, 300), BK_OK);
@@ -549,6 +602,7 @@ int main(void)
     test_lazy();
     test_first_commit();
     test_commit_rule();
+    test_overlap();
     test_busy();
     test_roll();
     test_failure();
