@@ -222,6 +222,7 @@ enum bk_err source_input_decode(struct slice bytes, struct source_input *ret_inp
     }
     ret_input->events = NULL;
     ret_input->event_count = 0;
+    ret_input->events_packed = SLICE_EMPTY;
     if ((flags & INPUT_EVENTS) != 0 && !take_events(&rest, ret_input)) {
         return BK_CORRUPT;
     }
