@@ -35,7 +35,8 @@ struct store {
     unsigned readers;
     unsigned format;
     char *path;
-    bool broken; /* a flush failed: what is on the device is not known any more */
+    int file;    /* data.mdb, whose lock we have; -1: shared */
+    bool broken; /* a flush failed (what the device has is not known any more), or it was removed */
     bool updating;
 };
 
@@ -142,6 +143,20 @@ static enum bk_err check_file(const char *path, char *ret_why)
         return refuse(ret_why, err, path, "cannot open the store", detail);
     }
     return err == BK_OK ? BK_OK : refuse(ret_why, err, path, "cannot read the store", why);
+}
+
+/* becket.lock is taken before, but a script that clears locks away may have removed the one that
+ * another server holds. Where no lock is to be had, that one has to do. */
+static enum bk_err lock_file(struct store *store, const char *path, char *ret_why)
+{
+    char name[PATH_MAX];
+    snprintf(name, sizeof name, "%s/data.mdb", path); /* check_kinds has seen that it fits */
+    if (file_open(name, FILE_READ | FILE_WRITE | FILE_CREATE, &store->file) == BK_OK &&
+        file_lock(store->file) == BK_BUSY) {
+        return refuse(ret_why, BK_BUSY, path, "another becket uses it",
+                      "stop that one, then start this (somebody removed its becket.lock)");
+    }
+    return BK_OK;
 }
 
 /* LMDB writes to its lock file through memory, where no room cannot be told: the process would be
@@ -273,6 +288,9 @@ static enum bk_err open_at(struct store *store, const char *path, const char *da
         err = check_kinds(path, ret_why);
     }
     if (err == BK_OK && !shared) {
+        err = lock_file(store, path, ret_why);
+    }
+    if (err == BK_OK && !shared) {
         err = check_file(path, ret_why);
         make_lock_file(path);
     }
@@ -312,6 +330,9 @@ enum bk_err store_open(const char *data_directory, const struct store_options *o
     size_t path_bytes = strlen(data_directory) + sizeof "/state";
     char *path = malloc(path_bytes);
     enum bk_err err = BK_NO_MEMORY;
+    if (store) {
+        store->file = -1;
+    }
     if (store && path) {
         snprintf(path, path_bytes, "%s/state", data_directory);
         store->map_bytes = options && options->map_bytes_start ? options->map_bytes_start
@@ -339,6 +360,9 @@ void store_close(struct store *store)
     bk_assert(store->readers == 0 && !store->updating);
     if (store->env) {
         mdb_env_close(store->env);
+    }
+    if (store->file >= 0) {
+        file_close(store->file);
     }
     free(store->path);
     free(store);
@@ -545,10 +569,25 @@ static enum bk_err try_update(struct store *store, store_update_fn *update, void
     return err;
 }
 
+/* A commit into a file without a name would be gone with the process. */
+static bool was_removed(struct store *store)
+{
+    char name[PATH_MAX];
+    snprintf(name, sizeof name, "%s/data.mdb", store->path); /* check_kinds has seen that it fits */
+    if (file_is_gone(store->file, name)) {
+        store->broken = true;
+        log_event(LOG_ERROR, "store_removed", LOG_Z("file", name),
+                  LOG_Z("effect", "somebody removed it while it was in use: no change is taken any "
+                                  "more; put a copy of the data directory in its place and start "
+                                  "again"));
+    }
+    return store->broken;
+}
+
 enum bk_err store_update(struct store *store, store_update_fn *update, void *context)
 {
     bk_assert(!store->updating);
-    if (store->broken) {
+    if (store->broken || was_removed(store)) {
         return BK_IO;
     }
     for (;;) {

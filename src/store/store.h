@@ -6,7 +6,9 @@
  * Durability  A write that returned BK_OK is on the device. A write is all or nothing.
  * Space       The map grows by itself (store_update runs its function again in a larger map).
  * Failure     BK_NO_SPACE: disk full, nothing changed, reads go on, later writes may work again.
- *             BK_IO: the device failed; writes are refused from then on, reads go on; restart.
+ *             BK_IO: the device failed, or the file was removed; writes are refused from then on,
+ *             reads go on; restart.
+ * Owner       One process has it open to write: its file is locked, whatever became of becket.lock.
  * Damage      A file that is cut short or torn is refused at its opening: store/store_check.h. One
  *             that becomes so later, or whose disk fails, ends the process: store/store_fault.h.
  * Versions    A store of a newer format is refused with BK_VERSION and not touched.

@@ -22,10 +22,10 @@ def made(name):
         return server.data
 
 
-def refusal(data, prefix=()):
+def refusal(data, prefix=(), options=()):
     """None: it started, with all events."""
     words = list(prefix) + [BECKET, 'serve', '--data', data, '--listen', '127.0.0.1:%d' % free_port(), '--admin', '127.0.0.1:%d' % free_port(),
-                            '--segment-bytes', '16M', '--threads', '1']
+                            '--segment-bytes', '16M', '--threads', '1', *options]
     try:
         run = subprocess.run(words, capture_output=True, text=True, timeout=8)
     except subprocess.TimeoutExpired:
@@ -194,6 +194,18 @@ for used, name, remove in (('files', 'the files of the journal', remove_files), 
         else:
             ok(post('again') == 503 and when(lambda: server.get('/health/ready').status == 503), 'nor into the spare, and it is not ready')
             os.mkdir(server.data)
+
+with Server(data=os.path.join(folder, 'locks'), threads=1) as server:
+    server.apply(GITHUB_SOURCE)
+    os.unlink(os.path.join(server.data, 'becket.lock'))
+    for words in ([], ['--take-over']):
+        code, lines = refusal(server.data, options=words)
+        if not ok(code == 1 and 'another becket uses it' in lines[-1], 'who removed becket.lock of a server that runs starts no second one %s' % words):
+            diag((code, lines))
+    ok(server.post('/hooks/repo', b'{}', github(b'{}', SECRET)).status == 200, 'and the first one goes on')
+    shutil.rmtree(os.path.join(server.data, 'state'))
+    ok(server.api('POST', '/api/v1/apply', GITHUB_SOURCE.replace('repo', 'two').encode()).status == 503, 'no change is taken into a state that was removed')
+    ok('store_removed' in server.log_text(), 'and the log says why')
 
 if os.geteuid() == 0 and shutil.which('setpriv'):
     os.chmod(folder, 0o755)
