@@ -90,6 +90,24 @@ static enum bk_err refuse(char *ret_why, enum bk_err err, const char *path, cons
     return err;
 }
 
+static void look_foreign(const char *name, void *context)
+{
+    static const char *const ours[] = {"becket.",  "admin.token", "master.key", "state",
+                                       "journal", "data.mdb",    "lock.mdb",   "lost+found"};
+    bool foreign = true;
+    for (size_t i = 0; i < bk_array_length(ours); i++) {
+        foreign &= strncmp(name, ours[i], strlen(ours[i])) != 0;
+    }
+    *(bool *)context |= foreign;
+}
+
+/* Others have something there, too: whose mode it has is not ours to say (`--data /`). */
+static bool is_shared(const char *path)
+{
+    bool foreign = false;
+    return directory_list(path, look_foreign, &foreign) != BK_OK || foreign;
+}
+
 static enum bk_err make_directory(const char *path, char *ret_why)
 {
     enum bk_err err = directory_make(path);
@@ -105,8 +123,9 @@ static enum bk_err make_directory(const char *path, char *ret_why)
     }
     /* Made by somebody else, for example with a plain mkdir or as a container's volume. What is in
      * it is 0600 anyway, so a directory that is not ours to change is no reason to refuse. */
-    if ((mode & 077) != 0 && chmod(path, 0700) != 0) {
-        log_event(LOG_WARN, "others can list the data directory", LOG_Z("path", path));
+    if ((mode & 077) != 0 && (is_shared(path) || chmod(path, 0700) != 0)) {
+        log_event(LOG_WARN, "others can list the data directory", LOG_Z("path", path),
+                  LOG_Z("advice", "give becket a directory of its own, with mode 0700"));
     }
     return BK_OK;
 }

@@ -195,6 +195,15 @@ for used, name, remove in (('files', 'the files of the journal', remove_files), 
             ok(post('again') == 503 and when(lambda: server.get('/health/ready').status == 503), 'nor into the spare, and it is not ready')
             os.mkdir(server.data)
 
+# ---- what else is there
+for others, mode, why in ((['notes'], 0o755, 'where others have files, their mode of the directory stays'), (['lost+found'], 0o700, 'else nobody else may look into it')):
+    place = os.path.join(folder, 'beside-' + others[0])
+    os.mkdir(place)
+    os.chmod(place, 0o755)
+    os.mkdir(os.path.join(place, others[0]))
+    with Server(data=place, threads=1) as server:
+        ok(stat.S_IMODE(os.stat(place).st_mode) == mode and ('others can list' in server.log_text()) == (mode == 0o755), why)
+
 with Server(data=os.path.join(folder, 'locks'), threads=1) as server:
     server.apply(GITHUB_SOURCE)
     os.unlink(os.path.join(server.data, 'becket.lock'))
