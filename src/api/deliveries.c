@@ -47,7 +47,7 @@ static bool take_reader(struct api_call *call, struct reader **ret_reader)
 struct delivery_listing {
     struct api_listing listing;
     struct delivery_walk walk;
-    char canvas[NAME_BYTES_MAX + 1]; /* of the caller's token; empty = all */
+    char canvas[NAME_BYTES_MAX + 1]; /* the token's, or the one asked for; empty = all */
     uint64_t last;                   /* the destination that was looked up last, and the outcome */
     bool last_own;
 };
@@ -136,7 +136,9 @@ enum api_step api_deliveries_list(struct api_call *call)
     }
     listing->listing = (struct api_listing){
         .work = {.free_work = free_work}, .next = next_delivery, .cursor = deliveries_cursor};
-    snprintf(listing->canvas, sizeof listing->canvas, "%s", call->token.canvas);
+    slice_keep(call->token.canvas[0] != '\0' ? slice_str(call->token.canvas)
+                                             : api_value(call, "canvas"),
+               listing->canvas, sizeof listing->canvas);
     api_listing_begin(call, &listing->listing);
     return api_listing_run(
         call, &listing->listing,

@@ -93,7 +93,9 @@ static const struct api_param stream_params[] = {
 };
 static const struct api_param delivery_params[] = {
     {"destination", API_PARAM_TEXT, "name of the destination", NULL},
-    {"canvas", API_PARAM_TEXT, "canvas of the destination; `default` when absent", NULL},
+    {"canvas", API_PARAM_TEXT,
+     "only to destinations in this canvas; absent: in all, and `destination` is one of `default`",
+     NULL},
     {"event", API_PARAM_TEXT, "id of the event", NULL},
     {"state", API_PARAM_CHOICE,
      "pending: will be tried again. dead: given up. Else tries that were made, newest first",

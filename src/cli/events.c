@@ -20,6 +20,7 @@ const struct option cli_events_options[] = {
      .help = "only of this event source"},
     {.name = "canvas",
      .kind = OPTION_TEXT,
+     .flags = OPTION_ENV,
      .argument = "NAME",
      .help = "only of sources in this canvas"},
     {.name = "type",

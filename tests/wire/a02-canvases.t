@@ -241,6 +241,8 @@ with tempfile.TemporaryDirectory(prefix='becket-canvases-', dir=shm) as data, \
                  '/api/v1/operations', '/api/v1/deliveries?state=dead', '/api/v1/deliveries?state=pending'):
         is_equal(json.loads(ask('GET', what, red).text)['items'], [], 'red: nothing in ' + what)
     ok(json.loads(ask('GET', '/api/v1/deliveries', tokens['read', 'blue']).text)['items'], 'blue: its deliveries')
+    is_equal([{d['canvasId'] for d in get('/api/v1/deliveries?%s' % query)['items']} for query in ('canvas=blue', 'canvas=red', 'canvas=default')],
+             [{'blue'}, set(), set()], 'who may see all asks for one canvas')
     is_equal([c['metadata']['name'] for c in json.loads(ask('GET', '/api/v1/canvases', red).text)['items']], ['red'],
              'the only canvas that a bound token knows')
     is_equal(ask('GET', '/api/v1/deliveries?destination=' + ids['Destination'], red).status, 400, 'a destination by its id')
