@@ -80,8 +80,9 @@ const struct cli_command cli_commands[] = {
      "lost meanwhile; with --now it is refused at once. A hook that becket made gets the new one.",
      cli_reset_key_options},
     {"status", cli_status, "", "is the server well, and what asks for somebody?",
-     "Refused senders, destinations that fail, integrations and work at providers that wait, of "
-     "all canvases that the token is good for. Exit code 0: it takes events; 1: it does not.",
+     "Refused senders, destinations that fail, what was given up, integrations and work at "
+     "providers that wait, of all canvases that the token is good for. Exit code 0: it takes "
+     "events; 1: it does not.",
      cli_status_options},
     {"events", cli_events, NULL, "search the events that were received",
      "Newest first. --since and --until take RFC 3339, a day (UTC), unix seconds, or a duration "
@@ -92,9 +93,9 @@ const struct cli_command cli_commands[] = {
     {"event", cli_event, "ID", "one event: headers and body", NULL, cli_event_options},
     {"deliveries", cli_deliveries, NULL, "what became of events",
      "Without --state, the tries that were made, newest first.", cli_deliveries_options},
-    {"replay", cli_replay, "ID | --since TIME", "deliver events again",
-     "With the same webhook-id. Events go where routes lead now, or --to one destination. "
-     "--dry-run tells how many they would be.",
+    {"replay", cli_replay, "ID | --since TIME | --state dead", "deliver events again",
+     "With the same webhook-id. Events go where routes lead now, or --to one destination; dead "
+     "letters go to where they were to go. --dry-run tells how many they would be.",
      cli_replay_options},
     {"listen", cli_listen, "SOURCE --forward URL", "forward events to a local program",
      "For development: each event is posted as a delivery would look, and its answer is printed.",

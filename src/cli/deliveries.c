@@ -27,7 +27,12 @@ const struct option cli_deliveries_options[] = {
      .fallback = "100",
      .help = "at most so many",
      .number_min = 1},
-    CANVAS_OPTION,
+    {.name = "canvas",
+     .kind = OPTION_TEXT,
+     .flags = OPTION_ENV,
+     .argument = "NAME",
+     .help = "only to destinations in this canvas; default: all, and --destination is one of "
+             "`default`"},
     OUTPUT_OPTION,
     REMOTE_OPTIONS,
     OPTIONS_END,
@@ -38,8 +43,20 @@ const struct option cli_replay_options[] = {
      .kind = OPTION_TEXT,
      .argument = "TYPE",
      .help = "only of this event type; invoice.*: all that begin so"},
-    {.name = "since", .kind = OPTION_TIME, .argument = "TIME", .help = "received at or after"},
-    {.name = "until", .kind = OPTION_TIME, .argument = "TIME", .help = "received before; now else"},
+    {.name = "since",
+     .kind = OPTION_TIME,
+     .argument = "TIME",
+     .help = "received at or after; with --state: given up at or after"},
+    {.name = "until", .kind = OPTION_TIME, .argument = "TIME", .help = "before that; now else"},
+    {.name = "state",
+     .kind = OPTION_CHOICE,
+     .argument = "STATE",
+     .help = "dead: what was given up, each to where it was to go",
+     .choices = "dead"},
+    {.name = "destination",
+     .kind = OPTION_TEXT,
+     .argument = "NAME",
+     .help = "with --state: only what was to go to this one"},
     {.name = "to",
      .kind = OPTION_TEXT,
      .argument = "DESTINATION",
@@ -51,7 +68,12 @@ const struct option cli_replay_options[] = {
      .number_min = 1,
      .number_max = 1000000},
     {.name = "dry-run", .kind = OPTION_FLAG, .help = "count only"},
-    CANVAS_OPTION,
+    {.name = "canvas",
+     .kind = OPTION_TEXT,
+     .flags = OPTION_ENV,
+     .argument = "NAME",
+     .help = "only of sources (with --state: to destinations) in this canvas; default: all, and "
+             "--to is one of `default`"},
     OUTPUT_OPTION,
     REMOTE_OPTIONS,
     OPTIONS_END,
@@ -73,7 +95,12 @@ static void add_delivery(struct table *table, yyjson_mut_val *item)
     table_row(table);
     table_cell(table, slice_str(time_text));
     table_cell(table, text_at(item, "event"));
-    table_cell(table, text_at(item, "destination"));
+    if (text_at(item, "canvasId").bytes > 0) {
+        table_cell(table, text_at(item, "destination"));
+    } else { /* it was deleted: only its number is known */
+        struct slice number = text_at(item, "destination");
+        table_cellf(table, "deleted #%.*s", (int)number.bytes, (const char *)number.at);
+    }
     table_cell(table, text_at(item, "state"));
     table_cellf(table, "%llu", (unsigned long long)yyjson_mut_get_uint(value_at(item, "attempt")));
     if (status) {
@@ -294,19 +321,112 @@ static int replay_query(struct remote *remote, const struct options *options, st
                              : remote_empty(remote, options, option_text(options, "source"));
 }
 
+static void event_target(struct buf *target, const char *event, const char *to, const char *canvas)
+{
+    buf_add_str(target, "/api/v1/events/");
+    remote_segment(target, event);
+    buf_add_str(target, "/replay");
+    remote_query(target, "to", to);
+    remote_query(target, "canvas", canvas);
+}
+
 static int replay_one(struct remote *remote, const struct options *options, struct replayed *sum)
 {
     struct buf target;
     buf_init(&target, 8192);
-    buf_add_str(&target, "/api/v1/events/");
-    remote_segment(&target, options->arguments[0]);
-    buf_add_str(&target, "/replay");
-    remote_query(&target, "to", option_text(options, "to"));
-    remote_query(&target, "canvas", option_text(options, "canvas"));
+    event_target(&target, options->arguments[0], option_text(options, "to"),
+                 option_text(options, "canvas"));
     remote_query(&target, "dryRun", option_flag(options, "dry-run") ? "true" : NULL);
     bool done = call_replay(remote, buf_text(&target), sum);
     buf_fini(&target);
     return done ? CLI_DONE : CLI_FAILED;
+}
+
+/* ---- replay of dead letters */
+
+#define LETTERS_BYTES_MAX (256U << 20)
+
+/* The calls to make, a text each with its NUL. All are found before the first is made: what is
+ * delivered is no dead letter any more, and a list that shrinks cannot be gone through by pages. */
+static bool find_letters(struct remote *remote, const struct options *options, struct buf *targets,
+                         uint64_t *ret_count)
+{
+    static const char *const filters[] = {"state", "destination", "since", "until", "canvas", NULL};
+    const struct remote_list list = {.path = "/api/v1/deliveries", .filters = filters};
+    char cursor[REMOTE_CURSOR_BYTES] = "";
+    bool done;
+    *ret_count = 0;
+    do {
+        struct json_tree page;
+        size_t i, count;
+        yyjson_mut_val *item;
+        done = remote_page(remote, options, &list, NULL, UINT64_MAX, cursor, &page);
+        yyjson_mut_arr_foreach(done ? value_at(page.roots[0], "items") : NULL, i, count, item)
+        {
+            char event[64], to[NAME_BYTES_MAX + 1], canvas[NAME_BYTES_MAX + 1];
+            if (text_at(item, "canvasId").bytes == 0) {
+                continue; /* the destination was deleted just now: they go with it */
+            }
+            const char *elsewhere = option_text(options, "to");
+            slice_keep(text_at(item, "event"), event, sizeof event);
+            slice_keep(text_at(item, "destination"), to, sizeof to);
+            slice_keep(text_at(item, "canvasId"), canvas, sizeof canvas);
+            struct buf target;
+            buf_init(&target, 8192);
+            event_target(&target, event, elsewhere ? elsewhere : to,
+                         elsewhere ? option_text(options, "canvas") : canvas);
+            buf_add_byte(&target, '\0');
+            buf_add_slice(targets, buf_slice(&target));
+            buf_fini(&target);
+            ++*ret_count;
+        }
+        json_tree_fini(&page);
+    } while (done && cursor[0] != '\0' && !targets->overflow);
+    if (done && targets->overflow) {
+        cli_error("there are too many dead letters for one replay; --destination, --since and "
+                  "--until take some of them");
+    }
+    return done && !targets->overflow;
+}
+
+/* One that cannot be replayed (its event is gone) does not hold up the rest. */
+static int replay_dead(struct remote *remote, const struct options *options, struct replayed *sum)
+{
+    struct buf targets;
+    uint64_t count, refused = 0;
+    bool shown = isatty(STDERR_FILENO) == 1, answered = true;
+    buf_init(&targets, LETTERS_BYTES_MAX);
+    if (!find_letters(remote, options, &targets, &count)) {
+        buf_fini(&targets);
+        return CLI_FAILED;
+    }
+    if (option_flag(options, "dry-run")) {
+        *sum = (struct replayed){count, count};
+        buf_fini(&targets);
+        return CLI_DONE;
+    }
+    const char *target = (const char *)targets.at;
+    for (uint64_t i = 0; i < count && answered; i++, target += strlen(target) + 1) {
+        struct client_response response = {0};
+        tell_when_interrupted(sum->deliveries, count);
+        answered = remote_try(remote, "POST", target, NULL, SLICE_EMPTY, &response);
+        if (answered && response.status >= 300) {
+            remote_refused(&response);
+            refused++;
+        } else if (answered) {
+            sum->events++;
+            sum->deliveries++;
+        }
+        client_response_fini(&response);
+        if (shown) {
+            show_progress(sum->deliveries, count);
+        }
+    }
+    if (shown) {
+        fprintf(stderr, "\r%80s\r", "");
+    }
+    buf_fini(&targets);
+    return answered && refused == 0 ? CLI_DONE : CLI_FAILED;
 }
 
 static void print_replayed(const struct options *options, const struct replayed *sum)
@@ -314,8 +434,9 @@ static void print_replayed(const struct options *options, const struct replayed 
     enum print_format format = print_format(option_text(options, "output"));
     bool dry_run = option_flag(options, "dry-run");
     if (format == PRINT_TABLE && sum->deliveries == 0) {
-        printf("nothing to replay: no accepted event in that time%s\n",
-               option_given(options, "to") ? "" : " that a route wants now");
+        bool dead = option_given(options, "state");
+        printf("nothing to replay: no %s%s\n", dead ? "dead letter" : "accepted event in that time",
+               dead || option_given(options, "to") ? "" : " that a route wants now");
         return;
     }
     if (format == PRINT_TABLE) {
@@ -342,19 +463,29 @@ int cli_replay(int argc, char **argv)
     if (!cli_begin(&options, cli_replay_options, argc, argv, &code)) {
         return code;
     }
-    bool query = option_text(&options, "since") != NULL;
-    if (query ? options.argument_count != 0 : options.argument_count != 1) {
-        code = cli_usage("replay takes one event's id, or --since: becket replay evt_…; becket "
-                         "replay --source payments --since 1h");
-    } else if (!query && (option_text(&options, "source") || option_text(&options, "until") ||
-                          option_text(&options, "type") || option_given(&options, "rate"))) {
+    bool dead = option_given(&options, "state");
+    bool query = !dead && option_text(&options, "since") != NULL;
+    if (query || dead ? options.argument_count != 0 : options.argument_count != 1) {
+        code = cli_usage("replay takes one event's id, --since or --state dead: becket replay "
+                         "evt_…; becket replay --source payments --since 1h; becket replay --state "
+                         "dead --destination app");
+    } else if (dead && (option_text(&options, "source") || option_text(&options, "type") ||
+                        option_given(&options, "rate"))) {
+        code = cli_usage("--source, --type and --rate do not go with --state dead; --destination, "
+                         "--since and --until do");
+    } else if (!dead && option_text(&options, "destination")) {
+        code = cli_usage("--destination goes with --state dead; --to says where to");
+    } else if (!query && !dead &&
+               (option_text(&options, "source") || option_text(&options, "until") ||
+                option_text(&options, "type") || option_given(&options, "rate"))) {
         code = cli_usage("--source, --type, --until and --rate go with --since");
     } else {
         code = !remote_open(&remote, &options) ? CLI_FAILED
+               : dead                          ? replay_dead(&remote, &options, &sum)
                : query                         ? replay_query(&remote, &options, &sum)
                                                : replay_one(&remote, &options, &sum);
         remote_fini(&remote);
-        if (code == CLI_DONE) {
+        if (code == CLI_DONE || sum.deliveries > 0) {
             print_replayed(&options, &sum);
         }
     }

@@ -17,10 +17,9 @@ struct looking {
     size_t count;
 };
 
-static void note_trouble(struct looking *looking, yyjson_mut_val *object, const char *what)
+static void note(struct looking *looking, struct slice kind, struct slice canvas, struct slice name,
+                 const char *what)
 {
-    struct slice kind = text_at(object, "kind"), name = text_at(object, "metadata.name"),
-                 canvas = text_at(object, "metadata.canvasId");
     looking->count++;
     table_row(&looking->table);
     table_cell(&looking->table, kind);
@@ -33,6 +32,12 @@ static void note_trouble(struct looking *looking, yyjson_mut_val *object, const 
     json_set(&looking->found, item, "name", json_new_string(&looking->found, name));
     json_set(&looking->found, item, "what", json_new_string(&looking->found, slice_str(what)));
     yyjson_mut_arr_append(looking->items, item);
+}
+
+static void note_trouble(struct looking *looking, yyjson_mut_val *object, const char *what)
+{
+    note(looking, text_at(object, "kind"), text_at(object, "metadata.canvasId"),
+         text_at(object, "metadata.name"), what);
 }
 
 typedef void trouble_fn(struct buf *text, yyjson_mut_val *object);
@@ -114,6 +119,53 @@ static bool ask_canvas(struct remote *remote, char ret_canvas[NAME_BYTES_MAX + 1
     return done;
 }
 
+/* ---- dead letters */
+
+static void note_dead(struct looking *looking, yyjson_mut_val *item, size_t count, bool more)
+{
+    char what[200];
+    snprintf(what, sizeof what,
+             "given up: %zu%s; `becket deliveries --state dead` says why, `becket replay --state "
+             "dead` sends them again",
+             count, more ? " or more" : "");
+    note(looking, SLICE("Destination"), text_at(item, "canvasId"), text_at(item, "destination"),
+         what);
+}
+
+/* One page, of all canvases that the token is good for: a destination's stand together. Where there
+ * are more, the last one has that many or more. */
+static bool look_at_dead(struct looking *looking)
+{
+    static const char *const no_filters[] = {NULL};
+    static const char *const dead[] = {"state", "dead", NULL};
+    const struct remote_list list = {.path = "/api/v1/deliveries", .filters = no_filters};
+    char cursor[REMOTE_CURSOR_BYTES] = "";
+    struct json_tree page;
+    bool done =
+        remote_page(looking->remote, looking->options, &list, dead, PAGE_ITEMS, cursor, &page);
+    size_t i, count, same = 0;
+    yyjson_mut_val *item, *before = NULL;
+    yyjson_mut_arr_foreach(done ? value_at(page.roots[0], "items") : NULL, i, count, item)
+    {
+        if (text_at(item, "canvasId").bytes == 0) {
+            continue; /* the destination was deleted just now: they go with it */
+        }
+        bool other =
+            before && !(slice_equal(text_at(item, "destination"), text_at(before, "destination")) &&
+                        slice_equal(text_at(item, "canvasId"), text_at(before, "canvasId")));
+        if (other) {
+            note_dead(looking, before, same, false);
+        }
+        same = other ? 1 : same + 1;
+        before = item;
+    }
+    if (before) {
+        note_dead(looking, before, same, cursor[0] != '\0');
+    }
+    json_tree_fini(&page);
+    return done;
+}
+
 static bool visit_canvas(struct looking *looking, yyjson_mut_val *canvas, trouble_fn *trouble)
 {
     (void)trouble;
@@ -128,6 +180,7 @@ static bool look_at_all(struct looking *looking)
     return ask_canvas(looking->remote, only) &&
            (only[0] != '\0' ? look_at_canvas(looking, only)
                             : each_object(looking, "/api/v1/canvases", NULL, visit_canvas, NULL)) &&
+           look_at_dead(looking) &&
            look_at(looking, "/api/v1/operations", NULL, trouble_of_operation);
 }
 

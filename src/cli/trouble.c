@@ -37,5 +37,9 @@ void trouble_of_destination(struct buf *text, yyjson_mut_val *object)
         return;
     }
     buf_add_slice(text, text_at(object, "status.delivery.lastAttempt.reason"));
-    buf_printf(text, "; %llu wait", (unsigned long long)waiting);
+    if (waiting > 0) {
+        buf_printf(text, "; %llu wait", (unsigned long long)waiting);
+    } else if (slice_equal(outcome, SLICE("dead"))) {
+        buf_add_str(text, "; given up");
+    }
 }

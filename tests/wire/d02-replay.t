@@ -144,6 +144,47 @@ spec: {from: [{source: repo}], to: [{destination: many-1}, {destination: many-21
     ok(when(lambda: [d['status'] for d in deliveries('?state=failed')] == [500]), 'and the try tells its status')
     status[0] = 200
 
+    # What was given up is told, and sent again to where it was to go, and nothing else.
+    server.apply('\n---\n'.join('kind: Destination\nmetadata: {name: frail-%d}\n'
+                                'spec: {url: "http://127.0.0.1:%d/frail-%d", allowPrivate: true, retry: {schedule: [100ms], jitter: 0}}'
+                                % (i, port, i) for i in (1, 2)) + """
+---
+kind: Route
+metadata: {name: frail}
+spec: {from: [{source: repo, types: [frail]}], to: [{destination: frail-1}, {destination: frail-2}]}
+""")
+    status[0] = 500
+    frail = [hook(n, 'frail') for n in (20, 21)]
+    ok(when(lambda: len(deliveries('?state=dead')) == 4), 'two events are given up by two destinations')
+    status[0] = 200
+    fine = hook(22, 'frail')
+    ok(when(lambda: len(deliveries('?state=delivered&event=' + fine)) == 2), 'then they are up again')
+    code, out, err = server.cli('status')
+    is_equal((code, [line.split()[2:6] for line in out.splitlines() if 'given up' in line]),
+             (0, [['frail-1', 'given', 'up:', '2;'], ['frail-2', 'given', 'up:', '2;']]), 'status goes on to tell of it')
+    received.clear()
+    code, out, err = server.cli('replay', '--state', 'dead', '--destination', 'frail-1', '--dry-run')
+    ok(code == 0 and 'would replay 2 events as 2 deliveries' in out, 'replay --state dead --dry-run')
+    code, out, err = server.cli('replay', '--state', 'dead', '--destination', 'frail-1')
+    ok(code == 0 and 'replaying 2 events as 2 deliveries' in out and when(lambda: len(received) == 2), 'and without')
+    is_equal({(path, h['webhook-id']) for path, h, _ in received}, {('/frail-1', id) for id in frail}, 'to the one that is named')
+    ok(when(lambda: len(deliveries('?state=dead')) == 2), 'what is delivered is no dead letter any more')
+    received.clear()
+    code, out, err = server.cli('replay', '--state', 'dead')
+    ok(code == 0 and when(lambda: len(received) == 2), 'and all of them')
+    is_equal({(path, h['webhook-id']) for path, h, _ in received}, {('/frail-2', id) for id in frail}, 'each to its own')
+    ok(when(lambda: not deliveries('?state=dead')), 'none is left')
+    code, out, err = server.cli('replay', '--state', 'dead')
+    ok(code == 0 and 'nothing to replay: no dead letter' in out, 'which is said')
+    ok('given up' not in server.cli('status')[1], 'and status is silent')
+    for words in (['--state', 'dead', '--rate', '3'], ['--state', 'dead', '--source', 'repo'], ['--destination', 'app', '--since', '1h'],
+                  ['--state', 'dead', ids[0]]):
+        is_equal(server.cli('replay', *words)[0], 2, 'what does not go together: %s' % ' '.join(words[:3]))
+    server.cli('delete', 'route', 'frail')
+    server.cli('delete', 'destination', 'frail-1')
+    code, out, err = server.cli('deliveries', '--event', frail[0])
+    ok(' frail-2 ' in out and ' deleted #' in out, 'a destination that is gone is told as such') or diag(out)
+
     received.clear()
     listener = subprocess.Popen([server.program, 'listen', 'repo', '--forward', 'http://127.0.0.1:%d/dev' % port,
                                  '--server', 'http://127.0.0.1:%d' % server.admin, '--data', server.data],
