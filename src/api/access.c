@@ -7,7 +7,7 @@
 #include "hub/resources/token_known.h"
 #include "hub/resources/token_use.h"
 
-#define WRONG_TOKEN "this token is not valid; see `becket token list`"
+#define WRONG_TOKEN "this token is not valid: it was revoked, or is another server's"
 
 /* ---- hosts and tokens */
 

@@ -3,6 +3,7 @@
 #include "base/ct.h"
 #include "cli/clock.h"
 #include "http/parse.h"
+#include "net/dns.h"
 #include "ring/ring.h"
 #include "tls/tls.h"
 
@@ -82,6 +83,9 @@ bool client_url_parse(const char *text, struct client_url *ret_url, char error[C
     }
     snprintf(ret_url->host, sizeof ret_url->host, "%.*s", (int)(host_bytes - bracket),
              authority + bracket);
+    for (char *c = ret_url->host; *c != '\0'; c++) {
+        *c = (char)ascii_lower((uint8_t)*c);
+    }
     snprintf(ret_url->authority, sizeof ret_url->authority, "%.*s", (int)bytes, authority);
     ret_url->path = authority + bytes;
     for (const char *c = text; *c != '\0'; c++) {
@@ -158,22 +162,34 @@ static bool connect_one(struct call *call, const struct addrinfo *address, int *
     return *ret_errno == 0;
 }
 
+static bool connect_to(struct call *call, const char *host, int *ret_errno, int *ret_problem)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
+    bool connected = false;
+    *ret_problem = getaddrinfo(host, call->request->url->port, &hints, &found);
+    if (*ret_problem != 0) {
+        return false;
+    }
+    for (struct addrinfo *at = found; at != NULL && !connected; at = at->ai_next) {
+        connected = connect_one(call, at, ret_errno);
+    }
+    freeaddrinfo(found);
+    return connected;
+}
+
 static bool connect_any(struct call *call)
 {
     const struct client_url *url = call->request->url;
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
-    int problem = getaddrinfo(url->host, url->port, &hints, &found);
-    if (problem != 0) {
-        return fail(call->error, "cannot find the host %s: %s", url->host, gai_strerror(problem));
-    }
-    int why = 0;
-    bool connected = false;
-    for (struct addrinfo *at = found; at != NULL && !connected; at = at->ai_next) {
-        connected = connect_one(call, at, &why);
-    }
-    freeaddrinfo(found);
+    int why = 0, problem = 0;
+    /* Also where no hosts file says so: a container may have none. */
+    bool connected = dns_is_localhost(url->host) ? connect_to(call, "::1", &why, &problem) ||
+                                                       connect_to(call, "127.0.0.1", &why, &problem)
+                                                 : connect_to(call, url->host, &why, &problem);
     if (connected) {
         return true;
+    }
+    if (problem != 0) {
+        return fail(call->error, "cannot find the host %s: %s", url->host, gai_strerror(problem));
     }
     return fail(call->error, "cannot connect to %s: %s", url->authority,
                 why == ECONNREFUSED ? "connection refused" : strerror(why));
@@ -225,8 +241,10 @@ static bool receive_plain(struct call *call, uint8_t *at, size_t room, size_t *r
 static bool tls_failed(struct call *call)
 {
     const char *why = tls_why(call->tls);
-    return fail(call->error, "%s: TLS: %s", call->request->url->authority,
-                why ? why : "the peer closed the connection");
+    bool stranger = why && strstr(why, "trust");
+    return fail(call->error, "%s: TLS: %s%s", call->request->url->authority,
+                why ? why : "the peer closed the connection",
+                stranger ? "; --ca-file FILE (PEM) says whom to trust besides" : "");
 }
 
 static bool tls_send_records(struct call *call)

@@ -17,7 +17,7 @@
 
 struct client_url {
     bool tls;
-    char host[256]; /* without brackets */
+    char host[256]; /* without brackets; small letters */
     char port[6];
     char authority[300]; /* for the Host header */
     const char *path;    /* of the text given: "/hooks/a?b"; "" = "/" */

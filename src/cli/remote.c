@@ -12,22 +12,25 @@
 #define ANSWER_BYTES_MAX (256U << 20)
 #define TOKEN_FILE_BYTES 4096U
 
+/* Where the token was read; "" = it was given. For who is told that it is not valid. */
+static char token_path[1024];
+
 /* The token's text, NULL after an error was printed. Kept in `options`' arena or in `file`. */
 static const char *find_token(const struct options *options, char file[TOKEN_FILE_BYTES])
 {
     const char *token = option_text(options, "token");
+    token_path[0] = '\0';
     if (token != NULL) {
         return token;
     }
-    char path[1024];
     char *text;
     size_t bytes;
-    snprintf(path, sizeof path, "%s/admin.token", option_text(options, "data"));
-    enum bk_err err = file_read_all(path, TOKEN_FILE_BYTES - 1, &text, &bytes);
+    snprintf(token_path, sizeof token_path, "%s/admin.token", option_text(options, "data"));
+    enum bk_err err = file_read_all(token_path, TOKEN_FILE_BYTES - 1, &text, &bytes);
     if (err != BK_OK) {
         cli_error("no token: give --token, set BECKET_TOKEN, or name the data directory with "
                   "--data (%s: %s)",
-                  path, bk_err_text(err));
+                  token_path, bk_err_text(err));
         return NULL;
     }
     snprintf(file, TOKEN_FILE_BYTES, "%.*s", (int)strcspn(text, "\r\n"), text);
@@ -364,12 +367,16 @@ int remote_refused(const struct client_response *response)
         bool same =
             yyjson_mut_arr_size(details) <= 1 && slice_equal(text_at(first, "message"), message);
         struct slice field = same && begins_small(message) ? text_at(first, "field") : SLICE_EMPTY;
-        cli_error("%.*s%s%.*s%s", (int)field.bytes,
+        bool elsewhere = response->status == 404 && details == NULL;
+        bool stranger = response->status == 401 && token_path[0] != '\0';
+        cli_error("%.*s%s%.*s%s%s%s", (int)field.bytes,
                   (const char *)(field.at ? field.at : message.at), field.bytes ? ": " : "",
                   (int)message.bytes, (const char *)message.at,
-                  response->status == 404 && details == NULL
-                      ? "; is --server the admin address of becket?"
-                      : "");
+                  elsewhere  ? "; is --server the admin address of becket?"
+                  : stranger ? "; it comes from "
+                             : "",
+                  stranger ? token_path : "",
+                  stranger ? ": name this server's --data, or give its --token" : "");
         if (!same) {
             print_details(details);
         }

@@ -71,7 +71,8 @@
         {.name = "scheme",                                                                         \
          .kind = OPTION_TEXT,                                                                      \
          .argument = "SCHEME",                                                                     \
-         .help = "generic: none, token, basic, bearer, hmac, hash or ed25519"},                    \
+         .help = "generic: hmac, token, bearer, basic, hash, ed25519, ecdsa-p256, "                \
+                 "ecdsa-p256-raw, rsa, jwt or none"},                                              \
         {.name = "algorithm",                                                                      \
          .kind = OPTION_TEXT,                                                                      \
          .argument = "HASH",                                                                       \

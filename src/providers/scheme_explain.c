@@ -390,8 +390,8 @@ void scheme_explain(const struct scheme *scheme, const struct scheme_request *re
     case SCHEME_TIMESTAMP_MALFORMED:
         if (program->timestamp.kind != PLACE_NONE) {
             struct slice found = place_value(&program->timestamp, request);
-            buf_printf(text, "expected in %.*s, found: %.*s\n", SHOW(program->timestamp.shown),
-                       SHOW(found));
+            buf_printf(text, "expected in %.*s, found%s%.*s\n", SHOW(program->timestamp.shown),
+                       found.bytes ? ": " : " nothing", SHOW(found));
         } else {
             buf_printf(text, "expected in %.*s as %s\n", SHOW(program->signature.shown),
                        program->row->format);

@@ -302,7 +302,13 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
     code, out, err = server.cli('token', 'revoke', 'ci', '-o', 'json')
     is_equal((code, json.loads(out or '{}')), (0, {'kind': 'Token', 'name': 'ci', 'action': 'deleted'}), 'token revoke, in JSON')
     code, out, err = server.cli('get', 'secrets', '--token', token)
-    ok(code == 1 and 'not valid' in err, 'then it is not valid')
+    is_equal((code, err), (1, "becket: this token is not valid: it was revoked, or is another server's\n"), 'then it is not valid')
+    with tempfile.TemporaryDirectory() as other:
+        with open(os.path.join(other, 'admin.token'), 'w') as file:
+            file.write(token)
+        code, out, err = server.cli('get', 'secrets', '--data', other)
+        ok(code == 1 and err.count('\n') == 1 and "another server's; it comes from %s/admin.token: name this server's --data" % other in err,
+           'one out of another data directory: from where it is') or diag(err)
     code, out, err = server.cli('token', 'revoke', 'admin')
     ok(code == 1 and 'last admin' in err, 'the last admin token stays')
     connection = Connection(server.admin)

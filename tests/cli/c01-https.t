@@ -91,7 +91,7 @@ with tempfile.TemporaryDirectory() as directory:
         ('early', dict(start=86400), 'the certificate is not valid before'),
         ('name', dict(san='DNS:other.example'), 'not for localhost but for other.example'),
         ('noname', dict(san=None), 'names nobody'),
-        ('self', dict(ca=None), 'self-signed'),
+        ('self', dict(ca=None), 'self-signed and not one we trust; --ca-file FILE'),
         ('usage', dict(usage='clientAuth'), 'wrong usage'),
         ('mail', dict(usage='emailProtection'), 'wrong usage'),
         ('weakkey', dict(kind='rsa:1024'), 'weak key'),

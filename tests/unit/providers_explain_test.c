@@ -118,6 +118,11 @@ int main(void)
              "X-Slack-Request-Timestamp: soon\r\n",
              SLICE(""), SCHEME_TIMESTAMP_MALFORMED,
              "expected in X-Slack-Request-Timestamp, found: soon");
+    explains("slack",
+             "X-Slack-Signature: v0="
+             "0000000000000000000000000000000000000000000000000000000000000000\r\n",
+             SLICE(""), SCHEME_TIMESTAMP_MISSING,
+             "expected in X-Slack-Request-Timestamp, found nothing");
     explains("stripe",
              "Stripe-Signature: v1="
              "0000000000000000000000000000000000000000000000000000000000000000\r\n",

@@ -58,6 +58,17 @@ def works(name, prefix, owner=0, threads=0, says=(), stop=True):
     return server
 
 
+def by_name():
+    """`localhost` is this machine, also where no hosts file says so."""
+    server = world('by-name')
+    server.start()
+    for command in (['status', '--server', 'http://LocalHost:%d' % server.admin, '--data', server.data],
+                    ['send', 'http://localhost:%d/hooks/none' % server.port]):
+        got = subprocess.run(inside('mount -t tmpfs none /etc') + [program, *command], capture_output=True, text=True)
+        ok('ready' in got.stdout or '404' in got.stdout, 'without /etc %s finds localhost' % command[0]) or diag(got.stdout + got.stderr)
+    server.stop()
+
+
 def refused(name, prefix, *words, owner=0, mode=0o700, options=()):
     what = name.replace('-', ' ')
     server = world(name, owner)
@@ -152,7 +163,8 @@ at_once(
                   says=['no hand-over']),
     lambda: works('empty-etc-and-dev', inside('mount -t tmpfs none /etc && mount -t tmpfs none /dev'), says=['no certificate authorities']),
     lambda: works('empty-environment', ['env', '-i', 'TZ=Nowhere/None', 'LC_ALL=xx_XX.UTF-9']),
-    process_one)
+    process_one,
+    by_name)
 at_once(early_ends, closed_files, one_cpu, little_memory)
 at_once(
     lambda: refused('no-threads', NOBODY + ['sh', '-c', 'ulimit -u 1 2>/dev/null || ulimit -p 1; exec "$@"', 'sh'], 'RLIMIT_NPROC', '--pids-limit', owner=65534),
