@@ -156,21 +156,13 @@ size_t private_key_sign(const struct private_key *key, enum signature_algorithm 
 
 /* ---- the public half */
 
-static struct slice without_zeros(const uint8_t *at, size_t bytes)
-{
-    while (bytes > 0 && *at == 0) {
-        at++;
-        bytes--;
-    }
-    return slice_of(at, bytes);
-}
-
 /* By hand: br_rsa_compute_modulus() has no room for the product of two primes of 2,048 bits. */
 size_t private_key_modulus(const br_rsa_private_key *rsa,
                            uint8_t ret_modulus[PUBLIC_KEY_RSA_BYTES_MAX])
 {
     uint8_t product[PUBLIC_KEY_RSA_BYTES_MAX] = {0};
-    struct slice p = without_zeros(rsa->p, rsa->plen), q = without_zeros(rsa->q, rsa->qlen);
+    struct slice p = public_key_number(slice_of(rsa->p, rsa->plen));
+    struct slice q = public_key_number(slice_of(rsa->q, rsa->qlen));
     if (p.bytes + q.bytes > sizeof product) {
         return 0;
     }
@@ -182,7 +174,7 @@ size_t private_key_modulus(const br_rsa_private_key *rsa,
         }
         product[i] = (uint8_t)carry;
     }
-    struct slice modulus = without_zeros(product, p.bytes + q.bytes);
+    struct slice modulus = public_key_number(slice_of(product, p.bytes + q.bytes));
     memcpy(ret_modulus, modulus.at, modulus.bytes);
     return modulus.bytes;
 }

@@ -60,10 +60,10 @@ size_t public_key_bytes(enum public_key_kind kind)
 
 /* ---- making keys */
 
-static struct slice without_zeros(struct slice number)
+struct slice public_key_number(struct slice number)
 {
-    while (number.bytes > 1 && number.at[0] == 0) {
-        number = slice_of(number.at + 1, number.bytes - 1);
+    while (number.bytes > 0 && number.at[0] == 0) {
+        number = slice_skip(number, 1);
     }
     return number;
 }
@@ -71,10 +71,10 @@ static struct slice without_zeros(struct slice number)
 bool public_key_rsa(struct slice modulus, struct slice exponent, struct public_key *ret_key)
 {
     bk_assert(ret_key != NULL);
-    modulus = without_zeros(modulus);
-    exponent = without_zeros(exponent);
+    modulus = public_key_number(modulus);
+    exponent = public_key_number(exponent);
     if (modulus.bytes < PUBLIC_KEY_RSA_BYTES_MIN || modulus.bytes > PUBLIC_KEY_RSA_BYTES_MAX ||
-        modulus.at[0] == 0 || !(modulus.at[modulus.bytes - 1] & 1) || exponent.bytes == 0 ||
+        !(modulus.at[modulus.bytes - 1] & 1) || exponent.bytes == 0 ||
         exponent.bytes > sizeof ret_key->exponent || !(exponent.at[exponent.bytes - 1] & 1) ||
         (exponent.bytes == 1 && exponent.at[0] < 3)) {
         return false;

@@ -54,6 +54,8 @@ size_t public_key_bytes(enum public_key_kind kind);
 const char *public_key_parse(struct slice text, struct public_key *ret_key);
 /* From the bytes of a SubjectPublicKeyInfo. False: not one, or a key that is not taken. */
 bool public_key_spki(struct slice der, struct public_key *ret_key);
+/* A big-endian number without its leading zeros. */
+struct slice public_key_number(struct slice number);
 /* From a modulus and an exponent, leading zeros or not. */
 bool public_key_rsa(struct slice modulus, struct slice exponent, struct public_key *ret_key);
 /* From the coordinates of a point on P-256, P-384 or P-521, each as long as the curve. */

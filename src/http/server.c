@@ -25,6 +25,13 @@ size_t http_server_bytes(const struct http_server_config *config)
            http_secure_pool_bytes(config);
 }
 
+static void *carve(uint8_t **at, size_t bytes)
+{
+    void *part = *at;
+    *at += bytes;
+    return part;
+}
+
 enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struct buffers *buffers,
                              const struct http_server_config *config,
                              const struct http_handler *handler, struct http_server **ret_server)
@@ -61,13 +68,12 @@ enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struc
         ring_entropy(key, sizeof key);
         handshakes_init(&server->handshakes, key);
     }
-    server->conns = (struct http_conn *)(void *)(map + server_bytes);
-    server->exchanges = (struct http_exchange *)(void *)(map + server_bytes + conns_bytes);
-    server->spills = (struct spill *)(void *)(map + server_bytes + conns_bytes + exchanges_bytes);
-    server->held =
-        (struct held *)(void *)(map + server_bytes + conns_bytes + exchanges_bytes + spills_bytes);
-    server->refusals = (struct refusal *)(void *)(map + server_bytes + conns_bytes +
-                                                  exchanges_bytes + spills_bytes + held_bytes);
+    uint8_t *at = map + server_bytes;
+    server->conns = carve(&at, conns_bytes);
+    server->exchanges = carve(&at, exchanges_bytes);
+    server->spills = carve(&at, spills_bytes);
+    server->held = carve(&at, held_bytes);
+    server->refusals = carve(&at, refusals_bytes);
     server->secure = map + plain_bytes;
     if (!addresses_open(server)) {
         munmap(map, total);

@@ -185,12 +185,8 @@ static bool same_rsa(const struct tls_identity *identity, const br_rsa_public_ke
 {
     uint8_t modulus[PUBLIC_KEY_RSA_BYTES_MAX];
     size_t bytes = private_key_modulus(&identity->rsa, modulus);
-    const uint8_t *n = public_key->n;
-    size_t n_bytes = public_key->nlen;
-    for (; n_bytes && *n == 0; n_bytes--) {
-        n++;
-    }
-    return bytes != 0 && bytes == n_bytes && memcmp(modulus, n, bytes) == 0;
+    struct slice n = public_key_number(slice_of(public_key->n, public_key->nlen));
+    return bytes != 0 && slice_equal(slice_of(modulus, bytes), n);
 }
 
 static bool same_ec(const struct tls_identity *identity, const br_ec_public_key *public_key)

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SECTOR         512U
 #define PAGE_BYTES     4096U
 #define FILES_MAX      4096U
 #define OPEN_MAX       1024U

@@ -4,16 +4,15 @@
  * What is no larger than one is filled as a rule: such maps are kept, and cleared here. Of a larger
  * one, a table, a run touches little: it is mapped in small pages, and never populated. Nobody can
  * touch a map that was given back. */
+#include "sim_internal.h"
+
 #include "base/pages.h"
 
-#include <stdint.h>
-#include <string.h>
 #include <sys/mman.h>
 
-#define KEPT_BYTES   ((size_t)2 << 20)
-#define KEPT_MAX     8U
-#define SECTOR_BYTES 512U
-#define SLACK_BYTES  65536U
+#define KEPT_BYTES  ((size_t)2 << 20)
+#define KEPT_MAX    8U
+#define SLACK_BYTES 65536U
 
 static void *kept[KEPT_MAX];
 static unsigned kept_count;
@@ -46,9 +45,8 @@ static void *map_aligned(void)
 static size_t used_bytes(const uint8_t *at)
 {
     size_t used = KEPT_BYTES;
-    uint64_t word = 0;
-    for (; used > 0 && word == 0; used -= SECTOR_BYTES) {
-        memcpy(&word, at + used - SECTOR_BYTES, sizeof word);
+    while (used > 0 && sector_word(at + used - SECTOR) == 0) {
+        used -= SECTOR;
     }
     return used + SLACK_BYTES < KEPT_BYTES ? used + SLACK_BYTES : KEPT_BYTES;
 }

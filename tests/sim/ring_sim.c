@@ -17,8 +17,7 @@
 #define RINGS_MAX          32U
 #define WRITE_BUFFERS_MAX  16U
 #define GARBAGE            0xdb
-#define WRITE_MEMORY_MAX   4U /* kept */
-#define SECTOR             512U
+#define WRITE_MEMORY_MAX   4U                /* kept */
 #define WRITE_MEMORY_BYTES ((size_t)3 << 19) /* of a journal */
 #define SIGNALS_MAX        8U
 #define FOREIGN_MAX        64U
@@ -211,18 +210,10 @@ static uint64_t op_delay(void)
 }
 
 /* ---- write buffers: full of garbage at first. Their memory is kept for the next ring, as only
- * what was used has to be filled again: a frame is written from its beginning on, so of a sector
- * that was used the first word is another one. */
+ * what was used has to be filled again. */
 
 static uint8_t *write_memory_kept[WRITE_MEMORY_MAX];
 static unsigned write_memory_count;
-
-static bool sector_used(const uint8_t *at)
-{
-    uint64_t word;
-    memcpy(&word, at, sizeof word);
-    return word != GARBAGE * 0x0101010101010101ULL;
-}
 
 static uint8_t *write_memory_take(size_t bytes)
 {
@@ -234,7 +225,7 @@ static uint8_t *write_memory_take(size_t bytes)
         memset(at, GARBAGE, bytes);
     }
     for (size_t i = 0; kept && i < bytes; i += SECTOR) {
-        if (sector_used(at + i)) {
+        if (sector_word(at + i) != GARBAGE * 0x0101010101010101ULL) {
             memset(at + i, GARBAGE, SECTOR);
         }
     }

@@ -6,6 +6,16 @@
 
 #define SIM_NEVER UINT64_MAX
 #define US        1000ULL
+#define SECTOR    512U
+
+/* Frames and blocks of files are written from the beginning of a sector on: by its first word one
+ * that was used is told from one that was not. */
+static inline uint64_t sector_word(const uint8_t *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
 
 #if defined(__SANITIZE_ADDRESS__)
 #define SIM_ASAN 1
