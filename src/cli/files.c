@@ -6,30 +6,30 @@
 #include "ring/file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool read_stdin(size_t bytes_max, char **ret_text, size_t *ret_bytes)
+/* All that comes until its end. */
+static bool read_stream(int stream, const char *name, size_t bytes_max, char **ret_text,
+                        size_t *ret_bytes)
 {
     size_t size = 65536, used = 0;
     char *text = malloc(size + 1);
-    if (isatty(STDIN_FILENO) == 1) {
-        fprintf(stderr, "reading from the terminal; Ctrl-D at the beginning of a line ends it\n");
-    }
     while (text != NULL) {
-        ssize_t bytes = read(STDIN_FILENO, text + used, size - used);
+        ssize_t bytes = read(stream, text + used, size - used);
         if (bytes < 0 && errno == EINTR) {
             continue;
         }
         if (bytes < 0) {
-            cli_error("cannot read standard input: %s", strerror(errno));
+            cli_error("cannot read %s: %s", name, strerror(errno));
             break;
         }
         used += (size_t)bytes;
         if (used > bytes_max) {
-            cli_error("standard input is over %zu MiB, which is the most at once; split it",
+            cli_error("%s is over %zu MiB, which is the most at once; split it", name,
                       bytes_max >> 20);
             break;
         }
@@ -52,10 +52,26 @@ static bool read_stdin(size_t bytes_max, char **ret_text, size_t *ret_bytes)
     return false;
 }
 
+static bool is_pipe(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISFIFO(status.st_mode);
+}
+
 bool file_or_stdin(const char *path, size_t bytes_max, char **ret_text, size_t *ret_bytes)
 {
     if (strcmp(path, "-") == 0) {
-        return read_stdin(bytes_max, ret_text, ret_bytes);
+        if (isatty(STDIN_FILENO) == 1) {
+            fprintf(stderr,
+                    "reading from the terminal; Ctrl-D at the beginning of a line ends it\n");
+        }
+        return read_stream(STDIN_FILENO, "standard input", bytes_max, ret_text, ret_bytes);
+    }
+    int pipe = is_pipe(path) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (pipe >= 0) {
+        bool read = read_stream(pipe, path, bytes_max, ret_text, ret_bytes);
+        close(pipe);
+        return read;
     }
     struct stat status;
     enum bk_err err = file_read_all(path, bytes_max, ret_text, ret_bytes);
@@ -260,9 +276,14 @@ static bool add_directory(struct files *files, const char *path, unsigned depth)
         cli_error("cannot read the directory %s", path);
     }
     for (size_t i = 0; added && i < names.count; i++) {
-        if (!is_folder(path, names.at[i], full) && is_document(names.at[i])) {
-            added = add_file(files, full);
+        if (is_folder(path, names.at[i], full) || !is_document(names.at[i])) {
+            continue;
         }
+        added = !is_pipe(full); /* nobody may ever write into one that merely lies there */
+        if (!added) {
+            cli_error("cannot read %s: %s", full, bk_err_text(BK_NOT_A_FILE));
+        }
+        added = added && add_file(files, full);
     }
     for (size_t i = 0; added && i < names.count; i++) {
         if (!is_folder(path, names.at[i], full)) {

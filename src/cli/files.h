@@ -56,7 +56,7 @@ bool files_read(struct files *files, const struct options *options, bool whole);
 /* Prints why the server refused them, each mistake with its file and line. Gives the exit code. */
 int files_invalid(struct files *files, const struct client_response *response);
 
-/* A whole file or standard input ("-"), malloc'ed. False after an error was printed. */
+/* A whole file, pipe or standard input ("-"), malloc'ed. False after an error was printed. */
 bool file_or_stdin(const char *path, size_t bytes_max, char **ret_text, size_t *ret_bytes);
 
 #endif

@@ -56,6 +56,12 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
        any(l.split() == ['created', 'Secret', 'hub'] for l in out.splitlines()) and '/hooks/repo' in out, 'apply')
     code, out, err = server.cli('apply', '-f', secret, '-f', source, '-o', 'json')
     is_equal([r['action'] for r in json.loads(out)['results']], ['unchanged', 'unchanged'], 'again, two files')
+    code, out, err = server.cli('apply', '-f', '/dev/stdin', '-f', source, '-o', 'json', stdin=SECRET_YAML.encode())
+    ok(code == 0 and [r['action'] for r in json.loads(out)['results']] == ['unchanged', 'unchanged'], 'and from a pipe, as a shell makes one of <(sops -d secret.yaml)')
+    os.mkdir(os.path.join(base, 'p'))
+    os.mkfifo(os.path.join(base, 'p', 'secret.yaml'))
+    code, out, err = server.cli('apply', '-f', os.path.join(base, 'p'))
+    ok(code == 1 and 'a pipe' in err, 'but nobody waits for one that lies in a directory')
     code, out, err = server.cli('diff', '-f', folder, '--exit-code')
     is_equal((code, out, err), (0, '', ''), 'diff after')
     # Folders of folders: never passed over in silence, and never pruned for not being read.
