@@ -79,7 +79,8 @@ enum bk_err hub_feed_all(struct hub *hub, uint64_t *ret_fed, uint64_t *ret_faile
  * ret_revision may be NULL (it is the ETag). */
 enum bk_err hub_get_json(struct hub *hub, enum resource_kind kind, struct slice canvas, struct slice
                          name, struct buf *json, uint64_t *ret_revision) BK_MUST_CHECK;
-/* {"items":[…],"next":"…"}; in order of name. limit 1-1000; cursor empty = from the start.
+/* {"items":[…],"next":"…"}; in order of name. limit 1-1000, fewer where they are large; cursor
+ * empty = from the start.
  * BK_INVALID: the cursor is not one of ours. person: accounts and links of other users are left
  * out; empty = they are not. */
 enum bk_err hub_list_json(struct hub *hub, enum resource_kind kind, struct slice canvas, unsigned

@@ -69,7 +69,19 @@ with Server(start=False) as server:
     for word in ('on', 'no', 'y'):
         answer = timed(server, 'the name "%s"' % word, 200, 1, 'POST', apply, b'kind: Canvas\nmetadata: {name: %s}' % word.encode(), yaml)
         is_equal(answer.json['results'][0]['name'] if answer.status == 200 else answer, word, word + ' is a word')
+    timed(server, 'a name of 7 MB', 400, 2, 'POST', apply, b'kind: User\nmetadata: {name: u}\nspec: {fullName: "%s"}' % (b'n' * 7000000), yaml)
     ok(peak_mib(server) - memory < 200, 'memory at its peak: %d MiB more' % (peak_mib(server) - memory))
+
+    # ---- objects that are large: a page of a list ends, and the next one goes on
+    kept = [{'type': 't%d' % i, 'filters': [{'type': 'FILTER_TYPE_DATA', 'data': {'expression': '$.a == "%s"' % ('x' * 3900)}} for _ in range(16)]}
+            for i in range(64)]
+    for name in ('large1', 'large2', 'large3', 'large4'):
+        document = {'kind': 'EventSource', 'metadata': {'name': name}, 'spec': {'type': 'generic', 'verification': {'scheme': 'none'}, 'events': kept}}
+        timed(server, 'a source of 4 MB', 200, 5, 'POST', apply, json.dumps(document).encode(), js)
+    answer = timed(server, 'their list', 200, 5, 'GET', '/api/v1/event-sources', b'')
+    ok(answer.json.get('next') and len(answer.body) < 16000000, 'ends a page before it is 16 MB')
+    code, out, err = server.cli('get', 'event-sources')
+    ok(code == 0 and all(name in out for name in ('large1', 'large4', 'pay', 'repo')), 'and the command lists all of them')
 
     # ---- a webhook's body is bytes: what is no JSON is taken and stored, and the type is what could be read of it
     def paid(what, body, seconds=1.0):

@@ -24,13 +24,24 @@ void decode_ref(struct decoder *decoder, const struct decode_object *object, con
     }
 }
 
+/* What people are called, also in lists, messages and on pages. */
+static struct slice decode_words(struct decoder *decoder, const struct decode_object *spec,
+                                 const char *name)
+{
+    struct slice text = decode_text(decoder, spec, name);
+    if (text.bytes > RESOURCE_DESCRIPTION_BYTES_MAX) {
+        decode_wrong(decoder, spec, name, "longer than %u bytes", RESOURCE_DESCRIPTION_BYTES_MAX);
+    }
+    return text;
+}
+
 void decode_user(struct decoder *decoder, const struct decode_object *spec,
                  struct resource_user *ret_user)
 {
     static const char *const known[] = {"fullName", "email", NULL};
     decode_known(decoder, spec, known);
-    ret_user->full_name = decode_text(decoder, spec, "fullName");
-    ret_user->email = decode_text(decoder, spec, "email");
+    ret_user->full_name = decode_words(decoder, spec, "fullName");
+    ret_user->email = decode_words(decoder, spec, "email");
 }
 
 void decode_team(struct decoder *decoder, const struct decode_object *spec,
@@ -40,7 +51,7 @@ void decode_team(struct decoder *decoder, const struct decode_object *spec,
     yyjson_mut_val *list = decode_field(spec, "members"), *item;
     size_t index, max;
     decode_known(decoder, spec, known);
-    ret_team->title = decode_text(decoder, spec, "title");
+    ret_team->title = decode_words(decoder, spec, "title");
     if (!list) {
         return;
     }

@@ -358,7 +358,8 @@ bool hub_is_of_another(struct hub *hub, enum resource_kind kind, struct slice ca
 
 /* ---- lists */
 
-#define LIST_LOOKED_MAX 10000U /* with most of them another's */
+#define LIST_LOOKED_MAX 10000U     /* with most of them another's */
+#define LIST_BYTES_MAX  (8U << 20) /* a page that is this large ends, however few are in it */
 
 struct list_walk {
     struct hub *hub;
@@ -383,7 +384,7 @@ static bool list_one(void *context, struct slice key, struct slice value)
     if (slice_equal(key, walk->skip)) {
         return true;
     }
-    if (walk->left == 0 || walk->looked == LIST_LOOKED_MAX) {
+    if (walk->left == 0 || walk->looked == LIST_LOOKED_MAX || walk->json->bytes > LIST_BYTES_MAX) {
         walk->more = true;
         return false;
     }
