@@ -230,7 +230,10 @@ static int tell(const char *from, const char *to, bool restore, const struct che
         printf("the master key is in it: keep it as secret as the server\n");
     }
     if (restore) {
-        printf("start it: becket serve --data %s\n", to);
+        printf("start it in the place of the server that it comes from: becket serve --data %s\n"
+               "(beside that one it would deliver again what is owed, and lead hooks at providers "
+               "to its own --public-url)\n",
+               to);
     }
     return totals->problems == 0
                ? CLI_DONE

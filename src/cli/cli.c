@@ -77,7 +77,8 @@ const struct cli_command cli_commands[] = {
     {"reset-key", cli_reset_key, "SOURCE [--now]", "a new signing key for a source",
      "Of keys that becket made. The one before is accepted until the next reset, so that nothing "
      "is "
-     "lost meanwhile; with --now it is refused at once. A hook that becket made gets the new one.",
+     "lost meanwhile; with --now it is refused at once. A hook that becket made gets the new one. "
+     "What a destination's requests are signed with is changed by its spec.signing.secrets.",
      cli_reset_key_options},
     {"status", cli_status, "", "is the server well, and what asks for somebody?",
      "Refused senders, destinations that fail, what was given up, integrations and work at "

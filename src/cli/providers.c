@@ -88,6 +88,29 @@ static void add_example(struct buf *text, const struct scheme_row *row)
     }
 }
 
+/* No provider: what one writes oneself, as a beginning. */
+static bool print_generic(void)
+{
+    return print_bytes(
+        SLICE("type         generic\n"
+              "provider     a sender of your own\n"
+              "verified by  what spec.verification says; all of it: src/guides/receive.md\n"
+              "\n"
+              "to apply (then `becket get event-sources`: its address)\n"
+              "\n"
+              "  kind: EventSource\n"
+              "  metadata: {name: inhouse}\n"
+              "  spec:\n"
+              "    type: generic\n"
+              "    verification:\n"
+              "      scheme: hmac\n"
+              "      algorithm: sha256\n"
+              "      signature: {header: X-Signature, format: \"{hex}\"}\n"
+              "      timestamp: {header: X-Timestamp}\n"
+              "      signed: \"{timestamp}.{body}\"\n"
+              "      secrets: [{value: PUT-IT-HERE}]\n"));
+}
+
 /* One of them in lines, which no terminal is too narrow for. */
 static void print_one(const struct scheme_row *row)
 {
@@ -162,8 +185,10 @@ int cli_providers(int argc, char **argv)
     if (options.argument_count > 1) {
         code = cli_usage("providers takes one TYPE at most");
     } else if (only != NULL && scheme_is_generic(slice_str(only))) {
-        code = cli_usage("generic is a scheme of your own: spec.verification says how it signs "
-                         "(src/guides/receive.md)");
+        code = strcmp(format, "table") == 0
+                   ? print_generic() ? CLI_DONE : CLI_FAILED
+                   : cli_usage("generic is no provider: `becket providers generic` prints what to "
+                               "apply");
     } else if (only != NULL && scheme_row_find(slice_str(only)) == NULL) {
         code = unknown_type(only);
     } else if (strcmp(format, "markdown") == 0) {

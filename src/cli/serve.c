@@ -130,7 +130,8 @@ static bool name_socket(const struct serve *serve, const char *option, int socke
                 memcmp(is.at, address->at, sizeof is.at) == 0;
     if (!same && address->port != 0 && option_given(&serve->options, option)) {
         log_event(LOG_WARN, "an option is not used", LOG_Z("option", option),
-                  LOG_Z("why", "the socket that was handed over listens elsewhere"));
+                  LOG_Z("why", "the socket that was handed over listens elsewhere; to move it, "
+                               "stop and start"));
     }
     *address = is;
     return true;

@@ -95,7 +95,7 @@ with Server(options=['--quick-start']) as server:
     # ---- what `providers TYPE` says is to be applied can be
     wrong = []
     types = [i['type'] for i in json.loads(run('providers', '-o', 'json')[1])['items']]
-    for kind in types:
+    for kind in types + ['generic']:
         out = run('providers', kind)[1]
         example = ''.join(line[2:] + '\n' for line in out.split('its address)\n\n')[1].splitlines())
         code, out, err = server.cli('apply', '-f', '-', '--dry-run', stdin=example.encode())

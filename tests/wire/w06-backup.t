@@ -33,6 +33,7 @@ def copied(server, name):
     is_equal((code, err), (0, ''), '%s: beside the server' % name)
     code, out, err = becket('restore', backup, '--data', data)
     is_equal((code, err), (0, ''), '%s: restored' % name)
+    ok('becket serve --data %s\n' % data in out and '--public-url' in out, '%s: and how it is started, and where not' % name)
     code, out, err = becket('journal', 'check', '--data', data)
     is_equal((code, err, 'unfinished' in out), (0, '', False), '%s: every checksum, and no torn end' % name)
     shutil.rmtree(backup)
