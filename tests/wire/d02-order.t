@@ -40,6 +40,21 @@ def post(server, first, count):
     return ids
 
 
+def replay(server, sink, path, count):
+    """All again, with kill -9 in between: the numbers in the order in which they were taken, each once."""
+    pending = '/api/v1/deliveries?state=pending&destination=' + path[1:]
+    when(lambda: server.api('GET', pending).json['items'] == [])  # what is pending is not put there twice
+    before = len(sink.got(path, 200))
+    answer = server.cli('replay', '--since', '1h', '--to', path[1:])
+    assert answer[0] == 0, answer
+    when(lambda: len(sink.got(path, 200)) > before + count // 3)
+    server.kill()
+    server.start()
+    taken = lambda: list(dict.fromkeys(json.loads(r.body)['n'] for r in sink.got(path, 200)[before:]))
+    when(lambda: len(taken()) == count, 30)
+    return taken()
+
+
 with Sink() as sink, Server(threads=2) as server:
     sink.manner('/strict', failing=0.2)
     sink.manner('/gone', status=410)
@@ -63,6 +78,7 @@ with Sink() as sink, Server(threads=2) as server:
     values = server.metrics()
     ok(values.get('becket_deliveries_total{destination="strict",outcome="delivered"}', 0) > 0, 'metrics count deliveries')
     ok('becket_delivery_lag_seconds{destination="gone"}' in values and 'becket_retry_pending' in values, 'and lag and retries')
+    is_equal(replay(server, sink, '/strict', 120), list(range(120)), 'a replay is in order, too, also where a try fails')
     is_equal(server.stop(), 0, 'stops')
 
 KEYED = '''
@@ -104,5 +120,8 @@ with Sink() as sink, Server(threads=2) as server:
     for key in range(6):
         came = [json.loads(r.body)['n'] for r in sink.got('/keyed', 200) if b'"order-%d"' % key in r.body]
         is_equal(list(dict.fromkeys(came)), list(range(key, 120, 6)), 'order-%d came in its order' % key)
+    again = replay(server, sink, '/keyed', 120)
+    is_equal(sorted(again, key=lambda n: n % 6), [n for key in range(6) for n in range(key, 120, 6)],
+             'a replay is in order per key, too')
     is_equal(server.stop(), 0, 'stops')
 done()

@@ -11,6 +11,7 @@
  * does not stay in its lane: it and all that come behind it wait in the store until it is settled.
  */
 #include "hub/deliveries/deliver_private.h"
+#include "hub/deliveries/event_key.h"
 
 #include <stdlib.h>
 
@@ -112,7 +113,7 @@ bool order_allows(const struct target *target, const struct delivery *delivery)
     const struct lane *first = NULL;
     uint16_t core = target->deliver->config.core;
     if (!destination || !delivery->lane) {
-        return true; /* a replay: asked for by hand, in no order */
+        return true; /* from the store, where those that are in order wait for each other */
     }
     (void)oldest_of(target, &first);
     if (target->flow.inflight > 0 || first != delivery->lane) {
@@ -133,20 +134,9 @@ bool order_allows(const struct target *target, const struct delivery *delivery)
 uint16_t order_bucket_of(const struct target *target, const struct destination *destination,
                          const struct event_view *event)
 {
-    struct filter_event view;
-    struct filter_value value;
-    struct slice key = SLICE_EMPTY;
-    if (!target->firsts || !destination->order_key) {
-        return ORDER_NO_KEY;
-    }
-    filter_event_init(&view, target->deliver->config.scratch, event->head,
-                      slice_of(event->message + event->entry->head_bytes, event->entry->body_bytes),
-                      event->type, event->source);
-    if (!filter_evaluate(destination->order_key, &view, &value) ||
-        !filter_value_text(&view, &value, &key)) {
-        key = SLICE_EMPTY; /* those without a key are in order among themselves */
-    }
-    return order_bucket(key);
+    return target->firsts && destination->order_key
+               ? event_key_bucket(destination->order_key, target->deliver->config.scratch, event)
+               : ORDER_NO_KEY;
 }
 
 void order_bucket_changed(struct target *target, uint16_t bucket)

@@ -379,21 +379,24 @@ static uint32_t pace_of(const struct replay *replay, size_t targets)
     return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
 }
 
-static enum bk_err add_row(const struct dispatch *dispatch, struct replay *replay,
+static enum bk_err add_row(struct dispatch *dispatch, struct replay *replay,
                            struct replay_rows *rows, const struct journal_record *record,
                            uint64_t destination, size_t targets)
 {
     if (!array_reserve((void **)&rows->rows, &rows->size, rows->count + 1, sizeof *rows->rows)) {
         return BK_NO_MEMORY;
     }
-    rows->rows[rows->count++] =
-        (struct retry_row){.destination = destination,
-                           .due_ms = due_of(dispatch, replay),
-                           .position = journal_position_pack(record->position),
-                           .flags = ATTEMPT_REPLAY,
-                           .event_ns = record->entry.received_ns,
-                           .source = record->entry.source,
-                           .pace_us = pace_of(replay, targets)};
+    struct retry_row *row = &rows->rows[rows->count++];
+    *row = (struct retry_row){.destination = destination,
+                              .due_ms = due_of(dispatch, replay),
+                              .position = journal_position_pack(record->position),
+                              .flags = ATTEMPT_REPLAY,
+                              .event_ns = record->entry.received_ns,
+                              .source = record->entry.source,
+                              .pace_us = pace_of(replay, targets)};
+    if (replay->per_second == 0) { /* what waits behind others cannot go by a clock */
+        dispatch_in_order(dispatch, &record->entry, record->message, row);
+    }
     replay->deliveries++;
     return BK_OK;
 }

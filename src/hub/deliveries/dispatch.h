@@ -126,7 +126,9 @@ struct retry_row {
     uint16_t status; /* of the last try; 0 = no answer */
     int64_t event_ns;
     uint64_t source;
-    uint32_t pace_us; /* a replay at a rate: so far apart, also when all of them are late */
+    /* A replay at a rate: so far apart, also when all of them are late. One that is in order: when
+     * it was asked for, in ms of the wall clock, the lower bits. */
+    uint32_t pace_us;
 };
 /* Rows of a replay at a rate stand by themselves, behind those that failed: where they are late (an
  * outage, a pause), they go on at their rate, and what failed does not wait for them. */
@@ -146,6 +148,10 @@ enum bk_err dispatch_add(struct dispatch *dispatch, const struct retry_row *rows
 /* The same, and in the same transaction what the caller has to say about it. */
 enum bk_err dispatch_add_with(struct dispatch *dispatch, const struct retry_row *rows, size_t count,
                               store_update_fn *also, void *context) BK_MUST_CHECK;
+/* Where the row's destination has an order, it takes its place in it: behind older ones of its key,
+ * and only when no core owes an older one. Else it stays as it is. */
+void dispatch_in_order(struct dispatch *dispatch, const struct journal_entry *entry,
+                       const uint8_t *message, struct retry_row *row);
 /* When a due time is by the wall clock, as it is set now. */
 int64_t dispatch_wall_ms(const struct dispatch *dispatch, int64_t due_ms);
 /* The clock that due_ms is of. */

@@ -1,7 +1,9 @@
 /* dispatch_asked.c - what somebody asks to be done with a destination's rows: none any more, more
  * of them, at once. */
 #include "base/array.h"
+#include "base/time.h"
 #include "hub/deliveries/dispatch_private.h"
+#include "hub/deliveries/event_key.h"
 #include "hub/deliveries/flow.h"
 #include "hub/deliveries/order.h"
 
@@ -69,12 +71,26 @@ struct addition {
     void *context;
 };
 
+static bool is_in_order(const struct retry_row *row)
+{
+    return (row->flags & ATTEMPT_KEYED) != 0;
+}
+
+/* In order, one that is the first of its key already is tried as that. */
+static enum bk_err add_row(struct store_txn *txn, const struct retry_row *row)
+{
+    uint64_t head = 0;
+    enum bk_err err =
+        is_in_order(row) ? rows_head(txn, row->destination, row->bucket, &head) : BK_OK;
+    return err == BK_OK && head != row->position ? rows_put_retry(txn, row) : err;
+}
+
 static enum bk_err add_rows(struct store_txn *txn, void *context)
 {
     const struct addition *addition = context;
     enum bk_err err = BK_OK;
     for (size_t i = 0; err == BK_OK && i < addition->count; i++) {
-        err = rows_put_retry(txn, &addition->rows[i]);
+        err = add_row(txn, &addition->rows[i]);
     }
     if (err == BK_OK) {
         err = rows_put_clock(txn, dispatch_now_ms(addition->dispatch));
@@ -107,7 +123,10 @@ enum bk_err dispatch_add_with(struct dispatch *dispatch, const struct retry_row 
                               store_update_fn *also, void *context)
 {
     struct addition addition = {dispatch, rows, count, also, context};
-    for (size_t i = 0; i < count; i++) { /* what was committed can no longer fail */
+    if (!heads_reserve(dispatch, count)) { /* what was committed can no longer fail */
+        return BK_NO_MEMORY;
+    }
+    for (size_t i = 0; i < count; i++) {
         if (!fare_take(dispatch, rows[i].destination)) {
             return BK_NO_MEMORY;
         }
@@ -119,6 +138,9 @@ enum bk_err dispatch_add_with(struct dispatch *dispatch, const struct retry_row 
         bool last = i + 1 == count || rows[i + 1].destination != rows[i].destination;
         int64_t due_ms = retry_due_ms(rows[i].due_ms);
         fare->next_due_ms = due_ms < fare->next_due_ms ? due_ms : fare->next_due_ms;
+        if (is_in_order(&rows[i])) {
+            heads_expect(dispatch, fare->number, rows[i].bucket);
+        }
         uint64_t now = fare->retries;
         if (last && count_rows(dispatch, fare->number, &now) == BK_OK) {
             dispatch->retries_total += now - fare->retries;
@@ -127,6 +149,29 @@ enum bk_err dispatch_add_with(struct dispatch *dispatch, const struct retry_row 
         }
     }
     return err;
+}
+
+void dispatch_in_order(struct dispatch *dispatch, const struct journal_entry *entry,
+                       const uint8_t *message, struct retry_row *row)
+{
+    const struct destination *destination =
+        route_table_destination(dispatch->config.routes, row->destination);
+    if (!destination || !destination->strict) {
+        return;
+    }
+    struct fan_out out;
+    uint8_t room[EVENT_TYPE_BYTES_MAX];
+    fan_out_init(&out, dispatch->scratch, journal_position_unpack(row->position), entry, message);
+    row->bucket = 0;
+    if (destination->order_key && fan_out_head(&out)) {
+        const struct hub_source_name *source = dispatch_source(dispatch, entry->source);
+        out.view.source = slice_str(source->name);
+        out.view.type = event_type_of(entry, message, slice_str(source->type), room);
+        row->bucket = event_key_bucket(destination->order_key, dispatch->scratch, &out.view);
+    }
+    row->flags |= ATTEMPT_KEYED;
+    row->due_ms = order_waiting_ms(row->bucket, row->event_ns);
+    row->pace_us = (uint32_t)(ring_wall_ns(dispatch->config.ring) / NS_PER_MS);
 }
 
 /* ---- at once */

@@ -1,9 +1,10 @@
 /* dispatch_heads.c - order per key: keys of which some wait in the store and none is the first.
  *
- * A crash can leave such: the letter that says who failed is lost, those of later events are not.
- * The oldest of those that wait becomes the head as soon as no letter of the key is on its way and
- * no core owes an older event of it. While the server runs there are none, for the control thread
- * takes the letters of a key in the order in which they were sent.
+ * A replay puts them there so. And a crash can leave such: the letter that says who failed is lost,
+ * those of later events are not. The oldest of those that wait becomes the head as soon as no
+ * letter of the key is on its way and no core owes an older event of it. No letters leave such
+ * while the server runs, for the control thread takes those of a key in the order in which they
+ * were sent.
  */
 #include "base/array.h"
 #include "base/assert.h"
@@ -14,14 +15,31 @@
 #define LOOK_NS      10000000ULL
 #define LOOKS_A_STEP 256U
 
+bool heads_reserve(struct dispatch *dispatch, size_t count)
+{
+    return array_reserve((void **)&dispatch->headless, &dispatch->headless_size,
+                         dispatch->headless_count + count, sizeof *dispatch->headless);
+}
+
 static bool note(struct dispatch *dispatch, uint64_t destination, uint16_t bucket)
 {
-    if (!array_reserve((void **)&dispatch->headless, &dispatch->headless_size,
-                       dispatch->headless_count + 1, sizeof *dispatch->headless)) {
+    if (!heads_reserve(dispatch, 1)) {
         return false;
     }
     dispatch->headless[dispatch->headless_count++] = (struct headless){destination, bucket};
     return true;
+}
+
+void heads_expect(struct dispatch *dispatch, uint64_t destination, uint16_t bucket)
+{
+    for (size_t i = 0; i < dispatch->headless_count; i++) {
+        const struct headless *one = &dispatch->headless[i];
+        if (one->destination == destination && one->bucket == bucket) {
+            return;
+        }
+    }
+    bool noted = note(dispatch, destination, bucket);
+    bk_assert(noted);
 }
 
 /* NULL: its order was never per key since the start, but rows of before may be. */

@@ -228,6 +228,10 @@ enum bk_err heads_find(struct dispatch *dispatch) BK_MUST_CHECK;
 /* Does a core owe this event, or an older one of its bucket? */
 bool heads_owed(const struct dispatch *dispatch, uint64_t number, uint16_t bucket,
                 int64_t event_ns);
+/* Room for so many more keys. False: no memory. */
+bool heads_reserve(struct dispatch *dispatch, size_t count) BK_MUST_CHECK;
+/* Some of this key were put into the store, and maybe none is the first. Requires: room. */
+void heads_expect(struct dispatch *dispatch, uint64_t destination, uint16_t bucket);
 /* Make the oldest one the first, once no core owes an older one. A bounded part of them. */
 void heads_mend(struct dispatch *dispatch);
 

@@ -3,6 +3,7 @@
  * Every function gives the same result when it is applied again, so that a start may apply what was
  * committed already.
  */
+#include "base/time.h"
 #include "hub/deliveries/dispatch_private.h"
 #include "store/keys.h"
 
@@ -306,15 +307,45 @@ static bool is_known(const struct delivery_report *report, bool taken)
            order_is_waiting(report->previous_due_ms);
 }
 
+/* A start reads a try from before a replay was asked for: the row that is there now is the
+ * replay's, which nothing has tried yet. A clock that was set back in between repeats it. */
+static enum bk_err is_before_replay(struct store_txn *txn, const struct delivery_report *report,
+                                    uint64_t head, bool *ret_before)
+{
+    struct key key;
+    struct slice value;
+    struct retry_row row;
+    *ret_before = false;
+    if (!report->recovered) {
+        return BK_OK;
+    }
+    int64_t due_ms =
+        head == report->position ? HEAD_DUE_MS : order_waiting_ms(report->bucket, report->event_ns);
+    key_retry(&key, report->destination, (uint64_t)due_ms, report->position);
+    enum bk_err err = store_get(txn, key_slice(&key), &value);
+    if (err == BK_OK && retry_row_decode(key_slice(&key), value, &row)) {
+        int32_t since_ms = (int32_t)((uint32_t)(report->ended_ns / NS_PER_MS) - row.pace_us);
+        *ret_before = (row.flags & ATTEMPT_REPLAY) != 0 &&
+                      ((report->flags & ATTEMPT_REPLAY) == 0 || since_ms < 0);
+    }
+    return err == BK_NOT_FOUND ? BK_OK : err;
+}
+
 static enum bk_err keyed_apply(struct store_txn *txn, struct delivery_report *report)
 {
     uint64_t head = 0;
     int64_t before = 0, after = 0;
-    bool taken = false;
+    bool taken = false, old = false;
     enum bk_err err = count_get(txn, report->destination, &before);
     report->promoted = false;
     if (err == BK_OK) {
         err = head_get(txn, report, &head);
+    }
+    if (err == BK_OK) {
+        err = is_before_replay(txn, report, head, &old);
+    }
+    if (old) {
+        return err;
     }
     if (err == BK_OK) {
         err = keyed_take(txn, report, head, &taken);

@@ -7,7 +7,8 @@
  *                              oldest one that a core owes was received
  *                 the rows     its key's head failed, so it waits in the store behind the head
  *                              (deliveries/dispatch_store.c); `mail` counts those on their way
- *                              there, `rows` tells whether the store has any
+ *                              there, `rows` tells whether the store has any. What is replayed is
+ *                              put there, too; where one order is for all, into bucket 0
  *             Nobody starts an event from its lane while an older one of its bucket is owed or
  *             anything of its bucket is on the rows' way; then it is sent there as well, in order.
  * Order       Who sends one counts it in `mail` before its lane settles it; the control thread sets

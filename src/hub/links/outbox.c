@@ -90,13 +90,14 @@ static enum bk_err drop_row(struct store_txn *txn, void *context)
 }
 
 static enum bk_err add_delivery(struct outbox *outbox, struct row *row, uint64_t position,
-                                const struct journal_entry *event)
+                                const struct journal_entry *event, const uint8_t *message)
 {
     struct retry_row retry = {.destination = row->destination,
                               .due_ms = dispatch_clock_ms(outbox->config.dispatch),
                               .position = position,
                               .event_ns = event->received_ns,
                               .source = event->source};
+    dispatch_in_order(outbox->config.dispatch, event, message, &retry);
     return dispatch_add_with(outbox->config.dispatch, &retry, 1, drop_row, row);
 }
 
@@ -104,7 +105,8 @@ static enum bk_err add_delivery(struct outbox *outbox, struct row *row, uint64_t
 static enum bk_err hand_over(struct parcel *parcel)
 {
     return add_delivery(parcel->outbox, &parcel->row,
-                        journal_position_pack(parcel->append.position), &parcel->append.entry);
+                        journal_position_pack(parcel->append.position), &parcel->append.entry,
+                        parcel->message);
 }
 
 static void returned(struct ring_mail *mail)
@@ -449,8 +451,8 @@ static bool look_on(struct outbox *outbox)
     while ((err = event_scan_next(&outbox->scan, outbox->config.hub, outbox->reader, &budget,
                                   &record)) == BK_OK) {
         if (row_of(outbox, &record, &row)) {
-            enum bk_err added =
-                add_delivery(outbox, &row, journal_position_pack(record.position), &record.entry);
+            enum bk_err added = add_delivery(outbox, &row, journal_position_pack(record.position),
+                                             &record.entry, record.message);
             if (added != BK_OK) { /* it becomes another event */
                 log_event(LOG_ERROR, "an entry waits for its way out",
                           LOG_Z("why", bk_err_text(added)));
