@@ -35,9 +35,9 @@ static void print_state(yyjson_mut_val *object)
     uint64_t retries = yyjson_mut_get_uint(value_at(object, "status.delivery.retries"));
     if (slice_equal(state, SLICE("ready")) && retries > 0) {
         buf_printf(&line,
-                   "; %llu that failed %s tried now (`becket deliveries --destination %.*s`)",
-                   (unsigned long long)retries, retries == 1 ? "is" : "are", (int)name.bytes,
-                   (const char *)name.at);
+                   "; %llu pending: what failed is tried now (`becket deliveries --destination "
+                   "%.*s --state pending`)",
+                   (unsigned long long)retries, (int)name.bytes, (const char *)name.at);
     }
     print_line(buf_slice(&line));
     buf_fini(&line);

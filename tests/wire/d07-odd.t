@@ -270,7 +270,7 @@ def meanwhile():
         for again in range(3):
             before = pending()
             code, out, err = server.cli('resume', 'later')
-            ok(code == 0 and '1 that failed is tried now' in out, 'resume tells of it') or diag(out + err)
+            ok(code == 0 and '1 pending: what failed is tried now' in out, 'resume tells of it') or diag(out + err)
             ok(when(lambda: len(sink.got('/later')) == 3 + again), 'it is tried at once')
             ok(when(lambda: [n for n, at in pending()] == [2] and pending() != before), 'and waits again: no dead letter by looking')
         sink.manner('/later', status=200)
@@ -279,6 +279,19 @@ def meanwhile():
         code, out, err = server.cli('resume', 'later')
         is_equal(out, 'Destination later is ready\n', 'nothing waits any more')
         server.api('DELETE', '/api/v1/routes/to-later')
+        server.apply(destination('once', sink.url('/once'), ', retry: {schedule: [1h]}'))
+        sink.manner('/once', status=500)
+        single = post(server, 1)
+        states = lambda: [(d['state'], d['attempt']) for state in ('pending', 'dead') for d in
+                          server.api('GET', '/api/v1/deliveries?destination=once&state=' + state).json['items']]
+        for again in range(3):
+            ok(when(lambda: len(sink.got('/once')) == 1 + again and states() == [('pending', 1)]),
+               'nor where the schedule has one pause: %s' % states())
+            server.cli('resume', 'once')
+        sink.manner('/once', status=200)
+        server.cli('resume', 'once')
+        ok(when(lambda: sink.ids('/once') == [single] and states() == []), 'delivered')
+        server.api('DELETE', '/api/v1/routes/to-once')
 
         # Deleted with deliveries under way and retries pending.
         sink.manner('/gone', status=500)
@@ -308,6 +321,32 @@ def meanwhile():
         ok(when(lambda: late in sink.ids('/kept')), 'without its route')
         ok(late not in sink.ids('/there'), 'nothing new comes')
         is_equal(server.stop(), 0, 'stops')
+
+
+def one_probe():
+    """The end of a probe of before a resume does not make room for a second one beside the one that is under way now."""
+    slow = 2
+    with Sink() as sink, Server(threads=2) as server:
+        sink.manner('/app', status=500)
+        server.apply(SOURCE + destination('app', sink.url('/app'), ', retry: {schedule: [%s], jitter: 0}' % ', '.join(['100ms'] * 32)))
+        state = lambda: server.status('destinations', 'app').get('delivery', {}).get('state')
+        def open_breaker(before):
+            ok(when(lambda: len(sink.got('/app', 500)) >= before + 8 and state() == 'failing'), 'the breaker is open')
+            sink.manner('/app', status=502, delay=slow)
+        for n in range(30):  # to both cores
+            post(server, n)
+        open_breaker(0)
+        ok(when(lambda: len(sink.got('/app', 502)) == 1), 'a probe hangs')
+        time.sleep(slow / 2)
+        sink.manner('/app', status=500)
+        before = len(sink.got('/app', 500))
+        server.api('POST', '/api/v1/destinations/app/resume')
+        open_breaker(before)
+        ok(when(lambda: len(sink.got('/app', 502)) == 2, 1), 'resumed, and another one')
+        first, second = (r.at for r in sink.got('/app', 502))
+        time.sleep(max(0, first + slow + 0.3 - time.time()))
+        ok(time.time() < second + slow, 'the second one is still under way when the first one ended')
+        is_equal(len(sink.got('/app', 502)), 2, 'and no third')
 
 
 def from_before():
@@ -384,6 +423,6 @@ manners()
 retry_after()
 loop()
 meanwhile()
-from_before()
+at_once(one_probe, from_before)
 large()
 done()

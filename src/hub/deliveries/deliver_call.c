@@ -605,7 +605,7 @@ static void delivery_done(struct http_call *call)
                           cut || before || ending.looped        ? FLOW_CANCELLED
                           : ending.outcome == ATTEMPT_DELIVERED ? FLOW_GOOD
                                                                 : FLOW_BAD,
-                          delivery->probe, ending.hold_ns, call->reply.total_ns,
+                          delivery->probe && !before, ending.hold_ns, call->reply.total_ns,
                           ring_now_ns(deliver->config.ring));
     target->silent_since_ns = target->flow.inflight > 0 ? ring_now_ns(deliver->config.ring) : 0;
     target->well = ending.outcome == ATTEMPT_DELIVERED || ending.looped;

@@ -200,7 +200,7 @@ static bool pick_later(void *context, struct slice key, struct slice value)
     if (failed && row.due_ms > hurry->now_ms &&
         !dispatch_is_flying(hurry->dispatch, row.destination, row.position)) {
         /* An extra try, so that nobody makes dead letters by looking whether it is up again. */
-        row.number -= row.number > 1;
+        row.number--;
         hurry->rows[hurry->count++] = row;
     }
     return hurry->count < HURRIED_MAX;

@@ -144,7 +144,7 @@ static void hurry(const struct dispatch *dispatch, const struct letter *letter,
     if (destination && !letter->own && report->kind == REPORT_AGAIN && report->due_ms > now_ms &&
         report->lifts != flow_lifts((struct flow_shared *)(void *)destination->state->words)) {
         report->due_ms = now_ms;
-        report->number -= report->number > 1;
+        report->number -= report->number > 0;
     }
 }
 
