@@ -43,8 +43,9 @@ const char *nearest_word(struct slice text, const char *const *words)
     unsigned least = text.bytes > 6 ? 4 : text.bytes > 3 ? 3 : 2;
     for (size_t i = 0; words[i]; i++) {
         struct slice word = slice_str(words[i]);
-        unsigned d = begins(word, text) ? 1 : distance(text, word);
-        if (d < least) {
+        bool beginning = begins(word, text);
+        unsigned d = beginning ? 1 : distance(text, word);
+        if (d < least || (beginning && d == least && word.bytes < strlen(nearest))) {
             least = d;
             nearest = words[i];
         }

@@ -4,7 +4,8 @@
 
 static const char *near(const char *text)
 {
-    static const char *const words[] = {"EventSource", "Secret", "Canvas", "path", NULL};
+    static const char *const words[] = {"EventSource", "Secret", "Canvas", "path",
+                                        "signature",   "signed", NULL};
     return nearest_word(slice_str(text), words);
 }
 
@@ -15,6 +16,7 @@ int main(void)
     is_str(near("paht"), "path", "two were swapped");
     is_str(near("Event"), "EventSource", "the beginning of one");
     is_str(near("can"), "Canvas");
+    is_str(near("sign"), "signed", "of two the shorter one");
     ok(near("ca") == NULL, "two letters are no beginning");
     ok(near("deployment") == NULL);
     ok(near("") == NULL);
