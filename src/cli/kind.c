@@ -46,7 +46,8 @@ const char *kind_plural(const char *text, bool *ret_in_canvas)
     for (size_t i = 0; i < bk_array_length(lists); i++) {
         if (slice_equal_nocase(slice_str(text), slice_str(lists[i]))) {
             const char *plural = lists[i | 1];
-            cli_usage("%s are listed by `becket %s`, and are no objects", plural, plural);
+            cli_usage("%s are listed by `becket %s`, and are no objects%s", plural, plural,
+                      i < 2 ? "; `becket event ID` prints one" : "");
             return NULL;
         }
     }

@@ -50,6 +50,15 @@ static void trouble_of_operation(struct buf *text, yyjson_mut_val *object)
     }
 }
 
+/* `get` has a column for the state. */
+static void trouble_of_target(struct buf *text, yyjson_mut_val *object)
+{
+    if (slice_equal(text_at(object, "status.state"), SLICE("paused"))) {
+        buf_add_str(text, "paused: ");
+    }
+    trouble_of_destination(text, object);
+}
+
 typedef bool visit_fn(struct looking *looking, yyjson_mut_val *object, trouble_fn *trouble);
 
 /* All objects of a kind in a canvas (NULL: the kind is in none), until one visit gives false. False
@@ -99,7 +108,7 @@ static bool look_at_canvas(struct looking *looking, const char *canvas)
 {
     return look_at(looking, "/api/v1/integrations", canvas, trouble_advice) &&
            look_at(looking, "/api/v1/event-sources", canvas, trouble_of_source) &&
-           look_at(looking, "/api/v1/destinations", canvas, trouble_of_destination) &&
+           look_at(looking, "/api/v1/destinations", canvas, trouble_of_target) &&
            look_at(looking, "/api/v1/integration-links", canvas, trouble_advice);
 }
 

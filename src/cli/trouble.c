@@ -32,14 +32,15 @@ void trouble_of_destination(struct buf *text, yyjson_mut_val *object)
                  outcome = text_at(object, "status.delivery.lastAttempt.outcome");
     uint64_t waiting = yyjson_mut_get_uint(value_at(object, "status.delivery.retries")) +
                        yyjson_mut_get_uint(value_at(object, "status.delivery.backlog"));
-    if (reason.bytes != 0 || outcome.bytes == 0 || slice_equal(outcome, SLICE("delivered"))) {
-        buf_add_slice(text, reason);
+    bool failing = outcome.bytes != 0 && !slice_equal(outcome, SLICE("delivered"));
+    if (reason.bytes == 0 && !failing) {
         return;
     }
-    buf_add_slice(text, text_at(object, "status.delivery.lastAttempt.reason"));
+    buf_add_slice(text,
+                  reason.bytes ? reason : text_at(object, "status.delivery.lastAttempt.reason"));
     if (waiting > 0) {
         buf_printf(text, "; %llu wait", (unsigned long long)waiting);
-    } else if (slice_equal(outcome, SLICE("dead"))) {
+    } else if (reason.bytes == 0 && slice_equal(outcome, SLICE("dead"))) {
         buf_add_str(text, "; given up");
     }
 }

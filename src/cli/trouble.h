@@ -10,7 +10,7 @@
 void trouble_advice(struct buf *text, yyjson_mut_val *object);
 /* Of an EventSource also what its sender did wrong last, until one is accepted. */
 void trouble_of_source(struct buf *text, yyjson_mut_val *object);
-/* Of a Destination why it is paused, else why the last delivery failed, and how many wait. */
+/* Of a Destination why it is paused, else why the last delivery failed; and how many wait. */
 void trouble_of_destination(struct buf *text, yyjson_mut_val *object);
 
 #endif

@@ -38,6 +38,7 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
     for word in ('events', 'delivery', 'providers'):
         code, out, err = server.cli('get', word)
         ok(code == 2 and '`becket ' in err, '%s: no objects, but a command lists them' % word)
+        ok(('`becket event ID`' in err) == word.startswith('event'), '%s: and one, where it can' % word)
     for words, told in (('port: {clientId: x}\ntriggerChannel: {type: KAFKA}\nintegrations: []\n', 'Port'),
                         ('executor: {type: TYPE_SEMAPHORE}\n', 'a Stage'), ('on: deployment\n', 'kind, metadata and spec')):
         code, out, err = server.cli('apply', '-f', '-', stdin=words.encode())
@@ -109,7 +110,7 @@ with Server() as server, tempfile.TemporaryDirectory() as base:
     server.apply('kind: Canvas\nmetadata: {name: blue}\n---\nkind: Destination\nmetadata: {name: out, canvasId: blue}\nspec: {url: "http://127.0.0.1:9/"}\n')
     server.cli('pause', 'out', '--canvas', 'blue')
     code, out, err = server.cli('status')
-    ok(code == 0 and re.search(r'(?m)^Destination +blue +out +by hand$', out), 'of every canvas') or diag(out + err)
+    ok(code == 0 and re.search(r'(?m)^Destination +blue +out +paused: by hand$', out), 'of every canvas') or diag(out + err)
     token = server.cli('token', 'create', 'blue', '--canvas', 'blue')[1].strip()
     code, out, err = server.cli('status', '--token', token)
     ok(code == 0 and 'out' in out and 'repo' not in out and err == '', 'with a token of one canvas, of that one') or diag(out + err)

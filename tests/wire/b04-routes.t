@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Destinations, routes and spec.events on a running server: by command and by API; what a source does not want is kept
 with its reason."""
-import json, os, sys
+import json, os, re, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 
@@ -65,6 +65,9 @@ with Server() as server:
     code, out, err = server.cli('apply', '-f', '-', stdin=SET.replace(', paused: true', '').encode())
     code, out, err = server.cli('pause', 'app')
     ok(code == 0 and 'paused (by hand)' in out, 'pause')
+    hook(b'{}', 'release', 'waits')
+    ok(when(lambda: re.search(r'(?m)^Destination +default +app +paused: by hand; [1-9]\d* wait$', server.cli('status')[1])),
+       'status: paused, by whom, and how many wait') or diag(server.cli('status')[1])
     answer = server.api('POST', '/api/v1/destinations/app/resume')
     ok(answer.status == 200 and answer.json['status']['state'] == 'ready', 'resume by API')
     is_equal(server.api('POST', '/api/v1/destinations/none/pause').status, 404, 'pause: no such destination')
