@@ -63,7 +63,11 @@ struct master {
 
 static void keep(yyjson_mut_val *object, const char *name, char *to, size_t size)
 {
-    slice_keep(text_at(object, name), to, size);
+    struct buf safe;
+    buf_init(&safe, 4096);
+    print_safe(&safe, text_at(object, name), false);
+    slice_keep(buf_slice(&safe), to, size);
+    buf_fini(&safe);
 }
 
 static void read_master(yyjson_mut_val *object, struct master *ret_master)

@@ -202,9 +202,13 @@ static bool ask_ready(struct remote *remote, bool *ret_ready, char ret_why[256])
     bool done = remote_try(remote, "GET", "/health/ready", NULL, SLICE_EMPTY, &response) &&
                 remote_json(&response, &tree);
     *ret_ready = done && response.status == 200;
-    struct slice why = done && !*ret_ready ? text_at(tree.roots[0], "message") : SLICE_EMPTY;
-    snprintf(ret_why, 256, "%.*s", (int)(why.bytes > 255 ? 255 : why.bytes),
-             (const char *)(why.at ? why.at : (const uint8_t *)""));
+    struct buf why;
+    buf_init(&why, 4096);
+    if (done && !*ret_ready) {
+        print_safe(&why, text_at(tree.roots[0], "message"), false);
+    }
+    slice_keep(buf_slice(&why), ret_why, 256);
+    buf_fini(&why);
     json_tree_fini(&tree);
     client_response_fini(&response);
     return done;

@@ -131,7 +131,8 @@ void remove_rubbish(struct recovery *recovery)
         char path[CATALOG_PATH_BYTES];
         catalog_path_name(recovery->catalog, path, recovery->rubbish[i]);
         enum bk_err err = file_unlink(path);
-        if (err != BK_OK) { /* costs space until the next start */
+        /* A mark that was half made is gone by now: another was made in its place. */
+        if (err != BK_OK && err != BK_NOT_FOUND) { /* costs space until the next start */
             log_event(LOG_WARN, "journal_remove_failed", LOG_Z("file", path),
                       LOG_Z("error", bk_err_text(err)));
         }

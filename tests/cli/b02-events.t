@@ -221,4 +221,19 @@ lines = [listener.stdout.readline() for _ in range(2)]
 ok('evt_1' in lines[0] and 'not there any more' in lines[0] and 'evt_2' in lines[1], 'listen: an event that is gone is told, and the next one forwarded') or diag(lines)
 listener.send_signal(signal.SIGINT)
 is_equal(listener.wait(10), 0, 'and it is ended by Ctrl-C only')
+
+
+# ---- what a server says of itself, whoever answers there, drives no terminal
+class Drives(Answers):
+    def do_GET(self):
+        evil = 'x\x1b]0;owned\x07\u202e\n'
+        body = {'code': 'x', 'message': evil, 'id': evil, 'place': evil, 'since': evil, 'trouble': evil, 'sealing': True, 'items': []}
+        self.answer(503 if self.path == '/health/ready' else 200, json.dumps(body).encode())
+
+
+drives = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Drives)
+threading.Thread(target=drives.serve_forever, daemon=True).start()
+for words in (['status'], ['key', 'show']):
+    run = subprocess.run([BECKET, *words, '--token', 't', '--server', 'http://127.0.0.1:%d' % drives.server_address[1]], capture_output=True, text=True)
+    ok('owned' in run.stdout and not set(run.stdout + run.stderr) & set('\x1b\x07\u202e'), ' '.join(words) + ': nothing of an answer drives a terminal') or diag(run)
 done()
