@@ -153,7 +153,13 @@ int cli_deliveries(int argc, char **argv)
     } else if (event && !event_id_parse(slice_str(event), &position, NULL)) {
         code = cli_usage("--event takes an event's id, evt_ and 26 characters, not %.100s", event);
     } else {
-        code = remote_open(&remote, &options) ? remote_print_list(&remote, &options, &deliveries)
+        struct remote_list list = deliveries;
+        if (event && !option_given(&options, "state")) {
+            list.what =
+                "deliveries of it: no route led it anywhere, or it waits; `becket replay ID "
+                "--dry-run` tells where it would go now";
+        }
+        code = remote_open(&remote, &options) ? remote_print_list(&remote, &options, &list)
                                               : CLI_FAILED;
         remote_fini(&remote);
     }

@@ -68,6 +68,11 @@ with Server() as server:
                         (['get', 'routes', '--canvas', 'x'], 'no Canvas x')):
         code, out, err = server.cli(*words)
         ok(code == 1 and out == '' and what in err and err.count('\n') == 1, ' '.join(words)) or diag('%d %r %r' % (code, out, err))
+    os.environ['BECKET_CANVAS'] = 'x'
+    for words in (['events'], ['deliveries'], ['replay', '--since', '1h'], ['get', 'routes']):
+        is_equal(server.cli(*words)[0::2], (1, 'becket: there is no Canvas x\n'),
+                 'BECKET_CANVAS counts for ' + words[0])
+    del os.environ['BECKET_CANVAS']
     for words, what in ((['events', '--type', 'nope'], 'no events\n'), (['deliveries'], 'no deliveries\n'),
                         (['get', 'routes'], 'no routes in canvas default\n')):
         is_equal(server.cli(*words), (0, '', what), 'nothing there: ' + ' '.join(words))

@@ -82,6 +82,8 @@ with Server() as server:
     ok(code == 0 and when(lambda: len(received) == 1) and received[0][1]['webhook-id'] == ids[0],
        'replay of one, with the same id')
     received.clear()
+    code, out, err = server.cli('deliveries', '--event', ids[5])
+    ok(code == 0 and out == '' and 'no route led it anywhere' in err and '--dry-run' in err, 'one that went nowhere: where to look') or diag(err)
     code, out, err = server.cli('replay', ids[5])
     ok(code == 1 and 'no route leads anywhere' in err, 'an event that no route wants')
     code, out, err = server.cli('replay', ids[5], '--to', 'other')
