@@ -2,6 +2,8 @@
 
 #include "base/time.h"
 
+#include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
@@ -97,39 +99,86 @@ static void line_add_field(struct line *line, const struct log_field *field, boo
     }
 }
 
+static void line_begin(struct line *line, enum log_level level, const char *event, bool json)
+{
+    struct timespec now;
+    char stamp[25];
+    clock_gettime(CLOCK_REALTIME, &now);
+    time_format_rfc3339((int64_t)now.tv_sec * NS_PER_SECOND + now.tv_nsec, stamp);
+    line->bytes = 0;
+    if (json) {
+        line_add_str(line, "{\"time\":\"");
+        line_add_str(line, stamp);
+        line_add_str(line, "\",\"level\":\"");
+        line_add_str(line, level_names[level]);
+        line_add_str(line, "\",\"event\":");
+        line_add_quoted(line, slice_str(event));
+    } else {
+        line_add_str(line, stamp);
+        line_add_str(line, " ");
+        line_add_str(line, level_names[level]);
+        line_add_str(line, " ");
+        line_add_str(line, event);
+    }
+}
+
+static void line_end(struct line *line, bool json)
+{
+    if (json) {
+        line_add(line, "}", 1);
+    }
+    line->text[line->bytes++] = '\n';
+}
+
+static void line_write(const struct line *line)
+{
+    ssize_t ignored = write(STDERR_FILENO, line->text, line->bytes);
+    (void)ignored;
+}
+
+/* A pipe with room takes a whole line (LINE_BYTES_MAX <= PIPE_BUF), so nobody waits here for who
+ * should read it, as long as no other thread takes the room in between. */
+static bool has_room(void)
+{
+    struct pollfd log = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&log, 1, 0) != 0;
+}
+
+static uint64_t lines_lost; /* under the lock, as is what writes */
+
+static void tell_lost(bool json)
+{
+    struct log_field lines = LOG_I("lines", lines_lost);
+    struct line line;
+    line_begin(&line, LOG_WARN, "the log was not read, lines are lost", json);
+    line_add_field(&line, &lines, json);
+    line_end(&line, json);
+    line_write(&line);
+    lines_lost = 0;
+}
+
 void log_write(enum log_level level, const char *event, const struct log_field *fields,
                size_t count)
 {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     if (!log_enabled(level)) {
         return;
     }
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    char stamp[25];
-    time_format_rfc3339((int64_t)now.tv_sec * NS_PER_SECOND + now.tv_nsec, stamp);
     bool json = atomic_load(&log_format_now) == LOG_JSON;
-    struct line line = {.bytes = 0};
-    if (json) {
-        line_add_str(&line, "{\"time\":\"");
-        line_add_str(&line, stamp);
-        line_add_str(&line, "\",\"level\":\"");
-        line_add_str(&line, level_names[level]);
-        line_add_str(&line, "\",\"event\":");
-        line_add_quoted(&line, slice_str(event));
-    } else {
-        line_add_str(&line, stamp);
-        line_add_str(&line, " ");
-        line_add_str(&line, level_names[level]);
-        line_add_str(&line, " ");
-        line_add_str(&line, event);
-    }
+    struct line line;
+    line_begin(&line, level, event, json);
     for (size_t i = 0; i < count; i++) {
         line_add_field(&line, &fields[i], json);
     }
-    if (json) {
-        line_add(&line, "}", 1);
+    line_end(&line, json);
+    pthread_mutex_lock(&lock);
+    if (lines_lost > 0 && has_room()) {
+        tell_lost(json);
     }
-    line.text[line.bytes++] = '\n';
-    ssize_t ignored = write(STDERR_FILENO, line.text, line.bytes);
-    (void)ignored;
+    if (has_room()) {
+        line_write(&line);
+    } else {
+        lines_lost++;
+    }
+    pthread_mutex_unlock(&lock);
 }

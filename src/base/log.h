@@ -3,6 +3,8 @@
  * Purpose     Text for people or one JSON object a line. Values that come from
  *             outside are escaped, so a line cannot be forged (CR, LF, ESC, bidi).
  * Threads     Any; a line is one write().
+ * Nobody waits for who reads it: where it is a pipe, socket or terminal that is full, lines are
+ *             lost, and the next one says how many.
  * Hot path    Never log per request; log_enabled() is one load.
  */
 #ifndef BECKET_BASE_LOG_H

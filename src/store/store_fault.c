@@ -57,8 +57,8 @@ static void wait_for_room(void)
     (void)nanosleep(&pause, NULL);
 }
 
-/* The last words. log_event() takes no lock and no memory; it makes one line on the stack and
- * writes it. */
+/* The last words. log_event() takes no memory; it makes one line on the stack and writes it, and
+ * nobody reads the store while he has its lock. */
 static void on_fault(int number, siginfo_t *info, void *context)
 {
     if (info->si_code == BUS_ADRERR && is_write(context)) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How serve is told what to do: what SIGHUP changes and what it says, addresses and URLs that are refused, help that
 names the variables there are."""
-import os, re, shutil, subprocess, sys, urllib.request
+import fcntl, os, re, shutil, subprocess, sys, urllib.request
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 
@@ -87,6 +87,26 @@ with tempfile.TemporaryDirectory() as base:
     ok(set(asked) == {200}, 'both listeners answer there')
     process.send_signal(signal.SIGTERM)
     is_equal(process.wait(20), 0, 'SIGTERM: 0')
+
+# ---- a log that nobody reads
+reads, writes = os.pipe()
+fcntl.fcntl(writes, fcntl.F_SETPIPE_SZ, 4096)
+with Server(start=False, threads=1) as server:
+    server.port, server.admin = free_port(), free_port()
+    server.log = os.fdopen(writes, 'wb')
+    server.process = subprocess.Popen([BECKET, 'serve', '--data', server.data, '--listen', '127.0.0.1:%d' % server.port, '--admin', '127.0.0.1:%d' % server.admin,
+                                       '--threads', '1'], stdin=subprocess.DEVNULL, stdout=writes, stderr=writes)
+    ok(when(lambda: server.get('/health/ready').status == 200), 'a log that nobody reads: it starts')
+    began = time.monotonic()
+    for _ in range(60):
+        server.apply(GITHUB_SOURCE)
+    ok(time.monotonic() - began < 5 and server.get('/health/ready').status == 200, 'changes go on when the pipe is full')
+    text = os.read(reads, 65536)
+    server.apply(GITHUB_SOURCE)
+    text += os.read(reads, 65536)
+    ok(b'lines are lost lines=' in text and all(re.match(rb'20\d\d-', line) for line in text.splitlines()), 'who reads on is told how many are lost; none is cut') or diag(text)
+    is_equal(server.stop(), 0, 'and SIGTERM ends it in order')
+os.close(reads)
 
 # ---- a copy of the data directory is a backup
 with Server() as server:
