@@ -8,7 +8,7 @@
 #include "cli/remote.h"
 #include "hub/deliveries/request.h"
 
-#include <errno.h>
+#include <arpa/inet.h>
 #include <signal.h>
 #include <stdlib.h>
 
@@ -218,6 +218,7 @@ static bool forward(struct listen *listen, yyjson_mut_val *event)
                                      .url = &listen->url,
                                      .headers = buf_slice(&headers),
                                      .body = buf_slice(&stored.body),
+                                     .ca_file = listen->remote->ca_file,
                                      .timeout_ms = 20000,
                                      .body_bytes_max = 1U << 20};
     int64_t before = clock_read_ns(CLOCK_MONOTONIC);
@@ -293,8 +294,10 @@ static int follow(struct listen *listen)
 
 static bool is_loopback(const char *host)
 {
-    return strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
-           strcmp(host, "::1") == 0;
+    struct in_addr four; /* 127.0.0.1.example.com is a name, and anybody's */
+    bool is_four = inet_pton(AF_INET, host, &four) == 1;
+    return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
+           (is_four && ntohl(four.s_addr) >> 24 == 127);
 }
 
 /* URL and secret. CLI_DONE, or what the command returns. */

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Deliveries and replays by command and by API; events forwarded to a local program."""
-import http.server, json, os, signal, subprocess, sys, threading, time
+import http.server, json, os, signal, ssl, subprocess, sys, tempfile, threading, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
+from certs import Certs
+from sink import Sink as TlsSink
 
 received = []
 status = [200]
@@ -254,4 +256,21 @@ spec: {from: [{source: repo, types: [frail]}], to: [{destination: frail-1}, {des
     stray.wait(10)
     code, out, err = server.cli('listen', 'repo', '--forward', 'http://192.0.2.1/')
     ok(code == 2 and '--allow-remote' in err, 'not to another machine')
+    code, out, err = server.cli('listen', 'repo', '--forward', 'http://127.0.0.1.example.test/')
+    ok(code == 2 and '--allow-remote' in err, 'whatever its name begins with')
+
+    # A program that is being written may speak TLS, by an authority of one's own.
+    with tempfile.TemporaryDirectory() as directory:
+        certs = Certs(directory)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certs.make('dev'))
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        with TlsSink(context=context) as sink:
+            listener = subprocess.Popen([server.program, 'listen', 'repo', '--forward', sink.url('/dev'), '--since', '1h', '--ca-file',
+                                         certs.path('ca.pem'), '--server', 'http://127.0.0.1:%d' % server.admin, '--data', server.data],
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            said = listener.stdout.readline()
+            ok(sink.wait('/dev', 1, 5), 'becket listen forwards by TLS to whom --ca-file vouches for: %s' % said.strip())
+            listener.terminate()
+            listener.wait(10)
 done()
