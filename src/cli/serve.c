@@ -74,8 +74,20 @@ static bool reload_tls(struct serve *serve, const struct options *fresh)
     return true;
 }
 
-/* SIGHUP: certificates, and the log's level and format; everything else needs a restart, and says
- * so. */
+/* New connections believe who was read. */
+static bool reload_outgoing(struct serve *serve, const struct options *fresh)
+{
+    char why[TLS_WHY_BYTES];
+    if (!outgoing_reload(&serve->outgoing, option_text(fresh, "ca-file"), why)) {
+        log_event(LOG_ERROR, "certificate authorities not reloaded, the old ones stay",
+                  LOG_Z("why", why));
+        return false;
+    }
+    return true;
+}
+
+/* SIGHUP: certificates, authorities, and the log's level and format; everything else needs a
+ * restart, and says so. */
 static void reload(void *context)
 {
     struct serve *serve = context;
@@ -89,7 +101,8 @@ static void reload(void *context)
         return;
     }
     serve_setup_log(&fresh);
-    bool whole = reload_tls(serve, &fresh);
+    bool certificates = reload_tls(serve, &fresh);
+    bool whole = reload_outgoing(serve, &fresh) && certificates;
     const char *path = option_text(&fresh, "config");
     serve_name_changed(serve, &fresh, changed, sizeof changed);
     log_event(
@@ -245,14 +258,15 @@ static void name_sandbox(struct serve *serve, const char *part)
 /* Before the first thread. */
 static void restrict_files(struct serve *serve)
 {
+    const char *store = getenv("SSL_CERT_FILE");
     struct sandbox_files files = {
         .data_directory = serve->control.data_directory,
         .reads = {option_text(&serve->options, "config"), getenv("BECKET_MASTER_KEY_FILE"),
                   option_text(&serve->options, "tls-client-ca"),
-                  option_text(&serve->options, "ca-file")},
+                  option_text(&serve->options, "ca-file"), store && *store ? store : NULL},
     };
     static const char *const lists[] = {"tls-cert", "tls-key"};
-    unsigned count = 4;
+    unsigned count = 5;
     for (unsigned list = 0; list < bk_array_length(lists); list++) {
         unsigned length = option_list_count(&serve->options, lists[list]);
         for (unsigned i = 0; i < length && count < SANDBOX_PATHS_MAX; i++) {

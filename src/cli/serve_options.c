@@ -335,8 +335,8 @@ void serve_name_changed(const struct serve *serve, const struct options *fresh, 
         const char *name = cli_serve_options[i].name;
         const char *was = serve->options.values[i] ? serve->options.values[i] : "";
         const char *is = fresh->values[i] ? fresh->values[i] : "";
-        bool reloaded =
-            strncmp(name, "log-", 4) == 0 || (serve->control.tls && serve_tls_owns(name));
+        bool reloaded = strncmp(name, "log-", 4) == 0 || strcmp(name, "ca-file") == 0 ||
+                        (serve->control.tls && serve_tls_owns(name));
         if (reloaded || strcmp(was, is) == 0) {
             continue;
         }

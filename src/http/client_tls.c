@@ -220,7 +220,7 @@ void line_tls_begin(struct client_line *line)
     uint8_t entropy[32];
 
     trust = trust ? trust : client->config.trust;
-    if (!trust) {
+    if (!trust || tls_trust_count(trust) == 0) {
         snprintf(line->why, sizeof line->why,
                  "no certificate authorities are known: install ca-certificates or give --ca-file");
         dial_fail(line, BK_UNAUTHENTICATED, HTTP_STAGE_TLS);

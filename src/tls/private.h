@@ -14,7 +14,9 @@
 
 /* ---- trust.c */
 
-struct tls_trust {
+/* What a trust holds: counted, for handshakes go on with the one they began with. */
+struct tls_anchors {
+    uint32_t references;
     br_x509_trust_anchor *anchors; /* keys and names are malloc'ed each */
     struct tls_anchor_note {
         int64_t not_before, not_after;
@@ -23,15 +25,25 @@ struct tls_trust {
     } * notes;                    /* of the same index */
     unsigned count;
     unsigned room;
+    uint8_t digest[32]; /* of all certificates, in their order */
 };
 
+struct tls_trust {
+    struct tls_anchors *set; /* a reference */
+    uint8_t busy;            /* two instructions long, so a flag is enough */
+};
+
+/* One reference more, and one less. */
+struct tls_anchors *tls_trust_take(const struct tls_trust *trust);
+void tls_anchors_give(struct tls_anchors *set);
+
 /* Is one of the authorities of this name within its time? */
-bool tls_trust_current(const struct tls_trust *trust, const uint8_t name_hash[32],
-                       int64_t now_seconds);
+bool tls_anchors_current(const struct tls_anchors *set, const uint8_t name_hash[32],
+                         int64_t now_seconds);
 
 /* May all authorities of this name, for all their nameConstraints say, issue for that one? */
-bool tls_trust_permits(const struct tls_trust *trust, const uint8_t name_hash[32],
-                       const struct cert_name *want);
+bool tls_anchors_permit(const struct tls_anchors *set, const uint8_t name_hash[32],
+                        const struct cert_name *want);
 
 /* ---- identity.c */
 
@@ -58,7 +70,7 @@ struct tls_chain {
     struct cert_name want;
     struct cert_facts leaf;
     struct cert_facts culprit; /* the certificate at which BearSSL gave up */
-    const struct tls_trust *trust;
+    struct tls_anchors *trust; /* a reference; NULL before begin and behind end */
     int64_t now_seconds;
     unsigned count;      /* certificates begun */
     unsigned culprit_at; /* its index */
@@ -75,6 +87,7 @@ struct tls_chain {
 void tls_chain_begin(struct tls_chain *chain, br_ssl_engine_context *engine,
                      const struct tls_trust *trust, const struct cert_name *want, bool of_server,
                      int64_t now_seconds, char *why);
+void tls_chain_end(struct tls_chain *chain);
 
 /* ---- server.c */
 

@@ -44,6 +44,7 @@ struct tls {
     enum bk_err err;
     size_t held_bytes;  /* of a record that has not come whole, in the engine's buffer */
     size_t hello_bytes; /* of a hello that comes in several records, where what goes out will lie */
+    int64_t offered_seconds; /* when that session was made */
     uint8_t offered_bytes;
     uint8_t offered[32];
     uint8_t alert[64];       /* room for a sealed record with … */
@@ -139,7 +140,8 @@ static void set_client_session(struct tls *tls, const struct tls_session *sessio
 {
     int64_t age = tls->now_seconds - session->made_seconds;
     if (session->made_seconds == 0 || session->id_bytes == 0 || session->id_bytes > 32 || age < 0 ||
-        age >= TLS_SESSION_SECONDS_MAX) {
+        age >= TLS_SESSION_SECONDS_MAX ||
+        memcmp(session->trust, tls->chain.trust->digest, sizeof session->trust) != 0) {
         return;
     }
     br_ssl_session_parameters parameters = {
@@ -151,6 +153,7 @@ static void set_client_session(struct tls *tls, const struct tls_session *sessio
     memcpy(parameters.master_secret, session->master, sizeof parameters.master_secret);
     br_ssl_engine_set_session_parameters(&tls->u.engine, &parameters);
     bk_wipe(&parameters, sizeof parameters);
+    tls->offered_seconds = session->made_seconds;
     tls->offered_bytes = session->id_bytes;
     memcpy(tls->offered, session->id, sizeof tls->offered);
 }
@@ -264,8 +267,8 @@ void tls_server_begin(struct tls *tls, struct tls_server *server, int64_t now_se
         static const struct cert_name anybody = {.any = true};
         tls_chain_begin(&tls->chain, &tls->u.engine, server->client_trust, &anybody, false,
                         now_seconds, tls->why);
-        br_ssl_server_set_trust_anchor_names_alt(context, server->client_trust->anchors,
-                                                 server->client_trust->count);
+        br_ssl_server_set_trust_anchor_names_alt(context, tls->chain.trust->anchors,
+                                                 tls->chain.trust->count);
     }
     if (!br_ssl_server_reset(context)) {
         fail(tls, BK_PROTOCOL, "the TLS engine could not be started");
@@ -276,6 +279,7 @@ void tls_end(struct tls *tls)
 {
     if (tls->begun) {
         tls_server_give(tls->server);
+        tls_chain_end(&tls->chain);
         bk_wipe(tls, sizeof *tls);
     }
 }
@@ -502,7 +506,8 @@ void tls_session_get(const struct tls *tls, struct tls_session *ret_session)
     if (!tls->open || session->session_id_len == 0) {
         return;
     }
-    ret_session->made_seconds = tls->now_seconds;
+    ret_session->made_seconds = tls_resumed(tls) ? tls->offered_seconds : tls->now_seconds;
+    memcpy(ret_session->trust, tls->chain.trust->digest, sizeof ret_session->trust);
     ret_session->version = session->version;
     ret_session->suite = session->cipher_suite;
     ret_session->id_bytes = session->session_id_len;

@@ -7,8 +7,8 @@
  * Ownership   The caller gives zeroed memory of tls_client_bytes() or tls_server_bytes() bytes,
  *             aligned to 16. Trust, identities and servers must stay while an engine that began
  *             with them has not ended (tls_server is counted, see tls_server_give).
- * Threads     An engine belongs to one thread at a time. Trust and identities never change once
- *             built: any number of threads. Building reads files and calls malloc: not on a
+ * Threads     An engine belongs to one thread at a time. Trust and identities, once built: any
+ *             number of threads. Building reads files and calls malloc: not on a
  *             reactor.
  * Memory      Nothing is allocated between begin and end.
  * Failure     Sticky: after an error tls_state() is TLS_CLOSED, tls_err() and tls_why() say why.
@@ -23,7 +23,7 @@
 #include "base/slice.h"
 
 struct tls;          /* one connection's engine with its record buffers */
-struct tls_trust;    /* whom we believe: a set of certificates, never changed once built */
+struct tls_trust;    /* whom we believe: a set of certificates; tls_trust_put() changes it whole */
 struct tls_identity; /* who we are: a certificate chain and its key */
 struct tls_server;   /* what a listener needs: identities by name, sessions, trust for clients */
 
@@ -56,6 +56,10 @@ enum bk_err tls_trust_check(const struct tls_trust *trust, const struct slice *c
                             unsigned count, const char *names, int64_t now_seconds,
                             char *ret_why) BK_MUST_CHECK;
 void tls_trust_close(struct tls_trust *trust);
+/* From now on it believes whom `fresh` believes, which is used up; engines that began go on with
+ * whom they began with, and no session of before is offered. False: these are the same
+ * certificates, and nothing changed. Any thread, one at a time. */
+bool tls_trust_put(struct tls_trust *trust, struct tls_trust *fresh);
 
 /* ---- who we are (blocking, start-up or control thread) */
 
@@ -108,7 +112,8 @@ void tls_slot_close(struct tls_slot *slot);
 /* What a client needs to resume; plain bytes, holds a secret (bk_wipe). Zeroed = none. Use it only
  * for the very same origin, trust and client certificate. */
 struct tls_session {
-    int64_t made_seconds; /* 0 = none */
+    int64_t made_seconds; /* when the peer showed its certificate; 0 = none */
+    uint8_t trust[8];     /* who was believed then */
     uint16_t version;
     uint16_t suite;
     uint8_t id_bytes;

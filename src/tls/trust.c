@@ -53,7 +53,7 @@ static void free_key(br_x509_pkey *key)
     free(key->key_type == BR_KEYTYPE_RSA ? key->key.rsa.n : key->key.ec.q);
 }
 
-static bool make_room(struct tls_trust *trust)
+static bool make_room(struct tls_anchors *trust)
 {
     if (trust->count < trust->room) {
         return true;
@@ -86,8 +86,17 @@ static const char *unusable(const struct cert_facts *facts)
     return NULL;
 }
 
+static void note_digest(struct tls_anchors *trust, struct slice der)
+{
+    br_sha256_context hash;
+    sha256_init(&hash);
+    sha256_update(&hash, trust->digest, sizeof trust->digest);
+    sha256_update(&hash, der.at, der.bytes);
+    sha256_out(&hash, trust->digest);
+}
+
 /* NULL, or what is wrong. */
-static const char *add_certificate(struct tls_trust *trust, struct slice der)
+static const char *add_certificate(struct tls_anchors *trust, struct slice der)
 {
     struct cert_facts facts;
     cert_scan_all(der, NULL, &facts);
@@ -122,10 +131,11 @@ static const char *add_certificate(struct tls_trust *trust, struct slice der)
     if (kept) {
         memcpy(kept, der.at, der.bytes);
     }
+    note_digest(trust, der);
     return NULL;
 }
 
-static void drop_from(struct tls_trust *trust, unsigned count)
+static void drop_from(struct tls_anchors *trust, unsigned count)
 {
     while (trust->count > count) {
         br_x509_trust_anchor *anchor = &trust->anchors[--trust->count];
@@ -141,9 +151,11 @@ static bool is_certificate(const struct pem_block *block)
            strcmp(block->label, "X509 CERTIFICATE") == 0;
 }
 
-static enum bk_err add_text(struct tls_trust *trust, const char *name, struct slice pem,
-                            bool lenient, char *ret_why)
+/* Nobody else has it yet: what is built is changed by nobody but its builder. */
+static enum bk_err add_text(struct tls_trust *to, const char *name, struct slice pem, bool lenient,
+                            char *ret_why)
 {
+    struct tls_anchors *trust = to->set;
     struct pem_reader reader;
     struct pem_block block;
     unsigned before = trust->count;
@@ -174,26 +186,76 @@ static enum bk_err add_text(struct tls_trust *trust, const char *name, struct sl
 enum bk_err tls_trust_open(struct tls_trust **ret_trust)
 {
     struct tls_trust *trust = calloc(1, sizeof *trust);
-    if (!trust) {
+    struct tls_anchors *set = calloc(1, sizeof *set);
+    if (!trust || !set) {
+        free(trust);
+        free(set);
         return BK_NO_MEMORY;
     }
+    set->references = 1;
+    trust->set = set;
     *ret_trust = trust;
     return BK_OK;
+}
+
+void tls_anchors_give(struct tls_anchors *set)
+{
+    if (set && __atomic_sub_fetch(&set->references, 1, __ATOMIC_ACQ_REL) == 0) {
+        drop_from(set, 0);
+        free(set->anchors);
+        free(set->notes);
+        free(set);
+    }
+}
+
+static void trust_lock(const struct tls_trust *trust)
+{
+    while (__atomic_test_and_set((uint8_t *)(uintptr_t)&trust->busy, __ATOMIC_ACQUIRE)) {
+    }
+}
+
+static void trust_unlock(const struct tls_trust *trust)
+{
+    __atomic_clear((uint8_t *)(uintptr_t)&trust->busy, __ATOMIC_RELEASE);
+}
+
+struct tls_anchors *tls_trust_take(const struct tls_trust *trust)
+{
+    trust_lock(trust);
+    struct tls_anchors *set = trust->set;
+    __atomic_add_fetch(&set->references, 1, __ATOMIC_RELAXED);
+    trust_unlock(trust);
+    return set;
+}
+
+bool tls_trust_put(struct tls_trust *trust, struct tls_trust *fresh)
+{
+    bool other = memcmp(trust->set->digest, fresh->set->digest, sizeof fresh->set->digest) != 0;
+    if (other) {
+        trust_lock(trust);
+        struct tls_anchors *old = trust->set;
+        trust->set = fresh->set;
+        fresh->set = old;
+        trust_unlock(trust);
+    }
+    tls_trust_close(fresh);
+    return other;
 }
 
 void tls_trust_close(struct tls_trust *trust)
 {
     if (trust) {
-        drop_from(trust, 0);
-        free(trust->anchors);
-        free(trust->notes);
+        tls_anchors_give(trust->set);
         free(trust);
     }
 }
 
 unsigned tls_trust_count(const struct tls_trust *trust)
 {
-    return trust->count;
+    struct tls_anchors *set = tls_trust_take(trust);
+    unsigned count = set->count;
+    tls_anchors_give(set);
+    return count;
 }
 
 enum bk_err tls_trust_add_pem(struct tls_trust *trust, const char *name, struct slice pem,
@@ -246,8 +308,8 @@ enum bk_err tls_trust_add_system(struct tls_trust *trust, char *ret_why)
     return BK_NOT_FOUND;
 }
 
-bool tls_trust_current(const struct tls_trust *trust, const uint8_t name_hash[32],
-                       int64_t now_seconds)
+bool tls_anchors_current(const struct tls_anchors *trust, const uint8_t name_hash[32],
+                         int64_t now_seconds)
 {
     bool known = false;
     for (unsigned i = 0; i < trust->count; i++) {
@@ -263,8 +325,8 @@ bool tls_trust_current(const struct tls_trust *trust, const uint8_t name_hash[32
     return !known; /* believed directly: its own dates were checked */
 }
 
-bool tls_trust_permits(const struct tls_trust *trust, const uint8_t name_hash[32],
-                       const struct cert_name *want)
+bool tls_anchors_permit(const struct tls_anchors *trust, const uint8_t name_hash[32],
+                        const struct cert_name *want)
 {
     for (unsigned i = 0; i < trust->count; i++) {
         const struct tls_anchor_note *note = &trust->notes[i];

@@ -62,7 +62,7 @@ static unsigned refuse_unsupported(struct tls_chain *chain, const struct cert_fa
 
 static unsigned refuse_unknown(struct tls_chain *chain)
 {
-    if (tls_trust_count(chain->trust) == 0) {
+    if (chain->trust->count == 0) {
         return refuse(chain, BR_ERR_X509_NOT_TRUSTED,
                       "there is no store of trusted certificates here");
     }
@@ -71,7 +71,8 @@ static unsigned refuse_unknown(struct tls_chain *chain)
                       "the certificate is self-signed and not one we trust");
     }
     return refuse(chain, BR_ERR_X509_NOT_TRUSTED,
-                  "the certificate is not from an authority that we trust (unknown CA)");
+                  "the certificate is not from an authority that we trust (unknown CA)%s",
+                  chain->count == 1 ? "; its issuer's certificate did not come along" : "");
 }
 
 static unsigned refuse_by_number(struct tls_chain *chain, unsigned error)
@@ -93,7 +94,9 @@ static unsigned refuse_by_number(struct tls_chain *chain, unsigned error)
         return refuse(chain, error, "a signature in the certificate's chain is wrong");
     case BR_ERR_X509_WRONG_KEY_TYPE:
     case BR_ERR_X509_DN_MISMATCH:
-        return refuse(chain, error, "the certificate's chain does not fit together");
+        return refuse(chain, error,
+                      "the certificates do not follow each other: the peer must send its own one "
+                      "first, then that of its issuer, and so on");
     case BR_ERR_X509_CRITICAL_EXTENSION:
         return refuse(chain, error, "%s has a critical extension that is not known here", whose);
     case BR_ERR_X509_NOT_CA:
@@ -125,6 +128,11 @@ static unsigned refuse_name(struct tls_chain *chain)
     char wanted[CERT_NAME_BYTES];
     wanted_text(&chain->want, wanted);
     const struct cert_facts *leaf = &chain->leaf;
+    if (leaf->is_ca && leaf->name_count == 0 && chain->count > 1) {
+        return refuse(chain, BR_ERR_X509_BAD_SERVER_NAME,
+                      "the first certificate that came is an authority's: the peer's own one must "
+                      "come before it");
+    }
     if (leaf->name_count == 0) {
         return refuse(chain, BR_ERR_X509_BAD_SERVER_NAME,
                       "the certificate is not for %s: it names nobody", wanted);
@@ -165,7 +173,7 @@ static unsigned check_constraints(struct tls_chain *chain)
 {
     char wanted[CERT_NAME_BYTES];
     if (!chain->forbidden &&
-        tls_trust_permits(chain->trust, chain->minimal.saved_dn_hash, &chain->want)) {
+        tls_anchors_permit(chain->trust, chain->minimal.saved_dn_hash, &chain->want)) {
         return 0;
     }
     wanted_text(&chain->want, wanted);
@@ -186,7 +194,7 @@ static unsigned check(struct tls_chain *chain)
     if (chain->malformed) {
         return refuse(chain, BR_ERR_X509_UNEXPECTED, "the certificate is malformed");
     }
-    if (!tls_trust_current(chain->trust, chain->minimal.saved_dn_hash, chain->now_seconds)) {
+    if (!tls_anchors_current(chain->trust, chain->minimal.saved_dn_hash, chain->now_seconds)) {
         return refuse(chain, BR_ERR_X509_EXPIRED,
                       "the authority's own certificate is out of its time (expired)");
     }
@@ -279,13 +287,13 @@ static void chain_init(struct tls_chain *chain, const struct tls_trust *trust,
 {
     memset(chain, 0, sizeof *chain);
     chain->vtable = &chain_class;
-    chain->trust = trust;
+    chain->trust = tls_trust_take(trust);
     chain->want = *want;
     chain->of_server = of_server;
     chain->now_seconds = now_seconds;
     chain->why = why;
     br_x509_minimal_context *minimal = &chain->minimal;
-    br_x509_minimal_init(minimal, &sha256_class, trust->anchors, trust->count);
+    br_x509_minimal_init(minimal, &sha256_class, chain->trust->anchors, chain->trust->count);
     br_x509_minimal_set_hash(minimal, br_sha256_ID, &sha256_class);
     br_x509_minimal_set_hash(minimal, br_sha384_ID, &br_sha384_vtable);
     br_x509_minimal_set_hash(minimal, br_sha512_ID, &br_sha512_vtable);
@@ -303,6 +311,12 @@ void tls_chain_begin(struct tls_chain *chain, br_ssl_engine_context *engine,
     br_x509_minimal_set_ecdsa(&chain->minimal, br_ssl_engine_get_ec(engine),
                               br_ssl_engine_get_ecdsa(engine));
     br_ssl_engine_set_x509(engine, &chain->vtable);
+}
+
+void tls_chain_end(struct tls_chain *chain)
+{
+    tls_anchors_give(chain->trust);
+    chain->trust = NULL;
 }
 
 /* ---- outside of a handshake */
@@ -337,6 +351,7 @@ enum bk_err tls_trust_check(const struct tls_trust *trust, const struct slice *c
         if (cert_name_from(name, &want)) {
             chain_init(&check, trust, &want, true, now_seconds, ret_why);
             error = check_for(&check, chain, count);
+            tls_chain_end(&check);
         }
     }
     return error == 0 ? BK_OK : error == BR_ERR_X509_NOT_TRUSTED ? BK_NOT_FOUND : BK_INVALID;

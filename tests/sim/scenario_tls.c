@@ -262,7 +262,7 @@ static void peer_start(void *context, uint64_t number)
     br_ssl_engine_context *engine = &peer->client.eng;
     uint64_t entropy[4] = {sim_random(), sim_random(), sim_random(), sim_random()};
     (void)number;
-    br_ssl_client_init_full(&peer->client, &peer->x509, trust->anchors, trust->count);
+    br_ssl_client_init_full(&peer->client, &peer->x509, trust->set->anchors, trust->set->count);
     br_x509_minimal_set_time(&peer->x509, DAY_2030, 0);
     br_ssl_engine_set_buffer(engine, peer->buffer, sizeof peer->buffer, 1);
     br_ssl_engine_inject_entropy(engine, entropy, sizeof entropy);

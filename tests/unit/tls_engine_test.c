@@ -545,6 +545,46 @@ static bool session_try(struct tls_server *server, struct tls_trust *trust,
     return session_try_at(server, trust, session, now, now, 512, ret_server_resumed);
 }
 
+/* Whom we believe is read anew while connections are made. */
+static void trust_changes(void)
+{
+    struct tls_server *server = server_of("server", NULL);
+    struct tls_trust *trust = trust_of("ca.pem");
+    struct tls_session session = {0};
+    struct tls *c = client_new(), *s = server_new();
+    uint8_t entropy[32] = {7};
+    bool at_server;
+    ok(!session_try(server, trust, &session, NOW, &at_server) &&
+           session_try(server, trust, &session, NOW + 1, &at_server),
+       "a session with those who are believed");
+    ok(!tls_trust_put(trust, trust_of("ca.pem")), "the same authorities");
+    ok(session_try(server, trust, &session, NOW + 2, &at_server), "change nothing");
+    tls_client_begin(c, trust, NULL, "a.example", NULL, NOW, entropy);
+    tls_server_begin(s, server, NOW, entropy);
+    ok(tls_trust_put(trust, trust_of("rsa_ca.pem")) && tls_trust_count(trust) == 1,
+       "others, while a handshake is under way");
+    struct end a = {.tls = c}, b = {.tls = s};
+    carry(&a, &b, 512);
+    ok(tls_is_open(c), "it goes on with those it began with");
+    tls_end(c);
+    tls_end(s);
+    tls_client_begin(c, trust, NULL, "a.example", &session, NOW + 3, entropy);
+    tls_server_begin(s, server, NOW + 3, entropy);
+    a = (struct end){.tls = c}, b = (struct end){.tls = s};
+    carry(&a, &b, 512);
+    ok(!tls_is_open(c) && tls_err(c) == BK_UNAUTHENTICATED,
+       "the next one is refused, and no session of before helps: %s", tls_why(c));
+    tls_end(c);
+    tls_end(s);
+    ok(tls_trust_put(trust, trust_of("ca.pem")) &&
+           session_try(server, trust, &session, NOW + 4, &at_server),
+       "believed again");
+    free(c);
+    free(s);
+    tls_trust_close(trust);
+    tls_server_give(server);
+}
+
 static void sessions(void)
 {
     struct tls_server *server = server_of("server", NULL), *other = server_of("server", NULL);
@@ -580,6 +620,14 @@ static void sessions(void)
        "an hour later it is forgotten");
     ok(session_try(other, trust, &session, NOW + 3700, &at_server) && at_server,
        "a new one was made");
+    int64_t until = NOW + 8 + 2 * TLS_SESSION_SECONDS_MAX;
+    ok(session_try(other, trust, &session, NOW + 8 + TLS_SESSION_SECONDS_MAX + 1800, &at_server) &&
+           session_try(other, trust, &session, until - 1, &at_server),
+       "within an hour it resumes again and again");
+    ok(!session_try_at(other, trust, &session, until, until - 1800, 512, &at_server),
+       "then the certificate is shown anew, however often it was resumed");
+    session = (struct tls_session){0};
+    ok(!session_try(other, trust, &session, NOW + 3700, &at_server), "a session from nothing");
     struct tls_session old = session;
     ok(!session_try_at(other, trust, &session, NOW + 3700 + TLS_SESSION_SECONDS_MAX, NOW + 3701,
                        512, &at_server) &&
@@ -748,6 +796,26 @@ static void check_names(void)
     ok(strstr(why, "signature"), "%s", why);
     tls_trust_close(trust);
     raw_chain_free(&chain);
+}
+
+/* The words tell whoever set the server up what to do. */
+static void misordered(void)
+{
+    struct raw_chain chain;
+    char why[TLS_WHY_BYTES] = "";
+    raw_chain_read("server.pem", &chain);
+    struct slice leaf = slice_of(chain.certificates[0].data, chain.certificates[0].data_len);
+    struct slice between = slice_of(chain.certificates[1].data, chain.certificates[1].data_len);
+    struct slice turned[] = {between, leaf}, twice[] = {leaf, leaf, between};
+    struct tls_trust *trust = trust_of("ca.pem");
+    is_int(tls_trust_check(trust, turned, 2, "a.example", NOW, why), BK_INVALID);
+    ok(strstr(why, "the peer's own one must come before it") != NULL, "an issuer's first: %s", why);
+    is_int(tls_trust_check(trust, twice, 3, "a.example", NOW, why), BK_INVALID);
+    ok(strstr(why, "do not follow each other") != NULL, "the leaf twice: %s", why);
+    is_int(tls_trust_check(trust, &leaf, 1, "a.example", NOW, why), BK_NOT_FOUND);
+    ok(strstr(why, "its issuer's certificate did not come along") != NULL, "alone: %s", why);
+    raw_chain_free(&chain);
+    tls_trust_close(trust);
 }
 
 static void refused(void)
@@ -967,7 +1035,7 @@ static void odd_client(const char *how, const char *words)
     struct tls_trust *trust = trust_of("ca.pem");
     struct tls *s = server_new();
     bool resumes = strcmp(how, "h2, resuming") == 0, bent = false;
-    br_ssl_client_init_full(&raw, &minimal, trust->anchors, trust->count);
+    br_ssl_client_init_full(&raw, &minimal, trust->set->anchors, trust->set->count);
     br_x509_minimal_set_time(&minimal, (uint32_t)(NOW / 86400) + 719528U, NOW % 86400);
     if (resumes) {
         resume_raw(&raw.eng, server);
@@ -1232,7 +1300,9 @@ int main(void)
     alerts();
     hello_in_records();
     sessions();
+    trust_changes();
     refused();
+    misordered();
     check_names();
     stolen();
     old_server();

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Deliveries over TLS with a CA and a client certificate of the destination's own: believed and shown to whom they are
 meant for, and nobody else; openssl as the judge; rotation, mistakes told where they stand."""
-import json, os, socket, ssl, struct, subprocess, sys, tempfile, threading, time
+import json, os, signal, socket, ssl, struct, subprocess, sys, tempfile, threading, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 from certs import Certs
@@ -142,6 +142,49 @@ def mistakes(server):
         block(good, 6)).encode())
     ok(answer.status == 400 and answer.json['details'][0]['field'] == 'spec.tls', 'and tls without https')
     is_equal(server.api('GET', '/api/v1/destinations/wrong').status, 404, 'nothing of it was kept')
+
+
+def rotated():
+    """--ca-file and the system's authorities are read again on SIGHUP, also in the sandbox: whom they name then is believed. A file
+    that is wrong changes nothing."""
+    elsewhere = tempfile.TemporaryDirectory()
+    ca_file, store = certs.path('rotated.pem'), os.path.join(elsewhere.name, 'system.pem')
+    def write(path, text):
+        with open(path, 'w') as f:
+            f.write(text)
+    def hangup(words):
+        before = server.log_text().count(words)
+        server.process.send_signal(signal.SIGHUP)
+        ok(when(lambda: server.log_text().count(words) > before), 'SIGHUP: ' + words)
+    def refused():
+        return [d['reason'] for d in server.api('GET', '/api/v1/deliveries?destination=app&state=failed').json['items']]
+    write(ca_file, pem('stranger.pem'))
+    write(store, pem('stranger.pem'))
+    with Sink(context=server_context()) as sink, Server(threads=1, options=['--ca-file', ca_file], start=False) as server:
+        server.start(environment=dict(os.environ, SSL_CERT_FILE=store))
+        sink.manner('/app', headers=['Connection: close'])
+        server.apply(SOURCE + destination('app', sink.url('/app')).replace('[300ms, 500ms, 1s, 1s, 1s]', '[1h, 1h, 1h, 1h]'))
+        ids = post(server)
+        ok(when(lambda: len(refused()) == 1 and 'authority' in refused()[0]), 'an authority that is not in --ca-file')
+        write(ca_file, pem('stranger.pem') + pem('private.pem'))
+        hangup('other certificate authorities are believed')
+        server.cli('resume', 'app')
+        ok(when(lambda: sink.ids('/app') == ids), 'is believed once it is, without a restart')
+        write(ca_file, 'nonsense')
+        hangup('certificate authorities not reloaded, the old ones stay')
+        ids += post(server)
+        ok(when(lambda: sink.ids('/app') == ids), 'and still with a file that is wrong')
+        write(ca_file, pem('stranger.pem'))
+        hangup('other certificate authorities are believed')
+        ids += post(server)
+        ok(when(lambda: len(refused()) == 2 and 'authority' in refused()[0]),
+           'no longer when it is taken out: no session of before is offered')
+        write(store, pem('private.pem'))
+        hangup('other certificate authorities are believed')
+        server.cli('resume', 'app')
+        ok(when(lambda: sink.ids('/app') == ids), 'again, when it is one of the system\'s')
+        os.unlink(store)
+        hangup('certificate authorities not reloaded, the old ones stay')
 
 
 def trust(server):
@@ -307,6 +350,7 @@ def hasty(server):
         server.api('DELETE', '/api/v1/destinations/' + name)
 
 
+rotated()
 with Server(options=['--ca-file', certs.path('ca.pem')], threads=1) as server:
     mistakes(server)
     trust(server)
