@@ -72,6 +72,9 @@ with Sink() as sink, Server(threads=2) as server:
     ok(0 < calls < 40, '410: no more calls after the first few (%d for 120 events)' % calls)
     status = server.api('GET', '/api/v1/destinations/gone').json['status']
     is_equal(status['state'], 'paused', 'the destination is paused')
+    oldest = lambda: server.status('destinations', 'gone')['delivery'].get('oldestUndelivered', '')
+    ok(when(lambda: oldest() > '2026') and when(lambda: 0 < server.metrics().get('becket_delivery_lag_seconds{destination="gone"}', 0) < 300),
+       'since when it waits is known behind a start, too: %s' % oldest())
     sink.manner('/gone', status=200)
     is_equal(server.api('POST', '/api/v1/destinations/gone/resume').status, 200, 'resumed')
     ok(sink.wait('/gone', 120, 60), 'it gets everything that waited')

@@ -268,7 +268,7 @@ static int64_t status_oldest(const struct target *target)
     int64_t oldest = 0;
     for (struct list *node = target->lanes.next; node != &target->lanes; node = node->next) {
         const struct lane *lane = bk_container_of(node, const struct lane, node);
-        int64_t at = lane_oldest_ns(lane);
+        int64_t at = lane_told_ns(lane);
         if (at != 0 && (oldest == 0 || at < oldest)) {
             oldest = at;
         }
@@ -510,7 +510,7 @@ static enum bk_err adopt(struct deliver *deliver, const struct lane_start *start
     lane->foreign = start->foreign;
     lane->behind = true;
     lane->backlog = 1; /* unknown: at least one, and as old as can be */
-    lane->left_ns = 1;
+    lane->left_ns = LANE_LEFT_UNKNOWN;
     lane->next = start->cursor;
     lane->kept = start->cursor;
     lane->held_sequence = start->held_sequence;

@@ -131,6 +131,12 @@ int64_t lane_oldest_ns(const struct lane *lane)
     return lane->behind && (lane->backlog > 0 || lane->target->strict) ? lane->left_ns : 0;
 }
 
+int64_t lane_told_ns(const struct lane *lane)
+{
+    int64_t oldest = lane_oldest_ns(lane);
+    return oldest == LANE_LEFT_UNKNOWN ? lane->told_ns : oldest;
+}
+
 int64_t lane_left_ns(const struct lane *lane)
 {
     return lane->window && lane->newest_ns > lane->left_ns ? lane->newest_ns : lane->left_ns;
@@ -336,13 +342,15 @@ static void lane_ask(struct lane *lane, unsigned events_max)
     bk_assert(!lane->asked);
     lane->asked = true;
     deliver->wants_out++;
-    lane->want = (struct lane_want){.mail.run = dispatch_want_arrived,
-                                    .dispatch = deliver->config.dispatch,
-                                    .home = deliver,
-                                    .journal = lane->journal,
-                                    .destination = lane->target->number,
-                                    .from = lane->next,
-                                    .events_max = events_max};
+    lane->want =
+        (struct lane_want){.mail.run = dispatch_want_arrived,
+                           .dispatch = deliver->config.dispatch,
+                           .home = deliver,
+                           .journal = lane->journal,
+                           .destination = lane->target->number,
+                           .from = lane->next,
+                           .events_max = events_max,
+                           .asks_oldest = lane->left_ns == LANE_LEFT_UNKNOWN && lane->told_ns == 0};
     ring_post(deliver->config.ring, deliver->config.control, &lane->want.mail);
 }
 
@@ -435,6 +443,10 @@ void deliver_want_back(struct ring_mail *mail)
     const struct destination *destination = destination_of(lane->target);
     lane->asked = false;
     deliver->wants_out--;
+    if (want->oldest_ns != 0) {
+        lane->told_ns = want->oldest_ns;
+        target_changed(lane->target);
+    }
     if (destination && want->events_max == 0 && want->lost == 0) {
         return; /* all is there */
     }

@@ -57,13 +57,15 @@ struct lane_want {
     uint16_t journal;
     uint64_t destination;
     uint64_t from;       /* the first sequence not looked at yet */
-    unsigned events_max; /* 0 = nothing is to be read: is it still there? */
+    unsigned events_max; /* 0 = nothing is to be delivered: is it still there? */
+    bool asks_oldest;    /* and how old is it? */
     /* The answer. */
     struct event_chunk *chunk; /* NULL: nothing to deliver among what was looked at */
     uint64_t next;             /* everything below was looked at */
     bool caught_up;            /* there was nothing durable beyond */
     bool unreadable;           /* the disk did not give all of it: ask again later */
     uint64_t lost;             /* records that retention had removed before they were read */
+    int64_t oldest_ns;         /* when the first wanted one was received, about; 0 = unknown */
 };
 
 /* What the control thread has to commit: embedded in a report or a checkpoint. */

@@ -54,6 +54,8 @@ struct window {
     uint16_t buckets[WINDOW_ENTRIES]; /* of its key, or ORDER_NO_KEY */
 };
 
+#define LANE_LEFT_UNKNOWN 1 /* older than anything */
+
 struct lane {
     struct list node;  /* the target's */
     struct list dirty; /* to be in the next checkpoint */
@@ -74,6 +76,7 @@ struct lane {
     uint64_t look_ns;     /* the journal could not be read: not before */
     uint64_t lost_ns;     /* nothing is read for long: ask again then what retention took */
     int64_t left_ns;      /* behind: when the first event left behind was received, about */
+    int64_t told_ns;      /* left_ns is unknown (a start): about when, for people; 0 = unknown */
     int64_t newest_ns;    /* of those in the window, since it was empty */
     struct list queue;    /* built, in order */
     unsigned queued;
@@ -201,6 +204,8 @@ bool lane_is_kept(const struct target *target, uint64_t position);
 /* Behind: what is left came after all that is in the window, also where the wall clock was set back
  * between the two. Else two cores would wait for each other: each for what the other left. */
 int64_t lane_left_ns(const struct lane *lane);
+/* What people are told of the oldest event that it owes; 0 = nothing, or not known yet. */
+int64_t lane_told_ns(const struct lane *lane);
 /* When the event there was received, about; 0 = none. */
 int64_t lane_oldest_ns(const struct lane *lane);
 void target_pump(struct target *target);

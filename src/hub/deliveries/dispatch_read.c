@@ -127,6 +127,22 @@ static void read_for(struct dispatch *dispatch, struct lane_want *want)
     want->next = walk.next > want->from ? walk.next : want->from;
 }
 
+/* Nothing of it may go, but people look how long it waits. */
+static int64_t oldest_of(struct dispatch *dispatch, const struct lane_want *want)
+{
+    struct reader_walk walk;
+    struct journal_record record;
+    size_t budget = DISPATCH_READ_BYTES;
+    int64_t at_ns = 0;
+    bool wanted = false;
+    reader_walk_begin(&walk, want->journal, false, want->next);
+    while (!wanted && reader_next(dispatch->reader, &walk, &budget, &record) == BK_OK) {
+        wanted = dispatch_wants(dispatch, &record, want->destination);
+        at_ns = wanted || at_ns == 0 ? record.entry.received_ns : at_ns;
+    }
+    return at_ns;
+}
+
 bool dispatch_serve_want(struct dispatch *dispatch)
 {
     struct list *node = dispatch->wants.next;
@@ -142,6 +158,7 @@ bool dispatch_serve_want(struct dispatch *dispatch)
     if (want->events_max == 0) {
         check_lost(dispatch, want);
         want->next += want->lost;
+        want->oldest_ns = want->asks_oldest ? oldest_of(dispatch, want) : 0;
     } else if (!dispatch_probe_by_retry(dispatch, want->destination)) {
         read_for(dispatch, want);
     }
