@@ -81,6 +81,20 @@ uint8_t *buffers_take(struct buffers *buffers, size_t bytes, size_t *ret_bytes)
     return buffer;
 }
 
+bool buffers_could_hold(const struct buffers *buffers, uint64_t bytes, unsigned ahead)
+{
+    size_t size = class_bytes(0);
+    while (size < bytes) {
+        uint64_t next = (uint64_t)size * ahead + 1;
+        unsigned class = class_of(next < bytes ? (size_t)next : (size_t)bytes);
+        if (class == BUFFER_CLASSES || size + class_bytes(class) > buffers->bytes_max) {
+            return false;
+        }
+        size = class_bytes(class);
+    }
+    return true;
+}
+
 void buffers_give(struct buffers *buffers, uint8_t *buffer, size_t bytes)
 {
     unsigned class = class_of(bytes);

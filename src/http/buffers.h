@@ -29,6 +29,9 @@ void buffers_init(struct buffers *buffers, size_t bytes_max);
 void buffers_fini(struct buffers *buffers);
 /* At least `bytes`; *ret_bytes is the class's size. NULL when over the limit or too large. */
 uint8_t *buffers_take(struct buffers *buffers, size_t bytes, size_t *ret_bytes);
+/* Would `bytes` ever fit, if nobody else had any: in a buffer that grows by at most `ahead` times,
+ * the one before being held until its contents are in the next? */
+bool buffers_could_hold(const struct buffers *buffers, uint64_t bytes, unsigned ahead);
 /* `bytes` as returned by take. */
 void buffers_give(struct buffers *buffers, uint8_t *buffer, size_t bytes);
 

@@ -336,11 +336,27 @@ void conn_run_spill(struct http_conn *conn)
     }
 }
 
+/* Out of buffers: shed this connection. Who would never fit must not try again. */
+static void spill_fail(struct http_conn *conn, size_t bytes_more)
+{
+    const struct spill *spill = conn->spill;
+    uint64_t bytes = 0;
+    if (spill && spill->head_done) {
+        bytes = HTTP_BUFFER_MESSAGE_AT + 4096 +
+                (spill->head.chunked ? spill->bytes + bytes_more
+                                     : spill->head.head_bytes + spill->head.content_length);
+    }
+    if (buffers_could_hold(conn->server->buffers, bytes, SPILL_AHEAD)) {
+        conn_fail(conn, NULL, 503, "no memory for this request now, try again");
+    } else {
+        conn_fail(conn, NULL, 413, "the body is too large for this server's --request-memory");
+    }
+}
+
 static void conn_spill(struct http_conn *conn, const uint8_t *at, size_t bytes)
 {
     if (!spill_append(conn, at, bytes)) {
-        /* Out of buffers: shed this connection, with a reason where that is possible. */
-        conn_fail(conn, NULL, 503, "no memory for this request now, try again");
+        spill_fail(conn, bytes);
         return;
     }
     /* A head that dribbles in is parsed from its start with every piece: what can never become
