@@ -173,6 +173,75 @@ static void test_unknown(void)
     is_str(rows_text(), "none: ");
 }
 
+static enum bk_err put(struct store_txn *txn, void *context)
+{
+    return rows_put_retry(txn, context);
+}
+
+/* Asked for in the second 4. */
+static void replay(const struct event *event)
+{
+    struct retry_row row = {.destination = DESTINATION,
+                            .due_ms = waiting_ms(event),
+                            .position = event->position,
+                            .flags = ATTEMPT_KEYED | ATTEMPT_REPLAY,
+                            .bucket = BUCKET,
+                            .event_ns = event->event_ns,
+                            .pace_us = 4000};
+    if (store_update(store, put, &row) != BK_OK) {
+        bail_out("the store takes nothing");
+    }
+}
+
+static struct delivery_report replayed(struct delivery_report report, int64_t ended_s)
+{
+    report.flags |= ATTEMPT_REPLAY;
+    report.ended_ns = ended_s * 1000000000;
+    return report;
+}
+
+/* Delivered, replayed, and a crash before the tries of the first time are behind a checkpoint: they
+ * are read again, and end nothing of the replay. */
+static void test_replay(void)
+{
+    struct delivery_report promote = {.kind = REPORT_PROMOTE,
+                                      .flags = ATTEMPT_KEYED,
+                                      .bucket = BUCKET,
+                                      .destination = DESTINATION};
+    struct delivery_report before[] = {failed(&first, 0, 5000), report_of(REPORT_WAITS, &second),
+                                       delivered(&first, 5000), delivered(&second, 1),
+                                       replayed(delivered(&second, 1), 3)};
+    for (size_t i = 0; i < 4; i++) {
+        tell(before[i]);
+    }
+    is_str(rows_text(), "none: ", "both were delivered");
+    replay(&first);
+    replay(&second);
+    is_str(rows_text(), "none: first waits, second waits", "and are to be again");
+    tell(read_again(delivered(&second, waiting_ms(&second))));
+    is_str(rows_text(), "none: first waits, second waits", "a try from before ends no replay");
+    tell(promote);
+    is_str(rows_text(), "first: first 1, second waits", "the oldest goes first");
+    for (size_t i = 0; i < sizeof before / sizeof before[0]; i++) {
+        tell(read_again(before[i]));
+    }
+    is_str(rows_text(), "first: first 1, second waits", "nor do all of them");
+    struct delivery_report again = replayed(failed(&first, 1, 9000), 5);
+    tell(again);
+    is_str(rows_text(), "first: first 9000, second waits", "it fails, and the other one waits");
+    for (size_t i = 0; i < sizeof before / sizeof before[0]; i++) {
+        tell(read_again(before[i]));
+    }
+    tell(read_again(again));
+    is_str(rows_text(), "first: first 9000, second waits", "still, behind a start");
+    tell(read_again(replayed(delivered(&first, 9000), 9)));
+    is_str(rows_text(), "second: second 1", "until the replay was taken");
+    tell(read_again(replayed(delivered(&second, 1), 3)));
+    is_str(rows_text(), "second: second 1", "a replay of before was another one");
+    tell(read_again(replayed(delivered(&second, 1), 10)));
+    is_str(rows_text(), "none: ", "both were");
+}
+
 int main(void)
 {
     char directory[200], why[STORE_WHY_BYTES];
@@ -182,6 +251,7 @@ int main(void)
     }
     test_known();
     test_unknown();
+    test_replay();
     store_close(store);
     test_directory_drop(directory);
     return done_testing();

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #define LOOK_NS      10000000ULL
+#define LOOK_NS_MAX  (16 * LOOK_NS) /* nothing moved: a paused destination may owe for days */
 #define LOOKS_A_STEP 256U
 
 bool heads_reserve(struct dispatch *dispatch, size_t count)
@@ -40,6 +41,8 @@ void heads_expect(struct dispatch *dispatch, uint64_t destination, uint16_t buck
     }
     bool noted = note(dispatch, destination, bucket);
     bk_assert(noted);
+    dispatch->heads_at_ns = 0;
+    dispatch->heads_moved = true;
 }
 
 /* NULL: its order was never per key since the start, but rows of before may be. */
@@ -146,12 +149,18 @@ void heads_mend(struct dispatch *dispatch)
             dispatch->heads_next++;
         } else { /* their order does not matter */
             *one = dispatch->headless[--dispatch->headless_count];
+            dispatch->heads_moved = true;
         }
     }
     store_read_end(txn);
     if (dispatch->heads_next < dispatch->headless_count) {
         dispatch->heads_at_ns = now_ns;
     } else {
+        bool longer = !dispatch->heads_moved && dispatch->heads_pause_ns > 0;
+        uint64_t pause_ns = longer ? 2 * dispatch->heads_pause_ns : LOOK_NS;
+        dispatch->heads_pause_ns = pause_ns < LOOK_NS_MAX ? pause_ns : LOOK_NS_MAX;
+        dispatch->heads_at_ns = now_ns + dispatch->heads_pause_ns;
+        dispatch->heads_moved = false;
         dispatch->heads_next = 0;
     }
 }

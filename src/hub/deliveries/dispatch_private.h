@@ -97,6 +97,8 @@ struct dispatch {
     size_t headless_count, headless_size;
     size_t heads_next; /* the next one to be looked at */
     uint64_t heads_at_ns;
+    uint64_t heads_pause_ns; /* between two looks at all of them, longer while … */
+    bool heads_moved;        /* … none got a head, or went, since the last one */
 
     struct {
         uint64_t destination, position;

@@ -299,12 +299,14 @@ static enum bk_err keyed_take(struct store_txn *txn, const struct delivery_repor
     return err == BK_NOT_FOUND ? BK_OK : err;
 }
 
-/* A start reads the failed try of one that waited, and no row of then is there: the store knew of
- * the try before the crash, and maybe of later ones, which are in another core's journal. */
-static bool is_known(const struct delivery_report *report, bool taken)
+/* A start reads a try whose row is not there: the store knew of it before the crash. It was of one
+ * that waited, and maybe there were later ones, which are in another core's journal; or it is of
+ * the head, which has another row since, of a later try or of a replay. */
+static bool is_known(const struct delivery_report *report, uint64_t head, bool taken)
 {
-    return report->recovered && report->kind == REPORT_AGAIN && !taken &&
-           order_is_waiting(report->previous_due_ms);
+    return report->recovered && !taken &&
+           (head == report->position ||
+            (report->kind == REPORT_AGAIN && order_is_waiting(report->previous_due_ms)));
 }
 
 /* A start reads a try from before a replay was asked for: the row that is there now is the
@@ -353,7 +355,7 @@ static enum bk_err keyed_apply(struct store_txn *txn, struct delivery_report *re
     bool persist = report->kind == REPORT_AGAIN || report->kind == REPORT_WAITS;
     if (err == BK_OK && report->kind == REPORT_PROMOTE) {
         err = head == 0 ? head_next(txn, report) : BK_OK;
-    } else if (err == BK_OK && !is_known(report, taken)) {
+    } else if (err == BK_OK && !is_known(report, head, taken)) {
         err = persist ? keyed_persist(txn, report, head) : keyed_settle(txn, report, head);
     }
     if (err == BK_OK) {
