@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #define KERNEL_FILE_BYTES_MAX 65536U
@@ -26,6 +27,9 @@
 #endif
 
 #define PATH_BYTES_MAX 4096
+
+#define LOCK_TRIES    500U
+#define LOCK_PAUSE_NS 2000000L
 
 static enum bk_err last_error(void)
 {
@@ -350,6 +354,17 @@ enum bk_err file_lock(int file)
         return BK_OK;
     }
     return errno == EWOULDBLOCK ? BK_BUSY : last_error();
+}
+
+enum bk_err file_lock_soon(int file)
+{
+    enum bk_err err = file_lock(file);
+    for (unsigned i = 0; err == BK_BUSY && i < LOCK_TRIES; i++) {
+        struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+        (void)nanosleep(&pause, NULL);
+        err = file_lock(file);
+    }
+    return err;
 }
 
 enum bk_err file_read_all(const char *path, size_t bytes_max, char **ret_text, size_t *ret_bytes)

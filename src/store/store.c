@@ -165,13 +165,14 @@ static enum bk_err check_file(const char *path, char *ret_why)
 }
 
 /* becket.lock is taken before, but a script that clears locks away may have removed the one that
- * another server holds. Where no lock is to be had, that one has to do. */
+ * another server holds. Where no lock is to be had, that one has to do. One that just ended may
+ * have let go of that, and not yet of this. */
 static enum bk_err lock_file(struct store *store, const char *path, char *ret_why)
 {
     char name[PATH_MAX];
     snprintf(name, sizeof name, "%s/data.mdb", path); /* check_kinds has seen that it fits */
     if (file_open(name, FILE_READ | FILE_WRITE | FILE_CREATE, &store->file) == BK_OK &&
-        file_lock(store->file) == BK_BUSY) {
+        file_lock_soon(store->file) == BK_BUSY) {
         return refuse(ret_why, BK_BUSY, path, "another becket uses it",
                       "stop that one, then start this (somebody removed its becket.lock)");
     }

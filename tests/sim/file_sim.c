@@ -1107,6 +1107,11 @@ enum bk_err file_lock(int file)
     return BK_OK;
 }
 
+enum bk_err file_lock_soon(int file)
+{
+    return file_lock(file);
+}
+
 enum bk_err file_read_all(const char *path, size_t bytes_max, char **ret_text, size_t *ret_bytes)
 {
     int file;

@@ -2,7 +2,7 @@
 """A data directory in which one file is gone, cut, another directory's, or no file: the start is refused in one line that tells what
 to do, or it goes on with what is whole and says what is not. Never a signal, and never fewer events in silence. The same where files
 are removed while they are used."""
-import itertools, os, shutil, stat, sys
+import fcntl, itertools, os, shutil, stat, sys, threading
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 
@@ -215,6 +215,17 @@ with Server(data=os.path.join(folder, 'locks'), threads=1) as server:
     shutil.rmtree(os.path.join(server.data, 'state'))
     ok(server.api('POST', '/api/v1/apply', GITHUB_SOURCE.replace('repo', 'two').encode()).status == 503, 'no change is taken into a state that was removed')
     ok('store_removed' in server.log_text(), 'and the log says why')
+
+with Server(data=os.path.join(folder, 'soon'), threads=1) as server:
+    server.kill()
+    file = open(os.path.join(server.data, STATE), 'rb')
+    fcntl.flock(file, fcntl.LOCK_EX)
+    threading.Timer(0.3, file.close).start()
+    try:
+        server.start()
+    except RuntimeError as error:
+        diag(error)
+    ok(server.process.poll() is None, 'who just ended and still holds the state is waited for')
 
 if os.geteuid() == 0 and shutil.which('setpriv'):
     os.chmod(folder, 0o755)
