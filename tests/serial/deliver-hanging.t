@@ -118,17 +118,26 @@ with Sink() as sink, Server(threads=1) as server:
         time.sleep(12)      # those that hang at connecting fail meanwhile
         later = delays_ms(server, sink, '/good', 3 * events + 1, events, 0.005)
         tell('later', later)
-    # Once more without them: the machine may have become slower meanwhile.
-    with Server(threads=1) as other:
-        other.apply(GITHUB_SOURCE + destination('good', sink.url('/other')))
-        after = delays_ms(other, sink, '/other', events, events, 0.005)
-        tell('after', after)
-
     def same(part, times, more_ms):
         limit = times * max(quantile(alone, part), quantile(after, part)) + more_ms
         return max(quantile(beside, part), quantile(later, part)) <= limit
+
+    tail = 0.99 if events >= 200 else 0.95  # of few events the disk decides
+    total = (3 if os.environ.get('LATER') else 2) * events + 1
+    # Once more without them: the machine may have become slower meanwhile. What it does beside us, it does not do three times
+    # in a row; what the server does, it does each time.
+    for attempt in range(3):
+        with Server(threads=1) as other:
+            other.apply(GITHUB_SOURCE + destination('good', sink.url('/other')))
+            after = delays_ms(other, sink, '/other', (attempt + 1) * events, events, 0.005)
+            tell('after', after)
+        if same(0.5, 1.5, 2) and same(tail, 2, 15) or attempt == 2:
+            break
+        total += events
+        beside = later = delays_ms(server, sink, '/good', total, events, 0.005)
+        tell('again', beside)
     ok(same(0.5, 1.5, 2), 'p50 is the same')
-    ok(same(0.99 if events >= 200 else 0.95, 2, 15), 'p99 is the same')    # of few events the disk decides
+    ok(same(tail, 2, 15), 'p99 is the same')
     ok(resident(server) - first <= 16, 'memory stays: %d MiB, then %d MiB' % (first, resident(server)))
     metrics = server.metrics()
     is_equal(sum(value for name, value in metrics.items()

@@ -343,6 +343,7 @@ static void cut_without_goodbye(void)
     const uint8_t *at;
     uint8_t copy[128];
     size_t bytes = take(&b, &at);
+    tls_end(c);
     tls_client_begin(c, trust, NULL, "a.example", NULL, NOW, entropy_a);
     tls_end(s);
     tls_server_begin(s, server, NOW, entropy_b);
