@@ -291,8 +291,9 @@ test_units    := $(call units,asan,$(UNIT)) $(call units,tsan,$(UNIT_MT)) $(call
 test_programs := $(if $(main),$(B)/becket $(B)/asan/becket) $(call sim_main,release) $(call sim_main,asan) \
                  $(test_units) $(BENCH:%.c=$(B)/release/%)
 # Most scripts wait more than they compute, the simulator and programs only compute: these take turns in the
-# list, and six jobs more than there are cores are under way. Those in tests/serial want the machine for themselves.
-TEST_JOBS     ?= $(shell expr $(JOBS) + 6)
+# list, and three jobs more than there are cores are under way (with six, checks of time failed now and then). Those
+# in tests/serial want the machine for themselves.
+TEST_JOBS     ?= $(shell expr $(JOBS) + 3)
 comma         := ,
 sim_scripts   := $(filter tests/sim/%,$(SCRIPTS))
 test_scripts  := $(filter-out tests/serial/% tests/sim/%,$(SCRIPTS))
