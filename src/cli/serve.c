@@ -184,12 +184,8 @@ static enum bk_err take_over(struct serve *serve)
         name_sockets(serve);
     } /* else the service manager's are the same ones */
     log_event(LOG_INFO, "taking over", LOG_I("sockets", given.ingress_count + given.admin_count));
-    enum bk_err err = BK_BUSY;
-    int64_t waited_ns = 0, patience_ns = serve->control.drain_timeout_ns + 10 * NS_PER_SECOND;
-    for (; err == BK_BUSY && waited_ns < patience_ns; waited_ns += 2 * NS_PER_MS) {
-        usleep(2000);
-        err = file_lock(serve->lock_file);
-    }
+    int64_t patience_ns = serve->control.drain_timeout_ns + 10 * NS_PER_SECOND;
+    enum bk_err err = file_lock_wait(serve->lock_file, (uint64_t)patience_ns);
     if (err == BK_BUSY) {
         cli_error("the old server did not end within its --drain-timeout; nothing was taken over");
     }

@@ -82,18 +82,23 @@ static void request_done(struct http_conn *conn, const struct http_message *mess
 
 /* ---- the split path: gather the request in a buffer of its own */
 
+/* The buffer for a message of that size, with room behind it. */
+static uint64_t spill_buffer_bytes(uint64_t message_bytes)
+{
+    return HTTP_BUFFER_MESSAGE_AT + message_bytes + 4096;
+}
+
 static bool spill_room(struct http_conn *conn, size_t bytes_more)
 {
     struct spill *spill = conn->spill;
-    size_t needed = HTTP_BUFFER_MESSAGE_AT + spill->bytes + bytes_more + 4096;
+    size_t needed = (size_t)spill_buffer_bytes(spill->bytes + bytes_more);
     if (needed <= spill->buffer_bytes) {
         return true;
     }
     /* Room for the announced body, but not much more than what has come: memory is for those who
      * send. */
     if (spill->head_done && spill->head.content_length > spill->bytes) {
-        uint64_t whole =
-            HTTP_BUFFER_MESSAGE_AT + spill->head.head_bytes + spill->head.content_length + 4096;
+        uint64_t whole = spill_buffer_bytes(spill->head.head_bytes + spill->head.content_length);
         uint64_t ahead = (uint64_t)needed * SPILL_AHEAD;
         ahead = ahead < whole ? ahead : whole;
         needed = ahead > needed ? (size_t)ahead : needed;
@@ -342,9 +347,9 @@ static void spill_fail(struct http_conn *conn, size_t bytes_more)
     const struct spill *spill = conn->spill;
     uint64_t bytes = 0;
     if (spill && spill->head_done) {
-        bytes = HTTP_BUFFER_MESSAGE_AT + 4096 +
-                (spill->head.chunked ? spill->bytes + bytes_more
-                                     : spill->head.head_bytes + spill->head.content_length);
+        bytes = spill_buffer_bytes(spill->head.chunked
+                                       ? spill->bytes + bytes_more
+                                       : spill->head.head_bytes + spill->head.content_length);
     }
     if (buffers_could_hold(conn->server->buffers, bytes, SPILL_AHEAD)) {
         conn_fail(conn, NULL, 503, "no memory for this request now, try again");

@@ -64,8 +64,8 @@ enum bk_err file_system_space(const char *path, uint64_t *ret_free_bytes,
                               uint64_t *ret_total_bytes) BK_MUST_CHECK;
 /* Exclusive advisory lock until the file is closed; BK_BUSY when another process has it. */
 enum bk_err file_lock(int file) BK_MUST_CHECK;
-/* The same, but waits a second for a process that may be ending. */
-enum bk_err file_lock_soon(int file) BK_MUST_CHECK;
+/* The same, but waits so long for a process that may be ending. */
+enum bk_err file_lock_wait(int file, uint64_t patience_ns) BK_MUST_CHECK;
 /* Whole small file, NUL-terminated, malloc'ed; BK_TOO_LARGE over bytes_max. Caller wipes and frees.
  * Also what a character device has at once: /dev/null is an empty file to many. */
 enum bk_err file_read_all(const char *path, size_t bytes_max, char **ret_text,

@@ -28,7 +28,6 @@
 
 #define PATH_BYTES_MAX 4096
 
-#define LOCK_TRIES    500U
 #define LOCK_PAUSE_NS 2000000L
 
 static enum bk_err last_error(void)
@@ -356,10 +355,11 @@ enum bk_err file_lock(int file)
     return errno == EWOULDBLOCK ? BK_BUSY : last_error();
 }
 
-enum bk_err file_lock_soon(int file)
+enum bk_err file_lock_wait(int file, uint64_t patience_ns)
 {
     enum bk_err err = file_lock(file);
-    for (unsigned i = 0; err == BK_BUSY && i < LOCK_TRIES; i++) {
+    for (uint64_t waited_ns = 0; err == BK_BUSY && waited_ns < patience_ns;
+         waited_ns += LOCK_PAUSE_NS) {
         struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
         (void)nanosleep(&pause, NULL);
         err = file_lock(file);

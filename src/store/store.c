@@ -19,6 +19,8 @@
 #define DISK_FULL_BYTES (1U << 20)
 /* More than one commit of ours adds. */
 #define FILE_GROWTH_BYTES (64U << 20)
+/* A server that was just stopped may hold the file a moment longer than becket.lock. */
+#define LOCK_PATIENCE_NS 1000000000ULL
 
 struct store_txn {
     struct store *store;
@@ -172,7 +174,7 @@ static enum bk_err lock_file(struct store *store, const char *path, char *ret_wh
     char name[PATH_MAX];
     snprintf(name, sizeof name, "%s/data.mdb", path); /* check_kinds has seen that it fits */
     if (file_open(name, FILE_READ | FILE_WRITE | FILE_CREATE, &store->file) == BK_OK &&
-        file_lock_soon(store->file) == BK_BUSY) {
+        file_lock_wait(store->file, LOCK_PATIENCE_NS) == BK_BUSY) {
         return refuse(ret_why, BK_BUSY, path, "another becket uses it",
                       "stop that one, then start this (somebody removed its becket.lock)");
     }

@@ -1107,8 +1107,9 @@ enum bk_err file_lock(int file)
     return BK_OK;
 }
 
-enum bk_err file_lock_soon(int file)
+enum bk_err file_lock_wait(int file, uint64_t patience_ns)
 {
+    (void)patience_ns;
     return file_lock(file);
 }
 

@@ -4,7 +4,8 @@
  *   - a receiver gets an event's own bytes, under the id that its sender was told, signed, and the
  * same id over all tries; nothing that was never sent;
  *   - every acknowledged event reaches every receiver (one that says 410 only after it is resumed);
- *   - one that took an event, said so and was heard gets it again only after a crash;
+ *   - one that took an event, said so and was heard gets it again only after a crash, or a life on
+ * a failing disk;
  *   - in order where that is asked for: whoever was acknowledged before another one was sent comes
  * first, on the whole or for each key;
  *   - who asks for a pause (429, 503) has it; who says 410 is left alone;
