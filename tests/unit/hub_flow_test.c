@@ -10,6 +10,7 @@
 static struct flow flows[2];
 static struct flow_shared shared;
 static struct flow_limits limits;
+static struct flow_place place; /* what was taken last */
 static uint64_t now, at;
 
 static void fresh(uint32_t concurrency, uint32_t per_second)
@@ -23,12 +24,19 @@ static void fresh(uint32_t concurrency, uint32_t per_second)
 
 static enum flow_answer take(unsigned core)
 {
-    return flow_take(&flows[core], &shared, &limits, now, &at);
+    return flow_take(&flows[core], &shared, &limits, now, &place, &at);
+}
+
+static bool give_after(unsigned core, enum flow_outcome outcome, bool probe, uint64_t hold_ns,
+                       uint64_t took_ns)
+{
+    struct flow_place given = {flows[core].begun, probe};
+    return flow_give(&flows[core], &shared, &given, outcome, hold_ns, took_ns, now);
 }
 
 static bool give(unsigned core, enum flow_outcome outcome, bool probe)
 {
-    return flow_give(&flows[core], &shared, outcome, probe, 0, 0, now);
+    return give_after(core, outcome, probe, 0, 0);
 }
 
 static unsigned take_all(unsigned core)
@@ -61,6 +69,12 @@ static void test_concurrency(void)
     give_all(0, 15, FLOW_CANCELLED);
     (void)give(1, FLOW_CANCELLED, false);
     is_uint(shared.inflight, 0, "all came back");
+    is_int(take(0), FLOW_GO);
+    is_uint(take_all(1), 15);
+    is_int(take(0), FLOW_LATER, "nor is this core's end waited for, where others have the rest");
+    is_uint(at, now + FLOW_LOOK_NS);
+    give_all(1, 15, FLOW_CANCELLED);
+    (void)give(0, FLOW_CANCELLED, false);
     is_uint(shared.failures, 0, "cancelled says nothing");
 }
 
@@ -204,13 +218,13 @@ static void test_hanging(void)
         ok(!flow_is_open(&shared), "a timeout or two");
         is_int(take(0), FLOW_GO);
         now += 20 * SECOND;
-        (void)flow_give(&flows[0], &shared, FLOW_BAD, false, 0, 20 * SECOND, now);
+        (void)give_after(0, FLOW_BAD, false, 0, 20 * SECOND);
     }
     ok(flow_is_open(&shared), "three timeouts in a row open it, however long they took");
     now += FLOW_INTERVAL_FIRST_NS;
     is_int(take(0), FLOW_PROBE);
     now += 20 * SECOND;
-    ok(flow_give(&flows[0], &shared, FLOW_BAD, true, 0, 20 * SECOND, now), "it is failing");
+    ok(give_after(0, FLOW_BAD, true, 0, 20 * SECOND), "it is failing");
     is_int(take(0), FLOW_LATER);
     is_uint(at, now + 20 * SECOND, "and rests as long as its probe took");
 
@@ -221,7 +235,7 @@ static void test_hanging(void)
     }
     now += 20 * SECOND;
     for (unsigned i = 0; i < 3; i++) {
-        (void)flow_give(&flows[i % 2], &shared, FLOW_BAD, false, 0, 20 * SECOND, now);
+        (void)give_after(i % 2, FLOW_BAD, false, 0, 20 * SECOND);
     }
     ok(flow_is_open(&shared), "three timeouts");
     is_int(take(1), FLOW_LATER, "a probe waits its interval");
@@ -235,13 +249,13 @@ static void test_hanging(void)
         is_uint(flow_room(NULL, &shared, &limits, now, &at), 0);
         ok(at > now && at <= now + SECOND);
     }
-    (void)flow_give(&flows[1], &shared, FLOW_CANCELLED, true, 0, 0, now);
+    (void)give_after(1, FLOW_CANCELLED, true, 0, 0);
     is_int(take(0), FLOW_PROBE, "one that was cancelled gives its place");
     is_int(take(1), FLOW_LATER);
     is_uint(shared.inflight, 2);
     flow_lift(&shared);
     ok(!flow_is_open(&shared), "lifted");
-    (void)flow_give(&flows[0], &shared, FLOW_GOOD, true, 0, SECOND, now);
+    (void)give_after(0, FLOW_GOOD, true, 0, SECOND);
     is_uint(shared.inflight, 1);
     is_int(take(0), FLOW_GO, "and goes on");
 
@@ -253,10 +267,40 @@ static void test_hanging(void)
     }
     now += FLOW_INTERVAL_FIRST_NS;
     is_int(take(0), FLOW_PROBE);
+    struct flow_place hanging = place;
     flow_lift(&shared);
     is_uint(take_all(0), 1, "beside a probe of before");
     (void)give(0, FLOW_GOOD, false);
     is_uint(take_all(0), 2, "and slowly more");
+    give_all(0, 2, FLOW_GOOD);
+    is_uint(take_all(0), 4);
+    give_all(0, 4, FLOW_BAD);
+    now += FLOW_INTERVAL_FIRST_NS;
+    is_int(take(0), FLOW_GO, "a failure then does not make room for what hangs");
+    (void)give(0, FLOW_BAD, false);
+    is_int(take(0), FLOW_GO);
+    (void)give(0, FLOW_GOOD, false);
+    uint32_t window = flows[0].window;
+    hanging.probe = false;
+    (void)flow_give(&flows[0], &shared, &hanging, FLOW_BAD, 0, 20 * SECOND, now);
+    is_uint(flows[0].window, window, "nor does its end say anything of what may go now");
+    is_uint(flows[0].inflight + flows[0].before, 0);
+
+    /* So where the breaker was closed: two timeouts, and a third try hangs. */
+    fresh(16, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        is_int(take(0), FLOW_GO);
+        now += 20 * SECOND;
+        (void)give_after(0, FLOW_BAD, false, 0, 20 * SECOND);
+    }
+    is_int(take(0), FLOW_GO);
+    hanging = place;
+    is_int(take(0), FLOW_FULL);
+    flow_lift(&shared);
+    is_int(take(0), FLOW_GO, "what hangs since before the resume takes no part of the window");
+    flow_forget(&flows[0], &hanging);
+    is_int(take(0), FLOW_FULL);
+    (void)give(0, FLOW_GOOD, false);
 
     /* What hangs takes all places: no probe beyond them. */
     fresh(2, 0);
@@ -273,7 +317,7 @@ static void test_hanging(void)
     fresh(16, 0);
     for (unsigned i = 0; i < 10; i++) {
         is_int(take(0), FLOW_GO);
-        (void)flow_give(&flows[0], &shared, FLOW_BAD, false, 0, 2 * SECOND, now);
+        (void)give_after(0, FLOW_BAD, false, 0, 2 * SECOND);
         now += 30 * SECOND;
     }
     ok(!flow_is_open(&shared), "timeouts far apart do not");
@@ -283,13 +327,13 @@ static void test_hold(void)
 {
     fresh(16, 0);
     is_int(take(0), FLOW_GO);
-    (void)flow_give(&flows[0], &shared, FLOW_BAD, false, now + 5 * SECOND, 0, now);
+    (void)give_after(0, FLOW_BAD, false, now + 5 * SECOND, 0);
     is_int(take(1), FLOW_LATER, "Retry-After holds back all");
     is_uint(at, now + 5 * SECOND);
     is_uint(flow_room(NULL, &shared, &limits, now, &at), 0);
     now += 5 * SECOND;
     is_int(take(1), FLOW_GO);
-    (void)flow_give(&flows[1], &shared, FLOW_BAD, false, now + 5 * SECOND, 0, now);
+    (void)give_after(1, FLOW_BAD, false, now + 5 * SECOND, 0);
     (void)flow_room(NULL, &shared, &limits, now, &at);
     is_uint(at, now + 5 * SECOND);
     is_uint(flow_lifts(&shared), 0);

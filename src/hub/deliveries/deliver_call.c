@@ -591,7 +591,7 @@ static void delivery_done(struct http_call *call)
     deliver->pace_count++;
     target_pump_later(target);
     if (!destination) { /* deleted meanwhile: nobody wants to know */
-        flow_forget(&target->flow);
+        flow_forget(&target->flow, &delivery->place);
         ending.outcome = ATTEMPT_DELIVERED;
         settle(delivery, &ending);
         return;
@@ -601,12 +601,12 @@ static void delivery_done(struct http_call *call)
     }
     bool failing = destination->state && flow_is_failing(shared_of(destination));
     bool before = is_from_before(delivery, destination);
-    bool told = flow_give(&target->flow, shared_of(destination),
+    delivery->place.probe &= !before; /* there may be another one by now */
+    bool told = flow_give(&target->flow, shared_of(destination), &delivery->place,
                           cut || before || ending.looped        ? FLOW_CANCELLED
                           : ending.outcome == ATTEMPT_DELIVERED ? FLOW_GOOD
                                                                 : FLOW_BAD,
-                          delivery->probe && !before, ending.hold_ns, call->reply.total_ns,
-                          ring_now_ns(deliver->config.ring));
+                          ending.hold_ns, call->reply.total_ns, ring_now_ns(deliver->config.ring));
     target->silent_since_ns = target->flow.inflight > 0 ? ring_now_ns(deliver->config.ring) : 0;
     target->well = ending.outcome == ATTEMPT_DELIVERED || ending.looped;
     target->hung = !target->well && !cut && call->reply.total_ns >= FLOW_SLOW_NS;

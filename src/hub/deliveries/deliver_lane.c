@@ -542,17 +542,17 @@ static void pump_queues(struct target *target, const struct destination *destina
             pump_at(target, ring_now_ns(deliver->config.ring) + FLOW_LOOK_NS);
             break;
         }
-        enum flow_answer answer = flow_take(&target->flow, shared_of(destination), &limits,
-                                            ring_now_ns(deliver->config.ring), &at_ns);
+        enum flow_answer answer =
+            flow_take(&target->flow, shared_of(destination), &limits,
+                      ring_now_ns(deliver->config.ring), &delivery->place, &at_ns);
         if (answer == FLOW_LATER) {
             pump_at(target, at_ns);
         }
         if (answer == FLOW_LATER || answer == FLOW_FULL) {
             break;
         }
-        delivery->probe = answer == FLOW_PROBE;
         if (!delivery_start(delivery, destination)) {
-            (void)flow_give(&target->flow, shared_of(destination), FLOW_CANCELLED, delivery->probe,
+            (void)flow_give(&target->flow, shared_of(destination), &delivery->place, FLOW_CANCELLED,
                             0, 0, 0);
             if (delivery->bucket != ORDER_NO_KEY && delivery->lane) {
                 unqueue(delivery);

@@ -32,7 +32,7 @@ struct delivery {
     uint32_t number;  /* this try's: 1, 2, 3 … */
     uint8_t flags;    /* ATTEMPT_REPLAY, ATTEMPT_KEYED */
     uint16_t bucket;  /* order per key; else ORDER_NO_KEY */
-    bool probe;
+    struct flow_place place;
     bool flying;
     bool first; /* the only one of a destination that fails, is silent, or was never tried */
     struct list followers; /* order per key: retries that go behind this one, in order */

@@ -28,14 +28,23 @@ static uint32_t window_of(const struct flow *flow, const struct flow_limits *lim
     return window < 1 ? 1 : window < limit ? window : limit;
 }
 
-/* The breaker was open and is not any more: begin small. What hangs from before (a probe of a
- * destination that was resumed meanwhile) takes no part of it, else nothing went before it ends. */
+/* The breaker was open and is not any more: begin small. Lifted while it was closed: as before.
+ * What hangs from before takes no part of the window, else nothing went before it ends. */
 static void begin_again(struct flow *flow)
 {
+    if (flow->was_open) {
+        flow->window = ONE;
+        flow->threshold = UINT32_MAX;
+    }
     flow->was_open = false;
-    flow->window = (flow->inflight + 1) * ONE;
-    flow->threshold = UINT32_MAX;
+    flow->before = flow->inflight;
     flow->settling = 0;
+    flow->begun++;
+}
+
+static uint32_t counted(const struct flow *flow)
+{
+    return flow->inflight - flow->before;
 }
 
 /* GCRA over all cores: each delivery moves the theoretical arrival on. False: come again then. */
@@ -100,11 +109,18 @@ static enum flow_answer take_probe(struct flow *flow, struct flow_shared *shared
 }
 
 enum flow_answer flow_take(struct flow *flow, struct flow_shared *shared,
-                           const struct flow_limits *limits, uint64_t now_ns, uint64_t *ret_at_ns)
+                           const struct flow_limits *limits, uint64_t now_ns,
+                           struct flow_place *ret_place, uint64_t *ret_at_ns)
 {
     bk_assert(limits->concurrency > 0);
     uint64_t hold_ns = load(&shared->hold_ns);
     uint64_t probe_ns = load(&shared->probe_ns);
+    uint64_t lifts = load(&shared->lifts);
+    if (flow->lifts != lifts || (flow->was_open && probe_ns == 0)) {
+        flow->lifts = lifts;
+        begin_again(flow);
+    }
+    *ret_place = (struct flow_place){flow->begun, probe_ns != 0};
     if (hold_ns > now_ns) {
         *ret_at_ns = hold_ns;
         return FLOW_LATER;
@@ -112,15 +128,12 @@ enum flow_answer flow_take(struct flow *flow, struct flow_shared *shared,
     if (probe_ns != 0) {
         return take_probe(flow, shared, limits, probe_ns, now_ns, ret_at_ns);
     }
-    if (flow->was_open) {
-        begin_again(flow);
-    }
-    if (flow->inflight >= window_of(flow, limits)) {
+    if (counted(flow) >= window_of(flow, limits)) {
         return FLOW_FULL;
     }
     if (!count_in(flow, shared, limits->concurrency)) {
         *ret_at_ns = now_ns + FLOW_LOOK_NS;
-        return flow->inflight > 0 ? FLOW_FULL : FLOW_LATER;
+        return FLOW_LATER;
     }
     if (limits->per_second > 0 && !rate_allows(shared, limits->per_second, now_ns, ret_at_ns)) {
         atomic_fetch_sub_explicit(&shared->inflight, 1, memory_order_relaxed);
@@ -145,11 +158,11 @@ static void shrink(struct flow *flow)
     if (flow->settling > 0) {
         return; /* these were under way when it was halved */
     }
-    uint32_t used = (flow->inflight + 1) * ONE; /* a window wider than that was never tried */
+    uint32_t used = (counted(flow) + 1) * ONE; /* a window wider than that was never tried */
     uint32_t now = flow->window == 0 || flow->window > used ? used : flow->window;
     flow->window = now / 2 < ONE ? ONE : now / 2;
     flow->threshold = flow->window;
-    flow->settling = flow->inflight;
+    flow->settling = counted(flow);
 }
 
 static void count_failure(struct flow_shared *shared, uint64_t took_ns, uint64_t now_ns)
@@ -188,12 +201,20 @@ uint64_t flow_lifts(struct flow_shared *shared)
     return load(&shared->lifts);
 }
 
-bool flow_give(struct flow *flow, struct flow_shared *shared, enum flow_outcome outcome, bool probe,
-               uint64_t hold_ns, uint64_t took_ns, uint64_t now_ns)
+void flow_forget(struct flow *flow, const struct flow_place *place)
 {
-    bk_assert(flow->inflight > 0);
+    bool before = place->begun != flow->begun;
+    bk_assert(flow->inflight > 0 && (!before || flow->before > 0));
     flow->inflight--;
-    flow->settling -= flow->settling > 0;
+    flow->before -= before;
+    flow->settling -= !before && flow->settling > 0;
+}
+
+bool flow_give(struct flow *flow, struct flow_shared *shared, const struct flow_place *place,
+               enum flow_outcome outcome, uint64_t hold_ns, uint64_t took_ns, uint64_t now_ns)
+{
+    bool before = place->begun != flow->begun, probe = place->probe;
+    flow_forget(flow, place);
     atomic_fetch_sub_explicit(&shared->inflight, 1, memory_order_relaxed);
     if (hold_ns > load(&shared->hold_ns)) {
         put(&shared->hold_ns, hold_ns);
@@ -208,17 +229,21 @@ bool flow_give(struct flow *flow, struct flow_shared *shared, enum flow_outcome 
         if (load(&shared->failures) != 0 || load(&shared->probe_ns) != 0) {
             close_breaker(shared);
         }
-        grow(flow);
+        if (!before) {
+            grow(flow);
+        }
         return false;
     }
-    shrink(flow);
+    if (!before) {
+        shrink(flow);
+    }
     if (probe) {
-        uint64_t before = load(&shared->interval_ns), longer = before * 2;
+        uint64_t interval = load(&shared->interval_ns), longer = interval * 2;
         longer = longer > took_ns ? longer : took_ns;
         longer = longer < FLOW_INTERVAL_LAST_NS ? longer : FLOW_INTERVAL_LAST_NS;
         put(&shared->interval_ns, longer);
         put(&shared->probe_ns, now_ns + longer);
-        return before < FLOW_INTERVAL_TOLD_NS && longer >= FLOW_INTERVAL_TOLD_NS;
+        return interval < FLOW_INTERVAL_TOLD_NS && longer >= FLOW_INTERVAL_TOLD_NS;
     }
     if (load(&shared->probe_ns) == 0) {
         count_failure(shared, took_ns, now_ns);
@@ -242,6 +267,6 @@ uint32_t flow_room(const struct flow *flow, struct flow_shared *shared,
         return waits ? 0 : 1;
     }
     uint32_t window = flow ? window_of(flow, limits) : limits->concurrency;
-    uint64_t inflight = flow ? flow->inflight : load(&shared->inflight);
+    uint64_t inflight = flow ? counted(flow) : load(&shared->inflight);
     return inflight < window ? (uint32_t)(window - inflight) : 0;
 }

@@ -11,7 +11,9 @@
  *                           FLOW_TRIP_NS, and no interval is shorter: who hangs holds a slot
  *                           all that time
  *                 window    per core: shrinks by half on failure, grows by one per window of
- *                           successes; after the breaker it starts at 1 and doubles (slow start)
+ *                           successes; after the breaker it starts at 1 and doubles (slow start).
+ *                           What was under way before that, or before a lift, has no part in it:
+ *                           it may hang for long
  *                 limits    the destination's own: concurrency and rate, over all cores
  * Lifted      hold and breaker, by whoever resumes the destination or gives it another address: a
  *             receiver that once asked for a day must not be able to insist on it.
@@ -56,8 +58,17 @@ struct flow {
     uint32_t window;    /* in 1/256 deliveries; 0 = not begun: as much as the limit */
     uint32_t threshold; /* slow start ends there */
     uint32_t inflight;  /* of this core */
+    uint32_t before;    /* of these: taken before the breaker closed, or before a lift */
     uint32_t settling;  /* completions to come before the window is halved again */
+    uint32_t begun;     /* how often it began again */
+    uint64_t lifts;     /* as they were seen last */
     bool was_open;
+};
+
+/* What flow_take gave, to be given back. */
+struct flow_place {
+    uint32_t begun;
+    bool probe;
 };
 
 struct flow_limits {
@@ -67,7 +78,7 @@ struct flow_limits {
 
 enum flow_answer {
     FLOW_GO,
-    FLOW_PROBE, /* go, and give back with probe = true */
+    FLOW_PROBE, /* go: whether the breaker closes is seen by this one */
     FLOW_FULL,  /* ask again when a delivery of this core ended */
     FLOW_LATER  /* ask again at *ret_at_ns */
 };
@@ -80,20 +91,18 @@ enum flow_outcome {
 
 /* May one more start? GO and PROBE count it in. */
 enum flow_answer flow_take(struct flow *flow, struct flow_shared *shared,
-                           const struct flow_limits *limits, uint64_t now_ns, uint64_t *ret_at_ns);
+                           const struct flow_limits *limits, uint64_t now_ns,
+                           struct flow_place *ret_place, uint64_t *ret_at_ns);
 /* One ended, after took_ns. hold_ns: absolute, 0 = none. Returns true when it is called failing
  * from now on. */
-bool flow_give(struct flow *flow, struct flow_shared *shared, enum flow_outcome outcome, bool probe,
-               uint64_t hold_ns, uint64_t took_ns, uint64_t now_ns);
+bool flow_give(struct flow *flow, struct flow_shared *shared, const struct flow_place *place,
+               enum flow_outcome outcome, uint64_t hold_ns, uint64_t took_ns, uint64_t now_ns);
 /* Forget what the receiver asked for and how it failed. Any thread. */
 void flow_lift(struct flow_shared *shared);
 /* How often that was done. */
 uint64_t flow_lifts(struct flow_shared *shared);
 /* The destination's state is gone: only this core's count. */
-static inline void flow_forget(struct flow *flow)
-{
-    flow->inflight--;
-}
+void flow_forget(struct flow *flow, const struct flow_place *place);
 
 /* How many a core might start now, 0 … concurrency, without counting anything: to ask for no more
  * than that. Any thread. *ret_at_ns: when to ask again if 0 because of hold or breaker, else 0. */
