@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/secret.h"
 #include "base/time.h"
+#include "net/address.h"
 #include "providers/scheme.h"
 #include "ring/file.h"
 
@@ -141,7 +142,8 @@ const struct option cli_bench_options[] = {
      .kind = OPTION_DURATION,
      .argument = "TIME",
      .fallback = "10s",
-     .number_min = 1, .help = "give up when nothing is answered for so long"},
+     .number_min = 1,
+     .help = "give up when nothing is answered for so long"},
     {.name = "allow-remote",
      .kind = OPTION_FLAG,
      .help = "also load a server that is not on this machine"},
@@ -186,12 +188,6 @@ static void on_interrupt(int signal_number)
 }
 
 /* ---- options */
-
-static bool is_loopback(const struct ring_address *address)
-{
-    static const uint8_t loopback6[16] = {[15] = 1};
-    return address->family == 4 ? address->at[0] == 127 : memcmp(address->at, loopback6, 16) == 0;
-}
 
 static bool resolve(const char *host, const char *port, struct ring_address *ret_address)
 {
@@ -273,7 +269,8 @@ static int url_read(struct bench *bench)
     if (!resolve(host, port ? port : tls ? "443" : "80", &bench->base.target)) {
         return cli_error("%s cannot be resolved", bench->host);
     }
-    if (!is_loopback(&bench->base.target) && !option_flag(&bench->options, "allow-remote")) {
+    if (!address_is_loopback(&bench->base.target) &&
+        !option_flag(&bench->options, "allow-remote")) {
         return cli_error(
             "%s is not this machine; give --allow-remote if its owner wants to be loaded",
             bench->host);

@@ -7,8 +7,8 @@
 #include "cli/clock.h"
 #include "cli/remote.h"
 #include "hub/deliveries/request.h"
+#include "net/dns.h"
 
-#include <arpa/inet.h>
 #include <signal.h>
 #include <stdlib.h>
 
@@ -292,14 +292,6 @@ static int follow(struct listen *listen)
     return done || interrupted ? CLI_DONE : CLI_FAILED;
 }
 
-static bool is_loopback(const char *host)
-{
-    struct in_addr four; /* 127.0.0.1.example.com is a name, and anybody's */
-    bool is_four = inet_pton(AF_INET, host, &four) == 1;
-    return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
-           (is_four && ntohl(four.s_addr) >> 24 == 127);
-}
-
 /* URL and secret. CLI_DONE, or what the command returns. */
 static int prepare(struct listen *listen)
 {
@@ -314,7 +306,7 @@ static int prepare(struct listen *listen)
     if (!client_url_parse(listen->url_text, &listen->url, error)) {
         return cli_usage("--forward: %s", error);
     }
-    if (!is_loopback(listen->url.host) && !option_flag(options, "allow-remote")) {
+    if (!dns_is_loopback(listen->url.host) && !option_flag(options, "allow-remote")) {
         return cli_usage("--forward: %s is not this machine; --allow-remote permits it",
                          listen->url.host);
     }

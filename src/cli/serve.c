@@ -40,7 +40,7 @@ static bool open_tls(struct serve *serve)
         cli_error("out of memory");
         return false;
     }
-    serve->control.admin_tls = !serve_tls_is_loopback(&serve->control.admin_listen);
+    serve->control.admin_tls = !address_is_loopback(&serve->control.admin_listen);
     return true;
 }
 

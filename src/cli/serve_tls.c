@@ -94,10 +94,3 @@ bool serve_tls_read(const struct options *options, struct tls_server **ret_serve
     }
     return true;
 }
-
-bool serve_tls_is_loopback(const struct ring_address *address)
-{
-    static const uint8_t loopback6[16] = {[15] = 1};
-    return address->family == 6 ? memcmp(address->at, loopback6, sizeof loopback6) == 0
-                                : address->at[0] == 127;
-}

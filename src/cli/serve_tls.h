@@ -9,7 +9,6 @@
 #define BECKET_CLI_SERVE_TLS_H
 
 #include "cli/option.h"
-#include "ring/ring.h"
 #include "tls/tls.h"
 
 /* Rows for the option table. */
@@ -34,7 +33,6 @@ bool serve_tls_wanted(const struct options *options);
 bool serve_tls_paired(const struct options *options, char *ret_why);
 /* False: ret_why is one line. Requires: serve_tls_wanted(). */
 bool serve_tls_read(const struct options *options, struct tls_server **ret_server, char *ret_why);
-bool serve_tls_is_loopback(const struct ring_address *address);
 /* Is this option read again by a reload? */
 bool serve_tls_owns(const char *option_name);
 

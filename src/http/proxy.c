@@ -206,16 +206,6 @@ static bool matches(struct slice pattern, const struct http_origin *origin,
                    : matches_name(pattern, slice_str(origin->host));
 }
 
-static bool is_loopback(const struct http_origin *origin, const struct ring_address *address)
-{
-    static const uint8_t one[16] = {[15] = 1};
-
-    if (!address) {
-        return dns_is_localhost(origin->host);
-    }
-    return address->family == 4 ? address->at[0] == 127 : memcmp(address->at, one, 16) == 0;
-}
-
 const struct http_proxy_server *http_proxy_for(const struct http_proxy *proxy,
                                                const struct http_origin *origin)
 {
@@ -224,7 +214,7 @@ const struct http_proxy_server *http_proxy_for(const struct http_proxy *proxy,
     const struct ring_address *address =
         address_parse(slice_str(origin->host), &literal) ? &literal : NULL;
 
-    if (!server->set || is_loopback(origin, address)) {
+    if (!server->set || dns_is_loopback(origin->host)) {
         return NULL;
     }
     const char *at = proxy->except;

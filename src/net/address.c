@@ -85,6 +85,12 @@ bool address_parse_port(struct slice text, uint16_t port_default, struct ring_ad
     return true;
 }
 
+bool address_is_loopback(const struct ring_address *address)
+{
+    static const uint8_t one[16] = {[15] = 1};
+    return address->family == 4 ? address->at[0] == 127 : memcmp(address->at, one, sizeof one) == 0;
+}
+
 void address_format(const struct ring_address *address, char ret_text[ADDRESS_TEXT_BYTES])
 {
     int family = address->family == 4 ? AF_INET : AF_INET6;

@@ -18,6 +18,8 @@
 bool address_parse(struct slice text, struct ring_address *ret_address);
 /* ADDR, ADDR:PORT, V6, [V6] or [V6]:PORT; port_default where none is given. Port 0 is refused. */
 bool address_parse_port(struct slice text, uint16_t port_default, struct ring_address *ret_address);
+/* 127.0.0.0/8 or ::1. A host that may be a name: dns_is_loopback(). */
+bool address_is_loopback(const struct ring_address *address);
 /* RFC 5952, without port; "?" for an unknown family. */
 void address_format(const struct ring_address *address, char ret_text[ADDRESS_TEXT_BYTES]);
 

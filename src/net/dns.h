@@ -88,6 +88,13 @@ static inline bool dns_is_localhost(const char *name)
     const char *end = bytes >= 9 ? name + bytes - 9 : NULL;
     return end && strcmp(end, "localhost") == 0 && (end == name || end[-1] == '.');
 }
+/* Is a connection to this host one to this machine, whoever is asked for the name? */
+static inline bool dns_is_loopback(const char *host)
+{
+    struct ring_address address; /* 127.0.0.1.example.com is a name, and anybody's */
+    return address_parse(slice_str(host), &address) ? address_is_loopback(&address)
+                                                    : dns_is_localhost(host);
+}
 /* Look up `host`, read as url_parse_host() reads it, for `port`. "localhost" and what ends in it is
  * this machine (RFC 6761).
  * BK_OK      the answer is in *lookup; done() will not run

@@ -2,6 +2,8 @@
  * inside addresses, and what allow_private lifts. */
 #include "net/policy.h"
 
+#include "net/dns.h"
+
 #include "tap.h"
 
 static struct ring_address parse(const char *text)
@@ -257,6 +259,18 @@ static void test_parse(void)
     }
     ok(!address_parse(slice_of("1.2.3.4\0x", 9), &address), "nor what hides behind a zero");
     is_uint(address.family, 9, "and nothing is written then");
+
+    static const char *const this_machine[] = {"127.0.0.1",        "127.255.255.254", "::1",
+                                               "::ffff:127.0.0.1", "app.localhost",   "localhost"};
+    static const char *const others[] = {
+        "128.0.0.1", "::2",          "0.0.0.0",           "127.0.0.1.example.com",
+        "127.1",     "notlocalhost", "localhost.example", "::127.0.0.1"};
+    for (size_t i = 0; i < sizeof this_machine / sizeof this_machine[0]; i++) {
+        ok(dns_is_loopback(this_machine[i]), "%s is this machine", this_machine[i]);
+    }
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        ok(!dns_is_loopback(others[i]), "%s may be another", others[i]);
+    }
 
     static const struct {
         const char *text, *want;

@@ -258,6 +258,11 @@ spec: {from: [{source: repo, types: [frail]}], to: [{destination: frail-1}, {des
     ok(code == 2 and '--allow-remote' in err, 'not to another machine')
     code, out, err = server.cli('listen', 'repo', '--forward', 'http://127.0.0.1.example.test/')
     ok(code == 2 and '--allow-remote' in err, 'whatever its name begins with')
+    listener = subprocess.Popen([server.program, 'listen', 'repo', '--forward', 'http://dev.localhost:%d/dev' % port, '--server',
+                                 'http://127.0.0.1:%d' % server.admin, '--data', server.data], stderr=subprocess.PIPE, text=True)
+    ok('forwarding events of repo' in listener.stderr.readline(), 'a name below localhost is this machine')
+    listener.terminate()
+    listener.wait(10)
 
     # A program that is being written may speak TLS, by an authority of one's own.
     with tempfile.TemporaryDirectory() as directory:
