@@ -68,7 +68,8 @@ int cli_audit(int argc, char **argv)
     if (options.argument_count != 0) {
         code = cli_usage("audit takes no argument \"%s\"", options.arguments[0]);
     } else {
-        code = remote_open(&remote, &options) ? remote_print_list(&remote, &options, &records)
+        code = remote_open(&remote, &options) ? remote_print_list(&remote, &options, &records,
+                                                                  option_number(&options, "limit"))
                                               : CLI_FAILED;
         remote_fini(&remote);
     }

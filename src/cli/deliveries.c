@@ -10,6 +10,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* Without one all canvases are looked in, but a name alone is one of `default`. */
+#define CANVASES_OPTION(which, named)                                                              \
+    {                                                                                              \
+        .name = "canvas", .kind = OPTION_TEXT, .flags = OPTION_ENV, .argument = "NAME",            \
+        .help = which " in this canvas; default: all, and " named " is one of `default`"           \
+    }
+
 const struct option cli_deliveries_options[] = {
     {.name = "destination", .kind = OPTION_TEXT, .argument = "NAME", .help = "only to this one"},
     {.name = "event", .kind = OPTION_TEXT, .argument = "ID", .help = "only of this event"},
@@ -27,12 +34,7 @@ const struct option cli_deliveries_options[] = {
      .fallback = "100",
      .help = "at most so many",
      .number_min = 1},
-    {.name = "canvas",
-     .kind = OPTION_TEXT,
-     .flags = OPTION_ENV,
-     .argument = "NAME",
-     .help = "only to destinations in this canvas; default: all, and --destination is one of "
-             "`default`"},
+    CANVASES_OPTION("only to destinations", "--destination"),
     OUTPUT_OPTION,
     REMOTE_OPTIONS,
     OPTIONS_END,
@@ -68,12 +70,7 @@ const struct option cli_replay_options[] = {
      .number_min = 1,
      .number_max = 1000000},
     {.name = "dry-run", .kind = OPTION_FLAG, .help = "count only"},
-    {.name = "canvas",
-     .kind = OPTION_TEXT,
-     .flags = OPTION_ENV,
-     .argument = "NAME",
-     .help = "only of sources (with --state: to destinations) in this canvas; default: all, and "
-             "--to is one of `default`"},
+    CANVASES_OPTION("only of sources (with --state: to destinations)", "--to"),
     OUTPUT_OPTION,
     REMOTE_OPTIONS,
     OPTIONS_END,
@@ -159,8 +156,9 @@ int cli_deliveries(int argc, char **argv)
                 "deliveries of it: no route led it anywhere, or it waits; `becket replay ID "
                 "--dry-run` tells where it would go now";
         }
-        code = remote_open(&remote, &options) ? remote_print_list(&remote, &options, &list)
-                                              : CLI_FAILED;
+        code = remote_open(&remote, &options)
+                   ? remote_print_list(&remote, &options, &list, option_number(&options, "limit"))
+                   : CLI_FAILED;
         remote_fini(&remote);
     }
     options_fini(&options);
@@ -354,64 +352,65 @@ static int replay_one(struct remote *remote, const struct options *options, stru
 
 /* The calls to make, a text each with its NUL. All are found before the first is made: what is
  * delivered is no dead letter any more, and a list that shrinks cannot be gone through by pages. */
-static bool find_letters(struct remote *remote, const struct options *options, struct buf *targets,
-                         uint64_t *ret_count)
+struct letters {
+    const struct options *options;
+    struct buf targets;
+    uint64_t count;
+};
+
+static bool find_letter(void *context, yyjson_mut_val *item)
+{
+    struct letters *letters = context;
+    const char *elsewhere = option_text(letters->options, "to");
+    char event[64], to[NAME_BYTES_MAX + 1], canvas[NAME_BYTES_MAX + 1];
+    struct buf target;
+    if (text_at(item, "canvasId").bytes == 0) {
+        return true; /* the destination was deleted just now: they go with it */
+    }
+    slice_keep(text_at(item, "event"), event, sizeof event);
+    slice_keep(text_at(item, "destination"), to, sizeof to);
+    slice_keep(text_at(item, "canvasId"), canvas, sizeof canvas);
+    buf_init(&target, 8192);
+    event_target(&target, event, elsewhere ? elsewhere : to,
+                 elsewhere ? option_text(letters->options, "canvas") : canvas);
+    buf_add_byte(&target, '\0');
+    buf_add_slice(&letters->targets, buf_slice(&target));
+    buf_fini(&target);
+    letters->count++;
+    return !letters->targets.overflow;
+}
+
+static bool find_letters(struct remote *remote, struct letters *letters)
 {
     static const char *const filters[] = {"state", "destination", "since", "until", "canvas", NULL};
-    const struct remote_list list = {.path = "/api/v1/deliveries", .filters = filters};
-    char cursor[REMOTE_CURSOR_BYTES] = "";
-    bool done;
-    *ret_count = 0;
-    do {
-        struct json_tree page;
-        size_t i, count;
-        yyjson_mut_val *item;
-        done = remote_page(remote, options, &list, NULL, UINT64_MAX, cursor, &page);
-        yyjson_mut_arr_foreach(done ? value_at(page.roots[0], "items") : NULL, i, count, item)
-        {
-            char event[64], to[NAME_BYTES_MAX + 1], canvas[NAME_BYTES_MAX + 1];
-            if (text_at(item, "canvasId").bytes == 0) {
-                continue; /* the destination was deleted just now: they go with it */
-            }
-            const char *elsewhere = option_text(options, "to");
-            slice_keep(text_at(item, "event"), event, sizeof event);
-            slice_keep(text_at(item, "destination"), to, sizeof to);
-            slice_keep(text_at(item, "canvasId"), canvas, sizeof canvas);
-            struct buf target;
-            buf_init(&target, 8192);
-            event_target(&target, event, elsewhere ? elsewhere : to,
-                         elsewhere ? option_text(options, "canvas") : canvas);
-            buf_add_byte(&target, '\0');
-            buf_add_slice(targets, buf_slice(&target));
-            buf_fini(&target);
-            ++*ret_count;
-        }
-        json_tree_fini(&page);
-    } while (done && cursor[0] != '\0' && !targets->overflow);
-    if (done && targets->overflow) {
+    static const struct remote_list list = {.path = "/api/v1/deliveries", .filters = filters};
+    bool done =
+        remote_each(remote, letters->options, &list, NULL, UINT64_MAX, find_letter, letters);
+    if (done && letters->targets.overflow) {
         cli_error("there are too many dead letters for one replay; --destination, --since and "
                   "--until take some of them");
     }
-    return done && !targets->overflow;
+    return done && !letters->targets.overflow;
 }
 
 /* One that cannot be replayed (its event is gone) does not hold up the rest. */
 static int replay_dead(struct remote *remote, const struct options *options, struct replayed *sum)
 {
-    struct buf targets;
-    uint64_t count, refused = 0;
+    struct letters letters = {.options = options};
+    uint64_t refused = 0;
     bool shown = isatty(STDERR_FILENO) == 1, answered = true;
-    buf_init(&targets, LETTERS_BYTES_MAX);
-    if (!find_letters(remote, options, &targets, &count)) {
-        buf_fini(&targets);
+    buf_init(&letters.targets, LETTERS_BYTES_MAX);
+    if (!find_letters(remote, &letters)) {
+        buf_fini(&letters.targets);
         return CLI_FAILED;
     }
+    uint64_t count = letters.count;
     if (option_flag(options, "dry-run")) {
         *sum = (struct replayed){count, count};
-        buf_fini(&targets);
+        buf_fini(&letters.targets);
         return CLI_DONE;
     }
-    const char *target = (const char *)targets.at;
+    const char *target = (const char *)letters.targets.at;
     for (uint64_t i = 0; i < count && answered; i++, target += strlen(target) + 1) {
         struct client_response response = {0};
         tell_when_interrupted(sum->deliveries, count);
@@ -431,7 +430,7 @@ static int replay_dead(struct remote *remote, const struct options *options, str
     if (shown) {
         fprintf(stderr, "\r%80s\r", "");
     }
-    buf_fini(&targets);
+    buf_fini(&letters.targets);
     return answered && refused == 0 ? CLI_DONE : CLI_FAILED;
 }
 

@@ -218,8 +218,10 @@ int cli_events(int argc, char **argv)
         remote_fini(&remote);
     } else {
         enum print_format format = print_format(option_text(&options, "output"));
-        code = option_flag(&options, "follow") ? follow_events(&remote, &options, format)
-                                               : remote_print_list(&remote, &options, &events_list);
+        code = option_flag(&options, "follow")
+                   ? follow_events(&remote, &options, format)
+                   : remote_print_list(&remote, &options, &events_list,
+                                       option_number(&options, "limit"));
         remote_fini(&remote);
     }
     options_fini(&options);

@@ -251,42 +251,16 @@ static void object_row(struct table *table, const char *plural, yyjson_mut_val *
     }
 }
 
-/* All pages, joined into `all`'s array "items". */
-static bool get_pages(struct remote *remote, const char *target, struct json_tree *all,
-                      yyjson_mut_val *items)
+/* The list as one value. */
+struct gathered {
+    struct json_tree all;
+    yyjson_mut_val *items;
+};
+
+static bool gather(void *context, yyjson_mut_val *item)
 {
-    char cursor[2048] = "";
-    do {
-        struct client_response response = {0};
-        struct json_tree page;
-        struct buf full;
-        buf_init(&full, 8192);
-        buf_add_str(&full, target);
-        remote_query(&full, "limit", "1000");
-        remote_query(&full, "cursor", cursor);
-        json_tree_init(&page);
-        bool done = remote_call(remote, "GET", buf_text(&full), NULL, SLICE_EMPTY, &response) &&
-                    remote_json(&response, &page);
-        size_t i, count;
-        yyjson_mut_val *item;
-        yyjson_mut_arr_foreach(done ? value_at(page.roots[0], "items") : NULL, i, count, item)
-        {
-            yyjson_mut_arr_append(items, json_copy(all, item));
-        }
-        struct slice next = done ? text_at(page.roots[0], "next") : SLICE_EMPTY;
-        snprintf(cursor, sizeof cursor, "%.*s", (int)next.bytes,
-                 (const char *)(next.at ? next.at : (const uint8_t *)""));
-        json_tree_fini(&page);
-        buf_fini(&full);
-        client_response_fini(&response);
-        if (!done) {
-            return false;
-        }
-        if (cursor[0] != '\0') {
-            remote_progress("%zu so far ", yyjson_mut_arr_size(items));
-        }
-    } while (cursor[0] != '\0');
-    remote_progress(NULL);
+    struct gathered *gathered = context;
+    yyjson_mut_arr_append(gathered->items, json_copy(&gathered->all, item));
     return true;
 }
 
@@ -310,23 +284,25 @@ static int say_none(struct remote *remote, const struct options *options, const 
 static int get_list(struct remote *remote, const struct asked *asked)
 {
     enum print_format format = print_format(option_text(asked->options, "output"));
-    struct json_tree all;
-    json_tree_init(&all);
-    yyjson_mut_val *items = json_new_array(&all), *list = json_new_object(&all);
+    const struct remote_list list = {.path = asked->target};
+    struct gathered gathered;
+    json_tree_init(&gathered.all);
+    gathered.items = json_new_array(&gathered.all);
+    yyjson_mut_val *value = json_new_object(&gathered.all);
     int code = CLI_FAILED;
-    if (items != NULL && list != NULL && get_pages(remote, asked->target, &all, items)) {
+    if (remote_each(remote, asked->options, &list, NULL, UINT64_MAX, gather, &gathered)) {
         code = CLI_DONE;
-        if (yyjson_mut_arr_size(items) == 0 && format == PRINT_TABLE) {
+        if (yyjson_mut_arr_size(gathered.items) == 0 && format == PRINT_TABLE) {
             code = say_none(remote, asked->options, asked->plural, asked->in_canvas);
         } else if (format != PRINT_TABLE) {
-            json_set(&all, list, "items", items);
-            print_value(list, format);
+            json_set(&gathered.all, value, "items", gathered.items);
+            print_value(value, format);
         } else {
             struct table table;
             size_t i, count;
             yyjson_mut_val *item;
             table_init(&table, columns_of(asked->plural));
-            yyjson_mut_arr_foreach(items, i, count, item)
+            yyjson_mut_arr_foreach(gathered.items, i, count, item)
             {
                 object_row(&table, asked->plural, item);
             }
@@ -334,7 +310,7 @@ static int get_list(struct remote *remote, const struct asked *asked)
             table_fini(&table);
         }
     }
-    json_tree_fini(&all);
+    json_tree_fini(&gathered.all);
     return code;
 }
 

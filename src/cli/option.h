@@ -23,7 +23,7 @@
 enum option_kind {
     OPTION_END = 0, /* ends the table */
     OPTION_TEXT,
-    OPTION_URL,      /* http:// or https:// and something behind it */
+    OPTION_URL,      /* http:// or https:// and something behind it, no query */
     OPTION_FLAG,     /* true or false */
     OPTION_NUMBER,   /* decimal, between number_min and number_max */
     OPTION_DURATION, /* "20s", "1m30s", "24h", see base/time.h; number_min 1: not none at all */

@@ -76,7 +76,7 @@ static bool is_web_address(const char *text)
     size_t scheme = slice_starts(url, SLICE("https://"))  ? 8
                     : slice_starts(url, SLICE("http://")) ? 7
                                                           : url.bytes;
-    return url.bytes > scheme;
+    return url.bytes > scheme && strpbrk(text, "?#") == NULL; /* a path is put behind it */
 }
 
 static bool is_choice(const char *choices, const char *text)
@@ -106,7 +106,8 @@ const char *option_value_problem(const struct option *option, const char *text)
     case OPTION_TEXT:
         return NULL;
     case OPTION_URL:
-        return is_web_address(text) ? NULL : "a URL such as http://127.0.0.1:8081";
+        return is_web_address(text) ? NULL
+                                    : "a URL such as http://127.0.0.1:8081, with no ? or # in it";
     case OPTION_FLAG:
         return option_parse_flag(text, &flag) ? NULL : "true or false";
     case OPTION_NUMBER:

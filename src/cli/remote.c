@@ -453,7 +453,7 @@ bool remote_page(struct remote *remote, const struct options *options,
              (unsigned long long)(limit > PAGE_ITEMS_MAX ? PAGE_ITEMS_MAX : limit));
     buf_init(&target, 16384);
     buf_add_str(&target, list->path);
-    for (const char *const *filter = list->filters; *filter; filter++) {
+    for (const char *const *filter = list->filters; filter && *filter; filter++) {
         remote_query(&target, *filter, option_text(options, *filter));
     }
     for (; more && *more; more += 2) {
@@ -473,55 +473,88 @@ bool remote_page(struct remote *remote, const struct options *options,
 static bool filters_by(const struct remote_list *list, const char *name)
 {
     const char *const *filter = list->filters;
-    while (*filter && strcmp(*filter, name) != 0) {
+    while (filter && *filter && strcmp(*filter, name) != 0) {
         filter++;
     }
-    return *filter != NULL;
+    return filter && *filter;
+}
+
+bool remote_each(struct remote *remote, const struct options *options,
+                 const struct remote_list *list, const char *const *more, uint64_t limit,
+                 remote_visit_fn *visit, void *context)
+{
+    char cursor[REMOTE_CURSOR_BYTES] = "", before[REMOTE_CURSOR_BYTES];
+    uint64_t count = 0;
+    bool done, wanted = limit > 0;
+    do {
+        struct json_tree page;
+        size_t i, items;
+        yyjson_mut_val *item;
+        memcpy(before, cursor, sizeof before);
+        done = remote_page(remote, options, list, more, limit - count, cursor, &page);
+        yyjson_mut_arr_foreach(done ? value_at(page.roots[0], "items") : NULL, i, items, item)
+        {
+            wanted = wanted && visit(context, item) && ++count < limit;
+        }
+        json_tree_fini(&page);
+        if (done && wanted && cursor[0] != '\0' && strcmp(cursor, before) == 0) {
+            cli_error("%s has no end: behind this page comes this page again; is --server the "
+                      "admin address of becket?",
+                      list->path);
+            done = false;
+        }
+        if (done && wanted && cursor[0] != '\0') {
+            remote_progress("%llu so far ", (unsigned long long)count);
+        }
+    } while (done && wanted && cursor[0] != '\0');
+    remote_progress(NULL);
+    return done;
 }
 
 /* A table is printed as a whole, for its widths; JSON and YAML come as one value. */
-int remote_print_list(struct remote *remote, const struct options *options,
-                      const struct remote_list *list)
-{
-    enum print_format format = print_format(option_text(options, "output"));
-    uint64_t left = option_number(options, "limit");
-    char cursor[REMOTE_CURSOR_BYTES] = "";
-    struct json_tree all;
+struct printed {
+    const struct remote_list *list;
+    enum print_format format;
     struct table table;
-    bool done;
-    json_tree_init(&all);
-    yyjson_mut_val *items = json_new_array(&all), *value = json_new_object(&all);
-    table_init(&table, list->columns);
-    do {
-        struct json_tree page;
-        size_t i, count;
-        yyjson_mut_val *item;
-        done = remote_page(remote, options, list, NULL, left, cursor, &page);
-        yyjson_mut_arr_foreach(done ? value_at(page.roots[0], "items") : NULL, i, count, item)
-        {
-            if (format == PRINT_TABLE) {
-                list->add_row(&table, item);
-            } else {
-                yyjson_mut_arr_append(items, json_copy(&all, item));
-            }
-            left -= left > 0 ? 1 : 0;
-        }
-        json_tree_fini(&page);
-    } while (done && left != 0 && cursor[0] != '\0');
-    bool empty = left == option_number(options, "limit");
+    struct json_tree all;
+    yyjson_mut_val *items;
+    bool any;
+};
+
+static bool print_item(void *context, yyjson_mut_val *item)
+{
+    struct printed *printed = context;
+    printed->any = true;
+    if (printed->format == PRINT_TABLE) {
+        printed->list->add_row(&printed->table, item);
+    } else {
+        yyjson_mut_arr_append(printed->items, json_copy(&printed->all, item));
+    }
+    return true;
+}
+
+int remote_print_list(struct remote *remote, const struct options *options,
+                      const struct remote_list *list, uint64_t limit)
+{
+    struct printed printed = {.list = list, .format = print_format(option_text(options, "output"))};
+    json_tree_init(&printed.all);
+    yyjson_mut_val *value = json_new_object(&printed.all);
+    printed.items = json_new_array(&printed.all);
+    table_init(&printed.table, list->columns);
+    bool done = remote_each(remote, options, list, NULL, limit, print_item, &printed);
     int code = done ? CLI_DONE : CLI_FAILED;
-    if (done && empty && filters_by(list, "canvas")) {
+    if (done && !printed.any && filters_by(list, "canvas")) {
         code = remote_empty(remote, options, list->source ? option_text(options, "source") : NULL);
     }
-    if (code == CLI_DONE && format == PRINT_TABLE && !empty) {
-        table_print(&table);
-    } else if (code == CLI_DONE && format == PRINT_TABLE) {
-        remote_nothing(list->what, format);
+    if (code == CLI_DONE && printed.format != PRINT_TABLE) {
+        json_set(&printed.all, value, "items", printed.items);
+        print_value(value, printed.format);
+    } else if (code == CLI_DONE && printed.any) {
+        table_print(&printed.table);
     } else if (code == CLI_DONE) {
-        json_set(&all, value, "items", items);
-        print_value(value, format);
+        remote_nothing(list->what, printed.format);
     }
-    table_fini(&table);
-    json_tree_fini(&all);
+    table_fini(&printed.table);
+    json_tree_fini(&printed.all);
     return code;
 }

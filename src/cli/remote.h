@@ -95,10 +95,10 @@ __attribute__((format(printf, 1, 2))) void remote_progress(const char *format, .
 
 /* ---- lists, page by page */
 struct remote_list {
-    const char *path;           /* "/api/v1/events" */
+    const char *path;           /* "/api/v1/events"; may have parameters */
     const char *what;           /* "events" */
     bool source;                /* option "source" names an EventSource */
-    const char *const *filters; /* options that are parameters as well; NULL ends */
+    const char *const *filters; /* options that are parameters as well; NULL ends. NULL = none */
     const char *columns;        /* as table_init() takes them */
     void (*add_row)(struct table *table, yyjson_mut_val *item);
 };
@@ -109,10 +109,17 @@ struct remote_list {
 bool remote_page(struct remote *remote, const struct options *options,
                  const struct remote_list *list, const char *const *more, uint64_t limit,
                  char cursor[REMOTE_CURSOR_BYTES], struct json_tree *ret_page);
-/* All of it up to option "limit", printed as option "output" wants; of an empty one remote_empty().
- * Returns the exit code. */
+/* False ends the walk. The item is gone with its page: copy what is kept. */
+typedef bool remote_visit_fn(void *context, yyjson_mut_val *item);
+/* Every item of the list, at most `limit` (UINT64_MAX = all), page after page, until one visit
+ * gives false. False after an error was printed: an answer, or a list without an end. */
+bool remote_each(struct remote *remote, const struct options *options,
+                 const struct remote_list *list, const char *const *more, uint64_t limit,
+                 remote_visit_fn *visit, void *context);
+/* At most `limit` of it, printed as option "output" wants; of an empty one remote_empty(). Returns
+ * the exit code. */
 int remote_print_list(struct remote *remote, const struct options *options,
-                      const struct remote_list *list);
+                      const struct remote_list *list, uint64_t limit);
 
 /* Append "name=value" with the right separator and escapes to a target. NULL or empty value:
  * nothing. */

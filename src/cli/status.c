@@ -6,7 +6,7 @@
 
 const struct option cli_status_options[] = {OUTPUT_OPTION, REMOTE_OPTIONS, OPTIONS_END};
 
-#define PAGE_ITEMS 1000U
+#define DEAD_COUNTED_MAX 100000U
 
 struct looking {
     struct remote *remote;
@@ -15,6 +15,7 @@ struct looking {
     struct json_tree found; /* … or as JSON */
     yyjson_mut_val *items;
     size_t count;
+    bool failed; /* in one of the canvases; said already */
 };
 
 static void note(struct looking *looking, struct slice kind, struct slice canvas, struct slice name,
@@ -59,49 +60,34 @@ static void trouble_of_target(struct buf *text, yyjson_mut_val *object)
     trouble_of_destination(text, object);
 }
 
-typedef bool visit_fn(struct looking *looking, yyjson_mut_val *object, trouble_fn *trouble);
+/* The objects of one list, and what is said of each. */
+struct objects {
+    struct looking *looking;
+    trouble_fn *trouble;
+};
 
-/* All objects of a kind in a canvas (NULL: the kind is in none), until one visit gives false. False
- * then, and after an error. */
-static bool each_object(struct looking *looking, const char *path, const char *canvas,
-                        visit_fn *visit, trouble_fn *trouble)
+static bool visit_object(void *context, yyjson_mut_val *object)
 {
-    static const char *const no_filters[] = {NULL};
-    const struct remote_list list = {.path = path, .filters = no_filters};
-    const char *const more[] = {canvas ? "canvas" : NULL, canvas, NULL};
-    char cursor[REMOTE_CURSOR_BYTES] = "";
-    bool done;
-    do {
-        struct json_tree page;
-        size_t i, count;
-        yyjson_mut_val *object;
-        done =
-            remote_page(looking->remote, looking->options, &list, more, PAGE_ITEMS, cursor, &page);
-        yyjson_mut_arr_foreach(done ? value_at(page.roots[0], "items") : NULL, i, count, object)
-        {
-            done = done && visit(looking, object, trouble);
-        }
-        json_tree_fini(&page);
-    } while (done && cursor[0] != '\0');
-    return done;
-}
-
-static bool visit_object(struct looking *looking, yyjson_mut_val *object, trouble_fn *trouble)
-{
+    const struct objects *objects = context;
     struct buf text;
     buf_init(&text, 1U << 16);
-    trouble(&text, object);
+    objects->trouble(&text, object);
     if (text.bytes != 0) {
-        note_trouble(looking, object, buf_text(&text));
+        note_trouble(objects->looking, object, buf_text(&text));
     }
     buf_fini(&text);
     return true;
 }
 
+/* All objects of a kind in a canvas (NULL: the kind is in none). False after an error. */
 static bool look_at(struct looking *looking, const char *path, const char *canvas,
                     trouble_fn *trouble)
 {
-    return each_object(looking, path, canvas, visit_object, trouble);
+    const struct remote_list list = {.path = path};
+    const char *const more[] = {canvas ? "canvas" : NULL, canvas, NULL};
+    struct objects objects = {looking, trouble};
+    return remote_each(looking->remote, looking->options, &list, more, UINT64_MAX, visit_object,
+                       &objects);
 }
 
 static bool look_at_canvas(struct looking *looking, const char *canvas)
@@ -130,65 +116,83 @@ static bool ask_canvas(struct remote *remote, char ret_canvas[NAME_BYTES_MAX + 1
 
 /* ---- dead letters */
 
-static void note_dead(struct looking *looking, yyjson_mut_val *item, size_t count, bool more)
+/* Those of one destination, as far as they were seen. */
+struct dead {
+    struct looking *looking;
+    char destination[NAME_BYTES_MAX + 1], canvas[NAME_BYTES_MAX + 1];
+    uint64_t count, all;
+    bool more; /* there are more than are counted */
+};
+
+static void note_dead(const struct dead *dead)
 {
     char what[200];
+    if (dead->count == 0) {
+        return;
+    }
     snprintf(what, sizeof what,
-             "given up: %zu%s; `becket deliveries --state dead` says why, `becket replay --state "
+             "given up: %llu%s; `becket deliveries --state dead` says why, `becket replay --state "
              "dead` sends them again",
-             count, more ? " or more" : "");
-    note(looking, SLICE("Destination"), text_at(item, "canvasId"), text_at(item, "destination"),
+             (unsigned long long)dead->count, dead->more ? " or more" : "");
+    note(dead->looking, SLICE("Destination"), slice_str(dead->canvas), slice_str(dead->destination),
          what);
 }
 
-/* One page, of all canvases that the token is good for: a destination's stand together. Where there
- * are more, the last one has that many or more. */
+static bool visit_dead(void *context, yyjson_mut_val *item)
+{
+    struct dead *dead = context;
+    struct slice destination = text_at(item, "destination"), canvas = text_at(item, "canvasId");
+    if (canvas.bytes == 0) {
+        return true; /* the destination was deleted just now: they go with it */
+    }
+    dead->more = dead->all == DEAD_COUNTED_MAX;
+    bool same = slice_equal(destination, slice_str(dead->destination)) &&
+                slice_equal(canvas, slice_str(dead->canvas));
+    if (!dead->more && !same) {
+        note_dead(dead);
+        slice_keep(destination, dead->destination, sizeof dead->destination);
+        slice_keep(canvas, dead->canvas, sizeof dead->canvas);
+        dead->count = 0;
+    }
+    dead->count += !dead->more;
+    dead->all += !dead->more;
+    return !dead->more;
+}
+
+/* Of all canvases that the token is good for: a destination's stand together. */
 static bool look_at_dead(struct looking *looking)
 {
-    static const char *const no_filters[] = {NULL};
-    static const char *const dead[] = {"state", "dead", NULL};
-    const struct remote_list list = {.path = "/api/v1/deliveries", .filters = no_filters};
-    char cursor[REMOTE_CURSOR_BYTES] = "";
-    struct json_tree page;
+    static const char *const state[] = {"state", "dead", NULL};
+    static const struct remote_list list = {.path = "/api/v1/deliveries"};
+    struct dead dead = {.looking = looking};
     bool done =
-        remote_page(looking->remote, looking->options, &list, dead, PAGE_ITEMS, cursor, &page);
-    size_t i, count, same = 0;
-    yyjson_mut_val *item, *before = NULL;
-    yyjson_mut_arr_foreach(done ? value_at(page.roots[0], "items") : NULL, i, count, item)
-    {
-        if (text_at(item, "canvasId").bytes == 0) {
-            continue; /* the destination was deleted just now: they go with it */
-        }
-        bool other =
-            before && !(slice_equal(text_at(item, "destination"), text_at(before, "destination")) &&
-                        slice_equal(text_at(item, "canvasId"), text_at(before, "canvasId")));
-        if (other) {
-            note_dead(looking, before, same, false);
-        }
-        same = other ? 1 : same + 1;
-        before = item;
-    }
-    if (before) {
-        note_dead(looking, before, same, cursor[0] != '\0');
-    }
-    json_tree_fini(&page);
+        remote_each(looking->remote, looking->options, &list, state, UINT64_MAX, visit_dead, &dead);
+    note_dead(&dead);
     return done;
 }
 
-static bool visit_canvas(struct looking *looking, yyjson_mut_val *canvas, trouble_fn *trouble)
+static bool visit_canvas(void *context, yyjson_mut_val *canvas)
 {
-    (void)trouble;
+    struct looking *looking = context;
     char name[NAME_BYTES_MAX + 1];
     slice_keep(text_at(canvas, "metadata.name"), name, sizeof name);
-    return look_at_canvas(looking, name);
+    looking->failed = !look_at_canvas(looking, name);
+    return !looking->failed;
+}
+
+static bool look_at_canvases(struct looking *looking)
+{
+    static const struct remote_list list = {.path = "/api/v1/canvases"};
+    return remote_each(looking->remote, looking->options, &list, NULL, UINT64_MAX, visit_canvas,
+                       looking) &&
+           !looking->failed;
 }
 
 static bool look_at_all(struct looking *looking)
 {
     char only[NAME_BYTES_MAX + 1];
     return ask_canvas(looking->remote, only) &&
-           (only[0] != '\0' ? look_at_canvas(looking, only)
-                            : each_object(looking, "/api/v1/canvases", NULL, visit_canvas, NULL)) &&
+           (only[0] != '\0' ? look_at_canvas(looking, only) : look_at_canvases(looking)) &&
            look_at_dead(looking) &&
            look_at(looking, "/api/v1/operations", NULL, trouble_of_operation);
 }

@@ -83,38 +83,11 @@ void cli_add_token(struct table *table, yyjson_mut_val *token)
 /* All of them, as `becket get tokens` has them. */
 static int list(struct remote *remote, const struct options *options)
 {
-    static const char *const no_filters[] = {NULL};
-    static const struct remote_list tokens = {
-        .path = "/api/v1/tokens", .what = "tokens", .filters = no_filters};
-    enum print_format format = print_format(option_text(options, "output"));
-    char cursor[REMOTE_CURSOR_BYTES] = "";
-    struct json_tree all;
-    struct table table;
-    bool done;
-    json_tree_init(&all);
-    yyjson_mut_val *items = json_new_array(&all), *value = json_new_object(&all);
-    table_init(&table, CLI_TOKEN_COLUMNS);
-    do {
-        struct json_tree page;
-        size_t i, count;
-        yyjson_mut_val *token;
-        done = remote_page(remote, options, &tokens, NULL, UINT64_MAX, cursor, &page);
-        yyjson_mut_arr_foreach(done ? value_at(page.roots[0], "items") : NULL, i, count, token)
-        {
-            cli_add_token(&table, token);
-            yyjson_mut_arr_append(items, json_copy(&all, token));
-        }
-        json_tree_fini(&page);
-    } while (done && cursor[0] != '\0');
-    json_set(&all, value, "items", items);
-    if (done && format == PRINT_TABLE) {
-        table_print(&table);
-    } else if (done) {
-        print_value(value, format);
-    }
-    table_fini(&table);
-    json_tree_fini(&all);
-    return done ? CLI_DONE : CLI_FAILED;
+    static const struct remote_list tokens = {.path = "/api/v1/tokens",
+                                              .what = "tokens",
+                                              .columns = CLI_TOKEN_COLUMNS,
+                                              .add_row = cli_add_token};
+    return remote_print_list(remote, options, &tokens, UINT64_MAX);
 }
 
 /* Whose token this is, and what it allows. */

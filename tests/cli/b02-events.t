@@ -228,6 +228,46 @@ listener.send_signal(signal.SIGINT)
 is_equal(listener.wait(10), 0, 'and it is ended by Ctrl-C only')
 
 
+# ---- lists have pages, and an end
+class Pages(Answers):
+    """Dead letters on two pages; and of anything else a page that is behind itself."""
+    def do_GET(self):
+        letter = {'event': 'evt_1', 'canvasId': 'default', 'state': 'dead'}
+        if self.path == '/api/v1/me':
+            body = {'name': 'admin', 'role': 'admin'}
+        elif self.path == '/health/ready':
+            body = {'status': 'ready'}
+        elif self.path.startswith('/api/v1/deliveries?') and self.server.ends:
+            many = 'cursor=' not in self.path
+            body = dict({'items': [dict(letter, destination='app')] * (1000 if many else 500) + [dict(letter, destination='web')] * (0 if many else 3)},
+                        **({'next': 'two'} if many else {}))
+        else:
+            body = {'items': [dict(letter, destination='app', name='x')], **({} if self.server.ends else {'next': 'again'})}
+        self.answer(200, json.dumps(body).encode())
+
+
+pages = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Pages)
+pages.ends = True
+threading.Thread(target=pages.serve_forever, daemon=True).start()
+
+
+def paged(*words):
+    run = subprocess.run(['timeout', '5', BECKET, *words, '--token', 't', '--server', 'http://127.0.0.1:%d' % pages.server_address[1]], capture_output=True, text=True)
+    return run.returncode, run.stdout, run.stderr
+
+
+code, out, err = paged('status')
+is_equal((code, [line.split()[2:6] for line in out.splitlines() if 'given up' in line]), (0, [['app', 'given', 'up:', '1500;'], ['web', 'given', 'up:', '3;']]),
+         'status counts dead letters over pages, and tells of each destination') or diag(err)
+code, out, err = paged('replay', '--state', 'dead', '--dry-run')
+is_equal((code, out), (0, 'would replay 1503 events as 1503 deliveries\n'), 'and replay finds them')
+pages.ends = False
+for words in (['status'], ['get', 'secrets'], ['token', 'list'], ['deliveries', '-n', '2000'], ['events', '-n', '2000'], ['audit', '-n', '2000'],
+              ['replay', '--state', 'dead']):
+    code, out, err = paged(*words)
+    ok((code, out, err.count('\n')) == (1, '', 1) and 'has no end' in err, ' '.join(words) + ': a list without an end is told as one') or diag((code, out, err[:300]))
+
+
 # ---- what a server says of itself, whoever answers there, drives no terminal
 class Drives(Answers):
     def do_GET(self):
