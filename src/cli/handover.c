@@ -217,8 +217,23 @@ static bool fetch(int peer, struct control_sockets *ret_sockets)
            hears(peer);
 }
 
-bool handover_ask(const char *data_directory, struct control_sockets *ret_sockets,
-                  char ret_why[HANDOVER_WHY_BYTES])
+/* Also the other end of a connection that was cut: a stop begins by hearing nobody any more. */
+static bool is_deaf(int directory)
+{
+    struct sockaddr_un address;
+    socklen_t bytes = address_in(directory, &address);
+    int peer = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool deaf = peer >= 0 && directory >= 0 &&
+                connect(peer, (struct sockaddr *)&address, bytes) != 0 &&
+                (errno == ECONNREFUSED || errno == ENOENT);
+    if (peer >= 0) {
+        close(peer);
+    }
+    return deaf;
+}
+
+enum handover handover_ask(const char *data_directory, struct control_sockets *ret_sockets,
+                           char ret_why[HANDOVER_WHY_BYTES])
 {
     int directory = open(data_directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
     int peer = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -228,6 +243,9 @@ bool handover_ask(const char *data_directory, struct control_sockets *ret_socket
               : errno != 0    ? strerror(errno)
                               : "no sockets came; it is of another version, or already stopping";
     }
+    enum handover answer = !why                 ? HANDOVER_TAKEN
+                           : is_deaf(directory) ? HANDOVER_NOBODY
+                                                : HANDOVER_REFUSED;
     if (why) {
         snprintf(ret_why, HANDOVER_WHY_BYTES,
                  "the server on %.120s does not hand over (" SOCKET_NAME
@@ -240,7 +258,7 @@ bool handover_ask(const char *data_directory, struct control_sockets *ret_socket
     if (directory >= 0) {
         close(directory);
     }
-    return !why;
+    return answer;
 }
 
 /* ---- answering */

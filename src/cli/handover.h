@@ -19,9 +19,14 @@
  * they have no names. False: ret_why says what is wrong with them. */
 bool handover_inherit(const struct ring_address *admin, struct control_sockets *ret_sockets,
                       char ret_why[HANDOVER_WHY_BYTES]);
-/* Ask the server that runs on this data directory. */
-bool handover_ask(const char *data_directory, struct control_sockets *ret_sockets,
-                  char ret_why[HANDOVER_WHY_BYTES]);
+enum handover {
+    HANDOVER_TAKEN,
+    HANDOVER_NOBODY, /* nobody hears: it is stopping, or could not offer its sockets at its start */
+    HANDOVER_REFUSED,
+};
+/* Ask the server that runs on this data directory. If not taken, ret_why says why. */
+enum handover handover_ask(const char *data_directory, struct control_sockets *ret_sockets,
+                           char ret_why[HANDOVER_WHY_BYTES]);
 
 /* Answer the next one: a thread of its own, which calls control_hand_over() when it has given the
  * sockets away. They must not change any more. False: ret_why says why nobody will be answered. */

@@ -163,6 +163,18 @@ static void name_sockets(struct serve *serve)
     }
 }
 
+static void take_sockets(struct serve *serve, const struct control_sockets *given)
+{
+    char lines[64];
+    snprintf(lines, sizeof lines, "MAINPID=%ld\nSTATUS=taking over", (long)getpid());
+    notify_send(lines); /* before the old one ends */
+    if (serve->sockets.ingress_count + serve->sockets.admin_count == 0) {
+        serve->sockets = *given;
+        name_sockets(serve);
+    } /* else the service manager's are the same ones */
+    log_event(LOG_INFO, "taking over", LOG_I("sockets", given->ingress_count + given->admin_count));
+}
+
 /* The running server goes as soon as it has answered what it has; then the lock is ours. */
 static enum bk_err take_over(struct serve *serve)
 {
@@ -172,24 +184,47 @@ static enum bk_err take_over(struct serve *serve)
         cli_error("%s; nothing was taken over", key_why); /* who could not go on ends nobody */
         return BK_BUSY;
     }
-    if (!handover_ask(serve->control.data_directory, &given, why)) {
+    enum handover answer = handover_ask(serve->control.data_directory, &given, why);
+    if (answer == HANDOVER_REFUSED) {
         cli_error("%s", why);
         return BK_BUSY;
     }
-    char lines[64];
-    snprintf(lines, sizeof lines, "MAINPID=%ld\nSTATUS=taking over", (long)getpid());
-    notify_send(lines); /* before the old one ends */
-    if (serve->sockets.ingress_count + serve->sockets.admin_count == 0) {
-        serve->sockets = given;
-        name_sockets(serve);
-    } /* else the service manager's are the same ones */
-    log_event(LOG_INFO, "taking over", LOG_I("sockets", given.ingress_count + given.admin_count));
+    if (answer == HANDOVER_TAKEN) {
+        take_sockets(serve, &given);
+        snprintf(why, sizeof why,
+                 "the old server did not end within its --drain-timeout; nothing was taken over");
+    } else {
+        log_event(LOG_INFO, "waiting for the server that is there to end", LOG_Z("why", why));
+    }
     int64_t patience_ns = serve->control.drain_timeout_ns + 10 * NS_PER_SECOND;
     enum bk_err err = file_lock_wait(serve->lock_file, (uint64_t)patience_ns);
     if (err == BK_BUSY) {
-        cli_error("the old server did not end within its --drain-timeout; nothing was taken over");
+        cli_error("%s", why);
     }
     return err;
+}
+
+#define WAIT_STEP_NS (20 * NS_PER_MS)
+#define WAIT_STEPS   40U /* control_open waits as long */
+
+/* The first start of all leaves nothing behind when it cannot listen: it does so before there is a
+ * data directory. */
+static bool listen_first(struct serve *serve)
+{
+    const struct timespec step = {0, WAIT_STEP_NS};
+    char why[CONTROL_WHY_BYTES];
+    if (access(serve->control.data_directory, F_OK) == 0) {
+        return true;
+    }
+    enum bk_err err = control_listen(&serve->control, true, why);
+    for (unsigned i = 0; err == BK_BUSY && i < WAIT_STEPS; i++) {
+        nanosleep(&step, NULL);
+        err = control_listen(&serve->control, true, why);
+    }
+    if (err != BK_OK) {
+        cli_error("%s", why);
+    }
+    return err == BK_OK;
 }
 
 /* ---- the data directory */
@@ -334,10 +369,10 @@ static int serve_run(struct serve *serve)
     struct control *control;
     char why[CONTROL_WHY_BYTES];
     /* Last what may end a server that runs. */
-    if (!open_tls(serve) || !open_outgoing(serve) || !lock_data(serve)) {
+    if (!open_tls(serve) || !open_outgoing(serve) || !listen_first(serve) || !lock_data(serve)) {
         return CLI_FAILED;
     }
-    if (control_free_ports(&serve->control, why) != BK_OK) {
+    if (control_listen(&serve->control, false, why) != BK_OK) {
         return cli_error("%s", why);
     }
     name_sockets(serve);

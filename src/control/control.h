@@ -68,9 +68,11 @@ struct control_config {
 #define CONTROL_WHY_BYTES 1024U
 
 /* Listeners whose port is 0 listen from here on, at a port that was free, which `listen` and
- * `admin_listen` then name: before control_open, so that it and all others know it. */
-enum bk_err control_free_ports(struct control_config *config,
-                               char ret_why[CONTROL_WHY_BYTES]) BK_MUST_CHECK;
+ * `admin_listen` then name: before control_open, so that it and all others know it. `all`: the
+ * others, too, which control_open does else. May be called again, and goes on; BK_BUSY: somebody
+ * else listens there, perhaps for a moment only. */
+enum bk_err control_listen(struct control_config *config, bool all,
+                           char ret_why[CONTROL_WHY_BYTES]) BK_MUST_CHECK;
 
 /* SIGTERM, SIGINT and SIGHUP are blocked in all threads from here on. On failure nothing runs, and
  * ret_why is one line: what happened, what to do. */

@@ -68,16 +68,18 @@ static enum bk_err listen_admin(struct control_config *config)
     return err;
 }
 
-enum bk_err control_free_ports(struct control_config *config, char ret_why[CONTROL_WHY_BYTES])
+enum bk_err control_listen(struct control_config *config, bool all, char ret_why[CONTROL_WHY_BYTES])
 {
+    const struct control_sockets *sockets = config->sockets;
     enum bk_err err = BK_OK;
-    if (config->listen.port == 0) {
-        err = listen_ingress(config);
+    if (!sockets->ingress_count && (all || config->listen.port == 0)) {
+        err = config->listen.port ? ring_address_probe(&config->listen) : BK_OK;
+        err = err == BK_BUSY ? err : listen_ingress(config);
     }
     if (err != BK_OK) {
         return cannot_listen("--listen", &config->listen, err, ret_why);
     }
-    if (config->admin_listen.port == 0) {
+    if (!sockets->admin_count && (all || config->admin_listen.port == 0)) {
         err = listen_admin(config);
     }
     return err == BK_OK ? BK_OK : cannot_listen("--admin", &config->admin_listen, err, ret_why);

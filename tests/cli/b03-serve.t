@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How serve is told what to do: what SIGHUP changes and what it says, addresses and URLs that are refused, help that
 names the variables there are."""
-import fcntl, os, re, shutil, subprocess, sys, urllib.request
+import fcntl, os, re, shutil, socket, subprocess, sys, threading, urllib.request
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 
@@ -41,6 +41,20 @@ with tempfile.TemporaryDirectory() as base:
         f.truncate(6 * 4096)
     refused(['serve', '--data', cut, '--listen', '127.0.0.1:%d' % free_port(), '--admin', '127.0.0.1:%d' % free_port()],
             'the file ends before it)')
+
+    # A first start that cannot listen leaves nothing behind; the port of one that was just killed may be taken for a moment.
+    with socket.socket() as busy:
+        busy.bind(('127.0.0.1', 0))
+        busy.listen(1)
+        port = busy.getsockname()[1]
+        for option, others in (('--listen', '--admin'), ('--admin', '--listen')):
+            refused(['serve', '--data', os.path.join(base, 'new'), option, '127.0.0.1:%d' % port, others, '127.0.0.1:%d' % free_port()],
+                    '%s 127.0.0.1:%d: in use' % (option, port))
+            ok(not os.path.exists(os.path.join(base, 'new')), 'and no data directory is left')
+        threading.Timer(0.3, busy.close).start()
+        with Server(data=os.path.join(base, 'new'), start=False) as server:
+            server.port, server.admin = port, free_port()
+            ok(server.start(same_ports=True), 'one that becomes free in a moment is waited for')
 
     one = subprocess.run([BECKET, 'serve', '--data', os.path.join(base, 'd'), '--tls-cert', file], capture_output=True, text=True, timeout=30)
     ok(one.returncode == 2 and 'in pairs' in one.stderr, 'a certificate without a key is wrong usage')

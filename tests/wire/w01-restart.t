@@ -131,6 +131,26 @@ with Server() as server:
     server.start(options=['--take-over'])
     is_equal(server.get('/health/ready').status, 200, 'with nobody there, --take-over just starts')
 
+# ---- one that is just stopping hands nothing over any more: it is waited for
+with Server() as server:
+    server.apply(GITHUB_SOURCE)
+
+    def stopping():
+        """SIGTERM, while a request is under way that takes a while. Returns that, once nobody is answered by it any more."""
+        half = socket.create_connection(('127.0.0.1', server.port))
+        half.sendall(b'POST /hooks/repo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n{')
+        time.sleep(0.2)
+        server.process.send_signal(signal.SIGTERM)
+        when(lambda: ' stopping ' in server.log_text().rpartition(' ready ')[2])
+        return half
+
+    half, old = stopping(), server.process
+    threading.Timer(1, half.sendall, [b'    ']).start()
+    server.start(same_ports=True, options=['--take-over'])
+    is_equal((old.wait(10), server.get('/health/ready').status), (0, 200), 'take over from one that is stopping: it ends, then the new one serves')
+    ok(' waiting for the server that is there to end ' in server.log_text(), 'which is said')
+    half.close()
+
 # ---- who could not go on ends nobody
 with Server(options=['--drain-timeout', '2s']) as server:
     def try_to_take_over(*options, **environment):
