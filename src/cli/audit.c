@@ -13,6 +13,7 @@ const struct option cli_audit_options[] = {
      .help = "how many, the newest first"},
     {.name = "since", .kind = OPTION_TIME, .argument = "TIME", .help = "made at or after"},
     {.name = "until", .kind = OPTION_TIME, .argument = "TIME", .help = "made before"},
+    {.name = "actor", .kind = OPTION_TEXT, .argument = "TOKEN", .help = "only by this token"},
     OUTPUT_OPTION,
     REMOTE_OPTIONS,
     OPTIONS_END,
@@ -50,12 +51,23 @@ static void add_record(struct table *table, yyjson_mut_val *record)
     buf_fini(&paths);
 }
 
-static const char *const filters[] = {"since", "until", NULL};
-static const struct remote_list records = {.path = "/api/v1/audit",
-                                           .what = "records",
-                                           .filters = filters,
-                                           .columns = "AT@|ACTOR|FROM?|ACTION|KIND|NAME|CHANGED",
-                                           .add_row = add_record};
+static int audit(struct remote *remote, const struct options *options)
+{
+    static const char *const filters[] = {"since", "until", "actor", NULL};
+    struct buf path;
+    buf_init(&path, 16384);
+    buf_add_str(&path, "/api/v1/audit");
+    remote_query(&path, "kind", options->argument_count > 0 ? options->arguments[0] : NULL);
+    remote_query(&path, "name", options->argument_count > 1 ? options->arguments[1] : NULL);
+    struct remote_list records = {.path = buf_text(&path),
+                                  .what = "records",
+                                  .filters = filters,
+                                  .columns = "AT@|ACTOR|FROM?|ACTION|KIND|NAME|CHANGED",
+                                  .add_row = add_record};
+    int code = remote_print_list(remote, options, &records, option_number(options, "limit"));
+    buf_fini(&path);
+    return code;
+}
 
 int cli_audit(int argc, char **argv)
 {
@@ -65,12 +77,14 @@ int cli_audit(int argc, char **argv)
     if (!cli_begin(&options, cli_audit_options, argc, argv, &code)) {
         return code;
     }
-    if (options.argument_count != 0) {
-        code = cli_usage("audit takes no argument \"%s\"", options.arguments[0]);
+    bool empty = false; /* an unset variable of a script must not mean everything */
+    for (unsigned i = 0; i < options.argument_count; i++) {
+        empty = empty || options.arguments[i][0] == '\0';
+    }
+    if (options.argument_count > 2 || empty) {
+        code = cli_usage("audit takes at most a kind and a name: becket audit destination app");
     } else {
-        code = remote_open(&remote, &options) ? remote_print_list(&remote, &options, &records,
-                                                                  option_number(&options, "limit"))
-                                              : CLI_FAILED;
+        code = remote_open(&remote, &options) ? audit(&remote, &options) : CLI_FAILED;
         remote_fini(&remote);
     }
     options_fini(&options);

@@ -142,7 +142,7 @@ const struct cli_command cli_commands[] = {
      "With --oidc, a new key to sign tokens for providers with: it is published at once and signs "
      "ten minutes later, when all who keep a copy of the key set have seen it.",
      cli_key_options},
-    {"audit", cli_audit, NULL, "who changed what, the newest first",
+    {"audit", cli_audit, "[KIND [NAME]]", "who changed what, the newest first",
      "Needs a token of role admin. --since and --until take times as `becket events` does. -o json "
      "has the values before and after, without secrets.",
      cli_audit_options},

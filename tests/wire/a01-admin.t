@@ -115,6 +115,22 @@ with Server(options=['--admin-host', 'admin.example, other.example', '--admin-ho
     is_equal(listed('until=%s&limit=1000' % split), [r['id'] for r in records if r['at'] < split], 'before one')
     is_equal(listed('since=%s&until=%s' % (split, split)), [], 'in no time')
     is_equal(ask(server, 'GET', '/api/v1/audit?since=tomorrow').status, 400, 'a time that is none')
+    for query, keep in (('kind=event-source&name=plain', lambda r: (r['kind'], r['name']) == ('EventSource', 'plain')),
+                        ('kind=EVENTSOURCES', lambda r: r['kind'] == 'EventSource'), ('name=vault', lambda r: r['name'] == 'vault'),
+                        ('actor=robot', lambda r: r['actor'] == 'robot'), ('kind=tokens', lambda r: r['kind'] == 'Token'),
+                        ('kind=OidcKey', lambda r: r['kind'] == 'OidcKey'),
+                        ('actor=robot&name=lab', lambda r: (r['actor'], r['name']) == ('robot', 'lab'))):
+        want = [r['id'] for r in records if keep(r)]
+        ok(0 < len(want) < len(records) and listed(query + '&limit=1000') == want, 'of what is asked for: ' + query) or diag((listed(query), want))
+    for query in ('name=plain%22,%22canvasId%22:%22default', 'name=plai', 'actor=rob', 'name=nobody'):
+        is_equal(listed(query + '&limit=1000'), [], 'nothing else: ' + query)
+    answer = ask(server, 'GET', '/api/v1/audit?kind=nonsense')
+    ok(answer.status == 400 and 'no kind nonsense' in answer.json['message'], 'a kind that is none')
+    code, out, err = server.cli('audit', 'source', 'plain')
+    ok(code == 1 and 'no kind source' in err, 'becket audit, the same') or diag(out + err)
+    code, out, err = server.cli('audit', 'event-source', 'plain', '-o', 'json')
+    is_equal((code, [r['id'] for r in json.loads(out or '{"items":[]}')['items']]), (0, [r['id'] for r in records if (r['kind'], r['name']) == ('EventSource', 'plain')]), 'becket audit KIND NAME')
+    ok(server.cli('audit', 'event-source', 'nobody')[::2] == (0, 'no records\n') and {server.cli('audit', *words)[0] for words in (('a', 'b', 'c'), ('token', ''), ('',))} == {2}, 'none of nobody')
     is_equal(ask(server, 'GET', '/api/v1/audit', token=robot).status, 403, 'only for the role admin')
     is_equal(ask(server, 'GET', '/api/v1/audit?cursor=x').status, 400, 'a made-up cursor')
     code, out, err = server.cli('audit', '--limit', '5')

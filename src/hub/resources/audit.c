@@ -90,15 +90,78 @@ enum bk_err audit_add(struct hub *hub, struct store_txn *txn, const struct audit
     return err;
 }
 
+const char *audit_kind(struct slice text)
+{
+    static const char *const others[][2] = {{"Token", "tokens"},         {"Entry", "entries"},
+                                            {"Event", "events"},         {"Session", "sessions"},
+                                            {"MasterKey", "master-key"}, {"OidcKey", "oidc-key"}};
+    enum resource_kind kind;
+    if (resource_kind_find(text, &kind)) {
+        return resource_kind_info(kind)->name;
+    }
+    for (size_t i = 0; i < bk_array_length(others); i++) {
+        if (slice_equal_nocase(text, slice_str(others[i][0])) ||
+            slice_equal_nocase(text, slice_str(others[i][1]))) {
+            return others[i][0];
+        }
+    }
+    return NULL;
+}
+
 #define LOOKED_AT_MAX 10000U
+
+/* The members of a record that are asked for, as record_json() writes them: a quote inside of a
+ * text is never bare, so that nothing else looks like one. */
+struct wanted {
+    const struct audit_query *query;
+    struct buf members[3];
+};
+
+static void wanted_init(struct wanted *wanted, const struct audit_query *query)
+{
+    const struct slice values[] = {query->actor, query->kind, query->name};
+    static const char *const names[] = {"actor", "kind", "name"};
+    wanted->query = query;
+    for (size_t i = 0; i < bk_array_length(names); i++) {
+        buf_init(&wanted->members[i], 65536);
+        if (values[i].bytes) {
+            buf_printf(&wanted->members[i], ",\"%s\":", names[i]);
+            json_add_string(&wanted->members[i], values[i]);
+        }
+    }
+}
+
+static void wanted_fini(struct wanted *wanted)
+{
+    for (size_t i = 0; i < bk_array_length(wanted->members); i++) {
+        buf_fini(&wanted->members[i]);
+    }
+}
+
+static bool has_members(const struct wanted *wanted, struct slice record)
+{
+    static const char diff[] = ",\"diff\":"; /* has objects of its own */
+    const uint8_t *end = memmem(record.at, record.bytes, diff, sizeof diff - 1);
+    size_t bytes = end ? (size_t)(end - record.at) : record.bytes;
+    bool has = true;
+    for (size_t i = 0; has && i < bk_array_length(wanted->members); i++) {
+        const struct buf *member = &wanted->members[i];
+        has = member->bytes == 0 || memmem(record.at, bytes, member->at, member->bytes);
+    }
+    return has;
+}
 
 /* The time of a record: behind its number, as record_json() has it. The wall clock may have been
  * set, so they are not in order. */
-static bool is_wanted(const struct audit_query *query, struct slice record)
+static bool is_wanted(const struct wanted *wanted, struct slice record)
 {
     static const char name[] = ",\"at\":\"";
+    const struct audit_query *query = wanted->query;
     size_t at = slice_find(record, ',');
     int64_t made_ns;
+    if (!has_members(wanted, record)) {
+        return false;
+    }
     if (query->since_ns == INT64_MIN && query->until_ns == INT64_MAX) {
         return true;
     }
@@ -107,7 +170,7 @@ static bool is_wanted(const struct audit_query *query, struct slice record)
            made_ns >= query->since_ns && made_ns < query->until_ns;
 }
 
-static enum bk_err list_in(struct store_txn *txn, uint64_t from, const struct audit_query *query,
+static enum bk_err list_in(struct store_txn *txn, uint64_t from, const struct wanted *wanted,
                            struct buf *json)
 {
     struct key key;
@@ -115,7 +178,7 @@ static enum bk_err list_in(struct store_txn *txn, uint64_t from, const struct au
     uint64_t number = from;
     unsigned count = 0;
     buf_add_str(json, "{\"items\":[");
-    for (unsigned looked = 0; number > 0 && count < query->limit && looked < LOOKED_AT_MAX;
+    for (unsigned looked = 0; number > 0 && count < wanted->query->limit && looked < LOOKED_AT_MAX;
          number--, looked++) {
         audit_key(&key, number);
         enum bk_err err = store_get(txn, key_slice(&key), &value);
@@ -126,7 +189,7 @@ static enum bk_err list_in(struct store_txn *txn, uint64_t from, const struct au
         if (err != BK_OK) {
             return err;
         }
-        if (is_wanted(query, value)) {
+        if (is_wanted(wanted, value)) {
             if (count++ > 0) {
                 buf_add_byte(json, ',');
             }
@@ -152,7 +215,10 @@ enum bk_err audit_list_json(struct hub *hub, const struct audit_query *query, st
     err = store_number(txn, KEY_AUDIT_NUMBER, &newest);
     if (err == BK_OK) {
         bool inside = query->before != 0 && query->before <= newest;
-        err = list_in(txn, inside ? query->before - 1 : newest, query, json);
+        struct wanted wanted;
+        wanted_init(&wanted, query);
+        err = list_in(txn, inside ? query->before - 1 : newest, &wanted, json);
+        wanted_fini(&wanted);
     }
     store_read_end(txn);
     return err;

@@ -51,7 +51,10 @@ struct audit_query {
     unsigned limit;
     int64_t since_ns; /* made at or after; INT64_MIN = whenever */
     int64_t until_ns; /* made before; INT64_MAX = whenever */
+    struct slice actor, kind, name; /* exactly so; empty = any */
 };
+/* How records call this kind, in any spelling that a command takes; NULL: there is no such kind. */
+const char *audit_kind(struct slice text);
 /* {"items":[…],"next":"…"}, newest first. A page may have fewer items than `limit`, or none, and a
  * `next`: that many records at most are looked at. */
 enum bk_err audit_list_json(struct hub *hub, const struct audit_query *query,
