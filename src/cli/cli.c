@@ -104,7 +104,8 @@ const struct cli_command cli_commands[] = {
     {"verify", cli_verify, NULL, "is a webhook genuine? Off line, as the server would check it",
      "Exit code 0: genuine; 1: not, and why. A source of your own scheme is checked with --type "
      "generic "
-     "and --scheme … --signed, or with the file that declares it: -f source.yaml.",
+     "and --scheme … --signed, or with the file that declares it: -f source.yaml. What a server "
+     "refused is asked of it by --event ID, and judged as of when it came.",
      cli_verify_options},
     {"send", cli_send, "URL", "sign a webhook as the provider would, and post it",
      "Exit code 0 when the answer is 2xx. Without --type it is sent unsigned.", cli_send_options},

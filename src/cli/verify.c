@@ -4,16 +4,22 @@
 #include "base/cidr.h"
 #include "base/ct.h"
 #include "base/jwk.h"
-#include "cli/client.h"
+#include "base/time.h"
 #include "cli/print.h"
+#include "cli/remote.h"
 #include "cli/signer.h"
 #include "http/parse.h"
+#include "hub/events/event_id.h"
 
 #include <stdlib.h>
 #include <time.h>
 
 const struct option cli_verify_options[] = {
     SIGNER_OPTIONS,
+    {.name = "event",
+     .kind = OPTION_TEXT,
+     .argument = "ID",
+     .help = "one that a server accepted or refused: headers, body, method and peer as it came"},
     {.name = "header",
      .letter = 'H',
      .kind = OPTION_TEXT,
@@ -49,13 +55,17 @@ const struct option cli_verify_options[] = {
      .kind = OPTION_NUMBER,
      .argument = "UNIX",
      .help = "judge timestamps as of then, seconds since 1970"},
-    {.kind = OPTION_END},
+    REMOTE_OPTIONS,
+    OPTIONS_END,
 };
 
 struct request {
     struct buf message; /* head and body */
     struct http_head head;
     struct slice body;
+    /* of an event */
+    char peer[80]; /* "" = unknown */
+    int64_t received_seconds;
 };
 
 /* "/hooks/a?b" of "https://host/hooks/a?b"; the text itself when it is a path. */
@@ -97,22 +107,131 @@ static int write_head(struct buf *head, const struct options *options)
     return CLI_DONE;
 }
 
-static int build_request(struct request *request, const struct options *options)
+/* ---- a request that a server has */
+
+/* "192.0.2.1" of "192.0.2.1:4711", "::1" of "[::1]:4711" */
+static struct slice host_of(struct slice remote)
+{
+    bool bracket = slice_starts(remote, SLICE("["));
+    remote = slice_skip(remote, bracket);
+    return slice_of(remote.at, slice_find(remote, bracket ? ']' : ':'));
+}
+
+static void write_event_head(struct request *request, yyjson_mut_val *event)
+{
+    struct buf *head = &request->message;
+    size_t i, count;
+    yyjson_mut_val *key, *value;
+    int64_t received_ns = 0;
+    bool has_host = false;
+    buf_add_slice(head, text_at(event, "method"));
+    buf_add_byte(head, ' ');
+    buf_add_slice(head, text_at(event, "target"));
+    buf_add_str(head, " HTTP/1.1\r\n");
+    yyjson_mut_obj_foreach(value_at(event, "headers"), i, count, key, value)
+    {
+        buf_add_slice(head, json_text(key));
+        buf_add_str(head, ": ");
+        buf_add_slice(head, json_text(value));
+        buf_add_str(head, "\r\n");
+        has_host = has_host || slice_equal_nocase(json_text(key), SLICE("host"));
+    }
+    buf_add_str(head, has_host ? "\r\n" : "Host: localhost\r\n\r\n"); /* HTTP/1.0 needs none */
+    bool timed = time_parse_rfc3339(text_at(event, "receivedAt"), &received_ns) == BK_OK;
+    request->received_seconds = timed ? received_ns / NS_PER_SECOND : (int64_t)time(NULL);
+    slice_keep(host_of(text_at(event, "remote")), request->peer, sizeof request->peer);
+}
+
+static bool fetch_event(struct remote *remote, const char *id, struct request *request,
+                        size_t *ret_head_bytes)
+{
+    struct client_response answer = {0}, body = {0};
+    struct json_tree tree;
+    struct buf target;
+    json_tree_init(&tree);
+    buf_init(&target, 4096);
+    buf_add_str(&target, "/api/v1/events/");
+    remote_segment(&target, id);
+    bool done = remote_call(remote, "GET", buf_text(&target), NULL, SLICE_EMPTY, &answer) &&
+                remote_json(&answer, &tree);
+    buf_add_str(&target, "/body");
+    done = done && remote_call(remote, "GET", buf_text(&target), NULL, SLICE_EMPTY, &body);
+    if (done) {
+        write_event_head(request, tree.roots[0]);
+        *ret_head_bytes = request->message.bytes;
+        buf_add_slice(&request->message, buf_slice(&body.body));
+    }
+    client_response_fini(&answer);
+    client_response_fini(&body);
+    json_tree_fini(&tree);
+    buf_fini(&target);
+    return done;
+}
+
+static int read_event(struct request *request, const struct options *options,
+                      size_t *ret_head_bytes)
+{
+    struct journal_position position;
+    struct remote remote;
+    const char *id = option_text(options, "event");
+    if (!event_id_parse(slice_str(id), &position, NULL)) {
+        return cli_usage("--event takes an event's id, evt_ and 26 characters, not %.100s", id);
+    }
+    if (option_list_count(options, "header") != 0 || option_given(options, "body") ||
+        option_given(options, "method") || option_given(options, "peer")) {
+        return cli_usage("--header, --body, --method and --peer do not go with --event, which has "
+                         "them");
+    }
+    bool done = remote_open(&remote, options) && fetch_event(&remote, id, request, ret_head_bytes);
+    remote_fini(&remote);
+    return done ? CLI_DONE : CLI_FAILED;
+}
+
+/* What the journal keeps of a header that is a secret itself. */
+static void note_hidden(const struct request *request)
+{
+    for (unsigned i = 0; i < request->head.header_count; i++) {
+        const struct http_header *header = &request->head.headers[i];
+        struct slice name = http_header_name(&request->head, header);
+        struct slice value = http_header_value(&request->head, header);
+        if (value.bytes != 0 && value.at[value.bytes - 1] == '*') {
+            fprintf(stderr,
+                    "note: %.*s is a secret, which is not kept: what is compared with it can only "
+                    "be seen when it comes\n",
+                    (int)name.bytes, (const char *)name.at);
+        }
+    }
+}
+
+/* ---- a request as it is told */
+
+static int read_request(struct request *request, const struct options *options,
+                        size_t *ret_head_bytes)
 {
     char *text = NULL;
     size_t bytes = 0;
-    const char *file = option_text(options, "body");
-    buf_init(&request->message, BODY_BYTES_MAX + (1U << 20));
+    const char *file = option_text(options, "body"), *peer = option_text(options, "peer");
     int code = write_head(&request->message, options);
-    if (code != CLI_DONE) {
-        return code;
-    }
-    size_t head_bytes = request->message.bytes;
-    if (file != NULL && !file_or_stdin(file, BODY_BYTES_MAX, &text, &bytes)) {
-        return CLI_FAILED;
+    *ret_head_bytes = request->message.bytes;
+    if (code == CLI_DONE && file != NULL && !file_or_stdin(file, BODY_BYTES_MAX, &text, &bytes)) {
+        code = CLI_FAILED;
     }
     buf_add(&request->message, text, bytes);
     free(text);
+    snprintf(request->peer, sizeof request->peer, "%s", peer ? peer : "");
+    request->received_seconds = (int64_t)time(NULL);
+    return code;
+}
+
+static int build_request(struct request *request, const struct options *options)
+{
+    size_t head_bytes = 0;
+    buf_init(&request->message, BODY_BYTES_MAX + (1U << 20));
+    int code = option_given(options, "event") ? read_event(request, options, &head_bytes)
+                                              : read_request(request, options, &head_bytes);
+    if (code != CLI_DONE) {
+        return code;
+    }
     if (request->message.overflow) {
         return cli_error("out of memory");
     }
@@ -122,7 +241,7 @@ static int build_request(struct request *request, const struct options *options)
             "the method, URL and headers are not a request that a server would take: %s",
             http_parse_text(parsed));
     }
-    request->body = slice_of(request->message.at + head_bytes, bytes);
+    request->body = slice_skip(buf_slice(&request->message), head_bytes);
     return CLI_DONE;
 }
 
@@ -207,9 +326,9 @@ static int verify(const struct signer *signer, const struct request *request,
 {
     struct scheme_answer answer = {0};
     struct cidr peer = {0};
-    struct slice address = slice_str(option_text(options, "peer"));
+    struct slice address = slice_str(request->peer);
     if (address.bytes != 0 && !cidr_parse(address, &peer)) {
-        return cli_usage("--peer %s is no address", option_text(options, "peer"));
+        return cli_usage("--peer %s is no address", request->peer);
     }
     struct published published = {0};
     struct key_finder finder = {find_key, &published};
@@ -225,7 +344,7 @@ static int verify(const struct signer *signer, const struct request *request,
                                    .peer = peer.family != 0 ? peer.at : NULL,
                                    .now_seconds = option_given(options, "now")
                                                       ? (int64_t)option_number(options, "now")
-                                                      : (int64_t)time(NULL)};
+                                                      : request->received_seconds};
     enum scheme_verdict verdict = scheme_verify(signer->scheme, &asked, &answer);
     free(published.set);
     if (verdict == SCHEME_GENUINE) {
@@ -249,6 +368,7 @@ static int verify(const struct signer *signer, const struct request *request,
         scheme_explain(signer->scheme, &asked, verdict, &text);
         text.bytes -= text.bytes != 0 && text.at[text.bytes - 1] == '\n';
         print_line(buf_slice(&text));
+        note_hidden(request);
     }
     buf_fini(&text);
     return verdict == SCHEME_HANDSHAKE ? CLI_DONE : CLI_FAILED;
@@ -264,7 +384,8 @@ int cli_verify(int argc, char **argv)
         return code;
     }
     if (options.argument_count != 0) {
-        code = cli_usage("verify takes no arguments but options; the body comes with --body FILE");
+        code = cli_usage("verify takes no arguments but options; the body comes with --body FILE, "
+                         "or all of it by --event ID");
         options_fini(&options);
         return code;
     }

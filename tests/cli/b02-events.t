@@ -228,6 +228,52 @@ listener.send_signal(signal.SIGINT)
 is_equal(listener.wait(10), 0, 'and it is ended by Ctrl-C only')
 
 
+# ---- what was refused is judged again, off line
+with Server() as server:
+    server.apply(GITHUB_SOURCE + """
+---
+kind: EventSource
+metadata: {name: stripe}
+spec: {type: stripe, path: stripe, verification: {secrets: [{value: whsec_right}]}}
+---
+kind: EventSource
+metadata: {name: lab}
+spec: {type: gitlab, path: lab, verification: {secrets: [{value: right}]}}
+---
+kind: EventSource
+metadata: {name: theirs}
+spec: {type: github, path: theirs, verification: {secrets: [{value: %s}], allow: [192.0.2.0/24]}}
+""" % SECRET)
+    body = b'{"n":1,"text":"\xc3\xa4 \x00"}'
+    old = time.time() - 86400
+    sent = [('repo', github(body, 'another')), ('stripe', stripe(body, 'whsec_right', now=old)), ('lab', gitlab(body, 'wrong')), ('theirs', github(body, SECRET))]
+    is_equal([server.post('/hooks/' + name, body, headers).status for name, headers in sent], [401, 401, 401, 403], 'refused')
+    good = server.post('/hooks/repo', body, github(body, SECRET)).json['id']
+    refused = {e['source']: e['id'] for e in server.events_when('state=rejected', 4)}
+
+    def judged(source, *words):
+        code, out, err = server.cli('verify', '--event', refused.get(source, source), *words)
+        return code, out + err
+
+    code, text = judged('repo', '--type', 'github', '--secret', SECRET)
+    ok(code == 1 and text.startswith('not genuine (signature_wrong)'), 'verify --event: not with the secret of the source') or diag(text)
+    code, text = judged('repo', '--type', 'github', '--secret', SECRET, '--secret2', 'another')
+    ok(code == 0 and text.startswith('genuine: github, type push'), 'but with that of the sender') or diag(text)
+    code, text = judged('stripe', '--type', 'stripe', '--secret', 'whsec_right')
+    ok(code == 1 and '(stale)' in text, 'stale, as it was when it came') or diag(text)
+    code, text = judged('stripe', '--type', 'stripe', '--secret', 'whsec_right', '--now', str(int(old)))
+    ok(code == 0, 'and genuine as of when it was signed') or diag(text)
+    code, text = judged('lab', '--type', 'gitlab', '--secret', 'wrong')
+    ok(code == 1 and 'note: X-Gitlab-Token is a secret, which is not kept' in text, 'a secret that is not kept is told') or diag(text)
+    code, text = judged('theirs', '--type', 'github', '--secret', SECRET, '--allow', '192.0.2.0/24')
+    ok(code == 1 and '127.0.0.1' in text, 'where it came from counts') or diag(text)
+    ok(judged('theirs', '--type', 'github', '--secret', SECRET)[0] == 0 and judged(good, '--type', 'github', '--secret', SECRET)[0] == 0, 'and what was accepted is genuine')
+    for words, part in ((['evt_x'], '26 characters'), ([good, '--body', '-'], 'do not go with --event'), ([good, '--header', 'a: b'], 'do not go with --event')):
+        code, out, err = server.cli('verify', '--type', 'github', '--secret', 'x', '--event', *words)
+        ok(code == 2 and part in err and err.count('\n') == 1, 'wrong usage: ' + ' '.join(words)[:40]) or diag(err)
+    code, text = judged('evt_01M8B0HH0F000G000000000001', '--type', 'github', '--secret', 'x')
+    ok(code == 1 and text.startswith('becket: ') and text.count('\n') == 1, 'one that is not there: one line') or diag(text)
+
 # ---- lists have pages, and an end
 class Pages(Answers):
     """Dead letters on two pages; and of anything else a page that is behind itself."""
