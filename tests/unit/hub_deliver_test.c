@@ -293,6 +293,7 @@ static struct server {
     bool loose;      /* the strict ones are not, just now */
     bool other;      /* the one per key goes by another one, just now */
     bool whole;      /* the one per key has one order for all, just now */
+    bool unrouted;   /* nothing leads to any of them */
 } server;
 
 static void put_destination_at(uint64_t number, unsigned manner, enum destination_pause pause)
@@ -367,10 +368,11 @@ static void open_routes(void)
     }
     server.dispatch = NULL; /* of an earlier life */
     for (unsigned manner = server.first_manner; manner < server.manners; manner++) {
+        unsigned routes = server.unrouted ? 0 : manner == GOOD ? 2 : 1;
         put_destination(manner, manner == GONE && server.paused_gone ? DESTINATION_PAUSED_BY_GONE
                                                                      : DESTINATION_RUNNING);
         /* Two routes to the same destination: it gets each event once. */
-        for (unsigned twice = 0; twice < (manner == GOOD ? 2U : 1U); twice++) {
+        for (unsigned twice = 0; twice < routes; twice++) {
             uint64_t to = 100 + manner;
             put_route(500 + 2 * manner + twice, &to, 1);
         }
@@ -543,7 +545,7 @@ static void fresh(unsigned manners)
     server.manners = manners;
     server.gone_calls = 0;
     server.one_core = server.narrow = server.moved = server.all_is_cut = calm = false;
-    server.paused_gone = server.loose = server.whole = server.other = false;
+    server.paused_gone = server.loose = server.whole = server.other = server.unrouted = false;
     stuck_until_ns = 0;
     world_init(&server.world, CORES, 8 << 20);
     snprintf(server.state, sizeof server.state, "%s.state", server.world.directory);
@@ -769,19 +771,25 @@ static void pass_minutes(void)
     fake_wall_ns += 600 * (int64_t)SECOND;
 }
 
-/* Every event once more, for every destination that wants it; 0: as fast as it goes. */
-static void replay_all(uint32_t per_second)
+/* Every event once more, for one destination (0: every one that wants it); 0: as fast as it goes.
+ */
+static void replay_to(uint64_t to, uint32_t per_second)
 {
     struct reader *journals;
     struct event_filter filter = {.since_ns = INT64_MIN, .until_ns = INT64_MAX};
     if (reader_open(server.world.catalog, &journals) != BK_OK) {
         bail_out("no memory");
     }
-    struct replay replay = {.per_second = per_second};
+    struct replay replay = {.to = to, .per_second = per_second};
     is_int(replay_begin(&replay, server.dispatch, server.world.catalog, journals, &filter), BK_OK);
     while (replay_step(&replay, server.dispatch, journals, 1 << 20) == BK_AGAIN) {
     }
     reader_close(journals);
+}
+
+static void replay_all(uint32_t per_second)
+{
+    replay_to(0, per_second);
 }
 
 static void test_rate_behind_outage(void)
@@ -836,6 +844,42 @@ static void test_narrow_rows(void)
     steps_until(fake_now_ns + 20 * SECOND);
     is_uint(receivers[GOOD].answers, answers + 2000, "each once");
     is_uint(receivers[GOOD].inflight_max, 1);
+    stop();
+    done();
+}
+
+static uint64_t commits_so_far(void)
+{
+    struct store_stats stats;
+    store_stats(hub_store(server.hub), &stats);
+    return stats.commits;
+}
+
+/* In one order, of both cores' journals, to a destination that no route leads to: the next ones go
+ * with the first, too, whosever they are. */
+static void test_ordered_rows(void)
+{
+    fresh(KEYED + 1);
+    server.first_manner = KEYED;
+    calm = server.whole = server.unrouted = true;
+    open_server();
+    for (unsigned i = 0; i < 2000; i++) {
+        append();
+        step();
+    }
+    steps_until(fake_now_ns + SECOND / 10);
+    replay_to(100 + KEYED, 0);
+    steps_until(fake_now_ns + SECOND); /* until the cores have told how far they looked */
+    uint64_t answers = receivers[KEYED].answers, commits = commits_so_far();
+    ok(run_until_all(KEYED, 60), "all of it comes");
+    answers = receivers[KEYED].answers - answers;
+    commits = commits_so_far() - commits;
+    ok(answers > 1000 && commits * 5 < answers,
+       "one after the other, of both cores: %llu in %llu commits", (unsigned long long)answers,
+       (unsigned long long)commits);
+    is_uint(receivers[KEYED].answers, 2000, "each once");
+    is_uint(receivers[KEYED].inflight_max, 1);
+    is_uint(receivers[KEYED].order_breaks, 0, "in order");
     stop();
     done();
 }
@@ -1693,6 +1737,7 @@ int main(void)
     test_no_memory();
     test_rate_behind_outage();
     test_narrow_rows();
+    test_ordered_rows();
     test_lost_while_paused();
     test_clock();
     test_clock_restart();

@@ -126,7 +126,7 @@ void dispatch_close(struct dispatch *dispatch)
     }
     for (size_t i = 0; i < dispatch->fares_size; i++) {
         free(dispatch->fares[i].cores);
-        free(dispatch->fares[i].covered);
+        free(dispatch->fares[i].cursors);
     }
     free(dispatch->fares);
     free(dispatch->due);

@@ -53,15 +53,15 @@ struct fare *fare_take(struct dispatch *dispatch, uint64_t number)
         return NULL;
     }
     struct target_status *cores = calloc(dispatch->config.cores, sizeof *cores);
-    uint64_t *covered = calloc(dispatch->config.cores, sizeof *covered);
-    if (!cores || !covered) {
+    uint64_t *cursors = calloc(dispatch->config.cores, sizeof *cursors);
+    if (!cores || !cursors) {
         free(cores);
-        free(covered);
+        free(cursors);
         return NULL;
     }
     fare = &dispatch->fares[fare_slot(dispatch, number)];
     *fare = (struct fare){
-        .number = number, .next_due_ms = INT64_MAX, .cores = cores, .covered = covered};
+        .number = number, .next_due_ms = INT64_MAX, .cores = cores, .cursors = cursors};
     dispatch->fare_count++;
     return fare;
 }
@@ -79,7 +79,7 @@ void fare_drop(struct dispatch *dispatch, struct fare *fare)
     size_t at = (size_t)(fare - dispatch->fares);
     bk_assert(fare->due_at == 0);
     free(fare->cores);
-    free(fare->covered);
+    free(fare->cursors);
     *fare = (struct fare){0};
     dispatch->fare_count--;
     for (at = (at + 1) & mask; dispatch->fares[at].number != 0; at = (at + 1) & mask) {

@@ -271,11 +271,12 @@ static void post_home(struct dispatch *dispatch, struct letter *letter)
 
 static void checkpoint_covers(struct dispatch *dispatch, const struct checkpoint *checkpoint)
 {
+    dispatch->through[checkpoint->core] = checkpoint->through;
     for (size_t i = 0; i < checkpoint->lane_count; i++) {
         const struct checkpoint_lane *lane = &checkpoint->lanes[i];
         struct fare *fare = fare_find(dispatch, lane->destination);
         if (fare && lane->journal == checkpoint->core) {
-            fare->covered[checkpoint->core] = lane->cursor ? lane->cursor : checkpoint->through;
+            fare->cursors[checkpoint->core] = lane->cursor;
         }
     }
 }

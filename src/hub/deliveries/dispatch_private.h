@@ -32,9 +32,9 @@ struct fare {
     bool removed;      /* its rows are being deleted */
     bool retry_probed; /* the last probe of an open breaker was a retry */
     struct target_status *cores; /* one for each */
-    /* Of each core's journal: the store knows of all events below that they are settled; 0 = of
-     * those from before the start. */
-    uint64_t *covered;
+    /* Of each core's journal: its lane's, as the store has it; 0 = none is there, nothing is owed of
+     * what the core has looked at. */
+    uint64_t *cursors;
 };
 
 /* dispatch_owed.c: one question at a time. */
@@ -114,7 +114,7 @@ struct dispatch {
 
     struct source_name names[DISPATCH_NAMES];
 
-    uint64_t start_tails[CORES_MAX]; /* of the journals, when it started */
+    uint64_t through[CORES_MAX]; /* what the cores have looked at, as the store has it */
 
     /* start-up only */
     struct lane_start *starts[CORES_MAX];

@@ -522,7 +522,7 @@ static bool tell_covered(const struct recovery *recovery)
     struct dispatch *dispatch = recovery->dispatch;
     for (unsigned i = 0; i < recovery->journal_count; i++) {
         if (recovery->journals[i] < CORES_MAX) {
-            dispatch->start_tails[recovery->journals[i]] = recovery->tails[i];
+            dispatch->through[recovery->journals[i]] = recovery->tails[i];
         }
     }
     for (size_t i = 0; i < recovery->lane_count; i++) {
@@ -533,7 +533,7 @@ static bool tell_covered(const struct recovery *recovery)
             return false;
         }
         if (cursor.journal < dispatch->config.cores) {
-            fare->covered[cursor.journal] = cursor.sequence;
+            fare->cursors[cursor.journal] = cursor.sequence;
         }
     }
     return true;

@@ -210,8 +210,8 @@ static bool may_go_abroad(const struct dispatch *dispatch, const struct retry_ro
     if (!fare || at.journal >= cores) {
         return false;
     }
-    uint64_t covered = fare->covered[at.journal];
-    return at.sequence < (covered ? covered : dispatch->start_tails[at.journal]);
+    uint64_t cursor = fare->cursors[at.journal];
+    return at.sequence < (cursor ? cursor : dispatch->through[at.journal]);
 }
 
 struct train {
