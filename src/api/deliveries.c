@@ -47,27 +47,7 @@ static bool take_reader(struct api_call *call, struct reader **ret_reader)
 struct delivery_listing {
     struct api_listing listing;
     struct delivery_walk walk;
-    char canvas[NAME_BYTES_MAX + 1]; /* the token's, or the one asked for; empty = all */
-    uint64_t last;                   /* the destination that was looked up last, and the outcome */
-    bool last_own;
 };
-
-/* Looked at in one step at most, where most are another canvas's. */
-#define FOREIGN_MAX 1000U
-
-static bool is_own(struct api_call *call, struct delivery_listing *listing, uint64_t destination)
-{
-    struct hub_target_name name;
-    if (listing->canvas[0] == '\0') {
-        return true;
-    }
-    if (listing->last != destination) {
-        listing->last = destination;
-        listing->last_own = hub_target_name(call->api->hub, destination, &name) == BK_OK &&
-                            strcmp(name.canvas, listing->canvas) == 0;
-    }
-    return listing->last_own;
-}
 
 static void free_work(struct api_work *work)
 {
@@ -77,23 +57,18 @@ static void free_work(struct api_work *work)
 static enum bk_err next_delivery(struct api_call *call, struct api_listing *listing, size_t *budget)
 {
     struct delivery_listing *deliveries = (struct delivery_listing *)(void *)listing;
-    for (unsigned foreign = 0; foreign < FOREIGN_MAX; foreign++) {
-        struct delivery_item item;
-        enum bk_err err =
-            delivery_walk_next(&deliveries->walk, call->api->hub, call->api->reader, budget, &item);
-        if (err != BK_OK) {
-            return err;
-        }
-        if (is_own(call, deliveries, item.destination)) {
-            api_listing_row(call, listing);
-            if (item.state == DELIVERY_PENDING && item.next_due_ms != 0) {
-                item.next_due_ms = dispatch_wall_ms(call->api->dispatch, item.next_due_ms);
-            }
-            delivery_json(call->api->hub, call->api->routes, &item, &call->response->body);
-            return BK_OK;
-        }
+    struct delivery_item item;
+    enum bk_err err =
+        delivery_walk_next(&deliveries->walk, call->api->hub, call->api->reader, budget, &item);
+    if (err != BK_OK) {
+        return err;
     }
-    return BK_AGAIN;
+    api_listing_row(call, listing);
+    if (item.state == DELIVERY_PENDING && item.next_due_ms != 0) {
+        item.next_due_ms = dispatch_wall_ms(call->api->dispatch, item.next_due_ms);
+    }
+    delivery_json(call->api->hub, call->api->routes, &item, &call->response->body);
+    return BK_OK;
 }
 
 static bool deliveries_cursor(struct api_call *call, struct api_listing *listing, bool more)
@@ -108,15 +83,24 @@ static bool deliveries_cursor(struct api_call *call, struct api_listing *listing
     return more;
 }
 
+/* Of destinations in the token's canvas, or the one asked for. False when the call was answered. */
+static bool read_filter(struct api_call *call, struct delivery_filter *ret_filter)
+{
+    *ret_filter = (struct delivery_filter){.since_ns = api_time(call, "since", INT64_MIN),
+                                           .until_ns = api_time(call, "until", INT64_MAX)};
+    slice_keep(call->token.canvas[0] != '\0' ? slice_str(call->token.canvas)
+                                             : api_value(call, "canvas"),
+               ret_filter->canvas, sizeof ret_filter->canvas);
+    return find_destination(call, "destination", &ret_filter->destination);
+}
+
 enum api_step api_deliveries_list(struct api_call *call)
 {
     struct reader *reader;
-    struct delivery_filter filter = {.since_ns = api_time(call, "since", INT64_MIN),
-                                     .until_ns = api_time(call, "until", INT64_MAX)};
+    struct delivery_filter filter;
     struct slice state = api_value(call, "state"), event = api_value(call, "event");
     struct journal_position position;
-    if (!take_reader(call, &reader) ||
-        !find_destination(call, "destination", &filter.destination)) {
+    if (!take_reader(call, &reader) || !read_filter(call, &filter)) {
         return API_DONE;
     }
     if (state.bytes != 0 && !delivery_state_find(state, &filter.state)) {
@@ -136,9 +120,6 @@ enum api_step api_deliveries_list(struct api_call *call)
     }
     listing->listing = (struct api_listing){
         .work = {.free_work = free_work}, .next = next_delivery, .cursor = deliveries_cursor};
-    slice_keep(call->token.canvas[0] != '\0' ? slice_str(call->token.canvas)
-                                             : api_value(call, "canvas"),
-               listing->canvas, sizeof listing->canvas);
     api_listing_begin(call, &listing->listing);
     return api_listing_run(
         call, &listing->listing,
@@ -154,9 +135,19 @@ static enum api_step answer_replay(struct api_call *call, const struct replay *r
     if (!replay->dry_run) {
         api_note(call, "replayed", "Event", what);
     }
-    buf_printf(&call->response->body, "{\"events\":%llu,\"deliveries\":%llu,\"dryRun\":%s}",
+    struct buf *json = &call->response->body;
+    buf_printf(json, "{\"events\":%llu,\"deliveries\":%llu,\"dryRun\":%s",
                (unsigned long long)replay->events, (unsigned long long)replay->deliveries,
                replay->dry_run ? "true" : "false");
+    if (replay->gone > 0) {
+        buf_printf(json, ",\"gone\":%llu", (unsigned long long)replay->gone);
+    }
+    if (replay->letters && replay->left == 0) {
+        buf_add_str(json, ",\"next\":\"");
+        delivery_walk_cursor(&replay->walk, json);
+        buf_add_byte(json, '"');
+    }
+    buf_add_byte(json, '}');
     return api_json(call, replay->dry_run ? 200 : 202);
 }
 
@@ -257,18 +248,61 @@ static bool number_of(struct api_call *call, const char *name, uint32_t max, uin
     return true;
 }
 
+/* Parameters of the one kind of query that say nothing to the other. */
+static bool goes_together(struct api_call *call, bool letters)
+{
+    static const char *const names[2][5] = {{"destination", "limit", "cursor", NULL},
+                                            {"source", "type", NULL}};
+    for (const char *const *name = names[letters]; *name; name++) {
+        if (api_value(call, *name).bytes > 0) {
+            api_invalid(call, *name, letters ? "does not go with `state`" : "goes with `state`");
+            return false;
+        }
+    }
+    if (!letters && api_value(call, "since").bytes == 0) {
+        api_invalid(call, "since", "is missing: from when on to replay");
+        return false;
+    }
+    return true;
+}
+
+static enum bk_err begin_letters(struct api_call *call, struct replaying *replaying,
+                                 struct reader *reader, const struct delivery_filter *filter)
+{
+    struct replay *replay = &replaying->replay;
+    struct delivery_filter dead = *filter;
+    /* Never what is given up while it runs. */
+    dead.until_ns = api_time(call, "until", call->request->wall_ns);
+    replay->left = api_value(call, "limit").bytes > 0 ? api_limit(call) : UINT64_MAX;
+    replay->sources_canvas = keep(replaying, slice_str(call->token.canvas));
+    return replay_letters(replay, call->api->dispatch, reader, &dead, api_value(call, "cursor"));
+}
+
+static enum bk_err begin_events(struct api_call *call, struct replaying *replaying,
+                                struct reader *reader)
+{
+    struct event_filter filter = {.canvas = keep(replaying, api_value(call, "canvas")),
+                                  .source = keep(replaying, api_value(call, "source")),
+                                  .type = keep(replaying, api_value(call, "type")),
+                                  .since_ns = api_time(call, "since", INT64_MIN),
+                                  /* Never what arrives while it runs. */
+                                  .until_ns = api_time(call, "until", call->request->wall_ns)};
+    return replay_begin(&replaying->replay, call->api->dispatch, call->api->catalog, reader,
+                        &filter);
+}
+
 enum api_step api_replay(struct api_call *call)
 {
     struct reader *reader;
+    struct delivery_filter filter;
     uint64_t to;
     uint32_t rate, delay_seconds;
-    if (!take_reader(call, &reader) || !find_destination(call, "to", &to) ||
+    bool letters = api_value(call, "state").bytes > 0;
+    if (!goes_together(call, letters) || !take_reader(call, &reader) ||
+        !find_destination(call, "to", &to) || !read_filter(call, &filter) ||
         !number_of(call, "rate", 1000000, &rate) ||
         !number_of(call, "delaySeconds", 31536000, &delay_seconds)) {
         return API_DONE;
-    }
-    if (api_value(call, "since").bytes == 0) {
-        return api_invalid(call, "since", "is missing: from when on to replay");
     }
     struct replaying *replaying = calloc(1, sizeof *replaying);
     if (replaying == NULL) {
@@ -281,17 +315,14 @@ enum api_step api_replay(struct api_call *call)
     replay->to = to;
     replay->per_second = rate;
     replay->dry_run = api_flag(call, "dryRun");
-    struct event_filter filter = {.canvas = keep(replaying, api_value(call, "canvas")),
-                                  .source = keep(replaying, api_value(call, "source")),
-                                  .type = keep(replaying, api_value(call, "type")),
-                                  .since_ns = api_time(call, "since", INT64_MIN),
-                                  /* Never what arrives while it runs. */
-                                  .until_ns = api_time(call, "until", call->request->wall_ns)};
+    enum bk_err err = letters ? begin_letters(call, replaying, reader, &filter)
+                              : begin_events(call, replaying, reader);
     if (replaying->arena.overflow) {
         return api_error(call, 400, "invalid", "the query is too long");
     }
-    enum bk_err err =
-        replay_begin(replay, call->api->dispatch, call->api->catalog, reader, &filter);
+    if (err == BK_INVALID && letters) {
+        return api_invalid(call, "cursor", "is not one that this replay gave");
+    }
     if (err != BK_OK) {
         return api_fail(call, err, "replay");
     }

@@ -268,7 +268,9 @@ static const struct schema schemas[] = {
      ",\"remote\":" TEXT ",\"answer\":" TEXT ",\"replay\":{\"type\":\"boolean\"}}}"},
     {"DeliveryList", LIST_OF("Delivery")},
     {"Replay", "{\"type\":\"object\",\"properties\":{\"events\":{\"type\":\"integer\"},"
-               "\"deliveries\":{\"type\":\"integer\"},\"dryRun\":{\"type\":\"boolean\"}}}"},
+               "\"deliveries\":{\"type\":\"integer\"},\"dryRun\":{\"type\":\"boolean\"}"
+               ",\"gone\":{\"type\":\"integer\",\"description\":"
+               "\"dead letters whose events are not kept any more\"},\"next\":" TEXT "}}"},
     {"Health", "{\"type\":\"object\",\"properties\":{\"status\":" TEXT "}}"},
     {"Openapi", "{\"type\":\"object\"}"},
 };

@@ -29,7 +29,7 @@ struct api_param {
     const char *choices; /* "asc|desc" */
 };
 
-#define API_PARAMS_MAX    12U
+#define API_PARAMS_MAX    16U
 #define API_LIMIT_DEFAULT 100U
 #define API_LIMIT_MAX     1000U
 

@@ -170,6 +170,8 @@ int cli_deliveries(int argc, char **argv)
 struct replayed {
     uint64_t events;
     uint64_t deliveries;
+    uint64_t gone;                  /* dead letters without an event */
+    char next[REMOTE_CURSOR_BYTES]; /* "" = that was all */
 };
 
 /* One call; adds what it did. False after an error was printed. */
@@ -183,37 +185,52 @@ static bool call_replay(struct remote *remote, const char *target, struct replay
     if (done) {
         sum->events += yyjson_mut_get_uint(value_at(tree.roots[0], "events"));
         sum->deliveries += yyjson_mut_get_uint(value_at(tree.roots[0], "deliveries"));
+        sum->gone += yyjson_mut_get_uint(value_at(tree.roots[0], "gone"));
+        slice_keep(text_at(tree.roots[0], "next"), sum->next, sizeof sum->next);
     }
     json_tree_fini(&tree);
     client_response_fini(&response);
     return done;
 }
 
-/* A query in the given span of time; since and until are nanoseconds of the wall clock. */
-static bool replay_span(struct remote *remote, const struct options *options, int64_t since_ns,
-                        int64_t until_ns, bool dry_run, uint64_t delay_seconds,
+/* A query in this span of time, in nanoseconds of the wall clock. */
+struct span {
+    int64_t since_ns; /* INT64_MIN = no limit */
+    int64_t until_ns;
+};
+
+/* Letters: at most so many, behind sum->next; 0 = all that the query finds. */
+static bool replay_span(struct remote *remote, const struct options *options,
+                        const struct span *span, bool dry_run, unsigned letters,
                         struct replayed *sum)
 {
-    static const char *const filters[] = {"source", "type", "to", "canvas", "rate"};
+    static const char *const filters[] = {"source", "type", "state", "destination", "to", "canvas"};
+    uint64_t rate = option_given(options, "rate") ? option_number(options, "rate") : 0;
     struct buf target;
     char text[32];
     buf_init(&target, 8192);
     buf_add_str(&target, "/api/v1/replay");
     for (size_t i = 0; i < bk_array_length(filters); i++) {
-        const char *value = option_text(options, filters[i]);
-        if (strcmp(filters[i], "rate") == 0) {
-            snprintf(text, sizeof text, "%llu", (unsigned long long)option_number(options, "rate"));
-            value = option_given(options, "rate") ? text : NULL;
-        }
-        remote_query(&target, filters[i], value);
+        remote_query(&target, filters[i], option_text(options, filters[i]));
     }
-    time_format_rfc3339(since_ns, text);
-    remote_query(&target, "since", text);
-    time_format_rfc3339(until_ns, text);
+    if (span->since_ns != INT64_MIN) {
+        time_format_rfc3339(span->since_ns, text);
+        remote_query(&target, "since", text);
+    }
+    time_format_rfc3339(span->until_ns, text);
     remote_query(&target, "until", text);
-    if (delay_seconds > 0) {
-        snprintf(text, sizeof text, "%llu", (unsigned long long)delay_seconds);
+    if (rate > 0) {
+        snprintf(text, sizeof text, "%llu", (unsigned long long)rate);
+        remote_query(&target, "rate", text);
+    }
+    if (rate > 0 && sum->deliveries >= rate) {
+        snprintf(text, sizeof text, "%llu", (unsigned long long)(sum->deliveries / rate));
         remote_query(&target, "delaySeconds", text);
+    }
+    if (letters > 0) {
+        snprintf(text, sizeof text, "%u", letters);
+        remote_query(&target, "limit", text);
+        remote_query(&target, "cursor", sum->next);
     }
     remote_query(&target, "dryRun", dry_run ? "true" : NULL);
     bool done = call_replay(remote, buf_text(&target), sum);
@@ -265,24 +282,23 @@ static void tell_when_interrupted(uint64_t done, uint64_t all)
 #define PART_DELIVERIES 2000U
 
 /* In parts of the time, so that there is something to show; the server counts first. */
-static bool replay_parts(struct remote *remote, const struct options *options, int64_t since_ns,
-                         int64_t until_ns, struct replayed *sum)
+static bool replay_parts(struct remote *remote, const struct options *options,
+                         const struct span *span, struct replayed *sum)
 {
-    struct replayed all = {0, 0};
+    struct replayed all = {0};
     bool shown = isatty(STDERR_FILENO) == 1;
-    uint64_t rate = option_given(options, "rate") ? option_number(options, "rate") : 0;
-    if (!replay_span(remote, options, since_ns, until_ns, true, 0, &all)) {
+    if (!replay_span(remote, options, span, true, 0, &all)) {
         return false;
     }
     uint64_t wanted = all.deliveries / PART_DELIVERIES + 1;
     int64_t parts = (int64_t)(wanted > PARTS_MAX ? PARTS_MAX : wanted);
     /* Whole milliseconds: what a time in a query can say. */
-    int64_t span_ns = (until_ns - since_ns) / parts / NS_PER_MS * NS_PER_MS + NS_PER_MS;
-    for (int64_t at = since_ns; at < until_ns; at += span_ns) {
-        int64_t end = at + span_ns < until_ns ? at + span_ns : until_ns;
-        uint64_t delay_seconds = rate ? sum->deliveries / rate : 0;
+    int64_t part_ns = (span->until_ns - span->since_ns) / parts / NS_PER_MS * NS_PER_MS + NS_PER_MS;
+    for (int64_t at = span->since_ns; at < span->until_ns; at += part_ns) {
+        int64_t end = at + part_ns < span->until_ns ? at + part_ns : span->until_ns;
+        struct span part = {at, end};
         tell_when_interrupted(sum->deliveries, all.deliveries);
-        if (!replay_span(remote, options, at, end, false, delay_seconds, sum)) {
+        if (!replay_span(remote, options, &part, false, 0, sum)) {
             return false;
         }
         if (shown) {
@@ -308,38 +324,37 @@ static bool read_time(const char *name, const char *text, int64_t now_ns, int64_
     return true;
 }
 
+static bool read_span(const struct options *options, struct span *ret_span)
+{
+    int64_t now_ns = clock_wall_ns();
+    const char *since = option_text(options, "since"), *until = option_text(options, "until");
+    *ret_span = (struct span){INT64_MIN, now_ns / NS_PER_MS * NS_PER_MS + NS_PER_MS};
+    return (!since || read_time("since", since, now_ns, &ret_span->since_ns)) &&
+           (!until || read_time("until", until, now_ns, &ret_span->until_ns));
+}
+
 static int replay_query(struct remote *remote, const struct options *options, struct replayed *sum)
 {
-    int64_t now_ns = clock_wall_ns(), since_ns,
-            until_ns = now_ns / NS_PER_MS * NS_PER_MS + NS_PER_MS;
-    const char *until = option_text(options, "until");
-    if (!read_time("since", option_text(options, "since"), now_ns, &since_ns) ||
-        (until && !read_time("until", until, now_ns, &until_ns))) {
+    struct span span;
+    if (!read_span(options, &span)) {
         return CLI_USAGE;
     }
-    bool done = option_flag(options, "dry-run")
-                    ? replay_span(remote, options, since_ns, until_ns, true, 0, sum)
-                    : replay_parts(remote, options, since_ns, until_ns, sum);
+    bool done = option_flag(options, "dry-run") ? replay_span(remote, options, &span, true, 0, sum)
+                                                : replay_parts(remote, options, &span, sum);
     return !done             ? CLI_FAILED
            : sum->events > 0 ? CLI_DONE
                              : remote_empty(remote, options, option_text(options, "source"));
-}
-
-static void event_target(struct buf *target, const char *event, const char *to, const char *canvas)
-{
-    buf_add_str(target, "/api/v1/events/");
-    remote_segment(target, event);
-    buf_add_str(target, "/replay");
-    remote_query(target, "to", to);
-    remote_query(target, "canvas", canvas);
 }
 
 static int replay_one(struct remote *remote, const struct options *options, struct replayed *sum)
 {
     struct buf target;
     buf_init(&target, 8192);
-    event_target(&target, options->arguments[0], option_text(options, "to"),
-                 option_text(options, "canvas"));
+    buf_add_str(&target, "/api/v1/events/");
+    remote_segment(&target, options->arguments[0]);
+    buf_add_str(&target, "/replay");
+    remote_query(&target, "to", option_text(options, "to"));
+    remote_query(&target, "canvas", option_text(options, "canvas"));
     remote_query(&target, "dryRun", option_flag(options, "dry-run") ? "true" : NULL);
     bool done = call_replay(remote, buf_text(&target), sum);
     buf_fini(&target);
@@ -348,90 +363,39 @@ static int replay_one(struct remote *remote, const struct options *options, stru
 
 /* ---- replay of dead letters */
 
-#define LETTERS_BYTES_MAX (256U << 20)
+#define PART_LETTERS 1000U
 
-/* The calls to make, a text each with its NUL. All are found before the first is made: what is
- * delivered is no dead letter any more, and a list that shrinks cannot be gone through by pages. */
-struct letters {
-    const struct options *options;
-    struct buf targets;
-    uint64_t count;
-};
-
-static bool find_letter(void *context, yyjson_mut_val *item)
-{
-    struct letters *letters = context;
-    const char *elsewhere = option_text(letters->options, "to");
-    char event[64], to[NAME_BYTES_MAX + 1], canvas[NAME_BYTES_MAX + 1];
-    struct buf target;
-    if (text_at(item, "canvasId").bytes == 0) {
-        return true; /* the destination was deleted just now: they go with it */
-    }
-    slice_keep(text_at(item, "event"), event, sizeof event);
-    slice_keep(text_at(item, "destination"), to, sizeof to);
-    slice_keep(text_at(item, "canvasId"), canvas, sizeof canvas);
-    buf_init(&target, 8192);
-    event_target(&target, event, elsewhere ? elsewhere : to,
-                 elsewhere ? option_text(letters->options, "canvas") : canvas);
-    buf_add_byte(&target, '\0');
-    buf_add_slice(&letters->targets, buf_slice(&target));
-    buf_fini(&target);
-    letters->count++;
-    return !letters->targets.overflow;
-}
-
-static bool find_letters(struct remote *remote, struct letters *letters)
-{
-    static const char *const filters[] = {"state", "destination", "since", "until", "canvas", NULL};
-    static const struct remote_list list = {.path = "/api/v1/deliveries", .filters = filters};
-    bool done =
-        remote_each(remote, letters->options, &list, NULL, UINT64_MAX, find_letter, letters);
-    if (done && letters->targets.overflow) {
-        cli_error("there are too many dead letters for one replay; --destination, --since and "
-                  "--until take some of them");
-    }
-    return done && !letters->targets.overflow;
-}
-
-/* One that cannot be replayed (its event is gone) does not hold up the rest. */
+/* Those without an event do not hold up the rest. */
 static int replay_dead(struct remote *remote, const struct options *options, struct replayed *sum)
 {
-    struct letters letters = {.options = options};
-    uint64_t refused = 0;
-    bool shown = isatty(STDERR_FILENO) == 1, answered = true;
-    buf_init(&letters.targets, LETTERS_BYTES_MAX);
-    if (!find_letters(remote, &letters)) {
-        buf_fini(&letters.targets);
-        return CLI_FAILED;
+    struct span span;
+    struct replayed all = {0};
+    bool dry_run = option_flag(options, "dry-run"), shown = isatty(STDERR_FILENO) == 1;
+    if (!read_span(options, &span)) {
+        return CLI_USAGE;
     }
-    uint64_t count = letters.count;
-    if (option_flag(options, "dry-run")) {
-        *sum = (struct replayed){count, count};
-        buf_fini(&letters.targets);
-        return CLI_DONE;
+    bool done = replay_span(remote, options, &span, true, 0, &all);
+    if (dry_run) {
+        *sum = all;
     }
-    const char *target = (const char *)letters.targets.at;
-    for (uint64_t i = 0; i < count && answered; i++, target += strlen(target) + 1) {
-        struct client_response response = {0};
-        tell_when_interrupted(sum->deliveries, count);
-        answered = remote_try(remote, "POST", target, NULL, SLICE_EMPTY, &response);
-        if (answered && response.status >= 300) {
-            remote_refused(&response);
-            refused++;
-        } else if (answered) {
-            sum->events++;
-            sum->deliveries++;
-        }
-        client_response_fini(&response);
-        if (shown) {
-            show_progress(sum->deliveries, count);
+    bool more = !dry_run;
+    while (done && more && sum->deliveries + sum->gone < all.deliveries + all.gone) {
+        tell_when_interrupted(sum->deliveries, all.deliveries);
+        done = replay_span(remote, options, &span, false, PART_LETTERS, sum);
+        more = sum->next[0] != '\0';
+        if (shown && done) {
+            show_progress(sum->deliveries, all.deliveries);
         }
     }
     if (shown) {
         fprintf(stderr, "\r%80s\r", "");
     }
-    buf_fini(&letters.targets);
-    return answered && refused == 0 ? CLI_DONE : CLI_FAILED;
+    if (sum->gone > 0) {
+        cli_error("%llu dead letter%s cannot be sent again: the journal does not keep the events "
+                  "any more",
+                  (unsigned long long)sum->gone, sum->gone == 1 ? "" : "s");
+    }
+    return done && (dry_run || sum->gone == 0) ? CLI_DONE : CLI_FAILED;
 }
 
 static void print_replayed(const struct options *options, const struct replayed *sum)
@@ -463,7 +427,7 @@ int cli_replay(int argc, char **argv)
 {
     struct options options;
     struct remote remote;
-    struct replayed sum = {0, 0};
+    struct replayed sum = {0};
     int code;
     if (!cli_begin(&options, cli_replay_options, argc, argv, &code)) {
         return code;
@@ -474,10 +438,9 @@ int cli_replay(int argc, char **argv)
         code = cli_usage("replay takes one event's id, --since or --state dead: becket replay "
                          "evt_…; becket replay --source payments --since 1h; becket replay --state "
                          "dead --destination app");
-    } else if (dead && (option_text(&options, "source") || option_text(&options, "type") ||
-                        option_given(&options, "rate"))) {
-        code = cli_usage("--source, --type and --rate do not go with --state dead; --destination, "
-                         "--since and --until do");
+    } else if (dead && (option_text(&options, "source") || option_text(&options, "type"))) {
+        code = cli_usage("--source and --type do not go with --state dead; --destination, --since "
+                         "and --until do");
     } else if (!dead && option_text(&options, "destination")) {
         code = cli_usage("--destination goes with --state dead; --to says where to");
     } else if (!query && !dead &&

@@ -146,6 +146,10 @@ spec: {from: [{source: repo}], to: [{destination: many-1}, {destination: many-21
     failing = hook(7)
     ok(when(lambda: [d['event'] for d in deliveries('?state=pending')] == [failing]), 'a failed one is pending')
     ok(when(lambda: [d['status'] for d in deliveries('?state=failed')] == [500]), 'and the try tells its status')
+    is_equal(deliveries('?state=pending')[0].get('reason'), 'the answer 500 is no success', 'why it is pending is told')
+    server.cli('pause', 'app')
+    is_equal(deliveries('?state=pending')[0].get('reason'), 'its destination is paused', 'also that it is paused')
+    server.cli('resume', 'app')
     status[0] = 200
 
     # What was given up is told, and sent again to where it was to go, and nothing else.
@@ -169,8 +173,19 @@ spec: {from: [{source: repo, types: [frail]}], to: [{destination: frail-1}, {des
     received.clear()
     code, out, err = server.cli('replay', '--state', 'dead', '--destination', 'frail-1', '--dry-run')
     ok(code == 0 and 'would replay 2 events as 2 deliveries' in out, 'replay --state dead --dry-run')
-    code, out, err = server.cli('replay', '--state', 'dead', '--destination', 'frail-1')
-    ok(code == 0 and 'replaying 2 events as 2 deliveries' in out and when(lambda: len(received) == 2), 'and without')
+    part = lambda query: server.api('POST', '/api/v1/replay?' + query)
+    first = part('state=dead&dryRun=true&limit=3').json
+    rest = part('state=dead&dryRun=true&limit=3&cursor=' + first.get('next', '')).json
+    is_equal(((first['deliveries'], rest['deliveries']), 'next' in rest), ((3, 1), False), 'in parts, by the API')
+    is_equal([part(query).status for query in ('state=dead&source=repo', 'since=1h&destination=app', 'since=1h&cursor=x', 'state=dead&cursor=x',
+                                               'state=dead&destination=none', 'state=pending')], [400] * 6, 'what it does not take')
+    asked = lambda: len([item for item in server.api('GET', '/api/v1/audit?limit=1000').json['items'] if item['action'] == 'replayed'])
+    before = asked()
+    code, out, err = server.cli('replay', '--state', 'dead', '--destination', 'frail-1', '--rate', '1')
+    ok(code == 0 and 'replaying 2 events as 2 deliveries' in out and when(lambda: received), 'and without, at a rate')
+    began = time.time()
+    is_equal(asked() - before, 1, 'asked for at once')
+    ok(when(lambda: len(received) == 2) and time.time() - began > 0.6, 'which holds')
     is_equal({(path, h['webhook-id']) for path, h, _ in received}, {('/frail-1', id) for id in frail}, 'to the one that is named')
     ok(when(lambda: len(deliveries('?state=dead')) == 2), 'what is delivered is no dead letter any more')
     received.clear()
@@ -181,7 +196,7 @@ spec: {from: [{source: repo, types: [frail]}], to: [{destination: frail-1}, {des
     code, out, err = server.cli('replay', '--state', 'dead')
     ok(code == 0 and 'nothing to replay: no dead letter' in out, 'which is said')
     ok('given up' not in server.cli('status')[1], 'and status is silent')
-    for words in (['--state', 'dead', '--rate', '3'], ['--state', 'dead', '--source', 'repo'], ['--destination', 'app', '--since', '1h'],
+    for words in (['--state', 'dead', '--source', 'repo'], ['--destination', 'app', '--since', '1h'],
                   ['--state', 'dead', ids[0]]):
         is_equal(server.cli('replay', *words)[0], 2, 'what does not go together: %s' % ' '.join(words[:3]))
     server.cli('delete', 'route', 'frail')

@@ -11,6 +11,7 @@
 #include "store/keys.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static const char *const state_names[] = {
@@ -265,11 +266,34 @@ static enum bk_err next_attempt(struct delivery_walk *walk, struct reader *reade
     }
 }
 
+static bool is_of_canvas(struct delivery_walk *walk, struct hub *hub, uint64_t destination)
+{
+    struct hub_target_name name;
+    if (walk->filter.canvas[0] == '\0') {
+        return true;
+    }
+    if (walk->last != destination) {
+        walk->last = destination;
+        walk->last_own = hub_target_name(hub, destination, &name) == BK_OK &&
+                         strcmp(name.canvas, walk->filter.canvas) == 0;
+    }
+    return walk->last_own;
+}
+
+/* Looked at in one step at most, where most are another canvas's. */
+#define FOREIGN_MAX 1000U
+
 enum bk_err delivery_walk_next(struct delivery_walk *walk, struct hub *hub, struct reader *reader,
                                size_t *budget, struct delivery_item *ret_item)
 {
-    return walk->rows ? next_row(walk, hub, ret_item)
-                      : next_attempt(walk, reader, budget, ret_item);
+    for (unsigned foreign = 0; foreign < FOREIGN_MAX; foreign++) {
+        enum bk_err err = walk->rows ? next_row(walk, hub, ret_item)
+                                     : next_attempt(walk, reader, budget, ret_item);
+        if (err != BK_OK || is_of_canvas(walk, hub, ret_item->destination)) {
+            return err;
+        }
+    }
+    return BK_AGAIN;
 }
 
 /* ---- JSON */
@@ -300,10 +324,26 @@ static void add_peer(struct buf *json, const struct ring_address *peer)
     }
 }
 
+/* Why it was not delivered yet: a row says no more than the last try's status. */
+static void pending_why(const struct delivery_item *item, const struct destination *destination,
+                        char why[ATTEMPT_WHY_BYTES_MAX])
+{
+    const char *text = item->next_due_ms == 0 ? "an older one goes first"
+                       : item->number == 0    ? "not tried yet"
+                                              : "no answer came";
+    if (destination && destination->pause != DESTINATION_RUNNING) {
+        text = "its destination is paused";
+    } else if (item->next_due_ms != 0 && item->number > 0 && item->status != 0) {
+        snprintf(why, ATTEMPT_WHY_BYTES_MAX, "the answer %u is no success", item->status);
+        return;
+    }
+    snprintf(why, ATTEMPT_WHY_BYTES_MAX, "%s", text);
+}
+
 void delivery_json(struct hub *hub, const struct route_table *routes,
                    const struct delivery_item *item, struct buf *json)
 {
-    char id[EVENT_ID_BYTES];
+    char id[EVENT_ID_BYTES], why[ATTEMPT_WHY_BYTES_MAX] = "";
     struct hub_source_name source;
     const struct destination *destination = route_table_destination(routes, item->destination);
     event_id_format(item->event, item->event_ns, id);
@@ -321,8 +361,12 @@ void delivery_json(struct hub *hub, const struct route_table *routes,
     if (item->status != 0) {
         buf_printf(json, ",\"status\":%u", item->status);
     }
-    if (item->why.bytes > 0) {
-        add_field(json, "reason", item->why);
+    if (item->state == DELIVERY_PENDING) {
+        pending_why(item, destination, why);
+    }
+    struct slice reason = item->state == DELIVERY_PENDING ? slice_str(why) : item->why;
+    if (reason.bytes > 0) {
+        add_field(json, "reason", reason);
     }
     if (item->status == 0 && item->stage != 0 && item->state != DELIVERY_DELIVERED) {
         add_field(json, "stage", slice_str(http_stage_text((enum http_stage)item->stage)));
@@ -490,17 +534,79 @@ enum bk_err replay_begin(struct replay *replay, struct dispatch *dispatch, struc
     return event_scan_begin(&replay->scan, catalog, reader, &accepted, true, SLICE_EMPTY);
 }
 
+enum bk_err replay_letters(struct replay *replay, struct dispatch *dispatch, struct reader *reader,
+                           const struct delivery_filter *filter, struct slice cursor)
+{
+    struct delivery_filter dead = *filter;
+    dead.state = DELIVERY_DEAD;
+    replay->letters = true;
+    replay->events = replay->deliveries = replay->gone = 0;
+    replay->first_due_ms = dispatch_now_ms(dispatch);
+    return delivery_walk_begin(&replay->walk, reader, &dead, cursor);
+}
+
+static bool may_be_seen(const struct replay *replay, struct hub *hub, uint64_t source)
+{
+    struct hub_source_name name;
+    return replay->sources_canvas.bytes == 0 ||
+           (hub_source_name(hub, source, &name) == BK_OK &&
+            slice_equal(slice_str(name.canvas), replay->sources_canvas));
+}
+
+#define LETTER_COST 4096U /* of the budget: somewhere in a journal, alone */
+
+static enum bk_err add_letter(struct replay *replay, struct dispatch *dispatch,
+                              struct reader *reader, size_t *budget, struct replay_rows *rows)
+{
+    struct delivery_item item;
+    struct journal_record record;
+    if (replay->left == 0) {
+        return BK_NOT_FOUND;
+    }
+    if (*budget < LETTER_COST) {
+        return BK_AGAIN;
+    }
+    *budget -= LETTER_COST;
+    enum bk_err err =
+        delivery_walk_next(&replay->walk, dispatch->config.hub, reader, budget, &item);
+    if (err != BK_OK) {
+        return err;
+    }
+    replay->left--;
+    uint64_t to = replay->to ? replay->to : item.destination;
+    if (!route_table_destination(dispatch->config.routes, to)) {
+        return BK_OK; /* it was deleted just now, and they go with it */
+    }
+    err = reader_get(reader, item.event, &record);
+    if (err == BK_NOT_FOUND || err == BK_CORRUPT ||
+        (err == BK_OK &&
+         (record.entry.type != JOURNAL_ACCEPTED || record.entry.received_ns != item.event_ns ||
+          !may_be_seen(replay, dispatch->config.hub, record.entry.source)))) {
+        replay->gone++;
+        return BK_OK;
+    }
+    replay->events += err == BK_OK;
+    return err == BK_OK ? add_row(dispatch, replay, rows, &record, to, 1) : err;
+}
+
+static enum bk_err add_next(struct replay *replay, struct dispatch *dispatch, struct reader *reader,
+                            size_t *budget, struct replay_rows *rows)
+{
+    struct journal_record record;
+    if (replay->letters) {
+        return add_letter(replay, dispatch, reader, budget, rows);
+    }
+    enum bk_err err = event_scan_next(&replay->scan, dispatch->config.hub, reader, budget, &record);
+    return err == BK_OK ? add_event(dispatch, replay, rows, &record) : err;
+}
+
 enum bk_err replay_step(struct replay *replay, struct dispatch *dispatch, struct reader *reader,
                         size_t budget)
 {
     struct replay_rows rows = {0};
-    struct journal_record record;
     enum bk_err err = BK_OK;
     while (err == BK_OK && rows.count < REPLAY_ROWS / 2) {
-        err = event_scan_next(&replay->scan, dispatch->config.hub, reader, &budget, &record);
-        if (err == BK_OK) {
-            err = add_event(dispatch, replay, &rows, &record);
-        }
+        err = add_next(replay, dispatch, reader, &budget, &rows);
     }
     bool end = err == BK_NOT_FOUND;
     if ((err == BK_OK || err == BK_AGAIN || end) && rows.count > 0 && !replay->dry_run) {

@@ -26,10 +26,11 @@ bool delivery_state_find(struct slice text, enum delivery_state *ret_state);
 
 struct delivery_filter {
     enum delivery_state state;
-    uint64_t destination; /* number; 0 = all */
-    uint64_t event;       /* journal_position_pack(); 0 = all */
-    int64_t since_ns;     /* when the try ended, included; INT64_MIN = no limit */
-    int64_t until_ns;     /* excluded; INT64_MAX = no limit */
+    uint64_t destination;            /* number; 0 = all */
+    uint64_t event;                  /* journal_position_pack(); 0 = all */
+    int64_t since_ns;                /* when the try ended, included; INT64_MIN = no limit */
+    int64_t until_ns;                /* excluded; INT64_MAX = no limit */
+    char canvas[NAME_BYTES_MAX + 1]; /* of the destination; empty = all */
 };
 
 /* One item. Slices are valid until the next call with the same walk or reader. */
@@ -54,7 +55,9 @@ struct delivery_item {
 
 struct delivery_walk {
     struct delivery_filter filter;
-    bool rows; /* of the store */
+    bool rows;     /* of the store */
+    uint64_t last; /* the destination whose canvas was looked up last, and the outcome */
+    bool last_own;
     struct reader_merge merge;
     uint8_t at[32]; /* the last row's key */
     size_t at_bytes;
@@ -82,10 +85,15 @@ struct replay {
     uint64_t to;         /* a destination's number; 0 = all to which the event's routes lead now */
     uint32_t per_second; /* 0 = as fast as the destinations take them */
     bool dry_run;        /* count only */
-    /* So far. */
-    uint64_t events, deliveries;
+    /* So far; gone: dead letters whose events are not kept any more, or not shown to the caller. */
+    uint64_t events, deliveries, gone;
+    /* Of dead letters. */
+    uint64_t left; /* so many more are looked at; 0: delivery_walk_cursor(&walk) */
+    struct delivery_walk walk;
+    struct slice sources_canvas; /* only events of its sources; empty = all */
     /* deliveries.c's */
     struct event_scan scan;
+    bool letters;
     int64_t first_due_ms;
 };
 
@@ -95,6 +103,10 @@ enum bk_err replay_event(struct dispatch *dispatch, struct replay *replay,
 /* A query: accepted events that pass the filter, oldest first. Set the caller's fields before. */
 enum bk_err replay_begin(struct replay *replay, struct dispatch *dispatch, struct catalog *catalog,
                          struct reader *reader, const struct event_filter *filter) BK_MUST_CHECK;
+/* Dead letters that pass the filter, each to where it was to go, or to `to`. Also set `left` and
+ * `sources_canvas` before. */
+enum bk_err replay_letters(struct replay *replay, struct dispatch *dispatch, struct reader *reader,
+                           const struct delivery_filter *filter, struct slice cursor) BK_MUST_CHECK;
 /* Some of it: BK_AGAIN: call again; BK_OK: done, all of it is persisted. What was added before an
  * error stays. */
 enum bk_err replay_step(struct replay *replay, struct dispatch *dispatch, struct reader *reader,

@@ -32,8 +32,8 @@ struct fare {
     bool removed;      /* its rows are being deleted */
     bool retry_probed; /* the last probe of an open breaker was a retry */
     struct target_status *cores; /* one for each */
-    /* Of each core's journal: its lane's, as the store has it; 0 = none is there, nothing is owed of
-     * what the core has looked at. */
+    /* Of each core's journal: its lane's, as the store has it; 0 = none is there, nothing is owed
+     * of what the core has looked at. */
     uint64_t *cursors;
 };
 
