@@ -158,6 +158,7 @@ struct making {
     struct buf body;
     struct buf url;
     struct buf *headers;
+    size_t headers_before_bytes; /* the caller's own, before what is made here */
 };
 
 /* Puts a value where a row looks for it. */
@@ -202,11 +203,10 @@ static struct slice at_place(const struct making *m, const struct place *place)
     return value;
 }
 
-/* A header that the sender adds. False: there twice, or one that is written later. */
-static bool own_header(struct slice lines, struct slice lower_name, struct slice *ret_value)
+/* How often a header is in these lines; the value is that of the last one, else untouched. */
+static unsigned count_header(struct slice lines, struct slice lower_name, struct slice *ret_value)
 {
     unsigned count = 0;
-    *ret_value = SLICE_EMPTY; /* as one that is not there is verified */
     while (lines.bytes != 0) {
         struct slice line = slice_of(lines.at, slice_find(lines, '\n'));
         size_t colon = slice_find(line, ':');
@@ -218,9 +218,19 @@ static bool own_header(struct slice lines, struct slice lower_name, struct slice
         }
         lines = slice_skip(lines, line.bytes + 1);
     }
-    bool later = slice_equal(lower_name, SLICE("host")) ||
-                 slice_equal(lower_name, SLICE("content-length")) ||
-                 slice_equal(lower_name, SLICE("content-type"));
+    return count;
+}
+
+/* A header that the sender adds, or that stands there by now: the type's, say. False: there twice,
+ * or one that is written later. */
+static bool own_header(const struct making *m, struct slice lower_name, struct slice *ret_value)
+{
+    struct slice made = slice_skip(buf_slice(m->headers), m->headers_before_bytes);
+    *ret_value = SLICE_EMPTY; /* as one that is not there is verified */
+    unsigned count = count_header(m->send->headers, lower_name, ret_value) +
+                     count_header(made, lower_name, ret_value);
+    bool later =
+        slice_equal(lower_name, SLICE("host")) || slice_equal(lower_name, SLICE("content-length"));
     return count == 1 || (count == 0 && !later);
 }
 
@@ -291,7 +301,7 @@ static bool gather(struct making *m, const struct key *key, struct slice parts[O
             parts[i] = key->token;
             break;
         case OP_HEADER:
-            if (!own_header(m->send->headers, program->ops[i].text, &parts[i])) {
+            if (!own_header(m, program->ops[i].text, &parts[i])) {
                 return false;
             }
             break;
@@ -641,7 +651,6 @@ enum bk_err scheme_sign(const struct scheme *scheme, const struct scheme_send *s
 {
     bk_assert(scheme != NULL && send != NULL && headers != NULL);
     char stamp[32] = "";
-    size_t before = headers->bytes;
     if (scheme->is_auto) {
         return BK_UNSUPPORTED;
     }
@@ -649,7 +658,8 @@ enum bk_err scheme_sign(const struct scheme *scheme, const struct scheme_send *s
                        .program = way_of(scheme->plan, send->body),
                        .send = send,
                        .id = send->id,
-                       .headers = headers};
+                       .headers = headers,
+                       .headers_before_bytes = headers->bytes};
     scratch_reset();
     timestamp_text(m.program->unit, send->now_seconds, stamp);
     m.timestamp = slice_str(stamp);
@@ -669,7 +679,7 @@ enum bk_err scheme_sign(const struct scheme *scheme, const struct scheme_send *s
             buf_add_slice(send->ret_url, buf_slice(&m.url));
         }
     } else {
-        headers->bytes = before;
+        headers->bytes = m.headers_before_bytes;
     }
     buf_fini(&m.body);
     buf_fini(&m.url);

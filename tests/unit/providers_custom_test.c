@@ -375,6 +375,11 @@ static const struct {
     {{.signature_header = SLICE("X-Sig"), .signed_template = SLICE("{form}")},
      "s",
      SCHEME_SIGNATURE_MISSING},
+    {{.signature_header = SLICE("X-Sig"),
+      .type_header = SLICE("X-Event"),
+      .signed_template = SLICE("{header:X-Event}.{body}")},
+     "s",
+     SCHEME_SIGNATURE_MISSING},
 };
 
 static void places(void)
@@ -384,6 +389,7 @@ static void places(void)
         struct scheme *scheme = compile(&placed[i].custom, placed[i].secret);
         struct buf headers, body, url;
         struct scheme_send send = {.body = SLICE("{\"id\":\"i1\",\"n\":1}"),
+                                   .type = SLICE("order.paid"),
                                    .url = SLICE("https://h/hooks/x?a=b"),
                                    .now_seconds = NOW,
                                    .ret_body = &body,
