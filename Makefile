@@ -77,15 +77,15 @@ x86      := $(filter x86_64%,$(or $(shell $(CC) -dumpmachine 2>/dev/null),$(shel
 # Level 3 needs gcc 12 or clang 9 and a C library that knows it.
 fortify  := $(if $(findstring level 2,$(shell printf '\043include <features.h>\nlevel __USE_FORTIFY_LEVEL\n' | \
               $(CC) -O2 -D_FORTIFY_SOURCE=3 -E -P - 2>/dev/null)),2,3)
-# "$PWD" is the shell's, as the compiler sees it: a path may have spaces, quotes, or links in it.
-BASE     := -std=c17 -D_GNU_SOURCE -g -pthread -fPIE -fno-strict-aliasing -fno-common \
+# "$PWD" is the shell's, as the compiler sees it: a path may have spaces, quotes, or links in it. Lines are enough for
+# a trace of calls, and a quarter cheaper to compile than types and variables; CFLAGS=-g for a debugger.
+BASE     := -std=c17 -D_GNU_SOURCE -g1 -pthread -fPIE -fno-strict-aliasing -fno-common \
             -ffunction-sections -fdata-sections -ffile-prefix-map="$$PWD"=. \
             $(if $(x86),-fcf-protection)
 LINK     := -pthread -pie -static-libgcc -Wl,--gc-sections -Wl,--as-needed -Wl,-z,relro -Wl,-z,now \
             -Wl,-z,noexecstack
-# Lines are enough for what a sanitizer says, and a third cheaper; CFLAGS=-g for a debugger. -Og compiles a quarter
-# faster than -O1, and the tests take no longer.
-SANITIZE := -Og -g1 -fno-omit-frame-pointer -fno-sanitize-recover=all
+# -Og compiles a quarter faster than -O1, and the tests take no longer.
+SANITIZE := -Og -fno-omit-frame-pointer -fno-sanitize-recover=all
 
 CC_release     := $(CC)
 CFLAGS_release := -O2 -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(fortify)
@@ -290,16 +290,15 @@ test_units    := $(call units,asan,$(UNIT)) $(call units,tsan,$(UNIT_MT)) $(call
                  $(call units,release,$(UNIT_SHIPPED))
 test_programs := $(if $(main),$(B)/becket $(B)/asan/becket) $(call sim_main,release) $(call sim_main,asan) \
                  $(test_units) $(BENCH:%.c=$(B)/release/%)
-# Most scripts wait more than they compute, the simulator and programs only compute: these take turns in the
-# list, and three jobs more than there are cores are under way (with six, checks of time failed now and then). Those
-# in tests/serial want the machine for themselves.
+# Those in tests/serial want the machine for themselves, one after another; the simulator, beside them, takes what they
+# leave (tests/rules.yml). Of the others most scripts wait more than they compute, and programs only compute: these
+# take turns in the list, and three jobs more than there are cores are under way (with six, checks of time failed now
+# and then).
 TEST_JOBS     ?= $(shell expr $(JOBS) + 3)
 comma         := ,
-sim_scripts   := $(filter tests/sim/%,$(SCRIPTS))
-test_scripts  := $(filter-out tests/serial/% tests/sim/%,$(SCRIPTS))
-mixed         := $(subst $(comma), ,$(join $(test_scripts:%=%$(comma)),$(test_units)))
-test_list     := $(wordlist 1,2,$(sim_scripts)) $(wordlist 1,70,$(mixed)) $(wordlist 3,9,$(sim_scripts)) \
-                 $(wordlist 71,9999,$(mixed)) $(filter tests/serial/%,$(SCRIPTS))
+early         := $(filter tests/serial/% tests/sim/%,$(SCRIPTS))
+mixed         := $(subst $(comma), ,$(join $(patsubst %,%$(comma),$(filter-out $(early),$(SCRIPTS))),$(test_units)))
+test_list     := $(early) $(mixed)
 
 .PHONY: test test-programs check unit tidy sim
 test-programs: $(test_programs)

@@ -13,6 +13,9 @@ cd "${BECKET_ROOT:-$(dirname "$0")/../..}" || exit 1
 
 number=0
 failed=0
+# What only computes lets others go first.
+idle="chrt --idle 0"
+$idle true 2> /dev/null || idle=
 
 # check VARIANT FIRST COUNT [--twice]
 check() {
@@ -21,7 +24,7 @@ check() {
     name="$number - $3 seeds from $2, $1${4:+, $4}"
     if [ ! -x "$program" ]; then
         echo "ok $name # skip $program is not built"
-    elif said=$("$program" --seed "$2" --seeds "$3" --seconds "${BECKET_SIM_SECONDS:-0}" ${4:+"$4"} 2>&1); then
+    elif said=$($idle "$program" --seed "$2" --seeds "$3" --seconds "${BECKET_SIM_SECONDS:-0}" ${4:+"$4"} 2>&1); then
         ran=$(echo "$said" | sed -n 's/^\([0-9]*\) of [0-9]* seeds were run$/\1/p')
         if [ "${ran:-$3}" = "$3" ]; then
             echo "ok $name"
