@@ -14,7 +14,8 @@ from doubles import *
 
 here = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib')
 folder = os.environ.get('BECKET_BROWSER_MODULES') or os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'browser')
-chromium = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
+browsers = ('chromium', 'chromium-browser', 'google-chrome', 'chromium-headless-shell')
+chromium = next(filter(None, map(shutil.which, browsers)), None)
 if not shutil.which('node'):
     skip_all('node is not installed')
 if not chromium:
