@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Behind nginx and HAProxy: whatever a client sends, the proxy and becket agree where each request ends. After every case of
-cases.md other clients of the same kept connections must still get their own answers. Behind Apache, Varnish, lighttpd, Caddy, Squid,
+cases.md other clients of the same kept connections must still get their own answers, and on each connection between the two requests
+and answers are one to one, read by somebody else. Behind Apache, Varnish, lighttpd, Caddy, Squid,
 Traffic Server and nghttpx (which makes of HTTP/2 what we speak), too: what smuggles, and bodies of all kinds; an early refusal reaches who sends a large one."""
 import os, shutil, sys
 here = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(here, '..', 'lib'))
 from becket import *
+from between import Between
 from certs import Certs
 
 SMUGGLES = [
@@ -232,13 +234,15 @@ skipped = []
 with Server() as server:
     server.apply(SOURCES)
     all_requests = wire_requests() + SMUGGLES
+    between = Between(server.port)
     for name, make, requests in (('nginx', nginx, all_requests), ('haproxy', haproxy, all_requests), ('apache', apache, SMUGGLES),
                                  ('varnish', varnish, SMUGGLES), ('lighttpd', lighttpd, SMUGGLES), ('nghttpx', nghttpx, SMUGGLES),
                                  ('caddy', caddy, SMUGGLES), ('squid', squid, SMUGGLES), ('traffic server', traffic_server, SMUGGLES)):
         folder = tempfile.mkdtemp(prefix=name.replace(' ', '-') + '-', dir=os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'tests'))
         folder = os.path.abspath(folder)
         port = free_port()
-        command = make(folder, port, server.port)
+        command = make(folder, port, between.port)
+        between.connections.clear()
         if not command:
             skipped.append(name)
             shutil.rmtree(folder)
@@ -276,6 +280,10 @@ with Server() as server:
             proxy.terminate()
             proxy.wait(10)
             shutil.rmtree(folder, ignore_errors=True)
+        count = len(between.connections)
+        when(lambda: all(len(kept['at_end']) == 2 for kept in between.connections))
+        ok(count > 0 and between.wrong() == [], '%s: on each of %d connections, requests and answers are one to one' % (name, count)) or diag('\n'.join(map(str, between.wrong())))
+    between.close()
     server.apply("""kind: EventSource
 metadata: {name: theirs}
 spec: {type: github, path: theirs, limits: {bodyBytes: 4194304}, verification: {secrets: [{value: %s}], allow: [127.0.0.2/32],
