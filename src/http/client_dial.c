@@ -168,7 +168,11 @@ static void proxy_begin(struct client_line *line)
 
 static void proxy_refused(struct client_line *line, unsigned status)
 {
-    snprintf(line->why, sizeof line->why, "the proxy answered %u to CONNECT", status);
+    snprintf(line->why, sizeof line->why, "the proxy answered %u to CONNECT%s", status,
+             status != 407 ? ""
+             : line->pool->proxy->authorization_bytes > 0
+                 ? ": it does not accept the user and password in HTTPS_PROXY"
+                 : ": it wants a user and a password, HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT");
     dial_fail(line, status == 407 ? BK_UNAUTHENTICATED : BK_REFUSED, HTTP_STAGE_PROXY);
 }
 

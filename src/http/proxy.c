@@ -41,7 +41,6 @@ static bool parse_user(struct slice text, struct http_proxy_server *server)
 static enum bk_err parse_server(const char *text, struct http_proxy_server *server,
                                 const char **ret_why)
 {
-    static const struct slice scheme = SLICE("http://");
     struct slice given = slice_str(text);
     char url_text[600];
     struct url url;
@@ -49,13 +48,13 @@ static enum bk_err parse_server(const char *text, struct http_proxy_server *serv
     if (given.bytes == 0) {
         return BK_OK;
     }
-    if (slice_starts(given, SLICE("https://")) || slice_starts(given, SLICE("socks"))) {
-        *ret_why = "only proxies that are spoken to by plain HTTP (http://) are supported";
-        return BK_UNSUPPORTED;
-    }
-    if (given.bytes > scheme.bytes &&
-        slice_equal_nocase(slice_of(given.at, scheme.bytes), scheme)) {
-        given = slice_skip(given, scheme.bytes); /* curl and others let the scheme be left out */
+    size_t colon = slice_find(given, ':'); /* curl and others let the scheme be left out */
+    if (slice_starts(slice_skip(given, colon), SLICE("://"))) {
+        if (!slice_equal_nocase(slice_of(given.at, colon), SLICE("http"))) {
+            *ret_why = "only proxies that are spoken to by plain HTTP (http://) are supported";
+            return BK_UNSUPPORTED;
+        }
+        given = slice_skip(given, colon + 3);
     }
     struct slice authority = slice_of(given.at, slice_find(given, '/'));
     for (size_t i = authority.bytes; i > 0; i--) {

@@ -705,9 +705,15 @@ static void learn_words(struct tls *tls, int error)
     const char *text = NULL;
     if (error >= BR_ERR_RECV_FATAL_ALERT) {
         int alert = error & 0xff;
-        text = alert_text(alert);
+        bool again = tls->open && !sent &&
+                     (alert == BR_ALERT_HANDSHAKE_FAILURE || alert == BR_ALERT_NO_RENEGOTIATION);
+        text = again ? "it asked for another handshake, which is not done: have it ask for a "
+                       "client certificate in the first one"
+                     : alert_text(alert);
         snprintf(tls->why, sizeof tls->why, "%s: %s",
-                 sent ? "we refused the handshake" : "the peer refused the handshake",
+                 sent        ? "we refused the handshake"
+                 : tls->open ? "the peer ended the connection"
+                             : "the peer refused the handshake",
                  text ? text : "alert");
         if (!text) {
             snprintf(tls->why, sizeof tls->why, "%s an alert of TLS, number %d",

@@ -894,6 +894,20 @@ static void test_proxied(void)
         ok((http_proxy_for(&behind, &origin) != NULL) == cases[i].proxied, "%s", cases[i].host);
     }
     http_proxy_fini(&behind);
+    static const struct {
+        const char *url, *why; /* NULL: taken */
+    } urls[] = {{"socks.example:3128", NULL},
+                {"HTTP://proxy.example:1", NULL},
+                {"HTTPS://proxy.example:1", "plain HTTP"},
+                {"socks5h://proxy.example:1", "plain HTTP"},
+                {"ftp://proxy.example:1", "plain HTTP"}};
+    for (size_t i = 0; i < bk_array_length(urls); i++) {
+        why = "";
+        enum bk_err err = http_proxy_init(&behind, urls[i].url, NULL, NULL, &why);
+        ok((err == BK_OK) == (urls[i].why == NULL) && (!urls[i].why || strstr(why, urls[i].why)),
+           "%s: %s", urls[i].url, why);
+        http_proxy_fini(&behind);
+    }
 }
 
 int main(int argc, char **argv)

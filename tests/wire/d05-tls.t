@@ -316,6 +316,30 @@ def s_server(server):
     ok('peer did not return a certificate' in out, 'openssl saw none')
 
 
+def renegotiates(server):
+    """A peer that asks for another handshake behind the request, as some do for a certificate: it has none, and the attempt says so."""
+    port = free_port()
+    peer = subprocess.Popen(['openssl', 's_server', '-accept', '127.0.0.1:%d' % port, '-tls1_2', '-cert', certs.path('server.pem'),
+                             '-key', certs.path('server.key')], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    time.sleep(0.3)
+    server.apply(destination('again', 'https://127.0.0.1:%d/again' % port, 'private').replace('[300ms, 500ms,', '[60s,'))
+    post(server)
+    got = b''
+    while b'"n": 0}' not in got:
+        piece = os.read(peer.stdout.fileno(), 65536)
+        if not piece:
+            break
+        got += piece
+    peer.stdin.write(b'R\n')
+    peer.stdin.flush()
+    said = why(server, 'again')
+    ok('another handshake' in said and 'client certificate' in said, 'a peer that negotiates again: %s' % said)
+    peer.kill()
+    peer.communicate()
+    server.api('DELETE', '/api/v1/routes/to-again')
+    server.api('DELETE', '/api/v1/destinations/again')
+
+
 def hasty(server):
     """A peer that refuses in the middle of our flight and resets the connection: what it said counts."""
     listener = socket.create_server(('127.0.0.1', 0), backlog=16)
@@ -356,6 +380,7 @@ with Server(options=['--ca-file', certs.path('ca.pem')], threads=1) as server:
     trust(server)
     identities(server)
     s_server(server)
+    renegotiates(server)
     hasty(server)
     is_equal(server.stop(), 0, 'stops')
 done()

@@ -255,7 +255,7 @@ def proxies():
         said = {n: attempts(server, n)[event] for n in through}
         is_equal((said['plain']['state'], said['whole']['state'], said['near']['state']), ('delivered',) * 3,
                  'plain ones go through it, also to those whose names only look like an exception')
-        for name, words in (('tls-who', '407'), ('tls-bad', '502'), ('tls-early', ''), ('tls-noise', 'the proxy: the head of the answer is malformed: line 1: it does not begin'),
+        for name, words in (('tls-who', '407 to CONNECT: it wants a user and a password'), ('tls-bad', '502'), ('tls-early', ''), ('tls-noise', 'the proxy: the head of the answer is malformed: line 1: it does not begin'),
                             ('tls-flood', '')):
             reason = said[name].get('reason', '')
             ok(said[name]['state'] == 'failed' and words in reason and reason, '%s: %s' % (name, reason))
