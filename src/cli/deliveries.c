@@ -380,9 +380,16 @@ static int replay_dead(struct remote *remote, const struct options *options, str
     }
     bool more = !dry_run;
     while (done && more && sum->deliveries + sum->gone < all.deliveries + all.gone) {
+        char before[REMOTE_CURSOR_BYTES];
+        memcpy(before, sum->next, sizeof before);
         tell_when_interrupted(sum->deliveries, all.deliveries);
         done = replay_span(remote, options, &span, false, PART_LETTERS, sum);
         more = sum->next[0] != '\0';
+        if (done && more && strcmp(before, sum->next) == 0) {
+            cli_error("the replay has no end: behind these letters come these letters again; is "
+                      "--server the admin address of becket?");
+            done = false;
+        }
         if (shown && done) {
             show_progress(sum->deliveries, all.deliveries);
         }

@@ -84,7 +84,7 @@ static const char *columns_of(const char *plural)
         {"entries", "ID!|DAY!|WHO|STATUS|TEAM|STATE|WHAT"},
         {"operations", "NAME!|WHAT|OBJECT!|STATE|TRIES>?|NEXT@?|WHY~"},
         {"event-sources", "NAME!|TYPE|STATE|URL!|UPDATED@?|WHAT TO DO~"},
-        {"destinations", "NAME!|STATE|URL!|UPDATED@?|WHY~"},
+        {"destinations", "NAME!|STATE|URL|UPDATED@?|WHY~"},
         {"routes", "NAME!|FROM|TO|FILTERS|UPDATED@?"},
         {"tokens", CLI_TOKEN_COLUMNS},
     };

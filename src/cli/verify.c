@@ -142,6 +142,19 @@ static void write_event_head(struct request *request, yyjson_mut_val *event)
     slice_keep(host_of(text_at(event, "remote")), request->peer, sizeof request->peer);
 }
 
+/* It is there with what was wrong then: a secret that is configured otherwise now, two headers that
+ * stand as one in the list. */
+static void note_refusal(yyjson_mut_val *event)
+{
+    struct buf text;
+    buf_init(&text, 65536);
+    if (slice_equal(text_at(event, "state"), SLICE("rejected"))) {
+        print_safe(&text, text_at(event, "message"), false);
+        fprintf(stderr, "note: the server refused it: %s\n", buf_text(&text));
+    }
+    buf_fini(&text);
+}
+
 static bool fetch_event(struct remote *remote, const char *id, struct request *request,
                         size_t *ret_head_bytes)
 {
@@ -160,6 +173,7 @@ static bool fetch_event(struct remote *remote, const char *id, struct request *r
         write_event_head(request, tree.roots[0]);
         *ret_head_bytes = request->message.bytes;
         buf_add_slice(&request->message, buf_slice(&body.body));
+        note_refusal(tree.roots[0]);
     }
     client_response_fini(&answer);
     client_response_fini(&body);

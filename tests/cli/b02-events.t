@@ -256,9 +256,10 @@ spec: {type: github, path: theirs, verification: {secrets: [{value: %s}], allow:
         return code, out + err
 
     code, text = judged('repo', '--type', 'github', '--secret', SECRET)
-    ok(code == 1 and text.startswith('not genuine (signature_wrong)'), 'verify --event: not with the secret of the source') or diag(text)
+    ok(code == 1 and text.startswith('not genuine (signature_wrong)') and 'note: the server refused it: no configured secret matches' in text,
+       'verify --event: not with the secret of the source') or diag(text)
     code, text = judged('repo', '--type', 'github', '--secret', SECRET, '--secret2', 'another')
-    ok(code == 0 and text.startswith('genuine: github, type push'), 'but with that of the sender') or diag(text)
+    ok(code == 0 and text.startswith('genuine: github, type push') and 'refused it' in text, 'but with that of the sender') or diag(text)
     code, text = judged('stripe', '--type', 'stripe', '--secret', 'whsec_right')
     ok(code == 1 and '(stale)' in text, 'stale, as it was when it came') or diag(text)
     code, text = judged('stripe', '--type', 'stripe', '--secret', 'whsec_right', '--now', str(int(old)))
@@ -267,7 +268,7 @@ spec: {type: github, path: theirs, verification: {secrets: [{value: %s}], allow:
     ok(code == 1 and 'note: X-Gitlab-Token is a secret, which is not kept' in text, 'a secret that is not kept is told') or diag(text)
     code, text = judged('theirs', '--type', 'github', '--secret', SECRET, '--allow', '192.0.2.0/24')
     ok(code == 1 and '127.0.0.1' in text, 'where it came from counts') or diag(text)
-    ok(judged('theirs', '--type', 'github', '--secret', SECRET)[0] == 0 and judged(good, '--type', 'github', '--secret', SECRET)[0] == 0, 'and what was accepted is genuine')
+    ok(judged('theirs', '--type', 'github', '--secret', SECRET)[0] == 0 and judged(good, '--type', 'github', '--secret', SECRET)[1].count('\n') == 1, 'and what was accepted is genuine')
     for words, part in ((['evt_x'], '26 characters'), ([good, '--body', '-'], 'do not go with --event'), ([good, '--header', 'a: b'], 'do not go with --event')):
         code, out, err = server.cli('verify', '--type', 'github', '--secret', 'x', '--event', *words)
         ok(code == 2 and part in err and err.count('\n') == 1, 'wrong usage: ' + ' '.join(words)[:40]) or diag(err)
@@ -291,6 +292,9 @@ class Pages(Answers):
             body = {'items': [dict(letter, destination='app', name='x')], **({} if self.server.ends else {'next': 'again'})}
         self.answer(200, json.dumps(body).encode())
 
+    def do_POST(self):
+        self.answer(200, json.dumps({'events': 0, 'deliveries': 5, 'gone': 0} if 'dryRun' in self.path else {'events': 0, 'deliveries': 0, 'gone': 0, 'next': 'again'}).encode())
+
 
 pages = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Pages)
 pages.ends = True
@@ -305,8 +309,6 @@ def paged(*words):
 code, out, err = paged('status')
 is_equal((code, [line.split()[2:6] for line in out.splitlines() if 'given up' in line]), (0, [['app', 'given', 'up:', '1500;'], ['web', 'given', 'up:', '3;']]),
          'status counts dead letters over pages, and tells of each destination') or diag(err)
-code, out, err = paged('replay', '--state', 'dead', '--dry-run')
-is_equal((code, out), (0, 'would replay 1503 events as 1503 deliveries\n'), 'and replay finds them')
 pages.ends = False
 for words in (['status'], ['get', 'secrets'], ['token', 'list'], ['deliveries', '-n', '2000'], ['events', '-n', '2000'], ['audit', '-n', '2000'],
               ['replay', '--state', 'dead']):

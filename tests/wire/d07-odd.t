@@ -12,6 +12,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 from sink import Sink
+from terminal import on_terminal
 
 SOURCE = '''
 kind: EventSource
@@ -265,6 +266,10 @@ def meanwhile():
         def told():
             return [l for l in server.cli('get', 'destinations')[1].splitlines() if l.startswith('later ')][0]
         ok(when(lambda: told().endswith('the answer 500 is no success; 1 wait')), 'get destinations says why') or diag(told())
+        server.apply('kind: Destination\nmetadata: {name: long}\nspec: {url: "http://127.0.0.1:9/%s", allowPrivate: true}\n' % ('x' * 300))
+        shown = on_terminal([server.program, 'get', 'destinations'], 100, {'BECKET_URL': 'http://127.0.0.1:%d' % server.admin, 'BECKET_DATA': server.data, 'NO_COLOR': '1'})[1]
+        ok('the answer 500 is no' in shown and max(map(len, shown.splitlines())) <= 100, 'also on a terminal, beside one with a long URL') or diag(shown)
+        server.cli('delete', 'destination', 'long')
         code, out, err = server.cli('describe', 'destination', 'later')
         ok(code == 0 and out.count(' failed ') == 2 and 'latest deliveries' in out, 'describe has the latest deliveries') or diag(out)
         for again in range(3):
