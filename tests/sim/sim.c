@@ -1,12 +1,7 @@
 /* sim.c - chance, time, events and threads of the simulator; see sim.h. */
-
-/* It takes a jump to another stack for one into a frame that is gone. */
-#undef _FORTIFY_SOURCE
-
 #include "sim_internal.h"
 
 #include <inttypes.h>
-#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +10,7 @@
 #include <unistd.h>
 
 #if SIM_ASAN
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -33,11 +29,11 @@ struct event {
 };
 
 /* Where a stack goes on. A ucontext begins a thread; once it runs, jumps do, as switching with
- * ucontexts is two system calls. AddressSanitizer unpoisons whole stacks at a jump, so not there.
- */
+ * ucontexts is two system calls, and AddressSanitizer then clears its notes of both stacks. They
+ * are the compiler's own jumps: the C library's look for a frame that is gone. */
 struct place {
     ucontext_t context;
-    jmp_buf jump;
+    void *jump[5];
     bool begun;
 };
 
@@ -300,6 +296,11 @@ static void switch_end(void *fake_stack, const void **stack, size_t *bytes)
 {
     __sanitizer_finish_switch_fiber(fake_stack, stack, bytes);
 }
+/* Of frames that were never left there are still notes. */
+static void stack_forget(void *stack)
+{
+    __asan_unpoison_memory_region(stack, STACK_BYTES);
+}
 #else
 static void switch_begin(void **fake_stack, const void *stack, size_t bytes)
 {
@@ -309,20 +310,27 @@ static void switch_end(void *fake_stack, const void **stack, size_t *bytes)
 {
     (void)fake_stack, (void)stack, (void)bytes;
 }
+static void stack_forget(void *stack)
+{
+    (void)stack;
+}
 #endif
 
-static void place_switch(struct place *from, struct place *to)
+/* The compiler wants both halves of a jump in functions of their own. */
+__attribute__((noinline, no_sanitize_address)) static void place_go(struct place *to)
 {
-    if (SIM_ASAN) {
-        swapcontext(&from->context, &to->context);
-        return;
+    if (to->begun) {
+        __builtin_longjmp(to->jump, 1);
     }
+    setcontext(&to->context);
+}
+
+__attribute__((noinline, no_sanitize_address)) static void place_switch(struct place *from,
+                                                                        struct place *to)
+{
     from->begun = true;
-    if (_setjmp(from->jump) == 0) {
-        if (to->begun) {
-            _longjmp(to->jump, 1);
-        }
-        setcontext(&to->context);
+    if (__builtin_setjmp(from->jump) == 0) {
+        place_go(to);
         bk_never("a thread does not begin");
     }
 }
@@ -354,7 +362,7 @@ static void thread_resume(struct sim_thread *thread)
     sim.current = NULL;
 }
 
-/* Stacks are kept for the next threads, except where AddressSanitizer notes what is on them. */
+/* Stacks are kept for the next threads. */
 static void *stacks_kept[STACKS_KEPT_MAX];
 static unsigned stacks_kept_count;
 
@@ -371,7 +379,8 @@ static void *stack_take(void)
 
 static void stack_give(void *stack)
 {
-    if (!SIM_ASAN && stacks_kept_count < STACKS_KEPT_MAX) {
+    stack_forget(stack);
+    if (stacks_kept_count < STACKS_KEPT_MAX) {
         stacks_kept[stacks_kept_count++] = stack;
     } else {
         munmap(stack, STACK_BYTES);
