@@ -14,7 +14,8 @@
 
 /* ---- the table */
 
-/* Does the user's spelling mean this name? Names are lower case with '-', and end before a blank. */
+/* Does the user's spelling mean this name? Names are lower case with '-', and have no blank: one
+ * ends what is compared. */
 static bool same_name(struct slice text, const char *name)
 {
     for (size_t i = 0; i < text.bytes; i++) {
@@ -26,7 +27,8 @@ static bool same_name(struct slice text, const char *name)
     return name[text.bytes] == '\0' || name[text.bytes] == ' ';
 }
 
-/* Or any of its others, with a blank between them? Events ask for their type's row, too: no copies. */
+/* Or any of its others, with a blank between them? Events ask for their type's row, too: where they
+ * lie. */
 static bool is_alias(struct slice text, const char *aliases)
 {
     while (aliases != NULL && *aliases != '\0') {

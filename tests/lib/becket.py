@@ -451,6 +451,7 @@ class Load:
                             self.acknowledged[delivery] = (answer.json['id'], digest)
                     else:
                         self.refused += 1
+                        time.sleep(0.02)  # it may say so for long
             except (OSError, Broken, ValueError) as error:
                 with self.lock:
                     self.failed.append(repr(error))
