@@ -39,6 +39,7 @@ struct spill {
     uint8_t *buffer;
     size_t buffer_bytes;
     size_t bytes;
+    size_t done;    /* of them, handled: requests of a pipeline in front of what is gathered */
     size_t scanned; /* raw bytes that the chunked decoder has seen, from the message's start */
     size_t decoded; /* decoded body bytes */
     struct http_exchange *exchange;

@@ -335,12 +335,6 @@ static bool spill_step(struct http_conn *conn)
            spill_deliver(conn, (size_t)spill->head.content_length);
 }
 
-void conn_run_spill(struct http_conn *conn)
-{
-    while (conn_may_read(conn) && conn->spill && spill_step(conn)) {
-    }
-}
-
 /* Out of buffers: shed this connection. Who would never fit must not try again. */
 static void spill_fail(struct http_conn *conn, size_t bytes_more)
 {
@@ -356,18 +350,6 @@ static void spill_fail(struct http_conn *conn, size_t bytes_more)
     } else {
         conn_fail(conn, NULL, 413, "the body is too large for this server's --request-memory");
     }
-}
-
-static void conn_spill(struct http_conn *conn, const uint8_t *at, size_t bytes)
-{
-    if (!spill_append(conn, at, bytes)) {
-        spill_fail(conn, bytes);
-        return;
-    }
-    /* A head that dribbles in is parsed from its start with every piece: what can never become
-     * valid is answered at once, and reading 16 KiB again costs less than the packet that brought
-     * the piece. */
-    conn_run_spill(conn);
 }
 
 /* ---- the whole path: a request inside one receive buffer */
@@ -436,6 +418,57 @@ static size_t conn_whole(struct http_conn *conn, const uint8_t *at, size_t bytes
         used = 0;
     }
     return used;
+}
+
+/* Of a long pipeline that is gathered, the requests in front that could have come whole are handled
+ * where they lie, for to copy what follows, for each of them, would take the square of its length.
+ * What is left begins the buffer again, unless it only waits for answers to go out. */
+static void spill_run_whole(struct http_conn *conn)
+{
+    struct spill *spill = conn->spill;
+    uint8_t *message = spill->buffer + HTTP_BUFFER_MESSAGE_AT;
+    size_t used = 1;
+    if (spill->head_done || (spill->bytes <= RECV_BUFFER_BYTES && spill->done == 0)) {
+        return;
+    }
+    conn->spill = NULL; /* as for bytes that come in */
+    while (used && spill->bytes - spill->done > RECV_BUFFER_BYTES && conn_may_read(conn)) {
+        used = conn_whole(conn, message + spill->done, RECV_BUFFER_BYTES);
+        spill->done += used;
+    }
+    conn->spill = spill;
+    if (conn->state != CONN_OPEN) {
+        spill_give(conn);
+        return;
+    }
+    conn_deadline_reading(conn);
+    if (conn_may_read(conn)) {
+        spill->bytes -= spill->done;
+        memmove(message, message + spill->done, spill->bytes);
+        spill->done = 0;
+    }
+}
+
+void conn_run_spill(struct http_conn *conn)
+{
+    while (conn_may_read(conn) && conn->spill) {
+        spill_run_whole(conn);
+        if (!conn_may_read(conn) || !conn->spill || !spill_step(conn)) {
+            return;
+        }
+    }
+}
+
+static void conn_spill(struct http_conn *conn, const uint8_t *at, size_t bytes)
+{
+    if (!spill_append(conn, at, bytes)) {
+        spill_fail(conn, bytes);
+        return;
+    }
+    /* A head that dribbles in is parsed from its start with every piece: what can never become
+     * valid is answered at once, and reading 16 KiB again costs less than the packet that brought
+     * the piece. */
+    conn_run_spill(conn);
 }
 
 /* Inlined where plain bytes come in; TLS may pay for a call. */

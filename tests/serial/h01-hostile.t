@@ -151,7 +151,7 @@ with Server(options=['--head-timeout', '2s', '--idle-timeout', '3s', '--request-
     end = time.monotonic() + 20
     while len(full) < len(greedy) and time.monotonic() < end:
         for sock in set(greedy) - full:
-            if push(sock, one * 100) < len(one) * 100:
+            if push(sock, one * 1000) < len(one) * 1000:
                 full.add(sock)
         time.sleep(0.01)
     ok(len(full) == len(greedy), '%d pipelines are not read any more, as their answers are not' % len(full))

@@ -53,6 +53,33 @@ with Server() as server:
     is_equal([half.read().status for _ in kinds], kinds, 'also when the sender half-closes behind them')
     ok(half.at_end(), 'and then the connection ends')
 
+    # Far more than a pipeline holds, of all sizes and kinds, while answers are read late: what is gathered meanwhile.
+    parts, wanted = [], []
+    for i in range(4000):
+        body = b'{"long":%d}' % i + b' ' * rng.choice([0, 0, 0, 100, 3000])
+        kind = rng.choice(['nobody', 'forged', 'chunked', 'signed'] if i % 10 == 0 else ['nobody', 'live'])
+        if i % 200 == 100:  # what is refused by its head ends the connection
+            kind, body = 'signed', body + rng.randbytes(rng.choice([17000, 140000]))
+        data = request_bytes('GET', '/health/live') if kind == 'live' else \
+            request_bytes('POST', '/hooks/nobody' if kind == 'nobody' else '/hooks/repo', body,
+                          github(body, 'wrong' if kind == 'forged' else SECRET, 'long-%d' % i))
+        if kind == 'chunked':
+            data = data.replace(b'Content-Length: %d' % len(body), b'Transfer-Encoding: chunked')
+            data = data[:len(data) - len(body)] + b'%x\r\n%s\r\n0\r\n\r\n' % (len(body), body)
+        parts.append(data)
+        wanted.append((200 if kind in ('signed', 'chunked', 'live') else 401 if kind == 'forged' else 404,
+                       hashlib.sha256(body).hexdigest() if kind in ('signed', 'chunked') else None))
+    long = server.connect(timeout=30)
+    sender = threading.Thread(target=long.send, args=(b''.join(parts),))
+    sender.start()
+    time.sleep(0.3)
+    answers = [long.read() for _ in wanted]
+    sender.join()
+    is_equal([answer.status for answer in answers], [status for status, _ in wanted], 'four thousand are answered in order')
+    taken = [(answer.json['id'], digest) for answer, (_, digest) in zip(answers, wanted) if digest]
+    is_equal([d for _, d in taken], [hashlib.sha256(server.body_of(event)).hexdigest() for event, _ in taken],
+             'and the %d that are taken are stored as sent' % len(taken))
+
     # ---- chunked
     def chunked(body, sizes, extra=b''):
         headers = github(body, SECRET)
