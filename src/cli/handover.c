@@ -315,6 +315,7 @@ static void *offer_main(void *context)
         bool given = peer_is_ours(peer) && greeted(peer) && give(peer);
         close(peer);
         if (given) {
+            handover_stop(); /* the next one asks who has them now */
             control_hand_over(offer.control);
             return NULL;
         }

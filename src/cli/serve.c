@@ -175,29 +175,47 @@ static void take_sockets(struct serve *serve, const struct control_sockets *give
     log_event(LOG_INFO, "taking over", LOG_I("sockets", given->ingress_count + given->admin_count));
 }
 
+#define ASK_AGAIN_NS (200 * NS_PER_MS)
+
+/* Who is there and hears nobody is stopping, or goes for another one that asked first: the lock
+ * becomes free, or that one can be asked. `why` is what is said when neither comes. */
+static enum handover wait_for_word(const struct serve *serve, struct control_sockets *given,
+                                   enum bk_err *ret_lock, char why[HANDOVER_WHY_BYTES])
+{
+    const struct timespec pause = {0, ASK_AGAIN_NS};
+    int64_t patience_ns = serve->control.drain_timeout_ns + 10 * NS_PER_SECOND;
+    enum handover answer = handover_ask(serve->control.data_directory, given, why);
+    if (answer == HANDOVER_NOBODY) {
+        log_event(LOG_INFO, "waiting for the server that is there to end", LOG_Z("why", why));
+    }
+    for (; answer == HANDOVER_NOBODY && *ret_lock == BK_BUSY && patience_ns > 0;
+         patience_ns -= ASK_AGAIN_NS) {
+        nanosleep(&pause, NULL); /* who was given the sockets tries for the lock more often */
+        *ret_lock = file_lock(serve->lock_file);
+        if (*ret_lock == BK_BUSY) {
+            answer = handover_ask(serve->control.data_directory, given, why);
+        }
+    }
+    return answer;
+}
+
 /* The running server goes as soon as it has answered what it has; then the lock is ours. */
 static enum bk_err take_over(struct serve *serve)
 {
     struct control_sockets given = {.ingress_count = 0};
     char why[HANDOVER_WHY_BYTES], key_why[HUB_WHY_BYTES];
+    enum bk_err err = BK_BUSY;
     if (data_key_look(serve->control.data_directory, key_why) != BK_OK) {
         cli_error("%s; nothing was taken over", key_why); /* who could not go on ends nobody */
         return BK_BUSY;
     }
-    enum handover answer = handover_ask(serve->control.data_directory, &given, why);
-    if (answer == HANDOVER_REFUSED) {
-        cli_error("%s", why);
-        return BK_BUSY;
-    }
-    if (answer == HANDOVER_TAKEN) {
+    if (wait_for_word(serve, &given, &err, why) == HANDOVER_TAKEN) {
         take_sockets(serve, &given);
+        int64_t patience_ns = serve->control.drain_timeout_ns + 10 * NS_PER_SECOND;
+        err = file_lock_wait(serve->lock_file, (uint64_t)patience_ns);
         snprintf(why, sizeof why,
                  "the old server did not end within its --drain-timeout; nothing was taken over");
-    } else {
-        log_event(LOG_INFO, "waiting for the server that is there to end", LOG_Z("why", why));
     }
-    int64_t patience_ns = serve->control.drain_timeout_ns + 10 * NS_PER_SECOND;
-    enum bk_err err = file_lock_wait(serve->lock_file, (uint64_t)patience_ns);
     if (err == BK_BUSY) {
         cli_error("%s", why);
     }

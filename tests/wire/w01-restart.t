@@ -151,6 +151,27 @@ with Server() as server:
     ok(' waiting for the server that is there to end ' in server.log_text(), 'which is said')
     half.close()
 
+# ---- several at once take over from each other, one after the other
+with Server() as server:
+    server.apply(GITHUB_SOURCE)
+    half = socket.create_connection(('127.0.0.1', server.port))  # the first one's stop takes a while
+    half.sendall(b'POST /hooks/repo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n{')
+    load = Load(server.port, connections=4).start()
+    time.sleep(0.3)
+    old = server.process
+    others = [subprocess.Popen(old.args + ['--take-over'], stdout=server.log, stderr=server.log) for _ in range(4)]
+    time.sleep(1)
+    half.sendall(b'    ')
+    is_equal(old.wait(20), 0, 'several at once: the old one ends')
+    ok(when(lambda: sum(p.poll() is None for p in others) == 1), 'one of them stays')
+    server.process = next(p for p in others if p.poll() is None)
+    is_equal([p.returncode for p in others if p is not server.process], [0, 0, 0], 'the others took over and handed over')
+    ok(when(lambda: server.get('/health/ready').status == 200), 'and it serves')
+    load.stop()
+    answers('several at once', load)
+    both_ends('several at once', server, load)
+    half.close()
+
 # ---- who could not go on ends nobody
 with Server(options=['--drain-timeout', '2s']) as server:
     def try_to_take_over(*options, **environment):
