@@ -377,8 +377,8 @@ static void query_ended(void *context, int status, int timeouts, struct ares_add
         if (err == BK_NOT_FOUND) {
             entry->absent++;
         }
-        /* A failure says more than an absence. */
-        if (entry->round_err == BK_OK || err != BK_NOT_FOUND) {
+        /* A failure says more than an absence, and the first one more than a silence behind it. */
+        if (entry->round_err == BK_OK || entry->round_err == BK_NOT_FOUND) {
             entry->round_err = err;
             entry->round_reason = reason;
         }

@@ -301,6 +301,10 @@ static void test_nonsense(void)
     };
     start((struct resolver_config){.timeout_ms = 300, .tries = 2});
     look_at_failures(failures, sizeof failures / sizeof failures[0]);
+    tell("set half.test A servfail");
+    tell("set half.test AAAA hang");
+    ok(look("half.test") == BK_UNREACHABLE && strstr(last.why, "SERVFAIL"),
+       "what was answered says more than a silence: %s", last.why);
     (void)look("hang.test");
     int asked = told("count hang.test A");
     ok(look("hang.test") == BK_TIMEOUT && told("count hang.test A") == asked,
