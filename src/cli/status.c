@@ -6,7 +6,7 @@
 
 const struct option cli_status_options[] = {OUTPUT_OPTION, REMOTE_OPTIONS, OPTIONS_END};
 
-#define DEAD_COUNTED_MAX 100000U
+#define DEAD_COUNTED_MAX 20000U /* well within a second: it may be a health check */
 
 struct looking {
     struct remote *remote;
