@@ -37,6 +37,10 @@ static const char *wrong_status_line(struct slice line, struct seen *seen)
 {
     bool known = false;
     uint8_t minor = 1;
+    /* A record of it, alert or handshake: whoever was to be asked over https:// says so. */
+    if (line.bytes > 1 && (line.at[0] == 0x15 || line.at[0] == 0x16) && line.at[1] == 3) {
+        return "it is TLS, where plain HTTP was spoken";
+    }
     if (http_version(line.at, line.bytes, &minor, &known) != HTTP_PARSE_DONE || !known) {
         return "it does not begin with HTTP/1.1";
     }

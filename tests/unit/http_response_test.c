@@ -229,6 +229,8 @@ static void explanations(void)
         {"HTTP/1.1 2000\r\n\r\n", "line 1: no status of three digits behind the version"},
         {"HTTP/1.1 200 O\002\r\n\r\n", "line 1: a control byte"},
         {"<html>", "line 1: it does not begin with HTTP/1.1"},
+        {"\x15\3\3\0\2\2\x46", "line 1: it is TLS, where plain HTTP was spoken"},
+        {"\x15\5", "line 1: it does not begin with HTTP/1.1"},
         {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nX: y\r\ncontent-length: 1\r\n\r\n",
          "line 4 (content-length): it is there twice"},
         {"HTTP/1.1 200 OK\r\nContent-Length: 1, 1\r\n\r\n",
