@@ -121,12 +121,14 @@ def parser_cases(path):
             yield Case(name, data, [Want(None, closes)], [data.startswith(b'HEAD ')])
 
 
-def play(port, parts, wants, heads, closes, after=0.0):
-    """Send the parts, read the answers. What is wrong, or None."""
+def play(port, parts, wants, heads, closes, after=0.0, kept=None):
+    """Send the parts, read the answers. What is wrong, or None. `kept`: a list with a connection that was good at the end, or
+    nothing; it is used, and left there if it is good again."""
     try:
-        connection = Connection(port, timeout=20)
+        connection = kept.pop() if kept else Connection(port, timeout=20)
     except OSError as error:
         return 'cannot connect: %r' % error
+    good = False
     try:
         for i, part in enumerate(parts):
             if i and after:
@@ -148,11 +150,15 @@ def play(port, parts, wants, heads, closes, after=0.0):
             return None if connection.at_end() else 'is not closed'
         connection.send(GOOD)
         answer = connection.read()
-        return None if answer.status == 200 else 'then a good request gets %d' % answer.status
+        good = answer.status == 200
+        return None if good else 'then a good request gets %d' % answer.status
     except (Broken, OSError, ValueError) as error:
         return repr(error)
     finally:
-        connection.close()
+        if good and kept is not None:
+            kept.append(connection)
+        else:
+            connection.close()
 
 
 def silent(port, data):
@@ -193,8 +199,11 @@ def run(port, case):
     if len(data) <= 400:
         note('byte by byte', play(port, [data[i:i + 1] for i in range(len(data))], wants, heads, closes, 0.0005))
     step = 1 if len(data) <= 300 else len(data) // 40
+    kept = []
     for cut in range(1, len(data), step):
-        note('cut at %d' % cut, play(port, [data[:cut], data[cut:]], wants, heads, closes, 0.001))
+        note('cut at %d' % cut, play(port, [data[:cut], data[cut:]], wants, heads, closes, 0.001, kept))
+    for connection in kept:
+        connection.close()
     return found
 
 
