@@ -80,13 +80,14 @@ def described(name):
 
 
 github, slack = described('github'), described('slack')
-with Server() as server:
+
+
+def sign_in(server, kind, requests):
     browser = Browser(server.admin)
     browser.login(server.token)
-    for kind, requests in SIGN_INS.items():
-        double = SignInServer(kind)
-        revoke = ('/applications/the-client/grant' if kind == 'github' else '/revoke') if 'revoke' in requests else None
-        server.apply('''
+    double = SignInServer(kind)
+    revoke = ('/applications/the-client/grant' if kind == 'github' else '/revoke') if 'revoke' in requests else None
+    server.apply('''
 kind: Integration
 metadata: {name: %s}
 spec:
@@ -101,27 +102,33 @@ spec:
 ''' % (kind, kind, double.url, 'apiUrl: "%s"' % double.url if kind not in ('google', 'atlassian') else '', double.url, double.url,
        ', revokeUrl: "%s%s"' % (double.url, revoke) if revoke else '',
        ', identityUrl: "%s/user"' % double.url if 'identity' in requests else ''))
-        where = urllib.parse.urlsplit(browser.get('/auth/' + kind).where or '')
-        asked = urllib.parse.parse_qsl(where.query, keep_blank_values=True)
-        is_equal(CHECKER.check(requests['authorize'], dict(asked), 'authorize'), [], kind + ': where the browser is sent')
-        is_equal(len(dict(asked)), len(asked), kind + ': each name once')
-        back = dict(asked).get('redirect_uri', '') + '?' + urllib.parse.urlencode({'code': 'a+code/1', 'state': dict(asked).get('state', '')})
-        back = urllib.parse.urlsplit(back)
-        browser.get(back.path + '?' + back.query)
-        people = lambda: [p['metadata']['name'] for p in server.api('GET', '/api/v1/integration-users').json['items']
-                          if p['spec']['integration']['name'] == kind]
-        ok(when(lambda: people()), kind + ': connected')
-        ok(when(lambda: 'refresh_token' in double.seen), kind + ': renewed')
-        for name in people():
-            server.api('DELETE', '/api/v1/integration-users/' + name)
-        ok(not revoke or when(lambda: 'revoke' in double.seen), kind + ': revoked')
-        is_equal(sorted(set(requests) - {'authorize'} - set(double.seen)), [], kind + ': all of its requests were made')
-        is_equal(double.wrong, [], kind + ': and each to the letter')
-        if kind == 'github' and github:
-            call = next(c for c in double.calls if c.method == 'DELETE')
-            is_equal(github.wrongs('DELETE', call.path, call.query_text, dict(call.headers), call.body), [], 'as GitHub describes it')
-        double.server.shutdown()
-        double.server.server_close()
+    where = urllib.parse.urlsplit(browser.get('/auth/' + kind).where or '')
+    asked = urllib.parse.parse_qsl(where.query, keep_blank_values=True)
+    is_equal(CHECKER.check(requests['authorize'], dict(asked), 'authorize'), [], kind + ': where the browser is sent')
+    is_equal(len(dict(asked)), len(asked), kind + ': each name once')
+    back = dict(asked).get('redirect_uri', '') + '?' + urllib.parse.urlencode({'code': 'a+code/1', 'state': dict(asked).get('state', '')})
+    back = urllib.parse.urlsplit(back)
+    browser.get(back.path + '?' + back.query)
+    people = lambda: [p['metadata']['name'] for p in server.api('GET', '/api/v1/integration-users').json['items']
+                      if p['spec']['integration']['name'] == kind]
+    ok(when(lambda: people()), kind + ': connected')
+    ok(when(lambda: 'refresh_token' in double.seen), kind + ': renewed')
+    for name in people():
+        server.api('DELETE', '/api/v1/integration-users/' + name)
+    ok(not revoke or when(lambda: 'revoke' in double.seen), kind + ': revoked')
+    is_equal(sorted(set(requests) - {'authorize'} - set(double.seen)), [], kind + ': all of its requests were made')
+    is_equal(double.wrong, [], kind + ': and each to the letter')
+    if kind == 'github' and github:
+        call = next(c for c in double.calls if c.method == 'DELETE')
+        is_equal(github.wrongs('DELETE', call.path, call.query_text, dict(call.headers), call.body), [], 'as GitHub describes it')
+    double.server.shutdown()
+    double.server.server_close()
+
+
+with Server() as server:
+    at_once(*[lambda kind=kind, requests=requests: sign_in(server, kind, requests) for kind, requests in SIGN_INS.items()])
+    browser = Browser(server.admin)
+    browser.login(server.token)
     double = DescribedSlack('a+code/2', slack)
     server.apply('kind: Integration\nmetadata: {name: described}\nspec: {type: slack, url: "%s", apiUrl: "%s", allowPrivate: true, '
                  'check: false, auth: {use: oauth, oauth: {clientId: the-client, clientSecret: {value: planted-secret}, authorizeUrl: '
