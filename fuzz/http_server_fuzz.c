@@ -1,6 +1,7 @@
 /* http_server_fuzz - any bytes on a connection of the server: however they are cut, the answers are
- * the same, and when the peer is gone everything came back. The first byte chooses the cuts. The
- * ring below it is a small one of its own.
+ * the same, and when the peer is gone everything came back. The first byte chooses the cuts, and
+ * whether the peer reads its answers late, so that what follows is gathered. The ring below it is a
+ * small one of its own.
  */
 #include "base/assert.h"
 #include "http/server.h"
@@ -29,7 +30,7 @@ struct ring {
     struct ring_op *accept_op, *recv_op;
     struct pending pending[PENDING_MAX];
     unsigned pending_count;
-    bool closed;
+    bool closed, recv_cancelled;
     size_t out_bytes;
     uint8_t out[OUT_MAX];
 };
@@ -139,8 +140,8 @@ void ring_close_handle(struct ring *ring, struct ring_op *op, int32_t handle, ri
 
 void ring_cancel(struct ring *ring, struct ring_op *target)
 {
-    if (target->inflight && target == ring->recv_op) {
-        ring->recv_op = NULL;
+    if (target->inflight && target == ring->recv_op && !ring->recv_cancelled) {
+        ring->recv_cancelled = true; /* what the kernel has received by then still comes */
         queue(ring, target, -(int)BK_CANCELLED);
     } else if (target->inflight && target == ring->accept_op) {
         ring->accept_op = NULL;
@@ -223,6 +224,10 @@ static void settle(struct ring *ring, struct http_server *server)
         }
         struct pending first = ring->pending[0];
         memmove(ring->pending, ring->pending + 1, --ring->pending_count * sizeof first);
+        if (first.op == ring->recv_op) {
+            ring->recv_op = NULL;
+            ring->recv_cancelled = false;
+        }
         finish(first.op, first.value);
     }
     bk_never("it does not come to rest");
@@ -231,6 +236,9 @@ static void settle(struct ring *ring, struct http_server *server)
 /* Each piece in memory of its own, so that a sanitizer sees a byte too many. */
 static void deliver(struct ring *ring, struct http_server *server, const uint8_t *at, size_t bytes)
 {
+    if (!ring->recv_op) { /* no more is read before the answers are */
+        settle(ring, server);
+    }
     struct ring_op *op = ring->recv_op;
     if (!op || ring->closed) {
         return;
@@ -249,7 +257,6 @@ static void deliver(struct ring *ring, struct http_server *server, const uint8_t
     op->done(op, &result);
     http_server_received(server);
     free(piece);
-    settle(ring, server);
 }
 
 /* What is not about how the bytes came: interim answers depend on it. */
@@ -295,8 +302,12 @@ static size_t live(const uint8_t *data, size_t size, uint8_t cuts, uint8_t *ret_
             bytes = wanted < bytes ? wanted : bytes;
         }
         deliver(ring, server, data + at, bytes);
+        if (cuts % 4 < 2 || ring->pending_count > PENDING_MAX / 2) {
+            settle(ring, server);
+        }
         at += bytes;
     }
+    settle(ring, server);
     deliver(ring, server, NULL, 0);
     settle(ring, server);
     bk_assert(ring->closed);
