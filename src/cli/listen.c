@@ -236,25 +236,23 @@ static bool forward(struct listen *listen, yyjson_mut_val *event)
 
 /* ---- following */
 
-static bool get_page(struct listen *listen, const char *cursor, struct json_tree *page)
+static bool get_page(struct listen *listen, char cursor[REMOTE_CURSOR_BYTES],
+                     struct json_tree *page)
 {
+    static const char *const filters[] = {"canvas", "type", NULL};
+    static const struct remote_list list = {.path = "/api/v1/events?order=asc&state=accepted",
+                                            .filters = filters};
     const struct options *options = listen->options;
     const char *since = option_text(options, "since");
-    struct client_response response = {0};
-    struct buf target;
-    buf_init(&target, 8192);
-    buf_add_str(&target, "/api/v1/events?order=asc&state=accepted&limit=100");
-    remote_query(&target, "source", options->arguments[0]);
-    remote_query(&target, "canvas", option_text(options, "canvas"));
-    remote_query(&target, "type", option_text(options, "type"));
     /* The cursor says where to go on; "now" would be another one at each poll. */
-    remote_query(&target, "since", cursor[0] != '\0' ? NULL : since ? since : "0s");
-    remote_query(&target, "cursor", cursor);
-    bool done =
-        remote_call(listen->remote, "GET", buf_text(&target), NULL, SLICE_EMPTY, &response) &&
-        remote_json(&response, page);
-    client_response_fini(&response);
-    buf_fini(&target);
+    const char *from = cursor[0] != '\0' ? NULL : since ? since : "0s";
+    const char *const more[] = {"source", options->arguments[0], from ? "since" : NULL, from, NULL};
+    char next[REMOTE_CURSOR_BYTES];
+    memcpy(next, cursor, sizeof next);
+    bool done = remote_page(listen->remote, options, &list, more, 100, next, page);
+    if (done && next[0] != '\0') {
+        memcpy(cursor, next, sizeof next);
+    }
     return done;
 }
 
@@ -262,7 +260,7 @@ static int follow(struct listen *listen)
 {
     const struct timespec interval = {0, INTERVAL_MS * 1000000L};
     struct sigaction action = {.sa_handler = interrupt};
-    char cursor[2048] = "";
+    char cursor[REMOTE_CURSOR_BYTES] = "";
     bool done = true;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
@@ -272,17 +270,11 @@ static int follow(struct listen *listen)
         struct json_tree page;
         size_t i, count = 0;
         yyjson_mut_val *event;
-        json_tree_init(&page);
         done = get_page(listen, cursor, &page);
         listen->remote->interrupted = done ? is_interrupted : listen->remote->interrupted;
         yyjson_mut_arr_foreach(done ? value_at(page.roots[0], "items") : NULL, i, count, event)
         {
             done = done && !interrupted && forward(listen, event);
-        }
-        struct slice next = done ? text_at(page.roots[0], "next") : SLICE_EMPTY;
-        if (next.bytes > 0 && next.bytes < sizeof cursor) {
-            memcpy(cursor, next.at, next.bytes);
-            cursor[next.bytes] = '\0';
         }
         json_tree_fini(&page);
         if (done && count == 0) {

@@ -442,10 +442,19 @@ static void keep_cursor(char cursor[REMOTE_CURSOR_BYTES], struct slice next)
     cursor[bytes] = '\0';
 }
 
+static bool has_no_end(const struct remote_list *list)
+{
+    cli_error("%s has no end: behind this page comes this page again; is --server the admin "
+              "address of becket?",
+              list->path);
+    return false;
+}
+
 bool remote_page(struct remote *remote, const struct options *options,
                  const struct remote_list *list, const char *const *more, uint64_t limit,
                  char cursor[REMOTE_CURSOR_BYTES], struct json_tree *ret_page)
 {
+    char before[REMOTE_CURSOR_BYTES];
     struct client_response response = {0};
     struct buf target;
     char limit_text[24];
@@ -464,10 +473,13 @@ bool remote_page(struct remote *remote, const struct options *options,
     json_tree_init(ret_page);
     bool done = remote_call(remote, "GET", buf_text(&target), NULL, SLICE_EMPTY, &response) &&
                 remote_json(&response, ret_page);
+    memcpy(before, cursor, sizeof before);
     keep_cursor(cursor, done ? text_at(ret_page->roots[0], "next") : SLICE_EMPTY);
     client_response_fini(&response);
     buf_fini(&target);
-    return done;
+    bool again = done && cursor[0] != '\0' && strcmp(cursor, before) == 0 &&
+                 yyjson_mut_arr_size(value_at(ret_page->roots[0], "items")) > 0;
+    return again ? has_no_end(list) : done;
 }
 
 static bool filters_by(const struct remote_list *list, const char *name)
@@ -498,10 +510,7 @@ bool remote_each(struct remote *remote, const struct options *options,
         }
         json_tree_fini(&page);
         if (done && wanted && cursor[0] != '\0' && strcmp(cursor, before) == 0) {
-            cli_error("%s has no end: behind this page comes this page again; is --server the "
-                      "admin address of becket?",
-                      list->path);
-            done = false;
+            done = has_no_end(list);
         }
         if (done && wanted && cursor[0] != '\0') {
             remote_progress("%llu so far ", (unsigned long long)count);

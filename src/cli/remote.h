@@ -104,8 +104,8 @@ struct remote_list {
 };
 #define REMOTE_CURSOR_BYTES 2048U
 /* The page behind cursor ("" = the first), of at most `limit` items; more: further parameters as
- * name, value, … NULL. The cursor goes on, "" = there is no more. ret_page is initialised in any
- * case. False after an error was printed. */
+ * name, value, … NULL. The cursor goes on, "" = there is no more; the same = nothing is behind it
+ * yet. ret_page is initialised in any case. False after an error was printed. */
 bool remote_page(struct remote *remote, const struct options *options,
                  const struct remote_list *list, const char *const *more, uint64_t limit,
                  char cursor[REMOTE_CURSOR_BYTES], struct json_tree *ret_page);
