@@ -381,15 +381,12 @@ def test_late():
     double.close()
 
 
-test_renamed()
-test_moved()
-test_elsewhere()
-test_left()
-test_unanswered()
-test_overtaken()
-test_made_again()
-test_refused_later()
-test_given_up()
-test_limits()
-test_late()
+def run(*tests):
+    for test in tests:
+        test()
+
+
+# Most of it waits; two at a time.
+at_once(lambda: run(test_renamed, test_moved, test_elsewhere, test_left, test_unanswered, test_overtaken),
+        lambda: run(test_made_again, test_refused_later, test_given_up, test_limits, test_late))
 done()
