@@ -12,7 +12,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define BODY_MAX      5000U
+#define BODY_MAX      20000U
 #define OUT_MAX       (1U << 22)
 #define INPUT_MAX     40000U
 #define PENDING_MAX   64U
@@ -302,7 +302,8 @@ static size_t live(const uint8_t *data, size_t size, uint8_t cuts, uint8_t *ret_
             bytes = wanted < bytes ? wanted : bytes;
         }
         deliver(ring, server, data + at, bytes);
-        if (cuts % 4 < 2 || ring->pending_count > PENDING_MAX / 2) {
+        bool late = cuts % 4 >= 2 && ring->pending_count < PENDING_MAX / 2;
+        if (!late || (random >> 8) % 4 == 0) {
             settle(ring, server);
         }
         at += bytes;
