@@ -1337,6 +1337,33 @@ static void test_clock_restart(void)
     done();
 }
 
+/* A resume moves a retry; the record of its try, behind no checkpoint yet, must not bring it back
+ * where it was. */
+static void test_moved_retry(void)
+{
+    fresh(DEAD_FOR_A_WHILE + 1);
+    server.first_manner = DEAD_FOR_A_WHILE;
+    server.one_core = true;
+    open_server();
+    alive_at_ns = UINT64_MAX;
+    append();
+    steps_until(fake_now_ns + SECOND / 20);
+    is_uint(dispatch_retries(server.dispatch), 1, "it failed, and waits");
+    put_destination(DEAD_FOR_A_WHILE, DESTINATION_PAUSED_BY_HAND);
+    is_int(dispatch_hurry(server.dispatch, 100 + DEAD_FOR_A_WHILE), BK_OK);
+    steps_until(fake_now_ns + SECOND / 20);
+    crash();
+    alive_at_ns = 0;
+    open_server();
+    is_uint(dispatch_retries(server.dispatch), 1, "as one");
+    steps_until(fake_now_ns + 5 * SECOND);
+    is_uint(receivers[DEAD_FOR_A_WHILE].answers, 1, "and comes once");
+    is_uint(receivers[DEAD_FOR_A_WHILE].duplicates, 0);
+    is_uint(dispatch_retries(server.dispatch), 0);
+    stop();
+    done();
+}
+
 /* A start with the clock ten years ahead: what is asked for then is not due in ten years when it is
  * right again. */
 static void test_clock_ahead(void)
@@ -1767,6 +1794,7 @@ int main(void)
     test_lost_while_paused();
     test_clock();
     test_clock_restart();
+    test_moved_retry();
     test_clock_ahead();
     test_keys_cut();
     test_crowd();

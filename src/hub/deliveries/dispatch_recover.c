@@ -21,6 +21,7 @@ struct settled {
     uint64_t destination;
     uint64_t position;
     uint32_t held_number; /* not 0: it is not settled, it had that many tries */
+    int64_t due_ms;       /* of the row that was put for it; 0 = none */
 };
 
 struct start_lane {
@@ -290,9 +291,10 @@ static void take_attempt(struct recovery *recovery, const struct journal_record 
         recovery->err = BK_NO_MEMORY;
         return;
     }
-    recovery->settled[recovery->settled_count++] =
-        (struct settled){attempt.destination, journal_position_pack(attempt.event),
-                         (attempt.flags & ATTEMPT_HELD) != 0 ? attempt.number : 0};
+    recovery->settled[recovery->settled_count++] = (struct settled){
+        attempt.destination, journal_position_pack(attempt.event),
+        (attempt.flags & ATTEMPT_HELD) != 0 ? attempt.number : 0,
+        attempt.outcome == ATTEMPT_FAILED ? due_of(recovery->dispatch, &attempt) : 0};
     if ((attempt.flags & ATTEMPT_HELD) != 0) {
         return; /* only its lane knows of it */
     }
@@ -482,6 +484,128 @@ static void spread_settled(struct recovery *recovery)
     }
 }
 
+/* ---- rows that went on without a record
+ *
+ * A resume moves a row to another time, and a disk may take a row and lose the record of the try.
+ * Then an older record puts a row again where the event had one before, beside the one it has. */
+
+struct tried {
+    struct retry_row row;
+    bool recorded; /* as a record has it */
+};
+
+struct doubles {
+    struct recovery *recovery;
+    struct tried *tried; /* of events that have a record */
+    size_t count, max;
+};
+
+static int compare_events(const void *a, const void *b)
+{
+    const struct settled *left = a, *right = b;
+    return left->destination != right->destination
+               ? compare_numbers(&left->destination, &right->destination)
+               : compare_numbers(&left->position, &right->position);
+}
+
+static int compare_settled(const void *a, const void *b)
+{
+    const struct settled *left = a, *right = b;
+    int order = compare_events(a, b);
+    return order != 0 ? order : (left->due_ms > right->due_ms) - (left->due_ms < right->due_ms);
+}
+
+/* An event's rows are beside each other, the one that went on before those of records. */
+static int compare_tried(const void *a, const void *b)
+{
+    const struct tried *left = a, *right = b;
+    return left->row.destination != right->row.destination
+               ? compare_numbers(&left->row.destination, &right->row.destination)
+           : left->row.position != right->row.position
+               ? compare_numbers(&left->row.position, &right->row.position)
+               : left->recorded - right->recorded;
+}
+
+/* A replay may have several, and in order per key a row has its place by its key. */
+static bool note_tried(void *context, struct slice key, struct slice value)
+{
+    struct doubles *doubles = context;
+    struct recovery *recovery = doubles->recovery;
+    struct retry_row row;
+    if (!retry_row_decode(key, value, &row) ||
+        (row.flags & (ATTEMPT_REPLAY | ATTEMPT_KEYED)) != 0) {
+        return true;
+    }
+    struct settled event = {row.destination, row.position, 0, row.due_ms};
+    if (!bsearch(&event, recovery->settled, recovery->settled_count, sizeof event,
+                 compare_events)) {
+        return true;
+    }
+    if (!array_reserve((void **)&doubles->tried, &doubles->max, doubles->count + 1,
+                       sizeof *doubles->tried)) {
+        recovery->err = BK_NO_MEMORY;
+        return false;
+    }
+    doubles->tried[doubles->count++] =
+        (struct tried){row, bsearch(&event, recovery->settled, recovery->settled_count,
+                                    sizeof event, compare_settled) != NULL};
+    return true;
+}
+
+static void find_doubles(struct doubles *doubles)
+{
+    struct recovery *recovery = doubles->recovery;
+    struct store_txn *txn;
+    recovery->err = store_read(hub_store(recovery->dispatch->config.hub), &txn);
+    if (recovery->err != BK_OK) {
+        return;
+    }
+    enum bk_err err = BK_OK;
+    uint64_t walked = 0;
+    for (size_t i = 0; i < recovery->settled_count && err == BK_OK && recovery->err == BK_OK; i++) {
+        struct key prefix;
+        if (recovery->settled[i].destination != walked) {
+            walked = recovery->settled[i].destination;
+            key_of_destination(&prefix, 'd', walked);
+            err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, note_tried, doubles);
+        }
+    }
+    store_read_end(txn);
+    recovery->err = recovery->err == BK_OK ? err : recovery->err;
+}
+
+static enum bk_err join_doubles(struct store_txn *txn, void *context)
+{
+    const struct doubles *doubles = context;
+    enum bk_err err = BK_OK;
+    for (size_t i = 1, first = 0; i < doubles->count && err == BK_OK; i++) {
+        const struct retry_row *stays = &doubles->tried[first].row, *row = &doubles->tried[i].row;
+        if (row->destination == stays->destination && row->position == stays->position) {
+            err = rows_move_retry(txn, row, stays->due_ms); /* where one is left */
+        } else {
+            first = i;
+        }
+    }
+    return err;
+}
+
+/* The settled are in order behind this. */
+static void drop_doubles(struct recovery *recovery)
+{
+    struct doubles doubles = {.recovery = recovery};
+    if (recovery->settled_count == 0) {
+        return;
+    }
+    qsort(recovery->settled, recovery->settled_count, sizeof *recovery->settled, compare_settled);
+    find_doubles(&doubles);
+    if (recovery->err == BK_OK && doubles.count > 1) {
+        qsort(doubles.tried, doubles.count, sizeof *doubles.tried, compare_tried);
+        recovery->err =
+            store_update(hub_store(recovery->dispatch->config.hub), join_doubles, &doubles);
+    }
+    free(doubles.tried);
+}
+
 /* ---- the result */
 
 static enum bk_err write_lanes(struct store_txn *txn, void *context)
@@ -618,6 +742,9 @@ enum bk_err dispatch_recover(struct dispatch *dispatch)
     }
     if (recovery.err == BK_OK) {
         spread_settled(&recovery);
+    }
+    if (recovery.err == BK_OK) {
+        drop_doubles(&recovery);
     }
     if (recovery.err == BK_OK) {
         recovery.err = store_update(hub_store(dispatch->config.hub), write_lanes, &recovery);
