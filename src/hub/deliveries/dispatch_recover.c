@@ -372,78 +372,7 @@ static void scan(struct recovery *recovery, bool first)
     commit_reports(recovery);
 }
 
-/* ---- order per key: what the store has, no lane owes any more
- *
- * Letters that put events behind their key's head are committed before the checkpoint that says so.
- * While the order is by that key it would do no harm, for lanes send to the store what is there
- * already; but the order may be another one by the time that the lane comes there. */
-
-struct keyed_rows {
-    struct recovery *recovery;
-    uint64_t destination; /* that was walked last */
-    struct store_txn *txn;
-};
-
-static bool note_row(void *context, struct slice key, struct slice value)
-{
-    struct recovery *recovery = context;
-    struct retry_row row;
-    if (!retry_row_decode(key, value, &row) || (row.flags & ATTEMPT_REPLAY) != 0) {
-        return true;
-    }
-    struct start_lane *lane = lane_find(recovery, row.destination, row.position);
-    uint64_t sequence = journal_position_unpack(row.position).sequence;
-    if (lane && sequence >= journal_position_unpack(lane->position).sequence) {
-        lane_done(recovery, lane, sequence);
-    }
-    return recovery->err == BK_OK;
-}
-
-/* One for each key that waits; by destination. */
-static bool note_bucket(void *context, struct slice key, struct slice value)
-{
-    struct keyed_rows *rows = context;
-    struct key prefix;
-    (void)value;
-    uint64_t destination = key.bytes == 12 ? key_get_u64(key.at + 2) : rows->destination;
-    if (destination != rows->destination) {
-        rows->destination = destination;
-        key_of_destination(&prefix, 'd', destination);
-        (void)!store_walk(rows->txn, key_slice(&prefix), SLICE_EMPTY, note_row, rows->recovery);
-    }
-    return rows->recovery->err == BK_OK;
-}
-
-/* Those that wait, also where no key has a head. */
-static bool note_waiting(void *context, struct slice key, struct slice value)
-{
-    struct keyed_rows *rows = context;
-    struct key prefix, from;
-    (void)value;
-    if (key.bytes == 10) {
-        uint64_t destination = key_get_u64(key.at + 2);
-        key_of_destination(&prefix, 'd', destination);
-        key_retry(&from, destination, (uint64_t)order_waiting_ms(0, 0), 0);
-        (void)!store_walk(rows->txn, key_slice(&prefix), key_slice(&from), note_row,
-                          rows->recovery);
-    }
-    return rows->recovery->err == BK_OK;
-}
-
-static void spread_rows(struct recovery *recovery)
-{
-    struct keyed_rows rows = {.recovery = recovery};
-    recovery->err = store_read(hub_store(recovery->dispatch->config.hub), &rows.txn);
-    if (recovery->err != BK_OK) {
-        return;
-    }
-    enum bk_err err = store_walk(rows.txn, SLICE("b/"), SLICE_EMPTY, note_bucket, &rows);
-    if (err == BK_OK) {
-        err = store_walk(rows.txn, SLICE("D/"), SLICE_EMPTY, note_waiting, &rows);
-    }
-    store_read_end(rows.txn);
-    recovery->err = recovery->err == BK_OK ? err : recovery->err;
-}
+/* ---- lanes, and the retries that the store has */
 
 static int compare_numbers(const void *a, const void *b)
 {
@@ -479,22 +408,19 @@ static void spread_settled(struct recovery *recovery)
             lane_done(recovery, lane, journal_position_unpack(settled->position).sequence);
         }
     }
-    for (size_t i = 0; i < recovery->lane_count; i++) {
-        tidy_done(&recovery->lanes[i]);
-    }
 }
 
-/* ---- rows that went on without a record
- *
- * A resume moves a row to another time, and a disk may take a row and lose the record of the try.
- * Then an older record puts a row again where the event had one before, beside the one it has. */
+/* A row that the store took may be ahead of the journals: a resume moved it, an event went behind
+ * its key's head without a try, or a disk lost the record of the try. What has a row no lane owes
+ * any more. And a record of before may have put a row again where the event had one, beside the one
+ * that it has: that goes. */
 
 struct tried {
     struct retry_row row;
     bool recorded; /* as a record has it */
 };
 
-struct doubles {
+struct retries {
     struct recovery *recovery;
     struct tried *tried; /* of events that have a record */
     size_t count, max;
@@ -526,60 +452,50 @@ static int compare_tried(const void *a, const void *b)
                : left->recorded - right->recorded;
 }
 
-/* A replay may have several, and in order per key a row has its place by its key. */
-static bool note_tried(void *context, struct slice key, struct slice value)
+static void note_tried(struct retries *retries, const struct retry_row *row)
 {
-    struct doubles *doubles = context;
-    struct recovery *recovery = doubles->recovery;
-    struct retry_row row;
-    if (!retry_row_decode(key, value, &row) ||
-        (row.flags & (ATTEMPT_REPLAY | ATTEMPT_KEYED)) != 0) {
-        return true;
-    }
-    struct settled event = {row.destination, row.position, 0, row.due_ms};
-    if (!bsearch(&event, recovery->settled, recovery->settled_count, sizeof event,
-                 compare_events)) {
-        return true;
-    }
-    if (!array_reserve((void **)&doubles->tried, &doubles->max, doubles->count + 1,
-                       sizeof *doubles->tried)) {
-        recovery->err = BK_NO_MEMORY;
-        return false;
-    }
-    doubles->tried[doubles->count++] =
-        (struct tried){row, bsearch(&event, recovery->settled, recovery->settled_count,
-                                    sizeof event, compare_settled) != NULL};
-    return true;
-}
-
-static void find_doubles(struct doubles *doubles)
-{
-    struct recovery *recovery = doubles->recovery;
-    struct store_txn *txn;
-    recovery->err = store_read(hub_store(recovery->dispatch->config.hub), &txn);
-    if (recovery->err != BK_OK) {
+    struct recovery *recovery = retries->recovery;
+    const struct settled *settled = recovery->settled;
+    struct settled event = {row->destination, row->position, 0, row->due_ms};
+    size_t count = recovery->settled_count;
+    if (!bsearch(&event, settled, count, sizeof event, compare_events)) {
         return;
     }
-    enum bk_err err = BK_OK;
-    uint64_t walked = 0;
-    for (size_t i = 0; i < recovery->settled_count && err == BK_OK && recovery->err == BK_OK; i++) {
-        struct key prefix;
-        if (recovery->settled[i].destination != walked) {
-            walked = recovery->settled[i].destination;
-            key_of_destination(&prefix, 'd', walked);
-            err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, note_tried, doubles);
-        }
+    if (!array_reserve((void **)&retries->tried, &retries->max, retries->count + 1,
+                       sizeof *retries->tried)) {
+        recovery->err = BK_NO_MEMORY;
+        return;
     }
-    store_read_end(txn);
-    recovery->err = recovery->err == BK_OK ? err : recovery->err;
+    bool recorded = bsearch(&event, settled, count, sizeof event, compare_settled) != NULL;
+    retries->tried[retries->count++] = (struct tried){*row, recorded};
 }
 
-static enum bk_err join_doubles(struct store_txn *txn, void *context)
+/* A replay may have several rows, and in order per key a row has its place by its key. */
+static bool note_retry(void *context, struct slice key, struct slice value)
 {
-    const struct doubles *doubles = context;
+    struct retries *retries = context;
+    struct recovery *recovery = retries->recovery;
+    struct retry_row row;
+    if (!retry_row_decode(key, value, &row) || (row.flags & ATTEMPT_REPLAY) != 0) {
+        return true;
+    }
+    struct start_lane *lane = lane_find(recovery, row.destination, row.position);
+    uint64_t sequence = journal_position_unpack(row.position).sequence;
+    if (lane && sequence >= journal_position_unpack(lane->position).sequence) {
+        lane_done(recovery, lane, sequence);
+    }
+    if ((row.flags & ATTEMPT_KEYED) == 0) {
+        note_tried(retries, &row);
+    }
+    return recovery->err == BK_OK;
+}
+
+static enum bk_err join_tried(struct store_txn *txn, void *context)
+{
+    const struct retries *retries = context;
     enum bk_err err = BK_OK;
-    for (size_t i = 1, first = 0; i < doubles->count && err == BK_OK; i++) {
-        const struct retry_row *stays = &doubles->tried[first].row, *row = &doubles->tried[i].row;
+    for (size_t i = 1, first = 0; i < retries->count && err == BK_OK; i++) {
+        const struct retry_row *stays = &retries->tried[first].row, *row = &retries->tried[i].row;
         if (row->destination == stays->destination && row->position == stays->position) {
             err = rows_move_retry(txn, row, stays->due_ms); /* where one is left */
         } else {
@@ -589,21 +505,31 @@ static enum bk_err join_doubles(struct store_txn *txn, void *context)
     return err;
 }
 
-/* The settled are in order behind this. */
-static void drop_doubles(struct recovery *recovery)
+/* The settled are in another order behind this. */
+static void spread_retries(struct recovery *recovery)
 {
-    struct doubles doubles = {.recovery = recovery};
-    if (recovery->settled_count == 0) {
+    struct retries retries = {.recovery = recovery};
+    struct store_txn *txn;
+    if (recovery->lane_count == 0 && recovery->settled_count == 0) {
         return;
     }
-    qsort(recovery->settled, recovery->settled_count, sizeof *recovery->settled, compare_settled);
-    find_doubles(&doubles);
-    if (recovery->err == BK_OK && doubles.count > 1) {
-        qsort(doubles.tried, doubles.count, sizeof *doubles.tried, compare_tried);
-        recovery->err =
-            store_update(hub_store(recovery->dispatch->config.hub), join_doubles, &doubles);
+    recovery->err = store_read(hub_store(recovery->dispatch->config.hub), &txn);
+    if (recovery->err != BK_OK) {
+        return;
     }
-    free(doubles.tried);
+    if (recovery->settled_count > 0) {
+        qsort(recovery->settled, recovery->settled_count, sizeof *recovery->settled,
+              compare_settled);
+    }
+    enum bk_err err = store_walk(txn, SLICE("d/"), SLICE_EMPTY, note_retry, &retries);
+    store_read_end(txn);
+    recovery->err = recovery->err == BK_OK ? err : recovery->err;
+    if (recovery->err == BK_OK && retries.count > 1) {
+        qsort(retries.tried, retries.count, sizeof *retries.tried, compare_tried);
+        recovery->err =
+            store_update(hub_store(recovery->dispatch->config.hub), join_tried, &retries);
+    }
+    free(retries.tried);
 }
 
 /* ---- the result */
@@ -738,13 +664,13 @@ enum bk_err dispatch_recover(struct dispatch *dispatch)
         scan(&recovery, false);
     }
     if (recovery.err == BK_OK) {
-        spread_rows(&recovery);
-    }
-    if (recovery.err == BK_OK) {
         spread_settled(&recovery);
     }
     if (recovery.err == BK_OK) {
-        drop_doubles(&recovery);
+        spread_retries(&recovery);
+    }
+    for (size_t i = 0; i < recovery.lane_count; i++) {
+        tidy_done(&recovery.lanes[i]);
     }
     if (recovery.err == BK_OK) {
         recovery.err = store_update(hub_store(dispatch->config.hub), write_lanes, &recovery);
