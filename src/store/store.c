@@ -12,8 +12,10 @@
 #include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* A commit of one object writes some ten pages; more than this free means it was not the space. */
 #define DISK_FULL_BYTES (1U << 20)
@@ -428,9 +430,35 @@ enum bk_err store_get(struct store_txn *txn, struct slice key, struct slice *ret
     return error_of(code);
 }
 
+/* What a long walk sees of the file would stay mapped, and count as the process's memory. */
+#define WALK_KEYS_MAPPED 65536U
+
+struct seen {
+    uintptr_t first, last;
+    unsigned keys;
+};
+
+/* A reader's keys all lie in the map, from which pages may go at any time: who comes there next
+ * finds them again. */
+static void look(struct seen *seen, const MDB_val *key)
+{
+    uintptr_t at = (uintptr_t)key->mv_data, page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    if (seen->keys == 0) {
+        seen->first = seen->last = at;
+    }
+    seen->first = at < seen->first ? at : seen->first;
+    seen->last = at > seen->last ? at : seen->last;
+    if (++seen->keys == WALK_KEYS_MAPPED) {
+        uintptr_t begin = seen->first / page * page;
+        (void)madvise((void *)begin, seen->last - begin + 1, MADV_DONTNEED);
+        seen->keys = 0;
+    }
+}
+
 enum bk_err store_walk(struct store_txn *txn, struct slice prefix, struct slice from,
                        store_walk_fn *walk, void *context)
 {
+    struct seen seen = {0};
     MDB_cursor *cursor;
     int code = mdb_cursor_open(txn->txn, txn->store->dbi, &cursor);
     if (code != 0) {
@@ -440,6 +468,9 @@ enum bk_err store_walk(struct store_txn *txn, struct slice prefix, struct slice 
     code = mdb_cursor_get(cursor, &key, &value, key.mv_size ? MDB_SET_RANGE : MDB_FIRST);
     while (code == 0 && slice_starts(slice_val(key), prefix) &&
            walk(context, slice_val(key), slice_val(value))) {
+        if (!txn->writing) {
+            look(&seen, &key);
+        }
         code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
     }
     mdb_cursor_close(cursor);
