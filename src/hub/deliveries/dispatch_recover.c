@@ -458,7 +458,7 @@ static void note_tried(struct retries *retries, const struct retry_row *row)
     const struct settled *settled = recovery->settled;
     struct settled event = {row->destination, row->position, 0, row->due_ms};
     size_t count = recovery->settled_count;
-    if (!bsearch(&event, settled, count, sizeof event, compare_events)) {
+    if (count == 0 || !bsearch(&event, settled, count, sizeof event, compare_events)) {
         return;
     }
     if (!array_reserve((void **)&retries->tried, &retries->max, retries->count + 1,
