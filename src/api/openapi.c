@@ -21,9 +21,22 @@ struct schema {
 #define NAME "{\"type\":\"string\",\"pattern\":\"^[a-z0-9-]{1,63}$\"}"
 
 #define COUNT "{\"type\":\"integer\"}"
+#define FLAG  "{\"type\":\"boolean\"}"
+#define ID    "{\"type\":[\"string\",\"integer\"]}"
 
-#define OBJECT     "{\"type\":\"object\",\"properties\":{"
-#define EXPRESSION OBJECT "\"expression\":{\"type\":\"string\",\"maxLength\":4096}}}"
+/* Generators of clients take an object that says nothing of its members as one that has none. */
+#define OBJECT         "{\"type\":\"object\",\"properties\":{"
+#define TEXTS          "{\"type\":\"object\",\"additionalProperties\":" TEXT "}"
+#define TEXT_LIST      "{\"type\":\"array\",\"items\":" TEXT "}"
+#define TEXT_OR_LIST   "{\"oneOf\":[" TEXT "," TEXT_LIST "]}"
+#define REFERENCE      "{\"$ref\":\"#/components/schemas/Reference\"}"
+#define SECRET_VALUE   "{\"$ref\":\"#/components/schemas/SecretValue\"}"
+#define SECRET_VALUES  "{\"type\":\"array\",\"items\":" SECRET_VALUE "}"
+#define TEXT_OR_SECRET "{\"oneOf\":[" TEXT "," SECRET_VALUE "]}"
+#define PLACE          OBJECT "\"header\":" TEXT ",\"field\":" TEXT
+#define DOCUMENT       "{\"$ref\":\"#/components/schemas/Document\"}"
+#define DOCUMENTS      "{\"type\":\"array\",\"items\":" DOCUMENT "}"
+#define EXPRESSION     OBJECT "\"expression\":{\"type\":\"string\",\"maxLength\":4096}}}"
 #define FILTERS                                                                                    \
     "{\"type\":\"array\",\"maxItems\":32,\"items\":" OBJECT                                        \
     "\"type\":{\"enum\":[\"FILTER_TYPE_DATA\",\"FILTER_TYPE_HEADER\"]},\"data\":" EXPRESSION       \
@@ -54,21 +67,33 @@ static const struct schema schemas[] = {
                  ",\"updatedAt\":" TIME ",\"revision\":{\"type\":\"integer\",\"readOnly\":true}}}"},
     {"Canvas",
      "{\"type\":\"object\",\"properties\":{" METADATA ",\"kind\":{\"const\":\"Canvas\"},\"spec\":"
-     "{\"type\":\"object\"},\"status\":{\"type\":\"object\",\"readOnly\":true}}}"},
+     "{\"type\":\"object\",\"additionalProperties\":false}}}"},
     {"CanvasList", LIST_OF("Canvas")},
     {"Secret",
      "{\"type\":\"object\",\"properties\":{" METADATA ",\"kind\":{\"const\":\"Secret\"},\"spec\":"
      "{\"type\":\"object\",\"description\":\"values read ***\",\"properties\":{\"provider\":" TEXT
      ",\"local\":{\"type\":\"object\",\"properties\":{\"data\":{\"type\":\"object\","
      "\"additionalProperties\":" TEXT
-     "}}},\"data\":{\"type\":\"object\",\"additionalProperties\":" TEXT
-     "}}},\"status\":{\"type\":\"object\",\"readOnly\":true}}}"},
+     "}}},\"data\":{\"type\":\"object\",\"additionalProperties\":" TEXT "}}}}}"},
     {"SecretList", LIST_OF("Secret")},
+    {"SecretValue", "{\"type\":\"object\",\"description\":\"one of the two; a value reads ***\","
+                    "\"properties\":{\"value\":" TEXT ",\"valueFrom\":" OBJECT "\"secret\":" OBJECT
+                    "\"name\":" NAME ",\"key\":" TEXT ",\"domainType\":" TEXT "}}}}}}"},
+    {"Reference", OBJECT "\"name\":" NAME ",\"domainType\":" TEXT "}}"},
+    {"Verification", OBJECT
+     "\"secrets\":" SECRET_VALUES ",\"tolerance\":" TEXT ",\"verifyToken\":" SECRET_VALUE
+     ",\"origins\":" TEXT_LIST ",\"allow\":" TEXT_LIST ",\"trustedProxies\":" TEXT_LIST
+     ",\"scheme\":" TEXT ",\"algorithm\":" TEXT ",\"signature\":" PLACE ",\"format\":" TEXT
+     "}},\"timestamp\":" PLACE ",\"unit\":{\"enum\":[\"s\",\"ms\",\"rfc3339\"]}}},\"id\":" PLACE
+     "}},\"type\":" PLACE ",\"template\":" TEXT "}},\"signed\":" TEXT ",\"issuer\":" TEXT
+     ",\"audience\":" TEXT_OR_LIST ",\"claims\":{\"type\":\"object\",\"additionalProperties\":"
+     "{\"type\":[\"string\",\"integer\",\"boolean\"]}},\"jwksUrl\":" TEXT ",\"allowPrivate\":" FLAG
+     "}}"},
     {"EventSource",
      "{\"type\":\"object\",\"properties\":{" METADATA
      ",\"kind\":{\"const\":\"EventSource\"},\"spec\":"
      "{\"type\":\"object\",\"properties\":{\"type\":" TEXT ",\"path\":" TEXT
-     ",\"verification\":{\"type\":\"object\"},"
+     ",\"verification\":{\"$ref\":\"#/components/schemas/Verification\"},"
      "\"dedupe\":{\"type\":\"object\",\"properties\":{\"window\":" TEXT
      "}},\"limits\":{\"type\":\"object\","
      "\"properties\":{\"bodyBytes\":{\"type\":\"integer\"},\"perSecond\":{\"type\":"
@@ -87,11 +112,11 @@ static const struct schema schemas[] = {
     {"Destination",
      "{\"type\":\"object\",\"properties\":{" METADATA ",\"kind\":{\"const\":\"Destination\"},"
      "\"spec\":{\"type\":\"object\",\"required\":[\"url\"],\"properties\":{\"url\":" TEXT
-     ",\"headers\":{\"type\":\"object\"},\"signing\":{\"type\":\"object\",\"properties\":{"
-     "\"scheme\":{\"enum\":[\"standard-webhooks\",\"none\"]},\"secrets\":{\"type\":\"array\","
-     "\"items\":{\"type\":\"object\"}}}},\"tls\":{\"type\":\"object\",\"properties\":{\"ca\":"
-     "{\"description\":\"PEM, or a reference to a Secret\"},\"clientCertificate\":{\"description\":"
-     "\"PEM, or a reference to a Secret\"},\"clientKey\":{\"type\":\"object\"}}},\"timeout\":" TEXT
+     ",\"headers\":{\"type\":\"object\",\"additionalProperties\":" TEXT_OR_SECRET
+     "},\"signing\":{\"type\":\"object\",\"properties\":{"
+     "\"scheme\":{\"enum\":[\"standard-webhooks\",\"none\"]},\"secrets\":" SECRET_VALUES
+     "}},\"tls\":" OBJECT "\"ca\":" TEXT_OR_SECRET ",\"clientCertificate\":" TEXT_OR_SECRET
+     ",\"clientKey\":" SECRET_VALUE "}},\"timeout\":" TEXT
      ",\"retry\":{\"type\":\"object\",\"properties\":{\"schedule\":{\"type\":\"array\","
      "\"items\":" TEXT
      "},\"jitter\":{\"type\":\"number\"}}},\"concurrency\":{\"type\":\"integer\"},"
@@ -112,23 +137,32 @@ static const struct schema schemas[] = {
     {"RevealedSecrets",
      "{\"type\":\"object\",\"required\":[\"secrets\"],\"properties\":{\"secrets\":"
      "{\"type\":\"array\",\"items\":" TEXT "},\"verifyToken\":" TEXT "}}"},
-    {"Route",
-     "{\"type\":\"object\",\"properties\":{" METADATA
-     ",\"kind\":{\"const\":\"Route\"},\"spec\":{\"type\":\"object\",\"required\":["
-     "\"from\",\"to\"],\"properties\":{\"from\":{\"type\":\"array\",\"items\":{\"type\":"
-     "\"object\","
-     "\"properties\":{\"source\":" NAME ",\"types\":{\"type\":\"array\",\"items\":" TEXT
-     "}}}},\"filters\":" FILTERS
-     ",\"filterOperator\":{\"enum\":[\"FILTER_OPERATOR_AND\",\"FILTER_OPERATOR_OR\"]},"
-     "\"to\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":"
-     "{\"destination\":" NAME "}}}}},\"status\":{\"type\":\"object\",\"readOnly\":true}}}"},
+    {"Route", "{\"type\":\"object\",\"properties\":{" METADATA
+              ",\"kind\":{\"const\":\"Route\"},\"spec\":{\"type\":\"object\",\"required\":["
+              "\"from\",\"to\"],\"properties\":{\"from\":{\"type\":\"array\",\"items\":{\"type\":"
+              "\"object\","
+              "\"properties\":{\"source\":" NAME ",\"types\":{\"type\":\"array\",\"items\":" TEXT
+              "}}}},\"filters\":" FILTERS
+              ",\"filterOperator\":{\"enum\":[\"FILTER_OPERATOR_AND\",\"FILTER_OPERATOR_OR\"]},"
+              "\"to\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":"
+              "{\"destination\":" NAME "}}}}}}}"},
     {"RouteList", LIST_OF("Route")},
+    {"Auth", "{\"type\":\"object\",\"required\":[\"use\"],\"properties\":{\"use\":" TEXT
+             ",\"token\":" SECRET_VALUE ",\"basic\":" OBJECT "\"username\":" TEXT
+             ",\"password\":" SECRET_VALUE "}},\"app\":" OBJECT "\"appId\":" ID
+             ",\"installationId\":" ID ",\"privateKey\":" SECRET_VALUE "}},\"oidc\":" OBJECT
+             "\"audience\":" TEXT "}},\"oauth\":" OBJECT "\"clientId\":" TEXT
+             ",\"clientSecret\":" SECRET_VALUE ",\"scopes\":" TEXT_OR_LIST ",\"authorizeUrl\":" TEXT
+             ",\"tokenUrl\":" TEXT ",\"revokeUrl\":" TEXT ",\"identityUrl\":" TEXT
+             ",\"issuer\":" TEXT ",\"clientAuth\":{\"enum\":[\"body\",\"basic\"]}}}}}"},
     {"Integration",
      "{\"type\":\"object\",\"properties\":{" METADATA ",\"kind\":{\"const\":\"Integration\"},"
      "\"spec\":{\"type\":\"object\",\"required\":[\"type\",\"auth\"],\"properties\":{\"type\":" TEXT
      ",\"url\":" TEXT ",\"apiUrl\":" TEXT
-     ",\"auth\":{\"type\":\"object\"},\"oidc\":{\"type\":\"object\"},\"allowPrivate\":{\"type\":"
-     "\"boolean\"},\"check\":{\"type\":\"boolean\"}}},\"status\":{\"type\":\"object\",\"readOnly\":"
+     ",\"auth\":{\"$ref\":\"#/components/schemas/Auth\"},\"oidc\":" OBJECT "\"enabled\":" FLAG
+     ",\"claims\":{\"type\":\"object\",\"additionalProperties\":" TEXT_OR_LIST
+     "}}},\"allowPrivate\":{\"type\":\"boolean\"},\"check\":{\"type\":\"boolean\"}}},\"status\":{"
+     "\"type\":\"object\",\"readOnly\":"
      "true,\"properties\":{" WORK_STATUS ",\"account\":" TEXT ",\"accountId\":" TEXT "}}}}"},
     {"IntegrationList", LIST_OF("Integration")},
     {"User",
@@ -142,37 +176,37 @@ static const struct schema schemas[] = {
     {"IntegrationUser",
      "{\"type\":\"object\",\"properties\":{" METADATA ",\"kind\":{\"const\":\"IntegrationUser\"},"
      "\"spec\":{\"type\":\"object\",\"required\":[\"integration\",\"uid\"],\"properties\":{"
-     "\"integration\":{\"type\":\"object\"},\"user\":{\"type\":\"object\"},\"provider\":" TEXT
-     ",\"uid\":" TEXT ",\"nickname\":" TEXT ",\"fullName\":" TEXT ",\"email\":" TEXT
-     ",\"workspace\":" TEXT ",\"workspaceName\":" TEXT ",\"scopes\":" TEXT ",\"expiresAt\":" TIME
-     ",\"redirectUri\":" TEXT
-     ",\"accessToken\":{\"type\":\"object\"},\"refreshToken\":{\"type\":\"object\"}}},"
-     "\"status\":{\"type\":\"object\"}}}"},
+     "\"integration\":" REFERENCE ",\"user\":" REFERENCE ",\"provider\":" TEXT ",\"uid\":" TEXT
+     ",\"nickname\":" TEXT ",\"fullName\":" TEXT ",\"email\":" TEXT ",\"workspace\":" TEXT
+     ",\"workspaceName\":" TEXT ",\"scopes\":" TEXT ",\"expiresAt\":" TIME ",\"redirectUri\":" TEXT
+     ",\"accessToken\":" SECRET_VALUE ",\"refreshToken\":" SECRET_VALUE "}},"
+     "\"status\":{\"type\":\"object\",\"readOnly\":true,\"properties\":{" WORK_STATUS "}}}}"},
     {"IntegrationUserList", LIST_OF("IntegrationUser")},
     {"IntegrationLink",
      "{\"type\":\"object\",\"properties\":{" METADATA ",\"kind\":{\"const\":\"IntegrationLink\"},"
      "\"spec\":{\"type\":\"object\",\"required\":[\"type\"],\"properties\":{"
      "\"type\":{\"enum\":[\"github\",\"gitlab\",\"gitea\",\"slack\",\"discord\",\"generic\"]},"
-     "\"integration\":{\"type\":\"object\"},\"team\":{\"type\":\"object\"},"
-     "\"user\":{\"type\":\"object\"},\"source\":{\"type\":\"object\"},"
-     "\"destination\":{\"type\":\"object\"},\"settings\":{\"type\":\"object\","
-     "\"additionalProperties\":" TEXT "},\"statuses\":{\"type\":\"array\",\"items\":{\"enum\":["
+     "\"integration\":" REFERENCE ",\"team\":" REFERENCE ",\"user\":" REFERENCE
+     ",\"source\":" REFERENCE ",\"destination\":" REFERENCE ",\"settings\":" TEXTS
+     ",\"statuses\":{\"type\":\"array\",\"items\":{\"enum\":["
      "\"done\",\"goal\",\"blocked\"]}},\"entry\":{\"type\":\"object\",\"properties\":{"
      "\"body\":" TEXT ",\"author\":" TEXT ",\"when\":" TEXT
-     "}}}},\"status\":{\"type\":\"object\"}}}"},
+     "}}}},\"status\":{\"type\":\"object\",\"readOnly\":true,\"properties\":{" WORK_STATUS
+     ",\"shortName\":" TEXT ",\"summary\":" TEXT ",\"resourceId\":" TEXT ",\"resourceName\":" TEXT
+     ",\"hookId\":" TEXT ",\"keyFingerprint\":" TEXT "}}}}"},
     {"IntegrationLinkList", LIST_OF("IntegrationLink")},
     {"Operation",
      "{\"type\":\"object\",\"properties\":{\"apiVersion\":{\"const\":\"v1\"},\"kind\":{\"const\":"
-     "\"Operation\"},\"metadata\":{\"type\":\"object\"},\"spec\":{\"type\":\"object\","
-     "\"properties\":{"
-     "\"intent\":" TEXT ",\"object\":{\"type\":\"object\"},\"integration\":" TEXT
-     ",\"provider\":" TEXT ",\"resource\":" TEXT
-     "}},\"status\":{\"type\":\"object\",\"properties\":{"
+     "\"Operation\"},\"metadata\":" OBJECT "\"name\":" TEXT ",\"canvasId\":" TEXT ",\"id\":" TEXT
+     ",\"createdAt\":" TIME ",\"updatedAt\":" TIME "}},\"spec\":" OBJECT "\"intent\":" TEXT
+     ",\"object\":" OBJECT "\"kind\":" TEXT ",\"id\":" TEXT ",\"name\":" TEXT
+     "}},\"integration\":" TEXT ",\"provider\":" TEXT ",\"resource\":" TEXT
+     ",\"formerAddress\":" TEXT "}},\"status\":{\"type\":\"object\",\"properties\":{"
      "\"state\":{\"enum\":[\"pending\",\"done\",\"failed\"]},\"attempts\":{\"type\":\"integer\"},"
      "\"step\":" TEXT ",\"nextAttemptAt\":" TIME ",\"nextCheckAt\":" TIME ",\"reason\":" TEXT
-     ",\"message\":" TEXT ",\"advice\":" TEXT ",\"memory\":{\"type\":\"object\"},\"calls\":{"
-     "\"type\":\"array\",\"items\":{\"type\":\"object\"}}"
-     "}}}}"},
+     ",\"message\":" TEXT ",\"advice\":" TEXT ",\"memory\":" TEXTS ",\"calls\":"
+     "{\"type\":\"array\",\"items\":" OBJECT "\"at\":" TIME ",\"status\":" COUNT
+     ",\"tookMs\":" COUNT ",\"method\":" TEXT ",\"target\":" TEXT ",\"message\":" TEXT "}}}}}}}"},
     {"OperationList", LIST_OF("Operation")},
     {"Entry",
      "{\"type\":\"object\",\"required\":[\"id\",\"body\",\"status\",\"state\"],\"properties\":{"
@@ -194,9 +228,16 @@ static const struct schema schemas[] = {
      "\"properties\":{\"body\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":2000},"
      "\"user\":{\"type\":\"string\"},\"status\":{\"enum\":[\"done\",\"goal\",\"blocked\"]},"
      "\"occurredOn\":{\"type\":\"string\",\"format\":\"date\"}}}"},
-    {"Documents", "{\"type\":\"object\",\"description\":\"one document, a list of them, {items: "
-                  "[…]}, or several "
-                  "YAML documents; each with kind, metadata and spec\"}"},
+    {"Document",
+     "{\"oneOf\":[{\"$ref\":\"#/components/schemas/Canvas\"},{\"$ref\":\"#/components/schemas/"
+     "Secret\"},{\"$ref\":\"#/components/schemas/EventSource\"},{\"$ref\":\"#/components/schemas/"
+     "Destination\"},{\"$ref\":\"#/components/schemas/Route\"},{\"$ref\":\"#/components/schemas/"
+     "Integration\"},{\"$ref\":\"#/components/schemas/IntegrationUser\"},{\"$ref\":\"#/components/"
+     "schemas/IntegrationLink\"},{\"$ref\":\"#/components/schemas/User\"},{\"$ref\":\"#/components/"
+     "schemas/Team\"}]}"},
+    {"Documents", "{\"description\":\"one document, a list of them, or {items: […]}; YAML may be "
+                  "several documents\","
+                  "\"oneOf\":[" DOCUMENT "," DOCUMENTS "," OBJECT "\"items\":" DOCUMENTS "}}]}"},
     {"ApplyResults", "{\"type\":\"object\",\"properties\":{\"results\":{\"type\":\"array\","
                      "\"items\":{\"type\":\"object\","
                      "\"properties\":{\"kind\":" TEXT ",\"name\":" TEXT ",\"canvasId\":" TEXT
@@ -272,7 +313,7 @@ static const struct schema schemas[] = {
                ",\"gone\":{\"type\":\"integer\",\"description\":"
                "\"dead letters whose events are not kept any more\"},\"next\":" TEXT "}}"},
     {"Health", "{\"type\":\"object\",\"properties\":{\"status\":" TEXT "}}"},
-    {"Openapi", "{\"type\":\"object\"}"},
+    {"Openapi", "{\"type\":\"object\",\"additionalProperties\":true}"},
 };
 
 static const char *method_name(enum http_method method)

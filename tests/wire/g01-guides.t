@@ -8,6 +8,7 @@ import shlex
 import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
+from openapi import Description
 
 ROOT = os.environ.get('BECKET_ROOT', os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
 TLS = os.path.join(ROOT, 'tests', 'vectors', 'tls')
@@ -50,6 +51,18 @@ def documents(block):
     return found
 
 
+API = []  # its description, once
+
+
+def described(server, results):
+    """What of the specs /api/v1/openapi.json does not have."""
+    if not API:
+        API.append(Description(server.api('GET', '/api/v1/openapi.json').json))
+    return [w for result in results for change in result.get('diff', []) if change['path'] == 'spec'
+            for w in API[0].check(API[0].root['components']['schemas'][result['kind']]['properties']['spec'], change['after'],
+                                  '%s %s: spec' % (result['kind'], result['name']))]
+
+
 def check_yaml(server, text):
     parts = [(line, documents(block)) for line, block in blocks(text, 'yaml')]
     for line, own in parts:
@@ -60,6 +73,8 @@ def check_yaml(server, text):
         answer = server.api('POST', '/api/v1/apply?dryRun=true', '---\n'.join(t.rstrip() + '\n' for t in around.values()).encode())
         if answer.status != 200:
             WRONG.append('the yaml block at line %d does not apply: %s' % (line, answer.body.decode()[:600]))
+        else:
+            WRONG.extend('openapi.json: %s' % w for w in described(server, answer.json['results']))
     return len(parts)
 
 
