@@ -14,6 +14,7 @@
 #include "hub/resources/environment.h"
 #include "ring/file.h"
 #include "ring/socket.h"
+#include "store/master_key.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -222,27 +223,19 @@ static enum bk_err take_over(struct serve *serve)
     return err;
 }
 
-#define WAIT_STEP_NS (20 * NS_PER_MS)
-#define WAIT_STEPS   40U /* control_open waits as long */
-
-/* The first start of all leaves nothing behind when it cannot listen: it does so before there is a
- * data directory. */
-static bool listen_first(struct serve *serve)
+/* The first start of all leaves nothing behind when it cannot go on: its key is looked at, and it
+ * listens, before there is a data directory. */
+static bool begin_first(struct serve *serve)
 {
-    const struct timespec step = {0, WAIT_STEP_NS};
     char why[CONTROL_WHY_BYTES];
-    if (access(serve->control.data_directory, F_OK) == 0) {
-        return true;
+    bool good = master_keys_check(why) == BK_OK;
+    if (good && access(serve->control.data_directory, F_OK) != 0) {
+        good = control_listen(&serve->control, true, why) == BK_OK;
     }
-    enum bk_err err = control_listen(&serve->control, true, why);
-    for (unsigned i = 0; err == BK_BUSY && i < WAIT_STEPS; i++) {
-        nanosleep(&step, NULL);
-        err = control_listen(&serve->control, true, why);
-    }
-    if (err != BK_OK) {
+    if (!good) {
         cli_error("%s", why);
     }
-    return err == BK_OK;
+    return good;
 }
 
 /* ---- the data directory */
@@ -387,7 +380,7 @@ static int serve_run(struct serve *serve)
     struct control *control;
     char why[CONTROL_WHY_BYTES];
     /* Last what may end a server that runs. */
-    if (!open_tls(serve) || !open_outgoing(serve) || !listen_first(serve) || !lock_data(serve)) {
+    if (!open_tls(serve) || !open_outgoing(serve) || !begin_first(serve) || !lock_data(serve)) {
         return CLI_FAILED;
     }
     if (control_listen(&serve->control, false, why) != BK_OK) {

@@ -69,8 +69,8 @@ struct control_config {
 
 /* Listeners whose port is 0 listen from here on, at a port that was free, which `listen` and
  * `admin_listen` then name: before control_open, so that it and all others know it. `all`: the
- * others, too, which control_open does else. May be called again, and goes on; BK_BUSY: somebody
- * else listens there, perhaps for a moment only. */
+ * others, too, which control_open does else. An address that is taken is waited for, not a second.
+ */
 enum bk_err control_listen(struct control_config *config, bool all,
                            char ret_why[CONTROL_WHY_BYTES]) BK_MUST_CHECK;
 

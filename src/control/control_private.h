@@ -93,7 +93,6 @@ struct control {
     const struct guard_stop *_Atomic stop; /* the guard's; NULL = nobody said so */
     atomic_bool running;                   /* all cores are there */
     atomic_bool drain_sent;                /* by the control thread, or the guard */
-    uint64_t address_until_ns;             /* start-up only */
     int64_t certificates_seconds;          /* look at them again then; wall clock */
     int64_t wall_offset_ns;                /* wall minus monotonic clock, when looked at last */
     uint64_t pulse_ns;                     /* the next one */

@@ -5,21 +5,10 @@
 #include "ring/socket.h"
 
 #include <stdio.h>
+#include <time.h>
 
-#define ADDRESS_WAIT_NS (800 * (uint64_t)NS_PER_MS)
-#define ADDRESS_STEP_NS (20 * (uint64_t)NS_PER_MS)
-
-/* What a killed server had in its rings is closed by the kernel a moment after it ended; who starts
- * it again at once finds the address still taken. False: that has lasted too long for this. */
-static bool wait_for_address(struct control *control)
-{
-    uint64_t now_ns = ring_clock_ns(control->ring);
-    if (!control->address_until_ns) {
-        control->address_until_ns = now_ns + ADDRESS_WAIT_NS;
-    }
-    ring_turn(control->ring, now_ns + ADDRESS_STEP_NS);
-    return now_ns < control->address_until_ns;
-}
+#define ADDRESS_STEP_NS (20 * NS_PER_MS)
+#define ADDRESS_STEPS   40U
 
 /* "--listen 127.0.0.1:8080: in use; …" */
 static enum bk_err cannot_listen(const char *option, const struct ring_address *address,
@@ -30,20 +19,6 @@ static enum bk_err cannot_listen(const char *option, const struct ring_address *
     snprintf(what, sizeof what, address->family == 6 ? "%s [%s]:%u" : "%s %s:%u", option, host,
              address->port);
     return open_failed(ret_why, err, what, reactor_listen_text(err));
-}
-
-/* The reactors share their address (SO_REUSEPORT), and so could another server of the same user.
- * Asking for it alone first finds that out. */
-static enum bk_err probe_address(struct control *control, char ret_why[CONTROL_WHY_BYTES])
-{
-    enum bk_err err = ring_address_probe(&control->config.listen);
-    while (err == BK_BUSY && wait_for_address(control)) {
-        err = ring_address_probe(&control->config.listen);
-    }
-    if (err == BK_BUSY) {
-        return cannot_listen("--listen", &control->config.listen, err, ret_why);
-    }
-    return BK_OK; /* anything else is told by the reactor that listens */
 }
 
 /* One for each reactor, at one address. */
@@ -68,7 +43,10 @@ static enum bk_err listen_admin(struct control_config *config)
     return err;
 }
 
-enum bk_err control_listen(struct control_config *config, bool all, char ret_why[CONTROL_WHY_BYTES])
+/* The reactors share their address (SO_REUSEPORT), and so could another server of the same user.
+ * Asking for it alone first finds that out. Anything else is told by who listens. */
+static enum bk_err listen_once(struct control_config *config, bool all,
+                               char ret_why[CONTROL_WHY_BYTES])
 {
     const struct control_sockets *sockets = config->sockets;
     enum bk_err err = BK_OK;
@@ -85,26 +63,22 @@ enum bk_err control_listen(struct control_config *config, bool all, char ret_why
     return err == BK_OK ? BK_OK : cannot_listen("--admin", &config->admin_listen, err, ret_why);
 }
 
+/* What a killed server had in its rings is closed by the kernel a moment after it ended; who starts
+ * it again at once finds the address still taken. */
+enum bk_err control_listen(struct control_config *config, bool all, char ret_why[CONTROL_WHY_BYTES])
+{
+    const struct timespec step = {0, ADDRESS_STEP_NS};
+    enum bk_err err = listen_once(config, all, ret_why);
+    for (unsigned i = 0; err == BK_BUSY && i < ADDRESS_STEPS; i++) {
+        nanosleep(&step, NULL);
+        err = listen_once(config, all, ret_why);
+    }
+    return err;
+}
+
 enum bk_err sockets_open(struct control *control, char ret_why[CONTROL_WHY_BYTES])
 {
-    struct control_sockets *sockets = control->config.sockets;
-    enum bk_err err = sockets->ingress_count ? BK_OK : probe_address(control, ret_why);
-    if (err != BK_OK) {
-        return err;
-    }
-    if (!sockets->ingress_count) {
-        err = listen_ingress(&control->config);
-    }
-    if (err != BK_OK) {
-        return cannot_listen("--listen", &control->config.listen, err, ret_why);
-    }
-    if (!sockets->admin_count) {
-        do {
-            err = listen_admin(&control->config);
-        } while (err == BK_BUSY && wait_for_address(control));
-    }
-    return err == BK_OK ? BK_OK
-                        : cannot_listen("--admin", &control->config.admin_listen, err, ret_why);
+    return control_listen(&control->config, true, ret_why);
 }
 
 unsigned sockets_of(const struct control *control, unsigned index, int *ret_sockets)

@@ -180,28 +180,42 @@ static enum bk_err load_before(struct master_keys *keys, bool look, char *ret_wh
     return err == BK_NOT_FOUND ? BK_OK : err;
 }
 
-static enum bk_err load(const char *data_directory, bool make, bool look,
-                        struct master_keys *ret_keys, char *ret_why)
+/* What the environment names. BK_OK with MASTER_KEY_IN_DATA: nothing. */
+static enum bk_err load_named(bool look, struct master_keys *ret_keys, char *ret_why)
 {
     const char *file = getenv("BECKET_MASTER_KEY_FILE");
     *ret_keys = (struct master_keys){.place = MASTER_KEY_IN_ENVIRONMENT};
     ret_why[0] = '\0';
     enum bk_err err = from_environment("BECKET_MASTER_KEY", look, ret_keys->key, ret_why);
-    ret_keys->has_key = err == BK_OK;
     if (err == BK_NOT_FOUND && file && file[0] != '\0') {
         ret_keys->place = MASTER_KEY_IN_FILE;
         err = master_key_read(file, ret_keys->key, ret_why);
-        ret_keys->has_key = err == BK_OK;
     } else if (err == BK_NOT_FOUND) {
         ret_keys->place = MASTER_KEY_IN_DATA;
-        err = load_in_data(data_directory, make, ret_keys, ret_why);
+        return load_before(ret_keys, look, ret_why);
     }
-    if (err == BK_OK) {
-        err = load_before(ret_keys, look, ret_why);
+    ret_keys->has_key = err == BK_OK;
+    return err == BK_OK ? load_before(ret_keys, look, ret_why) : err;
+}
+
+static enum bk_err load(const char *data_directory, bool make, bool look,
+                        struct master_keys *ret_keys, char *ret_why)
+{
+    enum bk_err err = load_named(look, ret_keys, ret_why);
+    if (err == BK_OK && ret_keys->place == MASTER_KEY_IN_DATA) {
+        err = load_in_data(data_directory, make, ret_keys, ret_why);
     }
     if (err != BK_OK) {
         master_keys_wipe(ret_keys);
     }
+    return err;
+}
+
+enum bk_err master_keys_check(char ret_why[MASTER_KEY_WHY_BYTES])
+{
+    struct master_keys keys;
+    enum bk_err err = load_named(true, &keys, ret_why);
+    master_keys_wipe(&keys);
     return err;
 }
 

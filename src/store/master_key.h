@@ -47,6 +47,9 @@ enum bk_err master_keys_load(const char *data_directory, bool make, struct maste
 enum bk_err master_keys_look(const char *data_directory, struct master_keys *ret_keys,
                              char ret_why[MASTER_KEY_WHY_BYTES]) BK_MUST_CHECK;
 void master_keys_wipe(struct master_keys *keys);
+/* Only what the environment names, before there is a data directory: is it a key? BK_OK also where
+ * it names none. */
+enum bk_err master_keys_check(char ret_why[MASTER_KEY_WHY_BYTES]) BK_MUST_CHECK;
 
 /* One key file. BK_NOT_FOUND: there is none. */
 enum bk_err master_key_read(const char *path, uint8_t ret_key[MASTER_KEY_BYTES],

@@ -91,6 +91,22 @@ with Server(threads=1) as server:
     refused(start(data, environment=environment), 'a wrong master key', 'key')
     is_equal(open(key, 'rb').read(), right, 'the key file is untouched')
 
+    # A first start without a good key leaves nothing that a second one would go on with.
+    os.mkdir(data + '-k')
+    open(data + '-k.key', 'w').write('0' * 63)
+    os.chmod(data + '-k.key', 0o600)
+    for name, value, words in (('BECKET_MASTER_KEY', '0' * 63, ['BECKET_MASTER_KEY', '64 hex digits']),
+                               ('BECKET_MASTER_KEY_FILE', data + '-k.key', [data + '-k.key', 'no master key']),
+                               ('BECKET_MASTER_KEY_FILE', data + '-none', [data + '-none', 'cannot read']),
+                               ('BECKET_MASTER_KEY_BEFORE', 'x', ['BECKET_MASTER_KEY_BEFORE', 'not a key'])):
+        environment = dict(os.environ, **{name: value})
+        refused(start(data + '-k', environment=environment), '%s=%s' % (name, os.path.basename(value)), *words)
+        is_equal(os.listdir(data + '-k'), [], 'and the directory is empty as it was')
+        refused(start(data + '-new', environment=environment), 'where there is none', *words)
+        ok(not os.path.exists(data + '-new'), 'there is none')
+    shutil.rmtree(data + '-k')
+    os.unlink(data + '-k.key')
+
     segments = sorted(f for f in os.listdir(os.path.join(data, 'journal')) if f.endswith('.log'))
     path = os.path.join(data, 'journal', segments[0])
     original = open(path, 'rb').read()

@@ -118,8 +118,12 @@ def main():
         dns.set('broken.test', 'A', PUBLIC)
         ok(when(lambda: len({event for _, event in at('broken')}) == 22), 'after SERVFAIL: the events arrive')
         dns.set('absent.test', 'A', PUBLIC)
+        asked = dns.count('absent.test', 'A')
         server.process.send_signal(signal.SIGHUP)
-        ok(when(lambda: len({event for _, event in at('absent')}) == 22, 40), 'SIGHUP: a name is asked for at once')
+        ok(when(lambda: 'reloaded' in server.log_text()), 'SIGHUP')
+        server.api('POST', '/api/v1/destinations/absent/resume')  # else the breaker's next probe comes half a minute later
+        ok(when(lambda: len({event for _, event in at('absent')}) == 22, 5), 'and a name that was not there, which counts for 30 s, is asked for at once')
+        ok(dns.count('absent.test', 'A') > asked, 'it was asked for again')
         is_equal(at('inside') + at('inside6') + at('garbage') + at('hang'), [], 'nothing went where it must not')
         is_equal({address for address, host, _ in reached if host not in (
             'allowed.test', 'only6.test', 'dual6.test', 'dual4.test')}, {PUBLIC}, 'nowhere')
