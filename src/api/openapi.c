@@ -287,7 +287,8 @@ static const struct schema schemas[] = {
      ",\"account\":" TEXT ",\"resource\":" TEXT ",\"receivedAt\":" TIME
      ",\"state\":{\"enum\":[\"accepted\",\"rejected\",\"duplicate\"]},\"reason\":" TEXT
      ",\"message\":" TEXT ",\"duplicateOf\":" TEXT ",\"method\":" TEXT ",\"target\":" TEXT
-     ",\"headers\":{\"type\":\"object\",\"additionalProperties\":" TEXT "},\"contentType\":" TEXT
+     ",\"headers\":{\"type\":\"object\",\"additionalProperties\":" TEXT
+     "},\"headerLines\":{\"type\":\"array\",\"items\":" TEXT "},\"contentType\":" TEXT
      ",\"size\":{\"type\":\"integer\"},\"cut\":{\"type\":\"boolean\"},\"remote\":" TEXT "}}"},
     {"EventList", LIST_OF("Event")},
     {"ProviderList",

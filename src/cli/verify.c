@@ -117,17 +117,23 @@ static struct slice host_of(struct slice remote)
     return slice_of(remote.at, slice_find(remote, bracket ? ']' : ':'));
 }
 
-static void write_event_head(struct request *request, yyjson_mut_val *event)
+/* True: one of them is Host. */
+static bool write_headers(struct buf *head, yyjson_mut_val *event)
 {
-    struct buf *head = &request->message;
     size_t i, count;
-    yyjson_mut_val *key, *value;
-    int64_t received_ns = 0;
+    yyjson_mut_val *key, *value, *lines = value_at(event, "headerLines");
     bool has_host = false;
-    buf_add_slice(head, text_at(event, "method"));
-    buf_add_byte(head, ' ');
-    buf_add_slice(head, text_at(event, "target"));
-    buf_add_str(head, " HTTP/1.1\r\n");
+    yyjson_mut_arr_foreach(lines, i, count, value)
+    {
+        struct slice line = json_text(value);
+        buf_add_slice(head, line);
+        buf_add_str(head, "\r\n");
+        has_host = has_host ||
+                   slice_equal_nocase(slice_of(line.at, slice_find(line, ':')), SLICE("host"));
+    }
+    if (lines) {
+        return has_host;
+    }
     yyjson_mut_obj_foreach(value_at(event, "headers"), i, count, key, value)
     {
         buf_add_slice(head, json_text(key));
@@ -136,14 +142,25 @@ static void write_event_head(struct request *request, yyjson_mut_val *event)
         buf_add_str(head, "\r\n");
         has_host = has_host || slice_equal_nocase(json_text(key), SLICE("host"));
     }
+    return has_host;
+}
+
+static void write_event_head(struct request *request, yyjson_mut_val *event)
+{
+    struct buf *head = &request->message;
+    int64_t received_ns = 0;
+    buf_add_slice(head, text_at(event, "method"));
+    buf_add_byte(head, ' ');
+    buf_add_slice(head, text_at(event, "target"));
+    buf_add_str(head, " HTTP/1.1\r\n");
+    bool has_host = write_headers(head, event);
     buf_add_str(head, has_host ? "\r\n" : "Host: localhost\r\n\r\n"); /* HTTP/1.0 needs none */
     bool timed = time_parse_rfc3339(text_at(event, "receivedAt"), &received_ns) == BK_OK;
     request->received_seconds = timed ? received_ns / NS_PER_SECOND : (int64_t)time(NULL);
     slice_keep(host_of(text_at(event, "remote")), request->peer, sizeof request->peer);
 }
 
-/* It is there with what was wrong then: a secret that is configured otherwise now, two headers that
- * stand as one in the list. */
+/* It is there with what was wrong then: a secret that is configured otherwise now. */
 static void note_refusal(yyjson_mut_val *event)
 {
     struct buf text;

@@ -1,14 +1,12 @@
 #include "control/control_private.h"
 
-#include "base/time.h"
 #include "net/address.h"
 #include "ring/socket.h"
 
 #include <stdio.h>
-#include <time.h>
 
-#define ADDRESS_STEP_NS (20 * NS_PER_MS)
-#define ADDRESS_STEPS   40U
+#define ADDRESS_WAIT_MS 800U
+#define ADDRESS_STEP_MS 20U
 
 /* "--listen 127.0.0.1:8080: in use; …" */
 static enum bk_err cannot_listen(const char *option, const struct ring_address *address,
@@ -67,10 +65,9 @@ static enum bk_err listen_once(struct control_config *config, bool all,
  * it again at once finds the address still taken. */
 enum bk_err control_listen(struct control_config *config, bool all, char ret_why[CONTROL_WHY_BYTES])
 {
-    const struct timespec step = {0, ADDRESS_STEP_NS};
     enum bk_err err = listen_once(config, all, ret_why);
-    for (unsigned i = 0; err == BK_BUSY && i < ADDRESS_STEPS; i++) {
-        nanosleep(&step, NULL);
+    for (unsigned ms = 0; err == BK_BUSY && ms < ADDRESS_WAIT_MS; ms += ADDRESS_STEP_MS) {
+        socket_pause(ADDRESS_STEP_MS);
         err = listen_once(config, all, ret_why);
     }
     return err;

@@ -18,5 +18,7 @@ enum bk_err socket_listen(struct ring_address *address, bool reuse_port, unsigne
 /* Where an inherited socket listens. BK_INVALID: it is no listening TCP socket. */
 enum bk_err socket_address(int socket, struct ring_address *ret_address) BK_MUST_CHECK;
 void socket_close(int socket);
+/* For an address that may become free in a moment. */
+void socket_pause(unsigned ms);
 
 #endif

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <time.h>
 #include <unistd.h>
 
 socklen_t address_to_os(const struct ring_address *address, struct sockaddr_storage *ret_os)
@@ -96,4 +97,10 @@ enum bk_err socket_address(int socket, struct ring_address *ret_address)
 void socket_close(int socket)
 {
     close(socket);
+}
+
+void socket_pause(unsigned ms)
+{
+    struct timespec pause = {ms / 1000, (long)(ms % 1000) * 1000000};
+    nanosleep(&pause, NULL);
 }

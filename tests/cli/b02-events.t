@@ -269,6 +269,12 @@ spec: {type: github, path: theirs, verification: {secrets: [{value: %s}], allow:
     code, text = judged('theirs', '--type', 'github', '--secret', SECRET, '--allow', '192.0.2.0/24')
     ok(code == 1 and '127.0.0.1' in text, 'where it came from counts') or diag(text)
     ok(judged('theirs', '--type', 'github', '--secret', SECRET)[0] == 0 and judged(good, '--type', 'github', '--secret', SECRET)[1].count('\n') == 1, 'and what was accepted is genuine')
+    twice = dict(github(body, SECRET), **{'x-hub-signature-256': 'sha256=' + '0' * 64, 'X-Note': 'a, b', 'x-note': 'c'})
+    is_equal(server.post('/hooks/repo', body, twice).status, 401, 'a signature that is there twice')
+    twice = [e for e in server.events_when('state=rejected&source=repo', 2) if e['reason'] == 'signature_doubled']
+    is_equal([line for line in twice[0]['headerLines'] if 'ote' in line], ['X-Note: a, b', 'x-note: c'], 'its headers can be told apart')
+    code, text = judged(twice[0]['id'], '--type', 'github', '--secret', SECRET)
+    ok(code == 1 and text.startswith('not genuine (signature_doubled)'), 'and it is judged as it came') or diag(text)
     for words, part in ((['evt_x'], '26 characters'), ([good, '--body', '-'], 'do not go with --event'), ([good, '--header', 'a: b'], 'do not go with --event')):
         code, out, err = server.cli('verify', '--type', 'github', '--secret', 'x', '--event', *words)
         ok(code == 2 and part in err and err.count('\n') == 1, 'wrong usage: ' + ' '.join(words)[:40]) or diag(err)

@@ -233,7 +233,9 @@ static void test_json(struct reader *reader)
              "\"/hooks/x?y=1\",\"contentType\":\"text/"
              "plain\",\"headers\":{\"Host\":\"h\",\"X-Type\":\"t1\","
              "\"X-Id\":\"d\",\"X-Two\":\"a, "
-             "\\\"b\xef\xbf\xbd\\\"\",\"Content-Type\":\"text/plain\"},\"size\":4,"
+             "\\\"b\xef\xbf\xbd\\\"\",\"Content-Type\":\"text/plain\"},\"headerLines\":["
+             "\"Host: h\",\"X-Type: t1\",\"X-Id: d\",\"X-Two: a\","
+             "\"Content-Type: text/plain\",\"x-two: \\\"b\xef\xbf\xbd\\\"\"],\"size\":4,"
              "\"remote\":\"[::1]:1234\"}",
              scheme_verdict_text(SCHEME_STALE));
     ok(strstr(text, want) != NULL && strcmp(strstr(text, "\"state\""), want) == 0, "and ends");

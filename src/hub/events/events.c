@@ -346,16 +346,26 @@ static void add_remote(struct buf *json, const struct ring_address *peer)
     }
 }
 
+/* A header before this one has its name. */
+static bool is_further(const struct http_head *head, unsigned index)
+{
+    struct slice name = http_header_name(head, &head->headers[index]);
+    for (unsigned i = 0; i < index; i++) {
+        if (slice_equal_nocase(http_header_name(head, &head->headers[i]), name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Values of headers with one name belong together (RFC 9110 5.3); the first one's spelling is kept.
- * */
+ */
 static void add_header(struct buf *json, const struct http_head *head, unsigned index)
 {
     const struct http_header *header = &head->headers[index];
     struct slice name = http_header_name(head, header);
-    for (unsigned i = 0; i < index; i++) {
-        if (slice_equal_nocase(http_header_name(head, &head->headers[i]), name)) {
-            return;
-        }
+    if (is_further(head, index)) {
+        return;
     }
     struct buf joined;
     buf_init(&joined, HTTP_HEAD_BYTES_MAX * 2);
@@ -375,6 +385,27 @@ static void add_header(struct buf *json, const struct http_head *head, unsigned 
     buf_fini(&joined);
 }
 
+/* What is joined above cannot be taken apart again: a value may have commas of its own. */
+static void add_header_lines(struct buf *json, const struct http_head *head)
+{
+    struct buf line;
+    buf_init(&line, HTTP_HEAD_BYTES_MAX * 2);
+    json_add_name(json, "headerLines");
+    buf_add_byte(json, '[');
+    for (unsigned i = 0; i < head->header_count && !json->overflow; i++) {
+        buf_reset(&line);
+        buf_add_slice(&line, http_header_name(head, &head->headers[i]));
+        buf_add_str(&line, ": ");
+        buf_add_slice(&line, http_header_value(head, &head->headers[i]));
+        if (i > 0) {
+            buf_add_byte(json, ',');
+        }
+        json_add_string(json, buf_slice(&line));
+    }
+    buf_add_byte(json, ']');
+    buf_fini(&line);
+}
+
 static void add_head(struct buf *json, const struct journal_record *record)
 {
     struct http_head head;
@@ -388,10 +419,15 @@ static void add_head(struct buf *json, const struct journal_record *record)
     add_text(json, "contentType", type ? http_header_value(&head, type) : SLICE_EMPTY);
     json_add_name(json, "headers");
     buf_add_byte(json, '{');
+    bool repeated = false;
     for (unsigned i = 0; i < head.header_count && !json->overflow; i++) {
         add_header(json, &head, i);
+        repeated = repeated || is_further(&head, i);
     }
     buf_add_byte(json, '}');
+    if (repeated) {
+        add_header_lines(json, &head);
+    }
 }
 
 static void add_state(struct buf *json, const struct journal_entry *entry, const uint8_t *message)

@@ -68,9 +68,10 @@ enum bk_err event_get(struct reader *reader, struct slice id,
                       struct journal_record *ret_record) BK_MUST_CHECK;
 
 /* {"id","source","canvasId","provider","type","deliveryId","account","resource","receivedAt",
- * "state","reason","message","duplicateOf","method","target","headers":{…},"contentType","size",
- * "remote"}. Empty where it is not known: provider, type, deliveryId, reason, contentType, remote;
- * else left out. hub may be NULL: then `source` is the source's number as text. */
+ * "state","reason","message","duplicateOf","method","target","headers":{…},"headerLines":[…],
+ * "contentType","size","remote"}. Empty where it is not known: provider, type, deliveryId, reason,
+ * contentType, remote; else left out; headerLines only where a name is there twice. hub may be
+ * NULL: then `source` is the source's number as text. */
 void event_json(struct hub *hub, const struct journal_record *record, struct buf *json);
 /* Of a record read back: the body, as received. */
 struct slice event_body(const struct journal_record *record);
