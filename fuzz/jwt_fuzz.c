@@ -3,7 +3,7 @@
  *
  * Properties: nothing that a stranger writes is genuine; the verdict is the same for a copy; keys
  * are asked for only at addresses of the configuration, or that the rule pins. The first byte picks
- * the scheme: 0 token, 1 token by HMAC, 2 SNS, 3 HTTP signature, 4 PayPal. */
+ * the scheme: 0 token, 1 token by HMAC, 2 SNS, 3 HTTP signature, 4 PayPal, 5 token in the body. */
 #include "base/assert.h"
 #include "base/jwk.h"
 #include "http/parse.h"
@@ -15,7 +15,8 @@
 
 #define NOW 1767225600LL
 
-static struct scheme *schemes[5];
+#define SCHEMES 6
+static struct scheme *schemes[SCHEMES];
 static struct jwk key;
 
 static enum key_found find_key(void *context, const struct key_want *want,
@@ -61,6 +62,10 @@ static void start(void)
     bk_assert(scheme_row_custom(&macs, &row, &field, &message) == BK_OK);
     make(1, row, "a secret nobody knows");
     scheme_row_free(row);
+    macs.signature_field = SLICE("/token");
+    bk_assert(scheme_row_custom(&macs, &row, &field, &message) == BK_OK);
+    make(5, row, "a secret nobody knows");
+    scheme_row_free(row);
     make(2, scheme_row_find(SLICE("aws-sns")), "*");
     make(3, scheme_row_find(SLICE("drone")), "another secret");
     make(4, scheme_row_find(SLICE("paypal")), "webhook");
@@ -68,12 +73,12 @@ static void start(void)
 
 static enum scheme_verdict judge(unsigned index, struct slice text)
 {
-    static const char *const heads[] = {"Authorization: Bearer ", "Authorization: Bearer ",
-                                        "X: ", "Signature: ", ""};
+    static const char *const heads[SCHEMES] = {
+        "Authorization: Bearer ", "Authorization: Bearer ", "X: ", "Signature: ", "", "X: "};
     char head_text[HTTP_HEAD_BYTES_MAX];
     struct http_head head;
     struct scheme_answer answer = {0};
-    struct slice shown = index == 2 ? SLICE_EMPTY : text;
+    struct slice shown = index == 2 || index == 5 ? SLICE_EMPTY : text;
     int n = snprintf(head_text, sizeof head_text, "POST / HTTP/1.1\r\nHost: h\r\n%s%.*s\r\n\r\n",
                      heads[index], (int)shown.bytes, (const char *)shown.at);
     if (n < 0 || (size_t)n >= sizeof head_text ||
@@ -93,7 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 1) {
         return 0;
     }
-    unsigned index = data[0] % 5;
+    unsigned index = data[0] % SCHEMES;
     struct slice text = slice_of(data + 1, size - 1);
     enum scheme_verdict verdict = judge(index, text);
     uint8_t *copy = malloc(text.bytes + 1);

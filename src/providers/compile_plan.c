@@ -2,6 +2,7 @@
 #include "providers/compile.h"
 
 #include "base/assert.h"
+#include "providers/row_code.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -17,6 +18,13 @@ static void add_secret_name(struct scheme_plan *plan, struct slice lower_name)
     plan->secret_names[plan->secret_name_count++] = lower_name;
 }
 
+/* What it shows would do for another request, too. */
+static bool is_bearer(const struct program *program)
+{
+    return program->kind == ROW_TOKEN ||
+           (program->row->verify == jwt_verify && program->row->body_claim == NULL);
+}
+
 static void secret_names_compile(struct scheme_plan *plan, struct block *block)
 {
     struct slice extra = slice_str(plan->row->redact);
@@ -25,7 +33,7 @@ static void secret_names_compile(struct scheme_plan *plan, struct block *block)
     add_secret_name(plan, SLICE("cookie"));
     for (unsigned i = 0; i < plan->program_count; i++) {
         const struct place *place = &plan->programs[i].signature;
-        if (plan->programs[i].kind != ROW_TOKEN) {
+        if (!is_bearer(&plan->programs[i])) {
             continue;
         }
         if (place->kind == PLACE_HEADER && place->text.bytes < 64) {

@@ -368,7 +368,7 @@ enum scheme_verdict jwt_verify(const struct scheme *scheme, const struct program
     struct token token;
     (void)ret_answer;
     enum scheme_verdict verdict =
-        scheme_single(request->head, program->signature.text, SCHEME_SIGNATURE_MISSING, &value);
+        place_read_other(&program->signature, request, SCHEME_SIGNATURE_MISSING, &value);
     if (verdict != SCHEME_GENUINE) {
         return verdict;
     }
@@ -486,7 +486,7 @@ static enum signature_algorithm own_algorithm(const struct private_key *key, con
 }
 
 enum bk_err jwt_sign(const struct scheme *scheme, const struct program *program,
-                     const struct scheme_send *send, struct slice body, struct buf *headers)
+                     const struct scheme_send *send, struct slice body, struct buf *ret_value)
 {
     const struct scheme_row *row = program->row;
     const char *name = "HS256";
@@ -528,10 +528,8 @@ enum bk_err jwt_sign(const struct scheme *scheme, const struct program *program,
     if (good) {
         bool bearer = slice_equal(program->signature.text, SLICE("authorization"));
         const char *word = row->format != NULL ? row->format : bearer ? "Bearer" : "";
-        buf_add_slice(headers, program->signature.shown);
-        buf_printf(headers, ": %s%s", word, *word ? " " : "");
-        buf_add_slice(headers, buf_slice(&token));
-        buf_add_str(headers, "\r\n");
+        buf_printf(ret_value, "%s%s", word, *word ? " " : "");
+        buf_add_slice(ret_value, buf_slice(&token));
     }
     buf_fini(&token);
     buf_fini(&part);

@@ -394,8 +394,7 @@ static enum bk_err fields_check(const struct scheme_custom *custom, struct probl
         {custom->type_header, "type.header", true, false},
         {custom->id_field, "id.field", false, true},
         {custom->timestamp_field, "timestamp.field", false, true},
-        {custom->signature_field, "signature.field", false,
-         custom->signature_field.bytes != 0 && custom->signature_field.at[0] != '?'},
+        {custom->signature_field, "signature.field", false, true},
         {custom->type_field, joined ? "type.template" : "type.field", false, !joined},
         {custom->signature_format, "signature.format", false, false},
         {custom->signed_template, "signed", false, false},
@@ -413,10 +412,12 @@ static enum bk_err fields_check(const struct scheme_custom *custom, struct probl
         if (fields[i].is_header && !row_is_header_name(text)) {
             return refuse(BK_INVALID, problem, fields[i].field, "not a header name");
         }
+        bool in_form = text.bytes > 1 && text.at[0] == '?';
         if (fields[i].is_pointer && text.bytes != 0 &&
-            (!json_path_parse(text, &path) || slice_find(text, ' ') != text.bytes)) {
+            ((!in_form && !json_path_parse(text, &path)) || slice_find(text, ' ') != text.bytes)) {
             return refuse(BK_INVALID, problem, fields[i].field,
-                          "not a JSON pointer of at most four steps, as /data/id");
+                          "not a JSON pointer of at most four steps, as /data/id, nor ?name of "
+                          "the query or a form");
         }
     }
     if (has_control(custom->issuer) || has_control(custom->audience) ||

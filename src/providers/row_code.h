@@ -10,9 +10,9 @@ row_verify_fn jwt_verify, sns_verify, paypal_verify, http_signature_verify, adye
  * the row's claims. */
 enum scheme_verdict jwt_check(const struct scheme_row *row, const struct scheme_request *request,
                               struct slice text);
-/* The other direction: header lines for a body. */
+/* The other direction: what stands where the row looks for the token; else header lines. */
 enum bk_err jwt_sign(const struct scheme *scheme, const struct program *program,
-                     const struct scheme_send *send, struct slice body, struct buf *headers);
+                     const struct scheme_send *send, struct slice body, struct buf *ret_value);
 enum bk_err http_signature_sign(const struct scheme *scheme, const struct program *program,
                                 const struct scheme_send *send, struct slice body,
                                 struct buf *headers);

@@ -557,6 +557,18 @@ static void add_label(struct making *m, const struct places *places, struct slic
     }
 }
 
+static enum bk_err sign_jwt(struct making *m)
+{
+    struct buf value;
+    buf_init(&value, m->headers->bytes_max);
+    enum bk_err err = jwt_sign(m->scheme, m->program, m->send, buf_slice(&m->body), &value);
+    if (err == BK_OK) {
+        err = put(m, &m->program->signature, buf_slice(&value), true);
+    }
+    buf_fini(&value);
+    return err;
+}
+
 static enum bk_err sign_code(struct making *m)
 {
     struct slice body = buf_slice(&m->body);
@@ -566,7 +578,7 @@ static enum bk_err sign_code(struct making *m)
                    ? sns_sign(m->scheme, m->program, m->send, &m->body, m->headers)
                    : BK_UNSUPPORTED;
     }
-    return verify == jwt_verify ? jwt_sign(m->scheme, m->program, m->send, body, m->headers)
+    return verify == jwt_verify ? sign_jwt(m)
            : verify == http_signature_verify
                ? http_signature_sign(m->scheme, m->program, m->send, body, m->headers)
            : verify == paypal_verify ? paypal_sign(m->scheme, m->program, m->send, body, m->headers)

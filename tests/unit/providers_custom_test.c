@@ -204,6 +204,10 @@ static const struct bad_case *bad_cases(size_t *ret_count)
     BAD(BK_INVALID, "id.field", .id_field = SLICE("{/a}.{/b}"), HEADER);
     BAD(BK_INVALID, "id.field", .id_field = SLICE("/a b"), HEADER);
     BAD(BK_INVALID, "id.field", .id_field = SLICE("/"), HEADER);
+    BAD(BK_INVALID, "id.field", .id_field = SLICE("?"), HEADER);
+    BAD(BK_INVALID, "id.field", .id_field = SLICE("?a b"), HEADER);
+    BAD(BK_INVALID, "timestamp.field", .timestamp_field = SLICE("?"), HEADER);
+    BAD(BK_INVALID, "signature.field", .signature_field = SLICE("?"));
     BAD(BK_INVALID, "signature.format", .signature_format = SLICE("sha256="), HEADER);
     BAD(BK_INVALID, "signature.format", .signature_format = SLICE("{hexx}"), HEADER);
     BAD(BK_INVALID, "signature.format", .signature_format = SLICE("{hex"), HEADER);
@@ -369,6 +373,19 @@ static const struct {
     {{.scheme = SLICE("token"), .signature_field = SLICE("/auth/token")},
      "tok",
      SCHEME_SIGNATURE_MISSING},
+    {{.scheme = SLICE("jwt"), .algorithm = SLICE("hs256"), .signature_field = SLICE("/token")},
+     "s",
+     SCHEME_SIGNATURE_MISSING},
+    {{.scheme = SLICE("jwt"), .algorithm = SLICE("hs256"), .signature_field = SLICE("?jwt")},
+     "s",
+     SCHEME_SIGNATURE_MISSING},
+    {{.signature_field = SLICE("?sig"),
+      .timestamp_field = SLICE("?at"),
+      .id_field = SLICE("?id"),
+      .type_field = SLICE("?of"),
+      .signed_template = SLICE("{timestamp}.{id}.{body}")},
+     "s",
+     SCHEME_SIGNATURE_MISSING},
     {{.signature_header = SLICE("X-Sig"), .signed_template = SLICE("{sha256}|{url}|{/id}|{?a}")},
      "s",
      SCHEME_SIGNATURE_MISSING},
@@ -390,6 +407,7 @@ static void places(void)
         struct buf headers, body, url;
         struct scheme_send send = {.body = SLICE("{\"id\":\"i1\",\"n\":1}"),
                                    .type = SLICE("order.paid"),
+                                   .id = SLICE("i1"),
                                    .url = SLICE("https://h/hooks/x?a=b"),
                                    .now_seconds = NOW,
                                    .ret_body = &body,
@@ -410,7 +428,8 @@ static void places(void)
         bool timed = placed[i].custom.timestamp_field.bytes != 0;
         is_int(sample_verify(scheme, &s), timed ? SCHEME_STALE : SCHEME_GENUINE);
         s.request.now_seconds = NOW;
-        bool token = slice_equal(placed[i].custom.scheme, SLICE("token"));
+        bool token = slice_equal(placed[i].custom.scheme, SLICE("token")) ||
+                     slice_equal(placed[i].custom.scheme, SLICE("jwt"));
         s.request.body = slice_of(sent.at, sent.bytes - 2);
         ok(token || sample_verify(scheme, &s) != SCHEME_GENUINE, "%zu: a body cut is refused", i);
         sample_build(&s, "POST", "/hooks/x", SLICE(""), SLICE("{}"), NOW);
@@ -419,6 +438,13 @@ static void places(void)
         sample_build(&s, "POST", "/x?b=1&key=a+b%26c", SLICE(""), SLICE("{}"), NOW);
         unsigned count = scheme_redactions(scheme, &s.request, &redaction, 1);
         bool in_query = slice_equal(placed[i].custom.signature_field, SLICE("?key"));
+        struct slice shown = placed[i].custom.signature_field;
+        if (slice_equal(shown, SLICE("?jwt"))) {
+            sample_build(&s, "POST", "/x?jwt=a.b.c&b=1", SLICE(""), SLICE("{}"), NOW);
+            is_uint(scheme_redactions(scheme, &s.request, &redaction, 1), 1,
+                    "nor is a token shown");
+            ok(memcmp(s.head_text + redaction.at, "a.b.c", redaction.bytes) == 0);
+        }
         is_uint(count, in_query ? 1 : 0, "a secret in the query is blanked");
         ok(!in_query || memcmp(s.head_text + redaction.at, "a+b%26c", redaction.bytes) == 0);
         static const char *const spelled[] = {"%6bey", "k%65y", "%6B%65%79"};
