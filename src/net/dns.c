@@ -88,19 +88,24 @@ static void answer_waiters(struct dns_entry *entry)
 
 /* ---- rounds */
 
+static void round_failed(struct dns_entry *entry)
+{
+    bool absent = entry->absent == FAMILIES || entry->no_name;
+    entry->err = entry->round_err;
+    entry->reason = entry->round_reason;
+    entry->failed_until_ns = dns_now_ns(entry->resolver) + (absent ? ABSENT_NS : FAILED_NS);
+    if (absent) {
+        entry->count = 0; /* believed: the old addresses are gone */
+    }
+}
+
 /* Both families ended. */
 static void round_over(struct dns_entry *entry)
 {
     struct resolver *resolver = entry->resolver;
     dns_asked_end(entry);
     if (!entry->fresh_round) {
-        entry->err = entry->round_err;
-        entry->reason = entry->round_reason;
-        bool absent = entry->absent == FAMILIES;
-        entry->failed_until_ns = dns_now_ns(resolver) + (absent ? ABSENT_NS : FAILED_NS);
-        if (absent) {
-            entry->count = 0; /* believed: the old addresses are gone */
-        }
+        round_failed(entry);
     }
     entry->slow = false;
     if (timer_running(&entry->timer)) {
@@ -111,7 +116,11 @@ static void round_over(struct dns_entry *entry)
 static void entry_late(struct timer *timer)
 {
     struct dns_entry *entry = bk_container_of(timer, struct dns_entry, timer);
-    entry->slow = true;
+    if (entry->no_name && !entry->fresh_round) {
+        round_failed(entry);
+    } else {
+        entry->slow = true;
+    }
     answer_waiters(entry);
 }
 
@@ -119,7 +128,7 @@ static void entry_late(struct timer *timer)
 static void round_half(struct dns_entry *entry)
 {
     struct resolver *resolver = entry->resolver;
-    if (entry->fresh_round) {
+    if (entry->fresh_round || entry->no_name) {
         uint64_t wait_ns = entry->queries[V6].running ? WAIT_V6_NS : WAIT_V4_NS;
         timer_start(resolver->config.wheel, &entry->timer, dns_now_ns(resolver) + wait_ns,
                     entry_late);
@@ -169,6 +178,7 @@ static void entry_ask(struct dns_entry *entry)
     entry->slow = false;
     entry->round_err = BK_OK;
     entry->absent = 0;
+    entry->no_name = false;
     bool v4 = dns_hosts_file(entry, AF_INET);
     bool v6 = dns_hosts_file(entry, AF_INET6);
     if (v4 || v6) {

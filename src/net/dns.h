@@ -14,6 +14,7 @@
  * Order       Families take turns (RFC 8305), IPv6 first, or the family that won the last race to
  *             this host, for 10 minutes: tell it with resolver_won(). Within a family as DNS said.
  *             Once one family has answered, the other one has 50 ms (IPv6) or 1 s (IPv4) to join.
+ *             "No such name" of IPv4 is an answer for both (RFC 8020).
  * Ownership   A struct dns_lookup lives in its owner and is busy from a BK_AGAIN until done() runs
  *             or resolver_cancel() returns.
  * Threads     The ring's owner.

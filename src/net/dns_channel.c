@@ -374,14 +374,18 @@ static void query_ended(void *context, int status, int timeouts, struct ares_add
     } else {
         const char *reason;
         enum bk_err err = err_from_ares(status == ARES_SUCCESS ? ARES_ENODATA : status, &reason);
+        /* Servers are known that say "no such name" of IPv6 only (RFC 4074 4.2): not believed. */
+        bool no_name = status == ARES_ENOTFOUND && query == &entry->queries[V4];
         if (err == BK_NOT_FOUND) {
             entry->absent++;
         }
         /* A failure says more than an absence, and the first one more than a silence behind it. */
-        if (entry->round_err == BK_OK || entry->round_err == BK_NOT_FOUND) {
+        if (no_name || entry->round_err == BK_OK ||
+            (entry->round_err == BK_NOT_FOUND && !entry->no_name)) {
             entry->round_err = err;
             entry->round_reason = reason;
         }
+        entry->no_name |= no_name;
     }
     if (info) {
         ares_freeaddrinfo(info);

@@ -65,6 +65,7 @@ struct dns_entry {
     enum bk_err round_err;
     const char *round_reason;
     uint8_t absent; /* families for which there is clearly nothing */
+    bool no_name;   /* said of IPv4, and so of both (RFC 8020): the other one is not waited for */
     struct ring_address addresses[DNS_ADDRESSES_MAX];
 };
 

@@ -305,6 +305,19 @@ static void test_nonsense(void)
     tell("set half.test AAAA hang");
     ok(look("half.test") == BK_UNREACHABLE && strstr(last.why, "SERVFAIL"),
        "what was answered says more than a silence: %s", last.why);
+    tell("set nobody.test A nxdomain");
+    tell("set nobody.test AAAA hang");
+    uint64_t begin_ns = ring_now_ns(ring);
+    ok(look("nobody.test") == BK_NOT_FOUND && ring_now_ns(ring) - begin_ns < 250 * MS,
+       "a name that does not exist does not exist for IPv6 either: %s", last.why);
+    turn_for(1200); /* both tries are over */
+    ok(look("nobody.test") == BK_NOT_FOUND, "and goes on not to exist: %s", last.why);
+    tell("set sixonly.test A nodata");
+    tell("set sixonly.test AAAA late=0.2 2001:db8::6");
+    ok(look("sixonly.test") == BK_OK, "one without IPv4 addresses does exist");
+    tell("set four.test A late=0.2 192.0.2.4");
+    tell("set four.test AAAA nxdomain");
+    ok(look("four.test") == BK_OK, "nor is it believed that there is none, when said of IPv6");
     (void)look("hang.test");
     int asked = told("count hang.test A");
     ok(look("hang.test") == BK_TIMEOUT && told("count hang.test A") == asked,
