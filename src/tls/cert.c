@@ -386,9 +386,9 @@ static void note_usage(struct cert_facts *facts, struct slice oid)
 
 static void note_subject(struct cert_scan *scan)
 {
-    uint8_t subject[32];
-    sha256_out(&scan->hash, subject);
-    scan->facts.self_issued = memcmp(subject, scan->issuer, sizeof subject) == 0;
+    struct cert_facts *facts = &scan->facts;
+    sha256_out(&scan->hash, facts->subject);
+    facts->self_issued = memcmp(facts->subject, facts->issuer, CERT_HASH_BYTES) == 0;
 }
 
 /* A value has come, or as much of it as is kept. */
@@ -399,7 +399,7 @@ static void note_value(struct cert_scan *scan, uint32_t bytes)
     bool cut = scan->kept < bytes;
     switch ((enum node)scan->value) {
     case VALUE_ISSUER:
-        sha256_out(&scan->hash, scan->issuer);
+        sha256_out(&scan->hash, facts->issuer);
         break;
     case VALUE_SUBJECT:
         note_subject(scan);

@@ -19,6 +19,7 @@
 #define CERT_DEPTH_MAX  12U
 #define CERT_KEEP_BYTES 256U
 #define CERT_NAME_BYTES 254U
+#define CERT_HASH_BYTES 32U
 
 /* Whom a certificate must name. */
 struct cert_name {
@@ -57,6 +58,7 @@ struct cert_facts {
     int64_t not_before, not_after; /* seconds since 1970 */
     const char *hash;              /* "MD5", "SHA-1" when weak */
     char first_name[64];           /* one of its DNS names, for the words; printable */
+    uint8_t issuer[CERT_HASH_BYTES], subject[CERT_HASH_BYTES]; /* their names' hashes */
 };
 
 struct cert_scan {
@@ -78,7 +80,6 @@ struct cert_scan {
     uint32_t value_left;
     uint32_t kept; /* bytes of the value in `keep` */
     uint8_t keep[CERT_KEEP_BYTES];
-    uint8_t issuer[32];
     br_sha256_context hash;
 };
 

@@ -20,7 +20,8 @@ struct tls_anchors {
     br_x509_trust_anchor *anchors; /* keys and names are malloc'ed each */
     struct tls_anchor_note {
         int64_t not_before, not_after;
-        uint8_t name_hash[32];
+        uint8_t name_hash[32];            /* BearSSL's: with its header */
+        uint8_t subject[CERT_HASH_BYTES]; /* ours: what is in it */
         struct slice constrained; /* the certificate, malloc'ed, where it has nameConstraints */
     } * notes;                    /* of the same index */
     unsigned count;
@@ -61,6 +62,27 @@ struct tls_identity {
     size_t key_bytes;
 };
 
+/* ---- sent.c: the certificates of a server as they came */
+
+#define TLS_SENT_MAX 16U /* more than any chain has; then they are taken as they came */
+
+struct tls_sent {
+    uint8_t *at; /* the caller's room */
+    size_t room, bytes;
+    size_t begins[TLS_SENT_MAX];
+    unsigned count;
+    bool over; /* they were more, or larger */
+};
+
+void tls_sent_begin(struct tls_sent *sent, uint8_t *room, size_t bytes);
+/* A certificate begins; some of it. */
+void tls_sent_next(struct tls_sent *sent);
+void tls_sent_add(struct tls_sent *sent, const uint8_t *at, size_t bytes);
+/* The first one and those that follow it by their names, for nothing else is looked at: how many,
+ * or 0 where that is how they came. Of several ways, the shortest to somebody we believe. */
+unsigned tls_sent_order(const struct tls_sent *sent, const struct tls_anchors *trust,
+                        struct slice ret_path[TLS_SENT_MAX]);
+
 /* ---- verify.c: the chain a peer shows */
 
 struct tls_chain {
@@ -71,8 +93,10 @@ struct tls_chain {
     struct cert_facts leaf;
     struct cert_facts culprit; /* the certificate at which BearSSL gave up */
     struct tls_anchors *trust; /* a reference; NULL before begin and behind end */
+    struct tls_sent sent;      /* without room: their order counts */
     int64_t now_seconds;
     unsigned count;      /* certificates begun */
+    unsigned used;       /* those of them that counted */
     unsigned culprit_at; /* its index */
     bool of_server;      /* the peer is a server */
     bool relevant;       /* the certificate that is read counts */

@@ -11,6 +11,9 @@
 #define IN_BYTES         BR_SSL_BUFSIZE_INPUT
 #define CLIENT_OUT_BYTES BR_SSL_BUFSIZE_OUTPUT
 #define SERVER_OUT_BYTES (4096U + 85U)
+/* A client's hello is shorter. Behind it nothing goes out before the server's certificates were
+ * read, so they lie there. */
+#define HELLO_BYTES 1024U
 
 #define RECORD_HEAD_BYTES 5U
 #define RECORD_ALERT      21
@@ -174,6 +177,8 @@ void tls_client_begin(struct tls *tls, const struct tls_trust *trust,
     engine_begin(tls, 0, entropy);
     br_ssl_client_set_default_rsapub(&tls->u.client);
     tls_chain_begin(&tls->chain, &tls->u.engine, trust, &want, true, now_seconds, tls->why);
+    tls_sent_begin(&tls->chain.sent, tls->buffers + IN_BYTES + HELLO_BYTES,
+                   CLIENT_OUT_BYTES - HELLO_BYTES);
     if (identity) {
         set_client_identity(tls, identity);
     }

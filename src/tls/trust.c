@@ -127,6 +127,7 @@ static const char *add_certificate(struct tls_anchors *trust, struct slice der)
     note->not_before = facts.not_before;
     note->not_after = facts.not_after;
     sha256(slice_of(draft.name, draft.name_bytes), note->name_hash);
+    memcpy(note->subject, facts.subject, sizeof note->subject);
     note->constrained = slice_of(kept, kept ? der.bytes : 0);
     if (kept) {
         memcpy(kept, der.at, der.bytes);

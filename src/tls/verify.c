@@ -157,7 +157,7 @@ static unsigned check_usage(struct tls_chain *chain)
                       "the certificate's key is not for signatures (wrong usage: keyUsage)");
     }
     /* One that was made by hand for one server, and is believed itself, often says it is a CA. */
-    bool by_hand = leaf->self_issued && chain->count == 1;
+    bool by_hand = leaf->self_issued && chain->used == 1;
     if (leaf->is_ca && !by_hand) {
         return refuse(
             chain, BR_ERR_X509_FORBIDDEN_KEY_USAGE,
@@ -217,27 +217,25 @@ static void start_chain(const br_x509_class **context, const char *server_name)
     chain->minimal.vtable->start_chain(minimal_of(chain), NULL);
 }
 
-static void start_cert(const br_x509_class **context, uint32_t length)
+static void cert_begin(struct tls_chain *chain, uint32_t length)
 {
-    struct tls_chain *chain = chain_of(context);
     chain->relevant = chain->minimal.err == 0;
+    chain->used += chain->relevant;
     cert_scan_begin(&chain->scan, &chain->want);
     chain->count++;
     chain->minimal.vtable->start_cert(minimal_of(chain), length);
 }
 
-static void append(const br_x509_class **context, const unsigned char *at, size_t bytes)
+static void cert_add(struct tls_chain *chain, const uint8_t *at, size_t bytes)
 {
-    struct tls_chain *chain = chain_of(context);
     if (chain->relevant) {
         cert_scan_add(&chain->scan, at, bytes);
     }
     chain->minimal.vtable->append(minimal_of(chain), at, bytes);
 }
 
-static void end_cert(const br_x509_class **context)
+static void cert_end(struct tls_chain *chain)
 {
-    struct tls_chain *chain = chain_of(context);
     chain->minimal.vtable->end_cert(minimal_of(chain));
     if (!chain->relevant) {
         return;
@@ -258,11 +256,51 @@ static void end_cert(const br_x509_class **context)
     }
 }
 
+/* BearSSL's judgement of these. */
+static unsigned judge(struct tls_chain *chain, const struct slice *certificates, unsigned count)
+{
+    chain->minimal.vtable->start_chain(minimal_of(chain), NULL);
+    chain->count = chain->used = 0;
+    chain->wrong_usage = chain->malformed = chain->forbidden = chain->has_culprit = false;
+    for (unsigned i = 0; i < count; i++) {
+        cert_begin(chain, (uint32_t)certificates[i].bytes);
+        cert_add(chain, certificates[i].at, certificates[i].bytes);
+        cert_end(chain);
+    }
+    return chain->minimal.vtable->end_chain(minimal_of(chain));
+}
+
+static unsigned conclude(struct tls_chain *chain, unsigned error)
+{
+    return error ? refuse_by_number(chain, error) : check(chain);
+}
+
+static void start_cert(const br_x509_class **context, uint32_t length)
+{
+    struct tls_chain *chain = chain_of(context);
+    tls_sent_next(&chain->sent);
+    cert_begin(chain, length);
+}
+
+static void append(const br_x509_class **context, const unsigned char *at, size_t bytes)
+{
+    struct tls_chain *chain = chain_of(context);
+    tls_sent_add(&chain->sent, at, bytes);
+    cert_add(chain, at, bytes);
+}
+
+static void end_cert(const br_x509_class **context)
+{
+    cert_end(chain_of(context));
+}
+
 static unsigned end_chain(const br_x509_class **context)
 {
     struct tls_chain *chain = chain_of(context);
+    struct slice path[TLS_SENT_MAX];
     unsigned error = chain->minimal.vtable->end_chain(minimal_of(chain));
-    return error ? refuse_by_number(chain, error) : check(chain);
+    unsigned count = error ? tls_sent_order(&chain->sent, chain->trust, path) : 0;
+    return conclude(chain, count ? judge(chain, path, count) : error);
 }
 
 static const br_x509_pkey *get_pkey(const br_x509_class *const *context, unsigned *ret_usages)
@@ -323,17 +361,10 @@ void tls_chain_end(struct tls_chain *chain)
 
 static unsigned check_for(struct tls_chain *chain, const struct slice *certificates, unsigned count)
 {
-    const br_x509_class **context = &chain->vtable;
     br_x509_minimal_set_rsa(&chain->minimal, br_rsa_pkcs1_vrfy_get_default());
     br_x509_minimal_set_ecdsa(&chain->minimal, br_ec_get_default(),
                               br_ecdsa_vrfy_asn1_get_default());
-    start_chain(context, NULL);
-    for (unsigned i = 0; i < count; i++) {
-        start_cert(context, (uint32_t)certificates[i].bytes);
-        append(context, certificates[i].at, certificates[i].bytes);
-        end_cert(context);
-    }
-    return end_chain(context);
+    return conclude(chain, judge(chain, certificates, count));
 }
 
 enum bk_err tls_trust_check(const struct tls_trust *trust, const struct slice *chain,

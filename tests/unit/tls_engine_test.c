@@ -10,7 +10,7 @@
 #define NOW_2020 1577836800LL
 #define NOW      1900000000LL /* 2030 */
 #define NOW_2200 7258118400LL
-#define CHAIN    4
+#define CHAIN    20
 
 static const uint8_t entropy_a[32] = {1}, entropy_b[32] = {2};
 
@@ -889,6 +889,94 @@ static void refused(void)
     }
 }
 
+/* What a server shows, from several files: "server ca between", the first of each. */
+static void raw_chain_gather(const char *names, struct raw_chain *ret_chain)
+{
+    char list[512], *rest = NULL;
+    snprintf(list, sizeof list, "%s", names);
+    memset(ret_chain, 0, sizeof *ret_chain);
+    for (char *name = strtok_r(list, " ", &rest); name; name = strtok_r(NULL, " ", &rest)) {
+        struct raw_chain one;
+        char file[64];
+        snprintf(file, sizeof file, "%s.pem", name);
+        raw_chain_read(file, &one);
+        ret_chain->certificates[ret_chain->count++] = one.certificates[0];
+        one.certificates[0].data = NULL;
+        raw_chain_free(&one);
+    }
+}
+
+static void one_order(const char *names, const char *trusted, const char *host, int64_t now,
+                      const char *words)
+{
+    static br_ssl_server_context raw;
+    static uint8_t buffer[BR_SSL_BUFSIZE_BIDI];
+    struct raw_chain chain;
+    br_skey_decoder_context key;
+    char file[64];
+    raw_chain_gather(names, &chain);
+    snprintf(file, sizeof file, "%.*s.key", (int)strcspn(names, " "), names);
+    raw_key_read(file, &key);
+    br_ssl_server_init_full_ec(&raw, chain.certificates, chain.count, BR_KEYTYPE_EC,
+                               br_skey_decoder_get_ec(&key));
+    br_ssl_engine_set_buffer(&raw.eng, buffer, sizeof buffer, 1);
+    br_ssl_server_reset(&raw);
+    struct tls_trust *trust = trust_of(trusted);
+    struct tls *c = client_new();
+    tls_client_begin(c, trust, NULL, host, NULL, now, entropy_a);
+    struct end a = {.tls = c}, b = {.raw = &raw.eng};
+    carry(&a, &b, 100);
+    const char *why = tls_why(c) ? tls_why(c) : "no complaint";
+    if (words) {
+        ok(!tls_is_open(c) && tls_err(c) == BK_UNAUTHENTICATED && strstr(why, words),
+           "%s by %s: %s (wanted: %s)", names, trusted, why, words);
+    } else {
+        ok(tls_is_open(c), "%s by %s: %s", names, trusted, why);
+    }
+    tls_end(c);
+    free(c);
+    tls_trust_close(trust);
+    raw_chain_free(&chain);
+}
+
+static void any_order(void)
+{
+    static const struct {
+        const char *chain, *trust;
+    } accepted[] = {
+        {"server ca between", "ca.pem"},
+        {"server ca ca between between ca", "ca.pem"},
+        {"server server between", "ca.pem"},
+        {"server other_ca between", "rsa_ca.pem ca.pem"},
+        {"server between other_ca unknown", "ca.pem"},
+        {"server md5 sha1 weak_key curve critical between", "ca.pem"}, /* whatever they are */
+        {"server ca between", "between.pem"},
+        {"server ca", "between.pem"},
+        {"self_signed self_signed", "self_signed.pem"},
+        {"self_signed other_ca", "self_signed.pem"},
+        {"server ca ca ca ca ca ca ca ca ca ca ca ca ca ca between", "ca.pem"},
+    };
+    for (size_t i = 0; i < sizeof accepted / sizeof accepted[0]; i++) {
+        one_order(accepted[i].chain, accepted[i].trust, "a.example", NOW, NULL);
+    }
+    one_order("by_within ca within", "ca.pem", "x.b.example", NOW, NULL);
+
+    one_order("server ca between", "ca.pem", "a.example", NOW_2200, "expired on 2126-");
+    one_order("server ca between", "ca.pem", "z.example", NOW, "not for z.example");
+    one_order("server ca between", "other_ca.pem", "a.example", NOW, "unknown CA");
+    one_order("server ca between", "", "a.example", NOW, "no store of trusted");
+    one_order("server other_ca", "ca.pem", "a.example", NOW, "its issuer's certificate did not");
+    one_order("ca server between", "ca.pem", "a.example", NOW, "must come before it");
+    one_order("by_leaf ca between server", "ca.pem", "a.example", NOW, "may not issue any");
+    one_order("by_clients ca between_clients", "ca.pem", "a.example", NOW, "extendedKeyUsage");
+    one_order("by_within ca within", "ca.pem", "a.example", NOW, "(nameConstraints)");
+    one_order("sha1 ca between", "ca.pem", "a.example", NOW, "signed with SHA-1");
+    one_order("as_ca ca between", "ca.pem", "a.example", NOW, "basicConstraints");
+    one_order("self_signed ca between", "ca.pem", "a.example", NOW, "self-signed");
+    one_order("server ca ca ca ca ca ca ca ca ca ca ca ca ca ca ca between", "ca.pem", "a.example",
+              NOW, "do not follow each other");
+}
+
 /* Whoever holds a good certificate but not its key. */
 static void stolen(void)
 {
@@ -1303,6 +1391,7 @@ int main(void)
     sessions();
     trust_changes();
     refused();
+    any_order();
     misordered();
     check_names();
     stolen();
