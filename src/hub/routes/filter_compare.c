@@ -84,10 +84,10 @@ static bool equal_maps(struct filter_run *run, const struct filter_value *a,
     }
     yyjson_obj_foreach(filter_json_of(a), index, max, key, item)
     {
-        struct filter_value left = filter_of_json(item), right;
-        yyjson_val *other =
-            yyjson_obj_getn(filter_json_of(b), yyjson_get_str(key), yyjson_get_len(key));
-        right = filter_of_json(other);
+        struct slice name = slice_of(yyjson_get_str(key), yyjson_get_len(key));
+        yyjson_val *other = filter_member(filter_json_of(b), name);
+        struct filter_value left = filter_of_json(filter_member(filter_json_of(a), name));
+        struct filter_value right = filter_of_json(other);
         *ret_equal = other != NULL;
         if (!filter_charge(run, 1 + max / 8) ||
             (other && !filter_equal(run, &left, &right, depth + 1, ret_equal))) {
@@ -172,8 +172,7 @@ bool filter_in(struct filter_run *run, struct filter_value *a, const struct filt
             value = filter_header_value(run->event, a->as.text);
             found = value.type != FILTER_NIL;
         } else {
-            found =
-                yyjson_obj_getn(filter_json_of(b), (const char *)a->as.text.at, a->as.text.bytes);
+            found = filter_member(filter_json_of(b), a->as.text) != NULL;
         }
         *a = filter_of_bool(found);
         return filter_charge(run,

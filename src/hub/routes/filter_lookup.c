@@ -16,6 +16,17 @@ struct filter_value filter_header_value(const struct filter_event *event, struct
     return header ? filter_of_text(http_header_value(event->head, header)) : none;
 }
 
+yyjson_val *filter_member(yyjson_val *object, struct slice name)
+{
+    size_t index, max;
+    yyjson_val *key, *value, *last = NULL;
+    yyjson_obj_foreach(object, index, max, key, value)
+    {
+        last = unsafe_yyjson_equals_strn(key, (const char *)name.at, name.bytes) ? value : last;
+    }
+    return last;
+}
+
 bool filter_take_member(struct filter_run *run, const struct filter_value *map, struct slice name,
                         struct filter_value *ret_value)
 {
@@ -32,7 +43,7 @@ bool filter_take_member(struct filter_run *run, const struct filter_value *map, 
     if (!filter_charge(run, yyjson_obj_size(json) / 8)) {
         return false;
     }
-    *ret_value = filter_of_json(yyjson_obj_getn(json, (const char *)name.at, name.bytes));
+    *ret_value = filter_of_json(filter_member(json, name));
     return true;
 }
 

@@ -64,6 +64,9 @@ static inline struct filter_value filter_of_text(struct slice text)
 }
 
 struct filter_value filter_of_json(yyjson_val *json);
+/* The last one of this name, for that is the one that parsers of JSON keep, with few exceptions: a
+ * filter must see what the receiver of the event will see. NULL: there is none. */
+yyjson_val *filter_member(yyjson_val *object, struct slice name);
 
 static inline bool filter_is_number(const struct filter_value *value)
 {
