@@ -204,6 +204,14 @@ static const br_ssl_session_cache_class cache_class = {
     .load = cache_load,
 };
 
+/* When the session began, for its hour: it ends no later than the certificate that was shown. */
+static int64_t session_made(const struct tls *tls)
+{
+    const struct cert_facts *shown = &tls->chain.leaf;
+    int64_t latest = shown->not_after - TLS_SESSION_SECONDS_MAX;
+    return shown->whole && latest < tls->now_seconds ? latest : tls->now_seconds;
+}
+
 static struct tls *tls_of_cache(const br_ssl_session_cache_class **context)
 {
     return bk_container_of(context, struct tls, cache.vtable);
@@ -215,7 +223,7 @@ static void cache_save(const br_ssl_session_cache_class **context, br_ssl_server
     struct tls *tls = tls_of_cache(context);
     struct slice name = slice_str(br_ssl_engine_get_server_name(&server->eng));
     tls->saved = true;
-    tls_sessions_put(tls->server->sessions, session, name, tls->now_seconds);
+    tls_sessions_put(tls->server->sessions, session, name, session_made(tls));
 }
 
 static bool speaks_ours(struct slice rest)
@@ -511,7 +519,7 @@ void tls_session_get(const struct tls *tls, struct tls_session *ret_session)
     if (!tls->open || session->session_id_len == 0) {
         return;
     }
-    ret_session->made_seconds = tls_resumed(tls) ? tls->offered_seconds : tls->now_seconds;
+    ret_session->made_seconds = tls_resumed(tls) ? tls->offered_seconds : session_made(tls);
     memcpy(ret_session->trust, tls->chain.trust->digest, sizeof ret_session->trust);
     ret_session->version = session->version;
     ret_session->suite = session->cipher_suite;

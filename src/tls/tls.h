@@ -30,7 +30,8 @@ struct tls_server;   /* what a listener needs: identities by name, sessions, tru
 #define TLS_WHY_BYTES   200U
 #define TLS_NAME_BYTES  254U
 #define TLS_ALIGN_BYTES 16U
-/* A session is offered again this long, then the peer shows its certificate anew. */
+/* A session is offered again this long, but no longer than the certificate was valid that the peer
+ * showed; then it shows one anew. */
 #define TLS_SESSION_SECONDS_MAX 3600
 
 /* ---- whom we believe (blocking, start-up or control thread)

@@ -586,6 +586,29 @@ static void trust_changes(void)
     tls_server_give(server);
 }
 
+/* A session does not hide that the certificate has expired since. */
+static void session_expires(struct tls_server *server, struct tls_trust *trust)
+{
+    int64_t end = tls_server_expires(server);
+    struct tls_session session = {0};
+    struct tls *c = client_new(), *s = server_new();
+    uint8_t entropy[32] = {8};
+    bool at_server;
+    ok(!session_try(server, trust, &session, end - 100, &at_server) &&
+           session_try(server, trust, &session, end - 1, &at_server),
+       "until the certificate expires, its session is resumed");
+    tls_client_begin(c, trust, NULL, session_name, &session, end + 1, entropy);
+    tls_server_begin(s, server, end + 1, entropy);
+    struct end a = {.tls = c}, b = {.tls = s};
+    carry(&a, &b, 512);
+    ok(!tls_is_open(c) && tls_why(c) && strstr(tls_why(c), "expired"), "then it is refused: %s",
+       tls_why(c) ? tls_why(c) : "no complaint");
+    tls_end(c);
+    tls_end(s);
+    free(c);
+    free(s);
+}
+
 static void sessions(void)
 {
     struct tls_server *server = server_of("server", NULL), *other = server_of("server", NULL);
@@ -645,6 +668,7 @@ static void sessions(void)
         (void)session_try(server, trust, &fresh, NOW, &at_server);
     }
     ok(true, "more sessions than there is room for");
+    session_expires(server, trust);
     tls_trust_close(trust);
     tls_server_give(server);
     tls_server_give(other);
