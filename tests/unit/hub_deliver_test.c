@@ -1364,6 +1364,38 @@ static void test_moved_retry(void)
     done();
 }
 
+static enum bk_err put_dead_letter(struct store_txn *txn, void *report)
+{
+    return rows_apply_report(txn, report);
+}
+
+/* The store may know of a dead letter, of whose last try a disk lost the record. */
+static void test_dead_unrecorded(void)
+{
+    fresh(GOOD + 1);
+    server.one_core = true;
+    open_server();
+    put_destination(GOOD, DESTINATION_PAUSED_BY_HAND);
+    append();
+    append();
+    steps_until(fake_now_ns + SECOND);
+    struct delivery_report report = {.kind = REPORT_DEAD,
+                                     .number = 1,
+                                     .destination = 100 + GOOD,
+                                     .source = SOURCE,
+                                     .position =
+                                         journal_position_pack((struct journal_position){0, 1})};
+    is_int(store_update(hub_store(server.hub), put_dead_letter, &report), BK_OK);
+    crash();
+    open_server();
+    put_destination(GOOD, DESTINATION_RUNNING);
+    steps_until(fake_now_ns + 10 * SECOND);
+    is_uint(receivers[GOOD].answers, 1, "its lane owes the other one only");
+    is_uint(receivers[GOOD].got[1], 0);
+    stop();
+    done();
+}
+
 /* A start with the clock ten years ahead: what is asked for then is not due in ten years when it is
  * right again. */
 static void test_clock_ahead(void)
@@ -1795,6 +1827,7 @@ int main(void)
     test_clock();
     test_clock_restart();
     test_moved_retry();
+    test_dead_unrecorded();
     test_clock_ahead();
     test_keys_cut();
     test_crowd();

@@ -505,6 +505,39 @@ static enum bk_err join_tried(struct store_txn *txn, void *context)
     return err;
 }
 
+struct lane_of {
+    struct recovery *recovery;
+    struct start_lane *lane;
+};
+
+static bool note_dead(void *context, struct slice key, struct slice value)
+{
+    const struct lane_of *of = context;
+    struct dead_row row;
+    if (!dead_row_decode(key, value, &row)) {
+        return true;
+    }
+    bool ours = journal_of(row.position) == journal_of(of->lane->position);
+    if (ours && (row.flags & ATTEMPT_REPLAY) == 0) {
+        lane_done(of->recovery, of->lane, journal_position_unpack(row.position).sequence);
+    }
+    return ours && of->recovery->err == BK_OK;
+}
+
+/* Nor does one owe what is a dead letter: those from its cursor on. */
+static enum bk_err spread_dead(struct recovery *recovery, struct store_txn *txn)
+{
+    enum bk_err err = BK_OK;
+    for (size_t i = 0; err == BK_OK && i < recovery->lane_count; i++) {
+        struct lane_of of = {recovery, &recovery->lanes[i]};
+        struct key prefix, from;
+        key_of_destination(&prefix, 'x', of.lane->destination);
+        key_dead(&from, of.lane->destination, of.lane->position);
+        err = store_walk(txn, key_slice(&prefix), key_slice(&from), note_dead, &of);
+    }
+    return err;
+}
+
 /* The settled are in another order behind this. */
 static void spread_retries(struct recovery *recovery)
 {
@@ -522,6 +555,7 @@ static void spread_retries(struct recovery *recovery)
               compare_settled);
     }
     enum bk_err err = store_walk(txn, SLICE("d/"), SLICE_EMPTY, note_retry, &retries);
+    err = err == BK_OK ? spread_dead(recovery, txn) : err;
     store_read_end(txn);
     recovery->err = recovery->err == BK_OK ? err : recovery->err;
     if (recovery->err == BK_OK && retries.count > 1) {
