@@ -16,6 +16,7 @@
 #define HELLO_BYTES 1024U
 
 #define RECORD_HEAD_BYTES 5U
+#define RECORD_BYTES_MAX  16384U
 #define RECORD_ALERT      21
 #define RECORD_HANDSHAKE  22
 #define ALERT_FATAL       2U
@@ -637,6 +638,12 @@ static const char *engine_text(const struct tls *tls, int error)
     }
 }
 
+/* As its head says, which is the last that was read. */
+static unsigned record_bytes(const struct tls *tls)
+{
+    return (unsigned)tls->buffers[3] << 8 | tls->buffers[4];
+}
+
 static uint8_t alert_for(const struct tls *tls, int error)
 {
     switch (error) {
@@ -656,7 +663,8 @@ static uint8_t alert_for(const struct tls *tls, int error)
     case BR_ERR_BAD_CCS:
         return BR_ALERT_UNEXPECTED_MESSAGE;
     case BR_ERR_BAD_LENGTH: /* too long, or too short for what is added to a sealed one */
-        return tls->u.engine.incrypt ? BR_ALERT_BAD_RECORD_MAC : BR_ALERT_RECORD_OVERFLOW;
+        return record_bytes(tls) < RECORD_BYTES_MAX ? BR_ALERT_BAD_RECORD_MAC
+                                                    : BR_ALERT_RECORD_OVERFLOW;
     case BR_ERR_TOO_LARGE:
         return BR_ALERT_RECORD_OVERFLOW;
     case BR_ERR_BAD_MAC:

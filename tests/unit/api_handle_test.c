@@ -2,6 +2,7 @@
  * tokens, and that the OpenAPI document is true. */
 #include "api/api.h"
 #include "base/json.h"
+#include "base/time.h"
 #include "hub/hub.h"
 #include "hub/metrics.h"
 #include "hub/resources/token.h"
@@ -19,7 +20,7 @@ static uint64_t now_ns = 1000000000;
 struct ask {
     enum http_method method;
     const char *target, *token, *type, *body, *host, *origin, *site, *if_match, *if_none_match,
-        *coding;
+        *coding, *cookie;
     uint8_t remote;
 };
 
@@ -45,6 +46,7 @@ static unsigned ask_for(const struct ask *ask)
                                   .if_none_match = slice_str(ask->if_none_match),
                                   .content_type = slice_str(ask->type),
                                   .content_encoding = slice_str(ask->coding),
+                                  .cookie = slice_str(ask->cookie),
                                   .origin = slice_str(ask->origin),
                                   .sec_fetch_site = slice_str(ask->site),
                                   .body = slice_str(ask->body),
@@ -134,6 +136,8 @@ static void test_host(void)
            bad[i], status);
     }
     is_uint(ASK(HTTP_GET, "/health/live", .host = "becket.internal"), 421);
+    is_uint(ASK(HTTP_GET, "/login", .host = "becket.internal"), 421, "nor the pages");
+    is_uint(ASK(HTTP_GET, "/login"), 200);
     const char *hosts[] = {"becket.internal"};
     api.hosts = hosts;
     api.host_count = 1;
@@ -178,6 +182,13 @@ static void test_admission(void)
             "nor does a good token");
     is_uint(ASK(HTTP_GET, "/api/v1/secrets", .token = "guess", .remote = 9), 401,
             "which clears the count");
+    for (unsigned i = 0; i < API_GUARD_FAILURES; i++) {
+        (void)ASK(HTTP_GET, "/api/v1/secrets", .token = "guess", .remote = 11);
+    }
+    now_ns += (API_GUARD_WAIT_S - 1) * (uint64_t)NS_PER_SECOND;
+    is_uint(ASK(HTTP_GET, "/api/v1/secrets", .token = "guess", .remote = 11), 429, "it is waited,");
+    now_ns += 2 * (uint64_t)NS_PER_SECOND;
+    is_uint(ASK(HTTP_GET, "/api/v1/secrets", .token = "guess", .remote = 11), 401, "and over");
 }
 
 static void test_routes(void)
@@ -420,6 +431,55 @@ static void test_tokens(void)
 }
 
 /* Every path and method of the document is answered by something else than 404 or 405. */
+/* ---- sessions of the pages */
+
+static char cookie[200];
+
+static void log_in(void)
+{
+    char form[200];
+    snprintf(form, sizeof form, "token=%s", admin);
+    is_uint(ASK(HTTP_POST, "/login", .type = "application/x-www-form-urlencoded", .body = form),
+            302, "logged in");
+    const char *set = header("Set-Cookie");
+    snprintf(cookie, sizeof cookie, "%.*s", set ? (int)strcspn(set, ";") : 0, set ? set : "");
+}
+
+static unsigned settings(const char *with)
+{
+    return ASK(HTTP_GET, "/settings", .cookie = with);
+}
+
+static void test_sessions(void)
+{
+    const int64_t minute_ns = 60 * NS_PER_SECOND;
+    char first[sizeof cookie];
+    is_uint(settings(""), 302, "to the login");
+    log_in();
+    is_uint(settings(cookie), 200);
+    wall_ns += 119 * minute_ns;
+    is_uint(settings(cookie), 200, "after two hours, nearly, without a request");
+    wall_ns += 121 * minute_ns;
+    is_uint(settings(cookie), 302, "not after more");
+    wall_ns -= 121 * minute_ns;
+    is_uint(settings(cookie), 302, "and it stays over");
+    log_in();
+    for (unsigned hours = 0; hours < 11; hours++) {
+        wall_ns += 60 * minute_ns;
+        is_uint(settings(cookie), 200, "in use after %u hours", hours + 1);
+    }
+    wall_ns += 61 * minute_ns;
+    is_uint(settings(cookie), 302, "twelve are the end of it");
+    log_in();
+    snprintf(first, sizeof first, "%s", cookie);
+    char form[200];
+    snprintf(form, sizeof form, "token=%s", admin);
+    is_uint(ASK(HTTP_POST, "/login", .type = "application/x-www-form-urlencoded", .body = form,
+                .cookie = first),
+            302, "logged in again");
+    is_uint(settings(first), 302, "the session of before is over");
+}
+
 static void test_openapi(void)
 {
     struct json_tree tree;
@@ -474,6 +534,7 @@ int main(void)
     test_objects();
     test_apply();
     test_tokens();
+    test_sessions();
     test_openapi();
     api_response_fini(&answer);
     api_fini(&api);

@@ -375,13 +375,14 @@ static void told(struct end *from, struct tls *to, int alert)
     if (words) {
         struct end end = {.tls = to};
         (void)give(&end, words, bytes);
-        ok(tls_why(to) && strstr(tls_why(to), alert == 20 ? "number 20" : "peer"), "%d: %s", alert,
-           tls_why(to));
+        ok(tls_why(to) && strstr(tls_why(to), alert == 22 ? "number 22" : "number 20"), "%d: %s",
+           alert, tls_why(to));
     }
 }
 
-/* What BearSSL ends without a word is told all the same, also when records are sealed. */
-static void sealed_alert(const char *server_name, const char *suite)
+/* What BearSSL ends without a word is told all the same, also when records are sealed: one is
+ * altered, or its head (if any) says what cannot be. */
+static void sealed_alert(const char *server_name, const char *suite, const char *head, int alert)
 {
     struct tls_server *server = server_of(server_name, NULL);
     struct tls_trust *trust = trust_of("ca.pem rsa_ca.pem");
@@ -399,8 +400,8 @@ static void sealed_alert(const char *server_name, const char *suite)
     memcpy(copy, at, bytes);
     taken(&a, bytes);
     copy[bytes - 1] ^= 1;
-    (void)give(&b, copy, bytes);
-    told(&b, c, 20);
+    (void)give(&b, head ? (const void *)head : copy, head ? 5 : bytes);
+    told(&b, c, alert);
     tls_end(c);
     tls_end(s);
     free(c);
@@ -429,8 +430,11 @@ static void clear_alert(const char *name, const void *record, size_t bytes, uint
 
 static void alerts(void)
 {
-    sealed_alert("server", "ECDHE-ECDSA-AES128-GCM-SHA256");
-    sealed_alert("server_rsa", "ECDHE-RSA-AES128-GCM-SHA256");
+    sealed_alert("server", "ECDHE-ECDSA-AES128-GCM-SHA256", NULL, 20);
+    sealed_alert("server_rsa", "ECDHE-RSA-AES128-GCM-SHA256", NULL, 20);
+    sealed_alert("server", "ECDHE-ECDSA-AES128-GCM-SHA256", "\x17\3\3\0\x17", 20);
+    sealed_alert("server", "ECDHE-ECDSA-AES128-GCM-SHA256", "\x17\3\3\x40\x19", 22);
+    sealed_alert("server", "ECDHE-ECDSA-AES128-GCM-SHA256", "\x17\3\3\xff\xff", 22);
     CLEAR_ALERT("a message at the wrong time", "\x16\3\3\0\4\x14\0\0\0", 10);
     CLEAR_ALERT("a type nobody knows", "\x18\3\3\0\4\1\0\0\0", 10);
     CLEAR_ALERT("an id that is too long",

@@ -169,6 +169,36 @@ with Server(options=['--admin-host', 'admin.example, other.example', '--admin-ho
     is_equal((codes[:20], codes[24]), ([401] * 20, 429), 'after 20 wrong tokens: wait')
     is_equal(ask(server, 'GET', '/api/v1/tokens').status, 200, 'a good one is never held up')
 
+    # ---- a header that decides is there once: who is in front may have looked at the other one
+    for name in ('Authorization', 'Cookie', 'Content-Type', 'If-Match', 'If-None-Match', 'Origin', 'Sec-Fetch-Site', 'Last-Event-ID'):
+        value = 'Bearer ' + server.token if name == 'Authorization' else 'x'
+        for path in ('/api/v1/me', '/login'):
+            answer = Connection(server.admin).request('GET', path, headers={name: value, name.lower(): value})
+            is_equal((answer.status, answer.json['message']), (400, 'the header %s is there twice' % name.lower()), '%s twice: %s' % (name, path))
+
+    # ---- while the control thread is busy, who shows no token has half of the room
+    many = ''.join('---\nkind: EventSource\nmetadata: {name: m%d}\nspec: {type: generic, verification: {scheme: none}}\n' % i for i in range(3000))
+    allowed, connections = {'Authorization': 'Bearer ' + server.token}, [Connection(server.admin) for _ in range(16)]
+    calls = lambda headers: request_bytes('GET', '/api/v1/me', headers=headers) * 16
+    connections[0].send(request_bytes('POST', '/api/v1/apply?dryRun=true', many.encode(), dict(allowed, **{'Content-Type': 'application/yaml'})))
+    for connection in connections[2:]:
+        connection.send(calls({}))
+    connections[1].send(calls(allowed))
+    statuses = [[connection.read().status for _ in range(16)] for connection in connections[1:]]
+    strangers = sum(statuses[1:], [])
+    ok(strangers.count(401) + strangers.count(503) == 224 and strangers.count(503) >= 50, 'of 224 strangers at once some are told 503: %d' % strangers.count(503))
+    is_equal((connections[0].read().status, statuses[0]), (200, [200] * 16), 'and who shows a token is served')
+    for connection in connections:
+        connection.close()
+    connections = [Connection(server.admin) for _ in range(19)]
+    connections[0].send(request_bytes('POST', '/api/v1/apply?dryRun=true', many.encode(), dict(allowed, **{'Content-Type': 'application/yaml'})))
+    for connection in connections[1:]:
+        connection.send(calls(allowed))
+    statuses = sum([[connection.read().status for _ in range(16)] for connection in connections[1:]], [])
+    ok(statuses.count(200) + statuses.count(503) == 288 and 256 > statuses.count(200) >= 200, 'of 288 with a token, too: %d are served' % statuses.count(200))
+    for connection in connections:
+        connection.close()
+
     # ---- strings that would write log lines of their own
     evil = 'x%0d%0a{"level":"info","event":"forged"}%1b[31m'
     server.get('/hooks/' + evil)

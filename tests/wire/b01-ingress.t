@@ -188,6 +188,9 @@ with Server() as server:
     ok(statuses.count(429) >= 4 and statuses[0] == 200, 'over the rate: 429')
     answer = [a for a in (server.post('/hooks/slow', b'{}') for _ in range(8)) if a.status == 429][0]
     ok('retry-after' in answer.headers, 'with Retry-After')
+    for hops, status in (('15', 200), ('16', 508), ('99999999999999999999', 508), ('x', 508)):
+        answer = server.post('/hooks/inhouse', b'around', dict(inhouse(b'around', 'd-hops-' + hops), **{'Becket-Hops': hops}))
+        is_equal((answer.status, answer.json.get('code')), (status, None if status == 200 else 'loop'), 'one that came through becket %s times' % hops[:6])
     is_equal(server.get('/health/live').status, 200, 'live')
     is_equal(server.get('/health/ready').status, 200, 'ready')
 
