@@ -279,26 +279,36 @@ spec:
             server.api('DELETE', '/api/v1/destinations/' + name)
 
 
-def s_server(server):
-    """openssl s_server -Verify: its answer is typed by hand."""
-    def run(identity):
-        port = free_port()
-        peer = subprocess.Popen(['openssl', 's_server', '-accept', '127.0.0.1:%d' % port, '-tls1_2', '-quiet', '-Verify', '2',
-                                 '-verify_return_error', '-CAfile', certs.path('clients.pem'), '-cert',
-                                 certs.path('server.pem'), '-key', certs.path('server.key'), '-naccept', '1'],
-                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        time.sleep(0.3)
-        server.apply(destination('judge', 'https://127.0.0.1:%d/judge' % port, 'private', identity).replace('[300ms, 500ms,', '[60s,'))
-        event = post(server)[0]
-        return peer, event
-
-    peer, event = run('two')
+def read_until(peer, text):
+    """What it prints, up to this text, or to its end."""
     got = b''
-    while b'"n": 0}' not in got:
+    while text not in got:
         piece = os.read(peer.stdout.fileno(), 65536)
         if not piece:
             break
         got += piece
+    return got
+
+
+def openssl_peer(server, name, *options, identity=None):
+    """openssl s_server, and an event that is delivered to it, once: the next try is a minute away."""
+    port = free_port()
+    peer = subprocess.Popen(['openssl', 's_server', '-accept', '127.0.0.1:%d' % port, '-tls1_2', '-cert', certs.path('server.pem'),
+                             '-key', certs.path('server.key'), *options],
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    read_until(peer, b'ACCEPT\n')
+    server.apply(destination(name, 'https://127.0.0.1:%d/%s' % (port, name), 'private', identity).replace('[300ms, 500ms,', '[60s,'))
+    return peer, post(server)[0]
+
+
+def s_server(server):
+    """openssl s_server -Verify: its answer is typed by hand."""
+    def run(identity):
+        return openssl_peer(server, 'judge', '-Verify', '2', '-verify_return_error', '-CAfile', certs.path('clients.pem'), '-naccept',
+                            '1', identity=identity)
+
+    peer, event = run('two')
+    got = read_until(peer, b'"n": 0}')
     ok(b'POST /judge' in got and event.encode() in got, 'openssl s_server -Verify lets it in')
     peer.stdin.write(b'HTTP/1.1 204 No Content\r\n\r\n')
     peer.stdin.flush()
@@ -318,18 +328,8 @@ def s_server(server):
 
 def renegotiates(server):
     """A peer that asks for another handshake behind the request, as some do for a certificate: it has none, and the attempt says so."""
-    port = free_port()
-    peer = subprocess.Popen(['openssl', 's_server', '-accept', '127.0.0.1:%d' % port, '-tls1_2', '-cert', certs.path('server.pem'),
-                             '-key', certs.path('server.key')], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    time.sleep(0.3)
-    server.apply(destination('again', 'https://127.0.0.1:%d/again' % port, 'private').replace('[300ms, 500ms,', '[60s,'))
-    post(server)
-    got = b''
-    while b'"n": 0}' not in got:
-        piece = os.read(peer.stdout.fileno(), 65536)
-        if not piece:
-            break
-        got += piece
+    peer, _ = openssl_peer(server, 'again')
+    read_until(peer, b'"n": 0}')
     peer.stdin.write(b'R\n')
     peer.stdin.flush()
     said = why(server, 'again')
