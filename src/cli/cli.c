@@ -169,9 +169,11 @@ const struct cli_command *cli_find_command(const char *name)
 /* ---- errors */
 
 /* Nothing that came from outside may drive the terminal. */
-static void print_error(const char *text)
+__attribute__((format(printf, 1, 0))) static void print_error(const char *format, va_list args)
 {
+    char text[2048];
     struct buf safe;
+    vsnprintf(text, sizeof text, format, args);
     buf_init(&safe, 1U << 16);
     print_safe(&safe, slice_str(text), false);
     fflush(stdout);
@@ -181,23 +183,19 @@ static void print_error(const char *text)
 
 int cli_error(const char *format, ...)
 {
-    char text[2048];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    print_error(format, args);
     va_end(args);
-    print_error(text);
     return CLI_FAILED;
 }
 
 int cli_usage(const char *format, ...)
 {
-    char text[2048];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    print_error(format, args);
     va_end(args);
-    print_error(text);
     return CLI_USAGE;
 }
 

@@ -5,7 +5,6 @@
 #include "cli/remote.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -114,19 +113,6 @@ static const struct remote_list events_list = {.path = "/api/v1/events",
 
 /* ---- follow */
 
-static volatile sig_atomic_t interrupted;
-
-static void interrupt(int signal_number)
-{
-    (void)signal_number;
-    interrupted = 1;
-}
-
-static bool is_interrupted(void)
-{
-    return interrupted != 0;
-}
-
 /* JSON: one object a line, so that a reader can go along. YAML: one document each. */
 static void print_followed(struct table *table, yyjson_mut_val *events, enum print_format format)
 {
@@ -157,7 +143,6 @@ static int follow_events(struct remote *remote, const struct options *options,
                          enum print_format format)
 {
     const struct timespec interval = {0, FOLLOW_INTERVAL_MS * 1000000L};
-    struct sigaction action = {.sa_handler = interrupt};
     /* Of the list's filters all but the last: `since` holds for the first page only. */
     static const char *const filters[] = {"source", "canvas", "type", "state", "until", NULL};
     struct remote_list list = events_list;
@@ -166,17 +151,16 @@ static int follow_events(struct remote *remote, const struct options *options,
     const char *since = option_text(options, "since");
     bool limited = option_given(options, "limit"), done = true;
     uint64_t left = limited ? option_number(options, "limit") : UINT64_MAX;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    remote_until_ended();
     list.filters = filters;
     begin_table(&table);
-    while (!interrupted && left != 0) {
+    while (!remote_ended() && left != 0) {
         struct json_tree page;
         /* The cursor says where to go on; "now" would be another one at each poll. */
         const char *from = cursor[0] != '\0' ? NULL : since ? since : "0s";
         const char *const more[] = {"order", "asc", from ? "since" : NULL, from, NULL};
         done = remote_page(remote, options, &list, more, left, cursor, &page);
-        remote->interrupted = done ? is_interrupted : remote->interrupted;
+        remote->follows |= done;
         yyjson_mut_val *events = done ? value_at(page.roots[0], "items") : NULL;
         size_t count = yyjson_mut_arr_size(events);
         if (count != 0) {
@@ -192,7 +176,7 @@ static int follow_events(struct remote *remote, const struct options *options,
         }
     }
     table_fini(&table);
-    return done || interrupted ? CLI_DONE : CLI_FAILED;
+    return done || remote_ended() ? CLI_DONE : CLI_FAILED;
 }
 
 /* Who waits for events of a source that is not there is told. */

@@ -9,7 +9,6 @@
 #include "hub/deliveries/request.h"
 #include "net/dns.h"
 
-#include <signal.h>
 #include <stdlib.h>
 
 #define INTERVAL_MS 250
@@ -44,19 +43,6 @@ struct listen {
     bool sign;
     struct hmac_sha256_key key;
 };
-
-static volatile sig_atomic_t interrupted;
-
-static void interrupt(int signal_number)
-{
-    (void)signal_number;
-    interrupted = 1;
-}
-
-static bool is_interrupted(void)
-{
-    return interrupted != 0;
-}
 
 /* ---- one event */
 
@@ -259,29 +245,27 @@ static bool get_page(struct listen *listen, char cursor[REMOTE_CURSOR_BYTES],
 static int follow(struct listen *listen)
 {
     const struct timespec interval = {0, INTERVAL_MS * 1000000L};
-    struct sigaction action = {.sa_handler = interrupt};
     char cursor[REMOTE_CURSOR_BYTES] = "";
     bool done = true;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    remote_until_ended();
     fprintf(stderr, "forwarding events of %s to %s; Ctrl-C ends it\n",
             listen->options->arguments[0], listen->url_text);
-    while (done && !interrupted) {
+    while (done && !remote_ended()) {
         struct json_tree page;
         size_t i, count = 0;
         yyjson_mut_val *event;
         done = get_page(listen, cursor, &page);
-        listen->remote->interrupted = done ? is_interrupted : listen->remote->interrupted;
+        listen->remote->follows |= done;
         yyjson_mut_arr_foreach(done ? value_at(page.roots[0], "items") : NULL, i, count, event)
         {
-            done = done && !interrupted && forward(listen, event);
+            done = done && !remote_ended() && forward(listen, event);
         }
         json_tree_fini(&page);
         if (done && count == 0) {
             nanosleep(&interval, NULL); /* a signal ends it early */
         }
     }
-    return done || interrupted ? CLI_DONE : CLI_FAILED;
+    return done || remote_ended() ? CLI_DONE : CLI_FAILED;
 }
 
 /* URL and secret. CLI_DONE, or what the command returns. */

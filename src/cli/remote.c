@@ -4,6 +4,7 @@
 #include "base/percent.h"
 #include "ring/file.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <time.h>
@@ -129,11 +130,31 @@ static void show_call(const struct client_watch *watch)
     }
 }
 
+static volatile sig_atomic_t ended;
+
+static void note_end(int signal_number)
+{
+    (void)signal_number;
+    ended = 1;
+}
+
+void remote_until_ended(void)
+{
+    struct sigaction action = {.sa_handler = note_end};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+bool remote_ended(void)
+{
+    return ended != 0;
+}
+
 /* Whoever follows goes on behind a restart. */
 static bool has_to_wait(struct remote *remote, bool answered, unsigned status, const char *error)
 {
     const struct timespec pause = {1, 0};
-    if (!remote->interrupted || remote->interrupted()) {
+    if (!remote->follows || remote_ended()) {
         return false;
     }
     if (answered && status != 503) {
@@ -149,7 +170,7 @@ static bool has_to_wait(struct remote *remote, bool answered, unsigned status, c
     }
     remote->waiting = true;
     nanosleep(&pause, NULL); /* a signal ends it early */
-    return !remote->interrupted();
+    return !remote_ended();
 }
 
 bool remote_try(struct remote *remote, const char *method, const char *target,
@@ -186,7 +207,7 @@ bool remote_try(struct remote *remote, const char *method, const char *target,
         answered = client_call(&request, ret_response, error);
     }
     remote_progress(NULL);
-    if (!answered && !(remote->interrupted && remote->interrupted())) {
+    if (!answered && !(remote->follows && remote_ended())) {
         bool refused = strstr(error, "refused") != NULL;
         cli_error("%s%s", error,
                   refused ? "; is `becket serve` running? Its address is given by --server" : "");

@@ -63,11 +63,15 @@ struct remote {
     struct buf headers; /* Authorization */
     const char *ca_file;
     unsigned timeout_ms;
-    /* Not NULL: a server that cannot be reached, or answers 503, is waited for until this says yes;
-     * it is being restarted. */
-    bool (*interrupted)(void);
+    bool follows; /* a server that cannot be reached, or answers 503, is being restarted: it is
+                     waited for until remote_ended() */
     bool waiting; /* that was said */
 };
+
+/* For commands that follow: SIGINT and SIGTERM do not kill from now on, but make remote_ended()
+ * true and end a sleep early. */
+void remote_until_ended(void);
+bool remote_ended(void);
 
 /* False after an error was printed. remote_fini() in any case. */
 bool remote_open(struct remote *remote, const struct options *options);

@@ -1,5 +1,6 @@
 #include "hub/metrics.h"
 
+#include "base/array.h"
 #include "base/assert.h"
 
 #include <inttypes.h>
@@ -99,56 +100,41 @@ static bool source_is_idle(const struct metrics_source *source)
     return total == 0;
 }
 
+/* Room for one more element of `each` bytes, where there may be `most`. */
+static bool room_for_one(void **at, size_t *size, size_t count, size_t most, size_t each)
+{
+    return count < most && array_reserve(at, size, count + 1, each);
+}
+
 void metrics_add_source(struct metrics_snapshot *snapshot, struct slice name,
                         const struct metrics_source *sum)
 {
     if (source_is_idle(sum)) {
         return;
     }
-    if (snapshot->named_count == snapshot->named_size &&
-        snapshot->named_size < METRICS_SOURCES_MAX) {
-        size_t size = snapshot->named_size == 0 ? 64 : snapshot->named_size * 2;
-        size = size > METRICS_SOURCES_MAX ? METRICS_SOURCES_MAX : size;
-        struct metrics_named *grown = realloc(snapshot->named, size * sizeof *grown);
-        if (grown != NULL) {
-            snapshot->named = grown;
-            snapshot->named_size = size;
-        }
-    }
-    if (snapshot->named_count == snapshot->named_size) {
+    if (!room_for_one((void **)&snapshot->named, &snapshot->named_size, snapshot->named_count,
+                      METRICS_SOURCES_MAX, sizeof *snapshot->named)) {
         metrics_sum_source(&snapshot->other, sum);
         return;
     }
     struct metrics_named *named = &snapshot->named[snapshot->named_count++];
-    size_t bytes = name.bytes < sizeof named->name ? name.bytes : sizeof named->name - 1;
-    memcpy(named->name, name.at, bytes);
-    named->name[bytes] = '\0';
+    slice_keep(name, named->name, sizeof named->name);
     named->counters = *sum;
 }
 
 void metrics_add_destination(struct metrics_snapshot *snapshot, struct slice name,
                              const uint64_t outcomes[METRICS_DELIVERY_COUNT], int64_t lag_ns)
 {
-    if (snapshot->destination_count == snapshot->destination_size &&
-        snapshot->destination_size < METRICS_DESTINATIONS_MAX) {
-        size_t size = snapshot->destination_size == 0 ? 64 : snapshot->destination_size * 2;
-        size = size > METRICS_DESTINATIONS_MAX ? METRICS_DESTINATIONS_MAX : size;
-        struct metrics_destination *grown = realloc(snapshot->destinations, size * sizeof *grown);
-        if (grown != NULL) {
-            snapshot->destinations = grown;
-            snapshot->destination_size = size;
-        }
-    }
-    if (snapshot->destination_count == snapshot->destination_size) {
+    if (!room_for_one((void **)&snapshot->destinations, &snapshot->destination_size,
+                      snapshot->destination_count, METRICS_DESTINATIONS_MAX,
+                      sizeof *snapshot->destinations)) {
         for (unsigned i = 0; i < METRICS_DELIVERY_COUNT; i++) {
             snapshot->other_deliveries[i] += outcomes[i];
         }
         return;
     }
     struct metrics_destination *to = &snapshot->destinations[snapshot->destination_count++];
-    size_t bytes = name.bytes < sizeof to->name ? name.bytes : sizeof to->name - 1;
-    memcpy(to->name, name.at, bytes);
-    to->name[bytes] = '\0';
+    slice_keep(name, to->name, sizeof to->name);
     memcpy(to->outcomes, outcomes, sizeof to->outcomes);
     to->lag_ns = lag_ns > 0 ? lag_ns : 0;
 }

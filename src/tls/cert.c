@@ -1,4 +1,4 @@
-#include "tls/cert.h"
+#include "tls/private.h"
 
 #include "base/sha256.h"
 #include "tls/tls.h"
@@ -122,7 +122,8 @@ bool cert_name_from(const char *text, struct cert_name *ret_name)
     return valid;
 }
 
-bool cert_name_matches(const struct cert_name *name, struct slice pattern)
+/* RFC 6125: the same in any case, or "*." for one whole first label when two labels follow. */
+static bool cert_name_matches(const struct cert_name *name, struct slice pattern)
 {
     struct slice wanted = slice_of(name->at, name->bytes);
     if (name->any || name->address) {
@@ -735,4 +736,19 @@ void cert_scan_all(struct slice der, const struct cert_name *want, struct cert_f
     cert_scan_begin(&scan, want);
     cert_scan_add(&scan, der.at, der.bytes);
     *ret_facts = *cert_scan_end(&scan);
+}
+
+const char *cert_unusable(const struct cert_facts *facts)
+{
+    if (!facts->whole) {
+        return "this is not a well-formed certificate";
+    }
+    if (facts->key == CERT_KEY_RSA &&
+        (facts->rsa_bits < TLS_RSA_BITS_MIN || facts->rsa_bits > TLS_RSA_BITS_MAX)) {
+        return "its RSA key is too short or too long: 2048 to 4096 bits are accepted";
+    }
+    if (facts->key != CERT_KEY_RSA && facts->key != CERT_KEY_EC) {
+        return "its key is of a kind that is not accepted; RSA, P-256, P-384 and P-521 are";
+    }
+    return NULL;
 }

@@ -32,8 +32,6 @@ struct cert_name {
 /* From a host name (a final dot is dropped) or an address literal without brackets. False when it
  * is neither. */
 bool cert_name_from(const char *text, struct cert_name *ret_name);
-/* RFC 6125: the same in any case, or "*." for one whole first label when two labels follow. */
-bool cert_name_matches(const struct cert_name *name, struct slice pattern);
 
 /* RFC 5280 4.2.1.10: is it within this subtree, a DNS name or an address and its mask? */
 bool cert_name_within(const struct cert_name *name, struct slice subtree);
@@ -87,6 +85,8 @@ void cert_scan_begin(struct cert_scan *scan, const struct cert_name *want);
 void cert_scan_add(struct cert_scan *scan, const uint8_t *at, size_t bytes);
 /* The facts; `whole` is false when the certificate was cut or malformed. */
 const struct cert_facts *cert_scan_end(struct cert_scan *scan);
+/* NULL, or what is wrong with it whatever it is for: malformed, or its key. */
+const char *cert_unusable(const struct cert_facts *facts);
 /* In one call. */
 void cert_scan_all(struct slice der, const struct cert_name *want, struct cert_facts *ret_facts);
 

@@ -24,15 +24,9 @@ static enum bk_err no_memory(const char *name, char *ret_why)
 /* NULL, or why a peer would (or should) refuse this leaf. */
 static const char *unusable(const struct cert_facts *facts, bool for_server)
 {
-    if (!facts->whole) {
-        return "this is not a well-formed certificate";
-    }
-    if (facts->key == CERT_KEY_RSA &&
-        (facts->rsa_bits < TLS_RSA_BITS_MIN || facts->rsa_bits > TLS_RSA_BITS_MAX)) {
-        return "its RSA key is too short or too long: 2048 to 4096 bits are accepted";
-    }
-    if (facts->key != CERT_KEY_RSA && facts->key != CERT_KEY_EC) {
-        return "its key is of a kind that is not accepted; RSA, P-256, P-384 and P-521 are";
+    const char *why = cert_unusable(facts);
+    if (why) {
+        return why;
     }
     if (facts->weak_hash) {
         return "it is signed with MD5 or SHA-1, which nobody accepts";

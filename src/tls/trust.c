@@ -70,15 +70,9 @@ static bool make_room(struct tls_anchors *trust)
 /* NULL when it will do, else what is wrong with it. */
 static const char *unusable(const struct cert_facts *facts)
 {
-    if (!facts->whole) {
-        return "this is not a well-formed certificate";
-    }
-    if (facts->key == CERT_KEY_RSA &&
-        (facts->rsa_bits < TLS_RSA_BITS_MIN || facts->rsa_bits > TLS_RSA_BITS_MAX)) {
-        return "its RSA key is too short or too long: 2048 to 4096 bits are accepted";
-    }
-    if (facts->key != CERT_KEY_RSA && facts->key != CERT_KEY_EC) {
-        return "its key is of a kind that is not accepted; RSA, P-256, P-384 and P-521 are";
+    const char *why = cert_unusable(facts);
+    if (why) {
+        return why;
     }
     if (facts->has_key_usage && facts->is_ca && !facts->may_issue) {
         return "its keyUsage does not let it issue certificates";

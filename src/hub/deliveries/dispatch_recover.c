@@ -426,12 +426,15 @@ struct retries {
     size_t count, max;
 };
 
+static int compare_pairs(uint64_t a, uint64_t a_position, uint64_t b, uint64_t b_position)
+{
+    return a != b ? compare_numbers(&a, &b) : compare_numbers(&a_position, &b_position);
+}
+
 static int compare_events(const void *a, const void *b)
 {
     const struct settled *left = a, *right = b;
-    return left->destination != right->destination
-               ? compare_numbers(&left->destination, &right->destination)
-               : compare_numbers(&left->position, &right->position);
+    return compare_pairs(left->destination, left->position, right->destination, right->position);
 }
 
 static int compare_settled(const void *a, const void *b)
@@ -445,11 +448,9 @@ static int compare_settled(const void *a, const void *b)
 static int compare_tried(const void *a, const void *b)
 {
     const struct tried *left = a, *right = b;
-    return left->row.destination != right->row.destination
-               ? compare_numbers(&left->row.destination, &right->row.destination)
-           : left->row.position != right->row.position
-               ? compare_numbers(&left->row.position, &right->row.position)
-               : left->recorded - right->recorded;
+    int order = compare_pairs(left->row.destination, left->row.position, right->row.destination,
+                              right->row.position);
+    return order != 0 ? order : left->recorded - right->recorded;
 }
 
 static void note_tried(struct retries *retries, const struct retry_row *row)
