@@ -22,7 +22,7 @@ static bool find_destination(struct api_call *call, const char *name, uint64_t *
     enum bk_err err =
         api_is_elsewhere(call, RESOURCE_DESTINATION, text)
             ? BK_NOT_FOUND
-            : hub_destination_number(call->api->hub, api_canvas(call), text, ret_number);
+            : hub_number(call->api->hub, RESOURCE_DESTINATION, api_canvas(call), text, ret_number);
     if (err == BK_NOT_FOUND) {
         api_invalid(call, name, "there is no Destination %.*s in canvas %.*s", (int)text.bytes,
                     (const char *)text.at, (int)api_canvas(call).bytes,

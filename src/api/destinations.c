@@ -14,7 +14,8 @@ static enum api_step set_pause(struct api_call *call, enum destination_pause pau
 {
     struct hub *hub = call->api->hub;
     uint64_t number = 0;
-    enum bk_err err = hub_destination_number(hub, api_canvas(call), call->segment, &number);
+    enum bk_err err =
+        hub_number(hub, RESOURCE_DESTINATION, api_canvas(call), call->segment, &number);
     if (err == BK_OK) {
         err = hub_destination_pause(hub, number, pause, call->request->wall_ns);
     }

@@ -206,7 +206,8 @@ static bool after(struct json_cursor *c, struct depth *depth, bool *ret_next)
     return true;
 }
 
-size_t json_check_value(struct slice text)
+/* Bytes of the value at text.at[0] (no blanks before it); 0 = there is none. */
+static size_t json_check_value(struct slice text)
 {
     struct json_cursor c = {text.at, text.at + text.bytes};
     struct depth depth = {0, 0};

@@ -12,8 +12,6 @@
 
 #define JSON_CHECK_DEPTH 64U
 
-/* Bytes of the value at text.at[0] (no blanks before it); 0 = there is none. */
-size_t json_check_value(struct slice text);
 /* One value with nothing but blanks around it? */
 bool json_check(struct slice text);
 /* The elements of an array, one after the other: *rest is the text behind what was given, at first

@@ -27,11 +27,6 @@ void log_setup(enum log_level level, enum log_format format)
     atomic_store(&log_format_now, (int)format);
 }
 
-bool log_enabled(enum log_level level)
-{
-    return (int)level <= atomic_load_explicit(&log_level_max, memory_order_relaxed);
-}
-
 static void line_add(struct line *line, const char *text, size_t bytes)
 {
     size_t room = LINE_BYTES_MAX - 2 - line->bytes;
@@ -161,7 +156,7 @@ void log_write(enum log_level level, const char *event, const struct log_field *
                size_t count)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    if (!log_enabled(level)) {
+    if ((int)level > atomic_load_explicit(&log_level_max, memory_order_relaxed)) {
         return;
     }
     bool json = atomic_load(&log_format_now) == LOG_JSON;

@@ -5,7 +5,7 @@
  * Threads     Any; a line is one write().
  * Nobody waits for who reads it: where it is a pipe, socket or terminal that is full, lines are
  *             lost, and the next one says how many.
- * Hot path    Never log per request; log_enabled() is one load.
+ * Hot path    Never log per request; one that is not wanted costs one load.
  */
 #ifndef BECKET_BASE_LOG_H
 #define BECKET_BASE_LOG_H
@@ -16,7 +16,6 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 enum log_format { LOG_TEXT, LOG_JSON };
 
 void log_setup(enum log_level level, enum log_format format);
-bool log_enabled(enum log_level level);
 
 /* One field of a line. Make them with the LOG_* macros below; end with LOG_END. */
 struct log_field {

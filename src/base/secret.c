@@ -30,8 +30,3 @@ void secret_fini(struct secret *secret)
     free(secret->at);
     *secret = SECRET_EMPTY;
 }
-
-bool secret_equal(const struct secret *secret, struct slice text)
-{
-    return bk_ct_equal_slice(secret_slice(secret), text);
-}

@@ -23,7 +23,6 @@ struct secret {
 enum bk_err secret_init(struct secret *ret_secret, struct slice text) BK_MUST_CHECK;
 /* Wipe, free, and leave it empty. NULL and empty ones are fine. */
 void secret_fini(struct secret *secret);
-bool secret_equal(const struct secret *secret, struct slice text);
 static inline struct slice secret_slice(const struct secret *secret)
 {
     return slice_of(secret->at, secret->bytes);

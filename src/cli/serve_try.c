@@ -95,8 +95,8 @@ void serve_print_try(struct serve *serve, struct control *control)
     if (err == BK_OK) {
         print_try(serve, quickstart.secret);
         explicit_bzero(&quickstart, sizeof quickstart);
-    } else if (err == BK_EXISTS &&
-               hub_source_number(hub, SLICE_EMPTY, SLICE(QUICKSTART_NAME), &number) == BK_OK) {
+    } else if (err == BK_EXISTS && hub_number(hub, RESOURCE_EVENT_SOURCE, SLICE_EMPTY,
+                                              SLICE(QUICKSTART_NAME), &number) == BK_OK) {
         print_try(serve, NULL);
     } else if (err != BK_EXISTS) { /* else its source was deleted: it has served its purpose */
         log_event(LOG_WARN, "quick start failed", LOG_Z("why", why));

@@ -8,7 +8,7 @@
 
 /* ---- answers */
 
-const char *http_status_text(unsigned status)
+static const char *http_status_text(unsigned status)
 {
     switch (status) {
     case 100:

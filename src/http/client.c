@@ -119,7 +119,7 @@ static void wake_fire(struct timer *timer)
     (void)timer; /* the turn it made is all that was wanted */
 }
 
-void client_wake(struct http_client *client)
+static void client_wake(struct http_client *client)
 {
     if (!timer_running(&client->wake)) {
         timer_start(client->wheel, &client->wake, ring_now_ns(client->ring), wake_fire);

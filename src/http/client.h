@@ -85,10 +85,7 @@ struct http_reply {
     bool body_cut;                 /* body is not all of it */
     bool reused;                   /* on a connection that had served before */
     struct ring_address peer;      /* family 0 = never connected */
-    /* How long each step took; 0 = there was none for this call. */
-    uint64_t dns_ns, connect_ns, tls_ns;
-    uint64_t first_byte_ns; /* from the start of sending to the first byte of the answer */
-    uint64_t total_ns;      /* from http_call_start() */
+    uint64_t total_ns;             /* from http_call_start() */
 };
 
 struct http_call {
@@ -117,7 +114,7 @@ struct http_call {
     struct http_client *client;
     struct client_pool *pool;
     struct client_line *line;
-    uint64_t started_ns, sent_ns, deadline_ns;
+    uint64_t started_ns, deadline_ns;
     uint8_t *kept; /* memory of an answer that outlives its connection */
     size_t kept_bytes;
     uint8_t state;

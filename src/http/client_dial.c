@@ -107,8 +107,6 @@ void dial_fail(struct client_line *line, enum bk_err err, enum http_stage stage)
         struct http_call *call = bk_container_of(pool->waiting.next, struct http_call, node);
         pool_unqueue(call);
         call->reply.peer = line->peer;
-        call->reply.dns_ns = line->dns_ns;
-        call->reply.connect_ns = line->connect_ns;
         call_fail(call, err, stage, "%s", line->why);
     }
     line_kill(line);
@@ -237,7 +235,6 @@ static void connected(struct client_line *line, struct line_try *try)
     line->handle = try->handle;
     try->handle = -1;
     line->peer = line->lookup.addresses[try->number];
-    line->connect_ns = ring_now_ns(client->ring) - line->dial_ns - line->dns_ns;
     tries_cancel(line);
     if (client->config.resolver) {
         resolver_won(client->config.resolver, slice_str(dialled_host(line)), line->peer.family);
@@ -323,7 +320,6 @@ static void resolved(struct client_line *line)
     struct dns_lookup *lookup = &line->lookup;
     char why[POLICY_WHY_BYTES];
 
-    line->dns_ns = ring_now_ns(line->client->ring) - line->dial_ns;
     if (!line->pool->proxy) {
         unsigned count =
             policy_filter(lookup->addresses, lookup->count, line->pool->origin.allow_private, why);
@@ -348,7 +344,6 @@ static void lookup_done(struct dns_lookup *lookup)
         resolved(line);
     } else {
         snprintf(line->why, sizeof line->why, "%s", lookup->why);
-        line->dns_ns = ring_now_ns(line->client->ring) - line->dial_ns;
         dial_fail(line, lookup->err, HTTP_STAGE_RESOLVE);
     }
 }

@@ -339,15 +339,10 @@ void line_start_call(struct client_line *line, struct http_call *call)
     line->send_err = BK_OK;
     call->state = CALL_ACTIVE;
     call->line = line;
-    call->sent_ns = ring_now_ns(line->client->ring);
     reply->peer = line->peer;
     reply->reused = line->used;
     if (line->used) {
         counter_add(&line->client->stats.reused, 1);
-    } else {
-        reply->dns_ns = line->dns_ns;
-        reply->connect_ns = line->connect_ns;
-        reply->tls_ns = line->tls_ns;
     }
     reply_begin(line);
     line_deadline(line, call->deadline_ns);

@@ -10,7 +10,7 @@ static struct client_pool **bucket_of(struct http_client *client, const struct h
     return &client->buckets[origin->key & (client->bucket_count - 1)];
 }
 
-struct client_pool *pool_find(struct http_client *client, const struct http_origin *origin)
+static struct client_pool *pool_find(struct http_client *client, const struct http_origin *origin)
 {
     struct client_pool *pool = *bucket_of(client, origin);
     while (pool && !http_origin_equal(&pool->origin, origin)) {

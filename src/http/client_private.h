@@ -107,13 +107,11 @@ struct client_line {
     struct line_try tries[CLIENT_TRIES_MAX];
     unsigned next_address;
     uint64_t dial_ns, next_try_ns, dial_deadline_ns;
-    uint64_t dns_ns, connect_ns, tls_ns;
     struct ring_address peer;
     char why[HTTP_CALL_WHY_BYTES];
     enum bk_err why_err;
     /* -- TLS */
-    struct tls *tls; /* NULL = plain */
-    uint64_t tls_begun_ns;
+    struct tls *tls;       /* NULL = plain */
     unsigned piece_number; /* of the request: next to be given to the engine */
     size_t piece_at;
     size_t record_bytes; /* being sent */
@@ -182,12 +180,9 @@ __attribute__((format(printf, 4, 5))) void call_fail(struct http_call *call, enu
 void call_finish_later(struct http_call *call);
 /* The same now: the last thing that the caller does. */
 void call_finish(struct http_call *call);
-/* Make sure that the next turn does not sleep. */
-void client_wake(struct http_client *client);
 
 /* ---- client_pool.c */
-struct client_pool *pool_find(struct http_client *client, const struct http_origin *origin);
-/* The same, made where there is none. BK_BUSY all are in use, BK_INVALID no host. */
+/* An origin's pool, made where there is none. BK_BUSY all are in use, BK_INVALID no host. */
 enum bk_err pool_take(struct http_client *client, const struct http_origin *origin,
                       struct client_pool **ret_pool) BK_MUST_CHECK;
 void pool_queue(struct http_call *call, bool front);

@@ -312,10 +312,7 @@ void reply_input(struct client_line *line, uint8_t *at, size_t bytes)
         line_fail(line, BK_PROTOCOL, "an answer came before the request was sent");
         return;
     }
-    if (!line->begun) {
-        line->begun = true;
-        call->reply.first_byte_ns = ring_now_ns(line->client->ring) - call->sent_ns;
-    }
+    line->begun = true;
     if (!line->head_done && line->gathered && !gather_head(line, &at, &bytes)) {
         return;
     }

@@ -89,7 +89,6 @@ static void drop_record(struct client_line *line)
 static void handshake_done(struct client_line *line)
 {
     tls_session_get(line->tls, &line->pool->session);
-    line->tls_ns = ring_now_ns(line->client->ring) - line->tls_begun_ns;
     dial_done(line);
 }
 
@@ -228,9 +227,8 @@ void line_tls_begin(struct client_line *line)
     }
     line->state = LINE_TLS;
     line->tls = engine_take(client);
-    line->tls_begun_ns = ring_now_ns(client->ring);
     line->dial_deadline_ns =
-        line->tls_begun_ns + client->config.tls_timeout_ms * (uint64_t)NS_PER_MS;
+        ring_now_ns(client->ring) + client->config.tls_timeout_ms * (uint64_t)NS_PER_MS;
     line_deadline(line, line->dial_deadline_ns);
     ring_entropy(entropy, sizeof entropy);
     tls_client_begin(line->tls, trust, tls_credentials_identity(credentials), pool->origin.host,

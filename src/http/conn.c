@@ -88,7 +88,7 @@ void spill_give(struct http_conn *conn)
     conn->spill = NULL;
 }
 
-void conn_unlist(struct http_conn *conn)
+static void conn_unlist(struct http_conn *conn)
 {
     if (list_linked(&conn->dirty)) {
         list_remove(&conn->dirty);

@@ -75,7 +75,6 @@ struct http_conn {
     bool parked;
     bool starved;
     bool peer_done;
-    bool pausing;
     bool lingers_on; /* CONN_LINGER: bytes came since its deadline was set */
     uint8_t linger_count;
     struct ring_address peer;
@@ -196,7 +195,6 @@ void exchange_give(struct http_server *server, struct http_exchange *exchange);
 void exchange_leave(struct http_conn *conn, struct http_exchange *exchange);
 struct spill *spill_take(struct http_server *server);
 void spill_give(struct http_conn *conn);
-void conn_unlist(struct http_conn *conn);
 /* Until more of the request that is half here must have come, or the next one. */
 void conn_deadline_reading(struct http_conn *conn);
 /* For a deadline that may be earlier than the timer stands. */
@@ -274,7 +272,6 @@ void conn_secure_give(struct http_conn *conn);
 
 /* ---- listener.c */
 
-void listener_retry(struct timer *timer);
 /* A slot is free again: for who was accepted already, then for those who were not. */
 void listeners_wake(struct http_server *server);
 /* Who waits in its queue is told by a reset, and goes to another server. */

@@ -75,7 +75,7 @@ void listener_close(struct listener *listener)
     }
 }
 
-void listener_retry(struct timer *timer)
+static void listener_retry(struct timer *timer)
 {
     struct listener *listener = bk_container_of(timer, struct listener, retry);
     if (listener->stopped && conns_left(listener->server)) {

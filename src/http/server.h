@@ -195,6 +195,4 @@ void http_return_buffer(struct http_exchange *exchange, uint8_t *buffer, size_t 
 /* The server's own buffers (for http_take_buffer's). */
 struct buffers *http_buffers(struct http_server *server);
 
-const char *http_status_text(unsigned status);
-
 #endif

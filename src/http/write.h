@@ -21,7 +21,6 @@ struct http_write {
     size_t bytes;
     size_t bytes_max;
     enum bk_err err;
-    bool in_target; /* between http_write_target_begin() and http_write_target_end() */
 };
 
 void http_write_init(struct http_write *write, void *at, size_t bytes_max);
@@ -29,20 +28,9 @@ void http_write_init(struct http_write *write, void *at, size_t bytes_max);
  * is empty; both in the characters of RFC 3986 (url_parse() gives such ones). */
 void http_write_request(struct http_write *write, struct slice method,
                         const struct http_origin *origin, struct slice path, struct slice query);
-/* The same in steps, for targets built from data: begin, any of the pieces, end. */
-void http_write_target_begin(struct http_write *write, struct slice method);
-/* Copied as it is: the characters of a path or query, '%' escapes included. */
-void http_write_target_text(struct http_write *write, struct slice text);
-/* One segment or value from data: all but letters, digits and -._~ becomes %XX. A segment that is
- * "." or ".." is refused, for a server would walk up. */
-void http_write_target_data(struct http_write *write, struct slice data);
-void http_write_target_end(struct http_write *write, const struct http_origin *origin);
 /* "Name: value". name: a token; value: visible ASCII, and spaces and tabs inside. */
 void http_write_header(struct http_write *write, struct slice name, struct slice value);
 void http_write_header_number(struct http_write *write, struct slice name, uint64_t number);
-/* "Authorization: Basic ..." or another name. The user must hold no colon. */
-void http_write_header_basic(struct http_write *write, struct slice name, struct slice user,
-                             struct slice password);
 /* The empty line. BK_OK: *ret_head is the whole head, in the caller's memory. */
 enum bk_err http_write_end(struct http_write *write, struct slice *ret_head) BK_MUST_CHECK;
 

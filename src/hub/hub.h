@@ -101,15 +101,12 @@ struct hub_source_name {
 /* Also of deleted sources. BK_NOT_FOUND when the number was never given out. */
 enum bk_err hub_source_name(struct hub *hub, uint64_t number, struct hub_source_name *ret_name)
                             BK_MUST_CHECK;
-/* Number of the source with this name or id. Deleted ones: BK_NOT_FOUND. */
-enum bk_err hub_source_number(struct hub *hub, struct slice canvas, struct slice name,
-                              uint64_t *ret_number) BK_MUST_CHECK;
+/* Number of the object of a kind with this name or id. Deleted ones: BK_NOT_FOUND. */
+enum bk_err hub_number(struct hub *hub, enum resource_kind kind, struct slice canvas,
+                       struct slice name, uint64_t *ret_number) BK_MUST_CHECK;
 
 /* ---- destinations */
 
-/* Number of the destination with this name or id. BK_NOT_FOUND. */
-enum bk_err hub_destination_number(struct hub *hub, struct slice canvas, struct slice name,
-                                   uint64_t *ret_number) BK_MUST_CHECK;
 struct hub_target_name {
     char name[NAME_BYTES_MAX + 1];
     char canvas[NAME_BYTES_MAX + 1];
@@ -132,10 +129,5 @@ enum bk_err hub_destination_pause(struct hub *hub, uint64_t number, enum destina
 enum bk_err hub_reveal(struct hub *hub, enum resource_kind kind, struct slice canvas,
                        struct slice name, struct slice only_canvas, int64_t now_ns,
                        struct buf *json) BK_MUST_CHECK;
-
-struct hub_counts {
-    uint64_t canvases, secrets, event_sources;
-};
-enum bk_err hub_counts(struct hub *hub, struct hub_counts *ret_counts) BK_MUST_CHECK;
 
 #endif

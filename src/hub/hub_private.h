@@ -36,8 +36,6 @@ struct hub {
     bool issuer_wanted;  /* an integration takes tokens that we issue: there should be a key */
     oidc_token_fn *oidc_token; /* NULL: nothing is issued */
     void *oidc_context;
-    bool counted;
-    struct hub_counts counts;
     struct app_tokens app_tokens;
     struct token_uses *token_uses; /* resources/token_use.h; NULL = none was noted yet */
     struct token_known *tokens_known; /* resources/token_known.h; from the opening on */
@@ -255,8 +253,5 @@ void route_change_drop(struct route_change *change);
 
 /* The slot of a Secret's key: "data." and the key. */
 struct slice secret_field(struct slice key, char storage[RESOURCE_SECRET_KEY_BYTES_MAX + 8]);
-
-/* After a commit: one more or one less of a kind. */
-void hub_counts_add(struct hub *hub, enum resource_kind kind, int change);
 
 #endif

@@ -712,11 +712,6 @@ struct journal *reactor_journal(const struct reactor *reactor)
     return reactor->journal;
 }
 
-struct http_server *reactor_admin_server(const struct reactor *reactor)
-{
-    return reactor->admin_server;
-}
-
 const struct metrics_reactor *reactor_metrics(const struct reactor *reactor)
 {
     return &reactor->metrics;

@@ -75,7 +75,6 @@ void reactor_free(struct reactor *reactor);
 struct ring *reactor_ring(const struct reactor *reactor);
 struct journal *reactor_journal(const struct reactor *reactor);
 struct resolver *reactor_resolver(const struct reactor *reactor);
-struct http_server *reactor_admin_server(const struct reactor *reactor);
 /* For calls from this core, on its thread, during its turn. */
 const struct deliver *reactor_deliver(const struct reactor *reactor);
 struct http_client *reactor_client(const struct reactor *reactor);

@@ -33,21 +33,14 @@ static void window_reset(struct scan *scan, uint64_t offset)
 void scan_begin(struct scan *scan, int file, const uint64_t uuid[2], uint32_t block_crc,
                 uint64_t end)
 {
-    scan_begin_at(scan, file, uuid, FORMAT_FRAME_AT, end);
-    scan->chain_crc = block_crc;
-}
-
-void scan_begin_at(struct scan *scan, int file, const uint64_t uuid[2], uint64_t offset,
-                   uint64_t end)
-{
     scan->file = file;
     scan->end = end;
     scan->uuid_low = uuid[0];
     scan->seed = format_seed(uuid);
-    scan->offset = offset;
+    scan->offset = FORMAT_FRAME_AT;
     scan->commit = 0;
-    scan->chain_crc = 0;
-    window_reset(scan, offset);
+    scan->chain_crc = block_crc;
+    window_reset(scan, scan->offset);
 }
 
 /* Room for a frame of this size at the window's start. */
@@ -202,10 +195,7 @@ enum bk_err scan_look_ahead(struct scan *scan, uint64_t expected_commit, uint64_
                 ahead.resume_at = at + block;
                 ahead.resume_commit = frame->commit;
             }
-            if (frame->durable_commit >= expected_commit && !ahead.damage) {
-                ahead.damage = true;
-                ahead.evidence_at = at + block;
-            }
+            ahead.damage |= frame->durable_commit >= expected_commit;
         }
         if (done < bytes) {
             break;

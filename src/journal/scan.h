@@ -36,9 +36,6 @@ void scan_fini(struct scan *scan);
 /* From a segment's first frame. `end`: not beyond this. */
 void scan_begin(struct scan *scan, int file, const uint64_t uuid[2], uint32_t block_crc,
                 uint64_t end);
-/* From a frame in the middle whose offset is known from an index: the chain starts anew there. */
-void scan_begin_at(struct scan *scan, int file, const uint64_t uuid[2], uint64_t offset,
-                   uint64_t end);
 /* The next good frame, whole, in the scan's memory until the next call. BK_AGAIN: call again.
  * BK_NOT_FOUND: at scan->offset is no good frame: the end, an unfinished commit or damage. BK_IO.
  */
@@ -50,7 +47,6 @@ enum bk_err scan_next_blocking(struct scan *scan,
 /* After BK_NOT_FOUND: what stands behind the bad place, up to `limit`? */
 struct scan_ahead {
     bool damage;          /* a frame says that the commit which should stand here was durable */
-    uint64_t evidence_at; /* that frame */
     unsigned frames;      /* headers of this segment's frames that were found */
     uint64_t resume_at;   /* the first behind the bad place with a higher commit; 0 = none … */
     uint64_t resume_commit; /* … and its commit, by its header alone */

@@ -125,7 +125,9 @@ static void add_escaped(struct buf *text, struct slice value)
     }
 }
 
-void oauth2_form_add(struct buf *form, const char *name, struct slice value)
+/* application/x-www-form-urlencoded, appended: "name=value", with '&' in front when it is not the
+ * first. */
+static void oauth2_form_add(struct buf *form, const char *name, struct slice value)
 {
     if (form->bytes > 0 && form->at[form->bytes - 1] != '?' && form->at[form->bytes - 1] != '&') {
         buf_add_byte(form, '&');

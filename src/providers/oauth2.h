@@ -144,8 +144,4 @@ enum bk_err oauth2_take_identity(const struct oauth2_server *server, yyjson_mut_
                                  struct arena *arena,
                                  struct oauth2_identity *ret_identity) BK_MUST_CHECK;
 
-/* application/x-www-form-urlencoded, appended: "name=value", with '&' in front when it is not the
- * first. */
-void oauth2_form_add(struct buf *form, const char *name, struct slice value);
-
 #endif

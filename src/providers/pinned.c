@@ -3,7 +3,9 @@
 #include "base/assert.h"
 #include "providers/keys.h"
 
-bool pinned_host(struct slice url, struct slice *ret_host)
+/* https://HOST/path on the standard port, with nothing but letters, digits and -._~/?=&%:+ in it;
+ * its host. No user, no fragment, no backslash: parsers disagree about these. */
+static bool pinned_host(struct slice url, struct slice *ret_host)
 {
     bk_assert(ret_host != NULL);
     struct slice scheme = SLICE("https://");

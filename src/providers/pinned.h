@@ -6,9 +6,6 @@
 
 #define PINNED_REGION_BYTES_MAX 40U
 
-/* https://HOST/path on the standard port, with nothing but letters, digits and -._~/?=&%:+ in it;
- * its host. No user, no fragment, no backslash: parsers disagree about these. */
-bool pinned_host(struct slice url, struct slice *ret_host);
 /* sns.<region>.amazonaws.com, or the same below .cn; the region. */
 bool pinned_sns(struct slice url, struct slice *ret_region, bool *ret_china);
 /* One of the hosts, which are separated by blanks. */

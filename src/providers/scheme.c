@@ -254,19 +254,6 @@ struct slice scheme_challenge(const struct scheme *scheme)
     }
 }
 
-bool scheme_signs_url(const struct scheme *scheme)
-{
-    bool signs = scheme->is_auto;
-    for (unsigned p = 0; p < scheme->plan->program_count; p++) {
-        const struct program *program = &scheme->plan->programs[p];
-        signs |= program->row->url_claim != NULL;
-        for (unsigned i = 0; i < program->op_count; i++) {
-            signs |= program->ops[i].kind == OP_URL || program->ops[i].kind == OP_URL_UNESCAPED;
-        }
-    }
-    return signs;
-}
-
 bool scheme_is_learning(const struct scheme *scheme)
 {
     return scheme->plan->learns && scheme->key_count == 0;

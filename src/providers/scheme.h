@@ -166,8 +166,6 @@ bool scheme_is_batch(const struct scheme *scheme, const struct scheme_request *r
 const struct scheme_row *scheme_row(const struct scheme *scheme);
 /* What a 401 must say (RFC 9110 11.6.1): a whole header line. */
 struct slice scheme_challenge(const struct scheme *scheme);
-/* Must the request have a URL or a base? */
-bool scheme_signs_url(const struct scheme *scheme);
 /* Has it no secret yet, and waits for the one that a handshake brings? */
 bool scheme_is_learning(const struct scheme *scheme);
 

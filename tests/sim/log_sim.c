@@ -11,12 +11,6 @@ void log_setup(enum log_level level, enum log_format format)
     (void)level, (void)format;
 }
 
-bool log_enabled(enum log_level level)
-{
-    (void)level;
-    return sim_verbose;
-}
-
 void log_write(enum log_level level, const char *event, const struct log_field *fields,
                size_t count)
 {

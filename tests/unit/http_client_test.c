@@ -616,12 +616,11 @@ static void test_answers(void)
 {
     struct job *job = get("/", "GET", 0);
     ok(answered(job, 200, "000000000000000000000"), "a GET");
-    ok(!job->reply.reused && job->reply.connect_ns > 0 && job->reply.total_ns > 0 &&
-           job->reply.first_byte_ns > 0 && job->reply.peer.port == server_port,
-       "on a new connection, with times and the peer's address");
+    ok(!job->reply.reused && job->reply.total_ns > 0 && job->reply.peer.port == server_port,
+       "on a new connection, with its time and the peer's address");
     job = get("/", "POST", 1000);
     ok(answered(job, 200, "000000000000000001000"), "a POST of 1000 bytes");
-    ok(job->reply.reused && job->reply.connect_ns == 0, "on the same connection");
+    ok(job->reply.reused, "on the same connection");
     job = get("/", "POST", 5000000);
     ok(answered(job, 200, "000000000000005000000"), "a POST of 5 MB");
     ok(answered(get("/", "HEAD", 0), 200, ""), "HEAD has a length but no body");

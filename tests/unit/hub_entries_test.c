@@ -40,7 +40,8 @@ static void apply(const char *text)
 static uint64_t number_of(const char *source)
 {
     uint64_t number;
-    if (hub_source_number(hub, SLICE("default"), slice_str(source), &number) != BK_OK) {
+    if (hub_number(hub, RESOURCE_EVENT_SOURCE, SLICE("default"), slice_str(source), &number) !=
+        BK_OK) {
         bail_out("there is no source %s", source);
     }
     return number;

@@ -304,9 +304,9 @@ static void test_sweep(enum provider_intent intent, unsigned hooks_before, unsig
             }
             bool right = github.hook_count == hooks_after && settled > 0 &&
                          settled_state == OPERATION_DONE && github.creations <= 1;
-            ok(right, "%s, call %u, fault %d: %u hooks, %u made, state %s",
+            ok(right, "%s, call %u, fault %d: %u hooks, %u made, state %d",
                operation_intent_name(intent), at, fault, github.hook_count, github.creations,
-               operation_state_name(settled_state));
+               (int)settled_state);
             finish();
         }
     }

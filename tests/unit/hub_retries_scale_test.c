@@ -198,13 +198,13 @@ static int fill_server(const char *data, unsigned total, unsigned due_seconds)
     for (unsigned i = 0; i < DESTINATIONS; i++) {
         char name[8];
         snprintf(name, sizeof name, "d%u", i);
-        if (hub_destination_number(hub, SLICE(""), slice_str(name), &filling.destinations[i]) !=
-            BK_OK) {
+        if (hub_number(hub, RESOURCE_DESTINATION, SLICE(""), slice_str(name),
+                       &filling.destinations[i]) != BK_OK) {
             bail_out("no destination %s", name);
         }
     }
-    if (filling.event_count == 0 ||
-        hub_source_number(hub, SLICE(""), SLICE("repo"), &filling.source) != BK_OK) {
+    if (filling.event_count == 0 || hub_number(hub, RESOURCE_EVENT_SOURCE, SLICE(""), SLICE("repo"),
+                                               &filling.source) != BK_OK) {
         bail_out("no events, or no source");
     }
     filling.now_ms = fake_wall_ns / 1000000;

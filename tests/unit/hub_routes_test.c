@@ -114,7 +114,7 @@ static bool has(const char *text, const char *part)
 static uint64_t destination_number(const char *name)
 {
     uint64_t number = 0;
-    enum bk_err err = hub_destination_number(hub, SLICE_EMPTY, slice_str(name), &number);
+    enum bk_err err = hub_number(hub, RESOURCE_DESTINATION, SLICE_EMPTY, slice_str(name), &number);
     return err == BK_OK ? number : 0;
 }
 
@@ -129,7 +129,7 @@ static const char *targets_of(const char *source)
     static char text[256];
     uint64_t number = 0;
     text[0] = '\0';
-    if (hub_source_number(hub, SLICE_EMPTY, slice_str(source), &number) != BK_OK) {
+    if (hub_number(hub, RESOURCE_EVENT_SOURCE, SLICE_EMPTY, slice_str(source), &number) != BK_OK) {
         return "no source";
     }
     for (uint64_t i = 0; i < route_table_numbers(table); i++) {
@@ -228,7 +228,8 @@ static void first_apply(void)
     is_str(targets_of("other"), "app", "from both sources");
     compiled();
     uint64_t number = 0;
-    bk_assert(hub_source_number(hub, SLICE_EMPTY, SLICE("payments"), &number) == BK_OK);
+    bk_assert(hub_number(hub, RESOURCE_EVENT_SOURCE, SLICE_EMPTY, SLICE("payments"), &number) ==
+              BK_OK);
     const struct route_target *target = route_table_first(table, number);
     is_uint(route_target_filters(target)->count, 1, "its filter");
     is_uint(route_target_filters(target)->type_count, 1, "its type");

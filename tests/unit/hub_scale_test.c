@@ -145,22 +145,17 @@ int main(void)
         sum += took;
         worst = took > worst ? took : worst;
     }
-    struct hub_counts counts;
-    double begin = now_s();
-    is_int(hub_counts(hub, &counts), BK_OK);
-    double counted = now_s() - begin;
-    is_uint(counts.event_sources, sources + 20, "count");
     struct store_stats stats;
     store_stats(hub_store(hub), &stats);
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     diag("%u sources: apply %.2f s (%.2f us each), open %.3f s, feed %.3f s (%.2f us each; "
          "%.2f s of CPU), "
-         "store %.0f MiB, one more %.2f ms (worst %.2f), count %.0f ms, scheme %.0f B, "
+         "store %.0f MiB, one more %.2f ms (worst %.2f), scheme %.0f B, "
          "largest resident size %ld MiB",
          sources, filled - from, (filled - from) / sources * 1e6, opened - start, fed_at - opened,
          (fed_at - opened) / sources * 1e6, cpu_fed - cpu_start, (double)stats.used_bytes / 1048576,
-         sum / 20 * 1e3, worst * 1e3, counted * 1e3, (double)fed_bytes / (double)(sources + 20),
+         sum / 20 * 1e3, worst * 1e3, (double)fed_bytes / (double)(sources + 20),
          usage.ru_maxrss / 1024);
     if (wanted) { /* figures mean something only on a machine that does nothing else */
         ok(fed_at - start <= 3.0, "a start with %u sources takes at most 3 s", sources);

@@ -16,10 +16,9 @@ struct outbound {
 };
 
 /* Belongs to the control thread, to the reactor from the first letter on, and again to the control
- * thread once that letter came back. The letter that cancels goes there and back on its own. */
+ * thread once that letter came back. */
 struct outbound_call {
     struct ring_mail mail;
-    struct ring_mail cancel;
     struct outbound *outbound;
     struct http_call call;
     struct http_origin origin;
@@ -27,8 +26,6 @@ struct outbound_call {
     void *context;
     size_t map_bytes; /* of all of this: head and body of the answer, the request behind */
     uint32_t body_bytes_max;
-    bool returned;
-    bool cancelling; /* its letter is under way */
     struct http_reply reply;
     struct http_head head;
     uint8_t head_at[HTTP_HEAD_BYTES_MAX];
@@ -85,25 +82,10 @@ static void call_returned(struct ring_mail *mail)
         .status = reply->status,
         .head = reply->err == BK_OK ? &call->head : NULL,
         .body = slice_of(call->body_at, reply->body.bytes),
-        .peer = reply->peer,
-        .total_ns = reply->total_ns,
     };
 
-    call->returned = true;
     call->done(call->context, &answer);
-    if (!call->cancelling) {
-        call_free(call);
-    }
-}
-
-static void cancel_returned(struct ring_mail *mail)
-{
-    struct outbound_call *call = bk_container_of(mail, struct outbound_call, cancel);
-
-    call->cancelling = false;
-    if (call->returned) {
-        call_free(call);
-    }
+    call_free(call);
 }
 
 /* ---- on the reactor */
@@ -134,19 +116,9 @@ static void call_arrived(struct ring_mail *mail)
     http_call_start(call->outbound->client, &call->call);
 }
 
-static void cancel_arrived(struct ring_mail *mail)
-{
-    struct outbound_call *call = bk_container_of(mail, struct outbound_call, cancel);
-
-    http_call_cancel(call->outbound->client, &call->call);
-    call->cancel.run = cancel_returned;
-    ring_post(call->outbound->reactor, call->outbound->control, &call->cancel);
-}
-
 /* ---- starting */
 
-enum bk_err outbound_call(struct outbound *outbound, const struct outbound_request *request,
-                          struct outbound_call **ret_call)
+enum bk_err outbound_call(struct outbound *outbound, const struct outbound_request *request)
 {
     uint32_t body_max = request->body_bytes_max ? request->body_bytes_max : ANSWER_BYTES_DEFAULT;
     size_t request_bytes = request->head.bytes + request->body.bytes;
@@ -191,18 +163,5 @@ enum bk_err outbound_call(struct outbound *outbound, const struct outbound_reque
     outbound->count++;
     call->mail.run = call_arrived;
     ring_post(outbound->control, outbound->reactor, &call->mail);
-    if (ret_call) {
-        *ret_call = call;
-    }
     return BK_OK;
-}
-
-void outbound_cancel(struct outbound_call *call)
-{
-    bk_assert(!call->returned);
-    if (!call->cancelling) {
-        call->cancelling = true;
-        call->cancel.run = cancel_arrived;
-        ring_post(call->outbound->control, call->outbound->reactor, &call->cancel);
-    }
 }

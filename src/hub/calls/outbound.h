@@ -6,7 +6,7 @@
  * Ownership   The request is copied: all of it may go when outbound_call() returned. The answer is
  *             valid until done() returns. A call frees itself behind done().
  * Threads     Everything here is for the control thread; done() runs there, from a turn of its
- *             ring, never inside outbound_call() or outbound_cancel().
+ *             ring, never inside outbound_call().
  * Limits      OUTBOUND_CALLS_MAX at once; a request of at most OUTBOUND_REQUEST_BYTES_MAX. Memory
  *             for the answer (body_bytes_max) is set aside when the call is made, and becomes
  *             resident as the answer fills it.
@@ -26,7 +26,6 @@
 #define OUTBOUND_BODY_BYTES_MAX    (32U << 20)
 
 struct outbound;
-struct outbound_call;
 
 struct outbound_answer {
     enum bk_err err;              /* BK_OK: a whole answer, whatever its status */
@@ -35,8 +34,6 @@ struct outbound_answer {
     unsigned status;              /* 0 = no head came */
     const struct http_head *head; /* for http_find(); NULL when err */
     struct slice body;            /* whole: more than asked for is BK_TOO_LARGE */
-    struct ring_address peer;
-    uint64_t total_ns;
 };
 
 typedef void outbound_done_fn(void *context, const struct outbound_answer *answer);
@@ -61,11 +58,8 @@ void outbound_close(struct outbound *outbound);
 /* No call is under way and no letter of one. */
 bool outbound_idle(const struct outbound *outbound);
 
-/* BK_BUSY too many at once, BK_TOO_LARGE, BK_NO_MEMORY: done() will not run. Else it runs once.
- * *ret_call (may be NULL) is for outbound_cancel() until done() ran. */
-enum bk_err outbound_call(struct outbound *outbound, const struct outbound_request *request,
-                          struct outbound_call **ret_call) BK_MUST_CHECK;
-/* done() runs soon, with BK_CANCELLED or what came first. */
-void outbound_cancel(struct outbound_call *call);
+/* BK_BUSY too many at once, BK_TOO_LARGE, BK_NO_MEMORY: done() will not run. Else it runs once. */
+enum bk_err outbound_call(struct outbound *outbound,
+                          const struct outbound_request *request) BK_MUST_CHECK;
 
 #endif

@@ -100,7 +100,7 @@ static enum bk_err start(struct outbound *outbound, struct pending *pending,
                                        .body_bytes_max = call->body_bytes_max,
                                        .done = done,
                                        .context = pending};
-    err = outbound_call(outbound, &request, NULL);
+    err = outbound_call(outbound, &request);
     *ret_why = bk_err_text(err);
     return err;
 }

@@ -211,9 +211,6 @@ bool dispatch_serve_want(struct dispatch *dispatch);
 void dispatch_unreadable(struct dispatch *dispatch, uint64_t number, enum bk_err err);
 /* The oldest record that a journal still has; 0 = none. */
 uint64_t dispatch_oldest(const struct dispatch *dispatch, uint16_t journal);
-/* Does any route lead this event to this destination? */
-bool dispatch_wants(struct dispatch *dispatch, const struct journal_record *record,
-                    uint64_t destination);
 
 /* ---- dispatch_due.c: after each change of what a fare has due. It moves to its time in the heap,
  * which is not before not_before_ns. */

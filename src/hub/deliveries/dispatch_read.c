@@ -4,8 +4,8 @@
 #include "hub/deliveries/deliver.h"
 #include "hub/deliveries/dispatch_private.h"
 
-bool dispatch_wants(struct dispatch *dispatch, const struct journal_record *record,
-                    uint64_t destination)
+static bool dispatch_wants(struct dispatch *dispatch, const struct journal_record *record,
+                           uint64_t destination)
 {
     const struct route_target *route =
         route_table_first(dispatch->config.routes, record->entry.source);

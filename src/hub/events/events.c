@@ -20,7 +20,7 @@ static const char *const state_names[] = {
     [JOURNAL_ATTEMPT] = "attempt", /* only where whole journals are shown */
 };
 
-const char *event_state_name(enum journal_record_type type)
+static const char *event_state_name(enum journal_record_type type)
 {
     return (size_t)type < bk_array_length(state_names) && state_names[type] ? state_names[type]
                                                                             : "unknown";

@@ -47,7 +47,6 @@ struct event_scan {
 };
 
 /* "accepted", "rejected", "duplicate". */
-const char *event_state_name(enum journal_record_type type);
 bool event_state_find(struct slice text, enum journal_record_type *ret_type);
 
 /* cursor: empty, or what event_scan_cursor gave for the same order. BK_INVALID: it is none. */

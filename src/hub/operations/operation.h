@@ -75,7 +75,6 @@ struct operation {
 
 /* "hook-ensure"; static. */
 const char *operation_intent_name(enum provider_intent intent);
-const char *operation_state_name(enum operation_state state);
 void operation_name(uint64_t number, char ret_name[OPERATION_NAME_BYTES]);
 /* "op-12"; false when it is not such a name. */
 bool operation_name_parse(struct slice name, uint64_t *ret_number);

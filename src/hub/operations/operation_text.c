@@ -22,11 +22,6 @@ const char *operation_intent_name(enum provider_intent intent)
     return intent_names[intent];
 }
 
-const char *operation_state_name(enum operation_state state)
-{
-    return state_names[state];
-}
-
 void operation_name(uint64_t number, char ret_name[OPERATION_NAME_BYTES])
 {
     snprintf(ret_name, OPERATION_NAME_BYTES, "op-%llu", (unsigned long long)number);

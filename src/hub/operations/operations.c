@@ -60,12 +60,6 @@ int64_t operations_next_ns(const struct operations *operations)
     return next_ns > operations->rest_ns ? next_ns : operations->rest_ns;
 }
 
-void operations_stats(const struct operations *operations, struct operations_stats *ret_stats)
-{
-    *ret_stats = operations->stats;
-    ret_stats->running = operations->live_count;
-}
-
 /* ---- starting */
 
 /* Is it about the same hook? A removal where a source was before is an object of its own, and would
@@ -368,7 +362,6 @@ static void store_and_send(struct operations *operations, int64_t now_ns)
             live->state = LIVE_SENT;
             live->stored_due_ns = live->operation.due_ns;
             live->sent_ns = now_ns;
-            operations->stats.calls++;
             operations->config.send(operations->config.send_context, &live->call);
         }
     }

@@ -133,10 +133,4 @@ enum bk_err operations_canvas(struct operations *operations, uint64_t number,
 enum bk_err operations_get_json(struct operations *operations, uint64_t number,
                                 struct buf *json) BK_MUST_CHECK;
 
-struct operations_stats {
-    unsigned running;
-    uint64_t calls, faults, done;
-};
-void operations_stats(const struct operations *operations, struct operations_stats *ret_stats);
-
 #endif

@@ -74,7 +74,6 @@ struct operations {
     int64_t wrote_ns; /* a commit of many began then; 0 = the last turn had none */
     int64_t rest_ns;  /* the thread is others' until then */
     int64_t now_ns;   /* of the turn, for what it writes */
-    struct operations_stats stats;
 };
 
 /* ---- operations_run.c */

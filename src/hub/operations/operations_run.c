@@ -104,7 +104,6 @@ static void end_failed(struct live *live, int64_t now_ns)
     struct operation *operation = &live->operation;
     const struct provider_run *run = &live->run;
     live->state = LIVE_TO_END;
-    live->operations->stats.faults++;
     scrub_why(live);
     operation->fault = run->fault;
     operation->why = slice_str(arena_string(&live->arena, run->why));
@@ -129,7 +128,6 @@ static void end_done(struct live *live, int64_t now_ns)
     struct operation *operation = &live->operation;
     look_at_late(operation, now_ns);
     live->state = LIVE_TO_END;
-    live->operations->stats.done++;
     operation->state = OPERATION_DONE;
     operation->fault = PROVIDER_FAULT_NONE;
     operation->why = SLICE_EMPTY;

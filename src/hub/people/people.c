@@ -38,7 +38,9 @@ enum bk_err people_input_decode(struct slice bytes, struct people_input *ret_inp
 
 /* ---- what is due */
 
-int64_t people_due_ns(const struct people_input *input, int64_t now_ns)
+/* When the renewal of a token is due: 5 min before its end, or when three quarters of its life are
+ * over; 0 = never. */
+static int64_t people_due_ns(const struct people_input *input, int64_t now_ns)
 {
     if (!input->refreshes || input->expires_ns == 0) {
         return 0;
@@ -345,7 +347,9 @@ enum bk_err people_token(struct hub *hub, struct store_txn *txn, struct slice ca
 
 /* ---- storing a grant */
 
-void people_name(struct slice integration, struct slice uid, char ret_name[NAME_BYTES_MAX + 1])
+/* The object's name: one for each (integration, uid). */
+static void people_name(struct slice integration, struct slice uid,
+                        char ret_name[NAME_BYTES_MAX + 1])
 {
     int bytes = snprintf(ret_name, NAME_BYTES_MAX + 1, "%.*s-%.*s", (int)integration.bytes,
                          (const char *)integration.at, (int)uid.bytes, (const char *)uid.at);

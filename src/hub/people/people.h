@@ -55,9 +55,6 @@ enum bk_err people_token(struct hub *hub, struct store_txn *txn, struct slice ca
                          struct slice *ret_token) BK_MUST_CHECK;
 
 /* ---- what is due */
-/* When the renewal of a token is due: 5 min before its end, or when three quarters of its life are
- * over; 0 = never. */
-int64_t people_due_ns(const struct people_input *input, int64_t now_ns);
 enum bk_err people_put_due(struct store_txn *txn, const uint8_t id[16],
                            int64_t due_ns) BK_MUST_CHECK;
 
@@ -86,9 +83,7 @@ struct people_grant {
     struct oauth2_tokens tokens;
     int64_t now_ns;
 };
-/* The object's name: one for each (integration, uid). people_store: BK_CONFLICT: it is another
- * user's. */
-void people_name(struct slice integration, struct slice uid, char ret_name[NAME_BYTES_MAX + 1]);
+/* BK_CONFLICT: it is another user's. */
 enum bk_err people_store(struct hub *hub, const struct people_grant *grant,
                          char why[PROVIDER_WHY_BYTES]) BK_MUST_CHECK;
 

@@ -431,15 +431,6 @@ static enum bk_err execute(struct apply *apply)
         err = BK_OK;
     }
     if (committed) {
-        for (size_t i = 0; i < apply->count; i++) {
-            const struct apply_work *work = &apply->works[i];
-            if (work->result->action == APPLY_CREATED) {
-                hub_counts_add(apply->hub, work->kind, 1);
-            }
-        }
-        for (size_t i = 0; i < apply->removal_count; i++) {
-            hub_counts_add(apply->hub, apply->removals[i].kind, apply->removals[i].waits ? 0 : -1);
-        }
         apply_feed(apply);
     }
     if (err == BK_OK) {

@@ -269,9 +269,11 @@ enum bk_err apply_refer(struct apply *apply, struct apply_work *work, enum resou
                           place, path);
 }
 
-enum bk_err apply_refer_secret(struct apply *apply, struct apply_work *work,
-                               const struct resource_secret_ref *ref, struct json_place place,
-                               const char *path, struct slice *ret_canvas)
+/* apply_refer() for a key of a Secret, which must be there. */
+static enum bk_err apply_refer_secret(struct apply *apply, struct apply_work *work,
+                                      const struct resource_secret_ref *ref,
+                                      struct json_place place, const char *path,
+                                      struct slice *ret_canvas)
 {
     char where[WHERE_BYTES];
     struct record record;
@@ -553,7 +555,7 @@ void spec_pair(struct spec_writer *writer, const char *name, const char *first,
     spec_close(writer);
 }
 
-void spec_secret_ref(struct buf *json, const struct resource_secret_ref *ref)
+static void spec_secret_ref(struct buf *json, const struct resource_secret_ref *ref)
 {
     buf_add_str(json, "{\"valueFrom\":{\"secret\":{\"name\":");
     json_add_string(json, ref->name);

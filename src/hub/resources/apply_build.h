@@ -73,10 +73,6 @@ enum bk_err apply_look_object(struct apply *apply, struct apply_work *work, enum
 enum bk_err apply_refer(struct apply *apply, struct apply_work *work, enum resource_kind kind,
                         struct slice name, struct json_place place, const char *path,
                         struct slice *ret_canvas, struct record *ret_record) BK_MUST_CHECK;
-/* The same for a key of a Secret, which must be there. */
-enum bk_err apply_refer_secret(struct apply *apply, struct apply_work *work,
-                               const struct resource_secret_ref *ref, struct json_place place,
-                               const char *path, struct slice *ret_canvas) BK_MUST_CHECK;
 /* Behind a reference that says where its object has to be: is it there? Else it is noted. */
 void apply_check_domain(struct apply *apply, struct apply_work *work, enum resource_domain domain,
                         struct slice canvas, struct json_place place, const char *path);
@@ -109,9 +105,7 @@ void spec_close(struct spec_writer *writer);
 /* {"first":…,"second":…}, left out when both are empty. */
 void spec_pair(struct spec_writer *writer, const char *name, const char *first,
                struct slice first_text, const char *second, struct slice second_text);
-/* {"valueFrom":{"secret":{"name":…,"key":…}}} */
-void spec_secret_ref(struct buf *json, const struct resource_secret_ref *ref);
-/* The same, or {"value":"***"}. */
+/* {"valueFrom":{"secret":{"name":…,"key":…}}}, or {"value":"***"}. */
 void spec_secret(struct buf *json, const struct resource_source_secret *secret);
 /* "secrets":[…] */
 void spec_secrets(struct spec_writer *writer, const struct resource_source_secret *secrets,

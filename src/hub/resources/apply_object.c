@@ -69,7 +69,7 @@ const struct apply_kind *apply_kind_of(enum resource_kind kind)
 
 /* ---- the record before */
 
-enum bk_err apply_load(struct apply *apply, const struct apply_work *work)
+static enum bk_err apply_load(struct apply *apply, const struct apply_work *work)
 {
     struct key key;
     struct slice value;

@@ -193,7 +193,6 @@ enum bk_err apply_look(struct apply *apply, struct apply_work *work) BK_MUST_CHE
 enum bk_err apply_put(struct apply *apply, struct apply_work *work) BK_MUST_CHECK;
 /* Remove one object and its indexes. */
 enum bk_err apply_remove(struct apply *apply, struct apply_work *work) BK_MUST_CHECK;
-enum bk_err apply_load(struct apply *apply, const struct apply_work *work) BK_MUST_CHECK;
 
 /* ---- apply.c */
 /* By kind, canvas, name. */

@@ -56,9 +56,6 @@ void decode_secret_source(struct decoder *decoder, const struct decode_object *i
 /* A list of these at `secrets`; returns how many. */
 unsigned decode_secret_sources(struct decoder *decoder, const struct decode_object *object,
                                unsigned count_max, struct resource_source_secret **ret_secrets);
-/* `filters` and `filterOperator` of an object. */
-void decode_filters(struct decoder *decoder, const struct decode_object *object,
-                    struct resource_filters *ret_filters);
 void decode_events(struct decoder *decoder, const struct decode_object *spec,
                    struct resource_event_source *ret_source);
 void decode_destination(struct decoder *decoder, const struct decode_object *spec,
@@ -75,9 +72,6 @@ void decode_integration_user(struct decoder *decoder, const struct decode_object
                              struct resource_integration_user *ret_person);
 void decode_integration_link(struct decoder *decoder, const struct decode_object *spec,
                              struct resource_integration_link *ret_link);
-/* {name: …} at a field. */
-void decode_ref(struct decoder *decoder, const struct decode_object *object, const char *name,
-                struct resource_ref *ret_ref);
 /* `integration` and `resource` of a source. */
 void decode_source_integration(struct decoder *decoder, const struct decode_object *spec,
                                struct resource_event_source *source);

@@ -5,8 +5,9 @@
 
 #include <stdio.h>
 
-void decode_ref(struct decoder *decoder, const struct decode_object *object, const char *name,
-                struct resource_ref *ret_ref)
+/* {name: …} at a field. */
+static void decode_ref(struct decoder *decoder, const struct decode_object *object,
+                       const char *name, struct resource_ref *ret_ref)
 {
     static const char *const known[] = {"name", NULL};
     struct decode_object ref = decode_inner(decoder, object, name);

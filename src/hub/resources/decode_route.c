@@ -102,8 +102,9 @@ static void decode_filter(struct decoder *decoder, const struct decode_object *i
     }
 }
 
-void decode_filters(struct decoder *decoder, const struct decode_object *object,
-                    struct resource_filters *ret_filters)
+/* `filters` and `filterOperator` of an object. */
+static void decode_filters(struct decoder *decoder, const struct decode_object *object,
+                           struct resource_filters *ret_filters)
 {
     size_t count, index, max;
     yyjson_mut_val *list = list_at(decoder, object, "filters", 0, RESOURCE_FILTERS_MAX,

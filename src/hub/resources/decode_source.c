@@ -24,7 +24,6 @@ static void decode_type(struct decoder *decoder, const struct decode_object *spe
                         struct resource_event_source *source)
 {
     struct slice type = decode_text(decoder, spec, "type");
-    source->type_given = type.bytes > 0;
     source->type = SLICE("generic");
     source->custom = true;
     if (type.bytes == 0 || scheme_is_generic(type)) {

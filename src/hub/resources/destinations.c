@@ -42,23 +42,6 @@ enum bk_err hub_target_name(struct hub *hub, uint64_t number, struct hub_target_
     return err;
 }
 
-enum bk_err hub_destination_number(struct hub *hub, struct slice canvas, struct slice name,
-                                   uint64_t *ret_number)
-{
-    struct store_txn *txn;
-    struct hub_address address;
-    struct record record;
-    enum bk_err err = store_read(hub->store, &txn);
-    if (err == BK_OK) {
-        err = hub_find_record(txn, RESOURCE_DESTINATION, canvas, name, &address, &record);
-        if (err == BK_OK) {
-            *ret_number = record.number;
-        }
-        store_read_end(txn);
-    }
-    return err;
-}
-
 /* ---- pause */
 
 struct pausing {

@@ -495,8 +495,8 @@ enum bk_err hub_source_name(struct hub *hub, uint64_t number, struct hub_source_
     return err;
 }
 
-enum bk_err hub_source_number(struct hub *hub, struct slice canvas, struct slice name,
-                              uint64_t *ret_number)
+enum bk_err hub_number(struct hub *hub, enum resource_kind kind, struct slice canvas,
+                       struct slice name, uint64_t *ret_number)
 {
     struct store_txn *txn;
     struct hub_address address;
@@ -505,58 +505,10 @@ enum bk_err hub_source_number(struct hub *hub, struct slice canvas, struct slice
     if (err != BK_OK) {
         return err;
     }
-    err = hub_find_record(txn, RESOURCE_EVENT_SOURCE, canvas, name, &address, &record);
+    err = hub_find_record(txn, kind, canvas, name, &address, &record);
     if (err == BK_OK) {
         *ret_number = record.number;
     }
     store_read_end(txn);
     return err;
-}
-
-/* ---- counts */
-
-void hub_counts_add(struct hub *hub, enum resource_kind kind, int change)
-{
-    uint64_t *count = kind == RESOURCE_CANVAS         ? &hub->counts.canvases
-                      : kind == RESOURCE_SECRET       ? &hub->counts.secrets
-                      : kind == RESOURCE_EVENT_SOURCE ? &hub->counts.event_sources
-                                                      : NULL;
-    if (hub->counted && count) {
-        *count += (uint64_t)(int64_t)change;
-    }
-}
-
-static bool count_one(void *context, struct slice key, struct slice value)
-{
-    (void)key;
-    (void)value;
-    ++*(uint64_t *)context;
-    return true;
-}
-
-enum bk_err hub_counts(struct hub *hub, struct hub_counts *ret_counts)
-{
-    static const enum resource_kind kinds[3] = {RESOURCE_CANVAS, RESOURCE_SECRET,
-                                                RESOURCE_EVENT_SOURCE};
-    struct store_txn *txn = NULL;
-    uint64_t counts[3] = {0, 0, 0};
-    enum bk_err err = BK_OK;
-    if (!hub->counted) {
-        err = store_read(hub->store, &txn);
-        for (unsigned i = 0; err == BK_OK && i < 3; i++) {
-            struct key prefix;
-            key_kind(&prefix, resource_kind_info(kinds[i])->key);
-            err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, count_one, &counts[i]);
-        }
-        if (txn) {
-            store_read_end(txn);
-        }
-        if (err != BK_OK) {
-            return err;
-        }
-        hub->counts = (struct hub_counts){counts[0], counts[1], counts[2]};
-        hub->counted = true;
-    }
-    *ret_counts = hub->counts;
-    return BK_OK;
 }

@@ -128,8 +128,7 @@ struct resource_filters {
 };
 
 struct resource_event_source {
-    struct slice type; /* canonical row name, or "generic" */
-    bool type_given;
+    struct slice type;   /* canonical row name, or "generic" */
     struct slice path;   /* empty = generated */
     bool custom;         /* `generic` with its own row out of the fields below */
     struct slice scheme; /* none token basic hmac … */
