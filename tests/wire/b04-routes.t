@@ -55,7 +55,7 @@ with Server() as server:
     server.apply(SET.partition('---\n')[2].replace('to: [{', 'filters: [{data: {expression: "$.a.b == 1"}}], to: [{'))
     event = [hook(b'{}', 'release', 'l%d' % i) for i in range(9)][0].json['id']
     lines = when(lambda: [l for l in server.log_text().splitlines() if "a route's filter fails" in l])
-    ok(1 <= len(lines) <= 2 and 'of nothing' in lines[0] and 'source=repo' in lines[0], 'and the log has the reason, once a core: %s' % lines)
+    ok(1 <= len(lines) <= 2 and 'of nothing' in lines[0] and 'source=repo destination=app' in lines[0], 'and the log has the reason, once a core: %s' % lines)
     server.apply(SET)
 
     code, out, err = server.cli('get', 'destination', 'app')

@@ -187,17 +187,18 @@ static void hand_to(struct deliver *deliver, struct fan_out *out,
 }
 
 /* Nobody asks about an event that just is not delivered; one line a minute says why. */
-static void filters_failed(struct deliver *deliver, const struct fan_out *out)
+static void filter_failed(struct deliver *deliver, const struct fan_out *out,
+                          const struct destination *destination)
 {
     uint64_t now_ns = ring_now_ns(deliver->config.ring);
-    counter_add(&deliver->stats.filters_failed, out->failed);
+    counter_add(&deliver->stats.filters_failed, 1);
     if (now_ns >= deliver->filters_told_ns) {
         char id[EVENT_ID_BYTES];
         deliver->filters_told_ns = now_ns + FILTERS_TOLD_NS;
         event_id_format(out->view.position, out->view.entry->received_ns, id);
         log_event(LOG_WARN, "a route's filter fails on an event: it does not deliver such ones",
-                  LOG_S("source", out->view.source), LOG_S("event", slice_of(id, sizeof id)),
-                  LOG_Z("why", out->filter.why));
+                  LOG_S("source", out->view.source), LOG_S("destination", destination->name),
+                  LOG_S("event", slice_of(id, sizeof id)), LOG_Z("why", out->filter.why));
     }
 }
 
@@ -220,12 +221,13 @@ void deliver_consume(void *context, uint64_t sequence, const struct journal_entr
         const struct target *target =
             destination ? target_find(deliver, destination->number) : NULL;
         bool twice = target && target->last_sequence == sequence;
+        uint64_t failed = out.failed;
         if (destination && !twice && fan_out_passes(&out, route)) { /* it comes now */
             hand_to(deliver, &out, destination);
         }
-    }
-    if (out.failed > 0) {
-        filters_failed(deliver, &out);
+        if (out.failed > failed) {
+            filter_failed(deliver, &out, destination);
+        }
     }
 }
 

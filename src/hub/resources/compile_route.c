@@ -168,11 +168,11 @@ enum bk_err destination_input_decode(struct slice bytes, struct destination_inpu
     uint8_t version, flags, secrets, headers, retries;
     if (!unpack_byte(&rest, &version) || version < DESTINATION_VERSION ||
         version > DESTINATION_VERSION_TLS || !unpack_byte(&rest, &flags) ||
-        !unpack_byte(&rest, &secrets) ||
-        secrets > DESTINATION_SECRETS_MAX || !unpack_byte(&rest, &headers) ||
-        headers > DESTINATION_HEADERS_MAX || !unpack_byte(&rest, &retries) ||
-        retries > DESTINATION_RETRIES_MAX || !unpack_u32(&rest, &ret_input->timeout_ms) ||
-        !unpack_u32(&rest, &ret_input->concurrency) || !unpack_u32(&rest, &ret_input->per_second) ||
+        !unpack_byte(&rest, &secrets) || secrets > DESTINATION_SECRETS_MAX ||
+        !unpack_byte(&rest, &headers) || headers > DESTINATION_HEADERS_MAX ||
+        !unpack_byte(&rest, &retries) || retries > DESTINATION_RETRIES_MAX ||
+        !unpack_u32(&rest, &ret_input->timeout_ms) || !unpack_u32(&rest, &ret_input->concurrency) ||
+        !unpack_u32(&rest, &ret_input->per_second) ||
         !unpack_u32(&rest, &ret_input->jitter_permille) ||
         !unpack_text(&rest, URL_BYTES_MAX, &ret_input->url) ||
         !unpack_text(&rest, FILTER_TEXT_BYTES_MAX, &ret_input->order_key)) {
@@ -354,7 +354,8 @@ static enum bk_err compile_secrets(struct compiler *compiler, const struct recor
     }
     for (unsigned i = 0; i < input->secret_count; i++) {
         if (!decode_signing_secret(texts[i], &destination->secrets[i])) {
-            *ret_message = "signing.secrets must be whsec_ and base64 of 16 to 256 bytes";
+            *ret_message = "signing.secrets must be whsec_ and base64 of 16 to 256 bytes; "
+                           "`echo whsec_$(openssl rand -base64 24)` makes one";
             return BK_INVALID;
         }
     }
@@ -614,8 +615,7 @@ static enum bk_err compile_from(struct compiler *compiler, struct route_reader *
     struct slice canvas, name;
     struct filters_input types;
     struct record source;
-    if (!route_reader_end(reader, &canvas, &name) ||
-        !filters_input_decode(&reader->rest, &types)) {
+    if (!route_reader_end(reader, &canvas, &name) || !filters_input_decode(&reader->rest, &types)) {
         return BK_CORRUPT;
     }
     enum bk_err err = hub_record(compiler->txn, RESOURCE_EVENT_SOURCE, canvas, name, &source);
@@ -671,9 +671,9 @@ enum bk_err compile_route(struct compiler *compiler, const struct record *record
     for (unsigned i = 0; err == BK_OK && i < reader.from_count; i++) {
         err = compile_from(compiler, &reader, &conditions, &from[i]);
         ret_change->from_count += err == BK_OK ? 1 : 0;
-        from[i].source_name = slice_of(
-            arena_copy(arena, from[i].source_name.at, from[i].source_name.bytes),
-            from[i].source_name.bytes);
+        from[i].source_name =
+            slice_of(arena_copy(arena, from[i].source_name.at, from[i].source_name.bytes),
+                     from[i].source_name.bytes);
     }
     *ret_message = err == BK_OK ? "a destination of it is missing" : *ret_message;
     for (unsigned i = 0; err == BK_OK && i < reader.to_count; i++) {
