@@ -9,18 +9,23 @@
 
 static const char request[] = "POST /hooks/a HTTP/1.1\r\nHost: a\r\nX-GitHub-Event: push\r\n"
                               "X-Empty:\r\n\r\n";
+static const char form_request[] = "POST /hooks/a HTTP/1.1\r\nHost: a\r\n"
+                                   "Content-Type: application/x-www-form-urlencoded\r\n\r\n";
 
 static struct filter_scratch *scratch;
-static struct http_head head;
+static struct http_head head, form;
 
 static void set_up(void)
 {
     bk_assert(filter_scratch_open(16U << 20, &scratch) == BK_OK);
     bk_assert(http_parse_request((const uint8_t *)request, sizeof request - 1, &head) ==
               HTTP_PARSE_DONE);
+    bk_assert(http_parse_request((const uint8_t *)form_request, sizeof form_request - 1, &form) ==
+              HTTP_PARSE_DONE);
 }
 
-static void run(struct slice text, struct slice body, enum filter_kind kind, bool want_bool)
+static void run(const struct http_head *of, struct slice text, struct slice body,
+                enum filter_kind kind, bool want_bool)
 {
     struct filter *filter = NULL;
     struct filter_error error;
@@ -34,7 +39,7 @@ static void run(struct slice text, struct slice body, enum filter_kind kind, boo
     struct filter_value value, again;
     struct slice as_text, as_text_again;
     char kept[64];
-    filter_event_init(&event, scratch, &head, body, SLICE("push"), SLICE("repo"));
+    filter_event_init(&event, scratch, of, body, SLICE("push"), SLICE("repo"));
     bool good = filter_evaluate(filter, &event, &value);
     uint64_t steps = event.steps_left;
     bk_assert(good || event.why[0] != '\0');
@@ -43,7 +48,7 @@ static void run(struct slice text, struct slice body, enum filter_kind kind, boo
     if (bytes > 0) {
         memcpy(kept, as_text.at, bytes);
     }
-    filter_event_init(&event, scratch, &head, body, SLICE("push"), SLICE("repo"));
+    filter_event_init(&event, scratch, of, body, SLICE("push"), SLICE("repo"));
     bk_assert(filter_evaluate(filter, &event, &again) == good && event.steps_left == steps);
     if (good) {
         bk_assert(again.type == value.type);
@@ -73,8 +78,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (rest.bytes > 0) {
         memcpy(body, rest.at, rest.bytes);
     }
-    run(slice_of(text, at), slice_of(body, rest.bytes), FILTER_DATA, false);
-    run(slice_of(text, at), slice_of(body, rest.bytes), FILTER_HEADER, true);
+    run(&head, slice_of(text, at), slice_of(body, rest.bytes), FILTER_DATA, false);
+    run(&form, slice_of(text, at), slice_of(body, rest.bytes), FILTER_DATA, false);
+    run(&head, slice_of(text, at), slice_of(body, rest.bytes), FILTER_HEADER, true);
     free(text);
     free(body);
     return 0;

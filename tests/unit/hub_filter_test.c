@@ -228,6 +228,13 @@ static void mistakes(void)
         {FILTER_DATA, "$.a[1 == 2", 1, 11, "expected ]"},
         {FILTER_DATA, "true ? 1", 1, 9, "expected :"},
         {FILTER_DATA, "not $.a contains 'x'", 1, 1, "not (a contains b)"},
+        {FILTER_DATA, "$.a.startsWith('b')", 1, 15, "nothing is called with a dot"},
+        {FILTER_DATA, "contains($.a, 'b')", 1, 1, "stands between two"},
+        {FILTER_DATA, "$.a in ('b', 'c')", 1, 12, "a list stands in [ ]"},
+        {FILTER_DATA, "$.a =~ 'b'", 1, 5, "matches"},
+        {FILTER_DATA, "$.a <> 1", 1, 5, "!="},
+        {FILTER_DATA, "$.a IS null", 1, 5, "did you mean ==?"},
+        {FILTER_HEADER, "headers.X-Event == 'a'", 1, 11, "headers['X-Name']"},
         {FILTER_HEADER, "$.a == 1", 1, 1, "FILTER_TYPE_DATA"},
         {FILTER_HEADER, "header.x == 1", 1, 1, "headers, type and source"},
     };
@@ -335,6 +342,59 @@ static enum filter_result test_body(const char *expression, struct slice text, c
     return result;
 }
 
+static enum filter_result test_form(const char *expression, const char *type, const char *text,
+                                    char *ret_why)
+{
+    char text_of_head[200];
+    struct http_head form;
+    struct filter_event event;
+    struct filter *filter = compile(expression, FILTER_DATA, true);
+    int bytes = snprintf(text_of_head, sizeof text_of_head,
+                         "POST /hooks/a HTTP/1.1\r\nHost: a\r\nContent-Type: %s\r\n\r\n", type);
+    bk_assert(http_parse_request((const uint8_t *)text_of_head, (size_t)bytes, &form) ==
+              HTTP_PARSE_DONE);
+    filter_event_init(&event, scratch, &form, slice_str(text), SLICE("x"), SLICE("y"));
+    enum filter_result result = filter_test(filter, &event);
+    snprintf(ret_why, FILTER_WHY_BYTES, "%s", event.why);
+    filter_free(filter);
+    return result;
+}
+
+/* Of a form its fields, each a text. */
+static void forms(void)
+{
+    static const char form[] = "application/x-www-form-urlencoded";
+    static const struct {
+        const char *expression, *text;
+        enum filter_result result;
+    } cases[] = {
+        {"$.command == '/deploy' and $.text == 'web now'", "command=%2Fdeploy&text=web+now",
+         FILTER_TRUE},
+        {"$.From == '+14158675309' and $.n == '1' and $.n != 1", "n=1&From=%2B14158675309",
+         FILTER_TRUE},
+        {"$.a == 'x\"\\\\y\\n' and $['b c'] == ''", "a=x%22%5Cy%0a&b+c&&", FILTER_TRUE},
+        {"$.a == '2' and $.a == $['a']", "a=1&a=2", FILTER_TRUE},
+        {"$.payload == '{}' and $.b == '='", "payload=%7B%7D&b==", FILTER_TRUE},
+        {"$.a == 'ü'", "a=%C3%BC", FILTER_TRUE},
+        {"$.a == nil", "=", FILTER_TRUE},
+        {"$.a == nil", "&", FILTER_TRUE},
+        {"$.a == 1", "payload=%7B%22a%22:1}", FILTER_TRUE},
+        {"$.a == '\\x00'", "a=%00", FILTER_TRUE},
+        {"$.a == 'x'", "a=%ff", FILTER_FAILED},
+        {"$.a == 'x'", "a=%f", FILTER_FAILED},
+        {"$.a == 'x'", "%=1", FILTER_FAILED},
+    };
+    char why[FILTER_WHY_BYTES];
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        is_int(test_form(cases[i].expression, form, cases[i].text, why), cases[i].result,
+               "%s of %s: %s", cases[i].expression, cases[i].text, why);
+    }
+    is_int(test_form("$.a == '1'", "Application/X-WWW-form-urlencoded ; charset=UTF-8", "a=1", why),
+           FILTER_TRUE, "in any case: %s", why);
+    is_int(test_form("$.a == '1'", "text/plain", "a=1", why), FILTER_FAILED, "said to be one: %s",
+           why);
+}
+
 static void bodies(void)
 {
     char why[FILTER_WHY_BYTES];
@@ -357,6 +417,7 @@ static void bodies(void)
     is_int(test_body("a == 'b'", SLICE("payload={\"a\":\"b\"}"), why), FILTER_TRUE, "all plain");
     is_int(test_body("$.a == 1", SLICE("payload=%7b%22a%22:1}&b=1"), why), FILTER_FAILED, "two: %s",
            why);
+    forms();
     is_int(test_body("$.a == 1", SLICE("payload=%7b%2"), why), FILTER_FAILED, "half an escape: %s",
            why);
     is_int(test_body("$ == ''", SLICE("payload="), why), FILTER_FAILED, "of nothing: %s", why);

@@ -29,8 +29,8 @@
 
 /* What an expression sees. */
 enum filter_kind {
-    FILTER_DATA,  /* $ is the JSON body, or that of a form's one field payload; a bare name is a
-                   * field of its top level */
+    FILTER_DATA,  /* $ is the JSON body, or that of a form's one field payload, or a form's fields;
+                   * a bare name is a field of its top level */
     FILTER_HEADER /* `headers` (names in any case), `type`, `source` */
 };
 

@@ -224,7 +224,8 @@ static enum known parse_name(struct compile *compile)
                          (int)(name.bytes > 40 ? 39 : name.bytes - 1), (const char *)name.at + 1);
     } else if (!data) {
         filter_lex_wrong(&compile->lexer, at,
-                         "unknown name %.*s; a header filter sees headers, type and source",
+                         "unknown name %.*s; a header filter sees headers, type and source; a "
+                         "name with - stands in brackets: headers['X-Name']",
                          (int)(name.bytes > 40 ? 40 : name.bytes), (const char *)name.at);
     }
     emit(compile, FILTER_OP_BODY, 1);
@@ -296,6 +297,10 @@ static enum known parse_first(struct compile *compile)
         }
         if (filter_lex_take_sign(&compile->lexer, "(")) {
             known = parse(compile, 0);
+            if (filter_lex_is_sign(&compile->lexer, ",")) {
+                filter_lex_wrong(&compile->lexer, compile->lexer.token.at,
+                                 "a list stands in [ ]: $.a in ['b', 'c']");
+            }
             filter_lex_want_sign(&compile->lexer, ")", "to close the bracket");
             return known;
         }
@@ -303,8 +308,10 @@ static enum known parse_first(struct compile *compile)
     case TOKEN_END:
         break;
     }
-    filter_lex_wrong(&compile->lexer, token.at, "expected a value, found %s",
-                     filter_lex_token_name(&compile->lexer, text));
+    filter_lex_wrong(&compile->lexer, token.at, "expected a value, found %s%s",
+                     filter_lex_token_name(&compile->lexer, text),
+                     token.kind == TOKEN_NAME ? ", which stands between two: $.a contains 'b'"
+                                              : "");
     return KNOWN_NOT;
 }
 
@@ -544,11 +551,19 @@ static void parse_all(struct compile *compile, bool want_bool)
         const char *nearest = compile->lexer.token.kind == TOKEN_NAME
                                   ? nearest_word(compile->lexer.token.text, words)
                                   : NULL;
+        bool is = nearest && compile->lexer.token.text.bytes == 2 && nearest[0] == 'i' &&
+                  ascii_lower(compile->lexer.token.text.at[1]) == 's';
         filter_lex_wrong(&compile->lexer, compile->lexer.token.at,
-                         "expected an operator or the end, found %s%s%s%s",
+                         "expected an operator or the end, found %s%s%s%s%s",
                          filter_lex_token_name(&compile->lexer, text),
-                         nearest ? "; did you mean " : "", nearest ? nearest : "",
-                         nearest ? "?" : "");
+                         nearest ? "; did you mean " : "",
+                         is        ? "=="
+                         : nearest ? nearest
+                                   : "",
+                         nearest ? "?" : "",
+                         filter_lex_is_sign(&compile->lexer, "(")
+                             ? "; nothing is called with a dot: $.a startsWith 'b', len($.a)"
+                             : "");
     }
     if (want_bool) {
         want_condition(compile, known, at);

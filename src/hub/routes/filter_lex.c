@@ -177,6 +177,10 @@ static void lex_sign(struct filter_lexer *lexer, struct filter_token *token)
                                         ":",  "?",  "+",  "-",  "*",  "/",  "%"};
     struct slice rest = slice_skip(lexer->text, lexer->at);
     token->kind = TOKEN_SIGN;
+    if (slice_starts(rest, SLICE("<>"))) {
+        filter_lex_wrong(lexer, token->at, "<> is written !=");
+        return;
+    }
     for (size_t i = 0; i < bk_array_length(signs); i++) {
         if (slice_starts(rest, slice_str(signs[i]))) {
             token->text = slice_of(rest.at, strlen(signs[i]));
@@ -185,7 +189,9 @@ static void lex_sign(struct filter_lexer *lexer, struct filter_token *token)
         }
     }
     uint8_t c = rest.at[0];
-    if (c == '=') {
+    if (slice_starts(rest, SLICE("=~"))) {
+        filter_lex_wrong(lexer, token->at, "=~ is written matches: $.a matches '^b'");
+    } else if (c == '=') {
         filter_lex_wrong(lexer, token->at, "= alone means nothing; to compare write ==");
     } else if (c == '&' || c == '|') {
         filter_lex_wrong(lexer, token->at, "%c alone means nothing; write %c%c or %s", c, c, c,

@@ -71,8 +71,90 @@ void filter_event_init(struct filter_event *event, struct filter_scratch *scratc
 
 /* ---- the body */
 
-/* Its JSON: all of it, or what a form of the one field `payload` has, which is decoded in front of
- * the room for the tree; *ret_used bytes of that are taken. False: `why` says what is wrong. */
+static bool say_too_large(struct filter_event *event)
+{
+    snprintf(event->why, sizeof event->why, "the body is too large for expressions");
+    return false;
+}
+
+static bool is_form(const struct filter_event *event)
+{
+    const struct http_header *type =
+        event->head ? http_find(event->head, SLICE("content-type"), NULL) : NULL;
+    struct slice value = type ? http_header_value(event->head, type) : SLICE_EMPTY;
+    return slice_equal_nocase(slice_trim(slice_of(value.at, slice_find(value, ';'))),
+                              SLICE("application/x-www-form-urlencoded"));
+}
+
+/* A name or a value as a JSON string, decoded at `room` before. NULL: a % without two digits. */
+static uint8_t *put_string(uint8_t *at, struct slice text, uint8_t *room)
+{
+    size_t bytes;
+    if (!percent_decode(text, true, room, &bytes)) {
+        return NULL;
+    }
+    *at++ = '"';
+    for (size_t i = 0; i < bytes; i++) {
+        uint8_t c = room[i];
+        if (c < ' ') {
+            static const char digits[] = "0123456789abcdef";
+            memcpy(at, "\\u00", 4);
+            at[4] = (uint8_t)digits[c >> 4];
+            at[5] = (uint8_t)digits[c & 15];
+            at += 6;
+            continue;
+        }
+        if (c == '"' || c == '\\') {
+            *at++ = '\\';
+        }
+        *at++ = c;
+    }
+    *at++ = '"';
+    return at;
+}
+
+/* A form as the JSON object of its fields, in front of the room for the tree. */
+static bool form_json(struct filter_event *event, struct slice *ret_text, size_t *ret_used)
+{
+    struct filter_scratch *scratch = event->scratch;
+    struct slice rest = event->body;
+    /* Of a byte at most six, of a field its marks, too; what is decoded lies behind it. */
+    size_t room = (rest.bytes * 7 + 64) / 16 * 16;
+    if (room + rest.bytes >= scratch->json_bytes) {
+        return say_too_large(event);
+    }
+    uint8_t *at = scratch->json, *decoded = scratch->json + room;
+    *at++ = '{';
+    while (rest.bytes > 0) {
+        struct slice pair = slice_of(rest.at, slice_find(rest, '&'));
+        struct slice name = slice_of(pair.at, slice_find(pair, '='));
+        rest = slice_skip(rest, pair.bytes + (pair.bytes < rest.bytes));
+        if (pair.bytes == 0) {
+            continue;
+        }
+        if (at > scratch->json + 1) {
+            *at++ = ',';
+        }
+        at = put_string(at, name, decoded);
+        if (at) {
+            *at++ = ':';
+            at = put_string(at, slice_skip(pair, name.bytes + (name.bytes < pair.bytes)), decoded);
+        }
+        if (!at) {
+            snprintf(event->why, sizeof event->why,
+                     "the body is a form with a %% that no two digits follow");
+            return false;
+        }
+    }
+    *at++ = '}';
+    *ret_text = slice_of(scratch->json, (size_t)(at - scratch->json));
+    *ret_used = room;
+    return true;
+}
+
+/* Its JSON: all of it; or what a form of the one field `payload` has, or a form's fields, which is
+ * put in front of the room for the tree; *ret_used bytes of that are taken. False: `why` says what
+ * is wrong. */
 static bool find_json(struct filter_event *event, struct slice *ret_text, size_t *ret_used)
 {
     static const struct slice name = SLICE("payload=");
@@ -83,15 +165,17 @@ static bool find_json(struct filter_event *event, struct slice *ret_text, size_t
         snprintf(event->why, sizeof event->why, "the body is empty, not JSON");
         return false;
     }
-    if (!slice_starts(event->body, name)) {
-        return true;
-    }
     struct slice value = slice_skip(event->body, name.bytes);
     size_t bytes, room = (value.bytes + 15U) / 16U * 16U;
-    if (room >= scratch->json_bytes || slice_find(value, '&') < value.bytes ||
-        !percent_decode(value, true, scratch->json, &bytes)) {
+    if (!slice_starts(event->body, name) || slice_find(value, '&') < value.bytes) {
+        return !is_form(event) || form_json(event, ret_text, ret_used);
+    }
+    if (room >= scratch->json_bytes) {
+        return say_too_large(event);
+    }
+    if (!percent_decode(value, true, scratch->json, &bytes)) {
         snprintf(event->why, sizeof event->why,
-                 "the body is a form, but not the one field payload with JSON in it");
+                 "the body is a form with a %% that no two digits follow");
         return false;
     }
     *ret_text = slice_of(scratch->json, bytes);
@@ -111,7 +195,7 @@ static void read_body(struct filter_event *event)
         return;
     }
     yyjson_alc_pool_init(&pool, scratch->json + used, scratch->json_bytes - used);
-    scratch->json_used = event->body.bytes * 4; /* the text's copy, and values */
+    scratch->json_used = used + event->body.bytes * 4; /* the text's copy, and values */
     yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)text.at, text.bytes,
                                        YYJSON_READ_BIGNUM_AS_RAW, &pool, &error);
     if (!doc) {
