@@ -665,6 +665,11 @@ static void sessions(void)
                        &at_server) &&
            !at_server,
        "and so does the server");
+    session = (struct tls_session){0};
+    ok(!session_try(other, trust, &session, NOW + 3700, &at_server), "another one from nothing");
+    old = session;
+    ok(!session_try_at(other, trust, &old, NOW + 3700, NOW + 3699, 512, &at_server) && !at_server,
+       "nor is one of a time to come believed, when a clock was set back");
     session.id[3] ^= 1;
     ok(!session_try(other, trust, &session, NOW + 3700, &at_server), "a wrong id is nothing");
     for (unsigned i = 0; i < 40; i++) {

@@ -173,6 +173,19 @@ with TlsServer(certs, OPTIONS) as server:
         ok(c.request('GET', '/health/live').status == 200 and c.sock.cipher()[0] == cipher, cipher)
         c.close()
 
+    ctx = context(ca)
+    ctx.set_ciphers('ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256')
+    with ctx.wrap_socket(socket.create_connection(('127.0.0.1', server.port)), server_hostname='localhost') as s:
+        is_equal(s.cipher()[0], 'ECDHE-ECDSA-AES128-GCM-SHA256', 'which of the suites is the server\'s choice')
+    shell = subprocess.Popen(['openssl', 's_client', '-connect', '127.0.0.1:%d' % server.port, '-CAfile', ca, '-tls1_2', '-servername', 'localhost', '-legacy_renegotiation'],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    shell.stdin.write(b'R\n')  # another handshake
+    shell.stdin.flush()
+    threading.Timer(3, shell.kill).start()
+    text = shell.stdout.read().decode()
+    ok('RENEGOTIATING' in text and 'no renegotiation' in text, 'a second handshake is refused') or diag(text[-600:])
+    shell.wait()
+
     # ---- refused clients
     for cipher in ('ECDHE-ECDSA-AES128-SHA256', 'AES128-GCM-SHA256'):
         ctx = context(ca)
@@ -257,6 +270,18 @@ with TlsServer(certs, OPTIONS) as server:
         got = str(problem).lower().replace('_', ' ')
     ok('bad record mac' in str(got), 'a forged record ends an open connection, and it is told why') or diag(got)
     raw_fd.close()
+
+    # ---- who cannot speak TLS fills no log
+    count = lambda: server.log_text().count('tls refused')
+    failed = lambda: server.metrics()['becket_tls_handshakes_total{outcome="failed"}']
+    began, lines, before = time.monotonic(), count(), failed()
+    for _ in range(100):
+        with socket.create_connection(('127.0.0.1', server.port)) as s:
+            s.sendall(b'\x80\x2e\x01\x03\x01' + b'\0' * 41)
+            s.recv(100)
+    windows = int(time.monotonic() - began) + 2
+    ok(when(lambda: failed() - before >= 100), 'a hundred refused handshakes are counted')
+    ok(0 < count() - lines <= 18 * windows < 100, 'and %d lines tell of them' % (count() - lines))
 
     # ---- a reload drops nobody
     kept = server.secure()

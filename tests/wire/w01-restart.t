@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Restarts that nobody notices: sockets of a service manager, --take-over, sd_notify, a stop that is announced, PID 1. Under
 load no request fails and nothing acknowledged is lost."""
-import os, shutil, sys
+import ctypes, os, shutil, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 
@@ -241,9 +241,44 @@ def told(word, tries=20):
     return False
 
 
+class Held:
+    """One thread of a process stands still, as in a loop that never ends."""
+    def __init__(self, pid, name):
+        threads = {open('/proc/%d/task/%s/comm' % (pid, t)).read().strip(): int(t) for t in os.listdir('/proc/%d/task' % pid)}
+        self.thread, self.libc = threads[name], ctypes.CDLL(None, use_errno=True)
+        self.libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+
+    def __enter__(self):
+        self.held = self.libc.ptrace(0x4206, self.thread, None, None) == 0 and self.libc.ptrace(0x4207, self.thread, None, None) == 0
+        if self.held:
+            os.waitpid(self.thread, 0x40000000)
+        return self.held
+
+    def __exit__(self, *args):
+        if self.held:
+            self.libc.ptrace(17, self.thread, None, None)
+
+
 with Server(start=False) as server:
     server.start(environment=dict(os.environ, NOTIFY_SOCKET=folder + '/notify', WATCHDOG_USEC='400000'))
     ok(told('READY=1'), 'READY=1 when it serves')
+    with Held(server.process.pid, 'becket-core-1') as held:
+        if not held:
+            skip('a reactor that hangs', 'no ptrace here')
+        else:
+            time.sleep(0.5)  # what was asked before may be answered
+            manager.setblocking(False)
+            try:
+                while True:
+                    manager.recv(4096)
+            except BlockingIOError:
+                pass
+            manager.settimeout(2)
+            try:
+                ok(False, 'while a reactor hangs nobody says that all is well: %r' % manager.recv(4096))
+            except socket.timeout:
+                ok(True, 'while a reactor hangs nobody says that all is well')
+            manager.settimeout(10)
     began = time.monotonic()
     ok(told('WATCHDOG=1') and told('WATCHDOG=1') and told('WATCHDOG=1'), 'WATCHDOG=1 again and again')
     ok(time.monotonic() - began < 5, 'in time (%.2f s)' % (time.monotonic() - began))
@@ -255,6 +290,14 @@ with Server(start=False) as server:
     ok(told('STOPPING=1'), 'STOPPING=1')
     is_equal(server.process.wait(10), 0, 'and the end')
     server.process = None
+    manager.close()
+    name = 'becket-test-%d' % os.getpid()
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind('\0' + name)
+    manager.settimeout(10)
+    server.start(environment=dict(os.environ, NOTIFY_SOCKET='@' + name))
+    ok(told('READY=1'), 'the same to a manager without a file')
+    server.stop()
 manager.close()
 shutil.rmtree(folder)
 
