@@ -139,6 +139,15 @@ static enum api_step answer_replay(struct api_call *call, const struct replay *r
     buf_printf(json, "{\"events\":%llu,\"deliveries\":%llu,\"dryRun\":%s",
                (unsigned long long)replay->events, (unsigned long long)replay->deliveries,
                replay->dry_run ? "true" : "false");
+    for (size_t i = 0; i < replay->target_count; i++) {
+        const struct destination *destination =
+            route_table_destination(call->api->routes, replay->targets[i]);
+        if (destination) {
+            buf_add_str(json, i == 0 ? ",\"destinations\":[" : ",");
+            json_add_string(json, destination->name);
+        }
+    }
+    buf_add_str(json, replay->target_count > 0 ? "]" : "");
     if (replay->gone > 0) {
         buf_printf(json, ",\"gone\":%llu", (unsigned long long)replay->gone);
     }
@@ -149,6 +158,19 @@ static enum api_step answer_replay(struct api_call *call, const struct replay *r
     }
     buf_add_byte(json, '}');
     return api_json(call, replay->dry_run ? 200 : 202);
+}
+
+static enum api_step answer_unwanted(struct api_call *call, const struct replay *replay)
+{
+    if (replay->why[0] != '\0') {
+        return api_error(call, 409, "conflict",
+                         "no route wants this event, a filter fails on it: %s; name a "
+                         "destination: `to` (--to)",
+                         replay->why);
+    }
+    return api_error(call, 409, "conflict", "%s; name a destination: `to` (--to)",
+                     replay->routed ? "no route wants this event, by its type or their filters"
+                                    : "no route leads anywhere from this event's source");
 }
 
 enum api_step api_events_replay(struct api_call *call)
@@ -188,12 +210,11 @@ enum api_step api_events_replay(struct api_call *call)
         return api_error(call, 409, "conflict", "only the beginning of its body was kept");
     }
     err = replay_event(call->api->dispatch, replay, &record);
-    if (err == BK_NOT_FOUND) {
-        return api_error(call, 409, "conflict",
-                         "no route leads anywhere for this event; name a destination: `to` (--to)");
-    }
-    return err == BK_OK ? answer_replay(call, replay, call->segment)
-                        : api_fail(call, err, "replay");
+    enum api_step step = err == BK_OK          ? answer_replay(call, replay, call->segment)
+                         : err == BK_NOT_FOUND ? answer_unwanted(call, replay)
+                                               : api_fail(call, err, "replay");
+    free(replay->targets);
+    return step;
 }
 
 /* ---- POST /api/v1/replay */

@@ -311,6 +311,8 @@ static const struct schema schemas[] = {
     {"DeliveryList", LIST_OF("Delivery")},
     {"Replay", "{\"type\":\"object\",\"properties\":{\"events\":{\"type\":\"integer\"},"
                "\"deliveries\":{\"type\":\"integer\"},\"dryRun\":{\"type\":\"boolean\"}"
+               ",\"destinations\":{\"type\":\"array\",\"items\":" TEXT
+               ",\"description\":\"where one event goes by its routes\"}"
                ",\"gone\":{\"type\":\"integer\",\"description\":"
                "\"dead letters whose events are not kept any more\"},\"next\":" TEXT "}}"},
     {"Health", "{\"type\":\"object\",\"properties\":{\"status\":" TEXT "}}"},

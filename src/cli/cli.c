@@ -96,7 +96,8 @@ const struct cli_command cli_commands[] = {
      "Without --state, the tries that were made, newest first.", cli_deliveries_options},
     {"replay", cli_replay, "ID | --since TIME | --state dead", "deliver events again",
      "With the same webhook-id. Events go where routes lead now, or --to one destination; dead "
-     "letters go to where they were to go. --dry-run tells how many they would be.",
+     "letters go to where they were to go. --dry-run tells how many they would be, of one event "
+     "also where to.",
      cli_replay_options},
     {"listen", cli_listen, "SOURCE --forward URL", "forward events to a local program",
      "For development: each event is posted as a delivery would look, and its answer is printed.",

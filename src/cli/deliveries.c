@@ -172,7 +172,24 @@ struct replayed {
     uint64_t deliveries;
     uint64_t gone;                  /* dead letters without an event */
     char next[REMOTE_CURSOR_BYTES]; /* "" = that was all */
+    char to[400];                   /* of one event: the destinations, as far as there is room */
 };
+
+static void keep_names(yyjson_mut_val *list, char *text, size_t room)
+{
+    yyjson_mut_val *item;
+    size_t index, max, used = 0;
+    yyjson_mut_arr_foreach(list, index, max, item)
+    {
+        const char *name = yyjson_mut_get_str(item);
+        if (name && used + strlen(name) + sizeof ", and more" < room) {
+            used += (size_t)snprintf(text + used, room - used, "%s%s", index > 0 ? ", " : "", name);
+        } else {
+            snprintf(text + used, room - used, ", and more");
+            return;
+        }
+    }
+}
 
 /* One call; adds what it did. False after an error was printed. */
 static bool call_replay(struct remote *remote, const char *target, struct replayed *sum)
@@ -187,6 +204,7 @@ static bool call_replay(struct remote *remote, const char *target, struct replay
         sum->deliveries += yyjson_mut_get_uint(value_at(tree.roots[0], "deliveries"));
         sum->gone += yyjson_mut_get_uint(value_at(tree.roots[0], "gone"));
         slice_keep(text_at(tree.roots[0], "next"), sum->next, sizeof sum->next);
+        keep_names(value_at(tree.roots[0], "destinations"), sum->to, sizeof sum->to);
     }
     json_tree_fini(&tree);
     client_response_fini(&response);
@@ -416,9 +434,10 @@ static void print_replayed(const struct options *options, const struct replayed 
         return;
     }
     if (format == PRINT_TABLE) {
-        printf("%s %llu event%s as %llu deliver%s\n", dry_run ? "would replay" : "replaying",
+        printf("%s %llu event%s as %llu deliver%s%s%s\n", dry_run ? "would replay" : "replaying",
                (unsigned long long)sum->events, sum->events == 1 ? "" : "s",
-               (unsigned long long)sum->deliveries, sum->deliveries == 1 ? "y" : "ies");
+               (unsigned long long)sum->deliveries, sum->deliveries == 1 ? "y" : "ies",
+               sum->to[0] ? ": " : "", sum->to);
         return;
     }
     struct buf text;

@@ -16,7 +16,7 @@ const struct option cli_help_options[] = {
     {.name = "completion",
      .kind = OPTION_CHOICE,
      .argument = "SHELL",
-     .choices = "bash",
+     .choices = "bash|zsh",
      .help = "completion for a shell: source <(becket help --completion bash)"},
     {.kind = OPTION_END},
 };
@@ -336,10 +336,15 @@ static void add_kinds(struct buf *out)
     buf_add_str(out, " entries operations tokens");
 }
 
-static void print_completion(void)
+/* zsh runs what is made for bash. */
+static void print_completion(bool zsh)
 {
     struct buf out;
     buf_init(&out, 1U << 20);
+    if (zsh) {
+        buf_add_str(&out, "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }\n"
+                          "autoload -Uz bashcompinit && bashcompinit\n");
+    }
     buf_add_str(&out,
                 "# Made by `becket help --completion bash`.\n"
                 "_becket() {\n"
@@ -402,7 +407,7 @@ int cli_help_command(int argc, char **argv)
     if (option_flag(&options, "man")) {
         print_manual();
     } else if (option_given(&options, "completion")) {
-        print_completion();
+        print_completion(strcmp(option_text(&options, "completion"), "zsh") == 0);
     } else if (options.argument_count > 1) {
         code = cli_usage("help takes the name of one command; `becket help` lists them");
     } else if (name == NULL) {

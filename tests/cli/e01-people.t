@@ -52,6 +52,8 @@ is_equal(complete('becket', 'get', 'event-s'), ['event-source', 'event-sources']
 is_equal(complete('becket', 'serve', '--log-l'), ['--log-level'], 'an option')
 is_equal(complete('becket', 'events', '--state', 're'), ['rejected'], 'a value')
 is_equal(complete('becket', 'apply', '-f', ''), [], 'a file: the shell\'s own')
+code, zsh, err = run('help', '--completion', 'zsh')
+ok(code == 0 and zsh.endswith(script) and 'bashcompinit\n' in zsh, 'zsh takes the same, behind its own word for that')
 with tempfile.TemporaryDirectory() as base:
     p = subprocess.run(['make', '-s', 'install', 'DESTDIR=' + base, 'PREFIX=/usr'], capture_output=True, text=True,
                        cwd=os.environ.get('BECKET_ROOT', '.'))

@@ -77,7 +77,9 @@ with Server() as server:
 
     received.clear()
     code, out, err = server.cli('replay', ids[0], '--dry-run')
-    ok(code == 0 and 'would replay 1 event as 1 delivery' in out, 'replay --dry-run of one')
+    ok(code == 0 and 'would replay 1 event as 1 delivery: app\n' == out, 'replay --dry-run of one: where to') or diag(out)
+    is_equal(server.api('POST', '/api/v1/events/%s/replay?dryRun=true' % ids[0]).json,
+             {'events': 1, 'deliveries': 1, 'dryRun': True, 'destinations': ['app']}, 'by the API, too')
     code, out, err = server.cli('replay', '--source', 'repo', '--type', 'nothing*', '--since', '1h')
     ok(code == 0 and 'nothing to replay' in out, 'none that fits is said: %s' % out.strip())
     code, out, err = server.cli('replay', ids[0])
@@ -87,7 +89,7 @@ with Server() as server:
     code, out, err = server.cli('deliveries', '--event', ids[5])
     ok(code == 0 and out == '' and 'no route led it anywhere' in err and '--dry-run' in err, 'one that went nowhere: where to look') or diag(err)
     code, out, err = server.cli('replay', ids[5])
-    ok(code == 1 and 'no route leads anywhere' in err, 'an event that no route wants')
+    ok(code == 1 and 'no route wants this event, by its type or their filters;' in err, 'an event that no route wants') or diag(err)
     code, out, err = server.cli('replay', ids[5], '--to', 'other')
     ok(code == 0 and when(lambda: len(received) == 1) and received[0][0] == '/other', 'goes where it is sent')
     received.clear()
@@ -284,6 +286,10 @@ spec: {from: [{source: repo, types: [frail]}], to: [{destination: frail-1}, {des
     ok('forwarding events of repo' in listener.stderr.readline(), 'a name below localhost is this machine')
     listener.terminate()
     listener.wait(10)
+
+    broken = server.post('/hooks/repo', b'[1', github(b'[1', 's3cret', 'broken')).json['id']
+    code, out, err = server.cli('replay', broken, '--dry-run')
+    ok(code == 1 and 'a filter fails on it: the body is not JSON' in err, 'or that a filter fails on: why') or diag(err)
 
     # A program that is being written may speak TLS, by an authority of one's own.
     with tempfile.TemporaryDirectory() as directory:

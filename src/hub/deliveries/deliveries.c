@@ -453,8 +453,8 @@ static int by_number(const void *a, const void *b)
 
 /* The destinations that want it, each once, whatever the number of routes that lead there. Whoever
  * asks for it by hand also means events from before the route. */
-static enum bk_err find_targets(struct dispatch *dispatch, struct replay_rows *rows,
-                                const struct journal_record *record)
+static enum bk_err find_targets(struct dispatch *dispatch, struct replay *replay,
+                                struct replay_rows *rows, const struct journal_record *record)
 {
     struct fan_out out;
     rows->target_count = 0;
@@ -463,7 +463,12 @@ static enum bk_err find_targets(struct dispatch *dispatch, struct replay_rows *r
         route_table_first(dispatch->config.routes, record->entry.source);
     for (; route; route = route_target_next(route)) {
         const struct destination *destination = route_target_destination(route);
+        uint64_t failed = out.failed;
+        replay->routed |= destination != NULL;
         if (!destination || !fan_out_passes(&out, route)) {
+            if (out.failed > failed) {
+                memcpy(replay->why, out.filter.why, sizeof replay->why);
+            }
             continue;
         }
         if (!array_reserve((void **)&rows->targets, &rows->targets_size, rows->target_count + 1,
@@ -494,7 +499,7 @@ static enum bk_err add_event(struct dispatch *dispatch, struct replay *replay,
         replay->events++;
         return add_row(dispatch, replay, rows, record, replay->to, 1);
     }
-    enum bk_err err = find_targets(dispatch, rows, record);
+    enum bk_err err = find_targets(dispatch, replay, rows, record);
     for (size_t i = 0; err == BK_OK && i < rows->target_count; i++) {
         err = add_row(dispatch, replay, rows, record, rows->targets[i], rows->target_count);
     }
@@ -517,6 +522,9 @@ enum bk_err replay_event(struct dispatch *dispatch, struct replay *replay,
     if (err == BK_OK && !replay->dry_run) {
         err = dispatch_add(dispatch, rows.rows, rows.count);
     }
+    replay->targets = rows.targets; /* the caller's now */
+    replay->target_count = rows.target_count;
+    rows.targets = NULL;
     rows_fini(&rows);
     return err;
 }

@@ -91,13 +91,20 @@ struct replay {
     uint64_t left; /* so many more are looked at; 0: delivery_walk_cursor(&walk) */
     struct delivery_walk walk;
     struct slice sources_canvas; /* only events of its sources; empty = all */
+    /* Of one event: the destinations it goes to; is there a route at all, and why one of their
+     * filters failed ("" = none did). */
+    uint64_t *targets;
+    size_t target_count;
+    bool routed;
+    char why[FILTER_WHY_BYTES];
     /* deliveries.c's */
     struct event_scan scan;
     bool letters;
     int64_t first_due_ms;
 };
 
-/* One event. BK_NOT_FOUND: no such destination, or no route leads anywhere. */
+/* One event; free(replay->targets) behind it. BK_NOT_FOUND: no such destination, or no route wants
+ * it. */
 enum bk_err replay_event(struct dispatch *dispatch, struct replay *replay,
                          const struct journal_record *record) BK_MUST_CHECK;
 /* A query: accepted events that pass the filter, oldest first. Set the caller's fields before. */
