@@ -9,6 +9,7 @@
 #include "base/assert.h"
 
 #include <stdlib.h>
+#include <yyjson.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -10,6 +10,8 @@
 #include "journal/reader.h"
 #include "ring/ring.h"
 
+#include <stdio.h>
+
 #define CALL_ARENA_BYTES (4U << 20)
 
 void api_fini(struct api *api)

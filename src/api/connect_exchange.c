@@ -17,6 +17,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <yyjson.h>
 
 #define ANSWER_BYTES_MAX (1U << 20)
 #define WORK_BYTES_MAX   (4U << 20)

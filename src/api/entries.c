@@ -4,6 +4,8 @@
 #include "base/json.h"
 #include "hub/links/entry.h"
 
+#include <yyjson.h>
+
 enum api_step api_entries_list(struct api_call *call)
 {
     struct slice cursor = api_value(call, "cursor");

@@ -4,6 +4,8 @@
 #include "hub/links/entry.h"
 #include "providers/provider.h"
 
+#include <yyjson.h>
+
 /* ---- names out of the store */
 
 static bool add_name(void *context, struct slice key, struct slice value)

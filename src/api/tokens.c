@@ -3,6 +3,8 @@
 #include "base/ct.h"
 #include "base/json.h"
 
+#include <yyjson.h>
+
 /* ---- list: the cursor is the last name given */
 
 struct token_page {

@@ -3,6 +3,8 @@
 #include "base/assert.h"
 #include "base/ct.h"
 
+#include <bearssl_aead.h>
+
 void aead_key_init_with(struct aead_key *ret_key, const uint8_t key[AEAD_KEY_BYTES],
                         enum aead_implementation implementation)
 {

@@ -15,7 +15,8 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-#include <bearssl.h>
+#include <bearssl_block.h>
+#include <bearssl_hash.h>
 
 #define AEAD_KEY_BYTES 32U
 #define AEAD_NONCE_BYTES 12U

@@ -10,6 +10,8 @@
 
 #include "base/sha256.h"
 
+#include <bearssl_hmac.h>
+
 enum hmac_algorithm { HMAC_SHA256, HMAC_SHA1, HMAC_SHA384, HMAC_SHA512 };
 
 #define HMAC_BYTES_MAX 64U

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <yyjson.h>
 
 /* yyjson only ever follows the first member, so a value may be larger than yyjson knows. */
 struct json_node {
@@ -76,6 +77,18 @@ yyjson_mut_val *json_new(struct json_tree *tree, struct json_place place)
 struct json_place json_place(yyjson_mut_val *value)
 {
     return value ? ((struct json_node *)(void *)value)->place : (struct json_place){0, 0};
+}
+
+struct slice json_text(yyjson_mut_val *value)
+{
+    return yyjson_mut_is_str(value) ? slice_of(yyjson_mut_get_str(value), yyjson_mut_get_len(value))
+                                    : SLICE_EMPTY;
+}
+
+struct slice json_read_text(yyjson_val *value)
+{
+    return yyjson_is_str(value) ? slice_of(yyjson_get_str(value), yyjson_get_len(value))
+                                : SLICE_EMPTY;
 }
 
 static bool set_text(struct json_tree *tree, yyjson_mut_val *value, const char *text, size_t bytes)

@@ -17,7 +17,9 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-#include <yyjson.h>
+/* <yyjson.h> is for those that look into values: it is two thirds of what they have to read. */
+typedef struct yyjson_val yyjson_val;
+typedef struct yyjson_mut_val yyjson_mut_val;
 
 #define JSON_DEPTH_MAX      64U
 #define JSON_TEXT_BYTES_MAX (8U << 20)
@@ -75,17 +77,9 @@ yyjson_mut_val *json_duplicate_key(yyjson_mut_val *object);
 bool json_tree_add_root(struct json_tree *tree, yyjson_mut_val *root);
 
 /* Empty unless it is a string: yyjson's length of an array is the count of its members. */
-static inline struct slice json_text(yyjson_mut_val *value)
-{
-    return yyjson_mut_is_str(value) ? slice_of(yyjson_mut_get_str(value), yyjson_mut_get_len(value))
-                                    : SLICE_EMPTY;
-}
+struct slice json_text(yyjson_mut_val *value);
 /* The same of a document that is only read. */
-static inline struct slice json_read_text(yyjson_val *value)
-{
-    return yyjson_is_str(value) ? slice_of(yyjson_get_str(value), yyjson_get_len(value))
-                                : SLICE_EMPTY;
-}
+struct slice json_read_text(yyjson_val *value);
 
 /* ---- writing JSON text into a buf */
 /* "text" with quotes and escapes, also of what is no visible text: controls, separators, marks of

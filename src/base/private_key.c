@@ -5,6 +5,7 @@
 #include "base/pem.h"
 #include "base/sha256.h"
 
+#include <bearssl.h>
 #include <sodium.h>
 
 #define KEY_DER_BYTES_MAX 4096U

@@ -12,6 +12,8 @@
 
 #include "base/public_key.h"
 
+#include <bearssl_x509.h>
+
 struct private_key {
     uint8_t kind; /* enum public_key_kind */
     union {

@@ -19,7 +19,7 @@
 
 #include "base/slice.h"
 
-#include <bearssl.h>
+#include <bearssl_hash.h>
 
 #define PUBLIC_KEY_RSA_BYTES_MIN 256U
 #define PUBLIC_KEY_RSA_BYTES_MAX 512U

@@ -10,7 +10,8 @@
 
 #include "base/slice.h"
 
-#include <bearssl.h>
+#include <bearssl_hash.h>
+#include <bearssl_rsa.h>
 
 /* `digest` is the text's, by `hash`. The modulus has no leading zero and at most 512 bytes. */
 bool rsa_pss_verify(const br_rsa_public_key *key, const br_hash_class *hash, const uint8_t *digest,

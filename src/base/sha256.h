@@ -15,7 +15,7 @@
 
 #include "base/slice.h"
 
-#include <bearssl.h>
+#include <bearssl_hash.h>
 
 #define SHA256_BYTES       32U
 #define SHA256_BLOCK_BYTES 64U

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <yaml.h>
+#include <yyjson.h>
 
 #define ANCHORS_MAX 256U
 #define CORE_TAG    "tag:yaml.org,2002:"

@@ -5,6 +5,8 @@
 #include "cli/remote.h"
 #include "hub/resources/resource.h"
 
+#include <yyjson.h>
+
 #define PRUNE_OPTION                                                                               \
     {                                                                                              \
         .name = "prune", .kind = OPTION_FLAG,                                                      \

@@ -3,6 +3,8 @@
 
 #include "cli/remote.h"
 
+#include <yyjson.h>
+
 const struct option cli_audit_options[] = {
     {.name = "limit",
      .letter = 'n',

@@ -7,6 +7,7 @@
 #include "cli/remote.h"
 
 #include <time.h>
+#include <yyjson.h>
 
 #define WAITING_POLL_MS 300
 

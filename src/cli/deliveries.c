@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include <yyjson.h>
 
 /* Without one all canvases are looked in, but a name alone is one of `default`. */
 #define CANVASES_OPTION(which, named)                                                              \

@@ -5,6 +5,7 @@
 #include "hub/resources/resource.h"
 
 #include <stdio.h>
+#include <yyjson.h>
 
 const struct option cli_pause_options[] = {CANVAS_OPTION, OUTPUT_OPTION, REMOTE_OPTIONS,
                                            OPTIONS_END};

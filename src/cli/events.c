@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
+#include <yyjson.h>
 
 #define FOLLOW_INTERVAL_MS 300
 #define BODY_SHOWN_BYTES   8192U

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <yyjson.h>
 
 /* All that comes until its end. */
 static bool read_stream(int stream, const char *name, size_t bytes_max, char **ret_text,

@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 #include <time.h>
+#include <yyjson.h>
 
 const struct option cli_get_options[] = {CANVAS_OPTION, OUTPUT_OPTION, REMOTE_OPTIONS, OPTIONS_END};
 const struct option cli_describe_options[] = {CANVAS_OPTION, OUTPUT_OPTION, REMOTE_OPTIONS,

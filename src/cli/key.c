@@ -4,6 +4,7 @@
 #include "cli/remote.h"
 
 #include <time.h>
+#include <yyjson.h>
 
 #define ASK_AGAIN_MS 200
 

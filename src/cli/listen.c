@@ -10,6 +10,7 @@
 #include "net/dns.h"
 
 #include <stdlib.h>
+#include <yyjson.h>
 
 #define INTERVAL_MS 250
 

@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <yyjson.h>
 
 #define CONFIG_BYTES_MAX (1U << 20)
 

@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
+#include <yyjson.h>
 
 #define TABLE_ARENA_BYTES (64U << 20)
 #define COLUMN_GAP        2U

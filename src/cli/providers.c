@@ -7,6 +7,7 @@
 #include "providers/scheme.h"
 
 #include <limits.h>
+#include <yyjson.h>
 
 const struct option cli_providers_options[] = {
     {.name = "output",

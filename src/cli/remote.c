@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
+#include <yyjson.h>
 
 #define ANSWER_BYTES_MAX (256U << 20)
 #define TOKEN_FILE_BYTES 4096U

@@ -4,6 +4,8 @@
 #include "cli/remote.h"
 #include "cli/trouble.h"
 
+#include <yyjson.h>
+
 const struct option cli_status_options[] = {OUTPUT_OPTION, REMOTE_OPTIONS, OPTIONS_END};
 
 #define DEAD_COUNTED_MAX 20000U /* well within a second: it may be a health check */

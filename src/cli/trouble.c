@@ -2,6 +2,8 @@
 
 #include "cli/remote.h"
 
+#include <yyjson.h>
+
 void trouble_advice(struct buf *text, yyjson_mut_val *object)
 {
     struct slice message = text_at(object, "status.message"),

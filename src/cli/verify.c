@@ -13,6 +13,7 @@
 
 #include <stdlib.h>
 #include <time.h>
+#include <yyjson.h>
 
 const struct option cli_verify_options[] = {
     SIGNER_OPTIONS,

@@ -2,6 +2,8 @@
 
 #include "base/time.h"
 
+#include <stdio.h>
+
 /* A webhook waits longer for a flush, but who sends it here should know by then. */
 #define FLUSH_PATIENCE_NS (5 * (uint64_t)NS_PER_SECOND)
 

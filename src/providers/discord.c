@@ -9,6 +9,7 @@
 #include "providers/provider.h"
 
 #include <string.h>
+#include <yyjson.h>
 
 static const char *const discord_headers[] = {"Accept: application/json", NULL};
 

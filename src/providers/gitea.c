@@ -3,6 +3,8 @@
  */
 #include "providers/hooks.h"
 
+#include <yyjson.h>
+
 static const char *const gitea_headers[] = {"Accept: application/json", NULL};
 static const char *const gitea_events[] = {"create", "push", "pull_request", "release", NULL};
 

@@ -6,6 +6,8 @@
  */
 #include "providers/hooks.h"
 
+#include <yyjson.h>
+
 /* The type that GitHub recommends, and the one that its description of the API has for answers. */
 static const char *const github_headers[] = {
     "Accept: application/vnd.github+json, application/json", "X-GitHub-Api-Version: 2022-11-28",

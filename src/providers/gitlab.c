@@ -6,6 +6,8 @@
  */
 #include "providers/hooks.h"
 
+#include <yyjson.h>
+
 /* Events by their object_kind, the X-Gitlab-Event that their webhooks have, and the field that
  * switches each on. push is on by default, so every field is sent; those that came later only where
  * they are wanted or to be switched off, for older servers do not know them. */

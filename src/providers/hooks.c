@@ -3,6 +3,7 @@
 #include "base/url.h"
 
 #include <stdio.h>
+#include <yyjson.h>
 
 /* ---- whose credential */
 

@@ -5,6 +5,7 @@
 #include "providers/row_code.h"
 
 #include <stdlib.h>
+#include <yyjson.h>
 
 #define TOKEN_BYTES_MAX 8192U
 

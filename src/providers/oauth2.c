@@ -7,6 +7,7 @@
 #include "base/sha256.h"
 
 #include <stdio.h>
+#include <yyjson.h>
 
 /* ---- the servers */
 

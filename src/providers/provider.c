@@ -6,6 +6,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <yyjson.h>
 
 const char PROVIDER_END[] = "";
 

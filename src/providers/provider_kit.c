@@ -5,6 +5,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <yyjson.h>
 
 /* ---- memory */
 

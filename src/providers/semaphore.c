@@ -8,6 +8,8 @@
 #include "base/url.h"
 #include "providers/provider.h"
 
+#include <yyjson.h>
+
 static const char *const semaphore_headers[] = {"Accept: application/json", NULL};
 
 static struct slice hook_name(struct provider_run *run)

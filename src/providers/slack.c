@@ -10,6 +10,8 @@
  */
 #include "providers/provider.h"
 
+#include <yyjson.h>
+
 static const char *const slack_headers[] = {"Accept: application/json", NULL};
 
 /* Its words, what they mean, and what to do where that is not said by the fault alone. */

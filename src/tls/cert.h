@@ -14,7 +14,7 @@
 
 #include "base/slice.h"
 
-#include <bearssl.h>
+#include <bearssl_hash.h>
 
 #define CERT_DEPTH_MAX  12U
 #define CERT_KEEP_BYTES 256U

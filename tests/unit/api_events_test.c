@@ -7,6 +7,8 @@
 #include "base/json.h"
 #include "hub/hub.h"
 
+#include <yyjson.h>
+
 #define RECORDS  32000U
 #define RARE     3200U        /* every … one is rejected */
 #define ADDED_NS 900000000ULL /* a step takes so long, as this test pretends */

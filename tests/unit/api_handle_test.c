@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <unistd.h>
+#include <yyjson.h>
 
 static char directory[] = "/tmp/becket-api-XXXXXX";
 static struct api api;

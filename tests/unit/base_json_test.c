@@ -2,6 +2,8 @@
 #include "base/json.h"
 #include "tests/tap.h"
 
+#include <yyjson.h>
+
 static struct json_tree tree;
 static struct json_problem problem;
 

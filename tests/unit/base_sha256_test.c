@@ -4,6 +4,8 @@
 #include "base/hmac.h"
 #include "tap.h"
 
+#include <bearssl_kdf.h>
+
 static uint64_t seed = 0x2545f4914f6cdd1dU;
 
 static uint64_t next(void)

@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <yyjson.h>
 
 #define WAY_BYTES_MAX (1U << 20) /* names of LINKS_OF_ONE_MAX links */
 

@@ -4,6 +4,7 @@
 #include "base/percent.h"
 
 #include <stdio.h>
+#include <yyjson.h>
 
 static yyjson_mut_val *get(yyjson_mut_val *value, const char *path)
 {

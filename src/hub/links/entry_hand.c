@@ -10,6 +10,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <yyjson.h>
 
 /* One request: of a new entry, or of one that is there. */
 struct change {

@@ -4,6 +4,7 @@
 #include "providers/provider.h"
 
 #include <stdio.h>
+#include <yyjson.h>
 
 static const struct link_field repository_fields[] = {
     {"repository", "Repository", "name or owner/name, as in the address of its page", true},

@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <yyjson.h>
 
 #define RETRY_NS          NS_PER_SECOND
 #define MESSAGE_BYTES_MAX 66000U

@@ -3,6 +3,7 @@
 #include "base/url.h"
 
 #include <stdio.h>
+#include <yyjson.h>
 
 struct slice integration_text(const struct integration_view *view, const char *path)
 {

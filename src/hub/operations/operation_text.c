@@ -6,6 +6,7 @@
 #include "hub/hub_private.h"
 
 #include <stdio.h>
+#include <yyjson.h>
 
 static const char *const intent_names[PROVIDER_INTENT_COUNT] = {
     [PROVIDER_CHECK] = "check",

@@ -4,6 +4,8 @@
 #include "hub/operations/provider_work_private.h"
 #include "store/keys.h"
 
+#include <yyjson.h>
+
 /* The source may have a newer key than the one that the hook got: then it is not current. */
 static void add_key(struct hub *hub, struct store_txn *txn, const struct operation *operation,
                     struct buf *members)

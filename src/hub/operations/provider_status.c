@@ -5,6 +5,8 @@
 #include "hub/operations/provider_work_private.h"
 #include "store/keys.h"
 
+#include <yyjson.h>
+
 enum bk_err work_put_status(struct store_txn *txn, const uint8_t id[16], const struct buf *members)
 {
     struct key key;

@@ -13,6 +13,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <yyjson.h>
 
 enum bk_err provider_work_type(struct slice spec, struct arena *arena, struct slice *ret_type)
 {

@@ -3,6 +3,7 @@
 #include "hub/resources/apply_build.h"
 
 #include <stdlib.h>
+#include <yyjson.h>
 
 /* ---- where */
 

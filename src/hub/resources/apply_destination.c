@@ -5,6 +5,7 @@
 #include "hub/resources/apply_build.h"
 
 #include <stdio.h>
+#include <yyjson.h>
 
 #define KEY_FIELD SLICE("key") /* the slot of a generated signing secret */
 

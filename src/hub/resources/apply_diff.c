@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <yyjson.h>
 
 #define DIFF_MAX 200U
 

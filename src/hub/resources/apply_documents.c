@@ -3,6 +3,7 @@
 #include "hub/resources/apply_private.h"
 
 #include <stdlib.h>
+#include <yyjson.h>
 
 /* What was decoded has mistakes: all else that is wrong with the set is found, too, and nothing
  * done. */

@@ -6,6 +6,8 @@
 #include "hub/resources/apply_build.h"
 #include "hub/resources/token.h"
 
+#include <yyjson.h>
+
 /* ---- the kinds */
 
 /* struct hub_born: what was there before it. */

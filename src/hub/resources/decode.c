@@ -6,6 +6,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <yyjson.h>
 
 void resource_problems_init(struct resource_problems *problems, struct arena *arena)
 {

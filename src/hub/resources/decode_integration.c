@@ -7,6 +7,8 @@
 #include "providers/oauth2.h"
 #include "providers/provider.h"
 
+#include <yyjson.h>
+
 static struct slice without_prefix(struct slice text, const char *prefix)
 {
     size_t bytes = strlen(prefix);

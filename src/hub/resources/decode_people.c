@@ -4,6 +4,7 @@
 #include "hub/resources/decode.h"
 
 #include <stdio.h>
+#include <yyjson.h>
 
 /* {name: …} at a field. */
 static void decode_ref(struct decoder *decoder, const struct decode_object *object,

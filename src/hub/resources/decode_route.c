@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <yyjson.h>
 
 #define TIMEOUT_NS_MAX (300LL * NS_PER_SECOND)
 #define RETRY_NS_MAX (7LL * 24 * 3600 * NS_PER_SECOND)

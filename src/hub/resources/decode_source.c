@@ -8,6 +8,7 @@
 #include "providers/scheme.h"
 
 #include <stdio.h>
+#include <yyjson.h>
 
 #define TOLERANCE_NS_MAX (7LL * 24 * 3600 * NS_PER_SECOND)
 #define DEDUPE_NS_MAX    (30LL * 24 * 3600 * NS_PER_SECOND)

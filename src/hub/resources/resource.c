@@ -5,6 +5,7 @@
 #include "tls/credentials.h"
 
 #include <stdlib.h>
+#include <yyjson.h>
 
 static const struct resource_kind_info kinds[RESOURCE_KIND_COUNT] = {
     [RESOURCE_CANVAS] = {"Canvas", "canvas", "canvases", 'C', true, false},

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <yyjson.h>
 
 /* ---- what every part of a run needs */
 

@@ -3,6 +3,7 @@
 #include "hub/routes/filter_run.h"
 
 #include <math.h>
+#include <yyjson.h>
 
 /* Containers are compared this deep. */
 #define EQUAL_DEPTH_MAX 64U

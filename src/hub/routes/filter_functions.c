@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <yyjson.h>
 
 static bool call_len(struct filter_run *run, struct filter_value *a)
 {

@@ -1,6 +1,8 @@
 /* filter_lookup.c - members of maps, headers, elements and parts of lists and texts */
 #include "hub/routes/filter_run.h"
 
+#include <yyjson.h>
+
 /* The first header of this name, in any case. */
 struct filter_value filter_header_value(const struct filter_event *event, struct slice name)
 {

@@ -9,9 +9,8 @@
 #ifndef BECKET_HUB_FILTER_RUN_H
 #define BECKET_HUB_FILTER_RUN_H
 
+#include "base/json.h"
 #include "hub/routes/filter_private.h"
-
-#include <yyjson.h>
 
 enum { JSON_UNREAD, JSON_READ, JSON_WRONG };
 

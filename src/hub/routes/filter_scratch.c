@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <sys/mman.h>
+#include <yyjson.h>
 
 #define TEXT_MEMORY_BYTES (1U << 20)
 /* Beyond it, what a large body took is given back to the system. */
