@@ -2,6 +2,7 @@
 """Receivers that are odd rather than hostile: Retry-After in every spelling, connections that say one thing and do another, IPv6
 only, half-closed ones, answers while the request is still being sent; a loop through another becket; and what people do meanwhile:
 replay in a pause, routes edited, a destination deleted with deliveries pending, or mended while a try of before is under way."""
+import calendar
 import email.utils
 import os
 import re
@@ -251,10 +252,24 @@ def meanwhile():
         ok(code == 0, 'replayed in a pause: ' + out + err)
         time.sleep(0.4)
         is_equal(len(sink.got('/kept')), 1, 'nothing goes before it is resumed')
+        fares = lambda name: server.status('destinations', name)['delivery']
+        ok(fares('kept')['retries'] == 1 and 'nextRetryAt' not in fares('kept'), 'nor does its status say when')
         server.api('POST', '/api/v1/destinations/kept/resume')
         ok(when(lambda: len(sink.got('/kept')) == 2), 'then it goes, once')
         time.sleep(0.3)
         is_equal([r.id for r in sink.got('/kept')], [first, first], 'under its id')
+
+        # What is due waits until the receiver may be asked again, and the status says so.
+        server.apply(destination('held', sink.url('/held'), ', concurrency: 1, retry: {schedule: [%s], jitter: 0}' % ', '.join(['300ms'] * 32)))
+        sink.manner('/held', status=500)
+        for n in range(3):
+            post(server, 10 + n)
+        ok(when(lambda: fares('held')['retries'] == 3), 'three failed')
+        sink.manner('/held', status=503, headers=['Retry-After: 1000'])
+        ok(when(lambda: sink.got('/held', 503)), 'and are not to come for a while')
+        until = lambda: calendar.timegm(time.strptime(fares('held')['nextRetryAt'][:19], '%Y-%m-%dT%H:%M:%S')) - time.time()
+        time.sleep(0.5)
+        ok(990 < until() < 1001, 'the next one goes in %.0f s' % until())
 
         # Mended: who resumes it does not wait for the schedule, and what it fails then costs no try of it.
         server.apply(destination('later', sink.url('/later'), ', retry: {schedule: [100ms, 1h]}'))

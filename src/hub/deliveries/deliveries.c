@@ -7,6 +7,7 @@
 #include "base/time.h"
 #include "http/client.h"
 #include "hub/deliveries/dispatch_private.h"
+#include "hub/deliveries/flow.h"
 #include "hub/events/event_id.h"
 #include "store/keys.h"
 
@@ -628,6 +629,22 @@ enum bk_err replay_step(struct replay *replay, struct dispatch *dispatch, struct
 
 /* ---- status */
 
+/* When something may go again: what is due earlier waits for the brakes. 0: nothing is to go, or it
+ * is not known. */
+static int64_t next_retry_ms(const struct dispatch *dispatch, const struct destination *destination,
+                             const struct dispatch_status *status)
+{
+    if (destination->pause != DESTINATION_RUNNING || status->retries + status->backlog == 0) {
+        return 0;
+    }
+    struct flow_shared *shared = (struct flow_shared *)(void *)destination->state->words;
+    int64_t brake_ms =
+        dispatch->config.clock_ms + (int64_t)(flow_brake_ns(shared) / (uint64_t)NS_PER_MS);
+    bool holds = brake_ms > dispatch_now_ms(dispatch);
+    int64_t at_ms = holds ? dispatch_wall_ms(dispatch, brake_ms) : 0;
+    return at_ms > status->next_retry_ms ? at_ms : status->next_retry_ms;
+}
+
 void destination_status_json(const struct dispatch *dispatch, const struct destination *destination,
                              struct buf *json)
 {
@@ -646,7 +663,7 @@ void destination_status_json(const struct dispatch *dispatch, const struct desti
                (unsigned long long)status.outcomes[TARGET_FAILED],
                (unsigned long long)status.outcomes[TARGET_DEAD], (unsigned long long)status.lost);
     add_time(json, "oldestUndelivered", status.oldest_ns);
-    add_time(json, "nextRetryAt", status.next_retry_ms * NS_PER_MS);
+    add_time(json, "nextRetryAt", next_retry_ms(dispatch, destination, &status) * NS_PER_MS);
     if (status.last_outcome != 0) {
         char at[25];
         time_format_rfc3339(status.last_ns, at);

@@ -254,8 +254,7 @@ bool flow_give(struct flow *flow, struct flow_shared *shared, const struct flow_
 uint32_t flow_room(const struct flow *flow, struct flow_shared *shared,
                    const struct flow_limits *limits, uint64_t now_ns, uint64_t *ret_at_ns)
 {
-    uint64_t hold_ns = load(&shared->hold_ns), probe_ns = load(&shared->probe_ns);
-    uint64_t wait_ns = hold_ns > probe_ns ? hold_ns : probe_ns;
+    uint64_t probe_ns = load(&shared->probe_ns), wait_ns = flow_brake_ns(shared);
     *ret_at_ns = 0;
     if (wait_ns > now_ns) {
         *ret_at_ns = wait_ns;

@@ -115,6 +115,13 @@ static inline bool flow_is_failing(struct flow_shared *shared)
            atomic_load_explicit(&shared->interval_ns, memory_order_relaxed) >=
                FLOW_INTERVAL_TOLD_NS;
 }
+/* Nothing goes before this; 0, or in the past: neither hold nor breaker keep it. */
+static inline uint64_t flow_brake_ns(struct flow_shared *shared)
+{
+    uint64_t hold_ns = atomic_load_explicit(&shared->hold_ns, memory_order_relaxed);
+    uint64_t probe_ns = atomic_load_explicit(&shared->probe_ns, memory_order_relaxed);
+    return hold_ns > probe_ns ? hold_ns : probe_ns;
+}
 static inline bool flow_is_open(struct flow_shared *shared)
 {
     return atomic_load_explicit(&shared->probe_ns, memory_order_relaxed) != 0;
