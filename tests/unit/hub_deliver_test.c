@@ -825,6 +825,34 @@ static void test_rate_behind_outage(void)
     done();
 }
 
+/* In order, what was never tried does not come by a replay ahead of what came earlier. */
+static void test_rate_in_order(void)
+{
+    fresh(STRICT + 1);
+    server.first_manner = STRICT;
+    server.one_core = true;
+    open_server();
+    put_destination(STRICT, DESTINATION_PAUSED_BY_HAND);
+    for (unsigned i = 0; i < 300; i++) {
+        append();
+        step();
+    }
+    struct retry_row row = {.destination = 100 + STRICT,
+                            .due_ms = RETRY_PACED_MS + dispatch_clock_ms(server.dispatch),
+                            .position = journal_position_pack((struct journal_position){0, 290}),
+                            .flags = ATTEMPT_REPLAY,
+                            .event_ns = fake_wall_ns,
+                            .source = SOURCE};
+    is_int(dispatch_add(server.dispatch, &row, 1), BK_OK);
+    put_destination(STRICT, DESTINATION_RUNNING);
+    ok(run_until_all(STRICT, 600));
+    steps_until(fake_now_ns + 2 * SECOND);
+    is_uint(receivers[STRICT].order_breaks, 0, "in order");
+    is_uint(receivers[STRICT].answers, 301, "and what is replayed comes behind that once more");
+    stop();
+    done();
+}
+
 /* One at a time: the next ones are at hand, and do not wait for a commit each. */
 static void test_narrow_rows(void)
 {
@@ -1821,6 +1849,7 @@ int main(void)
     test_recorded();
     test_no_memory();
     test_rate_behind_outage();
+    test_rate_in_order();
     test_narrow_rows();
     test_ordered_rows();
     test_lost_while_paused();

@@ -15,6 +15,8 @@
 /* A row of a replay at a rate that is later than this is not made up for. */
 #define PACED_LATE_MS  1000
 #define PACED_BURST_NS (5 * LOOK_NS)
+/* In strict order, while a core owes an older one: it is not told when that ends. */
+#define PACED_LOOK_MS 100
 
 /* ---- retries that are with the cores */
 
@@ -89,6 +91,7 @@ struct load {
     unsigned count, count_max;
     uint64_t now_ns;
     uint64_t paced_ns; /* the fare's, from here on */
+    bool strict;       /* the destination's order */
     bool twice;        /* another row of an event that is under way was left */
     bool owed;         /* one that a core owes as well was left */
     struct retry_row rows[DISPATCH_FLYING_EACH];
@@ -180,6 +183,10 @@ static bool pick_paced(void *context, struct slice key, struct slice value)
         return true;
     }
     int64_t due_ms = paced_due_ms(load, &row);
+    if (due_ms <= load->now_ms && load->strict &&
+        heads_owed(load->dispatch, row.destination, row.bucket, row.event_ns)) {
+        due_ms = load->now_ms + PACED_LOOK_MS;
+    }
     if (due_ms > load->now_ms || load->count == load->count_max) {
         load->next_due_ms = due_ms < load->next_due_ms ? due_ms : load->next_due_ms;
         return false;
@@ -474,6 +481,7 @@ static bool load_of(struct dispatch *dispatch, struct fare *fare)
                         .next_due_ms = INT64_MAX,
                         .now_ns = ring_now_ns(dispatch->config.ring),
                         .paced_ns = fare->paced_ns,
+                        .strict = destination->strict,
                         .count_max = room_of(dispatch, fare, destination)};
     load.behind_max = behind_room(dispatch, fare, destination);
     struct store_txn *txn;
