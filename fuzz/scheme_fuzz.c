@@ -97,7 +97,7 @@ static bool judge(const struct scheme *scheme, struct slice text, enum scheme_ve
     bk_assert(inside(identity.type, text) && inside(identity.delivery_id, text));
     uint8_t room[EVENT_TYPE_BYTES_MAX];
     bk_assert(identity.more_count <= SCHEME_TYPE_MORE);
-    bk_assert(scheme_type_text(&identity, room).bytes <= sizeof room);
+    bk_assert(scheme_type_text(scheme, &identity, room).bytes <= sizeof room);
     unsigned count = scheme_redactions(scheme, &request, redactions, SCHEME_REDACTIONS);
     for (unsigned i = 0; i < count; i++) {
         bk_assert(redactions[i].bytes != 0 &&

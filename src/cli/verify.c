@@ -292,7 +292,7 @@ static void print_identity(const struct signer *signer, const struct scheme_requ
     buf_printf(&line, "genuine: %s",
                found != NULL && found != row ? scheme_row_name(found) : signer->type);
     uint8_t room[EVENT_TYPE_BYTES_MAX];
-    struct slice type = scheme_type_text(&identity, room);
+    struct slice type = scheme_type_text(signer->scheme, &identity, room);
     if (type.bytes != 0) {
         buf_printf(&line, ", type %.*s", (int)type.bytes, (const char *)type.at);
     }

@@ -119,10 +119,10 @@ void scheme_identify(const struct scheme *scheme, struct scheme_request *request
     }
 }
 
-struct slice scheme_type_text(const struct scheme_identity *identity,
+struct slice scheme_type_text(const struct scheme *scheme, const struct scheme_identity *identity,
                               uint8_t room[EVENT_TYPE_BYTES_MAX])
 {
-    struct slice text = identity->type;
+    struct slice text = identity->type.bytes != 0 ? identity->type : scheme->plan->constant_type;
     if (identity->more_count == 0) {
         return slice_of(text.at,
                         text.bytes < EVENT_TYPE_BYTES_MAX ? text.bytes : EVENT_TYPE_BYTES_MAX);
@@ -152,9 +152,4 @@ void scheme_subject(const struct scheme_row *row, const struct scheme_request *r
         ret_subject->account = first_of(&account, &copy);
         ret_subject->resource = first_of(&resource, &copy);
     }
-}
-
-struct slice scheme_constant_type(const struct scheme *scheme)
-{
-    return scheme->plan->constant_type;
 }

@@ -27,8 +27,8 @@ static bool same_name(struct slice text, const char *name)
     return name[text.bytes] == '\0' || name[text.bytes] == ' ';
 }
 
-/* Or any of its others, with a blank between them? Events ask for their type's row, too: where they
- * lie. */
+/* Or any of its others, with a blank between them? Events of `/integrations/NAME/hook` ask for
+ * their row, too: where they lie. */
 static bool is_alias(struct slice text, const char *aliases)
 {
     while (aliases != NULL && *aliases != '\0') {
@@ -215,7 +215,8 @@ const struct scheme_row *scheme_row_detect(const struct http_head *head)
 
 struct slice scheme_row_constant_type(const struct scheme_row *row)
 {
-    return row->type != NULL && row->type[0] == '=' ? slice_str(row->type + 1) : SLICE_EMPTY;
+    return row != NULL && row->type != NULL && row->type[0] == '=' ? slice_str(row->type + 1)
+                                                                   : SLICE_EMPTY;
 }
 
 /* ---- custom rows */

@@ -87,8 +87,8 @@ struct scheme_request {
 };
 
 /* Slices point into the request (head or body); empty when the row or the request has none, and the
- * type also when the row has a constant one (scheme_constant_type): it is not in the request, so
- * who shows an event fills it in. A JSON string is given as written: escapes stay. */
+ * type also when the row has a constant one: it is not in the request, and scheme_type_text() gives
+ * it. A JSON string is given as written: escapes stay. */
 #define SCHEME_TYPE_MORE 2U
 struct scheme_type_part {
     struct slice text;
@@ -101,8 +101,9 @@ struct scheme_identity {
     unsigned more_count; /* further parts of the type, of rows that join several */
     struct scheme_type_part more[SCHEME_TYPE_MORE];
 };
-/* The whole type, cut to EVENT_TYPE_BYTES_MAX; in `room` if it has several parts. */
-struct slice scheme_type_text(const struct scheme_identity *identity,
+/* The whole type, or the scheme's constant one, cut to EVENT_TYPE_BYTES_MAX; in `room` if it has
+ * several parts. */
+struct slice scheme_type_text(const struct scheme *scheme, const struct scheme_identity *identity,
                               uint8_t room[EVENT_TYPE_BYTES_MAX]);
 
 /* Slices point into the request, are static, or live until the next verification on this thread. */
@@ -138,8 +139,6 @@ enum scheme_verdict scheme_verify(const struct scheme *scheme, struct scheme_req
  * prepared request keeps, so that it is not looked for again. */
 void scheme_identify(const struct scheme *scheme, struct scheme_request *request,
                      struct scheme_identity *ret_identity);
-/* The type of every event of a provider that sends one kind only ("pipeline_done"); else empty. */
-struct slice scheme_constant_type(const struct scheme *scheme);
 /* Whose event it is and what it is about, where the row says: empty = it does not. For reading
  * events and for routing, not for the way in. */
 struct scheme_subject {
@@ -204,7 +203,8 @@ const struct scheme_row *scheme_row_at(size_t index);
 size_t scheme_row_index(const struct scheme_row *row);
 /* Tolerance in seconds that the row has by itself; 0 = its requests carry no time. */
 int64_t scheme_row_tolerance_seconds(const struct scheme_row *row);
-/* The one event type that the provider sends, static; empty when the request says it. */
+/* The one event type that the provider sends, static; empty when the request says it. NULL: empty.
+ */
 struct slice scheme_row_constant_type(const struct scheme_row *row);
 /* Its requests carry a token of an issuer: it is used through scheme_custom.base. */
 bool scheme_row_takes_claims(const struct scheme_row *row);

@@ -410,7 +410,6 @@ static void routes_open(void)
         destination_put((enum manner)manner);
         struct route_from from = {.source_number = SOURCE,
                                   .source_name = SLICE("alpha"),
-                                  .source_type = SLICE("github"),
                                   .filters = filter_set_make(NULL, 0, false, NULL, 0)};
         struct route_change change = {.number = 500 + manner,
                                       .since_ns = 1,

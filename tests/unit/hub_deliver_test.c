@@ -340,7 +340,6 @@ static void put_route(uint64_t number, const uint64_t *to, unsigned to_count)
 {
     struct route_from from = {.source_number = SOURCE,
                               .source_name = SLICE("orders"),
-                              .source_type = SLICE("generic"),
                               .filters = filter_set_make(NULL, 0, false, NULL, 0)};
     struct route_change change = {.number = number,
                                   .since_ns = 1,

@@ -27,7 +27,7 @@ static void put_route(uint64_t number, const uint64_t *sources, unsigned source_
     for (unsigned i = 0; i < source_count; i++) {
         from[i] = (struct route_from){.source_number = sources[i],
                                       .source_name = SLICE("a source"),
-                                      .source_type = SLICE("github"),
+                                      .constant_type = SLICE("push"),
                                       .filters = filter_set_make(NULL, 0, false, NULL, 0)};
         bk_assert(from[i].filters);
     }
@@ -64,7 +64,7 @@ static const char *targets_of(uint64_t source)
     for (; target; target = route_target_next(target)) {
         counts[route_target_destination(target)->number % 10]++;
         bk_assert(slice_equal(route_target_source(target), SLICE("a source")));
-        bk_assert(slice_equal(route_target_type(target), SLICE("github")));
+        bk_assert(slice_equal(route_target_constant_type(target), SLICE("push")));
         bk_assert(route_table_since_ns(table, target) == (int64_t)route_target_route(target));
         bk_assert(route_target_filters(target)->count == 0);
     }

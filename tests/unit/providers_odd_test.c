@@ -192,7 +192,7 @@ static enum scheme_verdict judge_at(const struct scheme *scheme, struct delivery
     uint8_t room[EVENT_TYPE_BYTES_MAX];
     scheme_prepare(scheme, &prepared);
     scheme_identify(scheme, &prepared, &identity);
-    if (scheme_type_text(&identity, room).bytes > EVENT_TYPE_BYTES_MAX) {
+    if (scheme_type_text(scheme, &identity, room).bytes > EVENT_TYPE_BYTES_MAX) {
         bail_out("a type that is too long");
     }
     enum scheme_verdict verdict = scheme_verify(scheme, &plain, &answer);

@@ -528,10 +528,8 @@ static void check_event(yyjson_val *from, const struct scheme *scheme, struct sa
     struct scheme_subject subject;
     scheme_identify(scheme, &s->request, &identity);
     scheme_subject(scheme_row(scheme), &s->request, &subject);
-    struct slice constant = scheme_constant_type(scheme);
     uint8_t room[EVENT_TYPE_BYTES_MAX];
-    is_told(from, "event_type",
-            identity.type.bytes != 0 ? scheme_type_text(&identity, room) : constant);
+    is_told(from, "event_type", scheme_type_text(scheme, &identity, room));
     is_told(from, "delivery_id", identity.delivery_id);
     is_told(from, "account", subject.account);
     is_told(from, "resource", subject.resource);

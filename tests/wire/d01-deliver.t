@@ -49,6 +49,38 @@ def post(server, count, start=0, event='push'):
     return ids
 
 
+def one_kind(sink, server):
+    """Of a provider that sends one kind of event only no request says which. Its name counts all the same: for the source's own events, for
+    routes, and for who receives it; as it comes, and read back from the journal."""
+    server.apply('''
+kind: EventSource
+metadata: {name: bot}
+spec: {type: telegram, path: bot, verification: {secrets: [{value: s3cr3t}]}, events: [{type: update}]}
+---
+kind: Destination
+metadata: {name: bots}
+spec: {url: %s, allowPrivate: true}
+---
+kind: Route
+metadata: {name: updates}
+spec: {from: [{source: bot, types: [update]}], to: [{destination: bots}]}
+''' % sink.url('/bots'))
+
+    def update(number):
+        body = b'{"update_id":%d}' % number
+        answer = server.post('/hooks/bot', body, {'Content-Type': 'application/json', 'X-Telegram-Bot-Api-Secret-Token': 's3cr3t'})
+        assert answer.status == 200, answer
+
+    update(1)
+    ok(sink.wait('/bots', 1, 5), 'one kind of event, which no request names: a route that asks for it gets it')
+    is_equal([(e['type'], e['state']) for e in server.events('source=bot')], [('update', 'accepted')], 'its source takes it')
+    is_equal(server.api('POST', '/api/v1/destinations/bots/pause').status, 200, 'paused')
+    update(2)
+    is_equal(server.api('POST', '/api/v1/destinations/bots/resume').status, 200, 'and resumed')
+    ok(sink.wait('/bots', 2, 5), 'read back it is the same')
+    is_equal([r.headers.get('becket-type') for r in sink.got('/bots')], ['update'] * 2, 'and the receiver is told')
+
+
 def main():
     with Sink() as sink, Server() as server:
         server.apply(SOURCE)
@@ -138,4 +170,6 @@ def hand_over():
 
 main()
 hand_over()
+with Sink() as receiver, Server() as one_server:
+    one_kind(receiver, one_server)
 done()

@@ -164,9 +164,9 @@ void dispatch_in_order(struct dispatch *dispatch, const struct journal_entry *en
     fan_out_init(&out, dispatch->scratch, journal_position_unpack(row->position), entry, message);
     row->bucket = 0;
     if (destination->order_key && fan_out_head(&out)) {
-        const struct hub_source_name *source = dispatch_source(dispatch, entry->source);
-        out.view.source = slice_str(source->name);
-        out.view.type = event_type_of(entry, message, slice_str(source->type), room);
+        const struct source_name *source = dispatch_source(dispatch, entry->source);
+        out.view.source = slice_str(source->name.name);
+        out.view.type = event_type_of(entry, message, source->constant_type, room);
         row->bucket = event_key_bucket(destination->order_key, dispatch->scratch, &out.view);
     }
     row->flags |= ATTEMPT_KEYED;

@@ -2,19 +2,21 @@
  */
 #include "base/time.h"
 #include "hub/deliveries/dispatch_private.h"
+#include "providers/scheme.h"
 
 #include <stdlib.h>
 
-const struct hub_source_name *dispatch_source(struct dispatch *dispatch, uint64_t number)
+const struct source_name *dispatch_source(struct dispatch *dispatch, uint64_t number)
 {
     struct source_name *slot = &dispatch->names[number % DISPATCH_NAMES];
     if (slot->number != number) {
-        if (hub_source_name(dispatch->config.hub, number, &slot->name) != BK_OK) {
-            memset(&slot->name, 0, sizeof slot->name);
+        *slot = (struct source_name){.number = number};
+        if (hub_source_name(dispatch->config.hub, number, &slot->name) == BK_OK) {
+            slot->constant_type =
+                scheme_row_constant_type(scheme_row_find(slice_str(slot->name.type)));
         }
-        slot->number = number;
     }
-    return &slot->name;
+    return slot;
 }
 
 void dispatch_source_changed(struct dispatch *dispatch, uint64_t source)
@@ -81,12 +83,11 @@ static uint32_t chunk_put(struct event_chunk *chunk, const void *at, size_t byte
 struct chunk_event *chunk_add(struct dispatch *dispatch, struct event_chunk *chunk,
                               const struct journal_record *record)
 {
-    const struct hub_source_name *source = dispatch_source(dispatch, record->entry.source);
+    const struct source_name *source = dispatch_source(dispatch, record->entry.source);
     uint8_t room[EVENT_TYPE_BYTES_MAX];
-    struct slice type =
-        event_type_of(&record->entry, record->message, slice_str(source->type), room);
+    struct slice type = event_type_of(&record->entry, record->message, source->constant_type, room);
     size_t message = (size_t)record->entry.head_bytes + record->entry.body_bytes;
-    size_t name = strlen(source->name);
+    size_t name = strlen(source->name.name);
     if (chunk->count == CHUNK_EVENTS_MAX || !chunk_reserve(chunk, message + name + type.bytes)) {
         return NULL;
     }
@@ -94,7 +95,7 @@ struct chunk_event *chunk_add(struct dispatch *dispatch, struct event_chunk *chu
     *event = (struct chunk_event){.position = journal_position_pack(record->position),
                                   .entry = record->entry,
                                   .message_at = chunk_put(chunk, record->message, message),
-                                  .source_at = chunk_put(chunk, source->name, name),
+                                  .source_at = chunk_put(chunk, source->name.name, name),
                                   .source_bytes = (uint32_t)name,
                                   .type_at = chunk_put(chunk, type.at, type.bytes),
                                   .type_bytes = (uint32_t)type.bytes};

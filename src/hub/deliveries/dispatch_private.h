@@ -60,6 +60,7 @@ struct due {
 struct source_name {
     uint64_t number; /* 0 = unused */
     struct hub_source_name name;
+    struct slice constant_type; /* of all its events; empty = they say */
 };
 
 struct dispatch {
@@ -184,7 +185,7 @@ struct fare *fare_of(struct dispatch *dispatch, uint64_t number);
 void fare_drop(struct dispatch *dispatch, struct fare *fare);
 
 /* ---- dispatch_chunks.c */
-const struct hub_source_name *dispatch_source(struct dispatch *dispatch, uint64_t number);
+const struct source_name *dispatch_source(struct dispatch *dispatch, uint64_t number);
 struct event_chunk *chunk_take(struct dispatch *dispatch); /* NULL: all are out */
 void chunk_give(struct dispatch *dispatch, struct event_chunk *chunk);
 /* The event and the names that go with it. NULL: it does not fit any more (never the first). */

@@ -179,8 +179,7 @@ static struct slice record_type(struct hub *hub, const struct journal_record *re
     if (entry->type_bytes != 0) {
         return journal_event_type(entry, record->message, room);
     }
-    const struct scheme_row *row = record_row(hub, record, &head);
-    return row != NULL ? scheme_row_constant_type(row) : SLICE_EMPTY;
+    return scheme_row_constant_type(record_row(hub, record, &head));
 }
 
 static struct slice record_delivery_id(const struct journal_record *record)

@@ -22,7 +22,7 @@ uint16_t accept_reason(struct ingress *ingress, const struct intake *intake)
         return EVENT_FILTER_FAILED;
     }
     filter_event_init(&event, ingress->filters, intake->message->head, intake->message->body,
-                      scheme_type_text(&intake->identity, type_room), SLICE_EMPTY);
+                      scheme_type_text(source->scheme, &intake->identity, type_room), SLICE_EMPTY);
     for (unsigned i = 0; i < source->event_count; i++) {
         enum filter_result result = filter_set_test(source->events[i], &event);
         if (result == FILTER_TRUE) {

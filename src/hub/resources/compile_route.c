@@ -605,8 +605,7 @@ static struct slice constant_type(const struct record *source)
     if (source_input_decode(source->compiled, &input) != BK_OK || input.custom) {
         return SLICE_EMPTY;
     }
-    const struct scheme_row *row = scheme_row_find(input.type);
-    return row ? scheme_row_constant_type(row) : SLICE_EMPTY;
+    return scheme_row_constant_type(scheme_row_find(input.type));
 }
 
 static enum bk_err compile_from(struct compiler *compiler, struct route_reader *reader,
@@ -624,7 +623,7 @@ static enum bk_err compile_from(struct compiler *compiler, struct route_reader *
     }
     from->source_number = source.number;
     from->source_name = name;
-    from->source_type = constant_type(&source);
+    from->constant_type = constant_type(&source);
     return filters_compile(conditions, types.types, types.type_count, &from->filters);
 }
 

@@ -26,13 +26,9 @@ bool fan_out_head(struct fan_out *out)
 }
 
 struct slice event_type_of(const struct journal_entry *entry, const uint8_t *message,
-                           struct slice provider, uint8_t room[EVENT_TYPE_BYTES_MAX])
+                           struct slice constant, uint8_t room[EVENT_TYPE_BYTES_MAX])
 {
-    if (entry->type_bytes > 0) {
-        return journal_event_type(entry, message, room);
-    }
-    const struct scheme_row *row = scheme_row_find(provider);
-    return row ? scheme_row_constant_type(row) : SLICE_EMPTY;
+    return entry->type_bytes > 0 ? journal_event_type(entry, message, room) : constant;
 }
 
 bool fan_out_wants(struct fan_out *out, const struct route_table *table,
@@ -47,8 +43,8 @@ bool fan_out_passes(struct fan_out *out, const struct route_target *route)
     struct event_view *view = &out->view;
     const struct filter_set *filters = route_target_filters(route);
     view->source = route_target_source(route);
-    view->type =
-        event_type_of(view->entry, view->message, route_target_type(route), out->type_room);
+    view->type = event_type_of(view->entry, view->message, route_target_constant_type(route),
+                               out->type_room);
     if (filters->count == 0 && filters->type_count == 0) {
         return true;
     }

@@ -42,9 +42,9 @@ bool fan_out_wants(struct fan_out *out, const struct route_table *table,
 /* Set view.head. False: it cannot be parsed (cannot be: only parsed heads are appended). */
 bool fan_out_head(struct fan_out *out);
 
-/* The event's type: as the message says, or the one that its provider always sends. In `room` when
- * the message says it in several places. */
+/* The event's type: as the message says, or `constant`, the one that its source's provider always
+ * sends (empty = it says). In `room` when the message says it in several places. */
 struct slice event_type_of(const struct journal_entry *entry, const uint8_t *message,
-                           struct slice provider, uint8_t room[EVENT_TYPE_BYTES_MAX]);
+                           struct slice constant, uint8_t room[EVENT_TYPE_BYTES_MAX]);
 
 #endif

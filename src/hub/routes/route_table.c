@@ -39,7 +39,7 @@ struct route_target {
     uint64_t source;
     int64_t since_ns;
     struct slice source_name; /* in the route's block */
-    struct slice source_type;
+    struct slice constant_type;
     bool paired; /* the writer's, while it changes the route */
 };
 
@@ -206,9 +206,9 @@ struct slice route_target_source(const struct route_target *target)
     return target->source_name;
 }
 
-struct slice route_target_type(const struct route_target *target)
+struct slice route_target_constant_type(const struct route_target *target)
 {
-    return target->source_type;
+    return target->constant_type;
 }
 
 static struct place *find_place(const struct route_table *table, uint64_t number)
@@ -414,7 +414,7 @@ static struct route *route_make(struct route_table *table, const struct route_ch
                    change->from_count * sizeof(struct filter_set *);
     size_t text = bytes;
     for (unsigned i = 0; i < change->from_count; i++) {
-        bytes += change->from[i].source_name.bytes + change->from[i].source_type.bytes;
+        bytes += change->from[i].source_name.bytes + change->from[i].constant_type.bytes;
     }
     struct route *route = calloc(1, bytes);
     if (!route || !routes_room(table, change->number)) {
@@ -432,7 +432,7 @@ static struct route *route_make(struct route_table *table, const struct route_ch
             return NULL;
         }
         struct slice name = put_text(&texts, from->source_name);
-        struct slice type = put_text(&texts, from->source_type);
+        struct slice type = put_text(&texts, from->constant_type);
         for (unsigned k = 0; k < change->to_count; k++) {
             struct route_target *target = &route->targets[route->target_count++];
             target->place = make_place(table, change->to[k]);
@@ -446,7 +446,7 @@ static struct route *route_make(struct route_table *table, const struct route_ch
             target->source = from->source_number;
             target->since_ns = change->since_ns;
             target->source_name = name;
-            target->source_type = type;
+            target->constant_type = type;
         }
     }
     return route;

@@ -38,10 +38,10 @@ uint64_t route_target_route(const struct route_target *target);
  * set back behind it, events from after say that they are from before: it counts as made when the
  * clock was set. The writer's thread; who gets events as they come has no need to ask. */
 int64_t route_table_since_ns(const struct route_table *table, const struct route_target *target);
-/* The event source's name and its type ("github"): what filters see as `source`, and how deliveries
- * are labelled. */
+/* The event source's name: what filters see as `source`. */
 struct slice route_target_source(const struct route_target *target);
-struct slice route_target_type(const struct route_target *target);
+/* The type of all its events, where its provider sends one kind only; else empty. */
+struct slice route_target_constant_type(const struct route_target *target);
 
 /* By number. NULL: there is none (any more). */
 const struct destination *route_table_destination(const struct route_table *table,
@@ -55,7 +55,7 @@ uint64_t route_table_numbers(const struct route_table *table);
 struct route_from {
     uint64_t source_number;
     struct slice source_name; /* these two are copied */
-    struct slice source_type;
+    struct slice constant_type; /* of all its events; empty = they say */
     struct filter_set *filters; /* of its own; the receiver's */
 };
 struct route_change {
