@@ -169,9 +169,9 @@ spec: {from: [{source: repo, types: [frail]}], to: [{destination: frail-1}, {des
     status[0] = 200
     fine = hook(22, 'frail')
     ok(when(lambda: len(deliveries('?state=delivered&event=' + fine)) == 2), 'then they are up again')
-    code, out, err = server.cli('status')
-    is_equal((code, [line.split()[2:6] for line in out.splitlines() if 'given up' in line]),
-             (0, [['frail-1', 'given', 'up:', '2;'], ['frail-2', 'given', 'up:', '2;']]), 'status goes on to tell of it')
+    told = [['frail-1', 'given', 'up:', '2;'], ['frail-2', 'given', 'up:', '2;']]
+    ok(when(lambda: [line.split()[2:6] for line in server.cli('status')[1].splitlines() if 'given up' in line] == told),
+       'status goes on to tell of it')
     received.clear()
     code, out, err = server.cli('replay', '--state', 'dead', '--destination', 'frail-1', '--dry-run')
     ok(code == 0 and 'would replay 2 events as 2 deliveries' in out, 'replay --state dead --dry-run')
