@@ -276,11 +276,12 @@ $(B)/fuzz/fuzz/%_fuzz: $(B)/fuzz/fuzz/%_fuzz.o $(B)/fuzz/libbecket$(lib_tag).a $
 run: $(B)/becket
 	$(Q)$(B)/becket serve --data $(B)/run --quick-start
 
-# What tests find in their environment; all paths are absolute.
+# What tests find in their environment; all paths are absolute. AddressSanitizer's own measure of caution, 30 frames of
+# each allocation's stack and 256 MiB of freed memory kept away, costs a fifth of its programs' time.
 test_env := BECKET="$$PWD/$(B)/becket" BECKET_ASAN="$$PWD/$(B)/asan/becket" \
             BECKET_BUILD="$$PWD/$(B)" BECKET_ROOT="$$PWD" VECTORS="$$PWD/tests/vectors" \
             BECKET_SYSTEM_LIBS='$(SYSTEM)' BECKET_CFLAGS='$(flags_release)' CC='$(CC)' \
-            UBSAN_OPTIONS=print_stacktrace=1
+            UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=malloc_context_size=8:quarantine_size_mb=32
 prove    := $(test_env) prove --timer --exec tests/run
 
 # The sanitizers see every unit test. As it ships, with -O3, what a webhook runs through can differ; the rest runs as it

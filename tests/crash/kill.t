@@ -11,7 +11,7 @@ server = Server()
 server.apply(GITHUB_SOURCE)
 for round_number in range(rounds):
     load = Load(server.port, repeat=0.1, body_bytes=(10, 3000) if round_number % 5 else (10, 400000)).start()
-    time.sleep(rng.uniform(0.05, 0.4))
+    time.sleep(rng.uniform(0.05, 0.25))
     server.kill()
     load.stop()
     acknowledged.update(load.acknowledged)
