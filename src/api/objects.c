@@ -222,6 +222,23 @@ enum api_step api_objects_secrets(struct api_call *call)
                         : api_fail(call, err, resource_kind_info(call->route->kind)->name);
 }
 
+/* Whoever looks for it may mean the other thing that has a key. */
+static enum api_step no_source_to_reset(struct api_call *call)
+{
+    struct buf text;
+    buf_init(&text, 16U << 20);
+    enum bk_err err = hub_get_json(call->api->hub, RESOURCE_DESTINATION, canvas_of(call),
+                                   call->segment, &text, NULL);
+    buf_fini(&text);
+    if (err != BK_OK) {
+        return no_object(call, call->segment);
+    }
+    return api_error(call, 404, "not_found",
+                     "%.*s is a Destination: apply its new secret in spec.signing.secrets, beside "
+                     "the old one at first",
+                     (int)call->segment.bytes, (const char *)call->segment.at);
+}
+
 /* A new key for the same source: what is stored is applied again, with another key. */
 enum api_step api_sources_reset_key(struct api_call *call)
 {
@@ -239,8 +256,7 @@ enum api_step api_sources_reset_key(struct api_call *call)
                                    call->segment, &text, NULL);
     if (err != BK_OK) {
         buf_fini(&text);
-        return err == BK_NOT_FOUND ? no_object(call, call->segment)
-                                   : api_fail(call, err, "event source");
+        return err == BK_NOT_FOUND ? no_source_to_reset(call) : api_fail(call, err, "event source");
     }
     struct apply_outcome outcome;
     enum api_step step;

@@ -227,6 +227,7 @@ struct compiler {
     uint8_t *own;      /* the same size: inline secrets of the source being compiled */
     char why[TLS_WHY_BYTES]; /* where a message is made up */
     enum resource_tls tls_part; /* of a destination that failed; RESOURCE_TLS_COUNT = none */
+    unsigned secret_part;       /* the same: which signing secret; DESTINATION_SECRETS_MAX = none */
 };
 
 enum bk_err compiler_init(struct compiler *compiler, struct hub *hub,

@@ -326,7 +326,8 @@ static void mistakes(void)
     is_int(apply("kind: Destination\nmetadata: {name: bad}\n"
                  "spec: {url: \"http://a\", signing: {secrets: [{value: short}]}}\n"),
            BK_INVALID, "a secret that is no whsec_");
-    ok(has(outcome.message, "whsec_ and base64"), "says so");
+    ok(has(outcome.message, "spec.signing.secrets[0]: a signing secret is whsec_ and base64"),
+       "says so: %s", outcome.message);
 }
 
 static void in_use(void)

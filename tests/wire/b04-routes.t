@@ -73,6 +73,10 @@ with Server() as server:
     is_equal(server.api('POST', '/api/v1/destinations/none/pause').status, 404, 'pause: no such destination')
     code, out, err = server.cli('secrets', 'app')
     ok(code == 0 and out.startswith('whsec_'), 'secrets')
+    code, out, err = server.cli('reset-key', 'app')
+    ok(code == 1 and 'app is a Destination: apply its new secret in spec.signing.secrets' in err, 'reset-key of a destination: what to do') or diag(err)
+    code, out, err = server.cli('apply', '-f', '-', stdin=b'kind: EventSource\nmetadata: {name: repo}\nspec: {type: github, events: [{filters: []}]}\n')
+    ok(code == 1 and 'spec.events[0].type: is missing: as the provider names it, or * for all' in err, 'events of any type: *') or diag(err)
     code, out, err = server.cli('token', 'create', 'viewer', '--role', 'write')
     token = out.split()[-1]
     is_equal(server.api('GET', '/api/v1/destinations/app/secrets', token=token).status, 403, 'secrets are for admin only')

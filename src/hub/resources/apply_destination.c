@@ -370,15 +370,20 @@ static enum bk_err destination_unindex(struct apply *apply, struct apply_work *w
 static void wrong_spec(struct apply *apply, struct apply_work *blame, const char *message)
 {
     const struct resource_document *document = blame->document;
+    const struct resource_destination *destination = &document->spec.destination;
     enum resource_tls part = apply->compiler.tls_part;
-    const struct resource_text *text =
-        part < RESOURCE_TLS_COUNT ? document->spec.destination.tls[part] : NULL;
+    unsigned secret = apply->compiler.secret_part;
+    const struct resource_text *text = part < RESOURCE_TLS_COUNT ? destination->tls[part] : NULL;
+    struct json_place place = document->spec_place;
     char field[64] = "spec";
     if (text) {
+        place = text->value.place;
         snprintf(field, sizeof field, "spec.tls.%s", resource_tls_names[part]);
+    } else if (secret < destination->secret_count) {
+        place = destination->secrets[secret].place;
+        snprintf(field, sizeof field, "spec.%s", secret_slots[secret]);
     }
-    apply_wrong(apply, blame, text ? text->value.place : document->spec_place, field, "%s",
-                message);
+    apply_wrong(apply, blame, place, field, "%s", message);
 }
 
 static enum bk_err destination_compile(struct apply *apply, struct slice canvas, struct slice name,

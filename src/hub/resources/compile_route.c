@@ -354,8 +354,9 @@ static enum bk_err compile_secrets(struct compiler *compiler, const struct recor
     }
     for (unsigned i = 0; i < input->secret_count; i++) {
         if (!decode_signing_secret(texts[i], &destination->secrets[i])) {
-            *ret_message = "signing.secrets must be whsec_ and base64 of 16 to 256 bytes; "
-                           "`echo whsec_$(openssl rand -base64 24)` makes one";
+            compiler->secret_part = i;
+            *ret_message = "a signing secret is whsec_ and base64 of 16 to 256 bytes; `echo "
+                           "whsec_$(openssl rand -base64 24)` makes one";
             return BK_INVALID;
         }
     }
@@ -552,6 +553,7 @@ enum bk_err compile_destination(struct compiler *compiler, struct slice canvas, 
     const char *why;
     *ret_message = "its record cannot be read";
     compiler->tls_part = RESOURCE_TLS_COUNT;
+    compiler->secret_part = DESTINATION_SECRETS_MAX;
     enum bk_err err = destination_input_decode(record->compiled, &input);
     if (err == BK_OK) {
         err = url_parse(input.url, &url, &why);

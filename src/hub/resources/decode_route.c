@@ -209,7 +209,8 @@ void decode_events(struct decoder *decoder, const struct decode_object *spec,
         decode_known(decoder, &item, known);
         struct slice type = decode_text(decoder, &item, "type");
         if (!decode_field(&item, "type")) {
-            decode_wrong(decoder, &item, "type", "is missing");
+            decode_wrong(decoder, &item, "type",
+                         "is missing: as the provider names it, or * for all");
         } else if (type.bytes > 0 && !type_valid(type)) {
             decode_wrong(decoder, &item, "type", TYPE_RULE);
         }
