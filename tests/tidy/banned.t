@@ -1,5 +1,6 @@
 #!/usr/bin/perl
-# Description: calls that have a better replacement, and memory taken where the hot path runs.
+# Description: calls that have a better replacement, memory taken where the hot path runs, and lines of the log that have a
+# field twice.
 use strict;
 use warnings;
 use Test::More;
@@ -78,7 +79,17 @@ for my $file (project_files(qr{^(src|tests|fuzz|bench)/.*\.[ch]$})) {
             if $hot && /$allocation/ && $function !~ $starts && !$may_allocate{"$file:$function"};
     }
 }
+# A line of the log is one JSON object: of two members of one name most readers see one.
+my @twice;
+for my $file (project_files(qr{^src/.*\.c$})) {
+    my $text = slurp($file);
+    while ($text =~ /\blog_event(\((?:"(?:\\.|[^"\\])*"|[^()"]|(?1))*\))/g) {
+        my %seen = (time => 1, level => 1, event => 1);
+        push @twice, map { "$file: $_" } grep { $seen{$_}++ } $1 =~ /\bLOG_[SZI]\(\s*"(\w+)"/g;
+    }
+}
 check('no banned calls', @banned);
+check('no field of the log is there twice', @twice);
 check('no memory is taken on the hot path', @allocating);
 check('I/O, clocks and entropy pass through ring/', @seam);
 done_testing();

@@ -198,7 +198,7 @@ static void filter_failed(struct deliver *deliver, const struct fan_out *out,
         event_id_format(out->view.position, out->view.entry->received_ns, id);
         log_event(LOG_WARN, "a route's filter fails on an event: it does not deliver such ones",
                   LOG_S("source", out->view.source), LOG_S("destination", destination->name),
-                  LOG_S("event", slice_of(id, sizeof id)), LOG_Z("why", out->filter.why));
+                  LOG_S("eventId", slice_of(id, sizeof id)), LOG_Z("why", out->filter.why));
     }
 }
 
