@@ -516,6 +516,20 @@ static void test_mistakes(void)
          "spec.verification.tolerance", "must be from 1s"},
         {"{type: generic, verification: {scheme: hmac, algorithm: md5, secrets: [{value: x}]}}",
          "spec.verification.algorithm", ""},
+        {"{type: generic, verification: {scheme: token, signature: {header: X}, timestamp: "
+         "{header: T}, secrets: [{value: x}]}}",
+         "spec.verification.timestamp", "scheme token does not look at it"},
+        {"{type: generic, verification: {scheme: None, signature: {header: X}}}",
+         "spec.verification.signature", "scheme none does not look at it"},
+        {"{type: generic, verification: {scheme: basic, signed: '{body}', secrets: [{value: "
+         "u:p}]}}",
+         "spec.verification.signed", "scheme basic does not look at it"},
+        {"{type: generic, verification: {scheme: bearer, algorithm: sha512, secrets: [{value: "
+         "x}]}}",
+         "spec.verification.algorithm", "scheme bearer does not look at it"},
+        {"{type: generic, verification: {scheme: jwt, algorithm: hs256, signed: '{body}', "
+         "secrets: [{value: x}]}}",
+         "spec.verification.signed", "scheme jwt does not look at it"},
         {"{type: generic, verification: {signature: {header: X, format: nothing}}}",
          "spec.verification.signature.format", ""},
         {"{integration: {name: i}, resource: {type: project, name: p}}", "spec.integration.name",

@@ -294,12 +294,37 @@ static void decode_timestamp(struct decoder *decoder, const struct decode_object
     }
 }
 
+/* What a scheme that signs nothing does not look at: whoever writes it believes that it is. */
+static void refuse_useless(struct decoder *decoder, const struct decode_object *verification,
+                           struct slice scheme)
+{
+    static const struct {
+        const char *scheme, *fields[5];
+    } useless[] = {
+        {"none", {"signature", "signed", "timestamp", "algorithm", NULL}},
+        {"basic", {"signature", "signed", "timestamp", "algorithm", NULL}},
+        {"bearer", {"signature", "signed", "timestamp", "algorithm", NULL}},
+        {"token", {"signed", "timestamp", "algorithm", NULL}},
+        {"jwt", {"signed", "timestamp", NULL}},
+    };
+    for (size_t i = 0; i < bk_array_length(useless); i++) {
+        bool it = slice_equal_nocase(scheme, slice_str(useless[i].scheme));
+        for (size_t k = 0; it && useless[i].fields[k]; k++) {
+            if (decode_field(verification, useless[i].fields[k])) {
+                decode_wrong(decoder, verification, useless[i].fields[k],
+                             "scheme %s does not look at it", useless[i].scheme);
+            }
+        }
+    }
+}
+
 static void decode_custom(struct decoder *decoder, const struct decode_object *verification,
                           struct resource_event_source *source)
 {
     static const char *const signature_known[] = {"header", "field", "format", NULL};
     source->scheme = decode_text(decoder, verification, "scheme");
     source->algorithm = decode_text(decoder, verification, "algorithm");
+    refuse_useless(decoder, verification, source->scheme);
     source->signed_template = decode_text(decoder, verification, "signed");
     struct decode_object signature = decode_inner(decoder, verification, "signature");
     decode_known(decoder, &signature, signature_known);
