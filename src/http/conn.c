@@ -39,6 +39,7 @@ struct http_exchange *exchange_take(struct http_conn *conn)
     exchange->started_ns = ring_now_ns(server->ring);
     list_push_back(&conn->exchanges, &exchange->node);
     conn->exchange_count++;
+    server->exchanges_out++;
     return exchange;
 }
 
@@ -49,6 +50,7 @@ void exchange_give(struct http_server *server, struct http_exchange *exchange)
     exchange->body = NULL;
     exchange->handler_pointer = server->exchanges_free;
     server->exchanges_free = exchange;
+    server->exchanges_out--;
 }
 
 void exchange_leave(struct http_conn *conn, struct http_exchange *exchange)
@@ -106,6 +108,9 @@ void conn_deadline_reading(struct http_conn *conn)
 {
     const struct http_server_config *config = &conn->server->config;
     const struct spill *spill = conn->spill;
+    if (ring_op_busy(&conn->send_op)) {
+        return; /* its deadline counts, and this one behind it */
+    }
     if (!spill && conn->server->crowded && config->idle_timeout_ms > CROWDED_IDLE_MS) {
         conn_deadline_sooner(conn, CROWDED_IDLE_MS);
         return;
@@ -133,7 +138,9 @@ void conn_deadline_sooner(struct http_conn *conn, uint32_t timeout_ms)
 
 void conn_deadline_gathering(struct http_conn *conn, uint32_t timeout_ms)
 {
-    conn_deadline(conn, timeout_ms);
+    if (!ring_op_busy(&conn->send_op)) {
+        conn_deadline(conn, timeout_ms);
+    }
     conn_watch(conn);
 }
 

@@ -127,6 +127,8 @@ struct http_server {
     struct spill *spills;
     struct spill *spills_free;
     unsigned conns_used, exchanges_used, spills_used;
+    unsigned exchanges_out;    /* not in exchanges_free, of those that were used; from so many … */
+    unsigned exchanges_shared; /* … on a connection has one at a time, so that each can have one */
     struct held *held; /* a queue of config.held_max */
     unsigned held_from, held_count;
     struct refusal *refusals; /* as many as could be open at once, so one is always free */
@@ -184,7 +186,10 @@ static inline void conn_no_more_requests(struct http_conn *conn)
 
 static inline bool conn_may_read(const struct http_conn *conn)
 {
-    return conn->state == CONN_OPEN && !conn->parked && conn->exchange_count < PIPELINE_DEPTH_MAX;
+    const struct http_server *server = conn->server;
+    return conn->state == CONN_OPEN && !conn->parked &&
+           (conn->exchange_count == 0 || (conn->exchange_count < PIPELINE_DEPTH_MAX &&
+                                          server->exchanges_out < server->exchanges_shared));
 }
 
 /* ---- conn.c */

@@ -58,6 +58,7 @@ enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struc
     server->buffers = buffers;
     server->config = *config;
     server->handler = *handler;
+    server->exchanges_shared = config->exchanges_max / 2;
     server->date_second = -1;
     server->kept_second = -1;
     list_init(&server->dirty);

@@ -8,9 +8,10 @@
  * Threads     One core: the ring's owner.
  * Life cycle  accept -> read <-> answer -> (half-close, drain) -> close. A connection's memory is
  *             reused only when no operation is in flight on it.
- * Limits      PIPELINE_DEPTH_MAX unanswered requests, then the connection is not read; conns_max,
- *             then nothing is accepted (what a burst brings beyond waits, held_max); buffers
- *             (http/buffers.h) for split and large requests.
+ * Limits      PIPELINE_DEPTH_MAX unanswered requests, then the connection is not read (while half
+ *             of exchanges_max are in use: one, so that who reads no answers takes no place of
+ *             others); conns_max, then nothing is accepted (what a burst brings beyond waits,
+ *             held_max); buffers (http/buffers.h) for split and large requests.
  * Time        Deadlines for idle, head, body and write; lazy: a deadline is one store, a timer
  *             moves only when it fires.
  * Hot path    A request that arrives in one receive buffer is parsed, handled and answered without
@@ -93,7 +94,7 @@ struct http_server_config {
     unsigned conns_max;
     unsigned conns_per_address; /* 0 = not limited */
     unsigned held_max;          /* accepted beyond conns_max; they wait, unread, for a slot */
-    unsigned exchanges_max;
+    unsigned exchanges_max;     /* twice conns_max: of half of them each connection has one */
     uint32_t idle_timeout_ms;
     uint32_t head_timeout_ms;
     uint32_t body_timeout_ms;

@@ -914,6 +914,10 @@ static void senders_slow(void *context)
 {
     (void)context;
     slow_open = 0;
+    /* Together they ask for more than there is room for. */
+    for (unsigned i = 0, deaf = sim_below(3) ? 0 : 40; i < deaf; i++) {
+        slow_connect(SLOW_DEAF);
+    }
     for (unsigned i = 0; i < 6; i++) {
         enum slow_kind kind = (enum slow_kind)sim_below(SLOW_KINDS_DRAWN);
         kind = kind == SLOW_ENDLESS && i > 0 ? SLOW_BODY : kind; /* it takes many steps */
