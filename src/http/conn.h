@@ -127,9 +127,9 @@ struct http_server {
     struct spill *spills;
     struct spill *spills_free;
     unsigned conns_used, exchanges_used, spills_used;
-    unsigned exchanges_out;    /* not in exchanges_free, of those that were used; from so many … */
+    unsigned exchanges_out; /* not in exchanges_free, of those that were used; from so many … */
     unsigned exchanges_shared; /* … on a connection has one at a time, so that each can have one */
-    struct held *held; /* a queue of config.held_max */
+    struct held *held;         /* a queue of config.held_max */
     unsigned held_from, held_count;
     struct refusal *refusals; /* as many as could be open at once, so one is always free */
     struct refusal *refusals_free;

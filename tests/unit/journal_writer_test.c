@@ -610,5 +610,6 @@ int main(void)
     test_large();
     test_no_spare();
     test_redaction();
+    is_uint(fake_unclean, 0, "behind the records of a frame are zeros, to the end of its block");
     return done_testing();
 }

@@ -217,7 +217,9 @@ with Server(options=['--drain-timeout', '2s']) as server:
             break
         time.sleep(0.02)
     server.process.send_signal(signal.SIGHUP)
+    began = time.monotonic()
     is_equal(old.wait(20), 0, 'the old one ends')
+    ok(time.monotonic() - began < 8, 'within 5 s, for connections wait in the queue: %.1f s' % (time.monotonic() - began))
     for _ in range(400):
         if server.process.poll() is not None or server._ready_lines() > ready and ' reloaded ' in server.log_text():
             break
