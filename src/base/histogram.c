@@ -42,10 +42,3 @@ uint64_t histogram_quantile(const uint64_t *buckets, unsigned count, unsigned un
     }
     return count > 1 ? histogram_bound(count, unit_shift, count - 2) : 0;
 }
-
-void histogram_add(uint64_t *buckets, const uint64_t *more, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++) {
-        buckets[i] += more[i];
-    }
-}

@@ -37,6 +37,5 @@ uint64_t histogram_total(const uint64_t *buckets, unsigned count);
 /* 0 <= quantile <= 1; 0 when nothing was recorded; the last bucket gives its lower bound. */
 uint64_t histogram_quantile(const uint64_t *buckets, unsigned count, unsigned unit_shift,
                             double quantile);
-void histogram_add(uint64_t *buckets, const uint64_t *more, unsigned count);
 
 #endif

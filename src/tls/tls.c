@@ -781,8 +781,3 @@ const char *tls_why(const struct tls *tls)
 {
     return tls_err(tls) == BK_OK ? NULL : tls->why;
 }
-
-bool tls_saw_http(const struct tls *tls)
-{
-    return tls->http;
-}

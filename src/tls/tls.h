@@ -188,8 +188,6 @@ const char *tls_why(const struct tls *tls);
 const uint8_t *tls_last_words(const struct tls *tls, size_t *ret_bytes);
 /* Name of the suite, "ECDHE-RSA-AES128-GCM-SHA256"; "" before the handshake is done. */
 const char *tls_suite(const struct tls *tls);
-/* A server: the first bytes look like plain HTTP (for the hint in a log). */
-bool tls_saw_http(const struct tls *tls);
 /* After the handshake. Zeroed where the peer does not resume. */
 void tls_session_get(const struct tls *tls, struct tls_session *ret_session);
 

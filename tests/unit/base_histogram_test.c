@@ -43,8 +43,6 @@ static void test_quantiles(void)
     uint64_t p99 = histogram_quantile(buckets, 24, 0, 0.99);
     ok(p99 > 900 && p99 <= 1024, "p99 of 1 to 1000 is %u", (unsigned)p99);
     uint64_t more[24] = {[23] = 5};
-    histogram_add(buckets, more, 24);
-    is_uint(histogram_total(buckets, 24), 1005);
     is_uint(histogram_quantile(more, 24, 0, 0.5), 1U << 22,
             "beyond the last bound: its lower bound");
 }
