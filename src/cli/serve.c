@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "cli/clock.h"
 #include "cli/ground.h"
 #include "cli/handover.h"
 #include "cli/notify.h"
@@ -179,21 +180,25 @@ static void take_sockets(struct serve *serve, const struct control_sockets *give
 #define ASK_AGAIN_NS (200 * NS_PER_MS)
 
 /* Who is there and hears nobody is stopping, or goes for another one that asked first: the lock
- * becomes free, or that one can be asked. `why` is what is said when neither comes. */
-static enum handover wait_for_word(const struct serve *serve, struct control_sockets *given,
+ * becomes free, or that one can be asked. Only who has listeners tries for the lock: the next one
+ * is who was given them. `why` is what is said when neither comes. */
+static enum handover wait_for_word(struct serve *serve, struct control_sockets *given,
                                    enum bk_err *ret_lock, char why[HANDOVER_WHY_BYTES])
 {
     const struct timespec pause = {0, ASK_AGAIN_NS};
-    int64_t patience_ns = serve->control.drain_timeout_ns + 10 * NS_PER_SECOND;
+    char listen_why[CONTROL_WHY_BYTES];
+    int64_t end_ms = clock_steady_ms() + serve->control.drain_timeout_ns / NS_PER_MS + 10000;
+    bool listens = false;
     enum handover answer = handover_ask(serve->control.data_directory, given, why);
     if (answer == HANDOVER_NOBODY) {
         log_event(LOG_INFO, "waiting for the server that is there to end", LOG_Z("why", why));
     }
-    for (; answer == HANDOVER_NOBODY && *ret_lock == BK_BUSY && patience_ns > 0;
-         patience_ns -= ASK_AGAIN_NS) {
-        nanosleep(&pause, NULL); /* who was given the sockets tries for the lock more often */
-        *ret_lock = file_lock(serve->lock_file);
-        if (*ret_lock == BK_BUSY) {
+    while (answer == HANDOVER_NOBODY && *ret_lock == BK_BUSY && clock_steady_ms() < end_ms) {
+        nanosleep(&pause, NULL);
+        listens = listens || control_listen(&serve->control, true, listen_why) == BK_OK;
+        if (listens) {
+            *ret_lock = file_lock(serve->lock_file);
+        } else {
             answer = handover_ask(serve->control.data_directory, given, why);
         }
     }
