@@ -90,6 +90,7 @@ enum api_step api_events_list(struct api_call *call)
     struct event_filter filter = {.canvas = keep(listing, api_value(call, "canvas")),
                                   .source = keep(listing, api_value(call, "source")),
                                   .type = keep(listing, api_value(call, "type")),
+                                  .delivery = keep(listing, api_value(call, "delivery")),
                                   .states = states_of(api_value(call, "state")),
                                   .since_ns = api_time(call, "since", INT64_MIN),
                                   .until_ns = api_time(call, "until", INT64_MAX)};

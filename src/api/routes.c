@@ -73,6 +73,7 @@ static const struct api_param event_params[] = {
     {"canvas", API_PARAM_TEXT, "canvas of the event source; all when absent", NULL},
     {"type", API_PARAM_TEXT, "event type as the provider names it; invoice.*: all that begin so",
      NULL},
+    {"delivery", API_PARAM_TEXT, "the id that the provider gave to its delivery", NULL},
     {"state", API_PARAM_CHOICE, "state of the event", "accepted|rejected|duplicate"},
     {"since", API_PARAM_TIME,
      "received at or after: RFC 3339, a day (UTC), unix seconds, or a duration before now", NULL},

@@ -27,6 +27,10 @@ const struct option cli_events_options[] = {
      .kind = OPTION_TEXT,
      .argument = "TYPE",
      .help = "only of this event type; invoice.*: all that begin so"},
+    {.name = "delivery",
+     .kind = OPTION_TEXT,
+     .argument = "ID",
+     .help = "only what came with this delivery id of the provider's"},
     {.name = "state",
      .kind = OPTION_CHOICE,
      .argument = "STATE",
@@ -103,8 +107,8 @@ void cli_print_events(yyjson_mut_val *events)
 
 /* ---- events */
 
-static const char *const event_filters[] = {"source", "canvas", "type", "state",
-                                            "until",  "since",  NULL};
+static const char *const event_filters[] = {"source", "canvas", "type",  "delivery",
+                                            "state",  "until",  "since", NULL};
 static const struct remote_list events_list = {.path = "/api/v1/events",
                                                .what = "events",
                                                .source = true,
@@ -145,7 +149,8 @@ static int follow_events(struct remote *remote, const struct options *options,
 {
     const struct timespec interval = {0, FOLLOW_INTERVAL_MS * 1000000L};
     /* Of the list's filters all but the last: `since` holds for the first page only. */
-    static const char *const filters[] = {"source", "canvas", "type", "state", "until", NULL};
+    static const char *const filters[] = {"source", "canvas", "type", "delivery",
+                                          "state",  "until",  NULL};
     struct remote_list list = events_list;
     struct table table;
     char cursor[REMOTE_CURSOR_BYTES] = "";

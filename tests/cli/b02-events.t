@@ -52,7 +52,7 @@ with Server() as server:
                                  ('--type', 'issues', 1), ('--state', 'rejected', 1), ('--state', 'duplicate', 1),
                                  ('--since', '1h', 4), ('--until', '1h', 0),
                                  ('--since', '2020-02-29', 4), ('--until', '2020-02-29', 0), ('--limit', '2', 2),
-                                 ('--canvas', 'default', 4)):
+                                 ('--delivery', 'first', 2), ('--delivery', 'fir', 0), ('--canvas', 'default', 4)):
         code, out, err = server.cli('events', option, value, '-o', 'json')
         ok(code == 0 and err == '' and len(json.loads(out)['items']) == count, 'events %s %s: %d' % (option, value, count))
     # A name that nothing has is no empty list.

@@ -226,6 +226,9 @@ static bool passes(struct event_scan *scan, struct hub *hub, const struct journa
     if (entry->received_ns < filter->since_ns || entry->received_ns >= filter->until_ns) {
         return false;
     }
+    if (filter->delivery.bytes != 0 && !slice_equal(filter->delivery, record_delivery_id(record))) {
+        return false;
+    }
     uint8_t room[EVENT_TYPE_BYTES_MAX];
     if (filter->type.bytes != 0 && !type_passes(filter->type, record_type(hub, record, room))) {
         return false;

@@ -28,9 +28,10 @@ struct event_filter {
     struct slice canvas; /* empty = all */
     struct slice source; /* name; empty = all; deleted sources keep theirs */
     struct slice type;   /* as the provider names it, "invoice.*": all that begin so; empty = all */
-    unsigned states;     /* EVENT_STATE bits; 0 = all */
-    int64_t since_ns;    /* included; INT64_MIN = no limit */
-    int64_t until_ns;    /* excluded; INT64_MAX = no limit */
+    struct slice delivery; /* the provider's id of it; empty = all */
+    unsigned states;       /* EVENT_STATE bits; 0 = all */
+    int64_t since_ns;      /* included; INT64_MIN = no limit */
+    int64_t until_ns;      /* excluded; INT64_MAX = no limit */
 };
 
 /* Holds no pointers but the filter's slices. */
