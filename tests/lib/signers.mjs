@@ -1,5 +1,6 @@
-// The providers' own libraries, for tests/wire/p02-signers.t: `sign` writes requests as they sign them, `verify` reads
-// requests and writes what they say about them, `examples` writes GitHub's example payloads. JSON on stdin and stdout.
+// The providers' own libraries, for tests/wire/p02-signers.t: `begin` writes requests as they sign them, keys, and
+// GitHub's example payloads, all at once, for to load them takes a second; `verify` reads requests and writes what they
+// say about them. JSON on stdin and stdout.
 import { createRequire } from 'node:module';
 import { createHmac, generateKeyPairSync, sign as cryptoSign } from 'node:crypto';
 
@@ -122,5 +123,6 @@ function examples() {
 let text = '';
 for await (const chunk of process.stdin) text += chunk;
 const input = text ? JSON.parse(text) : null;
-const result = { sign, verify, keys, examples }[process.argv[2]](input);
+const begin = async (given) => ({ signed: await sign(given), keys: keys(), examples: examples() });
+const result = { begin, verify }[process.argv[2]](input);
 process.stdout.write(JSON.stringify(await result));

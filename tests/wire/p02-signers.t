@@ -18,7 +18,8 @@ def source(type, secret):
 
 with Server(threads=1) as server:
     base = 'http://127.0.0.1:%d' % server.port
-    signed = node_json(script, 'sign', {'base': base})
+    libraries = node_json(script, 'begin', {'base': base})
+    signed = libraries['signed']
     ok(len(signed) >= 20, '%d requests signed' % len(signed))
     for r in signed:
         server.apply(json.dumps([source(r['type'], r['secret'])]))
@@ -32,7 +33,7 @@ with Server(threads=1) as server:
         ok(a.status == 401, '%s: altered, refused' % r['type'])
 
     # ---- becket send, and what their verifiers say
-    requests, keys = [], node_json(script, 'keys')
+    requests, keys = [], libraries['keys']
     for type, key in keys.items():
         key['path'] = os.path.join(server.data, type + '.pem')
         with open(key['path'], 'w') as f:
@@ -49,7 +50,7 @@ with Server(threads=1) as server:
         ok(said is True, '%s: what becket send signs, its library takes (%s)' % (r['type'], said))
 
     # ---- GitHub's examples
-    examples = node_json(script, 'examples')
+    examples = libraries['examples']
     server.apply(json.dumps([source('github', 's')]))
     connection = Connection(server.port)
     sent, wrong = {}, 0
