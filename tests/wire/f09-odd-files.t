@@ -41,9 +41,10 @@ def is_refused(data, what, *told):
 
 
 def changed(data, path, change):
-    """A copy of it, in which this was done to the file."""
+    """A copy of it, in which this was done to the file; nothing is left of the one before, nor of what its server said."""
     copy = os.path.join(folder, 'copy')
     shutil.rmtree(copy, ignore_errors=True)
+    open(copy + '.log', 'w').close()
     subprocess.run(['cp', '-a', data, copy], check=True)
     change(os.path.join(copy, path))
     return copy
