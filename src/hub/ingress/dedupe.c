@@ -82,8 +82,8 @@ enum bk_err dedupe_open(size_t bytes_max, struct dedupe **ret_dedupe)
 {
     struct dedupe *dedupe = calloc(1, sizeof *dedupe);
     struct generations *list = calloc(1, sizeof *list);
-    struct generation *first = generation_make(SLOTS_FIRST);
-    if (!dedupe || !list || !first) {
+    struct generation *first = dedupe && list ? generation_make(SLOTS_FIRST) : NULL;
+    if (!first) {
         free(dedupe);
         free(list);
         return BK_NO_MEMORY;
