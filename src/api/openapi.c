@@ -115,8 +115,9 @@ static const struct schema schemas[] = {
      ",\"headers\":{\"type\":\"object\",\"additionalProperties\":" TEXT_OR_SECRET
      "},\"signing\":{\"type\":\"object\",\"properties\":{"
      "\"scheme\":{\"enum\":[\"standard-webhooks\",\"none\"]},\"secrets\":" SECRET_VALUES
-     "}},\"tls\":" OBJECT "\"ca\":" TEXT_OR_SECRET ",\"clientCertificate\":" TEXT_OR_SECRET
-     ",\"clientKey\":" SECRET_VALUE "}},\"timeout\":" TEXT
+     "}},\"format\":{\"enum\":[\"original\",\"cloudevents-binary\","
+     "\"cloudevents-structured\"]},\"tls\":" OBJECT "\"ca\":" TEXT_OR_SECRET
+     ",\"clientCertificate\":" TEXT_OR_SECRET ",\"clientKey\":" SECRET_VALUE "}},\"timeout\":" TEXT
      ",\"retry\":{\"type\":\"object\",\"properties\":{\"schedule\":{\"type\":\"array\","
      "\"items\":" TEXT
      "},\"jitter\":{\"type\":\"number\"}}},\"concurrency\":{\"type\":\"integer\"},"

@@ -487,8 +487,7 @@ enum bk_err json_parse(struct slice text, struct json_tree *tree, struct json_pr
 
 /* ---- writing */
 
-/* Bytes of the UTF-8 character at `at`, 0 when it is none. */
-static size_t utf8_bytes(const uint8_t *at, size_t bytes)
+size_t json_utf8_bytes(const uint8_t *at, size_t bytes)
 {
     uint8_t c = at[0];
     size_t want = c < 0x80                 ? 1
@@ -557,7 +556,7 @@ void json_add_string(struct buf *buf, struct slice text)
     size_t from = 0, at = 0;
     while (at < text.bytes) {
         uint8_t c = text.at[at];
-        size_t whole = utf8_bytes(text.at + at, text.bytes - at);
+        size_t whole = json_utf8_bytes(text.at + at, text.bytes - at);
         unsigned hidden = whole > 1 ? disguised(text.at + at, whole) : 0;
         if (whole != 0 && !hidden && c >= 0x20 && c != '"' && c != '\\' && c != 0x7f) {
             at += whole;

@@ -33,11 +33,11 @@ struct hub {
     bool outbox_filled;
     bool people_changed; /* the same for renewals and revocations */
     struct clock_sets clock;
-    bool issuer_wanted;  /* an integration takes tokens that we issue: there should be a key */
+    bool issuer_wanted; /* an integration takes tokens that we issue: there should be a key */
     oidc_token_fn *oidc_token; /* NULL: nothing is issued */
     void *oidc_context;
     struct app_tokens app_tokens;
-    struct token_uses *token_uses; /* resources/token_use.h; NULL = none was noted yet */
+    struct token_uses *token_uses;    /* resources/token_use.h; NULL = none was noted yet */
     struct token_known *tokens_known; /* resources/token_known.h; from the opening on */
     uint64_t revoked; /* tokens, since the start: what began with one looks whether it is there */
     const struct audit_actor *actor; /* whose changes they are now; NULL = our own */
@@ -95,8 +95,8 @@ bool hub_split(struct slice text, struct slice *ret_canvas, struct slice *ret_na
 struct source_secret {
     bool by_reference;
     bool is_verify_token; /* shown by handshakes, no key */
-    struct slice field;  /* inline: the slot in the source's own record */
-    struct slice canvas; /* by reference: whose key `key` */
+    struct slice field;   /* inline: the slot in the source's own record */
+    struct slice canvas;  /* by reference: whose key `key` */
     struct slice name;
     struct slice key;
 };
@@ -106,12 +106,12 @@ struct source_input {
     bool path_generated;
     struct slice type;
     bool custom;
-    struct scheme_custom row;      /* when custom */
-    int64_t tolerance_seconds;     /* -1 = the row's */
-    int64_t dedupe_window_ns;      /* -1 = the default */
-    uint64_t body_bytes;           /* 0 = the default */
+    struct scheme_custom row;  /* when custom */
+    int64_t tolerance_seconds; /* -1 = the row's */
+    int64_t dedupe_window_ns;  /* -1 = the default */
+    uint64_t body_bytes;       /* 0 = the default */
     uint32_t per_second;
-    struct slice origins;          /* texts with a blank between */
+    struct slice origins; /* texts with a blank between */
     bool has_allow;
     struct slice allow;
     struct slice proxies;
@@ -151,6 +151,7 @@ struct destination_input_header {
 struct destination_input {
     struct slice url;
     bool unsigned_;
+    enum destination_format format;
     bool strict;
     bool allow_private;
     bool paused;
@@ -223,9 +224,9 @@ struct compiler {
     char name[NAME_BYTES_MAX + 1];
     char key[RESOURCE_SECRET_KEY_BYTES_MAX + 1];
     size_t text_bytes;
-    uint8_t *text;     /* SEAL_VALUE_BYTES_MAX: the cached secret */
-    uint8_t *own;      /* the same size: inline secrets of the source being compiled */
-    char why[TLS_WHY_BYTES]; /* where a message is made up */
+    uint8_t *text;              /* SEAL_VALUE_BYTES_MAX: the cached secret */
+    uint8_t *own;               /* the same size: inline secrets of the source being compiled */
+    char why[TLS_WHY_BYTES];    /* where a message is made up */
     enum resource_tls tls_part; /* of a destination that failed; RESOURCE_TLS_COUNT = none */
     unsigned secret_part;       /* the same: which signing secret; DESTINATION_SECRETS_MAX = none */
 };

@@ -164,6 +164,7 @@ static const char set[] =
     "  timeout: 5s\n"
     "  retry: {schedule: [1s, 2m], jitter: 0.5}\n"
     "  concurrency: 3\n"
+    "  format: cloudevents-structured\n"
     "  rateLimit: {perSecond: 7}\n"
     "  ordering: {mode: strict, key: $.customer}\n"
     "  allowPrivate: true\n"
@@ -207,6 +208,8 @@ static void compiled(void)
     ok(app->retry_count == 2 && app->retry_schedule_ms[0] == 1000 &&
            app->retry_schedule_ms[1] == 120000 && app->jitter_permille == 500,
        "retries");
+    ok(app->format == DESTINATION_CLOUDEVENTS_STRUCTURED && plain->format == DESTINATION_ORIGINAL,
+       "format");
     ok(app->strict && app->order_key && app->pause == DESTINATION_RUNNING, "order");
     ok(plain->timeout_ms == 20000 && plain->concurrency == 16 && plain->retry_count == 10 &&
            plain->retry_schedule_ms[9] == 86400000 && plain->jitter_permille == 200 &&
@@ -300,6 +303,14 @@ static void mistakes(void)
            BK_INVALID, "a bad destination");
     is_uint(outcome.problems.count, 16, "everything at once");
     is_int(apply("kind: Destination\nmetadata: {name: bad}\nspec: {}\n"), BK_INVALID, "no URL");
+    is_int(apply("kind: Destination\nmetadata: {name: bad}\n"
+                 "spec: {url: \"http://a\", format: cloudevents}\n"),
+           BK_INVALID, "no such format");
+    is_int(apply("kind: Destination\nmetadata: {name: bad}\n"
+                 "spec: {url: \"http://a\", format: cloudevents-structured, "
+                 "headers: {Content-Type: a/b, CE-ID: x, ce-team: y}}\n"),
+           BK_INVALID, "headers that the format says");
+    is_uint(outcome.problems.count, 2, "the attribute of one's own is none of them");
     is_int(apply("kind: Route\n"
                  "metadata: {name: bad}\n"
                  "spec:\n"

@@ -81,6 +81,49 @@ spec: {from: [{source: bot, types: [update]}], to: [{destination: bots}]}
     is_equal([r.headers.get('becket-type') for r in sink.got('/bots')], ['update'] * 2, 'and the receiver is told')
 
 
+def as_cloudevents(sink, server):
+    """The same event in every format, at once and, after a failure, read back from the journal; one becket takes it from another."""
+    yaml = '''
+kind: EventSource
+metadata: {name: events}
+spec: {type: cloudevents, path: events, verification: {secrets: [{value: t0k3n}]}}
+---
+kind: Secret
+metadata: {name: bus}
+spec: {data: {authorization: Bearer t0k3n}}
+'''
+    formats = ('original', 'cloudevents-binary', 'cloudevents-structured')
+    for name in formats:
+        yaml += destination(sink, name, more='  format: %s\n' % name)
+        sink.manner('/' + name, answers=[500, 200])
+    # Into a source of one's own, in both ways.
+    for name in formats[1:]:
+        yaml += destination(sink, 'back-' + name, more='  format: %s\n  headers: {Authorization: {valueFrom: {secret: {name: bus, key: authorization}}}}\n' % name).replace(
+            sink.url('/back-' + name), 'http://127.0.0.1:%d/hooks/events' % server.port)
+    server.apply(yaml)
+    id = post(server, 1)[0]
+    got = {}
+    for name in formats:
+        ok(sink.wait('/' + name, 1, 10), name + ': delivered, the second time')
+        both = sink.got('/' + name)
+        ok([r.status for r in both] == [500, 200] and both[0].body == both[1].body, 'as it was the first time')
+        ok(all(signature_fits(r, SECRET_TEXT) for r in both), 'signed as it is sent')
+        got[name] = both[1]
+    plain, binary, structured = (got[name] for name in formats)
+    is_equal(binary.body, plain.body, 'binary: the body as it came')
+    is_equal({k: v for k, v in binary.headers.items() if k.startswith('ce-') and k != 'ce-time'},
+             {'ce-specversion': '1.0', 'ce-id': id, 'ce-source': '/event-sources/repo', 'ce-type': 'push'}, 'and its attributes')
+    event = json.loads(structured.body)
+    is_equal(event.pop('time'), binary.headers['ce-time'], 'one time')
+    is_equal(event, {'specversion': '1.0', 'id': id, 'source': '/event-sources/repo', 'type': 'push', 'datacontenttype': 'application/json',
+                     'data': json.loads(plain.body)}, 'structured: one document')
+    is_equal(structured.headers['content-type'], 'application/cloudevents+json; charset=UTF-8', 'which says what it is')
+    def taken():
+        return sorted((e['type'], e['deliveryId'], e['state']) for e in server.events('source=events'))
+    ok(when(lambda: len(taken()) == 2), 'a source takes both back in')
+    is_equal([t[0] for t in taken()], ['push'] * 2, 'and reads what it is: %s' % taken())
+
+
 def main():
     with Sink() as sink, Server() as server:
         server.apply(SOURCE)
@@ -172,4 +215,7 @@ main()
 hand_over()
 with Sink() as receiver, Server() as one_server:
     one_kind(receiver, one_server)
+with Sink() as receiver, Server() as one_server:
+    one_server.apply(SOURCE)
+    as_cloudevents(receiver, one_server)
 done()

@@ -4,6 +4,7 @@
 #include "base/base64.h"
 #include "base/hex.h"
 #include "base/time.h"
+#include "hub/events/cloudevents.h"
 
 /* All that is ours: names, numbers, four signatures, a source's name; not the type. */
 #define OWN_BYTES_MAX  768U
@@ -164,8 +165,25 @@ static bool is_blanked(struct slice value)
 struct passing {
     const struct http_head *head;
     struct slice own_lines;
+    enum destination_format format;
     bool has_connection;
 };
+
+static bool begins(struct slice name, struct slice prefix)
+{
+    return name.bytes >= prefix.bytes &&
+           slice_equal_nocase(slice_of(name.at, prefix.bytes), prefix);
+}
+
+/* Said of a body that is not sent, or by a CloudEvent of which this one is made. */
+static bool is_replaced(enum destination_format format, struct slice name)
+{
+    return format != DESTINATION_ORIGINAL &&
+           (begins(name, SLICE("ce-")) ||
+            (format == DESTINATION_CLOUDEVENTS_STRUCTURED &&
+             (begins(name, SLICE("content-")) || slice_equal_nocase(name, SLICE("digest")) ||
+              slice_equal_nocase(name, SLICE("repr-digest")))));
+}
 
 static bool passes(const struct passing *passing, unsigned index)
 {
@@ -176,7 +194,8 @@ static bool passes(const struct passing *passing, unsigned index)
     if (may_be_left_out(head->tags[index]) && is_left_out(name)) {
         return false;
     }
-    if (value.bytes > 0 && value.at[0] == '*' && is_blanked(value)) {
+    if ((value.bytes > 0 && value.at[0] == '*' && is_blanked(value)) ||
+        is_replaced(passing->format, name)) {
         return false;
     }
     return !(passing->has_connection && connection_names(head, name)) &&
@@ -279,13 +298,64 @@ unsigned request_hops_of(struct slice value)
 
 /* ---- the whole */
 
-size_t request_bytes_max(const struct request *request)
+static struct slice type_of(const struct request *request)
+{
+    return slice_of(request->type.at,
+                    request->type.bytes < TYPE_BYTES_MAX ? request->type.bytes : TYPE_BYTES_MAX);
+}
+
+static size_t head_bytes_max(const struct request *request)
 {
     const struct destination *destination = request->destination;
-    size_t type = request->type.bytes < TYPE_BYTES_MAX ? request->type.bytes : TYPE_BYTES_MAX;
     return OWN_BYTES_MAX + destination->target.bytes + destination->host_header.bytes +
-           request->source.bytes + 3 * type + destination->header_lines.bytes +
-           request->head->head_bytes + request->body.bytes;
+           request->source.bytes + 3 * type_of(request).bytes + destination->header_lines.bytes +
+           request->head->head_bytes;
+}
+
+static struct cloudevent as_cloudevent(const struct request *request, struct slice id)
+{
+    const struct http_header *type = http_find(request->head, SLICE("content-type"), NULL);
+    return (struct cloudevent){.id = id,
+                               .source = request->source,
+                               .type = type_of(request),
+                               .content_type =
+                                   type ? http_header_value(request->head, type) : SLICE_EMPTY,
+                               .received_ns = request->received_ns,
+                               .body = request->body};
+}
+
+size_t request_bytes_max(const struct request *request)
+{
+    size_t head = head_bytes_max(request);
+    if (request->destination->format == DESTINATION_ORIGINAL) {
+        return head + request->body.bytes;
+    }
+    struct cloudevent event = as_cloudevent(request, slice_of(NULL, EVENT_ID_BYTES));
+    return request->destination->format == DESTINATION_CLOUDEVENTS_BINARY
+               ? head + cloudevents_headers_max(&event) + request->body.bytes
+               : head + cloudevents_structured_max(&event);
+}
+
+/* The body that is sent. One that is made stands where no head can reach, until that is known. */
+static struct slice body_of(const struct request *request, const struct cloudevent *event,
+                            uint8_t *at)
+{
+    if (request->destination->format != DESTINATION_CLOUDEVENTS_STRUCTURED) {
+        return request->body;
+    }
+    uint8_t *place = at + head_bytes_max(request);
+    return slice_of(place, cloudevents_structured(event, place, cloudevents_structured_max(event)));
+}
+
+static void add_format(struct writer *writer, const struct destination *destination,
+                       const struct cloudevent *event)
+{
+    if (destination->format == DESTINATION_CLOUDEVENTS_BINARY) {
+        writer->bytes +=
+            cloudevents_headers(event, writer->at + writer->bytes, cloudevents_headers_max(event));
+    } else if (destination->format == DESTINATION_CLOUDEVENTS_STRUCTURED) {
+        ADD(writer, "Content-Type: " CLOUDEVENTS_STRUCTURED "\r\n");
+    }
 }
 
 static void add_signature(struct writer *writer, const struct destination *destination,
@@ -311,19 +381,26 @@ void request_build(const struct request *request, uint8_t *at, struct request_la
     const struct destination *destination = request->destination;
     struct passing passing = {.head = request->head,
                               .own_lines = destination->header_lines,
+                              .format = destination->format,
                               .has_connection =
                                   http_find(request->head, SLICE("connection"), NULL) != NULL};
+    struct cloudevent event = {0};
+    char id[EVENT_ID_BYTES];
+    event_id_format(request->event, request->received_ns, id);
+    if (destination->format != DESTINATION_ORIGINAL) {
+        event = as_cloudevent(request, slice_of(id, sizeof id));
+    }
+    struct slice body = body_of(request, &event, at);
     struct writer writer = {at, 0};
     ADD(&writer, "POST ");
     add_slice(&writer, destination->target);
     ADD(&writer, " HTTP/1.1\r\nHost: ");
     add_slice(&writer, destination->host_header);
     ADD(&writer, "\r\nContent-Length: ");
-    add_number(&writer, request->body.bytes);
+    add_number(&writer, body.bytes);
     ADD(&writer, "\r\nwebhook-id: ");
     ret_layout->id_at = (uint32_t)writer.bytes;
-    event_id_format(request->event, request->received_ns, (char *)at + writer.bytes);
-    writer.bytes += EVENT_ID_BYTES;
+    add(&writer, id, sizeof id);
     ADD(&writer, "\r\nwebhook-timestamp: ");
     ret_layout->timestamp_at = (uint32_t)writer.bytes;
     ADD(&writer, "0000000000\r\n");
@@ -340,11 +417,15 @@ void request_build(const struct request *request, uint8_t *at, struct request_la
     add_number(&writer, request_hops(request->head) + 1);
     ADD(&writer, "\r\n");
     add_trace(&writer, request);
+    add_format(&writer, destination, &event);
     add_slice(&writer, destination->header_lines);
     add_providers(&writer, &passing);
     ADD(&writer, "\r\n");
     ret_layout->head_bytes = (uint32_t)writer.bytes;
-    add_slice(&writer, request->body);
+    if (body.bytes > 0) {
+        memmove(at + writer.bytes, body.at, body.bytes);
+        writer.bytes += body.bytes;
+    }
     ret_layout->bytes = (uint32_t)writer.bytes;
     bk_assert(writer.bytes <= request_bytes_max(request));
 }

@@ -4,11 +4,12 @@
  *             when it is sent, at places that do not move. Head and body lie behind each other, so
  *             that one send takes both.
  * Headers     Host, Content-Length, webhook-id, webhook-timestamp, webhook-signature,
- *             becket-source, becket-type, becket-attempt, becket-hops, traceparent; the
- *             destination's own lines;
- *             then the provider's as it sent them, without: hop-by-hop ones (also those that its
- *             Connection names), Host, Authorization, Cookie, Content-Length, Expect, names that we
- *             or the destination send, and values that the journal blanked ("***").
+ *             becket-source, becket-type, becket-attempt, becket-hops, traceparent; those of a
+ *             CloudEvent (events/cloudevents.h); the destination's own lines; then the provider's
+ *             as it sent them, without: hop-by-hop ones (also those that its Connection names),
+ *             Host, Authorization, Cookie, Content-Length, Expect, names that we or the destination
+ *             send, values that the journal blanked ("***"), and beside a CloudEvent ce-… and what
+ *             is said of a body that is not sent.
  * Injection   The provider's lines were taken by the parser, which lets no control byte into a
  *             value; names of sources are checked when applied; an event's type may hold anything
  *             and is escaped.

@@ -2,8 +2,11 @@
 
 #include "base/assert.h"
 #include "base/base64.h"
+#include "base/json.h"
 #include "base/json_check.h"
 #include "base/time.h"
+
+#define SOURCES "/event-sources/"
 
 /* Memory that may run out: then `full`, and nothing more is written. */
 struct writer {
@@ -39,15 +42,15 @@ static void put_value(struct writer *w, struct slice text)
     }
 }
 
-static void put_header(struct writer *w, const char *name, struct slice first, struct slice second)
+static struct slice type_of(const struct cloudevent *event)
+{
+    return event->type.bytes != 0 ? event->type : SLICE(CLOUDEVENTS_TYPE);
+}
+
+static void put_header(struct writer *w, const char *name, struct slice value)
 {
     put_text(w, name);
-    put_text(w, ": ");
-    put_value(w, first);
-    if (second.bytes != 0) {
-        put_text(w, ".");
-        put_value(w, second);
-    }
+    put_value(w, value);
     put_text(w, "\r\n");
 }
 
@@ -58,47 +61,41 @@ size_t cloudevents_headers(const struct cloudevent *event, uint8_t *out, size_t 
     char time[25];
     time_format_rfc3339(event->received_ns, time);
     put_text(&w, "ce-specversion: 1.0\r\n");
-    put_header(&w, "ce-id", event->id, SLICE_EMPTY);
-    put_header(&w, "ce-source", event->source, SLICE_EMPTY);
-    put_header(&w, "ce-type", event->provider, event->type);
-    put_header(&w, "ce-time", slice_str(time), SLICE_EMPTY);
-    if (event->subject.bytes != 0) {
-        put_header(&w, "ce-subject", event->subject, SLICE_EMPTY);
-    }
+    put_header(&w, "ce-id: ", event->id);
+    put_header(&w, "ce-source: " SOURCES, event->source);
+    put_header(&w, "ce-type: ", type_of(event));
+    put_header(&w, "ce-time: ", slice_str(time));
     return w.full ? 0 : w.bytes;
 }
 
-/* The inside of a JSON string; what is no UTF-8 is written as Latin-1, byte by byte. */
+size_t cloudevents_headers_max(const struct cloudevent *event)
+{
+    return 128 + sizeof SOURCES + sizeof CLOUDEVENTS_TYPE +
+           3 * (event->id.bytes + event->source.bytes + event->type.bytes);
+}
+
+/* The inside of a JSON string; bytes that are no UTF-8 become U+FFFD. */
 static void put_escaped(struct writer *w, struct slice text)
 {
-    bool utf8 = true;
-    for (size_t i = 0; i < text.bytes; i++) {
-        utf8 &= text.at[i] < 0x80;
-    }
-    for (size_t i = 0; i < text.bytes; i++) {
-        uint8_t c = text.at[i];
-        if (c == '"' || c == '\\') {
-            put(w, "\\", 1);
-        }
-        if (c >= ' ' && (c < 0x7f || utf8)) {
-            put(w, &c, 1);
-        } else {
+    while (text.bytes > 0) {
+        uint8_t c = text.at[0];
+        size_t bytes = json_utf8_bytes(text.at, text.bytes);
+        if (bytes == 0) {
+            put_text(w, "\\ufffd");
+        } else if (c < ' ' || c == '"' || c == '\\' || c == 0x7f) {
             char escaped[6] = {'\\', 'u', '0', '0', digits[c >> 4], digits[c & 15]};
             put(w, escaped, sizeof escaped);
+        } else {
+            put(w, text.at, bytes);
         }
+        text = slice_skip(text, bytes > 0 ? bytes : 1);
     }
 }
 
-static void put_member(struct writer *w, const char *name, struct slice first, struct slice second)
+static void put_member(struct writer *w, const char *begin, struct slice text)
 {
-    put_text(w, "\"");
-    put_text(w, name);
-    put_text(w, "\":\"");
-    put_escaped(w, first);
-    if (second.bytes != 0) {
-        put_text(w, ".");
-        put_escaped(w, second);
-    }
+    put_text(w, begin);
+    put_escaped(w, text);
     put_text(w, "\",");
 }
 
@@ -126,15 +123,12 @@ size_t cloudevents_structured(const struct cloudevent *event, uint8_t *out, size
     char time[25];
     time_format_rfc3339(event->received_ns, time);
     put_text(&w, "{\"specversion\":\"1.0\",");
-    put_member(&w, "id", event->id, SLICE_EMPTY);
-    put_member(&w, "source", event->source, SLICE_EMPTY);
-    put_member(&w, "type", event->provider, event->type);
-    put_member(&w, "time", slice_str(time), SLICE_EMPTY);
-    if (event->subject.bytes != 0) {
-        put_member(&w, "subject", event->subject, SLICE_EMPTY);
-    }
+    put_member(&w, "\"id\":\"", event->id);
+    put_member(&w, "\"source\":\"" SOURCES, event->source);
+    put_member(&w, "\"type\":\"", type_of(event));
+    put_member(&w, "\"time\":\"", slice_str(time));
     if (event->content_type.bytes != 0) {
-        put_member(&w, "datacontenttype", event->content_type, SLICE_EMPTY);
+        put_member(&w, "\"datacontenttype\":\"", event->content_type);
     }
     put_data(&w, event);
     put_text(&w, "}");
@@ -144,7 +138,7 @@ size_t cloudevents_structured(const struct cloudevent *event, uint8_t *out, size
 size_t cloudevents_structured_max(const struct cloudevent *event)
 {
     return 256 +
-           6 * (event->id.bytes + event->source.bytes + event->provider.bytes + event->type.bytes +
-                event->subject.bytes + event->content_type.bytes) +
+           6 * (event->id.bytes + event->source.bytes + event->type.bytes +
+                event->content_type.bytes) +
            BASE64_ENCODED(event->body.bytes);
 }

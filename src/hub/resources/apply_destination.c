@@ -97,6 +97,9 @@ static void write_destination(struct buf *json, const struct resource_destinatio
         spec_secrets(&writer, destination->secrets, destination->secret_count);
     }
     spec_close(&writer);
+    if (destination->format != DESTINATION_ORIGINAL) {
+        spec_text(&writer, "format", slice_str(resource_formats[destination->format]));
+    }
     write_tls(&writer, destination);
     spec_text(&writer, "timeout", destination->timeout.text);
     write_retry(&writer, destination);
@@ -273,6 +276,7 @@ static enum bk_err destination_build(struct apply *apply, struct apply_work *wor
     const struct resource_destination *destination = &work->document->spec.destination;
     struct destination_input input = {.url = destination->url,
                                       .unsigned_ = destination->unsigned_,
+                                      .format = destination->format,
                                       .strict = destination->strict,
                                       .allow_private = destination->allow_private,
                                       .paused = destination->paused,

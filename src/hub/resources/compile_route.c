@@ -53,7 +53,8 @@ enum {
     DESTINATION_FLAG_UNSIGNED = 1,
     DESTINATION_FLAG_STRICT = 2,
     DESTINATION_FLAG_PRIVATE = 4,
-    DESTINATION_FLAG_PAUSED = 8
+    DESTINATION_FLAG_PAUSED = 8,
+    DESTINATION_FLAG_FORMAT = 16 /* times enum destination_format, two bits */
 };
 
 /* What may stand there plainly. */
@@ -121,7 +122,8 @@ void destination_input_encode(const struct destination_input *input, struct buf 
     buf_add_byte(bytes, (uint8_t)((input->unsigned_ ? DESTINATION_FLAG_UNSIGNED : 0) |
                                   (input->strict ? DESTINATION_FLAG_STRICT : 0) |
                                   (input->allow_private ? DESTINATION_FLAG_PRIVATE : 0) |
-                                  (input->paused ? DESTINATION_FLAG_PAUSED : 0)));
+                                  (input->paused ? DESTINATION_FLAG_PAUSED : 0) |
+                                  (unsigned)input->format * DESTINATION_FLAG_FORMAT));
     buf_add_byte(bytes, (uint8_t)input->secret_count);
     buf_add_byte(bytes, (uint8_t)input->header_count);
     buf_add_byte(bytes, (uint8_t)input->retry_count);
@@ -175,13 +177,15 @@ enum bk_err destination_input_decode(struct slice bytes, struct destination_inpu
         !unpack_u32(&rest, &ret_input->per_second) ||
         !unpack_u32(&rest, &ret_input->jitter_permille) ||
         !unpack_text(&rest, URL_BYTES_MAX, &ret_input->url) ||
-        !unpack_text(&rest, FILTER_TEXT_BYTES_MAX, &ret_input->order_key)) {
+        !unpack_text(&rest, FILTER_TEXT_BYTES_MAX, &ret_input->order_key) ||
+        flags / DESTINATION_FLAG_FORMAT >= DESTINATION_FORMATS) {
         return BK_CORRUPT;
     }
     ret_input->unsigned_ = (flags & DESTINATION_FLAG_UNSIGNED) != 0;
     ret_input->strict = (flags & DESTINATION_FLAG_STRICT) != 0;
     ret_input->allow_private = (flags & DESTINATION_FLAG_PRIVATE) != 0;
     ret_input->paused = (flags & DESTINATION_FLAG_PAUSED) != 0;
+    ret_input->format = (enum destination_format)(flags / DESTINATION_FLAG_FORMAT);
     ret_input->secret_count = secrets;
     ret_input->header_count = headers;
     ret_input->retry_count = retries;
@@ -511,6 +515,7 @@ static struct destination *destination_make(const struct destination_input *inpu
     destination->origin.allow_private = input->allow_private;
     http_origin_init(&destination->origin);
     destination->signing = input->unsigned_ ? DESTINATION_UNSIGNED : DESTINATION_STANDARD_WEBHOOKS;
+    destination->format = input->format;
     destination->timeout_ms = input->timeout_ms;
     destination->retry_count = input->retry_count;
     memcpy(destination->retry_schedule_ms, input->retry_schedule_ms,

@@ -12,7 +12,7 @@
 #include <yyjson.h>
 
 #define TIMEOUT_NS_MAX (300LL * NS_PER_SECOND)
-#define RETRY_NS_MAX (7LL * 24 * 3600 * NS_PER_SECOND)
+#define RETRY_NS_MAX   (7LL * 24 * 3600 * NS_PER_SECOND)
 #define PER_SECOND_MAX 1000000U
 
 /* ---- lists of maps */
@@ -74,8 +74,8 @@ static void decode_filter(struct decoder *decoder, const struct decode_object *i
     static const char *const inner_known[] = {"expression", NULL};
     decode_known(decoder, item, known);
     struct slice type = decode_text(decoder, item, "type");
-    bool header = slice_equal(type, SLICE("FILTER_TYPE_HEADER")) ||
-                  slice_equal(type, SLICE("header"));
+    bool header =
+        slice_equal(type, SLICE("FILTER_TYPE_HEADER")) || slice_equal(type, SLICE("header"));
     bool data = slice_equal(type, SLICE("FILTER_TYPE_DATA")) || slice_equal(type, SLICE("data"));
     if (type.bytes == 0 && !decode_field(item, "type")) {
         header = decode_field(item, "header") && !decode_field(item, "data");
@@ -233,8 +233,7 @@ static void decode_url(struct decoder *decoder, const struct decode_object *spec
     destination->url = decode_text(decoder, spec, "url");
     if (!decode_field(spec, "url")) {
         decode_wrong(decoder, spec, "url", "is missing");
-    } else if (destination->url.bytes > 0 &&
-               url_parse(destination->url, &url, &why) != BK_OK) {
+    } else if (destination->url.bytes > 0 && url_parse(destination->url, &url, &why) != BK_OK) {
         decode_wrong(decoder, spec, "url", "%s", why);
     } else if (url.host[0] && !url.tls && decode_field(spec, "tls")) {
         decode_wrong(decoder, spec, "tls", "only with a url that begins with https://");
@@ -244,10 +243,10 @@ static void decode_url(struct decoder *decoder, const struct decode_object *spec
 /* What becket says itself, or what concerns the connection only. */
 static bool header_reserved(struct slice name)
 {
-    static const char *const names[] = {"host",    "content-length", "transfer-encoding",
-                                        "te",      "connection",     "keep-alive",
-                                        "upgrade", "expect",         "trailer",
-                                        "proxy-connection", "traceparent"};
+    static const char *const names[] = {
+        "host",       "content-length",   "transfer-encoding", "te",
+        "connection", "keep-alive",       "upgrade",           "expect",
+        "trailer",    "proxy-connection", "traceparent"};
     static const char *const prefixes[] = {"webhook-", "becket-"};
     for (size_t i = 0; i < bk_array_length(names); i++) {
         if (slice_equal_nocase(name, slice_str(names[i]))) {
@@ -339,12 +338,52 @@ static void decode_signing(struct decoder *decoder, const struct decode_object *
         !slice_equal(scheme, SLICE("standard-webhooks"))) {
         decode_wrong(decoder, &signing, "scheme", "must be standard-webhooks or none");
     }
-    destination->secret_count = decode_secret_sources(decoder, &signing, DESTINATION_SECRETS_MAX,
-                                                      &destination->secrets);
+    destination->secret_count =
+        decode_secret_sources(decoder, &signing, DESTINATION_SECRETS_MAX, &destination->secrets);
     if (destination->unsigned_ && decode_field(&signing, "secrets")) {
         decode_wrong(decoder, &signing, "secrets", "scheme none takes no secret");
     }
     destination->generate_key = !destination->unsigned_ && !decode_field(&signing, "secrets");
+}
+
+const char *const resource_formats[DESTINATION_FORMATS] = {"original", "cloudevents-binary",
+                                                           "cloudevents-structured"};
+
+/* What the format says itself; any other ce-… line is an attribute of one's own. */
+static bool header_of_format(enum destination_format format, struct slice name)
+{
+    static const char *const own[] = {"ce-specversion", "ce-id", "ce-source", "ce-type", "ce-time"};
+    bool is_own = format == DESTINATION_CLOUDEVENTS_STRUCTURED &&
+                  (slice_equal_nocase(name, SLICE("content-type")) ||
+                   slice_equal_nocase(name, SLICE("content-encoding")));
+    for (unsigned i = 0; format != DESTINATION_ORIGINAL && i < bk_array_length(own); i++) {
+        is_own |= slice_equal_nocase(name, slice_str(own[i]));
+    }
+    return is_own;
+}
+
+static void decode_format(struct decoder *decoder, const struct decode_object *spec,
+                          struct resource_destination *destination)
+{
+    struct slice text = decode_text(decoder, spec, "format");
+    unsigned format = 0;
+    while (text.bytes > 0 && format < DESTINATION_FORMATS &&
+           !slice_equal(text, slice_str(resource_formats[format]))) {
+        format++;
+    }
+    if (format == DESTINATION_FORMATS) {
+        decode_wrong(decoder, spec, "format",
+                     "must be original, cloudevents-binary or cloudevents-structured");
+        return;
+    }
+    destination->format = (enum destination_format)format;
+    for (unsigned i = 0; i < destination->header_count; i++) {
+        if (header_of_format(destination->format, destination->headers[i].name)) {
+            decode_wrong(decoder, spec, "headers", "%.*s is said by format %s and cannot be chosen",
+                         (int)destination->headers[i].name.bytes,
+                         (const char *)destination->headers[i].name.at, resource_formats[format]);
+        }
+    }
 }
 
 /* A certificate is no secret, so it may stand there as it is; a key may not. */
@@ -472,9 +511,9 @@ static bool decode_bool(struct decoder *decoder, const struct decode_object *obj
 void decode_destination(struct decoder *decoder, const struct decode_object *spec,
                         struct resource_destination *destination)
 {
-    static const char *const known[] = {"url",         "headers",   "signing",  "timeout",
-                                        "retry",       "concurrency", "rateLimit", "ordering",
-                                        "allowPrivate", "paused",    "tls",       NULL};
+    static const char *const known[] = {
+        "url",      "headers",      "signing", "timeout", "retry",  "concurrency", "rateLimit",
+        "ordering", "allowPrivate", "paused",  "tls",     "format", NULL};
     static const char *const rate_known[] = {"perSecond", NULL};
     uint64_t number = 0;
     int64_t ns = 0;
@@ -482,6 +521,7 @@ void decode_destination(struct decoder *decoder, const struct decode_object *spe
     decode_url(decoder, spec, destination);
     decode_headers(decoder, spec, destination);
     decode_signing(decoder, spec, destination);
+    decode_format(decoder, spec, destination);
     decode_tls(decoder, spec, destination);
     decode_retry(decoder, spec, destination);
     decode_ordering(decoder, spec, destination);
@@ -503,8 +543,8 @@ void decode_destination(struct decoder *decoder, const struct decode_object *spe
 
 /* ---- Route */
 
-static struct slice decode_reference_name(struct decoder *decoder,
-                                          const struct decode_object *item, const char *name)
+static struct slice decode_reference_name(struct decoder *decoder, const struct decode_object *item,
+                                          const char *name)
 {
     struct slice text = decode_text(decoder, item, name);
     if (!decode_field(item, name)) {

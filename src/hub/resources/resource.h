@@ -10,7 +10,7 @@
 
 #include "base/json.h"
 #include "base/limits.h"
-#include "hub/routes/filter.h"
+#include "hub/routes/destination.h"
 
 /* The key is the byte that stands for the kind in the store: never change one. In the order in
  * which a set is written: what is referred to comes first. */
@@ -231,11 +231,14 @@ enum resource_tls {
 };
 extern const char *const resource_tls_names[RESOURCE_TLS_COUNT];
 
+extern const char *const resource_formats[DESTINATION_FORMATS];
+
 struct resource_destination {
     struct slice url;
     struct resource_destination_header *headers;
     unsigned header_count;
     bool unsigned_; /* signing.scheme: none */
+    enum destination_format format;
     bool generate_key;
     struct resource_source_secret *secrets;
     unsigned secret_count;

@@ -15,18 +15,25 @@
 
 #include <stdatomic.h>
 
-#define DESTINATION_RETRIES_MAX 32U
-#define DESTINATION_SECRETS_MAX 4U /* rotation: the old and the new one sign */
-#define DESTINATION_HEADERS_MAX 32U
-#define DESTINATION_PEM_BYTES_MAX 32768U /* of a text that stands in the spec */
-#define DESTINATION_TIMEOUT_DEFAULT_MS 20000U
+#define DESTINATION_RETRIES_MAX         32U
+#define DESTINATION_SECRETS_MAX         4U /* rotation: the old and the new one sign */
+#define DESTINATION_HEADERS_MAX         32U
+#define DESTINATION_PEM_BYTES_MAX       32768U /* of a text that stands in the spec */
+#define DESTINATION_TIMEOUT_DEFAULT_MS  20000U
 #define DESTINATION_CONCURRENCY_DEFAULT 16U
-#define DESTINATION_CONCURRENCY_MAX 1024U
+#define DESTINATION_CONCURRENCY_MAX     1024U
 
 enum destination_signing {
     DESTINATION_STANDARD_WEBHOOKS, /* webhook-id, webhook-timestamp, webhook-signature */
     DESTINATION_UNSIGNED           /* webhook-id and webhook-timestamp only */
 };
+
+enum destination_format {
+    DESTINATION_ORIGINAL,           /* body and header lines as the provider sent them */
+    DESTINATION_CLOUDEVENTS_BINARY, /* the body as it came; ce-… lines instead of any there were */
+    DESTINATION_CLOUDEVENTS_STRUCTURED /* a JSON body with the event's in it */
+};
+#define DESTINATION_FORMATS 3U
 
 enum destination_pause {
     DESTINATION_RUNNING,
@@ -55,6 +62,7 @@ struct destination {
     struct slice header_lines; /* spec.headers: "X-Env: prod\r\n"…, checked; no name we send */
     struct slice secret_lines; /* the end of those: with values out of secrets */
     enum destination_signing signing;
+    enum destination_format format;
     struct hmac_sha256_key secrets[DESTINATION_SECRETS_MAX];
     unsigned secret_count;
     uint32_t timeout_ms;
@@ -62,12 +70,12 @@ struct destination {
     unsigned retry_count;
     uint16_t jitter_permille;
     uint32_t concurrency;
-    uint32_t per_second; /* 0 = no limit */
-    bool strict;         /* in order; per key where order_key is there */
+    uint32_t per_second;      /* 0 = no limit */
+    bool strict;              /* in order; per key where order_key is there */
     struct filter *order_key; /* owned; NULL = one order for all */
     enum destination_pause pause;
     struct destination_state *state;
-    uint64_t version; /* the table's writer's: 1, 2, 3 … of this number */
+    uint64_t version;                 /* the table's writer's: 1, 2, 3 … of this number */
     struct destination *retired_next; /* the table's writer's, as is `removed` */
     bool removed;
 };
