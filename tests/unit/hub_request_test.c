@@ -238,7 +238,7 @@ static void test_cloudevents(void)
        "of another CloudEvent nothing is left, of the body everything");
     destination.format = DESTINATION_CLOUDEVENTS_STRUCTURED;
     ok(build_any(received, SLICE("{\"n\":1}"), SLICE("push")), "structured");
-    ok(has("content-type", "application/cloudevents+json; charset=UTF-8") &&
+    ok(has("content-type", "application/cloudevents+json; charset=utf-8") &&
            lacks("content-encoding") && lacks("digest") && lacks("ce-id") && has("x-last", "yes"),
        "nothing is said of the body that came");
     char want[400];

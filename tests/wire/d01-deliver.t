@@ -119,7 +119,7 @@ spec: {type: cloudevents, path: %s, verification: {secrets: [{value: t0k3n}]}}
     is_equal(event.pop('time'), binary.headers['ce-time'], 'one time')
     is_equal(event, {'specversion': '1.0', 'id': id, 'source': '/event-sources/repo', 'type': 'push', 'datacontenttype': 'application/json',
                      'data': json.loads(plain.body)}, 'structured: one document')
-    is_equal(structured.headers['content-type'], 'application/cloudevents+json; charset=UTF-8', 'which says what it is')
+    is_equal(structured.headers['content-type'], 'application/cloudevents+json; charset=utf-8', 'which says what it is')
     for name in formats[1:]:
         taken = when(lambda: server.events('source=' + name))
         is_equal([(e['type'], e['deliveryId'], e['state']) for e in taken], [('push', id, 'accepted')], 'a source takes it back in')

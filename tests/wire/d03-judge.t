@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""The receivers' own library judges our signatures: standardwebhooks from npm verifies what a destination receives. Wants
-node and the packages of .ci/signers; their folder is in BECKET_NODE_MODULES, or build/signers."""
+"""The receivers' own libraries judge what a destination receives: standardwebhooks from npm its signatures, cloudevents its
+CloudEvents. Wants node and the packages of .ci/signers; their folder is in BECKET_NODE_MODULES, or build/signers."""
+import base64
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ from becket import *
 from node import *
 from sink import Sink
 
-folder = node_folder('standardwebhooks')
+folder = node_folder('standardwebhooks', 'cloudevents')
 
 JUDGE = '''
 const { Webhook } = require('standardwebhooks');
@@ -23,9 +24,21 @@ console.log(JSON.stringify(cases.map(c => {
 })));
 '''
 
+READER = '''
+const { HTTP } = require('cloudevents');
+const cases = JSON.parse(require('fs').readFileSync(0, 'utf8'));
+console.log(JSON.stringify(cases.map(c => {
+    try {
+        const e = HTTP.toEvent({ headers: c.headers, body: Buffer.from(c.body, 'base64').toString() });
+        e.validate();
+        return [e.id, e.source, e.type, ArrayBuffer.isView(e.data) ? Buffer.from(e.data).toString('base64') : e.data];
+    } catch (e) { return e.message; }
+})));
+'''
 
-def judge(cases):
-    run = subprocess.run(['node', '-e', JUDGE], input=json.dumps(cases), capture_output=True, text=True, cwd=folder)
+
+def judge(cases, by=JUDGE):
+    run = subprocess.run(['node', '-e', by], input=json.dumps(cases), capture_output=True, text=True, cwd=folder)
     if run.returncode != 0:
         raise RuntimeError(run.stderr)
     return json.loads(run.stdout)
@@ -98,4 +111,32 @@ spec: {from: [{source: repo}], to: [{destination: app}]}
     is_equal(refused, [], 'a receiver that knows one of the two refuses none of %d deliveries' % len(cases))
     signatures = [len(c['headers']['webhook-signature'].split(' ')) for c in cases]
     ok(set(signatures) == {1, 2}, 'signed by one, by both, by one: %s' % {n: signatures.count(n) for n in set(signatures)})
+# CloudEvents: what is read is the event, in either mode, of a body that is JSON, text, no text at all, or nothing.
+BODIES = {'push': ('application/json', b'{"n":1,"wide":"gr\xc3\xbc\xc3\x9fe"}'), 'form': ('application/x-www-form-urlencoded', b'a=b&c=d'),
+          'bytes': ('application/octet-stream', b'\xff\x00\x01'), 'nothing': ('text/plain', b'')}
+with Sink() as sink, Server() as server:
+    yaml = GITHUB_SOURCE
+    for mode in ('binary', 'structured'):
+        yaml += '''---
+kind: Destination
+metadata: {name: %s}
+spec: {url: "%s", allowPrivate: true, format: cloudevents-%s}
+---
+kind: Route
+metadata: {name: to-%s}
+spec: {from: [{source: repo}], to: [{destination: %s}]}
+''' % (mode, sink.url('/' + mode), mode, mode, mode)
+    server.apply(yaml)
+    ids = {}
+    for event, (media, body) in BODIES.items():
+        ids[event] = server.post('/hooks/repo', body, dict(github(body, SECRET, event=event), **{'Content-Type': media})).json['id']
+    want = {event: [ids[event], '/event-sources/repo', event] for event in BODIES}
+    for mode in ('binary', 'structured'):
+        ok(sink.wait('/' + mode, len(BODIES)), mode + ': delivered')
+        read = judge([dict(headers=r.headers, body=base64.b64encode(r.body).decode()) for r in sink.got('/' + mode)], READER)
+        is_equal({e[2] if isinstance(e, list) else '?': e[:3] for e in read}, want, 'read as the events that they are')
+        data = {e[2]: e[3] for e in read if isinstance(e, list)}
+        is_equal(data.get('push'), json.loads(BODIES['push'][1]), 'the data of one that is JSON')
+        if mode == 'structured':
+            is_equal(data.get('bytes'), base64.b64encode(BODIES['bytes'][1]).decode(), 'and of one that is no text')
 done()

@@ -13,7 +13,8 @@
 
 #include "base/slice.h"
 
-#define CLOUDEVENTS_STRUCTURED "application/cloudevents+json; charset=UTF-8"
+/* In small letters: the SDK for JavaScript knows no others. */
+#define CLOUDEVENTS_STRUCTURED "application/cloudevents+json; charset=utf-8"
 #define CLOUDEVENTS_TYPE       "event"
 
 struct cloudevent {
