@@ -118,8 +118,7 @@ static enum api_step refuse_token(struct api_call *call, const char *why)
 
 static bool bearer_token(struct slice authorization, struct slice *ret_token)
 {
-    bool bearer = authorization.bytes >= 7 &&
-                  slice_equal_nocase(slice_of(authorization.at, 7), SLICE("Bearer "));
+    bool bearer = slice_starts_nocase(authorization, SLICE("Bearer "));
     *ret_token = bearer ? slice_trim(slice_skip(authorization, 7)) : SLICE_EMPTY;
     return bearer;
 }

@@ -17,7 +17,7 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-/* <yyjson.h> is for those that look into values: it is two thirds of what they have to read. */
+/* <yyjson.h>, which is long to compile, is for those that look into values. */
 typedef struct yyjson_val yyjson_val;
 typedef struct yyjson_mut_val yyjson_mut_val;
 

@@ -33,8 +33,7 @@ static unsigned distance(struct slice a, struct slice b)
 
 static bool begins(struct slice word, struct slice text)
 {
-    return text.bytes >= 3 && text.bytes <= word.bytes &&
-           slice_equal_nocase(slice_of(word.at, text.bytes), text);
+    return text.bytes >= 3 && slice_starts_nocase(word, text);
 }
 
 const char *nearest_word(struct slice text, const char *const *words)

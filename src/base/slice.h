@@ -67,6 +67,12 @@ static inline bool slice_starts(struct slice text, struct slice prefix)
            (prefix.bytes == 0 || memcmp(text.at, prefix.at, prefix.bytes) == 0);
 }
 
+static inline bool slice_starts_nocase(struct slice text, struct slice prefix)
+{
+    struct slice start = {text.at, prefix.bytes};
+    return text.bytes >= prefix.bytes && slice_equal_nocase(start, prefix);
+}
+
 static inline struct slice slice_skip(struct slice text, size_t bytes)
 {
     return bytes >= text.bytes ? SLICE_EMPTY : slice_of(text.at + bytes, text.bytes - bytes);

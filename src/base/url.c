@@ -259,11 +259,9 @@ static bool take_scheme(struct slice *text, struct url *url)
     static const struct slice https = SLICE("https://");
     static const struct slice http = SLICE("http://");
 
-    url->tls =
-        text->bytes >= https.bytes && slice_equal_nocase(slice_of(text->at, https.bytes), https);
+    url->tls = slice_starts_nocase(*text, https);
     const struct slice *scheme = url->tls ? &https : &http;
-    if (text->bytes < scheme->bytes ||
-        !slice_equal_nocase(slice_of(text->at, scheme->bytes), *scheme)) {
+    if (!slice_starts_nocase(*text, *scheme)) {
         return false;
     }
     *text = slice_skip(*text, scheme->bytes);

@@ -44,8 +44,7 @@ static void add_number(struct writer *writer, uint64_t number)
 /* Visible ASCII as it is, the rest as %XX: whatever an event calls itself, it stays in its line. */
 static void add_escaped(struct writer *writer, struct slice text)
 {
-    size_t bytes = text.bytes < TYPE_BYTES_MAX ? text.bytes : TYPE_BYTES_MAX;
-    for (size_t i = 0; i < bytes; i++) {
+    for (size_t i = 0; i < text.bytes; i++) {
         uint8_t c = text.at[i];
         if (c > 0x20 && c < 0x7f && c != '%') {
             writer->at[writer->bytes++] = c;
@@ -169,20 +168,14 @@ struct passing {
     bool has_connection;
 };
 
-static bool begins(struct slice name, struct slice prefix)
-{
-    return name.bytes >= prefix.bytes &&
-           slice_equal_nocase(slice_of(name.at, prefix.bytes), prefix);
-}
-
 /* Said of a body that is not sent, or by a CloudEvent of which this one is made. */
 static bool is_replaced(enum destination_format format, struct slice name)
 {
-    return format != DESTINATION_ORIGINAL &&
-           (begins(name, SLICE("ce-")) ||
-            (format == DESTINATION_CLOUDEVENTS_STRUCTURED &&
-             (begins(name, SLICE("content-")) || slice_equal_nocase(name, SLICE("digest")) ||
-              slice_equal_nocase(name, SLICE("repr-digest")))));
+    return format != DESTINATION_ORIGINAL && (slice_starts_nocase(name, SLICE("ce-")) ||
+                                              (format == DESTINATION_CLOUDEVENTS_STRUCTURED &&
+                                               (slice_starts_nocase(name, SLICE("content-")) ||
+                                                slice_equal_nocase(name, SLICE("digest")) ||
+                                                slice_equal_nocase(name, SLICE("repr-digest")))));
 }
 
 static bool passes(const struct passing *passing, unsigned index)
@@ -409,7 +402,7 @@ void request_build(const struct request *request, uint8_t *at, struct request_la
     add_slice(&writer, request->source);
     if (request->type.bytes > 0) {
         ADD(&writer, "\r\nbecket-type: ");
-        add_escaped(&writer, request->type);
+        add_escaped(&writer, type_of(request));
     }
     ADD(&writer, "\r\nbecket-attempt: ");
     add_number(&writer, request->attempt);

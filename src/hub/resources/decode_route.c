@@ -254,9 +254,7 @@ static bool header_reserved(struct slice name)
         }
     }
     for (size_t i = 0; i < bk_array_length(prefixes); i++) {
-        struct slice prefix = slice_str(prefixes[i]);
-        if (name.bytes >= prefix.bytes &&
-            slice_equal_nocase(slice_of(name.at, prefix.bytes), prefix)) {
+        if (slice_starts_nocase(name, slice_str(prefixes[i]))) {
             return true;
         }
     }
