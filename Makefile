@@ -282,7 +282,7 @@ test_env := BECKET="$$PWD/$(B)/becket" BECKET_ASAN="$$PWD/$(B)/asan/becket" \
             BECKET_BUILD="$$PWD/$(B)" BECKET_ROOT="$$PWD" VECTORS="$$PWD/tests/vectors" \
             BECKET_SYSTEM_LIBS='$(SYSTEM)' BECKET_CFLAGS='$(flags_release)' CC='$(CC)' \
             UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=malloc_context_size=8:quarantine_size_mb=32
-prove    := $(test_env) prove --timer --exec tests/run
+prove    := $(test_env) prove --timer --failures --exec tests/run
 
 # The sanitizers see every unit test. As it ships, with -O3, what a webhook runs through can differ; the rest runs as it
 # ships in the scripts, and by `make unit`.
