@@ -181,6 +181,9 @@ static bool parse_short(struct options *options, int argc, char **argv, int *at)
 
 static bool add_argument(struct options *options, const char *argument)
 {
+    if (*argument == '\0') { /* it must not go for all there is, or for another path of the API */
+        return option_fail(options, "an argument is empty: a variable that is not set?");
+    }
     if (options->argument_count == OPTION_ARGUMENTS_MAX) {
         return option_fail(options, "too many arguments, %u are the most", OPTION_ARGUMENTS_MAX);
     }

@@ -77,6 +77,10 @@ for words in (['events'], ['deliveries'], ['replay'], ['listen', 's', '--forward
 refused(['replay', '--since', '1h', '--source', ''], 2, '--source is empty')
 refused(['replay', 'evt_01M8B0HH0F000G000000000001', '--to='], 2, '--to is empty')
 refused(['token', 'create', 'ci', '--canvas', ''], 2, '--canvas is empty')
+for words in (['pause', ''], ['resume', ''], ['retry', ''], ['reset-key', ''], ['event', ''], ['replay', ''], ['secrets', 'destination', ''],
+              ['get', 'routes', ''], ['describe', 'route', ''], ['delete', 'route', ''], ['delete', '', 'r'], ['delete', 'operation', ''],
+              ['token', 'revoke', ''], ['entry', 'delete', ''], ['backup', ''], ['restore', ''], ['send', ''], ['apply', '--', '']):
+    refused(words, 2, words[0] + ': an argument is empty', 'becket help ' + words[0])
 refused(['deliveries', '--event', 'abc'], 2, '--event takes an event', 'abc')
 refused(['get', 'secrets', '--timeout', '0'], 2, '1ms or more')
 refused(['serve', '--idle-timeout', '0'], 2, '1ms or more')
