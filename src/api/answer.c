@@ -155,6 +155,10 @@ enum api_step api_fail(struct api_call *call, enum bk_err err, const char *what)
     if (status == 503) {
         api_add_header(call->response, "Retry-After", "5");
     }
+    if (err == BK_NO_SPACE) { /* as an apply says it */
+        return api_error(call, status, status_code(status), "%s",
+                         "the disk is full, nothing was changed");
+    }
     return api_error(call, status, status_code(status), "%s: %s", what, bk_err_text(err));
 }
 

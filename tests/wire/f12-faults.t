@@ -5,6 +5,7 @@ what is not there; hooks are told 503; readiness tells the truth; nothing spins;
 import errno, os, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
+from doubles import GitHub, integration
 from faulty_disk import FaultyDisk
 from sink import Sink
 
@@ -118,13 +119,25 @@ with FaultyDisk('f12') as disk:
     is_equal(server.api('POST', '/api/v1/apply', (APPLY % (2, 'x')).encode()).status, 200, '%s: and taken later' % world.name)
 
     world.name = 'no room for the store'
+    hub, full = GitHub(), threading.Event()
+    hub.repositories['acme/hello'] = {}
+    hub.pause = lambda method, path: 0 if full.wait(20) else 0
+    server.apply(integration(hub, 'github') + '---\nkind: EventSource\nmetadata: {name: made}\nspec: {integration: {name: github}, '
+                 'resource: {type: repository, name: hello}}\n')
     disk.fail('write', 'data.mdb', errno.ENOSPC)
+    full.set()
+    ok(when(lambda: 'operations cannot be stored' in server.log_text()), '%s: what a provider said waits to be stored' % world.name)
+    is_equal({server.cli('token', 'create', 't%d' % i)[2] for i in range(10)}, {'becket: the disk is full, nothing was changed\n'},
+             '%s: changes are refused, and why' % world.name)
+    is_equal(server.log_text().count('operations cannot be stored'), 1, '%s: the log says it once, however much is asked' % world.name)
     answer = server.api('POST', '/api/v1/apply', (APPLY % (3, 'x' * 20000)).encode())
     ok(answer.status in (503, 507), '%s: an apply is refused: %r' % (world.name, answer))
     is_equal(world.send(50), {200: 50}, '%s: hooks go on' % world.name)
     world.is_calm()
     disk.mend()
     ok(when(lambda: server.api('POST', '/api/v1/apply', (APPLY % (3, 'x' * 20000)).encode()).status == 200), '%s: and later it is taken' % world.name)
+    ok(when(lambda: server.status('event-sources', 'made').get('state') == 'ready'), '%s: the hook is made to its end' % world.name)
+    is_equal(server.log_text().count('operations are stored again'), 1, '%s: which the log says, too' % world.name)
 
     world.name = 'events cannot be read'
     disk.fail('read', 'j0-', errno.EIO)

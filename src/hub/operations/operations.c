@@ -332,12 +332,18 @@ static void store_and_send(struct operations *operations, int64_t now_ns)
         return;
     }
     enum bk_err err = store_update(hub_store(operations->config.hub), write_all, operations);
-    if (err != BK_OK) {
-        log_event(LOG_ERROR, "operations cannot be stored", LOG_Z("message", bk_err_text(err)),
+    if (err != BK_OK) { /* each change that somebody asks for wakes us to try again */
+        log_event(operations->unstored ? LOG_DEBUG : LOG_ERROR, "operations cannot be stored",
+                  LOG_Z("message", bk_err_text(err)),
                   LOG_Z("effect", "no provider is called until they can"));
+        operations->unstored = true;
         operations->next_ns = now_ns + STORE_RETRY_NS;
         operations->step_ns = operations->next_ns;
         return;
+    }
+    if (operations->unstored) {
+        log_event(LOG_INFO, "operations are stored again");
+        operations->unstored = false;
     }
     operations->wrote_ns = stepping || operations->written > FEW ? now_ns : 0;
     if (stepping) {

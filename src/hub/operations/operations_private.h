@@ -69,6 +69,7 @@ struct operations {
         bool resuming, leading;
         uint64_t led;
     } step;
+    bool unstored;    /* the last commit failed, and the log says so */
     int64_t step_ns;  /* of such work: not before */
     unsigned written; /* runs, in this turn's commit */
     int64_t wrote_ns; /* a commit of many began then; 0 = the last turn had none */
