@@ -87,12 +87,17 @@ static bool is_code(struct slice code)
     return false;
 }
 
+static struct slice said(const struct api_response *response)
+{
+    return response->shared.at ? response->shared : buf_slice(&response->body);
+}
+
 static void check_json(const struct api_response *response)
 {
     struct json_tree tree;
     struct json_problem problem;
     json_tree_init(&tree);
-    enum bk_err err = json_parse(buf_slice(&response->body), &tree, &problem);
+    enum bk_err err = json_parse(said(response), &tree, &problem);
     bk_assert(err == BK_OK);
     if (response->status >= 400) {
         yyjson_mut_val *root = tree.roots[0];
@@ -123,10 +128,10 @@ static void check(const struct api_request *request, const struct api_response *
 {
     bk_assert(response->status >= 200 && response->status < 600 && response->work == NULL);
     if (request->method == HTTP_HEAD) {
-        bk_assert(response->body.bytes == 0);
+        bk_assert(response->body.bytes == 0 && response->shared.bytes == 0);
     } else {
-        bk_assert(response->body_bytes == response->body.bytes);
-        bk_assert(response->content_type != NULL || response->body.bytes == 0);
+        bk_assert(response->body_bytes == said(response).bytes);
+        bk_assert(response->content_type != NULL || said(response).bytes == 0);
     }
     bk_assert(response->status != 204 || response->body_bytes == 0);
     bk_assert(request->authorization.bytes != 0 || response->status >= 400 ||

@@ -145,7 +145,10 @@ static void call_returned(struct ring_mail *mail)
         call_free(call);
         return;
     }
-    if (call->request.method == HTTP_HEAD || !body) {
+    if (response->shared.at) {
+        http_answer_shared(call->exchange, response->status, response->content_type, headers,
+                           response->shared);
+    } else if (call->request.method == HTTP_HEAD || !body) {
         /* The length is told, the bytes are not sent. */
         http_answer(
             call->exchange, response->status, response->content_type, headers,

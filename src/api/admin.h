@@ -21,6 +21,8 @@
 #define ADMIN_CALLS_BYTES_MAX (12U << 20)
 /* Of them those without a token, pages among them: the rest is for who has one. */
 #define ADMIN_STRANGERS_BYTES_MAX (3U << 20)
+/* Answers that nobody has read yet; any single one fits. */
+#define ADMIN_ANSWERS_BYTES_MAX API_RESPONSE_BYTES_MAX
 /* What forms send, and whatever else needs no token. */
 #define ADMIN_PAGE_BODY_BYTES_MAX (1U << 20)
 

@@ -22,6 +22,7 @@ void api_fini(struct api *api)
     }
     web_close(api->web);
     api->web = NULL;
+    buf_fini(&api->openapi);
 }
 
 static bool changes_state(enum http_method method)
@@ -274,9 +275,10 @@ static enum api_step run_route(struct api_call *call)
 static void finish(struct api_call *call)
 {
     struct api_response *response = call->response;
-    response->body_bytes = response->body.bytes;
+    response->body_bytes = response->shared.at ? response->shared.bytes : response->body.bytes;
     if (call->request->method == HTTP_HEAD) {
         buf_reset(&response->body);
+        response->shared = SLICE_EMPTY;
     }
     api_add_header(response, "Cache-Control", "no-store");
     api_add_header(response, "X-Content-Type-Options", "nosniff");

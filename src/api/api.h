@@ -32,7 +32,7 @@ struct metrics_snapshot;
 #define API_LIST_MS 2000U
 /* apply of some ten thousand objects; the server answers 413 beyond */
 #define API_BODY_BYTES_MAX     (8U << 20)
-#define API_RESPONSE_BYTES_MAX (64U << 20)
+#define API_RESPONSE_BYTES_MAX (40U << 20) /* an event's body and a page of a list */
 #define API_HEADERS_MAX        12U
 
 struct api_request {
@@ -75,6 +75,7 @@ struct api_response {
     struct api_header headers[API_HEADERS_MAX];
     unsigned header_count;
     struct buf body;     /* empty for HEAD, but body_bytes counts */
+    struct slice shared; /* instead of a body: what never changes, and stays until api_fini */
     uint64_t body_bytes; /* value of Content-Length */
     struct api_work *work;
     struct api_stream *stream; /* of a 200: instead of a body */
@@ -122,6 +123,7 @@ struct api {
     bool admin_tls;        /* the admin listener has certificates */
     struct web *web;       /* api's own, from the first page to api_fini */
     struct reader *reader; /* api's own, from the first listing to api_fini */
+    struct buf openapi;    /* api's own, from the first request for it to api_fini */
     struct api_guard_slot guard[API_GUARD_SLOTS];
 };
 

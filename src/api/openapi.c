@@ -514,9 +514,8 @@ static void add_paths(struct buf *json)
     }
 }
 
-enum api_step api_openapi(struct api_call *call)
+static void add_document(struct buf *json)
 {
-    struct buf *json = &call->response->body;
     buf_add_str(
         json,
         "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"becket\",\"version\":\"v1\",\"description\":"
@@ -530,5 +529,19 @@ enum api_step api_openapi(struct api_call *call)
         buf_printf(json, "%s\"%s\":%s", i == 0 ? "" : ",", schemas[i].name, schemas[i].json);
     }
     buf_add_str(json, "}}}");
+}
+
+enum api_step api_openapi(struct api_call *call)
+{
+    struct buf *json = &call->api->openapi;
+    if (json->bytes == 0) {
+        buf_init(json, API_RESPONSE_BYTES_MAX);
+        add_document(json);
+    }
+    if (json->overflow) {
+        buf_fini(json);
+        return api_fail(call, BK_NO_MEMORY, "openapi.json");
+    }
+    call->response->shared = buf_slice(json);
     return api_json(call, 200);
 }

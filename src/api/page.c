@@ -233,7 +233,7 @@ void page_base(const struct page *page, struct buf *text)
 enum api_step page_style(struct page *page)
 {
     struct api_response *response = page->call->response;
-    buf_add_str(&response->body, style);
+    response->shared = slice_of(style, sizeof style - 1);
     response->status = 200;
     response->content_type = "text/css; charset=utf-8";
     return API_DONE;

@@ -83,10 +83,10 @@ static bool check_file_limit(const struct serve *serve)
     return true;
 }
 
-/* The dedupe table (which may grow to its limit); for each thread its
- * large requests, receive buffers and journal frames, and all its connections; what the API was
- * asked and has not answered. TLS takes about 30 KiB of a connection. Not the pages of the state
- * that the kernel caches. */
+/* The dedupe table (which may grow to its limit); for each thread its large requests, receive
+ * buffers and journal frames, all its connections, and answers that are not read; what the API was
+ * asked and has not answered, and its answers that are not read. TLS takes about 30 KiB of a
+ * connection. Not the pages of the state that the kernel caches. */
 uint64_t serve_memory_max_mib(const struct serve *serve)
 {
     const struct control_config *control = &serve->control;
@@ -97,7 +97,8 @@ uint64_t serve_memory_max_mib(const struct serve *serve)
     uint64_t connections = http_server_bytes(&server);
     uint64_t receive = (uint64_t)RECV_BUFFERS_PER_CORE * RECV_BUFFER_BYTES;
     uint64_t thread = control->buffers_bytes_max + receive + (8U << 20) + connections;
-    return (control->dedupe_bytes_max + control->threads * thread + connections +
+    server.answers_bytes_max = control->admin_answers_bytes_max;
+    return (control->dedupe_bytes_max + control->threads * thread + http_server_bytes(&server) +
             ADMIN_CALLS_BYTES_MAX) >>
            20;
 }
@@ -111,7 +112,10 @@ static void fit_memory(struct serve *serve)
     if (!limit) {
         return;
     }
-    uint64_t dedupe = limit / 4, requests = limit / 4 / control->threads;
+    uint64_t dedupe = limit / 6, requests = limit / 6 / control->threads, answers = limit / 8;
+    if (answers < control->admin_answers_bytes_max) {
+        control->admin_answers_bytes_max = answers;
+    }
     if (!option_given(&serve->options, "dedupe-memory") && dedupe < control->dedupe_bytes_max) {
         control->dedupe_bytes_max = dedupe > 16U << 20 ? dedupe : 16U << 20;
     }

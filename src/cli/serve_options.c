@@ -1,6 +1,7 @@
 /* serve_options.c - the options of `becket serve`, and what they ask for. */
 #include "cli/serve.h"
 
+#include "api/admin.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "cli/serve_tls.h"
@@ -291,6 +292,7 @@ static void read_numbers(struct serve *serve)
     serve->control.version = BECKET_VERSION;
     serve->control.durable = strcmp(option_text(options, "durability"), "none") != 0;
     serve->control.buffers_bytes_max = option_number(options, "request-memory");
+    serve->control.admin_answers_bytes_max = ADMIN_ANSWERS_BYTES_MAX;
     serve->control.dedupe_bytes_max = option_number(options, "dedupe-memory");
     serve->control.segment_bytes = option_number(options, "segment-bytes") & ~4095ULL;
     serve->control.retain_bytes = option_number(options, "retain-bytes");

@@ -46,6 +46,7 @@ struct control_config {
     bool durable;
     unsigned conns_max;                        /* per core */
     unsigned conns_per_address;                /* per core and listener; 0 = not limited */
+    size_t admin_answers_bytes_max;            /* of the admin listener that are not read */
     uint32_t idle_timeout_ms, head_timeout_ms; /* 0 = http_server_defaults */
     size_t buffers_bytes_max;                  /* per core */
     size_t dedupe_bytes_max;

@@ -147,6 +147,7 @@ static bool core_start(struct control *control, unsigned index)
         .watch = index == 0 ? admin_watch : NULL,
         .conns_max = control->config.conns_max,
         .conns_per_address = control->config.conns_per_address,
+        .admin_answers_bytes_max = control->config.admin_answers_bytes_max,
         .idle_timeout_ms = control->config.idle_timeout_ms,
         .head_timeout_ms = control->config.head_timeout_ms,
         .buffers_bytes_max = control->config.buffers_bytes_max,

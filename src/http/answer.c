@@ -5,6 +5,8 @@
 #include <stdlib.h>
 
 #define ANSWER_TYPE_BYTES_MAX 64U
+/* So much of a long answer leaves in one send, so that it is seen whether its reader reads. */
+#define SEND_BYTES_MAX (256U << 10)
 
 /* ---- answers */
 
@@ -210,12 +212,35 @@ static bool answer_acknowledges(const struct http_exchange *exchange, unsigned s
             strlen(content_type) <= ANSWER_TYPE_BYTES_MAX);
 }
 
-/* `owned` is malloc'ed and becomes the exchange's, or NULL: then `body` is copied. */
+enum body_kind {
+    BODY_COPIED,
+    BODY_OWNED, /* malloc'ed; it becomes the exchange's */
+    BODY_SHARED /* neither */
+};
+
+/* What is malloc'ed is counted: who asked for it may never read it. Requires: a connection. */
+static void body_set(struct http_exchange *exchange, uint8_t *body, size_t bytes,
+                     enum body_kind kind)
+{
+    struct http_conn *conn = exchange->conn;
+    exchange->body = body;
+    exchange->body_bytes = bytes;
+    exchange->body_shared = kind == BODY_SHARED;
+    if (kind == BODY_SHARED) {
+        return;
+    }
+    conn->answer_bytes += bytes;
+    conn->server->answer_bytes += bytes;
+    if (!list_linked(&conn->answering)) {
+        list_push_back(&conn->server->answering, &conn->answering);
+    }
+}
+
 static void answer_build(struct http_exchange *exchange, unsigned status, const char *content_type,
-                         struct slice headers, struct slice body, uint8_t *owned)
+                         struct slice headers, struct slice body, enum body_kind kind)
 {
     answer_begin(exchange, status);
-    if (!owned && answer_acknowledges(exchange, status, content_type, headers, body)) {
+    if (kind == BODY_COPIED && answer_acknowledges(exchange, status, content_type, headers, body)) {
         size_t bytes = answer_head_kept(exchange, content_type, body.bytes);
         if (body.bytes) {
             memcpy(exchange->inline_at + bytes, body.at, body.bytes);
@@ -228,7 +253,7 @@ static void answer_build(struct http_exchange *exchange, unsigned status, const 
     bk_assert(headers.bytes + type_bytes + ANSWER_HEAD_FIXED_BYTES <= ANSWER_HEAD_BYTES_MAX);
     size_t head_bytes = answer_head(exchange, head, status, content_type, headers, body.bytes);
     size_t body_bytes = exchange->head_only ? 0 : body.bytes;
-    if (!owned && head_bytes + body_bytes <= HTTP_ANSWER_INLINE_BYTES) {
+    if (kind == BODY_COPIED && head_bytes + body_bytes <= HTTP_ANSWER_INLINE_BYTES) {
         memcpy(exchange->inline_at, head, head_bytes);
         if (body_bytes) {
             memcpy(exchange->inline_at + head_bytes, body.at, body_bytes);
@@ -237,39 +262,44 @@ static void answer_build(struct http_exchange *exchange, unsigned status, const 
         return;
     }
     /* Control plane only: head and body go out as one malloc'ed block, or as two. */
-    if (head_bytes <= HTTP_ANSWER_INLINE_BYTES && (owned || !body_bytes)) {
+    uint8_t *owned = kind == BODY_COPIED ? NULL : (uint8_t *)(uintptr_t)body.at;
+    bool gone = !exchange->conn; /* then nobody waits for it */
+    if (!gone && head_bytes <= HTTP_ANSWER_INLINE_BYTES && (owned || !body_bytes)) {
         memcpy(exchange->inline_at, head, head_bytes);
         exchange->inline_bytes = (uint16_t)head_bytes;
-        exchange->body = owned;
-        exchange->body_bytes = body_bytes;
-        return;
-    }
-    uint8_t *block = malloc(head_bytes + body_bytes);
-    if (block) {
-        memcpy(block, head, head_bytes);
         if (body_bytes) {
-            memcpy(block + head_bytes, body.at, body_bytes);
+            body_set(exchange, owned, body_bytes, kind);
+            return;
         }
-        exchange->body_bytes = head_bytes + body_bytes;
-    } else {
-        exchange->close_after = true; /* no memory for the answer: the peer sees a close */
+    } else if (!gone) {
+        uint8_t *block = malloc(head_bytes + body_bytes);
+        if (block) {
+            memcpy(block, head, head_bytes);
+            if (body_bytes) {
+                memcpy(block + head_bytes, body.at, body_bytes);
+            }
+            body_set(exchange, block, head_bytes + body_bytes, BODY_OWNED);
+        } else {
+            exchange->close_after = true; /* no memory for the answer: the peer sees a close */
+        }
     }
-    free(owned);
-    exchange->body = block;
+    if (kind == BODY_OWNED) {
+        free(owned);
+    }
 }
 
 void http_prepare(struct http_exchange *exchange, unsigned status, const char *content_type,
                   struct slice headers, struct slice body)
 {
-    answer_build(exchange, status, content_type, headers, body, NULL);
+    answer_build(exchange, status, content_type, headers, body, BODY_COPIED);
 }
 
 void http_unprepare(struct http_exchange *exchange)
 {
     bk_assert(!exchange->ready);
-    free(exchange->body);
-    exchange->body = NULL;
-    exchange->body_bytes = 0;
+    if (exchange->body) {
+        exchange_drop_body(exchange);
+    }
     exchange->inline_bytes = 0;
 }
 
@@ -288,14 +318,27 @@ void http_ready(struct http_exchange *exchange)
 void http_answer(struct http_exchange *exchange, unsigned status, const char *content_type,
                  struct slice headers, struct slice body)
 {
-    answer_build(exchange, status, content_type, headers, body, NULL);
+    answer_build(exchange, status, content_type, headers, body, BODY_COPIED);
     http_ready(exchange);
 }
 
 void http_answer_owned(struct http_exchange *exchange, unsigned status, const char *content_type,
                        struct slice headers, uint8_t *body, size_t body_bytes)
 {
-    answer_build(exchange, status, content_type, headers, slice_of(body, body_bytes), body);
+    if (body_bytes > exchange->server->config.answers_bytes_max) {
+        free(body);
+        http_answer_error(exchange, 500, "internal", "the answer is too large; ask for less",
+                          SLICE_EMPTY);
+        return;
+    }
+    answer_build(exchange, status, content_type, headers, slice_of(body, body_bytes), BODY_OWNED);
+    http_ready(exchange);
+}
+
+void http_answer_shared(struct http_exchange *exchange, unsigned status, const char *content_type,
+                        struct slice headers, struct slice body)
+{
+    answer_build(exchange, status, content_type, headers, body, BODY_SHARED);
     http_ready(exchange);
 }
 
@@ -333,8 +376,7 @@ void http_stream(struct http_exchange *exchange, const char *content_type, struc
 void http_stream_piece(struct http_exchange *exchange, uint8_t *piece, size_t bytes)
 {
     bk_assert(exchange->conn && !exchange->ready && !exchange->body && bytes > 0);
-    exchange->body = piece;
-    exchange->body_bytes = bytes;
+    body_set(exchange, piece, bytes, BODY_OWNED);
     exchange->ready = true;
     conn_dirty(exchange->conn);
 }
@@ -354,9 +396,9 @@ void http_stream_end(struct http_exchange *exchange)
 /* What was given has left, or never will. */
 void exchange_streamed(struct http_exchange *exchange)
 {
-    free(exchange->body);
-    exchange->body = NULL;
-    exchange->body_bytes = 0;
+    if (exchange->body) {
+        exchange_drop_body(exchange);
+    }
     exchange->inline_bytes = 0;
     exchange->ready = false;
     exchange->streamed(exchange);
@@ -378,8 +420,7 @@ static bool send_is_last(const struct http_conn *conn, const struct list *behind
 
 static void conn_send(struct http_conn *conn, const void *at, size_t bytes, bool last)
 {
-    /* A large answer may take longer, at 32 KB a second. */
-    conn_deadline(conn, conn->server->config.write_timeout_ms + (uint32_t)(bytes / 32));
+    conn_deadline(conn, conn->server->config.write_timeout_ms);
     if (__builtin_expect(conn->secure != NULL, 0)) {
         conn_secure_send(conn, at, bytes);
         return;
@@ -389,6 +430,19 @@ static void conn_send(struct http_conn *conn, const void *at, size_t bytes, bool
     } else {
         ring_send(conn->server->ring, &conn->send_op, conn->handle, at, bytes, conn_send_done);
     }
+}
+
+/* The next part of the first answer's body; the one before has left. */
+static void conn_send_body(struct http_conn *conn, const struct http_exchange *first)
+{
+    size_t from = conn->body_sent, bytes = first->body_bytes - from;
+    bytes = bytes < SEND_BYTES_MAX ? bytes : SEND_BYTES_MAX;
+    conn->body_sent += bytes;
+    if (list_linked(&conn->answering)) {
+        list_remove(&conn->answering);
+        list_push_back(&conn->server->answering, &conn->answering);
+    }
+    conn_send(conn, first->body + from, bytes, false);
 }
 
 /* Several small answers at the front leave in one send. */
@@ -447,8 +501,7 @@ void conn_send_ready(struct http_conn *conn)
         bool last = !first->body && !first->streamed && send_is_last(conn, first->node.next);
         conn_send(conn, first->inline_at, first->inline_bytes, last);
     } else if (first->body_bytes) {
-        conn->sending_body = true;
-        conn_send(conn, first->body, first->body_bytes, false);
+        conn_send_body(conn, first);
     } else {
         conn_kill(conn); /* an answer that could not be built */
     }
@@ -467,12 +520,11 @@ static bool conn_sent_last(struct http_conn *conn)
 static inline __attribute__((always_inline)) void sent(struct http_conn *conn)
 {
     struct http_exchange *first = bk_container_of(conn->exchanges.next, struct http_exchange, node);
-    if (first->body && first->body_bytes && !conn->sending_body) {
-        conn->sending_body = true;
-        conn_send(conn, first->body, first->body_bytes, false);
+    if (__builtin_expect(first->body_bytes > conn->body_sent, 0)) {
+        conn_send_body(conn, first);
         return;
     }
-    conn->sending_body = false;
+    conn->body_sent = 0;
     if (__builtin_expect(first->streamed != NULL, 0)) {
         conn->sending_count = 0;
         exchange_streamed(first);

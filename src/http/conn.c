@@ -1,6 +1,9 @@
 /* conn.c - connections: their pools, deadlines, opening and closing. */
 #include "http/conn.h"
 
+#include "base/log.h"
+
+#include <arpa/inet.h>
 #include <stdlib.h>
 
 /* Who was refused early may still send for a while and read only then; who sends nothing is not
@@ -18,6 +21,8 @@
 #define BODY_BYTES_PER_SECOND 1024U
 #define BODY_CHECK_MS         5000U
 #define BODY_TOTAL_MS         600000U
+#define REPORTS_WINDOW_NS     (1000 * (uint64_t)NS_PER_MS)
+#define REPORTS_MAX           8U
 
 /* ---- pools: never-used slots are handed out in order, so that their memory stays untouched till
  * then */
@@ -45,16 +50,36 @@ struct http_exchange *exchange_take(struct http_conn *conn)
 
 void exchange_give(struct http_server *server, struct http_exchange *exchange)
 {
-    bk_assert(!list_linked(&exchange->node) && !list_linked(&exchange->wait));
-    free(exchange->body);
-    exchange->body = NULL;
+    bk_assert(!list_linked(&exchange->node) && !list_linked(&exchange->wait) && !exchange->body);
     exchange->handler_pointer = server->exchanges_free;
     server->exchanges_free = exchange;
     server->exchanges_out--;
 }
 
+/* Of one that is dead nothing is counted any more. */
+void exchange_drop_body(struct http_exchange *exchange)
+{
+    struct http_conn *conn = exchange->conn;
+    if (!exchange->body_shared) {
+        if (conn->state != CONN_DEAD) {
+            conn->answer_bytes -= exchange->body_bytes;
+            conn->server->answer_bytes -= exchange->body_bytes;
+            if (conn->answer_bytes == 0) {
+                list_remove(&conn->answering);
+            }
+        }
+        free(exchange->body);
+    }
+    exchange->body = NULL;
+    exchange->body_bytes = 0;
+    exchange->body_shared = false;
+}
+
 void exchange_leave(struct http_conn *conn, struct http_exchange *exchange)
 {
+    if (__builtin_expect(exchange->body != NULL, 0)) {
+        exchange_drop_body(exchange);
+    }
     list_remove(&exchange->node);
     bk_assert(conn->exchange_count > 0);
     conn->exchange_count--;
@@ -239,6 +264,37 @@ void conn_timer(struct timer *timer)
     conn_kill(conn);
 }
 
+/* ---- what single connections are ended for */
+
+void conn_report(struct http_conn *conn, const char *event, const char *why)
+{
+    struct http_server *server = conn->server;
+    uint64_t now_ns = ring_now_ns(server->ring);
+    char peer[64] = "";
+    if (now_ns - server->reports_since_ns > REPORTS_WINDOW_NS) {
+        server->reports_since_ns = now_ns;
+        server->reports = 0;
+    }
+    if (++server->reports > REPORTS_MAX) {
+        return;
+    }
+    inet_ntop(conn->peer.family == 6 ? AF_INET6 : AF_INET, conn->peer.at, peer, sizeof peer);
+    log_event(LOG_INFO, event, LOG_Z("peer", peer), LOG_Z("why", why));
+    if (server->reports == REPORTS_MAX) {
+        log_event(LOG_INFO, event, LOG_Z("more", "are not logged in this second"));
+    }
+}
+
+void conns_make_room(struct http_server *server)
+{
+    while (server->answer_bytes > server->config.answers_bytes_max) {
+        struct http_conn *conn =
+            bk_container_of(server->answering.next, struct http_conn, answering);
+        conn_report(conn, "answer dropped", "it is not read, and others need the room");
+        conn_kill(conn);
+    }
+}
+
 /* ---- opening */
 
 bool conns_left(const struct http_server *server)
@@ -337,6 +393,10 @@ void conn_kill(struct http_conn *conn)
         received_drop(conn->server);
     }
     conn_unlist(conn);
+    if (list_linked(&conn->answering)) {
+        list_remove(&conn->answering);
+        conn->server->answer_bytes -= conn->answer_bytes;
+    }
     conn_secure_dead(conn);
     timer_stop(conn->server->wheel, &conn->timer);
     struct http_exchange *half_read = conn->spill ? conn->spill->exchange : NULL;

@@ -58,6 +58,7 @@ struct http_conn {
     struct ring_op close_op;
     struct list dirty;   /* has something to send or to resume */
     struct list waiting; /* parked, or starved of receive buffers */
+    struct list answering; /* has answer_bytes */
     struct list exchanges;
     struct timer timer;
     uint64_t deadline_ns;
@@ -67,11 +68,12 @@ struct http_conn {
     struct conn_secure *secure; /* TLS, from the first bytes on */
     uint8_t *out;               /* several answers in one send */
     size_t out_bytes;
+    size_t answer_bytes; /* malloc'ed for its answers */
+    size_t body_sent;    /* of the first answer's body, and what the send under way has of it */
     int32_t handle;
     uint16_t exchange_count;
     uint16_t sending_count; /* at the front of `exchanges` */
     uint8_t state;
-    bool sending_body;
     bool parked;
     bool starved;
     bool peer_done;
@@ -120,6 +122,8 @@ struct http_server {
     struct list dirty;
     struct list parked;
     struct list starved;
+    struct list answering; /* who has read nothing for longest comes first */
+    size_t answer_bytes;   /* of all of them */
     struct http_conn *conns;
     struct http_conn *conns_free;
     struct http_exchange *exchanges;
@@ -198,6 +202,8 @@ static inline bool conn_may_read(const struct http_conn *conn)
 struct http_exchange *exchange_take(struct http_conn *conn);
 void exchange_give(struct http_server *server, struct http_exchange *exchange);
 void exchange_leave(struct http_conn *conn, struct http_exchange *exchange);
+/* Its body has left, or never will. Requires: there is one. */
+void exchange_drop_body(struct http_exchange *exchange);
 struct spill *spill_take(struct http_server *server);
 void spill_give(struct http_conn *conn);
 /* Until more of the request that is half here must have come, or the next one. */
@@ -212,6 +218,10 @@ bool conns_left(const struct http_server *server);
 /* All slots are taken: who is idle makes room soon, for others may wait to be accepted. */
 void conns_crowded(struct http_server *server);
 void conn_open(struct http_server *server, int32_t handle, const struct ring_address *peer);
+/* Answers that nobody reads are more than may be: who has read nothing for longest goes. */
+void conns_make_room(struct http_server *server);
+/* Logs why it is ended, as `event`, a few lines a second. */
+void conn_report(struct http_conn *conn, const char *event, const char *why);
 /* Drop the connection now. Exchanges that the handler still holds live on without it. */
 void conn_kill(struct http_conn *conn);
 void conn_try_close(struct http_conn *conn);

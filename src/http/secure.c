@@ -10,13 +10,7 @@
 #include "http/conn.h"
 
 #include "base/ct.h"
-#include "base/log.h"
 
-#include <arpa/inet.h>
-#include <stdio.h>
-
-#define REPORTS_WINDOW_NS (1000 * (uint64_t)NS_PER_MS)
-#define REPORTS_MAX       8U
 /* A step costs up to some milliseconds (RSA), a turn some microseconds; requests of others come in
  * between. */
 #define STEPS_PER_TURN 1U
@@ -102,7 +96,11 @@ void conn_secure_give(struct http_conn *conn)
     conn->secure = NULL;
 }
 
-static void report(struct http_conn *conn, const char *why);
+static void report(struct http_conn *conn, const char *why)
+{
+    conn->server->stats.tls_failed++; /* becket_tls_handshakes_total counts them all */
+    conn_report(conn, "tls refused", why);
+}
 
 /* There are as many handshakes as may be: the one that got no further for longest makes room. */
 static void make_room(struct http_server *server)
@@ -133,28 +131,6 @@ static bool secure_begin(struct http_conn *conn)
     tls_server_give(identities); /* the engine has its own */
     bk_wipe(entropy, sizeof entropy);
     return true;
-}
-
-/* ---- what went wrong, a few lines a second */
-
-static void report(struct http_conn *conn, const char *why)
-{
-    struct http_server *server = conn->server;
-    uint64_t now_ns = ring_now_ns(server->ring);
-    char peer[64] = "";
-    server->stats.tls_failed++;
-    if (now_ns - server->reports_since_ns > REPORTS_WINDOW_NS) {
-        server->reports_since_ns = now_ns;
-        server->reports = 0;
-    }
-    if (++server->reports > REPORTS_MAX) {
-        return; /* becket_tls_handshakes_total counts them all */
-    }
-    inet_ntop(conn->peer.family == 6 ? AF_INET6 : AF_INET, conn->peer.at, peer, sizeof peer);
-    log_event(LOG_INFO, "tls refused", LOG_Z("peer", peer), LOG_Z("why", why));
-    if (server->reports == REPORTS_MAX) {
-        log_event(LOG_INFO, "tls refused", LOG_Z("more", "are not logged in this second"));
-    }
 }
 
 static void secure_sent(struct ring_op *op, const struct ring_result *result);

@@ -7,6 +7,7 @@ const struct http_server_config http_server_defaults = {
     .conns_max = 16384,
     .held_max = 4096,
     .exchanges_max = 32768,
+    .answers_bytes_max = 2U << 20,
     .idle_timeout_ms = 75000,
     .head_timeout_ms = 10000,
     .body_timeout_ms = 20000,
@@ -22,7 +23,7 @@ size_t http_server_bytes(const struct http_server_config *config)
     return config->conns_max * (sizeof(struct http_conn) + sizeof(struct spill)) +
            config->exchanges_max * sizeof(struct http_exchange) +
            config->held_max * sizeof(struct held) + refusals_max(config) * sizeof(struct refusal) +
-           http_secure_pool_bytes(config);
+           http_secure_pool_bytes(config) + config->answers_bytes_max;
 }
 
 static void *carve(uint8_t **at, size_t bytes)
@@ -64,6 +65,7 @@ enum bk_err http_server_open(struct ring *ring, struct timer_wheel *wheel, struc
     list_init(&server->dirty);
     list_init(&server->parked);
     list_init(&server->starved);
+    list_init(&server->answering);
     if (config->tls) {
         uint8_t key[SIPHASH_KEY_BYTES];
         ring_entropy(key, sizeof key);
@@ -92,6 +94,9 @@ bool http_server_has_work(const struct http_server *server)
 void http_server_flush(struct http_server *server)
 {
     struct list now;
+    if (__builtin_expect(server->answer_bytes > server->config.answers_bytes_max, 0)) {
+        conns_make_room(server);
+    }
     list_init(&now);
     list_splice_back(&now, &server->dirty);
     struct list *node;

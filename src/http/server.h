@@ -11,7 +11,8 @@
  * Limits      PIPELINE_DEPTH_MAX unanswered requests, then the connection is not read (while half
  *             of exchanges_max are in use: one, so that who reads no answers takes no place of
  *             others); conns_max, then nothing is accepted (what a burst brings beyond waits,
- *             held_max); buffers (http/buffers.h) for split and large requests.
+ *             held_max); buffers (http/buffers.h) for split and large requests;
+ *             answers_bytes_max of large answers that are not read.
  * Time        Deadlines for idle, head, body and write; lazy: a deadline is one store, a timer
  *             moves only when it fires.
  * Hot path    A request that arrives in one receive buffer is parsed, handled and answered without
@@ -43,7 +44,7 @@ struct http_exchange {
     uint64_t handler_source;
     uint8_t *handler_buffer; /* handler: taken with http_take_buffer */
     size_t handler_buffer_bytes;
-    uint8_t *body; /* malloc'ed, freed after the send; NULL = all inline */
+    uint8_t *body; /* malloc'ed, freed after the send, or shared; NULL = all inline */
     size_t body_bytes;
     /* Of an answer that comes in pieces; see http_stream(). */
     void (*streamed)(struct http_exchange *exchange);
@@ -54,6 +55,7 @@ struct http_exchange {
     bool comes_whole; /* during on_head: see there */
     bool head_only;   /* HEAD: no body in the answer */
     bool keep_alive;
+    bool body_shared; /* body is somebody else's, and stays */
     uint8_t minor_version;
     uint8_t inline_at[HTTP_ANSWER_INLINE_BYTES];
 };
@@ -95,6 +97,9 @@ struct http_server_config {
     unsigned conns_per_address; /* 0 = not limited */
     unsigned held_max;          /* accepted beyond conns_max; they wait, unread, for a slot */
     unsigned exchanges_max;     /* twice conns_max: of half of them each connection has one */
+    /* Of malloc'ed answers that nobody has read yet. Beyond it connections are closed, first the
+     * one that has read nothing for longest. */
+    size_t answers_bytes_max;
     uint32_t idle_timeout_ms;
     uint32_t head_timeout_ms;
     uint32_t body_timeout_ms;
@@ -146,7 +151,7 @@ void http_server_drain(struct http_server *server);
 bool http_server_idle(const struct http_server *server);
 /* Requires: idle, and one more turn of the ring. */
 void http_server_close(struct http_server *server);
-/* Address space for its connections, when all are in use. */
+/* Address space for its connections when all are in use, and for answers that are not read. */
 size_t http_server_bytes(const struct http_server_config *config);
 const struct http_server_stats *http_server_stats(const struct http_server *server);
 
@@ -166,9 +171,13 @@ void http_ready(struct http_exchange *exchange);
 /* Both at once. */
 void http_answer(struct http_exchange *exchange, unsigned status, const char *content_type,
                  struct slice headers, struct slice body);
-/* The same with a malloc'ed body that the server frees. */
+/* The same with a malloc'ed body that the server frees; one over answers_bytes_max is answered 500.
+ */
 void http_answer_owned(struct http_exchange *exchange, unsigned status, const char *content_type,
                        struct slice headers, uint8_t *body, size_t body_bytes);
+/* The same with a body that never changes, and stays as long as the server does. */
+void http_answer_shared(struct http_exchange *exchange, unsigned status, const char *content_type,
+                        struct slice headers, struct slice body);
 /* {"code","message"} with the right status text; also closes for 400, 408, 413, 414, 431, 501, 505.
  */
 void http_answer_error(struct http_exchange *exchange, unsigned status, const char *code,

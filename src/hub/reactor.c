@@ -262,6 +262,7 @@ struct place {
     const int *sockets;
     unsigned socket_count;
     struct tls_slot *tls;
+    size_t answers_bytes_max;
 };
 
 static enum bk_err listen_at(struct reactor *reactor, const struct place *place, unsigned index,
@@ -282,6 +283,7 @@ static enum bk_err open_server(struct reactor *reactor, const struct http_handle
     config.conns_max = reactor->config.conns_max;
     config.exchanges_max = config.conns_max * 2;
     config.conns_per_address = reactor->config.conns_per_address;
+    config.answers_bytes_max = place->answers_bytes_max;
     config.idle_timeout_ms =
         reactor->config.idle_timeout_ms ? reactor->config.idle_timeout_ms : config.idle_timeout_ms;
     config.head_timeout_ms =
@@ -427,12 +429,13 @@ static enum bk_err reactor_open(struct reactor *reactor, const char **ret_why)
                                  ingress_on_two};
     const struct reactor_config *config = &reactor->config;
     struct place place = {&config->listen, true, config->sockets, config->socket_count,
-                          config->tls};
+                          config->tls, http_server_defaults.answers_bytes_max};
     err = open_server(reactor, &hooks, &place, &reactor->ingress_server, ret_why);
     if (err == BK_OK && config->admin) {
         struct http_handler admin = {reactor, admin_on_head, admin_on_request, NULL};
         place = (struct place){&config->admin_listen, false, config->admin_sockets,
-                               config->admin_socket_count, config->admin_tls};
+                               config->admin_socket_count, config->admin_tls,
+                               config->admin_answers_bytes_max};
         err = open_server(reactor, &admin, &place, &reactor->admin_server, ret_why);
     }
     return err;

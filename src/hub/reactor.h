@@ -44,6 +44,7 @@ struct reactor_config {
     uint64_t (*watch)(void *context, uint64_t now_ns);
     unsigned conns_max;
     unsigned conns_per_address;                /* per core and listener; 0 = not limited */
+    size_t admin_answers_bytes_max;            /* of the admin listener that are not read */
     uint32_t idle_timeout_ms, head_timeout_ms; /* 0 = http_server_defaults */
     size_t buffers_bytes_max;                  /* split and large requests, and answers */
     const struct tls_trust *trust;             /* for outgoing calls; NULL = https fails */
