@@ -187,4 +187,40 @@ spec: {type: github, path: github, verification: {secrets: [{value: wide-secret-
     is_equal(len(chat.messages), sent + 1, 'nothing else')
 hub.close()
 chat.close()
+# ---- what nobody did: a link without an author
+TOLD = """
+---
+kind: Team
+metadata: {name: core}
+spec: {members: [anna]}
+---
+kind: User
+metadata: {name: anna}
+spec: {}
+---
+kind: EventSource
+metadata: {name: told}
+spec: {type: generic, path: told, verification: {scheme: token, secrets: [{value: tok-1234567}]}}
+---
+kind: IntegrationLink
+metadata: {name: told}
+spec: {type: generic, team: {name: core}, source: {name: told}, entry: {body: "'deploy: ' + $.state"}}
+---
+kind: IntegrationLink
+metadata: {name: chat}
+spec: {type: slack, integration: {name: slack}, team: {name: core}, settings: {channel: "#general"}}
+"""
+chat = Slack()
+with Server() as server:
+    server.apply(integration(chat, 'slack', 'slack') + TOLD)
+    ok(when(lambda: status(server, 'chat').get('resourceId')), 'linked')
+    for state in ('success', 7, 8, 'failed'):
+        body = json.dumps({'state': state}).encode()
+        is_equal(server.post('/hooks/told', body, {'Authorization': 'Bearer tok-1234567'}).status, 200, 'taken')
+    ok(when(lambda: len(chat.messages) == 2), 'it waits for nobody: entries of a link without an author go out')
+    is_equal(sorted(m['text'] for m in chat.messages), ['deploy: failed', 'deploy: success'], 'as they are, without a name')
+    is_equal([e['state'] for e in entries(server)], ['ready', 'ready'], 'also of a team that has members')
+    lines = [line for line in server.log_text().splitlines() if 'expression fails on an event' in line]
+    ok(len(lines) == 1 and ' link=told field=body eventId=evt_' in lines[0] and ' why=' in lines[0],
+       'of events whose expression fails one line tells which, and why: %s' % lines)
 done()

@@ -29,6 +29,7 @@
 #define RETRY_NS        (5 * NS_PER_SECOND)
 #define LATE_NS         (3600 * NS_PER_SECOND)
 #define CURSOR_NS       (30 * NS_PER_SECOND)
+#define TOLD_NS         (60 * NS_PER_SECOND)
 
 struct entries {
     struct hub *hub;
@@ -44,6 +45,8 @@ struct entries {
     bool started;  /* the first look is over */
     int64_t next_ns;
     int64_t cursor_ns; /* when the cursor was stored last */
+    int64_t now_ns;
+    int64_t told_ns; /* why an event became no entry is not said again before */
     struct filter_scratch *scratch;
     struct arena arena; /* of a turn */
     size_t count, size;
@@ -125,8 +128,26 @@ static struct slice find_author(struct store_txn *txn, struct slice canvas,
 
 /* ---- from an event to what is pending */
 
-static bool evaluate(struct entries *entries, struct slice expression, struct slice body,
-                     struct slice type, struct slice source, struct slice *ret_text)
+/* What a generic link's expressions are asked about. */
+struct asked {
+    struct slice link, body, type, source;
+    const char *event;
+};
+
+/* Nobody asks about an event that just becomes no entry; one line a minute says why. */
+static void tell_failed(struct entries *entries, const struct asked *asked, const char *field,
+                        const char *why)
+{
+    if (entries->now_ns >= entries->told_ns || entries->told_ns > entries->now_ns + TOLD_NS) {
+        entries->told_ns = entries->now_ns + TOLD_NS;
+        log_event(LOG_WARN, "a link's expression fails on an event", LOG_S("link", asked->link),
+                  LOG_Z("field", field), LOG_Z("eventId", asked->event), LOG_Z("why", why));
+    }
+}
+
+/* What the link's `entry.<field>` gives; false when it fails. */
+static bool evaluate(struct entries *entries, const struct asked *asked, const char *field,
+                     struct slice expression, struct slice *ret_text)
 {
     struct filter *filter;
     struct filter_error error;
@@ -140,33 +161,35 @@ static bool evaluate(struct entries *entries, struct slice expression, struct sl
     if (filter_compile(expression, FILTER_DATA, false, &filter, &error) != BK_OK) {
         return false;
     }
-    filter_event_init(&event, entries->scratch, NULL, body, type, source);
-    bool good = filter_evaluate(filter, &event, &value) && filter_value_text(&event, &value, &text);
+    filter_event_init(&event, entries->scratch, NULL, asked->body, asked->type, asked->source);
+    bool found = filter_evaluate(filter, &event, &value);
+    bool good = found && filter_value_text(&event, &value, &text);
     *ret_text = good ? link_kept(&entries->arena, text) : SLICE_EMPTY;
+    if (!good) {
+        tell_failed(entries, asked, field, found ? "it gives a list or a map" : event.why);
+    }
     filter_free(filter);
     return good;
 }
 
 static void read_generic(struct entries *entries, const struct integration_view *link,
-                         struct slice type, struct slice source, struct slice body,
-                         struct entry_drafts *drafts)
+                         const struct asked *asked, struct entry_drafts *drafts)
 {
     struct slice when = integration_text(link, "entry/when");
     struct slice author = integration_text(link, "entry/author");
-    struct slice expression = integration_text(link, "entry/body"), text;
+    struct slice body = integration_text(link, "entry/body"), text;
     drafts->count = 0;
-    if (when.bytes > 0 && (!evaluate(entries, when, body, type, source, &text) ||
+    if (when.bytes > 0 && (!evaluate(entries, asked, "when", when, &text) ||
                            !slice_equal(text, SLICE("true")))) {
         return;
     }
-    if (expression.bytes == 0 || !evaluate(entries, expression, body, type, source, &text) ||
-        text.bytes == 0) {
+    if (body.bytes == 0 || !evaluate(entries, asked, "body", body, &text) || text.bytes == 0) {
         return;
     }
     struct entry_draft *draft = &drafts->at[drafts->count++];
-    *draft = (struct entry_draft){.body = SLICE_EMPTY};
+    *draft = (struct entry_draft){.body = SLICE_EMPTY, .nobody = author.bytes == 0};
     entry_draft_text(draft, text, &entries->arena);
-    if (author.bytes > 0 && evaluate(entries, author, body, type, source, &text)) {
+    if (author.bytes > 0 && evaluate(entries, asked, "author", author, &text)) {
         draft->uid = draft->nickname = draft->email = text;
     }
     drafts->count -= draft->body.bytes == 0;
@@ -219,9 +242,9 @@ static void add_pending(struct entries *entries, struct store_txn *txn,
                       : draft->email.bytes > 0  ? draft->email
                                                 : draft->uid;
     pending->state = "ready";
-    if (pending->user.bytes == 0) {
+    if (pending->user.bytes == 0 && !draft->nobody) {
         pending->state = "unknown-author";
-    } else if (pending->team.bytes > 0 &&
+    } else if (pending->user.bytes > 0 && pending->team.bytes > 0 &&
                !entry_member(txn, pending->canvas, pending->team, pending->user)) {
         pending->state = "not-a-member";
     }
@@ -251,11 +274,6 @@ static void take_link(struct entries *entries, struct store_txn *txn, struct sli
         return; /* a link is for what comes after it */
     }
     struct slice kind = integration_text(&link, "type");
-    if (slice_equal(kind, SLICE("generic"))) {
-        read_generic(entries, &link, type, source, body, drafts);
-    } else {
-        entry_drafts_read(kind, type, body, &entries->arena, drafts);
-    }
     struct entry common = {.team = link_kept(&entries->arena, integration_text(&link, "team/name")),
                            .canvas = canvas,
                            .source = source,
@@ -264,6 +282,12 @@ static void take_link(struct entries *entries, struct store_txn *txn, struct sli
                            .hops = hops_of(record),
                            .received_ns = record->entry.received_ns};
     event_id_format(record->position, record->entry.received_ns, common.event);
+    if (slice_equal(kind, SLICE("generic"))) {
+        struct asked asked = {name, body, type, source, common.event};
+        read_generic(entries, &link, &asked, drafts);
+    } else {
+        entry_drafts_read(kind, type, body, &entries->arena, drafts);
+    }
     for (unsigned i = 0; i < drafts->count; i++) {
         add_pending(entries, txn, &link, &common, &drafts->at[i], i);
     }
@@ -604,6 +628,7 @@ int64_t entries_run(struct entries *entries, int64_t now_ns)
         return entries->next_ns;
     }
     before = entries->scan;
+    entries->now_ns = now_ns;
     entries->count = 0;
     entries->full = false;
     memset(entries->taken, 0, sizeof entries->taken);

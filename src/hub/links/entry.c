@@ -298,10 +298,12 @@ enum bk_err entries_message(struct store_txn *txn, uint64_t number, const uint8_
     user = user.bytes > 0 ? user : integration_text(&entry, "author");
     struct slice status = integration_text(&entry, "status");
     bool done = slice_equal(status, SLICE("done"));
-    *ret_text = slice_str(arena_printf(arena, "%.*s%s%.*s%s: %.*s", (int)user.bytes,
-                                       (const char *)user.at, done ? "" : " (",
+    bool bare = done && user.bytes == 0; /* of nobody: its text is all there is to say */
+    *ret_text = slice_str(arena_printf(arena, "%.*s%s%.*s%s%s%.*s", (int)user.bytes,
+                                       (const char *)user.at, done ? "" : user.bytes ? " (" : "(",
                                        (int)(done ? 0 : status.bytes), (const char *)status.at,
-                                       done ? "" : ")", (int)body.bytes, (const char *)body.at));
+                                       done ? "" : ")", bare ? "" : ": ", (int)body.bytes,
+                                       (const char *)body.at));
     integration_view_close(&entry);
     return arena->overflow ? BK_NO_MEMORY : BK_OK;
 }

@@ -20,6 +20,7 @@ struct entry_draft {
     /* Who did it, in the provider's words; empty = not told. */
     struct slice uid, nickname, email;
     struct slice part; /* what makes it one and the same in another event, too: a commit's id */
+    bool nobody;       /* it does not wait for somebody of ours: nobody is said to have done it */
 };
 
 struct entry_drafts {
