@@ -413,7 +413,12 @@ enum bk_err data_key_look(const char *data_directory, char ret_why[HUB_WHY_BYTES
     if (err != BK_OK) {
         return err;
     }
-    err = read_wrapped(store, &wrapped);
+    err = hub_look_newer(store, ret_why);
+    if (err == BK_VERSION) {
+        store_close(store);
+        return err;
+    }
+    err = err == BK_OK ? read_wrapped(store, &wrapped) : err;
     store_close(store);
     if (err == BK_OK) {
         return look(data_directory, &wrapped, ret_why);

@@ -29,7 +29,7 @@ enum bk_err data_key_open(struct hub *hub, int64_t now_ns,
                           char ret_why[HUB_WHY_BYTES]) BK_MUST_CHECK;
 
 /* Beside the server that runs there: could another one with our environment open it? Its state is
- * of a format that we know, and our master key opens it. */
+ * of a format that we know, with nothing in it of a newer version, and our master key opens it. */
 enum bk_err data_key_look(const char *data_directory, char ret_why[HUB_WHY_BYTES]) BK_MUST_CHECK;
 
 struct data_key_state {

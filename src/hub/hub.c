@@ -182,6 +182,9 @@ enum bk_err hub_open(const struct hub_config *config, struct hub **ret_hub,
         err = store_open(config->data_directory, config->store_options, &hub->store, ret_why);
     }
     if (err == BK_OK) {
+        err = hub_look_newer(hub->store, ret_why);
+    }
+    if (err == BK_OK) {
         err = data_key_open(hub, config->now_ns, ret_why);
     }
     if (err == BK_OK) {

@@ -43,6 +43,13 @@ struct hub {
     const struct audit_actor *actor; /* whose changes they are now; NULL = our own */
 };
 
+/* The first byte of what an object is compiled into. Who adds to one what an older version would
+ * pass over raises it: that one then refuses to start, and does not go on with half of it. */
+#define SOURCE_INPUT_NEWEST      2U
+#define DESTINATION_INPUT_NEWEST 3U
+#define ROUTE_INPUT_NEWEST       1U
+/* BK_VERSION: a newer becket wrote something here, ret_why says what. */
+enum bk_err hub_look_newer(struct store *store, char *ret_why) BK_MUST_CHECK;
 /* Bring the state of an older version up to this one's; nothing where there is nothing to do. */
 enum bk_err hub_migrate(struct store *store) BK_MUST_CHECK;
 

@@ -1,4 +1,5 @@
 /* The control plane: first start, apply, diff, prune, references, secrets at rest, tokens, feed. */
+#include "hub/data_key.h"
 #include "hub/hub_private.h"
 #include "hub/resources/apply.h"
 #include "hub/resources/quickstart.h"
@@ -1176,6 +1177,70 @@ static void test_at_rest(void)
     clean();
 }
 
+/* As a version that is not there yet would write it. */
+struct newer {
+    enum resource_kind kind;
+    const char *name;
+    uint8_t version, before; /* before: ret */
+};
+
+static enum bk_err write_newer(struct store_txn *txn, void *context)
+{
+    struct newer *newer = context;
+    struct key key;
+    struct slice value;
+    struct record record;
+    static uint8_t copy[8192];
+    key_object(&key, resource_kind_info(newer->kind)->key, SLICE("default"),
+               slice_str(newer->name));
+    if (store_get(txn, key_slice(&key), &value) != BK_OK || value.bytes > sizeof copy) {
+        return BK_NOT_FOUND;
+    }
+    memcpy(copy, value.at, value.bytes);
+    value.at = copy;
+    if (record_decode(value, &record) != BK_OK) {
+        return BK_CORRUPT;
+    }
+    uint8_t *version = copy + (record.compiled.at - copy);
+    newer->before = *version;
+    *version = newer->version;
+    return store_put(txn, key_slice(&key), value);
+}
+
+/* An older version that went on without one of these would let its events go to nowhere. */
+static void test_written_by_newer(void)
+{
+    struct newer objects[] = {{RESOURCE_EVENT_SOURCE, "in", 200, 0},
+                              {RESOURCE_DESTINATION, "plain", 200, 0},
+                              {RESOURCE_DESTINATION, "bus", 200, 0},
+                              {RESOURCE_ROUTE, "r", 200, 0}};
+    fresh();
+    is_int(apply("kind: EventSource\nmetadata: {name: in}\nspec: {path: in}\n---\n"
+                 "kind: Destination\nmetadata: {name: plain}\nspec: {url: 'https://a.example/'}\n"
+                 "---\nkind: Destination\nmetadata: {name: bus}\n"
+                 "spec: {url: 'https://a.example/', format: cloudevents-binary}\n---\n"
+                 "kind: Route\nmetadata: {name: r}\n"
+                 "spec: {from: [{source: in}], to: [{destination: bus}]}\n"),
+           BK_OK);
+    for (size_t i = 0; i < bk_array_length(objects); i++) {
+        is_int(store_update(hub_store(hub), write_newer, &objects[i]), BK_OK);
+        is_int(hub_look_newer(hub_store(hub), why), BK_VERSION, "%s is not known",
+               objects[i].name);
+        ok(has(why, objects[i].name) && has(why, "newer becket"), "%s", why);
+        objects[i].version = objects[i].before;
+        is_int(store_update(hub_store(hub), write_newer, &objects[i]), BK_OK);
+    }
+    is_uint(objects[1].version, 1, "a destination as it was before formats is written as then");
+    is_uint(objects[2].version, 3, "with a format, so that those of before do not read it");
+    is_int(hub_look_newer(hub_store(hub), why), BK_OK, "all are known");
+    objects[2].version++;
+    is_int(store_update(hub_store(hub), write_newer, &objects[2]), BK_OK);
+    close_hub();
+    is_int(open_hub(), BK_VERSION, "a start is refused: %s", why);
+    is_int(data_key_look(directory, why), BK_VERSION, "and a take-over, before it ends anybody");
+    test_directory_drop(directory);
+}
+
 /* ---- tokens */
 
 static bool count_token(void *context, const struct token_info *info)
@@ -1498,6 +1563,7 @@ int main(void)
     test_where();
     test_lists();
     test_at_rest();
+    test_written_by_newer();
     test_tokens();
     test_token_users();
     test_links_of_one();

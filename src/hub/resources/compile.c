@@ -18,7 +18,7 @@
  * decodes encodes to the same bytes, but for version 1. */
 
 /* Version 1 had the first CUSTOM_TEXTS_1 texts of a custom row only. */
-#define INPUT_VERSION 2U
+#define INPUT_VERSION SOURCE_INPUT_NEWEST
 enum {
     INPUT_CUSTOM = 1,
     INPUT_PATH_GENERATED = 2,

@@ -45,10 +45,13 @@ static bool unpack_secret(struct slice *rest, struct source_secret *secret)
  *
  * u8 version | u8 flags | u8 secrets | u8 headers | u8 retries | u64 timeout | u64 concurrency |
  * u64 per second | u64 jitter | url | order key | secrets | headers | retries, u64 each.
- * Version 2, only where spec.tls is there: | for each of its parts u8 present and a text. */
+ * Version 2, only where spec.tls is there: | for each of its parts u8 present and a text.
+ * Version 3, only where spec.format is there: versions 1 and 2 were read before flags had a format,
+ * by who would deliver in another one. The parts of spec.tls are behind it if there is any. */
 
-#define DESTINATION_VERSION     1U
-#define DESTINATION_VERSION_TLS 2U
+#define DESTINATION_VERSION        1U
+#define DESTINATION_VERSION_TLS    2U
+#define DESTINATION_VERSION_FORMAT DESTINATION_INPUT_NEWEST
 enum {
     DESTINATION_FLAG_UNSIGNED = 1,
     DESTINATION_FLAG_STRICT = 2,
@@ -118,7 +121,9 @@ void destination_input_encode(const struct destination_input *input, struct buf 
     bk_assert(input->secret_count <= DESTINATION_SECRETS_MAX);
     bk_assert(input->header_count <= DESTINATION_HEADERS_MAX);
     bk_assert(input->retry_count <= DESTINATION_RETRIES_MAX);
-    buf_add_byte(bytes, has_tls(input) ? DESTINATION_VERSION_TLS : DESTINATION_VERSION);
+    buf_add_byte(bytes, input->format    ? DESTINATION_VERSION_FORMAT
+                        : has_tls(input) ? DESTINATION_VERSION_TLS
+                                         : DESTINATION_VERSION);
     buf_add_byte(bytes, (uint8_t)((input->unsigned_ ? DESTINATION_FLAG_UNSIGNED : 0) |
                                   (input->strict ? DESTINATION_FLAG_STRICT : 0) |
                                   (input->allow_private ? DESTINATION_FLAG_PRIVATE : 0) |
@@ -169,7 +174,7 @@ enum bk_err destination_input_decode(struct slice bytes, struct destination_inpu
     struct slice rest = bytes;
     uint8_t version, flags, secrets, headers, retries;
     if (!unpack_byte(&rest, &version) || version < DESTINATION_VERSION ||
-        version > DESTINATION_VERSION_TLS || !unpack_byte(&rest, &flags) ||
+        version > DESTINATION_VERSION_FORMAT || !unpack_byte(&rest, &flags) ||
         !unpack_byte(&rest, &secrets) || secrets > DESTINATION_SECRETS_MAX ||
         !unpack_byte(&rest, &headers) || headers > DESTINATION_HEADERS_MAX ||
         !unpack_byte(&rest, &retries) || retries > DESTINATION_RETRIES_MAX ||
@@ -205,7 +210,9 @@ enum bk_err destination_input_decode(struct slice bytes, struct destination_inpu
         }
     }
     memset(ret_input->has_tls, 0, sizeof ret_input->has_tls);
-    if (version == DESTINATION_VERSION_TLS && !unpack_tls(&rest, ret_input)) {
+    bool tls = version == DESTINATION_VERSION_TLS ||
+               (version == DESTINATION_VERSION_FORMAT && rest.bytes > 0);
+    if (tls && !unpack_tls(&rest, ret_input)) {
         return BK_CORRUPT;
     }
     return rest.bytes == 0 ? BK_OK : BK_CORRUPT;
@@ -281,7 +288,7 @@ enum bk_err filters_compile(const struct filters_input *conditions, const struct
  * u8 version | u8 from | u8 to | filters | from: canvas, name, types as filters | to: canvas,
  * name */
 
-#define ROUTE_VERSION 1U
+#define ROUTE_VERSION ROUTE_INPUT_NEWEST
 
 void route_input_encode(const struct route_input *input, struct buf *bytes)
 {

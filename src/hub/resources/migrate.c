@@ -140,3 +140,53 @@ enum bk_err hub_migrate(struct store *store)
     }
     return err == BK_OK && older ? store_format_raise(store) : err;
 }
+
+/* ---- what a newer version left here */
+
+struct looking {
+    enum resource_kind kind;
+    uint8_t newest;
+    char *why; /* HUB_WHY_BYTES; "" = nothing was found */
+};
+
+static bool look_at(void *context, struct slice key, struct slice value)
+{
+    const struct looking *looking = context;
+    struct record record;
+    struct slice canvas, name;
+    enum bk_err err = record_decode(value, &record);
+    bool newer = err == BK_VERSION || (err == BK_OK && record.compiled.bytes > 0 &&
+                                       record.compiled.at[0] > looking->newest);
+    if (newer && hub_split(slice_skip(key, 3), &canvas, &name)) {
+        hub_refuse(looking->why, BK_VERSION,
+                   "%s %.*s of canvas %.*s was written by a newer becket, and would do something "
+                   "else here; start the newer version",
+                   resource_kind_info(looking->kind)->name, (int)name.bytes, (const char *)name.at,
+                   (int)canvas.bytes, (const char *)canvas.at);
+    }
+    return !newer;
+}
+
+enum bk_err hub_look_newer(struct store *store, char *ret_why)
+{
+    static const struct {
+        enum resource_kind kind;
+        uint8_t newest;
+    } kinds[] = {{RESOURCE_EVENT_SOURCE, SOURCE_INPUT_NEWEST},
+                 {RESOURCE_DESTINATION, DESTINATION_INPUT_NEWEST},
+                 {RESOURCE_ROUTE, ROUTE_INPUT_NEWEST}};
+    struct store_txn *txn;
+    enum bk_err err = store_read(store, &txn);
+    if (err != BK_OK) {
+        return err;
+    }
+    ret_why[0] = '\0';
+    for (unsigned i = 0; err == BK_OK && ret_why[0] == '\0' && i < bk_array_length(kinds); i++) {
+        struct looking looking = {kinds[i].kind, kinds[i].newest, ret_why};
+        struct key prefix;
+        key_kind(&prefix, resource_kind_info(looking.kind)->key);
+        err = store_walk(txn, key_slice(&prefix), SLICE_EMPTY, look_at, &looking);
+    }
+    store_read_end(txn);
+    return err == BK_OK && ret_why[0] != '\0' ? BK_VERSION : err;
+}
