@@ -65,10 +65,18 @@ static void tell(struct guard *guard, unsigned what)
 
 /* ---- the end */
 
-/* On any thread: this one stands in the log. */
-static void alarmed(int signal)
+/* A thread of its own: the kernel gives the signal to one that could take it, and never asks
+ * another one; where that stands in the disk, nothing would come of it. */
+static void *alarm_main(void *context)
 {
-    (void)signal;
+    sigset_t alarms;
+    int signal;
+    (void)context;
+    (void)pthread_setname_np(pthread_self(), "becket-alarm");
+    sigemptyset(&alarms);
+    sigaddset(&alarms, SIGALRM);
+    while (sigwait(&alarms, &signal) != 0) {
+    }
     _exit(1);
 }
 
@@ -146,6 +154,7 @@ static void look_after(struct guard *guard)
 }
 
 static const int guarded[] = {SIGHUP, SIGTERM, SIGINT};
+static const int blocked[] = {SIGHUP, SIGTERM, SIGINT, SIGALRM};
 
 static void *guard_main(void *context)
 {
@@ -168,14 +177,14 @@ static void *guard_main(void *context)
     return NULL;
 }
 
-static bool thread_start(struct guard *guard)
+static bool thread_start(void *(*thread_main)(void *), struct guard *guard)
 {
     pthread_t thread;
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, GUARD_STACK_BYTES);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    bool started = pthread_create(&thread, &attributes, guard_main, guard) == 0;
+    bool started = pthread_create(&thread, &attributes, thread_main, guard) == 0;
     pthread_attr_destroy(&attributes);
     return started;
 }
@@ -183,12 +192,12 @@ static bool thread_start(struct guard *guard)
 /* So many of them; SIGHUP is the first. */
 static void block(unsigned count)
 {
-    sigset_t blocked;
-    sigemptyset(&blocked);
+    sigset_t set;
+    sigemptyset(&set);
     for (unsigned i = 0; i < count; i++) {
-        sigaddset(&blocked, guarded[i]);
+        sigaddset(&set, blocked[i]);
     }
-    pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
 void guard_hold_signals(void)
@@ -200,13 +209,12 @@ struct guard *guard_open(const struct guard_config *config, const char **ret_why
 {
     /* Never freed: its thread is there until the process ends. */
     static struct guard guard;
-    block(bk_array_length(guarded));
-    signal(SIGALRM, alarmed);
+    block(bk_array_length(blocked));
     guard.config = *config;
     guard.why = "out of memory";
     pthread_mutex_init(&guard.lock, NULL);
     pthread_cond_init(&guard.opened, NULL);
-    if (!thread_start(&guard)) {
+    if (!thread_start(alarm_main, &guard) || !thread_start(guard_main, &guard)) {
         *ret_why = "no more threads for this user or container: raise RLIMIT_NPROC (ulimit -u, "
                    "TasksMax=, --pids-limit)";
         return NULL;

@@ -6,7 +6,8 @@
  *             its time is over or a second signal says so.
  * Threads     guard_open on the control thread, before others start; callbacks say where they run.
  * Life cycle  Until the process ends: it also watches over the orderly end.
- * Disk        Nothing here touches a file, but for the log.
+ * Disk        Nothing here touches a file, but for the log; where that stands, a thread of its own
+ *             still ends the process at its time.
  */
 #ifndef BECKET_CONTROL_GUARD_H
 #define BECKET_CONTROL_GUARD_H

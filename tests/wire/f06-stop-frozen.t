@@ -108,4 +108,25 @@ with LoopDisk('stop-frozen', freezes=True) as disk:
     server.start()
     is_equal(server.apply(DOCUMENT % 3)['results'][0]['action'], 'unchanged', 'which was done')
     is_equal(server.stop(), 0, 'and stops in order')
+
+    # Its log lies on the same disk: whoever says something stands there, too.
+    own_log = os.path.join(disk.mount_point, 'own.log')
+    server.log_text = lambda: open(own_log).read() if os.path.exists(own_log) else ''
+    for second, least, most in ((None, 4, 9), (signal.SIGINT, 0.5, 4)):
+        server.start(prefix=['sh', '-c', 'exec "$@" 2>>' + own_log, 'sh'])
+        disk.freeze()
+        stand(server, 4 if second else 5)
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        if second:
+            time.sleep(0.2)
+            server.process.send_signal(second)
+        took = until(lambda: not threads_alive(server.process), 14)
+        lasted = time.monotonic() - began
+        ok(took is not None and least < lasted < most, 'the log stands as well, %s: nothing runs any more after %.1f s' %
+           ('a second signal' if second else 'one signal', lasted))
+        disk.thaw()
+        is_equal(server.process.wait(20), 1, 'with 1')
+        server.log.close()
+    server.process = None
 done()
