@@ -479,6 +479,14 @@ static void test_sessions(void)
                 .cookie = first),
             302, "logged in again");
     is_uint(settings(first), 302, "the session of before is over");
+    log_in();
+    wall_ns += 100 * minute_ns;
+    is_uint(settings(cookie), 200);
+    api_fini(&api); /* a restart */
+    wall_ns += 100 * minute_ns;
+    is_uint(settings(cookie), 200, "over a restart two hours count from when it was last used");
+    wall_ns += 121 * minute_ns;
+    is_uint(settings(cookie), 302);
 }
 
 static void test_openapi(void)

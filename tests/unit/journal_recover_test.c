@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "journal/check.h"
+#include "journal/index.h"
 
 /* ---- files as blobs */
 
@@ -275,6 +276,40 @@ static void test_missing(void)
     world_fini(&world);
 }
 
+uint32_t crc32c(uint32_t seed, const void *at, size_t bytes);
+
+/* A sidecar that was whole once: its checksums are right. `change` says what else is not. */
+static void sidecar_store(const struct blob *blob,
+                          void (*change)(struct index_header *header, struct segment_mark *marks))
+{
+    char *copy = malloc(blob->size);
+    struct index_header *header = (struct index_header *)(void *)copy;
+    struct segment_mark *marks = (struct segment_mark *)(void *)(header + 1);
+    memcpy(copy, blob->bytes, blob->size);
+    change(header, marks);
+    header->marks_crc = crc32c(0, marks, header->mark_count * sizeof *marks);
+    header->crc = crc32c(0, header, offsetof(struct index_header, crc));
+    blob_store(blob, copy, blob->size);
+    free(copy);
+}
+
+static void ends_sooner(struct index_header *header, struct segment_mark *marks)
+{
+    (void)marks;
+    header->last_commit--; /* made before the segment had all of it */
+}
+
+static void marks_outside(struct index_header *header, struct segment_mark *marks)
+{
+    marks[header->mark_count - 1].offset = header->end;
+}
+
+static void in_no_state(struct index_header *header, struct segment_mark *marks)
+{
+    (void)marks;
+    header->state = SEGMENT_LIVE;
+}
+
 static void test_sidecars(void)
 {
     struct world world;
@@ -298,6 +333,17 @@ static void test_sidecars(void)
                world.seen_count != 1000 || world.seen_bad != 0;
     }
     is_uint(bad, 0, "a damaged sidecar is not believed");
+    static void (*const changes[])(struct index_header *, struct segment_mark *) = {
+        ends_sooner, marks_outside, in_no_state};
+    for (unsigned i = 0; i < bk_array_length(changes); i++) {
+        sidecar_store(&blob, changes[i]);
+        is_int(look(&world, &found), BK_OK);
+        ok(found.count == 1000 && found.wrong == 0 && world.seen_count == 1000 &&
+               world.report.scanned_bytes > scanned + 1000000,
+           "nor one with good checksums that cannot be right: %u", i);
+    }
+    blob_store(&blob, blob.bytes, blob.size / 2);
+    is_int(look(&world, &found), BK_OK);
     ok(world.report.scanned_bytes > scanned + 1000000, "the segment is read instead");
     char path[512];
     world_path(&world, path, "j0-0000000002.idx");
@@ -343,7 +389,6 @@ static void test_sidecar_of_the_newest(void)
     world_fini(&world);
 }
 
-uint32_t crc32c(uint32_t seed, const void *at, size_t bytes);
 
 static void test_newer_version(void)
 {

@@ -97,6 +97,12 @@ static void test_whole(void)
     is_uint(mode, 0600);
     ok(access(at("w.new"), F_OK) != 0, "no temporary file is left");
     is_int(file_replace(at("none/w"), "x", 1), BK_NOT_FOUND);
+    FILE *left = fopen(at("w.new"), "w");
+    ok(left && fputs("longer than what comes", left) >= 0 && fclose(left) == 0 &&
+       chmod(at("w.new"), 0644) == 0);
+    is_int(file_replace(at("w"), "third", 5), BK_OK, "one that a crash left is in nobody's way");
+    is_int(file_mode(at("w"), &mode), BK_OK);
+    is_uint(mode, 0600, "and gives nobody its mode");
     is_int(file_replace(at("w"), "", 0), BK_OK, "an empty file");
     is_int(file_read_all(at("w"), 6, &text, &bytes), BK_OK);
     is_str(text, "");

@@ -131,6 +131,74 @@ with Server() as server:
     server.start(options=['--take-over'])
     is_equal(server.get('/health/ready').status, 200, 'with nobody there, --take-over just starts')
 
+# ---- who is another user is given nothing and asked for nothing, also where the file's mode lets him in
+def as_nobody(work):
+    """In a process that is nobody's, below the data directory; what it says."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        said = b'nothing'
+        try:
+            os.chdir(server.data)
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            said = work()
+        except OSError as error:
+            said = repr(error).encode()
+        os.write(write, said)
+        os._exit(0)
+    os.close(write)
+    said = b''
+    while not said.endswith(b'\n'):
+        more = os.read(read, 1000)
+        if not more:
+            break
+        said += more
+    os.close(read)
+    os.waitpid(pid, 0)
+    return said
+
+
+def nobody_asks():
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.settimeout(5)
+        peer.connect('becket.sock')
+        try:
+            peer.sendall(b'becket take-over 2\n')
+            data, given, _, _ = socket.recv_fds(peer, 100, 64)
+        except (ConnectionResetError, BrokenPipeError):
+            data, given = b'', []
+        return b'%d bytes, %d sockets' % (len(data), len(given))
+
+
+def nobody_listens():
+    with socket.socket(socket.AF_UNIX) as own:
+        own.bind('becket.sock')
+        os.chmod('becket.sock', 0o666)
+        own.listen(1)
+        own.settimeout(20)
+        peer, _ = own.accept()
+        peer.settimeout(10)
+        return b'%r' % peer.recv(100)
+
+
+if os.geteuid() == 0:
+    with Server() as server:
+        os.chmod(server.data, 0o777)
+        at = os.path.join(server.data, 'becket.sock')
+        os.chmod(at, 0o666)
+        is_equal(as_nobody(nobody_asks), b'0 bytes, 0 sockets', 'another user is given no sockets')
+        is_equal(server.get('/health/ready').status, 200, 'and ends nothing')
+        os.unlink(at)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            heard = pool.submit(as_nobody, nobody_listens)
+            ok(when(lambda: os.path.exists(at) and os.stat(at).st_mode & 2), 'another user\'s socket lies in the place of ours')
+            run = subprocess.run([BECKET, 'serve', '--data', server.data, '--take-over'], capture_output=True, text=True, timeout=30)
+            ok(run.returncode == 1 and "another user's" in run.stderr, 'who is to take over does not believe it: ' + run.stderr.strip()[-80:])
+            is_equal(heard.result(), b"b''", 'and says nothing to it')
+        is_equal(server.get('/health/ready').status, 200, 'the server goes on')
+
 # ---- one that is just stopping hands nothing over any more: it is waited for
 with Server() as server:
     server.apply(GITHUB_SOURCE)
