@@ -11,6 +11,9 @@
  * forms. False for a '%' without two digits behind it; what is at `out` is undefined then. Any byte
  * may come out, also NUL. */
 bool percent_decode(struct slice text, bool plus, uint8_t *out, size_t *ret_bytes);
+/* As whoever receives a form reads it (URL Standard, 5.1): '+' is a space, and a '%' without two
+ * digits behind it is one. `out` as above. Returns how many bytes that are. */
+size_t percent_decode_form(struct slice text, uint8_t *out);
 /* Everything but letters, digits and "-._~" as %XX. `out` has room for 3 * text.bytes. Returns how
  * many bytes that are; no NUL. */
 size_t percent_encode(struct slice text, char *out);

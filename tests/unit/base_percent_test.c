@@ -44,6 +44,23 @@ static void test_decoding(void)
     }
 }
 
+/* What Python's parse_qs, PHP and URLSearchParams make of it. */
+static void test_forms(void)
+{
+    static const char *const forms[][2] = {
+        {"", ""},         {"a+b%20c%2B", "a b c+"}, {"%", "%"},     {"100%", "100%"},
+        {"%4", "%4"},     {"%zz+%4g", "%zz %4g"},   {"%%41", "%A"}, {"%%%341%", "%%41%"},
+        {"%2541", "%41"},
+    };
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+        uint8_t out[64];
+        size_t bytes = strlen(forms[i][0]);
+        memcpy(out, forms[i][0], bytes);
+        bytes = percent_decode_form(slice_of(out, bytes), out);
+        ok(slice_equal(slice_of(out, bytes), slice_str(forms[i][1])), "\"%s\"", forms[i][0]);
+    }
+}
+
 static void test_every_byte(void)
 {
     uint8_t all[256], back[256];
@@ -64,6 +81,7 @@ static void test_every_byte(void)
 int main(void)
 {
     test_decoding();
+    test_forms();
     test_every_byte();
     return done_testing();
 }

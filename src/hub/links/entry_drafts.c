@@ -165,11 +165,7 @@ static struct slice field(struct slice form, const char *name, struct arena *are
         }
         struct slice value = slice_skip(pair, equals + 1);
         uint8_t *out = arena_take(arena, value.bytes + 1);
-        size_t bytes = 0;
-        if (!out || !percent_decode(value, true, out, &bytes)) {
-            return value; /* not of a form: as it came */
-        }
-        return slice_of(out, bytes);
+        return out ? slice_of(out, percent_decode_form(value, out)) : value;
     }
     return SLICE_EMPTY;
 }

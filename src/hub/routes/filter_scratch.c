@@ -87,13 +87,10 @@ static bool is_form(const struct filter_event *event)
                               SLICE("application/x-www-form-urlencoded"));
 }
 
-/* A name or a value as a JSON string, decoded at `room` before. NULL: a % without two digits. */
+/* A name or a value as a JSON string, decoded at `room` before. */
 static uint8_t *put_string(uint8_t *at, struct slice text, uint8_t *room)
 {
-    size_t bytes;
-    if (!percent_decode(text, true, room, &bytes)) {
-        return NULL;
-    }
+    size_t bytes = percent_decode_form(text, room);
     *at++ = '"';
     for (size_t i = 0; i < bytes; i++) {
         uint8_t c = room[i];
@@ -137,15 +134,8 @@ static bool form_json(struct filter_event *event, struct slice *ret_text, size_t
             *at++ = ',';
         }
         at = put_string(at, name, decoded);
-        if (at) {
-            *at++ = ':';
-            at = put_string(at, slice_skip(pair, name.bytes + (name.bytes < pair.bytes)), decoded);
-        }
-        if (!at) {
-            snprintf(event->why, sizeof event->why,
-                     "the body is a form with a %% that no two digits follow");
-            return false;
-        }
+        *at++ = ':';
+        at = put_string(at, slice_skip(pair, name.bytes + (name.bytes < pair.bytes)), decoded);
     }
     *at++ = '}';
     *ret_text = slice_of(scratch->json, (size_t)(at - scratch->json));
@@ -167,19 +157,14 @@ static bool find_json(struct filter_event *event, struct slice *ret_text, size_t
         return false;
     }
     struct slice value = slice_skip(event->body, name.bytes);
-    size_t bytes, room = (value.bytes + 15U) / 16U * 16U;
+    size_t room = (value.bytes + 15U) / 16U * 16U;
     if (!slice_starts(event->body, name) || slice_find(value, '&') < value.bytes) {
         return !is_form(event) || form_json(event, ret_text, ret_used);
     }
     if (room >= scratch->json_bytes) {
         return say_too_large(event);
     }
-    if (!percent_decode(value, true, scratch->json, &bytes)) {
-        snprintf(event->why, sizeof event->why,
-                 "the body is a form with a %% that no two digits follow");
-        return false;
-    }
-    *ret_text = slice_of(scratch->json, bytes);
+    *ret_text = slice_of(scratch->json, percent_decode_form(value, scratch->json));
     *ret_used = room;
     return true;
 }
