@@ -7,7 +7,7 @@
  *   - one that took an event, said so and was heard gets it again only after a crash, or a life on
  * a failing disk;
  *   - in order where that is asked for: whoever was acknowledged before another one was sent comes
- * first, on the whole or for each key;
+ * first, on the whole or for each key, also where somebody replays what was not tried yet;
  *   - who asks for a pause (429, 503) has it; who says 410 is left alone;
  *   - also while the wall clock is set forward and back, running and between stop and start, with a
  * journal that keeps little longer than some receivers are away: what is owed stays, what is not
@@ -23,6 +23,7 @@
 
 #include "base/base64.h"
 #include "hub/deliveries/deliver.h"
+#include "hub/deliveries/deliveries.h"
 #include "hub/deliveries/dispatch.h"
 #include "hub/events/event_id.h"
 #include "hub/hub_private.h"
@@ -59,6 +60,7 @@ static const char *const manner_names[MANNERS] = {"good", "bad", "away", "strict
 struct got {
     unsigned count;
     bool sure;      /* it took it and said so, nothing was in the way */
+    bool again;     /* somebody asked for a replay */
     uint64_t at_ns; /* when it took it last */
 };
 
@@ -98,9 +100,9 @@ static struct {
     bool calm;       /* the last one: nothing fails any more */
     bool disk_fails; /* the journal or the store may refuse */
     bool net_fails;
-    bool store_dead; /* it takes nothing any more while this life stops */
-    bool clocks;     /* the wall clock is set now and then, */
-    bool forward;    /* never back, */
+    bool store_dead;    /* it takes nothing any more while this life stops */
+    bool clocks;        /* the wall clock is set now and then, */
+    bool forward;       /* never back, */
     uint64_t retain_ns; /* and the journal keeps events so long, and what is owed */
 } plan;
 
@@ -195,8 +197,7 @@ static void check_order(const struct receiver *receiver, const struct event *eve
     for (unsigned i = 0; i < event_count; i++) {
         const struct event *before = &events[i];
         bool first = before->acked_ns != 0 && before->acked_ns < event->sent_ns &&
-                     (receiver->manner == STRICT || before->key == event->key) &&
-                     set_back_ns == 0;
+                     (receiver->manner == STRICT || before->key == event->key) && set_back_ns == 0;
         sim_check(!first || before->got[receiver->manner].count > 0,
                   "%s gets event %u before event %u", manner_names[receiver->manner], event->number,
                   before->number);
@@ -247,7 +248,7 @@ static void take(struct receiver *receiver, struct event *event, bool sure)
         check_order(receiver, event);
     }
     got->count++;
-    got->sure = sure && !plan.net_fails;
+    got->sure = sure && !plan.net_fails && !got->again;
     got->at_ns = sim_now_ns();
     receiver->takes++;
 }
@@ -485,9 +486,8 @@ static void server_open(void)
     server_sim_open(plan.cores, CORES, 1);
     struct source_change change = server_sim_source(SOURCE, "alpha", "github", SECRET);
     server_sim_put(&change);
-    enum bk_err err =
-        dispatch_clock_begin(&outgoing.hub, ring_wall_ns(server.ring) / (int64_t)MS,
-                             ring_now_ns(server.ring), &outgoing.clock_ms);
+    enum bk_err err = dispatch_clock_begin(&outgoing.hub, ring_wall_ns(server.ring) / (int64_t)MS,
+                                           ring_now_ns(server.ring), &outgoing.clock_ms);
     bk_assert(err == BK_OK);
     dispatch_begin();
     if (plan.clocks) {
@@ -539,6 +539,34 @@ static void clock_set(void)
     set_back_ns = by_ns < 0 ? sim_now_ns() : set_back_ns;
 }
 
+/* Somebody wants an event again, at a rate or not, where there is an order: it comes behind what
+ * came before it. */
+static void replay_one(void)
+{
+    unsigned last = sim_below(2) && event_count > 8 ? 8 : event_count;
+    struct event *event = &events[event_count - 1 - sim_below(last)];
+    struct got *got = &event->got[sim_below(2) ? STRICT : KEYED];
+    struct replay replay = {.to = FIRST + (uint64_t)(got - event->got),
+                            .per_second = (uint32_t)sim_below(4) * 10};
+    struct reader *reader;
+    struct journal_position position;
+    struct journal_record record;
+    if (event->acked_ns == 0) {
+        return;
+    }
+    bk_assert(event_id_parse(slice_of(event->id, EVENT_ID_BYTES), &position, NULL));
+    bk_assert(reader_open(server.catalog, &reader) == BK_OK);
+    if (reader_get(reader, position, &record) == BK_OK &&
+        replay_event(outgoing.dispatch, &replay, &record) == BK_OK) {
+        sim_log("event %u, key %u, once more for %s, %u a second", event->number, event->key,
+                manner_names[got - event->got], replay.per_second);
+        got->again = true;
+        got->sure = false;
+    }
+    free(replay.targets);
+    reader_close(reader);
+}
+
 static void control_turn(void)
 {
     if (plan.clocks && sim_below(200) == 0) {
@@ -547,6 +575,9 @@ static void control_turn(void)
     bool more = dispatch_step(outgoing.dispatch);
     if (outgoing.running) {
         gone_resume();
+        if (event_count > 0 && sim_below(100) == 0) {
+            replay_one();
+        }
         if (!outgoing.garbage) {
             grace_begin();
         }

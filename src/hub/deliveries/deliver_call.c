@@ -610,6 +610,8 @@ static void delivery_done(struct http_call *call)
     target->silent_since_ns = target->flow.inflight > 0 ? ring_now_ns(deliver->config.ring) : 0;
     target->well = ending.outcome == ATTEMPT_DELIVERED || ending.looped;
     target->hung = !target->well && !cut && call->reply.total_ns >= FLOW_SLOW_NS;
+    bool in_order = delivery->in_order;
+    uint16_t bucket = delivery->bucket;
     if (cut) {
         cancelled(delivery);
         return;
@@ -622,7 +624,6 @@ static void delivery_done(struct http_call *call)
         log_event(LOG_INFO, "destination takes deliveries again",
                   LOG_S("destination", destination->name));
     }
-    uint16_t bucket = delivery->bucket;
     bool held = destination->strict && bucket == ORDER_NO_KEY && delivery->lane &&
                 ending.outcome == ATTEMPT_FAILED &&
                 lane_may_hold(delivery->lane, journal_position_unpack(delivery->position).sequence);
@@ -634,6 +635,9 @@ static void delivery_done(struct http_call *call)
     } else {
         settle(delivery, &ending);
     }
+    if (in_order) {
+        order_end(destination, bucket);
+    }
     if (target->strict) {
         order_pass_on(target, bucket);
     }
@@ -642,7 +646,7 @@ static void delivery_done(struct http_call *call)
 bool delivery_start(struct delivery *delivery, const struct destination *destination)
 {
     struct deliver *deliver = delivery->target->deliver;
-    if (delivery->version != destination->version) {
+    if (delivery->version != destination->version || !order_begin(delivery, destination)) {
         return false;
     }
     request_sign(delivery->at, &delivery->layout, destination,

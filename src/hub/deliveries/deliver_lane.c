@@ -250,12 +250,33 @@ static bool is_last(const struct lane *lane, uint64_t sequence)
     return *window_at(window, tail - 1) == sequence << 1;
 }
 
+/* When the newest one of the window came; 0 = it has none. */
+static int64_t window_newest(const struct window *window)
+{
+    int64_t newest_ns = 0;
+    for (uint64_t i = window->head; i < window->tail; i++) {
+        int64_t at_ns = window->times[i % WINDOW_ENTRIES];
+        newest_ns = at_ns > newest_ns ? at_ns : newest_ns;
+    }
+    return newest_ns;
+}
+
 /* What is built but cannot go for long is left to the journal: it is the window's end. In order per
- * key some of it may stand in front of what is under way: that stays. */
+ * key some of it may stand in front of what is under way: that stays. Until all of it is told to be
+ * left, other cores take it for older than anything. */
 static void lane_drop_queue(struct lane *lane)
 {
     struct window *window = lane->window;
+    bool behind = lane->behind;
+    int64_t left_ns = lane->left_ns;
     uint64_t first = 0;
+    if (list_empty(&lane->queue)) {
+        return;
+    }
+    lane->behind = true;
+    lane->left_ns = LANE_LEFT_UNKNOWN;
+    lane->newest_ns = 0;
+    target_changed(lane->target);
     while (!list_empty(&lane->queue)) {
         struct list *node = lane->queue.prev;
         struct delivery *delivery = bk_container_of(node, struct delivery, node);
@@ -265,24 +286,24 @@ static void lane_drop_queue(struct lane *lane)
         }
         list_remove(node);
         lane->queued--;
+        lane->backlog++;
+        lane->missed = !behind && first == 0 && sequence > lane->missed ? sequence : lane->missed;
         first = sequence;
+        left_ns = delivery->event_ns;
         while (*window_at(window, window->tail - 1) & 1) {
             window->tail--;
         }
         window->tail--;
         order_bucket_changed(lane->target, delivery->bucket);
-        if (!lane->behind) {
-            left_behind(lane, first, delivery->event_ns);
-        } else {
-            lane->backlog++;
-        }
-        lane->left_ns = delivery->event_ns;
         delivery_give(delivery);
     }
+    lane->behind = behind || first != 0;
+    lane->left_ns = left_ns;
+    lane->newest_ns = window_newest(window);
+    target_changed(lane->target);
     if (first == 0) {
         return;
     }
-    lane->behind = true;
     window_trim(lane);
     lane->next = first;
     lane->done_at = 0;

@@ -114,7 +114,8 @@ struct delivery_report {
     int rows_change;
     bool promoted;              /* another one of its key is due now, */
     uint64_t promoted_position; /* that one */
-    bool blocks;                /* the store has some of its key */
+    bool blocks;                /* the store has some of its key, */
+    bool headless;              /* and none of them is the first */
 };
 
 /* One lane as it stands. */

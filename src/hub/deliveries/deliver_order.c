@@ -221,6 +221,26 @@ struct delivery *order_next_of_keys(struct target *target, bool *ret_waits)
     return NULL;
 }
 
+bool order_begin(struct delivery *delivery, const struct destination *destination)
+{
+    struct order_keys *keys = keys_of(destination);
+    delivery->in_order = false;
+    if (!keys || !delivery->lane || delivery->bucket == ORDER_NO_KEY) {
+        return true;
+    }
+    atomic_fetch_add(&keys->flying[delivery->bucket], 1);
+    delivery->in_order = !is_blocked(keys, delivery->bucket);
+    if (!delivery->in_order) {
+        order_end(destination, delivery->bucket);
+    }
+    return delivery->in_order;
+}
+
+void order_end(const struct destination *destination, uint16_t bucket)
+{
+    atomic_fetch_sub(&keys_of(destination)->flying[bucket], 1);
+}
+
 /* ---- whose turn */
 
 static void wake_home(struct ring_mail *mail)

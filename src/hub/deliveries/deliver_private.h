@@ -34,7 +34,8 @@ struct delivery {
     uint16_t bucket;  /* order per key; else ORDER_NO_KEY */
     struct flow_place place;
     bool flying;
-    bool first; /* the only one of a destination that fails, is silent, or was never tried */
+    bool in_order; /* counted in order_keys.flying */
+    bool first;    /* the only one of a destination that fails, is silent, or was never tried */
     struct list followers; /* order per key: retries that go behind this one, in order */
     uint8_t *at;           /* the request: in the pool, or from `large` */
     uint8_t *pool_at;
@@ -170,7 +171,7 @@ static inline struct flow_shared *shared_of(const struct destination *destinatio
 
 static inline struct flow_limits limits_of(const struct destination *destination)
 {
-    return (struct flow_limits){destination->concurrency, destination->per_second};
+    return (struct flow_limits){destination_concurrency(destination), destination->per_second};
 }
 
 static inline const struct destination *destination_of(const struct target *target)
@@ -233,6 +234,9 @@ void order_pass_on(struct target *target, uint16_t bucket);
 /* Order per key. */
 uint16_t order_bucket_of(const struct target *target, const struct destination *destination,
                          const struct event_view *event);
+/* One from a lane begins, or ended. False: the store has some of its key by now. */
+bool order_begin(struct delivery *delivery, const struct destination *destination);
+void order_end(const struct destination *destination, uint16_t bucket);
 /* What a core owes of this bucket changed. */
 void order_bucket_changed(struct target *target, uint16_t bucket);
 /* The next one of the lanes that may go; those whose key's head failed are sent to the store. NULL:

@@ -132,6 +132,13 @@ enum bk_err dispatch_add_with(struct dispatch *dispatch, const struct retry_row 
         }
         owed_note(dispatch, rows[i].position);
     }
+    for (size_t i = 0; i < count; i++) {
+        struct order_keys *keys =
+            is_in_order(&rows[i]) ? heads_keys(dispatch, rows[i].destination) : NULL;
+        if (keys) { /* nothing of its key goes ahead of it any more */
+            atomic_store(&keys->rows[rows[i].bucket], true);
+        }
+    }
     enum bk_err err = store_update(hub_store(dispatch->config.hub), add_rows, &addition);
     for (size_t i = 0; err == BK_OK && i < count; i++) {
         struct fare *fare = fare_find(dispatch, rows[i].destination);

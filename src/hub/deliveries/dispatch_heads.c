@@ -33,20 +33,18 @@ static bool note(struct dispatch *dispatch, uint64_t destination, uint16_t bucke
 
 void heads_expect(struct dispatch *dispatch, uint64_t destination, uint16_t bucket)
 {
-    for (size_t i = 0; i < dispatch->headless_count; i++) {
+    bool noted = false;
+    for (size_t i = 0; !noted && i < dispatch->headless_count; i++) {
         const struct headless *one = &dispatch->headless[i];
-        if (one->destination == destination && one->bucket == bucket) {
-            return;
-        }
+        noted = one->destination == destination && one->bucket == bucket;
     }
-    bool noted = note(dispatch, destination, bucket);
+    noted = noted || note(dispatch, destination, bucket);
     bk_assert(noted);
     dispatch->heads_at_ns = 0;
     dispatch->heads_moved = true;
 }
 
-/* NULL: its order was never per key since the start, but rows of before may be. */
-static struct order_keys *keys_of(const struct dispatch *dispatch, uint64_t number)
+struct order_keys *heads_keys(const struct dispatch *dispatch, uint64_t number)
 {
     const struct destination *destination =
         route_table_destination(dispatch->config.routes, number);
@@ -87,7 +85,7 @@ enum bk_err heads_find(struct dispatch *dispatch)
     for (size_t i = 0; err == BK_OK && i < dispatch->fares_size; i++) {
         const struct fare *fare = &dispatch->fares[i];
         if (fare->number != 0 && fare->retries > 0 && !fare->removed) {
-            err = find_of(dispatch, txn, fare->number, keys_of(dispatch, fare->number));
+            err = find_of(dispatch, txn, fare->number, heads_keys(dispatch, fare->number));
         }
     }
     store_read_end(txn);
@@ -98,7 +96,7 @@ bool heads_owed(const struct dispatch *dispatch, uint64_t number, uint16_t bucke
 {
     const struct destination *destination =
         route_table_destination(dispatch->config.routes, number);
-    const struct order_keys *keys = keys_of(dispatch, number);
+    const struct order_keys *keys = heads_keys(dispatch, number);
     bool owed = false;
     for (unsigned core = 0; destination && core < dispatch->config.cores; core++) {
         int64_t of_key = keys ? atomic_load(&keys->oldest_ns[core][bucket]) : 0;
@@ -108,10 +106,23 @@ bool heads_owed(const struct dispatch *dispatch, uint64_t number, uint16_t bucke
     return owed;
 }
 
+/* A later one may be under way from a lane, and is the last of its key that goes so; or some went
+ * behind the last head. */
+static bool is_clear(const struct dispatch *dispatch, struct order_keys *keys,
+                     const struct headless *one)
+{
+    const struct fare *fare = fare_find(dispatch, one->destination);
+    if (!keys) {
+        return !fare || fare->flying == 0;
+    }
+    atomic_store(&keys->rows[one->bucket], true);
+    return keys->out[one->bucket] == 0 && atomic_load(&keys->flying[one->bucket]) == 0;
+}
+
 /* False: it has a head, or nothing waits any more. */
 static bool look_at(struct dispatch *dispatch, struct store_txn *txn, const struct headless *one)
 {
-    struct order_keys *keys = keys_of(dispatch, one->destination);
+    struct order_keys *keys = heads_keys(dispatch, one->destination);
     struct retry_row row;
     uint64_t head = 0;
     if (!route_table_destination(dispatch->config.routes, one->destination)) {
@@ -125,7 +136,8 @@ static bool look_at(struct dispatch *dispatch, struct store_txn *txn, const stru
         return false;
     }
     if (err == BK_OK && (!keys || atomic_load(&keys->mail[one->bucket]) == 0) &&
-        !heads_owed(dispatch, one->destination, one->bucket, row.event_ns)) {
+        !heads_owed(dispatch, one->destination, one->bucket, row.event_ns) &&
+        is_clear(dispatch, keys, one)) {
         struct delivery_report report = {.kind = REPORT_PROMOTE,
                                          .flags = ATTEMPT_KEYED,
                                          .bucket = one->bucket,

@@ -106,6 +106,9 @@ bool dispatch_queue_own(struct dispatch *dispatch, const struct delivery_report 
     own->letter.checkpoint = false;
     own->letter.own = true;
     letter_push(dispatch, &own->letter);
+    if (own->kind == REPORT_PROMOTE) {
+        commit_soon(dispatch); /* its key waits for it */
+    }
     return true;
 }
 
@@ -199,11 +202,16 @@ static void report_counts_keyed(struct dispatch *dispatch, struct fare *fare,
 {
     fare->retries += (uint64_t)(int64_t)report->rows_change;
     dispatch->retries_total += (uint64_t)(int64_t)report->rows_change;
+    /* Nothing waits behind it any more: what comes at a rate may. */
     int64_t due_ms = report->promoted               ? 1
                      : report->kind == REPORT_AGAIN ? report->due_ms
+                     : !report->blocks              ? dispatch_now_ms(dispatch)
                                                     : INT64_MAX;
     fare->next_due_ms = due_ms < fare->next_due_ms ? due_ms : fare->next_due_ms;
     due_changed(dispatch, fare, 0);
+    if (report->headless && heads_reserve(dispatch, 1)) { /* else the next start finds it */
+        heads_expect(dispatch, fare->number, report->bucket);
+    }
 }
 
 /* The more retries a destination took in a row, the more of them its cores have at hand. */

@@ -104,6 +104,7 @@ struct dispatch {
     struct {
         uint64_t destination, position;
         int64_t due_ms;
+        uint16_t bucket;
         bool keyed, behind;
     } flying[2 * DISPATCH_FLYING_MAX];
     unsigned flying_count;
@@ -154,6 +155,7 @@ enum bk_err rows_put_retry(struct store_txn *txn, const struct retry_row *row) B
 /* It is due at another time. Where the event has a row of that time already, one is left. */
 enum bk_err rows_move_retry(struct store_txn *txn, const struct retry_row *row,
                             int64_t due_ms) BK_MUST_CHECK;
+enum bk_err rows_drop_retry(struct store_txn *txn, const struct retry_row *row) BK_MUST_CHECK;
 /* cursor 0: nothing is outstanding, no row. */
 enum bk_err rows_put_lane(struct store_txn *txn, const struct lane_row *row,
                           const uint64_t *done) BK_MUST_CHECK;
@@ -223,6 +225,9 @@ uint64_t due_next_ns(const struct dispatch *dispatch);
 bool due_reserve(struct dispatch *dispatch, size_t count) BK_MUST_CHECK;
 
 /* ---- dispatch_heads.c: order per key, where some wait and none is the first */
+/* What all know of its keys. NULL: its order was never per key since the start, but rows of before
+ * may be. */
+struct order_keys *heads_keys(const struct dispatch *dispatch, uint64_t number);
 /* At the start: find those that a crash left. */
 enum bk_err heads_find(struct dispatch *dispatch) BK_MUST_CHECK;
 /* Does a core owe this event, or an older one of its bucket? */

@@ -33,6 +33,18 @@ static unsigned flying_slot(const struct dispatch *dispatch, uint64_t destinatio
     return at;
 }
 
+/* Order per key: so many of a key are with the cores. None is below 0: one that is not counted
+ * went there before there was a key. */
+static void count_out(const struct dispatch *dispatch, unsigned at, bool begins)
+{
+    struct order_keys *keys =
+        dispatch->flying[at].keyed ? heads_keys(dispatch, dispatch->flying[at].destination) : NULL;
+    uint32_t *out = keys ? &keys->out[dispatch->flying[at].bucket] : NULL;
+    if (out && (begins || *out > 0)) {
+        *out = begins ? *out + 1 : *out - 1;
+    }
+}
+
 static void flying_begin(struct dispatch *dispatch, const struct retry_row *row)
 {
     unsigned at = flying_slot(dispatch, row->destination, row->position);
@@ -42,6 +54,8 @@ static void flying_begin(struct dispatch *dispatch, const struct retry_row *row)
     dispatch->flying[at].due_ms = row->due_ms;
     dispatch->flying[at].keyed = (row->flags & ATTEMPT_KEYED) != 0;
     dispatch->flying[at].behind = order_is_waiting(row->due_ms);
+    dispatch->flying[at].bucket = row->bucket;
+    count_out(dispatch, at, true);
     dispatch->flying_count++;
     struct fare *fare = fare_find(dispatch, row->destination);
     fare->flying++;
@@ -55,6 +69,7 @@ void dispatch_flying_end(struct dispatch *dispatch, uint64_t destination, uint64
     if (dispatch->flying[hole].destination == 0) {
         return;
     }
+    count_out(dispatch, hole, false);
     dispatch->flying[hole].destination = 0;
     dispatch->flying_count--;
     struct fare *fare = fare_find(dispatch, destination);
@@ -74,6 +89,7 @@ void dispatch_flying_end(struct dispatch *dispatch, uint64_t destination, uint64
         dispatch->flying[to].due_ms = dispatch->flying[at].due_ms;
         dispatch->flying[to].keyed = dispatch->flying[at].keyed;
         dispatch->flying[to].behind = dispatch->flying[at].behind;
+        dispatch->flying[to].bucket = dispatch->flying[at].bucket;
     }
 }
 
@@ -91,7 +107,9 @@ struct load {
     unsigned count, count_max;
     uint64_t now_ns;
     uint64_t paced_ns; /* the fare's, from here on */
-    bool strict;       /* the destination's order */
+    bool strict;       /* the destination has an order, */
+    bool whole;        /* one for all, */
+    bool taken;        /* in which somebody stands */
     bool twice;        /* another row of an event that is under way was left */
     bool owed;         /* one that a core owes as well was left */
     struct retry_row rows[DISPATCH_FLYING_EACH];
@@ -131,11 +149,14 @@ static bool is_under_way(struct load *load, const struct retry_row *row)
 }
 
 /* Order per key: after a crash what is in the store may be owed by a lane as well. Its lane sends
- * it there, where it is already, before it goes. */
+ * it there, where it is already, before it goes. And what was put in front of those that go behind
+ * a head waits for these. */
 static bool is_in_lane(struct load *load, const struct retry_row *row)
 {
-    bool owed = (row->flags & ATTEMPT_KEYED) != 0 && row->due_ms <= load->now_ms &&
-                heads_owed(load->dispatch, row->destination, row->bucket, row->event_ns);
+    bool keyed = (row->flags & ATTEMPT_KEYED) != 0 && row->due_ms <= load->now_ms;
+    const struct order_keys *keys = keyed ? heads_keys(load->dispatch, row->destination) : NULL;
+    bool owed = keyed && ((keys && keys->out[row->bucket] > 0) ||
+                          heads_owed(load->dispatch, row->destination, row->bucket, row->event_ns));
     load->owed |= owed;
     return owed;
 }
@@ -169,6 +190,16 @@ static int64_t paced_due_ms(const struct load *load, const struct retry_row *row
                  : due_ms;
 }
 
+/* In order: while what came before waits, and is about to go without a rate. With one order for all
+ * those of the replay, too, wait here for each other, so that they go on at their rate behind one
+ * that fails; where keys go by themselves, they wait behind those of their key. */
+static bool waits_for_older(const struct load *load, const struct retry_row *row)
+{
+    return load->strict &&
+           ((load->whole && load->taken) ||
+            heads_owed(load->dispatch, row->destination, row->bucket, row->event_ns));
+}
+
 static bool pick_paced(void *context, struct slice key, struct slice value)
 {
     struct load *load = context;
@@ -183,8 +214,7 @@ static bool pick_paced(void *context, struct slice key, struct slice value)
         return true;
     }
     int64_t due_ms = paced_due_ms(load, &row);
-    if (due_ms <= load->now_ms && load->strict &&
-        heads_owed(load->dispatch, row.destination, row.bucket, row.event_ns)) {
+    if (due_ms <= load->now_ms && waits_for_older(load, &row)) {
         due_ms = load->now_ms + PACED_LOOK_MS;
     }
     if (due_ms > load->now_ms || load->count == load->count_max) {
@@ -196,8 +226,18 @@ static bool pick_paced(void *context, struct slice key, struct slice value)
         load->paced_ns =
             (load->paced_ns > least_ns ? load->paced_ns : least_ns) + row.pace_us * UINT64_C(1000);
     }
+    load->taken = true;
     load->rows[load->count++] = row;
     return true;
+}
+
+/* One order for all: does any row stand in it? */
+static bool is_taken(struct store_txn *txn, uint64_t number)
+{
+    uint64_t head = 0;
+    struct retry_row row;
+    return rows_head(txn, number, 0, &head) != BK_OK || head != 0 ||
+           (rows_waiting(txn, number, 0, &row) == BK_OK && row.bucket == 0);
 }
 
 /* ---- order per key: what waits behind a head */
@@ -221,6 +261,13 @@ static bool may_go_abroad(const struct dispatch *dispatch, const struct retry_ro
     return at.sequence < (cursor ? cursor : dispatch->through[at.journal]);
 }
 
+/* What was put in by hand may be younger than those of its key that are on their way here. */
+static bool is_overtaking(const struct dispatch *dispatch, const struct retry_row *row)
+{
+    struct order_keys *keys = row->pace_us != 0 ? heads_keys(dispatch, row->destination) : NULL;
+    return keys && atomic_load(&keys->mail[row->bucket]) > 0;
+}
+
 struct train {
     struct load *load;
     unsigned head; /* of load->rows */
@@ -235,7 +282,7 @@ static bool pick_behind(void *context, struct slice key, struct slice value)
     struct retry_row row;
     if (train->max == 0 || !retry_row_decode(key, value, &row) || row.bucket != head->bucket ||
         (row.flags & ATTEMPT_KEYED) == 0 || is_under_way(load, &row) ||
-        !may_go_abroad(load->dispatch, head, &row) ||
+        !may_go_abroad(load->dispatch, head, &row) || is_overtaking(load->dispatch, &row) ||
         heads_owed(load->dispatch, row.destination, row.bucket, row.event_ns)) {
         return false; /* whatever comes behind it has to wait for it */
     }
@@ -335,11 +382,40 @@ static void event_fill(struct chunk_event *event, const struct retry_row *row)
     event->bucket = row->bucket;
 }
 
+/* ---- replays at a rate, in order: from here on they wait for each other, and for all that is
+ * older */
+
+/* Those of one load that take their places. */
+struct entries {
+    unsigned count;
+    struct retry_row from[DISPATCH_FLYING_EACH], to[DISPATCH_FLYING_EACH];
+};
+
+static enum bk_err drop_paced(struct store_txn *txn, void *context)
+{
+    const struct entries *entries = context;
+    enum bk_err err = BK_OK;
+    for (unsigned i = 0; err == BK_OK && i < entries->count; i++) {
+        err = rows_drop_retry(txn, &entries->from[i]);
+    }
+    return err;
+}
+
+static void entries_add(struct dispatch *dispatch, struct entries *entries,
+                        const struct retry_row *row, const struct journal_record *record)
+{
+    entries->from[entries->count] = entries->to[entries->count] = *row;
+    dispatch_in_order(dispatch, &record->entry, record->message, &entries->to[entries->count++]);
+}
+
+/* ---- sending */
+
 enum sent { SENT, SENT_NOT, SENT_NO_ROOM };
 
 /* One row into the chunk of its core; sends full ones. No room: no chunk is free, or no memory. */
 static enum sent send_row(struct dispatch *dispatch, struct event_chunk **chunks,
-                          const struct retry_row *row, const struct destination *destination)
+                          struct entries *entries, const struct retry_row *row,
+                          const struct destination *destination)
 {
     struct journal_record record;
     struct journal_position position = journal_position_unpack(row->position);
@@ -350,6 +426,10 @@ static enum sent send_row(struct dispatch *dispatch, struct event_chunk **chunks
     }
     if (err != BK_OK) {
         return event_unreadable(dispatch, row, err) ? SENT_NOT : SENT_NO_ROOM;
+    }
+    if (destination->strict && retry_is_paced(row->due_ms)) {
+        entries_add(dispatch, entries, row, &record);
+        return SENT_NOT;
     }
     for (unsigned tries = 0; tries < 2; tries++) {
         if (!chunks[core]) {
@@ -407,8 +487,9 @@ static void load_rows(struct dispatch *dispatch, struct fare *fare, struct load 
                       const struct destination *destination)
 {
     struct event_chunk *chunks[CORES_MAX] = {NULL};
+    struct entries entries = {0};
     for (unsigned i = 0; i < load->count; i++) {
-        enum sent sent = send_row(dispatch, chunks, &load->rows[i], destination);
+        enum sent sent = send_row(dispatch, chunks, &entries, &load->rows[i], destination);
         if (sent == SENT) {
             send_train(dispatch, chunks, load, i);
         }
@@ -423,13 +504,18 @@ static void load_rows(struct dispatch *dispatch, struct fare *fare, struct load 
             send_chunk(dispatch, chunks[core], core);
         }
     }
+    if (entries.count > 0 &&
+        dispatch_add_with(dispatch, entries.to, entries.count, drop_paced, &entries) != BK_OK) {
+        fare->next_due_ms = INT64_MIN;
+        fare->not_before_ns = ring_now_ns(dispatch->config.ring) + STORE_RETRY_NS;
+    }
 }
 
 /* How many it may have now; 0: look again at fare->not_before_ns. */
 static unsigned room_of(struct dispatch *dispatch, struct fare *fare,
                         const struct destination *destination)
 {
-    struct flow_limits limits = {destination->concurrency, destination->per_second};
+    struct flow_limits limits = {destination_concurrency(destination), destination->per_second};
     uint64_t now_ns = ring_now_ns(dispatch->config.ring), at_ns = 0;
     if (destination->pause != DESTINATION_RUNNING) {
         fare->not_before_ns = UINT64_MAX; /* dispatch_changed() */
@@ -482,6 +568,7 @@ static bool load_of(struct dispatch *dispatch, struct fare *fare)
                         .now_ns = ring_now_ns(dispatch->config.ring),
                         .paced_ns = fare->paced_ns,
                         .strict = destination->strict,
+                        .whole = destination->strict && !destination->order_key,
                         .count_max = room_of(dispatch, fare, destination)};
     load.behind_max = behind_room(dispatch, fare, destination);
     struct store_txn *txn;
@@ -492,6 +579,7 @@ static bool load_of(struct dispatch *dispatch, struct fare *fare)
     key_of_destination(&prefix, 'd', fare->number);
     struct slice all = key_slice(&prefix);
     key_retry(&paced, fare->number, RETRY_PACED_MS, 0);
+    load.taken = load.whole && is_taken(txn, fare->number);
     (void)!store_walk(txn, all, SLICE_EMPTY, pick, &load);
     (void)!store_walk(txn, all, key_slice(&paced), pick_paced, &load);
     pick_trains(&load, txn, &all);

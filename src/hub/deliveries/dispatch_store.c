@@ -118,6 +118,11 @@ static enum bk_err delete_retry(struct store_txn *txn, uint64_t destination, int
     return err == BK_NOT_FOUND ? BK_OK : err;
 }
 
+enum bk_err rows_drop_retry(struct store_txn *txn, const struct retry_row *row)
+{
+    return delete_retry(txn, row->destination, row->due_ms, row->position);
+}
+
 /* ---- dead letters */
 
 static enum bk_err put_dead(struct store_txn *txn, const struct delivery_report *report)
@@ -216,16 +221,26 @@ static bool first_row(void *context, struct slice key, struct slice value)
     return false;
 }
 
-/* The head is settled: the oldest one that waits for it is the next. */
-static enum bk_err head_next(struct store_txn *txn, struct delivery_report *report)
+static enum bk_err first_waiting(struct store_txn *txn, uint64_t destination, uint16_t bucket,
+                                 struct search *search)
+{
+    struct key prefix, from;
+    key_of_destination(&prefix, 'd', destination);
+    key_retry(&from, destination, (uint64_t)order_waiting_ms(bucket, 0), 0);
+    enum bk_err err = store_walk(txn, key_slice(&prefix), key_slice(&from), first_row, search);
+    search->found =
+        search->found && search->row.bucket == bucket && order_is_waiting(search->row.due_ms);
+    return err;
+}
+
+/* The head is settled: the oldest one that waits for it is the next. With `known`, only one that
+ * came from a lane: what was put in by hand may be younger than those that are on their way here
+ * (dispatch_heads.c). */
+static enum bk_err head_next(struct store_txn *txn, struct delivery_report *report, bool known)
 {
     struct search search = {.found = false};
-    struct key prefix, from;
-    key_of_destination(&prefix, 'd', report->destination);
-    key_retry(&from, report->destination, (uint64_t)order_waiting_ms(report->bucket, 0), 0);
-    enum bk_err err = store_walk(txn, key_slice(&prefix), key_slice(&from), first_row, &search);
-    bool more =
-        search.found && search.row.bucket == report->bucket && order_is_waiting(search.row.due_ms);
+    enum bk_err err = first_waiting(txn, report->destination, report->bucket, &search);
+    bool more = search.found && !(known && search.row.pace_us != 0);
     if (err == BK_OK) {
         err = head_set(txn, report, more ? search.row.position : 0);
     }
@@ -257,14 +272,14 @@ static enum bk_err keyed_persist(struct store_txn *txn, struct delivery_report *
         err = rows_put_retry(txn, &row);
     }
     /* The one that failed was settled meanwhile, and nothing older is on its way. */
-    return err == BK_OK && !first && head == 0 ? head_next(txn, report) : err;
+    return err == BK_OK && !first && head == 0 ? head_next(txn, report, false) : err;
 }
 
 static enum bk_err keyed_settle(struct store_txn *txn, struct delivery_report *report,
                                 uint64_t head)
 {
     if (head == report->position) {
-        return head_next(txn, report);
+        return head_next(txn, report, true);
     }
     return delete_retry(txn, report->destination,
                         order_waiting_ms(report->bucket, report->event_ns), report->position);
@@ -354,7 +369,7 @@ static enum bk_err keyed_apply(struct store_txn *txn, struct delivery_report *re
     }
     bool persist = report->kind == REPORT_AGAIN || report->kind == REPORT_WAITS;
     if (err == BK_OK && report->kind == REPORT_PROMOTE) {
-        err = head == 0 ? head_next(txn, report) : BK_OK;
+        err = head == 0 ? head_next(txn, report, false) : BK_OK;
     } else if (err == BK_OK && !is_known(report, head, taken)) {
         err = persist ? keyed_persist(txn, report, head) : keyed_settle(txn, report, head);
     }
@@ -364,7 +379,12 @@ static enum bk_err keyed_apply(struct store_txn *txn, struct delivery_report *re
     if (err == BK_OK) {
         err = count_get(txn, report->destination, &after);
     }
-    report->blocks = head != 0;
+    struct search search = {.found = false};
+    if (err == BK_OK && head == 0) {
+        err = first_waiting(txn, report->destination, report->bucket, &search);
+    }
+    report->headless = search.found;
+    report->blocks = head != 0 || search.found;
     report->rows_change = (int)(after - before);
     return err;
 }

@@ -13,6 +13,8 @@
  *             anything of its bucket is on the rows' way; then it is sent there as well, in order.
  * Order       Who sends one counts it in `mail` before its lane settles it; the control thread sets
  *             `rows` before it counts the letter out. Read `oldest_ns`, then `mail`, then `rows`.
+ *             Who starts one from its lane counts it in `flying`, then looks at `mail` and `rows`
+ *             once more; who makes one that waits the head sets `rows`, then looks at `flying`.
  *             So letters of a bucket are sent in the order of their events' age, but those of
  *             several cores overtake each other on the way: each has a number, from `sent`, and the
  *             control thread takes them in the order of these (deliveries/dispatch_letters.c).
@@ -37,7 +39,9 @@ struct order_keys {
     _Atomic uint32_t mail[ORDER_BUCKETS];
     _Atomic uint32_t sent[ORDER_BUCKETS]; /* letters numbered so far */
     uint32_t taken[ORDER_BUCKETS];        /* the control thread's: so many of them came, in order */
+    uint32_t out[ORDER_BUCKETS];          /* the control thread's: rows that are with the cores */
     _Atomic bool rows[ORDER_BUCKETS];
+    _Atomic uint32_t flying[ORDER_BUCKETS];              /* from lanes, under way */
     _Atomic int64_t oldest_ns[CORES_MAX][ORDER_BUCKETS]; /* 0 = none */
 };
 

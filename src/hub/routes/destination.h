@@ -80,4 +80,11 @@ struct destination {
     bool removed;
 };
 
+/* At once, over all cores: where one order is for all, its queue and what is replayed go by turns.
+ */
+static inline uint32_t destination_concurrency(const struct destination *destination)
+{
+    return destination->strict && !destination->order_key ? 1 : destination->concurrency;
+}
+
 #endif
