@@ -233,8 +233,8 @@ static enum api_step show_form(struct page *page, const struct link_type *type, 
     if (!type->integration) {
         static const struct link_field expressions[] = {
             {"body", "Text of an entry", "an expression, such as $.message", false},
-            {"author", "Author", "an expression for the account's id or name, such as $.user",
-             false},
+            {"author", "Author",
+             "an expression for the name of a User, such as $.user; none: nobody's", false},
         };
         for (unsigned i = 0; i < 2; i++) {
             add_input(page, html, &expressions[i], wrongs);

@@ -44,6 +44,7 @@ static const char style[] =
     "padding:.9rem 1rem;display:flex;flex-wrap:wrap;gap:.6rem 1rem;align-items:center;"
     "justify-content:space-between}main{overflow-wrap:anywhere}"
     "ul.cards div{flex:1 1 15rem;min-width:0}ul.cards p{color:var(--soft);margin:.15rem 0}"
+    "ul.cards p.bad{color:var(--bad)}"
     "label{display:block;font-weight:600;margin:1rem 0 .25rem}"
     "input,select{font:inherit;color:inherit;background:var(--paper);width:100%;padding:.5rem "
     ".6rem;"

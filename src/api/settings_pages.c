@@ -17,9 +17,10 @@ static void add_fault(struct buf *html, const struct object *object)
 {
     if (!slice_equal(object_text(object, "status/state"), SLICE("ready"))) {
         buf_add_str(html, "<p class=\"bad\">");
+        struct slice advice = object_text(object, "status/advice");
         html_add(html, object_text(object, "status/message"));
-        buf_add_byte(html, ' ');
-        html_add(html, object_text(object, "status/advice"));
+        buf_add_str(html, advice.bytes > 0 ? "; " : "");
+        html_add(html, advice);
         buf_add_str(html, "</p>");
     }
 }

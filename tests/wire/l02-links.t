@@ -105,6 +105,12 @@ def test_github():
             is_equal(links(server), [], 'and no link is kept')
         double.fault = lambda call: None
         ok(when(lambda: not double.repositories['acme/hello']), 'nothing is left at the provider')
+        server.apply('kind: IntegrationLink\nmetadata: {name: gone}\nspec: {type: github, integration: {name: hub}, team: {name: core}, '
+                     'settings: {repository: gone}}\n')
+        ok(when(lambda: '<p class="bad">GitHub does not know gone (404): Not Found; check the name' in browser.get('/teams/core/settings').text),
+           'what is wrong, and what to do')
+        ok('ul.cards p.bad{color:var(--bad)}' in browser.get('/style.css').text, 'in the colour of what is wrong')
+        is_equal(server.api('DELETE', '/api/v1/integration-links/gone').status, 204, 'it goes')
 
         double.fault = lambda call: time.sleep(1.5)
         thread = threading.Thread(target=lambda: swallow(lambda: fill(browser, 'github', repository='hello')))
