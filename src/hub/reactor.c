@@ -388,6 +388,7 @@ static enum bk_err reactor_open(struct reactor *reactor, const char **ret_why)
         .recv_buffers = RECV_BUFFERS_PER_CORE,
         .recv_buffer_bytes = RECV_BUFFER_BYTES,
         .cpu = reactor->config.cpu,
+        .rings = reactor->config.deliver.cores,
     };
     enum bk_err err = ring_open(&ring_config, &reactor->ring, ret_why);
     if (err != BK_OK) {
@@ -410,10 +411,8 @@ static enum bk_err reactor_open(struct reactor *reactor, const char **ret_why)
     err = journal_open(&journal_config, &reactor->journal);
     if (err != BK_OK) {
         *ret_why =
-            err == BK_NO_MEMORY
-                ? "memory for journal frames: raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=) to "
-                  "at least 16 MiB"
-                : "the journal cannot be opened for writing";
+            err == BK_NO_MEMORY ? "no memory for journal frames; give the process more memory"
+                                : "the journal cannot be opened for writing";
         return err;
     }
     reactor->ingress.journal = reactor->journal;

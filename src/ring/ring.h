@@ -62,6 +62,7 @@ struct ring_config {
     unsigned recv_buffers;  /* power of two; 0 = this ring receives nothing */
     unsigned recv_buffer_bytes;
     int cpu;               /* pin the calling thread, -1 = do not */
+    unsigned rings;        /* that share RLIMIT_MEMLOCK, of the same size; 0 = this one alone */
     unsigned features_off; /* enum ring_feature bits to do without: tests of the other paths */
 };
 
@@ -190,8 +191,8 @@ void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, uns
 /* ---- durable files: opened with file.h, written here */
 /* A handle for an open file (file.h, FILE_DIRECT). The caller keeps `file`. */
 enum bk_err ring_file_attach(struct ring *ring, int file, int32_t *ret_handle) BK_MUST_CHECK;
-/* Memory for writes, pinned once: `count` buffers of `bytes`, 4 KiB aligned; owner: the ring.
- * May be called once per ring. BK_NO_MEMORY: RLIMIT_MEMLOCK. */
+/* Memory for writes, pinned once as far as RLIMIT_MEMLOCK allows it: `count` buffers of `bytes`,
+ * 4 KiB aligned; owner: the ring. May be called once per ring. BK_NO_MEMORY. */
 enum bk_err ring_write_buffers(struct ring *ring, unsigned count, size_t bytes,
                                uint8_t **ret_first) BK_MUST_CHECK;
 /* Write all bytes at offset and flush to the device (RWF_DSYNC); value = bytes, or less than asked

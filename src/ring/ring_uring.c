@@ -10,14 +10,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/statfs.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -736,6 +739,23 @@ enum bk_err ring_file_attach(struct ring *ring, int file, int32_t *ret_handle)
     return ring_reserved_install(ring, file, ret_handle) ? BK_OK : BK_NO_DESCRIPTORS;
 }
 
+/* Not bounded by RLIMIT_MEMLOCK. */
+static bool locks_freely(void)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {{0}};
+    return syscall(SYS_capget, &head, data) == 0 && (data[0].effective >> CAP_IPC_LOCK & 1) != 0;
+}
+
+/* What is pinned is charged to the user, as all rings themselves are: it may take what these leave.
+ * What is not pinned for good the kernel pins anew for each write. */
+static bool may_pin(const struct ring *ring, size_t bytes)
+{
+    struct rlimit limit;
+    return locks_freely() || getrlimit(RLIMIT_MEMLOCK, &limit) != 0 ||
+           limit.rlim_cur / (RING_LOCKED_BYTES + bytes) >= ring->config.rings;
+}
+
 enum bk_err ring_write_buffers(struct ring *ring, unsigned count, size_t bytes, uint8_t **ret_first)
 {
     bk_assert(!ring->write_buffers && count > 0 && count <= 16 && bytes % 4096 == 0);
@@ -748,10 +768,13 @@ enum bk_err ring_write_buffers(struct ring *ring, unsigned count, size_t bytes, 
     for (unsigned i = 0; i < count; i++) {
         vectors[i] = (struct iovec){(uint8_t *)map + i * bytes, bytes};
     }
-    if (io_uring_register_buffers(&ring->uring, vectors, count) != 0) {
+    int rc = may_pin(ring, total) ? io_uring_register_buffers(&ring->uring, vectors, count)
+                                  : -ENOMEM;
+    if (rc != 0 && rc != -ENOMEM) {
         pages_unmap(map, total);
         return BK_NO_MEMORY;
     }
+    ring->write_buffers_pinned = rc == 0;
     ring->write_buffers = map;
     ring->write_buffers_bytes = total;
     *ret_first = map;
@@ -765,7 +788,7 @@ void ring_write(struct ring *ring, struct ring_op *op, int32_t handle, const voi
     bk_assert(bytes > 0 && bytes <= INT32_MAX);
     op_begin(op, done, OP_PLAIN);
     struct io_uring_sqe *sqe = ring_sqe_take(ring);
-    if (buffer >= 0) {
+    if (buffer >= 0 && ring->write_buffers_pinned) {
         io_uring_prep_write_fixed(sqe, handle, at, (unsigned)bytes, offset, buffer);
     } else {
         io_uring_prep_write(sqe, handle, at, (unsigned)bytes, offset);

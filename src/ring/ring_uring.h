@@ -46,6 +46,9 @@ struct peer_lookup {
     struct sockaddr_storage address;
 };
 
+/* What a core's ring counts for in RLIMIT_MEMLOCK, at most. */
+#define RING_LOCKED_BYTES (512U << 10)
+
 struct ring {
     struct io_uring uring;
     struct ring_config config;
@@ -67,6 +70,7 @@ struct ring {
     unsigned receives;        /* armed */
     uint8_t *write_buffers;
     size_t write_buffers_bytes;
+    bool write_buffers_pinned;
     bool files_known; /* a file was attached: */
     bool files_block; /* their file system keeps who submits a write until it is done */
     bool peer_command;

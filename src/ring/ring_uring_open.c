@@ -18,6 +18,9 @@
 
 static _Thread_local char why_text[512];
 
+static const char mend_locked[] = "raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=) to 1 MiB and "
+                                  "512 KiB a thread, or lower --threads";
+
 static enum bk_err open_failed(const char **ret_why, int errno_value)
 {
     enum bk_err err = bk_err_from_errno(errno_value);
@@ -28,7 +31,7 @@ static enum bk_err open_failed(const char **ret_why, int errno_value)
                "io_uring_register";
         err = BK_PERMISSION;
     } else if (errno_value == ENOMEM) {
-        mend = "raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=) to at least 16 MiB";
+        mend = mend_locked;
     } else if (errno_value == EMFILE || errno_value == ENFILE) {
         mend = "raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=)";
     } else if (errno_value == EINVAL) {
@@ -193,7 +196,7 @@ static enum bk_err buffers_open(struct ring *ring, const char **ret_why)
     int rc = io_uring_register_buf_ring(&ring->uring, &registration, 0);
     if (rc < 0) {
         return step_failed(ret_why, "registering receive buffers", -rc,
-                           "raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=) to at least 16 MiB");
+                           mend_locked);
     }
     ring->buffer_ring = ring_map;
     io_uring_buf_ring_init(ring->buffer_ring);

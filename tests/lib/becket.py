@@ -207,7 +207,7 @@ class Server:
         if self.own:
             shutil.rmtree(self.data, ignore_errors=True)
 
-    def start(self, wait=30, options=(), environment=None, pass_fds=(), same_ports=False, prefix=()):
+    def start(self, wait=30, options=(), environment=None, pass_fds=(), same_ports=False, prefix=(), preexec=None):
         """Start and wait until ready. Raises with what the server said when it does not get there."""
         if not same_ports:
             self.port, self.admin = free_port(), free_port()
@@ -218,7 +218,7 @@ class Server:
             list(prefix) + [self.program, 'serve', '--data', self.data, '--listen', '127.0.0.1:%d' % self.port, '--admin',
              '127.0.0.1:%d' % self.admin, '--segment-bytes', '16M'] +
             (['--threads', str(self.threads)] if self.threads else []) + self.options + list(options),
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=environment, pass_fds=pass_fds)
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=environment, pass_fds=pass_fds, preexec_fn=preexec)
         while time.monotonic() - began < wait:
             if self.process.poll() is not None:
                 raise RuntimeError('serve ended with %d: %s' % (self.process.returncode, self.log_text()[-2000:]))

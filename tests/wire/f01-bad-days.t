@@ -76,6 +76,24 @@ with Server(threads=1) as server:
             ok(True, 'RLIMIT_MEMLOCK 64 KiB is enough on this kernel')
         else:
             refused((status, err), 'RLIMIT_MEMLOCK too low', 'RLIMIT_MEMLOCK')
+        # What an ordinary user has where nobody set anything is enough for any number of cores, also behind a kill.
+        def ordinary():
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (8 << 20, 8 << 20))
+            os.setgid(65534)
+            os.setuid(65534)
+        with Server(data=plain + '/data', threads=6, program=copy, start=False) as many:
+            for i in range(2):
+                os.makedirs(many.data, exist_ok=True, mode=0o700)
+                os.chown(many.data, 65534, 65534)
+                try:
+                    many.start(preexec=ordinary)
+                except RuntimeError as error:
+                    ok(False, str(error)[-300:])
+                    break
+                many.apply(GITHUB_SOURCE)
+                is_equal([many.post('/hooks/repo', b'{}', github(b'{}', SECRET)).status for _ in range(20)], [200] * 20,
+                         'six cores with 8 MiB of locked memory%s' % (', killed and started' if i else ''))
+                many.kill()
         shutil.rmtree(plain)
 
     server.apply(GITHUB_SOURCE)
