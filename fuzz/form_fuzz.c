@@ -3,6 +3,7 @@
  * place. */
 #include "api/form.h"
 #include "base/assert.h"
+#include "base/percent.h"
 #include "hub/links/entry_drafts.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -17,7 +18,7 @@ static void check_html(struct slice text)
         uint8_t c = html.at[i];
         bk_assert(c != '<' && c != '>' && c != '"' && c != '\'' && c != 0);
     }
-    url_add(&again, text);
+    percent_add(&again, text);
     for (size_t i = 0; i < again.bytes; i++) {
         bk_assert(again.at[i] > ' ' && again.at[i] < 0x7f && !strchr("&?#\"'<>/", again.at[i]));
     }

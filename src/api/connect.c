@@ -1,6 +1,7 @@
 /* connect.c - signing in at a provider: to it with a state, back from it with a code. */
 #include "api/page.h"
 #include "base/ct.h"
+#include "base/percent.h"
 #include "base/time.h"
 #include "base/url.h"
 #include "hub/hub_private.h"
@@ -152,7 +153,7 @@ static enum api_step begin(struct page *page, struct slice name_or_type, bool sl
         buf_add_str(html, ".</p><p><a class=\"button\" href=\"");
         buf_add_str(html, slack ? "/slack" : "/auth/");
         if (!slack) {
-            url_add(html, slice_str(named.name));
+            percent_add(html, slice_str(named.name));
         }
         buf_add_str(html, "\">Connect</a></p>");
         return page_end(page, 200);

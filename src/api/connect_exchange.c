@@ -4,6 +4,7 @@
 #include "api/page.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/percent.h"
 #include "base/scrub.h"
 #include "base/time.h"
 #include "base/url.h"
@@ -404,7 +405,7 @@ enum api_step connect_failed(struct page *page, const struct sign_in *flow, cons
     struct buf location;
     buf_init(&location, 1400);
     buf_add_str(&location, "/auth/failure?message=");
-    url_add(&location, slice_str(message));
+    percent_add(&location, slice_str(message));
     buf_printf(&location, "&strategy=%s", flow->integration);
     enum api_step step =
         page_redirect(page, location.overflow ? "/auth/failure" : buf_text(&location));

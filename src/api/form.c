@@ -147,11 +147,3 @@ void html_add(struct buf *html, struct slice text)
         text = slice_skip(text, bytes);
     }
 }
-
-void url_add(struct buf *url, struct slice text)
-{
-    uint8_t *at = buf_reserve(url, 3 * text.bytes);
-    if (at) {
-        url->bytes += percent_encode(text, (char *)at);
-    }
-}

@@ -24,7 +24,5 @@ bool form_is_own_path(struct slice path);
 
 /* ---- writing HTML: everything from outside goes through html_add */
 void html_add(struct buf *html, struct slice text);
-/* For a query or a path segment. */
-void url_add(struct buf *url, struct slice text);
 
 #endif

@@ -1,5 +1,6 @@
 /* settings_pages.c - accounts and links of a person or a team, as lists. */
 #include "api/page_objects.h"
+#include "base/percent.h"
 #include "hub/links/link.h"
 
 #include <stdio.h>
@@ -68,7 +69,7 @@ static void add_more(struct buf *html, const struct names *names, const char *li
 {
     if (names->more && names->count > 0) {
         buf_printf(html, "<p><a href=\"?%s=", list);
-        url_add(html, names->at[names->count - 1]);
+        percent_add(html, names->at[names->count - 1]);
         buf_printf(html, "\">More %s</a></p>", list);
     }
 }
@@ -110,7 +111,7 @@ static void add_account(struct page *page, struct buf *html, struct slice name)
         buf_add_str(html, "</div>");
         if (page_may_change(page, object_text(&person, "spec/user/name"))) {
             buf_add_str(html, "<form method=\"post\" action=\"/auth/");
-            url_add(html, name);
+            percent_add(html, name);
             buf_add_str(html, "/disconnect\">");
             page_csrf(page, html);
             buf_add_str(html, "<button class=\"remove\" aria-label=\"Disconnect ");
@@ -159,7 +160,7 @@ static void add_canvases(struct page *page, struct buf *html)
     for (unsigned i = 0; i < names->count; i++) {
         bool here = slice_equal(names->at[i], page->canvas);
         buf_add_str(html, "<li><a href=\"/settings?canvas=");
-        url_add(html, names->at[i]);
+        percent_add(html, names->at[i]);
         buf_printf(html, "\"%s>", here ? " aria-current=\"true\"" : "");
         html_add(html, names->at[i]);
         buf_add_str(html, here ? "</a> (this one)</li>" : "</a></li>");
@@ -209,7 +210,7 @@ static enum api_step show_user(struct page *page, struct slice user, bool teams)
         buf_add_str(html, "<h2>Teams</h2><ul>");
         for (unsigned i = 0; i < names->count; i++) {
             buf_add_str(html, "<li><a href=\"/teams/");
-            url_add(html, names->at[i]);
+            percent_add(html, names->at[i]);
             buf_add_str(html, "/settings\">");
             html_add(html, names->at[i]);
             buf_add_str(html, "</a></li>");

@@ -2,6 +2,7 @@
 
 #include "api/page.h"
 #include "base/ct.h"
+#include "base/percent.h"
 #include "hub/hub_private.h"
 
 #include <stdio.h>
@@ -140,7 +141,7 @@ static enum api_step to_login(struct page *page)
     buf_add_str(&location, "/login");
     if (!form || find_route(page, HTTP_GET, allow)) {
         buf_add_str(&location, "?next=");
-        url_add(&location, form ? page->path : page->call->request->target);
+        percent_add(&location, form ? page->path : page->call->request->target);
     }
     enum api_step step = page_redirect(
         page, location.overflow ? "/login" : arena_string(&page->call->arena, buf_text(&location)));

@@ -1,6 +1,7 @@
 #include "base/json.h"
 
 #include "base/assert.h"
+#include "base/json_escape.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -486,28 +487,6 @@ enum bk_err json_parse(struct slice text, struct json_tree *tree, struct json_pr
 }
 
 /* ---- writing */
-
-size_t json_utf8_bytes(const uint8_t *at, size_t bytes)
-{
-    uint8_t c = at[0];
-    size_t want = c < 0x80                 ? 1
-                  : c >= 0xc2 && c <= 0xdf ? 2
-                  : (c & 0xf0) == 0xe0     ? 3
-                  : c >= 0xf0 && c <= 0xf4 ? 4
-                                           : 0;
-    if (want == 0 || want > bytes) {
-        return 0;
-    }
-    for (size_t i = 1; i < want; i++) {
-        if ((at[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    bool overlong = (c == 0xe0 && at[1] < 0xa0) || (c == 0xf0 && at[1] < 0x90);
-    bool surrogate = c == 0xed && at[1] >= 0xa0;
-    bool beyond = c == 0xf4 && at[1] >= 0x90;
-    return overlong || surrogate || beyond ? 0 : want;
-}
 
 /* What a terminal, a browser or YAML would take for something else than text: controls of the
  * second kind, line separators, marks of direction, byte order marks, noncharacters. 0 = none of

@@ -82,8 +82,6 @@ struct slice json_text(yyjson_mut_val *value);
 struct slice json_read_text(yyjson_val *value);
 
 /* ---- writing JSON text into a buf */
-/* Of the UTF-8 character at `at`, which has so many bytes at most; 0 = it is none. */
-size_t json_utf8_bytes(const uint8_t *at, size_t bytes);
 /* "text" with quotes and escapes, also of what is no visible text: controls, separators, marks of
  * direction. Bytes that are not UTF-8 become U+FFFD. */
 void json_add_string(struct buf *buf, struct slice text);

@@ -36,20 +36,48 @@ size_t percent_decode_form(struct slice text, uint8_t *out)
     return bytes;
 }
 
-size_t percent_encode(struct slice text, char *out)
+bool percent_unreserved(uint8_t c)
+{
+    return ascii_is_alphanumeric(c) || c == '-' || c == '.' || c == '_' || c == '~';
+}
+
+bool percent_visible(uint8_t c)
+{
+    return c > ' ' && c < 0x7f && c != '"' && c != '%';
+}
+
+size_t percent_encode(struct slice text, percent_plain *plain, void *out)
 {
     static const char digits[] = "0123456789ABCDEF";
+    char *to = out;
     size_t bytes = 0;
     for (size_t i = 0; i < text.bytes; i++) {
         uint8_t c = text.at[i];
-        bool plain = ascii_is_alphanumeric(c) || c == '-' || c == '.' || c == '_' || c == '~';
-        if (plain) {
-            out[bytes++] = (char)c;
+        if (plain(c)) {
+            to[bytes++] = (char)c;
         } else {
-            out[bytes++] = '%';
-            out[bytes++] = digits[c >> 4];
-            out[bytes++] = digits[c & 15];
+            to[bytes++] = '%';
+            to[bytes++] = digits[c >> 4];
+            to[bytes++] = digits[c & 15];
         }
     }
     return bytes;
+}
+
+static void add(struct buf *buf, struct slice text, percent_plain *plain)
+{
+    void *at = buf_reserve(buf, 3 * text.bytes);
+    if (at) {
+        buf->bytes += percent_encode(text, plain, at);
+    }
+}
+
+void percent_add(struct buf *buf, struct slice text)
+{
+    add(buf, text, percent_unreserved);
+}
+
+void percent_add_visible(struct buf *buf, struct slice text)
+{
+    add(buf, text, percent_visible);
 }

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/base64.h"
+#include "base/percent.h"
 #include "base/sha256.h"
 #include "cli/clock.h"
 #include "cli/remote.h"
@@ -92,11 +93,7 @@ static void add_line(struct buf *headers, const char *name, struct slice value)
 static void add_type(struct buf *headers, struct slice type)
 {
     buf_add_str(headers, "becket-type: ");
-    for (size_t i = 0; i < type.bytes; i++) {
-        uint8_t c = type.at[i];
-        bool plain = c > ' ' && c < 127 && c != '%';
-        buf_printf(headers, plain ? "%c" : "%%%02x", c);
-    }
+    percent_add_visible(headers, type);
     buf_add_str(headers, "\r\n");
 }
 

@@ -412,14 +412,6 @@ int remote_refused(const struct client_response *response)
 
 /* ---- targets */
 
-static void add_escaped(struct buf *target, const char *text)
-{
-    uint8_t *at = buf_reserve(target, 3 * strlen(text));
-    if (at) {
-        target->bytes += percent_encode(slice_str(text), (char *)at);
-    }
-}
-
 void remote_query(struct buf *target, const char *name, const char *value)
 {
     if (value == NULL || *value == '\0') {
@@ -427,12 +419,12 @@ void remote_query(struct buf *target, const char *name, const char *value)
     }
     bool first = target->bytes == 0 || memchr(target->at, '?', target->bytes) == NULL;
     buf_printf(target, "%c%s=", first ? '?' : '&', name);
-    add_escaped(target, value);
+    percent_add(target, slice_str(value));
 }
 
 void remote_segment(struct buf *target, const char *text)
 {
-    add_escaped(target, text);
+    percent_add(target, slice_str(text));
 }
 
 /* ---- values */

@@ -118,14 +118,6 @@ const struct oauth2_server *oauth2_server_find(struct slice name)
 
 /* ---- writing */
 
-static void add_escaped(struct buf *text, struct slice value)
-{
-    uint8_t *at = buf_reserve(text, 3 * value.bytes);
-    if (at) {
-        text->bytes += percent_encode(value, (char *)at);
-    }
-}
-
 /* application/x-www-form-urlencoded, appended: "name=value", with '&' in front when it is not the
  * first. */
 static void oauth2_form_add(struct buf *form, const char *name, struct slice value)
@@ -134,7 +126,7 @@ static void oauth2_form_add(struct buf *form, const char *name, struct slice val
         buf_add_byte(form, '&');
     }
     buf_printf(form, "%s=", name);
-    add_escaped(form, value);
+    percent_add(form, value);
 }
 
 void oauth2_challenge(struct slice verifier, char ret_challenge[OAUTH2_CHALLENGE_BYTES + 1])
@@ -159,7 +151,7 @@ static void add_endpoint(struct buf *url, const char *endpoint, struct slice bas
         return;
     }
     buf_add(url, endpoint, (size_t)(at - endpoint));
-    add_escaped(url, client_id);
+    percent_add(url, client_id);
     buf_add_str(url, at + hole.bytes);
 }
 
@@ -224,9 +216,9 @@ static size_t basic_pair(const struct oauth2_client *client,
 {
     struct buf pair;
     buf_init(&pair, PAIR_BYTES);
-    add_escaped(&pair, client->id);
+    percent_add(&pair, client->id);
     buf_add_byte(&pair, ':');
-    add_escaped(&pair, client->secret);
+    percent_add(&pair, client->secret);
     size_t bytes =
         pair.overflow ? 0 : base64_encode(pair.at, pair.bytes, BASE64_STANDARD, ret_text);
     bk_wipe(pair.at, pair.bytes);

@@ -71,7 +71,7 @@ struct slice provider_segment(struct provider_run *run, struct slice text)
         return text.bytes == 1 ? SLICE("%2E") : SLICE("%2E%2E");
     }
     char *at = arena_take(run->arena, text.bytes * 3 + 1);
-    return at ? slice_of(at, percent_encode(text, at)) : SLICE_EMPTY;
+    return at ? slice_of(at, percent_encode(text, percent_unreserved, at)) : SLICE_EMPTY;
 }
 
 __attribute__((format(printf, 2, 0))) static struct slice format_into(struct provider_run *run,

@@ -132,20 +132,10 @@ static bool body_put(struct buf *body, const struct json_path *path, struct slic
 /* name=value behind the URL, encoded. */
 static void url_put(struct buf *url, struct slice name, struct slice value)
 {
-    static const char digits[] = "0123456789ABCDEF";
     buf_add_byte(url, slice_find(buf_slice(url), '?') == url->bytes ? '?' : '&');
     buf_add_slice(url, name);
     buf_add_byte(url, '=');
-    for (size_t i = 0; i < value.bytes; i++) {
-        uint8_t c = value.at[i];
-        bool plain = (c >= '0' && c <= '9') || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') ||
-                     (c != 0 && strchr("-._~", c) != NULL);
-        if (plain) {
-            buf_add_byte(url, c);
-        } else {
-            buf_printf(url, "%%%c%c", digits[c >> 4], digits[c & 15]);
-        }
-    }
+    percent_add(url, value);
 }
 
 /* A test delivery in the making. */
@@ -394,15 +384,14 @@ static enum bk_err put_in_form(struct making *m, struct slice name)
     if (m->send->ret_body == NULL) {
         return BK_UNSUPPORTED;
     }
-    char *text = (char *)scratch_take(3 * body.bytes + 1);
-    if (text == NULL) {
-        return BK_NO_MEMORY;
-    }
-    size_t bytes = percent_encode(body, text);
-    m->body.bytes = 0;
-    buf_add_slice(&m->body, name);
-    buf_add_byte(&m->body, '=');
-    buf_add(&m->body, text, bytes);
+    struct buf form;
+    buf_init(&form, m->body.bytes_max);
+    buf_add_slice(&form, name);
+    buf_add_byte(&form, '=');
+    percent_add(&form, body);
+    struct buf old = m->body;
+    m->body = form;
+    buf_fini(&old);
     return BK_OK;
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/hex.h"
+#include "base/json_escape.h"
 #include "base/percent.h"
 
 #define FORM_PAIRS_MAX 512U
@@ -260,26 +261,11 @@ bool text_url_other_port(struct slice url, struct slice *ret_url)
 
 bool text_json_escape(struct slice text, struct slice *ret_text)
 {
-    size_t n = 0, room = 6 * text.bytes;
+    size_t room = JSON_ESCAPED_MAX * text.bytes;
     uint8_t *out = scratch_take(room);
     if (out == NULL) {
         return false;
     }
-    for (size_t i = 0; i < text.bytes; i++) {
-        uint8_t c = text.at[i];
-        if (c < ' ' || c == 127) {
-            char digits[2];
-            hex_encode(&c, 1, digits);
-            memcpy(out + n, "\\u00", 4);
-            memcpy(out + n + 4, digits, 2);
-            n += 6;
-            continue;
-        }
-        if (c == '"' || c == '\\') {
-            out[n++] = '\\';
-        }
-        out[n++] = c;
-    }
-    *ret_text = scratch_keep(out, room, n);
+    *ret_text = scratch_keep(out, room, json_escape(text, out));
     return true;
 }

@@ -1,6 +1,7 @@
 /* Forms, cookies, and what leads out of a page: what is decoded, what is refused, what is escaped.
  */
 #include "api/form.h"
+#include "base/percent.h"
 #include "tap.h"
 
 static struct arena arena;
@@ -85,7 +86,7 @@ static void test_escaping(void)
                                "e&lt;/a&gt;") == 0,
        "%s", buf_text(&html));
     buf_reset(&html);
-    url_add(&html, SLICE("a b/c?d&e=\"\xc3\xbc"));
+    percent_add(&html, SLICE("a b/c?d&e=\"\xc3\xbc"));
     ok(strcmp(buf_text(&html), "a%20b%2Fc%3Fd%26e%3D%22%C3%BC") == 0, "%s", buf_text(&html));
     buf_fini(&html);
 }

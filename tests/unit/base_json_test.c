@@ -1,5 +1,7 @@
 /* JSON text into trees with places, and back. */
+#include "base/assert.h"
 #include "base/json.h"
+#include "base/json_escape.h"
 #include "tests/tap.h"
 
 #include <yyjson.h>
@@ -148,6 +150,30 @@ static void test_string_writer(void)
     buf_fini(&buf);
 }
 
+/* Where room is known and nothing is hidden. */
+static void test_escape(void)
+{
+    static const struct {
+        struct slice text, escaped;
+    } cases[] = {
+        {SLICE(""), SLICE("")},
+        {SLICE("plain \xc3\xa9 \xf0\x9f\x90\x9f"), SLICE("plain \xc3\xa9 \xf0\x9f\x90\x9f")},
+        {SLICE("\"\\/"), SLICE("\\\"\\\\/")},
+        {SLICE("\0\n\x1f\x7f"), SLICE("\\u0000\\u000a\\u001f\\u007f")},
+        {SLICE("\xff"
+               "a\xc3"),
+         SLICE("\xef\xbf\xbd"
+               "a\xef\xbf\xbd")},
+        {SLICE("\xed\xa0\x80"), SLICE("\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd")},
+    };
+    for (size_t i = 0; i < bk_array_length(cases); i++) {
+        uint8_t out[JSON_ESCAPED_MAX * 16];
+        size_t bytes = json_escape(cases[i].text, out);
+        ok(slice_equal(slice_of(out, bytes), cases[i].escaped), "%.*s", (int)bytes,
+           (const char *)out);
+    }
+}
+
 int main(void)
 {
     test_values();
@@ -158,5 +184,6 @@ int main(void)
     test_many_keys();
     test_string_writer();
     json_tree_fini(&tree);
+    test_escape();
     return done_testing();
 }

@@ -69,13 +69,30 @@ static void test_every_byte(void)
     for (unsigned i = 0; i < 256; i++) {
         all[i] = (uint8_t)i;
     }
-    size_t length = percent_encode(slice_of(all, sizeof all), text);
+    size_t length = percent_encode(slice_of(all, sizeof all), percent_unreserved, text);
     is_uint(length, 66 + 3 * 190, "66 bytes stay as they are");
     ok(percent_decode(slice_of(text, length), true, back, &bytes) && bytes == 256 &&
            memcmp(all, back, 256) == 0,
        "all bytes come back");
-    length = percent_encode(SLICE("a/b c~\xff"), text);
+    length = percent_encode(SLICE("a/b c~\xff"), percent_unreserved, text);
     ok(slice_equal(slice_of(text, length), SLICE("a%2Fb%20c~%FF")));
+    length = percent_encode(slice_of(all, sizeof all), percent_visible, text);
+    is_uint(length, 92 + 3 * 164, "92 are seen and no %% or \"");
+    ok(percent_decode(slice_of(text, length), false, back, &bytes) && bytes == 256 &&
+           memcmp(all, back, 256) == 0,
+       "and all come back");
+}
+
+static void test_appended(void)
+{
+    struct buf buf;
+    buf_init(&buf, 16);
+    percent_add(&buf, SLICE("a/"));
+    percent_add(&buf, SLICE("b"));
+    ok(slice_equal(buf_slice(&buf), SLICE("a%2Fb")));
+    percent_add(&buf, SLICE("////"));
+    ok(buf.overflow, "what does not fit is no half");
+    buf_fini(&buf);
 }
 
 int main(void)
@@ -83,5 +100,6 @@ int main(void)
     test_decoding();
     test_forms();
     test_every_byte();
+    test_appended();
     return done_testing();
 }

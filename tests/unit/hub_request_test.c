@@ -193,7 +193,7 @@ static void test_injection(void)
              SLICE("a\r\nX-Injected: 1\0\x7f\xc3\xa9 %")),
        "still one request");
     ok(lacks("x-injected"), "no line was injected");
-    ok(has("becket-type", "a%0d%0aX-Injected:%201%00%7f%c3%a9%20%25"));
+    ok(has("becket-type", "a%0D%0AX-Injected:%201%00%7F%C3%A9%20%25"));
     uint8_t all[256];
     for (unsigned i = 0; i < 256; i++) {
         all[i] = (uint8_t)i;

@@ -268,7 +268,7 @@ spec: {from: [{source: repo, types: [frail]}], to: [{destination: frail-1}, {des
     Connection(server.port).request('POST', '/hooks/odd', b'{"type":"a%\r\nX-Evil: 1"}')
     if ok(when(lambda: any(p == '/odd' for p, _, _ in received)), 'becket listen forwards what has an odd type'):
         headers = next(h for p, h, _ in received if p == '/odd')
-        ok(headers['becket-type'] == 'a%25%0d%0aX-Evil:%201' and 'x-evil' not in headers, 'which stays in its line')
+        ok(headers['becket-type'] == 'a%25%0D%0AX-Evil:%201' and 'x-evil' not in headers, 'which stays in its line')
     listener.terminate()
     listener.wait(10)
     stray = subprocess.Popen([server.program, 'listen', 'rep', '--forward', 'http://127.0.0.1:%d/dev' % port,

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/base64.h"
 #include "base/hex.h"
+#include "base/percent.h"
 #include "base/time.h"
 #include "hub/events/cloudevents.h"
 
@@ -41,20 +42,10 @@ static void add_number(struct writer *writer, uint64_t number)
     add(writer, text + at, sizeof text - at);
 }
 
-/* Visible ASCII as it is, the rest as %XX: whatever an event calls itself, it stays in its line. */
+/* Whatever an event calls itself, it stays in its line. */
 static void add_escaped(struct writer *writer, struct slice text)
 {
-    for (size_t i = 0; i < text.bytes; i++) {
-        uint8_t c = text.at[i];
-        if (c > 0x20 && c < 0x7f && c != '%') {
-            writer->at[writer->bytes++] = c;
-        } else {
-            char code[2];
-            hex_encode(&c, 1, code);
-            ADD(writer, "%");
-            add(writer, code, 2);
-        }
-    }
+    writer->bytes += percent_encode(text, percent_visible, writer->at + writer->bytes);
 }
 
 /* ---- which of the provider's lines go on */

@@ -2,8 +2,9 @@
 
 #include "base/assert.h"
 #include "base/base64.h"
-#include "base/json.h"
 #include "base/json_check.h"
+#include "base/json_escape.h"
+#include "base/percent.h"
 #include "base/time.h"
 
 #define SOURCES "/event-sources/"
@@ -15,10 +16,15 @@ struct writer {
     bool full;
 };
 
-static void put(struct writer *w, const void *at, size_t bytes)
+static bool has_room(struct writer *w, size_t bytes)
 {
     w->full |= bytes > w->room - w->bytes;
-    if (!w->full && bytes != 0) {
+    return !w->full;
+}
+
+static void put(struct writer *w, const void *at, size_t bytes)
+{
+    if (has_room(w, bytes) && bytes != 0) {
         memcpy(w->at + w->bytes, at, bytes);
         w->bytes += bytes;
     }
@@ -29,28 +35,18 @@ static void put_text(struct writer *w, const char *text)
     put(w, text, strlen(text));
 }
 
-static const char digits[] = "0123456789ABCDEF";
-
-/* Header values: printable ASCII but blank, " and %, all else as %XX (HTTP binding 3.1.3.2). */
-static void put_value(struct writer *w, struct slice text)
-{
-    for (size_t i = 0; i < text.bytes; i++) {
-        uint8_t c = text.at[i];
-        char escaped[3] = {'%', digits[c >> 4], digits[c & 15]};
-        bool plain = c > ' ' && c < 127 && c != '"' && c != '%';
-        put(w, plain ? (const char *)&c : escaped, plain ? 1 : 3);
-    }
-}
-
 static struct slice type_of(const struct cloudevent *event)
 {
     return event->type.bytes != 0 ? event->type : SLICE(CLOUDEVENTS_TYPE);
 }
 
+/* All but printable ASCII as %XX, and blank, " and %, too (HTTP binding 3.1.3.2). */
 static void put_header(struct writer *w, const char *name, struct slice value)
 {
     put_text(w, name);
-    put_value(w, value);
+    if (has_room(w, 3 * value.bytes)) {
+        w->bytes += percent_encode(value, percent_visible, w->at + w->bytes);
+    }
     put_text(w, "\r\n");
 }
 
@@ -64,38 +60,24 @@ size_t cloudevents_headers(const struct cloudevent *event, uint8_t *out, size_t 
     put_header(&w, "ce-id: ", event->id);
     put_header(&w, "ce-source: " SOURCES, event->source);
     put_header(&w, "ce-type: ", type_of(event));
-    put_header(&w, "ce-time: ", slice_str(time));
+    put_text(&w, "ce-time: ");
+    put_text(&w, time);
+    put_text(&w, "\r\n");
     return w.full ? 0 : w.bytes;
 }
 
 size_t cloudevents_headers_max(const struct cloudevent *event)
 {
-    return 128 + sizeof SOURCES + sizeof CLOUDEVENTS_TYPE +
-           3 * (event->id.bytes + event->source.bytes + event->type.bytes);
-}
-
-/* The inside of a JSON string; bytes that are no UTF-8 become U+FFFD. */
-static void put_escaped(struct writer *w, struct slice text)
-{
-    while (text.bytes > 0) {
-        uint8_t c = text.at[0];
-        size_t bytes = json_utf8_bytes(text.at, text.bytes);
-        if (bytes == 0) {
-            put_text(w, "\\ufffd");
-        } else if (c < ' ' || c == '"' || c == '\\' || c == 0x7f) {
-            char escaped[6] = {'\\', 'u', '0', '0', digits[c >> 4], digits[c & 15]};
-            put(w, escaped, sizeof escaped);
-        } else {
-            put(w, text.at, bytes);
-        }
-        text = slice_skip(text, bytes > 0 ? bytes : 1);
-    }
+    return 128 + sizeof SOURCES +
+           3 * (event->id.bytes + event->source.bytes + type_of(event).bytes);
 }
 
 static void put_member(struct writer *w, const char *begin, struct slice text)
 {
     put_text(w, begin);
-    put_escaped(w, text);
+    if (has_room(w, JSON_ESCAPED_MAX * text.bytes)) {
+        w->bytes += json_escape(text, w->at + w->bytes);
+    }
     put_text(w, "\",");
 }
 
@@ -108,8 +90,7 @@ static void put_data(struct writer *w, const struct cloudevent *event)
     }
     size_t bytes = BASE64_ENCODED(event->body.bytes);
     put_text(w, "\"data_base64\":\"");
-    w->full |= bytes > w->room - w->bytes;
-    if (!w->full) {
+    if (has_room(w, bytes)) {
         w->bytes += base64_encode(event->body.at, event->body.bytes, BASE64_STANDARD,
                                   (char *)w->at + w->bytes);
     }
@@ -126,7 +107,9 @@ size_t cloudevents_structured(const struct cloudevent *event, uint8_t *out, size
     put_member(&w, "\"id\":\"", event->id);
     put_member(&w, "\"source\":\"" SOURCES, event->source);
     put_member(&w, "\"type\":\"", type_of(event));
-    put_member(&w, "\"time\":\"", slice_str(time));
+    put_text(&w, "\"time\":\"");
+    put_text(&w, time);
+    put_text(&w, "\",");
     if (event->content_type.bytes != 0) {
         put_member(&w, "\"datacontenttype\":\"", event->content_type);
     }
@@ -138,7 +121,7 @@ size_t cloudevents_structured(const struct cloudevent *event, uint8_t *out, size
 size_t cloudevents_structured_max(const struct cloudevent *event)
 {
     return 256 +
-           6 * (event->id.bytes + event->source.bytes + event->type.bytes +
-                event->content_type.bytes) +
+           JSON_ESCAPED_MAX * (event->id.bytes + event->source.bytes + type_of(event).bytes +
+                               event->content_type.bytes) +
            BASE64_ENCODED(event->body.bytes);
 }

@@ -1,5 +1,6 @@
 /* filter_scratch.c - the memory of a core's runs, and the event that runs look at */
 #include "base/assert.h"
+#include "base/json_escape.h"
 #include "base/percent.h"
 #include "hub/routes/filter_run.h"
 
@@ -92,21 +93,7 @@ static uint8_t *put_string(uint8_t *at, struct slice text, uint8_t *room)
 {
     size_t bytes = percent_decode_form(text, room);
     *at++ = '"';
-    for (size_t i = 0; i < bytes; i++) {
-        uint8_t c = room[i];
-        if (c < ' ') {
-            static const char digits[] = "0123456789abcdef";
-            memcpy(at, "\\u00", 4);
-            at[4] = (uint8_t)digits[c >> 4];
-            at[5] = (uint8_t)digits[c & 15];
-            at += 6;
-            continue;
-        }
-        if (c == '"' || c == '\\') {
-            *at++ = '\\';
-        }
-        *at++ = c;
-    }
+    at += json_escape(slice_of(room, bytes), at);
     *at++ = '"';
     return at;
 }
