@@ -420,13 +420,14 @@ void ring_cancel(struct ring *ring, struct ring_op *target)
     (void)target;
 }
 
-void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, unsigned count,
-                  ring_done_fn *done)
+enum bk_err ring_signals(struct ring *ring, struct ring_op *op, const int *signals, unsigned count,
+                         ring_done_fn *done)
 {
     (void)ring;
     (void)signals;
     (void)count;
     op->done = done;
+    return BK_OK;
 }
 
 enum bk_err ring_file_attach(struct ring *ring, int file, int32_t *ret_handle)

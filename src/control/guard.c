@@ -163,7 +163,11 @@ static void *guard_main(void *context)
     struct ring_config config = {.entries = 16, .handles_max = 16, .cpu = -1};
     enum bk_err err = ring_open(&config, &guard->ring, &guard->why);
     if (err == BK_OK) {
-        ring_signals(guard->ring, &guard->signals_op, guarded, bk_array_length(guarded), on_signal);
+        err = ring_signals(guard->ring, &guard->signals_op, guarded, bk_array_length(guarded),
+                           on_signal);
+        guard->why = err == BK_OK ? guard->why
+                                  : "no descriptor to hear signals by: raise RLIMIT_NOFILE "
+                                    "(ulimit -n, LimitNOFILE=)";
     }
     pthread_mutex_lock(&guard->lock);
     guard->open = true;

@@ -184,9 +184,9 @@ void ring_poll(struct ring *ring, struct ring_op *op, int os_fd, unsigned events
                ring_done_fn *done);
 
 /* Completes with value = signal number each time one of `signals` (blocked in every thread by the
- * caller before any thread starts) arrives. Multishot. */
-void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, unsigned count,
-                  ring_done_fn *done);
+ * caller before any thread starts) arrives. Multishot. BK_NO_DESCRIPTORS: nothing was begun. */
+enum bk_err ring_signals(struct ring *ring, struct ring_op *op, const int *signals, unsigned count,
+                         ring_done_fn *done) BK_MUST_CHECK;
 
 /* ---- durable files: opened with file.h, written here */
 /* A handle for an open file (file.h, FILE_DIRECT). The caller keeps `file`. */

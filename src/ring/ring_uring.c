@@ -697,18 +697,22 @@ static int signals_take(struct ring *ring)
     return bytes == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
 }
 
-void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, unsigned count,
-                  ring_done_fn *done)
+enum bk_err ring_signals(struct ring *ring, struct ring_op *op, const int *signals, unsigned count,
+                         ring_done_fn *done)
 {
-    op_begin(op, done, OP_SIGNALS);
     sigset_t set;
     sigemptyset(&set);
     for (unsigned i = 0; i < count; i++) {
         sigaddset(&set, signals[i]);
     }
-    ring->signal_fd = signalfd(ring->signal_fd, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    bk_assert(ring->signal_fd >= 0);
+    int fd = signalfd(ring->signal_fd, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (fd < 0) {
+        return bk_err_from_errno(errno);
+    }
+    ring->signal_fd = fd;
+    op_begin(op, done, OP_SIGNALS);
     signals_poll(ring, op);
+    return BK_OK;
 }
 
 /* ---- files */

@@ -20,6 +20,14 @@ ssize_t recv(int fd, void *at, size_t bytes, int flags)
     }
     return ((ssize_t (*)(int, void *, size_t, int))dlsym(RTLD_NEXT, "recv"))(fd, at, bytes, flags);
 }
+int signalfd(int fd, const void *set, int flags)
+{
+    if (getenv("NO_SIGNALFD")) {
+        errno = EMFILE;
+        return -1;
+    }
+    return ((int (*)(int, const void *, int))dlsym(RTLD_NEXT, "signalfd"))(fd, set, flags);
+}
 /* From the third second to the sixth, if it is asked for, no descriptor is left for another one. */
 static int busy(int command)
 {

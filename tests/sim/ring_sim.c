@@ -818,11 +818,12 @@ static void poll_ready(struct record *record)
     complete_value(record, open ? (int32_t)ready : -BK_CLOSED);
 }
 
-void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, unsigned count,
-                  ring_done_fn *done)
+enum bk_err ring_signals(struct ring *ring, struct ring_op *op, const int *signals, unsigned count,
+                         ring_done_fn *done)
 {
     bk_assert(count > 0 && signals);
     (void)record_make(ring, op, OP_SIGNALS, -1, done);
+    return BK_OK;
 }
 
 void sim_signal(struct ring *ring, int number)

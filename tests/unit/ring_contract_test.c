@@ -1234,7 +1234,7 @@ static void test_signals(void)
     open_ring(usual);
     struct watch signals = {.ended = false};
     const int wanted[] = {SIGUSR1, SIGUSR2};
-    ring_signals(ring, &signals.op, wanted, 2, watch_done);
+    is_int(ring_signals(ring, &signals.op, wanted, 2, watch_done), BK_OK);
     ring_turn(ring, 0);
     raise_signal(SIGUSR1);
     UNTIL(signals.completions == 1);

@@ -189,8 +189,8 @@ void ring_shutdown(struct ring *ring, struct ring_op *op, int32_t handle, ring_d
     bk_never("not part of this test");
 }
 
-void ring_signals(struct ring *ring, struct ring_op *op, const int *signals, unsigned count,
-                  ring_done_fn *done)
+enum bk_err ring_signals(struct ring *ring, struct ring_op *op, const int *signals, unsigned count,
+                         ring_done_fn *done)
 {
     (void)ring;
     (void)op;

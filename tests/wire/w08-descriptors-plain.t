@@ -16,6 +16,16 @@ def settles(server, wanted):
     return descriptors(server)
 
 
+with Server(start=False) as server:
+    try:
+        server.start(environment=old_kernel(NO_SIGNALFD='1'))
+        ok(False, 'no descriptor for signals: it does not start')
+    except RuntimeError:
+        lines = server.log_text().splitlines()
+        is_equal(server.process.returncode, 1, 'no descriptor for signals: exit code 1')
+        ok(len(lines) == 1 and 'RLIMIT_NOFILE' in lines[0], 'and one line says what is missing: %s' % lines[:2])
+    server.process = None
+
 OLD = old_kernel()
 
 with Server(start=False, threads=2, options=['--segment-bytes', '4M', '--retain-bytes', '12M']) as server, Sink() as sink:
