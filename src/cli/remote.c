@@ -174,6 +174,14 @@ static bool has_to_wait(struct remote *remote, bool answered, unsigned status, c
     return !remote_ended();
 }
 
+/* Of somebody who says 200 to whatever is asked: what was to be deleted is still there. */
+static bool is_page(const struct client_response *response)
+{
+    const struct http_header *type = http_find(&response->head, SLICE("content-type"), NULL);
+    struct slice text = type ? http_header_value(&response->head, type) : SLICE_EMPTY;
+    return response->status < 300 && slice_starts_nocase(text, SLICE("text/html"));
+}
+
 bool remote_try(struct remote *remote, const char *method, const char *target,
                 const char *content_type, struct slice body, struct client_response *ret_response)
 {
@@ -215,6 +223,11 @@ bool remote_try(struct remote *remote, const char *method, const char *target,
     }
     buf_fini(&headers);
     buf_fini(&full);
+    if (answered && is_page(ret_response)) {
+        cli_error("the answer is a web page; is --server the admin address of becket, and what is "
+                  "before it not in the way?");
+        return false;
+    }
     return answered;
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Commands without a server: help, versions, exit codes, one-line errors, suggestions, verify."""
-import hashlib, hmac, json, os, re, shutil, subprocess, sys, tempfile
+import hashlib, hmac, http.server, json, os, re, shutil, subprocess, sys, tempfile, threading
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
 
@@ -114,6 +114,29 @@ refused(['journal', 'check', '--data', '/nonexistent'], 1, '--data')
 refused(['get', '\x1b]0;x\x07'], 2, '\\x1b')
 with tempfile.TemporaryDirectory() as empty:
     refused(['apply', '-f', empty, '--token', 'x'], 1, '*.yaml')
+
+# ---- a page that says 200 to everything, as of a log-in in front: nothing was revoked or deleted there
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.rfile.read(int(self.headers.get('Content-Length', 0)))
+        self.send_response(200)
+        self.send_header('Content-Type', 'text/html; charset=utf-8')
+        self.send_header('Content-Length', '9')
+        self.end_headers()
+        self.wfile.write(b'<p>hi</p>')
+
+    do_POST = do_DELETE = do_GET
+
+    def log_message(self, *words):
+        pass
+
+
+page = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Page)
+threading.Thread(target=page.serve_forever, daemon=True).start()
+for words in (['delete', 'route', 'r'], ['token', 'revoke', 'ci'], ['entry', 'delete', 'x'], ['get', 'routes'], ['pause', 'app'], ['status'],
+              ['secrets', 'app'], ['deliveries', '--destination', 'app']):
+    refused(words, 1, 'a web page', '--server', BECKET_URL='http://127.0.0.1:%d' % page.server_port, BECKET_TOKEN='x')
+page.shutdown()
 
 # ---- verify: off line, as the server would check it
 body = b'{"a":1}'
