@@ -41,6 +41,11 @@ static const char *wrong_status_line(struct slice line, struct seen *seen)
     if (line.bytes > 1 && (line.at[0] == 0x15 || line.at[0] == 0x16) && line.at[1] == 3) {
         return "it is TLS, where plain HTTP was spoken";
     }
+    /* The frame with its settings, with which each server of HTTP/2 begins. */
+    static const uint8_t settings[] = {4, 0, 0, 0, 0, 0};
+    if (line.bytes >= 9 && line.at[0] == 0 && memcmp(line.at + 3, settings, 6) == 0) {
+        return "it is HTTP/2, where HTTP/1.1 was spoken";
+    }
     if (http_version(line.at, line.bytes, &minor, &known) != HTTP_PARSE_DONE || !known) {
         return "it does not begin with HTTP/1.1";
     }

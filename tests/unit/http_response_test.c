@@ -196,6 +196,14 @@ static void bounds(void)
     ok(got.step == HTTP_STEP_FAILED && got.response.err == BK_TOO_LARGE,
        "endless chunks are cut at the limit: %s", got.response.why);
     free(got.body);
+    bytes = (size_t)snprintf(text, sizeof text, "%s65\r\n%0101d\r\nno chunk\r\n", CHUNKED, 0);
+    for (size_t cut = 0; cut <= bytes; cut += bytes) {
+        read_begin(&got, 100);
+        read_all(&got, slice_of(text, bytes), cut, cut ? 0 : 1, false);
+        ok(got.step == HTTP_STEP_FAILED && got.response.err == BK_TOO_LARGE,
+           "whatever comes behind it, and however much at once: %s", got.response.why);
+        free(got.body);
+    }
     bytes = (size_t)snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\n\r\n");
     memset(text + bytes, 'x', 101);
     read_begin(&got, 100);

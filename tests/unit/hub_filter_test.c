@@ -1,6 +1,7 @@
 /* Description: the expression language: every operator, what fails and how it says so, where a
  * mistake stands, and that neither a hostile pattern nor a hostile body costs much. */
 #include "base/assert.h"
+#include "base/buf.h"
 #include "http/parse.h"
 #include "hub/routes/filter.h"
 #include "tap.h"
@@ -139,6 +140,13 @@ static void values(void)
         {"$.big == 9007199254740992.0", "false"},
         {"$.big > 9007199254740992.0", "true"},
         {"$.huge > 1e308", "true"},
+        {"$.rate > 1 and 1 < $.rate and $.rate != 1 and -1.5 < -1 and not (-1.5 == -1)", "true"},
+        {"-9223372036854775808.0 == -9223372036854775807 - 1", "true"},
+        {"-9223372036854777856.0 < -9223372036854775807 - 1", "true"},
+        {"(-9223372036854775807 - 1) % -1", "0"},
+        {"(-9223372036854775807 - 1) * -1", "! the number does not fit 64 bits"},
+        {"'abc'[-9:2] + 'abc'[-2:] + 'abc'[2:9] + 'abc'[2:1]", "abbcc"},
+        {"[1,2,3][-9:][0]", "1"},
         {"$.huge > 9223372036854775807", "true"},
         {"0x1f + 1_000", "1031"},
         {".5 + 1e1", "10.5"},
@@ -444,6 +452,37 @@ static void bodies(void)
     free(large);
 }
 
+/* What was looked at before costs an event nothing; a look at a map costs by its size. */
+static void steps(void)
+{
+    static char text[1000000];
+    char why[FILTER_WHY_BYTES];
+    struct buf map, many;
+    memset(text, 'a', sizeof text);
+    text[0] = text[sizeof text - 1] = '"';
+    text[sizeof text - 2] = 'b';
+    is_int(test_body("$ matches 'b'", slice_of(text, sizeof text), why), FILTER_TRUE,
+           "a long text");
+    is_int(test_body("$ matches 'a'", SLICE("\"a\""), why), FILTER_TRUE, "then a short one: %s",
+           why);
+    buf_init(&map, 8U << 20);
+    buf_init(&many, 4096);
+    buf_add_str(&map, "{\"x\":0");
+    for (unsigned i = 0; i < 300000; i++) {
+        buf_printf(&map, ",\"k%u\":0", i);
+    }
+    buf_add_byte(&map, '}');
+    buf_add_str(&many, "$.x == 0");
+    is_int(test_body(buf_text(&many), buf_slice(&map), why), FILTER_TRUE, "a large map: %s", why);
+    for (unsigned i = 0; i < 30; i++) {
+        buf_add_str(&many, " and $.x == 0");
+    }
+    is_int(test_body(buf_text(&many), buf_slice(&map), why), FILTER_FAILED, "thirty times: %s",
+           why);
+    buf_fini(&many);
+    buf_fini(&map);
+}
+
 static void sets(void)
 {
     struct filter *filters[2] = {
@@ -462,9 +501,16 @@ static void sets(void)
     event.type = SLICE("issue");
     is_int(filter_set_test(set, &event), FILTER_FALSE, "another type");
     filter_set_free(set);
-    set = filter_set_make(NULL, 0, false, NULL, 0);
-    is_int(filter_set_test(set, &event), FILTER_TRUE, "nothing asked");
-    filter_set_free(set);
+    for (unsigned any = 0; any < 2; any++) {
+        set = filter_set_make(NULL, 0, any, NULL, 0);
+        is_int(filter_set_test(set, &event), FILTER_TRUE, "nothing asked");
+        filter_set_free(set);
+        filters[0] = compile("$.missing.more == 1", FILTER_DATA, true);
+        filters[1] = compile("true", FILTER_DATA, true);
+        set = filter_set_make(filters, 2, any, NULL, 0);
+        is_int(filter_set_test(set, &event), FILTER_FAILED, "the first failure is the result");
+        filter_set_free(set);
+    }
 }
 
 static void cost(void)
@@ -498,6 +544,7 @@ int main(void)
     mistakes();
     hostile();
     bodies();
+    steps();
     sets();
     cost();
     filter_scratch_close(scratch);

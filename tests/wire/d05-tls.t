@@ -13,6 +13,9 @@ certs.ca('private')
 certs.ca('clients')
 certs.ca('stranger')
 certs.make('server', ca='private')
+certs.key('mute')
+certs.run('req', '-x509', '-new', '-key', 'mute.key', '-subj', '/CN=mute', '-days', '30', '-addext', 'keyUsage=critical,digitalSignature',
+          '-out', 'mute.pem')
 for name in ('one', 'two'):
     certs.make(name, san=None, ca='clients', usage='clientAuth')
 certs.make('rsa', san=None, ca='clients', usage='clientAuth', kind='rsa:2048')
@@ -109,6 +112,7 @@ def mistakes(server):
     good = pem('private.pem')
     cases = [
         ('a CA that is no PEM', 'tls: {ca: nonsense}', 'spec.tls.ca', 'no certificate in it'),
+        ('a CA that may not issue', 'tls: {ca: %s}' % json.dumps(pem('mute.pem')), 'spec.tls.ca', 'its keyUsage does not let it issue'),
         ('a CA that is cut', 'tls: {ca: "-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\\n"}',
          'spec.tls.ca', 'ca:1'),
         ('a key in the open', 'tls: {clientCertificate: %s, clientKey: abc}' % from_secret('client-one', 'cert'),
