@@ -53,11 +53,16 @@ int fcntl(int fd, int command, ...) __attribute__((alias("fcntl64")));
 '''
 
 
-def old_kernel(**more):
-    """The environment of a server that shall take the kernel for one before Linux 6.13."""
+def in_front(code, **more):
+    """The environment of a server in front of whose C library these functions come."""
     base = tempfile.mkdtemp(prefix='shim-', dir=os.path.join(os.environ.get('BECKET_BUILD', 'build'), 'tests'))
     source, library = os.path.join(base, 'shim.c'), os.path.join(base, 'shim.so')
     with open(source, 'w') as file:
-        file.write(SHIM)
+        file.write(code)
     subprocess.run([os.environ.get('CC', 'cc'), '-shared', '-fPIC', '-o', library, source], check=True)
     return dict(os.environ, LD_PRELOAD=os.path.abspath(library), **more)
+
+
+def old_kernel(**more):
+    """The environment of a server that shall take the kernel for one before Linux 6.13."""
+    return in_front(SHIM, **more)

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """The wall clock is set by hours, forward and back, while the server runs (libfaketime tells it another time of day; the steady clock runs
-on): signatures count by the new time; rates, retries, circuit breakers, duplicates and entries do not notice."""
+on): signatures count by the new time; rates, retries, circuit breakers, duplicates and entries do not notice. Or it is read late."""
 import glob, os, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from becket import *
+from old_kernel import in_front
 from sink import Sink
 
 library = (glob.glob('/usr/lib/*/faketime/libfaketimeMT.so.1') + [None])[0]
@@ -177,4 +178,27 @@ spec: {from: [{source: repo}], to: [{destination: never}]}
     is_equal(server.stop(), 0, 'stopped in order')
     shutil.rmtree(server.data, ignore_errors=True)
     os.unlink(clock)
+
+# Somebody had the processor between two looks, at the one clock and at the other.
+with Sink() as sink, Server(start=False) as server:
+    server.start(environment=in_front('''
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <time.h>
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    static _Thread_local unsigned turn;
+    int rc = ((int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime"))(clock, now);
+    long late = clock == CLOCK_REALTIME ? turn++ % 4 * 5000000 : 0;
+    now->tv_sec += (now->tv_nsec + late) / 1000000000;
+    now->tv_nsec = (now->tv_nsec + late) % 1000000000;
+    return rc;
+}
+'''))
+    server.apply(DOCUMENTS % (STRIPE, sink.url('/app')))
+    sink.manner('/app', status=503, headers=['Retry-After: 1000'])
+    server.post('/hooks/repo', b'{}', github(b'{}', SECRET))
+    when(lambda: server.status('destinations', 'app')['delivery'].get('nextRetryAt'))
+    told = {server.status('destinations', 'app')['delivery']['nextRetryAt'] for _ in range(20)}
+    is_equal(len(told), 1, 'a clock that is read late: when the next try is stays the same: %s' % sorted(told)[:2])
 done()

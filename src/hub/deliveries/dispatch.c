@@ -8,11 +8,36 @@
 
 #include <stdlib.h>
 
+/* ---- the wall clock */
+
+#define CLOCK_SET_MS 100 /* less is what lay between reading the one clock and the other */
+
+static int64_t wall_offset_ms(const struct ring *ring)
+{
+    return (ring_wall_ns(ring) - (int64_t)ring_now_ns(ring)) / (int64_t)NS_PER_MS;
+}
+
+/* So a due time is told as the same, however often one asks. */
+static void wall_follow(struct dispatch *dispatch)
+{
+    int64_t offset_ms = wall_offset_ms(dispatch->config.ring);
+    int64_t set_ms = offset_ms - dispatch->wall_offset_ms;
+    if (set_ms > CLOCK_SET_MS || set_ms < -CLOCK_SET_MS) {
+        dispatch->wall_offset_ms = offset_ms;
+    }
+}
+
+int64_t dispatch_wall_ms(const struct dispatch *dispatch, int64_t due_ms)
+{
+    return due_ms - dispatch->config.clock_ms + dispatch->wall_offset_ms;
+}
+
 /* ---- steps */
 
 bool dispatch_step(struct dispatch *dispatch)
 {
     uint64_t now_ns = ring_now_ns(dispatch->config.ring);
+    wall_follow(dispatch);
     letters_step(dispatch, now_ns);
     bool more = dispatch_serve_want(dispatch);
     more |= owed_step(dispatch);
@@ -50,14 +75,6 @@ uint64_t dispatch_next_ns(const struct dispatch *dispatch)
     return next_ns;
 }
 
-int64_t dispatch_wall_ms(const struct dispatch *dispatch, int64_t due_ms)
-{
-    const struct ring *ring = dispatch->config.ring;
-    const int64_t ms = (int64_t)NS_PER_MS;
-    return due_ms - dispatch->config.clock_ms +
-           (ring_wall_ns(ring) - (int64_t)ring_now_ns(ring) + ms / 2) / ms;
-}
-
 int64_t dispatch_clock_ms(const struct dispatch *dispatch)
 {
     return dispatch_now_ms(dispatch);
@@ -92,6 +109,7 @@ enum bk_err dispatch_open(const struct dispatch_config *config, struct dispatch 
         return BK_NO_MEMORY;
     }
     dispatch->config = *config;
+    dispatch->wall_offset_ms = wall_offset_ms(config->ring);
     dispatch->letters_last = &dispatch->letters_first;
     list_init(&dispatch->wants);
     list_init(&dispatch->chunks);

@@ -69,6 +69,7 @@ struct dispatch {
     struct filter_scratch *scratch;
     struct deliver *delivers[CORES_MAX];
     struct ring *rings[CORES_MAX];
+    int64_t wall_offset_ms; /* the wall clock minus the monotonic one, as it was set last */
     bool started;
 
     struct list wants;
