@@ -269,7 +269,8 @@ def meanwhile():
         ok(when(lambda: sink.got('/held', 503)), 'and are not to come for a while')
         until = lambda: calendar.timegm(time.strptime(fares('held')['nextRetryAt'][:19], '%Y-%m-%dT%H:%M:%S')) - time.time()
         time.sleep(0.5)
-        ok(990 < until() < 1001, 'the next one goes in %.0f s' % until())
+        # Up to a tenth later, where more than one was under way when it was told.
+        ok(990 < until() < 1101, 'the next one goes in %.0f s' % until())
 
         # Mended: who resumes it does not wait for the schedule, and what it fails then costs no try of it.
         server.apply(destination('later', sink.url('/later'), ', retry: {schedule: [100ms, 1h]}'))

@@ -54,7 +54,7 @@ with Server() as server:
     code, out, err = server.cli('key', 'show')
     ok(code == 0 and 'master.key of the data directory' in out and 'all secrets are sealed' in out, 'becket key show: ' + out.splitlines()[0])
     before = server.cli('key', 'show', '-o', 'json')[1]
-    kept = os.path.join(folder, 'kept')
+    kept = server.data + '.kept'
     os.link(os.path.join(server.data, 'master.key'), kept)  # the very file, by another name
     load = Load(server.port, connections=4).start()
     code, out, err = server.cli('key', 'rotate')
@@ -67,6 +67,7 @@ with Server() as server:
     is_equal(found(server.data, old), [], 'the old one is nowhere')
     with open(kept, 'rb') as file:
         is_equal(set(file.read()), {0}, 'nor in the file that had it')
+    os.unlink(kept)
     is_equal(found(server.data, 'planted'), [], 'no secret either')
     is_equal(genuine(server, names), [200] * 3, 'secrets are what they were')
     after = json.loads(server.cli('key', 'show', '-o', 'json')[1])
