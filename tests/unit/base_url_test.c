@@ -94,6 +94,7 @@ static const char *const bads[] = {
     "http://h:-1/",
     "http://h:80:80/",
     "http://1.2.3.4.5/",
+    "http://1.2.3.4.0/",
     "http://1.2.3/x/../..#",
     "http://256.0.0.1/",
     "http://1.2.3.256/",

@@ -191,6 +191,25 @@ def rotated():
         hangup('certificate authorities not reloaded, the old ones stay')
 
 
+def twins(server):
+    """An authority that was made anew under its old name: whoever has a certificate of either is believed."""
+    for name in ('old', 'new'):
+        certs.key(name)
+        certs.run('req', '-x509', '-new', '-key', name + '.key', '-subj', '/CN=one name', '-days', '30', '-addext',
+                  'keyUsage=critical,keyCertSign,cRLSign', '-out', name + '.pem')
+        certs.make('by-' + name, ca=name)
+    both = json.dumps(pem('old.pem') + pem('new.pem'))
+    for name in ('old', 'new'):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certs.path('by-%s.pem' % name), certs.path('by-%s.key' % name))
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        with Sink(context=context) as sink:
+            server.apply(destination('twin-' + name, sink.url('/in'), more='  tls: {ca: %s}\n' % both))
+            event = post(server)[0]
+            ok(when(lambda: event in sink.ids('/in')), 'two authorities of one name: the %s one' % name)
+            server.api('DELETE', '/api/v1/routes/to-twin-' + name)
+
+
 def trust(server):
     with Sink(context=server_context()) as sink:
         server.apply(SOURCE + secret('pki', ca=pem('private.pem')) +
@@ -382,6 +401,7 @@ rotated()
 with Server(options=['--ca-file', certs.path('ca.pem')], threads=1) as server:
     mistakes(server)
     trust(server)
+    twins(server)
     identities(server)
     s_server(server)
     renegotiates(server)
