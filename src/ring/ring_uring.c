@@ -751,13 +751,14 @@ static bool locks_freely(void)
     return syscall(SYS_capget, &head, data) == 0 && (data[0].effective >> CAP_IPC_LOCK & 1) != 0;
 }
 
-/* What is pinned is charged to the user, as all rings themselves are: it may take what these leave.
- * What is not pinned for good the kernel pins anew for each write. */
+/* What is pinned is charged to the user, as all rings are, and for a moment longer what a
+ * process had that was killed: it may take what these leave. What is not pinned for good the kernel
+ * pins anew for each write. */
 static bool may_pin(const struct ring *ring, size_t bytes)
 {
     struct rlimit limit;
     return locks_freely() || getrlimit(RLIMIT_MEMLOCK, &limit) != 0 ||
-           limit.rlim_cur / (RING_LOCKED_BYTES + bytes) >= ring->config.rings;
+           limit.rlim_cur / 2 / (RING_LOCKED_BYTES + bytes) >= ring->config.rings;
 }
 
 enum bk_err ring_write_buffers(struct ring *ring, unsigned count, size_t bytes, uint8_t **ret_first)
