@@ -65,6 +65,9 @@ with Server(threads=1) as server:
     path = '/api/v1/events/%s/body' % taken[-1].json['id']
     stream = asks(server, '/api/v1/events/stream')
     ok(when(lambda: b'200 OK' in stream.recv(20, socket.MSG_PEEK)), 'a stream begins')
+    kept = Connection(server.admin)
+    read = [len(kept.request('GET', path, b'', {'Authorization': 'Bearer ' + server.token}).body) for _ in range(24)]
+    ok(set(read) == {len(body)} and 'answer dropped' not in server.log_text(), 'who reads has 96 MiB, one answer after the other')
     slow, got = asks(server, path), []
     reader = threading.Thread(target=lambda: got.append(whole(slow, 0.02)))
     reader.start()
@@ -91,6 +94,7 @@ with Server(threads=1) as server:
     ok(when(lambda: resident(server) - before < 16 * MIB), 'and it is given back: %d MiB more' % ((resident(server) - before) >> 20))
 
     # ---- a pipeline of one who does not read
+    time.sleep(1.1)  # the log tells of eight a second
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.connect(('127.0.0.1', server.admin))
