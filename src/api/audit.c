@@ -26,8 +26,8 @@ enum api_step api_audit_list(struct api_call *call)
     const char *named = kind.bytes ? audit_kind(kind) : "";
     if (!named) {
         return api_invalid(call, "kind",
-                           "there is no kind %.*s; there are " RESOURCE_KINDS
-                           ", Token, Entry, Event, Session, MasterKey, OidcKey",
+                           "there is no kind %.*s; there are Token, Entry, Event, Session, "
+                           "MasterKey, OidcKey, " RESOURCE_KINDS,
                            (int)(kind.bytes < 100 ? kind.bytes : 100), (const char *)kind.at);
     }
     struct audit_query query = {.before = before,

@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define BACKUP_PATH_BYTES   1024U
 #define SMALL_FILE_BYTES    65536U
@@ -195,6 +196,19 @@ static int copy_small_file(const char *from, const char *to, const char *name)
                         : cli_error("cannot write %s: %s", target.text, bk_err_text(err));
 }
 
+/* In what it copies, each would copy the ones before it. Both are there. */
+static bool is_inside(const char *to, const char *from)
+{
+    char *directory = realpath(from, NULL);
+    char *place = realpath(to, NULL);
+    size_t bytes = directory ? strlen(directory) : 0;
+    bool inside =
+        directory && place && strncmp(place, directory, bytes) == 0 && place[bytes] == '/';
+    free(directory);
+    free(place);
+    return inside;
+}
+
 /* The store first (journal/copy.h says why), its name last: what was cut off in between is seen. */
 static int copy_all(const char *from, const char *to, enum copy_space space,
                     struct check_totals *ret_totals)
@@ -203,6 +217,10 @@ static int copy_all(const char *from, const char *to, enum copy_space space,
     struct path state = path_in(to, "state");
     struct keys_seen seen = {.count = 0};
     int code = make_target(to);
+    if (code == CLI_DONE && is_inside(to, from)) {
+        rmdir(to);
+        return cli_error("%s is inside of %s; name a directory elsewhere", to, from);
+    }
     code = code == CLI_DONE ? copy_state(from, to, &seen) : code;
     code = code == CLI_DONE ? copy_journal(from, to, space, ret_totals) : code;
     code = code == CLI_DONE ? copy_key(from, to, &seen) : code;

@@ -112,7 +112,8 @@ static void fit_memory(struct serve *serve)
     if (!limit) {
         return;
     }
-    uint64_t dedupe = limit / 6, requests = limit / 6 / control->threads, answers = limit / 8;
+    /* What was let in can be read again, its body as base64, too. */
+    uint64_t dedupe = limit / 6, requests = limit / 8 / control->threads, answers = limit / 6;
     if (answers < control->admin_answers_bytes_max) {
         control->admin_answers_bytes_max = answers;
     }

@@ -32,7 +32,6 @@ struct errand {
     void (*there)(struct core *core);    /* on the reactor's thread */
     void (*back)(struct errand *errand); /* on the control thread */
     bool settling;
-    struct grace *grace;
     struct ingress_settled settled; /* on the reactor */
 };
 
@@ -50,14 +49,14 @@ struct core {
     char why_text[READY_WHY_BYTES]; /* why it is not ready, for who asks on this core */
 };
 
-/* What was replaced, until every reactor has passed a turn since. */
+/* What was replaced, until every reactor has passed a turn since: one at a time. */
 struct grace {
     struct source_garbage *sources;
     struct route_garbage *routes;
     struct key_entry *keys;
     struct dedupe_garbage *dedupe;
-    unsigned open;
-    struct errand errands[];
+    unsigned open; /* reactors that have not; 0 = nothing waits */
+    struct errand errands[CORES_MAX];
 };
 
 struct control {
@@ -83,7 +82,7 @@ struct control {
     struct ring *ring;
     struct api api;
     struct admin admin;
-    struct grace *grace;
+    struct grace grace;
     int64_t window_max_ns;
     bool growth_wanted;
     bool draining;

@@ -3,8 +3,6 @@
 #include "base/log.h"
 #include "base/time.h"
 
-#include <stdlib.h>
-
 /* Every grace period also ends what goes on with credentials that were replaced. */
 static void core_forget(struct core *core)
 {
@@ -37,7 +35,7 @@ static void grow(struct control *control)
     grace_begin(control, garbage, core_resume);
 }
 
-static void grace_end(struct grace *grace)
+static void grace_end(const struct grace *grace)
 {
     key_cache_free(grace->keys);
     if (grace->sources) {
@@ -49,18 +47,16 @@ static void grace_end(struct grace *grace)
     if (grace->dedupe) {
         dedupe_free(grace->dedupe);
     }
-    free(grace);
 }
 
 static void grace_errand_back(struct errand *errand)
 {
     struct control *control = errand->control;
-    struct grace *grace = errand->grace;
-    bk_assert(control->grace == grace && grace->open > 0);
+    struct grace *grace = &control->grace;
+    bk_assert(grace->open > 0);
     if (--grace->open > 0) {
         return;
     }
-    control->grace = NULL;
     grace_end(grace);
     if (control->growth_wanted) {
         grow(control);
@@ -70,23 +66,20 @@ static void grace_errand_back(struct errand *errand)
 static void grace_begin(struct control *control, struct dedupe_garbage *dedupe,
                         void (*there)(struct core *))
 {
-    bk_assert(!control->grace);
+    struct grace *grace = &control->grace;
+    bk_assert(grace->open == 0);
     struct source_garbage *sources = source_table_retired(control->sources);
     struct route_garbage *routes = route_table_retired(control->routes);
     struct key_entry *keys = key_cache_retired(keys_cache(control->keys));
     if (!sources && !routes && !keys && !dedupe && !there) {
         return;
     }
-    struct grace *grace = calloc(1, sizeof *grace + control->core_count * sizeof(struct errand));
-    bk_assert(grace);
     grace->sources = sources;
     grace->routes = routes;
     grace->keys = keys;
     grace->dedupe = dedupe;
     grace->open = control->core_count;
-    control->grace = grace;
     for (unsigned i = 0; i < control->core_count; i++) {
-        grace->errands[i].grace = grace;
         grace->errands[i].settling = dedupe != NULL; /* exchanges hold slots while they wait */
         errand_send(&grace->errands[i], &control->cores[i], there ? there : core_forget,
                     grace_errand_back);
@@ -97,7 +90,7 @@ static void growth_arrived(struct errand *errand)
 {
     struct control *control = errand->control;
     atomic_store(&errand->core->growth_out, false);
-    if (control->grace) {
+    if (control->grace.open > 0) {
         control->growth_wanted = true;
     } else if (!control->draining) {
         grow(control);
@@ -116,14 +109,14 @@ void grace_growth_asked(void *context)
 
 void grace_step(struct control *control)
 {
-    if (!control->grace && !control->draining) {
+    if (control->grace.open == 0 && !control->draining) {
         grace_begin(control, NULL, keys_changed(control->keys) ? core_resume : NULL);
     }
 }
 
 void grace_fini(struct control *control)
 {
-    if (control->grace) {
-        grace_end(control->grace); /* its last letters were not answered any more */
+    if (control->grace.open > 0) {
+        grace_end(&control->grace); /* its last letters were not answered any more */
     }
 }

@@ -59,6 +59,9 @@ with Sink() as sink, Server() as server:
     load.stop()
     ok(len(before) > 20 and not load.failed and not load.refused, 'the load did not notice (%d before)' % len(before))
     refused('a backup goes nowhere where something is', 'backup', data, '--data', server.data, told='not empty')
+    inside = os.path.join(server.data, 'backup', '')
+    refused('nor into what it copies', 'backup', inside, '--data', server.data, told='is inside of')
+    ok(not os.path.exists(inside), 'and nothing is left there')
     refused('nor does a restore', 'restore', server.data, '--data', data, told='not empty')
     server.stop()    # its deliveries would look like the other's
     with Server(data=data) as again:
