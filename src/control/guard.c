@@ -165,9 +165,10 @@ static void *guard_main(void *context)
     if (err == BK_OK) {
         err = ring_signals(guard->ring, &guard->signals_op, guarded, bk_array_length(guarded),
                            on_signal);
-        guard->why = err == BK_OK ? guard->why
-                                  : "no descriptor to hear signals by: raise RLIMIT_NOFILE "
-                                    "(ulimit -n, LimitNOFILE=)";
+        if (err != BK_OK) {
+            guard->why = "no descriptor to hear signals by: raise RLIMIT_NOFILE "
+                         "(ulimit -n, LimitNOFILE=)";
+        }
     }
     pthread_mutex_lock(&guard->lock);
     guard->open = true;

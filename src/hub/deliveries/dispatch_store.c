@@ -221,16 +221,13 @@ static bool first_row(void *context, struct slice key, struct slice value)
     return false;
 }
 
+/* Of this bucket alone; none is no error. */
 static enum bk_err first_waiting(struct store_txn *txn, uint64_t destination, uint16_t bucket,
                                  struct search *search)
 {
-    struct key prefix, from;
-    key_of_destination(&prefix, 'd', destination);
-    key_retry(&from, destination, (uint64_t)order_waiting_ms(bucket, 0), 0);
-    enum bk_err err = store_walk(txn, key_slice(&prefix), key_slice(&from), first_row, search);
-    search->found =
-        search->found && search->row.bucket == bucket && order_is_waiting(search->row.due_ms);
-    return err;
+    enum bk_err err = rows_waiting(txn, destination, bucket, &search->row);
+    search->found = err == BK_OK && search->row.bucket == bucket;
+    return err == BK_NOT_FOUND ? BK_OK : err;
 }
 
 /* The head is settled: the oldest one that waits for it is the next. With `known`, only one that
